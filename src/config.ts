@@ -1,0 +1,75 @@
+/** Configuration stops at the edge: every user-facing option object passes through here once. */
+import { z } from 'zod';
+import { ConfigError } from './errors.js';
+
+/**
+ * Checks an option object against its schema and fills in the defaults.
+ * @param what how the object is called in messages, e.g. `SftConfig`
+ * @throws ConfigError listing every fault, with the nearest known name for an unknown key
+ */
+export function parseOptions<S extends z.ZodType>(schema: S, input: unknown, what: string): z.output<S> {
+  const result = schema.safeParse(input);
+  if (result.success) return result.data;
+  const faults = result.error.issues.flatMap((issue) => describeIssue(issue, schema));
+  throw new ConfigError(`${what}: ${faults.length === 1 ? '' : `${faults.length} faults\n  - `}${faults.join('\n  - ')}`, {
+    details: { faults },
+    cause: result.error,
+  });
+}
+
+function describeIssue(issue: z.core.$ZodIssue, schema: z.ZodType): string[] {
+  const path = issue.path.map(String).join('.');
+  if (issue.code === 'unrecognized_keys') {
+    const known = knownKeys(schema, issue.path);
+    return issue.keys.map((key) => {
+      const near = nearestName(key, known);
+      const name = path ? `${path}.${key}` : key;
+      return `unknown option \`${name}\`${near ? `; did you mean \`${near}\`?` : `; known: ${known.join(', ')}`}`;
+    });
+  }
+  return [path ? `\`${path}\`: ${issue.message}` : issue.message];
+}
+
+function knownKeys(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
+  let current: unknown = schema;
+  const unwrap = (value: unknown): unknown => {
+    let inner = value as { _zod?: { def?: Record<string, unknown> } } | undefined;
+    while (inner?._zod?.def && !('shape' in inner._zod.def)) {
+      const next = inner._zod.def['innerType'] ?? inner._zod.def['in'];
+      if (!next) break;
+      inner = next as typeof inner;
+    }
+    return inner;
+  };
+  for (const key of path) {
+    const shape = (unwrap(current) as { shape?: Record<string, unknown> })?.shape;
+    current = shape?.[String(key)];
+  }
+  return Object.keys((unwrap(current) as { shape?: object })?.shape ?? {});
+}
+
+/** The known name within two thirds of the letters, by edit distance, or undefined. */
+export function nearestName(name: string, known: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
+  for (const candidate of known) {
+    const distance = editDistance(name.toLowerCase().replaceAll('_', ''), candidate.toLowerCase());
+    if (distance < bestDistance) {
+      best = candidate;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}

@@ -1,0 +1,81 @@
+/**
+ * What flows between the parts of the data side. Host memory only: bytes and typed arrays, no tensors.
+ */
+
+/** A decoded picture: 8-bit RGB, row-major, three bytes a pixel, no padding between rows. */
+export interface RgbImage {
+  readonly width: number;
+  readonly height: number;
+  /** [height, width, 3] */
+  readonly data: Uint8Array;
+}
+
+/** A picture that is decoded only when it is asked for. */
+export interface LazyImage {
+  /** Where it comes from, for messages. */
+  readonly path: string;
+  decode(): Promise<RgbImage>;
+}
+
+/** Anything that stands for a picture: a file path, encoded bytes, decoded pixels, or a lazy handle. */
+export type ImageInput = string | Uint8Array | RgbImage | LazyImage;
+
+export interface TextPart {
+  readonly type: 'text';
+  readonly text: string;
+}
+
+/** `image` may be left out when the pictures are given beside the messages, in order. */
+export interface ImagePart {
+  readonly type: 'image';
+  readonly image?: ImageInput;
+}
+
+export type ContentPart = TextPart | ImagePart;
+
+export interface Message {
+  readonly role: 'system' | 'user' | 'assistant';
+  readonly content: string | readonly ContentPart[];
+}
+
+/** One training sample, in the form that TRL uses. */
+export interface SftExample {
+  readonly messages: readonly Message[];
+  /** Pictures for the image parts that hold none, in order of appearance. */
+  readonly images?: readonly ImageInput[];
+  /** A name for messages: a file path, an index. */
+  readonly id?: string;
+}
+
+/** A dense array with its shape, outermost dimension first. */
+export interface NdArray<T extends Float32Array | Int32Array | Uint8Array> {
+  readonly data: T;
+  readonly shape: readonly number[];
+}
+
+/**
+ * A collated batch, in the form that transformers users know. B samples, T tokens (padded), N images.
+ */
+export interface VlmBatch {
+  /** [B, T] */
+  readonly inputIds: NdArray<Int32Array>;
+  /** [B, T], 1 on real tokens, 0 on padding. */
+  readonly attentionMask: NdArray<Int32Array>;
+  /** [B, T], -100 where nothing is learned. Absent at inference. */
+  readonly labels?: NdArray<Int32Array>;
+  /** [N, 3, Hmax, Wmax], normalised, zero-padded at the right and the bottom. Absent without pictures. */
+  readonly pixelValues?: NdArray<Float32Array>;
+  /** [N, 2]: height and width of each picture before padding, multiples of patch size × merge size. */
+  readonly imageSizes?: NdArray<Int32Array>;
+  /** Names of the samples, for messages. */
+  readonly sampleIds?: readonly string[];
+}
+
+/** The label that the loss ignores. */
+export const IGNORE_INDEX = -100;
+
+/** A random-access, iterable collection whose items are made when they are asked for. */
+export interface Dataset<T> extends AsyncIterable<T> {
+  readonly length: number;
+  get(index: number): Promise<T>;
+}

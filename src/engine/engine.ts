@@ -1,0 +1,79 @@
+/** What an engine is: memory, frozen weights, trainable parameters, and the table of operations. */
+import type { Operations } from './operations.js';
+import type { ParameterSet, Tensor, Weight, WeightSource } from './tensor.js';
+
+export type EngineName = 'cpu' | 'tfjs' | 'cuda';
+
+export interface EngineMemory {
+  /** Bytes held by tensors, parameters and weights now. */
+  readonly bytesInUse: number;
+  /** The most that `bytesInUse` has been since `resetPeak`. */
+  readonly peakBytes: number;
+}
+
+/** Settings of one optimizer step. */
+export interface OptimizerStep {
+  readonly kind: 'adamw' | 'adamw8bit';
+  /** Counted from 1. */
+  readonly step: number;
+  readonly learningRate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly eps: number;
+  readonly weightDecay: number;
+  /** Largest L2 norm of all gradients together; 0 switches clipping off. */
+  readonly maxGradNorm: number;
+}
+
+/** First and second moments, in the form that the engine keeps them; opaque to everything but the engine. */
+export interface OptimizerState {
+  readonly kind: 'adamw' | 'adamw8bit';
+}
+
+/** A value that is on its way from the device; awaiting it is the only thing that waits. */
+export type Deferred<T> = () => Promise<T>;
+
+export interface Engine {
+  readonly name: EngineName;
+  /** One line for the log: what runs, on what. */
+  readonly description: string;
+  readonly operations: Operations;
+
+  // Tensors are counted by reference; a new one has a count of 1.
+  fromArray(data: Float32Array, shape: readonly number[]): Tensor;
+  zeros(shape: readonly number[]): Tensor;
+  /** A copy of the numbers, as float32. */
+  read(tensor: Tensor): Promise<Float32Array>;
+  retain(tensor: Tensor): void;
+  release(tensor: Tensor): void;
+  /** target += source, same shape; for gradients that arrive from several consumers. */
+  addInPlace(target: Tensor, source: Tensor): void;
+  /** Copies source row i to row rows[i] of target; for key/value caches. Not differentiable. */
+  writeRows(target: Tensor, source: Tensor, rows: Int32Array): void;
+
+  loadWeight(source: WeightSource): Promise<Weight>;
+  /** The weight widened to float32. */
+  readWeight(weight: Weight): Promise<Float32Array>;
+  releaseWeight(weight: Weight): void;
+
+  /** Values start at `initial` (float32, in order), gradients at zero. */
+  createParameters(specs: readonly { name: string; shape: readonly number[]; initial: Float32Array }[]): ParameterSet;
+  /** All values in one array, in the order of the set. */
+  readParameters(set: ParameterSet): Promise<Float32Array>;
+  writeParameters(set: ParameterSet, values: Float32Array): void;
+  readGradients(set: ParameterSet): Promise<Float32Array>;
+  zeroGradients(set: ParameterSet): void;
+  releaseParameters(set: ParameterSet): void;
+
+  createOptimizerState(set: ParameterSet, kind: OptimizerStep['kind']): OptimizerState;
+  /** Clips, updates the values and the state; gives the gradient norm before clipping. */
+  optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number>;
+  /** Everything that a bit-equal resume needs. */
+  readOptimizerState(set: ParameterSet, state: OptimizerState): Promise<Record<string, Float32Array | Uint8Array>>;
+  writeOptimizerState(set: ParameterSet, state: OptimizerState, arrays: Record<string, Float32Array | Uint8Array>): void;
+
+  memory(): EngineMemory;
+  resetPeak(): void;
+  /** Frees everything and stops worker threads. */
+  dispose(): Promise<void>;
+}

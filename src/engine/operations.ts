@@ -1,0 +1,116 @@
+/**
+ * The layer-sized operations that the model is written against. An engine gives a forward and a backward for each;
+ * the table type is exhaustive, so an operation that is missing from an engine does not compile.
+ *
+ * Shape letters: T rows (tokens or patches), C channels, H query heads, K key/value heads, D head size, R rank,
+ * V vocabulary, N images. All rows are packed: there is no batch dimension and no padding inside the model.
+ */
+import type { Parameter, Tensor, Weight } from './tensor.js';
+
+export type Activation = 'silu' | 'gelu' | 'gelu_tanh' | 'relu';
+
+/** Low-rank addition to a linear layer: y += scale · B(A(dropout(x))). */
+export interface LoraPart {
+  /** [R, in] */
+  readonly a: Parameter;
+  /** [out, R] */
+  readonly b: Parameter;
+  readonly scale: number;
+  /** Probability that an input element is zeroed; kept ones are divided by 1 - p. 0 at inference. */
+  readonly dropout: number;
+  /** Seed of the counter-based mask: the element at (row, column) is kept by `dropoutKeeps(seed, row·in + column, p)`. */
+  readonly seed: number;
+}
+
+/** One output of a linear operation. */
+export interface LinearPart {
+  /** [out, in] */
+  readonly weight: Weight;
+  /** [out] */
+  readonly bias?: Weight | undefined;
+  readonly lora?: LoraPart | undefined;
+}
+
+/**
+ * Row ranges that attend to each other: query rows queryStarts[s]..queryStarts[s+1] see the key rows
+ * keyStarts[s]..keyStarts[s] + keyLengths[s]. With `causal`, the last query row of a segment is aligned with its
+ * last key row. Query ranges tile the query rows in order; key ranges may lie anywhere (a cache).
+ */
+export interface Segments {
+  /** [S + 1] */
+  readonly queryStarts: Int32Array;
+  /** [S] */
+  readonly keyStarts: Int32Array;
+  /** [S] */
+  readonly keyLengths: Int32Array;
+}
+
+/** What each operation takes besides its tensors. Inputs and outputs are listed in the comments. */
+export interface OperationAttributes {
+  /** () → [T, C]: rows of a frozen table [V, C]. */
+  embedding: { readonly table: Weight; readonly ids: Int32Array };
+  /** (x [T, in]) → one [T, out] per part: x·Wᵀ + bias + LoRA. Parts share x, so that an engine may fuse them. */
+  linear: { readonly parts: readonly LinearPart[] };
+  /** (x) → (y), or (x, residual) → (y, x + residual): y = sum·rsqrt(mean(sum²) + eps)·weight, by row. */
+  rmsNorm: { readonly weight: Weight; readonly eps: number };
+  /**
+   * (q [T, H·D], k [T, K·D]) → the same, rotated half-split (element i with i + D/2) by cos and sin [T, D/2];
+   * q is then multiplied by queryScale [T] where given.
+   */
+  rotary: { readonly headDim: number; readonly cos: Tensor; readonly sin: Tensor; readonly queryScale?: Tensor | undefined };
+  /** (q [Tq, H·D], k [Tk, K·D], v [Tk, K·D]) → [Tq, H·D]: softmax(scale · q·kᵀ)·v by segment; head h uses k/v head ⌊h·K/H⌋. */
+  attention: {
+    readonly heads: number;
+    readonly kvHeads: number;
+    readonly headDim: number;
+    readonly scale: number;
+    readonly causal: boolean;
+    readonly segments: Segments;
+  };
+  /** (gate, up) → activation(gate) ⊙ up. */
+  gatedActivation: { readonly activation: Activation };
+  /** (x) → activation(x). */
+  activation: { readonly activation: Activation };
+  /** (a, b) → a + b. */
+  add: Record<never, never>;
+  /**
+   * (x [T, C]) → [T / merge², C·merge²]: for each image grid of (rows, columns) patches, blocks of merge × merge in
+   * row-major order; within a row the layout is channel-major, index c·merge² + dy·merge + dx.
+   */
+  mergePatches: { /** [N, 2] */ readonly grids: Int32Array; readonly merge: number };
+  /** (x [T, C]) → [rows.length, C]. Rows are distinct. */
+  gatherRows: { readonly rows: Int32Array };
+  /** (base [T, C], source [rows.length, C]) → base with its listed (distinct) rows replaced. */
+  scatterRows: { readonly rows: Int32Array };
+  /**
+   * (hidden [T, C]) → (loss [1], rowLoss [T]): rowLoss = -log softmax(hidden·headᵀ)[target], loss = scale · Σ rowLoss.
+   * Never holds [T, V]. rowLoss carries no gradient.
+   */
+  crossEntropy: { /** [V, C] */ readonly head: Weight; /** [T], in 0..V-1 */ readonly targets: Int32Array; readonly scale: number };
+}
+
+export type OperationName = keyof OperationAttributes;
+
+export interface ForwardResult {
+  readonly outputs: readonly Tensor[];
+  /** What backward needs. May name inputs and outputs. Empty when `record` was false. */
+  readonly saved: readonly Tensor[];
+}
+
+export interface Operation<A> {
+  /** `record` is false at inference and where nothing below needs a gradient: save nothing then. */
+  forward(inputs: readonly Tensor[], attributes: A, record: boolean): ForwardResult;
+  /**
+   * Gradients of the inputs where `needs` says so, else undefined. A missing output gradient counts as zero.
+   * Gradients of parameters are added to their `grad`.
+   */
+  backward(
+    saved: readonly Tensor[],
+    outputGradients: readonly (Tensor | undefined)[],
+    attributes: A,
+    needs: readonly boolean[],
+  ): readonly (Tensor | undefined)[];
+}
+
+/** An engine's whole table. */
+export type Operations = { readonly [K in OperationName]: Operation<OperationAttributes[K]> };

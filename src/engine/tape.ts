@@ -1,0 +1,197 @@
+/**
+ * Records operations so that they can be run backwards.
+ *
+ * Memory rule: a tensor lives while something counts on it. The innermost region owns what is made inside it and lets
+ * go at its end of everything but the region's result; a recorded operation counts on what it saved until backward
+ * has passed it. So the high-water mark is what the operations saved, and a region with `recompute` saves only its
+ * inputs: it runs a second time, recorded, when backward reaches it.
+ */
+import type { Engine } from './engine.js';
+import type { OperationAttributes, OperationName } from './operations.js';
+import type { Tensor } from './tensor.js';
+
+interface TapeEntry {
+  readonly inputs: readonly Tensor[];
+  readonly needs: readonly boolean[];
+  readonly outputs: readonly Tensor[];
+  readonly saved: readonly Tensor[];
+  backward(outputGradients: readonly (Tensor | undefined)[]): readonly (Tensor | undefined)[];
+}
+
+export interface TapeOptions {
+  /** Save what backward needs. Default true; false at inference. */
+  record?: boolean;
+}
+
+export class Tape {
+  readonly engine: Engine;
+  readonly #record: boolean;
+  #entries: TapeEntry[] = [];
+  #needsGradient = new Set<number>();
+  /** Tensors made in each open region, innermost last. */
+  readonly #regions: Tensor[][] = [[]];
+
+  constructor(engine: Engine, options: TapeOptions = {}) {
+    this.engine = engine;
+    this.#record = options.record ?? true;
+  }
+
+  /** Runs one operation of the engine. The tensors belong to the innermost region. */
+  apply<K extends OperationName>(name: K, inputs: readonly Tensor[], attributes: OperationAttributes[K]): readonly Tensor[] {
+    const operation = this.engine.operations[name];
+    const needs = inputs.map((input) => this.#needsGradient.has(input.id));
+    const record = this.#record && (needs.includes(true) || hasTrainable(name, attributes));
+    const { outputs, saved } = operation.forward(inputs, attributes, record);
+    for (const output of outputs) this.own(output);
+    if (record) {
+      for (const tensor of saved) this.engine.retain(tensor);
+      for (const output of outputs) this.#needsGradient.add(output.id);
+      this.#entries.push({
+        inputs,
+        needs,
+        outputs,
+        saved,
+        backward: (gradients) => operation.backward(saved, gradients, attributes, needs),
+      });
+    }
+    return outputs;
+  }
+
+  /** Hands a tensor made outside the tape to the innermost region. */
+  own(tensor: Tensor): Tensor {
+    this.#regions[this.#regions.length - 1]!.push(tensor);
+    return tensor;
+  }
+
+  /** Whether a gradient flows back through this tensor. */
+  needsGradient(tensor: Tensor): boolean {
+    return this.#needsGradient.has(tensor.id);
+  }
+
+  /**
+   * Runs `body` and frees, at its end, what it made and nobody needs.
+   * @param inputs tensors from outside that the body reads and gradients flow to
+   * @param options.recompute keep only `inputs` for backward and run `body` again there (gradient checkpointing)
+   */
+  region(
+    inputs: readonly Tensor[],
+    body: (tape: Tape, inputs: readonly Tensor[]) => readonly Tensor[],
+    options: { recompute?: boolean } = {},
+  ): readonly Tensor[] {
+    if (!options.recompute || !this.#record) return this.#runRegion(() => body(this, inputs));
+    const inner = new Tape(this.engine, { record: false });
+    const outputs = inner.#runRegion(() => body(inner, inputs));
+    for (const output of outputs) {
+      this.own(output);
+      this.#needsGradient.add(output.id);
+    }
+    for (const input of inputs) this.engine.retain(input);
+    const needs = inputs.map((input) => this.#needsGradient.has(input.id));
+    const backward: TapeEntry['backward'] = (gradients) => {
+      const again = new Tape(this.engine);
+      for (const [i, input] of inputs.entries()) if (needs[i]) again.#needsGradient.add(input.id);
+      const repeated = again.#runRegion(() => body(again, inputs));
+      return again.#propagate(repeated, gradients, inputs, needs);
+    };
+    this.#entries.push({ inputs, needs, outputs, saved: inputs, backward });
+    return outputs;
+  }
+
+  /** Adds d loss / d parameter to every parameter's gradient. The tape is empty afterwards. */
+  backward(loss: Tensor): void {
+    const one = this.engine.fromArray(Float32Array.of(1), loss.shape);
+    this.#propagate([loss], [one], [], []);
+    this.engine.release(one);
+  }
+
+  /** Frees everything that the tape still holds. */
+  dispose(): void {
+    for (const entry of this.#entries) for (const tensor of entry.saved) this.engine.release(tensor);
+    for (const region of this.#regions) for (const tensor of region) this.engine.release(tensor);
+    this.#entries = [];
+    this.#regions.splice(0, this.#regions.length, []);
+    this.#needsGradient.clear();
+  }
+
+  #runRegion(body: () => readonly Tensor[]): readonly Tensor[] {
+    const made: Tensor[] = [];
+    this.#regions.push(made);
+    let kept = new Set<Tensor>();
+    try {
+      const outputs = body();
+      kept = new Set(outputs);
+      return outputs;
+    } finally {
+      this.#regions.pop();
+      const outer = this.#regions[this.#regions.length - 1]!;
+      for (const tensor of made) {
+        if (kept.has(tensor)) outer.push(tensor);
+        else this.engine.release(tensor);
+      }
+    }
+  }
+
+  /** Runs the entries backwards from the gradients of `outputs`; gives those of `inputs`, and empties the tape. */
+  #propagate(
+    outputs: readonly Tensor[],
+    outputGradients: readonly (Tensor | undefined)[],
+    inputs: readonly Tensor[],
+    needs: readonly boolean[],
+  ): (Tensor | undefined)[] {
+    const engine = this.engine;
+    const gradients = new Map<number, Tensor>();
+    // The caller may hold the same tensor elsewhere: it is never added to in place.
+    const borrowed = new Set<number>();
+    const add = (target: Tensor, gradient: Tensor): void => {
+      const present = gradients.get(target.id);
+      if (!present) {
+        gradients.set(target.id, gradient);
+        return;
+      }
+      let holders = 0;
+      for (const other of gradients.values()) if (other.id === present.id) holders++;
+      if (holders > 1 || borrowed.has(present.id)) {
+        gradients.set(target.id, engine.operations.add.forward([present, gradient], {}, false).outputs[0]!);
+        engine.release(present);
+      } else {
+        engine.addInPlace(present, gradient);
+      }
+      engine.release(gradient);
+    };
+    for (const [i, gradient] of outputGradients.entries()) {
+      if (!gradient) continue;
+      engine.retain(gradient);
+      borrowed.add(gradient.id);
+      add(outputs[i]!, gradient);
+    }
+    while (this.#entries.length > 0) {
+      const entry = this.#entries.pop()!;
+      const incoming = entry.outputs.map((output) => gradients.get(output.id));
+      if (incoming.some((gradient) => gradient !== undefined)) {
+        const results = entry.backward(incoming);
+        for (const output of entry.outputs) {
+          const used = gradients.get(output.id);
+          if (used && !inputs.includes(output)) {
+            gradients.delete(output.id);
+            engine.release(used);
+          }
+        }
+        for (const [i, gradient] of results.entries()) if (gradient) add(entry.inputs[i]!, gradient);
+      }
+      for (const tensor of entry.saved) engine.release(tensor);
+    }
+    const wanted = inputs.map((input, i) => {
+      const gradient = needs[i] ? gradients.get(input.id) : undefined;
+      if (gradient) gradients.delete(input.id);
+      return gradient;
+    });
+    for (const gradient of gradients.values()) engine.release(gradient);
+    this.dispose();
+    return wanted;
+  }
+}
+
+/** Whether an operation holds trainable numbers of its own. */
+function hasTrainable<K extends OperationName>(name: K, attributes: OperationAttributes[K]): boolean {
+  return name === 'linear' && (attributes as OperationAttributes['linear']).parts.some((part) => part.lora !== undefined);
+}

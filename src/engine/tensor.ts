@@ -1,0 +1,60 @@
+/**
+ * What every engine calls a tensor, a frozen weight and a trainable parameter.
+ *
+ * A tensor is a handle to memory that the engine owns, counted by reference. Its number format is the engine's own
+ * business (float32 on `cpu`, bfloat16 on `cuda`); the model never asks.
+ */
+
+/** A dense, row-major array in the engine's memory. */
+export interface Tensor {
+  /** Unique for the life of the process. */
+  readonly id: number;
+  readonly shape: readonly number[];
+  /** Number of elements. */
+  readonly size: number;
+}
+
+/** Number formats of stored weights. */
+export type DType = 'f32' | 'bf16' | 'f16';
+
+/** Bytes of one element. */
+export const DTYPE_BYTES: Readonly<Record<DType, number>> = { f32: 4, bf16: 2, f16: 2 };
+
+/** A tensor in a file, to be streamed into the engine. */
+export interface WeightSource {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  readonly byteLength: number;
+  /** Fills `target` with the tensor's bytes from `offset` on (little-endian, row-major). */
+  read(target: Uint8Array, offset?: number): Promise<void>;
+}
+
+/** A frozen weight, kept by the engine in its stored format. Linear weights are [out, in]. */
+export interface Weight {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+}
+
+/** A trainable array: float32 value and gradient, views into the flat buffers of its ParameterSet. */
+export interface Parameter {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly size: number;
+  /** First element in the flat buffers. */
+  readonly offset: number;
+  readonly value: Tensor;
+  readonly grad: Tensor;
+}
+
+/** All trainable numbers of a run: one flat float32 buffer for the values, one for the gradients. */
+export interface ParameterSet {
+  readonly parameters: readonly Parameter[];
+  /** Elements over all parameters. */
+  readonly size: number;
+}
+
+export function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((product, extent) => product * extent, 1);
+}

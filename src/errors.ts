@@ -1,0 +1,94 @@
+/**
+ * One family of errors. Each carries a stable `code` to switch on, `details` for programs, and a `hint` for people:
+ * what was expected, what came, where, and what to do.
+ */
+
+/** Where in the library an error was found; the class tells the same, the string survives JSON. */
+export type TuneErrorCode = 'CONFIG' | 'DATA' | 'IMAGE' | 'TEXT' | 'CHECKPOINT' | 'ENGINE' | 'TRAINING' | 'HUB';
+
+export interface TuneErrorOptions {
+  /** What the user can do about it, one sentence. */
+  hint?: string;
+  /** Machine-readable facts: paths, shapes, expected and received values. */
+  details?: Record<string, unknown>;
+  cause?: unknown;
+}
+
+/** The base of every error that this package throws on purpose. */
+export class TuneError extends Error {
+  override readonly name: string = 'TuneError';
+  readonly code: TuneErrorCode;
+  readonly hint: string | undefined;
+  readonly details: Record<string, unknown>;
+
+  constructor(code: TuneErrorCode, message: string, options: TuneErrorOptions = {}) {
+    super(options.hint ? `${message}\n  hint: ${options.hint}` : message, { cause: options.cause });
+    this.code = code;
+    this.hint = options.hint;
+    this.details = options.details ?? {};
+  }
+}
+
+/** An option or a configuration file is wrong. One error lists every fault. */
+export class ConfigError extends TuneError {
+  override readonly name = 'ConfigError';
+  constructor(message: string, options?: TuneErrorOptions) {
+    super('CONFIG', message, options);
+  }
+}
+
+/** A data set or a sample is wrong: missing folder, empty split, over-long sample, no label. */
+export class DataError extends TuneError {
+  override readonly name = 'DataError';
+  constructor(message: string, options?: TuneErrorOptions) {
+    super('DATA', message, options);
+  }
+}
+
+/** A picture cannot be decoded; `details.path` names it. */
+export class ImageError extends TuneError {
+  override readonly name = 'ImageError';
+  constructor(message: string, options?: TuneErrorOptions) {
+    super('IMAGE', message, options);
+  }
+}
+
+/** A tokenizer, chat template or conversation is wrong. */
+export class TextError extends TuneError {
+  override readonly name = 'TextError';
+  constructor(message: string, options?: TuneErrorOptions) {
+    super('TEXT', message, options);
+  }
+}
+
+/** A model, adapter or training checkpoint cannot be read or written. */
+export class CheckpointError extends TuneError {
+  override readonly name = 'CheckpointError';
+  constructor(message: string, options?: TuneErrorOptions) {
+    super('CHECKPOINT', message, options);
+  }
+}
+
+/** An engine cannot be made, or ran out of something. */
+export class EngineError extends TuneError {
+  override readonly name = 'EngineError';
+  constructor(message: string, options?: TuneErrorOptions) {
+    super('ENGINE', message, options);
+  }
+}
+
+/** Training cannot go on: a non-finite loss, nothing trainable, no labels. */
+export class TrainingError extends TuneError {
+  override readonly name = 'TrainingError';
+  constructor(message: string, options?: TuneErrorOptions) {
+    super('TRAINING', message, options);
+  }
+}
+
+/** A download or an upload failed. */
+export class HubError extends TuneError {
+  override readonly name = 'HubError';
+  constructor(message: string, options?: TuneErrorOptions) {
+    super('HUB', message, options);
+  }
+}

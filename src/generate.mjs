@@ -1,0 +1,98 @@
+/**
+ * Makes src/generated/ (not kept in git) from the sources beside it: the WebAssembly kernels as base64, and each
+ * worker thread's program as one bundled string, so that a worker starts the same way from the sources, from dist
+ * and from inside a user's own bundle. Skips what is up to date.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const source = dirname(fileURLToPath(import.meta.url));
+const target = join(source, 'generated');
+mkdirSync(target, { recursive: true });
+
+/** Files under a folder, by ending. */
+function filesUnder(folder, ending) {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith(ending))
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+    .sort();
+}
+
+function hashOf(files) {
+  const hash = createHash('sha256').update(readFileSync(fileURLToPath(import.meta.url)));
+  for (const file of files) hash.update(file.slice(source.length)).update(readFileSync(file));
+  return hash.digest('hex');
+}
+
+/** Runs `make` unless the target already carries the hash of its sources. */
+async function generate(name, files, make) {
+  const path = join(target, name);
+  const mark = `// sources: ${hashOf(files)}\n`;
+  if (existsSync(path) && readFileSync(path, 'utf8').startsWith(mark)) return;
+  const body = await make();
+  writeFileSync(`${path}.${process.pid}`, mark + body);
+  renameSync(`${path}.${process.pid}`, path);
+}
+
+async function compileKernels(relaxed) {
+  const asc = (await import('assemblyscript/asc')).default;
+  let binary;
+  const { error, stderr } = await asc.main(
+    [
+      join(source, 'engine/cpu/wasm/kernels.ts'),
+      '--outFile',
+      'kernels.wasm',
+      '--baseDir',
+      source,
+      '-O3',
+      '--noAssert',
+      '--runtime',
+      'stub',
+      '--importMemory',
+      '--sharedMemory',
+      '--initialMemory',
+      '16',
+      '--maximumMemory',
+      '65536',
+      '--memoryBase',
+      '1024',
+      '--enable',
+      relaxed ? 'simd,threads,bulk-memory,relaxed-simd' : 'simd,threads,bulk-memory',
+      '--use',
+      `RELAXED=${relaxed ? 1 : 0}`,
+    ],
+    { writeFile: (_, contents) => void (binary = contents) },
+  );
+  if (error) throw new Error(`the kernels do not compile:\n${stderr.toString()}`);
+  return Buffer.from(binary).toString('base64');
+}
+
+const kernels = filesUnder(join(source, 'engine/cpu/wasm'), '.ts');
+if (kernels.length > 0) {
+  await generate('kernels.ts', kernels, async () => {
+    const plain = await compileKernels(false);
+    const relaxed = await compileKernels(true);
+    return `export const KERNELS = '${plain}';\nexport const KERNELS_RELAXED = '${relaxed}';\n`;
+  });
+}
+
+const sources = filesUnder(source, '.ts').filter((file) => !file.startsWith(target) && !file.endsWith('.d.ts'));
+for (const file of sources.filter((path) => path.endsWith('-worker.ts'))) {
+  const name = file.split('/').pop();
+  await generate(name, sources, async () => {
+    const { build } = await import('esbuild');
+    const result = await build({
+      entryPoints: [file],
+      bundle: true,
+      write: false,
+      format: 'cjs',
+      platform: 'node',
+      target: 'node20',
+      packages: 'external',
+    });
+    const program = result.outputFiles[0].text;
+    return `/** Program of ${name}, for \`new Worker(program, { eval: true })\`. */\nexport default ${JSON.stringify(program)};\n`;
+  });
+}

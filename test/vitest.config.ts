@@ -1,0 +1,12 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    root: new URL('..', import.meta.url).pathname,
+    include: ['test/{unit,engine,e2e}/**/*.test.ts'],
+    testTimeout: 60_000,
+    // The engine itself uses every core, so files run a few at a time.
+    pool: 'forks',
+    maxWorkers: 2,
+  },
+});
