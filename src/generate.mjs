@@ -60,8 +60,6 @@ async function compileKernels(relaxed) {
       '1024',
       '--enable',
       relaxed ? 'simd,threads,bulk-memory,relaxed-simd' : 'simd,threads,bulk-memory',
-      '--use',
-      `RELAXED=${relaxed ? 1 : 0}`,
     ],
     { writeFile: (_, contents) => void (binary = contents) },
   );

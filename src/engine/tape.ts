@@ -81,10 +81,9 @@ export class Tape {
     if (!options.recompute || !this.#record) return this.#runRegion(() => body(this, inputs));
     const inner = new Tape(this.engine, { record: false });
     const outputs = inner.#runRegion(() => body(inner, inputs));
-    for (const output of outputs) {
-      this.own(output);
-      this.#needsGradient.add(output.id);
-    }
+    // What was made inside; an output that was handed through has its owner already.
+    for (const output of inner.#regions[0]!) this.own(output);
+    for (const output of outputs) this.#needsGradient.add(output.id);
     for (const input of inputs) this.engine.retain(input);
     const needs = inputs.map((input) => this.#needsGradient.has(input.id));
     const backward: TapeEntry['backward'] = (gradients) => {

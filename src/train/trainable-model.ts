@@ -1,5 +1,5 @@
 /** What the trainer knows of a model: gradients of a window of micro-batches, and the loss of a batch. No LoRA here. */
-import type { VlmBatch } from '../data/types.js';
+import { IGNORE_INDEX, type VlmBatch } from '../data/types.js';
 import type { Deferred, Engine } from '../engine/engine.js';
 import type { ParameterSet } from '../engine/tensor.js';
 
@@ -26,12 +26,18 @@ export interface TrainableModel {
   evaluateLoss(batch: VlmBatch): Promise<{ readonly lossSum: number; readonly labelCount: number }>;
 }
 
-/** Labelled tokens of a batch as the loss counts them: label t+1 belongs to position t, so column 0 never counts. */
+/**
+ * Labelled tokens of a batch as the loss counts them: a label is predicted by the token before it, so one whose
+ * predecessor is padding, or the first of all, never counts.
+ */
 export function countLabels(batch: VlmBatch): number {
   if (!batch.labels) return 0;
   const { data, shape } = batch.labels;
+  const mask = batch.attentionMask.data;
   const columns = shape[1]!;
   let count = 0;
-  for (let i = 0; i < data.length; i++) if (i % columns !== 0 && data[i] !== -100) count++;
+  for (let i = 0; i < data.length; i++) {
+    if (i % columns !== 0 && mask[i] && mask[i - 1] && data[i] !== IGNORE_INDEX) count++;
+  }
   return count;
 }

@@ -1,0 +1,100 @@
+/** Horizontal bars, so that long labels stay readable: counts of classes in each split. */
+import { ConfigError } from '../errors.js';
+import { fitText, format, measureText, text } from './font.js';
+import {
+  COLOURS,
+  heading,
+  LABEL_SIZE,
+  legend,
+  line,
+  niceTicks,
+  rect,
+  SMALL_SIZE,
+  seriesColour,
+  svgDocument,
+  tickLabel,
+} from './svg.js';
+
+export interface BarChartOptions {
+  readonly title: string;
+  readonly subtitle?: string;
+  /** [N] one for each group of bars, top to bottom. */
+  readonly labels: readonly string[];
+  /** Each with [N] values of at least 0; one bar of every series in each group. */
+  readonly series: readonly { readonly name: string; readonly values: readonly number[] }[];
+  /** Below the axis. */
+  readonly xLabel?: string;
+  /** Default 1000; the height follows from the labels. */
+  readonly width?: number;
+}
+
+const MARGIN = 36;
+
+/**
+ * @returns an SVG document
+ * @throws ConfigError if there is nothing to draw, a series has not one value for each label, or a value is negative
+ */
+export function barChart(options: BarChartOptions): string {
+  const { title, labels, series, width = 1000 } = options;
+  checkBars(labels, series);
+  const barHeight = series.length === 1 ? 20 : 14;
+  const groupHeight = barHeight * series.length + 16;
+  const labelWidth = Math.min(Math.max(...labels.map((label) => measureText(label, LABEL_SIZE))), width * 0.35);
+  const left = MARGIN + labelWidth + 14;
+  const right = width - MARGIN - 46;
+  const ticks = niceTicks(0, Math.max(...series.flatMap((one) => one.values)) || 1, 7);
+  const scale = (right - left) / ticks.at(-1)!;
+
+  const head = heading(MARGIN, title, options.subtitle);
+  const names = series.map((one) => one.name);
+  const key = series.length > 1 ? legend(MARGIN, head.bottom, width - 2 * MARGIN, names) : head;
+  const top = key.bottom + 10;
+  const bottom = top + groupHeight * labels.length;
+  const body = [...head.parts, ...(key === head ? [] : key.parts)];
+  for (const tick of ticks) {
+    const x = left + tick * scale;
+    body.push(line(x, top, x, bottom, tick === 0 ? COLOURS.axis : COLOURS.grid));
+    body.push(text(x, bottom + 20, tickLabel(tick), { size: SMALL_SIZE, anchor: 'middle', colour: COLOURS.muted }));
+  }
+  for (const [row, label] of labels.entries()) {
+    const middle = top + groupHeight * (row + 0.5);
+    const name = fitText(label, labelWidth, LABEL_SIZE);
+    body.push(text(left - 12, middle, name, { size: LABEL_SIZE, anchor: 'end', align: 'middle' }));
+    for (const [i, { values }] of series.entries()) {
+      const y = middle + (i - series.length / 2) * barHeight;
+      const end = left + values[row]! * scale;
+      body.push(bar(left, y + 1, end - left, barHeight - 2, seriesColour(i)));
+      const count = tickLabel(values[row]!);
+      body.push(text(end + 6, y + barHeight / 2, count, { size: SMALL_SIZE, align: 'middle', colour: COLOURS.muted }));
+    }
+  }
+  if (options.xLabel)
+    body.push(text((left + right) / 2, bottom + 46, options.xLabel, { size: LABEL_SIZE, anchor: 'middle' }));
+  return svgDocument(width, bottom + (options.xLabel ? 66 : 42), title, body);
+}
+
+/** Square at the axis, rounded at its end. */
+function bar(x: number, y: number, width: number, height: number, colour: string): string {
+  if (width <= 0) return '';
+  if (width < 6) return rect(x, y, width, height, colour);
+  const straight = `M${format(x)} ${format(y)}h${format(width - 3)}`;
+  return `<path fill="${colour}" d="${straight}q3 0 3 3v${format(height - 6)}q0 3-3 3h${format(3 - width)}z"/>`;
+}
+
+function checkBars(labels: BarChartOptions['labels'], series: BarChartOptions['series']): void {
+  if (labels.length === 0 || series.length === 0)
+    throw new ConfigError(
+      `barChart: expected labels and series, got ${labels.length} labels and ${series.length} series`,
+    );
+  for (const { name, values } of series) {
+    if (values.length !== labels.length)
+      throw new ConfigError(
+        `barChart: expected ${labels.length} values in series ${JSON.stringify(name)}, one for each label, got ${values.length}`,
+      );
+    const wrong = values.findIndex((value) => !(value >= 0 && value < Infinity));
+    if (wrong >= 0)
+      throw new ConfigError(
+        `barChart: expected values of at least 0 in series ${JSON.stringify(name)}, got ${values[wrong]} at ${wrong}`,
+      );
+  }
+}

@@ -1,0 +1,125 @@
+/** Pictures with captions in one picture: a look at the data, or at answers before and after training. */
+import sharp, { type OverlayOptions } from 'sharp';
+import type { RgbImage } from '../data/types.js';
+import { ConfigError, ImageError } from '../errors.js';
+import { format, text, wrapText } from './font.js';
+import { writeFileAtomically } from './render.js';
+import { COLOURS, heading, rect, svgDocument } from './svg.js';
+
+export interface ContactSheetItem {
+  readonly image: RgbImage;
+  /** Below the picture; `\n` starts a new line. */
+  readonly caption: string;
+  /** Marks an answer as right (a tick, a blue-green bar) or wrong (a cross, a vermilion bar). Default: no mark. */
+  readonly correct?: boolean | undefined;
+}
+
+export interface ContactSheetOptions {
+  /** Above the pictures. */
+  readonly title?: string;
+  readonly subtitle?: string;
+  /** Default 4, or fewer if there are fewer pictures. */
+  readonly columns?: number;
+  /** Side in pixels of the square that each picture fits in. Default 260. */
+  readonly cell?: number;
+  /** Lines of caption, at most. Default 3. */
+  readonly captionLines?: number;
+}
+
+const MARGIN = 36;
+const GUTTER = 22;
+const CAPTION_SIZE = 15;
+const LINE_HEIGHT = 21;
+const RIGHT = '#009e73';
+const WRONG = '#d55e00';
+
+/**
+ * @returns an encoded PNG
+ * @throws ConfigError for no items, ImageError for an item whose pixels do not fit its size
+ */
+export async function contactSheet(
+  items: readonly ContactSheetItem[],
+  options: ContactSheetOptions = {},
+): Promise<Buffer> {
+  if (items.length === 0) throw new ConfigError('contactSheet: expected at least one picture, got none');
+  const columns = wholeNumber('columns', options.columns ?? Math.min(4, items.length));
+  const cell = wholeNumber('cell', options.cell ?? 260);
+  const maxLines = wholeNumber('captionLines', options.captionLines ?? 3);
+  const captions = items.map((item) =>
+    wrapText(item.caption, cell - (item.correct === undefined ? 0 : 26), CAPTION_SIZE, maxLines),
+  );
+
+  const head = options.title ? heading(MARGIN, options.title, options.subtitle) : { parts: [], bottom: MARGIN };
+  const width = 2 * MARGIN + columns * cell + (columns - 1) * GUTTER;
+  const rowTops = [head.bottom];
+  for (let from = 0; from < items.length; from += columns) {
+    const lines = Math.max(...captions.slice(from, from + columns).map((one) => one.length));
+    rowTops.push(rowTops.at(-1)! + cell + 14 + LINE_HEIGHT * lines + GUTTER);
+  }
+  const height = rowTops.at(-1)! - GUTTER + MARGIN;
+  const body = [...head.parts];
+  const overlays: OverlayOptions[] = [];
+  for (const [i, item] of items.entries()) {
+    const x = MARGIN + (i % columns) * (cell + GUTTER);
+    const y = rowTops[Math.floor(i / columns)]!;
+    overlays.push(await fitImage(item.image, x, y, cell, i));
+    body.push(rect(x, y, cell, cell, '#14181d'));
+    body.push(...captionParts(x, y + cell, cell, captions[i]!, item.correct));
+  }
+  const title = options.title ?? `${items.length} pictures`;
+  const page = Buffer.from(svgDocument(width, height, title, body));
+  return sharp(page, { density: 72 }).composite(overlays).png().toBuffer();
+}
+
+/** Writes a contact sheet; the file appears whole or not at all. */
+export async function writeContactSheet(
+  items: readonly ContactSheetItem[],
+  path: string,
+  options: ContactSheetOptions = {},
+): Promise<void> {
+  await writeFileAtomically(path, await contactSheet(items, options));
+}
+
+/** Scales a picture into its square, keeping its shape, centred. */
+async function fitImage(image: RgbImage, x: number, y: number, cell: number, index: number): Promise<OverlayOptions> {
+  const { width, height, data } = image;
+  if (!(width > 0 && height > 0) || data.length !== width * height * 3)
+    throw new ImageError(
+      `contactSheet: expected ${width} × ${height} × 3 bytes for picture ${index}, got ${data.length}`,
+      { details: { index } },
+    );
+  const scale = Math.min(cell / width, cell / height);
+  const fitted = [width, height].map((side) => Math.max(1, Math.min(cell, Math.round(side * scale))));
+  const input = await sharp(data, { raw: { width, height, channels: 3 } })
+    .resize(fitted[0]!, fitted[1]!, { fit: 'fill' })
+    .png()
+    .toBuffer();
+  return { input, left: x + ((cell - fitted[0]!) >> 1), top: y + ((cell - fitted[1]!) >> 1) };
+}
+
+/** The lines below a picture, with a coloured bar and a mark if it is known to be right or wrong. */
+function captionParts(x: number, y: number, cell: number, lines: readonly string[], correct?: boolean): string[] {
+  const parts: string[] = [];
+  let indent = 0;
+  if (correct !== undefined) {
+    const colour = correct ? RIGHT : WRONG;
+    parts.push(rect(x, y + 3, cell, 5, colour));
+    const mark = correct ? 'l4.5 4.5l8-10' : 'm1-5l10 10m0-10l-10 10';
+    const start = `M${format(x + 2)} ${format(y + 24)}`;
+    parts.push(`<path fill="none" stroke="${colour}" stroke-width="3" stroke-linecap="round" d="${start}${mark}"/>`);
+    indent = 26;
+  }
+  for (const [i, content] of lines.entries())
+    parts.push(
+      text(x + indent, y + 29 + i * LINE_HEIGHT, content, {
+        size: CAPTION_SIZE,
+        colour: i === 0 ? COLOURS.ink : COLOURS.muted,
+      }),
+    );
+  return parts;
+}
+
+function wholeNumber(name: string, value: number): number {
+  if (Number.isInteger(value) && value >= 1) return value;
+  throw new ConfigError(`contactSheet: \`${name}\`: expected a whole number of at least 1, got ${value}`);
+}

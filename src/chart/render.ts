@@ -1,0 +1,50 @@
+/** From SVG to a PNG file, without any font or browser on the machine. */
+import { randomBytes } from 'node:crypto';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import sharp from 'sharp';
+import { ConfigError, ImageError } from '../errors.js';
+
+export interface RenderOptions {
+  /** Pixels of the picture for each unit of the SVG. Default 1; 2 for sharp print and high-density screens. */
+  readonly scale?: number;
+}
+
+/**
+ * Renders an SVG.
+ * @throws ImageError if it is not valid SVG
+ */
+export async function svgToPng(svg: string, options: RenderOptions = {}): Promise<Buffer> {
+  const scale = options.scale ?? 1;
+  if (!(scale > 0 && scale <= 20))
+    throw new ConfigError(`render: \`scale\`: expected a number from 0 to 20, got ${scale}`);
+  try {
+    // 72 dpi is one pixel for each SVG unit.
+    return await sharp(Buffer.from(svg), { density: 72 * scale })
+      .png({ compressionLevel: 9 })
+      .toBuffer();
+  } catch (cause) {
+    throw new ImageError(`render: the SVG cannot be drawn: ${cause instanceof Error ? cause.message : cause}`, {
+      cause,
+    });
+  }
+}
+
+/** Renders an SVG to a PNG file. Missing folders are made; the file appears whole or not at all. */
+export async function renderPng(svg: string, path: string, options: RenderOptions = {}): Promise<void> {
+  await writeFileAtomically(path, await svgToPng(svg, options));
+}
+
+/** Writes beside the target under a temporary name, then renames. */
+export async function writeFileAtomically(path: string, data: string | Uint8Array): Promise<void> {
+  const folder = dirname(path);
+  await mkdir(folder, { recursive: true });
+  const temporary = join(folder, `.${randomBytes(6).toString('hex')}.tmp`);
+  try {
+    await writeFile(temporary, data);
+    await rename(temporary, path);
+  } catch (cause) {
+    await rm(temporary, { force: true });
+    throw cause;
+  }
+}

@@ -1,0 +1,265 @@
+/** Chat templates: rendering as `apply_chat_template` does, and the same text in pieces that know where they are from. */
+import { Template } from '@huggingface/jinja';
+import { TextError } from '../errors.js';
+import { configuredToken, readJsonFile, readTextFile } from './tokenizer-files.js';
+import type { Message } from './types.js';
+
+/**
+ * A short template for one question and one answer: BOS, `[INST]`, a newline, the user's parts in their order,
+ * `[/INST]`; when training also the answer and EOS. It knows no system message and no second turn.
+ */
+export const TUTORIAL_TEMPLATE = `{{ bos_token }}[INST]
+{% for turn in messages -%}
+  {%- if turn.role == 'user' -%}
+    {%- if turn.content is string -%}
+      {{ turn.content }}
+    {%- else -%}
+      {%- for part in turn.content -%}
+        {%- if part.type == 'image' -%} [IMG]
+        {%- elif part.type == 'text' -%} {{ part.text }}
+        {%- endif -%}
+      {%- endfor -%}
+    {%- endif -%}
+  {%- endif -%}
+{%- endfor -%}
+[/INST]
+{%- if not add_generation_prompt -%}
+  {%- for turn in messages -%}
+    {%- if turn.role == 'assistant' -%}
+      {%- if turn.content is string -%} {{ turn.content }} {%- else -%} {{ turn.content[0].text }} {%- endif -%}
+      {{ eos_token }}
+    {%- endif -%}
+  {%- endfor -%}
+{%- endif -%}`;
+
+export interface ChatTemplateOptions {
+  /** What `bos_token` stands for in the template. Default `<s>`. */
+  readonly bosToken?: string;
+  /** What `eos_token` stands for in the template. Default `</s>`. */
+  readonly eosToken?: string;
+}
+
+export interface RenderOptions {
+  /** Stop where the model is to answer. Default false. Some templates ignore it. */
+  readonly addGenerationPrompt?: boolean;
+}
+
+/** A stretch of the rendered conversation. Joined, the texts of all segments are what `render` gives. */
+export interface TemplateSegment {
+  readonly text: string;
+  /** True for what the template wrote: only there may names of control tokens be control tokens. */
+  readonly fromTemplate: boolean;
+  /** The message that the text is from; absent in the template's own text. */
+  readonly messageIndex?: number;
+  readonly role?: Message['role'];
+  /** True for text of an assistant message: what the model learns to say. */
+  readonly isAssistantText: boolean;
+}
+
+/** A Jinja chat template with the names of BOS and EOS. */
+export class ChatTemplate {
+  readonly source: string;
+  readonly bosToken: string;
+  readonly eosToken: string;
+  readonly #template: Template;
+
+  /** @throws TextError if the source is no valid Jinja */
+  constructor(source: string, options: ChatTemplateOptions = {}) {
+    // Jinja reads every kind of line end as one newline.
+    this.source = source.replace(/\r\n?/g, '\n');
+    this.bosToken = options.bosToken ?? '<s>';
+    this.eosToken = options.eosToken ?? '</s>';
+    try {
+      this.#template = new Template(this.source);
+    } catch (cause) {
+      throw new TextError(`the chat template cannot be parsed: ${(cause as Error).message}`, {
+        hint: 'check its {% %} and {{ }} pairs; the template must be the one of the Hugging Face repository',
+        cause,
+      });
+    }
+  }
+
+  /**
+   * Reads the template of a model folder: `chat_template.jinja`, else `chat_template.json`, else the `chat_template`
+   * of `tokenizer_config.json` (of several named ones the one called `default`).
+   * @throws TextError if there is none
+   */
+  static async fromFolder(dir: string): Promise<ChatTemplate> {
+    const config = await readJsonFile(dir, 'tokenizer_config.json');
+    const source =
+      (await readTextFile(dir, 'chat_template.jinja')) ??
+      templateOf(await readJsonFile(dir, 'chat_template.json')) ??
+      templateOf(config);
+    if (source === undefined) {
+      throw new TextError(`no chat template in ${dir}`, {
+        hint: 'base models have none: pass `new ChatTemplate(TUTORIAL_TEMPLATE)` or a template of your own',
+        details: { path: dir },
+      });
+    }
+    const bosToken = configuredToken(config, 'bos_token');
+    const eosToken = configuredToken(config, 'eos_token');
+    return new ChatTemplate(source, { ...(bosToken && { bosToken }), ...(eosToken && { eosToken }) });
+  }
+
+  /**
+   * The conversation as one string, equal to `tokenizer.apply_chat_template(messages, tokenize=False)`.
+   * @throws TextError with the template's own message if it raises one
+   */
+  render(messages: readonly Message[], options: RenderOptions = {}): string {
+    try {
+      return this.#template.render({
+        messages: messages.map(({ role, content }) => ({ role, content: withoutImages(content) })),
+        tools: null,
+        documents: null,
+        add_generation_prompt: options.addGenerationPrompt ?? false,
+        bos_token: this.bosToken,
+        eos_token: this.eosToken,
+      });
+    } catch (cause) {
+      throw new TextError(`the chat template refuses the conversation: ${(cause as Error).message}`, {
+        hint: 'the message is the template’s own; check roles and their order, or give all content as lists of parts',
+        details: { roles: messages.map((message) => message.role) },
+        cause,
+      });
+    }
+  }
+
+  /**
+   * The conversation in pieces: text of messages apart from text of the template.
+   *
+   * Every text is rendered between two private-use characters that occur nowhere else, so that no search for
+   * `[/INST]` and the like is needed; without the marks the result must be the plain rendering.
+   * @throws TextError if the template changes texts, leaves one out, or puts messages in another order
+   */
+  segments(messages: readonly Message[], options: RenderOptions = {}): TemplateSegment[] {
+    const plain = this.render(messages, options);
+    const marks = unusedCharacters(plain + this.source + JSON.stringify(messages.map((m) => withoutImages(m.content))));
+    // Second try for templates that trim: white space at the ends of a text stays outside the marks.
+    for (const keepEnds of [true, false]) {
+      const marked = markTexts(messages, marks, keepEnds);
+      const segments = cutAtMarks(this.render(marked.messages, options), marks, marked.texts);
+      if (segments && segments.map((segment) => segment.text).join('') === plain) {
+        checkComplete(segments, marked.texts, messages, options);
+        return segments;
+      }
+    }
+    throw new TextError('the chat template changes the texts of messages, so text and markup cannot be told apart', {
+      hint: 'filters such as `upper`, `replace` or `truncate` on message content are not supported; `trim` is',
+    });
+  }
+}
+
+/** Content as the template sees it; the pictures themselves are none of its business. */
+function withoutImages(content: Message['content']): Message['content'] {
+  if (typeof content === 'string') return content;
+  return content.map((part) => (part.type === 'text' ? { type: 'text', text: part.text } : { type: 'image' }));
+}
+
+interface Marks {
+  readonly open: string;
+  readonly middle: string;
+  readonly close: string;
+}
+
+/** A text that was marked: which message it is from, and what stands between its marks. */
+interface MarkedText {
+  readonly messageIndex: number;
+  readonly role: Message['role'];
+  readonly text: string;
+}
+
+/** Three characters of the private use area (U+E000 to U+F8FF) that do not occur in the text. */
+function unusedCharacters(text: string): Marks {
+  const used = new Set(text);
+  const free: string[] = [];
+  for (let code = 0xe000; code <= 0xf8ff && free.length < 3; code++) {
+    const char = String.fromCharCode(code);
+    if (!used.has(char)) free.push(char);
+  }
+  const [open, middle, close] = free;
+  if (!open || !middle || !close) {
+    throw new TextError('the conversation uses every private-use character, none is left to mark its parts');
+  }
+  return { open, middle, close };
+}
+
+function markTexts(messages: readonly Message[], marks: Marks, keepEnds: boolean) {
+  const texts: MarkedText[] = [];
+  const mark = (text: string, messageIndex: number): string => {
+    // Templates test for empty content, so that stays empty.
+    const core = keepEnds ? text : text.trim();
+    if (core === '') return text;
+    const { open, middle, close } = marks;
+    const start = text.indexOf(core);
+    texts.push({ messageIndex, role: messages[messageIndex]!.role, text: core });
+    const wrapped = `${open}${texts.length - 1}${middle}${core}${close}`;
+    return text.slice(0, start) + wrapped + text.slice(start + core.length);
+  };
+  const marked = messages.map(({ role, content }, i): Message => {
+    if (typeof content === 'string') return { role, content: mark(content, i) };
+    return {
+      role,
+      content: content.map((part) => (part.type === 'text' ? { ...part, text: mark(part.text, i) } : part)),
+    };
+  });
+  return { messages: marked, texts };
+}
+
+/** The segments of a marked rendering; undefined if a mark or a text in it was tampered with. */
+function cutAtMarks(rendered: string, marks: Marks, texts: readonly MarkedText[]): TemplateSegment[] | undefined {
+  const segments: TemplateSegment[] = [];
+  let position = 0;
+  while (position < rendered.length) {
+    const open = rendered.indexOf(marks.open, position);
+    const end = open < 0 ? rendered.length : open;
+    if (end > position) {
+      segments.push({ text: rendered.slice(position, end), fromTemplate: true, isAssistantText: false });
+    }
+    if (open < 0) break;
+    const middle = rendered.indexOf(marks.middle, open);
+    const source = texts[Number(rendered.slice(open + 1, middle))];
+    if (middle < 0 || !source || !rendered.startsWith(source.text + marks.close, middle + 1)) return undefined;
+    const { text, messageIndex, role } = source;
+    segments.push({ text, fromTemplate: false, messageIndex, role, isAssistantText: role === 'assistant' });
+    position = middle + 1 + text.length + 1;
+  }
+  return segments;
+}
+
+/** A template that drops or reorders what it was given would train on something else than the data says. */
+function checkComplete(
+  segments: readonly TemplateSegment[],
+  texts: readonly MarkedText[],
+  messages: readonly Message[],
+  options: RenderOptions,
+): void {
+  const order = segments.flatMap((segment) => segment.messageIndex ?? []);
+  const lastAsked = messages.findLastIndex((message) => message.role !== 'assistant');
+  for (const { messageIndex, role, text } of texts) {
+    // With a generation prompt a template may well leave out the answer that is to be generated.
+    if (options.addGenerationPrompt && messageIndex > lastAsked) continue;
+    const shown = segments.some((segment) => segment.messageIndex === messageIndex && segment.text === text);
+    if (!shown) {
+      throw new TextError(`the chat template leaves out text of message ${messageIndex} (${role})`, {
+        hint: 'use a template that knows this role and kind of content, or give the content as a list of parts',
+        details: { messageIndex, role, text: text.slice(0, 200) },
+      });
+    }
+  }
+  const swapped = order.findIndex((messageIndex, i) => i > 0 && messageIndex < order[i - 1]!);
+  if (swapped > 0) {
+    throw new TextError(`the chat template puts message ${order[swapped - 1]} before message ${order[swapped]}`, {
+      hint: 'it is made for a single turn; use the template of the model for longer conversations',
+      details: { order },
+    });
+  }
+}
+
+/** The template of a configuration file: a string, or a list of { name, template }. */
+function templateOf(config: unknown): string | undefined {
+  const value = (config as Record<string, unknown> | undefined)?.chat_template;
+  if (typeof value === 'string') return value;
+  if (!Array.isArray(value)) return undefined;
+  const named = value as { name?: string; template?: string }[];
+  return (named.find((entry) => entry.name === 'default') ?? named[0])?.template;
+}

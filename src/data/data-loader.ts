@@ -1,0 +1,115 @@
+/** Batches in a given order, prepared a few ahead while the model works. */
+import { z } from 'zod';
+import { parseOptions } from '../config.js';
+import { DataError } from '../errors.js';
+import { nameSample } from './sample-error.js';
+import type { Dataset, SftExample, VlmBatch } from './types.js';
+
+export const dataLoaderOptionsSchema = z.strictObject({
+  /** Batches prepared ahead of the one in use. 0 prepares each when it is asked for. Default 2. */
+  prefetch: z.int().nonnegative().default(2),
+});
+
+/** What the loader needs of a collator; `VlmCollator` is one. */
+export interface Collator {
+  collate(examples: readonly SftExample[], options?: { readonly signal?: AbortSignal }): Promise<VlmBatch>;
+}
+
+export interface DataLoaderOptions extends z.input<typeof dataLoaderOptionsSchema> {
+  readonly dataset: Dataset<SftExample>;
+  readonly collator: Collator;
+}
+
+/**
+ * Yields one batch for each list of indices. Nothing is read before the first batch is asked for, and at most
+ * `prefetch` batches are held or in preparation beyond the one in use.
+ */
+export class DataLoader {
+  readonly options: z.output<typeof dataLoaderOptionsSchema>;
+  readonly #dataset: Dataset<SftExample>;
+  readonly #collator: Collator;
+  #waitSeconds = 0;
+
+  /** @throws ConfigError listing every wrong option */
+  constructor(options: DataLoaderOptions) {
+    const { dataset, collator, ...plain } = options;
+    this.options = parseOptions(dataLoaderOptionsSchema, plain, 'DataLoader options');
+    this.#dataset = dataset;
+    this.#collator = collator;
+  }
+
+  /** Seconds that consumers have spent waiting for data so far, over all epochs. */
+  get waitSeconds(): number {
+    return this.#waitSeconds;
+  }
+
+  /**
+   * The batches of one epoch, in order. An error is thrown where its batch would have come, after all earlier ones.
+   * Leaving the loop early, or aborting, stops the preparation of the others.
+   * @param order indices into the data set, one list for each (micro-)batch
+   * @throws DataError, TextError or ImageError naming the sample; `signal.reason` when aborted
+   */
+  async *batches(
+    order: readonly (readonly number[])[],
+    options: { readonly signal?: AbortSignal } = {},
+  ): AsyncGenerator<VlmBatch, void, undefined> {
+    const { signal } = options;
+    signal?.throwIfAborted();
+    const stop = new AbortController();
+    const pending: Promise<VlmBatch>[] = [];
+    let started = 0;
+    try {
+      for (let i = 0; i < order.length; i++) {
+        while (started < order.length && started <= i + this.options.prefetch) {
+          const batch = this.#prepare(order[started++]!, stop.signal);
+          // It is awaited later, perhaps never: a failure must not count as unhandled meanwhile.
+          batch.catch(() => {});
+          pending.push(batch);
+        }
+        const asked = performance.now();
+        let batch: VlmBatch;
+        try {
+          batch = await orAborted(pending.shift()!, signal);
+        } finally {
+          this.#waitSeconds += (performance.now() - asked) / 1000;
+        }
+        signal?.throwIfAborted();
+        yield batch;
+        signal?.throwIfAborted();
+      }
+    } finally {
+      stop.abort();
+    }
+  }
+
+  async #prepare(indices: readonly number[], signal: AbortSignal): Promise<VlmBatch> {
+    const examples = await Promise.all(
+      indices.map(async (index) => {
+        try {
+          if (!Number.isInteger(index) || index < 0 || index >= this.#dataset.length) {
+            throw new DataError(`there is no such index in a data set of ${this.#dataset.length} samples`);
+          }
+          const example = await this.#dataset.get(index);
+          return example.id === undefined ? { ...example, id: `${index}` } : example;
+        } catch (error) {
+          throw nameSample(error, `${index}`);
+        }
+      }),
+    );
+    signal.throwIfAborted();
+    return this.#collator.collate(examples, { signal });
+  }
+}
+
+/**
+ * The promise's result, or a rejection with the signal's reason if that comes first. `Promise.race` against one
+ * long-lived promise would keep every batch of the epoch alive.
+ */
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  return new Promise<T>((resolve, reject) => {
+    const abort = (): void => reject(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}

@@ -1,0 +1,156 @@
+/** Random-access collections whose items are made when they are asked for, with the methods of a Hugging Face Dataset. */
+import { randomPermutation } from '../engine/random.js';
+import { DataError } from '../errors.js';
+import type { Dataset } from './types.js';
+
+/** The names of a set of classes; the label of a class is its position. After `datasets.ClassLabel`. */
+export class ClassLabel {
+  readonly names: readonly string[];
+  readonly #labels: ReadonlyMap<string, number>;
+
+  /** @throws DataError if a name is given twice */
+  constructor(names: readonly string[]) {
+    this.names = [...names];
+    this.#labels = new Map(names.map((name, label) => [name, label]));
+    if (this.#labels.size < names.length) {
+      const twice = names.find((name, index) => names.indexOf(name) !== index);
+      throw new DataError(`class name ${JSON.stringify(twice)} is given twice`, { details: { names } });
+    }
+  }
+
+  get numClasses(): number {
+    return this.names.length;
+  }
+
+  /** @throws DataError for a label that is none */
+  int2str(label: number): string {
+    const name = this.names[label];
+    if (name !== undefined) return name;
+    throw new DataError(`no class has the label ${label}; labels go from 0 to ${this.names.length - 1}`, {
+      details: { label, names: this.names },
+    });
+  }
+
+  /** @throws DataError for a name that is no class; upper and lower case count */
+  str2int(name: string): number {
+    const label = this.#labels.get(name);
+    if (label !== undefined) return label;
+    throw new DataError(`${JSON.stringify(name)} is no class`, {
+      hint: `Classes: ${this.names.join(', ')}.`,
+      details: { name, names: this.names },
+    });
+  }
+}
+
+/**
+ * A `Dataset` made of a length and a function from index to item. Nothing is kept: an item is made anew each time it
+ * is asked for, so a set of pictures costs no memory.
+ */
+export class IndexedDataset<T> implements Dataset<T> {
+  readonly length: number;
+  readonly #make: (index: number) => T | Promise<T>;
+
+  constructor(length: number, make: (index: number) => T | Promise<T>) {
+    this.length = length;
+    this.#make = make;
+  }
+
+  static from<T>(items: readonly T[]): IndexedDataset<T> {
+    return new IndexedDataset(items.length, (index) => items[index]!);
+  }
+
+  /** @throws DataError if there is no such item, and whatever making the item throws */
+  async get(index: number): Promise<T> {
+    checkIndex(index, this.length);
+    return this.#make(index);
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
+    for (let index = 0; index < this.length; index++) yield await this.get(index);
+  }
+
+  /** Lazy: `transform` runs each time an item is asked for, not now. */
+  map<U>(transform: (item: T, index: number) => U | Promise<U>): IndexedDataset<U> {
+    return new IndexedDataset(this.length, async (index) => transform(await this.get(index), index));
+  }
+
+  /** Eager: walks all items once, now, and remembers which stay; the items themselves are made again when asked for. */
+  async filter(keep: (item: T, index: number) => boolean | Promise<boolean>): Promise<IndexedDataset<T>> {
+    return this.select(await this.indicesWhere(keep));
+  }
+
+  /** The items at these positions, in this order; a position may come more than once. @throws DataError */
+  select(indices: Iterable<number>): IndexedDataset<T> {
+    const chosen = this.checkIndices(indices);
+    return new IndexedDataset(chosen.length, (index) => this.get(chosen[index]!));
+  }
+
+  /** All items in the order of `torch.randperm(length)` with a CPU generator seeded with `seed`. Lazy. */
+  shuffle(seed: number): IndexedDataset<T> {
+    return this.select(randomPermutation(this.length, checkSeed(seed)));
+  }
+
+  protected async indicesWhere(keep: (item: T, index: number) => boolean | Promise<boolean>): Promise<number[]> {
+    const kept: number[] = [];
+    for (let index = 0; index < this.length; index++) {
+      if (await keep(await this.get(index), index)) kept.push(index);
+    }
+    return kept;
+  }
+
+  protected checkIndices(indices: Iterable<number>): number[] {
+    const chosen = [...indices];
+    for (const index of chosen) checkIndex(index, this.length);
+    return chosen;
+  }
+}
+
+/** A dataset whose items carry a class label, known without making them. `map` gives a plain dataset. */
+export class LabelledDataset<T extends { readonly label: number }> extends IndexedDataset<T> {
+  readonly classLabel: ClassLabel;
+  /** [length] */
+  readonly labels: readonly number[];
+
+  /** @throws DataError for a label that is no class */
+  constructor(classLabel: ClassLabel, labels: readonly number[], make: (index: number) => T | Promise<T>) {
+    super(labels.length, make);
+    for (const label of labels) classLabel.int2str(label);
+    this.classLabel = classLabel;
+    this.labels = labels;
+  }
+
+  /** Items of each class, in the order of the labels; a class without items counts 0. Makes no item. */
+  classCounts(): Map<string, number> {
+    const counts = new Map(this.classLabel.names.map((name) => [name, 0]));
+    for (const label of this.labels) {
+      const name = this.classLabel.int2str(label);
+      counts.set(name, counts.get(name)! + 1);
+    }
+    return counts;
+  }
+
+  override select(indices: Iterable<number>): LabelledDataset<T> {
+    const chosen = this.checkIndices(indices);
+    const labels = chosen.map((index) => this.labels[index]!);
+    return new LabelledDataset(this.classLabel, labels, (index) => this.get(chosen[index]!));
+  }
+
+  override async filter(keep: (item: T, index: number) => boolean | Promise<boolean>): Promise<LabelledDataset<T>> {
+    return this.select(await this.indicesWhere(keep));
+  }
+
+  override shuffle(seed: number): LabelledDataset<T> {
+    return this.select(randomPermutation(this.length, checkSeed(seed)));
+  }
+}
+
+function checkIndex(index: number, length: number): void {
+  if (Number.isInteger(index) && index >= 0 && index < length) return;
+  const range = length === 0 ? 'the dataset is empty' : `indices go from 0 to ${length - 1}`;
+  throw new DataError(`no item at index ${index}: ${range}`, { details: { index, length } });
+}
+
+function checkSeed(seed: number): number {
+  if (Number.isSafeInteger(seed) && seed >= 0 && seed < 2 ** 32) return seed;
+  throw new DataError(`seed ${seed}: expected an integer from 0 to 4294967295`, { details: { seed } });
+}

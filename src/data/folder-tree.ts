@@ -1,0 +1,162 @@
+/** A folder of pictures as it lies on the disk: which folders hold which picture files. */
+import { open, readdir, realpath, stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { DataError } from '../errors.js';
+import { IMAGE_HEADER_BYTES, imageFormatOf } from './decode-image.js';
+
+/** A file whose content is a picture, or whose name says so. */
+export interface PictureFile {
+  /** Absolute path. */
+  readonly path: string;
+  /** Path below the root, with `/` on every system: what order goes by. */
+  readonly key: string;
+  /** Why a file with a picture's name is none. */
+  fault?: string;
+}
+
+export interface FolderNode {
+  readonly name: string;
+  /** Absolute path. */
+  readonly path: string;
+  /** Pictures in this folder itself. */
+  pictures: PictureFile[];
+  readonly folders: FolderNode[];
+  /** Pictures in this folder and below. */
+  total: number;
+}
+
+const PICTURE_ENDING = /\.(jpe?g|jfif|png|webp|gif|bmp|tiff?|heic|avif)$/i;
+
+/**
+ * Reads a folder and what is below it. Files are told by their first bytes; what is neither a picture nor named like
+ * one is left out, and so are names that start with a dot and `__MACOSX`. Symbolic links are followed.
+ * @throws DataError for a folder that is missing, no folder, or unreadable, and for a loop of symbolic links
+ */
+export async function readFolderTree(dir: string): Promise<FolderNode> {
+  const root = resolve(dir);
+  let real: string;
+  try {
+    real = await realpath(root);
+    if (!(await stat(root)).isDirectory()) {
+      throw new DataError(`${root}: a file, where a folder of pictures was expected`, { details: { path: root } });
+    }
+  } catch (cause) {
+    if (cause instanceof DataError) throw cause;
+    throw folderError(root, cause);
+  }
+  const candidates: { file: PictureFile; named: boolean }[] = [];
+  const node = await readFolder(root, '', [real], candidates);
+  const strangers = new Set<PictureFile>();
+  await forEachConcurrently(candidates, 32, async ({ file, named }) => {
+    const fault = file.fault ?? (await faultOf(file.path));
+    if (fault === undefined) return;
+    if (named) file.fault = fault;
+    else strangers.add(file);
+  });
+  prune(node, strangers);
+  return node;
+}
+
+/** Runs `work` on all items, at most `limit` at a time. The first error ends it. */
+export async function forEachConcurrently<T>(
+  items: readonly T[],
+  limit: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  let next = 0;
+  const lane = async () => {
+    while (next < items.length) {
+      const item = items[next++]!;
+      try {
+        await work(item);
+      } catch (error) {
+        next = items.length;
+        throw error;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane));
+}
+
+/** @param lineage real paths of the folder and of all above it */
+async function readFolder(
+  path: string,
+  key: string,
+  lineage: readonly string[],
+  candidates: { file: PictureFile; named: boolean }[],
+): Promise<FolderNode> {
+  const node: FolderNode = { name: basename(path), path, pictures: [], folders: [], total: 0 };
+  const entries = await readdir(path, { withFileTypes: true }).catch((cause: unknown) => {
+    throw folderError(path, cause);
+  });
+  for (const entry of entries) {
+    if (entry.name.startsWith('.') || entry.name === '__MACOSX') continue;
+    const file: PictureFile = { path: join(path, entry.name), key: key ? `${key}/${entry.name}` : entry.name };
+    const named = PICTURE_ENDING.test(entry.name);
+    let kind: { isDirectory(): boolean; isFile(): boolean } = entry;
+    if (entry.isSymbolicLink()) {
+      try {
+        kind = await stat(file.path);
+      } catch (cause) {
+        if ((cause as NodeJS.ErrnoException).code === 'ELOOP') throw loopError(file.path);
+        if (!named) continue;
+        file.fault = 'a symbolic link that leads nowhere';
+      }
+    }
+    if (kind.isDirectory()) {
+      const real = entry.isSymbolicLink() ? await realpath(file.path) : join(lineage.at(-1)!, entry.name);
+      if (lineage.includes(real)) throw loopError(file.path);
+      node.folders.push(await readFolder(file.path, file.key, [...lineage, real], candidates));
+    } else if (kind.isFile() || file.fault !== undefined) {
+      node.pictures.push(file);
+      candidates.push({ file, named });
+    }
+  }
+  return node;
+}
+
+/** Why the content of a file is no picture, or undefined. */
+async function faultOf(path: string): Promise<string | undefined> {
+  try {
+    const handle = await open(path);
+    try {
+      const { bytesRead, buffer } = await handle.read(Buffer.alloc(IMAGE_HEADER_BYTES), 0, IMAGE_HEADER_BYTES, 0);
+      if (bytesRead === 0) return 'the file is empty';
+      if (imageFormatOf(buffer.subarray(0, bytesRead))) return undefined;
+      return 'the content is no JPEG, PNG, WebP or GIF picture';
+    } finally {
+      await handle.close();
+    }
+  } catch (cause) {
+    return `cannot be read: ${(cause as Error).message}`;
+  }
+}
+
+function prune(node: FolderNode, strangers: ReadonlySet<PictureFile>): void {
+  node.pictures = node.pictures.filter((file) => !strangers.has(file));
+  node.total = node.pictures.length;
+  for (const folder of node.folders) {
+    prune(folder, strangers);
+    node.total += folder.total;
+  }
+}
+
+function loopError(path: string): DataError {
+  return new DataError(`${path}: a symbolic link that leads back to a folder above it`, {
+    hint: 'Remove the link, or load the folder that it points to.',
+    details: { path },
+  });
+}
+
+function folderError(path: string, cause: unknown): DataError {
+  const code = (cause as NodeJS.ErrnoException).code;
+  const why =
+    code === 'ENOENT'
+      ? 'no such folder'
+      : code === 'EACCES' || code === 'EPERM'
+        ? 'no permission to read this folder'
+        : code === 'ELOOP'
+          ? 'a loop of symbolic links'
+          : `cannot read this folder: ${(cause as Error).message}`;
+  return new DataError(`${path}: ${why}`, { details: { path }, cause });
+}

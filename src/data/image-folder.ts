@@ -1,0 +1,208 @@
+/** A folder of pictures sorted into class folders, as data sets are published, to train and test splits. */
+import { resolve } from 'node:path';
+import { z } from 'zod';
+import { parseOptions } from '../config.js';
+import { DataError, ImageError } from '../errors.js';
+import { ClassLabel, LabelledDataset } from './dataset.js';
+import { decodeImage, ImageFile } from './decode-image.js';
+import { emptySplitFolders, type PlacedPicture, placePictures, type SplitName } from './folder-layout.js';
+import { forEachConcurrently, readFolderTree } from './folder-tree.js';
+import type { LazyImage } from './types.js';
+
+const imageFolderSchema = z.strictObject({
+  /**
+   * What to do with a file that is no readable picture though its name says so: stop with an error that names all of
+   * them, or leave them out and list them in `skipped`. Default 'error'.
+   */
+  onBadImage: z.enum(['error', 'skip']).default('error'),
+  /**
+   * Decode every picture while loading, so that a damaged one is found before training and not in the middle of it.
+   * Without it only the first bytes of each file are read, and a damaged file is named by the ImageError that
+   * `image.decode()` throws. Default: true with `onBadImage: 'skip'`, else false.
+   */
+  verify: z.boolean().optional(),
+  /** Refuse pictures of more pixels than this. Default 178,956,970. */
+  maxPixels: z.number().int().positive().optional(),
+});
+
+export type ImageFolderOptions = z.input<typeof imageFolderSchema>;
+
+/** A picture of a class. */
+export interface ImageSample {
+  readonly image: LazyImage;
+  readonly label: number;
+  readonly className: string;
+  /** Absolute path. */
+  readonly path: string;
+}
+
+export interface SkippedImage {
+  readonly path: string;
+  readonly reason: string;
+}
+
+/** What an `ImageFolder` is made of. */
+export interface ImageFolderContent {
+  readonly dir: string;
+  readonly classLabel: ClassLabel;
+  readonly splits: ReadonlyMap<SplitName, LabelledDataset<ImageSample>>;
+  readonly skipped: readonly SkippedImage[];
+}
+
+/**
+ * Pictures in class folders. Three layouts are told apart, each below any number of wrapping folders:
+ *
+ * - `<class>/<split>/**` as on Kaggle, e.g. `Hairline Fracture/Train/1.jpg`
+ * - `<split>/<class>/**`, e.g. `train/cat/1.jpg`
+ * - `<class>/**`, all of it train
+ *
+ * Split folders: train, training; test, testing; val, valid, validation; upper and lower case do not matter. Pictures
+ * are told by content (JPEG, PNG, WebP, GIF); other files, and names that start with a dot, are passed over. Samples
+ * are in order of class, then of path, both by code unit.
+ */
+export class ImageFolder {
+  /** Absolute path. */
+  readonly dir: string;
+  readonly classLabel: ClassLabel;
+  readonly splits: ReadonlyMap<SplitName, LabelledDataset<ImageSample>>;
+  /** Files left out by `onBadImage: 'skip'`, with the reason. */
+  readonly skipped: readonly SkippedImage[];
+
+  constructor(content: ImageFolderContent) {
+    this.dir = content.dir;
+    this.classLabel = content.classLabel;
+    this.splits = content.splits;
+    this.skipped = content.skipped;
+  }
+
+  /**
+   * @throws DataError for a folder that is missing, unreadable, of no known layout, or with an empty split, and
+   *   ImageError for bad pictures; ConfigError for bad options
+   */
+  static async load(dir: string, options: ImageFolderOptions = {}): Promise<ImageFolder> {
+    return new ImageFolder(await readImageFolder(dir, options));
+  }
+
+  /** Sorted by code unit; the position is the label. */
+  get classNames(): readonly string[] {
+    return this.classLabel.names;
+  }
+
+  /** @throws DataError if the folder has no such split */
+  get train(): LabelledDataset<ImageSample> {
+    return this.#split('train');
+  }
+
+  /** @throws DataError if the folder has no such split */
+  get test(): LabelledDataset<ImageSample> {
+    return this.#split('test');
+  }
+
+  /** @throws DataError if the folder has no such split */
+  get validation(): LabelledDataset<ImageSample> {
+    return this.#split('validation');
+  }
+
+  #split(name: SplitName): LabelledDataset<ImageSample> {
+    const split = this.splits.get(name);
+    if (split) return split;
+    const known = [...this.splits.keys()];
+    throw new DataError(`${this.dir}: no ${name} split; found: ${known.join(', ')}`, {
+      hint: '`splits.has(name)` tells. A split of your own: `shuffle(seed)`, then `select(indices)`.',
+      details: { path: this.dir, splits: known },
+    });
+  }
+}
+
+/** Everything of an `ImageFolder`; see there. */
+export async function readImageFolder(dir: string, options: ImageFolderOptions = {}): Promise<ImageFolderContent> {
+  const parsed = parseOptions(imageFolderSchema, options, 'ImageFolder');
+  const root = resolve(dir);
+  const tree = await readFolderTree(root);
+  if (tree.total === 0) {
+    throw new DataError(`${root}: no pictures in this folder or below`, {
+      hint: 'Expected class folders of JPEG, PNG, WebP or GIF files. Is the path right, the archive unpacked?',
+      details: { path: root },
+    });
+  }
+  const placed = placePictures(tree);
+  const bad = await findBadPictures(placed, parsed);
+  if (bad.length > 0 && parsed.onBadImage === 'error') throw badPicturesError(bad, root);
+
+  const badPaths = new Set(bad.map(({ path }) => path));
+  const classLabel = new ClassLabel([...new Set(placed.map(({ className }) => className))].sort(byCodeUnit));
+  const splits = new Map<SplitName, LabelledDataset<ImageSample>>();
+  for (const name of ['train', 'test', 'validation'] as const) {
+    const ofSplit = placed.filter((picture) => picture.split === name);
+    const good = ofSplit.filter(({ file }) => !badPaths.has(file.path));
+    const empty = emptySplitFolders(tree, name);
+    if (good.length > 0) splits.set(name, datasetOf(good, classLabel, parsed));
+    else if (ofSplit.length > 0 || empty.length > 0) throw emptySplitError(root, name, ofSplit.length, empty);
+  }
+  return { dir: root, classLabel, splits, skipped: bad };
+}
+
+type ParsedOptions = z.output<typeof imageFolderSchema>;
+
+const limits = ({ maxPixels }: ParsedOptions) => (maxPixels === undefined ? {} : { maxPixels });
+
+function datasetOf(
+  pictures: readonly PlacedPicture[],
+  classLabel: ClassLabel,
+  options: ParsedOptions,
+): LabelledDataset<ImageSample> {
+  const sorted = [...pictures].sort(
+    (a, b) => byCodeUnit(a.className, b.className) || byCodeUnit(a.file.key, b.file.key),
+  );
+  const labels = sorted.map(({ className }) => classLabel.str2int(className));
+  return new LabelledDataset<ImageSample>(classLabel, labels, (index) => {
+    const { className, file } = sorted[index]!;
+    return { image: new ImageFile(file.path, limits(options)), label: labels[index]!, className, path: file.path };
+  });
+}
+
+/** In order of path. */
+async function findBadPictures(pictures: readonly PlacedPicture[], options: ParsedOptions): Promise<SkippedImage[]> {
+  const bad: SkippedImage[] = [];
+  const whole: string[] = [];
+  for (const { file } of pictures) {
+    if (file.fault === undefined) whole.push(file.path);
+    else bad.push({ path: file.path, reason: file.fault });
+  }
+  if (options.verify ?? options.onBadImage === 'skip') {
+    await forEachConcurrently(whole, 4, async (path) => {
+      try {
+        await decodeImage(path, limits(options));
+      } catch (error) {
+        if (!(error instanceof ImageError)) throw error;
+        const [line] = error.message.split('\n');
+        bad.push({ path, reason: line!.startsWith(`${path}: `) ? line!.slice(path.length + 2) : line! });
+      }
+    });
+  }
+  return bad.sort((a, b) => byCodeUnit(a.path, b.path));
+}
+
+function badPicturesError(bad: readonly SkippedImage[], root: string): ImageError {
+  const shown = bad.slice(0, 10).map(({ path, reason }) => `\n  - ${path}: ${reason}`);
+  const more = bad.length > shown.length ? `\n  and ${bad.length - shown.length} more` : '';
+  return new ImageError(
+    `${root}: ${bad.length === 1 ? 'a file is' : `${bad.length} files are`} no readable picture${shown.join('')}${more}`,
+    {
+      hint: "Repair or remove them, or load with `onBadImage: 'skip'` to leave them out.",
+      details: { path: bad[0]!.path, files: bad },
+    },
+  );
+}
+
+function emptySplitError(root: string, name: SplitName, skipped: number, folders: readonly string[]): DataError {
+  const why = skipped > 0 ? `all ${skipped} of its pictures were skipped` : `no picture in ${folders.join(', ')}`;
+  return new DataError(`${root}: the ${name} split is empty: ${why}`, {
+    hint: `Put pictures there, or remove the ${name} folders if there is no such split.`,
+    details: { path: root, split: name },
+  });
+}
+
+function byCodeUnit(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,198 @@
+/** Pictures processed off the main thread: decoded on libuv's threads, resized and normalised in worker threads. */
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { z } from 'zod';
+import { parseOptions } from '../config.js';
+import { DataError, ImageError } from '../errors.js';
+import program from '../generated/image-worker.js';
+import { decodeImage, imageName } from './decode-image.js';
+import type { ImageProcessor } from './image-processor.js';
+import type { ImageWorkerReply } from './image-worker.js';
+import type { ProcessedImage } from './process-pixels.js';
+import type { ImageInput, RgbImage } from './types.js';
+
+const imagePoolSchema = z.strictObject({
+  /** Worker threads. Default: one for each core, at most 4. */
+  workers: z.number().int().min(1).max(64).optional(),
+});
+
+export type ImagePoolOptions = z.input<typeof imagePoolSchema>;
+
+interface Job {
+  readonly input: ImageInput;
+  readonly name: string;
+  image?: RgbImage;
+  /** Answered, or given up: nobody waits for it any more. */
+  settled: boolean;
+  readonly resolve: (result: ProcessedImage) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * An `ImageProcessor` on several threads, with the same results. Workers start with the first pictures, an idle pool
+ * does not keep the process alive, and at most two pictures a worker are held decoded: the others wait as they were
+ * given, in order.
+ *
+ * ```ts
+ * await using pool = new ImagePool(processor);
+ * const images = await Promise.all(paths.map((path) => pool.process(path, { signal })));
+ * ```
+ */
+export class ImagePool {
+  readonly processor: ImageProcessor;
+  /** Worker threads at most. */
+  readonly workers: number;
+  /** Not yet begun, in the order of arrival. */
+  #waiting: Job[] = [];
+  /** Decoded, waiting for a worker. */
+  #decoded: Job[] = [];
+  /** Begun and not yet out of the pool: their pixels may be in memory. */
+  readonly #begun = new Set<Job>();
+  readonly #threads = new Map<Worker, Job | undefined>();
+  #closed = false;
+
+  /** @throws ConfigError */
+  constructor(processor: ImageProcessor, options: ImagePoolOptions = {}) {
+    this.processor = processor;
+    this.workers =
+      parseOptions(imagePoolSchema, options, 'ImagePool').workers ?? Math.min(4, Math.max(1, availableParallelism()));
+  }
+
+  /**
+   * As `ImageProcessor.process`. Aborting rejects at once with the signal's reason; a picture that is already with a
+   * worker is finished there and dropped.
+   * @throws ImageError naming the picture, DataError if the pool is closed
+   */
+  process(input: ImageInput, options: { readonly signal?: AbortSignal } = {}): Promise<ProcessedImage> {
+    const { signal } = options;
+    if (this.#closed) return Promise.reject(closedError());
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    return new Promise((resolve, reject) => {
+      const abort = () => {
+        job.reject(signal?.reason);
+        this.#waiting = this.#waiting.filter((other) => other !== job);
+        if (this.#decoded.includes(job)) {
+          this.#decoded = this.#decoded.filter((other) => other !== job);
+          this.#leave(job);
+        }
+      };
+      const settle = <T>(answer: (value: T) => void) => {
+        return (value: T) => {
+          if (job.settled) return;
+          job.settled = true;
+          signal?.removeEventListener('abort', abort);
+          answer(value);
+        };
+      };
+      const job: Job = {
+        input,
+        name: imageName(input),
+        settled: false,
+        resolve: settle(resolve),
+        reject: settle(reject),
+      };
+      signal?.addEventListener('abort', abort, { once: true });
+      this.#waiting.push(job);
+      this.#begin();
+    });
+  }
+
+  /** Ends the workers. What has not been answered is rejected with a DataError. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const job of [...this.#waiting, ...this.#begun]) job.reject(closedError());
+    this.#waiting = [];
+    this.#decoded = [];
+    this.#begun.clear();
+    const threads = [...this.#threads.keys()];
+    this.#threads.clear();
+    await Promise.all(threads.map((worker) => worker.terminate()));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #begin(): void {
+    while (this.#begun.size < 2 * this.workers && this.#waiting.length > 0) {
+      const job = this.#waiting.shift()!;
+      this.#begun.add(job);
+      void this.#decode(job);
+    }
+  }
+
+  async #decode(job: Job): Promise<void> {
+    try {
+      const image = await decodeImage(job.input);
+      this.processor.resizedSize(image.width, image.height, job.name);
+      // Moved to the worker, so a copy: the pixels may be the caller's own, and sharp's memory cannot be moved.
+      job.image = { width: image.width, height: image.height, data: image.data.slice() };
+    } catch (error) {
+      job.reject(error);
+    }
+    if (job.settled) return this.#leave(job);
+    this.#decoded.push(job);
+    this.#dispatch();
+  }
+
+  #dispatch(): void {
+    while (this.#decoded.length > 0 && !this.#closed) {
+      const worker = this.#idleWorker();
+      if (!worker) return;
+      const job = this.#decoded.shift()!;
+      this.#threads.set(worker, job);
+      // While it works it keeps the process alive, or a promise that somebody awaits would never settle.
+      worker.ref();
+      worker.postMessage(job.image, [job.image!.data.buffer as ArrayBuffer]);
+      delete job.image;
+    }
+  }
+
+  #idleWorker(): Worker | undefined {
+    for (const [worker, job] of this.#threads) if (job === undefined) return worker;
+    if (this.#threads.size >= this.workers) return undefined;
+    // No flags of this process: a loader of TypeScript, say, has nothing to do there.
+    const worker = new Worker(program, { eval: true, workerData: this.processor.settings, execArgv: [] });
+    this.#threads.set(worker, undefined);
+    worker.on('message', (reply: ImageWorkerReply) => {
+      const job = this.#threads.get(worker);
+      if (!job) return;
+      this.#threads.set(worker, undefined);
+      worker.unref();
+      if ('result' in reply) job.resolve(reply.result);
+      else job.reject(workerError(job, reply.error));
+      this.#leave(job);
+      this.#dispatch();
+    });
+    let failure: unknown;
+    worker.on('error', (error) => {
+      failure = error;
+    });
+    worker.on('exit', (code) => {
+      const job = this.#threads.get(worker);
+      this.#threads.delete(worker);
+      if (!job) return;
+      job.reject(workerError(job, failure ?? new Error(`the worker thread ended with code ${code}`)));
+      this.#leave(job);
+      this.#dispatch();
+    });
+    return worker;
+  }
+
+  #leave(job: Job): void {
+    this.#begun.delete(job);
+    if (!this.#closed) this.#begin();
+  }
+}
+
+function closedError(): DataError {
+  return new DataError('the image pool is closed', { hint: 'Await the pictures before the pool is closed.' });
+}
+
+function workerError(job: Job, cause: unknown): ImageError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new ImageError(`${job.name}: processing the picture failed: ${reason}`, {
+    details: { path: job.name },
+    cause,
+  });
+}

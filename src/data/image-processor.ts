@@ -1,0 +1,210 @@
+/**
+ * The Pixtral image processor of Ministral 3: a picture of any size to normalised float32 pixels whose sides are whole
+ * token cells. Bit-equal to transformers' `PixtralImageProcessor` (torchvision, on the CPU) for equal input pixels.
+ */
+import { z } from 'zod';
+import { parseOptions } from '../config.js';
+import { ConfigError, ImageError } from '../errors.js';
+import { decodeImage, imageName } from './decode-image.js';
+import { type PixelSettings, type ProcessedImage, processPixels, resizedSize } from './process-pixels.js';
+import type { ImageInput } from './types.js';
+
+const triple = z.array(z.number()).length(3, 'expected three numbers, for red, green and blue');
+
+const imageProcessorSchema = z.strictObject({
+  /** Longest side in pixels after resizing, before rounding up to whole cells. Default 1540. */
+  longestEdge: z.number().int().positive().default(1540),
+  /** Side of a patch of the vision tower in pixels. Default 14. */
+  patchSize: z.number().int().positive().default(14),
+  /** Patches a side that are merged into one image token. Default 2. */
+  spatialMergeSize: z.number().int().positive().default(2),
+  /** Mean of each channel, of values in 0..1. Default: CLIP's. */
+  imageMean: triple.default([0.48145466, 0.4578275, 0.40821073]),
+  /** Standard deviation of each channel, of values in 0..1. Default: CLIP's. */
+  imageStd: triple
+    .refine((std) => std.every((value) => value > 0), 'expected positive numbers')
+    .default([0.26862954, 0.26130258, 0.27577711]),
+  /** What levels of 0..255 are multiplied by. Default 1/255. */
+  rescaleFactor: z
+    .number()
+    .positive()
+    .default(1 / 255),
+});
+
+export type ImageProcessorOptions = z.input<typeof imageProcessorSchema>;
+
+/** What a configuration file may hold, in the names of the file. What this processor cannot do is refused by name. */
+const imageFieldsSchema = z.object({
+  image_processor_type: z
+    .enum(['PixtralImageProcessor', 'PixtralImageProcessorFast'], {
+      error: ({ input }) =>
+        `expected PixtralImageProcessor or PixtralImageProcessorFast, got ${JSON.stringify(input)}; others compute other pixels`,
+    })
+    .optional(),
+  size: z
+    .union(
+      [
+        z.number().int().positive(),
+        z.object({ longest_edge: z.number().int().positive() }),
+        z
+          .object({ height: z.number().int().positive(), width: z.number().int().positive() })
+          .refine((size) => size.height === size.width),
+      ],
+      { error: 'expected { "longest_edge": pixels }, or an equal height and width' },
+    )
+    .transform((size) => (typeof size === 'number' ? size : 'longest_edge' in size ? size.longest_edge : size.height)),
+  patch_size: z
+    .union(
+      [
+        z.number().int().positive(),
+        z
+          .object({ height: z.number().int().positive(), width: z.number().int().positive() })
+          .refine((size) => size.height === size.width),
+      ],
+      { error: 'expected a number of pixels, or an equal height and width' },
+    )
+    .transform((size) => (typeof size === 'number' ? size : size.height))
+    .nullish(),
+  resample: only(3, 'only 3 (bicubic) is implemented'),
+  do_resize: only(true, 'the vision tower needs resized pictures'),
+  do_rescale: only(true, 'only rescaling together with normalising is implemented'),
+  do_normalize: only(true, 'only rescaling together with normalising is implemented'),
+  do_convert_rgb: only(true, 'pictures are always converted to RGB'),
+  do_center_crop: only(false, 'cropping is not implemented'),
+  data_format: only('channels_first', 'the vision tower takes channels first'),
+  rescale_factor: z.number().positive().nullish(),
+  image_mean: triple.nullish(),
+  image_std: triple.nullish(),
+});
+
+function only<const T extends boolean | number | string>(value: T, why: string) {
+  return z
+    .literal(value, { error: ({ input }) => `expected ${JSON.stringify(value)}, got ${JSON.stringify(input)}: ${why}` })
+    .nullish();
+}
+
+const processorFieldsSchema = z.object({
+  patch_size: z.number().int().positive().nullish(),
+  spatial_merge_size: z.number().int().positive().nullish(),
+});
+
+export interface FromConfigOptions {
+  /** The older `processor_config.json` that goes with a `preprocessor_config.json`. */
+  readonly processorConfig?: unknown;
+  /** Where neither file has it: `spatial_merge_size` of the model's `config.json`. */
+  readonly spatialMergeSize?: number;
+}
+
+/** Token cells of a picture. */
+export interface ImageGrid {
+  readonly rows: number;
+  readonly cols: number;
+  /** Tokens that stand for the picture in the text: a cell each and one break or end token a row. */
+  readonly tokens: number;
+}
+
+/** Turns pictures into what the vision tower takes. Holds no state but its settings. */
+export class ImageProcessor {
+  readonly longestEdge: number;
+  readonly patchSize: number;
+  readonly spatialMergeSize: number;
+  readonly imageMean: readonly number[];
+  readonly imageStd: readonly number[];
+  readonly rescaleFactor: number;
+
+  /** @throws ConfigError listing every fault */
+  constructor(options: ImageProcessorOptions = {}) {
+    const parsed = parseOptions(imageProcessorSchema, options, 'ImageProcessor');
+    this.longestEdge = parsed.longestEdge;
+    this.patchSize = parsed.patchSize;
+    this.spatialMergeSize = parsed.spatialMergeSize;
+    this.imageMean = parsed.imageMean;
+    this.imageStd = parsed.imageStd;
+    this.rescaleFactor = parsed.rescaleFactor;
+  }
+
+  /**
+   * From the parsed JSON of a checkpoint: `processor_config.json` (with its nested `image_processor`), or the older
+   * `preprocessor_config.json` with the older `processor_config.json` beside it. As in transformers, the processor's
+   * patch size wins over the image processor's own.
+   * @throws ConfigError for a field that is missing or asks for something else than this processor computes
+   */
+  static fromConfig(config: unknown, options: FromConfigOptions = {}): ImageProcessor {
+    const nested = typeof config === 'object' && config !== null && 'image_processor' in config;
+    const what = nested ? 'processor_config.json' : 'preprocessor_config.json';
+    // Merged under the processor's name so that one error lists the faults of both parts.
+    const schema = nested ? processorFieldsSchema.extend({ image_processor: imageFieldsSchema }) : imageFieldsSchema;
+    const parsed = parseOptions(schema, config, what);
+    const beside = parseOptions(processorFieldsSchema, options.processorConfig ?? {}, 'processor_config.json');
+    const image = 'image_processor' in parsed ? parsed.image_processor : parsed;
+    const outer = 'image_processor' in parsed ? parsed : beside;
+    const patchSize = outer.patch_size ?? beside.patch_size ?? image.patch_size;
+    const spatialMergeSize = outer.spatial_merge_size ?? beside.spatial_merge_size ?? options.spatialMergeSize;
+    const missing = [
+      ...(patchSize == null ? ['patch_size'] : []),
+      ...(spatialMergeSize == null ? ['spatial_merge_size'] : []),
+    ];
+    if (patchSize == null || spatialMergeSize == null) {
+      throw new ConfigError(`${what}: ${missing.join(' and ')} missing`, {
+        hint: 'Give the processor_config.json beside it, or `spatialMergeSize` from the config.json of the model.',
+        details: { missing },
+      });
+    }
+    return new ImageProcessor({
+      longestEdge: image.size,
+      patchSize,
+      spatialMergeSize,
+      ...(image.image_mean ? { imageMean: image.image_mean } : {}),
+      ...(image.image_std ? { imageStd: image.image_std } : {}),
+      ...(image.rescale_factor ? { rescaleFactor: image.rescale_factor } : {}),
+    });
+  }
+
+  /** The numbers alone, as a worker thread takes them. */
+  get settings(): PixelSettings {
+    const { longestEdge, imageMean, imageStd, rescaleFactor } = this;
+    return { longestEdge, cellSize: this.patchSize * this.spatialMergeSize, imageMean, imageStd, rescaleFactor };
+  }
+
+  /**
+   * Size in pixels after resizing: multiples of patch size × merge size, at most `longestEdge` rounded up.
+   * @throws ImageError for a picture so narrow that shrinking leaves nothing of it; `name` is for the message
+   */
+  resizedSize(width: number, height: number, name = 'picture'): { width: number; height: number } {
+    if (!(Number.isInteger(width) && width > 0 && Number.isInteger(height) && height > 0)) {
+      throw new ImageError(`${name}: width ${width} and height ${height} must be positive integers`, {
+        details: { path: name },
+      });
+    }
+    const size = resizedSize(width, height, this.settings);
+    if (size.width === 0 || size.height === 0) {
+      throw new ImageError(
+        `${name}: ${width} × ${height} pixels: shrunk to a longest edge of ${this.longestEdge} the picture has no ` +
+          `${size.width === 0 ? 'width' : 'height'} left`,
+        { hint: 'Crop the picture, or leave it out.', details: { path: name, width, height } },
+      );
+    }
+    return size;
+  }
+
+  /** Rows and columns of token cells of a picture of that size, without decoding it. */
+  gridOf(width: number, height: number): ImageGrid {
+    const size = this.resizedSize(width, height);
+    const cell = this.patchSize * this.spatialMergeSize;
+    const rows = size.height / cell;
+    const cols = size.width / cell;
+    return { rows, cols, tokens: rows * (cols + 1) };
+  }
+
+  /**
+   * Decodes, resizes and normalises one picture on this thread; `ImagePool` does the same on others.
+   * @throws ImageError naming the picture
+   */
+  async process(input: ImageInput, options: { readonly signal?: AbortSignal } = {}): Promise<ProcessedImage> {
+    options.signal?.throwIfAborted();
+    const image = await decodeImage(input);
+    options.signal?.throwIfAborted();
+    this.resizedSize(image.width, image.height, imageName(input));
+    return processPixels(image, this.settings);
+  }
+}

@@ -1,0 +1,56 @@
+/** From samples of different lengths and pictures of different sizes to the dense arrays of a batch. */
+import type { ProcessedImage } from './process-pixels.js';
+import { IGNORE_INDEX, type VlmBatch } from './types.js';
+
+/** A sample that is ready to be padded. */
+export interface EncodedSample {
+  readonly id: string;
+  /** [T], pictures expanded to their rows of image tokens. */
+  readonly inputIds: readonly number[];
+  /** [T], -100 where nothing is learned; absent in a prompt. */
+  readonly labels?: readonly number[];
+  readonly images: readonly ProcessedImage[];
+}
+
+export type PaddingSide = 'left' | 'right';
+
+/** Pads the samples to the longest of them. No sample gives a batch with B = 0. */
+export function padBatch(samples: readonly EncodedSample[], padTokenId: number, side: PaddingSide): VlmBatch {
+  const B = samples.length;
+  const T = Math.max(0, ...samples.map((sample) => sample.inputIds.length));
+  const inputIds = new Int32Array(B * T).fill(padTokenId);
+  const attentionMask = new Int32Array(B * T);
+  const labels = samples.every((sample) => sample.labels) ? new Int32Array(B * T).fill(IGNORE_INDEX) : undefined;
+  samples.forEach((sample, b) => {
+    const start = b * T + (side === 'left' ? T - sample.inputIds.length : 0);
+    inputIds.set(sample.inputIds, start);
+    attentionMask.fill(1, start, start + sample.inputIds.length);
+    if (sample.labels) labels?.set(sample.labels, start);
+  });
+  const images = samples.flatMap((sample) => sample.images);
+  return {
+    inputIds: { data: inputIds, shape: [B, T] },
+    attentionMask: { data: attentionMask, shape: [B, T] },
+    ...(labels && { labels: { data: labels, shape: [B, T] } }),
+    ...(images.length > 0 && padImages(images)),
+    sampleIds: samples.map((sample) => sample.id),
+  };
+}
+
+/** Zeros go on after normalisation, at the right and the bottom; `imageSizes` tells how much is picture. */
+function padImages(images: readonly ProcessedImage[]): Required<Pick<VlmBatch, 'pixelValues' | 'imageSizes'>> {
+  const N = images.length;
+  const H = Math.max(...images.map((image) => image.height));
+  const W = Math.max(...images.map((image) => image.width));
+  const pixels = new Float32Array(N * 3 * H * W);
+  images.forEach(({ pixelValues, height, width }, n) => {
+    for (let c = 0; c < 3; c++) {
+      for (let y = 0; y < height; y++) {
+        const from = (c * height + y) * width;
+        pixels.set(pixelValues.subarray(from, from + width), ((n * 3 + c) * H + y) * W);
+      }
+    }
+  });
+  const sizes = Int32Array.from(images.flatMap(({ height, width }) => [height, width]));
+  return { pixelValues: { data: pixels, shape: [N, 3, H, W] }, imageSizes: { data: sizes, shape: [N, 2] } };
+}

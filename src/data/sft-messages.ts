@@ -1,0 +1,85 @@
+/** Small, pure operations on the messages of a training sample. */
+import { DataError } from '../errors.js';
+import type { ContentPart, Message, SftExample } from './types.js';
+
+/**
+ * The messages with a picture in each image part: those beside the messages fill the empty parts in order. If no part
+ * is an image part, they go before the text of the first user message, as TRL does with string content.
+ * @throws DataError if the numbers differ
+ */
+export function attachImages(example: SftExample): Message[] {
+  const given = example.images ?? [];
+  const hasImageParts = example.messages.some(
+    ({ content }) => typeof content !== 'string' && content.some((part) => part.type === 'image'),
+  );
+  let messages = example.messages;
+  const firstUser = messages.findIndex((message) => message.role === 'user');
+  const question = messages[firstUser];
+  if (given.length > 0 && !hasImageParts && typeof question?.content === 'string') {
+    const placed: ContentPart[] = [
+      ...given.map(() => ({ type: 'image' }) as const),
+      { type: 'text', text: question.content },
+    ];
+    messages = messages.with(firstUser, { role: 'user', content: placed });
+  }
+  let used = 0;
+  const attached = messages.map(({ role, content }): Message => {
+    if (typeof content === 'string') return { role, content };
+    return {
+      role,
+      content: content.map((part) => {
+        if (part.type !== 'image' || part.image !== undefined) return part;
+        const image = given[used++];
+        // A missing one is counted, so that the error can tell how many.
+        return image === undefined ? part : { type: 'image', image };
+      }),
+    };
+  });
+  if (used !== given.length) {
+    throw new DataError(`${given.length} pictures in \`images\` for ${used} image parts without one of their own`, {
+      hint: 'give as many `images` as the messages have image parts that hold no `image`',
+      details: { pictures: given.length, imageParts: used },
+    });
+  }
+  return attached;
+}
+
+/** The conversation up to the answer that is to be generated: without the assistant messages at its end. */
+export function promptOf(messages: readonly Message[]): Message[] {
+  const end = messages.findLastIndex((message) => message.role !== 'assistant') + 1;
+  if (end === 0) throw new DataError('there is no question to answer: no user message');
+  return messages.slice(0, end);
+}
+
+/** Length of all user text, in UTF-16 units. */
+export function userTextLength(messages: readonly Message[]): number {
+  let length = 0;
+  mapUserText(messages, (text) => {
+    length += text.length;
+    return text;
+  });
+  return length;
+}
+
+/** Keeps the first `keep` UTF-16 units of the user text and empties the rest; never cuts a surrogate pair. */
+export function keepUserText(messages: readonly Message[], keep: number): Message[] {
+  let left = keep;
+  return mapUserText(messages, (text) => {
+    let end = Math.min(left, text.length);
+    left -= end;
+    if (end > 0 && end < text.length && text.codePointAt(end - 1)! > 0xffff) end--;
+    return text.slice(0, end);
+  });
+}
+
+function mapUserText(messages: readonly Message[], change: (text: string) => string): Message[] {
+  return messages.map((message) => {
+    if (message.role !== 'user') return message;
+    const { role, content } = message;
+    if (typeof content === 'string') return { role, content: change(content) };
+    return {
+      role,
+      content: content.map((part) => (part.type === 'text' ? { ...part, text: change(part.text) } : part)),
+    };
+  });
+}

@@ -1,0 +1,251 @@
+/** The tokenizer: byte-level BPE over UTF-8, with control tokens kept strictly apart from text. */
+import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
+import { TextError } from '../errors.js';
+import { tokenBytes } from './byte-alphabet.js';
+import { type AddedToken, configuredToken, parseTokenizerJson, readJsonFile } from './tokenizer-files.js';
+
+export interface EncodeOptions {
+  /** Add what the file's post-processor adds, usually `<s>` in front. Default false: chat templates emit it. */
+  readonly addSpecialTokens?: boolean;
+  /**
+   * Turn the names of control tokens inside the text (`[INST]`, `</s>`) into control tokens. Default false: they are
+   * ordinary characters, so that no text of a user or a file can pose as markup.
+   */
+  readonly parseSpecialTokens?: boolean;
+}
+
+export interface DecodeOptions {
+  /** Leave out every token that the file marks as special. Default false. */
+  readonly skipSpecialTokens?: boolean;
+}
+
+/** Tokens of a text, with the UTF-8 byte offset at which each one ends. */
+export interface EncodedText {
+  readonly ids: number[];
+  readonly byteEnds: number[];
+}
+
+/** A piece of a text that was cut at its control tokens. */
+export type TextOrControl = { readonly text: string; readonly id?: undefined } | { readonly id: number };
+
+/** Turns ids into text one by one, holding back bytes until their character is complete. */
+export interface StreamingDecoder {
+  push(id: number): string;
+  /** What is left; an unfinished character becomes U+FFFD. */
+  end(): string;
+}
+
+/**
+ * Encodes and decodes text as the Hub's `tokenizer.json` describes it; equal to Hugging Face `tokenizers`, with
+ * `split_special_tokens=True` unless `parseSpecialTokens` is set.
+ */
+export class MinistralTokenizer {
+  readonly bosTokenId: number;
+  readonly eosTokenId: number;
+  /** Falls back to the id of EOS. */
+  readonly padTokenId: number;
+  /** `[IMG]`, `[IMG_BREAK]`, `[IMG_END]`; undefined in a tokenizer for text only. */
+  readonly imageTokenId: number | undefined;
+  readonly imageBreakTokenId: number | undefined;
+  readonly imageEndTokenId: number | undefined;
+  readonly bosToken: string;
+  readonly eosToken: string;
+  /** The largest id plus one. */
+  readonly vocabSize: number;
+  /** Ids of all control tokens. */
+  readonly specialTokenIds: ReadonlySet<number>;
+
+  readonly #bpe: BpeTokenizer;
+  readonly #ids: Map<string, number>;
+  readonly #tokens: string[] = [];
+  readonly #plainAdded: TokenMatcher;
+  readonly #allAdded: TokenMatcher;
+  readonly #prefix: readonly number[];
+  readonly #suffix: readonly number[];
+
+  /**
+   * @param tokenizerJson the parsed `tokenizer.json`
+   * @param tokenizerConfig the parsed `tokenizer_config.json`; names the BOS, EOS and padding tokens. The defaults are
+   *   `<s>`, `</s>` and `<pad>`
+   * @param processorConfig the parsed `processor_config.json`; names the image tokens
+   * @throws TextError if the tokenizer is not a byte-level BPE, or a named token is not in it
+   */
+  constructor(tokenizerJson: unknown, tokenizerConfig: unknown = {}, processorConfig: unknown = {}) {
+    const spec = parseTokenizerJson(tokenizerJson);
+    // The library only sees ordinary text: no added tokens, no post-processor, and a vocabulary without control tokens.
+    this.#bpe = new BpeTokenizer(
+      {
+        model: spec.model,
+        pre_tokenizer: spec.preTokenizer,
+        normalizer: null,
+        post_processor: null,
+        decoder: null,
+        added_tokens: [],
+      },
+      {},
+    );
+    this.#ids = new Map(Object.entries(spec.vocab));
+    for (const { content, id } of spec.addedTokens) this.#ids.set(content, id);
+    for (const [token, id] of this.#ids) this.#tokens[id] = token;
+    this.vocabSize = this.#tokens.length;
+    this.specialTokenIds = new Set(spec.addedTokens.filter((token) => token.special).map((token) => token.id));
+    this.#plainAdded = new TokenMatcher(spec.addedTokens.filter((token) => !token.special));
+    this.#allAdded = new TokenMatcher(spec.addedTokens);
+
+    this.bosToken = configuredToken(tokenizerConfig, 'bos_token') ?? '<s>';
+    this.eosToken = configuredToken(tokenizerConfig, 'eos_token') ?? '</s>';
+    this.bosTokenId = this.#requireId(this.bosToken, 'bos_token');
+    this.eosTokenId = this.#requireId(this.eosToken, 'eos_token');
+    const pad = configuredToken(tokenizerConfig, 'pad_token');
+    this.padTokenId = pad ? this.#requireId(pad, 'pad_token') : (this.#ids.get('<pad>') ?? this.eosTokenId);
+    const imageToken = (name: string, fallback: string): number | undefined => {
+      const given = configuredToken(processorConfig, name);
+      return given ? this.#requireId(given, name) : this.#ids.get(fallback);
+    };
+    this.imageTokenId = imageToken('image_token', '[IMG]');
+    this.imageBreakTokenId = imageToken('image_break_token', '[IMG_BREAK]');
+    this.imageEndTokenId = imageToken('image_end_token', '[IMG_END]');
+
+    // transformers rebuilds the post-processor when the configuration speaks of BOS or EOS.
+    const config = tokenizerConfig as Record<string, unknown>;
+    const explicit = config.add_bos_token !== undefined || config.add_eos_token !== undefined;
+    const prefix = explicit ? (config.add_bos_token ? [this.bosToken] : []) : spec.prefix;
+    const suffix = explicit ? (config.add_eos_token ? [this.eosToken] : []) : spec.suffix;
+    this.#prefix = prefix.map((token) => this.#requireId(token, 'post_processor'));
+    this.#suffix = suffix.map((token) => this.#requireId(token, 'post_processor'));
+  }
+
+  /**
+   * Reads `tokenizer.json` and, where they exist, `tokenizer_config.json` and `processor_config.json`.
+   * @throws TextError if a file is missing, broken, or describes another kind of tokenizer
+   */
+  static async fromFolder(dir: string): Promise<MinistralTokenizer> {
+    const [json, config, processor] = await Promise.all([
+      readJsonFile(dir, 'tokenizer.json'),
+      readJsonFile(dir, 'tokenizer_config.json'),
+      readJsonFile(dir, 'processor_config.json'),
+    ]);
+    if (json === undefined) {
+      throw new TextError(`no tokenizer.json in ${dir}`, {
+        hint: 'point to a model folder in the Hugging Face layout; tekken.json alone is not enough',
+        details: { path: dir },
+      });
+    }
+    return new MinistralTokenizer(json, config ?? {}, processor ?? {});
+  }
+
+  /** The ids of a text. */
+  encode(text: string, options: EncodeOptions = {}): number[] {
+    const { addSpecialTokens = false, parseSpecialTokens = false } = options;
+    const pieces: TextOrControl[] = parseSpecialTokens ? this.splitControlTokens(text) : [{ text }];
+    const ids = pieces.flatMap((piece) => (piece.id === undefined ? this.encodeText(piece.text).ids : piece.id));
+    return addSpecialTokens ? [...this.#prefix, ...ids, ...this.#suffix] : ids;
+  }
+
+  /** The ids of a text in which nothing is a control token, and where each token ends. */
+  encodeText(text: string): EncodedText {
+    const ids: number[] = [];
+    const byteEnds: number[] = [];
+    let end = 0;
+    for (const piece of this.#plainAdded.split(text)) {
+      if (piece.id !== undefined) {
+        ids.push(piece.id);
+        end += Buffer.byteLength(this.#tokens[piece.id]!);
+        byteEnds.push(end);
+        continue;
+      }
+      for (const token of this.#bpe.tokenize(piece.text)) {
+        ids.push(this.#ids.get(token)!);
+        // One character of the byte alphabet is one byte.
+        end += token.length;
+        byteEnds.push(end);
+      }
+    }
+    if (end !== Buffer.byteLength(text)) {
+      throw new TextError(`the tokenizer covers ${end} of the ${Buffer.byteLength(text)} bytes of a text`, {
+        hint: 'its merges yield tokens that its vocabulary lacks: the tokenizer.json is damaged',
+        details: { text: text.slice(0, 200) },
+      });
+    }
+    return { ids, byteEnds };
+  }
+
+  /** Cuts a trusted text, such as a template's own, at the names of its control tokens (leftmost, then longest). */
+  splitControlTokens(text: string): TextOrControl[] {
+    return this.#allAdded.split(text);
+  }
+
+  /**
+   * The text of a list of ids. Bytes that are no UTF-8 become U+FFFD; ids outside the vocabulary are left out, as in
+   * Hugging Face `tokenizers`.
+   */
+  decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
+    const decoder = this.streamingDecoder(options);
+    let text = '';
+    for (let i = 0; i < ids.length; i++) text += decoder.push(ids[i]!);
+    return text + decoder.end();
+  }
+
+  /** A decoder for ids as they are generated; what it yields, joined, equals `decode` of all of them. */
+  streamingDecoder(options: DecodeOptions = {}): StreamingDecoder {
+    const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+    return {
+      push: (id) => {
+        const token = this.#tokens[id];
+        if (token === undefined || (options.skipSpecialTokens && this.specialTokenIds.has(id))) return '';
+        return utf8.decode(tokenBytes(token) ?? Buffer.from(token), { stream: true });
+      },
+      end: () => utf8.decode(),
+    };
+  }
+
+  /** The id of a vocabulary entry or control token; byte-level entries are written in the GPT-2 byte alphabet. */
+  tokenToId(token: string): number | undefined {
+    return this.#ids.get(token);
+  }
+
+  idToToken(id: number): string | undefined {
+    return this.#tokens[id];
+  }
+
+  #requireId(token: string, role: string): number {
+    const id = this.#ids.get(token);
+    if (id === undefined) {
+      throw new TextError(`${role}: "${token}" is not a token of this tokenizer`, {
+        hint: 'tokenizer.json and tokenizer_config.json (or processor_config.json) must come from the same model',
+        details: { role, token },
+      });
+    }
+    return id;
+  }
+}
+
+/** Finds whole tokens in a text: the leftmost, and of those that start there the longest. */
+class TokenMatcher {
+  readonly #byFirst = new Map<string, AddedToken[]>();
+
+  constructor(tokens: readonly AddedToken[]) {
+    for (const token of [...tokens].sort((a, b) => b.content.length - a.content.length)) {
+      const group = this.#byFirst.get(token.content[0]!);
+      if (group) group.push(token);
+      else this.#byFirst.set(token.content[0]!, [token]);
+    }
+  }
+
+  split(text: string): TextOrControl[] {
+    const pieces: TextOrControl[] = [];
+    let start = 0;
+    for (let i = 0; i < text.length && this.#byFirst.size > 0; ) {
+      const match = this.#byFirst.get(text[i]!)?.find((token) => text.startsWith(token.content, i));
+      if (!match) {
+        i++;
+        continue;
+      }
+      if (i > start) pieces.push({ text: text.slice(start, i) });
+      pieces.push({ id: match.id });
+      start = i += match.content.length;
+    }
+    if (start < text.length) pieces.push({ text: text.slice(start) });
+    return pieces;
+  }
+}

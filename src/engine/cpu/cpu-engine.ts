@@ -1,0 +1,263 @@
+/** The `cpu` engine: float32 on all cores through WebAssembly, nothing to install. The oracle of the other engines. */
+import { EngineError } from '../../errors.js';
+import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep } from '../engine.js';
+import type { Operations } from '../operations.js';
+import { type Parameter, type ParameterSet, sizeOf, type Tensor, type Weight, type WeightSource } from '../tensor.js';
+import { CpuRuntime, type CpuRuntimeOptions } from './cpu-runtime.js';
+import { checkRows, scatter } from './operations/rows.js';
+import { cpuOperations } from './operations.js';
+import { AdamW8bitState, applyAdamW, applyAdamW8bit, clipScale, gradientNorm } from './optimizer.js';
+import { CpuTensor, TensorStore } from './tensor-store.js';
+
+/** Weights are read in pieces of this many bytes. */
+const PIECE_BYTES = 1 << 24;
+
+/** The two flat buffers lie in the heap, values first; parameters are views into them. */
+class CpuParameterSet implements ParameterSet {
+  readonly parameters: readonly Parameter[];
+  readonly size: number;
+  readonly values: CpuTensor;
+  readonly gradients: CpuTensor;
+
+  constructor(parameters: readonly Parameter[], values: CpuTensor, gradients: CpuTensor) {
+    this.parameters = parameters;
+    this.size = values.size;
+    this.values = values;
+    this.gradients = gradients;
+  }
+}
+
+/** Moments in ordinary memory: the optimizer runs outside the heap's 4 GiB. */
+type CpuOptimizerState =
+  | { readonly kind: 'adamw'; readonly m: Float32Array; readonly v: Float32Array }
+  | { readonly kind: 'adamw8bit'; readonly moments: AdamW8bitState };
+
+export class CpuEngine implements Engine {
+  readonly name = 'cpu';
+  readonly description: string;
+  readonly operations: Operations;
+  readonly #runtime: CpuRuntime;
+  readonly #store: TensorStore;
+
+  constructor(options: CpuRuntimeOptions = {}) {
+    this.#runtime = new CpuRuntime(options);
+    this.#store = new TensorStore(this.#runtime);
+    this.operations = cpuOperations(this.#store);
+    const { threads, relaxedSimd } = this.#runtime;
+    const kernels = relaxedSimd ? 'WebAssembly relaxed SIMD' : 'WebAssembly SIMD';
+    this.description = `cpu: float32, ${threads} ${threads === 1 ? 'thread' : 'threads'}, ${kernels}`;
+  }
+
+  fromArray(data: Float32Array, shape: readonly number[]): Tensor {
+    if (data.length !== sizeOf(shape)) {
+      throw new EngineError(`fromArray: ${data.length} numbers do not fill the shape [${shape.join(', ')}]`);
+    }
+    const tensor = this.#store.create(shape);
+    this.#store.values(tensor).set(data);
+    return tensor;
+  }
+
+  zeros(shape: readonly number[]): Tensor {
+    return this.#store.zeros(shape);
+  }
+
+  async read(tensor: Tensor): Promise<Float32Array> {
+    return this.#store.values(this.#store.use(tensor, 'read')).slice();
+  }
+
+  retain(tensor: Tensor): void {
+    this.#store.retain(tensor);
+  }
+
+  release(tensor: Tensor): void {
+    this.#store.release(tensor);
+  }
+
+  addInPlace(target: Tensor, source: Tensor): void {
+    const to = this.#store.use(target, 'addInPlace');
+    const from = this.#store.like(source, target, 'addInPlace', 'source');
+    this.#store.elementwise('add', to.size, [to.ptr, from.ptr, to.ptr]);
+  }
+
+  writeRows(target: Tensor, source: Tensor, rows: Int32Array): void {
+    const to = this.#store.matrix(target, -1, -1, 'writeRows', 'target');
+    const from = this.#store.matrix(source, rows.length, to.shape[1]!, 'writeRows', 'source');
+    checkRows(rows, to.shape[0]!, 'writeRows');
+    scatter(this.#store, from, rows, to);
+  }
+
+  async loadWeight(source: WeightSource): Promise<Weight> {
+    const weight = this.#runtime.createWeight(source.name, source.shape, source.dtype);
+    try {
+      if (weight.bytes.length !== source.byteLength) {
+        const shape = `[${source.shape.join(', ')}] of ${source.dtype}`;
+        throw new EngineError(
+          `loadWeight: ${source.name} has ${source.byteLength} bytes, ${shape} needs ${weight.bytes.length}`,
+        );
+      }
+      // Through ordinary memory: not every source can write into shared memory.
+      const piece = new Uint8Array(Math.min(PIECE_BYTES, source.byteLength));
+      for (let offset = 0; offset < source.byteLength; offset += piece.length) {
+        const part = piece.subarray(0, Math.min(piece.length, source.byteLength - offset));
+        await source.read(part, offset);
+        weight.bytes.set(part, offset);
+      }
+    } catch (error) {
+      this.#runtime.releaseWeight(weight);
+      throw error;
+    }
+    this.#store.addWeight(weight);
+    return weight;
+  }
+
+  async readWeight(weight: Weight): Promise<Float32Array> {
+    const known = this.#store.weight(weight, 'readWeight');
+    const wide = new Float32Array(known.rows * known.columns);
+    // A block of rows at a time: an embedding table is larger than the room that the heap may have left.
+    const block = Math.max(1, Math.min(known.rows, Math.floor((1 << 22) / known.columns)));
+    const rows = this.#store.create([block, known.columns]);
+    for (let row = 0; row < known.rows; row += block) {
+      const end = Math.min(known.rows, row + block);
+      this.#runtime.widenRows(known, row, end, rows.ptr);
+      const count = (end - row) * known.columns;
+      wide.set(this.#store.values(rows).subarray(0, count), row * known.columns);
+    }
+    this.#store.release(rows);
+    return wide;
+  }
+
+  releaseWeight(weight: Weight): void {
+    this.#store.releaseWeight(weight);
+  }
+
+  createParameters(specs: readonly { name: string; shape: readonly number[]; initial: Float32Array }[]): ParameterSet {
+    for (const { name, shape, initial } of specs) {
+      if (initial.length !== sizeOf(shape)) {
+        throw new EngineError(`createParameters: ${initial.length} numbers do not fill ${name} [${shape.join(', ')}]`);
+      }
+    }
+    const size = specs.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+    const values = this.#store.create([size]);
+    const gradients = this.#store.zeros([size]);
+    let offset = 0;
+    const parameters = specs.map(({ name, shape, initial }): Parameter => {
+      const value = new CpuTensor([...shape], values.ptr + 4 * offset, true);
+      const grad = new CpuTensor([...shape], gradients.ptr + 4 * offset, true);
+      this.#store.values(value).set(initial);
+      const parameter = { name, shape: value.shape, size: value.size, offset, value, grad };
+      offset += value.size;
+      return parameter;
+    });
+    return new CpuParameterSet(parameters, values, gradients);
+  }
+
+  async readParameters(set: ParameterSet): Promise<Float32Array> {
+    return this.#store.values(this.#set(set).values).slice();
+  }
+
+  writeParameters(set: ParameterSet, values: Float32Array): void {
+    const known = this.#set(set);
+    if (values.length !== known.size) {
+      throw new EngineError(`writeParameters: ${values.length} numbers for ${known.size} parameters`);
+    }
+    this.#store.values(known.values).set(values);
+  }
+
+  async readGradients(set: ParameterSet): Promise<Float32Array> {
+    return this.#store.values(this.#set(set).gradients).slice();
+  }
+
+  zeroGradients(set: ParameterSet): void {
+    this.#store.values(this.#set(set).gradients).fill(0);
+  }
+
+  releaseParameters(set: ParameterSet): void {
+    const { parameters, values, gradients } = this.#set(set);
+    for (const { value, grad } of parameters) {
+      (value as CpuTensor).isFreed = true;
+      (grad as CpuTensor).isFreed = true;
+    }
+    this.#store.release(values);
+    this.#store.release(gradients);
+  }
+
+  createOptimizerState(set: ParameterSet, kind: OptimizerStep['kind']): OptimizerState {
+    const { parameters, size } = this.#set(set);
+    const state: CpuOptimizerState =
+      kind === 'adamw'
+        ? { kind, m: new Float32Array(size), v: new Float32Array(size) }
+        : { kind, moments: new AdamW8bitState(parameters.map((parameter) => parameter.size)) };
+    return state;
+  }
+
+  optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number> {
+    const known = this.#set(set);
+    const own = state as CpuOptimizerState;
+    if (own.kind !== options.kind) {
+      throw new EngineError(`optimizerStep: the state is of ${own.kind}, the step of ${options.kind}`);
+    }
+    const values = this.#store.values(known.values);
+    const gradients = this.#store.values(known.gradients);
+    const norm = gradientNorm(gradients);
+    const scale = clipScale(norm, options.maxGradNorm);
+    if (own.kind === 'adamw') applyAdamW(values, gradients, own.m, own.v, options, scale);
+    else applyAdamW8bit(values, gradients, own.moments, options, scale);
+    return () => Promise.resolve(norm);
+  }
+
+  async readOptimizerState(
+    _set: ParameterSet,
+    state: OptimizerState,
+  ): Promise<Record<string, Float32Array | Uint8Array>> {
+    const own = state as CpuOptimizerState;
+    const arrays = own.kind === 'adamw' ? { m: own.m, v: own.v } : own.moments.toArrays();
+    return Object.fromEntries(Object.entries(arrays).map(([name, array]) => [name, array.slice()]));
+  }
+
+  writeOptimizerState(
+    _set: ParameterSet,
+    state: OptimizerState,
+    arrays: Record<string, Float32Array | Uint8Array>,
+  ): void {
+    const own = state as CpuOptimizerState;
+    if (own.kind === 'adamw8bit') {
+      own.moments.fromArrays(arrays);
+      return;
+    }
+    const { m, v } = arrays;
+    for (const [name, array] of Object.entries({ m, v })) {
+      if (array instanceof Float32Array && array.length === own.m.length) continue;
+      const came = array ? `${array.constructor.name}(${array.length})` : 'nothing';
+      throw new EngineError(`writeOptimizerState: expected ${name} as Float32Array(${own.m.length}), got ${came}`);
+    }
+    own.m.set(m!);
+    own.v.set(v!);
+  }
+
+  memory(): EngineMemory {
+    const { heap, weightBytes } = this.#runtime;
+    return { bytesInUse: heap.bytesInUse + weightBytes, peakBytes: heap.peakBytes + weightBytes };
+  }
+
+  resetPeak(): void {
+    this.#runtime.heap.resetPeak();
+  }
+
+  async dispose(): Promise<void> {
+    await this.#runtime.dispose();
+  }
+
+  #set(set: ParameterSet): CpuParameterSet {
+    if (!(set instanceof CpuParameterSet)) throw new EngineError('the parameter set belongs to another engine');
+    if (set.values.isFreed) throw new EngineError('the parameter set is used after it was released');
+    return set;
+  }
+}
+
+/**
+ * @param options.threads threads, with the calling one; default what the machine offers
+ * @throws EngineError if the memory cannot be reserved
+ */
+export function createCpuEngine(options: CpuRuntimeOptions = {}): CpuEngine {
+  return new CpuEngine(options);
+}

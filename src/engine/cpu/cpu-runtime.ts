@@ -1,0 +1,142 @@
+/** The core of the `cpu` engine: memory, threads, frozen weights and matrix products. Everything returns when done. */
+import { availableParallelism } from 'node:os';
+import { EngineError } from '../../errors.js';
+import { KERNELS, KERNELS_RELAXED } from '../../generated/kernels.js';
+import type { DType } from '../tensor.js';
+import { FrozenWeight, STORED_AS } from './frozen-weight.js';
+import { Heap } from './heap.js';
+import { type Matmul, matmul } from './matmul.js';
+import { Pool } from './pool.js';
+
+export interface CpuRuntimeOptions {
+  /** Threads, with the calling one. Default: what the machine offers. */
+  threads?: number | undefined;
+  /** Most bytes of activations, parameters and scratch. Default and upper bound: just under 4 GiB. */
+  maxBytes?: number | undefined;
+  /** How often an idle thread looks for work before it sleeps. Default 4000. */
+  spins?: number | undefined;
+}
+
+export class CpuRuntime {
+  readonly heap: Heap;
+  readonly threads: number;
+  /** Whether the kernels use the fused multiply-add of relaxed SIMD (Node 22 and later). */
+  readonly relaxedSimd: boolean;
+  /** Resolves when every thread runs. Nothing needs to wait for it: work before that is done by fewer threads. */
+  readonly ready: Promise<void>;
+  readonly #pool: Pool;
+  #weightBytes = 0;
+
+  constructor(options: CpuRuntimeOptions = {}) {
+    const threads = options.threads ?? availableParallelism();
+    if (!Number.isInteger(threads) || threads < 1 || threads > 512) {
+      throw new EngineError(`threads must be an integer from 1 to 512, not ${threads}`);
+    }
+    const relaxed = Buffer.from(KERNELS_RELAXED, 'base64');
+    this.relaxedSimd = WebAssembly.validate(relaxed);
+    const module = new WebAssembly.Module(this.relaxedSimd ? relaxed : Buffer.from(KERNELS, 'base64'));
+    this.threads = threads;
+    this.heap = new Heap(options.maxBytes);
+    this.#pool = new Pool(module, this.heap, { threads, spins: options.spins ?? 4000 });
+    this.ready = this.#pool.ready;
+  }
+
+  /** Bytes of frozen weights, which lie outside the heap. */
+  get weightBytes(): number {
+    return this.#weightBytes;
+  }
+
+  alloc(bytes: number): number {
+    return this.heap.alloc(bytes);
+  }
+
+  free(ptr: number): void {
+    this.heap.free(ptr);
+  }
+
+  /** `length` floats from byte address `ptr`. Stays valid when the heap grows, until the block is freed. */
+  f32(ptr: number, length: number): Float32Array {
+    return this.heap.f32.subarray(ptr >>> 2, (ptr >>> 2) + length);
+  }
+
+  i32(ptr: number, length: number): Int32Array {
+    return this.heap.i32.subarray(ptr >>> 2, (ptr >>> 2) + length);
+  }
+
+  u8(ptr: number, length: number): Uint8Array {
+    return this.heap.u8.subarray(ptr, ptr + length);
+  }
+
+  /** A new block with these integers, for kernels that take a table. The caller frees it. */
+  allocI32(values: ArrayLike<number>): number {
+    const ptr = this.alloc(4 * values.length);
+    this.heap.i32.set(values, ptr >>> 2);
+    return ptr;
+  }
+
+  /**
+   * Runs a kernel over items 0..count-1 on all threads and returns when all are done. The kernel sees its arguments as
+   * 32-bit slots: first `ints` (pointers too), then `floats`. A task of at most `grain` items runs on this thread.
+   * What an item computes may not depend on which chunk it is in, so that results do not depend on the threads.
+   * @throws EngineError when the kernel is unknown or traps
+   */
+  parallel(
+    kernel: string,
+    count: number,
+    grain: number,
+    ints: readonly number[],
+    floats: readonly number[] = [],
+  ): void {
+    this.#pool.run(kernel, count, grain, ints, floats);
+  }
+
+  /** c = alpha · op(a) · op(b) + beta · c. */
+  matmul(product: Matmul): void {
+    matmul(this.#pool, this.heap, product);
+  }
+
+  /** A frozen weight to be filled through its `bytes`. */
+  createWeight(name: string, shape: readonly number[], dtype: DType): FrozenWeight {
+    const weight = new FrozenWeight(name, shape, dtype);
+    this.#pool.addWeight({ id: weight.id, buffer: weight.buffer, rowBytes: weight.rowBytes });
+    this.#weightBytes += weight.bytes.length;
+    return weight;
+  }
+
+  releaseWeight(weight: FrozenWeight): void {
+    this.#pool.dropWeight(weight.id);
+    this.#weightBytes -= weight.bytes.length;
+  }
+
+  /** Rows start..end of a weight, widened to float32, to `target` in the heap. */
+  widenRows(weight: FrozenWeight, start: number, end: number, target: number): void {
+    if (start < 0 || end > weight.rows) throw outside(weight, start, end);
+    this.#widen(weight, 0, start, end - start, target);
+  }
+
+  /** The rows of a weight that `ids` lists, widened to float32, to `target` in the heap. */
+  gatherRows(weight: FrozenWeight, ids: ArrayLike<number>, target: number): void {
+    for (let i = 0; i < ids.length; i++) if (!(ids[i]! >= 0 && ids[i]! < weight.rows)) throw outside(weight, ids[i]!);
+    const table = this.allocI32(ids);
+    try {
+      this.#widen(weight, table, 0, ids.length, target);
+    } finally {
+      this.free(table);
+    }
+  }
+
+  #widen(weight: FrozenWeight, ids: number, first: number, rows: number, target: number): void {
+    const { id, dtype, columns } = weight;
+    const grain = Math.ceil(40_000 / Math.max(1, columns));
+    this.parallel('gatherWeightRows', rows, grain, [ids, first, id, STORED_AS[dtype], columns, target]);
+  }
+
+  /** Ends the threads. The memory goes when the last view of it is dropped. */
+  async dispose(): Promise<void> {
+    await this.#pool.dispose();
+  }
+}
+
+function outside(weight: FrozenWeight, ...rows: number[]): EngineError {
+  return new EngineError(`${weight.name} [${weight.shape}] has no rows ${rows.join(' to ')}`);
+}

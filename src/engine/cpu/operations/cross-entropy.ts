@@ -1,0 +1,53 @@
+/**
+ * Cross-entropy from hidden rows and the head. Logits exist for one block of rows at a time; where a gradient will be
+ * needed that of the hidden rows is computed in the same pass, block by block, and saved in place of the logits.
+ */
+import { EngineError } from '../../../errors.js';
+import type { Operation, OperationAttributes } from '../../operations.js';
+import type { TensorStore } from '../tensor-store.js';
+import { checkRows } from './rows.js';
+
+const OPERATION = 'crossEntropy';
+/** Most logits held at once: 64 MiB, 128 rows of Ministral's vocabulary. Fewer rows read the head more often. */
+const MAX_LOGITS = 1 << 24;
+
+export function crossEntropy(store: TensorStore): Operation<OperationAttributes['crossEntropy']> {
+  return {
+    forward([input], { head, targets, scale }, record) {
+      const hidden = store.matrix(input, -1, -1, OPERATION, 'hidden');
+      const [rows, columns] = hidden.shape as [number, number];
+      const weight = store.weightMatrix(head, columns, OPERATION);
+      const vocabulary = weight.rows;
+      if (targets.length !== rows) throw new EngineError(`${OPERATION}: ${targets.length} targets for ${rows} rows`);
+      checkRows(targets, vocabulary, OPERATION);
+      const loss = store.create([1]);
+      const rowLoss = store.create([rows]);
+      const gradient = record ? store.createSaved(hidden.shape) : undefined;
+      const block = Math.max(1, Math.min(rows, Math.floor(MAX_LOGITS / vocabulary)));
+      const logits = store.create([block, vocabulary]);
+      store.withTable(targets, (table) => {
+        for (let row = 0; row < rows; row += block) {
+          const m = Math.min(block, rows - row);
+          const a = hidden.ptr + 4 * row * columns;
+          store.matmul({ m, n: vocabulary, k: columns, a, b: weight, transB: true, c: logits.ptr });
+          const ints = [logits.ptr, vocabulary, table + 4 * row, rowLoss.ptr + 4 * row, gradient ? 1 : 0];
+          store.byRows('softmaxLoss', m, 8 * vocabulary, ints, [scale]);
+          if (!gradient) continue;
+          const c = gradient.ptr + 4 * row * columns;
+          store.matmul({ m, n: columns, k: vocabulary, a: logits.ptr, b: weight, c });
+        }
+      });
+      store.release(logits);
+      store.values(loss)[0] = scale * store.values(rowLoss).reduce((sum, value) => sum + value, 0);
+      return { outputs: [loss, rowLoss], saved: gradient ? [gradient] : [] };
+    },
+    backward([saved], [lossGradient], _attributes, needs) {
+      if (!lossGradient || !needs[0]) return [undefined];
+      const gradient = store.use(saved!, OPERATION);
+      const factor = store.values(store.use(lossGradient, OPERATION))[0]!;
+      const dx = store.create(gradient.shape);
+      store.elementwise('multiply', gradient.size, [gradient.ptr, dx.ptr], [factor]);
+      return [dx];
+    },
+  };
+}

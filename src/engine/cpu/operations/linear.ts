@@ -1,0 +1,138 @@
+/**
+ * Linear layers with optional low-rank additions. With x' = dropout(x) and u = x'·Aᵀ:
+ * y = x·Wᵀ + bias + scale·u·Bᵀ;  du = scale·dy·B;  dB += scale·dyᵀ·u;  dA += duᵀ·x';  dx = dy·W + mask(du·A).
+ * Of the low-rank path only u [T, R] is saved; x' is made again from x and the seed.
+ */
+import { EngineError } from '../../../errors.js';
+import type { LinearPart, LoraPart, Operation, OperationAttributes } from '../../operations.js';
+import type { Tensor } from '../../tensor.js';
+import type { FrozenWeight } from '../frozen-weight.js';
+import type { CpuTensor, TensorStore } from '../tensor-store.js';
+
+const OPERATION = 'linear';
+
+/** Addresses and rank of a part's low-rank pair, checked against the layer. */
+function loraOf(store: TensorStore, lora: LoraPart, weight: FrozenWeight): { rank: number; a: number; b: number } {
+  const rank = lora.a.shape[0] ?? 0;
+  store.matrix(lora.a.value, rank, weight.columns, OPERATION, `A of ${weight.name}`);
+  store.matrix(lora.b.value, weight.rows, rank, OPERATION, `B of ${weight.name}`);
+  if (!(lora.dropout >= 0 && lora.dropout < 1)) {
+    throw new EngineError(`${OPERATION}: dropout of ${weight.name} is ${lora.dropout}, expected 0 <= p < 1`);
+  }
+  return { rank, a: store.use(lora.a.value, OPERATION).ptr, b: store.use(lora.b.value, OPERATION).ptr };
+}
+
+/** out = mask·x / (1 - p), or out += that. */
+function dropout(store: TensorStore, lora: LoraPart, x: CpuTensor, out: CpuTensor, accumulate: boolean): void {
+  const threshold = Math.floor(lora.dropout * 4294967296);
+  store.elementwise(
+    'dropout',
+    x.size,
+    [x.ptr, out.ptr, lora.seed, threshold, accumulate ? 1 : 0],
+    [1 / (1 - lora.dropout)],
+  );
+}
+
+/** Calls `body` with dropout(x), which is x itself without dropout. */
+function withDropped(store: TensorStore, lora: LoraPart, x: CpuTensor, body: (dropped: CpuTensor) => void): void {
+  if (lora.dropout === 0) body(x);
+  else {
+    const dropped = store.create(x.shape);
+    dropout(store, lora, x, dropped, false);
+    body(dropped);
+    store.release(dropped);
+  }
+}
+
+function forwardPart(store: TensorStore, x: CpuTensor, part: LinearPart): { y: CpuTensor; low: CpuTensor | undefined } {
+  const [m, k] = x.shape as [number, number];
+  const weight = store.weightMatrix(part.weight, k, OPERATION);
+  const n = weight.rows;
+  const lora = part.lora;
+  const pair = lora && loraOf(store, lora, weight);
+  const bias = part.bias && store.vector(part.bias, n, OPERATION);
+  const y = store.create([m, n]);
+  store.matmul({ m, n, k, a: x.ptr, b: weight, transB: true, c: y.ptr });
+  if (bias !== undefined) store.byRows('addBias', m, n, [y.ptr, bias, n]);
+  if (!lora || !pair) return { y, low: undefined };
+  const { rank, a, b } = pair;
+  const low = store.createSaved([m, rank]);
+  withDropped(store, lora, x, (dropped) => {
+    store.matmul({ m, n: rank, k, a: dropped.ptr, b: a, transB: true, c: low.ptr });
+  });
+  store.matmul({ m, n, k: rank, a: low.ptr, b, transB: true, c: y.ptr, alpha: lora.scale, beta: 1 });
+  return { y, low };
+}
+
+/** Gradients of A and B, and the low-rank share of dx, added to it. */
+function backwardLora(
+  store: TensorStore,
+  x: CpuTensor,
+  low: CpuTensor,
+  dy: CpuTensor,
+  weight: FrozenWeight,
+  lora: LoraPart,
+  dx: CpuTensor | undefined,
+): void {
+  const [m, k] = x.shape as [number, number];
+  const n = weight.rows;
+  const { rank, a, b } = loraOf(store, lora, weight);
+  const dLow = store.create([m, rank]);
+  store.matmul({ m, n: rank, k: n, a: dy.ptr, b, c: dLow.ptr, alpha: lora.scale });
+  const gradA = store.use(lora.a.grad, OPERATION).ptr;
+  const gradB = store.use(lora.b.grad, OPERATION).ptr;
+  store.matmul({ m: n, n: rank, k: m, a: dy.ptr, transA: true, b: low.ptr, c: gradB, alpha: lora.scale, beta: 1 });
+  withDropped(store, lora, x, (dropped) => {
+    store.matmul({ m: rank, n: k, k: m, a: dLow.ptr, transA: true, b: dropped.ptr, c: gradA, beta: 1 });
+  });
+  if (dx && lora.dropout === 0) store.matmul({ m, n: k, k: rank, a: dLow.ptr, b: a, c: dx.ptr, beta: 1 });
+  else if (dx) {
+    const share = store.create(x.shape);
+    store.matmul({ m, n: k, k: rank, a: dLow.ptr, b: a, c: share.ptr });
+    dropout(store, lora, share, dx, true);
+    store.release(share);
+  }
+  store.release(dLow);
+}
+
+export function linear(store: TensorStore): Operation<OperationAttributes['linear']> {
+  return {
+    forward(inputs, { parts }, record) {
+      const x = store.matrix(inputs[0], -1, -1, OPERATION, 'x');
+      const results = parts.map((part) => forwardPart(store, x, part));
+      const saved: Tensor[] = [];
+      // Without a low-rank part, backward needs no more than the weights.
+      if (record && results.some(({ low }) => low)) saved.push(x);
+      for (const { low } of results) {
+        if (low && record) saved.push(low);
+        else if (low) store.release(low);
+      }
+      return { outputs: results.map(({ y }) => y), saved };
+    },
+    backward(saved, outputGradients, { parts }, needs) {
+      const gradients = outputGradients.map((dy) => dy && store.matrix(dy, -1, -1, OPERATION, 'output gradient'));
+      const known = gradients.find((dy) => dy);
+      if (!known) return [undefined];
+      const m = known.shape[0]!;
+      let dx: CpuTensor | undefined;
+      let low = 1;
+      for (const [i, part] of parts.entries()) {
+        const u = part.lora ? saved[low++] : undefined;
+        const dy = gradients[i];
+        if (!dy) continue;
+        const weight = store.weight(part.weight, OPERATION);
+        const [n, k] = [weight.rows, weight.columns];
+        if (needs[0]) {
+          const beta = dx ? 1 : 0;
+          dx ??= store.create([m, k]);
+          store.matmul({ m, n: k, k: n, a: dy.ptr, b: weight, c: dx.ptr, beta });
+        }
+        if (!part.lora) continue;
+        const x = store.matrix(saved[0], m, k, OPERATION, 'saved x');
+        const lowRank = store.matrix(u, m, -1, OPERATION, 'saved u');
+        backwardLora(store, x, lowRank, dy, weight, part.lora, dx);
+      }
+      return [dx];
+    },
+  };
+}

@@ -1,0 +1,41 @@
+/** RMSNorm by row, with the residual addition before it. Saves the normalised row's input and 1/rms. */
+import type { Operation, OperationAttributes } from '../../operations.js';
+import type { TensorStore } from '../tensor-store.js';
+
+const OPERATION = 'rmsNorm';
+
+export function rmsNorm(store: TensorStore): Operation<OperationAttributes['rmsNorm']> {
+  return {
+    forward(inputs, { weight, eps }, record) {
+      const x = store.matrix(inputs[0], -1, -1, OPERATION, 'x');
+      const [rows, columns] = x.shape as [number, number];
+      const residual = inputs[1] && store.matrix(inputs[1], rows, columns, OPERATION, 'residual');
+      const scale = store.vector(weight, columns, OPERATION);
+      const y = store.create(x.shape);
+      const sum = residual && store.create(x.shape);
+      const rstd = record ? store.createSaved([rows]) : undefined;
+      const ints = [x.ptr, residual?.ptr ?? 0, scale, y.ptr, sum?.ptr ?? 0, rstd?.ptr ?? 0, columns];
+      store.byRows('rmsNorm', rows, columns, ints, [eps]);
+      return { outputs: sum ? [y, sum] : [y], saved: rstd ? [sum ?? x, rstd] : [] };
+    },
+    backward(saved, [dy, dSum], { weight }, needs) {
+      const sum = store.matrix(saved[0], -1, -1, OPERATION, 'saved sum');
+      const [rows, columns] = sum.shape as [number, number];
+      const wanted = needs.filter((need) => need).length;
+      const direct = dSum && store.matrix(dSum, rows, columns, OPERATION, 'gradient of the sum');
+      if (wanted === 0 || (!dy && !direct)) return needs.map(() => undefined);
+      // Both addends have the same gradient: one tensor, counted once for each that wants it.
+      let dx = direct;
+      if (dy) {
+        const gradient = store.matrix(dy, rows, columns, OPERATION, 'gradient of y');
+        const rstd = store.use(saved[1]!, OPERATION);
+        const scale = store.vector(weight, columns, OPERATION);
+        dx = store.create(sum.shape);
+        const ints = [gradient.ptr, direct?.ptr ?? 0, sum.ptr, rstd.ptr, scale, dx.ptr, columns];
+        store.byRows('rmsNormBackward', rows, columns, ints);
+      }
+      for (let i = dy ? 1 : 0; i < wanted; i++) store.retain(dx!);
+      return needs.map((need) => (need ? dx : undefined));
+    },
+  };
+}

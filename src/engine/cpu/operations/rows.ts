@@ -1,0 +1,138 @@
+/** Operations that move rows: embedding lookup, gather, scatter, patch merging. They save nothing: shapes suffice. */
+import { EngineError } from '../../../errors.js';
+import type { Operation, OperationAttributes } from '../../operations.js';
+import type { CpuTensor, TensorStore } from '../tensor-store.js';
+
+/** @throws EngineError if an index lies outside 0..count-1 */
+export function checkRows(rows: Int32Array, count: number, operation: string): void {
+  for (const [i, row] of rows.entries()) {
+    if (row < 0 || row >= count)
+      throw new EngineError(`${operation}: index ${row} at ${i} lies outside 0..${count - 1}`);
+  }
+}
+
+function gather(store: TensorStore, source: CpuTensor, rows: Int32Array): CpuTensor {
+  const columns = source.shape[1]!;
+  const out = store.create([rows.length, columns]);
+  store.withTable(rows, (table) => {
+    store.byRows('gatherRows', rows.length, columns, [source.ptr, table, out.ptr, columns]);
+  });
+  return out;
+}
+
+/** target[rows[i]] = source[i], or zeros without a source. */
+export function scatter(store: TensorStore, source: CpuTensor | undefined, rows: Int32Array, target: CpuTensor): void {
+  const columns = target.shape[1]!;
+  store.withTable(rows, (table) => {
+    store.byRows('scatterRows', rows.length, columns, [source?.ptr ?? 0, table, target.ptr, columns]);
+  });
+}
+
+export function embedding(store: TensorStore): Operation<OperationAttributes['embedding']> {
+  return {
+    forward(_inputs, { table, ids }) {
+      const weight = store.weight(table, 'embedding');
+      checkRows(ids, weight.rows, 'embedding');
+      const out = store.create([ids.length, weight.columns]);
+      store.runtime.gatherRows(weight, ids, out.ptr);
+      return { outputs: [out], saved: [] };
+    },
+    backward: () => [],
+  };
+}
+
+export function gatherRows(store: TensorStore): Operation<OperationAttributes['gatherRows']> {
+  // The number of rows of x is not among what backward is told, so a tensor without elements carries it.
+  return {
+    forward([input], { rows }, record) {
+      const x = store.matrix(input, -1, -1, 'gatherRows', 'x');
+      checkRows(rows, x.shape[0]!, 'gatherRows');
+      return { outputs: [gather(store, x, rows)], saved: record ? [store.createSaved([0, x.shape[0]!])] : [] };
+    },
+    backward([shape], [gradient], { rows }, needs) {
+      if (!gradient || !needs[0]) return [undefined];
+      const dy = store.matrix(gradient, rows.length, -1, 'gatherRows', 'output gradient');
+      const dx = store.zeros([shape!.shape[1]!, dy.shape[1]!]);
+      scatter(store, dy, rows, dx);
+      return [dx];
+    },
+  };
+}
+
+export function scatterRows(store: TensorStore): Operation<OperationAttributes['scatterRows']> {
+  return {
+    forward(inputs, { rows }) {
+      const base = store.matrix(inputs[0], -1, -1, 'scatterRows', 'base');
+      const source = store.matrix(inputs[1], rows.length, base.shape[1]!, 'scatterRows', 'source');
+      checkRows(rows, base.shape[0]!, 'scatterRows');
+      const out = store.create(base.shape);
+      store.values(out).set(store.values(base));
+      scatter(store, source, rows, out);
+      return { outputs: [out], saved: [] };
+    },
+    backward(_saved, [gradient], { rows }, needs) {
+      if (!gradient) return [undefined, undefined];
+      const dy = store.matrix(gradient, -1, -1, 'scatterRows', 'output gradient');
+      let dBase: CpuTensor | undefined;
+      if (needs[0]) {
+        dBase = store.create(dy.shape);
+        store.values(dBase).set(store.values(dy));
+        scatter(store, undefined, rows, dBase);
+      }
+      return [dBase, needs[1] ? gather(store, dy, rows) : undefined];
+    },
+  };
+}
+
+/** Patch rows in the order of the merged rows: merge² for each. */
+function patchOrder({ grids, merge }: OperationAttributes['mergePatches'], patches: number): Int32Array {
+  const order = new Int32Array(patches);
+  let at = 0;
+  let first = 0;
+  for (let image = 0; image < grids.length / 2; image++) {
+    const [height, width] = [grids[2 * image]!, grids[2 * image + 1]!];
+    if (height % merge !== 0 || width % merge !== 0 || first + height * width > patches) {
+      throw new EngineError(
+        `mergePatches: grid ${image} of ${height} × ${width} from row ${first} does not fit ${patches} rows and blocks of ${merge}`,
+      );
+    }
+    for (let y = 0; y < height; y += merge) {
+      for (let x = 0; x < width; x += merge) {
+        for (let dy = 0; dy < merge; dy++) {
+          for (let dx = 0; dx < merge; dx++) order[at++] = first + (y + dy) * width + x + dx;
+        }
+      }
+    }
+    first += height * width;
+  }
+  if (first !== patches) throw new EngineError(`mergePatches: the grids have ${first} patches, x has ${patches}`);
+  return order;
+}
+
+export function mergePatches(store: TensorStore): Operation<OperationAttributes['mergePatches']> {
+  return {
+    forward([input], attributes) {
+      const x = store.matrix(input, -1, -1, 'mergePatches', 'x');
+      const [patches, columns] = x.shape as [number, number];
+      const block = attributes.merge ** 2;
+      const order = patchOrder(attributes, patches);
+      const out = store.create([patches / block, columns * block]);
+      store.withTable(order, (table) => {
+        const ints = [x.ptr, table, out.ptr, columns, block];
+        store.byRows('mergePatches', patches / block, columns * block * 4, ints);
+      });
+      return { outputs: [out], saved: [] };
+    },
+    backward(_saved, [gradient], attributes, needs) {
+      if (!gradient || !needs[0]) return [undefined];
+      const dy = store.matrix(gradient, -1, -1, 'mergePatches', 'output gradient');
+      const block = attributes.merge ** 2;
+      const [rows, wide] = dy.shape as [number, number];
+      const dx = store.create([rows * block, wide / block]);
+      store.withTable(patchOrder(attributes, rows * block), (table) => {
+        store.byRows('splitPatches', rows, wide * 4, [dy.ptr, table, dx.ptr, wide / block, block]);
+      });
+      return [dx];
+    },
+  };
+}

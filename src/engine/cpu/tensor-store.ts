@@ -1,0 +1,184 @@
+/** Tensors of the `cpu` engine: float32 blocks of the heap, counted by reference, and the shape checks of operations. */
+import { EngineError } from '../../errors.js';
+import { sizeOf, type Tensor, type Weight } from '../tensor.js';
+import type { CpuRuntime } from './cpu-runtime.js';
+import { FrozenWeight } from './frozen-weight.js';
+import type { Matmul } from './matmul.js';
+
+let nextId = 1;
+
+export class CpuTensor implements Tensor {
+  readonly id = nextId++;
+  readonly shape: readonly number[];
+  readonly size: number;
+  /** Byte address in the heap. */
+  readonly ptr: number;
+  /** A view lies inside a parameter set and is freed with it. */
+  readonly isView: boolean;
+  references = 1;
+  isFreed = false;
+
+  constructor(shape: readonly number[], ptr: number, isView: boolean) {
+    this.shape = shape;
+    this.size = sizeOf(shape);
+    this.ptr = ptr;
+    this.isView = isView;
+  }
+}
+
+/** Elements of one item of the elementwise kernels (BLOCK in wasm/elementwise.ts). */
+const ELEMENTWISE_BLOCK = 4096;
+
+export class TensorStore {
+  readonly runtime: CpuRuntime;
+  /** Vectors (norms, biases) are small: they are widened once, into the heap. */
+  readonly #vectors = new Map<FrozenWeight, number>();
+  readonly #weights = new Set<FrozenWeight>();
+
+  constructor(runtime: CpuRuntime) {
+    this.runtime = runtime;
+  }
+
+  /** A new tensor with a count of 1; its numbers are not cleared. */
+  create(shape: readonly number[]): CpuTensor {
+    return new CpuTensor([...shape], this.runtime.alloc(4 * sizeOf(shape)), false);
+  }
+
+  /**
+   * A tensor that is made only to be saved for backward: it starts with a count of 0, so that it is freed when the
+   * tape, which counts on what an operation saved, lets go of it.
+   */
+  createSaved(shape: readonly number[]): CpuTensor {
+    const tensor = this.create(shape);
+    tensor.references = 0;
+    return tensor;
+  }
+
+  zeros(shape: readonly number[]): CpuTensor {
+    const tensor = this.create(shape);
+    this.values(tensor).fill(0);
+    return tensor;
+  }
+
+  /** The numbers themselves, not a copy. */
+  values(tensor: CpuTensor): Float32Array {
+    return this.runtime.f32(tensor.ptr, tensor.size);
+  }
+
+  /** @throws EngineError if the tensor is freed or belongs to another engine */
+  use(tensor: Tensor, operation: string): CpuTensor {
+    if (!(tensor instanceof CpuTensor)) throw new EngineError(`${operation}: the tensor belongs to another engine`);
+    if (tensor.isFreed) {
+      throw new EngineError(
+        `${operation}: tensor #${tensor.id} [${tensor.shape.join(', ')}] is used after it was freed`,
+        {
+          hint: 'Retain it, or make it outside the tape region that ended.',
+        },
+      );
+    }
+    return tensor;
+  }
+
+  /** `use`, and the shape must be [rows, columns]; -1 leaves an extent open. */
+  matrix(tensor: Tensor | undefined, rows: number, columns: number, operation: string, what: string): CpuTensor {
+    if (!tensor) throw new EngineError(`${operation}: ${what} is missing`);
+    const known = this.use(tensor, operation);
+    const [r, c] = known.shape;
+    if (known.shape.length !== 2 || (rows >= 0 && r !== rows) || (columns >= 0 && c !== columns)) {
+      const open = (extent: number): string => (extent < 0 ? 'any' : String(extent));
+      const expected = `[${open(rows)}, ${open(columns)}]`;
+      throw new EngineError(`${operation}: ${what} has shape [${known.shape.join(', ')}], expected ${expected}`);
+    }
+    return known;
+  }
+
+  /** `use`, and the shape must be that of `model`. */
+  like(tensor: Tensor | undefined, model: Tensor, operation: string, what: string): CpuTensor {
+    if (!tensor) throw new EngineError(`${operation}: ${what} is missing`);
+    const known = this.use(tensor, operation);
+    if (known.shape.join() !== model.shape.join()) {
+      const expected = model.shape.join(', ');
+      throw new EngineError(`${operation}: ${what} has shape [${known.shape.join(', ')}], expected [${expected}]`);
+    }
+    return known;
+  }
+
+  retain(tensor: Tensor): void {
+    this.use(tensor, 'retain').references++;
+  }
+
+  release(tensor: Tensor): void {
+    const known = this.use(tensor, 'release');
+    known.references--;
+    if (known.references > 0 || known.isView) return;
+    known.isFreed = true;
+    this.runtime.free(known.ptr);
+  }
+
+  addWeight(weight: FrozenWeight): void {
+    this.#weights.add(weight);
+    if (weight.shape.length !== 1) return;
+    const ptr = this.runtime.alloc(4 * weight.columns);
+    this.runtime.widenRows(weight, 0, 1, ptr);
+    this.#vectors.set(weight, ptr);
+  }
+
+  releaseWeight(weight: Weight): void {
+    const known = this.weight(weight, 'releaseWeight');
+    this.#weights.delete(known);
+    const ptr = this.#vectors.get(known);
+    this.#vectors.delete(known);
+    if (ptr !== undefined) this.runtime.free(ptr);
+    this.runtime.releaseWeight(known);
+  }
+
+  /** @throws EngineError if the weight is released or belongs to another engine */
+  weight(weight: Weight, operation: string): FrozenWeight {
+    if (weight instanceof FrozenWeight && this.#weights.has(weight)) return weight;
+    throw new EngineError(`${operation}: the weight ${weight.name} is released, or belongs to another engine`);
+  }
+
+  /** A weight [rows, columns]; -1 leaves an extent open. */
+  weightMatrix(weight: Weight, columns: number, operation: string): FrozenWeight {
+    const known = this.weight(weight, operation);
+    if (known.shape.length !== 2 || known.columns !== columns) {
+      const shape = known.shape.join(', ');
+      throw new EngineError(`${operation}: ${known.name} has shape [${shape}], expected [any, ${columns}]`);
+    }
+    return known;
+  }
+
+  /** Heap address of a vector weight of this length, as float32. */
+  vector(weight: Weight, length: number, operation: string): number {
+    const known = this.weight(weight, operation);
+    const ptr = this.#vectors.get(known);
+    if (ptr === undefined || known.columns !== length) {
+      throw new EngineError(`${operation}: ${known.name} has shape [${known.shape.join(', ')}], expected [${length}]`);
+    }
+    return ptr;
+  }
+
+  /** Runs a kernel of wasm/elementwise.ts over n elements; n is its first argument. */
+  elementwise(kernel: string, n: number, ints: readonly number[], floats: readonly number[] = []): void {
+    this.runtime.parallel(kernel, Math.ceil(n / ELEMENTWISE_BLOCK), 4, [n, ...ints], floats);
+  }
+
+  /** Runs a kernel by rows, where a row costs about as much as `columns` copied numbers. */
+  byRows(kernel: string, rows: number, columns: number, ints: readonly number[], floats: readonly number[] = []): void {
+    this.runtime.parallel(kernel, rows, Math.max(1, Math.floor(32768 / columns)), ints, floats);
+  }
+
+  matmul(product: Matmul): void {
+    if (product.m > 0 && product.n > 0) this.runtime.matmul(product);
+  }
+
+  /** Runs `body` with a table of integers in the heap, and frees it. */
+  withTable(values: ArrayLike<number>, body: (ptr: number) => void): void {
+    const ptr = this.runtime.allocI32(values);
+    try {
+      body(ptr);
+    } finally {
+      this.runtime.free(ptr);
+    }
+  }
+}

@@ -1,0 +1,56 @@
+/** Cross-entropy of rows of logits, the sum of exponentials in double precision. */
+import { address, addWide, exp4, float, integer } from './vector-math';
+
+/**
+ * [logits, columns, targets, rowLoss, gradient, scale]: rowLoss = log Σ e^logit - logit[target] by row. With `gradient`
+ * the logits are replaced by scale·(softmax - onehot(target)).
+ */
+export function softmaxLoss(args: usize, start: i32, end: i32): void {
+  const columns = integer(args, 1);
+  const gradient = integer(args, 4) != 0;
+  const scale = float(args, 5);
+  const whole = columns & ~3;
+  for (let row = start; row < end; row++) {
+    const logits = address(args, 0) + (<usize>row * columns << 2);
+    const target = load<i32>(address(args, 2) + (<usize>row << 2));
+    let peaks = f32x4.splat(-Infinity);
+    for (let i = 0; i < whole; i += 4) peaks = f32x4.max(peaks, v128.load(logits + (<usize>i << 2)));
+    let peak: f32 = max(
+      max(f32x4.extract_lane(peaks, 0), f32x4.extract_lane(peaks, 1)),
+      max(f32x4.extract_lane(peaks, 2), f32x4.extract_lane(peaks, 3)),
+    );
+    for (let i = whole; i < columns; i++) peak = max(peak, load<f32>(logits + (<usize>i << 2)));
+    const chosen = <f64>load<f32>(logits + (<usize>target << 2));
+    const shift = f32x4.splat(peak);
+    let sums = f64x2.splat(0.0);
+    for (let i = 0; i < whole; i += 4) {
+      const at = logits + (<usize>i << 2);
+      const e = exp4(f32x4.sub(v128.load(at), shift));
+      sums = addWide(sums, e);
+      if (gradient) v128.store(at, e);
+    }
+    let total = f64x2.extract_lane(sums, 0) + f64x2.extract_lane(sums, 1);
+    for (let i = whole; i < columns; i++) {
+      const at = logits + (<usize>i << 2);
+      const e = f32x4.extract_lane(exp4(f32x4.splat(load<f32>(at) - peak)), 0);
+      total += <f64>e;
+      if (gradient) store<f32>(at, e);
+    }
+    store<f32>(address(args, 3) + (<usize>row << 2), <f32>(<f64>peak - chosen + NativeMath.log(total)));
+    if (gradient) {
+      const factor = <f32>(<f64>scale / total);
+      const factors = f32x4.splat(factor);
+      let i = 0;
+      for (; i < whole; i += 4) {
+        const at = logits + (<usize>i << 2);
+        v128.store(at, f32x4.mul(v128.load(at), factors));
+      }
+      for (; i < columns; i++) {
+        const at = logits + (<usize>i << 2);
+        store<f32>(at, load<f32>(at) * factor);
+      }
+      const at = logits + (<usize>target << 2);
+      store<f32>(at, load<f32>(at) - scale);
+    }
+  }
+}

@@ -1,0 +1,213 @@
+/** Asks a model for the class of every sample of a data set, reads the answers, and counts. */
+import type { Dataset, SftExample } from '../data/types.js';
+import { ConfigError, DataError } from '../errors.js';
+import {
+  accuracy,
+  type ClassMetrics,
+  type ConfusionMatrix,
+  confusionMatrix,
+  correctCount,
+  type Interval,
+  macroF1,
+  perClassMetrics,
+  wilsonInterval,
+} from './metrics.js';
+import { type AnswerMode, type AnswerParser, createAnswerParser } from './parse-answer.js';
+
+/** Gives the answer texts of a batch of prompts, in the same order, without special tokens. */
+export type GenerateAnswers = (examples: readonly SftExample[], signal?: AbortSignal) => Promise<readonly string[]>;
+
+export interface EvaluatorOptions {
+  /** Index = label. */
+  readonly classNames: readonly string[];
+  readonly generate: GenerateAnswers;
+  /** Turns an example into what the model is shown. Default `withoutAnswer`. */
+  readonly toPrompt?: (example: SftExample) => SftExample;
+  /** Samples per call of `generate`. Default 8. */
+  readonly batchSize?: number;
+  /** How answers are compared with class names. Default 'normalized'. */
+  readonly answerMode?: AnswerMode;
+}
+
+export interface EvaluateOptions<T> {
+  /** Turns an item into a conversation; a final assistant turn is cut off by `toPrompt`. */
+  readonly toExample: (item: T) => SftExample | Promise<SftExample>;
+  /** At most this many samples, spread evenly over the data set so that sorted classes all have a part. Default: all. */
+  readonly limit?: number | undefined;
+  readonly onProgress?: ((progress: EvaluationProgress) => void) | undefined;
+  /** Stops between batches, and is handed to `generate`. The promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** One answered sample. */
+export interface EvaluatedSample {
+  readonly id: string;
+  /** True class. */
+  readonly expected: number;
+  /** Answered class; null if the answer is no class. */
+  readonly predicted: number | null;
+  /** The text as it was generated. */
+  readonly answer: string;
+}
+
+export interface EvaluationProgress {
+  readonly done: number;
+  readonly total: number;
+  readonly correct: number;
+  /** The samples of the batch just answered. */
+  readonly samples: readonly EvaluatedSample[];
+  readonly seconds: number;
+}
+
+/** Plain data: goes through JSON unchanged. */
+export interface EvaluationReport {
+  readonly classNames: readonly string[];
+  readonly answerMode: AnswerMode;
+  /** Samples evaluated, and samples in the data set. */
+  readonly count: number;
+  readonly datasetLength: number;
+  readonly correct: number;
+  readonly accuracy: number;
+  /** Wilson's 95 % interval of the accuracy. */
+  readonly accuracyInterval: Interval;
+  /** Unweighted mean over all classes. */
+  readonly macroF1: number;
+  /** In class order. */
+  readonly perClass: readonly (ClassMetrics & { readonly name: string })[];
+  readonly confusion: ConfusionMatrix;
+  /** In data set order. */
+  readonly samples: readonly EvaluatedSample[];
+  readonly seconds: number;
+}
+
+/**
+ * @example
+ * const evaluator = new Evaluator({ classNames, generate });
+ * const report = await evaluator.evaluate(test, { toExample });
+ */
+export class Evaluator {
+  readonly classNames: readonly string[];
+  readonly #generate: GenerateAnswers;
+  readonly #toPrompt: (example: SftExample) => SftExample;
+  readonly #batchSize: number;
+  readonly #answerMode: AnswerMode;
+  readonly #parse: AnswerParser;
+
+  /** @throws ConfigError for class names that cannot be told apart, or a batch size below 1 */
+  constructor(options: EvaluatorOptions) {
+    this.classNames = [...options.classNames];
+    this.#generate = options.generate;
+    this.#toPrompt = options.toPrompt ?? withoutAnswer;
+    this.#batchSize = positiveInteger('batchSize', options.batchSize ?? 8);
+    this.#answerMode = options.answerMode ?? 'normalized';
+    this.#parse = createAnswerParser(this.classNames, this.#answerMode);
+  }
+
+  /**
+   * Answers every sample, then counts.
+   * @throws DataError for an empty data set, a label that is no class, or answers that do not match the prompts
+   */
+  async evaluate<T extends { readonly label: number }>(
+    dataset: Dataset<T>,
+    options: EvaluateOptions<T>,
+  ): Promise<EvaluationReport> {
+    const samples: EvaluatedSample[] = [];
+    let seconds = 0;
+    for await (const progress of this.stream(dataset, options)) {
+      samples.push(...progress.samples);
+      seconds = progress.seconds;
+      options.onProgress?.(progress);
+    }
+    return this.report(samples, { datasetLength: dataset.length, seconds });
+  }
+
+  /** The same, batch by batch, for those who would rather iterate; `onProgress` is not called. */
+  async *stream<T extends { readonly label: number }>(
+    dataset: Dataset<T>,
+    options: EvaluateOptions<T>,
+  ): AsyncGenerator<EvaluationProgress, void, void> {
+    if (dataset.length === 0) throw new DataError('evaluation: the data set is empty');
+    const indices = evenlySpaced(dataset.length, options.limit);
+    const start = performance.now();
+    let correct = 0;
+    for (let from = 0; from < indices.length; from += this.#batchSize) {
+      options.signal?.throwIfAborted();
+      const batch = await Promise.all(
+        indices.slice(from, from + this.#batchSize).map(async (index) => {
+          const item = await dataset.get(index);
+          this.#checkLabel(item.label, index);
+          const example = await options.toExample(item);
+          return { label: item.label, id: example.id ?? String(index), prompt: this.#toPrompt(example) };
+        }),
+      );
+      const prompts = batch.map((one) => one.prompt);
+      const answers = await this.#generate(prompts, options.signal);
+      if (answers.length !== batch.length)
+        throw new DataError(`evaluation: expected ${batch.length} answers from \`generate\`, got ${answers.length}`);
+      const samples = batch.map(({ id, label }, i) => {
+        const answer = answers[i]!;
+        return { id, expected: label, predicted: this.#parse(answer) ?? null, answer };
+      });
+      correct += samples.filter((one) => one.predicted === one.expected).length;
+      const seconds = (performance.now() - start) / 1000;
+      yield { done: from + batch.length, total: indices.length, correct, samples, seconds };
+    }
+  }
+
+  /** Counts samples that are already answered, e.g. collected from `stream`. */
+  report(samples: readonly EvaluatedSample[], run: { datasetLength: number; seconds: number }): EvaluationReport {
+    const confusion = confusionMatrix(
+      samples.map((one) => one.expected),
+      samples.map((one) => one.predicted ?? undefined),
+      this.classNames.length,
+    );
+    const perClass = perClassMetrics(confusion);
+    const correct = correctCount(confusion);
+    return {
+      classNames: this.classNames,
+      answerMode: this.#answerMode,
+      count: samples.length,
+      datasetLength: run.datasetLength,
+      correct,
+      accuracy: accuracy(confusion),
+      accuracyInterval: wilsonInterval(correct, samples.length),
+      macroF1: macroF1(perClass),
+      perClass: perClass.map((metrics, i) => ({ name: this.classNames[i]!, ...metrics })),
+      confusion,
+      samples: [...samples],
+      seconds: run.seconds,
+    };
+  }
+
+  #checkLabel(label: number, index: number): void {
+    if (Number.isInteger(label) && label >= 0 && label < this.classNames.length) return;
+    throw new DataError(
+      `evaluation: expected a label from 0 to ${this.classNames.length - 1}, got ${label} at sample ${index}`,
+      { hint: 'The data set and `classNames` must have the same classes in the same order.' },
+    );
+  }
+}
+
+/**
+ * The conversation without its final assistant turn, so that the model is never shown the answer.
+ * @throws DataError if no user turn is left at the end
+ */
+export function withoutAnswer(example: SftExample): SftExample {
+  const messages = example.messages.at(-1)?.role === 'assistant' ? example.messages.slice(0, -1) : example.messages;
+  if (messages.at(-1)?.role !== 'user')
+    throw new DataError(
+      `evaluation: expected sample ${example.id ?? '(no id)'} to end with a user turn, found ${messages.at(-1)?.role ?? 'no turn'}`,
+    );
+  return { ...example, messages };
+}
+
+/** `limit` indices of 0 .. length - 1 in rising order: the middle of each of `limit` equal parts. */
+function evenlySpaced(length: number, limit: number | undefined): number[] {
+  const count = limit === undefined ? length : Math.min(length, positiveInteger('limit', limit));
+  return Array.from({ length: count }, (_, i) => Math.floor(((i + 0.5) * length) / count));
+}
+
+function positiveInteger(name: string, value: number): number {
+  if (Number.isInteger(value) && value >= 1) return value;
+  throw new ConfigError(`Evaluator: \`${name}\`: expected a whole number of at least 1, got ${value}`);
+}

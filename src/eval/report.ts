@@ -1,0 +1,161 @@
+/** An evaluation report as text, Markdown, JSON and a picture, and two reports side by side. */
+import { matrixChart } from '../chart/matrix-chart.js';
+import { renderPng, writeFileAtomically } from '../chart/render.js';
+import { DataError } from '../errors.js';
+import type { EvaluationReport } from './evaluator.js';
+import { mcnemarExact } from './metrics.js';
+import { type Alignment, markdownTable, textTable } from './text-table.js';
+
+/** What two reports on the same samples say about each other. */
+export interface ReportComparison {
+  /** after - before */
+  readonly accuracyDelta: number;
+  readonly macroF1Delta: number;
+  /** Samples answered in both reports, matched by id. */
+  readonly paired: number;
+  /** Of the paired samples, those that only `after` got right. */
+  readonly gained: number;
+  /** Of the paired samples, those that only `before` got right. */
+  readonly lost: number;
+  /** McNemar's exact test on the paired samples; small means that chance alone hardly gives such a difference. */
+  readonly pValue: number;
+}
+
+const METRICS_ALIGN: readonly Alignment[] = ['left', 'right', 'right', 'right', 'right'];
+
+/** A table for the terminal: the headline figures, then every class. */
+export function formatReport(report: EvaluationReport): string {
+  const seconds = report.seconds > 0 ? `, ${report.seconds.toFixed(1)} s` : '';
+  return `${headline(report).join('\n')}${seconds}\n\n${textTable(...classTable(report), METRICS_ALIGN)}`;
+}
+
+/** The same for a model card. */
+export function reportMarkdown(report: EvaluationReport): string {
+  return `${headline(report).join('. ')}.\n\n${markdownTable(...classTable(report), METRICS_ALIGN)}`;
+}
+
+/** JSON with two spaces of indent; `JSON.parse` gives the report back. */
+export function reportJson(report: EvaluationReport): string {
+  return `${JSON.stringify(report, null, 2)}\n`;
+}
+
+/** Writes the JSON; the file appears whole or not at all. */
+export async function writeReport(report: EvaluationReport, path: string): Promise<void> {
+  await writeFileAtomically(path, reportJson(report));
+}
+
+/** The confusion matrix as SVG: rows are true classes, the last column holds answers that are no class, if any. */
+export function confusionChart(report: EvaluationReport, title = 'Confusion matrix'): string {
+  const { counts, unparsed } = report.confusion;
+  const hasUnparsed = unparsed.some((count) => count > 0);
+  return matrixChart({
+    title,
+    subtitle: headline(report)[0]!,
+    rowLabels: report.classNames,
+    columnLabels: hasUnparsed ? [...report.classNames, '(no class)'] : report.classNames,
+    rowTitle: 'true class',
+    columnTitle: 'answer',
+    values: hasUnparsed ? counts.map((row, i) => [...row, unparsed[i]!]) : counts,
+  });
+}
+
+/** Writes the confusion matrix as a PNG. */
+export async function writeConfusionPng(report: EvaluationReport, path: string, title?: string): Promise<void> {
+  await renderPng(confusionChart(report, title), path, { scale: 2 });
+}
+
+/** @throws DataError if the reports do not have the same classes in the same order */
+export function compareSamples(before: EvaluationReport, after: EvaluationReport): ReportComparison {
+  if (before.classNames.join('\0') !== after.classNames.join('\0'))
+    throw new DataError(
+      `comparison: expected reports on the same classes, got [${before.classNames.join(', ')}] and [${after.classNames.join(', ')}]`,
+    );
+  const earlier = new Map(before.samples.map((one) => [one.id, one]));
+  let paired = 0;
+  let gained = 0;
+  let lost = 0;
+  for (const one of after.samples) {
+    const other = earlier.get(one.id);
+    if (!other || other.expected !== one.expected) continue;
+    paired++;
+    const isRight = one.predicted === one.expected;
+    const wasRight = other.predicted === other.expected;
+    if (isRight && !wasRight) gained++;
+    if (wasRight && !isRight) lost++;
+  }
+  return {
+    accuracyDelta: after.accuracy - before.accuracy,
+    macroF1Delta: after.macroF1 - before.macroF1,
+    paired,
+    gained,
+    lost,
+    pValue: mcnemarExact(gained, lost),
+  };
+}
+
+/** Both reports side by side with differences, for the terminal. */
+export function compareReports(before: EvaluationReport, after: EvaluationReport): string {
+  return `${textTable(...comparisonTable(before, after))}\n\n${pairedLine(before, after)}`;
+}
+
+/** The same for a model card. */
+export function comparisonMarkdown(before: EvaluationReport, after: EvaluationReport): string {
+  return `${markdownTable(...comparisonTable(before, after))}\n\n${pairedLine(before, after)}`;
+}
+
+function headline(report: EvaluationReport): string[] {
+  const { low, high } = report.accuracyInterval;
+  const unparsed = report.confusion.unparsed.reduce((a, b) => a + b, 0);
+  const part = report.count < report.datasetLength ? ` (of ${report.datasetLength})` : '';
+  return [
+    `Accuracy ${percent(report.accuracy)} (95 % interval ${percent(low)} to ${percent(high)}), macro F1 ${report.macroF1.toFixed(3)}`,
+    `${report.correct} of ${report.count} samples${part} right, ${unparsed} ${unparsed === 1 ? 'answer that is' : 'answers that are'} no class name`,
+  ];
+}
+
+function classTable(report: EvaluationReport): [string[], string[][]] {
+  const rows = report.perClass.map((one) => [
+    one.name,
+    one.precision.toFixed(3),
+    one.recall.toFixed(3),
+    one.f1.toFixed(3),
+    String(one.support),
+  ]);
+  return [['class', 'precision', 'recall', 'F1', 'support'], rows];
+}
+
+function comparisonTable(before: EvaluationReport, after: EvaluationReport): [string[], string[][], Alignment[]] {
+  const row = (name: string, a: number, b: number, format: (value: number) => string) => [
+    name,
+    format(a),
+    format(b),
+    signed(b - a, format),
+  ];
+  const fixed = (value: number) => value.toFixed(3);
+  const unparsed = (report: EvaluationReport) => report.confusion.unparsed.reduce((a, b) => a + b, 0);
+  const rows = [
+    row('accuracy', before.accuracy, after.accuracy, percent),
+    row('macro F1', before.macroF1, after.macroF1, fixed),
+    row('answers that are no class', unparsed(before), unparsed(after), String),
+    ...after.perClass.map((one, i) => row(`F1 ${one.name}`, before.perClass[i]!.f1, one.f1, fixed)),
+  ];
+  return [['', 'before', 'after', 'change'], rows, ['left', 'right', 'right', 'right']];
+}
+
+function pairedLine(before: EvaluationReport, after: EvaluationReport): string {
+  const { paired, gained, lost, pValue } = compareSamples(before, after);
+  if (paired === 0) return 'The reports share no samples, so the difference cannot be tested.';
+  const p = pValue < 0.001 ? 'p < 0.001' : `p = ${pValue.toFixed(3)}`;
+  return `Of ${paired} samples in both, ${gained} became right and ${lost} became wrong (McNemar's exact test: ${p}).`;
+}
+
+function percent(value: number): string {
+  return `${(value * 100).toFixed(1)} %`;
+}
+
+/** With a sign unless it shows as zero. */
+function signed(value: number, format: (value: number) => string): string {
+  const text = format(Math.abs(value));
+  if (!/[1-9]/.test(text)) return text;
+  return `${value > 0 ? '+' : '−'}${text}`;
+}

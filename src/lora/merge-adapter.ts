@@ -1,0 +1,328 @@
+/**
+ * Merges an adapter into its base checkpoint: W + scale · B·A, computed in float32 and rounded once to the dtype in
+ * which W is stored. Works tensor by tensor, so a model of any size needs little memory.
+ */
+import { randomBytes } from 'node:crypto';
+import { copyFile, mkdir, readdir, realpath, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve, sep } from 'node:path';
+import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from '../engine/half-precision.js';
+import {
+  engineDtype,
+  type SafetensorsFile,
+  ShardedCheckpoint,
+  type TensorToWrite,
+  writeSafetensors,
+} from '../engine/safetensors.js';
+import { DTYPE_BYTES, type DType } from '../engine/tensor.js';
+import { CheckpointError, ConfigError } from '../errors.js';
+import { linearModuleName } from '../model/tensor-names.js';
+import { type AdapterData, type AdapterModuleData, adapterData, readAdapter } from './adapter-file.js';
+import type { LoraAdapter } from './apply-lora.js';
+
+export interface MergeAdapterOptions {
+  /** Folder of the base model: safetensors files, config and tokenizer. */
+  readonly checkpointDir: string;
+  /** Folder of an adapter; or `adapter`. */
+  readonly adapterDir?: string | undefined;
+  /** An adapter that sits on a model in memory; or `adapterDir`. */
+  readonly adapter?: LoraAdapter | undefined;
+  /** Folder of the merged model; must not exist, or be empty. It appears when it is complete. */
+  readonly outputDir: string;
+  /** Called after each tensor. */
+  readonly onProgress?: ((progress: MergeProgress) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface MergeProgress {
+  readonly tensor: string;
+  readonly bytesDone: number;
+  readonly bytesTotal: number;
+}
+
+export interface MergeResult {
+  readonly outputDir: string;
+  /** Linear layers that were changed. */
+  readonly mergedModules: number;
+  readonly tensors: number;
+  /** Bytes of all tensors. */
+  readonly bytes: number;
+  /** Names of all files in the folder. */
+  readonly files: readonly string[];
+}
+
+const CHUNK_BYTES = 8 * 1024 * 1024;
+
+/** Weights in other forms, and files about the base model that would mislead beside the merged one. */
+const NOT_COPIED =
+  /\.(safetensors|bin|pt|pth|ckpt|gguf|h5|msgpack|onnx|npz)$|\.index\.json$|^(params\.json|README\.md|adapter_config\.json|\..*)$/i;
+
+/**
+ * Writes a copy of a checkpoint with the adapter merged in: same shards, names, dtypes and small files. A tied output
+ * head stays tied. Everything is written into a temporary folder beside `outputDir`, which then takes its name.
+ * @throws CheckpointError if the adapter does not fit, the weights are quantised, the merged weights are not finite,
+ *   or the output folder is not free
+ */
+export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeResult> {
+  const { checkpointDir, adapterDir, adapter } = options;
+  if ((adapterDir === undefined) === (adapter === undefined)) {
+    throw new ConfigError('mergeAdapter: give either `adapterDir` or `adapter`');
+  }
+  const outputDir = await freeFolder(resolve(options.outputDir), [
+    checkpointDir,
+    ...(adapterDir === undefined ? [] : [adapterDir]),
+  ]);
+
+  const checkpoint = await ShardedCheckpoint.open(checkpointDir);
+  const partial = join(dirname(outputDir), `.${basename(outputDir)}.${randomBytes(4).toString('hex')}.partial`);
+  try {
+    const linears = linearTensors(checkpoint);
+    const data = adapter ? await adapterData(adapter) : await readAdapter(adapterDir!, [...linears.values()]);
+    const merged = modulesByTensor(data, linears, checkpoint);
+
+    await mkdir(partial, { recursive: true });
+    const bytesTotal = sum([...checkpoint.tensors.values()].map(({ byteLength }) => byteLength));
+    let bytesDone = 0;
+    const progress = (file: SafetensorsFile, name: string): void => {
+      bytesDone += file.info(name).byteLength;
+      options.onProgress?.({ tensor: name, bytesDone, bytesTotal });
+    };
+    for (const file of checkpoint.files) {
+      const tensors = [...file.tensors.values()].map(({ name, dtype, shape }): TensorToWrite => {
+        const chunks = async function* (): AsyncGenerator<Uint8Array> {
+          const module = merged.get(name);
+          yield* module ? mergedRows(file, name, module, options.signal) : copiedBytes(file, name, options.signal);
+          progress(file, name);
+        };
+        return { name, dtype, shape, chunks };
+      });
+      await writeSafetensors(join(partial, basename(file.path)), tensors, file.metadata);
+    }
+    await copySmallFiles(checkpoint, partial);
+    // The folder is free or empty; an empty one makes way.
+    await rmdir(outputDir).catch(() => undefined);
+    await rename(partial, outputDir);
+    return {
+      outputDir,
+      mergedModules: merged.size,
+      tensors: checkpoint.tensors.size,
+      bytes: bytesTotal,
+      files: (await readdir(outputDir)).sort(),
+    };
+  } catch (error) {
+    await rm(partial, { recursive: true, force: true });
+    throw error;
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** One module's low-rank addition. */
+export type LowRank = Pick<AdapterModuleData, 'r' | 'scale' | 'a' | 'b'>;
+
+/**
+ * W + scale · B·A in float32, not yet rounded to the stored dtype.
+ * @param weight [out, in], or rows of it
+ * @param firstRow the row of the whole weight at which `weight` begins
+ */
+export function mergedWeight(weight: Float32Array, inFeatures: number, lora: LowRank, firstRow = 0): Float32Array {
+  const { r, scale, a, b } = lora;
+  const merged = new Float32Array(weight.length);
+  const rows = weight.length / inFeatures;
+  // Two rows of the product at a time, in double precision: they stay in the processor's cache, four ranks per pass.
+  const even = new Float64Array(inFeatures);
+  const odd = new Float64Array(inFeatures);
+  const add = (delta: Float64Array, row: number): void => {
+    for (let i = 0, at = row * inFeatures; i < inFeatures; i++, at++) {
+      merged[at] = weight[at]! + Math.fround(scale * delta[i]!);
+    }
+  };
+  for (let row = 0; row < rows; row += 2) {
+    // An odd number of rows: the last one is computed twice.
+    const next = Math.min(row + 1, rows - 1);
+    const [atEven, atOdd] = [(firstRow + row) * r, (firstRow + next) * r];
+    even.fill(0);
+    odd.fill(0);
+    let k = 0;
+    for (; k + 4 <= r; k += 4) addFourRanks(even, odd, a, k * inFeatures, b, atEven + k, atOdd + k);
+    for (; k < r; k++) {
+      const [evenFactor, oddFactor, offset] = [b[atEven + k]!, b[atOdd + k]!, k * inFeatures];
+      for (let i = 0; i < inFeatures; i++) {
+        even[i]! += evenFactor * a[offset + i]!;
+        odd[i]! += oddFactor * a[offset + i]!;
+      }
+    }
+    add(even, row);
+    if (next > row) add(odd, next);
+  }
+  return merged;
+}
+
+/** Adds four terms of B·A to two rows; `offset` is the place of the first rank in A, `m` and `n` those in B. */
+function addFourRanks(
+  even: Float64Array,
+  odd: Float64Array,
+  a: Float32Array,
+  offset: number,
+  b: Float32Array,
+  m: number,
+  n: number,
+): void {
+  const length = even.length;
+  const [m0, m1, m2, m3] = [b[m]!, b[m + 1]!, b[m + 2]!, b[m + 3]!];
+  const [n0, n1, n2, n3] = [b[n]!, b[n + 1]!, b[n + 2]!, b[n + 3]!];
+  const [second, third, fourth] = [offset + length, offset + 2 * length, offset + 3 * length];
+  for (let i = 0; i < length; i++) {
+    const a0 = a[offset + i]!;
+    const a1 = a[second + i]!;
+    const a2 = a[third + i]!;
+    const a3 = a[fourth + i]!;
+    even[i]! += m0 * a0 + m1 * a1 + m2 * a2 + m3 * a3;
+    odd[i]! += n0 * a0 + n1 * a1 + n2 * a2 + n3 * a3;
+  }
+}
+
+interface LinearTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly tensor: string;
+}
+
+/** Linear layers of a checkpoint, by their names in memory. */
+function linearTensors(checkpoint: ShardedCheckpoint): Map<string, LinearTensor> {
+  const linears = new Map<string, LinearTensor>();
+  for (const { name: tensor, shape } of checkpoint.tensors.values()) {
+    const name = linearModuleName(tensor, shape);
+    if (name !== undefined) linears.set(name, { name, shape, tensor });
+  }
+  return linears;
+}
+
+/** Stored tensor name → what is added to it. */
+function modulesByTensor(
+  data: AdapterData,
+  linears: ReadonlyMap<string, LinearTensor>,
+  checkpoint: ShardedCheckpoint,
+): Map<string, AdapterModuleData> {
+  const merged = new Map<string, AdapterModuleData>();
+  const faults: string[] = [];
+  for (const module of data.modules) {
+    const linear = linears.get(module.name);
+    if (!linear) {
+      faults.push(`${module.name}: the checkpoint has no such layer`);
+      continue;
+    }
+    const [out, inner] = linear.shape as readonly [number, number];
+    const { dtype } = checkpoint.fileOf(linear.tensor).info(linear.tensor);
+    if (module.a.length !== module.r * inner || module.b.length !== out * module.r) {
+      faults.push(`${module.name}: the adapter was made for another shape than [${out}, ${inner}]`);
+    } else if (!engineDtype(dtype)) faults.push(`${linear.tensor}: stored as ${dtype}, expected F32, BF16 or F16`);
+    merged.set(linear.tensor, module);
+  }
+  if (faults.length > 0) {
+    throw new CheckpointError(`${checkpoint.directory}: the adapter cannot be merged:\n  - ${faults.join('\n  - ')}`, {
+      hint: 'Merge into the unquantised base model that the adapter was trained on.',
+      details: { faults },
+    });
+  }
+  return merged;
+}
+
+async function* mergedRows(
+  file: SafetensorsFile,
+  name: string,
+  module: AdapterModuleData,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  const { dtype, shape, byteLength } = file.source(name);
+  const inner = shape[1]!;
+  const rowBytes = inner * DTYPE_BYTES[dtype];
+  const rows = Math.max(1, Math.floor(CHUNK_BYTES / rowBytes));
+  for (let offset = 0; offset < byteLength; offset += rows * rowBytes) {
+    signal?.throwIfAborted();
+    const bytes = new Uint8Array(Math.min(rows * rowBytes, byteLength - offset));
+    await file.readBytes(name, bytes, offset);
+    const merged = mergedWeight(widen(bytes, dtype), inner, module, offset / rowBytes);
+    const bad = firstNonFinite(merged);
+    if (bad !== undefined) {
+      throw new CheckpointError(`${name}: the merged weight has an element ${bad}`, {
+        hint: 'The adapter holds numbers that are not finite: its training has diverged. Use an earlier checkpoint.',
+        details: { name },
+      });
+    }
+    yield narrow(merged, dtype);
+  }
+}
+
+function firstNonFinite(values: Float32Array): number | undefined {
+  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return values[i];
+  return undefined;
+}
+
+async function* copiedBytes(
+  file: SafetensorsFile,
+  name: string,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  const { byteLength } = file.info(name);
+  for (let offset = 0; offset < byteLength; offset += CHUNK_BYTES) {
+    signal?.throwIfAborted();
+    const bytes = new Uint8Array(Math.min(CHUNK_BYTES, byteLength - offset));
+    await file.readBytes(name, bytes, offset);
+    yield bytes;
+  }
+}
+
+function widen({ buffer }: Uint8Array<ArrayBuffer>, dtype: DType): Float32Array {
+  if (dtype === 'f32') return new Float32Array(buffer);
+  return (dtype === 'bf16' ? bfloat16ToFloat32 : float16ToFloat32)(new Uint16Array(buffer));
+}
+
+function narrow(values: Float32Array, dtype: DType): Uint8Array {
+  const stored = dtype === 'f32' ? values : (dtype === 'bf16' ? float32ToBfloat16 : float32ToFloat16)(values);
+  return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
+}
+
+/** Config, tokenizer, processor, chat template, generation settings, licence, and the index of the shards. */
+async function copySmallFiles(checkpoint: ShardedCheckpoint, target: string): Promise<void> {
+  for (const name of await readdir(checkpoint.directory)) {
+    if (NOT_COPIED.test(name) && name !== checkpoint.indexFile) continue;
+    const source = join(checkpoint.directory, name);
+    // Files of the Hub's cache are links: what they point to is copied.
+    if ((await stat(source)).isFile()) await copyFile(source, join(target, name));
+  }
+}
+
+/** The output folder's real path, after checking that it is empty or absent and lies in none of the sources. */
+async function freeFolder(outputDir: string, sources: readonly string[]): Promise<string> {
+  const output = await realParent(outputDir);
+  for (const source of sources) {
+    const real = await realpath(source).catch(() => resolve(source));
+    if (output === real || output.startsWith(real + sep)) {
+      throw new CheckpointError(`${outputDir} lies in the source folder ${source}`, {
+        hint: 'Give a folder of its own for the merged model.',
+      });
+    }
+  }
+  const entries = await readdir(outputDir).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw new CheckpointError(`${outputDir} is not a folder`, { cause: error });
+  });
+  if (entries.length > 0) {
+    throw new CheckpointError(`${outputDir} is not empty: it holds ${entries.slice(0, 5).join(', ')}`, {
+      hint: 'Give a new folder, so that files of two models cannot mix.',
+    });
+  }
+  return output;
+}
+
+/** The real path of a folder that need not exist: links in the part that exists are resolved. */
+async function realParent(path: string): Promise<string> {
+  const real = await realpath(path).catch(() => undefined);
+  if (real !== undefined) return real;
+  const parent = dirname(path);
+  return parent === path ? path : join(await realParent(parent), basename(path));
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, value) => total + value, 0);
+}

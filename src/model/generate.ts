@@ -1,0 +1,120 @@
+/** Generation with a key/value cache: greedy or sampled, one prompt or a ragged batch, token by token. */
+import type { MinistralTokenizer } from '../data/tokenizer.js';
+import type { VlmBatch } from '../data/types.js';
+import { MersenneTwister } from '../engine/random.js';
+import { Tape } from '../engine/tape.js';
+import type { KvCache } from './ministral3/kv-cache.js';
+import type { Ministral3 } from './ministral3/model.js';
+import type { PackedBatch } from './ministral3/packed-batch.js';
+import { type GenerationConfig, type GenerationOptions, nextToken, parseGenerationConfig } from './sampling.js';
+
+export interface GenerateOptions extends GenerationOptions {
+  signal?: AbortSignal;
+}
+
+/** One new token of one sequence. */
+export interface GeneratedToken {
+  /** Row of the prompt batch. */
+  readonly sequence: number;
+  readonly id: number;
+  /** Whether this token ended the sequence: an end-of-sequence token, or the last of `maxNewTokens`. */
+  readonly last: boolean;
+  /** Scores before any processing [V]. */
+  readonly logits: Float32Array;
+}
+
+/**
+ * Yields tokens as they are chosen, sequence by sequence within a step. Ended sequences drop out of the computation.
+ * @param prompts a batch from `VlmCollator.collatePrompts`, padded on either side
+ * @throws ConfigError on bad options; the signal's reason when aborted
+ */
+export async function* generateTokens(
+  model: Ministral3,
+  prompts: VlmBatch,
+  options: GenerateOptions = {},
+): AsyncGenerator<GeneratedToken, void, undefined> {
+  const { signal, ...rest } = options;
+  const parsed = parseGenerationConfig(rest);
+  const config: GenerationConfig = { ...parsed, eosTokenIds: parsed.eosTokenIds ?? [...model.config.eosTokenIds] };
+  const generator = new MersenneTwister(config.seed);
+  const packed = model.pack(prompts);
+  const sequences = Array.from({ length: packed.starts.length - 1 }, (_, i) =>
+    Array.from(packed.ids.subarray(packed.starts[i]!, packed.starts[i + 1]!)),
+  );
+  const promptLengths = sequences.map((ids) => ids.length);
+  const cache = model.createCache(promptLengths.map((length) => length + config.maxNewTokens));
+  let active = sequences.map((_, i) => i);
+  let step: PackedBatch = packed;
+  try {
+    for (let count = 0; active.length > 0; count++) {
+      signal?.throwIfAborted();
+      const logits = await lastLogits(model, step, active, cache);
+      const ended = new Set<number>();
+      for (const [i, sequence] of active.entries()) {
+        const scores = logits[i]!;
+        const tokens = sequences[sequence]!;
+        const id = nextToken(scores, config, { tokens, newTokenCount: count }, generator);
+        tokens.push(id);
+        const last = config.eosTokenIds!.includes(id) || count + 1 === config.maxNewTokens;
+        if (last) ended.add(sequence);
+        yield { sequence, id, last, logits: scores };
+      }
+      active = active.filter((sequence) => !ended.has(sequence));
+      step = nextStep(sequences, active);
+    }
+  } finally {
+    cache.dispose();
+  }
+}
+
+/** New token ids of each prompt, with the end-of-sequence token where one came. */
+export async function generate(model: Ministral3, prompts: VlmBatch, options: GenerateOptions = {}): Promise<number[][]> {
+  const result: number[][] = Array.from({ length: prompts.inputIds.shape[0]! }, () => []);
+  for await (const { sequence, id } of generateTokens(model, prompts, options)) result[sequence]!.push(id);
+  return result;
+}
+
+/** Text of the first prompt's answer, piece by piece, without control tokens. */
+export async function* streamText(
+  model: Ministral3,
+  tokenizer: MinistralTokenizer,
+  prompts: VlmBatch,
+  options: GenerateOptions = {},
+): AsyncGenerator<string, void, undefined> {
+  const decoder = tokenizer.streamingDecoder({ skipSpecialTokens: true });
+  for await (const { sequence, id } of generateTokens(model, prompts, options)) {
+    if (sequence !== 0) continue;
+    const text = decoder.push(id);
+    if (text) yield text;
+  }
+  const rest = decoder.end();
+  if (rest) yield rest;
+}
+
+/** Logits after the last token of each active sequence; those of ended sequences have no rows in the step. */
+async function lastLogits(model: Ministral3, step: PackedBatch, active: readonly number[], cache: KvCache): Promise<Float32Array[]> {
+  const tape = new Tape(model.engine, { record: false });
+  try {
+    const rows = Int32Array.from(active, (sequence) => step.starts[sequence + 1]! - 1);
+    const hidden = model.hidden(tape, step, {}, cache);
+    const logits = await model.engine.read(model.logits(tape, hidden, rows));
+    const size = logits.length / rows.length;
+    return Array.from(rows, (_, i) => logits.subarray(i * size, (i + 1) * size));
+  } finally {
+    tape.dispose();
+  }
+}
+
+/** The last token of every active sequence; ended ones have an empty range. */
+function nextStep(sequences: readonly (readonly number[])[], active: readonly number[]): PackedBatch {
+  const starts = new Int32Array(sequences.length + 1);
+  for (let i = 0; i < sequences.length; i++) starts[i + 1] = starts[i]! + (active.includes(i) ? 1 : 0);
+  return {
+    ids: Int32Array.from(active, (sequence) => sequences[sequence]!.at(-1)!),
+    positions: Int32Array.from(active, (sequence) => sequences[sequence]!.length - 1),
+    starts,
+    labelRows: new Int32Array(0),
+    labelTargets: new Int32Array(0),
+    images: undefined,
+  };
+}

@@ -1,0 +1,106 @@
+/** A checkpoint folder in the published layout, opened: the model, and what turns pictures and text into its input. */
+import { access, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ChatTemplate } from '../data/chat-template.js';
+import { ImageProcessor } from '../data/image-processor.js';
+import { MinistralTokenizer } from '../data/tokenizer.js';
+import type { Engine } from '../engine/engine.js';
+import { ShardedCheckpoint } from '../engine/safetensors.js';
+import { CheckpointError } from '../errors.js';
+import { type Ministral3Config, parseMinistral3Config } from './ministral3/config.js';
+import { Ministral3 } from './ministral3/model.js';
+import { indexByMemoryName } from './tensor-names.js';
+
+export interface LoadOptions {
+  engine: Engine;
+}
+
+export interface Ministral3Processor {
+  readonly tokenizer: MinistralTokenizer;
+  readonly imageProcessor: ImageProcessor;
+  /** The checkpoint's own template; undefined in a Base repository. */
+  readonly chatTemplate: ChatTemplate | undefined;
+}
+
+/**
+ * Loads a model: config.json, generation_config.json, and model.safetensors or its shards. Both naming schemes of
+ * tensors are accepted; weights keep their stored number format (float32, bfloat16 or float16).
+ * @throws ConfigError or CheckpointError naming every fault
+ */
+export async function loadMinistral3(dir: string, options: LoadOptions): Promise<Ministral3> {
+  const config = await readConfig(dir);
+  const checkpoint = await ShardedCheckpoint.open(dir);
+  try {
+    const stored = indexByMemoryName(checkpoint.tensors.keys());
+    return await Ministral3.load(options.engine, config, {
+      description: dir,
+      has: (name) => stored.has(name),
+      source: (name) => checkpoint.source(stored.get(name)!),
+    });
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** Tokenizer, image processor and chat template of a checkpoint folder. */
+export async function loadProcessor(dir: string): Promise<Ministral3Processor> {
+  const [tokenizer, imageProcessor, chatTemplate] = await Promise.all([
+    MinistralTokenizer.fromFolder(dir),
+    loadImageProcessor(dir),
+    ChatTemplate.fromFolder(dir),
+  ]);
+  return { tokenizer, imageProcessor, chatTemplate };
+}
+
+/** processor_config.json, in older checkpoints preprocessor_config.json with or without the other beside it. */
+async function loadImageProcessor(dir: string): Promise<ImageProcessor> {
+  const [processor, preprocessor] = await Promise.all(
+    ['processor_config.json', 'preprocessor_config.json'].map((name) => readOptionalJson(join(dir, name))),
+  );
+  const nested = typeof processor === 'object' && processor !== null && 'image_processor' in processor;
+  if (nested) return ImageProcessor.fromConfig(processor);
+  if (preprocessor !== undefined) return ImageProcessor.fromConfig(preprocessor, { processorConfig: processor });
+  throw new CheckpointError(`${dir} has no processor_config.json with an image_processor, and no preprocessor_config.json`, {
+    hint: 'these files say how pictures are resized and normalised; copy them from the original checkpoint',
+  });
+}
+
+async function readOptionalJson(path: string): Promise<unknown> {
+  const present = await access(path).then(
+    () => true,
+    () => false,
+  );
+  return present ? readJson(path) : undefined;
+}
+
+async function readConfig(dir: string): Promise<Ministral3Config> {
+  const path = join(dir, 'config.json');
+  const folder = await stat(dir).catch(() => undefined);
+  if (!folder?.isDirectory()) {
+    throw new CheckpointError(`${dir} is not a folder`, {
+      hint: 'give the folder that holds config.json, the tokenizer and the safetensors files of a Ministral 3 checkpoint',
+    });
+  }
+  const config = parseMinistral3Config(await readJson(path), path);
+  const generationPath = join(dir, 'generation_config.json');
+  const generation = ((await readOptionalJson(generationPath)) ?? {}) as { eos_token_id?: unknown };
+  const eos = [generation.eos_token_id ?? config.eosTokenIds].flat();
+  if (!eos.every((id): id is number => typeof id === 'number' && Number.isInteger(id))) {
+    throw new CheckpointError(`${generationPath}: eos_token_id is ${JSON.stringify(generation.eos_token_id)}, expected token ids`);
+  }
+  return { ...config, eosTokenIds: eos };
+}
+
+async function readJson(path: string): Promise<unknown> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new CheckpointError(`${path} cannot be read`, { cause, hint: 'is this the folder of a complete checkpoint?' });
+  }
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new CheckpointError(`${path} is not JSON: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+}

@@ -1,0 +1,294 @@
+/**
+ * config.json of a Ministral 3 checkpoint, read strictly: every field that changes the result is honoured or refused
+ * by name. Defaults are those of transformers' Mistral3Config, Ministral3Config and PixtralVisionConfig.
+ */
+import { ConfigError } from '../../errors.js';
+import type { Activation } from '../../engine/operations.js';
+
+export interface RopeConfig {
+  readonly type: 'default' | 'yarn';
+  readonly theta: number;
+  /** YaRN only from here on. */
+  readonly factor: number;
+  readonly originalMaxPositions: number;
+  readonly betaFast: number;
+  readonly betaSlow: number;
+  readonly truncate: boolean;
+  /** Multiplies cos and sin. */
+  readonly attentionFactor: number;
+  /** Queries at position p are multiplied by 1 + beta · ln(1 + ⌊p / originalMaxPositions⌋). 0 switches it off. */
+  readonly queryScalingBeta: number;
+}
+
+export interface TextConfig {
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly activation: Activation;
+  readonly normEps: number;
+  readonly maxPositions: number;
+  readonly rope: RopeConfig;
+}
+
+export interface VisionConfig {
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly headDim: number;
+  readonly activation: Activation;
+  readonly patchSize: number;
+  readonly ropeTheta: number;
+}
+
+export interface Ministral3Config {
+  readonly text: TextConfig;
+  readonly vision: VisionConfig;
+  readonly imageTokenId: number;
+  readonly spatialMergeSize: number;
+  readonly projectorActivation: Activation;
+  readonly projectorBias: boolean;
+  /** Vision layers to run: 0 gives the embedded patches, k the output of layer k. */
+  readonly visionFeatureLayer: number;
+  /** False only if config.json says so at its top level: then the checkpoint must hold lm_head. */
+  readonly mayTieEmbeddings: boolean;
+  /** Any of these ends an answer; generation_config.json overrides what config.json says. */
+  readonly eosTokenIds: readonly number[];
+}
+
+type Json = Record<string, unknown>;
+
+const ACTIVATIONS: Readonly<Record<string, Activation>> = {
+  silu: 'silu',
+  swish: 'silu',
+  gelu: 'gelu',
+  gelu_pytorch_tanh: 'gelu_tanh',
+  gelu_new: 'gelu_tanh',
+  relu: 'relu',
+};
+
+/** Reads fields of one JSON object and collects what is wrong with them. */
+class FieldReader {
+  readonly #object: Json;
+  readonly #where: string;
+  readonly #faults: string[];
+
+  constructor(object: unknown, where: string, faults: string[]) {
+    const valid = typeof object === 'object' && object !== null && !Array.isArray(object);
+    if (!valid && object !== undefined) faults.push(`${where || 'config.json'}: expected an object, got ${JSON.stringify(object)}`);
+    this.#object = valid ? (object as Json) : {};
+    this.#where = where ? `${where}.` : '';
+    this.#faults = faults;
+  }
+
+  raw(key: string): unknown {
+    const value = Object.hasOwn(this.#object, key) ? this.#object[key] : undefined;
+    return value === null ? undefined : value;
+  }
+
+  fault(key: string, expected: string): void {
+    this.#faults.push(`${this.#where}${key}: expected ${expected}, got ${JSON.stringify(this.raw(key))}`);
+  }
+
+  number(key: string, fallback: number, accept: (value: number) => boolean, expected: string): number {
+    const value = this.raw(key);
+    if (value === undefined) return fallback;
+    if (typeof value === 'number' && Number.isFinite(value) && accept(value)) return value;
+    this.fault(key, expected);
+    return fallback;
+  }
+
+  count(key: string, fallback: number): number {
+    return this.number(key, fallback, (value) => Number.isInteger(value) && value > 0, 'a positive whole number');
+  }
+
+  positive(key: string, fallback: number): number {
+    return this.number(key, fallback, (value) => value > 0, 'a positive number');
+  }
+
+  boolean(key: string, fallback: boolean): boolean {
+    const value = this.raw(key);
+    if (value === undefined) return fallback;
+    if (typeof value === 'boolean') return value;
+    this.fault(key, 'true or false');
+    return fallback;
+  }
+
+  activation(key: string, fallback: Activation): Activation {
+    const value = this.raw(key);
+    if (value === undefined) return fallback;
+    if (typeof value === 'string' && Object.hasOwn(ACTIVATIONS, value)) return ACTIVATIONS[value]!;
+    this.fault(key, `one of ${Object.keys(ACTIVATIONS).join(', ')}`);
+    return fallback;
+  }
+
+  /** Refuses a feature that the model does not have, unless the field is absent or holds an allowed value. */
+  only(key: string, ...allowed: unknown[]): void {
+    const value = this.raw(key);
+    if (value !== undefined && !allowed.some((item) => JSON.stringify(item) === JSON.stringify(value))) {
+      this.fault(key, `${allowed.map((item) => JSON.stringify(item)).join(' or ')} (nothing else is supported)`);
+    }
+  }
+}
+
+/**
+ * Reads a parsed config.json.
+ * @throws ConfigError listing every field that is wrong or asks for something else than this model
+ */
+export function parseMinistral3Config(json: unknown, path = 'config.json'): Ministral3Config {
+  const faults: string[] = [];
+  const top = new FieldReader(json, '', faults);
+  top.only('model_type', 'mistral3');
+  if (top.raw('quantization_config') !== undefined) {
+    faults.push('quantization_config: quantised checkpoints are not supported, use the repository whose name ends in -BF16');
+  }
+  const text = parseText(top.raw('text_config'), faults);
+  const vision = parseVision(top.raw('vision_config'), faults);
+  const config: Ministral3Config = {
+    text,
+    vision,
+    imageTokenId: top.number(
+      top.raw('image_token_index') === undefined ? 'image_token_id' : 'image_token_index',
+      10,
+      (value) => Number.isInteger(value) && value >= 0 && value < text.vocabSize,
+      'a token id',
+    ),
+    spatialMergeSize: top.count('spatial_merge_size', 2),
+    projectorActivation: top.activation('projector_hidden_act', 'gelu'),
+    projectorBias: top.boolean('multimodal_projector_bias', false),
+    visionFeatureLayer: parseFeatureLayer(top, vision.layers, faults),
+    mayTieEmbeddings: top.boolean('tie_word_embeddings', true),
+    eosTokenIds: parseEos(top.raw('text_config'), faults),
+  };
+  if (faults.length > 0) {
+    throw new ConfigError(`${path} cannot be used:\n  - ${faults.join('\n  - ')}`, {
+      details: { path, faults },
+      hint: 'a Ministral 3 checkpoint has model_type "mistral3" with a "ministral3" text_config and a "pixtral" vision_config',
+    });
+  }
+  return config;
+}
+
+function parseText(json: unknown, faults: string[]): TextConfig {
+  const fields = new FieldReader(json, 'text_config', faults);
+  if (json === undefined) faults.push('text_config: missing');
+  else if (fields.raw('model_type') !== 'ministral3') fields.fault('model_type', '"ministral3"');
+  fields.only('attention_dropout', 0);
+  fields.only('sliding_window');
+  fields.only('attention_bias', false);
+  fields.only('mlp_bias', false);
+  const layerTypes = fields.raw('layer_types');
+  if (Array.isArray(layerTypes) && layerTypes.some((type) => type !== 'full_attention')) {
+    fields.fault('layer_types', 'only "full_attention"');
+  }
+  const hiddenSize = fields.count('hidden_size', 4096);
+  const heads = fields.count('num_attention_heads', 32);
+  const kvHeads = fields.count('num_key_value_heads', 8);
+  const headDim = fields.count('head_dim', 128);
+  if (heads % kvHeads !== 0) fields.fault('num_key_value_heads', `a divisor of num_attention_heads (${heads})`);
+  if (headDim % 2 !== 0) fields.fault('head_dim', 'an even number');
+  const maxPositions = fields.count('max_position_embeddings', 262144);
+  return {
+    vocabSize: fields.count('vocab_size', 131072),
+    hiddenSize,
+    intermediateSize: fields.count('intermediate_size', 14336),
+    layers: fields.count('num_hidden_layers', 34),
+    heads,
+    kvHeads,
+    headDim,
+    activation: fields.activation('hidden_act', 'silu'),
+    normEps: fields.positive('rms_norm_eps', 1e-5),
+    maxPositions,
+    rope: parseRope(fields, maxPositions, faults),
+  };
+}
+
+/** Rope settings stand in rope_parameters, in older files in rope_scaling with a rope_theta beside it. */
+function parseRope(text: FieldReader, maxPositions: number, faults: string[]): RopeConfig {
+  const absent = text.raw('rope_parameters') === undefined && text.raw('rope_scaling') === undefined;
+  const key = text.raw('rope_parameters') === undefined ? 'rope_scaling' : 'rope_parameters';
+  const defaults: Json = {
+    rope_type: 'yarn',
+    factor: 16,
+    original_max_position_embeddings: 16384,
+    mscale: 1,
+    mscale_all_dim: 1,
+    llama_4_scaling_beta: 0.1,
+  };
+  const rope = new FieldReader(absent ? defaults : text.raw(key), `text_config.${key}`, faults);
+  const type = rope.raw('rope_type') ?? rope.raw('type') ?? 'default';
+  if (type !== 'yarn' && type !== 'default') rope.fault(rope.raw('rope_type') === undefined ? 'type' : 'rope_type', '"yarn" or "default"');
+  rope.only('partial_rotary_factor', 1);
+  const theta = rope.raw('rope_theta') === undefined ? text.positive('rope_theta', 1e6) : rope.positive('rope_theta', 1e6);
+  const originalMaxPositions = rope.count('original_max_position_embeddings', maxPositions);
+  const factor = rope.positive('factor', maxPositions / originalMaxPositions);
+  const mscale = rope.number('mscale', 0, (value) => value >= 0, 'a number of at least 0');
+  const mscaleAllDim = rope.number('mscale_all_dim', 0, (value) => value >= 0, 'a number of at least 0');
+  const gain = (m: number): number => (factor <= 1 ? 1 : 0.1 * m * Math.log(factor) + 1);
+  const inferred = mscale && mscaleAllDim ? gain(mscale) / gain(mscaleAllDim) : gain(1);
+  return {
+    type: type === 'yarn' ? 'yarn' : 'default',
+    theta,
+    factor,
+    originalMaxPositions,
+    betaFast: rope.number('beta_fast', 0, (value) => value >= 0, 'a number of at least 0') || 32,
+    betaSlow: rope.number('beta_slow', 0, (value) => value >= 0, 'a number of at least 0') || 1,
+    truncate: rope.boolean('truncate', true),
+    attentionFactor: type === 'yarn' ? rope.positive('attention_factor', inferred) : 1,
+    queryScalingBeta: rope.number('llama_4_scaling_beta', 0, (value) => value >= 0, 'a number of at least 0'),
+  };
+}
+
+function parseVision(json: unknown, faults: string[]): VisionConfig {
+  const fields = new FieldReader(json, 'vision_config', faults);
+  if (json === undefined) faults.push('vision_config: missing');
+  fields.only('model_type', 'pixtral');
+  fields.only('attention_dropout', 0);
+  fields.only('num_channels', 3);
+  const hiddenSize = fields.count('hidden_size', 1024);
+  const heads = fields.count('num_attention_heads', 16);
+  if (hiddenSize % heads !== 0 || (hiddenSize / heads) % 4 !== 0) {
+    fields.fault('num_attention_heads', `a number that splits hidden_size ${hiddenSize} into heads of a multiple of 4`);
+  }
+  const rope = new FieldReader(fields.raw('rope_parameters'), 'vision_config.rope_parameters', faults);
+  rope.only('rope_type', 'default', 'axial');
+  return {
+    hiddenSize,
+    intermediateSize: fields.count('intermediate_size', 4096),
+    layers: fields.count('num_hidden_layers', 24),
+    heads,
+    headDim: hiddenSize / heads,
+    activation: fields.activation('hidden_act', 'gelu'),
+    patchSize: fields.count('patch_size', 16),
+    ropeTheta: rope.raw('rope_theta') === undefined ? fields.positive('rope_theta', 10000) : rope.positive('rope_theta', 10000),
+  };
+}
+
+function parseEos(text: unknown, faults: string[]): number[] {
+  const fields = new FieldReader(text, 'text_config', faults);
+  const ids: unknown[] = [fields.raw('eos_token_id') ?? 2].flat();
+  if (ids.every((id): id is number => typeof id === 'number' && Number.isInteger(id) && id >= 0)) return ids;
+  fields.fault('eos_token_id', 'a token id or a list of them');
+  return [];
+}
+
+/** vision_feature_layer indexes the layers + 1 hidden states, from either end. */
+function parseFeatureLayer(top: FieldReader, layers: number, faults: string[]): number {
+  const raw = top.raw('vision_feature_layer') ?? -1;
+  if (Array.isArray(raw) && raw.length > 1) {
+    faults.push(
+      `vision_feature_layer: ${JSON.stringify(raw)} concatenates several layers, which the projector's norm of one layer's width cannot take (transformers fails on it too)`,
+    );
+    return layers;
+  }
+  const value: unknown = Array.isArray(raw) ? raw[0] : raw;
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < -(layers + 1) || value > layers) {
+    top.fault('vision_feature_layer', `a whole number from ${-(layers + 1)} to ${layers}`);
+    return layers;
+  }
+  return value < 0 ? layers + 1 + value : value;
+}

@@ -1,0 +1,63 @@
+/** Keys and values of every layer for a set of growing sequences; each sequence owns a range of rows. */
+import type { Engine } from '../../engine/engine.js';
+import type { Segments } from '../../engine/operations.js';
+import type { Tensor } from '../../engine/tensor.js';
+import { DataError } from '../../errors.js';
+import type { KeyValueStore } from './layers.js';
+
+export class KvCache implements KeyValueStore {
+  readonly #engine: Engine;
+  readonly #keys: Tensor[];
+  readonly #values: Tensor[];
+  readonly #capacities: readonly number[];
+  /** First row of each sequence. */
+  readonly #starts: Int32Array;
+  readonly #lengths: Int32Array;
+  #rows = new Int32Array(0);
+
+  /** @param width kv-heads × head size */
+  constructor(engine: Engine, layers: number, width: number, capacities: readonly number[]) {
+    this.#engine = engine;
+    this.#capacities = capacities;
+    this.#starts = new Int32Array(capacities.length);
+    for (let i = 1; i < capacities.length; i++) this.#starts[i] = this.#starts[i - 1]! + capacities[i - 1]!;
+    this.#lengths = new Int32Array(capacities.length);
+    const rows = capacities.reduce((sum, capacity) => sum + capacity, 0);
+    this.#keys = Array.from({ length: layers }, () => engine.zeros([rows, width]));
+    this.#values = Array.from({ length: layers }, () => engine.zeros([rows, width]));
+  }
+
+  /** Tokens held of each sequence. */
+  get lengths(): Int32Array {
+    return this.#lengths;
+  }
+
+  /**
+   * Makes room for the next tokens of each sequence (given as packed ranges, possibly empty) and gives the ranges
+   * that they attend to. Called once before the layers run; `extend` then fills the room, layer by layer.
+   */
+  segments(queryStarts: Int32Array): Segments {
+    const rows = new Int32Array(queryStarts[queryStarts.length - 1]!);
+    let at = 0;
+    for (let s = 0; s < this.#capacities.length; s++) {
+      const added = queryStarts[s + 1]! - queryStarts[s]!;
+      if (this.#lengths[s]! + added > this.#capacities[s]!) {
+        throw new DataError(`the key/value cache of sequence ${s} holds ${this.#capacities[s]} tokens, ${this.#lengths[s]! + added} are needed`);
+      }
+      for (let i = 0; i < added; i++) rows[at++] = this.#starts[s]! + this.#lengths[s]! + i;
+      this.#lengths[s]! += added;
+    }
+    this.#rows = rows;
+    return { queryStarts, keyStarts: this.#starts, keyLengths: this.#lengths.slice() };
+  }
+
+  extend(layer: number, k: Tensor, v: Tensor): { k: Tensor; v: Tensor } {
+    this.#engine.writeRows(this.#keys[layer]!, k, this.#rows);
+    this.#engine.writeRows(this.#values[layer]!, v, this.#rows);
+    return { k: this.#keys[layer]!, v: this.#values[layer]! };
+  }
+
+  dispose(): void {
+    for (const tensor of [...this.#keys.splice(0), ...this.#values.splice(0)]) this.#engine.release(tensor);
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * The forward pass: vision tower, projector, decoder. Both towers are the same pre-norm transformer layer with other
+ * widths, masks and rotary tables. Source: modeling_pixtral.py, modeling_mistral3.py, modeling_ministral3.py.
+ */
+import type { Activation, LinearPart, Segments } from '../../engine/operations.js';
+import { counterHash } from '../../engine/random.js';
+import type { Tape } from '../../engine/tape.js';
+import type { Tensor } from '../../engine/tensor.js';
+import type { LinearModule } from '../linear-module.js';
+import type { LayerModules } from './modules.js';
+
+/** How a pass is run, and who may look at what it computes. */
+export interface PassOptions {
+  /** Seeds the dropout masks; undefined switches dropout off. */
+  readonly dropoutSeed?: number | undefined;
+  /** Keep only each layer's input and run the layer again in backward. */
+  readonly recompute?: boolean | undefined;
+  /** Called with every hidden state; the tensor lives only during the call unless retained. */
+  readonly observe?: ((name: string, tensor: Tensor) => void) | undefined;
+}
+
+export interface KeyValueStore {
+  /** Puts the rows away and gives the tensors and ranges to attend to. */
+  extend(layer: number, k: Tensor, v: Tensor): { readonly k: Tensor; readonly v: Tensor };
+}
+
+export interface LayerShape {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly activation: Activation;
+  readonly eps: number;
+  readonly causal: boolean;
+  readonly segments: Segments;
+  readonly cos: Tensor;
+  readonly sin: Tensor;
+  readonly queryScale: Tensor | undefined;
+  readonly cache?: KeyValueStore | undefined;
+}
+
+/** A layer's weight and its LoRA as the linear operation takes them. */
+export function linearPart(module: LinearModule, options: PassOptions): LinearPart {
+  const { weight, bias, lora } = module;
+  if (!lora) return { weight, bias };
+  const training = options.dropoutSeed !== undefined;
+  const seed = training ? counterHash(options.dropoutSeed!, module.index) : 0;
+  return { weight, bias, lora: { a: lora.a, b: lora.b, scale: lora.scale, dropout: training ? lora.dropout : 0, seed } };
+}
+
+export function linear(tape: Tape, x: Tensor, modules: readonly LinearModule[], options: PassOptions): readonly Tensor[] {
+  return tape.apply('linear', [x], { parts: modules.map((module) => linearPart(module, options)) });
+}
+
+function hasLora(layer: LayerModules): boolean {
+  const { q, k, v, o } = layer.attention;
+  return [q, k, v, o, layer.gate, layer.up, layer.down].some((module) => module.lora !== undefined);
+}
+
+/**
+ * Runs the layers over x [T, C]. The residual stream travels as a pair (stream, last layer's addition), so that
+ * each addition is done by the norm that follows it.
+ * @returns the pair after the last layer; the hidden state is their sum (the second may be absent)
+ */
+export function runLayers(
+  tape: Tape,
+  x: Tensor,
+  layers: readonly LayerModules[],
+  shape: LayerShape,
+  options: PassOptions,
+  name: string,
+): readonly Tensor[] {
+  let stream: readonly Tensor[] = [x];
+  // Named as inputs, so that a second run of a layer still finds them.
+  const tables = [shape.cos, shape.sin, ...(shape.queryScale ? [shape.queryScale] : [])];
+  for (const [i, layer] of layers.entries()) {
+    const trained = hasLora(layer) || stream.some((tensor) => tape.needsGradient(tensor));
+    const recompute = options.recompute === true && trained;
+    const width = stream.length;
+    stream = tape.region(
+      [...stream, ...tables],
+      (inner, inputs) => {
+        const after = runLayer(inner, inputs.slice(0, width), i, layer, shape, options, name);
+        // One tensor instead of two is kept for the second run.
+        return recompute ? inner.apply('add', after, {}) : after;
+      },
+      { recompute },
+    );
+  }
+  return stream;
+}
+
+/** One pre-norm layer: x + O(attention(norm(x))), then x + down(activation(gate) ⊙ up). */
+function runLayer(
+  tape: Tape,
+  stream: readonly Tensor[],
+  index: number,
+  layer: LayerModules,
+  shape: LayerShape,
+  options: PassOptions,
+  name: string,
+): readonly Tensor[] {
+  const { heads, kvHeads, headDim, causal, segments } = shape;
+  const [normed, x] = addNorm(tape, stream, layer.attentionNorm, shape.eps);
+  options.observe?.(`${name}.${index}`, x);
+  const { attention } = layer;
+  const [q, k, v] = linear(tape, normed, [attention.q, attention.k, attention.v], options) as [Tensor, Tensor, Tensor];
+  const { cos, sin, queryScale } = shape;
+  const [rotatedQ, rotatedK] = tape.apply('rotary', [q, k], { headDim, cos, sin, queryScale }) as [Tensor, Tensor];
+  const keys = shape.cache ? shape.cache.extend(index, rotatedK, v) : { k: rotatedK, v };
+  const [attended] = tape.apply('attention', [rotatedQ, keys.k, keys.v], {
+    heads,
+    kvHeads,
+    headDim,
+    scale: headDim ** -0.5,
+    causal,
+    segments,
+  }) as [Tensor];
+  const [attentionOutput] = linear(tape, attended, [attention.o], options) as [Tensor];
+  const [mlpInput, middle] = tape.apply('rmsNorm', [attentionOutput, x], { weight: layer.mlpNorm, eps: shape.eps }) as [Tensor, Tensor];
+  const [gate, up] = linear(tape, mlpInput, [layer.gate, layer.up], options) as [Tensor, Tensor];
+  const [gated] = tape.apply('gatedActivation', [gate, up], { activation: shape.activation }) as [Tensor];
+  const [mlpOutput] = linear(tape, gated, [layer.down], options) as [Tensor];
+  return [middle, mlpOutput];
+}
+
+/** Norm of the stream's sum, and the sum. */
+export function addNorm(tape: Tape, stream: readonly Tensor[], weight: LayerModules['mlpNorm'], eps: number): [Tensor, Tensor] {
+  const [residual, addition] = stream as [Tensor, Tensor?];
+  if (!addition) return [tape.apply('rmsNorm', [residual], { weight, eps })[0]!, residual];
+  const [normed, sum] = tape.apply('rmsNorm', [addition, residual], { weight, eps }) as [Tensor, Tensor];
+  return [normed, sum];
+}

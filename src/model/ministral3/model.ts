@@ -1,0 +1,237 @@
+/**
+ * Ministral 3: a Pixtral vision tower, a patch-merging projector and a decoder with YaRN positions, over packed rows.
+ * Written once against the engine's operations; inference, training and generation share the same layers.
+ */
+import type { VlmBatch } from '../../data/types.js';
+import { DataError, TrainingError } from '../../errors.js';
+import type { Deferred, Engine } from '../../engine/engine.js';
+import type { Segments } from '../../engine/operations.js';
+import { Tape } from '../../engine/tape.js';
+import type { ParameterSet, Tensor } from '../../engine/tensor.js';
+import type { AccumulateOptions, TrainableModel } from '../../train/trainable-model.js';
+import type { LinearModule } from '../linear-module.js';
+import type { Ministral3Config } from './config.js';
+import { KvCache } from './kv-cache.js';
+import { addNorm, type LayerShape, linear, type PassOptions, runLayers } from './layers.js';
+import { loadModules, type Ministral3Modules, type WeightProvider } from './modules.js';
+import { type PackedBatch, type PackedImages, packBatch } from './packed-batch.js';
+import { queryScale, textFrequencies, textRotary, visionRotary } from './rope.js';
+
+/** transformers hard-codes the vision tower's epsilon. */
+const VISION_NORM_EPS = 1e-5;
+
+export class Ministral3 implements TrainableModel {
+  readonly engine: Engine;
+  readonly config: Ministral3Config;
+  readonly modules: Ministral3Modules;
+  readonly #frequencies: Float32Array;
+  #trainable: ParameterSet | undefined;
+
+  private constructor(engine: Engine, config: Ministral3Config, modules: Ministral3Modules) {
+    this.engine = engine;
+    this.config = config;
+    this.modules = modules;
+    this.#frequencies = textFrequencies(config.text.rope, config.text.headDim);
+  }
+
+  /**
+   * Loads the frozen weights into the engine, in their stored number format.
+   * @throws CheckpointError naming every missing or misshapen tensor
+   */
+  static async load(engine: Engine, config: Ministral3Config, provider: WeightProvider): Promise<Ministral3> {
+    return new Ministral3(engine, config, await loadModules(engine, config, provider));
+  }
+
+  /** Every linear layer of both towers and the projector (not lm_head): what LoRA may target. */
+  get linearModules(): readonly LinearModule[] {
+    return this.modules.linear;
+  }
+
+  get trainable(): ParameterSet {
+    if (!this.#trainable) {
+      throw new TrainingError('the model has nothing to train', { hint: 'call applyLora(model, config) first' });
+    }
+    return this.#trainable;
+  }
+
+  /** Called by applyLora and by the removal of an adapter. */
+  setTrainable(set: ParameterSet | undefined): void {
+    this.#trainable = set;
+  }
+
+  pack(batch: VlmBatch): PackedBatch {
+    return packBatch(batch, {
+      patchSize: this.config.vision.patchSize,
+      mergeSize: this.config.spatialMergeSize,
+      imageTokenId: this.config.imageTokenId,
+      vocabSize: this.config.text.vocabSize,
+    });
+  }
+
+  async accumulateGradients(microBatches: readonly VlmBatch[], options: AccumulateOptions): Promise<Deferred<number>> {
+    const losses: Tensor[] = [];
+    try {
+      for (const [i, batch] of microBatches.entries()) {
+        options.signal?.throwIfAborted();
+        const tape = new Tape(this.engine);
+        try {
+          const loss = this.loss(tape, this.pack(batch), 1 / options.labelCount, {
+            dropoutSeed: options.dropoutSeeds[i],
+            recompute: options.gradientCheckpointing,
+          });
+          if (loss) {
+            this.engine.retain(loss);
+            losses.push(loss);
+            tape.backward(loss);
+          }
+        } finally {
+          tape.dispose();
+        }
+        // Lets the loader's threads deliver and signals arrive: the embedded engine blocks while it computes.
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    } catch (error) {
+      for (const loss of losses) this.engine.release(loss);
+      throw error;
+    }
+    return async () => {
+      let sum = 0;
+      for (const loss of losses.splice(0)) {
+        sum += (await this.engine.read(loss))[0]!;
+        this.engine.release(loss);
+      }
+      return sum;
+    };
+  }
+
+  async evaluateLoss(batch: VlmBatch): Promise<{ lossSum: number; labelCount: number }> {
+    const tape = new Tape(this.engine, { record: false });
+    try {
+      const packed = this.pack(batch);
+      const loss = this.loss(tape, packed, 1, {});
+      return { lossSum: loss ? (await this.engine.read(loss))[0]! : 0, labelCount: packed.labelRows.length };
+    } finally {
+      tape.dispose();
+    }
+  }
+
+  /** scale · Σ of the losses of the labelled tokens [1], or undefined if nothing is labelled. */
+  loss(tape: Tape, packed: PackedBatch, scale: number, options: PassOptions): Tensor | undefined {
+    if (packed.labelRows.length === 0) return undefined;
+    const hidden = this.hidden(tape, packed, options);
+    const [labelled] = tape.apply('gatherRows', [hidden], { rows: packed.labelRows }) as [Tensor];
+    return tape.apply('crossEntropy', [labelled], { head: this.modules.lmHead, targets: packed.labelTargets, scale })[0]!;
+  }
+
+  /** Logits [rows.length, V] of the given rows of the final hidden states [T, C]. */
+  logits(tape: Tape, hidden: Tensor, rows: Int32Array): Tensor {
+    return tape.region([hidden], (inner, inputs) => {
+      const gathered = inner.apply('gatherRows', inputs, { rows });
+      return inner.apply('linear', gathered, { parts: [{ weight: this.modules.lmHead }] });
+    })[0]!;
+  }
+
+  /** Final hidden states [T, C] after the last norm: images embedded, put into the text, decoded. */
+  hidden(tape: Tape, packed: PackedBatch, options: PassOptions, cache?: KvCache): Tensor {
+    const { text } = this.config;
+    return tape.region([], (inner) => {
+      const x = this.#embed(inner, packed, options);
+      const { cos, sin } = textRotary(text.rope, this.#frequencies, packed.positions);
+      const half = [packed.ids.length, text.headDim / 2];
+      const scale = queryScale(text.rope, packed.positions);
+      const engine = this.engine;
+      const shape: LayerShape = {
+        heads: text.heads,
+        kvHeads: text.kvHeads,
+        headDim: text.headDim,
+        activation: text.activation,
+        eps: text.normEps,
+        causal: true,
+        segments: cache ? cache.segments(packed.starts) : segmentsOf(packed.starts),
+        cos: inner.own(engine.fromArray(cos, half)),
+        sin: inner.own(engine.fromArray(sin, half)),
+        queryScale: scale && inner.own(engine.fromArray(scale, [packed.ids.length])),
+        cache,
+      };
+      const stream = runLayers(inner, x, this.modules.textLayers, shape, options, 'language_model');
+      const [normed] = addNorm(inner, stream, this.modules.norm, text.normEps);
+      options.observe?.('language_model.norm', normed);
+      return [normed];
+    })[0]!;
+  }
+
+  /** Features [M, C] of all images in order, M = Σ height/28 · width/28. */
+  imageFeatures(tape: Tape, images: PackedImages, options: PassOptions): Tensor {
+    const { vision, text, spatialMergeSize, projectorActivation } = this.config;
+    const { modules, engine } = this;
+    return tape.region([], (inner) => {
+      const count = images.starts[images.starts.length - 1]!;
+      const pixels = inner.own(engine.fromArray(images.patches, [count, images.patches.length / count]));
+      const [patches] = inner.apply('linear', [pixels], { parts: [{ weight: modules.patchConv }] }) as [Tensor];
+      const [x] = inner.apply('rmsNorm', [patches], { weight: modules.lnPre, eps: VISION_NORM_EPS }) as [Tensor];
+      const { cos, sin } = visionRotary(vision.ropeTheta, vision.headDim, images.grids);
+      const half = [count, vision.headDim / 2];
+      const shape: LayerShape = {
+        heads: vision.heads,
+        kvHeads: vision.heads,
+        headDim: vision.headDim,
+        activation: vision.activation,
+        eps: VISION_NORM_EPS,
+        causal: false,
+        segments: segmentsOf(images.starts),
+        cos: inner.own(engine.fromArray(cos, half)),
+        sin: inner.own(engine.fromArray(sin, half)),
+        queryScale: undefined,
+      };
+      // Layers past the chosen one have no effect on the result: they are not run, and their LoRA gets no gradient.
+      const layers = modules.visionLayers.slice(0, this.config.visionFeatureLayer);
+      const stream = runLayers(inner, x, layers, shape, options, 'vision_tower');
+      const [normed, features] = addNorm(inner, stream, modules.projectorNorm, text.normEps);
+      options.observe?.(`vision_tower.${layers.length}`, features);
+      const [merged] = inner.apply('mergePatches', [normed], { grids: images.grids, merge: spatialMergeSize }) as [Tensor];
+      const [first] = linear(inner, linear(inner, merged, [modules.mergingLayer], options)[0]!, [modules.linear1], options) as [Tensor];
+      const [activated] = inner.apply('activation', [first], { activation: projectorActivation }) as [Tensor];
+      const projected = linear(inner, activated, [modules.linear2], options);
+      options.observe?.('image_features', projected[0]!);
+      return projected;
+    })[0]!;
+  }
+
+  /** A cache for `capacities.length` sequences; dispose it after use. */
+  createCache(capacities: readonly number[]): KvCache {
+    const { text } = this.config;
+    for (const capacity of capacities) {
+      if (capacity > text.maxPositions) {
+        throw new DataError(`a sequence of ${capacity} tokens is longer than the model's ${text.maxPositions} positions`);
+      }
+    }
+    return new KvCache(this.engine, text.layers, text.kvHeads * text.headDim, capacities);
+  }
+
+  /** Frees the weights; an adapter is freed by its own dispose, the engine by its own. */
+  dispose(): void {
+    const { modules, engine } = this;
+    const norms = [...modules.visionLayers, ...modules.textLayers].flatMap((layer) => [layer.attentionNorm, layer.mlpNorm]);
+    const single = [modules.patchConv, modules.lnPre, modules.projectorNorm, modules.embedTokens, modules.norm];
+    for (const weight of [...norms, ...single]) engine.releaseWeight(weight);
+    if (!modules.tied) engine.releaseWeight(modules.lmHead);
+    for (const module of modules.linear) {
+      engine.releaseWeight(module.weight);
+      if (module.bias) engine.releaseWeight(module.bias);
+    }
+  }
+
+  /** Token embeddings [T, C] with the image features in place of the image tokens. */
+  #embed(tape: Tape, packed: PackedBatch, options: PassOptions): Tensor {
+    const [embedded] = tape.apply('embedding', [], { table: this.modules.embedTokens, ids: packed.ids }) as [Tensor];
+    if (!packed.images) return embedded;
+    const features = this.imageFeatures(tape, packed.images, options);
+    return tape.apply('scatterRows', [embedded, features], { rows: packed.images.tokenRows })[0]!;
+  }
+}
+
+/** Each packed range attends to itself. */
+function segmentsOf(starts: Int32Array): Segments {
+  const keyLengths = Int32Array.from({ length: starts.length - 1 }, (_, i) => starts[i + 1]! - starts[i]!);
+  return { queryStarts: starts, keyStarts: starts.slice(0, -1), keyLengths };
+}

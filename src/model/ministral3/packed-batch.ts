@@ -1,0 +1,151 @@
+/**
+ * The model's door: a padded VlmBatch becomes packed tokens and packed image patches. Nothing inside is padded, so a
+ * padded batch, a packed one and single samples give the same result.
+ */
+import { IGNORE_INDEX, type VlmBatch } from '../../data/types.js';
+import { DataError } from '../../errors.js';
+
+export interface PackedBatch {
+  /** Token ids of all samples, one after the other [T]. */
+  readonly ids: Int32Array;
+  /** Position of each token in its own sample [T]. */
+  readonly positions: Int32Array;
+  /** First token of each sample, and T at the end [B + 1]. */
+  readonly starts: Int32Array;
+  /** Tokens whose successor is labelled [L], and those labels [L]. */
+  readonly labelRows: Int32Array;
+  readonly labelTargets: Int32Array;
+  readonly images: PackedImages | undefined;
+}
+
+export interface PackedImages {
+  /** [P, 3·patch²]: pixels of each patch as (channel, row, column). */
+  readonly patches: Float32Array;
+  readonly patchSize: number;
+  /** [N, 2] rows and columns of patches. */
+  readonly grids: Int32Array;
+  /** First patch of each image, and P at the end [N + 1]. */
+  readonly starts: Int32Array;
+  /** Tokens that the image features replace, in order [M]. */
+  readonly tokenRows: Int32Array;
+}
+
+export interface PackOptions {
+  readonly patchSize: number;
+  readonly mergeSize: number;
+  readonly imageTokenId: number;
+  readonly vocabSize: number;
+}
+
+/** @throws DataError if shapes disagree, an id is out of range, or image tokens and images do not match */
+export function packBatch(batch: VlmBatch, options: PackOptions): PackedBatch {
+  const [rows, columns] = batch.inputIds.shape as [number, number];
+  checkShape('attentionMask', batch.attentionMask.shape, [rows, columns]);
+  if (batch.labels) checkShape('labels', batch.labels.shape, [rows, columns]);
+  const inputIds = batch.inputIds.data;
+  const mask = batch.attentionMask.data;
+  const ids: number[] = [];
+  const positions: number[] = [];
+  const starts = new Int32Array(rows + 1);
+  const labelRows: number[] = [];
+  const labelTargets: number[] = [];
+  const tokenRows: number[] = [];
+  for (let b = 0; b < rows; b++) {
+    for (let t = 0; t < columns; t++) {
+      const at = b * columns + t;
+      if (!mask[at]) continue;
+      const id = inputIds[at]!;
+      if (id < 0 || id >= options.vocabSize) {
+        throw new DataError(`token id ${id} of ${nameOf(batch, b)} is outside the model's vocabulary of ${options.vocabSize}`, {
+          hint: 'use the tokenizer of the same checkpoint',
+        });
+      }
+      const position = ids.length - starts[b]!;
+      if (position > 0 && !mask[at - 1]) {
+        throw new DataError(`attentionMask of ${nameOf(batch, b)} has a hole before column ${t}; padding belongs to one side`);
+      }
+      const label = batch.labels?.data[at] ?? IGNORE_INDEX;
+      // The label of a token is predicted by the one before it; a first token is predicted by nothing.
+      if (label !== IGNORE_INDEX && position > 0) {
+        if (label < 0 || label >= options.vocabSize) {
+          throw new DataError(`label ${label} of ${nameOf(batch, b)} is outside the model's vocabulary of ${options.vocabSize}`);
+        }
+        labelRows.push(ids.length - 1);
+        labelTargets.push(label);
+      }
+      if (id === options.imageTokenId) tokenRows.push(ids.length);
+      ids.push(id);
+      positions.push(position);
+    }
+    starts[b + 1] = ids.length;
+  }
+  return {
+    ids: Int32Array.from(ids),
+    positions: Int32Array.from(positions),
+    starts,
+    labelRows: Int32Array.from(labelRows),
+    labelTargets: Int32Array.from(labelTargets),
+    images: packImages(batch, Int32Array.from(tokenRows), options),
+  };
+}
+
+function packImages(batch: VlmBatch, tokenRows: Int32Array, options: PackOptions): PackedImages | undefined {
+  if (!batch.pixelValues || !batch.imageSizes) {
+    if (tokenRows.length > 0) {
+      throw new DataError(`the text has ${tokenRows.length} image tokens but the batch has no pixelValues and imageSizes`);
+    }
+    return undefined;
+  }
+  const { patchSize, mergeSize } = options;
+  const [count, channels, height, width] = batch.pixelValues.shape as [number, number, number, number];
+  checkShape('imageSizes', batch.imageSizes.shape, [count, 2]);
+  const grids = new Int32Array(count * 2);
+  const starts = new Int32Array(count + 1);
+  let features = 0;
+  for (let n = 0; n < count; n++) {
+    const [h, w] = [batch.imageSizes.data[2 * n]!, batch.imageSizes.data[2 * n + 1]!];
+    const step = patchSize * mergeSize;
+    if (h <= 0 || w <= 0 || h % step !== 0 || w % step !== 0 || h > height || w > width) {
+      throw new DataError(
+        `image ${n} is ${h}×${w} (height×width): expected multiples of ${step} within pixelValues of ${height}×${width}`,
+        { hint: 'process pictures with the ImageProcessor of the same checkpoint' },
+      );
+    }
+    grids[2 * n] = h / patchSize;
+    grids[2 * n + 1] = w / patchSize;
+    starts[n + 1] = starts[n]! + (h / patchSize) * (w / patchSize);
+    features += (h / step) * (w / step);
+  }
+  if (features !== tokenRows.length) {
+    throw new DataError(`${tokenRows.length} image tokens in the text, but the images give ${features} features`, {
+      hint: 'each picture needs (height/28)·(width/28) image tokens; truncation must not cut them',
+    });
+  }
+  const patchLength = channels * patchSize * patchSize;
+  const patches = new Float32Array(starts[count]! * patchLength);
+  const pixels = batch.pixelValues.data;
+  let at = 0;
+  for (let n = 0; n < count; n++) {
+    for (let row = 0; row < grids[2 * n]!; row++) {
+      for (let column = 0; column < grids[2 * n + 1]!; column++) {
+        for (let c = 0; c < channels; c++) {
+          for (let y = 0; y < patchSize; y++) {
+            const from = ((n * channels + c) * height + row * patchSize + y) * width + column * patchSize;
+            for (let x = 0; x < patchSize; x++) patches[at++] = pixels[from + x]!;
+          }
+        }
+      }
+    }
+  }
+  return { patches, patchSize, grids, starts, tokenRows };
+}
+
+function checkShape(name: string, shape: readonly number[], expected: readonly number[]): void {
+  if (shape.length !== expected.length || shape.some((extent, i) => extent !== expected[i])) {
+    throw new DataError(`${name} has shape [${shape.join(', ')}], expected [${expected.join(', ')}]`);
+  }
+}
+
+function nameOf(batch: VlmBatch, index: number): string {
+  return `sample ${batch.sampleIds?.[index] ?? index}`;
+}

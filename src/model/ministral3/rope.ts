@@ -1,0 +1,88 @@
+/**
+ * Rotary angles. All of it in float32, as transformers does: at long positions the rounding of the angle is visible.
+ * Source: modeling_rope_utils.py (YaRN, Peng et al. 2023), modeling_ministral3.py, modeling_pixtral.py.
+ */
+import type { RopeConfig } from './config.js';
+
+const f = Math.fround;
+
+/** θ^(-2i/D) for i in 0..D/2-1, in float32. */
+function plainFrequencies(theta: number, headDim: number): Float32Array {
+  return Float32Array.from({ length: headDim / 2 }, (_, i) => f(1 / f(theta ** f((2 * i) / headDim))));
+}
+
+/** Inverse frequencies [D/2] of the text model. */
+export function textFrequencies(rope: RopeConfig, headDim: number): Float32Array {
+  if (rope.type === 'default') return plainFrequencies(rope.theta, headDim);
+  const dimensionOf = (rotations: number): number =>
+    (headDim * Math.log(rope.originalMaxPositions / (rotations * 2 * Math.PI))) / (2 * Math.log(rope.theta));
+  const round = (value: number, down: boolean): number => (rope.truncate ? (down ? Math.floor(value) : Math.ceil(value)) : value);
+  const low = Math.max(round(dimensionOf(rope.betaFast), true), 0);
+  let high = Math.min(round(dimensionOf(rope.betaSlow), false), headDim - 1);
+  if (low === high) high += 0.001;
+  return Float32Array.from({ length: headDim / 2 }, (_, i) => {
+    const period = f(rope.theta ** f((2 * i) / headDim));
+    const extrapolated = f(1 / period);
+    const interpolated = f(1 / f(rope.factor * period));
+    // transformers keeps 1 - ramp and subtracts it from 1 again: the rounding is part of the result.
+    const keep = f(1 - Math.min(Math.max(f((i - low) / (high - low)), 0), 1));
+    return f(f(interpolated * f(1 - keep)) + f(extrapolated * keep));
+  });
+}
+
+export interface RotaryTable {
+  /** [T, D/2] */
+  readonly cos: Float32Array;
+  /** [T, D/2] */
+  readonly sin: Float32Array;
+}
+
+/** cos and sin for the given positions of the text model. */
+export function textRotary(rope: RopeConfig, frequencies: Float32Array, positions: Int32Array): RotaryTable {
+  const half = frequencies.length;
+  const cos = new Float32Array(positions.length * half);
+  const sin = new Float32Array(positions.length * half);
+  for (let t = 0; t < positions.length; t++) {
+    for (let i = 0; i < half; i++) {
+      const angle = f(positions[t]! * frequencies[i]!);
+      cos[t * half + i] = f(Math.cos(angle)) * rope.attentionFactor;
+      sin[t * half + i] = f(Math.sin(angle)) * rope.attentionFactor;
+    }
+  }
+  return { cos, sin };
+}
+
+/** Factors on the queries [T], or undefined where all are 1 (short texts, or switched off). */
+export function queryScale(rope: RopeConfig, positions: Int32Array): Float32Array | undefined {
+  if (rope.queryScalingBeta === 0 || positions.every((position) => position < rope.originalMaxPositions)) return undefined;
+  return Float32Array.from(positions, (position) =>
+    f(1 + f(rope.queryScalingBeta * f(Math.log(1 + Math.floor(f(position / rope.originalMaxPositions)))))),
+  );
+}
+
+/**
+ * cos and sin for image patches: even frequencies turn with the row, odd ones with the column.
+ * @param grids [N, 2] rows and columns of patches of each image
+ */
+export function visionRotary(theta: number, headDim: number, grids: Int32Array): RotaryTable {
+  const all = plainFrequencies(theta, headDim);
+  const half = all.length;
+  const evens = Math.ceil(half / 2);
+  let patches = 0;
+  for (let n = 0; n < grids.length; n += 2) patches += grids[n]! * grids[n + 1]!;
+  const cos = new Float32Array(patches * half);
+  const sin = new Float32Array(patches * half);
+  let at = 0;
+  for (let n = 0; n < grids.length; n += 2) {
+    for (let row = 0; row < grids[n]!; row++) {
+      for (let column = 0; column < grids[n + 1]!; column++) {
+        for (let i = 0; i < half; i++, at++) {
+          const angle = i < evens ? f(row * all[2 * i]!) : f(column * all[2 * (i - evens) + 1]!);
+          cos[at] = Math.cos(angle);
+          sin[at] = Math.sin(angle);
+        }
+      }
+    }
+  }
+  return { cos, sin };
+}

@@ -1,0 +1,44 @@
+/** The loss of a model over a whole data set, a batch at a time; nothing but two sums is kept. */
+import type { DataLoader } from '../data/data-loader.js';
+import { DataError } from '../errors.js';
+import type { TrainableModel } from './trainable-model.js';
+
+export interface EvalResult {
+  /** Mean loss of a labelled token. */
+  readonly evalLoss: number;
+  /** Seconds. */
+  readonly evalRuntime: number;
+  readonly evalSamplesPerSecond: number;
+}
+
+/**
+ * @param length samples of the loader's data set, taken in order
+ * @throws DataError if no token of the data set carries a label
+ */
+export async function evaluateLoss(
+  model: TrainableModel,
+  loader: DataLoader,
+  length: number,
+  batchSize: number,
+  signal: AbortSignal | undefined,
+): Promise<EvalResult> {
+  const start = performance.now();
+  let lossSum = 0;
+  let labelCount = 0;
+  for await (const batch of loader.batches(consecutive(length, batchSize), signal && { signal })) {
+    // A collator that drops over-long samples may leave nothing.
+    if (batch.inputIds.shape[0] === 0) continue;
+    const result = await model.evaluateLoss(batch);
+    lossSum += result.lossSum;
+    labelCount += result.labelCount;
+  }
+  if (labelCount === 0) throw new DataError(`no token of the ${length} evaluation samples carries a label`);
+  const evalRuntime = (performance.now() - start) / 1000;
+  return { evalLoss: lossSum / labelCount, evalRuntime, evalSamplesPerSecond: length / Math.max(evalRuntime, 1e-9) };
+}
+
+function consecutive(length: number, batchSize: number): number[][] {
+  return Array.from({ length: Math.ceil(length / batchSize) }, (_, b) =>
+    Array.from({ length: Math.min(batchSize, length - b * batchSize) }, (_, i) => b * batchSize + i),
+  );
+}

@@ -1,0 +1,80 @@
+/** What a training run tells the world, in order. */
+import type { SftConfig } from './sft-config.js';
+
+/** Values of one logging interval, named as transformers logs them. */
+export interface LogEntry {
+  /** Optimizer steps done. */
+  readonly step: number;
+  /** Epochs done, a fraction. */
+  readonly epoch: number;
+  /** Mean over the steps since the last log of each step's loss per labelled token. */
+  readonly loss: number;
+  /** L2 norm of all gradients before clipping, of the last step. */
+  readonly gradNorm: number;
+  /** The rate that the last step used. */
+  readonly learningRate: number;
+  /** Real tokens (padding left out, image tokens counted) a second, evaluation and saving left out. */
+  readonly tokensPerSecond: number;
+  /** Seconds since the last log, evaluation and saving left out. */
+  readonly seconds: number;
+  /** Share of those seconds spent waiting for data, 0 to 1. */
+  readonly dataWaitShare: number;
+}
+
+export interface EvalEntry {
+  readonly step: number;
+  readonly epoch: number;
+  /** Mean loss of a labelled token over the whole evaluation set. */
+  readonly evalLoss: number;
+  readonly evalRuntime: number;
+  readonly evalSamplesPerSecond: number;
+}
+
+/** What training comes to. */
+export interface TrainOutput {
+  readonly globalStep: number;
+  /** Mean of the losses of all steps, those before a resume included. */
+  readonly trainingLoss: number;
+  readonly metrics: {
+    /** Seconds of this call. */
+    readonly trainRuntime: number;
+    readonly trainSamplesPerSecond: number;
+    readonly trainStepsPerSecond: number;
+    readonly trainTokensPerSecond: number;
+    readonly trainLoss: number;
+    readonly epoch: number;
+  };
+  readonly logHistory: readonly (LogEntry | EvalEntry)[];
+  /** Checkpoints of the run that exist now, oldest first. */
+  readonly checkpoints: readonly string[];
+}
+
+export type TrainingEvent =
+  | {
+      readonly type: 'start';
+      readonly config: SftConfig;
+      readonly samples: number;
+      readonly totalSteps: number;
+      readonly trainableParameters: number;
+      /** Optimizer steps done before: 0, or those of the checkpoint. */
+      readonly step: number;
+    }
+  /** One optimizer step. Comes a step late, because the loss is fetched while the engine works on. */
+  | {
+      readonly type: 'step';
+      readonly step: number;
+      readonly epoch: number;
+      readonly loss: number;
+      readonly gradNorm: number;
+      readonly learningRate: number;
+      /** Real tokens of the step. */
+      readonly tokens: number;
+      /** Labelled tokens of the step. */
+      readonly labels: number;
+    }
+  | ({ readonly type: 'log' } & LogEntry)
+  | ({ readonly type: 'evaluate' } & EvalEntry)
+  | { readonly type: 'save'; readonly step: number; readonly path: string; readonly removed: readonly string[] }
+  | { readonly type: 'epoch'; readonly step: number; readonly epoch: number }
+  | { readonly type: 'warning'; readonly step: number; readonly message: string }
+  | { readonly type: 'end'; readonly step: number; readonly output: TrainOutput };

@@ -1,0 +1,68 @@
+/** Does every trainable tensor learn? A tensor that is cut off from the loss trains on in silence otherwise. */
+import type { Engine } from '../engine/engine.js';
+import type { Parameter, ParameterSet } from '../engine/tensor.js';
+import { TrainingError } from '../errors.js';
+
+const LISTED = 5;
+
+/**
+ * Looks at the gradients twice in a run, each before the optimizer step.
+ *
+ * At the first step a tensor that is itself all zero must receive a gradient: in LoRA that is B. The gradient of its
+ * partner A passes through B and is exactly zero as long as B is, so a tensor that is not zero gets a second chance: the
+ * step after the first update with a rate above zero (with a warm-up the first update has rate 0 and moves nothing).
+ */
+export class GradientCoverage {
+  #phase: 'first' | 'wait' | 'second' | 'done' = 'first';
+  #silent: readonly Parameter[] = [];
+
+  /**
+   * Call with the gradients of a window complete, before the optimizer step with that rate.
+   * @returns a warning, or undefined
+   * @throws TrainingError at the first step if no tensor at all received a gradient
+   */
+  async check(engine: Engine, set: ParameterSet, step: number, learningRate: number): Promise<string | undefined> {
+    let warning: string | undefined;
+    if (this.#phase === 'first') {
+      const gradients = await engine.readGradients(set);
+      this.#silent = set.parameters.filter((parameter) => isZero(gradients, parameter));
+      if (this.#silent.length === set.parameters.length) {
+        throw new TrainingError(`step ${step}: none of ${set.parameters.length} trainable tensors got a gradient`, {
+          hint: 'The adapter is not connected to the loss: check that the targeted modules are used by the model.',
+          details: { step },
+        });
+      }
+      if (this.#silent.length > 0) {
+        const values = await engine.readParameters(set);
+        const dead = this.#silent.filter((parameter) => isZero(values, parameter));
+        this.#silent = this.#silent.filter((parameter) => !dead.includes(parameter));
+        warning = describe(dead, set);
+      }
+      this.#phase = this.#silent.length > 0 ? 'wait' : 'done';
+    } else if (this.#phase === 'second') {
+      const gradients = await engine.readGradients(set);
+      warning = describe(
+        this.#silent.filter((parameter) => isZero(gradients, parameter)),
+        set,
+      );
+      this.#phase = 'done';
+    }
+    if (this.#phase === 'wait' && learningRate > 0) this.#phase = 'second';
+    return warning;
+  }
+}
+
+function isZero(flat: Float32Array, { offset, size }: Parameter): boolean {
+  for (let i = offset; i < offset + size; i++) if (flat[i] !== 0) return false;
+  return true;
+}
+
+function describe(dead: readonly Parameter[], set: ParameterSet): string | undefined {
+  if (dead.length === 0) return undefined;
+  const names = dead.slice(0, LISTED).map(({ name }) => name);
+  const more = dead.length > LISTED ? ` and ${dead.length - LISTED} more` : '';
+  return (
+    `${dead.length} of ${set.parameters.length} trainable tensors got no gradient and learn nothing ` +
+    `(${names.join(', ')}${more}); expected only if the step's samples do not use them, such as a vision tower without images`
+  );
+}

@@ -1,0 +1,65 @@
+/** The loss history as JSON lines, appended as it goes, so that it survives a crash. */
+import { appendFile, mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
+
+export const HISTORY_FILE = 'train-log.jsonl';
+
+type HistoryLine =
+  | ({ type: 'log' } & LogEntry)
+  | ({ type: 'evaluate' } & EvalEntry)
+  | { type: 'start'; step: number; totalSteps: number; time: string };
+
+/** Writes `start`, `log` and `evaluate` events to `train-log.jsonl` in a folder; never removes a line. */
+export class TrainHistory {
+  readonly path: string;
+
+  constructor(outputDir: string) {
+    this.path = join(outputDir, HISTORY_FILE);
+  }
+
+  async append(event: TrainingEvent): Promise<void> {
+    let line: HistoryLine;
+    if (event.type === 'log' || event.type === 'evaluate') line = event;
+    else if (event.type === 'start') {
+      await mkdir(join(this.path, '..'), { recursive: true });
+      line = { type: 'start', step: event.step, totalSteps: event.totalSteps, time: new Date().toISOString() };
+    } else return;
+    await appendFile(this.path, `${JSON.stringify(line)}\n`);
+  }
+}
+
+/**
+ * The entries of the last run in a `train-log.jsonl`. Where a run was resumed, what came after its checkpoint gives
+ * way to what the resumed run wrote. A last line that was cut off by a crash is left out.
+ */
+export async function readHistory(path: string): Promise<{ logs: LogEntry[]; evaluations: EvalEntry[] }> {
+  let entries: HistoryLine[] = [];
+  for (const text of (await readFile(path, 'utf8')).split('\n')) {
+    const line = parseLine(text);
+    if (!line) continue;
+    if (line.type === 'start') entries = entries.filter((entry) => entry.step <= line.step);
+    else entries.push(line);
+  }
+  const logs: LogEntry[] = [];
+  const evaluations: EvalEntry[] = [];
+  for (const entry of entries) {
+    if (entry.type === 'log') logs.push(withoutType(entry));
+    else if (entry.type === 'evaluate') evaluations.push(withoutType(entry));
+  }
+  return { logs, evaluations };
+}
+
+/** The values of an event alone. */
+export function withoutType<T extends { type: string }>(event: T): T extends unknown ? Omit<T, 'type'> : never {
+  const { type, ...values } = event;
+  return values as T extends unknown ? Omit<T, 'type'> : never;
+}
+
+function parseLine(text: string): HistoryLine | undefined {
+  try {
+    return text.trim() === '' ? undefined : (JSON.parse(text) as HistoryLine);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,139 @@
+/** How a run looks on the terminal: a bar that redraws itself, or plain lines where there is no terminal. */
+import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
+
+export type ProgressStyle = 'auto' | 'bar' | 'lines' | 'none';
+
+/** What progress is written to; `process.stderr` is one. */
+export interface ProgressStream {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  write(text: string): unknown;
+}
+
+const BAR_WIDTH = 24;
+/** A bar is redrawn at most this often, in milliseconds. */
+const REDRAW_MS = 100;
+
+/** Shows the events of a run. Lines: one for each log, evaluation, checkpoint and warning; the bar moves each step. */
+export class Progress {
+  readonly #stream: ProgressStream;
+  readonly #style: 'bar' | 'lines' | 'none';
+  readonly #now: () => number;
+  #totalSteps = 0;
+  #firstStep = 0;
+  #startTime = 0;
+  #lastDraw = Number.NEGATIVE_INFINITY;
+  #tokens = 0;
+  #barShown = false;
+
+  constructor(
+    style: ProgressStyle,
+    stream: ProgressStream = process.stderr,
+    now: () => number = () => performance.now(),
+  ) {
+    this.#stream = stream;
+    this.#style = style === 'auto' ? (stream.isTTY ? 'bar' : 'lines') : style;
+    this.#now = now;
+  }
+
+  show(event: TrainingEvent): void {
+    if (this.#style === 'none') return;
+    switch (event.type) {
+      case 'start':
+        this.#totalSteps = event.totalSteps;
+        this.#firstStep = event.step;
+        this.#startTime = this.#now();
+        this.#line(
+          `training: ${event.samples} samples, ${event.totalSteps} steps${event.step > 0 ? ` (${event.step} done)` : ''}, ` +
+            `${event.trainableParameters.toLocaleString('en-US')} trainable parameters`,
+        );
+        break;
+      case 'step':
+        this.#tokens += event.tokens;
+        this.#drawBar(event);
+        break;
+      case 'log':
+        this.#line(formatLog(event, this.#totalSteps, this.#secondsLeft(event.step)));
+        break;
+      case 'evaluate':
+        this.#line(formatEval(event, this.#totalSteps));
+        break;
+      case 'save':
+        this.#line(`saved ${event.path}`);
+        break;
+      case 'warning':
+        this.#line(`warning: ${event.message}`);
+        break;
+      case 'end': {
+        const { trainLoss, trainRuntime, trainTokensPerSecond } = event.output.metrics;
+        this.#line(
+          `done: ${event.step} steps in ${formatDuration(trainRuntime)}, mean loss ${trainLoss.toFixed(4)}, ` +
+            `${trainTokensPerSecond.toFixed(0)} tok/s`,
+        );
+        break;
+      }
+      case 'epoch':
+        break;
+    }
+  }
+
+  /** Leaves the terminal with a fresh line, after an error too. */
+  close(): void {
+    if (this.#barShown) this.#stream.write('\n');
+    this.#barShown = false;
+  }
+
+  #secondsLeft(step: number): number {
+    const done = Math.max(1, step - this.#firstStep);
+    return ((this.#now() - this.#startTime) / 1000 / done) * (this.#totalSteps - step);
+  }
+
+  #drawBar(event: Extract<TrainingEvent, { type: 'step' }>): void {
+    const now = this.#now();
+    if (this.#style !== 'bar' || (now - this.#lastDraw < REDRAW_MS && event.step < this.#totalSteps)) return;
+    this.#lastDraw = now;
+    const filled = Math.round((event.step / this.#totalSteps) * BAR_WIDTH);
+    const rate = this.#tokens / Math.max((now - this.#startTime) / 1000, 1e-9);
+    const entry = { ...event, tokensPerSecond: rate };
+    const bar = `${'█'.repeat(filled)}${'░'.repeat(BAR_WIDTH - filled)}`;
+    const text = `${bar} ${formatLog(entry, this.#totalSteps, this.#secondsLeft(event.step))}`;
+    this.#stream.write(`\r\x1b[2K${text.slice(0, Math.max(20, (this.#stream.columns || 120) - 1))}`);
+    this.#barShown = true;
+  }
+
+  #line(text: string): void {
+    this.#stream.write(`${this.#barShown ? '\r\x1b[2K' : ''}${text}\n`);
+    this.#barShown = false;
+  }
+}
+
+type Shown = Pick<LogEntry, 'step' | 'epoch' | 'loss' | 'gradNorm' | 'learningRate' | 'tokensPerSecond'>;
+
+/** `step 12/124  epoch 0.10  loss 1.2345  lr 9.60e-5  grad 0.812  1234 tok/s  12m 03s left` */
+function formatLog(entry: Shown, totalSteps: number, secondsLeft: number): string {
+  return [
+    formatPosition(entry, totalSteps),
+    `loss ${entry.loss.toFixed(4)}`,
+    `lr ${entry.learningRate.toExponential(2)}`,
+    `grad ${entry.gradNorm.toPrecision(3)}`,
+    `${entry.tokensPerSecond.toFixed(0)} tok/s`,
+    `${formatDuration(secondsLeft)} left`,
+  ].join('  ');
+}
+
+function formatEval(entry: EvalEntry, totalSteps: number): string {
+  return `${formatPosition(entry, totalSteps)}  eval loss ${entry.evalLoss.toFixed(4)}  ${formatDuration(entry.evalRuntime)}`;
+}
+
+function formatPosition({ step, epoch }: { step: number; epoch: number }, totalSteps: number): string {
+  return `step ${String(step).padStart(String(totalSteps).length)}/${totalSteps}  epoch ${epoch.toFixed(2)}`;
+}
+
+/** `42s`, `3m 07s`, `2h 05m` */
+export function formatDuration(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  const two = (value: number) => String(value).padStart(2, '0');
+  if (whole < 60) return `${whole}s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)}m ${two(whole % 60)}s`;
+  return `${Math.floor(whole / 3600)}h ${two(Math.floor((whole % 3600) / 60))}m`;
+}

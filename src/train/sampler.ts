@@ -1,0 +1,83 @@
+/** Which samples an optimizer step sees: the plan of a run, a pure function of lengths and seeds. */
+import { randomPermutation } from '../engine/random.js';
+
+export interface SamplerOptions {
+  /** Samples of the data set. */
+  readonly length: number;
+  readonly batchSize: number;
+  readonly gradientAccumulationSteps: number;
+  readonly dropLast: boolean;
+  /** Epoch e is ordered by `torch.randperm(length)` with seed `seed + e`. */
+  readonly seed: number;
+  readonly numTrainEpochs: number;
+  /** Overrides the epochs; -1 if not set. */
+  readonly maxSteps: number;
+}
+
+/** The micro-batches of one optimizer step. */
+export interface Window {
+  /** From 0 over the whole run. */
+  readonly step: number;
+  readonly epoch: number;
+  /** Epochs done after this step, a fraction. */
+  readonly epochAfter: number;
+  /** True for the last window of its epoch. */
+  readonly endsEpoch: boolean;
+  /** Sample indices of each micro-batch. */
+  readonly microBatches: readonly (readonly number[])[];
+  /** Micro-batches of the run before this window. */
+  readonly firstMicroBatch: number;
+}
+
+/**
+ * The order of accelerate's seedable random sampler, cut as `transformers.Trainer` cuts it. Accumulation never crosses
+ * an epoch: the last window of an epoch holds the micro-batches that are left.
+ */
+export class Sampler {
+  readonly options: SamplerOptions;
+  readonly microBatchesPerEpoch: number;
+  /** Optimizer steps of an epoch. */
+  readonly stepsPerEpoch: number;
+  /** Optimizer steps of the run. */
+  readonly totalSteps: number;
+  /** Orders of the epoch at work and of the next, into which reading ahead may reach. */
+  readonly #orders = new Map<number, readonly number[]>();
+
+  constructor(options: SamplerOptions) {
+    this.options = options;
+    const batches = options.length / options.batchSize;
+    this.microBatchesPerEpoch = options.dropLast ? Math.floor(batches) : Math.ceil(batches);
+    this.stepsPerEpoch = Math.ceil(this.microBatchesPerEpoch / options.gradientAccumulationSteps);
+    this.totalSteps = options.maxSteps > 0 ? options.maxSteps : Math.ceil(options.numTrainEpochs * this.stepsPerEpoch);
+  }
+
+  /** The order of an epoch (from 0). */
+  epochOrder(epoch: number): readonly number[] {
+    let order = this.#orders.get(epoch);
+    if (!order) {
+      order = randomPermutation(this.options.length, this.options.seed + epoch);
+      for (const old of this.#orders.keys()) if (Math.abs(old - epoch) > 1) this.#orders.delete(old);
+      this.#orders.set(epoch, order);
+    }
+    return order;
+  }
+
+  /** The window of optimizer step `step`, from 0. */
+  window(step: number): Window {
+    const { batchSize, gradientAccumulationSteps } = this.options;
+    const epoch = Math.floor(step / this.stepsPerEpoch);
+    const first = (step % this.stepsPerEpoch) * gradientAccumulationSteps;
+    const last = Math.min(first + gradientAccumulationSteps, this.microBatchesPerEpoch);
+    const order = this.epochOrder(epoch);
+    const microBatches: number[][] = [];
+    for (let i = first; i < last; i++) microBatches.push(order.slice(i * batchSize, (i + 1) * batchSize));
+    return {
+      step,
+      epoch,
+      epochAfter: epoch + last / this.microBatchesPerEpoch,
+      endsEpoch: last === this.microBatchesPerEpoch,
+      microBatches,
+      firstMicroBatch: epoch * this.microBatchesPerEpoch + first,
+    };
+  }
+}

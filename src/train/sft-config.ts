@@ -1,0 +1,151 @@
+/**
+ * Options of supervised fine-tuning, named after `transformers.TrainingArguments` and TRL's `SFTConfig` in camelCase.
+ * The schema is the one place of names, defaults, ranges and meanings.
+ */
+import { z } from 'zod';
+import { parseOptions } from '../config.js';
+import type { OptimizerStep } from '../engine/engine.js';
+
+const count = (what: string) => z.number().int(`${what} is a whole number`).positive(`${what} is at least 1`);
+/** A number of steps, or a share of all steps if below 1 (rounded up). */
+const stepsOrRatio = z
+  .number()
+  .positive('a number of steps (1, 2, ...) or a share of all steps (above 0, below 1)')
+  .refine((value) => value < 1 || Number.isInteger(value), 'from 1 on this is a whole number of steps');
+
+/** Names of transformers that mean the same arithmetic here. */
+const OPTIMIZERS = {
+  adamw: 'adamw',
+  adamw_torch: 'adamw',
+  adamw_torch_fused: 'adamw',
+  adamw_8bit: 'adamw_8bit',
+  adamw_bnb_8bit: 'adamw_8bit',
+  paged_adamw_8bit: 'adamw_8bit',
+} as const;
+type OptimizerName = keyof typeof OPTIMIZERS;
+
+export const sftConfigSchema = z.strictObject({
+  outputDir: z.string().min(1).default('outputs').describe('Folder of checkpoints and of `train-log.jsonl`.'),
+
+  numTrainEpochs: z.number().positive().default(3).describe('Passes over the training set; may be fractional.'),
+  maxSteps: z
+    .number()
+    .int()
+    .refine((value) => value === -1 || value > 0, 'a positive number of optimizer steps, or -1 for none')
+    .default(-1)
+    .describe('Optimizer steps in all; overrides `numTrainEpochs`. -1: not set.'),
+  perDeviceTrainBatchSize: count('a batch size').default(8).describe('Samples of a micro-batch.'),
+  perDeviceEvalBatchSize: count('a batch size').default(8).describe('Samples of a batch in evaluation.'),
+  gradientAccumulationSteps: count('a number of micro-batches')
+    .default(1)
+    .describe('Micro-batches of an optimizer step. The last step of an epoch takes what is left.'),
+  dataloaderDropLast: z.boolean().default(false).describe('Leave out a last micro-batch that is not full.'),
+  dataloaderPrefetch: z
+    .number()
+    .int()
+    .nonnegative()
+    .optional()
+    .describe(
+      'Micro-batches that are read and collated ahead while the engine works. Default: those of one optimizer step, ' +
+        'at least 2.',
+    ),
+
+  optim: z
+    .enum(Object.keys(OPTIMIZERS) as [OptimizerName, ...OptimizerName[]])
+    .default('adamw')
+    .transform((name): 'adamw' | 'adamw_8bit' => OPTIMIZERS[name])
+    .describe(
+      '`adamw`: 32-bit moments, also as `adamw_torch`, `adamw_torch_fused`. `adamw_8bit`: block-wise 8-bit moments as ' +
+        'in bitsandbytes, also as `adamw_bnb_8bit`, `paged_adamw_8bit`.',
+    ),
+  learningRate: z.number().nonnegative().default(2e-5).describe('Peak learning rate.'),
+  weightDecay: z.number().nonnegative().default(0).describe('Decoupled decay of every trainable parameter.'),
+  adamBeta1: z.number().min(0).lt(1).default(0.9).describe('Decay of the first moment.'),
+  adamBeta2: z.number().min(0).lt(1).default(0.999).describe('Decay of the second moment.'),
+  adamEpsilon: z.number().positive().default(1e-8).describe('Added to the square root of the second moment.'),
+  maxGradNorm: z.number().nonnegative().default(1).describe('Largest L2 norm of all gradients; 0: no clipping.'),
+  lrSchedulerType: z
+    .enum(['linear', 'cosine', 'constant', 'constant_with_warmup'])
+    .default('linear')
+    .describe('Course of the learning rate after the warm-up.'),
+  warmupSteps: z
+    .number()
+    .nonnegative()
+    .refine((value) => value < 1 || Number.isInteger(value), 'from 1 on this is a whole number of steps')
+    .default(0)
+    .describe('Steps in which the rate rises from 0 (so the first has rate 0), or a share of all steps if below 1.'),
+  warmupRatio: z.number().min(0).lt(1).default(0).describe('The share alone, by its older name.'),
+
+  loggingSteps: stepsOrRatio.default(10).describe('Log every so many steps, or every such share of all steps.'),
+  loggingFirstStep: z.boolean().default(false).describe('Log the first step as well.'),
+  progress: z
+    .enum(['auto', 'bar', 'lines', 'none'])
+    .default('auto')
+    .describe('On stderr: a bar, plain lines, or nothing. `auto`: a bar in a terminal, lines elsewhere.'),
+  evalStrategy: z
+    .enum(['no', 'steps', 'epoch'])
+    .default('no')
+    .describe('When the evaluation set is measured. `steps` and `epoch` also measure at the end.'),
+  evalSteps: stepsOrRatio.optional().describe('For `evalStrategy: "steps"`. Default: `loggingSteps`.'),
+  saveStrategy: z
+    .enum(['no', 'steps', 'epoch'])
+    .default('steps')
+    .describe('When a checkpoint is written. `steps` and `epoch` also write one at the end.'),
+  saveSteps: stepsOrRatio.default(500).describe('For `saveStrategy: "steps"`.'),
+  saveTotalLimit: count('a number of checkpoints')
+    .optional()
+    .describe('Keep this many of the newest checkpoints of the run. Default: all.'),
+
+  seed: z.number().int().min(0).max(0xffffffff).default(42).describe('Seeds dropout, and the order of the samples.'),
+  dataSeed: z.number().int().min(0).max(0xffffffff).optional().describe('Seeds the order alone. Default: `seed`.'),
+  gradientCheckpointing: z
+    .boolean()
+    .default(true)
+    .describe('Recompute layers in the backward pass: less memory, about a third more work, the same gradients.'),
+});
+
+/** What a user may write. */
+export type SftConfigInput = z.input<typeof sftConfigSchema>;
+/** What the trainer works with: every default filled in. */
+export type SftConfig = z.output<typeof sftConfigSchema>;
+
+/**
+ * Options that a resumed run may change, because the parameters that come out do not depend on them. They stand here
+ * and not in the trainer so that a new option is judged where it is written.
+ */
+export const RESUME_MAY_CHANGE: ReadonlySet<keyof SftConfig> = new Set([
+  'outputDir',
+  'perDeviceEvalBatchSize',
+  'dataloaderPrefetch',
+  'loggingSteps',
+  'loggingFirstStep',
+  'progress',
+  'evalStrategy',
+  'evalSteps',
+  'saveStrategy',
+  'saveSteps',
+  'saveTotalLimit',
+  'gradientCheckpointing',
+]);
+
+/**
+ * Checks options and fills in the defaults.
+ * @throws ConfigError listing every fault
+ */
+export function parseSftConfig(input: SftConfigInput = {}): SftConfig {
+  const schema = sftConfigSchema.refine((config) => config.warmupSteps === 0 || config.warmupRatio === 0, {
+    path: ['warmupRatio'],
+    message: 'given beside `warmupSteps`; one of the two says how long the warm-up is',
+  });
+  return parseOptions(schema, input, 'SftConfig');
+}
+
+/** A number of steps from an option that may be a share of all steps, as transformers rounds it. */
+export function resolveSteps(value: number, totalSteps: number): number {
+  return value < 1 ? Math.ceil(totalSteps * value) : value;
+}
+
+/** The engine's name of the optimizer. */
+export function optimizerKind(config: SftConfig): OptimizerStep['kind'] {
+  return config.optim === 'adamw' ? 'adamw' : 'adamw8bit';
+}

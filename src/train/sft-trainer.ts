@@ -1,0 +1,132 @@
+/** Supervised fine-tuning: the public face of the training loop. */
+import { type Collator, DataLoader } from '../data/data-loader.js';
+import type { Dataset, SftExample } from '../data/types.js';
+import { ConfigError, DataError, TrainingError } from '../errors.js';
+import { type EvalResult, evaluateLoss } from './evaluate-loss.js';
+import { Progress } from './progress.js';
+import { Sampler } from './sampler.js';
+import { parseSftConfig, type SftConfig, type SftConfigInput } from './sft-config.js';
+import type { TrainableModel } from './trainable-model.js';
+import { TrainingLoop } from './training-loop.js';
+import { TrainingRun } from './training-run.js';
+
+export interface SftTrainerOptions {
+  readonly model: TrainableModel;
+  readonly config?: SftConfigInput | undefined;
+  readonly trainDataset: Dataset<SftExample>;
+  /** Needed if `evalStrategy` is not `no`. */
+  readonly evalDataset?: Dataset<SftExample> | undefined;
+  /** Turns samples into batches: a `VlmCollator`. */
+  readonly collator: Collator;
+  /** Writes the adapter's files into a checkpoint's folder. */
+  readonly saveAdapter?: ((directory: string) => Promise<void>) | undefined;
+}
+
+export interface TrainOptions {
+  /**
+   * Stops the run, which then fails with the signal's reason. As after any error that leaves the parameters sound, the
+   * window under way is given up and a checkpoint of the last whole step is written, unless `saveStrategy` is `no`.
+   */
+  readonly signal?: AbortSignal | undefined;
+  /** A checkpoint folder, or true for the newest in `outputDir`. The result is that of a run that never stopped. */
+  readonly resumeFromCheckpoint?: string | boolean | undefined;
+}
+
+/** Trains the trainable parameters of a model, after `transformers.Trainer` and TRL's `SFTTrainer`. */
+export class SftTrainer {
+  /** Every default filled in. */
+  readonly config: SftConfig;
+  readonly #options: SftTrainerOptions;
+  readonly #sampler: Sampler;
+  #running = false;
+
+  /**
+   * @throws ConfigError for bad options, or an evaluation strategy without a data set
+   * @throws DataError if the training set gives no micro-batch
+   * @throws TrainingError if the model has nothing to train
+   */
+  constructor(options: SftTrainerOptions) {
+    const config = parseSftConfig(options.config);
+    this.config = config;
+    this.#options = options;
+    if (config.evalStrategy !== 'no' && !options.evalDataset?.length) {
+      throw new ConfigError(
+        `\`evalStrategy\` is "${config.evalStrategy}", but the evaluation set is missing or empty`,
+        {
+          hint: 'Give `evalDataset`, or set `evalStrategy: "no"`.',
+        },
+      );
+    }
+    if (options.model.trainable.size === 0) throw new TrainingError('the model has no trainable parameters');
+    const { length } = options.trainDataset;
+    this.#sampler = new Sampler({
+      length,
+      batchSize: config.perDeviceTrainBatchSize,
+      gradientAccumulationSteps: config.gradientAccumulationSteps,
+      dropLast: config.dataloaderDropLast,
+      seed: config.dataSeed ?? config.seed,
+      numTrainEpochs: config.numTrainEpochs,
+      maxSteps: config.maxSteps,
+    });
+    if (this.#sampler.microBatchesPerEpoch === 0) {
+      throw new DataError(`the training set has ${length} samples, too few for one micro-batch`, {
+        hint: length > 0 ? 'Set `dataloaderDropLast: false`, or a smaller batch size.' : 'Check where it is read from.',
+      });
+    }
+  }
+
+  /** Optimizer steps of a run. */
+  get totalSteps(): number {
+    return this.#sampler.totalSteps;
+  }
+
+  /**
+   * Starts a run: await it, iterate its events, or both. It fails with
+   * - TrainingError: a loss or gradient norm that is not finite, a step without labels, nothing that gets a gradient
+   * - CheckpointError: a checkpoint that cannot be written, read, or belongs to another run
+   * - what the data set, the collator and the model throw, and the signal's reason
+   */
+  train(options: TrainOptions = {}): TrainingRun {
+    return new TrainingRun(async (show) => {
+      if (this.#running) throw new TrainingError('this trainer is training already');
+      this.#running = true;
+      const progress = new Progress(this.config.progress);
+      try {
+        const loop = new TrainingLoop({
+          model: this.#options.model,
+          config: this.config,
+          sampler: this.#sampler,
+          dataset: this.#options.trainDataset,
+          loader: this.#loader(this.#options.trainDataset),
+          evaluate: (signal) => this.evaluate(this.#options.evalDataset, signal),
+          saveAdapter: this.#options.saveAdapter,
+          signal: options.signal,
+          show: (event) => {
+            progress.show(event);
+            show(event);
+          },
+        });
+        return await loop.run(options.resumeFromCheckpoint || undefined);
+      } finally {
+        progress.close();
+        this.#running = false;
+      }
+    });
+  }
+
+  /**
+   * Mean loss of a labelled token over a data set, by default the evaluation set, with dropout off.
+   * @throws DataError if there is no data set, or nothing in it is labelled
+   */
+  async evaluate(dataset = this.#options.evalDataset, signal?: AbortSignal): Promise<EvalResult> {
+    if (!dataset?.length) throw new DataError('there is no evaluation set, or it is empty');
+    const { perDeviceEvalBatchSize } = this.config;
+    return evaluateLoss(this.#options.model, this.#loader(dataset), dataset.length, perDeviceEvalBatchSize, signal);
+  }
+
+  #loader(dataset: Dataset<SftExample>): DataLoader {
+    const { dataloaderPrefetch, gradientAccumulationSteps } = this.config;
+    const prefetch = dataloaderPrefetch ?? Math.max(2, gradientAccumulationSteps);
+    return new DataLoader({ dataset, collator: this.#options.collator, prefetch });
+  }
+}

@@ -1,0 +1,147 @@
+/** Losses and norms on their way from the engine, and the sums that a log line is made of. */
+import type { Deferred } from '../engine/engine.js';
+import { TrainingError } from '../errors.js';
+import type { LogEntry, TrainingEvent } from './events.js';
+
+export type StepEvent = Extract<TrainingEvent, { type: 'step' }>;
+
+/** An optimizer step that was given to the engine. */
+export interface QueuedStep {
+  readonly step: number;
+  readonly epoch: number;
+  readonly learningRate: number;
+  readonly tokens: number;
+  readonly labels: number;
+  readonly sampleIds: readonly string[];
+  /** Seconds that the step waited for its data. */
+  readonly dataWait: number;
+  readonly loss: Deferred<number>;
+  readonly gradNorm: Deferred<number>;
+}
+
+/** What a resume needs so that later log lines are those of an uninterrupted run. */
+export interface MetricsState {
+  readonly totalLoss: number;
+  readonly totalSteps: number;
+  readonly lossSinceLog: number;
+  readonly stepsSinceLog: number;
+}
+
+export class StepMetrics {
+  readonly #queue: QueuedStep[] = [];
+  #totalLoss: number;
+  #totalSteps: number;
+  #lossSinceLog: number;
+  #stepsSinceLog: number;
+  #tokensSinceLog = 0;
+  #waitSinceLog = 0;
+  #lastLog = performance.now();
+  #last: StepEvent | undefined;
+  #failure: TrainingError | undefined;
+  /** Real tokens of this call. */
+  tokens = 0;
+
+  constructor(restored?: MetricsState) {
+    this.#totalLoss = restored?.totalLoss ?? 0;
+    this.#totalSteps = restored?.totalSteps ?? 0;
+    this.#lossSinceLog = restored?.lossSinceLog ?? 0;
+    this.#stepsSinceLog = restored?.stepsSinceLog ?? 0;
+  }
+
+  add(step: QueuedStep): void {
+    this.#queue.push(step);
+  }
+
+  /**
+   * Fetches losses and norms until at most `keep` steps are under way. Waits for the engine only here.
+   * @throws TrainingError naming the samples, if a loss or a norm is not finite, and at every later call
+   */
+  async settle(keep: number, lastCheckpoint: string | undefined, emit: (event: StepEvent) => void): Promise<void> {
+    if (this.#failure) throw this.#failure;
+    while (this.#queue.length > keep) {
+      const { loss, gradNorm, dataWait, sampleIds, ...known } = this.#queue.shift()!;
+      const event: StepEvent = { type: 'step', ...known, loss: await loss(), gradNorm: await gradNorm() };
+      if (!Number.isFinite(event.loss) || !Number.isFinite(event.gradNorm)) {
+        this.#failure = nonFinite(event, sampleIds, lastCheckpoint);
+        throw this.#failure;
+      }
+      this.#totalLoss += event.loss;
+      this.#totalSteps++;
+      this.#lossSinceLog += event.loss;
+      this.#stepsSinceLog++;
+      this.#tokensSinceLog += event.tokens;
+      this.#waitSinceLog += dataWait;
+      this.tokens += event.tokens;
+      this.#last = event;
+      emit(event);
+    }
+  }
+
+  /**
+   * The values since the last log, with which a new interval begins; undefined if no step was taken in it. Call with
+   * everything settled.
+   */
+  takeLog(): LogEntry | undefined {
+    if (!this.#last || this.#stepsSinceLog === 0) return undefined;
+    const { step, epoch, gradNorm, learningRate } = this.#last;
+    const seconds = (performance.now() - this.#lastLog) / 1000;
+    const entry = {
+      step,
+      epoch,
+      loss: this.#lossSinceLog / this.#stepsSinceLog,
+      gradNorm,
+      learningRate,
+      tokensPerSecond: this.#tokensSinceLog / Math.max(seconds, 1e-9),
+      seconds,
+      dataWaitShare: Math.min(1, this.#waitSinceLog / Math.max(seconds, 1e-9)),
+    };
+    this.#lossSinceLog = 0;
+    this.#stepsSinceLog = 0;
+    this.#tokensSinceLog = 0;
+    this.#waitSinceLog = 0;
+    this.#lastLog = performance.now();
+    return entry;
+  }
+
+  /** Begins the first logging interval. */
+  startClock(): void {
+    this.#lastLog = performance.now();
+  }
+
+  /** Runs work, such as an evaluation, whose time counts for no step. */
+  async outside<T>(work: () => Promise<T>): Promise<T> {
+    const start = performance.now();
+    try {
+      return await work();
+    } finally {
+      this.#lastLog += performance.now() - start;
+    }
+  }
+
+  /** Mean of the losses of all steps, those before a resume included; 0 without steps. */
+  get meanLoss(): number {
+    return this.#totalSteps === 0 ? 0 : this.#totalLoss / this.#totalSteps;
+  }
+
+  get state(): MetricsState {
+    return {
+      totalLoss: this.#totalLoss,
+      totalSteps: this.#totalSteps,
+      lossSinceLog: this.#lossSinceLog,
+      stepsSinceLog: this.#stepsSinceLog,
+    };
+  }
+}
+
+function nonFinite(event: StepEvent, sampleIds: readonly string[], lastCheckpoint: string | undefined): TrainingError {
+  const broken = Number.isFinite(event.loss) ? 'gradient norm' : 'loss';
+  const value = Number.isFinite(event.loss) ? event.gradNorm : event.loss;
+  return new TrainingError(
+    `step ${event.step}: the ${broken} is ${value}; samples: ${sampleIds.join(', ')}; ` +
+      (lastCheckpoint ? `last checkpoint: ${lastCheckpoint}` : 'no checkpoint was written yet'),
+    {
+      hint: 'Look at these samples, or lower `learningRate`; then go on with `resumeFromCheckpoint`.',
+      details: { step: event.step, loss: event.loss, gradNorm: event.gradNorm, sampleIds, lastCheckpoint },
+    },
+  );
+}

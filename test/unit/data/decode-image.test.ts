@@ -1,0 +1,254 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { crc32, deflateSync } from 'node:zlib';
+import sharp from 'sharp';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { decodeImage, ImageFile, imageFormatOf, imageSize } from '../../../src/data/decode-image.js';
+import { ImageError } from '../../../src/errors.js';
+import { noiseImage } from './noise-image.js';
+
+const [W, H] = [23, 17];
+const noise = noiseImage(W, H);
+const rgb = sharp(noise.data, { raw: { width: W, height: H, channels: 3 } });
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'decode-image-'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+@CRC@
+/** A PNG written by hand: rows of samples as they are stored. */
+function png(width: number, height: number, depth: number, colourType: number, rows: Buffer[]): Buffer {
+  const chunk = (type: string, data: Buffer) => {
+    const body = Buffer.concat([Buffer.from(type, 'latin1'), data]);
+    const frame = Buffer.alloc(8 + data.length + 4);
+    frame.writeUInt32BE(data.length, 0);
+    body.copy(frame, 4);
+    frame.writeUInt32BE(checksum(body), 8 + data.length);
+    return frame;
+  };
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(width, 0);
+  header.writeUInt32BE(height, 4);
+  header[8] = depth;
+  header[9] = colourType;
+  const pixels = Buffer.concat(rows.map((row) => Buffer.concat([Buffer.of(0), row])));
+  return Buffer.concat([
+    Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'),
+    chunk('IHDR', header),
+    chunk('IDAT', deflateSync(pixels)),
+    chunk('IEND', Buffer.alloc(0)),
+  ]);
+}
+
+function grey16(samples: readonly number[], alpha?: number): Buffer {
+  const words = alpha === undefined ? samples : samples.flatMap((sample) => [sample, alpha]);
+  const row = Buffer.alloc(words.length * 2);
+  words.forEach((word, i) => {
+    row.writeUInt16BE(word, i * 2);
+  });
+  return png(samples.length, 1, 16, alpha === undefined ? 0 : 4, [row]);
+}
+
+const firstChannel = (data: Uint8Array) => [...data].filter((_, i) => i % 3 === 0);
+
+describe('decodeImage', () => {
+  it('reads lossless pictures exactly: PNG and WebP, bytes and file', async () => {
+    const encoded = [await rgb.clone().png().toBuffer(), await rgb.clone().webp({ lossless: true }).toBuffer()];
+    for (const [i, bytes] of encoded.entries()) {
+      expect(await decodeImage(bytes)).toEqual(noise);
+      const path = join(folder, `lossless-${i}.bin`);
+      await writeFile(path, bytes);
+      expect(await decodeImage(path)).toEqual(noise);
+      expect(await new ImageFile(path).decode()).toEqual(noise);
+    }
+  });
+
+  it('sees that a file has changed', async () => {
+    const path = join(folder, 'changing.png');
+    await writeFile(path, await rgb.clone().png().toBuffer());
+    await decodeImage(path);
+    await writeFile(path, await rgb.clone().negate().png().toBuffer());
+    expect((await decodeImage(path)).data[0]).toBe(255 - noise.data[0]!);
+  });
+
+  it('drops alpha and does not blend it', async () => {
+    const withAlpha = new Uint8Array(W * H * 4);
+    for (let i = 0; i < W * H; i++) {
+      withAlpha.set(noise.data.subarray(i * 3, i * 3 + 3), i * 4);
+      withAlpha[i * 4 + 3] = i % 256;
+    }
+    const bytes = await sharp(withAlpha, { raw: { width: W, height: H, channels: 4 } }).png().toBuffer();
+    expect(await decodeImage(bytes)).toEqual(noise);
+  });
+
+  it('spreads grey over three channels, at 1, 2, 4 and 8 bits, with and without alpha', async () => {
+    expect(firstChannel((await decodeImage(png(8, 1, 1, 0, [Buffer.of(0b10100001)]))).data)).toEqual(
+      [1, 0, 1, 0, 0, 0, 0, 1].map((bit) => bit * 255),
+    );
+    expect([...(await decodeImage(png(4, 1, 2, 0, [Buffer.of(0b00011011)]))).data]).toEqual(
+      [0, 0, 0, 85, 85, 85, 170, 170, 170, 255, 255, 255],
+    );
+    expect(firstChannel((await decodeImage(png(2, 1, 4, 0, [Buffer.of(0x3f)]))).data)).toEqual([51, 255]);
+    expect([...(await decodeImage(png(2, 1, 8, 0, [Buffer.of(7, 200)]))).data]).toEqual([7, 7, 7, 200, 200, 200]);
+    expect([...(await decodeImage(png(2, 1, 8, 4, [Buffer.of(7, 0, 200, 9)]))).data]).toEqual([7, 7, 7, 200, 200, 200]);
+  });
+
+  it('reads palettes, with transparency too', async () => {
+    // Two colours, so that the palette holds them exactly.
+    const pixels = new Uint8Array(W * H * 4);
+    for (let i = 0; i < W * H; i++) pixels.set(i % 3 ? [200, 30, 60, 255] : [10, 250, 90, 255], i * 4);
+    const raw = { raw: { width: W, height: H, channels: 4 as const } };
+    const bytes = await sharp(pixels, raw).png({ palette: true }).toBuffer();
+    expect((await sharp(bytes).metadata()).isPalette).toBe(true);
+    expect([...(await decodeImage(bytes)).data.subarray(0, 6)]).toEqual([10, 250, 90, 200, 30, 60]);
+  });
+
+  it.each([
+    [8, 255, 0],
+    [10, 1023, 2],
+    [12, 4095, 4],
+    [14, 16383, 6],
+    [16, 65535, 8],
+  ])('keeps the upper eight of the %i bits that 16-bit grey uses', async (_bits, brightest, shift) => {
+    const samples = [0, brightest, brightest >> 1, (brightest >> 1) + 1, brightest >> 3];
+    const levels = samples.map((sample) => sample >> shift);
+    expect(levels[1]).toBe(255);
+    const plain = await decodeImage(grey16(samples));
+    expect([plain.width, plain.height]).toEqual([5, 1]);
+    expect([...plain.data]).toEqual(levels.flatMap((level) => [level, level, level]));
+    // Alpha is not taken for brightness.
+    expect(firstChannel((await decodeImage(grey16(samples, 65535))).data)).toEqual(levels);
+  });
+
+  it('keeps the high byte of 16-bit colour', async () => {
+    const row = Buffer.alloc(12);
+    [0x1234, 0xabcd, 0x00ff, 0xff00, 0x8000, 0x7fff].forEach((word, i) => {
+      row.writeUInt16BE(word, i * 2);
+    });
+    expect([...(await decodeImage(png(2, 1, 16, 2, [row]))).data]).toEqual([0x12, 0xab, 0, 0xff, 0x80, 0x7f]);
+  });
+
+  it('converts CMYK without a profile, as Pillow does', async () => {
+    const flat = (r: number, g: number, b: number) =>
+      sharp({ create: { width: 16, height: 16, channels: 3, background: { r, g, b } } })
+        .toColourspace('cmyk')
+        .jpeg({ quality: 100 })
+        .toBuffer();
+    for (const colour of [[255, 255, 255], [200, 40, 90], [5, 5, 5]] as const) {
+      const bytes = await flat(...colour);
+      expect((await sharp(bytes).metadata()).space).toBe('cmyk');
+      const raw = await sharp(bytes, { ignoreIcc: true }).pipelineColourspace('cmyk').toColourspace('cmyk').raw().toBuffer();
+      const [c, m, y, k] = raw as unknown as [number, number, number, number];
+      const light = 255 - k;
+      const { data } = await decodeImage(bytes);
+      expect([...data.subarray(0, 3)]).toEqual([c, m, y].map((ink) => light - Math.round((ink * light) / 255)));
+    }
+  });
+
+  it('ignores colour profiles', async () => {
+    const tagged = await rgb.clone().withIccProfile('p3').png().toBuffer();
+    expect((await sharp(tagged).metadata()).icc).toBeDefined();
+    const stored = await sharp(tagged, { ignoreIcc: true }).raw().toBuffer();
+    expect(Buffer.from((await decodeImage(tagged)).data).equals(stored)).toBe(true);
+  });
+
+  it.each([
+    [3, (x: number, y: number) => (H - 1 - y) * W + (W - 1 - x), W, H],
+    [6, (x: number, y: number) => (H - 1 - x) * W + y, H, W],
+    [8, (x: number, y: number) => x * W + (W - 1 - y), H, W],
+  ])('turns a picture by its EXIF orientation %i', async (orientation, source, width, height) => {
+    const bytes = await rgb.clone().withMetadata({ orientation }).png().toBuffer();
+    const image = await decodeImage(bytes);
+    expect([image.width, image.height]).toEqual([width, height]);
+    expect(await imageSize(bytes)).toEqual({ width, height });
+    for (let y = 0; y < height; y++) {
+      for (let x = 0; x < width; x++) {
+        const at = (y * width + x) * 3;
+        const from = source(x, y) * 3;
+        expect([...image.data.subarray(at, at + 3)]).toEqual([...noise.data.subarray(from, from + 3)]);
+      }
+    }
+  });
+
+  it('takes the first frame of an animation', async () => {
+    const frames = Buffer.concat([Buffer.alloc(16 * 16 * 3, 255), Buffer.alloc(16 * 16 * 3, 0)]);
+    const gif = await sharp(frames, { raw: { width: 16, height: 32, channels: 3, pageHeight: 16 } }).gif().toBuffer();
+    expect((await sharp(gif).metadata()).pages).toBe(2);
+    const image = await decodeImage(gif);
+    expect([image.width, image.height]).toEqual([16, 16]);
+    expect(image.data.every((value) => value === 255)).toBe(true);
+  });
+
+  it('passes pixels through, and checks them', async () => {
+    expect(await decodeImage(noise)).toBe(noise);
+    expect(await decodeImage({ path: 'lazy', decode: async () => noise })).toBe(noise);
+    await expect(decodeImage({ ...noise, width: W + 1 })).rejects.toThrow(/pixels are 1224 bytes, but `data` has 1173/);
+    await expect(decodeImage({ ...noise, height: 0 })).rejects.toThrow(ImageError);
+    const bad = { path: 'case-7', decode: async () => ({ ...noise, width: 2 }) };
+    await expect(decodeImage(bad)).rejects.toThrow(/^case-7: not an RGB picture/);
+  });
+
+  it.each(['png', 'jpeg', 'webp', 'gif'] as const)('names a %s file that is cut short', async (format) => {
+    const bytes = await rgb.clone().toFormat(format).toBuffer();
+    expect((await decodeImage(bytes)).width).toBe(W);
+    const path = join(folder, `cut.${format}`);
+    for (const share of [0.3, 0.6, 0.9]) {
+      await writeFile(path, bytes.subarray(0, Math.floor(bytes.length * share)));
+      const error = await decodeImage(path).catch((caught: unknown) => caught);
+      expect(error).toBeInstanceOf(ImageError);
+      expect((error as ImageError).message).toContain(path);
+      expect((error as ImageError).details['path']).toBe(path);
+    }
+  });
+
+  it('says what is wrong with a file', async () => {
+    const missing = join(folder, 'missing.png');
+    await expect(decodeImage(missing)).rejects.toThrow(`${missing}: cannot read the picture: no such file`);
+    await expect(decodeImage(folder)).rejects.toThrow('a folder, not a file');
+    await expect(decodeImage('https://example.com/a.png')).rejects.toThrow('A string is a file path');
+    await expect(decodeImage(Buffer.alloc(0), { name: 'nothing' })).rejects.toThrow(/^nothing: not a .*it is empty/);
+    await expect(decodeImage(Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>'))).rejects.toThrow(
+      /not a JPEG, PNG, WebP or GIF picture \(41 bytes that start with 3c 73 76 67/,
+    );
+  });
+
+  it('refuses too many pixels before decoding them', async () => {
+    const bytes = await rgb.clone().png().toBuffer();
+    await expect(decodeImage(bytes, { maxPixels: W * H - 1 })).rejects.toThrow(/23 × 17 pixels are more than the limit of 390/);
+    expect((await decodeImage(bytes, { maxPixels: W * H })).width).toBe(W);
+    // 40,000 × 40,000 in the header of a file of a few bytes.
+    const bomb = png(40_000, 40_000, 8, 2, [Buffer.alloc(10)]);
+    await expect(decodeImage(bomb, { name: 'bomb.png' })).rejects.toThrow(/^bomb\.png: 40000 × 40000 pixels/);
+    await expect(imageSize(bomb)).rejects.toThrow(ImageError);
+  });
+});
+
+describe('imageSize', () => {
+  it('reads the header alone', async () => {
+    const bytes = await rgb.clone().png().toBuffer();
+    const path = join(folder, 'header.png');
+    await writeFile(path, bytes.subarray(0, bytes.length - 100));
+    expect(await imageSize(path)).toEqual({ width: W, height: H });
+    expect(await imageSize(new ImageFile(path))).toEqual({ width: W, height: H });
+    await expect(decodeImage(path)).rejects.toThrow(ImageError);
+  });
+
+  it('takes pixels and lazy handles', async () => {
+    expect(await imageSize(noise)).toEqual({ width: W, height: H });
+    expect(await imageSize({ path: 'x', decode: async () => noise })).toEqual({ width: W, height: H });
+  });
+});
+
+describe('imageFormatOf', () => {
+  it('tells formats by their first bytes', async () => {
+    for (const format of ['png', 'jpeg', 'webp', 'gif'] as const) {
+      expect(imageFormatOf((await rgb.clone().toFormat(format).toBuffer()).subarray(0, 12))).toBe(format);
+    }
+    expect(imageFormatOf(await rgb.clone().tiff().toBuffer())).toBeUndefined();
+    expect(imageFormatOf(Buffer.from('RIFF1234WAVE'))).toBeUndefined();
+    expect(imageFormatOf(Buffer.of(0xff, 0xd8))).toBeUndefined();
+  });
+});

@@ -1,0 +1,208 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { float32ToBfloat16 } from '../../../src/engine/half-precision.js';
+import { SafetensorsFile, type TensorToWrite, writeSafetensors } from '../../../src/engine/safetensors.js';
+import { CheckpointError, ConfigError } from '../../../src/errors.js';
+import { loadAdapter, saveAdapter } from '../../../src/lora/adapter-file.js';
+import { applyLora, type LoraAdapter } from '../../../src/lora/apply-lora.js';
+import type { LoraConfigOptions } from '../../../src/lora/lora-config.js';
+import { type FakeModel, fakeModel, someNumbers } from './fake-engine.js';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'adapter-'));
+});
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** An adapter whose A and B all have values. */
+function trained(options: LoraConfigOptions, model: FakeModel = fakeModel()): LoraAdapter {
+  const adapter = applyLora(model, options);
+  model.engine.writeParameters(adapter.parameters, someNumbers(adapter.parameters.size, 3));
+  return adapter;
+}
+
+/** Renames, drops or reshapes the tensors of a saved adapter. */
+async function rewrite(change: (tensor: TensorToWrite & { data: Float32Array }) => TensorToWrite[]): Promise<void> {
+  const path = join(folder, 'adapter_model.safetensors');
+  const file = await SafetensorsFile.open(path);
+  const tensors: TensorToWrite[] = [];
+  for (const { name, dtype, shape } of file.tensors.values()) {
+    tensors.push(...change({ name, dtype, shape, data: await file.readFloat32(name) }));
+  }
+  await file.close();
+  await writeSafetensors(path, tensors);
+}
+
+async function rewriteConfig(changes: Record<string, unknown>): Promise<void> {
+  const path = join(folder, 'adapter_config.json');
+  await writeFile(path, JSON.stringify({ ...JSON.parse(await readFile(path, 'utf8')), ...changes }));
+}
+
+/** The spelling of transformers up to 4.51. */
+const oldName = (name: string): string =>
+  name
+    .replace('base_model.model.model.language_model.', 'base_model.model.language_model.model.')
+    .replace('base_model.model.model.vision_tower.', 'base_model.model.vision_tower.')
+    .replace('base_model.model.model.multi_modal_projector.', 'base_model.model.multi_modal_projector.');
+
+describe('saveAdapter and loadAdapter', () => {
+  it('write what PEFT writes, and give every bit back', async () => {
+    const adapter = trained({ r: 4, alpha: 16, dropout: 0.05, rankPattern: { q_proj: 2 }, useRslora: true });
+    await saveAdapter(adapter, folder, { baseModelNameOrPath: 'org/base' });
+    expect((await readdir(folder)).sort()).toEqual(['adapter_config.json', 'adapter_model.safetensors']);
+    const file = await SafetensorsFile.open(join(folder, 'adapter_model.safetensors'));
+    expect(file.metadata).toEqual({ format: 'pt' });
+    expect(file.tensors.size).toBe(56);
+    expect(file.info('base_model.model.model.language_model.layers.1.self_attn.q_proj.lora_A.weight')).toMatchObject({
+      dtype: 'F32',
+      shape: [2, 12],
+    });
+    expect(
+      file.info('base_model.model.model.vision_tower.transformer.layers.0.feed_forward.down_proj.lora_B.weight').shape,
+    ).toEqual([10, 4]);
+    await file.close();
+    const json = JSON.parse(await readFile(join(folder, 'adapter_config.json'), 'utf8'));
+    expect(json).toMatchObject({
+      peft_type: 'LORA',
+      task_type: 'CAUSAL_LM',
+      base_model_name_or_path: 'org/base',
+      inference_mode: true,
+      lora_dropout: 0.05,
+      use_rslora: true,
+      rank_pattern: { q_proj: 2 },
+    });
+
+    const model = fakeModel();
+    const loaded = await loadAdapter(folder, model);
+    expect(await loaded.readValues()).toEqual(await adapter.readValues());
+    expect(loaded.config).toEqual(adapter.config);
+    expect(model.linearModules.filter(({ lora }) => lora).map(({ lora }) => lora!.scale)).toEqual(
+      adapter.modules.map(({ module }) => module.lora!.scale),
+    );
+  });
+
+  it.each<LoraConfigOptions>([
+    { targetModules: 'all-linear', towers: 'vision' },
+    { targetModules: 'all-linear', excludeModules: ['linear_1'] },
+    { towers: 'language', excludeModules: 'model.*layers.0.*' },
+    { layersToTransform: [1] },
+  ])('choose the same layers again: %j', async (options) => {
+    const adapter = trained(options);
+    await saveAdapter(adapter, folder);
+    const loaded = await loadAdapter(folder, fakeModel());
+    expect(await loaded.readValues()).toEqual(await adapter.readValues());
+  });
+
+  it('write endings for "all-linear", as servers do not know the word', async () => {
+    await saveAdapter(trained({ targetModules: 'all-linear', towers: 'language' }), folder);
+    const json = JSON.parse(await readFile(join(folder, 'adapter_config.json'), 'utf8'));
+    expect(json.target_modules).toEqual(['down_proj', 'gate_proj', 'k_proj', 'o_proj', 'q_proj', 'up_proj', 'v_proj']);
+  });
+
+  it('replace an adapter that is there, and leave no temporary files', async () => {
+    await saveAdapter(trained({ r: 2 }), folder);
+    await saveAdapter(trained({ r: 3 }), folder);
+    expect(await readdir(folder)).toHaveLength(2);
+    expect((await loadAdapter(folder, fakeModel())).config.r).toBe(3);
+  });
+
+  it('read the older names of both towers, with rules written for them, and save them as current ones', async () => {
+    const options: LoraConfigOptions = {
+      r: 2,
+      targetModules: 'all-linear',
+      rankPattern: { 'layers.0.mlp.up_proj': 3 },
+    };
+    const adapter = trained(options);
+    await saveAdapter(adapter, folder);
+    await rewrite((tensor) => [{ ...tensor, name: oldName(tensor.name) }]);
+    await rewriteConfig({
+      target_modules: '(language_model\\.model|vision_tower|multi_modal_projector)\\..*(proj|linear_\\d|merging_layer)',
+      rank_pattern: { '^language_model.model.layers.0.mlp.up_proj': 3 },
+    });
+    const model = fakeModel();
+    const loaded = await loadAdapter(folder, model);
+    expect(await loaded.readValues()).toEqual(await adapter.readValues());
+    loaded.dispose();
+
+    await saveAdapter(await loadAdapter(folder, model), folder);
+    const again = await loadAdapter(folder, fakeModel());
+    expect(await again.readValues()).toEqual(await adapter.readValues());
+    expect(again.parameters.parameters[0]!.name).toContain('base_model.model.model.language_model');
+  });
+
+  it('widen adapters stored in half precision', async () => {
+    const adapter = trained({ r: 2 });
+    await saveAdapter(adapter, folder);
+    await rewrite(({ name, shape, data }) => [{ name, shape, dtype: 'BF16', data: float32ToBfloat16(data) }]);
+    const loaded = await (await loadAdapter(folder, fakeModel())).readValues();
+    for (const [name, values] of await adapter.readValues()) {
+      const error = values.reduce((most, value, i) => Math.max(most, Math.abs(value - loaded.get(name)![i]!)), 0);
+      expect(error).toBeGreaterThan(0);
+      expect(error).toBeLessThanOrEqual(2 ** -10);
+    }
+  });
+});
+
+describe('loadAdapter', () => {
+  it('lists missing, unexpected and misshapen tensors at once, and leaves the model alone', async () => {
+    await saveAdapter(trained({ r: 2 }), folder);
+    await rewrite((tensor) => {
+      if (tensor.name.endsWith('layers.0.self_attn.q_proj.lora_A.weight')) return [];
+      if (tensor.name.endsWith('layers.1.mlp.up_proj.lora_B.weight')) return [{ ...tensor, shape: [2, 20] }];
+      if (tensor.name.endsWith('layers.1.attention.v_proj.lora_B.weight')) {
+        return [tensor, { ...tensor, name: tensor.name.replace('layers.1', 'layers.9') }];
+      }
+      if (tensor.name.endsWith('layers.0.mlp.gate_proj.lora_A.weight')) {
+        return [tensor, { ...tensor, name: 'base_model.model.lm_head.lora_embedding_A' }];
+      }
+      return [tensor];
+    });
+    const model = fakeModel();
+    const error = await loadAdapter(folder, model).catch((caught) => caught);
+    expect(error).toBeInstanceOf(CheckpointError);
+    expect(error.details.faults).toHaveLength(4);
+    expect(error.message).toMatch(/q_proj.lora_A.weight: missing, expected \[2, 12\]/);
+    expect(error.message).toMatch(/up_proj.lora_B.weight: shape \[2, 20\], expected \[20, 2\]/);
+    expect(error.message).toMatch(/layers.9.*: unexpected/);
+    expect(error.message).toMatch(/lora_embedding_A: unexpected/);
+    expect(model.linearModules.some(({ lora }) => lora)).toBe(false);
+  });
+
+  it('refuses an adapter of another rank, and one whose layers the model lacks', async () => {
+    await saveAdapter(trained({ r: 2 }), folder);
+    await rewriteConfig({ r: 4 });
+    await expect(loadAdapter(folder, fakeModel())).rejects.toThrow(/56 bad tensors/);
+    await rewriteConfig({ r: 2 });
+    await expect(loadAdapter(folder, fakeModel({ layers: 1 }))).rejects.toThrow(/28 bad tensors.*28 expected, 56/);
+  });
+
+  it('says how to load half an adapter, and does it when asked', async () => {
+    const adapter = trained({ r: 2, towers: 'language' });
+    await saveAdapter(adapter, folder);
+    await rewriteConfig({ exclude_modules: null });
+    await expect(loadAdapter(folder, fakeModel())).rejects.toThrow(/missing[\s\S]*`towers`/);
+    const loaded = await loadAdapter(folder, fakeModel(), { towers: 'language' });
+    expect(await loaded.readValues()).toEqual(await adapter.readValues());
+  });
+
+  it('refuses files of a prefix that is not the model’s', async () => {
+    await saveAdapter(trained({ r: 2, towers: 'language' }), folder);
+    await rewrite((tensor) => [{ ...tensor, name: tensor.name.replace('model.language_model.', 'model.') }]);
+    await expect(loadAdapter(folder, fakeModel())).rejects.toThrow(/model.layers.0.*unexpected/);
+  });
+
+  it('explains folders that hold no adapter that it can read', async () => {
+    await expect(loadAdapter(folder, fakeModel())).rejects.toThrow(/cannot read .*adapter_config.json/);
+    await saveAdapter(trained({ r: 2 }), folder);
+    await rewriteConfig({ use_dora: true });
+    await expect(loadAdapter(folder, fakeModel())).rejects.toThrow(ConfigError);
+    await rewriteConfig({ use_dora: false });
+    await rm(join(folder, 'adapter_model.safetensors'));
+    await writeFile(join(folder, 'adapter_model.bin'), 'x');
+    await expect(loadAdapter(folder, fakeModel())).rejects.toThrow(/pickle/);
+  });
+});

@@ -1,0 +1,182 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { ConfigError } from '../../../src/errors.js';
+import { LAYER_PROJECTIONS, LoraConfig, type LoraConfigOptions } from '../../../src/lora/lora-config.js';
+import { selectTargetModules } from '../../../src/lora/target-modules.js';
+import { linearShapes } from './fake-engine.js';
+
+const names = linearShapes(3).map(([name]) => name);
+const select = (options: LoraConfigOptions): readonly string[] =>
+  selectTargetModules(names, new LoraConfig(options)).matched;
+
+describe('LoraConfig', () => {
+  it('has the defaults of PEFT', () => {
+    const config = new LoraConfig();
+    expect(config).toMatchObject({ r: 8, alpha: 8, dropout: 0, useRslora: false, bias: 'none', initLoraWeights: true });
+    expect(config.targetModules).toEqual(LAYER_PROJECTIONS);
+    expect(config.forModule('any')).toEqual({ r: 8, alpha: 8, scale: 1 });
+  });
+
+  it('lists every fault, with the nearest name of an unknown option', () => {
+    const options = { r: 0, lora_alpha: 3, targetModule: ['q_proj'], dropout: 1, bias: 'all', rankPattern: { '(': 2 } };
+    let error: unknown;
+    try {
+      new LoraConfig(options as unknown as LoraConfigOptions);
+    } catch (caught) {
+      error = caught;
+    }
+    expect(error).toBeInstanceOf(ConfigError);
+    const { message } = error as ConfigError;
+    for (const part of ['`r`', '`dropout`', '`bias`', 'did you mean `targetModules`', 'lora_alpha']) {
+      expect(message).toContain(part);
+    }
+    expect(() => new LoraConfig({ rankPattern: { '(': 2 } })).toThrow(/rankPattern.*not a regular expression/);
+    expect(() => new LoraConfig({ targetModules: '*.q_proj' })).toThrow(/targetModules.*not a regular expression/);
+  });
+
+  it('refuses a choice of layers that PEFT would refuse', () => {
+    expect(() => new LoraConfig({ targetModules: 'all-linear', layersToTransform: 1 })).toThrow(/layersToTransform/);
+    expect(() => new LoraConfig({ layersPattern: 'layers' })).toThrow(/needs layersToTransform/);
+  });
+
+  it('scales by alpha / r or alpha / √r, with the first pattern that matches the end of the name', () => {
+    const config = new LoraConfig({
+      r: 4,
+      alpha: 8,
+      rankPattern: { q_proj: 16, 'self_attn.q_proj': 2, 'layers\\.[01]\\.mlp\\.(up|gate)_proj': 1 },
+      alphaPattern: { '^model.language_model.*v_proj': 6 },
+    });
+    const language = 'model.language_model.layers.1';
+    expect(config.forModule(`${language}.self_attn.q_proj`)).toEqual({ r: 16, alpha: 8, scale: 0.5 });
+    expect(config.forModule(`${language}.mlp.up_proj`).r).toBe(1);
+    expect(config.forModule('model.language_model.layers.2.mlp.up_proj').r).toBe(4);
+    expect(config.forModule(`${language}.self_attn.v_proj`).alpha).toBe(6);
+    expect(config.forModule('model.vision_tower.transformer.layers.1.attention.v_proj').alpha).toBe(8);
+    // The end of a name, but only from a dot on.
+    expect(config.forModule('x.xq_proj').r).toBe(4);
+    expect(config.with({ useRslora: true }).forModule('x.q_proj').scale).toBe(2);
+  });
+
+  it('survives the way to adapter_config.json and back', () => {
+    const side = fc.constantFrom('both', 'language', 'vision');
+    const ending = fc.constantFrom(...LAYER_PROJECTIONS, 'linear_1', 'self_attn.q_proj');
+    const list = fc.uniqueArray(ending, { minLength: 1, maxLength: 5 });
+    const rule = fc.oneof(list, fc.constantFrom('.*\\.layers\\.[02]\\..*', '.*(q|up)_proj'));
+    const options = fc.record(
+      {
+        r: fc.integer({ min: 1, max: 256 }),
+        alpha: fc.integer({ min: 1, max: 512 }),
+        dropout: fc.constantFrom(0, 0.05, 0.5),
+        useRslora: fc.boolean(),
+        targetModules: fc.oneof(rule, fc.constant('all-linear')),
+        excludeModules: rule,
+        towers: side,
+        rankPattern: fc.dictionary(ending, fc.integer({ min: 1, max: 9 })),
+        alphaPattern: fc.dictionary(ending, fc.integer({ min: 1, max: 9 })),
+        initLoraWeights: fc.constantFrom<true | 'gaussian'>(true, 'gaussian'),
+        taskType: fc.constantFrom('CAUSAL_LM', null),
+      },
+      { requiredKeys: [] },
+    );
+    const outcome = (config: LoraConfig): unknown => {
+      try {
+        return selectTargetModules(names, config).matched.map((name) => [name, config.forModule(name)]);
+      } catch (error) {
+        return (error as Error).name;
+      }
+    };
+    fc.assert(
+      fc.property(options, (given) => {
+        const config = new LoraConfig(given as LoraConfigOptions);
+        const json = JSON.parse(JSON.stringify(config.toPeft('base')));
+        const back = LoraConfig.fromPeft(json);
+        expect(outcome(back)).toEqual(outcome(config));
+        expect(back).toMatchObject({ dropout: config.dropout, initLoraWeights: config.initLoraWeights });
+        expect(back.taskType).toBe(config.taskType);
+        expect(json.base_model_name_or_path).toBe('base');
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+describe('LoraConfig.fromPeft', () => {
+  const peft = { peft_type: 'LORA', r: 4, lora_alpha: 16, target_modules: ['q_proj'] };
+
+  it('ignores unknown keys and takes the defaults for missing ones', () => {
+    const config = LoraConfig.fromPeft({ ...peft, some_future_key: { a: 1 }, modules_to_save: [], loftq_config: {} });
+    expect(config).toMatchObject({ r: 4, alpha: 16, dropout: 0, taskType: null, towers: 'both' });
+  });
+
+  it.each([
+    ['use_dora', true],
+    ['bias', 'all'],
+    ['modules_to_save', ['lm_head']],
+    ['layer_replication', [[0, 2]]],
+    ['fan_in_fan_out', true],
+    ['target_parameters', ['x']],
+    ['trainable_token_indices', [1]],
+    ['lora_bias', true],
+    ['alora_invocation_tokens', [3]],
+    ['use_qalora', true],
+    ['init_lora_weights', 'pissa'],
+    ['init_lora_weights', 'olora'],
+    ['peft_type', 'LOHA'],
+  ])('refuses %s: %j by name', (key, value) => {
+    expect(() => LoraConfig.fromPeft({ ...peft, [key]: value })).toThrow(key);
+  });
+
+  it('names all unsupported settings at once, and a missing target', () => {
+    const bad = { ...peft, use_dora: true, lora_bias: true, target_modules: null };
+    expect(() => LoraConfig.fromPeft(bad)).toThrow(/lora_bias[\s\S]*use_dora[\s\S]*target_modules/);
+    expect(() => LoraConfig.fromPeft([])).toThrow(ConfigError);
+  });
+});
+
+describe('selectTargetModules', () => {
+  it('matches endings in both towers, and keeps them apart with towers', () => {
+    expect(select({})).toHaveLength(3 * 14);
+    expect(select({ towers: 'language' })).toHaveLength(3 * 7);
+    expect(select({ towers: 'vision' }).every((name) => name.includes('vision_tower'))).toBe(true);
+    expect(select({ targetModules: ['self_attn.q_proj'] })).toHaveLength(3);
+    expect(() => select({ targetModules: ['_proj'] })).toThrow(ConfigError);
+  });
+
+  it('takes a string for a regular expression for the whole name', () => {
+    expect(select({ targetModules: '.*language_model.*\\.(q_proj|v_proj)' })).toHaveLength(6);
+    expect(() => select({ targetModules: 'q_proj' })).toThrow(/regular expression for the whole name/);
+    expect(select({ targetModules: '(?P<part>model)\\.language_model.*q_proj\\Z' })).toHaveLength(3);
+  });
+
+  it('takes "all-linear" for everything but the head', () => {
+    const all = selectTargetModules([...names, 'lm_head'], new LoraConfig({ targetModules: 'all-linear' })).matched;
+    expect(all).toEqual(names);
+    expect(select({ targetModules: 'all-linear', towers: 'vision' })).toHaveLength(3 * 7 + 3);
+  });
+
+  it('excludes by the same rules, and chooses layers', () => {
+    expect(select({ excludeModules: ['q_proj', 'layers.0.mlp.up_proj'] })).toHaveLength(42 - 6 - 1);
+    expect(select({ excludeModules: '.*vision_tower.*' })).toHaveLength(21);
+    expect(select({ targetModules: ['q_proj'], layersToTransform: [0, 2] })).toHaveLength(4);
+    expect(select({ targetModules: ['q_proj'], layersToTransform: 1, layersPattern: 'language_model.layers' })).toEqual(
+      ['model.language_model.layers.1.self_attn.q_proj'],
+    );
+  });
+
+  it('explains why nothing matched', () => {
+    const attempt = (): unknown => select({ targetModules: ['q_prj', 'gate_up'], towers: 'language' });
+    expect(attempt).toThrow(/"q_prj" is near "q_proj"/);
+    expect(attempt).toThrow(/Endings that exist: down_proj, gate_proj/);
+    expect(attempt).toThrow(/towers "language"/);
+    expect(() => select({ towers: 'language', targetModules: ['linear_1'] })).toThrow(ConfigError);
+  });
+
+  it('warns of rules without effect and of adapted towers', () => {
+    const warnings = (options: LoraConfigOptions): string =>
+      selectTargetModules(names, new LoraConfig(options)).warnings.join('\n');
+    expect(warnings({ targetModules: ['q_proj', 'qkv_proj'], towers: 'language' })).toMatch(/called "qkv_proj"/);
+    expect(warnings({ excludeModules: ['nothing'], towers: 'language' })).toMatch(/"nothing" excludes nothing/);
+    expect(warnings({})).toMatch(/21 of the 42 .*vLLM/);
+    expect(warnings({ towers: 'language' })).toBe('');
+  });
+});

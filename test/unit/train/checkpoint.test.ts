@@ -1,0 +1,175 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CheckpointError } from '../../../src/errors.js';
+import type { LogEntry, TrainOutput } from '../../../src/train/events.js';
+import { readHistory } from '../../../src/train/history.js';
+import type { SftConfigInput } from '../../../src/train/sft-config.js';
+import { SftTrainer, type SftTrainerOptions } from '../../../src/train/sft-trainer.js';
+import { type LinearModel, linearCollator, linearDataset, linearModel } from './linear-model.js';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'checkpoint-'));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+function trainer(model: LinearModel, config: SftConfigInput = {}, more: Partial<SftTrainerOptions> = {}): SftTrainer {
+  return new SftTrainer({
+    model,
+    trainDataset: linearDataset(7),
+    collator: linearCollator,
+    ...more,
+    config: {
+      outputDir: folder,
+      progress: 'none',
+      saveStrategy: 'steps',
+      saveSteps: 1,
+      perDeviceTrainBatchSize: 2,
+      gradientAccumulationSteps: 2,
+      learningRate: 0.02,
+      loggingSteps: 2,
+      warmupSteps: 1,
+      weightDecay: 0.01,
+      ...config,
+    },
+  });
+}
+
+/** What must not depend on a stop: everything but the times. */
+function timeless({ globalStep, trainingLoss, logHistory }: TrainOutput) {
+  const logs = logHistory.map((entry) => {
+    const { step, epoch, loss, gradNorm, learningRate } = entry as LogEntry;
+    return { step, epoch, loss, gradNorm, learningRate };
+  });
+  return { globalStep, trainingLoss, logs };
+}
+
+const checkpoints = async (path = folder) => (await readdir(path)).filter((name) => name.includes('checkpoint')).sort();
+
+describe('resumeFromCheckpoint', () => {
+  it.each(['adamw', 'adamw_8bit'] as const)(
+    'is bit-equal to a run without a stop, at every step (%s)',
+    async (optim) => {
+      const whole = linearModel();
+      const expected = await trainer(whole, { optim }).train();
+      expect(await checkpoints()).toHaveLength(6);
+      for (let step = 1; step <= 6; step++) {
+        const model = linearModel();
+        const output = await trainer(model, {
+          optim,
+          saveStrategy: 'no',
+          outputDir: join(folder, `resumed-${step}`),
+        }).train({
+          resumeFromCheckpoint: join(folder, `checkpoint-${step}`),
+        });
+        expect(model.steps).toHaveLength(6 - step);
+        expect(model.values).toEqual(whole.values);
+        expect(model.seeds).toEqual(whole.seeds.slice(whole.seeds.length - model.seeds.length));
+        expect(model.seen).toEqual(whole.seen.slice(whole.seen.length - model.seen.length));
+        expect(timeless(output)).toEqual(timeless(expected));
+      }
+    },
+  );
+
+  it('goes on from the newest after an abort, and the history reads as one', async () => {
+    const whole = linearModel();
+    const expected = await trainer(whole, { outputDir: join(folder, 'whole') }).train();
+    const controller = new AbortController();
+    const stopped = linearModel();
+    stopped.onWindow = (window) => void (window === 2 && controller.abort());
+    await expect(trainer(stopped, { saveSteps: 100 }).train({ signal: controller.signal })).rejects.toThrow();
+    expect(await checkpoints()).toEqual(['checkpoint-3']);
+    const model = linearModel();
+    const output = await trainer(model, { saveSteps: 100 }).train({ resumeFromCheckpoint: true });
+    expect(model.values).toEqual(whole.values);
+    expect(timeless(output)).toEqual(timeless(expected));
+    const { logs } = await readHistory(join(folder, 'train-log.jsonl'));
+    expect(logs).toEqual(output.logHistory);
+  });
+
+  it('refuses another run and names every difference', async () => {
+    await trainer(linearModel()).train();
+    const changed = { learningRate: 0.1, seed: 1, loggingSteps: 5, gradientCheckpointing: false };
+    const error = await trainer(linearModel(), changed, { trainDataset: linearDataset(8) })
+      .train({ resumeFromCheckpoint: true })
+      .result.catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(CheckpointError);
+    expect((error as CheckpointError).details.differences).toEqual([
+      '`learningRate` was 0.02, now 0.1',
+      '`seed` was 42, now 1',
+      'the training set had 7 samples, now 8',
+    ]);
+    const otherTexts = trainer(linearModel(), {}, { trainDataset: linearDataset(7, 1) });
+    await expect(otherTexts.train({ resumeFromCheckpoint: true })).rejects.toThrow(
+      'texts of the training set have changed',
+    );
+    const other = linearModel();
+    Object.assign(other.trainable.parameters[1]!, { name: 'lora_C' });
+    await expect(trainer(other).train({ resumeFromCheckpoint: true })).rejects.toThrow(
+      'trainable tensor 1 was lora_B [1], now lora_C [1]',
+    );
+  });
+
+  it('says so when there is nothing to resume from, or it is damaged', async () => {
+    await expect(trainer(linearModel()).train({ resumeFromCheckpoint: true })).rejects.toThrow(/holds no checkpoint/);
+    await trainer(linearModel(), { maxSteps: 2 }).train();
+    const path = join(folder, 'checkpoint-2', 'training-state.safetensors');
+    await writeFile(path, (await readFile(path)).subarray(0, -3));
+    const model = linearModel();
+    const before = model.values.slice();
+    await expect(trainer(model, { maxSteps: 2 }).train({ resumeFromCheckpoint: true })).rejects.toThrow(
+      CheckpointError,
+    );
+    expect(model.values).toEqual(before);
+  });
+});
+
+describe('checkpoints', () => {
+  it('hold the adapter, and only the newest stay', async () => {
+    const saveAdapter = (directory: string) => writeFile(join(directory, 'adapter_model.safetensors'), 'adapter');
+    const stranger = join(folder, 'checkpoint-900');
+    await mkdir(stranger);
+    const output = await trainer(linearModel(), { saveTotalLimit: 2 }, { saveAdapter }).train();
+    expect(output.checkpoints).toEqual([join(folder, 'checkpoint-5'), join(folder, 'checkpoint-6')]);
+    // A folder that the run did not write stays, whatever its number.
+    expect(await checkpoints()).toEqual(['checkpoint-5', 'checkpoint-6', 'checkpoint-900']);
+    expect((await readdir(join(folder, 'checkpoint-6'))).sort()).toEqual([
+      'adapter_model.safetensors',
+      'trainer-state.json',
+      'training-state.safetensors',
+    ]);
+    const state = JSON.parse(await readFile(join(folder, 'checkpoint-6', 'trainer-state.json'), 'utf8'));
+    expect(state).toMatchObject({ globalStep: 6, epoch: 3, totalSteps: 6, config: { learningRate: 0.02, seed: 42 } });
+  });
+
+  it('leave nothing under their name when the adapter cannot be written', async () => {
+    let calls = 0;
+    const saveAdapter = async (directory: string) => {
+      await writeFile(join(directory, 'adapter_model.safetensors'), 'half');
+      if (++calls === 2) throw new Error('disk full');
+    };
+    const error = await trainer(linearModel(), {}, { saveAdapter })
+      .train()
+      .result.catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(CheckpointError);
+    expect((error as Error).message).toContain('disk full');
+    expect(await checkpoints()).toEqual(['checkpoint-1']);
+  });
+
+  it('replace those of an earlier run in the same folder', async () => {
+    await trainer(linearModel(), { maxSteps: 2, learningRate: 0.5 }).train();
+    const model = linearModel();
+    await trainer(model, { maxSteps: 2 }).train();
+    const resumed = linearModel();
+    await trainer(resumed, { maxSteps: 2 }).train({ resumeFromCheckpoint: true });
+    expect(resumed.values).toEqual(model.values);
+    expect(await checkpoints()).toEqual(['checkpoint-1', 'checkpoint-2']);
+  });
+
+  it('come at the ends of epochs if asked, and at the end', async () => {
+    await trainer(linearModel(), { saveStrategy: 'epoch', numTrainEpochs: 1.5 }).train();
+    expect(await checkpoints()).toEqual(['checkpoint-2', 'checkpoint-3']);
+  });
+});

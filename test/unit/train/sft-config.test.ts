@@ -1,0 +1,70 @@
+import { describe, expect, it } from 'vitest';
+import { ConfigError } from '../../../src/errors.js';
+import { optimizerKind, parseSftConfig, resolveSteps, type SftConfigInput } from '../../../src/train/sft-config.js';
+
+function faultsOf(input: unknown): string {
+  try {
+    parseSftConfig(input as SftConfigInput);
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError);
+    return (error as ConfigError).message;
+  }
+  throw new Error('no fault was found');
+}
+
+describe('parseSftConfig', () => {
+  it('fills in the defaults of Trainer and TRL', () => {
+    expect(parseSftConfig()).toMatchObject({
+      numTrainEpochs: 3,
+      maxSteps: -1,
+      perDeviceTrainBatchSize: 8,
+      gradientAccumulationSteps: 1,
+      learningRate: 2e-5,
+      adamBeta2: 0.999,
+      maxGradNorm: 1,
+      lrSchedulerType: 'linear',
+      seed: 42,
+      gradientCheckpointing: true,
+      optim: 'adamw',
+    });
+  });
+
+  it('knows the optimizer names of transformers', () => {
+    for (const optim of ['adamw', 'adamw_torch', 'adamw_torch_fused'] as const) {
+      expect(optimizerKind(parseSftConfig({ optim }))).toBe('adamw');
+    }
+    for (const optim of ['adamw_8bit', 'adamw_bnb_8bit', 'paged_adamw_8bit'] as const) {
+      expect(optimizerKind(parseSftConfig({ optim }))).toBe('adamw8bit');
+    }
+  });
+
+  it('lists every fault at once and suggests names', () => {
+    const message = faultsOf({
+      learningRat: 1e-4,
+      maxSteps: 0,
+      perDeviceTrainBatchSize: 1.5,
+      loggingSteps: 2.5,
+      adamBeta1: 1,
+    });
+    for (const part of [
+      'did you mean `learningRate`',
+      '`maxSteps`',
+      '`perDeviceTrainBatchSize`',
+      '`loggingSteps`',
+      '`adamBeta1`',
+    ]) {
+      expect(message).toContain(part);
+    }
+  });
+
+  it('refuses two warm-ups', () => {
+    expect(faultsOf({ warmupSteps: 5, warmupRatio: 0.1 })).toContain('`warmupRatio`');
+    expect(parseSftConfig({ warmupSteps: 25 }).warmupSteps).toBe(25);
+  });
+
+  it('resolves shares of all steps upwards', () => {
+    expect(resolveSteps(0.1, 124)).toBe(13);
+    expect(resolveSteps(10, 124)).toBe(10);
+    expect(resolveSteps(0, 124)).toBe(0);
+  });
+});
