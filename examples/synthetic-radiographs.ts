@@ -97,19 +97,18 @@ function makeBone(dice: Dice, halfLength = dice.between(44, 48)): Bone {
 const FRACTURES: Record<string, (dice: Dice, bone: Bone) => Scene> = {
   // A corner of the joint end is pulled off.
   'Avulsion fracture': (dice, { field, halfLength, halfWidth }) => {
-    const [end, side] = [dice.sign(), dice.sign()];
-    const [u0, v0] = [end * (halfLength - dice.between(14, 18)), side * 0.8 * halfWidth];
-    const angle = degrees(dice.between(40, 50));
-    const corner: Field = (u, v) => -((u - u0) * end * Math.cos(angle) + (v - v0) * side * Math.sin(angle));
+    const side = dice.sign();
+    const [u0, v0] = [halfLength - dice.between(15, 18), side * 0.8 * halfWidth];
+    const corner = above(u0, v0, -side * degrees(dice.between(40, 50)));
     return {
       pieces: [
         { bone: field, keep: (u, v) => -corner(u, v) },
         {
           bone: field,
           keep: corner,
-          du: -end * dice.between(0, 4),
+          du: -dice.between(0, 4),
           dv: side * dice.between(8, 11),
-          turn: end * side * degrees(dice.between(8, 20)),
+          turn: side * degrees(dice.between(8, 20)),
           pivot: u0,
         },
       ],
@@ -117,13 +116,13 @@ const FRACTURES: Record<string, (dice: Dice, bone: Bone) => Scene> = {
   },
   // Two main parts with a wedge on each side and a small one between, all a little astray.
   'Comminuted fracture': (dice, { field }) => {
-    const u0 = dice.between(-5, 5);
+    const u0 = dice.between(-4, 4);
     const [top, bottom] = [u0 - dice.between(9, 12), u0 + dice.between(9, 12)];
     const tilt = degrees(dice.between(-15, 15));
     const split = degrees(dice.between(62, 75)) * dice.sign();
     const stray = (): Pick<Piece, 'du' | 'dv' | 'turn' | 'pivot'> => ({
       du: dice.between(-2, 2),
-      dv: dice.between(2.5, 5),
+      dv: dice.between(4, 7),
       turn: degrees(dice.between(-16, 16)),
       pivot: u0,
     });
@@ -147,7 +146,7 @@ const FRACTURES: Record<string, (dice: Dice, bone: Bone) => Scene> = {
   },
   // Two whole bones whose joint ends slid past each other.
   'Fracture Dislocation': (dice) => {
-    const u0 = dice.between(-5, 5);
+    const u0 = dice.between(-4, 4);
     const side = dice.sign();
     const [upper, lower] = [makeBone(dice, 40), makeBone(dice, 40)];
     const overlap = dice.between(3, 8);
@@ -160,7 +159,7 @@ const FRACTURES: Record<string, (dice: Dice, bone: Bone) => Scene> = {
   },
   // The bone bends and cracks on the stretched side only.
   'Greenstick fracture': (dice, { field, halfWidth }) => {
-    const u0 = dice.between(-5, 5);
+    const u0 = dice.between(-4, 4);
     const side = dice.sign();
     const bend = side * degrees(dice.between(9, 13));
     const reach = dice.between(0.1, 0.35) * halfWidth;
@@ -176,7 +175,7 @@ const FRACTURES: Record<string, (dice: Dice, bone: Bone) => Scene> = {
   },
   // A thin line across, nothing moved.
   'Hairline Fracture': (dice, { field }) => {
-    const u0 = dice.between(-5, 5);
+    const u0 = dice.between(-4, 4);
     const line = below(u0, 0, degrees(dice.between(-12, 12)));
     const [phase, wave] = [dice.between(0, 6.28), dice.between(0.3, 0.5)];
     const jagged: Field = (u, v) => Math.abs(line(u, v) + 0.9 * Math.sin(wave * v + phase));
@@ -187,7 +186,7 @@ const FRACTURES: Record<string, (dice: Dice, bone: Bone) => Scene> = {
   },
   // One end is driven into the other: shorter, with a dense band where they overlap.
   'Impacted fracture': (dice, { field }) => {
-    const u0 = dice.between(-5, 5);
+    const u0 = dice.between(-4, 4);
     const tilt = degrees(dice.between(-8, 8));
     const overlap = dice.between(3.5, 5);
     const shift = dice.sign() * dice.between(1, 2.5);
@@ -200,7 +199,7 @@ const FRACTURES: Record<string, (dice: Dice, bone: Bone) => Scene> = {
   },
   // A line that runs with the shaft.
   'Longitudinal fracture': (dice, { field, halfWidth }) => {
-    const u0 = dice.between(-5, 5);
+    const u0 = dice.between(-4, 4);
     const length = dice.between(26, 31);
     const tilt = degrees(dice.between(-5, 5));
     const v0 = dice.between(-0.3, 0.3) * halfWidth;
@@ -213,7 +212,7 @@ const FRACTURES: Record<string, (dice: Dice, bone: Bone) => Scene> = {
   },
   // A slanted cut right through, the parts a little apart.
   'Oblique fracture': (dice, { field }) => {
-    const u0 = dice.between(-5, 5);
+    const u0 = dice.between(-4, 4);
     const angle = dice.sign() * degrees(dice.between(40, 52));
     const gap = dice.between(2.2, 3.4);
     const slip = Math.sign(angle) * dice.between(0.5, 2);
@@ -226,7 +225,7 @@ const FRACTURES: Record<string, (dice: Dice, bone: Bone) => Scene> = {
   },
   // The bone breaks where a lesion has eaten it away.
   'Pathological fracture': (dice, { field, halfWidth }) => {
-    const u0 = dice.between(-5, 5);
+    const u0 = dice.between(-4, 4);
     const v0 = dice.between(-0.25, 0.25) * halfWidth;
     const [long, wide] = [dice.between(10, 13), dice.between(7.5, 9)];
     const hole: Field = (u, v) => (Math.hypot((u - u0) / long, (v - v0) / wide) - 1) * wide;
@@ -241,18 +240,17 @@ const FRACTURES: Record<string, (dice: Dice, bone: Bone) => Scene> = {
   },
   // A twisting force: the line winds around the shaft, an S from the front.
   'Spiral Fracture': (dice, { field, halfWidth }) => {
-    const u0 = dice.between(-5, 5);
-    const hand = dice.sign();
+    const u0 = dice.between(-4, 4);
     const pitch = dice.between(26, 32);
     const wind: Field = (u, v) => {
       const angle = ((u - u0) * 2 * Math.PI) / pitch;
       const slope = ((2 * Math.PI) / pitch) * halfWidth * Math.cos(angle);
-      const line = Math.abs(v - hand * halfWidth * Math.sin(angle)) / Math.hypot(1, slope);
+      const line = Math.abs(v - halfWidth * Math.sin(angle)) / Math.hypot(1, slope);
       return Math.max(line, Math.abs(u - u0) - 0.75 * pitch);
     };
     return {
       pieces: [{ bone: field, keep: everywhere }],
-      marks: [{ distance: wind, halfWidth: dice.between(1.2, 1.5), depth: 0.95 }],
+      marks: [{ distance: wind, halfWidth: dice.between(1.5, 1.9), depth: 0.95 }],
     };
   },
 };

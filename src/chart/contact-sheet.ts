@@ -3,7 +3,7 @@ import sharp, { type OverlayOptions } from 'sharp';
 import type { RgbImage } from '../data/types.js';
 import { ConfigError, ImageError } from '../errors.js';
 import { format, text, wrapText } from './font.js';
-import { writeFileAtomically } from './render.js';
+import { writeFileAtomically } from '../atomic-file.js';
 import { COLOURS, heading, rect, svgDocument } from './svg.js';
 
 export interface ContactSheetItem {

@@ -1,8 +1,6 @@
 /** From SVG to a PNG file, without any font or browser on the machine. */
-import { randomBytes } from 'node:crypto';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
 import sharp from 'sharp';
+import { writeFileAtomically } from '../atomic-file.js';
 import { ConfigError, ImageError } from '../errors.js';
 
 export interface RenderOptions {
@@ -33,18 +31,4 @@ export async function svgToPng(svg: string, options: RenderOptions = {}): Promis
 /** Renders an SVG to a PNG file. Missing folders are made; the file appears whole or not at all. */
 export async function renderPng(svg: string, path: string, options: RenderOptions = {}): Promise<void> {
   await writeFileAtomically(path, await svgToPng(svg, options));
-}
-
-/** Writes beside the target under a temporary name, then renames. */
-export async function writeFileAtomically(path: string, data: string | Uint8Array): Promise<void> {
-  const folder = dirname(path);
-  await mkdir(folder, { recursive: true });
-  const temporary = join(folder, `.${randomBytes(6).toString('hex')}.tmp`);
-  try {
-    await writeFile(temporary, data);
-    await rename(temporary, path);
-  } catch (cause) {
-    await rm(temporary, { force: true });
-    throw cause;
-  }
 }

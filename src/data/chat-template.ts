@@ -1,6 +1,7 @@
 /** Chat templates: rendering as `apply_chat_template` does, and the same text in pieces that know where they are from. */
 import { Template } from '@huggingface/jinja';
 import { TextError } from '../errors.js';
+import { checkMessage } from './sft-messages.js';
 import { configuredToken, readJsonFile, readTextFile } from './tokenizer-files.js';
 import type { Message } from './types.js';
 
@@ -106,6 +107,7 @@ export class ChatTemplate {
    * @throws TextError with the template's own message if it raises one
    */
   render(messages: readonly Message[], options: RenderOptions = {}): string {
+    messages.forEach(checkMessage);
     try {
       return this.#template.render({
         messages: messages.map(({ role, content }) => ({ role, content: withoutImages(content) })),
@@ -137,10 +139,10 @@ export class ChatTemplate {
     // Second try for templates that trim: white space at the ends of a text stays outside the marks.
     for (const keepEnds of [true, false]) {
       const marked = markTexts(messages, marks, keepEnds);
-      const segments = cutAtMarks(this.render(marked.messages, options), marks, marked.texts);
-      if (segments && segments.map((segment) => segment.text).join('') === plain) {
-        checkComplete(segments, marked.texts, messages, options);
-        return segments;
+      const cut = cutAtMarks(this.render(marked.messages, options), marks, marked.texts);
+      if (cut && cut.segments.map((segment) => segment.text).join('') === plain) {
+        checkComplete(cut, marked.texts, messages, options);
+        return cut.segments;
       }
     }
     throw new TextError('the chat template changes the texts of messages, so text and markup cannot be told apart', {
@@ -205,9 +207,16 @@ function markTexts(messages: readonly Message[], marks: Marks, keepEnds: boolean
   return { messages: marked, texts };
 }
 
-/** The segments of a marked rendering; undefined if a mark or a text in it was tampered with. */
-function cutAtMarks(rendered: string, marks: Marks, texts: readonly MarkedText[]): TemplateSegment[] | undefined {
+/** A marked rendering in pieces, and which of the marked texts occur in it. */
+interface CutRendering {
+  readonly segments: TemplateSegment[];
+  readonly shown: Set<MarkedText>;
+}
+
+/** Undefined if a mark or a text between two was tampered with. */
+function cutAtMarks(rendered: string, marks: Marks, texts: readonly MarkedText[]): CutRendering | undefined {
   const segments: TemplateSegment[] = [];
+  const shown = new Set<MarkedText>();
   let position = 0;
   while (position < rendered.length) {
     const open = rendered.indexOf(marks.open, position);
@@ -219,33 +228,31 @@ function cutAtMarks(rendered: string, marks: Marks, texts: readonly MarkedText[]
     const middle = rendered.indexOf(marks.middle, open);
     const source = texts[Number(rendered.slice(open + 1, middle))];
     if (middle < 0 || !source || !rendered.startsWith(source.text + marks.close, middle + 1)) return undefined;
+    shown.add(source);
     const { text, messageIndex, role } = source;
     segments.push({ text, fromTemplate: false, messageIndex, role, isAssistantText: role === 'assistant' });
     position = middle + 1 + text.length + 1;
   }
-  return segments;
+  return { segments, shown };
 }
 
 /** A template that drops or reorders what it was given would train on something else than the data says. */
 function checkComplete(
-  segments: readonly TemplateSegment[],
+  { segments, shown }: CutRendering,
   texts: readonly MarkedText[],
   messages: readonly Message[],
   options: RenderOptions,
 ): void {
-  const order = segments.flatMap((segment) => segment.messageIndex ?? []);
   const lastAsked = messages.findLastIndex((message) => message.role !== 'assistant');
-  for (const { messageIndex, role, text } of texts) {
+  for (const text of texts) {
     // With a generation prompt a template may well leave out the answer that is to be generated.
-    if (options.addGenerationPrompt && messageIndex > lastAsked) continue;
-    const shown = segments.some((segment) => segment.messageIndex === messageIndex && segment.text === text);
-    if (!shown) {
-      throw new TextError(`the chat template leaves out text of message ${messageIndex} (${role})`, {
-        hint: 'use a template that knows this role and kind of content, or give the content as a list of parts',
-        details: { messageIndex, role, text: text.slice(0, 200) },
-      });
-    }
+    if (shown.has(text) || (options.addGenerationPrompt && text.messageIndex > lastAsked)) continue;
+    throw new TextError(`the chat template leaves out text of message ${text.messageIndex} (${text.role})`, {
+      hint: 'use a template that knows this role and kind of content, or give the content as a list of parts',
+      details: { ...text, text: text.text.slice(0, 200) },
+    });
   }
+  const order = segments.flatMap((segment) => segment.messageIndex ?? []);
   const swapped = order.findIndex((messageIndex, i) => i > 0 && messageIndex < order[i - 1]!);
   if (swapped > 0) {
     throw new TextError(`the chat template puts message ${order[swapped - 1]} before message ${order[swapped]}`, {

@@ -24,7 +24,8 @@ type Unit =
  * Only the template's own text is searched for control tokens. All plain text between two of them is encoded as one
  * string, because BPE may merge across the border of template and message (`[INST]\n` + text); so the ids equal those
  * of `tokenizer(rendered, add_special_tokens=False)` for every message that does not spell a control token.
- * @throws TextError if the template refuses the conversation, or BOS stands anywhere but once in front
+ * @throws TextError if the template refuses the conversation, if BOS stands anywhere but once in front, or if template
+ *   and tokenizer have different names for BOS or EOS
  */
 export function encodeConversation(
   tokenizer: MinistralTokenizer,
@@ -32,6 +33,7 @@ export function encodeConversation(
   messages: readonly Message[],
   options: RenderOptions = {},
 ): EncodedConversation {
+  requireSameNames(tokenizer, template);
   const units = template.segments(messages, options).flatMap((segment): Unit[] => {
     const { text, fromTemplate, isAssistantText } = segment;
     if (!fromTemplate) return [{ text, fromTemplate, isAnswer: isAssistantText }];
@@ -105,6 +107,17 @@ function encodeRun(
     ids.push(runIds[t]!);
     isAnswer.push(answer);
     start = byteEnds[t]!;
+  }
+}
+
+/** Under another name BOS or EOS would come out as plain text. */
+function requireSameNames(tokenizer: MinistralTokenizer, template: ChatTemplate): void {
+  for (const name of ['bosToken', 'eosToken'] as const) {
+    if (template[name] === tokenizer[name]) continue;
+    throw new TextError(`${name} is "${template[name]}" in the chat template, "${tokenizer[name]}" in the tokenizer`, {
+      hint: 'load both from the same folder, or pass `{ bosToken: tokenizer.bosToken, eosToken: tokenizer.eosToken }`',
+      details: { name, template: template[name], tokenizer: tokenizer[name] },
+    });
   }
 }
 

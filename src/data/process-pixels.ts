@@ -61,12 +61,13 @@ export function processPixels(image: RgbImage, settings: PixelSettings): Process
   const target = resizedSize(image.width, image.height, settings);
   const { width, height, data } = resampleBicubic(image, target.width, target.height);
   const table = normalisationTable(settings);
+  const [red, green, blue] = [table.subarray(0, 256), table.subarray(256, 512), table.subarray(512)];
   const plane = width * height;
   const pixelValues = new Float32Array(3 * plane);
   for (let i = 0, from = 0; i < plane; i++, from += 3) {
-    pixelValues[i] = table[data[from]!]!;
-    pixelValues[plane + i] = table[256 + data[from + 1]!]!;
-    pixelValues[2 * plane + i] = table[512 + data[from + 2]!]!;
+    pixelValues[i] = red[data[from]!]!;
+    pixelValues[plane + i] = green[data[from + 1]!]!;
+    pixelValues[2 * plane + i] = blue[data[from + 2]!]!;
   }
   return { pixelValues, height, width };
 }

@@ -1,13 +1,40 @@
 /** Small, pure operations on the messages of a training sample. */
-import { DataError } from '../errors.js';
+import { DataError, TextError } from '../errors.js';
 import type { ContentPart, Message, SftExample } from './types.js';
+
+/**
+ * Messages often come straight from a JSON file, where the compiler has not seen them.
+ * @throws TextError naming the message and the part
+ */
+export function checkMessage(message: Message, index: number): void {
+  const content: unknown = message?.content;
+  const parts: unknown[] = Array.isArray(content) ? content : [];
+  const bad = parts.findIndex((part) => {
+    const { type, text } = (part ?? {}) as { type?: unknown; text?: unknown };
+    return type !== 'image' && (type !== 'text' || typeof text !== 'string');
+  });
+  if (typeof message?.role === 'string' && (typeof content === 'string' || Array.isArray(content)) && bad < 0) return;
+  throw new TextError(
+    `message ${index} (${message?.role}) is malformed${bad < 0 ? '' : ` in part ${bad} of its content`}`,
+    {
+      hint: 'expected { role, content }, content a string or a list of { type: "text", text } and { type: "image" }',
+      details: { index, role: message?.role, ...(bad >= 0 && { part: bad }) },
+    },
+  );
+}
 
 /**
  * The messages with a picture in each image part: those beside the messages fill the empty parts in order. If no part
  * is an image part, they go before the text of the first user message, as TRL does with string content.
- * @throws DataError if the numbers differ
+ * @throws DataError if the numbers differ or there are no messages, TextError if a message is malformed
  */
 export function attachImages(example: SftExample): Message[] {
+  if ((example.messages?.length ?? 0) === 0) {
+    throw new DataError('expected { messages: [...], images? } with at least one message', {
+      hint: 'let the data set yield samples in the form of SftExample',
+    });
+  }
+  example.messages.forEach(checkMessage);
   const given = example.images ?? [];
   const hasImageParts = example.messages.some(
     ({ content }) => typeof content !== 'string' && content.some((part) => part.type === 'image'),

@@ -14,8 +14,6 @@ export interface EngineMemory {
 /** Settings of one optimizer step. */
 export interface OptimizerStep {
   readonly kind: 'adamw' | 'adamw8bit';
-  /** Counted from 1. */
-  readonly step: number;
   readonly learningRate: number;
   readonly beta1: number;
   readonly beta2: number;
@@ -66,8 +64,13 @@ export interface Engine {
   releaseParameters(set: ParameterSet): void;
 
   createOptimizerState(set: ParameterSet, kind: OptimizerStep['kind']): OptimizerState;
-  /** Clips, updates the values and the state; gives the gradient norm before clipping. */
+  /**
+   * Clips, updates the values and the state; gives the gradient norm before clipping. As in torch, a parameter that no
+   * operation gave a gradient since `zeroGradients` is left out entirely: no decay, no change of its moments, and its
+   * own count of steps stands still. Nothing is updated if the norm is not finite.
+   */
   optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number>;
+  releaseOptimizerState(set: ParameterSet, state: OptimizerState): void;
   /** Everything that a bit-equal resume needs. */
   readOptimizerState(set: ParameterSet, state: OptimizerState): Promise<Record<string, Float32Array | Uint8Array>>;
   writeOptimizerState(set: ParameterSet, state: OptimizerState, arrays: Record<string, Float32Array | Uint8Array>): void;

@@ -93,7 +93,11 @@ export type OperationName = keyof OperationAttributes;
 
 export interface ForwardResult {
   readonly outputs: readonly Tensor[];
-  /** What backward needs. May name inputs and outputs. Empty when `record` was false. */
+  /**
+   * What backward needs. May name inputs, outputs and tensors among the attributes. Empty when `record` was false.
+   * Whoever keeps it retains each tensor and releases it after backward, so one that was made only to be saved starts
+   * with a count of 0.
+   */
   readonly saved: readonly Tensor[];
 }
 

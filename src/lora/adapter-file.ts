@@ -4,7 +4,7 @@
  */
 import { mkdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeFileAtomically } from '../engine/atomic-file.js';
+import { writeFileAtomically } from '../atomic-file.js';
 import { SafetensorsFile, writeSafetensors } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
 import { adapterTensorName, parseAdapterTensorName, toDiskName } from '../model/tensor-names.js';
@@ -96,7 +96,7 @@ export async function saveAdapter(
     await file.close();
   }
   const json = JSON.stringify(peftConfig(adapter, options.baseModelNameOrPath ?? null), null, 2);
-  await writeFileAtomically(join(directory, ADAPTER_CONFIG_FILE), (handle) => handle.writeFile(`${json}\n`));
+  await writeFileAtomically(join(directory, ADAPTER_CONFIG_FILE), `${json}\n`);
 }
 
 /**

@@ -7,7 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeFileAtomically } from '../engine/atomic-file.js';
+import { writeFileAtomically } from '../atomic-file.js';
 import { type SafetensorsDType, SafetensorsFile, writeSafetensors } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
 import type { DatasetFingerprint } from './dataset-fingerprint.js';
@@ -79,7 +79,7 @@ export async function writeCheckpoint(
       { format: 'ministral-tune' },
     );
     const json = `${JSON.stringify({ formatVersion: FORMAT, ...state }, null, 2)}\n`;
-    await writeFileAtomically(join(temporary, STATE_FILE), (file) => file.writeFile(json));
+    await writeFileAtomically(join(temporary, STATE_FILE), json);
     // A folder cannot be renamed onto another that is not empty.
     const replaced = join(outputDir, `.${name}.replaced-${suffix}`);
     const existed = await rename(target, replaced).then(

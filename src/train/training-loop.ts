@@ -82,6 +82,7 @@ export class TrainingLoop {
       throw signal?.aborted && !(error instanceof TuneError) ? signal.reason : error;
     } finally {
       await batches.return();
+      model.engine.releaseOptimizerState(model.trainable, this.#optimizer);
     }
     const output = this.#output((performance.now() - start) / 1000);
     await this.#emit({ type: 'end', step: this.#globalStep, output });
@@ -153,7 +154,6 @@ export class TrainingLoop {
     if (warning) await this.#warn(step, warning);
     const gradNorm = engine.optimizerStep(trainable, this.#optimizer, {
       kind: optimizerKind(config),
-      step,
       learningRate,
       beta1: config.adamBeta1,
       beta2: config.adamBeta2,

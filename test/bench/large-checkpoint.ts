@@ -171,7 +171,7 @@ try {
   );
   const norm = await timed('optimizer step', () =>
     engine.optimizerStep(model.trainable, state, {
-      kind: 'adamw8bit', step: 1, learningRate: 2e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0, maxGradNorm: 0.3,
+      kind: 'adamw8bit', learningRate: 2e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0, maxGradNorm: 0.3,
     })(),
   );
   const usage = process.resourceUsage();

@@ -91,11 +91,49 @@ describe('cpu engine', () => {
         if (scale > 0) worst = Math.max(worst, Math.abs(y - expected) / scale);
       }
       expect(worst, kind).toBeLessThan(kind === 'silu' ? 4e-7 : 2e-7);
+      const ones = engine.fromArray(new Float32Array(x.length).fill(1), [1, x.length]);
+      const [slopes] = engine.operations.activation.backward([input], [ones], { activation: kind }, [true]);
+      let steepest = 0;
+      for (const [i, slope] of (await engine.read(slopes!)).entries()) {
+        const expected = (plainActivation(kind, x[i]! + 1e-5) - plainActivation(kind, x[i]! - 1e-5)) / 2e-5;
+        // 1 - sigmoid keeps an absolute accuracy, and is multiplied by x.
+        steepest = Math.max(steepest, Math.abs(slope - expected) / Math.max(1, Math.abs(x[i]!)));
+      }
+      expect(steepest, kind).toBeLessThan(4e-7);
+      engine.release(ones);
+      engine.release(slopes!);
       engine.release(input);
       engine.release(output!);
     }
     expect(erf(0.5)).toBeCloseTo(0.5204998778130465, 15);
     expect(erf(-3)).toBeCloseTo(-0.9999779095030014, 15);
+  });
+
+  it('lets NaN through and takes empty inputs', async () => {
+    const segments = { queryStarts: Int32Array.of(0, 70), keyStarts: Int32Array.of(0), keyLengths: Int32Array.of(70) };
+    const shape = { heads: 1, kvHeads: 1, headDim: 4, scale: 1, causal: true, segments };
+    const q = engine.fromArray(new Float32Array(280).fill(1), [70, 4]);
+    const k = engine.fromArray(new Float32Array(280).fill(1).fill(Number.NaN, 100, 101), [70, 4]);
+    const [out] = engine.operations.attention.forward([q, k, q], shape, false).outputs;
+    const numbers = await engine.read(out!);
+    // Row 25 of k is not a number: queries before it do not see it, those after it do.
+    expect(numbers.slice(0, 100)).toEqual(new Float32Array(100).fill(1));
+    expect(numbers.slice(100).every(Number.isNaN)).toBe(true);
+    const rows = new Int32Array(0);
+    const [empty] = engine.operations.gatherRows.forward([q], { rows }, false).outputs;
+    expect(empty!.shape).toEqual([0, 4]);
+    const lab = new Laboratory(engine, 1);
+    const { weight } = await lab.weight('w', [3, 4], 'bf16');
+    const [nothing] = engine.operations.linear.forward([empty!], { parts: [{ weight }] }, false).outputs;
+    expect(nothing!.shape).toEqual([0, 3]);
+    const [loss] = engine.operations.crossEntropy.forward(
+      [empty!],
+      { head: weight, targets: rows, scale: 1 },
+      false,
+    ).outputs;
+    expect(await engine.read(loss!)).toEqual(Float32Array.of(0));
+    for (const tensor of [q, k, out, empty, nothing]) engine.release(tensor!);
+    lab.clear();
   });
 
   it('never holds the logits of all rows', async () => {
@@ -131,6 +169,10 @@ describe('cpu engine', () => {
     const rows = Int32Array.of(0, 2);
     expect(() => operations.gatherRows.forward([x], { rows }, false)).toThrow(
       'gatherRows: index 2 at 1 lies outside 0..1',
+    );
+    const twice = Int32Array.of(1, 1);
+    expect(() => operations.gatherRows.forward([x], { rows: twice }, false)).toThrow(
+      'gatherRows: row 1 is listed twice',
     );
     const grids = Int32Array.of(1, 3);
     expect(() => operations.mergePatches.forward([y], { grids, merge: 2 }, false)).toThrow(/grid 0 of 1 × 3/);
@@ -177,16 +219,16 @@ describe('cpu engine', () => {
     };
     const state = engine.createOptimizerState(set, kind);
     fill(1);
-    const norm = await engine.optimizerStep(set, state, { ...options, step: 1 })();
+    const norm = await engine.optimizerStep(set, state, options)();
     expect(norm).toBeCloseTo(Math.hypot(...(await engine.readGradients(set))), 3);
     const [values, arrays] = [await engine.readParameters(set), await engine.readOptimizerState(set, state)];
     fill(2);
-    await engine.optimizerStep(set, state, { ...options, step: 2 })();
+    await engine.optimizerStep(set, state, options)();
     const expected = await engine.readParameters(set);
     const resumed = engine.createOptimizerState(set, kind);
     engine.writeParameters(set, values);
     engine.writeOptimizerState(set, resumed, arrays);
-    await engine.optimizerStep(set, resumed, { ...options, step: 2 })();
+    await engine.optimizerStep(set, resumed, options)();
     expectSame(await engine.readParameters(set), expected);
     expect(() => engine.writeOptimizerState(set, resumed, {})).toThrow(EngineError);
     lab.clear();

@@ -164,12 +164,12 @@ describe('CpuRuntime', () => {
   it('knows weights that were made before and after the threads started', async () => {
     const runtime = make(2);
     const early = runtime.createWeight('early', [512, 64], 'f32');
-    new Float32Array(early.buffer).forEach((_, i, all) => void (all[i] = i));
+    new Float32Array(early.buffer).set(Array.from({ length: early.rows * early.columns }, (_, i) => i));
     const gone = runtime.createWeight('gone', [4], 'f32');
     runtime.releaseWeight(gone);
     await runtime.ready;
     const late = runtime.createWeight('late', [512, 64], 'f32');
-    new Float32Array(late.buffer).forEach((_, i, all) => void (all[i] = -i));
+    new Float32Array(late.buffer).set(Array.from({ length: late.rows * late.columns }, (_, i) => -i));
     expect(runtime.weightBytes).toBe(2 * 4 * 512 * 64);
     const target = runtime.alloc(4 * 512 * 64);
     for (let round = 0; round < 20; round++) {

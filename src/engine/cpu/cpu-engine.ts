@@ -4,7 +4,7 @@ import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep } fr
 import type { Operations } from '../operations.js';
 import { type Parameter, type ParameterSet, sizeOf, type Tensor, type Weight, type WeightSource } from '../tensor.js';
 import { CpuRuntime, type CpuRuntimeOptions } from './cpu-runtime.js';
-import { checkRows, scatter } from './operations/rows.js';
+import { checkDistinctRows, scatter } from './operations/rows.js';
 import { cpuOperations } from './operations.js';
 import { AdamW8bitState, applyAdamW, applyAdamW8bit, clipScale, gradientNorm } from './optimizer.js';
 import { CpuTensor, TensorStore } from './tensor-store.js';
@@ -28,9 +28,13 @@ class CpuParameterSet implements ParameterSet {
 }
 
 /** Moments in ordinary memory: the optimizer runs outside the heap's 4 GiB. */
-type CpuOptimizerState =
+type CpuOptimizerState = {
+  /** For each parameter how many steps it has taken part in. */
+  readonly steps: Float32Array;
+} & (
   | { readonly kind: 'adamw'; readonly m: Float32Array; readonly v: Float32Array }
-  | { readonly kind: 'adamw8bit'; readonly moments: AdamW8bitState };
+  | { readonly kind: 'adamw8bit'; readonly moments: AdamW8bitState }
+);
 
 export class CpuEngine implements Engine {
   readonly name = 'cpu';
@@ -76,13 +80,14 @@ export class CpuEngine implements Engine {
   addInPlace(target: Tensor, source: Tensor): void {
     const to = this.#store.use(target, 'addInPlace');
     const from = this.#store.like(source, target, 'addInPlace', 'source');
+    to.isTouched = true;
     this.#store.elementwise('add', to.size, [to.ptr, from.ptr, to.ptr]);
   }
 
   writeRows(target: Tensor, source: Tensor, rows: Int32Array): void {
     const to = this.#store.matrix(target, -1, -1, 'writeRows', 'target');
     const from = this.#store.matrix(source, rows.length, to.shape[1]!, 'writeRows', 'source');
-    checkRows(rows, to.shape[0]!, 'writeRows');
+    checkDistinctRows(rows, to.shape[0]!, 'writeRows');
     scatter(this.#store, from, rows, to);
   }
 
@@ -168,7 +173,9 @@ export class CpuEngine implements Engine {
   }
 
   zeroGradients(set: ParameterSet): void {
-    this.#store.values(this.#set(set).gradients).fill(0);
+    const { parameters, gradients } = this.#set(set);
+    this.#store.values(gradients).fill(0);
+    for (const { grad } of parameters) (grad as CpuTensor).isTouched = false;
   }
 
   releaseParameters(set: ParameterSet): void {
@@ -183,11 +190,16 @@ export class CpuEngine implements Engine {
 
   createOptimizerState(set: ParameterSet, kind: OptimizerStep['kind']): OptimizerState {
     const { parameters, size } = this.#set(set);
+    const steps = new Float32Array(parameters.length);
     const state: CpuOptimizerState =
       kind === 'adamw'
-        ? { kind, m: new Float32Array(size), v: new Float32Array(size) }
-        : { kind, moments: new AdamW8bitState(parameters.map((parameter) => parameter.size)) };
+        ? { kind, steps, m: new Float32Array(size), v: new Float32Array(size) }
+        : { kind, steps, moments: new AdamW8bitState(parameters.map((parameter) => parameter.size)) };
     return state;
+  }
+
+  releaseOptimizerState(): void {
+    // Ordinary memory: it goes with the state.
   }
 
   optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number> {
@@ -200,8 +212,20 @@ export class CpuEngine implements Engine {
     const gradients = this.#store.values(known.gradients);
     const norm = gradientNorm(gradients);
     const scale = clipScale(norm, options.maxGradNorm);
-    if (own.kind === 'adamw') applyAdamW(values, gradients, own.m, own.v, options, scale);
-    else applyAdamW8bit(values, gradients, own.moments, options, scale);
+    const steps = new Float32Array(own.steps.length);
+    if (!Number.isNaN(scale)) {
+      for (const [i, { grad }] of known.parameters.entries()) {
+        if ((grad as CpuTensor).isTouched) steps[i] = ++own.steps[i]!;
+      }
+    }
+    if (own.kind === 'adamw8bit') applyAdamW8bit(values, gradients, own.moments, { ...options, step: 0 }, scale, steps);
+    else {
+      for (const [i, { offset, size }] of known.parameters.entries()) {
+        if (steps[i] === 0) continue;
+        const [p, g, m, v] = [values, gradients, own.m, own.v].map((flat) => flat.subarray(offset, offset + size));
+        applyAdamW(p!, g!, m!, v!, { ...options, step: steps[i]! }, scale);
+      }
+    }
     return () => Promise.resolve(norm);
   }
 
@@ -210,7 +234,8 @@ export class CpuEngine implements Engine {
     state: OptimizerState,
   ): Promise<Record<string, Float32Array | Uint8Array>> {
     const own = state as CpuOptimizerState;
-    const arrays = own.kind === 'adamw' ? { m: own.m, v: own.v } : own.moments.toArrays();
+    const moments = own.kind === 'adamw' ? { m: own.m, v: own.v } : own.moments.toArrays();
+    const arrays = { steps: own.steps, ...moments };
     return Object.fromEntries(Object.entries(arrays).map(([name, array]) => [name, array.slice()]));
   }
 
@@ -220,18 +245,15 @@ export class CpuEngine implements Engine {
     arrays: Record<string, Float32Array | Uint8Array>,
   ): void {
     const own = state as CpuOptimizerState;
-    if (own.kind === 'adamw8bit') {
-      own.moments.fromArrays(arrays);
-      return;
-    }
-    const { m, v } = arrays;
-    for (const [name, array] of Object.entries({ m, v })) {
-      if (array instanceof Float32Array && array.length === own.m.length) continue;
+    const targets = own.kind === 'adamw' ? { steps: own.steps, m: own.m, v: own.v } : { steps: own.steps };
+    for (const [name, target] of Object.entries(targets)) {
+      const array = arrays[name];
+      if (array instanceof Float32Array && array.length === target.length) continue;
       const came = array ? `${array.constructor.name}(${array.length})` : 'nothing';
-      throw new EngineError(`writeOptimizerState: expected ${name} as Float32Array(${own.m.length}), got ${came}`);
+      throw new EngineError(`writeOptimizerState: expected ${name} as Float32Array(${target.length}), got ${came}`);
     }
-    own.m.set(m!);
-    own.v.set(v!);
+    if (own.kind === 'adamw8bit') own.moments.fromArrays(arrays);
+    for (const [name, target] of Object.entries(targets)) target.set(arrays[name]!);
   }
 
   memory(): EngineMemory {

@@ -9,6 +9,12 @@ import { EngineError } from '../../errors.js';
 import type { OptimizerStep } from '../engine.js';
 import { BitView, DynamicMap } from './dynamic-map.js';
 
+/** One step of a parameter that has its own count of steps, as torch keeps it. */
+export interface AdamStep extends OptimizerStep {
+  /** Steps of this parameter, this one included; from 1. */
+  readonly step: number;
+}
+
 /** L2 norm of all gradients together, summed in double. */
 export function gradientNorm(grads: Float32Array): number {
   let sum = 0;
@@ -36,7 +42,7 @@ export function applyAdamW(
   grads: Float32Array,
   m: Float32Array,
   v: Float32Array,
-  options: OptimizerStep,
+  options: AdamStep,
   gradScale: number,
 ): void {
   if (Number.isNaN(gradScale)) return;
@@ -142,13 +148,15 @@ function describe(array: Float32Array | Uint8Array | undefined): string {
  * are quantised again; decay comes after the update. An element whose gradient is not finite keeps its value and loses
  * its moments.
  * @param gradScale from `clipScale`; nothing happens if it is NaN
+ * @param steps for each parameter its own count of steps instead of `options.step`; 0 leaves the parameter out
  */
 export function applyAdamW8bit(
   values: Float32Array,
   grads: Float32Array,
   state: AdamW8bitState,
-  options: OptimizerStep,
+  options: AdamStep,
   gradScale: number,
+  steps?: ArrayLike<number>,
 ): void {
   if (Number.isNaN(gradScale)) return;
   signedMap ??= new DynamicMap(true);
@@ -157,20 +165,25 @@ export function applyAdamW8bit(
   const blockV = new Float32Array(BLOCK);
   const scaled = new BitView(BLOCK);
   let offset = 0;
-  for (const slot of state.slots) {
+  for (const [i, slot] of state.slots.entries()) {
     const end = offset + slot.size;
+    const step = { ...options, step: steps ? steps[i]! : options.step };
+    if (step.step === 0) {
+      offset = end;
+      continue;
+    }
     if (slot.quantised) {
       for (let first = offset, scale = slot.firstBlock; first < end; first += BLOCK, scale++) {
         const count = Math.min(BLOCK, end - first);
         const codes = slot.start + first - offset;
         expand(signedMap, state.codesM, codes, state.scalesM[scale]!, blockM, count);
         expand(unsignedMap, state.codesV, codes, state.scalesV[scale]!, blockV, count);
-        updateRange(values, grads, first, count, blockM, blockV, 0, options, gradScale);
+        updateRange(values, grads, first, count, blockM, blockV, 0, step, gradScale);
         state.scalesM[scale] = quantise(signedMap, state.codesM, codes, blockM, count, scaled);
         state.scalesV[scale] = quantise(unsignedMap, state.codesV, codes, blockV, count, scaled);
         keepSigns(signedMap, state.codesM, codes, blockM, count);
       }
-    } else updateRange(values, grads, offset, slot.size, state.m, state.v, slot.start, options, gradScale);
+    } else updateRange(values, grads, offset, slot.size, state.m, state.v, slot.start, step, gradScale);
     offset = end;
   }
 }
@@ -184,7 +197,7 @@ function updateRange(
   m: Float32Array,
   v: Float32Array,
   from: number,
-  options: OptimizerStep,
+  options: AdamStep,
   gradScale: number,
 ): void {
   const { step, learningRate, beta1, beta2, weightDecay } = options;

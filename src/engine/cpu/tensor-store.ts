@@ -17,6 +17,8 @@ export class CpuTensor implements Tensor {
   readonly isView: boolean;
   references = 1;
   isFreed = false;
+  /** Of a parameter's gradient: whether an operation has added to it since it was zeroed. */
+  isTouched = false;
 
   constructor(shape: readonly number[], ptr: number, isView: boolean) {
     this.shape = shape;

@@ -75,6 +75,13 @@ describe('encodeConversation', () => {
     expect(() => of('\n\n{{ bos_token }}{{ messages[0].content }}')).toThrow(/emits <s> at token 1/);
   });
 
+  it('refuses a template with other names for BOS and EOS', () => {
+    const other = new ChatTemplate(TUTORIAL_TEMPLATE, { eosToken: '<end>' });
+    expect(() => encode(other, [message('user', 'Is'), message('assistant', 'no')])).toThrow(
+      /eosToken is "<end>" in the chat template, "<\/s>" in the tokenizer/,
+    );
+  });
+
   it('has the same control tokens, answers and pictures whatever the texts say', () => {
     const hostile = fc
       .array(
@@ -102,6 +109,7 @@ describe('encodeConversation', () => {
         expect(encoded.ids.slice(0, prompt.ids.length)).toEqual(prompt.ids);
         expect(encoded.isAnswer.indexOf(true)).toBe(prompt.ids.length);
       }),
+      { numRuns: 40 },
     );
   });
 });

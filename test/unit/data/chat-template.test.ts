@@ -41,6 +41,16 @@ describe('ChatTemplate.render', () => {
     const render = () => turns.render([message('assistant', 'hi')]);
     expect(render).toThrow(TextError);
     expect(render).toThrow(/roles must alternate/);
+    const malformed = [
+      [{ role: 'user' }, /message 0 \(user\) is malformed/],
+      [{ role: 'user', content: [{ type: 'image' }, { type: 'text' }] }, /malformed in part 1 of its content/],
+      [{ role: 'user', content: [{ type: 'image_url', image_url: 'x' }] }, /malformed in part 0/],
+      [null, /message 0 \(undefined\) is malformed/],
+    ] as const;
+    for (const [bad, text] of malformed) {
+      expect(() => turns.render([bad as unknown as Message])).toThrow(TextError);
+      expect(() => turns.render([bad as unknown as Message])).toThrow(text);
+    }
     expect(() => new ChatTemplate('{% if %}')).toThrow(/cannot be parsed/);
   });
 });
@@ -150,6 +160,11 @@ describe('ChatTemplate.segments', () => {
     expect(() => tutorial.segments([message('system', 'Be brief.'), ...pair])).toThrow(
       /leaves out text of message 0 \(system\)/,
     );
+    const twice = message('assistant', [
+      { type: 'text', text: 'yes' },
+      { type: 'text', text: 'yes' },
+    ]);
+    expect(() => tutorial.segments([pair[0]!, twice])).toThrow(/leaves out text of message 1/);
     expect(() => tutorial.segments([...pair, ...pair])).toThrow(/puts message 2 before message 1/);
   });
 

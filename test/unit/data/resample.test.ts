@@ -94,7 +94,10 @@ describe('resampleBicubic', () => {
     fc.assert(
       fc.property(side, side, side, side, fc.integer({ min: 0, max: 255 }), (w, h, toW, toH, level) => {
         const image = { width: w, height: h, data: new Uint8Array(w * h * 3).fill(level) };
-        const worst = resampleBicubic(image, toW, toH).data.reduce((most, value) => Math.max(most, Math.abs(value - level)), 0);
+        const worst = resampleBicubic(image, toW, toH).data.reduce(
+          (most, value) => Math.max(most, Math.abs(value - level)),
+          0,
+        );
         expect(worst).toBeLessThanOrEqual(1);
       }),
       { numRuns: 60 },
@@ -117,15 +120,16 @@ describe('axisWeights', () => {
       fc.property(side, side, (from, to) => {
         const { taps, first, count, weights, precision } = axisWeights(from, to);
         expect(taps % 4).toBe(0);
+        const faults: number[] = [];
         for (let i = 0; i < to; i++) {
-          expect(first[i]).toBeGreaterThanOrEqual(0);
-          expect(first[i]! + count[i]!).toBeLessThanOrEqual(from);
           const row = weights.subarray(i * taps, (i + 1) * taps);
           const sum = row.reduce((total, weight) => total + weight, 0);
+          const inside = first[i]! >= 0 && count[i]! > 0 && first[i]! + count[i]! <= from;
           // Each weight is rounded by half a unit at most.
-          expect(Math.abs(sum - 2 ** precision)).toBeLessThanOrEqual(count[i]! / 2 + 1);
-          expect(row.subarray(count[i]!).every((weight) => weight === 0)).toBe(true);
+          const whole = Math.abs(sum - 2 ** precision) <= count[i]! / 2 + 1;
+          if (!inside || !whole || row.subarray(count[i]!).some((weight) => weight !== 0)) faults.push(i);
         }
+        expect(faults).toEqual([]);
       }),
       { numRuns: 25 },
     );

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ChatTemplate, TUTORIAL_TEMPLATE } from '../../../src/data/chat-template.js';
+import { ImageProcessor } from '../../../src/data/image-processor.js';
 import { MinistralTokenizer } from '../../../src/data/tokenizer.js';
 import type { ImageInput, RgbImage, SftExample, VlmBatch } from '../../../src/data/types.js';
 import { type DroppedSample, VlmCollator, type VlmCollatorOptions } from '../../../src/data/vlm-collator.js';
@@ -42,8 +43,10 @@ const rows = (array: { data: ArrayLike<number>; shape: readonly number[] } | und
   return Array.from({ length: B }, (_, b) => Array.from(array!.data).slice(b * T, (b + 1) * T));
 };
 /** Ids or labels of each row without its padding. */
-const unpadded = (batch: VlmBatch, key: 'inputIds' | 'labels' = 'inputIds') =>
-  rows(batch[key]).map((row, b) => row.filter((_, t) => rows(batch.attentionMask)[b]![t] === 1));
+const unpadded = (batch: VlmBatch, key: 'inputIds' | 'labels' = 'inputIds') => {
+  const masks = rows(batch.attentionMask);
+  return rows(batch[key]).map((row, b) => row.filter((_, t) => masks[b]![t] === 1));
+};
 
 describe('VlmCollator.collate', () => {
   it('expands pictures, pads at the right and labels only the answers', async () => {
@@ -135,6 +138,16 @@ describe('VlmCollator.collate', () => {
     expect(rows(batch.imageSizes)).toEqual([[4, 8]]);
   });
 
+  it('takes the package’s own image processor', async () => {
+    const real = new ImageProcessor({ longestEdge: 84, patchSize: 14, spatialMergeSize: 2 });
+    const input = { width: 100, height: 30, data: new Uint8Array(100 * 30 * 3).fill(128) };
+    const batch = await make({ imageProcessor: real }).collate([example('Is', 'no', input)]);
+    const { rows: lines, cols, tokens } = real.gridOf(100, 30);
+    expect(rows(batch.imageSizes)).toEqual([[lines * 28, cols * 28]]);
+    const ids = unpadded(batch)[0]!;
+    expect(ids.filter((id) => id === IMG || id === BREAK || id === END)).toHaveLength(tokens);
+  });
+
   const shape = fc.record({
     text: fc.string({ unit: 'binary', maxLength: 20 }),
     answer: fc.string({ unit: 'binary', minLength: 1, maxLength: 12 }),
@@ -179,7 +192,7 @@ describe('VlmCollator.collate', () => {
           ).toBe(true);
         });
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     );
   });
 });
@@ -283,6 +296,9 @@ describe('VlmCollator and faulty samples', () => {
     await expect(image).rejects.toThrow('sample x7: a/b.png: not a picture');
     await expect(image).rejects.toMatchObject({ details: { path: 'a/b.png', sample: 'x7' } });
     await expect(fails({ messages: [message('assistant', 'no')] }, { chatTemplate: turns })).rejects.toThrow(TextError);
+    const nothing = { messages: [{ role: 'user', content: null }] } as unknown as SftExample;
+    await expect(fails(nothing)).rejects.toThrow(/sample x7: message 0 \(user\) is malformed/);
+    await expect(fails({} as SftExample)).rejects.toThrow(/sample x7: expected \{ messages/);
   });
 
   it('refuses pixels that do not make whole tokens', async () => {

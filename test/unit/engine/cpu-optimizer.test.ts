@@ -2,17 +2,17 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DynamicMap } from '../../../src/engine/cpu/dynamic-map.js';
 import {
+  type AdamStep,
   AdamW8bitState,
   applyAdamW,
   applyAdamW8bit,
   clipScale,
   gradientNorm,
 } from '../../../src/engine/cpu/optimizer.js';
-import type { OptimizerStep } from '../../../src/engine/engine.js';
 import { MersenneTwister } from '../../../src/engine/random.js';
 import { EngineError } from '../../../src/errors.js';
 
-const base: OptimizerStep = {
+const base: AdamStep = {
   kind: 'adamw',
   step: 1,
   learningRate: 1e-2,

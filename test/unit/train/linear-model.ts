@@ -15,6 +15,7 @@ import type { Parameter, ParameterSet, Tensor } from '../../../src/engine/tensor
 import type { AccumulateOptions, TrainableModel } from '../../../src/train/trainable-model.js';
 
 interface LinearState extends OptimizerState {
+  readonly steps: Float32Array;
   readonly m: Float32Array;
   readonly v: Float32Array;
   readonly packed: AdamW8bitState;
@@ -52,12 +53,15 @@ export function linearModel(
     createOptimizerState: (set: ParameterSet, kind: OptimizerStep['kind']): LinearState => {
       return {
         kind,
+        steps: new Float32Array(1),
         m: new Float32Array(3),
         v: new Float32Array(3),
         packed: new AdamW8bitState(set.parameters.map((p) => p.size)),
       };
     },
-    optimizerStep: (_: ParameterSet, state: LinearState, step: OptimizerStep) => {
+    releaseOptimizerState: () => undefined,
+    optimizerStep: (_: ParameterSet, state: LinearState, options: OptimizerStep) => {
+      const step = { ...options, step: ++state.steps[0]! };
       const norm = gradientNorm(grads);
       const scale = clipScale(norm, step.maxGradNorm);
       if (state.kind === 'adamw') applyAdamW(values, grads, state.m, state.v, step, scale);
@@ -65,10 +69,11 @@ export function linearModel(
       steps.push(step);
       return async () => norm;
     },
-    readOptimizerState: async (_: ParameterSet, { kind, m, v, packed }: LinearState) => {
-      return kind === 'adamw' ? { m: m.slice(), v: v.slice() } : packed.toArrays();
+    readOptimizerState: async (_: ParameterSet, { kind, steps, m, v, packed }: LinearState) => {
+      return { steps: steps.slice(), ...(kind === 'adamw' ? { m: m.slice(), v: v.slice() } : packed.toArrays()) };
     },
     writeOptimizerState: (_: ParameterSet, state: LinearState, arrays: Record<string, Float32Array>) => {
+      state.steps.set(arrays.steps!);
       if (state.kind !== 'adamw') return state.packed.fromArrays(arrays);
       state.m.set(arrays.m!);
       state.v.set(arrays.v!);

@@ -79,8 +79,11 @@ function backwardLora(
   const { rank, a, b } = loraOf(store, lora, weight);
   const dLow = store.create([m, rank]);
   store.matmul({ m, n: rank, k: n, a: dy.ptr, b, c: dLow.ptr, alpha: lora.scale });
-  const gradA = store.use(lora.a.grad, OPERATION).ptr;
-  const gradB = store.use(lora.b.grad, OPERATION).ptr;
+  const [gradA, gradB] = [lora.a.grad, lora.b.grad].map((grad) => {
+    const tensor = store.use(grad, OPERATION);
+    tensor.isTouched = true;
+    return tensor.ptr;
+  }) as [number, number];
   store.matmul({ m: n, n: rank, k: m, a: dy.ptr, transA: true, b: low.ptr, c: gradB, alpha: lora.scale, beta: 1 });
   withDropped(store, lora, x, (dropped) => {
     store.matmul({ m: rank, n: k, k: m, a: dLow.ptr, transA: true, b: dropped.ptr, c: gradA, beta: 1 });

@@ -11,6 +11,16 @@ export function checkRows(rows: Int32Array, count: number, operation: string): v
   }
 }
 
+/** `checkRows`, and no index may come twice: rows are written by several threads. */
+export function checkDistinctRows(rows: Int32Array, count: number, operation: string): void {
+  checkRows(rows, count, operation);
+  const seen = new Uint8Array(count);
+  for (const row of rows) {
+    if (seen[row]) throw new EngineError(`${operation}: row ${row} is listed twice`);
+    seen[row] = 1;
+  }
+}
+
 function gather(store: TensorStore, source: CpuTensor, rows: Int32Array): CpuTensor {
   const columns = source.shape[1]!;
   const out = store.create([rows.length, columns]);
@@ -46,7 +56,7 @@ export function gatherRows(store: TensorStore): Operation<OperationAttributes['g
   return {
     forward([input], { rows }, record) {
       const x = store.matrix(input, -1, -1, 'gatherRows', 'x');
-      checkRows(rows, x.shape[0]!, 'gatherRows');
+      checkDistinctRows(rows, x.shape[0]!, 'gatherRows');
       return { outputs: [gather(store, x, rows)], saved: record ? [store.createSaved([0, x.shape[0]!])] : [] };
     },
     backward([shape], [gradient], { rows }, needs) {
@@ -64,7 +74,7 @@ export function scatterRows(store: TensorStore): Operation<OperationAttributes['
     forward(inputs, { rows }) {
       const base = store.matrix(inputs[0], -1, -1, 'scatterRows', 'base');
       const source = store.matrix(inputs[1], rows.length, base.shape[1]!, 'scatterRows', 'source');
-      checkRows(rows, base.shape[0]!, 'scatterRows');
+      checkDistinctRows(rows, base.shape[0]!, 'scatterRows');
       const out = store.create(base.shape);
       store.values(out).set(store.values(base));
       scatter(store, source, rows, out);

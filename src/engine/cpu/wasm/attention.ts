@@ -145,11 +145,11 @@ export function attention(args: usize, start: i32, end: i32): void {
       const total = load<f64>(totals + (<usize>r << 3));
       const from = sums + <usize>r * dBytes;
       const to = address(args, 3) + <usize>(firstRow + r) * queryBytes + <usize>head * dBytes;
-      // A row that sees no key gives zeros, and e^(S - ∞) = 0 in backward.
-      const inverse: f32 = total > 0 ? <f32>(1.0 / total) : 0;
+      // A row that sees no key gives zeros, and e^(S - ∞) = 0 in backward. NaN goes through.
+      const inverse: f32 = total != 0 ? <f32>(1.0 / total) : 0;
       for (let i = 0; i < d; i++) store<f32>(to + (<usize>i << 2), load<f32>(from + (<usize>i << 2)) * inverse);
       if (address(args, 4)) {
-        const lse: f32 = total > 0 ? <f32>(<f64>load<f32>(peaks + (<usize>r << 2)) + NativeMath.log(total)) : Infinity;
+        const lse: f32 = total != 0 ? <f32>(<f64>load<f32>(peaks + (<usize>r << 2)) + NativeMath.log(total)) : Infinity;
         store<f32>(address(args, 4) + (<usize>(head * queryRows + firstRow + r) << 2), lse);
       }
     }

@@ -50,7 +50,7 @@ function matmulTile(args: usize, i0: i32, rows: i32, j0: i32, columns: i32): voi
   const block = scratch() + BLOCK;
   // Blocks of k of about the same length, a multiple of 4.
   const blocks = max(1, (k + MAX_KC - 1) / MAX_KC);
-  const blockLength = (((k + blocks - 1) / blocks) + 3) & ~3;
+  const blockLength = max(4, (((k + blocks - 1) / blocks) + 3) & ~3);
   for (let k0 = 0; k0 == 0 || k0 < k; k0 += blockLength) {
     const kc = min(blockLength, k - k0);
     packB(args, k0, kc, j0, columns, packed);
