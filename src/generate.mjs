@@ -61,7 +61,11 @@ async function compileKernels(relaxed) {
       '--enable',
       relaxed ? 'simd,threads,bulk-memory,relaxed-simd' : 'simd,threads,bulk-memory',
     ],
-    { writeFile: (_, contents) => void (binary = contents) },
+    {
+      writeFile: (_, contents) => {
+        binary = contents;
+      },
+    },
   );
   if (error) throw new Error(`the kernels do not compile:\n${stderr.toString()}`);
   return Buffer.from(binary).toString('base64');

@@ -2,4 +2,95 @@
  * ministral-tune: LoRA fine-tuning of the Ministral 3 vision-language models in one Node process.
  * Exports stand in the order in which the data flows.
  */
-export * from './errors.js';
+
+// Data: from files to batches.
+export { ClassLabel, IndexedDataset, LabelledDataset } from './data/dataset.js';
+export {
+  ImageFolder,
+  type ImageFolderOptions,
+  type ImageSample,
+  type SkippedImage,
+} from './data/image-folder.js';
+export { KaggleImageFolder } from './data/kaggle-image-folder.js';
+export { decodeImage, imageSize } from './data/decode-image.js';
+export { ImageProcessor, type ImageProcessorOptions } from './data/image-processor.js';
+export { ImagePool, type ImagePoolOptions } from './data/image-pool.js';
+export { type DecodeOptions as TokenDecodeOptions, type EncodeOptions, MinistralTokenizer } from './data/tokenizer.js';
+export { ChatTemplate, type ChatTemplateOptions, type TemplateSegment, TUTORIAL_TEMPLATE } from './data/chat-template.js';
+export { type DroppedSample, VlmCollator, type VlmCollatorOptions } from './data/vlm-collator.js';
+export { DataLoader, type DataLoaderOptions } from './data/data-loader.js';
+export {
+  type ContentPart,
+  type Dataset,
+  IGNORE_INDEX,
+  type ImageInput,
+  type LazyImage,
+  type Message,
+  type NdArray,
+  type RgbImage,
+  type SftExample,
+  type VlmBatch,
+} from './data/types.js';
+
+// Engines: what computes.
+export { createEngine, type CreateEngineOptions, type EngineChoice } from './engine/create-engine.js';
+export type { Engine, EngineMemory, EngineName } from './engine/engine.js';
+export { MersenneTwister, randomPermutation } from './engine/random.js';
+export { SafetensorsFile, ShardedCheckpoint, type TensorToWrite, writeSafetensors } from './engine/safetensors.js';
+
+// Model: loading, generating.
+export { loadMinistral3, loadProcessor, type LoadOptions, type Ministral3Processor } from './model/load.js';
+export { type Ministral3Config, parseMinistral3Config } from './model/ministral3/config.js';
+export { Ministral3 } from './model/ministral3/model.js';
+export {
+  type GeneratedToken,
+  type GenerateOptions,
+  generate,
+  generateText,
+  generateTokens,
+  streamText,
+} from './model/generate.js';
+export type { GenerationConfig, GenerationOptions } from './model/sampling.js';
+
+// LoRA: what is trained, and its files.
+export { LAYER_PROJECTIONS, LoraConfig, type LoraConfigOptions } from './lora/lora-config.js';
+export { applyLora, type ApplyLoraOptions, type LoraAdapter } from './lora/apply-lora.js';
+export { loadAdapter, type LoadAdapterOptions, saveAdapter, type SaveAdapterOptions } from './lora/adapter-file.js';
+export { mergeAdapter, type MergeAdapterOptions, type MergeResult } from './lora/merge-adapter.js';
+
+// Training.
+export { type SftConfig, type SftConfigInput, sftConfigSchema } from './train/sft-config.js';
+export { SftTrainer, type SftTrainerOptions, type TrainOptions } from './train/sft-trainer.js';
+export type { TrainingRun } from './train/training-run.js';
+export type { EvalEntry, LogEntry, TrainingEvent, TrainOutput } from './train/events.js';
+export type { TrainableModel } from './train/trainable-model.js';
+export { readHistory } from './train/history.js';
+
+// Evaluation and pictures.
+export { Evaluator, type EvaluationReport, type EvaluatorOptions } from './eval/evaluator.js';
+export {
+  compareReports,
+  comparisonMarkdown,
+  confusionChart,
+  formatReport,
+  reportMarkdown,
+  writeReport,
+} from './eval/report.js';
+export { barChart } from './chart/bar-chart.js';
+export { type ContactSheetItem, contactSheet, writeContactSheet } from './chart/contact-sheet.js';
+export { lineChart } from './chart/line-chart.js';
+export { renderPng } from './chart/render.js';
+
+// Errors.
+export {
+  CheckpointError,
+  ConfigError,
+  DataError,
+  EngineError,
+  HubError,
+  ImageError,
+  TextError,
+  TrainingError,
+  TuneError,
+  type TuneErrorCode,
+} from './errors.js';

@@ -74,6 +74,17 @@ export async function generate(model: Ministral3, prompts: VlmBatch, options: Ge
   return result;
 }
 
+/** The answer to each prompt as text, without control tokens. */
+export async function generateText(
+  model: Ministral3,
+  tokenizer: MinistralTokenizer,
+  prompts: VlmBatch,
+  options: GenerateOptions = {},
+): Promise<string[]> {
+  const answers = await generate(model, prompts, options);
+  return answers.map((ids) => tokenizer.decode(ids, { skipSpecialTokens: true }));
+}
+
 /** Text of the first prompt's answer, piece by piece, without control tokens. */
 export async function* streamText(
   model: Ministral3,

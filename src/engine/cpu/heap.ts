@@ -40,7 +40,7 @@ export class Heap {
     const maximum = Math.max(2, Math.min(MAX_HEAP_PAGES, Math.floor(maxBytes / PAGE)));
     this.#limit = maximum * PAGE;
     try {
-      this.memory = new WebAssembly.Memory({ initial: 16 > maximum ? maximum : 16, maximum, shared: true });
+      this.memory = new WebAssembly.Memory({ initial: Math.min(16, maximum), maximum, shared: true });
     } catch (cause) {
       throw new EngineError(`cannot reserve ${format(this.#limit)} of address space for the cpu engine`, {
         cause,

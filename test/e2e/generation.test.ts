@@ -1,0 +1,81 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Tape } from '../../src/engine/tape.js';
+import type { LoraAdapter } from '../../src/lora/apply-lora.js';
+import { generate, generateText, generateTokens, streamText } from '../../src/model/generate.js';
+import { makeAdapter, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';
+
+let world: TinyWorld;
+let adapter: LoraAdapter;
+beforeAll(async () => {
+  world = await makeTinyWorld();
+  adapter = makeAdapter(world.model);
+});
+afterAll(async () => {
+  adapter.dispose();
+  await world.dispose();
+});
+
+const NEVER = [99_999];
+
+describe('generation', () => {
+  it('with the cache gives the tokens that a full pass over the whole text gives', async () => {
+    const { model, engine, collator } = world;
+    const prompts = await collator.collatePrompts(makeExamples(1));
+    const [ids] = await generate(model, prompts, { maxNewTokens: 6, eosTokenIds: NEVER });
+    const text = [...prompts.inputIds.data];
+    for (const expected of ids!) {
+      const shape = [1, text.length];
+      const tape = new Tape(engine, { record: false });
+      const packed = model.pack({
+        ...prompts,
+        inputIds: { data: Int32Array.from(text), shape },
+        attentionMask: { data: new Int32Array(text.length).fill(1), shape },
+      });
+      const logits = await engine.read(model.logits(tape, model.hidden(tape, packed, {}), Int32Array.of(text.length - 1)));
+      tape.dispose();
+      expect(logits.indexOf(Math.max(...logits))).toBe(expected);
+      text.push(expected);
+    }
+  });
+
+  it('of a ragged batch equals that of each prompt alone, and ended sequences stop', async () => {
+    const { model, collator } = world;
+    const examples = makeExamples(4);
+    const alone: number[][] = [];
+    for (const example of examples) {
+      alone.push((await generate(model, await collator.collatePrompts([example]), { maxNewTokens: 8, eosTokenIds: NEVER }))[0]!);
+    }
+    const together = await generate(model, await collator.collatePrompts(examples), { maxNewTokens: 8, eosTokenIds: NEVER });
+    expect(together).toEqual(alone);
+    const stop = alone[1]![2]!;
+    const stopped = await generate(model, await collator.collatePrompts(examples, { paddingSide: 'right' }), {
+      maxNewTokens: 8,
+      eosTokenIds: [stop],
+    });
+    expect(stopped).toEqual(alone.map((ids) => (ids.includes(stop) ? ids.slice(0, ids.indexOf(stop) + 1) : ids)));
+  });
+
+  it('streams the text that it returns, and sampling repeats with its seed', async () => {
+    const { model, collator, processor } = world;
+    const prompts = await collator.collatePrompts(makeExamples(1));
+    const options = { doSample: true, temperature: 1.5, minP: 0.1, maxNewTokens: 12, seed: 3 };
+    let streamed = '';
+    for await (const piece of streamText(model, processor.tokenizer, prompts, options)) streamed += piece;
+    expect(await generateText(model, processor.tokenizer, prompts, options)).toEqual([streamed]);
+  });
+
+  it('stops when aborted and frees its cache', async () => {
+    const { model, engine, collator } = world;
+    const prompts = await collator.collatePrompts(makeExamples(2));
+    const before = engine.memory().bytesInUse;
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const run = async (): Promise<void> => {
+      for await (const { sequence } of generateTokens(model, prompts, { maxNewTokens: 50, eosTokenIds: NEVER, signal: controller.signal })) {
+        if (sequence === 1) controller.abort(reason);
+      }
+    };
+    await expect(run()).rejects.toBe(reason);
+    expect(engine.memory().bytesInUse).toBe(before);
+  });
+});

@@ -1,0 +1,79 @@
+/** A tiny checkpoint, its processor and a few samples for the end-to-end tests. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { writeTinyCheckpoint } from '../../examples/tiny-checkpoint.js';
+import type { RgbImage, SftExample } from '../../src/data/types.js';
+import { VlmCollator } from '../../src/data/vlm-collator.js';
+import { type CpuEngine, createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
+import { MersenneTwister } from '../../src/engine/random.js';
+import { applyLora, type LoraAdapter } from '../../src/lora/apply-lora.js';
+import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
+import { loadMinistral3, loadProcessor, type Ministral3Processor } from '../../src/model/load.js';
+import type { Ministral3 } from '../../src/model/ministral3/model.js';
+
+export interface TinyWorld {
+  readonly dir: string;
+  readonly checkpoint: string;
+  readonly engine: CpuEngine;
+  readonly model: Ministral3;
+  readonly processor: Ministral3Processor;
+  readonly collator: VlmCollator;
+  dispose(): Promise<void>;
+}
+
+const PROMPT = 'Which of these is it: left hand, right foot, or the skull of a whale?';
+const ANSWERS = ['left hand', 'right foot', 'skull'];
+
+export async function makeTinyWorld(): Promise<TinyWorld> {
+  const dir = await mkdtemp(join(tmpdir(), 'ministral-tune-e2e-'));
+  const checkpoint = join(dir, 'checkpoint');
+  await writeTinyCheckpoint({ dir: checkpoint, seed: 3, corpus: [PROMPT, ...ANSWERS] });
+  const engine = createCpuEngine();
+  const model = await loadMinistral3(checkpoint, { engine });
+  const processor = await loadProcessor(checkpoint);
+  const collator = new VlmCollator({ ...processor, chatTemplate: processor.chatTemplate! });
+  const dispose = async (): Promise<void> => {
+    model.dispose();
+    await engine.dispose();
+    await rm(dir, { recursive: true, force: true });
+  };
+  return { dir, checkpoint, engine, model, processor, collator, dispose };
+}
+
+/** Samples of several picture sizes and answer lengths. */
+export function makeExamples(count: number, seed = 5): SftExample[] {
+  const random = new MersenneTwister(seed);
+  return Array.from({ length: count }, (_, i) => {
+    const width = 20 + (random.nextUint32() % 90);
+    const height = 20 + (random.nextUint32() % 90);
+    const data = Uint8Array.from({ length: width * height * 3 }, (_, at) => (at * (i + 3) + random.nextUint32() % 40) % 256);
+    const image: RgbImage = { width, height, data };
+    return {
+      id: `sample ${i}`,
+      messages: [
+        { role: 'user', content: [{ type: 'text', text: PROMPT }, { type: 'image', image }] },
+        { role: 'assistant', content: [{ type: 'text', text: ANSWERS[i % ANSWERS.length]! }] },
+      ],
+    };
+  });
+}
+
+/** An adapter on both towers whose B is not zero, so that every gradient is there. */
+export function makeAdapter(model: Ministral3, dropout = 0): LoraAdapter {
+  const adapter = applyLora(model, { r: 4, alpha: 8, dropout, targetModules: [...LAYER_PROJECTIONS] });
+  const random = new MersenneTwister(17);
+  const values = Float32Array.from({ length: adapter.parameters.size }, () => 0.05 * random.nextNormal());
+  model.engine.writeParameters(adapter.parameters, values);
+  return adapter;
+}
+
+export function relativeL2(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  let difference = 0;
+  let norm = 0;
+  for (let i = 0; i < expected.length; i++) {
+    difference += (actual[i]! - expected[i]!) ** 2;
+    norm += expected[i]! ** 2;
+  }
+  return Math.sqrt(difference / norm);
+}
