@@ -34,8 +34,15 @@ export async function prepareDemonstration(
 ): Promise<{ data: string; model: string }> {
   const folders = { data: join(out, 'synthetic-radiographs'), model: join(out, 'tiny-model') };
   if (options.data) {
-    await drawSyntheticRadiographs({ dir: folders.data, seed: SEED, trainPerClass: TRAIN_PER_CLASS, testPerClass: TEST_PER_CLASS });
-    console.log(`drew ${FRACTURE_CLASSES.length} × (${TRAIN_PER_CLASS} + ${TEST_PER_CLASS}) pictures into ${folders.data}`);
+    await drawSyntheticRadiographs({
+      dir: folders.data,
+      seed: SEED,
+      trainPerClass: TRAIN_PER_CLASS,
+      testPerClass: TEST_PER_CLASS,
+    });
+    console.log(
+      `drew ${FRACTURE_CLASSES.length} × (${TRAIN_PER_CLASS} + ${TEST_PER_CLASS}) pictures into ${folders.data}`,
+    );
   }
   if (options.model) {
     const corpus = [options.prompt(FRACTURE_CLASSES), ...FRACTURE_CLASSES];

@@ -67,13 +67,18 @@ const above = (u0: number, v0: number, angle: number): Field => {
 const both =
   (...fields: Field[]): Field =>
   (u, v) =>
-    Math.max(...fields.map((field) => field(u, v)));
+    fields.reduce((largest, field) => Math.max(largest, field(u, v)), Number.NEGATIVE_INFINITY);
+
+/** A straight bone with a wider joint end at both ends, centred on the origin. */
 export function makeBone(dice: Dice, halfLength = dice.between(44, 48)): Bone {
   const halfWidth = dice.between(10.5, 12);
   const flare = dice.between(4, 6.5);
   const field: Field = (u, v) => {
-    const width = halfWidth + flare * Math.min(1, Math.abs(u) / halfLength) ** 4;
-    return Math.max(Math.abs(v) - width, Math.abs(u) - halfLength + 5 * (v / width) ** 2);
+    // Written as products: a power costs more than the rest of the line, and this runs for every pixel.
+    const along = Math.min(1, Math.abs(u) / halfLength);
+    const width = halfWidth + flare * along * along * along * along;
+    const across = v / width;
+    return Math.max(Math.abs(v) - width, Math.abs(u) - halfLength + 5 * across * across);
   };
   return { field, halfLength, halfWidth };
 }
@@ -83,7 +88,7 @@ export const FRACTURES: Record<string, (dice: Dice, bone: Bone) => Scene> = {
   // A corner of the joint end is pulled off.
   'Avulsion fracture': (dice, { field, halfLength, halfWidth }) => {
     const side = dice.sign();
-    const [u0, v0] = [halfLength - dice.between(15, 18), side * 0.8 * halfWidth];
+    const [u0, v0] = [halfLength - dice.between(19, 22), side * 0.8 * halfWidth];
     const corner = above(u0, v0, -side * degrees(dice.between(40, 50)));
     return {
       pieces: [
@@ -92,7 +97,7 @@ export const FRACTURES: Record<string, (dice: Dice, bone: Bone) => Scene> = {
           bone: field,
           keep: corner,
           du: -dice.between(0, 4),
-          dv: side * dice.between(9, 12),
+          dv: side * dice.between(10, 13),
           turn: side * degrees(dice.between(8, 20)),
           pivot: u0,
         },
@@ -166,7 +171,7 @@ export const FRACTURES: Record<string, (dice: Dice, bone: Bone) => Scene> = {
     const jagged: Field = (u, v) => Math.abs(line(u, v) + 0.9 * Math.sin(wave * v + phase));
     return {
       pieces: [{ bone: field, keep: everywhere }],
-      marks: [{ distance: jagged, halfWidth: dice.between(1, 1.2), depth: dice.between(0.9, 1) }],
+      marks: [{ distance: jagged, halfWidth: dice.between(1.1, 1.3), depth: dice.between(0.9, 1) }],
     };
   },
   // One end is driven into the other: shorter, with a dense band where they overlap.

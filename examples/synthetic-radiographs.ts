@@ -55,12 +55,16 @@ export function drawRadiograph(className: string, seed: number): Uint8Array {
 /** What a piece absorbs at a point: a bright cortex around a dimmer marrow. */
 function density(piece: Piece, u: number, v: number, cortex: number): number {
   const { bone, keep, du = 0, dv = 0, turn = 0, pivot = 0 } = piece;
-  const [c, s] = [Math.cos(turn), Math.sin(turn)];
-  const [pu, pv] = [u - du - pivot, v - dv];
-  const [qu, qv] = [pivot + pu * c + pv * s, pv * c - pu * s];
+  const c = Math.cos(turn);
+  const s = Math.sin(turn);
+  const pu = u - du - pivot;
+  const pv = v - dv;
+  const qu = pivot + pu * c + pv * s;
+  const qv = pv * c - pu * s;
   const edge = bone(qu, qv);
   if (edge >= 0.5) return 0;
-  return cover(edge) * cover(keep(qu, qv)) * (0.5 + 0.65 * Math.exp(-((edge / cortex) ** 2)));
+  const depth = edge / cortex;
+  return cover(edge) * cover(keep(qu, qv)) * (0.5 + 0.65 * Math.exp(-depth * depth));
 }
 
 export interface SyntheticRadiographsOptions {

@@ -1,5 +1,5 @@
 /** Configuration stops at the edge: every user-facing option object passes through here once. */
-import { z } from 'zod';
+import type { z } from 'zod';
 import { ConfigError } from './errors.js';
 
 /**
@@ -11,10 +11,13 @@ export function parseOptions<S extends z.ZodType>(schema: S, input: unknown, wha
   const result = schema.safeParse(input);
   if (result.success) return result.data;
   const faults = result.error.issues.flatMap((issue) => describeIssue(issue, schema));
-  throw new ConfigError(`${what}: ${faults.length === 1 ? '' : `${faults.length} faults\n  - `}${faults.join('\n  - ')}`, {
-    details: { faults },
-    cause: result.error,
-  });
+  throw new ConfigError(
+    `${what}: ${faults.length === 1 ? '' : `${faults.length} faults\n  - `}${faults.join('\n  - ')}`,
+    {
+      details: { faults },
+      cause: result.error,
+    },
+  );
 }
 
 function describeIssue(issue: z.core.$ZodIssue, schema: z.ZodType): string[] {

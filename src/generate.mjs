@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const source = dirname(fileURLToPath(import.meta.url));
@@ -82,7 +82,7 @@ if (kernels.length > 0) {
 
 const sources = filesUnder(source, '.ts').filter((file) => !file.startsWith(target) && !file.endsWith('.d.ts'));
 for (const file of sources.filter((path) => path.endsWith('-worker.ts'))) {
-  const name = file.split('/').pop();
+  const name = basename(file);
   await generate(name, sources, async () => {
     const { build } = await import('esbuild');
     const result = await build({

@@ -16,7 +16,12 @@ export { decodeImage, imageSize } from './data/decode-image.js';
 export { ImageProcessor, type ImageProcessorOptions } from './data/image-processor.js';
 export { ImagePool, type ImagePoolOptions } from './data/image-pool.js';
 export { type DecodeOptions as TokenDecodeOptions, type EncodeOptions, MinistralTokenizer } from './data/tokenizer.js';
-export { ChatTemplate, type ChatTemplateOptions, type TemplateSegment, TUTORIAL_TEMPLATE } from './data/chat-template.js';
+export {
+  ChatTemplate,
+  type ChatTemplateOptions,
+  type TemplateSegment,
+  TUTORIAL_TEMPLATE,
+} from './data/chat-template.js';
 export { type DroppedSample, VlmCollator, type VlmCollatorOptions } from './data/vlm-collator.js';
 export { DataLoader, type DataLoaderOptions } from './data/data-loader.js';
 export {

@@ -1,9 +1,9 @@
 /** Pictures with captions in one picture: a look at the data, or at answers before and after training. */
 import sharp, { type OverlayOptions } from 'sharp';
+import { writeFileAtomically } from '../atomic-file.js';
 import type { RgbImage } from '../data/types.js';
 import { ConfigError, ImageError } from '../errors.js';
 import { format, text, wrapText } from './font.js';
-import { writeFileAtomically } from '../atomic-file.js';
 import { COLOURS, heading, rect, svgDocument } from './svg.js';
 
 export interface ContactSheetItem {

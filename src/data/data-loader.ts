@@ -1,4 +1,5 @@
 /** Batches in a given order, prepared a few ahead while the model works. */
+import { setMaxListeners } from 'node:events';
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { DataError } from '../errors.js';
@@ -56,6 +57,8 @@ export class DataLoader {
     const { signal } = options;
     signal?.throwIfAborted();
     const stop = new AbortController();
+    // Every picture on its way listens to it: many listeners are no leak here.
+    setMaxListeners(0, stop.signal);
     const pending: Promise<VlmBatch>[] = [];
     let started = 0;
     try {

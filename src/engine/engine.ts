@@ -73,7 +73,11 @@ export interface Engine {
   releaseOptimizerState(set: ParameterSet, state: OptimizerState): void;
   /** Everything that a bit-equal resume needs. */
   readOptimizerState(set: ParameterSet, state: OptimizerState): Promise<Record<string, Float32Array | Uint8Array>>;
-  writeOptimizerState(set: ParameterSet, state: OptimizerState, arrays: Record<string, Float32Array | Uint8Array>): void;
+  writeOptimizerState(
+    set: ParameterSet,
+    state: OptimizerState,
+    arrays: Record<string, Float32Array | Uint8Array>,
+  ): void;
 
   memory(): EngineMemory;
   resetPeak(): void;

@@ -57,7 +57,12 @@ export interface OperationAttributes {
    * (q [T, H·D], k [T, K·D]) → the same, rotated half-split (element i with i + D/2) by cos and sin [T, D/2];
    * q is then multiplied by queryScale [T] where given.
    */
-  rotary: { readonly headDim: number; readonly cos: Tensor; readonly sin: Tensor; readonly queryScale?: Tensor | undefined };
+  rotary: {
+    readonly headDim: number;
+    readonly cos: Tensor;
+    readonly sin: Tensor;
+    readonly queryScale?: Tensor | undefined;
+  };
   /** (q [Tq, H·D], k [Tk, K·D], v [Tk, K·D]) → [Tq, H·D]: softmax(scale · q·kᵀ)·v by segment; head h uses k/v head ⌊h·K/H⌋. */
   attention: {
     readonly heads: number;
@@ -86,7 +91,11 @@ export interface OperationAttributes {
    * (hidden [T, C]) → (loss [1], rowLoss [T]): rowLoss = -log softmax(hidden·headᵀ)[target], loss = scale · Σ rowLoss.
    * Never holds [T, V]. rowLoss carries no gradient.
    */
-  crossEntropy: { /** [V, C] */ readonly head: Weight; /** [T], in 0..V-1 */ readonly targets: Int32Array; readonly scale: number };
+  crossEntropy: {
+    /** [V, C] */ readonly head: Weight /** [T], in 0..V-1 */;
+    readonly targets: Int32Array;
+    readonly scale: number;
+  };
 }
 
 export type OperationName = keyof OperationAttributes;

@@ -5,9 +5,9 @@
 import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { basename, join } from 'node:path';
+import { writeFileAtomically } from '../atomic-file.js';
 import { nearestName } from '../config.js';
 import { CheckpointError, type TuneErrorOptions } from '../errors.js';
-import { writeFileAtomically } from '../atomic-file.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from './half-precision.js';
 import {
   layOut,

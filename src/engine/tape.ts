@@ -37,7 +37,11 @@ export class Tape {
   }
 
   /** Runs one operation of the engine. The tensors belong to the innermost region. */
-  apply<K extends OperationName>(name: K, inputs: readonly Tensor[], attributes: OperationAttributes[K]): readonly Tensor[] {
+  apply<K extends OperationName>(
+    name: K,
+    inputs: readonly Tensor[],
+    attributes: OperationAttributes[K],
+  ): readonly Tensor[] {
     const operation = this.engine.operations[name];
     const needs = inputs.map((input) => this.#needsGradient.has(input.id));
     const record = this.#record && (needs.includes(true) || hasTrainable(name, attributes));
@@ -192,5 +196,7 @@ export class Tape {
 
 /** Whether an operation holds trainable numbers of its own. */
 function hasTrainable<K extends OperationName>(name: K, attributes: OperationAttributes[K]): boolean {
-  return name === 'linear' && (attributes as OperationAttributes['linear']).parts.some((part) => part.lora !== undefined);
+  return (
+    name === 'linear' && (attributes as OperationAttributes['linear']).parts.some((part) => part.lora !== undefined)
+  );
 }

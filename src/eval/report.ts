@@ -1,6 +1,7 @@
 /** An evaluation report as text, Markdown, JSON and a picture, and two reports side by side. */
-import { matrixChart } from '../chart/matrix-chart.js';
+
 import { writeFileAtomically } from '../atomic-file.js';
+import { matrixChart } from '../chart/matrix-chart.js';
 import { renderPng } from '../chart/render.js';
 import { DataError } from '../errors.js';
 import type { EvaluationReport } from './evaluator.js';

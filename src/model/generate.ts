@@ -68,7 +68,11 @@ export async function* generateTokens(
 }
 
 /** New token ids of each prompt, with the end-of-sequence token where one came. */
-export async function generate(model: Ministral3, prompts: VlmBatch, options: GenerateOptions = {}): Promise<number[][]> {
+export async function generate(
+  model: Ministral3,
+  prompts: VlmBatch,
+  options: GenerateOptions = {},
+): Promise<number[][]> {
   const result: number[][] = Array.from({ length: prompts.inputIds.shape[0]! }, () => []);
   for await (const { sequence, id } of generateTokens(model, prompts, options)) result[sequence]!.push(id);
   return result;
@@ -103,7 +107,12 @@ export async function* streamText(
 }
 
 /** Logits after the last token of each active sequence; those of ended sequences have no rows in the step. */
-async function lastLogits(model: Ministral3, step: PackedBatch, active: readonly number[], cache: KvCache): Promise<Float32Array[]> {
+async function lastLogits(
+  model: Ministral3,
+  step: PackedBatch,
+  active: readonly number[],
+  cache: KvCache,
+): Promise<Float32Array[]> {
   const tape = new Tape(model.engine, { record: false });
   try {
     const rows = Int32Array.from(active, (sequence) => step.starts[sequence + 1]! - 1);

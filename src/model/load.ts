@@ -60,9 +60,12 @@ async function loadImageProcessor(dir: string): Promise<ImageProcessor> {
   const nested = typeof processor === 'object' && processor !== null && 'image_processor' in processor;
   if (nested) return ImageProcessor.fromConfig(processor);
   if (preprocessor !== undefined) return ImageProcessor.fromConfig(preprocessor, { processorConfig: processor });
-  throw new CheckpointError(`${dir} has no processor_config.json with an image_processor, and no preprocessor_config.json`, {
-    hint: 'these files say how pictures are resized and normalised; copy them from the original checkpoint',
-  });
+  throw new CheckpointError(
+    `${dir} has no processor_config.json with an image_processor, and no preprocessor_config.json`,
+    {
+      hint: 'these files say how pictures are resized and normalised; copy them from the original checkpoint',
+    },
+  );
 }
 
 async function readOptionalJson(path: string): Promise<unknown> {
@@ -86,7 +89,9 @@ async function readConfig(dir: string): Promise<Ministral3Config> {
   const generation = ((await readOptionalJson(generationPath)) ?? {}) as { eos_token_id?: unknown };
   const eos = [generation.eos_token_id ?? config.eosTokenIds].flat();
   if (!eos.every((id): id is number => typeof id === 'number' && Number.isInteger(id))) {
-    throw new CheckpointError(`${generationPath}: eos_token_id is ${JSON.stringify(generation.eos_token_id)}, expected token ids`);
+    throw new CheckpointError(
+      `${generationPath}: eos_token_id is ${JSON.stringify(generation.eos_token_id)}, expected token ids`,
+    );
   }
   return { ...config, eosTokenIds: eos };
 }
@@ -96,7 +101,10 @@ async function readJson(path: string): Promise<unknown> {
   try {
     text = await readFile(path, 'utf8');
   } catch (cause) {
-    throw new CheckpointError(`${path} cannot be read`, { cause, hint: 'is this the folder of a complete checkpoint?' });
+    throw new CheckpointError(`${path} cannot be read`, {
+      cause,
+      hint: 'is this the folder of a complete checkpoint?',
+    });
   }
   try {
     return JSON.parse(text);

@@ -25,7 +25,11 @@ const VISION = { hidden: 1024, inner: 4096, layers: 24, heads: 16 };
 
 function tensorShapes(): [string, number[]][] {
   const { hidden, inner, heads, kvHeads, headDim } = TEXT;
-  const layer = (prefix: string, names: string[], shapes: { q: number; kv: number; c: number; f: number }): [string, number[]][] => {
+  const layer = (
+    prefix: string,
+    names: string[],
+    shapes: { q: number; kv: number; c: number; f: number },
+  ): [string, number[]][] => {
     const [norm1, attention, norm2, mlp] = names;
     return [
       [`${prefix}.${norm1}.weight`, [shapes.c]],
@@ -45,7 +49,11 @@ function tensorShapes(): [string, number[]][] {
     ['vision_tower.patch_conv.weight', [VISION.hidden, 3, 14, 14]],
     ['vision_tower.ln_pre.weight', [VISION.hidden]],
     ...Array.from({ length: VISION.layers }, (_, i) =>
-      layer(`vision_tower.transformer.layers.${i}`, ['attention_norm', 'attention', 'ffn_norm', 'feed_forward'], vision),
+      layer(
+        `vision_tower.transformer.layers.${i}`,
+        ['attention_norm', 'attention', 'ffn_norm', 'feed_forward'],
+        vision,
+      ),
     ).flat(),
     ['multi_modal_projector.norm.weight', [VISION.hidden]],
     ['multi_modal_projector.patch_merger.merging_layer.weight', [VISION.hidden, 4 * VISION.hidden]],
@@ -53,7 +61,11 @@ function tensorShapes(): [string, number[]][] {
     ['multi_modal_projector.linear_2.weight', [hidden, hidden]],
     ['language_model.model.embed_tokens.weight', [TEXT.vocab, hidden]],
     ...Array.from({ length: TEXT.layers }, (_, i) =>
-      layer(`language_model.model.layers.${i}`, ['input_layernorm', 'self_attn', 'post_attention_layernorm', 'mlp'], text),
+      layer(
+        `language_model.model.layers.${i}`,
+        ['input_layernorm', 'self_attn', 'post_attention_layernorm', 'mlp'],
+        text,
+      ),
     ).flat(),
     ['language_model.model.norm.weight', [hidden]],
   ];
@@ -66,7 +78,8 @@ function* randomChunks(name: string, elements: number): Generator<Uint8Array> {
   for (let i = 0; i < block.length; i++) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     // 0x3ca4 is 0.02: the sign and the low mantissa bits vary. 0x3f80 is 1.
-    block[i] = name.includes('norm') || name.includes('ln_pre') ? 0x3f80 : 0x3c80 | (state >>> 25) | ((state & 1) << 15);
+    block[i] =
+      name.includes('norm') || name.includes('ln_pre') ? 0x3f80 : 0x3c80 | (state >>> 25) | ((state & 1) << 15);
   }
   for (let done = 0; done < elements; done += block.length) {
     yield new Uint8Array(block.buffer, 0, 2 * Math.min(block.length, elements - done));
@@ -91,7 +104,14 @@ async function writeCheckpoint(dir: string): Promise<number> {
     join(dir, 'model.safetensors.index.json'),
     JSON.stringify({ metadata: { total_size: bytes }, weight_map: weightMap }),
   );
-  const rope = { rope_type: 'yarn', rope_theta: 1e6, factor: 16, original_max_position_embeddings: 16384, mscale: 1, mscale_all_dim: 1 };
+  const rope = {
+    rope_type: 'yarn',
+    rope_theta: 1e6,
+    factor: 16,
+    original_max_position_embeddings: 16384,
+    mscale: 1,
+    mscale_all_dim: 1,
+  };
   await writeFile(
     join(dir, 'config.json'),
     JSON.stringify({
@@ -145,17 +165,23 @@ function makeBatch(pixels: { pixelValues: Float32Array; height: number; width: n
   };
 }
 
-const { values } = parseArgs({ options: { image: { type: 'string' }, dir: { type: 'string' }, keep: { type: 'boolean' } } });
+const { values } = parseArgs({
+  options: { image: { type: 'string' }, dir: { type: 'string' }, keep: { type: 'boolean' } },
+});
 const dir = values.dir ?? (await mkdtemp(join(tmpdir(), 'ministral-3b-')));
 const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 const timed = async <T>(what: string, body: () => Promise<T>): Promise<T> => {
   const start = performance.now();
   const result = await body();
-  console.log(`${what}: ${((performance.now() - start) / 1000).toFixed(1)} s, resident ${gibibytes(process.memoryUsage.rss())}`);
+  console.log(
+    `${what}: ${((performance.now() - start) / 1000).toFixed(1)} s, resident ${gibibytes(process.memoryUsage.rss())}`,
+  );
   return result;
 };
 try {
-  await timed('write checkpoint', async () => console.log(`checkpoint of ${gibibytes(await writeCheckpoint(dir))} in two shards`));
+  await timed('write checkpoint', async () =>
+    console.log(`checkpoint of ${gibibytes(await writeCheckpoint(dir))} in two shards`),
+  );
   const engine = createCpuEngine();
   const model = await timed('load', () => loadMinistral3(dir, { engine }));
   const processor = new ImageProcessor({ longestEdge: 1540, patchSize: 14, spatialMergeSize: 2 });
@@ -163,15 +189,32 @@ try {
     ? await decodeImage(values.image)
     : { width: 520, height: 620, data: Uint8Array.from({ length: 520 * 620 * 3 }, (_, i) => (i * 31) % 256) };
   const batch = makeBatch(await processor.process(image));
-  const adapter = applyLora(model, { r: 16, alpha: 32, dropout: 0.05, targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] });
-  console.log(`${batch.inputIds.data.length} tokens, picture ${batch.imageSizes!.data.join('×')}, ${model.trainable.size} trainable numbers`);
+  const adapter = applyLora(model, {
+    r: 16,
+    alpha: 32,
+    dropout: 0.05,
+    targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
+  });
+  console.log(
+    `${batch.inputIds.data.length} tokens, picture ${batch.imageSizes!.data.join('×')}, ${model.trainable.size} trainable numbers`,
+  );
   const state = engine.createOptimizerState(model.trainable, 'adamw8bit');
   const loss = await timed('forward and backward', () =>
-    model.accumulateGradients([batch], { labelCount: countLabels(batch), dropoutSeeds: [1], gradientCheckpointing: true }),
+    model.accumulateGradients([batch], {
+      labelCount: countLabels(batch),
+      dropoutSeeds: [1],
+      gradientCheckpointing: true,
+    }),
   );
   const norm = await timed('optimizer step', () =>
     engine.optimizerStep(model.trainable, state, {
-      kind: 'adamw8bit', learningRate: 2e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0, maxGradNorm: 0.3,
+      kind: 'adamw8bit',
+      learningRate: 2e-4,
+      beta1: 0.9,
+      beta2: 0.999,
+      eps: 1e-8,
+      weightDecay: 0,
+      maxGradNorm: 0.3,
     })(),
   );
   const usage = process.resourceUsage();

@@ -31,7 +31,9 @@ describe('generation', () => {
         inputIds: { data: Int32Array.from(text), shape },
         attentionMask: { data: new Int32Array(text.length).fill(1), shape },
       });
-      const logits = await engine.read(model.logits(tape, model.hidden(tape, packed, {}), Int32Array.of(text.length - 1)));
+      const logits = await engine.read(
+        model.logits(tape, model.hidden(tape, packed, {}), Int32Array.of(text.length - 1)),
+      );
       tape.dispose();
       expect(logits.indexOf(Math.max(...logits))).toBe(expected);
       text.push(expected);
@@ -43,9 +45,14 @@ describe('generation', () => {
     const examples = makeExamples(4);
     const alone: number[][] = [];
     for (const example of examples) {
-      alone.push((await generate(model, await collator.collatePrompts([example]), { maxNewTokens: 8, eosTokenIds: NEVER }))[0]!);
+      alone.push(
+        (await generate(model, await collator.collatePrompts([example]), { maxNewTokens: 8, eosTokenIds: NEVER }))[0]!,
+      );
     }
-    const together = await generate(model, await collator.collatePrompts(examples), { maxNewTokens: 8, eosTokenIds: NEVER });
+    const together = await generate(model, await collator.collatePrompts(examples), {
+      maxNewTokens: 8,
+      eosTokenIds: NEVER,
+    });
     expect(together).toEqual(alone);
     const stop = alone[1]![2]!;
     const stopped = await generate(model, await collator.collatePrompts(examples, { paddingSide: 'right' }), {
@@ -71,7 +78,11 @@ describe('generation', () => {
     const controller = new AbortController();
     const reason = new Error('enough');
     const run = async (): Promise<void> => {
-      for await (const { sequence } of generateTokens(model, prompts, { maxNewTokens: 50, eosTokenIds: NEVER, signal: controller.signal })) {
+      for await (const { sequence } of generateTokens(model, prompts, {
+        maxNewTokens: 50,
+        eosTokenIds: NEVER,
+        signal: controller.signal,
+      })) {
         if (sequence === 1) controller.abort(reason);
       }
     };

@@ -18,11 +18,18 @@ afterAll(async () => {
 });
 
 /** Loss and gradients of a window. */
-async function run(batches: readonly VlmBatch[], gradientCheckpointing = false): Promise<{ loss: number; gradients: Float32Array }> {
+async function run(
+  batches: readonly VlmBatch[],
+  gradientCheckpointing = false,
+): Promise<{ loss: number; gradients: Float32Array }> {
   const { engine, model } = world;
   engine.zeroGradients(adapter.parameters);
   const labelCount = batches.reduce((sum, batch) => sum + countLabels(batch), 0);
-  const loss = await model.accumulateGradients(batches, { labelCount, dropoutSeeds: batches.map((_, i) => i), gradientCheckpointing });
+  const loss = await model.accumulateGradients(batches, {
+    labelCount,
+    dropoutSeeds: batches.map((_, i) => i),
+    gradientCheckpointing,
+  });
   return { loss: await loss(), gradients: await engine.readGradients(adapter.parameters) };
 }
 

@@ -47,12 +47,21 @@ export function makeExamples(count: number, seed = 5): SftExample[] {
   return Array.from({ length: count }, (_, i) => {
     const width = 20 + (random.nextUint32() % 90);
     const height = 20 + (random.nextUint32() % 90);
-    const data = Uint8Array.from({ length: width * height * 3 }, (_, at) => (at * (i + 3) + random.nextUint32() % 40) % 256);
+    const data = Uint8Array.from(
+      { length: width * height * 3 },
+      (_, at) => (at * (i + 3) + (random.nextUint32() % 40)) % 256,
+    );
     const image: RgbImage = { width, height, data };
     return {
       id: `sample ${i}`,
       messages: [
-        { role: 'user', content: [{ type: 'text', text: PROMPT }, { type: 'image', image }] },
+        {
+          role: 'user',
+          content: [
+            { type: 'text', text: PROMPT },
+            { type: 'image', image },
+          ],
+        },
         { role: 'assistant', content: [{ type: 'text', text: ANSWERS[i % ANSWERS.length]! }] },
       ],
     };

@@ -189,6 +189,7 @@ describe('CpuRuntime', () => {
     const runtime = new CpuRuntime({ threads: 2 });
     expect(() => runtime.parallel('nosuch', 1, 1, [])).toThrow(/no kernel named nosuch/);
     await runtime.dispose();
+    await runtime.ready;
     expect(() => runtime.parallel('transpose', 1, 1, [])).toThrow(/disposed/);
     expect(() => new CpuRuntime({ threads: 0 })).toThrow(EngineError);
     expect(() => new CpuRuntime({ threads: 1.5 })).toThrow(EngineError);

@@ -30,13 +30,22 @@ export async function checkData(checks: CheckList, reference: ReferenceFolder, j
     const wrong = { plain: [] as string[], special: [] as string[], decoded: [] as string[] };
     for (const { text, ids, with_special, decoded } of json.tokenizer) {
       if (!sameNumbers(tokenizer.encode(text, { parseSpecialTokens: true }), ids)) wrong.plain.push(text);
-      if (!sameNumbers(tokenizer.encode(text, { parseSpecialTokens: true, addSpecialTokens: true }), with_special)) wrong.special.push(text);
+      if (!sameNumbers(tokenizer.encode(text, { parseSpecialTokens: true, addSpecialTokens: true }), with_special))
+        wrong.special.push(text);
       if (tokenizer.decode(ids) !== decoded) wrong.decoded.push(text);
     }
     const total = json.tokenizer.length;
     checks.exact(`tokenizer: ids of ${total} texts`, wrong.plain.length === 0, JSON.stringify(wrong.plain));
-    checks.exact(`tokenizer: ids with special tokens of ${total} texts`, wrong.special.length === 0, JSON.stringify(wrong.special));
-    checks.exact(`tokenizer: decoded text of ${total} texts`, wrong.decoded.length === 0, JSON.stringify(wrong.decoded));
+    checks.exact(
+      `tokenizer: ids with special tokens of ${total} texts`,
+      wrong.special.length === 0,
+      JSON.stringify(wrong.special),
+    );
+    checks.exact(
+      `tokenizer: decoded text of ${total} texts`,
+      wrong.decoded.length === 0,
+      JSON.stringify(wrong.decoded),
+    );
   });
   await checks.group('template', async () => {
     const tokens = { bosToken: tokenizer.bosToken, eosToken: tokenizer.eosToken };
@@ -57,16 +66,28 @@ export async function checkData(checks: CheckList, reference: ReferenceFolder, j
     const collator = new VlmCollator({ tokenizer, chatTemplate: chatTemplate!, imageProcessor, maskPrompt: false });
     for (const [i, row] of json.collated.entries()) {
       const batch = withSecondBos(await collator.collate([exampleOf(reference, json, i)]), tokenizer.bosTokenId);
-      checks.exact(`collated sample ${i}: ids (${row.input_ids.length})`, sameNumbers(batch.inputIds.data, row.input_ids));
+      checks.exact(
+        `collated sample ${i}: ids (${row.input_ids.length})`,
+        sameNumbers(batch.inputIds.data, row.input_ids),
+      );
       checks.exact(`collated sample ${i}: labels`, sameNumbers(batch.labels!.data, row.labels));
     }
-    const { images, ...rest } = { images: [reference.path('images', json.generate.image)], ...exampleOf(reference, json, 0) };
+    const { images, ...rest } = {
+      images: [reference.path('images', json.generate.image)],
+      ...exampleOf(reference, json, 0),
+    };
     const messages = rest.messages.map(({ role, content }) => ({
       role,
-      content: typeof content === 'string' ? content : content.map((part) => (part.type === 'image' ? { type: 'image' as const } : part)),
+      content:
+        typeof content === 'string'
+          ? content
+          : content.map((part) => (part.type === 'image' ? { type: 'image' as const } : part)),
     }));
     const prompt = await collator.collatePrompts([{ messages, images }]);
-    checks.exact('generation prompt: ids with expanded image tokens', sameNumbers(prompt.inputIds.data, json.generate.prompt_ids));
+    checks.exact(
+      'generation prompt: ids with expanded image tokens',
+      sameNumbers(prompt.inputIds.data, json.generate.prompt_ids),
+    );
   });
   await checks.group('image processor', async () => {
     await reference.arrays('image_processor.safetensors', async (file) => {
@@ -77,7 +98,10 @@ export async function checkData(checks: CheckList, reference: ReferenceFolder, j
         const { pixelValues, height, width } = await imageProcessor.process(reference.path('images', image));
         const expected = await file.readFloat32(`pixel_values.${i}`);
         const size = Array.from((await file.readArray(`image_sizes.${i}`)) as Iterable<number | bigint>, Number);
-        checks.exact(`pixels of ${image}: size ${height}×${width}`, sameNumbers([height, width], size) && pixelValues.length === expected.length);
+        checks.exact(
+          `pixels of ${image}: size ${height}×${width}`,
+          sameNumbers([height, width], size) && pixelValues.length === expected.length,
+        );
         const plane = height * width;
         for (let at = 0; at < expected.length; at++) {
           const level = 1 / (255 * imageProcessor.imageStd[Math.floor(at / plane)]!);

@@ -50,7 +50,12 @@ async function observe(model: Ministral3, engine: Engine, batch: VlmBatch): Prom
   return result;
 }
 
-export async function checkModel(checks: CheckList, reference: ReferenceFolder, json: ReferenceJson, engine: Engine): Promise<void> {
+export async function checkModel(
+  checks: CheckList,
+  reference: ReferenceFolder,
+  json: ReferenceJson,
+  engine: Engine,
+): Promise<void> {
   const model = await loadMinistral3(reference.path('checkpoint'), { engine });
   const { text, vision } = model.config;
   checks.atMost(
@@ -58,7 +63,19 @@ export async function checkModel(checks: CheckList, reference: ReferenceFolder, 
     Math.max(
       ...Object.entries({ theta1e6: 1e6, theta1e9: 1e9 }).map(([name, theta]) =>
         relativeL2(
-          textFrequencies({ ...text.rope, theta, factor: 16, originalMaxPositions: 16384, type: 'yarn', betaFast: 32, betaSlow: 1, truncate: true }, 128),
+          textFrequencies(
+            {
+              ...text.rope,
+              theta,
+              factor: 16,
+              originalMaxPositions: 16384,
+              type: 'yarn',
+              betaFast: 32,
+              betaSlow: 1,
+              truncate: true,
+            },
+            128,
+          ),
           json.ropeReal[name]!.inv_freq,
         ),
       ),
@@ -69,7 +86,11 @@ export async function checkModel(checks: CheckList, reference: ReferenceFolder, 
     reference.arrays('forward.safetensors', async (file) => {
       const batch = await reference.batch(file);
       const seen = await observe(model, engine, batch);
-      checks.atMost('rope.inv_freq', relativeL2(textFrequencies(text.rope, text.headDim), await file.readFloat32('rope.inv_freq')), 1e-6);
+      checks.atMost(
+        'rope.inv_freq',
+        relativeL2(textFrequencies(text.rope, text.headDim), await file.readFloat32('rope.inv_freq')),
+        1e-6,
+      );
       for (let i = 0; i <= text.layers; i++) {
         const name = i < text.layers ? `language_model.${i}` : 'language_model.norm';
         const expected = realRows(await file.readFloat32(`hidden.${i}`), batch, text.hiddenSize);
@@ -83,11 +104,19 @@ export async function checkModel(checks: CheckList, reference: ReferenceFolder, 
       let at = 0;
       for (let i = 0; file.tensors.has(`image_features.${i}`); i++) {
         const expected = await file.readFloat32(`image_features.${i}`);
-        checks.atMost(`image_features.${i}`, relativeL2(features.subarray(at, at + expected.length), expected), FORWARD);
+        checks.atMost(
+          `image_features.${i}`,
+          relativeL2(features.subarray(at, at + expected.length), expected),
+          FORWARD,
+        );
         at += expected.length;
       }
       checks.exact('image features: all compared', at === features.length && vision.layers > 0);
-      checks.atMost('logits', relativeL2(seen.logits, realRows(await file.readFloat32('logits'), batch, text.vocabSize)), FORWARD);
+      checks.atMost(
+        'logits',
+        relativeL2(seen.logits, realRows(await file.readFloat32('logits'), batch, text.vocabSize)),
+        FORWARD,
+      );
       checks.atMost('loss', Math.abs(seen.loss - (await file.readFloat32('loss'))[0]!), 1e-5);
     }),
   );
@@ -96,17 +125,30 @@ export async function checkModel(checks: CheckList, reference: ReferenceFolder, 
     reference.arrays('lora_forward_backward.safetensors', async (file) => {
       const batch = await reference.arrays('forward.safetensors', (forward) => reference.batch(forward));
       const seen = await observe(model, engine, batch);
-      checks.atMost('lora logits', relativeL2(seen.logits, realRows(await file.readFloat32('logits'), batch, text.vocabSize)), FORWARD);
+      checks.atMost(
+        'lora logits',
+        relativeL2(seen.logits, realRows(await file.readFloat32('logits'), batch, text.vocabSize)),
+        FORWARD,
+      );
       for (const gradientCheckpointing of [false, true]) {
         const kind = gradientCheckpointing ? ' with checkpointing' : '';
         engine.zeroGradients(adapter.parameters);
-        const loss = await model.accumulateGradients([batch], { labelCount: countLabels(batch), dropoutSeeds: [1], gradientCheckpointing });
+        const loss = await model.accumulateGradients([batch], {
+          labelCount: countLabels(batch),
+          dropoutSeeds: [1],
+          gradientCheckpointing,
+        });
         checks.atMost(`lora loss${kind}`, Math.abs((await loss()) - (await file.readFloat32('loss'))[0]!), 1e-5);
         const gradients = await engine.readGradients(adapter.parameters);
         for (const { name, offset, size } of adapter.parameters.parameters) {
           const actual = gradients.subarray(offset, offset + size);
-          if (file.tensors.has(name)) checks.atMost(`gradient${kind} ${name}`, relativeL2(actual, await file.readFloat32(name)), GRADIENT);
-          else checks.exact(`gradient${kind} ${name}: none`, actual.every((value) => value === 0));
+          if (file.tensors.has(name))
+            checks.atMost(`gradient${kind} ${name}`, relativeL2(actual, await file.readFloat32(name)), GRADIENT);
+          else
+            checks.exact(
+              `gradient${kind} ${name}: none`,
+              actual.every((value) => value === 0),
+            );
         }
       }
       engine.zeroGradients(adapter.parameters);
@@ -137,7 +179,11 @@ export async function checkModel(checks: CheckList, reference: ReferenceFolder, 
       ids.push(token.id);
       logits.push(token.logits);
     }
-    checks.exact(`greedy: ${json.generate.greedy.length} ids`, sameNumbers(ids, json.generate.greedy), `${ids} against ${json.generate.greedy}`);
+    checks.exact(
+      `greedy: ${json.generate.greedy.length} ids`,
+      sameNumbers(ids, json.generate.greedy),
+      `${ids} against ${json.generate.greedy}`,
+    );
     await reference.arrays('generate_logits.safetensors', async (file) => {
       const joined = new Float32Array(logits.length * text.vocabSize);
       for (const [i, scores] of logits.entries()) joined.set(scores, i * text.vocabSize);

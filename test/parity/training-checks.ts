@@ -13,7 +13,12 @@ import { type CheckList, relativeL2, sameNumbers } from './check-list.js';
 import { exampleOf } from './data-checks.js';
 import { type ReferenceFolder, type ReferenceJson, withSecondBos } from './reference-folder.js';
 
-export async function checkTraining(checks: CheckList, reference: ReferenceFolder, json: ReferenceJson, engine: Engine): Promise<void> {
+export async function checkTraining(
+  checks: CheckList,
+  reference: ReferenceFolder,
+  json: ReferenceJson,
+  engine: Engine,
+): Promise<void> {
   const outputDir = await mkdtemp(join(tmpdir(), 'parity-'));
   try {
     await checks.group('training', async () => {
@@ -57,15 +62,26 @@ export async function checkTraining(checks: CheckList, reference: ReferenceFolde
         },
       });
       const output = await trainer.train();
-      checks.exact('training: sample order of every micro-batch', JSON.stringify(seen) === JSON.stringify(json.trainer.micro_batches), JSON.stringify(seen));
+      checks.exact(
+        'training: sample order of every micro-batch',
+        JSON.stringify(seen) === JSON.stringify(json.trainer.micro_batches),
+        JSON.stringify(seen),
+      );
       const logs = output.logHistory.filter((entry) => 'loss' in entry);
       const expected = json.trainer.log_history.filter((entry) => entry.loss !== undefined);
-      checks.exact('training: number of steps', logs.length === expected.length, `${logs.length} against ${expected.length}`);
+      checks.exact(
+        'training: number of steps',
+        logs.length === expected.length,
+        `${logs.length} against ${expected.length}`,
+      );
       for (const [i, entry] of expected.entries()) {
         const log = logs[i]!;
         checks.atMost(`training step ${i + 1}: loss`, Math.abs(log.loss / entry.loss! - 1), 1e-4);
         checks.atMost(`training step ${i + 1}: gradient norm`, Math.abs(log.gradNorm / entry.grad_norm - 1), 1e-4);
-        checks.exact(`training step ${i + 1}: learning rate`, Math.abs(log.learningRate - entry.learning_rate) <= 1e-12);
+        checks.exact(
+          `training step ${i + 1}: learning rate`,
+          Math.abs(log.learningRate - entry.learning_rate) <= 1e-12,
+        );
       }
       const flat = await engine.readParameters(adapter.parameters);
       await reference.arrays('adapter_after_training/adapter_model.safetensors', async (file) => {
@@ -73,7 +89,10 @@ export async function checkTraining(checks: CheckList, reference: ReferenceFolde
         for (const { name, offset, size } of adapter.parameters.parameters) {
           worst = Math.max(worst, relativeL2(flat.subarray(offset, offset + size), await file.readFloat32(name)));
         }
-        checks.exact('training: same adapter tensors', sameNumbers([adapter.parameters.parameters.length], [file.tensors.size]));
+        checks.exact(
+          'training: same adapter tensors',
+          sameNumbers([adapter.parameters.parameters.length], [file.tensors.size]),
+        );
         checks.atMost('training: final adapter, worst tensor', worst, 1e-3);
       });
       adapter.dispose();

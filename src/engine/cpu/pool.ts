@@ -50,7 +50,7 @@ export class Pool {
   readonly #names: Map<string, number>;
   readonly #workers: PoolThread[] = [];
   readonly #spins: number;
-  #lost: Error | undefined;
+  #lost: EngineError | undefined;
   #disposed = false;
 
   constructor(module: WebAssembly.Module, heap: Heap, options: PoolOptions) {
@@ -65,7 +65,7 @@ export class Pool {
     const starting: Promise<void>[] = [];
     for (let i = 1; i < options.threads; i++) starting.push(this.#start(module, heap));
     this.ready = Promise.all(starting).then(() => undefined);
-    // Whoever awaits `ready` sees a failure to start; without workers the pool still works.
+    // A thread that failed shows at the next task too, so nobody has to await this.
     this.ready.catch(() => undefined);
   }
 
@@ -90,7 +90,7 @@ export class Pool {
     if (ints.length + floats.length > MAX_ARGS)
       throw new EngineError(`kernel ${name}: more than ${MAX_ARGS} arguments`);
     if (this.#disposed) throw new EngineError(`kernel ${name}: the engine was disposed`);
-    if (this.#lost) throw new EngineError('a thread of the cpu engine ended', { cause: this.#lost });
+    if (this.#lost) throw this.#lost;
     if (count <= 0) return;
     this.#slots.set(ints, 0);
     this.#floatSlots.set(floats, ints.length);
@@ -173,16 +173,27 @@ export class Pool {
     const worker = new Worker(program, { eval: true, workerData, transferList: [port2], name: 'cpu engine' });
     this.#workers.push({ worker, port: port1 });
     port1.unref();
-    worker.unref();
     return new Promise((resolve, reject) => {
-      worker.once('message', () => resolve());
-      worker.once('error', (error) => {
-        this.#lost = error;
-        reject(new EngineError(`a thread of the cpu engine ended: ${error.message}`, { cause: error }));
+      worker.once('message', () => {
+        // An idle thread keeps no process alive; one that is starting does, so that `ready` comes.
+        worker.unref();
+        resolve();
       });
-      worker.once('exit', (code) => {
-        if (!this.#disposed) this.#lost ??= new Error(`exit code ${code}`);
-      });
+      const lose = (cause: unknown): void => {
+        if (this.#disposed) {
+          resolve();
+          return;
+        }
+        this.#lost ??= new EngineError(
+          `a thread of the cpu engine ended: ${cause instanceof Error ? cause.message : cause}`,
+          {
+            cause,
+          },
+        );
+        reject(this.#lost);
+      };
+      worker.once('error', lose);
+      worker.once('exit', (code) => lose(`exit code ${code}`));
     });
   }
 }

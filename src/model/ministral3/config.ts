@@ -2,8 +2,9 @@
  * config.json of a Ministral 3 checkpoint, read strictly: every field that changes the result is honoured or refused
  * by name. Defaults are those of transformers' Mistral3Config, Ministral3Config and PixtralVisionConfig.
  */
-import { ConfigError } from '../../errors.js';
+
 import type { Activation } from '../../engine/operations.js';
+import { ConfigError } from '../../errors.js';
 
 export interface RopeConfig {
   readonly type: 'default' | 'yarn';
@@ -79,7 +80,8 @@ class FieldReader {
 
   constructor(object: unknown, where: string, faults: string[]) {
     const valid = typeof object === 'object' && object !== null && !Array.isArray(object);
-    if (!valid && object !== undefined) faults.push(`${where || 'config.json'}: expected an object, got ${JSON.stringify(object)}`);
+    if (!valid && object !== undefined)
+      faults.push(`${where || 'config.json'}: expected an object, got ${JSON.stringify(object)}`);
     this.#object = valid ? (object as Json) : {};
     this.#where = where ? `${where}.` : '';
     this.#faults = faults;
@@ -144,7 +146,9 @@ export function parseMinistral3Config(json: unknown, path = 'config.json'): Mini
   const top = new FieldReader(json, '', faults);
   top.only('model_type', 'mistral3');
   if (top.raw('quantization_config') !== undefined) {
-    faults.push('quantization_config: quantised checkpoints are not supported, use the repository whose name ends in -BF16');
+    faults.push(
+      'quantization_config: quantised checkpoints are not supported, use the repository whose name ends in -BF16',
+    );
   }
   const text = parseText(top.raw('text_config'), faults);
   const vision = parseVision(top.raw('vision_config'), faults);
@@ -221,9 +225,11 @@ function parseRope(text: FieldReader, maxPositions: number, faults: string[]): R
   };
   const rope = new FieldReader(absent ? defaults : text.raw(key), `text_config.${key}`, faults);
   const type = rope.raw('rope_type') ?? rope.raw('type') ?? 'default';
-  if (type !== 'yarn' && type !== 'default') rope.fault(rope.raw('rope_type') === undefined ? 'type' : 'rope_type', '"yarn" or "default"');
+  if (type !== 'yarn' && type !== 'default')
+    rope.fault(rope.raw('rope_type') === undefined ? 'type' : 'rope_type', '"yarn" or "default"');
   rope.only('partial_rotary_factor', 1);
-  const theta = rope.raw('rope_theta') === undefined ? text.positive('rope_theta', 1e6) : rope.positive('rope_theta', 1e6);
+  const theta =
+    rope.raw('rope_theta') === undefined ? text.positive('rope_theta', 1e6) : rope.positive('rope_theta', 1e6);
   const originalMaxPositions = rope.count('original_max_position_embeddings', maxPositions);
   const factor = rope.positive('factor', maxPositions / originalMaxPositions);
   const mscale = rope.number('mscale', 0, (value) => value >= 0, 'a number of at least 0');
@@ -264,7 +270,8 @@ function parseVision(json: unknown, faults: string[]): VisionConfig {
     headDim: hiddenSize / heads,
     activation: fields.activation('hidden_act', 'gelu'),
     patchSize: fields.count('patch_size', 16),
-    ropeTheta: rope.raw('rope_theta') === undefined ? fields.positive('rope_theta', 10000) : rope.positive('rope_theta', 10000),
+    ropeTheta:
+      rope.raw('rope_theta') === undefined ? fields.positive('rope_theta', 10000) : rope.positive('rope_theta', 10000),
   };
 }
 

@@ -42,7 +42,9 @@ export class KvCache implements KeyValueStore {
     for (let s = 0; s < this.#capacities.length; s++) {
       const added = queryStarts[s + 1]! - queryStarts[s]!;
       if (this.#lengths[s]! + added > this.#capacities[s]!) {
-        throw new DataError(`the key/value cache of sequence ${s} holds ${this.#capacities[s]} tokens, ${this.#lengths[s]! + added} are needed`);
+        throw new DataError(
+          `the key/value cache of sequence ${s} holds ${this.#capacities[s]} tokens, ${this.#lengths[s]! + added} are needed`,
+        );
       }
       for (let i = 0; i < added; i++) rows[at++] = this.#starts[s]! + this.#lengths[s]! + i;
       this.#lengths[s]! += added;

@@ -44,10 +44,19 @@ export function linearPart(module: LinearModule, options: PassOptions): LinearPa
   if (!lora) return { weight, bias };
   const training = options.dropoutSeed !== undefined;
   const seed = training ? counterHash(options.dropoutSeed!, module.index) : 0;
-  return { weight, bias, lora: { a: lora.a, b: lora.b, scale: lora.scale, dropout: training ? lora.dropout : 0, seed } };
+  return {
+    weight,
+    bias,
+    lora: { a: lora.a, b: lora.b, scale: lora.scale, dropout: training ? lora.dropout : 0, seed },
+  };
 }
 
-export function linear(tape: Tape, x: Tensor, modules: readonly LinearModule[], options: PassOptions): readonly Tensor[] {
+export function linear(
+  tape: Tape,
+  x: Tensor,
+  modules: readonly LinearModule[],
+  options: PassOptions,
+): readonly Tensor[] {
   return tape.apply('linear', [x], { parts: modules.map((module) => linearPart(module, options)) });
 }
 
@@ -116,7 +125,10 @@ function runLayer(
     segments,
   }) as [Tensor];
   const [attentionOutput] = linear(tape, attended, [attention.o], options) as [Tensor];
-  const [mlpInput, middle] = tape.apply('rmsNorm', [attentionOutput, x], { weight: layer.mlpNorm, eps: shape.eps }) as [Tensor, Tensor];
+  const [mlpInput, middle] = tape.apply('rmsNorm', [attentionOutput, x], { weight: layer.mlpNorm, eps: shape.eps }) as [
+    Tensor,
+    Tensor,
+  ];
   const [gate, up] = linear(tape, mlpInput, [layer.gate, layer.up], options) as [Tensor, Tensor];
   const [gated] = tape.apply('gatedActivation', [gate, up], { activation: shape.activation }) as [Tensor];
   const [mlpOutput] = linear(tape, gated, [layer.down], options) as [Tensor];
@@ -124,7 +136,12 @@ function runLayer(
 }
 
 /** Norm of the stream's sum, and the sum. */
-export function addNorm(tape: Tape, stream: readonly Tensor[], weight: LayerModules['mlpNorm'], eps: number): [Tensor, Tensor] {
+export function addNorm(
+  tape: Tape,
+  stream: readonly Tensor[],
+  weight: LayerModules['mlpNorm'],
+  eps: number,
+): [Tensor, Tensor] {
   const [residual, addition] = stream as [Tensor, Tensor?];
   if (!addition) return [tape.apply('rmsNorm', [residual], { weight, eps })[0]!, residual];
   const [normed, sum] = tape.apply('rmsNorm', [addition, residual], { weight, eps }) as [Tensor, Tensor];

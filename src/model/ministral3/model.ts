@@ -3,11 +3,11 @@
  * Written once against the engine's operations; inference, training and generation share the same layers.
  */
 import type { VlmBatch } from '../../data/types.js';
-import { DataError, TrainingError } from '../../errors.js';
 import type { Deferred, Engine } from '../../engine/engine.js';
 import type { Segments } from '../../engine/operations.js';
 import { Tape } from '../../engine/tape.js';
 import type { ParameterSet, Tensor } from '../../engine/tensor.js';
+import { DataError, TrainingError } from '../../errors.js';
 import type { AccumulateOptions, TrainableModel } from '../../train/trainable-model.js';
 import type { LinearModule } from '../linear-module.js';
 import type { Ministral3Config } from './config.js';
@@ -120,7 +120,11 @@ export class Ministral3 implements TrainableModel {
     if (packed.labelRows.length === 0) return undefined;
     const hidden = this.hidden(tape, packed, options);
     const [labelled] = tape.apply('gatherRows', [hidden], { rows: packed.labelRows }) as [Tensor];
-    return tape.apply('crossEntropy', [labelled], { head: this.modules.lmHead, targets: packed.labelTargets, scale })[0]!;
+    return tape.apply('crossEntropy', [labelled], {
+      head: this.modules.lmHead,
+      targets: packed.labelTargets,
+      scale,
+    })[0]!;
   }
 
   /** Logits [rows.length, V] of the given rows of the final hidden states [T, C]. */
@@ -188,8 +192,15 @@ export class Ministral3 implements TrainableModel {
       const stream = runLayers(inner, x, layers, shape, options, 'vision_tower');
       const [normed, features] = addNorm(inner, stream, modules.projectorNorm, text.normEps);
       options.observe?.(`vision_tower.${layers.length}`, features);
-      const [merged] = inner.apply('mergePatches', [normed], { grids: images.grids, merge: spatialMergeSize }) as [Tensor];
-      const [first] = linear(inner, linear(inner, merged, [modules.mergingLayer], options)[0]!, [modules.linear1], options) as [Tensor];
+      const [merged] = inner.apply('mergePatches', [normed], { grids: images.grids, merge: spatialMergeSize }) as [
+        Tensor,
+      ];
+      const [first] = linear(
+        inner,
+        linear(inner, merged, [modules.mergingLayer], options)[0]!,
+        [modules.linear1],
+        options,
+      ) as [Tensor];
       const [activated] = inner.apply('activation', [first], { activation: projectorActivation }) as [Tensor];
       const projected = linear(inner, activated, [modules.linear2], options);
       options.observe?.('image_features', projected[0]!);
@@ -202,7 +213,9 @@ export class Ministral3 implements TrainableModel {
     const { text } = this.config;
     for (const capacity of capacities) {
       if (capacity > text.maxPositions) {
-        throw new DataError(`a sequence of ${capacity} tokens is longer than the model's ${text.maxPositions} positions`);
+        throw new DataError(
+          `a sequence of ${capacity} tokens is longer than the model's ${text.maxPositions} positions`,
+        );
       }
     }
     return new KvCache(this.engine, text.layers, text.kvHeads * text.headDim, capacities);
@@ -211,7 +224,10 @@ export class Ministral3 implements TrainableModel {
   /** Frees the weights; an adapter is freed by its own dispose, the engine by its own. */
   dispose(): void {
     const { modules, engine } = this;
-    const norms = [...modules.visionLayers, ...modules.textLayers].flatMap((layer) => [layer.attentionNorm, layer.mlpNorm]);
+    const norms = [...modules.visionLayers, ...modules.textLayers].flatMap((layer) => [
+      layer.attentionNorm,
+      layer.mlpNorm,
+    ]);
     const single = [modules.patchConv, modules.lnPre, modules.projectorNorm, modules.embedTokens, modules.norm];
     for (const weight of [...norms, ...single]) engine.releaseWeight(weight);
     if (!modules.tied) engine.releaseWeight(modules.lmHead);

@@ -79,7 +79,13 @@ class Loader {
     // After a fault nothing more is read: the error is certain.
     if (this.faults.length > 0) return placeholder;
     const read = (target: Uint8Array, offset?: number): Promise<void> => source.read(target, offset);
-    const weight = await this.#engine.loadWeight({ name, shape: view, dtype: source.dtype, byteLength: source.byteLength, read });
+    const weight = await this.#engine.loadWeight({
+      name,
+      shape: view,
+      dtype: source.dtype,
+      byteLength: source.byteLength,
+      read,
+    });
     this.weights.push(weight);
     return weight;
   }
@@ -98,7 +104,11 @@ class Loader {
 }
 
 /** @throws CheckpointError naming every tensor that is missing or misshapen */
-export async function loadModules(engine: Engine, config: Ministral3Config, provider: WeightProvider): Promise<Ministral3Modules> {
+export async function loadModules(
+  engine: Engine,
+  config: Ministral3Config,
+  provider: WeightProvider,
+): Promise<Ministral3Modules> {
   const { text, vision } = config;
   const load = new Loader(engine, provider);
   const layer = async (
@@ -134,7 +144,12 @@ export async function loadModules(engine: Engine, config: Ministral3Config, prov
     const lnPre = await load.weight(`${tower}.ln_pre.weight`, [vision.hiddenSize]);
     const visionLayers: LayerModules[] = [];
     for (let i = 0; i < vision.layers; i++) {
-      const names = { attentionNorm: 'attention_norm', attention: 'attention', mlpNorm: 'ffn_norm', mlp: 'feed_forward' };
+      const names = {
+        attentionNorm: 'attention_norm',
+        attention: 'attention',
+        mlpNorm: 'ffn_norm',
+        mlp: 'feed_forward',
+      };
       const shape = { ...vision, queryWidth: vision.hiddenSize, kvWidth: vision.hiddenSize };
       visionLayers.push(await layer(`${tower}.transformer.layers.${i}`, names, shape));
     }
@@ -142,13 +157,28 @@ export async function loadModules(engine: Engine, config: Ministral3Config, prov
     const projectorNorm = await load.weight(`${projector}.norm.weight`, [vision.hiddenSize]);
     const merged = vision.hiddenSize * config.spatialMergeSize ** 2;
     const mergingLayer = await load.linearModule(`${projector}.patch_merger.merging_layer`, vision.hiddenSize, merged);
-    const linear1 = await load.linearModule(`${projector}.linear_1`, text.hiddenSize, vision.hiddenSize, config.projectorBias);
-    const linear2 = await load.linearModule(`${projector}.linear_2`, text.hiddenSize, text.hiddenSize, config.projectorBias);
+    const linear1 = await load.linearModule(
+      `${projector}.linear_1`,
+      text.hiddenSize,
+      vision.hiddenSize,
+      config.projectorBias,
+    );
+    const linear2 = await load.linearModule(
+      `${projector}.linear_2`,
+      text.hiddenSize,
+      text.hiddenSize,
+      config.projectorBias,
+    );
     const decoder = 'model.language_model';
     const embedTokens = await load.weight(`${decoder}.embed_tokens.weight`, [text.vocabSize, text.hiddenSize]);
     const textLayers: LayerModules[] = [];
     for (let i = 0; i < text.layers; i++) {
-      const names = { attentionNorm: 'input_layernorm', attention: 'self_attn', mlpNorm: 'post_attention_layernorm', mlp: 'mlp' };
+      const names = {
+        attentionNorm: 'input_layernorm',
+        attention: 'self_attn',
+        mlpNorm: 'post_attention_layernorm',
+        mlp: 'mlp',
+      };
       const shape = { ...text, queryWidth: text.heads * text.headDim, kvWidth: text.kvHeads * text.headDim };
       textLayers.push(await layer(`${decoder}.layers.${i}`, names, shape));
     }

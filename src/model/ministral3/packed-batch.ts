@@ -56,19 +56,26 @@ export function packBatch(batch: VlmBatch, options: PackOptions): PackedBatch {
       if (!mask[at]) continue;
       const id = inputIds[at]!;
       if (id < 0 || id >= options.vocabSize) {
-        throw new DataError(`token id ${id} of ${nameOf(batch, b)} is outside the model's vocabulary of ${options.vocabSize}`, {
-          hint: 'use the tokenizer of the same checkpoint',
-        });
+        throw new DataError(
+          `token id ${id} of ${nameOf(batch, b)} is outside the model's vocabulary of ${options.vocabSize}`,
+          {
+            hint: 'use the tokenizer of the same checkpoint',
+          },
+        );
       }
       const position = ids.length - starts[b]!;
       if (position > 0 && !mask[at - 1]) {
-        throw new DataError(`attentionMask of ${nameOf(batch, b)} has a hole before column ${t}; padding belongs to one side`);
+        throw new DataError(
+          `attentionMask of ${nameOf(batch, b)} has a hole before column ${t}; padding belongs to one side`,
+        );
       }
       const label = batch.labels?.data[at] ?? IGNORE_INDEX;
       // The label of a token is predicted by the one before it; a first token is predicted by nothing.
       if (label !== IGNORE_INDEX && position > 0) {
         if (label < 0 || label >= options.vocabSize) {
-          throw new DataError(`label ${label} of ${nameOf(batch, b)} is outside the model's vocabulary of ${options.vocabSize}`);
+          throw new DataError(
+            `label ${label} of ${nameOf(batch, b)} is outside the model's vocabulary of ${options.vocabSize}`,
+          );
         }
         labelRows.push(ids.length - 1);
         labelTargets.push(label);
@@ -92,7 +99,9 @@ export function packBatch(batch: VlmBatch, options: PackOptions): PackedBatch {
 function packImages(batch: VlmBatch, tokenRows: Int32Array, options: PackOptions): PackedImages | undefined {
   if (!batch.pixelValues || !batch.imageSizes) {
     if (tokenRows.length > 0) {
-      throw new DataError(`the text has ${tokenRows.length} image tokens but the batch has no pixelValues and imageSizes`);
+      throw new DataError(
+        `the text has ${tokenRows.length} image tokens but the batch has no pixelValues and imageSizes`,
+      );
     }
     return undefined;
   }

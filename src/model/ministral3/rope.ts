@@ -16,7 +16,8 @@ export function textFrequencies(rope: RopeConfig, headDim: number): Float32Array
   if (rope.type === 'default') return plainFrequencies(rope.theta, headDim);
   const dimensionOf = (rotations: number): number =>
     (headDim * Math.log(rope.originalMaxPositions / (rotations * 2 * Math.PI))) / (2 * Math.log(rope.theta));
-  const round = (value: number, down: boolean): number => (rope.truncate ? (down ? Math.floor(value) : Math.ceil(value)) : value);
+  const round = (value: number, down: boolean): number =>
+    rope.truncate ? (down ? Math.floor(value) : Math.ceil(value)) : value;
   const low = Math.max(round(dimensionOf(rope.betaFast), true), 0);
   let high = Math.min(round(dimensionOf(rope.betaSlow), false), headDim - 1);
   if (low === high) high += 0.001;
@@ -54,7 +55,8 @@ export function textRotary(rope: RopeConfig, frequencies: Float32Array, position
 
 /** Factors on the queries [T], or undefined where all are 1 (short texts, or switched off). */
 export function queryScale(rope: RopeConfig, positions: Int32Array): Float32Array | undefined {
-  if (rope.queryScalingBeta === 0 || positions.every((position) => position < rope.originalMaxPositions)) return undefined;
+  if (rope.queryScalingBeta === 0 || positions.every((position) => position < rope.originalMaxPositions))
+    return undefined;
   return Float32Array.from(positions, (position) =>
     f(1 + f(rope.queryScalingBeta * f(Math.log(1 + Math.floor(f(position / rope.originalMaxPositions)))))),
   );

@@ -1,0 +1,95 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const source = join(root, 'src');
+
+interface SourceFile {
+  /** Path below src/. */
+  readonly path: string;
+  readonly text: string;
+  /** Imported files below src/, and packages. */
+  readonly imports: readonly string[];
+}
+
+const files: SourceFile[] = readdirSync(source, { recursive: true, encoding: 'utf8' })
+  .filter((path) => path.endsWith('.ts') && !path.startsWith('generated/') && !path.includes('/wasm/'))
+  .map((path) => {
+    const text = readFileSync(join(source, path), 'utf8');
+    const imports = [...text.matchAll(/^(?:import|export)\b[^;]*?from '([^']+)'/gm)].map(([, name]) => {
+      if (!name!.startsWith('.')) return name!;
+      return relative(source, resolve(dirname(join(source, path)), name!)).replace(/\.js$/, '.ts');
+    });
+    return { path, text, imports };
+  });
+
+/** What each folder may import besides itself. Leaves at the top of src/ are open to all. */
+const ALLOWED: Readonly<Record<string, readonly string[]>> = {
+  chart: ['data/types.ts'],
+  data: ['engine/random.ts', 'generated/image-worker.ts'],
+  engine: ['data/types.ts', 'generated/'],
+  hub: [],
+  model: ['engine/', 'data/', 'train/trainable-model.ts'],
+  lora: ['engine/', 'model/linear-module.ts', 'model/tensor-names.ts'],
+  train: ['data/', 'engine/engine.ts', 'engine/tensor.ts', 'engine/random.ts', 'engine/safetensors.ts'],
+  eval: ['data/types.ts', 'chart/'],
+};
+const LEAVES = ['errors.ts', 'config.ts', 'atomic-file.ts'];
+
+const folderOf = (path: string): string => (path.includes('/') ? path.slice(0, path.indexOf('/')) : '');
+
+describe('the structure of the sources', () => {
+  it('keeps the directions in which folders may import', () => {
+    const wrong = files.flatMap(({ path, imports }) => {
+      const folder = folderOf(path);
+      if (folder === '') return [];
+      return imports
+        .filter((name) => name.endsWith('.ts') && folderOf(name) !== folder && !LEAVES.includes(name))
+        .filter((name) => !ALLOWED[folder]!.some((allowed) => name.startsWith(allowed)))
+        .map((name) => `${path} imports ${name}`);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it('has no import cycles', () => {
+    const byPath = new Map(files.map((file) => [file.path, file]));
+    const done = new Set<string>();
+    const cycles: string[] = [];
+    const visit = (path: string, trail: readonly string[]): void => {
+      if (trail.includes(path)) {
+        cycles.push([...trail.slice(trail.indexOf(path)), path].join(' → '));
+        return;
+      }
+      if (done.has(path)) return;
+      for (const next of valueImports(byPath.get(path)!)) if (byPath.has(next)) visit(next, [...trail, path]);
+      done.add(path);
+    };
+    for (const { path } of files) visit(path, []);
+    expect(cycles).toEqual([]);
+  });
+
+  it('lets one folder alone import TensorFlow.js, and one the FFI package', () => {
+    const users = (pattern: RegExp): string[] =>
+      files.filter(({ imports }) => imports.some((name) => pattern.test(name))).map(({ path }) => path);
+    expect(users(/^@tensorflow\//).filter((path) => !path.startsWith('engine/tfjs/'))).toEqual([]);
+    expect(users(/^koffi$/).filter((path) => !path.startsWith('engine/cuda/'))).toEqual([]);
+  });
+
+  it('keeps files short, named in kebab-case, and none called utils', () => {
+    expect(files.length).toBeGreaterThan(40);
+    for (const { path, text } of files) {
+      expect([path, text.split('\n').length <= 500]).toEqual([path, true]);
+      expect(path).toMatch(/^([a-z0-9-]+\/)*[a-z0-9-]+(\.d)?\.ts$/);
+      expect(path).not.toMatch(/utils?\.ts$/);
+    }
+  });
+});
+
+/** Files imported for more than their types. */
+function valueImports({ path, text }: SourceFile): string[] {
+  return [...text.matchAll(/^(?:import|export)\s+(?!type\b)([^;]*?)from '(\.[^']+)'/gm)]
+    .filter(([, names]) => !/^\{(\s*type [^,}]+,?)+\s*\}\s*$/.test(names!.trim()))
+    .map(([, , name]) => relative(source, resolve(dirname(join(source, path)), name!)).replace(/\.js$/, '.ts'));
+}
