@@ -65,7 +65,7 @@ export interface VlmBatch {
   readonly labels?: NdArray<Int32Array>;
   /** [N, 3, Hmax, Wmax], normalised, zero-padded at the right and the bottom. Absent without pictures. */
   readonly pixelValues?: NdArray<Float32Array>;
-  /** [N, 2]: height and width of each picture before padding, multiples of patch size × merge size. */
+  /** Height and width of each picture before padding [N, 2], multiples of patch size × merge size. */
   readonly imageSizes?: NdArray<Int32Array>;
   /** Names of the samples, for messages. */
   readonly sampleIds?: readonly string[];

@@ -1,0 +1,75 @@
+/** AdamW on the host over flat arrays: moments, and a count of steps for each parameter. */
+import { EngineError } from '../../errors.js';
+import { AdamW8bitState, applyAdamW, applyAdamW8bit, clipScale, gradientNorm } from '../cpu/optimizer.js';
+import type { OptimizerState, OptimizerStep } from '../engine.js';
+import type { Parameter } from '../tensor.js';
+
+type Arrays = Record<string, Float32Array | Uint8Array>;
+
+export class HostOptimizer implements OptimizerState {
+  readonly kind: OptimizerStep['kind'];
+  /** For each parameter how many steps it has taken part in. */
+  readonly #steps: Float32Array;
+  readonly #moments: { readonly m: Float32Array; readonly v: Float32Array } | AdamW8bitState;
+  readonly #parameters: readonly Pick<Parameter, 'offset' | 'size'>[];
+
+  constructor(kind: OptimizerStep['kind'], parameters: readonly Pick<Parameter, 'offset' | 'size'>[]) {
+    this.kind = kind;
+    this.#parameters = parameters;
+    this.#steps = new Float32Array(parameters.length);
+    const size = parameters.reduce((sum, parameter) => sum + parameter.size, 0);
+    this.#moments =
+      kind === 'adamw'
+        ? { m: new Float32Array(size), v: new Float32Array(size) }
+        : new AdamW8bitState(parameters.map((parameter) => parameter.size));
+  }
+
+  /**
+   * Changes `values` and the moments of the parameters that are `touched`; of none if the norm is not finite.
+   * @returns the norm of all gradients before clipping, and whether anything was changed
+   */
+  step(
+    values: Float32Array,
+    gradients: Float32Array,
+    touched: readonly boolean[],
+    options: OptimizerStep,
+  ): { norm: number; changed: boolean } {
+    if (options.kind !== this.kind) {
+      throw new EngineError(`optimizerStep: the state is of ${this.kind}, the step of ${options.kind}`);
+    }
+    const norm = gradientNorm(gradients);
+    const scale = clipScale(norm, options.maxGradNorm);
+    if (Number.isNaN(scale)) return { norm, changed: false };
+    const steps = this.#steps.map((_, i) => (touched[i] ? ++this.#steps[i]! : 0));
+    if (this.#moments instanceof AdamW8bitState) {
+      applyAdamW8bit(values, gradients, this.#moments, { ...options, step: 0 }, scale, steps);
+    } else {
+      const { m, v } = this.#moments;
+      for (const [i, { offset, size }] of this.#parameters.entries()) {
+        if (steps[i] === 0) continue;
+        const part = (flat: Float32Array): Float32Array => flat.subarray(offset, offset + size);
+        applyAdamW(part(values), part(gradients), part(m), part(v), { ...options, step: steps[i]! }, scale);
+      }
+    }
+    return { norm, changed: true };
+  }
+
+  /** Copies of everything that a bit-equal resume needs. */
+  toArrays(): Arrays {
+    const moments = this.#moments instanceof AdamW8bitState ? this.#moments.toArrays() : this.#moments;
+    return Object.fromEntries(Object.entries({ steps: this.#steps, ...moments }).map(([name, a]) => [name, a.slice()]));
+  }
+
+  /** @throws EngineError if an array is missing or has another length: then nothing was copied */
+  fromArrays(arrays: Arrays): void {
+    const targets = { steps: this.#steps, ...(this.#moments instanceof AdamW8bitState ? {} : this.#moments) };
+    for (const [name, target] of Object.entries(targets)) {
+      const array = arrays[name];
+      if (array instanceof Float32Array && array.length === target.length) continue;
+      const came = array ? `${array.constructor.name}(${array.length})` : 'nothing';
+      throw new EngineError(`writeOptimizerState: expected ${name} as Float32Array(${target.length}), got ${came}`);
+    }
+    if (this.#moments instanceof AdamW8bitState) this.#moments.fromArrays(arrays);
+    for (const [name, target] of Object.entries(targets)) target.set(arrays[name]!);
+  }
+}

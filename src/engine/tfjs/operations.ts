@@ -1,0 +1,28 @@
+/** The whole table of operations of the `tfjs` engine. */
+import type { Operations } from '../operations.js';
+import { attention } from './operations/attention.js';
+import { crossEntropy } from './operations/cross-entropy.js';
+import { activation, add, gatedActivation } from './operations/elementwise.js';
+import { linear } from './operations/linear.js';
+import { rmsNorm } from './operations/rms-norm.js';
+import { rotary } from './operations/rotary.js';
+import { embedding, gatherRows, mergePatches, scatterRows } from './operations/rows.js';
+import type { TensorStore } from './tensor-store.js';
+
+/** @param blockElements most attention scores or logits held in one array */
+export function tfjsOperations(store: TensorStore, blockElements: number): Operations {
+  return {
+    embedding: embedding(store),
+    linear: linear(store),
+    rmsNorm: rmsNorm(store),
+    rotary: rotary(store),
+    attention: attention(store, blockElements),
+    gatedActivation: gatedActivation(store),
+    activation: activation(store),
+    add: add(store),
+    mergePatches: mergePatches(store),
+    gatherRows: gatherRows(store),
+    scatterRows: scatterRows(store),
+    crossEntropy: crossEntropy(store, blockElements),
+  };
+}

@@ -1,0 +1,71 @@
+/**
+ * Cross-entropy from hidden rows and the head. Logits exist for one block of rows at a time; where a gradient will be
+ * needed that of the hidden rows, scale·(softmax·head - head[target]), is computed in the same pass and saved.
+ */
+import { EngineError } from '../../../errors.js';
+import type { Operation, OperationAttributes } from '../../operations.js';
+import { product } from '../product.js';
+import type { TensorStore } from '../tensor-store.js';
+import type { TfTensor } from '../tf-namespace.js';
+import { checkRows, takeRows } from './rows.js';
+
+const OPERATION = 'crossEntropy';
+
+/** @param maxLogits most logits of a block, unless a single row has more; about four such arrays live at a time */
+export function crossEntropy(store: TensorStore, maxLogits: number): Operation<OperationAttributes['crossEntropy']> {
+  const { tf } = store;
+
+  /** Losses [m], and with `record` the gradient of the sum of the losses [m, C]. */
+  const block = (hidden: TfTensor, head: TfTensor, targets: Int32Array, record: boolean): TfTensor[] => {
+    const rows = targets.length;
+    const vocabulary = head.shape[0]!;
+    const logits = product(tf, hidden, head, false, true);
+    const shifted = tf.sub(logits, tf.max(logits, 1, true));
+    const exponentials = tf.exp(shifted);
+    const total = tf.sum(exponentials, 1, true);
+    const places = targets.map((target, row) => row * vocabulary + target);
+    const chosen = takeRows(tf, tf.reshape(shifted, [rows * vocabulary]), places);
+    const losses = tf.sub(tf.reshape(tf.log(total), [rows]), chosen);
+    if (!record) return [losses];
+    const mean = tf.div(product(tf, exponentials, head), total);
+    return [losses, tf.sub(mean, takeRows(tf, head, targets))];
+  };
+
+  return {
+    forward([input], { head, targets, scale }, record) {
+      const hidden = store.matrix(input, -1, -1, OPERATION, 'hidden');
+      const [rows, columns] = hidden.shape as [number, number];
+      const weight = store.weight(head, [-1, columns], OPERATION);
+      const vocabulary = weight.shape[0]!;
+      if (targets.length !== rows) throw new EngineError(`${OPERATION}: ${targets.length} targets for ${rows} rows`);
+      checkRows(targets, vocabulary, OPERATION);
+      const step = Math.max(1, Math.floor(maxLogits / vocabulary));
+      const made = store.run(OPERATION, () => {
+        const losses: TfTensor[] = [];
+        const gradients: TfTensor[] = [];
+        for (let row = 0; row < rows; row += step) {
+          const m = Math.min(step, rows - row);
+          const [loss, gradient] = store.part(() => {
+            const part = m === rows ? hidden.data : tf.slice(hidden.data, [row, 0], [m, columns]);
+            return block(part, weight, targets.subarray(row, row + m), record);
+          });
+          losses.push(loss!);
+          if (gradient) gradients.push(gradient);
+        }
+        const rowLoss = rows === 0 ? tf.zeros([0]) : tf.concat(losses, 0);
+        const loss = tf.reshape(tf.mul(tf.sum(rowLoss, 0, false), scale), [1]);
+        const all = rows === 0 ? tf.zeros([0, columns]) : undefined;
+        return record ? [loss, rowLoss, tf.mul(all ?? tf.concat(gradients, 0), scale)] : [loss, rowLoss];
+      });
+      const [loss, rowLoss, gradient] = made;
+      if (gradient) gradient.references = 0;
+      return { outputs: [loss!, rowLoss!], saved: gradient ? [gradient] : [] };
+    },
+    backward([saved], [lossGradient], _attributes, needs) {
+      if (!lossGradient || !needs[0]) return [undefined];
+      const gradient = store.use(saved, OPERATION, 'saved gradient');
+      const factor = store.use(lossGradient, OPERATION, 'gradient of the loss');
+      return [store.one(OPERATION, () => tf.mul(gradient.data, factor.data))];
+    },
+  };
+}

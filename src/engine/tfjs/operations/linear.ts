@@ -1,0 +1,114 @@
+/**
+ * Linear layers with optional low-rank additions. With x' = dropout(x) and u = x'·Aᵀ:
+ * y = x·Wᵀ + bias + scale·u·Bᵀ;  du = scale·dy·B;  dB += scale·dyᵀ·u;  dA += duᵀ·x';  dx = dy·W + mask(du·A).
+ * Of the low-rank path only u [T, R] is saved. Dropout masks are those of every engine, so they are made on the host
+ * for each use (TensorFlow.js has no unsigned 32-bit arithmetic): slow, a few nanoseconds for each element of x.
+ */
+import { EngineError } from '../../../errors.js';
+import type { LinearPart, LoraPart, Operation, OperationAttributes } from '../../operations.js';
+import { dropoutKeeps } from '../../random.js';
+import type { Tensor } from '../../tensor.js';
+import { product } from '../product.js';
+import type { TensorStore } from '../tensor-store.js';
+import type { TfNamespace, TfTensor } from '../tf-namespace.js';
+
+const OPERATION = 'linear';
+
+/** The low-rank pair of a part, checked against the layer. */
+function pairOf(store: TensorStore, lora: LoraPart, weight: TfTensor, name: string): { a: TfTensor; b: TfTensor } {
+  const [out, inner] = weight.shape as [number, number];
+  const rank = lora.a.shape[0] ?? 0;
+  const a = store.matrix(lora.a.value, rank, inner, OPERATION, `A of ${name}`).data;
+  const b = store.matrix(lora.b.value, out, rank, OPERATION, `B of ${name}`).data;
+  if (lora.dropout >= 0 && lora.dropout < 1) return { a, b };
+  throw new EngineError(`${OPERATION}: dropout of ${name} is ${lora.dropout}, expected 0 <= p < 1`);
+}
+
+/** mask·x / (1 - p) */
+function dropout(tf: TfNamespace, x: TfTensor, { dropout: p, seed }: LoraPart): TfTensor {
+  if (p === 0) return x;
+  const mask = new Float32Array(x.size);
+  const kept = 1 / (1 - p);
+  for (let i = 0; i < mask.length; i++) if (dropoutKeeps(seed, i, p)) mask[i] = kept;
+  return tf.mul(x, tf.tensor(mask, x.shape, 'float32'));
+}
+
+function forwardPart(
+  store: TensorStore,
+  tf: TfNamespace,
+  x: TfTensor,
+  { weight: frozen, bias, lora }: LinearPart,
+): { y: TfTensor; low: TfTensor | undefined } {
+  const weight = store.weight(frozen, [-1, x.shape[1]!], OPERATION);
+  let y = product(tf, x, weight, false, true);
+  if (bias) y = tf.add(y, store.weight(bias, [weight.shape[0]!], OPERATION));
+  if (!lora) return { y, low: undefined };
+  const { a, b } = pairOf(store, lora, weight, frozen.name);
+  const low = product(tf, dropout(tf, x, lora), a, false, true);
+  return { y: tf.add(y, product(tf, tf.mul(low, lora.scale), b, false, true)), low };
+}
+
+/** Gradients of A, B and, where wanted, the low-rank share of dx. */
+function backwardLora(
+  store: TensorStore,
+  tf: TfNamespace,
+  x: TfTensor,
+  low: TfTensor,
+  dy: TfTensor,
+  { weight: frozen, lora }: LinearPart & { lora: LoraPart },
+  needsInput: boolean,
+): { da: TfTensor; db: TfTensor; dx: TfTensor | undefined } {
+  const { a, b } = pairOf(store, lora, store.anyWeight(frozen, OPERATION), frozen.name);
+  const dLow = tf.mul(product(tf, dy, b), lora.scale);
+  const db = product(tf, dy, tf.mul(low, lora.scale), true, false);
+  const da = product(tf, dLow, dropout(tf, x, lora), true, false);
+  return { da, db, dx: needsInput ? dropout(tf, product(tf, dLow, a), lora) : undefined };
+}
+
+export function linear(store: TensorStore): Operation<OperationAttributes['linear']> {
+  return {
+    forward(inputs, { parts }, record) {
+      const x = store.matrix(inputs[0], -1, -1, OPERATION, 'x');
+      const made = store.run(OPERATION, (tf) => {
+        const results = parts.map((part) => forwardPart(store, tf, x.data, part));
+        const lows = record ? results.flatMap(({ low }) => (low ? [low] : [])) : [];
+        return [...results.map(({ y }) => y), ...lows];
+      });
+      const lows = made.splice(parts.length);
+      for (const low of lows) low.references = 0;
+      // Without a low-rank part, backward needs no more than the weights.
+      return { outputs: made, saved: lows.length > 0 ? [x, ...lows] : [] };
+    },
+    backward(saved, outputGradients, { parts }, needs) {
+      const needsInput = needs[0] === true;
+      const gradients: Tensor[] = [];
+      const made = store.run(OPERATION, (tf) => {
+        let dx: TfTensor | undefined;
+        const results: TfTensor[] = [];
+        let at = 1;
+        for (const [i, part] of parts.entries()) {
+          const { lora } = part;
+          const low = lora ? saved[at++] : undefined;
+          const gradient = outputGradients[i];
+          if (!gradient) continue;
+          const weight = store.anyWeight(part.weight, OPERATION);
+          const dy = store.matrix(gradient, -1, weight.shape[0]!, OPERATION, 'output gradient').data;
+          const include = (share: TfTensor): TfTensor => (dx ? tf.add(dx, share) : share);
+          if (needsInput) dx = include(product(tf, dy, weight));
+          if (!lora) continue;
+          const rows = dy.shape[0]!;
+          const x = store.matrix(saved[0], rows, weight.shape[1]!, OPERATION, 'saved x').data;
+          const u = store.matrix(low, rows, -1, OPERATION, 'saved u').data;
+          const { da, db, dx: share } = backwardLora(store, tf, x, u, dy, { ...part, lora }, needsInput);
+          if (share) dx = include(share);
+          gradients.push(lora.a.grad, lora.b.grad);
+          results.push(da, db);
+        }
+        return dx ? [dx, ...results] : results;
+      });
+      const dx = made.length > gradients.length ? made.shift() : undefined;
+      for (const [i, addition] of made.entries()) store.accumulate(gradients[i]!, addition, OPERATION);
+      return [dx];
+    },
+  };
+}

@@ -1,0 +1,52 @@
+/**
+ * RMSNorm by row, with the residual addition before it. Saves the normalised row's input s and r = 1/rms [T, 1].
+ * With g = dy ⊙ weight: ds = r·(g - s·r²·mean(g ⊙ s)) + what came to the sum directly.
+ */
+import type { Operation, OperationAttributes } from '../../operations.js';
+import type { TensorStore } from '../tensor-store.js';
+
+const OPERATION = 'rmsNorm';
+
+export function rmsNorm(store: TensorStore): Operation<OperationAttributes['rmsNorm']> {
+  return {
+    forward(inputs, { weight, eps }, record) {
+      const x = store.matrix(inputs[0], -1, -1, OPERATION, 'x');
+      const [rows, columns] = x.shape as [number, number];
+      const residual = inputs[1] && store.matrix(inputs[1], rows, columns, OPERATION, 'residual');
+      const scale = store.weight(weight, [columns], OPERATION);
+      const made = store.run(OPERATION, (tf) => {
+        const sum = residual && tf.add(x.data, residual.data);
+        const s = sum ?? x.data;
+        const rstd = tf.rsqrt(tf.add(tf.mean(tf.square(s), 1, true), eps));
+        const y = tf.mul(tf.mul(s, rstd), scale);
+        return [y, ...(sum ? [sum] : []), ...(record ? [rstd] : [])];
+      });
+      const rstd = record ? made.pop() : undefined;
+      if (!rstd) return { outputs: made, saved: [] };
+      rstd.references = 0;
+      return { outputs: made, saved: [made[1] ?? x, rstd] };
+    },
+    backward(saved, [dy, dSum], { weight }, needs) {
+      const sum = store.matrix(saved[0], -1, -1, OPERATION, 'saved sum');
+      const [rows, columns] = sum.shape as [number, number];
+      const wanted = needs.filter((need) => need).length;
+      const direct = dSum && store.matrix(dSum, rows, columns, OPERATION, 'gradient of the sum');
+      if (wanted === 0 || (!dy && !direct)) return needs.map(() => undefined);
+      // Both addends have the same gradient: one tensor, counted once for each that wants it.
+      let dx = direct;
+      if (dy) {
+        const gradient = store.matrix(dy, rows, columns, OPERATION, 'gradient of y');
+        const rstd = store.matrix(saved[1], rows, 1, OPERATION, 'saved 1/rms');
+        const scale = store.weight(weight, [columns], OPERATION);
+        dx = store.one(OPERATION, (tf) => {
+          const g = tf.mul(gradient.data, scale);
+          const share = tf.mul(tf.mean(tf.mul(g, sum.data), 1, true), tf.square(rstd.data));
+          const through = tf.mul(tf.sub(g, tf.mul(sum.data, share)), rstd.data);
+          return direct ? tf.add(through, direct.data) : through;
+        });
+      }
+      for (let i = dy ? 1 : 0; i < wanted; i++) store.retain(dx!);
+      return needs.map((need) => (need ? dx : undefined));
+    },
+  };
+}

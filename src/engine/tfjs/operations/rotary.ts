@@ -1,0 +1,56 @@
+/** Rotary position embedding of queries and keys. The gradient turns the other way; only the tables are saved. */
+import { EngineError } from '../../../errors.js';
+import type { Operation, OperationAttributes } from '../../operations.js';
+import type { Tensor } from '../../tensor.js';
+import type { TensorStore, TfjsTensor } from '../tensor-store.js';
+import type { TfNamespace, TfTensor } from '../tf-namespace.js';
+
+const OPERATION = 'rotary';
+
+type Attributes = OperationAttributes['rotary'];
+
+/** x ⊙ (cos, cos) + (second half, first half) ⊙ (-sin, sin) by head; `sign` -1 turns back. */
+function turn(store: TensorStore, input: Tensor, attributes: Attributes, isQuery: boolean, sign: 1 | -1): TfjsTensor {
+  const { headDim } = attributes;
+  const x = store.matrix(input, -1, -1, OPERATION, isQuery ? 'q' : 'k');
+  const [rows, columns] = x.shape as [number, number];
+  if (headDim % 2 !== 0 || columns % headDim !== 0) {
+    throw new EngineError(`${OPERATION}: rows of ${columns} do not hold heads of ${headDim}, an even number`);
+  }
+  const half = headDim / 2;
+  const cos = store.matrix(attributes.cos, rows, half, OPERATION, 'cos').data;
+  const sin = store.matrix(attributes.sin, rows, half, OPERATION, 'sin').data;
+  const scale = isQuery && attributes.queryScale ? store.use(attributes.queryScale, OPERATION) : undefined;
+  if (scale && scale.size !== rows) throw new EngineError(`${OPERATION}: queryScale has ${scale.size} of ${rows} rows`);
+  return store.one(OPERATION, (tf: TfNamespace) => {
+    const heads = columns / headDim;
+    // The tables are small beside x: a row's scale goes into them.
+    const table = (first: TfTensor, second: TfTensor): TfTensor => {
+      const joined = tf.concat([first, second], 1);
+      const scaled = scale ? tf.mul(joined, tf.reshape(scale.data, [rows, 1])) : joined;
+      return tf.reshape(scaled, [rows, 1, headDim]);
+    };
+    const split = tf.reshape(x.data, [rows, heads, headDim]);
+    const first = tf.slice(split, [0, 0, 0], [rows, heads, half]);
+    const second = tf.slice(split, [0, 0, half], [rows, heads, half]);
+    const straight = tf.mul(split, table(cos, cos));
+    const crossed = tf.mul(tf.concat([second, first], 2), table(tf.mul(sin, -sign), tf.mul(sin, sign)));
+    return tf.reshape(tf.add(straight, crossed), [rows, columns]);
+  });
+}
+
+export function rotary(store: TensorStore): Operation<Attributes> {
+  return {
+    forward([q, k], attributes, record) {
+      const outputs = [turn(store, q!, attributes, true, 1), turn(store, k!, attributes, false, 1)];
+      const { cos, sin, queryScale } = attributes;
+      return { outputs, saved: record ? [cos, sin, ...(queryScale ? [queryScale] : [])] : [] };
+    },
+    backward(_saved, [dq, dk], attributes, needs) {
+      return [
+        needs[0] && dq ? turn(store, dq, attributes, true, -1) : undefined,
+        needs[1] && dk ? turn(store, dk, attributes, false, -1) : undefined,
+      ];
+    },
+  };
+}

@@ -1,0 +1,152 @@
+/**
+ * Operations that move rows: embedding lookup, gather, scatter, patch merging. All are gathers of the right rows, in
+ * both directions: TensorFlow.js's own scatter updates are missing or wrong on some backends.
+ */
+import { EngineError } from '../../../errors.js';
+import type { Operation, OperationAttributes } from '../../operations.js';
+import type { TensorStore } from '../tensor-store.js';
+import type { TfNamespace, TfTensor } from '../tf-namespace.js';
+
+/** @throws EngineError if an index lies outside 0..count-1 */
+export function checkRows(rows: Int32Array, count: number, operation: string): void {
+  const at = rows.findIndex((row) => row < 0 || row >= count);
+  if (at >= 0) throw new EngineError(`${operation}: index ${rows[at]} at ${at} lies outside 0..${count - 1}`);
+}
+
+/** `checkRows`, and no index may come twice. */
+export function checkDistinctRows(rows: Int32Array, count: number, operation: string): void {
+  checkRows(rows, count, operation);
+  const seen = new Uint8Array(count);
+  for (const row of rows) {
+    if (seen[row]) throw new EngineError(`${operation}: row ${row} is listed twice`);
+    seen[row] = 1;
+  }
+}
+
+export function takeRows(tf: TfNamespace, x: TfTensor, rows: Int32Array): TfTensor {
+  if (rows.length === 0) return tf.zeros([0, ...x.shape.slice(1)]);
+  return tf.gather(x, tf.tensor(rows, [rows.length], 'int32'));
+}
+
+/** `base` with row rows[i] replaced by row i of `source`. */
+export function replaceRows(tf: TfNamespace, base: TfTensor, source: TfTensor, rows: Int32Array): TfTensor {
+  const count = base.shape[0]!;
+  const from = Int32Array.from({ length: count }, (_, i) => i);
+  for (const [i, row] of rows.entries()) from[row] = count + i;
+  return takeRows(tf, tf.concat([base, source], 0), from);
+}
+
+export function embedding(store: TensorStore): Operation<OperationAttributes['embedding']> {
+  return {
+    forward(_inputs, { table, ids }) {
+      const weight = store.weight(table, [-1, -1], 'embedding');
+      checkRows(ids, weight.shape[0]!, 'embedding');
+      return { outputs: [store.one('embedding', (tf) => takeRows(tf, weight, ids))], saved: [] };
+    },
+    backward: () => [],
+  };
+}
+
+export function gatherRows(store: TensorStore): Operation<OperationAttributes['gatherRows']> {
+  const operation = 'gatherRows';
+  // The number of rows of x is not among what backward is told, so a tensor without elements carries it.
+  return {
+    forward([input], { rows }, record) {
+      const x = store.matrix(input, -1, -1, operation, 'x');
+      const count = x.shape[0]!;
+      checkDistinctRows(rows, count, operation);
+      const [y, shape] = store.run(operation, (tf) => [
+        takeRows(tf, x.data, rows),
+        ...(record ? [tf.zeros([0, count])] : []),
+      ]);
+      if (shape) shape.references = 0;
+      return { outputs: [y!], saved: shape ? [shape] : [] };
+    },
+    backward([shape], [gradient], { rows }, needs) {
+      if (!gradient || !needs[0]) return [undefined];
+      const dy = store.matrix(gradient, rows.length, -1, operation, 'output gradient');
+      const from = new Int32Array(shape!.shape[1]!).fill(rows.length);
+      for (const [i, row] of rows.entries()) from[row] = i;
+      const dx = store.one(operation, (tf) => takeRows(tf, tf.concat([dy.data, tf.zeros([1, dy.shape[1]!])], 0), from));
+      return [dx];
+    },
+  };
+}
+
+export function scatterRows(store: TensorStore): Operation<OperationAttributes['scatterRows']> {
+  const operation = 'scatterRows';
+  return {
+    forward(inputs, { rows }) {
+      const base = store.matrix(inputs[0], -1, -1, operation, 'base');
+      const source = store.matrix(inputs[1], rows.length, base.shape[1]!, operation, 'source');
+      checkDistinctRows(rows, base.shape[0]!, operation);
+      return { outputs: [store.one(operation, (tf) => replaceRows(tf, base.data, source.data, rows))], saved: [] };
+    },
+    backward(_saved, [gradient], { rows }, needs) {
+      if (!gradient) return [undefined, undefined];
+      const dy = store.matrix(gradient, -1, -1, operation, 'output gradient');
+      const [count, columns] = dy.shape as [number, number];
+      const dBase = (tf: TfNamespace): TfTensor => replaceRows(tf, dy.data, tf.zeros([rows.length, columns]), rows);
+      checkRows(rows, count, operation);
+      const made = store.run(operation, (tf) => [
+        ...(needs[0] ? [dBase(tf)] : []),
+        ...(needs[1] ? [takeRows(tf, dy.data, rows)] : []),
+      ]);
+      return needs.map((need) => (need ? made.shift() : undefined));
+    },
+  };
+}
+
+/** Patch rows in the order of the merged rows: merge² for each. */
+function patchOrder({ grids, merge }: OperationAttributes['mergePatches'], patches: number): Int32Array {
+  const order: number[] = [];
+  let first = 0;
+  for (let image = 0; image < grids.length / 2; image++) {
+    const [height, width] = [grids[2 * image]!, grids[2 * image + 1]!];
+    if (height % merge !== 0 || width % merge !== 0 || first + height * width > patches) {
+      const grid = `grid ${image} of ${height} × ${width} from row ${first}`;
+      throw new EngineError(`mergePatches: ${grid} does not fit ${patches} rows and blocks of ${merge}`);
+    }
+    for (let y = 0; y < height; y += merge) {
+      for (let x = 0; x < width; x += merge) {
+        for (let dy = 0; dy < merge; dy++) {
+          for (let dx = 0; dx < merge; dx++) order.push(first + (y + dy) * width + x + dx);
+        }
+      }
+    }
+    first += height * width;
+  }
+  if (first !== patches) throw new EngineError(`mergePatches: the grids have ${first} patches, x has ${patches}`);
+  return Int32Array.from(order);
+}
+
+export function mergePatches(store: TensorStore): Operation<OperationAttributes['mergePatches']> {
+  const operation = 'mergePatches';
+  return {
+    forward([input], attributes) {
+      const x = store.matrix(input, -1, -1, operation, 'x');
+      const [patches, columns] = x.shape as [number, number];
+      const block = attributes.merge ** 2;
+      const order = patchOrder(attributes, patches);
+      const y = store.one(operation, (tf) => {
+        const blocks = tf.reshape(takeRows(tf, x.data, order), [patches / block, block, columns]);
+        return tf.reshape(tf.transpose(blocks, [0, 2, 1]), [patches / block, columns * block]);
+      });
+      return { outputs: [y], saved: [] };
+    },
+    backward(_saved, [gradient], attributes, needs) {
+      if (!gradient || !needs[0]) return [undefined];
+      const dy = store.matrix(gradient, -1, -1, operation, 'output gradient');
+      const block = attributes.merge ** 2;
+      const [rows, wide] = dy.shape as [number, number];
+      const patches = rows * block;
+      const back = new Int32Array(patches);
+      for (const [i, patch] of patchOrder(attributes, patches).entries()) back[patch] = i;
+      const dx = store.one(operation, (tf) => {
+        const blocks = tf.transpose(tf.reshape(dy.data, [rows, wide / block, block]), [0, 2, 1]);
+        return takeRows(tf, tf.reshape(blocks, [patches, wide / block]), back);
+      });
+      return [dx];
+    },
+  };
+}

@@ -1,0 +1,279 @@
+/**
+ * The `tfjs` engine: every operation composed from a TensorFlow.js namespace that the caller brings
+ * (`@tensorflow/tfjs-node`, `tfjs-node-gpu` or `tfjs`). float32 throughout; frozen weights are widened when they are
+ * loaded, so a model takes 4 bytes a parameter: 14 GB for 3.5 billion, 56 GB for 14 billion, before any activation.
+ */
+import { totalmem } from 'node:os';
+import { EngineError } from '../../errors.js';
+import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep } from '../engine.js';
+import { bfloat16ToFloat32, float16ToFloat32 } from '../half-precision.js';
+import type { Operations } from '../operations.js';
+import {
+  DTYPE_BYTES,
+  type Parameter,
+  type ParameterSet,
+  sizeOf,
+  type Tensor,
+  type Weight,
+  type WeightSource,
+} from '../tensor.js';
+import { HostOptimizer } from './host-optimizer.js';
+import { checkDistinctRows, replaceRows } from './operations/rows.js';
+import { tfjsOperations } from './operations.js';
+import { TensorStore, type TfjsTensor } from './tensor-store.js';
+import { asTfNamespace, type TfNamespace } from './tf-namespace.js';
+
+/** The wasm backend's heap ends at 4 GiB, and past it tensors overlap without an error: stop well before. */
+const WASM_BYTES = 3 * 2 ** 30;
+/** 64 MiB an array: the logits of 128 rows of Ministral's vocabulary. */
+const BLOCK_ELEMENTS = 1 << 24;
+/** Elements of a weight that are read at once. */
+const PIECE_ELEMENTS = 1 << 23;
+
+export interface TfjsEngineOptions {
+  /** What `import * as tf from '@tensorflow/tfjs-node'` gives; another backend is chosen with `tf.setBackend` before. */
+  tf: TfNamespace;
+  /** Most bytes that weights, tensors and temporaries may take. Default: 3 GiB on wasm, else the host's memory. */
+  maxBytes?: number;
+  /** Most attention scores or logits in one array; about four such arrays live at a time. Default 2^24. */
+  blockElements?: number;
+}
+
+/** Values live on the host as well: the optimizer runs there, and uploads what it changed. */
+class TfjsParameterSet implements ParameterSet {
+  readonly parameters: readonly (Parameter & { readonly value: TfjsTensor; readonly grad: TfjsTensor })[];
+  readonly size: number;
+  readonly values: Float32Array;
+  isReleased = false;
+
+  constructor(parameters: TfjsParameterSet['parameters'], values: Float32Array) {
+    this.parameters = parameters;
+    this.size = values.length;
+    this.values = values;
+  }
+}
+
+export class TfjsEngine implements Engine {
+  readonly name = 'tfjs';
+  readonly description: string;
+  readonly operations: Operations;
+  readonly #store: TensorStore;
+
+  constructor(tf: TfNamespace, maxBytes: number, blockElements: number) {
+    this.#store = new TensorStore(tf, maxBytes);
+    this.operations = tfjsOperations(this.#store, blockElements);
+    const { version } = tf as { version?: { tfjs?: string; 'tfjs-core'?: string } };
+    const release = version?.tfjs ?? version?.['tfjs-core'];
+    this.description = `tfjs: float32, TensorFlow.js${release ? ` ${release}` : ''}, backend ${tf.getBackend()}`;
+  }
+
+  fromArray(data: Float32Array, shape: readonly number[]): Tensor {
+    if (data.length !== sizeOf(shape)) {
+      throw new EngineError(`fromArray: ${data.length} numbers do not fill the shape [${shape.join(', ')}]`);
+    }
+    return this.#store.fromArray(data, shape);
+  }
+
+  zeros(shape: readonly number[]): Tensor {
+    return this.#store.one('zeros', (tf) => tf.zeros([...shape]));
+  }
+
+  async read(tensor: Tensor): Promise<Float32Array> {
+    return Float32Array.from(await this.#store.use(tensor, 'read').data.data());
+  }
+
+  retain(tensor: Tensor): void {
+    this.#store.retain(tensor);
+  }
+
+  release(tensor: Tensor): void {
+    this.#store.release(tensor);
+  }
+
+  addInPlace(target: Tensor, source: Tensor): void {
+    const to = this.#store.use(target, 'addInPlace', 'target');
+    const from = this.#store.like(source, to, 'addInPlace', 'source');
+    this.#store.replace(to, (tf, old) => tf.add(old, from.data), 'addInPlace');
+    to.isTouched = true;
+  }
+
+  /** Copies the whole target: TensorFlow.js has no writing in place. */
+  writeRows(target: Tensor, source: Tensor, rows: Int32Array): void {
+    const to = this.#store.matrix(target, -1, -1, 'writeRows', 'target');
+    const from = this.#store.matrix(source, rows.length, to.shape[1]!, 'writeRows', 'source');
+    checkDistinctRows(rows, to.shape[0]!, 'writeRows');
+    this.#store.replace(to, (tf, old) => replaceRows(tf, old, from.data, rows), 'writeRows');
+  }
+
+  /**
+   * Widens the weight to float32.
+   * @throws EngineError with the arithmetic if it does not fit beside what is held
+   */
+  async loadWeight(source: WeightSource): Promise<Weight> {
+    const { name, shape, dtype, byteLength } = source;
+    if (byteLength !== sizeOf(shape) * DTYPE_BYTES[dtype]) {
+      const needed = sizeOf(shape) * DTYPE_BYTES[dtype];
+      throw new EngineError(
+        `loadWeight: ${name} has ${byteLength} bytes, [${shape.join(', ')}] of ${dtype} needs ${needed}`,
+      );
+    }
+    return this.#store.addWeight(name, shape, dtype, () => readWide(source));
+  }
+
+  async readWeight(weight: Weight): Promise<Float32Array> {
+    return Float32Array.from(await this.#store.anyWeight(weight, 'readWeight').data());
+  }
+
+  releaseWeight(weight: Weight): void {
+    this.#store.releaseWeight(weight);
+  }
+
+  createParameters(specs: readonly { name: string; shape: readonly number[]; initial: Float32Array }[]): ParameterSet {
+    for (const { name, shape, initial } of specs) {
+      if (initial.length !== sizeOf(shape)) {
+        throw new EngineError(`createParameters: ${initial.length} numbers do not fill ${name} [${shape.join(', ')}]`);
+      }
+    }
+    const values = new Float32Array(specs.reduce((sum, { initial }) => sum + initial.length, 0));
+    let offset = 0;
+    const parameters = specs.map(({ name, shape, initial }) => {
+      values.set(initial, offset);
+      const value = this.#store.fromArray(initial, shape, true);
+      const grad = this.#store.fromArray(new Float32Array(initial.length), shape, true);
+      const parameter = { name, shape: value.shape, size: value.size, offset, value, grad };
+      offset += value.size;
+      return parameter;
+    });
+    return new TfjsParameterSet(parameters, values);
+  }
+
+  async readParameters(set: ParameterSet): Promise<Float32Array> {
+    return this.#set(set).values.slice();
+  }
+
+  writeParameters(set: ParameterSet, values: Float32Array): void {
+    const known = this.#set(set);
+    if (values.length !== known.size) {
+      throw new EngineError(`writeParameters: ${values.length} numbers for ${known.size} parameters`);
+    }
+    known.values.set(values);
+    for (const { value, offset, size } of known.parameters) this.#upload(value, values.subarray(offset, offset + size));
+  }
+
+  async readGradients(set: ParameterSet): Promise<Float32Array> {
+    return this.#gradients(this.#set(set));
+  }
+
+  zeroGradients(set: ParameterSet): void {
+    for (const { grad } of this.#set(set).parameters) {
+      if (!grad.isTouched) continue;
+      this.#store.replace(grad, (tf) => tf.zeros([...grad.shape]), 'zeroGradients');
+      grad.isTouched = false;
+    }
+  }
+
+  releaseParameters(set: ParameterSet): void {
+    const known = this.#set(set);
+    known.isReleased = true;
+    for (const { value, grad } of known.parameters) {
+      this.#store.free(value);
+      this.#store.free(grad);
+    }
+  }
+
+  createOptimizerState(set: ParameterSet, kind: OptimizerStep['kind']): OptimizerState {
+    return new HostOptimizer(kind, this.#set(set).parameters);
+  }
+
+  releaseOptimizerState(): void {
+    // Ordinary memory: it goes with the state.
+  }
+
+  optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number> {
+    const known = this.#set(set);
+    const touched = known.parameters.map(({ grad }) => grad.isTouched);
+    const { norm, changed } = this.#state(state).step(known.values, this.#gradients(known), touched, options);
+    for (const [i, { value, offset, size }] of known.parameters.entries()) {
+      if (changed && touched[i]) this.#upload(value, known.values.subarray(offset, offset + size));
+    }
+    return () => Promise.resolve(norm);
+  }
+
+  async readOptimizerState(
+    _set: ParameterSet,
+    state: OptimizerState,
+  ): Promise<Record<string, Float32Array | Uint8Array>> {
+    return this.#state(state).toArrays();
+  }
+
+  writeOptimizerState(
+    _set: ParameterSet,
+    state: OptimizerState,
+    arrays: Record<string, Float32Array | Uint8Array>,
+  ): void {
+    this.#state(state).fromArrays(arrays);
+  }
+
+  memory(): EngineMemory {
+    const { bytesInUse, peakBytes } = this.#store;
+    return { bytesInUse, peakBytes };
+  }
+
+  resetPeak(): void {
+    this.#store.peakBytes = this.#store.bytesInUse;
+  }
+
+  /** Frees what the engine made; the namespace stays usable. */
+  async dispose(): Promise<void> {
+    this.#store.dispose();
+  }
+
+  #upload(target: TfjsTensor, numbers: Float32Array): void {
+    this.#store.replace(target, (tf) => tf.tensor(numbers.slice(), [...target.shape], 'float32'), 'upload');
+  }
+
+  #gradients(set: TfjsParameterSet): Float32Array {
+    const flat = new Float32Array(set.size);
+    for (const { grad, offset } of set.parameters) if (grad.isTouched) flat.set(grad.data.dataSync(), offset);
+    return flat;
+  }
+
+  #state(state: OptimizerState): HostOptimizer {
+    if (state instanceof HostOptimizer) return state;
+    throw new EngineError('the optimizer state belongs to another engine');
+  }
+
+  #set(set: ParameterSet): TfjsParameterSet {
+    if (!(set instanceof TfjsParameterSet)) throw new EngineError('the parameter set belongs to another engine');
+    if (set.isReleased) throw new EngineError('the parameter set is used after it was released');
+    return set;
+  }
+}
+
+/** All numbers of a weight as float32, read in pieces so that the stored form is never held whole. */
+async function readWide(source: WeightSource): Promise<Float32Array> {
+  const wide = new Float32Array(sizeOf(source.shape));
+  const bytesEach = DTYPE_BYTES[source.dtype];
+  for (let at = 0; at < wide.length; at += PIECE_ELEMENTS) {
+    const target = wide.subarray(at, at + PIECE_ELEMENTS);
+    if (source.dtype === 'f32') {
+      await source.read(new Uint8Array(target.buffer, target.byteOffset, target.byteLength), bytesEach * at);
+      continue;
+    }
+    const stored = new Uint16Array(target.length);
+    await source.read(new Uint8Array(stored.buffer), bytesEach * at);
+    if (source.dtype === 'bf16') bfloat16ToFloat32(stored, target);
+    else float16ToFloat32(stored, target);
+  }
+  return wide;
+}
+
+/**
+ * @throws EngineError if `tf` is not the namespace, or none of its backends can be used
+ */
+export async function createTfjsEngine(options: TfjsEngineOptions): Promise<TfjsEngine> {
+  const tf = asTfNamespace(options.tf);
+  await tf.ready();
+  const { maxBytes = tf.getBackend() === 'wasm' ? WASM_BYTES : totalmem(), blockElements = BLOCK_ELEMENTS } = options;
+  return new TfjsEngine(tf, maxBytes, blockElements);
+}
