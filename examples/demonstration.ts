@@ -8,17 +8,17 @@ import { writeTinyCheckpoint } from './tiny-checkpoint.js';
  * than a pretrained one.
  */
 export const DEMONSTRATION = {
-  numTrainEpochs: 10,
+  numTrainEpochs: 2,
   perDeviceTrainBatchSize: 8,
   gradientAccumulationSteps: 1,
-  learningRate: 4e-3,
+  learningRate: 2e-3,
   gradientCheckpointing: false,
   maxNewTokens: 12,
 };
 
 const SEED = 42;
-const TRAIN_PER_CLASS = 80;
-const TEST_PER_CLASS = 14;
+const TRAIN_PER_CLASS = 240;
+const TEST_PER_CLASS = 20;
 
 export interface DemonstrationOptions {
   /** Whether to draw the data, and whether to make the model. */
@@ -32,7 +32,8 @@ export async function prepareDemonstration(
   out: string,
   options: DemonstrationOptions,
 ): Promise<{ data: string; model: string }> {
-  const folders = { data: join(out, 'synthetic-radiographs'), model: join(out, 'tiny-model') };
+  const name = `synthetic-radiographs-${TRAIN_PER_CLASS}-${TEST_PER_CLASS}`;
+  const folders = { data: join(out, name), model: join(out, 'tiny-model') };
   if (options.data) {
     await drawSyntheticRadiographs({
       dir: folders.data,

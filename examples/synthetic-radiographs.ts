@@ -5,8 +5,8 @@
  */
 import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { counterHash } from 'ministral-tune';
 import sharp from 'sharp';
-import { counterHash } from '../src/engine/random.js';
 import { Dice, degrees, FRACTURES, makeBone, type Piece } from './fracture-shapes.js';
 
 export const IMAGE_WIDTH = 84;

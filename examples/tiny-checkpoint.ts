@@ -5,9 +5,7 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { TUTORIAL_TEMPLATE } from '../src/data/chat-template.js';
-import { counterHash, MersenneTwister } from '../src/engine/random.js';
-import { writeSafetensors } from '../src/engine/safetensors.js';
+import { counterHash, MersenneTwister, TUTORIAL_TEMPLATE, writeSafetensors } from 'ministral-tune';
 import { CONTROL_TOKENS, trainTinyTokenizer } from './tiny-tokenizer.js';
 
 /** Sizes of the two towers. */

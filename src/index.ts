@@ -15,6 +15,7 @@ export { KaggleImageFolder } from './data/kaggle-image-folder.js';
 export { decodeImage, imageSize } from './data/decode-image.js';
 export { ImageProcessor, type ImageProcessorOptions } from './data/image-processor.js';
 export { ImagePool, type ImagePoolOptions } from './data/image-pool.js';
+export { BYTE_TO_CHAR } from './data/byte-alphabet.js';
 export { type DecodeOptions as TokenDecodeOptions, type EncodeOptions, MinistralTokenizer } from './data/tokenizer.js';
 export {
   ChatTemplate,
@@ -40,7 +41,7 @@ export {
 // Engines: what computes.
 export { createEngine, type CreateEngineOptions, type EngineChoice } from './engine/create-engine.js';
 export type { Engine, EngineMemory, EngineName } from './engine/engine.js';
-export { MersenneTwister, randomPermutation } from './engine/random.js';
+export { counterHash, MersenneTwister, randomPermutation } from './engine/random.js';
 export { SafetensorsFile, ShardedCheckpoint, type TensorToWrite, writeSafetensors } from './engine/safetensors.js';
 
 // Model: loading, generating.

@@ -52,10 +52,11 @@ export function crossEntropy(store: TensorStore, maxLogits: number): Operation<O
           losses.push(loss!);
           if (gradient) gradients.push(gradient);
         }
-        const rowLoss = rows === 0 ? tf.zeros([0]) : tf.concat(losses, 0);
+        // The wasm backend's sum of nothing is not zero.
+        if (rows === 0) return [tf.zeros([1]), tf.zeros([0]), ...(record ? [tf.zeros([0, columns])] : [])];
+        const rowLoss = tf.concat(losses, 0);
         const loss = tf.reshape(tf.mul(tf.sum(rowLoss, 0, false), scale), [1]);
-        const all = rows === 0 ? tf.zeros([0, columns]) : undefined;
-        return record ? [loss, rowLoss, tf.mul(all ?? tf.concat(gradients, 0), scale)] : [loss, rowLoss];
+        return record ? [loss, rowLoss, tf.mul(tf.concat(gradients, 0), scale)] : [loss, rowLoss];
       });
       const [loss, rowLoss, gradient] = made;
       if (gradient) gradient.references = 0;
