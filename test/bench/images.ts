@@ -18,7 +18,11 @@ if (!positionals[0]) {
 }
 const folder = await ImageFolder.load(positionals[0]);
 const samples = [...folder.splits.values()];
-const processor = new ImageProcessor({ longestEdge: Number(values['longest-edge']), patchSize: 14, spatialMergeSize: 2 });
+const processor = new ImageProcessor({
+  longestEdge: Number(values['longest-edge']),
+  patchSize: 14,
+  spatialMergeSize: 2,
+});
 const pool = new ImagePool(processor, values.workers ? { workers: Number(values.workers) } : {});
 for (let round = 1; round <= 3; round++) {
   const start = performance.now();
@@ -26,7 +30,9 @@ for (let round = 1; round <= 3; round++) {
   let count = 0;
   let pixels = 0;
   for (const split of samples) {
-    const images = await Promise.all(Array.from({ length: split.length }, async (_, i) => pool.process((await split.get(i)).image)));
+    const images = await Promise.all(
+      Array.from({ length: split.length }, async (_, i) => pool.process((await split.get(i)).image)),
+    );
     for (const { height, width } of images) pixels += height * width;
     count += images.length;
   }

@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { writeTinyCheckpoint } from '../../examples/tiny-checkpoint.js';
-import type { RgbImage, SftExample, VlmBatch } from '../../src/data/types.js';
+import type { ContentPart, RgbImage, SftExample, VlmBatch } from '../../src/data/types.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
 import { createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
 import type { Engine } from '../../src/engine/engine.js';
@@ -48,9 +48,17 @@ async function collate(dir: string): Promise<VlmBatch> {
   const { chatTemplate } = processor;
   if (!chatTemplate) throw new Error(`${dir} has no chat template`);
   const samples = ANSWERS.map((answer, i): SftExample => {
-    const image = { type: 'image' as const, image: picture(i) };
-    const question = { role: 'user', content: [{ type: 'text' as const, text: PROMPT }, image] };
-    return { messages: [question, { role: 'assistant', content: answer }] };
+    const question: ContentPart[] = [
+      { type: 'text', text: PROMPT },
+      { type: 'image', image: picture(i) },
+    ];
+    const reply: ContentPart[] = [{ type: 'text', text: answer }];
+    return {
+      messages: [
+        { role: 'user', content: question },
+        { role: 'assistant', content: reply },
+      ],
+    };
   });
   return new VlmCollator({ ...processor, chatTemplate }).collate(samples);
 }

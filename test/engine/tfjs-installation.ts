@@ -29,7 +29,7 @@ export class TfjsInstallation {
 }
 
 /** The installation, or the reason why there is none. */
-export async function findTfjs(folder = process.env['MINISTRAL_TUNE_TFJS']): Promise<TfjsInstallation | string> {
+export async function findTfjs(folder = process.env.MINISTRAL_TUNE_TFJS): Promise<TfjsInstallation | string> {
   if (!folder) return 'MINISTRAL_TUNE_TFJS does not name a folder with @tensorflow/tfjs-node or @tensorflow/tfjs';
   const load = createRequire(join(resolve(folder), 'index.js'));
   const has = (name: string): boolean => existsSync(join(resolve(folder), 'node_modules', '@tensorflow', name));
