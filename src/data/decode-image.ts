@@ -114,7 +114,8 @@ async function readHeader(input: string | Uint8Array, name: string, options: Dec
   }
   let header: Metadata;
   try {
-    header = await sharp(bytes, { limitInputPixels: false }).metadata();
+    // Only the header counts here: a cut that lies in the pixels is found, and said, when they are decoded.
+    header = await sharp(bytes, { limitInputPixels: false, failOn: 'none' }).metadata();
   } catch (cause) {
     throw new ImageError(`${name}: the header of the picture cannot be read: ${reasonOf(cause)}`, {
       hint: 'The file is damaged or was not copied to its end; fetch it again, or leave it out.',

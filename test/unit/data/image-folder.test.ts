@@ -178,7 +178,8 @@ describe('files', () => {
     const folder = await ImageFolder.load(dir, { onBadImage: 'skip' });
     expect(await listed(folder.train)).toEqual(['0 c c/ok.png', '1 d d/ok.png']);
     expect(folder.skipped.map(({ path }) => path)).toEqual([join(dir, 'c/a.png'), join(dir, 'c/cut.jpg')]);
-    expect(folder.skipped[1]!.reason).toMatch(/premature end/);
+    // libvips keeps one text of errors for all its threads, so its own words are not always there.
+    expect(folder.skipped[1]!.reason).toMatch(/cannot be (decoded|read)/);
 
     const unverified = await ImageFolder.load(dir, { onBadImage: 'skip', verify: false });
     expect(unverified.skipped.length).toBe(1);
