@@ -1,5 +1,10 @@
 /** What the `tfjs` engine does beyond the suite that every engine passes; the oracle is the `cpu` engine. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeTinyCheckpoint } from '../../examples/tiny-checkpoint.js';
+import type { VlmBatch } from '../../src/data/types.js';
 import { type CpuEngine, createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
 import type { Engine } from '../../src/engine/engine.js';
 import type { Operation } from '../../src/engine/operations.js';
@@ -7,6 +12,9 @@ import { Tape } from '../../src/engine/tape.js';
 import type { Tensor } from '../../src/engine/tensor.js';
 import { createTfjsEngine, type TfjsEngine } from '../../src/engine/tfjs/tfjs-engine.js';
 import { EngineError } from '../../src/errors.js';
+import { applyLora } from '../../src/lora/apply-lora.js';
+import { loadMinistral3 } from '../../src/model/load.js';
+import { countLabels } from '../../src/train/trainable-model.js';
 import { expectSame, relativeError } from './conformance.js';
 import { Laboratory } from './laboratory.js';
 import type { TfjsInstallation } from './tfjs-installation.js';
@@ -107,6 +115,38 @@ async function stepOn(engine: Engine, kind: 'adamw' | 'adamw8bit'): Promise<Floa
   return numbers;
 }
 
+/** Losses and the last gradient norm of three steps of a model with a picture; afterwards only the model is held. */
+async function trainTiny(engine: Engine, dir: string, afterStep: () => void): Promise<number[]> {
+  const model = await loadMinistral3(dir, { engine });
+  const adapter = applyLora(model, { r: 4, alpha: 8, dropout: 0.1, targetModules: ['q_proj', 'down_proj'] });
+  const ids = [1, 3, 10, 10, 13, 40, 41, 4, 42, 2, 1, 3, 43, 4, 44, 2, 0, 0, 0, 0];
+  const batch: VlmBatch = {
+    inputIds: { data: Int32Array.from(ids), shape: [2, 10] },
+    attentionMask: { data: Int32Array.from(ids, (_, i) => (i < 16 ? 1 : 0)), shape: [2, 10] },
+    labels: { data: Int32Array.from(ids, (id) => (id > 42 || id === 2 ? id : -100)), shape: [2, 10] },
+    pixelValues: { data: Float32Array.from({ length: 3 * 28 * 56 }, (_, i) => Math.sin(i)), shape: [1, 3, 28, 56] },
+    imageSizes: { data: Int32Array.of(28, 56), shape: [1, 2] },
+  };
+  const state = engine.createOptimizerState(model.trainable, 'adamw');
+  const numbers: number[] = [];
+  for (const step of [1, 2, 3]) {
+    const loss = await model.accumulateGradients([batch], {
+      labelCount: countLabels(batch),
+      dropoutSeeds: [step],
+      gradientCheckpointing: step === 2,
+    });
+    const options = { learningRate: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0, maxGradNorm: 1 };
+    const norm = engine.optimizerStep(model.trainable, state, { ...options, kind: 'adamw' });
+    engine.zeroGradients(model.trainable);
+    numbers.push(await loss(), await norm());
+    afterStep();
+  }
+  engine.releaseOptimizerState(model.trainable, state);
+  adapter.dispose();
+  model.dispose();
+  return numbers;
+}
+
 export function describeTfjs(installation: TfjsInstallation, backend: string): void {
   describe(`tfjs engine on ${backend}`, () => {
     const { tf } = installation;
@@ -147,6 +187,22 @@ export function describeTfjs(installation: TfjsInstallation, backend: string): v
         expect(tf.memory().numTensors).toBe(before);
       },
     );
+
+    it('trains a model as the cpu engine does, and holds no more tensors after a step than before it', async () => {
+      const dir = await mkdtemp(join(tmpdir(), 'tfjs-'));
+      try {
+        await writeTinyCheckpoint({ dir, seed: 7, corpus: ['a picture of a bone', 'spiral'] });
+        const before = tf.memory().numTensors;
+        const counts: number[] = [];
+        const own = await trainTiny(engine, dir, () => counts.push(tf.memory().numTensors));
+        expect(relativeError(own, await trainTiny(cpu, dir, () => {}))).toBeLessThan(1e-5);
+        expect(counts[0]).toBeGreaterThan(before);
+        expect(counts).toEqual([counts[0], counts[0], counts[0]]);
+        expect(tf.memory().numTensors).toBe(before);
+      } finally {
+        await rm(dir, { recursive: true, force: true });
+      }
+    });
 
     it('drops what the cpu engine drops', async () => {
       const masks: Float32Array[] = [];

@@ -136,7 +136,7 @@ export class TensorStore {
 
   fromArray(data: Float32Array, shape: readonly number[], isParameter = false): TfjsTensor {
     this.#note(`a tensor [${shape.join(', ')}]`, 4 * data.length);
-    // A copy: some backends keep the array that they are given. `run` would free the tensor of a view twice.
+    // A copy: some backends keep the array that they are given.
     return this.adopt(new TfjsTensor(this.#make(data.slice(), shape), isParameter));
   }
 

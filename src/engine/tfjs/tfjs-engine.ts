@@ -2,6 +2,8 @@
  * The `tfjs` engine: every operation composed from a TensorFlow.js namespace that the caller brings
  * (`@tensorflow/tfjs-node`, `tfjs-node-gpu` or `tfjs`). float32 throughout; frozen weights are widened when they are
  * loaded, so a model takes 4 bytes a parameter: 14 GB for 3.5 billion, 56 GB for 14 billion, before any activation.
+ * On NVIDIA cards from Ampere on, TensorFlow rounds the factors of its products to TF32 unless the environment
+ * variable NVIDIA_TF32_OVERRIDE is 0.
  */
 import { totalmem } from 'node:os';
 import { EngineError } from '../../errors.js';
@@ -79,7 +81,7 @@ export class TfjsEngine implements Engine {
   }
 
   async read(tensor: Tensor): Promise<Float32Array> {
-    return Float32Array.from(await this.#store.use(tensor, 'read').data.data());
+    return new Float32Array(await this.#store.use(tensor, 'read').data.data());
   }
 
   retain(tensor: Tensor): void {
@@ -121,7 +123,7 @@ export class TfjsEngine implements Engine {
   }
 
   async readWeight(weight: Weight): Promise<Float32Array> {
-    return Float32Array.from(await this.#store.anyWeight(weight, 'readWeight').data());
+    return new Float32Array(await this.#store.anyWeight(weight, 'readWeight').data());
   }
 
   releaseWeight(weight: Weight): void {
