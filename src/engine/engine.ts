@@ -36,6 +36,11 @@ export interface Engine {
   /** One line for the log: what runs, on what. */
   readonly description: string;
   readonly operations: Operations;
+  /**
+   * Tokens up to which the micro-batches of a window run as one packed pass; 0 runs them one by one. Larger passes
+   * use a GPU better and take more memory.
+   */
+  readonly tokensPerPass: number;
 
   // Tensors are counted by reference; a new one has a count of 1.
   fromArray(data: Float32Array, shape: readonly number[]): Tensor;

@@ -126,3 +126,17 @@ describe('dropout', () => {
     adapter = makeAdapter(world.model);
   });
 });
+
+describe('a window in one packed pass', () => {
+  it('equals its micro-batches one by one', async () => {
+    const examples = makeExamples(7, 9);
+    const batches = await Promise.all(chunks(examples, 2).map((part) => world.collator.collate(part)));
+    const apart = await run(batches);
+    Object.defineProperty(world.engine, 'tokensPerPass', { value: 100_000, configurable: true });
+    const joined = await run(batches);
+    Object.defineProperty(world.engine, 'tokensPerPass', { value: 0, configurable: true });
+    expect(Math.abs(joined.loss - apart.loss)).toBeLessThan(1e-5);
+    expect(relativeL2(joined.gradients, apart.gradients)).toBeLessThan(1e-5);
+    expect(joined.loss).not.toBe(0);
+  });
+});

@@ -38,6 +38,7 @@ type CpuOptimizerState = {
 
 export class CpuEngine implements Engine {
   readonly name = 'cpu';
+  readonly tokensPerPass = 0;
   readonly description: string;
   readonly operations: Operations;
   readonly #runtime: CpuRuntime;

@@ -57,6 +57,7 @@ class TfjsParameterSet implements ParameterSet {
 
 export class TfjsEngine implements Engine {
   readonly name = 'tfjs';
+  readonly tokensPerPass = 0;
   readonly description: string;
   readonly operations: Operations;
   readonly #store: TensorStore;

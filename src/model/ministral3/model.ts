@@ -14,7 +14,7 @@ import type { Ministral3Config } from './config.js';
 import { KvCache } from './kv-cache.js';
 import { addNorm, type LayerShape, linear, type PassOptions, runLayers } from './layers.js';
 import { loadModules, type Ministral3Modules, type WeightProvider } from './modules.js';
-import { type PackedBatch, type PackedImages, packBatch } from './packed-batch.js';
+import { joinPacked, type PackedBatch, type PackedImages, packBatch } from './packed-batch.js';
 import { queryScale, textFrequencies, textRotary, visionRotary } from './rope.js';
 
 /** transformers hard-codes the vision tower's epsilon. */
@@ -71,14 +71,12 @@ export class Ministral3 implements TrainableModel {
   async accumulateGradients(microBatches: readonly VlmBatch[], options: AccumulateOptions): Promise<Deferred<number>> {
     const losses: Tensor[] = [];
     try {
-      for (const [i, batch] of microBatches.entries()) {
+      for (const { packed, dropoutSeed } of this.#passes(microBatches, options.dropoutSeeds)) {
         options.signal?.throwIfAborted();
         const tape = new Tape(this.engine);
         try {
-          const loss = this.loss(tape, this.pack(batch), 1 / options.labelCount, {
-            dropoutSeed: options.dropoutSeeds[i],
-            recompute: options.gradientCheckpointing,
-          });
+          const recompute = options.gradientCheckpointing;
+          const loss = this.loss(tape, packed, 1 / options.labelCount, { dropoutSeed, recompute });
           if (loss) {
             this.engine.retain(loss);
             losses.push(loss);
@@ -235,6 +233,21 @@ export class Ministral3 implements TrainableModel {
       engine.releaseWeight(module.weight);
       if (module.bias) engine.releaseWeight(module.bias);
     }
+  }
+
+  /** The micro-batches of a window, joined to as few passes as the engine wants. A pass has one stream of dropout masks. */
+  #passes(microBatches: readonly VlmBatch[], seeds: readonly number[]): { packed: PackedBatch; dropoutSeed: number }[] {
+    const passes: { parts: PackedBatch[]; tokens: number; dropoutSeed: number }[] = [];
+    for (const [i, batch] of microBatches.entries()) {
+      const packed = this.pack(batch);
+      const last = passes.at(-1);
+      const tokens = packed.ids.length;
+      if (last && last.tokens + tokens <= this.engine.tokensPerPass) {
+        last.parts.push(packed);
+        last.tokens += tokens;
+      } else passes.push({ parts: [packed], tokens, dropoutSeed: seeds[i]! });
+    }
+    return passes.map(({ parts, dropoutSeed }) => ({ packed: joinPacked(parts), dropoutSeed }));
   }
 
   /** Token embeddings [T, C] with the image features in place of the image tokens. */

@@ -96,6 +96,62 @@ export function packBatch(batch: VlmBatch, options: PackOptions): PackedBatch {
   };
 }
 
+/** Several packed batches as one. Nothing of it attends across the seams, so the losses are those of the parts. */
+export function joinPacked(parts: readonly PackedBatch[]): PackedBatch {
+  if (parts.length === 1) return parts[0]!;
+  const tokenOffsets = offsetsOf(parts.map(({ ids }) => ids.length));
+  const shift = (values: Int32Array, by: number): Int32Array => values.map((value) => value + by);
+  const images = parts.flatMap((part, i) => (part.images ? [{ ...part.images, offset: tokenOffsets[i]! }] : []));
+  const patchOffsets = offsetsOf(images.map(({ starts }) => starts.at(-1)!));
+  const joinStarts = (starts: readonly Int32Array[], offsets: readonly number[]): Int32Array =>
+    joinIntegers([Int32Array.of(0), ...starts.map((part, i) => shift(part.subarray(1), offsets[i]!))]);
+  return {
+    ids: joinIntegers(parts.map(({ ids }) => ids)),
+    positions: joinIntegers(parts.map(({ positions }) => positions)),
+    starts: joinStarts(
+      parts.map(({ starts }) => starts),
+      tokenOffsets,
+    ),
+    labelRows: joinIntegers(parts.map(({ labelRows }, i) => shift(labelRows, tokenOffsets[i]!))),
+    labelTargets: joinIntegers(parts.map(({ labelTargets }) => labelTargets)),
+    images:
+      images.length === 0
+        ? undefined
+        : {
+            patches: joinFloats(images.map(({ patches }) => patches)),
+            patchSize: images[0]!.patchSize,
+            grids: joinIntegers(images.map(({ grids }) => grids)),
+            starts: joinStarts(
+              images.map(({ starts }) => starts),
+              patchOffsets,
+            ),
+            tokenRows: joinIntegers(images.map(({ tokenRows, offset }) => shift(tokenRows, offset))),
+          },
+  };
+}
+
+function offsetsOf(lengths: readonly number[]): number[] {
+  let sum = 0;
+  return lengths.map((length) => {
+    sum += length;
+    return sum - length;
+  });
+}
+
+function joinIntegers(parts: readonly Int32Array[]): Int32Array {
+  const joined = new Int32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  const offsets = offsetsOf(parts.map(({ length }) => length));
+  for (const [i, part] of parts.entries()) joined.set(part, offsets[i]);
+  return joined;
+}
+
+function joinFloats(parts: readonly Float32Array[]): Float32Array {
+  const joined = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  const offsets = offsetsOf(parts.map(({ length }) => length));
+  for (const [i, part] of parts.entries()) joined.set(part, offsets[i]);
+  return joined;
+}
+
 function packImages(batch: VlmBatch, tokenRows: Int32Array, options: PackOptions): PackedImages | undefined {
   if (!batch.pixelValues || !batch.imageSizes) {
     if (tokenRows.length > 0) {

@@ -46,6 +46,7 @@ export function linearModel(
   const seeds: number[] = [];
 
   const engine = {
+    tokensPerPass: 0,
     readParameters: async () => values.slice(),
     writeParameters: (_: ParameterSet, source: Float32Array) => values.set(source),
     readGradients: async () => grads.slice(),
