@@ -80,6 +80,16 @@ if (kernels.length > 0) {
   });
 }
 
+// CUDA C is compiled at run time, for the card that is there: its texts travel with the package.
+const cudaSources = filesUnder(join(source, 'engine/cuda/kernels'), '.cu').concat(
+  filesUnder(join(source, 'engine/cuda/kernels'), '.cuh'),
+);
+await generate('cuda-kernels.ts', cudaSources, () => {
+  const texts = Object.fromEntries(cudaSources.map((file) => [basename(file), readFileSync(file, 'utf8')]));
+  const type = 'Readonly<Record<string, string>>';
+  return `/** Texts of the CUDA kernels by file name. */\nexport const KERNEL_SOURCES: ${type} = ${JSON.stringify(texts, null, 1)};\n`;
+});
+
 const sources = filesUnder(source, '.ts').filter((file) => !file.startsWith(target) && !file.endsWith('.d.ts'));
 for (const file of sources.filter((path) => path.endsWith('-worker.ts'))) {
   const name = basename(file);

@@ -20,12 +20,23 @@ export type DType = 'f32' | 'bf16' | 'f16';
 /** Bytes of one element. */
 export const DTYPE_BYTES: Readonly<Record<DType, number>> = { f32: 4, bf16: 2, f16: 2 };
 
+/** Rows row..row + out of a matrix that weights with the same input share: one product then serves them all. */
+export interface StackPlace {
+  /** The same for all weights of the stack. */
+  readonly name: string;
+  readonly row: number;
+  /** Rows of the whole stack. */
+  readonly rows: number;
+}
+
 /** A tensor in a file, to be streamed into the engine. */
 export interface WeightSource {
   readonly name: string;
   readonly shape: readonly number[];
   readonly dtype: DType;
   readonly byteLength: number;
+  /** A hint that an engine may use or ignore. */
+  readonly stack?: StackPlace | undefined;
   /** Fills `target` with the tensor's bytes from `offset` on (little-endian, row-major). */
   read(target: Uint8Array, offset?: number): Promise<void>;
 }

@@ -3,7 +3,7 @@
  * shapes, loaded into an engine. The name lists of both towers stand here and nowhere else.
  */
 import type { Engine } from '../../engine/engine.js';
-import type { DType, Weight, WeightSource } from '../../engine/tensor.js';
+import type { DType, StackPlace, Weight, WeightSource } from '../../engine/tensor.js';
 import { CheckpointError } from '../../errors.js';
 import type { LinearModule } from '../linear-module.js';
 import type { Ministral3Config } from './config.js';
@@ -65,7 +65,12 @@ class Loader {
   }
 
   /** @param view shape that the engine sees, with the same number of elements */
-  async weight(name: string, shape: readonly number[], view: readonly number[] = shape): Promise<Weight> {
+  async weight(
+    name: string,
+    shape: readonly number[],
+    view: readonly number[] = shape,
+    stack?: StackPlace,
+  ): Promise<Weight> {
     const placeholder: Weight = { name, shape: view, dtype: 'f32' satisfies DType };
     if (!this.#provider.has(name)) {
       this.faults.push(`${name}: missing, expected [${shape.join(', ')}]`);
@@ -84,22 +89,42 @@ class Loader {
       shape: view,
       dtype: source.dtype,
       byteLength: source.byteLength,
+      stack,
       read,
     });
     this.weights.push(weight);
     return weight;
   }
 
-  async linearModule(name: string, out: number, input: number, bias = false): Promise<LinearModule> {
+  async linearModule(
+    name: string,
+    out: number,
+    input: number,
+    options: { bias?: boolean; stack?: StackPlace } = {},
+  ): Promise<LinearModule> {
+    const shape = [out, input];
     const module: LinearModule = {
       name,
       index: this.linear.length,
-      weight: await this.weight(`${name}.weight`, [out, input]),
-      bias: bias ? await this.weight(`${name}.bias`, [out]) : undefined,
+      weight: await this.weight(`${name}.weight`, shape, shape, options.stack),
+      bias: options.bias ? await this.weight(`${name}.bias`, [out]) : undefined,
       lora: undefined,
     };
     this.linear.push(module);
     return module;
+  }
+
+  /** Layers that read the same input, in order: [name, out]. */
+  async stackedModules(prefix: string, parts: readonly [string, number][], input: number): Promise<LinearModule[]> {
+    const rows = parts.reduce((sum, [, out]) => sum + out, 0);
+    const modules: LinearModule[] = [];
+    let row = 0;
+    for (const [name, out] of parts) {
+      const stack = { name: `${prefix}.${parts.map(([part]) => part).join('+')}`, row, rows };
+      modules.push(await this.linearModule(`${prefix}.${name}`, out, input, { stack }));
+      row += out;
+    }
+    return modules;
   }
 }
 
@@ -119,19 +144,22 @@ export async function loadModules(
     const { hiddenSize: hidden, intermediateSize: inner } = shape;
     const attention = `${prefix}.${names.attention}`;
     const mlp = `${prefix}.${names.mlp}`;
-    return {
-      attentionNorm: await load.weight(`${prefix}.${names.attentionNorm}.weight`, [hidden]),
-      attention: {
-        q: await load.linearModule(`${attention}.q_proj`, shape.queryWidth, hidden),
-        k: await load.linearModule(`${attention}.k_proj`, shape.kvWidth, hidden),
-        v: await load.linearModule(`${attention}.v_proj`, shape.kvWidth, hidden),
-        o: await load.linearModule(`${attention}.o_proj`, hidden, shape.queryWidth),
-      },
-      mlpNorm: await load.weight(`${prefix}.${names.mlpNorm}.weight`, [hidden]),
-      gate: await load.linearModule(`${mlp}.gate_proj`, inner, hidden),
-      up: await load.linearModule(`${mlp}.up_proj`, inner, hidden),
-      down: await load.linearModule(`${mlp}.down_proj`, hidden, inner),
-    };
+    const attentionNorm = await load.weight(`${prefix}.${names.attentionNorm}.weight`, [hidden]);
+    const projections: [string, number][] = [
+      ['q_proj', shape.queryWidth],
+      ['k_proj', shape.kvWidth],
+      ['v_proj', shape.kvWidth],
+    ];
+    const [q, k, v] = await load.stackedModules(attention, projections, hidden);
+    const o = await load.linearModule(`${attention}.o_proj`, hidden, shape.queryWidth);
+    const mlpNorm = await load.weight(`${prefix}.${names.mlpNorm}.weight`, [hidden]);
+    const gates: [string, number][] = [
+      ['gate_proj', inner],
+      ['up_proj', inner],
+    ];
+    const [gate, up] = await load.stackedModules(mlp, gates, hidden);
+    const down = await load.linearModule(`${mlp}.down_proj`, hidden, inner);
+    return { attentionNorm, attention: { q: q!, k: k!, v: v!, o }, mlpNorm, gate: gate!, up: up!, down };
   };
   try {
     const tower = 'model.vision_tower';
@@ -157,18 +185,12 @@ export async function loadModules(
     const projectorNorm = await load.weight(`${projector}.norm.weight`, [vision.hiddenSize]);
     const merged = vision.hiddenSize * config.spatialMergeSize ** 2;
     const mergingLayer = await load.linearModule(`${projector}.patch_merger.merging_layer`, vision.hiddenSize, merged);
-    const linear1 = await load.linearModule(
-      `${projector}.linear_1`,
-      text.hiddenSize,
-      vision.hiddenSize,
-      config.projectorBias,
-    );
-    const linear2 = await load.linearModule(
-      `${projector}.linear_2`,
-      text.hiddenSize,
-      text.hiddenSize,
-      config.projectorBias,
-    );
+    const linear1 = await load.linearModule(`${projector}.linear_1`, text.hiddenSize, vision.hiddenSize, {
+      bias: config.projectorBias,
+    });
+    const linear2 = await load.linearModule(`${projector}.linear_2`, text.hiddenSize, text.hiddenSize, {
+      bias: config.projectorBias,
+    });
     const decoder = 'model.language_model';
     const embedTokens = await load.weight(`${decoder}.embed_tokens.weight`, [text.vocabSize, text.hiddenSize]);
     const textLayers: LayerModules[] = [];

@@ -1,0 +1,245 @@
+/**
+ * Trainable parameters on the device, and the bf16 copies of them that linear layers compute with: A stacked over the
+ * parts of a layer, scale·B in the spare columns of the frozen matrix. The copies are made again, all in one launch,
+ * at the first use after the values changed.
+ */
+import { EngineError } from '../../errors.js';
+import type { LoraPart } from '../operations.js';
+import { type Parameter, type ParameterSet, sizeOf } from '../tensor.js';
+import { roundUp } from './arena.js';
+import type { DeviceBlock } from './memory.js';
+import { ROW_MULTIPLE, type TensorStore } from './tensor-store.js';
+import { CudaTensor, Storage } from './tensors.js';
+import type { DeviceMatrix, WeightStore } from './weights.js';
+
+/** Parts that the kernels of lora.cu take at once. */
+export const MAX_PARTS = 4;
+/** Ranks are padded to multiples of this. */
+const RANK_MULTIPLE = 16;
+/** Elements of a block of lora_refresh. */
+const REFRESH_BLOCK = 4096;
+/** int32 words of an entry of its table. */
+const ENTRY_WORDS = 8;
+
+export interface ParameterSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly initial: Float32Array;
+}
+
+/** Values and gradients are flat float32 buffers; parameters are views into them. */
+export class CudaParameterSet implements ParameterSet {
+  readonly parameters: readonly Parameter[];
+  readonly size: number;
+  readonly values: CudaTensor;
+  readonly gradients: CudaTensor;
+  /** Counts changes of the values. */
+  version = 1;
+  readonly groups = new Set<AdapterGroup>();
+  readonly #store: TensorStore;
+  /** Table of lora_refresh for all groups, made when the groups or their places have changed. */
+  #table: { readonly block: DeviceBlock; readonly entries: number; readonly blocks: number } | undefined;
+
+  constructor(store: TensorStore, specs: readonly ParameterSpec[]) {
+    for (const { name, shape, initial } of specs) {
+      if (initial.length === sizeOf(shape)) continue;
+      throw new EngineError(`createParameters: ${initial.length} numbers do not fill ${name} [${shape.join(', ')}]`);
+    }
+    this.#store = store;
+    this.size = specs.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+    this.values = flat(store, this.size, 'parameters');
+    this.gradients = flat(store, this.size, 'gradients');
+    let offset = 0;
+    this.parameters = specs.map(({ name, shape, initial }): Parameter => {
+      store.staging.upload(this.values.address + 4 * offset, initial);
+      const [value, grad] = [this.values, this.gradients].map((of) => parameterView(of, shape, offset));
+      const parameter = { name, shape: [...shape], size: value!.size, offset, value: value!, grad: grad! };
+      offset += parameter.size;
+      return parameter;
+    });
+    this.zeroGradients();
+  }
+
+  zeroGradients(): void {
+    this.#store.driver.fillBytes(this.gradients.address, 0, 4 * this.size);
+    for (const { grad } of this.parameters) (grad as CudaTensor).isTouched = false;
+  }
+
+  /** Brings the copies up to date: all of them, or one that is new. */
+  refresh(group: AdapterGroup): void {
+    if (group.version === this.version) return;
+    const others = [...this.groups].some((other) => other !== group && other.version !== this.version);
+    if (!others) {
+      const { words, blocks } = refreshTable([group]);
+      this.#store.withTable(words, (table) => this.#launch(table, words.length / ENTRY_WORDS, blocks));
+      group.version = this.version;
+      return;
+    }
+    if (!this.#table) {
+      const { words, blocks } = refreshTable([...this.groups]);
+      this.#table = { block: this.#store.table(words), entries: words.length / ENTRY_WORDS, blocks };
+    }
+    this.#launch(this.#table.block.address, this.#table.entries, this.#table.blocks);
+    for (const each of this.groups) each.version = this.version;
+  }
+
+  /** To be called when a group comes, goes or moves. */
+  forgetTable(): void {
+    if (this.#table) this.#store.allocator.free(this.#table.block);
+    this.#table = undefined;
+  }
+
+  release(): void {
+    for (const group of [...this.groups]) group.dispose();
+    this.forgetTable();
+    for (const { value, grad } of this.parameters) {
+      (value as CudaTensor).isFreed = true;
+      (grad as CudaTensor).isFreed = true;
+    }
+    this.#store.release(this.values);
+    this.#store.release(this.gradients);
+  }
+
+  #launch(table: number, entries: number, blocks: number): void {
+    this.#store.kernels.run('lora_refresh', [blocks], 256, [this.values.address, table, entries]);
+  }
+}
+
+function flat(store: TensorStore, size: number, holder: string): CudaTensor {
+  const block = store.allocator.allocate(4 * size, holder);
+  return new CudaTensor([size], 'f32', new Storage(block, size), block.address, size);
+}
+
+function parameterView(of: CudaTensor, shape: readonly number[], offset: number): CudaTensor {
+  const view = new CudaTensor([...shape], 'f32', undefined, of.address + 4 * offset, shape.at(-1) ?? 1);
+  view.isParameter = true;
+  return view;
+}
+
+/** A part of a linear layer as its adapter sees it. */
+export interface AdapterPart {
+  /** First row in the matrix. */
+  readonly row: number;
+  readonly rows: number;
+  readonly lora: Pick<LoraPart, 'a' | 'b' | 'scale'> | undefined;
+}
+
+/** The adapters of the parts of one stacked linear layer. */
+export class AdapterGroup {
+  readonly set: CudaParameterSet;
+  readonly parts: readonly AdapterPart[];
+  /** Rank of each part, 0 without an adapter; four. */
+  readonly ranks: readonly number[];
+  /** First column of each part in u, then E for the unused ones; five. */
+  readonly starts: readonly number[];
+  /** Columns of u: the sum of the padded ranks. */
+  readonly columns: number;
+  /** Largest padded rank. */
+  readonly width: number;
+  /** Row stride of the stacked A [columns, in] in elements. */
+  readonly lda: number;
+  /** The version of the values that the copies are of; 0 for none. */
+  version = 0;
+  readonly #store: TensorStore;
+  readonly #matrix: DeviceMatrix;
+  readonly #block: DeviceBlock;
+  #isDisposed = false;
+
+  constructor(
+    store: TensorStore,
+    weights: WeightStore,
+    matrix: DeviceMatrix,
+    set: CudaParameterSet,
+    parts: readonly AdapterPart[],
+  ) {
+    this.#store = store;
+    this.#matrix = matrix;
+    this.set = set;
+    this.parts = parts;
+    this.ranks = Array.from({ length: MAX_PARTS }, (_, i) => parts[i]?.lora?.a.shape[0] ?? 0);
+    const padded = this.ranks.map((rank) => roundUp(rank, RANK_MULTIPLE));
+    const starts = [0];
+    for (const rank of padded) starts.push(starts.at(-1)! + rank);
+    this.starts = starts;
+    this.columns = this.starts[MAX_PARTS]!;
+    this.width = Math.max(...padded);
+    this.lda = roundUp(matrix.columns, ROW_MULTIPLE);
+    const bytes = 2 * this.columns * this.lda;
+    this.#block = store.allocator.allocate(bytes, 'adapters');
+    store.driver.fillBytes(this.#block.address, 0, bytes);
+    weights.ensureSpare(matrix, this.columns);
+    const [first, last] = [parts[0]!, parts.at(-1)!];
+    const at = matrix.block.address + 2 * (first.row * matrix.ld + matrix.paddedColumns);
+    store.driver.clearRows(at, 2 * matrix.ld, 2 * this.columns, last.row + last.rows - first.row);
+    matrix.adapters.get(first.row)?.dispose();
+    matrix.adapters.set(first.row, this);
+    set.groups.add(this);
+    set.forgetTable();
+  }
+
+  /** Device address of the stacked A. */
+  get a(): number {
+    return this.#block.address;
+  }
+
+  fits(parts: readonly AdapterPart[]): boolean {
+    return (
+      parts.length === this.parts.length &&
+      parts.every(({ row, rows, lora }, i) => {
+        const own = this.parts[i]!;
+        return (
+          row === own.row &&
+          rows === own.rows &&
+          lora?.a === own.lora?.a &&
+          lora?.b === own.lora?.b &&
+          lora?.scale === own.lora?.scale
+        );
+      })
+    );
+  }
+
+  /** The copies are lost or lie elsewhere. */
+  invalidate(): void {
+    this.version = 0;
+    this.set.forgetTable();
+  }
+
+  /** (address, first value, rows, columns, row stride of the target, factor) of each copy. */
+  copies(): readonly (readonly [number, number, number, number, number, number])[] {
+    const matrix = this.#matrix;
+    return this.parts.flatMap(({ row, rows, lora }, i) => {
+      if (!lora) return [];
+      const [rank, start] = [this.ranks[i]!, this.starts[i]!];
+      const b = matrix.block.address + 2 * (row * matrix.ld + matrix.paddedColumns + start);
+      return [
+        [this.a + 2 * start * this.lda, lora.a.offset, rank, matrix.columns, this.lda, 1] as const,
+        [b, lora.b.offset, rows, rank, matrix.ld, lora.scale] as const,
+      ];
+    });
+  }
+
+  dispose(): void {
+    if (this.#isDisposed) return;
+    this.#isDisposed = true;
+    this.#store.allocator.free(this.#block);
+    const row = this.parts[0]!.row;
+    if (this.#matrix.adapters.get(row) === this) this.#matrix.adapters.delete(row);
+    this.set.groups.delete(this);
+    this.set.forgetTable();
+  }
+}
+
+/** The table of lora_refresh (kernels/README.md). */
+function refreshTable(groups: readonly AdapterGroup[]): { words: Int32Array; blocks: number } {
+  const copies = groups.flatMap((group) => group.copies());
+  const words = new Int32Array(ENTRY_WORDS * copies.length);
+  const floats = new Float32Array(words.buffer);
+  let blocks = 0;
+  for (const [i, [address, first, rows, columns, ld, factor]] of copies.entries()) {
+    const low = address % 4294967296;
+    words.set([low, (address - low) / 4294967296, first, rows, columns, ld, 0, blocks], ENTRY_WORDS * i);
+    floats[ENTRY_WORDS * i + 6] = factor;
+    blocks += Math.ceil((rows * columns) / REFRESH_BLOCK);
+  }
+  return { words, blocks };
+}

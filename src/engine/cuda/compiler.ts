@@ -1,0 +1,145 @@
+/**
+ * CUDA C to machine code at run time: NVRTC, with the results kept on disk under a key of source, architecture and
+ * compiler version. The kernels need no toolkit headers.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import koffi from 'koffi';
+import { EngineError } from '../../errors.js';
+import { type LibraryHandle, loadLibrary } from './library-search.js';
+
+type Call = (...values: unknown[]) => number;
+
+/** Where compiled kernels are kept: MINISTRAL_TUNE_CACHE, else XDG_CACHE_HOME or ~/.cache. */
+export function kernelCacheFolder(environment: NodeJS.ProcessEnv = process.env): string {
+  const own = environment.MINISTRAL_TUNE_CACHE;
+  const base = own ?? join(environment.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'ministral-tune');
+  return join(base, 'kernels');
+}
+
+/** Writes a file of the cache so that a reader sees all of it or nothing; a read-only home is no error. */
+export function writeCacheFile(path: string, contents: string | Uint8Array): void {
+  try {
+    mkdirSync(join(path, '..'), { recursive: true });
+    const temporary = `${path}.${randomBytes(4).toString('hex')}`;
+    writeFileSync(temporary, contents);
+    renameSync(temporary, path);
+  } catch {
+    // It only costs the work again.
+  }
+}
+
+export class KernelCompiler {
+  readonly version: string;
+  readonly #library: LibraryHandle;
+  readonly #calls = new Map<string, Call>();
+  /** Newest compute capability that this compiler knows. */
+  readonly #newest: number;
+
+  constructor() {
+    const { library, path } = loadLibrary('nvrtc');
+    this.#library = library;
+    // NVRTC looks its builtins up by name only: they must be loaded before, for everyone to see.
+    for (const name of builtinsBeside(path)) {
+      try {
+        koffi.load(name, { global: true });
+        break;
+      } catch {
+        // Not there: NVRTC finds them itself where the loader path is set.
+      }
+    }
+    const version = [new Int32Array(1), new Int32Array(1)] as const;
+    this.#call('nvrtcVersion', ['void*', 'void*'], version[0], version[1]);
+    this.version = `${version[0][0]}.${version[1][0]}`;
+    const count = new Int32Array(1);
+    this.#call('nvrtcGetNumSupportedArchs', ['void*'], count);
+    const architectures = new Int32Array(count[0]!);
+    this.#call('nvrtcGetSupportedArchs', ['void*'], architectures);
+    this.#newest = Math.max(...architectures);
+  }
+
+  /**
+   * Code for the given compute capability, e.g. 90, from the cache or fresh: machine code, or PTX for the driver to
+   * finish where the card is newer than the compiler.
+   * @throws EngineError with the compiler's log
+   */
+  compile(
+    name: string,
+    source: string,
+    capability: number,
+    defines: Readonly<Record<string, string | number>> = {},
+  ): Uint8Array {
+    const isNative = capability <= this.#newest;
+    const options = [
+      `--gpu-architecture=${isNative ? `sm_${capability}` : `compute_${this.#newest}`}`,
+      '--std=c++17',
+      '--use_fast_math',
+      '-default-device',
+      ...Object.entries(defines).map(([key, value]) => `-D${key}=${value}`),
+    ];
+    const content = JSON.stringify([source, options, this.version]);
+    const key = createHash('sha256').update(content).digest('hex').slice(0, 32);
+    const path = join(kernelCacheFolder(), `${name}-sm${capability}-${key}.cubin`);
+    try {
+      return readFileSync(path);
+    } catch {
+      // Not compiled yet.
+    }
+    const code = this.#compile(name, source, options, isNative);
+    writeCacheFile(path, code);
+    return code;
+  }
+
+  #compile(name: string, source: string, options: readonly string[], isNative: boolean): Uint8Array {
+    const program = new BigUint64Array(1);
+    const types = ['void*', 'str', 'str', 'int', 'void*', 'void*'];
+    this.#call('nvrtcCreateProgram', types, program, source, `${name}.cu`, 0, null, null);
+    try {
+      const texts = options.map((option) => Buffer.from(`${option}\0`));
+      const pointers = BigUint64Array.from(texts, (text) => koffi.address(text));
+      const compile = this.#function('nvrtcCompileProgram', ['uint64', 'int', 'void*']);
+      if (compile(program[0], options.length, pointers) !== 0) {
+        const log = this.#bytes(program[0]!, 'nvrtcGetProgramLogSize', 'nvrtcGetProgramLog');
+        const text = Buffer.from(log).toString().replace(/\0+$/, '');
+        throw new EngineError(
+          `CUDA kernel ${name}.cu does not compile (NVRTC ${this.version}, ${options.join(' ')}):\n${text}`,
+        );
+      }
+      if (isNative) return this.#bytes(program[0]!, 'nvrtcGetCUBINSize', 'nvrtcGetCUBIN');
+      return this.#bytes(program[0]!, 'nvrtcGetPTXSize', 'nvrtcGetPTX');
+    } finally {
+      this.#call('nvrtcDestroyProgram', ['void*'], program);
+    }
+  }
+
+  #bytes(program: bigint, sizeCall: string, dataCall: string): Uint8Array {
+    const size = new BigUint64Array(1);
+    this.#call(sizeCall, ['uint64', 'void*'], program, size);
+    const bytes = new Uint8Array(Number(size[0]));
+    this.#call(dataCall, ['uint64', 'void*'], program, bytes);
+    return bytes;
+  }
+
+  #function(name: string, parameters: readonly string[]): Call {
+    let call = this.#calls.get(name);
+    if (!call) {
+      call = this.#library.func(name, 'int', [...parameters]) as unknown as Call;
+      this.#calls.set(name, call);
+    }
+    return call;
+  }
+
+  #call(name: string, parameters: readonly string[], ...values: unknown[]): void {
+    const status = this.#function(name, parameters)(...values);
+    if (status !== 0) throw new EngineError(`NVRTC: ${name} failed with status ${status}`);
+  }
+}
+
+/** File names under which the builtins of this NVRTC may be found. */
+function builtinsBeside(path: string): string[] {
+  const folder = path.includes('/') ? path.slice(0, path.lastIndexOf('/') + 1) : '';
+  const major = /\.so\.(\d+)/.exec(path)?.[1] ?? '13';
+  return Array.from({ length: 10 }, (_, minor) => `${folder}libnvrtc-builtins.so.${major}.${minor}`);
+}

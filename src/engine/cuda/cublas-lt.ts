@@ -1,0 +1,191 @@
+/**
+ * The part of cuBLASLt that the engine uses, through FFI. Attribute numbers are those of cublasLt.h; matrices are
+ * column-major here, as the library sees them.
+ */
+import { EngineError } from '../../errors.js';
+import { type LibraryHandle, loadLibrary } from './library-search.js';
+
+type Call = (...values: unknown[]) => number;
+
+/** cudaDataType */
+export const DATA_TYPE = { f32: 0, bf16: 14 } as const;
+export type ProductType = keyof typeof DATA_TYPE;
+
+const COMPUTE_32F = 68;
+const DESCRIPTOR = { transA: 3, transB: 4 } as const;
+const PREFERENCE = { workspaceBytes: 1, alignmentA: 5, alignmentB: 6, alignmentC: 7, alignmentD: 8 } as const;
+/** A heuristic result: the algorithm (64 bytes), workspace bytes (8), status (4), waves (4), reserved (16). */
+const RESULT_BYTES = 96;
+const ALGORITHM_BYTES = 64;
+
+/** An algorithm as the library writes it, opaque. */
+export type Algorithm = BigUint64Array;
+
+export interface Candidate {
+  readonly algorithm: Algorithm;
+  readonly workspaceBytes: number;
+}
+
+export interface ProductHandles {
+  readonly descriptor: number;
+  readonly a: number;
+  readonly b: number;
+  readonly d: number;
+}
+
+const MATMUL_TYPES = [
+  ...['uint64', 'uint64', 'void*', 'uint64', 'uint64', 'uint64', 'uint64', 'void*'],
+  ...['uint64', 'uint64', 'uint64', 'uint64', 'void*', 'uint64', 'size_t', 'uint64'],
+];
+
+export class CublasLt {
+  readonly version: number;
+  readonly #library: LibraryHandle;
+  readonly #calls = new Map<string, Call>();
+  readonly #handle: number;
+  readonly #matmul: Call;
+  readonly #descriptors = new Map<number, number>();
+  // Read by the library before it returns: one pair serves every product.
+  readonly #alpha = new Float32Array(1);
+  readonly #beta = new Float32Array(1);
+
+  constructor() {
+    this.#library = loadLibrary('cublasLt').library;
+    this.version = Number((this.#library.func('cublasLtGetVersion', 'size_t', []) as unknown as () => number)());
+    this.#handle = this.#out((out) => this.#call('cublasLtCreate', ['void*'], out));
+    this.#matmul = this.#function('cublasLtMatmul', MATMUL_TYPES);
+  }
+
+  /** An operation descriptor; there are four. */
+  descriptor(transA: boolean, transB: boolean): number {
+    const key = (transA ? 2 : 0) + (transB ? 1 : 0);
+    let descriptor = this.#descriptors.get(key);
+    if (descriptor === undefined) {
+      const types = ['void*', 'int', 'int'];
+      descriptor = this.#out((out) => this.#call('cublasLtMatmulDescCreate', types, out, COMPUTE_32F, DATA_TYPE.f32));
+      this.#setDescriptor(descriptor, DESCRIPTOR.transA, transA ? 1 : 0);
+      this.#setDescriptor(descriptor, DESCRIPTOR.transB, transB ? 1 : 0);
+      this.#descriptors.set(key, descriptor);
+    }
+    return descriptor;
+  }
+
+  createLayout(type: ProductType, rows: number, columns: number, ld: number): number {
+    const types = ['void*', 'int', 'uint64', 'uint64', 'int64'];
+    return this.#out((out) => this.#call('cublasLtMatrixLayoutCreate', types, out, DATA_TYPE[type], rows, columns, ld));
+  }
+
+  destroyLayout(layout: number): void {
+    this.#call('cublasLtMatrixLayoutDestroy', ['uint64'], layout);
+  }
+
+  /**
+   * Algorithms for a product, the most promising first.
+   * @param alignments bytes that the addresses of A, B and D are multiples of
+   */
+  candidates(
+    product: ProductHandles,
+    workspaceBytes: number,
+    alignments: readonly [number, number, number],
+    count: number,
+  ): Candidate[] {
+    const preference = this.#out((out) => this.#call('cublasLtMatmulPreferenceCreate', ['void*'], out));
+    const set = (attribute: number, value: BigUint64Array | Uint32Array): void => {
+      const types = ['uint64', 'int', 'void*', 'size_t'];
+      this.#call('cublasLtMatmulPreferenceSetAttribute', types, preference, attribute, value, value.byteLength);
+    };
+    try {
+      set(PREFERENCE.workspaceBytes, BigUint64Array.of(BigInt(workspaceBytes)));
+      set(PREFERENCE.alignmentA, Uint32Array.of(alignments[0]));
+      set(PREFERENCE.alignmentB, Uint32Array.of(alignments[1]));
+      set(PREFERENCE.alignmentC, Uint32Array.of(alignments[2]));
+      set(PREFERENCE.alignmentD, Uint32Array.of(alignments[2]));
+      const results = new Uint8Array(count * RESULT_BYTES);
+      const found = new Int32Array(1);
+      const { descriptor, a, b, d } = product;
+      const heuristic = this.#function('cublasLtMatmulAlgoGetHeuristic', [
+        ...['uint64', 'uint64', 'uint64', 'uint64', 'uint64', 'uint64', 'uint64', 'int', 'void*', 'void*'],
+      ]);
+      const status = heuristic(this.#handle, descriptor, a, b, d, d, preference, count, results, found);
+      if (status !== 0) return [];
+      return Array.from({ length: found[0]! }, (_, i) => readResult(results, i * RESULT_BYTES)).filter(
+        (candidate): candidate is Candidate => candidate !== undefined,
+      );
+    } finally {
+      this.#call('cublasLtMatmulPreferenceDestroy', ['uint64'], preference);
+    }
+  }
+
+  /** Whether an algorithm that was found for another shape runs this product; gives the workspace that it needs. */
+  check(product: ProductHandles, algorithm: Algorithm): number | undefined {
+    const { descriptor, a, b, d } = product;
+    const result = new Uint8Array(RESULT_BYTES);
+    const types = ['uint64', 'uint64', 'uint64', 'uint64', 'uint64', 'uint64', 'void*', 'void*'];
+    const check = this.#function('cublasLtMatmulAlgoCheck', types);
+    if (check(this.#handle, descriptor, a, b, d, d, algorithm, result) !== 0) return undefined;
+    return readResult(result, 0)?.workspaceBytes;
+  }
+
+  /** Queues D = alpha·op(A)·op(B) + beta·D. @returns the status */
+  matmul(
+    product: ProductHandles,
+    algorithm: Algorithm,
+    alpha: number,
+    a: number,
+    b: number,
+    beta: number,
+    d: number,
+    workspace: number,
+    workspaceBytes: number,
+    stream: number,
+  ): number {
+    this.#alpha[0] = alpha;
+    this.#beta[0] = beta;
+    const { descriptor, a: layoutA, b: layoutB, d: layoutD } = product;
+    // biome-ignore format: the 16 arguments in the library's groups
+    return this.#matmul(
+      this.#handle, descriptor, this.#alpha, a, layoutA, b, layoutB, this.#beta, d, layoutD, d, layoutD,
+      algorithm, workspace, workspaceBytes, stream,
+    );
+  }
+
+  dispose(): void {
+    for (const descriptor of this.#descriptors.values())
+      this.#call('cublasLtMatmulDescDestroy', ['uint64'], descriptor);
+    this.#descriptors.clear();
+    this.#call('cublasLtDestroy', ['uint64'], this.#handle);
+  }
+
+  #setDescriptor(descriptor: number, attribute: number, value: number): void {
+    const types = ['uint64', 'int', 'void*', 'size_t'];
+    this.#call('cublasLtMatmulDescSetAttribute', types, descriptor, attribute, Int32Array.of(value), 4);
+  }
+
+  #function(name: string, parameters: readonly string[]): Call {
+    let call = this.#calls.get(name);
+    if (!call) {
+      call = this.#library.func(name, 'int', [...parameters]) as unknown as Call;
+      this.#calls.set(name, call);
+    }
+    return call;
+  }
+
+  #call(name: string, parameters: readonly string[], ...values: unknown[]): void {
+    const status = this.#function(name, parameters)(...values);
+    if (status !== 0) throw new EngineError(`cuBLASLt: ${name} failed with status ${status}`, { details: { status } });
+  }
+
+  #out(body: (out: BigUint64Array) => void): number {
+    const out = new BigUint64Array(1);
+    body(out);
+    return Number(out[0]);
+  }
+}
+
+/** undefined if the library marked the result as not usable. */
+function readResult(results: Uint8Array, offset: number): Candidate | undefined {
+  const view = new DataView(results.buffer, results.byteOffset + offset, RESULT_BYTES);
+  if (view.getInt32(ALGORITHM_BYTES + 8, true) !== 0) return undefined;
+  const algorithm = new BigUint64Array(results.slice(offset, offset + ALGORITHM_BYTES).buffer);
+  return { algorithm, workspaceBytes: Number(view.getBigUint64(ALGORITHM_BYTES, true)) };
+}

@@ -1,0 +1,369 @@
+/**
+ * The CUDA driver API through FFI: one context, one compute stream and one copy stream, every status checked.
+ * Handles and device pointers are plain numbers (below 2^53). Source: CUDA Driver API reference.
+ */
+import koffi from 'koffi';
+import { EngineError } from '../../errors.js';
+import { type LibraryHandle, loadLibrary } from './library-search.js';
+
+/** A device address. */
+export type DevicePointer = number;
+
+const CUDA_ERROR_OUT_OF_MEMORY = 2;
+const CUDA_ERROR_NOT_READY = 600;
+
+/** Device attributes, by their numbers in CUdevice_attribute. */
+const ATTRIBUTES = {
+  multiprocessors: 16,
+  major: 75,
+  minor: 76,
+  sharedMemoryPerBlockOptin: 97,
+  virtualMemory: 102,
+} as const;
+const FUNC_MAX_DYNAMIC_SHARED = 8;
+const STREAM_NON_BLOCKING = 1;
+const EVENT_DISABLE_TIMING = 2;
+const CAPTURE_MODE_THREAD_LOCAL = 1;
+/** CUmemorytype */
+const MEMORY_HOST = 1;
+const MEMORY_DEVICE = 2;
+/** Most parameters of a kernel. */
+const MAX_PARAMETERS = 64;
+const LAUNCH_TYPES = ['uint64', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint64', 'void*', 'void*'];
+
+export interface DeviceInfo {
+  readonly ordinal: number;
+  readonly name: string;
+  /** Compute capability, e.g. 90. */
+  readonly capability: number;
+  readonly multiprocessors: number;
+  readonly totalBytes: number;
+  readonly sharedBytesPerBlock: number;
+  readonly driverVersion: number;
+  /** Whether address ranges can be reserved and backed apart. */
+  readonly hasVirtualMemory: boolean;
+}
+
+type Call = (...values: unknown[]) => number;
+
+export interface KernelFunction {
+  readonly name: string;
+  readonly handle: number;
+}
+
+/** Page-locked host memory; uploads from it and downloads to it do not block. */
+export interface PinnedBlock {
+  readonly bytes: Uint8Array;
+  free(): void;
+}
+
+export type Grid = readonly [number, number?, number?];
+
+export class CudaDriver {
+  readonly device: DeviceInfo;
+  /** Kernels and products are queued here, in order. */
+  readonly stream: number;
+  /** Uploads that run beside the compute stream. */
+  readonly copyStream: number;
+  readonly #library: LibraryHandle;
+  readonly #calls = new Map<string, Call>();
+  readonly #deviceHandle: number;
+  // One block for the parameters of every launch: the driver copies them before cuLaunchKernel returns.
+  readonly #values = new ArrayBuffer(8 * MAX_PARAMETERS);
+  readonly #valueView = new DataView(this.#values);
+  readonly #pointers = new BigUint64Array(MAX_PARAMETERS);
+  readonly #launch: Call;
+  /** CUDA_MEMCPY2D: sixteen 8-byte fields. */
+  readonly #copyBlock = new DataView(new ArrayBuffer(128));
+
+  /** @param ordinal which card, as nvidia-smi counts them; CUDA_VISIBLE_DEVICES applies */
+  constructor(ordinal = 0) {
+    this.#library = loadLibrary('driver').library;
+    this.call('cuInit', ['uint'], 0);
+    const device = this.#outInt((out) => this.call('cuDeviceGet', ['void*', 'int'], out, ordinal));
+    this.#deviceHandle = device;
+    const context = this.outHandle((out) => this.call('cuDevicePrimaryCtxRetain', ['void*', 'int'], out, device));
+    this.call('cuCtxSetCurrent', ['uint64'], context);
+    this.device = this.#describe(device, ordinal);
+    this.stream = this.createStream();
+    this.copyStream = this.createStream();
+    const base = koffi.address(new Uint8Array(this.#values));
+    for (let i = 0; i < MAX_PARAMETERS; i++) this.#pointers[i] = base + BigInt(8 * i);
+    this.#launch = this.#function('cuLaunchKernel', LAUNCH_TYPES);
+  }
+
+  createStream(): number {
+    return this.outHandle((out) => this.call('cuStreamCreate', ['void*', 'uint'], out, STREAM_NON_BLOCKING));
+  }
+
+  /** @throws EngineError; `details.outOfMemory` tells a full card from other failures */
+  allocate(bytes: number): DevicePointer {
+    return this.outHandle((out) => this.call('cuMemAlloc_v2', ['void*', 'size_t'], out, bytes));
+  }
+
+  free(pointer: DevicePointer): void {
+    this.call('cuMemFree_v2', ['uint64'], pointer);
+  }
+
+  allocatePinned(bytes: number): PinnedBlock {
+    const types = ['void*', 'size_t', 'uint'];
+    const address = this.outHandle((out) => this.call('cuMemHostAlloc', types, out, bytes, 0));
+    const view = new Uint8Array(koffi.view(BigInt(address), bytes));
+    return { bytes: view, free: () => this.call('cuMemFreeHost', ['uint64'], address) };
+  }
+
+  memoryInfo(): { free: number; total: number } {
+    const out = [new BigUint64Array(1), new BigUint64Array(1)] as const;
+    this.call('cuMemGetInfo_v2', ['void*', 'void*'], out[0], out[1]);
+    return { free: Number(out[0][0]), total: Number(out[1][0]) };
+  }
+
+  /** Queues a copy. `source` stays as it is until the stream has passed it, or is pageable and read at once. */
+  upload(target: DevicePointer, source: ArrayBufferView, stream = this.stream): void {
+    if (source.byteLength === 0) return;
+    const types = ['uint64', 'void*', 'size_t', 'uint64'];
+    this.call('cuMemcpyHtoDAsync_v2', types, target, source, source.byteLength, stream);
+  }
+
+  /** Queues a copy of `rows` packed host rows of `rowBytes` to device rows that lie `pitch` bytes apart. */
+  uploadRows(target: DevicePointer, pitch: number, source: Uint8Array, rowBytes: number, rows: number): void {
+    if (rows === 0 || rowBytes === 0) return;
+    this.#copy2D(MEMORY_HOST, Number(koffi.address(source)), rowBytes, target, pitch, rowBytes, rows);
+  }
+
+  /** Queues a copy of `rows` rows of `rowBytes` between device rows of different strides (bytes). */
+  copyRows(
+    target: DevicePointer,
+    targetPitch: number,
+    source: DevicePointer,
+    sourcePitch: number,
+    rowBytes: number,
+    rows: number,
+  ): void {
+    if (rows === 0 || rowBytes === 0) return;
+    if (targetPitch === rowBytes && sourcePitch === rowBytes) this.copy(target, source, rowBytes * rows);
+    else this.#copy2D(MEMORY_DEVICE, source, sourcePitch, target, targetPitch, rowBytes, rows);
+  }
+
+  /** Queues a copy to pinned memory. */
+  downloadAsync(target: ArrayBufferView, source: DevicePointer, stream = this.stream): void {
+    if (target.byteLength === 0) return;
+    const types = ['void*', 'uint64', 'size_t', 'uint64'];
+    this.call('cuMemcpyDtoHAsync_v2', types, target, source, target.byteLength, stream);
+  }
+
+  copy(target: DevicePointer, source: DevicePointer, bytes: number): void {
+    if (bytes === 0) return;
+    this.call('cuMemcpyDtoDAsync_v2', ['uint64', 'uint64', 'size_t', 'uint64'], target, source, bytes, this.stream);
+  }
+
+  fillBytes(target: DevicePointer, value: number, bytes: number): void {
+    if (bytes === 0) return;
+    this.call('cuMemsetD8Async', ['uint64', 'uint8', 'size_t', 'uint64'], target, value, bytes, this.stream);
+  }
+
+  /** Queues zeros into `rows` rows of `rowBytes` that lie `pitch` bytes apart. */
+  clearRows(target: DevicePointer, pitch: number, rowBytes: number, rows: number): void {
+    if (rows === 0 || rowBytes === 0) return;
+    const types = ['uint64', 'size_t', 'uint8', 'size_t', 'size_t', 'uint64'];
+    this.call('cuMemsetD2D8Async', types, target, pitch, 0, rowBytes, rows, this.stream);
+  }
+
+  synchronize(stream = this.stream): void {
+    this.call('cuStreamSynchronize', ['uint64'], stream);
+  }
+
+  createEvent(timing = false): number {
+    const flags = timing ? 0 : EVENT_DISABLE_TIMING;
+    return this.outHandle((out) => this.call('cuEventCreate', ['void*', 'uint'], out, flags));
+  }
+
+  recordEvent(event: number, stream = this.stream): void {
+    this.call('cuEventRecord', ['uint64', 'uint64'], event, stream);
+  }
+
+  waitEvent(event: number, stream = this.stream): void {
+    this.call('cuStreamWaitEvent', ['uint64', 'uint64', 'uint'], stream, event, 0);
+  }
+
+  /** Whether the work before the event is done. */
+  eventDone(event: number): boolean {
+    const status = this.#function('cuEventQuery', ['uint64'])(event);
+    if (status === 0) return true;
+    if (status === CUDA_ERROR_NOT_READY) return false;
+    throw this.#failure('cuEventQuery', status);
+  }
+
+  synchronizeEvent(event: number): void {
+    this.call('cuEventSynchronize', ['uint64'], event);
+  }
+
+  elapsedMilliseconds(start: number, end: number): number {
+    const out = new Float32Array(1);
+    this.call('cuEventElapsedTime', ['void*', 'uint64', 'uint64'], out, start, end);
+    return out[0]!;
+  }
+
+  destroyEvent(event: number): void {
+    this.call('cuEventDestroy_v2', ['uint64'], event);
+  }
+
+  loadModule(code: Uint8Array): number {
+    return this.outHandle((out) => this.call('cuModuleLoadData', ['void*', 'void*'], out, code));
+  }
+
+  kernel(module: number, name: string, dynamicSharedBytes = 0): KernelFunction {
+    const types = ['void*', 'uint64', 'str'];
+    const handle = this.outHandle((out) => this.call('cuModuleGetFunction', types, out, module, name));
+    if (dynamicSharedBytes > 48 << 10) {
+      this.call('cuFuncSetAttribute', ['uint64', 'int', 'int'], handle, FUNC_MAX_DYNAMIC_SHARED, dynamicSharedBytes);
+    }
+    return { name, handle };
+  }
+
+  /** Queues a kernel. `signature` has a letter for each parameter: p pointer, i int32, u uint32, l int64, f float32. */
+  launch(
+    kernel: KernelFunction,
+    grid: Grid,
+    block: number,
+    signature: string,
+    values: readonly number[],
+    sharedBytes = 0,
+    stream = this.stream,
+  ): void {
+    if (grid[0] === 0 || grid[1] === 0 || grid[2] === 0) return;
+    if (signature.length !== values.length) {
+      throw new EngineError(`CUDA: ${kernel.name} takes (${signature}), got ${values.length} parameters`);
+    }
+    const view = this.#valueView;
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i]!;
+      switch (signature.charCodeAt(i)) {
+        case 105: // i
+          view.setInt32(8 * i, value, true);
+          break;
+        case 117: // u
+          view.setUint32(8 * i, value, true);
+          break;
+        case 102: // f
+          view.setFloat32(8 * i, value, true);
+          break;
+        default: // p, l
+          view.setUint32(8 * i, value % 4294967296, true);
+          view.setUint32(8 * i + 4, Math.floor(value / 4294967296), true);
+      }
+    }
+    const [x, y = 1, z = 1] = grid;
+    const status = this.#launch(kernel.handle, x, y, z, block, 1, 1, sharedBytes, stream, this.#pointers, null);
+    if (status !== 0) throw this.#failure(`launch of ${kernel.name}, grid ${grid.join('×')}, block ${block}`, status);
+  }
+
+  /** Records what `body` queues on the compute stream instead of running it. */
+  capture(body: () => void): number {
+    this.call('cuStreamBeginCapture_v2', ['uint64', 'int'], this.stream, CAPTURE_MODE_THREAD_LOCAL);
+    let graph = 0;
+    try {
+      body();
+    } finally {
+      graph = this.outHandle((out) => this.call('cuStreamEndCapture', ['uint64', 'void*'], this.stream, out));
+    }
+    try {
+      const types = ['void*', 'uint64', 'uint64'];
+      return this.outHandle((out) => this.call('cuGraphInstantiateWithFlags', types, out, graph, 0));
+    } finally {
+      this.call('cuGraphDestroy', ['uint64'], graph);
+    }
+  }
+
+  replay(graph: number): void {
+    this.call('cuGraphLaunch', ['uint64', 'uint64'], graph, this.stream);
+  }
+
+  destroyGraph(graph: number): void {
+    this.call('cuGraphExecDestroy', ['uint64'], graph);
+  }
+
+  /** Gives the context back; everything allocated must be freed before, as others may share it. */
+  dispose(): void {
+    this.synchronize();
+    for (const stream of [this.stream, this.copyStream]) this.call('cuStreamDestroy_v2', ['uint64'], stream);
+    this.call('cuDevicePrimaryCtxRelease_v2', ['int'], this.#deviceHandle);
+  }
+
+  /** Any other function of the driver. @throws EngineError if its status is not 0 */
+  call(name: string, parameters: readonly string[], ...values: unknown[]): void {
+    const status = this.#function(name, parameters)(...values);
+    if (status !== 0) throw this.#failure(name, status);
+  }
+
+  /** What `body` writes into an 8-byte out-parameter. */
+  outHandle(body: (out: BigUint64Array) => void): number {
+    const out = new BigUint64Array(1);
+    body(out);
+    return Number(out[0]);
+  }
+
+  #copy2D(
+    sourceType: number,
+    source: number,
+    sourcePitch: number,
+    target: number,
+    targetPitch: number,
+    rowBytes: number,
+    rows: number,
+  ): void {
+    const isHost = sourceType === MEMORY_HOST;
+    // srcX, srcY, type, host, device, array, pitch; the same of the target; width, height.
+    const source8 = [0, 0, sourceType, isHost ? source : 0, isHost ? 0 : source, 0, sourcePitch];
+    const target8 = [0, 0, MEMORY_DEVICE, 0, target, 0, targetPitch];
+    for (const [i, value] of [...source8, ...target8, rowBytes, rows].entries()) {
+      this.#copyBlock.setUint32(8 * i, value % 4294967296, true);
+      this.#copyBlock.setUint32(8 * i + 4, Math.floor(value / 4294967296), true);
+    }
+    this.call('cuMemcpy2DAsync_v2', ['void*', 'uint64'], this.#copyBlock, this.stream);
+  }
+
+  #describe(device: number, ordinal: number): DeviceInfo {
+    const name = new Uint8Array(128);
+    this.call('cuDeviceGetName', ['void*', 'int', 'int'], name, name.length, device);
+    const attribute = (id: number): number =>
+      this.#outInt((out) => this.call('cuDeviceGetAttribute', ['void*', 'int', 'int'], out, id, device));
+    return {
+      ordinal,
+      name: Buffer.from(name.subarray(0, name.indexOf(0))).toString(),
+      capability: 10 * attribute(ATTRIBUTES.major) + attribute(ATTRIBUTES.minor),
+      multiprocessors: attribute(ATTRIBUTES.multiprocessors),
+      totalBytes: this.outHandle((out) => this.call('cuDeviceTotalMem_v2', ['void*', 'int'], out, device)),
+      sharedBytesPerBlock: attribute(ATTRIBUTES.sharedMemoryPerBlockOptin),
+      driverVersion: this.#outInt((out) => this.call('cuDriverGetVersion', ['void*'], out)),
+      hasVirtualMemory: attribute(ATTRIBUTES.virtualMemory) === 1,
+    };
+  }
+
+  #function(name: string, parameters: readonly string[]): Call {
+    let call = this.#calls.get(name);
+    if (!call) {
+      call = this.#library.func(name, 'int', [...parameters]) as unknown as Call;
+      this.#calls.set(name, call);
+    }
+    return call;
+  }
+
+  #failure(what: string, status: number): EngineError {
+    const message = new BigUint64Array(1);
+    let text = `error ${status}`;
+    if (this.#function('cuGetErrorString', ['int', 'void*'])(status, message) === 0 && message[0]) {
+      text = `${status} (${koffi.decode(message, 'str')})`;
+    }
+    return new EngineError(`CUDA: ${what} failed: ${text}`, {
+      details: { status, outOfMemory: status === CUDA_ERROR_OUT_OF_MEMORY },
+      ...(status === 100 ? { hint: 'no NVIDIA card is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES' } : {}),
+    });
+  }
+
+  #outInt(body: (out: Int32Array) => void): number {
+    const out = new Int32Array(1);
+    body(out);
+    return out[0]!;
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * The kernels of kernels/*.cu: signatures, compilation on first use, launch rules that several operations share.
+ * kernels/README.md has the meaning of every parameter.
+ */
+import { EngineError } from '../../errors.js';
+import { KERNEL_SOURCES } from '../../generated/cuda-kernels.js';
+import type { KernelCompiler } from './compiler.js';
+import type { CudaDriver, Grid, KernelFunction } from './driver.js';
+
+/** Files, their kernels and signatures: p pointer, i int32, u uint32, l int64, f float32. */
+const FILES = {
+  normalization: {
+    rms_norm_forward: 'ppppppiiiiiif',
+    rms_norm_backward: 'ppppppiiiiii',
+  },
+  rotary: { rotary: 'pppppppiiiiiiiif' },
+  activation: {
+    gated_activation_forward: 'pppiiiiii',
+    gated_activation_backward: 'ppppppiiiiiiiii',
+    activation_forward: 'ppiiiii',
+    activation_backward: 'pppiiiiii',
+    add: 'pppiiiii',
+    add_bias: 'ppiii',
+    scale: 'pppfiiii',
+  },
+  convert: {
+    copy_bf16: 'ppiiii',
+    f32_to_bf16: 'ppiiii',
+    f16_to_bf16: 'ppiiii',
+    bf16_to_f32: 'ppiiii',
+    add_f32: 'pppl',
+    scale_f32: 'pppfl',
+    fill_u32: 'pul',
+  },
+  rows: {
+    gather_rows: 'pppiiii',
+    scatter_rows: 'pppiiii',
+    select_rows: 'ppppiiiii',
+    merge_patches_forward: 'pppiiiii',
+    merge_patches_backward: 'pppiiiii',
+  },
+  lora: {
+    dropout_bits: 'piiiuuuuuuuu',
+    lora_down_16: 'ppppiiiiiiiiiiffff',
+    lora_down_32: 'ppppiiiiiiiiiiffff',
+    lora_down_48: 'ppppiiiiiiiiiiffff',
+    lora_down_64: 'ppppiiiiiiiiiiffff',
+    lora_input_gradient: 'ppppiiiiiiiiiiffff',
+  },
+  'lora-gradient': {
+    lora_refresh: 'ppi',
+    lora_partial_a: 'ppppiiiiiiiiii',
+    lora_finish_a: 'pppppiiiiiiiiiiffff',
+    lora_partial_b: 'pppiiiiiiiiiiiii',
+    lora_finish_b: 'pppppiiiiiiiiiiffff',
+  },
+  'cross-entropy': {
+    cross_entropy_chunk: 'pppppiiiiii',
+    cross_entropy_finish: 'pppppif',
+    cross_entropy_gradient: 'ppppppiiiiifi',
+  },
+  optimizer: {
+    squared_norm: 'ppl',
+    clip_scale: 'ppif',
+    adamw: 'pppppppfff',
+    adamw8bit: 'ppppppppppppff',
+  },
+  generation: {
+    small_linear: 'pppiiiiiii',
+    small_linear_16: 'pppiiiiiii',
+    argmax_rows: 'ppiiii',
+  },
+} as const satisfies Record<string, Record<string, string>>;
+
+type FileName = keyof typeof FILES;
+export type KernelName = { [F in FileName]: keyof (typeof FILES)[F] }[FileName] & string;
+
+/** The file of each kernel. */
+export const FILE_OF: ReadonlyMap<string, string> = new Map(
+  Object.entries(FILES).flatMap(([file, kernels]) => Object.keys(kernels).map((name) => [name, file] as const)),
+);
+export const SIGNATURES: ReadonlyMap<string, string> = new Map(
+  Object.values(FILES).flatMap((kernels) => Object.entries(kernels)),
+);
+
+/** grid2 of the README: blocks for a [rows, columns] pass of 1024 elements a block. */
+export function grid2(rows: number, columns: number): Grid {
+  return [Math.ceil(columns / 1024), Math.min(rows, 65535)];
+}
+
+/** What operations need of the kernels; a test gives a recorder. */
+export interface KernelLauncher {
+  readonly multiprocessors: number;
+  run(name: KernelName, grid: Grid, block: number, values: readonly number[]): void;
+  /** A kernel of a file that is compiled once for each set of macros. */
+  variant(
+    files: readonly string[],
+    name: string,
+    defines: Readonly<Record<string, number>>,
+    sharedBytes?: number,
+  ): KernelFunction;
+  launch(
+    kernel: KernelFunction,
+    grid: Grid,
+    block: number,
+    signature: string,
+    values: readonly number[],
+    sharedBytes?: number,
+  ): void;
+}
+
+export class Kernels implements KernelLauncher {
+  readonly multiprocessors: number;
+  readonly #driver: CudaDriver;
+  readonly #compiler: KernelCompiler;
+  readonly #modules = new Map<string, number>();
+  readonly #kernels = new Map<string, KernelFunction>();
+
+  constructor(driver: CudaDriver, compiler: KernelCompiler) {
+    this.#driver = driver;
+    this.#compiler = compiler;
+    this.multiprocessors = driver.device.multiprocessors;
+  }
+
+  run(name: KernelName, grid: Grid, block: number, values: readonly number[]): void {
+    let kernel = this.#kernels.get(name);
+    if (!kernel) {
+      kernel = this.#driver.kernel(this.#module(['common.cu', `${FILE_OF.get(name)}.cu`], {}), name);
+      this.#kernels.set(name, kernel);
+    }
+    this.#driver.launch(kernel, grid, block, SIGNATURES.get(name)!, values);
+  }
+
+  variant(
+    files: readonly string[],
+    name: string,
+    defines: Readonly<Record<string, number>>,
+    sharedBytes = 0,
+  ): KernelFunction {
+    const key = `${name} ${JSON.stringify(defines)}`;
+    let kernel = this.#kernels.get(key);
+    if (!kernel) {
+      kernel = this.#driver.kernel(this.#module(files, defines), name, sharedBytes);
+      this.#kernels.set(key, kernel);
+    }
+    return kernel;
+  }
+
+  launch(
+    kernel: KernelFunction,
+    grid: Grid,
+    block: number,
+    signature: string,
+    values: readonly number[],
+    sharedBytes = 0,
+  ): void {
+    this.#driver.launch(kernel, grid, block, signature, values, sharedBytes);
+  }
+
+  #module(files: readonly string[], defines: Readonly<Record<string, number>>): number {
+    const name = files.at(-1)!.replace(/\.cu$/, '');
+    const key = `${name} ${JSON.stringify(defines)}`;
+    let module = this.#modules.get(key);
+    if (module === undefined) {
+      const texts = files.map((file) => {
+        const text = KERNEL_SOURCES[file];
+        if (text === undefined) throw new EngineError(`the CUDA source ${file} is not in this build`);
+        return text;
+      });
+      const { capability } = this.#driver.device;
+      module = this.#driver.loadModule(this.#compiler.compile(name, texts.join('\n'), capability, defines));
+      this.#modules.set(key, module);
+    }
+    return module;
+  }
+
+  dispose(): void {
+    for (const module of this.#modules.values()) this.#driver.call('cuModuleUnload', ['uint64'], module);
+    this.#modules.clear();
+    this.#kernels.clear();
+  }
+}

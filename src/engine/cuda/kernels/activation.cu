@@ -1,0 +1,168 @@
+// Element by element over [rows, C]: a thread has 8 columns, blocks step over the rows. Activations are written as
+// x·g(x): silu has g = sigmoid(x), gelu g = Φ(x), gelu_tanh g = sigmoid(2u), relu g = [x > 0]. fp32, one rounding.
+
+#define SILU 0
+#define GELU 1
+#define GELU_TANH 2
+#define TANH_SCALE 0.7978845608f  // √(2/π)
+#define TANH_CUBE 0.044715f
+
+#define COLUMN ((int)(blockIdx.x * blockDim.x + threadIdx.x) * 8)
+#define FOR_ROWS(row, rows) for (int row = blockIdx.y; row < rows; row += gridDim.y)
+
+DEVICE float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
+
+template <int KIND>
+DEVICE float gate_of(float x) {
+  if (KIND == SILU) return sigmoid(x);
+  if (KIND == GELU) return 0.5f * erfcf(-0.7071067812f * x);
+  if (KIND == GELU_TANH) return sigmoid(2.0f * TANH_SCALE * x * (1.0f + TANH_CUBE * x * x));
+  return x > 0.0f ? 1.0f : 0.0f;
+}
+
+/** d(x·g)/dx, given g. */
+template <int KIND>
+DEVICE float slope_of(float x, float g) {
+  if (KIND == SILU) return g * (1.0f + x * (1.0f - g));
+  if (KIND == GELU) return g + x * 0.3989422804f * __expf(-0.5f * x * x);
+  if (KIND == GELU_TANH) return g + g * (1.0f - g) * 2.0f * TANH_SCALE * x * (1.0f + 3.0f * TANH_CUBE * x * x);
+  return g;
+}
+
+/** CALL(kind) with the run-time kind as a compile-time one. */
+#define BY_KIND(CALL)               \
+  if (kind == SILU) CALL(SILU);     \
+  else if (kind == GELU) CALL(GELU);    \
+  else if (kind == GELU_TANH) CALL(GELU_TANH);  \
+  else CALL(3);
+
+template <int KIND>
+DEVICE void gated_forward(float (&g)[8], const float (&u)[8]) {
+#pragma unroll
+  for (int i = 0; i < 8; i++) g[i] = g[i] * gate_of<KIND>(g[i]) * u[i];
+}
+
+KERNEL __launch_bounds__(128) gated_activation_forward(bf16* out, const bf16* gate, const bf16* up, int rows, int C, int ldo, int ldgate, int ldup, int kind) {
+  const int c = COLUMN;
+  if (c >= C) return;
+  FOR_ROWS(row, rows) {
+    float g[8], u[8];
+    const uint4 packed = load8(row_of(gate, row, ldgate), c, C);
+    load8(row_of(up, row, ldup), c, C, u);
+    unpack8(packed, g);
+#define CALL(KIND) gated_forward<KIND>(g, u)
+    BY_KIND(CALL)
+#undef CALL
+    store8(row_of(out, row, ldo), c, C, g);
+  }
+}
+
+/** g → dgate, u → dup, d → the forward's output. */
+template <int KIND>
+DEVICE void gated_backward(float (&g)[8], float (&u)[8], float (&d)[8]) {
+#pragma unroll
+  for (int i = 0; i < 8; i++) {
+    const float x = g[i], gradient = d[i], opening = gate_of<KIND>(x);
+    d[i] = x * opening * u[i];
+    g[i] = gradient * u[i] * slope_of<KIND>(x, opening);
+    u[i] = gradient * (x * opening);
+  }
+}
+
+KERNEL __launch_bounds__(128) gated_activation_backward(bf16* dgate, bf16* dup, bf16* y, const bf16* gate, const bf16* up, const bf16* dy, int rows, int C, int lddgate, int lddup, int ldy, int ldgate, int ldup, int lddy, int kind) {
+  const int c = COLUMN;
+  if (c >= C) return;
+  FOR_ROWS(row, rows) {
+    float g[8], u[8], d[8];
+    const uint4 packedGate = load8(row_of(gate, row, ldgate), c, C);
+    const uint4 packedUp = load8(row_of(up, row, ldup), c, C);
+    load8(row_of(dy, row, lddy), c, C, d);
+    unpack8(packedGate, g);
+    unpack8(packedUp, u);
+#define CALL(KIND) gated_backward<KIND>(g, u, d)
+    BY_KIND(CALL)
+#undef CALL
+    if (dgate) store8(row_of(dgate, row, lddgate), c, C, g);
+    if (dup) store8(row_of(dup, row, lddup), c, C, u);
+    if (y) store8(row_of(y, row, ldy), c, C, d);
+  }
+}
+
+template <int KIND>
+DEVICE void plain_forward(float (&x)[8]) {
+#pragma unroll
+  for (int i = 0; i < 8; i++) x[i] *= gate_of<KIND>(x[i]);
+}
+
+KERNEL __launch_bounds__(128) activation_forward(bf16* out, const bf16* x, int rows, int C, int ldo, int ldx, int kind) {
+  const int c = COLUMN;
+  if (c >= C) return;
+  FOR_ROWS(row, rows) {
+    float v[8];
+    load8(row_of(x, row, ldx), c, C, v);
+#define CALL(KIND) plain_forward<KIND>(v)
+    BY_KIND(CALL)
+#undef CALL
+    store8(row_of(out, row, ldo), c, C, v);
+  }
+}
+
+template <int KIND>
+DEVICE void plain_backward(float (&x)[8], const float (&d)[8]) {
+#pragma unroll
+  for (int i = 0; i < 8; i++) x[i] = d[i] * slope_of<KIND>(x[i], gate_of<KIND>(x[i]));
+}
+
+KERNEL __launch_bounds__(128) activation_backward(bf16* dx, const bf16* x, const bf16* dy, int rows, int C, int lddx, int ldx, int lddy, int kind) {
+  const int c = COLUMN;
+  if (c >= C) return;
+  FOR_ROWS(row, rows) {
+    float v[8], d[8];
+    load8(row_of(x, row, ldx), c, C, v);
+    load8(row_of(dy, row, lddy), c, C, d);
+#define CALL(KIND) plain_backward<KIND>(v, d)
+    BY_KIND(CALL)
+#undef CALL
+    store8(row_of(dx, row, lddx), c, C, v);
+  }
+}
+
+KERNEL __launch_bounds__(128) add(bf16* out, const bf16* a, const bf16* b, int rows, int C, int ldo, int lda, int ldb) {
+  const int c = COLUMN;
+  if (c >= C) return;
+  FOR_ROWS(row, rows) {
+    float v[8], w[8];
+    load8(row_of(a, row, lda), c, C, v);
+    load8(row_of(b, row, ldb), c, C, w);
+#pragma unroll
+    for (int i = 0; i < 8; i++) v[i] += w[i];
+    store8(row_of(out, row, ldo), c, C, v);
+  }
+}
+
+KERNEL __launch_bounds__(128) add_bias(bf16* y, const bf16* bias, int rows, int C, int ldy) {
+  const int c = COLUMN;
+  if (c >= C) return;
+  float w[8];
+  load8(bias, c, C, w);
+  FOR_ROWS(row, rows) {
+    float v[8];
+    load8(row_of(y, row, ldy), c, C, v);
+#pragma unroll
+    for (int i = 0; i < 8; i++) v[i] += w[i];
+    store8(row_of(y, row, ldy), c, C, v);
+  }
+}
+
+KERNEL __launch_bounds__(128) scale(bf16* out, const bf16* x, const float* factorPointer, float factor, int rows, int C, int ldo, int ldx) {
+  const int c = COLUMN;
+  if (c >= C) return;
+  if (factorPointer) factor *= *factorPointer;
+  FOR_ROWS(row, rows) {
+    float v[8];
+    load8(row_of(x, row, ldx), c, C, v);
+#pragma unroll
+    for (int i = 0; i < 8; i++) v[i] *= factor;
+    store8(row_of(out, row, ldo), c, C, v);
+  }
+}

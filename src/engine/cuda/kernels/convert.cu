@@ -1,0 +1,117 @@
+// Copies between number formats over [rows, C], and flat fills. Sources (and fp32 targets) may have any stride and
+// alignment: rows of a file lie where they lie. bf16 targets are aligned as everywhere.
+
+#define COLUMN ((int)(blockIdx.x * blockDim.x + threadIdx.x) * 8)
+#define FOR_ROWS(row, rows) for (int row = blockIdx.y; row < rows; row += gridDim.y)
+
+DEVICE bool aligned16(const void* p) { return ((u64)p & 15) == 0; }
+
+DEVICE float widen(bf16 x) { return from_bf16(x); }
+DEVICE float widen(float x) { return x; }
+struct Half {
+  unsigned short bits;
+};
+DEVICE float widen(Half x) { return half_to_float(x.bits); }
+struct E4M3 {
+  u8 bits;
+};
+/** As a half, the exponent is 8 too small; 0x7f and 0xff are not numbers. */
+DEVICE float widen(E4M3 x) {
+  const u32 sign = x.bits & 0x80u, magnitude = x.bits & 0x7fu;
+  if (magnitude == 0x7fu) return __int_as_float(0x7fc00000);
+  return half_to_float((unsigned short)((sign << 8) | (magnitude << 7))) * 256.0f;
+}
+
+/** Elements c .. c+7 of a row in any format; one wide load for each 16 bytes where aligned. */
+template <class S>
+DEVICE void load8_any(const S* row, int c, int C, float (&v)[8]) {
+  const S* p = row + c;
+  if (c + 8 <= C && aligned16(p) && sizeof(S) > 1) {
+    S held[8];
+#pragma unroll
+    for (int i = 0; i < (int)sizeof(held) / 16; i++) ((uint4*)held)[i] = ((const uint4*)p)[i];
+#pragma unroll
+    for (int i = 0; i < 8; i++) v[i] = widen(held[i]);
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < 8; i++) v[i] = c + i < C ? widen(p[i]) : 0.0f;
+}
+
+template <class S>
+DEVICE void to_bf16_rows(bf16* out, const S* x, int rows, int C, int ldo, int ldx, float factor) {
+  const int c = COLUMN;
+  if (c >= C) return;
+  FOR_ROWS(row, rows) {
+    float v[8];
+    load8_any(row_of(x, row, ldx), c, C, v);
+#pragma unroll
+    for (int i = 0; i < 8; i++) v[i] *= factor;
+    store8(row_of(out, row, ldo), c, C, v);
+  }
+}
+
+KERNEL __launch_bounds__(128) copy_bf16(bf16* out, const bf16* x, int rows, int C, int ldo, int ldx) {
+  const int c = COLUMN;
+  if (c >= C) return;
+  FOR_ROWS(row, rows) {
+    const bf16* from = row_of(x, row, ldx);
+    bf16* to = row_of(out, row, ldo);
+    if (aligned16(from) && c + 8 <= C) {
+      store8(to, c, C, load8(from, c, C));
+    } else {
+      for (int i = c; i < min(C, c + 8); i++) to[i] = from[i];
+    }
+  }
+}
+
+KERNEL __launch_bounds__(128) f32_to_bf16(bf16* out, const float* x, int rows, int C, int ldo, int ldx) {
+  to_bf16_rows(out, x, rows, C, ldo, ldx, 1.0f);
+}
+KERNEL __launch_bounds__(128) f16_to_bf16(bf16* out, const Half* x, int rows, int C, int ldo, int ldx) {
+  to_bf16_rows(out, x, rows, C, ldo, ldx, 1.0f);
+}
+KERNEL __launch_bounds__(128) e4m3_to_bf16(bf16* out, const E4M3* x, int rows, int C, int ldo, int ldx, float scale) {
+  to_bf16_rows(out, x, rows, C, ldo, ldx, scale);
+}
+
+KERNEL __launch_bounds__(128) bf16_to_f32(float* out, const bf16* x, int rows, int C, int ldo, int ldx) {
+  const int c = COLUMN;
+  if (c >= C) return;
+  FOR_ROWS(row, rows) {
+    float v[8];
+    load8_any(row_of(x, row, ldx), c, C, v);
+    float* to = row_of(out, row, ldo) + c;
+    if (c + 8 <= C && aligned16(to)) {
+      ((float4*)to)[0] = make_float4(v[0], v[1], v[2], v[3]);
+      ((float4*)to)[1] = make_float4(v[4], v[5], v[6], v[7]);
+    } else {
+#pragma unroll
+      for (int i = 0; i < 8; i++) {
+        if (c + i < C) to[i] = v[i];
+      }
+    }
+  }
+}
+
+#define FOR_FLAT(i, n) for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (i64)gridDim.x * blockDim.x)
+
+KERNEL __launch_bounds__(256) add_f32(float* out, const float* a, const float* b, i64 n) {
+  FOR_FLAT(i, n) out[i] = a[i] + b[i];
+}
+
+KERNEL __launch_bounds__(256) scale_f32(float* out, const float* x, const float* factorPointer, float factor, i64 n) {
+  if (factorPointer) factor *= *factorPointer;
+  FOR_FLAT(i, n) out[i] = x[i] * factor;
+}
+
+KERNEL __launch_bounds__(256) fill_u32(u32* out, u32 value, i64 n) {
+  FOR_FLAT(i, n) out[i] = value;
+}
+
+/** Uniform with zero mean and the given deviation; element i depends on nothing but (seed, i). */
+KERNEL __launch_bounds__(256) fill_random_bf16(bf16* out, i64 n, u32 seed, float deviation) {
+  const u32 mixed = seed * 0x9e3779b9u;
+  const float step = deviation * 3.4641016f / 4294967296.0f;  // √12: width of a uniform of deviation 1
+  FOR_FLAT(i, n) out[i] = to_bf16((float)(int)counter_hash(seed + (u32)(i >> 32), mixed, (u32)i) * step);
+}

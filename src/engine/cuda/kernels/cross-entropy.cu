@@ -1,0 +1,101 @@
+// Cross-entropy over a vocabulary that comes in chunks of logits [rows, n]: a running maximum and sum of exponentials by
+// row, then the loss, then the gradient of a chunk. Logits are bf16 (kind 0) or fp32 (kind 1).
+
+#define LOWEST -3.0e38f
+
+template <class L>
+DEVICE void load_logits(const L* row, int c, int n, float (&v)[8]);
+template <>
+DEVICE void load_logits<bf16>(const bf16* row, int c, int n, float (&v)[8]) {
+  load8(row, c, n, v);
+}
+template <>
+DEVICE void load_logits<float>(const float* row, int c, int n, float (&v)[8]) {
+  if (c + 8 <= n) {
+    *(float4*)v = *(const float4*)(row + c);
+    *(float4*)(v + 4) = *(const float4*)(row + c + 4);
+  } else {
+#pragma unroll
+    for (int i = 0; i < 8; i++) v[i] = c + i < n ? row[c + i] : 0.0f;
+  }
+}
+DEVICE float logit_at(const bf16* row, int c) { return from_bf16(row[c]); }
+DEVICE float logit_at(const float* row, int c) { return row[c]; }
+
+template <class L>
+DEVICE void chunk(float* rowMax, float* rowSum, float* targetLogit, const L* logits, const int* targets, int n, int ld, int firstColumn, int isFirst) {
+  __shared__ float peaks[32];
+  const int row = blockIdx.x;
+  logits = row_of(logits, row, ld);
+  float peak = LOWEST, sum = 0.0f;
+  for (int c = threadIdx.x * 8; c < n; c += blockDim.x * 8) {
+    float v[8];
+    load_logits(logits, c, n, v);
+    float high = peak;
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+      if (c + i >= n) v[i] = -INFINITY_F;
+      high = fmaxf(high, v[i]);
+    }
+    sum *= __expf(peak - high);
+    peak = high;
+#pragma unroll
+    for (int i = 0; i < 8; i++) sum += __expf(v[i] - peak);
+  }
+  const float warpPeak = warp_max(peak);
+  if ((threadIdx.x & 31) == 0) peaks[threadIdx.x >> 5] = warpPeak;
+  __syncthreads();
+  const float top = warp_max((threadIdx.x & 31) < blockDim.x >> 5 ? peaks[threadIdx.x & 31] : LOWEST);
+  const float total = block_sum(sum * __expf(peak - top));
+  if (threadIdx.x != 0) return;
+  const float before = isFirst ? LOWEST : rowMax[row];
+  const float now = fmaxf(before, top);
+  rowMax[row] = now;
+  rowSum[row] = (isFirst ? 0.0f : rowSum[row] * __expf(before - now)) + total * __expf(top - now);
+  const int local = targets[row] - firstColumn;
+  if (local >= 0 && local < n) targetLogit[row] = logit_at(logits, local);
+}
+
+KERNEL __launch_bounds__(512) cross_entropy_chunk(float* rowMax, float* rowSum, float* targetLogit, const void* logits, const int* targets, int rows, int n, int ld, int firstColumn, int isFirst, int kind) {
+  if (kind) chunk(rowMax, rowSum, targetLogit, (const float*)logits, targets, n, ld, firstColumn, isFirst);
+  else chunk(rowMax, rowSum, targetLogit, (const bf16*)logits, targets, n, ld, firstColumn, isFirst);
+}
+
+/** One block: rowLoss = max + log(sum) - target logit; loss = scale · Σ rowLoss, added in a fixed order in double. */
+KERNEL __launch_bounds__(1024) cross_entropy_finish(float* rowLoss, float* loss, const float* rowMax, const float* rowSum, const float* targetLogit, int rows, float scale) {
+  __shared__ double sums[1024];
+  double sum = 0.0;
+  for (int row = threadIdx.x; row < rows; row += blockDim.x) {
+    const double value = (double)rowMax[row] - (double)targetLogit[row] + log((double)rowSum[row]);
+    rowLoss[row] = (float)value;
+    sum += value;
+  }
+  sums[threadIdx.x] = sum;
+  for (int half = blockDim.x / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if ((int)threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+  }
+  if (threadIdx.x == 0) *loss = (float)(sums[0] * (double)scale);
+}
+
+template <class L>
+DEVICE void gradient(bf16* dlogits, const L* logits, const float* rowMax, const float* rowSum, const int* targets, int rows, int n, int ldd, int ld, int firstColumn, float scale) {
+  const int c = (int)(blockIdx.x * blockDim.x + threadIdx.x) * 8;
+  if (c >= n) return;
+  for (int row = blockIdx.y; row < rows; row += gridDim.y) {
+    float v[8];
+    load_logits(row_of(logits, row, ld), c, n, v);
+    const float peak = rowMax[row], factor = scale / rowSum[row];
+    const int target = targets[row] - firstColumn - c;
+#pragma unroll
+    for (int i = 0; i < 8; i++) v[i] = __expf(v[i] - peak) * factor - (i == target ? scale : 0.0f);
+    store8(row_of(dlogits, row, ldd), c, n, v);
+  }
+}
+
+/** dlogits = (softmax - onehot(target)) · scale · (*lossGradient). */
+KERNEL __launch_bounds__(128) cross_entropy_gradient(bf16* dlogits, const void* logits, const float* rowMax, const float* rowSum, const int* targets, const float* lossGradient, int rows, int n, int ldd, int ld, int firstColumn, float scale, int kind) {
+  if (lossGradient) scale *= *lossGradient;
+  if (kind) gradient(dlogits, (const float*)logits, rowMax, rowSum, targets, rows, n, ldd, ld, firstColumn, scale);
+  else gradient(dlogits, (const bf16*)logits, rowMax, rowSum, targets, rows, n, ldd, ld, firstColumn, scale);
+}

@@ -1,0 +1,228 @@
+// The low-rank path's products with x: dropout bits, u = dropout(x)·Aᵀ, and dx += mask⊙(du·A). Parts of a stacked layer
+// own column ranges of u that start at 0, s1, s2, s3, multiples of 16. Bits are [part][row][kb bytes], bit i of byte b
+// for column 8b + i, 1 = kept.
+
+DEVICE int part_of(int e, int s1, int s2, int s3) { return (e >= s1) + (e >= s2) + (e >= s3); }
+
+template <class V>
+DEVICE V pick(int i, V v0, V v1, V v2, V v3) {
+  return i == 0 ? v0 : i == 1 ? v1 : i == 2 ? v2 : v3;
+}
+
+/** A thread makes 32 columns: dropoutKeeps(seed, row·K + column, p) of random.ts. Zero from K on. */
+KERNEL __launch_bounds__(128) dropout_bits(u8* bits, int rows, int K, int kb, u32 seed0, u32 seed1, u32 seed2, u32 seed3, u32 threshold0, u32 threshold1, u32 threshold2, u32 threshold3) {
+  const int c = (int)(blockIdx.x * blockDim.x + threadIdx.x) * 32;
+  if (c >= K) return;
+  const int part = blockIdx.z;
+  const u32 seed = pick(part, seed0, seed1, seed2, seed3);
+  const u32 threshold = pick(part, threshold0, threshold1, threshold2, threshold3);
+  const u32 mixed = seed * 0x9e3779b9u;
+  const u32 valid = c + 32 <= K ? 0xffffffffu : (1u << (K - c)) - 1;
+  for (int row = blockIdx.y; row < rows; row += gridDim.y) {
+    const u32 first = (u32)row * (u32)K + (u32)c;
+    u32 word = 0;
+#pragma unroll
+    for (int i = 0; i < 32; i++) {
+      if (counter_hash(seed, mixed, first + i) >= threshold) word |= 1u << i;
+    }
+    *(u32*)(bits + ((i64)part * rows + row) * kb + c / 8) = word & valid;
+  }
+}
+
+/**
+ * Keep words of up to four parts, first .. last: lane t of each group of four reads the row and place that `at` gives it
+ * (one word is 32 columns), so that a quarter of the loads does; `share_byte` hands a lane its own byte of lane i's word.
+ */
+DEVICE void load_keeps(u32 (&words)[4], const u8* at, int first, int last, i64 stride) {
+#pragma unroll
+  for (int i = 0; i < 4; i++) words[i] = i == 0 || last > first ? *(const u32*)(at + min(first + i, last) * stride) : 0;
+}
+DEVICE u32 share_byte(u32 word, int i) {
+  const int lane = threadIdx.x & 31;
+  return (__shfl_sync(0xffffffffu, word, (lane & 28) | i) >> (8 * (lane & 3))) & 0xffu;
+}
+
+#define DOWN_WARPS 16
+
+/**
+ * 32 rows by 8·TILES columns of u a block; its warps take every 16th run of 32 columns of x. The order of the depths
+ * within a run does not matter as long as both operands agree: lane t takes columns 8t .. 8t+7, one wide load.
+ */
+template <int TILES>
+DEVICE void lora_down(bf16* u, const bf16* x, const bf16* a, const u8* bits, int rows, int K, int E, int ldu, int ldx, int lda, int kb, int s1, int s2, int s3, float keep0, float keep1, float keep2, float keep3) {
+  constexpr int BATCH = TILES > 4 ? 2 : TILES;  // of rows of A under way: registers
+  __shared__ float partial[DOWN_WARPS][16][34];
+  const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
+  const int firstRow = blockIdx.x * 32, firstE = blockIdx.y * TILES * 8;
+  const int firstPart = part_of(firstE, s1, s2, s3);
+  const int lastPart = part_of(min(firstE + TILES * 8, E) - 1, s1, s2, s3);
+  int row[4];  // g, g+8 of both halves; rows past the end read the last one again
+#pragma unroll
+  for (int i = 0; i < 4; i++) row[i] = min(firstRow + i * 8 + g, rows - 1);
+  float sums[2][TILES][4] = {};
+  const int last = last8(K);
+
+#pragma unroll 1
+  for (int run = warp; run * 32 < K; run += DOWN_WARPS) {
+    const int c = run * 32 + t * 8;
+    const int at = min(c, last);
+    uint4 raw[4], kept[4], b[BATCH];
+    u32 keeps[4];
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      raw[i] = load_once(row_of(x, row[i], ldx) + at);
+    }
+    if (bits) load_keeps(keeps, bits + run * 4 + (i64)min(firstRow + t * 8 + g, rows - 1) * kb, firstPart, lastPart, (i64)rows * kb);
+    if (run * 32 + 32 > K) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) raw[i] = first8(raw[i], K - c);
+    }
+    int current = -1;
+#pragma unroll
+    for (int n = 0; n < TILES; n++) {
+      if (n % BATCH == 0) {
+#pragma unroll
+        for (int i = 0; i < BATCH; i++) {
+          b[i] = *(const uint4*)(row_of(a, min(firstE + (n + i) * 8, E - 8) + g, lda) + at);
+        }
+      }
+      if (n % 2 == 0) {
+        const int part = part_of(firstE + n * 8, s1, s2, s3);
+        if (part != current) {
+          current = part;
+          const u32 word = pick(part - firstPart, keeps[0], keeps[1], keeps[2], keeps[3]);
+#pragma unroll
+          for (int i = 0; i < 4; i++) kept[i] = bits ? keep8(raw[i], share_byte(word, i)) : raw[i];
+        }
+      }
+#pragma unroll
+      for (int m = 0; m < 2; m++) {
+        multiply_add(sums[m][n], kept[2 * m].x, kept[2 * m + 1].x, kept[2 * m].y, kept[2 * m + 1].y, b[n % BATCH].x, b[n % BATCH].y);
+        multiply_add(sums[m][n], kept[2 * m].z, kept[2 * m + 1].z, kept[2 * m].w, kept[2 * m + 1].w, b[n % BATCH].z, b[n % BATCH].w);
+      }
+    }
+  }
+
+  // Sum over the warps, 16 rows by 32 columns at a time, in the order of the warps.
+#pragma unroll
+  for (int m = 0; m < 2; m++) {
+#pragma unroll
+    for (int group = 0; group < TILES; group += 4) {
+      __syncthreads();
+#pragma unroll
+      for (int n = group; n < group + 4 && n < TILES; n++) {
+        const int at = (n - group) * 8 + t * 2;
+        partial[warp][g][at] = sums[m][n][0];
+        partial[warp][g][at + 1] = sums[m][n][1];
+        partial[warp][g + 8][at] = sums[m][n][2];
+        partial[warp][g + 8][at + 1] = sums[m][n][3];
+      }
+      __syncthreads();
+      const int r = firstRow + m * 16 + (threadIdx.x >> 5), e = firstE + group * 8 + lane;
+      if (r >= rows || e >= E || group * 8 + lane >= TILES * 8) continue;
+      float sum = 0.0f;
+#pragma unroll
+      for (int w = 0; w < DOWN_WARPS; w++) sum += partial[w][threadIdx.x >> 5][lane];
+      row_of(u, r, ldu)[e] = to_bf16(sum * pick(part_of(e, s1, s2, s3), keep0, keep1, keep2, keep3));
+    }
+  }
+}
+
+#define LORA_DOWN(COLUMNS)                                                                                             \
+  KERNEL __launch_bounds__(512) lora_down_##COLUMNS(bf16* u, const bf16* x, const bf16* a, const u8* bits, int rows,   \
+      int K, int E, int ldu, int ldx, int lda, int kb, int s1, int s2, int s3, float keep0, float keep1, float keep2,  \
+      float keep3) {                                                                                                   \
+    lora_down<COLUMNS / 8>(u, x, a, bits, rows, K, E, ldu, ldx, lda, kb, s1, s2, s3, keep0, keep1, keep2, keep3);      \
+  }
+LORA_DOWN(16)
+LORA_DOWN(32)
+LORA_DOWN(48)
+LORA_DOWN(64)
+
+/**
+ * dx += Σ parts keep·mask⊙(du·A). 64 rows by 128 columns a block, 16 by 64 a warp. Columns of a run of 32 are permuted on
+ * the way into shared memory (8t + 2j + i to 8j + 2t + i), so that a lane's results of four tiles are 8 neighbours.
+ */
+KERNEL __launch_bounds__(256, 2) lora_input_gradient(bf16* dx, const bf16* du, const bf16* a, const u8* bits, int rows, int K, int E, int lddx, int lddu, int lda, int kb, int s1, int s2, int s3, float keep0, float keep1, float keep2, float keep3) {
+  __shared__ __align__(16) bf16 tileA[64][136];   // [e][column]
+  __shared__ __align__(16) bf16 tileU[64][72];    // [row][e]
+  const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
+  const int firstRow = blockIdx.y * 64, firstColumn = blockIdx.x * 128;
+  const int localRow = (warp & 3) * 16 + g, localColumn = (warp >> 2) * 64;
+  // Rows and columns past the end are read from the last ones: their results are not written.
+  const int last = last8(K);
+  uint4 held[2][2];  // [row g, g+8][run]
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+#pragma unroll
+    for (int run = 0; run < 2; run++) {
+      const int r = min(firstRow + localRow + h * 8, rows - 1), c = firstColumn + localColumn + run * 32 + t * 8;
+      held[h][run] = *(const uint4*)(row_of(dx, r, lddx) + min(c, last));
+    }
+  }
+  u32 keeps[4];  // lane t reads row g + 8·(t / 2), run t % 2
+  if (bits) {
+    const int r = min(firstRow + localRow + (t >> 1) * 8, rows - 1);
+    const int byte = min((firstColumn + localColumn) / 8 + (t & 1) * 4, kb - 4);
+    load_keeps(keeps, bits + (i64)r * kb + byte, 0, part_of(E - 1, s1, s2, s3), (i64)rows * kb);
+  }
+  float total[8][4] = {}, sums[8][4] = {};
+  for (int firstE = 0; firstE < E; firstE += 64) {
+    const int width = min(64, E - firstE);
+    __syncthreads();
+    for (int i = threadIdx.x; i < width * 16; i += 256) {
+      const int e = i / 16, c = i % 16 * 8;
+      const uint4 v = *(const uint4*)(row_of(a, firstE + e, lda) + min(firstColumn + c, last));
+      u32* to = (u32*)&tileA[e][c / 32 * 32 + c % 32 / 8 * 2];
+      to[0] = v.x;
+      to[4] = v.y;
+      to[8] = v.z;
+      to[12] = v.w;
+    }
+    for (int i = threadIdx.x; i < 64 * (width / 8); i += 256) {
+      const int r = i / (width / 8), e = i % (width / 8) * 8;
+      *(uint4*)&tileU[r][e] = *(const uint4*)(row_of(du, min(firstRow + r, rows - 1), lddu) + firstE + e);
+    }
+    __syncthreads();
+    for (int e = 0; e < width; e += 16) {
+      const u32* low = (const u32*)&tileU[localRow][e + t * 2];
+      const u32* high = (const u32*)&tileU[localRow + 8][e + t * 2];
+#pragma unroll
+      for (int n = 0; n < 8; n += 2) {
+        u32 b[4];
+        load_matrices_transposed(b, &tileA[e + (lane & 15)][localColumn + n * 8 + (lane >> 4) * 8]);
+        multiply_add(sums[n], low[0], high[0], low[4], high[4], b[0], b[1]);
+        multiply_add(sums[n + 1], low[0], high[0], low[4], high[4], b[2], b[3]);
+      }
+      const int part = part_of(firstE + e, s1, s2, s3);
+      if (firstE + e + 16 < E && part_of(firstE + e + 16, s1, s2, s3) == part) continue;
+      const float keep = pick(part, keep0, keep1, keep2, keep3);
+#pragma unroll
+      for (int h = 0; h < 2; h++) {
+#pragma unroll
+        for (int run = 0; run < 2; run++) {
+          const u32 byte = bits ? share_byte(pick(part, keeps[0], keeps[1], keeps[2], keeps[3]), h * 2 + run) : 0xff;
+#pragma unroll
+          for (int j = 0; j < 8; j++) {
+            float& sum = sums[run * 4 + j / 2][h * 2 + j % 2];
+            if ((byte >> j) & 1) total[run * 4 + j / 2][h * 2 + j % 2] += sum * keep;
+            sum = 0.0f;
+          }
+        }
+      }
+    }
+  }
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+#pragma unroll
+    for (int run = 0; run < 2; run++) {
+      const int r = firstRow + localRow + h * 8, c = firstColumn + localColumn + run * 32 + t * 8;
+      if (r >= rows || c >= K) continue;
+      float v[8];
+      unpack8(held[h][run], v);
+#pragma unroll
+      for (int j = 0; j < 8; j++) v[j] += total[run * 4 + j / 2][h * 2 + j % 2];
+      store8(row_of(dx, r, lddx), c, K, v);
+    }
+  }
+}

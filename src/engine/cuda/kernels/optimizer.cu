@@ -1,0 +1,158 @@
+// Gradient norm, clipping and AdamW over flat fp32 buffers, each one launch for all parameters. A chunk is up to 2048
+// elements of one parameter: {parameter, first element, elements, quantised, first element of the state, first block of
+// scales, 0, 0}. Settings are four floats a parameter, made new each step; the last is 0 where torch would skip it.
+// Roundings are written out, since the compiler's fast maths would change them.
+
+#define CHUNK_WORDS 8
+#define BLOCK 256  // consecutive elements with one scale
+
+/** Sum of squares of what this block sees, in double. */
+KERNEL __launch_bounds__(256) squared_norm(double* partials, const float* grads, i64 n) {
+  __shared__ double sums[256];
+  double sum = 0.0;
+  for (i64 i = (i64)blockIdx.x * 256 + threadIdx.x; i < n; i += (i64)gridDim.x * 256) sum += (double)grads[i] * grads[i];
+  sums[threadIdx.x] = sum;
+  for (int half = 128; half > 0; half /= 2) {
+    __syncthreads();
+    if ((int)threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+  }
+  if (threadIdx.x == 0) partials[blockIdx.x] = sums[0];
+}
+
+/** norm[0] = √Σ partials; norm[1] = what gradients are multiplied with, NaN if the norm is not finite. */
+KERNEL __launch_bounds__(256) clip_scale(float* norm, const double* partials, int count, float maxNorm) {
+  __shared__ double sums[256];
+  double sum = 0.0;
+  for (int i = threadIdx.x; i < count; i += 256) sum += partials[i];
+  sums[threadIdx.x] = sum;
+  for (int half = 128; half > 0; half /= 2) {
+    __syncthreads();
+    if ((int)threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+  }
+  if (threadIdx.x != 0) return;
+  const double total = sqrt(sums[0]);
+  double clip = 1.0;
+  if (maxNorm != 0.0f) clip = fmin(1.0, (double)maxNorm / (total + 1e-6));
+  const bool finite = total - total == 0.0;
+  norm[0] = (float)total;
+  norm[1] = finite ? (float)clip : __int_as_float(0x7fc00000);
+}
+
+DEVICE bool is_nan(float x) { return (__float_as_uint(x) & 0x7fffffffu) > 0x7f800000u; }
+DEVICE bool is_finite(float x) { return (__float_as_uint(x) & 0x7f800000u) != 0x7f800000u; }
+
+/** torch.optim.AdamW: decay first. */
+DEVICE void adamw_element(float& value, float gradient, float& m, float& v, float4 setting, float take1, float beta2, float take2, float eps) {
+  m = __fmaf_rn(take1, __fsub_rn(gradient, m), m);
+  v = __fmaf_rn(__fmul_rn(take2, gradient), gradient, __fmul_rn(v, beta2));
+  const float divisor = __fadd_rn(__fdiv_rn(__fsqrt_rn(v), setting.y), eps);
+  value = __fadd_rn(__fmul_rn(value, setting.z), __fdiv_rn(__fmul_rn(setting.x, m), divisor));
+}
+
+KERNEL __launch_bounds__(256) adamw(float* values, const float* grads, float* m, float* v, const int* chunks, const float* settings, const float* norm, float beta1, float beta2, float eps) {
+  const int* chunk = chunks + (i64)blockIdx.x * CHUNK_WORDS;
+  const float4 setting = ((const float4*)settings)[chunk[0]];
+  const float clip = norm[1];
+  if (setting.w == 0.0f || is_nan(clip)) return;
+  const float take1 = (float)(1.0 - (double)beta1), take2 = (float)(1.0 - (double)beta2);
+  const u32 first = chunk[1];
+  const int count = chunk[2];
+  if (first % 4 == 0 && count % 4 == 0) {
+    for (int i = threadIdx.x; i < count / 4; i += 256) {
+      float4* at[3] = {(float4*)(values + first) + i, (float4*)(m + first) + i, (float4*)(v + first) + i};
+      float4 value = *at[0], one = *at[1], two = *at[2];
+      const float4 g = ((const float4*)(grads + first))[i];
+      adamw_element(value.x, __fmul_rn(g.x, clip), one.x, two.x, setting, take1, beta2, take2, eps);
+      adamw_element(value.y, __fmul_rn(g.y, clip), one.y, two.y, setting, take1, beta2, take2, eps);
+      adamw_element(value.z, __fmul_rn(g.z, clip), one.z, two.z, setting, take1, beta2, take2, eps);
+      adamw_element(value.w, __fmul_rn(g.w, clip), one.w, two.w, setting, take1, beta2, take2, eps);
+      *at[0] = value;
+      *at[1] = one;
+      *at[2] = two;
+    }
+    return;
+  }
+  for (u32 i = first + threadIdx.x; i < first + count; i += 256) {
+    adamw_element(values[i], __fmul_rn(grads[i], clip), m[i], v[i], setting, take1, beta2, take2, eps);
+  }
+}
+
+/** bitsandbytes' AdamW: decay after the update. A gradient that is not finite keeps the value and clears the moments. */
+DEVICE void adamw8bit_element(float& value, float gradient, float& m, float& v, float4 setting, float beta1, float take1, float beta2, float take2) {
+  if (!is_finite(gradient)) {
+    m = 0.0f;
+    v = 0.0f;
+    return;
+  }
+  m = __fmaf_rn(beta1, m, __fmul_rn(take1, gradient));
+  v = __fmaf_rn(beta2, v, __fmul_rn(__fmul_rn(take2, gradient), gradient));
+  const float update = __fdiv_rn(__fmul_rn(setting.x, m), __fadd_rn(__fsqrt_rn(v), setting.y));
+  value = __fmul_rn(__fadd_rn(value, update), setting.z);
+}
+
+/** The code nearest to x, the lower at a tie: how many midpoints lie below x. */
+DEVICE int nearest_code(const float* midpoints, float x) {
+  int code = 0;
+#pragma unroll
+  for (int step = 128; step > 0; step /= 2) {
+    if (x > midpoints[code + step - 1]) code += step;
+  }
+  return code;
+}
+
+/** A warp has 256 elements, a lane every 32nd of them. maps: signed values, midpoints, unsigned values, midpoints. */
+KERNEL __launch_bounds__(256) adamw8bit(float* values, const float* grads, u8* codesM, u8* codesV, float* scalesM, float* scalesV, float* m, float* v, const float* maps, const int* chunks, const float* settings, const float* norm, float beta1, float beta2) {
+  __shared__ float map[1024];
+  const int* chunk = chunks + (i64)blockIdx.x * CHUNK_WORDS;
+  const float4 setting = ((const float4*)settings)[chunk[0]];
+  const float clip = norm[1];
+  if (setting.w == 0.0f || is_nan(clip)) return;
+  const float take1 = (float)(1.0 - (double)beta1), take2 = (float)(1.0 - (double)beta2);
+  const u32 first = chunk[1], state = chunk[4];
+  const int count = chunk[2];
+  if (chunk[3] == 0) {
+    for (int i = threadIdx.x; i < count; i += 256) {
+      adamw8bit_element(values[first + i], __fmul_rn(grads[first + i], clip), m[state + i], v[state + i], setting, beta1, take1, beta2, take2);
+    }
+    return;
+  }
+  for (int i = threadIdx.x; i < 1024; i += 256) map[i] = maps[i];
+  __syncthreads();
+  const int begin = (threadIdx.x >> 5) * BLOCK + (threadIdx.x & 31);
+  const u32 block = chunk[5] + (threadIdx.x >> 5);
+  if (begin - (int)(threadIdx.x & 31) >= count) return;
+  const float scaleM = scalesM[block], scaleV = scalesV[block];
+  float one[8], two[8];
+  float topM = 0.0f, topV = 0.0f;
+#pragma unroll
+  for (int j = 0; j < 8; j++) {
+    const int i = begin + 32 * j;
+    one[j] = two[j] = 0.0f;
+    if (i >= count) continue;
+    one[j] = __fmul_rn(map[codesM[state + i]], scaleM);
+    two[j] = __fmul_rn(map[512 + codesV[state + i]], scaleV);
+    float value = values[first + i];
+    adamw8bit_element(value, __fmul_rn(grads[first + i], clip), one[j], two[j], setting, beta1, take1, beta2, take2);
+    values[first + i] = value;
+    topM = fmaxf(topM, fabsf(one[j]));
+    topV = fmaxf(topV, two[j]);
+  }
+  topM = warp_max(topM);
+  topV = warp_max(topV);
+  if ((threadIdx.x & 31) == 0) {
+    scalesM[block] = topM;
+    scalesV[block] = topV;
+  }
+#pragma unroll
+  for (int j = 0; j < 8; j++) {
+    const int i = begin + 32 * j;
+    if (i >= count) continue;
+    if (topM > 0.0f) {
+      int code = nearest_code(map + 256, __fdiv_rn(one[j], topM));
+      // A moment keeps its sign: below zero it takes the smallest negative value.
+      if (one[j] < 0.0f && map[code] == 0.0f) code--;
+      codesM[state + i] = (u8)code;
+    }
+    if (topV > 0.0f) codesV[state + i] = (u8)nearest_code(map + 768, __fdiv_rn(two[j], topV));
+  }
+}

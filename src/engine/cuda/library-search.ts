@@ -1,0 +1,124 @@
+/**
+ * Finds NVIDIA's libraries where users really have them: the loader's own path, CUDA_HOME, toolkit folders, a conda
+ * environment, the wheels of a Python environment. Nothing is installed or asked for beyond what is there.
+ */
+import { existsSync, readdirSync, realpathSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
+import koffi from 'koffi';
+import { EngineError } from '../../errors.js';
+
+export type LibraryHandle = ReturnType<typeof koffi.load>;
+
+export interface FoundLibrary {
+  readonly library: LibraryHandle;
+  readonly path: string;
+}
+
+interface LibrarySpec {
+  /** File names by falling preference. */
+  readonly names: readonly string[];
+  readonly cure: string;
+}
+
+/** The three libraries, and what gives them to a machine that lacks them. */
+export const LIBRARIES = {
+  driver: {
+    names: ['libcuda.so.1'],
+    cure: 'install the NVIDIA driver; in a container, start it with GPU access (docker run --gpus all)',
+  },
+  nvrtc: {
+    names: ['libnvrtc.so.13', 'libnvrtc.so.12'],
+    cure: 'install the CUDA toolkit (cuda-nvrtc), or `pip install nvidia-cuda-nvrtc`, or set CUDA_HOME to a toolkit',
+  },
+  cublasLt: {
+    names: ['libcublasLt.so.13', 'libcublasLt.so.12'],
+    cure: 'install the CUDA toolkit (libcublas), or `pip install nvidia-cublas`, or set CUDA_HOME to a toolkit',
+  },
+} as const satisfies Record<string, LibrarySpec>;
+
+export type LibraryName = keyof typeof LIBRARIES;
+
+/** Folders that are tried after the loader's own path, in order. */
+export function libraryFolders(environment: NodeJS.ProcessEnv = process.env): string[] {
+  const folders: string[] = [];
+  const add = (...paths: string[]): void => {
+    for (const path of paths) if (existsSync(path) && !folders.includes(path)) folders.push(path);
+  };
+  const targets = ['targets/x86_64-linux/lib', 'targets/sbsa-linux/lib'];
+  const toolkit = (root: string): void => add(...['lib64', 'lib', ...targets].map((folder) => join(root, folder)));
+  for (const name of ['CUDA_HOME', 'CUDA_PATH']) if (environment[name]) toolkit(environment[name]!);
+  for (const root of list('/usr/local', /^cuda/)) add(...['lib64', ...targets].map((folder) => join(root, folder)));
+  add('/usr/local/nvidia/lib64', '/usr/local/nvidia/lib', '/usr/lib/wsl/lib');
+  add('/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib64');
+  if (environment.CONDA_PREFIX) toolkit(environment.CONDA_PREFIX);
+  for (const root of pythonRoots(environment)) {
+    for (const version of list(join(root, 'lib'), /^python3/)) {
+      for (const packages of ['site-packages', 'dist-packages']) {
+        add(...list(join(version, packages, 'nvidia'), /./).map((wheel) => join(wheel, 'lib')));
+      }
+    }
+  }
+  return folders;
+}
+
+/** The active virtual environment, and the environment of the python that the shell would start. */
+function pythonRoots(environment: NodeJS.ProcessEnv): string[] {
+  const roots = [environment.VIRTUAL_ENV, environment.CONDA_PREFIX].filter((root) => root !== undefined);
+  for (const folder of (environment.PATH ?? '').split(delimiter)) {
+    const python = join(folder, 'python3');
+    if (!existsSync(python)) continue;
+    roots.push(dirname(folder), dirname(dirname(realpathSync(python))));
+    break;
+  }
+  return roots;
+}
+
+function list(folder: string, pattern: RegExp): string[] {
+  try {
+    const names = readdirSync(folder).filter((name) => pattern.test(name));
+    return names
+      .sort()
+      .reverse()
+      .map((name) => join(folder, name));
+  } catch {
+    return [];
+  }
+}
+
+let isStackSet = false;
+
+/** NVRTC runs on koffi's call stack and overflows its 2 MiB; the size can be set only before the first load. */
+function enlargeCallStack(): void {
+  if (isStackSet) return;
+  isStackSet = true;
+  try {
+    koffi.config({ sync_stack_size: 16 << 20 });
+  } catch {
+    // The application used koffi before: its stack size is settled.
+  }
+}
+
+/**
+ * Loads a library from the first place that has it.
+ * @throws EngineError listing every attempt and the cure
+ */
+export function loadLibrary(name: LibraryName, options: { global?: boolean } = {}): FoundLibrary {
+  enlargeCallStack();
+  const { names, cure } = LIBRARIES[name];
+  const attempts: string[] = [];
+  const folders = libraryFolders();
+  const inFolders = folders.flatMap((folder) => names.map((file) => join(folder, file)));
+  for (const path of [...names, ...inFolders.filter((candidate) => existsSync(candidate))]) {
+    try {
+      return { library: koffi.load(path, options.global ? { global: true } : {}), path };
+    } catch (error) {
+      attempts.push(`${path}: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+  const tried = attempts.join('\n    ');
+  const places = folders.join('\n    ');
+  throw new EngineError(
+    `the cuda engine needs ${names.join(' or ')}, which was not found.\n  tried:\n    ${tried}\n  looked for it in:\n    ${places}`,
+    { hint: cure, details: { library: name, attempts, folders } },
+  );
+}

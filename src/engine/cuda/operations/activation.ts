@@ -1,0 +1,67 @@
+/** Activations, alone and gating another row. Backward computes them again from the saved inputs. */
+import type { Activation, Operation, OperationAttributes } from '../../operations.js';
+import { grid2 } from '../kernels.js';
+import type { TensorStore } from '../tensor-store.js';
+import type { CudaTensor } from '../tensors.js';
+
+/** Kinds as activation.cu numbers them. */
+const KIND: Readonly<Record<Activation, number>> = { silu: 0, gelu: 1, gelu_tanh: 2, relu: 3 };
+
+export function activation(store: TensorStore): Operation<OperationAttributes['activation']> {
+  return {
+    forward([input], { activation: kind }, record) {
+      const x = store.asBf16(store.use(input!, 'activation'));
+      const { rows, columns } = x;
+      const y = store.createInput(x.shape);
+      const values = [y.address, x.address, rows, columns, y.ld, x.ld, KIND[kind]];
+      store.kernels.run('activation_forward', grid2(rows, columns), 128, values);
+      return { outputs: [y], saved: record ? [x] : [] };
+    },
+    backward([input], [gradient], { activation: kind }, needs) {
+      if (!gradient || !needs[0]) return [undefined];
+      const x = store.asBf16(store.use(input!, 'activation'));
+      const { rows, columns } = x;
+      const dy = store.like(gradient, x, 'activation', 'output gradient');
+      const dx = store.create(x.shape);
+      store.kernels.run('activation_backward', grid2(rows, columns), 128, [
+        ...[dx.address, x.address, dy.address, rows, columns, dx.ld, x.ld, dy.ld, KIND[kind]],
+      ]);
+      return [dx];
+    },
+  };
+}
+
+function gated(store: TensorStore, gate: CudaTensor, up: CudaTensor, kind: number): CudaTensor {
+  const { rows, columns } = gate;
+  const y = store.createInput(gate.shape);
+  store.kernels.run('gated_activation_forward', grid2(rows, columns), 128, [
+    ...[y.address, gate.address, up.address, rows, columns, y.ld, gate.ld, up.ld, kind],
+  ]);
+  return y;
+}
+
+export function gatedActivation(store: TensorStore): Operation<OperationAttributes['gatedActivation']> {
+  const operation = 'gatedActivation';
+  return {
+    forward(inputs, { activation: kind }, record) {
+      const gate = store.asBf16(store.use(inputs[0]!, operation));
+      const up = store.like(inputs[1], gate, operation, 'up');
+      const y = gated(store, gate, up, KIND[kind]);
+      y.recipe = { sources: [gate, up], make: () => gated(store, gate, up, KIND[kind]) };
+      return { outputs: [y], saved: record ? [gate, up] : [] };
+    },
+    backward(saved, [gradient], { activation: kind }, needs) {
+      if (!gradient || !needs.includes(true)) return [undefined, undefined];
+      const [gate, up] = saved.map((tensor) => store.asBf16(store.use(tensor, operation))) as [CudaTensor, CudaTensor];
+      const { rows, columns } = gate;
+      const dy = store.like(gradient, gate, operation, 'output gradient');
+      const dGate = needs[0] ? store.createGradient(gate) : undefined;
+      const dUp = needs[1] ? store.createGradient(up) : undefined;
+      store.kernels.run('gated_activation_backward', grid2(rows, columns), 128, [
+        ...[dGate?.address ?? 0, dUp?.address ?? 0, 0, gate.address, up.address, dy.address],
+        ...[rows, columns, dGate?.ld ?? 0, dUp?.ld ?? 0, 0, gate.ld, up.ld, dy.ld, KIND[kind]],
+      ]);
+      return [dGate, dUp];
+    },
+  };
+}

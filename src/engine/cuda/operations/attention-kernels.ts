@@ -1,0 +1,219 @@
+/** Compiles and launches the attention kernels for a head size, and keeps their work lists on the device. */
+import type { OperationAttributes, Segments } from '../../operations.js';
+import type { KernelFunction } from '../driver.js';
+import type { DeviceBlock } from '../memory.js';
+import type { TensorStore } from '../tensor-store.js';
+import type { CudaTensor } from '../tensors.js';
+import {
+  type AttentionKernel,
+  attentionSharedBytes,
+  attentionTileRows,
+  attentionTiles,
+  buildAttentionKeyWork,
+  buildAttentionWork,
+  buildDecodeWork,
+} from './attention-work.js';
+
+type Attributes = OperationAttributes['attention'];
+
+/** File of each kernel. */
+const FILES: Readonly<Record<AttentionKernel, string>> = {
+  forward: 'attention-forward.cu',
+  backwardQuery: 'attention-backward-query.cu',
+  backwardKeyValue: 'attention-backward-key-value.cu',
+  decode: 'attention-decode.cu',
+};
+const HELPERS = ['mma-helpers.cuh', 'attention-tiles.cuh'];
+/** Segment objects whose lists are kept: text and images of a pass, and of the one before. */
+const KEPT_SEGMENTS = 8;
+/** Query heads of a key/value head that attention_decode takes. */
+const MAX_DECODE_GROUP = 16;
+/** Blocks under way on each multiprocessor while decoding. */
+const DECODE_BLOCKS = 3;
+
+interface WorkList {
+  readonly block: DeviceBlock;
+  readonly items: number;
+}
+
+interface DecodeLists {
+  readonly items: WorkList;
+  readonly splits: WorkList;
+  readonly slots: number;
+}
+
+interface BackwardTensors {
+  readonly q: CudaTensor;
+  readonly k: CudaTensor;
+  readonly v: CudaTensor;
+  readonly lse: CudaTensor;
+  readonly dOut: CudaTensor;
+  readonly delta: CudaTensor;
+}
+
+interface Compiled {
+  readonly kernel: KernelFunction;
+  readonly block: number;
+  readonly sharedBytes: number;
+  readonly tileRows: number;
+}
+
+export class AttentionKernels {
+  readonly #store: TensorStore;
+  readonly #capability: number;
+  /** Lists by kernel and settings; least recently used segments first. */
+  readonly #lists = new Map<Segments, Map<string, WorkList | DecodeLists>>();
+
+  constructor(store: TensorStore, capability: number) {
+    this.#store = store;
+    this.#capability = capability;
+  }
+
+  forward(
+    {
+      out,
+      lse,
+      q,
+      k,
+      v,
+    }: { out: CudaTensor; lse?: CudaTensor | undefined; q: CudaTensor; k: CudaTensor; v: CudaTensor },
+    { heads, kvHeads, headDim, scale, causal, segments }: Attributes,
+  ): void {
+    const compiled = this.#compile('forward', 'attention_forward', headDim);
+    const work = this.#work(segments, `q${compiled.tileRows}${causal}`, () =>
+      buildAttentionWork(segments, compiled.tileRows, causal),
+    );
+    this.#launch(compiled, heads, work, 'ppppppiiiiiifi', [
+      ...[out.address, lse?.address ?? 0, q.address, k.address, v.address, work.block.address],
+      ...[out.ld, q.ld, k.ld, v.ld, kvHeads, q.rows, scale, causal ? 1 : 0],
+    ]);
+  }
+
+  /** delta = rowsum(dOut ⊙ out) by head. */
+  delta(delta: CudaTensor, dOut: CudaTensor, out: CudaTensor, { heads, headDim }: Attributes): void {
+    const { kernel } = this.#compile('backwardQuery', 'attention_backward_delta', headDim);
+    const lanes = 2 ** Math.ceil(Math.log2(headDim / 8));
+    const grid = [Math.ceil((out.rows * heads * lanes) / 256)] as const;
+    const values = [delta.address, dOut.address, out.address, dOut.ld, out.ld, heads, out.rows];
+    this.#store.kernels.launch(kernel, grid, 256, 'pppiiii', values);
+  }
+
+  backwardQuery(
+    { dq, dOut, q, k, v, lse, delta }: BackwardTensors & { readonly dq: CudaTensor },
+    { heads, kvHeads, headDim, scale, causal, segments }: Attributes,
+  ): void {
+    const compiled = this.#compile('backwardQuery', 'attention_backward_query', headDim);
+    const work = this.#work(segments, `q${compiled.tileRows}${causal}`, () =>
+      buildAttentionWork(segments, compiled.tileRows, causal),
+    );
+    this.#launch(compiled, heads, work, 'ppppppppiiiiiiifi', [
+      ...[dq.address, dOut.address, q.address, k.address, v.address, lse.address, delta.address, work.block.address],
+      ...[dq.ld, dOut.ld, q.ld, k.ld, v.ld, kvHeads, q.rows, scale, causal ? 1 : 0],
+    ]);
+  }
+
+  /** Key ranges of the segments must not overlap; key rows outside them are left as they were. */
+  backwardKeyValue(
+    { dk, dv, dOut, q, k, v, lse, delta }: BackwardTensors & { readonly dk: CudaTensor; readonly dv: CudaTensor },
+    { heads, kvHeads, headDim, scale, causal, segments }: Attributes,
+  ): void {
+    const compiled = this.#compile('backwardKeyValue', 'attention_backward_key_value', headDim);
+    const work = this.#work(segments, `k${compiled.tileRows}${causal}`, () =>
+      buildAttentionKeyWork(segments, compiled.tileRows, causal),
+    );
+    this.#launch(compiled, kvHeads, work, 'pppppppppiiiiiiiifi', [
+      ...[dk.address, dv.address, dOut.address, q.address, k.address, v.address],
+      ...[lse.address, delta.address, work.block.address],
+      ...[dk.ld, dv.ld, dOut.ld, q.ld, k.ld, v.ld, heads, q.rows, scale, causal ? 1 : 0],
+    ]);
+  }
+
+  /** Whether every segment has at most one query row, as when tokens are generated one by one. */
+  isDecode({ queryStarts, keyStarts }: Segments, heads: number, kvHeads: number): boolean {
+    if (heads / kvHeads > MAX_DECODE_GROUP) return false;
+    return keyStarts.every((_, s) => queryStarts[s + 1]! - queryStarts[s]! <= 1);
+  }
+
+  decode(
+    { out, q, k, v }: { out: CudaTensor; q: CudaTensor; k: CudaTensor; v: CudaTensor },
+    { heads, kvHeads, headDim, scale, causal, segments }: Attributes,
+  ): void {
+    const store = this.#store;
+    const compiled = this.#compile('decode', 'attention_decode', headDim);
+    const { items, splits, slots } = this.#decodeLists(segments, kvHeads, causal);
+    const partial = store.createF32([slots, heads * headDim]);
+    const logSum = store.createF32([slots, heads]);
+    this.#launch(compiled, kvHeads, items, 'pppppppiiiiif', [
+      ...[out.address, partial.address, logSum.address, q.address, k.address, v.address, items.block.address],
+      ...[out.ld, q.ld, k.ld, v.ld, heads, scale],
+    ]);
+    if (splits.items > 0) {
+      const { kernel } = this.#compile('decode', 'attention_decode_combine', headDim);
+      const values = [out.address, partial.address, logSum.address, splits.block.address, out.ld];
+      store.kernels.launch(kernel, [heads, splits.items], 128, 'ppppi', values);
+    }
+    store.release(partial);
+    store.release(logSum);
+  }
+
+  dispose(): void {
+    for (const segments of [...this.#lists.keys()]) this.#forget(segments);
+  }
+
+  #launch(compiled: Compiled, heads: number, work: WorkList, signature: string, values: readonly number[]): void {
+    const { kernel, block, sharedBytes } = compiled;
+    this.#store.kernels.launch(kernel, [heads, work.items], block, signature, values, sharedBytes);
+  }
+
+  #compile(file: AttentionKernel, name: string, headDim: number): Compiled {
+    const tiles = attentionTiles(file, this.#capability, headDim);
+    const sharedBytes = attentionSharedBytes(file, tiles, headDim);
+    const defines = { HEAD_DIM: headDim, ...tiles };
+    const kernel = this.#store.kernels.variant([...HELPERS, FILES[file]], name, defines, sharedBytes);
+    return { kernel, block: 32 * tiles.WARPS, sharedBytes, tileRows: attentionTileRows(tiles) };
+  }
+
+  #work(segments: Segments, key: string, build: () => Int32Array): WorkList {
+    const lists = this.#listsOf(segments);
+    let list = lists.get(key) as WorkList | undefined;
+    if (!list) {
+      list = this.#upload(build());
+      lists.set(key, list);
+    }
+    return list;
+  }
+
+  #decodeLists(segments: Segments, kvHeads: number, causal: boolean): DecodeLists {
+    const lists = this.#listsOf(segments);
+    const key = `d${kvHeads}${causal}`;
+    let list = lists.get(key) as DecodeLists | undefined;
+    if (!list) {
+      const blocks = DECODE_BLOCKS * this.#store.kernels.multiprocessors;
+      const { items, splits, slots } = buildDecodeWork(segments, kvHeads, causal, blocks);
+      list = { items: this.#upload(items), splits: this.#upload(splits), slots };
+      lists.set(key, list);
+    }
+    return list;
+  }
+
+  #upload(words: Int32Array): WorkList {
+    return { block: this.#store.table(words), items: words.length / 4 };
+  }
+
+  #listsOf(segments: Segments): Map<string, WorkList | DecodeLists> {
+    const known = this.#lists.get(segments);
+    const lists = known ?? new Map<string, WorkList | DecodeLists>();
+    if (known) this.#lists.delete(segments);
+    else if (this.#lists.size >= KEPT_SEGMENTS) this.#forget(this.#lists.keys().next().value!);
+    this.#lists.set(segments, lists);
+    return lists;
+  }
+
+  #forget(segments: Segments): void {
+    for (const list of this.#lists.get(segments)?.values() ?? []) {
+      const parts = 'slots' in list ? [list.items, list.splits] : [list];
+      for (const { block } of parts) this.#store.allocator.free(block);
+    }
+    this.#lists.delete(segments);
+  }
+}

@@ -1,0 +1,156 @@
+/**
+ * What the attention kernels need from the host: tile sizes (macros at compile time), bytes of shared memory at launch,
+ * and the work lists. A block does one item for one head; heaviest items come first, so that the last ones to start are
+ * short and all multiprocessors end together.
+ */
+import type { Segments } from '../../operations.js';
+
+export interface AttentionTiles {
+  readonly WARPS: number;
+  readonly ROW_FRAGMENTS: number;
+  /** Rows of the other side in a step of the loop. */
+  readonly STREAM_TILE: number;
+  readonly MIN_BLOCKS: number;
+}
+
+export type AttentionKernel = 'forward' | 'backwardQuery' | 'backwardKeyValue' | 'decode';
+
+const tiles = (WARPS: number, ROW_FRAGMENTS: number, STREAM_TILE: number, MIN_BLOCKS: number): AttentionTiles => ({
+  WARPS,
+  ROW_FRAGMENTS,
+  STREAM_TILE,
+  MIN_BLOCKS,
+});
+
+/** By shared memory: large (H100, 227 KB a block), middle (A100, 163 KB), small (sm_86, sm_89, 99 KB); D up to 64, then 128. */
+const TILES = {
+  forward: {
+    large: [tiles(4, 2, 64, 2), tiles(4, 2, 64, 2)],
+    middle: [tiles(4, 2, 64, 2), tiles(4, 2, 32, 2)],
+    small: [tiles(8, 1, 32, 1), tiles(8, 1, 32, 1)],
+  },
+  backwardQuery: {
+    large: [tiles(4, 2, 32, 2), tiles(4, 2, 32, 2)],
+    middle: [tiles(4, 2, 32, 2), tiles(8, 1, 32, 1)],
+    small: [tiles(8, 1, 32, 1), tiles(8, 1, 16, 1)],
+  },
+  backwardKeyValue: {
+    large: [tiles(4, 2, 32, 2), tiles(8, 1, 32, 1)],
+    middle: [tiles(4, 2, 32, 2), tiles(8, 1, 32, 1)],
+    small: [tiles(8, 1, 32, 1), tiles(8, 1, 16, 1)],
+  },
+  decode: {
+    large: [tiles(4, 1, 16, 3), tiles(4, 1, 16, 3)],
+    middle: [tiles(4, 1, 16, 3), tiles(4, 1, 16, 2)],
+    small: [tiles(4, 1, 16, 2), tiles(4, 1, 16, 1)],
+  },
+} as const;
+
+export function attentionTiles(kernel: AttentionKernel, capability: number, headDim: number): AttentionTiles {
+  const size =
+    capability >= 90 && capability < 120 ? 'large' : capability === 80 || capability === 87 ? 'middle' : 'small';
+  return TILES[kernel][size][headDim > 64 ? 1 : 0];
+}
+
+/** Rows of the tile that a block owns: query rows, or key rows in backwardKeyValue. */
+export function attentionTileRows(of: AttentionTiles): number {
+  return 16 * of.WARPS * of.ROW_FRAGMENTS;
+}
+
+/** Dynamic shared memory of a launch; the headers of the kernel files say the same. */
+export function attentionSharedBytes(kernel: AttentionKernel, of: AttentionTiles, headDim: number): number {
+  const rowBytes = 2 * Math.ceil(headDim / 16) * 16 + 16;
+  const own = attentionTileRows(of);
+  switch (kernel) {
+    case 'forward':
+      return (own + 4 * of.STREAM_TILE) * rowBytes;
+    case 'backwardQuery':
+      return (2 * own + 4 * of.STREAM_TILE) * rowBytes;
+    case 'backwardKeyValue':
+      return (2 * own + 4 * of.STREAM_TILE) * rowBytes + 16 * of.STREAM_TILE;
+    case 'decode':
+      return of.WARPS * 4 * of.STREAM_TILE * rowBytes;
+  }
+}
+
+/** int4 items for attention_forward and attention_backward_query: grid (H, items). */
+export function buildAttentionWork(segments: Segments, tileRows: number, causal: boolean): Int32Array {
+  const items: number[][] = [];
+  for (let s = 0; s < segments.keyStarts.length; s++) {
+    const queryStart = segments.queryStarts[s]!;
+    const queryEnd = segments.queryStarts[s + 1]!;
+    const keyStart = segments.keyStarts[s]!;
+    const keyEnd = keyStart + segments.keyLengths[s]!;
+    for (let first = queryStart; first < queryEnd; first += tileRows) {
+      const last = Math.min(first + tileRows, queryEnd);
+      const seen = causal ? Math.min(keyEnd, last + keyEnd - queryEnd) : keyEnd;
+      items.push([first, queryEnd, keyStart, keyEnd, Math.max(0, seen - keyStart)]);
+    }
+  }
+  return heaviestFirst(items);
+}
+
+/**
+ * int4 items for attention_backward_key_value: grid (K, items). Key ranges must not overlap; key rows outside all of
+ * them get no gradient and are left as they were.
+ */
+export function buildAttentionKeyWork(segments: Segments, tileRows: number, causal: boolean): Int32Array {
+  const items: number[][] = [];
+  for (let s = 0; s < segments.keyStarts.length; s++) {
+    const queryStart = segments.queryStarts[s]!;
+    const queryEnd = segments.queryStarts[s + 1]!;
+    const keyStart = segments.keyStarts[s]!;
+    const keyEnd = keyStart + segments.keyLengths[s]!;
+    for (let first = keyStart; first < keyEnd; first += tileRows) {
+      const seenFrom = causal ? Math.max(queryStart, first - (keyEnd - queryEnd)) : queryStart;
+      items.push([first, keyEnd, queryStart, queryEnd, Math.max(0, queryEnd - seenFrom)]);
+    }
+  }
+  return heaviestFirst(items);
+}
+
+export interface DecodeWork {
+  /** int4 items for attention_decode: grid (K, items). */
+  readonly items: Int32Array;
+  /** int4 rows for attention_decode_combine: grid (H, rows); empty when nothing was split. */
+  readonly splits: Int32Array;
+  /** Partial results: fp32 [slots, H, D] and [slots, H]. */
+  readonly slots: number;
+}
+
+/** Keys below which a range is not split further: one tile for each of four warps. */
+const SPLIT_KEYS = 64;
+
+/** @param blocks how many blocks should be under way at once: about three times the multiprocessors */
+export function buildDecodeWork(segments: Segments, kvHeads: number, causal: boolean, blocks: number): DecodeWork {
+  const rows = segments.queryStarts[segments.keyStarts.length]!;
+  const wanted = Math.max(1, Math.floor(blocks / Math.max(1, rows * kvHeads)));
+  const items: number[][] = [];
+  const splits: number[] = [];
+  let slots = 0;
+  for (let s = 0; s < segments.keyStarts.length; s++) {
+    const queryEnd = segments.queryStarts[s + 1]!;
+    const keyStart = segments.keyStarts[s]!;
+    const keyEnd = keyStart + segments.keyLengths[s]!;
+    for (let row = segments.queryStarts[s]!; row < queryEnd; row++) {
+      const end = Math.max(keyStart, causal ? keyEnd - (queryEnd - 1 - row) : keyEnd);
+      const length = Math.max(SPLIT_KEYS, SPLIT_KEYS * Math.ceil((end - keyStart) / wanted / SPLIT_KEYS));
+      const count = Math.max(1, Math.ceil((end - keyStart) / length));
+      if (count > 1) splits.push(row, slots, count, 0);
+      for (let i = 0; i < count; i++) {
+        const first = keyStart + i * length;
+        const last = Math.min(end, first + length);
+        items.push([row, first, last, count > 1 ? slots++ : -1, last - first]);
+      }
+    }
+  }
+  return { items: heaviestFirst(items), splits: Int32Array.from(splits), slots };
+}
+
+/** [a, b, c, d, weight] to int4, by falling weight; equal ones keep their order, so that neighbours share keys in the cache. */
+function heaviestFirst(items: number[][]): Int32Array {
+  items.sort((a, b) => b[4]! - a[4]!);
+  const out = new Int32Array(4 * items.length);
+  items.forEach((item, i) => out.set(item.slice(0, 4), 4 * i));
+  return out;
+}

@@ -1,0 +1,189 @@
+/**
+ * Attention by segment: flash-attention kernels for head sizes that are multiples of 8 up to 128. Saves q, k, v, the
+ * output and the log-sum-exp [H, T]. Work lists are uploaded once for the layers that share a `Segments` object.
+ */
+import { EngineError } from '../../../errors.js';
+import type { Operation, OperationAttributes, Segments } from '../../operations.js';
+import type { Tensor } from '../../tensor.js';
+import type { TensorStore } from '../tensor-store.js';
+import type { CudaTensor } from '../tensors.js';
+import { AttentionKernels } from './attention-kernels.js';
+import { packHeads, unpackHeads } from './head-padding.js';
+
+const OPERATION = 'attention';
+const MAX_HEAD_DIM = 128;
+
+type Attributes = OperationAttributes['attention'];
+type Result = { readonly outputs: readonly CudaTensor[]; readonly saved: readonly CudaTensor[] };
+
+function check({ heads, kvHeads, headDim, segments }: Attributes, queryRows: number, keyRows: number): void {
+  const { queryStarts, keyStarts, keyLengths } = segments;
+  const fail = (message: string): never => {
+    throw new EngineError(`${OPERATION}: ${message}`);
+  };
+  if (headDim < 1 || headDim > MAX_HEAD_DIM) fail(`headDim is ${headDim}, expected 1 to ${MAX_HEAD_DIM}`);
+  if (kvHeads < 1 || heads % kvHeads !== 0) fail(`${heads} heads cannot share ${kvHeads} key heads evenly`);
+  const count = keyStarts.length;
+  if (queryStarts.length !== count + 1 || keyLengths.length !== count) {
+    fail(`${queryStarts.length} query starts, ${count} key starts and ${keyLengths.length} key lengths do not fit`);
+  }
+  if (queryStarts[0] !== 0 || queryStarts[count] !== queryRows) {
+    fail(`query ranges cover ${queryStarts[0]}..${queryStarts[count]} of 0..${queryRows}`);
+  }
+  for (let s = 0; s < count; s++) {
+    if (queryStarts[s + 1]! < queryStarts[s]!) fail(`query range ${s} ends before it starts`);
+    if (keyStarts[s]! < 0 || keyLengths[s]! < 0 || keyStarts[s]! + keyLengths[s]! > keyRows) {
+      fail(`key range ${s}, ${keyLengths[s]} rows from ${keyStarts[s]}, lies outside the ${keyRows} rows`);
+    }
+  }
+}
+
+/** Whether the key ranges are all key rows, one after the other: then every row of dk and dv is written. */
+function coversKeys({ keyStarts, keyLengths }: Segments, keyRows: number): boolean {
+  let next = 0;
+  for (const [s, start] of keyStarts.entries()) {
+    if (start !== next) return false;
+    next += keyLengths[s]!;
+  }
+  return next === keyRows;
+}
+
+/** Segments in groups without overlapping key ranges: the kernels write each key row's gradient once. */
+export function withoutOverlap(segments: Segments): Segments[] {
+  const { queryStarts, keyStarts, keyLengths } = segments;
+  const groups: number[][] = [];
+  const meets = (a: number, b: number): boolean =>
+    keyStarts[a]! < keyStarts[b]! + keyLengths[b]! && keyStarts[b]! < keyStarts[a]! + keyLengths[a]!;
+  for (const s of keyStarts.keys()) {
+    const group = groups.find((members) => !members.some((other) => meets(s, other)));
+    if (group) group.push(s);
+    else groups.push([s]);
+  }
+  if (groups.length <= 1) return [segments];
+  // A segment that is not in a group keeps its queries and gets no keys.
+  return groups.map((members) => ({
+    queryStarts,
+    keyStarts,
+    keyLengths: keyLengths.map((length, s) => (members.includes(s) ? length : 0)),
+  }));
+}
+
+export class AttentionOperation implements Operation<Attributes> {
+  readonly #store: TensorStore;
+  readonly #kernels: AttentionKernels;
+
+  constructor(store: TensorStore, capability: number) {
+    this.#store = store;
+    this.#kernels = new AttentionKernels(store, capability);
+  }
+
+  forward(inputs: readonly Tensor[], attributes: Attributes, record: boolean): Result {
+    const store = this.#store;
+    const { heads, kvHeads, headDim, segments } = attributes;
+    const q = store.matrix(inputs[0], -1, heads * headDim, OPERATION, 'q');
+    const k = store.matrix(inputs[1], -1, kvHeads * headDim, OPERATION, 'k');
+    const v = store.matrix(inputs[2], k.rows, kvHeads * headDim, OPERATION, 'v');
+    check(attributes, q.rows, k.rows);
+    if (headDim % 8 !== 0) return this.#paddedForward(q, k, v, attributes, record);
+    // v is a narrow part of the block of q, k and v, whose other columns nobody needs any more: it is kept alone.
+    const value = record ? store.compact(v) : v;
+    const out = store.createInput(q.shape);
+    if (!record && this.#kernels.isDecode(segments, heads, kvHeads)) {
+      this.#kernels.decode({ out, q, k, v: value }, attributes);
+      return { outputs: [out], saved: [] };
+    }
+    const lse = record ? store.saved(store.createF32([heads, q.rows])) : undefined;
+    this.#kernels.forward({ out, lse, q, k, v: value }, attributes);
+    if (!lse) return { outputs: [out], saved: [] };
+    if (value === v) store.release(value);
+    else store.saved(value);
+    return { outputs: [out], saved: [q, k, value, out, lse] };
+  }
+
+  backward(
+    saved: readonly Tensor[],
+    [gradient]: readonly (Tensor | undefined)[],
+    attributes: Attributes,
+    needs: readonly boolean[],
+  ): readonly (CudaTensor | undefined)[] {
+    const none = [undefined, undefined, undefined];
+    if (!gradient || !needs.includes(true)) return none;
+    const store = this.#store;
+    const { heads, headDim } = attributes;
+    const tensors = saved.map((tensor) => store.use(tensor, OPERATION));
+    const dOut = store.matrix(gradient, tensors[0]!.rows, heads * headDim, OPERATION, 'output gradient');
+    if (headDim % 8 !== 0) return this.#paddedBackward(tensors, dOut, attributes, needs);
+    return this.#gradients(tensors, dOut, attributes, needs);
+  }
+
+  /** Frees the work lists. */
+  dispose(): void {
+    this.#kernels.dispose();
+  }
+
+  #gradients(
+    [q, k, v, out, lse]: readonly CudaTensor[],
+    dOut: CudaTensor,
+    attributes: Attributes,
+    needs: readonly boolean[],
+  ): (CudaTensor | undefined)[] {
+    const store = this.#store;
+    const { segments } = attributes;
+    const delta = store.createF32([attributes.heads, q!.rows]);
+    const common = { q: q!, k: k!, v: v!, lse: lse!, dOut, delta };
+    this.#kernels.delta(delta, dOut, out!, attributes);
+    const dq = needs[0] ? store.createGradient(q!) : undefined;
+    if (dq) this.#kernels.backwardQuery({ ...common, dq }, attributes);
+    let dk: CudaTensor | undefined;
+    let dv: CudaTensor | undefined;
+    if (needs[1] || needs[2]) {
+      const groups = withoutOverlap(segments);
+      const isWhole = groups.length === 1 && coversKeys(segments, k!.rows);
+      for (const group of groups) {
+        const [keys, values] = [k!, v!].map((of) => (dk ? store.create(of.shape) : store.createGradient(of)));
+        // Key rows outside the ranges have zero gradients, and the kernel does not write them.
+        if (!isWhole)
+          for (const of of [keys!, values!]) store.driver.clearRows(of.address, 2 * of.ld, 2 * of.columns, of.rows);
+        this.#kernels.backwardKeyValue({ ...common, dk: keys!, dv: values! }, { ...attributes, segments: group });
+        if (dk && dv) {
+          store.add(dk, dk, keys!);
+          store.add(dv, dv, values!);
+          store.release(keys!);
+          store.release(values!);
+        } else [dk, dv] = [keys!, values!];
+      }
+    }
+    store.release(delta);
+    if (dk && !needs[1]) store.release(dk);
+    if (dv && !needs[2]) store.release(dv);
+    return [dq, needs[1] ? dk : undefined, needs[2] ? dv : undefined];
+  }
+
+  /** Head sizes that are no multiple of 8 (of toy models): every head is copied to a wider place. */
+  #paddedForward(q: CudaTensor, k: CudaTensor, v: CudaTensor, attributes: Attributes, record: boolean): Result {
+    const store = this.#store;
+    const { heads, kvHeads, headDim } = attributes;
+    const wide = { ...attributes, headDim: 8 * Math.ceil(headDim / 8) };
+    const packed = [packHeads(store, q, heads, headDim), ...[k, v].map((of) => packHeads(store, of, kvHeads, headDim))];
+    const result = this.forward(packed, wide, record);
+    const out = unpackHeads(store, result.outputs[0]!, heads, headDim);
+    if (!record) for (const tensor of [...packed, result.outputs[0]!]) store.release(tensor);
+    // Saved tensors that were made here start with a count of 0.
+    else for (const tensor of [...packed, result.outputs[0]!]) store.saved(tensor);
+    return { outputs: [out], saved: result.saved };
+  }
+
+  #paddedBackward(saved: readonly CudaTensor[], dOut: CudaTensor, attributes: Attributes, needs: readonly boolean[]) {
+    const store = this.#store;
+    const { heads, kvHeads, headDim } = attributes;
+    const wide = { ...attributes, headDim: 8 * Math.ceil(headDim / 8) };
+    const packed = packHeads(store, dOut, heads, headDim);
+    const results = this.#gradients(saved, packed, wide, needs).map((gradient, i) => {
+      const narrow = gradient && unpackHeads(store, gradient, i === 0 ? heads : kvHeads, headDim);
+      if (gradient) store.release(gradient);
+      return narrow;
+    });
+    store.release(packed);
+    return results;
+  }
+}

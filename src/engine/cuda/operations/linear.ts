@@ -1,0 +1,324 @@
+/**
+ * Linear layers with optional low-rank additions. Parts whose weights are stacked are one product.
+ *
+ * The frozen matrix holds scale·B in columns behind its own, the input's rows have room for u = dropout(x)·Aᵀ behind x:
+ *   [x | u] · [W | scale·B]ᵀ = y          base and adapter in one product
+ *   dy · [W | scale·B] = [dx | du]        both gradients in one product; then dx += mask⊙(du·A)/(1-p)
+ *   dA += duᵀ·(mask⊙x)/(1-p),  dB += scale·dyᵀ·u
+ * Saved: x (or what it is made of), u, and the dropout mask as bits.
+ */
+import { EngineError } from '../../../errors.js';
+import type { LinearPart, Operation, OperationAttributes } from '../../operations.js';
+import type { Tensor } from '../../tensor.js';
+import { AdapterGroup, type CudaParameterSet, MAX_PARTS } from '../adapters.js';
+import { roundUp } from '../arena.js';
+import { ROW_MULTIPLE, type TensorStore } from '../tensor-store.js';
+import { type CudaTensor, GradientHome } from '../tensors.js';
+import type { DeviceWeight, WeightStore } from '../weights.js';
+import { dropoutBits, loraDown, loraGradients, loraInputGradient } from './low-rank.js';
+
+const OPERATION = 'linear';
+/** Rows up to which a product is bound by reading the weight once. */
+const SMALL_ROWS = 16;
+
+/** Parts that are computed as one product: neighbours in one matrix. */
+interface Run {
+  /** Position of the first part. */
+  readonly first: number;
+  readonly parts: readonly LinearPart[];
+  readonly weights: readonly DeviceWeight[];
+  /** Columns of the output. */
+  readonly n: number;
+  /** First output column of each part. */
+  readonly columns: readonly number[];
+}
+
+export function parameterSetOf(sets: ReadonlyMap<unknown, CudaParameterSet>, part: LinearPart): CudaParameterSet {
+  const set = sets.get(part.lora!.a);
+  if (!set || sets.get(part.lora!.b) !== set) {
+    throw new EngineError(`${OPERATION}: A and B of ${part.weight.name} are not of one parameter set of this engine`);
+  }
+  return set;
+}
+
+function runsOf(weights: WeightStore, parts: readonly LinearPart[], k: number): Run[] {
+  const known = parts.map((part) => weights.useMatrix(part.weight, k, OPERATION));
+  const runs: { first: number; parts: LinearPart[]; weights: DeviceWeight[]; n: number; columns: number[] }[] = [];
+  for (const [i, weight] of known.entries()) {
+    const run = runs.at(-1);
+    const before = known[i - 1];
+    const follows =
+      run !== undefined &&
+      before !== undefined &&
+      run.parts.length < MAX_PARTS &&
+      before.matrix === weight.matrix &&
+      before.row + before.rows === weight.row &&
+      // Each part's columns start at 16 bytes.
+      run.n % ROW_MULTIPLE === 0;
+    if (follows) {
+      run.columns.push(run.n);
+      run.parts.push(parts[i]!);
+      run.weights.push(weight);
+      run.n += weight.rows;
+    } else runs.push({ first: i, parts: [parts[i]!], weights: [weight], n: weight.rows, columns: [0] });
+  }
+  return runs;
+}
+
+function checkLora({ lora, weight }: LinearPart, k: number): void {
+  if (!lora) return;
+  const [rank, n] = [lora.a.shape[0] ?? 0, weight.shape[0]!];
+  for (const [what, shape, expected] of [
+    ['A', lora.a.shape, [rank, k]],
+    ['B', lora.b.shape, [n, rank]],
+  ] as const) {
+    if (shape.join() === expected.join()) continue;
+    throw new EngineError(
+      `${OPERATION}: ${what} of ${weight.name} has shape [${shape.join(', ')}], expected [${expected.join(', ')}]`,
+    );
+  }
+  if (!(lora.dropout >= 0 && lora.dropout < 1)) {
+    throw new EngineError(`${OPERATION}: dropout of ${weight.name} is ${lora.dropout}, expected 0 <= p < 1`);
+  }
+}
+
+export class LinearOperation implements Operation<OperationAttributes['linear']> {
+  readonly #store: TensorStore;
+  readonly #weights: WeightStore;
+  /** The set of each parameter. */
+  readonly #sets: ReadonlyMap<unknown, CudaParameterSet>;
+
+  constructor(store: TensorStore, weights: WeightStore, sets: ReadonlyMap<unknown, CudaParameterSet>) {
+    this.#store = store;
+    this.#weights = weights;
+    this.#sets = sets;
+  }
+
+  forward(inputs: readonly Tensor[], { parts }: OperationAttributes['linear'], record: boolean) {
+    const x = this.#store.matrix(inputs[0], -1, -1, OPERATION, 'x');
+    const saved: CudaTensor[] = [];
+    const outputs = runsOf(this.#weights, parts, x.columns).flatMap((run) => {
+      const group = this.#group(run, x.columns);
+      return group ? this.#adapted(x, run, group, record ? saved : undefined) : this.#plain(x, run);
+    });
+    // Without a low-rank part, backward needs no more than the weights.
+    if (saved.length > 0) saved.unshift(this.#store.keepOrRemake(x));
+    return { outputs, saved };
+  }
+
+  backward(
+    saved: readonly Tensor[],
+    outputGradients: readonly (Tensor | undefined)[],
+    { parts }: OperationAttributes['linear'],
+    needs: readonly boolean[],
+  ): readonly (Tensor | undefined)[] {
+    const store = this.#store;
+    const gradients = outputGradients.map(
+      (dy, i) => dy && store.matrix(dy, -1, parts[i]!.weight.shape[0]!, OPERATION, 'output gradient'),
+    );
+    if (!gradients.some((dy) => dy)) return [undefined];
+    const k = parts[0]!.weight.shape[1]!;
+    let dx: CudaTensor | undefined;
+    let x: CudaTensor | undefined;
+    let next = 1;
+    for (const run of runsOf(this.#weights, parts, k)) {
+      const group = this.#group(run, k);
+      const u = group && store.use(saved[next++]!, OPERATION);
+      const bits = group && hasDropout(run) ? store.use(saved[next++]!, OPERATION) : undefined;
+      const own = gradients.slice(run.first, run.first + run.parts.length);
+      if (!own.some((dy) => dy)) continue;
+      const dy = this.#join(own, run);
+      if (group && u) {
+        x ??= store.remake(store.use(saved[0]!, OPERATION));
+        const share = this.#adaptedBackward(x, u, bits, dy, own, run, group, needs[0] === true);
+        if (share) dx = this.#sum(dx, share);
+      } else if (needs[0]) {
+        const weight = run.weights[0]!;
+        const beta = dx ? 1 : 0;
+        dx ??= store.create([dy.rows, k]);
+        store.products.run({
+          ...{ m: dy.rows, n: k, k: run.n, a: dy.address, lda: dy.ld, b: weight.address, ldb: weight.ld },
+          ...{ d: dx.address, ldd: dx.ld, beta },
+        });
+      }
+      store.release(dy);
+    }
+    if (x) store.release(x);
+    return [dx];
+  }
+
+  /** The adapter of a run, with fresh copies of its values; undefined if no part has one. */
+  #group(run: Run, k: number): AdapterGroup | undefined {
+    const adapted = run.parts.find((part) => part.lora);
+    if (!adapted) return undefined;
+    const set = parameterSetOf(this.#sets, adapted);
+    const parts = run.weights.map(({ row, rows }, i) => ({ row, rows, lora: run.parts[i]!.lora }));
+    const { matrix, row } = run.weights[0]!;
+    let group = matrix.adapters.get(row);
+    if (!group || group.set !== set || !group.fits(parts)) {
+      for (const part of run.parts) {
+        checkLora(part, k);
+        if (part.lora && parameterSetOf(this.#sets, part) !== set) {
+          throw new EngineError(`${OPERATION}: the adapters of stacked layers are of different parameter sets`);
+        }
+      }
+      group = new AdapterGroup(this.#store, this.#weights, matrix, set, parts);
+      this.#store.wantSpare(k, group.columns);
+    }
+    set.refresh(group);
+    return group;
+  }
+
+  /** Outputs of a run, side by side in one block. */
+  #outputs(rows: number, run: Run): { y: CudaTensor; parts: CudaTensor[] } {
+    const store = this.#store;
+    if (run.parts.length === 1) {
+      const y = store.createInput([rows, run.n]);
+      return { y, parts: [y] };
+    }
+    const y = store.create([rows, run.n]);
+    const home = new GradientHome(rows, run.n);
+    const parts = run.weights.map((weight, i) =>
+      store.withHome(store.view(y, run.columns[i]!, weight.rows), home, run.columns[i]!),
+    );
+    store.release(y);
+    return { y, parts };
+  }
+
+  #plain(x: CudaTensor, run: Run): CudaTensor[] {
+    const { y, parts } = this.#outputs(x.rows, run);
+    this.#product(x, x.columns, y, run);
+    this.#addBias(parts, run);
+    return parts;
+  }
+
+  #adapted(x: CudaTensor, run: Run, group: AdapterGroup, saved: CudaTensor[] | undefined): CudaTensor[] {
+    const store = this.#store;
+    const padded = roundUp(x.columns, ROW_MULTIPLE);
+    const { y, parts } = this.#outputs(x.rows, run);
+    const wide = this.#withSpare(x, padded, group.columns);
+    const bits = hasDropout(run) ? dropoutBits(store, x, run.parts) : undefined;
+    const low = wide.address + 2 * padded;
+    loraDown(store, { u: low, ldu: wide.ld, x: wide, bits, group, parts: run.parts });
+    this.#product(wide, padded + group.columns, y, run);
+    this.#addBias(parts, run);
+    if (saved) {
+      const kept = store.saved(store.create([x.rows, group.columns]));
+      const u = store.view(wide, padded, group.columns);
+      store.copyInto(kept, u);
+      store.release(u);
+      saved.push(kept);
+      if (bits) saved.push(store.saved(bits));
+    } else if (bits) store.release(bits);
+    store.release(wide);
+    return parts;
+  }
+
+  /** x with `columns` free columns behind its padded own ones: x itself, retained, or a copy with zeros between. */
+  #withSpare(x: CudaTensor, padded: number, columns: number): CudaTensor {
+    const store = this.#store;
+    if (x.spare >= columns && padded === x.columns) {
+      store.retain(x);
+      return x;
+    }
+    const wide = store.create(x.shape, columns);
+    if (padded > x.columns) store.driver.fillBytes(wide.address, 0, 2 * wide.rows * wide.ld);
+    store.copyInto(wide, x);
+    return wide;
+  }
+
+  /** y = x·Wᵀ over the first k columns of both. */
+  #product(x: CudaTensor, k: number, y: CudaTensor, run: Run): void {
+    const { address, ld } = run.weights[0]!;
+    const [m, n] = [x.rows, run.n];
+    if (m === 0) return;
+    if (m > SMALL_ROWS) {
+      const operands = { a: x.address, lda: x.ld, b: address, ldb: ld, transB: true, d: y.address, ldd: y.ld };
+      this.#store.products.run({ m, n, k, ...operands });
+      return;
+    }
+    const kernel = m <= 8 ? 'small_linear' : 'small_linear_16';
+    const values = [y.address, x.address, address, m, n, k, y.ld, x.ld, ld, 0];
+    this.#store.kernels.run(kernel, [Math.ceil(n / 8)], n < 1024 ? 1024 : 256, values);
+  }
+
+  #addBias(outputs: readonly CudaTensor[], run: Run): void {
+    for (const [i, { bias }] of run.parts.entries()) {
+      if (!bias) continue;
+      const y = outputs[i]!;
+      const vector = this.#weights.vector(bias, y.columns, OPERATION);
+      const grid = [Math.ceil(y.columns / 1024), Math.min(y.rows, 65535)] as const;
+      this.#store.kernels.run('add_bias', grid, 128, [y.address, vector, y.rows, y.columns, y.ld]);
+    }
+  }
+
+  #adaptedBackward(
+    x: CudaTensor,
+    u: CudaTensor,
+    bits: CudaTensor | undefined,
+    dy: CudaTensor,
+    gradients: readonly (CudaTensor | undefined)[],
+    run: Run,
+    group: AdapterGroup,
+    needsInput: boolean,
+  ): CudaTensor | undefined {
+    const store = this.#store;
+    const weight = run.weights[0]!;
+    const padded = weight.matrix.paddedColumns;
+    const m = dy.rows;
+    // Without a gradient of x, only its spare columns are computed.
+    const wide = needsInput ? store.create([m, x.columns], group.columns) : store.create([m, group.columns]);
+    const skipped = needsInput ? 0 : padded;
+    store.products.run({
+      ...{ m, n: padded + group.columns - skipped, k: run.n, a: dy.address, lda: dy.ld },
+      ...{ b: weight.address + 2 * skipped, ldb: weight.ld, d: wide.address, ldd: wide.ld },
+    });
+    const du = wide.address + 2 * (padded - skipped);
+    const low = { du, lddu: wide.ld, u, dy, x, bits, group, parts: run.parts, gradients, columns: run.columns };
+    if (needsInput) loraInputGradient(store, wide, low);
+    loraGradients(store, low);
+    if (needsInput) return wide;
+    store.release(wide);
+    return undefined;
+  }
+
+  /** The gradients of a run's outputs as one matrix, to be released: where they lie side by side, without a copy. */
+  #join(gradients: readonly (CudaTensor | undefined)[], run: Run): CudaTensor {
+    const store = this.#store;
+    const first = gradients[0];
+    const isJoined = gradients.every(
+      (dy, i) =>
+        dy &&
+        first &&
+        dy.storage === first.storage &&
+        dy.ld === first.ld &&
+        dy.address === first.address + 2 * run.columns[i]!,
+    );
+    if (isJoined) {
+      if (gradients.length > 1) return store.view(first!, 0, run.n);
+      store.retain(first!);
+      return first!;
+    }
+    const rows = gradients.find((dy) => dy)!.rows;
+    const joined = store.create([rows, run.n]);
+    for (const [i, weight] of run.weights.entries()) {
+      const part = store.view(joined, run.columns[i]!, weight.rows);
+      const dy = gradients[i];
+      if (dy) store.copyInto(part, dy);
+      else store.driver.clearRows(part.address, 2 * part.ld, 2 * part.columns, rows);
+      store.release(part);
+    }
+    return joined;
+  }
+
+  #sum(dx: CudaTensor | undefined, share: CudaTensor): CudaTensor {
+    if (!dx) return share;
+    this.#store.add(dx, dx, share);
+    this.#store.release(share);
+    return dx;
+  }
+}
+
+function hasDropout(run: Run): boolean {
+  return run.parts.some(({ lora }) => lora !== undefined && lora.dropout > 0);
+}

@@ -1,0 +1,73 @@
+/** RMSNorm by row, with the residual addition before it. Saves the sum and 1/rms; the result itself can be made again. */
+import type { Operation, OperationAttributes } from '../../operations.js';
+import type { TensorStore } from '../tensor-store.js';
+import type { CudaTensor } from '../tensors.js';
+import type { WeightStore } from '../weights.js';
+
+const OPERATION = 'rmsNorm';
+
+/** Threads of a block; one block a row. */
+function threads(columns: number): number {
+  return Math.min(512, 32 * Math.ceil(columns / 512));
+}
+
+interface Norm {
+  readonly x: CudaTensor;
+  readonly residual?: CudaTensor | undefined;
+  readonly sum?: CudaTensor | undefined;
+  readonly rstd?: CudaTensor | undefined;
+  /** Address. */
+  readonly weight: number;
+  readonly eps: number;
+}
+
+function normalize(store: TensorStore, { x, residual, sum, rstd, weight, eps }: Norm): CudaTensor {
+  const y = store.createInput(x.shape);
+  store.kernels.run('rms_norm_forward', [x.rows], threads(x.columns), [
+    ...[y.address, sum?.address ?? 0, rstd?.address ?? 0, x.address, residual?.address ?? 0, weight],
+    ...[x.rows, x.columns, y.ld, sum?.ld ?? 0, x.ld, residual?.ld ?? 0, eps],
+  ]);
+  return y;
+}
+
+export function rmsNorm(store: TensorStore, weights: WeightStore): Operation<OperationAttributes['rmsNorm']> {
+  return {
+    forward(inputs, attributes, record) {
+      const { eps } = attributes;
+      const x = store.matrix(inputs[0], -1, -1, OPERATION, 'x');
+      const residual = inputs[1] && store.matrix(inputs[1], x.rows, x.columns, OPERATION, 'residual');
+      const weight = weights.vector(attributes.weight, x.columns, OPERATION);
+      const sum = residual && store.create(x.shape);
+      const rstd = record ? store.saved(store.createF32([x.rows])) : undefined;
+      const y = normalize(store, { x, residual, sum, rstd, weight, eps });
+      const normed = sum ?? x;
+      y.recipe = {
+        sources: [normed],
+        make: () =>
+          normalize(store, { x: normed, weight: weights.vector(attributes.weight, x.columns, OPERATION), eps }),
+      };
+      return { outputs: sum ? [y, sum] : [y], saved: rstd ? [normed, rstd] : [] };
+    },
+    backward(saved, [dy, dSum], attributes, needs) {
+      const sum = store.matrix(saved[0], -1, -1, OPERATION, 'saved sum');
+      const { rows, columns } = sum;
+      const wanted = needs.filter((need) => need).length;
+      const direct = dSum && store.matrix(dSum, rows, columns, OPERATION, 'gradient of the sum');
+      if (wanted === 0 || (!dy && !direct)) return needs.map(() => undefined);
+      // Both addends have the same gradient: one tensor, counted once for each that wants it.
+      let dx = direct;
+      if (dy) {
+        const gradient = store.matrix(dy, rows, columns, OPERATION, 'gradient of y');
+        const rstd = store.use(saved[1]!, OPERATION);
+        const weight = weights.vector(attributes.weight, columns, OPERATION);
+        dx = store.create(sum.shape);
+        store.kernels.run('rms_norm_backward', [rows], threads(columns), [
+          ...[dx.address, gradient.address, direct?.address ?? 0, sum.address, rstd.address, weight],
+          ...[rows, columns, dx.ld, gradient.ld, direct?.ld ?? 0, sum.ld],
+        ]);
+      }
+      for (let i = dy ? 1 : 0; i < wanted; i++) store.retain(dx!);
+      return needs.map((need) => (need ? dx : undefined));
+    },
+  };
+}

@@ -1,0 +1,78 @@
+/** Rotary position embedding of queries and keys, in float32 tables. The gradient turns the other way. */
+import { EngineError } from '../../../errors.js';
+import type { Operation, OperationAttributes } from '../../operations.js';
+import type { Tensor } from '../../tensor.js';
+import type { TensorStore } from '../tensor-store.js';
+import type { CudaTensor } from '../tensors.js';
+
+const OPERATION = 'rotary';
+
+type Attributes = OperationAttributes['rotary'];
+
+function headsOf(x: CudaTensor | undefined, headDim: number): number {
+  if (!x) return 0;
+  if (headDim % 2 !== 0 || x.columns % headDim !== 0) {
+    throw new EngineError(`${OPERATION}: rows of ${x.columns} do not hold heads of ${headDim}, an even number`);
+  }
+  return x.columns / headDim;
+}
+
+/** Turns q and k, either of which may be absent, into the given outputs. */
+function turn(
+  store: TensorStore,
+  [q, k]: readonly (CudaTensor | undefined)[],
+  [qOut, kOut]: readonly (CudaTensor | undefined)[],
+  { headDim, cos, sin, queryScale }: Attributes,
+  sign: number,
+): void {
+  const rows = (q ?? k)!.rows;
+  const [heads, kvHeads] = [headsOf(q, headDim), headsOf(k, headDim)];
+  for (const table of [cos, sin]) checkTable(store.use(table, OPERATION), rows, headDim / 2);
+  if (queryScale && queryScale.size !== rows) {
+    throw new EngineError(`${OPERATION}: queryScale has ${queryScale.size} of ${rows} rows`);
+  }
+  const units = (heads + kvHeads) * Math.ceil(headDim / 16);
+  const block = Math.min(256, 32 * Math.ceil(units / 32));
+  const withScale = (body: (address: number) => void): void =>
+    queryScale ? store.withF32(queryScale, OPERATION, body) : body(0);
+  store.withF32(cos, OPERATION, (cosines) => {
+    store.withF32(sin, OPERATION, (sines) => {
+      withScale((scale) => {
+        store.kernels.run('rotary', [rows], block, [
+          ...[qOut?.address ?? 0, kOut?.address ?? 0, q?.address ?? 0, k?.address ?? 0, cosines, sines, scale],
+          ...[rows, heads, kvHeads, headDim, qOut?.ld ?? 0, kOut?.ld ?? 0, q?.ld ?? 0, k?.ld ?? 0, sign],
+        ]);
+      });
+    });
+  });
+}
+
+function checkTable(table: Tensor, rows: number, columns: number): void {
+  if (table.shape.length === 2 && table.shape[0] === rows && table.shape[1] === columns) return;
+  const shape = table.shape.join(', ');
+  throw new EngineError(`${OPERATION}: cos or sin has shape [${shape}], expected [${rows}, ${columns}]`);
+}
+
+export function rotary(store: TensorStore): Operation<Attributes> {
+  return {
+    forward(inputs, attributes, record) {
+      const q = store.matrix(inputs[0], -1, -1, OPERATION, 'q');
+      const k = store.matrix(inputs[1], q.rows, -1, OPERATION, 'k');
+      const outputs = [store.create(q.shape), store.create(k.shape)];
+      turn(store, [q, k], outputs, attributes, 1);
+      const { cos, sin, queryScale } = attributes;
+      const tables = [cos, sin, ...(queryScale ? [queryScale] : [])];
+      return { outputs, saved: record ? [store.markOf(q), store.markOf(k), ...tables] : [] };
+    },
+    backward(saved, gradients, attributes, needs) {
+      const wanted = [0, 1].map((i) => {
+        const gradient = needs[i] ? gradients[i] : undefined;
+        return gradient && store.matrix(gradient, -1, -1, OPERATION, 'output gradient');
+      });
+      if (!wanted.some((gradient) => gradient)) return [undefined, undefined];
+      const results = wanted.map((gradient, i) => gradient && store.createGradient(store.use(saved[i]!, OPERATION)));
+      turn(store, wanted, results, attributes, -1);
+      return results;
+    },
+  };
+}

@@ -1,0 +1,208 @@
+/**
+ * AdamW on the device, over the flat buffers of a parameter set: the 32-bit optimizer of torch and the block-wise 8-bit
+ * one of bitsandbytes, as cpu/optimizer.ts. A step queues the norm, the clipping factor and one launch for all values;
+ * which parameters take part, and the steps that each has done, are counted here.
+ */
+import { EngineError } from '../../errors.js';
+import { DynamicMap } from '../cpu/dynamic-map.js';
+import { AdamW8bitState } from '../cpu/optimizer.js';
+import type { Deferred, OptimizerState, OptimizerStep } from '../engine.js';
+import type { CudaParameterSet } from './adapters.js';
+import type { DeviceBlock } from './memory.js';
+import type { TensorStore } from './tensor-store.js';
+import type { CudaTensor } from './tensors.js';
+
+/** Elements that a block of adamw and adamw8bit updates. */
+const CHUNK = 2048;
+const CHUNK_WORDS = 8;
+/** Partial sums of the norm at most. */
+const MAX_NORM_BLOCKS = 1024;
+const HOLDER = 'optimizer state';
+
+/** An array of the state: where it lies, and what it is on the host. */
+interface StateArray {
+  readonly block: DeviceBlock;
+  readonly length: number;
+  readonly kind: 'f32' | 'u8';
+}
+
+/** Lengths of the device arrays of a state. */
+type Layout = Readonly<Record<string, { readonly length: number; readonly kind: 'f32' | 'u8' }>>;
+
+export class CudaOptimizerState implements OptimizerState {
+  readonly kind: OptimizerStep['kind'];
+  readonly set: CudaParameterSet;
+  /** Steps that each parameter has done. */
+  readonly steps: Float32Array;
+  readonly arrays: Readonly<Record<string, StateArray>>;
+  readonly #store: TensorStore;
+  /** The table of chunks, the tables of the 8-bit codes, and room for the norm and its partial sums. */
+  readonly #chunks: DeviceBlock;
+  readonly #chunkCount: number;
+  readonly #maps: DeviceBlock | undefined;
+  readonly #norm: DeviceBlock;
+  #isReleased = false;
+
+  constructor(store: TensorStore, set: CudaParameterSet, kind: OptimizerStep['kind']) {
+    this.#store = store;
+    this.set = set;
+    this.kind = kind;
+    this.steps = new Float32Array(set.parameters.length);
+    const sizes = set.parameters.map(({ size }) => size);
+    const slots = kind === 'adamw8bit' ? slotsOf(sizes) : undefined;
+    this.arrays = Object.fromEntries(
+      Object.entries(slots?.layout ?? flatLayout(set.size)).map(([name, { length, kind: type }]) => {
+        const bytes = length * (type === 'f32' ? 4 : 1);
+        const block = store.allocator.allocate(bytes, HOLDER);
+        store.driver.fillBytes(block.address, 0, bytes);
+        return [name, { block, length, kind: type }];
+      }),
+    );
+    const chunks = chunkTable(set, slots?.slots);
+    this.#chunkCount = chunks.length / CHUNK_WORDS;
+    this.#chunks = store.table(chunks, HOLDER);
+    this.#norm = store.allocator.allocate(8 + 8 * MAX_NORM_BLOCKS, HOLDER);
+    if (kind === 'adamw8bit') {
+      const tables = [new DynamicMap(true), new DynamicMap(false)].flatMap(({ values, midpoints }) => [
+        values,
+        midpoints,
+      ]);
+      this.#maps = store.allocator.allocate(4 * 1024, HOLDER);
+      for (const [i, table] of tables.entries()) store.staging.upload(this.#maps.address + 1024 * i, table);
+    }
+  }
+
+  step(options: OptimizerStep): Deferred<number> {
+    if (this.kind !== options.kind) {
+      throw new EngineError(`optimizerStep: the state is of ${this.kind}, the step of ${options.kind}`);
+    }
+    const { kernels, staging } = this.#store;
+    const { values, gradients, size } = this.set;
+    const norm = this.#norm.address;
+    // The norm and the factor first, then the partial sums, 8 bytes each.
+    const partials = norm + 8;
+    const blocks = Math.max(1, Math.min(MAX_NORM_BLOCKS, Math.ceil(size / 1024)));
+    kernels.run('squared_norm', [blocks], 256, [partials, gradients.address, size]);
+    kernels.run('clip_scale', [1], 256, [norm, partials, blocks, options.maxGradNorm]);
+    const { settings, active } = this.#settings(options);
+    this.#store.withTable(new Int32Array(settings.buffer), (table) => {
+      const common = [values.address, gradients.address];
+      const { beta1, beta2, eps } = options;
+      const at = (name: string): number => this.arrays[name]!.block.address;
+      const last = [this.#chunks.address, table, norm, beta1, beta2];
+      if (this.kind === 'adamw') {
+        kernels.run('adamw', [this.#chunkCount], 256, [...common, at('m'), at('v'), ...last, eps]);
+      } else {
+        const names = ['codesM', 'codesV', 'scalesM', 'scalesV', 'm', 'v'];
+        const moments = [...names.map(at), this.#maps!.address];
+        kernels.run('adamw8bit', [this.#chunkCount], 256, [...common, ...moments, ...last]);
+      }
+    });
+    this.set.version++;
+    const arrival = staging.download(norm, 4);
+    let isCounted = false;
+    return async () => {
+      const result = new Float32Array(await arrival.arrive())[0]!;
+      // The device left everything as it was, so these steps did not happen.
+      if (!Number.isFinite(result) && !isCounted) for (const i of active) this.steps[i]! -= 1;
+      isCounted = true;
+      return result;
+    };
+  }
+
+  /** Four numbers for each parameter (kernels/README.md), and the parameters that take part. */
+  #settings(options: OptimizerStep): { settings: Float32Array; active: number[] } {
+    const { learningRate, beta1, beta2, eps, weightDecay } = options;
+    const settings = new Float32Array(4 * this.steps.length);
+    const active: number[] = [];
+    for (const [i, { grad }] of this.set.parameters.entries()) {
+      if (!(grad as CudaTensor).isTouched) continue;
+      active.push(i);
+      const t = ++this.steps[i]!;
+      const first = 1 - beta1 ** t;
+      const second = Math.sqrt(1 - beta2 ** t);
+      const decay = 1 - learningRate * weightDecay;
+      if (this.kind === 'adamw') settings.set([-learningRate / first, second, decay, 1], 4 * i);
+      else settings.set([(-learningRate * second) / first, second * eps, decay, 1], 4 * i);
+    }
+    return { settings, active };
+  }
+
+  async read(): Promise<Record<string, Float32Array | Uint8Array>> {
+    const entries = Object.entries(this.arrays).map(([name, { block, length, kind }]) => {
+      const bytes = this.#store.staging.download(block.address, length * (kind === 'f32' ? 4 : 1));
+      return async () => {
+        const buffer = await bytes.arrive();
+        return [name, kind === 'f32' ? new Float32Array(buffer) : new Uint8Array(buffer)] as const;
+      };
+    });
+    const steps = this.steps.slice();
+    return { steps, ...Object.fromEntries(await Promise.all(entries.map((entry) => entry()))) };
+  }
+
+  /** @throws EngineError if an array is missing or has another length: then nothing was written */
+  write(arrays: Record<string, Float32Array | Uint8Array>): void {
+    const expected: Record<string, { length: number; kind: 'f32' | 'u8' }> = {
+      steps: { length: this.steps.length, kind: 'f32' },
+      ...this.arrays,
+    };
+    for (const [name, { length, kind }] of Object.entries(expected)) {
+      const array = arrays[name];
+      const type = kind === 'f32' ? Float32Array : Uint8Array;
+      if (array instanceof type && array.length === length) continue;
+      const came = array ? `${array.constructor.name}(${array.length})` : 'nothing';
+      throw new EngineError(`writeOptimizerState: expected ${name} as ${type.name}(${length}), got ${came}`);
+    }
+    this.steps.set(arrays.steps!);
+    for (const [name, { block }] of Object.entries(this.arrays))
+      this.#store.staging.upload(block.address, arrays[name]!);
+  }
+
+  release(): void {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    const blocks = [...Object.values(this.arrays).map(({ block }) => block), this.#chunks, this.#norm];
+    for (const block of this.#maps ? [...blocks, this.#maps] : blocks) this.#store.allocator.free(block);
+  }
+}
+
+function flatLayout(size: number): Layout {
+  return { m: { length: size, kind: 'f32' }, v: { length: size, kind: 'f32' } };
+}
+
+interface Slot {
+  readonly quantised: boolean;
+  readonly start: number;
+  readonly firstBlock: number;
+}
+
+/** Where each parameter's 8-bit moments lie: as on the cpu, so that a run may change engines. */
+function slotsOf(sizes: readonly number[]): { slots: readonly Slot[]; layout: Layout } {
+  const { slots, codesM, scalesM, m } = new AdamW8bitState(sizes);
+  const [codes, scales, full] = [codesM, scalesM, m].map(({ length }) => length) as [number, number, number];
+  return {
+    slots,
+    layout: {
+      codesM: { length: codes, kind: 'u8' },
+      codesV: { length: codes, kind: 'u8' },
+      scalesM: { length: scales, kind: 'f32' },
+      scalesV: { length: scales, kind: 'f32' },
+      m: { length: full, kind: 'f32' },
+      v: { length: full, kind: 'f32' },
+    },
+  };
+}
+
+/** {parameter, first element, elements, quantised, first element of the state, first block of scales, 0, 0}. */
+function chunkTable(set: CudaParameterSet, slots: readonly Slot[] | undefined): Int32Array {
+  const words: number[] = [];
+  for (const [parameter, { offset, size }] of set.parameters.entries()) {
+    const slot = slots?.[parameter];
+    for (let at = 0; at < size; at += CHUNK) {
+      const count = Math.min(CHUNK, size - at);
+      const state = slot ? [slot.quantised ? 1 : 0, slot.start + at, slot.firstBlock + at / 256] : [0, offset + at, 0];
+      words.push(parameter, offset + at, count, ...state, 0, 0);
+    }
+  }
+  return Int32Array.from(words);
+}

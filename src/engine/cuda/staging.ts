@@ -1,0 +1,150 @@
+/**
+ * Page-locked host memory between the program and the device: uploads leave at once and read-backs arrive late, and
+ * neither waits for the compute stream inside a step. Blocks come in powers of two and are used again when the event
+ * behind their last copy has passed.
+ */
+import type { CudaDriver, DevicePointer, PinnedBlock } from './driver.js';
+
+/** What staging needs of the driver. */
+export type StagingDriver = Pick<
+  CudaDriver,
+  | 'allocatePinned'
+  | 'upload'
+  | 'downloadAsync'
+  | 'createEvent'
+  | 'recordEvent'
+  | 'eventDone'
+  | 'synchronizeEvent'
+  | 'destroyEvent'
+>;
+
+const SMALLEST_BYTES = 4096;
+/** Above this, blocks of one size wait for the oldest copy instead of growing in number. */
+const MAX_BYTES_IN_FLIGHT = 256 << 20;
+/** Polls of an event before the event loop is left to itself for a millisecond at a time. */
+const QUICK_POLLS = 20;
+
+/** Uploads are cut into pieces of this size, so that a large array needs no page-locked block of its own size. */
+const UPLOAD_PIECE = 16 << 20;
+/** Larger blocks are given back to the system after use. */
+const LARGEST_KEPT = 64 << 20;
+
+/** Numbers on their way to the host. */
+export interface Download {
+  /** Fresh bytes, once the device has come that far; always the same ones. */
+  arrive(): Promise<ArrayBuffer>;
+  /** Nobody will ask. */
+  discard(): void;
+}
+
+export interface StagingBlock {
+  readonly pinned: PinnedBlock;
+  readonly event: number;
+}
+
+export class Staging {
+  readonly #driver: StagingDriver;
+  /** Blocks behind a queued copy by size, oldest first. */
+  readonly #queued = new Map<number, StagingBlock[]>();
+  readonly #idle = new Map<number, StagingBlock[]>();
+  readonly #all = new Set<StagingBlock>();
+
+  constructor(driver: StagingDriver) {
+    this.#driver = driver;
+  }
+
+  /** Queues a copy of the numbers as they are now. */
+  upload(target: DevicePointer, source: ArrayBufferView): void {
+    const bytes = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
+    for (let at = 0; at < bytes.length; at += UPLOAD_PIECE) {
+      const piece = bytes.subarray(at, at + UPLOAD_PIECE);
+      const block = this.take(piece.length);
+      block.pinned.bytes.set(piece);
+      this.#driver.upload(target + at, block.pinned.bytes.subarray(0, piece.length));
+      this.giveBack(block);
+    }
+  }
+
+  /** Queues a read-back of the numbers as they will be when the device comes to it. */
+  download(source: DevicePointer, bytes: number): Download {
+    if (bytes === 0) return { arrive: async () => new ArrayBuffer(0), discard: () => {} };
+    const block = this.take(bytes);
+    this.#driver.downloadAsync(block.pinned.bytes.subarray(0, bytes), source);
+    this.#driver.recordEvent(block.event);
+    let result: Promise<ArrayBuffer> | undefined;
+    let isDone = false;
+    const fetch = async (): Promise<ArrayBuffer> => {
+      await this.passed(block.event);
+      const copy = block.pinned.bytes.slice(0, bytes).buffer;
+      if (block.pinned.bytes.length <= LARGEST_KEPT) this.#idleOf(block.pinned.bytes.length).push(block);
+      else this.#free(block);
+      return copy;
+    };
+    return {
+      arrive: () => {
+        isDone = true;
+        result ??= fetch();
+        return result;
+      },
+      discard: () => {
+        if (!isDone) this.giveBack(block);
+        isDone = true;
+      },
+    };
+  }
+
+  /** Resolves when the work before the event is done, without blocking the thread. */
+  async passed(event: number): Promise<void> {
+    for (let polls = 0; !this.#driver.eventDone(event); polls++) {
+      if (polls < QUICK_POLLS) await new Promise((resolve) => setImmediate(resolve));
+      else await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  }
+
+  /** A block of at least `bytes` that nothing is using. */
+  take(bytes: number): StagingBlock {
+    const size = Math.max(SMALLEST_BYTES, 2 ** Math.ceil(Math.log2(bytes)));
+    const idle = this.#idleOf(size).pop();
+    if (idle) return idle;
+    const queued = this.#queued.get(size) ?? [];
+    const oldest = queued[0];
+    const isFull = queued.length * size >= MAX_BYTES_IN_FLIGHT;
+    if (oldest && (isFull || this.#driver.eventDone(oldest.event))) {
+      if (isFull) this.#driver.synchronizeEvent(oldest.event);
+      return queued.shift()!;
+    }
+    const block = { pinned: this.#driver.allocatePinned(size), event: this.#driver.createEvent() };
+    this.#all.add(block);
+    return block;
+  }
+
+  /** To be used again once the copies queued until now have passed. */
+  giveBack(block: StagingBlock): void {
+    this.#driver.recordEvent(block.event);
+    const size = block.pinned.bytes.length;
+    const queued = this.#queued.get(size);
+    if (queued) queued.push(block);
+    else this.#queued.set(size, [block]);
+  }
+
+  dispose(): void {
+    for (const block of [...this.#all]) this.#free(block);
+    this.#queued.clear();
+    this.#idle.clear();
+  }
+
+  #free(block: StagingBlock): void {
+    this.#all.delete(block);
+    block.pinned.free();
+    this.#driver.destroyEvent(block.event);
+  }
+
+  #idleOf(size: number): StagingBlock[] {
+    let blocks = this.#idle.get(size);
+    if (!blocks) {
+      blocks = [];
+      this.#idle.set(size, blocks);
+    }
+    return blocks;
+  }
+}

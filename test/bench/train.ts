@@ -1,0 +1,119 @@
+/**
+ * LoRA training steps of a real-sized model with random weights on a real data set's sizes.
+ *
+ *   npm run bench:train -- --size 14B --workload FILE [--engine cuda] [--samples 120] [--micro 2] [--accumulation 4]
+ *                          [--checkpointing] [--tokens-per-pass N] [--budget GIB] [--optim adamw8bit]
+ *
+ * Prints a RESULT line: samples and tokens a second after the warm-up, utilisation (4N count), peak memory.
+ */
+import { parseArgs } from 'node:util';
+import type { VlmBatch } from '../../src/data/types.js';
+import { createCudaEngine } from '../../src/engine/cuda/cuda-engine.js';
+import { applyLora } from '../../src/lora/apply-lora.js';
+import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
+import { countLabels } from '../../src/train/trainable-model.js';
+import { randomModel, type Size } from './random-model.js';
+import { workloadBatches } from './workload.js';
+
+const { values } = parseArgs({
+  options: {
+    size: { type: 'string', default: '14B' },
+    workload: { type: 'string' },
+    samples: { type: 'string', default: '120' },
+    warmup: { type: 'string', default: '3' },
+    micro: { type: 'string', default: '2' },
+    accumulation: { type: 'string', default: '4' },
+    checkpointing: { type: 'boolean', default: false },
+    'tokens-per-pass': { type: 'string' },
+    budget: { type: 'string' },
+    optim: { type: 'string', default: 'adamw8bit' },
+  },
+});
+const micro = Number(values.micro);
+const accumulation = Number(values.accumulation);
+const engine = createCudaEngine(values.budget ? { memoryBudget: Number(values.budget) * 2 ** 30 } : {});
+console.log(engine.description);
+if (values['tokens-per-pass'])
+  Object.defineProperty(engine, 'tokensPerPass', { value: Number(values['tokens-per-pass']) });
+const loadStart = performance.now();
+const model = await randomModel(engine, values.size as Size);
+const adapter = applyLora(model, { r: 16, alpha: 32, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
+const kind = values.optim as 'adamw' | 'adamw8bit';
+const state = engine.createOptimizerState(adapter.parameters, kind);
+console.log(`model on the card after ${((performance.now() - loadStart) / 1000).toFixed(1)} s, ${adapter.description}`);
+
+const batches = workloadBatches(values.workload!, micro);
+const next = (): VlmBatch[] => Array.from({ length: accumulation }, () => batches.next().value as VlmBatch);
+let step = 0;
+async function run(window: readonly VlmBatch[]): Promise<() => Promise<number>> {
+  const labelCount = window.reduce((sum, batch) => sum + countLabels(batch), 0);
+  step++;
+  const loss = await model.accumulateGradients(window, {
+    labelCount,
+    dropoutSeeds: window.map((_, i) => step * 1000 + i),
+    gradientCheckpointing: values.checkpointing,
+  });
+  const norm = engine.optimizerStep(adapter.parameters, state, {
+    kind,
+    learningRate: 1e-4,
+    beta1: 0.9,
+    beta2: 0.999,
+    eps: 1e-8,
+    weightDecay: 0,
+    maxGradNorm: 0.3,
+  });
+  engine.zeroGradients(adapter.parameters);
+  return async () => {
+    await norm();
+    return loss();
+  };
+}
+const losses: number[] = [];
+let pending: (() => Promise<number>) | undefined;
+for (let i = 0; i < Number(values.warmup); i++) losses.push(await (await run(next()))());
+engine.resetPeak();
+// Batches are made before the clock runs: this measures the engine, not the noise generator.
+const steps = Math.ceil(Number(values.samples) / (micro * accumulation));
+const windows = Array.from({ length: steps }, next);
+let tokens = 0;
+const start = performance.now();
+const times: number[] = [];
+for (const window of windows) {
+  for (const batch of window) for (const real of batch.attentionMask.data) tokens += real;
+  const deferred = await run(window);
+  if (pending) losses.push(await pending());
+  pending = deferred;
+  times.push(performance.now());
+}
+losses.push(await pending!());
+times.push(performance.now());
+const seconds = (performance.now() - start) / 1000;
+const samples = steps * micro * accumulation;
+const { text } = model.config;
+// Products of the decoder with frozen weights: forward and input gradient, 2 operations a weight each.
+const perLayer =
+  text.hiddenSize * (2 * text.heads * text.headDim + 2 * text.kvHeads * text.headDim + 3 * text.intermediateSize);
+const weights = text.layers * perLayer;
+const memory = engine.memory();
+console.log(
+  `RESULT ${JSON.stringify({
+    bench: 'train',
+    size: values.size,
+    micro,
+    accumulation,
+    checkpointing: values.checkpointing,
+    optim: kind,
+    samples,
+    seconds: Number(seconds.toFixed(3)),
+    samplesPerSecond: Number((samples / seconds).toFixed(2)),
+    tokensPerSecond: Math.round(tokens / seconds),
+    epoch989Seconds: Number(((989 * seconds) / samples).toFixed(1)),
+    decoderTflops4N: Number(((4 * weights * tokens) / seconds / 1e12).toFixed(1)),
+    peakGiB: Number((memory.peakBytes / 2 ** 30).toFixed(2)),
+    inUseGiB: Number((memory.bytesInUse / 2 ** 30).toFixed(2)),
+    stepMs: times.map((time, i) => Math.round(time - (i === 0 ? start : times[i - 1]!))),
+    firstLoss: losses[0],
+    lastLoss: losses.at(-1),
+  })}`,
+);
+await engine.dispose();

@@ -1,0 +1,82 @@
+/** Micro-batches with the sizes of a real data set: random tokens and pixels, real picture grids and lengths. */
+import { readFileSync } from 'node:fs';
+import type { VlmBatch } from '../../src/data/types.js';
+import { MersenneTwister, randomPermutation } from '../../src/engine/random.js';
+
+interface Workload {
+  readonly promptTokens: number;
+  readonly answerTokens: readonly number[];
+  /** [label, split, width, height, gridH, gridW] */
+  readonly rows: readonly (readonly [number, number, number, number, number, number])[];
+}
+
+const [IMG, BREAK, END, PAD] = [10, 12, 13, 11];
+
+/** The training rows in the order of a seed, in micro-batches. */
+export function* workloadBatches(path: string, batchSize: number, seed = 42): Generator<VlmBatch> {
+  const workload = JSON.parse(readFileSync(path, 'utf8')) as Workload;
+  const train = workload.rows.filter((row) => row[1] === 0);
+  const random = new MersenneTwister(seed);
+  const noise = Float32Array.from({ length: 1 << 20 }, () => random.nextNormal());
+  for (let epoch = 0; ; epoch++) {
+    const order = randomPermutation(train.length, seed + epoch);
+    for (let at = 0; at < order.length; at += batchSize) {
+      yield makeBatch(
+        order.slice(at, at + batchSize).map((i) => train[i]!),
+        workload,
+        random,
+        noise,
+      );
+    }
+  }
+}
+
+function makeBatch(
+  rows: readonly Workload['rows'][number][],
+  workload: Workload,
+  random: MersenneTwister,
+  noise: Float32Array,
+): VlmBatch {
+  const word = (): number => 1000 + (random.nextUint32() % 129000);
+  const words = (count: number): number[] => Array.from({ length: count }, word);
+  const sequences = rows.map(([label, , , , gridH, gridW]) => {
+    const image: number[] = [];
+    for (let r = 0; r < gridH; r++) {
+      for (let c = 0; c < gridW; c++) image.push(IMG);
+      image.push(r + 1 < gridH ? BREAK : END);
+    }
+    const prompt = [1, ...words(workload.promptTokens - 2), ...image, word()];
+    return { prompt, answer: words(workload.answerTokens[label]!) };
+  });
+  const width = Math.max(...sequences.map(({ prompt, answer }) => prompt.length + answer.length));
+  const size = rows.length * width;
+  const inputIds = new Int32Array(size).fill(PAD);
+  const attentionMask = new Int32Array(size);
+  const labels = new Int32Array(size).fill(-100);
+  for (const [b, { prompt, answer }] of sequences.entries()) {
+    const ids = [...prompt, ...answer];
+    inputIds.set(ids, b * width);
+    attentionMask.fill(1, b * width, b * width + ids.length);
+    // As the peer counts: every text token is learned, image cells are not.
+    for (const [t, id] of ids.entries()) if (id !== IMG) labels[b * width + t] = id;
+  }
+  const [h, w] = [Math.max(...rows.map((row) => row[4])) * 28, Math.max(...rows.map((row) => row[5])) * 28];
+  const pixels = new Float32Array(rows.length * 3 * h * w);
+  let offset = random.nextUint32() % noise.length;
+  for (const [n, row] of rows.entries()) {
+    for (let c = 0; c < 3; c++) {
+      for (let y = 0; y < row[4] * 28; y++) {
+        const at = ((n * 3 + c) * h + y) * w;
+        for (let x = 0; x < row[5] * 28; x++) pixels[at + x] = noise[offset++ & (noise.length - 1)]!;
+      }
+    }
+  }
+  const shape = [rows.length, width];
+  return {
+    inputIds: { data: inputIds, shape },
+    attentionMask: { data: attentionMask, shape },
+    labels: { data: labels, shape },
+    pixelValues: { data: pixels, shape: [rows.length, 3, h, w] },
+    imageSizes: { data: Int32Array.from(rows.flatMap((row) => [row[4] * 28, row[5] * 28])), shape: [rows.length, 2] },
+  };
+}

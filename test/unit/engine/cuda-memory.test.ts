@@ -1,0 +1,174 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Arena, BLOCK_ALIGNMENT, type Block } from '../../../src/engine/cuda/arena.js';
+import { CACHE, DeviceAllocator, type DeviceBlock, type PhysicalMemory } from '../../../src/engine/cuda/memory.js';
+import { EngineError } from '../../../src/errors.js';
+
+const MIB = 2 ** 20;
+
+/** A card of `total` bytes; knows which addresses have memory behind them. */
+class FakeMemory implements PhysicalMemory {
+  readonly isVirtual: boolean;
+  readonly granularity = 2 * MIB;
+  readonly total: number;
+  readonly mapped = new Map<number, number>();
+  synchronized = 0;
+  moved = 0;
+  #used = 0;
+  #next = 2 ** 40;
+
+  constructor(total: number, isVirtual = true) {
+    this.total = total;
+    this.isVirtual = isVirtual;
+  }
+
+  reserve(bytes: number): number {
+    const address = this.#next;
+    this.#next += bytes;
+    return address;
+  }
+
+  map(address: number, bytes: number): { address: number; handle: number } {
+    if (this.#used + bytes > this.total) throw new EngineError('full', { details: { outOfMemory: true } });
+    this.#used += bytes;
+    const place = this.isVirtual ? address : this.reserve(bytes + 4096);
+    expect(this.mapped.has(place)).toBe(false);
+    this.mapped.set(place, bytes);
+    return { address: place, handle: place };
+  }
+
+  move(_handle: number, from: number, to: number, bytes: number): void {
+    expect(this.mapped.get(from)).toBe(bytes);
+    expect(this.synchronized).toBeGreaterThan(0);
+    this.mapped.delete(from);
+    this.mapped.set(to, bytes);
+    this.moved++;
+  }
+
+  release({ address, bytes }: { address: number; bytes: number }): void {
+    this.#used -= bytes;
+    this.mapped.delete(address);
+  }
+
+  dispose(): void {
+    expect(this.mapped.size).toBe(0);
+  }
+
+  synchronize(): void {
+    this.synchronized++;
+  }
+
+  memoryInfo(): { free: number; total: number } {
+    return { free: this.total - this.#used, total: this.total };
+  }
+
+  /** Whether memory lies behind every byte. */
+  covers({ address, bytes }: Block): boolean {
+    let at = address;
+    for (;;) {
+      const piece = [...this.mapped].find(([start, size]) => start <= at && at < start + size);
+      if (!piece) return false;
+      at = piece[0] + piece[1];
+      if (at >= address + bytes) return true;
+    }
+  }
+}
+
+function expectApart(blocks: readonly Block[]): void {
+  const order = [...blocks].sort((a, b) => a.address - b.address);
+  for (const [i, block] of order.entries()) {
+    expect(block.address % BLOCK_ALIGNMENT).toBe(0);
+    if (i > 0) expect(order[i - 1]!.address + order[i - 1]!.bytes).toBeLessThanOrEqual(block.address);
+  }
+}
+
+/** Sizes to allocate; a negative number frees the block of that position. */
+const script = fc.array(fc.oneof(fc.integer({ min: 1, max: 40 * MIB }), fc.integer({ min: -50, max: -1 })), {
+  maxLength: 120,
+});
+
+describe('Arena', () => {
+  it('takes the smallest hole that fits and merges neighbours', () => {
+    const arena = new Arena();
+    arena.grow(0, 100 * 512);
+    const blocks = [10, 5, 20, 5, 60].map((units) => arena.allocate(512 * units)!);
+    arena.free(blocks[0]!);
+    arena.free(blocks[2]!);
+    expect(arena.allocate(512 * 9)!.address).toBe(blocks[0]!.address);
+    expect(arena.allocate(512 * 30)).toBeUndefined();
+    arena.free(blocks[1]!);
+    arena.free(blocks[3]!);
+    expect(arena.largestFree).toBe(512 * 31);
+    expect(() => arena.free(blocks[3]!)).toThrow('twice');
+  });
+});
+
+describe('DeviceAllocator', () => {
+  it.each([true, false])('keeps blocks apart and backed, and gives all of it back (virtual: %s)', (isVirtual) => {
+    fc.assert(
+      fc.property(script, (steps) => {
+        const memory = new FakeMemory(512 * MIB, isVirtual);
+        const allocator = new DeviceAllocator(memory);
+        const live: DeviceBlock[] = [];
+        for (const step of steps) {
+          if (step < 0) {
+            const [block] = live.length > 0 ? live.splice(-step % live.length, 1) : [];
+            if (block) allocator.free(block);
+            continue;
+          }
+          try {
+            live.push(allocator.allocate(step));
+          } catch (error) {
+            expect(error).toBeInstanceOf(EngineError);
+            // With movable memory, only a card that is really full says no.
+            const inUse = allocator.memory().bytesInUse;
+            if (isVirtual) expect(inUse + step).toBeGreaterThan(512 * MIB - 40 * live.length * MIB - 64 * MIB);
+          }
+          expectApart(live);
+          for (const block of live) expect(memory.covers(block)).toBe(true);
+        }
+        expect(allocator.memory().bytesInUse).toBe(live.reduce((sum, { bytes }) => sum + bytes, 0));
+        for (const block of live) allocator.free(block);
+        expect(allocator.memory().bytesInUse).toBe(0);
+        allocator.dispose();
+        expect(memory.mapped.size).toBe(0);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('moves the memory of holes when no hole is large enough', () => {
+    const memory = new FakeMemory(256 * MIB);
+    const allocator = new DeviceAllocator(memory);
+    const blocks = Array.from({ length: 8 }, () => allocator.allocate(32 * MIB));
+    for (const i of [0, 2, 4, 6]) allocator.free(blocks[i]!);
+    const large = allocator.allocate(128 * MIB);
+    expect(memory.moved).toBeGreaterThanOrEqual(4);
+    expect(memory.covers(large)).toBe(true);
+    expectApart([large, blocks[1]!, blocks[3]!, blocks[5]!, blocks[7]!]);
+    expect(memory.memoryInfo().free).toBe(0);
+  });
+
+  it('keeps to the budget, and says what holds the memory and what to change', () => {
+    const allocator = new DeviceAllocator(new FakeMemory(2 ** 34), 256 * MIB);
+    allocator.allocate(100 * MIB, 'weights', 'weights');
+    const tensor = allocator.allocate(100 * MIB);
+    const attempt = (): unknown => allocator.allocate(120 * MIB, 'matrix product workspace');
+    expect(attempt).toThrow(/120\.0 MiB needed for matrix product workspace; the budget is 256\.0 MiB/);
+    expect(attempt).toThrow(/held: (weights 100\.0 MiB, tensors|tensors 100\.0 MiB, weights) 100\.0 MiB/);
+    expect(attempt).toThrow(/gradientCheckpointing.*perDeviceTrainBatchSize.*maxLength.*memoryBudget/);
+    allocator.free(tensor);
+    expect(allocator.allocate(120 * MIB).bytes).toBe(120 * MIB);
+  });
+
+  it('counts the peak, and does not count cached lists', () => {
+    const allocator = new DeviceAllocator(new FakeMemory(2 ** 30));
+    const cached = allocator.allocate(512, CACHE);
+    const block = allocator.allocate(1000);
+    expect(allocator.memory()).toEqual({ bytesInUse: 1024, peakBytes: 1024 });
+    allocator.free(block);
+    allocator.resetPeak();
+    expect(allocator.memory()).toEqual({ bytesInUse: 0, peakBytes: 0 });
+    allocator.free(cached);
+  });
+});
