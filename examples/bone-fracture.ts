@@ -9,7 +9,7 @@
  * --model DIR     Ministral 3 checkpoint (default: random weights in a tiny model, made by tiny-checkpoint.ts)
  * --adapter DIR   start from this LoRA adapter instead of a new one
  * --epochs N      passes over the training set       --limit N   use N training and N test samples
- * --engine NAME   auto or cpu                        --out DIR   results (default: runs/bone-fracture)
+ * --engine NAME   auto, cpu or cuda                  --out DIR   results (default: runs/bone-fracture)
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

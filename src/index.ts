@@ -100,3 +100,45 @@ export {
   TuneError,
   type TuneErrorCode,
 } from './errors.js';
+
+// Types that the above mention.
+export type { BarChartOptions } from './chart/bar-chart.js';
+export type { ContactSheetOptions } from './chart/contact-sheet.js';
+export type { LineChartOptions } from './chart/line-chart.js';
+export type { RenderOptions as PictureRenderOptions } from './chart/render.js';
+export type { RenderOptions as TemplateRenderOptions } from './data/chat-template.js';
+export type { Collator } from './data/data-loader.js';
+export type { DecodeOptions as ImageDecodeOptions } from './data/decode-image.js';
+export type { SplitName } from './data/folder-layout.js';
+export type { ImageFolderContent } from './data/image-folder.js';
+export type { FromConfigOptions, ImageGrid } from './data/image-processor.js';
+export type { EncodedSample, PaddingSide } from './data/pad-batch.js';
+export type { PixelSettings, ProcessedImage } from './data/process-pixels.js';
+export type { EncodedText, StreamingDecoder, TextOrControl } from './data/tokenizer.js';
+export type { ImagePart, TextPart } from './data/types.js';
+export type { CollateOptions, ImagePreprocessor } from './data/vlm-collator.js';
+export type { CudaEngineOptions } from './engine/cuda/cuda-engine.js';
+export type { Deferred, OptimizerState, OptimizerStep } from './engine/engine.js';
+export type { Activation, Operations } from './engine/operations.js';
+export type { SafetensorsDType, TensorInfo } from './engine/safetensors-header.js';
+export type { StoredArray } from './engine/safetensors.js';
+export type { Tape } from './engine/tape.js';
+export type { ParameterSet, Tensor, Weight, WeightSource } from './engine/tensor.js';
+export type { TfNamespace } from './engine/tfjs/tf-namespace.js';
+export type { TuneErrorOptions } from './errors.js';
+export type { EvaluateOptions, EvaluatedSample, EvaluationProgress, GenerateAnswers } from './eval/evaluator.js';
+export type { ClassMetrics, ConfusionMatrix, Interval } from './eval/metrics.js';
+export type { AnswerMode } from './eval/parse-answer.js';
+export type { LoraEngine, LoraHost, LoraModule } from './lora/apply-lora.js';
+export { loraConfigSchema } from './lora/lora-config.js';
+export type { MergeProgress } from './lora/merge-adapter.js';
+export type { Towers } from './lora/target-modules.js';
+export type { LinearModule } from './model/linear-module.js';
+export type { TextConfig, VisionConfig } from './model/ministral3/config.js';
+export type { KvCache } from './model/ministral3/kv-cache.js';
+export type { PassOptions } from './model/ministral3/layers.js';
+export type { Ministral3Modules, WeightProvider } from './model/ministral3/modules.js';
+export type { PackedBatch, PackedImages } from './model/ministral3/packed-batch.js';
+export { generationConfigSchema } from './model/sampling.js';
+export type { EvalResult } from './train/evaluate-loss.js';
+export type { AccumulateOptions } from './train/trainable-model.js';

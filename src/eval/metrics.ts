@@ -9,7 +9,7 @@ import { DataError } from '../errors.js';
 export interface ConfusionMatrix {
   /** [K][K]: row = true class, column = answered class. */
   readonly counts: readonly (readonly number[])[];
-  /** [K]: answers that are no class, by true class. */
+  /** Answers that are no class, by true class [K]. */
   readonly unparsed: readonly number[];
 }
 

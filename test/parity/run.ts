@@ -1,19 +1,22 @@
 /**
  * Compares this package with transformers + peft on a folder of reference values.
  *
- *   npm run parity -- DIR [--engine cpu]
+ *   npm run parity -- DIR [--engine cpu | cuda]
  *
  * Prints a line per check and ends with `N passed, N failed`; the exit status is 1 if any failed.
  */
 import { parseArgs } from 'node:util';
-import { createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
+import { createEngine, type EngineChoice } from '../../src/engine/create-engine.js';
 import { CheckList } from './check-list.js';
 import { checkData } from './data-checks.js';
 import { checkModel } from './model-checks.js';
 import { ReferenceFolder } from './reference-folder.js';
 import { checkTraining } from './training-checks.js';
 
-const { positionals } = parseArgs({ allowPositionals: true });
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { engine: { type: 'string', default: 'cpu' } },
+});
 const dir = positionals[0];
 if (!dir) {
   console.error('usage: npm run parity -- DIR   (a folder made by the reference script)');
@@ -22,7 +25,8 @@ if (!dir) {
 const reference = new ReferenceFolder(dir);
 const checks = new CheckList();
 const json = await reference.all();
-const engine = createCpuEngine();
+const engine = await createEngine(values.engine as EngineChoice);
+console.log(engine.description);
 await checkData(checks, reference, json);
 await checkModel(checks, reference, json, engine);
 await checkTraining(checks, reference, json, engine);

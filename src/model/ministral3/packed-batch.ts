@@ -19,7 +19,7 @@ export interface PackedBatch {
 }
 
 export interface PackedImages {
-  /** [P, 3·patch²]: pixels of each patch as (channel, row, column). */
+  /** Pixels of each patch as (channel, row, column) [P, 3·patch²]. */
   readonly patches: Float32Array;
   readonly patchSize: number;
   /** [N, 2] rows and columns of patches. */

@@ -151,6 +151,6 @@ export function buildDecodeWork(segments: Segments, kvHeads: number, causal: boo
 function heaviestFirst(items: number[][]): Int32Array {
   items.sort((a, b) => b[4]! - a[4]!);
   const out = new Int32Array(4 * items.length);
-  items.forEach((item, i) => out.set(item.slice(0, 4), 4 * i));
+  for (const [i, item] of items.entries()) out.set(item.slice(0, 4), 4 * i);
   return out;
 }
