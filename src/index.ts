@@ -104,7 +104,7 @@ export {
 // Types that the above mention.
 export type { BarChartOptions } from './chart/bar-chart.js';
 export type { ContactSheetOptions } from './chart/contact-sheet.js';
-export type { LineChartOptions } from './chart/line-chart.js';
+export type { LineChartOptions, Point } from './chart/line-chart.js';
 export type { RenderOptions as PictureRenderOptions } from './chart/render.js';
 export type { RenderOptions as TemplateRenderOptions } from './data/chat-template.js';
 export type { Collator } from './data/data-loader.js';
@@ -119,12 +119,19 @@ export type { ImagePart, TextPart } from './data/types.js';
 export type { CollateOptions, ImagePreprocessor } from './data/vlm-collator.js';
 export type { CudaEngineOptions } from './engine/cuda/cuda-engine.js';
 export type { Deferred, OptimizerState, OptimizerStep } from './engine/engine.js';
-export type { Activation, Operations } from './engine/operations.js';
-export type { SafetensorsDType, TensorInfo } from './engine/safetensors-header.js';
+export type {
+  Activation,
+  Operation,
+  OperationAttributes,
+  OperationName,
+  Operations,
+  Segments,
+} from './engine/operations.js';
+export type { DTYPE_BITS, SafetensorsDType, TensorInfo } from './engine/safetensors-header.js';
 export type { StoredArray } from './engine/safetensors.js';
 export type { Tape } from './engine/tape.js';
-export type { ParameterSet, Tensor, Weight, WeightSource } from './engine/tensor.js';
-export type { TfNamespace } from './engine/tfjs/tf-namespace.js';
+export type { DType, Parameter, ParameterSet, StackPlace, Tensor, Weight, WeightSource } from './engine/tensor.js';
+export type { TfNamespace, TfTensor } from './engine/tfjs/tf-namespace.js';
 export type { TuneErrorOptions } from './errors.js';
 export type { EvaluateOptions, EvaluatedSample, EvaluationProgress, GenerateAnswers } from './eval/evaluator.js';
 export type { ClassMetrics, ConfusionMatrix, Interval } from './eval/metrics.js';
@@ -133,11 +140,11 @@ export type { LoraEngine, LoraHost, LoraModule } from './lora/apply-lora.js';
 export { loraConfigSchema } from './lora/lora-config.js';
 export type { MergeProgress } from './lora/merge-adapter.js';
 export type { Towers } from './lora/target-modules.js';
-export type { LinearModule } from './model/linear-module.js';
-export type { TextConfig, VisionConfig } from './model/ministral3/config.js';
+export type { LinearModule, LoraWeights } from './model/linear-module.js';
+export type { RopeConfig, TextConfig, VisionConfig } from './model/ministral3/config.js';
 export type { KvCache } from './model/ministral3/kv-cache.js';
-export type { PassOptions } from './model/ministral3/layers.js';
-export type { Ministral3Modules, WeightProvider } from './model/ministral3/modules.js';
+export type { KeyValueStore, PassOptions } from './model/ministral3/layers.js';
+export type { LayerModules, Ministral3Modules, WeightProvider } from './model/ministral3/modules.js';
 export type { PackedBatch, PackedImages } from './model/ministral3/packed-batch.js';
 export { generationConfigSchema } from './model/sampling.js';
 export type { EvalResult } from './train/evaluate-loss.js';

@@ -17,6 +17,8 @@ export const LEFT = 5;
 export const FAILED = 6;
 /** How many frozen weights have been announced to the workers. */
 export const WEIGHTS = 7;
+/** Workers that sleep, or are about to: a task is announced only if there are any, for a call to the system is dear. */
+export const SLEEPERS = 8;
 
 /** STATE: joined workers in the low bits, then OPEN, then the epoch. */
 export const JOINED_MASK = 0x3ff;

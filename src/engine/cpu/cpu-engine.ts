@@ -6,8 +6,8 @@ import { type Parameter, type ParameterSet, sizeOf, type Tensor, type Weight, ty
 import { CpuRuntime, type CpuRuntimeOptions } from './cpu-runtime.js';
 import { checkDistinctRows, scatter } from './operations/rows.js';
 import { cpuOperations } from './operations.js';
-import { AdamW8bitState, applyAdamW, applyAdamW8bit, clipScale, gradientNorm } from './optimizer.js';
-import { CpuTensor, TensorStore } from './tensor-store.js';
+import { AdamW8bitState, adamFactors, applyAdamW8bit, clipScale } from './optimizer.js';
+import { CpuTensor, ELEMENTWISE_BLOCK, TensorStore } from './tensor-store.js';
 
 /** Weights are read in pieces of this many bytes. */
 const PIECE_BYTES = 1 << 24;
@@ -27,14 +27,25 @@ class CpuParameterSet implements ParameterSet {
   }
 }
 
-/** Moments in ordinary memory: the optimizer runs outside the heap's 4 GiB. */
+/** The float32 moments lie in the heap, where every thread reaches them; those of 8 bits in ordinary memory. */
 type CpuOptimizerState = {
   /** For each parameter how many steps it has taken part in. */
   readonly steps: Float32Array;
 } & (
-  | { readonly kind: 'adamw'; readonly m: Float32Array; readonly v: Float32Array }
+  | { readonly kind: 'adamw'; readonly m: CpuTensor; readonly v: CpuTensor }
   | { readonly kind: 'adamw8bit'; readonly moments: AdamW8bitState }
 );
+
+/** Ranges of equal numbers. */
+function runs(values: Float32Array): { start: number; end: number; value: number }[] {
+  const found: { start: number; end: number; value: number }[] = [];
+  for (const [i, value] of values.entries()) {
+    const last = found.at(-1);
+    if (last?.value === value) last.end = i + 1;
+    else found.push({ start: i, end: i + 1, value });
+  }
+  return found;
+}
 
 export class CpuEngine implements Engine {
   readonly name = 'cpu';
@@ -194,13 +205,15 @@ export class CpuEngine implements Engine {
     const steps = new Float32Array(parameters.length);
     const state: CpuOptimizerState =
       kind === 'adamw'
-        ? { kind, steps, m: new Float32Array(size), v: new Float32Array(size) }
+        ? { kind, steps, m: this.#store.zeros([size]), v: this.#store.zeros([size]) }
         : { kind, steps, moments: new AdamW8bitState(parameters.map((parameter) => parameter.size)) };
     return state;
   }
 
-  releaseOptimizerState(): void {
-    // Ordinary memory: it goes with the state.
+  releaseOptimizerState(_set: ParameterSet, state: OptimizerState): void {
+    const own = state as CpuOptimizerState;
+    // Ordinary memory goes with the state.
+    if (own.kind === 'adamw') for (const moment of [own.m, own.v]) this.#store.release(moment);
   }
 
   optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number> {
@@ -209,9 +222,7 @@ export class CpuEngine implements Engine {
     if (own.kind !== options.kind) {
       throw new EngineError(`optimizerStep: the state is of ${own.kind}, the step of ${options.kind}`);
     }
-    const values = this.#store.values(known.values);
-    const gradients = this.#store.values(known.gradients);
-    const norm = gradientNorm(gradients);
+    const norm = this.#gradientNorm(known.gradients);
     const scale = clipScale(norm, options.maxGradNorm);
     const steps = new Float32Array(own.steps.length);
     if (!Number.isNaN(scale)) {
@@ -219,12 +230,23 @@ export class CpuEngine implements Engine {
         if ((grad as CpuTensor).isTouched) steps[i] = ++own.steps[i]!;
       }
     }
-    if (own.kind === 'adamw8bit') applyAdamW8bit(values, gradients, own.moments, { ...options, step: 0 }, scale, steps);
-    else {
-      for (const [i, { offset, size }] of known.parameters.entries()) {
-        if (steps[i] === 0) continue;
-        const [p, g, m, v] = [values, gradients, own.m, own.v].map((flat) => flat.subarray(offset, offset + size));
-        applyAdamW(p!, g!, m!, v!, { ...options, step: steps[i]! }, scale);
+    if (own.kind === 'adamw8bit') {
+      const [values, gradients] = [known.values, known.gradients].map((flat) => this.#store.values(flat));
+      applyAdamW8bit(values!, gradients!, own.moments, { ...options, step: 0 }, scale, steps);
+    } else {
+      const flat = [known.values, known.gradients, own.m, own.v].map((tensor) =>
+        this.#store.use(tensor, 'optimizerStep'),
+      );
+      // Neighbours that have taken as many steps are one range, as a rule all parameters.
+      for (const { start, end, value } of runs(steps)) {
+        if (value === 0) continue;
+        const first = known.parameters[start]!.offset;
+        const last = known.parameters[end - 1]!;
+        const n = last.offset + last.size - first;
+        const { decay, keep2, take1, take2, eps, stepSize, correction2 } = adamFactors({ ...options, step: value });
+        const pointers = flat.map(({ ptr }) => ptr + 4 * first);
+        const factors = [scale, decay, keep2, take1, take2, eps, stepSize, correction2];
+        this.#store.byBlocks('adamW', n, [...pointers, n], factors);
       }
     }
     return () => Promise.resolve(norm);
@@ -235,7 +257,7 @@ export class CpuEngine implements Engine {
     state: OptimizerState,
   ): Promise<Record<string, Float32Array | Uint8Array>> {
     const own = state as CpuOptimizerState;
-    const moments = own.kind === 'adamw' ? { m: own.m, v: own.v } : own.moments.toArrays();
+    const moments = own.kind === 'adamw' ? this.#moments(own) : own.moments.toArrays();
     const arrays = { steps: own.steps, ...moments };
     return Object.fromEntries(Object.entries(arrays).map(([name, array]) => [name, array.slice()]));
   }
@@ -246,7 +268,7 @@ export class CpuEngine implements Engine {
     arrays: Record<string, Float32Array | Uint8Array>,
   ): void {
     const own = state as CpuOptimizerState;
-    const targets = own.kind === 'adamw' ? { steps: own.steps, m: own.m, v: own.v } : { steps: own.steps };
+    const targets = own.kind === 'adamw' ? { steps: own.steps, ...this.#moments(own) } : { steps: own.steps };
     for (const [name, target] of Object.entries(targets)) {
       const array = arrays[name];
       if (array instanceof Float32Array && array.length === target.length) continue;
@@ -268,6 +290,23 @@ export class CpuEngine implements Engine {
 
   async dispose(): Promise<void> {
     await this.#runtime.dispose();
+  }
+
+  #moments({ m, v }: { m: CpuTensor; v: CpuTensor }): { m: Float32Array; v: Float32Array } {
+    const [first, second] = [m, v].map((moment) => this.#store.values(this.#store.use(moment, 'optimizer state')));
+    return { m: first!, v: second! };
+  }
+
+  /** L2 norm, summed in double: blocks on all threads, then their sums in order. */
+  #gradientNorm(gradients: CpuTensor): number {
+    const sums = this.#runtime.alloc(8 * Math.ceil(gradients.size / ELEMENTWISE_BLOCK));
+    try {
+      this.#store.byBlocks('sumOfSquares', gradients.size, [gradients.ptr, sums, gradients.size]);
+      const count = Math.ceil(gradients.size / ELEMENTWISE_BLOCK);
+      return Math.sqrt(this.#runtime.f64(sums, count).reduce((sum, part) => sum + part, 0));
+    } finally {
+      this.#runtime.free(sums);
+    }
   }
 
   #set(set: ParameterSet): CpuParameterSet {

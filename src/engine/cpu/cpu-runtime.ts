@@ -13,7 +13,7 @@ export interface CpuRuntimeOptions {
   threads?: number | undefined;
   /** Most bytes of activations, parameters and scratch. Default and upper bound: just under 4 GiB. */
   maxBytes?: number | undefined;
-  /** How often an idle thread looks for work before it sleeps. Default 4000. */
+  /** How often an idle thread looks for work before it sleeps. Default 40000. */
   spins?: number | undefined;
 }
 
@@ -37,7 +37,7 @@ export class CpuRuntime {
     const module = new WebAssembly.Module(this.relaxedSimd ? relaxed : Buffer.from(KERNELS, 'base64'));
     this.threads = threads;
     this.heap = new Heap(options.maxBytes);
-    this.#pool = new Pool(module, this.heap, { threads, spins: options.spins ?? 4000 });
+    this.#pool = new Pool(module, this.heap, { threads, spins: options.spins ?? 40_000 });
     this.ready = this.#pool.ready;
   }
 
@@ -57,6 +57,10 @@ export class CpuRuntime {
   /** `length` floats from byte address `ptr`. Stays valid when the heap grows, until the block is freed. */
   f32(ptr: number, length: number): Float32Array {
     return this.heap.f32.subarray(ptr >>> 2, (ptr >>> 2) + length);
+  }
+
+  f64(ptr: number, length: number): Float64Array {
+    return new Float64Array(this.heap.memory.buffer, ptr, length);
   }
 
   i32(ptr: number, length: number): Int32Array {

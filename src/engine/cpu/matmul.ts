@@ -38,9 +38,11 @@ const MAX_TILE_COLUMNS = 256;
 /** Up to this many rows, dot products along the stored rows of b beat packing them. */
 const FEW_ROWS = { heap: 4, frozen: 8 };
 /** Products below this many multiply-adds are not worth waking a thread for. */
-const SMALL_PRODUCT = 400_000;
+const SMALL_PRODUCT = 150_000;
 /** Tiles per thread to aim for, so that a slow thread holds up little. */
 const TILES_PER_THREAD = 4;
+/** Multiply-adds that a tile should have, if that leaves one a thread: each tile packs its part of b. */
+const TILE_WORK = 200_000;
 
 /** @throws EngineError when a row distance is shorter than the row, or a frozen weight does not reach so far */
 export function matmul(pool: Pool, heap: Heap, product: Matmul): void {
@@ -59,32 +61,20 @@ export function matmul(pool: Pool, heap: Heap, product: Matmul): void {
     pool.run('matmulDots', n, grain, [product.a, lda, ...shared, 0, 0], [alpha, beta]);
     return;
   }
-  const [tileM, tileN] = tiles(m, n, work < SMALL_PRODUCT ? 1 : pool.threads, frozen !== undefined && !transB);
+  const [tileM, tileN] = tiles(m, n, k, work < SMALL_PRODUCT ? 1 : pool.threads, frozen !== undefined && !transB);
   const count = Math.ceil(m / tileM) * Math.ceil(n / tileN);
-  const run = (a: number, aRow: number): void => {
-    pool.run('matmulTiles', count, work < SMALL_PRODUCT ? count : 1, [a, aRow, ...shared, tileM, tileN], [alpha, beta]);
-  };
-  if (transA) withTransposed(pool, heap, product.a, lda, k, m, run);
-  else run(product.a, lda);
-}
-
-/** Hands `body` the transpose of a matrix [rows, columns], as a temporary. */
-function withTransposed(
-  pool: Pool,
-  heap: Heap,
-  from: number,
-  fromRow: number,
-  rows: number,
-  columns: number,
-  body: (ptr: number, row: number) => void,
-): void {
-  // Rows a power of two apart would all fall on the same lines of the cache.
-  const row = (Math.ceil(rows / 16) | 1) * 16;
-  const ptr = heap.alloc(4 * row * columns);
+  const grain = work < SMALL_PRODUCT ? count : 1;
+  if (!transA) {
+    pool.run('matmulTiles', count, grain, [product.a, lda, ...shared, tileM, tileN], [alpha, beta]);
+    return;
+  }
+  // The kernel reads a by its rows: a temporary transpose. Rows a power of two apart would all fall on the same lines
+  // of the cache.
+  const row = (Math.ceil(k / 16) | 1) * 16;
+  const ptr = heap.alloc(4 * row * m);
   try {
-    const grain = Math.ceil(2000 / rows);
-    pool.run('transpose', Math.ceil(columns / 16), grain, [from, fromRow, rows, columns, ptr, row], []);
-    body(ptr, row);
+    pool.run('transpose', Math.ceil(m / 16), Math.ceil(8000 / k), [product.a, lda, k, m, ptr, row], []);
+    pool.run('matmulTiles', count, grain, [ptr, row, ...shared, tileM, tileN], [alpha, beta]);
   } finally {
     heap.free(ptr);
   }
@@ -94,10 +84,10 @@ function withTransposed(
  * Rows and columns of a tile. A tile packs its part of b, so it takes all rows of a where columns alone keep the
  * threads busy. `wide`: b is copied row by row, and longer pieces of rows are copied faster.
  */
-function tiles(m: number, n: number, threads: number, wide: boolean): [number, number] {
+function tiles(m: number, n: number, k: number, threads: number, wide: boolean): [number, number] {
   const widest = wide ? MAX_TILE_COLUMNS : MAX_TILE_COLUMNS / 2;
   if (threads === 1) return [m, Math.min(widest, n)];
-  const wanted = threads * TILES_PER_THREAD;
+  const wanted = Math.max(Math.min(threads * TILES_PER_THREAD, Math.ceil((m * n * k) / TILE_WORK)), threads);
   const share = Math.ceil(n / wanted / NR) * NR;
   const tileN = Math.min(widest, Math.max(share, wide ? 128 : 64), n);
   const split = Math.max(1, Math.floor(wanted / Math.ceil(n / tileN)));

@@ -32,9 +32,33 @@ export function clipScale(norm: number, maxNorm: number): number {
   return maxNorm === 0 ? 1 : Math.min(1, maxNorm / (norm + 1e-6));
 }
 
+/** The numbers of a step that are the same for all elements, in float32. */
+export interface AdamFactors {
+  readonly decay: number;
+  readonly keep2: number;
+  readonly take1: number;
+  readonly take2: number;
+  readonly eps: number;
+  readonly stepSize: number;
+  readonly correction2: number;
+}
+
+export function adamFactors({ step, learningRate, beta1, beta2, eps, weightDecay }: AdamStep): AdamFactors {
+  return {
+    decay: Math.fround(1 - learningRate * weightDecay),
+    keep2: Math.fround(beta2),
+    take1: Math.fround(1 - beta1),
+    take2: Math.fround(1 - beta2),
+    eps: Math.fround(eps),
+    stepSize: Math.fround(-learningRate / (1 - beta1 ** step)),
+    correction2: Math.fround(Math.sqrt(1 - beta2 ** step)),
+  };
+}
+
 /**
  * One step of `torch.optim.AdamW` (the single-tensor form): decay first, then the update. All arrays have one length.
- * The products that torch fuses with their sum are left unrounded here too.
+ * The products that torch fuses with their sum are left unrounded here too. The kernel adamW of wasm/optimizer.ts gives
+ * the same bits.
  * @param gradScale from `clipScale`; nothing happens if it is NaN
  */
 export function applyAdamW(
@@ -46,15 +70,8 @@ export function applyAdamW(
   gradScale: number,
 ): void {
   if (Number.isNaN(gradScale)) return;
-  const { step, learningRate, beta1, beta2, weightDecay } = options;
   const scale = Math.fround(gradScale);
-  const decay = Math.fround(1 - learningRate * weightDecay);
-  const keep2 = Math.fround(beta2);
-  const take1 = Math.fround(1 - beta1);
-  const take2 = Math.fround(1 - beta2);
-  const eps = Math.fround(options.eps);
-  const stepSize = Math.fround(-learningRate / (1 - beta1 ** step));
-  const correction2 = Math.fround(Math.sqrt(1 - beta2 ** step));
+  const { decay, keep2, take1, take2, eps, stepSize, correction2 } = adamFactors(options);
   for (let i = 0; i < values.length; i++) {
     const g = Math.fround(grads[i]! * scale);
     const first = Math.fround(m[i]! + take1 * Math.fround(g - m[i]!));

@@ -9,6 +9,7 @@ import {
   LEFT,
   OPEN,
   runChunks,
+  SLEEPERS,
   STATE,
   WEIGHTS,
 } from './control.js';
@@ -64,7 +65,10 @@ function run(): never {
     let state = Atomics.load(control, STATE);
     for (let i = 0; i < spins && !isNew(state, epoch); i++) state = Atomics.load(control, STATE);
     if (!isNew(state, epoch)) {
+      // Counted first: a task that is opened before the count rises has changed STATE, and nobody falls asleep.
+      Atomics.add(control, SLEEPERS, 1);
       Atomics.wait(control, STATE, state);
+      Atomics.sub(control, SLEEPERS, 1);
     } else if (Atomics.compareExchange(control, STATE, state, state + 1) === state) {
       epoch = epochOf(state);
       work();

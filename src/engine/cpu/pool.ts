@@ -17,6 +17,7 @@ import {
   OPEN,
   runChunks,
   SCRATCH_BYTES,
+  SLEEPERS,
   STATE,
   WEIGHTS,
 } from './control.js';
@@ -92,8 +93,8 @@ export class Pool {
     if (this.#disposed) throw new EngineError(`kernel ${name}: the engine was disposed`);
     if (this.#lost) throw this.#lost;
     if (count <= 0) return;
-    this.#slots.set(ints, 0);
-    this.#floatSlots.set(floats, ints.length);
+    for (let i = 0; i < ints.length; i++) this.#slots[i] = ints[i]!;
+    for (let i = 0; i < floats.length; i++) this.#floatSlots[ints.length + i] = floats[i]!;
     if (this.#workers.length === 0 || count <= grain) {
       try {
         kernel(ARGS, 0, count);
@@ -110,7 +111,7 @@ export class Pool {
     const chunks = Math.ceil(count / control[CHUNK]!);
     const state = (Atomics.load(control, STATE) & ~(EPOCH_STEP - 1)) + EPOCH_STEP;
     Atomics.store(control, STATE, state | OPEN);
-    Atomics.notify(control, STATE, Math.min(chunks - 1, this.#workers.length));
+    if (Atomics.load(control, SLEEPERS) > 0) Atomics.notify(control, STATE, Math.min(chunks - 1, this.#workers.length));
     let failure: unknown;
     try {
       runChunks(control, kernel);

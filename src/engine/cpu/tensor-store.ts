@@ -28,13 +28,19 @@ export class CpuTensor implements Tensor {
   }
 }
 
-/** Elements of one item of the elementwise kernels (BLOCK in wasm/elementwise.ts). */
-const ELEMENTWISE_BLOCK = 4096;
+/** Elements of one item of the elementwise kernels (BLOCK in wasm/elementwise.ts and wasm/optimizer.ts). */
+export const ELEMENTWISE_BLOCK = 4096;
+
+/**
+ * Most numbers of a frozen matrix that is kept in float32 as well: widening it anew for each product would cost as much
+ * as a product of few rows. All such weights of a model of billions of parameters are some MiB.
+ */
+const MAX_WIDENED = 1 << 16;
 
 export class TensorStore {
   readonly runtime: CpuRuntime;
-  /** Vectors (norms, biases) are small: they are widened once, into the heap. */
-  readonly #vectors = new Map<FrozenWeight, number>();
+  /** Vectors (norms, biases) and small matrices: widened once, into the heap. */
+  readonly #widened = new Map<FrozenWeight, number>();
   readonly #weights = new Set<FrozenWeight>();
 
   constructor(runtime: CpuRuntime) {
@@ -119,17 +125,17 @@ export class TensorStore {
 
   addWeight(weight: FrozenWeight): void {
     this.#weights.add(weight);
-    if (weight.shape.length !== 1) return;
-    const ptr = this.runtime.alloc(4 * weight.columns);
-    this.runtime.widenRows(weight, 0, 1, ptr);
-    this.#vectors.set(weight, ptr);
+    if (weight.shape.length !== 1 && weight.rows * weight.columns > MAX_WIDENED) return;
+    const ptr = this.runtime.alloc(4 * weight.rows * weight.columns);
+    this.runtime.widenRows(weight, 0, weight.rows, ptr);
+    this.#widened.set(weight, ptr);
   }
 
   releaseWeight(weight: Weight): void {
     const known = this.weight(weight, 'releaseWeight');
     this.#weights.delete(known);
-    const ptr = this.#vectors.get(known);
-    this.#vectors.delete(known);
+    const ptr = this.#widened.get(known);
+    this.#widened.delete(known);
     if (ptr !== undefined) this.runtime.free(ptr);
     this.runtime.releaseWeight(known);
   }
@@ -153,8 +159,8 @@ export class TensorStore {
   /** Heap address of a vector weight of this length, as float32. */
   vector(weight: Weight, length: number, operation: string): number {
     const known = this.weight(weight, operation);
-    const ptr = this.#vectors.get(known);
-    if (ptr === undefined || known.columns !== length) {
+    const ptr = this.#widened.get(known);
+    if (ptr === undefined || known.shape.length !== 1 || known.columns !== length) {
       throw new EngineError(`${operation}: ${known.name} has shape [${known.shape.join(', ')}], expected [${length}]`);
     }
     return ptr;
@@ -162,7 +168,12 @@ export class TensorStore {
 
   /** Runs a kernel of wasm/elementwise.ts over n elements; n is its first argument. */
   elementwise(kernel: string, n: number, ints: readonly number[], floats: readonly number[] = []): void {
-    this.runtime.parallel(kernel, Math.ceil(n / ELEMENTWISE_BLOCK), 4, [n, ...ints], floats);
+    this.byBlocks(kernel, n, [n, ...ints], floats);
+  }
+
+  /** Runs a kernel whose items are blocks of n elements. */
+  byBlocks(kernel: string, n: number, ints: readonly number[], floats: readonly number[] = []): void {
+    this.runtime.parallel(kernel, Math.ceil(n / ELEMENTWISE_BLOCK), 4, ints, floats);
   }
 
   /** Runs a kernel by rows, where a row costs about as much as `columns` copied numbers. */
@@ -170,8 +181,13 @@ export class TensorStore {
     this.runtime.parallel(kernel, rows, Math.max(1, Math.floor(32768 / columns)), ints, floats);
   }
 
-  matmul(product: Matmul): void {
-    if (product.m > 0 && product.n > 0) this.runtime.matmul(product);
+  /** A frozen `b` is taken whole. */
+  matmul(product: Omit<Matmul, 'bRow' | 'bColumn'>): void {
+    const { m, n, b } = product;
+    if (m === 0 || n === 0) return;
+    const widened = typeof b === 'number' ? undefined : this.#widened.get(b);
+    if (widened === undefined) this.runtime.matmul(product);
+    else this.runtime.matmul({ ...product, b: widened });
   }
 
   /** Runs `body` with a table of integers in the heap, and frees it. */

@@ -1,7 +1,9 @@
 /**
  * Row-major matrix products through cuBLASLt. A product's shape decides its plan: layouts and an algorithm. Packed
  * batches have another number of rows at every step, so algorithms are chosen for a bucket of sizes: the first product
- * of a bucket times the library's candidates, the winner serves every size of the bucket and is kept on disk.
+ * of a bucket times the library's candidates, the winner serves every size of the bucket and is kept on disk. A bucket
+ * beside one that is known times only that winner against the library's first choices, or takes it over untimed where
+ * the product is small.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -40,11 +42,18 @@ interface Plan {
 }
 
 export const WORKSPACE_BYTES = 64 << 20;
-const CANDIDATES = 8;
-const TIMED_RUNS = 3;
+const CANDIDATES = 5;
+/** Candidates that the winner of a neighbouring bucket is timed against. */
+const CHALLENGERS = 2;
+/** How many buckets away a neighbour may be: a quarter of an octave. */
+const NEIGHBOURS = [1, -1, 2, -2];
+/** Multiplications that a timing should cover, in 1 to 3 runs: about 0.3 ms on a large card. */
+const TIMED_MULTIPLICATIONS = 2 ** 37;
+const MAX_TIMED_RUNS = 3;
 const MAX_PLANS = 4096;
-/** Multiplications below which the first candidate is taken untimed. */
-const WORTH_TIMING = 2 ** 28;
+/** Multiplications below which the first candidate is taken untimed, and those below which a neighbour's winner is. */
+const WORTH_TIMING = 2 ** 30;
+const WORTH_TIMING_AGAIN = 2 ** 35;
 
 /** Eight buckets an octave: sizes of one bucket differ by at most 9 %. */
 export function sizeBucket(size: number): number {
@@ -109,7 +118,6 @@ export type ProductLibrary = Pick<
 export class MatrixProducts {
   readonly #driver: ProductDriver;
   readonly #library: ProductLibrary;
-  readonly #allocator: DeviceAllocator;
   readonly #store: AlgorithmStore;
   readonly #workspace: number;
   /** Least recently used first. */
@@ -119,7 +127,6 @@ export class MatrixProducts {
   constructor(driver: ProductDriver, library: ProductLibrary, allocator: DeviceAllocator, store: AlgorithmStore) {
     this.#driver = driver;
     this.#library = library;
-    this.#allocator = allocator;
     this.#store = store;
     this.#workspace = allocator.allocate(WORKSPACE_BYTES, 'matrix product workspace', 'weights').address;
   }
@@ -155,54 +162,70 @@ export class MatrixProducts {
       b: transA ? this.#library.createLayout('bf16', m, k, lda) : this.#library.createLayout('bf16', k, m, lda),
       d: this.#library.createLayout(type, n, m, ldd),
     };
-    // The number of tokens is m, or k where A is transposed (a sum over tokens); the other sizes are the model's.
-    const sizes = transA ? [m, n, `~${sizeBucket(k)}`] : [`~${sizeBucket(m)}`, n, k];
+    const algorithm = this.#choose(product, handles, alignment, flags);
+    return { handles, algorithm };
+  }
+
+  #choose(product: Product, handles: ProductHandles, alignment: number, flags: number): Algorithm {
+    const { m, n, k, lda, ldb, ldd, transA = false, beta = 0 } = product;
     const strides = [lda, ldb, ldd].map(alignmentOf);
-    const bucket = [...sizes, ...strides, flags, alignment].join(',');
-    const known = this.#store.get(bucket);
-    const needed = known && this.#library.check(handles, known);
-    if (known && needed !== undefined && needed <= WORKSPACE_BYTES) return { handles, algorithm: known };
+    // The number of tokens is m, or k where A is transposed (a sum over tokens); the other sizes are the model's.
+    const size = sizeBucket(transA ? k : m);
+    const keyOf = (bucket: number): string =>
+      [...(transA ? [m, n, `~${bucket}`] : [`~${bucket}`, n, k]), ...strides, flags, alignment].join(',');
+    const usable = (bucket: number): Algorithm | undefined => {
+      const found = this.#store.get(keyOf(bucket));
+      const needed = found && this.#library.check(handles, found);
+      return needed !== undefined && needed <= WORKSPACE_BYTES ? found : undefined;
+    };
+    const own = usable(size);
+    if (own) return own;
+    // Where the bucket's winner does not run this very size, nothing is timed again for every such size. And timing
+    // writes to the result, so it needs one that is about to be overwritten.
+    const mayTime = this.#store.get(keyOf(size)) === undefined && beta === 0 && m * n * k >= WORTH_TIMING;
+    const near = firstOf(NEIGHBOURS, (step) => usable(size + step));
+    if (near && (!mayTime || m * n * k < WORTH_TIMING_AGAIN)) return near;
     const alignments = [alignment >> 8, alignment >> 16, alignment].map((value) => value & 255);
     const bytes = alignments.map((value) => Math.max(1, value)) as [number, number, number];
     const candidates = this.#library.candidates(handles, WORKSPACE_BYTES, bytes, CANDIDATES);
     const first = candidates[0]?.algorithm;
     if (!first) throw productError(product, 'no algorithm');
-    if (m * n * k < WORTH_TIMING || candidates.length === 1) return { handles, algorithm: first };
-    const fastest = this.#fastest(
-      handles,
-      candidates.map(({ algorithm }) => algorithm),
-      product,
-    );
-    if (!known) {
-      this.#store.set(bucket, fastest);
-      this.#saveSoon();
-    }
-    return { handles, algorithm: fastest };
+    if (!mayTime || candidates.length === 1) return first;
+    const found = candidates.map(({ algorithm }) => algorithm);
+    const fastest = this.#fastest(handles, near ? [near, ...found.slice(0, CHALLENGERS)] : found, product);
+    this.#store.set(keyOf(size), fastest);
+    this.#saveSoon();
+    return fastest;
   }
 
-  /** Times the algorithms with a result that nobody needs: the one call that waits for the device. */
+  /** Times the algorithms on the product itself, before it counts: the one call that waits for the device. */
   #fastest(handles: ProductHandles, algorithms: readonly Algorithm[], product: Product): Algorithm {
-    const { m, ldd, type = 'bf16' } = product;
-    const scratch = this.#allocator.allocate(m * ldd * (type === 'f32' ? 4 : 2), 'timing of matrix products');
-    const [start, end] = [this.#driver.createEvent(true), this.#driver.createEvent(true)];
-    let best = algorithms[0]!;
-    let least = Number.POSITIVE_INFINITY;
+    const { m, n, k, d } = product;
+    const runs = Math.min(MAX_TIMED_RUNS, Math.ceil(TIMED_MULTIPLICATIONS / (m * n * k)));
+    const timings = algorithms.map((algorithm) => ({
+      algorithm,
+      start: this.#driver.createEvent(true),
+      end: this.#driver.createEvent(true),
+    }));
     try {
-      for (const algorithm of algorithms) {
-        if (this.#launch(handles, algorithm, product, scratch.address) !== 0) continue;
+      // The first launch of an algorithm may load code, so it is not timed.
+      const usable = timings.filter(({ algorithm }) => this.#launch(handles, algorithm, product, d) === 0);
+      for (const { algorithm, start, end } of usable) {
         this.#driver.recordEvent(start);
-        for (let i = 0; i < TIMED_RUNS; i++) this.#launch(handles, algorithm, product, scratch.address);
+        for (let i = 0; i < runs; i++) this.#launch(handles, algorithm, product, d);
         this.#driver.recordEvent(end);
-        this.#driver.synchronizeEvent(end);
-        const time = this.#driver.elapsedMilliseconds(start, end);
-        if (time < least) [least, best] = [time, algorithm];
       }
+      const last = usable.at(-1);
+      if (!last) return algorithms[0]!;
+      this.#driver.synchronizeEvent(last.end);
+      const times = usable.map(({ start, end }) => this.#driver.elapsedMilliseconds(start, end));
+      return usable[times.indexOf(Math.min(...times))]!.algorithm;
     } finally {
-      this.#driver.destroyEvent(start);
-      this.#driver.destroyEvent(end);
-      this.#allocator.free(scratch);
+      for (const { start, end } of timings) {
+        this.#driver.destroyEvent(start);
+        this.#driver.destroyEvent(end);
+      }
     }
-    return best;
   }
 
   #forgetOldest(): void {
@@ -229,6 +252,15 @@ export class MatrixProducts {
     this.#plans.clear();
     this.#library.dispose();
   }
+}
+
+/** What `find` gives for the first value that it gives something for. */
+function firstOf<T, R>(values: readonly T[], find: (value: T) => R | undefined): R | undefined {
+  for (const value of values) {
+    const found = find(value);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 /** The largest power of two up to 128 that divides a number (of bytes, or of elements). */

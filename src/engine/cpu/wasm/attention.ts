@@ -11,6 +11,8 @@ import { address, exp4, float, integer, sumLanes } from './vector-math';
 /** Rows and keys of a block; TypeScript cuts the queries into tiles of as many rows. */
 const BLOCK: i32 = 64;
 const BLOCK_BYTES: usize = 256;
+/** Rows or keys of a group: below the diagonal, a group meets only the keys or rows that one of its members sees. */
+const GROUP: i32 = 8;
 /** Below this many rows, turning the keys over costs more than it saves. */
 const FEW_ROWS: i32 = 4;
 
@@ -72,9 +74,7 @@ export function attention(args: usize, start: i32, end: i32): void {
     const v = address(args, 2) + keyStart * keyBytes + kvOffset;
 
     for (let r = 0; r < rows; r++) {
-      const from = q + <usize>r * queryBytes;
-      const to = queries + <usize>r * dBytes;
-      for (let i = 0; i < d; i++) store<f32>(to + (<usize>i << 2), load<f32>(from + (<usize>i << 2)) * scale);
+      scaleRow(queries + <usize>r * dBytes, q + <usize>r * queryBytes, scale, d);
       store<f32>(peaks + (<usize>r << 2), -Infinity);
       store<f64>(totals + (<usize>r << 3), 0);
     }
@@ -83,7 +83,6 @@ export function attention(args: usize, start: i32, end: i32): void {
     for (let key = 0; key < keyEnd; key += BLOCK) {
       const keys = min(BLOCK, keyEnd - key);
       const keyBlock = k + <usize>key * keyBytes;
-      const padded = (keys + 7) & ~7;
       if (rows < FEW_ROWS) {
         for (let r = 0; r < rows; r++) {
           for (let j = 0; j < keys; j++) {
@@ -93,11 +92,19 @@ export function attention(args: usize, start: i32, end: i32): void {
         }
       } else {
         packTransposed(keyBlock, keyBytes, keys, d, turned, BLOCK);
-        blockProduct(rows, padded, d, queries, dBytes, 4, turned, BLOCK_BYTES, scores, BLOCK_BYTES, false);
+        for (let r = 0; r < rows; r += GROUP) {
+          const count = min(GROUP, rows - r);
+          const seen = visible(keys, key, position + r + count - 1, shift, causal);
+          const from = queries + <usize>r * dBytes;
+          const to = scores + <usize>r * BLOCK_BYTES;
+          blockProduct(count, (seen + 7) & ~7, d, from, dBytes, 4, turned, BLOCK_BYTES, to, BLOCK_BYTES, false);
+        }
       }
       for (let r = 0; r < rows; r++) {
         const row = scores + <usize>r * BLOCK_BYTES;
         const limit = visible(keys, key, position + r, shift, causal);
+        const groupLast = min(rows, (r & ~(GROUP - 1)) + GROUP) - 1;
+        const padded = (visible(keys, key, position + groupLast, shift, causal) + 7) & ~7;
         if (limit == 0) {
           memory.fill(row, 0, <usize>padded << 2);
           continue;
@@ -132,13 +139,19 @@ export function attention(args: usize, start: i32, end: i32): void {
         if (peak > before) {
           const shrink = f32x4.extract_lane(exp4(f32x4.splat(before - peak)), 0);
           const to = sums + <usize>r * dBytes;
-          for (let i = 0; i < d; i++) store<f32>(to + (<usize>i << 2), load<f32>(to + (<usize>i << 2)) * shrink);
+          scaleRow(to, to, shrink, d);
           store<f32>(peaks + (<usize>r << 2), peak);
           sum += load<f64>(totals + (<usize>r << 3)) * <f64>shrink;
         } else sum += load<f64>(totals + (<usize>r << 3));
         store<f64>(totals + (<usize>r << 3), sum);
       }
-      blockProduct(rows, d, keys, scores, BLOCK_BYTES, 4, v + <usize>key * keyBytes, keyBytes, sums, dBytes, true);
+      for (let r = 0; r < rows; r += GROUP) {
+        const count = min(GROUP, rows - r);
+        const seen = visible(keys, key, position + r + count - 1, shift, causal);
+        const from = scores + <usize>r * BLOCK_BYTES;
+        const to = sums + <usize>r * dBytes;
+        blockProduct(count, d, seen, from, BLOCK_BYTES, 4, v + <usize>key * keyBytes, keyBytes, to, dBytes, true);
+      }
     }
 
     for (let r = 0; r < rows; r++) {
@@ -147,7 +160,7 @@ export function attention(args: usize, start: i32, end: i32): void {
       const to = address(args, 3) + <usize>(firstRow + r) * queryBytes + <usize>head * dBytes;
       // A row that sees no key gives zeros, and e^(S - ∞) = 0 in backward. NaN goes through.
       const inverse: f32 = total != 0 ? <f32>(1.0 / total) : 0;
-      for (let i = 0; i < d; i++) store<f32>(to + (<usize>i << 2), load<f32>(from + (<usize>i << 2)) * inverse);
+      scaleRow(to, from, inverse, d);
       if (address(args, 4)) {
         const lse: f32 = total != 0 ? <f32>(<f64>load<f32>(peaks + (<usize>r << 2)) + NativeMath.log(total)) : Infinity;
         store<f32>(address(args, 4) + (<usize>(head * queryRows + firstRow + r) << 2), lse);
@@ -212,7 +225,6 @@ function segmentBackward(args: usize, segment: i32, kvHead: i32): void {
 
   for (let key = 0; key < keyLength; key += BLOCK) {
     const keys = min(BLOCK, keyLength - key);
-    const padded = (keys + 7) & ~7;
     const keyOffset = (keyStart + <usize>key) * keyBytes + <usize>kvHead * dBytes;
     packTransposed(address(args, 1) + keyOffset, keyBytes, keys, d, turnedKeys, BLOCK);
     packTransposed(address(args, 2) + keyOffset, keyBytes, keys, d, turnedValues, BLOCK);
@@ -223,11 +235,19 @@ function segmentBackward(args: usize, segment: i32, kvHead: i32): void {
         const offset = <usize>(rowStart + row) * queryBytes + <usize>head * dBytes;
         const q = address(args, 0) + offset;
         const dout = address(args, 5) + offset;
-        blockProduct(rows, padded, d, q, queryBytes, 4, turnedKeys, BLOCK_BYTES, probabilities, BLOCK_BYTES, false);
-        blockProduct(rows, padded, d, dout, queryBytes, 4, turnedValues, BLOCK_BYTES, dScores, BLOCK_BYTES, false);
+        for (let r = 0; r < rows; r += GROUP) {
+          const count = min(GROUP, rows - r);
+          const padded = (visible(keys, key, row + r + count - 1, shift, causal) + 7) & ~7;
+          const at = <usize>r * BLOCK_BYTES;
+          const from = <usize>r * queryBytes;
+          blockProduct(count, padded, d, q + from, queryBytes, 4, turnedKeys, BLOCK_BYTES, probabilities + at, BLOCK_BYTES, false);
+          blockProduct(count, padded, d, dout + from, queryBytes, 4, turnedValues, BLOCK_BYTES, dScores + at, BLOCK_BYTES, false);
+        }
         const statistics = <usize>(head * queryRows + rowStart + row) << 2;
         for (let r = 0; r < rows; r++) {
           const limit = visible(keys, key, row + r, shift, causal);
+          const groupLast = min(rows, (r & ~(GROUP - 1)) + GROUP) - 1;
+          const padded = (visible(keys, key, row + groupLast, shift, causal) + 7) & ~7;
           const lse = f32x4.splat(load<f32>(address(args, 4) + statistics + (<usize>r << 2)));
           const rowSum = f32x4.splat(load<f32>(address(args, 9) + statistics + (<usize>r << 2)));
           const p = probabilities + <usize>r * BLOCK_BYTES;
@@ -242,13 +262,29 @@ function segmentBackward(args: usize, segment: i32, kvHead: i32): void {
             v128.store(ds + column, f32x4.mul(probability, pull));
           }
         }
-        if (wantV) {
-          blockProduct(keys, d, rows, probabilities, 4, BLOCK_BYTES, dout, queryBytes, dvSums, dBytes, true);
+        for (let j = 0; j < keys; j += GROUP) {
+          // The first row that sees a key of this group; a row's columns are set up to its group's last key.
+          const first = causal ? max(0, key + j - shift - row) : 0;
+          if (first >= rows) break;
+          const count = min(GROUP, keys - j);
+          const p = <usize>first * BLOCK_BYTES + (<usize>j << 2);
+          const rest = rows - first;
+          const from = <usize>first * queryBytes;
+          const to = <usize>j * dBytes;
+          if (wantV) {
+            blockProduct(count, d, rest, probabilities + p, 4, BLOCK_BYTES, dout + from, queryBytes, dvSums + to, dBytes, true);
+          }
+          if (wantK) blockProduct(count, d, rest, dScores + p, 4, BLOCK_BYTES, q + from, queryBytes, dkSums + to, dBytes, true);
         }
-        if (wantK) blockProduct(keys, d, rows, dScores, 4, BLOCK_BYTES, q, queryBytes, dkSums, dBytes, true);
         if (wantQ) {
           const k = address(args, 1) + keyOffset;
-          blockProduct(rows, d, keys, dScores, BLOCK_BYTES, 4, k, keyBytes, address(args, 6) + offset, queryBytes, true);
+          const dq = address(args, 6) + offset;
+          for (let r = 0; r < rows; r += GROUP) {
+            const count = min(GROUP, rows - r);
+            const seen = visible(keys, key, row + r + count - 1, shift, causal);
+            const from = dScores + <usize>r * BLOCK_BYTES;
+            blockProduct(count, d, seen, from, BLOCK_BYTES, 4, k, keyBytes, dq + <usize>r * queryBytes, queryBytes, true);
+          }
         }
       }
     }
@@ -261,8 +297,26 @@ function segmentBackward(args: usize, segment: i32, kvHead: i32): void {
   }
 }
 
+/** target = factor·source. */
+function scaleRow(target: usize, source: usize, factor: f32, n: i32): void {
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const at = <usize>i << 2;
+    v128.store(target + at, f32x4.mul(v128.load(source + at), f32x4.splat(factor)));
+  }
+  for (; i < n; i++) {
+    const at = <usize>i << 2;
+    store<f32>(target + at, load<f32>(source + at) * factor);
+  }
+}
+
 function addRow(target: usize, source: usize, n: i32): void {
-  for (let i = 0; i < n; i++) {
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const at = <usize>i << 2;
+    v128.store(target + at, f32x4.add(v128.load(target + at), v128.load(source + at)));
+  }
+  for (; i < n; i++) {
     const at = <usize>i << 2;
     store<f32>(target + at, load<f32>(target + at) + load<f32>(source + at));
   }

@@ -9,3 +9,4 @@ export * from './rotary';
 export * from './rows';
 export * from './softmax';
 export * from './attention';
+export * from './optimizer';
