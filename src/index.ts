@@ -121,13 +121,16 @@ export type { CudaEngineOptions } from './engine/cuda/cuda-engine.js';
 export type { Deferred, OptimizerState, OptimizerStep } from './engine/engine.js';
 export type {
   Activation,
+  ForwardResult,
+  LinearPart,
+  LoraPart,
   Operation,
   OperationAttributes,
   OperationName,
   Operations,
   Segments,
 } from './engine/operations.js';
-export type { DTYPE_BITS, SafetensorsDType, TensorInfo } from './engine/safetensors-header.js';
+export type { SafetensorsDType, TensorInfo } from './engine/safetensors-header.js';
 export type { StoredArray } from './engine/safetensors.js';
 export type { Tape } from './engine/tape.js';
 export type { DType, Parameter, ParameterSet, StackPlace, Tensor, Weight, WeightSource } from './engine/tensor.js';
@@ -144,7 +147,7 @@ export type { LinearModule, LoraWeights } from './model/linear-module.js';
 export type { RopeConfig, TextConfig, VisionConfig } from './model/ministral3/config.js';
 export type { KvCache } from './model/ministral3/kv-cache.js';
 export type { KeyValueStore, PassOptions } from './model/ministral3/layers.js';
-export type { LayerModules, Ministral3Modules, WeightProvider } from './model/ministral3/modules.js';
+export type { AttentionModules, LayerModules, Ministral3Modules, WeightProvider } from './model/ministral3/modules.js';
 export type { PackedBatch, PackedImages } from './model/ministral3/packed-batch.js';
 export { generationConfigSchema } from './model/sampling.js';
 export type { EvalResult } from './train/evaluate-loss.js';
