@@ -67,6 +67,15 @@ export class Tape {
     return tensor;
   }
 
+  /** The innermost region lets go of a tensor of its own before it ends: only what saved it reads it from here on. */
+  forget(tensor: Tensor): void {
+    const region = this.#regions[this.#regions.length - 1]!;
+    const at = region.lastIndexOf(tensor);
+    if (at < 0) return;
+    region.splice(at, 1);
+    this.engine.release(tensor);
+  }
+
   /** Whether a gradient flows back through this tensor. */
   needsGradient(tensor: Tensor): boolean {
     return this.#needsGradient.has(tensor.id);

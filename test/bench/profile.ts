@@ -51,6 +51,8 @@ const gib = (bytes: number): string => (bytes / 2 ** 30).toFixed(2);
 
 type Mode = 'off' | 'operations' | 'launches';
 let mode: Mode = 'off';
+/** Rows of the operation that is queued. */
+let side = '';
 
 // --- events
 
@@ -92,7 +94,7 @@ const launch = driver.launch.bind(driver);
 driver.launch = (kernel, ...rest) => {
   const body = (): void => launch(kernel, ...rest);
   const start = performance.now();
-  if (mode === 'launches') spanned(() => kernel.name, 0, body);
+  if (mode === 'launches') spanned(() => `${kernel.name} ${side}`, 0, body);
   else body();
   host.launches++;
   host.launchMs += performance.now() - start;
@@ -100,7 +102,7 @@ driver.launch = (kernel, ...rest) => {
 const runProduct = MatrixProducts.prototype.run;
 MatrixProducts.prototype.run = function (product: Product): void {
   const { m, n, k, transA, transB } = product;
-  const label = (): string => `${transA ? 'T' : 'N'}${transB ? 'T' : 'N'} ${rowsName(m)}×${n}×${rowsName(k)}`;
+  const label = (): string => `${transA ? 'T' : 'N'}${transB ? 'T' : 'N'} ${rowsName(m)}×${n}×${k}`;
   const start = performance.now();
   if (mode === 'launches')
     spanned(
@@ -180,6 +182,7 @@ function wrap(name: string, operation: AnyOperation): AnyOperation {
     // The operation may call another one of the table: only the outer one counts.
     if (depth > 0) return body();
     depth++;
+    side = /\[([^,\]]*)/.exec(label())?.[1] ?? '';
     const start = performance.now();
     try {
       return mode === 'operations' ? spanned(label, 0, body) : body();
@@ -368,15 +371,15 @@ async function traced(window: readonly VlmBatch[], how: Mode): Promise<void> {
         `${((1000 * h) / count).toFixed(0).padStart(8)} ${rate.padStart(8)}  ${label}`,
     );
   }
-  const side = (test: (label: string) => boolean): string =>
-    ms([...groups].reduce((sum, [label, { gpu }]) => (test(label) ? sum + gpu : sum), 0));
+  const sum = (test: (label: string) => boolean): string =>
+    ms([...groups].reduce((all, [label, { gpu }]) => (test(label) ? all + gpu : all), 0));
   if (how === 'operations') {
     print(
-      `vision (P, P/4): forward ${side((l) => /^F .*\[P/.test(l))} backward ${side((l) => /^B .*\[P/.test(l))}; ` +
-        `decoder (T): forward ${side((l) => /^F .*\[T/.test(l))} backward ${side((l) => /^B .*\[T/.test(l))}; ` +
-        `rest ${side((l) => !/\[[PT]/.test(l))}`,
+      `vision (P, P/4): forward ${sum((l) => /^F .*\[P/.test(l))} backward ${sum((l) => /^B .*\[P/.test(l))}; ` +
+        `decoder (T): forward ${sum((l) => /^F .*\[T/.test(l))} backward ${sum((l) => /^B .*\[T/.test(l))}; ` +
+        `rest ${sum((l) => !/\[[PT]/.test(l))}`,
     );
-  } else print(`products ${side((l) => l.startsWith('product'))}, kernels ${side((l) => !l.startsWith('product'))}`);
+  } else print(`products ${sum((l) => l.startsWith('product'))}, kernels ${sum((l) => !l.startsWith('product'))}`);
   print('host ms before a span (model code, packing, uploads), largest:');
   for (const [label, { count, time }] of [...hostGaps].sort((a, b) => b[1].time - a[1].time).slice(0, 6)) {
     print(`${ms(time).padStart(8)} in ${count} before ${label}`);

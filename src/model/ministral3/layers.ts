@@ -85,6 +85,7 @@ export function runLayers(
     const trained = hasLora(layer) || stream.some((tensor) => tape.needsGradient(tensor));
     const recompute = options.recompute === true && trained;
     const width = stream.length;
+    const before = stream;
     stream = tape.region(
       [...stream, ...tables],
       (inner, inputs) => {
@@ -94,6 +95,8 @@ export function runLayers(
       },
       { recompute },
     );
+    // Without this, every layer's result would live until the last one has run.
+    for (const tensor of before) if (tensor !== x && !stream.includes(tensor)) tape.forget(tensor);
   }
   return stream;
 }

@@ -238,11 +238,15 @@ export class Ministral3 implements TrainableModel {
   /** The micro-batches of a window, joined to as few passes as the engine wants. A pass has one stream of dropout masks. */
   #passes(microBatches: readonly VlmBatch[], seeds: readonly number[]): { packed: PackedBatch; dropoutSeed: number }[] {
     const passes: { parts: PackedBatch[]; tokens: number; dropoutSeed: number }[] = [];
-    for (const [i, batch] of microBatches.entries()) {
-      const packed = this.pack(batch);
+    const all = microBatches.map((batch) => this.pack(batch));
+    const total = all.reduce((sum, { ids }) => sum + ids.length, 0);
+    const limit = this.engine.tokensPerPass;
+    // Passes of about equal size: a small last one would use the device badly.
+    const share = total / Math.max(1, Math.ceil(total / Math.max(1, limit)));
+    for (const [i, packed] of all.entries()) {
       const last = passes.at(-1);
       const tokens = packed.ids.length;
-      if (last && last.tokens + tokens <= this.engine.tokensPerPass) {
+      if (last && last.tokens + tokens <= limit && last.tokens + tokens / 2 <= share) {
         last.parts.push(packed);
         last.tokens += tokens;
       } else passes.push({ parts: [packed], tokens, dropoutSeed: seeds[i]! });

@@ -43,7 +43,16 @@ export function textRotary(rope: RopeConfig, frequencies: Float32Array, position
   const half = frequencies.length;
   const cos = new Float32Array(positions.length * half);
   const sin = new Float32Array(positions.length * half);
+  /** First row of each position: packed samples repeat the positions, and a copy costs less than 2·half functions. */
+  const firstRows = new Map<number, number>();
   for (let t = 0; t < positions.length; t++) {
+    const first = firstRows.get(positions[t]!);
+    if (first !== undefined) {
+      cos.copyWithin(t * half, first * half, (first + 1) * half);
+      sin.copyWithin(t * half, first * half, (first + 1) * half);
+      continue;
+    }
+    firstRows.set(positions[t]!, t);
     for (let i = 0; i < half; i++) {
       const angle = f(positions[t]! * frequencies[i]!);
       cos[t * half + i] = f(Math.cos(angle)) * rope.attentionFactor;
@@ -74,17 +83,42 @@ export function visionRotary(theta: number, headDim: number, grids: Int32Array):
   for (let n = 0; n < grids.length; n += 2) patches += grids[n]! * grids[n + 1]!;
   const cos = new Float32Array(patches * half);
   const sin = new Float32Array(patches * half);
+  // The functions of each row and column number once; patches copy them.
+  let extent = 0;
+  for (const size of grids) extent = Math.max(extent, size);
+  const rows = anglesOf(
+    extent,
+    Float32Array.from({ length: evens }, (_, i) => all[2 * i]!),
+  );
+  const columns = anglesOf(
+    extent,
+    Float32Array.from({ length: half - evens }, (_, i) => all[2 * i + 1]!),
+  );
   let at = 0;
   for (let n = 0; n < grids.length; n += 2) {
     for (let row = 0; row < grids[n]!; row++) {
-      for (let column = 0; column < grids[n + 1]!; column++) {
-        for (let i = 0; i < half; i++, at++) {
-          const angle = i < evens ? f(row * all[2 * i]!) : f(column * all[2 * (i - evens) + 1]!);
-          cos[at] = Math.cos(angle);
-          sin[at] = Math.sin(angle);
+      for (let column = 0; column < grids[n + 1]!; column++, at += half) {
+        for (const [of, index, shift] of [
+          [rows, row, 0],
+          [columns, column, evens],
+        ] as const) {
+          for (let i = 0; i < of.count; i++) {
+            cos[at + shift + i] = of.cos[index * of.count + i]!;
+            sin[at + shift + i] = of.sin[index * of.count + i]!;
+          }
         }
       }
     }
   }
   return { cos, sin };
+}
+
+/** cos and sin [extent, count] of 0..extent-1 times each frequency. */
+function anglesOf(extent: number, frequencies: Float32Array): RotaryTable & { readonly count: number } {
+  const count = frequencies.length;
+  const angles = Float32Array.from(
+    { length: extent * count },
+    (_, i) => Math.floor(i / count) * frequencies[i % count]!,
+  );
+  return { cos: angles.map(Math.cos), sin: angles.map(Math.sin), count };
 }
