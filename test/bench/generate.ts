@@ -1,0 +1,64 @@
+/**
+ * Decoding speed of a real-sized model with random weights, adapter not merged: one sequence, and a test split at once.
+ *
+ *   npm run bench:generate -- --size 14B --workload FILE [--tokens 48] [--answers 140] [--batch 70] [--answer-tokens 8]
+ */
+import { parseArgs } from 'node:util';
+import type { VlmBatch } from '../../src/data/types.js';
+import { createEngine } from '../../src/engine/create-engine.js';
+import { applyLora } from '../../src/lora/apply-lora.js';
+import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
+import { generateTokens } from '../../src/model/generate.js';
+import { randomModel, type Size } from './random-model.js';
+import { workloadBatches } from './workload.js';
+
+const { values } = parseArgs({
+  options: {
+    size: { type: 'string', default: '14B' },
+    workload: { type: 'string' },
+    tokens: { type: 'string', default: '48' },
+    answers: { type: 'string', default: '140' },
+    batch: { type: 'string', default: '70' },
+    'answer-tokens': { type: 'string', default: '8' },
+  },
+});
+const engine = await createEngine('cuda');
+console.log(engine.description);
+const model = await randomModel(engine, values.size as Size);
+applyLora(model, { r: 16, alpha: 32, targetModules: [...LAYER_PROJECTIONS] });
+
+/** Seconds until the first token of a step and for all of them. */
+async function decode(
+  prompts: VlmBatch,
+  tokens: number,
+): Promise<{ prefill: number; perToken: number; total: number }> {
+  const start = performance.now();
+  let first = 0;
+  let steps = 0;
+  const rows = prompts.inputIds.shape[0]!;
+  for await (const { sequence } of generateTokens(model, prompts, { maxNewTokens: tokens, eosTokenIds: [1_000_000] })) {
+    if (sequence === rows - 1 && steps++ === 0) first = performance.now();
+  }
+  const end = performance.now();
+  return { prefill: (first - start) / 1000, perToken: (end - first) / (tokens - 1), total: (end - start) / 1000 };
+}
+
+const withoutLabels = ({ labels: _, ...batch }: VlmBatch): VlmBatch => batch;
+const single = withoutLabels(workloadBatches(values.workload!, 1).next().value as VlmBatch);
+await decode(single, 4);
+const one = await decode(single, Number(values.tokens));
+console.log(
+  `RESULT ${JSON.stringify({ bench: 'decode', size: values.size, batch: 1, promptTokens: single.inputIds.shape[1], prefillSeconds: one.prefill, millisecondsPerToken: one.perToken })}`,
+);
+const batches = workloadBatches(values.workload!, Number(values.batch));
+const start = performance.now();
+let count = 0;
+while (count < Number(values.answers)) {
+  const prompts = withoutLabels(batches.next().value as VlmBatch);
+  await decode(prompts, Number(values['answer-tokens']));
+  count += prompts.inputIds.shape[0]!;
+}
+console.log(
+  `RESULT ${JSON.stringify({ bench: 'answers', size: values.size, answers: count, batch: Number(values.batch), tokensEach: Number(values['answer-tokens']), seconds: (performance.now() - start) / 1000, peakGiB: engine.memory().peakBytes / 2 ** 30 })}`,
+);
+await engine.dispose();
