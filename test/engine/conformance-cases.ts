@@ -150,7 +150,7 @@ function rotary(
 
 function segments(queries: readonly number[], keys: readonly number[], starts?: readonly number[]): Segments {
   const sums = (lengths: readonly number[]): number[] =>
-    lengths.reduce<number[]>((all, length) => [...all, all[all.length - 1]! + length], [0]);
+    [0, ...lengths].map((_, i) => lengths.slice(0, i).reduce((sum, length) => sum + length, 0));
   return {
     queryStarts: Int32Array.from(sums(queries)),
     keyStarts: Int32Array.from(starts ?? sums(keys).slice(0, -1)),
