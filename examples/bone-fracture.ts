@@ -265,7 +265,8 @@ await writeContactSheet(answers, join(out, 'answers.png'), { columns: 4, title: 
 const scores = ({ accuracy, macroF1 }: EvaluationReport): object => ({ accuracy, macroF1 });
 const summary = {
   engine: engine.name,
-  samples: { train: train.length, test: test.length },
+  samples: train.length,
+  testSamples: test.length,
   seconds,
   before: scores(before),
   after: scores(after),
