@@ -75,7 +75,7 @@ const TUTORIAL = {
 const settings = options.model ? TUTORIAL : { ...TUTORIAL, ...DEMONSTRATION };
 
 heading('Engine');
-const engine = await createEngine(options.engine as EngineChoice);
+const engine = await createEngine(options.engine as EngineChoice, { onChoice: console.log });
 console.log(engine.description);
 
 heading('Data');

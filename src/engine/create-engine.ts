@@ -12,6 +12,8 @@ export type EngineChoice = 'auto' | 'cpu' | 'cuda' | 'tfjs';
 export interface CreateEngineOptions {
   /** Threads of the cpu engine, the calling one included. Default: as many as the machine offers. */
   threads?: number;
+  /** Told in one line which engine `auto` took and why. Default: nobody. */
+  onChoice?: (line: string) => void;
   /** Options of the cuda engine: which card, how much of its memory. */
   cuda?: CudaEngineOptions;
   /** For `tfjs`: the namespace to compute with, e.g. `await import('@tensorflow/tfjs-node-gpu')`. */
@@ -25,7 +27,7 @@ export interface CreateEngineOptions {
 export async function createEngine(choice: EngineChoice = 'auto', options: CreateEngineOptions = {}): Promise<Engine> {
   switch (choice) {
     case 'auto':
-      return (await cudaIfPossible(options.cuda)) ?? cpu(options);
+      return automatic(options);
     case 'cpu':
       return cpu(options);
     case 'cuda': {
@@ -48,13 +50,20 @@ function cpu(options: CreateEngineOptions): Engine {
   return createCpuEngine(options.threads === undefined ? {} : { threads: options.threads });
 }
 
-/** The cuda engine if there is a card and all that it needs; `createEngine('cuda')` says what is missing. */
-async function cudaIfPossible(options: CudaEngineOptions | undefined): Promise<Engine | undefined> {
-  if (process.platform !== 'linux') return undefined;
-  try {
-    const { createCudaEngine } = await import('./cuda/cuda-engine.js');
-    return createCudaEngine(options);
-  } catch {
-    return undefined;
+/** cuda if a card and all that it needs is there, else cpu. */
+async function automatic(options: CreateEngineOptions): Promise<Engine> {
+  let reason = `there is no cuda engine for ${process.platform}`;
+  if (process.platform === 'linux') {
+    try {
+      const { createCudaEngine } = await import('./cuda/cuda-engine.js');
+      const engine = createCudaEngine(options.cuda);
+      options.onChoice?.('auto: cuda, because a card and its libraries were found');
+      return engine;
+    } catch (error) {
+      // createEngine('cuda') tells the whole of it.
+      reason = error instanceof Error ? error.message.split('\n')[0]! : String(error);
+    }
   }
+  options.onChoice?.(`auto: cpu, because ${reason}`);
+  return cpu(options);
 }
