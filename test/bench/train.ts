@@ -31,10 +31,11 @@ const { values } = parseArgs({
 });
 const micro = Number(values.micro);
 const accumulation = Number(values.accumulation);
-const engine = createCudaEngine(values.budget ? { memoryBudget: Number(values.budget) * 2 ** 30 } : {});
+const engine = createCudaEngine({
+  ...(values.budget ? { memoryBudget: Number(values.budget) * 2 ** 30 } : {}),
+  ...(values['tokens-per-pass'] ? { tokensPerPass: Number(values['tokens-per-pass']) } : {}),
+});
 console.log(engine.description);
-if (values['tokens-per-pass'])
-  Object.defineProperty(engine, 'tokensPerPass', { value: Number(values['tokens-per-pass']) });
 const loadStart = performance.now();
 const model = await randomModel(engine, values.size as Size);
 const adapter = applyLora(model, { r: 16, alpha: 32, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
