@@ -4,8 +4,8 @@
  */
 import { EngineError } from '../../../errors.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
+import { checkRows } from '../../row-lists.js';
 import type { TensorStore } from '../tensor-store.js';
-import { checkRows } from './rows.js';
 
 const OPERATION = 'crossEntropy';
 /** Most logits held at once: 64 MiB, 128 rows of Ministral's vocabulary. Fewer rows read the head more often. */

@@ -5,10 +5,10 @@
  */
 import { EngineError } from '../../../errors.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
+import { checkRows } from '../../row-lists.js';
 import { grid2 } from '../kernels.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { WeightStore } from '../weights.js';
-import { checkRows } from './rows.js';
 
 const OPERATION = 'crossEntropy';
 /** Most logits held at once: 256 MiB, 512 rows of Ministral's vocabulary. Fewer rows would be bound by the head's bytes. */

@@ -1,18 +1,11 @@
 /** Operations that move rows: embedding lookup, gather, scatter, patch merging. They save nothing: shapes suffice. */
 import { EngineError } from '../../../errors.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
+import { checkRows, patchOrder } from '../../row-lists.js';
 import { grid2 } from '../kernels.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import type { WeightStore } from '../weights.js';
-
-/** @throws EngineError if an index lies outside 0..count-1 */
-export function checkRows(rows: Int32Array, count: number, operation: string): void {
-  for (const [i, row] of rows.entries()) {
-    if (row >= 0 && row < count) continue;
-    throw new EngineError(`${operation}: index ${row} at ${i} lies outside 0..${count - 1}`);
-  }
-}
 
 /** `checkRows`, and no index may come twice. Gives the inverse: the position of each row in the list, or -1. */
 export function inverseOf(rows: Int32Array, count: number, operation: string): Int32Array {
@@ -110,31 +103,6 @@ export function scatterRows(store: TensorStore): Operation<OperationAttributes['
       ];
     },
   };
-}
-
-/** Patch rows in the order of the merged rows: merge² for each. */
-function patchOrder({ grids, merge }: OperationAttributes['mergePatches'], patches: number): Int32Array {
-  const order = new Int32Array(patches);
-  let at = 0;
-  let first = 0;
-  for (let image = 0; image < grids.length / 2; image++) {
-    const [height, width] = [grids[2 * image]!, grids[2 * image + 1]!];
-    if (height % merge !== 0 || width % merge !== 0 || first + height * width > patches) {
-      throw new EngineError(
-        `mergePatches: grid ${image} of ${height} × ${width} from row ${first} does not fit ${patches} rows and blocks of ${merge}`,
-      );
-    }
-    for (let y = 0; y < height; y += merge) {
-      for (let x = 0; x < width; x += merge) {
-        for (let dy = 0; dy < merge; dy++) {
-          for (let dx = 0; dx < merge; dx++) order[at++] = first + (y + dy) * width + x + dx;
-        }
-      }
-    }
-    first += height * width;
-  }
-  if (first !== patches) throw new EngineError(`mergePatches: the grids have ${first} patches, x has ${patches}`);
-  return order;
 }
 
 export function mergePatches(store: TensorStore): Operation<OperationAttributes['mergePatches']> {

@@ -4,10 +4,11 @@
  */
 import { EngineError } from '../../../errors.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
+import { checkRows } from '../../row-lists.js';
 import { product } from '../product.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { TfTensor } from '../tf-namespace.js';
-import { checkRows, takeRows } from './rows.js';
+import { takeRows } from './rows.js';
 
 const OPERATION = 'crossEntropy';
 

@@ -4,14 +4,9 @@
  */
 import { EngineError } from '../../../errors.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
+import { checkRows, patchOrder } from '../../row-lists.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { TfNamespace, TfTensor } from '../tf-namespace.js';
-
-/** @throws EngineError if an index lies outside 0..count-1 */
-export function checkRows(rows: Int32Array, count: number, operation: string): void {
-  const at = rows.findIndex((row) => row < 0 || row >= count);
-  if (at >= 0) throw new EngineError(`${operation}: index ${rows[at]} at ${at} lies outside 0..${count - 1}`);
-}
 
 /** `checkRows`, and no index may come twice. */
 export function checkDistinctRows(rows: Int32Array, count: number, operation: string): void {
@@ -95,29 +90,6 @@ export function scatterRows(store: TensorStore): Operation<OperationAttributes['
       return needs.map((need) => (need ? made.shift() : undefined));
     },
   };
-}
-
-/** Patch rows in the order of the merged rows: merge² for each. */
-function patchOrder({ grids, merge }: OperationAttributes['mergePatches'], patches: number): Int32Array {
-  const order: number[] = [];
-  let first = 0;
-  for (let image = 0; image < grids.length / 2; image++) {
-    const [height, width] = [grids[2 * image]!, grids[2 * image + 1]!];
-    if (height % merge !== 0 || width % merge !== 0 || first + height * width > patches) {
-      const grid = `grid ${image} of ${height} × ${width} from row ${first}`;
-      throw new EngineError(`mergePatches: ${grid} does not fit ${patches} rows and blocks of ${merge}`);
-    }
-    for (let y = 0; y < height; y += merge) {
-      for (let x = 0; x < width; x += merge) {
-        for (let dy = 0; dy < merge; dy++) {
-          for (let dx = 0; dx < merge; dx++) order.push(first + (y + dy) * width + x + dx);
-        }
-      }
-    }
-    first += height * width;
-  }
-  if (first !== patches) throw new EngineError(`mergePatches: the grids have ${first} patches, x has ${patches}`);
-  return Int32Array.from(order);
 }
 
 export function mergePatches(store: TensorStore): Operation<OperationAttributes['mergePatches']> {
