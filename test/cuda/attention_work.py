@@ -1,0 +1,52 @@
+"""The work lists and tile table of attention-work.ts, for the tests in Python."""
+import numpy as np
+
+def tile_rows(config):
+    return 16 * config[0] * config[1]
+
+def row_bytes(head):
+    return 2 * ((head + 15) // 16 * 16) + 16
+
+def shared_bytes(kernel, config, head):
+    own, stream, row = tile_rows(config), config[2], row_bytes(head)
+    return {'forward': (own + 4 * stream) * row, 'query': (2 * own + 4 * stream) * row,
+            'key': (2 * own + 4 * stream) * row + 16 * stream, 'decode': config[0] * 4 * stream * row}[kernel]
+
+def heaviest_first(items):
+    items.sort(key=lambda i: -i[4])
+    return np.array([i[:4] for i in items], np.int32).reshape(-1, 4)
+
+def query_work(query_starts, key_starts, key_lengths, rows, causal):
+    items = []
+    for s in range(len(key_starts)):
+        a, b, c, d = query_starts[s], query_starts[s + 1], key_starts[s], key_starts[s] + key_lengths[s]
+        for first in range(a, b, rows):
+            seen = min(d, min(first + rows, b) + d - b) if causal else d
+            items.append((first, b, c, d, max(0, seen - c)))
+    return heaviest_first(items)
+
+def key_work(query_starts, key_starts, key_lengths, rows, causal):
+    items = []
+    for s in range(len(key_starts)):
+        a, b, c, d = query_starts[s], query_starts[s + 1], key_starts[s], key_starts[s] + key_lengths[s]
+        for first in range(c, d, rows):
+            items.append((first, d, a, b, max(0, b - (max(a, first - (d - b)) if causal else a))))
+    return heaviest_first(items)
+
+def decode_work(query_starts, key_starts, key_lengths, kv_heads, causal, blocks, split_keys=64):
+    wanted = max(1, blocks // max(1, int(query_starts[-1]) * kv_heads))
+    items, splits, slots = [], [], 0
+    for s in range(len(key_starts)):
+        b, c, d = query_starts[s + 1], key_starts[s], key_starts[s] + key_lengths[s]
+        for row in range(query_starts[s], b):
+            end = max(c, d - (b - 1 - row) if causal else d)
+            length = max(split_keys, split_keys * -(-(end - c) // (wanted * split_keys)))
+            count = max(1, -(-(end - c) // length))
+            if count > 1:
+                splits.append((row, slots, count, 0))
+            for i in range(count):
+                first = c + i * length
+                last = min(end, first + length)
+                items.append((row, first, last, slots if count > 1 else -1, last - first))
+                slots += count > 1
+    return heaviest_first(items), np.array(splits, np.int32).reshape(-1, 4), slots

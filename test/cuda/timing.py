@@ -1,0 +1,129 @@
+"""Times at the shapes of the 14B model, 4128 rows: a graph of launches over rotating buffers, so that L2 does not help."""
+import statistics
+import numpy as np
+import torch
+
+T, H, FF, V = 4128, 5120, 16384, 131072
+cdiv = lambda a, b: -(-a // b)
+grid2 = lambda rows, C: (cdiv(C, 1024), min(rows, 65535))
+peak = 0.0
+
+def run(launch):
+    import cupy
+    device = 'cuda'
+    mat = lambda rows, C, dtype=torch.bfloat16: torch.randn(rows, C, device=device, dtype=dtype)
+    f32 = lambda *shape: torch.randn(*shape, device=device)
+
+    def bench(name, size, calls, extra=''):
+        """calls: one function a buffer set; size: bytes one call moves."""
+        count = max(8, len(calls))
+        for c in calls: c()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            with cupy.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream):
+                for i in range(count): calls[i % len(calls)]()
+        times = []
+        for _ in range(7):
+            a, b = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            a.record(); graph.replay(); b.record(); b.synchronize()
+            times.append(a.elapsed_time(b) * 1000 / count)
+        t = statistics.median(times[1:])
+        print(f'{name:44s} {t:8.1f} us {size / t / 1e3:6.0f} GB/s {extra}')
+        return t
+
+    a, b = torch.empty(1 << 29, dtype=torch.uint8, device=device), torch.empty(1 << 29, dtype=torch.uint8, device=device)
+    bench('device copy, 512 MiB', 1 << 30, [lambda: b.copy_(a)])
+    del a, b
+    S = 2  # sets: a few hundred MB each
+    M = T * H * 2
+    x, r, s, y = [[mat(T, H) for _ in range(S)] for _ in range(4)]
+    w, rstd = mat(1, H), f32(T)
+    bench('rms_norm_forward, residual', 4 * M, [lambda i=i: launch('rms_norm_forward', (T,), 320, y[i], s[i], rstd, x[i], r[i], w, T, H, H, H, H, H, 1e-5) for i in range(S)])
+    bench('rms_norm_backward, direct', 4 * M, [lambda i=i: launch('rms_norm_backward', (T,), 320, y[i], x[i], r[i], s[i], rstd, w, T, H, H, H, H, H) for i in range(S)])
+    bench('add', 3 * M, [lambda i=i: launch('add', grid2(T, H), 128, y[i], x[i], r[i], T, H, H, H, H) for i in range(S)])
+    bench('copy_bf16', 2 * M, [lambda i=i: launch('copy_bf16', grid2(T, H), 128, y[i], x[i], T, H, H, H) for i in range(S)])
+    index = torch.randperm(T, device=device).int()
+    bench('gather_rows', 2 * M, [lambda i=i: launch('gather_rows', grid2(T, H), 128, y[i], x[i], index, T, H, H, H) for i in range(S)])
+    qkv = [mat(T, 6144) for _ in range(4)]
+    cos, sin = f32(T, 64), f32(T, 64)
+    bench('rotary in place', T * 5120 * 4, [lambda i=i: launch('rotary', (T,), 256, qkv[i], qkv[i][:, 4096:], qkv[i], qkv[i][:, 4096:], cos, sin, None, T, 32, 8, 128, 6144, 6144, 6144, 6144, 1.0) for i in range(4)])
+    gu, dgu, o, do = [mat(T, 2 * FF)], [mat(T, 2 * FF)], [mat(T, FF)], [mat(T, FF)]
+    bench('gated_activation_forward', 3 * T * FF * 2, [lambda: launch('gated_activation_forward', grid2(T, FF), 128, o[0], gu[0], gu[0][:, FF:], T, FF, FF, 2 * FF, 2 * FF, 0)])
+    bench('gated_activation_backward', 5 * T * FF * 2, [lambda: launch('gated_activation_backward', grid2(T, FF), 128, dgu[0], dgu[0][:, FF:], None, gu[0], gu[0][:, FF:], do[0], T, FF, 2 * FF, 2 * FF, 0, 2 * FF, 2 * FF, FF, 0)])
+
+    for name, K, parts, rank, outs in (('q,k,v', H, 3, 16, [4096, 1024, 1024]), ('gate,up', H, 2, 16, [FF, FF]), ('down', FF, 1, 16, [H]), ('q,k,v r64', H, 3, 64, [4096, 1024, 1024])):
+        E, N = parts * rank, sum(outs)
+        starts = ([i * rank for i in range(parts)] + [E] * 4)[1:4]
+        ns = ([sum(outs[:i]) for i in range(parts)] + [N] * 4)[1:4]
+        kb = 4 * cdiv(K, 32)
+        bits = torch.zeros(parts * T * kb, dtype=torch.uint8, device=device)
+        hashes = parts * T * K
+        t = bench(f'{name}: dropout_bits', bits.numel(), [lambda: launch('dropout_bits', (cdiv(cdiv(K, 32), 128), T, parts), 128, bits, T, K, kb, 1, 2, 3, 4, *[1 << 28] * 4)])
+        xs = [mat(T, K + E) for _ in range(3)]
+        A, du, dy = mat(E, K), mat(T, E), mat(T, N)
+        W = min(E, 64)
+        split = 64 * max(1, round(T / 64 / max(1, 528 / cdiv(K, 64) / cdiv(E, 64))))
+        splits = cdiv(T, split)
+        splitB = 64 * max(1, round(T / 64 / max(1, 528 / (N / 64) / cdiv(rank, 64))))
+        splitsB = cdiv(T, splitB)
+        partial = f32(max(splits * E * K, splitsB * rank * N))
+        ga, gb = [f32(rank, K) for _ in range(parts)], [f32(n, rank) for n in outs]
+        p4 = lambda v, z: (list(v) + [z] * 4)[:4]
+        X = T * K * 2
+        for mask, extra in ((None, 'no dropout'), (bits, 'dropout')):
+            bench(f'{name}: lora_down', X, [lambda i=i: launch(f'lora_down_{W}', (cdiv(T, 32), cdiv(E, W)), 512, xs[i][:, K:], xs[i], A, mask, T, K, E, K + E, K + E, K, kb, *starts, *[1.1] * 4) for i in range(3)], extra)
+            bench(f'{name}: lora_input_gradient', 2 * X, [lambda i=i: launch('lora_input_gradient', (cdiv(K, 128), cdiv(T, 64)), 256, xs[i], du, A, mask, T, K, E, K + E, E, K, kb, *starts, *[1e-3] * 4) for i in range(3)], extra)
+            bench(f'{name}: lora_partial_a, {splits} splits', X, [lambda i=i: launch('lora_partial_a', (cdiv(K, 64), splits, cdiv(E, 64)), 256, partial, du, xs[i], mask, T, K, E, E, K + E, kb, *starts, split) for i in range(3)], extra)
+        bench(f'{name}: lora_finish_a', (splits + 2) * E * K * 4, [lambda: launch('lora_finish_a', (cdiv(K, 256), E), 256, *p4(ga, None), partial, K, E, splits, *starts, *p4([rank] * parts, 0), *[1.0] * 4)])
+        bench(f'{name}: lora_partial_b, {splitsB} splits', T * N * 2, [lambda: launch('lora_partial_b', (N // 64, splitsB, cdiv(rank, 64)), 256, partial, du, dy, T, N, rank, E, N, *ns, *starts, E, splitB)])
+        bench(f'{name}: lora_finish_b', (splitsB + 2) * rank * N * 4, [lambda: launch('lora_finish_b', (N // 64, cdiv(rank, 16)), 256, *p4(gb, None), partial, N, rank, splitsB, *ns, *p4([rank] * parts, 0), *[1.0] * 4)])
+        del xs, dy, partial
+    del gu, dgu, o, do, qkv, x, r, s, y
+
+    R = 512
+    logits = [mat(R, V) for _ in range(2)]
+    state, targets = [f32(R) for _ in range(3)], torch.randint(0, V, (R,), device=device).int()
+    bench('cross_entropy_chunk, 512 rows, whole V', R * V * 2, [lambda i=i: launch('cross_entropy_chunk', (R,), 512, *state, logits[i], targets, R, V, V, 0, 1, 0) for i in range(2)])
+    bench('cross_entropy_gradient', R * V * 4, [lambda i=i: launch('cross_entropy_gradient', grid2(R, V), 128, logits[i], logits[i], state[0], state[1], targets, None, R, V, V, V, 0, 0.01, 0) for i in range(2)])
+    out = torch.zeros(8, dtype=torch.int32, device=device)
+    bench('argmax_rows, 1 row', V * 2, [lambda: launch('argmax_rows', (1,), 1024, out, logits[0], 1, V, V, 0)])
+    del logits
+
+    n = 560 * 108544
+    values, grads, m, v = f32(n) * 1e-2, f32(n) * 1e-3, f32(n) * 0, f32(n).abs() * 1e-6
+    per = n // 560
+    chunks = torch.tensor([[i, i * per + at, min(2048, per - at), 1, i * per + at, (i * per + at) // 256, 0, 0] for i in range(560) for at in range(0, per, 2048)], dtype=torch.int32, device=device)
+    settings = torch.tensor([[-1e-6, 0.5, 1.0, 1.0]] * 560, device=device)
+    partials, norm = torch.zeros(1024, dtype=torch.float64, device=device), torch.ones(2, device=device)
+    bench('squared_norm, 61 M', 4 * n, [lambda: launch('squared_norm', (1024,), 256, partials, grads, n)])
+    bench('clip_scale', 8192, [lambda: launch('clip_scale', (1,), 256, norm, partials, 1024, 1.0)])
+    bench('adamw, 61 M', 28 * n, [lambda: launch('adamw', (len(chunks),), 256, values, grads, m, v, chunks, settings, norm, 0.9, 0.999, 1e-8)])
+    cm, cv = torch.zeros(n, dtype=torch.uint8, device=device), torch.zeros(n, dtype=torch.uint8, device=device)
+    from dynamic_maps import maps
+    table = maps().to(device)
+    sm, sv = f32(n // 256).abs(), f32(n // 256).abs()
+    bench('adamw8bit, 61 M', 16 * n, [lambda: launch('adamw8bit', (len(chunks),), 256, values, grads, cm, cv, sm, sv, m, v, table, chunks, settings, norm, 0.9, 0.999)])
+    del m, v, cm, cv
+    target = mat(FF, H + 16)
+    entries, block, first = [], 0, 0
+    for i in range(280):
+        for rows, columns, ld, at in ((16, H, H + 16, i * 16 * (H + 16)), (H, 16, H + 16, (i % 3) * H * (H + 16) + H)):
+            address = target.data_ptr() + 2 * at
+            entries.append([address & 0xffffffff, address >> 32, first, rows, columns, ld, int(np.float32(2).view(np.uint32)), block])
+            first += rows * columns
+            block += cdiv(rows * columns, 4096)
+    refresh = torch.tensor(np.array(entries, dtype=np.uint32).view(np.int32), device=device)
+    bench('lora_refresh, 560 entries', 6 * first, [lambda: launch('lora_refresh', (block,), 256, values, refresh, len(entries))])
+    del values, grads, target
+
+    total = {1: 0.0, 4: 0.0, 8: 0.0}
+    for name, N, K, times in (('q,k,v', 6144, H + 48, 40), ('o', H, 4096 + 16, 40), ('gate,up', 2 * FF, H + 32, 40), ('down', H, FF + 16, 40), ('head', V, H, 1), ('u of q,k,v', 48, H, 40), ('u of down', 16, FF, 40)):
+        sets = max(1, min(8, 400_000_000 // (N * K * 2)))
+        ws = [mat(N, K) * 0.02 for _ in range(sets)]
+        for rows in (1, 4, 8):
+            xx, yy = mat(rows, K), mat(rows, N)
+            t = min(bench(f'small_linear {name} {N}x{K}, M={rows}', N * K * 2, [lambda i=i: launch('small_linear', (cdiv(N, 8),), block, yy, xx, ws[i], rows, N, K, N, K, K, 0) for i in range(sets)], f'block {block}') for block in ((128, 256) if N >= 1024 else (512, 1024)))
+            total[rows] += t * times * (2 if name.startswith('u of q') else 1)
+        del ws
+    print('all products of one decoded token, ms:', {k: round(v / 1000, 2) for k, v in total.items()})
