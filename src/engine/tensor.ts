@@ -4,6 +4,7 @@
  * A tensor is a handle to memory that the engine owns, counted by reference. Its number format is the engine's own
  * business (float32 on `cpu`, bfloat16 on `cuda`); the model never asks.
  */
+import { EngineError } from '../errors.js';
 
 /** A dense, row-major array in the engine's memory. */
 export interface Tensor {
@@ -64,6 +65,18 @@ export interface ParameterSet {
   readonly parameters: readonly Parameter[];
   /** Elements over all parameters. */
   readonly size: number;
+}
+
+/**
+ * Checks that a tensor is a matrix [rows, columns]; -1 leaves an extent open.
+ * @throws EngineError naming the operation, the tensor's part in it, and both shapes
+ */
+export function requireMatrix(tensor: Tensor, rows: number, columns: number, operation: string, what: string): void {
+  const [r, c] = tensor.shape;
+  if (tensor.shape.length === 2 && (rows < 0 || r === rows) && (columns < 0 || c === columns)) return;
+  const open = (extent: number): string => (extent < 0 ? 'any' : String(extent));
+  const expected = `[${open(rows)}, ${open(columns)}]`;
+  throw new EngineError(`${operation}: ${what} has shape [${tensor.shape.join(', ')}], expected ${expected}`);
 }
 
 export function sizeOf(shape: readonly number[]): number {

@@ -4,7 +4,8 @@ import { VlmCollator } from '../../src/data/vlm-collator.js';
 import { Tape } from '../../src/engine/tape.js';
 import type { LoraAdapter } from '../../src/lora/apply-lora.js';
 import { countLabels } from '../../src/train/trainable-model.js';
-import { makeAdapter, makeExamples, makeTinyWorld, relativeL2, type TinyWorld } from './tiny-model.js';
+import { relativeL2 } from '../parity/check-list.js';
+import { makeAdapter, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';
 
 let world: TinyWorld;
 let adapter: LoraAdapter;

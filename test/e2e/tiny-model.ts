@@ -76,13 +76,3 @@ export function makeAdapter(model: Ministral3, dropout = 0): LoraAdapter {
   model.engine.writeParameters(adapter.parameters, values);
   return adapter;
 }
-
-export function relativeL2(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
-  let difference = 0;
-  let norm = 0;
-  for (let i = 0; i < expected.length; i++) {
-    difference += (actual[i]! - expected[i]!) ** 2;
-    norm += expected[i]! ** 2;
-  }
-  return Math.sqrt(difference / norm);
-}

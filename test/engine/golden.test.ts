@@ -8,7 +8,7 @@ import type { LoraAdapter } from '../../src/lora/apply-lora.js';
 import { loadMinistral3 } from '../../src/model/load.js';
 import type { Ministral3 } from '../../src/model/ministral3/model.js';
 import { countLabels } from '../../src/train/trainable-model.js';
-import { relativeL2 } from '../e2e/tiny-model.js';
+import { relativeL2 } from '../parity/check-list.js';
 
 // Values of transformers and peft, made by test/fixtures/make-golden.py.
 const folder = new URL('../fixtures/golden/', import.meta.url).pathname;

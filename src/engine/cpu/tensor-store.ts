@@ -1,6 +1,6 @@
 /** Tensors of the `cpu` engine: float32 blocks of the heap, counted by reference, and the shape checks of operations. */
 import { EngineError } from '../../errors.js';
-import { sizeOf, type Tensor, type Weight } from '../tensor.js';
+import { requireMatrix, sizeOf, type Tensor, type Weight } from '../tensor.js';
 import type { CpuRuntime } from './cpu-runtime.js';
 import { FrozenWeight } from './frozen-weight.js';
 import type { Matmul } from './matmul.js';
@@ -91,12 +91,7 @@ export class TensorStore {
   matrix(tensor: Tensor | undefined, rows: number, columns: number, operation: string, what: string): CpuTensor {
     if (!tensor) throw new EngineError(`${operation}: ${what} is missing`);
     const known = this.use(tensor, operation);
-    const [r, c] = known.shape;
-    if (known.shape.length !== 2 || (rows >= 0 && r !== rows) || (columns >= 0 && c !== columns)) {
-      const open = (extent: number): string => (extent < 0 ? 'any' : String(extent));
-      const expected = `[${open(rows)}, ${open(columns)}]`;
-      throw new EngineError(`${operation}: ${what} has shape [${known.shape.join(', ')}], expected ${expected}`);
-    }
+    requireMatrix(known, rows, columns, operation, what);
     return known;
   }
 

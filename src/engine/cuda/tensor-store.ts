@@ -1,6 +1,6 @@
 /** Makes, checks and frees the tensors of the `cuda` engine; conversions, index uploads and copies between layouts. */
 import { EngineError } from '../../errors.js';
-import { sizeOf, type Tensor } from '../tensor.js';
+import { requireMatrix, sizeOf, type Tensor } from '../tensor.js';
 import { roundUp } from './arena.js';
 import type { CudaDriver } from './driver.js';
 import { grid2, type KernelLauncher } from './kernels.js';
@@ -171,12 +171,7 @@ export class TensorStore {
   matrix(tensor: Tensor | undefined, rows: number, columns: number, operation: string, what: string): CudaTensor {
     if (!tensor) throw new EngineError(`${operation}: ${what} is missing`);
     const known = this.use(tensor, operation);
-    const [r, c] = known.shape;
-    if (known.shape.length !== 2 || (rows >= 0 && r !== rows) || (columns >= 0 && c !== columns)) {
-      const open = (extent: number): string => (extent < 0 ? 'any' : String(extent));
-      const expected = `[${open(rows)}, ${open(columns)}]`;
-      throw new EngineError(`${operation}: ${what} has shape [${known.shape.join(', ')}], expected ${expected}`);
-    }
+    requireMatrix(known, rows, columns, operation, what);
     return this.asBf16(known);
   }
 
