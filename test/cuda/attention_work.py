@@ -35,18 +35,20 @@ def key_work(query_starts, key_starts, key_lengths, rows, causal):
 
 def decode_work(query_starts, key_starts, key_lengths, kv_heads, causal, blocks, split_keys=64):
     wanted = max(1, blocks // max(1, int(query_starts[-1]) * kv_heads))
-    items, splits, slots = [], [], 0
+    items, shares, slots = [], [], 0
     for s in range(len(key_starts)):
         b, c, d = query_starts[s + 1], key_starts[s], key_starts[s] + key_lengths[s]
         for row in range(query_starts[s], b):
             end = max(c, d - (b - 1 - row) if causal else d)
             length = max(split_keys, split_keys * -(-(end - c) // (wanted * split_keys)))
             count = max(1, -(-(end - c) // length))
-            if count > 1:
-                splits.append((row, slots, count, 0))
+            first_slot = slots
             for i in range(count):
                 first = c + i * length
                 last = min(end, first + length)
-                items.append((row, first, last, slots if count > 1 else -1, last - first))
+                mark = 2**30 if last == d and last > first else 0
+                items.append((row + mark, first, last, slots if count > 1 else -1, last - first))
+                if count > 1:
+                    shares.append((first_slot, count))
                 slots += count > 1
-    return heaviest_first(items), np.array(splits, np.int32).reshape(-1, 4), slots
+    return heaviest_first(items), np.array(shares, np.int32).reshape(-1, 2), slots

@@ -185,20 +185,19 @@ class Problem:
         return launch(key, NAMES['key'], (self.kv_heads, len(work)), 32 * config[0], shared, self.dk, self.dv, self.do, self.q, self.k, self.v, self.lse, self.delta, work,
                       self.dk.stride(0), self.dv.stride(0), self.do.stride(0), self.q.stride(0), self.k.stride(0), self.v.stride(0), self.heads, self.queries, self.scale, int(self.causal))
 
-    def decode(self, blocks):
+    def decode(self, blocks, newest=None):
+        """newest: k and v of each query row, cos, sin, query scales: the kernel turns q and appends them."""
         config, key, shared = self.common('decode', None)
-        items, splits, slots = decode_work(self.query_starts, self.key_starts, self.key_lengths, self.kv_heads, self.causal, blocks)
+        items, shares, slots = decode_work(self.query_starts, self.key_starts, self.key_lengths, self.kv_heads, self.causal, blocks)
         partial = torch.full((max(1, slots), self.heads, self.head), math.nan, device='cuda')
         partial_sum = torch.full((max(1, slots), self.heads), math.nan, device='cuda')
-        first = launch(key, NAMES['decode'], (self.kv_heads, len(items)), 32 * config[0], shared, self.o, partial, partial_sum, self.q, self.k, self.v, on_device(items),
-                       self.o.stride(0), self.q.stride(0), self.k.stride(0), self.v.stride(0), self.heads, self.scale)
-        if len(splits) == 0:
-            return first
-        second = launch(key, 'attention_decode_combine', (self.heads, len(splits)), 128, 0, self.o, partial, partial_sum, on_device(splits), self.o.stride(0))
-        def run():
-            first()
-            second()
-        return run
+        self.arrived = torch.zeros(max(1, slots) * self.kv_heads, dtype=torch.int32, device='cuda')
+        new_k, new_v, cos, sin, scales = newest or [None] * 5
+        shares = on_device(shares) if slots else None
+        return launch(key, NAMES['decode'], (self.kv_heads, len(items)), 32 * config[0], shared, self.o, partial, partial_sum, self.q, self.k, self.v,
+                      on_device(items), shares, self.arrived, new_k, new_v, cos, sin, scales,
+                      self.o.stride(0), self.q.stride(0), self.k.stride(0), self.v.stride(0),
+                      new_k.stride(0) if newest else 0, new_v.stride(0) if newest else 0, self.heads, self.scale)
 
     def segments(self):
         for s in range(len(self.key_starts)):
@@ -291,6 +290,41 @@ def test_decode(head, heads, kv_heads, query_lengths, key_lengths, blocks):
     exact = p.reference(torch.float64, gradients=False)
     error = relative(p.o[:, :heads * head], exact['o'])
     report(not error < 4e-3, f'decode D{head} {heads}/{kv_heads} sequences {len(key_lengths)} keys {min(key_lengths)}..{max(key_lengths)} blocks {blocks}: o {error:.2e}')
+
+def test_append(head, heads, kv_heads, key_lengths, blocks, scaled):
+    """One new row a sequence: turned, put behind the cached keys and attended to, in one launch; twice, as counters must be zero again."""
+    p = Problem(head, heads, kv_heads, [1] * len(key_lengths), key_lengths, True, seed=SEED, gap=5)
+    rows, half = p.queries, head // 2
+    angle = torch.rand(rows, half, device='cuda') * 7
+    cos, sin = angle.cos().contiguous(), angle.sin().contiguous()
+    scales = 1 + torch.rand(rows, device='cuda') if scaled else None
+    places = torch.tensor([p.key_starts[s] + p.key_lengths[s] - 1 for s in range(len(key_lengths))], device='cuda')
+    width = kv_heads * head
+    both = torch.randn(rows, 2 * width + 24, device='cuda').to(torch.bfloat16)
+    new_k, new_v = both[:, :width], both[:, width:2 * width]
+    def turned(x, n, factor):
+        a = x.float().reshape(rows, n, 2, half)
+        c, s = cos[:, None], sin[:, None]
+        y = torch.stack((a[:, :, 0] * c - a[:, :, 1] * s, a[:, :, 1] * c + a[:, :, 0] * s), 2).reshape(rows, -1)
+        return (y * factor[:, None]).to(torch.bfloat16)
+    one = torch.ones(rows, device='cuda')
+    want_k, want_v = p.k.clone(), p.v.clone()
+    want_k[places, :width] = turned(new_k, kv_heads, one)
+    want_v[places, :width] = new_v
+    run = p.decode(blocks, (new_k, new_v, cos, sin, scales))
+    run()
+    torch.cuda.synchronize()
+    first = p.o.clone()
+    kept = relative(p.k[places, :width], want_k[places, :width]) < 1e-3 and torch.equal(p.v[places, :width], want_v[places, :width])
+    p.k[places, :width] = want_k[places, :width]
+    kept = kept and torch.equal(p.k.nan_to_num(), want_k.nan_to_num()) and torch.equal(p.v.nan_to_num(), want_v.nan_to_num())
+    run()
+    torch.cuda.synchronize()
+    same = torch.equal(first.nan_to_num(), p.o.nan_to_num()) and not bool(p.arrived.any())
+    p.q[:, :heads * head] = turned(p.q[:, :heads * head], heads, one if scales is None else scales)
+    exact = p.reference(torch.float64, gradients=False)
+    error = relative(p.o[:, :heads * head], exact['o'])
+    report(not (error < 4e-3 and kept and same), f'append D{head} {heads}/{kv_heads} keys {list(key_lengths)} blocks {blocks}: o {error:.2e} cache {kept} repeats {same}')
 
 def report(bad, text):
     if bad:
@@ -426,6 +460,9 @@ for blocks in (1, 400):
     test_decode(128, 32, 8, [1] * 9, [1, 15, 16, 17, 64, 65, 600, 1234, 4099], blocks)
     test_decode(64, 8, 8, [1, 3, 2], [70, 513, 300], blocks)
     test_decode(24, 18, 2, [1, 2], [3, 700], blocks)
+    test_append(128, 32, 8, [1, 2, 15, 16, 17, 18, 64, 65, 600, 4099], blocks, True)
+    test_append(64, 8, 8, [70, 513], blocks, False)
+    test_append(24, 18, 2, [3, 700], blocks, True)
 print(f'{len(failures)} failures at {time.time() - start_time:.0f} s', flush=True)
 if '--tune' in sys.argv:
     tune()

@@ -419,13 +419,30 @@ def test_optimizer():
     check('adamw broken step', torch.equal(kept, values['adamw']))
 
 # ---- generation
-def test_small(Mrows, N, K, kind, name='small_linear'):
-    x, w = M(Mrows, K, rnd(Mrows, K)), M(N, K, rnd(N, K, scale=K**-0.5), 16)
+counted = 0
+def test_small(Mrows, N, K, kind, name='small_linear', E=0, block=None):
+    """y = x·Wᵀ + u·Bᵀ, u = bf16(x·Aᵀ), B behind the columns of W."""
+    global counted
+    KP = up(K, 8)
+    both = torch.zeros(N, KP + E, dtype=B16, device=DEVICE)
+    both[:, :K] = rnd(N, K, scale=K**-0.5)
+    if E: both[:, KP:] = rnd(N, E)
+    x, w, a = M(Mrows, K, rnd(Mrows, K)), M(N, KP + E, both, 16), M(max(E, 1), K, rnd(max(E, 1), K, scale=K**-0.5), 16)
     y = M(Mrows, N, dtype=F32 if kind else B16)
-    launch(name, (cdiv(N, 8),), 128 if N >= 1024 else 1024, y, x, w, Mrows, N, K, y.ld, x.ld, w.ld, kind)
-    exact = x.v.to(F64) @ w.v.to(F64).T
-    judge(f'{name} {Mrows}x{N}x{K}', y.v, exact, x.v @ w.v.T, bound=5e-5 if kind else None)
-    check('small guard', y.whole())
+    low, ready = torch.full((4 * Mrows * E + 8,), float('nan'), device=DEVICE), torch.full((1,), counted - 2**31, dtype=I32, device=DEVICE)
+    blocks = E // 8 * 4
+    counted += blocks
+    target = (counted - 2**31) % 2**32
+    launch(name, (blocks + cdiv(N, 8),), block or (256 if N >= 1024 else 1024), y, x, w, a if E else None, low if E else None, ready if E else None, Mrows, N, K, E, y.ld, x.ld, w.ld, a.ld, kind, target)
+    exact = x.v.to(F64) @ w.v[:, :K].to(F64).T
+    plain = x.v @ w.v[:, :K].T
+    if E:
+        u = (x.v.to(F64) @ a.v.to(F64).T).to(B16)
+        exact = exact + u.to(F64) @ w.v[:, KP:].to(F64).T
+        plain = plain + u @ w.v[:, KP:].T
+    judge(f'{name} {Mrows}x{N}x{K}+{E}', y.v, exact, plain, bound=5e-4 if kind and E else 5e-5 if kind else None)
+    check('small guard', y.whole() and bool(low[4 * Mrows * E:].isnan().all()))
+    check('small count', int(ready[0]) % 2**32 == target % 2**32)
 
 def test_argmax(V, kind):
     logits = M(3, V, (torch.randn(3, V, device=DEVICE)).to(B16), dtype=F32 if kind else B16)
@@ -452,9 +469,14 @@ def run_tests():
     for R, V, size in ((1, 11, 11), (7, 1000, 384)) + (() if EMULATED else ((129, 131072, 16384),)):
         for kind in (0, 1): test_cross_entropy(R, V, size, kind)
     test_optimizer()
-    for Mr, N, K in ((1, 24, 48), (3, 1030, 520), (8, 40, 13)) + (() if EMULATED else ((1, 6144, 5168), (8, 5120, 16400), (4, 48, 5120), (2, 131072, 5120))):
-        for kind in (0, 1): test_small(Mr, N, K, kind)
-    for Mr in (9, 16): test_small(Mr, 40, 136, 0, 'small_linear_16')
+    for Mr, N, K in ((1, 24, 48), (3, 1030, 520), (8, 40, 13)) + (() if EMULATED else ((1, 6144, 5120), (8, 5120, 16384), (4, 48, 5120), (2, 131072, 5120))):
+        for kind in (0, 1):
+            for E in (0, 16, 48): test_small(Mr, N, K, kind, E=E)
+    test_small(2, 40, 24, 0, E=288, block=256)
+    for Mr in (9, 16):
+        for E in (0, 48): test_small(Mr, 40, 136, 0, 'small_linear_16', E)
+    if not EMULATED:
+        for _ in range(20): test_small(1, 6144, 5120, 0, E=48)
     for V in (5, 3001) + (() if EMULATED else (131072,)):
         for kind in (0, 1): test_argmax(V, kind)
 

@@ -123,7 +123,7 @@ def run(launch):
         ws = [mat(N, K) * 0.02 for _ in range(sets)]
         for rows in (1, 4, 8):
             xx, yy = mat(rows, K), mat(rows, N)
-            t = min(bench(f'small_linear {name} {N}x{K}, M={rows}', N * K * 2, [lambda i=i: launch('small_linear', (cdiv(N, 8),), block, yy, xx, ws[i], rows, N, K, N, K, K, 0) for i in range(sets)], f'block {block}') for block in ((128, 256) if N >= 1024 else (512, 1024)))
+            t = min(bench(f'small_linear {name} {N}x{K}, M={rows}', N * K * 2, [lambda i=i: launch('small_linear', (cdiv(N, 8),), block, yy, xx, ws[i], None, None, None, rows, N, K, 0, N, K, K, 0, 0, 0) for i in range(sets)], f'block {block}') for block in ((128, 256) if N >= 1024 else (512, 1024)))
             total[rows] += t * times * (2 if name.startswith('u of q') else 1)
         del ws
     print('all products of one decoded token, ms:', {k: round(v / 1000, 2) for k, v in total.items()})

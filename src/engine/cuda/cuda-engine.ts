@@ -4,6 +4,7 @@
  */
 import { EngineError } from '../../errors.js';
 import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep } from '../engine.js';
+import type { CachedAttention } from '../operations.js';
 import { type ParameterSet, sizeOf, type Tensor, type Weight, type WeightSource } from '../tensor.js';
 import { CudaParameterSet, type ParameterSpec } from './adapters.js';
 import { KernelCompiler } from './compiler.js';
@@ -12,6 +13,7 @@ import { CudaDriver } from './driver.js';
 import { type KernelLauncher, Kernels } from './kernels.js';
 import { AlgorithmStore, MatrixProducts, type ProductDriver, type ProductLibrary } from './matrix-products.js';
 import { DeviceAllocator, type PhysicalMemory } from './memory.js';
+import { decodeCached } from './operations/cached-attention.js';
 import { writeRows } from './operations/rows.js';
 import { type CudaOperations, cudaOperations } from './operations.js';
 import { CudaOptimizerState } from './optimizer.js';
@@ -41,7 +43,7 @@ export interface CudaEngineOptions {
 export type EngineDriver = StagingDriver &
   ProductDriver &
   DeviceContext['driver'] &
-  Pick<CudaDriver, 'device' | 'uploadRows' | 'synchronize' | 'dispose'>;
+  Pick<CudaDriver, 'device' | 'overlap' | 'uploadRows' | 'synchronize' | 'dispose'>;
 
 /** What an engine stands on; a test gives stand-ins. */
 export interface CudaParts {
@@ -143,6 +145,12 @@ export class CudaEngine implements Engine {
     changed(to);
   }
 
+  attendCached(q: Tensor, k: Tensor, v: Tensor, options: CachedAttention): Tensor | undefined {
+    const attended = decodeCached(this.#store, this.operations.attention, [q, k, v], options);
+    if (attended) for (const tensor of [options.cache.keys, options.cache.values]) changed(tensor as CudaTensor);
+    return attended;
+  }
+
   loadWeight(source: WeightSource): Promise<Weight> {
     return this.#weights.load(source);
   }
@@ -218,6 +226,15 @@ export class CudaEngine implements Engine {
 
   resetPeak(): void {
     this.allocator.resetPeak();
+  }
+
+  /** Whether kernels may start while the ones before them end. For measurements; default where the card can. */
+  get overlap(): boolean {
+    return this.#parts.driver.overlap;
+  }
+
+  set overlap(value: boolean) {
+    this.#parts.driver.overlap = value;
   }
 
   /** Waits for all that is queued. For measurements. */

@@ -1,7 +1,7 @@
 /** Compiles and launches the attention kernels for a head size, and keeps their work lists on the device. */
 import type { OperationAttributes, Segments } from '../../operations.js';
 import type { KernelFunction } from '../driver.js';
-import type { DeviceBlock } from '../memory.js';
+import { CACHE, type DeviceBlock } from '../memory.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import {
@@ -38,8 +38,18 @@ interface WorkList {
 
 interface DecodeLists {
   readonly items: WorkList;
-  readonly splits: WorkList;
+  readonly shares: WorkList;
   readonly slots: number;
+}
+
+/** The newest key and value of each query row, to be put into the cache, and the rotary tables (addresses). */
+export interface NewestRows {
+  readonly k: CudaTensor;
+  readonly v: CudaTensor;
+  readonly cos: number;
+  readonly sin: number;
+  /** 0 for none. */
+  readonly queryScale: number;
 }
 
 interface BackwardTensors {
@@ -63,6 +73,8 @@ export class AttentionKernels {
   readonly #capability: number;
   /** Lists by kernel and settings; least recently used segments first. */
   readonly #lists = new Map<Segments, Map<string, WorkList | DecodeLists>>();
+  /** Counters of attention_decode: zeros between launches. */
+  #arrived: DeviceBlock | undefined;
 
   constructor(store: TensorStore, capability: number) {
     this.#store = store;
@@ -134,30 +146,43 @@ export class AttentionKernels {
     return keyStarts.every((_, s) => queryStarts[s + 1]! - queryStarts[s]! <= 1);
   }
 
+  /** With `newest`, q is turned and the new rows are appended: k and v are the cache, each segment's last key is new. */
   decode(
     { out, q, k, v }: { out: CudaTensor; q: CudaTensor; k: CudaTensor; v: CudaTensor },
     { heads, kvHeads, headDim, scale, causal, segments }: Attributes,
+    newest?: NewestRows,
   ): void {
     const store = this.#store;
     const compiled = this.#compile('decode', 'attention_decode', headDim);
-    const { items, splits, slots } = this.#decodeLists(segments, kvHeads, causal);
+    const { items, shares, slots } = this.#decodeLists(segments, kvHeads, causal);
     const partial = store.createF32([slots, heads * headDim]);
     const logSum = store.createF32([slots, heads]);
-    this.#launch(compiled, kvHeads, items, 'pppppppiiiiif', [
-      ...[out.address, partial.address, logSum.address, q.address, k.address, v.address, items.block.address],
-      ...[out.ld, q.ld, k.ld, v.ld, heads, scale],
+    this.#launch(compiled, kvHeads, items, 'ppppppppppppppiiiiiiif', [
+      ...[out.address, partial.address, logSum.address, q.address, k.address, v.address],
+      ...[items.block.address, shares.block.address, this.#counters(slots * kvHeads)],
+      ...[newest?.k.address ?? 0, newest?.v.address ?? 0, newest?.cos ?? 0, newest?.sin ?? 0, newest?.queryScale ?? 0],
+      ...[out.ld, q.ld, k.ld, v.ld, newest?.k.ld ?? 0, newest?.v.ld ?? 0, heads, scale],
     ]);
-    if (splits.items > 0) {
-      const { kernel } = this.#compile('decode', 'attention_decode_combine', headDim);
-      const values = [out.address, partial.address, logSum.address, splits.block.address, out.ld];
-      store.kernels.launch(kernel, [heads, splits.items], 128, 'ppppi', values);
-    }
     store.release(partial);
     store.release(logSum);
   }
 
   dispose(): void {
     for (const segments of [...this.#lists.keys()]) this.#forget(segments);
+    if (this.#arrived) this.#store.allocator.free(this.#arrived);
+    this.#arrived = undefined;
+  }
+
+  /** Address of at least `count` zeros that attention_decode counts with and leaves as it found them. */
+  #counters(count: number): number {
+    if (count === 0) return 0;
+    const { allocator, driver } = this.#store;
+    if (!this.#arrived || this.#arrived.bytes < 4 * count) {
+      if (this.#arrived) allocator.free(this.#arrived);
+      this.#arrived = allocator.allocate(4 * count, CACHE);
+      driver.fillBytes(this.#arrived.address, 0, this.#arrived.bytes);
+    }
+    return this.#arrived.address;
   }
 
   #launch(compiled: Compiled, heads: number, work: WorkList, signature: string, values: readonly number[]): void {
@@ -189,8 +214,8 @@ export class AttentionKernels {
     let list = lists.get(key) as DecodeLists | undefined;
     if (!list) {
       const blocks = DECODE_BLOCKS * this.#store.kernels.multiprocessors;
-      const { items, splits, slots } = buildDecodeWork(segments, kvHeads, causal, blocks);
-      list = { items: this.#upload(items), splits: this.#upload(splits), slots };
+      const { items, shares, slots } = buildDecodeWork(segments, kvHeads, causal, blocks);
+      list = { items: this.#upload(items), shares: this.#upload(shares), slots };
       lists.set(key, list);
     }
     return list;
@@ -211,7 +236,7 @@ export class AttentionKernels {
 
   #forget(segments: Segments): void {
     for (const list of this.#lists.get(segments)?.values() ?? []) {
-      const parts = 'slots' in list ? [list.items, list.splits] : [list];
+      const parts = 'slots' in list ? [list.items, list.shares] : [list];
       for (const { block } of parts) this.#store.allocator.free(block);
     }
     this.#lists.delete(segments);

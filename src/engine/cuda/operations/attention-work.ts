@@ -112,12 +112,14 @@ export function buildAttentionKeyWork(segments: Segments, tileRows: number, caus
 export interface DecodeWork {
   /** int4 items for attention_decode: grid (K, items). */
   readonly items: Int32Array;
-  /** int4 rows for attention_decode_combine: grid (H, rows); empty when nothing was split. */
-  readonly splits: Int32Array;
+  /** int2 by slot: first slot of the same query row, and their number; empty when nothing was split. */
+  readonly shares: Int32Array;
   /** Partial results: fp32 [slots, H, D] and [slots, H]. */
   readonly slots: number;
 }
 
+/** Added to the query row of an item whose range ends with the last key of the segment. */
+const LAST_KEY = 2 ** 30;
 /** Keys below which a range is not split further: one tile for each of four warps. */
 const SPLIT_KEYS = 64;
 
@@ -126,7 +128,7 @@ export function buildDecodeWork(segments: Segments, kvHeads: number, causal: boo
   const rows = segments.queryStarts[segments.keyStarts.length]!;
   const wanted = Math.max(1, Math.floor(blocks / Math.max(1, rows * kvHeads)));
   const items: number[][] = [];
-  const splits: number[] = [];
+  const shares: number[] = [];
   let slots = 0;
   for (let s = 0; s < segments.keyStarts.length; s++) {
     const queryEnd = segments.queryStarts[s + 1]!;
@@ -136,15 +138,17 @@ export function buildDecodeWork(segments: Segments, kvHeads: number, causal: boo
       const end = Math.max(keyStart, causal ? keyEnd - (queryEnd - 1 - row) : keyEnd);
       const length = Math.max(SPLIT_KEYS, SPLIT_KEYS * Math.ceil((end - keyStart) / wanted / SPLIT_KEYS));
       const count = Math.max(1, Math.ceil((end - keyStart) / length));
-      if (count > 1) splits.push(row, slots, count, 0);
+      const firstSlot = slots;
       for (let i = 0; i < count; i++) {
         const first = keyStart + i * length;
         const last = Math.min(end, first + length);
-        items.push([row, first, last, count > 1 ? slots++ : -1, last - first]);
+        const mark = last === keyEnd && last > first ? LAST_KEY : 0;
+        items.push([row + mark, first, last, count > 1 ? slots++ : -1, last - first]);
+        if (count > 1) shares.push(firstSlot, count);
       }
     }
   }
-  return { items: heaviestFirst(items), splits: Int32Array.from(splits), slots };
+  return { items: heaviestFirst(items), shares: Int32Array.from(shares), slots };
 }
 
 /** [a, b, c, d, weight] to int4, by falling weight; equal ones keep their order, so that neighbours share keys in the cache. */

@@ -16,10 +16,9 @@ import { ROW_MULTIPLE, type TensorStore } from '../tensor-store.js';
 import { type CudaTensor, GradientHome } from '../tensors.js';
 import type { DeviceWeight, WeightStore } from '../weights.js';
 import { dropoutBits, loraDown, loraGradients, loraInputGradient } from './low-rank.js';
+import { SMALL_ROWS, SmallLinear } from './small-linear.js';
 
 const OPERATION = 'linear';
-/** Rows up to which a product is bound by reading the weight once. */
-const SMALL_ROWS = 16;
 
 /** Parts that are computed as one product: neighbours in one matrix. */
 interface Run {
@@ -87,11 +86,13 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
   readonly #weights: WeightStore;
   /** The set of each parameter. */
   readonly #sets: ReadonlyMap<unknown, CudaParameterSet>;
+  readonly #small: SmallLinear;
 
   constructor(store: TensorStore, weights: WeightStore, sets: ReadonlyMap<unknown, CudaParameterSet>) {
     this.#store = store;
     this.#weights = weights;
     this.#sets = sets;
+    this.#small = new SmallLinear(store);
   }
 
   forward(inputs: readonly Tensor[], { parts }: OperationAttributes['linear'], record: boolean) {
@@ -187,7 +188,8 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
 
   #plain(x: CudaTensor, run: Run): CudaTensor[] {
     const { y, parts } = this.#outputs(x.rows, run);
-    this.#product(x, x.columns, y, run);
+    if (x.rows <= SMALL_ROWS) this.#small.run({ y, x, weight: run.weights[0]!, n: run.n });
+    else this.#product(x, x.columns, y, run);
     this.#addBias(parts, run);
     return parts;
   }
@@ -196,6 +198,11 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     const store = this.#store;
     const padded = roundUp(x.columns, ROW_MULTIPLE);
     const { y, parts } = this.#outputs(x.rows, run);
+    if (!saved && !hasDropout(run) && x.rows <= SMALL_ROWS) {
+      this.#small.run({ y, x, weight: run.weights[0]!, n: run.n, group });
+      this.#addBias(parts, run);
+      return parts;
+    }
     const wide = this.#withSpare(x, padded, group.columns);
     const bits = hasDropout(run) ? dropoutBits(store, x, run.parts) : undefined;
     const low = wide.address + 2 * padded;
@@ -230,16 +237,8 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
   /** y = x·Wᵀ over the first k columns of both. */
   #product(x: CudaTensor, k: number, y: CudaTensor, run: Run): void {
     const { address, ld } = run.weights[0]!;
-    const [m, n] = [x.rows, run.n];
-    if (m === 0) return;
-    if (m > SMALL_ROWS) {
-      const operands = { a: x.address, lda: x.ld, b: address, ldb: ld, transB: true, d: y.address, ldd: y.ld };
-      this.#store.products.run({ m, n, k, ...operands });
-      return;
-    }
-    const kernel = m <= 8 ? 'small_linear' : 'small_linear_16';
-    const values = [y.address, x.address, address, m, n, k, y.ld, x.ld, ld, 0];
-    this.#store.kernels.run(kernel, [Math.ceil(n / 8)], n < 1024 ? 1024 : 256, values);
+    const operands = { a: x.address, lda: x.ld, b: address, ldb: ld, transB: true, d: y.address, ldd: y.ld };
+    this.#store.products.run({ m: x.rows, n: run.n, k, ...operands });
   }
 
   #addBias(outputs: readonly CudaTensor[], run: Run): void {

@@ -1,0 +1,214 @@
+import { describe, expect, it } from 'vitest';
+import { CudaEngine, type CudaParts } from '../../../src/engine/cuda/cuda-engine.js';
+import { FILE_OF, OVERLAPPING } from '../../../src/engine/cuda/kernels.js';
+import { buildDecodeWork } from '../../../src/engine/cuda/operations/attention-work.js';
+import { KERNEL_SOURCES } from '../../../src/generated/cuda-kernels.js';
+
+interface Launch {
+  readonly name: string;
+  readonly grid: readonly (number | undefined)[];
+  readonly values: readonly number[];
+}
+
+/** An engine that writes down its launches. */
+function recordingEngine(): { engine: CudaEngine; launches: Launch[] } {
+  const launches: Launch[] = [];
+  let next = 2 ** 40;
+  const nothing = (): void => {};
+  const driver: CudaParts['driver'] = {
+    device: {
+      ordinal: 0,
+      name: 'recorder',
+      capability: 90,
+      multiprocessors: 132,
+      totalBytes: 2 ** 34,
+      sharedBytesPerBlock: 227 << 10,
+      driverVersion: 13000,
+      hasVirtualMemory: false,
+    },
+    overlap: true,
+    stream: 1,
+    allocatePinned: (bytes) => ({ bytes: new Uint8Array(bytes), free: nothing }),
+    createEvent: () => 1,
+    eventDone: () => true,
+    elapsedMilliseconds: () => 1,
+    ...{ upload: nothing, downloadAsync: nothing, recordEvent: nothing, synchronizeEvent: nothing },
+    ...{ destroyEvent: nothing, copy: nothing, copyRows: nothing, fillBytes: nothing, clearRows: nothing },
+    ...{ uploadRows: nothing, synchronize: nothing, dispose: nothing },
+  };
+  const memory: CudaParts['memory'] = {
+    isVirtual: false,
+    granularity: 2 << 20,
+    reserve: () => 0,
+    map: (_address, bytes) => {
+      next += bytes;
+      return { address: next - bytes, handle: next - bytes };
+    },
+    memoryInfo: () => ({ free: 2 ** 34, total: 2 ** 34 }),
+    ...{ move: nothing, release: nothing, dispose: nothing, synchronize: nothing },
+  };
+  const kernels: CudaParts['kernels'] = {
+    multiprocessors: 132,
+    run: (name, grid, _block, values) => {
+      launches.push({ name, grid, values });
+    },
+    variant: (_files, name) => ({ name, handle: 1 }),
+    launch: ({ name }, grid, _block, signature, values) => {
+      expect(values).toHaveLength(signature.length);
+      launches.push({ name, grid, values });
+    },
+    dispose: nothing,
+  };
+  const library = {
+    version: 1,
+    ...{ descriptor: () => 1, createLayout: () => 1, destroyLayout: nothing, dispose: nothing },
+    ...{ candidates: () => [{ algorithm: new BigUint64Array(8), bytes: 0 }], check: () => 0, matmul: () => 0 },
+  } as unknown as CudaParts['library'];
+  const engine = new CudaEngine({ driver, memory, kernels, library, compilerVersion: '13.0' });
+  return { engine, launches };
+}
+
+async function adapted(engine: CudaEngine, rows: number, columns: number, rank: number) {
+  const weight = await engine.loadWeight({
+    name: `w${rows}x${columns}`,
+    shape: [rows, columns],
+    dtype: 'bf16',
+    byteLength: 2 * rows * columns,
+    read: async () => {},
+  });
+  const set = engine.createParameters([
+    { name: 'a', shape: [rank, columns], initial: new Float32Array(rank * columns) },
+    { name: 'b', shape: [rows, rank], initial: new Float32Array(rows * rank) },
+  ]);
+  const [a, b] = set.parameters;
+  return { weight, lora: { a: a!, b: b!, scale: 2, dropout: 0, seed: 0 } };
+}
+
+describe('products of few rows', () => {
+  it('with an adapter are one launch, whose count of blocks goes on from launch to launch', async () => {
+    const { engine, launches } = recordingEngine();
+    const part = await adapted(engine, 2000, 64, 20);
+    const x = engine.fromArray(new Float32Array(3 * 64), [3, 64]);
+    const run = () => engine.operations.linear.forward([x], { parts: [part] }, false);
+    run();
+    launches.length = 0;
+    run();
+    run();
+    expect(launches.map(({ name }) => name)).toEqual(['small_linear', 'small_linear']);
+    // 32 padded columns of u: 4 groups of 8 in 4 splits, and 250 blocks for 2000 rows.
+    for (const { grid } of launches) expect(grid).toEqual([16 + 250]);
+    expect(launches.map(({ values }) => values.at(-1))).toEqual([32, 48]);
+    const [M, N, K, E] = launches[0]!.values.slice(6);
+    expect([M, N, K, E]).toEqual([3, 2000, 64, 32]);
+    await engine.dispose();
+  });
+
+  it('take the two-step way where backward or dropout needs u, or rows are many', async () => {
+    const { engine, launches } = recordingEngine();
+    const part = await adapted(engine, 64, 64, 16);
+    const names = (rows: number, record: boolean): string[] => {
+      launches.length = 0;
+      const x = engine.fromArray(new Float32Array(rows * 64), [rows, 64]);
+      engine.operations.linear.forward([x], { parts: [part] }, record);
+      return launches.map(({ name }) => name);
+    };
+    expect(names(3, true)).toContain('lora_down_16');
+    expect(names(17, false)).toContain('lora_down_16');
+    expect(names(16, false)).toContain('small_linear_16');
+    await engine.dispose();
+  });
+});
+
+describe('attendCached', () => {
+  const options = (engine: CudaEngine, starts: readonly number[], lengths: readonly number[], rows: number[]) => {
+    const count = starts.at(-1)!;
+    const tensor = (columns: number, of = count) => engine.fromArray(new Float32Array(of * columns), [of, columns]);
+    const keyStarts = Int32Array.from(lengths, (_, s) => s * 100);
+    return {
+      inputs: [tensor(4 * 16), tensor(2 * 16), tensor(2 * 16)] as const,
+      rest: {
+        cache: { keys: engine.zeros([300, 32]), values: engine.zeros([300, 32]), rows: Int32Array.from(rows) },
+        rotary: { headDim: 16, cos: tensor(8), sin: tensor(8) },
+        attention: {
+          heads: 4,
+          kvHeads: 2,
+          headDim: 16,
+          scale: 0.25,
+          causal: true,
+          segments: { queryStarts: Int32Array.from(starts), keyStarts, keyLengths: Int32Array.from(lengths) },
+        },
+      },
+    };
+  };
+
+  it('is one launch where every sequence has at most one new row', async () => {
+    const { engine, launches } = recordingEngine();
+    const { inputs, rest } = options(engine, [0, 1, 1, 2], [80, 5, 3], [79, 202]);
+    const bf16 = inputs.map((tensor) => engine.operations.add.forward([tensor, tensor], {}, false).outputs[0]!);
+    launches.length = 0;
+    const attended = engine.attendCached(bf16[0]!, bf16[1]!, bf16[2]!, rest);
+    expect(attended?.shape).toEqual([2, 64]);
+    expect(launches.map(({ name }) => name)).toEqual(['attention_decode']);
+    await engine.dispose();
+  });
+
+  it('does nothing for prompts, and refuses rows that are not the last keys', async () => {
+    const { engine, launches } = recordingEngine();
+    const prompt = options(engine, [0, 2, 3], [2, 1], [0, 1, 100]);
+    launches.length = 0;
+    expect(engine.attendCached(...prompt.inputs, prompt.rest)).toBeUndefined();
+    expect(launches).toEqual([]);
+    const wrong = options(engine, [0, 1], [80], [78]);
+    expect(() => engine.attendCached(...wrong.inputs, wrong.rest)).toThrow('cache row 78');
+    await engine.dispose();
+  });
+});
+
+describe('buildDecodeWork', () => {
+  it('covers every key once, marks the items with the newest key and tells each slot its neighbours', () => {
+    const segments = {
+      queryStarts: Int32Array.of(0, 1, 2, 2, 3),
+      keyStarts: Int32Array.of(0, 700, 900, 1000),
+      keyLengths: Int32Array.of(601, 1, 50, 129),
+    };
+    const { items, shares, slots } = buildDecodeWork(segments, 8, true, 396);
+    expect(shares).toHaveLength(2 * slots);
+    const keys = new Map<number, [number, number][]>();
+    const marked: number[] = [];
+    for (let i = 0; i < items.length; i += 4) {
+      const [row, first, last, slot] = items.subarray(i, i + 4) as unknown as [number, number, number, number];
+      const query = row & (2 ** 30 - 1);
+      if (row >= 2 ** 30) marked.push(last - 1);
+      keys.set(query, [...(keys.get(query) ?? []), [first, last]]);
+      if (slot < 0) continue;
+      const [from, count] = [shares[2 * slot]!, shares[2 * slot + 1]!];
+      expect(slot >= from && slot < from + count).toBe(true);
+    }
+    for (const [query, s] of [
+      [0, 0],
+      [1, 1],
+      [2, 3],
+    ] as const) {
+      const ranges = keys.get(query)!.sort((a, b) => a[0] - b[0]);
+      let next = segments.keyStarts[s]!;
+      for (const [first, last] of ranges) {
+        expect(first).toBe(next);
+        next = last;
+      }
+      expect(next).toBe(segments.keyStarts[s]! + segments.keyLengths[s]!);
+    }
+    expect(marked.sort((a, b) => a - b)).toEqual([600, 700, 1128]);
+  });
+});
+
+describe('kernels that overlap', () => {
+  it.each([...OVERLAPPING])('%s waits for those before it and lets the next one start', (name) => {
+    const file = name === 'attention_decode' ? 'attention-decode.cu' : `${FILE_OF.get(name)}.cu`;
+    const source = KERNEL_SOURCES[file]!;
+    const start = source.indexOf(name.startsWith('small_linear') ? 'void small_product(' : `\n${name}(`);
+    const at = start < 0 ? source.indexOf(` ${name}(`) : start;
+    const body = source.slice(at, source.indexOf('\n}\n', at));
+    expect(body).toContain('allow_next();');
+    expect(body).toContain('wait_for_earlier();');
+  });
+});
