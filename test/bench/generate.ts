@@ -80,16 +80,11 @@ async function decode(prompts: VlmBatch, tokens: number): Promise<Decoded> {
 const withoutLabels = ({ labels: _, ...batch }: VlmBatch): VlmBatch => batch;
 const single = withoutLabels(workloadBatches(values.workload!, 1).next().value as VlmBatch);
 await decode(single, 4);
-const canOverlap = engine.overlap;
-for (const overlap of canOverlap ? [false, true] : [false]) {
-  engine.overlap = overlap;
-  await decode(single, 4);
-  const { prefill, perToken, queueing, waiting, choosing } = await decode(single, Number(values.tokens));
-  const parts = { queueing, waiting, choosing };
-  console.log(
-    `RESULT ${JSON.stringify({ bench: 'decode', size: values.size, batch: 1, overlap, promptTokens: single.inputIds.shape[1], prefillSeconds: prefill, millisecondsPerToken: perToken, parts })}`,
-  );
-}
+const { prefill, perToken, queueing, waiting, choosing } = await decode(single, Number(values.tokens));
+const parts = { queueing, waiting, choosing };
+console.log(
+  `RESULT ${JSON.stringify({ bench: 'decode', size: values.size, batch: 1, promptTokens: single.inputIds.shape[1], prefillSeconds: prefill, millisecondsPerToken: perToken, parts })}`,
+);
 const batches = workloadBatches(values.workload!, Number(values.batch));
 const start = performance.now();
 let count = 0;

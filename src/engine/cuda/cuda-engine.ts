@@ -43,7 +43,7 @@ export interface CudaEngineOptions {
 export type EngineDriver = StagingDriver &
   ProductDriver &
   DeviceContext['driver'] &
-  Pick<CudaDriver, 'device' | 'overlap' | 'uploadRows' | 'synchronize' | 'dispose'>;
+  Pick<CudaDriver, 'device' | 'uploadRows' | 'synchronize' | 'dispose'>;
 
 /** What an engine stands on; a test gives stand-ins. */
 export interface CudaParts {
@@ -226,15 +226,6 @@ export class CudaEngine implements Engine {
 
   resetPeak(): void {
     this.allocator.resetPeak();
-  }
-
-  /** Whether kernels may start while the ones before them end. For measurements; default where the card can. */
-  get overlap(): boolean {
-    return this.#parts.driver.overlap;
-  }
-
-  set overlap(value: boolean) {
-    this.#parts.driver.overlap = value;
   }
 
   /** Waits for all that is queued. For measurements. */

@@ -27,10 +27,6 @@ const CAPTURE_MODE_THREAD_LOCAL = 1;
 /** CUmemorytype */
 const MEMORY_HOST = 1;
 const MEMORY_DEVICE = 2;
-/** CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION, and what it needs. */
-const ATTRIBUTE_OVERLAP = 6;
-const OVERLAP_CAPABILITY = 90;
-const OVERLAP_DRIVER = 12000;
 /** Most parameters of a kernel. */
 const MAX_PARAMETERS = 64;
 const LAUNCH_TYPES = ['uint64', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint64', 'void*', 'void*'];
@@ -53,11 +49,6 @@ type Call = (...values: unknown[]) => number;
 export interface KernelFunction {
   readonly name: string;
   readonly handle: number;
-  /**
-   * It waits inside for the kernels before it, and lets the next one start before it ends (griddepcontrol). Before it
-   * waits it reads nothing but what no such kernel writes: frozen weights and the copies of adapters.
-   */
-  readonly overlaps?: boolean;
 }
 
 /** Page-locked host memory; uploads from it and downloads to it do not block. */
@@ -74,8 +65,6 @@ export class CudaDriver {
   readonly stream: number;
   /** Uploads that run beside the compute stream. */
   readonly copyStream: number;
-  /** Whether kernels that can start while the one before them ends do so. For measurements; default where the card can. */
-  overlap: boolean;
   readonly #library: LibraryHandle;
   readonly #calls = new Map<string, Call>();
   readonly #deviceHandle: number;
@@ -84,12 +73,6 @@ export class CudaDriver {
   readonly #valueView = new DataView(this.#values);
   readonly #pointers = new BigUint64Array(MAX_PARAMETERS);
   readonly #launch: Call;
-  readonly #launchWith: Call;
-  /** CUlaunchConfig, and the one CUlaunchAttribute that it points to. */
-  readonly #config = new DataView(new ArrayBuffer(56));
-  readonly #attribute = new DataView(new ArrayBuffer(72));
-  /** The last thing queued on the compute stream was a kernel that overlaps. */
-  #mayOverlap = false;
   /** CUDA_MEMCPY2D: sixteen 8-byte fields. */
   readonly #copyBlock = new DataView(new ArrayBuffer(128));
 
@@ -107,15 +90,6 @@ export class CudaDriver {
     const base = koffi.address(new Uint8Array(this.#values));
     for (let i = 0; i < MAX_PARAMETERS; i++) this.#pointers[i] = base + BigInt(8 * i);
     this.#launch = this.#function('cuLaunchKernel', LAUNCH_TYPES);
-    this.overlap = this.device.capability >= OVERLAP_CAPABILITY && this.device.driverVersion >= OVERLAP_DRIVER;
-    this.#launchWith = this.overlap
-      ? this.#function('cuLaunchKernelEx', ['void*', 'uint64', 'void*', 'void*'])
-      : this.#launch;
-    this.#attribute.setInt32(0, ATTRIBUTE_OVERLAP, true);
-    this.#attribute.setInt32(8, 1, true);
-    this.#config.setBigUint64(32, BigInt(this.stream), true);
-    this.#config.setBigUint64(40, koffi.address(new Uint8Array(this.#attribute.buffer)), true);
-    this.#config.setUint32(48, 1, true);
   }
 
   createStream(): number {
@@ -147,7 +121,6 @@ export class CudaDriver {
   /** Queues a copy. `source` stays as it is until the stream has passed it, or is pageable and read at once. */
   upload(target: DevicePointer, source: ArrayBufferView, stream = this.stream): void {
     if (source.byteLength === 0) return;
-    this.#mayOverlap = false;
     const types = ['uint64', 'void*', 'size_t', 'uint64'];
     this.call('cuMemcpyHtoDAsync_v2', types, target, source, source.byteLength, stream);
   }
@@ -175,27 +148,23 @@ export class CudaDriver {
   /** Queues a copy to pinned memory. */
   downloadAsync(target: ArrayBufferView, source: DevicePointer, stream = this.stream): void {
     if (target.byteLength === 0) return;
-    this.#mayOverlap = false;
     const types = ['void*', 'uint64', 'size_t', 'uint64'];
     this.call('cuMemcpyDtoHAsync_v2', types, target, source, target.byteLength, stream);
   }
 
   copy(target: DevicePointer, source: DevicePointer, bytes: number): void {
     if (bytes === 0) return;
-    this.#mayOverlap = false;
     this.call('cuMemcpyDtoDAsync_v2', ['uint64', 'uint64', 'size_t', 'uint64'], target, source, bytes, this.stream);
   }
 
   fillBytes(target: DevicePointer, value: number, bytes: number): void {
     if (bytes === 0) return;
-    this.#mayOverlap = false;
     this.call('cuMemsetD8Async', ['uint64', 'uint8', 'size_t', 'uint64'], target, value, bytes, this.stream);
   }
 
   /** Queues zeros into `rows` rows of `rowBytes` that lie `pitch` bytes apart. */
   clearRows(target: DevicePointer, pitch: number, rowBytes: number, rows: number): void {
     if (rows === 0 || rowBytes === 0) return;
-    this.#mayOverlap = false;
     const types = ['uint64', 'size_t', 'uint8', 'size_t', 'size_t', 'uint64'];
     this.call('cuMemsetD2D8Async', types, target, pitch, 0, rowBytes, rows, this.stream);
   }
@@ -285,19 +254,8 @@ export class CudaDriver {
       }
     }
     const [x, y = 1, z = 1] = grid;
-    const overlaps = kernel.overlaps === true && this.overlap && stream === this.stream;
-    // What it reads early was written before the last kernel that overlaps started, or by one that it waits for.
-    const status =
-      overlaps && this.#mayOverlap
-        ? this.#launchOverlapping(kernel, x, y, z, block, sharedBytes)
-        : this.#launch(kernel.handle, x, y, z, block, 1, 1, sharedBytes, stream, this.#pointers, null);
-    this.#mayOverlap = overlaps;
+    const status = this.#launch(kernel.handle, x, y, z, block, 1, 1, sharedBytes, stream, this.#pointers, null);
     if (status !== 0) throw this.#failure(`launch of ${kernel.name}, grid ${grid.join('×')}, block ${block}`, status);
-  }
-
-  #launchOverlapping(kernel: KernelFunction, x: number, y: number, z: number, block: number, shared: number): number {
-    for (const [i, value] of [x, y, z, block, 1, 1, shared].entries()) this.#config.setUint32(4 * i, value, true);
-    return this.#launchWith(this.#config, kernel.handle, this.#pointers, null);
   }
 
   /** Records what `body` queues on the compute stream instead of running it. */
@@ -354,7 +312,6 @@ export class CudaDriver {
     rowBytes: number,
     rows: number,
   ): void {
-    this.#mayOverlap = false;
     const isHost = sourceType === MEMORY_HOST;
     // srcX, srcY, type, host, device, array, pitch; the same of the target; width, height.
     const source8 = [0, 0, sourceType, isHost ? source : 0, isHost ? 0 : source, 0, sourcePitch];

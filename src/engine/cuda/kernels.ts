@@ -83,20 +83,6 @@ export const SIGNATURES: ReadonlyMap<string, string> = new Map(
   Object.values(FILES).flatMap((kernels) => Object.entries(kernels)),
 );
 
-/**
- * Kernels that may start while the one before them ends (programmatic dependent launch): they wait inside, before they
- * touch what others write, and let the next one start early.
- */
-export const OVERLAPPING: ReadonlySet<string> = new Set<KernelName | 'attention_decode'>([
-  'rms_norm_forward',
-  'gated_activation_forward',
-  'gather_rows',
-  'bf16_to_f32',
-  'small_linear',
-  'small_linear_16',
-  'attention_decode',
-]);
-
 /** grid2 of the README: blocks for a [rows, columns] pass of 1024 elements a block. */
 export function grid2(rows: number, columns: number): Grid {
   return [Math.ceil(columns / 1024), Math.min(rows, 65535)];
@@ -139,7 +125,7 @@ export class Kernels implements KernelLauncher {
   run(name: KernelName, grid: Grid, block: number, values: readonly number[]): void {
     let kernel = this.#kernels.get(name);
     if (!kernel) {
-      kernel = this.#load(['common.cu', `${FILE_OF.get(name)}.cu`], name, {});
+      kernel = this.#driver.kernel(this.#module(['common.cu', `${FILE_OF.get(name)}.cu`], {}), name);
       this.#kernels.set(name, kernel);
     }
     this.#driver.launch(kernel, grid, block, SIGNATURES.get(name)!, values);
@@ -154,7 +140,7 @@ export class Kernels implements KernelLauncher {
     const key = `${name} ${JSON.stringify(defines)}`;
     let kernel = this.#kernels.get(key);
     if (!kernel) {
-      kernel = this.#load(files, name, defines, sharedBytes);
+      kernel = this.#driver.kernel(this.#module(files, defines), name, sharedBytes);
       this.#kernels.set(key, kernel);
     }
     return kernel;
@@ -169,16 +155,6 @@ export class Kernels implements KernelLauncher {
     sharedBytes = 0,
   ): void {
     this.#driver.launch(kernel, grid, block, signature, values, sharedBytes);
-  }
-
-  #load(
-    files: readonly string[],
-    name: string,
-    defines: Readonly<Record<string, number>>,
-    sharedBytes = 0,
-  ): KernelFunction {
-    const kernel = this.#driver.kernel(this.#module(files, defines), name, sharedBytes);
-    return OVERLAPPING.has(name) ? { ...kernel, overlaps: true } : kernel;
   }
 
   #module(files: readonly string[], defines: Readonly<Record<string, number>>): number {

@@ -1,8 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { CudaEngine, type CudaParts } from '../../../src/engine/cuda/cuda-engine.js';
-import { FILE_OF, OVERLAPPING } from '../../../src/engine/cuda/kernels.js';
 import { buildDecodeWork } from '../../../src/engine/cuda/operations/attention-work.js';
-import { KERNEL_SOURCES } from '../../../src/generated/cuda-kernels.js';
 
 interface Launch {
   readonly name: string;
@@ -26,7 +24,6 @@ function recordingEngine(): { engine: CudaEngine; launches: Launch[] } {
       driverVersion: 13000,
       hasVirtualMemory: false,
     },
-    overlap: true,
     stream: 1,
     allocatePinned: (bytes) => ({ bytes: new Uint8Array(bytes), free: nothing }),
     createEvent: () => 1,
@@ -198,17 +195,5 @@ describe('buildDecodeWork', () => {
       expect(next).toBe(segments.keyStarts[s]! + segments.keyLengths[s]!);
     }
     expect(marked.sort((a, b) => a - b)).toEqual([600, 700, 1128]);
-  });
-});
-
-describe('kernels that overlap', () => {
-  it.each([...OVERLAPPING])('%s waits for those before it and lets the next one start', (name) => {
-    const file = name === 'attention_decode' ? 'attention-decode.cu' : `${FILE_OF.get(name)}.cu`;
-    const source = KERNEL_SOURCES[file]!;
-    const start = source.indexOf(name.startsWith('small_linear') ? 'void small_product(' : `\n${name}(`);
-    const at = start < 0 ? source.indexOf(` ${name}(`) : start;
-    const body = source.slice(at, source.indexOf('\n}\n', at));
-    expect(body).toContain('allow_next();');
-    expect(body).toContain('wait_for_earlier();');
   });
 });

@@ -36,8 +36,6 @@ attention_decode(bf16* __restrict__ output, float* partial_output, float* partia
                  const float* __restrict__ sine, const float* __restrict__ query_scale, int output_stride, int query_stride,
                  int key_stride, int value_stride, int new_key_stride, int new_value_stride, int heads, float scale) {
   constexpr int half_head = HEAD_DIM / 2;
-  allow_next();
-  wait_for_earlier();
   const int4 item = work[blockIdx.y];
   const int row = item.x & 0x3fffffff, key_first = item.y, key_end = item.z, slot = item.w;
   const bool appends = new_key && item.x >> 30;

@@ -65,21 +65,6 @@ DEVICE void multiply_add(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, 
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
-/**
- * Order between kernels of a stream (sm_90; elsewhere, and where a launch does not ask for it, kernels follow each other
- * anyway). `allow_next`: the next kernel may start as soon as all blocks of this one have. `wait_for_earlier`: everything
- * before this kernel is done and visible. A kernel that is launched so waits before it touches what others write.
- */
-DEVICE void allow_next() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;");
-#endif
-}
-DEVICE void wait_for_earlier() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
 /** Asks for bytes, a multiple of 16, to be brought into the second-level cache. */
 DEVICE void prefetch(const void* p, u32 bytes) {
 #if __CUDA_ARCH__ >= 900

@@ -77,8 +77,6 @@ KERNEL __launch_bounds__(128) e4m3_to_bf16(bf16* out, const E4M3* x, int rows, i
 
 KERNEL __launch_bounds__(128) bf16_to_f32(float* out, const bf16* x, int rows, int C, int ldo, int ldx) {
   const int c = COLUMN;
-  allow_next();
-  wait_for_earlier();
   if (c >= C) return;
   FOR_ROWS(row, rows) {
     float v[8];

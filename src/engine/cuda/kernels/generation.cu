@@ -16,7 +16,6 @@ template <int HALVES>
 DEVICE void small_product(void* y, const bf16* x, const bf16* w, const bf16* a, float* low, u32* ready, int M, int N, int K, int E, int ldy, int ldx, int ldw, int lda, int kind, u32 target) {
   constexpr int RUNS = 4 / HALVES;  // of 32 columns that a warp has under way, twice
   __shared__ float partial[32][HALVES * 8][8];
-  allow_next();
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const int step = (blockDim.x >> 5) * RUNS * 32;
   const int lowBlocks = E / 8 * LOW_SPLITS;
@@ -34,7 +33,6 @@ DEVICE void small_product(void* y, const bf16* x, const bf16* w, const bf16* a, 
 #pragma unroll
   for (int i = 0; i < RUNS; i++) b[i] = load_once(weight + min(c0 + i * 32, last));
   if (warp == 0 && t == 0 && begin + step < end) prefetch(weight + begin + step, 2 * (min(end, begin + 3 * step) - begin - step) & ~15);
-  wait_for_earlier();
 
   const bf16* from[HALVES];
 #pragma unroll

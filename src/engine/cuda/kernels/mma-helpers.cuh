@@ -33,18 +33,6 @@ DEVICE float bf16_high(u32 packed) {
   return __uint_as_float(packed & 0xffff0000u);
 }
 
-/** As in common.cu: the next kernel may start; everything before this one is done and visible. */
-DEVICE void allow_next() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;");
-#endif
-}
-DEVICE void wait_for_earlier() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-
 DEVICE float exp2_fast(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));

@@ -5,15 +5,6 @@
 /** sum = bf16(x + residual); y = bf16(bf16(sum·rstd)·weight), as transformers rounds it. */
 KERNEL __launch_bounds__(512) rms_norm_forward(bf16* y, bf16* sum, float* rstd, const bf16* x, const bf16* residual, const bf16* weight, int rows, int C, int ldy, int ldsum, int ldx, int ldresidual, float eps) {
   const int row = blockIdx.x;
-  allow_next();
-  // Weights do not depend on earlier kernels.
-  uint4 heldWeight[MAX_VECTORS];
-#pragma unroll
-  for (int i = 0; i < MAX_VECTORS; i++) {
-    const int c = (threadIdx.x + i * blockDim.x) * 8;
-    heldWeight[i] = c < C ? load8(weight, c, C) : zero16();
-  }
-  wait_for_earlier();
   x = row_of(x, row, ldx);
   uint4 held[MAX_VECTORS];
   float squares = 0.0f;
@@ -56,7 +47,7 @@ KERNEL __launch_bounds__(512) rms_norm_forward(bf16* y, bf16* sum, float* rstd, 
     if (c >= C) continue;
     float s[8], w[8];
     unpack8(held[i], s);
-    unpack8(heldWeight[i], w);
+    load8(weight, c, C, w);
 #pragma unroll
     for (int j = 0; j < 8; j++) s[j] = round_bf16(s[j] * scale) * w[j];
     store8(y, c, C, s);

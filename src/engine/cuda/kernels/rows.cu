@@ -6,8 +6,6 @@
 /** out[i] = x[index[i]]. */
 KERNEL __launch_bounds__(128) gather_rows(bf16* out, const bf16* x, const int* index, int n, int C, int ldo, int ldx) {
   const int c = COLUMN;
-  allow_next();
-  wait_for_earlier();
   if (c >= C) return;
   FOR_ROWS(i, n) store8(row_of(out, i, ldo), c, C, load8(row_of(x, index[i], ldx), c, C));
 }

@@ -41,7 +41,7 @@ export class SmallLinear {
     const lowBlocks = (width / BLOCK_COLUMNS) * LOW_SPLITS;
     const low = group && store.createF32([LOW_SPLITS, rows, width]);
     const target = (this.#count + lowBlocks) % 2 ** 32;
-    const block = n < FEW_COLUMNS ? 1024 : 256;
+    const block = n < FEW_COLUMNS ? 1024 : 128;
     store.kernels.run(
       rows <= 8 ? 'small_linear' : 'small_linear_16',
       [lowBlocks + Math.ceil(n / BLOCK_COLUMNS)],
