@@ -2,6 +2,7 @@
  * Decoding speed of a real-sized model with random weights, adapter not merged: one sequence, and a test split at once.
  *
  *   npm run bench:generate -- --size 14B --workload FILE [--tokens 48] [--answers 140] [--batch 70] [--answer-tokens 8]
+ *     [--next-mib 0,16] [--norm-rows 0,8192,Infinity]: settings of the small products, all combinations
  */
 import { parseArgs } from 'node:util';
 import type { VlmBatch } from '../../src/data/types.js';
@@ -20,6 +21,8 @@ const { values } = parseArgs({
     answers: { type: 'string', default: '140' },
     batch: { type: 'string', default: '70' },
     'answer-tokens': { type: 'string', default: '8' },
+    'next-mib': { type: 'string', default: '16' },
+    'norm-rows': { type: 'string', default: 'Infinity' },
   },
 });
 const engine = createCudaEngine();
@@ -80,11 +83,20 @@ async function decode(prompts: VlmBatch, tokens: number): Promise<Decoded> {
 const withoutLabels = ({ labels: _, ...batch }: VlmBatch): VlmBatch => batch;
 const single = withoutLabels(workloadBatches(values.workload!, 1).next().value as VlmBatch);
 await decode(single, 4);
-const { prefill, perToken, queueing, waiting, choosing } = await decode(single, Number(values.tokens));
-const parts = { queueing, waiting, choosing };
-console.log(
-  `RESULT ${JSON.stringify({ bench: 'decode', size: values.size, batch: 1, promptTokens: single.inputIds.shape[1], prefillSeconds: prefill, millisecondsPerToken: perToken, parts })}`,
-);
+const { small } = engine.operations.linear;
+for (const nextMib of values['next-mib'].split(',').map(Number)) {
+  for (const normRows of values['norm-rows'].split(',').map(Number)) {
+    small.nextBytes = nextMib * 2 ** 20;
+    small.normRows = normRows;
+    await decode(single, 4);
+    const { prefill, perToken, queueing, waiting, choosing } = await decode(single, Number(values.tokens));
+    const settings = { nextMib, normRows: String(normRows) };
+    const parts = { queueing, waiting, choosing };
+    console.log(
+      `RESULT ${JSON.stringify({ bench: 'decode', size: values.size, batch: 1, ...settings, promptTokens: single.inputIds.shape[1], prefillSeconds: prefill, millisecondsPerToken: perToken, parts })}`,
+    );
+  }
+}
 const batches = workloadBatches(values.workload!, Number(values.batch));
 const start = performance.now();
 let count = 0;

@@ -420,27 +420,46 @@ def test_optimizer():
 
 # ---- generation
 counted = 0
-def test_small(Mrows, N, K, kind, name='small_linear', E=0, block=None):
-    """y = x·Wᵀ + u·Bᵀ, u = bf16(x·Aᵀ), B behind the columns of W."""
+def test_small(Mrows, N, K, E=0, activation=-1, norm=None):
+    """y = x·Wᵀ + u·Bᵀ, u = bf16(x·Aᵀ), B behind the columns of W; gate and up as one; x normalised first ('x' or 'sum')."""
     global counted
-    KP = up(K, 8)
-    both = torch.zeros(N, KP + E, dtype=B16, device=DEVICE)
-    both[:, :K] = rnd(N, K, scale=K**-0.5)
-    if E: both[:, KP:] = rnd(N, E)
-    x, w, a = M(Mrows, K, rnd(Mrows, K)), M(N, KP + E, both, 16), M(max(E, 1), K, rnd(max(E, 1), K, scale=K**-0.5), 16)
-    y = M(Mrows, N, dtype=F32 if kind else B16)
+    KP, rows = up(K, 8), N if activation < 0 else 2 * N
+    both = torch.zeros(rows, KP + E, dtype=B16, device=DEVICE)
+    both[:, :K] = rnd(rows, K, scale=K**-0.5)
+    if E: both[:, KP:] = rnd(rows, E)
+    x, w, a = M(Mrows, K, rnd(Mrows, K)), M(rows, KP + E, both, 16), M(max(E, 1), K, rnd(max(E, 1), K, scale=K**-0.5), 16)
+    y = M(Mrows, N)
     low, ready = torch.full((4 * Mrows * E + 8,), float('nan'), device=DEVICE), torch.full((1,), counted - 2**31, dtype=I32, device=DEVICE)
-    blocks = E // 8 * 4
-    counted += blocks
+    grid = E // 8 * 4 + cdiv(N, 8 if activation < 0 else 4)
+    counted += E // 8 * 4
     target = (counted - 2**31) % 2**32
-    launch(name, (blocks + cdiv(N, 8),), block or (256 if N >= 1024 else 1024), y, x, w, a if E else None, low if E else None, ready if E else None, Mrows, N, K, E, y.ld, x.ld, w.ld, a.ld, kind, target)
-    exact = x.v.to(F64) @ w.v[:, :K].to(F64).T
-    plain = x.v @ w.v[:, :K].T
+    adapter = (a if E else None, low if E else None, ready if E else None)
+    # The weights themselves are asked for again: as many as there are.
+    following = (w, min(grid, w.buffer.numel() * 2 // 32768))
+    name = 'small_linear_norm' if norm else 'small_linear' if Mrows <= 8 else 'small_linear_16'
+    if norm:
+        residual, weight = M(1, K, rnd(1, K)), M(1, K, rnd(1, K))
+        total = M(1, K)
+        launch(name, (grid,), 128, y, x, w, *adapter, following[0], total if norm == 'sum' else None, residual if norm == 'sum' else None, weight, N, K, E, w.ld, a.ld, activation, following[1], target, 1e-5)
+        s = x.v + residual.v if norm == 'sum' else x.v
+        if norm == 'sum': check('norm sum', torch.equal(total.v, s) and total.whole())
+        # As transformers rounds it; a sum of squares in another order may turn the last bit of an element.
+        scale = torch.rsqrt(s.to(F64).square().mean(-1, keepdim=True) + 1e-5)
+        exact_x = plain_x = ((s.to(F64) * scale).to(B16) * weight.v)
+    else:
+        launch(name, (grid,), 128, y, x, w, *adapter, following[0], Mrows, N, K, E, y.ld, x.ld, w.ld, a.ld, activation, following[1], target)
+        exact_x = plain_x = x.v
+    exact = exact_x.to(F64) @ w.v[:, :K].to(F64).T
+    plain = plain_x @ w.v[:, :K].T
     if E:
-        u = (x.v.to(F64) @ a.v.to(F64).T).to(B16)
+        u = (exact_x.to(F64) @ a.v.to(F64).T).to(B16)
         exact = exact + u.to(F64) @ w.v[:, KP:].to(F64).T
         plain = plain + u @ w.v[:, KP:].T
-    judge(f'{name} {Mrows}x{N}x{K}+{E}', y.v, exact, plain, bound=5e-4 if kind and E else 5e-5 if kind else None)
+    if activation >= 0:
+        act = ACT[activation]
+        exact = act(exact[:, :N]) * exact[:, N:]
+        plain = act(plain[:, :N]) * plain[:, N:]
+    judge(f'{name} {Mrows}x{N}x{K}+{E} activation {activation} norm {norm}', y.v, exact, plain)
     check('small guard', y.whole() and bool(low[4 * Mrows * E:].isnan().all()))
     check('small count', int(ready[0]) % 2**32 == target % 2**32)
 
@@ -469,14 +488,16 @@ def run_tests():
     for R, V, size in ((1, 11, 11), (7, 1000, 384)) + (() if EMULATED else ((129, 131072, 16384),)):
         for kind in (0, 1): test_cross_entropy(R, V, size, kind)
     test_optimizer()
-    for Mr, N, K in ((1, 24, 48), (3, 1030, 520), (8, 40, 13)) + (() if EMULATED else ((1, 6144, 5120), (8, 5120, 16384), (4, 48, 5120), (2, 131072, 5120))):
-        for kind in (0, 1):
-            for E in (0, 16, 48): test_small(Mr, N, K, kind, E=E)
-    test_small(2, 40, 24, 0, E=288, block=256)
-    for Mr in (9, 16):
-        for E in (0, 48): test_small(Mr, 40, 136, 0, 'small_linear_16', E)
+    for Mr, N, K in ((1, 24, 48), (3, 1030, 520), (8, 40, 13), (9, 40, 136), (16, 21, 600)) + (() if EMULATED else ((1, 6144, 5120), (8, 5120, 16384), (4, 48, 5120), (2, 131072, 5120))):
+        for E in (0, 16, 48): test_small(Mr, N, K, E)
+        test_small(Mr, N, K, 32, activation=Mr % 4)
+    test_small(2, 40, 24, E=288)
+    for N, K in ((24, 48), (37, 13), (9, 5130)) + (() if EMULATED else ((6144, 5120), (16384, 5120), (1030, 8192))):
+        for norm in ('x', 'sum'):
+            for E in (0, 48): test_small(1, N, K, E, norm=norm)
+            test_small(1, N, K, 32, activation=0, norm=norm)
     if not EMULATED:
-        for _ in range(20): test_small(1, 6144, 5120, 0, E=48)
+        for _ in range(20): test_small(1, 6144, 5120, E=48)
     for V in (5, 3001) + (() if EMULATED else (131072,)):
         for kind in (0, 1): test_argmax(V, kind)
 

@@ -66,8 +66,9 @@ const FILES = {
     adamw8bit: 'ppppppppppppff',
   },
   generation: {
-    small_linear: 'ppppppiiiiiiiiiu',
-    small_linear_16: 'ppppppiiiiiiiiiu',
+    small_linear: 'pppppppiiiiiiiiiiu',
+    small_linear_16: 'pppppppiiiiiiiiiiu',
+    small_linear_norm: 'ppppppppppiiiiiiiuf',
     argmax_rows: 'ppiiii',
   },
 } as const satisfies Record<string, Record<string, string>>;

@@ -14,6 +14,7 @@ import type { WeightStore } from './weights.js';
 
 export interface CudaOperations extends Operations {
   readonly attention: AttentionOperation;
+  readonly linear: LinearOperation;
 }
 
 /**

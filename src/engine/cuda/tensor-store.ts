@@ -140,11 +140,11 @@ export class TensorStore {
   }
 
   retain(tensor: Tensor): void {
-    this.use(tensor, 'retain').references++;
+    this.peek(tensor, 'retain').references++;
   }
 
   release(tensor: Tensor): void {
-    const known = this.use(tensor, 'release');
+    const known = this.peek(tensor, 'release');
     known.references--;
     if (known.references > 0 || known.isParameter) return;
     known.isFreed = true;
@@ -155,8 +155,18 @@ export class TensorStore {
 
   // --- checking
 
-  /** @throws EngineError if the tensor is freed or belongs to another engine */
+  /**
+   * The tensor with its numbers, which are made now if they were deferred.
+   * @throws EngineError if the tensor is freed or belongs to another engine
+   */
   use(tensor: Tensor, operation: string): CudaTensor {
+    const known = this.peek(tensor, operation);
+    known.deferred?.make();
+    return known;
+  }
+
+  /** `use` for who reads no numbers: deferred ones stay so. */
+  peek(tensor: Tensor, operation: string): CudaTensor {
     if (!(tensor instanceof CudaTensor)) throw new EngineError(`${operation}: the tensor belongs to another engine`);
     if (tensor.isFreed) {
       throw new EngineError(
@@ -198,11 +208,16 @@ export class TensorStore {
     ]);
     if (--tensor.storage.users === 0) this.allocator.free(tensor.storage.block);
     tensor.type = 'bf16';
-    tensor.storage = narrow.storage;
-    tensor.address = narrow.address;
-    tensor.ld = narrow.ld;
-    tensor.spare = narrow.spare;
+    this.takeOver(tensor, narrow);
     return tensor;
+  }
+
+  /** `tensor`, which has no place of its own, lies where `made` lies, which nobody may use from here on. */
+  takeOver(tensor: CudaTensor, made: CudaTensor): void {
+    tensor.storage = made.storage;
+    tensor.address = made.address;
+    tensor.ld = made.ld;
+    tensor.spare = made.spare;
   }
 
   /** Calls `body` with the address of the numbers as contiguous float32. */

@@ -7,6 +7,7 @@
  * - A `GradientHome` lets the gradients of such views be written side by side, so that the stacked product behind them
  *   reads them as one matrix.
  * - A tensor may be made again from others (`Recipe`): what backward needs of it is then not kept.
+ * - At inference a result may wait (`Deferred`) until it is clear whether its reader computes it along the way.
  */
 import { sizeOf, type Tensor } from '../tensor.js';
 import type { DeviceBlock } from './memory.js';
@@ -38,6 +39,11 @@ export interface Recipe {
   make(): CudaTensor;
 }
 
+/** How a tensor gets numbers that it does not have yet. */
+export interface Deferred {
+  make(): void;
+}
+
 export class CudaTensor implements Tensor {
   readonly id = nextId++;
   readonly shape: readonly number[];
@@ -46,7 +52,7 @@ export class CudaTensor implements Tensor {
   readonly rows: number;
   readonly columns: number;
   type: ElementType;
-  /** undefined for a tensor without elements of its own: a recipe, a mark. */
+  /** undefined for a tensor without elements of its own: a recipe, a mark, a deferred result. */
   storage: Storage | undefined;
   address: number;
   /** Row stride in elements. */
@@ -62,6 +68,7 @@ export class CudaTensor implements Tensor {
   /** Where the gradient of this tensor should be written. */
   home: { readonly at: GradientHome; readonly column: number } | undefined;
   recipe: Recipe | undefined;
+  deferred: Deferred | undefined;
   /** The numbers, on their way to the host since they were computed. */
   early: Download | undefined;
   /** Called once, when the tensor is freed. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { CudaEngine, type CudaParts } from '../../../src/engine/cuda/cuda-engine.js';
 import { buildDecodeWork } from '../../../src/engine/cuda/operations/attention-work.js';
+import { type StackPlace, sizeOf } from '../../../src/engine/tensor.js';
 
 interface Launch {
   readonly name: string;
@@ -95,7 +96,7 @@ describe('products of few rows', () => {
     // 32 padded columns of u: 4 groups of 8 in 4 splits, and 250 blocks for 2000 rows.
     for (const { grid } of launches) expect(grid).toEqual([16 + 250]);
     expect(launches.map(({ values }) => values.at(-1))).toEqual([32, 48]);
-    const [M, N, K, E] = launches[0]!.values.slice(6);
+    const [M, N, K, E] = launches[0]!.values.slice(7);
     expect([M, N, K, E]).toEqual([3, 2000, 64, 32]);
     await engine.dispose();
   });
@@ -112,6 +113,105 @@ describe('products of few rows', () => {
     expect(names(3, true)).toContain('lora_down_16');
     expect(names(17, false)).toContain('lora_down_16');
     expect(names(16, false)).toContain('small_linear_16');
+    await engine.dispose();
+  });
+});
+
+describe('a row on its way through a layer', () => {
+  async function layer() {
+    const recorder = recordingEngine();
+    const { engine } = recorder;
+    const load = (name: string, shape: readonly number[], stack?: StackPlace) =>
+      engine.loadWeight({ name, shape, dtype: 'bf16', byteLength: 2 * sizeOf(shape), read: async () => {}, stack });
+    const norm = await load('norm', [64]);
+    const gate = await load('gate', [96, 64], { name: 'gate-up', row: 0, rows: 192 });
+    const up = await load('up', [96, 64], { name: 'gate-up', row: 96, rows: 192 });
+    const down = await load('down', [64, 96]);
+    const one = engine.fromArray(new Float32Array(64), [1, 64]);
+    const two = engine.fromArray(new Float32Array(64), [1, 64]);
+    const { operations } = engine;
+    // As bf16, so that no conversions are among the launches.
+    operations.add.forward([one, two], {}, false);
+    const pair = { parts: [{ weight: gate }, { weight: up }] };
+    const normed = () => operations.rmsNorm.forward([one, two], { weight: norm, eps: 1e-5 }, false).outputs;
+    recorder.launches.length = 0;
+    return { ...recorder, operations, normed, pair, down, gate };
+  }
+  const names = (launches: readonly Launch[]): string[] => launches.map(({ name }) => name);
+
+  it('is normalised, multiplied and gated in one launch, which writes the sum', async () => {
+    const { engine, launches, operations, normed, pair, down } = await layer();
+    const before = engine.memory().bytesInUse;
+    const [y, sum] = normed();
+    const [gate, up] = operations.linear.forward([y!], pair, false).outputs;
+    const [gated] = operations.gatedActivation.forward([gate!, up!], { activation: 'gelu' }, false).outputs;
+    const [out] = operations.linear.forward([gated!], { parts: [{ weight: down }] }, false).outputs;
+    expect(names(launches)).toEqual(['small_linear_norm', 'small_linear']);
+    const [fused] = launches;
+    const [n, columns, , , , activation] = fused!.values.slice(10);
+    expect([n, columns, activation, fused!.grid]).toEqual([96, 64, 1, [24]]);
+    launches.length = 0;
+    // The sum has been made, the outputs of the pair have not.
+    const doubled = operations.add.forward([sum!, sum!], {}, false).outputs;
+    expect(names(launches)).toEqual(['add']);
+    expect(launches[0]!.values.slice(1, 3)).toEqual([fused!.values[7], fused!.values[7]]);
+    for (const tensor of [y, sum, gate, up, gated, out, ...doubled]) engine.release(tensor!);
+    expect(engine.memory().bytesInUse).toBe(before);
+    await engine.dispose();
+  });
+
+  it('is computed step by step for whoever reads what lies between', async () => {
+    const { engine, launches, operations, normed, pair } = await layer();
+    const before = engine.memory().bytesInUse;
+    const [y, sum] = normed();
+    const [gate, up] = operations.linear.forward([y!], pair, false).outputs;
+    const read = operations.add.forward([gate!, gate!], {}, false).outputs;
+    expect(names(launches)).toEqual(['small_linear_norm', 'add']);
+    launches.length = 0;
+    const again = operations.add.forward([y!, sum!], {}, false).outputs;
+    const gated = operations.gatedActivation.forward([gate!, up!], { activation: 'silu' }, false).outputs;
+    expect(names(launches)).toEqual(['rms_norm_forward', 'add', 'gated_activation_forward']);
+    for (const tensor of [y, sum, gate, up, ...read, ...again, ...gated]) engine.release(tensor!);
+    launches.length = 0;
+    const [unread, alone] = normed();
+    engine.release(unread!);
+    const sums = operations.add.forward([alone!, alone!], {}, false).outputs;
+    expect(names(launches)).toEqual(['add', 'add']);
+    for (const tensor of [alone, ...sums]) engine.release(tensor!);
+    launches.length = 0;
+    for (const tensor of normed()) engine.release(tensor);
+    expect(launches).toEqual([]);
+    expect(engine.memory().bytesInUse).toBe(before);
+    await engine.dispose();
+  });
+
+  it('is recorded without shortcuts', async () => {
+    const { engine, launches, operations, normed, pair } = await layer();
+    const [gate, up] = operations.linear.forward([normed()[0]!], pair, true).outputs;
+    operations.gatedActivation.forward([gate!, up!], { activation: 'silu' }, true);
+    expect(names(launches)).toEqual(['rms_norm_forward', 'small_linear', 'gated_activation_forward']);
+    await engine.dispose();
+  });
+
+  it('has the weights of the next product asked for, as they followed last time and still exist', async () => {
+    const { engine, launches, operations, normed, pair, down, gate } = await layer();
+    const pass = () => {
+      const [a, b] = operations.linear.forward([normed()[0]!], pair, false).outputs;
+      const gated = operations.gatedActivation.forward([a!, b!], { activation: 'silu' }, false).outputs;
+      operations.linear.forward(gated, { parts: [{ weight: down }] }, false);
+    };
+    pass();
+    pass();
+    launches.length = 0;
+    pass();
+    const [first, second] = launches as [Launch, Launch];
+    // Less than the bytes of one block: the address alone tells.
+    expect([first.values[6], second.values[6]]).toEqual([second.values[2], first.values[2]]);
+    engine.releaseWeight(down);
+    launches.length = 0;
+    const [a, b] = operations.linear.forward([normed()[0]!], { parts: [{ weight: gate }] }, false).outputs;
+    expect([a?.shape, b]).toEqual([[1, 96], undefined]);
+    expect(launches.at(-1)!.values[6]).toBe(0);
     await engine.dispose();
   });
 });

@@ -190,3 +190,27 @@ DEVICE uint4 keep8(uint4 v, u32 bits) {
   v.w &= permute_bytes(spread >> 6, 0, 0x9988);
   return v;
 }
+
+// Activations are written as x·g(x): silu has g = sigmoid(x), gelu g = Φ(x), gelu_tanh g = sigmoid(2u), relu g = [x > 0].
+#define SILU 0
+#define GELU 1
+#define GELU_TANH 2
+#define TANH_SCALE 0.7978845608f  // √(2/π)
+#define TANH_CUBE 0.044715f
+
+DEVICE float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
+
+template <int KIND>
+DEVICE float gate_of(float x) {
+  if (KIND == SILU) return sigmoid(x);
+  if (KIND == GELU) return 0.5f * erfcf(-0.7071067812f * x);
+  if (KIND == GELU_TANH) return sigmoid(2.0f * TANH_SCALE * x * (1.0f + TANH_CUBE * x * x));
+  return x > 0.0f ? 1.0f : 0.0f;
+}
+
+/** CALL(kind) with the run-time kind as a compile-time one. */
+#define BY_KIND(CALL)               \
+  if (kind == SILU) CALL(SILU);     \
+  else if (kind == GELU) CALL(GELU);    \
+  else if (kind == GELU_TANH) CALL(GELU_TANH);  \
+  else CALL(3);

@@ -15,8 +15,10 @@ import { roundUp } from '../arena.js';
 import { ROW_MULTIPLE, type TensorStore } from '../tensor-store.js';
 import { type CudaTensor, GradientHome } from '../tensors.js';
 import type { DeviceWeight, WeightStore } from '../weights.js';
+import { DeferredPair } from './deferred-pair.js';
 import { dropoutBits, loraDown, loraGradients, loraInputGradient } from './low-rank.js';
-import { SMALL_ROWS, SmallLinear } from './small-linear.js';
+import { DeferredNorm } from './rms-norm.js';
+import { SMALL_ROWS, SmallLinear, type SmallProduct } from './small-linear.js';
 
 const OPERATION = 'linear';
 
@@ -86,22 +88,22 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
   readonly #weights: WeightStore;
   /** The set of each parameter. */
   readonly #sets: ReadonlyMap<unknown, CudaParameterSet>;
-  readonly #small: SmallLinear;
+  readonly small: SmallLinear;
 
   constructor(store: TensorStore, weights: WeightStore, sets: ReadonlyMap<unknown, CudaParameterSet>) {
     this.#store = store;
     this.#weights = weights;
     this.#sets = sets;
-    this.#small = new SmallLinear(store);
+    this.small = new SmallLinear(store);
   }
 
   forward(inputs: readonly Tensor[], { parts }: OperationAttributes['linear'], record: boolean) {
-    const x = this.#store.matrix(inputs[0], -1, -1, OPERATION, 'x');
+    const input = inputs[0] && this.#store.peek(inputs[0], OPERATION);
+    const x = input?.deferred && !record ? input : this.#store.matrix(input, -1, -1, OPERATION, 'x');
     const saved: CudaTensor[] = [];
-    const outputs = runsOf(this.#weights, parts, x.columns).flatMap((run) => {
-      const group = this.#group(run, x.columns);
-      return group ? this.#adapted(x, run, group, record ? saved : undefined) : this.#plain(x, run);
-    });
+    const runs = runsOf(this.#weights, parts, x.columns);
+    if (!record && x.rows <= SMALL_ROWS && isPair(runs)) return { outputs: this.#pair(x, runs[0]!), saved };
+    const outputs = runs.flatMap((run) => this.#run(x, run, record ? saved : undefined));
     // Without a low-rank part, backward needs no more than the weights.
     if (saved.length > 0) saved.unshift(this.#store.keepOrRemake(x));
     return { outputs, saved };
@@ -148,6 +150,24 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     return [dx];
   }
 
+  #run(x: CudaTensor, run: Run, saved?: CudaTensor[]): CudaTensor[] {
+    const group = this.#group(run, x.columns);
+    return group ? this.#adapted(x, run, group, saved) : this.#plain(x, run);
+  }
+
+  /** The outputs of a run that `isPair`. */
+  #pair(x: CudaTensor, run: Run): readonly CudaTensor[] {
+    const store = this.#store;
+    const shape = [x.rows, run.weights[0]!.rows];
+    const gated = (activation: number): CudaTensor => {
+      const y = store.createInput(shape);
+      const group = this.#group(run, x.columns);
+      this.#runSmall({ y, x, weight: run.weights[0]!, n: y.columns, group, activation });
+      return y;
+    };
+    return new DeferredPair(store, x, shape, { plain: () => this.#run(x, run), gated }).outputs;
+  }
+
   /** The adapter of a run, with fresh copies of its values; undefined if no part has one. */
   #group(run: Run, k: number): AdapterGroup | undefined {
     const adapted = run.parts.find((part) => part.lora);
@@ -188,7 +208,7 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
 
   #plain(x: CudaTensor, run: Run): CudaTensor[] {
     const { y, parts } = this.#outputs(x.rows, run);
-    if (x.rows <= SMALL_ROWS) this.#small.run({ y, x, weight: run.weights[0]!, n: run.n });
+    if (x.rows <= SMALL_ROWS) this.#runSmall({ y, x, weight: run.weights[0]!, n: run.n });
     else this.#product(x, x.columns, y, run);
     this.#addBias(parts, run);
     return parts;
@@ -199,10 +219,11 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     const padded = roundUp(x.columns, ROW_MULTIPLE);
     const { y, parts } = this.#outputs(x.rows, run);
     if (!saved && !hasDropout(run) && x.rows <= SMALL_ROWS) {
-      this.#small.run({ y, x, weight: run.weights[0]!, n: run.n, group });
+      this.#runSmall({ y, x, weight: run.weights[0]!, n: run.n, group });
       this.#addBias(parts, run);
       return parts;
     }
+    store.use(x, OPERATION);
     const wide = this.#withSpare(x, padded, group.columns);
     const bits = hasDropout(run) ? dropoutBits(store, x, run.parts) : undefined;
     const low = wide.address + 2 * padded;
@@ -219,6 +240,18 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     } else if (bits) store.release(bits);
     store.release(wide);
     return parts;
+  }
+
+  /** A product whose x may wait for its norm. */
+  #runSmall(product: SmallProduct): void {
+    const { x, n, activation } = product;
+    const { deferred } = x;
+    if (deferred instanceof DeferredNorm && this.small.takesNorm(x, activation === undefined ? n : 2 * n)) {
+      deferred.fold((norm) => this.small.run({ ...product, x: norm.x, norm }));
+    } else {
+      this.#store.use(x, OPERATION);
+      this.small.run(product);
+    }
   }
 
   /** x with `columns` free columns behind its padded own ones: x itself, retained, or a copy with zeros between. */
@@ -316,6 +349,14 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     this.#store.release(share);
     return dx;
   }
+}
+
+/** Whether all is one product whose two outputs may be gate and up. */
+function isPair(runs: readonly Run[]): boolean {
+  const [run] = runs;
+  if (!run || runs.length > 1 || run.weights.length !== 2 || hasDropout(run)) return false;
+  const [gate, up] = run.weights;
+  return gate!.rows === up!.rows && run.parts.every(({ bias }) => !bias);
 }
 
 function hasDropout(run: Run): boolean {
