@@ -78,7 +78,7 @@ export class CudaTensor implements Tensor {
     this.shape = shape;
     this.size = sizeOf(shape);
     this.columns = shape.at(-1) ?? 1;
-    this.rows = sizeOf(shape.slice(0, -1));
+    this.rows = shape.length === 2 ? shape[0]! : sizeOf(shape.slice(0, -1));
     this.type = type;
     this.storage = storage;
     this.address = address;

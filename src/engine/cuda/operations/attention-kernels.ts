@@ -73,6 +73,8 @@ export class AttentionKernels {
   readonly #capability: number;
   /** Lists by kernel and settings; least recently used segments first. */
   readonly #lists = new Map<Segments, Map<string, WorkList | DecodeLists>>();
+  /** attention_decode by head size. */
+  readonly #decoders = new Map<number, Compiled>();
   /** Counters of attention_decode: zeros between launches. */
   #arrived: DeviceBlock | undefined;
 
@@ -153,7 +155,9 @@ export class AttentionKernels {
     newest?: NewestRows,
   ): void {
     const store = this.#store;
-    const compiled = this.#compile('decode', 'attention_decode', headDim);
+    // Once a layer and token: looked up without putting its name together.
+    const compiled = this.#decoders.get(headDim) ?? this.#compile('decode', 'attention_decode', headDim);
+    this.#decoders.set(headDim, compiled);
     const { items, shares, slots } = this.#decodeLists(segments, kvHeads, causal);
     const partial = store.createF32([slots, heads * headDim]);
     const logSum = store.createF32([slots, heads]);

@@ -77,15 +77,17 @@ export class SmallLinear {
     const [next, nextBlocks] = this.#next(weight, blocks);
     if (norm) {
       const { sum, residual } = norm;
+      const [total, added] = [sum ? sum.address : 0, residual ? residual.address : 0];
+      // biome-ignore format: parameters, as the README groups them
       store.kernels.run('small_linear_norm', [blocks], THREADS, [
-        ...[y.address, x.address, address, a, lowAddress, ready, next],
-        ...[sum ? sum.address : 0, residual ? residual.address : 0, norm.weight],
-        ...[n, columns, width, ld, lda, activation, nextBlocks, target, norm.eps],
+        y.address, x.address, address, a, lowAddress, ready, next, total, added, norm.weight,
+        n, columns, width, ld, lda, activation, nextBlocks, target, norm.eps,
       ]);
     } else {
+      // biome-ignore format: parameters, as the README groups them
       store.kernels.run(rows <= 8 ? 'small_linear' : 'small_linear_16', [blocks], THREADS, [
-        ...[y.address, x.address, address, a, lowAddress, ready, next],
-        ...[rows, n, columns, width, y.ld, x.ld, ld, lda, activation, nextBlocks, target],
+        y.address, x.address, address, a, lowAddress, ready, next,
+        rows, n, columns, width, y.ld, x.ld, ld, lda, activation, nextBlocks, target,
       ]);
     }
     // Only now: blocks of a launch that failed are never counted on the device.
@@ -95,7 +97,8 @@ export class SmallLinear {
 
   /** Where the weight begins that is expected after this one, and how many of `blocks` blocks ask for it. */
   #next(weight: DeviceWeight, blocks: number): [address: number, blocks: number] {
-    if (this.#before) this.#followers.set(this.#before, weight);
+    const before = this.#before;
+    if (before && this.#followers.get(before) !== weight) this.#followers.set(before, weight);
     this.#before = weight;
     const next = this.#followers.get(weight);
     // A matrix without users is freed.
