@@ -141,6 +141,10 @@ def decoding(launch, bench, mat, f32):
             for norm in (False, True) if rows == 1 and K == H else (False,):
                 bench(f'small_linear {name} {N}x{K}+{E}, M={rows}', N * (K + E) * 2, [lambda w=w: product(w, a, x, y, rows, K, E, activation, norm) for w in ws], 'norm' if norm else '')
         del ws
+    for name, _, K, E, _ in LAYER:
+        x, a, u = mat(70, K + E), mat(E, K), mat(70, E)
+        bench(f'u of {name}, 70 rows: lora_down', E * K * 2, [lambda: launch(f'lora_down_{E}', (3, 1), 512, x[:, K:], x, a, None, 70, K, E, K + E, K + E, K, 0, *[E] * 3, *[1.0] * 4)])
+        bench(f'u of {name}, 70 rows: library', E * K * 2, [lambda: torch.mm(x[:, :K], a.T, out=u)])
     layers = [[(mat(N, K + E) * 0.02, mat(E, K) * 0.02, K, E, activation) for _, N, K, E, activation in LAYER] for _ in range(10)]
     chain = [part for layer in layers for part in layer] + [(mat(V, H) * 0.02, None, H, 0, -1)]
     x, y = mat(1, FF), mat(1, V)

@@ -60,7 +60,11 @@ function recordingEngine(): { engine: CudaEngine; launches: Launch[] } {
   const library = {
     version: 1,
     ...{ descriptor: () => 1, createLayout: () => 1, destroyLayout: nothing, dispose: nothing },
-    ...{ candidates: () => [{ algorithm: new BigUint64Array(8), bytes: 0 }], check: () => 0, matmul: () => 0 },
+    ...{ candidates: () => [{ algorithm: new BigUint64Array(8), bytes: 0 }], check: () => 0 },
+    matmul: () => {
+      launches.push({ name: 'matmul', grid: [], values: [] });
+      return 0;
+    },
   } as unknown as CudaParts['library'];
   const engine = new CudaEngine({ driver, memory, kernels, library, compilerVersion: '13.0' });
   return { engine, launches };
@@ -104,15 +108,20 @@ describe('products of few rows', () => {
   it('take the two-step way where backward or dropout needs u, or rows are many', async () => {
     const { engine, launches } = recordingEngine();
     const part = await adapted(engine, 64, 64, 16);
-    const names = (rows: number, record: boolean): string[] => {
-      launches.length = 0;
+    const names = (rows: number, record: boolean, dropout = 0): string[] => {
       const x = engine.fromArray(new Float32Array(rows * 64), [rows, 64]);
-      engine.operations.linear.forward([x], { parts: [part] }, record);
-      return launches.map(({ name }) => name);
+      const parts = [{ ...part, lora: { ...part.lora, dropout } }];
+      engine.operations.linear.forward([x], { parts }, record);
+      // The second time, the adapter has its copies and x its room.
+      launches.length = 0;
+      engine.operations.linear.forward([x], { parts }, record);
+      return launches.map(({ name }) => name).filter((name) => name !== 'copy_bf16' && name !== 'dropout_bits');
     };
-    expect(names(3, true)).toContain('lora_down_16');
-    expect(names(17, false)).toContain('lora_down_16');
-    expect(names(16, false)).toContain('small_linear_16');
+    expect(names(16, false)).toEqual(['small_linear_16']);
+    expect(names(3, true)).toEqual(['matmul', 'matmul']);
+    expect(names(17, false)).toEqual(['matmul', 'matmul']);
+    expect(names(17, false, 0.1)).toEqual(['lora_down_16', 'matmul']);
+    expect(names(513, false)).toEqual(['lora_down_16', 'matmul']);
     await engine.dispose();
   });
 });

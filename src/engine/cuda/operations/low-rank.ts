@@ -18,6 +18,9 @@ function keeps(parts: readonly LinearPart[]): number[] {
   return four(parts, ({ lora }) => 1 / (1 - lora!.dropout), 1);
 }
 
+/** Rows up to which lora_down, with a block for 32 of them, leaves most of the card idle: a library's product splits K. */
+const FEW_ROWS = 512;
+
 /** Bytes of a mask row. */
 function maskBytes(columns: number): number {
   return 4 * Math.ceil(columns / 32);
@@ -50,6 +53,11 @@ export interface LoraDown {
 /** u = dropout(x)·Aᵀ for all parts. */
 export function loraDown(store: TensorStore, { u, ldu, x, bits, group, parts }: LoraDown): void {
   const { rows, columns, ld } = x;
+  if (!bits && rows <= FEW_ROWS) {
+    const operands = { a: x.address, lda: ld, b: group.a, ldb: group.lda, transB: true, d: u, ldd: ldu };
+    store.products.run({ m: rows, n: group.columns, k: columns, ...operands });
+    return;
+  }
   const width = Math.min(group.columns, 64);
   const grid = [Math.ceil(rows / 32), Math.ceil(group.columns / width)] as const;
   store.kernels.run(`lora_down_${width}` as KernelName, grid, 512, [
