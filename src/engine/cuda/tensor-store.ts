@@ -140,13 +140,14 @@ export class TensorStore {
   }
 
   retain(tensor: Tensor): void {
-    this.peek(tensor, 'retain').references++;
+    this.#own(tensor, 'retain').references++;
   }
 
   release(tensor: Tensor): void {
-    const known = this.peek(tensor, 'release');
+    const known = this.#own(tensor, 'release');
     known.references--;
     if (known.references > 0 || known.isParameter) return;
+    known.unfinished?.drop();
     known.isFreed = true;
     if (known.storage && --known.storage.users === 0) this.allocator.free(known.storage.block);
     known.early?.discard();
@@ -156,17 +157,21 @@ export class TensorStore {
   // --- checking
 
   /**
-   * The tensor with its numbers, which are made now if they were deferred.
+   * The tensor, with all its numbers.
    * @throws EngineError if the tensor is freed or belongs to another engine
    */
   use(tensor: Tensor, operation: string): CudaTensor {
-    const known = this.peek(tensor, operation);
-    known.deferred?.make();
+    const known = this.#own(tensor, operation);
+    known.unfinished?.finish();
     return known;
   }
 
-  /** `use` for who reads no numbers: deferred ones stay so. */
-  peek(tensor: Tensor, operation: string): CudaTensor {
+  /** `use` for an operation that knows what to do about numbers that are unfinished. */
+  useUnfinished(tensor: Tensor, operation: string): CudaTensor {
+    return this.#own(tensor, operation);
+  }
+
+  #own(tensor: Tensor, operation: string): CudaTensor {
     if (!(tensor instanceof CudaTensor)) throw new EngineError(`${operation}: the tensor belongs to another engine`);
     if (tensor.isFreed) {
       throw new EngineError(

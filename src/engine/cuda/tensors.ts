@@ -7,7 +7,7 @@
  * - A `GradientHome` lets the gradients of such views be written side by side, so that the stacked product behind them
  *   reads them as one matrix.
  * - A tensor may be made again from others (`Recipe`): what backward needs of it is then not kept.
- * - At inference a result may wait (`Deferred`) until it is clear whether its reader computes it along the way.
+ * - Work that the next operation may do in the pass that it makes anyway is put off (`Unfinished`).
  */
 import { sizeOf, type Tensor } from '../tensor.js';
 import type { DeviceBlock } from './memory.js';
@@ -39,9 +39,11 @@ export interface Recipe {
   make(): CudaTensor;
 }
 
-/** How a tensor gets numbers that it does not have yet. */
-export interface Deferred {
-  make(): void;
+/** Work that a tensor's numbers lack. `TensorStore.use` has it done for whoever does not know of it. */
+export interface Unfinished {
+  finish(): void;
+  /** The tensor is freed unread: what is due to others than its readers. */
+  drop(): void;
 }
 
 export class CudaTensor implements Tensor {
@@ -52,7 +54,7 @@ export class CudaTensor implements Tensor {
   readonly rows: number;
   readonly columns: number;
   type: ElementType;
-  /** undefined for a tensor without elements of its own: a recipe, a mark, a deferred result. */
+  /** undefined for a tensor without elements of its own: a recipe, a mark, a result that waits. */
   storage: Storage | undefined;
   address: number;
   /** Row stride in elements. */
@@ -68,7 +70,7 @@ export class CudaTensor implements Tensor {
   /** Where the gradient of this tensor should be written. */
   home: { readonly at: GradientHome; readonly column: number } | undefined;
   recipe: Recipe | undefined;
-  deferred: Deferred | undefined;
+  unfinished: Unfinished | undefined;
   /** The numbers, on their way to the host since they were computed. */
   early: Download | undefined;
   /** Called once, when the tensor is freed. */

@@ -3,15 +3,6 @@
 #define COLUMN ((int)(blockIdx.x * blockDim.x + threadIdx.x) * 8)
 #define FOR_ROWS(row, rows) for (int row = blockIdx.y; row < rows; row += gridDim.y)
 
-/** d(x·g)/dx, given g. */
-template <int KIND>
-DEVICE float slope_of(float x, float g) {
-  if (KIND == SILU) return g * (1.0f + x * (1.0f - g));
-  if (KIND == GELU) return g + x * 0.3989422804f * __expf(-0.5f * x * x);
-  if (KIND == GELU_TANH) return g + g * (1.0f - g) * 2.0f * TANH_SCALE * x * (1.0f + 3.0f * TANH_CUBE * x * x);
-  return g;
-}
-
 template <int KIND>
 DEVICE void gated_forward(float (&g)[8], const float (&u)[8]) {
 #pragma unroll
@@ -30,18 +21,6 @@ KERNEL __launch_bounds__(128) gated_activation_forward(bf16* out, const bf16* ga
     BY_KIND(CALL)
 #undef CALL
     store8(row_of(out, row, ldo), c, C, g);
-  }
-}
-
-/** g → dgate, u → dup, d → the forward's output. */
-template <int KIND>
-DEVICE void gated_backward(float (&g)[8], float (&u)[8], float (&d)[8]) {
-#pragma unroll
-  for (int i = 0; i < 8; i++) {
-    const float x = g[i], gradient = d[i], opening = gate_of<KIND>(x);
-    d[i] = x * opening * u[i];
-    g[i] = gradient * u[i] * slope_of<KIND>(x, opening);
-    u[i] = gradient * (x * opening);
   }
 }
 

@@ -192,6 +192,7 @@ DEVICE uint4 keep8(uint4 v, u32 bits) {
 }
 
 // Activations are written as x·g(x): silu has g = sigmoid(x), gelu g = Φ(x), gelu_tanh g = sigmoid(2u), relu g = [x > 0].
+
 #define SILU 0
 #define GELU 1
 #define GELU_TANH 2
@@ -208,9 +209,30 @@ DEVICE float gate_of(float x) {
   return x > 0.0f ? 1.0f : 0.0f;
 }
 
+/** d(x·g)/dx, given g. */
+template <int KIND>
+DEVICE float slope_of(float x, float g) {
+  if (KIND == SILU) return g * (1.0f + x * (1.0f - g));
+  if (KIND == GELU) return g + x * 0.3989422804f * __expf(-0.5f * x * x);
+  if (KIND == GELU_TANH) return g + g * (1.0f - g) * 2.0f * TANH_SCALE * x * (1.0f + 3.0f * TANH_CUBE * x * x);
+  return g;
+}
+
 /** CALL(kind) with the run-time kind as a compile-time one. */
 #define BY_KIND(CALL)               \
   if (kind == SILU) CALL(SILU);     \
   else if (kind == GELU) CALL(GELU);    \
   else if (kind == GELU_TANH) CALL(GELU_TANH);  \
   else CALL(3);
+
+/** g → dgate, u → dup, d → the forward's output. */
+template <int KIND>
+DEVICE void gated_backward(float (&g)[8], float (&u)[8], float (&d)[8]) {
+#pragma unroll
+  for (int i = 0; i < 8; i++) {
+    const float x = g[i], gradient = d[i], opening = gate_of<KIND>(x);
+    d[i] = x * opening * u[i];
+    g[i] = gradient * u[i] * slope_of<KIND>(x, opening);
+    u[i] = gradient * (x * opening);
+  }
+}

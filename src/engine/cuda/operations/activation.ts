@@ -4,6 +4,7 @@ import { grid2 } from '../kernels.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import { DeferredPair } from './deferred-pair.js';
+import { DeferredResult } from './deferred-result.js';
 
 /** Kinds as common.cu numbers them. */
 const KIND: Readonly<Record<Activation, number>> = { silu: 0, gelu: 1, gelu_tanh: 2, relu: 3 };
@@ -45,8 +46,8 @@ export function gatedActivation(store: TensorStore): Operation<OperationAttribut
   const operation = 'gatedActivation';
   return {
     forward(inputs, { activation: kind }, record) {
-      const [first, second] = inputs.map((input) => store.peek(input, operation));
-      const pair = first?.deferred;
+      const [first, second] = inputs.map((input) => store.useUnfinished(input, operation));
+      const pair = DeferredResult.of(first);
       if (!record && pair instanceof DeferredPair && first === pair.outputs[0] && second === pair.outputs[1]) {
         return { outputs: [pair.gated(KIND[kind])], saved: [] };
       }

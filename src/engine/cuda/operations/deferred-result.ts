@@ -3,9 +3,23 @@
  * along the way, in a launch of its own. At inference only.
  */
 import type { TensorStore } from '../tensor-store.js';
-import { CudaTensor, type Deferred } from '../tensors.js';
+import { CudaTensor, type Unfinished } from '../tensors.js';
 
-export abstract class DeferredResult implements Deferred {
+class Waiting implements Unfinished {
+  readonly result: DeferredResult;
+  readonly drop: () => void;
+
+  constructor(result: DeferredResult, drop: () => void) {
+    this.result = result;
+    this.drop = drop;
+  }
+
+  finish(): void {
+    this.result.make();
+  }
+}
+
+export abstract class DeferredResult {
   /** Without numbers while they wait. */
   readonly outputs: readonly CudaTensor[];
   protected readonly store: TensorStore;
@@ -20,10 +34,14 @@ export abstract class DeferredResult implements Deferred {
     for (const source of sources) store.retain(source);
     this.outputs = shapes.map((shape) => {
       const output = new CudaTensor([...shape], 'bf16', undefined, 0, 0);
-      output.deferred = this;
-      output.onFree = () => this.#settle(output);
+      output.unfinished = new Waiting(this, () => this.#settle(output));
       return output;
     });
+  }
+
+  /** What `tensor` is a waiting output of. */
+  static of(tensor: CudaTensor | undefined): DeferredResult | undefined {
+    return tensor?.unfinished instanceof Waiting ? tensor.unfinished.result : undefined;
   }
 
   /** Gives every output that waits its numbers. */
@@ -31,7 +49,7 @@ export abstract class DeferredResult implements Deferred {
 
   /** Gives one output the numbers of `made`, which are released if it does not wait. */
   protected give(output: CudaTensor, made: CudaTensor): void {
-    if (output.deferred !== this) {
+    if (DeferredResult.of(output) !== this) {
       this.store.release(made);
       return;
     }
@@ -40,8 +58,7 @@ export abstract class DeferredResult implements Deferred {
   }
 
   #settle(output: CudaTensor): void {
-    output.deferred = undefined;
-    output.onFree = undefined;
+    output.unfinished = undefined;
     if (--this.#waiting === 0) for (const source of this.#sources) this.store.release(source);
   }
 }

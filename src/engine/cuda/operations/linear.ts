@@ -16,6 +16,7 @@ import { ROW_MULTIPLE, type TensorStore } from '../tensor-store.js';
 import { type CudaTensor, GradientHome } from '../tensors.js';
 import type { DeviceWeight, WeightStore } from '../weights.js';
 import { DeferredPair } from './deferred-pair.js';
+import { DeferredResult } from './deferred-result.js';
 import { dropoutBits, loraDown, loraGradients, loraInputGradient } from './low-rank.js';
 import { DeferredNorm } from './rms-norm.js';
 import { SMALL_ROWS, SmallLinear, type SmallProduct } from './small-linear.js';
@@ -98,8 +99,8 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
   }
 
   forward(inputs: readonly Tensor[], { parts }: OperationAttributes['linear'], record: boolean) {
-    const input = inputs[0] && this.#store.peek(inputs[0], OPERATION);
-    const x = input?.deferred && !record ? input : this.#store.matrix(input, -1, -1, OPERATION, 'x');
+    const input = inputs[0] && this.#store.useUnfinished(inputs[0], OPERATION);
+    const x = input && !record && DeferredResult.of(input) ? input : this.#store.matrix(input, -1, -1, OPERATION, 'x');
     const saved: CudaTensor[] = [];
     const runs = runsOf(this.#weights, parts, x.columns);
     if (!record && x.rows <= SMALL_ROWS && isPair(runs)) return { outputs: this.#pair(x, runs[0]!), saved };
@@ -245,7 +246,7 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
   /** A product whose x may wait for its norm. */
   #runSmall(product: SmallProduct): void {
     const { x, n, activation } = product;
-    const { deferred } = x;
+    const deferred = DeferredResult.of(x);
     if (deferred instanceof DeferredNorm && this.small.takesNorm(x, activation === undefined ? n : 2 * n)) {
       deferred.fold((norm) => this.small.run({ ...product, x: norm.x, norm }));
     } else {

@@ -46,7 +46,7 @@ export class DeferredNorm extends DeferredResult {
   make(): void {
     const y = this.outputs[0]!;
     this.#withSum((norm) => {
-      if (y.deferred) this.give(y, normalize(this.store, norm));
+      if (y.unfinished) this.give(y, normalize(this.store, norm));
       else if (norm.sum) this.store.add(norm.sum, norm.x, norm.residual!);
     });
   }
@@ -58,7 +58,7 @@ export class DeferredNorm extends DeferredResult {
 
   #withSum(body: (norm: Norm) => void): void {
     const sum = this.outputs[1];
-    const made = sum?.deferred && this.store.create(sum.shape);
+    const made = sum?.unfinished && this.store.create(sum.shape);
     body({ ...this.#norm(), sum: made });
     if (sum && made) this.give(sum, made);
   }
