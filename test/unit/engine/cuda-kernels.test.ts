@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import { FILE_OF, SIGNATURES } from '../../../src/engine/cuda/kernels.js';
-import { sizeBucket } from '../../../src/engine/cuda/matrix-products.js';
 import { KERNEL_SOURCES } from '../../../src/generated/cuda-kernels.js';
 
 const LETTERS: Readonly<Record<string, string>> = { int: 'i', u32: 'u', i64: 'l', float: 'f' };
@@ -21,16 +20,5 @@ describe('kernels', () => {
     const source = KERNEL_SOURCES[`${FILE_OF.get(name)}.cu`];
     expect(source, `${FILE_OF.get(name)}.cu`).toBeDefined();
     expect(signatureIn(source!, name)).toBe(signature);
-  });
-});
-
-describe('sizeBucket', () => {
-  it('puts sizes within 10 % of each other together, eight buckets an octave', () => {
-    expect(sizeBucket(2048) - sizeBucket(1024)).toBe(8);
-    let first = 1025;
-    for (let size = 1025; size <= 8192; size++) {
-      if (sizeBucket(size) !== sizeBucket(first)) first = size;
-      expect(size / first).toBeLessThan(1.095);
-    }
   });
 });
