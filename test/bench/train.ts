@@ -3,6 +3,7 @@
  *
  *   npm run bench:train -- --size 14B --workload FILE [--engine cuda] [--samples 120] [--micro 2] [--accumulation 4]
  *                          [--checkpointing] [--tokens-per-pass N] [--budget GIB] [--optim adamw8bit]
+ *                          [--deterministic]
  *
  * Prints a RESULT line: samples and tokens a second after the warm-up, utilisation (4N count), peak memory.
  */
@@ -26,12 +27,14 @@ const { values } = parseArgs({
     checkpointing: { type: 'boolean', default: false },
     'tokens-per-pass': { type: 'string' },
     budget: { type: 'string' },
+    deterministic: { type: 'boolean', default: false },
     optim: { type: 'string', default: 'adamw8bit' },
   },
 });
 const micro = Number(values.micro);
 const accumulation = Number(values.accumulation);
 const engine = createCudaEngine({
+  deterministic: values.deterministic,
   ...(values.budget ? { memoryBudget: Number(values.budget) * 2 ** 30 } : {}),
   ...(values['tokens-per-pass'] ? { tokensPerPass: Number(values['tokens-per-pass']) } : {}),
 });

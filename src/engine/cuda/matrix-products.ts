@@ -9,7 +9,7 @@ import type { AlgorithmStore } from './algorithm-store.js';
 import type { Algorithm, CublasLt, ProductHandles, ProductType } from './cublas-lt.js';
 import type { CudaDriver } from './driver.js';
 import type { DeviceAllocator } from './memory.js';
-import { EventPool, ProductTrial, type TrialDriver } from './product-trial.js';
+import { ProductTrial, type TrialDriver, TrialGround } from './product-trial.js';
 
 /** D[m, n] = alpha · A·B + beta · D. Addresses are device pointers, strides (ld*) are of rows, in elements. */
 export interface Product {
@@ -42,9 +42,9 @@ interface Plan {
 }
 
 export const WORKSPACE_BYTES = 64 << 20;
-const CANDIDATES = 8;
+const CANDIDATES = 4;
 /** Buckets whose winners join the candidates. */
-const NEIGHBOURS = [1, -1];
+const NEIGHBOURS = [1, -1, 2, -2];
 const MAX_PLANS = 4096;
 /** Multiplications below which the first candidate is as good as any. */
 const WORTH_TRYING = 2 ** 32;
@@ -77,7 +77,7 @@ export class MatrixProducts {
   readonly #library: ProductLibrary;
   readonly #store: AlgorithmStore;
   readonly #workspace: number;
-  readonly #events: EventPool;
+  readonly #ground: TrialGround;
   readonly #isDeterministic: boolean;
   /** Least recently used first. */
   readonly #plans = new Map<string, Plan>();
@@ -97,7 +97,7 @@ export class MatrixProducts {
     this.#library = library;
     this.#store = store;
     this.#workspace = allocator.allocate(WORKSPACE_BYTES, 'matrix product workspace', 'weights').address;
-    this.#events = new EventPool(driver);
+    this.#ground = new TrialGround(driver);
     this.#isDeterministic = options.deterministic ?? false;
   }
 
@@ -200,7 +200,7 @@ export class MatrixProducts {
     let trial = this.#trials.get(key);
     if (!trial) {
       const near = NEIGHBOURS.flatMap((step) => usable(size + step));
-      trial = new ProductTrial(this.#driver, this.#events, distinct([first, ...near, ...others]));
+      trial = new ProductTrial(this.#ground, distinct([first, ...near, ...others]));
       this.#trials.set(key, trial);
     }
     return { algorithm: first, trial };
@@ -237,7 +237,7 @@ export class MatrixProducts {
     clearTimeout(this.#saveTimer);
     this.#settle();
     this.#store.save();
-    for (const event of this.#events.takeAll()) this.#driver.destroyEvent(event);
+    for (const event of this.#ground.takeAll()) this.#driver.destroyEvent(event);
     for (const plan of this.#plans.values()) this.#release(plan);
     this.#plans.clear();
     this.#library.dispose();

@@ -8,11 +8,9 @@ import type { CudaDriver } from './driver.js';
 
 export type TrialDriver = Pick<CudaDriver, 'createEvent' | 'recordEvent' | 'eventDone' | 'elapsedMilliseconds'>;
 
-/** Turns of each candidate: the fastest counts, as the first may load code. */
-const TURNS = 2;
-
 interface Candidate {
   readonly algorithm: Algorithm;
+  /** What is left: an algorithm that is new to the process has one more, as the first may load code. */
   turns: number;
   /** Least milliseconds for each multiplication. */
   best: number;
@@ -25,18 +23,27 @@ interface Timing {
   readonly end: number;
 }
 
-/** Timing events that are used again. */
-export class EventPool {
-  readonly #driver: TrialDriver;
+/** What the trials of a device share: timing events that are used again, and which algorithms have run before. */
+export class TrialGround {
+  readonly driver: TrialDriver;
   readonly #idle: number[] = [];
+  readonly #known = new Set<string>();
 
   constructor(driver: TrialDriver) {
-    this.#driver = driver;
+    this.driver = driver;
+  }
+
+  /** Turns that an algorithm needs, which thereby becomes known. */
+  turnsOf(algorithm: Algorithm): number {
+    const key = algorithm.join();
+    if (this.#known.has(key)) return 1;
+    this.#known.add(key);
+    return 2;
   }
 
   record(): number {
-    const event = this.#idle.pop() ?? this.#driver.createEvent(true);
-    this.#driver.recordEvent(event);
+    const event = this.#idle.pop() ?? this.driver.createEvent(true);
+    this.driver.recordEvent(event);
     return event;
   }
 
@@ -51,23 +58,23 @@ export class EventPool {
 }
 
 export class ProductTrial {
-  readonly #driver: TrialDriver;
-  readonly #events: EventPool;
+  readonly #ground: TrialGround;
   readonly #candidates: readonly Candidate[];
   readonly #pending: Timing[] = [];
   #winner: Algorithm | undefined;
 
-  constructor(driver: TrialDriver, events: EventPool, algorithms: readonly Algorithm[]) {
-    this.#driver = driver;
-    this.#events = events;
-    this.#candidates = algorithms.map((algorithm) => ({ algorithm, turns: 0, best: Infinity }));
+  constructor(ground: TrialGround, algorithms: readonly Algorithm[]) {
+    this.#ground = ground;
+    this.#candidates = algorithms.map((algorithm) => {
+      return { algorithm, turns: ground.turnsOf(algorithm), best: Number.POSITIVE_INFINITY };
+    });
   }
 
   /** The fastest, once all have had their turns and the device has done them. */
   get winner(): Algorithm | undefined {
     if (this.#winner) return this.#winner;
     this.#collect();
-    if (this.#pending.length > 0 || this.#candidates.some(({ turns }) => turns < TURNS)) return undefined;
+    if (this.#pending.length > 0 || this.#candidates.some(({ turns }) => turns > 0)) return undefined;
     const best = Math.min(...this.#candidates.map((candidate) => candidate.best));
     this.#winner = this.#candidates.find((candidate) => candidate.best === best)!.algorithm;
     return this.#winner;
@@ -79,16 +86,16 @@ export class ProductTrial {
    * @returns whether it was queued; if not, the caller does it with an algorithm of its own
    */
   run(multiplications: number, isUsable: (algorithm: Algorithm) => boolean, launch: (a: Algorithm) => number): boolean {
-    const fewest = Math.min(...this.#candidates.map(({ turns }) => turns));
-    const candidate = this.#candidates.find(({ turns }) => turns === fewest && turns < TURNS);
-    if (!candidate) return false;
-    candidate.turns++;
+    const most = Math.max(...this.#candidates.map(({ turns }) => turns));
+    const candidate = this.#candidates.find(({ turns }) => turns === most);
+    if (!candidate || most === 0) return false;
+    candidate.turns--;
     if (!isUsable(candidate.algorithm)) return false;
-    const start = this.#events.record();
+    const start = this.#ground.record();
     const status = launch(candidate.algorithm);
-    const end = this.#events.record();
+    const end = this.#ground.record();
     if (status !== 0) {
-      this.#events.giveBack(start, end);
+      this.#ground.giveBack(start, end);
       return false;
     }
     this.#pending.push({ candidate, multiplications, start, end });
@@ -96,12 +103,12 @@ export class ProductTrial {
   }
 
   #collect(): void {
-    for (let first = this.#pending[0]; first && this.#driver.eventDone(first.end); first = this.#pending[0]) {
+    for (let first = this.#pending[0]; first && this.#ground.driver.eventDone(first.end); first = this.#pending[0]) {
       this.#pending.shift();
       const { candidate, multiplications, start, end } = first;
-      const time = this.#driver.elapsedMilliseconds(start, end) / multiplications;
+      const time = this.#ground.driver.elapsedMilliseconds(start, end) / multiplications;
       candidate.best = Math.min(candidate.best, time);
-      this.#events.giveBack(start, end);
+      this.#ground.giveBack(start, end);
     }
   }
 }

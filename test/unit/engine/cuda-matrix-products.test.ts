@@ -75,7 +75,7 @@ const make = (device: FakeDevice, deterministic = false): MatrixProducts =>
   new MatrixProducts(device, device.library, allocator, new AlgorithmStore('card', 1), { deterministic });
 
 describe('MatrixProducts', () => {
-  it('gives every candidate two turns, then stays with the fastest', () => {
+  it('gives every candidate a turn, and one more where it is new, then stays with the fastest', () => {
     const device = new FakeDevice();
     const products = make(device);
     for (let i = 0; i < 12; i++) products.run(product(2048));
@@ -111,9 +111,9 @@ describe('MatrixProducts', () => {
     const products = make(device);
     for (let i = 0; i < 8; i++) products.run(product(2048));
     device.launched.length = 0;
-    for (let i = 0; i < 3; i++) products.run(product(2049));
-    // First its own first choice, then the neighbour's winner, then the rest.
-    expect(device.launched).toEqual([1, 3, 2]);
+    for (let i = 0; i < 4; i++) products.run(product(2049));
+    // First its own first choice, then the neighbour's winner, then the rest; all of them are known by now.
+    expect(device.launched).toEqual([1, 3, 2, 3]);
   });
 
   it('does the product with its own choice where a candidate does not run', () => {
