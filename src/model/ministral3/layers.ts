@@ -36,6 +36,11 @@ export interface LayerShape {
   readonly sin: Tensor;
   readonly queryScale: Tensor | undefined;
   readonly cache?: KeyValueStore | undefined;
+  /**
+   * The rows of the last layer's result that anyone reads, if not all: what follows its attention is computed for
+   * them alone, and the result has only these.
+   */
+  readonly resultRows?: Int32Array | undefined;
 }
 
 /** A layer's weight and its LoRA as the linear operation takes them. */
@@ -89,7 +94,8 @@ export function runLayers(
     stream = tape.region(
       [...stream, ...tables],
       (inner, inputs) => {
-        const after = runLayer(inner, inputs.slice(0, width), i, layer, shape, options, name);
+        const rows = i === layers.length - 1 ? shape.resultRows : undefined;
+        const after = runLayer(inner, inputs.slice(0, width), i, layer, shape, options, name, rows);
         // One tensor instead of two is kept for the second run.
         return recompute ? inner.apply('add', after, {}) : after;
       },
@@ -110,15 +116,18 @@ function runLayer(
   shape: LayerShape,
   options: PassOptions,
   name: string,
+  rows: Int32Array | undefined,
 ): readonly Tensor[] {
   const { heads, kvHeads, headDim, causal, segments } = shape;
-  const [normed, x] = addNorm(tape, stream, layer.attentionNorm, shape.eps);
-  options.observe?.(`${name}.${index}`, x);
+  const [normed, sum] = addNorm(tape, stream, layer.attentionNorm, shape.eps);
+  options.observe?.(`${name}.${index}`, sum);
   const { attention } = layer;
   const [q, k, v] = linear(tape, normed, [attention.q, attention.k, attention.v], options) as [Tensor, Tensor, Tensor];
   const { cos, sin, queryScale } = shape;
   const [rotatedQ, rotatedK] = tape.apply('rotary', [q, k], { headDim, cos, sin, queryScale }) as [Tensor, Tensor];
   const keys = shape.cache ? shape.cache.extend(index, rotatedK, v) : { k: rotatedK, v };
+  const chosen = (tensor: Tensor): Tensor => (rows ? tape.apply('gatherRows', [tensor], { rows })[0]! : tensor);
+  const x = chosen(sum);
   const [attended] = tape.apply('attention', [rotatedQ, keys.k, keys.v], {
     heads,
     kvHeads,
@@ -127,7 +136,7 @@ function runLayer(
     causal,
     segments,
   }) as [Tensor];
-  const [attentionOutput] = linear(tape, attended, [attention.o], options) as [Tensor];
+  const [attentionOutput] = linear(tape, chosen(attended), [attention.o], options) as [Tensor];
   const [mlpInput, middle] = tape.apply('rmsNorm', [attentionOutput, x], { weight: layer.mlpNorm, eps: shape.eps }) as [
     Tensor,
     Tensor,

@@ -116,8 +116,7 @@ export class Ministral3 implements TrainableModel {
   /** scale · Σ of the losses of the labelled tokens [1], or undefined if nothing is labelled. */
   loss(tape: Tape, packed: PackedBatch, scale: number, options: PassOptions): Tensor | undefined {
     if (packed.labelRows.length === 0) return undefined;
-    const hidden = this.hidden(tape, packed, options);
-    const [labelled] = tape.apply('gatherRows', [hidden], { rows: packed.labelRows }) as [Tensor];
+    const labelled = this.hidden(tape, packed, options, undefined, packed.labelRows);
     return tape.apply('crossEntropy', [labelled], {
       head: this.modules.lmHead,
       targets: packed.labelTargets,
@@ -133,8 +132,12 @@ export class Ministral3 implements TrainableModel {
     })[0]!;
   }
 
-  /** Final hidden states [T, C] after the last norm: images embedded, put into the text, decoded. */
-  hidden(tape: Tape, packed: PackedBatch, options: PassOptions, cache?: KvCache): Tensor {
+  /**
+   * Final hidden states after the last norm: images embedded, put into the text, decoded.
+   * @param rows which ones, default all T; the last layer's products are then done for these alone
+   * @returns [rows.length or T, C]
+   */
+  hidden(tape: Tape, packed: PackedBatch, options: PassOptions, cache?: KvCache, rows?: Int32Array): Tensor {
     const { text } = this.config;
     return tape.region([], (inner) => {
       const x = this.#embed(inner, packed, options);
@@ -154,6 +157,7 @@ export class Ministral3 implements TrainableModel {
         sin: inner.own(engine.fromArray(sin, half)),
         queryScale: scale && inner.own(engine.fromArray(scale, [packed.ids.length])),
         cache,
+        resultRows: rows,
       };
       const stream = runLayers(inner, x, this.modules.textLayers, shape, options, 'language_model');
       const [normed] = addNorm(inner, stream, this.modules.norm, text.normEps);
