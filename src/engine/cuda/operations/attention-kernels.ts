@@ -117,7 +117,7 @@ export class AttentionKernels {
     { dk, dv, dOut, q, k, v, lse, delta }: BackwardTensors & { readonly dk: CudaTensor; readonly dv: CudaTensor },
     { heads, kvHeads, headDim, scale, causal, segments }: Attributes,
   ): void {
-    const compiled = this.#compile('backwardKeyValue', 'attention_backward_key_value', headDim);
+    const compiled = this.#compile('backwardKeyValue', 'attention_backward_key_value', headDim, heads / kvHeads);
     const work = this.#work(segments, `k${compiled.tileRows}${causal}`, () =>
       buildAttentionKeyWork(segments, compiled.tileRows, causal),
     );
@@ -165,12 +165,12 @@ export class AttentionKernels {
     this.#store.kernels.launch(kernel, [heads, work.items], block, signature, values, sharedBytes);
   }
 
-  #compile(file: AttentionKernel, name: string, headDim: number): Compiled {
-    const tiles = attentionTiles(file, this.#capability, headDim);
+  #compile(file: AttentionKernel, name: string, headDim: number, group = 1): Compiled {
+    const tiles = attentionTiles(file, this.#capability, headDim, group);
     const sharedBytes = attentionSharedBytes(file, tiles, headDim);
     const defines = { HEAD_DIM: headDim, ...tiles };
     const kernel = this.#store.kernels.variant([...HELPERS, FILES[file]], name, defines, sharedBytes);
-    return { kernel, block: 32 * tiles.WARPS, sharedBytes, tileRows: attentionTileRows(tiles) };
+    return { kernel, block: 32 * tiles.WARPS * tiles.HEAD_SPLIT, sharedBytes, tileRows: attentionTileRows(tiles) };
   }
 
   #work(segments: Segments, key: string, build: () => Int32Array): WorkList {
