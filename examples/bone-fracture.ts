@@ -9,7 +9,8 @@
  * --model DIR     Ministral 3 checkpoint (default: random weights in a tiny model, made by tiny-checkpoint.ts)
  * --adapter DIR   start from this LoRA adapter instead of a new one
  * --epochs N      passes over the training set       --limit N   use N training and N test samples
- * --engine NAME   auto, cpu or cuda                  --out DIR   results (default: runs/bone-fracture)
+ * --engine NAME   auto, cpu, cuda; or a TensorFlow.js that you installed: tfjs-node, tfjs-node-gpu, tfjs (either)
+ * --out DIR       results (default: runs/bone-fracture)
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -34,12 +35,14 @@ import {
   loadAdapter,
   loadMinistral3,
   loadProcessor,
+  loadTfjs,
   randomPermutation,
   renderPng,
   type SftExample,
   SftTrainer,
   saveAdapter,
   streamText,
+  type TfjsPackage,
   TUTORIAL_TEMPLATE,
   VlmCollator,
   writeContactSheet,
@@ -75,7 +78,9 @@ const TUTORIAL = {
 const settings = options.model ? TUTORIAL : { ...TUTORIAL, ...DEMONSTRATION };
 
 heading('Engine');
-const engine = await createEngine(options.engine as EngineChoice, { onChoice: console.log });
+const engine = options.engine.startsWith('tfjs')
+  ? await createEngine('tfjs', { tf: await loadTfjs(options.engine as TfjsPackage) })
+  : await createEngine(options.engine as EngineChoice, { onChoice: console.log });
 console.log(engine.description);
 
 heading('Data');

@@ -41,6 +41,7 @@ export {
 // Engines: what computes.
 export { createEngine, type CreateEngineOptions, type EngineChoice } from './engine/create-engine.js';
 export type { Engine, EngineMemory, EngineName } from './engine/engine.js';
+export { loadTfjs, type TfjsPackage } from './engine/tfjs/load-tfjs.js';
 export { counterHash, MersenneTwister, randomPermutation } from './engine/random.js';
 export { SafetensorsFile, ShardedCheckpoint, type TensorToWrite, writeSafetensors } from './engine/safetensors.js';
 
@@ -118,7 +119,7 @@ export type { EncodedText, StreamingDecoder, TextOrControl } from './data/tokeni
 export type { ImagePart, TextPart } from './data/types.js';
 export type { CollateOptions, ImagePreprocessor } from './data/vlm-collator.js';
 export type { CudaEngineOptions } from './engine/cuda/cuda-engine.js';
-export type { Deferred, OptimizerState, OptimizerStep } from './engine/engine.js';
+export type { Deferred, ModelShapes, OptimizerState, OptimizerStep } from './engine/engine.js';
 export type {
   Activation,
   ForwardResult,
@@ -135,6 +136,7 @@ export type { StoredArray } from './engine/safetensors.js';
 export type { Tape } from './engine/tape.js';
 export type { DType, Parameter, ParameterSet, StackPlace, Tensor, Weight, WeightSource } from './engine/tensor.js';
 export type { TfNamespace, TfTensor } from './engine/tfjs/tf-namespace.js';
+export type { TfjsEngineOptions } from './engine/tfjs/tfjs-engine.js';
 export type { TuneErrorOptions } from './errors.js';
 export type { EvaluateOptions, EvaluatedSample, EvaluationProgress, GenerateAnswers } from './eval/evaluator.js';
 export type { ClassMetrics, ConfusionMatrix, Interval } from './eval/metrics.js';

@@ -31,6 +31,14 @@ export interface OptimizerState {
 /** A value that is on its way from the device; awaiting it is the only thing that waits. */
 export type Deferred<T> = () => Promise<T>;
 
+/** Shapes of a model, as a checkpoint's header tells them. */
+export interface ModelShapes {
+  /** All weights. */
+  readonly weights: readonly (readonly number[])[];
+  /** Of those the ones that LoRA may adapt: [out, in]. */
+  readonly linear: readonly (readonly number[])[];
+}
+
 export interface Engine {
   readonly name: EngineName;
   /** One line for the log: what runs, on what. */
@@ -54,6 +62,11 @@ export interface Engine {
   /** Copies source row i to row rows[i] of target; for key/value caches. Not differentiable. */
   writeRows(target: Tensor, source: Tensor, rows: Int32Array): void;
 
+  /**
+   * Called before the first weight of a model is read; an engine without it finds out on the way.
+   * @throws EngineError with the arithmetic if the model cannot fit
+   */
+  requireRoom?(model: ModelShapes): void;
   loadWeight(source: WeightSource): Promise<Weight>;
   /** The weight widened to float32. */
   readWeight(weight: Weight): Promise<Float32Array>;

@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { ChatTemplate } from '../data/chat-template.js';
 import { ImageProcessor } from '../data/image-processor.js';
 import { MinistralTokenizer } from '../data/tokenizer.js';
-import type { Engine } from '../engine/engine.js';
+import type { Engine, ModelShapes } from '../engine/engine.js';
 import { ShardedCheckpoint } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
 import { type Ministral3Config, parseMinistral3Config } from './ministral3/config.js';
 import { Ministral3 } from './ministral3/model.js';
-import { indexByMemoryName } from './tensor-names.js';
+import { indexByMemoryName, linearModuleName } from './tensor-names.js';
 
 export interface LoadOptions {
   engine: Engine;
@@ -25,13 +25,14 @@ export interface Ministral3Processor {
 /**
  * Loads a model: config.json, generation_config.json, and model.safetensors or its shards. Both naming schemes of
  * tensors are accepted; weights keep their stored number format (float32, bfloat16 or float16).
- * @throws ConfigError or CheckpointError naming every fault
+ * @throws ConfigError or CheckpointError naming every fault, EngineError if the model does not fit
  */
 export async function loadMinistral3(dir: string, options: LoadOptions): Promise<Ministral3> {
   const config = await readConfig(dir);
   const checkpoint = await ShardedCheckpoint.open(dir);
   try {
     const stored = indexByMemoryName(checkpoint.tensors.keys());
+    options.engine.requireRoom?.(shapesOf(checkpoint));
     return await Ministral3.load(options.engine, config, {
       description: dir,
       has: (name) => stored.has(name),
@@ -40,6 +41,16 @@ export async function loadMinistral3(dir: string, options: LoadOptions): Promise
   } finally {
     await checkpoint.close();
   }
+}
+
+function shapesOf({ tensors }: ShardedCheckpoint): ModelShapes {
+  const isAdaptable = (name: string, shape: readonly number[]): boolean =>
+    ![undefined, 'lm_head'].includes(linearModuleName(name, shape));
+  const all = [...tensors].map(([name, { shape }]) => ({ shape, isLinear: isAdaptable(name, shape) }));
+  return {
+    weights: all.map(({ shape }) => shape),
+    linear: all.filter(({ isLinear }) => isLinear).map(({ shape }) => shape),
+  };
 }
 
 /** Tokenizer, image processor and chat template of a checkpoint folder. */

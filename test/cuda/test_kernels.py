@@ -427,13 +427,13 @@ def test_small(Mrows, N, K, kind, name='small_linear'):
     judge(f'{name} {Mrows}x{N}x{K}', y.v, exact, x.v @ w.v.T, bound=5e-5 if kind else None)
     check('small guard', y.whole())
 
-def test_argmax(V, kind):
-    logits = M(3, V, (torch.randn(3, V, device=DEVICE)).to(B16), dtype=F32 if kind else B16)
-    logits.v[1, V // 2] = 9; logits.v[1, V - 1] = 9
-    out = torch.full((3,), -7, dtype=I32, device=DEVICE)
-    launch('argmax_rows', (3,), 1024, out, logits, 3, V, logits.ld, kind)
-    want = [int((r == r.max()).nonzero()[0]) for r in logits.v]
-    check(f'argmax {V}', out.tolist() == want, (out.tolist(), want))
+def test_argmax(rows, V, kind):
+    logits = M(rows, V, (torch.randn(rows, V, device=DEVICE)).to(B16), dtype=F32 if kind else B16)
+    logits.v[rows // 2, V // 2] = 9; logits.v[rows // 2, V - 1] = 9
+    out = torch.full((rows + 1,), -7, dtype=I32, device=DEVICE)
+    launch('argmax_rows', (rows,), 1024, out, logits, rows, V, logits.ld, kind)
+    want = [int((r == r.max()).nonzero()[0]) for r in logits.v] + [-7]
+    check(f'argmax {rows}x{V}', out.tolist() == want, (out.tolist(), want))
 
 def run_tests():
     check('README signatures', not signature_faults(), signature_faults())
@@ -456,7 +456,8 @@ def run_tests():
         for kind in (0, 1): test_small(Mr, N, K, kind)
     for Mr in (9, 16): test_small(Mr, 40, 136, 0, 'small_linear_16')
     for V in (5, 3001) + (() if EMULATED else (131072,)):
-        for kind in (0, 1): test_argmax(V, kind)
+        for rows in ROWS:
+            for kind in (0, 1): test_argmax(rows, V, kind)
 
 started = time.time()
 run_tests()

@@ -242,7 +242,7 @@ export function describeTfjs(installation: TfjsInstallation, backend: string): v
     });
 
     it('refuses a weight that does not fit, before it is read', async () => {
-      const small = await createTfjsEngine({ tf, maxBytes: 1000 });
+      const small = await createTfjsEngine({ tf, memoryBudget: 1000 });
       const read = () => Promise.reject(new Error('it was read'));
       const source = { name: 'w', shape: [20, 20], dtype: 'bf16', byteLength: 800, read } as const;
       await expect(small.loadWeight(source)).rejects.toThrow(/the weight w \(20 × 20 numbers of 4 bytes\) needs/);

@@ -1,12 +1,13 @@
 /**
  * Compares this package with transformers + peft on a folder of reference values.
  *
- *   npm run parity -- DIR [--engine cpu | cuda]
+ *   npm run parity -- DIR [--engine cpu | cuda | tfjs | tfjs-node | tfjs-node-gpu]
  *
  * Prints a line per check and ends with `N passed, N failed`; the exit status is 1 if any failed.
  */
 import { parseArgs } from 'node:util';
 import { createEngine, type EngineChoice } from '../../src/engine/create-engine.js';
+import { loadTfjs, type TfjsPackage } from '../../src/engine/tfjs/load-tfjs.js';
 import { CheckList } from './check-list.js';
 import { checkData } from './data-checks.js';
 import { checkModel } from './model-checks.js';
@@ -25,7 +26,9 @@ if (!dir) {
 const reference = new ReferenceFolder(dir);
 const checks = new CheckList();
 const json = await reference.all();
-const engine = await createEngine(values.engine as EngineChoice);
+const engine = values.engine.startsWith('tfjs')
+  ? await createEngine('tfjs', { tf: await loadTfjs(values.engine as TfjsPackage) })
+  : await createEngine(values.engine as EngineChoice);
 console.log(engine.description);
 await checkData(checks, reference, json);
 await checkModel(checks, reference, json, engine);

@@ -6,6 +6,7 @@ import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import {
   type AttentionKernel,
+  type AttentionTiles,
   attentionSharedBytes,
   attentionTileRows,
   attentionTiles,
@@ -17,7 +18,7 @@ import {
 type Attributes = OperationAttributes['attention'];
 
 /** File of each kernel. */
-const FILES: Readonly<Record<AttentionKernel, string>> = {
+export const ATTENTION_FILES: Readonly<Record<AttentionKernel, string>> = {
   forward: 'attention-forward.cu',
   backwardQuery: 'attention-backward-query.cu',
   backwardKeyValue: 'attention-backward-key-value.cu',
@@ -30,6 +31,26 @@ const KEPT_SEGMENTS = 8;
 const MAX_DECODE_GROUP = 16;
 /** Blocks under way on each multiprocessor while decoding. */
 const DECODE_BLOCKS = 3;
+
+export interface AttentionProgram {
+  readonly files: readonly string[];
+  readonly defines: Readonly<Record<string, number>>;
+  readonly tiles: AttentionTiles;
+  /** Dynamic shared memory of a launch. */
+  readonly sharedBytes: number;
+}
+
+/** What is compiled for a compute capability, e.g. 90, and a head size. */
+export function attentionProgram(
+  kernel: AttentionKernel,
+  capability: number,
+  headDim: number,
+  group: number,
+): AttentionProgram {
+  const tiles = attentionTiles(kernel, capability, headDim, group);
+  const sharedBytes = attentionSharedBytes(kernel, tiles, headDim);
+  return { files: [...HELPERS, ATTENTION_FILES[kernel]], defines: { HEAD_DIM: headDim, ...tiles }, tiles, sharedBytes };
+}
 
 interface WorkList {
   readonly block: DeviceBlock;
@@ -166,10 +187,8 @@ export class AttentionKernels {
   }
 
   #compile(file: AttentionKernel, name: string, headDim: number, group = 1): Compiled {
-    const tiles = attentionTiles(file, this.#capability, headDim, group);
-    const sharedBytes = attentionSharedBytes(file, tiles, headDim);
-    const defines = { HEAD_DIM: headDim, ...tiles };
-    const kernel = this.#store.kernels.variant([...HELPERS, FILES[file]], name, defines, sharedBytes);
+    const { files, defines, tiles, sharedBytes } = attentionProgram(file, this.#capability, headDim, group);
+    const kernel = this.#store.kernels.variant(files, name, defines, sharedBytes);
     return { kernel, block: 32 * tiles.WARPS * tiles.HEAD_SPLIT, sharedBytes, tileRows: attentionTileRows(tiles) };
   }
 
