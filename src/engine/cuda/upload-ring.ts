@@ -20,8 +20,6 @@ export type RingDriver = Pick<
   | 'destroyEvent'
 >;
 
-/** Bytes of a block: large, so that calls and copies cost little beside the bytes. */
-export const RING_BLOCK_BYTES = 32 << 20;
 /** Twice the reads that Node has threads for (UV_THREADPOOL_SIZE, 4 where not set). */
 export const RING_BLOCKS = 8;
 
@@ -37,6 +35,7 @@ export class UploadRing {
   readonly #driver: RingDriver;
   readonly #staging: Pick<Staging, 'passed'>;
   readonly #allocator: DeviceAllocator;
+  readonly blockBytes: number;
   readonly #blocks = new Set<RingBlock>();
   /** Behind queued work, oldest first. */
   readonly #queued: RingBlock[] = [];
@@ -44,7 +43,8 @@ export class UploadRing {
   #turn: Promise<void> = Promise.resolve();
   #wake: (() => void) | undefined;
 
-  constructor(driver: RingDriver, staging: Pick<Staging, 'passed'>, allocator: DeviceAllocator) {
+  constructor(driver: RingDriver, staging: Pick<Staging, 'passed'>, allocator: DeviceAllocator, blockBytes: number) {
+    this.blockBytes = blockBytes;
     this.#driver = driver;
     this.#staging = staging;
     this.#allocator = allocator;
@@ -70,7 +70,7 @@ export class UploadRing {
   /** Device memory beside a taken block. The copy stream may write there until the block is given back. */
   scratch(block: RingBlock): number {
     if (!block.device) {
-      block.device = this.#allocator.allocate(RING_BLOCK_BYTES, 'weight conversion');
+      block.device = this.#allocator.allocate(this.blockBytes, 'weight conversion');
       // Whoever had this memory before is ahead on the compute stream.
       this.#driver.recordEvent(block.event, this.#driver.stream);
       this.#driver.waitEvent(block.event, this.#driver.copyStream);
@@ -106,7 +106,7 @@ export class UploadRing {
   }
 
   #make(): RingBlock {
-    const pinned = this.#driver.allocatePinned(RING_BLOCK_BYTES);
+    const pinned = this.#driver.allocatePinned(this.blockBytes);
     const block = { pinned, event: this.#driver.createEvent(), device: undefined };
     this.#blocks.add(block);
     return block;

@@ -10,13 +10,15 @@ import { grid2 } from './kernels.js';
 import type { DeviceBlock } from './memory.js';
 import type { Staging } from './staging.js';
 import type { TensorStore } from './tensor-store.js';
-import { RING_BLOCK_BYTES, type RingDriver, UploadRing } from './upload-ring.js';
+import { type RingDriver, UploadRing } from './upload-ring.js';
 
 /** What the stream needs of the driver. */
 export type WeightDriver = RingDriver & Pick<CudaDriver, 'uploadRows' | 'upload'>;
 
-/** Below this a block of the ring would be wasted. */
-const SMALL_BYTES = 1 << 20;
+/** Bytes of a piece: large, so that calls and copies cost little beside the bytes. */
+const PIECE_BYTES = 32 << 20;
+/** Weights of up to this part of a piece would waste a block of the ring. */
+const SMALL_PART = 1 / 32;
 
 /** Rows on the device. */
 export interface WeightRows {
@@ -46,11 +48,12 @@ export class WeightStream {
   /** Orders the two streams; made with the first weight. */
   #order: number | undefined;
 
-  constructor(store: TensorStore, driver: WeightDriver, staging: Staging) {
+  /** @param pieceBytes a test makes it small */
+  constructor(store: TensorStore, driver: WeightDriver, staging: Staging, pieceBytes = PIECE_BYTES) {
     this.#store = store;
     this.#driver = driver;
     this.#staging = staging;
-    this.#ring = new UploadRing(driver, staging, store.allocator);
+    this.#ring = new UploadRing(driver, staging, store.allocator, pieceBytes);
   }
 
   /**
@@ -78,7 +81,8 @@ export class WeightStream {
   async #fill(target: WeightRows, source: WeightSource, keep?: (bytes: Uint8Array) => void): Promise<void> {
     const scale = source.dtype === 'f8_e4m3' ? await this.#scale(source) : undefined;
     try {
-      if (keep || source.byteLength <= SMALL_BYTES) await this.#fillAtOnce(target, source, scale, keep);
+      if (keep || source.byteLength <= SMALL_PART * this.#ring.blockBytes)
+        await this.#fillAtOnce(target, source, scale, keep);
       else await this.#fillInPieces(target, source, scale);
       if (scale) {
         const flag = new Int32Array(await this.#staging.download(scale.flag.address, 4).arrive());
@@ -120,7 +124,7 @@ export class WeightStream {
     const { rows, columns } = target;
     const { stream, copyStream } = this.#driver;
     const rowBytes = columns * DTYPE_BYTES[source.dtype];
-    const pieceRows = Math.floor(RING_BLOCK_BYTES / rowBytes);
+    const pieceRows = Math.floor(this.#ring.blockBytes / rowBytes);
     if (pieceRows === 0) return this.#fillAtOnce(target, source, scale);
     // What had the target's memory before is ahead on the compute stream.
     this.#follow(copyStream, stream);

@@ -84,10 +84,13 @@ export class WeightStore {
   /** Spare columns that a matrix gets when it is loaded, for each weight in it. */
   readonly #spareColumns: number;
 
-  /** @param adapterRank rank for which spare columns are kept ready; a higher one costs a copy of the matrix */
-  constructor(store: TensorStore, driver: WeightDriver, staging: Staging, adapterRank: number) {
+  /**
+   * @param adapterRank rank for which spare columns are kept ready; a higher one costs a copy of the matrix
+   * @param pieceBytes see WeightStream
+   */
+  constructor(store: TensorStore, driver: WeightDriver, staging: Staging, adapterRank: number, pieceBytes?: number) {
     this.#store = store;
-    this.#stream = new WeightStream(store, driver, staging);
+    this.#stream = new WeightStream(store, driver, staging, pieceBytes);
     this.#spareColumns = roundUp(adapterRank, 16);
   }
 
