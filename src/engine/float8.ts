@@ -27,6 +27,17 @@ function tableOf(factor: number): Uint16Array {
   return float32ToBfloat16(Float32Array.from({ length: 256 }, (_, code) => e4m3ToNumber(code) * factor));
 }
 
+/** numbers[i] = table[codes[i]] for start ≤ i < end; false if a code stands for no number. */
+function lookUp(numbers: Uint16Array, codes: Uint8Array, table: Uint16Array, start: number, end: number): boolean {
+  let isWhole = true;
+  for (let i = start; i < end; i++) {
+    const code = codes[i]!;
+    if (isNotANumber(code)) isWhole = false;
+    numbers[i] = table[code]!;
+  }
+  return isWhole;
+}
+
 /**
  * The scale factors of an 8-bit weight, and how they lie.
  * @throws CheckpointError if there are too few or too many, or one is not finite
@@ -93,12 +104,8 @@ export function dequantizedSource(source: WeightSource): HeldSource {
       const run = Math.min(columns - column, block[1] - (column % block[1]), codes.length - i);
       const index = Math.floor(row / block[0]) * across + Math.floor(column / block[1]);
       tables[index] ??= tableOf(factors[index]!);
-      const table = tables[index];
-      for (const end = i + run; i < end; i++) {
-        const code = codes[i]!;
-        if (isNotANumber(code)) refuseNotANumber(name);
-        numbers[i] = table[code]!;
-      }
+      if (!lookUp(numbers, codes, tables[index], i, i + run)) refuseNotANumber(name);
+      i += run;
     }
   };
   return { name, shape, dtype: 'bf16', byteLength: 2 * byteLength, stack, read };

@@ -24,10 +24,10 @@ class SlowEngine {
 
   async loadWeight({ name, shape }: WeightSource): Promise<Weight> {
     this.started.push(name);
+    if (name === 'bad') throw new Error('disk');
     this.mostAtOnce = Math.max(this.mostAtOnce, ++this.atOnce);
     await new Promise((resolve) => setTimeout(resolve, (this.started.length * 7) % 3));
     this.atOnce--;
-    if (name === 'bad') throw new Error('disk');
     return { name, shape, dtype: 'f32' };
   }
 
@@ -62,11 +62,11 @@ describe('loadWeights', () => {
   });
 
   it('releases what was loaded when one fails, after the others have ended', async () => {
-    const all = [...wanted(40), { name: 'bad', shape: [1], view: [1], stack: undefined }, ...wanted(80).slice(40)];
+    const all = [{ name: 'bad', shape: [1], view: [1], stack: undefined }, ...wanted(80)];
     const engine = new SlowEngine();
     await expect(loadWeights(engine, providerOf(all), all)).rejects.toThrow('disk');
     expect(engine.atOnce).toBe(0);
-    expect(engine.started.length).toBeLessThan(81);
+    expect(engine.started.length).toBe(32);
     expect(engine.released.sort()).toEqual(engine.started.filter((name) => name !== 'bad').sort());
   });
 });
