@@ -13,12 +13,18 @@ export const SIZES = {
 export type Size = keyof typeof SIZES;
 
 export function configOf(size: Size): Ministral3Config {
+  return parseMinistral3Config(configJson(size));
+}
+
+/** config.json of that size. */
+export function configJson(size: Size, layers: number = SIZES[size].num_hidden_layers): Record<string, unknown> {
   const { theta, tied: _, ...text } = SIZES[size];
-  return parseMinistral3Config({
+  return {
     model_type: 'mistral3',
     text_config: {
       model_type: 'ministral3',
       ...text,
+      num_hidden_layers: layers,
       rope_parameters: {
         rope_type: 'yarn',
         rope_theta: theta,
@@ -32,11 +38,11 @@ export function configOf(size: Size): Ministral3Config {
       },
     },
     vision_config: { model_type: 'pixtral', patch_size: 14, hidden_act: 'silu' },
-  });
+  };
 }
 
 /** bfloat16 numbers uniform in ±√3·0.02 (standard deviation 0.02) from a block that is repeated at odd offsets. */
-function randomBlock(): Uint8Array {
+export function randomBlock(): Uint8Array {
   const block = new Uint16Array((1 << 22) + 12345);
   const bits = new Uint32Array(1);
   const value = new Float32Array(bits.buffer);
@@ -77,6 +83,7 @@ export async function randomModel(engine: Engine, size: Size): Promise<Ministral
   return Ministral3.load(engine, config, { has: (name) => shapes.has(name), source, description: `random ${size}` });
 }
 
+/** Every tensor by its name in memory. */
 export function shapesOf(config: Ministral3Config, tied: boolean): Map<string, number[]> {
   const { text, vision } = config;
   const shapes = new Map<string, number[]>();

@@ -176,11 +176,19 @@ def test_elementwise(rows, C):
     A = M(rows, C, a)
     launch('bf16_to_f32', grid2(rows, C), 128, out, A, rows, C, C, A.ld)
     check('bf16_to_f32', torch.equal(out.reshape(rows, C), a.float()))
-    codes = torch.randint(0, 256, (rows * C,), device=DEVICE).to(torch.uint8)
-    O = M(rows, C)
-    launch('e4m3_to_bf16', grid2(rows, C), 128, O, codes, rows, C, O.ld, C, 0.0123)
-    exact = (codes.view(torch.float8_e4m3fn).float() * torch.tensor(0.0123, device=DEVICE)).to(B16).reshape(rows, C)
-    check('e4m3', torch.equal(O.v.float().nan_to_num(7e7), exact.float().nan_to_num(7e7)))
+    # One factor for the whole, blocks that are cut at both borders, and rows that are not the matrix's first.
+    for block_rows, block_columns, first in ((rows + 9, C, 0), (3, 7, 0), (2, 16, 5)):
+        codes = torch.randint(0, 256, (rows * C,), device=DEVICE).to(torch.uint8)
+        if first: codes[codes & 127 == 127] = 5
+        across = cdiv(C, block_columns)
+        factors = torch.rand(cdiv(first + rows, block_rows), across, device=DEVICE) * 0.02 + 0.001
+        flag = torch.zeros(1, dtype=I32, device=DEVICE)
+        O = M(rows, C)
+        launch('e4m3_to_bf16', grid2(rows, C), 128, O, codes, rows, C, O.ld, C, factors, first, block_rows, block_columns, across, flag)
+        spread = factors.repeat_interleave(block_rows, 0).repeat_interleave(block_columns, 1)[first:first + rows, :C]
+        exact = (codes.view(torch.float8_e4m3fn).float().reshape(rows, C) * spread).to(B16)
+        check('e4m3', torch.equal(O.v.float().nan_to_num(7e7), exact.float().nan_to_num(7e7)) and O.whole())
+        check('e4m3 flag', bool(flag[0]) == bool((codes & 127 == 127).any()))
 
 def test_flat():
     n = 5003

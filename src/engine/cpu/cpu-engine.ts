@@ -1,6 +1,7 @@
 /** The `cpu` engine: float32 on all cores through WebAssembly, nothing to install. The oracle of the other engines. */
 import { EngineError } from '../../errors.js';
 import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep } from '../engine.js';
+import { dequantizedSource } from '../float8.js';
 import type { Operations } from '../operations.js';
 import { type Parameter, type ParameterSet, sizeOf, type Tensor, type Weight, type WeightSource } from '../tensor.js';
 import { CpuRuntime, type CpuRuntimeOptions } from './cpu-runtime.js';
@@ -9,8 +10,8 @@ import { cpuOperations } from './operations.js';
 import { AdamW8bitState, adamFactors, applyAdamW8bit, clipScale } from './optimizer.js';
 import { CpuTensor, ELEMENTWISE_BLOCK, TensorStore } from './tensor-store.js';
 
-/** Weights are read in pieces of this many bytes. */
-const PIECE_BYTES = 1 << 24;
+/** Weights are read in pieces of this many bytes; many weights may be on their way at once. */
+const PIECE_BYTES = 4 << 20;
 
 /** The two flat buffers lie in the heap, values first; parameters are views into them. */
 class CpuParameterSet implements ParameterSet {
@@ -103,7 +104,8 @@ export class CpuEngine implements Engine {
     scatter(this.#store, from, rows, to);
   }
 
-  async loadWeight(source: WeightSource): Promise<Weight> {
+  async loadWeight(stored: WeightSource): Promise<Weight> {
+    const source = dequantizedSource(stored);
     const weight = this.#runtime.createWeight(source.name, source.shape, source.dtype);
     try {
       if (weight.bytes.length !== source.byteLength) {

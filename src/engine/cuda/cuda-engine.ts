@@ -20,6 +20,7 @@ import { physicalMemory } from './physical-memory.js';
 import { Staging, type StagingDriver } from './staging.js';
 import { type DeviceContext, TensorStore } from './tensor-store.js';
 import type { CudaTensor } from './tensors.js';
+import type { WeightDriver } from './weight-stream.js';
 import { WeightStore } from './weights.js';
 
 export interface CudaEngineOptions {
@@ -47,7 +48,8 @@ export interface CudaEngineOptions {
 export type EngineDriver = StagingDriver &
   ProductDriver &
   DeviceContext['driver'] &
-  Pick<CudaDriver, 'device' | 'uploadRows' | 'synchronize' | 'dispose'>;
+  WeightDriver &
+  Pick<CudaDriver, 'device' | 'synchronize' | 'dispose'>;
 
 /** What an engine stands on; a test gives stand-ins. */
 export interface CudaParts {
@@ -236,6 +238,7 @@ export class CudaEngine implements Engine {
     if (this.#isDisposed) return;
     this.#isDisposed = true;
     const { driver, kernels } = this.#parts;
+    await this.#weights.dispose();
     driver.synchronize();
     this.operations.attention.dispose();
     this.#products.dispose();

@@ -27,6 +27,7 @@ const FILES = {
     copy_bf16: 'ppiiii',
     f32_to_bf16: 'ppiiii',
     f16_to_bf16: 'ppiiii',
+    e4m3_to_bf16: 'ppiiiipiiiip',
     bf16_to_f32: 'ppiiii',
     add_f32: 'pppl',
     scale_f32: 'pppfl',

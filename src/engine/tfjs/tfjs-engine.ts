@@ -8,6 +8,7 @@
  */
 import { EngineError } from '../../errors.js';
 import type { Deferred, Engine, EngineMemory, ModelShapes, OptimizerState, OptimizerStep } from '../engine.js';
+import { dequantizedSource } from '../float8.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from '../half-precision.js';
 import type { Operations } from '../operations.js';
 import {
@@ -81,6 +82,8 @@ export class TfjsEngine implements Engine {
   readonly operations: Operations;
   readonly #store: TensorStore;
   readonly #settings: Settings;
+  /** Settles when the last weight that was asked for is read. */
+  #reading: Promise<void> = Promise.resolve();
 
   constructor(tf: TfNamespace, settings: Settings) {
     this.#settings = settings;
@@ -147,7 +150,8 @@ export class TfjsEngine implements Engine {
    * Widens the weight to float32.
    * @throws EngineError with the arithmetic if it does not fit beside what is held
    */
-  async loadWeight(source: WeightSource): Promise<Weight> {
+  async loadWeight(stored: WeightSource): Promise<Weight> {
+    const source = dequantizedSource(stored);
     const { name, shape, dtype, byteLength } = source;
     if (byteLength !== sizeOf(shape) * DTYPE_BYTES[dtype]) {
       const needed = sizeOf(shape) * DTYPE_BYTES[dtype];
@@ -155,7 +159,14 @@ export class TfjsEngine implements Engine {
         `loadWeight: ${name} has ${byteLength} bytes, [${shape.join(', ')}] of ${dtype} needs ${needed}`,
       );
     }
-    return this.#store.addWeight(name, shape, dtype, () => readWide(source));
+    // One after another: each stands whole in memory before it is TensorFlow's.
+    const turn = this.#reading;
+    const added = this.#store.addWeight(name, shape, dtype, () => turn.then(() => readWide(source)));
+    this.#reading = added.then(
+      () => undefined,
+      () => undefined,
+    );
+    return added;
   }
 
   async readWeight(weight: Weight): Promise<Float32Array> {

@@ -13,7 +13,8 @@ import type { LinearModule } from '../linear-module.js';
 import type { Ministral3Config } from './config.js';
 import { KvCache } from './kv-cache.js';
 import { addNorm, type LayerShape, linear, type PassOptions, runLayers } from './layers.js';
-import { loadModules, type Ministral3Modules, type WeightProvider } from './modules.js';
+import type { WeightProvider } from './load-weights.js';
+import { loadModules, type Ministral3Modules } from './modules.js';
 import { joinPacked, type PackedBatch, type PackedImages, packBatch } from './packed-batch.js';
 import { queryScale, textFrequencies, textRotary, visionRotary } from './rope.js';
 
