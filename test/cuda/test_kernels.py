@@ -308,6 +308,35 @@ def test_lora(T, K, ranks, outs, p, splits_at):
         want = factors[i] * dy.v[:, n0[i]:n0[i] + o].to(F64).T @ uv[:, starts[i]:starts[i] + r].to(F64)
         judge(f'dB {i} {tag}', grads[i].to(F64) - before[i], want, bound=5e-5)
 
+def test_gated_backward(T, C, ranks, p, kind, split):
+    """One pass against the separate kernels, which test_lora and test_activation check."""
+    rank = up(max(ranks), 16)
+    assert all(up(r, 16) == rank for r in ranks)
+    tag = f'gated backward T{T} C{C} ranks {ranks} p {p} kind {kind}'
+    bits, kb = make_bits(T, C, [7], [math.floor(p * 2**32)]) if p else (None, 0)
+    keep = 1 / (1 - p)
+    both = M(T, 2 * C, rnd(T, 2 * C, scale=2))
+    dy, du, u = M(T, C, rnd(T, C), extra=rank), M(T, rank, rnd(T, rank)), M(T, 2 * rank, rnd(T, 2 * rank), 16)
+    du.v[:, ranks[0]:] = 0
+    A = M(rank, C, torch.zeros(rank, C)); A.buffer.zero_()
+    A.v[:ranks[0]] = rnd(ranks[0], C, scale=C**-0.5)
+    splits = cdiv(T, split)
+    nan = lambda *shape: torch.full(shape, float('nan'), device=DEVICE)
+    out, partialA, partialB = M(T, 2 * C), nan(splits, rank, C), nan(splits, rank, 2 * C)
+    launch(f'gated_backward_lora_{rank}', (cdiv(C, 64), splits), 256, out, out.buffer[C:], partialA, partialB, both, both.buffer[C:], dy, du, A, bits, u, T, C, out.ld, out.ld, both.ld, both.ld, dy.ld, du.ld, A.ld, kb, u.ld, split, keep, kind)
+    check(f'{tag} guard', out.whole() and dy.whole() and both.whole())
+    s, keeps = [rank] * 3, [keep, 1.0, 1.0, 1.0]
+    dx, want, y = M(T, C, dy.v), M(T, 2 * C), M(T, C)
+    launch('lora_input_gradient', (cdiv(C, 128), cdiv(T, 64)), 256, dx, du, A, bits, T, C, rank, dx.ld, du.ld, A.ld, kb, *s, *keeps)
+    launch('gated_activation_backward', grid2(T, C), 128, want, want.buffer[C:], y, both, both.buffer[C:], dx, T, C, want.ld, want.ld, y.ld, both.ld, both.ld, dx.ld, kind)
+    # The compiler may contract other products in another kernel: now and then another rounding.
+    check(f'{tag} gradients', float((out.v != want.v).float().mean()) < 1e-3 and rel(out.v, want.v) < 1e-4, rel(out.v, want.v))
+    mask = torch.ones(T, C, dtype=F64, device=DEVICE)
+    if p: mask = torch.tensor(np.unpackbits(bits.cpu().numpy().reshape(T, kb), axis=1, bitorder='little')[:, :C], dtype=F64, device=DEVICE)
+    judge(f'{tag} dA', partialA.sum(0), du.v.to(F64).T @ (mask * y.v.to(F64)), bound=5e-5)
+    for i in range(2):
+        judge(f'{tag} dB {i}', partialB.sum(0)[:, i * C:(i + 1) * C], u.v[:, i * rank:(i + 1) * rank].to(F64).T @ out.v[:, i * C:(i + 1) * C].to(F64), bound=5e-5)
+
 def test_refresh():
     K, r, N, s = 48, 4, 200, 1.5
     shapes = [(r, K), (N, r), (24, 300)]
@@ -448,6 +477,9 @@ def run_tests():
     cases = [(1, 24, [4], [24], 0.0, 64), (7, 72, [8, 20], [40, 16], 0.05, 64), (70, 520, [16, 16, 4], [64, 80, 16], 0.1, 64), (33, 13, [16], [8], 0.5, 64), (66, 128, [48, 32], [136, 72], 0.3, 64)]
     if not EMULATED: cases += [(129, 5120, [16, 16, 16], [4096, 1024, 1024], 0.05, 64), (500, 1024, [64, 64], [4096, 4096], 0.1, 128), (500, 1024, [256], [1000], 0.0, 192), (129, 16384, [16], [5120], 0.05, 128)]
     for case in cases: test_lora(*case)
+    cases = [(1, 8, [4, 4, 4], 0.0, 0, 64), (7, 72, [8, 4, 16], 0.05, 2, 64), (129, 136, [16] * 3, 0.1, 0, 64), (131, 64, [32, 20, 24], 0.5, 1, 128), (70, 200, [32] * 3, 0.0, 3, 64)]
+    if not EMULATED: cases += [(1, 16384, [16] * 3, 0.05, 0, 64), (1029, 16384, [16] * 3, 0.05, 0, 1088), (777, 4096, [32] * 3, 0.1, 2, 256)]
+    for case in cases: test_gated_backward(*case)
     test_refresh()
     for R, V, size in ((1, 11, 11), (7, 1000, 384)) + (() if EMULATED else ((129, 131072, 16384),)):
         for kind in (0, 1): test_cross_entropy(R, V, size, kind)

@@ -51,6 +51,14 @@ def run(launch):
     gu, dgu, o, do = [mat(T, 2 * FF)], [mat(T, 2 * FF)], [mat(T, FF)], [mat(T, FF)]
     bench('gated_activation_forward', 3 * T * FF * 2, [lambda: launch('gated_activation_forward', grid2(T, FF), 128, o[0], gu[0], gu[0][:, FF:], T, FF, FF, 2 * FF, 2 * FF, 0)])
     bench('gated_activation_backward', 5 * T * FF * 2, [lambda: launch('gated_activation_backward', grid2(T, FF), 128, dgu[0], dgu[0][:, FF:], None, gu[0], gu[0][:, FF:], do[0], T, FF, 2 * FF, 2 * FF, 0, 2 * FF, 2 * FF, FF, 0)])
+    kb = 4 * cdiv(FF, 32)
+    for rank in (16, 32):
+        A, du, u, bits = mat(rank, FF), mat(T, rank), mat(T, 2 * rank), torch.zeros(T * kb, dtype=torch.uint8, device=device)
+        for split in (64 * cdiv(T, 64), 64 * cdiv(T, 128)):
+            splits = cdiv(T, split)
+            partialA, partialB = f32(splits, rank, FF), f32(splits, rank, 2 * FF)
+            for mask, extra in ((None, 'no dropout'), (bits, 'dropout')):
+                bench(f'gated_backward_lora_{rank}, {splits} splits', 5 * T * FF * 2, [lambda: launch(f'gated_backward_lora_{rank}', (FF // 64, splits), 256, dgu[0], dgu[0][:, FF:], partialA, partialB, gu[0], gu[0][:, FF:], do[0], du, A, mask, u, T, FF, 2 * FF, 2 * FF, 2 * FF, 2 * FF, FF, rank, FF, kb, 2 * rank, split, 1.1, 0)], extra)
 
     for name, K, parts, rank, outs in (('q,k,v', H, 3, 16, [4096, 1024, 1024]), ('gate,up', H, 2, 16, [FF, FF]), ('down', FF, 1, 16, [H]), ('q,k,v r64', H, 3, 64, [4096, 1024, 1024])):
         E, N = parts * rank, sum(outs)

@@ -54,6 +54,10 @@ const FILES = {
     lora_partial_b: 'pppiiiiiiiiiiiii',
     lora_finish_b: 'pppppiiiiiiiiiiffff',
   },
+  'gated-backward': {
+    gated_backward_lora_16: 'pppppppppppiiiiiiiiiiiifi',
+    gated_backward_lora_32: 'pppppppppppiiiiiiiiiiiifi',
+  },
   'cross-entropy': {
     cross_entropy_chunk: 'pppppiiiiii',
     cross_entropy_finish: 'pppppif',

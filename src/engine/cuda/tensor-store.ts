@@ -140,13 +140,14 @@ export class TensorStore {
   }
 
   retain(tensor: Tensor): void {
-    this.use(tensor, 'retain').references++;
+    this.#own(tensor, 'retain').references++;
   }
 
   release(tensor: Tensor): void {
-    const known = this.use(tensor, 'release');
+    const known = this.#own(tensor, 'release');
     known.references--;
     if (known.references > 0 || known.isParameter) return;
+    known.unfinished?.drop();
     known.isFreed = true;
     if (known.storage && --known.storage.users === 0) this.allocator.free(known.storage.block);
     known.early?.discard();
@@ -155,8 +156,22 @@ export class TensorStore {
 
   // --- checking
 
-  /** @throws EngineError if the tensor is freed or belongs to another engine */
+  /**
+   * The tensor, with all its numbers.
+   * @throws EngineError if the tensor is freed or belongs to another engine
+   */
   use(tensor: Tensor, operation: string): CudaTensor {
+    const known = this.#own(tensor, operation);
+    known.unfinished?.finish();
+    return known;
+  }
+
+  /** `use` for an operation that knows what to do about numbers that are unfinished. */
+  useUnfinished(tensor: Tensor, operation: string): CudaTensor {
+    return this.#own(tensor, operation);
+  }
+
+  #own(tensor: Tensor, operation: string): CudaTensor {
     if (!(tensor instanceof CudaTensor)) throw new EngineError(`${operation}: the tensor belongs to another engine`);
     if (tensor.isFreed) {
       throw new EngineError(

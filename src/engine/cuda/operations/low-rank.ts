@@ -14,12 +14,13 @@ function four(parts: readonly LinearPart[], value: (part: LinearPart) => number,
   return Array.from({ length: MAX_PARTS }, (_, i) => (parts[i]?.lora ? value(parts[i]!) : otherwise));
 }
 
-function keeps(parts: readonly LinearPart[]): number[] {
+/** 1 / (1 - p) of each part. */
+export function keeps(parts: readonly LinearPart[]): number[] {
   return four(parts, ({ lora }) => 1 / (1 - lora!.dropout), 1);
 }
 
 /** Bytes of a mask row. */
-function maskBytes(columns: number): number {
+export function maskBytes(columns: number): number {
   return 4 * Math.ceil(columns / 32);
 }
 
@@ -60,25 +61,32 @@ export function loraDown(store: TensorStore, { u, ldu, x, bits, group, parts }: 
   ]);
 }
 
-export interface LoraBackward {
+interface LoraSide {
+  readonly group: AdapterGroup;
+  readonly parts: readonly LinearPart[];
+  /** Whether each part has a gradient at all. */
+  readonly isWanted: readonly boolean[];
+}
+
+/** What the gradients of x and A are made of. */
+export interface LoraInputSide extends LoraSide {
   /** Address of du [T, E]. */
   readonly du: number;
   readonly lddu: number;
+  readonly bits: CudaTensor | undefined;
+}
+
+/** What the gradient of B is made of. */
+export interface LoraOutputSide extends LoraSide {
   readonly u: CudaTensor;
   /** [T, N], all parts side by side. */
   readonly dy: CudaTensor;
-  readonly x: CudaTensor;
-  readonly bits: CudaTensor | undefined;
-  readonly group: AdapterGroup;
-  readonly parts: readonly LinearPart[];
-  /** Which parts have a gradient at all. */
-  readonly gradients: readonly (CudaTensor | undefined)[];
   /** First column of each part in dy. */
   readonly columns: readonly number[];
 }
 
 /** dx += mask ⊙ (du·A) / (1 - p), over all parts. */
-export function loraInputGradient(store: TensorStore, dx: CudaTensor, low: LoraBackward): void {
+export function loraInputGradient(store: TensorStore, dx: CudaTensor, low: LoraInputSide): void {
   const { rows, columns } = dx;
   const { du, lddu, bits, group, parts } = low;
   const grid = [Math.ceil(columns / 128), Math.ceil(rows / 64)] as const;
@@ -97,30 +105,23 @@ function splitRows(store: TensorStore, rows: number, blocks: number): { rows: nu
   return { rows: size, splits: Math.ceil(rows / size) };
 }
 
-/** dA += duᵀ·(mask ⊙ x) / (1 - p) and dB += scale·dyᵀ·u, into the flat float32 gradients. */
-export function loraGradients(store: TensorStore, low: LoraBackward): void {
-  if (low.dy.rows === 0) return;
-  gradientA(store, low);
-  gradientB(store, low);
-  for (const [i, { lora }] of low.parts.entries()) {
-    if (!lora || !low.gradients[i]) continue;
-    store.use(lora.a.grad, 'linear').isTouched = true;
-    store.use(lora.b.grad, 'linear').isTouched = true;
-  }
-}
-
-/** Address of each part's gradient, 0 for parts that have none. */
-function targets(store: TensorStore, { parts, gradients }: LoraBackward, which: 'a' | 'b'): number[] {
+/** Address of each part's gradient, 0 for parts that have none; marks them as touched. */
+function targets(store: TensorStore, { parts, isWanted }: LoraSide, which: 'a' | 'b'): number[] {
   return Array.from({ length: MAX_PARTS }, (_, i) => {
     const lora = parts[i]?.lora;
-    return lora && gradients[i] ? store.use(lora[which].grad, 'linear').address : 0;
+    if (!lora || !isWanted[i]) return 0;
+    const gradient = store.use(lora[which].grad, 'linear');
+    gradient.isTouched = true;
+    return gradient.address;
   });
 }
 
-function gradientA(store: TensorStore, low: LoraBackward): void {
-  const { du, lddu, x, bits, group, parts } = low;
+/** dA += duᵀ·(mask ⊙ x) / (1 - p), into the flat float32 gradients. */
+export function loraGradientA(store: TensorStore, low: LoraInputSide, x: CudaTensor): void {
+  const { du, lddu, bits, group } = low;
   const { rows, columns } = x;
-  const { ranks, starts, columns: width } = group;
+  if (rows === 0) return;
+  const { starts, columns: width } = group;
   const tiles = [Math.ceil(columns / 64), Math.ceil(width / 64)] as const;
   const split = splitRows(store, rows, tiles[0] * tiles[1]);
   const partial = store.createF32([split.splits, width, columns]);
@@ -130,21 +131,29 @@ function gradientA(store: TensorStore, low: LoraBackward): void {
     ...starts.slice(1, MAX_PARTS),
     split.rows,
   ]);
-  store.kernels.run('lora_finish_a', [Math.ceil(columns / 256), width], 256, [
-    ...targets(store, low, 'a'),
-    ...[partial.address, columns, width, split.splits],
-    ...starts.slice(1, MAX_PARTS),
-    ...ranks,
-    ...keeps(parts),
-  ]);
+  finishA(store, low, partial);
   store.release(partial);
 }
 
-function gradientB(store: TensorStore, low: LoraBackward): void {
-  const { u, dy, group, parts, columns } = low;
+/** The end of `loraGradientA`, of partial sums [splits, E, K]. */
+export function finishA(store: TensorStore, low: LoraInputSide, partial: CudaTensor): void {
+  const [splits, width, columns] = partial.shape as [number, number, number];
+  store.kernels.run('lora_finish_a', [Math.ceil(columns / 256), width], 256, [
+    ...targets(store, low, 'a'),
+    ...[partial.address, columns, width, splits],
+    ...low.group.starts.slice(1, MAX_PARTS),
+    ...low.group.ranks,
+    ...keeps(low.parts),
+  ]);
+}
+
+/** dB += scale·dyᵀ·u, into the flat float32 gradients. */
+export function loraGradientB(store: TensorStore, low: LoraOutputSide): void {
+  const { u, dy, group, parts } = low;
   const { rows, columns: n } = dy;
-  const { ranks, starts, width } = group;
-  const firsts = Array.from({ length: MAX_PARTS + 1 }, (_, i) => columns[i] ?? n);
+  if (rows === 0) return;
+  const { starts, width } = group;
+  const firsts = firstColumns(low, n);
   const tiles = parts.reduce((sum, _, i) => sum + Math.ceil((firsts[i + 1]! - firsts[i]!) / 64), 0);
   const deep = Math.ceil(width / 64);
   const split = splitRows(store, rows, tiles * deep);
@@ -156,12 +165,22 @@ function gradientB(store: TensorStore, low: LoraBackward): void {
     ...starts.slice(1, MAX_PARTS),
     ...[group.columns, split.rows],
   ]);
+  finishB(store, low, partial);
+  store.release(partial);
+}
+
+/** The end of `loraGradientB`, of partial sums [splits, width, N]. */
+export function finishB(store: TensorStore, low: Omit<LoraOutputSide, 'u' | 'dy'>, partial: CudaTensor): void {
+  const [splits, width, n] = partial.shape as [number, number, number];
   store.kernels.run('lora_finish_b', [Math.ceil(n / 64), Math.ceil(width / 16)], 256, [
     ...targets(store, low, 'b'),
-    ...[partial.address, n, width, split.splits],
-    ...firsts.slice(1, MAX_PARTS),
-    ...ranks,
-    ...four(parts, ({ lora }) => lora!.scale, 0),
+    ...[partial.address, n, width, splits],
+    ...firstColumns(low, n).slice(1, MAX_PARTS),
+    ...low.group.ranks,
+    ...four(low.parts, ({ lora }) => lora!.scale, 0),
   ]);
-  store.release(partial);
+}
+
+function firstColumns({ columns }: Pick<LoraOutputSide, 'columns'>, n: number): number[] {
+  return Array.from({ length: MAX_PARTS + 1 }, (_, i) => columns[i] ?? n);
 }
