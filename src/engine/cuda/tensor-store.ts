@@ -31,6 +31,7 @@ export class TensorStore {
   readonly rematerialize: boolean;
   /** Columns that an adapted linear layer wants beside its input, by input width. */
   readonly #spare = new Map<number, number>();
+  #counters: { readonly block: DeviceBlock; readonly count: number } | undefined;
 
   constructor(context: DeviceContext, options: { rematerialize: boolean }) {
     this.driver = context.driver;
@@ -286,6 +287,18 @@ export class TensorStore {
     } finally {
       this.allocator.free(block);
     }
+  }
+
+  /** Address of `count` int32 zeros that every kernel leaves as it found them. */
+  counters(count: number): number {
+    if (!this.#counters || this.#counters.count < count) {
+      if (this.#counters) this.allocator.free(this.#counters.block);
+      const size = roundUp(count, 1024);
+      const block = this.allocator.allocate(4 * size, CACHE);
+      this.driver.fillBytes(block.address, 0, 4 * size);
+      this.#counters = { block, count: size };
+    }
+    return this.#counters.block.address;
   }
 
   /** An int32 table on the device, to be freed by the caller. */

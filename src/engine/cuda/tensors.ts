@@ -40,6 +40,16 @@ export interface Recipe {
   make(): CudaTensor;
   /** Of act(gate)·up of the two sources: the activation's number. Its backward takes an unfinished gradient. */
   readonly gatedBy?: number;
+  /** Of a norm's result: bf16(bf16(sum·rstd)·weight). A kernel may make it on the way. */
+  readonly norm?: NormRecipe;
+}
+
+export interface NormRecipe {
+  readonly sum: CudaTensor;
+  /** float32 [T] */
+  readonly rstd: CudaTensor;
+  /** Address of the bf16 weight [C]. */
+  weight(): number;
 }
 
 /** Work that a tensor's numbers lack. `TensorStore.use` has it done for whoever does not know of it. */
@@ -53,7 +63,7 @@ export interface Unfinished {
 export interface RowProducts {
   /** [T, E]: the low-rank input that was multiplied with. */
   readonly u: CudaTensor;
-  /** float32 [splits, width, N]: uᵀ·dy of each part by ranges of rows, as lora_partial_b writes it. */
+  /** float32 [splits, N, width]: dyᵀ·u of each part by ranges of rows, as lora_gradient_b has it. */
   readonly partial: CudaTensor;
 }
 

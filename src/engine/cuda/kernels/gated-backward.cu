@@ -15,7 +15,7 @@ DEVICE int place_of(int row, int vector) { return (vector ^ ((row & 1) * 4 + ((r
  * take 16 columns each and half of the rows (rank 16) or of the ranks (rank 32).
  */
 template <int TILES>
-DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* partialA, float* partialB, const bf16* gate, const bf16* up, const bf16* dy, const bf16* du, const bf16* a, const u8* bits, const bf16* u, int rows, int C, int lddgate, int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu, int splitRows, float keep, int kind) {
+DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* gradA, float* partialA, float* partialB, u32* counters, const bf16* gate, const bf16* up, const bf16* dy, const bf16* du, const bf16* a, const u8* bits, const bf16* u, int rows, int C, int lddgate, int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu, int splitRows, int rankA, float keep, int kind) {
   constexpr int RANK = 16 * TILES, STEPS = TILES == 1 ? 2 : 4;
   __shared__ __align__(16) bf16 right[3][64][64];        // mask⊙y, dgate, dup: [row][column]
   __shared__ __align__(16) bf16 left[64][3 * RANK + 8];  // [row][du, u of gate, u of up]: odd multiples of 16 bytes
@@ -146,24 +146,29 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* partialA, float* 
       for (int i = 0; i < 24; i++) exchange[i * 32] = sums[i / 8][i / 4 % 2][i % 4];
     }
     __syncthreads();
-    if (warp >= 4) return;
 #pragma unroll
-    for (int i = 0; i < 24; i++) sums[i / 8][i / 4 % 2][i % 4] += exchange[i * 32];
+    for (int i = 0; i < 24; i++) sums[i / 8][i / 4 % 2][i % 4] += warp < 4 ? exchange[i * 32] : 0.0f;
   }
 #pragma unroll
   for (int i = 0; i < 24; i++) {
     const int which = i / 8, e = (TILES == 1 ? 0 : (warp >> 2) * 16) + i % 4 / 2 * 8 + g;
     const int column = blockIdx.x * 64 + (warp & 3) * 16 + i / 4 % 2 * 8 + t * 2 + i % 2;
-    if (column >= C) continue;
-    const i64 row = (i64)blockIdx.y * RANK + e;
-    float* target = which == 0 ? partialA + row * C : partialB + (row * 2 + which - 1) * C;
-    target[column] = sums[which][i / 4 % 2][i % 4];
+    if (column >= C || (TILES == 1 && warp >= 4)) continue;
+    const i64 split = blockIdx.y;
+    const float sum = sums[which][i / 4 % 2][i % 4];
+    if (which == 0) partialA[(split * RANK + e) * C + column] = sum;
+    else partialB[((split * 2 + which - 1) * C + column) * RANK + e] = sum;
+  }
+  if (!is_last_block(counters + blockIdx.x, gridDim.y)) return;
+  for (int i = threadIdx.x; i < rankA * 64; i += 256) {
+    const int e = i / 64, column = blockIdx.x * 64 + i % 64;
+    if (column < C) gradA[(i64)e * C + column] += keep * sum_of_splits(partialA + (i64)e * C + column, gridDim.y, (i64)RANK * C);
   }
 }
 
-KERNEL __launch_bounds__(256, 2) gated_backward_lora_16(bf16* dgate, bf16* dup, float* partialA, float* partialB, const bf16* gate, const bf16* up, const bf16* dy, const bf16* du, const bf16* a, const u8* bits, const bf16* u, int rows, int C, int lddgate, int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu, int splitRows, float keep, int kind) {
-  gated_backward_lora<1>(dgate, dup, partialA, partialB, gate, up, dy, du, a, bits, u, rows, C, lddgate, lddup, ldgate, ldup, lddy, lddu, lda, kb, ldu, splitRows, keep, kind);
+KERNEL __launch_bounds__(256, 2) gated_backward_lora_16(bf16* dgate, bf16* dup, float* gradA, float* partialA, float* partialB, u32* counters, const bf16* gate, const bf16* up, const bf16* dy, const bf16* du, const bf16* a, const u8* bits, const bf16* u, int rows, int C, int lddgate, int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu, int splitRows, int rankA, float keep, int kind) {
+  gated_backward_lora<1>(dgate, dup, gradA, partialA, partialB, counters, gate, up, dy, du, a, bits, u, rows, C, lddgate, lddup, ldgate, ldup, lddy, lddu, lda, kb, ldu, splitRows, rankA, keep, kind);
 }
-KERNEL __launch_bounds__(256, 2) gated_backward_lora_32(bf16* dgate, bf16* dup, float* partialA, float* partialB, const bf16* gate, const bf16* up, const bf16* dy, const bf16* du, const bf16* a, const u8* bits, const bf16* u, int rows, int C, int lddgate, int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu, int splitRows, float keep, int kind) {
-  gated_backward_lora<2>(dgate, dup, partialA, partialB, gate, up, dy, du, a, bits, u, rows, C, lddgate, lddup, ldgate, ldup, lddy, lddu, lda, kb, ldu, splitRows, keep, kind);
+KERNEL __launch_bounds__(256, 2) gated_backward_lora_32(bf16* dgate, bf16* dup, float* gradA, float* partialA, float* partialB, u32* counters, const bf16* gate, const bf16* up, const bf16* dy, const bf16* du, const bf16* a, const u8* bits, const bf16* u, int rows, int C, int lddgate, int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu, int splitRows, int rankA, float keep, int kind) {
+  gated_backward_lora<2>(dgate, dup, gradA, partialA, partialB, counters, gate, up, dy, du, a, bits, u, rows, C, lddgate, lddup, ldgate, ldup, lddy, lddu, lda, kb, ldu, splitRows, rankA, keep, kind);
 }

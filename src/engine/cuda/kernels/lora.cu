@@ -49,7 +49,7 @@ DEVICE u32 share_byte(u32 word, int i) {
  * within a run does not matter as long as both operands agree: lane t takes columns 8t .. 8t+7, one wide load.
  */
 template <int TILES>
-DEVICE void lora_down(bf16* u, const bf16* x, const bf16* a, const u8* bits, int rows, int K, int E, int ldu, int ldx, int lda, int kb, int s1, int s2, int s3, float keep0, float keep1, float keep2, float keep3) {
+DEVICE void lora_down(bf16* u, bf16* saved, const bf16* x, const bf16* a, const u8* bits, int rows, int K, int E, int ldu, int ldsaved, int ldx, int lda, int kb, int s1, int s2, int s3, float keep0, float keep1, float keep2, float keep3) {
   constexpr int BATCH = TILES > 4 ? 2 : TILES;  // of rows of A under way: registers
   __shared__ float partial[DOWN_WARPS][16][34];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
@@ -123,16 +123,19 @@ DEVICE void lora_down(bf16* u, const bf16* x, const bf16* a, const u8* bits, int
       float sum = 0.0f;
 #pragma unroll
       for (int w = 0; w < DOWN_WARPS; w++) sum += partial[w][threadIdx.x >> 5][lane];
-      row_of(u, r, ldu)[e] = to_bf16(sum * pick(part_of(e, s1, s2, s3), keep0, keep1, keep2, keep3));
+      const bf16 value = to_bf16(sum * pick(part_of(e, s1, s2, s3), keep0, keep1, keep2, keep3));
+      row_of(u, r, ldu)[e] = value;
+      if (saved) row_of(saved, r, ldsaved)[e] = value;
     }
   }
 }
 
-#define LORA_DOWN(COLUMNS)                                                                                             \
-  KERNEL __launch_bounds__(512) lora_down_##COLUMNS(bf16* u, const bf16* x, const bf16* a, const u8* bits, int rows,   \
-      int K, int E, int ldu, int ldx, int lda, int kb, int s1, int s2, int s3, float keep0, float keep1, float keep2,  \
-      float keep3) {                                                                                                   \
-    lora_down<COLUMNS / 8>(u, x, a, bits, rows, K, E, ldu, ldx, lda, kb, s1, s2, s3, keep0, keep1, keep2, keep3);      \
+#define LORA_DOWN(COLUMNS)                                                                                              \
+  KERNEL __launch_bounds__(512) lora_down_##COLUMNS(bf16* u, bf16* saved, const bf16* x, const bf16* a, const u8* bits, \
+      int rows, int K, int E, int ldu, int ldsaved, int ldx, int lda, int kb, int s1, int s2, int s3, float keep0,      \
+      float keep1, float keep2, float keep3) {                                                                          \
+    lora_down<COLUMNS / 8>(u, saved, x, a, bits, rows, K, E, ldu, ldsaved, ldx, lda, kb, s1, s2, s3, keep0, keep1,      \
+        keep2, keep3);                                                                                                  \
   }
 LORA_DOWN(16)
 LORA_DOWN(32)

@@ -6,14 +6,14 @@
 import type { KernelName } from '../kernels.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor, OutputAdapter } from '../tensors.js';
-import { finishA, keeps, maskBytes } from './low-rank.js';
+import { keeps, maskBytes } from './low-rank.js';
+import { splitRows, targets } from './low-rank-gradients.js';
 import { UnfinishedGradient } from './unfinished-gradient.js';
 
 /** Padded ranks that there are kernels for. */
 const RANKS = [16, 32];
-/** Rows and columns that a block has at a time. */
+/** Columns of a block. */
 const TILE = 64;
-const BLOCKS_PER_MULTIPROCESSOR = 2;
 /** Bytes that pass a block for each element: gate, up, dy, dgate, dup. */
 const ELEMENT_BYTES = 10;
 
@@ -52,16 +52,16 @@ export function gatedBackward(
   const { u } = before;
   const [dGate, dUp] = [store.createGradient(gate), store.createGradient(up)];
   const strips = Math.ceil(columns / TILE);
-  const split = splitRows(rows, strips, BLOCKS_PER_MULTIPROCESSOR * store.kernels.multiprocessors, rank);
+  const split = splitRows(store, rows, strips, 2, (2 * 4 * 3 * rank) / (TILE * ELEMENT_BYTES));
   const partialA = store.createF32([split.splits, rank, columns]);
-  const partialB = store.createF32([split.splits, rank, 2 * columns]);
+  const partialB = store.createF32([split.splits, 2 * columns, rank]);
   store.kernels.run(`gated_backward_lora_${rank}` as KernelName, [strips, split.splits], 256, [
-    ...[dGate.address, dUp.address, partialA.address, partialB.address, gate.address, up.address, dy.address],
+    ...[dGate.address, dUp.address, targets(store, low, 'a')[0]!, partialA.address, partialB.address],
+    ...[store.counters(strips), gate.address, up.address, dy.address],
     ...[low.du, low.group.a, low.bits?.address ?? 0, u.address, rows, columns],
     ...[dGate.ld, dUp.ld, gate.ld, up.ld, dy.ld, low.lddu, low.group.lda, maskBytes(columns), u.ld],
-    ...[split.rows, keeps(low.parts)[0]!, kind],
+    ...[split.rows, low.group.ranks[0]!, keeps(low.parts)[0]!, kind],
   ]);
-  finishA(store, low, partialA);
   store.release(partialA);
   unfinished.dropA();
   // It goes with the last of the two gradients.
@@ -81,20 +81,4 @@ function stackedAdapter(gate: CudaTensor, up: CudaTensor): OutputAdapter | undef
   const isStacked =
     up.home?.at === home && gate.home?.column === 0 && up.home?.column === columns && home?.columns === 2 * columns;
   return isStacked && columns % 8 === 0 && !home.adapter?.u.isFreed ? home.adapter : undefined;
-}
-
-/** The number of row ranges with which the card is done first: whole waves of blocks, and few partial sums to add. */
-function splitRows(rows: number, strips: number, slots: number, rank: number): { rows: number; splits: number } {
-  const tiles = Math.ceil(rows / TILE);
-  const partial = (2 * 4 * 3 * rank) / (TILE * ELEMENT_BYTES);
-  let best = { rows: TILE * tiles, splits: 1 };
-  let least = Number.POSITIVE_INFINITY;
-  for (let wanted = 1; wanted <= Math.min(tiles, 32); wanted++) {
-    const depth = Math.ceil(tiles / wanted);
-    const splits = Math.ceil(tiles / depth);
-    // In tiles of a block: its own and one to start and end, then what writing and reading the partial sums takes.
-    const cost = Math.ceil((strips * splits) / slots) * (depth + 1) + (splits * strips * partial) / slots;
-    if (cost < least) [best, least] = [{ rows: TILE * depth, splits }, cost];
-  }
-  return best;
 }

@@ -16,15 +16,14 @@ import { roundUp } from '../arena.js';
 import { ROW_MULTIPLE, type TensorStore } from '../tensor-store.js';
 import { type CudaTensor, GradientHome } from '../tensors.js';
 import type { DeviceWeight, WeightStore } from '../weights.js';
+import { dropoutBits, loraDown } from './low-rank.js';
 import {
-  dropoutBits,
   finishB,
   type LoraOutputSide,
-  loraDown,
   loraGradientA,
   loraGradientB,
-  loraInputGradient,
-} from './low-rank.js';
+  loraInputGradients,
+} from './low-rank-gradients.js';
 import { UnfinishedGradient } from './unfinished-gradient.js';
 
 const OPERATION = 'linear';
@@ -132,7 +131,6 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     const kept = saved[0] && store.use(saved[0], OPERATION);
     const isLeft = needs[0] === true && runs.length === 1 && kept?.recipe?.gatedBy !== undefined;
     let dx: CudaTensor | undefined;
-    let x: CudaTensor | undefined;
     let next = 1;
     for (const run of runs) {
       const group = this.#group(run, k);
@@ -150,12 +148,12 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
         if (isLeft) {
           new UnfinishedGradient(store, wide, kept!, low);
           dx = wide;
+        } else if (needs[0]) {
+          loraInputGradients(store, wide, low, kept!);
+          dx = this.#sum(dx, wide);
         } else {
-          if (needs[0]) loraInputGradient(store, wide, low);
-          x ??= store.remake(kept!);
-          loraGradientA(store, low, x);
-          if (needs[0]) dx = this.#sum(dx, wide);
-          else store.release(wide);
+          loraGradientA(store, low, kept!);
+          store.release(wide);
         }
       } else if (needs[0]) {
         const weight = run.weights[0]!;
@@ -168,7 +166,6 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
       }
       store.release(dy);
     }
-    if (x) store.release(x);
     return [dx];
   }
 
@@ -224,14 +221,11 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     const wide = this.#withSpare(x, padded, group.columns);
     const bits = hasDropout(run) ? dropoutBits(store, x, run.parts) : undefined;
     const low = wide.address + 2 * padded;
-    loraDown(store, { u: low, ldu: wide.ld, x: wide, bits, group, parts: run.parts });
+    const kept = saved && store.saved(store.create([x.rows, group.columns]));
+    loraDown(store, { u: low, ldu: wide.ld, saved: kept, x: wide, bits, group, parts: run.parts });
     this.#product(wide, padded + group.columns, y, run);
     this.#addBias(parts, run);
-    if (saved) {
-      const kept = store.saved(store.create([x.rows, group.columns]));
-      const u = store.view(wide, padded, group.columns);
-      store.copyInto(kept, u);
-      store.release(u);
+    if (saved && kept) {
       saved.push(kept);
       const home = parts[0]!.home?.at;
       if (home) home.adapter = { u: kept, group };
@@ -289,8 +283,8 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     const known = gradients[0]?.rowProducts;
     const isKnown =
       known?.u === u &&
-      known.partial.shape[1] === low.group.width &&
-      known.partial.shape[2] === dy.columns &&
+      known.partial.shape[1] === dy.columns &&
+      known.partial.shape[2] === low.group.width &&
       gradients.every((gradient) => gradient?.rowProducts === known);
     if (isKnown) finishB(this.#store, low, known.partial);
     else loraGradientB(this.#store, { ...low, u, dy });

@@ -5,7 +5,7 @@
  */
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor, Unfinished } from '../tensors.js';
-import { type LoraInputSide, loraGradientA, loraInputGradient } from './low-rank.js';
+import { type LoraInputSide, loraGradientA, loraInputGradient, loraInputGradients } from './low-rank-gradients.js';
 
 export class UnfinishedGradient implements Unfinished {
   readonly low: LoraInputSide;
@@ -31,18 +31,20 @@ export class UnfinishedGradient implements Unfinished {
   }
 
   finish(): void {
-    loraInputGradient(this.#store, this.#dx, this.low);
-    this.drop();
+    this.#dx.unfinished = undefined;
+    if (this.#x) loraInputGradients(this.#store, this.#dx, this.low, this.#x);
+    else loraInputGradient(this.#store, this.#dx, this.low);
+    this.#close();
   }
 
   drop(): void {
     this.#dx.unfinished = undefined;
-    if (this.#x) {
-      const x = this.#store.remake(this.#x);
-      loraGradientA(this.#store, this.low, x);
-      this.#store.release(x);
-      this.dropA();
-    }
+    if (this.#x) loraGradientA(this.#store, this.low, this.#x);
+    this.#close();
+  }
+
+  #close(): void {
+    this.dropA();
     if (this.low.bits) this.#store.release(this.low.bits);
   }
 
