@@ -50,7 +50,9 @@ DEVICE u32 share_byte(u32 word, int i) {
  */
 template <int TILES>
 DEVICE void lora_down(bf16* u, bf16* saved, const bf16* x, const bf16* a, const u8* bits, int rows, int K, int E, int ldu, int ldsaved, int ldx, int lda, int kb, int s1, int s2, int s3, float keep0, float keep1, float keep2, float keep3) {
-  constexpr int BATCH = TILES > 4 ? 2 : TILES;  // of rows of A under way: registers
+  // By registers: rows of A under way, and whether x is fetched a turn ahead.
+  constexpr int BATCH = TILES > 4 ? 2 : TILES;
+  constexpr bool AHEAD = TILES <= 4;
   __shared__ float partial[DOWN_WARPS][16][34];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const int firstRow = blockIdx.x * 32, firstE = blockIdx.y * TILES * 8;
@@ -62,17 +64,28 @@ DEVICE void lora_down(bf16* u, bf16* saved, const bf16* x, const bf16* a, const 
   float sums[2][TILES][4] = {};
   const int last = last8(K);
 
+  uint4 ahead[4];
+  u32 aheadKeeps[4];
+  const auto fetch = [&](int run) {
+    const int at = min(run * 32 + t * 8, last);
+#pragma unroll
+    for (int i = 0; i < 4; i++) ahead[i] = load_once(row_of(x, row[i], ldx) + at);
+    if (bits) load_keeps(aheadKeeps, bits + run * 4 + (i64)min(firstRow + t * 8 + g, rows - 1) * kb, firstPart, lastPart, (i64)rows * kb);
+  };
+  if (AHEAD && warp * 32 < K) fetch(warp);
 #pragma unroll 1
   for (int run = warp; run * 32 < K; run += DOWN_WARPS) {
     const int c = run * 32 + t * 8;
     const int at = min(c, last);
     uint4 raw[4], kept[4], b[BATCH];
     u32 keeps[4];
+    if (!AHEAD) fetch(run);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-      raw[i] = load_once(row_of(x, row[i], ldx) + at);
+      raw[i] = ahead[i];
+      keeps[i] = aheadKeeps[i];
     }
-    if (bits) load_keeps(keeps, bits + run * 4 + (i64)min(firstRow + t * 8 + g, rows - 1) * kb, firstPart, lastPart, (i64)rows * kb);
+    if (AHEAD && (run + DOWN_WARPS) * 32 < K) fetch(run + DOWN_WARPS);
     if (run * 32 + 32 > K) {
 #pragma unroll
       for (int i = 0; i < 4; i++) raw[i] = first8(raw[i], K - c);
