@@ -271,12 +271,17 @@ def test_lora(T, K, ranks, outs, p, splits_at):
     W = min(E, 64)
     KP = up(K, 8)
     u = x.buffer[KP:]
-    launch(f'lora_down_{W}', (cdiv(T, 32), cdiv(E, W)), 512, u, x, A, bits, T, K, E, x.ld, x.ld, A.ld, kb, *s, *keeps)
+    kept = M(T, E)
+    launch(f'lora_down_{W}', (cdiv(T, 32), cdiv(E, W)), 512, u, kept, x, A, bits, T, K, E, x.ld, kept.ld, x.ld, A.ld, kb, *s, *keeps)
     uv = x.buffer.as_strided((T, E), (x.ld, 1), KP)
     want = torch.cat([d @ A64[a:a + r].T for d, a, r in zip(dropped, starts, padded)], 1)
     plain = torch.cat([(x.v * m.to(B16) * k) @ A.v[a:a + r].T for m, k, a, r in zip(masks, keep, starts, padded)], 1)
     judge(f'down {tag}', uv, want, plain)
     check('down keeps x', torch.equal(x.v.to(F64), x64))
+    check('down saves u', torch.equal(kept.v, uv) and kept.whole())
+    kept.v.fill_(0)
+    launch(f'lora_down_{W}', (cdiv(T, 32), cdiv(E, W)), 512, kept, None, x, A, bits, T, K, E, kept.ld, 0, x.ld, A.ld, kb, *s, *keeps)
+    check('down alone', torch.equal(kept.v, uv))
     # input gradient
     du = M(T, E, rnd(T, E))
     for a, r, q in zip(starts, ranks, padded): du.v[:, a + r:a + q] = 0
@@ -291,14 +296,31 @@ def test_lora(T, K, ranks, outs, p, splits_at):
     # dA
     split = splits_at
     splits = cdiv(T, split)
-    partial = torch.full((splits * E * K,), float('nan'), device=DEVICE)
-    launch('lora_partial_a', (cdiv(K, 64), splits, cdiv(E, 64)), 256, partial, du, x, bits, T, K, E, du.ld, x.ld, kb, *s, split)
+    scratch = lambda n: torch.full((n,), float('nan'), device=DEVICE)
+    counters = torch.zeros(4096, dtype=I32, device=DEVICE)
+    pad4 = lambda v, z: (list(v) + [z] * 4)[:4]
+    def check_a(name, values):
+        for i, r in enumerate(ranks):
+            want = du64[:, starts[i]:starts[i] + r].T @ (values * masks[i] * keep[i])
+            judge(f'{name} {i} {tag}', grads[i].to(F64) - before[i], want, bound=5e-5)
+        check(f'{name} counters', not counters.any())
     grads = [torch.randn(r, K, device=DEVICE) for r in ranks]
     before = [g.clone().to(F64) for g in grads]
-    pad4 = lambda v, z: (list(v) + [z] * 4)[:4]
-    launch('lora_finish_a', (cdiv(K, 256), E), 256, *pad4(grads, None), partial, K, E, splits, *s, *pad4(ranks, 0), *keeps)
-    for i, r in enumerate(ranks):
-        judge(f'dA {i} {tag}', grads[i].to(F64) - before[i], du64[:, starts[i]:starts[i] + r].T @ dropped[i], bound=5e-5)
+    launch('lora_gradient_a', (cdiv(K, 64), splits, cdiv(E, 64)), 256, *pad4(grads, None), scratch(splits * E * K), counters, du, x, bits, T, K, E, du.ld, x.ld, kb, *s, *pad4(ranks, 0), split, *keeps)
+    check_a('dA', x64)
+    # both in one, x as it is and as a norm's result
+    if E <= 64 and len(ranks) <= 3:
+        rstd, weight = 0.5 + torch.rand(T, device=DEVICE), torch.zeros(up(K, 8), dtype=B16, device=DEVICE)
+        weight[:K] = rnd(K)
+        normed = (x.v.float() * rstd[:, None]).to(B16) * weight[:K]
+        for given in (False, True):
+            grads = [torch.randn(r, K, device=DEVICE) for r in ranks]
+            before = [g.clone().to(F64) for g in grads]
+            both = M(T, K, base, extra=24)
+            launch(f'lora_backward_{E}', (cdiv(K, 64), splits), 256, *pad4(grads, None), scratch(splits * E * K), counters, both, x, rstd if given else None, weight if given else None, du, A, bits, T, K, both.ld, x.ld, du.ld, A.ld, kb, *s, *pad4(ranks, 0), split, *keeps)
+            check(f'backward dx {tag}', torch.equal(both.v, dx.v) and both.whole(), rel(both.v, dx.v))
+            check_a(f'backward dA {given}', normed.to(F64) if given else x64)
+        check('backward keeps x', torch.equal(x.v.to(F64), x64))
     # dB; the parts' outputs are column ranges of dy
     N = sum(outs)
     n0 = [sum(outs[:i]) for i in range(len(outs))]
@@ -306,15 +328,49 @@ def test_lora(T, K, ranks, outs, p, splits_at):
     dy = M(T, N, rnd(T, N))
     width = max(padded)
     tiles = sum(cdiv(o, 64) for o in outs)
-    partial = torch.full((splits * width * N,), float('nan'), device=DEVICE)
-    launch('lora_partial_b', (tiles, splits, cdiv(width, 64)), 256, partial, u, dy, T, N, width, x.ld, dy.ld, *n, *s, E, split)
+    partial = scratch(splits * width * N)
     grads = [torch.randn(o, r, device=DEVICE) for o, r in zip(outs, ranks)]
+    again = [g.clone() for g in grads]
     before = [g.clone().to(F64) for g in grads]
     factors = [1.5 + i for i in range(len(ranks))]
-    launch('lora_finish_b', (cdiv(N, 64), cdiv(width, 16)), 256, *pad4(grads, None), partial, N, width, splits, *n, *pad4(ranks, 0), *pad4(factors, 0.0))
+    launch('lora_gradient_b', (tiles, splits, cdiv(width, 64)), 256, *pad4(grads, None), partial, counters, u, dy, T, N, width, x.ld, dy.ld, *n, *s, E, *pad4(ranks, 0), split, *pad4(factors, 0.0))
+    check('dB counters', not counters.any())
+    launch('lora_finish_b', (cdiv(N * width, 1024),), 256, *pad4(again, None), partial, N, width, splits, *n, *pad4(ranks, 0), *pad4(factors, 0.0))
+    check(f'dB finished {tag}', all(torch.equal(a, b) for a, b in zip(again, grads)))
     for i, (o, r) in enumerate(zip(outs, ranks)):
         want = factors[i] * dy.v[:, n0[i]:n0[i] + o].to(F64).T @ uv[:, starts[i]:starts[i] + r].to(F64)
         judge(f'dB {i} {tag}', grads[i].to(F64) - before[i], want, bound=5e-5)
+
+def test_gated_backward(T, C, ranks, p, kind, split):
+    """One pass against the separate kernels, which test_lora and test_activation check."""
+    rank = up(max(ranks), 16)
+    assert all(up(r, 16) == rank for r in ranks)
+    tag = f'gated backward T{T} C{C} ranks {ranks} p {p} kind {kind}'
+    bits, kb = make_bits(T, C, [7], [math.floor(p * 2**32)]) if p else (None, 0)
+    keep = 1 / (1 - p)
+    both = M(T, 2 * C, rnd(T, 2 * C, scale=2))
+    dy, du, u = M(T, C, rnd(T, C), extra=rank), M(T, rank, rnd(T, rank)), M(T, 2 * rank, rnd(T, 2 * rank), 16)
+    du.v[:, ranks[0]:] = 0
+    A = M(rank, C, torch.zeros(rank, C)); A.buffer.zero_()
+    A.v[:ranks[0]] = rnd(ranks[0], C, scale=C**-0.5)
+    splits = cdiv(T, split)
+    nan = lambda *shape: torch.full(shape, float('nan'), device=DEVICE)
+    out, partialB, gradA = M(T, 2 * C), nan(splits, 2 * C, rank), torch.randn(ranks[0], C, device=DEVICE)
+    before, counters = gradA.clone().to(F64), torch.zeros(cdiv(C, 64), dtype=I32, device=DEVICE)
+    launch(f'gated_backward_lora_{rank}', (cdiv(C, 64), splits), 256, out, out.buffer[C:], gradA, nan(splits, rank, C), partialB, counters, both, both.buffer[C:], dy, du, A, bits, u, T, C, out.ld, out.ld, both.ld, both.ld, dy.ld, du.ld, A.ld, kb, u.ld, split, ranks[0], keep, kind)
+    check(f'{tag} counters', not counters.any())
+    check(f'{tag} guard', out.whole() and dy.whole() and both.whole())
+    s, keeps = [rank] * 3, [keep, 1.0, 1.0, 1.0]
+    dx, want, y = M(T, C, dy.v), M(T, 2 * C), M(T, C)
+    launch('lora_input_gradient', (cdiv(C, 128), cdiv(T, 64)), 256, dx, du, A, bits, T, C, rank, dx.ld, du.ld, A.ld, kb, *s, *keeps)
+    launch('gated_activation_backward', grid2(T, C), 128, want, want.buffer[C:], y, both, both.buffer[C:], dx, T, C, want.ld, want.ld, y.ld, both.ld, both.ld, dx.ld, kind)
+    # The compiler may contract other products in another kernel: now and then another rounding.
+    check(f'{tag} gradients', float((out.v != want.v).float().mean()) < 1e-3 and rel(out.v, want.v) < 1e-4, rel(out.v, want.v))
+    mask = torch.ones(T, C, dtype=F64, device=DEVICE)
+    if p: mask = torch.tensor(np.unpackbits(bits.cpu().numpy().reshape(T, kb), axis=1, bitorder='little')[:, :C], dtype=F64, device=DEVICE)
+    judge(f'{tag} dA', gradA.to(F64) - before, keep * du.v[:, :ranks[0]].to(F64).T @ (mask * y.v.to(F64)), bound=5e-5)
+    for i in range(2):
+        judge(f'{tag} dB {i}', partialB.sum(0)[i * C:(i + 1) * C], out.v[:, i * C:(i + 1) * C].to(F64).T @ u.v[:, i * rank:(i + 1) * rank].to(F64), bound=5e-5)
 
 def test_refresh():
     K, r, N, s = 48, 4, 200, 1.5
@@ -453,9 +509,12 @@ def run_tests():
             for kind in range(4): test_activation(rows, C, kind)
         for heads, kv, D in ((4, 2, 64), (3, 1, 6), (32, 8, 128)): test_rotary(rows, heads, kv, D)
     test_flat()
-    cases = [(1, 24, [4], [24], 0.0, 64), (7, 72, [8, 20], [40, 16], 0.05, 64), (70, 520, [16, 16, 4], [64, 80, 16], 0.1, 64), (33, 13, [16], [8], 0.5, 64), (66, 128, [48, 32], [136, 72], 0.3, 64)]
+    cases = [(1, 24, [4], [24], 0.0, 64), (7, 72, [8, 20], [40, 16], 0.05, 64), (70, 520, [16, 16, 4], [64, 80, 16], 0.1, 64), (33, 13, [16], [8], 0.5, 64), (66, 128, [48, 32], [136, 72], 0.3, 64), (200, 64, [64], [72], 0.1, 128), (65, 40, [32, 32], [64, 8], 0.2, 64), (130, 136, [48, 16], [24, 64], 0.2, 64)]
     if not EMULATED: cases += [(129, 5120, [16, 16, 16], [4096, 1024, 1024], 0.05, 64), (500, 1024, [64, 64], [4096, 4096], 0.1, 128), (500, 1024, [256], [1000], 0.0, 192), (129, 16384, [16], [5120], 0.05, 128)]
     for case in cases: test_lora(*case)
+    cases = [(1, 8, [4, 4, 4], 0.0, 0, 64), (7, 72, [8, 4, 16], 0.05, 2, 64), (129, 136, [16] * 3, 0.1, 0, 64), (131, 64, [32, 20, 24], 0.5, 1, 128), (70, 200, [32] * 3, 0.0, 3, 64)]
+    if not EMULATED: cases += [(1, 16384, [16] * 3, 0.05, 0, 64), (1029, 16384, [16] * 3, 0.05, 0, 1088), (777, 4096, [32] * 3, 0.1, 2, 256)]
+    for case in cases: test_gated_backward(*case)
     test_refresh()
     for R, V, size in ((1, 11, 11), (7, 1000, 384)) + (() if EMULATED else ((129, 131072, 16384),)):
         for kind in (0, 1): test_cross_entropy(R, V, size, kind)

@@ -265,6 +265,7 @@ function changed(tensor: CudaTensor): void {
   tensor.early?.discard();
   tensor.early = undefined;
   tensor.recipe = undefined;
+  tensor.rowProducts = undefined;
   tensor.isTouched = true;
 }
 

@@ -31,6 +31,7 @@ export class TensorStore {
   readonly rematerialize: boolean;
   /** Columns that an adapted linear layer wants beside its input, by input width. */
   readonly #spare = new Map<number, number>();
+  #counters: { readonly block: DeviceBlock; readonly count: number } | undefined;
 
   constructor(context: DeviceContext, options: { rematerialize: boolean }) {
     this.driver = context.driver;
@@ -140,13 +141,14 @@ export class TensorStore {
   }
 
   retain(tensor: Tensor): void {
-    this.use(tensor, 'retain').references++;
+    this.#own(tensor, 'retain').references++;
   }
 
   release(tensor: Tensor): void {
-    const known = this.use(tensor, 'release');
+    const known = this.#own(tensor, 'release');
     known.references--;
     if (known.references > 0 || known.isParameter) return;
+    known.unfinished?.drop();
     known.isFreed = true;
     if (known.storage && --known.storage.users === 0) this.allocator.free(known.storage.block);
     known.early?.discard();
@@ -155,8 +157,22 @@ export class TensorStore {
 
   // --- checking
 
-  /** @throws EngineError if the tensor is freed or belongs to another engine */
+  /**
+   * The tensor, with all its numbers.
+   * @throws EngineError if the tensor is freed or belongs to another engine
+   */
   use(tensor: Tensor, operation: string): CudaTensor {
+    const known = this.#own(tensor, operation);
+    known.unfinished?.finish();
+    return known;
+  }
+
+  /** `use` for an operation that knows what to do about numbers that are unfinished. */
+  useUnfinished(tensor: Tensor, operation: string): CudaTensor {
+    return this.#own(tensor, operation);
+  }
+
+  #own(tensor: Tensor, operation: string): CudaTensor {
     if (!(tensor instanceof CudaTensor)) throw new EngineError(`${operation}: the tensor belongs to another engine`);
     if (tensor.isFreed) {
       throw new EngineError(
@@ -271,6 +287,18 @@ export class TensorStore {
     } finally {
       this.allocator.free(block);
     }
+  }
+
+  /** Address of `count` int32 zeros that every kernel leaves as it found them. */
+  counters(count: number): number {
+    if (!this.#counters || this.#counters.count < count) {
+      if (this.#counters) this.allocator.free(this.#counters.block);
+      const size = roundUp(count, 1024);
+      const block = this.allocator.allocate(4 * size, CACHE);
+      this.driver.fillBytes(block.address, 0, 4 * size);
+      this.#counters = { block, count: size };
+    }
+    return this.#counters.block.address;
   }
 
   /** An int32 table on the device, to be freed by the caller. */
