@@ -1,8 +1,14 @@
-/** Errors against exact values, ours beside those of another program of the same precision. */
+/**
+ * Errors against exact values, ours beside those of another program of the same precision. The other program may have
+ * computed in several ways that are alike, its variants: how much these differ from each other shows what is chance.
+ */
+
+import { relativeL2 } from './check-list.js';
 
 /** Relative L2 errors. */
 export interface Gap {
   readonly ours: number;
+  /** The largest of the variants' errors; pooled, their root mean square. */
   readonly theirs: number;
 }
 
@@ -21,26 +27,20 @@ export function ratioOf({ ours, theirs }: Gap): number {
 export class GapTable {
   readonly #sums = new Map<string, Sums>();
   readonly #ratios: { name: string; ratio: number; gap: Gap }[] = [];
+  /** The last variant's error in units of the first one's. */
+  readonly #chance: number[] = [];
 
   /** Adds an array; an array of another length, or a value that is not a number, gives NaN, which passes no bound. */
-  add(name: string, actual: ArrayLike<number>, exact: ArrayLike<number>, theirs: ArrayLike<number>): Gap {
-    const sums: Sums = { ours: 0, theirs: 0, norm: 0 };
-    if (actual.length !== exact.length || theirs.length !== exact.length) sums.ours = Number.NaN;
-    for (let i = 0; i < exact.length; i++) {
-      sums.ours += (actual[i]! - exact[i]!) ** 2;
-      sums.theirs += (theirs[i]! - exact[i]!) ** 2;
-      sums.norm += exact[i]! ** 2;
-    }
-    const gap = gapOf(sums);
+  add(name: string, actual: ArrayLike<number>, exact: ArrayLike<number>, variants: readonly ArrayLike<number>[]): Gap {
+    const ours = relativeL2(actual, exact);
+    const theirs = variants.map((values) => relativeL2(values, exact));
+    const gap = { ours, theirs: Math.max(...theirs) };
     this.#ratios.push({ name, ratio: ratioOf(gap), gap });
-    const all = this.#sums.get(name) ?? { ours: 0, theirs: 0, norm: 0 };
+    this.#chance.push(ratioOf({ ours: theirs.at(-1)!, theirs: theirs[0]! }));
     // Each array counts alike, however large its numbers are.
-    const weight = 1 / (sums.norm || 1);
-    this.#sums.set(name, {
-      ours: all.ours + sums.ours * weight,
-      theirs: all.theirs + sums.theirs * weight,
-      norm: all.norm + 1,
-    });
+    const all = this.#sums.get(name) ?? { ours: 0, theirs: 0, norm: 0 };
+    const square = theirs.reduce((sum, error) => sum + error ** 2, 0) / theirs.length;
+    this.#sums.set(name, { ours: all.ours + ours ** 2, theirs: all.theirs + square, norm: all.norm + 1 });
     return gap;
   }
 
@@ -87,16 +87,19 @@ export class GapTable {
       quantile(sorted.map(({ gap }) => pick(gap)).sort(ascending), 0.5).toExponential(2);
     const above = sorted.filter(({ ratio }) => !(ratio <= allowed));
     const at = (q: number): string => quantile(ratios, q).toFixed(2);
+    const chance = [...this.#chance].sort(ascending);
     const named = above.map(({ name, ratio }) => `\n    ${ratio.toFixed(2)} ${name}`).join('');
     return (
       `${sorted.length} arrays, ratio min ${at(0)}, quarter ${at(0.25)}, median ${at(0.5)}, three quarters ${at(0.75)}, ` +
       `worst ${at(1)}; median error ours ${error(({ ours }) => ours)}, transformers ${error(({ theirs }) => theirs)}; ` +
-      `${above.length} above ${allowed}${named}`
+      `${above.length} above ${allowed}; the other program's last variant against its first: median ` +
+      `${quantile(chance, 0.5).toFixed(2)}, worst ${quantile(chance, 1).toFixed(2)}, ` +
+      `${chance.filter((ratio) => !(ratio <= allowed)).length} above ${allowed}${named}`
     );
   }
 
-  /** One line a kind, all its arrays pooled. */
-  byKind(kindOf: (name: string) => string): string[] {
+  /** Gaps of arrays of one kind, pooled. */
+  byKind(kindOf: (name: string) => string): Map<string, Gap> {
     const kinds = new Map<string, Sums>();
     for (const [name, sums] of this.#sums) {
       const all = kinds.get(kindOf(name)) ?? { ours: 0, theirs: 0, norm: 0 };
@@ -106,11 +109,13 @@ export class GapTable {
         norm: all.norm + sums.norm,
       });
     }
-    return [...kinds].map(([kind, sums]) => {
-      const gap = gapOf(sums);
-      return `${kind.padEnd(20)} ours ${gap.ours.toExponential(2)}, transformers ${gap.theirs.toExponential(2)}, ratio ${ratioOf(gap).toFixed(3)}`;
-    });
+    return new Map([...kinds].map(([kind, sums]) => [kind, gapOf(sums)]));
   }
+}
+
+/** "vision q_proj" and the like, of the name of an adapter's tensor. */
+export function projectionOf(name: string): string {
+  return `${name.includes('vision_tower') ? 'vision' : 'text'} ${/\w+_proj/.exec(name)?.[0] ?? name}`;
 }
 
 function gapOf({ ours, theirs, norm }: Sums): Gap {

@@ -9,13 +9,13 @@ DIR/checkpoint/             config and bfloat16 weights, in the published layout
 DIR/case-N/adapter/         a PEFT adapter on the seven linears of both towers, r 16, B not zero, no dropout
 DIR/case-N/batch.safetensors     four samples, right-padded: pictures of odd sizes, one of the longest edge allowed
 DIR/case-N/float32.safetensors   loss, losses and logits of the labelled tokens, gradient of every adapter tensor
-DIR/case-N/bfloat16.safetensors  the same as a trainer computes them: base in bfloat16, adapter float32, autocast
+DIR/case-N/bfloat16.safetensors  the same as a trainer computes them: base in bfloat16, adapter float32, autocast;
+                                 once with SDPA (sdpa/NAME) and once with plain attention (plain/NAME)
 
-The float32 values come from plain attention (product, softmax, product) with TF32 off; the bfloat16 ones from SDPA.
+The float32 values come from plain attention (product, softmax, product) with TF32 off.
 """
 
 import argparse
-import gc
 import json
 import time
 from pathlib import Path
@@ -27,6 +27,9 @@ from torch.utils.checkpoint import checkpoint
 from transformers import (AttentionInterface, AttentionMaskInterface, Ministral3Config, Mistral3Config,
                           Mistral3ForConditionalGeneration, PixtralVisionConfig)
 from transformers.masking_utils import eager_mask
+from transformers.utils import logging
+
+logging.disable_progress_bar()
 
 TEXT = {
     "14B": dict(hidden_size=5120, intermediate_size=16384, theta=1e9, tied=False),
@@ -45,7 +48,8 @@ def plain_attention(module, query, key, value, attention_mask, scaling=None, dro
     group = query.shape[1] // key.shape[1]
 
     def head(q, k, v, mask):
-        return torch.softmax(q @ k.transpose(-1, -2) * scaling + mask, dim=-1) @ v
+        scores = q @ k.transpose(-1, -2) * scaling + mask
+        return torch.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype) @ v
 
     mask = attention_mask[:, 0]
     heads = [
@@ -198,18 +202,19 @@ def main():
         model.save_pretrained(folder / "adapter")
         batch = make_batch(dims, generator, options.answers_only, options.device)
         save_file({name: value.cpu() for name, value in batch.items()}, folder / "batch.safetensors")
-        losses = []
-        for name, dtype, attention in (("bfloat16", torch.bfloat16, "sdpa"), ("float32", torch.float32, "plain")):
-            cast_base(model, dtype)
-            values = compute(model, batch, attention, autocast=dtype == torch.bfloat16)
-            save_file(values, folder / f"{name}.safetensors")
-            losses.append(f"{name} loss {values['loss'].item():.6f}")
-            model.zero_grad(set_to_none=True)
-            gc.collect()
+        cast_base(model, torch.bfloat16)
+        variants = {name: compute(model, batch, name, autocast=True) for name in ("sdpa", "plain")}
+        cast_base(model, torch.float32)
+        values = compute(model, batch, "plain", autocast=False)
+        model.zero_grad(set_to_none=True)
+        save_file(values, folder / "float32.safetensors")
+        save_file({f"{variant}/{name}": value for variant, entries in variants.items()
+                   for name, value in entries.items()}, folder / "bfloat16.safetensors")
+        losses = [f"{name} {entries['loss'].item():.6f}" for name, entries in {"float32": values, **variants}.items()]
         tokens, labels = int(batch["attention_mask"].sum()), values["logits"].shape[0]
         patches = int((batch["image_sizes"] // 14).prod(dim=1).sum())
         peak = f", peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if options.device == "cuda" else ""
-        note(f"case {number}: {tokens} tokens, {patches} patches, {labels} labels, {', '.join(losses)}{peak}")
+        note(f"case {number}: {tokens} tokens, {patches} patches, {labels} labels, losses {', '.join(losses)}{peak}")
     versions = {name: __import__(name).__version__ for name in ("torch", "transformers", "peft")}
     (options.dir / "versions.json").write_text(json.dumps({**versions, "size": options.size, "device": options.device}))
 
