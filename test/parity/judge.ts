@@ -1,15 +1,17 @@
 /**
  * Decides how near is near enough: an engine that computes in float32 has fixed bounds; one that computes in bfloat16
- * may err at most 1.5 times as much as transformers does in bfloat16, array by array.
+ * may err at most 1.5 times as much as transformers does in bfloat16, value by value. Errors of losses and of small
+ * gradients are much a matter of chance, so transformers' gap is the largest error of several runs that bfloat16 cannot
+ * tell apart: add-bf16.py makes them.
  */
 import type { SafetensorsFile } from '../../src/engine/safetensors.js';
 import { type CheckList, relativeL2 } from './check-list.js';
-import { GapTable, projectionOf } from './gap-table.js';
+import { GapTable } from './gap-table.js';
 
 /** How often transformers' own error. */
 export const ALLOWED_RATIO = 1.5;
 
-/** transformers' attention implementations that add-bf16.py computed with; the larger error counts. */
+/** transformers' attention implementations. */
 const VARIANTS = ['sdpa', 'eager'];
 
 /** Where add-bf16.py put its value, and what an engine in float32 may err by. */
@@ -40,13 +42,11 @@ export class Judge {
     const error = relativeL2(actual, expected);
     if (this.isFloat32) return this.#checks.atMost(what, error, yardstick.bound);
     const theirs = await this.#variants(yardstick);
-    this.#ratio(what, error, Math.max(...theirs.map((values) => relativeL2(values, expected))));
+    await this.#ratio(what, error, yardstick.key, ...theirs.map((values) => relativeL2(values, expected)));
   }
 
   /**
-   * An adapter's tensors. The error of one small gradient is much a matter of chance: transformers with eager attention
-   * is more than 1.5 times as far off as with SDPA in one or two of 84. So the gap of a tensor is its own, or the root
-   * mean square of its tower's tensors of the same projection where that is larger.
+   * An adapter's tensors. In bfloat16 also prints how their errors compare with those of transformers' two plain runs.
    */
   async adapterTensors(
     what: string,
@@ -60,31 +60,32 @@ export class Judge {
       return;
     }
     const table = new GapTable();
-    const gaps = [];
     for (const { name, actual, expected } of tensors) {
-      const theirs = await this.#variants({ key: `${key}/${name}`, bound });
-      gaps.push({ name, gap: table.add(name, actual, expected, theirs) });
-    }
-    const usual = table.byKind(projectionOf);
-    for (const { name, gap } of gaps) {
-      this.#ratio(`${what} ${name}`, gap.ours, Math.max(gap.theirs, usual.get(projectionOf(name))!.theirs));
+      const gap = table.add(name, actual, expected, await this.#variants({ key: `${key}/${name}`, bound }));
+      await this.#ratio(`${what} ${name}`, gap.ours, `${key}/${name}`, gap.theirs);
     }
     console.log(`     ${what}: ${table.describe(ALLOWED_RATIO)}`);
   }
 
   /**
-   * Losses in a row, as root mean square. One number can be exact by chance, so the gap is at least twice the deviation
-   * that independent errors of the tokens' losses leave in their mean.
+   * Losses in a row, as root mean square.
+   * @param floor the least that the gap counts as
    */
-  async losses(what: string, actual: readonly number[], expected: Float32Array, group: string): Promise<void> {
-    const error = distance(actual, expected);
-    const theirs = await this.#variants({ key: `${group}/loss`, bound: 0 });
-    const noise = await this.#variants({ key: `${group}/loss_noise`, bound: 0 });
-    const gaps = [
-      ...theirs.map((values) => distance(values, expected)),
-      ...noise.map((values) => distance(values, [])),
-    ];
-    this.#ratio(what, error, Math.max(...gaps));
+  async losses(
+    what: string,
+    actual: readonly number[],
+    expected: Float32Array,
+    { key }: { readonly key: string },
+    floor = 0,
+  ): Promise<void> {
+    const theirs = await this.#variants({ key, bound: 0 });
+    await this.#ratio(what, distance(actual, expected), key, floor, ...theirs.map((v) => distance(v, expected)));
+  }
+
+  /** The standard deviation that the mean of these numbers would have if their errors were independent. */
+  async meanDeviation(expected: Float32Array, yardstick: Yardstick): Promise<number> {
+    const theirs = await this.#variants(yardstick);
+    return Math.max(...theirs.map((values) => distance(values, expected))) / Math.sqrt(expected.length);
   }
 
   /** The largest distance of single numbers that transformers has. */
@@ -106,15 +107,18 @@ export class Judge {
     return arrays;
   }
 
-  #ratio(what: string, error: number, gap: number): void {
+  /** The gap is the largest of `errors` and of those that runs with nudged pictures had. */
+  async #ratio(what: string, error: number, key: string, ...errors: number[]): Promise<void> {
+    const nudged = `nudged/${key}`;
+    if (this.#theirs!.tensors.has(nudged)) errors.push((await this.#theirs!.readFloat32(nudged))[0]!);
+    const gap = Math.max(...errors);
     const ratio = error === 0 && gap === 0 ? 1 : error / gap;
     this.#checks.atMost(`${what}: error ${error.toExponential(2)}, ratio to the gap`, ratio, ALLOWED_RATIO);
   }
 }
 
-/** Root mean square of the differences; numbers that are left out count as 0. */
 function distance(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   let sum = 0;
-  for (let i = 0; i < actual.length; i++) sum += (actual[i]! - (expected[i] ?? 0)) ** 2;
+  for (let i = 0; i < actual.length; i++) sum += (actual[i]! - expected[i]!) ** 2;
   return Math.sqrt(sum / actual.length);
 }

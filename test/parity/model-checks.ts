@@ -2,7 +2,7 @@
 import type { VlmBatch } from '../../src/data/types.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
 import type { Engine } from '../../src/engine/engine.js';
-import { ShardedCheckpoint } from '../../src/engine/safetensors.js';
+import { type SafetensorsFile, ShardedCheckpoint } from '../../src/engine/safetensors.js';
 import { Tape } from '../../src/engine/tape.js';
 import type { Tensor } from '../../src/engine/tensor.js';
 import { adapterData, loadAdapter } from '../../src/lora/adapter-file.js';
@@ -70,9 +70,25 @@ export async function checkModel(
     const pick = (values: Float32Array): Float32Array => realRows(values, batch, text.vocabSize);
     await judge.array(what, actual, pick(all), { key: `${group}/logits`, bound: FORWARD, pick });
   };
-  const checkLoss = async (what: string, group: string, actual: number, expected: Float32Array): Promise<void> => {
-    if (judge.isFloat32) checks.atMost(what, Math.abs(actual - expected[0]!), 1e-5);
-    else await judge.losses(what, [actual], expected, group);
+  const checkLoss = async (
+    what: string,
+    group: string,
+    { loss, logits }: { loss: number; logits: Float32Array },
+    file: SafetensorsFile,
+    batch: VlmBatch,
+  ): Promise<void> => {
+    const expected = await file.readFloat32('loss');
+    if (judge.isFloat32) return checks.atMost(what, Math.abs(loss - expected[0]!), 1e-5);
+    const { labelRows, labelTargets } = model.pack(batch);
+    const tokenLosses = (real: Float32Array): Float32Array =>
+      crossEntropies(real, text.vocabSize, labelRows, labelTargets);
+    const pick = (values: Float32Array): Float32Array => tokenLosses(realRows(values, batch, text.vocabSize));
+    const yardstick = { key: `${group}/logits`, bound: FORWARD, pick };
+    const exact = pick(await file.readFloat32('logits'));
+    await judge.array(`${what} of each token`, tokenLosses(logits), exact, yardstick);
+    // Their mean is one number, which may come out exact by chance.
+    const floor = 2 * (await judge.meanDeviation(exact, yardstick));
+    await judge.losses(what, [loss], expected, { key: `${group}/loss` }, floor);
   };
   checks.atMost(
     'rope: real frequencies, theta 1e6 and 1e9',
@@ -129,7 +145,7 @@ export async function checkModel(
       }
       checks.exact('image features: all compared', at === features.length);
       await checkLogits('logits', 'forward', seen.logits, await file.readFloat32('logits'), batch);
-      await checkLoss('loss', 'forward', seen.loss, await file.readFloat32('loss'));
+      await checkLoss('loss', 'forward', seen, file, batch);
     }),
   );
   const adapter = await loadAdapter(reference.path('adapter'), model);
@@ -146,7 +162,7 @@ export async function checkModel(
           dropoutSeeds: [1],
           gradientCheckpointing,
         });
-        await checkLoss(`lora loss${kind}`, 'lora', await loss(), await file.readFloat32('loss'));
+        await checkLoss(`lora loss${kind}`, 'lora', { ...seen, loss: await loss() }, file, batch);
         const gradients = await engine.readGradients(adapter.parameters);
         const tensors: { name: string; actual: Float32Array; expected: Float32Array }[] = [];
         for (const { name, offset, size } of adapter.parameters.parameters) {
@@ -228,4 +244,14 @@ export async function checkModel(
   });
   adapter.dispose();
   model.dispose();
+}
+
+/** -log softmax(logits)[target] at the given rows of [T, V]. */
+function crossEntropies(logits: Float32Array, width: number, rows: Int32Array, targets: Int32Array): Float32Array {
+  return Float32Array.from(rows, (row, i) => {
+    const scores = logits.subarray(row * width, (row + 1) * width);
+    const top = scores.reduce((most, score) => Math.max(most, score), Number.NEGATIVE_INFINITY);
+    const sum = scores.reduce((total, score) => total + Math.exp(score - top), 0);
+    return top + Math.log(sum) - scores[targets[i]!]!;
+  });
 }

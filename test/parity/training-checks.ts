@@ -89,12 +89,8 @@ export async function checkTraining(
       }
       if (!judge.isFloat32) {
         const lossesSeen = logs.map(({ loss }) => loss);
-        await judge.losses(
-          'training: losses',
-          lossesSeen,
-          Float32Array.from(expected, ({ loss }) => loss!),
-          'training',
-        );
+        const expectedLosses = Float32Array.from(expected, ({ loss }) => loss!);
+        await judge.losses('training: losses', lossesSeen, expectedLosses, { key: 'training/loss' });
         const norms = Float32Array.from(logs, ({ gradNorm }) => gradNorm);
         const expectedNorms = Float32Array.from(expected, ({ grad_norm }) => grad_norm);
         await judge.array('training: gradient norms', norms, expectedNorms, { key: 'training/grad_norm', bound: 1e-4 });
