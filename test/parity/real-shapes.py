@@ -1,7 +1,7 @@
 """Random weights in a real model's layer shapes, and what transformers and peft compute with them in both precisions.
 
-    python3 real-shapes.py DIR [--size 14B|8B|3B|tiny] [--layers 2] [--vision-layers 2] [--cases 3] [--seed 1]
-                               [--answers-only] [--device cuda|cpu]
+    python3 real-shapes.py DIR [--size 14B|8B|3B|tiny] [--layers 2] [--vision-layers 2] [--cases 3] [--nudges 1]
+                               [--seed 1] [--answers-only] [--device cuda|cpu]
 
 Everything is made on one device, without a network; needs torch, transformers, peft and numpy.
 
@@ -10,7 +10,9 @@ DIR/case-N/adapter/         a PEFT adapter on the seven linears of both towers, 
 DIR/case-N/batch.safetensors     four samples, right-padded: pictures of odd sizes, one of the longest edge allowed
 DIR/case-N/float32.safetensors   loss, losses and logits of the labelled tokens, gradient of every adapter tensor
 DIR/case-N/bfloat16.safetensors  the same as a trainer computes them: base in bfloat16, adapter float32, autocast;
-                                 once with SDPA (sdpa/NAME) and once with plain attention (plain/NAME)
+                                 once with SDPA (sdpa/NAME) and once with plain attention (plain/NAME); and
+                                 nudged/NAME, the largest relative L2 error of each value when both are run again with
+                                 pictures that differ by less than bfloat16 can tell: how much of an error is chance
 
 The float32 values come from plain attention (product, softmax, product) with TF32 off.
 """
@@ -161,6 +163,22 @@ def compute(model, batch, attention, autocast):
     return {name: value.detach().cpu().contiguous() for name, value in values.items()}
 
 
+def nudged_errors(model, batch, generator, nudges):
+    errors = {}
+    for _ in range(nudges):
+        pixels = batch["pixel_values"]
+        factor = 1 + 2**-10 * torch.randn(pixels.shape, generator=generator).to(pixels.device)
+        other = {**batch, "pixel_values": pixels * factor}
+        cast_base(model, torch.float32)
+        exact = compute(model, other, "plain", autocast=False)
+        cast_base(model, torch.bfloat16)
+        for variant in ("sdpa", "plain"):
+            for name, value in compute(model, other, variant, autocast=True).items():
+                error = float((value.float() - exact[name]).norm() / exact[name].norm())
+                errors[name] = max(errors.get(name, 0.0), error)
+    return {f"nudged/{name}": torch.tensor([error]) for name, error in errors.items()}
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("dir", type=Path)
@@ -168,6 +186,7 @@ def main():
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--vision-layers", type=int, default=2)
     parser.add_argument("--cases", type=int, default=3)
+    parser.add_argument("--nudges", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--answers-only", action="store_true", help="label the answers, not the questions")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -208,8 +227,11 @@ def main():
         values = compute(model, batch, "plain", autocast=False)
         model.zero_grad(set_to_none=True)
         save_file(values, folder / "float32.safetensors")
-        save_file({f"{variant}/{name}": value for variant, entries in variants.items()
-                   for name, value in entries.items()}, folder / "bfloat16.safetensors")
+        stored = {f"{variant}/{name}": value for variant, entries in variants.items()
+                  for name, value in entries.items()}
+        stored |= nudged_errors(model, batch, generator, options.nudges)
+        model.zero_grad(set_to_none=True)
+        save_file(stored, folder / "bfloat16.safetensors")
         losses = [f"{name} {entries['loss'].item():.6f}" for name, entries in {"float32": values, **variants}.items()]
         tokens, labels = int(batch["attention_mask"].sum()), values["logits"].shape[0]
         patches = int((batch["image_sizes"] // 14).prod(dim=1).sum())

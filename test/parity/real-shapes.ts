@@ -6,8 +6,9 @@
  *   npm run parity:real -- DIR [--engine cuda] [--ratio 1.5] [--verbose]
  *
  * Errors are relative L2 distances to the float32 values. An engine that computes in bfloat16 passes where its error is
- * at most `--ratio` times that of transformers in bfloat16, the larger one of its two attention implementations; the
- * cpu engine computes in float32 and has fixed bounds.
+ * at most `--ratio` times that of transformers in bfloat16: the largest one of its two attention implementations and of
+ * the same with nudged pictures (the printed ratios leave the nudged ones out). The cpu engine computes in float32 and
+ * has fixed bounds.
  * "All cases" pools the cases of the folder, which have different adapters, pictures and tokens: chance is averaged
  * out there, and an excess that an operation causes stays. Ends with a RESULT line and `N passed, N failed`.
  */
@@ -90,9 +91,15 @@ for (const name of cases) {
     folder.arrays(`${name}/bfloat16.safetensors`, async (theirs) => {
       const variants = (key: string): Promise<Float32Array[]> =>
         Promise.all(['sdpa', 'plain'].map((variant) => theirs.readFloat32(`${variant}/${key}`)));
+      /** With the errors of runs that bfloat16 cannot tell apart. */
+      const widened = async (key: string, { ours, theirs: own }: Gap): Promise<Gap> => {
+        const nudged = `nudged/${key}`;
+        const other = theirs.tensors.has(nudged) ? (await theirs.readFloat32(nudged))[0]! : 0;
+        return { ours, theirs: Math.max(own, other) };
+      };
       for (const [key, actual] of await forward(batch)) {
         const gap = forwardGaps.add(key, actual, await exact.readFloat32(key), await variants(key));
-        check(`${name}: ${key}`, gap, FLOAT32_BOUNDS.forward);
+        check(`${name}: ${key}`, await widened(key, gap), FLOAT32_BOUNDS.forward);
         console.log(`${name} ${key}: ${describe(gap)}`);
       }
       engine.zeroGradients(adapter.parameters);
@@ -111,7 +118,8 @@ for (const name of cases) {
         const [reference, others] = [await exact.readFloat32(key), await variants(key)];
         const actual = gradients.subarray(offset, offset + size);
         gradientGaps.add(key, actual, reference, others);
-        check(`${name}: gradient ${shorten(key)}`, here.add(key, actual, reference, others), FLOAT32_BOUNDS.gradient);
+        const gap = await widened(key, here.add(key, actual, reference, others));
+        check(`${name}: gradient ${shorten(key)}`, gap, FLOAT32_BOUNDS.gradient);
       }
       console.log(`${name} gradients: ${here.describe(allowed)}`);
     }),
