@@ -23,7 +23,7 @@ type Piece = TensorToWrite & { readonly bytes: number };
 
 /** Writes it and gives the bytes of all tensors. */
 export async function writeRandomCheckpoint({ dir, size, dtype, layers }: RandomCheckpointOptions): Promise<number> {
-  const json = configJson(size, layers);
+  const json = configJson(size, layers === undefined ? undefined : { text: layers });
   const quantization = {
     quant_method: 'fp8',
     activation_scheme: 'static',

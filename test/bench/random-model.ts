@@ -12,19 +12,25 @@ export const SIZES = {
 
 export type Size = keyof typeof SIZES;
 
-export function configOf(size: Size): Ministral3Config {
-  return parseMinistral3Config(configJson(size));
+/** Fewer layers than the size has, for benchmarks of single operations. */
+export interface FewerLayers {
+  readonly text: number;
+  readonly vision?: number;
+}
+
+export function configOf(size: Size, fewer?: FewerLayers): Ministral3Config {
+  return parseMinistral3Config(configJson(size, fewer));
 }
 
 /** config.json of that size. */
-export function configJson(size: Size, layers: number = SIZES[size].num_hidden_layers): Record<string, unknown> {
+export function configJson(size: Size, fewer?: FewerLayers): Record<string, unknown> {
   const { theta, tied: _, ...text } = SIZES[size];
   return {
     model_type: 'mistral3',
     text_config: {
       model_type: 'ministral3',
       ...text,
-      num_hidden_layers: layers,
+      ...(fewer ? { num_hidden_layers: fewer.text } : {}),
       rope_parameters: {
         rope_type: 'yarn',
         rope_theta: theta,
@@ -37,7 +43,10 @@ export function configJson(size: Size, layers: number = SIZES[size].num_hidden_l
         llama_4_scaling_beta: 0.1,
       },
     },
-    vision_config: { model_type: 'pixtral', patch_size: 14, hidden_act: 'silu' },
+    vision_config: {
+      ...{ model_type: 'pixtral', patch_size: 14, hidden_act: 'silu' },
+      ...(fewer?.vision ? { num_hidden_layers: fewer.vision } : {}),
+    },
   };
 }
 
@@ -55,11 +64,11 @@ export function randomBlock(): Uint8Array {
   return new Uint8Array(block.buffer);
 }
 
-export async function randomModel(engine: Engine, size: Size): Promise<Ministral3> {
+export async function randomModel(engine: Engine, size: Size, fewer?: FewerLayers): Promise<Ministral3> {
   const block = randomBlock();
   let drawn = 0;
   const ones = new Uint8Array(Uint16Array.from({ length: 1 << 15 }, () => 0x3f80).buffer);
-  const config = configOf(size);
+  const config = configOf(size, fewer);
   const shapes = shapesOf(config, SIZES[size].tied);
   const source = (name: string): WeightSource => {
     const shape = shapes.get(name)!;

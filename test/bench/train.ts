@@ -1,11 +1,15 @@
 /**
  * LoRA training steps of a real-sized model with random weights on a real data set's sizes.
  *
- *   npm run bench:train -- --size 14B --workload FILE [--engine cuda] [--samples 120] [--micro 2] [--accumulation 4]
- *                          [--checkpointing] [--tokens-per-pass N] [--budget GIB] [--optim adamw8bit]
- *                          [--deterministic]
+ *   npm run bench:train -- --size 14B --workload FILE [--samples 120] [--micro 2] [--accumulation 4]
+ *                          [--checkpointing] [--tokens-per-pass N] [--budget GIB] [--optim adamw8bit] [--deterministic]
+ *                          [--repeat 1]
+ *                          [--peer FILE [--python python3] [--variants "sdpa,0,0,2;eager,1,0,2"] [--peer-micro 24]
+ *                           [--peer-args ARGS]]
  *
- * Prints a RESULT line: samples and tokens a second after the warm-up, utilisation (4N count), peak memory.
+ * Prints a RESULT line for each repetition: samples and tokens a second after the warm-up, utilisation (4N count), peak
+ * memory. With --peer, then runs that program (transformers + peft) on the same card, each variant as often, and prints
+ * a RESULT line with the medians and their ratios.
  */
 import { parseArgs } from 'node:util';
 import type { VlmBatch } from '../../src/data/types.js';
@@ -13,6 +17,8 @@ import { createCudaEngine } from '../../src/engine/cuda/cuda-engine.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { countLabels } from '../../src/train/trainable-model.js';
+import { median } from './median.js';
+import { PEER_OPTIONS, runPeer } from './peer.js';
 import { randomModel, type Size } from './random-model.js';
 import { workloadBatches } from './workload.js';
 
@@ -29,6 +35,10 @@ const { values } = parseArgs({
     budget: { type: 'string' },
     deterministic: { type: 'boolean', default: false },
     optim: { type: 'string', default: 'adamw8bit' },
+    repeat: { type: 'string', default: '1' },
+    ...PEER_OPTIONS,
+    variants: { type: 'string', default: 'sdpa,0,0,2;eager,1,0,2' },
+    'peer-micro': { type: 'string', default: '24' },
   },
 });
 const micro = Number(values.micro);
@@ -73,51 +83,81 @@ async function run(window: readonly VlmBatch[]): Promise<() => Promise<number>> 
   };
 }
 const losses: number[] = [];
-let pending: (() => Promise<number>) | undefined;
 for (let i = 0; i < Number(values.warmup); i++) losses.push(await (await run(next()))());
 engine.resetPeak();
-// Batches are made before the clock runs: this measures the engine, not the noise generator.
 const steps = Math.ceil(Number(values.samples) / (micro * accumulation));
-const windows = Array.from({ length: steps }, next);
-let tokens = 0;
-const start = performance.now();
-const times: number[] = [];
-for (const window of windows) {
-  for (const batch of window) for (const real of batch.attentionMask.data) tokens += real;
-  const deferred = await run(window);
-  if (pending) losses.push(await pending());
-  pending = deferred;
-  times.push(performance.now());
-}
-losses.push(await pending!());
-times.push(performance.now());
-const seconds = (performance.now() - start) / 1000;
 const samples = steps * micro * accumulation;
 const { text } = model.config;
 // Products of the decoder with frozen weights: forward and input gradient, 2 operations a weight each.
 const perLayer =
   text.hiddenSize * (2 * text.heads * text.headDim + 2 * text.kvHeads * text.headDim + 3 * text.intermediateSize);
 const weights = text.layers * perLayer;
-const memory = engine.memory();
-console.log(
-  `RESULT ${JSON.stringify({
-    bench: 'train',
-    size: values.size,
-    micro,
-    accumulation,
-    checkpointing: values.checkpointing,
-    optim: kind,
-    samples,
-    seconds: Number(seconds.toFixed(3)),
-    samplesPerSecond: Number((samples / seconds).toFixed(2)),
-    tokensPerSecond: Math.round(tokens / seconds),
-    epoch989Seconds: Number(((989 * seconds) / samples).toFixed(1)),
-    decoderTflops4N: Number(((4 * weights * tokens) / seconds / 1e12).toFixed(1)),
-    peakGiB: Number((memory.peakBytes / 2 ** 30).toFixed(2)),
-    inUseGiB: Number((memory.bytesInUse / 2 ** 30).toFixed(2)),
-    stepMs: times.map((time, i) => Math.round(time - (i === 0 ? start : times[i - 1]!))),
-    firstLoss: losses[0],
-    lastLoss: losses.at(-1),
-  })}`,
-);
+
+/** Samples a second over all windows. */
+async function measure(): Promise<number> {
+  // Batches are made before the clock runs: this measures the engine, not the noise generator.
+  const windows = Array.from({ length: steps }, next);
+  let pending: (() => Promise<number>) | undefined;
+  let tokens = 0;
+  const start = performance.now();
+  const times: number[] = [];
+  for (const window of windows) {
+    for (const batch of window) for (const real of batch.attentionMask.data) tokens += real;
+    const deferred = await run(window);
+    if (pending) losses.push(await pending());
+    pending = deferred;
+    times.push(performance.now());
+  }
+  losses.push(await pending!());
+  times.push(performance.now());
+  const seconds = (performance.now() - start) / 1000;
+  const memory = engine.memory();
+  console.log(
+    `RESULT ${JSON.stringify({
+      bench: 'train',
+      size: values.size,
+      micro,
+      accumulation,
+      checkpointing: values.checkpointing,
+      optim: kind,
+      samples,
+      seconds: Number(seconds.toFixed(3)),
+      samplesPerSecond: Number((samples / seconds).toFixed(2)),
+      tokensPerSecond: Math.round(tokens / seconds),
+      epoch989Seconds: Number(((989 * seconds) / samples).toFixed(1)),
+      decoderTflops4N: Number(((4 * weights * tokens) / seconds / 1e12).toFixed(1)),
+      peakGiB: Number((memory.peakBytes / 2 ** 30).toFixed(2)),
+      inUseGiB: Number((memory.bytesInUse / 2 ** 30).toFixed(2)),
+      stepMs: times.map((time, i) => Math.round(time - (i === 0 ? start : times[i - 1]!))),
+      firstLoss: losses[0],
+      lastLoss: losses.at(-1),
+    })}`,
+  );
+  return samples / seconds;
+}
+
+const rounds: number[] = [];
+for (let i = 0; i < Number(values.repeat); i++) rounds.push(await measure());
 await engine.dispose();
+if (values.peer) {
+  const variants = values.variants.split(';');
+  const measured = await runPeer(values.python, values.peer, [
+    ...['--size', values.size, '--workload', values.workload!, '--micro', values['peer-micro']],
+    ...['--variants', rounds.flatMap(() => variants).join(';')],
+    ...values['peer-args'].split(' ').filter(Boolean),
+  ]);
+  const ours = median(rounds);
+  const peers = variants.map((variant) => {
+    const runs = measured.training.filter((run) => run.variant === variant);
+    const samplesPerSecond = median(runs.map((run) => run.samplesPerSecond));
+    return {
+      variant,
+      samplesPerSecond,
+      runs: runs.map((run) => run.samplesPerSecond),
+      peakGiB: Math.max(...runs.map((run) => run.peakGiB)),
+      ratio: Number((ours / samplesPerSecond).toFixed(2)),
+    };
+  });
+  const figures = { size: values.size, ours: Number(ours.toFixed(2)), runs: rounds, peers };
+  console.log(`RESULT ${JSON.stringify({ bench: 'train beside peer', ...figures })}`);
+}

@@ -33,13 +33,14 @@ function driver(): EngineDriver {
       hasVirtualMemory: false,
     },
     stream: 1,
+    copyStream: 2,
     allocatePinned: (bytes) => ({ bytes: new Uint8Array(bytes), free: nothing }),
     createEvent: () => next++,
     eventDone: () => true,
     elapsedMilliseconds: () => 1,
     ...{ upload: nothing, uploadRows: nothing, downloadAsync: nothing, copy: nothing, copyRows: nothing },
     ...{ fillBytes: nothing, clearRows: nothing, recordEvent: nothing, synchronizeEvent: nothing },
-    ...{ destroyEvent: nothing, synchronize: nothing, dispose: nothing },
+    ...{ destroyEvent: nothing, synchronize: nothing, waitEvent: nothing, dispose: nothing },
   };
 }
 
