@@ -159,6 +159,7 @@ export type { Towers } from './lora/target-modules.js';
 export type { LinearModule, LoraWeights } from './model/linear-module.js';
 export type { RopeConfig, TextConfig, VisionConfig } from './model/ministral3/config.js';
 export type { KvCache } from './model/ministral3/kv-cache.js';
+export type { DropoutStream } from './model/ministral3/dropout-keys.js';
 export type { KeyValueStore, PassOptions } from './model/ministral3/layers.js';
 export type { WeightProvider } from './model/ministral3/load-weights.js';
 export type { AttentionModules, LayerModules, Ministral3Modules } from './model/ministral3/modules.js';

@@ -1,6 +1,8 @@
 /** The calls that a training step and a decoding step of Ministral 3 make, with their shapes and their work. */
+
 import type { Engine } from '../../src/engine/engine.js';
 import type { Operation, OperationAttributes, OperationName, Segments } from '../../src/engine/operations.js';
+import { counterHash } from '../../src/engine/random.js';
 import { sizeOf, type Tensor } from '../../src/engine/tensor.js';
 import type { LinearModule } from '../../src/model/linear-module.js';
 import { linearPart } from '../../src/model/ministral3/layers.js';
@@ -84,7 +86,8 @@ export function operationCases(engine: Engine, model: Ministral3, sample: Sample
   }
 
   function linear(label: string, rows: number, modules: readonly LinearModule[], noBackward = false): void {
-    const parts = modules.map((module) => linearPart(module, noBackward ? {} : { dropoutSeed: 1 }));
+    const rowKeys = noBackward ? undefined : Int32Array.from({ length: rows }, (_, row) => counterHash(1, row));
+    const parts = modules.map((module) => linearPart(module, rowKeys));
     const inner = modules[0]!.weight.shape[1]!;
     const outputs = modules.map(({ weight }) => [rows, weight.shape[0]!]);
     const width = outputs.reduce((sum, [, columns]) => sum + columns!, 0);

@@ -240,6 +240,7 @@ export class CudaEngine implements Engine {
     const { driver, kernels } = this.#parts;
     await this.#weights.dispose();
     driver.synchronize();
+    this.operations.linear.dispose();
     this.operations.attention.dispose();
     this.#products.dispose();
     this.#staging.dispose();

@@ -40,8 +40,8 @@ const FILES = {
     merge_patches_forward: 'pppiiiii',
     merge_patches_backward: 'pppiiiii',
   },
+  dropout: { dropout_bits: 'ppiiiuuuuuuuu' },
   lora: {
-    dropout_bits: 'piiiuuuuuuuu',
     lora_down_16: 'pppppiiiiiiiiiiiffff',
     lora_down_32: 'pppppiiiiiiiiiiiffff',
     lora_down_48: 'pppppiiiiiiiiiiiffff',

@@ -11,6 +11,7 @@ import { DataError, TrainingError } from '../../errors.js';
 import type { AccumulateOptions, TrainableModel } from '../../train/trainable-model.js';
 import type { LinearModule } from '../linear-module.js';
 import type { Ministral3Config } from './config.js';
+import type { DropoutStream } from './dropout-keys.js';
 import { KvCache } from './kv-cache.js';
 import { addNorm, type LayerShape, linear, type PassOptions, runLayers } from './layers.js';
 import type { WeightProvider } from './load-weights.js';
@@ -60,24 +61,26 @@ export class Ministral3 implements TrainableModel {
     this.#trainable = set;
   }
 
-  pack(batch: VlmBatch): PackedBatch {
-    return packBatch(batch, {
+  /** @param dropout switches dropout on and says which masks the samples get */
+  pack(batch: VlmBatch, dropout?: DropoutStream): PackedBatch {
+    const options = {
       patchSize: this.config.vision.patchSize,
       mergeSize: this.config.spatialMergeSize,
       imageTokenId: this.config.imageTokenId,
       vocabSize: this.config.text.vocabSize,
-    });
+    };
+    return packBatch(batch, options, dropout);
   }
 
   async accumulateGradients(microBatches: readonly VlmBatch[], options: AccumulateOptions): Promise<Deferred<number>> {
     const losses: Tensor[] = [];
     try {
-      for (const { packed, dropoutSeed } of this.#passes(microBatches, options.dropoutSeeds)) {
+      for (const packed of this.#passes(microBatches, options.dropoutSeeds)) {
         options.signal?.throwIfAborted();
         const tape = new Tape(this.engine);
         try {
           const recompute = options.gradientCheckpointing;
-          const loss = this.loss(tape, packed, 1 / options.labelCount, { dropoutSeed, recompute });
+          const loss = this.loss(tape, packed, 1 / options.labelCount, { recompute });
           if (loss) {
             this.engine.retain(loss);
             losses.push(loss);
@@ -157,6 +160,7 @@ export class Ministral3 implements TrainableModel {
         cos: inner.own(engine.fromArray(cos, half)),
         sin: inner.own(engine.fromArray(sin, half)),
         queryScale: scale && inner.own(engine.fromArray(scale, [packed.ids.length])),
+        rowKeys: packed.rowKeys,
         cache,
         resultRows: rows,
       };
@@ -189,6 +193,7 @@ export class Ministral3 implements TrainableModel {
         cos: inner.own(engine.fromArray(cos, half)),
         sin: inner.own(engine.fromArray(sin, half)),
         queryScale: undefined,
+        rowKeys: images.rowKeys,
       };
       // Layers past the chosen one have no effect on the result: they are not run, and their LoRA gets no gradient.
       const layers = modules.visionLayers.slice(0, this.config.visionFeatureLayer);
@@ -200,12 +205,12 @@ export class Ministral3 implements TrainableModel {
       ];
       const [first] = linear(
         inner,
-        linear(inner, merged, [modules.mergingLayer], options)[0]!,
+        linear(inner, merged, [modules.mergingLayer], images.mergedRowKeys)[0]!,
         [modules.linear1],
-        options,
+        images.mergedRowKeys,
       ) as [Tensor];
       const [activated] = inner.apply('activation', [first], { activation: projectorActivation }) as [Tensor];
-      const projected = linear(inner, activated, [modules.linear2], options);
+      const projected = linear(inner, activated, [modules.linear2], images.mergedRowKeys);
       options.observe?.('image_features', projected[0]!);
       return projected;
     })[0]!;
@@ -240,23 +245,28 @@ export class Ministral3 implements TrainableModel {
     }
   }
 
-  /** The micro-batches of a window, joined to as few passes as the engine wants. A pass has one stream of dropout masks. */
-  #passes(microBatches: readonly VlmBatch[], seeds: readonly number[]): { packed: PackedBatch; dropoutSeed: number }[] {
-    const passes: { parts: PackedBatch[]; tokens: number; dropoutSeed: number }[] = [];
-    const all = microBatches.map((batch) => this.pack(batch));
+  /** The micro-batches of a window, each with its own dropout masks, joined to as few passes as the engine wants. */
+  #passes(microBatches: readonly VlmBatch[], seeds: readonly number[]): PackedBatch[] {
+    if (seeds.length !== microBatches.length) {
+      throw new TrainingError(
+        `${seeds.length} dropoutSeeds for ${microBatches.length} micro-batches, expected one each`,
+      );
+    }
+    const passes: { parts: PackedBatch[]; tokens: number }[] = [];
+    const all = microBatches.map((batch, i) => this.pack(batch, { seed: seeds[i]! }));
     const total = all.reduce((sum, { ids }) => sum + ids.length, 0);
     const limit = this.engine.tokensPerPass;
     // Passes of about equal size: a small last one would use the device badly.
     const share = total / Math.max(1, Math.ceil(total / Math.max(1, limit)));
-    for (const [i, packed] of all.entries()) {
+    for (const packed of all) {
       const last = passes.at(-1);
       const tokens = packed.ids.length;
       if (last && last.tokens + tokens <= limit && last.tokens + tokens / 2 <= share) {
         last.parts.push(packed);
         last.tokens += tokens;
-      } else passes.push({ parts: [packed], tokens, dropoutSeed: seeds[i]! });
+      } else passes.push({ parts: [packed], tokens });
     }
-    return passes.map(({ parts, dropoutSeed }) => ({ packed: joinPacked(parts), dropoutSeed }));
+    return passes.map(({ parts }) => joinPacked(parts));
   }
 
   /** Token embeddings [T, C] with the image features in place of the image tokens. */

@@ -6,7 +6,8 @@
 import type { KernelName } from '../kernels.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor, OutputAdapter } from '../tensors.js';
-import { keeps, maskBytes } from './low-rank.js';
+import { maskBytes } from './dropout-masks.js';
+import { keeps } from './low-rank.js';
 import { splitRows, targets } from './low-rank-gradients.js';
 import { UnfinishedGradient } from './unfinished-gradient.js';
 

@@ -7,7 +7,8 @@ import { type AdapterGroup, MAX_PARTS } from '../adapters.js';
 import type { KernelName } from '../kernels.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
-import { four, keeps, maskBytes } from './low-rank.js';
+import { maskBytes } from './dropout-masks.js';
+import { four, keeps } from './low-rank.js';
 
 /** Rows and columns that a block has at a time. */
 const TILE = 64;

@@ -1,9 +1,11 @@
 /** Launches of lora.cu that forward needs: dropout masks and the way down, for up to four stacked parts. */
 import type { LinearPart } from '../../operations.js';
+import { dropoutScale } from '../../random.js';
 import { type AdapterGroup, MAX_PARTS } from '../adapters.js';
 import type { KernelName } from '../kernels.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
+import { maskBytes } from './dropout-masks.js';
 
 /** A value for each of the four parts that a kernel takes. */
 export function four(parts: readonly LinearPart[], value: (part: LinearPart) => number, otherwise: number): number[] {
@@ -12,26 +14,7 @@ export function four(parts: readonly LinearPart[], value: (part: LinearPart) => 
 
 /** 1 / (1 - p) of each part. */
 export function keeps(parts: readonly LinearPart[]): number[] {
-  return four(parts, ({ lora }) => 1 / (1 - lora!.dropout), 1);
-}
-
-/** Bytes of a mask row. */
-export function maskBytes(columns: number): number {
-  return 4 * Math.ceil(columns / 32);
-}
-
-/** The dropout masks of the parts of x, a bit an element. */
-export function dropoutBits(store: TensorStore, x: CudaTensor, parts: readonly LinearPart[]): CudaTensor {
-  const { rows, columns } = x;
-  const rowBytes = maskBytes(columns);
-  const bits = store.createF32([(parts.length * rows * rowBytes) / 4]);
-  const grid = [Math.ceil(columns / 32 / 128), Math.min(rows, 65535), parts.length] as const;
-  store.kernels.run('dropout_bits', grid, 128, [
-    ...[bits.address, rows, columns, rowBytes],
-    ...four(parts, ({ lora }) => lora!.seed, 0),
-    ...four(parts, ({ lora }) => Math.floor(lora!.dropout * 4294967296), 0),
-  ]);
-  return bits;
+  return four(parts, ({ lora }) => dropoutScale(lora!.dropout), 1);
 }
 
 export interface LoraDown {
