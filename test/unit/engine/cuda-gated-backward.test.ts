@@ -45,9 +45,10 @@ class Block {
       }),
     );
     const find = (name: string) => set.parameters.find((parameter) => parameter.name === name)!;
+    const rowKeys = new Int32Array(T);
     const parts = weights.map((weight, i): LinearPart => {
       if (ranks[i] === 0) return { weight };
-      return { weight, lora: { a: find(`a${i}`), b: find(`b${i}`), scale: 2, dropout, seed: i } };
+      return { weight, lora: { a: find(`a${i}`), b: find(`b${i}`), scale: 2, dropout, seed: i, rowKeys } };
     });
     return new Block(engine, parts, set);
   }

@@ -27,11 +27,15 @@ async function launchesOf(
       { name: `b${i}`, shape: [C, rank], initial: new Float32Array(rank * C) },
     ]),
   );
+  const rowKeys = new Int32Array(T);
   const parts: LinearPart[] = [];
   for (const i of ranks.keys()) {
     const stack = { name: 'stack', row: C * i, rows: C * ranks.length };
     const [a, b] = [set.parameters[2 * i]!, set.parameters[2 * i + 1]!];
-    parts.push({ weight: await load(`w${i}`, [C, C], stack), lora: { a, b, scale: 1, dropout: 0.1, seed: i } });
+    parts.push({
+      weight: await load(`w${i}`, [C, C], stack),
+      lora: { a, b, scale: 1, dropout: 0.1, seed: i, rowKeys },
+    });
   }
   let forward: string[] = [];
   // The first pass asks for the spare columns, the second one has them.
