@@ -77,7 +77,8 @@ export async function randomModel(engine: Engine, size: Size): Promise<Ministral
   return Ministral3.load(engine, config, { has: (name) => shapes.has(name), source, description: `random ${size}` });
 }
 
-function shapesOf(config: Ministral3Config, tied: boolean): Map<string, number[]> {
+/** Names and shapes of all tensors of a checkpoint. */
+export function shapesOf(config: Ministral3Config, tied: boolean): Map<string, number[]> {
   const { text, vision } = config;
   const shapes = new Map<string, number[]>();
   const layer = (

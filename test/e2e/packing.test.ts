@@ -21,7 +21,7 @@ afterAll(async () => {
 /** Loss and gradients of a window. */
 async function run(
   batches: readonly VlmBatch[],
-  gradientCheckpointing = false,
+  gradientCheckpointing: boolean | 'auto' = false,
 ): Promise<{ loss: number; gradients: Float32Array }> {
   const { engine, model } = world;
   engine.zeroGradients(adapter.parameters);
@@ -125,19 +125,5 @@ describe('dropout', () => {
     expect(await loss(1, false)).not.toBe(await loss(2, false));
     adapter.dispose();
     adapter = makeAdapter(world.model);
-  });
-});
-
-describe('a window in one packed pass', () => {
-  it('equals its micro-batches one by one', async () => {
-    const examples = makeExamples(7, 9);
-    const batches = await Promise.all(chunks(examples, 2).map((part) => world.collator.collate(part)));
-    const apart = await run(batches);
-    Object.defineProperty(world.engine, 'tokensPerPass', { value: 100_000, configurable: true });
-    const joined = await run(batches);
-    Object.defineProperty(world.engine, 'tokensPerPass', { value: 0, configurable: true });
-    expect(Math.abs(joined.loss - apart.loss)).toBeLessThan(1e-5);
-    expect(relativeL2(joined.gradients, apart.gradients)).toBeLessThan(1e-5);
-    expect(joined.loss).not.toBe(0);
   });
 });

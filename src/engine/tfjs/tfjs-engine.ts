@@ -7,7 +7,7 @@
  */
 import { totalmem } from 'node:os';
 import { EngineError } from '../../errors.js';
-import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep } from '../engine.js';
+import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep, StorageCosts } from '../engine.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from '../half-precision.js';
 import type { Operations } from '../operations.js';
 import {
@@ -22,7 +22,7 @@ import {
 import { HostOptimizer } from './host-optimizer.js';
 import { checkDistinctRows, replaceRows } from './operations/rows.js';
 import { tfjsOperations } from './operations.js';
-import { TensorStore, type TfjsTensor } from './tensor-store.js';
+import { nextTensorId, TensorStore, type TfjsTensor } from './tensor-store.js';
 import { asTfNamespace, type TfNamespace } from './tf-namespace.js';
 
 /** The wasm backend's heap ends at 4 GiB, and past it tensors overlap without an error: stop well before. */
@@ -58,6 +58,7 @@ class TfjsParameterSet implements ParameterSet {
 export class TfjsEngine implements Engine {
   readonly name = 'tfjs';
   readonly tokensPerPass = 0;
+  readonly storage: StorageCosts;
   readonly description: string;
   readonly operations: Operations;
   readonly #store: TensorStore;
@@ -65,6 +66,16 @@ export class TfjsEngine implements Engine {
   constructor(tf: TfNamespace, maxBytes: number, blockElements: number) {
     this.#store = new TensorStore(tf, maxBytes);
     this.operations = tfjsOperations(this.#store, blockElements);
+    this.storage = {
+      elementBytes: 4,
+      rematerializes: false,
+      keepsMasks: false,
+      logits: { most: blockElements, bytes: 16 },
+      temporaries: 4,
+      // About four arrays of attention scores live at a time.
+      scratchBytes: 16 * blockElements,
+      reserveBytes: 0.1 * maxBytes,
+    };
     const { version } = tf as { version?: { tfjs?: string; 'tfjs-core'?: string } };
     const release = version?.tfjs ?? version?.['tfjs-core'];
     this.description = `tfjs: float32, TensorFlow.js${release ? ` ${release}` : ''}, backend ${tf.getBackend()}`;
@@ -91,6 +102,14 @@ export class TfjsEngine implements Engine {
 
   release(tensor: Tensor): void {
     this.#store.release(tensor);
+  }
+
+  mark(): number {
+    return nextTensorId();
+  }
+
+  releaseSince(mark: number): void {
+    this.#store.releaseSince(mark);
   }
 
   addInPlace(target: Tensor, source: Tensor): void {
@@ -218,8 +237,8 @@ export class TfjsEngine implements Engine {
   }
 
   memory(): EngineMemory {
-    const { bytesInUse, peakBytes } = this.#store;
-    return { bytesInUse, peakBytes };
+    const { bytesInUse, peakBytes, maxBytes } = this.#store;
+    return { bytesInUse, peakBytes, limitBytes: maxBytes };
   }
 
   resetPeak(): void {

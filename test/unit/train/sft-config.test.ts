@@ -24,7 +24,8 @@ describe('parseSftConfig', () => {
       maxGradNorm: 1,
       lrSchedulerType: 'linear',
       seed: 42,
-      gradientCheckpointing: true,
+      gradientCheckpointing: 'auto',
+      autoMicroBatch: false,
       optim: 'adamw',
     });
   });

@@ -12,7 +12,7 @@ import type { WeightStore } from '../weights.js';
 
 const OPERATION = 'crossEntropy';
 /** Most logits held at once: 256 MiB, 512 rows of Ministral's vocabulary. Fewer rows would be bound by the head's bytes. */
-const MAX_LOGITS = 1 << 26;
+export const MAX_LOGITS = 1 << 26;
 /** `kind` of float32 logits. */
 const KIND_F32 = 1;
 
