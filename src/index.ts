@@ -118,7 +118,7 @@ export type { EncodedText, StreamingDecoder, TextOrControl } from './data/tokeni
 export type { ImagePart, TextPart } from './data/types.js';
 export type { CollateOptions, ImagePreprocessor } from './data/vlm-collator.js';
 export type { CudaEngineOptions } from './engine/cuda/cuda-engine.js';
-export type { Deferred, OptimizerState, OptimizerStep } from './engine/engine.js';
+export type { Deferred, OptimizerState, OptimizerStep, StorageCosts } from './engine/engine.js';
 export type {
   Activation,
   ForwardResult,
@@ -146,9 +146,9 @@ export type { Towers } from './lora/target-modules.js';
 export type { LinearModule, LoraWeights } from './model/linear-module.js';
 export type { RopeConfig, TextConfig, VisionConfig } from './model/ministral3/config.js';
 export type { KvCache } from './model/ministral3/kv-cache.js';
-export type { KeyValueStore, PassOptions } from './model/ministral3/layers.js';
+export type { KeyValueStore, PassOptions, RecomputedLayers } from './model/ministral3/layers.js';
 export type { AttentionModules, LayerModules, Ministral3Modules, WeightProvider } from './model/ministral3/modules.js';
 export type { PackedBatch, PackedImages } from './model/ministral3/packed-batch.js';
 export { generationConfigSchema } from './model/sampling.js';
 export type { EvalResult } from './train/evaluate-loss.js';
-export type { AccumulateOptions } from './train/trainable-model.js';
+export type { AccumulateOptions, PassSummary } from './train/trainable-model.js';

@@ -67,8 +67,8 @@ export class CpuEngine implements Engine {
       keepsMasks: false,
       logits: { most: MAX_LOGITS, bytes: 4 },
       temporaries: 1,
-      scratchBytes: 1 << 20,
-      reserveBytes: 0.08 * this.#runtime.heap.limitBytes,
+      scratchBytes: 1 << 17,
+      reserveBytes: Math.round(0.08 * this.#runtime.heap.limitBytes),
     };
     const { threads, relaxedSimd } = this.#runtime;
     const kernels = relaxedSimd ? 'WebAssembly relaxed SIMD' : 'WebAssembly SIMD';

@@ -74,7 +74,7 @@ export class TfjsEngine implements Engine {
       temporaries: 4,
       // About four arrays of attention scores live at a time.
       scratchBytes: 16 * blockElements,
-      reserveBytes: 0.1 * maxBytes,
+      reserveBytes: Math.round(0.1 * maxBytes),
     };
     const { version } = tf as { version?: { tfjs?: string; 'tfjs-core'?: string } };
     const release = version?.tfjs ?? version?.['tfjs-core'];

@@ -79,8 +79,9 @@ export class PassPlanner {
     const budget = Math.min(limitBytes, memoryBudget ?? limitBytes);
     return new EngineError(
       `out of memory: ${samples} ${samples === 1 ? 'sample' : 'samples'} of ${size.tokens} tokens and ${size.patches} ` +
-        `image patches need ${formatBytes(neededBytes)} ${recomputed}, ${formatBytes(free)} are free (of a limit of ` +
-        `${formatBytes(budget)}, weights and training state hold ${formatBytes(bytesInUse)})`,
+        `image patches need ${formatBytes(neededBytes)} ${recomputed}, ${formatBytes(free)} are free: of ` +
+        `${formatBytes(budget)}, weights and training state hold ${formatBytes(bytesInUse)}, and ` +
+        `${formatBytes(this.#engine.storage.reserveBytes)} are left alone because free memory lies in pieces`,
       {
         hint: `${LESS_MEMORY}, or raise memoryBudget`,
         details: {

@@ -58,6 +58,15 @@ describe('parseSftConfig', () => {
     }
   });
 
+  it('takes true, false and auto for checkpointing, and a budget in bytes', () => {
+    for (const gradientCheckpointing of [true, false, 'auto'] as const) {
+      expect(parseSftConfig({ gradientCheckpointing })).toMatchObject({ gradientCheckpointing });
+    }
+    expect(faultsOf({ gradientCheckpointing: 'always' })).toContain('`gradientCheckpointing`');
+    expect(faultsOf({ memoryBudget: 0 })).toContain('`memoryBudget`');
+    expect(parseSftConfig({ memoryBudget: 40 * 2 ** 30 }).memoryBudget).toBe(40 * 2 ** 30);
+  });
+
   it('refuses two warm-ups', () => {
     expect(faultsOf({ warmupSteps: 5, warmupRatio: 0.1 })).toContain('`warmupRatio`');
     expect(parseSftConfig({ warmupSteps: 25 }).warmupSteps).toBe(25);
