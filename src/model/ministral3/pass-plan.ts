@@ -55,9 +55,10 @@ const NO_LAYERS: RecomputedLayers = { vision: 0, text: 0 };
 
 /** @returns a plan, or what was in the way of any */
 export function planPasses(samples: readonly WindowSample[], costs: Costs, options: PlanOptions): PassPlan | Misfit {
+  if (samples.length === 0) return { passes: [], microBatchSize: 0 };
   const rows = new Map<number, number>();
   for (const { microBatch } of samples) rows.set(microBatch, (rows.get(microBatch) ?? 0) + 1);
-  const written = Math.max(0, ...rows.values());
+  const written = Math.max(...rows.values());
   const preferred = preferredPasses(samples, rows.size, options.tokensPerPass);
   let from = preferred;
   let misfit: Misfit | undefined;
@@ -153,8 +154,8 @@ function planPass(samples: readonly WindowSample[], costs: Costs, options: PlanO
 }
 
 /**
- * The smallest count up to `most` that fits. Each layer that is recomputed frees memory, but the last one frees less
- * than it takes while it is run again, so all but that one are searched and all are tried at last.
+ * The smallest count up to `most` that fits, found by bisection: each layer that is recomputed frees memory. Only
+ * recomputing all may take more than all but one, as a whole layer then comes on top; it is the last to be tried.
  */
 function fewest(most: number, fits: (count: number) => boolean): number | undefined {
   let low = 0;

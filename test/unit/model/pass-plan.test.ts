@@ -65,6 +65,10 @@ describe('planPasses', () => {
     expect(tokensOf(plan(window, { tokensPerPass: 1 }))).toHaveLength(8);
   });
 
+  it('has nothing to run for an empty window', () => {
+    expect(plan([], {}).passes).toEqual([]);
+  });
+
   it('keeps the micro-batches where the engine wants them one by one', () => {
     const { passes } = plan(window, { tokensPerPass: 0 });
     expect(passes.map(({ samples }) => samples.map(({ microBatch, row }) => [microBatch, row]))).toEqual(
