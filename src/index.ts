@@ -146,6 +146,7 @@ export type { Towers } from './lora/target-modules.js';
 export type { LinearModule, LoraWeights } from './model/linear-module.js';
 export type { RopeConfig, TextConfig, VisionConfig } from './model/ministral3/config.js';
 export type { KvCache } from './model/ministral3/kv-cache.js';
+export type { DropoutStream } from './model/ministral3/dropout-keys.js';
 export type { KeyValueStore, PassOptions, RecomputedLayers } from './model/ministral3/layers.js';
 export type { AttentionModules, LayerModules, Ministral3Modules, WeightProvider } from './model/ministral3/modules.js';
 export type { PackedBatch, PackedImages } from './model/ministral3/packed-batch.js';

@@ -6,7 +6,7 @@ import type { ParameterSet } from '../engine/tensor.js';
 export interface AccumulateOptions {
   /** The loss is the sum over labelled tokens divided by this: the labelled tokens of the whole window. */
   readonly labelCount: number;
-  /** One for each micro-batch: seeds its dropout masks. */
+  /** One for each micro-batch: seeds its dropout masks, in whatever passes its samples run. */
   readonly dropoutSeeds: readonly number[];
   /** Recompute layers in backward instead of keeping what they saved: all, none, or as few as memory asks for. */
   readonly gradientCheckpointing: boolean | 'auto';

@@ -55,16 +55,20 @@ def judge(name, got, ref, plain=None, bound=None):
     limit = bound if bound is not None else 1.5 * max(rel(plain, ref), 1.4e-3)  # a single rounding stays below 2^-9
     check(name, math.isfinite(err) and err <= limit, f'error {err:.2e} limit {limit:.2e}')
 
-def counter_hash(seed, counter):
-    c = counter.astype(np.uint32)
+def dropout_bits16(row_keys, seed, K):
+    """The 16 bits of every element [rows, K], by the formula in random.ts."""
+    u = np.uint32
     with np.errstate(over='ignore'):
-        x = c ^ (np.uint32(seed) * np.uint32(0x9e3779b9))
-        x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7feb352d)
-        x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846ca68b)
-        x = x ^ (x >> np.uint32(16)) ^ np.uint32(seed)
-        x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7feb352d)
-        x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846ca68b)
-        return x ^ (x >> np.uint32(16))
+        rows = row_keys.astype(u)[:, None]
+        x = rows ^ u(seed)
+        x = (x ^ (x >> u(16))) * u(0x7feb352d)
+        x = (x ^ (x >> u(15))) * u(0x846ca68b)
+        key = x ^ (x >> u(16))
+        step = (key * u(0x9e3779b9) ^ rows) | u(1)
+        column = np.arange(K, dtype=u)[None, :]
+        z = key + (column >> u(1)) * step
+        h = (z ^ (z >> u(15))) * u(0x846ca68b)
+        return np.where(column & u(1), h + (h << u(16)), h) >> u(16)
 
 # ---- normalization, rotary
 def norm_block(C): return min(512, 32 * cdiv(C, 512))
@@ -230,12 +234,34 @@ def test_rows(T, C):
         check('merge back', torch.equal(D.v, x) and D.whole())
 
 # ---- LoRA
-def make_bits(T, K, seeds, thresholds):
+def make_bits(T, K, row_keys, seeds, thresholds):
     kb = 4 * cdiv(K, 32)
     bits = torch.full((len(seeds) * T * kb,), 0xff, dtype=torch.uint8, device=DEVICE)
+    keys = torch.tensor(row_keys.view(np.int32), device=DEVICE)
     pad = lambda v: list(v) + [0] * (4 - len(v))
-    launch('dropout_bits', (cdiv(cdiv(K, 32), 128), min(T, 65535), len(seeds)), 128, bits, T, K, kb, *pad(seeds), *pad(thresholds))
+    block = min(256, 32 * cdiv(kb // 4, 32))
+    grid = (cdiv(kb // 4, block), min(cdiv(T, 4), 65535), len(seeds))
+    launch('dropout_bits', grid, block, bits, keys, T, K, kb, *pad(seeds), *pad([t << 16 for t in thresholds]))
     return bits, kb
+
+def test_dropout(T, K, ps):
+    """Parts with thresholds of their own, and rows that keep their masks when they move."""
+    row_keys = np.random.randint(0, 2**32, T, dtype=np.uint64).astype(np.uint32)
+    seeds = [int(v) for v in np.random.randint(0, 2**32, len(ps), dtype=np.uint64)]
+    thresholds = [min(65535, round(p * 65536)) for p in ps]
+    def masks(keys):
+        bits, kb = make_bits(len(keys), K, keys, seeds, thresholds)
+        return np.unpackbits(bits.cpu().numpy().reshape(len(ps), len(keys), kb), axis=2, bitorder='little')
+    got = masks(row_keys)
+    want = np.stack([dropout_bits16(row_keys, seed, K) >= t for seed, t in zip(seeds, thresholds)])
+    check(f'dropout {T}x{K} {ps}', np.array_equal(got[:, :, :K], want) and not got[:, :, K:].any())
+    order = np.random.permutation(T)[:cdiv(T, 2)]
+    check('dropout moved', np.array_equal(masks(row_keys[order]), got[:, order]))
+    check('dropout zero', all(got[i, :, :K].all() for i, p in enumerate(ps) if p == 0))
+    if T * K >= 4096:
+        for i, t in enumerate(thresholds):
+            rate = t / 65536
+            check('dropout rate', abs((got[i, :, :K] == 0).mean() - rate) <= 5 * math.sqrt(rate * (1 - rate) / (T * K)))
 
 def test_lora(T, K, ranks, outs, p, splits_at):
     tag = f'T{T} K{K} ranks {ranks} p {p}'
@@ -244,13 +270,15 @@ def test_lora(T, K, ranks, outs, p, splits_at):
     E = sum(padded)
     s = (starts + [E] * 4)[1:4]
     seeds = [int(v) for v in np.random.randint(0, 2**32, len(ranks), dtype=np.uint64)]
-    threshold = math.floor(p * 2**32)
+    threshold = round(p * 65536)
+    p = threshold / 65536
     bits, kb, masks = None, 0, [torch.ones(T, K, dtype=F64, device=DEVICE)] * len(ranks)
     keep = [1 / (1 - p)] * len(ranks)
     if p:
-        bits, kb = make_bits(T, K, seeds, [threshold] * len(ranks))
+        row_keys = np.random.randint(0, 2**32, T, dtype=np.uint64).astype(np.uint32)
+        bits, kb = make_bits(T, K, row_keys, seeds, [threshold] * len(ranks))
         got = np.unpackbits(bits.cpu().numpy().reshape(len(ranks), T, kb), axis=2, bitorder='little')
-        want = np.stack([counter_hash(seed, np.arange(T * K, dtype=np.uint64).astype(np.uint32)) >= threshold for seed in seeds]).reshape(-1, T, K)
+        want = np.stack([dropout_bits16(row_keys, seed, K) >= threshold for seed in seeds])
         check(f'bits {tag}', np.array_equal(got[:, :, :K], want) and not got[:, :, K:].any())
         masks = [torch.tensor(w, dtype=F64, device=DEVICE) for w in want]
     keeps = (keep + [1.0] * 4)[:4]
@@ -447,6 +475,7 @@ def run_tests():
     test_flat()
     cases = [(1, 24, [4], [24], 0.0, 64), (7, 72, [8, 20], [40, 16], 0.05, 64), (70, 520, [16, 16, 4], [64, 80, 16], 0.1, 64), (33, 13, [16], [8], 0.5, 64), (66, 128, [48, 32], [136, 72], 0.3, 64)]
     if not EMULATED: cases += [(129, 5120, [16, 16, 16], [4096, 1024, 1024], 0.05, 64), (500, 1024, [64, 64], [4096, 4096], 0.1, 128), (500, 1024, [256], [1000], 0.0, 192), (129, 16384, [16], [5120], 0.05, 128)]
+    for case in ((1, 5, [0.5]), (3, 64, [0.1, 0.25]), (9, 1000, [0.05, 0, 0.3, 0.9]), (6, 9000, [0.1])) + (() if EMULATED else ((4128, 5120, [0.05] * 3), (4128, 16384, [0.1]))): test_dropout(*case)
     for case in cases: test_lora(*case)
     test_refresh()
     for R, V, size in ((1, 11, 11), (7, 1000, 384)) + (() if EMULATED else ((129, 131072, 16384),)):

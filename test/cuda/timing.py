@@ -58,8 +58,9 @@ def run(launch):
         ns = ([sum(outs[:i]) for i in range(parts)] + [N] * 4)[1:4]
         kb = 4 * cdiv(K, 32)
         bits = torch.zeros(parts * T * kb, dtype=torch.uint8, device=device)
-        hashes = parts * T * K
-        t = bench(f'{name}: dropout_bits', bits.numel(), [lambda: launch('dropout_bits', (cdiv(cdiv(K, 32), 128), T, parts), 128, bits, T, K, kb, 1, 2, 3, 4, *[1 << 28] * 4)])
+        keys = torch.randint(-2**31, 2**31, (T,), device=device).int()
+        block = min(256, 32 * cdiv(kb // 4, 32))
+        bench(f'{name}: dropout_bits', bits.numel(), [lambda: launch('dropout_bits', (cdiv(kb // 4, block), cdiv(T, 4), parts), block, bits, keys, T, K, kb, 1, 2, 3, 4, *[1 << 28] * 4)])
         xs = [mat(T, K + E) for _ in range(3)]
         A, du, dy = mat(E, K), mat(T, E), mat(T, N)
         W = min(E, 64)

@@ -265,6 +265,7 @@ export class CudaEngine implements Engine {
     this.#isDisposed = true;
     const { driver, kernels } = this.#parts;
     driver.synchronize();
+    this.operations.linear.dispose();
     this.operations.attention.dispose();
     this.#products.dispose();
     this.#staging.dispose();

@@ -39,8 +39,8 @@ const FILES = {
     merge_patches_forward: 'pppiiiii',
     merge_patches_backward: 'pppiiiii',
   },
+  dropout: { dropout_bits: 'ppiiiuuuuuuuu' },
   lora: {
-    dropout_bits: 'piiiuuuuuuuu',
     lora_down_16: 'ppppiiiiiiiiiiffff',
     lora_down_32: 'ppppiiiiiiiiiiffff',
     lora_down_48: 'ppppiiiiiiiiiiffff',

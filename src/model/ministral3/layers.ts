@@ -17,8 +17,6 @@ export interface RecomputedLayers {
 
 /** How a pass is run, and who may look at what it computes. */
 export interface PassOptions {
-  /** Seeds the dropout masks; undefined switches dropout off. */
-  readonly dropoutSeed?: number | undefined;
   /** Keep only the layer's input and run the layer again in backward: all layers, or the first ones. */
   readonly recompute?: boolean | RecomputedLayers | undefined;
   /** Called with every hidden state; the tensor lives only during the call unless retained. */
@@ -41,29 +39,30 @@ export interface LayerShape {
   readonly cos: Tensor;
   readonly sin: Tensor;
   readonly queryScale: Tensor | undefined;
+  /** Dropout keys of the rows [T]; undefined switches dropout off. */
+  readonly rowKeys: Int32Array | undefined;
   readonly cache?: KeyValueStore | undefined;
 }
 
-/** A layer's weight and its LoRA as the linear operation takes them. */
-export function linearPart(module: LinearModule, options: PassOptions): LinearPart {
+/** Seeds the layers' own part of the dropout masks. The step comes in through the row keys. */
+const LAYER_SEED = 0xa4093822;
+
+/** A layer's weight and its LoRA as the linear operation takes them, for rows with these dropout keys. */
+export function linearPart(module: LinearModule, rowKeys: Int32Array | undefined): LinearPart {
   const { weight, bias, lora } = module;
   if (!lora) return { weight, bias };
-  const training = options.dropoutSeed !== undefined;
-  const seed = training ? counterHash(options.dropoutSeed!, module.index) : 0;
-  return {
-    weight,
-    bias,
-    lora: { a: lora.a, b: lora.b, scale: lora.scale, dropout: training ? lora.dropout : 0, seed },
-  };
+  const { a, b, scale } = lora;
+  const dropout = rowKeys ? lora.dropout : 0;
+  return { weight, bias, lora: { a, b, scale, dropout, seed: counterHash(LAYER_SEED, module.index), rowKeys } };
 }
 
 export function linear(
   tape: Tape,
   x: Tensor,
   modules: readonly LinearModule[],
-  options: PassOptions,
+  rowKeys: Int32Array | undefined,
 ): readonly Tensor[] {
-  return tape.apply('linear', [x], { parts: modules.map((module) => linearPart(module, options)) });
+  return tape.apply('linear', [x], { parts: modules.map((module) => linearPart(module, rowKeys)) });
 }
 
 function hasLora(layer: LayerModules): boolean {
@@ -123,11 +122,11 @@ function runLayer(
   options: PassOptions,
   name: string,
 ): readonly Tensor[] {
-  const { heads, kvHeads, headDim, causal, segments } = shape;
+  const { heads, kvHeads, headDim, causal, segments, rowKeys } = shape;
   const [normed, x] = addNorm(tape, stream, layer.attentionNorm, shape.eps);
   options.observe?.(`${name}.${index}`, x);
   const { attention } = layer;
-  const [q, k, v] = linear(tape, normed, [attention.q, attention.k, attention.v], options) as [Tensor, Tensor, Tensor];
+  const [q, k, v] = linear(tape, normed, [attention.q, attention.k, attention.v], rowKeys) as [Tensor, Tensor, Tensor];
   const { cos, sin, queryScale } = shape;
   const [rotatedQ, rotatedK] = tape.apply('rotary', [q, k], { headDim, cos, sin, queryScale }) as [Tensor, Tensor];
   const keys = shape.cache ? shape.cache.extend(index, rotatedK, v) : { k: rotatedK, v };
@@ -139,14 +138,14 @@ function runLayer(
     causal,
     segments,
   }) as [Tensor];
-  const [attentionOutput] = linear(tape, attended, [attention.o], options) as [Tensor];
+  const [attentionOutput] = linear(tape, attended, [attention.o], rowKeys) as [Tensor];
   const [mlpInput, middle] = tape.apply('rmsNorm', [attentionOutput, x], { weight: layer.mlpNorm, eps: shape.eps }) as [
     Tensor,
     Tensor,
   ];
-  const [gate, up] = linear(tape, mlpInput, [layer.gate, layer.up], options) as [Tensor, Tensor];
+  const [gate, up] = linear(tape, mlpInput, [layer.gate, layer.up], rowKeys) as [Tensor, Tensor];
   const [gated] = tape.apply('gatedActivation', [gate, up], { activation: shape.activation }) as [Tensor];
-  const [mlpOutput] = linear(tape, gated, [layer.down], options) as [Tensor];
+  const [mlpOutput] = linear(tape, gated, [layer.down], rowKeys) as [Tensor];
   return [middle, mlpOutput];
 }
 

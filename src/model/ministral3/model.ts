@@ -13,6 +13,7 @@ import { formatBytes } from '../../format-bytes.js';
 import type { AccumulateOptions, PassSummary, TrainableModel } from '../../train/trainable-model.js';
 import type { LinearModule } from '../linear-module.js';
 import type { Ministral3Config } from './config.js';
+import type { DropoutStream } from './dropout-keys.js';
 import { KvCache } from './kv-cache.js';
 import { addNorm, type LayerShape, linear, type PassOptions, runLayers } from './layers.js';
 import { loadModules, type Ministral3Modules, type WeightProvider } from './modules.js';
@@ -68,19 +69,27 @@ export class Ministral3 implements TrainableModel {
     this.#trainable = set;
   }
 
-  pack(batch: VlmBatch): PackedBatch {
-    return packBatch(batch, {
+  /** @param dropout switches dropout on and says which masks the samples get */
+  pack(batch: VlmBatch, dropout?: DropoutStream): PackedBatch {
+    const options = {
       patchSize: this.config.vision.patchSize,
       mergeSize: this.config.spatialMergeSize,
       imageTokenId: this.config.imageTokenId,
       vocabSize: this.config.text.vocabSize,
-    });
+    };
+    return packBatch(batch, options, dropout);
   }
 
   async accumulateGradients(microBatches: readonly VlmBatch[], options: AccumulateOptions): Promise<Deferred<number>> {
     const { engine } = this;
+    const { dropoutSeeds } = options;
+    if (dropoutSeeds.length !== microBatches.length) {
+      throw new TrainingError(
+        `${dropoutSeeds.length} dropoutSeeds for ${microBatches.length} micro-batches, expected one each`,
+      );
+    }
     const window = new PackedWindow(
-      microBatches.map((batch) => this.pack(batch)),
+      microBatches.map((batch, i) => this.pack(batch, { seed: dropoutSeeds[i]! })),
       this.config.spatialMergeSize,
     );
     const costs = new PassCosts(this.config, this.modules, engine.storage);
@@ -156,6 +165,7 @@ export class Ministral3 implements TrainableModel {
         cos: inner.own(engine.fromArray(cos, half)),
         sin: inner.own(engine.fromArray(sin, half)),
         queryScale: scale && inner.own(engine.fromArray(scale, [packed.ids.length])),
+        rowKeys: packed.rowKeys,
         cache,
       };
       const stream = runLayers(inner, x, this.modules.textLayers, shape, options, 'language_model');
@@ -187,6 +197,7 @@ export class Ministral3 implements TrainableModel {
         cos: inner.own(engine.fromArray(cos, half)),
         sin: inner.own(engine.fromArray(sin, half)),
         queryScale: undefined,
+        rowKeys: images.rowKeys,
       };
       // Layers past the chosen one have no effect on the result: they are not run, and their LoRA gets no gradient.
       const layers = modules.visionLayers.slice(0, this.config.visionFeatureLayer);
@@ -198,12 +209,12 @@ export class Ministral3 implements TrainableModel {
       ];
       const [first] = linear(
         inner,
-        linear(inner, merged, [modules.mergingLayer], options)[0]!,
+        linear(inner, merged, [modules.mergingLayer], images.mergedRowKeys)[0]!,
         [modules.linear1],
-        options,
+        images.mergedRowKeys,
       ) as [Tensor];
       const [activated] = inner.apply('activation', [first], { activation: projectorActivation }) as [Tensor];
-      const projected = linear(inner, activated, [modules.linear2], options);
+      const projected = linear(inner, activated, [modules.linear2], images.mergedRowKeys);
       options.observe?.('image_features', projected[0]!);
       return projected;
     })[0]!;
@@ -265,10 +276,9 @@ export class Ministral3 implements TrainableModel {
     for (const { samples, recompute } of plan.passes) {
       options.signal?.throwIfAborted();
       const packed = window.join(samples);
-      const dropoutSeed = options.dropoutSeeds[samples[0]!.microBatch]!;
       const tape = new Tape(this.engine);
       try {
-        const loss = this.loss(tape, packed, 1 / options.labelCount, { dropoutSeed, recompute });
+        const loss = this.loss(tape, packed, 1 / options.labelCount, { recompute });
         if (loss) {
           this.engine.retain(loss);
           losses.push(loss);

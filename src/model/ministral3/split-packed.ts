@@ -13,7 +13,7 @@ export function sizeOfPacked({ ids, labelRows, images }: PackedBatch): PackedSiz
 
 /** One packed batch for each sample, in order. */
 export function splitPacked(packed: PackedBatch, mergeSize: number): PackedBatch[] {
-  const { ids, positions, starts, labelRows, labelTargets, images } = packed;
+  const { ids, positions, starts, labelRows, labelTargets, rowKeys, images } = packed;
   let label = 0;
   let image = 0;
   let feature = 0;
@@ -33,6 +33,7 @@ export function splitPacked(packed: PackedBatch, mergeSize: number): PackedBatch
       starts: Int32Array.of(0, end - first),
       labelRows: labelRows.subarray(firstLabel, label).map((row) => row - first),
       labelTargets: labelTargets.subarray(firstLabel, label),
+      rowKeys: rowKeys?.subarray(first, end),
       images:
         images && image > firstImage ? sliceImages(images, firstImage, image, firstFeature, feature, first) : undefined,
     };
@@ -40,7 +41,7 @@ export function splitPacked(packed: PackedBatch, mergeSize: number): PackedBatch
 }
 
 function sliceImages(
-  { patches, patchSize, grids, starts, tokenRows }: PackedImages,
+  { patches, patchSize, grids, starts, tokenRows, rowKeys, mergedRowKeys }: PackedImages,
   first: number,
   end: number,
   firstFeature: number,
@@ -55,5 +56,7 @@ function sliceImages(
     grids: grids.subarray(2 * first, 2 * end),
     starts: starts.slice(first, end + 1).map((start) => start - from),
     tokenRows: tokenRows.subarray(firstFeature, endFeature).map((row) => row - firstToken),
+    rowKeys: rowKeys?.subarray(from, starts[end]!),
+    mergedRowKeys: mergedRowKeys?.subarray(firstFeature, endFeature),
   };
 }

@@ -1,32 +1,11 @@
-// The low-rank path's products with x: dropout bits, u = dropout(x)·Aᵀ, and dx += mask⊙(du·A). Parts of a stacked layer
-// own column ranges of u that start at 0, s1, s2, s3, multiples of 16. Bits are [part][row][kb bytes], bit i of byte b
-// for column 8b + i, 1 = kept.
+// The low-rank path's products with x: u = dropout(x)·Aᵀ, and dx += mask⊙(du·A). Parts of a stacked layer own column
+// ranges of u that start at 0, s1, s2, s3, multiples of 16. Bits are those of dropout.cu.
 
 DEVICE int part_of(int e, int s1, int s2, int s3) { return (e >= s1) + (e >= s2) + (e >= s3); }
 
 template <class V>
 DEVICE V pick(int i, V v0, V v1, V v2, V v3) {
   return i == 0 ? v0 : i == 1 ? v1 : i == 2 ? v2 : v3;
-}
-
-/** A thread makes 32 columns: dropoutKeeps(seed, row·K + column, p) of random.ts. Zero from K on. */
-KERNEL __launch_bounds__(128) dropout_bits(u8* bits, int rows, int K, int kb, u32 seed0, u32 seed1, u32 seed2, u32 seed3, u32 threshold0, u32 threshold1, u32 threshold2, u32 threshold3) {
-  const int c = (int)(blockIdx.x * blockDim.x + threadIdx.x) * 32;
-  if (c >= K) return;
-  const int part = blockIdx.z;
-  const u32 seed = pick(part, seed0, seed1, seed2, seed3);
-  const u32 threshold = pick(part, threshold0, threshold1, threshold2, threshold3);
-  const u32 mixed = seed * 0x9e3779b9u;
-  const u32 valid = c + 32 <= K ? 0xffffffffu : (1u << (K - c)) - 1;
-  for (int row = blockIdx.y; row < rows; row += gridDim.y) {
-    const u32 first = (u32)row * (u32)K + (u32)c;
-    u32 word = 0;
-#pragma unroll
-    for (int i = 0; i < 32; i++) {
-      if (counter_hash(seed, mixed, first + i) >= threshold) word |= 1u << i;
-    }
-    *(u32*)(bits + ((i64)part * rows + row) * kb + c / 8) = word & valid;
-  }
 }
 
 /**

@@ -9,13 +9,15 @@
  */
 import { EngineError } from '../../../errors.js';
 import type { LinearPart, Operation, OperationAttributes } from '../../operations.js';
+import { rowKeysOf } from '../../row-keys.js';
 import type { Tensor } from '../../tensor.js';
 import { AdapterGroup, type CudaParameterSet, MAX_PARTS } from '../adapters.js';
 import { roundUp } from '../arena.js';
 import { ROW_MULTIPLE, type TensorStore } from '../tensor-store.js';
 import { type CudaTensor, GradientHome } from '../tensors.js';
 import type { DeviceWeight, WeightStore } from '../weights.js';
-import { dropoutBits, loraDown, loraGradients, loraInputGradient } from './low-rank.js';
+import { DropoutMasks } from './dropout-masks.js';
+import { loraDown, loraGradients, loraInputGradient } from './low-rank.js';
 
 const OPERATION = 'linear';
 /** Rows up to which a product is bound by reading the weight once. */
@@ -77,9 +79,6 @@ function checkLora({ lora, weight }: LinearPart, k: number): void {
       `${OPERATION}: ${what} of ${weight.name} has shape [${shape.join(', ')}], expected [${expected.join(', ')}]`,
     );
   }
-  if (!(lora.dropout >= 0 && lora.dropout < 1)) {
-    throw new EngineError(`${OPERATION}: dropout of ${weight.name} is ${lora.dropout}, expected 0 <= p < 1`);
-  }
 }
 
 export class LinearOperation implements Operation<OperationAttributes['linear']> {
@@ -87,19 +86,26 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
   readonly #weights: WeightStore;
   /** The set of each parameter. */
   readonly #sets: ReadonlyMap<unknown, CudaParameterSet>;
+  readonly #masks: DropoutMasks;
 
   constructor(store: TensorStore, weights: WeightStore, sets: ReadonlyMap<unknown, CudaParameterSet>) {
     this.#store = store;
     this.#weights = weights;
     this.#sets = sets;
+    this.#masks = new DropoutMasks(store);
+  }
+
+  dispose(): void {
+    this.#masks.dispose();
   }
 
   forward(inputs: readonly Tensor[], { parts }: OperationAttributes['linear'], record: boolean) {
     const x = this.#store.matrix(inputs[0], -1, -1, OPERATION, 'x');
+    const rowKeys = rowKeysOf(parts, x.rows);
     const saved: CudaTensor[] = [];
     const outputs = runsOf(this.#weights, parts, x.columns).flatMap((run) => {
       const group = this.#group(run, x.columns);
-      return group ? this.#adapted(x, run, group, record ? saved : undefined) : this.#plain(x, run);
+      return group ? this.#adapted(x, run, group, rowKeys, record ? saved : undefined) : this.#plain(x, run);
     });
     // Without a low-rank part, backward needs no more than the weights.
     if (saved.length > 0) saved.unshift(this.#store.keepOrRemake(x));
@@ -192,12 +198,18 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     return parts;
   }
 
-  #adapted(x: CudaTensor, run: Run, group: AdapterGroup, saved: CudaTensor[] | undefined): CudaTensor[] {
+  #adapted(
+    x: CudaTensor,
+    run: Run,
+    group: AdapterGroup,
+    rowKeys: Int32Array | undefined,
+    saved: CudaTensor[] | undefined,
+  ): CudaTensor[] {
     const store = this.#store;
     const padded = roundUp(x.columns, ROW_MULTIPLE);
     const { y, parts } = this.#outputs(x.rows, run);
     const wide = this.#withSpare(x, padded, group.columns);
-    const bits = hasDropout(run) ? dropoutBits(store, x, run.parts) : undefined;
+    const bits = rowKeys && hasDropout(run) ? this.#masks.make(x, rowKeys, run.parts) : undefined;
     const low = wide.address + 2 * padded;
     loraDown(store, { u: low, ldu: wide.ld, x: wide, bits, group, parts: run.parts });
     this.#product(wide, padded + group.columns, y, run);

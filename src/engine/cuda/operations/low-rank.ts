@@ -1,10 +1,12 @@
 /** Launches of lora.cu and lora-gradient.cu: the thin products around an adapter, for up to four stacked parts. */
 import type { LinearPart } from '../../operations.js';
+import { dropoutScale } from '../../random.js';
 import { type AdapterGroup, MAX_PARTS } from '../adapters.js';
 import { roundUp } from '../arena.js';
 import type { KernelName } from '../kernels.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
+import { maskBytes } from './dropout-masks.js';
 
 /** Blocks under way on each multiprocessor that the sums over rows are split for. */
 const BLOCKS_PER_MULTIPROCESSOR = 4;
@@ -15,26 +17,7 @@ function four(parts: readonly LinearPart[], value: (part: LinearPart) => number,
 }
 
 function keeps(parts: readonly LinearPart[]): number[] {
-  return four(parts, ({ lora }) => 1 / (1 - lora!.dropout), 1);
-}
-
-/** Bytes of a mask row. */
-function maskBytes(columns: number): number {
-  return 4 * Math.ceil(columns / 32);
-}
-
-/** The dropout masks of the parts of x, a bit an element. */
-export function dropoutBits(store: TensorStore, x: CudaTensor, parts: readonly LinearPart[]): CudaTensor {
-  const { rows, columns } = x;
-  const rowBytes = maskBytes(columns);
-  const bits = store.createF32([(parts.length * rows * rowBytes) / 4]);
-  const grid = [Math.ceil(columns / 32 / 128), Math.min(rows, 65535), parts.length] as const;
-  store.kernels.run('dropout_bits', grid, 128, [
-    ...[bits.address, rows, columns, rowBytes],
-    ...four(parts, ({ lora }) => lora!.seed, 0),
-    ...four(parts, ({ lora }) => Math.floor(lora!.dropout * 4294967296), 0),
-  ]);
-  return bits;
+  return four(parts, ({ lora }) => dropoutScale(lora!.dropout), 1);
 }
 
 export interface LoraDown {
