@@ -119,7 +119,7 @@ export type { EncodedText, StreamingDecoder, TextOrControl } from './data/tokeni
 export type { ImagePart, TextPart } from './data/types.js';
 export type { CollateOptions, ImagePreprocessor } from './data/vlm-collator.js';
 export type { CudaEngineOptions } from './engine/cuda/cuda-engine.js';
-export type { Deferred, ModelShapes, OptimizerState, OptimizerStep } from './engine/engine.js';
+export type { Deferred, ModelShapes, OptimizerState, OptimizerStep, StorageCosts } from './engine/engine.js';
 export type {
   Activation,
   ForwardResult,
@@ -160,10 +160,10 @@ export type { LinearModule, LoraWeights } from './model/linear-module.js';
 export type { RopeConfig, TextConfig, VisionConfig } from './model/ministral3/config.js';
 export type { KvCache } from './model/ministral3/kv-cache.js';
 export type { DropoutStream } from './model/ministral3/dropout-keys.js';
-export type { KeyValueStore, PassOptions } from './model/ministral3/layers.js';
+export type { KeyValueStore, PassOptions, RecomputedLayers } from './model/ministral3/layers.js';
 export type { WeightProvider } from './model/ministral3/load-weights.js';
 export type { AttentionModules, LayerModules, Ministral3Modules } from './model/ministral3/modules.js';
 export type { PackedBatch, PackedImages } from './model/ministral3/packed-batch.js';
 export { generationConfigSchema } from './model/sampling.js';
 export type { EvalResult } from './train/evaluate-loss.js';
-export type { AccumulateOptions } from './train/trainable-model.js';
+export type { AccumulateOptions, PassSummary } from './train/trainable-model.js';

@@ -22,7 +22,7 @@ afterAll(async () => {
 /** Loss and gradients of a window. */
 async function run(
   batches: readonly VlmBatch[],
-  gradientCheckpointing = false,
+  gradientCheckpointing: boolean | 'auto' = false,
 ): Promise<{ loss: number; gradients: Float32Array }> {
   const { engine, model } = world;
   engine.zeroGradients(adapter.parameters);

@@ -309,6 +309,22 @@ function checkEngine(engine: () => Engine, { forwardTolerance = 2e-6 }: Conforma
     expect(engine().memory().bytesInUse).toBe(before);
   });
 
+  it('frees what was made since a mark, however it is counted, and nothing else', async () => {
+    const e = engine();
+    const before = e.fromArray(Float32Array.of(1, 2, 3, 4), [2, 2]);
+    const { bytesInUse, limitBytes } = e.memory();
+    expect(limitBytes).toBeGreaterThan(bytesInUse);
+    const mark = e.mark();
+    const made = e.fromArray(Float32Array.of(5, 6, 7, 8), [2, 2]);
+    e.retain(made);
+    e.operations.add.forward([before, made], {}, true);
+    expect(e.memory().bytesInUse).toBeGreaterThan(bytesInUse);
+    e.releaseSince(mark);
+    expect(e.memory().bytesInUse).toBeLessThanOrEqual(bytesInUse);
+    expect(Array.from(await e.read(before))).toEqual([1, 2, 3, 4]);
+    e.release(before);
+  });
+
   it('drops by the key of a row, wherever the row lies, and refuses rows without a key', async () => {
     const lab = new Laboratory(engine(), 8);
     const [rows, k] = [12, 30];

@@ -7,7 +7,15 @@
  * variable NVIDIA_TF32_OVERRIDE is 0.
  */
 import { EngineError } from '../../errors.js';
-import type { Deferred, Engine, EngineMemory, ModelShapes, OptimizerState, OptimizerStep } from '../engine.js';
+import type {
+  Deferred,
+  Engine,
+  EngineMemory,
+  ModelShapes,
+  OptimizerState,
+  OptimizerStep,
+  StorageCosts,
+} from '../engine.js';
 import { dequantizedSource } from '../float8.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from '../half-precision.js';
 import type { Operations } from '../operations.js';
@@ -24,7 +32,7 @@ import { float32Needs, freeHostMemory, hostMemory, requireFloat32Room } from './
 import { HostOptimizer } from './host-optimizer.js';
 import { checkDistinctRows, replaceRows } from './operations/rows.js';
 import { tfjsOperations } from './operations.js';
-import { TensorStore, type TfjsTensor } from './tensor-store.js';
+import { nextTensorId, TensorStore, type TfjsTensor } from './tensor-store.js';
 import { asTfNamespace, type TfNamespace } from './tf-namespace.js';
 
 /** The wasm backend's heap ends at 4 GiB, and past it tensors overlap without an error: stop well before. */
@@ -78,6 +86,7 @@ interface Settings {
 export class TfjsEngine implements Engine {
   readonly name = 'tfjs';
   readonly tokensPerPass = 0;
+  readonly storage: StorageCosts;
   readonly description: string;
   readonly operations: Operations;
   readonly #store: TensorStore;
@@ -89,6 +98,16 @@ export class TfjsEngine implements Engine {
     this.#settings = settings;
     this.#store = new TensorStore(tf, settings.memoryBudget);
     this.operations = tfjsOperations(this.#store, settings.blockElements);
+    this.storage = {
+      elementBytes: 4,
+      rematerializes: false,
+      keepsMasks: false,
+      logits: { most: settings.blockElements, bytes: 16 },
+      temporaries: 4,
+      // About four arrays of attention scores live at a time.
+      scratchBytes: 16 * settings.blockElements,
+      reserveBytes: Math.round(0.1 * settings.memoryBudget),
+    };
     const { version } = tf as { version?: { tfjs?: string; 'tfjs-core'?: string } };
     const release = version?.tfjs ?? version?.['tfjs-core'];
     const backend = `backend ${tf.getBackend()}${whereOf(tf)}`;
@@ -119,6 +138,14 @@ export class TfjsEngine implements Engine {
 
   release(tensor: Tensor): void {
     this.#store.release(tensor);
+  }
+
+  mark(): number {
+    return nextTensorId();
+  }
+
+  releaseSince(mark: number): void {
+    this.#store.releaseSince(mark);
   }
 
   addInPlace(target: Tensor, source: Tensor): void {
@@ -264,8 +291,8 @@ export class TfjsEngine implements Engine {
   }
 
   memory(): EngineMemory {
-    const { bytesInUse, peakBytes } = this.#store;
-    return { bytesInUse, peakBytes };
+    const { bytesInUse, peakBytes, memoryBudget } = this.#store;
+    return { bytesInUse, peakBytes, limitBytes: memoryBudget };
   }
 
   resetPeak(): void {

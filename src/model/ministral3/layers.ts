@@ -9,10 +9,16 @@ import type { Tensor } from '../../engine/tensor.js';
 import type { LinearModule } from '../linear-module.js';
 import type { LayerModules } from './modules.js';
 
+/** How many of the first layers of each tower keep only their input and are run again in backward. */
+export interface RecomputedLayers {
+  readonly vision: number;
+  readonly text: number;
+}
+
 /** How a pass is run, and who may look at what it computes. */
 export interface PassOptions {
-  /** Keep only each layer's input and run the layer again in backward. */
-  readonly recompute?: boolean | undefined;
+  /** Keep only the layer's input and run the layer again in backward: all layers, or the first ones. */
+  readonly recompute?: boolean | RecomputedLayers | undefined;
   /** Called with every hidden state; the tensor lives only during the call unless retained. */
   readonly observe?: ((name: string, tensor: Tensor) => void) | undefined;
 }
@@ -69,6 +75,11 @@ function hasLora(layer: LayerModules): boolean {
   return [q, k, v, o, layer.gate, layer.up, layer.down].some((module) => module.lora !== undefined);
 }
 
+function recomputedLayers({ recompute }: PassOptions, tower: keyof RecomputedLayers): number {
+  if (typeof recompute === 'object') return recompute[tower];
+  return recompute ? Number.POSITIVE_INFINITY : 0;
+}
+
 /**
  * Runs the layers over x [T, C]. The residual stream travels as a pair (stream, last layer's addition), so that
  * each addition is done by the norm that follows it.
@@ -80,14 +91,15 @@ export function runLayers(
   layers: readonly LayerModules[],
   shape: LayerShape,
   options: PassOptions,
-  name: string,
+  name: 'vision_tower' | 'language_model',
 ): readonly Tensor[] {
+  const recomputed = recomputedLayers(options, name === 'vision_tower' ? 'vision' : 'text');
   let stream: readonly Tensor[] = [x];
   // Named as inputs, so that a second run of a layer still finds them.
   const tables = [shape.cos, shape.sin, ...(shape.queryScale ? [shape.queryScale] : [])];
   for (const [i, layer] of layers.entries()) {
     const trained = hasLora(layer) || stream.some((tensor) => tape.needsGradient(tensor));
-    const recompute = options.recompute === true && trained;
+    const recompute = i < recomputed && trained;
     const width = stream.length;
     const before = stream;
     stream = tape.region(

@@ -12,7 +12,7 @@ import type { WeightStore } from '../weights.js';
 
 const OPERATION = 'crossEntropy';
 /** Most logits held at once: 512 MiB, 1024 rows of Ministral's vocabulary. Products of few rows are bound by the head's bytes. */
-const MAX_LOGITS = 1 << 27;
+export const MAX_LOGITS = 1 << 27;
 /** `kind` of float32 logits. */
 const KIND_F32 = 1;
 
