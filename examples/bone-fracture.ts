@@ -9,7 +9,9 @@
  * --model DIR     Ministral 3 checkpoint (default: random weights in a tiny model, made by tiny-checkpoint.ts)
  * --adapter DIR   start from this LoRA adapter instead of a new one
  * --epochs N      passes over the training set       --limit N   use N training and N test samples
- * --engine NAME   auto, cpu or cuda                  --out DIR   results (default: runs/bone-fracture)
+ * --engine NAME   auto, cpu, cuda; or a TensorFlow.js that you installed: tfjs-node, tfjs-node-gpu, tfjs (either)
+ * --memory-budget GIB   most memory that training may take, weights included (default: what there is)
+ * --out DIR       results (default: runs/bone-fracture)
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -34,12 +36,14 @@ import {
   loadAdapter,
   loadMinistral3,
   loadProcessor,
+  loadTfjs,
   randomPermutation,
   renderPng,
   type SftExample,
   SftTrainer,
   saveAdapter,
   streamText,
+  type TfjsPackage,
   TUTORIAL_TEMPLATE,
   VlmCollator,
   writeContactSheet,
@@ -54,6 +58,7 @@ const { values: options } = parseArgs({
     epochs: { type: 'string' },
     limit: { type: 'string' },
     engine: { type: 'string', default: 'auto' },
+    'memory-budget': { type: 'string' },
     out: { type: 'string', default: 'runs/bone-fracture' },
   },
 });
@@ -69,13 +74,14 @@ const TUTORIAL = {
   gradientAccumulationSteps: 4,
   learningRate: 2e-4,
   warmupSteps: 25,
-  gradientCheckpointing: true,
   maxNewTokens: 100,
 };
 const settings = options.model ? TUTORIAL : { ...TUTORIAL, ...DEMONSTRATION };
 
 heading('Engine');
-const engine = await createEngine(options.engine as EngineChoice, { onChoice: console.log });
+const engine = options.engine.startsWith('tfjs')
+  ? await createEngine('tfjs', { tf: await loadTfjs(options.engine as TfjsPackage) })
+  : await createEngine(options.engine as EngineChoice, { onChoice: console.log });
 console.log(engine.description);
 
 heading('Data');
@@ -215,6 +221,8 @@ const trainer = new SftTrainer({
   config: {
     ...trainSettings,
     ...(options.epochs ? { numTrainEpochs: Number(options.epochs) } : {}),
+    ...(options['memory-budget'] ? { memoryBudget: Number(options['memory-budget']) * 2 ** 30 } : {}),
+    autoMicroBatch: true,
     outputDir: join(out, 'checkpoints'),
     optim: 'adamw_8bit',
     lrSchedulerType: 'linear',

@@ -4,7 +4,7 @@ import { createCpuEngine } from './cpu/cpu-engine.js';
 import type { CudaEngineOptions } from './cuda/cuda-engine.js';
 import type { Engine } from './engine.js';
 import type { TfNamespace } from './tfjs/tf-namespace.js';
-import { createTfjsEngine } from './tfjs/tfjs-engine.js';
+import { createTfjsEngine, type TfjsEngineOptions } from './tfjs/tfjs-engine.js';
 
 /** `auto` takes the fastest engine that this machine can run; `tfjs` is taken only when asked for. */
 export type EngineChoice = 'auto' | 'cpu' | 'cuda' | 'tfjs';
@@ -16,8 +16,10 @@ export interface CreateEngineOptions {
   onChoice?: (line: string) => void;
   /** Options of the cuda engine: which card, how much of its memory. */
   cuda?: CudaEngineOptions;
-  /** For `tfjs`: the namespace to compute with, e.g. `await import('@tensorflow/tfjs-node-gpu')`. */
+  /** For `tfjs`: the namespace to compute with, e.g. `await import('@tensorflow/tfjs-node-gpu')` or `await loadTfjs()`. */
   tf?: TfNamespace;
+  /** Other options of the tfjs engine: how much memory, which adapter must fit. */
+  tfjs?: Omit<TfjsEngineOptions, 'tf'>;
 }
 
 /**
@@ -37,10 +39,10 @@ export async function createEngine(choice: EngineChoice = 'auto', options: Creat
     case 'tfjs':
       if (!options.tf) {
         throw new EngineError('the tfjs engine needs a TensorFlow.js namespace', {
-          hint: "install @tensorflow/tfjs-node-gpu (or another build) and pass it: createEngine('tfjs', { tf })",
+          hint: "install @tensorflow/tfjs-node-gpu or tfjs-node and pass it: createEngine('tfjs', { tf: await loadTfjs() })",
         });
       }
-      return createTfjsEngine({ tf: options.tf });
+      return createTfjsEngine({ ...options.tfjs, tf: options.tf });
     default:
       throw new EngineError(`there is no engine "${String(choice)}"`, { hint: 'choose one of: auto, cpu, cuda, tfjs' });
   }

@@ -2,7 +2,12 @@
  * Decoding speed of a real-sized model with random weights, adapter not merged: one sequence, and a test split at once.
  *
  *   npm run bench:generate -- --size 14B --workload FILE [--tokens 48] [--answers 140] [--batch 70] [--answer-tokens 8]
- *     [--next-mib 0,16] [--norm-rows 0,8192,Infinity]: settings of the small products, all combinations
+ *                             [--repeat 1] [--peer FILE [--python python3] [--peer-args "--merge"]]
+ *                             [--next-mib 0,16] [--norm-rows 0,8192,Infinity]
+ *
+ * With --peer, then runs that program (transformers + peft) on the same card and prints a RESULT line with both: time a
+ * token, the prompt's pass included, medians of the repetitions. The last two are settings of the small products: all
+ * combinations are measured, and the first one stands beside the peer.
  */
 import { parseArgs } from 'node:util';
 import type { VlmBatch } from '../../src/data/types.js';
@@ -10,6 +15,8 @@ import { createCudaEngine } from '../../src/engine/cuda/cuda-engine.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { generateTokens } from '../../src/model/generate.js';
+import { median } from './median.js';
+import { PEER_OPTIONS, runPeer } from './peer.js';
 import { randomModel, type Size } from './random-model.js';
 import { workloadBatches } from './workload.js';
 
@@ -23,6 +30,8 @@ const { values } = parseArgs({
     'answer-tokens': { type: 'string', default: '8' },
     'next-mib': { type: 'string', default: '16' },
     'norm-rows': { type: 'string', default: 'Infinity' },
+    repeat: { type: 'string', default: '1' },
+    ...PEER_OPTIONS,
   },
 });
 const engine = createCudaEngine();
@@ -83,20 +92,26 @@ async function decode(prompts: VlmBatch, tokens: number): Promise<Decoded> {
 const withoutLabels = ({ labels: _, ...batch }: VlmBatch): VlmBatch => batch;
 const single = withoutLabels(workloadBatches(values.workload!, 1).next().value as VlmBatch);
 await decode(single, 4);
+const ours: number[] = [];
 const { small } = engine.operations.linear;
-for (const nextMib of values['next-mib'].split(',').map(Number)) {
-  for (const normRows of values['norm-rows'].split(',').map(Number)) {
-    small.nextBytes = nextMib * 2 ** 20;
-    small.normRows = normRows;
-    await decode(single, 4);
-    const { prefill, perToken, queueing, waiting, choosing } = await decode(single, Number(values.tokens));
-    const settings = { nextMib, normRows: String(normRows) };
+const settings = values['next-mib']
+  .split(',')
+  .flatMap((mib) => values['norm-rows'].split(',').map((rows) => ({ nextMib: Number(mib), normRows: Number(rows) })));
+for (const setting of settings) {
+  small.nextBytes = setting.nextMib * 2 ** 20;
+  small.normRows = setting.normRows;
+  await decode(single, 4);
+  for (let i = 0; i < Number(values.repeat); i++) {
+    const { prefill, total, perToken, queueing, waiting, choosing } = await decode(single, Number(values.tokens));
+    if (setting === settings[0]) ours.push((1000 * total) / Number(values.tokens));
+    const shown = { nextMib: setting.nextMib, normRows: String(setting.normRows) };
     const parts = { queueing, waiting, choosing };
     console.log(
-      `RESULT ${JSON.stringify({ bench: 'decode', size: values.size, batch: 1, ...settings, promptTokens: single.inputIds.shape[1], prefillSeconds: prefill, millisecondsPerToken: perToken, parts })}`,
+      `RESULT ${JSON.stringify({ bench: 'decode', size: values.size, batch: 1, ...shown, promptTokens: single.inputIds.shape[1], prefillSeconds: prefill, millisecondsPerToken: perToken, parts })}`,
     );
   }
 }
+Object.assign(small, { nextBytes: settings[0]!.nextMib * 2 ** 20, normRows: settings[0]!.normRows });
 const batches = workloadBatches(values.workload!, Number(values.batch));
 const start = performance.now();
 let count = 0;
@@ -109,3 +124,15 @@ console.log(
   `RESULT ${JSON.stringify({ bench: 'answers', size: values.size, answers: count, batch: Number(values.batch), tokensEach: Number(values['answer-tokens']), seconds: (performance.now() - start) / 1000, peakGiB: engine.memory().peakBytes / 2 ** 30 })}`,
 );
 await engine.dispose();
+if (values.peer) {
+  const peer: number[] = [];
+  for (let i = 0; i < Number(values.repeat); i++) {
+    const measured = await runPeer(values.python, values.peer, [
+      ...['--size', values.size, '--workload', values.workload!, '--micro', '1', '--variants', 'sdpa,0,0,1'],
+      ...['--generate', values.tokens, ...values['peer-args'].split(' ').filter(Boolean)],
+    ]);
+    peer.push(...measured.millisecondsPerToken);
+  }
+  const figures = { ours: median(ours), peer: median(peer), ratio: median(peer) / median(ours), runs: { ours, peer } };
+  console.log(`RESULT ${JSON.stringify({ bench: 'decode beside peer', size: values.size, ...figures })}`);
+}

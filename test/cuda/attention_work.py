@@ -4,13 +4,17 @@ import numpy as np
 def tile_rows(config):
     return 16 * config[0] * config[1]
 
+def head_split(config):
+    """The fifth number of a configuration, where it has one."""
+    return config[4] if len(config) > 4 else 1
+
 def row_bytes(head):
     return 2 * ((head + 15) // 16 * 16) + 16
 
 def shared_bytes(kernel, config, head):
     own, stream, row = tile_rows(config), config[2], row_bytes(head)
     return {'forward': (own + 4 * stream) * row, 'query': (2 * own + 4 * stream) * row,
-            'key': (2 * own + 4 * stream) * row + 16 * stream, 'decode': config[0] * 4 * stream * row}[kernel]
+            'key': 2 * own * row + head_split(config) * (4 * row + 16) * stream, 'decode': config[0] * 4 * stream * row}[kernel]
 
 def heaviest_first(items):
     items.sort(key=lambda i: -i[4])

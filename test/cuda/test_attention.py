@@ -9,7 +9,7 @@ import concurrent.futures, ctypes, glob, math, os, statistics, sys, threading, t
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 KERNELS = os.path.join(HERE, '../../src/engine/cuda/kernels')
-from attention_work import decode_work, key_work, query_work, row_bytes, shared_bytes, tile_rows
+from attention_work import decode_work, head_split, key_work, query_work, row_bytes, shared_bytes, tile_rows
 
 start_time = time.time()
 FILES = {'forward': 'attention-forward', 'query': 'attention-backward-query', 'key': 'attention-backward-key-value', 'decode': 'attention-decode'}
@@ -25,7 +25,8 @@ TILES = {
 def size_of(capability):
     return 'large' if 90 <= capability < 120 else 'middle' if capability in (80, 87) else 'small'
 
-def tiles(kernel, capability, head):
+def tiles(kernel, capability, head, group=1):
+    if kernel == 'key' and size_of(capability) == 'large' and head > 64 and group % 2 == 0: return (4, 1, 32, 1, 2)
     return TILES[kernel][size_of(capability)][1 if head > 64 else 0]
 
 def open_nvrtc():
@@ -49,7 +50,7 @@ def compile_kernel(key):
     kernel, capability, head, config, in_registers = key
     source = (HELPERS + open(os.path.join(KERNELS, FILES[kernel] + '.cu')).read()).encode()
     options = [f'--gpu-architecture=sm_{capability}', '--std=c++17', '--use_fast_math', '-default-device', f'-DHEAD_DIM={head}',
-               *(f'-D{n}={v}' for n, v in zip(('WARPS', 'ROW_FRAGMENTS', 'STREAM_TILE', 'MIN_BLOCKS'), config)), f'-DQUERY_IN_REGISTERS={in_registers}']
+               *(f'-D{n}={v}' for n, v in zip(('WARPS', 'ROW_FRAGMENTS', 'STREAM_TILE', 'MIN_BLOCKS', 'HEAD_SPLIT'), config)), f'-DQUERY_IN_REGISTERS={in_registers}']
     program = ctypes.c_void_p()
     assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, (kernel + '.cu').encode(), 0, None, None) == 0
     status = nvrtc.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*[o.encode() for o in options]))
@@ -71,7 +72,7 @@ def compile_all(keys):
         list(pool.map(compile_kernel, [k for k in dict.fromkeys(keys) if k not in cubins]))
 
 def standard(capability, heads=(24, 32, 64, 128)):
-    return [(kernel, capability, head, tiles(kernel, capability, head), 0) for kernel in FILES for head in heads]
+    return [(kernel, capability, head, tiles(kernel, capability, head, group), 0) for kernel in FILES for head in heads for group in (1, 2)]
 
 if '--compile' in sys.argv:
     capability = int(sys.argv[sys.argv.index('--compile') + 1])
@@ -156,7 +157,7 @@ class Problem:
         return [x[:, :a], x[:, a:a + b], x[:, a + b:a + 2 * b]]
 
     def common(self, kernel, config, in_registers=0):
-        config = config or tiles(kernel, capability, self.head)
+        config = config or tiles(kernel, capability, self.head, self.heads // self.kv_heads)
         return config, (kernel, capability, self.head, config, in_registers), shared_bytes(kernel, config, self.head)
 
     def forward(self, config=None, in_registers=0, save=True):
@@ -182,7 +183,7 @@ class Problem:
         work = on_device(key_work(self.query_starts, self.key_starts, self.key_lengths, tile_rows(config), self.causal))
         if len(work) == 0:
             return lambda: None
-        return launch(key, NAMES['key'], (self.kv_heads, len(work)), 32 * config[0], shared, self.dk, self.dv, self.do, self.q, self.k, self.v, self.lse, self.delta, work,
+        return launch(key, NAMES['key'], (self.kv_heads, len(work)), 32 * config[0] * head_split(config), shared, self.dk, self.dv, self.do, self.q, self.k, self.v, self.lse, self.delta, work,
                       self.dk.stride(0), self.dv.stride(0), self.do.stride(0), self.q.stride(0), self.k.stride(0), self.v.stride(0), self.heads, self.queries, self.scale, int(self.causal))
 
     def decode(self, blocks, newest=None):
@@ -416,7 +417,7 @@ CANDIDATES = {
     ('forward', 64): [(4, 2, 64, 2), (4, 2, 64, 3), (4, 2, 48, 3), (4, 2, 32, 3), (8, 1, 64, 2), (4, 1, 64, 4), (8, 2, 64, 1), (4, 2, 96, 2)],
     ('query', 128): [(4, 2, 32, 2), (8, 1, 32, 1), (8, 1, 64, 1), (4, 1, 32, 3), (4, 1, 32, 2), (4, 1, 64, 2)],
     ('query', 64): [(4, 2, 32, 2), (4, 2, 32, 3), (4, 2, 48, 2), (4, 2, 64, 2), (8, 1, 32, 2), (4, 1, 32, 4), (8, 1, 64, 1), (4, 1, 64, 3)],
-    ('key', 128): [(8, 1, 32, 1), (8, 1, 64, 1), (8, 1, 16, 1), (4, 1, 32, 2), (4, 1, 64, 2), (4, 1, 16, 2)],
+    ('key', 128): [(8, 1, 32, 1), (8, 1, 64, 1), (4, 1, 32, 2), (4, 1, 64, 2), (4, 1, 32, 1, 2), (4, 1, 48, 1, 2), (2, 1, 32, 1, 4)],
     ('key', 64): [(4, 2, 32, 2), (8, 1, 32, 2), (8, 1, 64, 1), (4, 1, 64, 3), (4, 1, 32, 4), (4, 2, 16, 2), (4, 1, 32, 3), (4, 1, 64, 2)],
 }
 

@@ -1,17 +1,15 @@
 /**
  * Row-major matrix products through cuBLASLt. A product's shape decides its plan: layouts and an algorithm. Packed
- * batches have another number of rows at every step, so algorithms are chosen for a bucket of sizes: the first product
- * of a bucket times the library's candidates, the winner serves every size of the bucket and is kept on disk. A bucket
- * beside one that is known times only that winner against the library's first choices, or takes it over untimed where
- * the product is small.
+ * batches have another number of rows at every step, so algorithms are chosen for a bucket of sizes in which the tiles
+ * come out alike: the library's candidates take turns in the products themselves (product-trial.ts), the winner serves
+ * the bucket and is kept on disk.
  */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { EngineError } from '../../errors.js';
-import { kernelCacheFolder, writeCacheFile } from './compiler.js';
+import type { AlgorithmStore } from './algorithm-store.js';
 import type { Algorithm, CublasLt, ProductHandles, ProductType } from './cublas-lt.js';
 import type { CudaDriver } from './driver.js';
 import type { DeviceAllocator } from './memory.js';
+import { ProductTrial, type TrialDriver, TrialGround } from './product-trial.js';
 
 /** D[m, n] = alpha · A·B + beta · D. Addresses are device pointers, strides (ld*) are of rows, in elements. */
 export interface Product {
@@ -38,97 +36,68 @@ export interface Product {
 
 interface Plan {
   readonly handles: ProductHandles;
-  readonly algorithm: Algorithm;
+  algorithm: Algorithm;
+  /** Under way for the plan's bucket; `algorithm` is only the library's first choice until it has a winner. */
+  trial: ProductTrial | undefined;
 }
 
 export const WORKSPACE_BYTES = 64 << 20;
-const CANDIDATES = 5;
-/** Candidates that the winner of a neighbouring bucket is timed against. */
-const CHALLENGERS = 2;
-/** How many buckets away a neighbour may be: a quarter of an octave. */
+const CANDIDATES = 4;
+/** Buckets whose winners join the candidates. */
 const NEIGHBOURS = [1, -1, 2, -2];
-/** Multiplications that a timing should cover, in 1 to 3 runs: about 0.3 ms on a large card. */
-const TIMED_MULTIPLICATIONS = 2 ** 37;
-const MAX_TIMED_RUNS = 3;
 const MAX_PLANS = 4096;
-/** Multiplications below which the first candidate is taken untimed, and those below which a neighbour's winner is. */
-const WORTH_TIMING = 2 ** 30;
-const WORTH_TIMING_AGAIN = 2 ** 35;
+/** Multiplications below which the first candidate is as good as any. */
+const WORTH_TRYING = 2 ** 32;
+/** Rows of the tiles that the library's fast kernels cut a result into. */
+const TILE_ROWS = 128;
 
-/** Eight buckets an octave: sizes of one bucket differ by at most 9 %. */
+/** Large sizes by the number of 128-row tiles, smaller ones eight buckets an octave. */
 export function sizeBucket(size: number): number {
+  if (size > 8 * TILE_ROWS) return 72 + Math.ceil(size / TILE_ROWS);
   return Math.ceil(8 * Math.log2(Math.max(1, size)));
 }
 
-/** Algorithms by bucket, kept beside the compiled kernels. */
-export class AlgorithmStore {
-  readonly #path: string;
-  readonly #entries: Map<string, Algorithm>;
-  #isChanged = false;
-
-  constructor(device: string, version: number) {
-    const name = `products-${device.replace(/[^A-Za-z0-9]+/g, '-')}-${version}.json`;
-    this.#path = join(kernelCacheFolder(), name);
-    let stored: Record<string, string[]> = {};
-    try {
-      stored = JSON.parse(readFileSync(this.#path, 'utf8')) as Record<string, string[]>;
-    } catch {
-      // None yet, or unreadable: it is made anew.
-    }
-    const read = ([key, words]: [string, string[]]): [string, Algorithm][] => {
-      try {
-        return words.length === 8 ? [[key, BigUint64Array.from(words, (word) => BigInt(word))]] : [];
-      } catch {
-        return [];
-      }
-    };
-    this.#entries = new Map(Object.entries(stored).flatMap(read));
-  }
-
-  get(key: string): Algorithm | undefined {
-    return this.#entries.get(key);
-  }
-
-  set(key: string, algorithm: Algorithm): void {
-    this.#entries.set(key, algorithm);
-    this.#isChanged = true;
-  }
-
-  save(): void {
-    if (!this.#isChanged) return;
-    this.#isChanged = false;
-    const words = [...this.#entries].map(([key, value]) => [
-      key,
-      Array.from(value, (word) => `0x${word.toString(16)}`),
-    ]);
-    writeCacheFile(this.#path, JSON.stringify(Object.fromEntries(words), undefined, 1));
-  }
-}
-
-export type ProductDriver = Pick<
-  CudaDriver,
-  'stream' | 'createEvent' | 'recordEvent' | 'synchronizeEvent' | 'elapsedMilliseconds' | 'destroyEvent'
->;
+export type ProductDriver = TrialDriver & Pick<CudaDriver, 'stream' | 'destroyEvent'>;
 /** What products need of the library; a test gives a recorder. */
 export type ProductLibrary = Pick<
   CublasLt,
   'descriptor' | 'createLayout' | 'destroyLayout' | 'candidates' | 'check' | 'matmul' | 'dispose'
 >;
 
+export interface ProductOptions {
+  /**
+   * Take the library's first choice for every shape: a little slower, and the same sums in every run. Default false:
+   * timings decide, so that two runs may round differently until the winners are known and stored.
+   */
+  readonly deterministic?: boolean;
+}
+
 export class MatrixProducts {
   readonly #driver: ProductDriver;
   readonly #library: ProductLibrary;
   readonly #store: AlgorithmStore;
   readonly #workspace: number;
+  readonly #ground: TrialGround;
+  readonly #isDeterministic: boolean;
   /** Least recently used first. */
   readonly #plans = new Map<string, Plan>();
+  /** By bucket. */
+  readonly #trials = new Map<string, ProductTrial>();
   #saveTimer: NodeJS.Timeout | undefined;
 
-  constructor(driver: ProductDriver, library: ProductLibrary, allocator: DeviceAllocator, store: AlgorithmStore) {
+  constructor(
+    driver: ProductDriver,
+    library: ProductLibrary,
+    allocator: DeviceAllocator,
+    store: AlgorithmStore,
+    options: ProductOptions = {},
+  ) {
     this.#driver = driver;
     this.#library = library;
     this.#store = store;
     this.#workspace = allocator.allocate(WORKSPACE_BYTES, 'matrix product workspace', 'weights').address;
+    this.#ground = new TrialGround(driver);
+    this.#isDeterministic = options.deterministic ?? false;
   }
 
   run(product: Product): void {
@@ -142,15 +111,37 @@ export class MatrixProducts {
     if (plan) this.#plans.delete(key);
     else plan = this.#plan(product, alignment, flags);
     this.#plans.set(key, plan);
-    const status = this.#launch(plan.handles, plan.algorithm, product, d);
+    if (plan.trial && this.#try(plan, plan.trial, product)) return;
+    const status = this.#launch(plan.handles, plan.algorithm, product);
     if (status !== 0) throw productError(product, `status ${status}`);
   }
 
   /** Our row-major D = A·B is the library's column-major Dᵀ = Bᵀ·Aᵀ: the operands change places. */
-  #launch(handles: ProductHandles, algorithm: Algorithm, product: Product, d: number): number {
-    const { a, b, alpha = 1, beta = 0 } = product;
+  #launch(handles: ProductHandles, algorithm: Algorithm, product: Product): number {
+    const { a, b, d, alpha = 1, beta = 0 } = product;
     const [workspace, stream] = [this.#workspace, this.#driver.stream];
     return this.#library.matmul(handles, algorithm, alpha, b, a, beta, d, workspace, WORKSPACE_BYTES, stream);
+  }
+
+  /** A candidate's turn, or the end of the trial. @returns whether the product was queued */
+  #try(plan: Plan, trial: ProductTrial, product: Product): boolean {
+    const { handles } = plan;
+    const { winner } = trial;
+    if (winner) {
+      plan.trial = undefined;
+      if (this.#runs(handles, winner)) plan.algorithm = winner;
+      return false;
+    }
+    return trial.run(
+      product.m * product.n * product.k,
+      (algorithm) => this.#runs(handles, algorithm),
+      (algorithm) => this.#launch(handles, algorithm, product),
+    );
+  }
+
+  #runs(handles: ProductHandles, algorithm: Algorithm): boolean {
+    const needed = this.#library.check(handles, algorithm);
+    return needed !== undefined && needed <= WORKSPACE_BYTES;
   }
 
   #plan(product: Product, alignment: number, flags: number): Plan {
@@ -162,69 +153,54 @@ export class MatrixProducts {
       b: transA ? this.#library.createLayout('bf16', m, k, lda) : this.#library.createLayout('bf16', k, m, lda),
       d: this.#library.createLayout(type, n, m, ldd),
     };
-    const algorithm = this.#choose(product, handles, alignment, flags);
-    return { handles, algorithm };
+    return { handles, ...this.#choose(product, handles, alignment, flags) };
   }
 
-  #choose(product: Product, handles: ProductHandles, alignment: number, flags: number): Algorithm {
-    const { m, n, k, lda, ldb, ldd, transA = false, beta = 0 } = product;
+  /** The bucket's winner, or the library's first choice and the trial that will find one. */
+  #choose(
+    product: Product,
+    handles: ProductHandles,
+    alignment: number,
+    flags: number,
+  ): { algorithm: Algorithm; trial: ProductTrial | undefined } {
+    this.#settle();
+    const { m, n, k, lda, ldb, ldd, transA = false } = product;
     const strides = [lda, ldb, ldd].map(alignmentOf);
     // The number of tokens is m, or k where A is transposed (a sum over tokens); the other sizes are the model's.
     const size = sizeBucket(transA ? k : m);
     const keyOf = (bucket: number): string =>
       [...(transA ? [m, n, `~${bucket}`] : [`~${bucket}`, n, k]), ...strides, flags, alignment].join(',');
-    const usable = (bucket: number): Algorithm | undefined => {
-      const found = this.#store.get(keyOf(bucket));
-      const needed = found && this.#library.check(handles, found);
-      return needed !== undefined && needed <= WORKSPACE_BYTES ? found : undefined;
+    const mayTry = !this.#isDeterministic && m * n * k >= WORTH_TRYING;
+    const usable = (bucket: number): Algorithm[] => {
+      const found = mayTry ? this.#store.get(keyOf(bucket)) : undefined;
+      return found && this.#runs(handles, found) ? [found] : [];
     };
-    const own = usable(size);
-    if (own) return own;
-    // Where the bucket's winner does not run this very size, nothing is timed again for every such size. And timing
-    // writes to the result, so it needs one that is about to be overwritten.
-    const mayTime = this.#store.get(keyOf(size)) === undefined && beta === 0 && m * n * k >= WORTH_TIMING;
-    const near = firstOf(NEIGHBOURS, (step) => usable(size + step));
-    if (near && (!mayTime || m * n * k < WORTH_TIMING_AGAIN)) return near;
+    const [own] = usable(size);
+    if (own) return { algorithm: own, trial: undefined };
     const alignments = [alignment >> 8, alignment >> 16, alignment].map((value) => value & 255);
     const bytes = alignments.map((value) => Math.max(1, value)) as [number, number, number];
     const candidates = this.#library.candidates(handles, WORKSPACE_BYTES, bytes, CANDIDATES);
-    const first = candidates[0]?.algorithm;
+    const [first, ...others] = candidates.map(({ algorithm }) => algorithm);
     if (!first) throw productError(product, 'no algorithm');
-    if (!mayTime || candidates.length === 1) return first;
-    const found = candidates.map(({ algorithm }) => algorithm);
-    const fastest = this.#fastest(handles, near ? [near, ...found.slice(0, CHALLENGERS)] : found, product);
-    this.#store.set(keyOf(size), fastest);
-    this.#saveSoon();
-    return fastest;
+    // A bucket's winner that does not run this very size is no reason to try all of them again.
+    if (!mayTry || this.#store.get(keyOf(size))) return { algorithm: first, trial: undefined };
+    const key = keyOf(size);
+    let trial = this.#trials.get(key);
+    if (!trial) {
+      const near = NEIGHBOURS.flatMap((step) => usable(size + step));
+      trial = new ProductTrial(this.#ground, distinct([first, ...near, ...others]));
+      this.#trials.set(key, trial);
+    }
+    return { algorithm: first, trial };
   }
 
-  /** Times the algorithms on the product itself, before it counts: the one call that waits for the device. */
-  #fastest(handles: ProductHandles, algorithms: readonly Algorithm[], product: Product): Algorithm {
-    const { m, n, k, d } = product;
-    const runs = Math.min(MAX_TIMED_RUNS, Math.ceil(TIMED_MULTIPLICATIONS / (m * n * k)));
-    const timings = algorithms.map((algorithm) => ({
-      algorithm,
-      start: this.#driver.createEvent(true),
-      end: this.#driver.createEvent(true),
-    }));
-    try {
-      // The first launch of an algorithm may load code, so it is not timed.
-      const usable = timings.filter(({ algorithm }) => this.#launch(handles, algorithm, product, d) === 0);
-      for (const { algorithm, start, end } of usable) {
-        this.#driver.recordEvent(start);
-        for (let i = 0; i < runs; i++) this.#launch(handles, algorithm, product, d);
-        this.#driver.recordEvent(end);
-      }
-      const last = usable.at(-1);
-      if (!last) return algorithms[0]!;
-      this.#driver.synchronizeEvent(last.end);
-      const times = usable.map(({ start, end }) => this.#driver.elapsedMilliseconds(start, end));
-      return usable[times.indexOf(Math.min(...times))]!.algorithm;
-    } finally {
-      for (const { start, end } of timings) {
-        this.#driver.destroyEvent(start);
-        this.#driver.destroyEvent(end);
-      }
+  /** Stores the winners of trials that have ended. */
+  #settle(): void {
+    for (const [key, { winner }] of this.#trials) {
+      if (!winner) continue;
+      this.#store.set(key, winner);
+      this.#trials.delete(key);
+      this.#saveSoon();
     }
   }
 
@@ -247,20 +223,18 @@ export class MatrixProducts {
 
   dispose(): void {
     clearTimeout(this.#saveTimer);
+    this.#settle();
     this.#store.save();
+    for (const event of this.#ground.takeAll()) this.#driver.destroyEvent(event);
     for (const plan of this.#plans.values()) this.#release(plan);
     this.#plans.clear();
     this.#library.dispose();
   }
 }
 
-/** What `find` gives for the first value that it gives something for. */
-function firstOf<T, R>(values: readonly T[], find: (value: T) => R | undefined): R | undefined {
-  for (const value of values) {
-    const found = find(value);
-    if (found !== undefined) return found;
-  }
-  return undefined;
+/** Without repetitions. */
+function distinct(algorithms: readonly Algorithm[]): Algorithm[] {
+  return [...new Map(algorithms.map((algorithm) => [algorithm.join(), algorithm])).values()];
 }
 
 /** The largest power of two up to 128 that divides a number (of bytes, or of elements). */

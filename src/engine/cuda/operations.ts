@@ -13,8 +13,8 @@ import type { TensorStore } from './tensor-store.js';
 import type { WeightStore } from './weights.js';
 
 export interface CudaOperations extends Operations {
-  readonly attention: AttentionOperation;
   readonly linear: LinearOperation;
+  readonly attention: AttentionOperation;
 }
 
 /**

@@ -3,10 +3,16 @@
  * is exchanged where the engine's contract changes numbers in place. Also the shape checks of operations.
  */
 import { EngineError, TuneError } from '../../errors.js';
+import { LESS_MEMORY } from '../out-of-memory.js';
 import { type DType, sizeOf, type Tensor, type Weight } from '../tensor.js';
 import type { TfNamespace, TfTensor } from './tf-namespace.js';
 
 let nextId = 1;
+
+/** The id of the next tensor. */
+export function nextTensorId(): number {
+  return nextId;
+}
 
 export class TfjsTensor implements Tensor {
   readonly id = nextId++;
@@ -43,32 +49,25 @@ export class TfjsWeight implements Weight {
   }
 }
 
-/** Bytes of frozen weights of these shapes in this engine, which holds every number as float32. */
-export function float32Bytes(shapes: Iterable<readonly number[]>): number {
-  let bytes = 0;
-  for (const shape of shapes) bytes += 4 * sizeOf(shape);
-  return bytes;
-}
-
 const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 
 export class TensorStore {
   readonly tf: TfNamespace;
   /** Most bytes to hold. */
-  readonly maxBytes: number;
+  readonly memoryBudget: number;
   bytesInUse = 0;
   peakBytes = 0;
   readonly #owned = new Set<TfjsTensor | TfjsWeight>();
 
-  constructor(tf: TfNamespace, maxBytes: number) {
+  constructor(tf: TfNamespace, memoryBudget: number) {
     this.tf = tf;
-    this.maxBytes = maxBytes;
+    this.memoryBudget = memoryBudget;
   }
 
   /**
    * Runs `body`, frees what it made but its results, and puts those into handles with a count of 1. The results must
    * be made in `body`.
-   * @throws EngineError with TensorFlow.js's own error as its cause, or if the tensors exceed `maxBytes`
+   * @throws EngineError with TensorFlow.js's own error as its cause, or if the tensors exceed `memoryBudget`
    */
   run(operation: string, body: (tf: TfNamespace) => readonly TfTensor[]): TfjsTensor[] {
     const { tf } = this;
@@ -127,10 +126,18 @@ export class TensorStore {
   #note(what: string, moreBytes: number): void {
     const needed = this.bytesInUse + moreBytes;
     this.peakBytes = Math.max(this.peakBytes, needed);
-    if (needed <= this.maxBytes) return;
+    if (needed <= this.memoryBudget) return;
     throw new EngineError(
-      `${what} needs ${gibibytes(moreBytes)} beside the ${gibibytes(this.bytesInUse)} held: more than the ${gibibytes(this.maxBytes)} that the tfjs engine may use`,
-      { hint: 'tfjs holds every number as float32; use the cpu or cuda engine, a smaller model, or set maxBytes' },
+      `${what} needs ${gibibytes(moreBytes)} beside the ${gibibytes(this.bytesInUse)} held: more than the ${gibibytes(this.memoryBudget)} that the tfjs engine may use`,
+      {
+        hint: `tfjs holds every number as float32; use the cpu or cuda engine, a smaller model, or a larger memoryBudget; or ${LESS_MEMORY}`,
+        details: {
+          outOfMemory: true,
+          neededBytes: moreBytes,
+          heldBytes: this.bytesInUse,
+          limitBytes: this.memoryBudget,
+        },
+      },
     );
   }
 
@@ -147,15 +154,20 @@ export class TensorStore {
     read: () => Promise<Float32Array>,
   ): Promise<TfjsWeight> {
     const numbers = `${shape.join(' × ')} numbers of 4 bytes`;
-    this.#note(`the weight ${name} (${numbers})`, float32Bytes([shape]));
-    return read().then((values) => this.adopt(new TfjsWeight(name, shape, dtype, this.#make(values, shape))));
+    this.#note(`the weight ${name} (${numbers})`, 4 * sizeOf(shape));
+    return read().then((values) => {
+      // Until its first use a tensor may be only a reference to the array on the host. A reshape is a use and no copy:
+      // so weights go to a GPU one by one.
+      const use = (tensor: TfTensor): TfTensor => this.tf.reshape(tensor, [...shape]);
+      return this.adopt(new TfjsWeight(name, shape, dtype, this.#make(values, shape, use)));
+    });
   }
 
-  #make(data: Float32Array, shape: readonly number[]): TfTensor {
+  #make(data: Float32Array, shape: readonly number[], use = (tensor: TfTensor): TfTensor => tensor): TfTensor {
     try {
       let made: TfTensor | undefined;
       this.tf.tidy(() => {
-        made = this.tf.keep(this.tf.tensor(data, [...shape], 'float32'));
+        made = this.tf.keep(use(this.tf.tensor(data, [...shape], 'float32')));
       });
       return made!;
     } catch (cause) {
@@ -223,6 +235,13 @@ export class TensorStore {
     const known = this.use(tensor, 'release');
     known.references--;
     if (known.references <= 0 && !known.isParameter) this.free(known);
+  }
+
+  /** Frees the tensors made since the one with this id. */
+  releaseSince(id: number): void {
+    for (const held of [...this.#owned]) {
+      if (held instanceof TfjsTensor && !held.isParameter && held.id >= id) this.free(held);
+    }
   }
 
   free(tensor: TfjsTensor): void {

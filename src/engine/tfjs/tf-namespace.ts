@@ -16,6 +16,8 @@ export type TfTensor = {
 export interface TfNamespace {
   ready(): Promise<void>;
   getBackend(): string;
+  /** The backend itself; that of tfjs-node tells whether TensorFlow sees a GPU. */
+  backend?(): object;
   memory(): { numTensors: number; numBytes: number };
   /** Frees every tensor made in `body` but those that were kept. */
   tidy(body: () => void): void;

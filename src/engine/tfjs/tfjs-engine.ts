@@ -1,13 +1,22 @@
 /**
  * The `tfjs` engine: every operation composed from a TensorFlow.js namespace that the caller brings
  * (`@tensorflow/tfjs-node`, `tfjs-node-gpu` or `tfjs`). float32 throughout; frozen weights are widened when they are
- * loaded, so a model takes 4 bytes a parameter: 14 GB for 3.5 billion, 56 GB for 14 billion, before any activation.
+ * loaded, so a model takes 4 bytes a parameter (docs/engines.md has the table), and one that cannot fit is refused
+ * before its first weight is read.
  * On NVIDIA cards from Ampere on, TensorFlow rounds the factors of its products to TF32 unless the environment
  * variable NVIDIA_TF32_OVERRIDE is 0.
  */
-import { totalmem } from 'node:os';
 import { EngineError } from '../../errors.js';
-import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep } from '../engine.js';
+import type {
+  Deferred,
+  Engine,
+  EngineMemory,
+  ModelShapes,
+  OptimizerState,
+  OptimizerStep,
+  StorageCosts,
+} from '../engine.js';
+import { dequantizedSource } from '../float8.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from '../half-precision.js';
 import type { Operations } from '../operations.js';
 import {
@@ -19,10 +28,11 @@ import {
   type Weight,
   type WeightSource,
 } from '../tensor.js';
+import { float32Needs, freeHostMemory, hostMemory, requireFloat32Room } from './float32-needs.js';
 import { HostOptimizer } from './host-optimizer.js';
 import { checkDistinctRows, replaceRows } from './operations/rows.js';
 import { tfjsOperations } from './operations.js';
-import { TensorStore, type TfjsTensor } from './tensor-store.js';
+import { nextTensorId, TensorStore, type TfjsTensor } from './tensor-store.js';
 import { asTfNamespace, type TfNamespace } from './tf-namespace.js';
 
 /** The wasm backend's heap ends at 4 GiB, and past it tensors overlap without an error: stop well before. */
@@ -35,8 +45,13 @@ const PIECE_ELEMENTS = 1 << 23;
 export interface TfjsEngineOptions {
   /** What `import * as tf from '@tensorflow/tfjs-node'` gives; another backend is chosen with `tf.setBackend` before. */
   tf: TfNamespace;
-  /** Most bytes that weights, tensors and temporaries may take. Default: 3 GiB on wasm, else the host's memory. */
-  maxBytes?: number;
+  /**
+   * Most bytes that weights, tensors and temporaries may take. Default: 3 GiB on wasm, on a CPU what the host has, on a
+   * GPU no bound, because TensorFlow.js cannot tell what the card has.
+   */
+  memoryBudget?: number;
+  /** LoRA rank, on every linear layer, that must have room beside a model's weights; 0 if nothing is trained. Default 16. */
+  adapterRank?: number;
   /** Most attention scores or logits in one array; about four such arrays live at a time. Default 2^24. */
   blockElements?: number;
 }
@@ -55,19 +70,51 @@ class TfjsParameterSet implements ParameterSet {
   }
 }
 
+/** Where TensorFlow.js computes, by what that means for memory. */
+type Place = 'host' | 'wasm' | 'device';
+
+/** What an engine was made with, defaults filled in. */
+interface Settings {
+  readonly place: Place;
+  readonly memoryBudget: number;
+  /** Whether the user gave the budget: then what is free at the moment does not count. */
+  readonly isBudgetGiven: boolean;
+  readonly adapterRank: number;
+  readonly blockElements: number;
+}
+
 export class TfjsEngine implements Engine {
   readonly name = 'tfjs';
   readonly tokensPerPass = 0;
+  readonly storage: StorageCosts;
   readonly description: string;
   readonly operations: Operations;
   readonly #store: TensorStore;
+  readonly #settings: Settings;
+  /** Settles when the last weight that was asked for is read. */
+  #reading: Promise<void> = Promise.resolve();
 
-  constructor(tf: TfNamespace, maxBytes: number, blockElements: number) {
-    this.#store = new TensorStore(tf, maxBytes);
-    this.operations = tfjsOperations(this.#store, blockElements);
+  constructor(tf: TfNamespace, settings: Settings) {
+    this.#settings = settings;
+    this.#store = new TensorStore(tf, settings.memoryBudget);
+    this.operations = tfjsOperations(this.#store, settings.blockElements);
+    this.storage = {
+      elementBytes: 4,
+      rematerializes: false,
+      keepsMasks: false,
+      logits: { most: settings.blockElements, bytes: 16 },
+      temporaries: 4,
+      // About four arrays of attention scores live at a time.
+      scratchBytes: 16 * settings.blockElements,
+      reserveBytes: Math.round(0.1 * settings.memoryBudget),
+    };
     const { version } = tf as { version?: { tfjs?: string; 'tfjs-core'?: string } };
     const release = version?.tfjs ?? version?.['tfjs-core'];
-    this.description = `tfjs: float32, TensorFlow.js${release ? ` ${release}` : ''}, backend ${tf.getBackend()}`;
+    const backend = `backend ${tf.getBackend()}${whereOf(tf)}`;
+    const budget = Number.isFinite(settings.memoryBudget)
+      ? `up to ${(settings.memoryBudget / 1e9).toFixed(1)} GB`
+      : 'memory unknown: set memoryBudget to be told before it runs out';
+    this.description = `tfjs: float32, TensorFlow.js${release ? ` ${release}` : ''}, ${backend}, ${budget}`;
   }
 
   fromArray(data: Float32Array, shape: readonly number[]): Tensor {
@@ -93,6 +140,14 @@ export class TfjsEngine implements Engine {
     this.#store.release(tensor);
   }
 
+  mark(): number {
+    return nextTensorId();
+  }
+
+  releaseSince(mark: number): void {
+    this.#store.releaseSince(mark);
+  }
+
   addInPlace(target: Tensor, source: Tensor): void {
     const to = this.#store.use(target, 'addInPlace', 'target');
     const from = this.#store.like(source, to, 'addInPlace', 'source');
@@ -108,11 +163,22 @@ export class TfjsEngine implements Engine {
     this.#store.replace(to, (tf, old) => replaceRows(tf, old, from.data, rows), 'writeRows');
   }
 
+  /** @throws EngineError if a model of these shapes cannot fit as float32 */
+  requireRoom(model: ModelShapes): void {
+    const { place, memoryBudget, isBudgetGiven, adapterRank, blockElements } = this.#settings;
+    const needs = float32Needs(model, { rank: adapterRank, blockElements, onHost: place === 'host' });
+    const budgeted = memoryBudget - this.#store.bytesInUse;
+    const free = isBudgetGiven || place !== 'host' ? Number.POSITIVE_INFINITY : freeHostMemory();
+    if (free < budgeted) requireFloat32Room(needs, free, 'the host has free', adapterRank);
+    else requireFloat32Room(needs, budgeted, 'the memory budget leaves', adapterRank);
+  }
+
   /**
    * Widens the weight to float32.
    * @throws EngineError with the arithmetic if it does not fit beside what is held
    */
-  async loadWeight(source: WeightSource): Promise<Weight> {
+  async loadWeight(stored: WeightSource): Promise<Weight> {
+    const source = dequantizedSource(stored);
     const { name, shape, dtype, byteLength } = source;
     if (byteLength !== sizeOf(shape) * DTYPE_BYTES[dtype]) {
       const needed = sizeOf(shape) * DTYPE_BYTES[dtype];
@@ -120,7 +186,14 @@ export class TfjsEngine implements Engine {
         `loadWeight: ${name} has ${byteLength} bytes, [${shape.join(', ')}] of ${dtype} needs ${needed}`,
       );
     }
-    return this.#store.addWeight(name, shape, dtype, () => readWide(source));
+    // One after another: each stands whole in memory before it is TensorFlow's.
+    const turn = this.#reading;
+    const added = this.#store.addWeight(name, shape, dtype, () => turn.then(() => readWide(source)));
+    this.#reading = added.then(
+      () => undefined,
+      () => undefined,
+    );
+    return added;
   }
 
   async readWeight(weight: Weight): Promise<Float32Array> {
@@ -218,8 +291,8 @@ export class TfjsEngine implements Engine {
   }
 
   memory(): EngineMemory {
-    const { bytesInUse, peakBytes } = this.#store;
-    return { bytesInUse, peakBytes };
+    const { bytesInUse, peakBytes, memoryBudget } = this.#store;
+    return { bytesInUse, peakBytes, limitBytes: memoryBudget };
   }
 
   resetPeak(): void {
@@ -277,6 +350,29 @@ async function readWide(source: WeightSource): Promise<Float32Array> {
 export async function createTfjsEngine(options: TfjsEngineOptions): Promise<TfjsEngine> {
   const tf = asTfNamespace(options.tf);
   await tf.ready();
-  const { maxBytes = tf.getBackend() === 'wasm' ? WASM_BYTES : totalmem(), blockElements = BLOCK_ELEMENTS } = options;
-  return new TfjsEngine(tf, maxBytes, blockElements);
+  const place = placeOf(tf);
+  const known = { host: hostMemory(), wasm: WASM_BYTES, device: Number.POSITIVE_INFINITY };
+  const { memoryBudget = known[place], adapterRank = 16, blockElements = BLOCK_ELEMENTS } = options;
+  const isBudgetGiven = options.memoryBudget !== undefined;
+  return new TfjsEngine(tf, { place, memoryBudget, isBudgetGiven, adapterRank, blockElements });
+}
+
+/** What the backend of tfjs-node and tfjs-node-gpu tells of itself. */
+function nativeBackend(tf: TfNamespace): { isGPUPackage?: boolean; isUsingGpuDevice?: boolean } {
+  return tf.backend?.() ?? {};
+}
+
+function placeOf(tf: TfNamespace): Place {
+  const name = tf.getBackend();
+  if (name === 'wasm') return 'wasm';
+  const isHost = name === 'cpu' || (name === 'tensorflow' && !nativeBackend(tf).isUsingGpuDevice);
+  return isHost ? 'host' : 'device';
+}
+
+function whereOf(tf: TfNamespace): string {
+  if (tf.getBackend() !== 'tensorflow') return '';
+  const { isGPUPackage, isUsingGpuDevice } = nativeBackend(tf);
+  if (isUsingGpuDevice) return ' on a GPU';
+  // It does not fail where a card or a library is missing.
+  return isGPUPackage ? ' on the CPU, because it found no GPU or not the libraries of CUDA 11.2' : ' on the CPU';
 }

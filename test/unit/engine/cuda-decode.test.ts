@@ -1,74 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { CudaEngine, type CudaParts } from '../../../src/engine/cuda/cuda-engine.js';
+import type { CudaEngine } from '../../../src/engine/cuda/cuda-engine.js';
 import { buildDecodeWork } from '../../../src/engine/cuda/operations/attention-work.js';
+import type { CudaTensor } from '../../../src/engine/cuda/tensors.js';
 import { type StackPlace, sizeOf } from '../../../src/engine/tensor.js';
-
-interface Launch {
-  readonly name: string;
-  readonly grid: readonly (number | undefined)[];
-  readonly values: readonly number[];
-}
-
-/** An engine that writes down its launches. */
-function recordingEngine(): { engine: CudaEngine; launches: Launch[] } {
-  const launches: Launch[] = [];
-  let next = 2 ** 40;
-  const nothing = (): void => {};
-  const driver: CudaParts['driver'] = {
-    device: {
-      ordinal: 0,
-      name: 'recorder',
-      capability: 90,
-      multiprocessors: 132,
-      totalBytes: 2 ** 34,
-      sharedBytesPerBlock: 227 << 10,
-      driverVersion: 13000,
-      hasVirtualMemory: false,
-    },
-    stream: 1,
-    allocatePinned: (bytes) => ({ bytes: new Uint8Array(bytes), free: nothing }),
-    createEvent: () => 1,
-    eventDone: () => true,
-    elapsedMilliseconds: () => 1,
-    ...{ upload: nothing, downloadAsync: nothing, recordEvent: nothing, synchronizeEvent: nothing },
-    ...{ destroyEvent: nothing, copy: nothing, copyRows: nothing, fillBytes: nothing, clearRows: nothing },
-    ...{ uploadRows: nothing, synchronize: nothing, dispose: nothing },
-  };
-  const memory: CudaParts['memory'] = {
-    isVirtual: false,
-    granularity: 2 << 20,
-    reserve: () => 0,
-    map: (_address, bytes) => {
-      next += bytes;
-      return { address: next - bytes, handle: next - bytes };
-    },
-    memoryInfo: () => ({ free: 2 ** 34, total: 2 ** 34 }),
-    ...{ move: nothing, release: nothing, dispose: nothing, synchronize: nothing },
-  };
-  const kernels: CudaParts['kernels'] = {
-    multiprocessors: 132,
-    run: (name, grid, _block, values) => {
-      launches.push({ name, grid, values });
-    },
-    variant: (_files, name) => ({ name, handle: 1 }),
-    launch: ({ name }, grid, _block, signature, values) => {
-      expect(values).toHaveLength(signature.length);
-      launches.push({ name, grid, values });
-    },
-    dispose: nothing,
-  };
-  const library = {
-    version: 1,
-    ...{ descriptor: () => 1, createLayout: () => 1, destroyLayout: nothing, dispose: nothing },
-    ...{ candidates: () => [{ algorithm: new BigUint64Array(8), bytes: 0 }], check: () => 0 },
-    matmul: () => {
-      launches.push({ name: 'matmul', grid: [], values: [] });
-      return 0;
-    },
-  } as unknown as CudaParts['library'];
-  const engine = new CudaEngine({ driver, memory, kernels, library, compilerVersion: '13.0' });
-  return { engine, launches };
-}
+import { type Launch, recordingEngine } from './recording-engine.js';
 
 async function adapted(engine: CudaEngine, rows: number, columns: number, rank: number) {
   const weight = await engine.loadWeight({
@@ -110,7 +45,8 @@ describe('products of few rows', () => {
     const part = await adapted(engine, 64, 64, 16);
     const names = (rows: number, record: boolean, dropout = 0): string[] => {
       const x = engine.fromArray(new Float32Array(rows * 64), [rows, 64]);
-      const parts = [{ ...part, lora: { ...part.lora, dropout } }];
+      const rowKeys = dropout > 0 ? new Int32Array(rows) : undefined;
+      const parts = [{ ...part, lora: { ...part.lora, dropout, rowKeys } }];
       engine.operations.linear.forward([x], { parts }, record);
       // The second time, the adapter has its copies and x its room.
       launches.length = 0;
@@ -118,10 +54,25 @@ describe('products of few rows', () => {
       return launches.map(({ name }) => name).filter((name) => name !== 'copy_bf16' && name !== 'dropout_bits');
     };
     expect(names(16, false)).toEqual(['small_linear_16']);
-    expect(names(3, true)).toEqual(['matmul', 'matmul']);
-    expect(names(17, false)).toEqual(['matmul', 'matmul']);
-    expect(names(17, false, 0.1)).toEqual(['lora_down_16', 'matmul']);
-    expect(names(513, false)).toEqual(['lora_down_16', 'matmul']);
+    expect(names(3, true)).toEqual(['product', 'product']);
+    expect(names(17, false)).toEqual(['product', 'product']);
+    expect(names(17, false, 0.1)).toEqual(['lora_down_16', 'product']);
+    expect(names(513, false)).toEqual(['lora_down_16', 'product']);
+    await engine.dispose();
+  });
+
+  it('keep a copy of u where backward needs it', async () => {
+    const { engine, launches } = recordingEngine();
+    const part = await adapted(engine, 64, 64, 16);
+    const x = engine.fromArray(new Float32Array(17 * 64), [17, 64]);
+    const run = () => engine.operations.linear.forward([x], { parts: [part] }, true).saved[1] as CudaTensor;
+    run();
+    launches.length = 0;
+    const u = run();
+    const [product, copy] = launches.slice(-3);
+    expect([product!.name, copy!.name]).toEqual(['product', 'copy_bf16']);
+    // Address, source, rows, columns.
+    expect(copy!.values.slice(0, 4)).toEqual([u.address, product!.values[2], 17, 16]);
     await engine.dispose();
   });
 });

@@ -1,9 +1,20 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { FILE_OF, SIGNATURES } from '../../../src/engine/cuda/kernels.js';
-import { sizeBucket } from '../../../src/engine/cuda/matrix-products.js';
+import { AttentionKernels } from '../../../src/engine/cuda/operations/attention-kernels.js';
 import { KERNEL_SOURCES } from '../../../src/generated/cuda-kernels.js';
 
 const LETTERS: Readonly<Record<string, string>> = { int: 'i', u32: 'u', i64: 'l', float: 'f' };
+
+/** Kernels that stand in a source under their own names, macros aside. */
+function kernelsIn(source: string): string[] {
+  const pattern = /(?:KERNEL|__global__ void)\s+__launch_bounds__\([^)]*\)\s+(\w+)\(/g;
+  return [...source.matchAll(pattern)].map(([, name]) => name!);
+}
+
+const ALL_KERNELS = Object.entries(KERNEL_SOURCES).flatMap(([file, source]) =>
+  kernelsIn(source).map((name) => ({ file, name })),
+);
 
 /** The signature as the source has it. */
 function signatureIn(source: string, name: string): string | undefined {
@@ -22,15 +33,69 @@ describe('kernels', () => {
     expect(source, `${FILE_OF.get(name)}.cu`).toBeDefined();
     expect(signatureIn(source!, name)).toBe(signature);
   });
+
+  it('are all checked by the tests in Python', () => {
+    const folder = new URL('../../cuda/', import.meta.url);
+    const tests = readdirSync(folder).filter((name) => /^test_.*\.py$/.test(name));
+    const text = tests.map((name) => readFileSync(new URL(name, folder), 'utf8')).join('\n');
+    const names = [...new Set([...SIGNATURES.keys(), ...ALL_KERNELS.map(({ name }) => name)])];
+    expect(names.length).toBeGreaterThan(SIGNATURES.size);
+    // A name with a width may be put together: f'lora_down_{W}'.
+    const isNamed = (name: string): boolean =>
+      new RegExp(`\\b(${name}|${name.replace(/\d+$/, '')}\\{\\w+\\})['"]`).test(text);
+    expect(names.filter((name) => !isNamed(name))).toEqual([]);
+  });
+
+  it('need no headers', () => {
+    const including = Object.entries(KERNEL_SOURCES).filter(([, text]) => /^\s*#\s*include\b/m.test(text));
+    expect(including.map(([file]) => file)).toEqual([]);
+  });
 });
 
-describe('sizeBucket', () => {
-  it('puts sizes within 10 % of each other together, eight buckets an octave', () => {
-    expect(sizeBucket(2048) - sizeBucket(1024)).toBe(8);
-    let first = 1025;
-    for (let size = 1025; size <= 8192; size++) {
-      if (sizeBucket(size) !== sizeBucket(first)) first = size;
-      expect(size / first).toBeLessThan(1.095);
+describe('attention kernels', () => {
+  /** Every launch of a training pass and of decoding, with keys enough that their ranges are split. */
+  function launches(): { name: string; signature: string; values: readonly number[] }[] {
+    const found: ReturnType<typeof launches> = [];
+    const tensor = { address: 4096, ld: 1024, rows: 2 };
+    const store = {
+      kernels: {
+        multiprocessors: 132,
+        variant: (_files: readonly string[], name: string) => ({ name }),
+        launch: ({ name }: { name: string }, _grid: unknown, _block: number, signature: string, values: number[]) =>
+          found.push({ name, signature, values }),
+      },
+      table: () => ({ address: 8192 }),
+      counters: () => 16384,
+      createF32: () => tensor,
+      release: () => {},
+    };
+    const kernels = new AttentionKernels(store as never, 90);
+    const all = { out: tensor, lse: tensor, q: tensor, k: tensor, v: tensor, dq: tensor, dk: tensor, dv: tensor };
+    const tensors = { ...all, dOut: tensor, delta: tensor } as never;
+    const segments = {
+      queryStarts: Int32Array.of(0, 1, 2),
+      keyStarts: Int32Array.of(0, 999),
+      keyLengths: Int32Array.of(999, 3),
+    };
+    const attributes = { heads: 8, kvHeads: 2, headDim: 128, scale: 0.1, causal: true, segments } as never;
+    kernels.forward(tensors, attributes);
+    kernels.delta(tensor as never, tensor as never, tensor as never, attributes);
+    kernels.backwardQuery(tensors, attributes);
+    kernels.backwardKeyValue(tensors, attributes);
+    kernels.decode(tensors, attributes);
+    return found;
+  }
+
+  it('are launched with the parameters of their sources', () => {
+    const made = launches();
+    for (const { name, signature, values } of made) {
+      const file = ALL_KERNELS.find((kernel) => kernel.name === name)?.file;
+      expect(file, name).toMatch(/^attention-/);
+      expect([name, signatureIn(KERNEL_SOURCES[file!]!, name)]).toEqual([name, signature]);
+      expect([name, values.length]).toEqual([name, signature.length]);
     }
+    const inSources = ALL_KERNELS.filter(({ file }) => file.startsWith('attention-')).map(({ name }) => name);
+    expect(inSources.length).toBeGreaterThan(4);
+    expect([...new Set(made.map(({ name }) => name))].sort()).toEqual(inSources.sort());
   });
 });

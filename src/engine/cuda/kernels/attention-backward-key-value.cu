@@ -11,12 +11,33 @@
 // Memory rule: as in attention-forward.cu. lse and delta are fp32 [H, Tq]. Key ranges of the segments must not overlap
 // (each would write its own dk, dv); key rows outside every segment are not written.
 //
-// Launch: grid (K, work items), block 32 · WARPS, dynamic shared bytes
-// (2 · own_tile + 4 · STREAM_TILE) · row_bytes + 16 · STREAM_TILE; own_tile counts key rows, STREAM_TILE query rows.
+// HEAD_SPLIT > 1: the warps form that many teams, each with all key rows of the tile and every HEAD_SPLIT-th part of the
+// group's heads; the teams' sums are added in order at the end. So the longest block is that much shorter.
+//
+// Launch: grid (K, work items), block 32 · WARPS · HEAD_SPLIT, dynamic shared bytes
+// 2 · own_tile · row_bytes + HEAD_SPLIT · (4 · row_bytes + 16) · STREAM_TILE; own_tile counts key rows, STREAM_TILE query
+// rows. H/K must be a multiple of HEAD_SPLIT.
 // work: int4 (first key row of the tile, end of its segment's key rows, first query row, end of its query rows),
 // heaviest first (buildAttentionKeyWork). H must be a multiple of K.
 
-extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
+static_assert(HEAD_SPLIT == 1 || 2 * own_tile * row_bytes + HEAD_SPLIT * (4 * row_bytes + 16) * STREAM_TILE >=
+              own_tile * head_pad * 8, "a team's sums must fit where the tiles were");
+
+constexpr int sums_of_lane = ROW_FRAGMENTS * head_pad / 2;
+
+template <class F>
+DEVICE void visit_sums(float (&sum)[ROW_FRAGMENTS][head_pad / 8][4], F visit) {
+#pragma unroll
+  for (int f = 0; f < ROW_FRAGMENTS; f++) {
+#pragma unroll
+    for (int n = 0; n < head_pad / 8; n++) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) visit((f * (head_pad / 8) + n) * 4 + i, sum[f][n][i]);
+    }
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(threads * HEAD_SPLIT, MIN_BLOCKS)
 attention_backward_key_value(bf16* __restrict__ key_gradient, bf16* __restrict__ value_gradient,
                              const bf16* __restrict__ output_gradient, const bf16* __restrict__ query,
                              const bf16* __restrict__ key, const bf16* __restrict__ value,
@@ -27,22 +48,24 @@ attention_backward_key_value(bf16* __restrict__ key_gradient, bf16* __restrict__
   const int4 item = work[blockIdx.y];
   const int key_first = item.x, key_end = item.y, query_end = item.w;
   const int kv_head = blockIdx.x;
-  const int group = heads / (int)gridDim.x;
-  const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
+  const int team_heads = heads / (int)gridDim.x / HEAD_SPLIT;
+  const int team = threadIdx.x / threads;
+  const int thread = threadIdx.x % threads, lane = thread % 32, warp = thread / 32;
   // Row r sees the keys up to and including r + diagonal, so these keys are seen from row key_first - diagonal on.
   const int diagonal = key_end - query_end;
   const int query_first = causal ? max(item.z, key_first - diagonal) : item.z;
   const int head_steps = query_end > query_first ? (query_end - query_first + stream_tile - 1) / stream_tile : 0;
-  const int steps = group * head_steps;
+  const int steps = team_heads * head_steps;
 
   constexpr u32 own_bytes = own_tile * row_bytes;
   constexpr u32 half_stage = stream_tile * row_bytes;
   constexpr u32 stage_bytes = 2 * half_stage + 8 * stream_tile;  // q, do, lse, delta
   const u32 key_tile = shared_address(shared_memory);
   const u32 value_tile = key_tile + own_bytes;
-  const u32 stages = value_tile + own_bytes;
+  constexpr u32 team_bytes = 2 * stage_bytes;
+  const u32 stages = value_tile + own_bytes + team * team_bytes;
   // The copies run one step ahead of the products and keep their own place in (head, query tile).
-  int load_head = kv_head * group, load_row = query_first;
+  int load_head = (kv_head * HEAD_SPLIT + team) * team_heads, load_row = query_first;
   auto load_step = [&](int step) {
     const u32 stage = stages + (step & 1) * stage_bytes;
     const int valid = query_end - load_row;
@@ -62,8 +85,8 @@ attention_backward_key_value(bf16* __restrict__ key_gradient, bf16* __restrict__
     }
   };
   const int valid_keys = key_end - key_first;
-  copy_tile<own_tile, threads>(key_tile, key + (long long)key_first * key_stride + kv_head * HEAD_DIM, key_stride, valid_keys, thread);
-  copy_tile<own_tile, threads>(value_tile, value + (long long)key_first * value_stride + kv_head * HEAD_DIM, value_stride, valid_keys, thread);
+  copy_tile<own_tile, threads * HEAD_SPLIT>(key_tile, key + (long long)key_first * key_stride + kv_head * HEAD_DIM, key_stride, valid_keys, threadIdx.x);
+  copy_tile<own_tile, threads * HEAD_SPLIT>(value_tile, value + (long long)key_first * value_stride + kv_head * HEAD_DIM, value_stride, valid_keys, threadIdx.x);
   if (steps > 0) load_step(0);
 
   const int warp_offset = warp * warp_rows;
@@ -87,7 +110,7 @@ attention_backward_key_value(bf16* __restrict__ key_gradient, bf16* __restrict__
     const u32 stage = (step & 1) * stage_bytes;
     const u32 query_tile = stages + stage;
     const u32 gradient_tile = query_tile + half_stage;
-    const float* statistics = (const float*)(shared_memory + 2 * own_bytes + stage + 2 * half_stage) + lane % 4 * 2;
+    const float* statistics = (const float*)(shared_memory + 2 * own_bytes + team * team_bytes + stage + 2 * half_stage) + lane % 4 * 2;
 
     float p[ROW_FRAGMENTS][stream_tile / 8][4];
     clear(p);
@@ -145,6 +168,26 @@ attention_backward_key_value(bf16* __restrict__ key_gradient, bf16* __restrict__
   if (steps == 0) {
     wait_copy_groups<0>();
     __syncthreads();
+  }
+  if constexpr (HEAD_SPLIT > 1) {
+    // Lane by lane, so that what a thread adds are the same elements of another team.
+    float* exchange = (float*)shared_memory + thread;
+#pragma unroll 1
+    for (int from = 1; from < HEAD_SPLIT; from++) {
+      __syncthreads();
+      if (team == from) {
+        visit_sums(key_sum, [&](int i, float& x) { exchange[i * threads] = x; });
+        visit_sums(value_sum, [&](int i, float& x) { exchange[(sums_of_lane + i) * threads] = x; });
+      }
+      __syncthreads();
+      if (team == 0) {
+        visit_sums(key_sum, [&](int i, float& x) { x += exchange[i * threads]; });
+        visit_sums(value_sum, [&](int i, float& x) { x += exchange[(sums_of_lane + i) * threads]; });
+      }
+    }
+    // All are through with the sums before the first team lays its rows over them.
+    __syncthreads();
+    if (team != 0) return;
   }
   float key_factor[ROW_FRAGMENTS][2], value_factor[ROW_FRAGMENTS][2];
 #pragma unroll

@@ -7,12 +7,17 @@
 //   ROW_FRAGMENTS  16-row fragments a warp: the block's own tile has WARPS · ROW_FRAGMENTS · 16 rows
 //   STREAM_TILE    rows of the other side that a step of the loop brings in, a multiple of 16
 //   MIN_BLOCKS     blocks that should fit on a multiprocessor (the register budget)
+//   HEAD_SPLIT     teams of warps that share the query heads of a key head (backward, key side); default 1
 //
 // Memory rule: a tile row takes 2 · HEAD_PAD + 16 bytes, an odd number of 16-byte units, so that the eight rows of an
 // ldmatrix fall into different banks with no swizzle and every offset is a constant. Columns D..HEAD_PAD are zeros.
 
 #if HEAD_DIM % 8 != 0 || HEAD_DIM > 128
 #error HEAD_DIM must be a multiple of 8 up to 128
+#endif
+
+#ifndef HEAD_SPLIT
+#define HEAD_SPLIT 1
 #endif
 
 constexpr int head_pad = (HEAD_DIM + 15) / 16 * 16;

@@ -169,6 +169,30 @@ DEVICE float block_sum(float x) {
   return warp_sum(lane < (int)(blockDim.x >> 5) ? partial[lane] : 0.0f);
 }
 
+/**
+ * Whether this is the last of `count` blocks to come here, which then sees all that they wrote before. The counter is 0
+ * before and after. Who is last depends on timing, so what it does must not.
+ */
+DEVICE bool is_last_block(u32* counter, u32 count) {
+  __shared__ bool isLast;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    isLast = atomicAdd(counter, 1u) == count - 1;
+    if (isLast) *counter = 0;
+  }
+  __syncthreads();
+  __threadfence();
+  return isLast;
+}
+/** Partial sums that other blocks wrote, `stride` apart, in their order. */
+DEVICE float sum_of_splits(const float* partial, int splits, i64 stride) {
+  float sum = 0.0f;
+#pragma unroll 4
+  for (int split = 0; split < splits; split++) sum += __ldcg(partial + split * stride);
+  return sum;
+}
+
 /** counterHash of random.ts; `mixed` is seed · 0x9e3779b9. */
 DEVICE u32 counter_hash(u32 seed, u32 mixed, u32 counter) {
   u32 x = counter ^ mixed;

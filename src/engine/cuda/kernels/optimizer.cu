@@ -146,13 +146,13 @@ KERNEL __launch_bounds__(256) adamw8bit(float* values, const float* grads, u8* c
 #pragma unroll
   for (int j = 0; j < 8; j++) {
     const int i = begin + 32 * j;
-    if (i >= count) continue;
-    if (topM > 0.0f) {
+    // No `continue` here: NVRTC then keeps the loop, and one and two in memory.
+    if (i < count && topM > 0.0f) {
       int code = nearest_code(map + 256, __fdiv_rn(one[j], topM));
       // A moment keeps its sign: below zero it takes the smallest negative value.
       if (one[j] < 0.0f && map[code] == 0.0f) code--;
       codesM[state + i] = (u8)code;
     }
-    if (topV > 0.0f) codesV[state + i] = (u8)nearest_code(map + 768, __fdiv_rn(two[j], topV));
+    if (i < count && topV > 0.0f) codesV[state + i] = (u8)nearest_code(map + 768, __fdiv_rn(two[j], topV));
   }
 }

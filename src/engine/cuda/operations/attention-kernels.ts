@@ -1,11 +1,12 @@
 /** Compiles and launches the attention kernels for a head size, and keeps their work lists on the device. */
 import type { OperationAttributes, Segments } from '../../operations.js';
 import type { KernelFunction } from '../driver.js';
-import { CACHE, type DeviceBlock } from '../memory.js';
+import type { DeviceBlock } from '../memory.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import {
   type AttentionKernel,
+  type AttentionTiles,
   attentionSharedBytes,
   attentionTileRows,
   attentionTiles,
@@ -17,7 +18,7 @@ import {
 type Attributes = OperationAttributes['attention'];
 
 /** File of each kernel. */
-const FILES: Readonly<Record<AttentionKernel, string>> = {
+export const ATTENTION_FILES: Readonly<Record<AttentionKernel, string>> = {
   forward: 'attention-forward.cu',
   backwardQuery: 'attention-backward-query.cu',
   backwardKeyValue: 'attention-backward-key-value.cu',
@@ -30,6 +31,26 @@ const KEPT_SEGMENTS = 8;
 const MAX_DECODE_GROUP = 16;
 /** Blocks under way on each multiprocessor while decoding. */
 const DECODE_BLOCKS = 3;
+
+export interface AttentionProgram {
+  readonly files: readonly string[];
+  readonly defines: Readonly<Record<string, number>>;
+  readonly tiles: AttentionTiles;
+  /** Dynamic shared memory of a launch. */
+  readonly sharedBytes: number;
+}
+
+/** What is compiled for a compute capability, e.g. 90, and a head size. */
+export function attentionProgram(
+  kernel: AttentionKernel,
+  capability: number,
+  headDim: number,
+  group: number,
+): AttentionProgram {
+  const tiles = attentionTiles(kernel, capability, headDim, group);
+  const sharedBytes = attentionSharedBytes(kernel, tiles, headDim);
+  return { files: [...HELPERS, ATTENTION_FILES[kernel]], defines: { HEAD_DIM: headDim, ...tiles }, tiles, sharedBytes };
+}
 
 interface WorkList {
   readonly block: DeviceBlock;
@@ -75,8 +96,6 @@ export class AttentionKernels {
   readonly #lists = new Map<Segments, Map<string, WorkList | DecodeLists>>();
   /** attention_decode by head size. */
   readonly #decoders = new Map<number, Compiled>();
-  /** Counters of attention_decode: zeros between launches. */
-  #arrived: DeviceBlock | undefined;
 
   constructor(store: TensorStore, capability: number) {
     this.#store = store;
@@ -131,7 +150,7 @@ export class AttentionKernels {
     { dk, dv, dOut, q, k, v, lse, delta }: BackwardTensors & { readonly dk: CudaTensor; readonly dv: CudaTensor },
     { heads, kvHeads, headDim, scale, causal, segments }: Attributes,
   ): void {
-    const compiled = this.#compile('backwardKeyValue', 'attention_backward_key_value', headDim);
+    const compiled = this.#compile('backwardKeyValue', 'attention_backward_key_value', headDim, heads / kvHeads);
     const work = this.#work(segments, `k${compiled.tileRows}${causal}`, () =>
       buildAttentionKeyWork(segments, compiled.tileRows, causal),
     );
@@ -163,7 +182,7 @@ export class AttentionKernels {
     const logSum = store.createF32([slots, heads]);
     this.#launch(compiled, kvHeads, items, 'ppppppppppppppiiiiiiif', [
       ...[out.address, partial.address, logSum.address, q.address, k.address, v.address],
-      ...[items.block.address, shares.block.address, this.#counters(slots * kvHeads)],
+      ...[items.block.address, shares.block.address, slots > 0 ? store.counters(slots * kvHeads) : 0],
       ...[newest?.k.address ?? 0, newest?.v.address ?? 0, newest?.cos ?? 0, newest?.sin ?? 0, newest?.queryScale ?? 0],
       ...[out.ld, q.ld, k.ld, v.ld, newest?.k.ld ?? 0, newest?.v.ld ?? 0, heads, scale],
     ]);
@@ -173,20 +192,6 @@ export class AttentionKernels {
 
   dispose(): void {
     for (const segments of [...this.#lists.keys()]) this.#forget(segments);
-    if (this.#arrived) this.#store.allocator.free(this.#arrived);
-    this.#arrived = undefined;
-  }
-
-  /** Address of at least `count` zeros that attention_decode counts with and leaves as it found them. */
-  #counters(count: number): number {
-    if (count === 0) return 0;
-    const { allocator, driver } = this.#store;
-    if (!this.#arrived || this.#arrived.bytes < 4 * count) {
-      if (this.#arrived) allocator.free(this.#arrived);
-      this.#arrived = allocator.allocate(4 * count, CACHE);
-      driver.fillBytes(this.#arrived.address, 0, this.#arrived.bytes);
-    }
-    return this.#arrived.address;
   }
 
   #launch(compiled: Compiled, heads: number, work: WorkList, signature: string, values: readonly number[]): void {
@@ -194,12 +199,10 @@ export class AttentionKernels {
     this.#store.kernels.launch(kernel, [heads, work.items], block, signature, values, sharedBytes);
   }
 
-  #compile(file: AttentionKernel, name: string, headDim: number): Compiled {
-    const tiles = attentionTiles(file, this.#capability, headDim);
-    const sharedBytes = attentionSharedBytes(file, tiles, headDim);
-    const defines = { HEAD_DIM: headDim, ...tiles };
-    const kernel = this.#store.kernels.variant([...HELPERS, FILES[file]], name, defines, sharedBytes);
-    return { kernel, block: 32 * tiles.WARPS, sharedBytes, tileRows: attentionTileRows(tiles) };
+  #compile(file: AttentionKernel, name: string, headDim: number, group = 1): Compiled {
+    const { files, defines, tiles, sharedBytes } = attentionProgram(file, this.#capability, headDim, group);
+    const kernel = this.#store.kernels.variant(files, name, defines, sharedBytes);
+    return { kernel, block: 32 * tiles.WARPS * tiles.HEAD_SPLIT, sharedBytes, tileRows: attentionTileRows(tiles) };
   }
 
   #work(segments: Segments, key: string, build: () => Int32Array): WorkList {

@@ -11,16 +11,19 @@ export interface AttentionTiles {
   /** Rows of the other side in a step of the loop. */
   readonly STREAM_TILE: number;
   readonly MIN_BLOCKS: number;
+  /** Teams of warps that share the query heads of a key head; only in backwardKeyValue more than 1. */
+  readonly HEAD_SPLIT: number;
 }
 
 export type AttentionKernel = 'forward' | 'backwardQuery' | 'backwardKeyValue' | 'decode';
 
-const tiles = (WARPS: number, ROW_FRAGMENTS: number, STREAM_TILE: number, MIN_BLOCKS: number): AttentionTiles => ({
-  WARPS,
-  ROW_FRAGMENTS,
-  STREAM_TILE,
-  MIN_BLOCKS,
-});
+const tiles = (
+  WARPS: number,
+  ROW_FRAGMENTS: number,
+  STREAM_TILE: number,
+  MIN_BLOCKS: number,
+  HEAD_SPLIT = 1,
+): AttentionTiles => ({ WARPS, ROW_FRAGMENTS, STREAM_TILE, MIN_BLOCKS, HEAD_SPLIT });
 
 /** By shared memory: large (H100, 227 KB a block), middle (A100, 163 KB), small (sm_86, sm_89, 99 KB); D up to 64, then 128. */
 const TILES = {
@@ -46,10 +49,19 @@ const TILES = {
   },
 } as const;
 
-export function attentionTiles(kernel: AttentionKernel, capability: number, headDim: number): AttentionTiles {
+/** @param group query heads of a key head */
+export function attentionTiles(
+  kernel: AttentionKernel,
+  capability: number,
+  headDim: number,
+  group: number,
+): AttentionTiles {
   const size =
     capability >= 90 && capability < 120 ? 'large' : capability === 80 || capability === 87 ? 'middle' : 'small';
-  return TILES[kernel][size][headDim > 64 ? 1 : 0];
+  const found: AttentionTiles = TILES[kernel][size][headDim > 64 ? 1 : 0];
+  if (kernel !== 'backwardKeyValue' || size !== 'large' || headDim <= 64 || group % 2 !== 0) return found;
+  // With grouped heads a block has so many query tiles to pass over that the longest one decides: two teams share them.
+  return tiles(4, 1, 32, 1, 2);
 }
 
 /** Rows of the tile that a block owns: query rows, or key rows in backwardKeyValue. */
@@ -67,7 +79,7 @@ export function attentionSharedBytes(kernel: AttentionKernel, of: AttentionTiles
     case 'backwardQuery':
       return (2 * own + 4 * of.STREAM_TILE) * rowBytes;
     case 'backwardKeyValue':
-      return (2 * own + 4 * of.STREAM_TILE) * rowBytes + 16 * of.STREAM_TILE;
+      return 2 * own * rowBytes + of.HEAD_SPLIT * (4 * rowBytes + 16) * of.STREAM_TILE;
     case 'decode':
       return of.WARPS * 4 * of.STREAM_TILE * rowBytes;
   }

@@ -5,10 +5,12 @@
  *   [x | u] · [W | scale·B]ᵀ = y          base and adapter in one product
  *   dy · [W | scale·B] = [dx | du]        both gradients in one product; then dx += mask⊙(du·A)/(1-p)
  *   dA += duᵀ·(mask⊙x)/(1-p),  dB += scale·dyᵀ·u
- * Saved: x (or what it is made of), u, and the dropout mask as bits.
+ * Saved: x (or what it is made of), u, and the dropout mask as bits. What dx and dA still lack may be left to the
+ * operation that x came from (unfinished-gradient.ts), and dB may have been prepared by the one that dy came from.
  */
 import { EngineError } from '../../../errors.js';
 import type { LinearPart, Operation, OperationAttributes } from '../../operations.js';
+import { rowKeysOf } from '../../row-keys.js';
 import type { Tensor } from '../../tensor.js';
 import { AdapterGroup, type CudaParameterSet, MAX_PARTS } from '../adapters.js';
 import { roundUp } from '../arena.js';
@@ -17,9 +19,18 @@ import { type CudaTensor, GradientHome } from '../tensors.js';
 import type { DeviceWeight, WeightStore } from '../weights.js';
 import { DeferredPair } from './deferred-pair.js';
 import { DeferredResult } from './deferred-result.js';
-import { dropoutBits, loraDown, loraGradients, loraInputGradient } from './low-rank.js';
+import { DropoutMasks } from './dropout-masks.js';
+import { loraDown } from './low-rank.js';
+import {
+  finishB,
+  type LoraOutputSide,
+  loraGradientA,
+  loraGradientB,
+  loraInputGradients,
+} from './low-rank-gradients.js';
 import { DeferredNorm } from './rms-norm.js';
 import { SMALL_ROWS, SmallLinear, type SmallProduct } from './small-linear.js';
+import { UnfinishedGradient } from './unfinished-gradient.js';
 
 const OPERATION = 'linear';
 
@@ -79,9 +90,6 @@ function checkLora({ lora, weight }: LinearPart, k: number): void {
       `${OPERATION}: ${what} of ${weight.name} has shape [${shape.join(', ')}], expected [${expected.join(', ')}]`,
     );
   }
-  if (!(lora.dropout >= 0 && lora.dropout < 1)) {
-    throw new EngineError(`${OPERATION}: dropout of ${weight.name} is ${lora.dropout}, expected 0 <= p < 1`);
-  }
 }
 
 export class LinearOperation implements Operation<OperationAttributes['linear']> {
@@ -90,21 +98,28 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
   /** The set of each parameter. */
   readonly #sets: ReadonlyMap<unknown, CudaParameterSet>;
   readonly small: SmallLinear;
+  readonly #masks: DropoutMasks;
 
   constructor(store: TensorStore, weights: WeightStore, sets: ReadonlyMap<unknown, CudaParameterSet>) {
     this.#store = store;
     this.#weights = weights;
     this.#sets = sets;
     this.small = new SmallLinear(store);
+    this.#masks = new DropoutMasks(store);
+  }
+
+  dispose(): void {
+    this.#masks.dispose();
   }
 
   forward(inputs: readonly Tensor[], { parts }: OperationAttributes['linear'], record: boolean) {
     const input = inputs[0] && this.#store.useUnfinished(inputs[0], OPERATION);
     const x = input && !record && DeferredResult.of(input) ? input : this.#store.matrix(input, -1, -1, OPERATION, 'x');
+    const rowKeys = rowKeysOf(parts, x.rows);
     const saved: CudaTensor[] = [];
     const runs = runsOf(this.#weights, parts, x.columns);
-    if (!record && x.rows <= SMALL_ROWS && isPair(runs)) return { outputs: this.#pair(x, runs[0]!), saved };
-    const outputs = runs.flatMap((run) => this.#run(x, run, record ? saved : undefined));
+    if (!record && x.rows <= SMALL_ROWS && isPair(runs, rowKeys)) return { outputs: this.#pair(x, runs[0]!), saved };
+    const outputs = runs.flatMap((run) => this.#run(x, run, rowKeys, record ? saved : undefined));
     // Without a low-rank part, backward needs no more than the weights.
     if (saved.length > 0) saved.unshift(this.#store.keepOrRemake(x));
     return { outputs, saved };
@@ -122,10 +137,12 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     );
     if (!gradients.some((dy) => dy)) return [undefined];
     const k = parts[0]!.weight.shape[1]!;
+    const runs = runsOf(this.#weights, parts, k);
+    const kept = saved[0] && store.use(saved[0], OPERATION);
+    const isLeft = needs[0] === true && runs.length === 1 && kept?.recipe?.gatedBy !== undefined;
     let dx: CudaTensor | undefined;
-    let x: CudaTensor | undefined;
     let next = 1;
-    for (const run of runsOf(this.#weights, parts, k)) {
+    for (const run of runs) {
       const group = this.#group(run, k);
       const u = group && store.use(saved[next++]!, OPERATION);
       const bits = group && hasDropout(run) ? store.use(saved[next++]!, OPERATION) : undefined;
@@ -133,9 +150,21 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
       if (!own.some((dy) => dy)) continue;
       const dy = this.#join(own, run);
       if (group && u) {
-        x ??= store.remake(store.use(saved[0]!, OPERATION));
-        const share = this.#adaptedBackward(x, u, bits, dy, own, run, group, needs[0] === true);
-        if (share) dx = this.#sum(dx, share);
+        const isWanted = own.map((gradient) => gradient !== undefined);
+        this.#gradientB(u, dy, own, { group, parts: run.parts, isWanted, columns: run.columns });
+        const wide = this.#wideGradient(dy, k, run, group, needs[0] === true);
+        const du = wide.address + 2 * (needs[0] ? roundUp(k, ROW_MULTIPLE) : 0);
+        const low = { du, lddu: wide.ld, bits, group, parts: run.parts, isWanted };
+        if (isLeft) {
+          new UnfinishedGradient(store, wide, kept!, low);
+          dx = wide;
+        } else if (needs[0]) {
+          loraInputGradients(store, wide, low, kept!);
+          dx = this.#sum(dx, wide);
+        } else {
+          loraGradientA(store, low, kept!);
+          store.release(wide);
+        }
       } else if (needs[0]) {
         const weight = run.weights[0]!;
         const beta = dx ? 1 : 0;
@@ -147,13 +176,12 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
       }
       store.release(dy);
     }
-    if (x) store.release(x);
     return [dx];
   }
 
-  #run(x: CudaTensor, run: Run, saved?: CudaTensor[]): CudaTensor[] {
+  #run(x: CudaTensor, run: Run, rowKeys: Int32Array | undefined, saved?: CudaTensor[]): CudaTensor[] {
     const group = this.#group(run, x.columns);
-    return group ? this.#adapted(x, run, group, saved) : this.#plain(x, run);
+    return group ? this.#adapted(x, run, group, rowKeys, saved) : this.#plain(x, run);
   }
 
   /** The outputs of a run that `isPair`. */
@@ -166,7 +194,7 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
       this.#runSmall({ y, x, weight: run.weights[0]!, n: y.columns, group, activation });
       return y;
     };
-    return new DeferredPair(store, x, shape, { plain: () => this.#run(x, run), gated }).outputs;
+    return new DeferredPair(store, x, shape, { plain: () => this.#run(x, run, undefined), gated }).outputs;
   }
 
   /** The adapter of a run, with fresh copies of its values; undefined if no part has one. */
@@ -215,28 +243,34 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     return parts;
   }
 
-  #adapted(x: CudaTensor, run: Run, group: AdapterGroup, saved: CudaTensor[] | undefined): CudaTensor[] {
+  #adapted(
+    x: CudaTensor,
+    run: Run,
+    group: AdapterGroup,
+    rowKeys: Int32Array | undefined,
+    saved: CudaTensor[] | undefined,
+  ): CudaTensor[] {
     const store = this.#store;
     const padded = roundUp(x.columns, ROW_MULTIPLE);
     const { y, parts } = this.#outputs(x.rows, run);
-    if (!saved && !hasDropout(run) && x.rows <= SMALL_ROWS) {
+    const keys = hasDropout(run) ? rowKeys : undefined;
+    if (!saved && !keys && x.rows <= SMALL_ROWS) {
       this.#runSmall({ y, x, weight: run.weights[0]!, n: run.n, group });
       this.#addBias(parts, run);
       return parts;
     }
     store.use(x, OPERATION);
     const wide = this.#withSpare(x, padded, group.columns);
-    const bits = hasDropout(run) ? dropoutBits(store, x, run.parts) : undefined;
+    const bits = keys && this.#masks.make(x, keys, run.parts);
     const low = wide.address + 2 * padded;
-    loraDown(store, { u: low, ldu: wide.ld, x: wide, bits, group, parts: run.parts });
+    const kept = saved && store.saved(store.create([x.rows, group.columns]));
+    loraDown(store, { u: low, ldu: wide.ld, saved: kept, x: wide, bits, group, parts: run.parts });
     this.#product(wide, padded + group.columns, y, run);
     this.#addBias(parts, run);
-    if (saved) {
-      const kept = store.saved(store.create([x.rows, group.columns]));
-      const u = store.view(wide, padded, group.columns);
-      store.copyInto(kept, u);
-      store.release(u);
+    if (saved && kept) {
       saved.push(kept);
+      const home = parts[0]!.home?.at;
+      if (home) home.adapter = { u: kept, group };
       if (bits) saved.push(store.saved(bits));
     } else if (bits) store.release(bits);
     store.release(wide);
@@ -285,34 +319,35 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     }
   }
 
-  #adaptedBackward(
-    x: CudaTensor,
+  /** dB, from dy or from what was summed up while dy was written. */
+  #gradientB(
     u: CudaTensor,
-    bits: CudaTensor | undefined,
     dy: CudaTensor,
     gradients: readonly (CudaTensor | undefined)[],
-    run: Run,
-    group: AdapterGroup,
-    needsInput: boolean,
-  ): CudaTensor | undefined {
+    low: Omit<LoraOutputSide, 'u' | 'dy'>,
+  ): void {
+    const known = gradients[0]?.rowProducts;
+    const isKnown =
+      known?.u === u &&
+      known.partial.shape[1] === dy.columns &&
+      known.partial.shape[2] === low.group.width &&
+      gradients.every((gradient) => gradient?.rowProducts === known);
+    if (isKnown) finishB(this.#store, low, known.partial);
+    else loraGradientB(this.#store, { ...low, u, dy });
+  }
+
+  /** [dx | du] but for the low-rank part of dx; without a gradient of x, only its spare columns du. */
+  #wideGradient(dy: CudaTensor, k: number, run: Run, group: AdapterGroup, needsInput: boolean): CudaTensor {
     const store = this.#store;
     const weight = run.weights[0]!;
     const padded = weight.matrix.paddedColumns;
-    const m = dy.rows;
-    // Without a gradient of x, only its spare columns are computed.
-    const wide = needsInput ? store.create([m, x.columns], group.columns) : store.create([m, group.columns]);
+    const wide = needsInput ? store.create([dy.rows, k], group.columns) : store.create([dy.rows, group.columns]);
     const skipped = needsInput ? 0 : padded;
     store.products.run({
-      ...{ m, n: padded + group.columns - skipped, k: run.n, a: dy.address, lda: dy.ld },
+      ...{ m: dy.rows, n: padded + group.columns - skipped, k: run.n, a: dy.address, lda: dy.ld },
       ...{ b: weight.address + 2 * skipped, ldb: weight.ld, d: wide.address, ldd: wide.ld },
     });
-    const du = wide.address + 2 * (padded - skipped);
-    const low = { du, lddu: wide.ld, u, dy, x, bits, group, parts: run.parts, gradients, columns: run.columns };
-    if (needsInput) loraInputGradient(store, wide, low);
-    loraGradients(store, low);
-    if (needsInput) return wide;
-    store.release(wide);
-    return undefined;
+    return wide;
   }
 
   /** The gradients of a run's outputs as one matrix, to be released: where they lie side by side, without a copy. */
@@ -353,9 +388,9 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
 }
 
 /** Whether all is one product whose two outputs may be gate and up. */
-function isPair(runs: readonly Run[]): boolean {
+function isPair(runs: readonly Run[], rowKeys: Int32Array | undefined): boolean {
   const [run] = runs;
-  if (!run || runs.length > 1 || run.weights.length !== 2 || hasDropout(run)) return false;
+  if (!run || runs.length > 1 || run.weights.length !== 2 || (rowKeys && hasDropout(run))) return false;
   const [gate, up] = run.weights;
   return gate!.rows === up!.rows && run.parts.every(({ bias }) => !bias);
 }

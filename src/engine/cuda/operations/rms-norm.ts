@@ -70,10 +70,10 @@ export function rmsNorm(store: TensorStore, weights: WeightStore): Operation<Ope
       const { eps } = attributes;
       const x = store.matrix(inputs[0], -1, -1, OPERATION, 'x');
       const residual = inputs[1] && store.matrix(inputs[1], x.rows, x.columns, OPERATION, 'residual');
-      const weightOf = (): number => weights.vector(attributes.weight, x.columns, OPERATION);
-      const weight = weightOf();
+      const weightNow = (): number => weights.vector(attributes.weight, x.columns, OPERATION);
+      const weight = weightNow();
       if (!record && x.rows === 1) {
-        const norm = (): Norm => ({ x, residual, weight: weightOf(), eps });
+        const norm = (): Norm => ({ x, residual, weight: weightNow(), eps });
         return { outputs: new DeferredNorm(store, x, residual, norm).outputs, saved: [] };
       }
       const sum = residual && store.create(x.shape);
@@ -81,8 +81,9 @@ export function rmsNorm(store: TensorStore, weights: WeightStore): Operation<Ope
       const y = normalize(store, { x, residual, sum, rstd, weight, eps });
       const normed = sum ?? x;
       y.recipe = {
-        sources: [normed],
-        make: () => normalize(store, { x: normed, weight: weightOf(), eps }),
+        sources: rstd ? [normed, rstd] : [normed],
+        make: () => normalize(store, { x: normed, weight: weightNow(), eps }),
+        ...(rstd && { norm: { sum: normed, rstd, weight: weightNow } }),
       };
       return { outputs: sum ? [y, sum] : [y], saved: rstd ? [normed, rstd] : [] };
     },

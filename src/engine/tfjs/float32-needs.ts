@@ -1,0 +1,79 @@
+/** What a model takes where every number is float32, and whether that fits: told before the first weight is read. */
+import { freemem, totalmem } from 'node:os';
+import { EngineError } from '../../errors.js';
+import type { ModelShapes } from '../engine.js';
+import { sizeOf } from '../tensor.js';
+
+/** Bytes by purpose. */
+export interface Float32Needs {
+  readonly weights: number;
+  /** LoRA on every linear layer, to be trained. */
+  readonly adapter: number;
+  /** The least beside them: temporaries of a pass, or the largest weight a second time while it is handed over. */
+  readonly temporaries: number;
+}
+
+export interface NeedsOptions {
+  /** 0 for a model that is not trained. */
+  readonly rank: number;
+  /** Most attention scores or logits in one array. */
+  readonly blockElements: number;
+  /** Whether tensors lie in the host's memory, where the optimizer keeps its own copies in any case. */
+  readonly onHost: boolean;
+}
+
+/** Bytes of one trained number: value and gradient in tensors; on the host both again, and two moments. */
+const TENSOR_BYTES_TRAINED = 8;
+const HOST_BYTES_TRAINED = 16;
+/** Arrays of `blockElements` that live at a time. */
+const BLOCKS = 4;
+
+export function float32Needs({ weights, linear }: ModelShapes, options: NeedsOptions): Float32Needs {
+  const bytes = weights.map((shape) => 4 * sizeOf(shape));
+  const trained = linear.reduce((sum, [out, input]) => sum + options.rank * (out! + input!), 0);
+  return {
+    weights: bytes.reduce((sum, one) => sum + one, 0),
+    adapter: trained * (TENSOR_BYTES_TRAINED + (options.onHost ? HOST_BYTES_TRAINED : 0)),
+    temporaries: bytes.reduce((most, one) => Math.max(most, one), 4 * BLOCKS * options.blockElements),
+  };
+}
+
+/** Bytes that the host's memory has, in a container those that it may take. */
+export function hostMemory(): number {
+  return Math.min(totalmem(), containerLimit());
+}
+
+/** Bytes that can be taken now without anything being swapped out. */
+export function freeHostMemory(): number {
+  return Math.min(freemem(), containerLimit() - process.memoryUsage.rss());
+}
+
+/** Without a limit Node says 0, or a number beyond all memory. */
+function containerLimit(): number {
+  return process.constrainedMemory() || Number.POSITIVE_INFINITY;
+}
+
+const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
+
+/**
+ * @param room bytes that may be taken, and `place`, whose they are
+ * @throws EngineError with the arithmetic and what to do instead
+ */
+export function requireFloat32Room(needs: Float32Needs, room: number, place: string, rank: number): void {
+  const { weights, adapter, temporaries } = needs;
+  const total = weights + adapter + temporaries;
+  if (total <= room) return;
+  const parts = [
+    `${gigabytes(weights)} for the weights alone (${(weights / 4e9).toFixed(2)} billion numbers of 4 bytes)`,
+    ...(adapter > 0 ? [`${gigabytes(adapter)} to train an adapter of rank ${rank} on every linear layer`] : []),
+    `at least ${gigabytes(temporaries)} for temporaries`,
+  ];
+  const smaller = adapter > 0 && total - adapter <= room ? ', or tfjs: { adapterRank: 0 } to generate only' : '';
+  throw new EngineError(
+    `the model does not fit: the tfjs engine holds every number as float32 and needs ${parts.join(', ')}; ${place} ${gigabytes(room)}`,
+    {
+      hint: `use engine cuda (${gigabytes(weights / 2)} of weights, as bfloat16) or cpu (weights as they are stored), or a smaller model${smaller}`,
+      details: { ...needs, room },
+    },
+  );
+}

@@ -1,0 +1,153 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { AlgorithmStore } from '../../../src/engine/cuda/algorithm-store.js';
+import type { Algorithm } from '../../../src/engine/cuda/cublas-lt.js';
+import {
+  MatrixProducts,
+  type Product,
+  type ProductLibrary,
+  sizeBucket,
+} from '../../../src/engine/cuda/matrix-products.js';
+import type { DeviceAllocator } from '../../../src/engine/cuda/memory.js';
+
+const algorithm = (id: number): Algorithm => BigUint64Array.from([id, 0, 0, 0, 0, 0, 0, 0].map(BigInt));
+const idOf = (of: Algorithm): number => Number(of[0]);
+
+/** A device whose products take the time that their algorithm says, and which is done when told so. */
+class FakeDevice {
+  readonly stream = 1;
+  readonly launched: number[] = [];
+  now = 0;
+  isIdle = true;
+  refused = new Set<number>();
+  failing = new Set<number>();
+  candidateCount = 4;
+  readonly #times = new Map<number, number>();
+  #events = 0;
+
+  createEvent(): number {
+    return ++this.#events;
+  }
+  recordEvent(event: number): void {
+    this.#times.set(event, this.now);
+  }
+  eventDone(): boolean {
+    return this.isIdle;
+  }
+  elapsedMilliseconds(start: number, end: number): number {
+    return this.#times.get(end)! - this.#times.get(start)!;
+  }
+  destroyEvent(): void {}
+
+  readonly library: ProductLibrary = {
+    descriptor: () => 1,
+    createLayout: () => 1,
+    destroyLayout: () => {},
+    candidates: () =>
+      Array.from({ length: this.candidateCount }, (_, i) => ({ algorithm: algorithm(i + 1), workspaceBytes: 0 })),
+    check: (_, of) => (this.refused.has(idOf(of)) ? undefined : 0),
+    matmul: (_, of) => {
+      if (this.failing.has(idOf(of))) return 15;
+      this.launched.push(idOf(of));
+      // Number 3 is the fastest.
+      this.now += 10 + Math.abs(idOf(of) - 3);
+      return 0;
+    },
+    dispose: () => {},
+  };
+}
+
+const allocator = { allocate: () => ({ address: 0 }) } as unknown as DeviceAllocator;
+const product = (m: number): Product => ({ m, n: 4096, k: 4096, a: 0, lda: 4096, b: 0, ldb: 4096, d: 0, ldd: 4096 });
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'products-'));
+  process.env.MINISTRAL_TUNE_CACHE = folder;
+});
+afterEach(() => {
+  delete process.env.MINISTRAL_TUNE_CACHE;
+  rmSync(folder, { recursive: true });
+});
+const make = (device: FakeDevice, deterministic = false): MatrixProducts =>
+  new MatrixProducts(device, device.library, allocator, new AlgorithmStore('card', 1), { deterministic });
+
+describe('MatrixProducts', () => {
+  it('gives every candidate a turn, and one more where it is new, then stays with the fastest', () => {
+    const device = new FakeDevice();
+    const products = make(device);
+    for (let i = 0; i < 12; i++) products.run(product(2048));
+    expect(device.launched).toEqual([1, 2, 3, 4, 1, 2, 3, 4, 3, 3, 3, 3]);
+  });
+
+  it('goes on with the first choice while the device has not done the trials', () => {
+    const device = new FakeDevice();
+    device.isIdle = false;
+    const products = make(device);
+    for (let i = 0; i < 10; i++) products.run(product(2048));
+    expect(device.launched.slice(8)).toEqual([1, 1]);
+    device.isIdle = true;
+    products.run(product(2048));
+    expect(device.launched.at(-1)).toBe(3);
+  });
+
+  it('shares the trial and the winner among the sizes of a bucket, and keeps the winner on disk', () => {
+    const device = new FakeDevice();
+    const products = make(device);
+    for (let i = 0; i < 8; i++) products.run(product(2048 - i));
+    products.run(product(1930));
+    expect(device.launched).toEqual([1, 2, 3, 4, 1, 2, 3, 4, 3]);
+    products.dispose();
+    const next = new FakeDevice();
+    make(next).run(product(2000));
+    expect(next.launched).toEqual([3]);
+  });
+
+  it('takes a winner of the neighbouring bucket as a candidate of its own', () => {
+    const device = new FakeDevice();
+    device.candidateCount = 3;
+    const products = make(device);
+    for (let i = 0; i < 8; i++) products.run(product(2048));
+    device.launched.length = 0;
+    for (let i = 0; i < 4; i++) products.run(product(2049));
+    // First its own first choice, then the neighbour's winner, then the rest; all of them are known by now.
+    expect(device.launched).toEqual([1, 3, 2, 3]);
+  });
+
+  it('does the product with its own choice where a candidate does not run', () => {
+    const device = new FakeDevice();
+    device.refused.add(2);
+    device.failing.add(4);
+    const products = make(device);
+    for (let i = 0; i < 9; i++) products.run(product(2048));
+    expect(device.launched).toEqual([1, 1, 3, 1, 1, 1, 3, 1, 3]);
+  });
+
+  it('tries nothing where it is deterministic, or for small products', () => {
+    const device = new FakeDevice();
+    const fixed = make(device, true);
+    for (let i = 0; i < 5; i++) fixed.run(product(2048));
+    expect(device.launched).toEqual([1, 1, 1, 1, 1]);
+    const products = make(device);
+    products.run({ ...product(32), n: 512 });
+    products.run({ ...product(32), n: 512 });
+    expect(device.launched.slice(5)).toEqual([1, 1]);
+  });
+});
+
+describe('sizeBucket', () => {
+  it('puts large sizes together that fill as many tiles of 128 rows', () => {
+    expect(sizeBucket(2048)).toBe(sizeBucket(1921));
+    expect(sizeBucket(2049)).toBe(sizeBucket(2048) + 1);
+  });
+
+  it('grows with the size, without a gap where the rule changes', () => {
+    for (let size = 2; size <= 4096; size++) {
+      const step = sizeBucket(size) - sizeBucket(size - 1);
+      expect(step).toBeGreaterThanOrEqual(0);
+      if (size > 16) expect(step).toBeLessThanOrEqual(1);
+    }
+  });
+});
