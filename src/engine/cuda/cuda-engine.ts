@@ -106,6 +106,7 @@ export class CudaEngine implements Engine {
       logits: { most: MAX_LOGITS, bytes: 6 },
       temporaries: 0,
       scratchBytes: 24 << 20,
+      rowTile: 256,
       reserveBytes: 320 << 20,
     };
     this.#weights = new WeightStore(this.#store, driver, staging, options.adapterRank ?? 16);
