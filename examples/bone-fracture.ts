@@ -10,6 +10,7 @@
  * --adapter DIR   start from this LoRA adapter instead of a new one
  * --epochs N      passes over the training set       --limit N   use N training and N test samples
  * --engine NAME   auto, cpu, cuda; or a TensorFlow.js that you installed: tfjs-node, tfjs-node-gpu, tfjs (either)
+ * --memory-budget GIB   most memory that training may take, weights included (default: what there is)
  * --out DIR       results (default: runs/bone-fracture)
  */
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -57,6 +58,7 @@ const { values: options } = parseArgs({
     epochs: { type: 'string' },
     limit: { type: 'string' },
     engine: { type: 'string', default: 'auto' },
+    'memory-budget': { type: 'string' },
     out: { type: 'string', default: 'runs/bone-fracture' },
   },
 });
@@ -72,7 +74,6 @@ const TUTORIAL = {
   gradientAccumulationSteps: 4,
   learningRate: 2e-4,
   warmupSteps: 25,
-  gradientCheckpointing: true,
   maxNewTokens: 100,
 };
 const settings = options.model ? TUTORIAL : { ...TUTORIAL, ...DEMONSTRATION };
@@ -220,6 +221,8 @@ const trainer = new SftTrainer({
   config: {
     ...trainSettings,
     ...(options.epochs ? { numTrainEpochs: Number(options.epochs) } : {}),
+    ...(options['memory-budget'] ? { memoryBudget: Number(options['memory-budget']) * 2 ** 30 } : {}),
+    autoMicroBatch: true,
     outputDir: join(out, 'checkpoints'),
     optim: 'adamw_8bit',
     lrSchedulerType: 'linear',

@@ -12,7 +12,6 @@ export const DEMONSTRATION = {
   perDeviceTrainBatchSize: 8,
   gradientAccumulationSteps: 1,
   learningRate: 2e-3,
-  gradientCheckpointing: false,
   maxNewTokens: 12,
 };
 

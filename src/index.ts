@@ -119,7 +119,7 @@ export type { EncodedText, StreamingDecoder, TextOrControl } from './data/tokeni
 export type { ImagePart, TextPart } from './data/types.js';
 export type { CollateOptions, ImagePreprocessor } from './data/vlm-collator.js';
 export type { CudaEngineOptions } from './engine/cuda/cuda-engine.js';
-export type { Deferred, ModelShapes, OptimizerState, OptimizerStep } from './engine/engine.js';
+export type { Deferred, ModelShapes, OptimizerState, OptimizerStep, StorageCosts } from './engine/engine.js';
 export type {
   Activation,
   ForwardResult,
@@ -131,10 +131,21 @@ export type {
   Operations,
   Segments,
 } from './engine/operations.js';
+export type { Fp8Quantization } from './engine/fp8-checkpoint.js';
 export type { SafetensorsDType, TensorInfo } from './engine/safetensors-header.js';
 export type { StoredArray } from './engine/safetensors.js';
 export type { Tape } from './engine/tape.js';
-export type { DType, Parameter, ParameterSet, StackPlace, Tensor, Weight, WeightSource } from './engine/tensor.js';
+export type {
+  DType,
+  Parameter,
+  ParameterSet,
+  StackPlace,
+  StoredDType,
+  Tensor,
+  Weight,
+  WeightScale,
+  WeightSource,
+} from './engine/tensor.js';
 export type { TfNamespace, TfTensor } from './engine/tfjs/tf-namespace.js';
 export type { TfjsEngineOptions } from './engine/tfjs/tfjs-engine.js';
 export type { TuneErrorOptions } from './errors.js';
@@ -148,9 +159,11 @@ export type { Towers } from './lora/target-modules.js';
 export type { LinearModule, LoraWeights } from './model/linear-module.js';
 export type { RopeConfig, TextConfig, VisionConfig } from './model/ministral3/config.js';
 export type { KvCache } from './model/ministral3/kv-cache.js';
-export type { KeyValueStore, PassOptions } from './model/ministral3/layers.js';
-export type { AttentionModules, LayerModules, Ministral3Modules, WeightProvider } from './model/ministral3/modules.js';
+export type { DropoutStream } from './model/ministral3/dropout-keys.js';
+export type { KeyValueStore, PassOptions, RecomputedLayers } from './model/ministral3/layers.js';
+export type { WeightProvider } from './model/ministral3/load-weights.js';
+export type { AttentionModules, LayerModules, Ministral3Modules } from './model/ministral3/modules.js';
 export type { PackedBatch, PackedImages } from './model/ministral3/packed-batch.js';
 export { generationConfigSchema } from './model/sampling.js';
 export type { EvalResult } from './train/evaluate-loss.js';
-export type { AccumulateOptions } from './train/trainable-model.js';
+export type { AccumulateOptions, PassSummary } from './train/trainable-model.js';

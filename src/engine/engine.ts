@@ -9,6 +9,26 @@ export interface EngineMemory {
   readonly bytesInUse: number;
   /** The most that `bytesInUse` has been since `resetPeak`. */
   readonly peakBytes: number;
+  /** The most that `bytesInUse` can come to: a budget, or what the machine had free when the engine was made. */
+  readonly limitBytes: number;
+}
+
+/** How an engine keeps what backward needs: enough to say beforehand what a pass will take. */
+export interface StorageCosts {
+  /** Bytes of an element of a tensor. */
+  readonly elementBytes: number;
+  /** Norms and gated activations are made again in backward; else they are kept. */
+  readonly rematerializes: boolean;
+  /** Dropout masks are kept, a bit an element; else they are made again. */
+  readonly keepsMasks: boolean;
+  /** Most logits that cross-entropy holds at once, and the bytes that one takes. */
+  readonly logits: { readonly most: number; readonly bytes: number };
+  /** Arrays of its longest rows that an operation makes beside its results while it runs. */
+  readonly temporaries: number;
+  /** Buffers whose size does not grow with the rows, in bytes. */
+  readonly scratchBytes: number;
+  /** Bytes of the limit that a pass should leave alone, because free memory lies in pieces. */
+  readonly reserveBytes: number;
 }
 
 /** Settings of one optimizer step. */
@@ -45,10 +65,13 @@ export interface Engine {
   readonly description: string;
   readonly operations: Operations;
   /**
-   * Tokens up to which the micro-batches of a window run as one packed pass; 0 runs them one by one. Larger passes
-   * use a GPU better and take more memory.
+   * The window of an optimizer step runs in as few packed passes as keep to about so many tokens each, more where memory
+   * asks for it; 0 runs its micro-batches one by one, as written. Larger passes use a GPU better and take more memory.
    */
   readonly tokensPerPass: number;
+  readonly storage: StorageCosts;
+  /** Rate of large matrix products of this engine here, in 10^12 operations a second, where it knows. May measure once. */
+  matrixTflops?(): number | undefined;
 
   // Tensors are counted by reference; a new one has a count of 1.
   fromArray(data: Float32Array, shape: readonly number[]): Tensor;
@@ -57,6 +80,10 @@ export interface Engine {
   read(tensor: Tensor): Promise<Float32Array>;
   retain(tensor: Tensor): void;
   release(tensor: Tensor): void;
+  /** A point in the order in which tensors are made, for `releaseSince`. */
+  mark(): number;
+  /** Frees every tensor made since the mark, whatever counts on it: what failed half-way leaves nothing behind. */
+  releaseSince(mark: number): void;
   /** target += source, same shape; for gradients that arrive from several consumers. */
   addInPlace(target: Tensor, source: Tensor): void;
   /** Copies source row i to row rows[i] of target; for key/value caches. Not differentiable. */

@@ -16,10 +16,15 @@ export interface LoraPart {
   /** [out, R] */
   readonly b: Parameter;
   readonly scale: number;
-  /** Probability that an input element is zeroed; kept ones are divided by 1 - p. 0 at inference. */
+  /**
+   * Probability p that an input element is zeroed, 0 <= p < 1, rounded to 1/65536; kept ones are divided by 1 - p. 0 at
+   * inference. Which elements those are is defined in random.ts.
+   */
   readonly dropout: number;
-  /** Seed of the counter-based mask: the element at (row, column) is kept by `dropoutKeeps(seed, row·in + column, p)`. */
+  /** The layer's own 32 bits of the masks. */
   readonly seed: number;
+  /** [T] 32-bit keys of the rows of x; needed where dropout > 0. All parts of an operation have the same array. */
+  readonly rowKeys?: Int32Array | undefined;
 }
 
 /** One output of a linear operation. */

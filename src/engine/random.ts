@@ -1,6 +1,19 @@
 /**
- * Random numbers: a Mersenne Twister that gives torch's CPU permutations, and a counter-based generator for dropout
- * whose value at a position depends on nothing but the seed and the position, so masks are never stored.
+ * Random numbers: a Mersenne Twister that gives torch's CPU permutations, and hashes, whose value depends on nothing but
+ * their arguments.
+ *
+ * LoRA dropout is defined here for all engines, so that they drop the same elements and no mask is ever stored. Each row
+ * has a 32-bit key of its own, which comes from the sample and not from where the row lies in a pass; each linear layer
+ * has a 32-bit seed. All arithmetic is modulo 2³², `mix` is the mixer below:
+ *
+ *   key  = mix(rowKey ^ seed)                        once for a row and a layer
+ *   step = (key · 0x9e3779b9 ^ rowKey) | 1           likewise
+ *   z    = key + (column >>> 1) · step               one hash for two neighbouring columns
+ *   h    = (z ^ (z >>> 15)) · 0x846ca68b
+ *   bits = h >>> 16 in even columns, (h + (h << 16)) >>> 16 in odd ones
+ *
+ * An element is kept if its 16 bits are at least round(p · 65536). A step that differs from row to row makes any two
+ * columns independent over the rows; the two halves take every pair of values once over all h.
  */
 
 /** MT19937 after Matsumoto and Nishimura (1998), seeded as torch's CPU generator is. */
@@ -58,18 +71,57 @@ export function randomPermutation(n: number, seed: number): number[] {
   return order;
 }
 
-/** A 32-bit hash of (seed, counter): two rounds of the "lowbias32" multiply-xorshift mixer. */
-export function counterHash(seed: number, counter: number): number {
-  let x = (counter ^ Math.imul(seed, 0x9e3779b9)) >>> 0;
-  x = Math.imul(x ^ (x >>> 16), 0x7feb352d);
-  x = Math.imul(x ^ (x >>> 15), 0x846ca68b);
-  x = (x ^ (x >>> 16) ^ seed) >>> 0;
-  x = Math.imul(x ^ (x >>> 16), 0x7feb352d);
-  x = Math.imul(x ^ (x >>> 15), 0x846ca68b);
-  return (x ^ (x >>> 16)) >>> 0;
+/** The "lowbias32" multiply-xorshift mixer: every bit of the result depends on every bit of x. */
+function mix(x: number): number {
+  let y = Math.imul(x ^ (x >>> 16), 0x7feb352d);
+  y = Math.imul(y ^ (y >>> 15), 0x846ca68b);
+  return (y ^ (y >>> 16)) >>> 0;
 }
 
-/** True if dropout with probability p keeps the element at `counter`. The counter wraps at 2³². */
-export function dropoutKeeps(seed: number, counter: number, p: number): boolean {
-  return counterHash(seed, counter) >= Math.floor(p * 4294967296);
+/** A 32-bit hash of (seed, counter): two rounds of the mixer. */
+export function counterHash(seed: number, counter: number): number {
+  return mix(mix(counter ^ Math.imul(seed, 0x9e3779b9)) ^ seed);
+}
+
+/** Of 65536 values of the 16 bits, how many drop: p rounded to 1/65536, and below 1. */
+export function dropoutThreshold(p: number): number {
+  return Math.min(65535, Math.round(p * 65536));
+}
+
+/** What kept elements are multiplied by: 1 / (1 - p') of the rounded p', so that the mean stays what it was. */
+export function dropoutScale(p: number): number {
+  return 65536 / (65536 - dropoutThreshold(p));
+}
+
+/** The 16 bits of an element: kept if they reach `dropoutThreshold(p)`. */
+export function dropoutBits(rowKey: number, seed: number, column: number): number {
+  const key = mix(rowKey ^ seed);
+  const step = (Math.imul(key, 0x9e3779b9) ^ rowKey) | 1;
+  return bitsOfColumn(pairHash(key + Math.imul(column >>> 1, step)), column);
+}
+
+/** All of a mask [rows, columns]: 0 where an element is dropped, `dropoutScale(p)` where it is kept. */
+export function dropoutMask(rowKeys: Int32Array, columns: number, seed: number, p: number): Float32Array {
+  const mask = new Float32Array(rowKeys.length * columns);
+  const [threshold, scale] = [dropoutThreshold(p), dropoutScale(p)];
+  let at = 0;
+  for (const rowKey of rowKeys) {
+    let state = mix(rowKey ^ seed);
+    const step = (Math.imul(state, 0x9e3779b9) ^ rowKey) | 1;
+    for (let column = 0; column < columns; column += 2, state = (state + step) | 0) {
+      const hash = pairHash(state);
+      if (bitsOfColumn(hash, 0) >= threshold) mask[at] = scale;
+      if (column + 1 < columns && bitsOfColumn(hash, 1) >= threshold) mask[at + 1] = scale;
+      at += Math.min(2, columns - column);
+    }
+  }
+  return mask;
+}
+
+function pairHash(state: number): number {
+  return Math.imul(state ^ (state >>> 15), 0x846ca68b);
+}
+
+function bitsOfColumn(hash: number, column: number): number {
+  return (column & 1 ? hash + (hash << 16) : hash) >>> 16;
 }

@@ -2,7 +2,7 @@
  * Safetensors files: checked when they are opened, read lazily by position, written whole or not at all.
  * A checkpoint is one file, or several shards with an index that says which tensor lies where.
  */
-import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir, readFile, stat } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { basename, join } from 'node:path';
 import { writeFileAtomically } from '../atomic-file.js';
@@ -107,7 +107,7 @@ export class SafetensorsFile {
     if (!held) {
       throw new CheckpointError(`${this.path}: "${name}" is stored as ${dtype}; expected F32, BF16 or F16`, {
         hint: dtype.startsWith('F8')
-          ? 'This is a quantised checkpoint. Use the bfloat16 variant, e.g. the repository whose name ends in -BF16.'
+          ? 'This is a quantised checkpoint. Use an FP8 one (F8_E4M3) or the repository whose name ends in -BF16.'
           : 'Convert the checkpoint to bfloat16 first.',
         details: { path: this.path, name, dtype },
       });
@@ -123,7 +123,16 @@ export class SafetensorsFile {
       const range = `bytes ${offset} to ${offset + target.length}`;
       throw new CheckpointError(`${this.path}: "${name}" has ${byteLength} bytes, ${range} were asked for`);
     }
-    await readFully(this.#file, target, this.#dataStart + dataOffset + offset, this.path);
+    const position = this.#dataStart + dataOffset + offset;
+    try {
+      await readFully(this.#file, target, position, this.path);
+    } catch (cause) {
+      if (cause instanceof CheckpointError) throw cause;
+      throw new CheckpointError(`${this.path}: "${name}" cannot be read: ${(cause as Error).message}`, {
+        cause,
+        details: { path: this.path, name },
+      });
+    }
   }
 
   /**
@@ -349,15 +358,23 @@ async function isFile(path: string): Promise<boolean> {
   );
 }
 
+/** For a folder in Mistral's own layout, whose names and row order are others. */
+export const MISTRAL_NATIVE_HINT =
+  'This folder has only the Mistral-native files (params.json, consolidated*.safetensors); download config.json and ' +
+  'the model*.safetensors files too.';
+
+export async function isMistralNative(directory: string): Promise<boolean> {
+  const names = await readdir(directory).catch(() => []);
+  return names.some((name) => name === 'params.json' || /^consolidated.*\.safetensors$/.test(name));
+}
+
 /** Tensor name → shard file name. */
 async function readIndex(directory: string, indexFile: string): Promise<Map<string, string>> {
   const path = join(directory, indexFile);
   if (!(await isFile(path))) {
-    const native = await isFile(join(directory, 'consolidated.safetensors'));
+    const native = await isMistralNative(directory);
     throw new CheckpointError(`${directory} holds neither model.safetensors nor ${indexFile}`, {
-      hint: native
-        ? 'This folder has only the Mistral-native consolidated.safetensors; download the model.safetensors files too.'
-        : 'Give the folder of a downloaded model.',
+      hint: native ? MISTRAL_NATIVE_HINT : 'Give the folder of a downloaded model.',
       details: { directory },
     });
   }

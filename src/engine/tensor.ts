@@ -15,11 +15,22 @@ export interface Tensor {
   readonly size: number;
 }
 
-/** Number formats of stored weights. */
+/** Number formats in which weights are kept. */
 export type DType = 'f32' | 'bf16' | 'f16';
 
+/** Number formats of weights in files. 8-bit floats stand there with a scale, and become bf16 while they are loaded. */
+export type StoredDType = DType | 'f8_e4m3';
+
 /** Bytes of one element. */
-export const DTYPE_BYTES: Readonly<Record<DType, number>> = { f32: 4, bf16: 2, f16: 2 };
+export const DTYPE_BYTES: Readonly<Record<StoredDType, number>> = { f32: 4, bf16: 2, f16: 2, f8_e4m3: 1 };
+
+/** What the 8-bit numbers of a matrix are multiplied with: one factor for each block of rows and columns. */
+export interface WeightScale {
+  /** Rows and columns of a block; the last blocks may be cut. The matrix itself where one factor serves all. */
+  readonly block: readonly [rows: number, columns: number];
+  /** The factors, row-major over the blocks. */
+  read(): Promise<Float32Array>;
+}
 
 /** Rows row..row + out of a matrix that weights with the same input share: one product then serves them all. */
 export interface StackPlace {
@@ -34,15 +45,17 @@ export interface StackPlace {
 export interface WeightSource {
   readonly name: string;
   readonly shape: readonly number[];
-  readonly dtype: DType;
+  readonly dtype: StoredDType;
   readonly byteLength: number;
+  /** Given where the dtype is f8_e4m3, and only there. */
+  readonly scale?: WeightScale | undefined;
   /** A hint that an engine may use or ignore. */
   readonly stack?: StackPlace | undefined;
   /** Fills `target` with the tensor's bytes from `offset` on (little-endian, row-major). */
   read(target: Uint8Array, offset?: number): Promise<void>;
 }
 
-/** A frozen weight, kept by the engine in its stored format. Linear weights are [out, in]. */
+/** A frozen weight, kept by the engine in its stored format (8-bit floats: in bf16). Linear weights are [out, in]. */
 export interface Weight {
   readonly name: string;
   readonly shape: readonly number[];

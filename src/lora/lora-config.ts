@@ -22,7 +22,7 @@ export const loraConfigSchema = z
     r: z.int().min(1).default(8),
     /** The addition is multiplied by alpha / r, or alpha / √r with `useRslora`. */
     alpha: z.number().positive().default(8),
-    /** Probability that an input element of A is zeroed in training. */
+    /** Probability that an input element of A is zeroed in training, rounded to 1/65536. */
     dropout: z.number().min(0).lt(1).default(0),
     /** Rank-stabilised scale. */
     useRslora: z.boolean().default(false),

@@ -1,23 +1,20 @@
 /**
  * Merges an adapter into its base checkpoint: W + scale · B·A, computed in float32 and rounded once to the dtype in
- * which W is stored. Works tensor by tensor, so a model of any size needs little memory.
+ * which W is stored. Works tensor by tensor, so a model of any size needs little memory. Of an FP8 checkpoint comes a
+ * bfloat16 one.
  */
 import { randomBytes } from 'node:crypto';
 import { copyFile, mkdir, readdir, realpath, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve, sep } from 'node:path';
+import type { HeldSource } from '../engine/float8.js';
 import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from '../engine/half-precision.js';
-import {
-  engineDtype,
-  type SafetensorsFile,
-  ShardedCheckpoint,
-  type TensorToWrite,
-  writeSafetensors,
-} from '../engine/safetensors.js';
+import { engineDtype, ShardedCheckpoint, type TensorToWrite, writeSafetensors } from '../engine/safetensors.js';
 import { DTYPE_BYTES, type DType } from '../engine/tensor.js';
 import { CheckpointError, ConfigError } from '../errors.js';
 import { linearModuleName } from '../model/tensor-names.js';
 import { type AdapterData, type AdapterModuleData, adapterData, readAdapter } from './adapter-file.js';
 import type { LoraAdapter } from './apply-lora.js';
+import { MergeOutput, type WrittenTensor } from './merge-output.js';
 
 export interface MergeAdapterOptions {
   /** Folder of the base model: safetensors files, config and tokenizer. */
@@ -58,9 +55,10 @@ const NOT_COPIED =
 
 /**
  * Writes a copy of a checkpoint with the adapter merged in: same shards, names, dtypes and small files. A tied output
- * head stays tied. Everything is written into a temporary folder beside `outputDir`, which then takes its name.
- * @throws CheckpointError if the adapter does not fit, the weights are quantised, the merged weights are not finite,
- *   or the output folder is not free
+ * head stays tied. FP8 weights, changed or not, are written as bfloat16, and the copy has neither their scales nor a
+ * `quantization_config`. Everything is written into a temporary folder beside `outputDir`, which then takes its name.
+ * @throws CheckpointError if the adapter does not fit, the weights are quantised in another way, the merged weights are
+ *   not finite, or the output folder is not free
  */
 export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeResult> {
   const { checkpointDir, adapterDir, adapter } = options;
@@ -78,33 +76,37 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
     const linears = linearTensors(checkpoint);
     const data = adapter ? await adapterData(adapter) : await readAdapter(adapterDir!, [...linears.values()]);
     const merged = modulesByTensor(data, linears, checkpoint);
+    const output = await MergeOutput.of(checkpoint);
 
     await mkdir(partial, { recursive: true });
-    const bytesTotal = sum([...checkpoint.tensors.values()].map(({ byteLength }) => byteLength));
+    const bytesTotal = output.bytes;
     let bytesDone = 0;
-    const progress = (file: SafetensorsFile, name: string): void => {
-      bytesDone += file.info(name).byteLength;
+    const progress = ({ name, byteLength }: WrittenTensor): void => {
+      bytesDone += byteLength;
       options.onProgress?.({ tensor: name, bytesDone, bytesTotal });
     };
     for (const file of checkpoint.files) {
-      const tensors = [...file.tensors.values()].map(({ name, dtype, shape }): TensorToWrite => {
+      const kept = [...file.tensors.keys()].flatMap((name) => output.tensors.get(name) ?? []);
+      const tensors = kept.map((tensor): TensorToWrite => {
+        const { name, dtype, shape } = tensor;
         const chunks = async function* (): AsyncGenerator<Uint8Array> {
           const module = merged.get(name);
-          yield* module ? mergedRows(file, name, module, options.signal) : copiedBytes(file, name, options.signal);
-          progress(file, name);
+          yield* module ? mergedRows(output.source(name), module, options.signal) : copiedBytes(tensor, options.signal);
+          progress(tensor);
         };
         return { name, dtype, shape, chunks };
       });
       await writeSafetensors(join(partial, basename(file.path)), tensors, file.metadata);
     }
     await copySmallFiles(checkpoint, partial);
+    await output.writeJson(partial);
     // The folder is free or empty; an empty one makes way.
     await rmdir(outputDir).catch(() => undefined);
     await rename(partial, outputDir);
     return {
       outputDir,
       mergedModules: merged.size,
-      tensors: checkpoint.tensors.size,
+      tensors: output.tensors.size,
       bytes: bytesTotal,
       files: (await readdir(outputDir)).sort(),
     };
@@ -215,12 +217,14 @@ function modulesByTensor(
     const { dtype } = checkpoint.fileOf(linear.tensor).info(linear.tensor);
     if (module.a.length !== module.r * inner || module.b.length !== out * module.r) {
       faults.push(`${module.name}: the adapter was made for another shape than [${out}, ${inner}]`);
-    } else if (!engineDtype(dtype)) faults.push(`${linear.tensor}: stored as ${dtype}, expected F32, BF16 or F16`);
+    } else if (!engineDtype(dtype) && dtype !== 'F8_E4M3') {
+      faults.push(`${linear.tensor}: stored as ${dtype}, expected F32, BF16, F16 or F8_E4M3`);
+    }
     merged.set(linear.tensor, module);
   }
   if (faults.length > 0) {
     throw new CheckpointError(`${checkpoint.directory}: the adapter cannot be merged:\n  - ${faults.join('\n  - ')}`, {
-      hint: 'Merge into the unquantised base model that the adapter was trained on.',
+      hint: 'Merge into the base model that the adapter was trained on.',
       details: { faults },
     });
   }
@@ -228,19 +232,18 @@ function modulesByTensor(
 }
 
 async function* mergedRows(
-  file: SafetensorsFile,
-  name: string,
+  source: HeldSource,
   module: AdapterModuleData,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
-  const { dtype, shape, byteLength } = file.source(name);
+  const { name, dtype, shape, byteLength } = source;
   const inner = shape[1]!;
   const rowBytes = inner * DTYPE_BYTES[dtype];
   const rows = Math.max(1, Math.floor(CHUNK_BYTES / rowBytes));
   for (let offset = 0; offset < byteLength; offset += rows * rowBytes) {
     signal?.throwIfAborted();
     const bytes = new Uint8Array(Math.min(rows * rowBytes, byteLength - offset));
-    await file.readBytes(name, bytes, offset);
+    await source.read(bytes, offset);
     const merged = mergedWeight(widen(bytes, dtype), inner, module, offset / rowBytes);
     const bad = firstNonFinite(merged);
     if (bad !== undefined) {
@@ -259,15 +262,13 @@ function firstNonFinite(values: Float32Array): number | undefined {
 }
 
 async function* copiedBytes(
-  file: SafetensorsFile,
-  name: string,
+  { byteLength, read }: WrittenTensor,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
-  const { byteLength } = file.info(name);
   for (let offset = 0; offset < byteLength; offset += CHUNK_BYTES) {
     signal?.throwIfAborted();
     const bytes = new Uint8Array(Math.min(CHUNK_BYTES, byteLength - offset));
-    await file.readBytes(name, bytes, offset);
+    await read(bytes, offset);
     yield bytes;
   }
 }
@@ -321,8 +322,4 @@ async function realParent(path: string): Promise<string> {
   if (real !== undefined) return real;
   const parent = dirname(path);
   return parent === path ? path : join(await realParent(parent), basename(path));
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, value) => total + value, 0);
 }

@@ -5,7 +5,8 @@ import { ChatTemplate } from '../data/chat-template.js';
 import { ImageProcessor } from '../data/image-processor.js';
 import { MinistralTokenizer } from '../data/tokenizer.js';
 import type { Engine, ModelShapes } from '../engine/engine.js';
-import { ShardedCheckpoint } from '../engine/safetensors.js';
+import { checkpointSource } from '../engine/fp8-checkpoint.js';
+import { isMistralNative, MISTRAL_NATIVE_HINT, ShardedCheckpoint } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
 import { type Ministral3Config, parseMinistral3Config } from './ministral3/config.js';
 import { Ministral3 } from './ministral3/model.js';
@@ -13,6 +14,8 @@ import { indexByMemoryName, linearModuleName } from './tensor-names.js';
 
 export interface LoadOptions {
   engine: Engine;
+  /** Receives what is worth knowing about the checkpoint, a line each. Default: a warning of the process. */
+  onNotice?: ((line: string) => void) | undefined;
 }
 
 export interface Ministral3Processor {
@@ -24,7 +27,8 @@ export interface Ministral3Processor {
 
 /**
  * Loads a model: config.json, generation_config.json, and model.safetensors or its shards. Both naming schemes of
- * tensors are accepted; weights keep their stored number format (float32, bfloat16 or float16).
+ * tensors are accepted; weights keep their stored number format (float32, bfloat16 or float16), those of an FP8
+ * checkpoint become bfloat16.
  * @throws ConfigError or CheckpointError naming every fault, EngineError if the model does not fit
  */
 export async function loadMinistral3(dir: string, options: LoadOptions): Promise<Ministral3> {
@@ -33,10 +37,19 @@ export async function loadMinistral3(dir: string, options: LoadOptions): Promise
   try {
     const stored = indexByMemoryName(checkpoint.tensors.keys());
     options.engine.requireRoom?.(shapesOf(checkpoint));
+    const quantized = [...checkpoint.tensors.values()].filter(({ dtype }) => dtype === 'F8_E4M3');
+    if (quantized.length > 0) {
+      const notify = options.onNotice ?? ((line: string) => process.emitWarning(line, 'QuantizedCheckpoint'));
+      notify(
+        `${dir}: ${quantized.length} FP8 matrices are dequantised to bfloat16 and take as much memory as those of the ` +
+          'BF16 checkpoint',
+      );
+    }
     return await Ministral3.load(options.engine, config, {
       description: dir,
       has: (name) => stored.has(name),
-      source: (name) => checkpoint.source(stored.get(name)!),
+      source: (name) => checkpointSource(checkpoint, stored.get(name)!, config.quantization),
+      order: stored.keys(),
     });
   } finally {
     await checkpoint.close();
@@ -80,11 +93,14 @@ async function loadImageProcessor(dir: string): Promise<ImageProcessor> {
 }
 
 async function readOptionalJson(path: string): Promise<unknown> {
-  const present = await access(path).then(
+  return (await exists(path)) ? readJson(path) : undefined;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
     () => true,
     () => false,
   );
-  return present ? readJson(path) : undefined;
 }
 
 async function readConfig(dir: string): Promise<Ministral3Config> {
@@ -94,6 +110,9 @@ async function readConfig(dir: string): Promise<Ministral3Config> {
     throw new CheckpointError(`${dir} is not a folder`, {
       hint: 'give the folder that holds config.json, the tokenizer and the safetensors files of a Ministral 3 checkpoint',
     });
+  }
+  if (!(await exists(path)) && (await isMistralNative(dir))) {
+    throw new CheckpointError(`${dir} holds no config.json`, { hint: MISTRAL_NATIVE_HINT });
   }
   const config = parseMinistral3Config(await readJson(path), path);
   const generationPath = join(dir, 'generation_config.json');

@@ -19,6 +19,17 @@ export interface LogEntry {
   readonly seconds: number;
   /** Share of those seconds spent waiting for data, 0 to 1. */
   readonly dataWaitShare: number;
+  /**
+   * 10^12 operations a second that the model asks for: 2 for each frozen weight and row forward and 2 for the row's
+   * gradient, recomputation and attention left out. Missing if the model does not count.
+   */
+  readonly modelTflops?: number;
+  /** `modelTflops` as a share of the engine's rate in large matrix products, where it knows that. */
+  readonly modelFlopsUtilization?: number;
+  /** Bytes that the engine holds now, between steps. */
+  readonly memoryBytes: number;
+  /** The most that it has held since the run began. */
+  readonly peakMemoryBytes: number;
 }
 
 export interface EvalEntry {

@@ -1,4 +1,5 @@
 /** How a run looks on the terminal: a bar that redraws itself, or plain lines where there is no terminal. */
+import { formatBytes } from '../format-bytes.js';
 import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
 
 export type ProgressStyle = 'auto' | 'bar' | 'lines' | 'none';
@@ -53,7 +54,7 @@ export class Progress {
         this.#drawBar(event);
         break;
       case 'log':
-        this.#line(formatLog(event, this.#totalSteps, this.#secondsLeft(event.step)));
+        this.#line(formatLog(event, this.#totalSteps, this.#secondsLeft(event.step), formatUse(event)));
         break;
       case 'evaluate':
         this.#line(formatEval(event, this.#totalSteps));
@@ -109,16 +110,33 @@ export class Progress {
 
 type Shown = Pick<LogEntry, 'step' | 'epoch' | 'loss' | 'gradNorm' | 'learningRate' | 'tokensPerSecond'>;
 
-/** `step 12/124  epoch 0.10  loss 1.2345  lr 9.60e-5  grad 0.812  1234 tok/s  12m 03s left` */
-function formatLog(entry: Shown, totalSteps: number, secondsLeft: number): string {
+/**
+ * `step 12/124  epoch 0.10  loss 1.2345  lr 9.60e-5  grad 0.812  1234 tok/s  310 TFLOP/s (41 %)  data 2 %  39.84 GiB
+ * 12m 03s left`
+ */
+function formatLog(entry: Shown, totalSteps: number, secondsLeft: number, use: readonly string[] = []): string {
   return [
     formatPosition(entry, totalSteps),
     `loss ${entry.loss.toFixed(4)}`,
     `lr ${entry.learningRate.toExponential(2)}`,
     `grad ${entry.gradNorm.toPrecision(3)}`,
     `${entry.tokensPerSecond.toFixed(0)} tok/s`,
+    ...use,
     `${formatDuration(secondsLeft)} left`,
   ].join('  ');
+}
+
+/** Arithmetic, waiting for data, peak of memory. */
+function formatUse(entry: LogEntry): string[] {
+  const { modelTflops, modelFlopsUtilization, dataWaitShare, peakMemoryBytes } = entry;
+  const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
+  const rate = modelTflops === undefined ? [] : [`${formatRate(modelTflops)}FLOP/s`];
+  if (modelFlopsUtilization !== undefined) rate.push(`(${percent(modelFlopsUtilization)})`);
+  return [...(rate.length > 0 ? [rate.join(' ')] : []), `data ${percent(dataWaitShare)}`, formatBytes(peakMemoryBytes)];
+}
+
+function formatRate(tera: number): string {
+  return tera >= 1 ? `${tera.toFixed(0)} T` : `${(1000 * tera).toPrecision(3)} G`;
 }
 
 function formatEval(entry: EvalEntry, totalSteps: number): string {

@@ -99,9 +99,27 @@ export const sftConfigSchema = z.strictObject({
   seed: z.number().int().min(0).max(0xffffffff).default(42).describe('Seeds dropout, and the order of the samples.'),
   dataSeed: z.number().int().min(0).max(0xffffffff).optional().describe('Seeds the order alone. Default: `seed`.'),
   gradientCheckpointing: z
+    .union([z.boolean(), z.literal('auto')])
+    .default('auto')
+    .describe(
+      'Recompute layers in the backward pass: less memory, up to half more work, the same gradients. true: all layers. ' +
+        '`auto`: as few as fit into the memory, for a step that runs in as few passes as fit.',
+    ),
+  memoryBudget: z
+    .number()
+    .positive()
+    .optional()
+    .describe(
+      'Most bytes of the engine’s memory, weights included, that `auto` and the passes of a step are planned for. ' +
+        'Default: the limit of the engine, which an own `memoryBudget` may set.',
+    ),
+  autoMicroBatch: z
     .boolean()
-    .default(true)
-    .describe('Recompute layers in the backward pass: less memory, about a third more work, the same gradients.'),
+    .default(false)
+    .describe(
+      'Where a micro-batch does not fit into the memory, halve it until it does and run as many more: a warning says ' +
+        'so, effective batch and result stay the same. false: that is an error before the step.',
+    ),
 });
 
 /** What a user may write. */
@@ -126,6 +144,8 @@ export const RESUME_MAY_CHANGE: ReadonlySet<keyof SftConfig> = new Set([
   'saveSteps',
   'saveTotalLimit',
   'gradientCheckpointing',
+  'memoryBudget',
+  'autoMicroBatch',
 ]);
 
 /**

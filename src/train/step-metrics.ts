@@ -1,5 +1,5 @@
 /** Losses and norms on their way from the engine, and the sums that a log line is made of. */
-import type { Deferred } from '../engine/engine.js';
+import type { Deferred, EngineMemory } from '../engine/engine.js';
 import { TrainingError } from '../errors.js';
 import type { LogEntry, TrainingEvent } from './events.js';
 
@@ -12,6 +12,8 @@ export interface QueuedStep {
   readonly learningRate: number;
   readonly tokens: number;
   readonly labels: number;
+  /** Operations that the model asks for; undefined if it does not count. */
+  readonly flops?: number | undefined;
   readonly sampleIds: readonly string[];
   /** Seconds that the step waited for its data. */
   readonly dataWait: number;
@@ -35,6 +37,8 @@ export class StepMetrics {
   #stepsSinceLog: number;
   #tokensSinceLog = 0;
   #waitSinceLog = 0;
+  /** Not a number once a step did not count. */
+  #flopsSinceLog = 0;
   #lastLog = performance.now();
   #last: StepEvent | undefined;
   #failure: TrainingError | undefined;
@@ -59,7 +63,7 @@ export class StepMetrics {
   async settle(keep: number, lastCheckpoint: string | undefined, emit: (event: StepEvent) => void): Promise<void> {
     if (this.#failure) throw this.#failure;
     while (this.#queue.length > keep) {
-      const { loss, gradNorm, dataWait, sampleIds, ...known } = this.#queue.shift()!;
+      const { loss, gradNorm, dataWait, flops, sampleIds, ...known } = this.#queue.shift()!;
       const event: StepEvent = { type: 'step', ...known, loss: await loss(), gradNorm: await gradNorm() };
       if (!Number.isFinite(event.loss) || !Number.isFinite(event.gradNorm)) {
         this.#failure = nonFinite(event, sampleIds, lastCheckpoint);
@@ -71,6 +75,7 @@ export class StepMetrics {
       this.#stepsSinceLog++;
       this.#tokensSinceLog += event.tokens;
       this.#waitSinceLog += dataWait;
+      this.#flopsSinceLog += flops ?? Number.NaN;
       this.tokens += event.tokens;
       this.#last = event;
       emit(event);
@@ -80,12 +85,14 @@ export class StepMetrics {
   /**
    * The values since the last log, with which a new interval begins; undefined if no step was taken in it. Call with
    * everything settled.
+   * @param matrixTflops rate of the engine's matrix products, for the utilisation
    */
-  takeLog(): LogEntry | undefined {
+  takeLog({ bytesInUse, peakBytes }: EngineMemory, matrixTflops?: number): LogEntry | undefined {
     if (!this.#last || this.#stepsSinceLog === 0) return undefined;
     const { step, epoch, gradNorm, learningRate } = this.#last;
     const seconds = (performance.now() - this.#lastLog) / 1000;
-    const entry = {
+    const modelTflops = this.#flopsSinceLog / Math.max(seconds, 1e-9) / 1e12;
+    const entry: LogEntry = {
       step,
       epoch,
       loss: this.#lossSinceLog / this.#stepsSinceLog,
@@ -94,11 +101,16 @@ export class StepMetrics {
       tokensPerSecond: this.#tokensSinceLog / Math.max(seconds, 1e-9),
       seconds,
       dataWaitShare: Math.min(1, this.#waitSinceLog / Math.max(seconds, 1e-9)),
+      ...(Number.isNaN(modelTflops) ? {} : { modelTflops }),
+      ...(Number.isNaN(modelTflops) || !matrixTflops ? {} : { modelFlopsUtilization: modelTflops / matrixTflops }),
+      memoryBytes: bytesInUse,
+      peakMemoryBytes: peakBytes,
     };
     this.#lossSinceLog = 0;
     this.#stepsSinceLog = 0;
     this.#tokensSinceLog = 0;
     this.#waitSinceLog = 0;
+    this.#flopsSinceLog = 0;
     this.#lastLog = performance.now();
     return entry;
   }

@@ -6,24 +6,50 @@ import type { ParameterSet } from '../engine/tensor.js';
 export interface AccumulateOptions {
   /** The loss is the sum over labelled tokens divided by this: the labelled tokens of the whole window. */
   readonly labelCount: number;
-  /** One for each micro-batch: seeds its dropout masks. */
+  /** One for each micro-batch: seeds its dropout masks, in whatever passes its samples run. */
   readonly dropoutSeeds: readonly number[];
-  /** Recompute layers in backward instead of keeping what they saved. */
-  readonly gradientCheckpointing: boolean;
+  /** Recompute layers in backward instead of keeping what they saved: all, none, or as few as memory asks for. */
+  readonly gradientCheckpointing: boolean | 'auto';
+  /** Most bytes that the engine's memory may come to, if that is lower than its own limit. */
+  readonly memoryBudget?: number | undefined;
+  /** Run smaller micro-batches where one does not fit. Default false: that is an error. */
+  readonly autoMicroBatch?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Told what the run had to change to fit. */
+  readonly onWarning?: ((message: string) => void) | undefined;
+  /** Told how the window is run, before each attempt. */
+  readonly onPlan?: ((passes: readonly PassSummary[]) => void) | undefined;
+}
+
+/** One of the packed passes in which a window is run. */
+export interface PassSummary {
+  readonly samples: number;
+  readonly tokens: number;
+  readonly patches: number;
+  /** The first layers of each tower that are run again in backward. */
+  readonly recomputedLayers: { readonly vision: number; readonly text: number };
+  /** Estimate of the bytes that it takes above what is held between passes. */
+  readonly bytes: number;
 }
 
 export interface TrainableModel {
   readonly engine: Engine;
   readonly trainable: ParameterSet;
   /**
-   * Adds the gradient of the window's loss to the parameters. The engine may run the micro-batches in as few packed
-   * passes as fit; the result is that of running them one by one.
+   * Adds the gradient of the window's loss to the parameters, which must be zero before: a window that runs out of
+   * memory is begun again from zero, in smaller passes. Its samples may run in as few packed passes as fit; the result is
+   * that of running the micro-batches one by one.
    * @returns the window's loss, fetched late
+   * @throws EngineError with details.outOfMemory if nothing that the options allow fits
    */
   accumulateGradients(microBatches: readonly VlmBatch[], options: AccumulateOptions): Promise<Deferred<number>>;
   /** Sum of the losses of the labelled tokens and their count, with dropout off. */
   evaluateLoss(batch: VlmBatch): Promise<{ readonly lossSum: number; readonly labelCount: number }>;
+  /**
+   * Operations of a training step that the model itself asks for, recomputation left out: 2 for each frozen weight and
+   * row forward, and 2 for the gradient of the row where one flows (4N where everything is trained).
+   */
+  trainingFlops?(microBatches: readonly VlmBatch[]): number;
 }
 
 /**

@@ -4,7 +4,7 @@
  */
 import type { DataLoader } from '../data/data-loader.js';
 import type { Dataset, SftExample, VlmBatch } from '../data/types.js';
-import type { OptimizerState } from '../engine/engine.js';
+import type { Deferred, OptimizerState } from '../engine/engine.js';
 import { counterHash } from '../engine/random.js';
 import { CheckpointError, TuneError } from '../errors.js';
 import { CheckpointKeeper } from './checkpoint-keeper.js';
@@ -18,7 +18,7 @@ import { learningRateFactor } from './schedule.js';
 import { optimizerKind, resolveSteps, type SftConfig } from './sft-config.js';
 import { StepMetrics } from './step-metrics.js';
 import type { TrainableModel } from './trainable-model.js';
-import { describeWindow } from './training-window.js';
+import { describeWindow, type TrainingWindow } from './training-window.js';
 
 export interface TrainingLoopOptions {
   readonly model: TrainableModel;
@@ -46,6 +46,7 @@ export class TrainingLoop {
   #epoch = 0;
   #firstStep = 0;
   #samples = 0;
+  #matrixTflops: number | undefined;
   #saidUnlabelled = false;
   #saidNoHistory = false;
 
@@ -66,6 +67,10 @@ export class TrainingLoop {
       trainableParameters: model.trainable.size,
       step: this.#firstStep,
     });
+    const { engine } = model;
+    // Measured once, if at all: outside the time of any step.
+    this.#matrixTflops = engine.matrixTflops?.();
+    engine.resetPeak();
     const start = performance.now();
     this.#metrics.startClock();
     const batches = loader.batches(this.#microBatches(), signal && { signal });
@@ -121,7 +126,7 @@ export class TrainingLoop {
   }
 
   async #step(batches: AsyncGenerator<VlmBatch, void>): Promise<void> {
-    const { model, config, sampler, loader, signal } = this.#options;
+    const { model, config, sampler, loader } = this.#options;
     const { engine, trainable } = model;
     const plan = sampler.window(this.#globalStep);
     const step = plan.step + 1;
@@ -137,19 +142,14 @@ export class TrainingLoop {
       this.#epoch = epoch;
       return this.#warn(step, 'all of its samples were dropped by the collator; nothing was learned');
     }
-    const { labelCount, tokens, sampleIds, unlabelled, dropoutSlots } = window;
+    const { labelCount, tokens, sampleIds, unlabelled } = window;
     if (unlabelled.length > 0 && !this.#saidUnlabelled) {
       this.#saidUnlabelled = true;
       await this.#warn(step, `no token is labelled in ${unlabelled.join(', ')}; nothing is learned there (said once)`);
     }
 
     const learningRate = config.learningRate * this.#learningRateFactor(plan.step);
-    const loss = await model.accumulateGradients(window.batches, {
-      labelCount,
-      dropoutSeeds: dropoutSlots.map((slot) => counterHash(config.seed, slot)),
-      gradientCheckpointing: config.gradientCheckpointing,
-      signal,
-    });
+    const loss = await this.#accumulate(step, window);
     const warning = await this.#coverage.check(engine, trainable, step, learningRate);
     if (warning) await this.#warn(step, warning);
     const gradNorm = engine.optimizerStep(trainable, this.#optimizer, {
@@ -166,9 +166,30 @@ export class TrainingLoop {
     this.#epoch = epoch;
     this.#samples += sampleIds.length;
     const labels = labelCount;
-    this.#metrics.add({ step, epoch, learningRate, tokens, labels, sampleIds, dataWait, loss, gradNorm });
+    const flops = model.trainingFlops?.(window.batches);
+    this.#metrics.add({ step, epoch, learningRate, tokens, labels, flops, sampleIds, dataWait, loss, gradNorm });
     // The loss of the step before is fetched while the engine works on this one.
     await this.#settle(1);
+  }
+
+  /** The gradients of a window; says what had to change for it to fit, after an error too. */
+  async #accumulate(step: number, { batches, labelCount, dropoutSlots }: TrainingWindow): Promise<Deferred<number>> {
+    const { model, config, signal } = this.#options;
+    const { gradientCheckpointing, memoryBudget, autoMicroBatch } = config;
+    const warnings: string[] = [];
+    try {
+      return await model.accumulateGradients(batches, {
+        labelCount,
+        dropoutSeeds: dropoutSlots.map((slot) => counterHash(config.seed, slot)),
+        gradientCheckpointing,
+        memoryBudget,
+        autoMicroBatch,
+        signal,
+        onWarning: (message) => warnings.push(message),
+      });
+    } finally {
+      for (const message of warnings) await this.#warn(step, message);
+    }
   }
 
   #learningRateFactor(step: number): number {
@@ -179,7 +200,7 @@ export class TrainingLoop {
 
   /** Logs, evaluates and saves where that is due, in this order. */
   async #afterStep(): Promise<void> {
-    const { config, sampler } = this.#options;
+    const { config, sampler, model } = this.#options;
     const { totalSteps } = sampler;
     const step = this.#globalStep;
     const atEnd = step === totalSteps;
@@ -189,7 +210,7 @@ export class TrainingLoop {
       strategy === 'steps' ? atEnd || every(interval) : strategy === 'epoch' && endsEpoch;
     if (every(config.loggingSteps) || (step === 1 && config.loggingFirstStep)) {
       await this.#settle(0);
-      const entry = this.#metrics.takeLog();
+      const entry = this.#metrics.takeLog(model.engine.memory(), this.#matrixTflops);
       if (entry) await this.#emit({ type: 'log', ...entry });
     }
     if (due(config.evalStrategy, config.evalSteps ?? config.loggingSteps)) await this.#evaluate();

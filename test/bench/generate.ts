@@ -2,6 +2,10 @@
  * Decoding speed of a real-sized model with random weights, adapter not merged: one sequence, and a test split at once.
  *
  *   npm run bench:generate -- --size 14B --workload FILE [--tokens 48] [--answers 140] [--batch 70] [--answer-tokens 8]
+ *                             [--repeat 1] [--peer FILE [--python python3] [--peer-args "--merge"]]
+ *
+ * With --peer, then runs that program (transformers + peft) on the same card and prints a RESULT line with both: time a
+ * token, the prompt's pass included, medians of the repetitions.
  */
 import { parseArgs } from 'node:util';
 import type { VlmBatch } from '../../src/data/types.js';
@@ -9,6 +13,8 @@ import { createEngine } from '../../src/engine/create-engine.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { generateTokens } from '../../src/model/generate.js';
+import { median } from './median.js';
+import { PEER_OPTIONS, runPeer } from './peer.js';
 import { randomModel, type Size } from './random-model.js';
 import { workloadBatches } from './workload.js';
 
@@ -20,6 +26,8 @@ const { values } = parseArgs({
     answers: { type: 'string', default: '140' },
     batch: { type: 'string', default: '70' },
     'answer-tokens': { type: 'string', default: '8' },
+    repeat: { type: 'string', default: '1' },
+    ...PEER_OPTIONS,
   },
 });
 const engine = await createEngine('cuda');
@@ -46,10 +54,14 @@ async function decode(
 const withoutLabels = ({ labels: _, ...batch }: VlmBatch): VlmBatch => batch;
 const single = withoutLabels(workloadBatches(values.workload!, 1).next().value as VlmBatch);
 await decode(single, 4);
-const one = await decode(single, Number(values.tokens));
-console.log(
-  `RESULT ${JSON.stringify({ bench: 'decode', size: values.size, batch: 1, promptTokens: single.inputIds.shape[1], prefillSeconds: one.prefill, millisecondsPerToken: one.perToken })}`,
-);
+const ours: number[] = [];
+for (let i = 0; i < Number(values.repeat); i++) {
+  const one = await decode(single, Number(values.tokens));
+  ours.push((1000 * one.total) / Number(values.tokens));
+  console.log(
+    `RESULT ${JSON.stringify({ bench: 'decode', size: values.size, batch: 1, promptTokens: single.inputIds.shape[1], prefillSeconds: one.prefill, millisecondsPerToken: one.perToken })}`,
+  );
+}
 const batches = workloadBatches(values.workload!, Number(values.batch));
 const start = performance.now();
 let count = 0;
@@ -62,3 +74,15 @@ console.log(
   `RESULT ${JSON.stringify({ bench: 'answers', size: values.size, answers: count, batch: Number(values.batch), tokensEach: Number(values['answer-tokens']), seconds: (performance.now() - start) / 1000, peakGiB: engine.memory().peakBytes / 2 ** 30 })}`,
 );
 await engine.dispose();
+if (values.peer) {
+  const peer: number[] = [];
+  for (let i = 0; i < Number(values.repeat); i++) {
+    const measured = await runPeer(values.python, values.peer, [
+      ...['--size', values.size, '--workload', values.workload!, '--micro', '1', '--variants', 'sdpa,0,0,1'],
+      ...['--generate', values.tokens, ...values['peer-args'].split(' ').filter(Boolean)],
+    ]);
+    peer.push(...measured.millisecondsPerToken);
+  }
+  const figures = { ours: median(ours), peer: median(peer), ratio: median(peer) / median(ours), runs: { ours, peer } };
+  console.log(`RESULT ${JSON.stringify({ bench: 'decode beside peer', size: values.size, ...figures })}`);
+}

@@ -11,19 +11,14 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type { VlmBatch } from '../../src/data/types.js';
-import { KernelCompiler } from '../../src/engine/cuda/compiler.js';
-import { CublasLt } from '../../src/engine/cuda/cublas-lt.js';
-import { CudaEngine } from '../../src/engine/cuda/cuda-engine.js';
-import { CudaDriver } from '../../src/engine/cuda/driver.js';
-import { Kernels } from '../../src/engine/cuda/kernels.js';
 import { MatrixProducts, type Product } from '../../src/engine/cuda/matrix-products.js';
-import { physicalMemory } from '../../src/engine/cuda/physical-memory.js';
 import type { CudaTensor, Storage } from '../../src/engine/cuda/tensors.js';
 import type { Operation } from '../../src/engine/operations.js';
 import type { Tensor } from '../../src/engine/tensor.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { countLabels } from '../../src/train/trainable-model.js';
+import { openCuda } from './open-cuda.js';
 import { randomModel, type Size } from './random-model.js';
 import { workloadBatches } from './workload.js';
 
@@ -56,7 +51,10 @@ let side = '';
 
 // --- events
 
-const driver = new CudaDriver();
+const { driver, engine } = openCuda({
+  tokensPerPass: Number(options['tokens-per-pass']),
+  ...(options.budget ? { memoryBudget: Number(options.budget) * 2 ** 30 } : {}),
+});
 interface Span {
   readonly label: string;
   readonly flops: number;
@@ -89,7 +87,6 @@ const resetHost = (): void => {
 };
 let slow: { label: string; time: number }[] = [];
 
-const kernels = new Kernels(driver, new KernelCompiler());
 const launch = driver.launch.bind(driver);
 driver.launch = (kernel, ...rest) => {
   const body = (): void => launch(kernel, ...rest);
@@ -117,13 +114,6 @@ MatrixProducts.prototype.run = function (product: Product): void {
   if (time > 1) slow.push({ label: `${label()} (m=${m})`, time });
 };
 
-const library = new CublasLt();
-const memory = physicalMemory(driver);
-const budget = options.budget ? { memoryBudget: Number(options.budget) * 2 ** 30 } : {};
-const engine = new CudaEngine(
-  { driver, memory, kernels, library, compilerVersion: '' },
-  { tokensPerPass: Number(options['tokens-per-pass']), ...budget },
-);
 const fromArray = engine.fromArray.bind(engine);
 engine.fromArray = (data, shape) => {
   const start = performance.now();

@@ -12,13 +12,25 @@ export const SIZES = {
 
 export type Size = keyof typeof SIZES;
 
-export function configOf(size: Size): Ministral3Config {
+/** Fewer layers than the size has, for benchmarks of single operations. */
+export interface FewerLayers {
+  readonly text: number;
+  readonly vision?: number;
+}
+
+export function configOf(size: Size, fewer?: FewerLayers): Ministral3Config {
+  return parseMinistral3Config(configJson(size, fewer));
+}
+
+/** config.json of that size. */
+export function configJson(size: Size, fewer?: FewerLayers): Record<string, unknown> {
   const { theta, tied: _, ...text } = SIZES[size];
-  return parseMinistral3Config({
+  return {
     model_type: 'mistral3',
     text_config: {
       model_type: 'ministral3',
       ...text,
+      ...(fewer ? { num_hidden_layers: fewer.text } : {}),
       rope_parameters: {
         rope_type: 'yarn',
         rope_theta: theta,
@@ -31,12 +43,15 @@ export function configOf(size: Size): Ministral3Config {
         llama_4_scaling_beta: 0.1,
       },
     },
-    vision_config: { model_type: 'pixtral', patch_size: 14, hidden_act: 'silu' },
-  });
+    vision_config: {
+      ...{ model_type: 'pixtral', patch_size: 14, hidden_act: 'silu' },
+      ...(fewer?.vision ? { num_hidden_layers: fewer.vision } : {}),
+    },
+  };
 }
 
 /** bfloat16 numbers uniform in ±√3·0.02 (standard deviation 0.02) from a block that is repeated at odd offsets. */
-function randomBlock(): Uint8Array {
+export function randomBlock(): Uint8Array {
   const block = new Uint16Array((1 << 22) + 12345);
   const bits = new Uint32Array(1);
   const value = new Float32Array(bits.buffer);
@@ -49,11 +64,11 @@ function randomBlock(): Uint8Array {
   return new Uint8Array(block.buffer);
 }
 
-export async function randomModel(engine: Engine, size: Size): Promise<Ministral3> {
+export async function randomModel(engine: Engine, size: Size, fewer?: FewerLayers): Promise<Ministral3> {
   const block = randomBlock();
   let drawn = 0;
   const ones = new Uint8Array(Uint16Array.from({ length: 1 << 15 }, () => 0x3f80).buffer);
-  const config = configOf(size);
+  const config = configOf(size, fewer);
   const shapes = shapesOf(config, SIZES[size].tied);
   const source = (name: string): WeightSource => {
     const shape = shapes.get(name)!;
@@ -77,6 +92,7 @@ export async function randomModel(engine: Engine, size: Size): Promise<Ministral
   return Ministral3.load(engine, config, { has: (name) => shapes.has(name), source, description: `random ${size}` });
 }
 
+/** Every tensor by its name in memory. */
 export function shapesOf(config: Ministral3Config, tied: boolean): Map<string, number[]> {
   const { text, vision } = config;
   const shapes = new Map<string, number[]>();

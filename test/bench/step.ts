@@ -21,6 +21,7 @@ import { applyLora } from '../../src/lora/apply-lora.js';
 import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
 import { countLabels } from '../../src/train/trainable-model.js';
 import { findTfjs } from '../engine/tfjs-installation.js';
+import { median } from './median.js';
 
 const PROMPT = 'Look at the bone. Which fracture is it? Choose one: hairline, spiral, oblique, greenstick, impacted.';
 const ANSWERS = ['hairline', 'greenstick'];
@@ -98,12 +99,6 @@ async function contender(
   };
   return { name, engine, prepare, step, milliseconds: [], loss: Number.NaN };
 }
-
-const median = (values: readonly number[]): number => {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-};
 
 async function compare(dir: string, runs: number, dropout: number): Promise<void> {
   const batch = await collate(dir);

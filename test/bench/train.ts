@@ -1,18 +1,25 @@
 /**
  * LoRA training steps of a real-sized model with random weights on a real data set's sizes.
  *
- *   npm run bench:train -- --size 14B --workload FILE [--engine cuda] [--samples 120] [--micro 2] [--accumulation 4]
- *                          [--checkpointing] [--tokens-per-pass N] [--budget GIB] [--optim adamw8bit]
- *                          [--deterministic]
+ *   npm run bench:train -- --size 14B --workload FILE [--samples 120] [--micro 2] [--accumulation 4]
+ *                          [--gradient-checkpointing auto|true|false] [--tokens-per-pass N] [--budget GIB]
+ *                          [--auto-micro-batch] [--warmup STEPS] [--optim adamw8bit] [--deterministic] [--repeat 1]
+ *                          [--peer FILE [--python python3] [--variants "sdpa,0,0,2;eager,1,0,2"] [--peer-micro 24]
+ *                           [--peer-args ARGS]]
  *
- * Prints a RESULT line: samples and tokens a second after the warm-up, utilisation (4N count), peak memory.
+ * Prints how the windows were run (passes, recomputed layers of the vision tower + decoder, estimated and real peak) and
+ * a RESULT line for each repetition: samples and tokens a second after the warm-up, utilisation (4N count), peak memory,
+ * memory in use after steps 20 and 200. With --peer, then runs that program (transformers + peft) on the same card, each
+ * variant as often, and prints a RESULT line with the medians and their ratios.
  */
 import { parseArgs } from 'node:util';
 import type { VlmBatch } from '../../src/data/types.js';
 import { createCudaEngine } from '../../src/engine/cuda/cuda-engine.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
-import { countLabels } from '../../src/train/trainable-model.js';
+import { countLabels, type PassSummary } from '../../src/train/trainable-model.js';
+import { median } from './median.js';
+import { PEER_OPTIONS, runPeer } from './peer.js';
 import { randomModel, type Size } from './random-model.js';
 import { workloadBatches } from './workload.js';
 
@@ -24,15 +31,24 @@ const { values } = parseArgs({
     warmup: { type: 'string', default: '3' },
     micro: { type: 'string', default: '2' },
     accumulation: { type: 'string', default: '4' },
-    checkpointing: { type: 'boolean', default: false },
+    'gradient-checkpointing': { type: 'string', default: 'auto' },
+    'auto-micro-batch': { type: 'boolean', default: false },
     'tokens-per-pass': { type: 'string' },
     budget: { type: 'string' },
     deterministic: { type: 'boolean', default: false },
     optim: { type: 'string', default: 'adamw8bit' },
+    repeat: { type: 'string', default: '1' },
+    ...PEER_OPTIONS,
+    variants: { type: 'string', default: 'sdpa,0,0,2;eager,1,0,2' },
+    'peer-micro': { type: 'string', default: '24' },
   },
 });
 const micro = Number(values.micro);
 const accumulation = Number(values.accumulation);
+const checkpointing = ({ auto: 'auto', true: true, false: false } as const)[
+  values['gradient-checkpointing'] as 'auto' | 'true' | 'false'
+];
+if (checkpointing === undefined) throw new Error('--gradient-checkpointing: expected auto, true or false');
 const engine = createCudaEngine({
   deterministic: values.deterministic,
   ...(values.budget ? { memoryBudget: Number(values.budget) * 2 ** 30 } : {}),
@@ -49,14 +65,35 @@ console.log(`model on the card after ${((performance.now() - loadStart) / 1000).
 const batches = workloadBatches(values.workload!, micro);
 const next = (): VlmBatch[] => Array.from({ length: accumulation }, () => batches.next().value as VlmBatch);
 let step = 0;
+let flops = 0;
+/** How often windows were run in each way, and the estimates of their peaks over the real ones. */
+const plans = new Map<string, number>();
+const ratios: number[] = [];
+let peakBytes = 0;
+const inUse: Record<number, number> = {};
 async function run(window: readonly VlmBatch[]): Promise<() => Promise<number>> {
   const labelCount = window.reduce((sum, batch) => sum + countLabels(batch), 0);
   step++;
+  flops += model.trainingFlops(window);
+  let passes: readonly PassSummary[] = [];
+  engine.resetPeak();
+  const held = engine.memory().bytesInUse;
   const loss = await model.accumulateGradients(window, {
     labelCount,
     dropoutSeeds: window.map((_, i) => step * 1000 + i),
-    gradientCheckpointing: values.checkpointing,
+    gradientCheckpointing: checkpointing!,
+    autoMicroBatch: values['auto-micro-batch'],
+    onWarning: (message) => console.log(`step ${step}: ${message}`),
+    onPlan: (planned) => {
+      passes = planned;
+    },
   });
+  const real = engine.memory().peakBytes;
+  peakBytes = Math.max(peakBytes, real);
+  ratios.push(Math.max(...passes.map(({ bytes }) => bytes)) / (real - held));
+  const layers = passes.map(({ recomputedLayers: { vision, text } }) => `${vision}+${text}`);
+  const plan = `${passes.length} passes, recomputed ${new Set(layers).size === 1 ? layers[0] : layers.join(' ')}`;
+  plans.set(plan, (plans.get(plan) ?? 0) + 1);
   const norm = engine.optimizerStep(adapter.parameters, state, {
     kind,
     learningRate: 1e-4,
@@ -67,57 +104,94 @@ async function run(window: readonly VlmBatch[]): Promise<() => Promise<number>> 
     maxGradNorm: 0.3,
   });
   engine.zeroGradients(adapter.parameters);
+  if (step === 20 || step === 200) inUse[step] = Number((engine.memory().bytesInUse / 2 ** 30).toFixed(3));
   return async () => {
     await norm();
     return loss();
   };
 }
 const losses: number[] = [];
-let pending: (() => Promise<number>) | undefined;
 for (let i = 0; i < Number(values.warmup); i++) losses.push(await (await run(next()))());
-engine.resetPeak();
-// Batches are made before the clock runs: this measures the engine, not the noise generator.
+const matrixTflops = engine.matrixTflops();
 const steps = Math.ceil(Number(values.samples) / (micro * accumulation));
-const windows = Array.from({ length: steps }, next);
-let tokens = 0;
-const start = performance.now();
-const times: number[] = [];
-for (const window of windows) {
-  for (const batch of window) for (const real of batch.attentionMask.data) tokens += real;
-  const deferred = await run(window);
-  if (pending) losses.push(await pending());
-  pending = deferred;
-  times.push(performance.now());
-}
-losses.push(await pending!());
-times.push(performance.now());
-const seconds = (performance.now() - start) / 1000;
 const samples = steps * micro * accumulation;
-const { text } = model.config;
-// Products of the decoder with frozen weights: forward and input gradient, 2 operations a weight each.
-const perLayer =
-  text.hiddenSize * (2 * text.heads * text.headDim + 2 * text.kvHeads * text.headDim + 3 * text.intermediateSize);
-const weights = text.layers * perLayer;
-const memory = engine.memory();
-console.log(
-  `RESULT ${JSON.stringify({
-    bench: 'train',
-    size: values.size,
-    micro,
-    accumulation,
-    checkpointing: values.checkpointing,
-    optim: kind,
-    samples,
-    seconds: Number(seconds.toFixed(3)),
-    samplesPerSecond: Number((samples / seconds).toFixed(2)),
-    tokensPerSecond: Math.round(tokens / seconds),
-    epoch989Seconds: Number(((989 * seconds) / samples).toFixed(1)),
-    decoderTflops4N: Number(((4 * weights * tokens) / seconds / 1e12).toFixed(1)),
-    peakGiB: Number((memory.peakBytes / 2 ** 30).toFixed(2)),
-    inUseGiB: Number((memory.bytesInUse / 2 ** 30).toFixed(2)),
-    stepMs: times.map((time, i) => Math.round(time - (i === 0 ? start : times[i - 1]!))),
-    firstLoss: losses[0],
-    lastLoss: losses.at(-1),
-  })}`,
-);
+/** Samples a second over all windows. */
+async function measure(): Promise<number> {
+  // Batches are made before the clock runs: this measures the engine, not the noise generator.
+  const windows = Array.from({ length: steps }, next);
+  [flops, peakBytes] = [0, 0];
+  let pending: (() => Promise<number>) | undefined;
+  let tokens = 0;
+  const start = performance.now();
+  const times: number[] = [];
+  for (const window of windows) {
+    for (const batch of window) for (const real of batch.attentionMask.data) tokens += real;
+    const deferred = await run(window);
+    if (pending) losses.push(await pending());
+    pending = deferred;
+    times.push(performance.now());
+  }
+  losses.push(await pending!());
+  times.push(performance.now());
+  const seconds = (performance.now() - start) / 1000;
+  const tflops = flops / seconds / 1e12;
+  console.log(
+    `RESULT ${JSON.stringify({
+      bench: 'train',
+      size: values.size,
+      micro,
+      accumulation,
+      checkpointing,
+      budgetGiB: values.budget && Number(values.budget),
+      tokensPerPass: engine.tokensPerPass,
+      optim: kind,
+      samples,
+      seconds: Number(seconds.toFixed(3)),
+      samplesPerSecond: Number((samples / seconds).toFixed(2)),
+      tokensPerSecond: Math.round(tokens / seconds),
+      epoch989Seconds: Number(((989 * seconds) / samples).toFixed(1)),
+      modelTflops4N: Number(tflops.toFixed(1)),
+      matrixTflops: matrixTflops && Number(matrixTflops.toFixed(1)),
+      modelFlopsUtilization: matrixTflops && Number((tflops / matrixTflops).toFixed(3)),
+      peakGiB: Number((peakBytes / 2 ** 30).toFixed(2)),
+      inUseGiB: Number((engine.memory().bytesInUse / 2 ** 30).toFixed(3)),
+      inUseGiBAfterStep: inUse,
+      stepMs: times.map((time, i) => Math.round(time - (i === 0 ? start : times[i - 1]!))),
+      firstLoss: losses[0],
+      lastLoss: losses.at(-1),
+    })}`,
+  );
+  return samples / seconds;
+}
+
+const rounds: number[] = [];
+for (let i = 0; i < Number(values.repeat); i++) rounds.push(await measure());
+console.log('how the windows were run, warm-up included:');
+for (const [plan, count] of [...plans].sort((a, b) => b[1] - a[1]).slice(0, 12)) console.log(`  ${count} × ${plan}`);
+if (plans.size > 12) console.log(`  and ${plans.size - 12} other ways`);
+// The first pass of an adapter copies what later ones have room for.
+const later = ratios.slice(1);
+console.log(`estimated over real peak: ${Math.min(...later).toFixed(3)} to ${Math.max(...later).toFixed(3)}`);
 await engine.dispose();
+if (values.peer) {
+  const variants = values.variants.split(';');
+  const measured = await runPeer(values.python, values.peer, [
+    ...['--size', values.size, '--workload', values.workload!, '--micro', values['peer-micro']],
+    ...['--variants', rounds.flatMap(() => variants).join(';')],
+    ...values['peer-args'].split(' ').filter(Boolean),
+  ]);
+  const ours = median(rounds);
+  const peers = variants.map((variant) => {
+    const runs = measured.training.filter((run) => run.variant === variant);
+    const samplesPerSecond = median(runs.map((run) => run.samplesPerSecond));
+    return {
+      variant,
+      samplesPerSecond,
+      runs: runs.map((run) => run.samplesPerSecond),
+      peakGiB: Math.max(...runs.map((run) => run.peakGiB)),
+      ratio: Number((ours / samplesPerSecond).toFixed(2)),
+    };
+  });
+  const figures = { size: values.size, ours: Number(ours.toFixed(2)), runs: rounds, peers };
+  console.log(`RESULT ${JSON.stringify({ bench: 'train beside peer', ...figures })}`);
+}

@@ -6,7 +6,7 @@ import torch
 HERE = os.path.dirname(os.path.abspath(__file__))
 KERNELS = os.path.join(HERE, '../../src/engine/cuda/kernels')
 BUILD = os.path.join(tempfile.gettempdir(), 'emulated-kernels')
-FILES = 'normalization rotary activation convert rows lora lora-gradient cross-entropy optimizer generation'.split()
+FILES = 'normalization rotary activation convert rows dropout lora lora-gradient lora-backward gated-backward cross-entropy optimizer generation'.split()
 EMULATED = os.environ.get('EMULATE') == '1' or not torch.cuda.is_available()
 DEVICE = 'cpu' if EMULATED else 'cuda'
 LETTERS = {'int': 'i', 'u32': 'u', 'i64': 'l', 'float': 'f'}
@@ -38,7 +38,7 @@ for row in text('README.md').splitlines():
     cells = [c.strip() for c in row.split('|')]
     if len(cells) >= 5 and re.fullmatch(r'[piulf]{3,}', cells[3]):
         name = cells[1].split()[0]
-        for each in ([f'lora_down_{w}' for w in (16, 32, 48, 64)] if name == 'lora_down_W' else [name]):
+        for each in ([name[:-1] + str(w) for w in (16, 32, 48, 64)] if name in ('lora_down_W', 'lora_backward_E') else [name]):
             SIGNATURES[each] = cells[3]
 if 'small_linear_16' not in SIGNATURES: SIGNATURES['small_linear_16'] = SIGNATURES['small_linear']
 

@@ -51,6 +51,15 @@ def run(launch):
     gu, dgu, o, do = [mat(T, 2 * FF)], [mat(T, 2 * FF)], [mat(T, FF)], [mat(T, FF)]
     bench('gated_activation_forward', 3 * T * FF * 2, [lambda: launch('gated_activation_forward', grid2(T, FF), 128, o[0], gu[0], gu[0][:, FF:], T, FF, FF, 2 * FF, 2 * FF, 0)])
     bench('gated_activation_backward', 5 * T * FF * 2, [lambda: launch('gated_activation_backward', grid2(T, FF), 128, dgu[0], dgu[0][:, FF:], None, gu[0], gu[0][:, FF:], do[0], T, FF, 2 * FF, 2 * FF, 0, 2 * FF, 2 * FF, FF, 0)])
+    counters = torch.zeros(4096, dtype=torch.int32, device=device)
+    kb = 4 * cdiv(FF, 32)
+    for rank in (16, 32):
+        A, du, u, bits = mat(rank, FF), mat(T, rank), mat(T, 2 * rank), torch.zeros(T * kb, dtype=torch.uint8, device=device)
+        for split in (64 * cdiv(T, 64), 64 * cdiv(T, 128)):
+            splits = cdiv(T, split)
+            partialA, partialB, gradA = f32(splits, rank, FF), f32(splits, rank, 2 * FF), f32(rank, FF)
+            for mask, extra in ((None, 'no dropout'), (bits, 'dropout')):
+                bench(f'gated_backward_lora_{rank}, {splits} splits', 5 * T * FF * 2, [lambda: launch(f'gated_backward_lora_{rank}', (FF // 64, splits), 256, dgu[0], dgu[0][:, FF:], gradA, partialA, partialB, counters, gu[0], gu[0][:, FF:], do[0], du, A, mask, u, T, FF, 2 * FF, 2 * FF, 2 * FF, 2 * FF, FF, rank, FF, kb, 2 * rank, split, rank, 1.1, 0)], extra)
 
     for name, K, parts, rank, outs in (('q,k,v', H, 3, 16, [4096, 1024, 1024]), ('gate,up', H, 2, 16, [FF, FF]), ('down', FF, 1, 16, [H]), ('q,k,v r64', H, 3, 64, [4096, 1024, 1024])):
         E, N = parts * rank, sum(outs)
@@ -58,26 +67,28 @@ def run(launch):
         ns = ([sum(outs[:i]) for i in range(parts)] + [N] * 4)[1:4]
         kb = 4 * cdiv(K, 32)
         bits = torch.zeros(parts * T * kb, dtype=torch.uint8, device=device)
-        hashes = parts * T * K
-        t = bench(f'{name}: dropout_bits', bits.numel(), [lambda: launch('dropout_bits', (cdiv(cdiv(K, 32), 128), T, parts), 128, bits, T, K, kb, 1, 2, 3, 4, *[1 << 28] * 4)])
+        keys = torch.randint(-2**31, 2**31, (T,), device=device).int()
+        block = min(256, 32 * cdiv(kb // 4, 32))
+        bench(f'{name}: dropout_bits', bits.numel(), [lambda: launch('dropout_bits', (cdiv(kb // 4, block), cdiv(T, 4), parts), block, bits, keys, T, K, kb, 1, 2, 3, 4, *[1 << 28] * 4)])
         xs = [mat(T, K + E) for _ in range(3)]
         A, du, dy = mat(E, K), mat(T, E), mat(T, N)
         W = min(E, 64)
-        split = 64 * max(1, round(T / 64 / max(1, 528 / cdiv(K, 64) / cdiv(E, 64))))
-        splits = cdiv(T, split)
-        splitB = 64 * max(1, round(T / 64 / max(1, 528 / (N / 64) / cdiv(rank, 64))))
-        splitsB = cdiv(T, splitB)
+        splitted = lambda blocks: (lambda n: 64 * cdiv(cdiv(T, 64), n))(max(1, 264 // blocks))
+        split, splitB = splitted(cdiv(K, 64) * cdiv(E, 64)), splitted(N // 64 * cdiv(rank, 64))
+        splits, splitsB = cdiv(T, split), cdiv(T, splitB)
         partial = f32(max(splits * E * K, splitsB * rank * N))
         ga, gb = [f32(rank, K) for _ in range(parts)], [f32(n, rank) for n in outs]
         p4 = lambda v, z: (list(v) + [z] * 4)[:4]
         X = T * K * 2
         for mask, extra in ((None, 'no dropout'), (bits, 'dropout')):
-            bench(f'{name}: lora_down', X, [lambda i=i: launch(f'lora_down_{W}', (cdiv(T, 32), cdiv(E, W)), 512, xs[i][:, K:], xs[i], A, mask, T, K, E, K + E, K + E, K, kb, *starts, *[1.1] * 4) for i in range(3)], extra)
+            bench(f'{name}: lora_down', X, [lambda i=i: launch(f'lora_down_{W}', (cdiv(T, 32), cdiv(E, W)), 512, xs[i][:, K:], du, xs[i], A, mask, T, K, E, K + E, E, K + E, K, kb, *starts, *[1.1] * 4) for i in range(3)], extra)
             bench(f'{name}: lora_input_gradient', 2 * X, [lambda i=i: launch('lora_input_gradient', (cdiv(K, 128), cdiv(T, 64)), 256, xs[i], du, A, mask, T, K, E, K + E, E, K, kb, *starts, *[1e-3] * 4) for i in range(3)], extra)
-            bench(f'{name}: lora_partial_a, {splits} splits', X, [lambda i=i: launch('lora_partial_a', (cdiv(K, 64), splits, cdiv(E, 64)), 256, partial, du, xs[i], mask, T, K, E, E, K + E, kb, *starts, split) for i in range(3)], extra)
-        bench(f'{name}: lora_finish_a', (splits + 2) * E * K * 4, [lambda: launch('lora_finish_a', (cdiv(K, 256), E), 256, *p4(ga, None), partial, K, E, splits, *starts, *p4([rank] * parts, 0), *[1.0] * 4)])
-        bench(f'{name}: lora_partial_b, {splitsB} splits', T * N * 2, [lambda: launch('lora_partial_b', (N // 64, splitsB, cdiv(rank, 64)), 256, partial, du, dy, T, N, rank, E, N, *ns, *starts, E, splitB)])
-        bench(f'{name}: lora_finish_b', (splitsB + 2) * rank * N * 4, [lambda: launch('lora_finish_b', (N // 64, cdiv(rank, 16)), 256, *p4(gb, None), partial, N, rank, splitsB, *ns, *p4([rank] * parts, 0), *[1.0] * 4)])
+            bench(f'{name}: lora_gradient_a, {splits} splits', X, [lambda i=i: launch('lora_gradient_a', (cdiv(K, 64), splits, cdiv(E, 64)), 256, *p4(ga, None), partial, counters, du, xs[i], mask, T, K, E, E, K + E, kb, *starts, *p4([rank] * parts, 0), split, *[1.0] * 4) for i in range(3)], extra)
+            if E > 64: continue
+            for scale, weight in ((None, None), (rstd, w)) if K == H else ((None, None),):
+                bench(f'{name}: lora_backward_{E}, {splits} splits', 3 * X, [lambda i=i: launch(f'lora_backward_{E}', (cdiv(K, 64), splits), 256, *p4(ga, None), partial, counters, xs[i], xs[(i + 1) % 3], scale, weight, du, A, mask, T, K, K + E, K + E, E, K, kb, *starts, *p4([rank] * parts, 0), split, *[1e-3] * 4) for i in range(3)], extra + (', x made' if scale is not None else ''))
+        bench(f'{name}: lora_gradient_b, {splitsB} splits', T * N * 2, [lambda: launch('lora_gradient_b', (N // 64, splitsB, cdiv(rank, 64)), 256, *p4(gb, None), partial, counters, du, dy, T, N, rank, E, N, *ns, *starts, E, *p4([rank] * parts, 0), splitB, *[1.0] * 4)])
+        bench(f'{name}: lora_finish_b', (splitsB + 2) * rank * N * 4, [lambda: launch('lora_finish_b', (cdiv(N * rank, 1024),), 256, *p4(gb, None), partial, N, rank, splitsB, *ns, *p4([rank] * parts, 0), *[1.0] * 4)])
         del xs, dy, partial
     del gu, dgu, o, do, qkv, x, r, s, y
 

@@ -3,6 +3,7 @@ import type { SftExample, VlmBatch } from '../../src/data/types.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
 import { Tape } from '../../src/engine/tape.js';
 import type { LoraAdapter } from '../../src/lora/apply-lora.js';
+import { joinPacked, type PackedBatch } from '../../src/model/ministral3/packed-batch.js';
 import { countLabels } from '../../src/train/trainable-model.js';
 import { relativeL2 } from '../parity/check-list.js';
 import { makeAdapter, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';
@@ -21,7 +22,7 @@ afterAll(async () => {
 /** Loss and gradients of a window. */
 async function run(
   batches: readonly VlmBatch[],
-  gradientCheckpointing = false,
+  gradientCheckpointing: boolean | 'auto' = false,
 ): Promise<{ loss: number; gradients: Float32Array }> {
   const { engine, model } = world;
   engine.zeroGradients(adapter.parameters);
@@ -109,35 +110,107 @@ describe('a batch gives the same loss however it is cut and padded', () => {
   });
 });
 
-describe('dropout', () => {
-  it('depends on the seed alone', async () => {
-    adapter.dispose();
-    adapter = makeAdapter(world.model, 0.2);
-    const batch = await world.collator.collate(makeExamples(2));
-    const loss = async (seed: number, recompute: boolean): Promise<number> => {
-      const tape = new Tape(world.engine);
-      const result = world.model.loss(tape, world.model.pack(batch), 1, { dropoutSeed: seed, recompute })!;
-      const [value] = await world.engine.read(result);
-      tape.dispose();
-      return value!;
-    };
-    expect(await loss(1, false)).toBe(await loss(1, true));
-    expect(await loss(1, false)).not.toBe(await loss(2, false));
-    adapter.dispose();
-    adapter = makeAdapter(world.model);
-  });
-});
+/** Runs `body` on an engine that takes so many tokens in a pass. */
+async function withTokensPerPass<T>(tokens: number, body: () => Promise<T>): Promise<T> {
+  Object.defineProperty(world.engine, 'tokensPerPass', { value: tokens, configurable: true });
+  try {
+    return await body();
+  } finally {
+    Object.defineProperty(world.engine, 'tokensPerPass', { value: 0, configurable: true });
+  }
+}
 
 describe('a window in one packed pass', () => {
   it('equals its micro-batches one by one', async () => {
     const examples = makeExamples(7, 9);
     const batches = await Promise.all(chunks(examples, 2).map((part) => world.collator.collate(part)));
     const apart = await run(batches);
-    Object.defineProperty(world.engine, 'tokensPerPass', { value: 100_000, configurable: true });
-    const joined = await run(batches);
-    Object.defineProperty(world.engine, 'tokensPerPass', { value: 0, configurable: true });
+    const joined = await withTokensPerPass(100_000, () => run(batches));
     expect(Math.abs(joined.loss - apart.loss)).toBeLessThan(1e-5);
     expect(relativeL2(joined.gradients, apart.gradients)).toBeLessThan(1e-5);
     expect(joined.loss).not.toBe(0);
+  });
+});
+
+describe('dropout', () => {
+  const examples = makeExamples(8, 21);
+  /** On every linear layer of the model, the projector's too. */
+  let everywhere: LoraAdapter;
+  beforeAll(() => {
+    adapter.dispose();
+    everywhere = makeAdapter(world.model, 0.1, 'all-linear');
+  });
+  afterAll(() => {
+    everywhere.dispose();
+    adapter = makeAdapter(world.model);
+  });
+
+  /** Loss and gradients of passes that are packed already. */
+  async function runPacked(passes: readonly PackedBatch[], labelCount: number, recompute = false) {
+    const { engine, model } = world;
+    engine.zeroGradients(everywhere.parameters);
+    let sum = 0;
+    for (const packed of passes) {
+      const tape = new Tape(engine);
+      const loss = model.loss(tape, packed, 1 / labelCount, { recompute })!;
+      sum += (await engine.read(loss))[0]!;
+      tape.backward(loss);
+      tape.dispose();
+    }
+    return { loss: sum, gradients: await engine.readGradients(everywhere.parameters) };
+  }
+
+  it('drops the same whether samples run apart, in one pass or split in the middle of a micro-batch', async () => {
+    const { model, collator, engine } = world;
+    const batches = await Promise.all(chunks(examples, 2).map((part) => collator.collate(part)));
+    const labelCount = batches.reduce((sum, batch) => sum + countLabels(batch), 0);
+    const window = async () => {
+      engine.zeroGradients(everywhere.parameters);
+      const options = { labelCount, dropoutSeeds: [5, 6, 7, 8], gradientCheckpointing: false };
+      const loss = await (await model.accumulateGradients(batches, options))();
+      return { loss, gradients: await engine.readGradients(everywhere.parameters) };
+    };
+    const four = await window();
+    const one = await withTokensPerPass(100_000, window);
+    const single = await Promise.all(
+      examples.map(async (example, i) =>
+        model.pack(await collator.collate([example]), { seed: 5 + Math.floor(i / 2), firstSample: i % 2 }),
+      ),
+    );
+    const two = await runPacked([joinPacked(single.slice(0, 3)), joinPacked(single.slice(3))], labelCount);
+    const shuffled = [6, 1, 4, 3, 0, 7, 2, 5].map((i) => single[i]!);
+    const mixed = await runPacked([joinPacked(shuffled)], labelCount, true);
+    for (const [name, other] of Object.entries({ one, two, mixed })) {
+      expect(Math.abs(other.loss - four.loss), name).toBeLessThan(1e-5);
+      expect(relativeL2(other.gradients, four.gradients), name).toBeLessThan(1e-5);
+    }
+    // The masks matter, or nothing above would have been tested.
+    const without = await runPacked([joinPacked(batches.map((batch) => model.pack(batch)))], labelCount);
+    const wrong = await runPacked([joinPacked(batches.map((batch) => model.pack(batch, { seed: 5 })))], labelCount);
+    for (const other of [without, wrong]) {
+      expect(relativeL2(other.gradients, four.gradients)).toBeGreaterThan(1e-2);
+    }
+  });
+
+  it('depends on nothing but the seed, and comes again when a layer is run again', async () => {
+    const { model, collator } = world;
+    const batch = await collator.collate(examples.slice(0, 2));
+    const once = async (seed: number, recompute = false) => runPacked([model.pack(batch, { seed })], 1, recompute);
+    const [first, again, recomputed, other] = [await once(1), await once(1), await once(1, true), await once(2)];
+    for (const same of [again, recomputed]) {
+      expect(same.loss).toBe(first.loss);
+      expect(same.gradients).toEqual(first.gradients);
+    }
+    expect(relativeL2(other.gradients, first.gradients)).toBeGreaterThan(1e-2);
+  });
+
+  it('needs keys for all batches of a pass, and a seed for each micro-batch', async () => {
+    const { model, collator } = world;
+    const batch = await collator.collate(examples.slice(0, 1));
+    expect(() => joinPacked([model.pack(batch), model.pack(batch, { seed: 1 })])).toThrow(
+      '1 of 2 batches of a pass have dropout keys',
+    );
+    const options = { labelCount: 1, dropoutSeeds: [1, 2], gradientCheckpointing: false };
+    await expect(model.accumulateGradients([batch], options)).rejects.toThrow('2 dropoutSeeds for 1 micro-batches');
   });
 });

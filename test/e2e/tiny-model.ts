@@ -68,9 +68,13 @@ export function makeExamples(count: number, seed = 5): SftExample[] {
   });
 }
 
-/** An adapter on both towers whose B is not zero, so that every gradient is there. */
-export function makeAdapter(model: Ministral3, dropout = 0): LoraAdapter {
-  const adapter = applyLora(model, { r: 4, alpha: 8, dropout, targetModules: [...LAYER_PROJECTIONS] });
+/** An adapter, by default on both towers, whose B is not zero, so that every gradient is there. */
+export function makeAdapter(
+  model: Ministral3,
+  dropout = 0,
+  targetModules: string | string[] = [...LAYER_PROJECTIONS],
+): LoraAdapter {
+  const adapter = applyLora(model, { r: 4, alpha: 8, dropout, targetModules });
   const random = new MersenneTwister(17);
   const values = Float32Array.from({ length: adapter.parameters.size }, () => 0.05 * random.nextNormal());
   model.engine.writeParameters(adapter.parameters, values);

@@ -43,12 +43,13 @@ interface LinearSpec {
   readonly dtype: DType;
   readonly bias?: DType;
   readonly rank?: number;
+  /** A multiple of 1/65536. */
   readonly dropout?: number;
 }
 
 function linear(rows: number, k: number, specs: readonly LinearSpec[]): Case<OperationAttributes['linear']> {
   const describe = ({ out, dtype, bias, rank, dropout }: LinearSpec): string =>
-    `${out} ${dtype}${bias ? ' + bias' : ''}${rank ? ` + LoRA r=${rank}` : ''}${dropout ? ` p=${dropout}` : ''}`;
+    `${out} ${dtype}${bias ? ' + bias' : ''}${rank ? ` + LoRA r=${rank}` : ''}${dropout ? ` p=${dropout.toFixed(2)}` : ''}`;
   return {
     title: `[${rows}, ${k}] → ${specs.map(describe).join(', ')}`,
     async prepare(lab) {
@@ -63,6 +64,7 @@ function linear(rows: number, k: number, specs: readonly LinearSpec[]): Case<Ope
             : [],
         ),
       );
+      const rowKeys = specs.some(({ dropout }) => dropout) ? lab.rowKeys(rows) : undefined;
       const parts: LinearPart[] = [];
       const plain: ((parameters: Float64Array) => PlainPart)[] = [];
       for (const [i, { out, dtype, bias, rank, dropout = 0 }] of specs.entries()) {
@@ -73,7 +75,7 @@ function linear(rows: number, k: number, specs: readonly LinearSpec[]): Case<Ope
         parts.push({
           weight: weight.weight,
           bias: offset?.weight,
-          lora: rank ? { a, b, scale, dropout, seed } : undefined,
+          lora: rank ? { a, b, scale, dropout, seed, rowKeys } : undefined,
         });
         plain.push((parameters) => ({
           weight: weight.values,
@@ -87,6 +89,7 @@ function linear(rows: number, k: number, specs: readonly LinearSpec[]): Case<Ope
                 scale,
                 dropout,
                 seed,
+                rowKeys,
               }
             : undefined,
         }));
@@ -351,8 +354,8 @@ export const CASES: {
     linear(7, 24, [{ out: 33, dtype: 'bf16', bias: 'f32' }]),
     linear(129, 67, [{ out: 130, dtype: 'f16', bias: 'f16' }]),
     linear(1, 130, [{ out: 7, dtype: 'bf16', rank: 1 }]),
-    linear(7, 64, [{ out: 40, dtype: 'f32', rank: 16, dropout: 0.3 }]),
-    linear(129, 50, [{ out: 66, dtype: 'bf16', bias: 'bf16', rank: 4, dropout: 0.1 }]),
+    linear(7, 64, [{ out: 40, dtype: 'f32', rank: 16, dropout: 19661 / 65536 }]),
+    linear(129, 50, [{ out: 66, dtype: 'bf16', bias: 'bf16', rank: 4, dropout: 6554 / 65536 }]),
     linear(33, 48, [
       { out: 48, dtype: 'bf16', rank: 8, dropout: 0.5 },
       { out: 12, dtype: 'f16' },

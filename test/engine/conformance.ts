@@ -273,7 +273,7 @@ function checkCase<A>(engine: () => Engine, name: OperationName, testCase: Case<
 }
 
 /** Memory of the engine as the tape and the model use it. */
-function checkEngine(engine: () => Engine): void {
+function checkEngine(engine: () => Engine, { forwardTolerance = 2e-6 }: ConformanceOptions): void {
   it('copies rows, adds in place and counts references', async () => {
     const before = engine().memory().bytesInUse;
     const lab = new Laboratory(engine(), 5);
@@ -309,6 +309,60 @@ function checkEngine(engine: () => Engine): void {
     expect(engine().memory().bytesInUse).toBe(before);
   });
 
+  it('frees what was made since a mark, however it is counted, and nothing else', async () => {
+    const e = engine();
+    const before = e.fromArray(Float32Array.of(1, 2, 3, 4), [2, 2]);
+    const { bytesInUse, limitBytes } = e.memory();
+    expect(limitBytes).toBeGreaterThan(bytesInUse);
+    const mark = e.mark();
+    const made = e.fromArray(Float32Array.of(5, 6, 7, 8), [2, 2]);
+    e.retain(made);
+    e.operations.add.forward([before, made], {}, true);
+    expect(e.memory().bytesInUse).toBeGreaterThan(bytesInUse);
+    e.releaseSince(mark);
+    expect(e.memory().bytesInUse).toBeLessThanOrEqual(bytesInUse);
+    expect(Array.from(await e.read(before))).toEqual([1, 2, 3, 4]);
+    e.release(before);
+  });
+
+  it('drops by the key of a row, wherever the row lies, and refuses rows without a key', async () => {
+    const lab = new Laboratory(engine(), 8);
+    const [rows, k] = [12, 30];
+    const x = await lab.tensor([rows, k]);
+    const { weight } = await lab.weight('weight', [5, k], 'f32');
+    const { byName } = lab.parameters([
+      { name: 'a', shape: [4, k], deviation: 1 },
+      { name: 'b', shape: [5, 4], deviation: 1 },
+    ]);
+    const lora = { a: byName('a'), b: byName('b'), scale: 1, dropout: 0.5, seed: 3 };
+    const { linear } = engine().operations;
+    const run = async (numbers: Float32Array, rowKeys: Int32Array): Promise<Float32Array> => {
+      const { tensor } = await lab.tensor([rowKeys.length, k], numbers);
+      const [y] = linear.forward([tensor], { parts: [{ weight, lora: { ...lora, rowKeys } }] }, false).outputs;
+      const values = await engine().read(y!);
+      engine().release(y!);
+      return values;
+    };
+    const keys = lab.rowKeys(rows);
+    const whole = await run(Float32Array.from(x.values), keys);
+    const part = await run(Float32Array.from(x.values.subarray(7 * k)), keys.slice(7));
+    expect(relativeError(part, whole.subarray(7 * 5))).toBeLessThanOrEqual(forwardTolerance);
+    const others = await run(Float32Array.from(x.values), lab.rowKeys(rows));
+    expect(relativeError(others, whole)).toBeGreaterThan(0.1);
+
+    const forward = (changes: { dropout?: number; rowKeys?: Int32Array }, then?: Int32Array): unknown => {
+      const first = { weight, lora: { ...lora, ...changes } };
+      const parts = then ? [first, { weight, lora: { ...lora, rowKeys: then } }] : [first];
+      return linear.forward([x.tensor], { parts }, false);
+    };
+    expect(() => forward({})).toThrow('linear: weight has dropout 0.5 and no row keys, expected 12');
+    expect(() => forward({ rowKeys: keys.slice(1) })).toThrow('has dropout 0.5 and 11 row keys, expected 12');
+    expect(() => forward({ rowKeys: keys, dropout: 1 })).toThrow('dropout of weight is 1, expected 0 <= p < 1');
+    expect(() => forward({ rowKeys: keys, dropout: Number.NaN })).toThrow('dropout of weight is NaN');
+    expect(() => forward({ rowKeys: keys }, keys.slice())).toThrow('has other row keys than the parts before it');
+    lab.clear();
+  });
+
   it('keeps parameters in order, float32, with gradients at zero', async () => {
     const lab = new Laboratory(engine(), 7);
     const { set, values, byName } = lab.parameters([
@@ -338,7 +392,7 @@ export function describeConformance(
     });
     afterAll(() => engine?.dispose());
 
-    describe('memory', () => checkEngine(() => engine));
+    describe('memory', () => checkEngine(() => engine, options));
     for (const operation of Object.keys(CASES) as OperationName[]) {
       const reason = options.skip?.[operation];
       if (reason) {

@@ -37,6 +37,11 @@ export class Laboratory {
     return Float32Array.from({ length: count }, () => deviation * this.random.nextNormal());
   }
 
+  /** Random 32-bit keys of dropout rows. */
+  rowKeys(count: number): Int32Array {
+    return Int32Array.from({ length: count }, () => this.random.nextUint32());
+  }
+
   /** A tensor and its numbers as the engine holds them. */
   async tensor(
     shape: readonly number[],

@@ -3,7 +3,7 @@
  * Written from the definitions in src/engine/operations.ts and nothing else. Matrices are row-major Float64Arrays.
  */
 import type { Activation, Segments } from '../../src/engine/operations.js';
-import { dropoutKeeps } from '../../src/engine/random.js';
+import { dropoutBits } from '../../src/engine/random.js';
 
 export interface PlainPart {
   /** [n, k] */
@@ -11,7 +11,16 @@ export interface PlainPart {
   readonly n: number;
   readonly bias?: Float64Array | undefined;
   readonly lora?:
-    | { a: Float64Array; b: Float64Array; rank: number; scale: number; dropout: number; seed: number }
+    | {
+        a: Float64Array;
+        b: Float64Array;
+        rank: number;
+        scale: number;
+        /** A multiple of 1/65536, so that nothing is rounded. */
+        dropout: number;
+        seed: number;
+        rowKeys?: Int32Array | undefined;
+      }
     | undefined;
 }
 
@@ -34,10 +43,11 @@ export function plainLinear(x: Float64Array, k: number, part: PlainPart): Float6
   const y = productTransposed(x, weight, m, n, k);
   if (bias) for (let i = 0; i < y.length; i++) y[i]! += bias[i % n]!;
   if (lora) {
-    const { a, b, rank, scale, dropout, seed } = lora;
+    const { a, b, rank, scale, dropout, seed, rowKeys } = lora;
     const kept = x.map((value, i) => {
       if (dropout === 0) return value;
-      return dropoutKeeps(seed, i, dropout) ? value / (1 - dropout) : 0;
+      const bits = dropoutBits(rowKeys![Math.floor(i / k)]!, seed, i % k);
+      return bits >= dropout * 65536 ? value / (1 - dropout) : 0;
     });
     const low = productTransposed(kept, a, m, rank, k);
     const addition = productTransposed(low, b, m, n, rank);

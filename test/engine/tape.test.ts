@@ -41,6 +41,7 @@ class Network {
   readonly angles: Float32Array;
   readonly ids = Int32Array.from({ length: T }, (_, i) => (7 * i) % V);
   readonly targets = Int32Array.from({ length: T }, (_, i) => (5 * i + 3) % V);
+  readonly rowKeys = Int32Array.from({ length: T }, (_, i) => 0x51ed270b * (i + 1));
   readonly segments = {
     queryStarts: Int32Array.of(0, 9, 10, T),
     keyStarts: Int32Array.of(0, 9, 10),
@@ -93,7 +94,8 @@ class Network {
 
   #part(layer: number, name: Module) {
     const [a, b] = [this.parameter(`${layer}.${name}.a`), this.parameter(`${layer}.${name}.b`)];
-    const lora = { a, b, scale: SCALE, dropout: this.dropout, seed: 100 * layer + name.charCodeAt(0) };
+    const seed = 100 * layer + name.charCodeAt(0);
+    const lora = { a, b, scale: SCALE, dropout: this.dropout, seed, rowKeys: this.rowKeys };
     return { weight: this.weights[layer]![name].weight, lora };
   }
 
@@ -148,9 +150,9 @@ class Network {
     for (let layer = 0; layer < this.layers; layer++) {
       const linear = (input: Float64Array, name: Module): Float64Array => {
         const [n, k] = MODULES[name];
-        const { seed } = this.#part(layer, name).lora;
+        const { seed, rowKeys } = this.#part(layer, name).lora;
         const [a, b] = [at(`${layer}.${name}.a`), at(`${layer}.${name}.b`)];
-        const lora = { a, b, rank: R, scale: SCALE, dropout: this.dropout, seed };
+        const lora = { a, b, rank: R, scale: SCALE, dropout: this.dropout, seed, rowKeys };
         return plainLinear(input, k, { weight: this.weights[layer]![name].values, n, lora });
       };
       const normed = plainRmsNorm(x, this.norms[layer]!.values, EPS);

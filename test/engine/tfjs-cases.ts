@@ -90,7 +90,8 @@ async function stepOn(engine: Engine, kind: 'adamw' | 'adamw8bit'): Promise<Floa
   for (const seed of [1, 2]) {
     engine.zeroGradients(set);
     const tape = new Tape(engine);
-    const lora = { a: byName('a'), b: byName('b'), scale: 2, dropout: 0.3, seed };
+    const rowKeys = new Laboratory(engine, seed).rowKeys(9);
+    const lora = { a: byName('a'), b: byName('b'), scale: 2, dropout: 0.3, seed, rowKeys };
     const [hidden] = tape.apply('linear', [x], { parts: [{ weight, lora }] });
     const { weight: head } = await lab.weight('head', [11, 90], 'f32', 0.1);
     const targets = Int32Array.of(0, 1, 2, 3, 4, 5, 6, 7, 10);
@@ -213,7 +214,8 @@ export function describeTfjs(installation: TfjsInstallation, backend: string): v
         const set = one.createParameters(['a', 'b'].map((name) => ({ name, shape: [40, 40], initial: eye })));
         const [a, b] = set.parameters as [(typeof set.parameters)[0], (typeof set.parameters)[0]];
         const { tensor } = await lab.tensor([60, 40], new Float32Array(2400).fill(1));
-        const parts = [{ weight, lora: { a, b, scale: 1, dropout: 0.4, seed: 0xfedcba98 } }];
+        const lora = { a, b, scale: 1, dropout: 0.4, seed: 0xfedcba98, rowKeys: lab.rowKeys(60) };
+        const parts = [{ weight, lora }];
         const { outputs } = one.operations.linear.forward([tensor], { parts }, false);
         masks.push(await one.read(outputs[0]!));
         one.release(outputs[0]!);

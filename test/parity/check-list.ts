@@ -3,6 +3,12 @@
 export class CheckList {
   passed = 0;
   failed = 0;
+  readonly #quiet: boolean;
+
+  /** With `quiet`, only failures are printed. */
+  constructor({ quiet = false } = {}) {
+    this.#quiet = quiet;
+  }
 
   /** A check that is true or false. */
   exact(name: string, same: boolean, detail = ''): void {
@@ -34,7 +40,7 @@ export class CheckList {
   #report(name: string, ok: boolean, figure: string): void {
     if (ok) this.passed++;
     else this.failed++;
-    console.log(`${ok ? 'ok  ' : 'FAIL'} ${name}: ${figure}`);
+    if (!ok || !this.#quiet) console.log(`${ok ? 'ok  ' : 'FAIL'} ${name}: ${figure}`);
   }
 }
 

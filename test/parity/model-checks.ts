@@ -2,7 +2,7 @@
 import type { VlmBatch } from '../../src/data/types.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
 import type { Engine } from '../../src/engine/engine.js';
-import { ShardedCheckpoint } from '../../src/engine/safetensors.js';
+import { type SafetensorsFile, ShardedCheckpoint } from '../../src/engine/safetensors.js';
 import { Tape } from '../../src/engine/tape.js';
 import type { Tensor } from '../../src/engine/tensor.js';
 import { adapterData, loadAdapter } from '../../src/lora/adapter-file.js';
@@ -16,6 +16,7 @@ import { indexByMemoryName } from '../../src/model/tensor-names.js';
 import { countLabels } from '../../src/train/trainable-model.js';
 import { type CheckList, relativeL2, sameNumbers } from './check-list.js';
 import { exampleOf } from './data-checks.js';
+import type { Judge } from './judge.js';
 import { type ReferenceFolder, type ReferenceJson, realRows } from './reference-folder.js';
 
 const FORWARD = 1e-5;
@@ -52,12 +53,43 @@ async function observe(model: Ministral3, engine: Engine, batch: VlmBatch): Prom
 
 export async function checkModel(
   checks: CheckList,
+  judge: Judge,
   reference: ReferenceFolder,
   json: ReferenceJson,
   engine: Engine,
 ): Promise<void> {
   const model = await loadMinistral3(reference.path('checkpoint'), { engine });
   const { text } = model.config;
+  const checkLogits = async (
+    what: string,
+    group: string,
+    actual: Float32Array,
+    all: Float32Array,
+    batch: VlmBatch,
+  ): Promise<void> => {
+    const pick = (values: Float32Array): Float32Array => realRows(values, batch, text.vocabSize);
+    await judge.array(what, actual, pick(all), { key: `${group}/logits`, bound: FORWARD, pick });
+  };
+  const checkLoss = async (
+    what: string,
+    group: string,
+    { loss, logits }: { loss: number; logits: Float32Array },
+    file: SafetensorsFile,
+    batch: VlmBatch,
+  ): Promise<void> => {
+    const expected = await file.readFloat32('loss');
+    if (judge.isFloat32) return checks.atMost(what, Math.abs(loss - expected[0]!), 1e-5);
+    const { labelRows, labelTargets } = model.pack(batch);
+    const tokenLosses = (real: Float32Array): Float32Array =>
+      crossEntropies(real, text.vocabSize, labelRows, labelTargets);
+    const pick = (values: Float32Array): Float32Array => tokenLosses(realRows(values, batch, text.vocabSize));
+    const yardstick = { key: `${group}/logits`, bound: FORWARD, pick };
+    const exact = pick(await file.readFloat32('logits'));
+    await judge.array(`${what} of each token`, tokenLosses(logits), exact, yardstick);
+    // Their mean is one number, which may come out exact by chance.
+    const floor = 2 * (await judge.meanDeviation(exact, yardstick));
+    await judge.losses(what, [loss], expected, { key: `${group}/loss` }, floor);
+  };
   checks.atMost(
     'rope: real frequencies, theta 1e6 and 1e9',
     Math.max(
@@ -94,30 +126,26 @@ export async function checkModel(
       for (let i = 0; i <= text.layers; i++) {
         const name = i < text.layers ? `language_model.${i}` : 'language_model.norm';
         const expected = realRows(await file.readFloat32(`hidden.${i}`), batch, text.hiddenSize);
-        checks.atMost(`hidden.${i}`, relativeL2(seen.hidden.get(name)!, expected), FORWARD);
+        const pick = (values: Float32Array): Float32Array => realRows(values, batch, text.hiddenSize);
+        const yardstick = { key: `forward/hidden.${i}`, bound: FORWARD, pick };
+        await judge.array(`hidden.${i}`, seen.hidden.get(name)!, expected, yardstick);
       }
       for (let i = 0; i <= model.config.visionFeatureLayer; i++) {
         const expected = await file.readFloat32(`vision_hidden.${i}`);
-        checks.atMost(`vision_hidden.${i}`, relativeL2(seen.hidden.get(`vision_tower.${i}`)!, expected), FORWARD);
+        const yardstick = { key: `forward/vision_hidden.${i}`, bound: FORWARD };
+        await judge.array(`vision_hidden.${i}`, seen.hidden.get(`vision_tower.${i}`)!, expected, yardstick);
       }
       const features = seen.hidden.get('image_features')!;
       let at = 0;
       for (let i = 0; file.tensors.has(`image_features.${i}`); i++) {
         const expected = await file.readFloat32(`image_features.${i}`);
-        checks.atMost(
-          `image_features.${i}`,
-          relativeL2(features.subarray(at, at + expected.length), expected),
-          FORWARD,
-        );
+        const yardstick = { key: `forward/image_features.${i}`, bound: FORWARD };
+        await judge.array(`image_features.${i}`, features.subarray(at, at + expected.length), expected, yardstick);
         at += expected.length;
       }
       checks.exact('image features: all compared', at === features.length);
-      checks.atMost(
-        'logits',
-        relativeL2(seen.logits, realRows(await file.readFloat32('logits'), batch, text.vocabSize)),
-        FORWARD,
-      );
-      checks.atMost('loss', Math.abs(seen.loss - (await file.readFloat32('loss'))[0]!), 1e-5);
+      await checkLogits('logits', 'forward', seen.logits, await file.readFloat32('logits'), batch);
+      await checkLoss('loss', 'forward', seen, file, batch);
     }),
   );
   const adapter = await loadAdapter(reference.path('adapter'), model);
@@ -125,11 +153,7 @@ export async function checkModel(
     reference.arrays('lora_forward_backward.safetensors', async (file) => {
       const batch = await reference.arrays('forward.safetensors', (forward) => reference.batch(forward));
       const seen = await observe(model, engine, batch);
-      checks.atMost(
-        'lora logits',
-        relativeL2(seen.logits, realRows(await file.readFloat32('logits'), batch, text.vocabSize)),
-        FORWARD,
-      );
+      await checkLogits('lora logits', 'lora', seen.logits, await file.readFloat32('logits'), batch);
       for (const gradientCheckpointing of [false, true]) {
         const kind = gradientCheckpointing ? ' with checkpointing' : '';
         engine.zeroGradients(adapter.parameters);
@@ -138,18 +162,20 @@ export async function checkModel(
           dropoutSeeds: [1],
           gradientCheckpointing,
         });
-        checks.atMost(`lora loss${kind}`, Math.abs((await loss()) - (await file.readFloat32('loss'))[0]!), 1e-5);
+        await checkLoss(`lora loss${kind}`, 'lora', { ...seen, loss: await loss() }, file, batch);
         const gradients = await engine.readGradients(adapter.parameters);
+        const tensors: { name: string; actual: Float32Array; expected: Float32Array }[] = [];
         for (const { name, offset, size } of adapter.parameters.parameters) {
           const actual = gradients.subarray(offset, offset + size);
-          if (file.tensors.has(name))
-            checks.atMost(`gradient${kind} ${name}`, relativeL2(actual, await file.readFloat32(name)), GRADIENT);
-          else
+          if (file.tensors.has(name)) tensors.push({ name, actual, expected: await file.readFloat32(name) });
+          else {
             checks.exact(
               `gradient${kind} ${name}: none`,
               actual.every((value) => value === 0),
             );
+          }
         }
+        await judge.adapterTensors(`gradient${kind}`, tensors, { key: 'lora', bound: GRADIENT });
       }
       engine.zeroGradients(adapter.parameters);
     }),
@@ -179,15 +205,26 @@ export async function checkModel(
       ids.push(token.id);
       logits.push(token.logits);
     }
-    checks.exact(
-      `greedy: ${json.generate.greedy.length} ids`,
-      sameNumbers(ids, json.generate.greedy),
-      `${ids} against ${json.generate.greedy}`,
-    );
+    const { greedy } = json.generate;
+    const width = text.vocabSize;
     await reference.arrays('generate_logits.safetensors', async (file) => {
-      const joined = new Float32Array(logits.length * text.vocabSize);
-      for (const [i, scores] of logits.entries()) joined.set(scores, i * text.vocabSize);
-      checks.atMost('greedy: logits of each step', relativeL2(joined, await file.readFloat32('logits')), FORWARD);
+      const expected = await file.readFloat32('logits');
+      const parting = greedy.findIndex((id, i) => ids[i] !== id);
+      const common = parting < 0 || judge.isFloat32 ? greedy.length : parting + 1;
+      const pick = (values: Float32Array): Float32Array => values.subarray(0, common * width);
+      const yardstick = { key: 'greedy/logits', bound: FORWARD, pick };
+      if (judge.isFloat32 || parting < 0) {
+        checks.exact(`greedy: ${greedy.length} ids`, sameNumbers(ids, greedy), `${ids} against ${greedy}`);
+      } else {
+        // Two tokens that are nearer to each other than bfloat16 can tell: the answers part there.
+        const scores = expected.subarray(parting * width, (parting + 1) * width);
+        const margin = scores[greedy[parting]!]! - scores[ids[parting]!]!;
+        const bound = 2 * (await judge.largestGap(pick(expected), yardstick));
+        checks.atMost(`greedy: ${parting} ids are the same, then a near tie of two, apart by`, margin, bound);
+      }
+      const joined = new Float32Array(common * width);
+      for (const [i, own] of logits.slice(0, common).entries()) joined.set(own, i * width);
+      await judge.array('greedy: logits of each step', joined, pick(expected), yardstick);
     });
     for (const [name, expected] of Object.entries(json.generate.sampling_probs)) {
       const value = (key: string): number | undefined => {
@@ -207,4 +244,14 @@ export async function checkModel(
   });
   adapter.dispose();
   model.dispose();
+}
+
+/** -log softmax(logits)[target] at the given rows of [T, V]. */
+function crossEntropies(logits: Float32Array, width: number, rows: Int32Array, targets: Int32Array): Float32Array {
+  return Float32Array.from(rows, (row, i) => {
+    const scores = logits.subarray(row * width, (row + 1) * width);
+    const top = scores.reduce((most, score) => Math.max(most, score), Number.NEGATIVE_INFINITY);
+    const sum = scores.reduce((total, score) => total + Math.exp(score - top), 0);
+    return top + Math.log(sum) - scores[targets[i]!]!;
+  });
 }

@@ -1,16 +1,18 @@
 /** The `cpu` engine: float32 on all cores through WebAssembly, nothing to install. The oracle of the other engines. */
 import { EngineError } from '../../errors.js';
-import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep } from '../engine.js';
+import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep, StorageCosts } from '../engine.js';
+import { dequantizedSource } from '../float8.js';
 import type { Operations } from '../operations.js';
 import { type Parameter, type ParameterSet, sizeOf, type Tensor, type Weight, type WeightSource } from '../tensor.js';
 import { CpuRuntime, type CpuRuntimeOptions } from './cpu-runtime.js';
+import { MAX_LOGITS } from './operations/cross-entropy.js';
 import { checkDistinctRows, scatter } from './operations/rows.js';
 import { cpuOperations } from './operations.js';
 import { AdamW8bitState, adamFactors, applyAdamW8bit, clipScale } from './optimizer.js';
-import { CpuTensor, ELEMENTWISE_BLOCK, TensorStore } from './tensor-store.js';
+import { CpuTensor, ELEMENTWISE_BLOCK, nextTensorId, TensorStore } from './tensor-store.js';
 
-/** Weights are read in pieces of this many bytes. */
-const PIECE_BYTES = 1 << 24;
+/** Weights are read in pieces of this many bytes; many weights may be on their way at once. */
+const PIECE_BYTES = 4 << 20;
 
 /** The two flat buffers lie in the heap, values first; parameters are views into them. */
 class CpuParameterSet implements ParameterSet {
@@ -50,6 +52,7 @@ function runs(values: Float32Array): { start: number; end: number; value: number
 export class CpuEngine implements Engine {
   readonly name = 'cpu';
   readonly tokensPerPass = 0;
+  readonly storage: StorageCosts;
   readonly description: string;
   readonly operations: Operations;
   readonly #runtime: CpuRuntime;
@@ -59,6 +62,15 @@ export class CpuEngine implements Engine {
     this.#runtime = new CpuRuntime(options);
     this.#store = new TensorStore(this.#runtime);
     this.operations = cpuOperations(this.#store);
+    this.storage = {
+      elementBytes: 4,
+      rematerializes: false,
+      keepsMasks: false,
+      logits: { most: MAX_LOGITS, bytes: 4 },
+      temporaries: 1,
+      scratchBytes: 1 << 17,
+      reserveBytes: Math.round(0.08 * this.#runtime.heap.limitBytes),
+    };
     const { threads, relaxedSimd } = this.#runtime;
     const kernels = relaxedSimd ? 'WebAssembly relaxed SIMD' : 'WebAssembly SIMD';
     this.description = `cpu: float32, ${threads} ${threads === 1 ? 'thread' : 'threads'}, ${kernels}`;
@@ -89,6 +101,14 @@ export class CpuEngine implements Engine {
     this.#store.release(tensor);
   }
 
+  mark(): number {
+    return nextTensorId();
+  }
+
+  releaseSince(mark: number): void {
+    this.#store.releaseSince(mark);
+  }
+
   addInPlace(target: Tensor, source: Tensor): void {
     const to = this.#store.use(target, 'addInPlace');
     const from = this.#store.like(source, target, 'addInPlace', 'source');
@@ -103,7 +123,8 @@ export class CpuEngine implements Engine {
     scatter(this.#store, from, rows, to);
   }
 
-  async loadWeight(source: WeightSource): Promise<Weight> {
+  async loadWeight(stored: WeightSource): Promise<Weight> {
+    const source = dequantizedSource(stored);
     const weight = this.#runtime.createWeight(source.name, source.shape, source.dtype);
     try {
       if (weight.bytes.length !== source.byteLength) {
@@ -281,7 +302,10 @@ export class CpuEngine implements Engine {
 
   memory(): EngineMemory {
     const { heap, weightBytes } = this.#runtime;
-    return { bytesInUse: heap.bytesInUse + weightBytes, peakBytes: heap.peakBytes + weightBytes };
+    const [bytesInUse, peakBytes, limitBytes] = [heap.bytesInUse, heap.peakBytes, heap.limitBytes].map(
+      (bytes) => bytes + weightBytes,
+    ) as [number, number, number];
+    return { bytesInUse, peakBytes, limitBytes };
   }
 
   resetPeak(): void {

@@ -6,6 +6,8 @@
  * that are both free are joined (the scheme of TLSF, Masmano et al. 2004).
  */
 import { EngineError } from '../../errors.js';
+import { formatBytes } from '../../format-bytes.js';
+import { LESS_MEMORY } from '../out-of-memory.js';
 
 const PAGE = 65536;
 const ALIGN = 64;
@@ -42,7 +44,7 @@ export class Heap {
     try {
       this.memory = new WebAssembly.Memory({ initial: Math.min(16, maximum), maximum, shared: true });
     } catch (cause) {
-      throw new EngineError(`cannot reserve ${format(this.#limit)} of address space for the cpu engine`, {
+      throw new EngineError(`cannot reserve ${formatBytes(this.#limit)} of address space for the cpu engine`, {
         cause,
         hint: 'Raise the limit on virtual memory (ulimit -v), or give the engine a smaller maxBytes.',
       });
@@ -58,6 +60,11 @@ export class Heap {
   /** The most that `bytesInUse` has been since `resetPeak`. */
   get peakBytes(): number {
     return this.#peakBytes;
+  }
+
+  /** The most that `bytesInUse` can come to. */
+  get limitBytes(): number {
+    return this.#limit - PAGE;
   }
 
   resetPeak(): void {
@@ -200,11 +207,11 @@ export class Heap {
 
   #exhausted(asked: number, cause?: unknown): EngineError {
     return new EngineError(
-      `the cpu engine is out of memory: ${format(asked)} asked, ${format(this.#bytesInUse)} in use of ${format(this.#limit)}`,
+      `the cpu engine is out of memory: ${formatBytes(asked)} asked, ${formatBytes(this.#bytesInUse)} in use of ${formatBytes(this.#limit)}`,
       {
         cause,
-        details: { asked, bytesInUse: this.#bytesInUse, limit: this.#limit },
-        hint: 'Switch gradientCheckpointing on, use a smaller perDeviceTrainBatchSize, or shorter samples.',
+        details: { outOfMemory: true, asked, bytesInUse: this.#bytesInUse, limit: this.#limit },
+        hint: LESS_MEMORY,
       },
     );
   }
@@ -214,15 +221,4 @@ export class Heap {
 function binOf(size: number): number {
   const octave = 31 - Math.clz32(size);
   return octave * 4 + ((size >>> (octave - 2)) & 3);
-}
-
-function format(bytes: number): string {
-  const units = ['bytes', 'KiB', 'MiB', 'GiB'];
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1024 && unit < 3) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? value : value.toFixed(2)} ${units[unit]}`;
 }

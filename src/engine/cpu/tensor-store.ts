@@ -7,6 +7,11 @@ import type { Matmul } from './matmul.js';
 
 let nextId = 1;
 
+/** The id of the next tensor. */
+export function nextTensorId(): number {
+  return nextId;
+}
+
 export class CpuTensor implements Tensor {
   readonly id = nextId++;
   readonly shape: readonly number[];
@@ -42,6 +47,8 @@ export class TensorStore {
   /** Vectors (norms, biases) and small matrices: widened once, into the heap. */
   readonly #widened = new Map<FrozenWeight, number>();
   readonly #weights = new Set<FrozenWeight>();
+  /** Tensors that are not freed, oldest first. */
+  readonly #live = new Set<CpuTensor>();
 
   constructor(runtime: CpuRuntime) {
     this.runtime = runtime;
@@ -49,7 +56,9 @@ export class TensorStore {
 
   /** A new tensor with a count of 1; its numbers are not cleared. */
   create(shape: readonly number[]): CpuTensor {
-    return new CpuTensor([...shape], this.runtime.alloc(4 * sizeOf(shape)), false);
+    const tensor = new CpuTensor([...shape], this.runtime.alloc(4 * sizeOf(shape)), false);
+    this.#live.add(tensor);
+    return tensor;
   }
 
   /**
@@ -114,8 +123,18 @@ export class TensorStore {
     const known = this.use(tensor, 'release');
     known.references--;
     if (known.references > 0 || known.isView) return;
-    known.isFreed = true;
-    this.runtime.free(known.ptr);
+    this.#free(known);
+  }
+
+  /** Frees the tensors made since the one with this id. */
+  releaseSince(id: number): void {
+    for (const tensor of [...this.#live]) if (tensor.id >= id) this.#free(tensor);
+  }
+
+  #free(tensor: CpuTensor): void {
+    tensor.isFreed = true;
+    this.#live.delete(tensor);
+    this.runtime.free(tensor.ptr);
   }
 
   addWeight(weight: FrozenWeight): void {

@@ -3,7 +3,7 @@
  * one stream; nothing waits for it but the promises of read-backs.
  */
 import { EngineError } from '../../errors.js';
-import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep } from '../engine.js';
+import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep, StorageCosts } from '../engine.js';
 import { type ParameterSet, sizeOf, type Tensor, type Weight, type WeightSource } from '../tensor.js';
 import { CudaParameterSet, type ParameterSpec } from './adapters.js';
 import { AlgorithmStore } from './algorithm-store.js';
@@ -12,7 +12,9 @@ import { CublasLt } from './cublas-lt.js';
 import { CudaDriver } from './driver.js';
 import { type KernelLauncher, Kernels } from './kernels.js';
 import { MatrixProducts, type ProductDriver, type ProductLibrary } from './matrix-products.js';
+import { matrixRate } from './matrix-rate.js';
 import { DeviceAllocator, type PhysicalMemory } from './memory.js';
+import { MAX_LOGITS } from './operations/cross-entropy.js';
 import { writeRows } from './operations/rows.js';
 import { type CudaOperations, cudaOperations } from './operations.js';
 import { CudaOptimizerState } from './optimizer.js';
@@ -20,6 +22,7 @@ import { physicalMemory } from './physical-memory.js';
 import { Staging, type StagingDriver } from './staging.js';
 import { type DeviceContext, TensorStore } from './tensor-store.js';
 import type { CudaTensor } from './tensors.js';
+import type { WeightDriver } from './weight-stream.js';
 import { WeightStore } from './weights.js';
 
 export interface CudaEngineOptions {
@@ -32,7 +35,7 @@ export interface CudaEngineOptions {
    * for 2 % more time. Default true.
    */
   readonly rematerialize?: boolean;
-  /** Tokens up to which micro-batches run as one packed pass. Default 4096. */
+  /** An optimizer step runs in packed passes of up to about so many tokens; fewer where memory asks. Default 2560. */
   readonly tokensPerPass?: number;
   /** LoRA rank up to which weights need no second copy when an adapter comes. Default 16. */
   readonly adapterRank?: number;
@@ -43,11 +46,18 @@ export interface CudaEngineOptions {
   readonly deterministic?: boolean;
 }
 
+/**
+ * Two passes for eight samples of 500 tokens: within a few percent of the speed of one, at two thirds of its memory
+ * (docs/performance.md).
+ */
+const TOKENS_PER_PASS = 2560;
+
 /** What the engine needs of the driver. */
 export type EngineDriver = StagingDriver &
   ProductDriver &
   DeviceContext['driver'] &
-  Pick<CudaDriver, 'device' | 'uploadRows' | 'synchronize' | 'dispose'>;
+  WeightDriver &
+  Pick<CudaDriver, 'device' | 'synchronize' | 'dispose'>;
 
 /** What an engine stands on; a test gives stand-ins. */
 export interface CudaParts {
@@ -63,6 +73,7 @@ export class CudaEngine implements Engine {
   readonly description: string;
   readonly operations: CudaOperations;
   readonly tokensPerPass: number;
+  readonly storage: StorageCosts;
   readonly #parts: CudaParts;
   readonly allocator: DeviceAllocator;
   readonly #staging: Staging;
@@ -71,12 +82,13 @@ export class CudaEngine implements Engine {
   readonly #weights: WeightStore;
   /** The set of each parameter. */
   readonly #sets = new Map<unknown, CudaParameterSet>();
+  #matrixTflops: number | undefined;
   #isDisposed = false;
 
   constructor(parts: CudaParts, options: CudaEngineOptions = {}) {
     const { driver, kernels, library, compilerVersion } = parts;
     this.#parts = parts;
-    this.tokensPerPass = options.tokensPerPass ?? 4096;
+    this.tokensPerPass = options.tokensPerPass ?? TOKENS_PER_PASS;
     this.allocator = new DeviceAllocator(parts.memory, options.memoryBudget);
     this.#staging = new Staging(driver);
     const { name, capability, totalBytes, driverVersion } = driver.device;
@@ -84,10 +96,18 @@ export class CudaEngine implements Engine {
     const { deterministic = false } = options;
     this.#products = new MatrixProducts(driver, library, this.allocator, algorithms, { deterministic });
     const [allocator, products, staging] = [this.allocator, this.#products, this.#staging];
-    this.#store = new TensorStore(
-      { driver, kernels, allocator, products, staging },
-      { rematerialize: options.rematerialize ?? true },
-    );
+    const rematerialize = options.rematerialize ?? true;
+    this.#store = new TensorStore({ driver, kernels, allocator, products, staging }, { rematerialize });
+    this.storage = {
+      elementBytes: 2,
+      rematerializes: rematerialize,
+      keepsMasks: true,
+      // float32 logits and their bf16 gradient.
+      logits: { most: MAX_LOGITS, bytes: 6 },
+      temporaries: 0,
+      scratchBytes: 24 << 20,
+      reserveBytes: 320 << 20,
+    };
     this.#weights = new WeightStore(this.#store, driver, staging, options.adapterRank ?? 16);
     this.operations = cudaOperations(this.#store, this.#weights, this.#sets, capability);
     const gigabytes = (totalBytes / 2 ** 30).toFixed(0);
@@ -127,6 +147,14 @@ export class CudaEngine implements Engine {
 
   release(tensor: Tensor): void {
     this.#store.release(tensor);
+  }
+
+  mark(): number {
+    return this.#store.mark;
+  }
+
+  releaseSince(mark: number): void {
+    this.#store.releaseSince(mark);
   }
 
   addInPlace(target: Tensor, source: Tensor): void {
@@ -227,6 +255,15 @@ export class CudaEngine implements Engine {
     this.allocator.resetPeak();
   }
 
+  matrixTflops(): number | undefined {
+    if (this.#matrixTflops === undefined) {
+      const { driver, library } = this.#parts;
+      const context = { driver, allocator: this.allocator, products: this.#products, staging: this.#staging };
+      this.#matrixTflops = matrixRate(context, driver.device.name, library.version);
+    }
+    return this.#matrixTflops;
+  }
+
   /** Waits for all that is queued. For measurements. */
   synchronize(): void {
     this.#parts.driver.synchronize();
@@ -236,7 +273,9 @@ export class CudaEngine implements Engine {
     if (this.#isDisposed) return;
     this.#isDisposed = true;
     const { driver, kernels } = this.#parts;
+    await this.#weights.dispose();
     driver.synchronize();
+    this.operations.linear.dispose();
     this.operations.attention.dispose();
     this.#products.dispose();
     this.#staging.dispose();
@@ -262,6 +301,7 @@ function changed(tensor: CudaTensor): void {
   tensor.early?.discard();
   tensor.early = undefined;
   tensor.recipe = undefined;
+  tensor.rowProducts = undefined;
   tensor.isTouched = true;
 }
 

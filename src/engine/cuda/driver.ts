@@ -126,9 +126,16 @@ export class CudaDriver {
   }
 
   /** Queues a copy of `rows` packed host rows of `rowBytes` to device rows that lie `pitch` bytes apart. */
-  uploadRows(target: DevicePointer, pitch: number, source: Uint8Array, rowBytes: number, rows: number): void {
+  uploadRows(
+    target: DevicePointer,
+    pitch: number,
+    source: Uint8Array,
+    rowBytes: number,
+    rows: number,
+    stream = this.stream,
+  ): void {
     if (rows === 0 || rowBytes === 0) return;
-    this.#copy2D(MEMORY_HOST, Number(koffi.address(source)), rowBytes, target, pitch, rowBytes, rows);
+    this.#copy2D(MEMORY_HOST, Number(koffi.address(source)), rowBytes, target, pitch, rowBytes, rows, stream);
   }
 
   /** Queues a copy of `rows` rows of `rowBytes` between device rows of different strides (bytes). */
@@ -142,7 +149,7 @@ export class CudaDriver {
   ): void {
     if (rows === 0 || rowBytes === 0) return;
     if (targetPitch === rowBytes && sourcePitch === rowBytes) this.copy(target, source, rowBytes * rows);
-    else this.#copy2D(MEMORY_DEVICE, source, sourcePitch, target, targetPitch, rowBytes, rows);
+    else this.#copy2D(MEMORY_DEVICE, source, sourcePitch, target, targetPitch, rowBytes, rows, this.stream);
   }
 
   /** Queues a copy to pinned memory. */
@@ -311,6 +318,7 @@ export class CudaDriver {
     targetPitch: number,
     rowBytes: number,
     rows: number,
+    stream: number,
   ): void {
     const isHost = sourceType === MEMORY_HOST;
     // srcX, srcY, type, host, device, array, pitch; the same of the target; width, height.
@@ -320,7 +328,7 @@ export class CudaDriver {
       this.#copyBlock.setUint32(8 * i, value % 4294967296, true);
       this.#copyBlock.setUint32(8 * i + 4, Math.floor(value / 4294967296), true);
     }
-    this.call('cuMemcpy2DAsync_v2', ['void*', 'uint64'], this.#copyBlock, this.stream);
+    this.call('cuMemcpy2DAsync_v2', ['void*', 'uint64'], this.#copyBlock, stream);
   }
 
   #describe(device: number, ordinal: number): DeviceInfo {

@@ -7,7 +7,9 @@
  * pieces that lie wholly in holes are moved behind the end of the range. Without that API a pool takes slabs.
  */
 import { EngineError } from '../../errors.js';
+import { formatBytes } from '../../format-bytes.js';
 import type { EngineMemory } from '../engine.js';
+import { isOutOfMemory, LESS_MEMORY } from '../out-of-memory.js';
 import { Arena, type Block, roundUp } from './arena.js';
 
 /** What a pool needs of the driver; `VirtualMemory` and `SlabMemory` are the real ones. */
@@ -38,6 +40,9 @@ const PIECE_BYTES = 32 << 20;
 const GROWTH_BYTES: Readonly<Record<PoolName, number>> = { weights: 2 << 20, tensors: 32 << 20 };
 /** A pool reserves this many times the card's memory in addresses, as moved pieces leave theirs unused. */
 const RESERVED_TIMES = 16;
+
+/** Share of the card left to code, the libraries' own buffers and what other programs take later. */
+const MARGIN_SHARE = 0.02;
 
 interface Piece {
   address: number;
@@ -136,10 +141,6 @@ class Pool {
   }
 }
 
-function isOutOfMemory(error: unknown): boolean {
-  return error instanceof EngineError && error.details.outOfMemory === true;
-}
-
 /** Holder of small index lists that later calls use again; not counted as in use. */
 export const CACHE = 'cached index lists';
 
@@ -155,6 +156,8 @@ export class DeviceAllocator {
   readonly #memory: PhysicalMemory;
   readonly #pools: Readonly<Record<PoolName, Pool>>;
   readonly #budget: number;
+  /** What the card had free for the engine at the start, less a margin, or the budget if that is lower. */
+  readonly #limit: number;
   readonly #byHolder = new Map<string, number>();
   #peak = 0;
 
@@ -162,6 +165,8 @@ export class DeviceAllocator {
   constructor(memory: PhysicalMemory, budget = Number.POSITIVE_INFINITY) {
     this.#memory = memory;
     this.#budget = budget;
+    const { free, total } = memory.memoryInfo();
+    this.#limit = Math.min(budget, Math.floor(free - MARGIN_SHARE * total));
     this.#pools = {
       weights: new Pool(memory, GROWTH_BYTES.weights),
       tensors: new Pool(memory, GROWTH_BYTES.tensors),
@@ -187,7 +192,7 @@ export class DeviceAllocator {
 
   memory(): EngineMemory {
     const cached = this.#byHolder.get(CACHE) ?? 0;
-    return { bytesInUse: this.#bytesInUse - cached, peakBytes: this.#peak - cached };
+    return { bytesInUse: this.#bytesInUse - cached, peakBytes: this.#peak - cached, limitBytes: this.#limit };
   }
 
   resetPeak(): void {
@@ -210,16 +215,16 @@ export class DeviceAllocator {
   #outOfMemory(bytes: number, holder: string): EngineError {
     const card = this.#memory.memoryInfo();
     const holders = [...this.#byHolder].filter(([, held]) => held > 0).sort(([, a], [, b]) => b - a);
-    const held = holders.map(([name, size]) => `${name} ${gib(size)}`).join(', ') || 'nothing';
+    const held = holders.map(([name, size]) => `${name} ${formatBytes(size)}`).join(', ') || 'nothing';
     const isBudget = Number.isFinite(this.#budget);
-    const limit = isBudget ? `the budget is ${gib(this.#budget)}, ` : '';
+    const limit = isBudget ? `the budget is ${formatBytes(this.#budget)}, ` : '';
     const free = this.#capacity - this.#bytesInUse;
     return new EngineError(
-      `out of device memory: ${gib(bytes)} needed for ${holder}; ${limit}${gib(free)} of the engine's memory is free ` +
-        `(largest hole ${gib(this.#pools.tensors.arena.largestFree)}), ${gib(card.free)} of ${gib(card.total)} on the ` +
+      `out of device memory: ${formatBytes(bytes)} needed for ${holder}; ${limit}${formatBytes(free)} of the engine's memory is free ` +
+        `(largest hole ${formatBytes(this.#pools.tensors.arena.largestFree)}), ${formatBytes(card.free)} of ${formatBytes(card.total)} on the ` +
         `card; held: ${held}`,
       {
-        hint: `set gradientCheckpointing: true, or lower perDeviceTrainBatchSize or maxLength${isBudget ? ', or raise memoryBudget' : ''}; other programs on the card count too (nvidia-smi)`,
+        hint: `${LESS_MEMORY}${isBudget ? ', or raise memoryBudget' : ''}; other programs on the card count too (nvidia-smi)`,
         details: {
           outOfMemory: true,
           neededBytes: bytes,
@@ -231,8 +236,4 @@ export class DeviceAllocator {
       },
     );
   }
-}
-
-function gib(bytes: number): string {
-  return bytes >= 2 ** 30 ? `${(bytes / 2 ** 30).toFixed(2)} GiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 }

@@ -13,6 +13,7 @@ import type { TensorStore } from './tensor-store.js';
 import type { WeightStore } from './weights.js';
 
 export interface CudaOperations extends Operations {
+  readonly linear: LinearOperation;
   readonly attention: AttentionOperation;
 }
 

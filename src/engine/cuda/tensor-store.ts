@@ -31,6 +31,10 @@ export class TensorStore {
   readonly rematerialize: boolean;
   /** Columns that an adapted linear layer wants beside its input, by input width. */
   readonly #spare = new Map<number, number>();
+  #counters: { readonly block: DeviceBlock; readonly count: number } | undefined;
+  /** Memory of tensors, oldest first, with the number that it was made under. */
+  readonly #storages = new Map<Storage, number>();
+  #made = 0;
 
   constructor(context: DeviceContext, options: { rematerialize: boolean }) {
     this.driver = context.driver;
@@ -68,13 +72,34 @@ export class TensorStore {
   /** A new float32 tensor with a count of 1, contiguous; its numbers are not cleared. */
   createF32(shape: readonly number[]): CudaTensor {
     const ld = shape.at(-1) ?? 1;
-    const block = this.allocator.allocate(4 * sizeOf(shape));
-    return new CudaTensor([...shape], 'f32', new Storage(block, ld), block.address, ld);
+    const storage = this.#storage(4 * sizeOf(shape), ld);
+    return new CudaTensor([...shape], 'f32', storage, storage.block.address, ld);
   }
 
   /** Room for rows of bf16. */
   storage(rows: number, ld: number): Storage {
-    return new Storage(this.allocator.allocate(2 * rows * ld), ld);
+    return this.#storage(2 * rows * ld, ld);
+  }
+
+  #storage(bytes: number, ld: number): Storage {
+    const storage = new Storage(this.allocator.allocate(bytes), ld);
+    this.#storages.set(storage, this.#made++);
+    return storage;
+  }
+
+  #free(storage: Storage): void {
+    this.#storages.delete(storage);
+    this.allocator.free(storage.block);
+  }
+
+  /** How many memories of tensors were made so far. */
+  get mark(): number {
+    return this.#made;
+  }
+
+  /** Frees those made since, whatever lies in them; the tensors must not be used any more. */
+  releaseSince(mark: number): void {
+    for (const [storage, made] of [...this.#storages]) if (made >= mark) this.#free(storage);
   }
 
   zeros(shape: readonly number[]): CudaTensor {
@@ -140,23 +165,38 @@ export class TensorStore {
   }
 
   retain(tensor: Tensor): void {
-    this.use(tensor, 'retain').references++;
+    this.#own(tensor, 'retain').references++;
   }
 
   release(tensor: Tensor): void {
-    const known = this.use(tensor, 'release');
+    const known = this.#own(tensor, 'release');
     known.references--;
     if (known.references > 0 || known.isParameter) return;
+    known.unfinished?.drop();
     known.isFreed = true;
-    if (known.storage && --known.storage.users === 0) this.allocator.free(known.storage.block);
+    if (known.storage && --known.storage.users === 0) this.#free(known.storage);
     known.early?.discard();
     known.onFree?.();
   }
 
   // --- checking
 
-  /** @throws EngineError if the tensor is freed or belongs to another engine */
+  /**
+   * The tensor, with all its numbers.
+   * @throws EngineError if the tensor is freed or belongs to another engine
+   */
   use(tensor: Tensor, operation: string): CudaTensor {
+    const known = this.#own(tensor, operation);
+    known.unfinished?.finish();
+    return known;
+  }
+
+  /** `use` for an operation that knows what to do about numbers that are unfinished. */
+  useUnfinished(tensor: Tensor, operation: string): CudaTensor {
+    return this.#own(tensor, operation);
+  }
+
+  #own(tensor: Tensor, operation: string): CudaTensor {
     if (!(tensor instanceof CudaTensor)) throw new EngineError(`${operation}: the tensor belongs to another engine`);
     if (tensor.isFreed) {
       throw new EngineError(
@@ -196,7 +236,7 @@ export class TensorStore {
     this.kernels.run('f32_to_bf16', grid2(rows, columns), 128, [
       ...[narrow.address, tensor.address, rows, columns, narrow.ld, tensor.ld],
     ]);
-    if (--tensor.storage.users === 0) this.allocator.free(tensor.storage.block);
+    if (--tensor.storage.users === 0) this.#free(tensor.storage);
     tensor.type = 'bf16';
     tensor.storage = narrow.storage;
     tensor.address = narrow.address;
@@ -271,6 +311,18 @@ export class TensorStore {
     } finally {
       this.allocator.free(block);
     }
+  }
+
+  /** Address of `count` int32 zeros that every kernel leaves as it found them. */
+  counters(count: number): number {
+    if (!this.#counters || this.#counters.count < count) {
+      if (this.#counters) this.allocator.free(this.#counters.block);
+      const size = roundUp(count, 1024);
+      const block = this.allocator.allocate(4 * size, CACHE);
+      this.driver.fillBytes(block.address, 0, 4 * size);
+      this.#counters = { block, count: size };
+    }
+    return this.#counters.block.address;
   }
 
   /** An int32 table on the device, to be freed by the caller. */

@@ -7,6 +7,8 @@
  * - A `GradientHome` lets the gradients of such views be written side by side, so that the stacked product behind them
  *   reads them as one matrix.
  * - A tensor may be made again from others (`Recipe`): what backward needs of it is then not kept.
+ * - Work that the next operation may do in the pass that it makes anyway is put off (`Unfinished`) or done ahead
+ *   (`RowProducts`); neither changes a number that anybody sees.
  */
 import { sizeOf, type Tensor } from '../tensor.js';
 import type { DeviceBlock } from './memory.js';
@@ -36,6 +38,39 @@ export interface Recipe {
   /** Kept alive while the recipe may be used. */
   readonly sources: readonly CudaTensor[];
   make(): CudaTensor;
+  /** Of act(gate)·up of the two sources: the activation's number. Its backward takes an unfinished gradient. */
+  readonly gatedBy?: number;
+  /** Of a norm's result: bf16(bf16(sum·rstd)·weight). A kernel may make it on the way. */
+  readonly norm?: NormRecipe;
+}
+
+export interface NormRecipe {
+  readonly sum: CudaTensor;
+  /** float32 [T] */
+  readonly rstd: CudaTensor;
+  /** Address of the bf16 weight [C]. */
+  weight(): number;
+}
+
+/** Work that a tensor's numbers lack. `TensorStore.use` has it done for whoever does not know of it. */
+export interface Unfinished {
+  finish(): void;
+  /** The tensor is freed unread: what is due to others than its readers. */
+  drop(): void;
+}
+
+/** Sums over the rows of a stacked output's gradient, made while it was written. They hold until its numbers change. */
+export interface RowProducts {
+  /** [T, E]: the low-rank input that was multiplied with. */
+  readonly u: CudaTensor;
+  /** float32 [splits, N, width]: dyᵀ·u of each part by ranges of rows, as lora_gradient_b has it. */
+  readonly partial: CudaTensor;
+}
+
+/** What a stacked adapted layer saved for the gradient of B. */
+export interface OutputAdapter {
+  readonly u: CudaTensor;
+  readonly group: { readonly starts: readonly number[]; readonly columns: number; readonly width: number };
 }
 
 export class CudaTensor implements Tensor {
@@ -62,6 +97,9 @@ export class CudaTensor implements Tensor {
   /** Where the gradient of this tensor should be written. */
   home: { readonly at: GradientHome; readonly column: number } | undefined;
   recipe: Recipe | undefined;
+  unfinished: Unfinished | undefined;
+  /** Of the gradient of one part of a stacked output. */
+  rowProducts: RowProducts | undefined;
   /** The numbers, on their way to the host since they were computed. */
   early: Download | undefined;
   /** Called once, when the tensor is freed. */
@@ -88,6 +126,8 @@ export class CudaTensor implements Tensor {
 export class GradientHome {
   readonly rows: number;
   readonly columns: number;
+  /** Of the layer whose output this is. */
+  adapter: OutputAdapter | undefined;
   #storage: Storage | undefined;
   readonly #taken = new Set<number>();
 

@@ -7,14 +7,10 @@ import { bfloat16ToFloat32, float16ToFloat32 } from '../half-precision.js';
 import { DTYPE_BYTES, type DType, type StackPlace, sizeOf, type Weight, type WeightSource } from '../tensor.js';
 import type { AdapterGroup } from './adapters.js';
 import { roundUp } from './arena.js';
-import type { CudaDriver } from './driver.js';
-import { grid2 } from './kernels.js';
 import type { DeviceBlock } from './memory.js';
-import type { Staging, StagingBlock } from './staging.js';
+import type { Staging } from './staging.js';
 import { ROW_MULTIPLE, type TensorStore } from './tensor-store.js';
-
-/** Weights are read in pieces of about this many bytes, two at a time: one is filled while the other is copied. */
-const PIECE_BYTES = 32 << 20;
+import { type WeightDriver, WeightStream } from './weight-stream.js';
 
 /** A bf16 matrix [rows, columns] with spare columns. */
 export class DeviceMatrix {
@@ -82,26 +78,23 @@ export class DeviceWeight implements Weight {
 
 export class WeightStore {
   readonly #store: TensorStore;
-  readonly #driver: Pick<CudaDriver, 'uploadRows' | 'upload'>;
-  readonly #staging: Staging;
+  readonly #stream: WeightStream;
   readonly #weights = new Set<DeviceWeight>();
   readonly #stacks = new Map<string, DeviceMatrix>();
   /** Spare columns that a matrix gets when it is loaded, for each weight in it. */
   readonly #spareColumns: number;
 
-  /** @param adapterRank rank for which spare columns are kept ready; a higher one costs a copy of the matrix */
-  constructor(
-    store: TensorStore,
-    driver: Pick<CudaDriver, 'uploadRows' | 'upload'>,
-    staging: Staging,
-    adapterRank: number,
-  ) {
+  /**
+   * @param adapterRank rank for which spare columns are kept ready; a higher one costs a copy of the matrix
+   * @param pieceBytes see WeightStream
+   */
+  constructor(store: TensorStore, driver: WeightDriver, staging: Staging, adapterRank: number, pieceBytes?: number) {
     this.#store = store;
-    this.#driver = driver;
-    this.#staging = staging;
+    this.#stream = new WeightStream(store, driver, staging, pieceBytes);
     this.#spareColumns = roundUp(adapterRank, 16);
   }
 
+  /** Loads may overlap: they share a ring of page-locked blocks, and are read in the order of the calls. */
   async load(source: WeightSource): Promise<DeviceWeight> {
     const { name, shape, dtype, byteLength, stack } = source;
     const needed = sizeOf(shape) * DTYPE_BYTES[dtype];
@@ -115,10 +108,14 @@ export class WeightStore {
     const matrix = stack
       ? this.#stack(stack, rows, columns, name)
       : this.#matrix(rows, columns, shape.length > 1 ? 1 : 0);
-    const weight = new DeviceWeight(name, [...shape], dtype, matrix, stack?.row ?? 0);
+    const held = dtype === 'f8_e4m3' ? 'bf16' : dtype;
+    const weight = new DeviceWeight(name, [...shape], held, matrix, stack?.row ?? 0);
     this.#weights.add(weight);
+    const keep = (bytes: Uint8Array): void => {
+      weight.vector = widened(bytes, held);
+    };
     try {
-      await this.#fill(weight, source);
+      await this.#stream.fill(weight, source, shape.length === 1 ? keep : undefined);
       return weight;
     } catch (error) {
       this.release(weight);
@@ -161,6 +158,11 @@ export class WeightStore {
     for (const group of [...matrix.adapters.values()]) group.dispose();
     for (const [name, stacked] of this.#stacks) if (stacked === matrix) this.#stacks.delete(name);
     this.#store.allocator.free(matrix.block);
+  }
+
+  /** Waits for the weights on their way. */
+  dispose(): Promise<void> {
+    return this.#stream.dispose();
   }
 
   /** @throws EngineError if the weight is released or belongs to another engine */
@@ -227,44 +229,6 @@ export class WeightStore {
     // Padding takes part in products with adapters: zeros.
     this.#store.driver.clearRows(block.address + 2 * columns, 2 * ld, 2 * (ld - columns), rows);
     return matrix;
-  }
-
-  /** Streams the source through two pinned blocks; conversion to bf16 happens on the device. */
-  async #fill(weight: DeviceWeight, source: WeightSource): Promise<void> {
-    const { rows, columns, dtype, ld } = weight;
-    const rowBytes = columns * DTYPE_BYTES[dtype];
-    const pieceRows = Math.max(1, Math.min(rows, Math.floor(PIECE_BYTES / rowBytes)));
-    const blocks: StagingBlock[] = [];
-    let pending: StagingBlock | undefined;
-    try {
-      for (let row = 0; row < rows; row += pieceRows) {
-        const count = Math.min(pieceRows, rows - row);
-        const block = this.#staging.take(count * rowBytes);
-        blocks.push(block);
-        const bytes = block.pinned.bytes.subarray(0, count * rowBytes);
-        await source.read(bytes, row * rowBytes);
-        if (weight.shape.length === 1) weight.vector = widened(bytes, dtype);
-        this.#place(weight.address + 2 * row * ld, ld, bytes, dtype, count, columns);
-        this.#staging.giveBack(blocks.pop()!);
-        if (pending) await this.#staging.passed(pending.event);
-        pending = block;
-      }
-    } finally {
-      for (const block of blocks) this.#staging.giveBack(block);
-    }
-  }
-
-  #place(target: number, ld: number, bytes: Uint8Array, dtype: DType, rows: number, columns: number): void {
-    if (dtype === 'bf16') {
-      this.#driver.uploadRows(target, 2 * ld, bytes, 2 * columns, rows);
-      return;
-    }
-    const { allocator, kernels } = this.#store;
-    const block = allocator.allocate(bytes.length, 'weight conversion');
-    this.#driver.upload(block.address, bytes);
-    const kernel = dtype === 'f32' ? 'f32_to_bf16' : 'f16_to_bf16';
-    kernels.run(kernel, grid2(rows, columns), 128, [target, block.address, rows, columns, ld, columns]);
-    allocator.free(block);
   }
 }
 

@@ -3,10 +3,16 @@
  * is exchanged where the engine's contract changes numbers in place. Also the shape checks of operations.
  */
 import { EngineError, TuneError } from '../../errors.js';
+import { LESS_MEMORY } from '../out-of-memory.js';
 import { type DType, sizeOf, type Tensor, type Weight } from '../tensor.js';
 import type { TfNamespace, TfTensor } from './tf-namespace.js';
 
 let nextId = 1;
+
+/** The id of the next tensor. */
+export function nextTensorId(): number {
+  return nextId;
+}
 
 export class TfjsTensor implements Tensor {
   readonly id = nextId++;
@@ -123,7 +129,15 @@ export class TensorStore {
     if (needed <= this.memoryBudget) return;
     throw new EngineError(
       `${what} needs ${gibibytes(moreBytes)} beside the ${gibibytes(this.bytesInUse)} held: more than the ${gibibytes(this.memoryBudget)} that the tfjs engine may use`,
-      { hint: 'tfjs holds every number as float32; use the cpu or cuda engine, a smaller model, or set memoryBudget' },
+      {
+        hint: `tfjs holds every number as float32; use the cpu or cuda engine, a smaller model, or a larger memoryBudget; or ${LESS_MEMORY}`,
+        details: {
+          outOfMemory: true,
+          neededBytes: moreBytes,
+          heldBytes: this.bytesInUse,
+          limitBytes: this.memoryBudget,
+        },
+      },
     );
   }
 
@@ -221,6 +235,13 @@ export class TensorStore {
     const known = this.use(tensor, 'release');
     known.references--;
     if (known.references <= 0 && !known.isParameter) this.free(known);
+  }
+
+  /** Frees the tensors made since the one with this id. */
+  releaseSince(id: number): void {
+    for (const held of [...this.#owned]) {
+      if (held instanceof TfjsTensor && !held.isParameter && held.id >= id) this.free(held);
+    }
   }
 
   free(tensor: TfjsTensor): void {

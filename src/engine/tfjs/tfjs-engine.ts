@@ -7,7 +7,16 @@
  * variable NVIDIA_TF32_OVERRIDE is 0.
  */
 import { EngineError } from '../../errors.js';
-import type { Deferred, Engine, EngineMemory, ModelShapes, OptimizerState, OptimizerStep } from '../engine.js';
+import type {
+  Deferred,
+  Engine,
+  EngineMemory,
+  ModelShapes,
+  OptimizerState,
+  OptimizerStep,
+  StorageCosts,
+} from '../engine.js';
+import { dequantizedSource } from '../float8.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from '../half-precision.js';
 import type { Operations } from '../operations.js';
 import {
@@ -23,7 +32,7 @@ import { float32Needs, freeHostMemory, hostMemory, requireFloat32Room } from './
 import { HostOptimizer } from './host-optimizer.js';
 import { checkDistinctRows, replaceRows } from './operations/rows.js';
 import { tfjsOperations } from './operations.js';
-import { TensorStore, type TfjsTensor } from './tensor-store.js';
+import { nextTensorId, TensorStore, type TfjsTensor } from './tensor-store.js';
 import { asTfNamespace, type TfNamespace } from './tf-namespace.js';
 
 /** The wasm backend's heap ends at 4 GiB, and past it tensors overlap without an error: stop well before. */
@@ -77,15 +86,28 @@ interface Settings {
 export class TfjsEngine implements Engine {
   readonly name = 'tfjs';
   readonly tokensPerPass = 0;
+  readonly storage: StorageCosts;
   readonly description: string;
   readonly operations: Operations;
   readonly #store: TensorStore;
   readonly #settings: Settings;
+  /** Settles when the last weight that was asked for is read. */
+  #reading: Promise<void> = Promise.resolve();
 
   constructor(tf: TfNamespace, settings: Settings) {
     this.#settings = settings;
     this.#store = new TensorStore(tf, settings.memoryBudget);
     this.operations = tfjsOperations(this.#store, settings.blockElements);
+    this.storage = {
+      elementBytes: 4,
+      rematerializes: false,
+      keepsMasks: false,
+      logits: { most: settings.blockElements, bytes: 16 },
+      temporaries: 4,
+      // About four arrays of attention scores live at a time.
+      scratchBytes: 16 * settings.blockElements,
+      reserveBytes: Math.round(0.1 * settings.memoryBudget),
+    };
     const { version } = tf as { version?: { tfjs?: string; 'tfjs-core'?: string } };
     const release = version?.tfjs ?? version?.['tfjs-core'];
     const backend = `backend ${tf.getBackend()}${whereOf(tf)}`;
@@ -118,6 +140,14 @@ export class TfjsEngine implements Engine {
     this.#store.release(tensor);
   }
 
+  mark(): number {
+    return nextTensorId();
+  }
+
+  releaseSince(mark: number): void {
+    this.#store.releaseSince(mark);
+  }
+
   addInPlace(target: Tensor, source: Tensor): void {
     const to = this.#store.use(target, 'addInPlace', 'target');
     const from = this.#store.like(source, to, 'addInPlace', 'source');
@@ -147,7 +177,8 @@ export class TfjsEngine implements Engine {
    * Widens the weight to float32.
    * @throws EngineError with the arithmetic if it does not fit beside what is held
    */
-  async loadWeight(source: WeightSource): Promise<Weight> {
+  async loadWeight(stored: WeightSource): Promise<Weight> {
+    const source = dequantizedSource(stored);
     const { name, shape, dtype, byteLength } = source;
     if (byteLength !== sizeOf(shape) * DTYPE_BYTES[dtype]) {
       const needed = sizeOf(shape) * DTYPE_BYTES[dtype];
@@ -155,7 +186,14 @@ export class TfjsEngine implements Engine {
         `loadWeight: ${name} has ${byteLength} bytes, [${shape.join(', ')}] of ${dtype} needs ${needed}`,
       );
     }
-    return this.#store.addWeight(name, shape, dtype, () => readWide(source));
+    // One after another: each stands whole in memory before it is TensorFlow's.
+    const turn = this.#reading;
+    const added = this.#store.addWeight(name, shape, dtype, () => turn.then(() => readWide(source)));
+    this.#reading = added.then(
+      () => undefined,
+      () => undefined,
+    );
+    return added;
   }
 
   async readWeight(weight: Weight): Promise<Float32Array> {
@@ -253,8 +291,8 @@ export class TfjsEngine implements Engine {
   }
 
   memory(): EngineMemory {
-    const { bytesInUse, peakBytes } = this.#store;
-    return { bytesInUse, peakBytes };
+    const { bytesInUse, peakBytes, memoryBudget } = this.#store;
+    return { bytesInUse, peakBytes, limitBytes: memoryBudget };
   }
 
   resetPeak(): void {

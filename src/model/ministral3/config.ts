@@ -3,6 +3,7 @@
  * by name. Defaults are those of transformers' Mistral3Config, Ministral3Config and PixtralVisionConfig.
  */
 
+import { type Fp8Quantization, parseQuantization } from '../../engine/fp8-checkpoint.js';
 import type { Activation } from '../../engine/operations.js';
 import { ConfigError } from '../../errors.js';
 
@@ -59,6 +60,8 @@ export interface Ministral3Config {
   readonly mayTieEmbeddings: boolean;
   /** Any of these ends an answer; generation_config.json overrides what config.json says. */
   readonly eosTokenIds: readonly number[];
+  /** How linear layers are stored in 8-bit floats; undefined in an ordinary checkpoint. */
+  readonly quantization: Fp8Quantization | undefined;
 }
 
 type Json = Record<string, unknown>;
@@ -145,11 +148,7 @@ export function parseMinistral3Config(json: unknown, path = 'config.json'): Mini
   const faults: string[] = [];
   const top = new FieldReader(json, '', faults);
   top.only('model_type', 'mistral3');
-  if (top.raw('quantization_config') !== undefined) {
-    faults.push(
-      'quantization_config: quantised checkpoints are not supported, use the repository whose name ends in -BF16',
-    );
-  }
+  const quantization = parseQuantization(top.raw('quantization_config'), faults);
   const text = parseText(top.raw('text_config'), faults);
   const vision = parseVision(top.raw('vision_config'), faults);
   const config: Ministral3Config = {
@@ -167,6 +166,7 @@ export function parseMinistral3Config(json: unknown, path = 'config.json'): Mini
     visionFeatureLayer: parseFeatureLayer(top, vision.layers, faults),
     mayTieEmbeddings: top.boolean('tie_word_embeddings', true),
     eosTokenIds: parseEos(top.raw('text_config'), faults),
+    quantization,
   };
   if (faults.length > 0) {
     throw new ConfigError(`${path} cannot be used:\n  - ${faults.join('\n  - ')}`, {

@@ -9,12 +9,16 @@ import type { Tensor } from '../../engine/tensor.js';
 import type { LinearModule } from '../linear-module.js';
 import type { LayerModules } from './modules.js';
 
+/** How many of the first layers of each tower keep only their input and are run again in backward. */
+export interface RecomputedLayers {
+  readonly vision: number;
+  readonly text: number;
+}
+
 /** How a pass is run, and who may look at what it computes. */
 export interface PassOptions {
-  /** Seeds the dropout masks; undefined switches dropout off. */
-  readonly dropoutSeed?: number | undefined;
-  /** Keep only each layer's input and run the layer again in backward. */
-  readonly recompute?: boolean | undefined;
+  /** Keep only the layer's input and run the layer again in backward: all layers, or the first ones. */
+  readonly recompute?: boolean | RecomputedLayers | undefined;
   /** Called with every hidden state; the tensor lives only during the call unless retained. */
   readonly observe?: ((name: string, tensor: Tensor) => void) | undefined;
 }
@@ -35,6 +39,8 @@ export interface LayerShape {
   readonly cos: Tensor;
   readonly sin: Tensor;
   readonly queryScale: Tensor | undefined;
+  /** Dropout keys of the rows [T]; undefined switches dropout off. */
+  readonly rowKeys: Int32Array | undefined;
   readonly cache?: KeyValueStore | undefined;
   /**
    * The rows of the last layer's result that anyone reads, if not all: what follows its attention is computed for
@@ -43,31 +49,35 @@ export interface LayerShape {
   readonly resultRows?: Int32Array | undefined;
 }
 
-/** A layer's weight and its LoRA as the linear operation takes them. */
-export function linearPart(module: LinearModule, options: PassOptions): LinearPart {
+/** Seeds the layers' own part of the dropout masks. The step comes in through the row keys. */
+const LAYER_SEED = 0xa4093822;
+
+/** A layer's weight and its LoRA as the linear operation takes them, for rows with these dropout keys. */
+export function linearPart(module: LinearModule, rowKeys: Int32Array | undefined): LinearPart {
   const { weight, bias, lora } = module;
   if (!lora) return { weight, bias };
-  const training = options.dropoutSeed !== undefined;
-  const seed = training ? counterHash(options.dropoutSeed!, module.index) : 0;
-  return {
-    weight,
-    bias,
-    lora: { a: lora.a, b: lora.b, scale: lora.scale, dropout: training ? lora.dropout : 0, seed },
-  };
+  const { a, b, scale } = lora;
+  const dropout = rowKeys ? lora.dropout : 0;
+  return { weight, bias, lora: { a, b, scale, dropout, seed: counterHash(LAYER_SEED, module.index), rowKeys } };
 }
 
 export function linear(
   tape: Tape,
   x: Tensor,
   modules: readonly LinearModule[],
-  options: PassOptions,
+  rowKeys: Int32Array | undefined,
 ): readonly Tensor[] {
-  return tape.apply('linear', [x], { parts: modules.map((module) => linearPart(module, options)) });
+  return tape.apply('linear', [x], { parts: modules.map((module) => linearPart(module, rowKeys)) });
 }
 
 function hasLora(layer: LayerModules): boolean {
   const { q, k, v, o } = layer.attention;
   return [q, k, v, o, layer.gate, layer.up, layer.down].some((module) => module.lora !== undefined);
+}
+
+function recomputedLayers({ recompute }: PassOptions, tower: keyof RecomputedLayers): number {
+  if (typeof recompute === 'object') return recompute[tower];
+  return recompute ? Number.POSITIVE_INFINITY : 0;
 }
 
 /**
@@ -81,14 +91,15 @@ export function runLayers(
   layers: readonly LayerModules[],
   shape: LayerShape,
   options: PassOptions,
-  name: string,
+  name: 'vision_tower' | 'language_model',
 ): readonly Tensor[] {
+  const recomputed = recomputedLayers(options, name === 'vision_tower' ? 'vision' : 'text');
   let stream: readonly Tensor[] = [x];
   // Named as inputs, so that a second run of a layer still finds them.
   const tables = [shape.cos, shape.sin, ...(shape.queryScale ? [shape.queryScale] : [])];
   for (const [i, layer] of layers.entries()) {
     const trained = hasLora(layer) || stream.some((tensor) => tape.needsGradient(tensor));
-    const recompute = options.recompute === true && trained;
+    const recompute = i < recomputed && trained;
     const width = stream.length;
     const before = stream;
     stream = tape.region(
@@ -118,11 +129,11 @@ function runLayer(
   name: string,
   rows: Int32Array | undefined,
 ): readonly Tensor[] {
-  const { heads, kvHeads, headDim, causal, segments } = shape;
+  const { heads, kvHeads, headDim, causal, segments, rowKeys } = shape;
   const [normed, sum] = addNorm(tape, stream, layer.attentionNorm, shape.eps);
   options.observe?.(`${name}.${index}`, sum);
   const { attention } = layer;
-  const [q, k, v] = linear(tape, normed, [attention.q, attention.k, attention.v], options) as [Tensor, Tensor, Tensor];
+  const [q, k, v] = linear(tape, normed, [attention.q, attention.k, attention.v], rowKeys) as [Tensor, Tensor, Tensor];
   const { cos, sin, queryScale } = shape;
   const [rotatedQ, rotatedK] = tape.apply('rotary', [q, k], { headDim, cos, sin, queryScale }) as [Tensor, Tensor];
   const keys = shape.cache ? shape.cache.extend(index, rotatedK, v) : { k: rotatedK, v };
@@ -136,14 +147,15 @@ function runLayer(
     causal,
     segments,
   }) as [Tensor];
-  const [attentionOutput] = linear(tape, chosen(attended), [attention.o], options) as [Tensor];
+  const chosenKeys = rows && rowKeys ? rows.map((row) => rowKeys[row]!) : rowKeys;
+  const [attentionOutput] = linear(tape, chosen(attended), [attention.o], chosenKeys) as [Tensor];
   const [mlpInput, middle] = tape.apply('rmsNorm', [attentionOutput, x], { weight: layer.mlpNorm, eps: shape.eps }) as [
     Tensor,
     Tensor,
   ];
-  const [gate, up] = linear(tape, mlpInput, [layer.gate, layer.up], options) as [Tensor, Tensor];
+  const [gate, up] = linear(tape, mlpInput, [layer.gate, layer.up], chosenKeys) as [Tensor, Tensor];
   const [gated] = tape.apply('gatedActivation', [gate, up], { activation: shape.activation }) as [Tensor];
-  const [mlpOutput] = linear(tape, gated, [layer.down], options) as [Tensor];
+  const [mlpOutput] = linear(tape, gated, [layer.down], chosenKeys) as [Tensor];
   return [middle, mlpOutput];
 }
 

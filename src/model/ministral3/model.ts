@@ -5,17 +5,26 @@
 import type { VlmBatch } from '../../data/types.js';
 import type { Deferred, Engine } from '../../engine/engine.js';
 import type { Segments } from '../../engine/operations.js';
+import { isOutOfMemory } from '../../engine/out-of-memory.js';
 import { Tape } from '../../engine/tape.js';
 import type { ParameterSet, Tensor } from '../../engine/tensor.js';
-import { DataError, TrainingError } from '../../errors.js';
-import type { AccumulateOptions, TrainableModel } from '../../train/trainable-model.js';
+import { DataError, type EngineError, TrainingError } from '../../errors.js';
+import { formatBytes } from '../../format-bytes.js';
+import type { AccumulateOptions, PassSummary, TrainableModel } from '../../train/trainable-model.js';
 import type { LinearModule } from '../linear-module.js';
 import type { Ministral3Config } from './config.js';
+import type { DropoutStream } from './dropout-keys.js';
 import { KvCache } from './kv-cache.js';
 import { addNorm, type LayerShape, linear, type PassOptions, runLayers } from './layers.js';
-import { loadModules, type Ministral3Modules, type WeightProvider } from './modules.js';
-import { joinPacked, type PackedBatch, type PackedImages, packBatch } from './packed-batch.js';
+import type { WeightProvider } from './load-weights.js';
+import { loadModules, type Ministral3Modules } from './modules.js';
+import { type PackedBatch, type PackedImages, packBatch } from './packed-batch.js';
+import { PackedWindow } from './packed-window.js';
+import { PassCosts } from './pass-costs.js';
+import type { PassPlan, PlannedPass } from './pass-plan.js';
+import { PassPlanner } from './pass-planner.js';
 import { queryScale, textFrequencies, textRotary, visionRotary } from './rope.js';
+import { trainingFlops } from './training-flops.js';
 
 /** transformers hard-codes the vision tower's epsilon. */
 const VISION_NORM_EPS = 1e-5;
@@ -25,6 +34,7 @@ export class Ministral3 implements TrainableModel {
   readonly config: Ministral3Config;
   readonly modules: Ministral3Modules;
   readonly #frequencies: Float32Array;
+  readonly #planner: PassPlanner;
   #trainable: ParameterSet | undefined;
 
   private constructor(engine: Engine, config: Ministral3Config, modules: Ministral3Modules) {
@@ -32,6 +42,7 @@ export class Ministral3 implements TrainableModel {
     this.config = config;
     this.modules = modules;
     this.#frequencies = textFrequencies(config.text.rope, config.text.headDim);
+    this.#planner = new PassPlanner(engine);
   }
 
   /**
@@ -59,47 +70,49 @@ export class Ministral3 implements TrainableModel {
     this.#trainable = set;
   }
 
-  pack(batch: VlmBatch): PackedBatch {
-    return packBatch(batch, {
+  /** @param dropout switches dropout on and says which masks the samples get */
+  pack(batch: VlmBatch, dropout?: DropoutStream): PackedBatch {
+    const options = {
       patchSize: this.config.vision.patchSize,
       mergeSize: this.config.spatialMergeSize,
       imageTokenId: this.config.imageTokenId,
       vocabSize: this.config.text.vocabSize,
-    });
+    };
+    return packBatch(batch, options, dropout);
   }
 
   async accumulateGradients(microBatches: readonly VlmBatch[], options: AccumulateOptions): Promise<Deferred<number>> {
-    const losses: Tensor[] = [];
-    try {
-      for (const { packed, dropoutSeed } of this.#passes(microBatches, options.dropoutSeeds)) {
-        options.signal?.throwIfAborted();
-        const tape = new Tape(this.engine);
-        try {
-          const recompute = options.gradientCheckpointing;
-          const loss = this.loss(tape, packed, 1 / options.labelCount, { dropoutSeed, recompute });
-          if (loss) {
-            this.engine.retain(loss);
-            losses.push(loss);
-            tape.backward(loss);
-          }
-        } finally {
-          tape.dispose();
-        }
-        // Lets the loader's threads deliver and signals arrive: the embedded engine blocks while it computes.
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-    } catch (error) {
-      for (const loss of losses) this.engine.release(loss);
-      throw error;
+    const { engine } = this;
+    const { dropoutSeeds } = options;
+    if (dropoutSeeds.length !== microBatches.length) {
+      throw new TrainingError(
+        `${dropoutSeeds.length} dropoutSeeds for ${microBatches.length} micro-batches, expected one each`,
+      );
     }
-    return async () => {
-      let sum = 0;
-      for (const loss of losses.splice(0)) {
-        sum += (await this.engine.read(loss))[0]!;
-        this.engine.release(loss);
+    const window = new PackedWindow(
+      microBatches.map((batch, i) => this.pack(batch, { seed: dropoutSeeds[i]! })),
+      this.config.spatialMergeSize,
+    );
+    const costs = new PassCosts(this.config, this.modules, engine.storage);
+    let failure: EngineError | undefined;
+    for (;;) {
+      const plan = this.#plan(window, costs, options, failure);
+      options.onPlan?.(plan.passes.map(summaryOf));
+      const mark = engine.mark();
+      try {
+        return await this.#runPasses(window, plan, options);
+      } catch (error) {
+        engine.releaseSince(mark);
+        if (!isOutOfMemory(error)) throw error;
+        failure = error;
+        this.#planner.tighten(plan);
+        engine.zeroGradients(this.trainable);
       }
-      return sum;
-    };
+    }
+  }
+
+  trainingFlops(microBatches: readonly VlmBatch[]): number {
+    return trainingFlops(this.config, this.modules, microBatches);
   }
 
   async evaluateLoss(batch: VlmBatch): Promise<{ lossSum: number; labelCount: number }> {
@@ -156,6 +169,7 @@ export class Ministral3 implements TrainableModel {
         cos: inner.own(engine.fromArray(cos, half)),
         sin: inner.own(engine.fromArray(sin, half)),
         queryScale: scale && inner.own(engine.fromArray(scale, [packed.ids.length])),
+        rowKeys: packed.rowKeys,
         cache,
         resultRows: rows,
       };
@@ -188,6 +202,7 @@ export class Ministral3 implements TrainableModel {
         cos: inner.own(engine.fromArray(cos, half)),
         sin: inner.own(engine.fromArray(sin, half)),
         queryScale: undefined,
+        rowKeys: images.rowKeys,
       };
       // Layers past the chosen one have no effect on the result: they are not run, and their LoRA gets no gradient.
       const layers = modules.visionLayers.slice(0, this.config.visionFeatureLayer);
@@ -199,12 +214,12 @@ export class Ministral3 implements TrainableModel {
       ];
       const [first] = linear(
         inner,
-        linear(inner, merged, [modules.mergingLayer], options)[0]!,
+        linear(inner, merged, [modules.mergingLayer], images.mergedRowKeys)[0]!,
         [modules.linear1],
-        options,
+        images.mergedRowKeys,
       ) as [Tensor];
       const [activated] = inner.apply('activation', [first], { activation: projectorActivation }) as [Tensor];
-      const projected = linear(inner, activated, [modules.linear2], options);
+      const projected = linear(inner, activated, [modules.linear2], images.mergedRowKeys);
       options.observe?.('image_features', projected[0]!);
       return projected;
     })[0]!;
@@ -239,23 +254,55 @@ export class Ministral3 implements TrainableModel {
     }
   }
 
-  /** The micro-batches of a window, joined to as few passes as the engine wants. A pass has one stream of dropout masks. */
-  #passes(microBatches: readonly VlmBatch[], seeds: readonly number[]): { packed: PackedBatch; dropoutSeed: number }[] {
-    const passes: { parts: PackedBatch[]; tokens: number; dropoutSeed: number }[] = [];
-    const all = microBatches.map((batch) => this.pack(batch));
-    const total = all.reduce((sum, { ids }) => sum + ids.length, 0);
-    const limit = this.engine.tokensPerPass;
-    // Passes of about equal size: a small last one would use the device badly.
-    const share = total / Math.max(1, Math.ceil(total / Math.max(1, limit)));
-    for (const [i, packed] of all.entries()) {
-      const last = passes.at(-1);
-      const tokens = packed.ids.length;
-      if (last && last.tokens + tokens <= limit && last.tokens + tokens / 2 <= share) {
-        last.parts.push(packed);
-        last.tokens += tokens;
-      } else passes.push({ parts: [packed], tokens, dropoutSeed: seeds[i]! });
+  /** A plan for the window; one that follows a failure is told of, and if there is none, the failure is. */
+  #plan(
+    window: PackedWindow,
+    costs: PassCosts,
+    options: AccumulateOptions,
+    failure: EngineError | undefined,
+  ): PassPlan {
+    let plan: PassPlan;
+    try {
+      plan = this.#planner.plan(window.samples, costs, options);
+    } catch (error) {
+      throw failure ?? error;
     }
-    return passes.map(({ parts, dropoutSeed }) => ({ packed: joinPacked(parts), dropoutSeed }));
+    if (failure) {
+      options.onWarning?.(
+        `${failure.message.split('\n')[0]}; the step is begun again in ${plan.passes.length} passes of at most ` +
+          `${formatBytes(this.#planner.ceiling)} each, and so are later ones`,
+      );
+    }
+    return plan;
+  }
+
+  async #runPasses(window: PackedWindow, plan: PassPlan, options: AccumulateOptions): Promise<Deferred<number>> {
+    const losses: Tensor[] = [];
+    for (const { samples, recompute } of plan.passes) {
+      options.signal?.throwIfAborted();
+      const packed = window.join(samples);
+      const tape = new Tape(this.engine);
+      try {
+        const loss = this.loss(tape, packed, 1 / options.labelCount, { recompute });
+        if (loss) {
+          this.engine.retain(loss);
+          losses.push(loss);
+          tape.backward(loss);
+        }
+      } finally {
+        tape.dispose();
+      }
+      // Lets the loader's threads deliver and signals arrive: the embedded engine blocks while it computes.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    return async () => {
+      let sum = 0;
+      for (const loss of losses.splice(0)) {
+        sum += (await this.engine.read(loss))[0]!;
+        this.engine.release(loss);
+      }
+      return sum;
+    };
   }
 
   /** Token embeddings [T, C] with the image features in place of the image tokens. */
@@ -271,4 +318,9 @@ export class Ministral3 implements TrainableModel {
 function segmentsOf(starts: Int32Array): Segments {
   const keyLengths = Int32Array.from({ length: starts.length - 1 }, (_, i) => starts[i + 1]! - starts[i]!);
   return { queryStarts: starts, keyStarts: starts.slice(0, -1), keyLengths };
+}
+
+function summaryOf({ samples, size, recompute, bytes }: PlannedPass): PassSummary {
+  const { tokens, patches } = size;
+  return { samples: samples.length, tokens, patches, recomputedLayers: recompute, bytes };
 }

@@ -4,6 +4,7 @@
  */
 import { IGNORE_INDEX, type VlmBatch } from '../../data/types.js';
 import { DataError } from '../../errors.js';
+import { type DropoutStream, dropoutKeys } from './dropout-keys.js';
 
 export interface PackedBatch {
   /** Token ids of all samples, one after the other [T]. */
@@ -15,6 +16,8 @@ export interface PackedBatch {
   /** Tokens whose successor is labelled [L], and those labels [L]. */
   readonly labelRows: Int32Array;
   readonly labelTargets: Int32Array;
+  /** Dropout key of each token [T]; without, dropout is off. */
+  readonly rowKeys?: Int32Array | undefined;
   readonly images: PackedImages | undefined;
 }
 
@@ -28,6 +31,9 @@ export interface PackedImages {
   readonly starts: Int32Array;
   /** Tokens that the image features replace, in order [M]. */
   readonly tokenRows: Int32Array;
+  /** Dropout keys of the patches [P] and of the merged patches [M]; without, dropout is off. */
+  readonly rowKeys?: Int32Array | undefined;
+  readonly mergedRowKeys?: Int32Array | undefined;
 }
 
 export interface PackOptions {
@@ -37,8 +43,11 @@ export interface PackOptions {
   readonly vocabSize: number;
 }
 
-/** @throws DataError if shapes disagree, an id is out of range, or image tokens and images do not match */
-export function packBatch(batch: VlmBatch, options: PackOptions): PackedBatch {
+/**
+ * @param dropout switches dropout on
+ * @throws DataError if shapes disagree, an id is out of range, or image tokens and images do not match
+ */
+export function packBatch(batch: VlmBatch, options: PackOptions, dropout?: DropoutStream): PackedBatch {
   const [rows, columns] = batch.inputIds.shape as [number, number];
   checkShape('attentionMask', batch.attentionMask.shape, [rows, columns]);
   if (batch.labels) checkShape('labels', batch.labels.shape, [rows, columns]);
@@ -86,13 +95,16 @@ export function packBatch(batch: VlmBatch, options: PackOptions): PackedBatch {
     }
     starts[b + 1] = ids.length;
   }
+  const images = packImages(batch, Int32Array.from(tokenRows), options);
+  const keys = dropout && dropoutKeys(dropout, starts, images);
   return {
     ids: Int32Array.from(ids),
     positions: Int32Array.from(positions),
     starts,
     labelRows: Int32Array.from(labelRows),
     labelTargets: Int32Array.from(labelTargets),
-    images: packImages(batch, Int32Array.from(tokenRows), options),
+    rowKeys: keys?.tokens,
+    images: images && { ...images, rowKeys: keys?.patches, mergedRowKeys: keys?.features },
   };
 }
 
@@ -114,6 +126,7 @@ export function joinPacked(parts: readonly PackedBatch[]): PackedBatch {
     ),
     labelRows: joinIntegers(parts.map(({ labelRows }, i) => shift(labelRows, tokenOffsets[i]!))),
     labelTargets: joinIntegers(parts.map(({ labelTargets }) => labelTargets)),
+    rowKeys: joinKeys(parts.map(({ rowKeys }) => rowKeys)),
     images:
       images.length === 0
         ? undefined
@@ -126,6 +139,8 @@ export function joinPacked(parts: readonly PackedBatch[]): PackedBatch {
               patchOffsets,
             ),
             tokenRows: joinIntegers(images.map(({ tokenRows, offset }) => shift(tokenRows, offset))),
+            rowKeys: joinKeys(images.map(({ rowKeys }) => rowKeys)),
+            mergedRowKeys: joinKeys(images.map(({ mergedRowKeys }) => mergedRowKeys)),
           },
   };
 }
@@ -143,6 +158,13 @@ function joinIntegers(parts: readonly Int32Array[]): Int32Array {
   const offsets = offsetsOf(parts.map(({ length }) => length));
   for (const [i, part] of parts.entries()) joined.set(part, offsets[i]);
   return joined;
+}
+
+function joinKeys(parts: readonly (Int32Array | undefined)[]): Int32Array | undefined {
+  const known = parts.filter((part) => part !== undefined);
+  if (known.length === 0) return undefined;
+  if (known.length === parts.length) return joinIntegers(known);
+  throw new DataError(`${known.length} of ${parts.length} batches of a pass have dropout keys, expected all or none`);
 }
 
 function joinFloats(parts: readonly Float32Array[]): Float32Array {

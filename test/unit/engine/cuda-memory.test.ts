@@ -1,78 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Arena, BLOCK_ALIGNMENT, type Block } from '../../../src/engine/cuda/arena.js';
-import { CACHE, DeviceAllocator, type DeviceBlock, type PhysicalMemory } from '../../../src/engine/cuda/memory.js';
+import { CACHE, DeviceAllocator, type DeviceBlock } from '../../../src/engine/cuda/memory.js';
 import { EngineError } from '../../../src/errors.js';
+import { FakeMemory } from './fake-memory.js';
 
 const MIB = 2 ** 20;
-
-/** A card of `total` bytes; knows which addresses have memory behind them. */
-class FakeMemory implements PhysicalMemory {
-  readonly isVirtual: boolean;
-  readonly granularity = 2 * MIB;
-  readonly total: number;
-  readonly mapped = new Map<number, number>();
-  synchronized = 0;
-  moved = 0;
-  #used = 0;
-  #next = 2 ** 40;
-
-  constructor(total: number, isVirtual = true) {
-    this.total = total;
-    this.isVirtual = isVirtual;
-  }
-
-  reserve(bytes: number): number {
-    const address = this.#next;
-    this.#next += bytes;
-    return address;
-  }
-
-  map(address: number, bytes: number): { address: number; handle: number } {
-    if (this.#used + bytes > this.total) throw new EngineError('full', { details: { outOfMemory: true } });
-    this.#used += bytes;
-    const place = this.isVirtual ? address : this.reserve(bytes + 4096);
-    expect(this.mapped.has(place)).toBe(false);
-    this.mapped.set(place, bytes);
-    return { address: place, handle: place };
-  }
-
-  move(_handle: number, from: number, to: number, bytes: number): void {
-    expect(this.mapped.get(from)).toBe(bytes);
-    expect(this.synchronized).toBeGreaterThan(0);
-    this.mapped.delete(from);
-    this.mapped.set(to, bytes);
-    this.moved++;
-  }
-
-  release({ address, bytes }: { address: number; bytes: number }): void {
-    this.#used -= bytes;
-    this.mapped.delete(address);
-  }
-
-  dispose(): void {
-    expect(this.mapped.size).toBe(0);
-  }
-
-  synchronize(): void {
-    this.synchronized++;
-  }
-
-  memoryInfo(): { free: number; total: number } {
-    return { free: this.total - this.#used, total: this.total };
-  }
-
-  /** Whether memory lies behind every byte. */
-  covers({ address, bytes }: Block): boolean {
-    let at = address;
-    for (;;) {
-      const piece = [...this.mapped].find(([start, size]) => start <= at && at < start + size);
-      if (!piece) return false;
-      at = piece[0] + piece[1];
-      if (at >= address + bytes) return true;
-    }
-  }
-}
 
 function expectApart(blocks: readonly Block[]): void {
   const order = [...blocks].sort((a, b) => a.address - b.address);
@@ -154,21 +87,32 @@ describe('DeviceAllocator', () => {
     allocator.allocate(100 * MIB, 'weights', 'weights');
     const tensor = allocator.allocate(100 * MIB);
     const attempt = (): unknown => allocator.allocate(120 * MIB, 'matrix product workspace');
-    expect(attempt).toThrow(/120\.0 MiB needed for matrix product workspace; the budget is 256\.0 MiB/);
-    expect(attempt).toThrow(/held: (weights 100\.0 MiB, tensors|tensors 100\.0 MiB, weights) 100\.0 MiB/);
+    expect(attempt).toThrow(/120\.00 MiB needed for matrix product workspace; the budget is 256\.00 MiB/);
+    expect(attempt).toThrow(/held: (weights 100\.00 MiB, tensors|tensors 100\.00 MiB, weights) 100\.00 MiB/);
     expect(attempt).toThrow(/gradientCheckpointing.*perDeviceTrainBatchSize.*maxLength.*memoryBudget/);
     allocator.free(tensor);
     expect(allocator.allocate(120 * MIB).bytes).toBe(120 * MIB);
+  });
+
+  it('knows its limit: the budget, or what was free less a margin', () => {
+    const card = (): FakeMemory => new FakeMemory(2 ** 34);
+    expect(new DeviceAllocator(card(), 256 * MIB).memory().limitBytes).toBe(256 * MIB);
+    const shared = card();
+    shared.map(0, 2 ** 33);
+    const { limitBytes } = new DeviceAllocator(shared).memory();
+    expect(limitBytes).toBeLessThan(2 ** 33);
+    expect(limitBytes).toBeGreaterThan(0.95 * 2 ** 33);
+    expect(new DeviceAllocator(shared, 2 ** 34).memory().limitBytes).toBe(limitBytes);
   });
 
   it('counts the peak, and does not count cached lists', () => {
     const allocator = new DeviceAllocator(new FakeMemory(2 ** 30));
     const cached = allocator.allocate(512, CACHE);
     const block = allocator.allocate(1000);
-    expect(allocator.memory()).toEqual({ bytesInUse: 1024, peakBytes: 1024 });
+    expect(allocator.memory()).toMatchObject({ bytesInUse: 1024, peakBytes: 1024 });
     allocator.free(block);
     allocator.resetPeak();
-    expect(allocator.memory()).toEqual({ bytesInUse: 0, peakBytes: 0 });
+    expect(allocator.memory()).toMatchObject({ bytesInUse: 0, peakBytes: 0 });
     allocator.free(cached);
   });
 });

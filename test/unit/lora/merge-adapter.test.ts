@@ -249,7 +249,9 @@ describe('mergeAdapter', () => {
       return { name: `${name}.weight`, dtype: 'F8_E4M3', shape: [rows, inner], data: new Uint8Array(rows * inner) };
     });
     await writeSafetensors(join(base, 'model.safetensors'), tensors);
-    await expect(merge()).rejects.toThrow(/stored as F8_E4M3/);
+    await expect(merge()).rejects.toThrow(/config.json, which says how the weights are quantised/);
+    await writeFile(join(base, 'config.json'), '{"quantization_config": {"quant_method": "fp8"}}');
+    await expect(merge()).rejects.toThrow(/stored as F8_E4M3 \[12, 20\] without ".*weight_scale_inv"/);
     expect(await readdir(folder)).toEqual(['base']);
   });
 });

@@ -91,7 +91,10 @@ describe('resumeFromCheckpoint', () => {
 
   it('refuses another run and names every difference', async () => {
     await trainer(linearModel()).train();
-    const changed = { learningRate: 0.1, seed: 1, loggingSteps: 5, gradientCheckpointing: false };
+    const changed = {
+      ...{ learningRate: 0.1, seed: 1, loggingSteps: 5 },
+      ...({ gradientCheckpointing: false, memoryBudget: 1e9, autoMicroBatch: true } as const),
+    };
     const error = await trainer(linearModel(), changed, { trainDataset: linearDataset(8) })
       .train({ resumeFromCheckpoint: true })
       .result.catch((reason: unknown) => reason);

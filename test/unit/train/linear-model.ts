@@ -47,6 +47,8 @@ export function linearModel(
 
   const engine = {
     tokensPerPass: 0,
+    memory: () => ({ bytesInUse: 3 * 2 ** 30, peakBytes: 4 * 2 ** 30, limitBytes: 8 * 2 ** 30 }),
+    resetPeak: () => undefined,
     readParameters: async () => values.slice(),
     writeParameters: (_: ParameterSet, source: Float32Array) => values.set(source),
     readGradients: async () => grads.slice(),

@@ -12,7 +12,17 @@ const start: TrainingEvent = {
   step: 0,
 };
 const values = { step: 12, epoch: 0.0968, loss: 1.23456, gradNorm: 0.8125, learningRate: 9.6e-5 };
-const log: TrainingEvent = { type: 'log', ...values, tokensPerSecond: 1234.4, seconds: 9, dataWaitShare: 0.01 };
+const log: TrainingEvent = {
+  type: 'log',
+  ...values,
+  tokensPerSecond: 1234.4,
+  seconds: 9,
+  dataWaitShare: 0.01,
+  modelTflops: 310.4,
+  modelFlopsUtilization: 0.412,
+  memoryBytes: 27 * 2 ** 30,
+  peakMemoryBytes: 39.8 * 2 ** 30,
+};
 const step: TrainingEvent = { type: 'step', ...values, tokens: 4000, labels: 90 };
 
 function shown(events: TrainingEvent[], stream: { isTTY?: boolean; columns?: number }): string {
@@ -31,9 +41,16 @@ describe('Progress', () => {
   it('writes plain lines where there is no terminal', () => {
     expect(shown([start, step, log, { type: 'warning', step: 12, message: 'careful' }], {})).toBe(
       'training: 989 samples, 124 steps, 67,567,616 trainable parameters\n' +
-        'step  12/124  epoch 0.10  loss 1.2346  lr 9.60e-5  grad 0.813  1234 tok/s  1m 52s left\n' +
+        'step  12/124  epoch 0.10  loss 1.2346  lr 9.60e-5  grad 0.813  1234 tok/s  310 TFLOP/s (41 %)  data 1 %  39.80 GiB  1m 52s left\n' +
         'warning: careful\n',
     );
+  });
+
+  it('shows what is known: no rate without a count, no share without a rate of the engine', () => {
+    const { modelTflops: _, modelFlopsUtilization, ...rest } = log;
+    expect(shown([start, rest], {})).toContain('1234 tok/s  data 1 %  39.80 GiB  ');
+    const small = { ...rest, modelTflops: 0.0123, peakMemoryBytes: 279 * 2 ** 20 };
+    expect(shown([start, small], {})).toContain('1234 tok/s  12.3 GFLOP/s  data 1 %  279.00 MiB  ');
   });
 
   it('draws a bar in a terminal, no wider than it, and clears it for lines', () => {

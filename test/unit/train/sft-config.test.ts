@@ -24,7 +24,8 @@ describe('parseSftConfig', () => {
       maxGradNorm: 1,
       lrSchedulerType: 'linear',
       seed: 42,
-      gradientCheckpointing: true,
+      gradientCheckpointing: 'auto',
+      autoMicroBatch: false,
       optim: 'adamw',
     });
   });
@@ -55,6 +56,15 @@ describe('parseSftConfig', () => {
     ]) {
       expect(message).toContain(part);
     }
+  });
+
+  it('takes true, false and auto for checkpointing, and a budget in bytes', () => {
+    for (const gradientCheckpointing of [true, false, 'auto'] as const) {
+      expect(parseSftConfig({ gradientCheckpointing })).toMatchObject({ gradientCheckpointing });
+    }
+    expect(faultsOf({ gradientCheckpointing: 'always' })).toContain('`gradientCheckpointing`');
+    expect(faultsOf({ memoryBudget: 0 })).toContain('`memoryBudget`');
+    expect(parseSftConfig({ memoryBudget: 40 * 2 ** 30 }).memoryBudget).toBe(40 * 2 ** 30);
   });
 
   it('refuses two warm-ups', () => {

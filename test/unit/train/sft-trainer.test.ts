@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Dataset, SftExample } from '../../../src/data/types.js';
-import { ConfigError, DataError, TrainingError } from '../../../src/errors.js';
+import { ConfigError, DataError, EngineError, TrainingError } from '../../../src/errors.js';
 import type { TrainingEvent } from '../../../src/train/events.js';
 import { readHistory } from '../../../src/train/history.js';
 import type { SftConfigInput } from '../../../src/train/sft-config.js';
@@ -201,6 +201,59 @@ describe('SftTrainer', () => {
     };
     await trainer(model, { loggingSteps: 100, numTrainEpochs: 1, gradientAccumulationSteps: 1 }).train();
     expect(order).toEqual(['queue 1', 'queue 2', 'fetch 1', 'queue 3', 'fetch 2', 'queue 4', 'fetch 3', 'fetch 4']);
+  });
+
+  it('logs arithmetic and memory: tera-operations a second, their share where the engine knows its rate', async () => {
+    const plain = await trainer(linearModel(), { maxSteps: 2 }).train();
+    for (const entry of plain.logHistory) {
+      expect(entry).toMatchObject({ memoryBytes: 3 * 2 ** 30, peakMemoryBytes: 4 * 2 ** 30 });
+      expect(entry).not.toHaveProperty('modelTflops');
+    }
+    const model = linearModel();
+    model.trainingFlops = (batches) => 1e9 * batches.length;
+    model.engine.matrixTflops = () => 0.5;
+    const { logHistory } = await trainer(model, { loggingSteps: 3 }).train();
+    expect(logHistory).toHaveLength(2);
+    for (const entry of logHistory) {
+      if (!('loss' in entry)) throw new Error('not a log entry');
+      // Six micro-batches in three steps.
+      expect(entry.modelTflops! * entry.seconds).toBeCloseTo(6e-3, 9);
+      expect(entry.modelFlopsUtilization).toBeCloseTo(entry.modelTflops! / 0.5, 12);
+    }
+    delete model.engine.matrixTflops;
+    const unknown = (await trainer(model, { maxSteps: 1 }).train()).logHistory[0]!;
+    expect(unknown).toHaveProperty('modelTflops');
+    expect(unknown).not.toHaveProperty('modelFlopsUtilization');
+  });
+
+  it('hands the memory options on, and tells what the model had to change to fit', async () => {
+    const model = linearModel();
+    const accumulate = model.accumulateGradients.bind(model);
+    const seen: unknown[] = [];
+    model.accumulateGradients = async (batches, options) => {
+      const { gradientCheckpointing, memoryBudget, autoMicroBatch } = options;
+      seen.push({ gradientCheckpointing, memoryBudget, autoMicroBatch });
+      if (seen.length === 2) options.onWarning!('micro-batches of 2 samples do not fit');
+      if (seen.length === 3) {
+        options.onWarning!('begun again');
+        throw new EngineError('out of memory', { details: { outOfMemory: true } });
+      }
+      return accumulate(batches, options);
+    };
+    const events: TrainingEvent[] = [];
+    const run = trainer(model, { memoryBudget: 2 ** 35, autoMicroBatch: true, saveStrategy: 'epoch' }).train();
+    const loop = (async () => {
+      for await (const event of run) events.push(event);
+    })();
+    await expect(loop).rejects.toThrow('out of memory');
+    await expect(run).rejects.toThrow(EngineError);
+    expect(seen[0]).toEqual({ gradientCheckpointing: 'auto', memoryBudget: 2 ** 35, autoMicroBatch: true });
+    expect(ofType(events, 'warning').map(({ step, message }) => [step, message])).toEqual([
+      [2, 'step 2: micro-batches of 2 samples do not fit'],
+      [3, 'step 3: begun again'],
+    ]);
+    // The last whole step is saved.
+    expect(ofType(events, 'save').map(({ step }) => step)).toEqual([2]);
   });
 
   it('measures the evaluation set per labelled token, whatever the batches', async () => {

@@ -9,7 +9,7 @@ import type { TensorStore } from '../tensor-store.js';
 
 const OPERATION = 'crossEntropy';
 /** Most logits held at once: 64 MiB, 128 rows of Ministral's vocabulary. Fewer rows read the head more often. */
-const MAX_LOGITS = 1 << 24;
+export const MAX_LOGITS = 1 << 24;
 
 export function crossEntropy(store: TensorStore): Operation<OperationAttributes['crossEntropy']> {
   return {

@@ -3,8 +3,9 @@
  * y = x·Wᵀ + bias + scale·u·Bᵀ;  du = scale·dy·B;  dB += scale·dyᵀ·u;  dA += duᵀ·x';  dx = dy·W + mask(du·A).
  * Of the low-rank path only u [T, R] is saved; x' is made again from x and the seed.
  */
-import { EngineError } from '../../../errors.js';
 import type { LinearPart, LoraPart, Operation, OperationAttributes } from '../../operations.js';
+import { dropoutScale, dropoutThreshold } from '../../random.js';
+import { rowKeysOf } from '../../row-keys.js';
 import type { Tensor } from '../../tensor.js';
 import type { FrozenWeight } from '../frozen-weight.js';
 import type { CpuTensor, TensorStore } from '../tensor-store.js';
@@ -16,21 +17,16 @@ function loraOf(store: TensorStore, lora: LoraPart, weight: FrozenWeight): { ran
   const rank = lora.a.shape[0] ?? 0;
   store.matrix(lora.a.value, rank, weight.columns, OPERATION, `A of ${weight.name}`);
   store.matrix(lora.b.value, weight.rows, rank, OPERATION, `B of ${weight.name}`);
-  if (!(lora.dropout >= 0 && lora.dropout < 1)) {
-    throw new EngineError(`${OPERATION}: dropout of ${weight.name} is ${lora.dropout}, expected 0 <= p < 1`);
-  }
   return { rank, a: store.use(lora.a.value, OPERATION).ptr, b: store.use(lora.b.value, OPERATION).ptr };
 }
 
 /** out = mask·x / (1 - p), or out += that. */
 function dropout(store: TensorStore, lora: LoraPart, x: CpuTensor, out: CpuTensor, accumulate: boolean): void {
-  const threshold = Math.floor(lora.dropout * 4294967296);
-  store.elementwise(
-    'dropout',
-    x.size,
-    [x.ptr, out.ptr, lora.seed, threshold, accumulate ? 1 : 0],
-    [1 / (1 - lora.dropout)],
-  );
+  const [rows, columns] = x.shape as [number, number];
+  store.withTable(lora.rowKeys!, (keys) => {
+    const ints = [x.ptr, out.ptr, keys, columns, lora.seed, dropoutThreshold(lora.dropout), accumulate ? 1 : 0];
+    store.byRows('dropout', rows, columns, ints, [dropoutScale(lora.dropout)]);
+  });
 }
 
 /** Calls `body` with dropout(x), which is x itself without dropout. */
@@ -102,6 +98,7 @@ export function linear(store: TensorStore): Operation<OperationAttributes['linea
   return {
     forward(inputs, { parts }, record) {
       const x = store.matrix(inputs[0], -1, -1, OPERATION, 'x');
+      rowKeysOf(parts, x.shape[0]!);
       const results = parts.map((part) => forwardPart(store, x, part));
       const saved: Tensor[] = [];
       // Without a low-rank part, backward needs no more than the weights.

@@ -150,47 +150,62 @@ export function gatedActivateBackward(args: usize, start: i32, end: i32): void {
   }
 }
 
-/** counterHash of random.ts on four counters. */
+/** `mix` of random.ts. */
 // @ts-ignore: decorator
 @inline
-function counterHash4(seed: v128, mixedSeed: v128, counter: v128): v128 {
-  const first = i32x4.splat(0x7feb352d);
-  const second = i32x4.splat(0x846ca68b);
-  let x = v128.xor(counter, mixedSeed);
-  x = i32x4.mul(v128.xor(x, i32x4.shr_u(x, 16)), first);
-  x = i32x4.mul(v128.xor(x, i32x4.shr_u(x, 15)), second);
-  x = v128.xor(v128.xor(x, i32x4.shr_u(x, 16)), seed);
-  x = i32x4.mul(v128.xor(x, i32x4.shr_u(x, 16)), first);
-  x = i32x4.mul(v128.xor(x, i32x4.shr_u(x, 15)), second);
-  return v128.xor(x, i32x4.shr_u(x, 16));
+function mix(x: u32): u32 {
+  let y = (x ^ (x >> 16)) * 0x7feb352d;
+  y = (y ^ (y >> 15)) * 0x846ca68b;
+  return y ^ (y >> 16);
+}
+
+/** out = mask·x·keepScale, or out += that, on four columns; an element is kept where its bits reach the threshold. */
+// @ts-ignore: decorator
+@inline
+function dropFour(x: usize, out: usize, bits: v128, threshold: v128, keepScale: v128, accumulate: bool): void {
+  let value = v128.and(f32x4.mul(v128.load(x), keepScale), i32x4.ge_u(bits, threshold));
+  if (accumulate) value = f32x4.add(value, v128.load(out));
+  v128.store(out, value);
 }
 
 /**
- * [n, x, out, seed, threshold (u32), add, keepScale (f32)]: out = mask·x·keepScale, or out += that. The element's index
- * is its counter; it is kept where its hash reaches the threshold.
+ * [x, out, rowKeys, columns, seed, threshold (of 16 bits), add, keepScale (f32)], by row: out = mask·x·keepScale, or
+ * out += that; the mask is that of random.ts. The 16 bits stand in the upper half of 32, above others that cannot
+ * change what a comparison with a threshold in the upper half gives.
  */
 export function dropout(args: usize, start: i32, end: i32): void {
-  const n = integer(args, 0);
-  const x = address(args, 1);
-  const out = address(args, 2);
-  const seed = integer(args, 3);
-  const threshold = i32x4.splat(integer(args, 4));
-  const keepScale = f32x4.splat(float(args, 6));
-  const accumulate = integer(args, 5) != 0;
-  const seeds = i32x4.splat(seed);
-  const mixed = i32x4.splat(seed * 0x9e3779b9);
-  // Element counts stay below 2³⁰ (a wasm32 heap), so a counter never wraps here.
-  const last = min(end * BLOCK, n);
-  let i = start * BLOCK;
-  while (i < last) {
-    const whole = i + 4 <= last;
-    const at = <usize>i << 2;
-    const counter = i32x4.add(i32x4.splat(i), i32x4(0, 1, 2, 3));
-    const keep = i32x4.ge_u(counterHash4(seeds, mixed, counter), threshold);
-    let value = v128.and(f32x4.mul(loadSome(x + at, whole), keepScale), keep);
-    if (accumulate) value = f32x4.add(value, loadSome(out + at, whole));
-    storeSome(out + at, value, whole);
-    i += whole ? 4 : 1;
+  const columns = integer(args, 3);
+  const seed = <u32>integer(args, 4);
+  const threshold = <u32>integer(args, 5) << 16;
+  const accumulate = integer(args, 6) != 0;
+  const keepScale = float(args, 7);
+  for (let row = start; row < end; row++) {
+    const rowKey = load<u32>(address(args, 2) + (<usize>row << 2));
+    const key = mix(rowKey ^ seed);
+    const step = ((key * 0x9e3779b9) ^ rowKey) | 1;
+    const x = address(args, 0) + ((<usize>row * columns) << 2);
+    const out = address(args, 1) + ((<usize>row * columns) << 2);
+    let z = i32x4.add(i32x4.splat(key), i32x4.mul(i32x4.splat(step), i32x4(0, 1, 2, 3)));
+    let i = 0;
+    // Four hashes for eight columns.
+    for (; i + 8 <= columns; i += 8) {
+      const even = i32x4.mul(v128.xor(z, i32x4.shr_u(z, 15)), i32x4.splat(0x846ca68b));
+      const odd = i32x4.add(even, i32x4.shl(even, 16));
+      const first = v128.shuffle<i32>(even, odd, 0, 4, 1, 5);
+      const second = v128.shuffle<i32>(even, odd, 2, 6, 3, 7);
+      const at = <usize>i << 2;
+      dropFour(x + at, out + at, first, i32x4.splat(threshold), f32x4.splat(keepScale), accumulate);
+      dropFour(x + at + 16, out + at + 16, second, i32x4.splat(threshold), f32x4.splat(keepScale), accumulate);
+      z = i32x4.add(z, i32x4.splat(4 * step));
+    }
+    for (; i < columns; i++) {
+      const state = key + <u32>(i >> 1) * step;
+      const even = (state ^ (state >> 15)) * 0x846ca68b;
+      const bits = i & 1 ? even + (even << 16) : even;
+      const at = <usize>i << 2;
+      const value: f32 = bits >= threshold ? load<f32>(x + at) * keepScale : 0;
+      store<f32>(out + at, accumulate ? load<f32>(out + at) + value : value);
+    }
   }
 }
 

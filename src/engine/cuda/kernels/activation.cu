@@ -1,40 +1,7 @@
-// Element by element over [rows, C]: a thread has 8 columns, blocks step over the rows. Activations are written as
-// x·g(x): silu has g = sigmoid(x), gelu g = Φ(x), gelu_tanh g = sigmoid(2u), relu g = [x > 0]. fp32, one rounding.
-
-#define SILU 0
-#define GELU 1
-#define GELU_TANH 2
-#define TANH_SCALE 0.7978845608f  // √(2/π)
-#define TANH_CUBE 0.044715f
+// Element by element over [rows, C]: a thread has 8 columns, blocks step over the rows. fp32, one rounding.
 
 #define COLUMN ((int)(blockIdx.x * blockDim.x + threadIdx.x) * 8)
 #define FOR_ROWS(row, rows) for (int row = blockIdx.y; row < rows; row += gridDim.y)
-
-DEVICE float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
-
-template <int KIND>
-DEVICE float gate_of(float x) {
-  if (KIND == SILU) return sigmoid(x);
-  if (KIND == GELU) return 0.5f * erfcf(-0.7071067812f * x);
-  if (KIND == GELU_TANH) return sigmoid(2.0f * TANH_SCALE * x * (1.0f + TANH_CUBE * x * x));
-  return x > 0.0f ? 1.0f : 0.0f;
-}
-
-/** d(x·g)/dx, given g. */
-template <int KIND>
-DEVICE float slope_of(float x, float g) {
-  if (KIND == SILU) return g * (1.0f + x * (1.0f - g));
-  if (KIND == GELU) return g + x * 0.3989422804f * __expf(-0.5f * x * x);
-  if (KIND == GELU_TANH) return g + g * (1.0f - g) * 2.0f * TANH_SCALE * x * (1.0f + 3.0f * TANH_CUBE * x * x);
-  return g;
-}
-
-/** CALL(kind) with the run-time kind as a compile-time one. */
-#define BY_KIND(CALL)               \
-  if (kind == SILU) CALL(SILU);     \
-  else if (kind == GELU) CALL(GELU);    \
-  else if (kind == GELU_TANH) CALL(GELU_TANH);  \
-  else CALL(3);
 
 template <int KIND>
 DEVICE void gated_forward(float (&g)[8], const float (&u)[8]) {
@@ -54,18 +21,6 @@ KERNEL __launch_bounds__(128) gated_activation_forward(bf16* out, const bf16* ga
     BY_KIND(CALL)
 #undef CALL
     store8(row_of(out, row, ldo), c, C, g);
-  }
-}
-
-/** g → dgate, u → dup, d → the forward's output. */
-template <int KIND>
-DEVICE void gated_backward(float (&g)[8], float (&u)[8], float (&d)[8]) {
-#pragma unroll
-  for (int i = 0; i < 8; i++) {
-    const float x = g[i], gradient = d[i], opening = gate_of<KIND>(x);
-    d[i] = x * opening * u[i];
-    g[i] = gradient * u[i] * slope_of<KIND>(x, opening);
-    u[i] = gradient * (x * opening);
   }
 }
 

@@ -145,6 +145,30 @@ DEVICE float block_sum(float x) {
   return warp_sum(lane < (int)(blockDim.x >> 5) ? partial[lane] : 0.0f);
 }
 
+/**
+ * Whether this is the last of `count` blocks to come here, which then sees all that they wrote before. The counter is 0
+ * before and after. Who is last depends on timing, so what it does must not.
+ */
+DEVICE bool is_last_block(u32* counter, u32 count) {
+  __shared__ bool isLast;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    isLast = atomicAdd(counter, 1u) == count - 1;
+    if (isLast) *counter = 0;
+  }
+  __syncthreads();
+  __threadfence();
+  return isLast;
+}
+/** Partial sums that other blocks wrote, `stride` apart, in their order. */
+DEVICE float sum_of_splits(const float* partial, int splits, i64 stride) {
+  float sum = 0.0f;
+#pragma unroll 4
+  for (int split = 0; split < splits; split++) sum += __ldcg(partial + split * stride);
+  return sum;
+}
+
 /** counterHash of random.ts; `mixed` is seed · 0x9e3779b9. */
 DEVICE u32 counter_hash(u32 seed, u32 mixed, u32 counter) {
   u32 x = counter ^ mixed;
@@ -165,4 +189,50 @@ DEVICE uint4 keep8(uint4 v, u32 bits) {
   v.z &= permute_bytes(spread >> 4, 0, 0x9988);
   v.w &= permute_bytes(spread >> 6, 0, 0x9988);
   return v;
+}
+
+// Activations are written as x·g(x): silu has g = sigmoid(x), gelu g = Φ(x), gelu_tanh g = sigmoid(2u), relu g = [x > 0].
+
+#define SILU 0
+#define GELU 1
+#define GELU_TANH 2
+#define TANH_SCALE 0.7978845608f  // √(2/π)
+#define TANH_CUBE 0.044715f
+
+DEVICE float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
+
+template <int KIND>
+DEVICE float gate_of(float x) {
+  if (KIND == SILU) return sigmoid(x);
+  if (KIND == GELU) return 0.5f * erfcf(-0.7071067812f * x);
+  if (KIND == GELU_TANH) return sigmoid(2.0f * TANH_SCALE * x * (1.0f + TANH_CUBE * x * x));
+  return x > 0.0f ? 1.0f : 0.0f;
+}
+
+/** d(x·g)/dx, given g. */
+template <int KIND>
+DEVICE float slope_of(float x, float g) {
+  if (KIND == SILU) return g * (1.0f + x * (1.0f - g));
+  if (KIND == GELU) return g + x * 0.3989422804f * __expf(-0.5f * x * x);
+  if (KIND == GELU_TANH) return g + g * (1.0f - g) * 2.0f * TANH_SCALE * x * (1.0f + 3.0f * TANH_CUBE * x * x);
+  return g;
+}
+
+/** CALL(kind) with the run-time kind as a compile-time one. */
+#define BY_KIND(CALL)               \
+  if (kind == SILU) CALL(SILU);     \
+  else if (kind == GELU) CALL(GELU);    \
+  else if (kind == GELU_TANH) CALL(GELU_TANH);  \
+  else CALL(3);
+
+/** g → dgate, u → dup, d → the forward's output. */
+template <int KIND>
+DEVICE void gated_backward(float (&g)[8], float (&u)[8], float (&d)[8]) {
+#pragma unroll
+  for (int i = 0; i < 8; i++) {
+    const float x = g[i], gradient = d[i], opening = gate_of<KIND>(x);
+    d[i] = x * opening * u[i];
+    g[i] = gradient * u[i] * slope_of<KIND>(x, opening);
+    u[i] = gradient * (x * opening);
+  }
 }

@@ -39,14 +39,12 @@ DEVICE void load8_any(const S* row, int c, int C, float (&v)[8]) {
 }
 
 template <class S>
-DEVICE void to_bf16_rows(bf16* out, const S* x, int rows, int C, int ldo, int ldx, float factor) {
+DEVICE void to_bf16_rows(bf16* out, const S* x, int rows, int C, int ldo, int ldx) {
   const int c = COLUMN;
   if (c >= C) return;
   FOR_ROWS(row, rows) {
     float v[8];
     load8_any(row_of(x, row, ldx), c, C, v);
-#pragma unroll
-    for (int i = 0; i < 8; i++) v[i] *= factor;
     store8(row_of(out, row, ldo), c, C, v);
   }
 }
@@ -66,13 +64,28 @@ KERNEL __launch_bounds__(128) copy_bf16(bf16* out, const bf16* x, int rows, int 
 }
 
 KERNEL __launch_bounds__(128) f32_to_bf16(bf16* out, const float* x, int rows, int C, int ldo, int ldx) {
-  to_bf16_rows(out, x, rows, C, ldo, ldx, 1.0f);
+  to_bf16_rows(out, x, rows, C, ldo, ldx);
 }
 KERNEL __launch_bounds__(128) f16_to_bf16(bf16* out, const Half* x, int rows, int C, int ldo, int ldx) {
-  to_bf16_rows(out, x, rows, C, ldo, ldx, 1.0f);
+  to_bf16_rows(out, x, rows, C, ldo, ldx);
 }
-KERNEL __launch_bounds__(128) e4m3_to_bf16(bf16* out, const E4M3* x, int rows, int C, int ldo, int ldx, float scale) {
-  to_bf16_rows(out, x, rows, C, ldo, ldx, scale);
+/** Each number times the factor of its block of blockRows × blockC; row 0 of x is row `first` of the matrix. */
+KERNEL __launch_bounds__(128) e4m3_to_bf16(bf16* out, const E4M3* x, int rows, int C, int ldo, int ldx, const float* factors, int first, int blockRows, int blockC, int across, int* flag) {
+  const int c = COLUMN;
+  if (c >= C) return;
+  FOR_ROWS(row, rows) {
+    const float* line = factors + (i64)((first + row) / blockRows) * across;
+    float v[8];
+    load8_any(row_of(x, row, ldx), c, C, v);
+    bool whole = true;
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+      whole &= (__float_as_uint(v[i]) & 0x7fffffffu) <= 0x7f800000u;
+      if (c + i < C) v[i] *= line[(c + i) / blockC];
+    }
+    if (!whole) *flag = 1;
+    store8(row_of(out, row, ldo), c, C, v);
+  }
 }
 
 KERNEL __launch_bounds__(128) bf16_to_f32(float* out, const bf16* x, int rows, int C, int ldo, int ldx) {

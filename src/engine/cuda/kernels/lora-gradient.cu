@@ -1,6 +1,6 @@
 // Gradients of A and B and their way back into the frozen weights' extra columns. Both gradients are products over the
-// rows, left [T, e]ᵀ · right [T, columns]: blocks take a range of rows and write fp32 partials, a second pass adds these in
-// order, so the result does not depend on timing.
+// rows, left [T, e]ᵀ · right [T, columns]: blocks take a range of rows and write fp32 partials; the last block of the same
+// columns adds these in their order, so the result does not depend on timing.
 
 DEVICE int part_of(int e, int s1, int s2, int s3) { return (e >= s1) + (e >= s2) + (e >= s3); }
 
@@ -83,8 +83,8 @@ DEVICE void product_of_rows(Tiles& tiles, float (&sums)[4][2][4], const bf16* le
   }
 }
 
-/** Adds the two halves of the block and writes rows firstE .. of partial. */
-DEVICE void write_partial(Tiles& tiles, float (&sums)[4][2][4], float* partial, int width, int column, int columnEnd, i64 stride) {
+/** Adds the two halves of the block and writes its sums, element (e, column) at e·strideE + column·strideC. */
+DEVICE void write_partial(Tiles& tiles, float (&sums)[4][2][4], float* partial, int width, int column, int columnEnd, i64 strideE, i64 strideC) {
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   float* exchange = (float*)tiles.right + (warp & 3) * 32 * 32 + lane;
   if (warp >= 4) {
@@ -97,12 +97,12 @@ DEVICE void write_partial(Tiles& tiles, float (&sums)[4][2][4], float* partial, 
   for (int i = 0; i < 32; i++) {
     const int e = i / 8 * 16 + i % 4 / 2 * 8 + g;
     const int c = column + warp * 16 + i / 4 % 2 * 8 + t * 2 + i % 2;
-    if (e < width && c < columnEnd) partial[e * stride + c] = sums[i / 8][i / 4 % 2][i % 4] + exchange[i * 32];
+    if (e < width && c < columnEnd) partial[e * strideE + c * strideC] = sums[i / 8][i / 4 % 2][i % 4] + exchange[i * 32];
   }
 }
 
-/** partial[split][e][k] = Σ rows of the split du[row][e]·mask⊙x[row][k]. */
-KERNEL __launch_bounds__(256, 3) lora_partial_a(float* partial, const bf16* du, const bf16* x, const u8* bits, int rows, int K, int E, int lddu, int ldx, int kb, int s1, int s2, int s3, int splitRows) {
+/** grad_i [r_i, K] += factor_i · Σ rows du[row][s_i + e]·mask⊙x[row][k], by way of partial [splits][E][K]. */
+KERNEL __launch_bounds__(256, 3) lora_gradient_a(float* grad0, float* grad1, float* grad2, float* grad3, float* partial, u32* counters, const bf16* du, const bf16* x, const u8* bits, int rows, int K, int E, int lddu, int ldx, int kb, int s1, int s2, int s3, int r0, int r1, int r2, int r3, int splitRows, float factor0, float factor1, float factor2, float factor3) {
   __shared__ Tiles tiles;
   float sums[4][2][4] = {};
   const int firstE = blockIdx.z * 64, width = min(64, E - firstE), column = blockIdx.x * 64;
@@ -121,11 +121,19 @@ KERNEL __launch_bounds__(256, 3) lora_partial_a(float* partial, const bf16* du, 
   } else {
     product_of_rows<0>(tiles, sums, du + firstE, x, bits, begin, end, width, lddu, ldx, column, K, rows, kb, 1, 0, 0);
   }
-  write_partial(tiles, sums, partial + ((i64)blockIdx.y * E + firstE) * K, width, column, K, K);
+  write_partial(tiles, sums, partial + ((i64)blockIdx.y * E + firstE) * K, width, column, K, K, 1);
+  if (!is_last_block(counters + blockIdx.z * gridDim.x + blockIdx.x, gridDim.y)) return;
+  for (int i = threadIdx.x; i < width * 64; i += 256) {
+    const int e = firstE + i / 64, k = column + i % 64;
+    const int part = part_of(e, s1, s2, s3), local = e - pick(part, 0, s1, s2, s3);
+    float* grad = pick(part, grad0, grad1, grad2, grad3);
+    if (k >= K || !grad || local >= pick(part, r0, r1, r2, r3)) continue;
+    grad[(i64)local * K + k] += pick(part, factor0, factor1, factor2, factor3) * sum_of_splits(partial + (i64)e * K + k, gridDim.y, (i64)E * K);
+  }
 }
 
-/** partial[split][e][n] = Σ rows of the split u[row][s_i + e]·dy[row][n], n in part i. */
-KERNEL __launch_bounds__(256, 3) lora_partial_b(float* partial, const bf16* u, const bf16* dy, int rows, int N, int width, int ldu, int lddy, int n1, int n2, int n3, int s1, int s2, int s3, int E, int splitRows) {
+/** grad_i [columns of part i, r_i] += factor_i · Σ rows dy[row][n]·u[row][s_i + e], by way of partial [splits][N][width]. */
+KERNEL __launch_bounds__(256, 3) lora_gradient_b(float* grad0, float* grad1, float* grad2, float* grad3, float* partial, u32* counters, const bf16* u, const bf16* dy, int rows, int N, int width, int ldu, int lddy, int n1, int n2, int n3, int s1, int s2, int s3, int E, int r0, int r1, int r2, int r3, int splitRows, float factor0, float factor1, float factor2, float factor3) {
   __shared__ Tiles tiles;
   float sums[4][2][4] = {};
   int tile = blockIdx.x, part = 0;
@@ -134,49 +142,34 @@ KERNEL __launch_bounds__(256, 3) lora_partial_b(float* partial, const bf16* u, c
     if (tile < count) break;
     tile -= count;
   }
-  const int column = pick(part, 0, n1, n2, n3) + tile * 64, columnEnd = pick(part, n1, n2, n3, N);
-  const int firstE = pick(part, 0, s1, s2, s3) + blockIdx.z * 64;
-  const int partWidth = min(min(64, width - (int)blockIdx.z * 64), pick(part, s1, s2, s3, E) - firstE);
-  if (partWidth <= 0) return;
+  const int firstColumn = pick(part, 0, n1, n2, n3), column = firstColumn + tile * 64, columnEnd = pick(part, n1, n2, n3, N);
+  const int firstLocal = blockIdx.z * 64, firstE = pick(part, 0, s1, s2, s3) + firstLocal;
+  const int partWidth = min(min(64, width - firstLocal), pick(part, s1, s2, s3, E) - firstE);
+  float* grad = pick(part, grad0, grad1, grad2, grad3);
+  if (partWidth <= 0 || !grad) return;
   const int begin = blockIdx.y * splitRows, end = min(rows, begin + splitRows);
   product_of_rows<0>(tiles, sums, u + firstE, dy, 0, begin, end, partWidth, ldu, lddy, column, columnEnd, rows, 0, 1, 0, 0);
-  write_partial(tiles, sums, partial + ((i64)blockIdx.y * width + blockIdx.z * 64) * N, partWidth, column, columnEnd, N);
-}
-
-/** grad_i [r_i, K] += factor_i · Σ splits. */
-KERNEL __launch_bounds__(256) lora_finish_a(float* grad0, float* grad1, float* grad2, float* grad3, const float* partial, int K, int E, int splits, int s1, int s2, int s3, int r0, int r1, int r2, int r3, float factor0, float factor1, float factor2, float factor3) {
-  const int k = blockIdx.x * 256 + threadIdx.x, e = blockIdx.y;
-  const int part = part_of(e, s1, s2, s3);
-  const int local = e - pick(part, 0, s1, s2, s3);
-  float* grad = pick(part, grad0, grad1, grad2, grad3);
-  if (k >= K || !grad || local >= pick(part, r0, r1, r2, r3)) return;
-  float sum = 0.0f;
-  for (int split = 0; split < splits; split++) sum += partial[((i64)split * E + e) * K + k];
-  grad[(i64)local * K + k] += pick(part, factor0, factor1, factor2, factor3) * sum;
-}
-
-/** grad_i [columns of part i, r_i] += factor_i · Σ splits: 64 columns by 16 e a block, transposed in shared memory. */
-KERNEL __launch_bounds__(256) lora_finish_b(float* grad0, float* grad1, float* grad2, float* grad3, const float* partial, int N, int width, int splits, int n1, int n2, int n3, int r0, int r1, int r2, int r3, float factor0, float factor1, float factor2, float factor3) {
-  __shared__ float sums[16][65];
-  const int firstE = blockIdx.y * 16, firstColumn = blockIdx.x * 64;
-  for (int i = threadIdx.x; i < 1024; i += 256) {
-    const int e = i / 64, n = firstColumn + i % 64;
-    const int part = part_of(n, n1, n2, n3);
-    float sum = 0.0f;
-    if (n < N && firstE + e < pick(part, r0, r1, r2, r3)) {
-      for (int split = 0; split < splits; split++) sum += partial[((i64)split * width + firstE + e) * N + n];
-    }
-    sums[e][i % 64] = sum;
+  write_partial(tiles, sums, partial + (i64)blockIdx.y * N * width + firstLocal, partWidth, column, columnEnd, 1, width);
+  if (!is_last_block(counters + blockIdx.z * gridDim.x + blockIdx.x, gridDim.y)) return;
+  const int rank = pick(part, r0, r1, r2, r3);
+  const float factor = pick(part, factor0, factor1, factor2, factor3);
+  for (int i = threadIdx.x; i < partWidth * 64; i += 256) {
+    const int n = column + i / partWidth, local = firstLocal + i % partWidth;
+    if (n >= columnEnd || local >= rank) continue;
+    grad[(i64)(n - firstColumn) * rank + local] += factor * sum_of_splits(partial + (i64)n * width + local, gridDim.y, (i64)N * width);
   }
-  __syncthreads();
-  for (int i = threadIdx.x; i < 1024; i += 256) {
-    const int e = i % 16, n = firstColumn + i / 16;
-    const int part = part_of(n, n1, n2, n3);
-    const int rank = pick(part, r0, r1, r2, r3);
+}
+
+/** The end of lora_gradient_b alone, for partial sums that another kernel has made. */
+KERNEL __launch_bounds__(256) lora_finish_b(float* grad0, float* grad1, float* grad2, float* grad3, const float* partial, int N, int width, int splits, int n1, int n2, int n3, int r0, int r1, int r2, int r3, float factor0, float factor1, float factor2, float factor3) {
+#pragma unroll
+  for (int turn = 0; turn < 4; turn++) {
+    const i64 i = ((i64)blockIdx.x * 4 + turn) * 256 + threadIdx.x;
+    const int n = i / width, local = i % width;
+    const int part = part_of(n, n1, n2, n3), rank = pick(part, r0, r1, r2, r3);
     float* grad = pick(part, grad0, grad1, grad2, grad3);
-    if (n >= N || firstE + e >= rank || !grad) continue;
-    const i64 row = n - pick(part, 0, n1, n2, n3);
-    grad[row * rank + firstE + e] += pick(part, factor0, factor1, factor2, factor3) * sums[e][i / 16];
+    if (n >= N || local >= rank || !grad) continue;
+    grad[(i64)(n - pick(part, 0, n1, n2, n3)) * rank + local] += pick(part, factor0, factor1, factor2, factor3) * sum_of_splits(partial + i, splits, (i64)N * width);
   }
 }
 

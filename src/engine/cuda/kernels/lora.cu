@@ -1,32 +1,11 @@
-// The low-rank path's products with x: dropout bits, u = dropout(x)·Aᵀ, and dx += mask⊙(du·A). Parts of a stacked layer
-// own column ranges of u that start at 0, s1, s2, s3, multiples of 16. Bits are [part][row][kb bytes], bit i of byte b
-// for column 8b + i, 1 = kept.
+// The low-rank path's products with x: u = dropout(x)·Aᵀ, and dx += mask⊙(du·A). Parts of a stacked layer own column
+// ranges of u that start at 0, s1, s2, s3, multiples of 16. Bits are those of dropout.cu.
 
 DEVICE int part_of(int e, int s1, int s2, int s3) { return (e >= s1) + (e >= s2) + (e >= s3); }
 
 template <class V>
 DEVICE V pick(int i, V v0, V v1, V v2, V v3) {
   return i == 0 ? v0 : i == 1 ? v1 : i == 2 ? v2 : v3;
-}
-
-/** A thread makes 32 columns: dropoutKeeps(seed, row·K + column, p) of random.ts. Zero from K on. */
-KERNEL __launch_bounds__(128) dropout_bits(u8* bits, int rows, int K, int kb, u32 seed0, u32 seed1, u32 seed2, u32 seed3, u32 threshold0, u32 threshold1, u32 threshold2, u32 threshold3) {
-  const int c = (int)(blockIdx.x * blockDim.x + threadIdx.x) * 32;
-  if (c >= K) return;
-  const int part = blockIdx.z;
-  const u32 seed = pick(part, seed0, seed1, seed2, seed3);
-  const u32 threshold = pick(part, threshold0, threshold1, threshold2, threshold3);
-  const u32 mixed = seed * 0x9e3779b9u;
-  const u32 valid = c + 32 <= K ? 0xffffffffu : (1u << (K - c)) - 1;
-  for (int row = blockIdx.y; row < rows; row += gridDim.y) {
-    const u32 first = (u32)row * (u32)K + (u32)c;
-    u32 word = 0;
-#pragma unroll
-    for (int i = 0; i < 32; i++) {
-      if (counter_hash(seed, mixed, first + i) >= threshold) word |= 1u << i;
-    }
-    *(u32*)(bits + ((i64)part * rows + row) * kb + c / 8) = word & valid;
-  }
 }
 
 /**
@@ -49,8 +28,10 @@ DEVICE u32 share_byte(u32 word, int i) {
  * within a run does not matter as long as both operands agree: lane t takes columns 8t .. 8t+7, one wide load.
  */
 template <int TILES>
-DEVICE void lora_down(bf16* u, const bf16* x, const bf16* a, const u8* bits, int rows, int K, int E, int ldu, int ldx, int lda, int kb, int s1, int s2, int s3, float keep0, float keep1, float keep2, float keep3) {
-  constexpr int BATCH = TILES > 4 ? 2 : TILES;  // of rows of A under way: registers
+DEVICE void lora_down(bf16* u, bf16* saved, const bf16* x, const bf16* a, const u8* bits, int rows, int K, int E, int ldu, int ldsaved, int ldx, int lda, int kb, int s1, int s2, int s3, float keep0, float keep1, float keep2, float keep3) {
+  // By registers: rows of A under way, and whether x is fetched a turn ahead.
+  constexpr int BATCH = TILES > 4 ? 2 : TILES;
+  constexpr bool AHEAD = TILES <= 4;
   __shared__ float partial[DOWN_WARPS][16][34];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const int firstRow = blockIdx.x * 32, firstE = blockIdx.y * TILES * 8;
@@ -62,17 +43,28 @@ DEVICE void lora_down(bf16* u, const bf16* x, const bf16* a, const u8* bits, int
   float sums[2][TILES][4] = {};
   const int last = last8(K);
 
+  uint4 ahead[4];
+  u32 aheadKeeps[4];
+  const auto fetch = [&](int run) {
+    const int at = min(run * 32 + t * 8, last);
+#pragma unroll
+    for (int i = 0; i < 4; i++) ahead[i] = load_once(row_of(x, row[i], ldx) + at);
+    if (bits) load_keeps(aheadKeeps, bits + run * 4 + (i64)min(firstRow + t * 8 + g, rows - 1) * kb, firstPart, lastPart, (i64)rows * kb);
+  };
+  if (AHEAD && warp * 32 < K) fetch(warp);
 #pragma unroll 1
   for (int run = warp; run * 32 < K; run += DOWN_WARPS) {
     const int c = run * 32 + t * 8;
     const int at = min(c, last);
     uint4 raw[4], kept[4], b[BATCH];
     u32 keeps[4];
+    if (!AHEAD) fetch(run);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-      raw[i] = load_once(row_of(x, row[i], ldx) + at);
+      raw[i] = ahead[i];
+      keeps[i] = aheadKeeps[i];
     }
-    if (bits) load_keeps(keeps, bits + run * 4 + (i64)min(firstRow + t * 8 + g, rows - 1) * kb, firstPart, lastPart, (i64)rows * kb);
+    if (AHEAD && (run + DOWN_WARPS) * 32 < K) fetch(run + DOWN_WARPS);
     if (run * 32 + 32 > K) {
 #pragma unroll
       for (int i = 0; i < 4; i++) raw[i] = first8(raw[i], K - c);
@@ -123,16 +115,19 @@ DEVICE void lora_down(bf16* u, const bf16* x, const bf16* a, const u8* bits, int
       float sum = 0.0f;
 #pragma unroll
       for (int w = 0; w < DOWN_WARPS; w++) sum += partial[w][threadIdx.x >> 5][lane];
-      row_of(u, r, ldu)[e] = to_bf16(sum * pick(part_of(e, s1, s2, s3), keep0, keep1, keep2, keep3));
+      const bf16 value = to_bf16(sum * pick(part_of(e, s1, s2, s3), keep0, keep1, keep2, keep3));
+      row_of(u, r, ldu)[e] = value;
+      if (saved) row_of(saved, r, ldsaved)[e] = value;
     }
   }
 }
 
-#define LORA_DOWN(COLUMNS)                                                                                             \
-  KERNEL __launch_bounds__(512) lora_down_##COLUMNS(bf16* u, const bf16* x, const bf16* a, const u8* bits, int rows,   \
-      int K, int E, int ldu, int ldx, int lda, int kb, int s1, int s2, int s3, float keep0, float keep1, float keep2,  \
-      float keep3) {                                                                                                   \
-    lora_down<COLUMNS / 8>(u, x, a, bits, rows, K, E, ldu, ldx, lda, kb, s1, s2, s3, keep0, keep1, keep2, keep3);      \
+#define LORA_DOWN(COLUMNS)                                                                                              \
+  KERNEL __launch_bounds__(512) lora_down_##COLUMNS(bf16* u, bf16* saved, const bf16* x, const bf16* a, const u8* bits, \
+      int rows, int K, int E, int ldu, int ldsaved, int ldx, int lda, int kb, int s1, int s2, int s3, float keep0,      \
+      float keep1, float keep2, float keep3) {                                                                          \
+    lora_down<COLUMNS / 8>(u, saved, x, a, bits, rows, K, E, ldu, ldsaved, ldx, lda, kb, s1, s2, s3, keep0, keep1,      \
+        keep2, keep3);                                                                                                  \
   }
 LORA_DOWN(16)
 LORA_DOWN(32)

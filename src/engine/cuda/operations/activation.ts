@@ -3,6 +3,7 @@ import type { Activation, Operation, OperationAttributes } from '../../operation
 import { grid2 } from '../kernels.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
+import { gatedBackward } from './gated-backward.js';
 
 /** Kinds as activation.cu numbers them. */
 const KIND: Readonly<Record<Activation, number>> = { silu: 0, gelu: 1, gelu_tanh: 2, relu: 3 };
@@ -47,12 +48,16 @@ export function gatedActivation(store: TensorStore): Operation<OperationAttribut
       const gate = store.asBf16(store.use(inputs[0]!, operation));
       const up = store.like(inputs[1], gate, operation, 'up');
       const y = gated(store, gate, up, KIND[kind]);
-      y.recipe = { sources: [gate, up], make: () => gated(store, gate, up, KIND[kind]) };
+      y.recipe = { sources: [gate, up], make: () => gated(store, gate, up, KIND[kind]), gatedBy: KIND[kind] };
       return { outputs: [y], saved: record ? [gate, up] : [] };
     },
     backward(saved, [gradient], { activation: kind }, needs) {
       if (!gradient || !needs.includes(true)) return [undefined, undefined];
       const [gate, up] = saved.map((tensor) => store.asBf16(store.use(tensor, operation))) as [CudaTensor, CudaTensor];
+      if (needs[0] && needs[1]) {
+        const both = gatedBackward(store, { gate, up, dy: store.useUnfinished(gradient, operation), kind: KIND[kind] });
+        if (both) return both;
+      }
       const { rows, columns } = gate;
       const dy = store.like(gradient, gate, operation, 'output gradient');
       const dGate = needs[0] ? store.createGradient(gate) : undefined;

@@ -11,8 +11,8 @@ import type { TensorStore } from '../tensor-store.js';
 import type { WeightStore } from '../weights.js';
 
 const OPERATION = 'crossEntropy';
-/** Most logits held at once: 256 MiB, 512 rows of Ministral's vocabulary. Fewer rows would be bound by the head's bytes. */
-const MAX_LOGITS = 1 << 26;
+/** Most logits held at once: 512 MiB, 1024 rows of Ministral's vocabulary. Products of few rows are bound by the head's bytes. */
+export const MAX_LOGITS = 1 << 27;
 /** `kind` of float32 logits. */
 const KIND_F32 = 1;
 

@@ -5,17 +5,28 @@
  *   [x | u] · [W | scale·B]ᵀ = y          base and adapter in one product
  *   dy · [W | scale·B] = [dx | du]        both gradients in one product; then dx += mask⊙(du·A)/(1-p)
  *   dA += duᵀ·(mask⊙x)/(1-p),  dB += scale·dyᵀ·u
- * Saved: x (or what it is made of), u, and the dropout mask as bits.
+ * Saved: x (or what it is made of), u, and the dropout mask as bits. What dx and dA still lack may be left to the
+ * operation that x came from (unfinished-gradient.ts), and dB may have been prepared by the one that dy came from.
  */
 import { EngineError } from '../../../errors.js';
 import type { LinearPart, Operation, OperationAttributes } from '../../operations.js';
+import { rowKeysOf } from '../../row-keys.js';
 import type { Tensor } from '../../tensor.js';
 import { AdapterGroup, type CudaParameterSet, MAX_PARTS } from '../adapters.js';
 import { roundUp } from '../arena.js';
 import { ROW_MULTIPLE, type TensorStore } from '../tensor-store.js';
 import { type CudaTensor, GradientHome } from '../tensors.js';
 import type { DeviceWeight, WeightStore } from '../weights.js';
-import { dropoutBits, loraDown, loraGradients, loraInputGradient } from './low-rank.js';
+import { DropoutMasks } from './dropout-masks.js';
+import { loraDown } from './low-rank.js';
+import {
+  finishB,
+  type LoraOutputSide,
+  loraGradientA,
+  loraGradientB,
+  loraInputGradients,
+} from './low-rank-gradients.js';
+import { UnfinishedGradient } from './unfinished-gradient.js';
 
 const OPERATION = 'linear';
 /** Rows up to which a product is bound by reading the weight once. */
@@ -77,9 +88,6 @@ function checkLora({ lora, weight }: LinearPart, k: number): void {
       `${OPERATION}: ${what} of ${weight.name} has shape [${shape.join(', ')}], expected [${expected.join(', ')}]`,
     );
   }
-  if (!(lora.dropout >= 0 && lora.dropout < 1)) {
-    throw new EngineError(`${OPERATION}: dropout of ${weight.name} is ${lora.dropout}, expected 0 <= p < 1`);
-  }
 }
 
 export class LinearOperation implements Operation<OperationAttributes['linear']> {
@@ -87,19 +95,26 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
   readonly #weights: WeightStore;
   /** The set of each parameter. */
   readonly #sets: ReadonlyMap<unknown, CudaParameterSet>;
+  readonly #masks: DropoutMasks;
 
   constructor(store: TensorStore, weights: WeightStore, sets: ReadonlyMap<unknown, CudaParameterSet>) {
     this.#store = store;
     this.#weights = weights;
     this.#sets = sets;
+    this.#masks = new DropoutMasks(store);
+  }
+
+  dispose(): void {
+    this.#masks.dispose();
   }
 
   forward(inputs: readonly Tensor[], { parts }: OperationAttributes['linear'], record: boolean) {
     const x = this.#store.matrix(inputs[0], -1, -1, OPERATION, 'x');
+    const rowKeys = rowKeysOf(parts, x.rows);
     const saved: CudaTensor[] = [];
     const outputs = runsOf(this.#weights, parts, x.columns).flatMap((run) => {
       const group = this.#group(run, x.columns);
-      return group ? this.#adapted(x, run, group, record ? saved : undefined) : this.#plain(x, run);
+      return group ? this.#adapted(x, run, group, rowKeys, record ? saved : undefined) : this.#plain(x, run);
     });
     // Without a low-rank part, backward needs no more than the weights.
     if (saved.length > 0) saved.unshift(this.#store.keepOrRemake(x));
@@ -118,10 +133,12 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     );
     if (!gradients.some((dy) => dy)) return [undefined];
     const k = parts[0]!.weight.shape[1]!;
+    const runs = runsOf(this.#weights, parts, k);
+    const kept = saved[0] && store.use(saved[0], OPERATION);
+    const isLeft = needs[0] === true && runs.length === 1 && kept?.recipe?.gatedBy !== undefined;
     let dx: CudaTensor | undefined;
-    let x: CudaTensor | undefined;
     let next = 1;
-    for (const run of runsOf(this.#weights, parts, k)) {
+    for (const run of runs) {
       const group = this.#group(run, k);
       const u = group && store.use(saved[next++]!, OPERATION);
       const bits = group && hasDropout(run) ? store.use(saved[next++]!, OPERATION) : undefined;
@@ -129,9 +146,21 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
       if (!own.some((dy) => dy)) continue;
       const dy = this.#join(own, run);
       if (group && u) {
-        x ??= store.remake(store.use(saved[0]!, OPERATION));
-        const share = this.#adaptedBackward(x, u, bits, dy, own, run, group, needs[0] === true);
-        if (share) dx = this.#sum(dx, share);
+        const isWanted = own.map((gradient) => gradient !== undefined);
+        this.#gradientB(u, dy, own, { group, parts: run.parts, isWanted, columns: run.columns });
+        const wide = this.#wideGradient(dy, k, run, group, needs[0] === true);
+        const du = wide.address + 2 * (needs[0] ? roundUp(k, ROW_MULTIPLE) : 0);
+        const low = { du, lddu: wide.ld, bits, group, parts: run.parts, isWanted };
+        if (isLeft) {
+          new UnfinishedGradient(store, wide, kept!, low);
+          dx = wide;
+        } else if (needs[0]) {
+          loraInputGradients(store, wide, low, kept!);
+          dx = this.#sum(dx, wide);
+        } else {
+          loraGradientA(store, low, kept!);
+          store.release(wide);
+        }
       } else if (needs[0]) {
         const weight = run.weights[0]!;
         const beta = dx ? 1 : 0;
@@ -143,7 +172,6 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
       }
       store.release(dy);
     }
-    if (x) store.release(x);
     return [dx];
   }
 
@@ -192,22 +220,27 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     return parts;
   }
 
-  #adapted(x: CudaTensor, run: Run, group: AdapterGroup, saved: CudaTensor[] | undefined): CudaTensor[] {
+  #adapted(
+    x: CudaTensor,
+    run: Run,
+    group: AdapterGroup,
+    rowKeys: Int32Array | undefined,
+    saved: CudaTensor[] | undefined,
+  ): CudaTensor[] {
     const store = this.#store;
     const padded = roundUp(x.columns, ROW_MULTIPLE);
     const { y, parts } = this.#outputs(x.rows, run);
     const wide = this.#withSpare(x, padded, group.columns);
-    const bits = hasDropout(run) ? dropoutBits(store, x, run.parts) : undefined;
+    const bits = rowKeys && hasDropout(run) ? this.#masks.make(x, rowKeys, run.parts) : undefined;
     const low = wide.address + 2 * padded;
-    loraDown(store, { u: low, ldu: wide.ld, x: wide, bits, group, parts: run.parts });
+    const kept = saved && store.saved(store.create([x.rows, group.columns]));
+    loraDown(store, { u: low, ldu: wide.ld, saved: kept, x: wide, bits, group, parts: run.parts });
     this.#product(wide, padded + group.columns, y, run);
     this.#addBias(parts, run);
-    if (saved) {
-      const kept = store.saved(store.create([x.rows, group.columns]));
-      const u = store.view(wide, padded, group.columns);
-      store.copyInto(kept, u);
-      store.release(u);
+    if (saved && kept) {
       saved.push(kept);
+      const home = parts[0]!.home?.at;
+      if (home) home.adapter = { u: kept, group };
       if (bits) saved.push(store.saved(bits));
     } else if (bits) store.release(bits);
     store.release(wide);
@@ -252,34 +285,35 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     }
   }
 
-  #adaptedBackward(
-    x: CudaTensor,
+  /** dB, from dy or from what was summed up while dy was written. */
+  #gradientB(
     u: CudaTensor,
-    bits: CudaTensor | undefined,
     dy: CudaTensor,
     gradients: readonly (CudaTensor | undefined)[],
-    run: Run,
-    group: AdapterGroup,
-    needsInput: boolean,
-  ): CudaTensor | undefined {
+    low: Omit<LoraOutputSide, 'u' | 'dy'>,
+  ): void {
+    const known = gradients[0]?.rowProducts;
+    const isKnown =
+      known?.u === u &&
+      known.partial.shape[1] === dy.columns &&
+      known.partial.shape[2] === low.group.width &&
+      gradients.every((gradient) => gradient?.rowProducts === known);
+    if (isKnown) finishB(this.#store, low, known.partial);
+    else loraGradientB(this.#store, { ...low, u, dy });
+  }
+
+  /** [dx | du] but for the low-rank part of dx; without a gradient of x, only its spare columns du. */
+  #wideGradient(dy: CudaTensor, k: number, run: Run, group: AdapterGroup, needsInput: boolean): CudaTensor {
     const store = this.#store;
     const weight = run.weights[0]!;
     const padded = weight.matrix.paddedColumns;
-    const m = dy.rows;
-    // Without a gradient of x, only its spare columns are computed.
-    const wide = needsInput ? store.create([m, x.columns], group.columns) : store.create([m, group.columns]);
+    const wide = needsInput ? store.create([dy.rows, k], group.columns) : store.create([dy.rows, group.columns]);
     const skipped = needsInput ? 0 : padded;
     store.products.run({
-      ...{ m, n: padded + group.columns - skipped, k: run.n, a: dy.address, lda: dy.ld },
+      ...{ m: dy.rows, n: padded + group.columns - skipped, k: run.n, a: dy.address, lda: dy.ld },
       ...{ b: weight.address + 2 * skipped, ldb: weight.ld, d: wide.address, ldd: wide.ld },
     });
-    const du = wide.address + 2 * (padded - skipped);
-    const low = { du, lddu: wide.ld, u, dy, x, bits, group, parts: run.parts, gradients, columns: run.columns };
-    if (needsInput) loraInputGradient(store, wide, low);
-    loraGradients(store, low);
-    if (needsInput) return wide;
-    store.release(wide);
-    return undefined;
+    return wide;
   }
 
   /** The gradients of a run's outputs as one matrix, to be released: where they lie side by side, without a copy. */

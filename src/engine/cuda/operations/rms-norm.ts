@@ -41,10 +41,11 @@ export function rmsNorm(store: TensorStore, weights: WeightStore): Operation<Ope
       const rstd = record ? store.saved(store.createF32([x.rows])) : undefined;
       const y = normalize(store, { x, residual, sum, rstd, weight, eps });
       const normed = sum ?? x;
+      const weightNow = () => weights.vector(attributes.weight, x.columns, OPERATION);
       y.recipe = {
-        sources: [normed],
-        make: () =>
-          normalize(store, { x: normed, weight: weights.vector(attributes.weight, x.columns, OPERATION), eps }),
+        sources: rstd ? [normed, rstd] : [normed],
+        make: () => normalize(store, { x: normed, weight: weightNow(), eps }),
+        ...(rstd && { norm: { sum: normed, rstd, weight: weightNow } }),
       };
       return { outputs: sum ? [y, sum] : [y], saved: rstd ? [normed, rstd] : [] };
     },

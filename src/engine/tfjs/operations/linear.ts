@@ -4,9 +4,9 @@
  * Of the low-rank path only u [T, R] is saved. Dropout masks are those of every engine, so they are made on the host
  * for each use (TensorFlow.js has no unsigned 32-bit arithmetic): slow, a few nanoseconds for each element of x.
  */
-import { EngineError } from '../../../errors.js';
 import type { LinearPart, LoraPart, Operation, OperationAttributes } from '../../operations.js';
-import { dropoutKeeps } from '../../random.js';
+import { dropoutMask } from '../../random.js';
+import { rowKeysOf } from '../../row-keys.js';
 import type { Tensor } from '../../tensor.js';
 import { product } from '../product.js';
 import type { TensorStore } from '../tensor-store.js';
@@ -20,17 +20,13 @@ function pairOf(store: TensorStore, lora: LoraPart, weight: TfTensor, name: stri
   const rank = lora.a.shape[0] ?? 0;
   const a = store.matrix(lora.a.value, rank, inner, OPERATION, `A of ${name}`).data;
   const b = store.matrix(lora.b.value, out, rank, OPERATION, `B of ${name}`).data;
-  if (lora.dropout >= 0 && lora.dropout < 1) return { a, b };
-  throw new EngineError(`${OPERATION}: dropout of ${name} is ${lora.dropout}, expected 0 <= p < 1`);
+  return { a, b };
 }
 
 /** mask·x / (1 - p) */
-function dropout(tf: TfNamespace, x: TfTensor, { dropout: p, seed }: LoraPart): TfTensor {
+function dropout(tf: TfNamespace, x: TfTensor, { dropout: p, seed, rowKeys }: LoraPart): TfTensor {
   if (p === 0) return x;
-  const mask = new Float32Array(x.size);
-  const kept = 1 / (1 - p);
-  for (let i = 0; i < mask.length; i++) if (dropoutKeeps(seed, i, p)) mask[i] = kept;
-  return tf.mul(x, tf.tensor(mask, x.shape, 'float32'));
+  return tf.mul(x, tf.tensor(dropoutMask(rowKeys!, x.shape[1]!, seed, p), x.shape, 'float32'));
 }
 
 function forwardPart(
@@ -69,6 +65,7 @@ export function linear(store: TensorStore): Operation<OperationAttributes['linea
   return {
     forward(inputs, { parts }, record) {
       const x = store.matrix(inputs[0], -1, -1, OPERATION, 'x');
+      rowKeysOf(parts, x.shape[0]!);
       const made = store.run(OPERATION, (tf) => {
         const results = parts.map((part) => forwardPart(store, tf, x.data, part));
         const lows = record ? results.flatMap(({ low }) => (low ? [low] : [])) : [];

@@ -1,0 +1,103 @@
+/** The rate of a large bf16 product of random numbers on this card: what utilisation is measured against. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { isOutOfMemory } from '../out-of-memory.js';
+import { MersenneTwister } from '../random.js';
+import { kernelCacheFolder, writeCacheFile } from './compiler.js';
+import type { CudaDriver } from './driver.js';
+import type { MatrixProducts, ProductDriver } from './matrix-products.js';
+import type { DeviceAllocator, DeviceBlock } from './memory.js';
+import type { Staging } from './staging.js';
+
+/** Sizes of the product: long enough for every card, 256 MiB in all. */
+const [M, N, K] = [4096, 8192, 8192];
+const RUNS = 10;
+/** The best of these counts: in the first, clocks may be low and the library's algorithms take turns. */
+const ROUNDS = 3;
+/** Random numbers that are repeated; not a power of two, so that no two rows are alike. */
+const RANDOM_NUMBERS = (1 << 20) + 12344;
+
+export interface RateContext {
+  readonly driver: ProductDriver & Pick<CudaDriver, 'copy' | 'synchronizeEvent'>;
+  readonly allocator: DeviceAllocator;
+  readonly products: Pick<MatrixProducts, 'run'>;
+  readonly staging: Pick<Staging, 'upload'>;
+}
+
+/**
+ * 10^12 operations a second: from the cache, or measured in some tens of milliseconds and kept there.
+ * @returns undefined if the card has no room to measure in
+ */
+export function matrixRate(context: RateContext, device: string, version: number): number | undefined {
+  const name = `matrix-rate-${device.replace(/[^A-Za-z0-9]+/g, '-')}-${version}.json`;
+  const path = join(kernelCacheFolder(), name);
+  try {
+    const { tflops } = JSON.parse(readFileSync(path, 'utf8')) as { tflops?: unknown };
+    if (typeof tflops === 'number' && tflops > 0) return tflops;
+  } catch {
+    // None yet, or unreadable: it is measured.
+  }
+  try {
+    const tflops = measure(context);
+    writeCacheFile(path, JSON.stringify({ tflops, product: [M, N, K] }));
+    return tflops;
+  } catch (error) {
+    if (isOutOfMemory(error)) return undefined;
+    throw error;
+  }
+}
+
+function measure({ driver, allocator, products, staging }: RateContext): number {
+  const blocks: DeviceBlock[] = [];
+  const events: number[] = [];
+  try {
+    const allocate = (numbers: number): DeviceBlock => {
+      const block = allocator.allocate(2 * numbers, 'rate of matrix products');
+      blocks.push(block);
+      return block;
+    };
+    const [random, a, b, d] = [RANDOM_NUMBERS, M * K, N * K, M * N].map(allocate) as [
+      DeviceBlock,
+      DeviceBlock,
+      DeviceBlock,
+      DeviceBlock,
+    ];
+    staging.upload(random.address, randomBf16());
+    for (const [block, numbers] of [
+      [a, M * K],
+      [b, N * K],
+    ] as const) {
+      for (let at = 0; at < numbers; at += RANDOM_NUMBERS) {
+        driver.copy(block.address + 2 * at, random.address, 2 * Math.min(RANDOM_NUMBERS, numbers - at));
+      }
+    }
+    const product = {
+      ...{ m: M, n: N, k: K, a: a.address, lda: K, b: b.address, ldb: K, transB: true },
+      ...{ d: d.address, ldd: N },
+    };
+    products.run(product);
+    const [start, end] = [driver.createEvent(true), driver.createEvent(true)];
+    events.push(start, end);
+    let best = Number.POSITIVE_INFINITY;
+    for (let round = 0; round < ROUNDS; round++) {
+      driver.recordEvent(start);
+      for (let run = 0; run < RUNS; run++) products.run(product);
+      driver.recordEvent(end);
+      driver.synchronizeEvent(end);
+      best = Math.min(best, driver.elapsedMilliseconds(start, end) / RUNS);
+    }
+    return (2 * M * N * K) / (best / 1000) / 1e12;
+  } finally {
+    for (const event of events) driver.destroyEvent(event);
+    for (const block of blocks) allocator.free(block);
+  }
+}
+
+/** Numbers uniform in ±√3, of variance 1. */
+function randomBf16(): Uint16Array {
+  const random = new MersenneTwister(1);
+  const numbers = new Float32Array(RANDOM_NUMBERS);
+  for (let i = 0; i < numbers.length; i++) numbers[i] = (random.nextUint32() / 2 ** 31 - 1) * Math.sqrt(3);
+  const bits = new Uint32Array(numbers.buffer);
+  return Uint16Array.from(bits, (word) => word >>> 16);
+}

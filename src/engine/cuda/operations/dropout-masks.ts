@@ -1,0 +1,68 @@
+/** Launches of dropout.cu, and the row keys of the passes under way, on the device. */
+import type { LinearPart } from '../../operations.js';
+import { dropoutThreshold } from '../../random.js';
+import { MAX_PARTS } from '../adapters.js';
+import type { DeviceBlock } from '../memory.js';
+import type { TensorStore } from '../tensor-store.js';
+import type { CudaTensor } from '../tensors.js';
+
+/** Key tables that are kept: text, patches and merged patches of a pass, and of the one before. */
+const KEPT_TABLES = 6;
+/** Rows that a thread does, one after the other. */
+const ROWS_PER_THREAD = 4;
+
+/** Bytes of a mask row. */
+export function maskBytes(columns: number): number {
+  return 4 * Math.ceil(columns / 32);
+}
+
+export class DropoutMasks {
+  readonly #store: TensorStore;
+  /** Keys are uploaded once for the layers that share an array; least recently used first. */
+  readonly #tables = new Map<Int32Array, DeviceBlock>();
+
+  constructor(store: TensorStore) {
+    this.#store = store;
+  }
+
+  /** The masks of the parts of x, a bit an element: [parts, rows, maskBytes(columns)] as bytes. */
+  make({ rows, columns }: CudaTensor, rowKeys: Int32Array, parts: readonly LinearPart[]): CudaTensor {
+    const store = this.#store;
+    const rowBytes = maskBytes(columns);
+    const words = rowBytes / 4;
+    const bits = store.createF32([parts.length * rows * words]);
+    const block = Math.min(256, 32 * Math.ceil(words / 32));
+    const lines = Math.min(Math.ceil(rows / ROWS_PER_THREAD), 65535);
+    const own = (value: (lora: NonNullable<LinearPart['lora']>) => number): number[] =>
+      Array.from({ length: MAX_PARTS }, (_, i) => {
+        const lora = parts[i]?.lora;
+        return lora ? value(lora) : 0;
+      });
+    store.kernels.run('dropout_bits', [Math.ceil(words / block), lines, parts.length], block, [
+      ...[bits.address, this.#table(rowKeys).address, rows, columns, rowBytes],
+      ...own(({ seed }) => seed),
+      // Compared with 16 bits that stand in the upper half.
+      ...own(({ dropout }) => dropoutThreshold(dropout) * 65536),
+    ]);
+    return bits;
+  }
+
+  dispose(): void {
+    for (const rowKeys of [...this.#tables.keys()]) this.#forget(rowKeys);
+  }
+
+  #table(rowKeys: Int32Array): DeviceBlock {
+    const known = this.#tables.get(rowKeys);
+    if (known) this.#tables.delete(rowKeys);
+    else if (this.#tables.size >= KEPT_TABLES) this.#forget(this.#tables.keys().next().value!);
+    const table = known ?? this.#store.table(rowKeys);
+    this.#tables.set(rowKeys, table);
+    return table;
+  }
+
+  #forget(rowKeys: Int32Array): void {
+    const table = this.#tables.get(rowKeys);
+    if (table) this.#store.allocator.free(table);
+    this.#tables.delete(rowKeys);
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * Streams a stored weight into its rows on the device. bf16 is copied to where it belongs; other formats are copied
+ * beside it and converted by a kernel. Large weights go in pieces through a ring of page-locked blocks, on the copy
+ * stream; small ones at once, on the compute stream.
+ */
+import { readScale, refuseNotANumber } from '../float8.js';
+import { DTYPE_BYTES, type StoredDType, type WeightSource } from '../tensor.js';
+import type { CudaDriver } from './driver.js';
+import { grid2 } from './kernels.js';
+import type { DeviceBlock } from './memory.js';
+import type { Staging } from './staging.js';
+import type { TensorStore } from './tensor-store.js';
+import { type RingDriver, UploadRing } from './upload-ring.js';
+
+/** What the stream needs of the driver. */
+export type WeightDriver = RingDriver & Pick<CudaDriver, 'uploadRows' | 'upload'>;
+
+/** Bytes of a piece: large, so that calls and copies cost little beside the bytes. */
+const PIECE_BYTES = 32 << 20;
+/** Weights of up to this part of a piece would waste a block of the ring. */
+const SMALL_PART = 1 / 32;
+
+/** Rows on the device. */
+export interface WeightRows {
+  readonly address: number;
+  /** Row stride in elements. */
+  readonly ld: number;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** The tables of an 8-bit weight on the device. */
+interface Scale {
+  readonly factors: DeviceBlock;
+  /** One word that becomes 1 when a code stands for no number. */
+  readonly flag: DeviceBlock;
+  readonly block: readonly [rows: number, columns: number];
+  readonly across: number;
+}
+
+export class WeightStream {
+  readonly #store: TensorStore;
+  readonly #driver: WeightDriver;
+  readonly #staging: Staging;
+  readonly #ring: UploadRing;
+  /** Weights on their way. */
+  readonly #active = new Set<Promise<void>>();
+  /** Orders the two streams; made with the first weight. */
+  #order: number | undefined;
+
+  /** @param pieceBytes a test makes it small */
+  constructor(store: TensorStore, driver: WeightDriver, staging: Staging, pieceBytes = PIECE_BYTES) {
+    this.#store = store;
+    this.#driver = driver;
+    this.#staging = staging;
+    this.#ring = new UploadRing(driver, staging, store.allocator, pieceBytes);
+  }
+
+  /**
+   * Resolves when everything is queued and the source is no longer needed.
+   * @param keep receives the stored bytes of a weight that comes in one piece
+   */
+  async fill(target: WeightRows, source: WeightSource, keep?: (bytes: Uint8Array) => void): Promise<void> {
+    const filling = this.#fill(target, source, keep);
+    this.#active.add(filling);
+    try {
+      await filling;
+    } finally {
+      this.#active.delete(filling);
+      if (this.#active.size === 0) this.#ring.clear();
+    }
+  }
+
+  /** Waits for the weights on their way and frees what they needed. */
+  async dispose(): Promise<void> {
+    await Promise.allSettled(this.#active);
+    if (this.#order !== undefined) this.#driver.destroyEvent(this.#order);
+    this.#order = undefined;
+  }
+
+  async #fill(target: WeightRows, source: WeightSource, keep?: (bytes: Uint8Array) => void): Promise<void> {
+    const scale = source.dtype === 'f8_e4m3' ? await this.#scale(source) : undefined;
+    try {
+      if (keep || source.byteLength <= SMALL_PART * this.#ring.blockBytes)
+        await this.#fillAtOnce(target, source, scale, keep);
+      else await this.#fillInPieces(target, source, scale);
+      if (scale) {
+        const flag = new Int32Array(await this.#staging.download(scale.flag.address, 4).arrive());
+        if (flag[0] !== 0) refuseNotANumber(source.name);
+      }
+    } finally {
+      if (scale) for (const block of [scale.factors, scale.flag]) this.#store.allocator.free(block);
+    }
+  }
+
+  async #fillAtOnce(
+    target: WeightRows,
+    source: WeightSource,
+    scale: Scale | undefined,
+    keep?: (bytes: Uint8Array) => void,
+  ): Promise<void> {
+    const { dtype, byteLength } = source;
+    if (byteLength === 0) return;
+    const block = this.#staging.take(byteLength);
+    try {
+      const bytes = block.pinned.bytes.subarray(0, byteLength);
+      await source.read(bytes, 0);
+      keep?.(bytes);
+      if (dtype === 'bf16') {
+        this.#driver.uploadRows(target.address, 2 * target.ld, bytes, 2 * target.columns, target.rows);
+        return;
+      }
+      const { allocator } = this.#store;
+      const stored = allocator.allocate(byteLength, 'weight conversion');
+      this.#driver.upload(stored.address, bytes);
+      this.#convert(target, 0, target.rows, stored.address, dtype, scale);
+      allocator.free(stored);
+    } finally {
+      this.#staging.giveBack(block);
+    }
+  }
+
+  async #fillInPieces(target: WeightRows, source: WeightSource, scale: Scale | undefined): Promise<void> {
+    const { rows, columns } = target;
+    const { stream, copyStream } = this.#driver;
+    const rowBytes = columns * DTYPE_BYTES[source.dtype];
+    const pieceRows = Math.floor(this.#ring.blockBytes / rowBytes);
+    if (pieceRows === 0) return this.#fillAtOnce(target, source, scale);
+    // What had the target's memory before is ahead on the compute stream.
+    this.#follow(copyStream, stream);
+    let hasFailed = false;
+    const piece = async (row: number): Promise<void> => {
+      const block = await this.#ring.take();
+      let last = copyStream;
+      try {
+        // After a failure nothing more is read.
+        if (hasFailed) return;
+        const count = Math.min(pieceRows, rows - row);
+        const bytes = block.pinned.bytes.subarray(0, count * rowBytes);
+        await source.read(bytes, row * rowBytes);
+        if (source.dtype === 'bf16') {
+          const address = target.address + 2 * row * target.ld;
+          this.#driver.uploadRows(address, 2 * target.ld, bytes, rowBytes, count, copyStream);
+        } else {
+          const stored = this.#ring.scratch(block);
+          this.#driver.upload(stored, bytes, copyStream);
+          this.#driver.recordEvent(block.event, copyStream);
+          this.#driver.waitEvent(block.event, stream);
+          last = stream;
+          this.#convert(target, row, count, stored, source.dtype, scale);
+        }
+      } catch (error) {
+        hasFailed = true;
+        throw error;
+      } finally {
+        this.#ring.giveBack(block, last);
+      }
+    };
+    const pieces: Promise<void>[] = [];
+    for (let row = 0; row < rows; row += pieceRows) pieces.push(piece(row));
+    // All of them, as the memory that they write to may not be freed before.
+    const results = await Promise.allSettled(pieces);
+    this.#follow(stream, copyStream);
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed) throw failed.reason;
+  }
+
+  /** What is queued on `stream` from now on runs after what is queued on `first`. */
+  #follow(stream: number, first: number): void {
+    this.#order ??= this.#driver.createEvent();
+    this.#driver.recordEvent(this.#order, first);
+    this.#driver.waitEvent(this.#order, stream);
+  }
+
+  async #scale(source: WeightSource): Promise<Scale> {
+    const { factors, block, across } = await readScale(source);
+    const { allocator, driver } = this.#store;
+    const table = allocator.allocate(factors.byteLength, 'weight conversion');
+    this.#staging.upload(table.address, factors);
+    const flag = allocator.allocate(4, 'weight conversion');
+    driver.fillBytes(flag.address, 0, 4);
+    return { factors: table, flag, block, across };
+  }
+
+  /** Queues the conversion of rows from `row` on, packed at `stored`, on the compute stream. */
+  #convert(
+    target: WeightRows,
+    row: number,
+    rows: number,
+    stored: number,
+    dtype: Exclude<StoredDType, 'bf16'>,
+    scale: Scale | undefined,
+  ): void {
+    const { columns, ld } = target;
+    const { kernels } = this.#store;
+    const plain = [target.address + 2 * row * ld, stored, rows, columns, ld, columns];
+    const grid = grid2(rows, columns);
+    if (!scale) kernels.run(dtype === 'f32' ? 'f32_to_bf16' : 'f16_to_bf16', grid, 128, plain);
+    else {
+      const { factors, flag, block, across } = scale;
+      const places = [factors.address, row, block[0], block[1], across, flag.address];
+      kernels.run('e4m3_to_bf16', grid, 128, [...plain, ...places]);
+    }
+  }
+}

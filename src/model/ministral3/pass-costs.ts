@@ -1,0 +1,250 @@
+/**
+ * What a packed pass takes: bytes at its peak, and time for what is chosen about it.
+ *
+ * Counted from the shapes, not measured on the first pass: a plan is then a pure function of window and budget, so a
+ * resumed run plans as the one that never stopped. The engine names how it keeps things (`Engine.storage`), the model
+ * what it computes; neither knows the other. Tests hold the figures against the engines' own books.
+ */
+import type { StorageCosts } from '../../engine/engine.js';
+import type { LinearModule } from '../linear-module.js';
+import type { Ministral3Config } from './config.js';
+import type { RecomputedLayers } from './layers.js';
+import type { LayerModules, Ministral3Modules } from './modules.js';
+
+/** What one sample, or all of a pass, brings. */
+export interface PackedSize {
+  readonly tokens: number;
+  readonly patches: number;
+  /** Image features: merged patches. */
+  readonly features: number;
+  /** Labelled rows. */
+  readonly labels: number;
+}
+
+export const EMPTY_SIZE: PackedSize = { tokens: 0, patches: 0, features: 0, labels: 0 };
+
+export function addSizes(a: PackedSize, b: PackedSize): PackedSize {
+  return {
+    tokens: a.tokens + b.tokens,
+    patches: a.patches + b.patches,
+    features: a.features + b.features,
+    labels: a.labels + b.labels,
+  };
+}
+
+/** Bytes and operations for each row of one layer. */
+interface LayerCosts {
+  /** Kept for backward; 0 where none is needed. */
+  readonly saved: number;
+  /** Kept if the layer is recomputed: its input. */
+  readonly input: number;
+  /** Alive at the end of its forward run, what it keeps included. */
+  readonly forward: number;
+  /** Temporaries of its backward run. */
+  readonly backward: number;
+  /** Time of its forward run. */
+  readonly time: number;
+}
+
+/**
+ * Time is counted in operations of matrix products. Beside them a layer reads and writes what it keeps a few times
+ * over, and memory is slower than arithmetic: on large cards about 250 operations pass in the time of a byte.
+ */
+const OPERATIONS_PER_SAVED_BYTE = 1000;
+/** A pass more costs about as much as this many tokens: weights are read and kernels launched once more. */
+const TOKENS_PER_PASS_START = 140;
+/** Ranks are padded to a multiple of this by engines that pad at all. */
+const RANK_MULTIPLE = 16;
+/** Uncounted odds and ends: alignment, lists. */
+const SLACK = 1.01;
+
+interface LayerWidths {
+  readonly hidden: number;
+  readonly query: number;
+  readonly keyValue: number;
+  readonly inner: number;
+  readonly heads: number;
+}
+
+export class PassCosts {
+  readonly #storage: StorageCosts;
+  readonly #config: Ministral3Config;
+  readonly #text: readonly LayerCosts[];
+  readonly #vision: readonly LayerCosts[];
+  /** Kept for each image feature by the projector. */
+  readonly #projectorSaved: number;
+  /** Copies of A in the number format of the products, which engines may make at the first pass. */
+  readonly #adapterBytes: number;
+
+  /** @param modules with their adapters: what has no gradient keeps nothing */
+  constructor(config: Ministral3Config, modules: Ministral3Modules, storage: StorageCosts) {
+    this.#config = config;
+    this.#storage = storage;
+    const { text, vision, visionFeatureLayer } = config;
+    const b = storage.elementBytes;
+    const visionWidths = { ...vision, hidden: vision.hiddenSize, inner: vision.intermediateSize };
+    const tower = modules.visionLayers.slice(0, visionFeatureLayer);
+    const [query, keyValue] = [text.heads * text.headDim, text.kvHeads * text.headDim];
+    const first = layersCosts(
+      tower,
+      { ...visionWidths, query: vision.hiddenSize, keyValue: vision.hiddenSize },
+      storage,
+      false,
+    );
+    this.#vision = first.costs;
+    const projector = [modules.mergingLayer, modules.linear1, modules.linear2];
+    const merged = vision.hiddenSize * config.spatialMergeSize ** 2;
+    const inputs = [merged, vision.hiddenSize, text.hiddenSize];
+    let needs = first.needs;
+    let projectorSaved = 0;
+    for (const [i, module] of projector.entries()) {
+      if (module.lora) {
+        projectorSaved += inputs[i]! * b + lowRank([module], inputs[i]!, storage);
+        needs = true;
+      }
+      // The activation's input.
+      if (i === 1 && needs) projectorSaved += text.hiddenSize * b;
+    }
+    this.#projectorSaved = projectorSaved;
+    this.#adapterBytes = modules.linear.reduce(
+      (sum, { lora }) => (lora ? sum + b * padded(lora) * lora.a.shape[1]! : sum),
+      0,
+    );
+    const widths = { query, keyValue, hidden: text.hiddenSize, inner: text.intermediateSize, heads: text.heads };
+    this.#text = layersCosts(modules.textLayers, widths, storage, needs).costs;
+  }
+
+  /** Layers of each tower. */
+  get layers(): RecomputedLayers {
+    return { vision: this.#vision.length, text: this.#text.length };
+  }
+
+  /** Bytes above what is held between passes, at the worst moment of a pass. */
+  peakBytes(size: PackedSize, recompute: RecomputedLayers): number {
+    const { text, vision, spatialMergeSize } = this.#config;
+    const { elementBytes: b, logits, scratchBytes } = this.#storage;
+    const { tokens: T, patches: P, features: M, labels: L } = size;
+    const [C, Cv] = [text.hiddenSize * b, vision.hiddenSize * b];
+    const onText = tower(this.#text, recompute.text);
+    const onVision = tower(this.#vision, recompute.vision);
+    const tables = 4 * text.headDim * T + 4 * vision.headDim * P;
+    const kept = onText.kept * T + onVision.kept * P + this.#projectorSaved * M + tables;
+    const pixels = 3 * vision.patchSize ** 2 * b;
+    const blocks = Math.ceil(L / Math.max(1, Math.floor(logits.most / text.vocabSize)));
+    const rowsOfLogits = blocks > 0 ? Math.ceil(L / blocks) : 0;
+    const moments = [
+      // Forward: the last vision layer, the projector, the last decoder layer, the head.
+      onVision.kept * P - onVision.last * P + (onVision.forward + pixels + 2 * Cv) * P + C * T,
+      onVision.kept * P + (pixels + 4 * Cv) * P + (Cv * (spatialMergeSize ** 2 + 1) + 3 * C) * M + C * T,
+      kept - onText.last * T + onText.forward * T + 2 * C * T + C * M,
+      kept + 5 * C * L + logits.bytes * text.vocabSize * rowsOfLogits,
+      // Backward: the last decoder layer, the last vision layer.
+      kept + onText.backward * T + 2 * C * T + 2 * C * L,
+      onVision.kept * P + onVision.backward * P + 3 * C * T + tables,
+    ];
+    return SLACK * Math.max(...moments) + scratchBytes + this.#adapterBytes;
+  }
+
+  /** What decides how evenly samples are spread over passes: the bytes that one keeps. */
+  weight({ tokens, patches }: PackedSize): number {
+    return tower(this.#text, 0).kept * tokens + tower(this.#vision, 0).kept * patches + tokens;
+  }
+
+  /** Time of recomputing the first layers of each tower, in operations. */
+  recomputeTime({ tokens, patches }: PackedSize, { text, vision }: RecomputedLayers): number {
+    return timeOf(this.#text.slice(0, text)) * tokens + timeOf(this.#vision.slice(0, vision)) * patches;
+  }
+
+  /** Time that one more pass costs, in operations. */
+  get passTime(): number {
+    return TOKENS_PER_PASS_START * 2 * timeOf(this.#text);
+  }
+}
+
+/** Of the layers that keep anything: others are never run again. */
+function timeOf(layers: readonly LayerCosts[]): number {
+  return layers.reduce((sum, { saved, time }) => (saved > 0 ? sum + time : sum), 0);
+}
+
+/** Bytes for each row of a whole tower whose first layers are recomputed. */
+function tower(layers: readonly LayerCosts[], recomputed: number) {
+  let kept = 0;
+  for (const [i, { saved, input }] of layers.entries()) {
+    if (saved > 0) kept += i < recomputed ? input : saved;
+  }
+  const most = (value: (layer: LayerCosts) => number) => layers.reduce((max, layer) => Math.max(max, value(layer)), 0);
+  const last = layers.at(-1);
+  const isRecomputed = recomputed >= layers.length;
+  return {
+    kept,
+    /** Kept by the last layer: part of its forward run. */
+    last: last && !isRecomputed ? last.saved : 0,
+    forward: most(({ forward }) => forward),
+    // Backward begins with everything kept; where no layer is kept whole, the first one is made again on top.
+    backward: most(({ backward }) => backward) + (isRecomputed ? most(({ saved }) => saved) : 0),
+  };
+}
+
+/** Costs of a tower's layers, and whether a gradient flows into what comes behind them. */
+function layersCosts(
+  layers: readonly LayerModules[],
+  widths: LayerWidths,
+  storage: StorageCosts,
+  inputNeeds: boolean,
+): { costs: LayerCosts[]; needs: boolean } {
+  let needs = inputNeeds;
+  const costs = layers.map((layer) => {
+    needs ||= modulesOf(layer).some((module) => module.lora !== undefined);
+    return layerCosts(layer, widths, storage, needs);
+  });
+  return { costs, needs };
+}
+
+function modulesOf({ attention, gate, up, down }: LayerModules): LinearModule[] {
+  return [attention.q, attention.k, attention.v, attention.o, gate, up, down];
+}
+
+function layerCosts(
+  layer: LayerModules,
+  { hidden: C, query: Q, keyValue: K, inner: F, heads }: LayerWidths,
+  storage: StorageCosts,
+  isRecorded: boolean,
+): LayerCosts {
+  const { elementBytes: b, rematerializes, temporaries } = storage;
+  const { attention, gate, up, down } = layer;
+  const groups: [readonly LinearModule[], number][] = [
+    [[attention.q, attention.k, attention.v], C],
+    [[attention.o], Q],
+    [[gate, up], C],
+    [[down], F],
+  ];
+  const low = groups.reduce((sum, [modules, input]) => sum + lowRank(modules, input, storage), 0);
+  const has = (i: number): boolean => groups[i]![0].some(({ lora }) => lora !== undefined);
+  // Inputs of adapted linears that are nowhere else: the two norms and the gated activation.
+  const inputs = rematerializes ? 0 : (has(0) ? C : 0) + (has(2) ? C : 0) + (has(3) ? F : 0);
+  const weights = C * (2 * Q + 2 * K) + 3 * C * F;
+  // Two sums of the residual stream with 1/rms; q, k, v and output of attention with its log-sum-exp; gate and up.
+  const saved = b * (2 * C + 2 * Q + 2 * K + 2 * F + inputs) + 8 + 4 * heads + low;
+  const beside = b * temporaries * Math.max(F, Q, C);
+  return {
+    saved: isRecorded ? saved : 0,
+    input: C * b,
+    forward: b * (8 * C + 3 * Q + 4 * K + 3 * F) + low + beside,
+    backward: b * Math.max(C + 3 * F, 4 * C + 2 * F, 3 * C + 3 * Q + 3 * K) + low + 4 * heads + beside,
+    time: 2 * weights + OPERATIONS_PER_SAVED_BYTE * saved,
+  };
+}
+
+/** Bytes that the adapters of linears with one input keep for a row of it: u, the room for it beside x, masks. */
+function lowRank(modules: readonly LinearModule[], input: number, storage: StorageCosts): number {
+  const { elementBytes: b, keepsMasks } = storage;
+  const adapted = modules.flatMap(({ lora }) => (lora ? [lora] : []));
+  const columns = adapted.reduce((sum, lora) => sum + padded(lora), 0);
+  const masks =
+    keepsMasks && adapted.some(({ dropout }) => dropout > 0) ? modules.length * 4 * Math.ceil(input / 32) : 0;
+  return 2 * columns * b + masks;
+}
+
+function padded({ a }: { readonly a: { readonly shape: readonly number[] } }): number {
+  return RANK_MULTIPLE * Math.ceil(a.shape[0]! / RANK_MULTIPLE);
+}

@@ -1,0 +1,20 @@
+/** The cuda engine with its driver in the caller's hands, to record events between what it queues. */
+import { KernelCompiler } from '../../src/engine/cuda/compiler.js';
+import { CublasLt } from '../../src/engine/cuda/cublas-lt.js';
+import { CudaEngine, type CudaEngineOptions } from '../../src/engine/cuda/cuda-engine.js';
+import { CudaDriver } from '../../src/engine/cuda/driver.js';
+import { Kernels } from '../../src/engine/cuda/kernels.js';
+import { physicalMemory } from '../../src/engine/cuda/physical-memory.js';
+
+export function openCuda(options: CudaEngineOptions = {}): { driver: CudaDriver; engine: CudaEngine } {
+  const driver = new CudaDriver(options.device);
+  const compiler = new KernelCompiler();
+  const parts = {
+    driver,
+    memory: physicalMemory(driver),
+    kernels: new Kernels(driver, compiler),
+    library: new CublasLt(),
+    compilerVersion: compiler.version,
+  };
+  return { driver, engine: new CudaEngine(parts, options) };
+}

@@ -1,0 +1,227 @@
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { writeTinyCheckpoint } from '../../../examples/tiny-checkpoint.js';
+import { type CpuEngine, createCpuEngine } from '../../../src/engine/cpu/cpu-engine.js';
+import { e4m3ToNumber } from '../../../src/engine/float8.js';
+import { float32ToBfloat16, roundToDtype } from '../../../src/engine/half-precision.js';
+import { ShardedCheckpoint, type TensorToWrite, writeSafetensors } from '../../../src/engine/safetensors.js';
+import { applyLora } from '../../../src/lora/apply-lora.js';
+import { mergeAdapter } from '../../../src/lora/merge-adapter.js';
+import { loadMinistral3 } from '../../../src/model/load.js';
+import { toMemoryName } from '../../../src/model/tensor-names.js';
+
+let root: string;
+let plain: string;
+let folder: string;
+let engine: CpuEngine;
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'load-'));
+  plain = join(root, 'plain');
+  engine = createCpuEngine({ threads: 1 });
+  await writeTinyCheckpoint({ dir: plain, seed: 5, corpus: ['one two three', 'four'] });
+});
+beforeEach(async () => {
+  folder = await mkdtemp(join(root, 'variant-'));
+  await cp(plain, folder, { recursive: true });
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+afterAll(async () => {
+  await engine.dispose();
+  await rm(root, { recursive: true, force: true });
+});
+
+type Tensors = Map<string, TensorToWrite & { readonly data: ArrayBufferView }>;
+
+/** Changes config.json. */
+async function configure(changes: Record<string, unknown>): Promise<void> {
+  const path = join(folder, 'config.json');
+  await writeFile(path, JSON.stringify({ ...JSON.parse(await readFile(path, 'utf8')), ...changes }));
+}
+
+/** The plain checkpoint's numbers, each tensor as float32. */
+async function plainTensors(): Promise<Map<string, { shape: readonly number[]; values: Float32Array }>> {
+  const checkpoint = await ShardedCheckpoint.open(plain);
+  const tensors = new Map<string, { shape: readonly number[]; values: Float32Array }>();
+  for (const { name, shape } of checkpoint.tensors.values()) {
+    tensors.set(name, { shape, values: await checkpoint.readFloat32(name) });
+  }
+  await checkpoint.close();
+  return tensors;
+}
+
+/** Replaces the file of the folder by two shards. */
+async function writeShards(tensors: Tensors): Promise<void> {
+  await rm(join(folder, 'model.safetensors'));
+  const all = [...tensors.values()];
+  const weightMap: Record<string, string> = {};
+  for (const i of [0, 1]) {
+    const file = `model-0000${i + 1}-of-00002.safetensors`;
+    const part = all.filter((_, at) => at % 2 === i);
+    await writeSafetensors(join(folder, file), part);
+    for (const { name } of part) weightMap[name] = file;
+  }
+  await writeFile(join(folder, 'model.safetensors.index.json'), JSON.stringify({ weight_map: weightMap }));
+}
+
+const NUMBERS = Float32Array.from({ length: 256 }, (_, code) => e4m3ToNumber(code));
+
+function nearestCode(value: number): number {
+  let best = 0;
+  for (let code = 0; code < 256; code++) {
+    if (Math.abs(NUMBERS[code]! - value) < Math.abs(NUMBERS[best]! - value)) best = code;
+  }
+  return best;
+}
+
+/**
+ * The plain checkpoint with the decoder's linear layers in 8 bits and the rest in bfloat16, in two shards. Gives the
+ * bfloat16 numbers of every tensor, by its name in memory.
+ * @param block rows and columns with one factor; 0 for scalars
+ */
+async function writeFp8(block = 0): Promise<{ tensors: Tensors; expected: Map<string, Float32Array> }> {
+  const tensors: Tensors = new Map();
+  const expected = new Map<string, Float32Array>();
+  const add = (name: string, dtype: TensorToWrite['dtype'], shape: readonly number[], data: ArrayBufferView): void => {
+    tensors.set(name, { name, dtype, shape, data });
+  };
+  for (const [name, { shape, values }] of await plainTensors()) {
+    if (!/language_model\.model\.layers\..*_proj\.weight$/.test(name)) {
+      add(name, 'BF16', shape, float32ToBfloat16(values));
+      expected.set(toMemoryName(name), roundToDtype(values.slice(), 'bf16'));
+      continue;
+    }
+    const [rows, columns] = shape as [number, number];
+    const [high, wide] = block > 0 ? [block, block] : [rows, columns];
+    const across = Math.ceil(columns / wide);
+    const factors = Float32Array.from({ length: Math.ceil(rows / high) * across }, (_, i) => 0.01 + i / 256);
+    roundToDtype(factors, 'bf16');
+    const factorOf = (i: number): number => {
+      const [row, column] = [Math.floor(i / columns), i % columns];
+      return factors[Math.floor(row / high) * across + Math.floor(column / wide)]!;
+    };
+    const codes = Uint8Array.from(values, (value, i) => nearestCode(value / factorOf(i)));
+    add(name, 'F8_E4M3', shape, codes);
+    if (block > 0) add(`${name}_scale_inv`, 'F32', [Math.ceil(rows / high), across], factors);
+    else add(`${name}_scale_inv`, 'BF16', [], float32ToBfloat16(factors));
+    add(name.replace(/weight$/, 'activation_scale'), 'BF16', [], float32ToBfloat16(Float32Array.of(0.5)));
+    const numbers = Float32Array.from(codes, (code, i) => NUMBERS[code]! * factorOf(i));
+    expected.set(toMemoryName(name), roundToDtype(numbers, 'bf16'));
+  }
+  await writeShards(tensors);
+  const size = block > 0 ? [block, block] : null;
+  await configure({ quantization_config: { quant_method: 'fp8', weight_block_size: size } });
+  return { tensors, expected };
+}
+
+describe('loadMinistral3', () => {
+  it.each([0, 24])('dequantises an FP8 checkpoint to bfloat16, and says so (blocks of %i)', async (block) => {
+    const { expected } = await writeFp8(block);
+    const lines: string[] = [];
+    const model = await loadMinistral3(folder, { engine, onNotice: (line) => lines.push(line) });
+    expect(lines).toEqual([expect.stringMatching(/: 14 FP8 matrices are dequantised to bfloat16/)]);
+    for (const { weight } of model.linearModules) {
+      expect([weight.name, weight.dtype]).toEqual([weight.name, 'bf16']);
+      expect(await engine.readWeight(weight)).toEqual(expected.get(weight.name));
+    }
+    model.dispose();
+  });
+
+  it('refuses FP8 weights whose scale is missing, misshapen or of another format, all at once', async () => {
+    const { tensors } = await writeFp8();
+    const scale = (part: string): string =>
+      [...tensors.keys()].find((name) => name.includes(`0.${part}.weight_scale`))!;
+    const factors = float32ToBfloat16(Float32Array.of(1, 1));
+    tensors.delete(scale('self_attn.q_proj'));
+    tensors.set(scale('self_attn.k_proj'), {
+      ...{ name: scale('self_attn.k_proj'), dtype: 'BF16', shape: [2, 1], data: factors },
+    });
+    tensors.set(scale('self_attn.v_proj'), {
+      ...{ name: scale('self_attn.v_proj'), dtype: 'I32', shape: [], data: new Int32Array(1) },
+    });
+    await writeFile(join(folder, 'model.safetensors'), '');
+    await writeShards(tensors);
+    const attempt = loadMinistral3(folder, { engine, onNotice: () => {} });
+    await expect(attempt).rejects.toThrow(/3 tensors are wrong/);
+    await expect(attempt).rejects.toThrow(/q_proj.weight" is stored as F8_E4M3 .* without ".*weight_scale_inv"/);
+    await expect(attempt).rejects.toThrow(/k_proj.weight_scale_inv" \[2, 1\], expected one number/);
+    await expect(attempt).rejects.toThrow(/v_proj.weight_scale_inv" as I32, expected F32, BF16 or F16/);
+  });
+
+  it('names the weight that holds a code of no number, and keeps nothing', async () => {
+    const { tensors } = await writeFp8();
+    const [name, tensor] = [...tensors].find(([key]) => key.endsWith('1.mlp.up_proj.weight'))!;
+    (tensor.data as Uint8Array)[77] = 0xff;
+    await writeFile(join(folder, 'model.safetensors'), '');
+    await writeShards(tensors);
+    const before = engine.memory().bytesInUse;
+    await expect(loadMinistral3(folder, { engine, onNotice: () => {} })).rejects.toThrow(
+      `${toMemoryName(name)}: its 8-bit floats hold the code 0x7f or 0xff`,
+    );
+    expect(engine.memory().bytesInUse).toBe(before);
+  });
+
+  it('refuses other quantisations and a folder in the layout of Mistral alone', async () => {
+    await configure({ quantization_config: { quant_method: 'bitsandbytes' } });
+    await expect(loadMinistral3(folder, { engine })).rejects.toThrow(
+      /quant_method: expected "fp8", got "bitsandbytes"/,
+    );
+    await configure({ quantization_config: { quant_method: 'fp8', weight_block_size: [128] } });
+    await expect(loadMinistral3(folder, { engine })).rejects.toThrow(/weight_block_size: expected null or two/);
+    await rm(join(folder, 'config.json'));
+    await writeFile(join(folder, 'params.json'), '{}');
+    await expect(loadMinistral3(folder, { engine })).rejects.toThrow(/Mistral-native[\s\S]*download config.json/);
+  });
+
+  it('ties the output head where the checkpoint has none and its config does not forbid it', async () => {
+    const tensors: Tensors = new Map();
+    for (const [name, { shape, values }] of await plainTensors()) {
+      if (!name.endsWith('lm_head.weight')) tensors.set(name, { name, dtype: 'F32', shape, data: values });
+    }
+    await writeShards(tensors);
+    await expect(loadMinistral3(folder, { engine })).rejects.toThrow(/lm_head.weight: missing/);
+    await configure({ tie_word_embeddings: true });
+    const before = engine.memory().bytesInUse;
+    const model = await loadMinistral3(folder, { engine });
+    expect(model.modules.tied).toBe(true);
+    expect(model.modules.lmHead).toBe(model.modules.embedTokens);
+    model.dispose();
+    expect(engine.memory().bytesInUse).toBe(before);
+  });
+});
+
+describe('mergeAdapter', () => {
+  it('makes a bfloat16 checkpoint of an FP8 one', async () => {
+    const { expected } = await writeFp8();
+    const model = await loadMinistral3(folder, { engine, onNotice: () => {} });
+    const adapter = applyLora(model, { r: 2, targetModules: ['q_proj'] });
+    const values = Float32Array.from({ length: adapter.parameters.size }, (_, i) => ((i * 7) % 11) / 50);
+    engine.writeParameters(adapter.parameters, values);
+    const outputDir = join(root, 'merged');
+    const result = await mergeAdapter({ checkpointDir: folder, adapter, outputDir });
+    adapter.dispose();
+    model.dispose();
+    expect(JSON.parse(await readFile(join(outputDir, 'config.json'), 'utf8'))).not.toHaveProperty(
+      'quantization_config',
+    );
+    const merged = await ShardedCheckpoint.open(outputDir);
+    expect(new Set([...merged.tensors.values()].map(({ dtype }) => dtype))).toEqual(new Set(['BF16']));
+    expect([...merged.tensors.keys()].filter((name) => /scale/.test(name))).toEqual([]);
+    expect(merged.tensors.size).toBe(result.tensors);
+    let changed = 0;
+    for (const name of merged.tensors.keys()) {
+      const before = expected.get(toMemoryName(name))!;
+      const after = await merged.readFloat32(name);
+      if (after.every((value, i) => value === before[i])) continue;
+      changed++;
+      expect(name).toMatch(/q_proj/);
+    }
+    expect(changed).toBe(result.mergedModules);
+    await merged.close();
+    const notices: string[] = [];
+    const again = await loadMinistral3(outputDir, { engine, onNotice: (line) => notices.push(line) });
+    expect(notices).toEqual([]);
+    again.dispose();
+  });
+});
