@@ -31,12 +31,16 @@ export function writeCacheFile(path: string, contents: string | Uint8Array): voi
   }
 }
 
+const WARPGROUP_TRIAL =
+  'extern "C" __global__ void trial() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }';
+
 export class KernelCompiler {
   readonly version: string;
   readonly #library: LibraryHandle;
   readonly #calls = new Map<string, Call>();
   /** Newest compute capability that this compiler knows. */
   readonly #newest: number;
+  #hasWarpgroups: boolean | undefined;
 
   constructor() {
     const { library, path } = loadLibrary('nvrtc');
@@ -60,9 +64,24 @@ export class KernelCompiler {
     this.#newest = Math.max(...architectures);
   }
 
+  /** Whether this compiler knows sm_90a, the architecture of Hopper with its warpgroup products. */
+  get hasWarpgroups(): boolean {
+    if (this.#hasWarpgroups === undefined) {
+      try {
+        this.compile('warpgroup-trial', WARPGROUP_TRIAL, 90, {}, true);
+        this.#hasWarpgroups = true;
+      } catch (error) {
+        if (!(error instanceof EngineError)) throw error;
+        this.#hasWarpgroups = false;
+      }
+    }
+    return this.#hasWarpgroups;
+  }
+
   /**
    * Code for the given compute capability, e.g. 90, from the cache or fresh: machine code, or PTX for the driver to
    * finish where the card is newer than the compiler.
+   * @param isSpecific for this capability alone, with what later ones lack: sm_90a instead of sm_90
    * @throws EngineError with the compiler's log
    */
   compile(
@@ -70,10 +89,11 @@ export class KernelCompiler {
     source: string,
     capability: number,
     defines: Readonly<Record<string, string | number>> = {},
+    isSpecific = false,
   ): Uint8Array {
-    const isNative = capability <= this.#newest;
+    const isNative = isSpecific || capability <= this.#newest;
     const options = [
-      `--gpu-architecture=${isNative ? `sm_${capability}` : `compute_${this.#newest}`}`,
+      `--gpu-architecture=${isNative ? `sm_${capability}${isSpecific ? 'a' : ''}` : `compute_${this.#newest}`}`,
       '--std=c++17',
       '--use_fast_math',
       '-default-device',

@@ -64,6 +64,7 @@ export function recordingEngine(options: CudaEngineOptions = {}): { engine: Cuda
   let next = 1;
   const kernels: CudaParts['kernels'] = {
     multiprocessors: 132,
+    hasWarpgroups: true,
     run: (name, _grid, _block, values) => {
       const signature = SIGNATURES.get(name)!;
       if (values.length !== signature.length || !values.every(Number.isFinite)) {
@@ -71,7 +72,7 @@ export function recordingEngine(options: CudaEngineOptions = {}): { engine: Cuda
       }
       launches.push({ name, values });
     },
-    variant: (_files, name) => ({ name, handle: 1 }),
+    variant: (_program, name) => ({ name, handle: 1 }),
     launch: ({ name }, _grid, _block, _signature, values) => {
       launches.push({ name, values });
     },
