@@ -109,6 +109,26 @@ export interface KernelProgram {
   readonly isSpecific: boolean;
 }
 
+function plainProgram(file: string): KernelProgram {
+  return { files: ['common.cu', `${file}.cu`], defines: {}, sharedBytes: 0, isSpecific: false };
+}
+
+/** The programs that need no macros. */
+export const PLAIN_PROGRAMS: readonly KernelProgram[] = Object.keys(FILES).map(plainProgram);
+
+function nameOf(files: KernelProgram['files']): string {
+  return files.at(-1)!.replace(/\.cu$/, '');
+}
+
+function sourceOf(files: KernelProgram['files']): string {
+  const texts = files.map((file) => {
+    const text = KERNEL_SOURCES[file];
+    if (text === undefined) throw new EngineError(`the CUDA source ${file} is not in this build`);
+    return text;
+  });
+  return texts.join('\n');
+}
+
 /** What operations need of the kernels; a test gives a recorder. */
 export interface KernelLauncher {
   readonly multiprocessors: number;
@@ -142,8 +162,7 @@ export class Kernels implements KernelLauncher {
   run(name: KernelName, grid: Grid, block: number, values: readonly number[]): void {
     let kernel = this.#kernels.get(name);
     if (!kernel) {
-      const files = ['common.cu', `${FILE_OF.get(name)}.cu`];
-      kernel = this.#driver.kernel(this.#module({ files, defines: {}, sharedBytes: 0, isSpecific: false }), name);
+      kernel = this.#driver.kernel(this.#module(plainProgram(FILE_OF.get(name)!)), name);
       this.#kernels.set(name, kernel);
     }
     this.#driver.launch(kernel, grid, block, SIGNATURES.get(name)!, values);
@@ -175,18 +194,23 @@ export class Kernels implements KernelLauncher {
     this.#driver.launch(kernel, grid, block, signature, values, sharedBytes);
   }
 
+  /** Compiles programs beside what the program does meanwhile, so that the first step need not. Never fails. */
+  async prepare(programs: readonly KernelProgram[]): Promise<void> {
+    const { capability } = this.#driver.device;
+    await Promise.all(
+      programs.map(({ files, defines, isSpecific }) =>
+        this.#compiler.prepare(nameOf(files), sourceOf(files), capability, defines, isSpecific),
+      ),
+    );
+  }
+
   #module({ files, defines, isSpecific }: KernelProgram): number {
-    const name = files.at(-1)!.replace(/\.cu$/, '');
+    const name = nameOf(files);
     const key = `${name} ${JSON.stringify(defines)}`;
     let module = this.#modules.get(key);
     if (module === undefined) {
-      const texts = files.map((file) => {
-        const text = KERNEL_SOURCES[file];
-        if (text === undefined) throw new EngineError(`the CUDA source ${file} is not in this build`);
-        return text;
-      });
       const { capability } = this.#driver.device;
-      const code = this.#compiler.compile(name, texts.join('\n'), capability, defines, isSpecific);
+      const code = this.#compiler.compile(name, sourceOf(files), capability, defines, isSpecific);
       module = this.#driver.loadModule(code);
       this.#modules.set(key, module);
     }

@@ -52,6 +52,35 @@ describe('kernels', () => {
   });
 });
 
+describe('Kernels', () => {
+  it('prepares the very programs that it compiles later', async () => {
+    const prepared: unknown[][] = [];
+    const compiled: unknown[][] = [];
+    const compiler = {
+      prepare: async (...job: unknown[]) => {
+        prepared.push(job);
+      },
+      compile: (...job: unknown[]) => {
+        compiled.push(job);
+        return new Uint8Array(1);
+      },
+    };
+    const driver = {
+      device: { capability: 80, multiprocessors: 108 },
+      loadModule: () => 1,
+      kernel: (_module: number, name: string) => ({ name, handle: 1 }),
+      launch: () => {},
+    };
+    const kernels = new Kernels(driver as never, compiler as never);
+    await kernels.prepare(PLAIN_PROGRAMS);
+    for (const name of SIGNATURES.keys()) kernels.run(name as never, [1], 32, []);
+    expect(compiled.length).toBe(new Set(FILE_OF.values()).size);
+    expect(prepared.map((job) => JSON.stringify(job)).sort()).toEqual(
+      compiled.map((job) => JSON.stringify(job)).sort(),
+    );
+  });
+});
+
 describe('attention kernels', () => {
   interface Launch {
     readonly file: string;

@@ -68,6 +68,22 @@ export function attentionProgram(
   };
 }
 
+/** Head sizes and query heads of a key head: the decoder's and the vision tower's of all Ministral 3 models. */
+const USUAL_HEADS = [
+  [128, 4],
+  [64, 1],
+] as const;
+
+/** What such a model will need; the kernel of decoding only for the decoder. */
+export function usualAttentionPrograms(capability: number, hasWarpgroups: boolean): AttentionProgram[] {
+  return USUAL_HEADS.flatMap(([headDim, group]) => {
+    const kernels = (Object.keys(ATTENTION_FILES) as AttentionKernel[]).filter(
+      (kernel) => kernel !== 'decode' || group > 1,
+    );
+    return kernels.map((kernel) => attentionProgram(kernel, capability, headDim, group, hasWarpgroups));
+  });
+}
+
 interface WorkList {
   readonly block: DeviceBlock;
   readonly items: number;
