@@ -27,6 +27,8 @@ export interface StorageCosts {
   readonly temporaries: number;
   /** Buffers whose size does not grow with the rows, in bytes. */
   readonly scratchBytes: number;
+  /** Matrix products take as long for fewer rows as for the next multiple of this. 1 for engines without such steps. */
+  readonly rowTile: number;
   /** Bytes of the limit that a pass should leave alone, because free memory lies in pieces. */
   readonly reserveBytes: number;
 }

@@ -1,17 +1,30 @@
 """The work lists and tile table of attention-work.ts, for the tests in Python."""
+from typing import NamedTuple
+
 import numpy as np
 
+class Warpgroups(NamedTuple):
+    """Settings of the warpgroup kernels; those of the others are plain tuples."""
+    warps: int
+    stream: int
+    blocks: int
+    group: int = 1
+    registers: int = 1
+
 def tile_rows(config):
-    return 16 * config[0] * config[1]
+    """Query or key rows that a block owns."""
+    return 16 * config.warps // config.group if isinstance(config, Warpgroups) else 16 * config[0] * config[1]
 
 def head_split(config):
     """The fifth number of a configuration, where it has one."""
-    return config[4] if len(config) > 4 else 1
+    return config[4] if len(config) > 4 and not isinstance(config, Warpgroups) else 1
 
 def row_bytes(head):
     return 2 * ((head + 15) // 16 * 16) + 16
 
 def shared_bytes(kernel, config, head):
+    if isinstance(config, Warpgroups):
+        return {'forward': 16 * config.warps + 4 * config.stream}[kernel] * 2 * head
     own, stream, row = tile_rows(config), config[2], row_bytes(head)
     return {'forward': (own + 4 * stream) * row, 'query': (2 * own + 4 * stream) * row,
             'key': 2 * own * row + head_split(config) * (4 * row + 16) * stream, 'decode': config[0] * 4 * stream * row}[kernel]

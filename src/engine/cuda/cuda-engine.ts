@@ -11,10 +11,11 @@ import { AlgorithmStore } from './algorithm-store.js';
 import { KernelCompiler } from './compiler.js';
 import { CublasLt } from './cublas-lt.js';
 import { CudaDriver } from './driver.js';
-import { type KernelLauncher, Kernels } from './kernels.js';
+import { type KernelLauncher, Kernels, PLAIN_PROGRAMS } from './kernels.js';
 import { MatrixProducts, type ProductDriver, type ProductLibrary } from './matrix-products.js';
 import { matrixRate } from './matrix-rate.js';
 import { DeviceAllocator, type PhysicalMemory } from './memory.js';
+import { usualAttentionPrograms } from './operations/attention-kernels.js';
 import { decodeCached } from './operations/cached-attention.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
 import { writeRows } from './operations/rows.js';
@@ -68,6 +69,8 @@ export interface CudaParts {
   readonly kernels: KernelLauncher & { dispose(): void };
   readonly library: ProductLibrary & { readonly version: number };
   readonly compilerVersion: string;
+  /** Settles when the kernels are compiled; loading waits for it at its end. */
+  readonly prepared?: Promise<void>;
 }
 
 export class CudaEngine implements Engine {
@@ -108,6 +111,7 @@ export class CudaEngine implements Engine {
       logits: { most: MAX_LOGITS, bytes: 6 },
       temporaries: 0,
       scratchBytes: 24 << 20,
+      rowTile: 256,
       reserveBytes: 320 << 20,
     };
     this.#weights = new WeightStore(this.#store, driver, staging, options.adapterRank ?? 16);
@@ -186,8 +190,10 @@ export class CudaEngine implements Engine {
     return attended;
   }
 
-  loadWeight(source: WeightSource): Promise<Weight> {
-    return this.#weights.load(source);
+  async loadWeight(source: WeightSource): Promise<Weight> {
+    const weight = await this.#weights.load(source);
+    await this.#parts.prepared;
+    return weight;
   }
 
   async readWeight(weight: Weight): Promise<Float32Array> {
@@ -317,13 +323,16 @@ function changed(tensor: CudaTensor): void {
 export function createCudaEngine(options: CudaEngineOptions = {}): CudaEngine {
   const driver = new CudaDriver(options.device);
   const compiler = new KernelCompiler();
+  const kernels = new Kernels(driver, compiler);
+  const attention = usualAttentionPrograms(driver.device.capability, kernels.hasWarpgroups);
   return new CudaEngine(
     {
       driver,
       memory: physicalMemory(driver),
-      kernels: new Kernels(driver, compiler),
+      kernels,
       library: new CublasLt(),
       compilerVersion: compiler.version,
+      prepared: kernels.prepare([...PLAIN_PROGRAMS, ...attention]),
     },
     options,
   );

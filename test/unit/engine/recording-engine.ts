@@ -71,8 +71,9 @@ export function recordingEngine(options: CudaEngineOptions = {}): { engine: Cuda
   };
   const kernels: CudaParts['kernels'] = {
     multiprocessors: 132,
+    hasWarpgroups: true,
     run: (name, grid, _block, values) => write(name, grid, SIGNATURES.get(name)!, values),
-    variant: (_files, name) => ({ name, handle: 1 }),
+    variant: (_program, name) => ({ name, handle: 1 }),
     launch: ({ name }, grid, _block, signature, values) => write(name, grid, signature, values),
     dispose: nothing,
   };

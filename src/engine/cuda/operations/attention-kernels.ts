@@ -1,6 +1,7 @@
 /** Compiles and launches the attention kernels for a head size, and keeps their work lists on the device. */
 import type { OperationAttributes, Segments } from '../../operations.js';
 import type { KernelFunction } from '../driver.js';
+import type { KernelProgram } from '../kernels.js';
 import type { DeviceBlock } from '../memory.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
@@ -10,9 +11,11 @@ import {
   attentionSharedBytes,
   attentionTileRows,
   attentionTiles,
+  attentionWarpgroupTiles,
   buildAttentionKeyWork,
   buildAttentionWork,
   buildDecodeWork,
+  type WarpgroupTiles,
 } from './attention-work.js';
 
 type Attributes = OperationAttributes['attention'];
@@ -25,6 +28,11 @@ export const ATTENTION_FILES: Readonly<Record<AttentionKernel, string>> = {
   decode: 'attention-decode.cu',
 };
 const HELPERS = ['mma-helpers.cuh', 'attention-tiles.cuh'];
+/** File of each kernel with warpgroup products; names and parameters are those of the others. */
+const WARPGROUP_FILES: Readonly<Partial<Record<AttentionKernel, string>>> = {
+  forward: 'attention-warpgroup-forward.cu',
+};
+const WARPGROUP_HELPERS = ['mma-helpers.cuh', 'warpgroup-helpers.cuh', 'warpgroup-tiles.cuh'];
 /** Segment objects whose lists are kept: text and images of a pass, and of the one before. */
 const KEPT_SEGMENTS = 8;
 /** Query heads of a key/value head that attention_decode takes. */
@@ -32,24 +40,48 @@ const MAX_DECODE_GROUP = 16;
 /** Blocks under way on each multiprocessor while decoding. */
 const DECODE_BLOCKS = 3;
 
-export interface AttentionProgram {
-  readonly files: readonly string[];
-  readonly defines: Readonly<Record<string, number>>;
-  readonly tiles: AttentionTiles;
-  /** Dynamic shared memory of a launch. */
-  readonly sharedBytes: number;
+export interface AttentionProgram extends KernelProgram {
+  readonly tiles: AttentionTiles | WarpgroupTiles;
 }
 
-/** What is compiled for a compute capability, e.g. 90, and a head size. */
+/**
+ * What is compiled for a compute capability, e.g. 90, and a head size.
+ * @param group query heads of a key head
+ * @param hasWarpgroups whether card and compiler have warpgroup products
+ */
 export function attentionProgram(
   kernel: AttentionKernel,
   capability: number,
   headDim: number,
   group: number,
+  hasWarpgroups: boolean,
 ): AttentionProgram {
-  const tiles = attentionTiles(kernel, capability, headDim, group);
-  const sharedBytes = attentionSharedBytes(kernel, tiles, headDim);
-  return { files: [...HELPERS, ATTENTION_FILES[kernel]], defines: { HEAD_DIM: headDim, ...tiles }, tiles, sharedBytes };
+  const warpgroups = hasWarpgroups ? attentionWarpgroupTiles(kernel, headDim, group) : undefined;
+  const tiles = warpgroups ?? attentionTiles(kernel, capability, headDim, group);
+  const files = warpgroups ? [...WARPGROUP_HELPERS, WARPGROUP_FILES[kernel]!] : [...HELPERS, ATTENTION_FILES[kernel]];
+  return {
+    files,
+    defines: { HEAD_DIM: headDim, ...tiles },
+    sharedBytes: attentionSharedBytes(kernel, tiles, headDim),
+    isSpecific: warpgroups !== undefined,
+    tiles,
+  };
+}
+
+/** Head sizes and query heads of a key head: the decoder's and the vision tower's of all Ministral 3 models. */
+const USUAL_HEADS = [
+  [128, 4],
+  [64, 1],
+] as const;
+
+/** What such a model will need; the kernel of decoding only for the decoder. */
+export function usualAttentionPrograms(capability: number, hasWarpgroups: boolean): AttentionProgram[] {
+  return USUAL_HEADS.flatMap(([headDim, group]) => {
+    const kernels = (Object.keys(ATTENTION_FILES) as AttentionKernel[]).filter(
+      (kernel) => kernel !== 'decode' || group > 1,
+    );
+    return kernels.map((kernel) => attentionProgram(kernel, capability, headDim, group, hasWarpgroups));
+  });
 }
 
 interface WorkList {
@@ -87,6 +119,8 @@ interface Compiled {
   readonly block: number;
   readonly sharedBytes: number;
   readonly tileRows: number;
+  /** Query heads that a block takes. */
+  readonly heads: number;
 }
 
 export class AttentionKernels {
@@ -112,11 +146,11 @@ export class AttentionKernels {
     }: { out: CudaTensor; lse?: CudaTensor | undefined; q: CudaTensor; k: CudaTensor; v: CudaTensor },
     { heads, kvHeads, headDim, scale, causal, segments }: Attributes,
   ): void {
-    const compiled = this.#compile('forward', 'attention_forward', headDim);
+    const compiled = this.#compile('forward', 'attention_forward', headDim, heads / kvHeads);
     const work = this.#work(segments, `q${compiled.tileRows}${causal}`, () =>
       buildAttentionWork(segments, compiled.tileRows, causal),
     );
-    this.#launch(compiled, heads, work, 'ppppppiiiiiifi', [
+    this.#launch(compiled, heads / compiled.heads, work, 'ppppppiiiiiifi', [
       ...[out.address, lse?.address ?? 0, q.address, k.address, v.address, work.block.address],
       ...[out.ld, q.ld, k.ld, v.ld, kvHeads, q.rows, scale, causal ? 1 : 0],
     ]);
@@ -200,9 +234,16 @@ export class AttentionKernels {
   }
 
   #compile(file: AttentionKernel, name: string, headDim: number, group = 1): Compiled {
-    const { files, defines, tiles, sharedBytes } = attentionProgram(file, this.#capability, headDim, group);
-    const kernel = this.#store.kernels.variant(files, name, defines, sharedBytes);
-    return { kernel, block: 32 * tiles.WARPS * tiles.HEAD_SPLIT, sharedBytes, tileRows: attentionTileRows(tiles) };
+    const { kernels } = this.#store;
+    const program = attentionProgram(file, this.#capability, headDim, group, kernels.hasWarpgroups);
+    const { tiles, sharedBytes } = program;
+    return {
+      kernel: kernels.variant(program, name),
+      block: 32 * tiles.WARPS * ('HEAD_SPLIT' in tiles ? tiles.HEAD_SPLIT : 1),
+      sharedBytes,
+      tileRows: attentionTileRows(tiles),
+      heads: 'GROUP' in tiles ? tiles.GROUP : 1,
+    };
   }
 
   #work(segments: Segments, key: string, build: () => Int32Array): WorkList {

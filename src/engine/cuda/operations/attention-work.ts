@@ -15,6 +15,16 @@ export interface AttentionTiles {
   readonly HEAD_SPLIT: number;
 }
 
+/** Of the kernels with warpgroup products; warpgroup-tiles.cuh has the meanings. */
+export interface WarpgroupTiles {
+  readonly WARPS: number;
+  readonly STREAM_TILE: number;
+  readonly MIN_BLOCKS: number;
+  /** Query heads of a key head whose rows share a tile. */
+  readonly GROUP: number;
+  readonly QUERY_IN_REGISTERS: number;
+}
+
 export type AttentionKernel = 'forward' | 'backwardQuery' | 'backwardKeyValue' | 'decode';
 
 const tiles = (
@@ -49,6 +59,32 @@ const TILES = {
   },
 } as const;
 
+const warpgroupTiles = (
+  WARPS: number,
+  STREAM_TILE: number,
+  MIN_BLOCKS: number,
+  GROUP: number,
+  QUERY_IN_REGISTERS: number,
+): WarpgroupTiles => ({ WARPS, STREAM_TILE, MIN_BLOCKS, GROUP, QUERY_IN_REGISTERS });
+
+/** The fastest of each on an H100, by head size. */
+const WARPGROUP_TILES: Partial<Record<AttentionKernel, Readonly<Record<number, WarpgroupTiles>>>> = {
+  forward: { 64: warpgroupTiles(4, 64, 4, 1, 1), 128: warpgroupTiles(8, 32, 2, 4, 0) },
+};
+
+/**
+ * Tiles of the kernel with warpgroup products, if there is one for these heads.
+ * @param group query heads of a key head
+ */
+export function attentionWarpgroupTiles(
+  kernel: AttentionKernel,
+  headDim: number,
+  group: number,
+): WarpgroupTiles | undefined {
+  const found = WARPGROUP_TILES[kernel]?.[headDim];
+  return found && group % found.GROUP === 0 ? found : undefined;
+}
+
 /** @param group query heads of a key head */
 export function attentionTiles(
   kernel: AttentionKernel,
@@ -64,13 +100,18 @@ export function attentionTiles(
   return tiles(4, 1, 32, 1, 2);
 }
 
-/** Rows of the tile that a block owns: query rows, or key rows in backwardKeyValue. */
-export function attentionTileRows(of: AttentionTiles): number {
-  return 16 * of.WARPS * of.ROW_FRAGMENTS;
+/** Positions of the tile that a block owns: of queries, or of keys in backwardKeyValue. */
+export function attentionTileRows(of: AttentionTiles | WarpgroupTiles): number {
+  return 'GROUP' in of ? (16 * of.WARPS) / of.GROUP : 16 * of.WARPS * of.ROW_FRAGMENTS;
 }
 
 /** Dynamic shared memory of a launch; the headers of the kernel files say the same. */
-export function attentionSharedBytes(kernel: AttentionKernel, of: AttentionTiles, headDim: number): number {
+export function attentionSharedBytes(
+  kernel: AttentionKernel,
+  of: AttentionTiles | WarpgroupTiles,
+  headDim: number,
+): number {
+  if ('GROUP' in of) return (16 * of.WARPS + 4 * of.STREAM_TILE) * 2 * headDim;
   const rowBytes = 2 * Math.ceil(headDim / 16) * 16 + 16;
   const own = attentionTileRows(of);
   switch (kernel) {
