@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { FILE_OF, type KernelProgram, SIGNATURES } from '../../../src/engine/cuda/kernels.js';
+import { FILE_OF, type KernelProgram, Kernels, PLAIN_PROGRAMS, SIGNATURES } from '../../../src/engine/cuda/kernels.js';
 import { AttentionKernels } from '../../../src/engine/cuda/operations/attention-kernels.js';
 import { KERNEL_SOURCES } from '../../../src/generated/cuda-kernels.js';
 
