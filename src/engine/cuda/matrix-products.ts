@@ -44,7 +44,7 @@ interface Plan {
 export const WORKSPACE_BYTES = 64 << 20;
 const CANDIDATES = 4;
 /** Buckets whose winners join the candidates. */
-const NEIGHBOURS = [1, -1, 2, -2];
+const NEIGHBOURS = [1, -1];
 const MAX_PLANS = 4096;
 /** Multiplications below which the first candidate is as good as any. */
 const WORTH_TRYING = 2 ** 32;
