@@ -132,10 +132,9 @@ describe('failures', () => {
     expect(error.details).toMatchObject({ transient: true, url: `${server.url}/path` });
     expect(error.message).toContain('the connection failed');
     expect(error.message).not.toContain('secret');
-    const { url } = server;
     await server.close();
     servers.pop();
-    expect((await failure({ url })).details).toMatchObject({ transient: true, cause: 'ECONNREFUSED' });
+    expect((await failure({ url: server.url })).details).toMatchObject({ transient: true, cause: 'ECONNREFUSED' });
   });
 
   it('of a host that does not exist are passing', async () => {
