@@ -58,6 +58,7 @@ export async function readZipDirectory(file: FileHandle, path: string, limits: Z
   try {
     const maxEntries = limits.maxEntries ?? 1_000_000;
     if (zip.entryCount > maxEntries) throw zipError(path, `${zip.entryCount} entries; at most ${maxEntries} are taken`);
+    // A number, whatever its declared type; it moves on with each entry.
     const directoryStart = Number(zip.readEntryCursor);
     const listed: Listed[] = [];
     for await (const entry of zip.eachEntry()) listed.push(checkEntry(entry, path));
@@ -110,7 +111,7 @@ function checkEntry(entry: yauzl.Entry, path: string): Listed {
   if (type !== 0 && type !== REGULAR && type !== FOLDER) {
     throw refuse(type === 0o120000 ? 'a symbolic link' : 'a device, pipe or socket');
   }
-  if ((type === FOLDER && !isFolder) || (isFolder && (type === REGULAR || entry.uncompressedSize > 0))) {
+  if ((type === FOLDER && !isFolder) || (isFolder && entry.uncompressedSize > 0)) {
     throw refuse('a folder and a file at once');
   }
   if (entry.compressionMethod !== 0 && entry.compressionMethod !== 8) {

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, posix, win32 } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { DataError, HubError } from '../../../src/errors.js';
 import { type ExtractOptions, extractZip } from '../../../src/kaggle/extract-zip.js';
@@ -125,6 +126,30 @@ describe('names that are refused', () => {
   ];
   it.each(cases)('%j', async (name, why) => {
     expect(await refusal([{ name, content: 'x' }])).toContain(why);
+  });
+
+  it('lets no name through that leads out of the folder, on any system', () => {
+    const part = fc.oneof(
+      fc.constantFrom('..', '.', '', '/', '\\', 'C:', '\\\\host', '~', 'a', 'b.jpg', ' ', '\0', '%2e%2e'),
+      fc.string({ maxLength: 4, unit: 'grapheme' }),
+    );
+    const names = fc.array(part, { minLength: 1, maxLength: 6 }).map((parts) => parts.join('/'));
+    let taken = 0;
+    fc.assert(
+      fc.property(names, (name) => {
+        for (const [system, { resolve, sep }] of [
+          ['linux', posix],
+          ['win32', win32],
+        ] as const) {
+          if (nameFault(name, system) !== undefined) continue;
+          taken++;
+          const root = resolve('/target');
+          expect(resolve(root, name).startsWith(root + sep)).toBe(true);
+        }
+      }),
+      { numRuns: 3000 },
+    );
+    expect(taken).toBeGreaterThan(300);
   });
 
   it('refuses what Windows does not allow there', () => {

@@ -141,6 +141,16 @@ describe('a transfer that is cut', () => {
     expect(server.requests).toHaveLength(3);
   });
 
+  it('goes on after an answer that ends too early, as if it were whole', async () => {
+    file = { content, ...ETAG, hash: false };
+    next({ endAt: 200_000 });
+    next({ endAt: 500_000 });
+    // The size is the caller's to know at first; a part of the file tells it.
+    expect((await download({ expectedSize: content.length })).attempts).toBe(3);
+    expect(ranges()).toEqual([undefined, 'bytes=200000-', 'bytes=500000-']);
+    await expectWhole();
+  });
+
   it('goes on after silence', async () => {
     next({ stallAt: 300_000 });
     await download();

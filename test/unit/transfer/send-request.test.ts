@@ -137,8 +137,21 @@ describe('failures', () => {
     expect((await failure({ url: server.url })).details).toMatchObject({ transient: true, cause: 'ECONNREFUSED' });
   });
 
-  it('of a host that does not exist are passing', async () => {
-    expect((await failure({ url: 'https://no-such-host.invalid/' })).details).toMatchObject({ transient: true });
+  it.each([
+    ['ENOTFOUND', true, 'the host was not found', 'online'],
+    ['CERT_HAS_EXPIRED', false, 'certificate has expired', 'NODE_EXTRA_CA_CERTS'],
+    ['SELF_SIGNED_CERT_IN_CHAIN', false, 'certificate has expired', 'NODE_EXTRA_CA_CERTS'],
+  ])('%s', async (code, transient, why, hint) => {
+    const cause = Object.assign(new Error('certificate has expired'), { code });
+    vi.stubGlobal('fetch', () => Promise.reject(new TypeError('fetch failed', { cause })));
+    try {
+      const error = await failure({ url: 'https://example.com/' });
+      expect(error.details).toMatchObject({ transient, cause: code });
+      expect(error.message).toContain(why);
+      expect(error.hint).toContain(hint);
+    } finally {
+      vi.unstubAllGlobals();
+    }
   });
 
   it('to answer in time, or to go on, are passing', async () => {
