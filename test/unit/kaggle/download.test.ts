@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { access, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
@@ -215,7 +215,7 @@ describe('an interrupted download', () => {
   it('is continued, by the same call and by the next', async () => {
     const file = server.archives.get(2)!;
     server.storage.script.push(serveFile(file, { cutAt: 200_000 }), serveFile(file, { stallAt: 300_000 }), hangUp);
-    await failure('owner/set', { maxAttempts: 2, timeoutMs: 100 });
+    await failure('owner/set', { maxAttempts: 2, timeoutMs: 300 });
     expect(await inCache()).toEqual(['..2.zip.partial', '..2.zip.partial.json']);
     await download();
     const starts = server.storage.requests.map(({ headers }) => Number(headers.range?.match(/\d+/)?.[0] ?? 0));
@@ -232,8 +232,13 @@ describe('an interrupted download', () => {
     const controller = new AbortController();
     const reason = new Error('enough');
     server.storage.script.push(serveFile(server.archives.get(2)!, { stallAt: 100_000 }));
-    setTimeout(() => controller.abort(reason), 100);
+    const partial = join(cacheDir, 'datasets/owner/set/..2.zip.partial');
+    const watch = setInterval(async () => {
+      const arrived = await stat(partial).catch(() => undefined);
+      if (arrived && arrived.size > 50_000) controller.abort(reason);
+    }, 5);
     expect(await failure('owner/set', { signal: controller.signal, timeoutMs: 60_000 })).toBe(reason);
+    clearInterval(watch);
     expect(await failure('owner/set', { signal: controller.signal })).toBe(reason);
     await download();
     expect(server.storage.requests.at(-1)!.headers.range).toBeDefined();

@@ -159,8 +159,8 @@ describe('failures', () => {
     const error = await failure({ url: server.url, answerTimeoutMs: 50 });
     expect(error.message).toContain('no answer within 0.05 s');
     expect(error.details['transient']).toBe(true);
-    server.script.push((_request, response) => response.writeHead(200).write('some'));
-    const result = await sendRequest({ url: server.url, silenceTimeoutMs: 50 });
+    const stalled = await start((_request, response) => response.writeHead(200).write('some'));
+    const result = await sendRequest({ url: stalled.url, silenceTimeoutMs: 50 });
     await expect(result.text(100)).rejects.toThrow('nothing arrived for 0.05 s');
   });
 
