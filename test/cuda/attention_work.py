@@ -10,22 +10,31 @@ class Warpgroups(NamedTuple):
     blocks: int
     group: int = 1
     registers: int = 1
+    teams: int = 1
+    stages: int = 2
 
-def tile_rows(config):
-    """Query or key rows that a block owns."""
-    return 16 * config.warps // config.group if isinstance(config, Warpgroups) else 16 * config[0] * config[1]
+# Of the warpgroup kernels, in the order of the settings.
+MACROS = ('WARPS', 'STREAM_TILE', 'MIN_BLOCKS', 'GROUP', 'OWN_IN_REGISTERS', 'TEAMS', 'STAGES')
+
+def tile_rows(config, kernel):
+    """Query or key positions that a block owns."""
+    if isinstance(config, Warpgroups):
+        return 16 * config.warps // (1 if kernel == 'key' else config.group)
+    return 16 * config[0] * config[1]
 
 def head_split(config):
-    """The fifth number of a configuration, where it has one."""
-    return config[4] if len(config) > 4 and not isinstance(config, Warpgroups) else 1
+    """Teams of a block."""
+    return config.teams if isinstance(config, Warpgroups) else config[4] if len(config) > 4 else 1
 
 def row_bytes(head):
     return 2 * ((head + 15) // 16 * 16) + 16
 
 def shared_bytes(kernel, config, head):
     if isinstance(config, Warpgroups):
-        return {'forward': 16 * config.warps + 4 * config.stream}[kernel] * 2 * head
-    own, stream, row = tile_rows(config), config[2], row_bytes(head)
+        own, stream = 16 * config.warps, config.stream
+        return {'forward': (own + 4 * stream) * 2 * head, 'query': (own + config.stages * stream) * 4 * head,
+                'key': own * 4 * head + config.teams * config.stages * stream * (4 * head + 8)}[kernel]
+    own, stream, row = tile_rows(config, kernel), config[2], row_bytes(head)
     return {'forward': (own + 4 * stream) * row, 'query': (2 * own + 4 * stream) * row,
             'key': 2 * own * row + head_split(config) * (4 * row + 16) * stream, 'decode': config[0] * 4 * stream * row}[kernel]
 

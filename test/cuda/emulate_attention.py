@@ -1,15 +1,15 @@
 """The warpgroup attention kernels on the CPU, emulated, against float64. Needs g++ and NumPy, no GPU.
 
-python3 emulate_attention.py [seed]
+python3 emulate_attention.py [seed] [forward | query | key ...]
 """
 import ctypes, os, re, subprocess, sys, tempfile
 import numpy as np
-from attention_work import key_work, query_work
+from attention_work import MACROS, Warpgroups, head_split, key_work, query_work, tile_rows
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KERNELS = os.path.join(HERE, '../../src/engine/cuda/kernels')
 BUILD = os.path.join(tempfile.gettempdir(), 'emulated-attention')
-FILES = {'forward': 'attention-warpgroup-forward'}
+FILES = {'forward': 'attention-warpgroup-forward', 'query': 'attention-warpgroup-backward-query', 'key': 'attention-warpgroup-backward-key-value'}
 SEED = int(sys.argv[1]) if len(sys.argv) > 1 else np.random.SeedSequence().entropy % 10000
 random = np.random.default_rng(SEED)
 failures = 0
@@ -17,16 +17,16 @@ failures = 0
 def text(name):
     return open(os.path.join(HERE if name.startswith('emulation/') else KERNELS, name)).read()
 
-def build(kernel, head, warps, stream, group, in_registers):
+def build(kernel, head, config):
     source = text(FILES[kernel] + '.cu')
-    name, parameters = re.search(r'extern "C" __global__ void __launch_bounds__\(threads, MIN_BLOCKS\)\s*(\w+)\(([^)]*)\) {', source).groups()
+    name, parameters = re.search(r'extern "C" __global__ void __launch_bounds__\([^)]*\)\s*(\w+)\(([^)]*)\) {', source).groups()
     types = [re.sub(r'\s*(__restrict__)?\s*\w+$', '', p.strip()) for p in parameters.split(',')]
     arguments = ', '.join(f'*({t}*)a[{i}]' for i, t in enumerate(types))
     tiles = re.sub(r'extern __shared__ .*\n', '', text('warpgroup-tiles.cuh'))
-    macros = f'#define HEAD_DIM {head}\n#define WARPS {warps}\n#define STREAM_TILE {stream}\n#define MIN_BLOCKS 1\n#define GROUP {group}\n#define QUERY_IN_REGISTERS {in_registers}\n'
+    macros = ''.join(f'#define {name} {value}\n' for name, value in zip(('HEAD_DIM', *MACROS), (head, *config)))
     wrapper = f'extern "C" void launch(unsigned x, unsigned y, unsigned block, unsigned seed, void** a) {{ chance.seed(seed); gridDim = {{x, y, 1}}; body = [=] {{ {name}({arguments}); }}; for (unsigned j = 0; j < y; j++) for (unsigned i = 0; i < x; i++) {{ blockIdx = {{i, j, 0}}; run_block(block); }} }}\n'
     os.makedirs(BUILD, exist_ok=True)
-    path = f'{BUILD}/{kernel}-{head}-{warps}-{stream}-{group}-{in_registers}'
+    path = f'{BUILD}/{kernel}-{head}-{"-".join(map(str, config))}'
     open(path + '.cpp', 'w').write(macros + text('emulation/warpgroups.h') + tiles + source + wrapper)
     subprocess.run(['g++', '-std=c++17', '-O1', '-w', '-shared', '-fPIC', '-o', path + '.so', path + '.cpp'], check=True)
     return ctypes.CDLL(path + '.so')
@@ -58,7 +58,6 @@ class Problem:
         self.q, self.k, self.v, self.do = filled(self.queries, heads, 2), filled(self.keys, kv_heads), filled(self.keys, kv_heads), filled(self.queries, heads)
         self.o, self.dq, self.dk, self.dv = nan(self.queries, heads), nan(self.queries, heads), nan(self.keys, kv_heads), nan(self.keys, kv_heads)
         self.lse = np.full((heads, self.queries), np.nan, np.float32)
-        self.delta = np.zeros((heads, self.queries), np.float32)
         self.exact = self.reference()
 
     def reference(self):
@@ -87,10 +86,28 @@ class Problem:
         flat = lambda t: t.transpose(1, 0, 2).reshape(t.shape[1], -1)
         return {'o': flat(o), 'lse': lse, 'dq': flat(dq), 'dk': flat(dk), 'dv': flat(dv)}
 
-    def forward(self, library, warps, group, save=True):
-        work = query_work(self.query_starts, self.key_starts, self.key_lengths, 16 * warps // group, self.causal)
-        launch(library, (self.heads // group, len(work)), 32 * warps, self.o, self.lse if save else np.zeros(0), self.q, self.k, self.v, work,
+    def forward(self, library, config):
+        work = query_work(self.query_starts, self.key_starts, self.key_lengths, tile_rows(config, 'forward'), self.causal)
+        launch(library, (self.heads // config.group, len(work)), 32 * config.warps, self.o, self.lse, self.q, self.k, self.v, work,
                self.o.shape[1], self.q.shape[1], self.k.shape[1], self.v.shape[1], self.kv_heads, self.queries, self.scale, int(self.causal))
+        return ('o', 'lse')
+
+    def statistics(self):
+        """lse and delta as the kernels before leave them."""
+        flat = to_float(self.do)[:, :self.heads * self.head].astype(np.float64) * self.exact['o']
+        return self.exact['lse'].astype(np.float32), np.ascontiguousarray(flat.reshape(-1, self.heads, self.head).sum(2).T.astype(np.float32))
+
+    def query(self, library, config):
+        work = query_work(self.query_starts, self.key_starts, self.key_lengths, tile_rows(config, 'query'), self.causal)
+        launch(library, (self.heads // config.group, len(work)), 32 * config.warps, self.dq, self.do, self.q, self.k, self.v, *self.statistics(), work,
+               self.dq.shape[1], self.do.shape[1], self.q.shape[1], self.k.shape[1], self.v.shape[1], self.kv_heads, self.queries, self.scale, int(self.causal))
+        return ('dq',)
+
+    def key(self, library, config):
+        work = key_work(self.query_starts, self.key_starts, self.key_lengths, tile_rows(config, 'key'), self.causal)
+        launch(library, (self.kv_heads, len(work)), 32 * config.warps * head_split(config), self.dk, self.dv, self.do, self.q, self.k, self.v, *self.statistics(), work,
+               self.dk.shape[1], self.dv.shape[1], self.do.shape[1], self.q.shape[1], self.k.shape[1], self.v.shape[1], self.heads, self.queries, self.scale, int(self.causal))
+        return ('dk', 'dv')
 
     def faults(self, name):
         wanted, bits = self.exact[name], getattr(self, name)
@@ -109,24 +126,31 @@ class Problem:
             print(np.array2string(blocks, precision=2, suppress_small=True, max_line_width=200))
         return ('BAD ' if bad else '') + f'{name} {error:.1e}' + ('' if behind else ' wrote behind its columns')
 
-def check(kernel, head, warps, stream, in_registers, heads, kv_heads, group, query_lengths, key_lengths, causal):
+def check(kernel, head, config, heads, kv_heads, query_lengths, key_lengths, causal):
     global failures
     p = Problem(head, heads, kv_heads, query_lengths, key_lengths, causal)
-    library = build(kernel, head, warps, stream, group, in_registers)
-    p.forward(library, warps, group)
-    results = ' '.join(p.faults(name) for name in ('o', 'lse'))
+    results = ' '.join(p.faults(name) for name in getattr(p, kernel)(build(kernel, head, config), config))
     failures += 'BAD' in results
-    print(f'{kernel} D{head} tile {16 * warps}x{stream} {"registers" if in_registers else "shared"} {heads}/{kv_heads} heads by {group} {"causal" if causal else "full"} q{query_lengths} k{key_lengths}: {results}', flush=True)
+    print(f'{kernel} D{head} {tuple(config)} {heads}/{kv_heads} heads {"causal" if causal else "full"} q{query_lengths} k{key_lengths}: {results}', flush=True)
+
+W = Warpgroups
+# Of every kernel: configurations for D 64, and those with grouped heads for D 128.
+CONFIGS = {
+    'forward': ([W(8, 64, 1), W(4, 64, 1, 1, 0), W(12, 96, 1), W(8, 128, 1)], [W(8, 64, 1, 1), W(8, 64, 1, 4), W(4, 128, 1, 1, 0), W(4, 128, 1, 4, 0)]),
+    'query': ([W(4, 64, 1, 1, 0), W(8, 64, 1, 1, 1)], [W(4, 64, 1, 4, 0), W(8, 32, 1, 4, 0)]),
+    'key': ([W(4, 64, 1, 1, 0), W(8, 32, 1, 1, 0, 1, 3), W(4, 96, 1, 1, 1)], [W(4, 64, 1, 4, 0, 2, 3), W(4, 32, 1, 2, 0, 2, 2), W(4, 64, 1, 4, 0, 1, 2), W(8, 64, 1, 1, 0)]),
+}
 
 if __name__ == '__main__':
     print('seed', SEED)
-    for warps, stream, in_registers in ((8, 64, 1), (4, 64, 0), (12, 96, 1), (8, 128, 1)):
-        check('forward', 64, warps, stream, in_registers, 2, 2, 1, [64], [64], False)
-        check('forward', 64, warps, stream, in_registers, 2, 1, 1, [1, 7, 130, 200], [1, 300, 64, 129], False)
-        check('forward', 64, warps, stream, in_registers, 2, 1, 1, [1, 7, 130, 200, 9], [1, 300, 64, 200, 0], True)
-    for warps, stream, in_registers in ((8, 64, 1), (4, 128, 0)):
-        for group in (1, 4):
-            check('forward', 128, warps, stream, in_registers, 4, 1, group, [1, 70, 9, 200], [40, 70, 0, 200], True)
-            check('forward', 128, warps, stream, in_registers, 8, 2, group, [3, 100], [40, 150], False)
+    for kernel in sys.argv[2:] or FILES:
+        ones, groups = CONFIGS[kernel]
+        for config in ones:
+            check(kernel, 64, config, 2, 2, [64], [64], False)
+            check(kernel, 64, config, 2, 1, [1, 7, 130, 200], [1, 300, 64, 129], False)
+            check(kernel, 64, config, 2, 1, [1, 7, 130, 200, 9], [1, 300, 64, 200, 0], True)
+        for config in groups:
+            check(kernel, 128, config, 4, 1, [1, 70, 9, 200], [40, 70, 0, 200], True)
+            check(kernel, 128, config, 8, 2, [3, 100], [40, 150], False)
     print(f'{failures} failures')
     sys.exit(failures > 0)

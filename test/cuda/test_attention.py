@@ -2,8 +2,8 @@
 
 python3 test_attention.py            all checks and the bench (under 100 s)
 python3 test_attention.py --tune     timings of other tile sizes as well
-python3 test_attention.py --warpgroups   the warpgroup kernels (sm_90a) only: checks that say where an error sits, then timings
-                                         next to the other kernels (about 40 s)
+python3 test_attention.py --warpgroups [forward | query | key ...]   the warpgroup kernels (sm_90a) only: checks that say
+                                     where an error sits, then timings next to the other kernels (about 30 s)
 python3 test_attention.py --compile 80   NVRTC only, no GPU: compile what a card of this capability would run
 """
 import concurrent.futures, ctypes, glob, math, os, statistics, sys, threading, time
@@ -11,7 +11,7 @@ import concurrent.futures, ctypes, glob, math, os, statistics, sys, threading, t
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 KERNELS = os.path.join(HERE, '../../src/engine/cuda/kernels')
-from attention_work import Warpgroups, decode_work, head_split, key_work, query_work, row_bytes, shared_bytes, tile_rows
+from attention_work import MACROS, Warpgroups, decode_work, head_split, key_work, query_work, row_bytes, shared_bytes, tile_rows
 
 start_time = time.time()
 FILES = {'forward': 'attention-forward', 'query': 'attention-backward-query', 'key': 'attention-backward-key-value', 'decode': 'attention-decode'}
@@ -79,13 +79,18 @@ extern "C" __global__ void products(float* c0, float* c1, float* c2, const bf16*
 
 W = Warpgroups
 WARPGROUP_CANDIDATES = {
-    ('forward', 64): [W(8, 64, 2), W(8, 64, 2, 1, 0), W(4, 64, 4), W(4, 64, 3), W(4, 128, 2), W(4, 96, 3), W(8, 128, 1), W(12, 64, 1), W(12, 96, 1), W(16, 64, 1), W(16, 64, 1, 1, 0), W(8, 32, 2)],
-    ('forward', 128): [W(8, 64, 1, 4), W(8, 96, 1, 4), W(8, 128, 1, 4, 0), W(4, 64, 2, 4), W(12, 64, 1, 4, 0), W(4, 32, 3, 4, 0), W(4, 32, 3, 4), W(12, 32, 1, 4), W(16, 32, 1, 4, 0), W(8, 32, 2, 4, 0), W(8, 64, 1, 1)],
+    ('forward', 64): [W(8, 64, 2), W(4, 64, 4), W(4, 96, 3)],
+    ('forward', 128): [W(4, 32, 3, 4), W(8, 32, 2, 4, 0), W(8, 64, 1, 1)],
+    ('query', 64): [W(4, 64, 4, 1, 0), W(4, 64, 3, 1, 1), W(4, 64, 3, 1, 0, 1, 3), W(4, 96, 3, 1, 0), W(8, 64, 2, 1, 0), W(8, 64, 2, 1, 0, 1, 3), W(12, 64, 1, 1, 0, 1, 3), W(16, 64, 1, 1, 0), W(4, 32, 4, 1, 1)],
+    ('query', 128): [W(4, 64, 2, 4, 0), W(4, 32, 3, 4, 0), W(8, 32, 2, 4, 0), W(12, 64, 1, 4, 0), W(12, 32, 1, 4, 0, 1, 3), W(16, 32, 1, 4, 0), W(8, 64, 1, 4, 0, 1, 3), W(8, 32, 2, 1, 0)],
+    ('key', 64): [W(4, 64, 3, 1, 0), W(4, 64, 3, 1, 0, 1, 3), W(4, 32, 4, 1, 0), W(4, 32, 3, 1, 1), W(8, 32, 2, 1, 0), W(8, 32, 2, 1, 0, 1, 3), W(12, 64, 1, 1, 0), W(12, 64, 1, 1, 0, 1, 3), W(16, 32, 1, 1, 0), W(8, 64, 1, 1, 0), W(4, 96, 2, 1, 0), W(4, 64, 2, 1, 1)],
+    ('key', 128): [W(4, 64, 1, 4, 0, 2, 3), W(4, 64, 1, 4, 0, 2, 2), W(4, 64, 2, 4, 0), W(4, 32, 1, 4, 0, 2, 3), W(4, 32, 2, 4, 0), W(4, 32, 2, 4, 0, 1, 3), W(8, 64, 1, 4, 0, 1, 3), W(4, 64, 1, 2, 0, 2, 3), W(4, 64, 1, 1, 0, 2, 3)],
 }
+WARPGROUP_KERNELS = [name for name in ('forward', 'query', 'key') if name in sys.argv] or ['forward', 'query', 'key']
 
 def warpgroup_programs():
     return [('products', 90, head, W(4, stream, 1), 0) for head in (64, 128) for stream in (32, 64, 96, 128)] + [
-        (kernel, 90, head, config, 0) for (kernel, head), configs in WARPGROUP_CANDIDATES.items() for config in configs]
+        (kernel, 90, head, config, 0) for (kernel, head), configs in WARPGROUP_CANDIDATES.items() if kernel in WARPGROUP_KERNELS for config in configs]
 
 def open_nvrtc():
     folders = [os.path.join(p, 'nvidia', '*', 'lib') for p in sys.path if p] + ['/usr/local/cuda*/lib64']
@@ -110,7 +115,7 @@ def compile_kernel(key):
     kernel, capability, head, config, in_registers = key
     if isinstance(config, Warpgroups):
         text = PRODUCTS if kernel == 'products' else read((FILES[kernel].replace('attention-', 'attention-warpgroup-') + '.cu',))
-        source, names, architecture = WARPGROUP_HELPERS + text, ('WARPS', 'STREAM_TILE', 'MIN_BLOCKS', 'GROUP', 'QUERY_IN_REGISTERS'), 'sm_90a'
+        source, names, architecture = WARPGROUP_HELPERS + text, MACROS, 'sm_90a'
     else:
         source, names, architecture = HELPERS + read((FILES[kernel] + '.cu',)), ('WARPS', 'ROW_FRAGMENTS', 'STREAM_TILE', 'MIN_BLOCKS', 'HEAD_SPLIT'), f'sm_{capability}'
     options = [f'--gpu-architecture={architecture}', '--std=c++17', '--use_fast_math', '-default-device', f'-DHEAD_DIM={head}', *(f'-D{n}={v}' for n, v in zip(names, config))]
@@ -232,7 +237,7 @@ class Problem:
 
     def forward(self, config=None, in_registers=0, save=True):
         config, key, shared = self.common('forward', config, in_registers)
-        work = on_device(query_work(self.query_starts, self.key_starts, self.key_lengths, tile_rows(config), self.causal))
+        work = on_device(query_work(self.query_starts, self.key_starts, self.key_lengths, tile_rows(config, 'forward'), self.causal))
         return launch(key, NAMES['forward'], (self.heads // heads_of(config), len(work)), 32 * config[0], shared, self.o, self.lse if save else None, self.q, self.k, self.v, work,
                       self.o.stride(0), self.q.stride(0), self.k.stride(0), self.v.stride(0), self.kv_heads, self.queries, self.scale, int(self.causal))
 
@@ -244,13 +249,13 @@ class Problem:
 
     def backward_query(self, config=None):
         config, key, shared = self.common('query', config)
-        work = on_device(query_work(self.query_starts, self.key_starts, self.key_lengths, tile_rows(config), self.causal))
-        return launch(key, NAMES['query'], (self.heads, len(work)), 32 * config[0], shared, self.dq, self.do, self.q, self.k, self.v, self.lse, self.delta, work,
+        work = on_device(query_work(self.query_starts, self.key_starts, self.key_lengths, tile_rows(config, 'query'), self.causal))
+        return launch(key, NAMES['query'], (self.heads // heads_of(config), len(work)), 32 * config[0], shared, self.dq, self.do, self.q, self.k, self.v, self.lse, self.delta, work,
                       self.dq.stride(0), self.do.stride(0), self.q.stride(0), self.k.stride(0), self.v.stride(0), self.kv_heads, self.queries, self.scale, int(self.causal))
 
     def backward_key(self, config=None):
         config, key, shared = self.common('key', config)
-        work = on_device(key_work(self.query_starts, self.key_starts, self.key_lengths, tile_rows(config), self.causal))
+        work = on_device(key_work(self.query_starts, self.key_starts, self.key_lengths, tile_rows(config, 'key'), self.causal))
         if len(work) == 0:
             return lambda: None
         return launch(key, NAMES['key'], (self.kv_heads, len(work)), 32 * config[0] * head_split(config), shared, self.dk, self.dv, self.do, self.q, self.k, self.v, self.lse, self.delta, work,
@@ -542,6 +547,40 @@ def test_warpgroup_forward(head, heads, kv_heads, query_lengths, key_lengths, ca
         print('      lse difference of the first head by rows of 8:', [f'{v:.2g}' for v in functional.pad((p.lse[0] - exact['lse'][0]).float(), (0, -p.queries % 8)).view(-1, 8).abs().amax(1)[:24].tolist()])
     return bad
 
+def run_of(p, kernel, config=None):
+    return {'forward': p.forward, 'query': p.backward_query, 'key': p.backward_key}[kernel](config)
+
+def results_of(p, kernel):
+    """Results without what lies behind their columns."""
+    heads = {'o': p.heads, 'dq': p.heads, 'dk': p.kv_heads, 'dv': p.kv_heads}
+    return {n: getattr(p, n)[:, :heads[n] * p.head] for n in {'forward': ('o',), 'query': ('dq',), 'key': ('dk', 'dv')}[kernel]}
+
+def test_warpgroup_backward(head, heads, kv_heads, query_lengths, key_lengths, causal, kernel):
+    """Each configuration against float64, no worse than the kernel without warpgroups."""
+    p = Problem(head, heads, kv_heads, query_lengths, key_lengths, causal, seed=SEED)
+    for step in (p.forward(), p.backward_delta(), run_of(p, kernel)):
+        step()
+    exact = p.reference(torch.float64)
+    known = {n: relative(t, exact[n]) for n, t in results_of(p, kernel).items()}
+    for config in WARPGROUP_CANDIDATES[(kernel, head)]:
+        run, results = run_of(p, kernel, config), results_of(p, kernel)
+        for t in results.values():
+            t.fill_(math.nan)
+        run()
+        torch.cuda.synchronize()
+        first = {n: t.clone() for n, t in results.items()}
+        run()
+        same = all(torch.equal(first[n].nan_to_num(), t.nan_to_num()) for n, t in results.items())
+        errors = {n: relative(t, exact[n]) for n, t in results.items()}
+        wide = all(bool(getattr(p, n)[:, t.shape[1]:].isnan().all()) for n, t in results.items())
+        bad = not (same and wide and all(e <= 1.2 * known[n] + 1e-4 for n, e in errors.items()))
+        report(bad, f'{kernel} D{head} {heads}/{kv_heads} {"causal" if causal else "full"} {tuple(config)} q{list(query_lengths)} k{"=q" if list(query_lengths) == list(key_lengths) else list(key_lengths)}: '
+               + ' '.join(f'{n} {e:.2e}/{known[n]:.2e}' for n, e in errors.items()) + ('' if same else ' NOT DETERMINISTIC') + ('' if wide else ' WROTE BEHIND ITS COLUMNS'))
+        if bad:
+            for n, t in results.items():
+                print(f'      {n}:')
+                show_blocks((t - exact[n]).abs())
+
 VISION = [2116, 1300, 900, 1500, 1100, 1000, 640, 900]
 TEXT = [720, 560, 480, 600, 410, 520, 350, 500]
 def warpgroup_checks_and_times():
@@ -553,7 +592,7 @@ def warpgroup_checks_and_times():
         for stream in (32, 64, 96, 128):
             test_products(head, stream)
     for head, causal in ((64, False), (128, True)):
-        for config in WARPGROUP_CANDIDATES[('forward', head)]:
+        for config in WARPGROUP_CANDIDATES[('forward', head)] if 'forward' in WARPGROUP_KERNELS else ():
             g = config.group
             if not test_warpgroup_forward(head, g, 1, [64], [64], False, config):
                 test_warpgroup_forward(head, 2 * g, 2, [1, 7, 64, 129, 700], [1, 7, 64, 129, 700], causal, config)
@@ -561,20 +600,31 @@ def warpgroup_checks_and_times():
             else:
                 for kind in ('all keys alike', 'values are unit rows', 'one key counts'):
                     test_warpgroup_forward(head, g, 1, [64], [64], False, config, kind)
+        group = 1 if head == 64 else 4
+        for kernel in WARPGROUP_KERNELS:
+            if kernel != 'forward':
+                test_warpgroup_backward(head, group, 1, [64], [64], False, kernel)
+                test_warpgroup_backward(head, 2 * group, 2, [1, 7, 64, 129, 700], [1, 7, 64, 129, 700], causal, kernel)
+                test_warpgroup_backward(head, 4, 1, [1, 5, 130, 64, 40], [100, 700, 90, 64, 0], not causal, kernel)
     print(f'{len(failures)} failures at {time.time() - start_time:.0f} s', flush=True)
     for head, heads, kv_heads, lengths, causal in ((64, 16, 16, VISION, False), (64, 16, 16, VISION[:4], False), (64, 16, 16, [1400] * 8, False), (64, 16, 16, [12100], False), (128, 32, 8, TEXT, True), (128, 32, 8, TEXT[:4], True)):
         p = Problem(head, heads, kv_heads, lengths, lengths, causal)
-        flops = 4 * head * heads * pairs(p)
         print(f'D{head} {heads}/{kv_heads} {"causal" if causal else "full"} {lengths}:', flush=True)
-        p.forward()()
-        wanted = p.o.clone()
-        for config in [None, *WARPGROUP_CANDIDATES[('forward', head)]]:
-            p.o.fill_(math.nan)
-            run = p.forward(config)
-            run()
-            error = relative(p.o[:, :heads * head], wanted[:, :heads * head])
-            ms = milliseconds(run, 10 if flops < 1e11 else 3)
-            print(f'    forward {"as it was" if config is None else tuple(config)}: {1000 * ms:.1f} us, {flops / ms / 1e9:.0f} TFLOP/s{"" if error < 1e-2 else f"  WRONG {error:.1e}"}', flush=True)
+        for step in (p.forward(), p.backward_delta()):
+            step()
+        for kernel in WARPGROUP_KERNELS:
+            flops = {'forward': 4, 'query': 6, 'key': 8}[kernel] * head * heads * pairs(p)
+            run_of(p, kernel)()
+            results = results_of(p, kernel)
+            wanted = {n: t.clone() for n, t in results.items()}
+            for config in [None, *WARPGROUP_CANDIDATES[(kernel, head)]]:
+                for t in results.values():
+                    t.fill_(math.nan)
+                run = run_of(p, kernel, config)
+                run()
+                error = max(relative(t, wanted[n]) for n, t in results.items())
+                ms = milliseconds(run, 10 if flops < 1e11 else 3)
+                print(f'    {kernel} {"as it was" if config is None else tuple(config)}: {1000 * ms:.1f} us, {flops / ms / 1e9:.0f} TFLOP/s{"" if error < 1e-2 else f"  WRONG {error:.1e}"}', flush=True)
 
 CANDIDATES = {
     ('forward', 128): [(4, 2, 64, 2), (4, 2, 48, 2), (4, 2, 32, 2), (8, 1, 64, 1), (8, 1, 32, 1), (4, 1, 64, 2)],

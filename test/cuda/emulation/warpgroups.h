@@ -28,6 +28,7 @@ using std::min;
 typedef unsigned short bf16;
 typedef unsigned u32;
 typedef unsigned long long u64;
+struct alignas(8) float2 { float x, y; };
 struct alignas(16) int4 { int x, y, z, w; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
 struct Dim { unsigned x, y, z; };
@@ -43,7 +44,7 @@ struct Fiber {
   ucontext_t context;
   std::vector<char> stack;
   bool done;
-  unsigned meetings[3];
+  unsigned meetings[4];
   std::vector<std::vector<Copy>> copies;
   std::vector<u32> written;  // units of 16 bytes that are not published yet
   std::vector<std::vector<Product>> products;
@@ -52,7 +53,7 @@ static std::vector<Fiber> fibers;
 static ucontext_t scheduler;
 static int current, block_threads;
 static bool early;
-static unsigned arrived[3][64];
+static unsigned arrived[4][64];
 static unsigned char unpublished[shared_limit / 16];
 struct Slot { double number; u32 address; };
 static std::vector<Slot> slots;
@@ -61,9 +62,9 @@ static ThreadIndex threadIdx;
 
 static Fiber& self() { return fibers[current]; }
 static void yield() { swapcontext(&self().context, &scheduler); }
-/** Waits for all threads of the warp (scope 0), warpgroup (1) or block (2); returns how many meetings there were before. */
-static unsigned meet(int scope) {
-  const int size = scope == 0 ? 32 : scope == 1 ? 128 : block_threads;
+/** Waits for all threads of the warp (scope 0), warpgroup (1), block (2) or team (3); returns how many meetings there were before. */
+static unsigned meet(int scope, int team_threads = 0) {
+  const int size = scope == 0 ? 32 : scope == 1 ? 128 : scope == 2 ? block_threads : team_threads;
   const unsigned before = self().meetings[scope]++;
   unsigned& count = arrived[scope][current / size];
   count++;
@@ -78,6 +79,10 @@ static Slot* exchange(Slot mine) {
 }
 static void __syncthreads() { meet(2); }
 static void __syncwarp() { meet(0); }
+template <int THREADS> void synchronize_threads(int team) {
+  if (team != current / THREADS) FAIL("thread %d waits with team %d", current, team);
+  meet(3, THREADS);
+}
 template <class V> V __shfl_xor_sync(u32, V value, int mask) { const int lane = current % 32; return (V)exchange({(double)value, 0})[lane ^ mask].number; }
 template <class V> V __shfl_sync(u32, V value, int from) { return (V)exchange({(double)value, 0})[from].number; }
 static bool __any_sync(u32, bool value) { const Slot* all = exchange({(double)value, 0}); for (int i = 0; i < 32; i++) if (all[i].number) return true; return false; }

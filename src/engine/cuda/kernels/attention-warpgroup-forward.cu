@@ -62,7 +62,7 @@ attention_forward(bf16* __restrict__ output, float* __restrict__ log_sum, const 
   wait_copy_groups<1>();
   publish_rows();
   __syncthreads();
-#if QUERY_IN_REGISTERS
+#if OWN_IN_REGISTERS
   u32 query_left[head_steps][4];
   load_left<own_tile>(query_left, query_tile, warp * 16, lane);
   auto multiply_keys = [&](int step) { multiply_transposed(score, query_left, keys + (step & 1) * (stage_bytes / 16)); };

@@ -26,6 +26,12 @@ DEVICE void publish_rows() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
+/** Waits for all threads of a team; the number says which one of the block's. */
+template <int THREADS>
+DEVICE void synchronize_threads(int team) {
+  asm volatile("bar.sync %0, %1;" ::"r"(team + 1), "n"(THREADS) : "memory");
+}
+
 /** Results are read after this point, and written before. */
 template <int TILES>
 DEVICE void hold(float (&c)[TILES][4]) {

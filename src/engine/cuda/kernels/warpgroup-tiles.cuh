@@ -8,6 +8,9 @@
 //   MIN_BLOCKS   blocks that should fit on a multiprocessor (the register budget)
 //   GROUP        query heads of a key head whose rows share a tile: row m of the tile is head m % GROUP of position
 //                m / GROUP. A divisor of 64. So a tile covers fewer positions: less is computed beyond the diagonal.
+//   OWN_IN_REGISTERS  1: the block's own rows are left operands in registers, 0: in shared memory
+//   STAGES       backward: tiles of the other side in shared memory at a time, 2 or 3
+//   TEAMS        backward, key side: teams of WARPS warps that share the steps of a tile
 //
 // Memory rule: rows in shared memory take 128 bytes (64 columns), eight of them a swizzle atom of 1024 bytes, atoms one
 // behind the other from a multiple of 1024; 16-byte unit u of row r lies at place u ^ (r % 8). The same rows serve as a
@@ -92,13 +95,23 @@ DEVICE void multiply_packed(float (&sum)[HEAD_DIM / 8][4], const u32 (&left)[STE
   for (int d = 0; d < STEPS; d++) multiply<1>(sum, left[d], tile + d * (16 * 128 / 16), 1);
 }
 
-/** Results to left operands in bf16. */
-template <int TILES>
-DEVICE void pack_tiles(u32 (&packed)[TILES / 2][4], const float (&c)[TILES][4]) {
+/** Results, from 16 · FIRST columns on, to left operands in bf16. */
+template <int FIRST = 0, int STEPS, int TILES>
+DEVICE void pack_tiles(u32 (&packed)[STEPS][4], const float (&c)[TILES][4]) {
+  static_assert(2 * (FIRST + STEPS) <= TILES, "columns that there are");
+#pragma unroll
+  for (int n = 0; n < 2 * STEPS; n++) {
+    packed[n / 2][n % 2 * 2] = pack_bf16(c[2 * FIRST + n][0], c[2 * FIRST + n][1]);
+    packed[n / 2][n % 2 * 2 + 1] = pack_bf16(c[2 * FIRST + n][2], c[2 * FIRST + n][3]);
+  }
+}
+
+template <int TILES, class F>
+DEVICE void visit_results(float (&c)[TILES][4], F visit) {
 #pragma unroll
   for (int n = 0; n < TILES; n++) {
-    packed[n / 2][n % 2 * 2] = pack_bf16(c[n][0], c[n][1]);
-    packed[n / 2][n % 2 * 2 + 1] = pack_bf16(c[n][2], c[n][3]);
+#pragma unroll
+    for (int i = 0; i < 4; i++) visit(n * 4 + i, c[n][i]);
   }
 }
 

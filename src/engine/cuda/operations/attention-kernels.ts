@@ -28,9 +28,11 @@ export const ATTENTION_FILES: Readonly<Record<AttentionKernel, string>> = {
   decode: 'attention-decode.cu',
 };
 const HELPERS = ['mma-helpers.cuh', 'attention-tiles.cuh'];
-/** File of each kernel with warpgroup products; names and parameters are those of the others. */
+/** File of each kernel with warpgroup products; names and parameters are those of the others. delta has none. */
 const WARPGROUP_FILES: Readonly<Partial<Record<AttentionKernel, string>>> = {
   forward: 'attention-warpgroup-forward.cu',
+  backwardQuery: 'attention-warpgroup-backward-query.cu',
+  backwardKeyValue: 'attention-warpgroup-backward-key-value.cu',
 };
 const WARPGROUP_HELPERS = ['mma-helpers.cuh', 'warpgroup-helpers.cuh', 'warpgroup-tiles.cuh'];
 /** Segment objects whose lists are kept: text and images of a pass, and of the one before. */
@@ -119,7 +121,7 @@ interface Compiled {
   readonly block: number;
   readonly sharedBytes: number;
   readonly tileRows: number;
-  /** Query heads that a block takes. */
+  /** Query heads that a block takes, on the query side. */
   readonly heads: number;
 }
 
@@ -158,7 +160,8 @@ export class AttentionKernels {
 
   /** delta = rowsum(dOut ⊙ out) by head. */
   delta(delta: CudaTensor, dOut: CudaTensor, out: CudaTensor, { heads, headDim }: Attributes): void {
-    const { kernel } = this.#compile('backwardQuery', 'attention_backward_delta', headDim);
+    const program = attentionProgram('backwardQuery', this.#capability, headDim, 1, false);
+    const kernel = this.#store.kernels.variant(program, 'attention_backward_delta');
     const lanes = 2 ** Math.ceil(Math.log2(headDim / 8));
     const grid = [Math.ceil((out.rows * heads * lanes) / 256)] as const;
     const values = [delta.address, dOut.address, out.address, dOut.ld, out.ld, heads, out.rows];
@@ -169,11 +172,11 @@ export class AttentionKernels {
     { dq, dOut, q, k, v, lse, delta }: BackwardTensors & { readonly dq: CudaTensor },
     { heads, kvHeads, headDim, scale, causal, segments }: Attributes,
   ): void {
-    const compiled = this.#compile('backwardQuery', 'attention_backward_query', headDim);
+    const compiled = this.#compile('backwardQuery', 'attention_backward_query', headDim, heads / kvHeads);
     const work = this.#work(segments, `q${compiled.tileRows}${causal}`, () =>
       buildAttentionWork(segments, compiled.tileRows, causal),
     );
-    this.#launch(compiled, heads, work, 'ppppppppiiiiiiifi', [
+    this.#launch(compiled, heads / compiled.heads, work, 'ppppppppiiiiiiifi', [
       ...[dq.address, dOut.address, q.address, k.address, v.address, lse.address, delta.address, work.block.address],
       ...[dq.ld, dOut.ld, q.ld, k.ld, v.ld, kvHeads, q.rows, scale, causal ? 1 : 0],
     ]);
@@ -239,9 +242,9 @@ export class AttentionKernels {
     const { tiles, sharedBytes } = program;
     return {
       kernel: kernels.variant(program, name),
-      block: 32 * tiles.WARPS * ('HEAD_SPLIT' in tiles ? tiles.HEAD_SPLIT : 1),
+      block: 32 * tiles.WARPS * ('HEAD_SPLIT' in tiles ? tiles.HEAD_SPLIT : tiles.TEAMS),
       sharedBytes,
-      tileRows: attentionTileRows(tiles),
+      tileRows: attentionTileRows(file, tiles),
       heads: 'GROUP' in tiles ? tiles.GROUP : 1,
     };
   }

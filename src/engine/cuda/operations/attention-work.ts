@@ -22,7 +22,11 @@ export interface WarpgroupTiles {
   readonly MIN_BLOCKS: number;
   /** Query heads of a key head whose rows share a tile. */
   readonly GROUP: number;
-  readonly QUERY_IN_REGISTERS: number;
+  readonly OWN_IN_REGISTERS: number;
+  /** Teams of warps that share the query tiles of a key tile; only in backwardKeyValue more than 1. */
+  readonly TEAMS: number;
+  /** Tiles of the other side that are in shared memory at a time; the forward has always 2. */
+  readonly STAGES: number;
 }
 
 export type AttentionKernel = 'forward' | 'backwardQuery' | 'backwardKeyValue' | 'decode';
@@ -64,8 +68,10 @@ const warpgroupTiles = (
   STREAM_TILE: number,
   MIN_BLOCKS: number,
   GROUP: number,
-  QUERY_IN_REGISTERS: number,
-): WarpgroupTiles => ({ WARPS, STREAM_TILE, MIN_BLOCKS, GROUP, QUERY_IN_REGISTERS });
+  OWN_IN_REGISTERS: number,
+  TEAMS = 1,
+  STAGES = 2,
+): WarpgroupTiles => ({ WARPS, STREAM_TILE, MIN_BLOCKS, GROUP, OWN_IN_REGISTERS, TEAMS, STAGES });
 
 /** The fastest of each on an H100, by head size. */
 const WARPGROUP_TILES: Partial<Record<AttentionKernel, Readonly<Record<number, WarpgroupTiles>>>> = {
@@ -101,8 +107,17 @@ export function attentionTiles(
 }
 
 /** Positions of the tile that a block owns: of queries, or of keys in backwardKeyValue. */
-export function attentionTileRows(of: AttentionTiles | WarpgroupTiles): number {
-  return 'GROUP' in of ? (16 * of.WARPS) / of.GROUP : 16 * of.WARPS * of.ROW_FRAGMENTS;
+export function attentionTileRows(kernel: AttentionKernel, of: AttentionTiles | WarpgroupTiles): number {
+  if ('GROUP' in of) return (16 * of.WARPS) / (kernel === 'backwardKeyValue' ? 1 : of.GROUP);
+  return 16 * of.WARPS * of.ROW_FRAGMENTS;
+}
+
+function warpgroupSharedBytes(kernel: AttentionKernel, of: WarpgroupTiles, headDim: number): number {
+  const own = 16 * of.WARPS;
+  const streamed = of.TEAMS * of.STAGES * of.STREAM_TILE;
+  if (kernel === 'forward') return (own + 2 * streamed) * 2 * headDim;
+  // The key side has lse and delta beside its query rows.
+  return (own + streamed) * 4 * headDim + (kernel === 'backwardKeyValue' ? 8 * streamed : 0);
 }
 
 /** Dynamic shared memory of a launch; the headers of the kernel files say the same. */
@@ -111,9 +126,9 @@ export function attentionSharedBytes(
   of: AttentionTiles | WarpgroupTiles,
   headDim: number,
 ): number {
-  if ('GROUP' in of) return (16 * of.WARPS + 4 * of.STREAM_TILE) * 2 * headDim;
+  if ('GROUP' in of) return warpgroupSharedBytes(kernel, of, headDim);
   const rowBytes = 2 * Math.ceil(headDim / 16) * 16 + 16;
-  const own = attentionTileRows(of);
+  const own = attentionTileRows(kernel, of);
   switch (kernel) {
     case 'forward':
       return (own + 4 * of.STREAM_TILE) * rowBytes;
