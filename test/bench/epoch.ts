@@ -123,7 +123,7 @@ try {
       loggingSteps: Math.min(LOG_EVERY, steps),
       saveStrategy: 'no',
       progress: 'none',
-      gradientCheckpointing: options.checkpointing,
+      gradientCheckpointing: options.checkpointing || 'auto',
       ...(options.prefetch ? { dataloaderPrefetch: Number(options.prefetch) } : {}),
     },
   });

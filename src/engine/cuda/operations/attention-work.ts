@@ -76,6 +76,8 @@ const warpgroupTiles = (
 /** The fastest of each on an H100, by head size. */
 const WARPGROUP_TILES: Partial<Record<AttentionKernel, Readonly<Record<number, WarpgroupTiles>>>> = {
   forward: { 64: warpgroupTiles(4, 64, 4, 1, 1), 128: warpgroupTiles(8, 32, 2, 4, 0) },
+  backwardQuery: { 64: warpgroupTiles(8, 64, 2, 1, 0, 1, 3), 128: warpgroupTiles(8, 32, 2, 4, 0) },
+  backwardKeyValue: { 64: warpgroupTiles(4, 64, 3, 1, 0, 1, 3), 128: warpgroupTiles(4, 64, 1, 4, 0, 2, 3) },
 };
 
 /**
