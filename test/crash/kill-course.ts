@@ -60,10 +60,10 @@ export async function killCourse(options: KillCourseOptions): Promise<KillCourse
   for (let course = 1; counts.kills < wanted; course++) {
     const out = join(dir, `course-${course}`);
     for (let isDone = false; !isDone; ) {
-      const before = await checkStep(out);
+      const before = await look(out);
       // Now and then from an older one, so that those after it are replaced.
       const older = before.all.length > 1 && below(4) < 1 ? before.all[0]! : undefined;
-      const resume = older === undefined ? before.newest && 'true' : join(out, `checkpoint-${older}`);
+      const resume = older === undefined ? before.newest === undefined ? undefined : 'true' : join(out, `checkpoint-${older}`);
       // Saving at each step, or with time between saves: what a run saves does not change what it learns.
       const saveSteps = below(2) < 1 ? 1 : 3;
       const child = new ChildRun({ ...common, out, resume, saveSteps });
@@ -90,7 +90,7 @@ export async function killCourse(options: KillCourseOptions): Promise<KillCourse
         const names = await readdir(out).catch(() => [] as string[]);
         if (names.some((name) => name.endsWith('.tmp'))) counts.leftovers++;
         if (names.some((name) => name.includes('.replaced-'))) counts.replacements++;
-        const after = await checkStep(out);
+        const after = await look(out);
         if (after.newest === undefined) counts.beforeFirst++;
         const at = after.newest === undefined ? 'no checkpoint yet' : `checkpoint ${after.newest} loads`;
         if (before.newest !== undefined && after.newest === undefined) throw new Error('all checkpoints are gone');
@@ -121,8 +121,8 @@ async function saveToHit(child: ChildRun, n: number): Promise<void> {
   });
 }
 
-/** The steps of the checkpoints of a folder, every one of which must be whole: what a resume takes as it finds it. */
-async function checkStep(out: string): Promise<{ newest: number | undefined; all: number[] }> {
+/** The steps of the checkpoints of a folder, rising. @throws Error if one of them is not whole */
+export async function checkpointSteps(out: string): Promise<number[]> {
   const names = await readdir(out).catch(() => [] as string[]);
   const steps = names.flatMap((name) => /^checkpoint-(\d+)$/.exec(name)?.[1] ?? []).map(Number);
   for (const step of steps) {
@@ -135,16 +135,23 @@ async function checkStep(out: string): Promise<{ newest: number | undefined; all
       await file.close();
     }
   }
+  return steps.sort((a, b) => a - b);
+}
+
+/** What a resume takes as it finds it. */
+async function look(out: string): Promise<{ newest: number | undefined; all: number[] }> {
+  const steps = await checkpointSteps(out);
+  const names = await readdir(out).catch(() => [] as string[]);
   // Killed between two renames: the next start finishes it, so its step counts.
   const replaced = names.flatMap((name) => /^\.checkpoint-(\d+)\.replaced-/.exec(name)?.[1] ?? []).map(Number);
   const all = [...new Set([...steps, ...replaced])].sort((a, b) => a - b);
-  return { newest: all.at(-1), all: steps.sort((a, b) => a - b) };
+  return { newest: all.at(-1), all: steps };
 }
 
 /** Gives how much was compared. On cuda the losses must be equal, elsewhere every bit of the adapter as well. */
 async function compare(whole: string, resumed: string, engine: string): Promise<number> {
   const losses = async (dir: string) => {
-    const newest = (await checkStep(dir)).newest!;
+    const newest = (await look(dir)).newest!;
     const state = JSON.parse(await readFile(join(dir, `checkpoint-${newest}`, 'trainer-state.json'), 'utf8'));
     const entries = state.logHistory as { step: number; loss?: number; evalLoss?: number; gradNorm?: number }[];
     const shown = engine === 'cpu' ? ['step', 'loss', 'evalLoss', 'gradNorm'] : ['step', 'loss', 'evalLoss'];

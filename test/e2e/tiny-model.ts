@@ -24,7 +24,7 @@ export interface TinyWorld {
 }
 
 const PROMPT = 'Which of these is it: left hand, right foot, or the skull of a whale?';
-const ANSWERS = ['left hand', 'right foot', 'skull'];
+export const ANSWERS = ['left hand', 'right foot', 'skull'];
 
 export async function makeTinyWorld(): Promise<TinyWorld> {
   const dir = await mkdtemp(join(tmpdir(), 'ministral-tune-e2e-'));

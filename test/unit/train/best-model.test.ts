@@ -154,7 +154,7 @@ describe('loadBestModelAtEnd', () => {
   });
 
   it('falls back on the best that could be saved, and says so when there is none', async () => {
-    const disk = { full: (step: number) => step === 2 };
+    const disk = { full: (step: number): boolean => step === 2 };
     const model = linearModel();
     const saveAdapter = async () => {
       if (disk.full(model.steps.length)) await writeFile('/dev/full', 'x');

@@ -1,8 +1,11 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
   removeCheckpointFolder,
   tidyCheckpointFolders,
@@ -113,5 +116,84 @@ describe('tidyCheckpointFolders', () => {
     await rename(join(folder, 'checkpoint-3'), join(folder, `.checkpoint-3.removed-${deadPid}-0a1b2c3d.tmp`));
     await tidyCheckpointFolders(folder);
     expect(await names()).toEqual([]);
+  });
+});
+
+describe('a process that is killed before any one of its file operations', () => {
+  const source = fileURLToPath(new URL('../../../src/train/checkpoint-folder.ts', import.meta.url));
+  let programs: string;
+  beforeAll(async () => {
+    programs = await mkdtemp(join(tmpdir(), 'killed-program-'));
+    const outfile = join(programs, 'checkpoint-folder.mjs');
+    await build({ entryPoints: [source], bundle: true, platform: 'node', format: 'esm', outfile, logLevel: 'error' });
+    await writeFile(
+      join(programs, 'killed.mjs'),
+      `import fs from 'node:fs/promises';
+      import { syncBuiltinESMExports } from 'node:module';
+      import { removeCheckpointFolder, writeCheckpointFolder } from './checkpoint-folder.mjs';
+      const [folder, task, last] = process.argv.slice(2);
+      let count = 0;
+      for (const name of ['mkdir', 'open', 'readdir', 'rename', 'rm', 'writeFile']) {
+        const real = fs[name];
+        fs[name] = (...given) => {
+          if (++count === Number(last)) process.kill(process.pid, 'SIGKILL');
+          return real(...given);
+        };
+      }
+      syncBuiltinESMExports();
+      const fill = async (into) => {
+        await fs.writeFile(into + '/content', 'new');
+        await fs.writeFile(into + '/more', 'new');
+      };
+      if (task === 'write') await writeCheckpointFolder(folder, 7, fill);
+      else await removeCheckpointFolder(folder + '/checkpoint-7');`,
+    );
+  });
+  afterAll(() => rm(programs, { recursive: true }));
+
+  /** Kills it at its first operation, then at its second, until it comes through; `check` sees what is left. */
+  async function killEverywhere(task: string, check: () => Promise<void>): Promise<number> {
+    for (let last = 1; ; last++) {
+      await rm(join(folder, 'checkpoint-7'), { recursive: true, force: true });
+      await make('checkpoint-7', 'old');
+      await writeFile(join(folder, 'checkpoint-7', 'more'), 'old');
+      const args = [join(programs, 'killed.mjs'), folder, task, String(last)];
+      const child = spawn(process.execPath, args, { stdio: 'inherit' });
+      const [code, signal] = (await once(child, 'exit')) as [number | null, string | null];
+      expect(code === 0 || signal === 'SIGKILL').toBe(true);
+      await tidyCheckpointFolders(folder);
+      await check();
+      if (code === 0) return last - 1;
+    }
+  }
+
+  it('leaves the old checkpoint or the new one, whole and under its name', async () => {
+    const seen: string[] = [];
+    const operations = await killEverywhere('write', async () => {
+      expect(await names()).toEqual(['checkpoint-7']);
+      const [text, more] = [
+        await content('checkpoint-7'),
+        await readFile(join(folder, 'checkpoint-7', 'more'), 'utf8'),
+      ];
+      expect(more).toBe(text);
+      seen.push(text);
+    });
+    // The old one until the first rename, the new one from then on.
+    expect(operations).toBeGreaterThan(8);
+    const firstNew = seen.indexOf('new');
+    expect(firstNew).toBeGreaterThan(0);
+    expect(seen.slice(0, firstNew).every((text) => text === 'old')).toBe(true);
+    expect(seen.slice(firstNew).every((text) => text === 'new')).toBe(true);
+  });
+
+  it('removes a checkpoint whole or not at all', async () => {
+    const seen: string[][] = [];
+    await killEverywhere('remove', async () => {
+      const left = await names();
+      if (left.length > 0) expect((await readdir(join(folder, 'checkpoint-7'))).sort()).toEqual(['content', 'more']);
+      seen.push(left);
+    });
+    expect(seen[0]).toEqual(['checkpoint-7']);
+    expect(seen.at(-1)).toEqual([]);
   });
 });
