@@ -8,6 +8,7 @@
  * --data DIR      folder with <Class>/{Train,Test}/* at any depth (default: drawn by synthetic-radiographs.ts)
  * --model DIR     Ministral 3 checkpoint (default: random weights in a tiny model, made by tiny-checkpoint.ts)
  * --adapter DIR   start from this LoRA adapter instead of a new one
+ * --resume        go on where a stopped training left its checkpoint (Ctrl-C saves one)
  * --epochs N      passes over the training set       --limit N   use N training and N test samples
  * --engine NAME   auto, cpu, cuda; or a TensorFlow.js that you installed: tfjs-node, tfjs-node-gpu, tfjs (either)
  * --memory-budget GIB   most memory that training may take, weights included (default: what there is)
@@ -17,6 +18,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import {
+  abortOnSignals,
   applyLora,
   barChart,
   ChatTemplate,
@@ -55,6 +57,7 @@ const { values: options } = parseArgs({
     data: { type: 'string' },
     model: { type: 'string' },
     adapter: { type: 'string' },
+    resume: { type: 'boolean', default: false },
     epochs: { type: 'string' },
     limit: { type: 'string' },
     engine: { type: 'string', default: 'auto' },
@@ -233,9 +236,17 @@ const trainer = new SftTrainer({
   },
 });
 const losses: [number, number][] = [];
-for await (const event of trainer.train()) {
-  if (event.type === 'step') losses.push([event.step, event.loss]);
+const stop = abortOnSignals({ onStop: (name) => console.error(`\n${name}: saving; a second one ends it at once`) });
+try {
+  for await (const event of trainer.train({ signal: stop.signal, resumeFromCheckpoint: options.resume })) {
+    if (event.type === 'step') losses.push([event.step, event.loss]);
+  }
+} catch (error) {
+  if (!stop.received) throw error;
+  console.error('stopped; --resume goes on from here');
+  process.exit();
 }
+stop.dispose();
 const adapterDir = join(out, 'adapter');
 await saveAdapter(adapter, adapterDir, { baseModelNameOrPath: modelDir });
 await renderPng(

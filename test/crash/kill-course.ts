@@ -63,7 +63,8 @@ export async function killCourse(options: KillCourseOptions): Promise<KillCourse
       const before = await look(out);
       // Now and then from an older one, so that those after it are replaced.
       const older = before.all.length > 1 && below(4) < 1 ? before.all[0]! : undefined;
-      const resume = older === undefined ? before.newest === undefined ? undefined : 'true' : join(out, `checkpoint-${older}`);
+      const resume =
+        older === undefined ? (before.newest === undefined ? undefined : 'true') : join(out, `checkpoint-${older}`);
       // Saving at each step, or with time between saves: what a run saves does not change what it learns.
       const saveSteps = below(2) < 1 ? 1 : 3;
       const child = new ChildRun({ ...common, out, resume, saveSteps });
