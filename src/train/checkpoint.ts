@@ -12,7 +12,7 @@ import { type SafetensorsDType, SafetensorsFile, writeSafetensors } from '../eng
 import { CheckpointError } from '../errors.js';
 import { type BestModelState, judgeOf } from './best-model.js';
 import { checkpointName, writeCheckpointFolder } from './checkpoint-folder.js';
-import type { DatasetFingerprint } from './dataset-fingerprint.js';
+import { compareDatasets, type DatasetFingerprint } from './dataset-fingerprint.js';
 import type { EvalEntry, LogEntry } from './events.js';
 import { RESUME_MAY_CHANGE, type SftConfig } from './sft-config.js';
 import type { MetricsState } from './step-metrics.js';
@@ -21,11 +21,11 @@ const STATE_FILE = 'trainer-state.json';
 const TENSOR_FILE = 'training-state.safetensors';
 const PARAMETERS = 'parameters';
 const OPTIMIZER = 'optimizer.';
-const FORMAT = 1;
+const FORMAT = 2;
 const MAX_LISTED = 20;
 
 /** What the code below relies on; the rest is compared or handed on. */
-const fingerprintSchema = z.looseObject({ length: z.int(), digest: z.string() });
+const fingerprintSchema = z.looseObject({ length: z.int(), digests: z.array(z.string()) });
 const stateSchema = z.looseObject({
   globalStep: z.int().nonnegative(),
   epoch: z.number().nonnegative(),
@@ -209,11 +209,8 @@ function compareRuns(saved: TrainerState, now: RunIdentity): string[] {
     const [before, after] = [saved.config[key], now.config[key]].map((value) => JSON.stringify(value) ?? 'not set');
     if (before !== after) differences.push(`\`${key}\` was ${before}, now ${after}`);
   }
-  if (saved.dataset.length !== now.dataset.length) {
-    differences.push(`the training set had ${saved.dataset.length} samples, now ${now.dataset.length}`);
-  } else if (saved.dataset.digest !== now.dataset.digest) {
-    differences.push('the texts of the training set have changed');
-  }
+  const change = compareDatasets(saved.dataset, now.dataset);
+  if (change) differences.push(`the training set ${change}`);
   differences.push(...compareParameters(saved.parameters, now.parameters));
   if (saved.best) differences.push(...compareJudges(saved, now));
   return differences;
@@ -229,11 +226,8 @@ function compareJudges(saved: TrainerState, now: RunIdentity): string[] {
   });
   if (before !== after) differences.push(`the best model was told by ${before}, now by ${after}`);
   const [was, is] = [saved.evalDataset, now.evalDataset];
-  if (was && is && was.length !== is.length) {
-    differences.push(`the evaluation set, which tells the best model, had ${was.length} samples, now ${is.length}`);
-  } else if (was && is && was.digest !== is.digest) {
-    differences.push('the texts of the evaluation set, which tells the best model, have changed');
-  }
+  const change = was && is && compareDatasets(was, is);
+  if (change) differences.push(`the evaluation set, which tells the best model, ${change}`);
   return differences;
 }
 

@@ -1,6 +1,7 @@
 /** The loss history as JSON lines, appended as it goes, so that it survives a crash. */
-import { appendFile, mkdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { appendFile, readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { makeFolder } from '../atomic-file.js';
 import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
 
 export const HISTORY_FILE = 'train-log.jsonl';
@@ -22,7 +23,7 @@ export class TrainHistory {
     let line: HistoryLine;
     if (event.type === 'log' || event.type === 'evaluate') line = event;
     else if (event.type === 'start') {
-      await mkdir(join(this.path, '..'), { recursive: true });
+      await makeFolder(dirname(this.path));
       line = { type: 'start', step: event.step, totalSteps: event.totalSteps, time: new Date().toISOString() };
     } else return;
     await appendFile(this.path, `${JSON.stringify(line)}\n`);
