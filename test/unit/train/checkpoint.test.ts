@@ -89,6 +89,16 @@ describe('resumeFromCheckpoint', () => {
     expect(logs).toEqual(output.logHistory);
   });
 
+  it('reads the history as one after a kill in the middle of a line', async () => {
+    await trainer(linearModel(), { maxSteps: 6 }).train();
+    const path = join(folder, 'train-log.jsonl');
+    // Killed while it logged step 6; step 3 is the last one that was saved.
+    for (const step of [4, 5, 6]) await rm(join(folder, `checkpoint-${step}`), { recursive: true });
+    await writeFile(path, (await readFile(path, 'utf8')).slice(0, -40));
+    const output = await trainer(linearModel(), { maxSteps: 6 }).train({ resumeFromCheckpoint: true });
+    expect((await readHistory(path)).logs).toEqual(output.logHistory);
+  });
+
   it('refuses another run and names every difference', async () => {
     await trainer(linearModel()).train();
     const changed = {
