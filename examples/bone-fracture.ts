@@ -10,6 +10,7 @@
  * --kaggle        download the tutorial's data set, or take it from the cache; see KaggleImageFolder.download
  * --model DIR     Ministral 3 checkpoint (default: random weights in a tiny model, made by tiny-checkpoint.ts)
  * --adapter DIR   start from this LoRA adapter instead of a new one
+ * --resume        go on where a stopped training left its checkpoint (Ctrl-C saves one)
  * --epochs N      passes over the training set       --limit N   use N training and N test samples
  * --engine NAME   auto, cpu, cuda; or a TensorFlow.js that you installed: tfjs-node, tfjs-node-gpu, tfjs (either)
  * --memory-budget GIB   most memory that training may take, weights included (default: what there is)
@@ -19,6 +20,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import {
+  abortOnSignals,
   applyLora,
   barChart,
   ChatTemplate,
@@ -59,6 +61,7 @@ const { values: options } = parseArgs({
     kaggle: { type: 'boolean', default: false },
     model: { type: 'string' },
     adapter: { type: 'string' },
+    resume: { type: 'boolean', default: false },
     epochs: { type: 'string' },
     limit: { type: 'string' },
     engine: { type: 'string', default: 'auto' },
@@ -251,9 +254,17 @@ const trainer = new SftTrainer({
   },
 });
 const losses: [number, number][] = [];
-for await (const event of trainer.train()) {
-  if (event.type === 'step') losses.push([event.step, event.loss]);
+const stop = abortOnSignals({ onStop: (name) => console.error(`\n${name}: saving; a second one ends it at once`) });
+try {
+  for await (const event of trainer.train({ signal: stop.signal, resumeFromCheckpoint: options.resume })) {
+    if (event.type === 'step') losses.push([event.step, event.loss]);
+  }
+} catch (error) {
+  if (!stop.received) throw error;
+  console.error('stopped; --resume goes on from here');
+  process.exit();
 }
+stop.dispose();
 const adapterDir = join(out, 'adapter');
 await saveAdapter(adapter, adapterDir, { baseModelNameOrPath: modelDir });
 await renderPng(

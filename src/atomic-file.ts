@@ -1,11 +1,12 @@
-/** Files that appear under their name only when they are whole. */
+/** Files that appear under their name only when they are whole, and that outlast a power cut once they are there. */
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 
 /**
- * Writes a file under a temporary name in the target's folder (made if need be), flushes it to the disk and renames it
- * to `path`. When anything fails the temporary file is removed, and what was at `path` before stays as it was.
+ * Writes a file under a temporary name in the target's folder (made if need be), flushes it to the disk, renames it to
+ * `path` and flushes the folder. When anything fails the temporary file is removed, and what was at `path` before stays
+ * as it was.
  * @param content the whole content, or a function that writes it piece by piece
  */
 export async function writeFileAtomically(
@@ -13,7 +14,7 @@ export async function writeFileAtomically(
   content: string | Uint8Array | ((file: FileHandle) => Promise<void>),
 ): Promise<void> {
   const folder = dirname(path);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const temporary = join(folder, `.${basename(path)}.${process.pid}-${randomBytes(4).toString('hex')}.tmp`);
   try {
     const file = await open(temporary, 'wx');
@@ -25,8 +26,39 @@ export async function writeFileAtomically(
       await file.close();
     }
     await rename(temporary, path);
+    await flushFolder(folder);
   } catch (error) {
     await rm(temporary, { force: true });
     throw error;
+  }
+}
+
+/** Makes a folder and those above it that are missing; all of them are on the disk then. */
+export async function makeFolder(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true });
+  if (first === undefined) return;
+  // A name is part of the folder that holds it.
+  for (let at = resolve(path); ; at = dirname(at)) {
+    await flushFolder(dirname(at));
+    if (at === resolve(first) || at === dirname(at)) return;
+  }
+}
+
+/** Flushes the names in a folder to the disk. Does nothing where the system cannot do that to a folder, as on Windows. */
+export async function flushFolder(path: string): Promise<void> {
+  let folder: FileHandle;
+  try {
+    folder = await open(path, 'r');
+  } catch (error) {
+    if (process.platform === 'win32') return;
+    throw error;
+  }
+  try {
+    await folder.sync();
+  } catch (error) {
+    // Some network file systems have no such call.
+    if (!['EINVAL', 'EPERM', 'ENOTSUP', 'EBADF'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  } finally {
+    await folder.close();
   }
 }

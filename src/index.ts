@@ -36,6 +36,7 @@ export {
   type NdArray,
   type RgbImage,
   type SftExample,
+  type SkippedSample,
   type VlmBatch,
 } from './data/types.js';
 
@@ -68,7 +69,8 @@ export { mergeAdapter, type MergeAdapterOptions, type MergeResult } from './lora
 
 // Training.
 export { type SftConfig, type SftConfigInput, sftConfigSchema } from './train/sft-config.js';
-export { SftTrainer, type SftTrainerOptions, type TrainOptions } from './train/sft-trainer.js';
+export { type ComputeMetrics, SftTrainer, type SftTrainerOptions, type TrainOptions } from './train/sft-trainer.js';
+export { abortOnSignals, type SignalWatch, type StopSignal } from './train/abort-on-signals.js';
 export type { TrainingRun } from './train/training-run.js';
 export type { EvalEntry, LogEntry, TrainingEvent, TrainOutput } from './train/events.js';
 export type { TrainableModel } from './train/trainable-model.js';
@@ -167,5 +169,6 @@ export type { WeightProvider } from './model/ministral3/load-weights.js';
 export type { AttentionModules, LayerModules, Ministral3Modules } from './model/ministral3/modules.js';
 export type { PackedBatch, PackedImages } from './model/ministral3/packed-batch.js';
 export { generationConfigSchema } from './model/sampling.js';
+export type { BestModel } from './train/best-model.js';
 export type { EvalResult } from './train/evaluate-loss.js';
 export type { AccumulateOptions, PassSummary } from './train/trainable-model.js';

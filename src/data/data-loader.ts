@@ -14,6 +14,8 @@ export const dataLoaderOptionsSchema = z.strictObject({
 /** What the loader needs of a collator; `VlmCollator` is one. */
 export interface Collator {
   collate(examples: readonly SftExample[], options?: { readonly signal?: AbortSignal }): Promise<VlmBatch>;
+  /** Whether anything of a sample would be labelled. A trainer asks before it starts, so it must be quick. */
+  hasLabels?(example: SftExample): boolean;
 }
 
 export interface DataLoaderOptions extends z.input<typeof dataLoaderOptionsSchema> {

@@ -25,13 +25,20 @@ export interface DecodeOptions {
   readonly name?: string;
 }
 
+export interface ImageFileOptions extends DecodeOptions {
+  /** For whoever makes batches: what becomes of the sample if the file cannot be read by then. Default 'error'. */
+  readonly onBadImage?: LazyImage['onBadImage'];
+}
+
 /** A picture file that is read and decoded each time it is asked for. */
 export class ImageFile implements LazyImage {
   readonly path: string;
+  readonly onBadImage: LazyImage['onBadImage'];
   readonly #options: DecodeOptions;
 
-  constructor(path: string, options: DecodeOptions = {}) {
+  constructor(path: string, { onBadImage, ...options }: ImageFileOptions = {}) {
     this.path = path;
+    this.onBadImage = onBadImage;
     this.#options = options;
   }
 

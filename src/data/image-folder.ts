@@ -12,7 +12,8 @@ import type { LazyImage } from './types.js';
 export const imageFolderSchema = z.strictObject({
   /**
    * What to do with a file that is no readable picture though its name says so: stop with an error that names all of
-   * them, or leave them out and list them in `skipped`. Default 'error'.
+   * them, or leave them out and list them in `skipped`. A file that becomes unreadable later stops the training at its
+   * batch, with a checkpoint, or is left out of that batch with a warning. Default 'error'.
    */
   onBadImage: z.enum(['error', 'skip']).default('error'),
   /**
@@ -157,7 +158,8 @@ function datasetOf(
   const labels = sorted.map(({ className }) => classLabel.str2int(className));
   return new LabelledDataset<ImageSample>(classLabel, labels, (index) => {
     const { className, file } = sorted[index]!;
-    return { image: new ImageFile(file.path, limits(options)), label: labels[index]!, className, path: file.path };
+    const image = new ImageFile(file.path, { ...limits(options), onBadImage: options.onBadImage });
+    return { image, label: labels[index]!, className, path: file.path };
   });
 }
 

@@ -14,6 +14,8 @@ export interface RgbImage {
 export interface LazyImage {
   /** Where it comes from, for messages. */
   readonly path: string;
+  /** What becomes of a training sample whose picture cannot be read when it is needed. Default 'error'. */
+  readonly onBadImage?: 'error' | 'skip' | undefined;
   decode(): Promise<RgbImage>;
 }
 
@@ -47,6 +49,12 @@ export interface SftExample {
   readonly id?: string;
 }
 
+/** A sample that was left out because a picture of it cannot be read. */
+export interface SkippedSample {
+  readonly sampleId: string;
+  readonly reason: string;
+}
+
 /** A dense array with its shape, outermost dimension first. */
 export interface NdArray<T extends Float32Array | Int32Array | Uint8Array> {
   readonly data: T;
@@ -69,6 +77,8 @@ export interface VlmBatch {
   readonly imageSizes?: NdArray<Int32Array>;
   /** Names of the samples, for messages. */
   readonly sampleIds?: readonly string[];
+  /** Samples that are missing from the batch because a picture cannot be read, by `onBadImage: 'skip'`. */
+  readonly skipped?: readonly SkippedSample[];
 }
 
 /** The label that the loss ignores. */

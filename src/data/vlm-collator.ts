@@ -9,7 +9,14 @@ import type { ProcessedImage } from './process-pixels.js';
 import { nameSample } from './sample-error.js';
 import { attachImages, keepUserText, promptOf, userTextLength } from './sft-messages.js';
 import type { MinistralTokenizer } from './tokenizer.js';
-import { IGNORE_INDEX, type ImageInput, type Message, type SftExample, type VlmBatch } from './types.js';
+import {
+  IGNORE_INDEX,
+  type ImageInput,
+  type Message,
+  type SftExample,
+  type SkippedSample,
+  type VlmBatch,
+} from './types.js';
 
 /** What the collator needs of an image processor; `ImageProcessor` is one. */
 export interface ImagePreprocessor {
@@ -83,13 +90,27 @@ export class VlmCollator {
 
   /**
    * A training batch: [B, T] ids, mask and labels; [N, 3, H, W] pictures in the order of their image tokens. With
-   * `overlong: 'drop'` B may be smaller than the number of examples, down to 0.
+   * `overlong: 'drop'`, or a picture of `onBadImage: 'skip'` that cannot be read (see `skipped` of the batch), B may be
+   * smaller than the number of examples, down to 0.
    * @throws DataError, TextError or ImageError naming the sample: too long, nothing to learn, pictures that do not match
    */
   async collate(examples: readonly SftExample[], options: CollateOptions = {}): Promise<VlmBatch> {
-    const samples = await this.#encodeAll(examples, false, options.signal);
+    const skipped: SkippedSample[] = [];
+    const samples = await this.#encodeAll(examples, false, options.signal, skipped);
     const kept = samples.filter((sample) => !this.#drops(sample));
-    return padBatch(kept, this.#tokenizer.padTokenId, this.options.paddingSide);
+    const batch = padBatch(kept, this.#tokenizer.padTokenId, this.options.paddingSide);
+    return skipped.length === 0 ? batch : { ...batch, skipped };
+  }
+
+  /**
+   * Whether anything of a sample would be labelled, told from its text alone: no picture is read.
+   * @throws DataError or TextError if it cannot be encoded
+   */
+  hasLabels(example: SftExample): boolean {
+    const messages = attachImages(example);
+    const { ids, isAnswer } = this.#encodeMessages(messages, imagesOf(messages).length, false);
+    const { maskPrompt } = this.options;
+    return ids.some((id, i) => i > 0 && (maskPrompt ? isAnswer[i] : id !== this.#tokenizer.imageTokenId));
   }
 
   /**
@@ -114,17 +135,25 @@ export class VlmCollator {
     examples: readonly SftExample[],
     prompt: boolean,
     signal: AbortSignal | undefined,
+    skipped?: SkippedSample[],
   ): Promise<EncodedSample[]> {
-    return Promise.all(
+    const encoded = await Promise.all(
       examples.map(async (example, i) => {
-        const id = example.id ?? `${i} of the batch`;
+        const sampleId = example.id ?? `${i} of the batch`;
         try {
-          return await this.#encode(example, id, prompt, signal);
+          return await this.#encode(example, sampleId, prompt, signal);
         } catch (error) {
-          throw signal?.aborted ? error : nameSample(error, id);
+          if (signal?.aborted) throw error;
+          if (skipped && error instanceof SkippablePicture) return { sampleId, reason: error.message };
+          throw nameSample(error instanceof SkippablePicture ? error.cause : error, sampleId);
         }
       }),
     );
+    return encoded.filter((sample) => {
+      if ('inputIds' in sample) return true;
+      skipped!.push(sample);
+      return false;
+    }) as EncodedSample[];
   }
 
   async #encode(
@@ -136,9 +165,7 @@ export class VlmCollator {
     signal?.throwIfAborted();
     const whole = attachImages(example);
     const messages = prompt ? promptOf(whole) : whole;
-    const inputs = messages.flatMap(({ content }) =>
-      typeof content === 'string' ? [] : content.flatMap((part) => (part.type === 'image' ? part.image! : [])),
-    );
+    const inputs = imagesOf(messages);
     const conversation = this.#encodeMessages(messages, inputs.length, prompt);
     const images = await Promise.all(inputs.map((input) => this.#process(input, signal)));
     const blocks = images.map((image) => this.#imageTokens(image));
@@ -170,7 +197,10 @@ export class VlmCollator {
   }
 
   async #process(input: ImageInput, signal: AbortSignal | undefined): Promise<ProcessedImage> {
-    const image = await this.#images.process(input, signal && { signal });
+    const image = await this.#images.process(input, signal && { signal }).catch((error: unknown) => {
+      const isSkippable = error instanceof ImageError && typeof input === 'object' && 'onBadImage' in input;
+      throw isSkippable && input.onBadImage === 'skip' ? new SkippablePicture(error) : error;
+    });
     const { pixelValues, height, width } = image;
     const cell = this.#cellSize;
     if (pixelValues.length !== 3 * height * width || height % cell !== 0 || width % cell !== 0) {
@@ -257,4 +287,19 @@ export class VlmCollator {
     this.#onDropped?.({ sampleId: sample.id, length, maxLength });
     return true;
   }
+}
+
+/** A picture cannot be read, and its handle says that its sample may be left out. */
+class SkippablePicture extends Error {
+  override readonly cause: ImageError;
+  constructor(cause: ImageError) {
+    super(cause.message.split('\n')[0]!);
+    this.cause = cause;
+  }
+}
+
+function imagesOf(messages: readonly Message[]): ImageInput[] {
+  return messages.flatMap(({ content }) =>
+    typeof content === 'string' ? [] : content.flatMap((part) => (part.type === 'image' ? part.image! : [])),
+  );
 }

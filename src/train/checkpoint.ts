@@ -4,13 +4,15 @@
  *
  * There is no random state to keep: the order of the samples and the dropout masks follow from the seed and the step.
  */
-import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { writeFileAtomically } from '../atomic-file.js';
 import { type SafetensorsDType, SafetensorsFile, writeSafetensors } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
-import type { DatasetFingerprint } from './dataset-fingerprint.js';
+import { type BestModelState, judgeOf } from './best-model.js';
+import { checkpointName, writeCheckpointFolder } from './checkpoint-folder.js';
+import { compareDatasets, type DatasetFingerprint } from './dataset-fingerprint.js';
 import type { EvalEntry, LogEntry } from './events.js';
 import { RESUME_MAY_CHANGE, type SftConfig } from './sft-config.js';
 import type { MetricsState } from './step-metrics.js';
@@ -19,13 +21,29 @@ const STATE_FILE = 'trainer-state.json';
 const TENSOR_FILE = 'training-state.safetensors';
 const PARAMETERS = 'parameters';
 const OPTIMIZER = 'optimizer.';
-const FORMAT = 1;
+const FORMAT = 2;
 const MAX_LISTED = 20;
+
+/** What the code below relies on; the rest is compared or handed on. */
+const fingerprintSchema = z.looseObject({ length: z.int(), digests: z.array(z.string()) });
+const stateSchema = z.looseObject({
+  globalStep: z.int().nonnegative(),
+  epoch: z.number().nonnegative(),
+  config: z.looseObject({}),
+  dataset: fingerprintSchema,
+  evalDataset: fingerprintSchema.optional(),
+  parameters: z.array(z.looseObject({ name: z.string(), shape: z.array(z.int()) })),
+  metrics: z.looseObject({ totalLoss: z.number(), totalSteps: z.number() }),
+  best: z.looseObject({ metric: z.string(), greaterIsBetter: z.boolean(), withoutGain: z.int() }).optional(),
+  logHistory: z.array(z.looseObject({ step: z.int() })),
+});
 
 /** What must be the same for a run to go on as if it had not stopped. */
 export interface RunIdentity {
   readonly config: SftConfig;
   readonly dataset: DatasetFingerprint;
+  /** Missing without an evaluation set. */
+  readonly evalDataset?: DatasetFingerprint | undefined;
   /** Trainable tensors in order. */
   readonly parameters: readonly { readonly name: string; readonly shape: readonly number[] }[];
 }
@@ -38,6 +56,10 @@ export interface TrainerState extends RunIdentity {
   readonly totalSteps: number;
   readonly epoch: number;
   readonly metrics: MetricsState;
+  /** Missing until there was an evaluation. */
+  readonly best?: BestModelState | undefined;
+  /** The run was stopped before or in the evaluation that was due after this step. */
+  readonly evaluationDue?: true | undefined;
   readonly logHistory: readonly (LogEntry | EvalEntry)[];
 }
 
@@ -51,7 +73,7 @@ export interface TrainingTensors {
  * Writes `checkpoint-{step}` below `outputDir`; one of that name from an earlier run is replaced.
  * @param saveAdapter writes the adapter's files into the folder that it is given
  * @returns the folder
- * @throws CheckpointError if anything cannot be written; no half-written folder stays
+ * @throws CheckpointError if anything cannot be written; then no half-written folder stays, and what was there before does
  */
 export async function writeCheckpoint(
   outputDir: string,
@@ -59,42 +81,31 @@ export async function writeCheckpoint(
   tensors: TrainingTensors,
   saveAdapter?: (directory: string) => Promise<void>,
 ): Promise<string> {
-  const name = `checkpoint-${state.globalStep}`;
-  const target = join(outputDir, name);
-  const suffix = `${process.pid}-${randomBytes(4).toString('hex')}.tmp`;
-  const temporary = join(outputDir, `.${name}.${suffix}`);
+  const step = state.globalStep;
   try {
-    await mkdir(temporary, { recursive: true });
-    await saveAdapter?.(temporary);
-    const arrays = [
-      [PARAMETERS, tensors.parameters] as const,
-      ...Object.entries(tensors.optimizer).map(([key, data]) => [OPTIMIZER + key, data] as const),
-    ];
-    await writeSafetensors(
-      join(temporary, TENSOR_FILE),
-      arrays.map(([key, data]) => {
-        const dtype: SafetensorsDType = data instanceof Float32Array ? 'F32' : 'U8';
-        return { name: key, dtype, shape: [data.length], data };
-      }),
-      { format: 'ministral-tune' },
-    );
-    const json = `${JSON.stringify({ formatVersion: FORMAT, ...state }, null, 2)}\n`;
-    await writeFileAtomically(join(temporary, STATE_FILE), json);
-    // A folder cannot be renamed onto another that is not empty.
-    const replaced = join(outputDir, `.${name}.replaced-${suffix}`);
-    const existed = await rename(target, replaced).then(
-      () => true,
-      () => false,
-    );
-    await rename(temporary, target);
-    if (existed) await rm(replaced, { recursive: true, force: true });
-    return target;
+    return await writeCheckpointFolder(outputDir, step, async (folder) => {
+      await saveAdapter?.(folder);
+      const arrays = [
+        [PARAMETERS, tensors.parameters] as const,
+        ...Object.entries(tensors.optimizer).map(([key, data]) => [OPTIMIZER + key, data] as const),
+      ];
+      await writeSafetensors(
+        join(folder, TENSOR_FILE),
+        arrays.map(([key, data]) => {
+          const dtype: SafetensorsDType = data instanceof Float32Array ? 'F32' : 'U8';
+          return { name: key, dtype, shape: [data.length], data };
+        }),
+        { format: 'ministral-tune' },
+      );
+      const json = `${JSON.stringify({ formatVersion: FORMAT, ...state }, null, 2)}\n`;
+      await writeFileAtomically(join(folder, STATE_FILE), json);
+    });
   } catch (cause) {
-    await rm(temporary, { recursive: true, force: true }).catch(() => {});
-    throw new CheckpointError(`cannot write ${target}: ${(cause as Error).message}`, {
+    const path = join(outputDir, checkpointName(step));
+    throw new CheckpointError(`cannot write ${path}: ${(cause as Error).message}`, {
       cause,
       hint: 'Check the free space and the rights of `outputDir`. Earlier checkpoints are untouched.',
-      details: { path: target, step: state.globalStep },
+      details: { path, step },
     });
   }
 }
@@ -106,43 +117,43 @@ export async function listCheckpoints(outputDir: string): Promise<{ path: string
   for (const name of names) {
     const step = /^checkpoint-(\d+)$/.exec(name)?.[1];
     const path = join(outputDir, name);
-    if (step && (await stat(join(path, STATE_FILE)).catch(() => undefined))) found.push({ path, step: Number(step) });
+    if (step && (await isCheckpoint(path))) found.push({ path, step: Number(step) });
   }
   return found.sort((a, b) => a.step - b.step);
 }
 
-/**
- * The folder to resume from.
- * @param from a checkpoint folder, or true for the newest below `outputDir`
- * @throws CheckpointError if there is none
- */
-export async function findCheckpoint(from: string | true, outputDir: string): Promise<string> {
-  if (from !== true) return from;
-  const newest = (await listCheckpoints(outputDir)).at(-1);
-  if (newest) return newest.path;
-  throw new CheckpointError(`\`resumeFromCheckpoint: true\`, but ${outputDir} holds no checkpoint`, {
-    hint: 'Start without it, or give the path of a checkpoint folder.',
-    details: { outputDir },
-  });
+/** Whether a folder holds the files of a checkpoint; their content is not looked at. */
+export async function isCheckpoint(path: string): Promise<boolean> {
+  const files = [STATE_FILE, TENSOR_FILE].map((name) => stat(join(path, name)).catch(() => undefined));
+  return (await Promise.all(files)).every((file) => file?.isFile());
 }
 
 /**
  * Reads a checkpoint for a run that must be the one that wrote it.
- * @throws CheckpointError if it cannot be read, or listing everything in which the runs differ
+ * @throws CheckpointError if it cannot be read, or with `details.differences` listing everything in which the runs differ
  */
 export async function readCheckpoint(
   path: string,
   run: RunIdentity,
 ): Promise<{ state: TrainerState; tensors: TrainingTensors }> {
-  let state: TrainerState;
+  let json: unknown;
   try {
-    state = JSON.parse(await readFile(join(path, STATE_FILE), 'utf8')) as TrainerState;
+    json = JSON.parse(await readFile(join(path, STATE_FILE), 'utf8'));
   } catch (cause) {
     throw new CheckpointError(`${path} is no checkpoint: ${(cause as Error).message}`, { cause, details: { path } });
   }
-  if (state.formatVersion !== FORMAT) {
-    throw new CheckpointError(`${path}: expected format version ${FORMAT}, found ${String(state.formatVersion)}`);
+  const { formatVersion } = (json ?? {}) as Partial<TrainerState>;
+  if (formatVersion !== FORMAT) {
+    throw new CheckpointError(`${path}: expected format version ${FORMAT}, found ${String(formatVersion)}`);
   }
+  const faults = stateSchema.safeParse(json).error?.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
+  if (faults) {
+    throw new CheckpointError(`${join(path, STATE_FILE)} is damaged:\n  - ${faults.join('\n  - ')}`, {
+      hint: 'Resume from another checkpoint.',
+      details: { path, faults },
+    });
+  }
+  const state = json as TrainerState;
   const differences = compareRuns(state, run);
   if (differences.length > 0) {
     throw new CheckpointError(`${path} belongs to another run:\n  - ${differences.join('\n  - ')}`, {
@@ -150,6 +161,11 @@ export async function readCheckpoint(
       details: { path, differences },
     });
   }
+  const size = run.parameters.reduce((sum, { shape }) => sum + shape.reduce((product, side) => product * side, 1), 0);
+  return { state, tensors: await readTensors(path, size) };
+}
+
+async function readTensors(path: string, size: number): Promise<TrainingTensors> {
   const file = await SafetensorsFile.open(join(path, TENSOR_FILE));
   try {
     const optimizer: Record<string, Float32Array | Uint8Array> = {};
@@ -157,14 +173,35 @@ export async function readCheckpoint(
       if (!name.startsWith(OPTIMIZER)) continue;
       optimizer[name.slice(OPTIMIZER.length)] = (await file.readArray(name)) as Float32Array | Uint8Array;
     }
-    return { state, tensors: { parameters: await file.readFloat32(PARAMETERS), optimizer } };
+    return { parameters: await readParameters(file, size), optimizer };
   } finally {
     await file.close();
   }
 }
 
+/**
+ * The trainable parameters of a checkpoint alone: [size].
+ * @throws CheckpointError if they cannot be read, or are another number
+ */
+export async function readCheckpointParameters(path: string, size: number): Promise<Float32Array> {
+  const file = await SafetensorsFile.open(join(path, TENSOR_FILE));
+  try {
+    return await readParameters(file, size);
+  } finally {
+    await file.close();
+  }
+}
+
+async function readParameters(file: SafetensorsFile, size: number): Promise<Float32Array> {
+  const parameters = await file.readFloat32(PARAMETERS);
+  if (parameters.length === size) return parameters;
+  throw new CheckpointError(`${file.path}: expected ${size} parameters, found ${parameters.length}`, {
+    details: { path: file.path, expected: size, found: parameters.length },
+  });
+}
+
 /** Everything in which a saved run and the present one differ, a line each. */
-function compareRuns(saved: RunIdentity, now: RunIdentity): string[] {
+function compareRuns(saved: TrainerState, now: RunIdentity): string[] {
   const differences: string[] = [];
   const keys = new Set([...Object.keys(saved.config), ...Object.keys(now.config)]) as Set<keyof SftConfig>;
   for (const key of keys) {
@@ -172,12 +209,25 @@ function compareRuns(saved: RunIdentity, now: RunIdentity): string[] {
     const [before, after] = [saved.config[key], now.config[key]].map((value) => JSON.stringify(value) ?? 'not set');
     if (before !== after) differences.push(`\`${key}\` was ${before}, now ${after}`);
   }
-  if (saved.dataset.length !== now.dataset.length) {
-    differences.push(`the training set had ${saved.dataset.length} samples, now ${now.dataset.length}`);
-  } else if (saved.dataset.digest !== now.dataset.digest) {
-    differences.push('the texts of the training set have changed');
-  }
+  const change = compareDatasets(saved.dataset, now.dataset);
+  if (change) differences.push(`the training set ${change}`);
   differences.push(...compareParameters(saved.parameters, now.parameters));
+  if (saved.best) differences.push(...compareJudges(saved, now));
+  return differences;
+}
+
+/** The best value so far says nothing to another metric or another evaluation set. */
+function compareJudges(saved: TrainerState, now: RunIdentity): string[] {
+  const judge = judgeOf(now.config);
+  if (!judge || !saved.best) return [];
+  const differences: string[] = [];
+  const [before, after] = [saved.best, judge].map(({ metric, greaterIsBetter }) => {
+    return `${metric} (${greaterIsBetter ? 'greater' : 'less'} is better)`;
+  });
+  if (before !== after) differences.push(`the best model was told by ${before}, now by ${after}`);
+  const [was, is] = [saved.evalDataset, now.evalDataset];
+  const change = was && is && compareDatasets(was, is);
+  if (change) differences.push(`the evaluation set, which tells the best model, ${change}`);
   return differences;
 }
 

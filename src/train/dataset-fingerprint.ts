@@ -1,27 +1,64 @@
 /** A short mark of a data set's content, so that a resume does not go on with other data. */
 import { createHash } from 'node:crypto';
-import type { Dataset, SftExample } from '../data/types.js';
+import { basename } from 'node:path';
+import type { Dataset, ImageInput, SftExample } from '../data/types.js';
 
-/** Samples that are looked at, evenly spread. */
-const PROBES = 16;
+/** Samples that are looked at; of a larger set these, evenly spread. */
+const PROBES = 10_000;
+/** Each has its own digest, so that a difference can be placed. */
+const BLOCKS = 16;
 
 export interface DatasetFingerprint {
   readonly length: number;
-  /** SHA-256 over the roles, texts and picture counts of up to 16 samples; paths play no part, so a folder may move. */
-  readonly digest: string;
+  /**
+   * Of each of up to 16 equal blocks, the beginning of a SHA-256 over the roles and texts of its samples and the names of
+   * their picture files. Folders play no part, so the data may move.
+   */
+  readonly digests: readonly string[];
 }
 
+/** Makes every sample of the set, up to 10,000; reads no picture. */
 export async function fingerprintDataset(dataset: Dataset<SftExample>): Promise<DatasetFingerprint> {
-  const hash = createHash('sha256');
-  const probes = Math.min(PROBES, dataset.length);
-  for (let i = 0; i < probes; i++) {
-    const index = probes === 1 ? 0 : Math.round((i * (dataset.length - 1)) / (probes - 1));
-    const { messages, images } = await dataset.get(index);
-    const texts = messages.map(({ role, content }) => [
-      role,
-      typeof content === 'string' ? content : content.map((part) => (part.type === 'text' ? part.text : null)),
-    ]);
-    hash.update(JSON.stringify([index, texts, images?.length ?? 0]));
+  const { length } = dataset;
+  const probes = Math.min(PROBES, length);
+  const blocks = Math.min(BLOCKS, length);
+  const digests: string[] = [];
+  for (let block = 0; block < blocks; block++) {
+    const hash = createHash('sha256');
+    for (let i = Math.ceil((block * probes) / blocks); i < Math.ceil(((block + 1) * probes) / blocks); i++) {
+      const index = Math.floor((i * length) / probes);
+      hash.update(JSON.stringify([index, ...contentOf(await dataset.get(index))]));
+    }
+    digests.push(hash.digest('hex').slice(0, 16));
   }
-  return { length: dataset.length, digest: hash.digest('hex') };
+  return { length, digests };
+}
+
+/** What differs, in words that follow the name of the set; undefined if nothing does. */
+export function compareDatasets(before: DatasetFingerprint, now: DatasetFingerprint): string | undefined {
+  if (before.length !== now.length) return `had ${before.length} samples, now ${now.length}`;
+  const blocks = now.digests.length;
+  const changed = now.digests.flatMap((digest, block) => (digest === before.digests[block] ? [] : [block]));
+  if (changed.length === 0) return undefined;
+  const first = Math.ceil((changed[0]! * now.length) / blocks);
+  const last = Math.ceil(((changed.at(-1)! + 1) * now.length) / blocks) - 1;
+  return `has other texts or picture files than before, somewhere from sample ${first} to ${last}`;
+}
+
+function contentOf({ messages, images }: SftExample): unknown[] {
+  const texts = messages.map(({ role, content }) => [
+    role,
+    typeof content === 'string'
+      ? content
+      : content.map((part) =>
+          part.type === 'text' ? part.text : [part.image === undefined ? null : nameOf(part.image)],
+        ),
+  ]);
+  return [texts, (images ?? []).map(nameOf)];
+}
+
+/** The name of a picture's file; a picture that is no file has none. */
+function nameOf(image: ImageInput): string | null {
+  if (typeof image === 'string') return basename(image);
+  return 'path' in image ? basename(image.path) : null;
 }

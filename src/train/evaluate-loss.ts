@@ -1,18 +1,22 @@
 /** The loss of a model over a whole data set, a batch at a time; nothing but two sums is kept. */
 import type { DataLoader } from '../data/data-loader.js';
+import type { SkippedSample } from '../data/types.js';
 import { DataError } from '../errors.js';
 import type { TrainableModel } from './trainable-model.js';
 
 export interface EvalResult {
-  /** Mean loss of a labelled token. */
+  /** Mean loss of a labelled token over the whole evaluation set. */
   readonly evalLoss: number;
-  /** Seconds. */
+  /** Seconds that the loss took. */
   readonly evalRuntime: number;
   readonly evalSamplesPerSecond: number;
+  /** What `computeMetrics` returned. Missing without it. */
+  readonly metrics?: Readonly<Record<string, number>>;
 }
 
 /**
  * @param length samples of the loader's data set, taken in order
+ * @param onSkipped told of the samples of a batch that cannot be read and are left out
  * @throws DataError if no token of the data set carries a label
  */
 export async function evaluateLoss(
@@ -21,11 +25,13 @@ export async function evaluateLoss(
   length: number,
   batchSize: number,
   signal: AbortSignal | undefined,
+  onSkipped?: (samples: readonly SkippedSample[]) => void,
 ): Promise<EvalResult> {
   const start = performance.now();
   let lossSum = 0;
   let labelCount = 0;
   for await (const batch of loader.batches(consecutive(length, batchSize), signal && { signal })) {
+    if (batch.skipped?.length) onSkipped?.(batch.skipped);
     // A collator that drops over-long samples may leave nothing.
     if (batch.inputIds.shape[0] === 0) continue;
     const result = await model.evaluateLoss(batch);

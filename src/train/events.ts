@@ -1,4 +1,6 @@
 /** What a training run tells the world, in order. */
+import type { BestModel } from './best-model.js';
+import type { EvalResult } from './evaluate-loss.js';
 import type { SftConfig } from './sft-config.js';
 
 /** Values of one logging interval, named as transformers logs them. */
@@ -32,13 +34,9 @@ export interface LogEntry {
   readonly peakMemoryBytes: number;
 }
 
-export interface EvalEntry {
+export interface EvalEntry extends EvalResult {
   readonly step: number;
   readonly epoch: number;
-  /** Mean loss of a labelled token over the whole evaluation set. */
-  readonly evalLoss: number;
-  readonly evalRuntime: number;
-  readonly evalSamplesPerSecond: number;
 }
 
 /** What training comes to. */
@@ -56,6 +54,10 @@ export interface TrainOutput {
     readonly epoch: number;
   };
   readonly logHistory: readonly (LogEntry | EvalEntry)[];
+  /** Steps whose update was left out by `onNonFiniteLoss: 'skip'`, those before a resume included. */
+  readonly skippedSteps: number;
+  /** The best evaluation that was saved, if the configuration asks for one. */
+  readonly best?: BestModel | undefined;
   /** Checkpoints of the run that exist now, oldest first. */
   readonly checkpoints: readonly string[];
 }
@@ -87,5 +89,8 @@ export type TrainingEvent =
   | ({ readonly type: 'evaluate' } & EvalEntry)
   | { readonly type: 'save'; readonly step: number; readonly path: string; readonly removed: readonly string[] }
   | { readonly type: 'epoch'; readonly step: number; readonly epoch: number }
+  /** The parameters of the best evaluation were taken, for `loadBestModelAtEnd`. */
+  | ({ readonly type: 'loadBest' } & BestModel)
+  /** Something went wrong that the run survives: a save that failed, a picture that cannot be read. */
   | { readonly type: 'warning'; readonly step: number; readonly message: string }
   | { readonly type: 'end'; readonly step: number; readonly output: TrainOutput };

@@ -10,11 +10,14 @@ const LISTED = 5;
  *
  * At the first step a tensor that is itself all zero must receive a gradient: in LoRA that is B. The gradient of its
  * partner A passes through B and is exactly zero as long as B is, so a tensor that is not zero gets a second chance: the
- * step after the first update with a rate above zero (with a warm-up the first update has rate 0 and moves nothing).
+ * step after the first update with a rate above zero (with a warm-up the first update has rate 0 and moves nothing; one
+ * that was left out because it was not finite moves nothing either).
  */
 export class GradientCoverage {
   #phase: 'first' | 'wait' | 'second' | 'done' = 'first';
   #silent: readonly Parameter[] = [];
+  /** Were all zero at the first step and had a gradient: what the silent ones wait for. */
+  #awaited: readonly Parameter[] = [];
 
   /**
    * Call with the gradients of a window complete, before the optimizer step with that rate.
@@ -34,12 +37,17 @@ export class GradientCoverage {
       }
       if (this.#silent.length > 0) {
         const values = await engine.readParameters(set);
+        const silent = new Set(this.#silent);
         const dead = this.#silent.filter((parameter) => isZero(values, parameter));
         this.#silent = this.#silent.filter((parameter) => !dead.includes(parameter));
+        this.#awaited = set.parameters.filter((parameter) => !silent.has(parameter) && isZero(values, parameter));
         warning = describe(dead, set);
       }
       this.#phase = this.#silent.length > 0 ? 'wait' : 'done';
     } else if (this.#phase === 'second') {
+      const values = await engine.readParameters(set);
+      const moved = this.#awaited.length === 0 || this.#awaited.some((parameter) => !isZero(values, parameter));
+      if (!moved) return undefined;
       const gradients = await engine.readGradients(set);
       warning = describe(
         this.#silent.filter((parameter) => isZero(gradients, parameter)),

@@ -1,6 +1,7 @@
 /** The loss history as JSON lines, appended as it goes, so that it survives a crash. */
-import { appendFile, mkdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { appendFile, open, readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { makeFolder } from '../atomic-file.js';
 import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
 
 export const HISTORY_FILE = 'train-log.jsonl';
@@ -20,12 +21,15 @@ export class TrainHistory {
 
   async append(event: TrainingEvent): Promise<void> {
     let line: HistoryLine;
+    let before = '';
     if (event.type === 'log' || event.type === 'evaluate') line = event;
     else if (event.type === 'start') {
-      await mkdir(join(this.path, '..'), { recursive: true });
+      await makeFolder(dirname(this.path));
+      // What a killed process left of a line must not swallow the next one.
+      if (!(await endsLine(this.path))) before = '\n';
       line = { type: 'start', step: event.step, totalSteps: event.totalSteps, time: new Date().toISOString() };
     } else return;
-    await appendFile(this.path, `${JSON.stringify(line)}\n`);
+    await appendFile(this.path, `${before}${JSON.stringify(line)}\n`);
   }
 }
 
@@ -54,6 +58,20 @@ export async function readHistory(path: string): Promise<{ logs: LogEntry[]; eva
 export function withoutType<T extends { type: string }>(event: T): T extends unknown ? Omit<T, 'type'> : never {
   const { type, ...values } = event;
   return values as T extends unknown ? Omit<T, 'type'> : never;
+}
+
+/** Whether a file is missing, empty, or ends with the end of a line. */
+async function endsLine(path: string): Promise<boolean> {
+  const file = await open(path, 'r').catch(() => undefined);
+  if (!file) return true;
+  try {
+    const { size } = await file.stat();
+    if (size === 0) return true;
+    const { buffer } = await file.read(Buffer.alloc(1), 0, 1, size - 1);
+    return buffer.toString() === '\n';
+  } finally {
+    await file.close();
+  }
 }
 
 function parseLine(text: string): HistoryLine | undefined {

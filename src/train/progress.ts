@@ -62,6 +62,11 @@ export class Progress {
       case 'save':
         this.#line(`saved ${event.path}`);
         break;
+      case 'loadBest':
+        this.#line(
+          `took the best step, ${event.step} (${event.metric} ${event.value.toPrecision(5)}), from ${event.checkpoint}`,
+        );
+        break;
       case 'warning':
         this.#line(`warning: ${event.message}`);
         break;
@@ -140,7 +145,9 @@ function formatRate(tera: number): string {
 }
 
 function formatEval(entry: EvalEntry, totalSteps: number): string {
-  return `${formatPosition(entry, totalSteps)}  eval loss ${entry.evalLoss.toFixed(4)}  ${formatDuration(entry.evalRuntime)}`;
+  const metrics = Object.entries(entry.metrics ?? {}).map(([name, value]) => `${name} ${value.toPrecision(4)}`);
+  const parts = [`eval loss ${entry.evalLoss.toFixed(4)}`, ...metrics, formatDuration(entry.evalRuntime)];
+  return `${formatPosition(entry, totalSteps)}  ${parts.join('  ')}`;
 }
 
 function formatPosition({ step, epoch }: { step: number; epoch: number }, totalSteps: number): string {

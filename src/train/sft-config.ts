@@ -88,13 +88,48 @@ export const sftConfigSchema = z.strictObject({
     .describe('When the evaluation set is measured. `steps` and `epoch` also measure at the end.'),
   evalSteps: stepsOrRatio.optional().describe('For `evalStrategy: "steps"`. Default: `loggingSteps`.'),
   saveStrategy: z
-    .enum(['no', 'steps', 'epoch'])
+    .enum(['no', 'steps', 'epoch', 'best'])
     .default('steps')
-    .describe('When a checkpoint is written. `steps` and `epoch` also write one at the end.'),
+    .describe(
+      'When a checkpoint is written. `steps` and `epoch` also write one at the end. `best`: after each evaluation that ' +
+        'is the best so far. A run that is stopped writes one as well, except with `no`.',
+    ),
   saveSteps: stepsOrRatio.default(500).describe('For `saveStrategy: "steps"`.'),
   saveTotalLimit: count('a number of checkpoints')
     .optional()
-    .describe('Keep this many of the newest checkpoints of the run. Default: all.'),
+    .describe('Keep this many checkpoints of the run: the best, if that is told, and the newest. Default: all.'),
+  loadBestModelAtEnd: z
+    .boolean()
+    .default(false)
+    .describe('Take the parameters of the best evaluation at the end. Each new best is saved, due or not.'),
+  metricForBestModel: z
+    .string()
+    .min(1, 'the name of a metric')
+    .optional()
+    .describe('What tells the best: `evalLoss`, or a name that `computeMetrics` gives. Default: `evalLoss`.'),
+  greaterIsBetter: z
+    .boolean()
+    .optional()
+    .describe('Which way `metricForBestModel` is read. Default: false for a name that ends in "loss", else true.'),
+  earlyStoppingPatience: count('a number of evaluations')
+    .optional()
+    .describe('Stop after so many evaluations in a row without a gain. Default: never.'),
+  earlyStoppingThreshold: z
+    .number()
+    .nonnegative()
+    .default(0)
+    .describe('What `metricForBestModel` must gain on its best value to count, for `earlyStoppingPatience`.'),
+
+  onNonFiniteLoss: z
+    .enum(['stop', 'skip'])
+    .default('stop')
+    .describe(
+      'When a loss or a gradient norm is NaN or infinite: stop with the samples named, or leave out the step’s update ' +
+        'and go on with a warning. `skip` looks at each loss before its update, so steps no longer overlap.',
+    ),
+  maxSkippedSteps: count('a number of steps')
+    .default(10)
+    .describe('For `onNonFiniteLoss: "skip"`: stop when more steps of the run than this were left out.'),
 
   seed: z.number().int().min(0).max(0xffffffff).default(42).describe('Seeds dropout, and the order of the samples.'),
   dataSeed: z.number().int().min(0).max(0xffffffff).optional().describe('Seeds the order alone. Default: `seed`.'),
@@ -128,8 +163,9 @@ export type SftConfigInput = z.input<typeof sftConfigSchema>;
 export type SftConfig = z.output<typeof sftConfigSchema>;
 
 /**
- * Options that a resumed run may change, because the parameters that come out do not depend on them. They stand here
- * and not in the trainer so that a new option is judged where it is written.
+ * Options that a resumed run may change, because the parameters of a step do not depend on them; some choose at which
+ * step the run ends, or which step's parameters it ends with. (A change of how the best is told is refused where a best
+ * has been told.) They stand here and not in the trainer so that a new option is judged where it is written.
  */
 export const RESUME_MAY_CHANGE: ReadonlySet<keyof SftConfig> = new Set([
   'outputDir',
@@ -143,6 +179,13 @@ export const RESUME_MAY_CHANGE: ReadonlySet<keyof SftConfig> = new Set([
   'saveStrategy',
   'saveSteps',
   'saveTotalLimit',
+  'loadBestModelAtEnd',
+  'metricForBestModel',
+  'greaterIsBetter',
+  'earlyStoppingPatience',
+  'earlyStoppingThreshold',
+  'onNonFiniteLoss',
+  'maxSkippedSteps',
   'gradientCheckpointing',
   'memoryBudget',
   'autoMicroBatch',
@@ -153,9 +196,25 @@ export const RESUME_MAY_CHANGE: ReadonlySet<keyof SftConfig> = new Set([
  * @throws ConfigError listing every fault
  */
 export function parseSftConfig(input: SftConfigInput = {}): SftConfig {
-  const schema = sftConfigSchema.refine((config) => config.warmupSteps === 0 || config.warmupRatio === 0, {
-    path: ['warmupRatio'],
-    message: 'given beside `warmupSteps`; one of the two says how long the warm-up is',
+  const schema = sftConfigSchema.superRefine((config, context) => {
+    const fault = (name: keyof SftConfig, message: string) => {
+      context.addIssue({ code: 'custom', path: [name], message });
+    };
+    if (config.warmupSteps !== 0 && config.warmupRatio !== 0) {
+      fault('warmupRatio', 'given beside `warmupSteps`; one of the two says how long the warm-up is');
+    }
+    if (config.evalStrategy === 'no') {
+      const needs = 'needs evaluations: set `evalStrategy` to "steps" or "epoch"';
+      if (config.loadBestModelAtEnd) fault('loadBestModelAtEnd', needs);
+      if (config.saveStrategy === 'best') fault('saveStrategy', `"best" ${needs}`);
+      if (config.earlyStoppingPatience !== undefined) fault('earlyStoppingPatience', needs);
+    }
+    if (config.loadBestModelAtEnd && config.saveStrategy === 'no') {
+      fault('loadBestModelAtEnd', 'needs checkpoints: set `saveStrategy`, for instance to "best"');
+    }
+    if (config.earlyStoppingThreshold > 0 && config.earlyStoppingPatience === undefined) {
+      fault('earlyStoppingThreshold', 'has no effect without `earlyStoppingPatience`');
+    }
   });
   return parseOptions(schema, input, 'SftConfig');
 }

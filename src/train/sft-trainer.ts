@@ -1,14 +1,16 @@
 /** Supervised fine-tuning: the public face of the training loop. */
 import { type Collator, DataLoader } from '../data/data-loader.js';
-import type { Dataset, SftExample } from '../data/types.js';
+import type { Dataset, SftExample, SkippedSample } from '../data/types.js';
 import { ConfigError, DataError, TrainingError } from '../errors.js';
 import { type EvalResult, evaluateLoss } from './evaluate-loss.js';
+import { checkLabels } from './label-check.js';
 import { Progress } from './progress.js';
 import { Sampler } from './sampler.js';
 import { parseSftConfig, type SftConfig, type SftConfigInput } from './sft-config.js';
 import type { TrainableModel } from './trainable-model.js';
 import { TrainingLoop } from './training-loop.js';
 import { TrainingRun } from './training-run.js';
+import { describeSkipped } from './training-window.js';
 
 export interface SftTrainerOptions {
   readonly model: TrainableModel;
@@ -20,15 +22,29 @@ export interface SftTrainerOptions {
   readonly collator: Collator;
   /** Writes the adapter's files into a checkpoint's folder. */
   readonly saveAdapter?: ((directory: string) => Promise<void>) | undefined;
+  /**
+   * More numbers of an evaluation beside the loss, by name: for instance the accuracy that an `Evaluator` finds. Called
+   * after the loss of the evaluation set was measured; `metricForBestModel` may name one.
+   */
+  readonly computeMetrics?: ComputeMetrics | undefined;
 }
+
+export type ComputeMetrics = (context: {
+  /** The run's signal: stop early when it is aborted. */
+  readonly signal: AbortSignal | undefined;
+}) => Readonly<Record<string, number>> | Promise<Readonly<Record<string, number>>>;
 
 export interface TrainOptions {
   /**
    * Stops the run, which then fails with the signal's reason. As after any error that leaves the parameters sound, the
    * window under way is given up and a checkpoint of the last whole step is written, unless `saveStrategy` is `no`.
+   * `abortOnSignals` makes one of SIGINT and SIGTERM.
    */
   readonly signal?: AbortSignal | undefined;
-  /** A checkpoint folder, or true for the newest in `outputDir`. The result is that of a run that never stopped. */
+  /**
+   * A checkpoint folder, or true for the newest in `outputDir` that can be read. The result is that of a run that never
+   * stopped.
+   */
   readonly resumeFromCheckpoint?: string | boolean | undefined;
 }
 
@@ -82,9 +98,12 @@ export class SftTrainer {
 
   /**
    * Starts a run: await it, iterate its events, or both. It fails with
+   * - DataError, before it begins: samples in which there is nothing to learn
    * - TrainingError: a loss or gradient norm that is not finite, a step without labels, nothing that gets a gradient
-   * - CheckpointError: a checkpoint that cannot be written, read, or belongs to another run
-   * - what the data set, the collator and the model throw, and the signal's reason
+   * - CheckpointError: a checkpoint to resume from that cannot be read, or belongs to another run
+   * - what the data set, the collator, `computeMetrics` and the model throw, and the signal's reason
+   *
+   * A checkpoint that cannot be written is a warning: the run goes on and later saves try again.
    */
   train(options: TrainOptions = {}): TrainingRun {
     return new TrainingRun(async (show) => {
@@ -97,8 +116,10 @@ export class SftTrainer {
           config: this.config,
           sampler: this.#sampler,
           dataset: this.#options.trainDataset,
+          evalDataset: this.#options.evalDataset,
           loader: this.#loader(this.#options.trainDataset),
-          evaluate: (signal) => this.evaluate(this.#options.evalDataset, signal),
+          checkData: (signal) => checkLabels(this.#options.trainDataset, this.#options.collator, signal),
+          evaluate: (signal, warn) => this.#evaluate(this.#options.evalDataset, signal, warn),
           saveAdapter: this.#options.saveAdapter,
           signal: options.signal,
           show: (event) => {
@@ -115,13 +136,27 @@ export class SftTrainer {
   }
 
   /**
-   * Mean loss of a labelled token over a data set, by default the evaluation set, with dropout off.
+   * Mean loss of a labelled token over a data set, by default the evaluation set, with dropout off; for the evaluation
+   * set also what `computeMetrics` gives.
    * @throws DataError if there is no data set, or nothing in it is labelled
    */
-  async evaluate(dataset = this.#options.evalDataset, signal?: AbortSignal): Promise<EvalResult> {
+  evaluate(dataset = this.#options.evalDataset, signal?: AbortSignal): Promise<EvalResult> {
+    return this.#evaluate(dataset, signal);
+  }
+
+  async #evaluate(
+    dataset: Dataset<SftExample> | undefined,
+    signal: AbortSignal | undefined,
+    warn?: (message: string) => void,
+  ): Promise<EvalResult> {
     if (!dataset?.length) throw new DataError('there is no evaluation set, or it is empty');
+    const { model, evalDataset, computeMetrics } = this.#options;
     const { perDeviceEvalBatchSize } = this.config;
-    return evaluateLoss(this.#options.model, this.#loader(dataset), dataset.length, perDeviceEvalBatchSize, signal);
+    const onSkipped = (samples: readonly SkippedSample[]) => warn?.(`evaluation: ${describeSkipped(samples)}`);
+    const loader = this.#loader(dataset);
+    const result = await evaluateLoss(model, loader, dataset.length, perDeviceEvalBatchSize, signal, onSkipped);
+    if (!computeMetrics || dataset !== evalDataset) return result;
+    return { ...result, metrics: await computeMetrics({ signal }) };
   }
 
   #loader(dataset: Dataset<SftExample>): DataLoader {

@@ -4,6 +4,7 @@ import { TrainingError } from '../errors.js';
 import type { LogEntry, TrainingEvent } from './events.js';
 
 export type StepEvent = Extract<TrainingEvent, { type: 'step' }>;
+type WarningEvent = Extract<TrainingEvent, { type: 'warning' }>;
 
 /** An optimizer step that was given to the engine. */
 export interface QueuedStep {
@@ -27,6 +28,8 @@ export interface MetricsState {
   readonly totalSteps: number;
   readonly lossSinceLog: number;
   readonly stepsSinceLog: number;
+  /** Steps whose loss or norm was not finite and whose update was left out. */
+  readonly skippedSteps: number;
 }
 
 export class StepMetrics {
@@ -35,6 +38,8 @@ export class StepMetrics {
   #totalSteps: number;
   #lossSinceLog: number;
   #stepsSinceLog: number;
+  #skippedSteps: number;
+  readonly #mostSkipped: number;
   #tokensSinceLog = 0;
   #waitSinceLog = 0;
   /** Not a number once a step did not count. */
@@ -45,7 +50,10 @@ export class StepMetrics {
   /** Real tokens of this call. */
   tokens = 0;
 
-  constructor(restored?: MetricsState) {
+  /** @param mostSkipped steps that may be left out because they are not finite; the next one is an error */
+  constructor(mostSkipped: number, restored?: MetricsState) {
+    this.#mostSkipped = mostSkipped;
+    this.#skippedSteps = restored?.skippedSteps ?? 0;
     this.#totalLoss = restored?.totalLoss ?? 0;
     this.#totalSteps = restored?.totalSteps ?? 0;
     this.#lossSinceLog = restored?.lossSinceLog ?? 0;
@@ -58,16 +66,21 @@ export class StepMetrics {
 
   /**
    * Fetches losses and norms until at most `keep` steps are under way. Waits for the engine only here.
-   * @throws TrainingError naming the samples, if a loss or a norm is not finite, and at every later call
+   * @throws TrainingError naming the samples, if a loss or a norm is not finite and no step may be left out, and at every
+   *   later call
    */
-  async settle(keep: number, lastCheckpoint: string | undefined, emit: (event: StepEvent) => void): Promise<void> {
+  async settle(
+    keep: number,
+    lastCheckpoint: string | undefined,
+    emit: (event: StepEvent | WarningEvent) => void,
+  ): Promise<void> {
     if (this.#failure) throw this.#failure;
     while (this.#queue.length > keep) {
       const { loss, gradNorm, dataWait, flops, sampleIds, ...known } = this.#queue.shift()!;
       const event: StepEvent = { type: 'step', ...known, loss: await loss(), gradNorm: await gradNorm() };
       if (!Number.isFinite(event.loss) || !Number.isFinite(event.gradNorm)) {
-        this.#failure = nonFinite(event, sampleIds, lastCheckpoint);
-        throw this.#failure;
+        this.#fail(event, sampleIds, lastCheckpoint, emit);
+        continue;
       }
       this.#totalLoss += event.loss;
       this.#totalSteps++;
@@ -80,6 +93,31 @@ export class StepMetrics {
       this.#last = event;
       emit(event);
     }
+  }
+
+  #fail(
+    event: StepEvent,
+    sampleIds: readonly string[],
+    lastCheckpoint: string | undefined,
+    emit: (event: WarningEvent) => void,
+  ): void {
+    const what = describeNonFinite(event, sampleIds);
+    const { step } = event;
+    if (this.#skippedSteps < this.#mostSkipped) {
+      this.#skippedSteps++;
+      const count = `step ${this.#skippedSteps} of at most ${this.#mostSkipped} that are left out`;
+      emit({ type: 'warning', step, message: `step ${step}: ${what}; nothing was learned from it (${count})` });
+      return;
+    }
+    const where = lastCheckpoint ? `last checkpoint: ${lastCheckpoint}` : 'no checkpoint was written yet';
+    const others = this.#skippedSteps > 0 ? ` after ${this.#skippedSteps} steps that were left out` : '';
+    this.#failure = new TrainingError(`step ${step}: ${what}${others}; ${where}`, {
+      hint:
+        'Look at these samples, then resume from the checkpoint; `onNonFiniteLoss: "skip"` leaves out a few such steps. ' +
+        'If losses grew before, start anew with a lower `learningRate`.',
+      details: { step, loss: event.loss, gradNorm: event.gradNorm, sampleIds, lastCheckpoint },
+    });
+    throw this.#failure;
   }
 
   /**
@@ -135,25 +173,22 @@ export class StepMetrics {
     return this.#totalSteps === 0 ? 0 : this.#totalLoss / this.#totalSteps;
   }
 
+  get skippedSteps(): number {
+    return this.#skippedSteps;
+  }
+
   get state(): MetricsState {
     return {
       totalLoss: this.#totalLoss,
       totalSteps: this.#totalSteps,
       lossSinceLog: this.#lossSinceLog,
       stepsSinceLog: this.#stepsSinceLog,
+      skippedSteps: this.#skippedSteps,
     };
   }
 }
 
-function nonFinite(event: StepEvent, sampleIds: readonly string[], lastCheckpoint: string | undefined): TrainingError {
-  const broken = Number.isFinite(event.loss) ? 'gradient norm' : 'loss';
-  const value = Number.isFinite(event.loss) ? event.gradNorm : event.loss;
-  return new TrainingError(
-    `step ${event.step}: the ${broken} is ${value}; samples: ${sampleIds.join(', ')}; ` +
-      (lastCheckpoint ? `last checkpoint: ${lastCheckpoint}` : 'no checkpoint was written yet'),
-    {
-      hint: 'Look at these samples, or lower `learningRate`; then go on with `resumeFromCheckpoint`.',
-      details: { step: event.step, loss: event.loss, gradNorm: event.gradNorm, sampleIds, lastCheckpoint },
-    },
-  );
+function describeNonFinite(event: StepEvent, sampleIds: readonly string[]): string {
+  const [what, value] = Number.isFinite(event.loss) ? ['gradient norm', event.gradNorm] : ['loss', event.loss];
+  return `the ${what} is ${value}; samples: ${sampleIds.join(', ')}`;
 }

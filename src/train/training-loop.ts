@@ -6,28 +6,35 @@ import type { DataLoader } from '../data/data-loader.js';
 import type { Dataset, SftExample, VlmBatch } from '../data/types.js';
 import type { Deferred, OptimizerState } from '../engine/engine.js';
 import { counterHash } from '../engine/random.js';
-import { CheckpointError, TuneError } from '../errors.js';
+import { CheckpointError, TrainingError, TuneError } from '../errors.js';
+import { BestModelTracker, judgeOf } from './best-model.js';
 import { CheckpointKeeper } from './checkpoint-keeper.js';
 import { fingerprintDataset } from './dataset-fingerprint.js';
 import type { EvalResult } from './evaluate-loss.js';
-import type { EvalEntry, LogEntry, TrainingEvent, TrainOutput } from './events.js';
+import type { TrainingEvent, TrainOutput } from './events.js';
 import { GradientCoverage } from './gradient-coverage.js';
-import { TrainHistory, withoutType } from './history.js';
+import { RunLog } from './run-log.js';
 import type { Sampler } from './sampler.js';
 import { learningRateFactor } from './schedule.js';
 import { optimizerKind, resolveSteps, type SftConfig } from './sft-config.js';
 import { StepMetrics } from './step-metrics.js';
 import type { TrainableModel } from './trainable-model.js';
-import { describeWindow, type TrainingWindow } from './training-window.js';
+import { describeSkipped, describeWindow, skippedSamples, type TrainingWindow } from './training-window.js';
+
+/** Steps in a row without a readable sample after which a run stops: the data is gone, not a picture. */
+const MAX_UNREADABLE_STEPS = 3;
 
 export interface TrainingLoopOptions {
   readonly model: TrainableModel;
   readonly config: SftConfig;
   readonly sampler: Sampler;
   readonly dataset: Dataset<SftExample>;
+  readonly evalDataset: Dataset<SftExample> | undefined;
   /** Over `dataset`. */
   readonly loader: DataLoader;
-  readonly evaluate: (signal: AbortSignal | undefined) => Promise<EvalResult>;
+  /** Throws if the data is not fit to be trained on. */
+  readonly checkData: (signal: AbortSignal | undefined) => Promise<void>;
+  readonly evaluate: (signal: AbortSignal | undefined, warn: (message: string) => void) => Promise<EvalResult>;
   readonly saveAdapter: ((directory: string) => Promise<void>) | undefined;
   readonly signal: AbortSignal | undefined;
   readonly show: (event: TrainingEvent) => void;
@@ -35,10 +42,10 @@ export interface TrainingLoopOptions {
 
 export class TrainingLoop {
   readonly #options: TrainingLoopOptions;
-  readonly #history: TrainHistory;
+  readonly #log: RunLog;
   readonly #coverage = new GradientCoverage();
-  #metrics = new StepMetrics();
-  #logHistory: (LogEntry | EvalEntry)[] = [];
+  #metrics!: StepMetrics;
+  #best: BestModelTracker | undefined;
   #checkpoints!: CheckpointKeeper;
   #optimizer!: OptimizerState;
   /** Optimizer steps done; then epochs done. */
@@ -46,20 +53,23 @@ export class TrainingLoop {
   #epoch = 0;
   #firstStep = 0;
   #samples = 0;
+  #unreadableSteps = 0;
   #matrixTflops: number | undefined;
   #saidUnlabelled = false;
-  #saidNoHistory = false;
+  /** An evaluation is due, or was due when the checkpoint was written, and is not done. */
+  #evaluationDue = false;
 
   constructor(options: TrainingLoopOptions) {
     this.#options = options;
-    this.#history = new TrainHistory(options.config.outputDir);
+    this.#log = new RunLog(options.config.outputDir, options.show);
   }
 
   async run(resumeFrom: string | true | undefined): Promise<TrainOutput> {
     const { model, config, sampler, dataset, signal, loader } = this.#options;
     signal?.throwIfAborted();
-    await this.#prepare(resumeFrom);
-    await this.#emit({
+    await this.#options.checkData(signal);
+    const warnings = await this.#prepare(resumeFrom);
+    await this.#log.emit({
       type: 'start',
       config,
       samples: dataset.length,
@@ -67,6 +77,7 @@ export class TrainingLoop {
       trainableParameters: model.trainable.size,
       step: this.#firstStep,
     });
+    for (const message of warnings) await this.#log.warn(this.#firstStep, message);
     const { engine } = model;
     // Measured once, if at all: outside the time of any step.
     this.#matrixTflops = engine.matrixTflops?.();
@@ -75,7 +86,8 @@ export class TrainingLoop {
     this.#metrics.startClock();
     const batches = loader.batches(this.#microBatches(), signal && { signal });
     try {
-      while (this.#globalStep < sampler.totalSteps) {
+      if (this.#evaluationDue) await this.#afterStep();
+      while (!this.#isAtEnd) {
         signal?.throwIfAborted();
         await this.#step(batches);
         await this.#afterStep();
@@ -89,33 +101,51 @@ export class TrainingLoop {
       await batches.return();
       model.engine.releaseOptimizerState(model.trainable, this.#optimizer);
     }
+    if (config.loadBestModelAtEnd) await this.#loadBest();
     const output = this.#output((performance.now() - start) / 1000);
-    await this.#emit({ type: 'end', step: this.#globalStep, output });
+    await this.#log.emit({ type: 'end', step: this.#globalStep, output });
     return output;
   }
 
-  /** Makes the optimizer's state, or takes up that of a checkpoint. */
-  async #prepare(resumeFrom: string | true | undefined): Promise<void> {
-    const { model, config, dataset, saveAdapter } = this.#options;
+  /** Makes the optimizer's state, or takes up that of a checkpoint. Gives warnings for when the run has begun. */
+  async #prepare(resumeFrom: string | true | undefined): Promise<string[]> {
+    const { model, config, dataset, evalDataset, saveAdapter } = this.#options;
     const { engine, trainable } = model;
-    const parameters = trainable.parameters.map(({ name, shape }) => ({ name, shape }));
-    const identity = { config, dataset: await fingerprintDataset(dataset), parameters };
+    const judge = judgeOf(config);
+    const identity = {
+      config,
+      dataset: await fingerprintDataset(dataset),
+      ...(judge && evalDataset ? { evalDataset: await fingerprintDataset(evalDataset) } : {}),
+      parameters: trainable.parameters.map(({ name, shape }) => ({ name, shape })),
+    };
     this.#checkpoints = new CheckpointKeeper(identity, saveAdapter);
+    await this.#checkpoints.tidy();
     const resumed = resumeFrom === undefined ? undefined : await this.#checkpoints.open(resumeFrom);
     this.#optimizer = engine.createOptimizerState(trainable, optimizerKind(config));
     engine.zeroGradients(trainable);
-    if (!resumed) return;
-    const { state, tensors } = resumed;
-    if (tensors.parameters.length !== trainable.size) {
-      throw new CheckpointError(`expected ${trainable.size} parameters, found ${tensors.parameters.length}`);
-    }
+    const mostSkipped = config.onNonFiniteLoss === 'skip' ? config.maxSkippedSteps : 0;
+    this.#metrics = new StepMetrics(mostSkipped, resumed?.state.metrics);
+    this.#best = judge && new BestModelTracker(judge, config, resumed?.state.best);
+    if (!resumed) return [];
+    const { state, tensors, damaged } = resumed;
+    const warnings = damaged.map((reason) => `passed over a checkpoint that cannot be read: ${reason}`);
     engine.writeOptimizerState(trainable, this.#optimizer, tensors.optimizer);
     engine.writeParameters(trainable, tensors.parameters);
-    this.#metrics = new StepMetrics(state.metrics);
-    this.#logHistory = [...state.logHistory];
+    this.#log.restore(state.logHistory);
     this.#globalStep = state.globalStep;
     this.#firstStep = state.globalStep;
     this.#epoch = state.epoch;
+    this.#evaluationDue = state.evaluationDue === true && config.evalStrategy !== 'no';
+    const before = this.#best?.best;
+    if (before) {
+      this.#best!.moved(await this.#checkpoints.findBest(this.#best!.state));
+      if (!this.#best!.best) {
+        warnings.push(
+          `the checkpoint of the best step so far, ${before.step}, is gone; the best is told anew from here`,
+        );
+      }
+    }
+    return warnings;
   }
 
   /** Sample indices of every micro-batch that is left, so that reading ahead does not stop at an epoch's end. */
@@ -123,6 +153,10 @@ export class TrainingLoop {
     const { sampler } = this.#options;
     const left = Array.from({ length: sampler.totalSteps - this.#firstStep }, (_, i) => this.#firstStep + i);
     return left.flatMap((step) => sampler.window(step).microBatches);
+  }
+
+  get #isAtEnd(): boolean {
+    return this.#globalStep >= this.#options.sampler.totalSteps || this.#best?.isExhausted === true;
   }
 
   async #step(batches: AsyncGenerator<VlmBatch, void>): Promise<void> {
@@ -136,31 +170,39 @@ export class TrainingLoop {
     while (collated.length < plan.microBatches.length) collated.push((await batches.next()).value!);
     const dataWait = loader.waitSeconds - waited;
     const window = describeWindow(plan, collated);
+    await this.#checkSkipped(step, collated, window === undefined);
     if (!window) {
       // The step still counts, so that schedule and resume do not depend on what the collator drops.
       this.#globalStep = step;
       this.#epoch = epoch;
-      return this.#warn(step, 'all of its samples were dropped by the collator; nothing was learned');
+      return this.#log.warn(step, 'all of its samples were dropped by the collator; nothing was learned');
     }
     const { labelCount, tokens, sampleIds, unlabelled } = window;
     if (unlabelled.length > 0 && !this.#saidUnlabelled) {
       this.#saidUnlabelled = true;
-      await this.#warn(step, `no token is labelled in ${unlabelled.join(', ')}; nothing is learned there (said once)`);
+      const names = unlabelled.join(', ');
+      await this.#log.warn(step, `no token is labelled in ${names}; nothing is learned there (said once)`);
     }
 
     const learningRate = config.learningRate * this.#learningRateFactor(plan.step);
-    const loss = await this.#accumulate(step, window);
-    const warning = await this.#coverage.check(engine, trainable, step, learningRate);
-    if (warning) await this.#warn(step, warning);
-    const gradNorm = engine.optimizerStep(trainable, this.#optimizer, {
-      kind: optimizerKind(config),
-      learningRate,
-      beta1: config.adamBeta1,
-      beta2: config.adamBeta2,
-      eps: config.adamEpsilon,
-      weightDecay: config.weightDecay,
-      maxGradNorm: config.maxGradNorm,
-    });
+    let loss = await this.#accumulate(step, window);
+    let gradNorm: Deferred<number>;
+    const skips = config.onNonFiniteLoss === 'skip';
+    const value = skips ? await loss() : 0;
+    if (skips) loss = async () => value;
+    if (Number.isFinite(value)) {
+      const warning = await this.#coverage.check(engine, trainable, step, learningRate);
+      if (warning) await this.#log.warn(step, warning);
+      gradNorm = engine.optimizerStep(trainable, this.#optimizer, {
+        kind: optimizerKind(config),
+        learningRate,
+        beta1: config.adamBeta1,
+        beta2: config.adamBeta2,
+        eps: config.adamEpsilon,
+        weightDecay: config.weightDecay,
+        maxGradNorm: config.maxGradNorm,
+      });
+    } else gradNorm = async () => Number.NaN;
     engine.zeroGradients(trainable);
     this.#globalStep = step;
     this.#epoch = epoch;
@@ -168,8 +210,24 @@ export class TrainingLoop {
     const labels = labelCount;
     const flops = model.trainingFlops?.(window.batches);
     this.#metrics.add({ step, epoch, learningRate, tokens, labels, flops, sampleIds, dataWait, loss, gradNorm });
-    // The loss of the step before is fetched while the engine works on this one.
-    await this.#settle(1);
+    // The loss of the step before is fetched while the engine works on this one. Where a step may be left out, the
+    // engine must know it before the next one: it counts steps.
+    await this.#settle(skips ? 0 : 1);
+  }
+
+  /** Says which samples could not be read; too many of them in a row are an error. */
+  async #checkSkipped(step: number, collated: readonly VlmBatch[], isEmpty: boolean): Promise<void> {
+    const skipped = skippedSamples(collated);
+    if (skipped.length > 0) await this.#log.warn(step, describeSkipped(skipped));
+    this.#unreadableSteps = skipped.length > 0 && isEmpty ? this.#unreadableSteps + 1 : 0;
+    if (this.#unreadableSteps < MAX_UNREADABLE_STEPS) return;
+    throw new TrainingError(
+      `step ${step}: no sample of ${MAX_UNREADABLE_STEPS} steps in a row can be read; ${describeSkipped(skipped)}`,
+      {
+        hint: 'Is the folder of the pictures still there? Then go on with `resumeFromCheckpoint`.',
+        details: { step, skipped },
+      },
+    );
   }
 
   /** The gradients of a window; says what had to change for it to fit, after an error too. */
@@ -188,7 +246,7 @@ export class TrainingLoop {
         onWarning: (message) => warnings.push(message),
       });
     } finally {
-      for (const message of warnings) await this.#warn(step, message);
+      for (const message of warnings) await this.#log.warn(step, message);
     }
   }
 
@@ -198,71 +256,115 @@ export class TrainingLoop {
     return learningRateFactor(config.lrSchedulerType, step, warmupSteps, sampler.totalSteps);
   }
 
-  /** Logs, evaluates and saves where that is due, in this order. */
+  /** What is due after a step: log, evaluate, save. A run that was stopped in here begins anew with the evaluation. */
   async #afterStep(): Promise<void> {
     const { config, sampler, model } = this.#options;
     const { totalSteps } = sampler;
     const step = this.#globalStep;
-    const atEnd = step === totalSteps;
-    const endsEpoch = atEnd || sampler.window(step - 1).endsEpoch;
+    const endsEpoch = step === totalSteps || sampler.window(step - 1).endsEpoch;
     const every = (value: number) => step % resolveSteps(value, totalSteps) === 0;
-    const due = (strategy: 'no' | 'steps' | 'epoch', interval: number) =>
-      strategy === 'steps' ? atEnd || every(interval) : strategy === 'epoch' && endsEpoch;
-    if (every(config.loggingSteps) || (step === 1 && config.loggingFirstStep)) {
-      await this.#settle(0);
-      const entry = this.#metrics.takeLog(model.engine.memory(), this.#matrixTflops);
-      if (entry) await this.#emit({ type: 'log', ...entry });
+    const due = (strategy: SftConfig['saveStrategy'], interval: number) =>
+      strategy === 'steps' ? this.#isAtEnd || every(interval) : strategy === 'epoch' && (this.#isAtEnd || endsEpoch);
+    if (!this.#evaluationDue) {
+      if (every(config.loggingSteps) || (step === 1 && config.loggingFirstStep)) {
+        await this.#settle(0);
+        const entry = this.#metrics.takeLog(model.engine.memory(), this.#matrixTflops);
+        if (entry) await this.#log.emit({ type: 'log', ...entry });
+      }
+      this.#evaluationDue = due(config.evalStrategy, config.evalSteps ?? config.loggingSteps);
     }
-    if (due(config.evalStrategy, config.evalSteps ?? config.loggingSteps)) await this.#evaluate();
-    if (due(config.saveStrategy, config.saveSteps)) await this.#save();
+    const isBest = this.#evaluationDue && (await this.#evaluate());
+    this.#evaluationDue = false;
+    const savesBest = config.loadBestModelAtEnd || config.saveStrategy === 'best';
+    if ((isBest && savesBest) || due(config.saveStrategy, config.saveSteps)) {
+      const isSaved = await this.#save();
+      if (!isSaved && isBest) this.#best!.unsaved();
+    } else if (isBest) this.#best!.unsaved();
     if (endsEpoch) {
       await this.#settle(0);
-      await this.#emit({ type: 'epoch', step, epoch: this.#epoch });
+      await this.#log.emit({ type: 'epoch', step, epoch: this.#epoch });
     }
   }
 
-  async #evaluate(): Promise<void> {
+  /** Gives whether the step is the best so far. */
+  async #evaluate(): Promise<boolean> {
+    const step = this.#globalStep;
     await this.#settle(0);
-    await this.#metrics.outside(async () => {
-      const result = await this.#options.evaluate(this.#options.signal);
-      await this.#emit({ type: 'evaluate', step: this.#globalStep, epoch: this.#epoch, ...result });
+    return this.#metrics.outside(async () => {
+      const warnings: string[] = [];
+      const result = await this.#options.evaluate(this.#options.signal, (message) => warnings.push(message));
+      for (const message of warnings) await this.#log.warn(step, message);
+      const isBest = this.#best?.judge(step, this.#checkpoints.pathOf(step), result) ?? false;
+      await this.#log.emit({ type: 'evaluate', step, epoch: this.#epoch, ...result });
+      return isBest;
     });
   }
 
-  async #save(): Promise<void> {
+  /** Gives whether it succeeded: a disk that is full is no reason to lose the run. */
+  async #save(): Promise<boolean> {
     const { engine, trainable } = this.#options.model;
+    const step = this.#globalStep;
     // A step that turns out broken must not reach a checkpoint.
     await this.#settle(0);
-    await this.#metrics.outside(async () => {
+    return this.#metrics.outside(async () => {
       const progress = {
-        globalStep: this.#globalStep,
+        globalStep: step,
         totalSteps: this.#options.sampler.totalSteps,
         epoch: this.#epoch,
         metrics: this.#metrics.state,
-        logHistory: this.#logHistory,
+        ...(this.#best ? { best: this.#best.state } : {}),
+        ...(this.#evaluationDue ? { evaluationDue: true as const } : {}),
+        logHistory: this.#log.entries,
       };
-      const { path, removed } = await this.#checkpoints.save(progress, {
+      const tensors = {
         parameters: await engine.readParameters(trainable),
         optimizer: await engine.readOptimizerState(trainable, this.#optimizer),
-      });
-      await this.#emit({ type: 'save', step: this.#globalStep, path, removed });
+      };
+      try {
+        const { path, removed, notRemoved } = await this.#checkpoints.save(progress, tensors);
+        await this.#log.emit({ type: 'save', step, path, removed });
+        if (notRemoved) await this.#log.warn(step, notRemoved);
+        return true;
+      } catch (error) {
+        if (!(error instanceof CheckpointError)) throw error;
+        const last = this.#checkpoints.latest;
+        const kept = last ? `the last checkpoint is ${last.path}` : 'there is no checkpoint yet';
+        await this.#log.warn(step, `${error.message}\n  The run goes on; ${kept}; the next save tries again.`);
+        return false;
+      }
     });
+  }
+
+  /** The best step's parameters instead of the last one's. */
+  async #loadBest(): Promise<void> {
+    const { engine, trainable } = this.#options.model;
+    const best = this.#best?.best;
+    const instead = 'the parameters are those of the last step';
+    if (!best) return this.#log.warn(this.#globalStep, `no evaluated step was saved; ${instead}`);
+    try {
+      engine.writeParameters(trainable, await this.#checkpoints.readBest(best, trainable.size));
+    } catch (error) {
+      if (!(error instanceof CheckpointError)) throw error;
+      return this.#log.warn(this.#globalStep, `cannot load the best step: ${error.message}; ${instead}`);
+    }
+    await this.#log.emit({ type: 'loadBest', ...best });
   }
 
   /**
    * Whatever stopped the run: gives up the window under way and saves the last whole step, so that no work is lost.
-   * Not after a broken step, nor where a checkpoint could not be written.
+   * Not after a broken step.
    */
   async #rescue(error: unknown): Promise<void> {
     const { model, config } = this.#options;
-    if (config.saveStrategy === 'no' || error instanceof CheckpointError) return;
+    if (config.saveStrategy === 'no') return;
     try {
       model.engine.zeroGradients(model.trainable);
       await this.#settle(0);
       const unsaved = this.#globalStep > this.#firstStep && this.#checkpoints.latest?.step !== this.#globalStep;
       if (unsaved) await this.#save();
     } catch (fault) {
-      if (fault !== error) await this.#warn(this.#globalStep, `cannot save the last step: ${(fault as Error).message}`);
+      const message = `cannot save the last step: ${(fault as Error).message}`;
+      if (fault !== error) await this.#log.warn(this.#globalStep, message);
     }
   }
 
@@ -270,31 +372,9 @@ export class TrainingLoop {
     return this.#metrics.settle(keep, this.#checkpoints.latest?.path, this.#options.show);
   }
 
-  #warn(step: number, message: string): Promise<void> {
-    return this.#emit({ type: 'warning', step, message: `step ${step}: ${message}` });
-  }
-
-  async #emit(event: TrainingEvent): Promise<void> {
-    await this.#append(event);
-    if (event.type === 'log' || event.type === 'evaluate') this.#logHistory.push(withoutType(event));
-    this.#options.show(event);
-  }
-
-  /** A log that cannot be written is an error at the start, and later no reason to lose the run. */
-  async #append(event: TrainingEvent): Promise<void> {
-    try {
-      await this.#history.append(event);
-    } catch (cause) {
-      const message = `cannot write ${this.#history.path}: ${(cause as Error).message}`;
-      if (event.type === 'start') throw new CheckpointError(message, { cause, hint: 'Choose another `outputDir`.' });
-      if (!this.#saidNoHistory) this.#options.show({ type: 'warning', step: this.#globalStep, message });
-      this.#saidNoHistory = true;
-    }
-  }
-
   #output(seconds: number): TrainOutput {
     const perSecond = (count: number) => count / Math.max(seconds, 1e-9);
-    const { meanLoss, tokens } = this.#metrics;
+    const { meanLoss, tokens, skippedSteps } = this.#metrics;
     return {
       globalStep: this.#globalStep,
       trainingLoss: meanLoss,
@@ -306,7 +386,9 @@ export class TrainingLoop {
         trainLoss: meanLoss,
         epoch: this.#epoch,
       },
-      logHistory: this.#logHistory,
+      logHistory: this.#log.entries,
+      skippedSteps,
+      ...(this.#best?.best ? { best: this.#best.best } : {}),
       checkpoints: this.#checkpoints.paths,
     };
   }

@@ -1,8 +1,10 @@
 /** The collated micro-batches of one optimizer step, and what the trainer must know of them. */
-import { IGNORE_INDEX, type VlmBatch } from '../data/types.js';
+import { IGNORE_INDEX, type SkippedSample, type VlmBatch } from '../data/types.js';
 import { TrainingError } from '../errors.js';
 import type { Window } from './sampler.js';
 import { countLabels } from './trainable-model.js';
+
+const LISTED = 5;
 
 export interface TrainingWindow {
   /** Those that hold a sample. */
@@ -50,6 +52,20 @@ export function describeWindow(plan: Window, collated: readonly VlmBatch[]): Tra
     });
   }
   return { batches, dropoutSlots, labelCount, tokens, sampleIds, unlabelled };
+}
+
+/** Samples of a window that are missing because a picture cannot be read. */
+export function skippedSamples(collated: readonly VlmBatch[]): SkippedSample[] {
+  return collated.flatMap(({ skipped }) => skipped ?? []);
+}
+
+/** `2 samples cannot be read and are left out: a.jpg (...), b.jpg (...)` */
+export function describeSkipped(samples: readonly SkippedSample[]): string {
+  const shown = samples.slice(0, LISTED).map(({ sampleId, reason }) => `${sampleId} (${reason})`);
+  const more = samples.length > LISTED ? ` and ${samples.length - LISTED} more` : '';
+  const subject =
+    samples.length === 1 ? 'a sample cannot be read and is' : `${samples.length} samples cannot be read and are`;
+  return `${subject} left out: ${shown.join(', ')}${more}`;
 }
 
 function unlabelledRows(batch: VlmBatch): number[] {

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writeTinyCheckpoint } from '../../examples/tiny-checkpoint.js';
+import { IndexedDataset } from '../../src/data/dataset.js';
 import type { RgbImage, SftExample } from '../../src/data/types.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
 import { type CpuEngine, createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
@@ -23,12 +24,12 @@ export interface TinyWorld {
 }
 
 const PROMPT = 'Which of these is it: left hand, right foot, or the skull of a whale?';
-const ANSWERS = ['left hand', 'right foot', 'skull'];
+export const ANSWERS = ['left hand', 'right foot', 'skull'];
 
 export async function makeTinyWorld(): Promise<TinyWorld> {
   const dir = await mkdtemp(join(tmpdir(), 'ministral-tune-e2e-'));
   const checkpoint = join(dir, 'checkpoint');
-  await writeTinyCheckpoint({ dir: checkpoint, seed: 3, corpus: [PROMPT, ...ANSWERS] });
+  await writeTinyModel(checkpoint);
   const engine = createCpuEngine();
   const model = await loadMinistral3(checkpoint, { engine });
   const processor = await loadProcessor(checkpoint);
@@ -66,6 +67,16 @@ export function makeExamples(count: number, seed = 5): SftExample[] {
       ],
     };
   });
+}
+
+/** The same as a data set. */
+export function makeDataset(count: number, seed?: number): IndexedDataset<SftExample> {
+  return IndexedDataset.from(makeExamples(count, seed));
+}
+
+/** The files of the tiny model. */
+export function writeTinyModel(dir: string): Promise<void> {
+  return writeTinyCheckpoint({ dir, seed: 3, corpus: [PROMPT, ...ANSWERS] });
 }
 
 /** An adapter, by default on both towers, whose B is not zero, so that every gradient is there. */

@@ -276,6 +276,24 @@ describe('VlmCollator and faulty samples', () => {
     await expect(fails(silent, { chatTemplate: turns })).rejects.toThrow(/sample x7: there is nothing to learn/);
   });
 
+  it('tells from the text alone whether there is something to learn, as a batch would', async () => {
+    const unread = { path: 'gone.png', decode: () => Promise.reject(new Error('must not be read')) };
+    const question: SftExample = { messages: [message('user', [{ type: 'image', image: unread }])] };
+    const answered: SftExample = { messages: [...question.messages, message('assistant', 'yes')] };
+    const empty: SftExample = { messages: [message('user', 'Is it?'), message('assistant', '')] };
+    const collator = make();
+    expect(collator.hasLabels(answered)).toBe(true);
+    expect(collator.hasLabels(question)).toBe(false);
+    expect(make({ maskPrompt: false }).hasLabels(question)).toBe(true);
+    for (const sample of [example('Is it?', 'no'), empty, { messages: [message('user', 'Is it?')] }]) {
+      const learns = await collator.collate([sample]).then(
+        () => true,
+        () => false,
+      );
+      expect(collator.hasLabels(sample)).toBe(learns);
+    }
+  });
+
   it('names a sample whose pictures do not match', async () => {
     const withPart = [message('user', [{ type: 'image' }, { type: 'text', text: 'Is' }]), message('assistant', 'no')];
     await expect(fails({ messages: withPart })).rejects.toThrow(/sample x7: 0 pictures in `images` for 1 image parts/);

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CheckpointError } from '../../../src/errors.js';
-import type { LogEntry, TrainOutput } from '../../../src/train/events.js';
+import type { LogEntry, TrainingEvent, TrainOutput } from '../../../src/train/events.js';
 import { readHistory } from '../../../src/train/history.js';
 import type { SftConfigInput } from '../../../src/train/sft-config.js';
 import { SftTrainer, type SftTrainerOptions } from '../../../src/train/sft-trainer.js';
@@ -89,6 +89,16 @@ describe('resumeFromCheckpoint', () => {
     expect(logs).toEqual(output.logHistory);
   });
 
+  it('reads the history as one after a kill in the middle of a line', async () => {
+    await trainer(linearModel(), { maxSteps: 6 }).train();
+    const path = join(folder, 'train-log.jsonl');
+    // Killed while it logged step 6; step 3 is the last one that was saved.
+    for (const step of [4, 5, 6]) await rm(join(folder, `checkpoint-${step}`), { recursive: true });
+    await writeFile(path, (await readFile(path, 'utf8')).slice(0, -40));
+    const output = await trainer(linearModel(), { maxSteps: 6 }).train({ resumeFromCheckpoint: true });
+    expect((await readHistory(path)).logs).toEqual(output.logHistory);
+  });
+
   it('refuses another run and names every difference', async () => {
     await trainer(linearModel()).train();
     const changed = {
@@ -106,7 +116,7 @@ describe('resumeFromCheckpoint', () => {
     ]);
     const otherTexts = trainer(linearModel(), {}, { trainDataset: linearDataset(7, 1) });
     await expect(otherTexts.train({ resumeFromCheckpoint: true })).rejects.toThrow(
-      'texts of the training set have changed',
+      'the training set has other texts or picture files than before, somewhere from sample 0 to 6',
     );
     const other = linearModel();
     Object.assign(other.trainable.parameters[1]!, { name: 'lora_C' });
@@ -115,17 +125,40 @@ describe('resumeFromCheckpoint', () => {
     );
   });
 
-  it('says so when there is nothing to resume from, or it is damaged', async () => {
+  it('says so when there is nothing to resume from', async () => {
     await expect(trainer(linearModel()).train({ resumeFromCheckpoint: true })).rejects.toThrow(/holds no checkpoint/);
-    await trainer(linearModel(), { maxSteps: 2 }).train();
-    const path = join(folder, 'checkpoint-2', 'training-state.safetensors');
+  });
+
+  it('passes over a damaged checkpoint for the one before, and refuses it where it is named', async () => {
+    const whole = linearModel();
+    await trainer(whole, { maxSteps: 3 }).train();
+    const newest = join(folder, 'checkpoint-3');
+    const path = join(newest, 'training-state.safetensors');
     await writeFile(path, (await readFile(path)).subarray(0, -3));
+    const refused = linearModel();
+    const before = refused.values.slice();
+    const config = { maxSteps: 3 };
+    await expect(trainer(refused, config).train({ resumeFromCheckpoint: newest })).rejects.toThrow(CheckpointError);
+    expect(refused.values).toEqual(before);
+
     const model = linearModel();
-    const before = model.values.slice();
-    await expect(trainer(model, { maxSteps: 2 }).train({ resumeFromCheckpoint: true })).rejects.toThrow(
-      CheckpointError,
+    const warnings: string[] = [];
+    const run = trainer(model, config).train({ resumeFromCheckpoint: true });
+    for await (const event of run) if (event.type === 'warning') warnings.push(event.message);
+    expect(warnings).toEqual([expect.stringMatching(/^step 2: passed over a checkpoint .*checkpoint-3/)]);
+    expect(model.values).toEqual(whole.values);
+    // It was written anew.
+    await trainer(linearModel(), config).train({ resumeFromCheckpoint: newest });
+
+    for (const step of [1, 2, 3]) await writeFile(join(folder, `checkpoint-${step}`, 'trainer-state.json'), '{');
+    await expect(trainer(linearModel(), config).train({ resumeFromCheckpoint: true })).rejects.toThrow(
+      /checkpoint-3 is no checkpoint/,
     );
-    expect(model.values).toEqual(before);
+    const json = JSON.stringify({ formatVersion: 2, globalStep: 3, config: {}, dataset: { length: 7 } });
+    await writeFile(join(newest, 'trainer-state.json'), json);
+    await expect(trainer(linearModel(), config).train({ resumeFromCheckpoint: newest })).rejects.toThrow(
+      /damaged:(.|\n)*dataset\.digests(.|\n)*parameters/,
+    );
   });
 });
 
@@ -147,18 +180,25 @@ describe('checkpoints', () => {
     expect(state).toMatchObject({ globalStep: 6, epoch: 3, totalSteps: 6, config: { learningRate: 0.02, seed: 42 } });
   });
 
-  it('leave nothing under their name when the adapter cannot be written', async () => {
-    let calls = 0;
-    const saveAdapter = async (directory: string) => {
-      await writeFile(join(directory, 'adapter_model.safetensors'), 'half');
-      if (++calls === 2) throw new Error('disk full');
-    };
-    const error = await trainer(linearModel(), {}, { saveAdapter })
-      .train()
-      .result.catch((reason: unknown) => reason);
-    expect(error).toBeInstanceOf(CheckpointError);
-    expect((error as Error).message).toContain('disk full');
-    expect(await checkpoints()).toEqual(['checkpoint-1']);
+  it('keep the best as well as the newest', async () => {
+    const evalDataset = linearDataset(5);
+    // The loss is made up: step 2 is the best, whatever is learned.
+    const values = [5, 1, 4, 3, 2, 6];
+    const computeMetrics = () => ({ score: values.shift()! });
+    const config = {
+      evalStrategy: 'steps',
+      evalSteps: 1,
+      metricForBestModel: 'score',
+      greaterIsBetter: false,
+    } as const;
+    const events: TrainingEvent[] = [];
+    const more = { evalDataset, computeMetrics };
+    const run = trainer(linearModel(), { ...config, saveTotalLimit: 2 }, more).train();
+    for await (const event of run) events.push(event);
+    expect(await checkpoints()).toEqual(['checkpoint-2', 'checkpoint-6']);
+    const removed = events.flatMap((event) => (event.type === 'save' ? event.removed : []));
+    expect(removed).toEqual([1, 3, 4, 5].map((step) => join(folder, `checkpoint-${step}`)));
+    expect((await run).best).toEqual({ metric: 'score', value: 1, step: 2, checkpoint: join(folder, 'checkpoint-2') });
   });
 
   it('replace those of an earlier run in the same folder', async () => {

@@ -53,6 +53,25 @@ describe('Progress', () => {
     expect(shown([start, small], {})).toContain('1234 tok/s  12.3 GFLOP/s  data 1 %  279.00 MiB  ');
   });
 
+  it('shows the metrics of an evaluation, and which step was taken at the end', () => {
+    const times = { evalRuntime: 3.4, evalSamplesPerSecond: 41 };
+    const evaluate = {
+      ...{ type: 'evaluate', step: 60, epoch: 0.5, evalLoss: 0.75 },
+      ...times,
+      metrics: { accuracy: 0.9 },
+    };
+    const best = {
+      type: 'loadBest',
+      metric: 'accuracy',
+      value: 0.9,
+      step: 60,
+      checkpoint: 'out/checkpoint-60',
+    } as const;
+    const text = shown([start, evaluate as TrainingEvent, best], {});
+    expect(text).toContain('step  60/124  epoch 0.50  eval loss 0.7500  accuracy 0.9000  3s\n');
+    expect(text).toContain('took the best step, 60 (accuracy 0.90000), from out/checkpoint-60\n');
+  });
+
   it('draws a bar in a terminal, no wider than it, and clears it for lines', () => {
     const text = shown([start, step, log, step], { isTTY: true, columns: 60 });
     const parts = text.split('\r\x1b[2K');

@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../../src/errors.js';
-import { optimizerKind, parseSftConfig, resolveSteps, type SftConfigInput } from '../../../src/train/sft-config.js';
+import {
+  optimizerKind,
+  parseSftConfig,
+  RESUME_MAY_CHANGE,
+  resolveSteps,
+  type SftConfigInput,
+  sftConfigSchema,
+} from '../../../src/train/sft-config.js';
 
 function faultsOf(input: unknown): string {
   try {
@@ -70,6 +77,33 @@ describe('parseSftConfig', () => {
   it('refuses two warm-ups', () => {
     expect(faultsOf({ warmupSteps: 5, warmupRatio: 0.1 })).toContain('`warmupRatio`');
     expect(parseSftConfig({ warmupSteps: 25 }).warmupSteps).toBe(25);
+  });
+
+  it('refuses what asks for evaluations or checkpoints that do not come', () => {
+    const faults = faultsOf({
+      loadBestModelAtEnd: true,
+      saveStrategy: 'best',
+      earlyStoppingPatience: 3,
+      onNonFiniteLoss: 'ignore',
+    });
+    // A wrong value comes first; the rest is looked at when all values are right.
+    expect(faults).toContain('`onNonFiniteLoss`');
+    const others = faultsOf({ loadBestModelAtEnd: true, saveStrategy: 'best', earlyStoppingPatience: 3 });
+    for (const name of ['loadBestModelAtEnd', 'saveStrategy', 'earlyStoppingPatience']) {
+      expect(others).toContain(`\`${name}\`: `);
+    }
+    expect(faultsOf({ evalStrategy: 'epoch', loadBestModelAtEnd: true, saveStrategy: 'no' })).toContain('checkpoints');
+    expect(faultsOf({ earlyStoppingThreshold: 0.1 })).toContain('`earlyStoppingPatience`');
+  });
+
+  it('lets a resume change only what no step depends on', () => {
+    const { shape } = sftConfigSchema;
+    const fixed = (Object.keys(shape) as (keyof typeof shape)[]).filter((name) => !RESUME_MAY_CHANGE.has(name));
+    expect(fixed.sort()).toEqual([
+      ...['adamBeta1', 'adamBeta2', 'adamEpsilon', 'dataSeed', 'dataloaderDropLast', 'gradientAccumulationSteps'],
+      ...['learningRate', 'lrSchedulerType', 'maxGradNorm', 'maxSteps', 'numTrainEpochs', 'optim'],
+      ...['perDeviceTrainBatchSize', 'seed', 'warmupRatio', 'warmupSteps', 'weightDecay'],
+    ]);
   });
 
   it('resolves shares of all steps upwards', () => {

@@ -1,0 +1,119 @@
+/** Which evaluation was the best so far, and whether it is time to stop: as in `transformers.Trainer`. */
+import { TrainingError } from '../errors.js';
+import type { EvalResult } from './evaluate-loss.js';
+import type { SftConfig } from './sft-config.js';
+
+/** How evaluations are compared. */
+export interface Judge {
+  /** `evalLoss`, or a name that `computeMetrics` gives. */
+  readonly metric: string;
+  readonly greaterIsBetter: boolean;
+}
+
+/** The best step of a run whose parameters can be loaded. */
+export interface BestModel {
+  readonly metric: string;
+  /** The metric there. */
+  readonly value: number;
+  readonly step: number;
+  /** Its folder. */
+  readonly checkpoint: string;
+}
+
+/** As a checkpoint keeps it. */
+export interface BestModelState extends Judge {
+  readonly best?: Omit<BestModel, 'metric'> | undefined;
+  /** The best value of all, that of a step without a checkpoint included. */
+  readonly bestValue?: number | undefined;
+  /** Evaluations since the last gain of more than `earlyStoppingThreshold`. */
+  readonly withoutGain: number;
+}
+
+/** What a configuration compares evaluations by; undefined if nothing in it asks for that. */
+export function judgeOf(config: SftConfig): Judge | undefined {
+  const { loadBestModelAtEnd, metricForBestModel, earlyStoppingPatience, saveStrategy, greaterIsBetter } = config;
+  const isAsked = loadBestModelAtEnd || earlyStoppingPatience !== undefined || saveStrategy === 'best';
+  if (!isAsked && metricForBestModel === undefined) return undefined;
+  const metric = metricForBestModel === undefined || metricForBestModel === 'loss' ? 'evalLoss' : metricForBestModel;
+  return { metric, greaterIsBetter: greaterIsBetter ?? !metric.toLowerCase().endsWith('loss') };
+}
+
+/** Keeps the best evaluation of a run. */
+export class BestModelTracker {
+  readonly #judge: Judge;
+  readonly #patience: number;
+  readonly #threshold: number;
+  #state: BestModelState;
+  #before: BestModelState;
+
+  constructor(judge: Judge, config: SftConfig, restored?: BestModelState) {
+    this.#judge = judge;
+    this.#patience = config.earlyStoppingPatience ?? Number.POSITIVE_INFINITY;
+    this.#threshold = config.earlyStoppingThreshold;
+    this.#state = restored ?? { ...judge, withoutGain: 0 };
+    this.#before = this.#state;
+  }
+
+  get state(): BestModelState {
+    return this.#state;
+  }
+
+  get best(): BestModel | undefined {
+    return this.#state.best && { metric: this.#judge.metric, ...this.#state.best };
+  }
+
+  /** As many evaluations in a row as `earlyStoppingPatience` allows have brought no gain. */
+  get isExhausted(): boolean {
+    return this.#state.withoutGain >= this.#patience;
+  }
+
+  /**
+   * Takes in an evaluation.
+   * @param checkpoint where the step is saved if it is the best
+   * @returns whether it is the best of those that can be loaded, and is to be saved
+   * @throws TrainingError if the evaluation has no such metric
+   */
+  judge(step: number, checkpoint: string, result: EvalResult): boolean {
+    const value = this.#valueOf(result);
+    const { best, bestValue, withoutGain } = this.#state;
+    const isNumber = Number.isFinite(value);
+    const isFirst = isNumber && bestValue === undefined;
+    const isBetter = isFirst || (bestValue !== undefined && this.#isBetter(value, bestValue));
+    const hasGain = isFirst || (isBetter && Math.abs(value - bestValue!) > this.#threshold);
+    const isBest = isNumber && (best === undefined || this.#isBetter(value, best.value));
+    this.#before = this.#state;
+    this.#state = {
+      ...this.#judge,
+      best: isBest ? { step, value, checkpoint } : best,
+      bestValue: isBetter ? value : bestValue,
+      withoutGain: hasGain ? 0 : withoutGain + 1,
+    };
+    return isBest;
+  }
+
+  /** The step that was judged last could not be saved: the best is what it was before. */
+  unsaved(): void {
+    this.#state = { ...this.#state, best: this.#before.best };
+  }
+
+  /** The best step's checkpoint was found elsewhere, or is gone. */
+  moved(checkpoint: string | undefined): void {
+    const { best } = this.#state;
+    this.#state = { ...this.#state, best: best && checkpoint !== undefined ? { ...best, checkpoint } : undefined };
+  }
+
+  #isBetter(value: number, than: number): boolean {
+    return this.#judge.greaterIsBetter ? value > than : value < than;
+  }
+
+  #valueOf({ evalLoss, metrics }: EvalResult): number {
+    const { metric } = this.#judge;
+    const value = metric === 'evalLoss' ? evalLoss : metrics?.[metric];
+    if (value !== undefined) return value;
+    const known = ['evalLoss', ...Object.keys(metrics ?? {})];
+    throw new TrainingError(`\`metricForBestModel\`: the evaluation has no "${metric}"; it has ${known.join(', ')}`, {
+      hint: 'Other metrics than the loss are what `computeMetrics` returns.',
+      details: { metric, known },
+    });
+  }
+}

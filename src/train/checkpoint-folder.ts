@@ -1,0 +1,147 @@
+/**
+ * How a checkpoint's folder comes and goes, so that a kill or a power cut at any moment leaves nothing half-done.
+ *
+ * A folder is filled under a hidden name, flushed, and renamed to `checkpoint-{step}`. One that is there already is
+ * first renamed to a hidden name, for a folder cannot be renamed onto another. A process that dies between the two
+ * renames leaves both, each whole, and neither under its name: `tidyCheckpointFolders` then gives the new one its name.
+ * Folders are removed under a hidden name as well, so that what is called `checkpoint-{step}` is always whole.
+ */
+import { randomBytes } from 'node:crypto';
+import { open, readdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { flushFolder, makeFolder } from '../atomic-file.js';
+
+/** `.checkpoint-7.1234-0a1b2c3d.tmp`: being written by process 1234; with `replaced-` or `removed-`: on its way out. */
+const HIDDEN = /^\.(checkpoint-\d+)\.(replaced-|removed-)?((\d+)-[0-9a-f]{8})\.tmp$/;
+
+/** Marks of the hidden folders that this process works on. */
+const ownMarks = new Set<string>();
+
+export function checkpointName(step: number): string {
+  return `checkpoint-${step}`;
+}
+
+/**
+ * Makes `checkpoint-{step}` below `outputDir`; one of that name from an earlier run is replaced.
+ * @param fill writes the files into the folder that it is given
+ * @returns the folder
+ */
+export async function writeCheckpointFolder(
+  outputDir: string,
+  step: number,
+  fill: (folder: string) => Promise<void>,
+): Promise<string> {
+  const name = checkpointName(step);
+  const target = join(outputDir, name);
+  return withMark(async (mark) => {
+    const temporary = join(outputDir, `.${name}.${mark}.tmp`);
+    try {
+      await makeFolder(temporary);
+      await fill(temporary);
+      await flushTree(temporary);
+      await takeName(temporary, target, join(outputDir, `.${name}.replaced-${mark}.tmp`));
+    } catch (error) {
+      await rm(temporary, { recursive: true, force: true }).catch(() => {});
+      throw error;
+    }
+    return target;
+  });
+}
+
+async function takeName(temporary: string, target: string, replaced: string): Promise<void> {
+  const existed = await rename(target, replaced).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return false;
+      throw error;
+    },
+  );
+  try {
+    await rename(temporary, target);
+  } catch (error) {
+    if (existed) await rename(replaced, target);
+    throw error;
+  }
+  await flushFolder(dirname(target));
+  // The checkpoint is there; what is left of the old one can wait for the next start.
+  if (existed) await rm(replaced, { recursive: true, force: true }).catch(() => {});
+}
+
+/** Removes a checkpoint's folder; none is no error. */
+export async function removeCheckpointFolder(path: string): Promise<void> {
+  await withMark(async (mark) => {
+    const hidden = join(dirname(path), `.${basename(path)}.removed-${mark}.tmp`);
+    try {
+      await rename(path, hidden);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+      throw error;
+    }
+    await rm(hidden, { recursive: true, force: true });
+  });
+}
+
+/**
+ * Finishes what a dead process left half-done: a checkpoint that was being replaced gets its name back, half-written
+ * and half-removed ones go. Nothing that a living process works on is removed.
+ */
+export async function tidyCheckpointFolders(outputDir: string): Promise<void> {
+  const names = await readdir(outputDir).catch(() => [] as string[]);
+  const present = new Set(names);
+  const hidden = names.flatMap((name) => {
+    const [, target, kind, mark, pid] = HIDDEN.exec(name) ?? [];
+    return target ? [{ name, target, kind, mark: mark!, pid: Number(pid) }] : [];
+  });
+  for (const { name, target, kind, mark } of hidden) {
+    if (kind !== 'replaced-' || present.has(target)) continue;
+    // The old one made way only after the new one was whole.
+    const successor = `.${target}.${mark}.tmp`;
+    const from = present.has(successor) ? successor : name;
+    // Harmless if a living process is at just this point: its own rename then fails, and it keeps what it has.
+    await rename(join(outputDir, from), join(outputDir, target)).catch(() => {});
+    present.add(target);
+    present.delete(from);
+  }
+  for (const { name, mark, pid } of hidden) {
+    if (!present.has(name) || isAtWork(pid, mark)) continue;
+    await rm(join(outputDir, name), { recursive: true, force: true }).catch(() => {});
+  }
+}
+
+function isAtWork(pid: number, mark: string): boolean {
+  // A container gives each process of a restarted run the same number.
+  if (pid === process.pid) return ownMarks.has(mark);
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+async function withMark<T>(work: (mark: string) => Promise<T>): Promise<T> {
+  const mark = `${process.pid}-${randomBytes(4).toString('hex')}`;
+  ownMarks.add(mark);
+  try {
+    return await work(mark);
+  } finally {
+    ownMarks.delete(mark);
+  }
+}
+
+/** Flushes every file and folder below a folder to the disk: not all of them were written by this package. */
+async function flushTree(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) await flushTree(path);
+    if (!entry.isFile()) continue;
+    // Windows flushes only what is open for writing.
+    const file = await open(path, process.platform === 'win32' ? 'r+' : 'r');
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  }
+  await flushFolder(folder);
+}

@@ -1,0 +1,47 @@
+/** Where the events of a run go: to whoever watches, into the history file, and into the list that checkpoints keep. */
+import { CheckpointError } from '../errors.js';
+import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
+import { TrainHistory, withoutType } from './history.js';
+
+export class RunLog {
+  readonly #history: TrainHistory;
+  readonly #show: (event: TrainingEvent) => void;
+  #entries: (LogEntry | EvalEntry)[] = [];
+  #saidNoHistory = false;
+
+  constructor(outputDir: string, show: (event: TrainingEvent) => void) {
+    this.#history = new TrainHistory(outputDir);
+    this.#show = show;
+  }
+
+  /** Log lines and evaluations so far, those before a resume included. */
+  get entries(): readonly (LogEntry | EvalEntry)[] {
+    return this.#entries;
+  }
+
+  restore(entries: readonly (LogEntry | EvalEntry)[]): void {
+    this.#entries = [...entries];
+  }
+
+  async emit(event: TrainingEvent): Promise<void> {
+    await this.#append(event);
+    if (event.type === 'log' || event.type === 'evaluate') this.#entries.push(withoutType(event));
+    this.#show(event);
+  }
+
+  warn(step: number, message: string): Promise<void> {
+    return this.emit({ type: 'warning', step, message: `step ${step}: ${message}` });
+  }
+
+  /** A log that cannot be written is an error at the start, and later no reason to lose the run. */
+  async #append(event: TrainingEvent): Promise<void> {
+    try {
+      await this.#history.append(event);
+    } catch (cause) {
+      const message = `cannot write ${this.#history.path}: ${(cause as Error).message}`;
+      if (event.type === 'start') throw new CheckpointError(message, { cause, hint: 'Choose another `outputDir`.' });
+      if (!this.#saidNoHistory) this.#show({ type: 'warning', step: event.step, message });
+      this.#saidNoHistory = true;
+    }
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * A training run of the tiny model in a process of its own, for tests that end it.
+ *
+ *   tsx test/crash/train-child.ts --out DIR --checkpoint DIR [--engine cpu] [--steps 24] [--save-steps 1]
+ *                                 [--resume true|DIR] [--step-ms 0] [--save-ms 0]
+ *
+ * Writes a line for each thing that happens: `start STEP`, `step STEP`, `saving`, `saved STEP`, `warning TEXT`,
+ * `stopped NAME`, and at the end `end STEP`, with the adapter in DIR/final. SIGINT and SIGTERM stop it as they stop the
+ * example.
+ */
+import { writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { VlmCollator } from '../../src/data/vlm-collator.js';
+import { createEngine, type EngineChoice } from '../../src/engine/create-engine.js';
+import { saveAdapter } from '../../src/lora/adapter-file.js';
+import { applyLora } from '../../src/lora/apply-lora.js';
+import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
+import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
+import { abortOnSignals } from '../../src/train/abort-on-signals.js';
+import { SftTrainer } from '../../src/train/sft-trainer.js';
+import { makeDataset } from '../e2e/tiny-model.js';
+
+const { values } = parseArgs({
+  options: {
+    out: { type: 'string' },
+    checkpoint: { type: 'string' },
+    engine: { type: 'string', default: 'cpu' },
+    steps: { type: 'string', default: '24' },
+    'save-steps': { type: 'string', default: '1' },
+    resume: { type: 'string' },
+    'step-ms': { type: 'string', default: '0' },
+    'save-ms': { type: 'string', default: '0' },
+  },
+});
+/** At once, so that nothing is lost when the process is killed. */
+const say = (line: string) => writeSync(1, `${line.replaceAll('\n', ' ')}\n`);
+const outputDir = values.out!;
+const engine = await createEngine(values.engine as EngineChoice, { cuda: { deterministic: true } });
+const model = await loadMinistral3(values.checkpoint!, { engine });
+const processor = await loadProcessor(values.checkpoint!);
+const adapter = applyLora(model, { r: 4, alpha: 8, dropout: 0.1, targetModules: [...LAYER_PROJECTIONS] });
+const collator = new VlmCollator({ ...processor, chatTemplate: processor.chatTemplate! });
+const stop = abortOnSignals({ onStop: (name) => say(`stopped ${name}`) });
+const trainer = new SftTrainer({
+  model,
+  trainDataset: makeDataset(14),
+  evalDataset: makeDataset(4, 11),
+  collator: {
+    collate: async (examples, options) => {
+      await sleep(Number(values['step-ms']));
+      return collator.collate(examples, options);
+    },
+  },
+  saveAdapter: async (directory) => {
+    say('saving');
+    await sleep(Number(values['save-ms']));
+    await saveAdapter(adapter, directory);
+  },
+  config: {
+    outputDir,
+    progress: 'none',
+    maxSteps: Number(values.steps),
+    perDeviceTrainBatchSize: 2,
+    gradientAccumulationSteps: 2,
+    optim: 'adamw_8bit',
+    learningRate: 0.02,
+    lrSchedulerType: 'cosine',
+    warmupSteps: 3,
+    loggingSteps: 2,
+    evalStrategy: 'steps',
+    evalSteps: 5,
+    saveSteps: Number(values['save-steps']),
+    saveTotalLimit: 3,
+    loadBestModelAtEnd: true,
+    earlyStoppingPatience: 100,
+  },
+});
+const resumeFromCheckpoint = values.resume === 'true' ? true : values.resume;
+for await (const event of trainer.train({ signal: stop.signal, resumeFromCheckpoint })) {
+  if (event.type === 'start' || event.type === 'step') say(`${event.type} ${event.step}`);
+  if (event.type === 'save') say(`saved ${event.step}`);
+  if (event.type === 'warning') say(`warning ${event.message}`);
+  if (event.type === 'end') {
+    await saveAdapter(adapter, join(outputDir, 'final'));
+    say(`end ${event.step}`);
+  }
+}
+stop.dispose();
+await engine.dispose();
