@@ -131,6 +131,19 @@ export interface Engine {
     arrays: Record<string, Float32Array | Uint8Array>,
   ): void;
 
+  /**
+   * Which parameters' values or gradients are zero throughout; for engines where reading all of them is slow. In the
+   * order of the set.
+   */
+  areZero?(set: ParameterSet, of: 'values' | 'gradients'): Promise<readonly boolean[]>;
+
+  /**
+   * Resolves when the device has done what was queued before the last call. Whoever calls it between stretches of work
+   * is never more than one of them ahead, and leaves the thread to others meanwhile: one that queues without end waits
+   * inside the driver. Engines that compute at once have none.
+   */
+  keepPace?(): Promise<void>;
+
   memory(): EngineMemory;
   resetPeak(): void;
   /** Frees everything and stops worker threads. */

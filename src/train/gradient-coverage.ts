@@ -27,8 +27,8 @@ export class GradientCoverage {
   async check(engine: Engine, set: ParameterSet, step: number, learningRate: number): Promise<string | undefined> {
     let warning: string | undefined;
     if (this.#phase === 'first') {
-      const gradients = await engine.readGradients(set);
-      this.#silent = set.parameters.filter((parameter) => isZero(gradients, parameter));
+      const hasNone = await areZero(engine, set, 'gradients');
+      this.#silent = set.parameters.filter((_, i) => hasNone[i]);
       if (this.#silent.length === set.parameters.length) {
         throw new TrainingError(`step ${step}: none of ${set.parameters.length} trainable tensors got a gradient`, {
           hint: 'The adapter is not connected to the loss: check that the targeted modules are used by the model.',
@@ -36,21 +36,21 @@ export class GradientCoverage {
         });
       }
       if (this.#silent.length > 0) {
-        const values = await engine.readParameters(set);
-        const silent = new Set(this.#silent);
-        const dead = this.#silent.filter((parameter) => isZero(values, parameter));
-        this.#silent = this.#silent.filter((parameter) => !dead.includes(parameter));
-        this.#awaited = set.parameters.filter((parameter) => !silent.has(parameter) && isZero(values, parameter));
+        const isZero = await areZero(engine, set, 'values');
+        const dead = set.parameters.filter((_, i) => hasNone[i] && isZero[i]);
+        this.#silent = set.parameters.filter((_, i) => hasNone[i] && !isZero[i]);
+        this.#awaited = set.parameters.filter((_, i) => !hasNone[i] && isZero[i]);
         warning = describe(dead, set);
       }
       this.#phase = this.#silent.length > 0 ? 'wait' : 'done';
     } else if (this.#phase === 'second') {
-      const values = await engine.readParameters(set);
-      const moved = this.#awaited.length === 0 || this.#awaited.some((parameter) => !isZero(values, parameter));
+      const isZero = new Map((await areZero(engine, set, 'values')).map((zero, i) => [set.parameters[i]!, zero]));
+      const moved = this.#awaited.length === 0 || this.#awaited.some((parameter) => !isZero.get(parameter));
       if (!moved) return undefined;
-      const gradients = await engine.readGradients(set);
+      const hasNone = await areZero(engine, set, 'gradients');
+      const silent = new Set(this.#silent);
       warning = describe(
-        this.#silent.filter((parameter) => isZero(gradients, parameter)),
+        set.parameters.filter((parameter, i) => silent.has(parameter) && hasNone[i]),
         set,
       );
       this.#phase = 'done';
@@ -60,9 +60,11 @@ export class GradientCoverage {
   }
 }
 
-function isZero(flat: Float32Array, { offset, size }: Parameter): boolean {
-  for (let i = offset; i < offset + size; i++) if (flat[i] !== 0) return false;
-  return true;
+/** Which parameters are zero throughout, in the order of the set. */
+async function areZero(engine: Engine, set: ParameterSet, of: 'values' | 'gradients'): Promise<readonly boolean[]> {
+  if (engine.areZero) return engine.areZero(set, of);
+  const flat = await (of === 'values' ? engine.readParameters(set) : engine.readGradients(set));
+  return set.parameters.map(({ offset, size }) => flat.subarray(offset, offset + size).every((value) => value === 0));
 }
 
 function describe(dead: readonly Parameter[], set: ParameterSet): string | undefined {

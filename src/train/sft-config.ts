@@ -46,8 +46,8 @@ export const sftConfigSchema = z.strictObject({
     .nonnegative()
     .optional()
     .describe(
-      'Micro-batches that are read and collated ahead while the engine works. Default: those of one optimizer step, ' +
-        'at least 2.',
+      'Micro-batches that are read and collated ahead while the engine works. Default: those of two optimizer ' +
+        'steps.',
     ),
 
   optim: z

@@ -161,7 +161,7 @@ export class SftTrainer {
 
   #loader(dataset: Dataset<SftExample>): DataLoader {
     const { dataloaderPrefetch, gradientAccumulationSteps } = this.config;
-    const prefetch = dataloaderPrefetch ?? Math.max(2, gradientAccumulationSteps);
+    const prefetch = dataloaderPrefetch ?? Math.max(2, 2 * gradientAccumulationSteps);
     return new DataLoader({ dataset, collator: this.#options.collator, prefetch });
   }
 }

@@ -483,6 +483,12 @@ def test_optimizer():
         launch('squared_norm', (blocks,), 256, partials, gd, n)
         launch('clip_scale', (1,), 256, norm, partials, blocks, 1.0)
         total = float(g.to(F64).norm())
+        g0 = gd.clone()
+        g0[offsets[0]:offsets[1]] = 0
+        largest = torch.full((len(chunks),), float('nan'), device=DEVICE)
+        launch('largest_magnitude', (len(chunks),), 256, largest, g0, chunks)
+        tops = torch.stack([g0[a:a + count].abs().max() for _, a, count, *_ in chunks.tolist()])
+        check('largest magnitude', torch.equal(largest, tops) and bool((largest == 0).any()))
         check('norm', abs(float(norm[0]) / total - 1) < 1e-6 and abs(float(norm[1]) * (total + 1e-6) - 1) < 1e-6)
         clip = norm[1].cpu()
         c = math.sqrt(1 - b2**step)

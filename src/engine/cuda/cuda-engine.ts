@@ -27,6 +27,7 @@ import { type DeviceContext, TensorStore } from './tensor-store.js';
 import type { CudaTensor } from './tensors.js';
 import type { WeightDriver } from './weight-stream.js';
 import { WeightStore } from './weights.js';
+import { zeroParameters } from './zero-parameters.js';
 
 export interface CudaEngineOptions {
   /** Which card, as nvidia-smi counts them. Default 0. */
@@ -88,6 +89,9 @@ export class CudaEngine implements Engine {
   /** The set of each parameter. */
   readonly #sets = new Map<unknown, CudaParameterSet>();
   #matrixTflops: number | undefined;
+  /** The event behind the last stretch of work, and ones to use again. */
+  #pace: number | undefined;
+  readonly #idleEvents: number[] = [];
   #isDisposed = false;
 
   constructor(parts: CudaParts, options: CudaEngineOptions = {}) {
@@ -261,6 +265,20 @@ export class CudaEngine implements Engine {
     this.#state(set, state).write(arrays);
   }
 
+  areZero(set: ParameterSet, of: 'values' | 'gradients'): Promise<readonly boolean[]> {
+    return zeroParameters(this.#store, this.#set(set), of);
+  }
+
+  async keepPace(): Promise<void> {
+    const { driver } = this.#parts;
+    const before = this.#pace;
+    this.#pace = this.#idleEvents.pop() ?? driver.createEvent();
+    driver.recordEvent(this.#pace);
+    if (before === undefined) return;
+    await this.#staging.passed(before);
+    this.#idleEvents.push(before);
+  }
+
   memory(): EngineMemory {
     return this.allocator.memory();
   }
@@ -292,6 +310,8 @@ export class CudaEngine implements Engine {
     this.operations.linear.dispose();
     this.operations.attention.dispose();
     this.#products.dispose();
+    for (const event of [...this.#idleEvents, ...(this.#pace === undefined ? [] : [this.#pace])])
+      driver.destroyEvent(event);
     this.#staging.dispose();
     kernels.dispose();
     this.allocator.dispose();

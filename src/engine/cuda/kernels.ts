@@ -71,6 +71,7 @@ const FILES = {
   },
   optimizer: {
     squared_norm: 'ppl',
+    largest_magnitude: 'ppp',
     clip_scale: 'ppif',
     adamw: 'pppppppfff',
     adamw8bit: 'ppppppppppppff',

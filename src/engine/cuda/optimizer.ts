@@ -14,7 +14,7 @@ import type { CudaTensor } from './tensors.js';
 
 /** Elements that a block of adamw and adamw8bit updates. */
 const CHUNK = 2048;
-const CHUNK_WORDS = 8;
+export const CHUNK_WORDS = 8;
 /** Partial sums of the norm at most. */
 const MAX_NORM_BLOCKS = 1024;
 const HOLDER = 'optimizer state';
@@ -194,7 +194,7 @@ function slotsOf(sizes: readonly number[]): { slots: readonly Slot[]; layout: La
 }
 
 /** {parameter, first element, elements, quantised, first element of the state, first block of scales, 0, 0}. */
-function chunkTable(set: CudaParameterSet, slots: readonly Slot[] | undefined): Int32Array {
+export function chunkTable(set: CudaParameterSet, slots?: readonly Slot[]): Int32Array {
   const words: number[] = [];
   for (const [parameter, { offset, size }] of set.parameters.entries()) {
     const slot = slots?.[parameter];

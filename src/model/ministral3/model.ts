@@ -289,13 +289,13 @@ export class Ministral3 implements TrainableModel {
         if (loss) {
           this.engine.retain(loss);
           losses.push(loss);
+          await this.#giveWay();
           tape.backward(loss);
         }
       } finally {
         tape.dispose();
       }
-      // Lets the loader's threads deliver and signals arrive: the embedded engine blocks while it computes.
-      await new Promise((resolve) => setImmediate(resolve));
+      await this.#giveWay();
     }
     return async () => {
       let sum = 0;
@@ -305,6 +305,12 @@ export class Ministral3 implements TrainableModel {
       }
       return sum;
     };
+  }
+
+  /** Lets the loader's threads deliver and signals arrive: engines block while they compute, or while they queue. */
+  async #giveWay(): Promise<void> {
+    await this.engine.keepPace?.();
+    await new Promise((resolve) => setImmediate(resolve));
   }
 
   /** Token embeddings [T, C] with the image features in place of the image tokens. */

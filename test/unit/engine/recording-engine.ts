@@ -60,7 +60,11 @@ function memory(): PhysicalMemory {
   };
 }
 
-export function recordingEngine(options: CudaEngineOptions = {}): { engine: CudaEngine; launches: Launch[] } {
+/** @param changed what the driver does otherwise than nothing */
+export function recordingEngine(
+  options: CudaEngineOptions = {},
+  changed: Partial<EngineDriver> = {},
+): { engine: CudaEngine; launches: Launch[] } {
   const launches: Launch[] = [];
   let next = 1;
   const write = (name: string, grid: Launch['grid'], signature: string, values: readonly number[]): void => {
@@ -89,6 +93,6 @@ export function recordingEngine(options: CudaEngineOptions = {}): { engine: Cuda
     },
     ...{ destroyLayout: nothing, dispose: nothing },
   };
-  const parts = { driver: driver(), memory: memory(), kernels, library, compilerVersion: 'none' };
+  const parts = { driver: { ...driver(), ...changed }, memory: memory(), kernels, library, compilerVersion: 'none' };
   return { engine: new CudaEngine(parts, options), launches };
 }

@@ -19,6 +19,24 @@ KERNEL __launch_bounds__(256) squared_norm(double* partials, const float* grads,
   if (threadIdx.x == 0) partials[blockIdx.x] = sums[0];
 }
 
+/** largest[chunk] = max |x|, NaN if one is: a number's bits without the sign are in the order of its magnitude. */
+KERNEL __launch_bounds__(256) largest_magnitude(float* largest, const float* x, const int* chunks) {
+  __shared__ u32 tops[256];
+  const int* chunk = chunks + (i64)blockIdx.x * CHUNK_WORDS;
+  const u32 first = chunk[1], count = chunk[2];
+  u32 top = 0;
+  for (u32 i = threadIdx.x; i < count; i += 256) {
+    const u32 bits = __float_as_uint(x[first + i]) & 0x7fffffffu;
+    if (bits > top) top = bits;
+  }
+  tops[threadIdx.x] = top;
+  for (int half = 128; half > 0; half /= 2) {
+    __syncthreads();
+    if ((int)threadIdx.x < half && tops[threadIdx.x + half] > tops[threadIdx.x]) tops[threadIdx.x] = tops[threadIdx.x + half];
+  }
+  if (threadIdx.x == 0) ((u32*)largest)[blockIdx.x] = tops[0];
+}
+
 /** norm[0] = √Σ partials; norm[1] = what gradients are multiplied with, NaN if the norm is not finite. */
 KERNEL __launch_bounds__(256) clip_scale(float* norm, const double* partials, int count, float maxNorm) {
   __shared__ double sums[256];
