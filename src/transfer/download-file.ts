@@ -1,0 +1,270 @@
+/** Fetches one file over HTTP, whatever happens on the way, or says why not. */
+import { HubError } from '../errors.js';
+import { type ExplainAnswer, errorOf } from './answer-error.js';
+import { checkDigest, type FileDigests } from './digests.js';
+import { type FileFacts, PartialFile, requireSpace } from './partial-file.js';
+import { RetryBudget, type RetryOptions } from './retry.js';
+import { type HttpAnswer, type HttpRequest, sendRequest, shownUrl } from './send-request.js';
+
+export interface DownloadProgress {
+  /** Bytes on the disk, those of earlier runs included. */
+  readonly received: number;
+  /** Bytes of the whole file; undefined if the server does not say. */
+  readonly total: number | undefined;
+  /** Bytes that were there already when this download began. */
+  readonly resumedFrom: number;
+}
+
+export interface DownloadRequest extends Pick<HttpRequest, 'headers' | 'privateHeaders' | 'signal'> {
+  /**
+   * Where from. A function is called for every attempt and gives a fresh address, e.g. a signed one; an address that
+   * redirects is asked again for every attempt, with the same effect.
+   */
+  readonly url: string | URL | (() => Promise<string | URL>);
+  /** The finished file. It appears, or replaces what is there, when it is whole and checked. */
+  readonly path: string;
+  /**
+   * Names what is fetched, without secrets; an interrupted file of another source is not continued. Default: the URL
+   * without its query. Needed if `url` is a function.
+   */
+  readonly source?: string | undefined;
+  /** Bytes. */
+  readonly expectedSize?: number | undefined;
+  /** The strongest is checked. */
+  readonly digests?: FileDigests | undefined;
+  /** Further digests, from the header of the answer. */
+  readonly readDigests?: ((headers: Headers) => FileDigests) | undefined;
+  /** Error texts of the service; see there. */
+  readonly explain?: ExplainAnswer | undefined;
+  /** Media types that an answer of status 200 cannot have; such an answer is shown to `explain`. */
+  readonly suspectTypes?: readonly string[] | undefined;
+  readonly answerTimeoutMs?: number | undefined;
+  readonly silenceTimeoutMs?: number | undefined;
+  readonly retry?: RetryOptions | undefined;
+  /** At most ten times a second, and once at the end. */
+  readonly onProgress?: ((progress: DownloadProgress) => void) | undefined;
+}
+
+export interface DownloadResult {
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+  /** The digest that was checked; undefined if none was known. */
+  readonly digest: { readonly name: string; readonly value: string } | undefined;
+  /** Bytes that an earlier, interrupted run had left. */
+  readonly resumedFrom: number;
+  /** Requests for the file, the successful one included. */
+  readonly attempts: number;
+}
+
+/** So much that is new counts as progress: the retries start again. */
+const PROGRESS_BYTES = 64 * 1024;
+
+/**
+ * Downloads a file in flat memory. An interrupted transfer goes on where it stopped, also in a later process, provided
+ * that the server still offers the same file (ETag, Last-Modified, size, digests) and really sends the range asked
+ * for; else it starts again. Size and digest are checked before the file gets its name. One path must not be the
+ * target of two downloads at a time: see `withLock`.
+ * @throws HubError for an error that trying again does not cure, or after too many attempts; the signal's reason
+ */
+export async function downloadFile(request: DownloadRequest): Promise<DownloadResult> {
+  const { path, signal } = request;
+  signal?.throwIfAborted();
+  const partial = await PartialFile.open(path, sourceOf(request));
+  const { expectedSize } = request;
+  if (expectedSize !== undefined && (partial.facts?.size ?? expectedSize) !== expectedSize) await partial.discard();
+  const resumedFrom = partial.resumable(request.digests ?? {}) ? partial.size : 0;
+  const budget = new RetryBudget(request.retry);
+  const report = progressReporter(request, resumedFrom);
+  let attempts = 0;
+  let furthest = partial.size;
+  try {
+    for (;;) {
+      try {
+        attempts++;
+        await attempt(request, partial, report);
+        const digest = await verify(request, partial);
+        await partial.finish();
+        const { size } = partial;
+        report(size, size, true);
+        return { path, size, digest, resumedFrom, attempts };
+      } catch (error) {
+        if (partial.size >= furthest + PROGRESS_BYTES) {
+          budget.renew();
+          furthest = partial.size;
+        }
+        await budget.wait(error, signal);
+      }
+    }
+  } finally {
+    await partial.close();
+  }
+}
+
+/** Asks once and writes what comes. */
+async function attempt(request: DownloadRequest, partial: PartialFile, report: Reporter): Promise<void> {
+  const expected = request.digests ?? {};
+  if (partial.size > 0 && partial.size === partial.facts?.size && partial.resumable(expected)) return;
+  const from = partial.resumable(expected) ? partial.size : 0;
+  const url = typeof request.url === 'function' ? await request.url() : request.url;
+  const etag = partial.facts?.etag;
+  const answer = await sendRequest({
+    url,
+    headers: {
+      ...request.headers,
+      // Sizes, ranges and digests are those of the file as it is stored.
+      'accept-encoding': 'identity',
+      ...(from > 0 ? { range: `bytes=${from}-` } : {}),
+      ...(from > 0 && etag && !etag.startsWith('W/') ? { 'if-range': etag } : {}),
+    },
+    privateHeaders: request.privateHeaders,
+    answerTimeoutMs: request.answerTimeoutMs,
+    silenceTimeoutMs: request.silenceTimeoutMs,
+    signal: request.signal,
+  });
+  try {
+    await refuseOtherThanFile(answer, request, partial);
+    const facts = factsOf(answer, request);
+    if (answer.status === 206) await requireContinuation(answer, facts, partial, from);
+    else await partial.restart(facts);
+    await receive(answer, request, partial, report);
+  } finally {
+    await answer.cancel();
+  }
+}
+
+/** Errors, and answers that are something else than the file. */
+async function refuseOtherThanFile(answer: HttpAnswer, request: DownloadRequest, partial: PartialFile): Promise<void> {
+  const url = shownUrl(answer.url);
+  if (answer.status === 416) {
+    await partial.discard();
+    throw new HubError(`${url}: the server has no more bytes of this file`, {
+      details: { url, status: 416, transient: true },
+    });
+  }
+  const suspect = request.suspectTypes?.includes(answer.contentType) ?? false;
+  if (answer.status >= 400 || suspect) {
+    // The storage refuses a signed address, most often because it has expired: the next attempt brings a fresh one.
+    const signed = answer.foreign || typeof request.url === 'function';
+    const error = await errorOf(answer, signed ? undefined : request.explain);
+    if (error && signed && answer.status < 500) {
+      throw new HubError(error.message, {
+        hint: 'The address that the service gave is refused by its storage: expired, or the clock is wrong?',
+        details: { ...error.details, transient: true },
+      });
+    }
+    if (error) throw error;
+    if (suspect) {
+      throw new HubError(`${url}: ${answer.contentType} came where a file was expected`, {
+        hint: 'Is the endpoint right? A proxy, a captive portal or maintenance may answer in its place.',
+        details: { url, status: answer.status, contentType: answer.contentType },
+      });
+    }
+  }
+  const encoding = answer.headers.get('content-encoding') ?? 'identity';
+  if ((answer.status !== 200 && answer.status !== 206) || encoding !== 'identity') {
+    const what = encoding === 'identity' ? `status ${answer.status}` : `content encoding ${encoding}`;
+    throw new HubError(`${url}: ${what} where a file was expected`, { details: { url, status: answer.status } });
+  }
+}
+
+/** Of the whole file, also where only a part of it comes. */
+function factsOf(answer: HttpAnswer, request: DownloadRequest): FileFacts {
+  const { headers, status } = answer;
+  const text = status === 206 ? contentRange(headers)?.total : headers.get('content-length');
+  const size = text && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+  const { expectedSize } = request;
+  if (size !== undefined && expectedSize !== undefined && size !== expectedSize) {
+    throw new HubError(`${shownUrl(answer.url)}: the server offers ${size} bytes, ${expectedSize} were expected`, {
+      details: { url: shownUrl(answer.url), path: request.path, size, expectedSize, transient: true },
+    });
+  }
+  return {
+    etag: headers.get('etag') ?? undefined,
+    lastModified: headers.get('last-modified') ?? undefined,
+    size: size ?? expectedSize,
+    digests: request.readDigests?.(headers) ?? {},
+  };
+}
+
+function contentRange(headers: Headers): { start: number; total: string } | undefined {
+  const [, start, total] = /^bytes (\d{1,15})-\d{1,15}\/(\d{1,15}|\*)$/.exec(headers.get('content-range') ?? '') ?? [];
+  return start === undefined ? undefined : { start: Number(start), total: total! };
+}
+
+/** A part of a file is taken only if it is the part asked for, of the file that was begun. */
+async function requireContinuation(
+  answer: HttpAnswer,
+  facts: FileFacts,
+  partial: PartialFile,
+  from: number,
+): Promise<void> {
+  const range = contentRange(answer.headers);
+  const wrong = from === 0 || range?.start !== from;
+  if (!wrong && !partial.differsFrom(facts)) return;
+  await partial.discard();
+  const url = shownUrl(answer.url);
+  const what = wrong
+    ? `bytes from ${from} were asked for, \`${answer.headers.get('content-range') ?? ''}\` came`
+    : 'the file changed between two attempts';
+  throw new HubError(`${url}: ${what}`, { details: { url, status: 206, transient: true } });
+}
+
+async function receive(
+  answer: HttpAnswer,
+  request: DownloadRequest,
+  partial: PartialFile,
+  report: Reporter,
+): Promise<void> {
+  const total = partial.facts?.size;
+  const url = shownUrl(answer.url);
+  if (total !== undefined) await requireSpace(request.path, total - partial.size);
+  report(partial.size, total);
+  for await (const chunk of answer.chunks()) {
+    if (total !== undefined && partial.size + chunk.length > total) {
+      await partial.discard();
+      throw new HubError(`${url}: more than the ${total} bytes announced`, { details: { url, transient: true } });
+    }
+    await partial.append(chunk);
+    report(partial.size, total);
+  }
+  if (total !== undefined && partial.size < total) {
+    throw new HubError(`${url}: the transfer broke off after ${partial.size} of ${total} bytes`, {
+      details: { url, received: partial.size, total, transient: true },
+    });
+  }
+}
+
+/** @throws HubError, transient, for a wrong digest; the bytes are gone then */
+async function verify(request: DownloadRequest, partial: PartialFile): Promise<DownloadResult['digest']> {
+  const digests = { ...partial.facts?.digests, ...request.digests };
+  const check = await checkDigest(partial.temporaryPath, digests, request.signal);
+  if (!check) return undefined;
+  if (check.received === check.expected) return { name: check.name, value: check.received };
+  await partial.discard();
+  throw new HubError(
+    `${request.path}: the file arrived damaged: ${check.name} ${check.received} for ${check.expected}`,
+    {
+      hint: 'If it happens again the copy on the server, or a proxy in between, is at fault.',
+      details: { path: request.path, ...check, transient: true },
+    },
+  );
+}
+
+type Reporter = (received: number, total: number | undefined, last?: boolean) => void;
+
+function progressReporter({ onProgress }: DownloadRequest, resumedFrom: number): Reporter {
+  let next = Number.NEGATIVE_INFINITY;
+  return (received, total, last = false) => {
+    const now = performance.now();
+    if (!onProgress || (now < next && !last)) return;
+    next = now + 100;
+    onProgress({ received, total, resumedFrom });
+  };
+}
+
+function sourceOf({ source, url }: DownloadRequest): string {
+  if (source !== undefined) return source;
+  if (typeof url === 'function') throw new HubError('a download from changing addresses needs a `source`');
+  return shownUrl(new URL(url));
+}

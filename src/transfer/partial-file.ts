@@ -1,0 +1,210 @@
+/** A file on its way: kept under a hidden name, with what is known of it beside, until it is whole. */
+import { constants } from 'node:fs';
+import { type FileHandle, mkdir, open, readFile, rename, rm, statfs } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { z } from 'zod';
+import { writeFileAtomically } from '../atomic-file.js';
+import { HubError } from '../errors.js';
+import { digestsDiffer, type FileDigests } from './digests.js';
+
+/** By what a server lets a file be recognised. */
+export interface FileFacts {
+  readonly etag?: string | undefined;
+  readonly lastModified?: string | undefined;
+  /** Bytes of the whole file. */
+  readonly size?: number | undefined;
+  readonly digests: FileDigests;
+}
+
+const noteSchema = z.strictObject({
+  source: z.string(),
+  etag: z.string().optional(),
+  lastModified: z.string().optional(),
+  size: z.number().int().nonnegative().optional(),
+  digests: z.strictObject({
+    sha256: z.string().optional(),
+    sha1: z.string().optional(),
+    md5: z.string().optional(),
+    crc32c: z.string().optional(),
+  }),
+});
+
+/**
+ * `.NAME.partial` beside the final path, and `.NAME.partial.json`, which says whose bytes these are. Both outlive the
+ * process. Bytes whose note is missing, unreadable or of another source are thrown away.
+ */
+export class PartialFile {
+  /** Bytes so far. */
+  size = 0;
+  /** Of the file whose bytes these are; undefined before the first. */
+  facts: FileFacts | undefined;
+  readonly #path: string;
+  readonly #source: string;
+  readonly #temporary: string;
+  #handle: FileHandle | undefined;
+
+  private constructor(path: string, source: string) {
+    this.#path = path;
+    this.#source = source;
+    this.#temporary = join(dirname(path), `.${basename(path)}.partial`);
+  }
+
+  /**
+   * @param path of the finished file; its folder is made if need be
+   * @param source what is fetched, without secrets: bytes of another source are not continued
+   */
+  static async open(path: string, source: string): Promise<PartialFile> {
+    const file = new PartialFile(path, source);
+    try {
+      await mkdir(dirname(path), { recursive: true });
+      file.#handle = await open(file.#temporary, constants.O_RDWR | constants.O_CREAT, 0o644);
+      const { size } = await file.#handle.stat();
+      const facts = size > 0 ? await file.#readNote() : undefined;
+      if (facts && (facts.size === undefined || size <= facts.size)) {
+        file.facts = facts;
+        file.size = size;
+      } else if (size > 0) {
+        await file.#handle.truncate(0);
+      }
+      return file;
+    } catch (cause) {
+      await file.close();
+      throw writeError(cause, path);
+    }
+  }
+
+  /** Where the bytes are, for checking them. */
+  get temporaryPath(): string {
+    return this.#temporary;
+  }
+
+  /** Whether the bytes so far may be continued: they belong to something that can be recognised. */
+  resumable(expected: FileDigests): boolean {
+    if (this.size === 0 || !this.facts) return false;
+    const { etag, lastModified, digests } = this.facts;
+    return (
+      (etag !== undefined && !etag.startsWith('W/')) ||
+      lastModified !== undefined ||
+      Object.values({ ...digests, ...expected }).some((digest) => digest !== undefined)
+    );
+  }
+
+  /** Whether an answer is about another file than the one whose bytes these are. */
+  differsFrom(facts: FileFacts): boolean {
+    const own = this.facts;
+    if (!own) return true;
+    const differ = (a: unknown, b: unknown): boolean => a !== undefined && b !== undefined && a !== b;
+    return (
+      differ(own.etag, facts.etag) ||
+      differ(own.lastModified, facts.lastModified) ||
+      differ(own.size, facts.size) ||
+      digestsDiffer(own.digests, facts.digests)
+    );
+  }
+
+  /** Throws the bytes away and begins those of a file of these facts. */
+  async restart(facts: FileFacts): Promise<void> {
+    try {
+      await this.#handle!.truncate(0);
+      this.size = 0;
+      this.facts = facts;
+      const note = { source: this.#source, ...facts };
+      await writeFileAtomically(`${this.#temporary}.json`, `${JSON.stringify(note)}\n`);
+    } catch (cause) {
+      throw writeError(cause, this.#path);
+    }
+  }
+
+  async append(chunk: Uint8Array): Promise<void> {
+    try {
+      for (let done = 0; done < chunk.length; ) {
+        const { bytesWritten } = await this.#handle!.write(chunk, done, chunk.length - done, this.size);
+        done += bytesWritten;
+        this.size += bytesWritten;
+      }
+    } catch (cause) {
+      throw writeError(cause, this.#path);
+    }
+  }
+
+  /** Throws the bytes away. */
+  async discard(): Promise<void> {
+    this.size = 0;
+    this.facts = undefined;
+    await this.#handle!.truncate(0);
+    await rm(`${this.#temporary}.json`, { force: true });
+  }
+
+  /** Flushes to the disk and gives the file its final name. */
+  async finish(): Promise<void> {
+    try {
+      const handle = this.#handle!;
+      this.#handle = undefined;
+      try {
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      await rename(this.#temporary, this.#path);
+      await rm(`${this.#temporary}.json`, { force: true });
+    } catch (cause) {
+      throw writeError(cause, this.#path);
+    }
+  }
+
+  /** What has arrived stays for the next time; an empty file does not. */
+  async close(): Promise<void> {
+    const handle = this.#handle;
+    this.#handle = undefined;
+    await handle?.close();
+    if (handle && this.size === 0) {
+      await rm(this.#temporary, { force: true });
+      await rm(`${this.#temporary}.json`, { force: true });
+    }
+  }
+
+  async #readNote(): Promise<FileFacts | undefined> {
+    try {
+      const note = noteSchema.parse(JSON.parse(await readFile(`${this.#temporary}.json`, 'utf8')));
+      return note.source === this.#source ? note : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** @throws HubError if fewer than `bytes` are free where `path` will be */
+export async function requireSpace(path: string, bytes: number): Promise<void> {
+  const free = await freeBytes(path);
+  if (free !== undefined && free < bytes) throw noSpaceError(path, { needed: bytes, free });
+}
+
+/** The error for a failure to write, in words for the common causes. */
+export function writeError(cause: unknown, path: string): unknown {
+  const code = (cause as NodeJS.ErrnoException).code;
+  if (code === 'ENOSPC' || code === 'EDQUOT') return noSpaceError(path, {}, cause);
+  if (code === undefined || cause instanceof HubError) return cause;
+  return new HubError(`${path}: cannot be written: ${(cause as Error).message}`, {
+    hint: 'The folder must exist or be possible to make, and be writable.',
+    details: { path, cause: code },
+    cause,
+  });
+}
+
+function noSpaceError(path: string, sizes: { needed?: number; free?: number }, cause?: unknown): HubError {
+  const numbers = sizes.needed === undefined ? '' : `: ${sizes.needed} bytes are needed, ${sizes.free} are free`;
+  return new HubError(`${path}: no space left on the disk${numbers}`, {
+    hint: 'Make room, or choose a folder on another disk. What has arrived is kept and continued next time.',
+    details: { path, cause: 'ENOSPC', ...sizes },
+    cause,
+  });
+}
+
+async function freeBytes(path: string): Promise<number | undefined> {
+  try {
+    const { bavail, bsize } = await statfs(dirname(path));
+    return bavail * bsize;
+  } catch {
+    return undefined;
+  }
+}
