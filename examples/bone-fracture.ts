@@ -4,8 +4,10 @@
  *
  *   npm run example                                        a demonstration on drawn pictures and a tiny model
  *   npm run example -- --data DIR --model DIR [--engine E] the real thing
+ *   npm run example -- --kaggle --model DIR                the same, with the tutorial's pictures from Kaggle
  *
  * --data DIR      folder with <Class>/{Train,Test}/* at any depth (default: drawn by synthetic-radiographs.ts)
+ * --kaggle        download the tutorial's data set, or take it from the cache; see KaggleImageFolder.download
  * --model DIR     Ministral 3 checkpoint (default: random weights in a tiny model, made by tiny-checkpoint.ts)
  * --adapter DIR   start from this LoRA adapter instead of a new one
  * --epochs N      passes over the training set       --limit N   use N training and N test samples
@@ -32,6 +34,7 @@ import {
   type ImageSample,
   type IndexedDataset,
   KaggleImageFolder,
+  type KaggleProgress,
   lineChart,
   loadAdapter,
   loadMinistral3,
@@ -53,6 +56,7 @@ import { DEMONSTRATION, prepareDemonstration } from './demonstration.js';
 const { values: options } = parseArgs({
   options: {
     data: { type: 'string' },
+    kaggle: { type: 'boolean', default: false },
     model: { type: 'string' },
     adapter: { type: 'string' },
     epochs: { type: 'string' },
@@ -65,6 +69,18 @@ const { values: options } = parseArgs({
 const out = options.out;
 await mkdir(out, { recursive: true });
 const heading = (text: string): void => console.log(`\n── ${text}`);
+
+const KAGGLE_DATASET = 'pkdarabi/bone-break-classification-image-dataset';
+
+function showDownload(progress: KaggleProgress): void {
+  if (!process.stderr.isTTY) return;
+  const [done, total, unit] =
+    progress.phase === 'download'
+      ? [progress.received / 1e6, (progress.total ?? 0) / 1e6, 'MB']
+      : [progress.files, progress.totalFiles, 'files'];
+  const end = progress.phase === 'extract' && done === total ? '\n' : '';
+  process.stderr.write(`\r${progress.phase}: ${done.toFixed(0)} of ${total ? total.toFixed(0) : '?'} ${unit}  ${end}`);
+}
 
 /** What the tutorial trains with; the tiny model of the demonstration needs other numbers. */
 const TUTORIAL = {
@@ -86,11 +102,13 @@ console.log(engine.description);
 
 heading('Data');
 const demonstration = await prepareDemonstration(out, {
-  data: !options.data,
+  data: !options.data && !options.kaggle,
   model: !options.model,
   prompt: makePrompt,
 });
-const data = await KaggleImageFolder.fromFolder(options.data ?? demonstration.data);
+const data = options.kaggle
+  ? await KaggleImageFolder.download(KAGGLE_DATASET, { onProgress: showDownload })
+  : await KaggleImageFolder.fromFolder(options.data ?? demonstration.data);
 const limit = options.limit ? Number(options.limit) : Number.POSITIVE_INFINITY;
 const take = (set: typeof data.train): IndexedDataset<ImageSample> =>
   set.select(
@@ -282,7 +300,7 @@ const summary = {
 };
 await writeFile(join(out, 'summary.json'), `${JSON.stringify(summary, null, 2)}\n`);
 console.log(`\n${seconds.toFixed(1)} s for training and both evaluations. Everything is in ${out}/`);
-if (!options.model || !options.data) {
+if (!options.model || !(options.data || options.kaggle)) {
   console.log('This was a demonstration: drawn pictures or a tiny random model. It says nothing about real X-rays.');
 }
 await imagePool.close();

@@ -12,6 +12,7 @@ export {
   type SkippedImage,
 } from './data/image-folder.js';
 export { KaggleImageFolder } from './data/kaggle-image-folder.js';
+export type { KaggleDownloadOptions, KaggleProgress } from './kaggle/download-dataset.js';
 export { decodeImage, imageSize } from './data/decode-image.js';
 export { ImageProcessor, type ImageProcessorOptions } from './data/image-processor.js';
 export { ImagePool, type ImagePoolOptions } from './data/image-pool.js';

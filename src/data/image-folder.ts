@@ -9,7 +9,7 @@ import { emptySplitFolders, type PlacedPicture, placePictures, type SplitName } 
 import { forEachConcurrently, readFolderTree } from './folder-tree.js';
 import type { LazyImage } from './types.js';
 
-const imageFolderSchema = z.strictObject({
+export const imageFolderSchema = z.strictObject({
   /**
    * What to do with a file that is no readable picture though its name says so: stop with an error that names all of
    * them, or leave them out and list them in `skipped`. Default 'error'.

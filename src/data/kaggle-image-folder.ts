@@ -1,11 +1,40 @@
 /** An image data set of Kaggle, in the form in which its archive unpacks. */
-import { ImageFolder, type ImageFolderOptions, readImageFolder } from './image-folder.js';
+import { parseOptions } from '../config.js';
+import { downloadKaggleDataset, type KaggleDownloadOptions, kaggleDownloadSchema } from '../kaggle/download-dataset.js';
+import { ImageFolder, type ImageFolderOptions, imageFolderSchema, readImageFolder } from './image-folder.js';
+
+const downloadSchema = kaggleDownloadSchema.extend(imageFolderSchema.shape);
 
 /**
  * An `ImageFolder` that comes from Kaggle: `<class>/{Train,Test}/*` below wrapping folders, often two of the same
  * name. Same interface, same errors.
  */
 export class KaggleImageFolder extends ImageFolder {
+  /**
+   * Downloads a data set, or takes it from the cache, and reads its folder.
+   *
+   * ```ts
+   * const data = await KaggleImageFolder.download('pkdarabi/bone-break-classification-image-dataset');
+   * ```
+   *
+   * The cache is shared with Python's kagglehub. An interrupted download goes on where it stopped; the archive is
+   * checked before it is unpacked, and the unpacked folder appears when it is whole. Credentials go to Kaggle and
+   * nowhere else.
+   * @param handle `owner/dataset` for the current version, `owner/dataset/versions/N` for a certain one, which then
+   *   needs no network once it is in the cache
+   * @throws ConfigError for a bad handle, bad options or credentials that cannot be read; HubError if the download
+   *   fails; DataError for an archive that is damaged or not to be trusted, and like `fromFolder`; the signal's reason
+   */
+  static async download(
+    handle: string,
+    options: KaggleDownloadOptions & ImageFolderOptions = {},
+  ): Promise<KaggleImageFolder> {
+    const parsed = parseOptions(downloadSchema, options, 'KaggleImageFolder.download');
+    const { onBadImage, verify, maxPixels, ...download } = parsed;
+    const dir = await downloadKaggleDataset(handle, download);
+    return KaggleImageFolder.fromFolder(dir, { onBadImage, verify, maxPixels });
+  }
+
   /** From the folder into which the archive was unpacked. */
   static async fromFolder(dir: string, options: ImageFolderOptions = {}): Promise<KaggleImageFolder> {
     return new KaggleImageFolder(await readImageFolder(dir, options));

@@ -53,7 +53,7 @@ export interface DownloadResult {
   readonly digest: { readonly name: string; readonly value: string } | undefined;
   /** Bytes that an earlier, interrupted run had left. */
   readonly resumedFrom: number;
-  /** Requests for the file, the successful one included. */
+  /** The successful one included. */
   readonly attempts: number;
 }
 

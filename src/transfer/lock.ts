@@ -1,6 +1,6 @@
 /** One process at a time: a lock file that dies with its owner. */
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
+import { mkdir, open, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -37,9 +37,10 @@ export async function withLock<T>(path: string, work: () => Promise<T>, options:
     return await work();
   } finally {
     clearInterval(touch);
-    held.delete(token);
     // Whoever thought this lock stale has one of their own by now.
     if ((await ownerOf(path))?.token === token) await rm(path, { force: true });
+    // Not before: a lock of this process that it does not hold is taken for that of a dead one.
+    held.delete(token);
   }
 }
 
@@ -92,16 +93,26 @@ async function removeStale(path: string): Promise<boolean> {
   const abandoned = Date.now() - touched > STALE_MS;
   const dead = owner?.host === hostname() && (owner.pid === process.pid ? !held.has(owner.token) : !isAlive(owner.pid));
   if (!abandoned && !dead) return false;
-  // Renamed first: of several that saw it stale one takes it away, and none takes away the next owner's.
-  const aside = `${path}.${randomUUID()}`;
+  return breakLock(path, owner?.token);
+}
+
+/** Removes a stale lock, one process at a time: a second one would remove the lock of whoever came after the first. */
+async function breakLock(path: string, token: string | undefined): Promise<boolean> {
+  const breaking = `${path}.breaking`;
   try {
-    if ((await ownerOf(path))?.token !== owner?.token) return false;
-    await rename(path, aside);
+    await mkdir(breaking);
   } catch {
-    return true;
+    // Left by a process that died in these few lines.
+    const { mtimeMs } = await stat(breaking).catch(() => ({ mtimeMs: Date.now() }));
+    if (Date.now() - mtimeMs > STALE_MS) await rm(breaking, { recursive: true, force: true });
+    return false;
   }
-  await rm(aside, { force: true });
-  return true;
+  try {
+    if ((await ownerOf(path))?.token === token) await rm(path, { force: true });
+    return true;
+  } finally {
+    await rm(breaking, { recursive: true, force: true });
+  }
 }
 
 function isAlive(pid: number): boolean {

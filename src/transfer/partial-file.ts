@@ -181,9 +181,10 @@ export async function requireSpace(path: string, bytes: number): Promise<void> {
 
 /** The error for a failure to write, in words for the common causes. */
 export function writeError(cause: unknown, path: string): unknown {
-  const code = (cause as NodeJS.ErrnoException).code;
+  const { code, syscall } = cause as NodeJS.ErrnoException;
+  // Others than those of the system have their own words.
+  if (code === undefined || syscall === undefined) return cause;
   if (code === 'ENOSPC' || code === 'EDQUOT') return noSpaceError(path, {}, cause);
-  if (code === undefined || cause instanceof HubError) return cause;
   return new HubError(`${path}: cannot be written: ${(cause as Error).message}`, {
     hint: 'The folder must exist or be possible to make, and be writable.',
     details: { path, cause: code },

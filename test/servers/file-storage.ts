@@ -22,6 +22,8 @@ export interface Misbehaviour {
   readonly wrongTotal?: number;
   /** Stop sending at this offset and keep the connection open. */
   readonly stallAt?: number;
+  /** End an answer without Content-Length here, as if it were whole. */
+  readonly endAt?: number;
   /** Say nothing of the length. */
   readonly chunked?: boolean;
   /** Change bytes on the way. */
@@ -47,12 +49,12 @@ export function serveFile(file: StoredFile, wrong: Misbehaviour = {}): Handler {
       const total = content.length + (wrong.wrongTotal ?? 0);
       headers['content-range'] = `bytes ${start}-${content.length - 1}/${total}`;
     }
-    if (!wrong.chunked) headers['content-length'] = String(content.length - start);
+    if (!wrong.chunked && wrong.endAt === undefined) headers['content-length'] = String(content.length - start);
     response.writeHead(asked === undefined ? 200 : 206, headers);
-    const stop = Math.min(wrong.cutAt ?? content.length, wrong.stallAt ?? content.length);
+    const stop = Math.min(...[wrong.cutAt, wrong.stallAt, wrong.endAt].map((offset) => offset ?? content.length));
     const body = Buffer.from(content.subarray(start, Math.max(start, stop)));
     if (wrong.damage) for (let i = 0; i < body.length; i += 100) body[i]! ^= 1;
-    if (stop === content.length) response.end(body);
+    if (stop === content.length || stop === wrong.endAt) response.end(body);
     else if (wrong.stallAt !== undefined) response.write(body);
     else cutAfter(response, body);
   };

@@ -14,6 +14,7 @@ export class ScriptedServer {
   readonly requests: RecordedRequest[] = [];
   /** Each answers one request, in order; then the usual handler does. */
   readonly script: Handler[] = [];
+  url = '';
   readonly #server: Server;
   readonly #usual: Handler;
 
@@ -30,11 +31,8 @@ export class ScriptedServer {
   static async start(usual: Handler): Promise<ScriptedServer> {
     const server = new ScriptedServer(usual);
     await new Promise<void>((resolve) => server.#server.listen(0, '127.0.0.1', resolve));
+    server.url = `http://127.0.0.1:${(server.#server.address() as AddressInfo).port}`;
     return server;
-  }
-
-  get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
   async close(): Promise<void> {

@@ -72,11 +72,12 @@ describe('the structure of the sources', () => {
     expect(cycles).toEqual([]);
   });
 
-  it('lets one folder alone import TensorFlow.js, and one the FFI package', () => {
+  it('lets one folder alone import TensorFlow.js, one the FFI package, and one file the zip package', () => {
     const users = (pattern: RegExp): string[] =>
       files.filter(({ imports }) => imports.some((name) => pattern.test(name))).map(({ path }) => path);
     expect(users(/^@tensorflow\//).filter((path) => !path.startsWith('engine/tfjs/'))).toEqual([]);
     expect(users(/^koffi$/).filter((path) => !path.startsWith('engine/cuda/'))).toEqual([]);
+    expect(users(/^yauzl$/)).toEqual(['kaggle/zip-directory.ts']);
   });
 
   it('keeps files short, named in kebab-case, and none called utils', () => {

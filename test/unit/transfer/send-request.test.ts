@@ -132,14 +132,26 @@ describe('failures', () => {
     expect(error.details).toMatchObject({ transient: true, url: `${server.url}/path` });
     expect(error.message).toContain('the connection failed');
     expect(error.message).not.toContain('secret');
-    const { url } = server;
     await server.close();
     servers.pop();
-    expect((await failure({ url })).details).toMatchObject({ transient: true, cause: 'ECONNREFUSED' });
+    expect((await failure({ url: server.url })).details).toMatchObject({ transient: true, cause: 'ECONNREFUSED' });
   });
 
-  it('of a host that does not exist are passing', async () => {
-    expect((await failure({ url: 'https://no-such-host.invalid/' })).details).toMatchObject({ transient: true });
+  it.each([
+    ['ENOTFOUND', true, 'the host was not found', 'online'],
+    ['CERT_HAS_EXPIRED', false, 'certificate has expired', 'NODE_EXTRA_CA_CERTS'],
+    ['SELF_SIGNED_CERT_IN_CHAIN', false, 'certificate has expired', 'NODE_EXTRA_CA_CERTS'],
+  ])('%s', async (code, transient, why, hint) => {
+    const cause = Object.assign(new Error('certificate has expired'), { code });
+    vi.stubGlobal('fetch', () => Promise.reject(new TypeError('fetch failed', { cause })));
+    try {
+      const error = await failure({ url: 'https://example.com/' });
+      expect(error.details).toMatchObject({ transient, cause: code });
+      expect(error.message).toContain(why);
+      expect(error.hint).toContain(hint);
+    } finally {
+      vi.unstubAllGlobals();
+    }
   });
 
   it('to answer in time, or to go on, are passing', async () => {
@@ -147,8 +159,8 @@ describe('failures', () => {
     const error = await failure({ url: server.url, answerTimeoutMs: 50 });
     expect(error.message).toContain('no answer within 0.05 s');
     expect(error.details['transient']).toBe(true);
-    server.script.push((_request, response) => response.writeHead(200).write('some'));
-    const result = await sendRequest({ url: server.url, silenceTimeoutMs: 50 });
+    const stalled = await start((_request, response) => response.writeHead(200).write('some'));
+    const result = await sendRequest({ url: stalled.url, silenceTimeoutMs: 50 });
     await expect(result.text(100)).rejects.toThrow('nothing arrived for 0.05 s');
   });
 

@@ -1,0 +1,77 @@
+/** Kaggle's REST protocol on this machine: the service, and the storage that it redirects to, on two ports. */
+import { type StoredFile, serveFile } from './file-storage.js';
+import { answer, type Handler, ScriptedServer } from './scripted-server.js';
+
+export class KaggleServer {
+  readonly api: ScriptedServer;
+  readonly storage: ScriptedServer;
+  /** Archives by version. */
+  readonly archives: Map<number, StoredFile>;
+  currentVersion: number;
+  #signature = 0;
+
+  private constructor(api: ScriptedServer, storage: ScriptedServer, archives: Map<number, StoredFile>) {
+    this.api = api;
+    this.storage = storage;
+    this.archives = archives;
+    this.currentVersion = Math.max(...archives.keys());
+  }
+
+  /** Serves `owner/set` with the given archives. */
+  static async start(archives: Readonly<Record<number, Buffer>>): Promise<KaggleServer> {
+    const files = Object.entries(archives).map(([version, content]): [number, StoredFile] => [
+      Number(version),
+      { content, etag: `"etag-${version}"`, lastModified: 'Tue, 03 Feb 2026 10:00:00 GMT' },
+    ]);
+    let server: KaggleServer;
+    const api = await ScriptedServer.start((request, response) => server.#serveApi(request, response));
+    const storage = await ScriptedServer.start((request, response) => server.#serveStorage(request, response));
+    server = new KaggleServer(api, storage, new Map(files));
+    return server;
+  }
+
+  get endpoint(): string {
+    return this.api.url;
+  }
+
+  /** Addresses given so far are refused from now on. */
+  expireAddresses(): void {
+    this.#signature++;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.api.close(), this.storage.close()]);
+  }
+
+  #serveApi: Handler = (request, response) => {
+    const url = new URL(request.url!, this.endpoint);
+    const [, call] = /^\/api\/v1\/datasets\/(view|download)\/owner\/set$/.exec(url.pathname) ?? [];
+    const version = Number(url.searchParams.get('dataset_version_number') ?? this.currentVersion);
+    if (call === 'view') {
+      const view = {
+        title: 'A set',
+        currentVersionNumber: this.currentVersion,
+        totalBytes: 1,
+        licenseName: 'CC BY 4.0',
+      };
+      answer(200, view)(request, response);
+    } else if (call === 'download' && this.archives.has(version)) {
+      const location = `${this.storage.url}/bucket/${version}.zip?signature=${this.#signature}&expires=60`;
+      answer(302, '', { location, 'content-length': '0' })(request, response);
+    } else {
+      answer(404, { code: 404, message: 'Not found' })(request, response);
+    }
+  };
+
+  #serveStorage: Handler = (request, response) => {
+    const url = new URL(request.url!, this.storage.url);
+    const file = this.archives.get(Number(/^\/bucket\/(\d+)\.zip$/.exec(url.pathname)?.[1]));
+    if (Number(url.searchParams.get('signature')) !== this.#signature) {
+      answer(400, '<Error><Code>ExpiredToken</Code></Error>', { 'content-type': 'application/xml' })(request, response);
+    } else if (!file) {
+      answer(404, '<Error><Code>NoSuchKey</Code></Error>')(request, response);
+    } else {
+      serveFile(file)(request, response);
+    }
+  };
+}
