@@ -33,8 +33,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   hub: ['transfer/'],
   kaggle: ['transfer/'],
   transfer: [],
-  model: ['engine/', 'data/', 'train/trainable-model.ts'],
-  lora: ['engine/', 'model/linear-module.ts', 'model/tensor-names.ts'],
+  model: ['engine/', 'data/', 'hub/', 'train/trainable-model.ts'],
+  lora: ['data/types.ts', 'engine/', 'hub/', 'model/linear-module.ts', 'model/tensor-names.ts'],
   train: ['data/', 'engine/engine.ts', 'engine/tensor.ts', 'engine/random.ts', 'engine/safetensors.ts'],
   eval: ['data/types.ts', 'chart/'],
 };
