@@ -1,5 +1,6 @@
 /** Options of everything that talks to the Hub, and what becomes of them. */
 import { z } from 'zod';
+import { formatBytes } from '../format-bytes.js';
 import type { RetryOptions } from '../transfer/retry.js';
 import { hubEndpoint } from './environment.js';
 import { findHubToken, type HubToken } from './token.js';
@@ -42,6 +43,12 @@ export interface HubProgress {
   readonly total: number;
   readonly filesDone: number;
   readonly filesTotal: number;
+}
+
+/** A line such as `1.20 GiB of 7.70 GiB (16 %), 2 of 7 files`. */
+export function formatHubProgress({ received, total, filesDone, filesTotal }: HubProgress): string {
+  const percent = total === 0 ? 100 : Math.floor((100 * received) / total);
+  return `${formatBytes(received)} of ${formatBytes(total)} (${percent} %), ${filesDone} of ${filesTotal} files`;
 }
 
 export const hubDownloadSchema = hubConnectionSchema.extend({

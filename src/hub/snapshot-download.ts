@@ -4,7 +4,6 @@ import { dirname } from 'node:path';
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { HubError } from '../errors.js';
-import { formatBytes } from '../format-bytes.js';
 import { downloadFile } from '../transfer/download-file.js';
 import { withLock } from '../transfer/lock.js';
 import { partialBytes, requireSpace, writeError } from '../transfer/partial-file.js';
@@ -291,12 +290,6 @@ class ProgressSum {
     this.#done++;
     this.report(file, this.#sizes.get(file)!);
   }
-}
-
-/** A line such as `1.20 GiB of 7.70 GiB (16 %), 2 of 7 files`. */
-export function formatHubProgress({ received, total, filesDone, filesTotal }: HubProgress): string {
-  const percent = total === 0 ? 100 : Math.floor((100 * received) / total);
-  return `${formatBytes(received)} of ${formatBytes(total)} (${percent} %), ${filesDone} of ${filesTotal} files`;
 }
 
 function withCacheHint(error: HubError): HubError {

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { type Misbehaviour, serveFile } from './file-storage.js';
-import { answer, type Handler, ScriptedServer } from './scripted-server.js';
+import { answer, type Handler, hangUp, ScriptedServer } from './scripted-server.js';
 
 export interface HubCommit {
   readonly oid: string;
@@ -46,6 +46,7 @@ export class HubServer {
   misbehaviour: () => Misbehaviour = () => ({});
   readonly #parts = new Map<string, Map<number, Buffer>>();
   readonly #faults: Fault[] = [];
+  readonly #lost: RegExp[] = [];
   #signature = 0;
 
   private constructor(api: ScriptedServer, storage: ScriptedServer) {
@@ -62,7 +63,13 @@ export class HubServer {
         request.on('data', (piece: Buffer) => pieces.push(piece));
         request.on('end', () => {
           const fault = server.#faults.find(({ pattern }) => pattern.test(`${request.method} ${request.url}`));
-          if (!fault) return serve(request, Buffer.concat(pieces))(request, response);
+          const lost = server.#lost.findIndex((pattern) => pattern.test(`${request.method} ${request.url}`));
+          if (!fault) {
+            const usual = serve(request, Buffer.concat(pieces));
+            if (lost < 0) return usual(request, response);
+            server.#lost.splice(lost, 1);
+            return hangUp(request, response);
+          }
           if (--fault.times === 0) server.#faults.splice(server.#faults.indexOf(fault), 1);
           fault.handler(request, response);
         });
@@ -92,7 +99,10 @@ export class HubServer {
     const all = new Map<string, Buffer>(commits.at(-1)?.files);
     for (const [path, content] of Object.entries(files)) all.set(path, Buffer.from(content as Buffer));
     for (const [path, content] of all) if (isLarge(path)) this.objects.set(sha256(content), content);
-    const oid = createHash('sha1').update(`${id} ${branch} ${commits.length} ${summary}`).digest('hex');
+    const contents = [...all].map(([path, content]) => `${path} ${sha256(content)}`);
+    const oid = createHash('sha1')
+      .update([id, branch, commits.length, summary, ...contents].join('\n'))
+      .digest('hex');
     const made = { oid, summary, files: all };
     commits.push(made);
     return made;
@@ -105,6 +115,11 @@ export class HubServer {
   /** Answers requests whose method and URL match in another way, so many times. */
   fault(pattern: RegExp, handler: Handler, times = 1): void {
     this.#faults.push({ pattern, handler, times });
+  }
+
+  /** Does what the next such request asks for, and breaks the connection instead of saying so. */
+  lose(pattern: RegExp): void {
+    this.#lost.push(pattern);
   }
 
   /** Signed addresses given so far are refused from now on. */
