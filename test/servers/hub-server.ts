@@ -192,18 +192,7 @@ export class HubServer {
       if (!commit) return answer(404, { error: 'Invalid rev id' }, { 'x-error-code': 'RevisionNotFound' });
       return call === 'revision' ? answer(200, { id, sha: commit.oid }) : this.#serveTree(url, commit);
     }
-    if (call === 'resolve') {
-      const [revision, ...names] = rest.split('/');
-      const content = this.#find(repo, revision!)?.files.get(names.join('/'));
-      if (!content) return answer(404, 'Entry not found', { 'x-error-code': 'EntryNotFound' });
-      if (!isLarge(rest)) return serveFile({ content, etag: `"${gitSha1(content)}"`, hash: false });
-      const location = `${this.storage.url}/object/${sha256(content)}?signature=${this.#signature}`;
-      return answer(302, '', {
-        location,
-        'x-linked-etag': `"${sha256(content)}"`,
-        'x-linked-size': String(content.length),
-      });
-    }
+    if (call === 'resolve') return this.#serveFile(repo, rest);
     if (this.tokens.get(token ?? '') !== id.split('/')[0]) {
       return answer(
         403,
@@ -218,6 +207,24 @@ export class HubServer {
     }
     if (call === 'batch') return this.#serveBatch(body);
     return this.#serveCommit(id, repo, rest, url.searchParams.has('create_pr'), body);
+  }
+
+  /** Small files are sent, large ones lie in the storage. */
+  #serveFile(repo: HubRepo, rest: string): Handler {
+    const [revision, ...names] = rest.split('/');
+    const commit = this.#find(repo, revision!);
+    const content = commit?.files.get(names.join('/'));
+    if (!content) return answer(404, 'Entry not found', { 'x-error-code': 'EntryNotFound' });
+    const digest = sha256(content);
+    const location = `${this.storage.url}/object/${digest}?signature=${this.#signature}`;
+    const linked = { location, 'x-linked-etag': `"${digest}"`, 'x-linked-size': String(content.length) };
+    const serve = isLarge(rest)
+      ? answer(302, '', linked)
+      : serveFile({ content, etag: `"${gitSha1(content)}"`, hash: false });
+    return (request, response) => {
+      response.setHeader('x-repo-commit', commit!.oid);
+      serve(request, response);
+    };
   }
 
   #find(repo: HubRepo, revision: string): HubCommit | undefined {
