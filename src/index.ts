@@ -131,6 +131,7 @@ export type { CudaEngineOptions } from './engine/cuda/cuda-engine.js';
 export type { Deferred, ModelShapes, OptimizerState, OptimizerStep, StorageCosts } from './engine/engine.js';
 export type {
   Activation,
+  CachedAttention,
   ForwardResult,
   LinearPart,
   LoraPart,

@@ -1,5 +1,5 @@
 /** What an engine is: memory, frozen weights, trainable parameters, and the table of operations. */
-import type { Operations } from './operations.js';
+import type { CachedAttention, Operations } from './operations.js';
 import type { ParameterSet, Tensor, Weight, WeightSource } from './tensor.js';
 
 export type EngineName = 'cpu' | 'tfjs' | 'cuda';
@@ -27,6 +27,8 @@ export interface StorageCosts {
   readonly temporaries: number;
   /** Buffers whose size does not grow with the rows, in bytes. */
   readonly scratchBytes: number;
+  /** Matrix products take as long for fewer rows as for the next multiple of this. 1 for engines without such steps. */
+  readonly rowTile: number;
   /** Bytes of the limit that a pass should leave alone, because free memory lies in pieces. */
   readonly reserveBytes: number;
 }
@@ -88,6 +90,11 @@ export interface Engine {
   addInPlace(target: Tensor, source: Tensor): void;
   /** Copies source row i to row rows[i] of target; for key/value caches. Not differentiable. */
   writeRows(target: Tensor, source: Tensor, rows: Int32Array): void;
+  /**
+   * Where an engine can do it in fewer passes: turns q and k by their positions, appends k and v to the cache and gives
+   * the attended rows; undefined, with nothing done, where it cannot do so for these.
+   */
+  attendCached?(q: Tensor, k: Tensor, v: Tensor, options: CachedAttention): Tensor | undefined;
 
   /**
    * Called before the first weight of a model is read; an engine without it finds out on the way.

@@ -103,6 +103,20 @@ export interface OperationAttributes {
   };
 }
 
+/** Attention to a key/value cache that grows by the rows of this call; at inference only. */
+export interface CachedAttention {
+  readonly cache: {
+    /** [capacity, K·D] */
+    readonly keys: Tensor;
+    /** [capacity, K·D] */
+    readonly values: Tensor;
+    /** Where the new rows go; the last keys of their segments. */
+    readonly rows: Int32Array;
+  };
+  readonly rotary: OperationAttributes['rotary'];
+  readonly attention: OperationAttributes['attention'];
+}
+
 export type OperationName = keyof OperationAttributes;
 
 export interface ForwardResult {

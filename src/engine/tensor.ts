@@ -93,5 +93,7 @@ export function requireMatrix(tensor: Tensor, rows: number, columns: number, ope
 }
 
 export function sizeOf(shape: readonly number[]): number {
-  return shape.reduce((product, extent) => product * extent, 1);
+  let size = 1;
+  for (const extent of shape) size *= extent;
+  return size;
 }

@@ -164,10 +164,12 @@ export function argmax(logits: Float32Array): number {
   let bestScore = -Infinity;
   for (let i = 0; i < logits.length; i++) {
     const score = logits[i]!;
+    // One comparison for nearly all of a vocabulary; NaN is not below anything either.
+    if (score <= bestScore) continue;
     if (score > bestScore) {
       best = i;
       bestScore = score;
-    } else if (Number.isNaN(score)) {
+    } else {
       throw new EngineError(`logits: expected numbers, found NaN at token ${i} of ${logits.length}`, {
         hint: 'The weights or the adapter may be damaged, or activations overflowed.',
         details: { token: i },
@@ -232,6 +234,8 @@ export function nextToken(
   state: SequenceState,
   generator: MersenneTwister,
 ): number {
+  const isPlain = config.repetitionPenalty === 1 && (state.newTokenCount ?? 0) >= config.minNewTokens;
+  if (isPlain && !config.doSample) return argmax(logits);
   const scores = processLogits(logits, config, state);
   return config.doSample ? sample(softmax(scores), generator) : argmax(scores);
 }

@@ -3,13 +3,15 @@
  *
  *   npm run bench:generate -- --size 14B --workload FILE [--tokens 48] [--answers 140] [--batch 70] [--answer-tokens 8]
  *                             [--repeat 1] [--peer FILE [--python python3] [--peer-args "--merge"]]
+ *                             [--next-mib 0,16] [--norm-rows 0,8192,Infinity]
  *
  * With --peer, then runs that program (transformers + peft) on the same card and prints a RESULT line with both: time a
- * token, the prompt's pass included, medians of the repetitions.
+ * token, the prompt's pass included, medians of the repetitions. The last two are settings of the small products: all
+ * combinations are measured, and the first one stands beside the peer.
  */
 import { parseArgs } from 'node:util';
 import type { VlmBatch } from '../../src/data/types.js';
-import { createEngine } from '../../src/engine/create-engine.js';
+import { createCudaEngine } from '../../src/engine/cuda/cuda-engine.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { generateTokens } from '../../src/model/generate.js';
@@ -26,42 +28,90 @@ const { values } = parseArgs({
     answers: { type: 'string', default: '140' },
     batch: { type: 'string', default: '70' },
     'answer-tokens': { type: 'string', default: '8' },
+    'next-mib': { type: 'string', default: '16' },
+    'norm-rows': { type: 'string', default: 'Infinity' },
     repeat: { type: 'string', default: '1' },
     ...PEER_OPTIONS,
   },
 });
-const engine = await createEngine('cuda');
+const engine = createCudaEngine();
 console.log(engine.description);
 const model = await randomModel(engine, values.size as Size);
 applyLora(model, { r: 16, alpha: 32, targetModules: [...LAYER_PROJECTIONS] });
 
-/** Seconds until the first token of a step and for all of them. */
-async function decode(
-  prompts: VlmBatch,
-  tokens: number,
-): Promise<{ prefill: number; perToken: number; total: number }> {
+/** Where the time of the steps went, in milliseconds; sums. */
+const spent = { queueing: 0, waiting: 0 };
+const [hidden, logits, read] = [model.hidden.bind(model), model.logits.bind(model), engine.read.bind(engine)];
+function timed<A extends unknown[], R>(body: (...values: A) => R): (...values: A) => R {
+  return (...args) => {
+    const start = performance.now();
+    const result = body(...args);
+    spent.queueing += performance.now() - start;
+    return result;
+  };
+}
+model.hidden = timed(hidden);
+model.logits = timed(logits);
+engine.read = async (tensor) => {
+  const start = performance.now();
+  const numbers = await read(tensor);
+  spent.waiting += performance.now() - start;
+  return numbers;
+};
+
+interface Decoded {
+  /** Seconds. */
+  readonly prefill: number;
+  readonly total: number;
+  /** Milliseconds a token of each sequence: all of it, queueing the work, waiting for the logits, and the rest. */
+  readonly perToken: number;
+  readonly queueing: number;
+  readonly waiting: number;
+  readonly choosing: number;
+}
+
+async function decode(prompts: VlmBatch, tokens: number): Promise<Decoded> {
   const start = performance.now();
   let first = 0;
   let steps = 0;
   const rows = prompts.inputIds.shape[0]!;
   for await (const { sequence } of generateTokens(model, prompts, { maxNewTokens: tokens, eosTokenIds: [1_000_000] })) {
-    if (sequence === rows - 1 && steps++ === 0) first = performance.now();
+    if (sequence !== rows - 1 || steps++ > 0) continue;
+    first = performance.now();
+    Object.assign(spent, { queueing: 0, waiting: 0 });
   }
   const end = performance.now();
-  return { prefill: (first - start) / 1000, perToken: (end - first) / (tokens - 1), total: (end - start) / 1000 };
+  const [perToken, queueing, waiting] = [end - first, spent.queueing, spent.waiting].map((sum) => sum / (tokens - 1));
+  return {
+    prefill: (first - start) / 1000,
+    total: (end - start) / 1000,
+    ...{ perToken: perToken!, queueing: queueing!, waiting: waiting!, choosing: perToken! - queueing! - waiting! },
+  };
 }
 
 const withoutLabels = ({ labels: _, ...batch }: VlmBatch): VlmBatch => batch;
 const single = withoutLabels(workloadBatches(values.workload!, 1).next().value as VlmBatch);
 await decode(single, 4);
 const ours: number[] = [];
-for (let i = 0; i < Number(values.repeat); i++) {
-  const one = await decode(single, Number(values.tokens));
-  ours.push((1000 * one.total) / Number(values.tokens));
-  console.log(
-    `RESULT ${JSON.stringify({ bench: 'decode', size: values.size, batch: 1, promptTokens: single.inputIds.shape[1], prefillSeconds: one.prefill, millisecondsPerToken: one.perToken })}`,
-  );
+const { small } = engine.operations.linear;
+const settings = values['next-mib']
+  .split(',')
+  .flatMap((mib) => values['norm-rows'].split(',').map((rows) => ({ nextMib: Number(mib), normRows: Number(rows) })));
+for (const setting of settings) {
+  small.nextBytes = setting.nextMib * 2 ** 20;
+  small.normRows = setting.normRows;
+  await decode(single, 4);
+  for (let i = 0; i < Number(values.repeat); i++) {
+    const { prefill, total, perToken, queueing, waiting, choosing } = await decode(single, Number(values.tokens));
+    if (setting === settings[0]) ours.push((1000 * total) / Number(values.tokens));
+    const shown = { nextMib: setting.nextMib, normRows: String(setting.normRows) };
+    const parts = { queueing, waiting, choosing };
+    console.log(
+      `RESULT ${JSON.stringify({ bench: 'decode', size: values.size, batch: 1, ...shown, promptTokens: single.inputIds.shape[1], prefillSeconds: prefill, millisecondsPerToken: perToken, parts })}`,
+    );
+  }
 }
+Object.assign(small, { nextBytes: settings[0]!.nextMib * 2 ** 20, normRows: settings[0]!.normRows });
 const batches = workloadBatches(values.workload!, Number(values.batch));
 const start = performance.now();
 let count = 0;

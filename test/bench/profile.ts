@@ -210,12 +210,11 @@ function wrap(name: string, operation: AnyOperation): AnyOperation {
     },
   };
 }
-const table = engine.operations;
-const wrapped = Object.fromEntries(
-  Object.entries(table).map(([name, operation]) => [name, wrap(name, operation as unknown as AnyOperation)]),
-);
-Object.assign(wrapped.attention!, { dispose: () => table.attention.dispose() });
-Object.defineProperty(engine, 'operations', { value: wrapped });
+// The operations stay what they are: the engine knows more of some than the table says.
+for (const [name, operation] of Object.entries(engine.operations) as [string, AnyOperation][]) {
+  const bound = { forward: operation.forward.bind(operation), backward: operation.backward.bind(operation) };
+  Object.assign(operation, wrap(name, bound));
+}
 
 // --- model and steps
 
@@ -228,9 +227,9 @@ print(
   `model on the card after ${((performance.now() - loadStart) / 1000).toFixed(1)} s; ${gib(engine.memory().bytesInUse)} GiB`,
 );
 const pack = model.pack.bind(model);
-model.pack = (batch) => {
+model.pack = (...args) => {
   const start = performance.now();
-  const packed = pack(batch);
+  const packed = pack(...args);
   host.pack += performance.now() - start;
   return packed;
 };

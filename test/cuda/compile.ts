@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { KernelCompiler } from '../../src/engine/cuda/compiler.js';
-import { FILE_OF } from '../../src/engine/cuda/kernels.js';
+import { FILE_OF, type KernelProgram } from '../../src/engine/cuda/kernels.js';
 import { ATTENTION_FILES, attentionProgram } from '../../src/engine/cuda/operations/attention-kernels.js';
 import type { AttentionKernel } from '../../src/engine/cuda/operations/attention-work.js';
 import { cubinResources } from './cubin-resources.js';
@@ -43,11 +43,8 @@ const KNOWN_STACKS: Readonly<Record<string, { bytes: number; reason: string }>> 
   'lora_down_64 sm_90': { bytes: 8, reason: 'its 512 threads leave 128 registers to each' },
 };
 
-interface Program {
-  readonly files: readonly string[];
-  readonly defines: Readonly<Record<string, number>>;
+interface Program extends KernelProgram {
   readonly capability: number;
-  readonly sharedBytes: number;
 }
 
 interface Compiler {
@@ -67,8 +64,8 @@ function nvrtc(): Compiler {
   return {
     name: `NVRTC ${compiler.version}`,
     width: 1,
-    compile: async ({ files, defines, capability }, source) =>
-      compiler.compile(files.at(-1)!.replace(/\.cu$/, ''), source, capability, defines),
+    compile: async ({ files, defines, capability, isSpecific }, source) =>
+      compiler.compile(files.at(-1)!.replace(/\.cu$/, ''), source, capability, defines, isSpecific),
   };
 }
 
@@ -81,11 +78,12 @@ async function nvcc(): Promise<Compiler> {
   return {
     name: `nvcc ${/release ([\d.]+)/.exec(stdout)?.[1]}`,
     width: availableParallelism(),
-    compile: async ({ defines, capability }, source) => {
+    compile: async ({ defines, capability, isSpecific }, source) => {
       const base = join(scratch, String(count++));
       writeFileSync(`${base}.cu`, source);
       const macros = Object.entries(defines).map(([key, value]) => `-D${key}=${value}`);
-      const options = ['-cubin', `-arch=sm_${capability}`, '-std=c++17', '--use_fast_math', ...macros];
+      const architecture = `-arch=sm_${capability}${isSpecific ? 'a' : ''}`;
+      const options = ['-cubin', architecture, '-std=c++17', '--use_fast_math', ...macros];
       await run(path, [...options, '-o', `${base}.cubin`, `${base}.cu`]);
       return readFileSync(`${base}.cubin`);
     },
@@ -109,10 +107,16 @@ async function findCompiler(wanted: string | undefined): Promise<Compiler | stri
 function programsFor(capability: number): Program[] {
   const plain = [...new Set(FILE_OF.values())].map((file) => ({
     ...{ files: ['common.cu', `${file}.cu`], defines: {} },
-    ...{ capability, sharedBytes: 0 },
+    ...{ capability, sharedBytes: 0, isSpecific: false },
   }));
+  // A card of 9.0 runs the others too, where a compiler lacks sm_90a or the heads do not fit.
   const attention = (Object.keys(ATTENTION_FILES) as AttentionKernel[]).flatMap((kernel) =>
-    HEADS.map(([headDim, group]) => ({ ...attentionProgram(kernel, capability, headDim, group), capability })),
+    HEADS.flatMap(([headDim, group]) =>
+      (capability === 90 ? [false, true] : [false]).map((hasWarpgroups) => ({
+        ...attentionProgram(kernel, capability, headDim, group, hasWarpgroups),
+        capability,
+      })),
+    ),
   );
   // Most attention programs are the same for every group.
   return [...new Map([...plain, ...attention].map((program) => [JSON.stringify(program), program])).values()];
@@ -130,9 +134,10 @@ function check(what: string, faults: readonly string[]): void {
 const registers = new Map<string, Map<number, number>>();
 
 async function checkProgram(compiler: Compiler, program: Program, texts: ReadonlyMap<string, string>): Promise<void> {
-  const { files, defines, capability, sharedBytes } = program;
+  const { files, defines, capability, sharedBytes, isSpecific } = program;
   const file = files.at(-1)!;
-  const variant = defines.HEAD_DIM === undefined ? '' : ` HEAD_DIM ${defines.HEAD_DIM}`;
+  const variant =
+    defines.HEAD_DIM === undefined ? '' : ` HEAD_DIM ${defines.HEAD_DIM}${isSpecific ? ' warpgroups' : ''}`;
   const faults: string[] = [];
   try {
     const source = files.map((name) => texts.get(name) ?? '').join('\n');
@@ -153,7 +158,7 @@ async function checkProgram(compiler: Compiler, program: Program, texts: Readonl
   }
   const most = CARDS.get(capability)!;
   if (sharedBytes > most) faults.push(`takes ${sharedBytes} bytes of shared memory, a block has at most ${most}`);
-  check(`${file}${variant} for sm_${capability}`, faults);
+  check(`${file}${variant} for sm_${capability}${isSpecific ? 'a' : ''}`, faults);
 }
 
 /** Texts by file name; no file may include another, and every file must belong to a program. */

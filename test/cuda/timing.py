@@ -128,13 +128,43 @@ def run(launch):
     bench('lora_refresh, 560 entries', 6 * first, [lambda: launch('lora_refresh', (block,), 256, values, refresh, len(entries))])
     del values, grads, target
 
-    total = {1: 0.0, 4: 0.0, 8: 0.0}
-    for name, N, K, times in (('q,k,v', 6144, H + 48, 40), ('o', H, 4096 + 16, 40), ('gate,up', 2 * FF, H + 32, 40), ('down', H, FF + 16, 40), ('head', V, H, 1), ('u of q,k,v', 48, H, 40), ('u of down', 16, FF, 40)):
+    decoding(launch, bench, mat, f32)
+
+def decoding(launch, bench, mat, f32):
+    """Each product of a generated token alone, then all of them one after the other, with what lies around them inside."""
+    ready, counted, low = torch.zeros(1, dtype=torch.int32, device='cuda'), [0], f32(4 * 16 * 48)
+    LAYER = (('q,k,v', 6144, H, 48, -1), ('o', H, 4096, 16, -1), ('gate,up', 2 * FF, H, 32, 0), ('down', H, FF, 16, -1))
+    residual, sums, weight = mat(1, H), mat(1, H), mat(1, H)
+    def product(w, a, x, y, rows, K, E, activation, norm=False, following=None, mebibytes=0):
+        """Replays of a graph repeat targets that the count has passed: they do not wait for u."""
+        n = len(w) // (2 if activation >= 0 else 1)
+        blocks = E // 8 * 4 + len(w) // 8
+        counted[0] += E // 8 * 4
+        asks = 0 if following is None else min(blocks, mebibytes * 32, following.numel() * 2 >> 15)
+        head = (y, x, w, a, low, ready, following)
+        if norm: launch('small_linear_norm', (blocks,), 128, *head, sums, residual, weight, n, K, E, K + E, K, activation, asks, counted[0], 1e-5)
+        else: launch('small_linear' if rows <= 8 else 'small_linear_16', (blocks,), 128, *head, rows, n, K, E, n, K, K + E, K, activation, asks, counted[0])
+    for name, N, K, E, activation in (*LAYER, ('head', V, H, 0, -1)):
         sets = max(1, min(8, 400_000_000 // (N * K * 2)))
-        ws = [mat(N, K) * 0.02 for _ in range(sets)]
-        for rows in (1, 4, 8):
-            xx, yy = mat(rows, K), mat(rows, N)
-            t = min(bench(f'small_linear {name} {N}x{K}, M={rows}', N * K * 2, [lambda i=i: launch('small_linear', (cdiv(N, 8),), block, yy, xx, ws[i], rows, N, K, N, K, K, 0) for i in range(sets)], f'block {block}') for block in ((128, 256) if N >= 1024 else (512, 1024)))
-            total[rows] += t * times * (2 if name.startswith('u of q') else 1)
+        ws, a = [mat(N, K + E) * 0.02 for _ in range(sets)], mat(max(E, 1), K) * 0.02
+        for rows in (1, 4, 8, 16):
+            x, y = mat(rows, K), mat(rows, N)
+            for norm in (False, True) if rows == 1 and K == H else (False,):
+                bench(f'small_linear {name} {N}x{K}+{E}, M={rows}', N * (K + E) * 2, [lambda w=w: product(w, a, x, y, rows, K, E, activation, norm) for w in ws], 'norm' if norm else '')
         del ws
-    print('all products of one decoded token, ms:', {k: round(v / 1000, 2) for k, v in total.items()})
+    for name, _, K, E, _ in LAYER:
+        x, a, u = mat(70, K + E), mat(E, K), mat(70, E)
+        bench(f'u of {name}, 70 rows: lora_down', E * K * 2, [lambda: launch(f'lora_down_{E}', (3, 1), 512, x[:, K:], None, x, a, None, 70, K, E, K + E, 0, K + E, K, 0, *[E] * 3, *[1.0] * 4)])
+        bench(f'u of {name}, 70 rows: library', E * K * 2, [lambda: torch.mm(x[:, :K], a.T, out=u)])
+    layers = [[(mat(N, K + E) * 0.02, mat(E, K) * 0.02, K, E, activation) for _, N, K, E, activation in LAYER] for _ in range(10)]
+    chain = [part for layer in layers for part in layer] + [(mat(V, H) * 0.02, None, H, 0, -1)]
+    x, y = mat(1, FF), mat(1, V)
+    size = sum(w.numel() * 2 for w, *_ in chain)
+    for norms in ('apart', 'in q,k,v', 'inside'):
+        for mebibytes in (0, 8, 16, 24, 32):
+            def token():
+                for i, (w, a, K, E, activation) in enumerate(chain):
+                    inside = K == H and E > 0 and (norms == 'inside' or norms == 'in q,k,v' and activation < 0)
+                    if K == H and not inside: launch('rms_norm_forward', (1,), 320, x, sums, None, y, residual, weight, 1, H, H, H, H, H, 1e-5)
+                    product(w, a, x, y, 1, K, E, activation, inside, chain[(i + 1) % len(chain)][0], mebibytes)
+            bench('ten layers and the head, M=1', size, [token], f'norms {norms}, next {mebibytes} MiB')

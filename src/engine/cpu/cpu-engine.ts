@@ -69,6 +69,7 @@ export class CpuEngine implements Engine {
       logits: { most: MAX_LOGITS, bytes: 4 },
       temporaries: 1,
       scratchBytes: 1 << 17,
+      rowTile: 1,
       reserveBytes: Math.round(0.08 * this.#runtime.heap.limitBytes),
     };
     const { threads, relaxedSimd } = this.#runtime;

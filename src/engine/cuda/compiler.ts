@@ -11,6 +11,22 @@ import { EngineError } from '../../errors.js';
 import { type LibraryHandle, loadLibrary } from './library-search.js';
 
 type Call = (...values: unknown[]) => number;
+type AsyncCall = { async(...values: unknown[]): void };
+
+/** What is to be compiled, and where its code is kept. */
+interface Job {
+  readonly name: string;
+  readonly source: string;
+  readonly options: readonly string[];
+  readonly isNative: boolean;
+  readonly path: string;
+}
+
+interface CompileOptions {
+  readonly texts: readonly Buffer[];
+  readonly pointers: BigUint64Array;
+  readonly length: number;
+}
 
 /** Where compiled kernels are kept: MINISTRAL_TUNE_CACHE, else XDG_CACHE_HOME or ~/.cache. */
 export function kernelCacheFolder(environment: NodeJS.ProcessEnv = process.env): string {
@@ -31,12 +47,18 @@ export function writeCacheFile(path: string, contents: string | Uint8Array): voi
   }
 }
 
+const WARPGROUP_TRIAL =
+  'extern "C" __global__ void trial() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }';
+
 export class KernelCompiler {
   readonly version: string;
   readonly #library: LibraryHandle;
   readonly #calls = new Map<string, Call>();
   /** Newest compute capability that this compiler knows. */
   readonly #newest: number;
+  #hasWarpgroups: boolean | undefined;
+  /** Code by its path in the cache, which may not be writable. */
+  readonly #prepared = new Map<string, Uint8Array>();
 
   constructor() {
     const { library, path } = loadLibrary('nvrtc');
@@ -60,9 +82,24 @@ export class KernelCompiler {
     this.#newest = Math.max(...architectures);
   }
 
+  /** Whether this compiler knows sm_90a, the architecture of Hopper with its warpgroup products. */
+  get hasWarpgroups(): boolean {
+    if (this.#hasWarpgroups === undefined) {
+      try {
+        this.compile('warpgroup-trial', WARPGROUP_TRIAL, 90, {}, true);
+        this.#hasWarpgroups = true;
+      } catch (error) {
+        if (!(error instanceof EngineError)) throw error;
+        this.#hasWarpgroups = false;
+      }
+    }
+    return this.#hasWarpgroups;
+  }
+
   /**
    * Code for the given compute capability, e.g. 90, from the cache or fresh: machine code, or PTX for the driver to
    * finish where the card is newer than the compiler.
+   * @param isSpecific for this capability alone, with what later ones lack: sm_90a instead of sm_90
    * @throws EngineError with the compiler's log
    */
   compile(
@@ -70,10 +107,57 @@ export class KernelCompiler {
     source: string,
     capability: number,
     defines: Readonly<Record<string, string | number>> = {},
+    isSpecific = false,
   ): Uint8Array {
-    const isNative = capability <= this.#newest;
+    const job = this.#job(name, source, capability, defines, isSpecific);
+    const known = this.#prepared.get(job.path) ?? readIfThere(job.path);
+    if (known) return known;
+    const { program, options } = this.#start(job);
+    try {
+      const code = this.#finish(job, program, this.#compileCall(program[0], options.length, options.pointers));
+      writeCacheFile(job.path, code);
+      return code;
+    } finally {
+      this.#call('nvrtcDestroyProgram', ['void*'], program);
+    }
+  }
+
+  /** Compiles on another thread what is not in the cache, for `compile` to find. Faults are left for `compile` to tell. */
+  async prepare(
+    name: string,
+    source: string,
+    capability: number,
+    defines: Readonly<Record<string, string | number>>,
+    isSpecific: boolean,
+  ): Promise<void> {
+    const job = this.#job(name, source, capability, defines, isSpecific);
+    if (this.#prepared.has(job.path) || readIfThere(job.path)) return;
+    const { program, options } = this.#start(job);
+    try {
+      const status = await new Promise<number>((resolve, reject) => {
+        const done = (error: unknown, result: number): void => (error ? reject(error) : resolve(result));
+        (this.#compileCall as unknown as AsyncCall).async(program[0], options.length, options.pointers, done);
+      });
+      const code = this.#finish(job, program, status);
+      this.#prepared.set(job.path, code);
+      writeCacheFile(job.path, code);
+    } catch {
+      // Tried again, and told, when the kernel is needed.
+    } finally {
+      this.#call('nvrtcDestroyProgram', ['void*'], program);
+    }
+  }
+
+  #job(
+    name: string,
+    source: string,
+    capability: number,
+    defines: Readonly<Record<string, string | number>>,
+    isSpecific: boolean,
+  ): Job {
+    const isNative = isSpecific || capability <= this.#newest;
     const options = [
-      `--gpu-architecture=${isNative ? `sm_${capability}` : `compute_${this.#newest}`}`,
+      `--gpu-architecture=${isNative ? `sm_${capability}${isSpecific ? 'a' : ''}` : `compute_${this.#newest}`}`,
       '--std=c++17',
       '--use_fast_math',
       '-default-device',
@@ -81,37 +165,33 @@ export class KernelCompiler {
     ];
     const content = JSON.stringify([source, options, this.version]);
     const key = createHash('sha256').update(content).digest('hex').slice(0, 32);
-    const path = join(kernelCacheFolder(), `${name}-sm${capability}-${key}.cubin`);
-    try {
-      return readFileSync(path);
-    } catch {
-      // Not compiled yet.
-    }
-    const code = this.#compile(name, source, options, isNative);
-    writeCacheFile(path, code);
-    return code;
+    return { name, source, options, isNative, path: join(kernelCacheFolder(), `${name}-sm${capability}-${key}.cubin`) };
   }
 
-  #compile(name: string, source: string, options: readonly string[], isNative: boolean): Uint8Array {
+  /** A program, and its options as the compiler reads them: both stay alive with what is returned. */
+  #start({ name, source, options }: Job): { program: BigUint64Array; options: CompileOptions } {
     const program = new BigUint64Array(1);
     const types = ['void*', 'str', 'str', 'int', 'void*', 'void*'];
     this.#call('nvrtcCreateProgram', types, program, source, `${name}.cu`, 0, null, null);
-    try {
-      const texts = options.map((option) => Buffer.from(`${option}\0`));
-      const pointers = BigUint64Array.from(texts, (text) => koffi.address(text));
-      const compile = this.#function('nvrtcCompileProgram', ['uint64', 'int', 'void*']);
-      if (compile(program[0], options.length, pointers) !== 0) {
-        const log = this.#bytes(program[0]!, 'nvrtcGetProgramLogSize', 'nvrtcGetProgramLog');
-        const text = Buffer.from(log).toString().replace(/\0+$/, '');
-        throw new EngineError(
-          `CUDA kernel ${name}.cu does not compile (NVRTC ${this.version}, ${options.join(' ')}):\n${text}`,
-        );
-      }
-      if (isNative) return this.#bytes(program[0]!, 'nvrtcGetCUBINSize', 'nvrtcGetCUBIN');
-      return this.#bytes(program[0]!, 'nvrtcGetPTXSize', 'nvrtcGetPTX');
-    } finally {
-      this.#call('nvrtcDestroyProgram', ['void*'], program);
+    const texts = options.map((option) => Buffer.from(`${option}\0`));
+    const pointers = BigUint64Array.from(texts, (text) => koffi.address(text));
+    return { program, options: { texts, pointers, length: options.length } };
+  }
+
+  get #compileCall(): Call {
+    return this.#function('nvrtcCompileProgram', ['uint64', 'int', 'void*']);
+  }
+
+  #finish({ name, options, isNative }: Job, program: BigUint64Array, status: number): Uint8Array {
+    if (status !== 0) {
+      const log = this.#bytes(program[0]!, 'nvrtcGetProgramLogSize', 'nvrtcGetProgramLog');
+      const text = Buffer.from(log).toString().replace(/\0+$/, '');
+      throw new EngineError(
+        `CUDA kernel ${name}.cu does not compile (NVRTC ${this.version}, ${options.join(' ')}):\n${text}`,
+      );
     }
+    if (isNative) return this.#bytes(program[0]!, 'nvrtcGetCUBINSize', 'nvrtcGetCUBIN');
+    return this.#bytes(program[0]!, 'nvrtcGetPTXSize', 'nvrtcGetPTX');
   }
 
   #bytes(program: bigint, sizeCall: string, dataCall: string): Uint8Array {
@@ -142,4 +222,12 @@ function builtinsBeside(path: string): string[] {
   const folder = path.includes('/') ? path.slice(0, path.lastIndexOf('/') + 1) : '';
   const major = /\.so\.(\d+)/.exec(path)?.[1] ?? '13';
   return Array.from({ length: 10 }, (_, minor) => `${folder}libnvrtc-builtins.so.${major}.${minor}`);
+}
+
+function readIfThere(path: string): Uint8Array | undefined {
+  try {
+    return readFileSync(path);
+  } catch {
+    return undefined;
+  }
 }

@@ -4,16 +4,19 @@
  */
 import { EngineError } from '../../errors.js';
 import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep, StorageCosts } from '../engine.js';
+import type { CachedAttention } from '../operations.js';
 import { type ParameterSet, sizeOf, type Tensor, type Weight, type WeightSource } from '../tensor.js';
 import { CudaParameterSet, type ParameterSpec } from './adapters.js';
 import { AlgorithmStore } from './algorithm-store.js';
 import { KernelCompiler } from './compiler.js';
 import { CublasLt } from './cublas-lt.js';
 import { CudaDriver } from './driver.js';
-import { type KernelLauncher, Kernels } from './kernels.js';
+import { type KernelLauncher, Kernels, PLAIN_PROGRAMS } from './kernels.js';
 import { MatrixProducts, type ProductDriver, type ProductLibrary } from './matrix-products.js';
 import { matrixRate } from './matrix-rate.js';
 import { DeviceAllocator, type PhysicalMemory } from './memory.js';
+import { usualAttentionPrograms } from './operations/attention-kernels.js';
+import { decodeCached } from './operations/cached-attention.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
 import { writeRows } from './operations/rows.js';
 import { type CudaOperations, cudaOperations } from './operations.js';
@@ -66,6 +69,8 @@ export interface CudaParts {
   readonly kernels: KernelLauncher & { dispose(): void };
   readonly library: ProductLibrary & { readonly version: number };
   readonly compilerVersion: string;
+  /** Settles when the kernels are compiled; loading waits for it at its end. */
+  readonly prepared?: Promise<void>;
 }
 
 export class CudaEngine implements Engine {
@@ -106,6 +111,7 @@ export class CudaEngine implements Engine {
       logits: { most: MAX_LOGITS, bytes: 6 },
       temporaries: 0,
       scratchBytes: 24 << 20,
+      rowTile: 256,
       reserveBytes: 320 << 20,
     };
     this.#weights = new WeightStore(this.#store, driver, staging, options.adapterRank ?? 16);
@@ -178,8 +184,16 @@ export class CudaEngine implements Engine {
     changed(to);
   }
 
-  loadWeight(source: WeightSource): Promise<Weight> {
-    return this.#weights.load(source);
+  attendCached(q: Tensor, k: Tensor, v: Tensor, options: CachedAttention): Tensor | undefined {
+    const attended = decodeCached(this.#store, this.operations.attention, [q, k, v], options);
+    if (attended) for (const tensor of [options.cache.keys, options.cache.values]) changed(tensor as CudaTensor);
+    return attended;
+  }
+
+  async loadWeight(source: WeightSource): Promise<Weight> {
+    const weight = await this.#weights.load(source);
+    await this.#parts.prepared;
+    return weight;
   }
 
   async readWeight(weight: Weight): Promise<Float32Array> {
@@ -309,13 +323,16 @@ function changed(tensor: CudaTensor): void {
 export function createCudaEngine(options: CudaEngineOptions = {}): CudaEngine {
   const driver = new CudaDriver(options.device);
   const compiler = new KernelCompiler();
+  const kernels = new Kernels(driver, compiler);
+  const attention = usualAttentionPrograms(driver.device.capability, kernels.hasWarpgroups);
   return new CudaEngine(
     {
       driver,
       memory: physicalMemory(driver),
-      kernels: new Kernels(driver, compiler),
+      kernels,
       library: new CublasLt(),
       compilerVersion: compiler.version,
+      prepared: kernels.prepare([...PLAIN_PROGRAMS, ...attention]),
     },
     options,
   );

@@ -23,7 +23,6 @@ const ATTRIBUTES = {
 const FUNC_MAX_DYNAMIC_SHARED = 8;
 const STREAM_NON_BLOCKING = 1;
 const EVENT_DISABLE_TIMING = 2;
-const CAPTURE_MODE_THREAD_LOCAL = 1;
 /** CUmemorytype */
 const MEMORY_HOST = 1;
 const MEMORY_DEVICE = 2;
@@ -263,31 +262,6 @@ export class CudaDriver {
     const [x, y = 1, z = 1] = grid;
     const status = this.#launch(kernel.handle, x, y, z, block, 1, 1, sharedBytes, stream, this.#pointers, null);
     if (status !== 0) throw this.#failure(`launch of ${kernel.name}, grid ${grid.join('×')}, block ${block}`, status);
-  }
-
-  /** Records what `body` queues on the compute stream instead of running it. */
-  capture(body: () => void): number {
-    this.call('cuStreamBeginCapture_v2', ['uint64', 'int'], this.stream, CAPTURE_MODE_THREAD_LOCAL);
-    let graph = 0;
-    try {
-      body();
-    } finally {
-      graph = this.outHandle((out) => this.call('cuStreamEndCapture', ['uint64', 'void*'], this.stream, out));
-    }
-    try {
-      const types = ['void*', 'uint64', 'uint64'];
-      return this.outHandle((out) => this.call('cuGraphInstantiateWithFlags', types, out, graph, 0));
-    } finally {
-      this.call('cuGraphDestroy', ['uint64'], graph);
-    }
-  }
-
-  replay(graph: number): void {
-    this.call('cuGraphLaunch', ['uint64', 'uint64'], graph, this.stream);
-  }
-
-  destroyGraph(graph: number): void {
-    this.call('cuGraphExecDestroy', ['uint64'], graph);
   }
 
   /** Gives the context back; everything allocated must be freed before, as others may share it. */

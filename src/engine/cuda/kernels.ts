@@ -76,8 +76,9 @@ const FILES = {
     adamw8bit: 'ppppppppppppff',
   },
   generation: {
-    small_linear: 'pppiiiiiii',
-    small_linear_16: 'pppiiiiiii',
+    small_linear: 'pppppppiiiiiiiiiiu',
+    small_linear_16: 'pppppppiiiiiiiiiiu',
+    small_linear_norm: 'ppppppppppiiiiiiiuf',
     argmax_rows: 'ppiiii',
   },
 } as const satisfies Record<string, Record<string, string>>;
@@ -98,17 +99,44 @@ export function grid2(rows: number, columns: number): Grid {
   return [Math.ceil(columns / 1024), Math.min(rows, 65535)];
 }
 
+/** A source that is compiled once for each set of macros. */
+export interface KernelProgram {
+  /** Concatenated; the last one names the program. */
+  readonly files: readonly string[];
+  readonly defines: Readonly<Record<string, number>>;
+  /** Dynamic shared memory of a launch. */
+  readonly sharedBytes: number;
+  /** Compiled for this very compute capability and no later one, e.g. sm_90a. */
+  readonly isSpecific: boolean;
+}
+
+function plainProgram(file: string): KernelProgram {
+  return { files: ['common.cu', `${file}.cu`], defines: {}, sharedBytes: 0, isSpecific: false };
+}
+
+/** The programs that need no macros. */
+export const PLAIN_PROGRAMS: readonly KernelProgram[] = Object.keys(FILES).map(plainProgram);
+
+function nameOf(files: KernelProgram['files']): string {
+  return files.at(-1)!.replace(/\.cu$/, '');
+}
+
+function sourceOf(files: KernelProgram['files']): string {
+  const texts = files.map((file) => {
+    const text = KERNEL_SOURCES[file];
+    if (text === undefined) throw new EngineError(`the CUDA source ${file} is not in this build`);
+    return text;
+  });
+  return texts.join('\n');
+}
+
 /** What operations need of the kernels; a test gives a recorder. */
 export interface KernelLauncher {
   readonly multiprocessors: number;
+  /** Whether card and compiler have the warpgroup products of Hopper. */
+  readonly hasWarpgroups: boolean;
   run(name: KernelName, grid: Grid, block: number, values: readonly number[]): void;
-  /** A kernel of a file that is compiled once for each set of macros. */
-  variant(
-    files: readonly string[],
-    name: string,
-    defines: Readonly<Record<string, number>>,
-    sharedBytes?: number,
-  ): KernelFunction;
+  variant(program: KernelProgram, name: string): KernelFunction;
   launch(
     kernel: KernelFunction,
     grid: Grid,
@@ -135,22 +163,22 @@ export class Kernels implements KernelLauncher {
   run(name: KernelName, grid: Grid, block: number, values: readonly number[]): void {
     let kernel = this.#kernels.get(name);
     if (!kernel) {
-      kernel = this.#driver.kernel(this.#module(['common.cu', `${FILE_OF.get(name)}.cu`], {}), name);
+      kernel = this.#driver.kernel(this.#module(plainProgram(FILE_OF.get(name)!)), name);
       this.#kernels.set(name, kernel);
     }
     this.#driver.launch(kernel, grid, block, SIGNATURES.get(name)!, values);
   }
 
-  variant(
-    files: readonly string[],
-    name: string,
-    defines: Readonly<Record<string, number>>,
-    sharedBytes = 0,
-  ): KernelFunction {
-    const key = `${name} ${JSON.stringify(defines)}`;
+  get hasWarpgroups(): boolean {
+    return this.#driver.device.capability === 90 && this.#compiler.hasWarpgroups;
+  }
+
+  variant(program: KernelProgram, name: string): KernelFunction {
+    // Files may hold kernels of the same name.
+    const key = `${program.files.at(-1)} ${name} ${JSON.stringify(program.defines)}`;
     let kernel = this.#kernels.get(key);
     if (!kernel) {
-      kernel = this.#driver.kernel(this.#module(files, defines), name, sharedBytes);
+      kernel = this.#driver.kernel(this.#module(program), name, program.sharedBytes);
       this.#kernels.set(key, kernel);
     }
     return kernel;
@@ -167,18 +195,24 @@ export class Kernels implements KernelLauncher {
     this.#driver.launch(kernel, grid, block, signature, values, sharedBytes);
   }
 
-  #module(files: readonly string[], defines: Readonly<Record<string, number>>): number {
-    const name = files.at(-1)!.replace(/\.cu$/, '');
+  /** Compiles programs beside what the program does meanwhile, so that the first step need not. Never fails. */
+  async prepare(programs: readonly KernelProgram[]): Promise<void> {
+    const { capability } = this.#driver.device;
+    await Promise.all(
+      programs.map(({ files, defines, isSpecific }) =>
+        this.#compiler.prepare(nameOf(files), sourceOf(files), capability, defines, isSpecific),
+      ),
+    );
+  }
+
+  #module({ files, defines, isSpecific }: KernelProgram): number {
+    const name = nameOf(files);
     const key = `${name} ${JSON.stringify(defines)}`;
     let module = this.#modules.get(key);
     if (module === undefined) {
-      const texts = files.map((file) => {
-        const text = KERNEL_SOURCES[file];
-        if (text === undefined) throw new EngineError(`the CUDA source ${file} is not in this build`);
-        return text;
-      });
       const { capability } = this.#driver.device;
-      module = this.#driver.loadModule(this.#compiler.compile(name, texts.join('\n'), capability, defines));
+      const code = this.#compiler.compile(name, sourceOf(files), capability, defines, isSpecific);
+      module = this.#driver.loadModule(code);
       this.#modules.set(key, module);
     }
     return module;

@@ -92,7 +92,7 @@ function enlargeCallStack(): void {
   if (isStackSet) return;
   isStackSet = true;
   try {
-    koffi.config({ sync_stack_size: 16 << 20 });
+    koffi.config({ sync_stack_size: 16 << 20, async_stack_size: 16 << 20 });
   } catch {
     // The application used koffi before: its stack size is settled.
   }

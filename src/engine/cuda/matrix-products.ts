@@ -44,7 +44,7 @@ interface Plan {
 export const WORKSPACE_BYTES = 64 << 20;
 const CANDIDATES = 4;
 /** Buckets whose winners join the candidates. */
-const NEIGHBOURS = [1, -1, 2, -2];
+const NEIGHBOURS = [1, -1];
 const MAX_PLANS = 4096;
 /** Multiplications below which the first candidate is as good as any. */
 const WORTH_TRYING = 2 ** 32;
@@ -84,7 +84,6 @@ export class MatrixProducts {
   /** By bucket. */
   readonly #trials = new Map<string, ProductTrial>();
   #saveTimer: NodeJS.Timeout | undefined;
-  #isTrying = true;
 
   constructor(
     driver: ProductDriver,
@@ -101,17 +100,6 @@ export class MatrixProducts {
     this.#isDeterministic = options.deterministic ?? false;
   }
 
-  /** Runs `body` with the algorithms that are known: where no event may be recorded, as in a graph's capture. */
-  withoutTrials<R>(body: () => R): R {
-    const before = this.#isTrying;
-    this.#isTrying = false;
-    try {
-      return body();
-    } finally {
-      this.#isTrying = before;
-    }
-  }
-
   run(product: Product): void {
     const { m, n, k, a, lda, b, ldb, d, ldd, transA = false, transB = false, type = 'bf16', beta = 0 } = product;
     if (m === 0 || n === 0 || k === 0) return;
@@ -123,7 +111,7 @@ export class MatrixProducts {
     if (plan) this.#plans.delete(key);
     else plan = this.#plan(product, alignment, flags);
     this.#plans.set(key, plan);
-    if (plan.trial && this.#isTrying && this.#try(plan, plan.trial, product)) return;
+    if (plan.trial && this.#try(plan, plan.trial, product)) return;
     const status = this.#launch(plan.handles, plan.algorithm, product);
     if (status !== 0) throw productError(product, `status ${status}`);
   }

@@ -8,12 +8,17 @@ import type { CudaDriver } from './driver.js';
 
 export type TrialDriver = Pick<CudaDriver, 'createEvent' | 'recordEvent' | 'eventDone' | 'elapsedMilliseconds'>;
 
+/** Turns of each candidate: clocks change from one product to the next by as much as candidates differ. */
+const TURNS = 4;
+/** The library's first choice stays unless another is so much faster. */
+const ADVANTAGE = 0.98;
+
 interface Candidate {
   readonly algorithm: Algorithm;
   /** What is left: an algorithm that is new to the process has one more, as the first may load code. */
   turns: number;
-  /** Least milliseconds for each multiplication. */
-  best: number;
+  /** Milliseconds for each multiplication. */
+  readonly times: number[];
 }
 
 interface Timing {
@@ -36,9 +41,9 @@ export class TrialGround {
   /** Turns that an algorithm needs, which thereby becomes known. */
   turnsOf(algorithm: Algorithm): number {
     const key = algorithm.join();
-    if (this.#known.has(key)) return 1;
+    if (this.#known.has(key)) return TURNS;
     this.#known.add(key);
-    return 2;
+    return TURNS + 1;
   }
 
   record(): number {
@@ -66,17 +71,19 @@ export class ProductTrial {
   constructor(ground: TrialGround, algorithms: readonly Algorithm[]) {
     this.#ground = ground;
     this.#candidates = algorithms.map((algorithm) => {
-      return { algorithm, turns: ground.turnsOf(algorithm), best: Number.POSITIVE_INFINITY };
+      return { algorithm, turns: ground.turnsOf(algorithm), times: [] };
     });
   }
 
-  /** The fastest, once all have had their turns and the device has done them. */
+  /** The fastest, or the first of about equal ones, once all have had their turns and the device has done them. */
   get winner(): Algorithm | undefined {
     if (this.#winner) return this.#winner;
     this.#collect();
     if (this.#pending.length > 0 || this.#candidates.some(({ turns }) => turns > 0)) return undefined;
-    const best = Math.min(...this.#candidates.map((candidate) => candidate.best));
-    this.#winner = this.#candidates.find((candidate) => candidate.best === best)!.algorithm;
+    const [first, ...others] = this.#candidates.map(({ algorithm, times }) => ({ algorithm, time: typical(times) }));
+    let winner = { ...first!, time: ADVANTAGE * first!.time };
+    for (const other of others) if (other.time < winner.time) winner = other;
+    this.#winner = winner.algorithm;
     return this.#winner;
   }
 
@@ -106,9 +113,14 @@ export class ProductTrial {
     for (let first = this.#pending[0]; first && this.#ground.driver.eventDone(first.end); first = this.#pending[0]) {
       this.#pending.shift();
       const { candidate, multiplications, start, end } = first;
-      const time = this.#ground.driver.elapsedMilliseconds(start, end) / multiplications;
-      candidate.best = Math.min(candidate.best, time);
+      candidate.times.push(this.#ground.driver.elapsedMilliseconds(start, end) / multiplications);
       this.#ground.giveBack(start, end);
     }
   }
+}
+
+/** The mean of the faster half. */
+function typical(times: readonly number[]): number {
+  const faster = [...times].sort((a, b) => a - b).slice(0, TURNS / 2);
+  return faster.length > 0 ? faster.reduce((sum, time) => sum + time, 0) / faster.length : Number.POSITIVE_INFINITY;
 }

@@ -238,11 +238,16 @@ export class TensorStore {
     ]);
     if (--tensor.storage.users === 0) this.#free(tensor.storage);
     tensor.type = 'bf16';
-    tensor.storage = narrow.storage;
-    tensor.address = narrow.address;
-    tensor.ld = narrow.ld;
-    tensor.spare = narrow.spare;
+    this.takeOver(tensor, narrow);
     return tensor;
+  }
+
+  /** `tensor`, which has no place of its own, lies where `made` lies, which nobody may use from here on. */
+  takeOver(tensor: CudaTensor, made: CudaTensor): void {
+    tensor.storage = made.storage;
+    tensor.address = made.address;
+    tensor.ld = made.ld;
+    tensor.spare = made.spare;
   }
 
   /** Calls `body` with the address of the numbers as contiguous float32. */

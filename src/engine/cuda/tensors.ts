@@ -81,7 +81,7 @@ export class CudaTensor implements Tensor {
   readonly rows: number;
   readonly columns: number;
   type: ElementType;
-  /** undefined for a tensor without elements of its own: a recipe, a mark. */
+  /** undefined for a tensor without elements of its own: a recipe, a mark, a result that waits. */
   storage: Storage | undefined;
   address: number;
   /** Row stride in elements. */
@@ -109,7 +109,7 @@ export class CudaTensor implements Tensor {
     this.shape = shape;
     this.size = sizeOf(shape);
     this.columns = shape.at(-1) ?? 1;
-    this.rows = sizeOf(shape.slice(0, -1));
+    this.rows = shape.length === 2 ? shape[0]! : sizeOf(shape.slice(0, -1));
     this.type = type;
     this.storage = storage;
     this.address = address;

@@ -106,6 +106,7 @@ export class TfjsEngine implements Engine {
       temporaries: 4,
       // About four arrays of attention scores live at a time.
       scratchBytes: 16 * settings.blockElements,
+      rowTile: 1,
       reserveBytes: Math.round(0.1 * settings.memoryBudget),
     };
     const { version } = tf as { version?: { tfjs?: string; 'tfjs-core'?: string } };

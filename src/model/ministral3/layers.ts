@@ -2,7 +2,7 @@
  * The forward pass: vision tower, projector, decoder. Both towers are the same pre-norm transformer layer with other
  * widths, masks and rotary tables. Source: modeling_pixtral.py, modeling_mistral3.py, modeling_ministral3.py.
  */
-import type { Activation, LinearPart, Segments } from '../../engine/operations.js';
+import type { Activation, LinearPart, OperationAttributes, Segments } from '../../engine/operations.js';
 import { counterHash } from '../../engine/random.js';
 import type { Tape } from '../../engine/tape.js';
 import type { Tensor } from '../../engine/tensor.js';
@@ -24,8 +24,14 @@ export interface PassOptions {
 }
 
 export interface KeyValueStore {
-  /** Puts the rows away and gives the tensors and ranges to attend to. */
-  extend(layer: number, k: Tensor, v: Tensor): { readonly k: Tensor; readonly v: Tensor };
+  /** Turns q and k by their positions, puts k and v away and attends to all that is there. */
+  attend(
+    tape: Tape,
+    layer: number,
+    inputs: readonly [q: Tensor, k: Tensor, v: Tensor],
+    rotary: OperationAttributes['rotary'],
+    attention: OperationAttributes['attention'],
+  ): Tensor;
 }
 
 export interface LayerShape {
@@ -135,18 +141,13 @@ function runLayer(
   const { attention } = layer;
   const [q, k, v] = linear(tape, normed, [attention.q, attention.k, attention.v], rowKeys) as [Tensor, Tensor, Tensor];
   const { cos, sin, queryScale } = shape;
-  const [rotatedQ, rotatedK] = tape.apply('rotary', [q, k], { headDim, cos, sin, queryScale }) as [Tensor, Tensor];
-  const keys = shape.cache ? shape.cache.extend(index, rotatedK, v) : { k: rotatedK, v };
+  const rotary = { headDim, cos, sin, queryScale };
+  const mask = { heads, kvHeads, headDim, scale: headDim ** -0.5, causal, segments };
   const chosen = (tensor: Tensor): Tensor => (rows ? tape.apply('gatherRows', [tensor], { rows })[0]! : tensor);
   const x = chosen(sum);
-  const [attended] = tape.apply('attention', [rotatedQ, keys.k, keys.v], {
-    heads,
-    kvHeads,
-    headDim,
-    scale: headDim ** -0.5,
-    causal,
-    segments,
-  }) as [Tensor];
+  const attended = shape.cache
+    ? shape.cache.attend(tape, index, [q, k, v], rotary, mask)
+    : attend(tape, [q, k, v], rotary, mask);
   const chosenKeys = rows && rowKeys ? rows.map((row) => rowKeys[row]!) : rowKeys;
   const [attentionOutput] = linear(tape, chosen(attended), [attention.o], chosenKeys) as [Tensor];
   const [mlpInput, middle] = tape.apply('rmsNorm', [attentionOutput, x], { weight: layer.mlpNorm, eps: shape.eps }) as [
@@ -157,6 +158,16 @@ function runLayer(
   const [gated] = tape.apply('gatedActivation', [gate, up], { activation: shape.activation }) as [Tensor];
   const [mlpOutput] = linear(tape, gated, [layer.down], chosenKeys) as [Tensor];
   return [middle, mlpOutput];
+}
+
+function attend(
+  tape: Tape,
+  [q, k, v]: readonly [Tensor, Tensor, Tensor],
+  rotary: OperationAttributes['rotary'],
+  attention: OperationAttributes['attention'],
+): Tensor {
+  const [rotatedQ, rotatedK] = tape.apply('rotary', [q, k], rotary) as [Tensor, Tensor];
+  return tape.apply('attention', [rotatedQ, rotatedK, v], attention)[0]!;
 }
 
 /** Norm of the stream's sum, and the sum. */

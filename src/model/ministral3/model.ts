@@ -140,7 +140,9 @@ export class Ministral3 implements TrainableModel {
   /** Logits [rows.length, V] of the given rows of the final hidden states [T, C]. */
   logits(tape: Tape, hidden: Tensor, rows: Int32Array): Tensor {
     return tape.region([hidden], (inner, inputs) => {
-      const gathered = inner.apply('gatherRows', inputs, { rows });
+      // While generating, every row is asked for.
+      const isWhole = rows.length === hidden.shape[0] && rows.every((row, i) => row === i);
+      const gathered = isWhole ? inputs : inner.apply('gatherRows', inputs, { rows });
       return inner.apply('linear', gathered, { parts: [{ weight: this.modules.lmHead }] });
     })[0]!;
   }

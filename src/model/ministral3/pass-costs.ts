@@ -155,6 +155,13 @@ export class PassCosts {
     return timeOf(this.#text.slice(0, text)) * tokens + timeOf(this.#vision.slice(0, vision)) * patches;
   }
 
+  /** Time that a pass of this size loses because products take whole tiles of rows, in operations. */
+  tileTime({ tokens, patches }: PackedSize): number {
+    const { rowTile } = this.#storage;
+    const empty = (rows: number): number => Math.ceil(rows / rowTile) * rowTile - rows;
+    return timeOf(this.#text) * empty(tokens) + timeOf(this.#vision) * empty(patches);
+  }
+
   /** Time that one more pass costs, in operations. */
   get passTime(): number {
     return TOKENS_PER_PASS_START * 2 * timeOf(this.#text);

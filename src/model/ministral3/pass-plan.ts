@@ -49,9 +49,11 @@ export interface Misfit {
 }
 
 /** What the planner asks; `PassCosts` answers. */
-export type Costs = Pick<PassCosts, 'layers' | 'peakBytes' | 'weight' | 'recomputeTime' | 'passTime'>;
+export type Costs = Pick<PassCosts, 'layers' | 'peakBytes' | 'weight' | 'recomputeTime' | 'tileTime' | 'passTime'>;
 
 const NO_LAYERS: RecomputedLayers = { vision: 0, text: 0 };
+/** How much heavier than the heaviest of an even deal a pass may be, to fill tiles of rows better. */
+const UNEVENNESS = 1.06;
 
 /** @returns a plan, or what was in the way of any */
 export function planPasses(samples: readonly WindowSample[], costs: Costs, options: PlanOptions): PassPlan | Misfit {
@@ -125,10 +127,45 @@ function evenly(samples: readonly WindowSample[], n: number, costs: Costs): Wind
     lightest.members.push(entry);
     lightest.weight += entry.weight;
   }
+  fillTiles(passes, costs);
   const filled = passes.filter(({ members }) => members.length > 0);
   for (const { members } of filled) members.sort((a, b) => a.at - b.at);
   filled.sort((a, b) => a.members[0]!.at - b.members[0]!.at);
   return filled.map(({ members }) => members.map(({ sample }) => sample));
+}
+
+interface Deal {
+  weight: number;
+  members: { readonly sample: WindowSample; readonly at: number; readonly weight: number }[];
+}
+
+/** Exchanges samples between passes as long as that leaves fewer rows of tiles empty. */
+function fillTiles(passes: readonly Deal[], costs: Costs): void {
+  const most = UNEVENNESS * Math.max(...passes.map(({ weight }) => weight));
+  const deal = (members: Deal['members']): Deal & { readonly time: number } => ({
+    members,
+    weight: members.reduce((sum, { weight }) => sum + weight, 0),
+    time: costs.tileTime(members.reduce((sum, { sample }) => addSizes(sum, sample.size), EMPTY_SIZE)),
+  });
+  for (const [i, a] of passes.entries()) {
+    for (const b of passes.slice(i + 1)) {
+      let time = deal(a.members).time + deal(b.members).time;
+      // Each of one for none or one of the other; what is found is taken at once.
+      for (const x of [undefined, ...a.members]) {
+        for (const y of [undefined, ...b.members]) {
+          const [from, to] = [a, b].map(({ members }, side) => {
+            const [goes, comes] = side === 0 ? [x, y] : [y, x];
+            return deal([...members.filter((member) => member !== goes), ...(comes ? [comes] : [])]);
+          }) as [ReturnType<typeof deal>, ReturnType<typeof deal>];
+          const isIn = (!x || a.members.includes(x)) && (!y || b.members.includes(y));
+          const isFull = from.members.length > 0 && to.members.length > 0 && Math.max(from.weight, to.weight) <= most;
+          if (!isIn || !isFull || from.time + to.time >= time) continue;
+          time = from.time + to.time;
+          [a.members, a.weight, b.members, b.weight] = [from.members, from.weight, to.members, to.weight];
+        }
+      }
+    }
+  }
 }
 
 /** The layers to recompute in a pass: the least time that fits, or all of them if nothing does. */

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { FILE_OF, SIGNATURES } from '../../../src/engine/cuda/kernels.js';
+import { FILE_OF, type KernelProgram, Kernels, PLAIN_PROGRAMS, SIGNATURES } from '../../../src/engine/cuda/kernels.js';
 import { AttentionKernels } from '../../../src/engine/cuda/operations/attention-kernels.js';
 import { KERNEL_SOURCES } from '../../../src/generated/cuda-kernels.js';
 
@@ -52,19 +52,63 @@ describe('kernels', () => {
   });
 });
 
+describe('Kernels', () => {
+  it('prepares the very programs that it compiles later', async () => {
+    const prepared: unknown[][] = [];
+    const compiled: unknown[][] = [];
+    const compiler = {
+      prepare: async (...job: unknown[]) => {
+        prepared.push(job);
+      },
+      compile: (...job: unknown[]) => {
+        compiled.push(job);
+        return new Uint8Array(1);
+      },
+    };
+    const driver = {
+      device: { capability: 80, multiprocessors: 108 },
+      loadModule: () => 1,
+      kernel: (_module: number, name: string) => ({ name, handle: 1 }),
+      launch: () => {},
+    };
+    const kernels = new Kernels(driver as never, compiler as never);
+    await kernels.prepare(PLAIN_PROGRAMS);
+    for (const name of SIGNATURES.keys()) kernels.run(name as never, [1], 32, []);
+    expect(compiled.length).toBe(new Set(FILE_OF.values()).size);
+    expect(prepared.map((job) => JSON.stringify(job)).sort()).toEqual(
+      compiled.map((job) => JSON.stringify(job)).sort(),
+    );
+  });
+});
+
 describe('attention kernels', () => {
+  interface Launch {
+    readonly file: string;
+    readonly name: string;
+    readonly grid: readonly number[];
+    readonly signature: string;
+    readonly values: readonly number[];
+  }
+
   /** Every launch of a training pass and of decoding, with keys enough that their ranges are split. */
-  function launches(): { name: string; signature: string; values: readonly number[] }[] {
-    const found: ReturnType<typeof launches> = [];
+  function launches(hasWarpgroups: boolean, heads = 8): Launch[] {
+    const found: Launch[] = [];
     const tensor = { address: 4096, ld: 1024, rows: 2 };
     const store = {
       kernels: {
         multiprocessors: 132,
-        variant: (_files: readonly string[], name: string) => ({ name }),
-        launch: ({ name }: { name: string }, _grid: unknown, _block: number, signature: string, values: number[]) =>
-          found.push({ name, signature, values }),
+        hasWarpgroups,
+        variant: ({ files }: KernelProgram, name: string) => ({ name, file: files.at(-1)! }),
+        launch: (
+          kernel: Pick<Launch, 'name' | 'file'>,
+          grid: readonly number[],
+          _block: number,
+          signature: string,
+          values: number[],
+        ) => found.push({ ...kernel, grid, signature, values }),
       },
       table: () => ({ address: 8192 }),
+      counters: () => 16384,
       createF32: () => tensor,
       release: () => {},
     };
@@ -76,7 +120,7 @@ describe('attention kernels', () => {
       keyStarts: Int32Array.of(0, 999),
       keyLengths: Int32Array.of(999, 3),
     };
-    const attributes = { heads: 8, kvHeads: 2, headDim: 128, scale: 0.1, causal: true, segments } as never;
+    const attributes = { heads, kvHeads: 2, headDim: 128, scale: 0.1, causal: true, segments } as never;
     kernels.forward(tensors, attributes);
     kernels.delta(tensor as never, tensor as never, tensor as never, attributes);
     kernels.backwardQuery(tensors, attributes);
@@ -86,15 +130,25 @@ describe('attention kernels', () => {
   }
 
   it('are launched with the parameters of their sources', () => {
-    const made = launches();
-    for (const { name, signature, values } of made) {
-      const file = ALL_KERNELS.find((kernel) => kernel.name === name)?.file;
-      expect(file, name).toMatch(/^attention-/);
-      expect([name, signatureIn(KERNEL_SOURCES[file!]!, name)]).toEqual([name, signature]);
+    const made = [...launches(false), ...launches(true)];
+    for (const { file, name, signature, values } of made) {
+      expect([name, signatureIn(KERNEL_SOURCES[file]!, name)]).toEqual([name, signature]);
       expect([name, values.length]).toEqual([name, signature.length]);
     }
-    const inSources = ALL_KERNELS.filter(({ file }) => file.startsWith('attention-')).map(({ name }) => name);
+    const inSources = ALL_KERNELS.filter(({ file }) => file.startsWith('attention-'));
     expect(inSources.length).toBeGreaterThan(4);
-    expect([...new Set(made.map(({ name }) => name))].sort()).toEqual(inSources.sort());
+    const nameOf = ({ file, name }: { file: string; name: string }): string => `${file} ${name}`;
+    expect([...new Set(made.map(nameOf))].sort()).toEqual(inSources.map(nameOf).sort());
+  });
+
+  it('use warpgroups where card, compiler and head counts allow it', () => {
+    const forward = (hasWarpgroups: boolean, heads?: number): unknown[] => {
+      const { file, grid } = launches(hasWarpgroups, heads).find(({ name }) => name === 'attention_forward')!;
+      return [file, grid[0]];
+    };
+    // Four query heads share a block.
+    expect(forward(true)).toEqual(['attention-warpgroup-forward.cu', 2]);
+    expect(forward(false)).toEqual(['attention-forward.cu', 8]);
+    expect(forward(true, 12)).toEqual(['attention-forward.cu', 12]);
   });
 });

@@ -54,8 +54,9 @@ function standInParts(memory: FakeMemory): CudaParts {
     memory,
     kernels: {
       multiprocessors: 132,
+      hasWarpgroups: true,
       run: nothing,
-      variant: (_files, name) => ({ name, handle: 1 }),
+      variant: (_program, name) => ({ name, handle: 1 }),
       launch: nothing,
       dispose: nothing,
     },

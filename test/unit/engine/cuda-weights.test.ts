@@ -198,6 +198,7 @@ beforeEach(() => {
   const staging = new Staging(card);
   const kernels = {
     multiprocessors: 1,
+    hasWarpgroups: false,
     run: (name: KernelName, _grid: unknown, _block: number, values: readonly number[]) => card.run(name, values),
     variant: () => ({ name: '', handle: 0 }),
     launch: () => {},

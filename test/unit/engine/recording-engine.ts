@@ -12,6 +12,7 @@ import { EngineError } from '../../../src/errors.js';
 export interface Launch {
   /** Of the kernel, or 'product'. */
   readonly name: string;
+  readonly grid: readonly (number | undefined)[];
   readonly values: readonly number[];
 }
 
@@ -62,19 +63,18 @@ function memory(): PhysicalMemory {
 export function recordingEngine(options: CudaEngineOptions = {}): { engine: CudaEngine; launches: Launch[] } {
   const launches: Launch[] = [];
   let next = 1;
+  const write = (name: string, grid: Launch['grid'], signature: string, values: readonly number[]): void => {
+    if (values.length !== signature.length || !values.every(Number.isFinite)) {
+      throw new EngineError(`${name} takes ${signature}, not ${values.join(', ')}`);
+    }
+    launches.push({ name, grid, values });
+  };
   const kernels: CudaParts['kernels'] = {
     multiprocessors: 132,
-    run: (name, _grid, _block, values) => {
-      const signature = SIGNATURES.get(name)!;
-      if (values.length !== signature.length || !values.every(Number.isFinite)) {
-        throw new EngineError(`${name} takes ${signature}, not ${values.join(', ')}`);
-      }
-      launches.push({ name, values });
-    },
-    variant: (_files, name) => ({ name, handle: 1 }),
-    launch: ({ name }, _grid, _block, _signature, values) => {
-      launches.push({ name, values });
-    },
+    hasWarpgroups: true,
+    run: (name, grid, _block, values) => write(name, grid, SIGNATURES.get(name)!, values),
+    variant: (_program, name) => ({ name, handle: 1 }),
+    launch: ({ name }, grid, _block, signature, values) => write(name, grid, signature, values),
     dispose: nothing,
   };
   const library: CudaParts['library'] = {
@@ -84,7 +84,7 @@ export function recordingEngine(options: CudaEngineOptions = {}): { engine: Cuda
     candidates: () => [{ algorithm: new BigUint64Array(8), workspaceBytes: 0 }],
     check: () => 0,
     matmul: (_handles, _algorithm, _alpha, a, b, beta, d) => {
-      launches.push({ name: 'product', values: [a, b, d, beta] });
+      launches.push({ name: 'product', grid: [], values: [a, b, d, beta] });
       return 0;
     },
     ...{ destroyLayout: nothing, dispose: nothing },

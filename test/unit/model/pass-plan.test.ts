@@ -20,6 +20,7 @@ const costs: Costs = {
     tokens * (10 * (10 - text) + text + (text === 10 ? 10 : 0)) + patches * (2 * (4 - vision) + 0.2 * vision),
   weight: ({ tokens, patches }) => 100 * tokens + 8 * patches,
   recomputeTime: ({ tokens, patches }, { vision, text }) => 20 * tokens * text + patches * vision,
+  tileTime: () => 0,
   passTime: 2000,
 };
 
@@ -55,6 +56,32 @@ describe('planPasses', () => {
     [200, 400],
     [300, 100],
   ]);
+
+  it('deals samples so that passes end where a tile of rows is full, if they stay about equal', () => {
+    const tiled = {
+      ...costs,
+      tileTime: ({ tokens }: PackedSize) => Math.ceil(tokens / 128) * 128 - tokens,
+    };
+    const samples = windowOf([
+      [500, 516],
+      [524, 508],
+      [540, 484],
+      [510, 514],
+    ]);
+    const options = { ...defaults, tokensPerPass: 2560 };
+    const [plain, filled] = [costs, tiled].map((used) => planPasses(samples, used, options) as PassPlan) as [
+      PassPlan,
+      PassPlan,
+    ];
+    expect(filled.passes).toHaveLength(2);
+    const emptyRows = (of: PassPlan) =>
+      tokensOf(of).reduce((sum, tokens) => sum + Math.ceil(tokens / 128) * 128 - tokens, 0);
+    expect(emptyRows(filled)).toBeLessThan(emptyRows(plain));
+    const heaviest = (of: PassPlan) => Math.max(...of.passes.map(({ size }) => costs.weight(size)));
+    expect(heaviest(filled)).toBeLessThanOrEqual(1.06 * heaviest(plain));
+    const dealt = filled.passes.flatMap(({ samples: of }) => of.map(({ microBatch, row }) => `${microBatch}.${row}`));
+    expect(dealt.sort()).toEqual(samples.map(({ microBatch, row }) => `${microBatch}.${row}`));
+  });
 
   it('makes as few passes as the preferred size allows, of samples, about equal', () => {
     expect(tokensOf(plan(window, {}))).toEqual([1000, 1000]);

@@ -11,6 +11,7 @@ const costs: Costs = {
   peakBytes: ({ tokens }, { text }) => (MIB * tokens * (4 - 0.75 * text)) / 4,
   weight: ({ tokens }) => tokens,
   recomputeTime: ({ tokens }, { text }) => tokens * text,
+  tileTime: () => 0,
   passTime: 10,
 };
 
@@ -35,6 +36,7 @@ function engineWith(freeMiB: number): PlannerEngine {
       logits: { most: 1, bytes: 1 },
       temporaries: 0,
       scratchBytes: 0,
+      rowTile: 1,
       reserveBytes: 50 * MIB,
     },
     memory: () => ({ bytesInUse: 1000 * MIB, peakBytes: 1000 * MIB, limitBytes: (1050 + freeMiB) * MIB }),

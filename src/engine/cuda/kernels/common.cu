@@ -65,6 +65,30 @@ DEVICE void multiply_add(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, 
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
+/** Asks for bytes, a multiple of 16, to be brought into the second-level cache. */
+DEVICE void prefetch(const void* p, u32 bytes) {
+#if __CUDA_ARCH__ >= 900
+  if (bytes) asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(__cvta_generic_to_global(p)), "r"(bytes) : "memory");
+#endif
+}
+
+/** Counts up by one after all that this block has written (the caller has synchronised it). */
+DEVICE void count_up(u32* count) {
+  asm volatile("fence.acq_rel.gpu;" ::: "memory");
+  asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(count) : "memory");
+}
+/** Until a count has come to `target`; it may pass through 2^32. What was written before the counts is seen from here on. */
+DEVICE void await_count(const u32* count, u32 target) {
+  u32 now;
+  do asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(now) : "l"(count) : "memory");
+  while ((int)(now - target) < 0);
+}
+/** 16 bytes that other blocks of this kernel wrote. */
+DEVICE float4 load_fresh(const float* p) {
+  float4 v;
+  asm volatile("ld.global.cg.v4.f32 {%0,%1,%2,%3}, [%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "l"(p) : "memory");
+  return v;
+}
 // PTX end
 
 DEVICE float bf16_low(u32 packed) { return __uint_as_float(packed << 16); }

@@ -1,47 +1,181 @@
 // Decoding: products with a few rows of x, bound by reading the weight once, and the largest logit of a row.
 
+#define LOW_SPLITS 4  // parts of K that u = x·Aᵀ is made in, each by a block of its own
+#define PRODUCT_THREADS 128
+#define PRODUCT_WARPS (PRODUCT_THREADS / 32)
+#define NORM_COLUMNS 8192  // most columns of a row that is normalised on the way
+#define NEXT_BYTES 1024    // of the next weights that a lane asks for
+
+/** A normalisation of the one row of x before the product. */
+struct RowNorm {
+  bf16* sum;
+  const bf16* residual;
+  const bf16* weight;
+  float eps;
+};
+
+/** normed = bf16(bf16(s·rstd)·weight) with s = bf16(x + residual), as rms_norm_forward rounds it; zeros up to a multiple of 8. */
+DEVICE void normalize_row(bf16* normed, const bf16* x, const RowNorm& norm, int C, bool writesSum) {
+  constexpr int BATCH = 5, stride = PRODUCT_THREADS * 8;  // 16-byte loads under way at once
+  uint4 weights[BATCH];
+  auto load_weights = [&](int from) {
+#pragma unroll
+    for (int i = 0; i < BATCH; i++) weights[i] = from + i * stride < C ? load8(norm.weight, from + i * stride, C) : zero16();
+  };
+  const int own = threadIdx.x * 8;
+  float squares = 0.0f;
+  for (int from = own; from < C; from += BATCH * stride) {
+    uint4 held[BATCH], added[BATCH];
+#pragma unroll
+    for (int i = 0; i < BATCH; i++) {
+      const int c = from + i * stride;
+      held[i] = c < C ? load8(x, c, C) : zero16();
+      added[i] = norm.residual && c < C ? load8(norm.residual, c, C) : zero16();
+    }
+#pragma unroll
+    for (int i = 0; i < BATCH; i++) {
+      const int c = from + i * stride;
+      if (c >= C) continue;
+      float s[8], r[8];
+      unpack8(held[i], s);
+      unpack8(added[i], r);
+#pragma unroll
+      for (int j = 0; j < 8; j++) s[j] = round_bf16(s[j] + r[j]);
+#pragma unroll
+      for (int j = 0; j < 8; j++) squares += s[j] * s[j];
+      const uint4 packed = pack8(s);
+      *(uint4*)(normed + c) = packed;
+      if (writesSum) store8(norm.sum, c, C, packed);
+    }
+  }
+  load_weights(own);
+  const float scale = rsqrtf(block_sum(squares) / (float)C + norm.eps);
+  for (int from = own; from < C; from += BATCH * stride) {
+    if (from > own) load_weights(from);
+#pragma unroll
+    for (int i = 0; i < BATCH; i++) {
+      const int c = from + i * stride;
+      if (c >= C) continue;
+      float s[8], w[8];
+      unpack8(*(const uint4*)(normed + c), s);
+      unpack8(weights[i], w);
+#pragma unroll
+      for (int j = 0; j < 8; j++) s[j] = round_bf16(s[j] * scale) * w[j];
+      *(uint4*)(normed + c) = pack8(s);
+    }
+  }
+  __syncthreads();
+}
+
 /**
- * y [M, N] = x·Wᵀ for M <= 8·HALVES. A block has 8 rows of W (the columns of the matrix instruction); its warps split K.
- * Lane t takes columns 8t .. 8t+7 of a run for both operands: the order of the depths within a run does not matter.
+ * y [M, N] = x·Wᵀ + u·Bᵀ with u = bf16(x·Aᵀ), for M <= 8·HALVES. B [N, E] stands in the columns of w from roundup(K, 8)
+ * on. A block has 8 rows of a matrix (the columns of the matrix instruction); its warps split K. Lane t takes columns
+ * 8t .. 8t+7 of a run for both operands: the order of the depths within a run does not matter.
+ *
+ * The first E/8 · LOW_SPLITS blocks make u: each leaves a part of the sums for 8 of its columns in `low` (fp32
+ * [LOW_SPLITS, M, E]) and counts itself in `ready`, which never goes back. The others stream W meanwhile and take u
+ * at the end, when `ready` has come to `target`. Blocks start in the order of their indices, so those that are waited
+ * for run already.
+ *
+ * With an activation (>= 0), w has 2N rows, gate above up: a block has 4 of each, and y = bf16(act(gate)·up).
+ * With NORM, M is 1 and x is normalised first, by every block for itself while its first weights arrive; one writes the
+ * sum. The last `nextBlocks` blocks ask for the first weights of the product that is expected next, so that the memory
+ * has work while this kernel ends and what lies between the two runs.
  */
-template <int HALVES>
-DEVICE void small_product(void* y, const bf16* x, const bf16* w, int M, int N, int K, int ldy, int ldx, int ldw, int kind) {
-  constexpr int RUNS = 4 / HALVES;  // of 32 columns that a warp has under way
-  __shared__ float partial[32][HALVES * 8][8];
+template <int HALVES, bool NORM>
+DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, float* low, u32* ready, const bf16* next, const RowNorm& norm, int M, int N, int K, int E, int ldy, int ldx, int ldw, int lda, int activation, int nextBlocks, u32 target) {
+  constexpr int RUNS = 4 / HALVES;  // of 32 columns that a warp has under way, twice
+  constexpr int step = PRODUCT_WARPS * RUNS * 32;
+  __shared__ float partial[PRODUCT_WARPS][HALVES * 8][8];
+  __shared__ uint4 normed[NORM ? NORM_COLUMNS / 8 : 1];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
-  const int warps = blockDim.x >> 5, firstN = blockIdx.x * 8;
-  const int last = last8(K);
+  const int lowBlocks = E / 8 * LOW_SPLITS;
+  const bool isLow = (int)blockIdx.x < lowBlocks, isGated = activation >= 0 && !isLow;
+  const int split = isLow ? blockIdx.x % LOW_SPLITS : 0;
+  const int share = isLow ? ((K + LOW_SPLITS - 1) / LOW_SPLITS + 31) & ~31 : K;
+  const int begin = split * share, end = min(K, begin + share);
+  const int first = isLow ? blockIdx.x / LOW_SPLITS * 8 : (blockIdx.x - lowBlocks) * (isGated ? 4 : 8);
+  const int last = last8(end);
   // Rows past the end are read from the last one: their results are not written.
-  const bf16* weight = row_of(w, min(firstN + g, N - 1), ldw);
+  const int ownRow = isGated ? min(first + g % 4, N - 1) + g / 4 * N : min(first + g, N - 1);
+  const bf16* weight = isLow ? row_of(a, first + g, lda) : row_of(w, ownRow, ldw);
+  int c0 = begin + warp * RUNS * 32 + t * 8;
+  uint4 b[RUNS];
+#pragma unroll
+  for (int i = 0; i < RUNS; i++) b[i] = load_once(weight + min(c0 + i * 32, last));
+  if (warp == 0 && t == 0 && begin + step < end) prefetch(weight + begin + step, 2 * (min(end, begin + 3 * step) - begin - step) & ~15);
+  if (NORM) normalize_row((bf16*)normed, x, norm, K, norm.sum && (int)blockIdx.x == lowBlocks);
+
   const bf16* from[HALVES];
 #pragma unroll
-  for (int h = 0; h < HALVES; h++) from[h] = row_of(x, min(g + 8 * h, M - 1), ldx);
+  for (int h = 0; h < HALVES; h++) from[h] = NORM ? (const bf16*)normed : row_of(x, min(g + 8 * h, M - 1), ldx);
   float sums[4] = {};
-  for (int c0 = warp * RUNS * 32; c0 < K; c0 += warps * RUNS * 32) {
-    uint4 b[RUNS], a[HALVES][RUNS];
+  // At least once, as any warp may have to wait for u.
+  bool isLast;
+  do {
+    isLast = c0 - t * 8 + step >= end;
+    uint4 following[RUNS], v[HALVES][RUNS];
+    if (!isLast) {
 #pragma unroll
-    for (int i = 0; i < RUNS; i++) b[i] = load_once(weight + min(c0 + i * 32 + t * 8, last));
+      for (int i = 0; i < RUNS; i++) following[i] = load_once(weight + min(c0 + step + i * 32, last));
+    } else if (!isLow && warp * 32 < E) {
+      // While the last weights arrive.
+      await_count(ready, target);
+    }
 #pragma unroll
     for (int h = 0; h < HALVES; h++) {
 #pragma unroll
-      for (int i = 0; i < RUNS; i++) a[h][i] = *(const uint4*)(from[h] + min(c0 + i * 32 + t * 8, last));
+      for (int i = 0; i < RUNS; i++) v[h][i] = *(const uint4*)(from[h] + min(c0 + i * 32, last));
     }
-    if (c0 + RUNS * 32 > K) {
+    if (c0 - t * 8 + RUNS * 32 > end) {
 #pragma unroll
       for (int i = 0; i < RUNS; i++) {
-        const int left = K - (c0 + i * 32 + t * 8);
+        const int left = end - (c0 + i * 32);
         b[i] = first8(b[i], left);
 #pragma unroll
-        for (int h = 0; h < HALVES; h++) a[h][i] = first8(a[h][i], left);
+        for (int h = 0; h < HALVES; h++) v[h][i] = first8(v[h][i], left);
       }
     }
 #pragma unroll
     for (int i = 0; i < RUNS; i++) {
-      const uint4 low = a[0][i], high = HALVES == 2 ? a[HALVES - 1][i] : zero16();
-      multiply_add(sums, low.x, high.x, low.y, high.y, b[i].x, b[i].y);
-      multiply_add(sums, low.z, high.z, low.w, high.w, b[i].z, b[i].w);
+      const uint4 lower = v[0][i], upper = HALVES == 2 ? v[HALVES - 1][i] : zero16();
+      multiply_add(sums, lower.x, upper.x, lower.y, upper.y, b[i].x, b[i].y);
+      multiply_add(sums, lower.z, upper.z, lower.w, upper.w, b[i].z, b[i].w);
+      b[i] = following[i];
+    }
+    c0 += step;
+  } while (!isLast);
+  const int nextBlock = (int)blockIdx.x - ((int)gridDim.x - nextBlocks);
+  if (warp == 0 && nextBlock >= 0) prefetch((const u8*)next + (i64)(nextBlock * 32 + lane) * NEXT_BYTES, NEXT_BYTES);
+  if (!isLow) {
+    const bf16* narrow = weight + ((K + 7) & ~7);
+    for (int e0 = warp * 32; e0 < E; e0 += PRODUCT_THREADS) {
+      const int e = e0 + t * 8;
+      const uint4 factors = e < E ? load_once(narrow + e) : zero16();
+      uint4 u[2] = {zero16(), zero16()};
+#pragma unroll
+      for (int h = 0; h < HALVES; h++) {
+        float total[8] = {};
+        const float* part = low + (i64)min(g + 8 * h, M - 1) * E + e;
+#pragma unroll 4
+        for (int s = 0; s < (e < E ? LOW_SPLITS : 0); s++, part += M * E) {
+          const float4 left = load_fresh(part), right = load_fresh(part + 4);
+          total[0] += left.x;
+          total[1] += left.y;
+          total[2] += left.z;
+          total[3] += left.w;
+          total[4] += right.x;
+          total[5] += right.y;
+          total[6] += right.z;
+          total[7] += right.w;
+        }
+        u[h] = pack8(total);
+      }
+      multiply_add(sums, u[0].x, u[1].x, u[0].y, u[1].y, factors.x, factors.y);
+      multiply_add(sums, u[0].z, u[1].z, u[0].w, u[1].w, factors.z, factors.w);
     }
   }
+
 #pragma unroll
   for (int h = 0; h < HALVES; h++) {
     partial[warp][h * 8 + g][t * 2] = sums[h * 2];
@@ -49,18 +183,41 @@ DEVICE void small_product(void* y, const bf16* x, const bf16* w, int M, int N, i
   }
   __syncthreads();
   const int row = threadIdx.x / 8, n = threadIdx.x % 8;
-  if (row >= M || firstN + n >= N) return;
-  float sum = 0.0f;
-  for (int i = 0; i < warps; i++) sum += partial[i][row][n];
-  if (kind) row_of((float*)y, row, ldy)[firstN + n] = sum;
-  else row_of((bf16*)y, row, ldy)[firstN + n] = to_bf16(sum);
+  if (row < M) {
+    float sum = 0.0f, up = 0.0f;
+#pragma unroll
+    for (int i = 0; i < PRODUCT_WARPS; i++) {
+      sum += partial[i][row][n];
+      up += partial[i][row][n % 4 + 4];
+    }
+    if (isLow) {
+      low[((i64)split * M + row) * E + first + n] = sum;
+    } else if (isGated) {
+      sum = round_bf16(sum);
+      float opening = 0.0f;
+#define CALL(KIND) opening = gate_of<KIND>(sum)
+      const int kind = activation;
+      BY_KIND(CALL)
+#undef CALL
+      if (n < 4 && first + n < N) row_of(y, row, ldy)[first + n] = to_bf16(sum * opening * round_bf16(up));
+    } else if (first + n < N) {
+      row_of(y, row, ldy)[first + n] = to_bf16(sum);
+    }
+  }
+  if (!isLow) return;
+  __syncthreads();
+  if (threadIdx.x == 0) count_up(ready);
 }
 
-KERNEL __launch_bounds__(1024) small_linear(void* y, const bf16* x, const bf16* w, int M, int N, int K, int ldy, int ldx, int ldw, int kind) {
-  small_product<1>(y, x, w, M, N, K, ldy, ldx, ldw, kind);
+KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear(bf16* y, const bf16* x, const bf16* w, const bf16* a, float* low, u32* ready, const bf16* next, int M, int N, int K, int E, int ldy, int ldx, int ldw, int lda, int activation, int nextBlocks, u32 target) {
+  small_product<1, false>(y, x, w, a, low, ready, next, RowNorm(), M, N, K, E, ldy, ldx, ldw, lda, activation, nextBlocks, target);
 }
-KERNEL __launch_bounds__(1024) small_linear_16(void* y, const bf16* x, const bf16* w, int M, int N, int K, int ldy, int ldx, int ldw, int kind) {
-  small_product<2>(y, x, w, M, N, K, ldy, ldx, ldw, kind);
+KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear_16(bf16* y, const bf16* x, const bf16* w, const bf16* a, float* low, u32* ready, const bf16* next, int M, int N, int K, int E, int ldy, int ldx, int ldw, int lda, int activation, int nextBlocks, u32 target) {
+  small_product<2, false>(y, x, w, a, low, ready, next, RowNorm(), M, N, K, E, ldy, ldx, ldw, lda, activation, nextBlocks, target);
+}
+/** x and residual are one row; sum may be null. */
+KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear_norm(bf16* y, const bf16* x, const bf16* w, const bf16* a, float* low, u32* ready, const bf16* next, bf16* sum, const bf16* residual, const bf16* normWeight, int N, int K, int E, int ldw, int lda, int activation, int nextBlocks, u32 target, float eps) {
+  small_product<1, true>(y, x, w, a, low, ready, next, RowNorm{sum, residual, normWeight, eps}, 1, N, K, E, N, K, ldw, lda, activation, nextBlocks, target);
 }
 
 /** index[row] = the lowest index of the largest logit. */

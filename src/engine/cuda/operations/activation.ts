@@ -3,9 +3,11 @@ import type { Activation, Operation, OperationAttributes } from '../../operation
 import { grid2 } from '../kernels.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
+import { DeferredPair } from './deferred-pair.js';
+import { DeferredResult } from './deferred-result.js';
 import { gatedBackward } from './gated-backward.js';
 
-/** Kinds as activation.cu numbers them. */
+/** Kinds as common.cu numbers them. */
 const KIND: Readonly<Record<Activation, number>> = { silu: 0, gelu: 1, gelu_tanh: 2, relu: 3 };
 
 export function activation(store: TensorStore): Operation<OperationAttributes['activation']> {
@@ -45,6 +47,11 @@ export function gatedActivation(store: TensorStore): Operation<OperationAttribut
   const operation = 'gatedActivation';
   return {
     forward(inputs, { activation: kind }, record) {
+      const [first, second] = inputs.map((input) => store.useUnfinished(input, operation));
+      const pair = DeferredResult.of(first);
+      if (!record && pair instanceof DeferredPair && first === pair.outputs[0] && second === pair.outputs[1]) {
+        return { outputs: [pair.gated(KIND[kind])], saved: [] };
+      }
       const gate = store.asBf16(store.use(inputs[0]!, operation));
       const up = store.like(inputs[1], gate, operation, 'up');
       const y = gated(store, gate, up, KIND[kind]);

@@ -1,6 +1,7 @@
 /** Compiles and launches the attention kernels for a head size, and keeps their work lists on the device. */
 import type { OperationAttributes, Segments } from '../../operations.js';
 import type { KernelFunction } from '../driver.js';
+import type { KernelProgram } from '../kernels.js';
 import type { DeviceBlock } from '../memory.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
@@ -10,9 +11,11 @@ import {
   attentionSharedBytes,
   attentionTileRows,
   attentionTiles,
+  attentionWarpgroupTiles,
   buildAttentionKeyWork,
   buildAttentionWork,
   buildDecodeWork,
+  type WarpgroupTiles,
 } from './attention-work.js';
 
 type Attributes = OperationAttributes['attention'];
@@ -25,6 +28,13 @@ export const ATTENTION_FILES: Readonly<Record<AttentionKernel, string>> = {
   decode: 'attention-decode.cu',
 };
 const HELPERS = ['mma-helpers.cuh', 'attention-tiles.cuh'];
+/** File of each kernel with warpgroup products; names and parameters are those of the others. delta has none. */
+const WARPGROUP_FILES: Readonly<Partial<Record<AttentionKernel, string>>> = {
+  forward: 'attention-warpgroup-forward.cu',
+  backwardQuery: 'attention-warpgroup-backward-query.cu',
+  backwardKeyValue: 'attention-warpgroup-backward-key-value.cu',
+};
+const WARPGROUP_HELPERS = ['mma-helpers.cuh', 'warpgroup-helpers.cuh', 'warpgroup-tiles.cuh'];
 /** Segment objects whose lists are kept: text and images of a pass, and of the one before. */
 const KEPT_SEGMENTS = 8;
 /** Query heads of a key/value head that attention_decode takes. */
@@ -32,24 +42,48 @@ const MAX_DECODE_GROUP = 16;
 /** Blocks under way on each multiprocessor while decoding. */
 const DECODE_BLOCKS = 3;
 
-export interface AttentionProgram {
-  readonly files: readonly string[];
-  readonly defines: Readonly<Record<string, number>>;
-  readonly tiles: AttentionTiles;
-  /** Dynamic shared memory of a launch. */
-  readonly sharedBytes: number;
+export interface AttentionProgram extends KernelProgram {
+  readonly tiles: AttentionTiles | WarpgroupTiles;
 }
 
-/** What is compiled for a compute capability, e.g. 90, and a head size. */
+/**
+ * What is compiled for a compute capability, e.g. 90, and a head size.
+ * @param group query heads of a key head
+ * @param hasWarpgroups whether card and compiler have warpgroup products
+ */
 export function attentionProgram(
   kernel: AttentionKernel,
   capability: number,
   headDim: number,
   group: number,
+  hasWarpgroups: boolean,
 ): AttentionProgram {
-  const tiles = attentionTiles(kernel, capability, headDim, group);
-  const sharedBytes = attentionSharedBytes(kernel, tiles, headDim);
-  return { files: [...HELPERS, ATTENTION_FILES[kernel]], defines: { HEAD_DIM: headDim, ...tiles }, tiles, sharedBytes };
+  const warpgroups = hasWarpgroups ? attentionWarpgroupTiles(kernel, headDim, group) : undefined;
+  const tiles = warpgroups ?? attentionTiles(kernel, capability, headDim, group);
+  const files = warpgroups ? [...WARPGROUP_HELPERS, WARPGROUP_FILES[kernel]!] : [...HELPERS, ATTENTION_FILES[kernel]];
+  return {
+    files,
+    defines: { HEAD_DIM: headDim, ...tiles },
+    sharedBytes: attentionSharedBytes(kernel, tiles, headDim),
+    isSpecific: warpgroups !== undefined,
+    tiles,
+  };
+}
+
+/** Head sizes and query heads of a key head: the decoder's and the vision tower's of all Ministral 3 models. */
+const USUAL_HEADS = [
+  [128, 4],
+  [64, 1],
+] as const;
+
+/** What such a model will need; the kernel of decoding only for the decoder. */
+export function usualAttentionPrograms(capability: number, hasWarpgroups: boolean): AttentionProgram[] {
+  return USUAL_HEADS.flatMap(([headDim, group]) => {
+    const kernels = (Object.keys(ATTENTION_FILES) as AttentionKernel[]).filter(
+      (kernel) => kernel !== 'decode' || group > 1,
+    );
+    return kernels.map((kernel) => attentionProgram(kernel, capability, headDim, group, hasWarpgroups));
+  });
 }
 
 interface WorkList {
@@ -59,8 +93,18 @@ interface WorkList {
 
 interface DecodeLists {
   readonly items: WorkList;
-  readonly splits: WorkList;
+  readonly shares: WorkList;
   readonly slots: number;
+}
+
+/** The newest key and value of each query row, to be put into the cache, and the rotary tables (addresses). */
+export interface NewestRows {
+  readonly k: CudaTensor;
+  readonly v: CudaTensor;
+  readonly cos: number;
+  readonly sin: number;
+  /** 0 for none. */
+  readonly queryScale: number;
 }
 
 interface BackwardTensors {
@@ -77,6 +121,8 @@ interface Compiled {
   readonly block: number;
   readonly sharedBytes: number;
   readonly tileRows: number;
+  /** Query heads that a block takes, on the query side. */
+  readonly heads: number;
 }
 
 export class AttentionKernels {
@@ -84,6 +130,8 @@ export class AttentionKernels {
   readonly #capability: number;
   /** Lists by kernel and settings; least recently used segments first. */
   readonly #lists = new Map<Segments, Map<string, WorkList | DecodeLists>>();
+  /** attention_decode by head size. */
+  readonly #decoders = new Map<number, Compiled>();
 
   constructor(store: TensorStore, capability: number) {
     this.#store = store;
@@ -100,11 +148,11 @@ export class AttentionKernels {
     }: { out: CudaTensor; lse?: CudaTensor | undefined; q: CudaTensor; k: CudaTensor; v: CudaTensor },
     { heads, kvHeads, headDim, scale, causal, segments }: Attributes,
   ): void {
-    const compiled = this.#compile('forward', 'attention_forward', headDim);
+    const compiled = this.#compile('forward', 'attention_forward', headDim, heads / kvHeads);
     const work = this.#work(segments, `q${compiled.tileRows}${causal}`, () =>
       buildAttentionWork(segments, compiled.tileRows, causal),
     );
-    this.#launch(compiled, heads, work, 'ppppppiiiiiifi', [
+    this.#launch(compiled, heads / compiled.heads, work, 'ppppppiiiiiifi', [
       ...[out.address, lse?.address ?? 0, q.address, k.address, v.address, work.block.address],
       ...[out.ld, q.ld, k.ld, v.ld, kvHeads, q.rows, scale, causal ? 1 : 0],
     ]);
@@ -112,7 +160,8 @@ export class AttentionKernels {
 
   /** delta = rowsum(dOut ⊙ out) by head. */
   delta(delta: CudaTensor, dOut: CudaTensor, out: CudaTensor, { heads, headDim }: Attributes): void {
-    const { kernel } = this.#compile('backwardQuery', 'attention_backward_delta', headDim);
+    const program = attentionProgram('backwardQuery', this.#capability, headDim, 1, false);
+    const kernel = this.#store.kernels.variant(program, 'attention_backward_delta');
     const lanes = 2 ** Math.ceil(Math.log2(headDim / 8));
     const grid = [Math.ceil((out.rows * heads * lanes) / 256)] as const;
     const values = [delta.address, dOut.address, out.address, dOut.ld, out.ld, heads, out.rows];
@@ -123,11 +172,11 @@ export class AttentionKernels {
     { dq, dOut, q, k, v, lse, delta }: BackwardTensors & { readonly dq: CudaTensor },
     { heads, kvHeads, headDim, scale, causal, segments }: Attributes,
   ): void {
-    const compiled = this.#compile('backwardQuery', 'attention_backward_query', headDim);
+    const compiled = this.#compile('backwardQuery', 'attention_backward_query', headDim, heads / kvHeads);
     const work = this.#work(segments, `q${compiled.tileRows}${causal}`, () =>
       buildAttentionWork(segments, compiled.tileRows, causal),
     );
-    this.#launch(compiled, heads, work, 'ppppppppiiiiiiifi', [
+    this.#launch(compiled, heads / compiled.heads, work, 'ppppppppiiiiiiifi', [
       ...[dq.address, dOut.address, q.address, k.address, v.address, lse.address, delta.address, work.block.address],
       ...[dq.ld, dOut.ld, q.ld, k.ld, v.ld, kvHeads, q.rows, scale, causal ? 1 : 0],
     ]);
@@ -155,24 +204,25 @@ export class AttentionKernels {
     return keyStarts.every((_, s) => queryStarts[s + 1]! - queryStarts[s]! <= 1);
   }
 
+  /** With `newest`, q is turned and the new rows are appended: k and v are the cache, each segment's last key is new. */
   decode(
     { out, q, k, v }: { out: CudaTensor; q: CudaTensor; k: CudaTensor; v: CudaTensor },
     { heads, kvHeads, headDim, scale, causal, segments }: Attributes,
+    newest?: NewestRows,
   ): void {
     const store = this.#store;
-    const compiled = this.#compile('decode', 'attention_decode', headDim);
-    const { items, splits, slots } = this.#decodeLists(segments, kvHeads, causal);
+    // Once a layer and token: looked up without putting its name together.
+    const compiled = this.#decoders.get(headDim) ?? this.#compile('decode', 'attention_decode', headDim);
+    this.#decoders.set(headDim, compiled);
+    const { items, shares, slots } = this.#decodeLists(segments, kvHeads, causal);
     const partial = store.createF32([slots, heads * headDim]);
     const logSum = store.createF32([slots, heads]);
-    this.#launch(compiled, kvHeads, items, 'pppppppiiiiif', [
-      ...[out.address, partial.address, logSum.address, q.address, k.address, v.address, items.block.address],
-      ...[out.ld, q.ld, k.ld, v.ld, heads, scale],
+    this.#launch(compiled, kvHeads, items, 'ppppppppppppppiiiiiiif', [
+      ...[out.address, partial.address, logSum.address, q.address, k.address, v.address],
+      ...[items.block.address, shares.block.address, slots > 0 ? store.counters(slots * kvHeads) : 0],
+      ...[newest?.k.address ?? 0, newest?.v.address ?? 0, newest?.cos ?? 0, newest?.sin ?? 0, newest?.queryScale ?? 0],
+      ...[out.ld, q.ld, k.ld, v.ld, newest?.k.ld ?? 0, newest?.v.ld ?? 0, heads, scale],
     ]);
-    if (splits.items > 0) {
-      const { kernel } = this.#compile('decode', 'attention_decode_combine', headDim);
-      const values = [out.address, partial.address, logSum.address, splits.block.address, out.ld];
-      store.kernels.launch(kernel, [heads, splits.items], 128, 'ppppi', values);
-    }
     store.release(partial);
     store.release(logSum);
   }
@@ -187,9 +237,16 @@ export class AttentionKernels {
   }
 
   #compile(file: AttentionKernel, name: string, headDim: number, group = 1): Compiled {
-    const { files, defines, tiles, sharedBytes } = attentionProgram(file, this.#capability, headDim, group);
-    const kernel = this.#store.kernels.variant(files, name, defines, sharedBytes);
-    return { kernel, block: 32 * tiles.WARPS * tiles.HEAD_SPLIT, sharedBytes, tileRows: attentionTileRows(tiles) };
+    const { kernels } = this.#store;
+    const program = attentionProgram(file, this.#capability, headDim, group, kernels.hasWarpgroups);
+    const { tiles, sharedBytes } = program;
+    return {
+      kernel: kernels.variant(program, name),
+      block: 32 * tiles.WARPS * ('HEAD_SPLIT' in tiles ? tiles.HEAD_SPLIT : tiles.TEAMS),
+      sharedBytes,
+      tileRows: attentionTileRows(file, tiles),
+      heads: 'GROUP' in tiles ? tiles.GROUP : 1,
+    };
   }
 
   #work(segments: Segments, key: string, build: () => Int32Array): WorkList {
@@ -208,8 +265,8 @@ export class AttentionKernels {
     let list = lists.get(key) as DecodeLists | undefined;
     if (!list) {
       const blocks = DECODE_BLOCKS * this.#store.kernels.multiprocessors;
-      const { items, splits, slots } = buildDecodeWork(segments, kvHeads, causal, blocks);
-      list = { items: this.#upload(items), splits: this.#upload(splits), slots };
+      const { items, shares, slots } = buildDecodeWork(segments, kvHeads, causal, blocks);
+      list = { items: this.#upload(items), shares: this.#upload(shares), slots };
       lists.set(key, list);
     }
     return list;
@@ -230,7 +287,7 @@ export class AttentionKernels {
 
   #forget(segments: Segments): void {
     for (const list of this.#lists.get(segments)?.values() ?? []) {
-      const parts = 'slots' in list ? [list.items, list.splits] : [list];
+      const parts = 'slots' in list ? [list.items, list.shares] : [list];
       for (const { block } of parts) this.#store.allocator.free(block);
     }
     this.#lists.delete(segments);

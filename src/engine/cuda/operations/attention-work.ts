@@ -15,6 +15,20 @@ export interface AttentionTiles {
   readonly HEAD_SPLIT: number;
 }
 
+/** Of the kernels with warpgroup products; warpgroup-tiles.cuh has the meanings. */
+export interface WarpgroupTiles {
+  readonly WARPS: number;
+  readonly STREAM_TILE: number;
+  readonly MIN_BLOCKS: number;
+  /** Query heads of a key head whose rows share a tile. */
+  readonly GROUP: number;
+  readonly OWN_IN_REGISTERS: number;
+  /** Teams of warps that share the query tiles of a key tile; only in backwardKeyValue more than 1. */
+  readonly TEAMS: number;
+  /** Tiles of the other side that are in shared memory at a time; the forward has always 2. */
+  readonly STAGES: number;
+}
+
 export type AttentionKernel = 'forward' | 'backwardQuery' | 'backwardKeyValue' | 'decode';
 
 const tiles = (
@@ -49,6 +63,34 @@ const TILES = {
   },
 } as const;
 
+const warpgroupTiles = (
+  WARPS: number,
+  STREAM_TILE: number,
+  MIN_BLOCKS: number,
+  GROUP: number,
+  OWN_IN_REGISTERS: number,
+  TEAMS = 1,
+  STAGES = 2,
+): WarpgroupTiles => ({ WARPS, STREAM_TILE, MIN_BLOCKS, GROUP, OWN_IN_REGISTERS, TEAMS, STAGES });
+
+/** The fastest of each on an H100, by head size. */
+const WARPGROUP_TILES: Partial<Record<AttentionKernel, Readonly<Record<number, WarpgroupTiles>>>> = {
+  forward: { 64: warpgroupTiles(4, 64, 4, 1, 1), 128: warpgroupTiles(8, 32, 2, 4, 0) },
+};
+
+/**
+ * Tiles of the kernel with warpgroup products, if there is one for these heads.
+ * @param group query heads of a key head
+ */
+export function attentionWarpgroupTiles(
+  kernel: AttentionKernel,
+  headDim: number,
+  group: number,
+): WarpgroupTiles | undefined {
+  const found = WARPGROUP_TILES[kernel]?.[headDim];
+  return found && group % found.GROUP === 0 ? found : undefined;
+}
+
 /** @param group query heads of a key head */
 export function attentionTiles(
   kernel: AttentionKernel,
@@ -64,15 +106,29 @@ export function attentionTiles(
   return tiles(4, 1, 32, 1, 2);
 }
 
-/** Rows of the tile that a block owns: query rows, or key rows in backwardKeyValue. */
-export function attentionTileRows(of: AttentionTiles): number {
+/** Positions of the tile that a block owns: of queries, or of keys in backwardKeyValue. */
+export function attentionTileRows(kernel: AttentionKernel, of: AttentionTiles | WarpgroupTiles): number {
+  if ('GROUP' in of) return (16 * of.WARPS) / (kernel === 'backwardKeyValue' ? 1 : of.GROUP);
   return 16 * of.WARPS * of.ROW_FRAGMENTS;
 }
 
+function warpgroupSharedBytes(kernel: AttentionKernel, of: WarpgroupTiles, headDim: number): number {
+  const own = 16 * of.WARPS;
+  const streamed = of.TEAMS * of.STAGES * of.STREAM_TILE;
+  if (kernel === 'forward') return (own + 2 * streamed) * 2 * headDim;
+  // The key side has lse and delta beside its query rows.
+  return (own + streamed) * 4 * headDim + (kernel === 'backwardKeyValue' ? 8 * streamed : 0);
+}
+
 /** Dynamic shared memory of a launch; the headers of the kernel files say the same. */
-export function attentionSharedBytes(kernel: AttentionKernel, of: AttentionTiles, headDim: number): number {
+export function attentionSharedBytes(
+  kernel: AttentionKernel,
+  of: AttentionTiles | WarpgroupTiles,
+  headDim: number,
+): number {
+  if ('GROUP' in of) return warpgroupSharedBytes(kernel, of, headDim);
   const rowBytes = 2 * Math.ceil(headDim / 16) * 16 + 16;
-  const own = attentionTileRows(of);
+  const own = attentionTileRows(kernel, of);
   switch (kernel) {
     case 'forward':
       return (own + 4 * of.STREAM_TILE) * rowBytes;
@@ -124,12 +180,14 @@ export function buildAttentionKeyWork(segments: Segments, tileRows: number, caus
 export interface DecodeWork {
   /** int4 items for attention_decode: grid (K, items). */
   readonly items: Int32Array;
-  /** int4 rows for attention_decode_combine: grid (H, rows); empty when nothing was split. */
-  readonly splits: Int32Array;
+  /** int2 by slot: first slot of the same query row, and their number; empty when nothing was split. */
+  readonly shares: Int32Array;
   /** Partial results: fp32 [slots, H, D] and [slots, H]. */
   readonly slots: number;
 }
 
+/** Added to the query row of an item whose range ends with the last key of the segment. */
+const LAST_KEY = 2 ** 30;
 /** Keys below which a range is not split further: one tile for each of four warps. */
 const SPLIT_KEYS = 64;
 
@@ -138,7 +196,7 @@ export function buildDecodeWork(segments: Segments, kvHeads: number, causal: boo
   const rows = segments.queryStarts[segments.keyStarts.length]!;
   const wanted = Math.max(1, Math.floor(blocks / Math.max(1, rows * kvHeads)));
   const items: number[][] = [];
-  const splits: number[] = [];
+  const shares: number[] = [];
   let slots = 0;
   for (let s = 0; s < segments.keyStarts.length; s++) {
     const queryEnd = segments.queryStarts[s + 1]!;
@@ -148,15 +206,17 @@ export function buildDecodeWork(segments: Segments, kvHeads: number, causal: boo
       const end = Math.max(keyStart, causal ? keyEnd - (queryEnd - 1 - row) : keyEnd);
       const length = Math.max(SPLIT_KEYS, SPLIT_KEYS * Math.ceil((end - keyStart) / wanted / SPLIT_KEYS));
       const count = Math.max(1, Math.ceil((end - keyStart) / length));
-      if (count > 1) splits.push(row, slots, count, 0);
+      const firstSlot = slots;
       for (let i = 0; i < count; i++) {
         const first = keyStart + i * length;
         const last = Math.min(end, first + length);
-        items.push([row, first, last, count > 1 ? slots++ : -1, last - first]);
+        const mark = last === keyEnd && last > first ? LAST_KEY : 0;
+        items.push([row + mark, first, last, count > 1 ? slots++ : -1, last - first]);
+        if (count > 1) shares.push(firstSlot, count);
       }
     }
   }
-  return { items: heaviestFirst(items), splits: Int32Array.from(splits), slots };
+  return { items: heaviestFirst(items), shares: Int32Array.from(shares), slots };
 }
 
 /** [a, b, c, d, weight] to int4, by falling weight; equal ones keep their order, so that neighbours share keys in the cache. */

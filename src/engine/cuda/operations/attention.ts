@@ -16,7 +16,12 @@ const MAX_HEAD_DIM = 128;
 type Attributes = OperationAttributes['attention'];
 type Result = { readonly outputs: readonly CudaTensor[]; readonly saved: readonly CudaTensor[] };
 
-function check({ heads, kvHeads, headDim, segments }: Attributes, queryRows: number, keyRows: number): void {
+/** @throws EngineError if heads or ranges do not fit the tensors */
+export function checkAttention(
+  { heads, kvHeads, headDim, segments }: Attributes,
+  queryRows: number,
+  keyRows: number,
+): void {
   const { queryStarts, keyStarts, keyLengths } = segments;
   const fail = (message: string): never => {
     throw new EngineError(`${OPERATION}: ${message}`);
@@ -70,11 +75,11 @@ export function withoutOverlap(segments: Segments): Segments[] {
 
 export class AttentionOperation implements Operation<Attributes> {
   readonly #store: TensorStore;
-  readonly #kernels: AttentionKernels;
+  readonly kernels: AttentionKernels;
 
   constructor(store: TensorStore, capability: number) {
     this.#store = store;
-    this.#kernels = new AttentionKernels(store, capability);
+    this.kernels = new AttentionKernels(store, capability);
   }
 
   forward(inputs: readonly Tensor[], attributes: Attributes, record: boolean): Result {
@@ -83,17 +88,17 @@ export class AttentionOperation implements Operation<Attributes> {
     const q = store.matrix(inputs[0], -1, heads * headDim, OPERATION, 'q');
     const k = store.matrix(inputs[1], -1, kvHeads * headDim, OPERATION, 'k');
     const v = store.matrix(inputs[2], k.rows, kvHeads * headDim, OPERATION, 'v');
-    check(attributes, q.rows, k.rows);
+    checkAttention(attributes, q.rows, k.rows);
     if (headDim % 8 !== 0) return this.#paddedForward(q, k, v, attributes, record);
     // v is a narrow part of the block of q, k and v, whose other columns nobody needs any more: it is kept alone.
     const value = record ? store.compact(v) : v;
     const out = store.createInput(q.shape);
-    if (!record && this.#kernels.isDecode(segments, heads, kvHeads)) {
-      this.#kernels.decode({ out, q, k, v: value }, attributes);
+    if (!record && this.kernels.isDecode(segments, heads, kvHeads)) {
+      this.kernels.decode({ out, q, k, v: value }, attributes);
       return { outputs: [out], saved: [] };
     }
     const lse = record ? store.saved(store.createF32([heads, q.rows])) : undefined;
-    this.#kernels.forward({ out, lse, q, k, v: value }, attributes);
+    this.kernels.forward({ out, lse, q, k, v: value }, attributes);
     if (!lse) return { outputs: [out], saved: [] };
     if (value === v) store.release(value);
     else store.saved(value);
@@ -118,7 +123,7 @@ export class AttentionOperation implements Operation<Attributes> {
 
   /** Frees the work lists. */
   dispose(): void {
-    this.#kernels.dispose();
+    this.kernels.dispose();
   }
 
   #gradients(
@@ -131,9 +136,9 @@ export class AttentionOperation implements Operation<Attributes> {
     const { segments } = attributes;
     const delta = store.createF32([attributes.heads, q!.rows]);
     const common = { q: q!, k: k!, v: v!, lse: lse!, dOut, delta };
-    this.#kernels.delta(delta, dOut, out!, attributes);
+    this.kernels.delta(delta, dOut, out!, attributes);
     const dq = needs[0] ? store.createGradient(q!) : undefined;
-    if (dq) this.#kernels.backwardQuery({ ...common, dq }, attributes);
+    if (dq) this.kernels.backwardQuery({ ...common, dq }, attributes);
     let dk: CudaTensor | undefined;
     let dv: CudaTensor | undefined;
     if (needs[1] || needs[2]) {
@@ -144,7 +149,7 @@ export class AttentionOperation implements Operation<Attributes> {
         // Key rows outside the ranges have zero gradients, and the kernel does not write them.
         if (!isWhole)
           for (const of of [keys!, values!]) store.driver.clearRows(of.address, 2 * of.ld, 2 * of.columns, of.rows);
-        this.#kernels.backwardKeyValue({ ...common, dk: keys!, dv: values! }, { ...attributes, segments: group });
+        this.kernels.backwardKeyValue({ ...common, dk: keys!, dv: values! }, { ...attributes, segments: group });
         if (dk && dv) {
           store.add(dk, dk, keys!);
           store.add(dv, dv, values!);

@@ -17,6 +17,8 @@ import { roundUp } from '../arena.js';
 import { ROW_MULTIPLE, type TensorStore } from '../tensor-store.js';
 import { type CudaTensor, GradientHome } from '../tensors.js';
 import type { DeviceWeight, WeightStore } from '../weights.js';
+import { DeferredPair } from './deferred-pair.js';
+import { DeferredResult } from './deferred-result.js';
 import { DropoutMasks } from './dropout-masks.js';
 import { loraDown } from './low-rank.js';
 import {
@@ -26,11 +28,11 @@ import {
   loraGradientB,
   loraInputGradients,
 } from './low-rank-gradients.js';
+import { DeferredNorm } from './rms-norm.js';
+import { SMALL_ROWS, SmallLinear, type SmallProduct } from './small-linear.js';
 import { UnfinishedGradient } from './unfinished-gradient.js';
 
 const OPERATION = 'linear';
-/** Rows up to which a product is bound by reading the weight once. */
-const SMALL_ROWS = 16;
 
 /** Parts that are computed as one product: neighbours in one matrix. */
 interface Run {
@@ -95,12 +97,14 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
   readonly #weights: WeightStore;
   /** The set of each parameter. */
   readonly #sets: ReadonlyMap<unknown, CudaParameterSet>;
+  readonly small: SmallLinear;
   readonly #masks: DropoutMasks;
 
   constructor(store: TensorStore, weights: WeightStore, sets: ReadonlyMap<unknown, CudaParameterSet>) {
     this.#store = store;
     this.#weights = weights;
     this.#sets = sets;
+    this.small = new SmallLinear(store);
     this.#masks = new DropoutMasks(store);
   }
 
@@ -109,13 +113,13 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
   }
 
   forward(inputs: readonly Tensor[], { parts }: OperationAttributes['linear'], record: boolean) {
-    const x = this.#store.matrix(inputs[0], -1, -1, OPERATION, 'x');
+    const input = inputs[0] && this.#store.useUnfinished(inputs[0], OPERATION);
+    const x = input && !record && DeferredResult.of(input) ? input : this.#store.matrix(input, -1, -1, OPERATION, 'x');
     const rowKeys = rowKeysOf(parts, x.rows);
     const saved: CudaTensor[] = [];
-    const outputs = runsOf(this.#weights, parts, x.columns).flatMap((run) => {
-      const group = this.#group(run, x.columns);
-      return group ? this.#adapted(x, run, group, rowKeys, record ? saved : undefined) : this.#plain(x, run);
-    });
+    const runs = runsOf(this.#weights, parts, x.columns);
+    if (!record && x.rows <= SMALL_ROWS && isPair(runs, rowKeys)) return { outputs: this.#pair(x, runs[0]!), saved };
+    const outputs = runs.flatMap((run) => this.#run(x, run, rowKeys, record ? saved : undefined));
     // Without a low-rank part, backward needs no more than the weights.
     if (saved.length > 0) saved.unshift(this.#store.keepOrRemake(x));
     return { outputs, saved };
@@ -175,6 +179,24 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     return [dx];
   }
 
+  #run(x: CudaTensor, run: Run, rowKeys: Int32Array | undefined, saved?: CudaTensor[]): CudaTensor[] {
+    const group = this.#group(run, x.columns);
+    return group ? this.#adapted(x, run, group, rowKeys, saved) : this.#plain(x, run);
+  }
+
+  /** The outputs of a run that `isPair`. */
+  #pair(x: CudaTensor, run: Run): readonly CudaTensor[] {
+    const store = this.#store;
+    const shape = [x.rows, run.weights[0]!.rows];
+    const gated = (activation: number): CudaTensor => {
+      const y = store.createInput(shape);
+      const group = this.#group(run, x.columns);
+      this.#runSmall({ y, x, weight: run.weights[0]!, n: y.columns, group, activation });
+      return y;
+    };
+    return new DeferredPair(store, x, shape, { plain: () => this.#run(x, run, undefined), gated }).outputs;
+  }
+
   /** The adapter of a run, with fresh copies of its values; undefined if no part has one. */
   #group(run: Run, k: number): AdapterGroup | undefined {
     const adapted = run.parts.find((part) => part.lora);
@@ -215,7 +237,8 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
 
   #plain(x: CudaTensor, run: Run): CudaTensor[] {
     const { y, parts } = this.#outputs(x.rows, run);
-    this.#product(x, x.columns, y, run);
+    if (x.rows <= SMALL_ROWS) this.#runSmall({ y, x, weight: run.weights[0]!, n: run.n });
+    else this.#product(x, x.columns, y, run);
     this.#addBias(parts, run);
     return parts;
   }
@@ -230,8 +253,15 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     const store = this.#store;
     const padded = roundUp(x.columns, ROW_MULTIPLE);
     const { y, parts } = this.#outputs(x.rows, run);
+    const keys = hasDropout(run) ? rowKeys : undefined;
+    if (!saved && !keys && x.rows <= SMALL_ROWS) {
+      this.#runSmall({ y, x, weight: run.weights[0]!, n: run.n, group });
+      this.#addBias(parts, run);
+      return parts;
+    }
+    store.use(x, OPERATION);
     const wide = this.#withSpare(x, padded, group.columns);
-    const bits = rowKeys && hasDropout(run) ? this.#masks.make(x, rowKeys, run.parts) : undefined;
+    const bits = keys && this.#masks.make(x, keys, run.parts);
     const low = wide.address + 2 * padded;
     const kept = saved && store.saved(store.create([x.rows, group.columns]));
     loraDown(store, { u: low, ldu: wide.ld, saved: kept, x: wide, bits, group, parts: run.parts });
@@ -245,6 +275,18 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     } else if (bits) store.release(bits);
     store.release(wide);
     return parts;
+  }
+
+  /** A product whose x may wait for its norm. */
+  #runSmall(product: SmallProduct): void {
+    const { x, n, activation } = product;
+    const deferred = DeferredResult.of(x);
+    if (deferred instanceof DeferredNorm && this.small.takesNorm(x, activation === undefined ? n : 2 * n)) {
+      deferred.fold((norm) => this.small.run({ ...product, x: norm.x, norm }));
+    } else {
+      this.#store.use(x, OPERATION);
+      this.small.run(product);
+    }
   }
 
   /** x with `columns` free columns behind its padded own ones: x itself, retained, or a copy with zeros between. */
@@ -263,16 +305,8 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
   /** y = x·Wᵀ over the first k columns of both. */
   #product(x: CudaTensor, k: number, y: CudaTensor, run: Run): void {
     const { address, ld } = run.weights[0]!;
-    const [m, n] = [x.rows, run.n];
-    if (m === 0) return;
-    if (m > SMALL_ROWS) {
-      const operands = { a: x.address, lda: x.ld, b: address, ldb: ld, transB: true, d: y.address, ldd: y.ld };
-      this.#store.products.run({ m, n, k, ...operands });
-      return;
-    }
-    const kernel = m <= 8 ? 'small_linear' : 'small_linear_16';
-    const values = [y.address, x.address, address, m, n, k, y.ld, x.ld, ld, 0];
-    this.#store.kernels.run(kernel, [Math.ceil(n / 8)], n < 1024 ? 1024 : 256, values);
+    const operands = { a: x.address, lda: x.ld, b: address, ldb: ld, transB: true, d: y.address, ldd: y.ld };
+    this.#store.products.run({ m: x.rows, n: run.n, k, ...operands });
   }
 
   #addBias(outputs: readonly CudaTensor[], run: Run): void {
@@ -351,6 +385,14 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     this.#store.release(share);
     return dx;
   }
+}
+
+/** Whether all is one product whose two outputs may be gate and up. */
+function isPair(runs: readonly Run[], rowKeys: Int32Array | undefined): boolean {
+  const [run] = runs;
+  if (!run || runs.length > 1 || run.weights.length !== 2 || (rowKeys && hasDropout(run))) return false;
+  const [gate, up] = run.weights;
+  return gate!.rows === up!.rows && run.parts.every(({ bias }) => !bias);
 }
 
 function hasDropout(run: Run): boolean {

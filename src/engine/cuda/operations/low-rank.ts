@@ -2,10 +2,13 @@
 import type { LinearPart } from '../../operations.js';
 import { dropoutScale } from '../../random.js';
 import { type AdapterGroup, MAX_PARTS } from '../adapters.js';
-import type { KernelName } from '../kernels.js';
+import { grid2, type KernelName } from '../kernels.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import { maskBytes } from './dropout-masks.js';
+
+/** Rows up to which lora_down, with a block for 32 of them, leaves most of the card idle: a library's product splits K. */
+const FEW_ROWS = 512;
 
 /** A value for each of the four parts that a kernel takes. */
 export function four(parts: readonly LinearPart[], value: (part: LinearPart) => number, otherwise: number): number[] {
@@ -32,6 +35,16 @@ export interface LoraDown {
 /** u = dropout(x)·Aᵀ for all parts. */
 export function loraDown(store: TensorStore, { u, ldu, saved, x, bits, group, parts }: LoraDown): void {
   const { rows, columns, ld } = x;
+  if (!bits && rows <= FEW_ROWS) {
+    const operands = { a: x.address, lda: ld, b: group.a, ldb: group.lda, transB: true, d: u, ldd: ldu };
+    store.products.run({ m: rows, n: group.columns, k: columns, ...operands });
+    if (saved) {
+      store.kernels.run('copy_bf16', grid2(rows, group.columns), 128, [
+        ...[saved.address, u, rows, group.columns, saved.ld, ldu],
+      ]);
+    }
+    return;
+  }
   const width = Math.min(group.columns, 64);
   const grid = [Math.ceil(rows / 32), Math.ceil(group.columns / width)] as const;
   store.kernels.run(`lora_down_${width}` as KernelName, grid, 512, [

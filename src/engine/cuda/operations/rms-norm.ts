@@ -1,8 +1,12 @@
-/** RMSNorm by row, with the residual addition before it. Saves the sum and 1/rms; the result itself can be made again. */
+/**
+ * RMSNorm by row, with the residual addition before it. Saves the sum and 1/rms; the result itself can be made again.
+ * At inference the norm of one row waits for the linear layer behind it, which can do it on the way.
+ */
 import type { Operation, OperationAttributes } from '../../operations.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import type { WeightStore } from '../weights.js';
+import { DeferredResult } from './deferred-result.js';
 
 const OPERATION = 'rmsNorm';
 
@@ -11,7 +15,7 @@ function threads(columns: number): number {
   return Math.min(512, 32 * Math.ceil(columns / 512));
 }
 
-interface Norm {
+export interface Norm {
   readonly x: CudaTensor;
   readonly residual?: CudaTensor | undefined;
   readonly sum?: CudaTensor | undefined;
@@ -30,18 +34,52 @@ function normalize(store: TensorStore, { x, residual, sum, rstd, weight, eps }: 
   return y;
 }
 
+/** A norm of which nobody has asked for the numbers yet. Outputs: y, and the sum where there is a residual. */
+export class DeferredNorm extends DeferredResult {
+  readonly #norm: () => Norm;
+
+  constructor(store: TensorStore, x: CudaTensor, residual: CudaTensor | undefined, norm: () => Norm) {
+    super(store, residual ? [x, residual] : [x], residual ? [x.shape, x.shape] : [x.shape]);
+    this.#norm = norm;
+  }
+
+  make(): void {
+    const y = this.outputs[0]!;
+    this.#withSum((norm) => {
+      if (y.unfinished) this.give(y, normalize(this.store, norm));
+      else if (norm.sum) this.store.add(norm.sum, norm.x, norm.residual!);
+    });
+  }
+
+  /** Calls `body`, which normalises on the way and writes the sum where it gets one; y stays without numbers. */
+  fold(body: (norm: Norm) => void): void {
+    this.#withSum(body);
+  }
+
+  #withSum(body: (norm: Norm) => void): void {
+    const sum = this.outputs[1];
+    const made = sum?.unfinished && this.store.create(sum.shape);
+    body({ ...this.#norm(), sum: made });
+    if (sum && made) this.give(sum, made);
+  }
+}
+
 export function rmsNorm(store: TensorStore, weights: WeightStore): Operation<OperationAttributes['rmsNorm']> {
   return {
     forward(inputs, attributes, record) {
       const { eps } = attributes;
       const x = store.matrix(inputs[0], -1, -1, OPERATION, 'x');
       const residual = inputs[1] && store.matrix(inputs[1], x.rows, x.columns, OPERATION, 'residual');
-      const weight = weights.vector(attributes.weight, x.columns, OPERATION);
+      const weightNow = (): number => weights.vector(attributes.weight, x.columns, OPERATION);
+      const weight = weightNow();
+      if (!record && x.rows === 1) {
+        const norm = (): Norm => ({ x, residual, weight: weightNow(), eps });
+        return { outputs: new DeferredNorm(store, x, residual, norm).outputs, saved: [] };
+      }
       const sum = residual && store.create(x.shape);
       const rstd = record ? store.saved(store.createF32([x.rows])) : undefined;
       const y = normalize(store, { x, residual, sum, rstd, weight, eps });
       const normed = sum ?? x;
-      const weightNow = () => weights.vector(attributes.weight, x.columns, OPERATION);
       y.recipe = {
         sources: rstd ? [normed, rstd] : [normed],
         make: () => normalize(store, { x: normed, weight: weightNow(), eps }),

@@ -1,7 +1,6 @@
 /** Rotary position embedding of queries and keys, in float32 tables. The gradient turns the other way. */
 import { EngineError } from '../../../errors.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
-import type { Tensor } from '../../tensor.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 
@@ -22,15 +21,13 @@ function turn(
   store: TensorStore,
   [q, k]: readonly (CudaTensor | undefined)[],
   [qOut, kOut]: readonly (CudaTensor | undefined)[],
-  { headDim, cos, sin, queryScale }: Attributes,
+  attributes: Attributes,
   sign: number,
 ): void {
+  const { headDim, cos, sin, queryScale } = attributes;
   const rows = (q ?? k)!.rows;
   const [heads, kvHeads] = [headsOf(q, headDim), headsOf(k, headDim)];
-  for (const table of [cos, sin]) checkTable(store.use(table, OPERATION), rows, headDim / 2);
-  if (queryScale && queryScale.size !== rows) {
-    throw new EngineError(`${OPERATION}: queryScale has ${queryScale.size} of ${rows} rows`);
-  }
+  checkTables(store, attributes, rows);
   const units = (heads + kvHeads) * Math.ceil(headDim / 16);
   const block = Math.min(256, 32 * Math.ceil(units / 32));
   const withScale = (body: (address: number) => void): void =>
@@ -47,10 +44,18 @@ function turn(
   });
 }
 
-function checkTable(table: Tensor, rows: number, columns: number): void {
-  if (table.shape.length === 2 && table.shape[0] === rows && table.shape[1] === columns) return;
-  const shape = table.shape.join(', ');
-  throw new EngineError(`${OPERATION}: cos or sin has shape [${shape}], expected [${rows}, ${columns}]`);
+/** @throws EngineError if a table does not have a row for each of `rows` */
+export function checkTables(store: TensorStore, { headDim, cos, sin, queryScale }: Attributes, rows: number): void {
+  for (const table of [cos, sin]) {
+    const { shape } = store.use(table, OPERATION);
+    if (shape.length === 2 && shape[0] === rows && shape[1] === headDim / 2) continue;
+    throw new EngineError(
+      `${OPERATION}: cos or sin has shape [${shape.join(', ')}], expected [${rows}, ${headDim / 2}]`,
+    );
+  }
+  if (queryScale && queryScale.size !== rows) {
+    throw new EngineError(`${OPERATION}: queryScale has ${queryScale.size} of ${rows} rows`);
+  }
 }
 
 export function rotary(store: TensorStore): Operation<Attributes> {
