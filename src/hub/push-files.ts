@@ -6,10 +6,12 @@ import { pathToFileURL } from 'node:url';
 import { type CommitOperation, commitIter, createRepo, HubApiError } from '@huggingface/hub';
 import { z } from 'zod';
 import { ConfigError, HubError } from '../errors.js';
+import { requestJson } from '../transfer/request-json.js';
 import { RetryBudget } from '../transfer/retry.js';
-import type { HubSubject } from './explain-answer.js';
+import { offlineReason } from './environment.js';
+import { explainAnswer, type HubSubject } from './explain-answer.js';
 import { hubFetch, placeholderToken } from './hub-fetch.js';
-import { callback, connectHub, type HubConnection, hubConnectionSchema } from './hub-options.js';
+import { authorization, callback, connectHub, type HubConnection, hubConnectionSchema } from './hub-options.js';
 import { parseRepoId } from './repo-id.js';
 import { listTree, type RepoFile, type RepoTree, resolveRevision } from './repo-tree.js';
 import { TOKEN_HINT } from './token.js';
@@ -66,11 +68,7 @@ export async function pushFiles(
   options: PushFilesOptions,
 ): Promise<PushResult> {
   const repoId = parseRepoId(id);
-  if (!repoId.includes('/')) {
-    throw new ConfigError(`"${repoId}": to push, the owner is needed too`, { hint: `Give "OWNER/${repoId}".` });
-  }
-  const connection = await connectHub(options);
-  if (!connection.token) throw new ConfigError(`${repoId}: to push, an access token is needed`, { hint: TOKEN_HINT });
+  const connection = await connectForPush(repoId, options);
   const contents = await Promise.all(files.map(describe));
   const push = new Push(connection, { repoId, revision: options.revision, action: 'write' }, contents, options);
   const budget = new RetryBudget(connection.retry);
@@ -88,6 +86,33 @@ export async function pushFiles(
       );
     }
   }
+}
+
+/** `OWNER/NAME` for a bare name: the owner is whoever the token belongs to. */
+export async function ownedRepoId(id: string, options: PushFilesOptions): Promise<string> {
+  const name = parseRepoId(id);
+  if (name.includes('/')) return name;
+  const connection = await connectForPush(name, options);
+  const { value } = await requestJson({
+    url: `${connection.endpoint}/api/whoami-v2`,
+    privateHeaders: authorization(connection),
+    explain: explainAnswer(connection, { repoId: name, revision: options.revision, action: 'write' }),
+    answerTimeoutMs: connection.timeoutMs,
+    silenceTimeoutMs: connection.timeoutMs,
+    retry: connection.retry,
+    signal: connection.signal,
+  });
+  const owner = (value as { name?: unknown } | null)?.name;
+  if (typeof owner === 'string') return parseRepoId(`${owner}/${name}`);
+  throw new HubError(`${name}: the Hub does not tell whose token this is`, { hint: `Give "OWNER/${name}".` });
+}
+
+async function connectForPush(repoId: string, options: PushFilesOptions): Promise<HubConnection> {
+  const offline = offlineReason(false);
+  if (offline) throw new HubError(`${repoId}: nothing can be pushed, the Hub is not asked: ${offline}`);
+  const connection = await connectHub(options);
+  if (connection.token) return connection;
+  throw new ConfigError(`${repoId}: to push, an access token is needed`, { hint: TOKEN_HINT });
 }
 
 interface Content {

@@ -5,7 +5,7 @@ import type { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { SafetensorsFile } from '../engine/safetensors.js';
 import { CheckpointError, ConfigError } from '../errors.js';
-import { type PushedFile, type PushResult, pushFiles, pushFilesSchema } from '../hub/push-files.js';
+import { ownedRepoId, type PushedFile, type PushResult, pushFiles, pushFilesSchema } from '../hub/push-files.js';
 import { parseRepoId } from '../hub/repo-id.js';
 import { modelPart, parseAdapterTensorName } from '../model/tensor-names.js';
 import { readAdapterConfig } from './adapter-file.js';
@@ -13,31 +13,30 @@ import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from './adapter-folder.js';
 import { type AdapterFacts, modelCardSchema, picturePath, renderModelCard } from './model-card.js';
 import { visionServingAdvice } from './target-modules.js';
 
-const schema = pushFilesSchema.extend({
+/** Options of {@link pushToHub}: names, defaults and ranges. */
+export const pushToHubSchema = pushFilesSchema.extend({
   /** What the page says. Default: what can be told from the adapter alone. */
   modelCard: modelCardSchema.prefault({}),
 });
 
-export type PushToHubOptions = z.input<typeof schema>;
+export type PushToHubOptions = z.input<typeof pushToHubSchema>;
 
 /**
  * Uploads an adapter: `adapter_config.json`, `adapter_model.safetensors`, a README.md made from `modelCard`, and its
  * pictures; nothing else in the folder. The repository is made if need be, public unless `private` says otherwise.
  * Called again with the same content it commits nothing; after a failure it goes on with what is missing.
  * @param directory what `saveAdapter` wrote
- * @param repoId `OWNER/NAME`
+ * @param id `OWNER/NAME`, or a name alone for an owner that is whoever the token belongs to
  * @throws CheckpointError if the folder holds no sound adapter; ConfigError for bad options, without a token, or if the
  *   base model's name is a path of this machine; HubError, explained; the signal's reason
  */
-export async function pushToHub(
-  directory: string,
-  repoId: string,
-  options: PushToHubOptions = {},
-): Promise<PushResult> {
-  const { modelCard: card, ...push } = parseOptions(schema, options, 'pushToHub');
+export async function pushToHub(directory: string, id: string, options: PushToHubOptions = {}): Promise<PushResult> {
+  const { modelCard: card, ...push } = parseOptions(pushToHubSchema, options, 'pushToHub');
   const { config, baseModelNameOrPath } = await readAdapterConfig(directory);
   const baseModel = await hubName(card.baseModel ?? baseModelNameOrPath);
-  const facts: AdapterFacts = { repoId, baseModel, config, ...(await readFacts(directory)) };
+  const contents = await readFacts(directory);
+  const repoId = await ownedRepoId(id, push);
+  const facts: AdapterFacts = { repoId, baseModel, config, ...contents };
   const vision = facts.layers.vision + facts.layers.projector;
   if (vision > 0) {
     const warn = push.onWarning ?? ((line: string) => process.emitWarning(line, 'LoraWarning'));

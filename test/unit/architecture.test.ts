@@ -72,11 +72,12 @@ describe('the structure of the sources', () => {
     expect(cycles).toEqual([]);
   });
 
-  it('lets one folder alone import TensorFlow.js, one the FFI package, and one file the zip package', () => {
+  it('lets one folder alone import TensorFlow.js, one the FFI package, one the Hub’s client, and one file the zip package', () => {
     const users = (pattern: RegExp): string[] =>
       files.filter(({ imports }) => imports.some((name) => pattern.test(name))).map(({ path }) => path);
     expect(users(/^@tensorflow\//).filter((path) => !path.startsWith('engine/tfjs/'))).toEqual([]);
     expect(users(/^koffi$/).filter((path) => !path.startsWith('engine/cuda/'))).toEqual([]);
+    expect(users(/^@huggingface\/hub$/).filter((path) => !path.startsWith('hub/'))).toEqual([]);
     expect(users(/^yauzl$/)).toEqual(['kaggle/zip-directory.ts']);
   });
 

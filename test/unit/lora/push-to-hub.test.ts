@@ -94,6 +94,12 @@ describe('pushToHub', () => {
     expect(commits()).toBe(3);
   });
 
+  it('takes a name alone for a repository of whoever the token belongs to', async () => {
+    expect(await push({}, 'bone-adapter')).toMatchObject({ repoId: ID, changed: true });
+    expect(card()).toContain(`"${ID}"`);
+    await expect(push({ token: 'hf_unknown' }, 'bone-adapter')).rejects.toThrow(/the Hub does not accept the token/);
+  });
+
   it('loads again by its name', async () => {
     const adapter = await save({ r: 4, rankPattern: { q_proj: 2 } }, 5);
     await push({ private: true });
@@ -189,7 +195,9 @@ describe('pushToHub', () => {
 describe('what cannot be pushed', () => {
   it('without a token, or into a foreign house', async () => {
     await expect(push({ token: false })).rejects.toThrow(/an access token is needed/);
-    await expect(push({}, 'just-a-name')).rejects.toThrow(/the owner is needed too/);
+    vi.stubEnv('HF_HUB_OFFLINE', '1');
+    await expect(push()).rejects.toThrow(/nothing can be pushed, the Hub is not asked: HF_HUB_OFFLINE is set/);
+    vi.stubEnv('HF_HUB_OFFLINE', '');
     const error = await push({}, 'someone/else').catch((caught: unknown) => caught as HubError);
     expect(error).toBeInstanceOf(HubError);
     expect((error as HubError).message).toMatch(
