@@ -2,20 +2,24 @@
  * Teaches a Ministral 3 model to name the kind of fracture on an X-ray, from a folder of pictures to an evaluated
  * LoRA adapter. For education only: nothing here is fit for medical use.
  *
- *   npm run example                                        a demonstration on drawn pictures and a tiny model
- *   npm run example -- --data DIR --model DIR [--engine E] the real thing
- *   npm run example -- --kaggle --model DIR                the same, with the tutorial's pictures from Kaggle
+ *   npm run example                                         a demonstration on drawn pictures and a tiny model
+ *   npm run example -- --data DIR --model NAME [--engine E] the real thing
+ *   npm run example -- --kaggle --model NAME               the same, with the tutorial's pictures from Kaggle
  *
  * --data DIR      folder with <Class>/{Train,Test}/* at any depth (default: drawn by synthetic-radiographs.ts)
  * --kaggle        download the tutorial's data set, or take it from the cache; see KaggleImageFolder.download
- * --model DIR     Ministral 3 checkpoint (default: random weights in a tiny model, made by tiny-checkpoint.ts)
- * --adapter DIR   start from this LoRA adapter instead of a new one
+ * --model NAME    Ministral 3 model: a name on the Hugging Face Hub, e.g. mistralai/Ministral-3-3B-Instruct-2512-BF16,
+ *                 or a folder (default: random weights in a tiny model, made by tiny-checkpoint.ts)
+ * --adapter NAME  start from this LoRA adapter, a name on the Hub or a folder, instead of a new one
+ * --push-to-hub REPO    upload the adapter with a card that says all of the above; HF_TOKEN must be able to write
+ * --base-model NAME     for that card: the base model's name on the Hub, where --model is a folder
  * --resume        go on where a stopped training left its checkpoint (Ctrl-C saves one)
  * --epochs N      passes over the training set       --limit N   use N training and N test samples
  * --engine NAME   auto, cpu, cuda; or a TensorFlow.js that you installed: tfjs-node, tfjs-node-gpu, tfjs (either)
  * --memory-budget GIB   most memory that training may take, weights included (default: what there is)
  * --out DIR       results (default: runs/bone-fracture)
  */
+import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -24,13 +28,16 @@ import {
   applyLora,
   barChart,
   ChatTemplate,
+  ConfigError,
   compareReports,
   confusionChart,
   createEngine,
   type EngineChoice,
   type EvaluationReport,
   Evaluator,
+  formatHubProgress,
   formatReport,
+  fromPretrained,
   generateText,
   ImagePool,
   type ImageSample,
@@ -39,11 +46,11 @@ import {
   type KaggleProgress,
   lineChart,
   loadAdapter,
-  loadMinistral3,
-  loadProcessor,
   loadTfjs,
+  pushToHub,
   randomPermutation,
   renderPng,
+  type SftConfigInput,
   type SftExample,
   SftTrainer,
   saveAdapter,
@@ -51,9 +58,11 @@ import {
   type TfjsPackage,
   TUTORIAL_TEMPLATE,
   VlmCollator,
+  verifyAdapter,
   writeContactSheet,
 } from 'ministral-tune';
 import { DEMONSTRATION, prepareDemonstration } from './demonstration.js';
+import { fractureCard } from './fracture-card.js';
 
 const { values: options } = parseArgs({
   options: {
@@ -62,6 +71,8 @@ const { values: options } = parseArgs({
     model: { type: 'string' },
     adapter: { type: 'string' },
     resume: { type: 'boolean', default: false },
+    'push-to-hub': { type: 'string' },
+    'base-model': { type: 'string' },
     epochs: { type: 'string' },
     limit: { type: 'string' },
     engine: { type: 'string', default: 'auto' },
@@ -71,6 +82,11 @@ const { values: options } = parseArgs({
 });
 const out = options.out;
 await mkdir(out, { recursive: true });
+if (options['push-to-hub'] && !options['base-model'] && !(options.model && !existsSync(options.model))) {
+  throw new ConfigError('--push-to-hub: the card needs the name that the base model has on the Hub', {
+    hint: 'Give --model by that name, or --base-model beside a folder.',
+  });
+}
 const heading = (text: string): void => console.log(`\n── ${text}`);
 
 const KAGGLE_DATASET = 'pkdarabi/bone-break-classification-image-dataset';
@@ -178,9 +194,16 @@ const toExample = (sample: ImageSample): SftExample => ({
 console.log(prompt);
 
 heading('Model');
-const modelDir = options.model ?? demonstration.model;
-const model = await loadMinistral3(modelDir, { engine });
-const { tokenizer, imageProcessor } = await loadProcessor(modelDir);
+const modelName = options.model ?? demonstration.model;
+const { model, processor } = await fromPretrained(modelName, {
+  engine,
+  onProgress: (progress) => {
+    if (!process.stderr.isTTY) return;
+    const end = progress.filesDone === progress.filesTotal ? '\n' : '';
+    process.stderr.write(`\r${formatHubProgress(progress)}  ${end}`);
+  },
+});
+const { tokenizer, imageProcessor } = processor;
 // The official chat template is long and makes the model follow its format instead of the picture.
 const chatTemplate = new ChatTemplate(TUTORIAL_TEMPLATE, {
   bosToken: tokenizer.bosToken,
@@ -188,7 +211,7 @@ const chatTemplate = new ChatTemplate(TUTORIAL_TEMPLATE, {
 });
 const imagePool = new ImagePool(imageProcessor);
 const collator = new VlmCollator({ tokenizer, chatTemplate, imageProcessor, imagePool });
-console.log(`${modelDir}: ${model.config.text.layers} decoder and ${model.config.vision.layers} vision layers`);
+console.log(`${modelName}: ${model.config.text.layers} decoder and ${model.config.vision.layers} vision layers`);
 
 heading('Before training');
 const probe = await train.get(Math.min(200, train.length - 1));
@@ -233,25 +256,27 @@ const adapter = options.adapter
       taskType: 'CAUSAL_LM',
     });
 console.log(adapter.description);
+for (const warning of adapter.warnings) console.warn(`Note: ${warning}.`);
 const { maxNewTokens: _, ...trainSettings } = settings;
+const sftConfig: SftConfigInput = {
+  ...trainSettings,
+  ...(options.epochs ? { numTrainEpochs: Number(options.epochs) } : {}),
+  ...(options['memory-budget'] ? { memoryBudget: Number(options['memory-budget']) * 2 ** 30 } : {}),
+  autoMicroBatch: true,
+  outputDir: join(out, 'checkpoints'),
+  optim: 'adamw_8bit',
+  lrSchedulerType: 'linear',
+  maxGradNorm: 0.3,
+  loggingSteps: 0.1,
+  saveStrategy: 'epoch',
+  saveTotalLimit: 1,
+};
 const trainer = new SftTrainer({
   model,
   trainDataset: train.map(toExample),
   collator,
-  saveAdapter: (dir) => saveAdapter(adapter, dir, { baseModelNameOrPath: modelDir }),
-  config: {
-    ...trainSettings,
-    ...(options.epochs ? { numTrainEpochs: Number(options.epochs) } : {}),
-    ...(options['memory-budget'] ? { memoryBudget: Number(options['memory-budget']) * 2 ** 30 } : {}),
-    autoMicroBatch: true,
-    outputDir: join(out, 'checkpoints'),
-    optim: 'adamw_8bit',
-    lrSchedulerType: 'linear',
-    maxGradNorm: 0.3,
-    loggingSteps: 0.1,
-    saveStrategy: 'epoch',
-    saveTotalLimit: 1,
-  },
+  saveAdapter: (dir) => saveAdapter(adapter, dir, { baseModelNameOrPath: modelName }),
+  config: sftConfig,
 });
 const losses: [number, number][] = [];
 const stop = abortOnSignals({ onStop: (name) => console.error(`\n${name}: saving; a second one ends it at once`) });
@@ -266,7 +291,7 @@ try {
 }
 stop.dispose();
 const adapterDir = join(out, 'adapter');
-await saveAdapter(adapter, adapterDir, { baseModelNameOrPath: modelDir });
+await saveAdapter(adapter, adapterDir, { baseModelNameOrPath: modelName });
 await renderPng(
   lineChart({
     title: 'Training loss',
@@ -276,7 +301,12 @@ await renderPng(
   }),
   join(out, 'loss.png'),
 );
-console.log(`adapter saved in ${adapterDir}`);
+const probes = await Promise.all([0, train.length - 1].map(async (i) => toExample(await train.get(i))));
+const check = await verifyAdapter(model, adapterDir, await collator.collatePrompts(probes));
+console.log(
+  `adapter saved in ${adapterDir}; read back, its ${check.modules} layers change logits by up to ` +
+    `${check.maxChange.toPrecision(3)}, as the trained ones do (to ${check.maxDeviation!.toPrecision(3)})`,
+);
 
 heading('After training, with the adapter read back from the disk');
 adapter.dispose();
@@ -310,6 +340,30 @@ const summary = {
   losses: losses.map(([, loss]) => loss),
 };
 await writeFile(join(out, 'summary.json'), `${JSON.stringify(summary, null, 2)}\n`);
+const repoId = options['push-to-hub'];
+if (repoId) {
+  heading('Hub');
+  const modelCard = fractureCard({
+    out,
+    source: options.kaggle
+      ? `[Kaggle](https://www.kaggle.com/datasets/${KAGGLE_DATASET})`
+      : options.data
+        ? 'a folder of its author'
+        : 'a program that draws them: no real X-rays',
+    classNames: data.classNames,
+    trainSamples: train.length,
+    prompt,
+    baseModel: options['base-model'],
+    config: { ...sftConfig, outputDir: undefined },
+    before,
+    after,
+  });
+  const { url, changed } = await pushToHub(adapterDir, repoId, {
+    modelCard,
+    commitMessage: `Accuracy ${after.accuracy.toFixed(3)} on ${after.samples.length} test samples`,
+  });
+  console.log(changed ? `pushed to ${url}` : `${url} has this adapter already`);
+}
 console.log(`\n${seconds.toFixed(1)} s for training and both evaluations. Everything is in ${out}/`);
 if (!options.model || !(options.data || options.kaggle)) {
   console.log('This was a demonstration: drawn pictures or a tiny random model. It says nothing about real X-rays.');

@@ -47,7 +47,12 @@ export { loadTfjs, type TfjsPackage } from './engine/tfjs/load-tfjs.js';
 export { counterHash, MersenneTwister, randomPermutation } from './engine/random.js';
 export { SafetensorsFile, ShardedCheckpoint, type TensorToWrite, writeSafetensors } from './engine/safetensors.js';
 
+// The Hub.
+export { type SnapshotDownloadOptions, snapshotDownload } from './hub/snapshot-download.js';
+export { formatHubProgress, type HubDownloadOptions, type HubProgress } from './hub/hub-options.js';
+
 // Model: loading, generating.
+export { type FromPretrainedOptions, fromPretrained, MODEL_FILES, type Pretrained } from './model/from-pretrained.js';
 export { loadMinistral3, loadProcessor, type LoadOptions, type Ministral3Processor } from './model/load.js';
 export { type Ministral3Config, parseMinistral3Config } from './model/ministral3/config.js';
 export { Ministral3 } from './model/ministral3/model.js';
@@ -65,7 +70,10 @@ export type { GenerationConfig, GenerationOptions } from './model/sampling.js';
 export { LAYER_PROJECTIONS, LoraConfig, type LoraConfigOptions } from './lora/lora-config.js';
 export { applyLora, type ApplyLoraOptions, type LoraAdapter } from './lora/apply-lora.js';
 export { loadAdapter, type LoadAdapterOptions, saveAdapter, type SaveAdapterOptions } from './lora/adapter-file.js';
+export { type AdapterCheck, verifyAdapter } from './lora/verify-adapter.js';
 export { mergeAdapter, type MergeAdapterOptions, type MergeResult } from './lora/merge-adapter.js';
+export { type PushToHubOptions, pushToHub } from './lora/push-to-hub.js';
+export type { ModelCard } from './lora/model-card.js';
 
 // Training.
 export { type SftConfig, type SftConfigInput, sftConfigSchema } from './train/sft-config.js';
@@ -156,10 +164,17 @@ export type { TuneErrorOptions } from './errors.js';
 export type { EvaluateOptions, EvaluatedSample, EvaluationProgress, GenerateAnswers } from './eval/evaluator.js';
 export type { ClassMetrics, ConfusionMatrix, Interval } from './eval/metrics.js';
 export type { AnswerMode } from './eval/parse-answer.js';
+export { type HubConnectionOptions, hubConnectionSchema, hubDownloadSchema } from './hub/hub-options.js';
+export { type PushProgress, type PushResult, pushFilesSchema } from './hub/push-files.js';
+export { snapshotDownloadSchema } from './hub/snapshot-download.js';
+export { modelCardSchema } from './lora/model-card.js';
+export { pushToHubSchema } from './lora/push-to-hub.js';
+export type { ReadAdapterOptions } from './lora/adapter-file.js';
 export type { LoraEngine, LoraHost, LoraModule } from './lora/apply-lora.js';
 export { loraConfigSchema } from './lora/lora-config.js';
 export type { MergeProgress } from './lora/merge-adapter.js';
 export type { Towers } from './lora/target-modules.js';
+export type { ProbedModel } from './lora/verify-adapter.js';
 export type { LinearModule, LoraWeights } from './model/linear-module.js';
 export type { RopeConfig, TextConfig, VisionConfig } from './model/ministral3/config.js';
 export type { KvCache } from './model/ministral3/kv-cache.js';

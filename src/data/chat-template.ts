@@ -86,17 +86,22 @@ export class ChatTemplate {
    * @throws TextError if there is none
    */
   static async fromFolder(dir: string): Promise<ChatTemplate> {
+    const template = await ChatTemplate.findInFolder(dir);
+    if (template) return template;
+    throw new TextError(`no chat template in ${dir}`, {
+      hint: 'base models have none: pass `new ChatTemplate(TUTORIAL_TEMPLATE)` or a template of your own',
+      details: { path: dir },
+    });
+  }
+
+  /** The same, but undefined if there is none: Base repositories have none. */
+  static async findInFolder(dir: string): Promise<ChatTemplate | undefined> {
     const config = await readJsonFile(dir, 'tokenizer_config.json');
     const source =
       (await readTextFile(dir, 'chat_template.jinja')) ??
       templateOf(await readJsonFile(dir, 'chat_template.json')) ??
       templateOf(config);
-    if (source === undefined) {
-      throw new TextError(`no chat template in ${dir}`, {
-        hint: 'base models have none: pass `new ChatTemplate(TUTORIAL_TEMPLATE)` or a template of your own',
-        details: { path: dir },
-      });
-    }
+    if (source === undefined) return undefined;
     const bosToken = configuredToken(config, 'bos_token');
     const eosToken = configuredToken(config, 'eos_token');
     return new ChatTemplate(source, { ...(bosToken && { bosToken }), ...(eosToken && { eosToken }) });

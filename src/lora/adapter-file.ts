@@ -4,26 +4,31 @@
  */
 import { mkdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { writeFileAtomically } from '../atomic-file.js';
+import { parseOptions } from '../config.js';
 import { SafetensorsFile, writeSafetensors } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
+import { type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
 import { adapterTensorName, parseAdapterTensorName, toDiskName } from '../model/tensor-names.js';
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, adapterFolder } from './adapter-folder.js';
 import { applyLora, type LoraAdapter, type LoraHost } from './apply-lora.js';
 import { LoraConfig } from './lora-config.js';
 import { isAllLinear, selectTargetModules, type Towers } from './target-modules.js';
-
-export const ADAPTER_CONFIG_FILE = 'adapter_config.json';
-export const ADAPTER_WEIGHTS_FILE = 'adapter_model.safetensors';
 
 export interface SaveAdapterOptions {
   /** Repository or folder of the base model, for those who load the adapter. */
   readonly baseModelNameOrPath?: string | undefined;
 }
 
-export interface LoadAdapterOptions {
+export interface LoadAdapterOptions extends ReadAdapterOptions, HubDownloadOptions {}
+
+export interface ReadAdapterOptions {
   /** Expect tensors of one side only, whatever the adapter's configuration matches. Default: as configured. */
-  readonly towers?: Towers;
+  readonly towers?: Towers | undefined;
 }
+
+const loadAdapterSchema = hubDownloadSchema.extend({ towers: z.enum(['both', 'language', 'vision']).optional() });
 
 /** Name and weight shape [out, in] of a linear layer that an adapter may sit on. */
 export interface LinearShape {
@@ -100,17 +105,22 @@ export async function saveAdapter(
 }
 
 /**
- * Reads an adapter from a folder and puts it onto the model, ready to be trained on or used.
+ * Reads an adapter from a folder, or from the Hub by its name, and puts it onto the model, ready to be trained on or
+ * used.
+ * @param idOrFolder an existing folder wins over a repository of the same name
  * @throws CheckpointError listing every tensor that is missing, unexpected or of another shape
  * @throws ConfigError if the adapter's configuration is not supported, or matches nothing in the model
+ * @throws HubError, explained, if its files are not in the cache and cannot be fetched
  */
 export async function loadAdapter(
-  directory: string,
+  idOrFolder: string,
   model: LoraHost,
   options: LoadAdapterOptions = {},
 ): Promise<LoraAdapter> {
+  const { towers, ...download } = parseOptions(loadAdapterSchema, options, 'loadAdapter');
+  const directory = await adapterFolder(idOrFolder, download);
   const linears = model.linearModules.map(({ name, weight }) => ({ name, shape: weight.shape }));
-  const { config, values } = await readAdapter(directory, linears, options);
+  const { config, values } = await readAdapter(directory, linears, { towers });
   return applyLora(model, config, { values });
 }
 
@@ -121,9 +131,9 @@ export async function loadAdapter(
 export async function readAdapter(
   directory: string,
   linears: readonly LinearShape[],
-  options: LoadAdapterOptions = {},
+  options: ReadAdapterOptions = {},
 ): Promise<AdapterData> {
-  const { config: stored, baseModelNameOrPath } = await readConfig(directory);
+  const { config: stored, baseModelNameOrPath } = await readAdapterConfig(directory);
   const wanted = options.towers ? stored.with({ towers: options.towers }) : stored;
   const path = join(directory, ADAPTER_WEIGHTS_FILE);
   if (!(await exists(path)) && (await exists(join(directory, 'adapter_model.bin')))) {
@@ -227,7 +237,10 @@ function inCurrentNames(config: LoraConfig, matched: readonly string[]): LoraCon
   });
 }
 
-async function readConfig(directory: string): Promise<{ config: LoraConfig; baseModelNameOrPath: string | undefined }> {
+/** The checked configuration of an adapter's folder. @throws CheckpointError or ConfigError */
+export async function readAdapterConfig(
+  directory: string,
+): Promise<{ config: LoraConfig; baseModelNameOrPath: string | undefined }> {
   const path = join(directory, ADAPTER_CONFIG_FILE);
   let json: unknown;
   try {

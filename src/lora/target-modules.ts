@@ -60,13 +60,17 @@ export function selectTargetModules(
     warnings.push(`excludeModules: ${quoted([rules.excludeModules].flat())} excludes nothing`);
   }
   const vision = matched.filter((name) => modelPart(name) === 'vision' || modelPart(name) === 'projector').length;
-  if (vision > 0 && vision < matched.length) {
-    warnings.push(
-      `${vision} of the ${matched.length} adapted layers belong to the vision tower or the projector: inference servers ` +
-        'need a switch for that (vLLM: --enable-tower-connector-lora) or a merged model; towers: "language" leaves them out',
-    );
-  }
+  if (vision > 0) warnings.push(visionServingAdvice(vision, matched.length));
   return { matched, warnings };
+}
+
+/** What to know before an adapter that reaches the vision tower or the projector is served. */
+export function visionServingAdvice(vision: number, all: number): string {
+  return (
+    `${vision} of the ${all} adapted layers belong to the vision tower or the projector: vLLM serves them only with ` +
+    '--enable-tower-connector-lora, where its version supports that for this model, and ignores them or refuses the ' +
+    'adapter without; a merged model needs no switch, and towers: "language" leaves these layers out'
+  );
 }
 
 /** PEFT's `get_pattern_key`: the first key that matches the end of the name, as a regular expression, or undefined. */

@@ -71,7 +71,7 @@ export async function loadProcessor(dir: string): Promise<Ministral3Processor> {
   const [tokenizer, imageProcessor, chatTemplate] = await Promise.all([
     MinistralTokenizer.fromFolder(dir),
     loadImageProcessor(dir),
-    ChatTemplate.fromFolder(dir),
+    ChatTemplate.findInFolder(dir),
   ]);
   return { tokenizer, imageProcessor, chatTemplate };
 }

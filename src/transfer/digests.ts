@@ -1,11 +1,13 @@
 /** What the bytes of a file must add up to. */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { Crc } from './crc.js';
 
 /** From the strongest to the weakest. */
-const DIGEST_NAMES = ['sha256', 'sha1', 'md5', 'crc32c'] as const;
+const DIGEST_NAMES = ['sha256', 'sha1', 'gitSha1', 'md5', 'crc32c'] as const;
 
+/** `gitSha1` is the name that git gives a file's content: SHA-1 over a header with the size, and the bytes. */
 export type DigestName = (typeof DIGEST_NAMES)[number];
 
 /** Lower-case hexadecimal. */
@@ -28,7 +30,8 @@ export async function checkDigest(
 ): Promise<DigestCheck | undefined> {
   const name = DIGEST_NAMES.find((candidate) => digests[candidate] !== undefined);
   if (!name) return undefined;
-  const hash = name === 'crc32c' ? new Crc(name) : createHash(name);
+  const hash = name === 'crc32c' ? new Crc(name) : createHash(name === 'gitSha1' ? 'sha1' : name);
+  if (name === 'gitSha1') hash.update(Buffer.from(`blob ${(await stat(path)).size}\0`));
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
     signal?.throwIfAborted();
     hash.update(chunk as Buffer);

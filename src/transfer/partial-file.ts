@@ -1,6 +1,6 @@
 /** A file on its way: kept under a hidden name, with what is known of it beside, until it is whole. */
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readFile, rename, rm, statfs } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readFile, rename, rm, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomically } from '../atomic-file.js';
@@ -24,6 +24,7 @@ const noteSchema = z.strictObject({
   digests: z.strictObject({
     sha256: z.string().optional(),
     sha1: z.string().optional(),
+    gitSha1: z.string().optional(),
     md5: z.string().optional(),
     crc32c: z.string().optional(),
   }),
@@ -46,7 +47,7 @@ export class PartialFile {
   private constructor(path: string, source: string) {
     this.#path = path;
     this.#source = source;
-    this.#temporary = join(dirname(path), `.${basename(path)}.partial`);
+    this.#temporary = partialPath(path);
   }
 
   /**
@@ -171,6 +172,18 @@ export class PartialFile {
       return undefined;
     }
   }
+}
+
+/** Bytes that an interrupted download of `path` has left; 0 if none. */
+export async function partialBytes(path: string): Promise<number> {
+  return stat(partialPath(path)).then(
+    ({ size }) => size,
+    () => 0,
+  );
+}
+
+function partialPath(path: string): string {
+  return join(dirname(path), `.${basename(path)}.partial`);
 }
 
 /** @throws HubError if fewer than `bytes` are free where `path` will be */

@@ -1,11 +1,12 @@
 /** One HTTP request: redirects followed by hand, time limits, and no secrets for strangers. */
+import type { ReadableStreamReadResult } from 'node:stream/web';
 import { HubError } from '../errors.js';
 
 export interface HttpRequest {
   readonly url: string | URL;
   /** Default GET. */
   readonly method?: string | undefined;
-  readonly body?: string | Uint8Array<ArrayBuffer> | undefined;
+  readonly body?: string | Uint8Array<ArrayBuffer> | Blob | undefined;
   /** Sent to every host on the way. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /**
@@ -57,23 +58,33 @@ export class HttpAnswer {
   async *chunks(): AsyncGenerator<Uint8Array> {
     const reader = this.#response.body?.getReader();
     if (!reader) return;
-    const limit = this.#request.silenceTimeoutMs ?? 30_000;
+    const { signal, silenceTimeoutMs: limit = 30_000 } = this.#request;
+    // The body of an aborted request does not always fail by itself: whoever waits for it is told here.
+    let fail: (reason: unknown) => void = () => undefined;
+    const onAbort = (): void => fail(signal?.reason);
+    signal?.addEventListener('abort', onAbort);
     try {
       for (;;) {
         const timer = setTimeout(() => {
           this.#controller.abort(timeoutError(this.url, `nothing arrived for ${limit / 1000} s`));
+          fail(this.#controller.signal.reason);
         }, limit);
         try {
-          const { done, value } = await reader.read();
+          signal?.throwIfAborted();
+          const { done, value } = await new Promise<ReadableStreamReadResult<Uint8Array>>((resolve, reject) => {
+            fail = reject;
+            reader.read().then(resolve, reject);
+          });
           if (done) return;
           yield value;
         } catch (cause) {
-          throw failureOf(cause, this.url, this.#controller, this.#request.signal);
+          throw failureOf(cause, this.url, this.#controller, signal);
         } finally {
           clearTimeout(timer);
         }
       }
     } finally {
+      signal?.removeEventListener('abort', onAbort);
       reader.cancel().catch(() => undefined);
     }
   }

@@ -147,6 +147,19 @@ export class Ministral3 implements TrainableModel {
     })[0]!;
   }
 
+  /** Logits [B, V] after the last token of each sample. */
+  async lastLogits(batch: VlmBatch): Promise<Float32Array> {
+    const tape = new Tape(this.engine, { record: false });
+    try {
+      const packed = this.pack(batch);
+      const rows = packed.starts.slice(1).map((end) => end - 1);
+      const hidden = this.hidden(tape, packed, {}, undefined, rows);
+      return await this.engine.read(this.logits(tape, hidden, Int32Array.from(rows.keys())));
+    } finally {
+      tape.dispose();
+    }
+  }
+
   /**
    * Final hidden states after the last norm: images embedded, put into the text, decoded.
    * @param rows which ones, default all T; the last layer's products are then done for these alone

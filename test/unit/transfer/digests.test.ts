@@ -29,6 +29,17 @@ describe('Crc', () => {
   });
 });
 
+it('names contents as git does', async () => {
+  const path = join(tmpdir(), `blob-${process.pid}`);
+  await writeFile(path, 'test content\n');
+  // From the chapter on objects in the Pro Git book.
+  const check = await checkDigest(path, { gitSha1: 'd670460b4b4aece5915caf5c68d12f560a9fe3e4' });
+  expect(check).toMatchObject({ name: 'gitSha1', received: 'd670460b4b4aece5915caf5c68d12f560a9fe3e4' });
+  await writeFile(path, '');
+  expect((await checkDigest(path, { gitSha1: '' }))?.received).toBe('e69de29bb2d1d6434b8b29ae775ad8c2e48c5391');
+  await rm(path);
+});
+
 describe('digests of a file', () => {
   let dir: string;
   const content = randomBytes(3_000_000);

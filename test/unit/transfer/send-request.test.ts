@@ -26,6 +26,30 @@ async function failure(request: HttpRequest): Promise<HubError> {
   return error as HubError;
 }
 
+describe('a body that neither comes nor fails', () => {
+  const stuck = (): void => {
+    vi.stubGlobal('fetch', async () => new Response(new ReadableStream()));
+  };
+  afterEach(() => vi.unstubAllGlobals());
+
+  it('is given up when the signal says so', async () => {
+    stuck();
+    const controller = new AbortController();
+    const result = await sendRequest({ url: 'https://host.example/', signal: controller.signal });
+    const reason = new Error('enough');
+    setTimeout(() => controller.abort(reason), 10);
+    await expect(result.text(10)).rejects.toBe(reason);
+    const late = await sendRequest({ url: 'https://host.example/' });
+    expect(late.status).toBe(200);
+  });
+
+  it('is given up when the time is over', async () => {
+    stuck();
+    const result = await sendRequest({ url: 'https://host.example/', silenceTimeoutMs: 10 });
+    await expect(result.text(10)).rejects.toThrow('nothing arrived for 0.01 s');
+  });
+});
+
 describe('redirects', () => {
   it('keep private headers within the origin', async () => {
     const server = await start(answer(200, 'here'));

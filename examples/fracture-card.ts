@@ -1,0 +1,57 @@
+/** What the page of a fracture adapter on the Hub says. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { EvaluationReport, ModelCard } from 'ministral-tune';
+
+export interface FractureRun {
+  /** Folder with the pictures that the run drew. */
+  readonly out: string;
+  /** Where the data set comes from, in words. */
+  readonly source: string;
+  readonly classNames: readonly string[];
+  readonly trainSamples: number;
+  readonly prompt: string;
+  /** Name of the base model on the Hub; undefined: what the adapter was saved with. */
+  readonly baseModel: string | undefined;
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly before: EvaluationReport;
+  readonly after: EvaluationReport;
+}
+
+const PICTURES = {
+  'confusion.png': 'Confusion matrix on the test pictures, after training',
+  'loss.png': 'Training loss',
+  'class-counts.png': 'Samples of each class',
+};
+
+export function fractureCard(run: FractureRun): ModelCard {
+  const { before, after } = run;
+  const pictures = Object.entries(PICTURES).map(([name, caption]) => ({ path: join(run.out, name), caption }));
+  return {
+    ...(run.baseModel ? { baseModel: run.baseModel } : {}),
+    warning:
+      'For education only. This is not a medical device, and nothing here is fit for diagnosis or any other medical ' +
+      'use: the data set is small, nobody has verified its labels, and some of its test pictures may be near copies of ' +
+      'training pictures. Decisions about patients belong to qualified people with proper equipment.',
+    description:
+      'It names the kind of bone fracture on an X-ray, as one of the classes that its prompt lists. It was trained with ' +
+      "the plain chat template that ministral-tune exports as `TUTORIAL_TEMPLATE`, not with the model's own.",
+    license: 'apache-2.0',
+    language: ['en'],
+    tags: ['image-classification', 'radiology', 'education'],
+    data: `${run.trainSamples} pictures in ${run.classNames.length} classes (${run.classNames.join(', ')}) from ${run.source}.`,
+    prompt: run.prompt,
+    config: Object.fromEntries(Object.entries(run.config).filter(([, value]) => value !== undefined)),
+    metrics: [
+      { type: 'accuracy', name: 'Accuracy', value: after.accuracy, before: before.accuracy },
+      { type: 'f1', name: 'Macro-F1', value: after.macroF1, before: before.macroF1 },
+    ],
+    evaluatedOn: {
+      name: 'Bone fractures',
+      type: 'bone-break-classification',
+      split: 'test',
+      samples: after.samples.length,
+    },
+    pictures: pictures.filter(({ path }) => existsSync(path)),
+  };
+}

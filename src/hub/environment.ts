@@ -1,0 +1,51 @@
+/** Where the Hub is, where its cache lies, and whether it may be asked: Python's settings, read the same way. */
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { ConfigError } from '../errors.js';
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** `$HF_HOME`, else `${XDG_CACHE_HOME:-~/.cache}/huggingface`. */
+export function hubHome(env: Environment = process.env): string {
+  return expandHome(env['HF_HOME'] || join(env['XDG_CACHE_HOME'] || '~/.cache', 'huggingface'));
+}
+
+/** `option`, else `$HF_HUB_CACHE`, else `$HUGGINGFACE_HUB_CACHE`, else `$HF_HOME/hub`. Absolute. */
+export function hubCacheFolder(option: string | undefined, env: Environment = process.env): string {
+  const named = option || env['HF_HUB_CACHE'] || env['HUGGINGFACE_HUB_CACHE'];
+  return resolve(named ? expandHome(named) : join(hubHome(env), 'hub'));
+}
+
+/**
+ * `option`, else `$HF_ENDPOINT`, else huggingface.co, without a slash at the end.
+ * @throws ConfigError if it is no http address
+ */
+export function hubEndpoint(option: string | undefined, env: Environment = process.env): string {
+  const given = option || env['HF_ENDPOINT'] || 'https://huggingface.co';
+  const url = URL.canParse(given) ? new URL(given) : undefined;
+  if (!url || !/^https?:$/.test(url.protocol) || url.search || url.hash) {
+    throw new ConfigError(
+      `${option ? '`endpoint`' : 'HF_ENDPOINT'}: no address of a Hub: ${url ? given : 'not a URL'}`,
+      {
+        hint: 'Expected something like https://huggingface.co.',
+      },
+    );
+  }
+  return given.replace(/\/+$/, '');
+}
+
+/** Why the Hub must not be asked; undefined if it may be. */
+export function offlineReason(localFilesOnly: boolean, env: Environment = process.env): string | undefined {
+  if (localFilesOnly) return 'localFilesOnly is set';
+  const name = ['HF_HUB_OFFLINE', 'TRANSFORMERS_OFFLINE'].find((key) => env[key]);
+  return name && isTrue(env[name]) ? `${name} is set` : undefined;
+}
+
+/** What Python's tools take for yes. */
+export function isTrue(value: string | undefined): boolean {
+  return ['1', 'ON', 'YES', 'TRUE'].includes(value?.toUpperCase() ?? '');
+}
+
+export function expandHome(path: string, home: string = homedir()): string {
+  return path === '~' || path.startsWith('~/') ? join(home, path.slice(1)) : path;
+}

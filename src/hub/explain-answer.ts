@@ -1,0 +1,106 @@
+/** From the Hub's error statuses to errors that say what is wrong and what to do. */
+import { HubError } from '../errors.js';
+import { type ExplainAnswer, type SuspectAnswer, statusDetails, statusLine } from '../transfer/answer-error.js';
+import type { HubConnection } from './hub-options.js';
+import { TOKEN_HINT } from './token.js';
+
+/** What was asked for. */
+export interface HubSubject {
+  readonly repoId: string;
+  readonly revision: string;
+  readonly action: 'read' | 'write';
+}
+
+/** Explains the answers that the Hub itself gives; those of a storage that it leads to are not its own. */
+export function explainAnswer(connection: HubConnection, subject: HubSubject): ExplainAnswer {
+  return (answer) => (answer.status >= 400 ? hubError(answer, connection, subject) : undefined);
+}
+
+function hubError(answer: SuspectAnswer, connection: HubConnection, subject: HubSubject): HubError {
+  const { status, headers, url } = answer;
+  const code = headers.get('x-error-code') ?? '';
+  const said = saidBy(answer, connection);
+  const [what, hint] = explanation(status, code, said, connection, subject);
+  const details = statusDetails(status, headers, url);
+  const wait = rateLimitReset(headers);
+  if (status === 429 && details['retryAfterMs'] === undefined && wait !== undefined) details['retryAfterMs'] = wait;
+  return new HubError(`${subject.repoId}: ${what} (${status})${said ? `. It says: ${said}` : ''}`, {
+    ...(hint === undefined ? {} : { hint }),
+    details: { repoId: subject.repoId, ...details, ...(code ? { errorCode: code } : {}) },
+  });
+}
+
+function explanation(
+  status: number,
+  code: string,
+  said: string,
+  { endpoint, token }: HubConnection,
+  { repoId, revision, action }: HubSubject,
+): [string, string | undefined] {
+  const page = `${endpoint}/${repoId}`;
+  const who = token ? `the token from ${token.source}` : 'no token';
+  if (code === 'GatedRepo') {
+    return token
+      ? [
+          `the repository is gated, and the account of ${who} has not been let in`,
+          `Open ${page} signed in, accept the terms, and wait if its authors approve by hand. A fine-grained token ` +
+            'also needs the right to read gated repositories.',
+        ]
+      : ['the repository is gated, and no token was found', `Accept the terms on ${page}. ${TOKEN_HINT}`];
+  }
+  if (code === 'RevisionNotFound') {
+    return [`the repository has no revision "${revision}"`, `Its branches and tags: ${page}/tree/main.`];
+  }
+  if (code === 'EntryNotFound') return ['the repository has no such file', `Its files: ${page}/tree/${revision}.`];
+  if (/access to this resource is disabled/i.test(said)) return ['the Hub has disabled this repository', undefined];
+  switch (status) {
+    case 401:
+      if (token) return [`the Hub does not accept ${who}`, `It may have expired or been revoked. ${TOKEN_HINT}`];
+      // The Hub does not tell strangers which private names exist.
+      return [
+        'the Hub has no public repository of this name, and no token was found',
+        `Is the name right? ${TOKEN_HINT}`,
+      ];
+    case 403:
+      return action === 'write'
+        ? [
+            `the Hub does not allow this with ${who}`,
+            `Is "${repoId.split('/')[0]}" your account or organisation, and may the token write?`,
+          ]
+        : [`the Hub does not allow this with ${who}`, `Can you open ${page} signed in? May the token read it?`];
+    case 404:
+      return [
+        `the Hub has no such repository, or ${token ? `hides it from ${who}` : 'it is private and no token was found'}`,
+        `Does ${page} exist?${token ? '' : ` ${TOKEN_HINT}`}`,
+      ];
+    case 429:
+      return [
+        'the Hub was asked too often',
+        token ? 'Wait some minutes.' : `With a token more is allowed. ${TOKEN_HINT}`,
+      ];
+    default:
+      return [`the Hub answered ${statusLine(status)}`, undefined];
+  }
+}
+
+/** The server's own words, in one line, without the token. */
+function saidBy({ headers, text }: SuspectAnswer, { token }: HubConnection): string {
+  let said = headers.get('x-error-message') ?? '';
+  if (!said) {
+    try {
+      const body = JSON.parse(text) as Record<string, unknown> | null;
+      const found = [body?.error, body?.message].find((value) => typeof value === 'string');
+      said = [found, body?.error_description].filter((value) => typeof value === 'string').join(': ');
+    } catch {
+      // A page or plain text: the status says more.
+    }
+  }
+  if (token) said = said.replaceAll(token.value, '***');
+  return said.replace(/\s+/g, ' ').trim().slice(0, 300);
+}
+
+/** Milliseconds until more is allowed, of `ratelimit: "api";r=0;t=55`. */
+function rateLimitReset(headers: Headers): number | undefined {
+  const [, left, seconds] = /"\w+"\s*;\s*r\s*=\s*(\d+)\s*;\s*t\s*=\s*(\d+)/.exec(headers.get('ratelimit') ?? '') ?? [];
+  return left === '0' && seconds !== undefined ? Number(seconds) * 1000 : undefined;
+}

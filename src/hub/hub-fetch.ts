@@ -1,0 +1,152 @@
+/**
+ * The `fetch` that `@huggingface/hub` is given. It knows the protocol; what it lacks is here: attempts after a failure,
+ * time limits, errors that explain, a token for one origin only, progress of uploads.
+ */
+import { HubError } from '../errors.js';
+import { errorOf } from '../transfer/answer-error.js';
+import { requestJson } from '../transfer/request-json.js';
+import { withRetries } from '../transfer/retry.js';
+import { type HttpRequest, sendRequest } from '../transfer/send-request.js';
+import { explainAnswer, type HubSubject } from './explain-answer.js';
+import { authorization, type HubConnection } from './hub-options.js';
+
+/** The library takes only tokens that start so. It puts this one where the real one belongs; see {@link hubFetch}. */
+const PLACEHOLDER = 'hf_placeholder';
+
+/** The longest time in which an upload may not move, in milliseconds, the storage's own work at its end included. */
+const UPLOAD_SILENCE_MS = 120_000;
+
+/** No upload as a whole is too slow, as long as it moves. */
+const NO_LIMIT_MS = 2 ** 31 - 1;
+
+/** For the parameter `accessToken` of the library. */
+export function placeholderToken({ token }: HubConnection): { accessToken?: string } {
+  return token ? { accessToken: PLACEHOLDER } : {};
+}
+
+/** What the library hands to a `fetch` that can tell of progress, between 0 and 1. */
+type LibraryRequest = RequestInit & { progressHint?: { progressCallback?: (progress: number) => void } };
+
+/**
+ * Requests that may be sent twice are repeated here. A commit is not; its failure, and that of a storage to take what
+ * it was asked to take, has `details.startOver`: another attempt begins with a look at what is there.
+ */
+export function hubFetch(connection: HubConnection, subject: HubSubject): typeof fetch {
+  const { origin } = new URL(connection.endpoint);
+  return async (input, init: LibraryRequest = {}) => {
+    const url = new URL(input instanceof Request ? input.url : input);
+    const { authorization: forHub, ...headers } = Object.fromEntries(new Headers(init.headers));
+    // The library gives up the other parts of an upload when one has failed.
+    const signals = [connection.signal, init.signal].filter((signal) => signal instanceof AbortSignal);
+    const signal = signals.length > 0 ? AbortSignal.any(signals) : undefined;
+    const request: HttpRequest = {
+      url,
+      method: init.method,
+      headers,
+      privateHeaders: forHub && url.origin === origin ? authorization(connection) : {},
+      answerTimeoutMs: connection.timeoutMs,
+      silenceTimeoutMs: connection.timeoutMs,
+      signal,
+    };
+    const { body } = init;
+    if (body instanceof Blob) return upload(request, body, connection, init.progressHint?.progressCallback);
+    const withBody = typeof body === 'string' ? { ...request, body } : request;
+    // What ends an upload in parts goes to a signed address, and may be answered with nothing.
+    if (init.method === 'POST' && !forHub) {
+      return withRetries(() => send(withBody), connection.retry, signal);
+    }
+    const isCommit = /\/commit\/[^/]+$/.test(url.pathname);
+    try {
+      const answer = await requestJson({
+        ...withBody,
+        explain: explainAnswer(connection, subject),
+        retry: isCommit ? { maxAttempts: 1 } : connection.retry,
+      });
+      return new Response(JSON.stringify(answer.value), { status: answer.status, headers: answer.headers });
+    } catch (error) {
+      throw isCommit && mayBeStartedOver(error) ? startOver(error) : error;
+    }
+  };
+}
+
+/** Sends a file, or a part of one, to the address that the Hub gave. */
+function upload(
+  request: HttpRequest,
+  body: Blob,
+  connection: HubConnection,
+  onProgress: ((progress: number) => void) | undefined,
+): Promise<Response> {
+  const attempt = async (): Promise<Response> => {
+    const stalled = new AbortController();
+    const limit = Math.max(connection.timeoutMs, UPLOAD_SILENCE_MS);
+    const stall = (): void => {
+      const { host } = new URL(request.url);
+      const message = `${host}: the upload has not moved for ${limit / 1000} s`;
+      stalled.abort(new HubError(message, { details: { transient: true } }));
+    };
+    let timer = setTimeout(stall, limit);
+    const counted = countedBlob(body, (sent) => {
+      clearTimeout(timer);
+      timer = setTimeout(stall, limit);
+      onProgress?.(sent / Math.max(1, body.size));
+    });
+    const signal = AbortSignal.any([stalled.signal, ...(request.signal ? [request.signal] : [])]);
+    try {
+      return await send({ ...request, body: counted, answerTimeoutMs: NO_LIMIT_MS, signal });
+    } catch (error) {
+      // A signed address that is refused has most often expired: asked again, the Hub gives a fresh one.
+      const refused = error instanceof HubError && error.details['transient'] === false;
+      throw refused ? startOver(error) : error;
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+  return withRetries(attempt, connection.retry, request.signal);
+}
+
+async function send(request: HttpRequest): Promise<Response> {
+  const answer = await sendRequest(request);
+  const error = answer.status >= 400 ? await errorOf(answer, undefined) : undefined;
+  if (error) throw error;
+  const text = await answer.text(1 << 20);
+  return new Response(answer.status === 204 ? null : text, { status: answer.status, headers: answer.headers });
+}
+
+/** Whether a commit may succeed later: the Hub was busy or out of reach, or another commit came in between. */
+function mayBeStartedOver(error: unknown): error is HubError {
+  return (
+    error instanceof HubError &&
+    (error.details['transient'] === true || [409, 412].includes(error.details['status'] as number))
+  );
+}
+
+function startOver(error: HubError): HubError {
+  const { attempts: _, ...details } = error.details;
+  const [message] = error.message.split('\n  hint: ');
+  return new HubError(message!, {
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    details: { ...details, startOver: true },
+    cause: error,
+  });
+}
+
+/** A blob that tells how many bytes of it have been read. */
+function countedBlob(blob: Blob, onRead: (bytes: number) => void): Blob {
+  const stream = (): ReturnType<Blob['stream']> => {
+    let sent = 0;
+    const counter = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
+      transform: (chunk, controller) => {
+        sent += chunk.length;
+        onRead(sent);
+        controller.enqueue(chunk);
+      },
+    });
+    return blob.stream().pipeThrough(counter);
+  };
+  // Fetch takes only real blobs, and asks them for these three.
+  return Object.defineProperties(new Blob([]), {
+    size: { value: blob.size },
+    type: { value: blob.type },
+    stream: { value: stream },
+  });
+}

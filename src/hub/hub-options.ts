@@ -1,0 +1,94 @@
+/** Options of everything that talks to the Hub, and what becomes of them. */
+import { z } from 'zod';
+import { formatBytes } from '../format-bytes.js';
+import type { RetryOptions } from '../transfer/retry.js';
+import { hubEndpoint } from './environment.js';
+import { findHubToken, type HubToken } from './token.js';
+
+export function callback<T>(): z.ZodCustom<(value: T) => void, (value: T) => void> {
+  return z.custom<(value: T) => void>((value) => typeof value === 'function', 'expected a function');
+}
+
+/** What every request needs to know. */
+export const hubConnectionSchema = z.strictObject({
+  /**
+   * Access token; false: none. Default: `HF_TOKEN`, else the file `HF_TOKEN_PATH` (default `$HF_HOME/token`), where
+   * `hf auth login` puts it. Sent to the endpoint only, and never shown.
+   */
+  token: z.union([z.string().min(1), z.literal(false)]).optional(),
+  /** Base address of the Hub: https, or http on this machine. Default: `HF_ENDPOINT`, else https://huggingface.co. */
+  endpoint: z.string().min(1).optional(),
+  /** Attempts in a row without progress before giving up. Default 7. */
+  maxAttempts: z.int().min(1).max(100).default(7),
+  /** Wait before the second attempt, in milliseconds; it doubles each time, up to 30 s. Default 500. */
+  retryDelayMs: z.number().min(0).default(500),
+  /** The longest silence of the server, in milliseconds. Default 30,000. */
+  timeoutMs: z.number().positive().default(30_000),
+  /** Told in one line what is odd: a failed attempt, a Hub out of reach. Default: `process.emitWarning`. */
+  onWarning: callback<string>().optional(),
+  /** Stops everything; the call then fails with the signal's reason. What has arrived is continued next time. */
+  signal: z.instanceof(AbortSignal).optional(),
+});
+
+export type HubConnectionOptions = z.input<typeof hubConnectionSchema>;
+
+/** How far a download is. */
+export interface HubProgress {
+  /** Path in the repository of the file that moved. */
+  readonly file: string;
+  readonly fileReceived: number;
+  readonly fileTotal: number;
+  /** Bytes of all files that are wanted and were not in the cache; those of interrupted runs count as received. */
+  readonly received: number;
+  readonly total: number;
+  readonly filesDone: number;
+  readonly filesTotal: number;
+}
+
+/** A line such as `1.20 GiB of 7.70 GiB (16 %), 2 of 7 files`. */
+export function formatHubProgress({ received, total, filesDone, filesTotal }: HubProgress): string {
+  const percent = total === 0 ? 100 : Math.floor((100 * received) / total);
+  return `${formatBytes(received)} of ${formatBytes(total)} (${percent} %), ${filesDone} of ${filesTotal} files`;
+}
+
+export const hubDownloadSchema = hubConnectionSchema.extend({
+  /** Branch, tag, or the 40 digits of a commit. Default `main`. */
+  revision: z.string().min(1).default('main'),
+  /** Root of the cache. Default: `HF_HUB_CACHE`, else `$HF_HOME/hub`; shared with Python's tools. */
+  cacheDir: z.string().min(1).optional(),
+  /** Use the cache alone. Default: false, or true if `HF_HUB_OFFLINE` is set. */
+  localFilesOnly: z.boolean().default(false),
+  /** Told several times a second. Default: nobody. */
+  onProgress: callback<HubProgress>().optional(),
+});
+
+export type HubDownloadOptions = z.input<typeof hubDownloadSchema>;
+export type HubDownload = z.output<typeof hubDownloadSchema>;
+
+/** A Hub, and how it is asked. */
+export interface HubConnection {
+  readonly endpoint: string;
+  readonly token: HubToken | undefined;
+  readonly retry: RetryOptions;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal | undefined;
+  readonly warn: (line: string) => void;
+}
+
+/** @throws ConfigError for a bad endpoint or token */
+export async function connectHub(options: z.output<typeof hubConnectionSchema>): Promise<HubConnection> {
+  const warn = options.onWarning ?? ((line: string) => process.emitWarning(line, 'HubWarning'));
+  return {
+    endpoint: hubEndpoint(options.endpoint),
+    token: await findHubToken(options.token),
+    retry: { maxAttempts: options.maxAttempts, baseDelayMs: options.retryDelayMs, onRetry: warn },
+    timeoutMs: options.timeoutMs,
+    signal: options.signal,
+    warn,
+  };
+}
+
+/** The token, for `privateHeaders`. */
+export function authorization({ token }: HubConnection): Record<string, string> {
+  return token ? { authorization: `Bearer ${token.value}` } : {};
+}

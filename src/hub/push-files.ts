@@ -1,0 +1,259 @@
+/** Puts files into a repository on the Hub, in one commit, and none if nothing changed. */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { pathToFileURL } from 'node:url';
+import { type CommitOperation, commitIter, createRepo, HubApiError } from '@huggingface/hub';
+import { z } from 'zod';
+import { ConfigError, HubError } from '../errors.js';
+import { requestJson } from '../transfer/request-json.js';
+import { RetryBudget } from '../transfer/retry.js';
+import { offlineReason } from './environment.js';
+import { explainAnswer, type HubSubject } from './explain-answer.js';
+import { hubFetch, placeholderToken } from './hub-fetch.js';
+import { authorization, callback, connectHub, type HubConnection, hubConnectionSchema } from './hub-options.js';
+import { parseRepoId } from './repo-id.js';
+import { listTree, type RepoFile, type RepoTree, resolveRevision } from './repo-tree.js';
+import { TOKEN_HINT } from './token.js';
+
+/** How far an upload is. */
+export interface PushProgress {
+  /** Path in the repository. */
+  readonly file: string;
+  /** Between 0 and 1. */
+  readonly uploaded: number;
+}
+
+export const pushFilesSchema = hubConnectionSchema.extend({
+  /** Whether the repository is private, if it is made now; one that exists stays as it is. Default false. */
+  private: z.boolean().default(false),
+  /** Branch. Default `main`. */
+  revision: z.string().min(1).default('main'),
+  /** First line of the commit's message. */
+  commitMessage: z.string().min(1).optional(),
+  /** Open a pull request instead of committing to the branch. Default false. */
+  createPr: z.boolean().default(false),
+  /** Told while files are uploaded. Default: nobody. */
+  onProgress: callback<PushProgress>().optional(),
+});
+
+export type PushFilesOptions = z.output<typeof pushFilesSchema>;
+
+/** A file on the disk, or its text. */
+export type PushedFile =
+  | { readonly path: string; readonly source: string }
+  | { readonly path: string; readonly text: string };
+
+export interface PushResult {
+  readonly repoId: string;
+  /** Page of the repository. */
+  readonly url: string;
+  /** The commit that holds the files now; of a pull request, its own. */
+  readonly commit: string;
+  /** False if the repository had all files as they are: nothing was committed. */
+  readonly changed: boolean;
+  /** Paths of the files that were new or different. */
+  readonly uploaded: readonly string[];
+  readonly pullRequestUrl: string | undefined;
+}
+
+/**
+ * Makes the repository if it is missing, compares what it has with what it should have, and commits the difference.
+ * May be called again at any time, also after a failure half way.
+ * @throws ConfigError without a token or for a bad name; HubError, explained; the signal's reason
+ */
+export async function pushFiles(
+  id: string,
+  files: readonly PushedFile[],
+  options: PushFilesOptions,
+): Promise<PushResult> {
+  const repoId = parseRepoId(id);
+  const connection = await connectForPush(repoId, options);
+  const contents = await Promise.all(files.map(describe));
+  const push = new Push(connection, { repoId, revision: options.revision, action: 'write' }, contents, options);
+  const budget = new RetryBudget(connection.retry);
+  for (;;) {
+    try {
+      return await push.attempt();
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      const { startOver } = error instanceof HubError ? error.details : {};
+      if (startOver !== true) throw error;
+      const { message, details } = error as HubError;
+      await budget.wait(
+        new HubError(message, { details: { ...details, transient: true }, cause: error }),
+        options.signal,
+      );
+    }
+  }
+}
+
+/** `OWNER/NAME` for a bare name: the owner is whoever the token belongs to. */
+export async function ownedRepoId(id: string, options: PushFilesOptions): Promise<string> {
+  const name = parseRepoId(id);
+  if (name.includes('/')) return name;
+  const connection = await connectForPush(name, options);
+  const { value } = await requestJson({
+    url: `${connection.endpoint}/api/whoami-v2`,
+    privateHeaders: authorization(connection),
+    explain: explainAnswer(connection, { repoId: name, revision: options.revision, action: 'write' }),
+    answerTimeoutMs: connection.timeoutMs,
+    silenceTimeoutMs: connection.timeoutMs,
+    retry: connection.retry,
+    signal: connection.signal,
+  });
+  const owner = (value as { name?: unknown } | null)?.name;
+  if (typeof owner === 'string') return parseRepoId(`${owner}/${name}`);
+  throw new HubError(`${name}: the Hub does not tell whose token this is`, { hint: `Give "OWNER/${name}".` });
+}
+
+async function connectForPush(repoId: string, options: PushFilesOptions): Promise<HubConnection> {
+  const offline = offlineReason(false);
+  if (offline) throw new HubError(`${repoId}: nothing can be pushed, the Hub is not asked: ${offline}`);
+  const connection = await connectHub(options);
+  if (connection.token) return connection;
+  throw new ConfigError(`${repoId}: to push, an access token is needed`, { hint: TOKEN_HINT });
+}
+
+interface Content {
+  readonly path: string;
+  readonly content: Blob | URL;
+  readonly size: number;
+  readonly sha256: string;
+  /** The name that git gives it. */
+  readonly gitSha1: string;
+}
+
+class Push {
+  readonly #connection: HubConnection;
+  readonly #subject: HubSubject;
+  readonly #files: readonly Content[];
+  readonly #options: PushFilesOptions;
+
+  constructor(connection: HubConnection, subject: HubSubject, files: readonly Content[], options: PushFilesOptions) {
+    this.#connection = connection;
+    this.#subject = subject;
+    this.#files = files;
+    this.#options = options;
+  }
+
+  async attempt(): Promise<PushResult> {
+    const { repoId } = this.#subject;
+    const parent = await this.#head();
+    const tree = await listTree(this.#connection, this.#subject, parent);
+    const changed = this.#files.filter((file) => differs(file, tree));
+    const url = `${this.#connection.endpoint}/${repoId}`;
+    if (changed.length === 0) {
+      return { repoId, url, commit: parent, changed: false, uploaded: [], pullRequestUrl: undefined };
+    }
+    const { commit, pullRequestUrl } = await this.#commit(changed, parent);
+    return { repoId, url, commit, changed: true, uploaded: changed.map(({ path }) => path), pullRequestUrl };
+  }
+
+  /** The branch's commit; the repository is made if there is none. */
+  async #head(): Promise<string> {
+    try {
+      return await resolveRevision(this.#connection, this.#subject);
+    } catch (error) {
+      const { status, errorCode } = error instanceof HubError ? error.details : {};
+      if (status !== 404 || errorCode === 'RevisionNotFound') throw error;
+    }
+    await this.#create();
+    return resolveRevision(this.#connection, this.#subject);
+  }
+
+  async #create(): Promise<void> {
+    try {
+      await createRepo({
+        repo: { type: 'model', name: this.#subject.repoId },
+        visibility: this.#options.private ? 'private' : 'public',
+        hubUrl: this.#connection.endpoint,
+        fetch: hubFetch(this.#connection, this.#subject),
+        accessToken: placeholderToken(this.#connection).accessToken!,
+      });
+    } catch (error) {
+      // Another process was faster, or the answer to an earlier attempt was lost.
+      if (!(error instanceof HubError && error.details['status'] === 409)) throw error;
+    }
+  }
+
+  async #commit(
+    files: readonly Content[],
+    parent: string,
+  ): Promise<{ commit: string; pullRequestUrl: string | undefined }> {
+    const { commitMessage, createPr, onProgress, signal } = this.#options;
+    const { repoId, revision } = this.#subject;
+    try {
+      const events = commitIter({
+        repo: { type: 'model', name: repoId },
+        branch: revision,
+        title: commitMessage ?? 'Upload with ministral-tune',
+        operations: files.map(({ path, content }): CommitOperation => ({ operation: 'addOrUpdate', path, content })),
+        parentCommit: parent,
+        isPullRequest: createPr,
+        // Plain large-file storage: this package's `fetch` can repeat it piece by piece.
+        useXet: false,
+        hubUrl: this.#connection.endpoint,
+        fetch: hubFetch(this.#connection, this.#subject),
+        ...placeholderToken(this.#connection),
+        ...(signal ? { abortSignal: signal } : {}),
+      });
+      for (;;) {
+        const { done, value } = await events.next();
+        if (done) {
+          if (!value) throw new HubError(`${repoId}: the Hub tells nothing of the commit`);
+          return { commit: value.commit.oid, pullRequestUrl: value.pullRequestUrl };
+        }
+        if (value.event === 'fileProgress' && value.state === 'uploading') {
+          onProgress?.({ file: value.path, uploaded: value.progress });
+        }
+      }
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw this.#explain(error);
+    }
+  }
+
+  #explain(error: unknown): unknown {
+    if (error instanceof HubError) {
+      // Whether a pull request was opened before the connection broke cannot be seen from the branch.
+      const unclear = this.#options.createPr && error.details['status'] === undefined;
+      if (!unclear || error.details['startOver'] !== true) return error;
+      return new HubError(`${error.message.split('\n')[0]}; the pull request may have been opened all the same`, {
+        hint: `Look at ${this.#connection.endpoint}/${this.#subject.repoId}/discussions before you try again.`,
+        details: { ...error.details, startOver: false },
+        cause: error,
+      });
+    }
+    const { repoId } = this.#subject;
+    const status = error instanceof HubApiError ? error.statusCode : undefined;
+    let said = error instanceof Error ? error.message : String(error);
+    said = said.replaceAll(this.#connection.token!.value, '***').split(' URL: ')[0]!;
+    return new HubError(`${repoId}: the upload failed: ${said}`, { details: { repoId, status }, cause: error });
+  }
+}
+
+function differs({ path, size, sha256, gitSha1 }: Content, tree: RepoTree): boolean {
+  const there: RepoFile | undefined = tree.get(path);
+  if (!there || there.size !== size) return true;
+  return there.lfs_sha256 ? there.lfs_sha256 !== sha256 : there.blob_id !== gitSha1;
+}
+
+async function describe(file: PushedFile): Promise<Content> {
+  const { path } = file;
+  const text = 'text' in file ? Buffer.from(file.text) : undefined;
+  const source = 'source' in file ? file.source : '';
+  let size: number;
+  try {
+    size = text?.length ?? (await stat(source)).size;
+  } catch (cause) {
+    throw new ConfigError(`${source}: there is no such file to push`, { details: { path: source }, cause });
+  }
+  const [sha256, git] = [createHash('sha256'), createHash('sha1').update(`blob ${size}\0`)];
+  for await (const chunk of text ? [text] : createReadStream(source, { highWaterMark: 1 << 20 })) {
+    sha256.update(chunk as Buffer);
+    git.update(chunk as Buffer);
+  }
+  const content = text ? new Blob([text]) : pathToFileURL(source);
+  return { path, content, size, sha256: sha256.digest('hex'), gitSha1: git.digest('hex') };
+}

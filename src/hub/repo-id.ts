@@ -1,0 +1,32 @@
+/** Names of repositories on the Hub, and what is a folder instead. */
+import { stat } from 'node:fs/promises';
+import { ConfigError } from '../errors.js';
+import { expandHome } from './environment.js';
+
+/** `owner/name`, or a bare name from the Hub's first days. */
+const REPO_ID = /^(?:[A-Za-z0-9](?:[\w.-]*\w)?\/)?\w(?:[\w.-]{0,94}\w)?$/;
+
+/** @throws ConfigError if the Hub cannot have a repository of this name */
+export function parseRepoId(text: string): string {
+  if (REPO_ID.test(text) && !/--|\.\.|\.git$/.test(text)) return text;
+  const [, fromUrl] = /^https?:\/\/[^/]+\/([\w.-]+\/[\w.-]+)(?:\/tree\/[^/]+)?\/?$/.exec(text) ?? [];
+  throw new ConfigError(`"${text}" is not the name of a repository on the Hub`, {
+    hint: fromUrl ? `Give "${fromUrl}".` : 'Expected "owner/name", e.g. "mistralai/Ministral-3-3B-Instruct-2512-BF16".',
+    details: { repoId: text },
+  });
+}
+
+/**
+ * The folder that a text means, or undefined if it names a repository. An existing folder always wins, as in Python.
+ * @throws ConfigError for a path to nothing, and for what is neither
+ */
+export async function localFolder(idOrFolder: string): Promise<string | undefined> {
+  const path = expandHome(idOrFolder);
+  if ((await stat(path).catch(() => undefined))?.isDirectory()) return path;
+  if (/^([./\\~]|[A-Za-z]:[\\/])/.test(idOrFolder) || idOrFolder.split(/[\\/]/).length > 2) {
+    if (/^https?:/.test(idOrFolder)) parseRepoId(idOrFolder);
+    throw new ConfigError(`${idOrFolder}: there is no such folder`, { details: { path } });
+  }
+  parseRepoId(idOrFolder);
+  return undefined;
+}

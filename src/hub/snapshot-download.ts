@@ -1,0 +1,302 @@
+/** From the name of a repository on the Hub to a folder with its files. */
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { z } from 'zod';
+import { parseOptions } from '../config.js';
+import { HubError } from '../errors.js';
+import { downloadFile } from '../transfer/download-file.js';
+import { withLock } from '../transfer/lock.js';
+import { partialBytes, requireSpace, writeError } from '../transfer/partial-file.js';
+import { isTransient } from '../transfer/retry.js';
+import { hubCacheFolder, offlineReason } from './environment.js';
+import { explainAnswer, type HubSubject } from './explain-answer.js';
+import { selectPaths } from './file-patterns.js';
+import {
+  authorization,
+  connectHub,
+  type HubConnection,
+  type HubDownload,
+  type HubProgress,
+  hubDownloadSchema,
+} from './hub-options.js';
+import { RepoCache } from './repo-cache.js';
+import { parseRepoId } from './repo-id.js';
+import { blobName, digestsOf, isCommit, listTree, type RepoFile, type RepoTree, resolveRevision } from './repo-tree.js';
+
+/** Files that are on their way at a time. */
+const PARALLEL = 4;
+
+export const snapshotDownloadSchema = hubDownloadSchema.extend({
+  /** Only files that match one of these, where `*` stands for anything and `?` for one character. Default: all. */
+  allowPatterns: z.array(z.string().min(1)).optional(),
+  /** Not those that match one of these. */
+  ignorePatterns: z.array(z.string().min(1)).optional(),
+});
+
+export type SnapshotDownloadOptions = z.input<typeof snapshotDownloadSchema>;
+
+/** What of a repository is wanted, and how to see that it is there. */
+export interface FileSelection {
+  readonly allowPatterns?: readonly string[] | undefined;
+  readonly ignorePatterns?: readonly string[] | undefined;
+  /** Says what is wrong with a repository that cannot be meant, from the paths in it. */
+  readonly refuse?: (paths: readonly string[]) => string | undefined;
+  /** Names what a folder lacks, where there is no list of the repository's files to tell. */
+  readonly missingFrom?: (folder: string) => Promise<string[]>;
+}
+
+export interface Snapshot {
+  readonly folder: string;
+  readonly commit: string;
+}
+
+/**
+ * Brings the files of a model repository into the cache that is shared with Python's tools, and gives their folder.
+ * Four files are fetched at a time; each goes on where an earlier run stopped, and is checked against the digest that
+ * the Hub lists. A commit that is in the cache needs no request. If the Hub cannot be reached the cache answers.
+ * @returns absolute path of the snapshot
+ * @throws ConfigError for a bad name or option; HubError, explained, if files are missing and cannot be fetched; the
+ *   signal's reason
+ */
+export async function snapshotDownload(repoId: string, input: SnapshotDownloadOptions = {}): Promise<string> {
+  const { allowPatterns, ignorePatterns, ...options } = parseOptions(snapshotDownloadSchema, input, 'snapshotDownload');
+  return (await fetchSnapshot(repoId, options, { allowPatterns, ignorePatterns })).folder;
+}
+
+export async function fetchSnapshot(id: string, options: HubDownload, selection: FileSelection): Promise<Snapshot> {
+  const repoId = parseRepoId(id);
+  const { revision } = options;
+  const cache = new RepoCache(hubCacheFolder(options.cacheDir), repoId);
+  const offline = offlineReason(options.localFilesOnly);
+  if (offline) {
+    const found = await findCached(cache, revision, selection);
+    if ('folder' in found) return found;
+    throw new HubError(`${repoId}: ${found.fault}, and the Hub is not asked: ${offline}`, {
+      hint: 'Download it once with the network, or name the `cacheDir` that has it.',
+      details: { repoId, revision, cacheDir: cache.root, ...found.details },
+    });
+  }
+  const connection = await connectHub(options);
+  const subject: HubSubject = { repoId, revision, action: 'read' };
+  const download = new SnapshotDownload(cache, connection, subject, options.onProgress);
+  try {
+    return await download.run(selection, await findCached(cache, revision, selection));
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    throw error;
+  }
+}
+
+type CacheFinding = Snapshot | { readonly fault: string; readonly details: Record<string, unknown> };
+
+/** What the cache alone can answer, or what it lacks. */
+async function findCached(cache: RepoCache, revision: string, selection: FileSelection): Promise<CacheFinding> {
+  const commit = await cache.commitOf(revision);
+  if (commit === undefined || !(await cache.hasSnapshot(commit))) {
+    const commits = await cache.commits();
+    const others = commits.length > 0 ? `; it has ${commits.join(', ')}` : '';
+    return { fault: `the cache ${cache.root} has no revision "${revision}" of it${others}`, details: { commits } };
+  }
+  const folder = cache.snapshot(commit);
+  const tree = await cache.readTree(commit);
+  const missing = tree
+    ? await cache.missing(commit, tree, selectPaths(tree.keys(), selection.allowPatterns, selection.ignorePatterns))
+    : ((await selection.missingFrom?.(folder)) ?? []);
+  if (missing.length === 0) return { folder, commit };
+  const shown = missing.length > 10 ? [...missing.slice(0, 10), `${missing.length - 10} more`] : missing;
+  return { fault: `the cached files of commit ${commit} lack ${shown.join(', ')}`, details: { commit, missing } };
+}
+
+/** One call, once the Hub is to be asked. */
+class SnapshotDownload {
+  readonly #cache: RepoCache;
+  readonly #connection: HubConnection;
+  readonly #subject: HubSubject;
+  readonly #onProgress: ((progress: HubProgress) => void) | undefined;
+
+  constructor(
+    cache: RepoCache,
+    connection: HubConnection,
+    subject: HubSubject,
+    onProgress: ((progress: HubProgress) => void) | undefined,
+  ) {
+    this.#cache = cache;
+    this.#connection = connection;
+    this.#subject = subject;
+    this.#onProgress = onProgress;
+  }
+
+  async run(selection: FileSelection, cached: CacheFinding): Promise<Snapshot> {
+    const { revision, repoId } = this.#subject;
+    const isThere = 'folder' in cached;
+    // Only with the list of a commit's files is it certain that nothing is missing.
+    if (isThere && isCommit(revision) && (await this.#cache.readTree(revision))) return cached;
+    let commit: string;
+    let tree: RepoTree;
+    try {
+      // With something to fall back on, the patience for a Hub out of reach is small.
+      const connection = isThere
+        ? { ...this.#connection, retry: { ...this.#connection.retry, maxAttempts: 2 } }
+        : this.#connection;
+      commit = isCommit(revision) ? revision : await resolveRevision(connection, this.#subject);
+      tree = (await this.#cache.readTree(commit)) ?? (await this.#list(connection, commit));
+    } catch (error) {
+      if (!isThere || !(error instanceof HubError)) throw error;
+      if (!isTransient(error)) throw withCacheHint(error);
+      this.#connection.warn(`${error.message.split('\n')[0]}; the cached commit ${cached.commit} is used`);
+      return cached;
+    }
+    const paths = selectPaths(tree.keys(), selection.allowPatterns, selection.ignorePatterns);
+    const refusal =
+      selection.refuse?.([...tree.keys()]) ?? (paths.length === 0 ? 'no file of it is wanted' : undefined);
+    if (refusal !== undefined) {
+      throw new HubError(`${repoId}: ${refusal}`, { details: { repoId, revision, commit, files: [...tree.keys()] } });
+    }
+    await this.#fetchAll(commit, tree, await this.#cache.missing(commit, tree, paths));
+    await this.#attempt(() => this.#cache.writeRef(revision, commit));
+    return { folder: this.#cache.snapshot(commit), commit };
+  }
+
+  async #list(connection: HubConnection, commit: string): Promise<RepoTree> {
+    const tree = await listTree(connection, this.#subject, commit);
+    await this.#attempt(() => this.#cache.writeTree(commit, tree));
+    return tree;
+  }
+
+  /** What only spares a later request may fail: a cache for reading alone is still good for reading. */
+  async #attempt(work: () => Promise<void>): Promise<void> {
+    await work().catch((error: unknown) => this.#connection.warn((error as Error).message.split('\n')[0]!));
+  }
+
+  async #fetchAll(commit: string, tree: RepoTree, paths: readonly string[]): Promise<void> {
+    if (paths.length === 0) return;
+    /** Paths by content: two files may have the same. */
+    const contents = new Map<string, string[]>();
+    for (const path of paths) {
+      const name = blobName(tree.get(path)!);
+      contents.set(name, [...(contents.get(name) ?? []), path]);
+    }
+    // The largest first, so that it does not run alone at the end.
+    const groups = [...contents.values()].sort((a, b) => tree.get(b[0]!)!.size - tree.get(a[0]!)!.size);
+    const files = groups.map((group) => tree.get(group[0]!)!);
+    await this.#requireRoom(files);
+
+    const failed = new AbortController();
+    const { signal } = this.#connection;
+    const either = AbortSignal.any([failed.signal, ...(signal ? [signal] : [])]);
+    const progress = new ProgressSum(groups, tree, this.#onProgress);
+    const queue = groups.values();
+    const worker = async (): Promise<void> => {
+      for (const group of queue) {
+        try {
+          await this.#fetchContent(commit, group, tree.get(group[0]!)!, either, progress);
+        } catch (error) {
+          failed.abort(error);
+          throw error;
+        }
+      }
+    };
+    // All have come to rest before the first fault is told.
+    const results = await Promise.allSettled(Array.from({ length: PARALLEL }, worker));
+    if (results.some(({ status }) => status === 'rejected')) throw either.reason;
+  }
+
+  /** Fetches a content unless it is there, and links it under all its paths. */
+  async #fetchContent(
+    commit: string,
+    paths: readonly string[],
+    file: RepoFile,
+    signal: AbortSignal,
+    progress: ProgressSum,
+  ): Promise<void> {
+    signal.throwIfAborted();
+    const { endpoint, timeoutMs, retry, warn } = this.#connection;
+    const { repoId } = this.#subject;
+    const path = paths[0]!;
+    const address = `${endpoint}/${repoId}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`;
+    const fetched = await withLock(
+      this.#cache.lock(file),
+      async () => {
+        if (await this.#cache.hasBlob(file)) return false;
+        await downloadFile({
+          url: address,
+          path: this.#cache.blob(file),
+          source: `${repoId} ${blobName(file)}`,
+          privateHeaders: authorization(this.#connection),
+          expectedSize: file.size,
+          digests: digestsOf(file),
+          explain: explainAnswer(this.#connection, this.#subject),
+          suspectTypes: path.endsWith('.html') ? [] : ['text/html'],
+          answerTimeoutMs: timeoutMs,
+          silenceTimeoutMs: timeoutMs,
+          retry,
+          signal,
+          onProgress: ({ received }) => progress.report(path, received),
+        });
+        return true;
+      },
+      { signal, onWait: () => warn(`${repoId}: ${path} is on its way in another process; waiting for it`) },
+    );
+    for (const [i, name] of paths.entries()) {
+      await this.#cache.link(commit, name, file, fetched && i === paths.length - 1);
+    }
+    progress.finish(path);
+  }
+
+  async #requireRoom(files: readonly RepoFile[]): Promise<void> {
+    let bytes = 0;
+    for (const file of files) {
+      const blob = this.#cache.blob(file);
+      if (!(await this.#cache.hasBlob(file))) bytes += Math.max(0, file.size - (await partialBytes(blob)));
+    }
+    const blob = this.#cache.blob(files[0]!);
+    try {
+      await mkdir(dirname(blob), { recursive: true });
+    } catch (cause) {
+      throw writeError(cause, blob);
+    }
+    await requireSpace(blob, bytes);
+  }
+}
+
+/** Sums up what single files report. */
+class ProgressSum {
+  readonly #sizes: ReadonlyMap<string, number>;
+  readonly #received = new Map<string, number>();
+  readonly #total: number;
+  readonly #onProgress: ((progress: HubProgress) => void) | undefined;
+  #done = 0;
+
+  constructor(groups: readonly (readonly string[])[], tree: RepoTree, onProgress?: (progress: HubProgress) => void) {
+    this.#sizes = new Map(groups.map(([path]) => [path!, tree.get(path!)!.size]));
+    this.#total = [...this.#sizes.values()].reduce((sum, size) => sum + size, 0);
+    this.#onProgress = onProgress;
+  }
+
+  report(file: string, fileReceived: number): void {
+    this.#received.set(file, fileReceived);
+    this.#onProgress?.({
+      file,
+      fileReceived,
+      fileTotal: this.#sizes.get(file)!,
+      received: [...this.#received.values()].reduce((sum, bytes) => sum + bytes, 0),
+      total: this.#total,
+      filesDone: this.#done,
+      filesTotal: this.#sizes.size,
+    });
+  }
+
+  finish(file: string): void {
+    this.#done++;
+    this.report(file, this.#sizes.get(file)!);
+  }
+}
+
+function withCacheHint(error: HubError): HubError {
+  const hint = 'The cache has these files: `localFilesOnly: true` or HF_HUB_OFFLINE=1 uses them.';
+  return new HubError(error.message.split('\n  hint: ')[0]!, {
+    hint: error.hint ? `${error.hint} ${hint}` : hint,
+    details: error.details,
+    cause: error,
+  });
+}

@@ -1,0 +1,118 @@
+/** An adapter's folder, onto the Hub: checked, described, and uploaded as far as it changed. */
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { z } from 'zod';
+import { parseOptions } from '../config.js';
+import { SafetensorsFile } from '../engine/safetensors.js';
+import { CheckpointError, ConfigError } from '../errors.js';
+import { ownedRepoId, type PushedFile, type PushResult, pushFiles, pushFilesSchema } from '../hub/push-files.js';
+import { parseRepoId } from '../hub/repo-id.js';
+import { modelPart, parseAdapterTensorName } from '../model/tensor-names.js';
+import { readAdapterConfig } from './adapter-file.js';
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from './adapter-folder.js';
+import { type AdapterFacts, modelCardSchema, picturePath, renderModelCard } from './model-card.js';
+import { visionServingAdvice } from './target-modules.js';
+
+/** Options of {@link pushToHub}: names, defaults and ranges. */
+export const pushToHubSchema = pushFilesSchema.extend({
+  /** What the page says. Default: what can be told from the adapter alone. */
+  modelCard: modelCardSchema.prefault({}),
+});
+
+export type PushToHubOptions = z.input<typeof pushToHubSchema>;
+
+/**
+ * Uploads an adapter: `adapter_config.json`, `adapter_model.safetensors`, a README.md made from `modelCard`, and its
+ * pictures; nothing else in the folder. The repository is made if need be, public unless `private` says otherwise.
+ * Called again with the same content it commits nothing; after a failure it goes on with what is missing.
+ * @param directory what `saveAdapter` wrote
+ * @param id `OWNER/NAME`, or a name alone for an owner that is whoever the token belongs to
+ * @throws CheckpointError if the folder holds no sound adapter; ConfigError for bad options, without a token, or if the
+ *   base model's name is a path of this machine; HubError, explained; the signal's reason
+ */
+export async function pushToHub(directory: string, id: string, options: PushToHubOptions = {}): Promise<PushResult> {
+  const { modelCard: card, ...push } = parseOptions(pushToHubSchema, options, 'pushToHub');
+  const { config, baseModelNameOrPath } = await readAdapterConfig(directory);
+  const baseModel = await hubName(card.baseModel ?? baseModelNameOrPath);
+  const contents = await readFacts(directory);
+  const repoId = await ownedRepoId(id, push);
+  const facts: AdapterFacts = { repoId, baseModel, config, ...contents };
+  const vision = facts.layers.vision + facts.layers.projector;
+  if (vision > 0) {
+    const warn = push.onWarning ?? ((line: string) => process.emitWarning(line, 'LoraWarning'));
+    warn(visionServingAdvice(vision, vision + facts.layers.language));
+  }
+  const files: PushedFile[] = [
+    await configFile(directory, baseModel),
+    { path: ADAPTER_WEIGHTS_FILE, source: join(directory, ADAPTER_WEIGHTS_FILE) },
+    ...card.pictures.map(({ path }) => ({ path: picturePath(path), source: path })),
+    { path: 'README.md', text: renderModelCard(card, facts) },
+  ];
+  const names = files.map(({ path }) => path);
+  const twice = names.filter((name, i) => names.indexOf(name) !== i);
+  if (twice.length > 0)
+    throw new ConfigError(`pushToHub: several pictures would become ${[...new Set(twice)].join(', ')}`);
+  return pushFiles(repoId, files, {
+    ...push,
+    commitMessage: push.commitMessage ?? 'Upload adapter with ministral-tune',
+  });
+}
+
+/** The base model's name, after checking that strangers can do something with it. */
+async function hubName(name: string | undefined): Promise<string | undefined> {
+  if (name === undefined) return undefined;
+  const isFolder = await stat(name).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  try {
+    if (!isFolder) return parseRepoId(name);
+  } catch {
+    // Told below.
+  }
+  throw new ConfigError(`the adapter's base model "${name}" is a folder of this machine, which helps nobody else`, {
+    hint: "Give the base model's name on the Hub as `modelCard: { baseModel: ... }`.",
+    details: { baseModel: name },
+  });
+}
+
+/** The configuration as it is, but for the base model's name. */
+async function configFile(directory: string, baseModel: string | undefined): Promise<PushedFile> {
+  const source = join(directory, ADAPTER_CONFIG_FILE);
+  const text = await readFile(source, 'utf8');
+  const json = JSON.parse(text) as Record<string, unknown>;
+  if ((json.base_model_name_or_path ?? undefined) === baseModel) return { path: ADAPTER_CONFIG_FILE, text };
+  const changed = { ...json, base_model_name_or_path: baseModel ?? null };
+  return { path: ADAPTER_CONFIG_FILE, text: `${JSON.stringify(changed, null, 2)}\n` };
+}
+
+/** What the weights' header tells. */
+async function readFacts(directory: string): Promise<Pick<AdapterFacts, 'layers' | 'maxRank' | 'trainedNumbers'>> {
+  const file = await SafetensorsFile.open(join(directory, ADAPTER_WEIGHTS_FILE));
+  try {
+    const layers = { language: 0, vision: 0, projector: 0 };
+    let [maxRank, trainedNumbers] = [0, 0];
+    const faults: string[] = [];
+    for (const { name, shape } of file.tensors.values()) {
+      const parsed = parseAdapterTensorName(name);
+      const part = parsed && modelPart(parsed.module);
+      if (!parsed || part === undefined || part === 'other' || shape.length !== 2) {
+        faults.push(`${name}: not a LoRA matrix of a linear layer`);
+        continue;
+      }
+      trainedNumbers += shape[0]! * shape[1]!;
+      if (parsed.factor === 'B') continue;
+      layers[part]++;
+      maxRank = Math.max(maxRank, shape[0]!);
+    }
+    if (maxRank === 0) faults.push('there is no LoRA matrix in it');
+    if (faults.length > 0) {
+      throw new CheckpointError(`${file.path} is not to be published:\n  - ${faults.join('\n  - ')}`, {
+        details: { path: file.path, faults },
+      });
+    }
+    return { layers, maxRank, trainedNumbers };
+  } finally {
+    await file.close();
+  }
+}
