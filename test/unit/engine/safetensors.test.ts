@@ -146,12 +146,17 @@ describe('writeSafetensors and SafetensorsFile', () => {
 
 describe('SafetensorsFile.open', () => {
   const cases: [string, string, number, RegExp][] = [
-    ['broken JSON', '{"a":', 4, /not valid JSON/],
-    ['a list', '[]', 0, /not a JSON object/],
+    ['broken JSON', '{"a":', 4, /bad safetensors header: expected an object/],
+    ['a list', '[]', 0, /expected an object, found "\["/],
     ['an unknown dtype', `{"a":${entry('F33', [1], 0, 4)}}`, 4, /"a": unknown dtype "F33"/],
     ['a dtype from the prototype', `{"a":${entry('constructor', [1], 0, 4)}}`, 4, /unknown dtype/],
-    ['a negative extent', `{"a":${entry('F32', [-1], 0, 4)}}`, 4, /bad shape \[-1\]/],
-    ['an extent that is no number', `{"a":${entry('F32', ['1'], 0, 4)}}`, 4, /bad shape/],
+    [
+      'a negative extent',
+      `{"a":${entry('F32', [-1], 0, 4)}}`,
+      4,
+      /expected the shape of "a" to be a list of whole numbers, found "-"/,
+    ],
+    ['an extent that is no number', `{"a":${entry('F32', ['1'], 0, 4)}}`, 4, /the shape of "a"/],
     ['a product beyond all numbers', `{"a":${entry('F32', [2 ** 40, 2 ** 40], 0, 4)}}`, 4, /too large/],
     ['reversed offsets', `{"a":${entry('F32', [1], 4, 0)}}`, 4, /bad data_offsets \[4,0\]/],
     ['a range of the wrong size', `{"a":${entry('F32', [2], 0, 4)}}`, 4, /takes 8 bytes, data_offsets give 4/],
