@@ -5,11 +5,14 @@
  * There is no random state to keep: the order of the samples and the dropout masks follow from the seed and the step.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { writeFileAtomically } from '../atomic-file.js';
 import { type SafetensorsDType, SafetensorsFile, writeSafetensors } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
+import { readJson } from '../read-json.js';
+import { showValue } from '../show-value.js';
 import type { DatasetFingerprint } from './dataset-fingerprint.js';
 import type { EvalEntry, LogEntry } from './events.js';
 import { RESUME_MAY_CHANGE, type SftConfig } from './sft-config.js';
@@ -21,6 +24,8 @@ const PARAMETERS = 'parameters';
 const OPTIMIZER = 'optimizer.';
 const FORMAT = 1;
 const MAX_LISTED = 20;
+/** A log entry takes some 400 bytes. */
+const MAX_STATE_BYTES = 134_217_728;
 
 /** What must be the same for a run to go on as if it had not stopped. */
 export interface RunIdentity {
@@ -40,6 +45,28 @@ export interface TrainerState extends RunIdentity {
   readonly metrics: MetricsState;
   readonly logHistory: readonly (LogEntry | EvalEntry)[];
 }
+
+/** What a resume relies on; the entries of the log are only passed on. */
+const stateSchema = z
+  .object({
+    globalStep: z.int().min(0),
+    totalSteps: z.int().min(0),
+    epoch: z.number().min(0),
+    metrics: z.object({
+      totalLoss: z.number(),
+      totalSteps: z.int().min(0),
+      lossSinceLog: z.number(),
+      stepsSinceLog: z.int().min(0),
+    }),
+    logHistory: z.array(z.looseObject({ step: z.int().min(0), epoch: z.number().min(0) })),
+    config: z.record(z.string(), z.unknown()),
+    dataset: z.object({ length: z.int().min(0), digest: z.string() }),
+    parameters: z.array(z.object({ name: z.string(), shape: z.array(z.int().min(0)).max(8) })),
+  })
+  .refine(({ globalStep, totalSteps }) => globalStep <= totalSteps, {
+    path: ['globalStep'],
+    message: 'beyond totalSteps',
+  });
 
 /** The numbers of a checkpoint. */
 export interface TrainingTensors {
@@ -134,15 +161,7 @@ export async function readCheckpoint(
   path: string,
   run: RunIdentity,
 ): Promise<{ state: TrainerState; tensors: TrainingTensors }> {
-  let state: TrainerState;
-  try {
-    state = JSON.parse(await readFile(join(path, STATE_FILE), 'utf8')) as TrainerState;
-  } catch (cause) {
-    throw new CheckpointError(`${path} is no checkpoint: ${(cause as Error).message}`, { cause, details: { path } });
-  }
-  if (state.formatVersion !== FORMAT) {
-    throw new CheckpointError(`${path}: expected format version ${FORMAT}, found ${String(state.formatVersion)}`);
-  }
+  const state = await readState(path);
   const differences = compareRuns(state, run);
   if (differences.length > 0) {
     throw new CheckpointError(`${path} belongs to another run:\n  - ${differences.join('\n  - ')}`, {
@@ -153,14 +172,52 @@ export async function readCheckpoint(
   const file = await SafetensorsFile.open(join(path, TENSOR_FILE));
   try {
     const optimizer: Record<string, Float32Array | Uint8Array> = {};
-    for (const name of file.tensors.keys()) {
-      if (!name.startsWith(OPTIMIZER)) continue;
-      optimizer[name.slice(OPTIMIZER.length)] = (await file.readArray(name)) as Float32Array | Uint8Array;
+    for (const { name, dtype } of file.tensors.values()) {
+      const key = name.startsWith(OPTIMIZER) ? name.slice(OPTIMIZER.length) : undefined;
+      const isKnown =
+        name === PARAMETERS ? dtype === 'F32' : key && /^[a-z]\w*$/i.test(key) && /^(F32|U8)$/.test(dtype);
+      if (!isKnown) {
+        throw new CheckpointError(
+          `${file.path}: expected the parameters in F32 and the optimizer's arrays in F32 or U8`,
+          {
+            hint: 'The checkpoint is damaged or was not written by this package; resume from another one.',
+            details: { path, name, dtype },
+          },
+        );
+      }
+      if (key) optimizer[key] = (await file.readArray(name)) as Float32Array | Uint8Array;
     }
-    return { state, tensors: { parameters: await file.readFloat32(PARAMETERS), optimizer } };
+    const parameters = await file.readFloat32(PARAMETERS);
+    const bad = parameters.findIndex((value) => !Number.isFinite(value));
+    if (bad >= 0) {
+      throw new CheckpointError(`${file.path}: parameter ${bad} is ${parameters[bad]}, no finite number`, {
+        hint: 'The training had diverged, or the file is damaged; resume from an earlier checkpoint.',
+        details: { path },
+      });
+    }
+    return { state, tensors: { parameters, optimizer } };
   } finally {
     await file.close();
   }
+}
+
+async function readState(path: string): Promise<TrainerState> {
+  const json = await readJson(join(path, STATE_FILE), { maxBytes: MAX_STATE_BYTES }).catch((cause: Error) => {
+    throw new CheckpointError(`${path} is no checkpoint: ${cause.message}`, { cause, details: { path } });
+  });
+  const version = (json as { formatVersion?: unknown } | null)?.formatVersion;
+  if (version !== FORMAT) {
+    throw new CheckpointError(`${path}: expected format version ${FORMAT}, found ${showValue(version)}`);
+  }
+  const { error } = stateSchema.safeParse(json);
+  if (!error) return json as TrainerState;
+  const faults = error.issues
+    .slice(0, MAX_LISTED)
+    .map((issue) => `${issue.path.map(String).join('.')}: ${issue.message}`);
+  throw new CheckpointError(`${path}: ${STATE_FILE} is damaged:\n  - ${faults.join('\n  - ')}`, {
+    hint: 'Resume from another checkpoint.',
+    details: { path, faults },
+  });
 }
 
 /** Everything in which a saved run and the present one differ, a line each. */
@@ -170,7 +227,11 @@ function compareRuns(saved: RunIdentity, now: RunIdentity): string[] {
   for (const key of keys) {
     if (RESUME_MAY_CHANGE.has(key)) continue;
     const [before, after] = [saved.config[key], now.config[key]].map((value) => JSON.stringify(value) ?? 'not set');
-    if (before !== after) differences.push(`\`${key}\` was ${before}, now ${after}`);
+    if (before === after) continue;
+    const [was, is] = [saved.config[key], now.config[key]].map((value) =>
+      value === undefined ? 'not set' : showValue(value),
+    );
+    differences.push(`\`${key}\` was ${was}, now ${is}`);
   }
   if (saved.dataset.length !== now.dataset.length) {
     differences.push(`the training set had ${saved.dataset.length} samples, now ${now.dataset.length}`);

@@ -41,6 +41,7 @@ const LEAVES = [
   'config.ts',
   'atomic-file.ts',
   'format-bytes.ts',
+  'one-line.ts',
   'read-json.ts',
   'regular-file.ts',
   'show-value.ts',

@@ -2,34 +2,14 @@
  * CUDA C to machine code at run time: NVRTC, with the results kept on disk under a key of source, architecture and
  * compiler version. The kernels need no toolkit headers.
  */
-import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import koffi from 'koffi';
 import { EngineError } from '../../errors.js';
+import { kernelCacheFolder, readCheckedFile, writeCheckedFile } from './cache-file.js';
 import { type LibraryHandle, loadLibrary } from './library-search.js';
 
 type Call = (...values: unknown[]) => number;
-
-/** Where compiled kernels are kept: MINISTRAL_TUNE_CACHE, else XDG_CACHE_HOME or ~/.cache. */
-export function kernelCacheFolder(environment: NodeJS.ProcessEnv = process.env): string {
-  const own = environment.MINISTRAL_TUNE_CACHE;
-  const base = own ?? join(environment.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'ministral-tune');
-  return join(base, 'kernels');
-}
-
-/** Writes a file of the cache so that a reader sees all of it or nothing; a read-only home is no error. */
-export function writeCacheFile(path: string, contents: string | Uint8Array): void {
-  try {
-    mkdirSync(join(path, '..'), { recursive: true });
-    const temporary = `${path}.${randomBytes(4).toString('hex')}`;
-    writeFileSync(temporary, contents);
-    renameSync(temporary, path);
-  } catch {
-    // It only costs the work again.
-  }
-}
 
 export class KernelCompiler {
   readonly version: string;
@@ -81,14 +61,11 @@ export class KernelCompiler {
     ];
     const content = JSON.stringify([source, options, this.version]);
     const key = createHash('sha256').update(content).digest('hex').slice(0, 32);
-    const path = join(kernelCacheFolder(), `${name}-sm${capability}-${key}.cubin`);
-    try {
-      return readFileSync(path);
-    } catch {
-      // Not compiled yet.
-    }
+    const path = join(kernelCacheFolder(), `${name}-sm${capability}-${key}.kernel`);
+    const kept = readCheckedFile(path);
+    if (kept) return kept;
     const code = this.#compile(name, source, options, isNative);
-    writeCacheFile(path, code);
+    writeCheckedFile(path, code);
     return code;
   }
 
