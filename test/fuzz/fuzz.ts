@@ -1,0 +1,88 @@
+/** The two campaigns: mutated safetensors files, and mutated JSON files of every kind that is read. */
+import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import fc from 'fast-check';
+import { SafetensorsFile } from '../../src/engine/safetensors.js';
+import { makeConfigCases } from './config-cases.js';
+import { hostileJson } from './hostile-json.js';
+import { hostileSafetensors } from './hostile-safetensors.js';
+import { emptyTally, judge, type Limits, type Tally } from './measure.js';
+
+export interface FuzzOptions {
+  readonly count: number;
+  readonly seed: number;
+  /** Receives the files of failed cases; none are kept without it. */
+  readonly keepIn?: string;
+}
+
+const MILLISECONDS = 1000;
+/** Objects of the library and garbage on the way; a tokenizer and its tables are larger than a header. */
+const SAFETENSORS: Limits = { milliseconds: MILLISECONDS, bytes: 12e6 };
+const CONFIGS: Limits = { milliseconds: MILLISECONDS, bytes: 40e6 };
+/** Files made at a time. */
+const BATCH = 250;
+
+/** Opens each file and, if it is accepted, reads all of its tensors. */
+export async function fuzzSafetensors({ count, seed, keepIn }: FuzzOptions): Promise<Tally> {
+  const tally = emptyTally();
+  const folder = await mkdtemp(join(tmpdir(), 'fuzz-safetensors-'));
+  const path = join(folder, 'model.safetensors');
+  try {
+    for await (const bytes of samples(hostileSafetensors, count, seed)) {
+      await writeFile(path, bytes);
+      const passed = await judge(tally, bytes.length, SAFETENSORS, () => readAll(path));
+      if (!passed && keepIn) await copyFile(path, join(keepIn, `case-${tally.cases - 1}.safetensors`));
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+  return tally;
+}
+
+/** Replaces one file of a folder after the other, and loads the folder. */
+export async function fuzzConfigs({ count, seed, keepIn }: FuzzOptions): Promise<Map<string, Tally>> {
+  const { cases, dispose } = await makeConfigCases();
+  const tallies = new Map<string, Tally>();
+  try {
+    for (const [number, { path, base, read }] of cases.entries()) {
+      const whole = await readFile(path);
+      const name = `${basename(join(path, '..'))}/${basename(path)}`;
+      const tally = emptyTally();
+      tallies.set(name, tally);
+      // As it was, the folder loads: what is refused later is refused for the change.
+      await read();
+      for await (const bytes of samples(hostileJson(base), Math.ceil(count / cases.length), seed + number)) {
+        await writeFile(path, bytes);
+        const passed = await judge(tally, bytes.length, CONFIGS, read);
+        if (!passed && keepIn) await copyFile(path, join(keepIn, `case-${tally.cases - 1}-${basename(path)}`));
+      }
+      await writeFile(path, whole);
+    }
+  } finally {
+    await dispose();
+  }
+  return tallies;
+}
+
+async function readAll(path: string): Promise<void> {
+  const file = await SafetensorsFile.open(path);
+  try {
+    for (const { name, byteLength } of file.tensors.values()) {
+      const array = await file.readArray(name);
+      if (array.byteLength < byteLength) throw new Error(`"${name}" came back with ${array.byteLength} bytes`);
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+/** In batches, between which the heap is swept, so that measurements see the case and not what went before. */
+async function* samples<T>(arbitrary: fc.Arbitrary<T>, count: number, seed: number): AsyncGenerator<T> {
+  for (let done = 0; done < count; done += BATCH) {
+    const numRuns = Math.min(BATCH, count - done);
+    const batch = fc.sample(arbitrary, { numRuns, seed: seed + 7919 * done });
+    (globalThis as { gc?: () => void }).gc?.();
+    yield* batch;
+  }
+}
