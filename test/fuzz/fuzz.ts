@@ -20,10 +20,12 @@ const MILLISECONDS = 1000;
 /** Objects of the library and garbage on the way; a tokenizer and its tables are larger than a header. */
 const SAFETENSORS: Limits = { milliseconds: MILLISECONDS, bytes: 12e6 };
 const CONFIGS: Limits = { milliseconds: MILLISECONDS, bytes: 40e6 };
+/** Reads leave garbage, a kilobyte each, which would count as memory of a file with thousands of tensors. */
+const MOST_READ = 100;
 /** Files made at a time. */
 const BATCH = 250;
 
-/** Opens each file and, if it is accepted, reads all of its tensors. */
+/** Opens each file and, if it is accepted, reads its tensors. */
 export async function fuzzSafetensors({ count, seed, keepIn }: FuzzOptions): Promise<Tally> {
   const tally = emptyTally();
   const folder = await mkdtemp(join(tmpdir(), 'fuzz-safetensors-'));
@@ -31,7 +33,7 @@ export async function fuzzSafetensors({ count, seed, keepIn }: FuzzOptions): Pro
   try {
     for await (const bytes of samples(hostileSafetensors, count, seed)) {
       await writeFile(path, bytes);
-      const passed = await judge(tally, bytes.length, SAFETENSORS, () => readAll(path));
+      const passed = await judge(tally, bytes.length, SAFETENSORS, () => readTensors(path));
       if (!passed && keepIn) await copyFile(path, join(keepIn, `case-${tally.cases - 1}.safetensors`));
     }
   } finally {
@@ -65,10 +67,10 @@ export async function fuzzConfigs({ count, seed, keepIn }: FuzzOptions): Promise
   return tallies;
 }
 
-async function readAll(path: string): Promise<void> {
+async function readTensors(path: string): Promise<void> {
   const file = await SafetensorsFile.open(path);
   try {
-    for (const { name, byteLength } of file.tensors.values()) {
+    for (const { name, byteLength } of [...file.tensors.values()].slice(0, MOST_READ)) {
       const array = await file.readArray(name);
       if (array.byteLength < byteLength) throw new Error(`"${name}" came back with ${array.byteLength} bytes`);
     }

@@ -70,6 +70,7 @@ interface Change {
   readonly place: number;
   readonly other: number;
   readonly value: string;
+  readonly isShallow: boolean;
 }
 
 const change: fc.Arbitrary<Change> = fc.record({
@@ -77,16 +78,17 @@ const change: fc.Arbitrary<Change> = fc.record({
   place: fc.nat(),
   other: fc.nat(),
   value: hostileValue,
+  isShallow: fc.boolean(),
 });
 
 type Container = Record<string, unknown>;
 
-/** Every place in a value that holds something: the container and the key. */
-function placesOf(value: unknown, places: [Container, string][] = []): [Container, string][] {
-  if (typeof value !== 'object' || value === null) return places;
+/** Every place in a value that holds something, to a depth: the container and the key. */
+function placesOf(value: unknown, depth: number, places: [Container, string][] = []): [Container, string][] {
+  if (depth === 0 || typeof value !== 'object' || value === null) return places;
   for (const key of Object.keys(value)) {
     places.push([value as Container, key]);
-    placesOf((value as Container)[key], places);
+    placesOf((value as Container)[key], depth - 1, places);
   }
   return places;
 }
@@ -97,8 +99,9 @@ function applyChanges(base: unknown, changes: readonly Change[]): string {
   const root: Container = { value: structuredClone(base) };
   const raw: string[] = [];
   const hold = (text: string): string => `@raw${raw.push(text) - 1}@`;
-  for (const { kind, place, other, value } of changes) {
-    const places = placesOf(root);
+  for (const { kind, place, other, value, isShallow } of changes) {
+    // Half of all changes are near the top, where large files have few places and readers most to say.
+    const places = placesOf(root, isShallow ? 3 : 100);
     if (places.length === 0) break;
     const [container, key] = places[place % places.length]!;
     const [from, fromKey] = places[other % places.length]!;

@@ -59,7 +59,8 @@ export async function judge(
   return why === undefined;
 }
 
-const MAX_MESSAGE = 20_000;
+/** Some tens of lines. */
+const MAX_MESSAGE = 50_000;
 const DEADLINE = 15_000;
 
 /** A read that waits for ever, on a pipe for instance, uses no time of the processor. */
