@@ -82,7 +82,7 @@ export function matchingPattern(patterns: readonly string[], name: string): stri
 }
 
 const MAX_LISTED = 20;
-const MAX_SHOWN = 200;
+const MAX_SHOWN = 60;
 
 /** Names are matched in microseconds. A pattern that backtracks without end comes from a hostile file. */
 const MAX_MILLISECONDS = 700;

@@ -94,7 +94,10 @@ describe('BoundedTemplate', () => {
     ['indented JSON', '{{ [[1], [2]] | tojson(indent=400000000) }}'],
     ['names that are not there', '{% for i in range(9000) %}{% for j in range(9000) %}{{ x }}{% endfor %}{% endfor %}'],
     ['dates', '{% for i in range(9000) %}{% for j in range(9000) %}{{ strftime_now("%B") }}{% endfor %}{% endfor %}'],
-    ['searches', '{% set a = range(9000) %}{% for i in range(9000) %}{% for j in range(9000) %}{{ "z" in a }}{% endfor %}{% endfor %}'],
+    [
+      'searches',
+      '{% set a = range(9000) %}{% for i in range(9000) %}{% for j in range(9000) %}{{ "z" in a }}{% endfor %}{% endfor %}',
+    ],
   ];
   it.each(endless)('stops %s', (_, source) => {
     const template = new ChatTemplate(source);
