@@ -34,12 +34,13 @@ const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x
 const [ZERO, NINE] = [0x30, 0x39];
 
 class Scanner {
-  readonly #bytes: Uint8Array;
+  readonly #bytes: Buffer;
   readonly #utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+  readonly #numbersRead: number[] = [];
   #at = 0;
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   }
 
   header(): ScannedHeader {
@@ -66,7 +67,10 @@ class Scanner {
     const metadata = new Map<string, string>();
     this.#object((key) => {
       if (metadata.has(key)) throw this.#fault(`the key ${quoted(key)} of __metadata__ comes more than once`);
-      metadata.set(key, this.#string('`__metadata__` to be an object of strings'));
+      metadata.set(
+        key,
+        this.#string(() => '`__metadata__` to be an object of strings'),
+      );
       if (this.#at - start > MAX_METADATA_BYTES || metadata.size > MAX_METADATA_KEYS) {
         throw this.#fault('`__metadata__` is too long');
       }
@@ -79,9 +83,9 @@ class Scanner {
     let shape: number[] | undefined;
     let offsets: number[] | undefined;
     this.#object((key) => {
-      if (key === 'dtype' && dtype === undefined) dtype = this.#string(`the dtype of ${quoted(name)}`);
-      else if (key === 'shape' && !shape) shape = this.#numbers(`the shape of ${quoted(name)}`);
-      else if (key === 'data_offsets' && !offsets) offsets = this.#numbers(`data_offsets of ${quoted(name)}`);
+      if (key === 'dtype' && dtype === undefined) dtype = this.#string(() => `the dtype of ${quoted(name)}`);
+      else if (key === 'shape' && !shape) shape = this.#numbers(() => `the shape of ${quoted(name)}`);
+      else if (key === 'data_offsets' && !offsets) offsets = this.#numbers(() => `data_offsets of ${quoted(name)}`);
       else throw this.#fault(`${quoted(name)} has ${quoted(key)} again or beside dtype, shape and data_offsets`);
     });
     if (dtype === undefined || !shape || !offsets) {
@@ -92,41 +96,42 @@ class Scanner {
 
   /** Calls `member` for each key, with the scanner at its value. */
   #object(member: (key: string) => void): void {
-    this.#take(OPEN_OBJECT, 'an object');
+    this.#take(OPEN_OBJECT, () => 'an object');
     if (this.#peek() === CLOSE_OBJECT) {
       this.#at++;
       return;
     }
     for (;;) {
-      const key = this.#string('a name in quotes');
-      this.#take(COLON, 'a colon');
+      const key = this.#string(() => 'a name in quotes');
+      this.#take(COLON, () => 'a colon');
       member(key);
       if (this.#peek() !== COMMA) break;
       this.#at++;
     }
-    this.#take(CLOSE_OBJECT, 'a comma or the end of the object');
+    this.#take(CLOSE_OBJECT, () => 'a comma or the end of the object');
   }
 
   /** A list of whole numbers of at least 0. */
-  #numbers(what: string): number[] {
-    const numbers: number[] = [];
-    const expected = `${what} to be a list of whole numbers`;
+  #numbers(what: () => string): number[] {
+    // A list that grows by itself has room for 17.
+    let count = 0;
+    const expected = (): string => `${what()} to be a list of whole numbers`;
     this.#take(OPEN_LIST, expected);
     if (this.#peek() === CLOSE_LIST) {
       this.#at++;
-      return numbers;
+      return [];
     }
     for (;;) {
-      if (numbers.length === MAX_DIMENSIONS) throw this.#expected(`at most ${MAX_DIMENSIONS} numbers`);
-      numbers.push(this.#number(expected));
+      if (count === MAX_DIMENSIONS) throw this.#expected(`at most ${MAX_DIMENSIONS} numbers`);
+      this.#numbersRead[count++] = this.#number(expected);
       if (this.#peek() !== COMMA) break;
       this.#at++;
     }
     this.#take(CLOSE_LIST, expected);
-    return numbers;
+    return this.#numbersRead.slice(0, count);
   }
 
-  #number(expected: string): number {
+  #number(expected: () => string): number {
     const start = this.#peek() === MINUS ? -1 : this.#at;
     let value = 0;
     let digits = 0;
@@ -138,27 +143,31 @@ class Scanner {
       this.#at++;
     }
     const hasZeroInFront = digits > 1 && this.#bytes[start] === ZERO;
-    if (digits === 0 || hasZeroInFront || !Number.isSafeInteger(value)) throw this.#expected(expected);
+    if (digits === 0 || hasZeroInFront || !Number.isSafeInteger(value)) throw this.#expected(expected());
     return value;
   }
 
-  #string(expected: string): string {
+  #string(expected: () => string): string {
     this.#take(QUOTE, expected);
     const start = this.#at;
-    let plain = true;
+    let isAscii = true;
+    let hasEscapes = false;
     for (;;) {
       const byte = this.#bytes[this.#at];
       if (byte === undefined) throw this.#expected('the end of a name');
       if (byte === QUOTE) break;
       if (byte === BACKSLASH) {
-        plain = false;
+        hasEscapes = true;
         this.#at++;
       } else if (byte < 0x20) throw this.#fault('a control character in a name');
+      else if (byte >= 0x80) isAscii = false;
       this.#at++;
     }
     const end = this.#at++;
+    // Nearly all are: and a view and a decoder for each of them would take more than the name.
+    if (isAscii && !hasEscapes) return this.#bytes.toString('latin1', start, end);
     try {
-      if (plain) return this.#utf8.decode(this.#bytes.subarray(start, end));
+      if (!hasEscapes) return this.#utf8.decode(this.#bytes.subarray(start, end));
       return JSON.parse(this.#utf8.decode(this.#bytes.subarray(start - 1, end + 1))) as string;
     } catch {
       throw this.#fault('a name that is no valid UTF-8 or has a bad escape');
@@ -174,8 +183,8 @@ class Scanner {
     }
   }
 
-  #take(byte: number, expected: string): void {
-    if (this.#peek() !== byte) throw this.#expected(expected);
+  #take(byte: number, expected: () => string): void {
+    if (this.#peek() !== byte) throw this.#expected(expected());
     this.#at++;
   }
 

@@ -1,11 +1,13 @@
-/** The two campaigns: mutated safetensors files, and mutated JSON files of every kind that is read. */
+/** The campaigns: mutated safetensors files, mutated JSON files of every kind that is read, and mutated pictures. */
 import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import fc from 'fast-check';
+import sharp from 'sharp';
+import { decodeImage } from '../../src/data/decode-image.js';
 import { SafetensorsFile } from '../../src/engine/safetensors.js';
 import { makeConfigCases } from './config-cases.js';
-import { hostileJson } from './hostile-json.js';
+import { byteEdit, editBytes, hostileJson } from './hostile-json.js';
 import { hostileSafetensors } from './hostile-safetensors.js';
 import { emptyTally, judge, type Limits, type Tally } from './measure.js';
 
@@ -17,11 +19,15 @@ export interface FuzzOptions {
 }
 
 const MILLISECONDS = 1000;
+const MAX_PIXELS = 20_000_000;
 /** Objects of the library and garbage on the way; a tokenizer and its tables are larger than a header. */
-const SAFETENSORS: Limits = { milliseconds: MILLISECONDS, bytes: 12e6 };
+const SAFETENSORS: Limits = { milliseconds: MILLISECONDS, bytes: 16e6 };
 const CONFIGS: Limits = { milliseconds: MILLISECONDS, bytes: 40e6 };
+/** Most of a decoder's memory is not seen here; a header may claim as many pixels as are let in. */
+const PICTURES: Limits = { milliseconds: MILLISECONDS, bytes: 3 * MAX_PIXELS + 16e6 };
 /** Reads leave garbage, a kilobyte each, which would count as memory of a file with thousands of tensors. */
 const MOST_READ = 100;
+const PICTURE_FORMATS = ['png', 'jpeg', 'webp', 'gif'] as const;
 /** Files made at a time. */
 const BATCH = 250;
 
@@ -63,6 +69,28 @@ export async function fuzzConfigs({ count, seed, keepIn }: FuzzOptions): Promise
     }
   } finally {
     await dispose();
+  }
+  return tallies;
+}
+
+/** Decodes small pictures of every format whose bytes were changed. */
+export async function fuzzPictures({ count, seed, keepIn }: FuzzOptions): Promise<Map<string, Tally>> {
+  const data = Buffer.from(Array.from({ length: 40 * 30 * 3 }, (_, i) => (i * i * 7) % 256));
+  const tallies = new Map<string, Tally>();
+  for (const [number, format] of PICTURE_FORMATS.entries()) {
+    const picture = sharp(data, { raw: { width: 40, height: 30, channels: 3 } });
+    const whole = await picture
+      .withExif({ IFD0: { Copyright: 'nobody' } })
+      .toFormat(format)
+      .toBuffer();
+    const tally = emptyTally();
+    tallies.set(format, tally);
+    const damaged = fc.array(byteEdit, { minLength: 1, maxLength: 6 }).map((edits) => editBytes(whole, edits));
+    for await (const bytes of samples(damaged, Math.ceil(count / PICTURE_FORMATS.length), seed + number)) {
+      const read = () => decodeImage(bytes, { name: `case.${format}`, maxPixels: MAX_PIXELS });
+      const passed = await judge(tally, bytes.length, PICTURES, read);
+      if (!passed && keepIn) await writeFile(join(keepIn, `case-${tally.cases - 1}.${format}`), bytes);
+    }
   }
   return tallies;
 }

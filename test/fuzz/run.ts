@@ -1,5 +1,6 @@
 /**
- * Feeds mutated files to everything that reads files of strangers. Each must be read or refused with a TuneError, within
+ * Feeds mutated files to everything that reads files of strangers: safetensors, a tenth as many configurations, and
+ * half as many of those again in pictures. Each must be read or refused with a TuneError, within
  * a second, and without taking more than twice its length of memory on top of a fixed allowance. Prints counts; exits
  * with 1 if a case failed.
  *
@@ -8,7 +9,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { fuzzConfigs, fuzzSafetensors } from './fuzz.js';
+import { fuzzConfigs, fuzzPictures, fuzzSafetensors } from './fuzz.js';
 import type { Tally } from './measure.js';
 
 const { values } = parseArgs({
@@ -36,6 +37,8 @@ async function main(): Promise<number> {
   console.log(`seed ${seed}; limits: 1 s, 2 × the file and an allowance, a heap of ${HEAP_MEGABYTES} MB`);
   const tallies = new Map([['safetensors', await fuzzSafetensors({ ...options, count })]]);
   for (const [name, tally] of await fuzzConfigs({ ...options, count: configs })) tallies.set(name, tally);
+  const pictures = Math.ceil(configs / 2);
+  for (const [name, tally] of await fuzzPictures({ ...options, count: pictures })) tallies.set(name, tally);
   return report(tallies);
 }
 

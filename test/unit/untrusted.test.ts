@@ -9,7 +9,7 @@ import { parseJson, readJson } from '../../src/read-json.js';
 import { openRegularFile, readRegularFile } from '../../src/regular-file.js';
 import { showValue } from '../../src/show-value.js';
 import { withinTime } from '../../src/time-limit.js';
-import { fuzzConfigs, fuzzSafetensors } from '../fuzz/fuzz.js';
+import { fuzzConfigs, fuzzPictures, fuzzSafetensors } from '../fuzz/fuzz.js';
 
 let folder: string;
 beforeEach(async () => {
@@ -128,6 +128,9 @@ describe('mutated files', () => {
     for (const [name, tally] of await fuzzConfigs({ count: 240, seed: 12 })) {
       expect([name, tally.failures]).toEqual([name, []]);
       expect(tally.refused).toBeGreaterThan(0);
+    }
+    for (const [name, tally] of await fuzzPictures({ count: 120, seed: 13 })) {
+      expect([name, tally.failures]).toEqual([name, []]);
     }
   });
 });
