@@ -31,7 +31,7 @@ const MAX_VALUE = 262_144;
 /** What all values that a rendering makes may take together, on top of a multiple of what came in. */
 const MAX_TOTAL = 16_777_216;
 /** Up to here nobody looks at the clock: no more steps than take a fraction of a second at their worst. */
-const QUICK_TOTAL = 200_000;
+const QUICK_TOTAL = 100_000;
 /** For each step of the interpreter, in the units of MAX_TOTAL; and for an element of a list. */
 const STEP = 8;
 const ELEMENT = 16;
