@@ -10,7 +10,8 @@ import { ConfigError } from './errors.js';
 export function parseOptions<S extends z.ZodType>(schema: S, input: unknown, what: string): z.output<S> {
   const result = schema.safeParse(input);
   if (result.success) return result.data;
-  const faults = result.error.issues.flatMap((issue) => describeIssue(issue, schema));
+  const faults = result.error.issues.slice(0, MAX_FAULTS).flatMap((issue) => describeIssue(issue, schema));
+  if (faults.length > MAX_FAULTS) faults.splice(MAX_FAULTS, faults.length, 'and more');
   throw new ConfigError(
     `${what}: ${faults.length === 1 ? '' : `${faults.length} faults\n  - `}${faults.join('\n  - ')}`,
     {
@@ -20,11 +21,15 @@ export function parseOptions<S extends z.ZodType>(schema: S, input: unknown, wha
   );
 }
 
+const MAX_COMPARED = 300;
+const MAX_KNOWN = 20_000;
+const MAX_FAULTS = 30;
+
 function describeIssue(issue: z.core.$ZodIssue, schema: z.ZodType): string[] {
   const path = issue.path.map(String).join('.');
   if (issue.code === 'unrecognized_keys') {
     const known = knownKeys(schema, issue.path);
-    return issue.keys.map((key) => {
+    return issue.keys.slice(0, MAX_FAULTS + 1).map((key) => {
       const near = nearestName(key, known);
       const name = path ? `${path}.${key}` : key;
       return `unknown option \`${name}\`${near ? `; did you mean \`${near}\`?` : `; known: ${known.join(', ')}`}`;
@@ -53,6 +58,8 @@ function knownKeys(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
 
 /** The known name within two thirds of the letters, by edit distance, or undefined. */
 export function nearestName(name: string, known: readonly string[]): string | undefined {
+  // The distance takes time as the product of the lengths, for each of the known names.
+  if (name.length > MAX_COMPARED || known.length > MAX_KNOWN) return undefined;
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const candidate of known) {

@@ -22,12 +22,29 @@ export class TuneError extends Error {
   readonly details: Record<string, unknown>;
 
   constructor(code: TuneErrorCode, message: string, options: TuneErrorOptions = {}) {
-    super(options.hint ? `${message}\n  hint: ${options.hint}` : message, { cause: options.cause });
+    super(printable(options.hint ? `${message}\n  hint: ${options.hint}` : message), { cause: options.cause });
     this.code = code;
     this.hint = options.hint;
     this.details = options.details ?? {};
   }
 }
+
+/**
+ * A text that may go to a terminal or a log: names of files and tensors are often those of strangers, and may hold
+ * escape sequences, marks that turn the direction of writing, or a megabyte. Line ends are the messages' own.
+ */
+function printable(text: string): string {
+  return text
+    .split('\n')
+    .map((line) => (line.length > MAX_LINE ? `${line.slice(0, MAX_LINE)}…` : line))
+    .join('\n')
+    .replace(UNPRINTABLE, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+const MAX_LINE = 2000;
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it is about
+const UNPRINTABLE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g;
 
 /** An option or a configuration file is wrong. One error lists every fault. */
 export class ConfigError extends TuneError {

@@ -1,6 +1,6 @@
 /** Chat templates: rendering as `apply_chat_template` does, and the same text in pieces that know where they are from. */
-import { Template } from '@huggingface/jinja';
 import { TextError } from '../errors.js';
+import { BoundedTemplate } from './bounded-jinja.js';
 import { checkMessage } from './sft-messages.js';
 import { configuredToken, readJsonFile, readTextFile } from './tokenizer-files.js';
 import type { Message } from './types.js';
@@ -57,12 +57,15 @@ export interface TemplateSegment {
   readonly isAssistantText: boolean;
 }
 
-/** A Jinja chat template with the names of BOS and EOS. */
+/**
+ * A Jinja chat template with the names of BOS and EOS. It runs within bounds of time and memory, as templates are files
+ * of strangers, and reaches nothing but the conversation.
+ */
 export class ChatTemplate {
   readonly source: string;
   readonly bosToken: string;
   readonly eosToken: string;
-  readonly #template: Template;
+  readonly #template: BoundedTemplate;
 
   /** @throws TextError if the source is no valid Jinja */
   constructor(source: string, options: ChatTemplateOptions = {}) {
@@ -71,8 +74,9 @@ export class ChatTemplate {
     this.bosToken = options.bosToken ?? '<s>';
     this.eosToken = options.eosToken ?? '</s>';
     try {
-      this.#template = new Template(this.source);
+      this.#template = new BoundedTemplate(this.source);
     } catch (cause) {
+      if (cause instanceof TextError) throw cause;
       throw new TextError(`the chat template cannot be parsed: ${(cause as Error).message}`, {
         hint: 'check its {% %} and {{ }} pairs; the template must be the one of the Hugging Face repository',
         cause,
@@ -123,6 +127,7 @@ export class ChatTemplate {
         eos_token: this.eosToken,
       });
     } catch (cause) {
+      if (cause instanceof TextError) throw cause;
       throw new TextError(`the chat template refuses the conversation: ${(cause as Error).message}`, {
         hint: 'the message is the template’s own; check roles and their order, or give all content as lists of parts',
         details: { roles: messages.map((message) => message.role) },
@@ -269,9 +274,11 @@ function checkComplete(
 
 /** The template of a configuration file: a string, or a list of { name, template }. */
 function templateOf(config: unknown): string | undefined {
-  const value = (config as Record<string, unknown> | undefined)?.chat_template;
+  const value = (config as Record<string, unknown> | null | undefined)?.chat_template;
   if (typeof value === 'string') return value;
   if (!Array.isArray(value)) return undefined;
-  const named = value as { name?: string; template?: string }[];
-  return (named.find((entry) => entry.name === 'default') ?? named[0])?.template;
+  const named = (value as ({ name?: unknown; template?: unknown } | null)[]).filter(
+    (entry) => typeof entry?.template === 'string',
+  );
+  return (named.find((entry) => entry?.name === 'default') ?? named[0])?.template as string | undefined;
 }

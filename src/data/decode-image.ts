@@ -4,9 +4,10 @@
  * applied, an animation gives its first frame. Two differences: pixels that a GIF marks as transparent come out black
  * and not in their palette colour, and 16-bit grey is scaled by its own range (see `narrowGrey16`), where Pillow clips.
  */
-import { readFile } from 'node:fs/promises';
 import sharp, { type Metadata } from 'sharp';
 import { ImageError } from '../errors.js';
+import { oneLine } from '../one-line.js';
+import { readRegularFile } from '../regular-file.js';
 import type { ImageInput, LazyImage, RgbImage } from './types.js';
 
 /** The picture formats that are read, told by their first bytes and never by a file name. */
@@ -17,6 +18,12 @@ export const IMAGE_HEADER_BYTES = 12;
 
 /** Pixels above which a picture is refused: where Pillow stops by default (2 × 89,478,485), 537 MB decoded. */
 export const DEFAULT_MAX_PIXELS = 178_956_970;
+
+/** An uncompressed pixel of 16 bits a channel, and room for profiles and previews beside the pixels. */
+const MAX_PIXEL_BYTES = 8;
+const MAX_EXTRA_BYTES = 67_108_864;
+/** The largest picture that is let in takes a few; a file made to be slow, by many passes over it, takes for ever. */
+const MAX_SECONDS = 30;
 
 export interface DecodeOptions {
   /** Refuse pictures of more pixels than this, before decoding them. Default 178,956,970. */
@@ -105,14 +112,15 @@ export async function imageSize(
 
 /** How messages call a picture. */
 export function imageName(input: ImageInput, options: DecodeOptions = {}): string {
-  if (typeof input === 'string') return input;
+  if (typeof input === 'string') return oneLine(input);
   if (input instanceof Uint8Array) return options.name ?? `picture of ${input.byteLength} bytes`;
-  if (input !== null && typeof input === 'object' && 'path' in input) return input.path;
+  if (input !== null && typeof input === 'object' && 'path' in input) return oneLine(input.path);
   return options.name ?? 'picture given as pixels';
 }
 
 async function readHeader(input: string | Uint8Array, name: string, options: DecodeOptions) {
-  const bytes = typeof input === 'string' ? await readPicture(input) : input;
+  const maxPixels = options.maxPixels ?? DEFAULT_MAX_PIXELS;
+  const bytes = typeof input === 'string' ? await readPicture(input, maxPixels) : input;
   if (imageFormatOf(bytes) === undefined) {
     throw new ImageError(`${name}: not a JPEG, PNG, WebP or GIF picture (${describeStart(bytes)})`, {
       hint: 'The content counts, not the ending of the name. Convert other formats first.',
@@ -130,7 +138,6 @@ async function readHeader(input: string | Uint8Array, name: string, options: Dec
       cause,
     });
   }
-  const maxPixels = options.maxPixels ?? DEFAULT_MAX_PIXELS;
   if (header.width * header.height > maxPixels) {
     throw new ImageError(
       `${name}: ${header.width} × ${header.height} pixels are more than the limit of ${maxPixels.toLocaleString('en')}`,
@@ -144,14 +151,14 @@ async function readHeader(input: string | Uint8Array, name: string, options: Dec
 }
 
 /** The file is read here and not by sharp, whose cache goes by name and would return a file's earlier content. */
-async function readPicture(path: string): Promise<Uint8Array> {
+async function readPicture(path: string, maxPixels: number): Promise<Uint8Array> {
   try {
-    return await readFile(path);
+    return await readRegularFile(path, MAX_PIXEL_BYTES * maxPixels + MAX_EXTRA_BYTES);
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code;
     const isAddress = /^(https?|data):/i.test(path);
-    const shown = isAddress ? `${path.slice(0, 80)}${path.length > 80 ? '…' : ''}` : path;
-    const why = code === 'ENOENT' ? 'no such file' : code === 'EISDIR' ? 'a folder, not a file' : reasonOf(cause);
+    const shown = isAddress ? `${path.slice(0, 80)}${path.length > 80 ? '…' : ''}` : oneLine(path);
+    const why = code === 'ENOENT' ? 'no such file' : reasonOf(cause);
     throw new ImageError(`${shown}: cannot read the picture: ${why}`, {
       ...(isAddress ? { hint: 'A string is a file path. Fetch the address yourself and give the bytes.' } : {}),
       details: { path: shown },
@@ -167,7 +174,7 @@ async function decodeBytes(bytes: Uint8Array, header: Metadata, options: DecodeO
     // Warnings are common in files that every viewer shows; missing or corrupt pixels are not accepted.
     failOn: 'error',
     limitInputPixels: options.maxPixels ?? DEFAULT_MAX_PIXELS,
-  });
+  }).timeout({ seconds: MAX_SECONDS });
   if (header.space === 'cmyk') {
     const raw = picture.pipelineColourspace('cmyk').toColourspace('cmyk').raw();
     const { data, info } = await raw.toBuffer({ resolveWithObject: true });

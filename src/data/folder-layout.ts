@@ -1,5 +1,6 @@
 /** From a tree of folders to classes and splits: which of the three layouts it is, or why it is none. */
 import { DataError } from '../errors.js';
+import { oneLine } from '../one-line.js';
 import type { FolderNode, PictureFile } from './folder-tree.js';
 
 export type SplitName = 'train' | 'test' | 'validation';
@@ -120,11 +121,11 @@ function refuseLoosePictures(folder: FolderNode): void {
   const [loose] = folder.pictures;
   if (!loose) return;
   throw new DataError(
-    `${loose.path}: a picture outside of any class folder, one of ${folder.pictures.length} in ${folder.path}`,
+    `${oneLine(loose.path)}: a picture outside of any class folder, one of ${folder.pictures.length} in ${oneLine(folder.path)}`,
     { hint: `Move it into its class, or remove it. ${LAYOUTS}`, details: { path: loose.path } },
   );
 }
 
 function layoutError(folder: FolderNode, why: string): DataError {
-  return new DataError(`${folder.path}: ${why}`, { hint: LAYOUTS, details: { path: folder.path } });
+  return new DataError(`${oneLine(folder.path)}: ${why}`, { hint: LAYOUTS, details: { path: folder.path } });
 }

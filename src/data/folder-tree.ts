@@ -1,7 +1,9 @@
 /** A folder of pictures as it lies on the disk: which folders hold which picture files. */
-import { open, readdir, realpath, stat } from 'node:fs/promises';
+import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { DataError } from '../errors.js';
+import { oneLine } from '../one-line.js';
+import { openRegularFile } from '../regular-file.js';
 import { IMAGE_HEADER_BYTES, imageFormatOf } from './decode-image.js';
 
 /** A file whose content is a picture, or whose name says so. */
@@ -25,6 +27,16 @@ export interface FolderNode {
   total: number;
 }
 
+/** Ways by which symbolic links may lead to one folder. */
+const MAX_VISITS = 16;
+
+/** What is gathered on the way through all folders. */
+interface Walk {
+  readonly candidates: { file: PictureFile; named: boolean }[];
+  /** By real path. */
+  readonly visits: Map<string, number>;
+}
+
 const PICTURE_ENDING = /\.(jpe?g|jfif|png|webp|gif|bmp|tiff?|heic|avif)$/i;
 
 /**
@@ -38,14 +50,16 @@ export async function readFolderTree(dir: string): Promise<FolderNode> {
   try {
     real = await realpath(root);
     if (!(await stat(root)).isDirectory()) {
-      throw new DataError(`${root}: a file, where a folder of pictures was expected`, { details: { path: root } });
+      throw new DataError(`${oneLine(root)}: a file, where a folder of pictures was expected`, {
+        details: { path: root },
+      });
     }
   } catch (cause) {
     if (cause instanceof DataError) throw cause;
     throw folderError(root, cause);
   }
   const candidates: { file: PictureFile; named: boolean }[] = [];
-  const node = await readFolder(root, '', [real], candidates);
+  const node = await readFolder(root, '', [real], { candidates, visits: new Map() });
   const strangers = new Set<PictureFile>();
   await forEachConcurrently(candidates, 32, async ({ file, named }) => {
     const fault = file.fault ?? (await faultOf(file.path));
@@ -79,12 +93,11 @@ export async function forEachConcurrently<T>(
 }
 
 /** @param lineage real paths of the folder and of all above it */
-async function readFolder(
-  path: string,
-  key: string,
-  lineage: readonly string[],
-  candidates: { file: PictureFile; named: boolean }[],
-): Promise<FolderNode> {
+async function readFolder(path: string, key: string, lineage: readonly string[], walk: Walk): Promise<FolderNode> {
+  // Links that fan out and meet again make no loop, but more ways than anyone can walk.
+  const visits = (walk.visits.get(lineage.at(-1)!) ?? 0) + 1;
+  walk.visits.set(lineage.at(-1)!, visits);
+  if (visits > MAX_VISITS) throw manyWaysError(path);
   const node: FolderNode = { name: basename(path), path, pictures: [], folders: [], total: 0 };
   const entries = await readdir(path, { withFileTypes: true }).catch((cause: unknown) => {
     throw folderError(path, cause);
@@ -106,10 +119,14 @@ async function readFolder(
     if (kind.isDirectory()) {
       const real = entry.isSymbolicLink() ? await realpath(file.path) : join(lineage.at(-1)!, entry.name);
       if (lineage.includes(real)) throw loopError(file.path);
-      node.folders.push(await readFolder(file.path, file.key, [...lineage, real], candidates));
+      node.folders.push(await readFolder(file.path, file.key, [...lineage, real], walk));
     } else if (kind.isFile() || file.fault !== undefined) {
       node.pictures.push(file);
-      candidates.push({ file, named });
+      walk.candidates.push({ file, named });
+    } else if (named) {
+      file.fault = 'a pipe, a socket or a device, not a file';
+      node.pictures.push(file);
+      walk.candidates.push({ file, named });
     }
   }
   return node;
@@ -118,7 +135,7 @@ async function readFolder(
 /** Why the content of a file is no picture, or undefined. */
 async function faultOf(path: string): Promise<string | undefined> {
   try {
-    const handle = await open(path);
+    const { file: handle } = await openRegularFile(path);
     try {
       const { bytesRead, buffer } = await handle.read(Buffer.alloc(IMAGE_HEADER_BYTES), 0, IMAGE_HEADER_BYTES, 0);
       if (bytesRead === 0) return 'the file is empty';
@@ -142,8 +159,15 @@ function prune(node: FolderNode, strangers: ReadonlySet<PictureFile>): void {
 }
 
 function loopError(path: string): DataError {
-  return new DataError(`${path}: a symbolic link that leads back to a folder above it`, {
+  return new DataError(`${oneLine(path)}: a symbolic link that leads back to a folder above it`, {
     hint: 'Remove the link, or load the folder that it points to.',
+    details: { path },
+  });
+}
+
+function manyWaysError(path: string): DataError {
+  return new DataError(`${oneLine(path)}: symbolic links lead to this folder by more than ${MAX_VISITS} ways`, {
+    hint: 'Remove the links, or load the folder that they point to.',
     details: { path },
   });
 }
@@ -158,5 +182,5 @@ function folderError(path: string, cause: unknown): DataError {
         : code === 'ELOOP'
           ? 'a loop of symbolic links'
           : `cannot read this folder: ${(cause as Error).message}`;
-  return new DataError(`${path}: ${why}`, { details: { path }, cause });
+  return new DataError(`${oneLine(path)}: ${why}`, { details: { path }, cause });
 }

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { DataError, ImageError } from '../errors.js';
+import { oneLine } from '../one-line.js';
 import { ClassLabel, LabelledDataset } from './dataset.js';
 import { decodeImage, ImageFile } from './decode-image.js';
 import { emptySplitFolders, type PlacedPicture, placePictures, type SplitName } from './folder-layout.js';
@@ -108,7 +109,7 @@ export class ImageFolder {
     const split = this.splits.get(name);
     if (split) return split;
     const known = [...this.splits.keys()];
-    throw new DataError(`${this.dir}: no ${name} split; found: ${known.join(', ')}`, {
+    throw new DataError(`${oneLine(this.dir)}: no ${name} split; found: ${known.join(', ')}`, {
       hint: '`splits.has(name)` tells. A split of your own: `shuffle(seed)`, then `select(indices)`.',
       details: { path: this.dir, splits: known },
     });
@@ -121,7 +122,7 @@ export async function readImageFolder(dir: string, options: ImageFolderOptions =
   const root = resolve(dir);
   const tree = await readFolderTree(root);
   if (tree.total === 0) {
-    throw new DataError(`${root}: no pictures in this folder or below`, {
+    throw new DataError(`${oneLine(root)}: no pictures in this folder or below`, {
       hint: 'Expected class folders of JPEG, PNG, WebP or GIF files. Is the path right, the archive unpacked?',
       details: { path: root },
     });
@@ -178,7 +179,10 @@ async function findBadPictures(pictures: readonly PlacedPicture[], options: Pars
       } catch (error) {
         if (!(error instanceof ImageError)) throw error;
         const [line] = error.message.split('\n');
-        bad.push({ path, reason: line!.startsWith(`${path}: `) ? line!.slice(path.length + 2) : line! });
+        bad.push({
+          path,
+          reason: line!.startsWith(`${oneLine(path)}: `) ? line!.slice(oneLine(path).length + 2) : line!,
+        });
       }
     });
   }
@@ -186,10 +190,10 @@ async function findBadPictures(pictures: readonly PlacedPicture[], options: Pars
 }
 
 function badPicturesError(bad: readonly SkippedImage[], root: string): ImageError {
-  const shown = bad.slice(0, 10).map(({ path, reason }) => `\n  - ${path}: ${reason}`);
+  const shown = bad.slice(0, 10).map(({ path, reason }) => `\n  - ${oneLine(path)}: ${reason}`);
   const more = bad.length > shown.length ? `\n  and ${bad.length - shown.length} more` : '';
   return new ImageError(
-    `${root}: ${bad.length === 1 ? 'a file is' : `${bad.length} files are`} no readable picture${shown.join('')}${more}`,
+    `${oneLine(root)}: ${bad.length === 1 ? 'a file is' : `${bad.length} files are`} no readable picture${shown.join('')}${more}`,
     {
       hint: "Repair or remove them, or load with `onBadImage: 'skip'` to leave them out.",
       details: { path: bad[0]!.path, files: bad },
@@ -198,8 +202,9 @@ function badPicturesError(bad: readonly SkippedImage[], root: string): ImageErro
 }
 
 function emptySplitError(root: string, name: SplitName, skipped: number, folders: readonly string[]): DataError {
-  const why = skipped > 0 ? `all ${skipped} of its pictures were skipped` : `no picture in ${folders.join(', ')}`;
-  return new DataError(`${root}: the ${name} split is empty: ${why}`, {
+  const why =
+    skipped > 0 ? `all ${skipped} of its pictures were skipped` : `no picture in ${folders.map(oneLine).join(', ')}`;
+  return new DataError(`${oneLine(root)}: the ${name} split is empty: ${why}`, {
     hint: `Put pictures there, or remove the ${name} folders if there is no such split.`,
     details: { path: root, split: name },
   });

@@ -5,19 +5,25 @@
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { ConfigError, ImageError } from '../errors.js';
+import { showValue } from '../show-value.js';
 import { decodeImage, imageName } from './decode-image.js';
 import { type PixelSettings, type ProcessedImage, processPixels, resizedSize } from './process-pixels.js';
 import type { ImageInput } from './types.js';
+
+/** A picture is enlarged to whole cells of patch × merge pixels: these bound what the smallest one becomes. */
+const MAX_PATCH = 128;
+const MAX_MERGE = 16;
+const MAX_EDGE = 65_536;
 
 const triple = z.array(z.number()).length(3, 'expected three numbers, for red, green and blue');
 
 const imageProcessorSchema = z.strictObject({
   /** Longest side in pixels after resizing, before rounding up to whole cells. Default 1540. */
-  longestEdge: z.number().int().positive().default(1540),
+  longestEdge: z.number().int().positive().max(MAX_EDGE).default(1540),
   /** Side of a patch of the vision tower in pixels. Default 14. */
-  patchSize: z.number().int().positive().default(14),
+  patchSize: z.number().int().positive().max(MAX_PATCH).default(14),
   /** Patches a side that are merged into one image token. Default 2. */
-  spatialMergeSize: z.number().int().positive().default(2),
+  spatialMergeSize: z.number().int().positive().max(MAX_MERGE).default(2),
   /** Mean of each channel, of values in 0..1. Default: CLIP's. */
   imageMean: triple.default([0.48145466, 0.4578275, 0.40821073]),
   /** Standard deviation of each channel, of values in 0..1. Default: CLIP's. */
@@ -38,7 +44,7 @@ const imageFieldsSchema = z.object({
   image_processor_type: z
     .enum(['PixtralImageProcessor', 'PixtralImageProcessorFast'], {
       error: ({ input }) =>
-        `expected PixtralImageProcessor or PixtralImageProcessorFast, got ${JSON.stringify(input)}; others compute other pixels`,
+        `expected PixtralImageProcessor or PixtralImageProcessorFast, got ${showValue(input)}; others compute other pixels`,
     })
     .optional(),
   size: z
@@ -79,7 +85,7 @@ const imageFieldsSchema = z.object({
 
 function only<const T extends boolean | number | string>(value: T, why: string) {
   return z
-    .literal(value, { error: ({ input }) => `expected ${JSON.stringify(value)}, got ${JSON.stringify(input)}: ${why}` })
+    .literal(value, { error: ({ input }) => `expected ${JSON.stringify(value)}, got ${showValue(input)}: ${why}` })
     .nullish();
 }
 

@@ -12,8 +12,8 @@ export function nameSample(error: unknown, sample: string): unknown {
     return new DataError(`sample ${sample}: ${reason}`, { details: { sample }, cause: error });
   }
   if (error.details.sample !== undefined) return error;
-  const hintLine = error.hint ? `\n  hint: ${error.hint}` : '';
-  const message = `sample ${sample}: ${error.message.slice(0, error.message.length - hintLine.length)}`;
+  const end = error.hint ? error.message.lastIndexOf('\n  hint: ') : error.message.length;
+  const message = `sample ${sample}: ${error.message.slice(0, end)}`;
   const options = {
     details: { ...error.details, sample },
     cause: error,

@@ -1,8 +1,13 @@
 /** The tokenizer: byte-level BPE over UTF-8, with control tokens kept strictly apart from text. */
 import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
 import { TextError } from '../errors.js';
+import { withinTime } from '../time-limit.js';
 import { tokenBytes } from './byte-alphabet.js';
 import { type AddedToken, configuredToken, parseTokenizerJson, readJsonFile } from './tokenizer-files.js';
+
+/** For a text of any length, and what it may take on top: a tenth of the usual speed. */
+const MAX_MILLISECONDS = 700;
+const CHARACTERS_A_MILLISECOND = 20;
 
 export interface EncodeOptions {
   /** Add what the file's post-processor adds, usually `<s>` in front. Default false: chat templates emit it. */
@@ -56,6 +61,7 @@ export class MinistralTokenizer {
   readonly specialTokenIds: ReadonlySet<number>;
 
   readonly #bpe: BpeTokenizer;
+  readonly #hasKnownPatterns: boolean;
   readonly #ids: Map<string, number>;
   readonly #tokens: string[] = [];
   readonly #plainAdded: TokenMatcher;
@@ -73,17 +79,25 @@ export class MinistralTokenizer {
   constructor(tokenizerJson: unknown, tokenizerConfig: unknown = {}, processorConfig: unknown = {}) {
     const spec = parseTokenizerJson(tokenizerJson);
     // The library only sees ordinary text: no added tokens, no post-processor, and a vocabulary without control tokens.
-    this.#bpe = new BpeTokenizer(
-      {
-        model: spec.model,
-        pre_tokenizer: spec.preTokenizer,
-        normalizer: null,
-        post_processor: null,
-        decoder: null,
-        added_tokens: [],
-      },
-      {},
-    );
+    try {
+      this.#bpe = new BpeTokenizer(
+        {
+          model: spec.model,
+          pre_tokenizer: spec.preTokenizer,
+          normalizer: null,
+          post_processor: null,
+          decoder: null,
+          added_tokens: [],
+        },
+        {},
+      );
+    } catch (cause) {
+      throw new TextError(`tokenizer.json: no tokenizer can be made of it: ${(cause as Error).message}`, {
+        hint: 'the regular expressions of its pre_tokenizer may be damaged; download the file again',
+        cause,
+      });
+    }
+    this.#hasKnownPatterns = spec.hasKnownPatterns;
     this.#ids = new Map(Object.entries(spec.vocab));
     for (const { content, id } of spec.addedTokens) this.#ids.set(content, id);
     for (const [token, id] of this.#ids) this.#tokens[id] = token;
@@ -154,7 +168,7 @@ export class MinistralTokenizer {
         byteEnds.push(end);
         continue;
       }
-      for (const token of this.#bpe.tokenize(piece.text)) {
+      for (const token of this.#tokenize(piece.text)) {
         ids.push(this.#ids.get(token)!);
         // One character of the byte alphabet is one byte.
         end += token.length;
@@ -208,6 +222,26 @@ export class MinistralTokenizer {
     return this.#tokens[id];
   }
 
+  /**
+   * A regex of a file may take exponential time on a text that it was made for. The published ones do not; another one
+   * runs before a watchdog.
+   */
+  #tokenize(text: string): string[] {
+    if (this.#hasKnownPatterns) return this.#bpe.tokenize(text);
+    const tooLong = (): TextError =>
+      new TextError('splitting a text by the regular expressions of tokenizer.json takes too long', {
+        hint: 'they are not those of the Ministral family, and backtrack without end; use the original tokenizer.json',
+        details: { text: text.slice(0, 200) },
+      });
+    try {
+      const limit = MAX_MILLISECONDS + Math.ceil(text.length / CHARACTERS_A_MILLISECOND);
+      return withinTime(limit, () => this.#bpe.tokenize(text), tooLong);
+    } catch (cause) {
+      if (cause instanceof TextError) throw cause;
+      throw new TextError(`tokenizer.json cannot split a text: ${(cause as Error).message}`, { cause });
+    }
+  }
+
   #requireId(token: string, role: string): number {
     const id = this.#ids.get(token);
     if (id === undefined) {
@@ -220,32 +254,52 @@ export class MinistralTokenizer {
   }
 }
 
+/** A character of tokens: those that go on from here, and the id of one that ends here. */
+interface TokenNode {
+  readonly next: Map<number, TokenNode>;
+  id?: number;
+}
+
 /** Finds whole tokens in a text: the leftmost, and of those that start there the longest. */
 class TokenMatcher {
-  readonly #byFirst = new Map<string, AddedToken[]>();
+  readonly #root: TokenNode = { next: new Map() };
 
   constructor(tokens: readonly AddedToken[]) {
-    for (const token of [...tokens].sort((a, b) => b.content.length - a.content.length)) {
-      const group = this.#byFirst.get(token.content[0]!);
-      if (group) group.push(token);
-      else this.#byFirst.set(token.content[0]!, [token]);
+    for (const { content, id } of tokens) {
+      let node = this.#root;
+      for (let i = 0; i < content.length; i++) {
+        const code = content.charCodeAt(i);
+        const next = node.next.get(code) ?? { next: new Map() };
+        node.next.set(code, next);
+        node = next;
+      }
+      node.id = id;
     }
   }
 
   split(text: string): TextOrControl[] {
     const pieces: TextOrControl[] = [];
     let start = 0;
-    for (let i = 0; i < text.length && this.#byFirst.size > 0; ) {
-      const match = this.#byFirst.get(text[i]!)?.find((token) => text.startsWith(token.content, i));
-      if (!match) {
+    for (let i = 0; i < text.length && this.#root.next.size > 0; ) {
+      const { id, end } = this.#longestAt(text, i);
+      if (id === undefined) {
         i++;
         continue;
       }
       if (i > start) pieces.push({ text: text.slice(start, i) });
-      pieces.push({ id: match.id });
-      start = i += match.content.length;
+      pieces.push({ id });
+      start = i = end;
     }
     if (start < text.length) pieces.push({ text: text.slice(start) });
     return pieces;
+  }
+
+  #longestAt(text: string, start: number): { id: number | undefined; end: number } {
+    let found: { id: number | undefined; end: number } = { id: undefined, end: start };
+    let node = this.#root.next.get(text.charCodeAt(start));
+    for (let i = start + 1; node; node = node.next.get(text.charCodeAt(i++))) {
+      if (node.id !== undefined) found = { id: node.id, end: i };
+    }
+    return found;
   }
 }

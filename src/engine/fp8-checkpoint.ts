@@ -4,6 +4,7 @@
  * P.activation_scale is for kernels that compute in 8 bits, and is not used.
  */
 import { CheckpointError } from '../errors.js';
+import { showValue } from '../show-value.js';
 import type { ShardedCheckpoint } from './safetensors.js';
 import type { WeightScale, WeightSource } from './tensor.js';
 
@@ -25,18 +26,24 @@ export function isQuantizationTensor(name: string): boolean {
  */
 export function parseQuantization(json: unknown, faults: string[]): Fp8Quantization | undefined {
   if (json === undefined || json === null) return undefined;
+  if (typeof json !== 'object' || Array.isArray(json)) {
+    faults.push(`quantization_config: expected an object, got ${showValue(json)}`);
+    return undefined;
+  }
   const { quant_method: method, weight_block_size: size } = json as Record<string, unknown>;
   if (method !== 'fp8') {
     const hint = 'use an FP8 checkpoint or the repository whose name ends in -BF16';
-    faults.push(`quantization_config.quant_method: expected "fp8", got ${JSON.stringify(method)}; ${hint}`);
+    faults.push(`quantization_config.quant_method: expected "fp8", got ${showValue(method)}; ${hint}`);
     return undefined;
   }
   if (size === undefined || size === null) return { blockSize: undefined };
   const valid =
-    Array.isArray(size) && size.length === 2 && size.every((extent) => Number.isInteger(extent) && extent > 0);
+    Array.isArray(size) &&
+    size.length === 2 &&
+    size.every((extent) => Number.isInteger(extent) && extent > 0 && extent <= 2 ** 24);
   if (valid) return { blockSize: [size[0], size[1]] };
   faults.push(
-    `quantization_config.weight_block_size: expected null or two positive whole numbers, got ${JSON.stringify(size)}`,
+    `quantization_config.weight_block_size: expected null or two positive whole numbers, got ${showValue(size)}`,
   );
   return undefined;
 }

@@ -4,6 +4,8 @@
  * Format: https://github.com/huggingface/safetensors#format
  */
 import { CheckpointError } from '../errors.js';
+import { showValue } from '../show-value.js';
+import { type ScannedEntry, type ScannedHeader, scanHeader } from './safetensors-scanner.js';
 import { sizeOf } from './tensor.js';
 
 /** Bits of one element. */
@@ -64,46 +66,55 @@ export function tensorByteLength(dtype: SafetensorsDType, shape: readonly number
 /**
  * Reads and checks the JSON part of a header.
  * @param dataLength bytes that follow the header in the file
- * @throws CheckpointError listing every fault: bad JSON, unknown dtype, bad shape, byte range that does not fit its
- *   dtype and shape, ranges that overlap, leave a hole or leave the file, a name that comes twice
+ * @throws CheckpointError if it is no such header, or a name comes twice; listing every unknown dtype, bad shape, byte
+ *   range that does not fit its dtype and shape, and ranges that overlap, leave a hole or leave the file
  */
 export function parseHeader(json: Uint8Array, dataLength: number, path: string): SafetensorsHeader {
-  let text: string;
-  let header: unknown;
+  let scanned: ScannedHeader;
   try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(json);
-    header = JSON.parse(text);
+    scanned = scanHeader(json);
   } catch (cause) {
-    throw new CheckpointError(`${path}: the safetensors header is not valid JSON`, { cause, details: { path } });
-  }
-  if (!isRecord(header)) throw new CheckpointError(`${path}: the safetensors header is not a JSON object`);
-
-  const faults: string[] = repeatedKeys(text).map((name) => `the name "${name}" comes more than once`);
-  let metadata: Record<string, string> = {};
-  const infos: TensorInfo[] = [];
-  for (const [name, entry] of Object.entries(header)) {
-    if (name === '__metadata__') {
-      if (isRecord(entry) && Object.values(entry).every((value) => typeof value === 'string')) {
-        metadata = Object.fromEntries(Object.entries(entry)) as Record<string, string>;
-      } else faults.push('`__metadata__` is not an object of strings');
-      continue;
-    }
-    const info = readEntry(name, entry);
-    if (typeof info === 'string') faults.push(`"${name}": ${info}`);
-    else infos.push(info);
-  }
-
-  infos.sort((a, b) => a.dataOffset - b.dataOffset || a.byteLength - b.byteLength);
-  if (faults.length === 0) faults.push(...rangeFaults(infos, dataLength));
-  if (faults.length > 0) {
-    const listed = faults.slice(0, MAX_LISTED_FAULTS);
-    if (faults.length > listed.length) listed.push(`and ${faults.length - listed.length} more`);
-    throw new CheckpointError(`${path}: bad safetensors header:\n  - ${listed.join('\n  - ')}`, {
-      hint: 'The file is damaged or was cut off; download or write it again.',
-      details: { path, faults },
+    throw new CheckpointError(`${path}: bad safetensors header: ${(cause as Error).message}`, {
+      hint: 'The file is damaged, or no safetensors file; download or write it again.',
+      details: { path },
+      cause,
     });
   }
-  return { tensors: new Map(infos.map((info) => [info.name, info])), metadata };
+  const faults = new FaultList();
+  const infos: TensorInfo[] = [];
+  for (const entry of scanned.entries) {
+    const info = readEntry(entry);
+    if (typeof info === 'string') faults.add(`"${entry.name}": ${info}`);
+    else infos.push(info);
+  }
+  infos.sort((a, b) => a.dataOffset - b.dataOffset || a.byteLength - b.byteLength);
+  if (faults.count === 0) addRangeFaults(infos, dataLength, faults);
+  if (faults.count > 0) {
+    const { listed } = faults;
+    throw new CheckpointError(`${path}: bad safetensors header:\n  - ${listed.join('\n  - ')}`, {
+      hint: 'The file is damaged or was cut off; download or write it again.',
+      details: { path, faults: listed },
+    });
+  }
+  return {
+    tensors: new Map(infos.map((info) => [info.name, info])),
+    metadata: Object.fromEntries(scanned.metadata),
+  };
+}
+
+/** The first faults in words, and how many there are: a damaged file may have one for each of its tensors. */
+class FaultList {
+  count = 0;
+  readonly #first: string[] = [];
+
+  add(fault: string): void {
+    if (++this.count <= MAX_LISTED_FAULTS) this.#first.push(fault);
+  }
+
+  get listed(): string[] {
+    const more = this.count - this.#first.length;
+    return more > 0 ? [...this.#first, `and ${more} more`] : this.#first;
+  }
 }
 
 /** Length field and JSON, padded with spaces so that the data starts at a multiple of eight bytes. */
@@ -146,64 +157,32 @@ export function layOut(
   });
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 function isShape(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((extent) => Number.isSafeInteger(extent) && extent >= 0);
 }
 
 /** The entry, or what is wrong with it. */
-function readEntry(name: string, entry: unknown): TensorInfo | string {
-  if (!isRecord(entry)) return 'the entry is not an object';
-  const { dtype, shape, data_offsets: offsets } = entry;
-  if (typeof dtype !== 'string' || !Object.hasOwn(DTYPE_BITS, dtype)) return `unknown dtype ${JSON.stringify(dtype)}`;
-  if (!isShape(shape)) return `bad shape ${JSON.stringify(shape)}`;
-  if (!isShape(offsets) || offsets.length !== 2 || offsets[0]! > offsets[1]!) {
-    return `bad data_offsets ${JSON.stringify(offsets)}`;
+function readEntry({ name, dtype, shape, offsets }: ScannedEntry): TensorInfo | string {
+  if (!Object.hasOwn(DTYPE_BITS, dtype)) return `unknown dtype ${showValue(dtype)}`;
+  const [begin, end] = offsets;
+  if (begin === undefined || end === undefined || offsets.length !== 2 || begin > end) {
+    return `bad data_offsets ${showValue(offsets)}`;
   }
   const known = dtype as SafetensorsDType;
   const byteLength = tensorByteLength(known, shape);
   if (byteLength === undefined) return `${dtype} [${shape}] is not a whole number of bytes or is too large`;
-  if (byteLength !== offsets[1]! - offsets[0]!) {
-    return `${dtype} [${shape}] takes ${byteLength} bytes, data_offsets give ${offsets[1]! - offsets[0]!}`;
-  }
-  return { name, dtype: known, shape, byteLength, dataOffset: offsets[0]! };
+  if (byteLength !== end - begin)
+    return `${dtype} [${shape}] takes ${byteLength} bytes, data_offsets give ${end - begin}`;
+  return { name, dtype: known, shape, byteLength, dataOffset: begin };
 }
 
 /** The ranges, sorted, must tile the data from its first byte to its last. */
-function rangeFaults(infos: readonly TensorInfo[], dataLength: number): string[] {
-  const faults: string[] = [];
+function addRangeFaults(infos: readonly TensorInfo[], dataLength: number, faults: FaultList): void {
   let end = 0;
   for (const { name, dataOffset, byteLength } of infos) {
-    if (dataOffset < end) faults.push(`"${name}" starts at byte ${dataOffset}, inside the tensor that ends at ${end}`);
-    else if (dataOffset > end) faults.push(`bytes ${end} to ${dataOffset}, before "${name}", belong to no tensor`);
+    if (dataOffset < end) faults.add(`"${name}" starts at byte ${dataOffset}, inside the tensor that ends at ${end}`);
+    else if (dataOffset > end) faults.add(`bytes ${end} to ${dataOffset}, before "${name}", belong to no tensor`);
     end = Math.max(end, dataOffset + byteLength);
   }
-  if (end !== dataLength) faults.push(`the tensors take ${end} bytes, the file holds ${dataLength} after its header`);
-  return faults;
-}
-
-/** Names that the outermost object holds more than once; JSON.parse keeps only the last. `text` is valid JSON. */
-function repeatedKeys(text: string): string[] {
-  const seen = new Set<string>();
-  const repeated = new Set<string>();
-  let depth = 0;
-  for (let i = 0; i < text.length; i++) {
-    const character = text[i];
-    if (character === '{' || character === '[') depth++;
-    else if (character === '}' || character === ']') depth--;
-    else if (character === '"') {
-      const start = i;
-      for (i++; text[i] !== '"'; i++) if (text[i] === '\\') i++;
-      let next = i + 1;
-      while (' \t\r\n'.includes(text[next]!)) next++;
-      if (depth !== 1 || text[next] !== ':') continue;
-      const name = JSON.parse(text.slice(start, i + 1)) as string;
-      if (seen.has(name)) repeated.add(name);
-      seen.add(name);
-    }
-  }
-  return [...repeated];
+  if (end !== dataLength) faults.add(`the tensors take ${end} bytes, the file holds ${dataLength} after its header`);
 }

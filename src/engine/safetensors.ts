@@ -2,12 +2,15 @@
  * Safetensors files: checked when they are opened, read lazily by position, written whole or not at all.
  * A checkpoint is one file, or several shards with an index that says which tensor lies where.
  */
-import { type FileHandle, open, readdir, readFile, stat } from 'node:fs/promises';
+import { type FileHandle, readdir, stat } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { basename, join } from 'node:path';
 import { writeFileAtomically } from '../atomic-file.js';
 import { nearestName } from '../config.js';
 import { CheckpointError, type TuneErrorOptions } from '../errors.js';
+import { readJson } from '../read-json.js';
+import { openRegularFile } from '../regular-file.js';
+import { showValue } from '../show-value.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from './half-precision.js';
 import {
   layOut,
@@ -29,6 +32,12 @@ export const FILE_DTYPES: Readonly<Record<DType, SafetensorsDType>> = { f32: 'F3
 export function engineDtype(dtype: SafetensorsDType): DType | undefined {
   return (Object.keys(FILE_DTYPES) as DType[]).find((key) => FILE_DTYPES[key] === dtype);
 }
+
+/** Some 100 bytes for each tensor. */
+const MAX_INDEX_BYTES = 33_554_432;
+/** The largest published checkpoints have some hundred. */
+const MAX_SHARDS = 2000;
+const MAX_LISTED_FAULTS = 20;
 
 /** Bytes per system call: few calls, and a read that can be cancelled between them. */
 const READ_CHUNK = 32 * 1024 * 1024;
@@ -70,11 +79,10 @@ export class SafetensorsFile {
    */
   static async open(path: string): Promise<SafetensorsFile> {
     if (endianness() !== 'LE') throw new CheckpointError('safetensors files need a little-endian machine');
-    const file = await open(path, 'r').catch((cause) => {
+    const { file, size } = await openRegularFile(path).catch((cause) => {
       throw new CheckpointError(`cannot open ${path}: ${(cause as Error).message}`, { cause, details: { path } });
     });
     try {
-      const { size } = await file.stat();
       if (size < 8) throw damaged(path, `${size} bytes are too few for a safetensors file`);
       const prefix = new Uint8Array(8);
       await readFully(file, prefix, 0, path);
@@ -221,7 +229,13 @@ export class ShardedCheckpoint {
     const weightMap = await readIndex(directory, indexFile);
     const faults: string[] = [];
     const files = new Map<string, SafetensorsFile>();
-    for (const name of [...new Set(weightMap.values())].sort()) {
+    const shards = [...new Set(weightMap.values())].sort();
+    if (shards.length > MAX_SHARDS) {
+      throw new CheckpointError(
+        `${directory}: ${indexFile} names ${shards.length} files, at most ${MAX_SHARDS} are read`,
+      );
+    }
+    for (const name of shards) {
       try {
         files.set(name, await SafetensorsFile.open(join(directory, name)));
       } catch (error) {
@@ -241,9 +255,11 @@ export class ShardedCheckpoint {
     }
     if (faults.length > 0) {
       await Promise.all([...files.values()].map((file) => file.close()));
-      throw new CheckpointError(`${directory}: the checkpoint is not complete:\n  - ${faults.join('\n  - ')}`, {
+      const listed = faults.slice(0, MAX_LISTED_FAULTS);
+      if (faults.length > listed.length) listed.push(`and ${faults.length - listed.length} more`);
+      throw new CheckpointError(`${directory}: the checkpoint is not complete:\n  - ${listed.join('\n  - ')}`, {
         hint: 'Download the missing or damaged shards again.',
-        details: { directory, faults },
+        details: { directory, faults: listed },
       });
     }
     return new ShardedCheckpoint(directory, [...files.values()], indexFile);
@@ -378,19 +394,21 @@ async function readIndex(directory: string, indexFile: string): Promise<Map<stri
       details: { directory },
     });
   }
-  let weightMap: unknown;
+  let index: unknown;
   try {
-    weightMap = (JSON.parse(await readFile(path, 'utf8')) as { weight_map?: unknown } | null)?.weight_map;
+    index = await readJson(path, { maxBytes: MAX_INDEX_BYTES, anyKey: true });
   } catch (cause) {
-    throw new CheckpointError(`${path} is not valid JSON`, { cause, details: { path } });
+    const reason = (cause as Error).message;
+    throw new CheckpointError(`${path} is no index of shards: ${reason}`, { cause, details: { path } });
   }
+  const weightMap = (index as { weight_map?: unknown } | null)?.weight_map;
   const entries = typeof weightMap === 'object' && weightMap !== null ? Object.entries(weightMap) : [];
   // A shard is a plain file name in the same folder; anything else could lead out of it.
   const bad = entries.filter(
-    ([, file]) => typeof file !== 'string' || basename(file) !== file || /^\.|[\\/]/.test(file),
+    ([, file]) => typeof file !== 'string' || basename(file) !== file || /^\.|[\\/\0]/.test(file),
   );
   if (entries.length === 0 || bad.length > 0) {
-    const names = bad.slice(0, 5).map(([name, file]) => `${name}: ${JSON.stringify(file)}`);
+    const names = bad.slice(0, 5).map(([name, file]) => `${showValue(name)}: ${showValue(file)}`);
     throw new CheckpointError(
       `${path}: expected a \`weight_map\` of tensor names to file names${names.length ? `; bad: ${names.join(', ')}` : ''}`,
     );

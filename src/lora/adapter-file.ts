@@ -2,7 +2,7 @@
  * Adapters on disk, as PEFT writes and reads them: `adapter_config.json` and `adapter_model.safetensors`, float32,
  * with transformers' current names. Reading accepts the older names too, which PEFT itself only half understands.
  */
-import { mkdir, readFile, stat } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomically } from '../atomic-file.js';
@@ -11,10 +11,13 @@ import { SafetensorsFile, writeSafetensors } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
 import { type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
 import { adapterTensorName, parseAdapterTensorName, toDiskName } from '../model/tensor-names.js';
+import { readJson } from '../read-json.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, adapterFolder } from './adapter-folder.js';
 import { applyLora, type LoraAdapter, type LoraHost } from './apply-lora.js';
 import { LoraConfig } from './lora-config.js';
 import { isAllLinear, selectTargetModules, type Towers } from './target-modules.js';
+
+const MAX_LISTED_FAULTS = 40;
 
 export interface SaveAdapterOptions {
   /** Repository or folder of the base model, for those who load the adapter. */
@@ -187,7 +190,14 @@ export async function readAdapter(
     if (faults.length > 0) throw badTensors(path, faults, expected.size, file.tensors.size);
 
     const values = new Map<string, Float32Array>();
-    for (const name of expected.keys()) values.set(name, await file.readFloat32(keys.get(name)!));
+    for (const name of expected.keys()) {
+      const key = keys.get(name)!;
+      const array = await file.readFloat32(key);
+      const bad = array.findIndex((value) => !Number.isFinite(value));
+      if (bad >= 0) faults.push(`${key}: element ${bad} is ${array[bad]}, no finite number`);
+      values.set(name, array);
+    }
+    if (faults.length > 0) throw badTensors(path, faults, expected.size, file.tensors.size);
     const modules = matched.map((name): AdapterModuleData => {
       const { r, scale } = wanted.forModule(spelling(name));
       const [a, b] = [values.get(adapterTensorName(name, 'A'))!, values.get(adapterTensorName(name, 'B'))!];
@@ -244,7 +254,7 @@ export async function readAdapterConfig(
   const path = join(directory, ADAPTER_CONFIG_FILE);
   let json: unknown;
   try {
-    json = JSON.parse(await readFile(path, 'utf8'));
+    json = await readJson(path);
   } catch (cause) {
     throw new CheckpointError(`cannot read ${path}: ${(cause as Error).message}`, {
       hint: `Give the folder of an adapter: ${ADAPTER_CONFIG_FILE} and ${ADAPTER_WEIGHTS_FILE}.`,
@@ -257,14 +267,16 @@ export async function readAdapterConfig(
 }
 
 function badTensors(path: string, faults: readonly string[], expected: number, found: number): CheckpointError {
+  const listed = faults.slice(0, MAX_LISTED_FAULTS);
+  if (faults.length > listed.length) listed.push(`and ${faults.length - listed.length} more`);
   const onlyMissing = faults.every((fault) => fault.includes(': missing'));
   return new CheckpointError(
-    `${path}: ${faults.length} bad tensors (${expected} expected, ${found} in the file):\n  - ${faults.join('\n  - ')}`,
+    `${path}: ${faults.length} bad tensors (${expected} expected, ${found} in the file):\n  - ${listed.join('\n  - ')}`,
     {
       hint: onlyMissing
         ? 'If the adapter was trained on one tower only, say so with the option `towers`.'
         : 'The adapter belongs to another model or to another adapter_config.json.',
-      details: { path, faults },
+      details: { path, faults: listed },
     },
   );
 }

@@ -5,12 +5,21 @@
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
+import { showValue } from '../show-value.js';
 import { isAllLinear, matchingPattern, pythonRegExp, type Towers } from './target-modules.js';
 
 /** The seven projections of a layer; both towers use these names. */
 export const LAYER_PROJECTIONS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
 
-const names = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)], {
+/** Bounds of what a file may ask for: a model has some hundred linear layers, with names below 100 characters. */
+const MAX_RANK = 65_536;
+const MAX_RULES = 4096;
+const MAX_PATTERN = 4096;
+const pattern = z.string().max(MAX_PATTERN);
+const fewRules = (rules: object): boolean => Object.keys(rules).length <= MAX_RULES;
+const tooManyRules = `expected at most ${MAX_RULES} entries`;
+
+const names = z.union([pattern.min(1), z.array(pattern.min(1)).min(1).max(MAX_RULES)], {
   error: 'expected a list of module names, or a string with a regular expression for whole names',
 });
 const layerIndex = z.int().min(0);
@@ -19,7 +28,7 @@ const layerIndex = z.int().min(0);
 export const loraConfigSchema = z
   .strictObject({
     /** Rank of the added matrices. */
-    r: z.int().min(1).default(8),
+    r: z.int().min(1).max(MAX_RANK).default(8),
     /** The addition is multiplied by alpha / r, or alpha / √r with `useRslora`. */
     alpha: z.number().positive().default(8),
     /** Probability that an input element of A is zeroed in training, rounded to 1/65536. */
@@ -38,13 +47,13 @@ export const loraConfigSchema = z
     /** Keeps only one side of the model: "language", or "vision" (vision tower and projector). */
     towers: z.enum(['both', 'language', 'vision']).default('both'),
     /** Only these layers, counted from 0 in each tower. With a list of `targetModules` only. */
-    layersToTransform: z.union([layerIndex, z.array(layerIndex)]).optional(),
+    layersToTransform: z.union([layerIndex, z.array(layerIndex).max(MAX_RULES)]).optional(),
     /** The word before the layer's number, where it is not the first number in the name. */
-    layersPattern: z.union([z.string(), z.array(z.string())]).optional(),
+    layersPattern: z.union([pattern, z.array(pattern).max(MAX_RULES)]).optional(),
     /** Other ranks for some modules: regular expression for the end of a name → r. The first match counts. */
-    rankPattern: z.record(z.string().min(1), z.int().min(1)).default({}),
+    rankPattern: z.record(pattern.min(1), z.int().min(1).max(MAX_RANK)).refine(fewRules, tooManyRules).default({}),
     /** The same for alpha. */
-    alphaPattern: z.record(z.string().min(1), z.number().positive()).default({}),
+    alphaPattern: z.record(pattern.min(1), z.number().positive()).refine(fewRules, tooManyRules).default({}),
     /** true: A uniform in ±1/√in; "gaussian": A normal with standard deviation 1/r. B is zero in both. */
     initLoraWeights: z.union([z.literal(true), z.literal('gaussian')]).default(true),
     /** What PEFT should wrap the model for. null leaves it open. */
@@ -138,7 +147,7 @@ export class LoraConfig {
    */
   static fromPeft(json: unknown, what = 'adapter_config.json'): LoraConfig {
     if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-      throw new ConfigError(`${what}: expected a JSON object, got ${JSON.stringify(json)}`);
+      throw new ConfigError(`${what}: expected a JSON object, got ${showValue(json)}`);
     }
     const peft = json as Record<string, unknown>;
     const faults = unsupportedSettings(peft);
@@ -274,7 +283,7 @@ const HARMLESS_INITS: readonly unknown[] = [undefined, null, true, false, 'gauss
 
 function unsupportedSettings(peft: Readonly<Record<string, unknown>>): string[] {
   const faults: string[] = [];
-  const show = (key: string): string => `${key}: ${JSON.stringify(peft[key])}`;
+  const show = (key: string): string => `${key}: ${showValue(peft[key])}`;
   if (peft.peft_type !== 'LORA') faults.push(`${show('peft_type')}, expected "LORA"`);
   if ((peft.bias ?? 'none') !== 'none') faults.push(`${show('bias')}, only "none" is supported`);
   for (const key of UNSUPPORTED_SETTINGS) if (!isEmpty(peft[key])) faults.push(`${show(key)} is not supported`);

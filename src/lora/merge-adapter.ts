@@ -77,6 +77,7 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
     const data = adapter ? await adapterData(adapter) : await readAdapter(adapterDir!, [...linears.values()]);
     const merged = modulesByTensor(data, linears, checkpoint);
     const output = await MergeOutput.of(checkpoint);
+    const small = await smallFiles(checkpoint);
 
     await mkdir(partial, { recursive: true });
     const bytesTotal = output.bytes;
@@ -98,7 +99,7 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
       });
       await writeSafetensors(join(partial, basename(file.path)), tensors, file.metadata);
     }
-    await copySmallFiles(checkpoint, partial);
+    for (const [name, path] of small) await copyFile(path, join(partial, name));
     await output.writeJson(partial);
     // The folder is free or empty; an empty one makes way.
     await rmdir(outputDir).catch(() => undefined);
@@ -283,14 +284,34 @@ function narrow(values: Float32Array, dtype: DType): Uint8Array {
   return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
 }
 
-/** Config, tokenizer, processor, chat template, generation settings, licence, and the index of the shards. */
-async function copySmallFiles(checkpoint: ShardedCheckpoint, target: string): Promise<void> {
-  for (const name of await readdir(checkpoint.directory)) {
-    if (NOT_COPIED.test(name) && name !== checkpoint.indexFile) continue;
-    const source = join(checkpoint.directory, name);
-    // Files of the Hub's cache are links: what they point to is copied.
-    if ((await stat(source)).isFile()) await copyFile(source, join(target, name));
+/**
+ * Name and real path of config, tokenizer, processor, chat template, generation settings, licence, and the index of
+ * the shards. A link may lead into the folder itself or into the store of the Hub's cache that it belongs to; where
+ * another one leads, there may be what its maker wants to see published with the merged model.
+ * @throws CheckpointError naming a link that leads elsewhere
+ */
+async function smallFiles({ directory, indexFile }: ShardedCheckpoint): Promise<[name: string, path: string][]> {
+  const home = await realpath(directory);
+  const stores = [home, resolve(home, '..', '..', 'blobs')];
+  const files: [string, string][] = [];
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    const { name } = entry;
+    if (NOT_COPIED.test(name) && name !== indexFile) continue;
+    const path = join(directory, name);
+    if (entry.isFile()) files.push([name, path]);
+    if (!entry.isSymbolicLink()) continue;
+    const real = await realpath(path).catch((cause: Error) => {
+      throw new CheckpointError(`${path}: a symbolic link that cannot be followed: ${cause.message}`, { cause });
+    });
+    if (!stores.some((store) => real.startsWith(store + sep))) {
+      throw new CheckpointError(`${path}: a symbolic link to ${real}, which does not belong to the checkpoint`, {
+        hint: 'Remove the link, or put the file itself in its place if it is to be part of the merged model.',
+        details: { path, real },
+      });
+    }
+    if ((await stat(real)).isFile()) files.push([name, real]);
   }
+  return files;
 }
 
 /** The output folder's real path, after checking that it is empty or absent and lies in none of the sources. */

@@ -2,7 +2,7 @@
  * What a merged checkpoint holds: the tensors of its base in their dtypes; of an FP8 base, bfloat16 weights without
  * scales, and a config.json without `quantization_config`.
  */
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { dequantizedSource, type HeldSource } from '../engine/float8.js';
 import {
@@ -13,6 +13,7 @@ import {
 } from '../engine/fp8-checkpoint.js';
 import { FILE_DTYPES, type SafetensorsDType, type ShardedCheckpoint } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
+import { readJson } from '../read-json.js';
 
 export interface WrittenTensor {
   readonly name: string;
@@ -59,12 +60,12 @@ export class MergeOutput {
     const isQuantized = [...checkpoint.tensors.values()].some(({ dtype }) => dtype === 'F8_E4M3');
     if (!isQuantized) return new MergeOutput(checkpoint, undefined, undefined);
     const path = join(checkpoint.directory, 'config.json');
-    let config: Record<string, unknown>;
-    try {
-      config = JSON.parse(await readFile(path, 'utf8')) as Record<string, unknown>;
-    } catch (cause) {
-      throw new CheckpointError(`${path}, which says how the weights are quantised, cannot be read as JSON`, { cause });
-    }
+    const json = await readJson(path).catch((cause: Error) => {
+      const reason = `cannot be read as JSON: ${cause.message}`;
+      throw new CheckpointError(`${path}, which says how the weights are quantised, ${reason}`, { cause });
+    });
+    if (typeof json !== 'object' || json === null) throw new CheckpointError(`${path} holds no JSON object`);
+    const config = json as Record<string, unknown>;
     const faults: string[] = [];
     const quantization = parseQuantization(config.quantization_config, faults);
     if (faults.length > 0) throw new CheckpointError(`${path} cannot be used:\n  - ${faults.join('\n  - ')}`);

@@ -3,8 +3,9 @@
  * `check_target_module_exists`), and one rule more that keeps the towers apart.
  */
 import { nearestName } from '../config.js';
-import { ConfigError } from '../errors.js';
+import { ConfigError, TuneError } from '../errors.js';
 import { type ModelPart, modelPart } from '../model/tensor-names.js';
+import { withinTime } from '../time-limit.js';
 
 /** `vision` is everything that turns pictures into tokens: the vision tower and the projector. */
 export type Towers = 'both' | 'language' | 'vision';
@@ -42,6 +43,10 @@ export function selectTargetModules(
   rules: TargetRules,
   spelling: (name: string) => string = (name) => name,
 ): TargetSelection {
+  return withPatterns('targetModules, excludeModules or layersPattern', () => select(names, rules, spelling));
+}
+
+function select(names: readonly string[], rules: TargetRules, spelling: (name: string) => string): TargetSelection {
   const spelled = names.map(spelling);
   const excluded = (name: string): boolean =>
     rules.excludeModules !== undefined && matchesNames(rules.excludeModules, name);
@@ -75,7 +80,28 @@ export function visionServingAdvice(vision: number, all: number): string {
 
 /** PEFT's `get_pattern_key`: the first key that matches the end of the name, as a regular expression, or undefined. */
 export function matchingPattern(patterns: readonly string[], name: string): string | undefined {
-  return patterns.find((pattern) => pythonRegExp(pattern, '^(.*\\.)?(', ')$').test(name));
+  if (patterns.length === 0) return undefined;
+  const matches = (pattern: string): boolean => pythonRegExp(pattern, '^(.*\\.)?(', ')$').test(name);
+  return withPatterns('rankPattern or alphaPattern', () => patterns.find(matches));
+}
+
+const MAX_LISTED = 20;
+const MAX_SHOWN = 60;
+
+/** Names are matched in microseconds. A pattern that backtracks without end comes from a hostile file. */
+const MAX_MILLISECONDS = 700;
+
+/** Runs what matches names against patterns of a file. @throws ConfigError if a pattern takes too long or too much */
+function withPatterns<T>(options: string, work: () => T): T {
+  const hint = 'Use a list of names, or a pattern without nested repetitions.';
+  const refuse = (why: string, cause?: unknown): ConfigError =>
+    new ConfigError(`a regular expression of ${options} ${why}`, { hint, cause });
+  try {
+    return withinTime(MAX_MILLISECONDS, work, () => refuse('takes too long to match the names of layers'));
+  } catch (error) {
+    if (error instanceof TuneError) throw error;
+    throw refuse(`cannot be used: ${(error as Error).message}`, error);
+  }
 }
 
 /**
@@ -137,6 +163,7 @@ function noMatch(names: readonly string[], rules: TargetRules): ConfigError {
   const targets = [rules.targetModules].flat();
   const endings = [...new Set(names.map((name) => name.split('.').at(-1)!))].sort();
   const near = targets
+    .slice(0, MAX_LISTED)
     .map((target) => [target, nearestName(target, endings) ?? nearestName(target, names)] as const)
     .filter(([target, name]) => name !== undefined && name !== target)
     .map(([target, name]) => `"${target}" is near "${name}"`);
@@ -158,5 +185,6 @@ function noMatch(names: readonly string[], rules: TargetRules): ConfigError {
 }
 
 function quoted(names: readonly string[]): string {
-  return names.map((name) => `"${name}"`).join(', ');
+  const listed = names.slice(0, MAX_LISTED).map((name) => `"${name.slice(0, MAX_SHOWN)}"`);
+  return `${listed.join(', ')}${names.length > MAX_LISTED ? `, and ${names.length - MAX_LISTED} more` : ''}`;
 }

@@ -1,5 +1,5 @@
 /** A checkpoint folder in the published layout, opened: the model, and what turns pictures and text into its input. */
-import { access, readFile, stat } from 'node:fs/promises';
+import { access, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ChatTemplate } from '../data/chat-template.js';
 import { ImageProcessor } from '../data/image-processor.js';
@@ -8,6 +8,8 @@ import type { Engine, ModelShapes } from '../engine/engine.js';
 import { checkpointSource } from '../engine/fp8-checkpoint.js';
 import { isMistralNative, MISTRAL_NATIVE_HINT, ShardedCheckpoint } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
+import { readJson } from '../read-json.js';
+import { showValue } from '../show-value.js';
 import { type Ministral3Config, parseMinistral3Config } from './ministral3/config.js';
 import { Ministral3 } from './ministral3/model.js';
 import { indexByMemoryName, linearModuleName } from './tensor-names.js';
@@ -93,7 +95,7 @@ async function loadImageProcessor(dir: string): Promise<ImageProcessor> {
 }
 
 async function readOptionalJson(path: string): Promise<unknown> {
-  return (await exists(path)) ? readJson(path) : undefined;
+  return (await exists(path)) ? readConfigFile(path) : undefined;
 }
 
 async function exists(path: string): Promise<boolean> {
@@ -114,31 +116,28 @@ async function readConfig(dir: string): Promise<Ministral3Config> {
   if (!(await exists(path)) && (await isMistralNative(dir))) {
     throw new CheckpointError(`${dir} holds no config.json`, { hint: MISTRAL_NATIVE_HINT });
   }
-  const config = parseMinistral3Config(await readJson(path), path);
+  const config = parseMinistral3Config(await readConfigFile(path), path);
   const generationPath = join(dir, 'generation_config.json');
   const generation = ((await readOptionalJson(generationPath)) ?? {}) as { eos_token_id?: unknown };
   const eos = [generation.eos_token_id ?? config.eosTokenIds].flat();
-  if (!eos.every((id): id is number => typeof id === 'number' && Number.isInteger(id))) {
+  if (!eos.every((id): id is number => typeof id === 'number' && Number.isSafeInteger(id) && id >= 0)) {
     throw new CheckpointError(
-      `${generationPath}: eos_token_id is ${JSON.stringify(generation.eos_token_id)}, expected token ids`,
+      `${generationPath}: eos_token_id is ${showValue(generation.eos_token_id)}, expected token ids`,
     );
   }
   return { ...config, eosTokenIds: eos };
 }
 
-async function readJson(path: string): Promise<unknown> {
-  let text: string;
+async function readConfigFile(path: string): Promise<unknown> {
   try {
-    text = await readFile(path, 'utf8');
+    return await readJson(path);
   } catch (cause) {
-    throw new CheckpointError(`${path} cannot be read`, {
+    if (cause instanceof SyntaxError) {
+      throw new CheckpointError(`${path} is not JSON of a configuration: ${cause.message}`, { cause });
+    }
+    throw new CheckpointError(`${path} cannot be read: ${(cause as Error).message}`, {
       cause,
       hint: 'is this the folder of a complete checkpoint?',
     });
-  }
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new CheckpointError(`${path} is not JSON: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }
 }

@@ -4,12 +4,14 @@
  *
  * There is no random state to keep: the order of the samples and the dropout masks follow from the seed and the step.
  */
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomically } from '../atomic-file.js';
 import { type SafetensorsDType, SafetensorsFile, writeSafetensors } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
+import { readJson } from '../read-json.js';
+import { showValue } from '../show-value.js';
 import { type BestModelState, judgeOf } from './best-model.js';
 import { checkpointName, writeCheckpointFolder } from './checkpoint-folder.js';
 import { compareDatasets, type DatasetFingerprint } from './dataset-fingerprint.js';
@@ -23,20 +25,34 @@ const PARAMETERS = 'parameters';
 const OPTIMIZER = 'optimizer.';
 const FORMAT = 2;
 const MAX_LISTED = 20;
+/** A log entry takes some 400 bytes. */
+const MAX_STATE_BYTES = 134_217_728;
 
-/** What the code below relies on; the rest is compared or handed on. */
-const fingerprintSchema = z.looseObject({ length: z.int(), digests: z.array(z.string()) });
-const stateSchema = z.looseObject({
-  globalStep: z.int().nonnegative(),
-  epoch: z.number().nonnegative(),
-  config: z.looseObject({}),
-  dataset: fingerprintSchema,
-  evalDataset: fingerprintSchema.optional(),
-  parameters: z.array(z.looseObject({ name: z.string(), shape: z.array(z.int()) })),
-  metrics: z.looseObject({ totalLoss: z.number(), totalSteps: z.number() }),
-  best: z.looseObject({ metric: z.string(), greaterIsBetter: z.boolean(), withoutGain: z.int() }).optional(),
-  logHistory: z.array(z.looseObject({ step: z.int() })),
-});
+/** What a resume relies on; the rest is compared or handed on. */
+const fingerprintSchema = z.looseObject({ length: z.int().min(0), digests: z.array(z.string()) });
+const stateSchema = z
+  .looseObject({
+    globalStep: z.int().min(0),
+    totalSteps: z.int().min(0),
+    epoch: z.number().min(0),
+    config: z.record(z.string(), z.unknown()),
+    dataset: fingerprintSchema,
+    evalDataset: fingerprintSchema.optional(),
+    parameters: z.array(z.object({ name: z.string(), shape: z.array(z.int().min(0)).max(8) })),
+    metrics: z.looseObject({
+      totalLoss: z.number(),
+      totalSteps: z.int().min(0),
+      lossSinceLog: z.number(),
+      stepsSinceLog: z.int().min(0),
+      skippedSteps: z.int().min(0),
+    }),
+    best: z.looseObject({ metric: z.string(), greaterIsBetter: z.boolean(), withoutGain: z.int() }).optional(),
+    logHistory: z.array(z.looseObject({ step: z.int().min(0), epoch: z.number().min(0) })),
+  })
+  .refine(({ globalStep, totalSteps }) => globalStep <= totalSteps, {
+    path: ['globalStep'],
+    message: 'beyond totalSteps',
+  });
 
 /** What must be the same for a run to go on as if it had not stopped. */
 export interface RunIdentity {
@@ -136,24 +152,7 @@ export async function readCheckpoint(
   path: string,
   run: RunIdentity,
 ): Promise<{ state: TrainerState; tensors: TrainingTensors }> {
-  let json: unknown;
-  try {
-    json = JSON.parse(await readFile(join(path, STATE_FILE), 'utf8'));
-  } catch (cause) {
-    throw new CheckpointError(`${path} is no checkpoint: ${(cause as Error).message}`, { cause, details: { path } });
-  }
-  const { formatVersion } = (json ?? {}) as Partial<TrainerState>;
-  if (formatVersion !== FORMAT) {
-    throw new CheckpointError(`${path}: expected format version ${FORMAT}, found ${String(formatVersion)}`);
-  }
-  const faults = stateSchema.safeParse(json).error?.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
-  if (faults) {
-    throw new CheckpointError(`${join(path, STATE_FILE)} is damaged:\n  - ${faults.join('\n  - ')}`, {
-      hint: 'Resume from another checkpoint.',
-      details: { path, faults },
-    });
-  }
-  const state = json as TrainerState;
+  const state = await readState(path);
   const differences = compareRuns(state, run);
   if (differences.length > 0) {
     throw new CheckpointError(`${path} belongs to another run:\n  - ${differences.join('\n  - ')}`, {
@@ -169,9 +168,20 @@ async function readTensors(path: string, size: number): Promise<TrainingTensors>
   const file = await SafetensorsFile.open(join(path, TENSOR_FILE));
   try {
     const optimizer: Record<string, Float32Array | Uint8Array> = {};
-    for (const name of file.tensors.keys()) {
-      if (!name.startsWith(OPTIMIZER)) continue;
-      optimizer[name.slice(OPTIMIZER.length)] = (await file.readArray(name)) as Float32Array | Uint8Array;
+    for (const { name, dtype } of file.tensors.values()) {
+      const key = name.startsWith(OPTIMIZER) ? name.slice(OPTIMIZER.length) : undefined;
+      const isKnown =
+        name === PARAMETERS ? dtype === 'F32' : key && /^[a-z]\w*$/i.test(key) && /^(F32|U8)$/.test(dtype);
+      if (!isKnown) {
+        throw new CheckpointError(
+          `${file.path}: expected the parameters in F32 and the optimizer's arrays in F32 or U8`,
+          {
+            hint: 'The checkpoint is damaged or was not written by this package; resume from another one.',
+            details: { path, name, dtype },
+          },
+        );
+      }
+      if (key) optimizer[key] = (await file.readArray(name)) as Float32Array | Uint8Array;
     }
     return { parameters: await readParameters(file, size), optimizer };
   } finally {
@@ -181,7 +191,7 @@ async function readTensors(path: string, size: number): Promise<TrainingTensors>
 
 /**
  * The trainable parameters of a checkpoint alone: [size].
- * @throws CheckpointError if they cannot be read, or are another number
+ * @throws CheckpointError if they cannot be read, are another number, or are no finite numbers
  */
 export async function readCheckpointParameters(path: string, size: number): Promise<Float32Array> {
   const file = await SafetensorsFile.open(join(path, TENSOR_FILE));
@@ -194,9 +204,35 @@ export async function readCheckpointParameters(path: string, size: number): Prom
 
 async function readParameters(file: SafetensorsFile, size: number): Promise<Float32Array> {
   const parameters = await file.readFloat32(PARAMETERS);
-  if (parameters.length === size) return parameters;
-  throw new CheckpointError(`${file.path}: expected ${size} parameters, found ${parameters.length}`, {
-    details: { path: file.path, expected: size, found: parameters.length },
+  if (parameters.length !== size) {
+    throw new CheckpointError(`${file.path}: expected ${size} parameters, found ${parameters.length}`, {
+      details: { path: file.path, expected: size, found: parameters.length },
+    });
+  }
+  const bad = parameters.findIndex((value) => !Number.isFinite(value));
+  if (bad < 0) return parameters;
+  throw new CheckpointError(`${file.path}: parameter ${bad} is ${parameters[bad]}, no finite number`, {
+    hint: 'The training had diverged, or the file is damaged; resume from an earlier checkpoint.',
+    details: { path: file.path },
+  });
+}
+
+async function readState(path: string): Promise<TrainerState> {
+  const json = await readJson(join(path, STATE_FILE), { maxBytes: MAX_STATE_BYTES }).catch((cause: Error) => {
+    throw new CheckpointError(`${path} is no checkpoint: ${cause.message}`, { cause, details: { path } });
+  });
+  const version = (json as { formatVersion?: unknown } | null)?.formatVersion;
+  if (version !== FORMAT) {
+    throw new CheckpointError(`${path}: expected format version ${FORMAT}, found ${showValue(version)}`);
+  }
+  const { error } = stateSchema.safeParse(json);
+  if (!error) return json as TrainerState;
+  const faults = error.issues
+    .slice(0, MAX_LISTED)
+    .map((issue) => `${issue.path.map(String).join('.')}: ${issue.message}`);
+  throw new CheckpointError(`${join(path, STATE_FILE)} is damaged:\n  - ${faults.join('\n  - ')}`, {
+    hint: 'Resume from another checkpoint.',
+    details: { path, faults },
   });
 }
 
@@ -207,7 +243,11 @@ function compareRuns(saved: TrainerState, now: RunIdentity): string[] {
   for (const key of keys) {
     if (RESUME_MAY_CHANGE.has(key)) continue;
     const [before, after] = [saved.config[key], now.config[key]].map((value) => JSON.stringify(value) ?? 'not set');
-    if (before !== after) differences.push(`\`${key}\` was ${before}, now ${after}`);
+    if (before === after) continue;
+    const [was, is] = [saved.config[key], now.config[key]].map((value) =>
+      value === undefined ? 'not set' : showValue(value),
+    );
+    differences.push(`\`${key}\` was ${was}, now ${is}`);
   }
   const change = compareDatasets(saved.dataset, now.dataset);
   if (change) differences.push(`the training set ${change}`);

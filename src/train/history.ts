@@ -1,10 +1,15 @@
 /** The loss history as JSON lines, appended as it goes, so that it survives a crash. */
-import { appendFile, open, readFile } from 'node:fs/promises';
+import { appendFile, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { makeFolder } from '../atomic-file.js';
+import { CheckpointError } from '../errors.js';
+import { readRegularFile } from '../regular-file.js';
 import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
 
 export const HISTORY_FILE = 'train-log.jsonl';
+
+/** A line takes some 400 bytes. */
+const MAX_BYTES = 268_435_456;
 
 type HistoryLine =
   | ({ type: 'log' } & LogEntry)
@@ -36,10 +41,14 @@ export class TrainHistory {
 /**
  * The entries of the last run in a `train-log.jsonl`. Where a run was resumed, what came after its checkpoint gives
  * way to what the resumed run wrote. A last line that was cut off by a crash is left out.
+ * @throws CheckpointError if the file cannot be read
  */
 export async function readHistory(path: string): Promise<{ logs: LogEntry[]; evaluations: EvalEntry[] }> {
   let entries: HistoryLine[] = [];
-  for (const text of (await readFile(path, 'utf8')).split('\n')) {
+  const bytes = await readRegularFile(path, MAX_BYTES).catch((cause: Error) => {
+    throw new CheckpointError(`${path} cannot be read: ${cause.message}`, { cause, details: { path } });
+  });
+  for (const text of bytes.toString().split('\n')) {
     const line = parseLine(text);
     if (!line) continue;
     if (line.type === 'start') entries = entries.filter((entry) => entry.step <= line.step);
@@ -76,7 +85,8 @@ async function endsLine(path: string): Promise<boolean> {
 
 function parseLine(text: string): HistoryLine | undefined {
   try {
-    return text.trim() === '' ? undefined : (JSON.parse(text) as HistoryLine);
+    const line = text.trim() === '' ? undefined : (JSON.parse(text) as HistoryLine | null);
+    return typeof line?.step === 'number' ? line : undefined;
   } catch {
     return undefined;
   }

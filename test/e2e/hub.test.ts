@@ -132,7 +132,7 @@ it('verifyAdapter finds what a saved adapter does, and leaves the model as it wa
   );
   model.engine.writeParameters(
     adapter.parameters,
-    values.map(() => Number.NaN),
+    values.map(() => 1e30),
   );
   await saveAdapter(adapter, directory);
   await expect(verifyAdapter(model, directory, batch)).rejects.toThrow(/makes logits that are no numbers/);

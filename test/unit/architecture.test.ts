@@ -38,7 +38,17 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   train: ['data/', 'engine/engine.ts', 'engine/tensor.ts', 'engine/random.ts', 'engine/safetensors.ts'],
   eval: ['data/types.ts', 'chart/'],
 };
-const LEAVES = ['errors.ts', 'config.ts', 'atomic-file.ts', 'format-bytes.ts'];
+const LEAVES = [
+  'errors.ts',
+  'config.ts',
+  'atomic-file.ts',
+  'format-bytes.ts',
+  'one-line.ts',
+  'read-json.ts',
+  'regular-file.ts',
+  'show-value.ts',
+  'time-limit.ts',
+];
 
 const folderOf = (path: string): string => (path.includes('/') ? path.slice(0, path.indexOf('/')) : '');
 

@@ -1,7 +1,6 @@
 /** The winners among cuBLASLt's algorithms, kept on disk beside the compiled kernels. */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { kernelCacheFolder, writeCacheFile } from './compiler.js';
+import { kernelCacheFolder, readCacheFile, writeCacheFile } from './cache-file.js';
 import type { Algorithm } from './cublas-lt.js';
 
 export class AlgorithmStore {
@@ -12,20 +11,21 @@ export class AlgorithmStore {
   constructor(device: string, version: number) {
     const name = `products-2-${device.replace(/[^A-Za-z0-9]+/g, '-')}-${version}.json`;
     this.#path = join(kernelCacheFolder(), name);
-    let stored: Record<string, string[]> = {};
+    let stored: unknown;
     try {
-      stored = JSON.parse(readFileSync(this.#path, 'utf8')) as Record<string, string[]>;
+      stored = JSON.parse((readCacheFile(this.#path) ?? '').toString());
     } catch {
-      // None yet, or unreadable: it is made anew.
+      // None yet, or damaged: it is made anew.
     }
-    const read = ([key, words]: [string, string[]]): [string, Algorithm][] => {
-      try {
-        return words.length === 8 ? [[key, BigUint64Array.from(words, (word) => BigInt(word))]] : [];
-      } catch {
-        return [];
-      }
-    };
-    this.#entries = new Map(Object.entries(stored).flatMap(read));
+    // Whether an algorithm fits this library and product is asked of the library itself, before it runs.
+    const isEntry = (entry: [string, unknown]): entry is [string, string[]] =>
+      Array.isArray(entry[1]) &&
+      entry[1].length === 8 &&
+      entry[1].every((word) => /^0x[0-9a-f]{1,16}$/.test(String(word)));
+    const entries = typeof stored === 'object' && stored !== null ? Object.entries(stored) : [];
+    this.#entries = new Map(
+      entries.filter(isEntry).map(([key, words]) => [key, BigUint64Array.from(words, (word) => BigInt(word))]),
+    );
   }
 
   get(key: string): Algorithm | undefined {

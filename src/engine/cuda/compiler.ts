@@ -2,12 +2,11 @@
  * CUDA C to machine code at run time: NVRTC, with the results kept on disk under a key of source, architecture and
  * compiler version. The kernels need no toolkit headers.
  */
-import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import koffi from 'koffi';
 import { EngineError } from '../../errors.js';
+import { kernelCacheFolder, readCheckedFile, writeCheckedFile } from './cache-file.js';
 import { type LibraryHandle, loadLibrary } from './library-search.js';
 
 type Call = (...values: unknown[]) => number;
@@ -26,25 +25,6 @@ interface CompileOptions {
   readonly texts: readonly Buffer[];
   readonly pointers: BigUint64Array;
   readonly length: number;
-}
-
-/** Where compiled kernels are kept: MINISTRAL_TUNE_CACHE, else XDG_CACHE_HOME or ~/.cache. */
-export function kernelCacheFolder(environment: NodeJS.ProcessEnv = process.env): string {
-  const own = environment.MINISTRAL_TUNE_CACHE;
-  const base = own ?? join(environment.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'ministral-tune');
-  return join(base, 'kernels');
-}
-
-/** Writes a file of the cache so that a reader sees all of it or nothing; a read-only home is no error. */
-export function writeCacheFile(path: string, contents: string | Uint8Array): void {
-  try {
-    mkdirSync(join(path, '..'), { recursive: true });
-    const temporary = `${path}.${randomBytes(4).toString('hex')}`;
-    writeFileSync(temporary, contents);
-    renameSync(temporary, path);
-  } catch {
-    // It only costs the work again.
-  }
 }
 
 const WARPGROUP_TRIAL =
@@ -110,12 +90,12 @@ export class KernelCompiler {
     isSpecific = false,
   ): Uint8Array {
     const job = this.#job(name, source, capability, defines, isSpecific);
-    const known = this.#prepared.get(job.path) ?? readIfThere(job.path);
+    const known = this.#prepared.get(job.path) ?? readCheckedFile(job.path);
     if (known) return known;
     const { program, options } = this.#start(job);
     try {
       const code = this.#finish(job, program, this.#compileCall(program[0], options.length, options.pointers));
-      writeCacheFile(job.path, code);
+      writeCheckedFile(job.path, code);
       return code;
     } finally {
       this.#call('nvrtcDestroyProgram', ['void*'], program);
@@ -131,7 +111,7 @@ export class KernelCompiler {
     isSpecific: boolean,
   ): Promise<void> {
     const job = this.#job(name, source, capability, defines, isSpecific);
-    if (this.#prepared.has(job.path) || readIfThere(job.path)) return;
+    if (this.#prepared.has(job.path) || readCheckedFile(job.path)) return;
     const { program, options } = this.#start(job);
     try {
       const status = await new Promise<number>((resolve, reject) => {
@@ -140,7 +120,7 @@ export class KernelCompiler {
       });
       const code = this.#finish(job, program, status);
       this.#prepared.set(job.path, code);
-      writeCacheFile(job.path, code);
+      writeCheckedFile(job.path, code);
     } catch {
       // Tried again, and told, when the kernel is needed.
     } finally {
@@ -165,7 +145,13 @@ export class KernelCompiler {
     ];
     const content = JSON.stringify([source, options, this.version]);
     const key = createHash('sha256').update(content).digest('hex').slice(0, 32);
-    return { name, source, options, isNative, path: join(kernelCacheFolder(), `${name}-sm${capability}-${key}.cubin`) };
+    return {
+      name,
+      source,
+      options,
+      isNative,
+      path: join(kernelCacheFolder(), `${name}-sm${capability}-${key}.kernel`),
+    };
   }
 
   /** A program, and its options as the compiler reads them: both stay alive with what is returned. */
@@ -222,12 +208,4 @@ function builtinsBeside(path: string): string[] {
   const folder = path.includes('/') ? path.slice(0, path.lastIndexOf('/') + 1) : '';
   const major = /\.so\.(\d+)/.exec(path)?.[1] ?? '13';
   return Array.from({ length: 10 }, (_, minor) => `${folder}libnvrtc-builtins.so.${major}.${minor}`);
-}
-
-function readIfThere(path: string): Uint8Array | undefined {
-  try {
-    return readFileSync(path);
-  } catch {
-    return undefined;
-  }
 }

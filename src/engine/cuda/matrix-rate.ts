@@ -1,9 +1,8 @@
 /** The rate of a large bf16 product of random numbers on this card: what utilisation is measured against. */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isOutOfMemory } from '../out-of-memory.js';
 import { MersenneTwister } from '../random.js';
-import { kernelCacheFolder, writeCacheFile } from './compiler.js';
+import { kernelCacheFolder, readCacheFile, writeCacheFile } from './cache-file.js';
 import type { CudaDriver } from './driver.js';
 import type { MatrixProducts, ProductDriver } from './matrix-products.js';
 import type { DeviceAllocator, DeviceBlock } from './memory.js';
@@ -12,6 +11,8 @@ import type { Staging } from './staging.js';
 /** Sizes of the product: long enough for every card, 256 MiB in all. */
 const [M, N, K] = [4096, 8192, 8192];
 const RUNS = 10;
+/** No card comes near: a file that says so is damaged. */
+const MAX_TFLOPS = 100_000;
 /** The best of these counts: in the first, clocks may be low and the library's algorithms take turns. */
 const ROUNDS = 3;
 /** Random numbers that are repeated; not a power of two, so that no two rows are alike. */
@@ -32,8 +33,8 @@ export function matrixRate(context: RateContext, device: string, version: number
   const name = `matrix-rate-${device.replace(/[^A-Za-z0-9]+/g, '-')}-${version}.json`;
   const path = join(kernelCacheFolder(), name);
   try {
-    const { tflops } = JSON.parse(readFileSync(path, 'utf8')) as { tflops?: unknown };
-    if (typeof tflops === 'number' && tflops > 0) return tflops;
+    const { tflops } = JSON.parse((readCacheFile(path) ?? '').toString()) as { tflops?: unknown };
+    if (typeof tflops === 'number' && tflops > 0 && tflops < MAX_TFLOPS) return tflops;
   } catch {
     // None yet, or unreadable: it is measured.
   }

@@ -6,6 +6,7 @@
 import { type Fp8Quantization, parseQuantization } from '../../engine/fp8-checkpoint.js';
 import type { Activation } from '../../engine/operations.js';
 import { ConfigError } from '../../errors.js';
+import { showValue } from '../../show-value.js';
 
 export interface RopeConfig {
   readonly type: 'default' | 'yarn';
@@ -66,6 +67,16 @@ export interface Ministral3Config {
 
 type Json = Record<string, unknown>;
 
+/** Far above the largest published models: 126 layers, a width of 18,432, a vocabulary of 262,144. */
+const MAX_LAYERS = 1024;
+const MAX_WIDTH = 262_144;
+const MAX_HEADS = 4096;
+const MAX_VOCABULARY = 4_194_304;
+const MAX_POSITIONS = 2 ** 31 - 1;
+const MAX_PATCH = 128;
+const MAX_MERGE = 16;
+const MAX_EOS_TOKENS = 64;
+
 const ACTIVATIONS: Readonly<Record<string, Activation>> = {
   silu: 'silu',
   swish: 'silu',
@@ -84,7 +95,7 @@ class FieldReader {
   constructor(object: unknown, where: string, faults: string[]) {
     const valid = typeof object === 'object' && object !== null && !Array.isArray(object);
     if (!valid && object !== undefined)
-      faults.push(`${where || 'config.json'}: expected an object, got ${JSON.stringify(object)}`);
+      faults.push(`${where || 'config.json'}: expected an object, got ${showValue(object)}`);
     this.#object = valid ? (object as Json) : {};
     this.#where = where ? `${where}.` : '';
     this.#faults = faults;
@@ -96,7 +107,7 @@ class FieldReader {
   }
 
   fault(key: string, expected: string): void {
-    this.#faults.push(`${this.#where}${key}: expected ${expected}, got ${JSON.stringify(this.raw(key))}`);
+    this.#faults.push(`${this.#where}${key}: expected ${expected}, got ${showValue(this.raw(key))}`);
   }
 
   number(key: string, fallback: number, accept: (value: number) => boolean, expected: string): number {
@@ -107,8 +118,10 @@ class FieldReader {
     return fallback;
   }
 
-  count(key: string, fallback: number): number {
-    return this.number(key, fallback, (value) => Number.isInteger(value) && value > 0, 'a positive whole number');
+  /** @param most what no model comes near: a claimed size must not decide how much memory is taken */
+  count(key: string, fallback: number, most: number): number {
+    const accept = (value: number): boolean => Number.isInteger(value) && value > 0 && value <= most;
+    return this.number(key, fallback, accept, `a whole number from 1 to ${most}`);
   }
 
   positive(key: string, fallback: number): number {
@@ -132,10 +145,10 @@ class FieldReader {
   }
 
   /** Refuses a feature that the model does not have, unless the field is absent or holds an allowed value. */
-  only(key: string, ...allowed: unknown[]): void {
+  only(key: string, ...allowed: (string | number | boolean)[]): void {
     const value = this.raw(key);
-    if (value !== undefined && !allowed.some((item) => JSON.stringify(item) === JSON.stringify(value))) {
-      this.fault(key, `${allowed.map((item) => JSON.stringify(item)).join(' or ')} (nothing else is supported)`);
+    if (value !== undefined && !(allowed as unknown[]).includes(value)) {
+      this.fault(key, `${allowed.map(showValue).join(' or ') || 'null'} (nothing else is supported)`);
     }
   }
 }
@@ -160,7 +173,7 @@ export function parseMinistral3Config(json: unknown, path = 'config.json'): Mini
       (value) => Number.isInteger(value) && value >= 0 && value < text.vocabSize,
       'a token id',
     ),
-    spatialMergeSize: top.count('spatial_merge_size', 2),
+    spatialMergeSize: top.count('spatial_merge_size', 2, MAX_MERGE),
     projectorActivation: top.activation('projector_hidden_act', 'gelu'),
     projectorBias: top.boolean('multimodal_projector_bias', false),
     visionFeatureLayer: parseFeatureLayer(top, vision.layers, faults),
@@ -189,18 +202,18 @@ function parseText(json: unknown, faults: string[]): TextConfig {
   if (Array.isArray(layerTypes) && layerTypes.some((type) => type !== 'full_attention')) {
     fields.fault('layer_types', 'only "full_attention"');
   }
-  const hiddenSize = fields.count('hidden_size', 4096);
-  const heads = fields.count('num_attention_heads', 32);
-  const kvHeads = fields.count('num_key_value_heads', 8);
-  const headDim = fields.count('head_dim', 128);
+  const hiddenSize = fields.count('hidden_size', 4096, MAX_WIDTH);
+  const heads = fields.count('num_attention_heads', 32, MAX_HEADS);
+  const kvHeads = fields.count('num_key_value_heads', 8, MAX_HEADS);
+  const headDim = fields.count('head_dim', 128, MAX_WIDTH);
   if (heads % kvHeads !== 0) fields.fault('num_key_value_heads', `a divisor of num_attention_heads (${heads})`);
   if (headDim % 2 !== 0) fields.fault('head_dim', 'an even number');
-  const maxPositions = fields.count('max_position_embeddings', 262144);
+  const maxPositions = fields.count('max_position_embeddings', 262144, MAX_POSITIONS);
   return {
-    vocabSize: fields.count('vocab_size', 131072),
+    vocabSize: fields.count('vocab_size', 131072, MAX_VOCABULARY),
     hiddenSize,
-    intermediateSize: fields.count('intermediate_size', 14336),
-    layers: fields.count('num_hidden_layers', 34),
+    intermediateSize: fields.count('intermediate_size', 14336, MAX_WIDTH),
+    layers: fields.count('num_hidden_layers', 34, MAX_LAYERS),
     heads,
     kvHeads,
     headDim,
@@ -230,7 +243,7 @@ function parseRope(text: FieldReader, maxPositions: number, faults: string[]): R
   rope.only('partial_rotary_factor', 1);
   const theta =
     rope.raw('rope_theta') === undefined ? text.positive('rope_theta', 1e6) : rope.positive('rope_theta', 1e6);
-  const originalMaxPositions = rope.count('original_max_position_embeddings', maxPositions);
+  const originalMaxPositions = rope.count('original_max_position_embeddings', maxPositions, MAX_POSITIONS);
   const factor = rope.positive('factor', maxPositions / originalMaxPositions);
   const mscale = rope.number('mscale', 0, (value) => value >= 0, 'a number of at least 0');
   const mscaleAllDim = rope.number('mscale_all_dim', 0, (value) => value >= 0, 'a number of at least 0');
@@ -255,8 +268,8 @@ function parseVision(json: unknown, faults: string[]): VisionConfig {
   fields.only('model_type', 'pixtral');
   fields.only('attention_dropout', 0);
   fields.only('num_channels', 3);
-  const hiddenSize = fields.count('hidden_size', 1024);
-  const heads = fields.count('num_attention_heads', 16);
+  const hiddenSize = fields.count('hidden_size', 1024, MAX_WIDTH);
+  const heads = fields.count('num_attention_heads', 16, MAX_HEADS);
   if (hiddenSize % heads !== 0 || (hiddenSize / heads) % 4 !== 0) {
     fields.fault('num_attention_heads', `a number that splits hidden_size ${hiddenSize} into heads of a multiple of 4`);
   }
@@ -264,12 +277,12 @@ function parseVision(json: unknown, faults: string[]): VisionConfig {
   rope.only('rope_type', 'default', 'axial');
   return {
     hiddenSize,
-    intermediateSize: fields.count('intermediate_size', 4096),
-    layers: fields.count('num_hidden_layers', 24),
+    intermediateSize: fields.count('intermediate_size', 4096, MAX_WIDTH),
+    layers: fields.count('num_hidden_layers', 24, MAX_LAYERS),
     heads,
     headDim: hiddenSize / heads,
     activation: fields.activation('hidden_act', 'gelu'),
-    patchSize: fields.count('patch_size', 16),
+    patchSize: fields.count('patch_size', 16, MAX_PATCH),
     ropeTheta:
       rope.raw('rope_theta') === undefined ? fields.positive('rope_theta', 10000) : rope.positive('rope_theta', 10000),
   };
@@ -278,7 +291,8 @@ function parseVision(json: unknown, faults: string[]): VisionConfig {
 function parseEos(text: unknown, faults: string[]): number[] {
   const fields = new FieldReader(text, 'text_config', faults);
   const ids: unknown[] = [fields.raw('eos_token_id') ?? 2].flat();
-  if (ids.every((id): id is number => typeof id === 'number' && Number.isInteger(id) && id >= 0)) return ids;
+  const valid = ids.every((id): id is number => typeof id === 'number' && Number.isSafeInteger(id) && id >= 0);
+  if (valid && ids.length <= MAX_EOS_TOKENS) return ids;
   fields.fault('eos_token_id', 'a token id or a list of them');
   return [];
 }
@@ -288,7 +302,7 @@ function parseFeatureLayer(top: FieldReader, layers: number, faults: string[]): 
   const raw = top.raw('vision_feature_layer') ?? -1;
   if (Array.isArray(raw) && raw.length > 1) {
     faults.push(
-      `vision_feature_layer: ${JSON.stringify(raw)} concatenates several layers, which the projector's norm of one layer's width cannot take (transformers fails on it too)`,
+      `vision_feature_layer: ${showValue(raw)} concatenates several layers, which the projector's norm of one layer's width cannot take (transformers fails on it too)`,
     );
     return layers;
   }

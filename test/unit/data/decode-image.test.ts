@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,16 +29,24 @@ function checksum(bytes: Uint8Array): number {
   return (crc ^ 0xffffffff) >>> 0;
 }
 
+function pngChunk(type: string, data: Buffer): Buffer {
+  const body = Buffer.concat([Buffer.from(type, 'latin1'), data]);
+  const frame = Buffer.alloc(8 + data.length + 4);
+  frame.writeUInt32BE(data.length, 0);
+  body.copy(frame, 4);
+  frame.writeUInt32BE(checksum(body), 8 + data.length);
+  return frame;
+}
+
 /** A PNG written by hand: rows of samples as they are stored. */
-function png(width: number, height: number, depth: number, colourType: number, rows: Buffer[]): Buffer {
-  const chunk = (type: string, data: Buffer) => {
-    const body = Buffer.concat([Buffer.from(type, 'latin1'), data]);
-    const frame = Buffer.alloc(8 + data.length + 4);
-    frame.writeUInt32BE(data.length, 0);
-    body.copy(frame, 4);
-    frame.writeUInt32BE(checksum(body), 8 + data.length);
-    return frame;
-  };
+function png(
+  width: number,
+  height: number,
+  depth: number,
+  colourType: number,
+  rows: Buffer[],
+  extra: Buffer = Buffer.alloc(0),
+): Buffer {
   const header = Buffer.alloc(13);
   header.writeUInt32BE(width, 0);
   header.writeUInt32BE(height, 4);
@@ -46,9 +55,10 @@ function png(width: number, height: number, depth: number, colourType: number, r
   const pixels = Buffer.concat(rows.map((row) => Buffer.concat([Buffer.of(0), row])));
   return Buffer.concat([
     Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'),
-    chunk('IHDR', header),
-    chunk('IDAT', deflateSync(pixels)),
-    chunk('IEND', Buffer.alloc(0)),
+    pngChunk('IHDR', header),
+    extra,
+    pngChunk('IDAT', deflateSync(pixels)),
+    pngChunk('IEND', Buffer.alloc(0)),
   ]);
 }
 
@@ -242,6 +252,54 @@ describe('decodeImage', () => {
     const bomb = png(40_000, 40_000, 8, 2, [Buffer.alloc(10)]);
     await expect(decodeImage(bomb, { name: 'bomb.png' })).rejects.toThrow(/^bomb\.png: 40000 × 40000 pixels/);
     await expect(imageSize(bomb)).rejects.toThrow(ImageError);
+  });
+});
+
+describe('hostile pictures', () => {
+  const row = Buffer.alloc(4 * 3);
+  const tiny = (chunk: Buffer): Buffer => png(4, 4, 8, 2, [row, row, row, row], chunk);
+
+  it('with text and profiles that unpack to hundreds of megabytes cost neither time nor memory', async () => {
+    const packed = deflateSync(Buffer.alloc(200_000_000));
+    for (const [type, head] of [
+      ['iCCP', 'profile\0\0'],
+      ['zTXt', 'comment\0\0'],
+      ['iTXt', 'comment\0\u0001\0\0\0'],
+    ] as const) {
+      const bytes = tiny(pngChunk(type, Buffer.concat([Buffer.from(head, 'latin1'), packed])));
+      const before = process.memoryUsage().rss;
+      const start = process.cpuUsage();
+      // Some decoders pass over the chunk, some refuse it; none may unpack it.
+      await decodeImage(bytes).catch((error: unknown) => expect(error).toBeInstanceOf(ImageError));
+      expect(process.cpuUsage(start).user / 1e6).toBeLessThan(1);
+      expect(process.memoryUsage().rss - before).toBeLessThan(150e6);
+    }
+  });
+
+  it('of no extent, or with more data than pixels, are refused or cut', async () => {
+    await expect(decodeImage(png(0, 4, 8, 2, [row]), { name: 'flat' })).rejects.toThrow(/^flat: /);
+    const overfull = png(4, 4, 8, 2, [Buffer.alloc(100_000_000)]);
+    expect((await decodeImage(overfull)).data.length).toBe(4 * 4 * 3);
+  });
+
+  it.each([
+    ['a PDF', '%PDF-1.7\n%\u00e2\u00e3'],
+    ['an SVG that asks for files', '<?xml version="1.0"?><svg><image href="file:///etc/passwd"/></svg>'],
+    ['a HEIC', '\0\0\0\u0018ftypheic\0\0\0\0mif1heic'],
+    ['an ImageMagick script', 'push graphic-context\nviewbox 0 0 640 480'],
+    ['a TIFF', 'II*\0\u0008\0\0\0\0\0\0\0'],
+  ])('that are %s under the name of a PNG are refused by content', async (_, content) => {
+    const path = join(folder, 'posing.png');
+    await writeFile(path, content, 'latin1');
+    const error = await decodeImage(path).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(ImageError);
+    expect((error as ImageError).message).toContain(`${path}: not a JPEG, PNG, WebP or GIF picture`);
+  });
+
+  it('that are pipes are not waited for', async () => {
+    const path = join(folder, 'pipe.png');
+    execFileSync('mkfifo', [path]);
+    await expect(decodeImage(path)).rejects.toThrow(`${path}: cannot read the picture: not a regular file`);
   });
 });
 

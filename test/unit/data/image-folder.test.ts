@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -262,6 +263,47 @@ describe('what is refused', () => {
     expect((await failure()).message).toMatch(/the test split is empty: no picture in .*Test/);
     await put('a/Test/1.png', ['c/Train/readme.txt', 'text']);
     expect((await failure()).message).toMatch(/c: this class folder holds no pictures/);
+  });
+
+  it('pipes, without waiting for them', async () => {
+    await put('a/1.png', 'b/1.png');
+    execFileSync('mkfifo', [join(dir, 'a', '2.png'), join(dir, 'a', 'pipe'), join(dir, 'pipe-behind-a-link')]);
+    await symlink(join(dir, 'pipe-behind-a-link'), join(dir, 'b', '2.png'));
+    const { message } = await failure();
+    expect(message).toMatch(/2 files are no readable picture/);
+    expect(message).toContain(`${join(dir, 'a', '2.png')}: a pipe, a socket or a device, not a file`);
+    expect(message).toContain(`${join(dir, 'b', '2.png')}: a pipe, a socket or a device, not a file`);
+    expect(message).not.toContain(`${join('a', 'pipe')}:`);
+  });
+
+  it('symbolic links that fan out without a loop', async () => {
+    // Thirty folders with two ways each from one to the next: a thousand million ways to the last.
+    for (let i = 0; i < 30; i++) await mkdir(join(dir, 'rest', String(i)), { recursive: true });
+    await mkdir(join(dir, 'set'));
+    await symlink(join(dir, 'rest', '0'), join(dir, 'set', 'start'));
+    for (let i = 0; i < 29; i++) {
+      for (const name of ['x', 'y'])
+        await symlink(join(dir, 'rest', String(i + 1)), join(dir, 'rest', String(i), name));
+    }
+    await writeFile(join(dir, 'rest', '29', '1.png'), pictures.png);
+    const error = await ImageFolder.load(join(dir, 'set')).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(DataError);
+    expect((error as Error).message).toMatch(/symbolic links lead to this folder by more than 16 ways/);
+  });
+
+  it('links out of the folder are followed, as data sets are shared that way', async () => {
+    await put('shared/1.png');
+    await mkdir(join(dir, 'set', 'b'), { recursive: true });
+    await symlink(join(dir, 'shared'), join(dir, 'set', 'a'));
+    await symlink(join(dir, 'shared', '1.png'), join(dir, 'set', 'b', '1.png'));
+    expect((await ImageFolder.load(join(dir, 'set'))).classNames).toEqual(['a', 'b']);
+  });
+
+  it('names that would change the message are written out', async () => {
+    await put('a/1.png', ['b/x\n  hint: all is well \u001b[32m.png', 'no picture']);
+    const { message } = await failure();
+    expect(message.split('\n')).toHaveLength(3);
+    expect(message).toContain('x\\n  hint: all is well \\u001b[32m.png: the content is no JPEG');
   });
 
   it('loops of symbolic links', async () => {

@@ -229,6 +229,69 @@ describe('MinistralTokenizer files', () => {
     ],
     ['a missing byte', (json) => delete json.model.vocab.A, /no entry for byte 0x41/],
     ['a stripping token', (json) => Object.assign(json.added_tokens[3], { lstrip: true }), /"\[INST\]"\]\.lstrip/],
+    [
+      'merges that are no pairs',
+      (json) => Object.assign(json.model, { merges: [['I', 's'], 'a b'] }),
+      /merges` must be a list of pairs of tokens, all written in one way, found "a b"/,
+    ],
+    [
+      'merges that are no list',
+      (json) => Object.assign(json.model, { merges: { 0: 'a b' } }),
+      /merges` must be a list/,
+    ],
+    [
+      'an id that is no number',
+      (json) => Object.assign(json.model.vocab, { Is: '7' }),
+      /vocab` must be ids from 0 to .*"Is"/,
+    ],
+    ['an id beyond all tables', (json) => Object.assign(json.model.vocab, { Is: 1e9 }), /ids from 0 to 4194303/],
+    ['two tokens of one id', (json) => Object.assign(json.model.vocab, { Is: 50 }), /vocab` must be unique ids/],
+    [
+      'a control token with the id of another token',
+      (json) => Object.assign(json.added_tokens[3], { id: 77 }),
+      /added_tokens` must be unique ids, .*"\[INST\]"/,
+    ],
+    [
+      'a control token with two ids',
+      (json) => json.added_tokens.push({ ...json.added_tokens[3], id: 900 }),
+      /one id for each token, .*"\[INST\]"/,
+    ],
+    [
+      'a control token of a kilobyte',
+      (json) => json.added_tokens.push({ id: 900, content: 'x'.repeat(1000), special: true }),
+      /contents of 1 to 256 characters/,
+    ],
+    ['a token that is null', (json) => json.added_tokens.push(null), /added_tokens`.* found null/],
+    [
+      'steps that are no list',
+      (json) => Object.assign(json.pre_tokenizer, { pretokenizers: 3 }),
+      /pre_tokenizer` must/,
+    ],
+    [
+      'a step that is null',
+      (json) => json.pre_tokenizer.pretokenizers.unshift(null),
+      /isolating Split steps, found null/,
+    ],
+    [
+      'a pattern that is none',
+      (json) => Object.assign(json.pre_tokenizer.pretokenizers[0], { pattern: { Regex: ['a'] } }),
+      /pattern` must be a Regex or String/,
+    ],
+    [
+      'a regular expression that is damaged',
+      (json) => Object.assign(json.pre_tokenizer.pretokenizers[0], { pattern: { Regex: '[a-' } }),
+      /no tokenizer can be made of it/,
+    ],
+    [
+      'a processor without a list',
+      (json) => Object.assign(json, { post_processor: { type: 'Sequence', processors: 1 } }),
+      /post_processor.processors` must be a list, found 1/,
+    ],
+    [
+      'a processor of something else',
+      (json) => Object.assign(json, { post_processor: { type: 'TemplateProcessing', single: [null] } }),
+      /post_processor.single` must be made of/,
+    ],
     ['another decoder', (json) => Object.assign(json, { decoder: { type: 'WordPiece' } }), /`decoder`/],
     ['another processor', (json) => Object.assign(json, { post_processor: { type: 'BertProcessing' } }), /post_proc/],
   ];
@@ -244,9 +307,41 @@ describe('MinistralTokenizer files', () => {
     expect(() => new MinistralTokenizer(tinyTokenizerJson(), { eos_token: '<end>' })).toThrow(/"<end>" is not a token/);
   });
 
+  it('stops a regular expression that backtracks without end, and lets other unknown ones split', () => {
+    const withPattern = (regex: string): MinistralTokenizer => {
+      const json = tinyTokenizerJson();
+      json.pre_tokenizer.pretokenizers[0].pattern.Regex = regex;
+      return new MinistralTokenizer(json, TINY_CONFIG);
+    };
+    const plain = new MinistralTokenizer(tinyTokenizerJson(), TINY_CONFIG);
+    expect(withPattern('\\p{L}+|[^\\p{L}]').encode('Is it?')).toEqual([
+      ...plain.encode('Is'),
+      ...plain.encode(' '),
+      ...plain.encode('it'),
+      ...plain.encode('?'),
+    ]);
+    const start = process.cpuUsage();
+    const hostile = withPattern('(?:[a-z]+)+\\$|[^a-z]');
+    expect(() => hostile.encode(`is it ${'a'.repeat(60)}`)).toThrow(TextError);
+    expect(() => hostile.encode('a'.repeat(60))).toThrow(/regular expressions of tokenizer.json takes too long/);
+    expect(process.cpuUsage(start).user / 1e6).toBeLessThan(4);
+  });
+
+  it('takes names of objects for ordinary tokens', () => {
+    const json = tinyTokenizerJson();
+    const ids = ['constructor', '__proto__', 'toString'].map((content, i) => ({ id: 900 + i, content, special: true }));
+    json.added_tokens.push(...ids);
+    const tokenizer = new MinistralTokenizer(json, TINY_CONFIG);
+    expect(tokenizer.encode('constructor__proto__toString', { parseSpecialTokens: true })).toEqual([900, 901, 902]);
+    expect(tokenizer.decode(tokenizer.encode('constructor __proto__'))).toBe('constructor __proto__');
+    expect(tokenizer.tokenToId('hasOwnProperty')).toBeUndefined();
+  });
+
   it('notices a vocabulary that lacks what its merges make', () => {
     const json = tinyTokenizerJson();
     delete json.model.vocab.Is;
-    expect(() => new MinistralTokenizer(json, TINY_CONFIG).encode('Is')).toThrow(/covers 0 of the 2 bytes/);
+    expect(() => new MinistralTokenizer(json, TINY_CONFIG).encode('Is')).toThrow(
+      /`model.merges` must be made of tokens of the vocabulary, found \["I","s"\]/,
+    );
   });
 });

@@ -1,4 +1,5 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -146,12 +147,17 @@ describe('writeSafetensors and SafetensorsFile', () => {
 
 describe('SafetensorsFile.open', () => {
   const cases: [string, string, number, RegExp][] = [
-    ['broken JSON', '{"a":', 4, /not valid JSON/],
-    ['a list', '[]', 0, /not a JSON object/],
+    ['broken JSON', '{"a":', 4, /bad safetensors header: expected an object/],
+    ['a list', '[]', 0, /expected an object, found "\["/],
     ['an unknown dtype', `{"a":${entry('F33', [1], 0, 4)}}`, 4, /"a": unknown dtype "F33"/],
     ['a dtype from the prototype', `{"a":${entry('constructor', [1], 0, 4)}}`, 4, /unknown dtype/],
-    ['a negative extent', `{"a":${entry('F32', [-1], 0, 4)}}`, 4, /bad shape \[-1\]/],
-    ['an extent that is no number', `{"a":${entry('F32', ['1'], 0, 4)}}`, 4, /bad shape/],
+    [
+      'a negative extent',
+      `{"a":${entry('F32', [-1], 0, 4)}}`,
+      4,
+      /expected the shape of "a" to be a list of whole numbers, found "-"/,
+    ],
+    ['an extent that is no number', `{"a":${entry('F32', ['1'], 0, 4)}}`, 4, /the shape of "a"/],
     ['a product beyond all numbers', `{"a":${entry('F32', [2 ** 40, 2 ** 40], 0, 4)}}`, 4, /too large/],
     ['reversed offsets', `{"a":${entry('F32', [1], 4, 0)}}`, 4, /bad data_offsets \[4,0\]/],
     ['a range of the wrong size', `{"a":${entry('F32', [2], 0, 4)}}`, 4, /takes 8 bytes, data_offsets give 4/],
@@ -211,6 +217,86 @@ describe('SafetensorsFile.open', () => {
   });
 });
 
+describe('hostile safetensors files', () => {
+  const raw = async (header: string, dataBytes = 0, length?: bigint): Promise<string> => {
+    const path = await rawFile(header, dataBytes);
+    if (length === undefined) return path;
+    const bytes = await readFile(path);
+    bytes.writeBigUInt64LE(length);
+    await writeFile(path, bytes);
+    return path;
+  };
+  const a = entry('U8', [1], 0, 1);
+
+  it.each([0n, 1n, 7n, 100_000_001n, 2n ** 31n, 2n ** 32n + 2n, 2n ** 53n, 2n ** 63n, 2n ** 64n - 1n])(
+    'are refused for a header of %i bytes',
+    async (length) => {
+      await expect(SafetensorsFile.open(await raw(`{"a":${a}}`, 1, length))).rejects.toThrow(CheckpointError);
+    },
+  );
+
+  it.each<[string, string, RegExp]>([
+    [
+      'a part that comes twice',
+      '{"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
+      /"a" has "dtype" again/,
+    ],
+    ['a part that is missing', '{"a":{"dtype":"U8","shape":[1]}}', /"a" lacks one of/],
+    [
+      'a part that is unknown',
+      '{"a":{"__proto__":1,"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
+      /has "__proto__"/,
+    ],
+    ['metadata that comes twice', '{"__metadata__":{},"__metadata__":{}}', /"__metadata__" comes more than once/],
+    ['a key of metadata that comes twice', '{"__metadata__":{"a":"","a":""}}', /key "a" of __metadata__ comes more/],
+    ['NaN', '{"a":{"dtype":"U8","shape":[NaN],"data_offsets":[0,1]}}', /whole numbers, found "N"/],
+    ['a fraction', '{"a":{"dtype":"U8","shape":[1.0],"data_offsets":[0,1]}}', /whole numbers, found "\."/],
+    ['an exponent', '{"a":{"dtype":"U8","shape":[1e0],"data_offsets":[0,1]}}', /whole numbers, found "e"/],
+    [
+      'a number beyond all numbers',
+      `{"a":${entry('U8', [1], 0, 1).replace('[1]', `[${'9'.repeat(400)}]`)}}`,
+      /whole numbers/,
+    ],
+    ['a hundred dimensions', `{"a":${entry('U8', Array(100).fill(1), 0, 1)}}`, /at most 64 numbers/],
+    ['two headers', `{"a":${a}}{}`, /expected nothing after the object/],
+    ['a control character', '{"a\n":1}', /control character/],
+    ['a lone surrogate', `{"\\ud800":${a.replace('U8', 'U9')}}`, /unknown dtype "U9"/],
+    ['three offsets', `{"a":${a.replace('[0,1]', '[0,1,1]')}}`, /bad data_offsets \[0,1,1\]/],
+    ['a zero beside what overflows', `{"a":${entry('F64', [2 ** 52, 2 ** 52, 0], 0, 1)}}`, /takes 0 bytes/],
+  ])('are refused for %s', async (_, header, message) => {
+    const error = await SafetensorsFile.open(await raw(header, 1)).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(CheckpointError);
+    expect((error as Error).message).toMatch(message);
+  });
+
+  it.each<[string, string]>([
+    ['brackets', `{"a":${'['.repeat(4_000_000)}`],
+    ['objects', `{${'"a":{},'.repeat(500_000)}"a":{}}`],
+    ['numbers', `{"a":{"shape":[${'1,'.repeat(2_000_000)}1]}}`],
+    ['names', `{"${'a'.repeat(4_000_000)}":{"dtype":"U9","shape":[],"data_offsets":[0,0]}}`],
+    ['white space', ' '.repeat(4_000_000)],
+    ['faults', `{${Array.from({ length: 60_000 }, (_, i) => `"t${i}":${entry('U9', [], 0, 0)}`).join()}}`],
+    ['tensors', `{${Array.from({ length: 140_000 }, (_, i) => `"${i}":${entry('U8', [0], 0, 0)}`).join()}}`],
+  ])('with megabytes of %s in the header are refused in bounded time and memory', async (_, header) => {
+    const path = await raw(header);
+    const start = process.cpuUsage();
+    const before = process.memoryUsage();
+    const error = await SafetensorsFile.open(path).catch((caught: unknown) => caught);
+    const after = process.memoryUsage();
+    expect(error).toBeInstanceOf(CheckpointError);
+    expect((error as Error).message.length).toBeLessThan(5000);
+    expect(process.cpuUsage(start).user / 1e6).toBeLessThan(1);
+    expect(after.heapUsed + after.external - before.heapUsed - before.external).toBeLessThan(2 * header.length + 60e6);
+  });
+
+  it('that are pipes are not waited for', async () => {
+    const path = join(folder, 'model.safetensors');
+    execFileSync('mkfifo', [path]);
+    await expect(SafetensorsFile.open(path)).rejects.toThrow(/cannot open .*: not a regular file/);
+    await expect(ShardedCheckpoint.open(folder)).rejects.toThrow(CheckpointError);
+  });
+});
+
 describe('ShardedCheckpoint', () => {
   const tensor = (name: string, value: number): TensorToWrite => ({
     name,
@@ -256,6 +342,58 @@ describe('ShardedCheckpoint', () => {
       await writeIndex({ a: file });
       await expect(ShardedCheckpoint.open(folder)).rejects.toThrow(/weight_map/);
     }
+  });
+});
+
+describe('hostile folders of shards', () => {
+  const index = (content: unknown): Promise<void> =>
+    writeFile(join(folder, 'model.safetensors.index.json'), JSON.stringify(content));
+  const shard = (path: string): Promise<void> =>
+    writeSafetensors(path, [{ name: 'a', dtype: 'U8', shape: [1], data: Uint8Array.of(9) }]);
+
+  it.each([
+    ['a path with a NUL', { weight_map: { a: 'x\0.safetensors' } }],
+    ['a hidden file', { weight_map: { a: '.secret' } }],
+    ['a path of Windows', { weight_map: { a: '..\\x.safetensors' } }],
+    ['a list for a map', { weight_map: [] }],
+    ['objects for names', { weight_map: { a: {} } }],
+    [
+      'more files than any checkpoint has',
+      { weight_map: Object.fromEntries(Array.from({ length: 3000 }, (_, i) => [i, `${i}.s`])) },
+    ],
+    ['nothing', null],
+  ])('are refused for %s in the index', async (_, content) => {
+    await index(content);
+    const error = await ShardedCheckpoint.open(folder).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(CheckpointError);
+    expect((error as Error).message.length).toBeLessThan(2000);
+  });
+
+  it('do not become an endless list of faults', async () => {
+    await shard(join(folder, 's.safetensors'));
+    await index({
+      weight_map: Object.fromEntries(Array.from({ length: 50_000 }, (_, i) => [`t${i}`, 's.safetensors'])),
+    });
+    await expect(ShardedCheckpoint.open(folder)).rejects.toThrow(/"t0" is not in[\s\S]*and 49980 more/);
+  });
+
+  it('in the layout of the Hub, links into a store of blobs, are no hostile ones', async () => {
+    const [blobs, snapshot] = [join(folder, 'blobs'), join(folder, 'snapshots', 'main')];
+    await mkdir(blobs);
+    await mkdir(snapshot, { recursive: true });
+    await shard(join(blobs, 'abc'));
+    await writeFile(
+      join(blobs, 'def'),
+      JSON.stringify({ weight_map: { a: 'model-1.safetensors', __proto__x: 'model-1.safetensors' } }),
+    );
+    await symlink(join('..', '..', 'blobs', 'abc'), join(snapshot, 'model-1.safetensors'));
+    await symlink(join('..', '..', 'blobs', 'def'), join(snapshot, 'model.safetensors.index.json'));
+    await expect(ShardedCheckpoint.open(snapshot)).rejects.toThrow(/"__proto__x" is not in/);
+    await rm(join(blobs, 'def'));
+    await writeFile(join(blobs, 'def'), JSON.stringify({ weight_map: { a: 'model-1.safetensors' } }));
+    const checkpoint = await ShardedCheckpoint.open(snapshot);
+    expect([...checkpoint.tensors.keys()]).toEqual(['a']);
+    await checkpoint.close();
   });
 });
 

@@ -49,6 +49,42 @@ const oldName = (name: string): string =>
     .replace('base_model.model.model.vision_tower.', 'base_model.model.vision_tower.')
     .replace('base_model.model.model.multi_modal_projector.', 'base_model.model.multi_modal_projector.');
 
+describe('hostile adapters', () => {
+  it.each([Number.NaN, Number.POSITIVE_INFINITY])(
+    'with the number %s are refused by the name of the tensor',
+    async (bad) => {
+      await saveAdapter(trained({ r: 2 }), folder);
+      await rewrite((tensor) => {
+        if (tensor.name.includes('layers.1.mlp.up_proj.lora_B')) tensor.data[7] = bad;
+        return [tensor];
+      });
+      const error = await loadAdapter(folder, fakeModel()).catch((caught: unknown) => caught);
+      expect(error).toBeInstanceOf(CheckpointError);
+      expect((error as Error).message).toMatch(/layers\.1\.mlp\.up_proj\.lora_B\.weight: element 7 is (NaN|Infinity)/);
+    },
+  );
+
+  it('that claim a huge rank are refused before memory is taken', async () => {
+    await saveAdapter(trained({ r: 2 }), folder);
+    await rewriteConfig({ r: 60_000 });
+    await expect(loadAdapter(folder, fakeModel())).rejects.toThrow(/shape \[2, 12\], expected \[60000, 12\]/);
+    await rewriteConfig({ r: 1e9 });
+    await expect(loadAdapter(folder, fakeModel())).rejects.toThrow(ConfigError);
+  });
+
+  it('with keys that JavaScript takes for its own are refused', async () => {
+    await saveAdapter(trained({ r: 2 }), folder);
+    const path = join(folder, 'adapter_config.json');
+    await writeFile(
+      path,
+      (await readFile(path, 'utf8')).replace('"rank_pattern": {}', '"rank_pattern": {"__proto__": 7}'),
+    );
+    await expect(loadAdapter(folder, fakeModel())).rejects.toThrow(/__proto__/);
+    await writeFile(path, `{"r": ${'['.repeat(2_000_000)}`);
+    await expect(loadAdapter(folder, fakeModel())).rejects.toThrow(/cannot read .*bytes, at most/);
+  });
+});
+
 describe('saveAdapter and loadAdapter', () => {
   it('write what PEFT writes, and give every bit back', async () => {
     const adapter = trained({ r: 4, alpha: 16, dropout: 0.05, rankPattern: { q_proj: 2 }, useRslora: true });

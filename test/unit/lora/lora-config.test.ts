@@ -133,6 +133,70 @@ describe('LoraConfig.fromPeft', () => {
   });
 });
 
+describe('hostile adapter configurations', () => {
+  const base = { peft_type: 'LORA', target_modules: ['q_proj'] };
+  const endless = '(?:[a-z_.0-9]+)+!';
+
+  it.each<[string, LoraConfigOptions]>([
+    ['targetModules', { targetModules: endless }],
+    ['excludeModules', { excludeModules: endless }],
+    ['layersPattern', { layersToTransform: 1, layersPattern: '(?:[a-z_.0-9]+)+!' }],
+  ])('have no patterns without end in %s', (_, options) => {
+    const start = process.cpuUsage();
+    expect(() => select(options)).toThrow(/takes too long to match the names of layers/);
+    expect(process.cpuUsage(start).user / 1e6).toBeLessThan(2);
+  });
+
+  it('have none in the patterns of ranks either', () => {
+    const config = LoraConfig.fromPeft({ ...base, rank_pattern: { [endless]: 4 } });
+    expect(() => config.forModule(names[0]!)).toThrow(/rankPattern or alphaPattern takes too long/);
+  });
+
+  it('ask for no more than a model has', () => {
+    const many = Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`m${i}`, 2]));
+    for (const wrong of [
+      { r: 1e9 },
+      { r: 2.5 },
+      { r: -1 },
+      { r: '8' },
+      { lora_alpha: null, r: {} },
+      { lora_alpha: 'x' },
+      { rank_pattern: many },
+      { alpha_pattern: many },
+      { rank_pattern: { q_proj: 1e9 } },
+      { target_modules: Object.keys(many) },
+      { target_modules: 'x'.repeat(5000) },
+      { target_modules: [3] },
+      { layers_to_transform: Object.keys(many).map(Number) },
+    ]) {
+      expect(() => LoraConfig.fromPeft({ ...base, ...wrong })).toThrow(ConfigError);
+    }
+  });
+
+  it('are quoted in few words', () => {
+    let deep: unknown = [];
+    for (let i = 0; i < 50_000; i++) deep = [deep];
+    for (const json of [
+      deep,
+      'x'.repeat(1e6),
+      { ...base, bias: deep },
+      { ...base, modules_to_save: ['x'.repeat(1e6)] },
+    ]) {
+      let message = '';
+      try {
+        LoraConfig.fromPeft(json);
+      } catch (error) {
+        expect(error).toBeInstanceOf(ConfigError);
+        message = (error as ConfigError).message;
+      }
+      expect(message).not.toBe('');
+      expect(message.length).toBeLessThan(1000);
+    }
+    const far = Array.from({ length: 4000 }, (_, i) => `no-such-layer-${i}`.padEnd(250, 'x'));
+    expect(() => select({ targetModules: far })).toThrow(/and 3980 more/);
+  });
+});
+
 describe('selectTargetModules', () => {
   it('matches endings in both towers, and keeps them apart with towers', () => {
     expect(select({})).toHaveLength(3 * 14);

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -197,6 +197,30 @@ describe('mergeAdapter', () => {
     await mergeAdapter({ checkpointDir: base, adapterDir: join(folder, 'adapter'), outputDir: other });
     for (const name of await readdir(out))
       expect(await readFile(join(out, name))).toEqual(await readFile(join(other, name)));
+  });
+
+  it('follows links into the store of the Hub, and refuses those that lead elsewhere', async () => {
+    await writeBase('bf16');
+    const adapter = trained({ r: 2 });
+    const [snapshot, blobs] = [join(folder, 'hub', 'snapshots', 'abc'), join(folder, 'hub', 'blobs')];
+    await mkdir(blobs, { recursive: true });
+    await cp(base, snapshot, { recursive: true });
+    await rename(join(snapshot, 'config.json'), join(blobs, '1234'));
+    await symlink(join('..', '..', 'blobs', '1234'), join(snapshot, 'config.json'));
+    await mergeAdapter({ checkpointDir: snapshot, adapter, outputDir: out });
+    expect(await readFile(join(out, 'config.json'), 'utf8')).toBe('config.json');
+
+    const secret = join(folder, 'secret');
+    await writeFile(secret, 'not to be published');
+    for (const target of [secret, '/dev/zero', join(folder, 'none')]) {
+      await symlink(target, join(snapshot, 'notes.txt'));
+      const outputDir = join(folder, 'other');
+      await expect(mergeAdapter({ checkpointDir: snapshot, adapter, outputDir })).rejects.toThrow(
+        /notes\.txt: a symbolic link (to .*, which does not belong|that cannot be followed)/,
+      );
+      expect(await readdir(folder)).not.toContain('other');
+      await rm(join(snapshot, 'notes.txt'));
+    }
   });
 
   it('refuses output folders that are not free, and leaves nothing there', async () => {

@@ -7,6 +7,7 @@ import { type CpuEngine, createCpuEngine } from '../../../src/engine/cpu/cpu-eng
 import { e4m3ToNumber } from '../../../src/engine/float8.js';
 import { float32ToBfloat16, roundToDtype } from '../../../src/engine/half-precision.js';
 import { ShardedCheckpoint, type TensorToWrite, writeSafetensors } from '../../../src/engine/safetensors.js';
+import { TuneError } from '../../../src/errors.js';
 import { applyLora } from '../../../src/lora/apply-lora.js';
 import { mergeAdapter } from '../../../src/lora/merge-adapter.js';
 import { loadMinistral3 } from '../../../src/model/load.js';
@@ -188,6 +189,47 @@ describe('loadMinistral3', () => {
     expect(model.modules.lmHead).toBe(model.modules.embedTokens);
     model.dispose();
     expect(engine.memory().bytesInUse).toBe(before);
+  });
+});
+
+describe('a hostile config.json', () => {
+  const text = (changes: Record<string, unknown>) => async (): Promise<void> => {
+    const json = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8')) as { text_config: object };
+    await configure({ text_config: { ...json.text_config, ...changes } });
+  };
+  const whole = (content: string) => (): Promise<void> => writeFile(join(folder, 'config.json'), content);
+
+  it.each<[string, () => Promise<void>, RegExp]>([
+    [
+      'a thousand million layers',
+      text({ num_hidden_layers: 1e9 }),
+      /num_hidden_layers: expected a whole number from 1/,
+    ],
+    ['layers beyond the file', text({ num_hidden_layers: 1000 }), /tensors are wrong[\s\S]*and \d+ more/],
+    ['a huge width', text({ hidden_size: 2 ** 40 }), /hidden_size: expected a whole number/],
+    ['a huge vocabulary', text({ vocab_size: 1e15 }), /vocab_size/],
+    ['numbers in text', text({ num_attention_heads: '4' }), /num_attention_heads: expected .* got "4"/],
+    ['half a head', text({ num_key_value_heads: 0.5 }), /num_key_value_heads/],
+    ['an object for a number', text({ rms_norm_eps: { a: [[[[[1]]]]] } }), /rms_norm_eps: .*got \{"a":\[\[\[…/],
+    ['a patch of a kilometre', () => configure({ vision_config: { patch_size: 1e6 } }), /patch_size/],
+    [
+      'quantisation that is text',
+      () => configure({ quantization_config: 'fp8' }),
+      /quantization_config: expected an obj/,
+    ],
+    ['a list', whole('[]'), /expected an object, got \[\]/],
+    ['deep nesting', whole(`{"a":${'['.repeat(5000)}${']'.repeat(5000)}}`), /nests more than 100 deep/],
+    ['two megabytes', whole(`{"a":"${'x'.repeat(2e6)}"}`), /bytes, at most 1048576 are read/],
+    ['__proto__', whole('{"__proto__": {"model_type": "mistral3"}}'), /__proto__/],
+    ['nothing', whole(''), /not JSON/],
+  ])('is refused for %s', async (_, change, message) => {
+    await change();
+    const start = process.cpuUsage();
+    const error = await loadMinistral3(folder, { engine }).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(TuneError);
+    expect((error as Error).message).toMatch(message);
+    expect((error as Error).message.length).toBeLessThan(4000);
+    expect(process.cpuUsage(start).user / 1e6).toBeLessThan(1);
   });
 });
 

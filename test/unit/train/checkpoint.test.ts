@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type TensorToWrite, writeSafetensors } from '../../../src/engine/safetensors.js';
 import { CheckpointError } from '../../../src/errors.js';
 import type { LogEntry, TrainingEvent, TrainOutput } from '../../../src/train/events.js';
 import { readHistory } from '../../../src/train/history.js';
@@ -159,6 +160,50 @@ describe('resumeFromCheckpoint', () => {
     await expect(trainer(linearModel(), config).train({ resumeFromCheckpoint: newest })).rejects.toThrow(
       /damaged:(.|\n)*dataset\.digests(.|\n)*parameters/,
     );
+  });
+});
+
+describe('a checkpoint that was tampered with', () => {
+  const state = () => join(folder, 'checkpoint-3', 'trainer-state.json');
+  const tensors = () => join(folder, 'checkpoint-3', 'training-state.safetensors');
+  const resume = async () => trainer(linearModel()).train({ resumeFromCheckpoint: join(folder, 'checkpoint-3') });
+  beforeEach(async () => void (await trainer(linearModel()).train()));
+
+  it.each<[string, (state: Record<string, unknown>) => unknown, RegExp]>([
+    ['nothing', () => null, /format version/],
+    ['a list', () => [], /format version/],
+    ['steps before the first', (json) => ({ ...json, globalStep: -1e9 }), /globalStep/],
+    ['steps beyond the last', (json) => ({ ...json, globalStep: 1e9 }), /globalStep: beyond totalSteps/],
+    ['no configuration', ({ config, ...json }) => json, /config/],
+    ['no data set', (json) => ({ ...json, dataset: null }), /dataset/],
+    ['no metrics', (json) => ({ ...json, metrics: { totalLoss: 'x' } }), /metrics\.totalLoss/],
+    ['a log that is none', (json) => ({ ...json, logHistory: [3] }), /logHistory\.0/],
+    ['parameters that are none', (json) => ({ ...json, parameters: [null] }), /parameters\.0/],
+    ['another configuration', (json) => ({ ...json, config: { x: 'y'.repeat(1e6) } }), /`x` was "y+…, now not set/],
+  ])('is refused for %s in its state', async (_, change, message) => {
+    await writeFile(state(), JSON.stringify(change(JSON.parse(await readFile(state(), 'utf8')))));
+    const error = await resume().catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(CheckpointError);
+    expect((error as Error).message).toMatch(message);
+    expect((error as Error).message.length).toBeLessThan(5000);
+  });
+
+  it.each<[string, TensorToWrite[], RegExp]>([
+    ['no parameters', [], /no tensor "parameters"/],
+    ['other numbers', [{ name: 'parameters', dtype: 'F64', shape: [3], data: new Float64Array(3) }], /in F32/],
+    ['no numbers', [{ name: 'parameters', dtype: 'F32', shape: [3], data: Float32Array.of(1, NaN, 2) }], /1 is NaN/],
+    ['too few', [{ name: 'parameters', dtype: 'F32', shape: [2], data: new Float32Array(2) }], /expected 3 param/],
+    [
+      'a strange name',
+      [{ name: 'optimizer.__proto__', dtype: 'F32', shape: [1], data: new Float32Array(1) }],
+      /in F32/,
+    ],
+    ['a strange array', [{ name: 'optimizer.m', dtype: 'I64', shape: [1], data: new BigInt64Array(1) }], /F32 or U8/],
+  ])('is refused for %s in its tensors', async (_, written, message) => {
+    await writeSafetensors(tensors(), written);
+    const error = await resume().catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(CheckpointError);
+    expect((error as Error).message).toMatch(message);
   });
 });
 

@@ -1,0 +1,105 @@
+import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { AlgorithmStore } from '../../../src/engine/cuda/algorithm-store.js';
+import {
+  kernelCacheFolder,
+  readCacheFile,
+  readCheckedFile,
+  writeCacheFile,
+  writeCheckedFile,
+} from '../../../src/engine/cuda/cache-file.js';
+
+let folder: string;
+let before: string | undefined;
+beforeEach(async () => {
+  before = process.env.MINISTRAL_TUNE_CACHE;
+  folder = await mkdtemp(join(tmpdir(), 'cache-'));
+  process.env.MINISTRAL_TUNE_CACHE = folder;
+});
+afterEach(async () => {
+  if (before === undefined) delete process.env.MINISTRAL_TUNE_CACHE;
+  else process.env.MINISTRAL_TUNE_CACHE = before;
+  await rm(folder, { recursive: true });
+});
+
+describe('files of the kernel cache', () => {
+  it('come back as they were written', () => {
+    const path = join(kernelCacheFolder(), 'x.kernel');
+    expect(readCheckedFile(path)).toBeUndefined();
+    writeCheckedFile(path, Uint8Array.of(1, 2, 3));
+    expect(readCheckedFile(path)).toEqual(Uint8Array.of(1, 2, 3));
+    writeCacheFile(path, 'text');
+    expect(readCacheFile(path)?.toString()).toBe('text');
+  });
+
+  it('are as good as none when they are damaged: cut, changed, empty, or not written by us', async () => {
+    const path = join(folder, 'x.kernel');
+    writeCheckedFile(path, Buffer.alloc(1000, 7));
+    const whole = await readFile(path);
+    for (const damaged of [
+      whole.subarray(0, 900),
+      whole.subarray(0, 32),
+      whole.subarray(1),
+      Buffer.alloc(0),
+      Buffer.concat([whole, Buffer.of(0)]),
+      Buffer.from(whole.map((byte, i) => (i === 500 ? byte ^ 1 : byte))),
+      Buffer.from('\x7fELF and so on, code from an older version of the package'),
+    ]) {
+      await writeFile(path, damaged);
+      expect(readCheckedFile(path)).toBeUndefined();
+    }
+  });
+
+  it('are not waited for, and not taken from folders, pipes and devices', async () => {
+    const path = join(folder, 'x.kernel');
+    execFileSync('mkfifo', [path]);
+    expect(readCacheFile(path)).toBeUndefined();
+    await rm(path);
+    await mkdir(path);
+    expect(readCacheFile(path)).toBeUndefined();
+    await rm(path, { recursive: true });
+    await symlink('/dev/zero', path);
+    expect(readCacheFile(path)).toBeUndefined();
+  });
+
+  it.skipIf(process.getuid?.() !== 0)('are not taken from other users', async () => {
+    const path = join(folder, 'x.kernel');
+    writeCheckedFile(path, Uint8Array.of(1));
+    expect(readCheckedFile(path)).toBeDefined();
+    execFileSync('chown', ['12345', path]);
+    expect(readCheckedFile(path)).toBeUndefined();
+  });
+});
+
+describe('AlgorithmStore', () => {
+  const words = Array.from({ length: 8 }, (_, i) => `0x${i}`);
+
+  it('keeps algorithms, and passes over what is none', async () => {
+    const first = new AlgorithmStore('Some Card', 12);
+    first.set('a', BigUint64Array.from(words, BigInt));
+    first.save();
+    const path = join(kernelCacheFolder(), (await readdir(kernelCacheFolder()))[0]!);
+    expect(new AlgorithmStore('Some Card', 12).get('a')).toEqual(BigUint64Array.from(words, BigInt));
+    for (const content of [
+      'null',
+      '[]',
+      '3',
+      '"text"',
+      '',
+      '{"a":null}',
+      '{"a":"12345678"}',
+      '{"a":[1,2,3,4,5,6,7,{}]}',
+    ]) {
+      await writeFile(path, content);
+      expect(new AlgorithmStore('Some Card', 12).get('a')).toBeUndefined();
+    }
+    await writeFile(path, JSON.stringify({ a: [...words, '0x9'], b: words, c: [...words.slice(1), '-1'] }));
+    const store = new AlgorithmStore('Some Card', 12);
+    expect([store.get('a'), store.get('c')]).toEqual([undefined, undefined]);
+    expect(store.get('b')).toBeDefined();
+    expect(dirname(path)).toBe(join(folder, 'kernels'));
+  });
+});
