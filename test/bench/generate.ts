@@ -3,11 +3,9 @@
  *
  *   npm run bench:generate -- --size 14B --workload FILE [--tokens 48] [--answers 140] [--batch 70] [--answer-tokens 8]
  *                             [--repeat 1] [--peer FILE [--python python3] [--peer-args "--merge"]]
- *                             [--next-mib 0,16] [--norm-rows 0,8192,Infinity]
  *
  * With --peer, then runs that program (transformers + peft) on the same card and prints a RESULT line with both: time a
- * token, the prompt's pass included, medians of the repetitions. The last two are settings of the small products: all
- * combinations are measured, and the first one stands beside the peer.
+ * token, the prompt's pass included, medians of the repetitions.
  */
 import { parseArgs } from 'node:util';
 import type { VlmBatch } from '../../src/data/types.js';
@@ -28,8 +26,6 @@ const { values } = parseArgs({
     answers: { type: 'string', default: '140' },
     batch: { type: 'string', default: '70' },
     'answer-tokens': { type: 'string', default: '8' },
-    'next-mib': { type: 'string', default: '16' },
-    'norm-rows': { type: 'string', default: 'Infinity' },
     repeat: { type: 'string', default: '1' },
     ...PEER_OPTIONS,
   },
@@ -93,25 +89,14 @@ const withoutLabels = ({ labels: _, ...batch }: VlmBatch): VlmBatch => batch;
 const single = withoutLabels(workloadBatches(values.workload!, 1).next().value as VlmBatch);
 await decode(single, 4);
 const ours: number[] = [];
-const { small } = engine.operations.linear;
-const settings = values['next-mib']
-  .split(',')
-  .flatMap((mib) => values['norm-rows'].split(',').map((rows) => ({ nextMib: Number(mib), normRows: Number(rows) })));
-for (const setting of settings) {
-  small.nextBytes = setting.nextMib * 2 ** 20;
-  small.normRows = setting.normRows;
-  await decode(single, 4);
-  for (let i = 0; i < Number(values.repeat); i++) {
-    const { prefill, total, perToken, queueing, waiting, choosing } = await decode(single, Number(values.tokens));
-    if (setting === settings[0]) ours.push((1000 * total) / Number(values.tokens));
-    const shown = { nextMib: setting.nextMib, normRows: String(setting.normRows) };
-    const parts = { queueing, waiting, choosing };
-    console.log(
-      `RESULT ${JSON.stringify({ bench: 'decode', size: values.size, batch: 1, ...shown, promptTokens: single.inputIds.shape[1], prefillSeconds: prefill, millisecondsPerToken: perToken, parts })}`,
-    );
-  }
+for (let i = 0; i < Number(values.repeat); i++) {
+  const { prefill, total, perToken, queueing, waiting, choosing } = await decode(single, Number(values.tokens));
+  ours.push((1000 * total) / Number(values.tokens));
+  const parts = { queueing, waiting, choosing };
+  console.log(
+    `RESULT ${JSON.stringify({ bench: 'decode', size: values.size, batch: 1, promptTokens: single.inputIds.shape[1], prefillSeconds: prefill, millisecondsPerToken: perToken, parts })}`,
+  );
 }
-Object.assign(small, { nextBytes: settings[0]!.nextMib * 2 ** 20, normRows: settings[0]!.normRows });
 const batches = workloadBatches(values.workload!, Number(values.batch));
 const start = performance.now();
 let count = 0;

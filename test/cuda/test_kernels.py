@@ -539,20 +539,18 @@ def test_small(Mrows, N, K, E=0, activation=-1, norm=None):
     counted += E // 8 * 4
     target = (counted - 2**31) % 2**32
     adapter = (a if E else None, low if E else None, ready if E else None)
-    # The weights themselves are asked for again: as many as there are.
-    following = (w, min(grid, w.buffer.numel() * 2 // 32768))
     name = 'small_linear_norm' if norm else 'small_linear' if Mrows <= 8 else 'small_linear_16'
     if norm:
         residual, weight = M(1, K, rnd(1, K)), M(1, K, rnd(1, K))
         total = M(1, K)
-        launch(name, (grid,), 128, y, x, w, *adapter, following[0], total if norm == 'sum' else None, residual if norm == 'sum' else None, weight, N, K, E, w.ld, a.ld, activation, following[1], target, 1e-5)
+        launch(name, (grid,), 128, y, x, w, *adapter, total if norm == 'sum' else None, residual if norm == 'sum' else None, weight, N, K, E, w.ld, a.ld, activation, target, 1e-5)
         s = x.v + residual.v if norm == 'sum' else x.v
         if norm == 'sum': check('norm sum', torch.equal(total.v, s) and total.whole())
         # As transformers rounds it; a sum of squares in another order may turn the last bit of an element.
         scale = torch.rsqrt(s.to(F64).square().mean(-1, keepdim=True) + 1e-5)
         exact_x = plain_x = ((s.to(F64) * scale).to(B16) * weight.v)
     else:
-        launch(name, (grid,), 128, y, x, w, *adapter, following[0], Mrows, N, K, E, y.ld, x.ld, w.ld, a.ld, activation, following[1], target)
+        launch(name, (grid,), 128, y, x, w, *adapter, Mrows, N, K, E, y.ld, x.ld, w.ld, a.ld, activation, target)
         exact_x = plain_x = x.v
     exact = exact_x.to(F64) @ w.v[:, :K].to(F64).T
     plain = plain_x @ w.v[:, :K].T

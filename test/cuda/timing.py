@@ -135,15 +135,14 @@ def decoding(launch, bench, mat, f32):
     ready, counted, low = torch.zeros(1, dtype=torch.int32, device='cuda'), [0], f32(4 * 16 * 48)
     LAYER = (('q,k,v', 6144, H, 48, -1), ('o', H, 4096, 16, -1), ('gate,up', 2 * FF, H, 32, 0), ('down', H, FF, 16, -1))
     residual, sums, weight = mat(1, H), mat(1, H), mat(1, H)
-    def product(w, a, x, y, rows, K, E, activation, norm=False, following=None, mebibytes=0):
+    def product(w, a, x, y, rows, K, E, activation, norm=False):
         """Replays of a graph repeat targets that the count has passed: they do not wait for u."""
         n = len(w) // (2 if activation >= 0 else 1)
         blocks = E // 8 * 4 + len(w) // 8
         counted[0] += E // 8 * 4
-        asks = 0 if following is None else min(blocks, mebibytes * 32, following.numel() * 2 >> 15)
-        head = (y, x, w, a, low, ready, following)
-        if norm: launch('small_linear_norm', (blocks,), 128, *head, sums, residual, weight, n, K, E, K + E, K, activation, asks, counted[0], 1e-5)
-        else: launch('small_linear' if rows <= 8 else 'small_linear_16', (blocks,), 128, *head, rows, n, K, E, n, K, K + E, K, activation, asks, counted[0])
+        head = (y, x, w, a, low, ready)
+        if norm: launch('small_linear_norm', (blocks,), 128, *head, sums, residual, weight, n, K, E, K + E, K, activation, counted[0], 1e-5)
+        else: launch('small_linear' if rows <= 8 else 'small_linear_16', (blocks,), 128, *head, rows, n, K, E, n, K, K + E, K, activation, counted[0])
     for name, N, K, E, activation in (*LAYER, ('head', V, H, 0, -1)):
         sets = max(1, min(8, 400_000_000 // (N * K * 2)))
         ws, a = [mat(N, K + E) * 0.02 for _ in range(sets)], mat(max(E, 1), K) * 0.02
@@ -161,10 +160,9 @@ def decoding(launch, bench, mat, f32):
     x, y = mat(1, FF), mat(1, V)
     size = sum(w.numel() * 2 for w, *_ in chain)
     for norms in ('apart', 'in q,k,v', 'inside'):
-        for mebibytes in (0, 8, 16, 24, 32):
-            def token():
-                for i, (w, a, K, E, activation) in enumerate(chain):
-                    inside = K == H and E > 0 and (norms == 'inside' or norms == 'in q,k,v' and activation < 0)
-                    if K == H and not inside: launch('rms_norm_forward', (1,), 320, x, sums, None, y, residual, weight, 1, H, H, H, H, H, 1e-5)
-                    product(w, a, x, y, 1, K, E, activation, inside, chain[(i + 1) % len(chain)][0], mebibytes)
-            bench('ten layers and the head, M=1', size, [token], f'norms {norms}, next {mebibytes} MiB')
+        def token():
+            for w, a, K, E, activation in chain:
+                inside = K == H and E > 0 and (norms == 'inside' or norms == 'in q,k,v' and activation < 0)
+                if K == H and not inside: launch('rms_norm_forward', (1,), 320, x, sums, None, y, residual, weight, 1, H, H, H, H, H, 1e-5)
+                product(w, a, x, y, 1, K, E, activation, inside)
+        bench('ten layers and the head, M=1', size, [token], f'norms {norms}')

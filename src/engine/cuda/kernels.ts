@@ -77,9 +77,9 @@ const FILES = {
     adamw8bit: 'ppppppppppppff',
   },
   generation: {
-    small_linear: 'pppppppiiiiiiiiiiu',
-    small_linear_16: 'pppppppiiiiiiiiiiu',
-    small_linear_norm: 'ppppppppppiiiiiiiuf',
+    small_linear: 'ppppppiiiiiiiiiu',
+    small_linear_16: 'ppppppiiiiiiiiiu',
+    small_linear_norm: 'pppppppppiiiiiiuf',
     argmax_rows: 'ppiiii',
   },
 } as const satisfies Record<string, Record<string, string>>;

@@ -4,7 +4,6 @@
 #define PRODUCT_THREADS 128
 #define PRODUCT_WARPS (PRODUCT_THREADS / 32)
 #define NORM_COLUMNS 8192  // most columns of a row that is normalised on the way
-#define NEXT_BYTES 1024    // of the next weights that a lane asks for
 
 /** A normalisation of the one row of x before the product. */
 struct RowNorm {
@@ -79,11 +78,10 @@ DEVICE void normalize_row(bf16* normed, const bf16* x, const RowNorm& norm, int 
  *
  * With an activation (>= 0), w has 2N rows, gate above up: a block has 4 of each, and y = bf16(act(gate)·up).
  * With NORM, M is 1 and x is normalised first, by every block for itself while its first weights arrive; one writes the
- * sum. The last `nextBlocks` blocks ask for the first weights of the product that is expected next, so that the memory
- * has work while this kernel ends and what lies between the two runs.
+ * sum.
  */
 template <int HALVES, bool NORM>
-DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, float* low, u32* ready, const bf16* next, const RowNorm& norm, int M, int N, int K, int E, int ldy, int ldx, int ldw, int lda, int activation, int nextBlocks, u32 target) {
+DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, float* low, u32* ready, const RowNorm& norm, int M, int N, int K, int E, int ldy, int ldx, int ldw, int lda, int activation, u32 target) {
   constexpr int RUNS = 4 / HALVES;  // of 32 columns that a warp has under way, twice
   constexpr int step = PRODUCT_WARPS * RUNS * 32;
   __shared__ float partial[PRODUCT_WARPS][HALVES * 8][8];
@@ -145,8 +143,6 @@ DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, 
     }
     c0 += step;
   } while (!isLast);
-  const int nextBlock = (int)blockIdx.x - ((int)gridDim.x - nextBlocks);
-  if (warp == 0 && nextBlock >= 0) prefetch((const u8*)next + (i64)(nextBlock * 32 + lane) * NEXT_BYTES, NEXT_BYTES);
   if (!isLow) {
     const bf16* narrow = weight + ((K + 7) & ~7);
     for (int e0 = warp * 32; e0 < E; e0 += PRODUCT_THREADS) {
@@ -209,15 +205,15 @@ DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, 
   if (threadIdx.x == 0) count_up(ready);
 }
 
-KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear(bf16* y, const bf16* x, const bf16* w, const bf16* a, float* low, u32* ready, const bf16* next, int M, int N, int K, int E, int ldy, int ldx, int ldw, int lda, int activation, int nextBlocks, u32 target) {
-  small_product<1, false>(y, x, w, a, low, ready, next, RowNorm(), M, N, K, E, ldy, ldx, ldw, lda, activation, nextBlocks, target);
+KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear(bf16* y, const bf16* x, const bf16* w, const bf16* a, float* low, u32* ready, int M, int N, int K, int E, int ldy, int ldx, int ldw, int lda, int activation, u32 target) {
+  small_product<1, false>(y, x, w, a, low, ready, RowNorm(), M, N, K, E, ldy, ldx, ldw, lda, activation, target);
 }
-KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear_16(bf16* y, const bf16* x, const bf16* w, const bf16* a, float* low, u32* ready, const bf16* next, int M, int N, int K, int E, int ldy, int ldx, int ldw, int lda, int activation, int nextBlocks, u32 target) {
-  small_product<2, false>(y, x, w, a, low, ready, next, RowNorm(), M, N, K, E, ldy, ldx, ldw, lda, activation, nextBlocks, target);
+KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear_16(bf16* y, const bf16* x, const bf16* w, const bf16* a, float* low, u32* ready, int M, int N, int K, int E, int ldy, int ldx, int ldw, int lda, int activation, u32 target) {
+  small_product<2, false>(y, x, w, a, low, ready, RowNorm(), M, N, K, E, ldy, ldx, ldw, lda, activation, target);
 }
 /** x and residual are one row; sum may be null. */
-KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear_norm(bf16* y, const bf16* x, const bf16* w, const bf16* a, float* low, u32* ready, const bf16* next, bf16* sum, const bf16* residual, const bf16* normWeight, int N, int K, int E, int ldw, int lda, int activation, int nextBlocks, u32 target, float eps) {
-  small_product<1, true>(y, x, w, a, low, ready, next, RowNorm{sum, residual, normWeight, eps}, 1, N, K, E, N, K, ldw, lda, activation, nextBlocks, target);
+KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear_norm(bf16* y, const bf16* x, const bf16* w, const bf16* a, float* low, u32* ready, bf16* sum, const bf16* residual, const bf16* normWeight, int N, int K, int E, int ldw, int lda, int activation, u32 target, float eps) {
+  small_product<1, true>(y, x, w, a, low, ready, RowNorm{sum, residual, normWeight, eps}, 1, N, K, E, N, K, ldw, lda, activation, target);
 }
 
 /** index[row] = the lowest index of the largest logit. */

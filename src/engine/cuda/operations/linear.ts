@@ -279,9 +279,9 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
 
   /** A product whose x may wait for its norm. */
   #runSmall(product: SmallProduct): void {
-    const { x, n, activation } = product;
+    const { x } = product;
     const deferred = DeferredResult.of(x);
-    if (deferred instanceof DeferredNorm && this.small.takesNorm(x, activation === undefined ? n : 2 * n)) {
+    if (deferred instanceof DeferredNorm && this.small.takesNorm(x)) {
       deferred.fold((norm) => this.small.run({ ...product, x: norm.x, norm }));
     } else {
       this.#store.use(x, OPERATION);
