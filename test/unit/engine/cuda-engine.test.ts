@@ -94,3 +94,31 @@ describe('CudaEngine.loadWeight', () => {
     await engine.dispose();
   });
 });
+
+describe('CudaEngine.dispose', () => {
+  it.each(['read', 'keepPace'] as const)('ends a %s that is under way without touching what is freed', async (what) => {
+    let isDisposed = false;
+    let late = 0;
+    const { engine } = recordingEngine(
+      {},
+      {
+        eventDone: () => {
+          if (isDisposed) late++;
+          return isDisposed;
+        },
+        dispose: () => {
+          isDisposed = true;
+        },
+      },
+    );
+    await engine.keepPace();
+    const pending = what === 'read' ? engine.read(engine.zeros([4])) : engine.keepPace();
+    const outcome = pending.then(
+      () => 'done',
+      (error: Error) => error.message,
+    );
+    await engine.dispose();
+    expect(await outcome).toMatch(/disposed/);
+    expect(late).toBe(0);
+  });
+});
