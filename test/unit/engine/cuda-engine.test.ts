@@ -122,3 +122,28 @@ describe('CudaEngine.dispose', () => {
     expect(late).toBe(0);
   });
 });
+
+describe('an adapter that does not fit', () => {
+  it('leaves no memory behind', async () => {
+    // Room for the matrix and the workspace of products, not for the wider copy that the rank asks for.
+    const { engine } = recordingEngine({ memoryBudget: (64 + 32 + 32) << 20 });
+    const shape = [2048, 4096];
+    const weight = await engine.loadWeight(source('w', undefined, shape));
+    const specs = [
+      { name: 'a', shape: [64, 4096], initial: new Float32Array(64 * 4096) },
+      { name: 'b', shape: [2048, 64], initial: new Float32Array(2048 * 64) },
+    ];
+    const set = engine.createParameters(specs);
+    const [a, b] = set.parameters;
+    const x = engine.zeros([32, 4096]);
+    const before = engine.memory().bytesInUse;
+    const lora = { a: a!, b: b!, scale: 1, dropout: 0, seed: 0 };
+    for (let i = 0; i < 3; i++) {
+      const mark = engine.mark();
+      expect(() => engine.operations.linear.forward([x], { parts: [{ weight, lora }] }, true)).toThrow(/out of device/);
+      engine.releaseSince(mark);
+      expect(engine.memory().bytesInUse).toBe(before);
+    }
+    await engine.dispose();
+  });
+});
