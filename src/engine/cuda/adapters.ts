@@ -164,10 +164,11 @@ export class AdapterGroup {
     this.columns = this.starts[MAX_PARTS]!;
     this.width = Math.max(...padded);
     this.lda = roundUp(matrix.columns, ROW_MULTIPLE);
+    // First, as it may run out of memory, after which nobody would free the block.
+    weights.ensureSpare(matrix, this.columns);
     const bytes = 2 * this.columns * this.lda;
     this.#block = store.allocator.allocate(bytes, 'adapters');
     store.driver.fillBytes(this.#block.address, 0, bytes);
-    weights.ensureSpare(matrix, this.columns);
     const [first, last] = [parts[0]!, parts.at(-1)!];
     const at = matrix.block.address + 2 * (first.row * matrix.ld + matrix.paddedColumns);
     store.driver.clearRows(at, 2 * matrix.ld, 2 * this.columns, last.row + last.rows - first.row);

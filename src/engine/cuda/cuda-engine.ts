@@ -91,6 +91,8 @@ export class CudaEngine implements Engine {
   #matrixTflops: number | undefined;
   /** The event behind the last stretch of work, and ones to use again. */
   #pace: number | undefined;
+  /** Weights on their way. */
+  #loading = 0;
   readonly #idleEvents: number[] = [];
   #isDisposed = false;
 
@@ -195,8 +197,15 @@ export class CudaEngine implements Engine {
   }
 
   async loadWeight(source: WeightSource): Promise<Weight> {
-    const weight = await this.#weights.load(source);
-    await this.#parts.prepared;
+    this.#loading++;
+    let weight: Weight;
+    try {
+      weight = await this.#weights.load(source);
+    } finally {
+      this.#loading--;
+    }
+    // Only the last one under way waits: a loader that has so many at a time would not come to the next ones.
+    if (this.#loading === 0) await this.#parts.prepared;
     return weight;
   }
 

@@ -3,6 +3,7 @@
  * neither waits for the compute stream inside a step. Blocks come in powers of two and are used again when the event
  * behind their last copy has passed.
  */
+import { EngineError } from '../../errors.js';
 import type { CudaDriver, DevicePointer, PinnedBlock } from './driver.js';
 
 /** What staging needs of the driver. */
@@ -51,6 +52,7 @@ export class Staging {
   readonly #queued = new Map<number, StagingBlock[]>();
   readonly #idle = new Map<number, StagingBlock[]>();
   readonly #all = new Set<StagingBlock>();
+  #isDisposed = false;
 
   constructor(driver: StagingDriver) {
     this.#driver = driver;
@@ -78,6 +80,7 @@ export class Staging {
     let isDone = false;
     const fetch = async (): Promise<ArrayBuffer> => {
       await this.passed(block.event);
+      this.#requireLive();
       const copy = block.pinned.bytes.slice(0, bytes).buffer;
       if (block.pinned.bytes.length <= LARGEST_KEPT) this.#idleOf(block.pinned.bytes.length).push(block);
       else this.#free(block);
@@ -96,12 +99,17 @@ export class Staging {
     };
   }
 
-  /** Resolves when the work before the event is done, without blocking the thread. */
+  /**
+   * Resolves when the work before the event is done, without blocking the thread.
+   * @throws EngineError if the engine is disposed meanwhile
+   */
   async passed(event: number): Promise<void> {
     const start = performance.now();
+    this.#requireLive();
     while (!this.#driver.eventDone(event)) {
       if (performance.now() - start < QUICK_MILLISECONDS) await new Promise((resolve) => setImmediate(resolve));
       else await new Promise((resolve) => setTimeout(resolve, 1));
+      this.#requireLive();
     }
   }
 
@@ -132,9 +140,15 @@ export class Staging {
   }
 
   dispose(): void {
+    this.#isDisposed = true;
     for (const block of [...this.#all]) this.#free(block);
     this.#queued.clear();
     this.#idle.clear();
+  }
+
+  /** Events and page-locked memory are gone with the engine: touching them would take the process down. */
+  #requireLive(): void {
+    if (this.#isDisposed) throw new EngineError('the engine was disposed while something waited for the device');
   }
 
   #free(block: StagingBlock): void {

@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
+import type { WeightSource } from '../../../src/engine/tensor.js';
+import { loadWeights } from '../../../src/model/ministral3/load-weights.js';
 import { recordingEngine } from './recording-engine.js';
+
+const EXTENTS = [8, 8];
+
+function source(name: string, read: WeightSource['read'] = async () => {}, shape: readonly number[] = EXTENTS) {
+  return { name, shape, dtype: 'bf16' as const, byteLength: 2 * shape.reduce((a, b) => a * b), read };
+}
 
 describe('CudaEngine.keepPace', () => {
   it('waits until the device has done the stretch before the last one', async () => {
@@ -47,6 +55,95 @@ describe('CudaEngine.areZero', () => {
     expect(await engine.areZero(set, 'values')).toEqual([true, true, true]);
     const addresses = launches.filter(({ name }) => name === 'largest_magnitude').map(({ values }) => values[1]);
     expect(new Set(addresses).size).toBe(2);
+    await engine.dispose();
+  });
+});
+
+describe('CudaEngine.loadWeight', () => {
+  it('reads all weights while the kernels are being compiled, and waits for these at the end', async () => {
+    let compiled = (): void => {};
+    const prepared = new Promise<void>((resolve) => {
+      compiled = resolve;
+    });
+    const { engine } = recordingEngine({}, {}, prepared);
+    let read = 0;
+    const wanted = Array.from({ length: 100 }, (_, i) => {
+      return { name: `w${i}`, shape: EXTENTS, view: EXTENTS, stack: undefined };
+    });
+    const count = async (): Promise<void> => {
+      read++;
+    };
+    const provider = { has: () => true, source: (name: string) => source(name, count), description: 'test' };
+    let isLoaded = false;
+    const loading = loadWeights(engine, provider, wanted).then(() => {
+      isLoaded = true;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(read).toBe(100);
+    expect(isLoaded).toBe(false);
+    compiled();
+    await loading;
+    await engine.dispose();
+  });
+
+  it('waits for the kernels after a weight that failed', async () => {
+    const { engine } = recordingEngine({}, {}, Promise.resolve());
+    const failing = source('broken', () => Promise.reject(new Error('unreadable')));
+    await expect(engine.loadWeight(failing)).rejects.toThrow('unreadable');
+    expect((await engine.loadWeight(source('whole'))).name).toBe('whole');
+    await engine.dispose();
+  });
+});
+
+describe('CudaEngine.dispose', () => {
+  it.each(['read', 'keepPace'] as const)('ends a %s that is under way without touching what is freed', async (what) => {
+    let isDisposed = false;
+    let late = 0;
+    const { engine } = recordingEngine(
+      {},
+      {
+        eventDone: () => {
+          if (isDisposed) late++;
+          return isDisposed;
+        },
+        dispose: () => {
+          isDisposed = true;
+        },
+      },
+    );
+    await engine.keepPace();
+    const pending = what === 'read' ? engine.read(engine.zeros([4])) : engine.keepPace();
+    const outcome = pending.then(
+      () => 'done',
+      (error: Error) => error.message,
+    );
+    await engine.dispose();
+    expect(await outcome).toMatch(/disposed/);
+    expect(late).toBe(0);
+  });
+});
+
+describe('an adapter that does not fit', () => {
+  it('leaves no memory behind', async () => {
+    // Room for the matrix and the workspace of products, not for the wider copy that the rank asks for.
+    const { engine } = recordingEngine({ memoryBudget: (64 + 32 + 32) << 20 });
+    const shape = [2048, 4096];
+    const weight = await engine.loadWeight(source('w', undefined, shape));
+    const specs = [
+      { name: 'a', shape: [64, 4096], initial: new Float32Array(64 * 4096) },
+      { name: 'b', shape: [2048, 64], initial: new Float32Array(2048 * 64) },
+    ];
+    const set = engine.createParameters(specs);
+    const [a, b] = set.parameters;
+    const x = engine.zeros([32, 4096]);
+    const before = engine.memory().bytesInUse;
+    const lora = { a: a!, b: b!, scale: 1, dropout: 0, seed: 0 };
+    for (let i = 0; i < 3; i++) {
+      const mark = engine.mark();
+      expect(() => engine.operations.linear.forward([x], { parts: [{ weight, lora }] }, true)).toThrow(/out of device/);
+      engine.releaseSince(mark);
+      expect(engine.memory().bytesInUse).toBe(before);
+    }
     await engine.dispose();
   });
 });

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { FILE_OF, type KernelProgram, Kernels, PLAIN_PROGRAMS, SIGNATURES } from '../../../src/engine/cuda/kernels.js';
-import { AttentionKernels } from '../../../src/engine/cuda/operations/attention-kernels.js';
+import { AttentionKernels, usualAttentionPrograms } from '../../../src/engine/cuda/operations/attention-kernels.js';
 import { KERNEL_SOURCES } from '../../../src/generated/cuda-kernels.js';
 
 const LETTERS: Readonly<Record<string, string>> = { int: 'i', u32: 'u', i64: 'l', float: 'f' };
@@ -88,6 +88,12 @@ describe('attention kernels', () => {
     readonly grid: readonly number[];
     readonly signature: string;
     readonly values: readonly number[];
+    /** Files and macros of its program. */
+    readonly program: string;
+  }
+
+  function programOf({ files, defines }: Pick<KernelProgram, 'files' | 'defines'>): string {
+    return JSON.stringify([files, defines]);
   }
 
   /** Every launch of a training pass and of decoding, with keys enough that their ranges are split. */
@@ -98,9 +104,11 @@ describe('attention kernels', () => {
       kernels: {
         multiprocessors: 132,
         hasWarpgroups,
-        variant: ({ files }: KernelProgram, name: string) => ({ name, file: files.at(-1)! }),
+        variant: ({ files, defines }: KernelProgram, name: string) => {
+          return { name, file: files.at(-1)!, program: programOf({ files, defines }) };
+        },
         launch: (
-          kernel: Pick<Launch, 'name' | 'file'>,
+          kernel: Pick<Launch, 'name' | 'file' | 'program'>,
           grid: readonly number[],
           _block: number,
           signature: string,
@@ -139,6 +147,12 @@ describe('attention kernels', () => {
     expect(inSources.length).toBeGreaterThan(4);
     const nameOf = ({ file, name }: { file: string; name: string }): string => `${file} ${name}`;
     expect([...new Set(made.map(nameOf))].sort()).toEqual(inSources.map(nameOf).sort());
+  });
+
+  it.each([true, false])('are all prepared, with warpgroups: %s', (hasWarpgroups) => {
+    const prepared = usualAttentionPrograms(90, hasWarpgroups).map(programOf);
+    expect(new Set(prepared).size).toBe(prepared.length);
+    expect(launches(hasWarpgroups).filter(({ program }) => !prepared.includes(program))).toEqual([]);
   });
 
   it('use warpgroups where card, compiler and head counts allow it', () => {

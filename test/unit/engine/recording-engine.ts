@@ -60,10 +60,14 @@ function memory(): PhysicalMemory {
   };
 }
 
-/** @param changed what the driver does otherwise than nothing */
+/**
+ * @param changed what the driver does otherwise than nothing
+ * @param prepared when the kernels are compiled
+ */
 export function recordingEngine(
   options: CudaEngineOptions = {},
   changed: Partial<EngineDriver> = {},
+  prepared?: Promise<void>,
 ): { engine: CudaEngine; launches: Launch[] } {
   const launches: Launch[] = [];
   let next = 1;
@@ -94,5 +98,5 @@ export function recordingEngine(
     ...{ destroyLayout: nothing, dispose: nothing },
   };
   const parts = { driver: { ...driver(), ...changed }, memory: memory(), kernels, library, compilerVersion: 'none' };
-  return { engine: new CudaEngine(parts, options), launches };
+  return { engine: new CudaEngine({ ...parts, ...(prepared && { prepared }) }, options), launches };
 }

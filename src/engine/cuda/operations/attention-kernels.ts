@@ -70,6 +70,11 @@ export function attentionProgram(
   };
 }
 
+/** The program of attention_backward_delta: that of backwardQuery, which has none of its own with warpgroups. */
+function deltaProgram(capability: number, headDim: number): AttentionProgram {
+  return attentionProgram('backwardQuery', capability, headDim, 1, false);
+}
+
 /** Head sizes and query heads of a key head: the decoder's and the vision tower's of all Ministral 3 models. */
 const USUAL_HEADS = [
   [128, 4],
@@ -82,7 +87,8 @@ export function usualAttentionPrograms(capability: number, hasWarpgroups: boolea
     const kernels = (Object.keys(ATTENTION_FILES) as AttentionKernel[]).filter(
       (kernel) => kernel !== 'decode' || group > 1,
     );
-    return kernels.map((kernel) => attentionProgram(kernel, capability, headDim, group, hasWarpgroups));
+    const programs = kernels.map((kernel) => attentionProgram(kernel, capability, headDim, group, hasWarpgroups));
+    return hasWarpgroups ? [...programs, deltaProgram(capability, headDim)] : programs;
   });
 }
 
@@ -160,7 +166,7 @@ export class AttentionKernels {
 
   /** delta = rowsum(dOut ⊙ out) by head. */
   delta(delta: CudaTensor, dOut: CudaTensor, out: CudaTensor, { heads, headDim }: Attributes): void {
-    const program = attentionProgram('backwardQuery', this.#capability, headDim, 1, false);
+    const program = deltaProgram(this.#capability, headDim);
     const kernel = this.#store.kernels.variant(program, 'attention_backward_delta');
     const lanes = 2 ** Math.ceil(Math.log2(headDim / 8));
     const grid = [Math.ceil((out.rows * heads * lanes) / 256)] as const;
