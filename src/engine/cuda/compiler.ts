@@ -102,7 +102,7 @@ export class KernelCompiler {
     }
   }
 
-  /** Compiles on another thread what is not in the cache, for `compile` to find. Faults are left for `compile` to tell. */
+  /** Compiles on another thread what is not in the cache, for `compile` to find. @throws EngineError as `compile` */
   async prepare(
     name: string,
     source: string,
@@ -121,8 +121,6 @@ export class KernelCompiler {
       const code = this.#finish(job, program, status);
       this.#prepared.set(job.path, code);
       writeCheckedFile(job.path, code);
-    } catch {
-      // Tried again, and told, when the kernel is needed.
     } finally {
       this.#call('nvrtcDestroyProgram', ['void*'], program);
     }

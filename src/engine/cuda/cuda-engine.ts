@@ -351,18 +351,17 @@ function changed(tensor: CudaTensor): void {
 /** @throws EngineError naming what is missing: a card, the driver, NVRTC or cuBLASLt */
 export function createCudaEngine(options: CudaEngineOptions = {}): CudaEngine {
   const driver = new CudaDriver(options.device);
-  const compiler = new KernelCompiler();
-  const kernels = new Kernels(driver, compiler);
-  const attention = usualAttentionPrograms(driver.device.capability, kernels.hasWarpgroups);
-  return new CudaEngine(
-    {
-      driver,
-      memory: physicalMemory(driver),
-      kernels,
-      library: new CublasLt(),
-      compilerVersion: compiler.version,
-      prepared: kernels.prepare([...PLAIN_PROGRAMS, ...attention]),
-    },
-    options,
-  );
+  try {
+    const compiler = new KernelCompiler();
+    const kernels = new Kernels(driver, compiler);
+    const library = new CublasLt();
+    const attention = usualAttentionPrograms(driver.device.capability, kernels.hasWarpgroups);
+    const prepared = kernels.prepare([...PLAIN_PROGRAMS, ...attention]);
+    const memory = physicalMemory(driver);
+    return new CudaEngine({ driver, memory, kernels, library, compilerVersion: compiler.version, prepared }, options);
+  } catch (error) {
+    // Else the card's memory stays taken, though the process may go on with another engine.
+    driver.dispose();
+    throw error;
+  }
 }

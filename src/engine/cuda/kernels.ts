@@ -201,7 +201,8 @@ export class Kernels implements KernelLauncher {
     const { capability } = this.#driver.device;
     await Promise.all(
       programs.map(({ files, defines, isSpecific }) =>
-        this.#compiler.prepare(nameOf(files), sourceOf(files), capability, defines, isSpecific),
+        // What fails is tried again, and told, when the kernel is needed.
+        this.#compiler.prepare(nameOf(files), sourceOf(files), capability, defines, isSpecific).catch(() => undefined),
       ),
     );
   }
