@@ -1,6 +1,6 @@
 /** Where the Hub is, where its cache lies, and whether it may be asked: Python's settings, read the same way. */
 import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join, resolve, sep } from 'node:path';
 import { ConfigError } from '../errors.js';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -23,12 +23,11 @@ export function hubCacheFolder(option: string | undefined, env: Environment = pr
 export function hubEndpoint(option: string | undefined, env: Environment = process.env): string {
   const given = option || env['HF_ENDPOINT'] || 'https://huggingface.co';
   const url = URL.canParse(given) ? new URL(given) : undefined;
-  if (!url || !/^https?:$/.test(url.protocol) || url.search || url.hash) {
+  if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password || url.search || url.hash) {
     throw new ConfigError(
-      `${option ? '`endpoint`' : 'HF_ENDPOINT'}: no address of a Hub: ${url ? given : 'not a URL'}`,
-      {
-        hint: 'Expected something like https://huggingface.co.',
-      },
+      // Not the whole address: a password or a token may be part of it.
+      `${option ? '`endpoint`' : 'HF_ENDPOINT'}: no address of a Hub: ${url ? `${url.protocol}//${url.host}` : 'not a URL'}`,
+      { hint: 'Expected something like https://huggingface.co, without user, password or query.' },
     );
   }
   return given.replace(/\/+$/, '');
@@ -47,5 +46,6 @@ export function isTrue(value: string | undefined): boolean {
 }
 
 export function expandHome(path: string, home: string = homedir()): string {
-  return path === '~' || path.startsWith('~/') ? join(home, path.slice(1)) : path;
+  // Windows writes either slash, and `join` there makes every one a backslash.
+  return path === '~' || path.startsWith('~/') || path.startsWith(`~${sep}`) ? join(home, path.slice(1)) : path;
 }

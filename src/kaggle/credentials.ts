@@ -58,7 +58,9 @@ export async function findKaggleCredentials(
   }
   const given = env['KAGGLE_API_TOKEN']?.trim();
   if (given) {
-    if ((await readIfThere(given)) === undefined) return bearer(given, 'KAGGLE_API_TOKEN');
+    // Asked without reading: a pipe can be read once only, and an error of reading would quote the token as a path.
+    const found = await stat(given).catch(() => undefined);
+    if (!found || found.isDirectory()) return bearer(given, 'KAGGLE_API_TOKEN');
     const token = await readToken(given, search);
     if (token) return bearer(token, `${given}, named by KAGGLE_API_TOKEN`);
   }

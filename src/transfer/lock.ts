@@ -54,6 +54,11 @@ async function acquire(path: string, { signal, onWait, pollMs = 250 }: LockOptio
       held.add(token);
       try {
         await file.writeFile(JSON.stringify({ token, pid: process.pid, host: hostname() }));
+      } catch (cause) {
+        // On a full disk a lock of nobody would stay, and be waited for until it is stale.
+        held.delete(token);
+        await rm(path, { force: true });
+        throw cause;
       } finally {
         await file.close();
       }

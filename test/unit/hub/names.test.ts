@@ -23,6 +23,11 @@ describe('the settings of Python’s tools', () => {
     expect(hubEndpoint(undefined, { HF_ENDPOINT: 'https://mirror.example/hf/' })).toBe('https://mirror.example/hf');
     expect(() => hubEndpoint(undefined, { HF_ENDPOINT: 'mirror' })).toThrow(/HF_ENDPOINT: no address of a Hub/);
     expect(() => hubEndpoint('ftp://x', {})).toThrow(ConfigError);
+    for (const given of ['ftp://me:secret@x', 'https://me:secret@x/', 'https://x/?token=secret', 'https://x/#secret']) {
+      expect(() => hubEndpoint(undefined, { HF_ENDPOINT: given })).toThrow(
+        /^HF_ENDPOINT: no address of a Hub: \w+:\/\/x\n/,
+      );
+    }
     for (const yes of ['1', 'on', 'True', 'YES']) expect(offlineReason(false, { HF_HUB_OFFLINE: yes })).toBeDefined();
     expect(offlineReason(false, { TRANSFORMERS_OFFLINE: '1' })).toBe('TRANSFORMERS_OFFLINE is set');
     expect(offlineReason(false, { HF_HUB_OFFLINE: '0' })).toBeUndefined();

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -77,6 +78,12 @@ describe('the order', () => {
       env['KAGGLE_API_TOKEN'] = token;
       expect(await found()).toBe(`Bearer ${token}`);
     }
+    // A pipe, as of KAGGLE_API_TOKEN=<(pass kaggle), can be read once only.
+    const pipe = join(home, 'pipe');
+    execFileSync('mkfifo', ['-m', '600', pipe]);
+    env['KAGGLE_API_TOKEN'] = pipe;
+    const [credentials] = await Promise.all([search(), writeFile(pipe, 'token-in-pipe')]);
+    expect(credentials?.authorization).toBe('Bearer token-in-pipe');
     // A file with nothing in it is as good as none.
     env['KAGGLE_API_TOKEN'] = await put('empty', ' ');
     expect(await found()).toBeUndefined();

@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vite
 import { HubError } from '../../../src/errors.js';
 import { extractZip } from '../../../src/kaggle/extract-zip.js';
 import { downloadFile } from '../../../src/transfer/download-file.js';
+import { withLock } from '../../../src/transfer/lock.js';
 import { serveFile } from '../../servers/file-storage.js';
 import { ScriptedServer } from '../../servers/scripted-server.js';
 import { makeZip } from '../kaggle/zip-writer.js';
@@ -28,6 +29,11 @@ vi.mock('node:fs/promises', async (importOriginal) => {
         const fits = Math.min(length, disk.room);
         disk.room -= fits;
         return write(chunk, offset, fits, position);
+      }) as never;
+      const writeFile = handle.writeFile.bind(handle);
+      handle.writeFile = (async (...rest: Parameters<typeof writeFile>) => {
+        if (disk.room > 0) return writeFile(...rest);
+        throw Object.assign(new Error('ENOSPC: no space left'), { code: 'ENOSPC', syscall: 'write' });
       }) as never;
       return handle;
     },
@@ -94,4 +100,11 @@ it('stops the unpacking, before or on the way', async () => {
   disk.room = 1000;
   const error = await failure(extractZip(archive, join(dir, 'c')));
   expect(error.message).toBe(`${join(dir, 'c', 'a')}: no space left on the disk\n  hint: ${error.hint}`);
+});
+
+it('leaves no lock behind that nobody holds', async () => {
+  disk.room = 0;
+  const path = join(dir, 'd', '.lock');
+  await failure(withLock(path, async () => 'in'));
+  expect(await readdir(join(dir, 'd'))).toEqual([]);
 });
