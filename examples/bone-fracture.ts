@@ -29,6 +29,7 @@ import {
   barChart,
   ChatTemplate,
   ConfigError,
+  checkPushAccess,
   compareReports,
   confusionChart,
   createEngine,
@@ -87,6 +88,8 @@ if (options['push-to-hub'] && !options['base-model'] && !(options.model && !exis
     hint: 'Give --model by that name, or --base-model beside a folder.',
   });
 }
+// Before the training, not after.
+if (options['push-to-hub']) console.log(`will push to ${await checkPushAccess(options['push-to-hub'])}`);
 const heading = (text: string): void => console.log(`\n── ${text}`);
 
 const KAGGLE_DATASET = 'pkdarabi/bone-break-classification-image-dataset';

@@ -49,7 +49,13 @@ export { SafetensorsFile, ShardedCheckpoint, type TensorToWrite, writeSafetensor
 
 // The Hub.
 export { type SnapshotDownloadOptions, snapshotDownload } from './hub/snapshot-download.js';
-export { formatHubProgress, type HubDownloadOptions, type HubProgress } from './hub/hub-options.js';
+export { checkPushAccess } from './hub/push-files.js';
+export {
+  formatHubProgress,
+  type HubConnectionOptions,
+  type HubDownloadOptions,
+  type HubProgress,
+} from './hub/hub-options.js';
 
 // Model: loading, generating.
 export { type FromPretrainedOptions, fromPretrained, MODEL_FILES, type Pretrained } from './model/from-pretrained.js';
@@ -164,7 +170,6 @@ export type { TuneErrorOptions } from './errors.js';
 export type { EvaluateOptions, EvaluatedSample, EvaluationProgress, GenerateAnswers } from './eval/evaluator.js';
 export type { ClassMetrics, ConfusionMatrix, Interval } from './eval/metrics.js';
 export type { AnswerMode } from './eval/parse-answer.js';
-export { type HubConnectionOptions, hubConnectionSchema, hubDownloadSchema } from './hub/hub-options.js';
 export { type PushProgress, type PushResult, pushFilesSchema } from './hub/push-files.js';
 export { snapshotDownloadSchema } from './hub/snapshot-download.js';
 export { modelCardSchema } from './lora/model-card.js';

@@ -32,6 +32,8 @@ export const hubConnectionSchema = z.strictObject({
 
 export type HubConnectionOptions = z.input<typeof hubConnectionSchema>;
 
+export type HubConnectionSettings = z.output<typeof hubConnectionSchema>;
+
 /** How far a download is. */
 export interface HubProgress {
   /** Path in the repository of the file that moved. */
@@ -76,7 +78,7 @@ export interface HubConnection {
 }
 
 /** @throws ConfigError for a bad endpoint or token */
-export async function connectHub(options: z.output<typeof hubConnectionSchema>): Promise<HubConnection> {
+export async function connectHub(options: HubConnectionSettings): Promise<HubConnection> {
   const warn = options.onWarning ?? ((line: string) => process.emitWarning(line, 'HubWarning'));
   return {
     endpoint: hubEndpoint(options.endpoint),

@@ -5,13 +5,22 @@ import { stat } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
 import { type CommitOperation, commitIter, createRepo, HubApiError } from '@huggingface/hub';
 import { z } from 'zod';
+import { parseOptions } from '../config.js';
 import { ConfigError, HubError } from '../errors.js';
 import { requestJson } from '../transfer/request-json.js';
 import { RetryBudget } from '../transfer/retry.js';
 import { offlineReason } from './environment.js';
 import { explainAnswer, type HubSubject } from './explain-answer.js';
 import { hubFetch, placeholderToken } from './hub-fetch.js';
-import { authorization, callback, connectHub, type HubConnection, hubConnectionSchema } from './hub-options.js';
+import {
+  authorization,
+  callback,
+  connectHub,
+  type HubConnection,
+  type HubConnectionOptions,
+  type HubConnectionSettings,
+  hubConnectionSchema,
+} from './hub-options.js';
 import { parseRepoId } from './repo-id.js';
 import { listTree, type RepoFile, type RepoTree, resolveRevision } from './repo-tree.js';
 import { TOKEN_HINT } from './token.js';
@@ -89,25 +98,56 @@ export async function pushFiles(
 }
 
 /** `OWNER/NAME` for a bare name: the owner is whoever the token belongs to. */
-export async function ownedRepoId(id: string, options: PushFilesOptions): Promise<string> {
+export async function ownedRepoId(id: string, options: HubConnectionSettings): Promise<string> {
   const name = parseRepoId(id);
   if (name.includes('/')) return name;
-  const connection = await connectForPush(name, options);
+  return withOwner(name, await whoIs(await connectForPush(name, options), name));
+}
+
+/**
+ * Asks the Hub whether an upload could begin; to be called before hours of training, not after. A fine-grained token may
+ * still lack the right to this repository.
+ * @param id `OWNER/NAME`, or a name alone for an owner that is whoever the token belongs to
+ * @returns `OWNER/NAME`
+ * @throws ConfigError without a token, for one that may only read, or for a bad name; HubError, explained, offline too
+ */
+export async function checkPushAccess(id: string, options: HubConnectionOptions = {}): Promise<string> {
+  const name = parseRepoId(id);
+  const connection = await connectForPush(name, parseOptions(hubConnectionSchema, options, 'checkPushAccess'));
+  const identity = await whoIs(connection, name);
+  if (identity.auth?.accessToken?.role === 'read') {
+    throw new ConfigError(`${name}: the access token may only read`, {
+      hint: 'Make one with the right to write on https://huggingface.co/settings/tokens.',
+    });
+  }
+  return name.includes('/') ? name : withOwner(name, identity);
+}
+
+/** What is used of the Hub's answer. */
+interface Identity {
+  readonly name?: unknown;
+  readonly auth?: { readonly accessToken?: { readonly role?: unknown } | null } | null;
+}
+
+async function whoIs(connection: HubConnection, repoId: string): Promise<Identity> {
   const { value } = await requestJson({
     url: `${connection.endpoint}/api/whoami-v2`,
     privateHeaders: authorization(connection),
-    explain: explainAnswer(connection, { repoId: name, revision: options.revision, action: 'write' }),
+    explain: explainAnswer(connection, { repoId, revision: 'main', action: 'write' }),
     answerTimeoutMs: connection.timeoutMs,
     silenceTimeoutMs: connection.timeoutMs,
     retry: connection.retry,
     signal: connection.signal,
   });
-  const owner = (value as { name?: unknown } | null)?.name;
+  return (value as Identity | null) ?? {};
+}
+
+function withOwner(name: string, { name: owner }: Identity): string {
   if (typeof owner === 'string') return parseRepoId(`${owner}/${name}`);
   throw new HubError(`${name}: the Hub does not tell whose token this is`, { hint: `Give "OWNER/${name}".` });
 }
 
-async function connectForPush(repoId: string, options: PushFilesOptions): Promise<HubConnection> {
+async function connectForPush(repoId: string, options: HubConnectionSettings): Promise<HubConnection> {
   const offline = offlineReason(false);
   if (offline) throw new HubError(`${repoId}: nothing can be pushed, the Hub is not asked: ${offline}`);
   const connection = await connectHub(options);

@@ -37,7 +37,12 @@ export class HubServer {
   /** By SHA-256. */
   readonly objects = new Map<string, Buffer>();
   /** Who may write, and to what. */
-  readonly tokens = new Map<string, string>([['hf_writer', 'user']]);
+  readonly tokens = new Map<string, string>([
+    ['hf_writer', 'user'],
+    ['hf_reader', 'user'],
+  ]);
+  /** Those of them that may only read. */
+  readonly readers = new Set(['hf_reader']);
   /** Entries on a page of a list of files. */
   pageSize = 1000;
   /** Uploads above so many bytes go in parts of that size. */
@@ -153,7 +158,9 @@ export class HubServer {
     const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1];
     if (path === '/api/whoami-v2') {
       const name = this.tokens.get(token ?? '');
-      return name ? answer(200, { type: 'user', name }) : answer(401, { error: 'Invalid credentials' });
+      const accessToken = { displayName: 'test', role: this.readers.has(token ?? '') ? 'read' : 'write' };
+      const auth = { type: 'access_token', accessToken };
+      return name ? answer(200, { type: 'user', name, auth }) : answer(401, { error: 'Invalid credentials' });
     }
     if (path === '/api/repos/create') {
       const { name, organization, visibility } = JSON.parse(String(body));
