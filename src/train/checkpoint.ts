@@ -260,6 +260,8 @@ function compareRuns(saved: TrainerState, now: RunIdentity): string[] {
 function compareJudges(saved: TrainerState, now: RunIdentity): string[] {
   const judge = judgeOf(now.config);
   if (!judge || !saved.best) return [];
+  // No evaluation has been judged yet: the next is the first.
+  if (saved.best.bestValue === undefined && saved.best.withoutGain === 0) return [];
   const differences: string[] = [];
   const [before, after] = [saved.best, judge].map(({ metric, greaterIsBetter }) => {
     return `${metric} (${greaterIsBetter ? 'greater' : 'less'} is better)`;

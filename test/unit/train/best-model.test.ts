@@ -271,6 +271,18 @@ describe('a resume', () => {
     expect((await lost).best).toMatchObject({ step: 5, value: 4 });
   });
 
+  it('lets the metric change where nothing has been compared yet', async () => {
+    const options = { evalSteps: 3, earlyStoppingPatience: 9 };
+    const abort = new AbortController();
+    const stopped = linearModel();
+    stopped.onWindow = (window) => void (window === 1 && abort.abort());
+    await expect(trainer(stopped, options).train({ signal: abort.signal })).rejects.toThrow();
+    const config = { ...options, maxSteps: -1, metricForBestModel: 'score' };
+    const more = scores(Array.from({ length: 9 }, (_, i) => i));
+    const output = await trainer(linearModel(), config, more).train({ resumeFromCheckpoint: true });
+    expect(output.best).toMatchObject({ metric: 'score' });
+  });
+
   it('refuses to compare what cannot be compared, and lets the rest change', async () => {
     await trainer(linearModel(), { ...config, maxSteps: 2 }).train();
     const resume = (change: SftConfigInput, more: Partial<SftTrainerOptions> = {}) => {
