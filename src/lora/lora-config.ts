@@ -15,13 +15,16 @@ export const LAYER_PROJECTIONS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_
 const MAX_RANK = 65_536;
 const MAX_RULES = 4096;
 const MAX_PATTERN = 4096;
+/** Room for one that excludes every layer by its full name, as `toPeft` writes a list beside `towers`. */
+const MAX_NAMES_PATTERN = 262_144;
 const pattern = z.string().max(MAX_PATTERN);
 const fewRules = (rules: object): boolean => Object.keys(rules).length <= MAX_RULES;
 const tooManyRules = `expected at most ${MAX_RULES} entries`;
 
-const names = z.union([pattern.min(1), z.array(pattern.min(1)).min(1).max(MAX_RULES)], {
-  error: 'expected a list of module names, or a string with a regular expression for whole names',
-});
+const namesUpTo = (longest: number) =>
+  z.union([z.string().min(1).max(longest), z.array(pattern.min(1)).min(1).max(MAX_RULES)], {
+    error: 'expected a list of module names, or a string with a regular expression for whole names',
+  });
 const layerIndex = z.int().min(0);
 
 /** Options of {@link LoraConfig}: names, defaults and ranges. */
@@ -41,9 +44,9 @@ export const loraConfigSchema = z
      * A list of module names or their endings; or a regular expression that must match a whole name; or "all-linear",
      * every linear layer but the output head. The seven names match both towers.
      */
-    targetModules: names.default([...LAYER_PROJECTIONS]),
+    targetModules: namesUpTo(MAX_PATTERN).default([...LAYER_PROJECTIONS]),
     /** Modules to leave out, by the same rules. */
-    excludeModules: names.optional(),
+    excludeModules: namesUpTo(MAX_NAMES_PATTERN).optional(),
     /** Keeps only one side of the model: "language", or "vision" (vision tower and projector). */
     towers: z.enum(['both', 'language', 'vision']).default('both'),
     /** Only these layers, counted from 0 in each tower. With a list of `targetModules` only. */

@@ -246,10 +246,12 @@ async function* mergedRows(
     const bytes = new Uint8Array(Math.min(rows * rowBytes, byteLength - offset));
     await source.read(bytes, offset);
     const merged = mergedWeight(widen(bytes, dtype), inner, module, offset / rowBytes);
-    const bad = firstNonFinite(merged);
+    const bad = firstBeyond(merged, ROUNDS_TO_INFINITY[dtype]);
     if (bad !== undefined) {
       throw new CheckpointError(`${name}: the merged weight has an element ${bad}`, {
-        hint: 'The adapter holds numbers that are not finite: its training has diverged. Use an earlier checkpoint.',
+        hint: Number.isFinite(bad)
+          ? `That is more than ${dtype} holds: the training has diverged, or the base is to be stored as bfloat16 first.`
+          : 'The adapter holds numbers that are not finite: its training has diverged. Use an earlier checkpoint.',
         details: { name },
       });
     }
@@ -257,8 +259,16 @@ async function* mergedRows(
   }
 }
 
-function firstNonFinite(values: Float32Array): number | undefined {
-  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return values[i];
+/** From this magnitude on, a stored number is infinite. */
+const ROUNDS_TO_INFINITY: Readonly<Record<DType, number>> = {
+  f32: Number.POSITIVE_INFINITY,
+  bf16: 2 ** 128 - 2 ** 119,
+  f16: 65_520,
+};
+
+function firstBeyond(values: Float32Array, bound: number): number | undefined {
+  // NaN is below nothing.
+  for (let i = 0; i < values.length; i++) if (!(Math.abs(values[i]!) < bound)) return values[i];
   return undefined;
 }
 

@@ -46,7 +46,15 @@ const stateSchema = z
       stepsSinceLog: z.int().min(0),
       skippedSteps: z.int().min(0),
     }),
-    best: z.looseObject({ metric: z.string(), greaterIsBetter: z.boolean(), withoutGain: z.int() }).optional(),
+    best: z
+      .looseObject({
+        metric: z.string(),
+        greaterIsBetter: z.boolean(),
+        withoutGain: z.int().min(0),
+        bestValue: z.number().optional(),
+        best: z.looseObject({ step: z.int().min(0), value: z.number(), checkpoint: z.string() }).optional(),
+      })
+      .optional(),
     logHistory: z.array(z.looseObject({ step: z.int().min(0), epoch: z.number().min(0) })),
   })
   .refine(({ globalStep, totalSteps }) => globalStep <= totalSteps, {
@@ -260,6 +268,8 @@ function compareRuns(saved: TrainerState, now: RunIdentity): string[] {
 function compareJudges(saved: TrainerState, now: RunIdentity): string[] {
   const judge = judgeOf(now.config);
   if (!judge || !saved.best) return [];
+  // No evaluation has been judged yet: the next is the first.
+  if (saved.best.bestValue === undefined && saved.best.withoutGain === 0) return [];
   const differences: string[] = [];
   const [before, after] = [saved.best, judge].map(({ metric, greaterIsBetter }) => {
     return `${metric} (${greaterIsBetter ? 'greater' : 'less'} is better)`;

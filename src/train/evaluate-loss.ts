@@ -30,17 +30,32 @@ export async function evaluateLoss(
   const start = performance.now();
   let lossSum = 0;
   let labelCount = 0;
+  let skipped = 0;
   for await (const batch of loader.batches(consecutive(length, batchSize), signal && { signal })) {
     if (batch.skipped?.length) onSkipped?.(batch.skipped);
+    skipped += batch.skipped?.length ?? 0;
     // A collator that drops over-long samples may leave nothing.
     if (batch.inputIds.shape[0] === 0) continue;
     const result = await model.evaluateLoss(batch);
     lossSum += result.lossSum;
     labelCount += result.labelCount;
   }
-  if (labelCount === 0) throw new DataError(`no token of the ${length} evaluation samples carries a label`);
+  if (labelCount === 0) {
+    const unread = skipped > 0 ? `; ${skipped} of them cannot be read` : '';
+    throw new DataError(`no token of the ${length} evaluation samples carries a label${unread}`, {
+      hint:
+        skipped > 0
+          ? 'Is the folder of the pictures still there?'
+          : 'Each sample needs an assistant message; an over-long prompt may have pushed the answer out.',
+      details: { samples: length, skipped },
+    });
+  }
   const evalRuntime = (performance.now() - start) / 1000;
-  return { evalLoss: lossSum / labelCount, evalRuntime, evalSamplesPerSecond: length / Math.max(evalRuntime, 1e-9) };
+  return {
+    evalLoss: lossSum / labelCount,
+    evalRuntime,
+    evalSamplesPerSecond: (length - skipped) / Math.max(evalRuntime, 1e-9),
+  };
 }
 
 function consecutive(length: number, batchSize: number): number[][] {

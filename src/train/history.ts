@@ -19,6 +19,8 @@ type HistoryLine =
 /** Writes `start`, `log` and `evaluate` events to `train-log.jsonl` in a folder; never removes a line. */
 export class TrainHistory {
   readonly path: string;
+  /** Whether the file may end within a line: a killed process or a full disk cut one off, which would swallow the next. */
+  #mayBeCut = true;
 
   constructor(outputDir: string) {
     this.path = join(outputDir, HISTORY_FILE);
@@ -30,11 +32,12 @@ export class TrainHistory {
     if (event.type === 'log' || event.type === 'evaluate') line = event;
     else if (event.type === 'start') {
       await makeFolder(dirname(this.path));
-      // What a killed process left of a line must not swallow the next one.
-      if (!(await endsLine(this.path))) before = '\n';
       line = { type: 'start', step: event.step, totalSteps: event.totalSteps, time: new Date().toISOString() };
     } else return;
+    if (this.#mayBeCut && !(await endsLine(this.path))) before = '\n';
+    this.#mayBeCut = true;
     await appendFile(this.path, `${before}${JSON.stringify(line)}\n`);
+    this.#mayBeCut = false;
   }
 }
 
@@ -52,7 +55,12 @@ export async function readHistory(path: string): Promise<{ logs: LogEntry[]; eva
     const line = parseLine(text);
     if (!line) continue;
     if (line.type === 'start') entries = entries.filter((entry) => entry.step <= line.step);
-    else entries.push(line);
+    else {
+      // A run that was stopped in an evaluation, resumed, and killed after it, does that evaluation again.
+      const last = entries.at(-1);
+      if (last?.type === line.type && last.step === line.step) entries.pop();
+      entries.push(line);
+    }
   }
   const logs: LogEntry[] = [];
   const evaluations: EvalEntry[] = [];

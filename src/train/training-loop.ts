@@ -292,8 +292,13 @@ export class TrainingLoop {
     await this.#settle(0);
     return this.#metrics.outside(async () => {
       const warnings: string[] = [];
-      const result = await this.#options.evaluate(this.#options.signal, (message) => warnings.push(message));
-      for (const message of warnings) await this.#log.warn(step, message);
+      let result: EvalResult;
+      try {
+        result = await this.#options.evaluate(this.#options.signal, (message) => warnings.push(message));
+      } finally {
+        // Where it fails they may say why.
+        for (const message of warnings) await this.#log.warn(step, message);
+      }
       const isBest = this.#best?.judge(step, this.#checkpoints.pathOf(step), result) ?? false;
       await this.#log.emit({ type: 'evaluate', step, epoch: this.#epoch, ...result });
       return isBest;

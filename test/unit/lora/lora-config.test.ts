@@ -57,6 +57,12 @@ describe('LoraConfig', () => {
     expect(config.with({ useRslora: true }).forModule('x.q_proj').scale).toBe(2);
   });
 
+  it('can be read back with many full names excluded beside one tower', () => {
+    const excludeModules = Array.from({ length: 150 }, (_, i) => `model.language_model.layers.${i}.self_attn.q_proj`);
+    const config = new LoraConfig({ excludeModules, towers: 'language' });
+    expect(() => LoraConfig.fromPeft(config.toPeft())).not.toThrow();
+  });
+
   it('survives the way to adapter_config.json and back', () => {
     const side = fc.constantFrom('both', 'language', 'vision');
     const ending = fc.constantFrom(...LAYER_PROJECTIONS, 'linear_1', 'self_attn.q_proj');

@@ -239,6 +239,17 @@ describe('mergeAdapter', () => {
     expect((await readdir(folder)).sort()).toEqual(['base', 'out']);
   });
 
+  it('refuses a merged weight that its dtype cannot hold', async () => {
+    await writeBase('f16');
+    const model = fakeModel();
+    const adapter = applyLora(model, { r: 2 });
+    model.engine.writeParameters(adapter.parameters, new Float32Array(adapter.parameters.size).fill(200));
+    await expect(mergeAdapter({ checkpointDir: base, adapter, outputDir: out })).rejects.toThrow(
+      /has an element [3-9]\d{5}/,
+    );
+    expect(await readdir(folder)).toEqual(['base']);
+  });
+
   it('cleans up when it fails on the way', async () => {
     await writeBase('f32');
     const model = fakeModel();

@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -269,6 +269,30 @@ describe('a resume', () => {
       message: expect.stringContaining('best step so far, 2, is gone'),
     });
     expect((await lost).best).toMatchObject({ step: 5, value: 4 });
+  });
+
+  it('passes over a checkpoint whose best step is damaged', async () => {
+    await trainer(linearModel(), { maxSteps: 3, metricForBestModel: 'loss' }).train();
+    const path = join(folder, 'checkpoint-3', 'trainer-state.json');
+    const state = JSON.parse(await readFile(path, 'utf8'));
+    await writeFile(path, JSON.stringify({ ...state, best: { ...state.best, best: { step: 'x', checkpoint: 5 } } }));
+    const run = trainer(linearModel(), { maxSteps: 3, metricForBestModel: 'loss' }).train({
+      resumeFromCheckpoint: true,
+    });
+    const damaged = (await eventsOf(run)).filter((event) => event.type === 'warning');
+    expect(damaged).toMatchObject([{ message: expect.stringContaining('trainer-state.json is damaged') }]);
+  });
+
+  it('lets the metric change where nothing has been compared yet', async () => {
+    const options = { evalSteps: 3, earlyStoppingPatience: 9 };
+    const abort = new AbortController();
+    const stopped = linearModel();
+    stopped.onWindow = (window) => void (window === 1 && abort.abort());
+    await expect(trainer(stopped, options).train({ signal: abort.signal })).rejects.toThrow();
+    const config = { ...options, maxSteps: -1, metricForBestModel: 'score' };
+    const more = scores(Array.from({ length: 9 }, (_, i) => i));
+    const output = await trainer(linearModel(), config, more).train({ resumeFromCheckpoint: true });
+    expect(output.best).toMatchObject({ metric: 'score' });
   });
 
   it('refuses to compare what cannot be compared, and lets the rest change', async () => {

@@ -1,11 +1,11 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type TensorToWrite, writeSafetensors } from '../../../src/engine/safetensors.js';
 import { CheckpointError } from '../../../src/errors.js';
 import type { LogEntry, TrainingEvent, TrainOutput } from '../../../src/train/events.js';
-import { readHistory } from '../../../src/train/history.js';
+import { readHistory, TrainHistory } from '../../../src/train/history.js';
 import type { SftConfigInput } from '../../../src/train/sft-config.js';
 import { SftTrainer, type SftTrainerOptions } from '../../../src/train/sft-trainer.js';
 import { type LinearModel, linearCollator, linearDataset, linearModel } from './linear-model.js';
@@ -88,6 +88,26 @@ describe('resumeFromCheckpoint', () => {
     expect(timeless(output)).toEqual(timeless(expected));
     const { logs } = await readHistory(join(folder, 'train-log.jsonl'));
     expect(logs).toEqual(output.logHistory);
+  });
+
+  it('loses no more lines of the history than those that could not be written', async () => {
+    const history = new TrainHistory(folder);
+    const entry = (step: number) => ({ type: 'evaluate', step, epoch: 1, ...{ evalLoss: 1, evalRuntime: 1 } }) as never;
+    await history.append(entry(1));
+    await rename(history.path, `${history.path}.away`);
+    await mkdir(history.path);
+    await expect(history.append(entry(2))).rejects.toThrow('EISDIR');
+    await rmdir(history.path);
+    await rename(`${history.path}.away`, history.path);
+    // A disk that fills up takes a part.
+    await appendFile(history.path, '{"type":"eva');
+    await history.append(entry(3));
+    const read = async () => (await readHistory(history.path)).evaluations.map(({ step }) => step);
+    expect(await read()).toEqual([1, 3]);
+    // Done again by a run that was resumed where it had stopped in this evaluation.
+    await history.append({ type: 'start', step: 3, totalSteps: 9 } as never);
+    await history.append(entry(3));
+    expect(await read()).toEqual([1, 3]);
   });
 
   it('reads the history as one after a kill in the middle of a line', async () => {

@@ -271,4 +271,14 @@ describe('samples that cannot be read', () => {
     expect(await checkpoints()).toEqual(['checkpoint-4']);
     expect(JSON.parse(await readFile(join(folder, 'checkpoint-4', 'trainer-state.json'), 'utf8')).globalStep).toBe(4);
   });
+
+  it('are named when an evaluation finds nothing else', async () => {
+    const model = linearModel();
+    const collator = skipping(model, ['0', '1', '2'], 1);
+    const more = { collator, trainDataset: linearDataset(2), evalDataset: linearDataset(3) };
+    const config = { evalStrategy: 'steps', evalSteps: 1, maxSteps: 1 } as const;
+    const { events, error } = await follow(trainer(model, config, more).train());
+    expect(messages(events)).toEqual([expect.stringContaining('evaluation: 3 samples cannot be read')]);
+    expect((error as Error).message).toContain('3 of them cannot be read');
+  });
 });
