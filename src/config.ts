@@ -21,6 +21,33 @@ export function parseOptions<S extends z.ZodType>(schema: S, input: unknown, wha
   );
 }
 
+/**
+ * Checks the names in an object of parts (models, callbacks), whose values no schema describes.
+ * @param names every name; true: it must be given
+ * @throws ConfigError listing the missing and the unknown names, with the nearest known one
+ */
+export function checkNames<T extends object>(
+  options: T,
+  names: Readonly<Record<keyof Required<T>, boolean>>,
+  what: string,
+): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new ConfigError(`${what}: expected an object of options, got ${options === null ? 'null' : typeof options}`);
+  }
+  const known = Object.keys(names) as (keyof T & string)[];
+  const missing = known.filter((name) => names[name] && options[name] === undefined);
+  const faults = [
+    ...missing.map((name) => `\`${name}\` is missing`),
+    ...Object.keys(options).flatMap((name) => (Object.hasOwn(names, name) ? [] : unknownName(name, name, known))),
+  ];
+  if (faults.length > 0) throw new ConfigError(`${what}: ${faults.join('; ')}`, { details: { faults } });
+}
+
+function unknownName(key: string, shown: string, known: readonly string[]): string {
+  const near = nearestName(key, known);
+  return `unknown option \`${shown}\`${near ? `; did you mean \`${near}\`?` : `; known: ${known.join(', ')}`}`;
+}
+
 const MAX_COMPARED = 300;
 const MAX_KNOWN = 20_000;
 const MAX_FAULTS = 30;
@@ -29,11 +56,8 @@ function describeIssue(issue: z.core.$ZodIssue, schema: z.ZodType): string[] {
   const path = issue.path.map(String).join('.');
   if (issue.code === 'unrecognized_keys') {
     const known = knownKeys(schema, issue.path);
-    return issue.keys.slice(0, MAX_FAULTS + 1).map((key) => {
-      const near = nearestName(key, known);
-      const name = path ? `${path}.${key}` : key;
-      return `unknown option \`${name}\`${near ? `; did you mean \`${near}\`?` : `; known: ${known.join(', ')}`}`;
-    });
+    const keys = issue.keys.slice(0, MAX_FAULTS + 1);
+    return keys.map((key) => unknownName(key, path ? `${path}.${key}` : key, known));
   }
   return [path ? `\`${path}\`: ${issue.message}` : issue.message];
 }

@@ -16,6 +16,8 @@ export interface Collator {
   collate(examples: readonly SftExample[], options?: { readonly signal?: AbortSignal }): Promise<VlmBatch>;
   /** Whether anything of a sample would be labelled. A trainer asks before it starts, so it must be quick. */
   hasLabels?(example: SftExample): boolean;
+  /** What decides its batches, as JSON: a resume refuses other values. */
+  readonly settings?: Readonly<Record<string, unknown>> | undefined;
 }
 
 export interface DataLoaderOptions extends z.input<typeof dataLoaderOptionsSchema> {

@@ -1,7 +1,8 @@
 /** From samples (messages and pictures) to batches: template, tokens, image tokens, labels, padding. */
+import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
-import { DataError, ImageError } from '../errors.js';
+import { ConfigError, DataError, ImageError } from '../errors.js';
 import type { ChatTemplate } from './chat-template.js';
 import { type EncodedConversation, encodeConversation } from './encode-conversation.js';
 import { type EncodedSample, type PaddingSide, padBatch } from './pad-batch.js';
@@ -25,6 +26,8 @@ export interface ImagePreprocessor {
   readonly patchSize: number;
   /** Patches along each side of an image token. */
   readonly spatialMergeSize: number;
+  /** What decides the pixels, as JSON: a resumed training refuses other values. */
+  readonly settings?: object | undefined;
 }
 
 export const vlmCollatorOptionsSchema = z.strictObject({
@@ -70,6 +73,8 @@ export interface CollateOptions {
 /** Makes batches of samples, for training and for generation. */
 export class VlmCollator {
   readonly options: z.output<typeof vlmCollatorOptionsSchema>;
+  /** The options that decide a batch, the picture settings, and a digest of the template. */
+  readonly settings: Readonly<Record<string, unknown>>;
   readonly #tokenizer: MinistralTokenizer;
   readonly #chatTemplate: ChatTemplate;
   readonly #images: Pick<ImagePreprocessor, 'process'>;
@@ -79,8 +84,16 @@ export class VlmCollator {
 
   /** @throws ConfigError listing every wrong option */
   constructor(options: VlmCollatorOptions) {
-    const { tokenizer, chatTemplate, imageProcessor, imagePool, onDropped, ...plain } = options;
+    const { tokenizer, chatTemplate, imageProcessor, imagePool, onDropped, ...plain } = options ?? {};
+    const missing = Object.entries({ tokenizer, chatTemplate, imageProcessor }).filter(([, part]) => !part);
+    if (missing.length > 0) {
+      throw new ConfigError(`VlmCollator: missing ${missing.map(([name]) => `\`${name}\``).join(', ')}`, {
+        hint: 'loadProcessor gives all three; a checkpoint without a chat template needs one of your own.',
+      });
+    }
     this.options = parseOptions(vlmCollatorOptionsSchema, plain, 'VlmCollator options');
+    const template = createHash('sha256').update(chatTemplate.source).digest('hex').slice(0, 16);
+    this.settings = { ...this.options, chatTemplate: template, ...imageProcessor.settings };
     this.#tokenizer = tokenizer;
     this.#chatTemplate = chatTemplate;
     this.#images = imagePool ?? imageProcessor;

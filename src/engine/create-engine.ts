@@ -1,4 +1,5 @@
 /** Chooses an engine, once and visibly. */
+import { checkNames } from '../config.js';
 import { EngineError } from '../errors.js';
 import { createCpuEngine } from './cpu/cpu-engine.js';
 import type { CudaEngineOptions } from './cuda/cuda-engine.js';
@@ -22,11 +23,15 @@ export interface CreateEngineOptions {
   tfjs?: Omit<TfjsEngineOptions, 'tf'>;
 }
 
+/** Their names; none must be given. */
+const OPTIONS = { threads: false, onChoice: false, cuda: false, tf: false, tfjs: false } as const;
+
 /**
  * Makes an engine. Its `description` says in one line what runs on what; show it.
  * @throws EngineError for a name that is not an engine, or an engine that cannot run here
  */
 export async function createEngine(choice: EngineChoice = 'auto', options: CreateEngineOptions = {}): Promise<Engine> {
+  checkNames(options, OPTIONS, 'createEngine');
   switch (choice) {
     case 'auto':
       return automatic(options);

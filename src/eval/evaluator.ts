@@ -1,4 +1,5 @@
 /** Asks a model for the class of every sample of a data set, reads the answers, and counts. */
+import { checkNames } from '../config.js';
 import type { Dataset, SftExample } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
 import {
@@ -38,6 +39,16 @@ export interface EvaluateOptions<T> {
   /** Stops between batches, and is handed to `generate`. The promise rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
+
+/** Names of the options, and whether they must be given. */
+const EVALUATOR_OPTIONS = {
+  classNames: true,
+  generate: true,
+  toPrompt: false,
+  batchSize: false,
+  answerMode: false,
+} as const;
+const EVALUATE_OPTIONS = { toExample: true, limit: false, onProgress: false, signal: false } as const;
 
 /** One answered sample. */
 export interface EvaluatedSample {
@@ -95,6 +106,7 @@ export class Evaluator {
 
   /** @throws ConfigError for class names that cannot be told apart, or a batch size below 1 */
   constructor(options: EvaluatorOptions) {
+    checkNames(options, EVALUATOR_OPTIONS, 'Evaluator');
     this.classNames = [...options.classNames];
     this.#generate = options.generate;
     this.#toPrompt = options.toPrompt ?? withoutAnswer;
@@ -126,6 +138,7 @@ export class Evaluator {
     dataset: Dataset<T>,
     options: EvaluateOptions<T>,
   ): AsyncGenerator<EvaluationProgress, void, void> {
+    checkNames(options, EVALUATE_OPTIONS, 'evaluate');
     if (dataset.length === 0) throw new DataError('evaluation: the data set is empty');
     const indices = evenlySpaced(dataset.length, options.limit);
     const start = performance.now();

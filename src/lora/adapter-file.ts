@@ -62,15 +62,23 @@ export interface AdapterModuleData {
 /**
  * Writes an adapter into a folder, made if need be, and reads it back. Each file appears whole or not at all; the
  * configuration comes last.
- * @throws CheckpointError if what is on the disk is not what was to be written
+ * @throws CheckpointError if a number is not finite, or what is on the disk is not what was to be written
  */
 export async function saveAdapter(
   adapter: LoraAdapter,
   directory: string,
   options: SaveAdapterOptions = {},
 ): Promise<void> {
-  await mkdir(directory, { recursive: true });
   const values = await adapter.readValues();
+  for (const [name, array] of values) {
+    const bad = array.find((value) => !Number.isFinite(value));
+    if (bad === undefined) continue;
+    throw new CheckpointError(`${name} holds ${bad}: the adapter is not saved, nobody could use it`, {
+      hint: 'Its training has diverged; go on from an earlier checkpoint, with a lower learning rate.',
+      details: { name },
+    });
+  }
+  await mkdir(directory, { recursive: true });
   const parameters = adapter.parameters.parameters;
   const tensors = parameters.map(({ name, shape }) => ({
     name,

@@ -7,7 +7,7 @@ import type { Engine } from '../engine/engine.js';
 import { callback, type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
 import { localFolder } from '../hub/repo-id.js';
 import { type FileSelection, fetchSnapshot } from '../hub/snapshot-download.js';
-import { loadMinistral3, loadProcessor, type Ministral3Processor } from './load.js';
+import { loadMinistral3, loadProcessor, type Ministral3Processor, requireEngine } from './load.js';
 import type { Ministral3 } from './ministral3/model.js';
 
 /** What {@link fromPretrained} reads of a checkpoint; never the Mistral-native `consolidated.safetensors`. */
@@ -53,6 +53,7 @@ const schema = hubDownloadSchema.extend({
  */
 export async function fromPretrained(idOrFolder: string, options: FromPretrainedOptions): Promise<Pretrained> {
   const { engine, onNotice, ...download } = parseOptions(schema, options, 'fromPretrained');
+  requireEngine(engine, 'fromPretrained');
   const own = await localFolder(idOrFolder);
   const { folder, commit } = own
     ? { folder: own, commit: undefined }

@@ -7,7 +7,7 @@ import { MinistralTokenizer } from '../data/tokenizer.js';
 import type { Engine, ModelShapes } from '../engine/engine.js';
 import { checkpointSource } from '../engine/fp8-checkpoint.js';
 import { isMistralNative, MISTRAL_NATIVE_HINT, ShardedCheckpoint } from '../engine/safetensors.js';
-import { CheckpointError } from '../errors.js';
+import { CheckpointError, ConfigError } from '../errors.js';
 import { readJson } from '../read-json.js';
 import { showValue } from '../show-value.js';
 import { type Ministral3Config, parseMinistral3Config } from './ministral3/config.js';
@@ -34,6 +34,7 @@ export interface Ministral3Processor {
  * @throws ConfigError or CheckpointError naming every fault, EngineError if the model does not fit
  */
 export async function loadMinistral3(dir: string, options: LoadOptions): Promise<Ministral3> {
+  requireEngine(options?.engine, 'loadMinistral3');
   const config = await readConfig(dir);
   const checkpoint = await ShardedCheckpoint.open(dir);
   try {
@@ -56,6 +57,13 @@ export async function loadMinistral3(dir: string, options: LoadOptions): Promise
   } finally {
     await checkpoint.close();
   }
+}
+
+/** @throws ConfigError for what is no engine, e.g. the promise of one */
+export function requireEngine(engine: unknown, what: string): void {
+  if (typeof (engine as Engine | undefined)?.loadWeight === 'function') return;
+  const given = engine instanceof Promise ? 'a promise: await createEngine(…)' : showValue(engine);
+  throw new ConfigError(`${what}: \`engine\` must be an engine, got ${given}`);
 }
 
 function shapesOf({ tensors }: ShardedCheckpoint): ModelShapes {

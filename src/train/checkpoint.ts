@@ -36,6 +36,7 @@ const stateSchema = z
     totalSteps: z.int().min(0),
     epoch: z.number().min(0),
     config: z.record(z.string(), z.unknown()),
+    settings: z.record(z.string(), z.unknown()).optional(),
     dataset: fingerprintSchema,
     evalDataset: fingerprintSchema.optional(),
     parameters: z.array(z.object({ name: z.string(), shape: z.array(z.int().min(0)).max(8) })),
@@ -65,6 +66,8 @@ const stateSchema = z
 /** What must be the same for a run to go on as if it had not stopped. */
 export interface RunIdentity {
   readonly config: SftConfig;
+  /** Of the model and the collator, by name: what else decides the result, as JSON. */
+  readonly settings?: Readonly<Record<string, unknown>> | undefined;
   readonly dataset: DatasetFingerprint;
   /** Missing without an evaluation set. */
   readonly evalDataset?: DatasetFingerprint | undefined;
@@ -246,21 +249,28 @@ async function readState(path: string): Promise<TrainerState> {
 
 /** Everything in which a saved run and the present one differ, a line each. */
 function compareRuns(saved: TrainerState, now: RunIdentity): string[] {
-  const differences: string[] = [];
-  const keys = new Set([...Object.keys(saved.config), ...Object.keys(now.config)]) as Set<keyof SftConfig>;
-  for (const key of keys) {
-    if (RESUME_MAY_CHANGE.has(key)) continue;
-    const [before, after] = [saved.config[key], now.config[key]].map((value) => JSON.stringify(value) ?? 'not set');
-    if (before === after) continue;
-    const [was, is] = [saved.config[key], now.config[key]].map((value) =>
-      value === undefined ? 'not set' : showValue(value),
-    );
-    differences.push(`\`${key}\` was ${was}, now ${is}`);
-  }
+  const differences = [
+    ...compareSettings({ ...saved.config }, { ...now.config }, RESUME_MAY_CHANGE),
+    ...compareSettings(saved.settings ?? {}, now.settings ?? {}),
+  ];
   const change = compareDatasets(saved.dataset, now.dataset);
   if (change) differences.push(`the training set ${change}`);
   differences.push(...compareParameters(saved.parameters, now.parameters));
   if (saved.best) differences.push(...compareJudges(saved, now));
+  return differences;
+}
+
+function compareSettings(
+  saved: Readonly<Record<string, unknown>>,
+  now: Readonly<Record<string, unknown>>,
+  mayChange: ReadonlySet<string> = new Set(),
+): string[] {
+  const differences: string[] = [];
+  for (const key of new Set([...Object.keys(saved), ...Object.keys(now)])) {
+    if (mayChange.has(key) || JSON.stringify(saved[key]) === JSON.stringify(now[key])) continue;
+    const [was, is] = [saved[key], now[key]].map((value) => (value === undefined ? 'not set' : showValue(value)));
+    differences.push(`\`${key}\` was ${was}, now ${is}`);
+  }
   return differences;
 }
 

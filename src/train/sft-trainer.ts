@@ -1,4 +1,5 @@
 /** Supervised fine-tuning: the public face of the training loop. */
+import { checkNames } from '../config.js';
 import { type Collator, DataLoader } from '../data/data-loader.js';
 import type { Dataset, SftExample, SkippedSample } from '../data/types.js';
 import { ConfigError, DataError, TrainingError } from '../errors.js';
@@ -48,6 +49,18 @@ export interface TrainOptions {
   readonly resumeFromCheckpoint?: string | boolean | undefined;
 }
 
+/** Their names, and whether they must be given. */
+const TRAINER_OPTIONS = {
+  model: true,
+  config: false,
+  trainDataset: true,
+  evalDataset: false,
+  collator: true,
+  saveAdapter: false,
+  computeMetrics: false,
+} as const;
+const TRAIN_OPTIONS = { signal: false, resumeFromCheckpoint: false } as const;
+
 /** Trains the trainable parameters of a model, after `transformers.Trainer` and TRL's `SFTTrainer`. */
 export class SftTrainer {
   /** Every default filled in. */
@@ -62,6 +75,7 @@ export class SftTrainer {
    * @throws TrainingError if the model has nothing to train
    */
   constructor(options: SftTrainerOptions) {
+    checkNames(options, TRAINER_OPTIONS, 'SftTrainer');
     const config = parseSftConfig(options.config);
     this.config = config;
     this.#options = options;
@@ -106,6 +120,7 @@ export class SftTrainer {
    * A checkpoint that cannot be written is a warning: the run goes on and later saves try again.
    */
   train(options: TrainOptions = {}): TrainingRun {
+    checkNames(options, TRAIN_OPTIONS, 'train');
     return new TrainingRun(async (show) => {
       if (this.#running) throw new TrainingError('this trainer is training already');
       this.#running = true;
@@ -115,6 +130,7 @@ export class SftTrainer {
           model: this.#options.model,
           config: this.config,
           sampler: this.#sampler,
+          settings: namedSettings(this.#options),
           dataset: this.#options.trainDataset,
           evalDataset: this.#options.evalDataset,
           loader: this.#loader(this.#options.trainDataset),
@@ -164,4 +180,14 @@ export class SftTrainer {
     const prefetch = dataloaderPrefetch ?? Math.max(2, 2 * gradientAccumulationSteps);
     return new DataLoader({ dataset, collator: this.#options.collator, prefetch });
   }
+}
+
+/** What decides a run besides its configuration and its data, told by whose it is. */
+function namedSettings({ model, collator }: Pick<SftTrainerOptions, 'model' | 'collator'>): Record<string, unknown> {
+  const owners = { model: model.trainingSettings, collator: collator.settings };
+  return Object.fromEntries(
+    Object.entries(owners).flatMap(([owner, settings]) =>
+      Object.entries(settings ?? {}).map(([name, value]) => [`${owner}.${name}`, value] as const),
+    ),
+  );
 }

@@ -35,6 +35,8 @@ export interface PassSummary {
 export interface TrainableModel {
   readonly engine: Engine;
   readonly trainable: ParameterSet;
+  /** What decides a run besides the parameters' names and shapes, as JSON: a resume refuses other values. */
+  readonly trainingSettings?: Readonly<Record<string, unknown>> | undefined;
   /**
    * Adds the gradient of the window's loss to the parameters, which must be zero before: a window that runs out of
    * memory is begun again from zero, in smaller passes. Its samples may run in as few packed passes as fit; the result is

@@ -27,6 +27,8 @@ const MAX_UNREADABLE_STEPS = 3;
 export interface TrainingLoopOptions {
   readonly model: TrainableModel;
   readonly config: SftConfig;
+  /** Of model and collator, by name: a resume refuses others. */
+  readonly settings: Readonly<Record<string, unknown>>;
   readonly sampler: Sampler;
   readonly dataset: Dataset<SftExample>;
   readonly evalDataset: Dataset<SftExample> | undefined;
@@ -65,6 +67,17 @@ export class TrainingLoop {
   }
 
   async run(resumeFrom: string | true | undefined): Promise<TrainOutput> {
+    try {
+      return await this.#run(resumeFrom);
+    } finally {
+      // Missing if the run failed before it was made.
+      const made: OptimizerState | undefined = this.#optimizer;
+      const { engine, trainable } = this.#options.model;
+      if (made) engine.releaseOptimizerState(trainable, made);
+    }
+  }
+
+  async #run(resumeFrom: string | true | undefined): Promise<TrainOutput> {
     const { model, config, sampler, dataset, signal, loader } = this.#options;
     signal?.throwIfAborted();
     await this.#options.checkData(signal);
@@ -99,7 +112,6 @@ export class TrainingLoop {
       throw signal?.aborted && !(error instanceof TuneError) ? signal.reason : error;
     } finally {
       await batches.return();
-      model.engine.releaseOptimizerState(model.trainable, this.#optimizer);
     }
     if (config.loadBestModelAtEnd) await this.#loadBest();
     const output = this.#output((performance.now() - start) / 1000);
@@ -109,11 +121,12 @@ export class TrainingLoop {
 
   /** Makes the optimizer's state, or takes up that of a checkpoint. Gives warnings for when the run has begun. */
   async #prepare(resumeFrom: string | true | undefined): Promise<string[]> {
-    const { model, config, dataset, evalDataset, saveAdapter } = this.#options;
+    const { model, config, settings, dataset, evalDataset, saveAdapter } = this.#options;
     const { engine, trainable } = model;
     const judge = judgeOf(config);
     const identity = {
       config,
+      settings,
       dataset: await fingerprintDataset(dataset),
       ...(judge && evalDataset ? { evalDataset: await fingerprintDataset(evalDataset) } : {}),
       parameters: trainable.parameters.map(({ name, shape }) => ({ name, shape })),

@@ -39,6 +39,13 @@ function chunks<T>(items: readonly T[], size: number): T[][] {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
 }
 
+it('tells what a resume compares: scale and dropout of the adapter, template, pictures and labels', () => {
+  expect(world.model.trainingSettings).toEqual({ loraScale: 2, loraDropout: 0 });
+  const { settings } = world.collator;
+  expect(settings).toMatchObject({ maskPrompt: true, overlong: 'error', longestEdge: expect.any(Number) });
+  expect(settings['chatTemplate']).toMatch(/^[0-9a-f]{16}$/);
+});
+
 describe('a batch gives the same loss however it is cut and padded', () => {
   const examples: SftExample[] = makeExamples(7);
 

@@ -65,6 +65,16 @@ export class Ministral3 implements TrainableModel {
     return this.#trainable;
   }
 
+  /** Scale and dropout of the adapter: one number where all layers have the same, else all in the order of the layers. */
+  get trainingSettings(): Readonly<Record<string, unknown>> {
+    const adapted = this.linearModules.flatMap(({ lora }) => lora ?? []);
+    const told = (values: readonly number[]): unknown => (new Set(values).size <= 1 ? values[0] : values.join(' '));
+    return {
+      loraScale: told(adapted.map(({ scale }) => scale)),
+      loraDropout: told(adapted.map(({ dropout }) => dropout)),
+    };
+  }
+
   /** Called by applyLora and by the removal of an adapter. */
   setTrainable(set: ParameterSet | undefined): void {
     this.#trainable = set;

@@ -86,6 +86,18 @@ describe('hostile adapters', () => {
 });
 
 describe('saveAdapter and loadAdapter', () => {
+  it('leave what is on the disk as it is where the numbers have diverged', async () => {
+    await saveAdapter(trained({ r: 2 }), folder);
+    const before = await readFile(join(folder, 'adapter_model.safetensors'));
+    const model = fakeModel();
+    const adapter = trained({ r: 2 }, model);
+    const numbers = someNumbers(adapter.parameters.size, 3);
+    numbers[1] = Number.NaN;
+    model.engine.writeParameters(adapter.parameters, numbers);
+    await expect(saveAdapter(adapter, folder)).rejects.toThrow(/lora_A\.weight holds NaN: the adapter is not saved/);
+    expect(await readFile(join(folder, 'adapter_model.safetensors'))).toEqual(before);
+  });
+
   it('write what PEFT writes, and give every bit back', async () => {
     const adapter = trained({ r: 4, alpha: 16, dropout: 0.05, rankPattern: { q_proj: 2 }, useRslora: true });
     await saveAdapter(adapter, folder, { baseModelNameOrPath: 'org/base' });

@@ -146,6 +146,38 @@ describe('resumeFromCheckpoint', () => {
     );
   });
 
+  it('refuses another adapter or collator, and goes on with a model that tells nothing', async () => {
+    const told = (loraDropout: number, maskPrompt: boolean): [LinearModel, Partial<SftTrainerOptions>] => {
+      const model = Object.assign(linearModel(), { trainingSettings: { loraScale: 2, loraDropout } });
+      return [model, { collator: { ...linearCollator, settings: { maskPrompt } } }];
+    };
+    const run = ([model, more]: [LinearModel, Partial<SftTrainerOptions>]) => trainer(model, {}, more);
+    await run(told(0.05, true)).train();
+    await expect(run(told(0.1, false)).train({ resumeFromCheckpoint: true })).rejects.toThrow(
+      /`model\.loraDropout` was 0\.05, now 0\.1\n.*`collator\.maskPrompt` was true, now false/,
+    );
+    await run(told(0.05, true)).train({ resumeFromCheckpoint: true });
+  });
+
+  it('gives the optimizer back if the run fails before its first step', async () => {
+    await trainer(linearModel(), { maxSteps: 2 }).train();
+    const model = linearModel();
+    const counts = { made: 0, released: 0 };
+    const { createOptimizerState } = model.engine;
+    Object.assign(model.engine, {
+      createOptimizerState: (...values: Parameters<typeof createOptimizerState>) => {
+        counts.made++;
+        return createOptimizerState(...values);
+      },
+      releaseOptimizerState: () => counts.released++,
+      writeOptimizerState: () => {
+        throw new Error('does not fit');
+      },
+    });
+    await expect(trainer(model, { maxSteps: 2 }).train({ resumeFromCheckpoint: true })).rejects.toThrow('does not fit');
+    expect(counts).toEqual({ made: 1, released: 1 });
+  });
+
   it('says so when there is nothing to resume from', async () => {
     await expect(trainer(linearModel()).train({ resumeFromCheckpoint: true })).rejects.toThrow(/holds no checkpoint/);
   });
