@@ -2,33 +2,15 @@
  * Teaches a Ministral 3 model to name the kind of fracture on an X-ray, from a folder of pictures to an evaluated
  * LoRA adapter. For education only: nothing here is fit for medical use.
  *
- *   npm run example                                         a demonstration on drawn pictures and a tiny model
- *   npm run example -- --data DIR --model NAME [--engine E] the real thing
- *   npm run example -- --kaggle --model NAME               the same, with the tutorial's pictures from Kaggle
- *
- * --data DIR      folder with <Class>/{Train,Test}/* at any depth (default: drawn by synthetic-radiographs.ts)
- * --kaggle        download the tutorial's data set, or take it from the cache; see KaggleImageFolder.download
- * --model NAME    Ministral 3 model: a name on the Hugging Face Hub, e.g. mistralai/Ministral-3-3B-Instruct-2512-BF16,
- *                 or a folder (default: random weights in a tiny model, made by tiny-checkpoint.ts)
- * --adapter NAME  start from this LoRA adapter, a name on the Hub or a folder, instead of a new one
- * --push-to-hub REPO    upload the adapter with a card that says all of the above; HF_TOKEN must be able to write
- * --base-model NAME     for that card: the base model's name on the Hub, where --model is a folder
- * --resume        go on where a stopped training left its checkpoint (Ctrl-C saves one)
- * --epochs N      passes over the training set       --limit N   use N training and N test samples
- * --engine NAME   auto, cpu, cuda; or a TensorFlow.js that you installed: tfjs-node, tfjs-node-gpu, tfjs (either)
- * --memory-budget GIB   most memory that training may take, weights included (default: what there is)
- * --out DIR       results (default: runs/bone-fracture)
+ * `npm run example -- --help` tells the options.
  */
-import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import {
   abortOnSignals,
   applyLora,
   barChart,
   ChatTemplate,
-  ConfigError,
   checkPushAccess,
   compareReports,
   confusionChart,
@@ -62,32 +44,13 @@ import {
   verifyAdapter,
   writeContactSheet,
 } from 'ministral-tune';
+import { readCommandLine } from './command-line.js';
 import { DEMONSTRATION, prepareDemonstration } from './demonstration.js';
 import { fractureCard } from './fracture-card.js';
 
-const { values: options } = parseArgs({
-  options: {
-    data: { type: 'string' },
-    kaggle: { type: 'boolean', default: false },
-    model: { type: 'string' },
-    adapter: { type: 'string' },
-    resume: { type: 'boolean', default: false },
-    'push-to-hub': { type: 'string' },
-    'base-model': { type: 'string' },
-    epochs: { type: 'string' },
-    limit: { type: 'string' },
-    engine: { type: 'string', default: 'auto' },
-    'memory-budget': { type: 'string' },
-    out: { type: 'string', default: 'runs/bone-fracture' },
-  },
-});
+const options = readCommandLine();
 const out = options.out;
 await mkdir(out, { recursive: true });
-if (options['push-to-hub'] && !options['base-model'] && !(options.model && !existsSync(options.model))) {
-  throw new ConfigError('--push-to-hub: the card needs the name that the base model has on the Hub', {
-    hint: 'Give --model by that name, or --base-model beside a folder.',
-  });
-}
 // Before the training, not after.
 if (options['push-to-hub']) console.log(`will push to ${await checkPushAccess(options['push-to-hub'])}`);
 const heading = (text: string): void => console.log(`\n── ${text}`);
@@ -131,7 +94,7 @@ const demonstration = await prepareDemonstration(out, {
 const data = options.kaggle
   ? await KaggleImageFolder.download(KAGGLE_DATASET, { onProgress: showDownload })
   : await KaggleImageFolder.fromFolder(options.data ?? demonstration.data);
-const limit = options.limit ? Number(options.limit) : Number.POSITIVE_INFINITY;
+const limit = options.limit ?? Number.POSITIVE_INFINITY;
 const take = (set: typeof data.train): IndexedDataset<ImageSample> =>
   set.select(
     randomPermutation(set.length, 42)
@@ -263,8 +226,8 @@ for (const warning of adapter.warnings) console.warn(`Note: ${warning}.`);
 const { maxNewTokens: _, ...trainSettings } = settings;
 const sftConfig: SftConfigInput = {
   ...trainSettings,
-  ...(options.epochs ? { numTrainEpochs: Number(options.epochs) } : {}),
-  ...(options['memory-budget'] ? { memoryBudget: Number(options['memory-budget']) * 2 ** 30 } : {}),
+  ...(options.epochs ? { numTrainEpochs: options.epochs } : {}),
+  ...(options.memoryBudget ? { memoryBudget: options.memoryBudget * 2 ** 30 } : {}),
   autoMicroBatch: true,
   outputDir: join(out, 'checkpoints'),
   optim: 'adamw_8bit',

@@ -1,0 +1,70 @@
+/** The example's command line: its help, and options checked before anything is done. */
+import { existsSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+
+const HELP = `npm run example                                         a demonstration on drawn pictures and a tiny model
+npm run example -- --data DIR --model NAME [--engine E] the real thing
+npm run example -- --kaggle --model NAME                the same, with the tutorial's pictures from Kaggle
+
+--data DIR      folder with <Class>/{Train,Test}/* at any depth (default: drawn by synthetic-radiographs.ts)
+--kaggle        download the tutorial's data set, or take it from the cache; see KaggleImageFolder.download
+--model NAME    Ministral 3 model: a name on the Hugging Face Hub, e.g. mistralai/Ministral-3-3B-Instruct-2512-BF16,
+                or a folder (default: random weights in a tiny model, made by tiny-checkpoint.ts)
+--adapter NAME  start from this LoRA adapter, a name on the Hub or a folder, instead of a new one
+--push-to-hub REPO    upload the adapter with a card that says all of the above; HF_TOKEN must be able to write
+--base-model NAME     for that card: the base model's name on the Hub, where --model is a folder
+--resume        go on where a stopped training left its checkpoint (Ctrl-C saves one)
+--epochs N      passes over the training set       --limit N   use N training and N test samples
+--engine NAME   auto, cpu, cuda; or a TensorFlow.js that you installed: tfjs-node, tfjs-node-gpu, tfjs (either)
+--memory-budget GIB   most memory that training may take, weights included (default: what there is)
+--out DIR       results (default: runs/bone-fracture)`;
+
+function parse() {
+  const { values } = parseArgs({
+    options: {
+      data: { type: 'string' },
+      kaggle: { type: 'boolean', default: false },
+      model: { type: 'string' },
+      adapter: { type: 'string' },
+      resume: { type: 'boolean', default: false },
+      'push-to-hub': { type: 'string' },
+      'base-model': { type: 'string' },
+      epochs: { type: 'string' },
+      limit: { type: 'string' },
+      engine: { type: 'string', default: 'auto' },
+      'memory-budget': { type: 'string' },
+      out: { type: 'string', default: 'runs/bone-fracture' },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  if (values['push-to-hub'] && !values['base-model'] && !(values.model && !existsSync(values.model))) {
+    throw new Error(
+      '--push-to-hub: the card needs the name that the base model has on the Hub: give --model by that name, or --base-model beside a folder',
+    );
+  }
+  const { epochs, limit, 'memory-budget': budget, ...others } = values;
+  return {
+    ...others,
+    epochs: positive('epochs', epochs),
+    limit: positive('limit', limit),
+    memoryBudget: positive('memory-budget', budget),
+  };
+}
+
+function positive(name: string, text: string | undefined): number | undefined {
+  if (text === undefined || Number(text) > 0) return text === undefined ? undefined : Number(text);
+  throw new Error(`--${name}: expected a number above 0, got "${text}"`);
+}
+
+/** The options; ends the process for --help, and for what it does not understand. */
+export function readCommandLine(): ReturnType<typeof parse> {
+  try {
+    const options = parse();
+    if (!options.help) return options;
+    console.log(HELP);
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${HELP}`);
+    process.exit(2);
+  }
+  process.exit(0);
+}
