@@ -28,7 +28,7 @@ export async function writeFileAtomically(
     await rename(temporary, path);
     await flushFolder(folder);
   } catch (error) {
-    await rm(temporary, { force: true });
+    await rm(temporary, { force: true }).catch(() => undefined);
     throw error;
   }
 }

@@ -2,8 +2,8 @@
  * What a merged checkpoint holds: the tensors of its base in their dtypes; of an FP8 base, bfloat16 weights without
  * scales, and a config.json without `quantization_config`.
  */
-import { writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { writeFileAtomically } from '../atomic-file.js';
 import { dequantizedSource, type HeldSource } from '../engine/float8.js';
 import {
   checkpointSource,
@@ -87,7 +87,8 @@ export class MergeOutput {
     if (!this.#config) return;
     const { quantization_config: _, ...config } = this.#config;
     const write = (name: string, value: unknown): Promise<void> =>
-      writeFile(join(folder, name), `${JSON.stringify(value, null, 2)}\n`);
+      // In place of a copy that may be read-only, as its original.
+      writeFileAtomically(join(folder, name), `${JSON.stringify(value, null, 2)}\n`);
     await write('config.json', config);
     const { indexFile } = this.#checkpoint;
     if (indexFile === undefined) return;

@@ -88,6 +88,17 @@ export class CheckpointKeeper {
     });
   }
 
+  /** For a new run: what lies in its folder already may be what a later resume takes up. */
+  async warnOfOthers(): Promise<string[]> {
+    const { outputDir, saveStrategy } = this.#run.config;
+    const newest = saveStrategy === 'no' ? undefined : (await listCheckpoints(outputDir)).at(-1);
+    if (!newest) return [];
+    return [
+      `${outputDir} holds checkpoints of an earlier run, up to step ${newest.step}: \`resumeFromCheckpoint: true\` would ` +
+        'take the newest; remove them or use another folder',
+    ];
+  }
+
   async #opened(path: string, damaged: readonly string[]): Promise<OpenedCheckpoint> {
     const { outputDir } = this.#run.config;
     const read = await readCheckpoint(path, this.#run);

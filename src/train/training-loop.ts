@@ -139,7 +139,7 @@ export class TrainingLoop {
     const mostSkipped = config.onNonFiniteLoss === 'skip' ? config.maxSkippedSteps : 0;
     this.#metrics = new StepMetrics(mostSkipped, resumed?.state.metrics);
     this.#best = judge && new BestModelTracker(judge, config, resumed?.state.best);
-    if (!resumed) return [];
+    if (!resumed) return this.#checkpoints.warnOfOthers();
     const { state, tensors, damaged } = resumed;
     const warnings = damaged.map((reason) => `passed over a checkpoint that cannot be read: ${reason}`);
     engine.writeOptimizerState(trainable, this.#optimizer, tensors.optimizer);

@@ -159,6 +159,20 @@ describe('resumeFromCheckpoint', () => {
     await run(told(0.05, true)).train({ resumeFromCheckpoint: true });
   });
 
+  it('warns in a new run of the checkpoints of another', async () => {
+    const warned: string[] = [];
+    const run = async (resumeFromCheckpoint: boolean): Promise<void> => {
+      for await (const event of trainer(linearModel(), { maxSteps: 2 }).train({ resumeFromCheckpoint })) {
+        if (event.type === 'warning') warned.push(event.message);
+      }
+    };
+    await run(false);
+    await run(true);
+    expect(warned).toEqual([]);
+    await run(false);
+    expect(warned).toEqual([expect.stringMatching(/holds checkpoints of an earlier run, up to step 2/)]);
+  });
+
   it('gives the optimizer back if the run fails before its first step', async () => {
     await trainer(linearModel(), { maxSteps: 2 }).train();
     const model = linearModel();

@@ -147,7 +147,7 @@ describe('onNonFiniteLoss: skip', () => {
     model.engine.optimizerStep = (set, state, options) => {
       return ++calls > 2 ? optimizerStep(set, state, options) : async () => Number.NaN;
     };
-    const later = await follow(trainer(model, skip).train());
+    const later = await follow(trainer(model, { ...skip, outputDir: join(folder, 'later') }).train());
     expect(messages(later.events)).toHaveLength(2);
     expect(messages(later.events).join()).not.toContain('no gradient');
   });
