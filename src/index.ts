@@ -170,6 +170,7 @@ export type { TuneErrorOptions } from './errors.js';
 export type { EvaluateOptions, EvaluatedSample, EvaluationProgress, GenerateAnswers } from './eval/evaluator.js';
 export type { ClassMetrics, ConfusionMatrix, Interval } from './eval/metrics.js';
 export type { AnswerMode } from './eval/parse-answer.js';
+export { hubConnectionSchema, hubDownloadSchema } from './hub/hub-options.js';
 export { type PushProgress, type PushResult, pushFilesSchema } from './hub/push-files.js';
 export { snapshotDownloadSchema } from './hub/snapshot-download.js';
 export { modelCardSchema } from './lora/model-card.js';
