@@ -1,6 +1,6 @@
 /** Files of strangers: whatever lies at a path, opening it does not wait, and never more is read than is expected. */
 import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { access, type FileHandle, open } from 'node:fs/promises';
 
 /**
  * Opens a file for reading, through symbolic links. A pipe, a device or a folder is refused: reading one may never end.
@@ -38,4 +38,12 @@ export async function readRegularFile(path: string, maxBytes: number): Promise<B
   } finally {
     await file.close();
   }
+}
+
+/** Whether there is anything at a path, links followed. */
+export async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }

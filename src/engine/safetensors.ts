@@ -34,6 +34,8 @@ export function engineDtype(dtype: SafetensorsDType): DType | undefined {
 }
 
 /** Some 100 bytes for each tensor. */
+/** Where the shards of a model are listed. */
+export const INDEX_FILE = 'model.safetensors.index.json';
 const MAX_INDEX_BYTES = 33_554_432;
 /** The largest published checkpoints have some hundred. */
 const MAX_SHARDS = 2000;
@@ -225,8 +227,8 @@ export class ShardedCheckpoint {
     const single = join(directory, 'model.safetensors');
     if (await isFile(single)) return new ShardedCheckpoint(directory, [await SafetensorsFile.open(single)], undefined);
 
-    const indexFile = 'model.safetensors.index.json';
-    const weightMap = await readIndex(directory, indexFile);
+    const indexFile = INDEX_FILE;
+    const weightMap = await readShardIndex(directory);
     const faults: string[] = [];
     const files = new Map<string, SafetensorsFile>();
     const shards = [...new Set(weightMap.values())].sort();
@@ -384,12 +386,12 @@ export async function isMistralNative(directory: string): Promise<boolean> {
   return names.some((name) => name === 'params.json' || /^consolidated.*\.safetensors$/.test(name));
 }
 
-/** Tensor name → shard file name. */
-async function readIndex(directory: string, indexFile: string): Promise<Map<string, string>> {
-  const path = join(directory, indexFile);
+/** Tensor name → shard file name. @throws CheckpointError if there is no sound index */
+export async function readShardIndex(directory: string): Promise<Map<string, string>> {
+  const path = join(directory, INDEX_FILE);
   if (!(await isFile(path))) {
     const native = await isMistralNative(directory);
-    throw new CheckpointError(`${directory} holds neither model.safetensors nor ${indexFile}`, {
+    throw new CheckpointError(`${directory} holds neither model.safetensors nor ${INDEX_FILE}`, {
       hint: native ? MISTRAL_NATIVE_HINT : 'Give the folder of a downloaded model.',
       details: { directory },
     });

@@ -2,7 +2,7 @@
  * Adapters on disk, as PEFT writes and reads them: `adapter_config.json` and `adapter_model.safetensors`, float32,
  * with transformers' current names. Reading accepts the older names too, which PEFT itself only half understands.
  */
-import { mkdir, stat } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomically } from '../atomic-file.js';
@@ -12,6 +12,7 @@ import { CheckpointError } from '../errors.js';
 import { type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
 import { adapterTensorName, parseAdapterTensorName, toDiskName } from '../model/tensor-names.js';
 import { readJson } from '../read-json.js';
+import { exists } from '../regular-file.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, adapterFolder } from './adapter-folder.js';
 import { applyLora, type LoraAdapter, type LoraHost } from './apply-lora.js';
 import { LoraConfig } from './lora-config.js';
@@ -292,11 +293,4 @@ function badTensors(path: string, faults: readonly string[], expected: number, f
 function sameBits(a: Float32Array, b: Float32Array): boolean {
   const [left, right] = [a, b].map((array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength));
   return left!.equals(right!);
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }

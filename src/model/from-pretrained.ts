@@ -1,9 +1,9 @@
 /** A model by its name on the Hub, or from a folder: downloaded if need be, loaded, with its processor. */
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir } from 'node:fs/promises';
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
 import type { Engine } from '../engine/engine.js';
+import { INDEX_FILE, readShardIndex } from '../engine/safetensors.js';
 import { callback, type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
 import { localFolder } from '../hub/repo-id.js';
 import { type FileSelection, fetchSnapshot } from '../hub/snapshot-download.js';
@@ -88,11 +88,9 @@ const MODEL_SELECTION: FileSelection = {
 
 /** The shards that the index names, or the index itself if it cannot be read. */
 async function indexedShards(folder: string): Promise<string[]> {
-  const name = 'model.safetensors.index.json';
   try {
-    const index = JSON.parse(await readFile(join(folder, name), 'utf8')) as { weight_map: Record<string, string> };
-    return [...new Set(Object.values(index.weight_map))];
+    return [...new Set((await readShardIndex(folder)).values())];
   } catch {
-    return [name];
+    return [INDEX_FILE];
   }
 }

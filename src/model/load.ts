@@ -1,5 +1,5 @@
 /** A checkpoint folder in the published layout, opened: the model, and what turns pictures and text into its input. */
-import { access, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ChatTemplate } from '../data/chat-template.js';
 import { ImageProcessor } from '../data/image-processor.js';
@@ -9,6 +9,7 @@ import { checkpointSource } from '../engine/fp8-checkpoint.js';
 import { isMistralNative, MISTRAL_NATIVE_HINT, ShardedCheckpoint } from '../engine/safetensors.js';
 import { CheckpointError, ConfigError } from '../errors.js';
 import { readJson } from '../read-json.js';
+import { exists } from '../regular-file.js';
 import { showValue } from '../show-value.js';
 import { type Ministral3Config, parseMinistral3Config } from './ministral3/config.js';
 import { Ministral3 } from './ministral3/model.js';
@@ -104,13 +105,6 @@ async function loadImageProcessor(dir: string): Promise<ImageProcessor> {
 
 async function readOptionalJson(path: string): Promise<unknown> {
   return (await exists(path)) ? readConfigFile(path) : undefined;
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 async function readConfig(dir: string): Promise<Ministral3Config> {

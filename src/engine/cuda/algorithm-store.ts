@@ -1,6 +1,6 @@
 /** The winners among cuBLASLt's algorithms, kept on disk beside the compiled kernels. */
 import { join } from 'node:path';
-import { kernelCacheFolder, readCacheFile, writeCacheFile } from './cache-file.js';
+import { kernelCacheFolder, readCacheJson, writeCacheFile } from './cache-file.js';
 import type { Algorithm } from './cublas-lt.js';
 
 export class AlgorithmStore {
@@ -11,12 +11,7 @@ export class AlgorithmStore {
   constructor(device: string, version: number) {
     const name = `products-2-${device.replace(/[^A-Za-z0-9]+/g, '-')}-${version}.json`;
     this.#path = join(kernelCacheFolder(), name);
-    let stored: unknown;
-    try {
-      stored = JSON.parse((readCacheFile(this.#path) ?? '').toString());
-    } catch {
-      // None yet, or damaged: it is made anew.
-    }
+    const stored = readCacheJson(this.#path);
     // Whether an algorithm fits this library and product is asked of the library itself, before it runs.
     const isEntry = (entry: [string, unknown]): entry is [string, string[]] =>
       Array.isArray(entry[1]) &&

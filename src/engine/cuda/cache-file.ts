@@ -36,6 +36,15 @@ export function readCacheFile(path: string): Buffer | undefined {
   }
 }
 
+/** The JSON of a file of the cache; undefined if there is none, or it is damaged. */
+export function readCacheJson(path: string): unknown {
+  try {
+    return JSON.parse((readCacheFile(path) ?? '').toString());
+  } catch {
+    return undefined;
+  }
+}
+
 /** Writes a file of the cache so that a reader sees all of it or nothing; a read-only home is no error. */
 export function writeCacheFile(path: string, contents: string | Uint8Array): void {
   try {

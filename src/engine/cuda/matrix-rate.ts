@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { isOutOfMemory } from '../out-of-memory.js';
 import { MersenneTwister } from '../random.js';
-import { kernelCacheFolder, readCacheFile, writeCacheFile } from './cache-file.js';
+import { kernelCacheFolder, readCacheJson, writeCacheFile } from './cache-file.js';
 import type { CudaDriver } from './driver.js';
 import type { MatrixProducts, ProductDriver } from './matrix-products.js';
 import type { DeviceAllocator, DeviceBlock } from './memory.js';
@@ -32,12 +32,8 @@ export interface RateContext {
 export function matrixRate(context: RateContext, device: string, version: number): number | undefined {
   const name = `matrix-rate-${device.replace(/[^A-Za-z0-9]+/g, '-')}-${version}.json`;
   const path = join(kernelCacheFolder(), name);
-  try {
-    const { tflops } = JSON.parse((readCacheFile(path) ?? '').toString()) as { tflops?: unknown };
-    if (typeof tflops === 'number' && tflops > 0 && tflops < MAX_TFLOPS) return tflops;
-  } catch {
-    // None yet, or unreadable: it is measured.
-  }
+  const known = (readCacheJson(path) as { tflops?: unknown } | null | undefined)?.tflops;
+  if (typeof known === 'number' && known > 0 && known < MAX_TFLOPS) return known;
   try {
     const tflops = measure(context);
     writeCacheFile(path, JSON.stringify({ tflops, product: [M, N, K] }));

@@ -6,8 +6,8 @@ import { CheckpointError, TrainingError } from '../../../src/errors.js';
 import { BestModelTracker, judgeOf } from '../../../src/train/best-model.js';
 import type { EvalEntry, TrainingEvent, TrainOutput } from '../../../src/train/events.js';
 import { parseSftConfig, type SftConfigInput } from '../../../src/train/sft-config.js';
-import { SftTrainer, type SftTrainerOptions } from '../../../src/train/sft-trainer.js';
-import { type LinearModel, linearCollator, linearDataset, linearModel } from './linear-model.js';
+import type { SftTrainer, SftTrainerOptions } from '../../../src/train/sft-trainer.js';
+import { type LinearModel, linearDataset, linearModel, linearTrainer } from './linear-model.js';
 
 let folder: string;
 beforeEach(async () => {
@@ -16,20 +16,14 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true }));
 
 function trainer(model: LinearModel, config: SftConfigInput = {}, more: Partial<SftTrainerOptions> = {}): SftTrainer {
-  return new SftTrainer({
+  return linearTrainer(
     model,
-    trainDataset: linearDataset(7),
-    evalDataset: linearDataset(5, 3),
-    collator: linearCollator,
-    ...more,
-    config: {
+    {
       outputDir: folder,
-      progress: 'none',
       saveStrategy: 'steps',
       saveSteps: 1,
       evalStrategy: 'steps',
       evalSteps: 1,
-      perDeviceTrainBatchSize: 2,
       gradientAccumulationSteps: 1,
       // Rises above its best after a few steps.
       learningRate: 0.2,
@@ -37,7 +31,8 @@ function trainer(model: LinearModel, config: SftConfigInput = {}, more: Partial<
       loggingSteps: 3,
       ...config,
     },
-  });
+    { evalDataset: linearDataset(5, 3), ...more },
+  );
 }
 
 async function eventsOf(run: AsyncIterable<TrainingEvent>): Promise<TrainingEvent[]> {

@@ -7,8 +7,8 @@ import { CheckpointError } from '../../../src/errors.js';
 import type { LogEntry, TrainingEvent, TrainOutput } from '../../../src/train/events.js';
 import { readHistory, TrainHistory } from '../../../src/train/history.js';
 import type { SftConfigInput } from '../../../src/train/sft-config.js';
-import { SftTrainer, type SftTrainerOptions } from '../../../src/train/sft-trainer.js';
-import { type LinearModel, linearCollator, linearDataset, linearModel } from './linear-model.js';
+import type { SftTrainer, SftTrainerOptions } from '../../../src/train/sft-trainer.js';
+import { type LinearModel, linearCollator, linearDataset, linearModel, linearTrainer } from './linear-model.js';
 
 let folder: string;
 beforeEach(async () => {
@@ -17,25 +17,19 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true }));
 
 function trainer(model: LinearModel, config: SftConfigInput = {}, more: Partial<SftTrainerOptions> = {}): SftTrainer {
-  return new SftTrainer({
+  return linearTrainer(
     model,
-    trainDataset: linearDataset(7),
-    collator: linearCollator,
-    ...more,
-    config: {
+    {
       outputDir: folder,
-      progress: 'none',
       saveStrategy: 'steps',
       saveSteps: 1,
-      perDeviceTrainBatchSize: 2,
-      gradientAccumulationSteps: 2,
-      learningRate: 0.02,
       loggingSteps: 2,
       warmupSteps: 1,
       weightDecay: 0.01,
       ...config,
     },
-  });
+    more,
+  );
 }
 
 /** What must not depend on a stop: everything but the times. */

@@ -6,8 +6,8 @@ import type { SftExample } from '../../../src/data/types.js';
 import { DataError, TrainingError } from '../../../src/errors.js';
 import type { TrainingEvent } from '../../../src/train/events.js';
 import type { SftConfigInput } from '../../../src/train/sft-config.js';
-import { SftTrainer, type SftTrainerOptions } from '../../../src/train/sft-trainer.js';
-import { type LinearModel, linearCollator, linearDataset, linearModel } from './linear-model.js';
+import type { SftTrainer, SftTrainerOptions } from '../../../src/train/sft-trainer.js';
+import { type LinearModel, linearCollator, linearDataset, linearModel, linearTrainer } from './linear-model.js';
 
 let folder: string;
 beforeEach(async () => {
@@ -16,22 +16,16 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true }));
 
 function trainer(model: LinearModel, config: SftConfigInput = {}, more: Partial<SftTrainerOptions> = {}): SftTrainer {
-  return new SftTrainer({
+  return linearTrainer(
     model,
-    trainDataset: linearDataset(7),
-    collator: linearCollator,
-    ...more,
-    config: {
+    {
       outputDir: folder,
-      progress: 'none',
       saveSteps: 1,
-      perDeviceTrainBatchSize: 2,
-      gradientAccumulationSteps: 2,
-      learningRate: 0.02,
       loggingSteps: 1,
       ...config,
     },
-  });
+    more,
+  );
 }
 
 /** Events up to the end or the error. */

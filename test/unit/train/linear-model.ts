@@ -12,6 +12,8 @@ import {
 } from '../../../src/engine/cpu/optimizer.js';
 import type { Engine, OptimizerState, OptimizerStep } from '../../../src/engine/engine.js';
 import type { Parameter, ParameterSet, Tensor } from '../../../src/engine/tensor.js';
+import type { SftConfigInput } from '../../../src/train/sft-config.js';
+import { SftTrainer, type SftTrainerOptions } from '../../../src/train/sft-trainer.js';
 import type { AccumulateOptions, TrainableModel } from '../../../src/train/trainable-model.js';
 
 interface LinearState extends OptimizerState {
@@ -172,3 +174,24 @@ export const linearCollator = {
     };
   },
 };
+
+/** A trainer of seven samples, two in a micro-batch and two micro-batches a step. */
+export function linearTrainer(
+  model: LinearModel,
+  config: SftConfigInput,
+  more: Partial<SftTrainerOptions> = {},
+): SftTrainer {
+  return new SftTrainer({
+    model,
+    trainDataset: linearDataset(7),
+    collator: linearCollator,
+    ...more,
+    config: {
+      progress: 'none',
+      perDeviceTrainBatchSize: 2,
+      gradientAccumulationSteps: 2,
+      learningRate: 0.02,
+      ...config,
+    },
+  });
+}

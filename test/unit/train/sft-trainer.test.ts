@@ -7,8 +7,8 @@ import { ConfigError, DataError, EngineError, TrainingError } from '../../../src
 import type { TrainingEvent } from '../../../src/train/events.js';
 import { readHistory } from '../../../src/train/history.js';
 import type { SftConfigInput } from '../../../src/train/sft-config.js';
-import { SftTrainer, type SftTrainerOptions } from '../../../src/train/sft-trainer.js';
-import { type LinearModel, linearCollator, linearDataset, linearModel } from './linear-model.js';
+import type { SftTrainer, SftTrainerOptions } from '../../../src/train/sft-trainer.js';
+import { type LinearModel, linearCollator, linearDataset, linearModel, linearTrainer } from './linear-model.js';
 
 let outputDir: string;
 beforeEach(async () => {
@@ -17,23 +17,17 @@ beforeEach(async () => {
 afterEach(() => rm(outputDir, { recursive: true }));
 
 function trainer(model: LinearModel, config: SftConfigInput = {}, more: Partial<SftTrainerOptions> = {}): SftTrainer {
-  return new SftTrainer({
+  return linearTrainer(
     model,
-    trainDataset: linearDataset(7),
-    collator: linearCollator,
-    ...more,
-    config: {
+    {
       outputDir,
-      progress: 'none',
       saveStrategy: 'no',
-      perDeviceTrainBatchSize: 2,
-      gradientAccumulationSteps: 2,
-      learningRate: 0.02,
       loggingSteps: 1,
       seed: 11,
       ...config,
     },
-  });
+    more,
+  );
 }
 
 async function eventsOf(run: AsyncIterable<TrainingEvent>): Promise<TrainingEvent[]> {
