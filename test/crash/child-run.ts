@@ -3,7 +3,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-const PROGRAM = fileURLToPath(new URL('./train-child.ts', import.meta.url));
+/** Beside this file as TypeScript, or beside the program that this file was bundled into. */
+const RUN = import.meta.url.endsWith('.ts')
+  ? ['--import', 'tsx', fileURLToPath(new URL('./train-child.ts', import.meta.url))]
+  : [fileURLToPath(new URL('./train-child.mjs', import.meta.url))];
 
 export interface ChildOptions {
   readonly out: string;
@@ -43,7 +46,7 @@ export class ChildRun {
     ] as const) {
       if (value !== undefined) args.push(name, String(value));
     }
-    this.process = spawn(process.execPath, ['--import', 'tsx', PROGRAM, ...args], {
+    this.process = spawn(process.execPath, [...RUN, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let errors = '';
