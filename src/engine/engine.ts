@@ -76,6 +76,7 @@ export interface Engine {
   matrixTflops?(): number | undefined;
 
   // Tensors are counted by reference; a new one has a count of 1.
+  /** The numbers are copied: `data` is the caller's again at once. */
   fromArray(data: Float32Array, shape: readonly number[]): Tensor;
   zeros(shape: readonly number[]): Tensor;
   /** A copy of the numbers, as float32. */
@@ -138,9 +139,9 @@ export interface Engine {
   areZero?(set: ParameterSet, of: 'values' | 'gradients'): Promise<readonly boolean[]>;
 
   /**
-   * Resolves when the device has done what was queued before the last call. Whoever calls it between stretches of work
-   * is never more than one of them ahead, and leaves the thread to others meanwhile: one that queues without end waits
-   * inside the driver. Engines that compute at once have none.
+   * Resolves when the device has only so much work left as keeps it busy for a while. Whoever calls it between stretches
+   * of work leaves the thread to others meanwhile: one that queues without end waits inside the driver. Engines that
+   * compute at once have none.
    */
   keepPace?(): Promise<void>;
 

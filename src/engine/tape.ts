@@ -23,6 +23,9 @@ export interface TapeOptions {
   record?: boolean;
 }
 
+/** Recorded operations between two pauses of a backward pass: some 40 launches on a GPU, 16 recomputed layers at most. */
+const STRETCH = 16;
+
 export class Tape {
   readonly engine: Engine;
   readonly #record: boolean;
@@ -103,7 +106,7 @@ export class Tape {
       const again = new Tape(this.engine);
       for (const [i, input] of inputs.entries()) if (needs[i]) again.#needsGradient.add(input.id);
       const repeated = again.#runRegion(() => body(again, inputs));
-      return again.#propagate(repeated, gradients, inputs, needs);
+      return drain(again.#propagate(repeated, gradients, inputs, needs));
     };
     this.#entries.push({ inputs, needs, outputs, saved: inputs, backward });
     return outputs;
@@ -111,8 +114,18 @@ export class Tape {
 
   /** Adds d loss / d parameter to every parameter's gradient. The tape is empty afterwards. */
   backward(loss: Tensor): void {
+    drain(this.#backwardSteps(loss));
+  }
+
+  /** `backward` in stretches of a few operations, with a wait for `pause` after each. */
+  async backwardInStretches(loss: Tensor, pause: () => Promise<void>): Promise<void> {
+    const steps = this.#backwardSteps(loss);
+    for (let done = 1; !steps.next().done; done++) if (done % STRETCH === 0) await pause();
+  }
+
+  *#backwardSteps(loss: Tensor): Generator<void, void> {
     const one = this.engine.fromArray(Float32Array.of(1), loss.shape);
-    this.#propagate([loss], [one], [], []);
+    yield* this.#propagate([loss], [one], [], []);
     this.engine.release(one);
   }
 
@@ -143,13 +156,16 @@ export class Tape {
     }
   }
 
-  /** Runs the entries backwards from the gradients of `outputs`; gives those of `inputs`, and empties the tape. */
-  #propagate(
+  /**
+   * Runs the entries backwards from the gradients of `outputs`, one at each step; gives the gradients of `inputs`, and
+   * empties the tape.
+   */
+  *#propagate(
     outputs: readonly Tensor[],
     outputGradients: readonly (Tensor | undefined)[],
     inputs: readonly Tensor[],
     needs: readonly boolean[],
-  ): (Tensor | undefined)[] {
+  ): Generator<void, (Tensor | undefined)[]> {
     const engine = this.engine;
     const gradients = new Map<number, Tensor>();
     // The caller may hold the same tensor elsewhere: it is never added to in place.
@@ -191,6 +207,7 @@ export class Tape {
         for (const [i, gradient] of results.entries()) if (gradient) add(entry.inputs[i]!, gradient);
       }
       for (const tensor of entry.saved) engine.release(tensor);
+      yield;
     }
     const wanted = inputs.map((input, i) => {
       const gradient = needs[i] ? gradients.get(input.id) : undefined;
@@ -200,6 +217,13 @@ export class Tape {
     for (const gradient of gradients.values()) engine.release(gradient);
     this.dispose();
     return wanted;
+  }
+}
+
+function drain<T>(steps: Generator<void, T>): T {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
   }
 }
 

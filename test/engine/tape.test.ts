@@ -244,6 +244,25 @@ describe('tape', () => {
     network.lab.clear();
   });
 
+  it.each([false, true])('gives the same bits in stretches, and all is freed (recompute %s)', async (recompute) => {
+    const network = await Network.create(engine, 7, 0.25);
+    const plain = await train(network, recompute);
+    engine.zeroGradients(network.set);
+    const before = engine.memory().bytesInUse;
+    const tape = new Tape(engine);
+    const bytes: number[] = [];
+    await tape.backwardInStretches(network.loss(tape, recompute), async () => {
+      await new Promise((resolve) => setImmediate(resolve));
+      bytes.push(engine.memory().bytesInUse);
+    });
+    expect(engine.memory().bytesInUse).toBe(before);
+    expectSame(await engine.readGradients(network.set), plain.gradients);
+    // A recomputed region is one operation of the tape.
+    expect(bytes.length).toBe(recompute ? 0 : 2);
+    if (!recompute) expect(bytes[1]).toBeLessThan(bytes[0]!);
+    network.lab.clear();
+  });
+
   it('frees everything when it is disposed without backward, and saves nothing when it does not record', async () => {
     const network = await Network.create(engine, 4, 0);
     const before = engine.memory().bytesInUse;

@@ -21,6 +21,7 @@ import { MAX_LOGITS } from './operations/cross-entropy.js';
 import { writeRows } from './operations/rows.js';
 import { type CudaOperations, cudaOperations } from './operations.js';
 import { CudaOptimizerState } from './optimizer.js';
+import { Pace, type PaceDriver } from './pace.js';
 import { physicalMemory } from './physical-memory.js';
 import { Staging, type StagingDriver } from './staging.js';
 import { type DeviceContext, TensorStore } from './tensor-store.js';
@@ -44,10 +45,11 @@ export interface CudaEngineOptions {
   /** LoRA rank up to which weights need no second copy when an adapter comes. Default 16. */
   readonly adapterRank?: number;
   /**
-   * Choose matrix product algorithms by shape alone, not by timings: some 2 % slower, and runs of one seed are equal
-   * bit for bit. Default false.
+   * Let cuBLASLt's candidates for each matrix product take turns in the first steps and keep the fastest, on disk too.
+   * No gain on an H100 under its power limit (docs/performance.md), and runs of one seed may round differently until
+   * the winners are stored. Default false: the library's first choice by size, the same sums in every run.
    */
-  readonly deterministic?: boolean;
+  readonly timeProducts?: boolean;
 }
 
 /**
@@ -59,6 +61,7 @@ const TOKENS_PER_PASS = 2560;
 /** What the engine needs of the driver. */
 export type EngineDriver = StagingDriver &
   ProductDriver &
+  PaceDriver &
   DeviceContext['driver'] &
   WeightDriver &
   Pick<CudaDriver, 'device' | 'synchronize' | 'dispose'>;
@@ -89,11 +92,9 @@ export class CudaEngine implements Engine {
   /** The set of each parameter. */
   readonly #sets = new Map<unknown, CudaParameterSet>();
   #matrixTflops: number | undefined;
-  /** The event behind the last stretch of work, and ones to use again. */
-  #pace: number | undefined;
+  readonly #pace: Pace;
   /** Weights on their way. */
   #loading = 0;
-  readonly #idleEvents: number[] = [];
   #isDisposed = false;
 
   constructor(parts: CudaParts, options: CudaEngineOptions = {}) {
@@ -102,10 +103,12 @@ export class CudaEngine implements Engine {
     this.tokensPerPass = options.tokensPerPass ?? TOKENS_PER_PASS;
     this.allocator = new DeviceAllocator(parts.memory, options.memoryBudget);
     this.#staging = new Staging(driver);
+    this.#pace = new Pace(driver, this.#staging);
     const { name, capability, totalBytes, driverVersion } = driver.device;
     const algorithms = new AlgorithmStore(name, library.version);
-    const { deterministic = false } = options;
-    this.#products = new MatrixProducts(driver, library, this.allocator, algorithms, { deterministic });
+    this.#products = new MatrixProducts(driver, library, this.allocator, algorithms, {
+      isTimed: options.timeProducts ?? false,
+    });
     const [allocator, products, staging] = [this.allocator, this.#products, this.#staging];
     const rematerialize = options.rematerialize ?? true;
     this.#store = new TensorStore({ driver, kernels, allocator, products, staging }, { rematerialize });
@@ -278,14 +281,8 @@ export class CudaEngine implements Engine {
     return zeroParameters(this.#store, this.#set(set), of);
   }
 
-  async keepPace(): Promise<void> {
-    const { driver } = this.#parts;
-    const before = this.#pace;
-    this.#pace = this.#idleEvents.pop() ?? driver.createEvent();
-    driver.recordEvent(this.#pace);
-    if (before === undefined) return;
-    await this.#staging.passed(before);
-    this.#idleEvents.push(before);
+  keepPace(): Promise<void> {
+    return this.#pace.keep();
   }
 
   memory(): EngineMemory {
@@ -319,8 +316,7 @@ export class CudaEngine implements Engine {
     this.operations.linear.dispose();
     this.operations.attention.dispose();
     this.#products.dispose();
-    for (const event of [...this.#idleEvents, ...(this.#pace === undefined ? [] : [this.#pace])])
-      driver.destroyEvent(event);
+    this.#pace.dispose();
     this.#staging.dispose();
     kernels.dispose();
     this.allocator.dispose();

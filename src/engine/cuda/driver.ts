@@ -64,6 +64,8 @@ export class CudaDriver {
   readonly stream: number;
   /** Uploads that run beside the compute stream. */
   readonly copyStream: number;
+  /** Kernels and products queued so far. */
+  launches = 0;
   readonly #library: LibraryHandle;
   readonly #calls = new Map<string, Call>();
   readonly #deviceHandle: number;
@@ -260,6 +262,7 @@ export class CudaDriver {
       }
     }
     const [x, y = 1, z = 1] = grid;
+    this.launches++;
     const status = this.#launch(kernel.handle, x, y, z, block, 1, 1, sharedBytes, stream, this.#pointers, null);
     if (status !== 0) throw this.#failure(`launch of ${kernel.name}, grid ${grid.join('×')}, block ${block}`, status);
   }

@@ -1,8 +1,8 @@
 /**
  * Row-major matrix products through cuBLASLt. A product's shape decides its plan: layouts and an algorithm. Packed
  * batches have another number of rows at every step, so algorithms are chosen for a bucket of sizes in which the tiles
- * come out alike: the library's candidates take turns in the products themselves (product-trial.ts), the winner serves
- * the bucket and is kept on disk.
+ * come out alike: the library's first choice for the bucket's largest size or, where timings decide, the winner among
+ * its candidates, which take turns in the products themselves (product-trial.ts) and are kept on disk.
  */
 import { EngineError } from '../../errors.js';
 import type { AlgorithmStore } from './algorithm-store.js';
@@ -57,7 +57,12 @@ export function sizeBucket(size: number): number {
   return Math.ceil(8 * Math.log2(Math.max(1, size)));
 }
 
-export type ProductDriver = TrialDriver & Pick<CudaDriver, 'stream' | 'destroyEvent'>;
+/** The largest size of a bucket. */
+export function largestOf(bucket: number): number {
+  return bucket > 72 ? (bucket - 72) * TILE_ROWS : Math.floor(2 ** (bucket / 8));
+}
+
+export type ProductDriver = TrialDriver & Pick<CudaDriver, 'stream' | 'launches' | 'destroyEvent'>;
 /** What products need of the library; a test gives a recorder. */
 export type ProductLibrary = Pick<
   CublasLt,
@@ -66,10 +71,10 @@ export type ProductLibrary = Pick<
 
 export interface ProductOptions {
   /**
-   * Take the library's first choice for every shape: a little slower, and the same sums in every run. Default false:
-   * timings decide, so that two runs may round differently until the winners are known and stored.
+   * Let the library's candidates take turns and keep the fastest of each bucket, also on disk. Default false: the
+   * library's first choice, which depends on sizes alone, so that runs round alike.
    */
-  readonly deterministic?: boolean;
+  readonly isTimed?: boolean;
 }
 
 export class MatrixProducts {
@@ -78,7 +83,9 @@ export class MatrixProducts {
   readonly #store: AlgorithmStore;
   readonly #workspace: number;
   readonly #ground: TrialGround;
-  readonly #isDeterministic: boolean;
+  readonly #isTimed: boolean;
+  /** The library's choices by bucket. */
+  readonly #firsts = new Map<string, Algorithm>();
   /** Least recently used first. */
   readonly #plans = new Map<string, Plan>();
   /** By bucket. */
@@ -97,7 +104,7 @@ export class MatrixProducts {
     this.#store = store;
     this.#workspace = allocator.allocate(WORKSPACE_BYTES, 'matrix product workspace', 'weights').address;
     this.#ground = new TrialGround(driver);
-    this.#isDeterministic = options.deterministic ?? false;
+    this.#isTimed = options.isTimed ?? false;
   }
 
   run(product: Product): void {
@@ -120,6 +127,7 @@ export class MatrixProducts {
   #launch(handles: ProductHandles, algorithm: Algorithm, product: Product): number {
     const { a, b, d, alpha = 1, beta = 0 } = product;
     const [workspace, stream] = [this.#workspace, this.#driver.stream];
+    this.#driver.launches++;
     return this.#library.matmul(handles, algorithm, alpha, b, a, beta, d, workspace, WORKSPACE_BYTES, stream);
   }
 
@@ -146,45 +154,67 @@ export class MatrixProducts {
 
   #plan(product: Product, alignment: number, flags: number): Plan {
     if (this.#plans.size >= MAX_PLANS) this.#forgetOldest();
+    const handles = this.#handles(product);
+    return { handles, ...this.#choose(product, handles, alignment, flags) };
+  }
+
+  #handles(product: Product): ProductHandles {
     const { m, n, k, lda, ldb, ldd, transA = false, transB = false, type = 'bf16' } = product;
-    const handles = {
+    return {
       descriptor: this.#library.descriptor(transB, transA),
       a: transB ? this.#library.createLayout('bf16', k, n, ldb) : this.#library.createLayout('bf16', n, k, ldb),
       b: transA ? this.#library.createLayout('bf16', m, k, lda) : this.#library.createLayout('bf16', k, m, lda),
       d: this.#library.createLayout(type, n, m, ldd),
     };
-    return { handles, ...this.#choose(product, handles, alignment, flags) };
   }
 
-  /** The bucket's winner, or the library's first choice and the trial that will find one. */
   #choose(
     product: Product,
     handles: ProductHandles,
     alignment: number,
     flags: number,
   ): { algorithm: Algorithm; trial: ProductTrial | undefined } {
-    this.#settle();
     const { m, n, k, lda, ldb, ldd, transA = false } = product;
     const strides = [lda, ldb, ldd].map(alignmentOf);
     // The number of tokens is m, or k where A is transposed (a sum over tokens); the other sizes are the model's.
     const size = sizeBucket(transA ? k : m);
     const keyOf = (bucket: number): string =>
       [...(transA ? [m, n, `~${bucket}`] : [`~${bucket}`, n, k]), ...strides, flags, alignment].join(',');
-    const mayTry = !this.#isDeterministic && m * n * k >= WORTH_TRYING;
+    if (this.#isTimed && m * n * k >= WORTH_TRYING) return this.#chooseByTime(product, handles, alignment, size, keyOf);
+    const known = this.#firsts.get(keyOf(size));
+    if (known && this.#runs(handles, known)) return { algorithm: known, trial: undefined };
+    // Not this size but the bucket's: the order in which sizes come must not decide.
+    const largest = largestOf(size);
+    const whole = this.#handles({ ...product, ...(transA ? { k: largest } : { m: largest }) });
+    const [first] = known ? [] : this.#candidates(whole, alignment, 1);
+    this.#releaseLayouts(whole);
+    if (first) this.#firsts.set(keyOf(size), first);
+    if (first && this.#runs(handles, first)) return { algorithm: first, trial: undefined };
+    const [own] = this.#candidates(handles, alignment, 1);
+    if (!own) throw productError(product, 'no algorithm');
+    return { algorithm: own, trial: undefined };
+  }
+
+  /** The bucket's winner, or the library's first choice and the trial that will find one. */
+  #chooseByTime(
+    product: Product,
+    handles: ProductHandles,
+    alignment: number,
+    size: number,
+    keyOf: (bucket: number) => string,
+  ): { algorithm: Algorithm; trial: ProductTrial | undefined } {
+    this.#settle();
+    const key = keyOf(size);
     const usable = (bucket: number): Algorithm[] => {
-      const found = mayTry ? this.#store.get(keyOf(bucket)) : undefined;
+      const found = this.#store.get(keyOf(bucket));
       return found && this.#runs(handles, found) ? [found] : [];
     };
     const [own] = usable(size);
     if (own) return { algorithm: own, trial: undefined };
-    const alignments = [alignment >> 8, alignment >> 16, alignment].map((value) => value & 255);
-    const bytes = alignments.map((value) => Math.max(1, value)) as [number, number, number];
-    const candidates = this.#library.candidates(handles, WORKSPACE_BYTES, bytes, CANDIDATES);
-    const [first, ...others] = candidates.map(({ algorithm }) => algorithm);
+    const [first, ...others] = this.#candidates(handles, alignment, CANDIDATES);
     if (!first) throw productError(product, 'no algorithm');
     // A bucket's winner that does not run this very size is no reason to try all of them again.
-    if (!mayTry || this.#store.get(keyOf(size))) return { algorithm: first, trial: undefined };
-    const key = keyOf(size);
+    if (this.#store.get(key)) return { algorithm: first, trial: undefined };
     let trial = this.#trials.get(key);
     if (!trial) {
       const near = NEIGHBOURS.flatMap((step) => usable(size + step));
@@ -192,6 +222,12 @@ export class MatrixProducts {
       this.#trials.set(key, trial);
     }
     return { algorithm: first, trial };
+  }
+
+  #candidates(handles: ProductHandles, alignment: number, count: number): Algorithm[] {
+    const alignments = [alignment >> 8, alignment >> 16, alignment].map((value) => value & 255);
+    const bytes = alignments.map((value) => Math.max(1, value)) as [number, number, number];
+    return this.#library.candidates(handles, WORKSPACE_BYTES, bytes, count).map(({ algorithm }) => algorithm);
   }
 
   /** Stores the winners of trials that have ended. */
@@ -207,10 +243,10 @@ export class MatrixProducts {
   #forgetOldest(): void {
     const [key, plan] = this.#plans.entries().next().value!;
     this.#plans.delete(key);
-    this.#release(plan);
+    this.#releaseLayouts(plan.handles);
   }
 
-  #release({ handles }: Plan): void {
+  #releaseLayouts(handles: ProductHandles): void {
     for (const layout of [handles.a, handles.b, handles.d]) this.#library.destroyLayout(layout);
   }
 
@@ -226,7 +262,7 @@ export class MatrixProducts {
     this.#settle();
     this.#store.save();
     for (const event of this.#ground.takeAll()) this.#driver.destroyEvent(event);
-    for (const plan of this.#plans.values()) this.#release(plan);
+    for (const { handles } of this.#plans.values()) this.#releaseLayouts(handles);
     this.#plans.clear();
     this.#library.dispose();
   }

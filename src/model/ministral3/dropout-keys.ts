@@ -3,7 +3,7 @@
  * the sample, so that it keeps its key, and its masks, in whatever pass the sample runs.
  */
 import { counterHash } from '../../engine/random.js';
-import type { PackedImages } from './packed-batch.js';
+import type { PackedImages } from './packed-images.js';
 
 /** Which masks the samples of a batch get. */
 export interface DropoutStream {

@@ -18,7 +18,8 @@ import { KvCache } from './kv-cache.js';
 import { addNorm, type LayerShape, linear, type PassOptions, runLayers } from './layers.js';
 import type { WeightProvider } from './load-weights.js';
 import { loadModules, type Ministral3Modules } from './modules.js';
-import { type PackedBatch, type PackedImages, packBatch } from './packed-batch.js';
+import { type PackedBatch, packBatch } from './packed-batch.js';
+import { type PackedImages, patchesLength, writePatches } from './packed-images.js';
 import { PackedWindow } from './packed-window.js';
 import { PassCosts } from './pass-costs.js';
 import type { PassPlan, PlannedPass } from './pass-plan.js';
@@ -35,6 +36,8 @@ export class Ministral3 implements TrainableModel {
   readonly modules: Ministral3Modules;
   readonly #frequencies: Float32Array;
   readonly #planner: PassPlanner;
+  /** Scratch, grown to the largest pass. */
+  #patches = new Float32Array(0);
   #trainable: ParameterSet | undefined;
 
   private constructor(engine: Engine, config: Ministral3Config, modules: Ministral3Modules) {
@@ -211,7 +214,7 @@ export class Ministral3 implements TrainableModel {
     const { modules, engine } = this;
     return tape.region([], (inner) => {
       const count = images.starts[images.starts.length - 1]!;
-      const pixels = inner.own(engine.fromArray(images.patches, [count, images.patches.length / count]));
+      const pixels = inner.own(engine.fromArray(this.#patchesOf(images), [count, patchesLength(images) / count]));
       const [patches] = inner.apply('linear', [pixels], { parts: [{ weight: modules.patchConv }] }) as [Tensor];
       const [x] = inner.apply('rmsNorm', [patches], { weight: modules.lnPre, eps: VISION_NORM_EPS }) as [Tensor];
       const { cos, sin } = visionRotary(vision.ropeTheta, vision.headDim, images.grids);
@@ -250,6 +253,15 @@ export class Ministral3 implements TrainableModel {
     })[0]!;
   }
 
+  /** The patches in memory that the next call uses again: fresh pages for each pass cost more than the copy. */
+  #patchesOf(images: PackedImages): Float32Array {
+    const length = patchesLength(images);
+    if (this.#patches.length < length) this.#patches = new Float32Array(length);
+    const patches = this.#patches.subarray(0, length);
+    writePatches(images, patches);
+    return patches;
+  }
+
   /** A cache for `capacities.length` sequences; dispose it after use. */
   createCache(capacities: readonly number[]): KvCache {
     const { text } = this.config;
@@ -266,6 +278,7 @@ export class Ministral3 implements TrainableModel {
   /** Frees the weights; an adapter is freed by its own dispose, the engine by its own. */
   dispose(): void {
     const { modules, engine } = this;
+    this.#patches = new Float32Array(0);
     const norms = [...modules.visionLayers, ...modules.textLayers].flatMap((layer) => [
       layer.attentionNorm,
       layer.mlpNorm,
@@ -313,7 +326,7 @@ export class Ministral3 implements TrainableModel {
           this.engine.retain(loss);
           losses.push(loss);
           await this.#giveWay();
-          tape.backward(loss);
+          await tape.backwardInStretches(loss, () => this.#giveWay());
         }
       } finally {
         tape.dispose();

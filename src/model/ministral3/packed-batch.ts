@@ -4,7 +4,9 @@
  */
 import { IGNORE_INDEX, type VlmBatch } from '../../data/types.js';
 import { DataError } from '../../errors.js';
+import { checkShape } from './check-shape.js';
 import { type DropoutStream, dropoutKeys } from './dropout-keys.js';
+import { type PackedImages, packImages } from './packed-images.js';
 
 export interface PackedBatch {
   /** Token ids of all samples, one after the other [T]. */
@@ -19,21 +21,6 @@ export interface PackedBatch {
   /** Dropout key of each token [T]; without, dropout is off. */
   readonly rowKeys?: Int32Array | undefined;
   readonly images: PackedImages | undefined;
-}
-
-export interface PackedImages {
-  /** Pixels of each patch as (channel, row, column) [P, 3·patch²]. */
-  readonly patches: Float32Array;
-  readonly patchSize: number;
-  /** [N, 2] rows and columns of patches. */
-  readonly grids: Int32Array;
-  /** First patch of each image, and P at the end [N + 1]. */
-  readonly starts: Int32Array;
-  /** Tokens that the image features replace, in order [M]. */
-  readonly tokenRows: Int32Array;
-  /** Dropout keys of the patches [P] and of the merged patches [M]; without, dropout is off. */
-  readonly rowKeys?: Int32Array | undefined;
-  readonly mergedRowKeys?: Int32Array | undefined;
 }
 
 export interface PackOptions {
@@ -131,7 +118,7 @@ export function joinPacked(parts: readonly PackedBatch[]): PackedBatch {
       images.length === 0
         ? undefined
         : {
-            patches: joinFloats(images.map(({ patches }) => patches)),
+            pictures: images.flatMap(({ pictures }) => pictures),
             patchSize: images[0]!.patchSize,
             grids: joinIntegers(images.map(({ grids }) => grids)),
             starts: joinStarts(
@@ -165,72 +152,6 @@ function joinKeys(parts: readonly (Int32Array | undefined)[]): Int32Array | unde
   if (known.length === 0) return undefined;
   if (known.length === parts.length) return joinIntegers(known);
   throw new DataError(`${known.length} of ${parts.length} batches of a pass have dropout keys, expected all or none`);
-}
-
-function joinFloats(parts: readonly Float32Array[]): Float32Array {
-  const joined = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-  const offsets = offsetsOf(parts.map(({ length }) => length));
-  for (const [i, part] of parts.entries()) joined.set(part, offsets[i]);
-  return joined;
-}
-
-function packImages(batch: VlmBatch, tokenRows: Int32Array, options: PackOptions): PackedImages | undefined {
-  if (!batch.pixelValues || !batch.imageSizes) {
-    if (tokenRows.length > 0) {
-      throw new DataError(
-        `the text has ${tokenRows.length} image tokens but the batch has no pixelValues and imageSizes`,
-      );
-    }
-    return undefined;
-  }
-  const { patchSize, mergeSize } = options;
-  const [count, channels, height, width] = batch.pixelValues.shape as [number, number, number, number];
-  checkShape('imageSizes', batch.imageSizes.shape, [count, 2]);
-  const grids = new Int32Array(count * 2);
-  const starts = new Int32Array(count + 1);
-  let features = 0;
-  for (let n = 0; n < count; n++) {
-    const [h, w] = [batch.imageSizes.data[2 * n]!, batch.imageSizes.data[2 * n + 1]!];
-    const step = patchSize * mergeSize;
-    if (h <= 0 || w <= 0 || h % step !== 0 || w % step !== 0 || h > height || w > width) {
-      throw new DataError(
-        `image ${n} is ${h}×${w} (height×width): expected multiples of ${step} within pixelValues of ${height}×${width}`,
-        { hint: 'process pictures with the ImageProcessor of the same checkpoint' },
-      );
-    }
-    grids[2 * n] = h / patchSize;
-    grids[2 * n + 1] = w / patchSize;
-    starts[n + 1] = starts[n]! + (h / patchSize) * (w / patchSize);
-    features += (h / step) * (w / step);
-  }
-  if (features !== tokenRows.length) {
-    throw new DataError(`${tokenRows.length} image tokens in the text, but the images give ${features} features`, {
-      hint: 'each picture needs (height/28)·(width/28) image tokens; truncation must not cut them',
-    });
-  }
-  const patchLength = channels * patchSize * patchSize;
-  const patches = new Float32Array(starts[count]! * patchLength);
-  const pixels = batch.pixelValues.data;
-  let at = 0;
-  for (let n = 0; n < count; n++) {
-    for (let row = 0; row < grids[2 * n]!; row++) {
-      for (let column = 0; column < grids[2 * n + 1]!; column++) {
-        for (let c = 0; c < channels; c++) {
-          for (let y = 0; y < patchSize; y++) {
-            const from = ((n * channels + c) * height + row * patchSize + y) * width + column * patchSize;
-            for (let x = 0; x < patchSize; x++) patches[at++] = pixels[from + x]!;
-          }
-        }
-      }
-    }
-  }
-  return { patches, patchSize, grids, starts, tokenRows };
-}
-
-function checkShape(name: string, shape: readonly number[], expected: readonly number[]): void {
-  if (shape.length !== expected.length || shape.some((extent, i) => extent !== expected[i])) {
-    throw new DataError(`${name} has shape [${shape.join(', ')}], expected [${expected.join(', ')}]`);
-  }
 }
 
 function nameOf(batch: VlmBatch, index: number): string {

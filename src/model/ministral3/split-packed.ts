@@ -1,5 +1,6 @@
 /** A packed batch taken apart into its samples, so that passes can be made of any of them. Arrays are not copied. */
-import type { PackedBatch, PackedImages } from './packed-batch.js';
+import type { PackedBatch } from './packed-batch.js';
+import type { PackedImages } from './packed-images.js';
 import type { PackedSize } from './pass-costs.js';
 
 export function sizeOfPacked({ ids, labelRows, images }: PackedBatch): PackedSize {
@@ -41,7 +42,7 @@ export function splitPacked(packed: PackedBatch, mergeSize: number): PackedBatch
 }
 
 function sliceImages(
-  { patches, patchSize, grids, starts, tokenRows, rowKeys, mergedRowKeys }: PackedImages,
+  { pictures, patchSize, grids, starts, tokenRows, rowKeys, mergedRowKeys }: PackedImages,
   first: number,
   end: number,
   firstFeature: number,
@@ -49,9 +50,8 @@ function sliceImages(
   firstToken: number,
 ): PackedImages {
   const from = starts[first]!;
-  const patchLength = patches.length / starts.at(-1)!;
   return {
-    patches: patches.subarray(from * patchLength, starts[end]! * patchLength),
+    pictures: pictures.slice(first, end),
     patchSize,
     grids: grids.subarray(2 * first, 2 * end),
     starts: starts.slice(first, end + 1).map((start) => start - from),

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AlgorithmStore } from '../../../src/engine/cuda/algorithm-store.js';
 import type { Algorithm } from '../../../src/engine/cuda/cublas-lt.js';
 import {
+  largestOf,
   MatrixProducts,
   type Product,
   type ProductLibrary,
@@ -18,12 +19,16 @@ const idOf = (of: Algorithm): number => Number(of[0]);
 /** A device whose products take the time that their algorithm says, and which is done when told so. */
 class FakeDevice {
   readonly stream = 1;
+  launches = 0;
   readonly launched: number[] = [];
   now = 0;
   isIdle = true;
   refused = new Set<number>();
   failing = new Set<number>();
   candidateCount = 4;
+  /** Rows and columns of the layouts made, and columns (a product's rows) of the results that candidates were asked for. */
+  readonly layouts: [number, number][] = [];
+  readonly asked: number[] = [];
   readonly #times = new Map<number, number>();
   #events = 0;
 
@@ -43,10 +48,18 @@ class FakeDevice {
 
   readonly library: ProductLibrary = {
     descriptor: () => 1,
-    createLayout: () => 1,
+    createLayout: (_, rows, columns) => {
+      this.layouts.push([rows, columns]);
+      return this.layouts.length;
+    },
     destroyLayout: () => {},
-    candidates: () =>
-      Array.from({ length: this.candidateCount }, (_, i) => ({ algorithm: algorithm(i + 1), workspaceBytes: 0 })),
+    candidates: ({ d }) => {
+      this.asked.push(this.layouts[d - 1]![1]);
+      return Array.from({ length: this.candidateCount }, (_, i) => ({
+        algorithm: algorithm(i + 1),
+        workspaceBytes: 0,
+      }));
+    },
     check: (_, of) => (this.refused.has(idOf(of)) ? undefined : 0),
     matmul: (_, of) => {
       if (this.failing.has(idOf(of))) return 15;
@@ -71,8 +84,8 @@ afterEach(() => {
   delete process.env.MINISTRAL_TUNE_CACHE;
   rmSync(folder, { recursive: true });
 });
-const make = (device: FakeDevice, deterministic = false): MatrixProducts =>
-  new MatrixProducts(device, device.library, allocator, new AlgorithmStore('card', 1), { deterministic });
+const make = (device: FakeDevice, isTimed = true): MatrixProducts =>
+  new MatrixProducts(device, device.library, allocator, new AlgorithmStore('card', 1), { isTimed });
 
 describe('MatrixProducts', () => {
   it('gives every candidate four turns, and one more where it is new, then stays with the fastest', () => {
@@ -144,9 +157,9 @@ describe('MatrixProducts', () => {
     expect(device.launched.at(-1)).toBe(1);
   });
 
-  it('tries nothing where it is deterministic, or for small products', () => {
+  it('tries nothing where timings do not decide, or for small products', () => {
     const device = new FakeDevice();
-    const fixed = make(device, true);
+    const fixed = make(device, false);
     for (let i = 0; i < 5; i++) fixed.run(product(2048));
     expect(device.launched).toEqual([1, 1, 1, 1, 1]);
     const products = make(device);
@@ -156,7 +169,34 @@ describe('MatrixProducts', () => {
   });
 });
 
+describe('MatrixProducts without timings', () => {
+  it('asks the library once a bucket, for its largest size, whatever comes first', () => {
+    const device = new FakeDevice();
+    const products = make(device, false);
+    for (const m of [2000, 2048, 1921, 100, 105]) products.run(product(m));
+    expect(device.asked).toEqual([2048, 107]);
+    expect(device.launches).toBe(5);
+  });
+
+  it('asks for the very size where the choice of the bucket does not run', () => {
+    const device = new FakeDevice();
+    device.library.check = (handles) => (device.layouts[handles.d - 1]![1] === 2000 ? undefined : 0);
+    const products = make(device, false);
+    products.run(product(2000));
+    expect(device.asked).toEqual([2048, 2000]);
+    products.run(product(2010));
+    expect(device.asked).toEqual([2048, 2000]);
+  });
+});
+
 describe('sizeBucket', () => {
+  it('holds sizes up to largestOf', () => {
+    for (const size of [1, 2, 3, 17, 100, 1000, 1024, 1025, 2048, 2049, 13_000]) {
+      expect(largestOf(sizeBucket(size))).toBeGreaterThanOrEqual(size);
+      expect(sizeBucket(largestOf(sizeBucket(size)))).toBe(sizeBucket(size));
+    }
+  });
+
   it('puts large sizes together that fill as many tiles of 128 rows', () => {
     expect(sizeBucket(2048)).toBe(sizeBucket(1921));
     expect(sizeBucket(2049)).toBe(sizeBucket(2048) + 1);

@@ -30,6 +30,7 @@ function standInParts(memory: FakeMemory): CudaParts {
       hasVirtualMemory: true,
     },
     stream: 1,
+    launches: 0,
     copyStream: 2,
     allocatePinned: (bytes) => ({ bytes: new Uint8Array(bytes), free: nothing }),
     upload: nothing,

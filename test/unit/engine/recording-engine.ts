@@ -34,6 +34,7 @@ function driver(): EngineDriver {
       hasVirtualMemory: false,
     },
     stream: 1,
+    launches: 0,
     copyStream: 2,
     allocatePinned: (bytes) => ({ bytes: new Uint8Array(bytes), free: nothing }),
     createEvent: () => next++,
@@ -68,7 +69,7 @@ export function recordingEngine(
   options: CudaEngineOptions = {},
   changed: Partial<EngineDriver> = {},
   prepared?: Promise<void>,
-): { engine: CudaEngine; launches: Launch[] } {
+): { engine: CudaEngine; launches: Launch[]; driver: EngineDriver } {
   const launches: Launch[] = [];
   let next = 1;
   const write = (name: string, grid: Launch['grid'], signature: string, values: readonly number[]): void => {
@@ -97,6 +98,7 @@ export function recordingEngine(
     },
     ...{ destroyLayout: nothing, dispose: nothing },
   };
-  const parts = { driver: { ...driver(), ...changed }, memory: memory(), kernels, library, compilerVersion: 'none' };
-  return { engine: new CudaEngine({ ...parts, ...(prepared && { prepared }) }, options), launches };
+  const used = { ...driver(), ...changed };
+  const parts = { driver: used, memory: memory(), kernels, library, compilerVersion: 'none' };
+  return { engine: new CudaEngine({ ...parts, ...(prepared && { prepared }) }, options), launches, driver: used };
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type DropoutKeys, dropoutKeys } from '../../../src/model/ministral3/dropout-keys.js';
-import type { PackedImages } from '../../../src/model/ministral3/packed-batch.js';
+import type { PackedImages } from '../../../src/model/ministral3/packed-images.js';
 
 /** Samples of so many tokens; those of pictures come second in each sample, 4 patches for a token. */
 interface Sample {

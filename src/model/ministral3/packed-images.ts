@@ -1,0 +1,105 @@
+/**
+ * The pictures of a packed batch. Their pixels stay where the batch has them until a pass writes them as patches, so
+ * that a window is packed and dealt to passes without a copy.
+ */
+import type { VlmBatch } from '../../data/types.js';
+import { DataError } from '../../errors.js';
+import { checkShape } from './check-shape.js';
+
+export interface PackedImages {
+  /** Where the pixels of each image are [N]. */
+  readonly pictures: readonly PackedPicture[];
+  readonly patchSize: number;
+  /** [N, 2] rows and columns of patches. */
+  readonly grids: Int32Array;
+  /** First patch of each image, and P at the end [N + 1]. */
+  readonly starts: Int32Array;
+  /** Tokens that the image features replace, in order [M]. */
+  readonly tokenRows: Int32Array;
+  /** Dropout keys of the patches [P] and of the merged patches [M]; without, dropout is off. */
+  readonly rowKeys?: Int32Array | undefined;
+  readonly mergedRowKeys?: Int32Array | undefined;
+}
+
+/** One picture within the padded pixels [N, channels, height, width] of a batch. */
+export interface PackedPicture {
+  readonly pixels: Float32Array;
+  /** First pixel of its first channel. */
+  readonly offset: number;
+  readonly channels: number;
+  readonly height: number;
+  readonly width: number;
+}
+
+export interface PackImageOptions {
+  readonly patchSize: number;
+  readonly mergeSize: number;
+}
+
+/** @throws DataError if image tokens and images do not match, or an image has no whole number of cells */
+export function packImages(
+  batch: VlmBatch,
+  tokenRows: Int32Array,
+  { patchSize, mergeSize }: PackImageOptions,
+): PackedImages | undefined {
+  if (!batch.pixelValues || !batch.imageSizes) {
+    if (tokenRows.length > 0) {
+      throw new DataError(
+        `the text has ${tokenRows.length} image tokens but the batch has no pixelValues and imageSizes`,
+      );
+    }
+    return undefined;
+  }
+  const [count, channels, height, width] = batch.pixelValues.shape as [number, number, number, number];
+  checkShape('imageSizes', batch.imageSizes.shape, [count, 2]);
+  const grids = new Int32Array(count * 2);
+  const starts = new Int32Array(count + 1);
+  let features = 0;
+  for (let n = 0; n < count; n++) {
+    const [h, w] = [batch.imageSizes.data[2 * n]!, batch.imageSizes.data[2 * n + 1]!];
+    const step = patchSize * mergeSize;
+    if (h <= 0 || w <= 0 || h % step !== 0 || w % step !== 0 || h > height || w > width) {
+      throw new DataError(
+        `image ${n} is ${h}×${w} (height×width): expected multiples of ${step} within pixelValues of ${height}×${width}`,
+        { hint: 'process pictures with the ImageProcessor of the same checkpoint' },
+      );
+    }
+    grids[2 * n] = h / patchSize;
+    grids[2 * n + 1] = w / patchSize;
+    starts[n + 1] = starts[n]! + (h / patchSize) * (w / patchSize);
+    features += (h / step) * (w / step);
+  }
+  if (features !== tokenRows.length) {
+    throw new DataError(`${tokenRows.length} image tokens in the text, but the images give ${features} features`, {
+      hint: 'each picture needs (height/28)·(width/28) image tokens; truncation must not cut them',
+    });
+  }
+  const pixels = batch.pixelValues.data;
+  const pictures = Array.from({ length: count }, (_, n) => {
+    return { pixels, offset: n * channels * height * width, channels, height, width };
+  });
+  return { pictures, patchSize, grids, starts, tokenRows };
+}
+
+/** Pixels of each patch as (channel, row, column): [P, channels · patchSize²] in all. */
+export function patchesLength({ pictures, patchSize, starts }: PackedImages): number {
+  return starts.at(-1)! * (pictures[0]?.channels ?? 0) * patchSize ** 2;
+}
+
+/** @param patches of `patchesLength` numbers; all are written */
+export function writePatches({ pictures, patchSize, grids }: PackedImages, patches: Float32Array): void {
+  let at = 0;
+  for (const [n, { pixels, offset, channels, height, width }] of pictures.entries()) {
+    const [rows, columns] = [grids[2 * n]!, grids[2 * n + 1]!];
+    for (let row = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++) {
+        for (let c = 0; c < channels; c++) {
+          for (let y = 0; y < patchSize; y++) {
+            const from = offset + (c * height + row * patchSize + y) * width + column * patchSize;
+            for (let x = 0; x < patchSize; x++) patches[at++] = pixels[from + x]!;
+          }
+        }
+      }
+    }
+  }
+}
