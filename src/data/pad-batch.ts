@@ -1,6 +1,6 @@
 /** From samples of different lengths and pictures of different sizes to the dense arrays of a batch. */
 import type { ProcessedImage } from './process-pixels.js';
-import { IGNORE_INDEX, type VlmBatch } from './types.js';
+import { IGNORE_INDEX, type NdArray, type SkippedSample, type VlmBatch } from './types.js';
 
 /** A sample that is ready to be padded. */
 export interface EncodedSample {
@@ -14,8 +14,27 @@ export interface EncodedSample {
 
 export type PaddingSide = 'left' | 'right';
 
-/** Pads the samples to the longest of them. No sample gives a batch with B = 0. */
-export function padBatch(samples: readonly EncodedSample[], padTokenId: number, side: PaddingSide): VlmBatch {
+/** Pictures of batches whose padded pixels nobody has asked for. */
+const unpadded = new WeakMap<VlmBatch, readonly ProcessedImage[]>();
+
+/**
+ * The pictures of a batch before padding, which saves who can use them a copy that is larger than all else in a batch.
+ * Undefined once `pixelValues` was read, as they may have been changed there, and for batches from elsewhere.
+ */
+export function unpaddedImages(batch: VlmBatch): readonly ProcessedImage[] | undefined {
+  return unpadded.get(batch);
+}
+
+/**
+ * Pads the samples to the longest of them. No sample gives a batch with B = 0. `pixelValues` are padded when they are
+ * first read.
+ */
+export function padBatch(
+  samples: readonly EncodedSample[],
+  padTokenId: number,
+  side: PaddingSide,
+  skipped: readonly SkippedSample[] = [],
+): VlmBatch {
   const B = samples.length;
   const T = Math.max(0, ...samples.map((sample) => sample.inputIds.length));
   const inputIds = new Int32Array(B * T).fill(padTokenId);
@@ -28,17 +47,36 @@ export function padBatch(samples: readonly EncodedSample[], padTokenId: number, 
     if (sample.labels) labels?.set(sample.labels, start);
   });
   const images = samples.flatMap((sample) => sample.images);
-  return {
+  const batch: VlmBatch = {
     inputIds: { data: inputIds, shape: [B, T] },
     attentionMask: { data: attentionMask, shape: [B, T] },
     ...(labels && { labels: { data: labels, shape: [B, T] } }),
-    ...(images.length > 0 && padImages(images)),
     sampleIds: samples.map((sample) => sample.id),
+    ...(skipped.length > 0 && { skipped }),
   };
+  return images.length > 0 ? withImages(batch, images) : batch;
+}
+
+function withImages(batch: VlmBatch, images: readonly ProcessedImage[]): VlmBatch {
+  const sizes = Int32Array.from(images.flatMap(({ height, width }) => [height, width]));
+  let pixelValues: VlmBatch['pixelValues'];
+  const whole = Object.defineProperties(batch, {
+    imageSizes: { value: { data: sizes, shape: [images.length, 2] }, enumerable: true },
+    pixelValues: {
+      get: () => {
+        unpadded.delete(batch);
+        pixelValues ??= padImages(images);
+        return pixelValues;
+      },
+      enumerable: true,
+    },
+  });
+  unpadded.set(whole, images);
+  return whole;
 }
 
 /** Zeros go on after normalisation, at the right and the bottom; `imageSizes` tells how much is picture. */
-function padImages(images: readonly ProcessedImage[]): Required<Pick<VlmBatch, 'pixelValues' | 'imageSizes'>> {
+function padImages(images: readonly ProcessedImage[]): NdArray<Float32Array> {
   const N = images.length;
   const H = Math.max(...images.map((image) => image.height));
   const W = Math.max(...images.map((image) => image.width));
@@ -51,6 +89,5 @@ function padImages(images: readonly ProcessedImage[]): Required<Pick<VlmBatch, '
       }
     }
   });
-  const sizes = Int32Array.from(images.flatMap(({ height, width }) => [height, width]));
-  return { pixelValues: { data: pixels, shape: [N, 3, H, W] }, imageSizes: { data: sizes, shape: [N, 2] } };
+  return { data: pixels, shape: [N, 3, H, W] };
 }

@@ -48,6 +48,11 @@ export const vlmCollatorOptionsSchema = z.strictObject({
   maskPrompt: z.boolean().default(true),
 });
 
+/** Conversations whose tokens are kept: classes and questions of a data set come again and again. */
+const KEPT_CONVERSATIONS = 256;
+/** Longer ones hardly come again. In characters of JSON. */
+const LONGEST_KEPT = 65_536;
+
 /** A sample that was left out because it is too long. */
 export interface DroppedSample {
   readonly sampleId: string;
@@ -81,6 +86,8 @@ export class VlmCollator {
   /** Side in pixels of what one image token stands for. */
   readonly #cellSize: number;
   readonly #onDropped: ((sample: DroppedSample) => void) | undefined;
+  /** By roles and texts, least recently used first. Undefined where the template may write the time. */
+  readonly #encoded: Map<string, EncodedConversation> | undefined;
 
   /** @throws ConfigError listing every wrong option */
   constructor(options: VlmCollatorOptions) {
@@ -99,6 +106,7 @@ export class VlmCollator {
     this.#images = imagePool ?? imageProcessor;
     this.#cellSize = imageProcessor.patchSize * imageProcessor.spatialMergeSize;
     this.#onDropped = onDropped;
+    this.#encoded = chatTemplate.source.includes('strftime_now') ? undefined : new Map();
   }
 
   /**
@@ -111,8 +119,7 @@ export class VlmCollator {
     const skipped: SkippedSample[] = [];
     const samples = await this.#encodeAll(examples, false, options.signal, skipped);
     const kept = samples.filter((sample) => !this.#drops(sample));
-    const batch = padBatch(kept, this.#tokenizer.padTokenId, this.options.paddingSide);
-    return skipped.length === 0 ? batch : { ...batch, skipped };
+    return padBatch(kept, this.#tokenizer.padTokenId, this.options.paddingSide, skipped);
   }
 
   /**
@@ -197,8 +204,7 @@ export class VlmCollator {
   }
 
   #encodeMessages(messages: readonly Message[], imageCount: number, prompt: boolean): EncodedConversation {
-    const options = { addGenerationPrompt: prompt };
-    const conversation = encodeConversation(this.#tokenizer, this.#chatTemplate, messages, options);
+    const conversation = this.#conversationOf(messages, prompt);
     const places = conversation.imagePositions.length;
     if (places !== imageCount) {
       throw new DataError(`${imageCount} pictures for ${places} image tokens in the rendered conversation`, {
@@ -206,6 +212,19 @@ export class VlmCollator {
         details: { pictures: imageCount, imageTokens: places },
       });
     }
+    return conversation;
+  }
+
+  /** Encoding takes milliseconds of the thread that feeds the engine, looking up a few microseconds. */
+  #conversationOf(messages: readonly Message[], prompt: boolean): EncodedConversation {
+    const encode = () =>
+      encodeConversation(this.#tokenizer, this.#chatTemplate, messages, { addGenerationPrompt: prompt });
+    if (!this.#encoded) return encode();
+    const key = `${prompt} ${JSON.stringify(messages, (name, value) => (name === 'image' ? undefined : value))}`;
+    const conversation = this.#encoded.get(key) ?? encode();
+    this.#encoded.delete(key);
+    if (key.length <= LONGEST_KEPT) this.#encoded.set(key, conversation);
+    if (this.#encoded.size > KEPT_CONVERSATIONS) this.#encoded.delete(this.#encoded.keys().next().value!);
     return conversation;
   }
 

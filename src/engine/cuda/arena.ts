@@ -156,12 +156,19 @@ export class Arena {
     if (this.#last === second) this.#last = first;
   }
 
+  // Twice for each of some thousand blocks a step: `splice` makes an array each time.
   #remember(span: Span): void {
-    this.#free.splice(this.#firstNotBelow(span.bytes, span.address), 0, span);
+    const at = this.#firstNotBelow(span.bytes, span.address);
+    const free = this.#free;
+    free.push(span);
+    for (let i = free.length - 1; i > at; i--) free[i] = free[i - 1]!;
+    free[at] = span;
   }
 
   #forget(span: Span): void {
-    this.#free.splice(this.#firstNotBelow(span.bytes, span.address), 1);
+    const free = this.#free;
+    for (let i = this.#firstNotBelow(span.bytes, span.address) + 1; i < free.length; i++) free[i - 1] = free[i]!;
+    free.pop();
   }
 
   /** Index of the first free span that does not come before (bytes, address). */

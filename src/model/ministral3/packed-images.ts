@@ -2,6 +2,7 @@
  * The pictures of a packed batch. Their pixels stay where the batch has them until a pass writes them as patches, so
  * that a window is packed and dealt to passes without a copy.
  */
+import { unpaddedImages } from '../../data/pad-batch.js';
 import type { VlmBatch } from '../../data/types.js';
 import { DataError } from '../../errors.js';
 import { checkShape } from './check-shape.js';
@@ -21,7 +22,7 @@ export interface PackedImages {
   readonly mergedRowKeys?: Int32Array | undefined;
 }
 
-/** One picture within the padded pixels [N, channels, height, width] of a batch. */
+/** One picture within pixels [channels, height, width] that may be padded at the right and the bottom. */
 export interface PackedPicture {
   readonly pixels: Float32Array;
   /** First pixel of its first channel. */
@@ -42,7 +43,9 @@ export function packImages(
   tokenRows: Int32Array,
   { patchSize, mergeSize }: PackImageOptions,
 ): PackedImages | undefined {
-  if (!batch.pixelValues || !batch.imageSizes) {
+  const sizes = batch.imageSizes;
+  const pictures = sizes && picturesOf(batch);
+  if (!pictures) {
     if (tokenRows.length > 0) {
       throw new DataError(
         `the text has ${tokenRows.length} image tokens but the batch has no pixelValues and imageSizes`,
@@ -50,13 +53,13 @@ export function packImages(
     }
     return undefined;
   }
-  const [count, channels, height, width] = batch.pixelValues.shape as [number, number, number, number];
-  checkShape('imageSizes', batch.imageSizes.shape, [count, 2]);
+  const count = pictures.length;
+  checkShape('imageSizes', sizes.shape, [count, 2]);
   const grids = new Int32Array(count * 2);
   const starts = new Int32Array(count + 1);
   let features = 0;
-  for (let n = 0; n < count; n++) {
-    const [h, w] = [batch.imageSizes.data[2 * n]!, batch.imageSizes.data[2 * n + 1]!];
+  for (const [n, { height, width }] of pictures.entries()) {
+    const [h, w] = [sizes.data[2 * n]!, sizes.data[2 * n + 1]!];
     const step = patchSize * mergeSize;
     if (h <= 0 || w <= 0 || h % step !== 0 || w % step !== 0 || h > height || w > width) {
       throw new DataError(
@@ -74,11 +77,22 @@ export function packImages(
       hint: 'each picture needs (height/28)·(width/28) image tokens; truncation must not cut them',
     });
   }
-  const pixels = batch.pixelValues.data;
-  const pictures = Array.from({ length: count }, (_, n) => {
-    return { pixels, offset: n * channels * height * width, channels, height, width };
-  });
   return { pictures, patchSize, grids, starts, tokenRows };
+}
+
+function picturesOf(batch: VlmBatch): PackedPicture[] | undefined {
+  const images = unpaddedImages(batch);
+  if (images) {
+    return images.map(({ pixelValues, height, width }) => {
+      return { pixels: pixelValues, offset: 0, channels: 3, height, width };
+    });
+  }
+  if (!batch.pixelValues) return undefined;
+  const { data, shape } = batch.pixelValues;
+  const [count, channels, height, width] = shape as [number, number, number, number];
+  return Array.from({ length: count }, (_, n) => {
+    return { pixels: data, offset: n * channels * height * width, channels, height, width };
+  });
 }
 
 /** Pixels of each patch as (channel, row, column): [P, channels · patchSize²] in all. */
@@ -86,20 +100,25 @@ export function patchesLength({ pictures, patchSize, starts }: PackedImages): nu
   return starts.at(-1)! * (pictures[0]?.channels ?? 0) * patchSize ** 2;
 }
 
-/** @param patches of `patchesLength` numbers; all are written */
+/**
+ * Reads the pixels in their order, as they are cold by then: read patch by patch they take four times as long.
+ * @param patches of `patchesLength` numbers; all are written
+ */
 export function writePatches({ pictures, patchSize, grids }: PackedImages, patches: Float32Array): void {
-  let at = 0;
+  let first = 0;
   for (const [n, { pixels, offset, channels, height, width }] of pictures.entries()) {
     const [rows, columns] = [grids[2 * n]!, grids[2 * n + 1]!];
-    for (let row = 0; row < rows; row++) {
-      for (let column = 0; column < columns; column++) {
-        for (let c = 0; c < channels; c++) {
-          for (let y = 0; y < patchSize; y++) {
-            const from = offset + (c * height + row * patchSize + y) * width + column * patchSize;
-            for (let x = 0; x < patchSize; x++) patches[at++] = pixels[from + x]!;
-          }
+    const length = channels * patchSize ** 2;
+    for (let c = 0; c < channels; c++) {
+      for (let y = 0; y < rows * patchSize; y++) {
+        const row = Math.floor(y / patchSize);
+        let from = offset + (c * height + y) * width;
+        let to = first + row * columns * length + (c * patchSize + (y - row * patchSize)) * patchSize;
+        for (let column = 0; column < columns; column++, to += length) {
+          for (let x = 0; x < patchSize; x++) patches[to + x] = pixels[from++]!;
         }
       }
     }
+    first += rows * columns * length;
   }
 }

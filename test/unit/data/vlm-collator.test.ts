@@ -2,10 +2,12 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ChatTemplate, TUTORIAL_TEMPLATE } from '../../../src/data/chat-template.js';
 import { ImageProcessor } from '../../../src/data/image-processor.js';
+import { unpaddedImages } from '../../../src/data/pad-batch.js';
 import { MinistralTokenizer } from '../../../src/data/tokenizer.js';
 import type { ImageInput, RgbImage, SftExample, VlmBatch } from '../../../src/data/types.js';
 import { type DroppedSample, VlmCollator, type VlmCollatorOptions } from '../../../src/data/vlm-collator.js';
 import { ConfigError, DataError, ImageError, TextError } from '../../../src/errors.js';
+import { packImages, patchesLength, writePatches } from '../../../src/model/ministral3/packed-images.js';
 import { message, TURNS_TEMPLATE } from './conversations.js';
 import { TINY_CONFIG, tinyTokenizerJson } from './tiny-tokenizer.js';
 
@@ -194,6 +196,86 @@ describe('VlmCollator.collate', () => {
       }),
       { numRuns: 40 },
     );
+  });
+});
+
+describe('the pixels of a batch', () => {
+  const batchOf = () => make().collate([example('a', 'yes', picture(12, 8)), example('b', 'no', picture(8, 12, 2))]);
+  const patchesOf = (batch: VlmBatch) => {
+    const tokens = batch.inputIds.data.filter((id) => id === IMG);
+    const images = packImages(batch, tokens, { patchSize: 2, mergeSize: 2 })!;
+    const patches = new Float32Array(patchesLength(images));
+    writePatches(images, patches);
+    return patches;
+  };
+
+  it('are padded when they are read, and are the same patches before and after', async () => {
+    const batch = await batchOf();
+    expect(unpaddedImages(batch)).toHaveLength(2);
+    const before = patchesOf(batch);
+    expect(unpaddedImages(batch)).toHaveLength(2);
+    expect(batch.pixelValues!.shape).toEqual([2, 3, 12, 12]);
+    expect(batch.pixelValues).toBe(batch.pixelValues);
+    expect(unpaddedImages(batch)).toBeUndefined();
+    expect(patchesOf(batch)).toEqual(before);
+    expect(new Set(before).size).toBe(before.length);
+  });
+
+  it('count as they are once they were read, or are put into another batch', async () => {
+    const batch = await batchOf();
+    const before = patchesOf(batch);
+    batch.pixelValues!.data[0] = -1;
+    expect(patchesOf(batch)[0]).toBe(-1);
+    const other = await batchOf();
+    const pixelValues = { ...other.pixelValues!, data: other.pixelValues!.data.map((value) => -value) };
+    expect(patchesOf({ ...other, pixelValues })).toEqual(before.map((value) => -value));
+  });
+});
+
+describe('VlmCollator and conversations that come again', () => {
+  /** A template that counts how often it is rendered. */
+  const counting = (source = TUTORIAL_TEMPLATE) => {
+    const chatTemplate = new ChatTemplate(source);
+    const segments = chatTemplate.segments.bind(chatTemplate);
+    const count = { value: 0 };
+    chatTemplate.segments = (...args) => {
+      count.value++;
+      return segments(...args);
+    };
+    return { chatTemplate, count };
+  };
+
+  it('encodes their text once, whatever the pictures, and gives what it would have given', async () => {
+    const { chatTemplate, count } = counting();
+    const collator = make({ chatTemplate });
+    const samples = [picture(12, 8), picture(8, 8, 2), undefined].map((image) => example('Is it?', 'yes', image));
+    for (const sample of [...samples, ...samples]) {
+      expect(await collator.collate([sample])).toEqual(await make().collate([sample]));
+    }
+    // With and without a picture.
+    expect(count.value).toBe(2);
+    await collator.collate([example('Is it?', 'no', picture(8, 8))]);
+    expect(count.value).toBe(3);
+    await collator.collatePrompts(samples.slice(0, 2));
+    expect(count.value).toBe(4);
+  });
+
+  it('keeps a bounded number', async () => {
+    const { chatTemplate, count } = counting();
+    const collator = make({ chatTemplate });
+    const samples = Array.from({ length: 300 }, (_, i) => example(`Is it ${i}?`, 'yes'));
+    await collator.collate(samples);
+    await collator.collate(samples.slice(-10));
+    expect(count.value).toBe(300);
+    await collator.collate(samples.slice(0, 10));
+    expect(count.value).toBe(310);
+  });
+
+  it('keeps none where the template may write the time', async () => {
+    const { chatTemplate, count } = counting(`{# strftime_now #}${TUTORIAL_TEMPLATE}`);
+    const collator = make({ chatTemplate });
+    for (let i = 0; i < 3; i++) await collator.collate([example('Is it?', 'yes')]);
+    expect(count.value).toBe(3);
   });
 });
 
