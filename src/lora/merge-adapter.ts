@@ -7,14 +7,15 @@ import { randomBytes } from 'node:crypto';
 import { copyFile, mkdir, readdir, realpath, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import type { HeldSource } from '../engine/float8.js';
-import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from '../engine/half-precision.js';
 import { engineDtype, ShardedCheckpoint, type TensorToWrite, writeSafetensors } from '../engine/safetensors.js';
-import { DTYPE_BYTES, type DType } from '../engine/tensor.js';
+import { DTYPE_BYTES } from '../engine/tensor.js';
 import { CheckpointError, ConfigError } from '../errors.js';
 import { linearModuleName } from '../model/tensor-names.js';
 import { type AdapterData, type AdapterModuleData, adapterData, readAdapter } from './adapter-file.js';
 import type { LoraAdapter } from './apply-lora.js';
 import { MergeOutput, type WrittenTensor } from './merge-output.js';
+import { MergePool } from './merge-pool.js';
+import { mergeRows } from './merged-weight.js';
 
 export interface MergeAdapterOptions {
   /** Folder of the base model: safetensors files, config and tokenizer. */
@@ -48,6 +49,8 @@ export interface MergeResult {
 }
 
 const CHUNK_BYTES = 8 * 1024 * 1024;
+/** Of rows that are merged; a smaller tensor is not worth a thread. */
+const MERGE_CHUNK_BYTES = 4 * 1024 * 1024;
 
 /** Weights in other forms, and files about the base model that would mislead beside the merged one. */
 const NOT_COPIED =
@@ -71,6 +74,7 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
   ]);
 
   const checkpoint = await ShardedCheckpoint.open(checkpointDir);
+  const pool = new MergePool();
   const partial = join(dirname(outputDir), `.${basename(outputDir)}.${randomBytes(4).toString('hex')}.partial`);
   try {
     const linears = linearTensors(checkpoint);
@@ -92,7 +96,9 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
         const { name, dtype, shape } = tensor;
         const chunks = async function* (): AsyncGenerator<Uint8Array> {
           const module = merged.get(name);
-          yield* module ? mergedRows(output.source(name), module, options.signal) : copiedBytes(tensor, options.signal);
+          yield* module
+            ? mergedRows(output.source(name), module, pool, options.signal)
+            : copiedBytes(tensor, options.signal);
           progress(tensor);
         };
         return { name, dtype, shape, chunks };
@@ -115,72 +121,8 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
     await rm(partial, { recursive: true, force: true });
     throw error;
   } finally {
+    await pool.close();
     await checkpoint.close();
-  }
-}
-
-/** One module's low-rank addition. */
-export type LowRank = Pick<AdapterModuleData, 'r' | 'scale' | 'a' | 'b'>;
-
-/**
- * W + scale · B·A in float32, not yet rounded to the stored dtype.
- * @param weight [out, in], or rows of it
- * @param firstRow the row of the whole weight at which `weight` begins
- */
-export function mergedWeight(weight: Float32Array, inFeatures: number, lora: LowRank, firstRow = 0): Float32Array {
-  const { r, scale, a, b } = lora;
-  const merged = new Float32Array(weight.length);
-  const rows = weight.length / inFeatures;
-  // Two rows of the product at a time, in double precision: they stay in the processor's cache, four ranks per pass.
-  const even = new Float64Array(inFeatures);
-  const odd = new Float64Array(inFeatures);
-  const add = (delta: Float64Array, row: number): void => {
-    for (let i = 0, at = row * inFeatures; i < inFeatures; i++, at++) {
-      merged[at] = weight[at]! + Math.fround(scale * delta[i]!);
-    }
-  };
-  for (let row = 0; row < rows; row += 2) {
-    // An odd number of rows: the last one is computed twice.
-    const next = Math.min(row + 1, rows - 1);
-    const [atEven, atOdd] = [(firstRow + row) * r, (firstRow + next) * r];
-    even.fill(0);
-    odd.fill(0);
-    let k = 0;
-    for (; k + 4 <= r; k += 4) addFourRanks(even, odd, a, k * inFeatures, b, atEven + k, atOdd + k);
-    for (; k < r; k++) {
-      const [evenFactor, oddFactor, offset] = [b[atEven + k]!, b[atOdd + k]!, k * inFeatures];
-      for (let i = 0; i < inFeatures; i++) {
-        even[i]! += evenFactor * a[offset + i]!;
-        odd[i]! += oddFactor * a[offset + i]!;
-      }
-    }
-    add(even, row);
-    if (next > row) add(odd, next);
-  }
-  return merged;
-}
-
-/** Adds four terms of B·A to two rows; `offset` is the place of the first rank in A, `m` and `n` those in B. */
-function addFourRanks(
-  even: Float64Array,
-  odd: Float64Array,
-  a: Float32Array,
-  offset: number,
-  b: Float32Array,
-  m: number,
-  n: number,
-): void {
-  const length = even.length;
-  const [m0, m1, m2, m3] = [b[m]!, b[m + 1]!, b[m + 2]!, b[m + 3]!];
-  const [n0, n1, n2, n3] = [b[n]!, b[n + 1]!, b[n + 2]!, b[n + 3]!];
-  const [second, third, fourth] = [offset + length, offset + 2 * length, offset + 3 * length];
-  for (let i = 0; i < length; i++) {
-    const a0 = a[offset + i]!;
-    const a1 = a[second + i]!;
-    const a2 = a[third + i]!;
-    const a3 = a[fourth + i]!;
-    even[i]! += m0 * a0 + m1 * a1 + m2 * a2 + m3 * a3;
-    odd[i]! += n0 * a0 + n1 * a1 + n2 * a2 + n3 * a3;
   }
 }
 
@@ -232,44 +174,47 @@ function modulesByTensor(
   return merged;
 }
 
+/** The merged tensor in chunks of whole rows, in order; some are read and merged ahead of the one that is written. */
 async function* mergedRows(
   source: HeldSource,
   module: AdapterModuleData,
+  pool: MergePool,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
-  const { name, dtype, shape, byteLength } = source;
-  const inner = shape[1]!;
+  const { dtype, shape, byteLength } = source;
+  const [, inner] = shape as readonly [number, number];
   const rowBytes = inner * DTYPE_BYTES[dtype];
-  const rows = Math.max(1, Math.floor(CHUNK_BYTES / rowBytes));
-  for (let offset = 0; offset < byteLength; offset += rows * rowBytes) {
-    signal?.throwIfAborted();
-    const bytes = new Uint8Array(Math.min(rows * rowBytes, byteLength - offset));
+  const chunkBytes = Math.max(1, Math.floor(MERGE_CHUNK_BYTES / rowBytes)) * rowBytes;
+  const { r, scale, a, b } = module;
+  const merge = async (offset: number): Promise<Uint8Array> => {
+    const bytes = new Uint8Array(Math.min(chunkBytes, byteLength - offset));
     await source.read(bytes, offset);
-    const merged = mergedWeight(widen(bytes, dtype), inner, module, offset / rowBytes);
-    const bad = firstBeyond(merged, ROUNDS_TO_INFINITY[dtype]);
-    if (bad !== undefined) {
-      throw new CheckpointError(`${name}: the merged weight has an element ${bad}`, {
-        hint: Number.isFinite(bad)
-          ? `That is more than ${dtype} holds: the training has diverged, or the base is to be stored as bfloat16 first.`
-          : 'The adapter holds numbers that are not finite: its training has diverged. Use an earlier checkpoint.',
-        details: { name },
-      });
+    const [first, end] = [offset / rowBytes, (offset + bytes.length) / rowBytes];
+    const rows = { bytes, dtype, lora: { r, scale, a, b: b.slice(first * r, end * r) } };
+    const result = byteLength < MERGE_CHUNK_BYTES ? mergeRows(rows) : await pool.merge(rows);
+    if ('bytes' in result) return result.bytes;
+    throw beyondError(source, result.beyond);
+  };
+  const ahead: Promise<Uint8Array>[] = [];
+  for (let offset = 0; offset < byteLength || ahead.length > 0; ) {
+    signal?.throwIfAborted();
+    for (; offset < byteLength && ahead.length <= pool.workers; offset += chunkBytes) {
+      const chunk = merge(offset);
+      // Awaited later, or never if an earlier one fails.
+      chunk.catch(() => undefined);
+      ahead.push(chunk);
     }
-    yield narrow(merged, dtype);
+    yield await ahead.shift()!;
   }
 }
 
-/** From this magnitude on, a stored number is infinite. */
-const ROUNDS_TO_INFINITY: Readonly<Record<DType, number>> = {
-  f32: Number.POSITIVE_INFINITY,
-  bf16: 2 ** 128 - 2 ** 119,
-  f16: 65_520,
-};
-
-function firstBeyond(values: Float32Array, bound: number): number | undefined {
-  // NaN is below nothing.
-  for (let i = 0; i < values.length; i++) if (!(Math.abs(values[i]!) < bound)) return values[i];
-  return undefined;
+function beyondError({ name, dtype }: HeldSource, element: number): CheckpointError {
+  return new CheckpointError(`${name}: the merged weight has an element ${element}`, {
+    hint: Number.isFinite(element)
+      ? `That is more than ${dtype} holds: the training has diverged, or the base is to be stored as bfloat16 first.`
+      : 'The adapter holds numbers that are not finite: its training has diverged. Use an earlier checkpoint.',
+    details: { name },
+  });
 }
 
 async function* copiedBytes(
@@ -282,16 +227,6 @@ async function* copiedBytes(
     await read(bytes, offset);
     yield bytes;
   }
-}
-
-function widen({ buffer }: Uint8Array<ArrayBuffer>, dtype: DType): Float32Array {
-  if (dtype === 'f32') return new Float32Array(buffer);
-  return (dtype === 'bf16' ? bfloat16ToFloat32 : float16ToFloat32)(new Uint16Array(buffer));
-}
-
-function narrow(values: Float32Array, dtype: DType): Uint8Array {
-  const stored = dtype === 'f32' ? values : (dtype === 'bf16' ? float32ToBfloat16 : float32ToFloat16)(values);
-  return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
 }
 
 /**

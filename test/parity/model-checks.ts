@@ -6,7 +6,7 @@ import { type SafetensorsFile, ShardedCheckpoint } from '../../src/engine/safete
 import { Tape } from '../../src/engine/tape.js';
 import type { Tensor } from '../../src/engine/tensor.js';
 import { adapterData, loadAdapter } from '../../src/lora/adapter-file.js';
-import { mergedWeight } from '../../src/lora/merge-adapter.js';
+import { mergedWeight } from '../../src/lora/merged-weight.js';
 import { generateTokens } from '../../src/model/generate.js';
 import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
 import type { Ministral3 } from '../../src/model/ministral3/model.js';

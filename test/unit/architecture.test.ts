@@ -34,7 +34,14 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   kaggle: ['transfer/'],
   transfer: [],
   model: ['engine/', 'data/', 'hub/', 'train/trainable-model.ts'],
-  lora: ['data/types.ts', 'engine/', 'hub/', 'model/linear-module.ts', 'model/tensor-names.ts'],
+  lora: [
+    'data/types.ts',
+    'engine/',
+    'generated/merge-worker.ts',
+    'hub/',
+    'model/linear-module.ts',
+    'model/tensor-names.ts',
+  ],
   train: ['data/', 'engine/engine.ts', 'engine/tensor.ts', 'engine/random.ts', 'engine/safetensors.ts'],
   eval: ['data/types.ts', 'chart/'],
 };

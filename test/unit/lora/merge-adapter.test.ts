@@ -13,7 +13,8 @@ import type { DType } from '../../../src/engine/tensor.js';
 import { saveAdapter } from '../../../src/lora/adapter-file.js';
 import { applyLora, type LoraAdapter } from '../../../src/lora/apply-lora.js';
 import type { LoraConfigOptions } from '../../../src/lora/lora-config.js';
-import { mergeAdapter, mergedWeight } from '../../../src/lora/merge-adapter.js';
+import { mergeAdapter } from '../../../src/lora/merge-adapter.js';
+import { mergedWeight } from '../../../src/lora/merged-weight.js';
 import { toDiskName } from '../../../src/model/tensor-names.js';
 import { FakeEngine, fakeModel, linearShapes, someNumbers } from './fake-engine.js';
 

@@ -1,0 +1,15 @@
+/** The program of a worker that merges: stored rows in, merged rows out, both moved and not copied. */
+import { parentPort } from 'node:worker_threads';
+import { type MergedRows, mergeRows, type RowsToMerge } from './merged-weight.js';
+
+export type MergeReply = { readonly result: MergedRows } | { readonly error: unknown };
+
+const port = parentPort;
+port?.on('message', (rows: RowsToMerge) => {
+  try {
+    const result = mergeRows(rows);
+    port.postMessage({ result } satisfies MergeReply, 'bytes' in result ? [result.bytes.buffer] : []);
+  } catch (error) {
+    port.postMessage({ error } satisfies MergeReply);
+  }
+});
