@@ -40,7 +40,7 @@ python() {
 }
 report() {
   { echo "\$ $2"; cat "$scratch/now"; } >>"$log"
-  grep -E '^RESULT|[0-9]+ passed|epoch989|Error|error:' "$scratch/now" | cut -c1-1500 | tee -a "$summary"
+  grep -E '^RESULT|[0-9]+ passed|^passed|^BAD|epoch989|Error|error:' "$scratch/now" | cut -c1-1500 | tee -a "$summary"
   if [ "$1" != 0 ]; then { echo "status $1: $2"; tail -5 "$scratch/now" | cut -c1-400; } | tee -a "$summary"; fi
   return "$1"
 }
@@ -48,7 +48,10 @@ export BUNDLES
 for part in $parts; do
   echo "## $part [$(($(date +%s) - began)) s]" | tee -a "$summary"
   case $part in
-    kernels) python 120 test/cuda/test_kernels.py 7 ;;
+    kernels)
+      python 120 test/cuda/test_kernels.py 7
+      python 150 test/cuda/test_attention.py
+      ;;
     shapes)
       python 90 test/parity/real-shapes.py "$scratch/shapes" --size 14B --cases 1 &&
         limited 60 test/parity/real-shapes "$scratch/shapes" --engine cuda
