@@ -1,16 +1,23 @@
 /** Configuration stops at the edge: every user-facing option object passes through here once. */
 import type { z } from 'zod';
 import { ConfigError } from './errors.js';
+import { showValue } from './show-value.js';
 
 /**
  * Checks an option object against its schema and fills in the defaults.
  * @param what how the object is called in messages, e.g. `SftConfig`
+ * @param aliases names of other libraries, in lower case without underscores, for which a fault tells the name here
  * @throws ConfigError listing every fault, with the nearest known name for an unknown key
  */
-export function parseOptions<S extends z.ZodType>(schema: S, input: unknown, what: string): z.output<S> {
+export function parseOptions<S extends z.ZodType>(
+  schema: S,
+  input: unknown,
+  what: string,
+  aliases: Readonly<Record<string, string>> = {},
+): z.output<S> {
   const result = schema.safeParse(input);
   if (result.success) return result.data;
-  const faults = result.error.issues.slice(0, MAX_FAULTS).flatMap((issue) => describeIssue(issue, schema));
+  const faults = result.error.issues.slice(0, MAX_FAULTS).flatMap((issue) => describeIssue(issue, schema, aliases));
   if (faults.length > MAX_FAULTS) faults.splice(MAX_FAULTS, faults.length, 'and more');
   throw new ConfigError(
     `${what}: ${faults.length === 1 ? '' : `${faults.length} faults\n  - `}${faults.join('\n  - ')}`,
@@ -43,8 +50,23 @@ export function checkNames<T extends object>(
   if (faults.length > 0) throw new ConfigError(`${what}: ${faults.join('; ')}`, { details: { faults } });
 }
 
-function unknownName(key: string, shown: string, known: readonly string[]): string {
-  const near = nearestName(key, known);
+/**
+ * @param what who wants it, e.g. `loadProcessor`
+ * @throws ConfigError if a folder or file was not named by a string
+ */
+export function requirePath(path: unknown, what: string): void {
+  if (typeof path === 'string' && path !== '') return;
+  throw new ConfigError(`${what}: expected a path, got ${path === '' ? 'an empty one' : showValue(path)}`);
+}
+
+function unknownName(
+  key: string,
+  shown: string,
+  known: readonly string[],
+  aliases: Readonly<Record<string, string>> = {},
+): string {
+  const plain = key.toLowerCase().replaceAll('_', '');
+  const near = Object.hasOwn(aliases, plain) ? aliases[plain] : nearestName(key, known);
   return `unknown option \`${shown}\`${near ? `; did you mean \`${near}\`?` : `; known: ${known.join(', ')}`}`;
 }
 
@@ -52,12 +74,16 @@ const MAX_COMPARED = 300;
 const MAX_KNOWN = 20_000;
 const MAX_FAULTS = 30;
 
-function describeIssue(issue: z.core.$ZodIssue, schema: z.ZodType): string[] {
+function describeIssue(
+  issue: z.core.$ZodIssue,
+  schema: z.ZodType,
+  aliases: Readonly<Record<string, string>>,
+): string[] {
   const path = issue.path.map(String).join('.');
   if (issue.code === 'unrecognized_keys') {
     const known = knownKeys(schema, issue.path);
     const keys = issue.keys.slice(0, MAX_FAULTS + 1);
-    return keys.map((key) => unknownName(key, path ? `${path}.${key}` : key, known));
+    return keys.map((key) => unknownName(key, path ? `${path}.${key}` : key, known, aliases));
   }
   return [path ? `\`${path}\`: ${issue.message}` : issue.message];
 }

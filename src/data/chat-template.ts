@@ -1,5 +1,7 @@
 /** Chat templates: rendering as `apply_chat_template` does, and the same text in pieces that know where they are from. */
+import { requirePath } from '../config.js';
 import { TextError } from '../errors.js';
+import { showValue } from '../show-value.js';
 import { BoundedTemplate } from './bounded-jinja.js';
 import { checkMessage } from './sft-messages.js';
 import { configuredToken, readJsonFile, readTextFile } from './tokenizer-files.js';
@@ -69,6 +71,11 @@ export class ChatTemplate {
 
   /** @throws TextError if the source is no valid Jinja */
   constructor(source: string, options: ChatTemplateOptions = {}) {
+    if (typeof source !== 'string') {
+      throw new TextError(`ChatTemplate: expected the source of a Jinja template, got ${showValue(source)}`, {
+        hint: 'e.g. TUTORIAL_TEMPLATE; ChatTemplate.fromFolder reads the template of a model folder.',
+      });
+    }
     // Jinja reads every kind of line end as one newline.
     this.source = source.replace(/\r\n?/g, '\n');
     this.bosToken = options.bosToken ?? '<s>';
@@ -100,6 +107,7 @@ export class ChatTemplate {
 
   /** The same, but undefined if there is none: Base repositories have none. */
   static async findInFolder(dir: string): Promise<ChatTemplate | undefined> {
+    requirePath(dir, 'ChatTemplate.fromFolder');
     const config = await readJsonFile(dir, 'tokenizer_config.json');
     const source =
       (await readTextFile(dir, 'chat_template.jinja')) ??

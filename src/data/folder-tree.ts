@@ -182,5 +182,11 @@ function folderError(path: string, cause: unknown): DataError {
         : code === 'ELOOP'
           ? 'a loop of symbolic links'
           : `cannot read this folder: ${(cause as Error).message}`;
-  return new DataError(`${oneLine(path)}: ${why}`, { details: { path }, cause });
+  return new DataError(`${oneLine(path)}: ${why}`, {
+    ...(code === 'ENOENT' && {
+      hint: 'Give the folder that holds <Class>/{Train,Test}, or download the data set first.',
+    }),
+    details: { path },
+    cause,
+  });
 }

@@ -1,5 +1,5 @@
 /** An image data set of Kaggle, in the form in which its archive unpacks. */
-import { parseOptions } from '../config.js';
+import { parseOptions, requirePath } from '../config.js';
 import { downloadKaggleDataset, type KaggleDownloadOptions, kaggleDownloadSchema } from '../kaggle/download-dataset.js';
 import { ImageFolder, type ImageFolderOptions, imageFolderSchema, readImageFolder } from './image-folder.js';
 
@@ -37,6 +37,7 @@ export class KaggleImageFolder extends ImageFolder {
 
   /** From the folder into which the archive was unpacked. */
   static async fromFolder(dir: string, options: ImageFolderOptions = {}): Promise<KaggleImageFolder> {
+    requirePath(dir, 'KaggleImageFolder.fromFolder');
     return new KaggleImageFolder(await readImageFolder(dir, options));
   }
 }

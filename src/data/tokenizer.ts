@@ -1,5 +1,6 @@
 /** The tokenizer: byte-level BPE over UTF-8, with control tokens kept strictly apart from text. */
 import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
+import { requirePath } from '../config.js';
 import { TextError } from '../errors.js';
 import { withinTime } from '../time-limit.js';
 import { tokenBytes } from './byte-alphabet.js';
@@ -134,6 +135,7 @@ export class MinistralTokenizer {
    * @throws TextError if a file is missing, broken, or describes another kind of tokenizer
    */
   static async fromFolder(dir: string): Promise<MinistralTokenizer> {
+    requirePath(dir, 'MinistralTokenizer.fromFolder');
     const [json, config, processor] = await Promise.all([
       readJsonFile(dir, 'tokenizer.json'),
       readJsonFile(dir, 'tokenizer_config.json'),

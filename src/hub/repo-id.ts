@@ -1,6 +1,7 @@
 /** Names of repositories on the Hub, and what is a folder instead. */
 import { stat } from 'node:fs/promises';
 import { ConfigError } from '../errors.js';
+import { showValue } from '../show-value.js';
 import { expandHome } from './environment.js';
 
 /** `owner/name`, or a bare name from the Hub's first days. */
@@ -21,11 +22,17 @@ export function parseRepoId(text: string): string {
  * @throws ConfigError for a path to nothing, and for what is neither
  */
 export async function localFolder(idOrFolder: string): Promise<string | undefined> {
+  if (typeof idOrFolder !== 'string') {
+    throw new ConfigError(`expected "owner/name" on the Hub or a folder, got ${showValue(idOrFolder)}`);
+  }
   const path = expandHome(idOrFolder);
   if ((await stat(path).catch(() => undefined))?.isDirectory()) return path;
   if (/^([./\\~]|[A-Za-z]:[\\/])/.test(idOrFolder) || idOrFolder.split(/[\\/]/).length > 2) {
     if (/^https?:/.test(idOrFolder)) parseRepoId(idOrFolder);
-    throw new ConfigError(`${idOrFolder}: there is no such folder`, { details: { path } });
+    throw new ConfigError(`${idOrFolder}: there is no such folder`, {
+      hint: 'Check the path; a repository on the Hub is named "owner/name".',
+      details: { path },
+    });
   }
   parseRepoId(idOrFolder);
   return undefined;

@@ -6,7 +6,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomically } from '../atomic-file.js';
-import { parseOptions } from '../config.js';
+import { parseOptions, requirePath } from '../config.js';
 import { SafetensorsFile, writeSafetensors } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
 import { type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
@@ -14,7 +14,7 @@ import { adapterTensorName, parseAdapterTensorName, toDiskName } from '../model/
 import { readJson } from '../read-json.js';
 import { exists } from '../regular-file.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, adapterFolder } from './adapter-folder.js';
-import { applyLora, type LoraAdapter, type LoraHost } from './apply-lora.js';
+import { applyLora, type LoraAdapter, type LoraHost, requireLoraHost } from './apply-lora.js';
 import { LoraConfig } from './lora-config.js';
 import { isAllLinear, selectTargetModules, type Towers } from './target-modules.js';
 
@@ -70,6 +70,7 @@ export async function saveAdapter(
   directory: string,
   options: SaveAdapterOptions = {},
 ): Promise<void> {
+  requirePath(directory, 'saveAdapter');
   const values = await adapter.readValues();
   for (const [name, array] of values) {
     const bad = array.find((value) => !Number.isFinite(value));
@@ -79,7 +80,14 @@ export async function saveAdapter(
       details: { name },
     });
   }
-  await mkdir(directory, { recursive: true });
+  await mkdir(directory, { recursive: true }).catch((cause: NodeJS.ErrnoException) => {
+    const why = cause.code === 'EEXIST' || cause.code === 'ENOTDIR' ? 'a file is in its place' : cause.message;
+    throw new CheckpointError(`cannot make the folder ${directory}: ${why}`, {
+      hint: 'An adapter is saved into a folder of its own.',
+      details: { path: directory },
+      cause,
+    });
+  });
   const parameters = adapter.parameters.parameters;
   const tensors = parameters.map(({ name, shape }) => ({
     name,
@@ -130,6 +138,7 @@ export async function loadAdapter(
   options: LoadAdapterOptions = {},
 ): Promise<LoraAdapter> {
   const { towers, ...download } = parseOptions(loadAdapterSchema, options, 'loadAdapter');
+  requireLoraHost(model, 'loadAdapter');
   const directory = await adapterFolder(idOrFolder, download);
   const linears = model.linearModules.map(({ name, weight }) => ({ name, shape: weight.shape }));
   const { config, values } = await readAdapter(directory, linears, { towers });

@@ -6,6 +6,7 @@ import type { Parameter, ParameterSet } from '../engine/tensor.js';
 import { ConfigError } from '../errors.js';
 import type { LinearModule } from '../model/linear-module.js';
 import { adapterTensorName, modelPart } from '../model/tensor-names.js';
+import { showValue } from '../show-value.js';
 import { LoraConfig, type LoraConfigOptions } from './lora-config.js';
 import { matchingPattern, selectTargetModules } from './target-modules.js';
 
@@ -19,6 +20,13 @@ export interface LoraHost {
   readonly linearModules: readonly LinearModule[];
   /** Told what there is to train when an adapter comes or goes. */
   setTrainable?(set: ParameterSet | undefined): void;
+}
+
+/** @throws ConfigError */
+export function requireLoraHost(model: unknown, what: string): void {
+  if (Array.isArray((model as LoraHost | undefined)?.linearModules)) return;
+  const given = model instanceof Promise ? 'a promise: await it' : showValue(model);
+  throw new ConfigError(`${what}: expected a model, as loadMinistral3 and fromPretrained give it, got ${given}`);
 }
 
 export interface LoraModule {
@@ -108,6 +116,7 @@ export function applyLora(
   config: LoraConfig | LoraConfigOptions,
   options: ApplyLoraOptions = {},
 ): LoraAdapter {
+  requireLoraHost(model, 'applyLora');
   const { seed = 42, values } = options;
   const lora = config instanceof LoraConfig ? config : new LoraConfig(config);
   const byName = new Map(model.linearModules.map((module) => [module.name, module]));

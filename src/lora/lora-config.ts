@@ -90,6 +90,15 @@ export const loraConfigSchema = z
     }
   });
 
+/** What peft's files and other trainers call these options. */
+const NAMES_ELSEWHERE = {
+  rank: 'r',
+  lorar: 'r',
+  lorarank: 'r',
+  loraalpha: 'alpha',
+  loradropout: 'dropout',
+};
+
 export type LoraConfigOptions = z.input<typeof loraConfigSchema>;
 type ResolvedOptions = z.output<typeof loraConfigSchema>;
 
@@ -112,7 +121,7 @@ export class LoraConfig {
 
   /** @throws ConfigError listing every fault */
   constructor(options: LoraConfigOptions = {}, what = 'LoraConfig') {
-    const resolved: ResolvedOptions = parseOptions(loraConfigSchema, options, what);
+    const resolved: ResolvedOptions = parseOptions(loraConfigSchema, options, what, NAMES_ELSEWHERE);
     this.r = resolved.r;
     this.alpha = resolved.alpha;
     this.dropout = resolved.dropout;

@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { copyFile, mkdir, readdir, realpath, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve, sep } from 'node:path';
+import { requirePath } from '../config.js';
 import type { HeldSource } from '../engine/float8.js';
 import { engineDtype, ShardedCheckpoint, type TensorToWrite, writeSafetensors } from '../engine/safetensors.js';
 import { DTYPE_BYTES } from '../engine/tensor.js';
@@ -64,10 +65,12 @@ const NOT_COPIED =
  *   not finite, or the output folder is not free
  */
 export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeResult> {
-  const { checkpointDir, adapterDir, adapter } = options;
+  const { checkpointDir, adapterDir, adapter } = options ?? {};
   if ((adapterDir === undefined) === (adapter === undefined)) {
     throw new ConfigError('mergeAdapter: give either `adapterDir` or `adapter`');
   }
+  requirePath(checkpointDir, 'mergeAdapter: `checkpointDir`');
+  requirePath(options.outputDir, 'mergeAdapter: `outputDir`');
   const outputDir = await freeFolder(resolve(options.outputDir), [
     checkpointDir,
     ...(adapterDir === undefined ? [] : [adapterDir]),

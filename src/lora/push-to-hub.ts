@@ -2,7 +2,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { parseOptions, requirePath } from '../config.js';
 import { SafetensorsFile } from '../engine/safetensors.js';
 import { CheckpointError, ConfigError } from '../errors.js';
 import { ownedRepoId, type PushedFile, type PushResult, pushFiles, pushFilesSchema } from '../hub/push-files.js';
@@ -31,6 +31,7 @@ export type PushToHubOptions = z.input<typeof pushToHubSchema>;
  *   base model's name is a path of this machine; HubError, explained; the signal's reason
  */
 export async function pushToHub(directory: string, id: string, options: PushToHubOptions = {}): Promise<PushResult> {
+  requirePath(directory, 'pushToHub');
   const { modelCard: card, ...push } = parseOptions(pushToHubSchema, options, 'pushToHub');
   const { config, baseModelNameOrPath } = await readAdapterConfig(directory);
   const baseModel = await hubName(card.baseModel ?? baseModelNameOrPath);

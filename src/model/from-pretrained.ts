@@ -52,7 +52,7 @@ const schema = hubDownloadSchema.extend({
  *   `loadMinistral3` and `loadProcessor` do; the signal's reason
  */
 export async function fromPretrained(idOrFolder: string, options: FromPretrainedOptions): Promise<Pretrained> {
-  const { engine, onNotice, ...download } = parseOptions(schema, options, 'fromPretrained');
+  const { engine, onNotice, ...download } = parseOptions(schema, options ?? {}, 'fromPretrained');
   requireEngine(engine, 'fromPretrained');
   const own = await localFolder(idOrFolder);
   const { folder, commit } = own

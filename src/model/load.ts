@@ -1,6 +1,7 @@
 /** A checkpoint folder in the published layout, opened: the model, and what turns pictures and text into its input. */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { requirePath } from '../config.js';
 import { ChatTemplate } from '../data/chat-template.js';
 import { ImageProcessor } from '../data/image-processor.js';
 import { MinistralTokenizer } from '../data/tokenizer.js';
@@ -35,6 +36,7 @@ export interface Ministral3Processor {
  * @throws ConfigError or CheckpointError naming every fault, EngineError if the model does not fit
  */
 export async function loadMinistral3(dir: string, options: LoadOptions): Promise<Ministral3> {
+  requirePath(dir, 'loadMinistral3');
   requireEngine(options?.engine, 'loadMinistral3');
   const config = await readConfig(dir);
   const checkpoint = await ShardedCheckpoint.open(dir);
@@ -79,6 +81,7 @@ function shapesOf({ tensors }: ShardedCheckpoint): ModelShapes {
 
 /** Tokenizer, image processor and chat template of a checkpoint folder. */
 export async function loadProcessor(dir: string): Promise<Ministral3Processor> {
+  requirePath(dir, 'loadProcessor');
   const [tokenizer, imageProcessor, chatTemplate] = await Promise.all([
     MinistralTokenizer.fromFolder(dir),
     loadImageProcessor(dir),

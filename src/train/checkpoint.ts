@@ -230,7 +230,11 @@ async function readParameters(file: SafetensorsFile, size: number): Promise<Floa
 
 async function readState(path: string): Promise<TrainerState> {
   const json = await readJson(join(path, STATE_FILE), { maxBytes: MAX_STATE_BYTES }).catch((cause: Error) => {
-    throw new CheckpointError(`${path} is no checkpoint: ${cause.message}`, { cause, details: { path } });
+    throw new CheckpointError(`${path} is no checkpoint: ${cause.message}`, {
+      hint: 'Expected a folder checkpoint-N of `outputDir`, or true for the latest one there.',
+      details: { path },
+      cause,
+    });
   });
   const version = (json as { formatVersion?: unknown } | null)?.formatVersion;
   if (version !== FORMAT) {

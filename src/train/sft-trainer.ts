@@ -1,5 +1,5 @@
 /** Supervised fine-tuning: the public face of the training loop. */
-import { checkNames } from '../config.js';
+import { checkNames, requirePath } from '../config.js';
 import { type Collator, DataLoader } from '../data/data-loader.js';
 import type { Dataset, SftExample, SkippedSample } from '../data/types.js';
 import { ConfigError, DataError, TrainingError } from '../errors.js';
@@ -121,6 +121,10 @@ export class SftTrainer {
    */
   train(options: TrainOptions = {}): TrainingRun {
     checkNames(options, TRAIN_OPTIONS, 'train');
+    const { resumeFromCheckpoint: resumeFrom } = options;
+    if (typeof resumeFrom !== 'boolean' && resumeFrom !== undefined) {
+      requirePath(resumeFrom, 'train: `resumeFromCheckpoint`');
+    }
     return new TrainingRun(async (show) => {
       if (this.#running) throw new TrainingError('this trainer is training already');
       this.#running = true;
@@ -143,7 +147,7 @@ export class SftTrainer {
             show(event);
           },
         });
-        return await loop.run(options.resumeFromCheckpoint || undefined);
+        return await loop.run(resumeFrom || undefined);
       } finally {
         progress.close();
         this.#running = false;

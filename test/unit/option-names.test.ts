@@ -1,11 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { checkNames } from '../../src/config.js';
+import { ChatTemplate } from '../../src/data/chat-template.js';
+import { KaggleImageFolder } from '../../src/data/kaggle-image-folder.js';
+import { MinistralTokenizer } from '../../src/data/tokenizer.js';
 import { VlmCollator, type VlmCollatorOptions } from '../../src/data/vlm-collator.js';
 import { createEngine } from '../../src/engine/create-engine.js';
 import type { Engine } from '../../src/engine/engine.js';
 import { ConfigError } from '../../src/errors.js';
 import { Evaluator, type EvaluatorOptions } from '../../src/eval/evaluator.js';
-import { loadMinistral3 } from '../../src/model/load.js';
+import { applyLora } from '../../src/lora/apply-lora.js';
+import { mergeAdapter } from '../../src/lora/merge-adapter.js';
+import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
 import { SftTrainer, type SftTrainerOptions, type TrainOptions } from '../../src/train/sft-trainer.js';
 import { linearCollator, linearDataset, linearModel } from './train/linear-model.js';
 
@@ -27,6 +32,23 @@ describe('misspelled and missing options of parts', () => {
     expect(() => new SftTrainer({} as SftTrainerOptions)).toThrow(/`model` is missing; `trainDataset` is missing/);
     // A new run in place of a resumed one would cost hours.
     expect(() => trainer().train({ resumeFrom: 'x' } as TrainOptions)).toThrow(ConfigError);
+    expect(() => trainer().train({ resumeFromCheckpoint: 5 } as unknown as TrainOptions)).toThrow(
+      'train: `resumeFromCheckpoint`: expected a path, got 5',
+    );
+    expect(() => trainer().train({ resumeFromCheckpoint: '' })).toThrow(/expected a path, got an empty one/);
+  });
+
+  it('of what takes a folder or a model', async () => {
+    const nothing = undefined as never;
+    const none = /expected a path, got nothing/;
+    await expect(KaggleImageFolder.fromFolder(nothing)).rejects.toThrow(none);
+    await expect(loadProcessor(nothing)).rejects.toThrow(none);
+    await expect(MinistralTokenizer.fromFolder(nothing)).rejects.toThrow(none);
+    await expect(ChatTemplate.fromFolder(nothing)).rejects.toThrow(none);
+    await expect(mergeAdapter({ adapterDir: 'a' } as never)).rejects.toThrow(none);
+    expect(() => new ChatTemplate(nothing)).toThrow(/expected the source of a Jinja template, got nothing/);
+    expect(() => applyLora(nothing, {})).toThrow(/applyLora: expected a model, .*got nothing/);
+    expect(() => applyLora(Promise.resolve() as never, {})).toThrow(/got a promise: await it/);
   });
 
   it('of engine, evaluator and collator', async () => {

@@ -86,6 +86,26 @@ describe('hostile adapters', () => {
 });
 
 describe('saveAdapter and loadAdapter', () => {
+  it('tell of a file in the place of the folder, and of arguments that are none', async () => {
+    const file = join(folder, 'file');
+    await writeFile(file, 'x');
+    for (const path of [file, join(file, 'below')]) {
+      await expect(saveAdapter(trained({ r: 2 }), path)).rejects.toThrow(
+        /cannot make the folder .*: a file is in its place/,
+      );
+    }
+    expect(await readFile(file, 'utf8')).toBe('x');
+    await expect(saveAdapter(trained({ r: 2 }), undefined as never)).rejects.toThrow(
+      'saveAdapter: expected a path, got nothing',
+    );
+    await expect(loadAdapter(fakeModel() as never, folder as never)).rejects.toThrow(
+      /loadAdapter: expected a model, .*got "/,
+    );
+    await expect(loadAdapter(undefined as never, fakeModel())).rejects.toThrow(
+      /expected "owner\/name" on the Hub or a folder/,
+    );
+  });
+
   it('leave what is on the disk as it is where the numbers have diverged', async () => {
     await saveAdapter(trained({ r: 2 }), folder);
     const before = await readFile(join(folder, 'adapter_model.safetensors'));

@@ -17,6 +17,13 @@ describe('LoraConfig', () => {
     expect(config.forModule('any')).toEqual({ r: 8, alpha: 8, scale: 1 });
   });
 
+  it('knows what others call its options', () => {
+    const wrong = { rank: 8, lora_alpha: 16, loraDropout: 0.1, __proto__: null } as LoraConfigOptions;
+    for (const name of ['r', 'alpha', 'dropout']) {
+      expect(() => new LoraConfig(wrong)).toThrow(`did you mean \`${name}\`?`);
+    }
+  });
+
   it('lists every fault, with the nearest name of an unknown option', () => {
     const options = { r: 0, lora_alpha: 3, targetModule: ['q_proj'], dropout: 1, bias: 'all', rankPattern: { '(': 2 } };
     let error: unknown;
