@@ -1,6 +1,6 @@
 /** Chooses an engine, once and visibly. */
 import { checkNames } from '../config.js';
-import { EngineError } from '../errors.js';
+import { ConfigError, EngineError } from '../errors.js';
 import { createCpuEngine } from './cpu/cpu-engine.js';
 import type { CudaEngineOptions } from './cuda/cuda-engine.js';
 import type { Engine } from './engine.js';
@@ -29,6 +29,7 @@ const OPTIONS = { threads: false, onChoice: false, cuda: false, tf: false, tfjs:
 /**
  * Makes an engine. Its `description` says in one line what runs on what; show it.
  * @throws EngineError for a name that is not an engine, or an engine that cannot run here
+ * @throws ConfigError for options that are wrong, also where `auto` could take another engine
  */
 export async function createEngine(choice: EngineChoice = 'auto', options: CreateEngineOptions = {}): Promise<Engine> {
   checkNames(options, OPTIONS, 'createEngine');
@@ -67,6 +68,7 @@ async function automatic(options: CreateEngineOptions): Promise<Engine> {
       options.onChoice?.('auto: cuda, because a card and its libraries were found');
       return engine;
     } catch (error) {
+      if (error instanceof ConfigError) throw error;
       // createEngine('cuda') tells the whole of it.
       reason = error instanceof Error ? error.message.split('\n')[0]! : String(error);
     }

@@ -9,7 +9,10 @@ export interface RetryOptions {
   readonly baseDelayMs?: number | undefined;
   /** The longest wait of our own choice, in milliseconds. Default 30,000. */
   readonly maxDelayMs?: number | undefined;
-  /** A server that asks for a longer wait than this, in milliseconds, is not waited for. Default 120,000. */
+  /**
+   * A server that asks for a longer wait than this, in milliseconds, is not waited for. Default 310,000: the Hub counts
+   * requests in windows of five minutes.
+   */
   readonly maxRetryAfterMs?: number | undefined;
   /** Told before each wait, in one line. */
   readonly onRetry?: ((line: string) => void) | undefined;
@@ -73,7 +76,7 @@ export class RetryBudget {
       const longest = Math.min(this.#options.maxDelayMs ?? 30_000, base * 2 ** (this.#failures - 1));
       return longest * (0.5 + Math.random() / 2);
     }
-    const limit = this.#options.maxRetryAfterMs ?? 120_000;
+    const limit = this.#options.maxRetryAfterMs ?? 310_000;
     if (asked > limit) {
       throw new HubError(`${message}; the server asks to wait ${Math.ceil(asked / 1000)} s`, {
         hint: `Try again then. Waits above ${limit / 1000} s are left to you; what has arrived so far is kept.`,

@@ -2,6 +2,8 @@
  * The `cuda` engine: bf16 activations and frozen weights, float32 adapters, on one NVIDIA card. Everything is queued on
  * one stream; nothing waits for it but the promises of read-backs.
  */
+import { z } from 'zod';
+import { parseOptions } from '../../config.js';
 import { EngineError } from '../../errors.js';
 import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep, StorageCosts } from '../engine.js';
 import type { CachedAttention } from '../operations.js';
@@ -51,6 +53,15 @@ export interface CudaEngineOptions {
    */
   readonly timeProducts?: boolean;
 }
+
+const optionsSchema = z.strictObject({
+  device: z.int().nonnegative().optional(),
+  memoryBudget: z.number().positive().optional(),
+  rematerialize: z.boolean().optional(),
+  tokensPerPass: z.int().nonnegative().optional(),
+  adapterRank: z.int().nonnegative().optional(),
+  timeProducts: z.boolean().optional(),
+});
 
 /**
  * Two passes for eight samples of 500 tokens: within a few percent of the speed of one, at two thirds of its memory
@@ -346,6 +357,7 @@ function changed(tensor: CudaTensor): void {
 
 /** @throws EngineError naming what is missing: a card, the driver, NVRTC or cuBLASLt */
 export function createCudaEngine(options: CudaEngineOptions = {}): CudaEngine {
+  parseOptions(optionsSchema, options, 'cuda engine');
   const driver = new CudaDriver(options.device);
   try {
     const compiler = new KernelCompiler();

@@ -17,6 +17,13 @@ describe('createEngine', () => {
   });
 
   it('refuses what it does not know, and tfjs without a namespace', async () => {
+    if (process.platform === 'linux') {
+      for (const choice of ['auto', 'cuda'] as const) {
+        await expect(createEngine(choice, { cuda: { memoryBudgte: 1 } as object })).rejects.toThrow(
+          'cuda engine: unknown option `memoryBudgte`; did you mean `memoryBudget`?',
+        );
+      }
+    }
     await expect(createEngine('gpu' as EngineChoice)).rejects.toThrow(/no engine "gpu"[\s\S]*auto, cpu, cuda, tfjs/);
     await expect(createEngine('tfjs')).rejects.toThrow(EngineError);
   });

@@ -36,7 +36,7 @@ describe('kernels', () => {
 
   it('are all checked by the tests in Python', () => {
     const folder = new URL('../../cuda/', import.meta.url);
-    const tests = readdirSync(folder).filter((name) => /^test_.*\.py$/.test(name));
+    const tests = readdirSync(folder).filter((name) => /^(test|check|attention|kernel)_.*\.py$/.test(name));
     const text = tests.map((name) => readFileSync(new URL(name, folder), 'utf8')).join('\n');
     const names = [...new Set([...SIGNATURES.keys(), ...ALL_KERNELS.map(({ name }) => name)])];
     expect(names.length).toBeGreaterThan(SIGNATURES.size);

@@ -238,9 +238,9 @@ describe('a Hub that says no', () => {
     server.fault(/revision/, answer(429, '', { 'retry-after': '1' }));
     await download({ allowPatterns: WEIGHTS });
     expect(performance.now() - start).toBeGreaterThan(990);
-    server.fault(/revision/, answer(429, '', { ratelimit: '"api";r=0;t=300' }));
+    server.fault(/revision/, answer(429, '', { ratelimit: '"api";r=0;t=400' }));
     const error = await failure(download({ allowPatterns: WEIGHTS, cacheDir: join(cacheDir, 'other') }));
-    expect(error.message).toMatch(/asked too often \(429\); the server asks to wait 300 s/);
+    expect(error.message).toMatch(/asked too often \(429\); the server asks to wait 400 s/);
   });
 
   it('5xx: tries again, not for ever', async () => {
