@@ -59,13 +59,15 @@ export function padBatch(
 
 function withImages(batch: VlmBatch, images: readonly ProcessedImage[]): VlmBatch {
   const sizes = Int32Array.from(images.flatMap(({ height, width }) => [height, width]));
+  let waiting: readonly ProcessedImage[] | undefined = images;
   let pixelValues: VlmBatch['pixelValues'];
   const whole = Object.defineProperties(batch, {
     imageSizes: { value: { data: sizes, shape: [images.length, 2] }, enumerable: true },
     pixelValues: {
       get: () => {
+        if (waiting) pixelValues = padImages(waiting);
+        waiting = undefined;
         unpadded.delete(batch);
-        pixelValues ??= padImages(images);
         return pixelValues;
       },
       enumerable: true,

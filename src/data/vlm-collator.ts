@@ -220,7 +220,12 @@ export class VlmCollator {
     const encode = () =>
       encodeConversation(this.#tokenizer, this.#chatTemplate, messages, { addGenerationPrompt: prompt });
     if (!this.#encoded) return encode();
-    const key = `${prompt} ${JSON.stringify(messages, (name, value) => (name === 'image' ? undefined : value))}`;
+    // What a template sees of a conversation. Pictures are not looked at: some have a costly toJSON.
+    const seen = messages.map(({ role, content }) => [
+      role,
+      typeof content === 'string' ? content : content.map((part) => (part.type === 'text' ? [part.text] : 0)),
+    ]);
+    const key = `${prompt} ${JSON.stringify(seen)}`;
     const conversation = this.#encoded.get(key) ?? encode();
     this.#encoded.delete(key);
     if (key.length <= LONGEST_KEPT) this.#encoded.set(key, conversation);

@@ -11,6 +11,8 @@ import type { OperationAttributes, OperationName } from './operations.js';
 import type { Tensor } from './tensor.js';
 
 interface TapeEntry {
+  /** As which it counts between pauses. */
+  readonly operations: number;
   readonly inputs: readonly Tensor[];
   readonly needs: readonly boolean[];
   readonly outputs: readonly Tensor[];
@@ -23,7 +25,7 @@ export interface TapeOptions {
   record?: boolean;
 }
 
-/** Recorded operations between two pauses of a backward pass: some 40 launches on a GPU, 16 recomputed layers at most. */
+/** Recorded operations between two pauses of a backward pass: some 40 launches on a GPU. A recomputed region is many. */
 const STRETCH = 16;
 
 export class Tape {
@@ -54,6 +56,7 @@ export class Tape {
       for (const tensor of saved) this.engine.retain(tensor);
       for (const output of outputs) this.#needsGradient.add(output.id);
       this.#entries.push({
+        operations: 1,
         inputs,
         needs,
         outputs,
@@ -108,7 +111,7 @@ export class Tape {
       const repeated = again.#runRegion(() => body(again, inputs));
       return drain(again.#propagate(repeated, gradients, inputs, needs));
     };
-    this.#entries.push({ inputs, needs, outputs, saved: inputs, backward });
+    this.#entries.push({ operations: STRETCH, inputs, needs, outputs, saved: inputs, backward });
     return outputs;
   }
 
@@ -119,14 +122,22 @@ export class Tape {
 
   /** `backward` in stretches of a few operations, with a wait for `pause` after each. */
   async backwardInStretches(loss: Tensor, pause: () => Promise<void>): Promise<void> {
-    const steps = this.#backwardSteps(loss);
-    for (let done = 1; !steps.next().done; done++) if (done % STRETCH === 0) await pause();
+    let done = 0;
+    for (const operations of this.#backwardSteps(loss)) {
+      done += operations;
+      if (done < STRETCH) continue;
+      done = 0;
+      await pause();
+    }
   }
 
-  *#backwardSteps(loss: Tensor): Generator<void, void> {
+  *#backwardSteps(loss: Tensor): Generator<number, void> {
     const one = this.engine.fromArray(Float32Array.of(1), loss.shape);
-    yield* this.#propagate([loss], [one], [], []);
-    this.engine.release(one);
+    try {
+      yield* this.#propagate([loss], [one], [], []);
+    } finally {
+      this.engine.release(one);
+    }
   }
 
   /** Frees everything that the tape still holds. */
@@ -157,15 +168,15 @@ export class Tape {
   }
 
   /**
-   * Runs the entries backwards from the gradients of `outputs`, one at each step; gives the gradients of `inputs`, and
-   * empties the tape.
+   * Runs the entries backwards from the gradients of `outputs`, one at each step, which tells how many operations that
+   * was; gives the gradients of `inputs`, and empties the tape.
    */
   *#propagate(
     outputs: readonly Tensor[],
     outputGradients: readonly (Tensor | undefined)[],
     inputs: readonly Tensor[],
     needs: readonly boolean[],
-  ): Generator<void, (Tensor | undefined)[]> {
+  ): Generator<number, (Tensor | undefined)[]> {
     const engine = this.engine;
     const gradients = new Map<number, Tensor>();
     // The caller may hold the same tensor elsewhere: it is never added to in place.
@@ -207,7 +218,7 @@ export class Tape {
         for (const [i, gradient] of results.entries()) if (gradient) add(entry.inputs[i]!, gradient);
       }
       for (const tensor of entry.saved) engine.release(tensor);
-      yield;
+      yield entry.operations;
     }
     const wanted = inputs.map((input, i) => {
       const gradient = needs[i] ? gradients.get(input.id) : undefined;
@@ -220,7 +231,7 @@ export class Tape {
   }
 }
 
-function drain<T>(steps: Generator<void, T>): T {
+function drain<T>(steps: Generator<unknown, T>): T {
   for (;;) {
     const { done, value } = steps.next();
     if (done) return value;

@@ -71,6 +71,7 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
   }
   requirePath(checkpointDir, 'mergeAdapter: `checkpointDir`');
   requirePath(options.outputDir, 'mergeAdapter: `outputDir`');
+  if (adapter === undefined) requirePath(adapterDir, 'mergeAdapter: `adapterDir`');
   const outputDir = await freeFolder(resolve(options.outputDir), [
     checkpointDir,
     ...(adapterDir === undefined ? [] : [adapterDir]),

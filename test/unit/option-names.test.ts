@@ -46,6 +46,8 @@ describe('misspelled and missing options of parts', () => {
     await expect(MinistralTokenizer.fromFolder(nothing)).rejects.toThrow(none);
     await expect(ChatTemplate.fromFolder(nothing)).rejects.toThrow(none);
     await expect(mergeAdapter({ adapterDir: 'a' } as never)).rejects.toThrow(none);
+    const merge = { checkpointDir: 'a', outputDir: 'b', adapterDir: 5 as never };
+    await expect(mergeAdapter(merge)).rejects.toThrow('mergeAdapter: `adapterDir`: expected a path, got 5');
     expect(() => new ChatTemplate(nothing)).toThrow(/expected the source of a Jinja template, got nothing/);
     expect(() => applyLora(nothing, {})).toThrow(/applyLora: expected a model, .*got nothing/);
     expect(() => applyLora(Promise.resolve() as never, {})).toThrow(/got a promise: await it/);

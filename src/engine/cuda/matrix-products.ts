@@ -51,15 +51,20 @@ const WORTH_TRYING = 2 ** 32;
 /** Rows of the tiles that the library's fast kernels cut a result into. */
 const TILE_ROWS = 128;
 
+/** Sizes up to this have buckets of an eighth of an octave: the last of them is number 80. */
+const LARGEST_SMALL = 8 * TILE_ROWS;
+const SMALL_BUCKETS = 8 * Math.log2(LARGEST_SMALL);
+
 /** Large sizes by the number of 128-row tiles, smaller ones eight buckets an octave. */
 export function sizeBucket(size: number): number {
-  if (size > 8 * TILE_ROWS) return 72 + Math.ceil(size / TILE_ROWS);
+  if (size > LARGEST_SMALL) return SMALL_BUCKETS + Math.ceil((size - LARGEST_SMALL) / TILE_ROWS);
   return Math.ceil(8 * Math.log2(Math.max(1, size)));
 }
 
 /** The largest size of a bucket. */
 export function largestOf(bucket: number): number {
-  return bucket > 72 ? (bucket - 72) * TILE_ROWS : Math.floor(2 ** (bucket / 8));
+  if (bucket > SMALL_BUCKETS) return LARGEST_SMALL + (bucket - SMALL_BUCKETS) * TILE_ROWS;
+  return Math.floor(2 ** (bucket / 8));
 }
 
 export type ProductDriver = TrialDriver & Pick<CudaDriver, 'stream' | 'launches' | 'destroyEvent'>;
@@ -181,14 +186,15 @@ export class MatrixProducts {
     const keyOf = (bucket: number): string =>
       [...(transA ? [m, n, `~${bucket}`] : [`~${bucket}`, n, k]), ...strides, flags, alignment].join(',');
     if (this.#isTimed && m * n * k >= WORTH_TRYING) return this.#chooseByTime(product, handles, alignment, size, keyOf);
-    const known = this.#firsts.get(keyOf(size));
+    const key = `${keyOf(size)},${lda},${ldb},${ldd}`;
+    const known = this.#firsts.get(key);
     if (known && this.#runs(handles, known)) return { algorithm: known, trial: undefined };
     // Not this size but the bucket's: the order in which sizes come must not decide.
     const largest = largestOf(size);
     const whole = this.#handles({ ...product, ...(transA ? { k: largest } : { m: largest }) });
     const [first] = known ? [] : this.#candidates(whole, alignment, 1);
     this.#releaseLayouts(whole);
-    if (first) this.#firsts.set(keyOf(size), first);
+    if (first) this.#firsts.set(key, first);
     if (first && this.#runs(handles, first)) return { algorithm: first, trial: undefined };
     const [own] = this.#candidates(handles, alignment, 1);
     if (!own) throw productError(product, 'no algorithm');

@@ -1,6 +1,6 @@
 /**
- * Keeps the queue of the card long enough to bridge what the host does between steps, and short enough that the driver
- * takes each launch at once: with about a thousand under way it makes the thread wait, and nothing else is served.
+ * Keeps the queue of the card long enough to bridge what the host does between steps, and short where it can: with about
+ * a thousand launches under way the driver makes the thread wait, and nothing else is served.
  */
 import type { CudaDriver } from './driver.js';
 import type { Staging } from './staging.js';
@@ -30,7 +30,7 @@ export class Pace {
     this.#staging = staging;
   }
 
-  /** Resolves when no more than `LAUNCHES_AHEAD` are under way, those since the call before not counted. */
+  /** Resolves when no more than `LAUNCHES_AHEAD` are under way, or only those since the call before. */
   async keep(): Promise<void> {
     const { launches } = this.#driver;
     const before = this.#marks.at(-1)?.launches ?? this.#done;

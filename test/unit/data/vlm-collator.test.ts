@@ -260,6 +260,22 @@ describe('VlmCollator and conversations that come again', () => {
     expect(count.value).toBe(4);
   });
 
+  it('goes by what the template sees: not by pictures, nor by what else a part holds', async () => {
+    const { chatTemplate, count } = counting();
+    const collator = make({ chatTemplate });
+    const costly = Object.assign(picture(8, 8), {
+      toJSON: () => {
+        throw new Error('looked at');
+      },
+    });
+    for (const row of [1n, 2n]) {
+      const sample = example('Is it?', 'yes', costly);
+      Object.assign(sample.messages[0]!.content[0] as object, { row });
+      await collator.collate([sample]);
+    }
+    expect(count.value).toBe(1);
+  });
+
   it('keeps a bounded number', async () => {
     const { chatTemplate, count } = counting();
     const collator = make({ chatTemplate });
