@@ -25,136 +25,116 @@ const OPTIMIZERS = {
 type OptimizerName = keyof typeof OPTIMIZERS;
 
 export const sftConfigSchema = z.strictObject({
-  outputDir: z.string().min(1).default('outputs').describe('Folder of checkpoints and of `train-log.jsonl`.'),
+  /** Folder of checkpoints and of `train-log.jsonl`. Default: `outputs`. */
+  outputDir: z.string().min(1).default('outputs'),
 
-  numTrainEpochs: z.number().positive().default(3).describe('Passes over the training set; may be fractional.'),
+  /** Passes over the training set; may be fractional. Default: 3. */
+  numTrainEpochs: z.number().positive().default(3),
+  /** Optimizer steps in all; overrides `numTrainEpochs`. -1: not set. Default: -1. */
   maxSteps: z
     .number()
     .int()
     .refine((value) => value === -1 || value > 0, 'a positive number of optimizer steps, or -1 for none')
-    .default(-1)
-    .describe('Optimizer steps in all; overrides `numTrainEpochs`. -1: not set.'),
-  perDeviceTrainBatchSize: count('a batch size').default(8).describe('Samples of a micro-batch.'),
-  perDeviceEvalBatchSize: count('a batch size').default(8).describe('Samples of a batch in evaluation.'),
-  gradientAccumulationSteps: count('a number of micro-batches')
-    .default(1)
-    .describe('Micro-batches of an optimizer step. The last step of an epoch takes what is left.'),
-  dataloaderDropLast: z.boolean().default(false).describe('Leave out a last micro-batch that is not full.'),
-  dataloaderPrefetch: z
-    .number()
-    .int()
-    .nonnegative()
-    .optional()
-    .describe(
-      'Micro-batches that are read and collated ahead while the engine works. Default: those of two optimizer ' +
-        'steps.',
-    ),
+    .default(-1),
+  /** Samples of a micro-batch. Default: 8. */
+  perDeviceTrainBatchSize: count('a batch size').default(8),
+  /** Samples of a batch in evaluation. Default: 8. */
+  perDeviceEvalBatchSize: count('a batch size').default(8),
+  /** Micro-batches of an optimizer step. The last step of an epoch takes what is left. Default: 1. */
+  gradientAccumulationSteps: count('a number of micro-batches').default(1),
+  /** Leave out a last micro-batch that is not full. Default: false. */
+  dataloaderDropLast: z.boolean().default(false),
+  /** Micro-batches that are read and collated ahead while the engine works. Default: those of two optimizer steps. */
+  dataloaderPrefetch: z.number().int().nonnegative().optional(),
 
+  /**
+   * `adamw`: 32-bit moments, also as `adamw_torch`, `adamw_torch_fused`. `adamw_8bit`: block-wise 8-bit moments as in
+   * bitsandbytes, also as `adamw_bnb_8bit`, `paged_adamw_8bit`. Default: `adamw`.
+   */
   optim: z
     .enum(Object.keys(OPTIMIZERS) as [OptimizerName, ...OptimizerName[]])
     .default('adamw')
-    .transform((name): 'adamw' | 'adamw_8bit' => OPTIMIZERS[name])
-    .describe(
-      '`adamw`: 32-bit moments, also as `adamw_torch`, `adamw_torch_fused`. `adamw_8bit`: block-wise 8-bit moments as ' +
-        'in bitsandbytes, also as `adamw_bnb_8bit`, `paged_adamw_8bit`.',
-    ),
-  learningRate: z.number().nonnegative().default(2e-5).describe('Peak learning rate.'),
-  weightDecay: z.number().nonnegative().default(0).describe('Decoupled decay of every trainable parameter.'),
-  adamBeta1: z.number().min(0).lt(1).default(0.9).describe('Decay of the first moment.'),
-  adamBeta2: z.number().min(0).lt(1).default(0.999).describe('Decay of the second moment.'),
-  adamEpsilon: z.number().positive().default(1e-8).describe('Added to the square root of the second moment.'),
-  maxGradNorm: z.number().nonnegative().default(1).describe('Largest L2 norm of all gradients; 0: no clipping.'),
-  lrSchedulerType: z
-    .enum(['linear', 'cosine', 'constant', 'constant_with_warmup'])
-    .default('linear')
-    .describe('Course of the learning rate after the warm-up.'),
+    .transform((name): 'adamw' | 'adamw_8bit' => OPTIMIZERS[name]),
+  /** Peak learning rate. Default: 2e-5. */
+  learningRate: z.number().nonnegative().default(2e-5),
+  /** Decoupled decay of every trainable parameter. Default: 0. */
+  weightDecay: z.number().nonnegative().default(0),
+  /** Decay of the first moment. Default: 0.9. */
+  adamBeta1: z.number().min(0).lt(1).default(0.9),
+  /** Decay of the second moment. Default: 0.999. */
+  adamBeta2: z.number().min(0).lt(1).default(0.999),
+  /** Added to the square root of the second moment. Default: 1e-8. */
+  adamEpsilon: z.number().positive().default(1e-8),
+  /** Largest L2 norm of all gradients; 0: no clipping. Default: 1. */
+  maxGradNorm: z.number().nonnegative().default(1),
+  /** Course of the learning rate after the warm-up. Default: `linear`. */
+  lrSchedulerType: z.enum(['linear', 'cosine', 'constant', 'constant_with_warmup']).default('linear'),
+  /** Steps in which the rate rises from 0 (so the first has rate 0), or a share of all steps if below 1. Default: 0. */
   warmupSteps: z
     .number()
     .nonnegative()
     .refine((value) => value < 1 || Number.isInteger(value), 'from 1 on this is a whole number of steps')
-    .default(0)
-    .describe('Steps in which the rate rises from 0 (so the first has rate 0), or a share of all steps if below 1.'),
-  warmupRatio: z.number().min(0).lt(1).default(0).describe('The share alone, by its older name.'),
+    .default(0),
+  /** The share alone, by its older name. Default: 0. */
+  warmupRatio: z.number().min(0).lt(1).default(0),
 
-  loggingSteps: stepsOrRatio.default(10).describe('Log every so many steps, or every such share of all steps.'),
-  loggingFirstStep: z.boolean().default(false).describe('Log the first step as well.'),
-  progress: z
-    .enum(['auto', 'bar', 'lines', 'none'])
-    .default('auto')
-    .describe('On stderr: a bar, plain lines, or nothing. `auto`: a bar in a terminal, lines elsewhere.'),
-  evalStrategy: z
-    .enum(['no', 'steps', 'epoch'])
-    .default('no')
-    .describe('When the evaluation set is measured. `steps` and `epoch` also measure at the end.'),
-  evalSteps: stepsOrRatio.optional().describe('For `evalStrategy: "steps"`. Default: `loggingSteps`.'),
-  saveStrategy: z
-    .enum(['no', 'steps', 'epoch', 'best'])
-    .default('steps')
-    .describe(
-      'When a checkpoint is written. `steps` and `epoch` also write one at the end. `best`: after each evaluation that ' +
-        'is the best so far. A run that is stopped writes one as well, except with `no`.',
-    ),
-  saveSteps: stepsOrRatio.default(500).describe('For `saveStrategy: "steps"`.'),
-  saveTotalLimit: count('a number of checkpoints')
-    .optional()
-    .describe('Keep this many checkpoints of the run: the best, if that is told, and the newest. Default: all.'),
-  loadBestModelAtEnd: z
-    .boolean()
-    .default(false)
-    .describe('Take the parameters of the best evaluation at the end. Each new best is saved, due or not.'),
-  metricForBestModel: z
-    .string()
-    .min(1, 'the name of a metric')
-    .optional()
-    .describe('What tells the best: `evalLoss`, or a name that `computeMetrics` gives. Default: `evalLoss`.'),
-  greaterIsBetter: z
-    .boolean()
-    .optional()
-    .describe('Which way `metricForBestModel` is read. Default: false for a name that ends in "loss", else true.'),
-  earlyStoppingPatience: count('a number of evaluations')
-    .optional()
-    .describe('Stop after so many evaluations in a row without a gain. Default: never.'),
-  earlyStoppingThreshold: z
-    .number()
-    .nonnegative()
-    .default(0)
-    .describe('What `metricForBestModel` must gain on its best value to count, for `earlyStoppingPatience`.'),
+  /** Log every so many steps, or every such share of all steps. Default: 10. */
+  loggingSteps: stepsOrRatio.default(10),
+  /** Log the first step as well. Default: false. */
+  loggingFirstStep: z.boolean().default(false),
+  /** On stderr: a bar, plain lines, or nothing. `auto`: a bar in a terminal, lines elsewhere. Default: `auto`. */
+  progress: z.enum(['auto', 'bar', 'lines', 'none']).default('auto'),
+  /** When the evaluation set is measured. `steps` and `epoch` also measure at the end. Default: `no`. */
+  evalStrategy: z.enum(['no', 'steps', 'epoch']).default('no'),
+  /** For `evalStrategy: "steps"`. Default: `loggingSteps`. */
+  evalSteps: stepsOrRatio.optional(),
+  /**
+   * When a checkpoint is written. `steps` and `epoch` also write one at the end. `best`: after each evaluation that is
+   * the best so far. A run that is stopped writes one as well, except with `no`. Default: `steps`.
+   */
+  saveStrategy: z.enum(['no', 'steps', 'epoch', 'best']).default('steps'),
+  /** For `saveStrategy: "steps"`. Default: 500. */
+  saveSteps: stepsOrRatio.default(500),
+  /** Keep this many checkpoints of the run: the best, if that is told, and the newest. Default: all. */
+  saveTotalLimit: count('a number of checkpoints').optional(),
+  /** Take the parameters of the best evaluation at the end. Each new best is saved, due or not. Default: false. */
+  loadBestModelAtEnd: z.boolean().default(false),
+  /** What tells the best: `evalLoss`, or a name that `computeMetrics` gives. Default: `evalLoss`. */
+  metricForBestModel: z.string().min(1, 'the name of a metric').optional(),
+  /** Which way `metricForBestModel` is read. Default: false for a name that ends in "loss", else true. */
+  greaterIsBetter: z.boolean().optional(),
+  /** Stop after so many evaluations in a row without a gain. Default: never. */
+  earlyStoppingPatience: count('a number of evaluations').optional(),
+  /** What `metricForBestModel` must gain on its best value to count, for `earlyStoppingPatience`. Default: 0. */
+  earlyStoppingThreshold: z.number().nonnegative().default(0),
 
-  onNonFiniteLoss: z
-    .enum(['stop', 'skip'])
-    .default('stop')
-    .describe(
-      'When a loss or a gradient norm is NaN or infinite: stop with the samples named, or leave out the step’s update ' +
-        'and go on with a warning. `skip` looks at each loss before its update, so steps no longer overlap.',
-    ),
-  maxSkippedSteps: count('a number of steps')
-    .default(10)
-    .describe('For `onNonFiniteLoss: "skip"`: stop when more steps of the run than this were left out.'),
+  /**
+   * When a loss or a gradient norm is NaN or infinite: stop with the samples named, or leave out the step’s update and
+   * go on with a warning. `skip` looks at each loss before its update, so steps no longer overlap. Default: `stop`.
+   */
+  onNonFiniteLoss: z.enum(['stop', 'skip']).default('stop'),
+  /** For `onNonFiniteLoss: "skip"`: stop when more steps of the run than this were left out. Default: 10. */
+  maxSkippedSteps: count('a number of steps').default(10),
 
-  seed: z.number().int().min(0).max(0xffffffff).default(42).describe('Seeds dropout, and the order of the samples.'),
-  dataSeed: z.number().int().min(0).max(0xffffffff).optional().describe('Seeds the order alone. Default: `seed`.'),
-  gradientCheckpointing: z
-    .union([z.boolean(), z.literal('auto')])
-    .default('auto')
-    .describe(
-      'Recompute layers in the backward pass: less memory, up to half more work, the same gradients. true: all layers. ' +
-        '`auto`: as few as fit into the memory, for a step that runs in as few passes as fit.',
-    ),
-  memoryBudget: z
-    .number()
-    .positive()
-    .optional()
-    .describe(
-      'Most bytes of the engine’s memory, weights included, that `auto` and the passes of a step are planned for. ' +
-        'Default: the limit of the engine, which an own `memoryBudget` may set.',
-    ),
-  autoMicroBatch: z
-    .boolean()
-    .default(false)
-    .describe(
-      'Where a micro-batch does not fit into the memory, halve it until it does and run as many more: a warning says ' +
-        'so, effective batch and result stay the same. false: that is an error before the step.',
-    ),
+  /** Seeds dropout, and the order of the samples. Default: 42. */
+  seed: z.number().int().min(0).max(0xffffffff).default(42),
+  /** Seeds the order alone. Default: `seed`. */
+  dataSeed: z.number().int().min(0).max(0xffffffff).optional(),
+  /**
+   * Recompute layers in the backward pass: less memory, up to half more work, the same gradients. true: all layers.
+   * `auto`: as few as fit into the memory, for a step that runs in as few passes as fit. Default: `auto`.
+   */
+  gradientCheckpointing: z.union([z.boolean(), z.literal('auto')]).default('auto'),
+  /**
+   * Most bytes of the engine’s memory, weights included, that `auto` and the passes of a step are planned for.
+   * Default: the limit of the engine, which an own `memoryBudget` may set.
+   */
+  memoryBudget: z.number().positive().optional(),
+  /**
+   * Where a micro-batch does not fit into the memory, halve it until it does and run as many more: a warning says so,
+   * effective batch and result stay the same. false: that is an error before the step. Default: false.
+   */
+  autoMicroBatch: z.boolean().default(false),
 });
 
 /** What a user may write. */
