@@ -16,9 +16,13 @@ export interface TuneErrorOptions {
 
 /** The base of every error that this package throws on purpose. */
 export class TuneError extends Error {
+  /** Of the class. */
   override readonly name: string = 'TuneError';
+  /** Which kind of error it is, for programs. */
   readonly code: TuneErrorCode;
+  /** What to do about it; also the end of `message`. */
   readonly hint: string | undefined;
+  /** Facts for programs: paths, numbers, names of samples. */
   readonly details: Record<string, unknown>;
 
   constructor(code: TuneErrorCode, message: string, options: TuneErrorOptions = {}) {

@@ -15,8 +15,11 @@ import {
   tickLabel,
 } from './svg.js';
 
+/** What a bar chart shows. */
 export interface BarChartOptions {
+  /** Above the chart. */
   readonly title: string;
+  /** Below the title, smaller. Default: none. */
   readonly subtitle?: string;
   /** [N] one for each group of bars, top to bottom. */
   readonly labels: readonly string[];

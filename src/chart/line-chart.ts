@@ -18,10 +18,15 @@ import {
 /** [x, y]; a y that is not finite (or not positive on a logarithmic axis) leaves a gap. */
 export type Point = readonly [x: number, y: number];
 
+/** What a line chart shows. */
 export interface LineChartOptions {
+  /** Above the chart. */
   readonly title: string;
+  /** Below the title, smaller. Default: none. */
   readonly subtitle?: string;
+  /** Below the horizontal axis. */
   readonly xLabel: string;
+  /** Beside the vertical axis. */
   readonly yLabel: string;
   /** Points in drawing order. */
   readonly series: readonly { readonly name: string; readonly points: readonly Point[] }[];
@@ -29,8 +34,9 @@ export interface LineChartOptions {
   readonly yScale?: 'linear' | 'log';
   /** Smallest y on a linear axis: 0 if it is no further away than the values spread, or where the values begin. Default 'auto'. */
   readonly yFrom?: 'auto' | 'zero' | 'values';
-  /** Default 1000 by 560. */
+  /** Pixels. Default 1000. */
   readonly width?: number;
+  /** Pixels. Default 560. */
   readonly height?: number;
 }
 

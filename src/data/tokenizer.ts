@@ -46,7 +46,9 @@ export interface StreamingDecoder {
  * `split_special_tokens=True` unless `parseSpecialTokens` is set.
  */
 export class MinistralTokenizer {
+  /** In front of every conversation. */
   readonly bosTokenId: number;
+  /** Closes an answer. */
   readonly eosTokenId: number;
   /** Falls back to the id of EOS. */
   readonly padTokenId: number;
@@ -54,7 +56,9 @@ export class MinistralTokenizer {
   readonly imageTokenId: number | undefined;
   readonly imageBreakTokenId: number | undefined;
   readonly imageEndTokenId: number | undefined;
+  /** The text of `bosTokenId`. */
   readonly bosToken: string;
+  /** The text of `eosTokenId`. */
   readonly eosToken: string;
   /** The largest id plus one. */
   readonly vocabSize: number;

@@ -61,9 +61,13 @@ export interface DroppedSample {
   readonly maxLength: number;
 }
 
+/** The options of a collator and what it works with. */
 export interface VlmCollatorOptions extends z.input<typeof vlmCollatorOptionsSchema> {
+  /** Of the model's checkpoint: `loadProcessor` gives all three. */
   readonly tokenizer: MinistralTokenizer;
+  /** Base checkpoints have none: `new ChatTemplate(TUTORIAL_TEMPLATE)`. */
   readonly chatTemplate: ChatTemplate;
+  /** Says the sizes of patches; makes the pixels, unless `imagePool` does. */
   readonly imageProcessor: ImagePreprocessor;
   /** Processes the pictures in place of `imageProcessor.process`, e.g. an `ImagePool` with its worker threads. */
   readonly imagePool?: Pick<ImagePreprocessor, 'process'>;

@@ -61,23 +61,33 @@ export interface EvaluatedSample {
   readonly answer: string;
 }
 
+/** Told after each batch. */
 export interface EvaluationProgress {
+  /** Samples answered so far. */
   readonly done: number;
+  /** Samples to answer. */
   readonly total: number;
+  /** Right answers so far. */
   readonly correct: number;
   /** The samples of the batch just answered. */
   readonly samples: readonly EvaluatedSample[];
+  /** Since the evaluation began. */
   readonly seconds: number;
 }
 
 /** Plain data: goes through JSON unchanged. */
 export interface EvaluationReport {
+  /** In the order of `perClass` and `confusion`. */
   readonly classNames: readonly string[];
+  /** How an answer was read as a class. */
   readonly answerMode: AnswerMode;
-  /** Samples evaluated, and samples in the data set. */
+  /** Samples evaluated. */
   readonly count: number;
+  /** Samples in the data set. */
   readonly datasetLength: number;
+  /** Right answers. */
   readonly correct: number;
+  /** `correct / count`. */
   readonly accuracy: number;
   /** Wilson's 95 % interval of the accuracy. */
   readonly accuracyInterval: Interval;
@@ -85,9 +95,11 @@ export interface EvaluationReport {
   readonly macroF1: number;
   /** In class order. */
   readonly perClass: readonly (ClassMetrics & { readonly name: string })[];
+  /** True against answered class. */
   readonly confusion: ConfusionMatrix;
   /** In data set order. */
   readonly samples: readonly EvaluatedSample[];
+  /** Seconds of the whole evaluation. */
   readonly seconds: number;
 }
 

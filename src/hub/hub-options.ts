@@ -38,12 +38,17 @@ export type HubConnectionSettings = z.output<typeof hubConnectionSchema>;
 export interface HubProgress {
   /** Path in the repository of the file that moved. */
   readonly file: string;
+  /** Bytes of that file on the disk. */
   readonly fileReceived: number;
+  /** Bytes of that file in all. */
   readonly fileTotal: number;
   /** Bytes of all files that are wanted and were not in the cache; those of interrupted runs count as received. */
   readonly received: number;
+  /** The same, in all. */
   readonly total: number;
+  /** Files that are there. */
   readonly filesDone: number;
+  /** Files that are wanted. */
   readonly filesTotal: number;
 }
 

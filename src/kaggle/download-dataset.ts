@@ -21,6 +21,7 @@ export type KaggleProgress =
       /** Bytes of the whole archive; undefined if the server does not say. */
       readonly total: number | undefined;
     }
+  /** Files of the archive that are unpacked. */
   | { readonly phase: 'extract'; readonly files: number; readonly totalFiles: number };
 
 function callback<T>(): z.ZodCustom<(value: T) => void, (value: T) => void> {

@@ -30,36 +30,37 @@ const layerIndex = z.int().min(0);
 /** Options of {@link LoraConfig}: names, defaults and ranges. */
 export const loraConfigSchema = z
   .strictObject({
-    /** Rank of the added matrices. */
+    /** Rank of the added matrices. Default 8. */
     r: z.int().min(1).max(MAX_RANK).default(8),
-    /** The addition is multiplied by alpha / r, or alpha / √r with `useRslora`. */
+    /** The addition is multiplied by alpha / r, or alpha / √r with `useRslora`. Default 8. */
     alpha: z.number().positive().default(8),
-    /** Probability that an input element of A is zeroed in training, rounded to 1/65536. */
+    /** Probability that an input element of A is zeroed in training, rounded to 1/65536. Default 0. */
     dropout: z.number().min(0).lt(1).default(0),
-    /** Rank-stabilised scale. */
+    /** Rank-stabilised scale (Kalajdzievski 2023). Default false. */
     useRslora: z.boolean().default(false),
-    /** Biases are never trained. */
+    /** Biases are never trained: `none` alone is allowed. */
     bias: z.literal('none').default('none'),
     /**
      * A list of module names or their endings; or a regular expression that must match a whole name; or "all-linear",
-     * every linear layer but the output head. The seven names match both towers.
+     * every linear layer but the output head. Default: the seven projections of a layer (q, k, v, o, gate, up, down),
+     * whose names match both towers.
      */
     targetModules: namesUpTo(MAX_PATTERN).default([...LAYER_PROJECTIONS]),
-    /** Modules to leave out, by the same rules. */
+    /** Modules to leave out, by the same rules. Default: none. */
     excludeModules: namesUpTo(MAX_NAMES_PATTERN).optional(),
-    /** Keeps only one side of the model: "language", or "vision" (vision tower and projector). */
+    /** Keeps only one side of the model: "language", or "vision" (vision tower and projector). Default "both". */
     towers: z.enum(['both', 'language', 'vision']).default('both'),
-    /** Only these layers, counted from 0 in each tower. With a list of `targetModules` only. */
+    /** Only these layers, counted from 0 in each tower. With a list of `targetModules` only. Default: all. */
     layersToTransform: z.union([layerIndex, z.array(layerIndex).max(MAX_RULES)]).optional(),
-    /** The word before the layer's number, where it is not the first number in the name. */
+    /** The word before the layer's number, where it is not the first number in the name. Default: any. */
     layersPattern: z.union([pattern, z.array(pattern).max(MAX_RULES)]).optional(),
-    /** Other ranks for some modules: regular expression for the end of a name → r. The first match counts. */
+    /** Other ranks for some modules: regular expression for the end of a name → r. The first match counts. Default: none. */
     rankPattern: z.record(pattern.min(1), z.int().min(1).max(MAX_RANK)).refine(fewRules, tooManyRules).default({}),
-    /** The same for alpha. */
+    /** The same for alpha. Default: none. */
     alphaPattern: z.record(pattern.min(1), z.number().positive()).refine(fewRules, tooManyRules).default({}),
-    /** true: A uniform in ±1/√in; "gaussian": A normal with standard deviation 1/r. B is zero in both. */
+    /** true: A uniform in ±1/√in; "gaussian": A normal with standard deviation 1/r. B is zero in both. Default true. */
     initLoraWeights: z.union([z.literal(true), z.literal('gaussian')]).default(true),
-    /** What PEFT should wrap the model for. null leaves it open. */
+    /** What PEFT should wrap the model for. null leaves it open. Default "CAUSAL_LM". */
     taskType: z.string().min(1).nullable().default('CAUSAL_LM'),
   })
   .superRefine((options, context) => {
@@ -102,7 +103,7 @@ const NAMES_ELSEWHERE = {
 export type LoraConfigOptions = z.input<typeof loraConfigSchema>;
 type ResolvedOptions = z.output<typeof loraConfigSchema>;
 
-/** Checked settings of an adapter. Immutable. */
+/** Checked settings of an adapter, every default filled in: {@link LoraConfigOptions} tells what each means. Immutable. */
 export class LoraConfig {
   readonly r: number;
   readonly alpha: number;

@@ -29,16 +29,23 @@ export interface MergeAdapterOptions {
   readonly outputDir: string;
   /** Called after each tensor. */
   readonly onProgress?: ((progress: MergeProgress) => void) | undefined;
+  /** Stops the merge; nothing stays of it. */
   readonly signal?: AbortSignal | undefined;
 }
 
+/** How far a merge is. */
 export interface MergeProgress {
+  /** Name in the file of the tensor that was written. */
   readonly tensor: string;
+  /** Bytes of tensors written so far. */
   readonly bytesDone: number;
+  /** Bytes of all tensors. */
   readonly bytesTotal: number;
 }
 
+/** What a merge wrote. */
 export interface MergeResult {
+  /** Its real path. */
   readonly outputDir: string;
   /** Linear layers that were changed. */
   readonly mergedModules: number;

@@ -34,25 +34,36 @@ export interface LogEntry {
   readonly peakMemoryBytes: number;
 }
 
+/** An evaluation during training. */
 export interface EvalEntry extends EvalResult {
+  /** Optimizer steps done. */
   readonly step: number;
+  /** Epochs done, a fraction. */
   readonly epoch: number;
 }
 
 /** What training comes to. */
 export interface TrainOutput {
+  /** Optimizer steps done, those before a resume included. */
   readonly globalStep: number;
   /** Mean of the losses of all steps, those before a resume included. */
   readonly trainingLoss: number;
+  /** Named as transformers names them. */
   readonly metrics: {
     /** Seconds of this call. */
     readonly trainRuntime: number;
+    /** Of this call, evaluation and saving included in the time. */
     readonly trainSamplesPerSecond: number;
+    /** Optimizer steps a second of this call. */
     readonly trainStepsPerSecond: number;
+    /** Real tokens a second of this call. */
     readonly trainTokensPerSecond: number;
+    /** `trainingLoss`. */
     readonly trainLoss: number;
+    /** Epochs done, a fraction. */
     readonly epoch: number;
   };
+  /** All log lines and evaluations of the run, in order. */
   readonly logHistory: readonly (LogEntry | EvalEntry)[];
   /** Steps whose update was left out by `onNonFiniteLoss: 'skip'`, those before a resume included. */
   readonly skippedSteps: number;
@@ -62,12 +73,17 @@ export interface TrainOutput {
   readonly checkpoints: readonly string[];
 }
 
+/** What iterating a training run yields; `type` tells which. */
 export type TrainingEvent =
   | {
       readonly type: 'start';
+      /** Every default filled in. */
       readonly config: SftConfig;
+      /** Of the training set. */
       readonly samples: number;
+      /** Optimizer steps of the whole run. */
       readonly totalSteps: number;
+      /** Trainable numbers. */
       readonly trainableParameters: number;
       /** Optimizer steps done before: 0, or those of the checkpoint. */
       readonly step: number;
@@ -75,10 +91,15 @@ export type TrainingEvent =
   /** One optimizer step. Comes a step late, because the loss is fetched while the engine works on. */
   | {
       readonly type: 'step';
+      /** Its number, from 1. */
       readonly step: number;
+      /** Epochs done, a fraction. */
       readonly epoch: number;
+      /** Mean over the labelled tokens of the step. */
       readonly loss: number;
+      /** L2 norm of all gradients before clipping. */
       readonly gradNorm: number;
+      /** The rate that it used. */
       readonly learningRate: number;
       /** Real tokens of the step. */
       readonly tokens: number;
@@ -87,10 +108,13 @@ export type TrainingEvent =
     }
   | ({ readonly type: 'log' } & LogEntry)
   | ({ readonly type: 'evaluate' } & EvalEntry)
+  /** A checkpoint was written to `path`; `removed` are older ones that made way. */
   | { readonly type: 'save'; readonly step: number; readonly path: string; readonly removed: readonly string[] }
+  /** An epoch has ended. */
   | { readonly type: 'epoch'; readonly step: number; readonly epoch: number }
   /** The parameters of the best evaluation were taken, for `loadBestModelAtEnd`. */
   | ({ readonly type: 'loadBest' } & BestModel)
   /** Something went wrong that the run survives: a save that failed, a picture that cannot be read. */
   | { readonly type: 'warning'; readonly step: number; readonly message: string }
+  /** The last one. */
   | { readonly type: 'end'; readonly step: number; readonly output: TrainOutput };

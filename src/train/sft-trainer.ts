@@ -13,15 +13,19 @@ import { TrainingLoop } from './training-loop.js';
 import { TrainingRun } from './training-run.js';
 import { describeSkipped } from './training-window.js';
 
+/** What a trainer is made of. */
 export interface SftTrainerOptions {
+  /** A model with an adapter: see `applyLora`. */
   readonly model: TrainableModel;
+  /** Default: every option at its default. */
   readonly config?: SftConfigInput | undefined;
+  /** The samples to learn, made when they are asked for. */
   readonly trainDataset: Dataset<SftExample>;
   /** Needed if `evalStrategy` is not `no`. */
   readonly evalDataset?: Dataset<SftExample> | undefined;
   /** Turns samples into batches: a `VlmCollator`. */
   readonly collator: Collator;
-  /** Writes the adapter's files into a checkpoint's folder. */
+  /** Writes the adapter's files into a checkpoint's folder. Default: checkpoints hold the parameters alone. */
   readonly saveAdapter?: ((directory: string) => Promise<void>) | undefined;
   /**
    * More numbers of an evaluation beside the loss, by name: for instance the accuracy that an `Evaluator` finds. Called

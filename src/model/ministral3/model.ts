@@ -30,9 +30,13 @@ import { trainingFlops } from './training-flops.js';
 /** transformers hard-codes the vision tower's epsilon. */
 const VISION_NORM_EPS = 1e-5;
 
+/** The model on an engine: frozen weights, and the adapter that `applyLora` or `loadAdapter` put onto it. */
 export class Ministral3 implements TrainableModel {
+  /** Where the weights are and everything is computed. */
   readonly engine: Engine;
+  /** Shapes and settings of both towers. */
   readonly config: Ministral3Config;
+  /** The weights by their places. */
   readonly modules: Ministral3Modules;
   readonly #frequencies: Float32Array;
   readonly #planner: PassPlanner;
@@ -61,6 +65,7 @@ export class Ministral3 implements TrainableModel {
     return this.modules.linear;
   }
 
+  /** @throws TrainingError if there is no adapter */
   get trainable(): ParameterSet {
     if (!this.#trainable) {
       throw new TrainingError('the model has nothing to train', { hint: 'call applyLora(model, config) first' });
@@ -83,7 +88,10 @@ export class Ministral3 implements TrainableModel {
     this.#trainable = set;
   }
 
-  /** @param dropout switches dropout on and says which masks the samples get */
+  /**
+   * The batch without padding, as the passes of the model take it.
+   * @param dropout switches dropout on and says which masks the samples get
+   */
   pack(batch: VlmBatch, dropout?: DropoutStream): PackedBatch {
     const options = {
       patchSize: this.config.vision.patchSize,
