@@ -125,7 +125,8 @@ async function readConfig(dir: string): Promise<Ministral3Config> {
   const generationPath = join(dir, 'generation_config.json');
   const generation = ((await readOptionalJson(generationPath)) ?? {}) as { eos_token_id?: unknown };
   const eos = [generation.eos_token_id ?? config.eosTokenIds].flat();
-  if (!eos.every((id): id is number => typeof id === 'number' && Number.isSafeInteger(id) && id >= 0)) {
+  const valid = eos.every((id): id is number => typeof id === 'number' && Number.isSafeInteger(id) && id >= 0);
+  if (!valid || eos.length === 0) {
     throw new CheckpointError(
       `${generationPath}: eos_token_id is ${showValue(generation.eos_token_id)}, expected token ids`,
     );

@@ -292,7 +292,8 @@ function parseEos(text: unknown, faults: string[]): number[] {
   const fields = new FieldReader(text, 'text_config', faults);
   const ids: unknown[] = [fields.raw('eos_token_id') ?? 2].flat();
   const valid = ids.every((id): id is number => typeof id === 'number' && Number.isSafeInteger(id) && id >= 0);
-  if (valid && ids.length <= MAX_EOS_TOKENS) return ids;
+  // Without any, an answer would never end.
+  if (valid && ids.length > 0 && ids.length <= MAX_EOS_TOKENS) return ids;
   fields.fault('eos_token_id', 'a token id or a list of them');
   return [];
 }

@@ -267,3 +267,14 @@ describe('mergeAdapter', () => {
     again.dispose();
   });
 });
+
+describe('the tokens that end an answer', () => {
+  it.each([[[]], [['2']], [[-1]], [[1.5]]])('cannot be %j', async (ids) => {
+    await writeFile(join(folder, 'generation_config.json'), JSON.stringify({ eos_token_id: ids }));
+    await expect(loadMinistral3(folder, { engine })).rejects.toThrow(/generation_config\.json: eos_token_id is /);
+    await rm(join(folder, 'generation_config.json'));
+    const { text_config } = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8'));
+    await configure({ text_config: { ...text_config, eos_token_id: ids } });
+    await expect(loadMinistral3(folder, { engine })).rejects.toThrow(/eos_token_id.*a token id or a list of them/);
+  });
+});
