@@ -48,7 +48,12 @@ export class CudaParameterSet implements ParameterSet {
     this.#store = store;
     this.size = specs.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
     this.values = flat(store, this.size, 'parameters');
-    this.gradients = flat(store, this.size, 'gradients');
+    try {
+      this.gradients = flat(store, this.size, 'gradients');
+    } catch (error) {
+      store.release(this.values);
+      throw error;
+    }
     let offset = 0;
     this.parameters = specs.map(({ name, shape, initial }): Parameter => {
       store.staging.upload(this.values.address + 4 * offset, initial);

@@ -41,6 +41,7 @@ export class CudaOptimizerState implements OptimizerState {
   readonly #chunkCount: number;
   readonly #maps: DeviceBlock | undefined;
   readonly #norm: DeviceBlock;
+  readonly #blocks: DeviceBlock[] = [];
   #isReleased = false;
 
   constructor(store: TensorStore, set: CudaParameterSet, kind: OptimizerStep['kind']) {
@@ -50,25 +51,35 @@ export class CudaOptimizerState implements OptimizerState {
     this.steps = new Float32Array(set.parameters.length);
     const sizes = set.parameters.map(({ size }) => size);
     const slots = kind === 'adamw8bit' ? slotsOf(sizes) : undefined;
-    this.arrays = Object.fromEntries(
-      Object.entries(slots?.layout ?? flatLayout(set.size)).map(([name, { length, kind: type }]) => {
-        const bytes = length * (type === 'f32' ? 4 : 1);
-        const block = store.allocator.allocate(bytes, HOLDER);
-        store.driver.fillBytes(block.address, 0, bytes);
-        return [name, { block, length, kind: type }];
-      }),
-    );
     const chunks = chunkTable(set, slots?.slots);
     this.#chunkCount = chunks.length / CHUNK_WORDS;
-    this.#chunks = store.table(chunks, HOLDER);
-    this.#norm = store.allocator.allocate(8 + 8 * MAX_NORM_BLOCKS, HOLDER);
-    if (kind === 'adamw8bit') {
-      const tables = [new DynamicMap(true), new DynamicMap(false)].flatMap(({ values, midpoints }) => [
-        values,
-        midpoints,
-      ]);
-      this.#maps = store.allocator.allocate(4 * 1024, HOLDER);
-      for (const [i, table] of tables.entries()) store.staging.upload(this.#maps.address + 1024 * i, table);
+    const keep = (block: DeviceBlock): DeviceBlock => {
+      this.#blocks.push(block);
+      return block;
+    };
+    const allocate = (bytes: number): DeviceBlock => keep(store.allocator.allocate(bytes, HOLDER));
+    try {
+      this.arrays = Object.fromEntries(
+        Object.entries(slots?.layout ?? flatLayout(set.size)).map(([name, { length, kind: type }]) => {
+          const bytes = length * (type === 'f32' ? 4 : 1);
+          const block = allocate(bytes);
+          store.driver.fillBytes(block.address, 0, bytes);
+          return [name, { block, length, kind: type }];
+        }),
+      );
+      this.#chunks = keep(store.table(chunks, HOLDER));
+      this.#norm = allocate(8 + 8 * MAX_NORM_BLOCKS);
+      if (kind === 'adamw8bit') {
+        const tables = [new DynamicMap(true), new DynamicMap(false)].flatMap(({ values, midpoints }) => [
+          values,
+          midpoints,
+        ]);
+        this.#maps = allocate(4 * 1024);
+        for (const [i, table] of tables.entries()) store.staging.upload(this.#maps.address + 1024 * i, table);
+      }
+    } catch (error) {
+      this.release();
+      throw error;
     }
   }
 
@@ -161,8 +172,7 @@ export class CudaOptimizerState implements OptimizerState {
   release(): void {
     if (this.#isReleased) return;
     this.#isReleased = true;
-    const blocks = [...Object.values(this.arrays).map(({ block }) => block), this.#chunks, this.#norm];
-    for (const block of this.#maps ? [...blocks, this.#maps] : blocks) this.#store.allocator.free(block);
+    for (const block of this.#blocks) this.#store.allocator.free(block);
   }
 }
 

@@ -123,3 +123,25 @@ describe('an adapter that does not fit', () => {
     await engine.dispose();
   });
 });
+
+describe('parameters and moments that do not fit', () => {
+  const MIB = 2 ** 20;
+  /** Values and gradients take 16 MiB each, moments of 8 bits 8 MiB and their scales. */
+  const specs = () => [{ name: 'a', shape: [1024, 4096], initial: new Float32Array(4 * MIB) }];
+
+  it.each([
+    // Beside the workspace of products: room for the values alone; then for both, but not for all moments.
+    { room: 20, what: 'parameters' },
+    { room: 38, what: 'moments' },
+  ])('leave no memory behind: $what', async ({ room, what }) => {
+    const { engine } = recordingEngine({ memoryBudget: (64 + room) * MIB });
+    const set = what === 'moments' ? engine.createParameters(specs()) : undefined;
+    const before = engine.memory().bytesInUse;
+    for (let i = 0; i < 3; i++) {
+      const make = () => (set ? engine.createOptimizerState(set, 'adamw8bit') : engine.createParameters(specs()));
+      expect(make).toThrow(/out of device/);
+      expect(engine.memory().bytesInUse).toBe(before);
+    }
+    await engine.dispose();
+  });
+});
