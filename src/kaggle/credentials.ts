@@ -37,6 +37,7 @@ export const CREDENTIALS_HINT =
  * 5. `KAGGLE_USERNAME` and `KAGGLE_KEY`
  * 6. `kaggle.json` in `KAGGLE_CONFIG_DIR`; without that in `~/.kaggle`, or on Linux, if there is no `~/.kaggle`, in
  *    `${XDG_CONFIG_HOME:-~/.config}/kaggle`
+ * 7. `~/.kaggle/credentials.json`, where `kaggle auth login` puts a token of some hours
  *
  * @returns undefined if there are none: public data sets need none
  * @throws ConfigError for a file that cannot be read or understood
@@ -74,7 +75,25 @@ export async function findKaggleCredentials(
   if (username || key) {
     search.onWarning(`${username ? 'KAGGLE_USERNAME' : 'KAGGLE_KEY'} is set alone and not used: both are needed`);
   }
-  return readKaggleJson(await kaggleJsonPath(search), search);
+  return (await readKaggleJson(await kaggleJsonPath(search), search)) ?? readLogin(search);
+}
+
+/** What `kaggle auth login` left. It is not renewed here: that is for the program that made it. */
+async function readLogin(search: CredentialSearch): Promise<KaggleCredentials | undefined> {
+  const path = join(search.home, '.kaggle', 'credentials.json');
+  const content = await readSecretJson(path, search);
+  if (content === undefined) return undefined;
+  const { access_token: token, access_token_expiration: end } = content;
+  const login = 'run `kaggle auth login`, or make a token: see the settings of your account';
+  if (typeof token !== 'string' || token === '') {
+    search.onWarning(`${path}: no "access_token" in it, it is not used; ${login}`);
+    return undefined;
+  }
+  if (typeof end === 'string' && Date.parse(end) <= Date.now()) {
+    search.onWarning(`${path}: its token ended on ${new Date(end).toISOString()}, it is not used; ${login}`);
+    return undefined;
+  }
+  return bearer(token, path);
 }
 
 function bearer(token: string, source: string): KaggleCredentials {
@@ -106,17 +125,14 @@ async function kaggleJsonPath({ env, home }: CredentialSearch): Promise<string> 
 }
 
 async function readKaggleJson(path: string, search: CredentialSearch): Promise<KaggleCredentials | undefined> {
-  const text = await readIfThere(path);
-  if (text === undefined) return undefined;
-  await warnIfReadable(path, search);
-  let content: unknown;
-  try {
-    content = JSON.parse(text);
-  } catch {
-    // The parser's own message may quote the key.
-    throw new ConfigError(`${path}: no valid JSON`, { hint: CREDENTIALS_HINT, details: { path } });
+  const content = await readSecretJson(path, search);
+  if (content === undefined) return undefined;
+  const { username, key } = content;
+  // Other settings of the clients may stand there alone, beside a login.
+  if (username === undefined && key === undefined && Object.keys(content).length > 0) {
+    const login = await readLogin(search);
+    if (login) return login;
   }
-  const { username, key } = (typeof content === 'object' && content !== null ? content : {}) as Record<string, unknown>;
   const missing = Object.entries({ username, key }).filter(([, value]) => typeof value !== 'string' || value === '');
   if (missing.length > 0) {
     throw new ConfigError(`${path}: no ${missing.map(([name]) => `"${name}"`).join(' and no ')} in it`, {
@@ -125,6 +141,20 @@ async function readKaggleJson(path: string, search: CredentialSearch): Promise<K
     });
   }
   return basic(username as string, key as string, path);
+}
+
+/** An object of a JSON file; undefined if there is no such file. */
+async function readSecretJson(path: string, search: CredentialSearch): Promise<Record<string, unknown> | undefined> {
+  const text = await readIfThere(path);
+  if (text === undefined) return undefined;
+  await warnIfReadable(path, search);
+  try {
+    const content: unknown = JSON.parse(text);
+    return (typeof content === 'object' && content !== null ? content : {}) as Record<string, unknown>;
+  } catch {
+    // The parser's own message may quote the key.
+    throw new ConfigError(`${path}: no valid JSON`, { hint: CREDENTIALS_HINT, details: { path } });
+  }
 }
 
 async function readIfThere(path: string): Promise<string | undefined> {

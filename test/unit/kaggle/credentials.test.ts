@@ -147,3 +147,46 @@ it('refuses tokens that no header can hold, without showing them', async () => {
     await expect(search()).rejects.not.toThrow(token);
   }
 });
+
+describe('the login of the command line', () => {
+  const login = (token: unknown, end?: string): string =>
+    JSON.stringify({
+      refresh_token: 'r',
+      access_token: token,
+      access_token_expiration: end,
+      username: 'me',
+      scopes: [],
+    });
+  const later = new Date(Date.now() + 3_600_000).toISOString();
+
+  it('counts after all others', async () => {
+    await put('.kaggle/credentials.json', login('from-login', later));
+    expect(await found()).toBe('Bearer from-login');
+    expect((await search())?.source).toBe(join(home, '.kaggle/credentials.json'));
+    await put('.kaggle/kaggle.json', json('you', 'json-key'));
+    expect(await found()).toBe(basic('you:json-key'));
+    await put('.kaggle/access_token', 'from-file');
+    expect(await found()).toBe('Bearer from-file');
+    expect(warnings).toEqual([]);
+  });
+
+  it('counts where kaggle.json holds other settings alone', async () => {
+    await put('.kaggle/kaggle.json', JSON.stringify({ proxy: 'http://proxy' }));
+    await expect(search()).rejects.toThrow(/no "username" and no "key"/);
+    await put('.kaggle/credentials.json', login('from-login'));
+    expect(await found()).toBe('Bearer from-login');
+  });
+
+  it('is not used when it has ended or holds no token, and that is said', async () => {
+    const path = await put('.kaggle/credentials.json', login('old', '2026-01-02T03:04:05Z'));
+    expect(await found()).toBeUndefined();
+    expect(warnings[0]).toContain(`${path}: its token ended on 2026-01-02T03:04:05.000Z, it is not used; run \`kaggle`);
+    await put('.kaggle/credentials.json', login(7));
+    expect(await found()).toBeUndefined();
+    expect(warnings[1]).toContain('no "access_token" in it');
+    await put('.kaggle/credentials.json', '{"access_token": "s3cret');
+    const error = (await search().catch((cause: unknown) => cause)) as ConfigError;
+    expect(error.message).toMatch(/credentials\.json: no valid JSON/);
+    expect(JSON.stringify([error.message, error.details, warnings])).not.toContain('s3cret');
+  });
+});
