@@ -1,13 +1,12 @@
 /** Pictures processed off the main thread: decoded on libuv's threads, resized and normalised in worker threads. */
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { DataError, ImageError } from '../errors.js';
 import program from '../generated/image-worker.js';
+import { WorkerThreads } from '../worker-threads.js';
 import { decodeImage, imageName } from './decode-image.js';
 import type { ImageProcessor } from './image-processor.js';
-import type { ImageWorkerReply } from './image-worker.js';
 import type { ProcessedImage } from './process-pixels.js';
 import type { ImageInput, RgbImage } from './types.js';
 
@@ -48,7 +47,7 @@ export class ImagePool {
   #decoded: Job[] = [];
   /** Begun and not yet out of the pool: their pixels may be in memory. */
   readonly #begun = new Set<Job>();
-  readonly #threads = new Map<Worker, Job | undefined>();
+  readonly #threads: WorkerThreads<RgbImage, ProcessedImage>;
   #closed = false;
 
   /** @throws ConfigError */
@@ -56,6 +55,7 @@ export class ImagePool {
     this.processor = processor;
     this.workers =
       parseOptions(imagePoolSchema, options, 'ImagePool').workers ?? Math.min(4, Math.max(1, availableParallelism()));
+    this.#threads = new WorkerThreads(program, this.workers, processor.settings);
   }
 
   /**
@@ -104,9 +104,7 @@ export class ImagePool {
     this.#waiting = [];
     this.#decoded = [];
     this.#begun.clear();
-    const threads = [...this.#threads.keys()];
-    this.#threads.clear();
-    await Promise.all(threads.map((worker) => worker.terminate()));
+    await this.#threads.close(closedError());
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -136,47 +134,18 @@ export class ImagePool {
   }
 
   #dispatch(): void {
-    while (this.#decoded.length > 0 && !this.#closed) {
-      const worker = this.#idleWorker();
-      if (!worker) return;
+    while (this.#decoded.length > 0 && !this.#closed && this.#threads.hasIdle) {
       const job = this.#decoded.shift()!;
-      this.#threads.set(worker, job);
-      // While it works it keeps the process alive, or a promise that somebody awaits would never settle.
-      worker.ref();
-      worker.postMessage(job.image, [job.image!.data.buffer as ArrayBuffer]);
+      const image = job.image!;
       delete job.image;
+      void this.#threads
+        .run(image, [image.data.buffer as ArrayBuffer])
+        .then(job.resolve, (error: unknown) => job.reject(workerError(job, error)))
+        .then(() => {
+          this.#leave(job);
+          this.#dispatch();
+        });
     }
-  }
-
-  #idleWorker(): Worker | undefined {
-    for (const [worker, job] of this.#threads) if (job === undefined) return worker;
-    if (this.#threads.size >= this.workers) return undefined;
-    // No flags of this process: a loader of TypeScript, say, has nothing to do there.
-    const worker = new Worker(program, { eval: true, workerData: this.processor.settings, execArgv: [] });
-    this.#threads.set(worker, undefined);
-    worker.on('message', (reply: ImageWorkerReply) => {
-      const job = this.#threads.get(worker);
-      if (!job) return;
-      this.#threads.set(worker, undefined);
-      worker.unref();
-      if ('result' in reply) job.resolve(reply.result);
-      else job.reject(workerError(job, reply.error));
-      this.#leave(job);
-      this.#dispatch();
-    });
-    let failure: unknown;
-    worker.on('error', (error) => {
-      failure = error;
-    });
-    worker.on('exit', (code) => {
-      const job = this.#threads.get(worker);
-      this.#threads.delete(worker);
-      if (!job) return;
-      job.reject(workerError(job, failure ?? new Error(`the worker thread ended with code ${code}`)));
-      this.#leave(job);
-      this.#dispatch();
-    });
-    return worker;
   }
 
   #leave(job: Job): void {

@@ -3,10 +3,9 @@
  * nothing: sharp already decodes on libuv's threads, and a worker made from a string could not find it in every install.
  */
 import { parentPort, workerData } from 'node:worker_threads';
+import type { WorkerReply } from '../worker-threads.js';
 import { type PixelSettings, type ProcessedImage, processPixels } from './process-pixels.js';
 import type { RgbImage } from './types.js';
-
-export type ImageWorkerReply = { readonly result: ProcessedImage } | { readonly error: unknown };
 
 const port = parentPort;
 const settings = workerData as PixelSettings;
@@ -14,8 +13,8 @@ const settings = workerData as PixelSettings;
 port?.on('message', (image: RgbImage) => {
   try {
     const result = processPixels(image, settings);
-    port.postMessage({ result } satisfies ImageWorkerReply, [result.pixelValues.buffer as ArrayBuffer]);
+    port.postMessage({ result } satisfies WorkerReply<ProcessedImage>, [result.pixelValues.buffer as ArrayBuffer]);
   } catch (error) {
-    port.postMessage({ error } satisfies ImageWorkerReply);
+    port.postMessage({ error } satisfies WorkerReply<ProcessedImage>);
   }
 });

@@ -59,22 +59,20 @@ export function padBatch(
 
 function withImages(batch: VlmBatch, images: readonly ProcessedImage[]): VlmBatch {
   const sizes = Int32Array.from(images.flatMap(({ height, width }) => [height, width]));
-  let waiting: readonly ProcessedImage[] | undefined = images;
   let pixelValues: VlmBatch['pixelValues'];
-  const whole = Object.defineProperties(batch, {
+  unpadded.set(batch, images);
+  return Object.defineProperties(batch, {
     imageSizes: { value: { data: sizes, shape: [images.length, 2] }, enumerable: true },
     pixelValues: {
       get: () => {
+        const waiting = unpadded.get(batch);
         if (waiting) pixelValues = padImages(waiting);
-        waiting = undefined;
         unpadded.delete(batch);
         return pixelValues;
       },
       enumerable: true,
     },
   });
-  unpadded.set(whole, images);
-  return whole;
 }
 
 /** Zeros go on after normalisation, at the right and the bottom; `imageSizes` tells how much is picture. */

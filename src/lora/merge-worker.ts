@@ -1,15 +1,14 @@
 /** The program of a worker that merges: stored rows in, merged rows out, both moved and not copied. */
 import { parentPort } from 'node:worker_threads';
+import type { WorkerReply } from '../worker-threads.js';
 import { type MergedRows, mergeRows, type RowsToMerge } from './merged-weight.js';
-
-export type MergeReply = { readonly result: MergedRows } | { readonly error: unknown };
 
 const port = parentPort;
 port?.on('message', (rows: RowsToMerge) => {
   try {
     const result = mergeRows(rows);
-    port.postMessage({ result } satisfies MergeReply, 'bytes' in result ? [result.bytes.buffer] : []);
+    port.postMessage({ result } satisfies WorkerReply<MergedRows>, 'bytes' in result ? [result.bytes.buffer] : []);
   } catch (error) {
-    port.postMessage({ error } satisfies MergeReply);
+    port.postMessage({ error } satisfies WorkerReply<MergedRows>);
   }
 });

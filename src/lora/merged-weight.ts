@@ -14,14 +14,13 @@ export interface LowRank {
 
 /**
  * W + scale · B·A in float32, not yet rounded to the stored dtype. The product is summed in double precision.
- * @param weight [out, in], or rows of it
- * @param firstRow the row of the whole weight at which `weight` begins
+ * @param weight [out, in]
  */
-export function mergedWeight(weight: Float32Array, inFeatures: number, lora: LowRank, firstRow = 0): Float32Array {
+export function mergedWeight(weight: Float32Array, inFeatures: number, lora: LowRank): Float32Array {
   const { scale } = lora;
   const merged = new Float32Array(weight.length);
   const rows = weight.length / inFeatures;
-  const padded = padRanks(lora, firstRow, rows);
+  const padded = padRanks(lora, rows);
   // Four rows of the product at a time: they and four ranks of A stay in the processor's cache.
   const sums = Array.from({ length: 4 }, () => new Float64Array(inFeatures)) as FourRows;
   for (let row = 0; row < rows; row += 4) {
@@ -48,13 +47,12 @@ interface PaddedRanks {
   readonly b: Float64Array;
 }
 
-function padRanks({ r, a, b }: LowRank, firstRow: number, rows: number): PaddedRanks {
+function padRanks({ r, a, b }: LowRank, rows: number): PaddedRanks {
   const padded = Math.ceil(r / 4) * 4;
   const wideA = new Float64Array((a.length / r) * padded);
   wideA.set(a);
   const wideB = new Float64Array(rows * padded);
-  for (let row = 0; row < rows; row++)
-    wideB.set(b.subarray((firstRow + row) * r, (firstRow + row + 1) * r), row * padded);
+  for (let row = 0; row < rows; row++) wideB.set(b.subarray(row * r, (row + 1) * r), row * padded);
   return { r: padded, a: wideA, b: wideB };
 }
 

@@ -55,6 +55,7 @@ const LEAVES = [
   'regular-file.ts',
   'show-value.ts',
   'time-limit.ts',
+  'worker-threads.ts',
 ];
 
 const folderOf = (path: string): string => (path.includes('/') ? path.slice(0, path.indexOf('/')) : '');

@@ -109,7 +109,7 @@ describe('mergedWeight', () => {
     const worst = expected.reduce((most, value, i) => Math.max(most, Math.abs(value - merged[i]!)), 0);
     expect(worst).toBeLessThan(1e-6);
     for (const first of [2, 3]) {
-      const rest = mergedWeight(weight.subarray(first * inner), inner, { r, scale: 1.7, a, b }, first);
+      const rest = mergedWeight(weight.subarray(first * inner), inner, { r, scale: 1.7, a, b: b.subarray(first * r) });
       expect(rest).toEqual(merged.subarray(first * inner));
     }
   });

@@ -1,0 +1,95 @@
+/** Threads of one program that answers one message at a time. */
+import { Worker } from 'node:worker_threads';
+
+/** What such a program posts for each message. */
+export type WorkerReply<Result> = { readonly result: Result } | { readonly error: unknown };
+
+interface Job<Message, Result> {
+  readonly message: Message;
+  readonly transfer: readonly ArrayBuffer[];
+  readonly resolve: (result: Result) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Threads start with the first messages, and idle ones do not keep the process alive. */
+export class WorkerThreads<Message, Result> {
+  /** At most. */
+  readonly count: number;
+  readonly #program: string;
+  readonly #workerData: unknown;
+  readonly #waiting: Job<Message, Result>[] = [];
+  readonly #threads = new Map<Worker, Job<Message, Result> | undefined>();
+  #isClosed = false;
+
+  /** @param program source of the program, as src/generated/*-worker.ts have it */
+  constructor(program: string, count: number, workerData?: unknown) {
+    this.#program = program;
+    this.count = count;
+    this.#workerData = workerData;
+  }
+
+  /** Whether a message would be taken at once. */
+  get hasIdle(): boolean {
+    return this.#threads.size < this.count || [...this.#threads.values()].includes(undefined);
+  }
+
+  /**
+   * The program's answer; messages wait for a thread in their order.
+   * @param transfer moved and not copied
+   */
+  run(message: Message, transfer: readonly ArrayBuffer[] = []): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ message, transfer, resolve, reject });
+      this.#dispatch();
+    });
+  }
+
+  /** Ends the threads. What they have not answered is rejected with `reason`. */
+  async close(reason: Error): Promise<void> {
+    this.#isClosed = true;
+    for (const job of [...this.#waiting.splice(0), ...this.#threads.values()]) job?.reject(reason);
+    const threads = [...this.#threads.keys()];
+    this.#threads.clear();
+    await Promise.all(threads.map((worker) => worker.terminate()));
+  }
+
+  #dispatch(): void {
+    while (this.#waiting.length > 0 && !this.#isClosed) {
+      const worker = this.#idleWorker();
+      if (!worker) return;
+      const job = this.#waiting.shift()!;
+      this.#threads.set(worker, job);
+      // While it works it keeps the process alive, or a promise that somebody awaits would never settle.
+      worker.ref();
+      worker.postMessage(job.message, job.transfer);
+    }
+  }
+
+  #idleWorker(): Worker | undefined {
+    for (const [worker, job] of this.#threads) if (job === undefined) return worker;
+    if (this.#threads.size >= this.count) return undefined;
+    // No flags of this process: a loader of TypeScript, say, has nothing to do there.
+    const worker = new Worker(this.#program, { eval: true, workerData: this.#workerData, execArgv: [] });
+    this.#threads.set(worker, undefined);
+    worker.on('message', (reply: WorkerReply<Result>) => {
+      const job = this.#threads.get(worker);
+      if (!job) return;
+      this.#threads.set(worker, undefined);
+      worker.unref();
+      if ('result' in reply) job.resolve(reply.result);
+      else job.reject(reply.error);
+      this.#dispatch();
+    });
+    let failure: unknown;
+    worker.on('error', (error) => {
+      failure = error;
+    });
+    worker.on('exit', (code) => {
+      const job = this.#threads.get(worker);
+      this.#threads.delete(worker);
+      job?.reject(failure ?? new Error(`the worker thread ended with code ${code}`));
+      this.#dispatch();
+    });
+    return worker;
+  }
+}
