@@ -9,26 +9,14 @@ import { HubServer, sha256 } from '../../servers/hub-server.js';
 const disk = vi.hoisted(() => ({ links: true, room: Number.POSITIVE_INFINITY, free: Number.POSITIVE_INFINITY }));
 
 vi.mock('node:fs/promises', async (importOriginal) => {
+  const { onDisk } = await import('../full-disk.js');
   const real = await importOriginal<typeof import('node:fs/promises')>();
   return {
     ...real,
+    ...onDisk(disk, real),
     symlink: async (...given: Parameters<typeof real.symlink>) => {
       if (!disk.links) throw Object.assign(new Error('EPERM: not permitted'), { code: 'EPERM', syscall: 'symlink' });
       return real.symlink(...given);
-    },
-    statfs: async (...path: Parameters<typeof real.statfs>) =>
-      disk.free === Number.POSITIVE_INFINITY ? real.statfs(...path) : { bavail: disk.free, bsize: 1 },
-    open: async (...given: Parameters<typeof real.open>) => {
-      const handle = await real.open(...given);
-      const write = handle.write.bind(handle) as (...rest: unknown[]) => Promise<unknown>;
-      handle.write = (async (chunk: Uint8Array, offset: number, length: number, position?: number) => {
-        if (disk.room <= 0)
-          throw Object.assign(new Error('ENOSPC: no space left'), { code: 'ENOSPC', syscall: 'write' });
-        const fits = Math.min(length, disk.room);
-        disk.room -= fits;
-        return write(chunk, offset, fits, position);
-      }) as never;
-      return handle;
     },
   };
 });

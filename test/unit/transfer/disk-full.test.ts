@@ -14,30 +14,9 @@ import { makeZip } from '../kaggle/zip-writer.js';
 const disk = vi.hoisted(() => ({ room: Number.POSITIVE_INFINITY, free: Number.POSITIVE_INFINITY }));
 
 vi.mock('node:fs/promises', async (importOriginal) => {
+  const { onDisk } = await import('../full-disk.js');
   const real = await importOriginal<typeof import('node:fs/promises')>();
-  return {
-    ...real,
-    statfs: async (...path: Parameters<typeof real.statfs>) =>
-      disk.free === Number.POSITIVE_INFINITY ? real.statfs(...path) : { bavail: disk.free, bsize: 1 },
-    open: async (...given: Parameters<typeof real.open>) => {
-      const handle = await real.open(...given);
-      const write = handle.write.bind(handle) as (...rest: unknown[]) => Promise<unknown>;
-      handle.write = (async (chunk: Uint8Array, offset: number, length: number, position?: number) => {
-        if (disk.room <= 0)
-          throw Object.assign(new Error('ENOSPC: no space left'), { code: 'ENOSPC', syscall: 'write' });
-        // A disk takes what still fits before it refuses.
-        const fits = Math.min(length, disk.room);
-        disk.room -= fits;
-        return write(chunk, offset, fits, position);
-      }) as never;
-      const writeFile = handle.writeFile.bind(handle);
-      handle.writeFile = (async (...rest: Parameters<typeof writeFile>) => {
-        if (disk.room > 0) return writeFile(...rest);
-        throw Object.assign(new Error('ENOSPC: no space left'), { code: 'ENOSPC', syscall: 'write' });
-      }) as never;
-      return handle;
-    },
-  };
+  return { ...real, ...onDisk(disk, real) };
 });
 
 const content = Buffer.alloc(500_000, 'content ');
