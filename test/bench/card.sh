@@ -60,14 +60,15 @@ for part in $parts; do
       [ -z "${JPEGS:-}" ] || limited 130 test/bench/epoch --data "$JPEGS" --size 14B --tokenizer "$TOKENIZER"
       ;;
     train)
-      limited 180 test/bench/train --workload "$WORKLOAD" --size 14B --samples 240 --peer "$PEER" --peer-micro 16
+      limited 480 test/bench/train --workload "$WORKLOAD" --size 14B --samples 240 --repeat 3 --peer "$PEER" \
+        --peer-micro 52
       limited 60 test/bench/train --workload "$WORKLOAD" --size 14B --samples 240 --budget 40
       ;;
     memory) limited 150 test/bench/train --workload "$WORKLOAD" --size 14B --warmup 5 --samples 1600 --budget 40 ;;
     timed) limited 60 test/bench/train --workload "$WORKLOAD" --size 14B --samples 240 --time-products ;;
     small)
       limited 120 test/bench/train --workload "$WORKLOAD" --size 3B --micro 8 --samples 480 --peer "$PEER" \
-        --peer-micro 12 --variants sdpa,0,0,8 --peer-args=--bf16-adapter
+        --peer-micro 13 --variants sdpa,0,0,8 --peer-args=--bf16-adapter
       ;;
     roundtrip)
       python 120 test/parity/round-trip.py make "$scratch/trip" --size 8B &&

@@ -17,6 +17,7 @@ export interface PeerTraining {
   /** attention,checkpointing,0,micro-batch */
   readonly variant: string;
   readonly samplesPerSecond: number;
+  readonly tokensPerSecond: number;
   readonly peakGiB: number;
 }
 
@@ -45,6 +46,7 @@ export async function runPeer(python: string, file: string, args: readonly strin
         training.push({
           variant: `${values.get('attn')},${values.get('ckpt')},0,${values.get('bs')}`,
           samplesPerSecond: number('samples_s'),
+          tokensPerSecond: number('real_tok_s'),
           peakGiB: number('peak_alloc_GiB'),
         });
       }

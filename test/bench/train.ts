@@ -115,8 +115,11 @@ for (let i = 0; i < Number(values.warmup); i++) losses.push(await (await run(nex
 const matrixTflops = engine.matrixTflops();
 const steps = Math.ceil(Number(values.samples) / (micro * accumulation));
 const samples = steps * micro * accumulation;
-/** Samples a second over all windows. */
-async function measure(): Promise<number> {
+interface Rates {
+  readonly samplesPerSecond: number;
+  readonly tokensPerSecond: number;
+}
+async function measure(): Promise<Rates> {
   // Batches are made before the clock runs: this measures the engine, not the noise generator.
   const windows = Array.from({ length: steps }, next);
   [flops, peakBytes] = [0, 0];
@@ -162,10 +165,10 @@ async function measure(): Promise<number> {
       lastLoss: losses.at(-1),
     })}`,
   );
-  return samples / seconds;
+  return { samplesPerSecond: samples / seconds, tokensPerSecond: tokens / seconds };
 }
 
-const rounds: number[] = [];
+const rounds: Rates[] = [];
 for (let i = 0; i < Number(values.repeat); i++) rounds.push(await measure());
 console.log('how the windows were run, warm-up included:');
 for (const [plan, count] of [...plans].sort((a, b) => b[1] - a[1]).slice(0, 12)) console.log(`  ${count} × ${plan}`);
@@ -181,18 +184,23 @@ if (values.peer) {
     ...['--variants', rounds.flatMap(() => variants).join(';')],
     ...values['peer-args'].split(' ').filter(Boolean),
   ]);
-  const ours = median(rounds);
+  /** Medians and all runs; the two programs draw different samples, so tokens are compared as well. */
+  const rates = (runs: readonly Rates[]) => ({
+    samplesPerSecond: median(runs.map((run) => run.samplesPerSecond)),
+    tokensPerSecond: median(runs.map((run) => run.tokensPerSecond)),
+    runs: runs.map((run) => Number(run.samplesPerSecond.toFixed(2))),
+  });
+  const ours = rates(rounds);
   const peers = variants.map((variant) => {
     const runs = measured.training.filter((run) => run.variant === variant);
-    const samplesPerSecond = median(runs.map((run) => run.samplesPerSecond));
+    const peer = rates(runs);
     return {
       variant,
-      samplesPerSecond,
-      runs: runs.map((run) => run.samplesPerSecond),
+      ...peer,
       peakGiB: Math.max(...runs.map((run) => run.peakGiB)),
-      ratio: Number((ours / samplesPerSecond).toFixed(2)),
+      ratio: Number((ours.samplesPerSecond / peer.samplesPerSecond).toFixed(2)),
+      tokenRatio: Number((ours.tokensPerSecond / peer.tokensPerSecond).toFixed(2)),
     };
   });
-  const figures = { size: values.size, ours: Number(ours.toFixed(2)), runs: rounds, peers };
-  console.log(`RESULT ${JSON.stringify({ bench: 'train beside peer', ...figures })}`);
+  console.log(`RESULT ${JSON.stringify({ bench: 'train beside peer', size: values.size, ours, peers })}`);
 }
