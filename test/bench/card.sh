@@ -51,6 +51,7 @@ for part in $parts; do
     kernels)
       python 120 test/cuda/test_kernels.py 7
       python 150 test/cuda/test_attention.py
+      python 150 test/cuda/test_attention.py --warpgroups
       ;;
     shapes)
       python 90 test/parity/real-shapes.py "$scratch/shapes" --size 14B --cases 1 &&
