@@ -7,13 +7,14 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** `$HF_HOME`, else `${XDG_CACHE_HOME:-~/.cache}/huggingface`. */
 export function hubHome(env: Environment = process.env): string {
-  return expandHome(env['HF_HOME'] || join(env['XDG_CACHE_HOME'] || '~/.cache', 'huggingface'));
+  return expandPath(env['HF_HOME'] || join(env['XDG_CACHE_HOME'] || '~/.cache', 'huggingface'), env);
 }
 
 /** `option`, else `$HF_HUB_CACHE`, else `$HUGGINGFACE_HUB_CACHE`, else `$HF_HOME/hub`. Absolute. */
 export function hubCacheFolder(option: string | undefined, env: Environment = process.env): string {
-  const named = option || env['HF_HUB_CACHE'] || env['HUGGINGFACE_HUB_CACHE'];
-  return resolve(named ? expandHome(named) : join(hubHome(env), 'hub'));
+  if (option) return resolve(expandHome(option));
+  const named = env['HF_HUB_CACHE'] || env['HUGGINGFACE_HUB_CACHE'];
+  return resolve(named ? expandPath(named, env) : join(hubHome(env), 'hub'));
 }
 
 /**
@@ -43,6 +44,11 @@ export function offlineReason(localFilesOnly: boolean, env: Environment = proces
 /** What Python's tools take for yes. */
 export function isTrue(value: string | undefined): boolean {
   return ['1', 'ON', 'YES', 'TRUE'].includes(value?.toUpperCase() ?? '');
+}
+
+/** A path in a variable may name others, as `$SCRATCH/hf`; unknown ones stay, as in Python's `expandvars`. */
+export function expandPath(path: string, env: Environment): string {
+  return expandHome(path).replace(/\$(?:(\w+)|\{(\w+)\})/g, (all, bare, braced) => env[bare ?? braced] ?? all);
 }
 
 export function expandHome(path: string, home: string = homedir()): string {

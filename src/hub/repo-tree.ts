@@ -37,10 +37,12 @@ const repoFileSchema = z.object({
     .regex(/^[0-9a-f]{64}$/)
     .optional(),
 });
+/** Windows takes what follows a colon for a stream of the file before it; elsewhere it is a letter like others. */
+const UNSAFE = process.platform === 'win32' ? /[\\:\0]/ : /[\\\0]|^[a-z]:/i;
 /** A path that leads out of its folder is never followed. */
 const path = z
   .string()
-  .refine((text) => text.split('/').every((part) => !['', '.', '..'].includes(part)) && !/[\\:\0]/.test(text));
+  .refine((text) => text.split('/').every((part) => !['', '.', '..'].includes(part)) && !UNSAFE.test(text));
 const treeFileSchema = z.object({ format_version: z.literal(1), files: z.record(path, repoFileSchema) });
 
 /** Name of the file's content in the cache. */

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigError } from '../errors.js';
-import { type Environment, expandHome, hubHome, isTrue } from './environment.js';
+import { type Environment, expandPath, hubHome, isTrue } from './environment.js';
 
 export interface HubToken {
   /** Secret. */
@@ -33,7 +33,7 @@ export async function findHubToken(
     const value = env[name]?.trim();
     if (value) return checked(value, name);
   }
-  const path = expandHome(env['HF_TOKEN_PATH'] || join(hubHome(env), 'token'));
+  const path = expandPath(env['HF_TOKEN_PATH'] || join(hubHome(env), 'token'), env);
   let text: string;
   try {
     text = (await readFile(path, 'utf8')).trim();

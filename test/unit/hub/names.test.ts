@@ -14,6 +14,10 @@ describe('the settings of Python’s tools', () => {
     expect(hubCacheFolder(undefined, { XDG_CACHE_HOME: '/x' })).toBe('/x/huggingface/hub');
     expect(hubCacheFolder(undefined, { XDG_CACHE_HOME: '/x', HF_HOME: '~/hf' })).toBe(join(homedir(), 'hf/hub'));
     expect(hubCacheFolder(undefined, { HF_HOME: '/hf', HUGGINGFACE_HUB_CACHE: '/old' })).toBe('/old');
+    const scratch = { SCRATCH: '/scratch', HF_HOME: '$SCRATCH/$USER-$NOT_SET' };
+    expect(hubCacheFolder(undefined, { ...scratch, USER: 'me' })).toBe('/scratch/me-$NOT_SET/hub');
+    expect(hubCacheFolder(undefined, { ...scratch, HF_HUB_CACHE: `$\{SCRATCH}/models` })).toBe('/scratch/models');
+    expect(hubCacheFolder('/a/$SCRATCH', scratch)).toBe('/a/$SCRATCH');
     expect(hubCacheFolder(undefined, { HUGGINGFACE_HUB_CACHE: '/old', HF_HUB_CACHE: '/new' })).toBe('/new');
     expect(hubCacheFolder('/mine', { HF_HUB_CACHE: '/new' })).toBe('/mine');
   });

@@ -274,6 +274,14 @@ describe('a Hub that says no', () => {
       await expect(download()).rejects.toThrow(/an entry that makes no sense/);
     }
   });
+
+  it.skipIf(process.platform === 'win32')('and one with a time of day in a name', async () => {
+    const name = 'runs/events.12:30:00';
+    server.commit(ID, { [name]: 'a log' });
+    const folder = await download();
+    expect(await readFile(join(folder, name), 'utf8')).toBe('a log');
+    expect(await download({ localFilesOnly: true })).toBe(folder);
+  });
 });
 
 describe('a transfer that goes wrong', () => {
