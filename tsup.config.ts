@@ -5,7 +5,8 @@ export default defineConfig({
   format: ['esm'],
   target: 'node20',
   platform: 'node',
-  dts: true,
+  // The declarations name types that TypeScript loads by default only for the newest targets.
+  dts: { banner: '/// <reference lib="esnext.disposable" />' },
   clean: true,
   sourcemap: true,
   // Native packages and optional peers are the user's to install.

@@ -34,13 +34,13 @@ const RIGHT = '#009e73';
 const WRONG = '#d55e00';
 
 /**
- * @returns an encoded PNG
+ * @returns the bytes of a PNG
  * @throws ConfigError for no items, ImageError for an item whose pixels do not fit its size
  */
 export async function contactSheet(
   items: readonly ContactSheetItem[],
   options: ContactSheetOptions = {},
-): Promise<Buffer> {
+): Promise<Uint8Array> {
   if (items.length === 0) throw new ConfigError('contactSheet: expected at least one picture, got none');
   const columns = wholeNumber('columns', options.columns ?? Math.min(4, items.length));
   const cell = wholeNumber('cell', options.cell ?? 260);

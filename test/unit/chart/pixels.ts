@@ -12,7 +12,7 @@ export interface Pixels {
   count(colour: string, box?: { left?: number; top?: number; right?: number; bottom?: number }): number;
 }
 
-export async function decode(png: Buffer | string): Promise<Pixels> {
+export async function decode(png: string | Uint8Array): Promise<Pixels> {
   const { data, info } = await sharp(png).removeAlpha().raw().toBuffer({ resolveWithObject: true });
   const at = (x: number, y: number): Colour => {
     if (!(x >= 0 && x < info.width && y >= 0 && y < info.height)) throw new RangeError(`pixel ${x}, ${y}`);
