@@ -10,6 +10,7 @@ import { createTfjsEngine, type TfjsEngineOptions } from './tfjs/tfjs-engine.js'
 /** `auto` takes the fastest engine that this machine can run; `tfjs` is taken only when asked for. */
 export type EngineChoice = 'auto' | 'cpu' | 'cuda' | 'tfjs';
 
+/** Options of `createEngine`; those of engines that are not tried are ignored. */
 export interface CreateEngineOptions {
   /** Threads of the cpu engine, the calling one included. Default: as many as the machine offers. */
   threads?: number;

@@ -2,14 +2,19 @@
 import type { CachedAttention, Operations } from './operations.js';
 import type { ParameterSet, Tensor, Weight, WeightSource } from './tensor.js';
 
+/** The engines: WebAssembly on the CPU, TensorFlow.js, one NVIDIA card. */
 export type EngineName = 'cpu' | 'tfjs' | 'cuda';
 
+/** An engine's own books, in bytes: what libraries and the process take beside them is not counted. */
 export interface EngineMemory {
   /** Bytes held by tensors, parameters and weights now. */
   readonly bytesInUse: number;
-  /** The most that `bytesInUse` has been since `resetPeak`. */
+  /** The most that `bytesInUse` has been since `resetPeak`; on `cpu` weights count as they are now. */
   readonly peakBytes: number;
-  /** The most that `bytesInUse` can come to: a budget, or what the machine had free when the engine was made. */
+  /**
+   * The most that `bytesInUse` can come to. `cuda`: the budget, or what the card had free when the engine was made;
+   * `cpu`: held weights and a heap of 4 GiB; `tfjs`: the budget, or the host's memory, on a GPU Infinity.
+   */
   readonly limitBytes: number;
 }
 
@@ -22,7 +27,12 @@ export interface StorageCosts {
   /** Dropout masks are kept, a bit an element; else they are made again. */
   readonly keepsMasks: boolean;
   /** Most logits that cross-entropy holds at once, and the bytes that one takes. */
-  readonly logits: { readonly most: number; readonly bytes: number };
+  readonly logits: {
+    /** Rows of a block times the vocabulary; one row is always taken, however wide. */
+    readonly most: number;
+    /** Bytes for each, with its gradient and temporaries. */
+    readonly bytes: number;
+  };
   /** Arrays of its longest rows that an operation makes beside its results while it runs. */
   readonly temporaries: number;
   /** Buffers whose size does not grow with the rows, in bytes. */
@@ -35,11 +45,17 @@ export interface StorageCosts {
 
 /** Settings of one optimizer step. */
 export interface OptimizerStep {
+  /** torch's AdamW, or the block-wise 8-bit one of bitsandbytes. It must be the kind of the state. */
   readonly kind: 'adamw' | 'adamw8bit';
+  /** For this step: schedules are the caller's. */
   readonly learningRate: number;
+  /** Share of the first moment (of the gradient) that a step keeps. */
   readonly beta1: number;
+  /** Share of the second moment (of the squared gradient) that a step keeps. */
   readonly beta2: number;
+  /** Added to the root of the second moment, after bias correction. */
   readonly eps: number;
+  /** Values are multiplied by 1 - learningRate · weightDecay: by adamw before the update, by adamw8bit after it. */
   readonly weightDecay: number;
   /** Largest L2 norm of all gradients together; 0 switches clipping off. */
   readonly maxGradNorm: number;
@@ -47,6 +63,7 @@ export interface OptimizerStep {
 
 /** First and second moments, in the form that the engine keeps them; opaque to everything but the engine. */
 export interface OptimizerState {
+  /** What it was created for; a step of another kind throws EngineError. */
   readonly kind: 'adamw' | 'adamw8bit';
 }
 
@@ -61,16 +78,23 @@ export interface ModelShapes {
   readonly linear: readonly (readonly number[])[];
 }
 
+/**
+ * Memory and arithmetic of one device; `createEngine` makes one. Tensors, weights, parameters and states are handles of
+ * the engine that made them.
+ */
 export interface Engine {
+  /** Which of the three it is. */
   readonly name: EngineName;
   /** One line for the log: what runs, on what. */
   readonly description: string;
+  /** Forward and backward of each operation; a `Tape` calls them. */
   readonly operations: Operations;
   /**
    * The window of an optimizer step runs in as few packed passes as keep to about so many tokens each, more where memory
    * asks for it; 0 runs its micro-batches one by one, as written. Larger passes use a GPU better and take more memory.
    */
   readonly tokensPerPass: number;
+  /** For planning passes; constant. */
   readonly storage: StorageCosts;
   /** Rate of large matrix products of this engine here, in 10^12 operations a second, where it knows. May measure once. */
   matrixTflops?(): number | undefined;
@@ -78,10 +102,16 @@ export interface Engine {
   // Tensors are counted by reference; a new one has a count of 1.
   /** The numbers are copied: `data` is the caller's again at once. */
   fromArray(data: Float32Array, shape: readonly number[]): Tensor;
+  /** A new tensor filled with zeros. */
   zeros(shape: readonly number[]): Tensor;
   /** A copy of the numbers, as float32. */
   read(tensor: Tensor): Promise<Float32Array>;
+  /** Counts one more reference. @throws EngineError if the tensor is freed */
   retain(tensor: Tensor): void;
+  /**
+   * Counts one reference less and frees the tensor after the last; a parameter's tensors are freed with their set.
+   * @throws EngineError if the tensor is freed
+   */
   release(tensor: Tensor): void;
   /** A point in the order in which tensors are made, for `releaseSince`. */
   mark(): number;
@@ -102,20 +132,31 @@ export interface Engine {
    * @throws EngineError with the arithmetic if the model cannot fit
    */
   requireRoom?(model: ModelShapes): void;
+  /**
+   * Streams a weight into the engine's memory; calls may overlap. The caller releases it.
+   * @throws EngineError if there is no room, EngineError or (8-bit floats) CheckpointError if its bytes do not fill
+   *   dtype and shape, and whatever the source throws
+   */
   loadWeight(source: WeightSource): Promise<Weight>;
   /** The weight widened to float32. */
   readWeight(weight: Weight): Promise<Float32Array>;
+  /** @throws EngineError if it is released already or belongs to another engine */
   releaseWeight(weight: Weight): void;
 
   /** Values start at `initial` (float32, in order), gradients at zero. */
   createParameters(specs: readonly { name: string; shape: readonly number[]; initial: Float32Array }[]): ParameterSet;
   /** All values in one array, in the order of the set. */
   readParameters(set: ParameterSet): Promise<Float32Array>;
+  /** Copies all values in, in the order of the set. @throws EngineError for another number of them */
   writeParameters(set: ParameterSet, values: Float32Array): void;
+  /** All gradients in one array, in the order of the set. */
   readGradients(set: ParameterSet): Promise<Float32Array>;
+  /** Sets all to zero; a parameter counts as without one until an operation adds to it. */
   zeroGradients(set: ParameterSet): void;
+  /** Frees values and gradients; optimizer states are released on their own. @throws EngineError the second time */
   releaseParameters(set: ParameterSet): void;
 
+  /** Moments and counts of steps start at zero. */
   createOptimizerState(set: ParameterSet, kind: OptimizerStep['kind']): OptimizerState;
   /**
    * Clips, updates the values and the state; gives the gradient norm before clipping. As in torch, a parameter that no
@@ -123,9 +164,14 @@ export interface Engine {
    * own count of steps stands still. Nothing is updated if the norm is not finite.
    */
   optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number>;
+  /** Frees the moments; the state must not be used after it. */
   releaseOptimizerState(set: ParameterSet, state: OptimizerState): void;
   /** Everything that a bit-equal resume needs. */
   readOptimizerState(set: ParameterSet, state: OptimizerState): Promise<Record<string, Float32Array | Uint8Array>>;
+  /**
+   * Copies in what `readOptimizerState` gave, here or on another engine, for a state of this kind and set.
+   * @throws EngineError if an array is missing or of another type or length: then nothing is changed
+   */
   writeOptimizerState(
     set: ParameterSet,
     state: OptimizerState,
@@ -145,7 +191,9 @@ export interface Engine {
    */
   keepPace?(): Promise<void>;
 
+  /** As it is now; it does not change afterwards. */
   memory(): EngineMemory;
+  /** `peakBytes` counts from here on, beginning with what is held. */
   resetPeak(): void;
   /** Frees everything and stops worker threads. */
   dispose(): Promise<void>;

@@ -8,6 +8,7 @@ import { showValue } from '../show-value.js';
 import type { ShardedCheckpoint } from './safetensors.js';
 import type { WeightScale, WeightSource } from './tensor.js';
 
+/** What the `quantization_config` of an FP8 checkpoint says about its scales. */
 export interface Fp8Quantization {
   /** Rows and columns that a factor covers; undefined if one factor serves a whole matrix. */
   readonly blockSize: readonly [rows: number, columns: number] | undefined;

@@ -7,6 +7,7 @@
  */
 import type { Parameter, Tensor, Weight } from './tensor.js';
 
+/** silu is x·σ(x), gelu x·Φ(x), gelu_tanh its tanh approximation, relu max(x, 0). */
 export type Activation = 'silu' | 'gelu' | 'gelu_tanh' | 'relu';
 
 /** Low-rank addition to a linear layer: y += scale · B(A(dropout(x))). */
@@ -15,6 +16,7 @@ export interface LoraPart {
   readonly a: Parameter;
   /** [out, R] */
   readonly b: Parameter;
+  /** Factor of the low-rank product: alpha / r, or alpha / √r with rsLoRA. */
   readonly scale: number;
   /**
    * Probability p that an input element is zeroed, 0 <= p < 1, rounded to 1/65536; kept ones are divided by 1 - p. 0 at
@@ -33,6 +35,7 @@ export interface LinearPart {
   readonly weight: Weight;
   /** [out] */
   readonly bias?: Weight | undefined;
+  /** Without one nothing here is trained. */
   readonly lora?: LoraPart | undefined;
 }
 
@@ -53,58 +56,102 @@ export interface Segments {
 /** What each operation takes besides its tensors. Inputs and outputs are listed in the comments. */
 export interface OperationAttributes {
   /** () → [T, C]: rows of a frozen table [V, C]. */
-  embedding: { readonly table: Weight; readonly ids: Int32Array };
+  embedding: {
+    /** [V, C] */
+    readonly table: Weight;
+    /** [T], in 0..V-1 */
+    readonly ids: Int32Array;
+  };
   /** (x [T, in]) → one [T, out] per part: x·Wᵀ + bias + LoRA. Parts share x, so that an engine may fuse them. */
-  linear: { readonly parts: readonly LinearPart[] };
+  linear: {
+    /** In the order of the outputs. */
+    readonly parts: readonly LinearPart[];
+  };
   /** (x) → (y), or (x, residual) → (y, x + residual): y = sum·rsqrt(mean(sum²) + eps)·weight, by row. */
-  rmsNorm: { readonly weight: Weight; readonly eps: number };
+  rmsNorm: {
+    /** [C] */
+    readonly weight: Weight;
+    /** Added to the mean of the squares. */
+    readonly eps: number;
+  };
   /**
    * (q [T, H·D], k [T, K·D]) → the same, rotated half-split (element i with i + D/2) by cos and sin [T, D/2];
    * q is then multiplied by queryScale [T] where given.
    */
   rotary: {
+    /** D, even. */
     readonly headDim: number;
+    /** [T, D/2] */
     readonly cos: Tensor;
+    /** [T, D/2] */
     readonly sin: Tensor;
+    /** [T]; undefined for no scaling. */
     readonly queryScale?: Tensor | undefined;
   };
   /** (q [Tq, H·D], k [Tk, K·D], v [Tk, K·D]) → [Tq, H·D]: softmax(scale · q·kᵀ)·v by segment; head h uses k/v head ⌊h·K/H⌋. */
   attention: {
+    /** H, a multiple of kvHeads. */
     readonly heads: number;
+    /** K */
     readonly kvHeads: number;
+    /** D, at most 512 on `cpu`, 128 on `cuda`. */
     readonly headDim: number;
+    /** Factor of the scores, as a rule 1/√D. */
     readonly scale: number;
+    /** Query rows see no keys after their own position; `Segments` has the alignment. */
     readonly causal: boolean;
+    /** `cuda` keeps work lists by this object: layers share it, and nobody changes it. */
     readonly segments: Segments;
   };
   /** (gate, up) → activation(gate) ⊙ up. */
-  gatedActivation: { readonly activation: Activation };
+  gatedActivation: {
+    /** Of the gate. */
+    readonly activation: Activation;
+  };
   /** (x) → activation(x). */
-  activation: { readonly activation: Activation };
+  activation: {
+    /** Taken element by element. */
+    readonly activation: Activation;
+  };
   /** (a, b) → a + b. */
   add: Record<never, never>;
   /**
    * (x [T, C]) → [T / merge², C·merge²]: for each image grid of (rows, columns) patches, blocks of merge × merge in
    * row-major order; within a row the layout is channel-major, index c·merge² + dy·merge + dx.
    */
-  mergePatches: { /** [N, 2] */ readonly grids: Int32Array; readonly merge: number };
+  mergePatches: {
+    /** [N, 2], rows and columns of patches: multiples of merge; all images together have T. */
+    readonly grids: Int32Array;
+    /** Patches along a side of a block. */
+    readonly merge: number;
+  };
   /** (x [T, C]) → [rows.length, C]. Rows are distinct. */
-  gatherRows: { readonly rows: Int32Array };
+  gatherRows: {
+    /** In 0..T-1, in the order of the result. */
+    readonly rows: Int32Array;
+  };
   /** (base [T, C], source [rows.length, C]) → base with its listed (distinct) rows replaced. */
-  scatterRows: { readonly rows: Int32Array };
+  scatterRows: {
+    /** In 0..T-1; row rows[i] of base becomes row i of source. */
+    readonly rows: Int32Array;
+  };
   /**
    * (hidden [T, C]) → (loss [1], rowLoss [T]): rowLoss = -log softmax(hidden·headᵀ)[target], loss = scale · Σ rowLoss.
    * Never holds [T, V]. rowLoss carries no gradient.
    */
   crossEntropy: {
-    /** [V, C] */ readonly head: Weight /** [T], in 0..V-1 */;
+    /** [V, C] */
+    readonly head: Weight;
+    /** [T], in 0..V-1 */
     readonly targets: Int32Array;
+    /** Factor of the summed loss and its gradient; rowLoss goes without. */
     readonly scale: number;
   };
 }
 
 /** Attention to a key/value cache that grows by the rows of this call; at inference only. */
 export interface CachedAttention {
+  /** Of one layer; written in place. */
   readonly cache: {
     /** [capacity, K·D] */
     readonly keys: Tensor;
@@ -113,13 +160,18 @@ export interface CachedAttention {
     /** Where the new rows go; the last keys of their segments. */
     readonly rows: Int32Array;
   };
+  /** Positions of the rows of this call. */
   readonly rotary: OperationAttributes['rotary'];
+  /** Its key ranges lie in the cache, the new rows included. */
   readonly attention: OperationAttributes['attention'];
 }
 
+/** Keys of an engine's table. */
 export type OperationName = keyof OperationAttributes;
 
+/** What a forward gives. */
 export interface ForwardResult {
+  /** New tensors with a count of 1, in the order of the operation's comment. */
   readonly outputs: readonly Tensor[];
   /**
    * What backward needs. May name inputs, outputs and tensors among the attributes. Empty when `record` was false.
@@ -129,6 +181,7 @@ export interface ForwardResult {
   readonly saved: readonly Tensor[];
 }
 
+/** One operation of an engine; `A` are its attributes. */
 export interface Operation<A> {
   /** `record` is false at inference and where nothing below needs a gradient: save nothing then. */
   forward(inputs: readonly Tensor[], attributes: A, record: boolean): ForwardResult;

@@ -1,5 +1,12 @@
 /** How every engine says that memory ran out, so that whoever planned the work can plan it smaller. */
+import { z } from 'zod';
 import { EngineError } from '../errors.js';
+import { showValue } from '../show-value.js';
+
+/** Bytes; Infinity is none. */
+export const memoryBudgetSchema = z.custom<number>((bytes) => typeof bytes === 'number' && bytes > 0, {
+  error: ({ input }) => `expected a number of bytes above 0, got ${showValue(input)}`,
+});
 
 /** The options that lower what training takes. */
 export const LESS_MEMORY =

@@ -39,9 +39,13 @@ export type SafetensorsDType = keyof typeof DTYPE_BITS;
 
 /** One tensor of a file. */
 export interface TensorInfo {
+  /** As the file has it. */
   readonly name: string;
+  /** Number format, as the file names it. */
   readonly dtype: SafetensorsDType;
+  /** Outermost extent first; empty for a single number. */
   readonly shape: readonly number[];
+  /** Bytes of the data: what dtype and shape come to. */
   readonly byteLength: number;
   /** First byte, counted from the end of the header. */
   readonly dataOffset: number;

@@ -33,9 +33,9 @@ export function engineDtype(dtype: SafetensorsDType): DType | undefined {
   return (Object.keys(FILE_DTYPES) as DType[]).find((key) => FILE_DTYPES[key] === dtype);
 }
 
-/** Some 100 bytes for each tensor. */
 /** Where the shards of a model are listed. */
 export const INDEX_FILE = 'model.safetensors.index.json';
+/** Some 100 bytes for each tensor. */
 const MAX_INDEX_BYTES = 33_554_432;
 /** The largest published checkpoints have some hundred. */
 const MAX_SHARDS = 2000;
@@ -59,6 +59,7 @@ export type StoredArray =
 
 /** An open safetensors file. Reads are by position, so any number may run at once. */
 export class SafetensorsFile {
+  /** As given to `open`. */
   readonly path: string;
   /** In the order of the data. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
@@ -202,7 +203,9 @@ export class SafetensorsFile {
 
 /** The safetensors files of a model folder: `model.safetensors`, or the shards of `model.safetensors.index.json`. */
 export class ShardedCheckpoint {
+  /** As given to `open`. */
   readonly directory: string;
+  /** Open; shards sorted by name. */
   readonly files: readonly SafetensorsFile[];
   /** Tensors of all files by their stored names. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
@@ -282,6 +285,7 @@ export class ShardedCheckpoint {
     return this.fileOf(name).readFloat32(name);
   }
 
+  /** Closes every file; what was read stays valid. May be called twice. */
   async close(): Promise<void> {
     await Promise.all(this.files.map((file) => file.close()));
   }
@@ -289,10 +293,22 @@ export class ShardedCheckpoint {
 
 /** A tensor to be written: all of its bytes, or a function that produces them piece by piece. */
 export type TensorToWrite = {
+  /** Unique in the file, and not `__metadata__`. */
   readonly name: string;
+  /** Number format of the bytes; nothing is converted. */
   readonly dtype: SafetensorsDType;
+  /** Outermost extent first. */
   readonly shape: readonly number[];
-} & ({ readonly data: ArrayBufferView } | { readonly chunks: () => Iterable<Uint8Array> | AsyncIterable<Uint8Array> });
+} & (
+  | {
+      /** Little-endian, row-major; exactly the bytes of dtype and shape, in an array of any type. */
+      readonly data: ArrayBufferView;
+    }
+  | {
+      /** Called once; each piece is written before the next is asked for, so that its buffer may be used again. */
+      readonly chunks: () => Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+    }
+);
 
 /**
  * Writes a safetensors file in the official writer's layout. Tensors given as `chunks` are asked for one at a time,

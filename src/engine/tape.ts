@@ -28,7 +28,9 @@ export interface TapeOptions {
 /** Recorded operations between two pauses of a backward pass: some 40 launches on a GPU. A recomputed region is many. */
 const STRETCH = 16;
 
+/** Runs operations, records those that a gradient flows through, and owns what they make until a region's end. */
 export class Tape {
+  /** Runs the operations; never disposed by the tape. */
   readonly engine: Engine;
   readonly #record: boolean;
   #entries: TapeEntry[] = [];

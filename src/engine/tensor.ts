@@ -10,6 +10,7 @@ import { EngineError } from '../errors.js';
 export interface Tensor {
   /** Unique for the life of the process. */
   readonly id: number;
+  /** Outermost extent first. */
   readonly shape: readonly number[];
   /** Number of elements. */
   readonly size: number;
@@ -36,6 +37,7 @@ export interface WeightScale {
 export interface StackPlace {
   /** The same for all weights of the stack. */
   readonly name: string;
+  /** First row of the weight in the stack. */
   readonly row: number;
   /** Rows of the whole stack. */
   readonly rows: number;
@@ -43,9 +45,13 @@ export interface StackPlace {
 
 /** A tensor in a file, to be streamed into the engine. */
 export interface WeightSource {
+  /** Becomes the weight's; stands in messages. */
   readonly name: string;
+  /** Outermost extent first. */
   readonly shape: readonly number[];
+  /** Number format of the bytes that `read` gives. */
   readonly dtype: StoredDType;
+  /** Bytes of all elements in that format. */
   readonly byteLength: number;
   /** Given where the dtype is f8_e4m3, and only there. */
   readonly scale?: WeightScale | undefined;
@@ -55,26 +61,38 @@ export interface WeightSource {
   read(target: Uint8Array, offset?: number): Promise<void>;
 }
 
-/** A frozen weight, kept by the engine in its stored format (8-bit floats: in bf16). Linear weights are [out, in]. */
+/**
+ * A frozen weight. `cpu` keeps the stored format (8-bit floats: bf16), `cuda` bf16, `tfjs` float32. Linear weights are
+ * [out, in].
+ */
 export interface Weight {
+  /** That of its source. */
   readonly name: string;
+  /** That of its source. */
   readonly shape: readonly number[];
+  /** That of its source, bf16 for f8_e4m3; whatever the engine computes with. */
   readonly dtype: DType;
 }
 
-/** A trainable array: float32 value and gradient, views into the flat buffers of its ParameterSet. */
+/** A trainable array: float32 value and gradient. */
 export interface Parameter {
+  /** As `createParameters` was given it. */
   readonly name: string;
+  /** As `createParameters` was given it. */
   readonly shape: readonly number[];
+  /** Number of elements. */
   readonly size: number;
-  /** First element in the flat buffers. */
+  /** First element in the flat arrays that `readParameters` and `readGradients` give. */
   readonly offset: number;
+  /** Freed with its set. */
   readonly value: Tensor;
+  /** Sum of all gradients since `zeroGradients`; freed with its set. */
   readonly grad: Tensor;
 }
 
-/** All trainable numbers of a run: one flat float32 buffer for the values, one for the gradients. */
+/** All trainable numbers of a run. */
 export interface ParameterSet {
+  /** In the order in which they were given, without gaps in the flat arrays. */
   readonly parameters: readonly Parameter[];
   /** Elements over all parameters. */
   readonly size: number;

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Engine } from '../../src/engine/engine.js';
 import type { Operation, OperationName } from '../../src/engine/operations.js';
 import type { Tensor } from '../../src/engine/tensor.js';
+import { EngineError } from '../../src/errors.js';
 import { CASES, type Case, type Trial } from './conformance-cases.js';
 import { Laboratory } from './laboratory.js';
 
@@ -377,6 +378,26 @@ function checkEngine(engine: () => Engine, { forwardTolerance = 2e-6 }: Conforma
     engine().writeParameters(set, other);
     expect(await engine().readParameters(set)).toEqual(other);
     lab.clear();
+  });
+
+  it.each(['adamw', 'adamw8bit'] as const)('steps a set with its own state of %s only', async (kind) => {
+    const e = engine();
+    const before = e.memory().bytesInUse;
+    const lab = new Laboratory(e, 10);
+    const specs = [{ name: 'a', shape: [3, 5], deviation: 1 }];
+    const [one, other] = [lab.parameters(specs).set, lab.parameters(specs).set];
+    const state = e.createOptimizerState(one, kind);
+    const factors = { learningRate: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0, maxGradNorm: 1 };
+    const values = await e.readParameters(other);
+    expect(() => e.optimizerStep(other, state, { kind, ...factors })).toThrow(/belongs to another parameter set/);
+    await expect((async () => e.readOptimizerState(other, state))()).rejects.toThrow(EngineError);
+    expect(() => e.writeOptimizerState(other, state, {})).toThrow(/belongs to another parameter set/);
+    expect(await e.readParameters(other)).toEqual(values);
+    await e.optimizerStep(one, state, { kind, ...factors })();
+    e.releaseOptimizerState(one, state);
+    e.releaseOptimizerState(one, state);
+    lab.clear();
+    expect(e.memory().bytesInUse).toBe(before);
   });
 }
 

@@ -193,6 +193,19 @@ describe('cpu engine', () => {
     expect(engine.memory().bytesInUse).toBe(before);
   });
 
+  it('holds nothing of a weight that no longer fits', async () => {
+    const small = createCpuEngine({ threads: 1, maxBytes: 2 ** 23 });
+    const held = small.zeros([1_500_000]);
+    const before = small.memory().bytesInUse;
+    const source = { name: 'w', shape: [500_000], dtype: 'bf16', byteLength: 1_000_000, read: async () => {} } as const;
+    await expect(small.loadWeight(source)).rejects.toThrow(EngineError);
+    expect(small.memory().bytesInUse).toBe(before);
+    small.release(held);
+    small.releaseWeight(await small.loadWeight(source));
+    expect(small.memory().bytesInUse).toBe(before - 6_000_000);
+    await small.dispose();
+  });
+
   it.each(['adamw', 'adamw8bit'] as const)('resumes %s to the bit from what it read', async (kind) => {
     const lab = new Laboratory(engine, 9);
     const specs = [

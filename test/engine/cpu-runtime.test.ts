@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { CpuRuntime } from '../../src/engine/cpu/cpu-runtime.js';
 import { Heap } from '../../src/engine/cpu/heap.js';
-import { EngineError } from '../../src/errors.js';
+import { ConfigError, EngineError } from '../../src/errors.js';
 
 const MIB = 1 << 20;
 
@@ -191,7 +191,7 @@ describe('CpuRuntime', () => {
     await runtime.dispose();
     await runtime.ready;
     expect(() => runtime.parallel('transpose', 1, 1, [])).toThrow(/disposed/);
-    expect(() => new CpuRuntime({ threads: 0 })).toThrow(EngineError);
-    expect(() => new CpuRuntime({ threads: 1.5 })).toThrow(EngineError);
+    expect(() => new CpuRuntime({ threads: 0 })).toThrow(ConfigError);
+    expect(() => new CpuRuntime({ threads: 1.5 })).toThrow(ConfigError);
   });
 });

@@ -258,6 +258,15 @@ export function describeTfjs(installation: TfjsInstallation, backend: string): v
       expect(small.memory().bytesInUse).toBe(0);
     });
 
+    it('keeps to its budget when weights are loaded at the same time', async () => {
+      const small = await createTfjsEngine({ tf, memoryBudget: 1000 });
+      const source = { name: 'w', shape: [10, 10], dtype: 'f32', byteLength: 400, read: async () => {} } as const;
+      const loads = await Promise.allSettled([1, 2, 3].map(() => small.loadWeight(source)));
+      expect(loads.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected']);
+      expect(small.memory().bytesInUse).toBe(800);
+      await small.dispose();
+    });
+
     it('keeps its own copy of what it is given, and gives copies', async () => {
       const data = Float32Array.of(1, 2);
       const tensor = engine.fromArray(data, [1, 2]);

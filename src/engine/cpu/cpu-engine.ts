@@ -57,6 +57,8 @@ export class CpuEngine implements Engine {
   readonly operations: Operations;
   readonly #runtime: CpuRuntime;
   readonly #store: TensorStore;
+  /** Live optimizer states and the set that each is of. */
+  readonly #states = new WeakMap<OptimizerState, CpuParameterSet>();
 
   constructor(options: CpuRuntimeOptions = {}) {
     this.#runtime = new CpuRuntime(options);
@@ -141,11 +143,11 @@ export class CpuEngine implements Engine {
         await source.read(part, offset);
         weight.bytes.set(part, offset);
       }
+      this.#store.addWeight(weight);
     } catch (error) {
       this.#runtime.releaseWeight(weight);
       throw error;
     }
-    this.#store.addWeight(weight);
     return weight;
   }
 
@@ -223,16 +225,19 @@ export class CpuEngine implements Engine {
   }
 
   createOptimizerState(set: ParameterSet, kind: OptimizerStep['kind']): OptimizerState {
-    const { parameters, size } = this.#set(set);
+    const known = this.#set(set);
+    const { parameters, size } = known;
     const steps = new Float32Array(parameters.length);
     const state: CpuOptimizerState =
       kind === 'adamw'
         ? { kind, steps, m: this.#store.zeros([size]), v: this.#store.zeros([size]) }
         : { kind, steps, moments: new AdamW8bitState(parameters.map((parameter) => parameter.size)) };
+    this.#states.set(state, known);
     return state;
   }
 
   releaseOptimizerState(_set: ParameterSet, state: OptimizerState): void {
+    if (!this.#states.delete(state)) return;
     const own = state as CpuOptimizerState;
     // Ordinary memory goes with the state.
     if (own.kind === 'adamw') for (const moment of [own.m, own.v]) this.#store.release(moment);
@@ -240,7 +245,7 @@ export class CpuEngine implements Engine {
 
   optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number> {
     const known = this.#set(set);
-    const own = state as CpuOptimizerState;
+    const own = this.#state(known, state);
     if (own.kind !== options.kind) {
       throw new EngineError(`optimizerStep: the state is of ${own.kind}, the step of ${options.kind}`);
     }
@@ -275,21 +280,21 @@ export class CpuEngine implements Engine {
   }
 
   async readOptimizerState(
-    _set: ParameterSet,
+    set: ParameterSet,
     state: OptimizerState,
   ): Promise<Record<string, Float32Array | Uint8Array>> {
-    const own = state as CpuOptimizerState;
+    const own = this.#state(this.#set(set), state);
     const moments = own.kind === 'adamw' ? this.#moments(own) : own.moments.toArrays();
     const arrays = { steps: own.steps, ...moments };
     return Object.fromEntries(Object.entries(arrays).map(([name, array]) => [name, array.slice()]));
   }
 
   writeOptimizerState(
-    _set: ParameterSet,
+    set: ParameterSet,
     state: OptimizerState,
     arrays: Record<string, Float32Array | Uint8Array>,
   ): void {
-    const own = state as CpuOptimizerState;
+    const own = this.#state(this.#set(set), state);
     const targets = own.kind === 'adamw' ? { steps: own.steps, ...this.#moments(own) } : { steps: own.steps };
     for (const [name, target] of Object.entries(targets)) {
       const array = arrays[name];
@@ -339,11 +344,16 @@ export class CpuEngine implements Engine {
     if (set.values.isFreed) throw new EngineError('the parameter set is used after it was released');
     return set;
   }
+
+  #state(set: CpuParameterSet, state: OptimizerState): CpuOptimizerState {
+    if (this.#states.get(state) === set) return state as CpuOptimizerState;
+    throw new EngineError('the optimizer state is released, or belongs to another parameter set or engine');
+  }
 }
 
 /**
  * @param options.threads threads, with the calling one; default what the machine offers
- * @throws EngineError if the memory cannot be reserved
+ * @throws ConfigError for another number of threads than 1 to 512, EngineError if the memory cannot be reserved
  */
 export function createCpuEngine(options: CpuRuntimeOptions = {}): CpuEngine {
   return new CpuEngine(options);

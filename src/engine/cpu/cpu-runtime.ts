@@ -1,6 +1,6 @@
 /** The core of the `cpu` engine: memory, threads, frozen weights and matrix products. Everything returns when done. */
 import { availableParallelism } from 'node:os';
-import { EngineError } from '../../errors.js';
+import { ConfigError, EngineError } from '../../errors.js';
 import { KERNELS, KERNELS_RELAXED } from '../../generated/kernels.js';
 import type { DType } from '../tensor.js';
 import { FrozenWeight, STORED_AS } from './frozen-weight.js';
@@ -30,7 +30,7 @@ export class CpuRuntime {
   constructor(options: CpuRuntimeOptions = {}) {
     const threads = options.threads ?? availableParallelism();
     if (!Number.isInteger(threads) || threads < 1 || threads > 512) {
-      throw new EngineError(`threads must be an integer from 1 to 512, not ${threads}`);
+      throw new ConfigError(`threads must be an integer from 1 to 512, not ${threads}`);
     }
     const relaxed = Buffer.from(KERNELS_RELAXED, 'base64');
     this.relaxedSimd = WebAssembly.validate(relaxed);

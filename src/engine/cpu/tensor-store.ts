@@ -137,12 +137,14 @@ export class TensorStore {
     this.runtime.free(tensor.ptr);
   }
 
+  /** @throws EngineError if the heap has no room for a small weight's copy in float32; then it is not added */
   addWeight(weight: FrozenWeight): void {
+    if (weight.shape.length === 1 || weight.rows * weight.columns <= MAX_WIDENED) {
+      const ptr = this.runtime.alloc(4 * weight.rows * weight.columns);
+      this.runtime.widenRows(weight, 0, weight.rows, ptr);
+      this.#widened.set(weight, ptr);
+    }
     this.#weights.add(weight);
-    if (weight.shape.length !== 1 && weight.rows * weight.columns > MAX_WIDENED) return;
-    const ptr = this.runtime.alloc(4 * weight.rows * weight.columns);
-    this.runtime.widenRows(weight, 0, weight.rows, ptr);
-    this.#widened.set(weight, ptr);
   }
 
   releaseWeight(weight: Weight): void {
@@ -160,7 +162,7 @@ export class TensorStore {
     throw new EngineError(`${operation}: the weight ${weight.name} is released, or belongs to another engine`);
   }
 
-  /** A weight [rows, columns]; -1 leaves an extent open. */
+  /** A weight of so many columns and any number of rows. */
   weightMatrix(weight: Weight, columns: number, operation: string): FrozenWeight {
     const known = this.weight(weight, operation);
     if (known.shape.length !== 2 || known.columns !== columns) {

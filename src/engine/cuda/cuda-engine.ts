@@ -7,6 +7,7 @@ import { parseOptions } from '../../config.js';
 import { EngineError } from '../../errors.js';
 import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep, StorageCosts } from '../engine.js';
 import type { CachedAttention } from '../operations.js';
+import { memoryBudgetSchema } from '../out-of-memory.js';
 import { type ParameterSet, sizeOf, type Tensor, type Weight, type WeightSource } from '../tensor.js';
 import { CudaParameterSet, type ParameterSpec } from './adapters.js';
 import { AlgorithmStore } from './algorithm-store.js';
@@ -32,6 +33,7 @@ import type { WeightDriver } from './weight-stream.js';
 import { WeightStore } from './weights.js';
 import { zeroParameters } from './zero-parameters.js';
 
+/** Options of the `cuda` engine: `createEngine('cuda', { cuda: … })`. */
 export interface CudaEngineOptions {
   /** Which card, as nvidia-smi counts them. Default 0. */
   readonly device?: number;
@@ -56,7 +58,7 @@ export interface CudaEngineOptions {
 
 const optionsSchema = z.strictObject({
   device: z.int().nonnegative().optional(),
-  memoryBudget: z.number().positive().optional(),
+  memoryBudget: memoryBudgetSchema.optional(),
   rematerialize: z.boolean().optional(),
   tokensPerPass: z.int().nonnegative().optional(),
   adapterRank: z.int().nonnegative().optional(),

@@ -11,11 +11,11 @@ export class HostOptimizer implements OptimizerState {
   /** For each parameter how many steps it has taken part in. */
   readonly #steps: Float32Array;
   readonly #moments: { readonly m: Float32Array; readonly v: Float32Array } | AdamW8bitState;
-  readonly #parameters: readonly Pick<Parameter, 'offset' | 'size'>[];
+  readonly parameters: readonly Pick<Parameter, 'offset' | 'size'>[];
 
   constructor(kind: OptimizerStep['kind'], parameters: readonly Pick<Parameter, 'offset' | 'size'>[]) {
     this.kind = kind;
-    this.#parameters = parameters;
+    this.parameters = parameters;
     this.#steps = new Float32Array(parameters.length);
     const size = parameters.reduce((sum, parameter) => sum + parameter.size, 0);
     this.#moments =
@@ -45,7 +45,7 @@ export class HostOptimizer implements OptimizerState {
       applyAdamW8bit(values, gradients, this.#moments, { ...options, step: 0 }, scale, steps);
     } else {
       const { m, v } = this.#moments;
-      for (const [i, { offset, size }] of this.#parameters.entries()) {
+      for (const [i, { offset, size }] of this.parameters.entries()) {
         if (steps[i] === 0) continue;
         const part = (flat: Float32Array): Float32Array => flat.subarray(offset, offset + size);
         applyAdamW(part(values), part(gradients), part(m), part(v), { ...options, step: steps[i]! }, scale);

@@ -147,7 +147,7 @@ export class TensorStore {
     return this.adopt(new TfjsTensor(this.#make(data.slice(), shape), isParameter));
   }
 
-  addWeight(
+  async addWeight(
     name: string,
     shape: readonly number[],
     dtype: DType,
@@ -155,12 +155,11 @@ export class TensorStore {
   ): Promise<TfjsWeight> {
     const numbers = `${shape.join(' × ')} numbers of 4 bytes`;
     this.#note(`the weight ${name} (${numbers})`, 4 * sizeOf(shape));
-    return read().then((values) => {
-      // Until its first use a tensor may be only a reference to the array on the host. A reshape is a use and no copy:
-      // so weights go to a GPU one by one.
-      const use = (tensor: TfTensor): TfTensor => this.tf.reshape(tensor, [...shape]);
-      return this.adopt(new TfjsWeight(name, shape, dtype, this.#make(values, shape, use)));
-    });
+    const values = await read();
+    // Until its first use a tensor may be only a reference to the array on the host. A reshape is a use and no copy:
+    // so weights go to a GPU one by one.
+    const use = (tensor: TfTensor): TfTensor => this.tf.reshape(tensor, [...shape]);
+    return this.adopt(new TfjsWeight(name, shape, dtype, this.#make(values, shape, use)));
   }
 
   #make(data: Float32Array, shape: readonly number[], use = (tensor: TfTensor): TfTensor => tensor): TfTensor {

@@ -4,7 +4,10 @@
  */
 import { EngineError } from '../../errors.js';
 
-/** A type and not an interface, so that TensorFlow.js's own functions, which also take nested arrays, accept it. */
+/**
+ * The part of a TensorFlow.js tensor that the engine uses; members mean what they mean there.
+ * A type and not an interface, so that TensorFlow.js's own functions, which also take nested arrays, accept it.
+ */
 export type TfTensor = {
   readonly shape: number[];
   readonly size: number;
@@ -13,6 +16,7 @@ export type TfTensor = {
   dispose(): void;
 };
 
+/** The functions of TensorFlow.js that the engine uses; they have TensorFlow.js' meaning. */
 export interface TfNamespace {
   ready(): Promise<void>;
   getBackend(): string;

@@ -6,6 +6,8 @@
  * On NVIDIA cards from Ampere on, TensorFlow rounds the factors of its products to TF32 unless the environment
  * variable NVIDIA_TF32_OVERRIDE is 0.
  */
+import { z } from 'zod';
+import { parseOptions } from '../../config.js';
 import { EngineError } from '../../errors.js';
 import type {
   Deferred,
@@ -19,6 +21,7 @@ import type {
 import { dequantizedSource } from '../float8.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from '../half-precision.js';
 import type { Operations } from '../operations.js';
+import { memoryBudgetSchema } from '../out-of-memory.js';
 import {
   DTYPE_BYTES,
   type Parameter,
@@ -42,6 +45,7 @@ const BLOCK_ELEMENTS = 1 << 24;
 /** Elements of a weight that are read at once. */
 const PIECE_ELEMENTS = 1 << 23;
 
+/** Options of the `tfjs` engine: `createEngine('tfjs', { tf, tfjs: … })`. */
 export interface TfjsEngineOptions {
   /** What `import * as tf from '@tensorflow/tfjs-node'` gives; another backend is chosen with `tf.setBackend` before. */
   tf: TfNamespace;
@@ -55,6 +59,12 @@ export interface TfjsEngineOptions {
   /** Most attention scores or logits in one array; about four such arrays live at a time. Default 2^24. */
   blockElements?: number;
 }
+
+const optionsSchema = z.strictObject({
+  memoryBudget: memoryBudgetSchema.optional(),
+  adapterRank: z.int().nonnegative().optional(),
+  blockElements: z.int().positive().optional(),
+});
 
 /** Values live on the host as well: the optimizer runs there, and uploads what it changed. */
 class TfjsParameterSet implements ParameterSet {
@@ -187,9 +197,9 @@ export class TfjsEngine implements Engine {
         `loadWeight: ${name} has ${byteLength} bytes, [${shape.join(', ')}] of ${dtype} needs ${needed}`,
       );
     }
-    // One after another: each stands whole in memory before it is TensorFlow's.
+    // One after another: each stands whole in memory before it is TensorFlow's, and is counted before the next.
     const turn = this.#reading;
-    const added = this.#store.addWeight(name, shape, dtype, () => turn.then(() => readWide(source)));
+    const added = turn.then(() => this.#store.addWeight(name, shape, dtype, () => readWide(source)));
     this.#reading = added.then(
       () => undefined,
       () => undefined,
@@ -269,7 +279,7 @@ export class TfjsEngine implements Engine {
   optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number> {
     const known = this.#set(set);
     const touched = known.parameters.map(({ grad }) => grad.isTouched);
-    const { norm, changed } = this.#state(state).step(known.values, this.#gradients(known), touched, options);
+    const { norm, changed } = this.#state(known, state).step(known.values, this.#gradients(known), touched, options);
     for (const [i, { value, offset, size }] of known.parameters.entries()) {
       if (changed && touched[i]) this.#upload(value, known.values.subarray(offset, offset + size));
     }
@@ -277,18 +287,18 @@ export class TfjsEngine implements Engine {
   }
 
   async readOptimizerState(
-    _set: ParameterSet,
+    set: ParameterSet,
     state: OptimizerState,
   ): Promise<Record<string, Float32Array | Uint8Array>> {
-    return this.#state(state).toArrays();
+    return this.#state(this.#set(set), state).toArrays();
   }
 
   writeOptimizerState(
-    _set: ParameterSet,
+    set: ParameterSet,
     state: OptimizerState,
     arrays: Record<string, Float32Array | Uint8Array>,
   ): void {
-    this.#state(state).fromArrays(arrays);
+    this.#state(this.#set(set), state).fromArrays(arrays);
   }
 
   memory(): EngineMemory {
@@ -315,9 +325,9 @@ export class TfjsEngine implements Engine {
     return flat;
   }
 
-  #state(state: OptimizerState): HostOptimizer {
-    if (state instanceof HostOptimizer) return state;
-    throw new EngineError('the optimizer state belongs to another engine');
+  #state(set: TfjsParameterSet, state: OptimizerState): HostOptimizer {
+    if (state instanceof HostOptimizer && state.parameters === set.parameters) return state;
+    throw new EngineError('the optimizer state belongs to another parameter set or engine');
   }
 
   #set(set: ParameterSet): TfjsParameterSet {
@@ -346,15 +356,18 @@ async function readWide(source: WeightSource): Promise<Float32Array> {
 }
 
 /**
+ * @throws ConfigError for options that are wrong
  * @throws EngineError if `tf` is not the namespace, or none of its backends can be used
  */
 export async function createTfjsEngine(options: TfjsEngineOptions): Promise<TfjsEngine> {
-  const tf = asTfNamespace(options.tf);
+  const { tf: namespace, ...others } = options;
+  const given = parseOptions(optionsSchema, others, 'tfjs engine');
+  const tf = asTfNamespace(namespace);
   await tf.ready();
   const place = placeOf(tf);
   const known = { host: hostMemory(), wasm: WASM_BYTES, device: Number.POSITIVE_INFINITY };
-  const { memoryBudget = known[place], adapterRank = 16, blockElements = BLOCK_ELEMENTS } = options;
-  const isBudgetGiven = options.memoryBudget !== undefined;
+  const { memoryBudget = known[place], adapterRank = 16, blockElements = BLOCK_ELEMENTS } = given;
+  const isBudgetGiven = given.memoryBudget !== undefined;
   return new TfjsEngine(tf, { place, memoryBudget, isBudgetGiven, adapterRank, blockElements });
 }
 
