@@ -6,11 +6,13 @@
 /** Where in the library an error was found; the class tells the same, the string survives JSON. */
 export type TuneErrorCode = 'CONFIG' | 'DATA' | 'IMAGE' | 'TEXT' | 'CHECKPOINT' | 'ENGINE' | 'TRAINING' | 'HUB';
 
+/** What an error carries beside its code and message. */
 export interface TuneErrorOptions {
   /** What the user can do about it, one sentence. */
   hint?: string;
   /** Machine-readable facts: paths, shapes, expected and received values. */
   details?: Record<string, unknown>;
+  /** The error that led to this one; `cause` of `Error`. */
   cause?: unknown;
 }
 

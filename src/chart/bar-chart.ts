@@ -24,7 +24,12 @@ export interface BarChartOptions {
   /** [N] one for each group of bars, top to bottom. */
   readonly labels: readonly string[];
   /** Each with [N] values of at least 0; one bar of every series in each group. */
-  readonly series: readonly { readonly name: string; readonly values: readonly number[] }[];
+  readonly series: readonly {
+    /** For the legend, which a single series does not get. */
+    readonly name: string;
+    /** [N] finite, in the order of `labels`. */
+    readonly values: readonly number[];
+  }[];
   /** Below the axis. */
   readonly xLabel?: string;
   /** Default 1000; the height follows from the labels. */

@@ -6,7 +6,9 @@ import { ConfigError, ImageError } from '../errors.js';
 import { format, text, wrapText } from './font.js';
 import { COLOURS, heading, rect, svgDocument } from './svg.js';
 
+/** A picture of a contact sheet, with what is written below it. */
 export interface ContactSheetItem {
+  /** Shrunk or enlarged to fit its square, not cropped. */
   readonly image: RgbImage;
   /** Below the picture; `\n` starts a new line. */
   readonly caption: string;
@@ -14,9 +16,11 @@ export interface ContactSheetItem {
   readonly correct?: boolean | undefined;
 }
 
+/** Options of `contactSheet` and `writeContactSheet`. */
 export interface ContactSheetOptions {
   /** Above the pictures. */
   readonly title?: string;
+  /** Below the title, smaller; left out if there is no title. */
   readonly subtitle?: string;
   /** Default 4, or fewer if there are fewer pictures. */
   readonly columns?: number;

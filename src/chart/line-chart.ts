@@ -29,7 +29,12 @@ export interface LineChartOptions {
   /** Beside the vertical axis. */
   readonly yLabel: string;
   /** Points in drawing order. */
-  readonly series: readonly { readonly name: string; readonly points: readonly Point[] }[];
+  readonly series: readonly {
+    /** For the legend, which a single series does not get. */
+    readonly name: string;
+    /** Each is joined to the one before it. */
+    readonly points: readonly Point[];
+  }[];
   /** Default 'linear'. */
   readonly yScale?: 'linear' | 'log';
   /** Smallest y on a linear axis: 0 if it is no further away than the values spread, or where the values begin. Default 'auto'. */

@@ -3,6 +3,7 @@ import sharp from 'sharp';
 import { writeFileAtomically } from '../atomic-file.js';
 import { ConfigError, ImageError } from '../errors.js';
 
+/** Options of `renderPng`. */
 export interface RenderOptions {
   /** Pixels of the picture for each unit of the SVG. Default 1; 2 for sharp print and high-density screens. */
   readonly scale?: number;
@@ -15,7 +16,7 @@ export interface RenderOptions {
 export async function svgToPng(svg: string, options: RenderOptions = {}): Promise<Buffer> {
   const scale = options.scale ?? 1;
   if (!(scale > 0 && scale <= 20))
-    throw new ConfigError(`render: \`scale\`: expected a number from 0 to 20, got ${scale}`);
+    throw new ConfigError(`render: \`scale\`: expected a number above 0, up to 20, got ${scale}`);
   try {
     // 72 dpi is one pixel for each SVG unit.
     return await sharp(Buffer.from(svg), { density: 72 * scale })

@@ -35,6 +35,7 @@ export const TUTORIAL_TEMPLATE = `{{ bos_token }}[INST]
   {%- endfor -%}
 {%- endif -%}`;
 
+/** Names of tokens for a `ChatTemplate`; the collator wants them equal to the tokenizer's. */
 export interface ChatTemplateOptions {
   /** What `bos_token` stands for in the template. Default `<s>`. */
   readonly bosToken?: string;
@@ -42,6 +43,7 @@ export interface ChatTemplateOptions {
   readonly eosToken?: string;
 }
 
+/** Options of `ChatTemplate.render` and `segments`. */
 export interface RenderOptions {
   /** Stop where the model is to answer. Default false. Some templates ignore it. */
   readonly addGenerationPrompt?: boolean;
@@ -49,11 +51,13 @@ export interface RenderOptions {
 
 /** A stretch of the rendered conversation. Joined, the texts of all segments are what `render` gives. */
 export interface TemplateSegment {
+  /** As rendered; never empty. */
   readonly text: string;
   /** True for what the template wrote: only there may names of control tokens be control tokens. */
   readonly fromTemplate: boolean;
   /** The message that the text is from; absent in the template's own text. */
   readonly messageIndex?: number;
+  /** Of that message; absent in the template's own text. */
   readonly role?: Message['role'];
   /** True for text of an assistant message: what the model learns to say. */
   readonly isAssistantText: boolean;
@@ -64,8 +68,11 @@ export interface TemplateSegment {
  * of strangers, and reaches nothing but the conversation.
  */
 export class ChatTemplate {
+  /** Jinja, with `\n` for every kind of line end. */
   readonly source: string;
+  /** What `bos_token` stands for in the template. */
   readonly bosToken: string;
+  /** What `eos_token` stands for in the template. */
   readonly eosToken: string;
   readonly #template: BoundedTemplate;
 

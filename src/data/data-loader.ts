@@ -13,6 +13,7 @@ export const dataLoaderOptionsSchema = z.strictObject({
 
 /** What the loader needs of a collator; `VlmCollator` is one. */
 export interface Collator {
+  /** The batch of these samples, in their order. Called for later batches before earlier ones are done. */
   collate(examples: readonly SftExample[], options?: { readonly signal?: AbortSignal }): Promise<VlmBatch>;
   /** Whether anything of a sample would be labelled. A trainer asks before it starts, so it must be quick. */
   hasLabels?(example: SftExample): boolean;
@@ -20,8 +21,11 @@ export interface Collator {
   readonly settings?: Readonly<Record<string, unknown>> | undefined;
 }
 
+/** The options of a loader and what it works with. */
 export interface DataLoaderOptions extends z.input<typeof dataLoaderOptionsSchema> {
+  /** Where samples come from; one without an `id` gets its index as such. */
   readonly dataset: Dataset<SftExample>;
+  /** Makes each batch of its samples. */
   readonly collator: Collator;
 }
 
@@ -30,6 +34,7 @@ export interface DataLoaderOptions extends z.input<typeof dataLoaderOptionsSchem
  * `prefetch` batches are held or in preparation beyond the one in use.
  */
 export class DataLoader {
+  /** With the defaults filled in; without data set and collator. */
   readonly options: z.output<typeof dataLoaderOptionsSchema>;
   readonly #dataset: Dataset<SftExample>;
   readonly #collator: Collator;

@@ -5,6 +5,7 @@ import type { Dataset } from './types.js';
 
 /** The names of a set of classes; the label of a class is its position. After `datasets.ClassLabel`. */
 export class ClassLabel {
+  /** By label: a copy of what the constructor was given. */
   readonly names: readonly string[];
   readonly #labels: ReadonlyMap<string, number>;
 
@@ -18,6 +19,7 @@ export class ClassLabel {
     }
   }
 
+  /** Labels go from 0 to one less. */
   get numClasses(): number {
     return this.names.length;
   }
@@ -47,6 +49,7 @@ export class ClassLabel {
  * is asked for, so a set of pictures costs no memory.
  */
 export class IndexedDataset<T> implements Dataset<T> {
+  /** Number of items. */
   readonly length: number;
   readonly #make: (index: number) => T | Promise<T>;
 
@@ -55,6 +58,7 @@ export class IndexedDataset<T> implements Dataset<T> {
     this.#make = make;
   }
 
+  /** Of items that are made already. The array is kept, not copied; the length is that of now. */
   static from<T>(items: readonly T[]): IndexedDataset<T> {
     return new IndexedDataset(items.length, (index) => items[index]!);
   }
@@ -65,6 +69,7 @@ export class IndexedDataset<T> implements Dataset<T> {
     return this.#make(index);
   }
 
+  /** The items in order, each made when it is asked for. */
   async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
     for (let index = 0; index < this.length; index++) yield await this.get(index);
   }
@@ -90,6 +95,7 @@ export class IndexedDataset<T> implements Dataset<T> {
     return this.select(randomPermutation(this.length, checkSeed(seed)));
   }
 
+  /** Positions of the items to keep, rising. Makes every item, one after the other. */
   protected async indicesWhere(keep: (item: T, index: number) => boolean | Promise<boolean>): Promise<number[]> {
     const kept: number[] = [];
     for (let index = 0; index < this.length; index++) {
@@ -98,6 +104,7 @@ export class IndexedDataset<T> implements Dataset<T> {
     return kept;
   }
 
+  /** The indices as an array of their own. @throws DataError for one without an item */
   protected checkIndices(indices: Iterable<number>): number[] {
     const chosen = [...indices];
     for (const index of chosen) checkIndex(index, this.length);
@@ -106,7 +113,13 @@ export class IndexedDataset<T> implements Dataset<T> {
 }
 
 /** A dataset whose items carry a class label, known without making them. `map` gives a plain dataset. */
-export class LabelledDataset<T extends { readonly label: number }> extends IndexedDataset<T> {
+export class LabelledDataset<
+  T extends {
+    /** Position in `classLabel.names`. */
+    readonly label: number;
+  },
+> extends IndexedDataset<T> {
+  /** What the labels mean. `select`, `filter` and `shuffle` hand it on unchanged. */
   readonly classLabel: ClassLabel;
   /** [length] */
   readonly labels: readonly number[];

@@ -25,6 +25,7 @@ const MAX_EXTRA_BYTES = 67_108_864;
 /** The largest picture that is let in takes a few; a file made to be slow, by many passes over it, takes for ever. */
 const MAX_SECONDS = 30;
 
+/** Options of `decodeImage` and `imageSize`, for paths and encoded bytes. */
 export interface DecodeOptions {
   /** Refuse pictures of more pixels than this, before decoding them. Default 178,956,970. */
   readonly maxPixels?: number;
@@ -100,7 +101,12 @@ export async function decodeImage(input: ImageInput, options: DecodeOptions = {}
 export async function imageSize(
   input: ImageInput,
   options: DecodeOptions = {},
-): Promise<{ width: number; height: number }> {
+): Promise<{
+  /** Pixels. */
+  width: number;
+  /** Pixels. */
+  height: number;
+}> {
   if (input instanceof ImageFile) return input.size();
   if (typeof input === 'string' || input instanceof Uint8Array) {
     const { header } = await readHeader(input, imageName(input, options), options);

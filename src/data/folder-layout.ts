@@ -3,6 +3,7 @@ import { DataError } from '../errors.js';
 import { oneLine } from '../one-line.js';
 import type { FolderNode, PictureFile } from './folder-tree.js';
 
+/** Splits as they are called here: a folder `training` is `train`, `val` and `valid` are `validation`. */
 export type SplitName = 'train' | 'test' | 'validation';
 
 export interface PlacedPicture {

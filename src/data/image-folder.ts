@@ -27,27 +27,38 @@ export const imageFolderSchema = z.strictObject({
   maxPixels: z.number().int().positive().optional(),
 });
 
+/** Options of `ImageFolder.load`. */
 export type ImageFolderOptions = z.input<typeof imageFolderSchema>;
 
 /** A picture of a class. */
 export interface ImageSample {
+  /** Reads the file at `path` anew each time it is decoded. */
   readonly image: LazyImage;
+  /** Position of `className` in the folder's `classNames`. */
   readonly label: number;
+  /** Name of the class folder. */
   readonly className: string;
   /** Absolute path. */
   readonly path: string;
 }
 
+/** A file that is named or begins like a picture and cannot be read as one. */
 export interface SkippedImage {
+  /** Absolute path. */
   readonly path: string;
+  /** What is wrong, in one line without the path. */
   readonly reason: string;
 }
 
 /** What an `ImageFolder` is made of. */
 export interface ImageFolderContent {
+  /** Absolute path. */
   readonly dir: string;
+  /** Classes of all splits, sorted by code unit; one stays whose pictures were all skipped. */
   readonly classLabel: ClassLabel;
+  /** Those with pictures, in the order train, test, validation. */
   readonly splits: ReadonlyMap<SplitName, LabelledDataset<ImageSample>>;
+  /** By path; empty with `onBadImage: 'error'`. */
   readonly skipped: readonly SkippedImage[];
 }
 
@@ -65,7 +76,9 @@ export interface ImageFolderContent {
 export class ImageFolder {
   /** Absolute path. */
   readonly dir: string;
+  /** Classes of all splits; every split shares it. */
   readonly classLabel: ClassLabel;
+  /** Those with pictures; `train`, `test` and `validation` are short for its values. */
   readonly splits: ReadonlyMap<SplitName, LabelledDataset<ImageSample>>;
   /** Files left out by `onBadImage: 'skip'`, with the reason. */
   readonly skipped: readonly SkippedImage[];

@@ -15,6 +15,7 @@ const imagePoolSchema = z.strictObject({
   workers: z.number().int().min(1).max(64).optional(),
 });
 
+/** Options of `ImagePool`. */
 export type ImagePoolOptions = z.input<typeof imagePoolSchema>;
 
 interface Job {
@@ -38,6 +39,7 @@ interface Job {
  * ```
  */
 export class ImagePool {
+  /** Whose settings the workers compute with. */
   readonly processor: ImageProcessor;
   /** Worker threads at most. */
   readonly workers: number;
@@ -107,6 +109,7 @@ export class ImagePool {
     await this.#threads.close(closedError());
   }
 
+  /** The same as `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -37,6 +37,7 @@ const imageProcessorSchema = z.strictObject({
     .default(1 / 255),
 });
 
+/** Options of `ImageProcessor`; the defaults are those of Pixtral. */
 export type ImageProcessorOptions = z.input<typeof imageProcessorSchema>;
 
 /** What a configuration file may hold, in the names of the file. What this processor cannot do is refused by name. */
@@ -94,6 +95,7 @@ const processorFieldsSchema = z.object({
   spatial_merge_size: z.number().int().positive().nullish(),
 });
 
+/** What other files of the checkpoint say, for `ImageProcessor.fromConfig`. */
 export interface FromConfigOptions {
   /** The older `processor_config.json` that goes with a `preprocessor_config.json`. */
   readonly processorConfig?: unknown;
@@ -103,7 +105,9 @@ export interface FromConfigOptions {
 
 /** Token cells of a picture. */
 export interface ImageGrid {
+  /** Cells from top to bottom. */
   readonly rows: number;
+  /** Cells from left to right. */
   readonly cols: number;
   /** Tokens that stand for the picture in the text: a cell each and one break or end token a row. */
   readonly tokens: number;
@@ -111,11 +115,17 @@ export interface ImageGrid {
 
 /** Turns pictures into what the vision tower takes. Holds no state but its settings. */
 export class ImageProcessor {
+  /** In pixels. A longer side is shrunk to it, then rounded up to whole cells; nothing is enlarged to it. */
   readonly longestEdge: number;
+  /** Side of a patch of the vision tower in pixels. */
   readonly patchSize: number;
+  /** Patches along each side of an image token. */
   readonly spatialMergeSize: number;
+  /** [3] red, green, blue; subtracted from the rescaled levels. */
   readonly imageMean: readonly number[];
+  /** [3] red, green, blue; what the difference is divided by. */
   readonly imageStd: readonly number[];
+  /** What levels of 0..255 are multiplied by. */
   readonly rescaleFactor: number;
 
   /** @throws ConfigError listing every fault */
@@ -176,7 +186,16 @@ export class ImageProcessor {
    * Size in pixels after resizing: multiples of patch size × merge size, at most `longestEdge` rounded up.
    * @throws ImageError for a picture so narrow that shrinking leaves nothing of it; `name` is for the message
    */
-  resizedSize(width: number, height: number, name = 'picture'): { width: number; height: number } {
+  resizedSize(
+    width: number,
+    height: number,
+    name = 'picture',
+  ): {
+    /** Pixels. */
+    width: number;
+    /** Pixels. */
+    height: number;
+  } {
     if (!(Number.isInteger(width) && width > 0 && Number.isInteger(height) && height > 0)) {
       throw new ImageError(`${name}: width ${width} and height ${height} must be positive integers`, {
         details: { path: name },

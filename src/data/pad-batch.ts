@@ -4,14 +4,17 @@ import { IGNORE_INDEX, type NdArray, type SkippedSample, type VlmBatch } from '.
 
 /** A sample that is ready to be padded. */
 export interface EncodedSample {
+  /** As in `SkippedSample`. */
   readonly id: string;
   /** [T], pictures expanded to their rows of image tokens. */
   readonly inputIds: readonly number[];
   /** [T], -100 where nothing is learned; absent in a prompt. */
   readonly labels?: readonly number[];
+  /** In the order of their image tokens. */
   readonly images: readonly ProcessedImage[];
 }
 
+/** On which side of a shorter sample the padding goes. */
 export type PaddingSide = 'left' | 'right';
 
 /** Pictures of batches whose padded pixels nobody has asked for. */

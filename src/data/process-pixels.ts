@@ -11,8 +11,11 @@ export interface PixelSettings {
   readonly longestEdge: number;
   /** Side in pixels of what becomes one image token: patch size × spatial merge size. */
   readonly cellSize: number;
+  /** [3] red, green, blue; subtracted from the rescaled levels. */
   readonly imageMean: readonly number[];
+  /** [3] red, green, blue; what the difference is divided by. */
   readonly imageStd: readonly number[];
+  /** What levels of 0..255 are multiplied by. */
   readonly rescaleFactor: number;
 }
 
@@ -20,7 +23,9 @@ export interface PixelSettings {
 export interface ProcessedImage {
   /** [3, height, width], normalised. */
   readonly pixelValues: Float32Array;
+  /** Pixels, a multiple of the cell size. */
   readonly height: number;
+  /** Pixels, a multiple of the cell size. */
   readonly width: number;
 }
 

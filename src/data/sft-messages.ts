@@ -25,7 +25,7 @@ export function checkMessage(message: Message, index: number): void {
 
 /**
  * The messages with a picture in each image part: those beside the messages fill the empty parts in order. If no part
- * is an image part, they go before the text of the first user message, as TRL does with string content.
+ * is an image part, they go before the text of the first user message, where TRL puts them.
  * @throws DataError if the numbers differ or there are no messages, TextError if a message is malformed
  */
 export function attachImages(example: SftExample): Message[] {
@@ -42,10 +42,11 @@ export function attachImages(example: SftExample): Message[] {
   let messages = example.messages;
   const firstUser = messages.findIndex((message) => message.role === 'user');
   const question = messages[firstUser];
-  if (given.length > 0 && !hasImageParts && typeof question?.content === 'string') {
+  if (given.length > 0 && !hasImageParts && question) {
+    const { content } = question;
     const placed: ContentPart[] = [
       ...given.map(() => ({ type: 'image' }) as const),
-      { type: 'text', text: question.content },
+      ...(typeof content === 'string' ? [{ type: 'text', text: content } as const] : content),
     ];
     messages = messages.with(firstUser, { role: 'user', content: placed });
   }

@@ -10,6 +10,7 @@ import { type AddedToken, configuredToken, parseTokenizerJson, readJsonFile } fr
 const MAX_MILLISECONDS = 700;
 const CHARACTERS_A_MILLISECOND = 20;
 
+/** Options of `MinistralTokenizer.encode`. */
 export interface EncodeOptions {
   /** Add what the file's post-processor adds, usually `<s>` in front. Default false: chat templates emit it. */
   readonly addSpecialTokens?: boolean;
@@ -20,6 +21,7 @@ export interface EncodeOptions {
   readonly parseSpecialTokens?: boolean;
 }
 
+/** Options of `MinistralTokenizer.decode` and `streamingDecoder`. */
 export interface DecodeOptions {
   /** Leave out every token that the file marks as special. Default false. */
   readonly skipSpecialTokens?: boolean;
@@ -27,15 +29,28 @@ export interface DecodeOptions {
 
 /** Tokens of a text, with the UTF-8 byte offset at which each one ends. */
 export interface EncodedText {
+  /** [T] */
   readonly ids: number[];
+  /** [T], rising; the last is the length of the text in bytes. */
   readonly byteEnds: number[];
 }
 
 /** A piece of a text that was cut at its control tokens. */
-export type TextOrControl = { readonly text: string; readonly id?: undefined } | { readonly id: number };
+export type TextOrControl =
+  | {
+      /** What stands between two control tokens; never empty. */
+      readonly text: string;
+      /** Absent: this piece is text. */
+      readonly id?: undefined;
+    }
+  | {
+      /** Of the control token. */
+      readonly id: number;
+    };
 
 /** Turns ids into text one by one, holding back bytes until their character is complete. */
 export interface StreamingDecoder {
+  /** The text that this id completes; empty within a character, and for an id that `decode` leaves out. */
   push(id: number): string;
   /** What is left; an unfinished character becomes U+FFFD. */
   end(): string;
@@ -52,9 +67,11 @@ export class MinistralTokenizer {
   readonly eosTokenId: number;
   /** Falls back to the id of EOS. */
   readonly padTokenId: number;
-  /** `[IMG]`, `[IMG_BREAK]`, `[IMG_END]`; undefined in a tokenizer for text only. */
+  /** `[IMG]`, one for each cell of a picture; undefined in a tokenizer for text only, as are the next two. */
   readonly imageTokenId: number | undefined;
+  /** `[IMG_BREAK]`, at the end of each row of cells but the last. */
   readonly imageBreakTokenId: number | undefined;
+  /** `[IMG_END]`, at the end of the last row. */
   readonly imageEndTokenId: number | undefined;
   /** The text of `bosTokenId`. */
   readonly bosToken: string;
@@ -224,6 +241,7 @@ export class MinistralTokenizer {
     return this.#ids.get(token);
   }
 
+  /** The inverse of `tokenToId`, in the same writing; undefined for an id that no token has. */
   idToToken(id: number): string | undefined {
     return this.#tokens[id];
   }

@@ -4,7 +4,9 @@
 
 /** A decoded picture: 8-bit RGB, row-major, three bytes a pixel, no padding between rows. */
 export interface RgbImage {
+  /** Pixels. */
   readonly width: number;
+  /** Pixels. */
   readonly height: number;
   /** [height, width, 3] */
   readonly data: Uint8Array;
@@ -16,32 +18,43 @@ export interface LazyImage {
   readonly path: string;
   /** What becomes of a training sample whose picture cannot be read when it is needed. Default 'error'. */
   readonly onBadImage?: 'error' | 'skip' | undefined;
+  /** Called each time the pixels are needed. Rejects with an ImageError: `onBadImage` skips nothing else. */
   decode(): Promise<RgbImage>;
 }
 
 /** Anything that stands for a picture: a file path, encoded bytes, decoded pixels, or a lazy handle. */
 export type ImageInput = string | Uint8Array | RgbImage | LazyImage;
 
+/** A stretch of text in a message. */
 export interface TextPart {
+  /** Tells it from an `ImagePart`. */
   readonly type: 'text';
+  /** Plain text: names of control tokens in it stay ordinary characters. */
   readonly text: string;
 }
 
 /** `image` may be left out when the pictures are given beside the messages, in order. */
 export interface ImagePart {
+  /** Tells it from a `TextPart`. */
   readonly type: 'image';
+  /** Default: the next of the sample's `images`. */
   readonly image?: ImageInput;
 }
 
+/** A piece of a message's content, told apart by `type`. */
 export type ContentPart = TextPart | ImagePart;
 
+/** One turn of a conversation. */
 export interface Message {
+  /** Which of them may follow which is up to the chat template. Answers are the assistant's. */
   readonly role: 'system' | 'user' | 'assistant';
+  /** Text, or texts and pictures in their order. */
   readonly content: string | readonly ContentPart[];
 }
 
 /** One training sample, in the form that TRL uses. */
 export interface SftExample {
+  /** At least one. To train with `maskPrompt`, one must be an assistant's. */
   readonly messages: readonly Message[];
   /** Pictures for the image parts that hold none, in order of appearance. */
   readonly images?: readonly ImageInput[];
@@ -51,13 +64,17 @@ export interface SftExample {
 
 /** A sample that was left out because a picture of it cannot be read. */
 export interface SkippedSample {
+  /** The sample's `id`; where it has none its index, from a `DataLoader`, else `<i> of the batch`. */
   readonly sampleId: string;
+  /** First line of the ImageError. */
   readonly reason: string;
 }
 
 /** A dense array with its shape, outermost dimension first. */
 export interface NdArray<T extends Float32Array | Int32Array | Uint8Array> {
+  /** Row-major, without gaps. */
   readonly data: T;
+  /** Its product is the length of `data`. */
   readonly shape: readonly number[];
 }
 
@@ -86,6 +103,8 @@ export const IGNORE_INDEX = -100;
 
 /** A random-access, iterable collection whose items are made when they are asked for. */
 export interface Dataset<T> extends AsyncIterable<T> {
+  /** Number of items. */
   readonly length: number;
+  /** The item at an index from 0 to `length - 1`. Called for further items while earlier calls are under way. */
   get(index: number): Promise<T>;
 }

@@ -21,6 +21,7 @@ import {
 
 /** What the collator needs of an image processor; `ImageProcessor` is one. */
 export interface ImagePreprocessor {
+  /** The normalised pixels, both sides multiples of `patchSize` × `spatialMergeSize`: others are refused. */
   process(input: ImageInput, options?: { readonly signal?: AbortSignal }): Promise<ProcessedImage>;
   /** Side of a patch in pixels. */
   readonly patchSize: number;
@@ -55,9 +56,11 @@ const LONGEST_KEPT = 65_536;
 
 /** A sample that was left out because it is too long. */
 export interface DroppedSample {
+  /** As in `SkippedSample`. */
   readonly sampleId: string;
   /** Its length in tokens. */
   readonly length: number;
+  /** The collator's option, in tokens. */
   readonly maxLength: number;
 }
 
@@ -75,12 +78,15 @@ export interface VlmCollatorOptions extends z.input<typeof vlmCollatorOptionsSch
   readonly onDropped?: (sample: DroppedSample) => void;
 }
 
+/** Options of the methods of `VlmCollator` that make batches. */
 export interface CollateOptions {
+  /** Stops waiting for pictures; the call then fails with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
 /** Makes batches of samples, for training and for generation. */
 export class VlmCollator {
+  /** With the defaults filled in; without tokenizer, template, image processor and callback. */
   readonly options: z.output<typeof vlmCollatorOptionsSchema>;
   /** The options that decide a batch, the picture settings, and a digest of the template. */
   readonly settings: Readonly<Record<string, unknown>>;

@@ -13,7 +13,7 @@ export function callback<T>(): z.ZodCustom<(value: T) => void, (value: T) => voi
 export const hubConnectionSchema = z.strictObject({
   /**
    * Access token; false: none. Default: `HF_TOKEN`, else the file `HF_TOKEN_PATH` (default `$HF_HOME/token`), where
-   * `hf auth login` puts it. Sent to the endpoint only, and never shown.
+   * `hf auth login` puts it; none if `HF_HUB_DISABLE_IMPLICIT_TOKEN` is set. Sent to the endpoint only, and never shown.
    */
   token: z.union([z.string().min(1), z.literal(false)]).optional(),
   /** Base address of the Hub: https, or http on this machine. Default: `HF_ENDPOINT`, else https://huggingface.co. */
@@ -30,6 +30,7 @@ export const hubConnectionSchema = z.strictObject({
   signal: z.instanceof(AbortSignal).optional(),
 });
 
+/** Options of everything that asks the Hub. */
 export type HubConnectionOptions = z.input<typeof hubConnectionSchema>;
 
 export type HubConnectionSettings = z.output<typeof hubConnectionSchema>;
@@ -58,17 +59,19 @@ export function formatHubProgress({ received, total, filesDone, filesTotal }: Hu
   return `${formatBytes(received)} of ${formatBytes(total)} (${percent} %), ${filesDone} of ${filesTotal} files`;
 }
 
+/** What every download needs to know. */
 export const hubDownloadSchema = hubConnectionSchema.extend({
   /** Branch, tag, or the 40 digits of a commit. Default `main`. */
   revision: z.string().min(1).default('main'),
   /** Root of the cache. Default: `HF_HUB_CACHE`, else `$HF_HOME/hub`; shared with Python's tools. */
   cacheDir: z.string().min(1).optional(),
-  /** Use the cache alone. Default: false, or true if `HF_HUB_OFFLINE` is set. */
+  /** Use the cache alone, as always where `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE` is set. Default: false. */
   localFilesOnly: z.boolean().default(false),
   /** Told several times a second. Default: nobody. */
   onProgress: callback<HubProgress>().optional(),
 });
 
+/** Options of everything that may download from the Hub. */
 export type HubDownloadOptions = z.input<typeof hubDownloadSchema>;
 export type HubDownload = z.output<typeof hubDownloadSchema>;
 

@@ -33,6 +33,7 @@ export interface PushProgress {
   readonly uploaded: number;
 }
 
+/** Options of an upload: names, defaults and ranges. */
 export const pushFilesSchema = hubConnectionSchema.extend({
   /** Whether the repository is private, if it is made now; one that exists stays as it is. Default false. */
   private: z.boolean().default(false),
@@ -53,7 +54,9 @@ export type PushedFile =
   | { readonly path: string; readonly source: string }
   | { readonly path: string; readonly text: string };
 
+/** What an upload has led to. */
 export interface PushResult {
+  /** `OWNER/NAME`. */
   readonly repoId: string;
   /** Page of the repository. */
   readonly url: string;
@@ -63,6 +66,7 @@ export interface PushResult {
   readonly changed: boolean;
   /** Paths of the files that were new or different. */
   readonly uploaded: readonly string[];
+  /** Page of the pull request; undefined without `createPr`, and if nothing was committed. */
   readonly pullRequestUrl: string | undefined;
 }
 

@@ -26,6 +26,7 @@ import { blobName, digestsOf, isCommit, listTree, type RepoFile, type RepoTree, 
 /** Files that are on their way at a time. */
 const PARALLEL = 4;
 
+/** Options of `snapshotDownload`: names, defaults and ranges. */
 export const snapshotDownloadSchema = hubDownloadSchema.extend({
   /** Only files that match one of these, where `*` stands for anything and `?` for one character. Default: all. */
   allowPatterns: z.array(z.string().min(1)).optional(),
@@ -33,6 +34,7 @@ export const snapshotDownloadSchema = hubDownloadSchema.extend({
   ignorePatterns: z.array(z.string().min(1)).optional(),
 });
 
+/** Options of `snapshotDownload`. */
 export type SnapshotDownloadOptions = z.input<typeof snapshotDownloadSchema>;
 
 /** What of a repository is wanted, and how to see that it is there. */

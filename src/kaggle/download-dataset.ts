@@ -15,6 +15,7 @@ import { KaggleApi, kaggleEndpoint } from './kaggle-api.js';
 /** How far a download is. */
 export type KaggleProgress =
   | {
+      /** The archive is on its way. */
       readonly phase: 'download';
       /** Bytes of the archive on the disk, those of an interrupted run included. */
       readonly received: number;
@@ -22,7 +23,14 @@ export type KaggleProgress =
       readonly total: number | undefined;
     }
   /** Files of the archive that are unpacked. */
-  | { readonly phase: 'extract'; readonly files: number; readonly totalFiles: number };
+  | {
+      /** The archive is whole, its files are being written. */
+      readonly phase: 'extract';
+      /** Unpacked so far. */
+      readonly files: number;
+      /** In the whole archive; folders do not count. */
+      readonly totalFiles: number;
+    };
 
 function callback<T>(): z.ZodCustom<(value: T) => void, (value: T) => void> {
   return z.custom<(value: T) => void>((value) => typeof value === 'function', 'expected a function');
@@ -36,8 +44,8 @@ export const kaggleDownloadSchema = z.strictObject({
   /**
    * Credentials: a token, or user name and key. Default: those that Kaggle's own clients would find, in their order:
    * in a Kaggle notebook its token; `KAGGLE_API_TOKEN` (token or path); `~/.kaggle/access_token[.txt]`;
-   * `KAGGLE_USERNAME` and `KAGGLE_KEY`; `kaggle.json` in `$KAGGLE_CONFIG_DIR` or `~/.kaggle`. Without any a public
-   * data set is fetched anonymously.
+   * `KAGGLE_USERNAME` and `KAGGLE_KEY`; `kaggle.json` in `$KAGGLE_CONFIG_DIR` or `~/.kaggle`; what `kaggle auth login`
+   * wrote to `~/.kaggle/credentials.json`. Without any a public data set is fetched anonymously.
    */
   login: z
     .union([
@@ -61,6 +69,7 @@ export const kaggleDownloadSchema = z.strictObject({
   signal: z.instanceof(AbortSignal).optional(),
 });
 
+/** Options of `KaggleImageFolder.download`, beside those of `ImageFolder.load`. */
 export type KaggleDownloadOptions = z.input<typeof kaggleDownloadSchema>;
 
 type ParsedOptions = z.output<typeof kaggleDownloadSchema>;

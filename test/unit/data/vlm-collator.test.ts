@@ -110,7 +110,7 @@ describe('VlmCollator.collate', () => {
     expect(text.imageSizes).toBeUndefined();
   });
 
-  it('takes pictures beside the messages, in order, also for string content', async () => {
+  it('takes pictures beside the messages, in order, also for text without places for them', async () => {
     const images = [picture(4, 4, 5), picture(8, 4, 6)];
     const parts: SftExample = {
       messages: [
@@ -130,8 +130,10 @@ describe('VlmCollator.collate', () => {
       [8, 4],
       [4, 8],
     ]);
-    const plain = await make().collate([{ messages: [message('user', 'Is'), message('assistant', 'no')], images }]);
-    expect(unpadded(plain)).toEqual([[BOS, 3, 30, IMG, END, IMG, IMG, END, 291, 4, 302, EOS]]);
+    for (const question of ['Is', [{ type: 'text', text: 'Is' } as const]]) {
+      const plain = await make().collate([{ messages: [message('user', question), message('assistant', 'no')], images }]);
+      expect(unpadded(plain)).toEqual([[BOS, 3, 30, IMG, END, IMG, IMG, END, 291, 4, 302, EOS]]);
+    }
   });
 
   it('uses the pool in place of the processor', async () => {
