@@ -18,9 +18,11 @@ import { type AnswerMode, type AnswerParser, createAnswerParser } from './parse-
 /** Gives the answer texts of a batch of prompts, in the same order, without special tokens. */
 export type GenerateAnswers = (examples: readonly SftExample[], signal?: AbortSignal) => Promise<readonly string[]>;
 
+/** Options of {@link Evaluator}. */
 export interface EvaluatorOptions {
   /** Index = label. */
   readonly classNames: readonly string[];
+  /** Called with at most `batchSize` prompts, one call after the other; must give as many answers. */
   readonly generate: GenerateAnswers;
   /** Turns an example into what the model is shown. Default `withoutAnswer`. */
   readonly toPrompt?: (example: SftExample) => SftExample;
@@ -30,11 +32,13 @@ export interface EvaluatorOptions {
   readonly answerMode?: AnswerMode;
 }
 
+/** Options of one evaluation, for a data set of `T`. */
 export interface EvaluateOptions<T> {
   /** Turns an item into a conversation; a final assistant turn is cut off by `toPrompt`. */
   readonly toExample: (item: T) => SftExample | Promise<SftExample>;
   /** At most this many samples, spread evenly over the data set so that sorted classes all have a part. Default: all. */
   readonly limit?: number | undefined;
+  /** Called by `evaluate` alone, after each batch. */
   readonly onProgress?: ((progress: EvaluationProgress) => void) | undefined;
   /** Stops between batches, and is handed to `generate`. The promise rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
@@ -52,6 +56,7 @@ const EVALUATE_OPTIONS = { toExample: true, limit: false, onProgress: false, sig
 
 /** One answered sample. */
 export interface EvaluatedSample {
+  /** That of the example, else its index in the data set as text. */
   readonly id: string;
   /** True class. */
   readonly expected: number;
@@ -94,7 +99,10 @@ export interface EvaluationReport {
   /** Unweighted mean over all classes. */
   readonly macroF1: number;
   /** In class order. */
-  readonly perClass: readonly (ClassMetrics & { readonly name: string })[];
+  readonly perClass: readonly (ClassMetrics & {
+    /** As in `classNames`. */
+    readonly name: string;
+  })[];
   /** True against answered class. */
   readonly confusion: ConfusionMatrix;
   /** In data set order. */
@@ -109,6 +117,7 @@ export interface EvaluationReport {
  * const report = await evaluator.evaluate(test, { toExample });
  */
 export class Evaluator {
+  /** Index = label; a copy of the option. */
   readonly classNames: readonly string[];
   readonly #generate: GenerateAnswers;
   readonly #toPrompt: (example: SftExample) => SftExample;
@@ -131,10 +140,12 @@ export class Evaluator {
    * Answers every sample, then counts.
    * @throws DataError for an empty data set, a label that is no class, or answers that do not match the prompts
    */
-  async evaluate<T extends { readonly label: number }>(
-    dataset: Dataset<T>,
-    options: EvaluateOptions<T>,
-  ): Promise<EvaluationReport> {
+  async evaluate<
+    T extends {
+      /** True class: an index of `classNames`. */
+      readonly label: number;
+    },
+  >(dataset: Dataset<T>, options: EvaluateOptions<T>): Promise<EvaluationReport> {
     const samples: EvaluatedSample[] = [];
     let seconds = 0;
     for await (const progress of this.stream(dataset, options)) {
@@ -146,10 +157,12 @@ export class Evaluator {
   }
 
   /** The same, batch by batch, for those who would rather iterate; `onProgress` is not called. */
-  async *stream<T extends { readonly label: number }>(
-    dataset: Dataset<T>,
-    options: EvaluateOptions<T>,
-  ): AsyncGenerator<EvaluationProgress, void, void> {
+  async *stream<
+    T extends {
+      /** True class: an index of `classNames`. */
+      readonly label: number;
+    },
+  >(dataset: Dataset<T>, options: EvaluateOptions<T>): AsyncGenerator<EvaluationProgress, void, void> {
     checkNames(options, EVALUATE_OPTIONS, 'evaluate');
     if (dataset.length === 0) throw new DataError('evaluation: the data set is empty');
     const indices = evenlySpaced(dataset.length, options.limit);

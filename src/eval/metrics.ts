@@ -13,6 +13,7 @@ export interface ConfusionMatrix {
   readonly unparsed: readonly number[];
 }
 
+/** How well one class is told from the others. */
 export interface ClassMetrics {
   /** Of the answers that name this class, the share that is right; 0 if there are none. */
   readonly precision: number;
@@ -24,8 +25,11 @@ export interface ClassMetrics {
   readonly support: number;
 }
 
+/** A confidence interval of a proportion. */
 export interface Interval {
+  /** At least 0; exactly 0 where nothing succeeded. */
   readonly low: number;
+  /** At most 1; exactly 1 where nothing failed. */
   readonly high: number;
 }
 

@@ -20,13 +20,16 @@ import { isAllLinear, selectTargetModules, type Towers } from './target-modules.
 
 const MAX_LISTED_FAULTS = 40;
 
+/** Options of {@link saveAdapter}. */
 export interface SaveAdapterOptions {
   /** Repository or folder of the base model, for those who load the adapter. */
   readonly baseModelNameOrPath?: string | undefined;
 }
 
+/** Options of {@link loadAdapter}; those of the download do nothing for a folder. */
 export interface LoadAdapterOptions extends ReadAdapterOptions, HubDownloadOptions {}
 
+/** What an adapter's files are expected to hold. */
 export interface ReadAdapterOptions {
   /** Expect tensors of one side only, whatever the adapter's configuration matches. Default: as configured. */
   readonly towers?: Towers | undefined;

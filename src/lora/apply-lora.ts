@@ -15,6 +15,7 @@ export type LoraEngine = Pick<Engine, 'createParameters' | 'readParameters' | 'w
 
 /** What an adapter needs of a model. */
 export interface LoraHost {
+  /** Keeps A and B: the engine that the weights are on. */
   readonly engine: LoraEngine;
   /** Every linear layer of both towers and the projector. */
   readonly linearModules: readonly LinearModule[];
@@ -29,16 +30,21 @@ export function requireLoraHost(model: unknown, what: string): void {
   throw new ConfigError(`${what}: expected a model, as loadMinistral3 and fromPretrained give it, got ${given}`);
 }
 
+/** An adapted layer. */
 export interface LoraModule {
+  /** The layer; its `lora` holds the same A and B. */
   readonly module: LinearModule;
   /** [r, in] */
   readonly a: Parameter;
   /** [out, r] */
   readonly b: Parameter;
+  /** Rank of this layer. */
   readonly r: number;
+  /** That of this layer; `module.lora.scale` is what it makes. */
   readonly alpha: number;
 }
 
+/** How A and B start. */
 export interface ApplyLoraOptions {
   /** Seed of A's random start. Default 42. The draw is this package's own, not torch's. */
   readonly seed?: number;
@@ -48,10 +54,13 @@ export interface ApplyLoraOptions {
 
 /** An adapter that sits on a model. */
 export class LoraAdapter {
+  /** As it was applied, every default filled in. */
   readonly config: LoraConfig;
+  /** That of the model: keeps the parameters. */
   readonly engine: LoraEngine;
   /** All A and B; each parameter's name is its key in a PEFT file. */
   readonly parameters: ParameterSet;
+  /** Adapted layers in the model's order; the parameters are A and B of each in turn. */
   readonly modules: readonly LoraModule[];
   /** Rules that had no effect, and choices that need care later; to be shown once. */
   readonly warnings: readonly string[];

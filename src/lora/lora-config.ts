@@ -100,24 +100,39 @@ const NAMES_ELSEWHERE = {
   loradropout: 'dropout',
 };
 
+/** What a user may write. */
 export type LoraConfigOptions = z.input<typeof loraConfigSchema>;
 type ResolvedOptions = z.output<typeof loraConfigSchema>;
 
 /** Checked settings of an adapter, every default filled in: {@link LoraConfigOptions} tells what each means. Immutable. */
 export class LoraConfig {
+  /** Rank where no `rankPattern` says another. */
   readonly r: number;
+  /** Where no `alphaPattern` says another; {@link forModule} gives the scale that it makes. */
   readonly alpha: number;
+  /** Probability, 0 <= dropout < 1; in training only. */
   readonly dropout: number;
+  /** Whether the scale is alpha / √r instead of alpha / r. */
   readonly useRslora: boolean;
+  /** Biases are never trained. */
   readonly bias: 'none';
+  /** A list of names or their endings; a string is a regular expression for whole names, or "all-linear". */
   readonly targetModules: string | readonly string[];
+  /** By the same rules, except "all-linear"; undefined for none. */
   readonly excludeModules: string | readonly string[] | undefined;
+  /** Side of the model that the other rules choose from. Not of PEFT: its files say it by `exclude_modules`. */
   readonly towers: Towers;
+  /** Numbers of layers, from 0 in each tower; undefined or an empty list for all. */
   readonly layersToTransform: number | readonly number[] | undefined;
+  /** Words, as regular expressions, before the layer's number; undefined: it is the first number in the name. */
   readonly layersPattern: string | readonly string[] | undefined;
+  /** Regular expression for the end of a name → r, in order: the first match counts. */
   readonly rankPattern: Readonly<Record<string, number>>;
+  /** The same for alpha. */
   readonly alphaPattern: Readonly<Record<string, number>>;
+  /** How A starts, if it is not loaded. false, "orthogonal" and "eva" in a file are read as true. */
   readonly initLoraWeights: true | 'gaussian';
+  /** PEFT's `task_type`; null if it is left open, as by a file that has none. */
   readonly taskType: string | null;
 
   /** @throws ConfigError listing every fault */
@@ -140,7 +155,14 @@ export class LoraConfig {
   }
 
   /** Rank, alpha and scale of one module, by its name. */
-  forModule(name: string): { readonly r: number; readonly alpha: number; readonly scale: number } {
+  forModule(name: string): {
+    /** That of `rankPattern` if one matches. */
+    readonly r: number;
+    /** That of `alphaPattern` if one matches. */
+    readonly alpha: number;
+    /** Factor of B·A: alpha / r, or alpha / √r with `useRslora`. */
+    readonly scale: number;
+  } {
     const rankKey = matchingPattern(Object.keys(this.rankPattern), name);
     const alphaKey = matchingPattern(Object.keys(this.alphaPattern), name);
     const r = rankKey === undefined ? this.r : this.rankPattern[rankKey]!;

@@ -18,6 +18,7 @@ import { MergeOutput, type WrittenTensor } from './merge-output.js';
 import { MergePool } from './merge-pool.js';
 import { mergeRows } from './merged-weight.js';
 
+/** Options of {@link mergeAdapter}: either `adapterDir` or `adapter`, not both. */
 export interface MergeAdapterOptions {
   /** Folder of the base model: safetensors files, config and tokenizer. */
   readonly checkpointDir: string;
@@ -49,6 +50,7 @@ export interface MergeResult {
   readonly outputDir: string;
   /** Linear layers that were changed. */
   readonly mergedModules: number;
+  /** Tensors written; the scales of an FP8 base are left out. */
   readonly tensors: number;
   /** Bytes of all tensors. */
   readonly bytes: number;

@@ -6,6 +6,7 @@ import type { LoraConfig } from './lora-config.js';
 const text = z.string().min(1);
 const words = z.array(text);
 
+/** What an adapter's page says, the option `modelCard` of `pushToHub`. No text in it may be empty. */
 export const modelCardSchema = z.strictObject({
   /** Heading. Default: the repository's name. */
   title: text.optional(),
@@ -37,6 +38,7 @@ export const modelCardSchema = z.strictObject({
         type: text,
         /** What people call it. Default: `type`. */
         name: text.optional(),
+        /** After training; four digits of it in the text, all in the metadata. */
         value: z.number(),
         /** The same before training. */
         before: z.number().optional(),
@@ -46,17 +48,30 @@ export const modelCardSchema = z.strictObject({
   /** Where `metrics` were measured. */
   evaluatedOn: z
     .strictObject({
+      /** What people call the data set. */
       name: text,
       /** A name on the Hub, or any other. */
       type: text,
+      /** Part of the data set, e.g. `test`. */
       split: text.optional(),
+      /** How many were evaluated. */
       samples: z.int().min(1).optional(),
     })
     .optional(),
   /** PNG or JPEG files, uploaded below `images/`. */
-  pictures: z.array(z.strictObject({ path: text, caption: text })).default([]),
+  pictures: z
+    .array(
+      z.strictObject({
+        /** On this machine; the file keeps its name, which no other picture may have. */
+        path: text,
+        /** Below the picture, and in its place where it is not shown; Markdown. */
+        caption: text,
+      }),
+    )
+    .default([]),
 });
 
+/** What a user may write. */
 export type ModelCard = z.input<typeof modelCardSchema>;
 export type ParsedModelCard = z.output<typeof modelCardSchema>;
 

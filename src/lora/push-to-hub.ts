@@ -19,6 +19,7 @@ export const pushToHubSchema = pushFilesSchema.extend({
   modelCard: modelCardSchema.prefault({}),
 });
 
+/** What a user may write. */
 export type PushToHubOptions = z.input<typeof pushToHubSchema>;
 
 /**

@@ -10,6 +10,7 @@ export interface ProbedModel extends LoraHost {
   lastLogits(batch: VlmBatch): Promise<Float32Array>;
 }
 
+/** What {@link verifyAdapter} measured. */
 export interface AdapterCheck {
   /** Linear layers that the files adapt. */
   readonly modules: number;

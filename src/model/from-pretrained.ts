@@ -23,14 +23,19 @@ export const MODEL_FILES: readonly string[] = [
   'chat_template.*',
 ];
 
+/** Options of {@link fromPretrained}; for a folder, those of the download but `signal` do nothing. */
 export interface FromPretrainedOptions extends HubDownloadOptions {
+  /** Takes the weights: an engine itself, not the promise of one. The model does not dispose of it. */
   engine: Engine;
   /** Receives what is worth knowing about the checkpoint, a line each. Default: a warning of the process. */
   onNotice?: ((line: string) => void) | undefined;
 }
 
+/** What {@link fromPretrained} gives. */
 export interface Pretrained {
+  /** Without an adapter: `applyLora` and `loadAdapter` put one on. */
   readonly model: Ministral3;
+  /** Read from the same folder. */
   readonly processor: Ministral3Processor;
   /** Folder of the files: the one given, or a snapshot in the cache. */
   readonly folder: string;

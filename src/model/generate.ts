@@ -8,7 +8,9 @@ import type { Ministral3 } from './ministral3/model.js';
 import type { PackedBatch } from './ministral3/packed-batch.js';
 import { type GenerationConfig, type GenerationOptions, nextToken, parseGenerationConfig } from './sampling.js';
 
+/** Options of generation, and a signal. */
 export interface GenerateOptions extends GenerationOptions {
+  /** Stops before the next token, with the signal's reason. */
   signal?: AbortSignal;
 }
 
@@ -16,6 +18,7 @@ export interface GenerateOptions extends GenerationOptions {
 export interface GeneratedToken {
   /** Row of the prompt batch. */
   readonly sequence: number;
+  /** Token id, an end-of-sequence token's included. */
   readonly id: number;
   /** Whether this token ended the sequence: an end-of-sequence token, or the last of `maxNewTokens`. */
   readonly last: boolean;

@@ -1,6 +1,7 @@
 /** A frozen linear layer of the model, and the low-rank addition that may sit on it. */
 import type { Parameter, Weight } from '../engine/tensor.js';
 
+/** The addition scale · B·A·x to a linear layer. */
 export interface LoraWeights {
   /** [R, in] */
   readonly a: Parameter;
@@ -12,6 +13,7 @@ export interface LoraWeights {
   readonly dropout: number;
 }
 
+/** A frozen linear layer, and its adapter if it has one. */
 export interface LinearModule {
   /** Name in transformers' memory, e.g. `model.language_model.layers.0.self_attn.q_proj`. */
   readonly name: string;
@@ -19,6 +21,8 @@ export interface LinearModule {
   readonly index: number;
   /** [out, in] */
   readonly weight: Weight;
+  /** [out]; in Ministral 3 only `linear_1` and `linear_2` of the projector may have one. */
   readonly bias: Weight | undefined;
+  /** Set by `applyLora`; undefined without an adapter, and again when that is disposed of. */
   lora: LoraWeights | undefined;
 }

@@ -16,14 +16,19 @@ import { type Ministral3Config, parseMinistral3Config } from './ministral3/confi
 import { Ministral3 } from './ministral3/model.js';
 import { indexByMemoryName, linearModuleName } from './tensor-names.js';
 
+/** Options of {@link loadMinistral3}. */
 export interface LoadOptions {
+  /** Takes the weights: an engine itself, not the promise of one. The model does not dispose of it. */
   engine: Engine;
   /** Receives what is worth knowing about the checkpoint, a line each. Default: a warning of the process. */
   onNotice?: ((line: string) => void) | undefined;
 }
 
+/** What turns pictures and text into the input of a model, as its checkpoint says. */
 export interface Ministral3Processor {
+  /** From tokenizer.json and the configuration beside it. */
   readonly tokenizer: MinistralTokenizer;
+  /** From processor_config.json, in older checkpoints preprocessor_config.json. */
   readonly imageProcessor: ImageProcessor;
   /** The checkpoint's own template; undefined in a Base repository. */
   readonly chatTemplate: ChatTemplate | undefined;

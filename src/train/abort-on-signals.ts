@@ -1,11 +1,13 @@
 /** Ctrl-C and `kill` as an AbortSignal, so that a run saves its last step before the process ends. */
 import { constants } from 'node:os';
 
+/** Ctrl-C sends the first, `kill` and job schedulers the second. */
 export type StopSignal = 'SIGINT' | 'SIGTERM';
 
 /** Two signals within this time are one press of a key: a shell, npm and other launchers each send one. */
 const SAME_PRESS_MS = 200;
 
+/** What {@link abortOnSignals} gives; `using` disposes of it too. */
 export interface SignalWatch extends Disposable {
   /** Aborted by the first SIGINT or SIGTERM. */
   readonly signal: AbortSignal;

@@ -12,9 +12,11 @@ export interface Judge {
 
 /** The best step of a run whose parameters can be loaded. */
 export interface BestModel {
+  /** `evalLoss`, or a name that `computeMetrics` gives. */
   readonly metric: string;
   /** The metric there. */
   readonly value: number;
+  /** Optimizer steps done then. */
   readonly step: number;
   /** Its folder. */
   readonly checkpoint: string;

@@ -4,11 +4,13 @@ import type { SkippedSample } from '../data/types.js';
 import { DataError } from '../errors.js';
 import type { TrainableModel } from './trainable-model.js';
 
+/** What an evaluation measured, named as transformers names it. */
 export interface EvalResult {
   /** Mean loss of a labelled token over the whole evaluation set. */
   readonly evalLoss: number;
   /** Seconds that the loss took. */
   readonly evalRuntime: number;
+  /** Samples of the set without those that cannot be read, over `evalRuntime`. */
   readonly evalSamplesPerSecond: number;
   /** What `computeMetrics` returned. Missing without it. */
   readonly metrics?: Readonly<Record<string, number>>;

@@ -76,6 +76,7 @@ export interface TrainOutput {
 /** What iterating a training run yields; `type` tells which. */
 export type TrainingEvent =
   | {
+      /** Comes once, before all others. */
       readonly type: 'start';
       /** Every default filled in. */
       readonly config: SftConfig;
@@ -90,6 +91,7 @@ export type TrainingEvent =
     }
   /** One optimizer step. Comes a step late, because the loss is fetched while the engine works on. */
   | {
+      /** None for a step that was left out: a warning says so. */
       readonly type: 'step';
       /** Its number, from 1. */
       readonly step: number;
@@ -106,15 +108,54 @@ export type TrainingEvent =
       /** Labelled tokens of the step. */
       readonly labels: number;
     }
-  | ({ readonly type: 'log' } & LogEntry)
-  | ({ readonly type: 'evaluate' } & EvalEntry)
-  /** A checkpoint was written to `path`; `removed` are older ones that made way. */
-  | { readonly type: 'save'; readonly step: number; readonly path: string; readonly removed: readonly string[] }
+  | ({
+      /** When `loggingSteps` or `loggingFirstStep` says so, unless all steps since the last log were left out. */
+      readonly type: 'log';
+    } & LogEntry)
+  | ({
+      /** Whenever `evalStrategy` asks for one. */
+      readonly type: 'evaluate';
+    } & EvalEntry)
+  /** A checkpoint was written. */
+  | {
+      /** That of a run that is stopped included. */
+      readonly type: 'save';
+      /** Optimizer steps done. */
+      readonly step: number;
+      /** Its folder, in `outputDir`. */
+      readonly path: string;
+      /** Folders of earlier checkpoints that made way for it. */
+      readonly removed: readonly string[];
+    }
   /** An epoch has ended. */
-  | { readonly type: 'epoch'; readonly step: number; readonly epoch: number }
+  | {
+      /** Also after the last of all steps, where that is within an epoch. */
+      readonly type: 'epoch';
+      /** Optimizer steps done. */
+      readonly step: number;
+      /** Epochs done: whole, except after a last step within an epoch. */
+      readonly epoch: number;
+    }
   /** The parameters of the best evaluation were taken, for `loadBestModelAtEnd`. */
-  | ({ readonly type: 'loadBest' } & BestModel)
+  | ({
+      /** At most once, just before `end`. */
+      readonly type: 'loadBest';
+    } & BestModel)
   /** Something went wrong that the run survives: a save that failed, a picture that cannot be read. */
-  | { readonly type: 'warning'; readonly step: number; readonly message: string }
+  | {
+      /** At any time after `start`. */
+      readonly type: 'warning';
+      /** The optimizer step that it is about, from 1; the steps done before, if it comes ahead of the first. */
+      readonly step: number;
+      /** For people; may have several lines. */
+      readonly message: string;
+    }
   /** The last one. */
-  | { readonly type: 'end'; readonly step: number; readonly output: TrainOutput };
+  | {
+      /** Not if the run fails. */
+      readonly type: 'end';
+      /** Optimizer steps done. */
+      readonly step: number;
+      /** What awaiting the run gives. */
+      readonly output: TrainOutput;
+    };

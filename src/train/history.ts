@@ -46,7 +46,12 @@ export class TrainHistory {
  * way to what the resumed run wrote. A last line that was cut off by a crash is left out.
  * @throws CheckpointError if the file cannot be read
  */
-export async function readHistory(path: string): Promise<{ logs: LogEntry[]; evaluations: EvalEntry[] }> {
+export async function readHistory(path: string): Promise<{
+  /** By rising step. */
+  logs: LogEntry[];
+  /** By rising step; the last that was made at each. */
+  evaluations: EvalEntry[];
+}> {
   let entries: HistoryLine[] = [];
   const bytes = await readRegularFile(path, MAX_BYTES).catch((cause: Error) => {
     throw new CheckpointError(`${path} cannot be read: ${cause.message}`, { cause, details: { path } });

@@ -24,6 +24,7 @@ const OPTIMIZERS = {
 } as const;
 type OptimizerName = keyof typeof OPTIMIZERS;
 
+/** Options of `SftTrainer`, one by one; the trainer also refuses some that contradict each other. */
 export const sftConfigSchema = z.strictObject({
   /** Folder of checkpoints and of `train-log.jsonl`. Default: `outputs`. */
   outputDir: z.string().min(1).default('outputs'),

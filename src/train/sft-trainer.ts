@@ -34,11 +34,13 @@ export interface SftTrainerOptions {
   readonly computeMetrics?: ComputeMetrics | undefined;
 }
 
+/** Measures the model as it is when called, and names the numbers. An error that it throws ends the run. */
 export type ComputeMetrics = (context: {
   /** The run's signal: stop early when it is aborted. */
   readonly signal: AbortSignal | undefined;
 }) => Readonly<Record<string, number>> | Promise<Readonly<Record<string, number>>>;
 
+/** Options of one call of `SftTrainer.train`. */
 export interface TrainOptions {
   /**
    * Stops the run, which then fails with the signal's reason. As after any error that leaves the parameters sound, the

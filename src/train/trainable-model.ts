@@ -3,6 +3,7 @@ import { IGNORE_INDEX, type VlmBatch } from '../data/types.js';
 import type { Deferred, Engine } from '../engine/engine.js';
 import type { ParameterSet } from '../engine/tensor.js';
 
+/** How the gradients of a window are computed. */
 export interface AccumulateOptions {
   /** The loss is the sum over labelled tokens divided by this: the labelled tokens of the whole window. */
   readonly labelCount: number;
@@ -14,6 +15,7 @@ export interface AccumulateOptions {
   readonly memoryBudget?: number | undefined;
   /** Run smaller micro-batches where one does not fit. Default false: that is an error. */
   readonly autoMicroBatch?: boolean | undefined;
+  /** Looked at before each pass: its reason is thrown, with the gradients of earlier passes added. */
   readonly signal?: AbortSignal | undefined;
   /** Told what the run had to change to fit. */
   readonly onWarning?: ((message: string) => void) | undefined;
@@ -23,17 +25,28 @@ export interface AccumulateOptions {
 
 /** One of the packed passes in which a window is run. */
 export interface PassSummary {
+  /** Of one or several micro-batches; at least 1. */
   readonly samples: number;
+  /** Real tokens: padding left out, image tokens counted. */
   readonly tokens: number;
+  /** Of the vision tower, before they are merged. */
   readonly patches: number;
   /** The first layers of each tower that are run again in backward. */
-  readonly recomputedLayers: { readonly vision: number; readonly text: number };
+  readonly recomputedLayers: {
+    /** Of the vision tower. */
+    readonly vision: number;
+    /** Of the decoder. */
+    readonly text: number;
+  };
   /** Estimate of the bytes that it takes above what is held between passes. */
   readonly bytes: number;
 }
 
+/** What `SftTrainer` needs of a model; a `Ministral3` with an adapter is one. */
 export interface TrainableModel {
+  /** Holds the parameters; the trainer updates them there. */
   readonly engine: Engine;
+  /** Everything that is trained; at least one number. The same set as long as a run takes. */
   readonly trainable: ParameterSet;
   /** What decides a run besides the parameters' names and shapes, as JSON: a resume refuses other values. */
   readonly trainingSettings?: Readonly<Record<string, unknown>> | undefined;
@@ -46,7 +59,12 @@ export interface TrainableModel {
    */
   accumulateGradients(microBatches: readonly VlmBatch[], options: AccumulateOptions): Promise<Deferred<number>>;
   /** Sum of the losses of the labelled tokens and their count, with dropout off. */
-  evaluateLoss(batch: VlmBatch): Promise<{ readonly lossSum: number; readonly labelCount: number }>;
+  evaluateLoss(batch: VlmBatch): Promise<{
+    /** In nats; 0 if nothing is labelled. */
+    readonly lossSum: number;
+    /** Labelled tokens that are predicted: never the first of a sample. */
+    readonly labelCount: number;
+  }>;
   /**
    * Operations of a training step that the model itself asks for, recomputation left out: 2 for each frozen weight and
    * row forward, and 2 for the gradient of the row where one flows (4N where everything is trained).

@@ -64,6 +64,7 @@ export class TrainingRun implements PromiseLike<TrainOutput>, AsyncIterable<Trai
     }
   }
 
+  /** From the first event on, whenever it is called; throws what the run failed with. */
   [Symbol.asyncIterator](): AsyncIterator<TrainingEvent> {
     this.#hasReader = true;
     return this.#iterate();

@@ -8,60 +8,101 @@ import type { Activation } from '../../engine/operations.js';
 import { ConfigError } from '../../errors.js';
 import { showValue } from '../../show-value.js';
 
+/** `text_config.rope_parameters`, in older files `rope_scaling`: positions of the decoder. */
 export interface RopeConfig {
+  /** `rope_type`, in older files `type`. Default: `default`; `yarn` if config.json has neither object. */
   readonly type: 'default' | 'yarn';
+  /** `rope_theta`, there or in `text_config` itself. Default 1e6. */
   readonly theta: number;
-  /** YaRN only from here on. */
+  /**
+   * `factor`: how many times longer YaRN makes the context. Default `maxPositions / originalMaxPositions`; 16 if
+   * config.json has neither object.
+   */
   readonly factor: number;
+  /** `original_max_position_embeddings`, in tokens. Default `maxPositions`; 16384 if config.json has neither object. */
   readonly originalMaxPositions: number;
+  /** `beta_fast`: YaRN leaves frequencies as they are from so many turns in the original context on. Default 32. */
   readonly betaFast: number;
+  /** `beta_slow`: YaRN divides frequencies by `factor` up to so many turns, between the two in part. Default 1. */
   readonly betaSlow: number;
+  /** `truncate`: round the two borders, as element numbers, outwards to whole ones. Default true. */
   readonly truncate: boolean;
-  /** Multiplies cos and sin. */
+  /** `attention_factor`: multiplies cos and sin. Default: from `factor`, `mscale` and `mscale_all_dim`. 1 without YaRN. */
   readonly attentionFactor: number;
-  /** Queries at position p are multiplied by 1 + beta · ln(1 + ⌊p / originalMaxPositions⌋). 0 switches it off. */
+  /**
+   * `llama_4_scaling_beta`: queries at position p are multiplied by 1 + beta · ln(1 + ⌊p / originalMaxPositions⌋), with
+   * either type. Default 0: off; 0.1 if config.json has neither object.
+   */
   readonly queryScalingBeta: number;
 }
 
+/** `text_config` of config.json: the decoder. */
 export interface TextConfig {
+  /** `vocab_size`: token ids are below. Default 131072. */
   readonly vocabSize: number;
+  /** `hidden_size`: width of the residual stream. Default 4096. */
   readonly hiddenSize: number;
+  /** `intermediate_size`: width of the MLP. Default 14336. */
   readonly intermediateSize: number;
+  /** `num_hidden_layers`. Default 34. */
   readonly layers: number;
+  /** `num_attention_heads`: heads of the queries. Default 32. */
   readonly heads: number;
+  /** `num_key_value_heads`: heads of keys and values, a divisor of `heads`. Default 8. */
   readonly kvHeads: number;
+  /** `head_dim`, even; `heads` times it need not be `hiddenSize`. Default 128. */
   readonly headDim: number;
+  /** `hidden_act`, of the gate. Default `silu`. */
   readonly activation: Activation;
+  /** `rms_norm_eps`: of all norms of the decoder, and of the projector's. Default 1e-5. */
   readonly normEps: number;
+  /** `max_position_embeddings`: most tokens of a sequence in generation, answer included. Default 262144. */
   readonly maxPositions: number;
+  /** `rope_parameters`. Default: the YaRN settings of transformers' Ministral3Config. */
   readonly rope: RopeConfig;
 }
 
+/** `vision_config` of config.json: the Pixtral tower. The epsilon of its norms is always 1e-5. */
 export interface VisionConfig {
+  /** `hidden_size`: width of the residual stream. Default 1024. */
   readonly hiddenSize: number;
+  /** `intermediate_size`: width of the MLP. Default 4096. */
   readonly intermediateSize: number;
+  /** `num_hidden_layers`: those of the checkpoint; `visionFeatureLayer` says how many are run. Default 24. */
   readonly layers: number;
+  /** `num_attention_heads`, of keys and values too. Default 16. */
   readonly heads: number;
+  /** `hiddenSize / heads`, a multiple of 4; `head_dim` is not read. */
   readonly headDim: number;
+  /** `hidden_act`, of the gate. Default `gelu`. */
   readonly activation: Activation;
+  /** `patch_size`: pixels along the side of a patch. Default 16. */
   readonly patchSize: number;
+  /** `rope_parameters.rope_theta`, in older files `rope_theta`. Default 10000. */
   readonly ropeTheta: number;
 }
 
+/** config.json of a checkpoint, checked, with the defaults of transformers filled in. */
 export interface Ministral3Config {
+  /** `text_config`. */
   readonly text: TextConfig;
+  /** `vision_config`. */
   readonly vision: VisionConfig;
+  /** `image_token_index`, else `image_token_id`: the token that an image feature replaces. Default 10. */
   readonly imageTokenId: number;
+  /** `spatial_merge_size`: a square of so many patches along its side becomes one feature. Default 2. */
   readonly spatialMergeSize: number;
+  /** `projector_hidden_act`: between `linear_1` and `linear_2`. Default `gelu`. */
   readonly projectorActivation: Activation;
+  /** `multimodal_projector_bias`: whether `linear_1` and `linear_2` have biases. Default false. */
   readonly projectorBias: boolean;
-  /** Vision layers to run: 0 gives the embedded patches, k the output of layer k. */
+  /** `vision_feature_layer` as layers to run: 0 gives the embedded patches, k the output of layer k. Default: all. */
   readonly visionFeatureLayer: number;
-  /** False only if config.json says so at its top level: then the checkpoint must hold lm_head. */
+  /** `tie_word_embeddings`, at the top level only. If false, the checkpoint must hold lm_head. Default true. */
   readonly mayTieEmbeddings: boolean;
-  /** Any of these ends an answer; generation_config.json overrides what config.json says. */
+  /** `text_config.eos_token_id`, default 2; generation_config.json overrides it. Any of these ends an answer. */
   readonly eosTokenIds: readonly number[];
-  /** How linear layers are stored in 8-bit floats; undefined in an ordinary checkpoint. */
+  /** `quantization_config`: how linear layers are stored in 8-bit floats; undefined in an ordinary checkpoint. */
   readonly quantization: Fp8Quantization | undefined;
 }
 

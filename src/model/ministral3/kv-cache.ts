@@ -6,6 +6,7 @@ import type { Tensor } from '../../engine/tensor.js';
 import { DataError } from '../../errors.js';
 import type { KeyValueStore } from './layers.js';
 
+/** Keys and values of all layers, with room for so many tokens of each sequence: see `Ministral3.createCache`. */
 export class KvCache implements KeyValueStore {
   readonly #engine: Engine;
   readonly #keys: Tensor[];
@@ -71,6 +72,7 @@ export class KvCache implements KeyValueStore {
     return tape.apply('attention', [rotatedQ, keys, values], attention)[0]!;
   }
 
+  /** Frees the memory; the cache is of no use afterwards. May be called twice. */
   dispose(): void {
     for (const tensor of [...this.#keys.splice(0), ...this.#values.splice(0)]) this.#engine.release(tensor);
   }

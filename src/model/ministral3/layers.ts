@@ -11,7 +11,9 @@ import type { LayerModules } from './modules.js';
 
 /** How many of the first layers of each tower keep only their input and are run again in backward. */
 export interface RecomputedLayers {
+  /** Of the vision tower. */
   readonly vision: number;
+  /** Of the decoder. */
   readonly text: number;
 }
 
@@ -23,6 +25,7 @@ export interface PassOptions {
   readonly observe?: ((name: string, tensor: Tensor) => void) | undefined;
 }
 
+/** Keeps keys and values from one pass to the next; `KvCache` is one. */
 export interface KeyValueStore {
   /** Turns q and k by their positions, puts k and v away and attends to all that is there. */
   attend(

@@ -8,7 +8,9 @@ import { CheckpointError } from '../../errors.js';
 
 /** Where the tensors come from; names are those of transformers' memory. */
 export interface WeightProvider {
+  /** Whether there is such a tensor. */
   has(name: string): boolean;
+  /** Called once for each wanted tensor that is there. @throws CheckpointError, listed with other faults of the checkpoint */
   source(name: string): WeightSource;
   /** Names in the order in which they are best read. Default: the model's order. */
   readonly order?: Iterable<string> | undefined;

@@ -136,7 +136,12 @@ export class Ministral3 implements TrainableModel {
     return trainingFlops(this.config, this.modules, microBatches);
   }
 
-  async evaluateLoss(batch: VlmBatch): Promise<{ lossSum: number; labelCount: number }> {
+  async evaluateLoss(batch: VlmBatch): Promise<{
+    /** In nats, over the labelled tokens; 0 if there are none. */
+    lossSum: number;
+    /** Labelled tokens that are predicted: never the first of a sample. */
+    labelCount: number;
+  }> {
     const tape = new Tape(this.engine, { record: false });
     try {
       const packed = this.pack(batch);

@@ -8,36 +8,59 @@ import type { LinearModule } from '../linear-module.js';
 import type { Ministral3Config } from './config.js';
 import { loadWeights, type WantedWeight, type WeightProvider } from './load-weights.js';
 
+/** Projections of an attention layer: H query heads and K key/value heads of size D, on a width of C. */
 export interface AttentionModules {
+  /** `q_proj` [H·D, C] */
   readonly q: LinearModule;
+  /** `k_proj` [K·D, C]; K is H in the vision tower. */
   readonly k: LinearModule;
+  /** `v_proj` [K·D, C] */
   readonly v: LinearModule;
+  /** `o_proj` [C, H·D] */
   readonly o: LinearModule;
 }
 
+/** A pre-norm layer of either tower: C its width, I that of its MLP. */
 export interface LayerModules {
+  /** [C] `input_layernorm`, in the vision tower `attention_norm`. */
   readonly attentionNorm: Weight;
+  /** `self_attn`, in the vision tower `attention`. */
   readonly attention: AttentionModules;
+  /** [C] `post_attention_layernorm`, in the vision tower `ffn_norm`. */
   readonly mlpNorm: Weight;
+  /** `gate_proj` [I, C], of `mlp`, in the vision tower `feed_forward`. */
   readonly gate: LinearModule;
+  /** `up_proj` [I, C] */
   readonly up: LinearModule;
+  /** `down_proj` [C, I] */
   readonly down: LinearModule;
 }
 
+/** The weights of a model: C is the width of the decoder, W that of the vision tower, V the vocabulary. */
 export interface Ministral3Modules {
-  /** [hidden, 3·patch²] */
+  /** [W, 3·patch²], the convolution as a matrix. */
   readonly patchConv: Weight;
+  /** [W] `ln_pre`: norm of the embedded patches. */
   readonly lnPre: Weight;
+  /** All of the checkpoint, of which the first `visionFeatureLayer` are run. */
   readonly visionLayers: readonly LayerModules[];
+  /** [W] `multi_modal_projector.norm` */
   readonly projectorNorm: Weight;
+  /** `patch_merger.merging_layer` [W, W·merge²] */
   readonly mergingLayer: LinearModule;
+  /** `linear_1` [C, W] */
   readonly linear1: LinearModule;
+  /** `linear_2` [C, C] */
   readonly linear2: LinearModule;
+  /** [V, C] */
   readonly embedTokens: Weight;
+  /** Of the decoder, in order. */
   readonly textLayers: readonly LayerModules[];
+  /** [C], after the last layer. */
   readonly norm: Weight;
-  /** The embedding itself where tied. */
+  /** [V, C]; the embedding itself where tied. */
   readonly lmHead: Weight;
+  /** True if the checkpoint holds no lm_head and its config.json allows that. */
   readonly tied: boolean;
   /** Every linear layer but lm_head, in the order of transformers' named_modules. */
   readonly linear: readonly LinearModule[];

@@ -8,6 +8,7 @@ import { checkShape } from './check-shape.js';
 import { type DropoutStream, dropoutKeys } from './dropout-keys.js';
 import { type PackedImages, packImages } from './packed-images.js';
 
+/** B samples without padding: T tokens, of which L are followed by a label. */
 export interface PackedBatch {
   /** Token ids of all samples, one after the other [T]. */
   readonly ids: Int32Array;
@@ -15,11 +16,13 @@ export interface PackedBatch {
   readonly positions: Int32Array;
   /** First token of each sample, and T at the end [B + 1]. */
   readonly starts: Int32Array;
-  /** Tokens whose successor is labelled [L], and those labels [L]. */
+  /** Tokens whose successor is labelled, rising [L]. */
   readonly labelRows: Int32Array;
+  /** Those labels: token ids [L]. */
   readonly labelTargets: Int32Array;
   /** Dropout key of each token [T]; without, dropout is off. */
   readonly rowKeys?: Int32Array | undefined;
+  /** Undefined for text alone. */
   readonly images: PackedImages | undefined;
 }
 

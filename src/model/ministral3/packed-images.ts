@@ -7,9 +7,11 @@ import type { VlmBatch } from '../../data/types.js';
 import { DataError } from '../../errors.js';
 import { checkShape } from './check-shape.js';
 
+/** N images of a packed batch, in the order of their tokens: P patches, merged to M features. */
 export interface PackedImages {
   /** Where the pixels of each image are [N]. */
   readonly pictures: readonly PackedPicture[];
+  /** Pixels along the side of a patch. */
   readonly patchSize: number;
   /** [N, 2] rows and columns of patches. */
   readonly grids: Int32Array;
@@ -17,18 +19,23 @@ export interface PackedImages {
   readonly starts: Int32Array;
   /** Tokens that the image features replace, in order [M]. */
   readonly tokenRows: Int32Array;
-  /** Dropout keys of the patches [P] and of the merged patches [M]; without, dropout is off. */
+  /** Dropout keys of the patches [P]; without, dropout is off. */
   readonly rowKeys?: Int32Array | undefined;
+  /** The same for the merged patches [M], as rows of the projector. */
   readonly mergedRowKeys?: Int32Array | undefined;
 }
 
 /** One picture within pixels [channels, height, width] that may be padded at the right and the bottom. */
 export interface PackedPicture {
+  /** Those of the batch, not a copy; may hold other pictures too. */
   readonly pixels: Float32Array;
   /** First pixel of its first channel. */
   readonly offset: number;
+  /** 3; the model takes no other number. */
   readonly channels: number;
+  /** Padding included. */
   readonly height: number;
+  /** Padding included. */
   readonly width: number;
 }
 

@@ -131,7 +131,9 @@ describe('VlmCollator.collate', () => {
       [4, 8],
     ]);
     for (const question of ['Is', [{ type: 'text', text: 'Is' } as const]]) {
-      const plain = await make().collate([{ messages: [message('user', question), message('assistant', 'no')], images }]);
+      const plain = await make().collate([
+        { messages: [message('user', question), message('assistant', 'no')], images },
+      ]);
       expect(unpadded(plain)).toEqual([[BOS, 3, 30, IMG, END, IMG, IMG, END, 291, 4, 302, EOS]]);
     }
   });
