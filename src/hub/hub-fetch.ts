@@ -85,7 +85,10 @@ function upload(
       stalled.abort(new HubError(message, { details: { transient: true } }));
     };
     let timer = setTimeout(stall, limit);
+    let isOver = false;
     const counted = countedBlob(body, (sent) => {
+      // What is read after the answer must not arm the timer again: it would keep the process alive.
+      if (isOver) return;
       clearTimeout(timer);
       timer = setTimeout(stall, limit);
       onProgress?.(sent / Math.max(1, body.size));
@@ -98,6 +101,7 @@ function upload(
       const refused = error instanceof HubError && error.details['transient'] === false;
       throw refused ? startOver(error) : error;
     } finally {
+      isOver = true;
       clearTimeout(timer);
     }
   };
