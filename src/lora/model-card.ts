@@ -105,7 +105,10 @@ export function renderModelCard(card: ParsedModelCard, facts: AdapterFacts): str
     `A LoRA adapter for ${baseModel ? `[${baseModel}](https://huggingface.co/${baseModel})` : 'a Ministral 3 model'}, trained with ministral-tune.`,
     card.description,
     results(card),
-    ...card.pictures.map(({ path, caption }) => `![${caption}](${encodeURI(picturePath(path))})\n\n*${caption}*`),
+    ...card.pictures.map(({ path, caption }) => {
+      const alternative = caption.replace(/[[\]\\]/g, '\\$&').replace(/\s+/g, ' ');
+      return `![${alternative}](${encodeURI(picturePath(path))})\n\n*${caption}*`;
+    }),
     card.data && `## Data\n\n${card.data}`,
     card.prompt &&
       `## Prompt\n\nThe adapter was trained with this prompt, and works best with it:\n\n${fence(card.prompt, 'text')}`,

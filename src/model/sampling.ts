@@ -40,7 +40,7 @@ const generationFields = z.strictObject({
   repetitionPenalty: z.number().positive().finite().default(1),
   /** Any of these ends the answer. Default: those of the model's generation_config.json. */
   eosTokenIds: z.array(tokenId).optional(),
-  /** Fills finished rows of a batch. Default: that of the model's generation_config.json. */
+  /** Without effect: answers are not padded here. Taken because calls of transformers' `generate` have it. */
   padTokenId: tokenId.optional(),
   /** Seed of the generator that draws the tokens. Default 42. */
   seed: z.int().min(0).max(0xffffffff).default(42),

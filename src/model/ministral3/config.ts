@@ -27,7 +27,7 @@ export interface RopeConfig {
   readonly betaSlow: number;
   /** `truncate`: round the two borders, as element numbers, outwards to whole ones. Default true. */
   readonly truncate: boolean;
-  /** `attention_factor`: multiplies cos and sin. Default: from `factor`, `mscale` and `mscale_all_dim`. 1 without YaRN. */
+  /** `attention_factor`: multiplies cos and sin. Default: of `factor`, `mscale`, `mscale_all_dim`. 1 without YaRN. */
   readonly attentionFactor: number;
   /**
    * `llama_4_scaling_beta`: queries at position p are multiplied by 1 + beta · ln(1 + ⌊p / originalMaxPositions⌋), with

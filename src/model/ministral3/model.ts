@@ -221,7 +221,7 @@ export class Ministral3 implements TrainableModel {
     })[0]!;
   }
 
-  /** Features [M, C] of all images in order, M = Σ height/28 · width/28. */
+  /** Features [M, C] of all images in order, M = Σ height/side · width/side with side = patchSize · spatialMergeSize. */
   imageFeatures(tape: Tape, images: PackedImages, options: PassOptions): Tensor {
     const { vision, text, spatialMergeSize, projectorActivation } = this.config;
     const { modules, engine } = this;

@@ -61,27 +61,28 @@ export function packImages(
     return undefined;
   }
   const count = pictures.length;
+  /** Of a cell, in pixels: one image token. */
+  const side = patchSize * mergeSize;
   checkShape('imageSizes', sizes.shape, [count, 2]);
   const grids = new Int32Array(count * 2);
   const starts = new Int32Array(count + 1);
   let features = 0;
   for (const [n, { height, width }] of pictures.entries()) {
     const [h, w] = [sizes.data[2 * n]!, sizes.data[2 * n + 1]!];
-    const step = patchSize * mergeSize;
-    if (h <= 0 || w <= 0 || h % step !== 0 || w % step !== 0 || h > height || w > width) {
+    if (h <= 0 || w <= 0 || h % side !== 0 || w % side !== 0 || h > height || w > width) {
       throw new DataError(
-        `image ${n} is ${h}×${w} (height×width): expected multiples of ${step} within pixelValues of ${height}×${width}`,
+        `image ${n} is ${h}×${w} (height×width): expected multiples of ${side} within pixelValues of ${height}×${width}`,
         { hint: 'process pictures with the ImageProcessor of the same checkpoint' },
       );
     }
     grids[2 * n] = h / patchSize;
     grids[2 * n + 1] = w / patchSize;
     starts[n + 1] = starts[n]! + (h / patchSize) * (w / patchSize);
-    features += (h / step) * (w / step);
+    features += (h / side) * (w / side);
   }
   if (features !== tokenRows.length) {
     throw new DataError(`${tokenRows.length} image tokens in the text, but the images give ${features} features`, {
-      hint: 'each picture needs (height/28)·(width/28) image tokens; truncation must not cut them',
+      hint: `each picture needs (height/${side})·(width/${side}) image tokens; truncation must not cut them`,
     });
   }
   return { pictures, patchSize, grids, starts, tokenRows };

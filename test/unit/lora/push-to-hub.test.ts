@@ -300,7 +300,7 @@ describe('the card', () => {
           { type: 'f1', value: 0.5 },
         ],
         evaluatedOn: { name: 'Bone Break', type: 'bone-break', split: 'test', samples: 140 },
-        pictures: [{ path: picture, caption: 'Confusion' }],
+        pictures: [{ path: picture, caption: 'Confusion [in\n%]' }],
       },
     };
     await push(options);
@@ -325,7 +325,7 @@ describe('the card', () => {
     expect(text).toContain('> [!WARNING]\n> Not for medical use.\n> Really not.');
     expect(text).toContain('On Bone Break, split test, 140 samples.');
     expect(text).toContain('| Accuracy | 0.1 | 0.8123 |\n| f1 |  | 0.5 |');
-    expect(text).toContain('![Confusion](images/confusion%20matrix.png)');
+    expect(text).toContain('![Confusion \\[in %\\]](images/confusion%20matrix.png)\n\n*Confusion [in\n%]*');
     expect(text).toContain('````text\nWhich one? ```x```\n````');
     expect(text).toContain('| `learningRate` | `0.0002` |\n| `optim` | `adamw_8bit` |');
     const two = [
