@@ -1,5 +1,5 @@
 /** Configuration stops at the edge: every user-facing option object passes through here once. */
-import type { z } from 'zod';
+import { z } from 'zod';
 import { ConfigError } from './errors.js';
 import { showValue } from './show-value.js';
 
@@ -26,6 +26,11 @@ export function parseOptions<S extends z.ZodType>(
       cause: result.error,
     },
   );
+}
+
+/** An option that is called with a `T`. */
+export function callback<T>(): z.ZodCustom<(value: T) => void, (value: T) => void> {
+  return z.custom<(value: T) => void>((value) => typeof value === 'function', 'expected a function');
 }
 
 /**

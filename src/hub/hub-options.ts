@@ -1,13 +1,10 @@
 /** Options of everything that talks to the Hub, and what becomes of them. */
 import { z } from 'zod';
+import { callback } from '../config.js';
 import { formatBytes } from '../format-bytes.js';
 import type { RetryOptions } from '../transfer/retry.js';
 import { hubEndpoint } from './environment.js';
 import { findHubToken, type HubToken } from './token.js';
-
-export function callback<T>(): z.ZodCustom<(value: T) => void, (value: T) => void> {
-  return z.custom<(value: T) => void>((value) => typeof value === 'function', 'expected a function');
-}
 
 /** What every request needs to know. */
 export const hubConnectionSchema = z.strictObject({

@@ -5,7 +5,7 @@ import { stat } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
 import { type CommitOperation, commitIter, createRepo, HubApiError } from '@huggingface/hub';
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { callback, parseOptions } from '../config.js';
 import { ConfigError, HubError } from '../errors.js';
 import { requestJson } from '../transfer/request-json.js';
 import { RetryBudget } from '../transfer/retry.js';
@@ -14,7 +14,6 @@ import { explainAnswer, type HubSubject } from './explain-answer.js';
 import { hubFetch, placeholderToken } from './hub-fetch.js';
 import {
   authorization,
-  callback,
   connectHub,
   type HubConnection,
   type HubConnectionOptions,

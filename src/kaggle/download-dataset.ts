@@ -2,7 +2,7 @@
 import { rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { callback, parseOptions } from '../config.js';
 import { DataError } from '../errors.js';
 import { withLock } from '../transfer/lock.js';
 import { isTransient } from '../transfer/retry.js';
@@ -31,10 +31,6 @@ export type KaggleProgress =
       /** In the whole archive; folders do not count. */
       readonly totalFiles: number;
     };
-
-function callback<T>(): z.ZodCustom<(value: T) => void, (value: T) => void> {
-  return z.custom<(value: T) => void>((value) => typeof value === 'function', 'expected a function');
-}
 
 export const kaggleDownloadSchema = z.strictObject({
   /** Root of the cache. Default: `$KAGGLEHUB_CACHE`, else `~/.cache/kagglehub`, both shared with Python's kagglehub. */

@@ -1,10 +1,10 @@
 /** A model by its name on the Hub, or from a folder: downloaded if need be, loaded, with its processor. */
 import { readdir } from 'node:fs/promises';
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { callback, parseOptions } from '../config.js';
 import type { Engine } from '../engine/engine.js';
 import { INDEX_FILE, readShardIndex } from '../engine/safetensors.js';
-import { callback, type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
+import { type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
 import { localFolder } from '../hub/repo-id.js';
 import { type FileSelection, fetchSnapshot } from '../hub/snapshot-download.js';
 import { loadMinistral3, loadProcessor, type Ministral3Processor, requireEngine } from './load.js';

@@ -64,7 +64,7 @@ const optionsSchema = z.strictObject({
   memoryBudget: memoryBudgetSchema.optional(),
   adapterRank: z.int().nonnegative().optional(),
   blockElements: z.int().positive().optional(),
-});
+} satisfies Record<Exclude<keyof TfjsEngineOptions, 'tf'>, z.ZodType>);
 
 /** Values live on the host as well: the optimizer runs there, and uploads what it changed. */
 class TfjsParameterSet implements ParameterSet {
