@@ -133,7 +133,7 @@ export type { FromConfigOptions, ImageGrid } from './data/image-processor.js';
 export type { EncodedSample, PaddingSide } from './data/pad-batch.js';
 export type { PixelSettings, ProcessedImage } from './data/process-pixels.js';
 export type { EncodedText, StreamingDecoder, TextOrControl } from './data/tokenizer.js';
-export type { ImagePart, TextPart } from './data/types.js';
+export type { ImagePart, TextPart, ThinkingPart, Tool, ToolCall } from './data/types.js';
 export type { CollateOptions, ImagePreprocessor } from './data/vlm-collator.js';
 export type { CudaEngineOptions } from './engine/cuda/cuda-engine.js';
 export type { Deferred, ModelShapes, OptimizerState, OptimizerStep, StorageCosts } from './engine/engine.js';

@@ -41,23 +41,77 @@ export interface ImagePart {
   readonly image?: ImageInput;
 }
 
-/** A piece of a message's content, told apart by `type`. */
-export type ContentPart = TextPart | ImagePart;
+/** What a reasoning model thinks before it answers, in an assistant or system message. */
+export interface ThinkingPart {
+  /** Tells it from the other parts. */
+  readonly type: 'thinking';
+  /** Plain text, as in a `TextPart`. */
+  readonly thinking: string;
+  /** False where the thought is to go on. Default true. */
+  readonly closed?: boolean;
+}
 
-/** One turn of a conversation. */
+/** A piece of a message's content, told apart by `type`. */
+export type ContentPart = TextPart | ImagePart | ThinkingPart;
+
+/** A call of a tool by the assistant, as OpenAI, Mistral and transformers write it. */
+export interface ToolCall {
+  /** Ties the call to its result; Mistral's are nine letters or digits. */
+  readonly id?: string;
+  /** The only kind that there is. */
+  readonly type?: 'function';
+  /** What is called. */
+  readonly function: {
+    /** One of the sample's `tools`. */
+    readonly name: string;
+    /** JSON text, or the object itself. */
+    readonly arguments: string | Readonly<Record<string, unknown>>;
+  };
+}
+
+/** A tool that the model may call, as OpenAI, Mistral and transformers describe it. */
+export interface Tool {
+  /** The only kind that there is. */
+  readonly type: 'function';
+  /** What it is called and takes. */
+  readonly function: {
+    readonly name: string;
+    readonly description?: string;
+    /** JSON Schema of the arguments. */
+    readonly parameters?: Readonly<Record<string, unknown>>;
+    /** Handed to the template as it is. */
+    readonly strict?: boolean;
+  };
+}
+
+/** One turn of a conversation. Keys are those of the JSON that people have, so they are in snake_case. */
 export interface Message {
   /** Which of them may follow which is up to the chat template. Answers are the assistant's. */
-  readonly role: 'system' | 'user' | 'assistant';
-  /** Text, or texts and pictures in their order. */
+  readonly role: 'system' | 'user' | 'assistant' | 'tool';
+  /** Text, or texts and images in their order. May be empty beside `tool_calls`. */
   readonly content: string | readonly ContentPart[];
+  /** Of an assistant's message: the tools that it calls. They are learned as text is. */
+  readonly tool_calls?: readonly ToolCall[];
+  /** Of a tool's message: the call that it answers. */
+  readonly tool_call_id?: string;
+  /** Of a tool's message: the tool's name. */
+  readonly name?: string;
+  /** Of an assistant's message: 0 if it is not to be learned, as OpenAI and Mistral have it. Default 1. */
+  readonly weight?: 0 | 1;
+  /** The same as a boolean. Default true. */
+  readonly train?: boolean;
+  /** Of the last message, in generation: the answer begins with it and is continued. Default false. */
+  readonly prefix?: boolean;
 }
 
 /** One training sample, in the form that TRL uses. */
 export interface SftExample {
   /** At least one. To train with `maskPrompt`, one must be an assistant's. */
   readonly messages: readonly Message[];
-  /** Pictures for the image parts that hold none, in order of appearance. */
+  /** Images for the image parts that hold none, in order of appearance. */
   readonly images?: readonly ImageInput[];
+  /** Tools that the assistant may call, for the chat template. */
+  readonly tools?: readonly Tool[];
   /** A name for messages: a file path, an index. */
   readonly id?: string;
 }

@@ -50,9 +50,11 @@ function contentOf({ messages, images }: SftExample): unknown[] {
     role,
     typeof content === 'string'
       ? content
-      : content.map((part) =>
-          part.type === 'text' ? part.text : [part.image === undefined ? null : nameOf(part.image)],
-        ),
+      : content.map((part) => {
+          if (part.type === 'text') return part.text;
+          if (part.type === 'thinking') return { thinking: part.thinking };
+          return [part.image === undefined ? null : nameOf(part.image)];
+        }),
   ]);
   return [texts, (images ?? []).map(nameOf)];
 }
