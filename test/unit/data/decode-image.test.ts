@@ -127,21 +127,53 @@ describe('decodeImage', () => {
     expect([...(await decodeImage(bytes)).data.subarray(0, 6)]).toEqual([10, 250, 90, 200, 30, 60]);
   });
 
-  it.each([
-    [8, 255, 0],
-    [10, 1023, 2],
-    [12, 4095, 4],
-    [14, 16383, 6],
-    [16, 65535, 8],
-  ])('keeps the upper eight of the %i bits that 16-bit grey uses', async (_bits, brightest, shift) => {
-    const samples = [0, brightest, brightest >> 1, (brightest >> 1) + 1, brightest >> 3];
-    const levels = samples.map((sample) => sample >> shift);
+  it('gives one grey one level, whatever else is in the image', async () => {
+    const warnings: string[] = [];
+    const onBrightestSample = (name: string, brightest: number) => void warnings.push(`${name} ${brightest}`);
+    const levelOf = async (brightest: number, bitDepth?: number) => {
+      const image = grey16([800, brightest]);
+      return (await decodeImage(image, { bitDepth, onBrightestSample, name: 'x' })).data[0];
+    };
+    for (const brightest of [1023, 4095, 16383, 65535]) {
+      expect(await levelOf(brightest)).toBe(800 >> 8);
+      expect(await levelOf(brightest, 16)).toBe(800 >> 8);
+      expect(await levelOf(brightest, 12)).toBe(800 >> 4);
+      expect(await levelOf(brightest, 10)).toBe(800 >> 2);
+    }
+    expect(warnings.slice(0, 4)).toEqual(['x 1023', 'x 1023', 'x 1023', 'x 1023']);
+  });
+
+  it.each([8, 10, 12, 14, 16])('keeps the upper eight of %i bits and cuts off above them', async (bitDepth) => {
+    const brightest = 2 ** bitDepth - 1;
+    const samples = [0, brightest, brightest >> 1, (brightest >> 1) + 1, brightest >> 3, 65535];
+    const levels = samples.map((sample) => Math.min(255, sample >> (bitDepth - 8)));
     expect(levels[1]).toBe(255);
-    const plain = await decodeImage(grey16(samples));
-    expect([plain.width, plain.height]).toEqual([5, 1]);
+    const options = { bitDepth, onBrightestSample: () => undefined };
+    const plain = await decodeImage(grey16(samples), options);
+    expect([plain.width, plain.height]).toEqual([6, 1]);
     expect([...plain.data]).toEqual(levels.flatMap((level) => [level, level, level]));
     // Alpha is not taken for brightness.
-    expect(firstChannel((await decodeImage(grey16(samples, 65535))).data)).toEqual(levels);
+    expect(firstChannel((await decodeImage(grey16(samples, 65535), options)).data)).toEqual(levels);
+    // 8-bit images have no other depth.
+    expect(await decodeImage(await rgb.clone().png().toBuffer(), options)).toEqual(noise);
+  });
+
+  it('scales 16-bit colour as it scales grey', async () => {
+    const row = Buffer.alloc(6);
+    [4095, 800, 65535].forEach((word, i) => {
+      row.writeUInt16BE(word, i * 2);
+    });
+    const seen: number[] = [];
+    const onBrightestSample = (_: string, brightest: number) => void seen.push(brightest);
+    const { data } = await decodeImage(png(1, 1, 16, 2, [row]), { bitDepth: 12, onBrightestSample });
+    expect([...data]).toEqual([255, 50, 255]);
+    expect(seen).toEqual([65535]);
+  });
+
+  it.each([7, 17, 12.5, '12'])('refuses a bit depth of %s', async (bitDepth) => {
+    await expect(decodeImage(noise, { bitDepth: bitDepth as number })).rejects.toThrow(
+      /`bitDepth`: expected a whole number from 8 to 16, got/,
+    );
   });
 
   it('keeps the high byte of 16-bit colour', async () => {
@@ -218,27 +250,32 @@ describe('decodeImage', () => {
     await expect(decodeImage(bad)).rejects.toThrow(/^case-7: not an RGB picture/);
   });
 
-  it.each(['png', 'jpeg', 'webp', 'gif'] as const)('names a %s file that is cut short', async (format) => {
-    const bytes = await rgb.clone().toFormat(format).toBuffer();
-    expect((await decodeImage(bytes)).width).toBe(W);
-    const path = join(folder, `cut.${format}`);
-    for (const share of [0.3, 0.6, 0.9]) {
-      await writeFile(path, bytes.subarray(0, Math.floor(bytes.length * share)));
-      const error = await decodeImage(path).catch((caught: unknown) => caught);
-      expect(error).toBeInstanceOf(ImageError);
-      expect((error as ImageError).message).toContain(path);
-      expect((error as ImageError).details.path).toBe(path);
-    }
-  });
+  it.each(['png', 'jpeg', 'webp', 'gif', 'tiff', 'avif'] as const)(
+    'names a %s file that is cut short',
+    async (format) => {
+      const bytes = await rgb.clone().toFormat(format).toBuffer();
+      expect((await decodeImage(bytes)).width).toBe(W);
+      const path = join(folder, `cut.${format}`);
+      for (const share of [0.3, 0.6, 0.9]) {
+        await writeFile(path, bytes.subarray(0, Math.floor(bytes.length * share)));
+        const error = await decodeImage(path).catch((caught: unknown) => caught);
+        expect(error).toBeInstanceOf(ImageError);
+        expect((error as ImageError).message).toContain(path);
+        expect((error as ImageError).details.path).toBe(path);
+      }
+    },
+  );
 
   it('says what is wrong with a file', async () => {
     const missing = join(folder, 'missing.png');
     await expect(decodeImage(missing)).rejects.toThrow(`${missing}: cannot read the picture: no such file`);
     await expect(decodeImage(folder)).rejects.toThrow('a folder, not a file');
     await expect(decodeImage('https://example.com/a.png')).rejects.toThrow('A string is a file path');
-    await expect(decodeImage(Buffer.alloc(0), { name: 'nothing' })).rejects.toThrow(/^nothing: not a .*it is empty/);
+    await expect(decodeImage(Buffer.alloc(0), { name: 'nothing' })).rejects.toThrow(
+      /^nothing: not a .* image, but an empty file/,
+    );
     await expect(decodeImage(Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>'))).rejects.toThrow(
-      /not a JPEG, PNG, WebP or GIF picture \(41 bytes that start with 3c 73 76 67/,
+      /not a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF image, but an SVG drawing/,
     );
   });
 
@@ -283,17 +320,18 @@ describe('hostile pictures', () => {
   });
 
   it.each([
-    ['a PDF', '%PDF-1.7\n%\u00e2\u00e3'],
-    ['an SVG that asks for files', '<?xml version="1.0"?><svg><image href="file:///etc/passwd"/></svg>'],
-    ['a HEIC', '\0\0\0\u0018ftypheic\0\0\0\0mif1heic'],
-    ['an ImageMagick script', 'push graphic-context\nviewbox 0 0 640 480'],
-    ['a TIFF', 'II*\0\u0008\0\0\0\0\0\0\0'],
-  ])('that are %s under the name of a PNG are refused by content', async (_, content) => {
+    ['a PDF document', '%PDF-1.7\n%\u00e2\u00e3'],
+    ['an SVG drawing', '<?xml version="1.0"?><svg><image href="file:///etc/passwd"/></svg>'],
+    ['a HEIC image', '\0\0\0\u0018ftypheic\0\0\0\0mif1heic'],
+    ['a text file', 'push graphic-context\nviewbox 0 0 640 480'],
+  ])('that are %s under the name of a PNG are refused by content', async (what, content) => {
     const path = join(folder, 'posing.png');
     await writeFile(path, content, 'latin1');
     const error = await decodeImage(path).catch((caught: unknown) => caught);
     expect(error).toBeInstanceOf(ImageError);
-    expect((error as ImageError).message).toContain(`${path}: not a JPEG, PNG, WebP or GIF picture`);
+    expect((error as ImageError).message).toContain(
+      `${path}: not a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF image, but ${what}`,
+    );
   });
 
   it('that are pipes are not waited for', async () => {
@@ -321,10 +359,9 @@ describe('imageSize', () => {
 
 describe('imageFormatOf', () => {
   it('tells formats by their first bytes', async () => {
-    for (const format of ['png', 'jpeg', 'webp', 'gif'] as const) {
+    for (const format of ['png', 'jpeg', 'webp', 'gif', 'tiff', 'avif'] as const) {
       expect(imageFormatOf((await rgb.clone().toFormat(format).toBuffer()).subarray(0, 12))).toBe(format);
     }
-    expect(imageFormatOf(await rgb.clone().tiff().toBuffer())).toBeUndefined();
     expect(imageFormatOf(Buffer.from('RIFF1234WAVE'))).toBeUndefined();
     expect(imageFormatOf(Buffer.of(0xff, 0xd8))).toBeUndefined();
   });

@@ -28,7 +28,9 @@ describe('images of every kind have the pixels that Pillow reads', () => {
       if (size.width !== width || size.height !== height) wrong.push(`${name}: ${size.width} × ${size.height}`);
       if (typeof image === 'string') wrong.push(image);
       else if (!Buffer.from(image.data).equals(Buffer.from(rgb, 'base64')))
-        wrong.push(`${name}: ${Buffer.from(image.data).toString('hex').slice(0, 60)}, ${Buffer.from(rgb, 'base64').toString('hex').slice(0, 60)}`);
+        wrong.push(
+          `${name}: ${Buffer.from(image.data).toString('hex').slice(0, 60)}, ${Buffer.from(rgb, 'base64').toString('hex').slice(0, 60)}`,
+        );
     }
     expect(wrong).toEqual([]);
   });
