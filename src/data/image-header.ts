@@ -17,6 +17,8 @@ const MAX_PIXEL_BYTES = 8;
 const MAX_EXTRA_BYTES = 67_108_864;
 export const DAMAGED = 'The file is damaged or was not copied to its end; fetch it again, or leave it out.';
 
+const ODD_TIFF = 'TIFF has kinds that are not read, e.g. of 12 or 64 bits a sample: write those with 8 or 16 bits.';
+
 /** An encoded image and what its header says. */
 export interface ImageHeader {
   readonly bytes: Uint8Array;
@@ -49,7 +51,7 @@ export async function readHeader(
     header = await parseHeader(bytes, format);
   } catch (cause) {
     throw new ImageError(`${name}: the header of the picture cannot be read: ${reasonOf(cause)}`, {
-      hint: DAMAGED,
+      hint: format === 'tiff' ? `${ODD_TIFF} ${DAMAGED}` : DAMAGED,
       details: { path: name, format },
       cause,
     });
