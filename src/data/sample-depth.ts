@@ -9,8 +9,8 @@
 
 /** Bits a sample of radiography detectors. */
 const USUAL_DEPTHS = [8, 10, 12, 14];
-/** Images that use no more are said to be dark. */
-const LOOKS_NARROW = 2 ** 14;
+/** Images that use no more look like fewer bits than 16. */
+export const LOOKS_NARROW = 2 ** 14;
 /** Beside images that use more than the above, only these are. */
 const IS_NARROW = 2 ** 12;
 
@@ -129,22 +129,24 @@ export function narrowSamples(
   const pixels = samples.length / channels;
   const data = new Uint8Array(pixels * 3);
   let brightest = 0;
-  const level = (sample: number): number => {
-    if (sample > brightest) brightest = sample;
-    return Math.min(255, sample >> shift);
-  };
   if (channels < 3) {
     for (let i = 0, to = 0; i < pixels; i++, to += 3) {
-      const grey = level(samples[i * channels]!);
-      data[to] = grey;
-      data[to + 1] = grey;
-      data[to + 2] = grey;
+      const sample = samples[i * channels]!;
+      if (sample > brightest) brightest = sample;
+      const level = Math.min(255, sample >> shift);
+      data[to] = level;
+      data[to + 1] = level;
+      data[to + 2] = level;
     }
   } else {
     for (let i = 0, from = 0, to = 0; i < pixels; i++, from += channels, to += 3) {
-      data[to] = level(samples[from]!);
-      data[to + 1] = level(samples[from + 1]!);
-      data[to + 2] = level(samples[from + 2]!);
+      const red = samples[from]!;
+      const green = samples[from + 1]!;
+      const blue = samples[from + 2]!;
+      brightest = Math.max(brightest, red, green, blue);
+      data[to] = Math.min(255, red >> shift);
+      data[to + 1] = Math.min(255, green >> shift);
+      data[to + 2] = Math.min(255, blue >> shift);
     }
   }
   return { data, brightest };

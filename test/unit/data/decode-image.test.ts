@@ -121,6 +121,9 @@ describe('decodeImage', () => {
     const { data } = await decodeImage(png(1, 1, 16, 2, [row]), { bitDepth: 12, onBrightestSample });
     expect([...data]).toEqual([255, 50, 255]);
     expect(seen).toEqual([65535]);
+    row.writeUInt16BE(3000, 4);
+    expect([...(await decodeImage(png(1, 1, 16, 2, [row]), { onBrightestSample })).data]).toEqual([15, 3, 11]);
+    expect(seen).toEqual([65535, 4095]);
   });
 
   it.each([7, 17, 12.5, '12'])('refuses a bit depth of %s', async (bitDepth) => {
