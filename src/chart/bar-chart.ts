@@ -1,6 +1,6 @@
 /** Horizontal bars, so that long labels stay readable: counts of classes in each split. */
 import { ConfigError } from '../errors.js';
-import { fitText, format, measureText, text } from './font.js';
+import { fitText, measureText, text } from './font.js';
 import {
   COLOURS,
   heading,
@@ -14,6 +14,7 @@ import {
   svgDocument,
   tickLabel,
 } from './svg.js';
+import { format } from './svg-values.js';
 
 /** What a bar chart shows. */
 export interface BarChartOptions {

@@ -3,8 +3,9 @@ import sharp, { type OverlayOptions } from 'sharp';
 import { writeFileAtomically } from '../atomic-file.js';
 import type { RgbImage } from '../data/types.js';
 import { ConfigError, ImageError } from '../errors.js';
-import { format, text, wrapText } from './font.js';
+import { text, wrapText } from './font.js';
 import { COLOURS, heading, rect, svgDocument } from './svg.js';
+import { format } from './svg-values.js';
 
 /** A picture of a contact sheet, with what is written below it. */
 export interface ContactSheetItem {
