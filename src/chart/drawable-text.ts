@@ -3,9 +3,10 @@
  * and writes them in Latin letters, with a warning, if not.
  */
 import sharp from 'sharp';
-import { text } from './font.js';
+import { fitText, measureText, text } from './font.js';
 import { escapeXml, unescapeXml } from './svg-values.js';
 import type { Line } from './system-text.js';
+import { transliterate } from './transliterate.js';
 
 /** Characters that are looked at in one go; more of them are taken for granted. */
 const MAX_PROBED = 400;
@@ -14,6 +15,10 @@ const PROBE_CELL = 80;
 const PROBE_COLUMNS = 20;
 /** A code point that no version of Unicode assigns, and so no font draws. */
 const UNASSIGNED = '\u0378';
+
+/** Of the size and of the width that a text was laid out with. */
+const SMALLEST = 0.6;
+const OVERHANG = 1.7;
 
 const ELEMENT = /<text data-line="([^"]*)"[^>]*>([^<]*)<\/text>/g;
 
@@ -40,8 +45,7 @@ export async function drawableText(
     const name = unescapeXml(content);
     if (![...name].some((character) => missing.has(character))) return element;
     names.push(name);
-    const { x, y, width, ...options } = JSON.parse(unescapeXml(line)) as Line;
-    return text(x, y, name, { ...options, latin: true, maxWidth: width });
+    return latinLine(name, JSON.parse(unescapeXml(line)) as Line);
   });
   if (!hasWarned || hasFont !== probeFonts) {
     hasWarned = true;
@@ -52,6 +56,14 @@ export async function drawableText(
     );
   }
   return drawn;
+}
+
+/** Smaller if need be, and cut off where it would reach too far into its neighbours. */
+function latinLine(name: string, { x, y, width, ...options }: Line): string {
+  const latin = transliterate(name);
+  const wanted = options.size ?? 14;
+  const size = Math.max(SMALLEST * wanted, Math.min(wanted, (wanted * width) / measureText(latin, wanted)));
+  return text(x, y, fitText(latin, OVERHANG * width, size), { ...options, size });
 }
 
 /** Marks and joiners have no look of their own; ASCII needs no other font, and where there is none at all nothing has. */

@@ -9,7 +9,6 @@
  */
 import { format } from './svg-values.js';
 import { estimateWidth, systemText } from './system-text.js';
-import { transliterate } from './transliterate.js';
 
 /** Units of the glyph grid in one em. */
 const EM = 20;
@@ -176,10 +175,6 @@ export interface TextOptions {
   readonly colour?: string;
   /** Default 'regular'. */
   readonly weight?: TextWeight;
-  /** In the stroke font whatever the script, transliterated where it must be. Default false. */
-  readonly latin?: boolean;
-  /** SVG units; a wider line is drawn smaller. Default: no limit. */
-  readonly maxWidth?: number;
 }
 
 /**
@@ -188,12 +183,10 @@ export interface TextOptions {
  */
 export function text(x: number, y: number, content: string, options: TextOptions = {}): string {
   const all = { ...DEFAULTS, ...options };
-  if (!all.latin && !hasStrokes(content))
-    return systemText(x, y, measureText(content, all.size, all.weight), content, all);
-  const { anchor, align, rotate, colour, weight } = all;
+  if (!hasStrokes(content)) return systemText(x, y, measureText(content, all.size, all.weight), content, all);
+  const { size, anchor, align, rotate, colour, weight } = all;
   const { path, width } = layOut(content, weight);
   if (path === '') return '';
-  const size = Math.min(all.size, (all.maxWidth * EM) / width);
   const dx = anchor === 'start' ? 0 : anchor === 'middle' ? -width / 2 : -width;
   const dy = align === 'middle' ? (CAP_HEIGHT * EM) / 2 : 0;
   const scale = size / EM;
@@ -214,8 +207,6 @@ const DEFAULTS: Required<TextOptions> = {
   rotate: 0,
   colour: '#1f2933',
   weight: 'regular',
-  latin: false,
-  maxWidth: Infinity,
 };
 
 /** Width of a line in SVG units; of scripts that need a font, an estimate. */
@@ -290,7 +281,8 @@ function isKnown(character: string): boolean {
   return Object.hasOwn(GLYPHS, character) || /[\p{M}\p{Cc}\p{Cf}\p{Cs}]/u.test(character);
 }
 
-function hasStrokes(content: string): boolean {
+/** Whether the stroke font has all of a text. */
+export function hasStrokes(content: string): boolean {
   return lettersOf(content).every(isKnown);
 }
 
@@ -301,7 +293,7 @@ function layOut(content: string, weight: TextWeight): { path: string; width: num
   const tracking = STROKE[weight] - STROKE.regular;
   let centre = 0;
   let top = -10;
-  const characters = lettersOf(content).flatMap((one) => (isKnown(one) ? [one] : [...transliterate(one)]));
+  const characters = lettersOf(content);
   for (const [i, character] of characters.entries()) {
     const accent = ACCENTS[character];
     if (accent !== undefined) {

@@ -1,5 +1,7 @@
 /** Other scripts in the letters of the stroke font, where a machine has no font for them. */
 
+import { hasStrokes } from './font.js';
+
 const CYRILLIC: Readonly<Record<string, string>> = {
   ...{ а: 'a', б: 'b', в: 'v', г: 'g', д: 'd', е: 'e', ж: 'zh', з: 'z', и: 'i', к: 'k', л: 'l', м: 'm', н: 'n' },
   ...{ о: 'o', п: 'p', р: 'r', с: 's', т: 't', у: 'u', ф: 'f', х: 'kh', ц: 'ts', ч: 'ch', ш: 'sh', щ: 'shch' },
@@ -20,10 +22,26 @@ const LATIN: Readonly<Record<string, string>> = {
 
 const LETTERS: Readonly<Record<string, string>> = { ...CYRILLIC, ...GREEK, ...LATIN };
 
-/** A character in ASCII, or by its code point, so that two names never look the same. */
-export function transliterate(character: string): string {
-  const lower = character.toLowerCase();
-  const found = Object.hasOwn(LETTERS, lower) ? LETTERS[lower]! : undefined;
-  if (found === undefined) return `${character.codePointAt(0)!.toString(16).toUpperCase()} `;
-  return lower === character ? found : found[0]!.toUpperCase() + found.slice(1);
+/** A text in letters of the stroke font. What has none is written by its code point, so that names stay apart. */
+export function transliterate(content: string): string {
+  let latin = '';
+  let isCode = false;
+  for (const character of content.normalize('NFC')) {
+    const known = hasStrokes(character) ? character : lettersOf(character);
+    if (known === undefined && latin !== '' && !latin.endsWith(' ')) latin += ' ';
+    else if (known !== undefined && isCode && known !== ' ') latin += ' ';
+    latin += known ?? character.codePointAt(0)!.toString(16).toUpperCase();
+    isCode = known === undefined;
+  }
+  return latin;
+}
+
+function lettersOf(character: string): string | undefined {
+  // An accent stays where it is.
+  const [base = '', ...marks] = character.normalize('NFD');
+  if (!marks.every((mark) => /\p{M}/u.test(mark))) return undefined;
+  const lower = base.toLowerCase();
+  if (!Object.hasOwn(LETTERS, lower)) return undefined;
+  const found = LETTERS[lower]!;
+  return (lower === base ? found : found[0]!.toUpperCase() + found.slice(1)) + marks.join('');
 }
