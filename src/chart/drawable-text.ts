@@ -18,7 +18,7 @@ const UNASSIGNED = '\u0378';
 
 /** Of the size and of the width that a text was laid out with. */
 const SMALLEST = 0.6;
-const OVERHANG = 1.7;
+const OVERHANG = 2.2;
 
 const ELEMENT = /<text data-line="([^"]*)"[^>]*>([^<]*)<\/text>/g;
 
