@@ -1,5 +1,4 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,15 +7,13 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { decodeImage, ImageFile, imageFormatOf, imageSize } from '../../../src/data/decode-image.js';
 import { ImageError } from '../../../src/errors.js';
+import { imageFixtures as fixtures } from './image-fixtures.js';
 import { noiseImage } from './noise-image.js';
 import { bmpOf, grey16Png as grey16, png, pngChunk, tiffOf } from './written-images.js';
 
 const [W, H] = [23, 17];
 const noise = noiseImage(W, H);
 const rgb = sharp(noise.data, { raw: { width: W, height: H, channels: 3 } });
-const fixtures = JSON.parse(
-  readFileSync(new URL('../../fixtures/images/images.json', import.meta.url), 'utf8'),
-) as readonly { name: string; file: string }[];
 let folder: string;
 
 beforeAll(async () => {

@@ -1,19 +1,7 @@
 /** Every kind of image against the pixels that Pillow reads; see test/fixtures/images/make.py. */
-import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { decodeImage, imageSize } from '../../../src/data/decode-image.js';
-
-interface Fixture {
-  readonly name: string;
-  readonly file: string;
-  readonly width: number;
-  readonly height: number;
-  readonly rgb: string;
-}
-
-const fixtures = JSON.parse(
-  readFileSync(new URL('../../fixtures/images/images.json', import.meta.url), 'utf8'),
-) as readonly Fixture[];
+import { imageFixtures as fixtures } from './image-fixtures.js';
 
 describe('images of every kind have the pixels that Pillow reads', () => {
   const kinds = ['png colour', 'exif', 'raw profile', 'xmp', 'tiff', 'bmp', 'gif'];
