@@ -66,8 +66,23 @@ export function checkPattern(option: keyof typeof WITHIN, pattern: string): void
 /** The first key that matches the end of the name, as a regular expression, or undefined. */
 export function matchingPattern(patterns: readonly string[], name: string): string | undefined {
   if (patterns.length === 0) return undefined;
-  const matches = (pattern: string): boolean => pythonRegExp(WITHIN.rankPattern(pattern)).match(name) !== undefined;
+  const matches = (pattern: string): boolean =>
+    endsWithPlain(pattern, name) ?? pythonRegExp(WITHIN.rankPattern(pattern)).match(name) !== undefined;
   return withPatterns('rankPattern or alphaPattern', () => patterns.find(matches));
+}
+
+/** The same for names, with or without escaped dots, of which a file may have hundreds; undefined for other patterns. */
+function endsWithPlain(pattern: string, name: string): boolean | undefined {
+  if (!/^(?:\w|\\?\.)+$/.test(pattern) || !/^[\w.]*$/.test(name)) return undefined;
+  let at = name.length;
+  for (let i = pattern.length - 1; i >= 0; i--) {
+    const character = pattern[i]!;
+    const isEscaped = pattern[i - 1] === '\\';
+    at--;
+    if (at < 0 || (name[at] !== character && (character !== '.' || isEscaped))) return false;
+    if (isEscaped) i--;
+  }
+  return at === 0 || name[at - 1] === '.';
 }
 
 /** True for a pattern that stands for every linear layer but the output head. */

@@ -24,7 +24,11 @@ export type PlaceTest = (text: readonly number[], at: number) => boolean;
 
 /** One piece of an expression. */
 export type Piece = { readonly width: Width } & (
-  | { readonly kind: 'character'; readonly test: CharacterTest }
+  | {
+      readonly kind: 'character';
+      readonly test: CharacterTest /** Equal for equal literals. */;
+      readonly literal?: string;
+    }
   | { readonly kind: 'place'; readonly test: PlaceTest }
   | { readonly kind: 'sequence'; readonly pieces: readonly Piece[] }
   | { readonly kind: 'choice'; readonly pieces: readonly Piece[] }
@@ -124,7 +128,7 @@ class Parser {
 
   #literal(token: string, flags: Flags): Piece {
     const code = token.codePointAt(0)!;
-    return characterOf(range(code, code, flags));
+    return { ...characterOf(range(code, code, flags)), literal: `${code}${flags.has('i') ? 'i' : ''}` } as Piece;
   }
 
   #escape(token: string, flags: Flags): Piece {
@@ -140,7 +144,7 @@ class Parser {
     }
     const code = escapedCode(token, this.#tokens);
     if (code === undefined) throw new SyntaxError(`bad escape ${token}`);
-    return characterOf(range(code, code, flags));
+    return this.#literal(String.fromCodePoint(code), flags);
   }
 
   #reference(group: number, flags: Flags): Piece {
@@ -358,7 +362,41 @@ function sequence(pieces: readonly Piece[]): Piece {
 function either(pieces: readonly Piece[]): Piece {
   const low = pieces.reduce((least, piece) => Math.min(least, piece.width[0]), Number.POSITIVE_INFINITY);
   const high = pieces.reduce((most, piece) => Math.max(most, piece.width[1]), 0);
-  return { kind: 'choice', pieces, width: [low, high] };
+  return { kind: 'choice', pieces: withSharedStarts(pieces), width: [low, high] };
+}
+
+/** Neighbours that start with the same literals are tried together, so that a long list of names costs little. */
+function withSharedStarts(branches: readonly Piece[]): readonly Piece[] {
+  const shared: Piece[] = [];
+  for (let first = 0; first < branches.length; ) {
+    let end = first + 1;
+    let length = literalAt(branches[first]!, 0) === undefined ? 0 : Number.POSITIVE_INFINITY;
+    while (length > 0 && end < branches.length) {
+      const common = commonStart(branches[end - 1]!, branches[end]!, length);
+      if (common === 0) break;
+      length = common;
+      end++;
+    }
+    const group = branches.slice(first, end) as Extract<Piece, { kind: 'sequence' }>[];
+    if (group.length === 1) shared.push(group[0]!);
+    else {
+      const rest = group.map(({ pieces }) => sequence(pieces.slice(length)));
+      shared.push(sequence([...group[0]!.pieces.slice(0, length), either(rest)]));
+    }
+    first = end;
+  }
+  return shared;
+}
+
+function literalAt(piece: Piece, at: number): string | undefined {
+  const found = piece.kind === 'sequence' ? piece.pieces[at] : undefined;
+  return found?.kind === 'character' ? found.literal : undefined;
+}
+
+function commonStart(a: Piece, b: Piece, most: number): number {
+  let length = 0;
+  while (length < most && literalAt(a, length) !== undefined && literalAt(a, length) === literalAt(b, length)) length++;
+  return length;
 }
 
 const characterOf = (test: CharacterTest): Piece => ({ kind: 'character', test, width: [1, 1] });

@@ -48,7 +48,7 @@ export class PythonRegExp {
   }
 
   #match(text: string, step: Step): PythonMatch | undefined {
-    const codes = Array.from(text, (character) => character.codePointAt(0)!);
+    const codes = codesOf(text);
     if (this.#syntax.ignoresCase && codes.some((code) => code > 0x7f)) {
       throw new SyntaxError('the flag i with names beyond ASCII is not supported');
     }
@@ -63,6 +63,18 @@ export class PythonRegExp {
     }
     return { groups };
   }
+}
+
+let lastText = '';
+let lastCodes: readonly number[] = [];
+
+/** One name often meets many patterns in a row. */
+function codesOf(text: string): readonly number[] {
+  if (text !== lastText) {
+    lastCodes = Array.from(text, (character) => character.codePointAt(0)!);
+    lastText = text;
+  }
+  return lastCodes;
 }
 
 const slice = (codes: readonly number[], start: number, end: number): string =>
