@@ -22,7 +22,11 @@ export function parseOptions<S extends z.ZodType>(
   if (result.success) return result.data;
   const faults = result.error.issues.slice(0, MAX_FAULTS).flatMap((issue) => {
     const path = issue.path.map((key, i) => (i === 0 ? (shown[String(key)] ?? String(key)) : String(key))).join('.');
-    return describeIssue(issue, path, schema, input, aliases);
+    const rename = (name: string): string => (Object.hasOwn(shown, name) ? shown[name]! : name);
+    // A schema's own words may tell of other options, whose names are more than one word.
+    return describeIssue(issue, path, schema, input, aliases).map((fault) =>
+      fault.replace(/\b[a-z]+[A-Z]\w*/g, rename),
+    );
   });
   if (faults.length > MAX_FAULTS) faults.splice(MAX_FAULTS, faults.length, 'and more');
   throw new ConfigError(
@@ -165,10 +169,11 @@ function expectation(issue: z.core.$ZodIssue, schema: unknown): string {
       if (issue.inclusive) return `at ${low ? 'least' : 'most'} ${limit}`;
       return `${low ? 'more' : 'less'} than ${limit}`;
     }
-    case 'invalid_union':
-      return [
-        ...new Set(issue.errors.flatMap((errors) => errors[0] ?? []).map((error) => expectation(error, undefined))),
-      ].join(' or ');
+    case 'invalid_union': {
+      const options = (definition(schema)?.['options'] ?? []) as readonly unknown[];
+      const expected = issue.errors.flatMap(([error], i) => (error ? [expectation(error, bare(options[i]))] : []));
+      return [...new Set(expected)].join(' or ');
+    }
     default:
       return issue.message.replace(/^Invalid input: expected /, '');
   }

@@ -92,7 +92,9 @@ export const loraConfigSchema = z
       if (typeof rule === 'string') check(path, [rule]);
     }
     for (const path of ['rankPattern', 'alphaPattern'] as const) check(path, Object.keys(options[path]));
-    check('layersPattern', [options.layersPattern ?? []].flat());
+    // Without a choice of layers nothing reads the pattern.
+    const choosesLayers = options.layersToTransform !== undefined && [options.layersToTransform].flat().length > 0;
+    if (choosesLayers) check('layersPattern', [options.layersPattern ?? []].flat());
     for (const message of scaleFaults(options)) fault(...message);
     if (typeof options.targetModules === 'string') {
       for (const path of ['layersToTransform', 'layersPattern'] as const) {
