@@ -171,7 +171,10 @@ function expectation(issue: z.core.$ZodIssue, schema: unknown): string {
     }
     case 'invalid_union': {
       const options = (definition(schema)?.['options'] ?? []) as readonly unknown[];
-      const expected = issue.errors.flatMap(([error], i) => (error ? [expectation(error, bare(options[i]))] : []));
+      const faults = issue.errors.flatMap(([error], i) => (error ? [{ error, schema: bare(options[i]) }] : []));
+      // Where the type was right, the other types are not what is missing.
+      const near = faults.filter(({ error }) => error.code !== 'invalid_type' && error.code !== 'invalid_value');
+      const expected = (near.length > 0 ? near : faults).map((fault) => expectation(fault.error, fault.schema));
       return [...new Set(expected)].join(' or ');
     }
     default:

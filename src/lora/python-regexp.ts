@@ -195,9 +195,11 @@ function compileRepeat(piece: Extract<Piece, { kind: 'repeat' }>, run: Run, next
   };
   /** What follows may enter the same repetition anew, inside an outer one. */
   const leave = (at: number): boolean => {
-    const before = [count, last] as const;
+    const turns = count;
+    const before = last;
     if (next(at)) return true;
-    [count, last] = before;
+    count = turns;
+    last = before;
     return false;
   };
   const loop: Step = (at) => {
@@ -209,10 +211,13 @@ function compileRepeat(piece: Extract<Piece, { kind: 'repeat' }>, run: Run, next
   };
   const inside = compile(body, run, loop);
   return (at) => {
-    const before = [count, last] as const;
-    [count, last] = [0, -1];
+    const turns = count;
+    const before = last;
+    count = 0;
+    last = -1;
     if (loop(at)) return true;
-    [count, last] = before;
+    count = turns;
+    last = before;
     return false;
   };
 }
