@@ -136,7 +136,7 @@ const TYPES: Readonly<Record<string, string>> = {
   string: 'a string',
   boolean: 'true or false',
   array: 'a list',
-  object: 'an object of options',
+  object: 'an object',
   record: 'an object of names and values',
   map: 'a Map',
   date: 'a Date',

@@ -195,12 +195,16 @@ export class LoraConfig {
   readonly rankPattern: Readonly<Record<string, number>>;
   /** The same for alpha. */
   readonly alphaPattern: Readonly<Record<string, number>>;
-  /** How A starts, if it is not loaded. false, "orthogonal" and "eva" in a file are read as true. */
+  /** How A starts, if it is not loaded. A file's false, "orthogonal", "eva" and "mica" are read as true. */
   readonly initLoraWeights: true | 'gaussian';
   /** PEFT's `task_type`; null if it is left open, as by a file that has none. */
   readonly taskType: string | null;
 
-  /** @throws ConfigError listing every fault */
+  /**
+   * @param what how messages call the options, as the path of a file
+   * @param shown how they call one that came under another name
+   * @throws ConfigError listing every fault
+   */
   constructor(options: LoraConfigOptions = {}, what = 'LoraConfig', shown: Readonly<Record<string, string>> = {}) {
     const resolved: ResolvedOptions = parseOptions(loraConfigSchema, options, what, NAMES_ELSEWHERE, shown);
     this.r = resolved.r;

@@ -17,18 +17,35 @@ export interface PeftRules {
 /** Names are matched in microseconds. A pattern that backtracks without end comes from a hostile file. */
 const MAX_MILLISECONDS = 700;
 
-/** Runs what matches names against patterns of a file. @throws ConfigError if a pattern takes too long or too much */
+/**
+ * Runs what matches names against patterns of a file. The work may be done twice: if the clock ran out while other
+ * processes had the processor, it gets twice the time.
+ * @throws ConfigError if a pattern takes too long or too much
+ */
 export function withPatterns<T>(options: string, work: () => T): T {
   const hint = 'Use a list of names, or a pattern without nested repetitions.';
   const refuse = (why: string, cause?: unknown): ConfigError =>
     new ConfigError(`a regular expression of ${options} ${why}`, { hint, cause });
-  try {
-    return withinTime(MAX_MILLISECONDS, work, () => refuse('takes too long to match the names of layers'));
-  } catch (error) {
-    if (error instanceof TuneError) throw error;
-    if (error instanceof RangeError) throw refuse('has too many parts to match the names of layers', error);
-    throw refuse(`cannot be used: ${(error as Error).message}`, error);
-  }
+  const timeIsOver = refuse('takes too long to match the names of layers');
+  const start = process.cpuUsage();
+  const attempt = (milliseconds: number): T => {
+    try {
+      return withinTime(milliseconds, work, () => timeIsOver);
+    } catch (error) {
+      const wasStarved = process.cpuUsage(start).user / 1000 < MAX_MILLISECONDS / 2;
+      if (error === timeIsOver && milliseconds === MAX_MILLISECONDS && wasStarved) return attempt(2 * milliseconds);
+      if (error instanceof TuneError) throw error;
+      if (error instanceof RangeError) throw refuse('has too many parts to match the names of layers', error);
+      throw refuse(`cannot be used: ${(error as Error).message}`, error);
+    }
+  };
+  return attempt(MAX_MILLISECONDS);
+}
+
+/** Whether names are matched against patterns of the file at all; lists of names need no watchdog. */
+export function hasPatterns({ targetModules, excludeModules, layersPattern }: PeftRules): boolean {
+  if (typeof targetModules === 'string' && !isAllLinear(targetModules)) return true;
+  return typeof excludeModules === 'string' || (layersPattern !== undefined && layersPattern.length > 0);
 }
 
 const MAX_CACHED = 1 << 20;
@@ -65,7 +82,9 @@ export function checkPattern(option: keyof typeof WITHIN, pattern: string): void
 
 /** The first key that matches the end of the name, as a regular expression, or undefined. */
 export function matchingPattern(patterns: readonly string[], name: string): string | undefined {
-  if (patterns.length === 0) return undefined;
+  const found = patterns.find((pattern) => endsWithPlain(pattern, name) !== false);
+  // Most have only names; the first that is no plain name needs the watchdog, and so may those after it.
+  if (found === undefined || endsWithPlain(found, name)) return found;
   const matches = (pattern: string): boolean =>
     endsWithPlain(pattern, name) ?? pythonRegExp(WITHIN.rankPattern(pattern)).match(name) !== undefined;
   return withPatterns('rankPattern or alphaPattern', () => patterns.find(matches));

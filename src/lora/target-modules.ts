@@ -2,7 +2,15 @@
 import { nearestName } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { type ModelPart, modelPart } from '../model/tensor-names.js';
-import { endsWithName, isAllLinear, isExcluded, isTarget, type PeftRules, withPatterns } from './peft-rules.js';
+import {
+  endsWithName,
+  hasPatterns,
+  isAllLinear,
+  isExcluded,
+  isTarget,
+  type PeftRules,
+  withPatterns,
+} from './peft-rules.js';
 
 export { isAllLinear, matchingPattern } from './peft-rules.js';
 
@@ -38,7 +46,8 @@ export function selectTargetModules(
   rules: TargetRules,
   spelling: (name: string) => string = (name) => name,
 ): TargetSelection {
-  return withPatterns('targetModules, excludeModules or layersPattern', () => select(names, rules, spelling));
+  const work = (): TargetSelection => select(names, rules, spelling);
+  return hasPatterns(rules) ? withPatterns('targetModules, excludeModules or layersPattern', work) : work();
 }
 
 function select(names: readonly string[], rules: TargetRules, spelling: (name: string) => string): TargetSelection {

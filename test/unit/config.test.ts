@@ -60,13 +60,13 @@ describe('a fault of an option', () => {
     [{ inner: {} }, '`inner.name`: is missing: expected a string'],
     [{ inner: { name: '' } }, '`inner.name`: expected at least 1 character, got the string ""'],
     [{ inner: { name: 'x', nam: 1 } }, 'unknown option `inner.nam`; did you mean `name`?'],
-    [{ inner: 'x' }, '`inner`: expected an object of options, got the string "x"'],
+    [{ inner: 'x' }, '`inner`: expected an object, got the string "x"'],
     [{ flag: 'true' }, '`flag`: expected true or false, got the string "true"'],
     [{ call: 3 }, '`call`: expected a function, got 3'],
     [{ names: [] }, '`names`: expected at least 1 entry, got []'],
     [{ names: 'a' }, '`names`: expected a list, got the string "a"'],
-    [null, 'Thing: expected an object of options, got null'],
-    [5, 'Thing: expected an object of options, got 5'],
+    [null, 'Thing: expected an object, got null'],
+    [5, 'Thing: expected an object, got 5'],
   ])('%o tells what was expected and what came', (input, message) => {
     expect(messageOf(() => parseOptions(schema, input, 'Thing'))).toContain(message);
   });
