@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../../src/errors.js';
+import type { LrSchedulerType } from '../../../src/train/schedule.js';
 import {
   optimizerKind,
   parseSftConfig,
@@ -163,6 +164,29 @@ describe('parseSftConfig', () => {
     };
     expect(settings({ numCycles: 1, minLr: 0, minLrRate: undefined })).toBe(settings({ minLr: 0, numCycles: 1 }));
     expect(parseSftConfig({ lrSchedulerKwargs: {} }).lrSchedulerKwargs).toBeUndefined();
+  });
+
+  it('has types that know the settings of a schedule', () => {
+    const name = 'cosine' as LrSchedulerType;
+    const several: SftConfigInput[] = [
+      { lrSchedulerType: name, maxSteps: 5 },
+      { lrSchedulerType: 'warmup_stable_decay', lrSchedulerKwargs: { numDecaySteps: 5, decayType: '1-sqrt' } },
+      { lrSchedulerKwargs: {} },
+    ];
+    // @ts-expect-error: linear has none
+    several.push({ lrSchedulerType: 'linear', lrSchedulerKwargs: { numCycles: 1 } });
+    // @ts-expect-error: numDecaySteps is needed
+    several.push({ lrSchedulerType: 'warmup_stable_decay', lrSchedulerKwargs: { minLrRatio: 0.1 } });
+    // @ts-expect-error: not without a schedule
+    several.push({ lrSchedulerKwargs: { numCycles: 1 } });
+    const isRight = several.map((input) => {
+      try {
+        return parseSftConfig(input) !== undefined;
+      } catch {
+        return false;
+      }
+    });
+    expect(isRight).toEqual([true, true, true, false, false, false]);
   });
 
   it('lets a resume change only what no step depends on', () => {
