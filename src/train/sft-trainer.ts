@@ -82,6 +82,8 @@ export class SftTrainer {
   /** Every default filled in. */
   readonly config: SftConfig;
   readonly #options: SftTrainerOptions & TrainerDatasets;
+  /** As it was given, to be recognised. */
+  readonly #givenEvalDataset: SftTrainerOptions['evalDataset'];
   readonly #sampler: Sampler;
   readonly #learningRateFactors: readonly number[] | undefined;
   #running = false;
@@ -99,6 +101,7 @@ export class SftTrainer {
     const trainDataset = asDataset(options.trainDataset, 'trainDataset');
     const evalDataset = options.evalDataset && asDataset(options.evalDataset, 'evalDataset');
     this.#options = { ...options, trainDataset, evalDataset };
+    this.#givenEvalDataset = options.evalDataset;
     const wantsEvaluations = config.evalStrategy !== 'no' ? `\`evalStrategy\` is "${config.evalStrategy}"` : undefined;
     const asked = wantsEvaluations ?? (config.evalOnStart ? '`evalOnStart` is true' : undefined);
     if (asked && !evalDataset?.length) {
@@ -193,11 +196,12 @@ export class SftTrainer {
    * @throws DataError if there is no data set, or nothing in it is labelled
    */
   async evaluate(
-    dataset: Dataset<SftExample> | readonly SftExample[] | undefined = this.#options.evalDataset,
+    dataset: Dataset<SftExample> | readonly SftExample[] | undefined = this.#givenEvalDataset,
     signal?: AbortSignal,
   ): Promise<EvalResult> {
     requireSignal(signal, 'evaluate');
-    return this.#evaluate(dataset && asDataset(dataset, 'evaluate'), signal);
+    const isOwn = dataset === this.#givenEvalDataset;
+    return this.#evaluate(isOwn ? this.#options.evalDataset : asDataset(dataset, 'evaluate'), signal);
   }
 
   async #evaluate(

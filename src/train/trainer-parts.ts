@@ -100,9 +100,9 @@ export function requireSignal(signal: unknown, what: string): void {
 }
 
 /**
- * A data set as it is; an array as one, which keeps the array.
- * @throws ConfigError for anything else
- * @throws DataError naming the index of an item that is no sample
+ * What was given as a data set that throws a DataError, naming the index, where an item is no sample. The items of an
+ * array are looked at here and now.
+ * @throws ConfigError for anything that is neither a data set nor an array
  */
 export function asDataset(given: unknown, name: string): Dataset<SftExample> {
   const what = `\`${name}\``;
@@ -112,13 +112,14 @@ export function asDataset(given: unknown, name: string): Dataset<SftExample> {
     return IndexedDataset.from(given as SftExample[]);
   }
   if (isDataset(given)) {
-    if (Number.isSafeInteger(given.length) && given.length >= 0) return given as Dataset<SftExample>;
+    if (Number.isSafeInteger(given.length) && given.length >= 0) return new CheckedDataset(given, name);
     throw new ConfigError(`${what}: expected a data set with a whole number of samples, its length is ${given.length}`);
   }
   const expected = 'a data set or an array of samples';
   if (isPromise(given)) throw wrong(what, expected, 'a promise', 'Await it.');
   if (isImageFolder(given)) {
-    const split = isDataset((given as Fields).train) ? 'train' : 'test';
+    const { train, test } = given as Fields;
+    const split = isDataset(test) && (name !== 'trainDataset' || !isDataset(train)) ? 'test' : 'train';
     throw wrong(what, expected, 'an image folder', `Write ${name}: folder.${split}.map(toExample).`);
   }
   if (typeof given === 'string') {
@@ -134,6 +135,31 @@ export function asDataset(given: unknown, name: string): Dataset<SftExample> {
   }
   if (isObject(given) && 'messages' in given) throw wrong(what, expected, 'a single sample', 'Write [sample].');
   throw wrong(what, expected, describe(given), 'KaggleImageFolder and ImageFolder give data sets.');
+}
+
+/** Checks each sample when it is asked for. */
+class CheckedDataset implements Dataset<SftExample> {
+  readonly #given: Dataset<unknown>;
+  readonly #name: string;
+
+  constructor(given: Dataset<unknown>, name: string) {
+    this.#given = given;
+    this.#name = name;
+  }
+
+  get length(): number {
+    return this.#given.length;
+  }
+
+  async get(index: number): Promise<SftExample> {
+    const sample = await this.#given.get(index);
+    checkSample(sample, `${this.#name}[${index}]`);
+    return sample as SftExample;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<SftExample, void, undefined> {
+    for (let index = 0; index < this.length; index++) yield await this.get(index);
+  }
 }
 
 function checkSample(sample: unknown, where: string): void {

@@ -93,8 +93,31 @@ describe('data sets of a trainer', () => {
     ['texts', ['x'], /trainDataset\[0\]: .* got "x"/],
   ])('are not %s', (_, trainDataset, message) => {
     expect(messageOf({ trainDataset })).toMatch(message);
-    const source = message.source.replaceAll('trainDataset', 'evalDataset');
+    const source = message.source.replaceAll('trainDataset', 'evalDataset').replace('folder\\.train', 'folder\\.test');
     expect(messageOf({ evalDataset: trainDataset })).toMatch(new RegExp(source));
+  });
+
+  it.each<[string, unknown, RegExp]>([
+    ['nothing', undefined, /^trainDataset\[\d\]: expected a sample { messages: \[…\] }, got nothing\n.*return it/],
+    ['a sample of a folder', { image: {}, label: 1 }, /got one of an image folder\n.*map\(toExample\)/],
+    ['a text', 'x', /got "x"/],
+  ])('name the index of what is no sample when it is made: %s', async (_, made, message) => {
+    const samples = linearDataset(7);
+    const trainDataset = new IndexedDataset(7, (i) => (i === 5 ? (made as SftExample) : samples.get(i)));
+    const trainer = linearTrainer(model, { saveStrategy: 'no', outputDir: 'never-made' }, { trainDataset });
+    const error = await trainer.train().result.catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(DataError);
+    expect((error as DataError).message).toMatch(message);
+    expect((error as DataError).message).toMatch(/trainDataset\[5\]/);
+  });
+
+  it('measure what `computeMetrics` gives when the evaluation set itself is named', async () => {
+    const evalDataset = await Promise.all([0, 1, 2].map((i) => linearDataset(3).get(i)));
+    const trainer = linearTrainer(model, {}, { evalDataset, computeMetrics: () => ({ own: 1 }) });
+    for (const result of [await trainer.evaluate(), await trainer.evaluate(evalDataset)]) {
+      expect(result.metrics).toEqual({ own: 1 });
+    }
+    expect((await trainer.evaluate([...evalDataset])).metrics).toBeUndefined();
   });
 
   it('may be arrays, with the samples and steps of a data set', async () => {
