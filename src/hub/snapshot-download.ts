@@ -1,7 +1,7 @@
 /** From the name of a repository on the Hub to a folder with its files. */
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { HubError } from '../errors.js';
 import { downloadFile } from '../transfer/download-file.js';
@@ -10,7 +10,7 @@ import { partialBytes, requireSpace, writeError } from '../transfer/partial-file
 import { isTransient } from '../transfer/retry.js';
 import { hubCacheFolder, offlineReason } from './environment.js';
 import { explainAnswer, type HubSubject } from './explain-answer.js';
-import { selectPaths } from './file-patterns.js';
+import { patternsSchema, selectPaths } from './file-patterns.js';
 import {
   authorization,
   connectHub,
@@ -28,10 +28,13 @@ const PARALLEL = 4;
 
 /** Options of `snapshotDownload`: names, defaults and ranges. */
 export const snapshotDownloadSchema = hubDownloadSchema.extend({
-  /** Only files that match one of these, where `*` stands for anything and `?` for one character. Default: all. */
-  allowPatterns: z.array(z.string().min(1)).optional(),
-  /** Not those that match one of these. */
-  ignorePatterns: z.array(z.string().min(1)).optional(),
+  /**
+   * Only files that match this pattern, or one of these: `*` stands for anything, slashes too, and `?` for one
+   * character. A name with a slash at its end is a folder with all in it; a backslash is read as a slash. Default: all.
+   */
+  allowPatterns: patternsSchema.optional(),
+  /** Not those that match this pattern, or one of these. Default: none. */
+  ignorePatterns: patternsSchema.optional(),
 });
 
 /** Options of `snapshotDownload`. */
@@ -39,8 +42,8 @@ export type SnapshotDownloadOptions = z.input<typeof snapshotDownloadSchema>;
 
 /** What of a repository is wanted, and how to see that it is there. */
 export interface FileSelection {
-  readonly allowPatterns?: readonly string[] | undefined;
-  readonly ignorePatterns?: readonly string[] | undefined;
+  readonly allowPatterns?: string | readonly string[] | undefined;
+  readonly ignorePatterns?: string | readonly string[] | undefined;
   /** Says what is wrong with a repository that cannot be meant, from the paths in it. */
   readonly refuse?: (paths: readonly string[]) => string | undefined;
   /** Names what a folder lacks, where there is no list of the repository's files to tell. */
