@@ -175,7 +175,7 @@ export { type PushProgress, type PushResult, pushFilesSchema } from './hub/push-
 export { snapshotDownloadSchema } from './hub/snapshot-download.js';
 export { modelCardSchema } from './lora/model-card.js';
 export { pushToHubSchema } from './lora/push-to-hub.js';
-export type { ReadAdapterOptions } from './lora/adapter-file.js';
+export type { ReadAdapterOptions } from './lora/read-adapter.js';
 export type { LoraEngine, LoraHost, LoraModule } from './lora/apply-lora.js';
 export { loraConfigSchema } from './lora/lora-config.js';
 export type { MergeProgress } from './lora/merge-adapter.js';

@@ -1,6 +1,6 @@
 /** From the name of a repository on the Hub to a folder with its files. */
 import { mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { HubError } from '../errors.js';
@@ -20,7 +20,7 @@ import {
   hubDownloadSchema,
 } from './hub-options.js';
 import { RepoCache } from './repo-cache.js';
-import { parseRepoId } from './repo-id.js';
+import { localFolder, parseRepoId } from './repo-id.js';
 import { blobName, digestsOf, isCommit, listTree, type RepoFile, type RepoTree, resolveRevision } from './repo-tree.js';
 
 /** Files that are on their way at a time. */
@@ -66,6 +66,31 @@ export interface Snapshot {
 export async function snapshotDownload(repoId: string, input: SnapshotDownloadOptions = {}): Promise<string> {
   const { allowPatterns, ignorePatterns, ...options } = parseOptions(snapshotDownloadSchema, input, 'snapshotDownload');
   return (await fetchSnapshot(repoId, options, { allowPatterns, ignorePatterns })).folder;
+}
+
+/**
+ * The folder that a text means, or the snapshot of the repository of this name.
+ * @throws as `localFolder` and `snapshotDownload`; where the name could be a folder that is missing, the hint says so
+ */
+export async function folderOrSnapshot(
+  idOrFolder: string,
+  options: HubDownload,
+  selection: FileSelection,
+): Promise<{ readonly folder: string; readonly commit: string | undefined }> {
+  const folder = await localFolder(idOrFolder);
+  if (folder !== undefined) return { folder, commit: undefined };
+  try {
+    return await fetchSnapshot(idOrFolder, options, selection);
+  } catch (error) {
+    const isMissing = error instanceof HubError && [undefined, 401, 403, 404].includes(error.details.status as number);
+    if (!isMissing) throw error;
+    const { message, hint, details } = error;
+    throw new HubError(message.split('\n  hint: ')[0]!, {
+      hint: `${hint ? `${hint.replace(/\.?$/, '.')} ` : ''}If a folder was meant: there is none at ${resolve(idOrFolder)}.`,
+      details,
+      cause: error.cause,
+    });
+  }
 }
 
 export async function fetchSnapshot(id: string, options: HubDownload, selection: FileSelection): Promise<Snapshot> {

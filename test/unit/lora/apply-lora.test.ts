@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { roundToDtype } from '../../../src/engine/half-precision.js';
 import { ConfigError } from '../../../src/errors.js';
-import { adapterData } from '../../../src/lora/adapter-file.js';
 import { applyLora } from '../../../src/lora/apply-lora.js';
+import { adapterData } from '../../../src/lora/read-adapter.js';
 import { fakeModel, someNumbers } from './fake-engine.js';
 
 const key = (module: string, factor: 'A' | 'B'): string => `base_model.model.${module}.lora_${factor}.weight`;

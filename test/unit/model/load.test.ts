@@ -33,7 +33,8 @@ afterAll(async () => {
   await rm(root, { recursive: true, force: true });
 });
 
-type Tensors = Map<string, TensorToWrite & { readonly data: ArrayBufferView }>;
+type Stored = TensorToWrite & { readonly data: ArrayBufferView };
+type Tensors = Map<string, Stored>;
 
 /** Changes config.json. */
 async function configure(changes: Record<string, unknown>): Promise<void> {
@@ -194,7 +195,7 @@ describe('loadMinistral3', () => {
 
 describe('tensors that config.json has no place for', () => {
   const load = (): Promise<unknown> => loadMinistral3(folder, { engine });
-  const withTensors = async (extra: readonly TensorToWrite[]): Promise<void> => {
+  const withTensors = async (extra: readonly Stored[]): Promise<void> => {
     const tensors: Tensors = new Map();
     for (const [name, { shape, values }] of await plainTensors()) {
       tensors.set(name, { name, dtype: 'F32', shape, data: values });
@@ -202,7 +203,7 @@ describe('tensors that config.json has no place for', () => {
     for (const tensor of extra) tensors.set(tensor.name, tensor);
     await writeShards(tensors);
   };
-  const vector = (name: string): TensorToWrite => ({ name, dtype: 'F32', shape: [2], data: Float32Array.of(1, 2) });
+  const vector = (name: string): Stored => ({ name, dtype: 'F32', shape: [2], data: Float32Array.of(1, 2) });
 
   it.each([
     ['text_config', 'model.language_model', 9],
