@@ -81,7 +81,7 @@ export async function saveAdapter(
       hint: "Say where it is saved: saveAdapter(adapter, 'folder').",
     });
   }
-  const parsed = parseOptions(saveAdapterSchema, options, 'saveAdapter');
+  const parsed = parseOptions(saveAdapterSchema, options, 'saveAdapter', { basemodel: 'baseModelNameOrPath' });
   const values = await adapter.readValues();
   for (const [name, array] of values) {
     const bad = array.find((value) => !Number.isFinite(value));

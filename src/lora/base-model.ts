@@ -2,6 +2,9 @@
 import { stat } from 'node:fs/promises';
 import type { LoraHost } from './lora-host.js';
 
+/** What of a model says where it came from. */
+type Origin = Pick<LoraHost, 'nameOrPath' | 'revision'>;
+
 export interface BaseModel {
   readonly name: string | undefined;
   readonly revision: string | undefined;
@@ -14,7 +17,7 @@ export function cachedRepo(path: string): { readonly name: string; readonly revi
 }
 
 /** The base model as an adapter's configuration names it: a snapshot of the cache by its name on the Hub. */
-export function baseOf({ nameOrPath, revision }: LoraHost): BaseModel {
+export function baseOf({ nameOrPath, revision }: Origin): BaseModel {
   return (nameOrPath === undefined ? undefined : cachedRepo(nameOrPath)) ?? { name: nameOrPath, revision };
 }
 
@@ -28,7 +31,7 @@ export async function isLocalName(name: string): Promise<boolean> {
 }
 
 /** A warning where an adapter is put onto another model than it was trained on; names of one model's formats are equal. */
-export function otherBaseWarning(trainedOn: string | undefined, model: LoraHost): string | undefined {
+export function otherBaseWarning(trainedOn: string | undefined, model: Origin): string | undefined {
   const here = baseOf(model).name;
   if (trainedOn === undefined || here === undefined || plainName(trainedOn) === plainName(here)) return undefined;
   return (

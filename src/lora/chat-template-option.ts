@@ -9,6 +9,8 @@ export interface TemplateHolder {
   readonly chatTemplate?: { readonly source: string } | undefined;
 }
 
+/** A source has at least one Jinja tag; a string without is the path of a file. */
+const isSource = (value: unknown): boolean => (typeof value === 'string' ? /\{[{%]/.test(value) : isTemplate(value));
 const isTemplate = (value: unknown): boolean => typeof (value as { source?: unknown } | null)?.source === 'string';
 const isHolder = (value: unknown): boolean => {
   if (typeof value !== 'object' || value === null) return false;
@@ -18,9 +20,7 @@ const isHolder = (value: unknown): boolean => {
 
 export const chatTemplateFields = {
   chatTemplate: z
-    .union([z.string().min(1), z.custom<{ readonly source: string }>(isTemplate)], {
-      error: 'expected a ChatTemplate or the Jinja source of one (not the path of a file)',
-    })
+    .custom<ChatTemplateSource>(isSource, 'expected a ChatTemplate or the Jinja source of one (not the path of a file)')
     .optional(),
   processor: z.custom<TemplateHolder>(isHolder, 'expected a processor, as fromPretrained gives it').optional(),
 };

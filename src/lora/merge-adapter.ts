@@ -15,6 +15,7 @@ import { DTYPE_BYTES } from '../engine/tensor.js';
 import { CheckpointError, ConfigError } from '../errors.js';
 import { linearModuleName, toDiskName, toMemoryName } from '../model/tensor-names.js';
 import { CHAT_TEMPLATE_FILE, PROCESSOR_FILES } from './adapter-folder.js';
+import { baseOf, otherBaseWarning } from './base-model.js';
 import {
   type ChatTemplateSource,
   chatTemplateFields,
@@ -23,7 +24,7 @@ import {
 } from './chat-template-option.js';
 import { type LoraAdapter, requireAdapter } from './lora-adapter.js';
 import { warnWith } from './lora-warnings.js';
-import { baseName, freeFolder, mergedCard, ownFiles, smallFiles } from './merge-files.js';
+import { baseName, freeFolder, mergedCard, ownFiles, requireCheckpoint, smallFiles } from './merge-files.js';
 import { MergeOutput, type UntiedHead, type WrittenTensor } from './merge-output.js';
 import { MergePool } from './merge-pool.js';
 import { mergeRows } from './merged-weight.js';
@@ -121,6 +122,7 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
     ...(adapterDir === undefined ? [] : [adapterDir]),
   ]);
 
+  await requireCheckpoint(checkpointDir);
   const checkpoint = await ShardedCheckpoint.open(checkpointDir);
   const pool = new MergePool();
   const partial = join(dirname(outputDir), `.${basename(outputDir)}.${randomBytes(4).toString('hex')}.partial`);
@@ -135,7 +137,9 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
       // Those of the adapter say how it was trained.
       for (const [name, path] of await ownFiles(adapterDir, PROCESSOR_FILES)) small.set(name, path);
     }
-    warnWith(options.onWarning, data.warnings);
+    const trainedOn = (adapter && baseOf(adapter.model).name) ?? data.origin.baseModelNameOrPath;
+    const other = otherBaseWarning(trainedOn, { nameOrPath: resolve(checkpointDir) });
+    warnWith(options.onWarning, other === undefined ? data.warnings : [...data.warnings, other]);
     const template = chatTemplateText(parsedTemplate) ?? data.origin.chatTemplate;
 
     await mkdir(partial, { recursive: true });

@@ -1,11 +1,23 @@
 /** The files of a merged checkpoint beside its weights, and the folder that it is written into. */
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve, sep } from 'node:path';
+import { describeFolder } from '../describe-folder.js';
 import type { ShardedCheckpoint } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
 import { baseOf, cachedRepo } from './base-model.js';
 import type { LoraAdapter } from './lora-adapter.js';
 import type { AdapterData } from './read-adapter.js';
+
+/** Names a folder that cannot be a checkpoint. @throws CheckpointError */
+export async function requireCheckpoint(directory: string): Promise<void> {
+  const { kind, text, children } = await describeFolder(directory);
+  if (['model', 'other', 'mistral'].includes(kind)) return;
+  const subfolder = kind === 'parent' ? `Give the subfolder, e.g. ${children[0]}.` : undefined;
+  throw new CheckpointError(`mergeAdapter: \`checkpointDir\`, ${directory}, is no model: it ${text}`, {
+    hint: subfolder ?? 'Give the folder of the base model; `adapterDir` is that of the adapter.',
+    details: { path: directory, kind },
+  });
+}
 
 /** Weights in other forms, and files about the base model that would mislead beside the merged one. */
 const NOT_COPIED =

@@ -151,13 +151,17 @@ export async function loadProcessor(dir: string): Promise<Ministral3Processor> {
 }
 
 /** processor_config.json, in older checkpoints preprocessor_config.json with or without the other beside it. */
-async function loadImageProcessor(dir: string): Promise<ImageProcessor> {
+export async function loadImageProcessor(dir: string): Promise<ImageProcessor>;
+/** @param optional undefined in place of an error where the folder has none */
+export async function loadImageProcessor(dir: string, optional: boolean): Promise<ImageProcessor | undefined>;
+export async function loadImageProcessor(dir: string, optional = false): Promise<ImageProcessor | undefined> {
   const [processor, preprocessor] = await Promise.all(
     ['processor_config.json', 'preprocessor_config.json'].map((name) => readOptionalJson(join(dir, name))),
   );
   const nested = typeof processor === 'object' && processor !== null && 'image_processor' in processor;
   if (nested) return ImageProcessor.fromConfig(processor);
   if (preprocessor !== undefined) return ImageProcessor.fromConfig(preprocessor, { processorConfig: processor });
+  if (optional) return undefined;
   throw new CheckpointError(
     `${dir} has no processor_config.json with an image_processor, and no preprocessor_config.json`,
     {

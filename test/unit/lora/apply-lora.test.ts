@@ -112,6 +112,29 @@ describe('applyLora', () => {
     expect(applyLora(model, { targetModules: ['v_proj'] }).modules).toHaveLength(4);
   });
 
+  it('hands each warning to the listener, and without one to the process, once', async () => {
+    const options = { towers: 'language', rankPattern: { [`x${process.pid}`]: 3 } } as const;
+    const lines: string[] = [];
+    const adapter = applyLora(fakeModel(), options, { onWarning: (line) => lines.push(line) });
+    expect(lines).toEqual(adapter.warnings);
+    expect(lines).toHaveLength(1);
+    const seen: Error[] = [];
+    const onWarning = (warning: Error): unknown => warning.message === lines[0] && seen.push(warning);
+    process.on('warning', onWarning);
+    for (let i = 0; i < 3; i++) applyLora(fakeModel(), options);
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('warning', onWarning);
+    expect(seen.map(({ name }) => name)).toEqual(['LoraWarning']);
+  });
+
+  it('refuses options that it does not know or cannot use', () => {
+    const apply = (options: object) => () => applyLora(fakeModel(), {}, options);
+    expect(apply({ sed: 1 })).toThrow(/applyLora: unknown option `sed`; did you mean `seed`/);
+    expect(apply({ values: {} })).toThrow(/`values`: expected a Map/);
+    expect(apply({ adapterName: '' })).toThrow(/`adapterName`: expected a name/);
+    expect(apply({ onWarning: 5 })).toThrow(/`onWarning`: expected a function/);
+  });
+
   it('makes nothing when nothing matches, and warns of patterns without effect', () => {
     const model = fakeModel();
     expect(() => applyLora(model, { targetModules: ['qproj'] })).toThrow(ConfigError);
