@@ -20,7 +20,7 @@ import { type LoraAdapter, requireAdapter } from './lora-adapter.js';
 import type { LoraConfig } from './lora-config.js';
 import { describeValue, type LoraHost, requireLoraHost } from './lora-host.js';
 import { warnWith } from './lora-warnings.js';
-import { type ReadAdapterOptions, readAdapter } from './read-adapter.js';
+import { type ReadAdapterOptions, readAdapter, readChatTemplate } from './read-adapter.js';
 import { isAllLinear } from './target-modules.js';
 
 /** Options of {@link saveAdapter}. */
@@ -124,19 +124,36 @@ export async function loadAdapter(
   const { towers, adapterName, ...download } = parseOptions(loadAdapterSchema, options, 'loadAdapter');
   requireLoraHost(model, 'loadAdapter');
   const directory = await adapterFolder(idOrFolder, download);
+  const adapter = await putFilesOn(directory, model, { towers, adapterName, onWarning: download.onWarning });
+  const template = adapter.origin.chatTemplate;
+  if (template !== undefined && template !== (await templateOf(model))) {
+    warnWith(download.onWarning, [
+      `${idOrFolder} has a chat template of its own, which it was trained with: format with ` +
+        'new ChatTemplate(adapter.origin.chatTemplate), or load base and adapter with fromPretrained, which does',
+    ]);
+  }
+  return adapter;
+}
+
+/** The adapter of a folder, on the model. Its chat template is the caller's business. */
+export async function putFilesOn(
+  directory: string,
+  model: LoraHost,
+  options: ReadAdapterOptions & Pick<LoadAdapterOptions, 'adapterName' | 'onWarning'>,
+): Promise<LoraAdapter> {
+  const { towers, adapterName, onWarning } = options;
   const linears = model.linearModules.map(({ name, weight }) => ({ name, shape: weight.shape }));
   const { config, values, origin, warnings } = await readAdapter(directory, linears, { towers });
-  const { onWarning } = download;
-  const adapter = putOn(
-    model,
-    config,
-    { seed: 0, values: new Map(values), adapterName, onWarning },
-    'loadAdapter',
-    origin,
-  );
+  const applied = { seed: 0, values, adapterName, onWarning };
+  const adapter = putOn(model, config, applied, 'loadAdapter', origin);
   const other = otherBaseWarning(origin.baseModelNameOrPath, model);
   warnWith(onWarning, other === undefined ? warnings : [...warnings, other]);
   return adapter;
+}
+
+/** The chat template beside the model's files; undefined if it is not known. */
+async function templateOf({ folder }: LoraHost): Promise<string | undefined> {
+  return folder === undefined ? undefined : readChatTemplate(folder).catch(() => undefined);
 }
 
 async function writeValues(

@@ -19,6 +19,8 @@ export interface LoraHost {
   readonly linearModules: readonly LinearModule[];
   /** Name on the Hub, or folder, that the model came from; saved as `base_model_name_or_path`. */
   readonly nameOrPath?: string | undefined;
+  /** Folder of its files, where they are known. */
+  readonly folder?: string | undefined;
   /** Branch, tag or commit that was asked for on the Hub; undefined for `main` and for a folder. */
   readonly revision?: string | undefined;
   /** Whether the weights are gone. */

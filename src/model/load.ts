@@ -62,7 +62,7 @@ export async function loadFrom(
   const config = await readConfig(dir);
   const { engine, ownsEngine } = await engineOf(given);
   try {
-    return await loadInto(engine, dir, config, onNotice, { ...origin, ownsEngine });
+    return await loadInto(engine, dir, config, onNotice, { ...origin, folder: dir, ownsEngine });
   } catch (error) {
     if (ownsEngine) await engine.dispose();
     throw error;

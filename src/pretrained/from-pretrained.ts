@@ -10,9 +10,9 @@ import { INDEX_FILE, readShardIndex } from '../engine/safetensors.js';
 import { CheckpointError, ConfigError } from '../errors.js';
 import { type HubDownload, type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
 import { type FileSelection, folderOrSnapshot } from '../hub/snapshot-download.js';
-import { loadAdapter } from '../lora/adapter-file.js';
+import { putFilesOn } from '../lora/adapter-file.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_SELECTION } from '../lora/adapter-folder.js';
-import type { LoraAdapter } from '../lora/apply-lora.js';
+import { adapterNameSchema, type LoraAdapter } from '../lora/apply-lora.js';
 import { isLocalName } from '../lora/base-model.js';
 import { readAdapterConfig } from '../lora/read-adapter.js';
 import { loadFrom, loadProcessor, type Ministral3Processor, requireEngine, requireModelFolder } from '../model/load.js';
@@ -68,7 +68,7 @@ export interface Pretrained {
 const schema = hubDownloadSchema.extend({
   engine: z.custom<Engine | EngineChoice>((value) => value !== undefined, 'expected an engine').optional(),
   baseModel: z.string().min(1).optional(),
-  adapterName: z.string().optional(),
+  adapterName: adapterNameSchema.optional(),
   onNotice: callback<string>().optional(),
 });
 
@@ -131,8 +131,7 @@ async function loadWithAdapter(
     'fromPretrained',
   );
   try {
-    const { signal, onWarning } = download;
-    const adapter = await loadAdapter(folder, model, { signal, onWarning, adapterName });
+    const adapter = await putFilesOn(folder, model, { adapterName, onWarning: download.onWarning });
     return { model, processor: mergedProcessor(processor, own), adapter, folder, commit };
   } catch (error) {
     await model.dispose();

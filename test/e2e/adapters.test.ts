@@ -490,6 +490,19 @@ describe('what goes along with an adapter', () => {
     expect(await lines('/else/where/checkpoint-BF16/')).toEqual([]);
   });
 
+  it('is a warning where the adapter has a template of its own that nobody uses yet', async () => {
+    const lines = async (chatTemplate: string | undefined): Promise<string[]> => {
+      await rm(dir, { recursive: true, force: true });
+      await saved(chatTemplate === undefined ? {} : { chatTemplate });
+      const seen: string[] = [];
+      (await loadAdapter(dir, world.model, { onWarning: (line) => seen.push(line) })).dispose();
+      return seen.filter((line) => line.includes('chat template'));
+    };
+    expect(await lines(OWN_TEMPLATE)).toEqual([expect.stringMatching(/adapter\.origin\.chatTemplate.*fromPretrained/)]);
+    expect(await lines(world.processor.chatTemplate!.source)).toEqual([]);
+    expect(await lines(undefined)).toEqual([]);
+  });
+
   it('is a warning where the base is a folder of this machine', async () => {
     const adapter = makeAdapter(world.model);
     const lines: string[] = [];

@@ -36,6 +36,8 @@ export interface ModelOrigin {
   readonly nameOrPath?: string | undefined;
   /** Branch, tag or commit on the Hub; undefined for `main` and for a folder. */
   readonly revision?: string | undefined;
+  /** Folder of the files: the one given, or a snapshot in the Hub's cache. */
+  readonly folder?: string | undefined;
   /** The engine was made for this model alone: `dispose` disposes of it too. Default false. */
   readonly ownsEngine?: boolean | undefined;
 }
@@ -50,6 +52,8 @@ export class Ministral3 implements TrainableModel {
   readonly modules: Ministral3Modules;
   /** Name on the Hub, or folder, that it was loaded from; what `saveAdapter` writes as `base_model_name_or_path`. */
   readonly nameOrPath: string | undefined;
+  /** Folder of its files; undefined if it was not loaded from one. */
+  readonly folder: string | undefined;
   /** Branch, tag or commit on the Hub that was asked for; undefined for `main` and for a folder. */
   readonly revision: string | undefined;
   /** Whether `dispose` disposes of the engine too: it was made from a name for this model. */
@@ -64,6 +68,7 @@ export class Ministral3 implements TrainableModel {
   private constructor(engine: Engine, config: Ministral3Config, modules: Ministral3Modules, origin: ModelOrigin) {
     this.engine = engine;
     this.nameOrPath = origin.nameOrPath;
+    this.folder = origin.folder;
     this.revision = origin.revision;
     this.ownsEngine = origin.ownsEngine ?? false;
     this.config = config;
