@@ -134,8 +134,13 @@ const KEY_KINDS: readonly KeyKind[] = [
  * What keys that do not fit have in common, with counts, as a sentence and a hint; undefined if nothing is known.
  * @param unfit keys of the file that are not of this model
  * @param all how many keys the file has
+ * @param known names of the layers that the model has
  */
-export function explainKeys(unfit: readonly string[], all: number): { reason: string; hint: string } | undefined {
+export function explainKeys(
+  unfit: readonly string[],
+  all: number,
+  known: Iterable<string> = [],
+): { reason: string; hint: string } | undefined {
   const isHead = (key: string): boolean => /^(lm_head|model\.lm_head)$/.test(parseAdapterTensorName(key)?.module ?? '');
   const heads = unfit.filter(isHead);
   if (heads.length > 0) {
@@ -150,5 +155,28 @@ export function explainKeys(unfit: readonly string[], all: number): { reason: st
     const found = unfit.filter((key) => matches.test(key));
     if (found.length > 0) return { reason: `${found.length} of ${all} keys are ${what}, e.g. ${found[0]}`, hint };
   }
-  return undefined;
+  return explainPrefix(unfit, all, known);
 }
+
+/** Keys of layers that the model has under another prefix. */
+function explainPrefix(
+  unfit: readonly string[],
+  all: number,
+  known: Iterable<string>,
+): { reason: string; hint: string } | undefined {
+  const prefixes = new Map<string, string>();
+  for (const name of known) {
+    const [, prefix, tail] = SPLIT.exec(name) ?? [];
+    if (tail !== undefined) prefixes.set(tail, prefix!);
+  }
+  const found = unfit.filter((key) => prefixes.has(SPLIT.exec(parseAdapterTensorName(key)?.module ?? '')?.[2] ?? ''));
+  if (found.length === 0) return undefined;
+  const [, prefix, tail] = SPLIT.exec(parseAdapterTensorName(found[0]!)!.module)!;
+  return {
+    reason: `${found.length} of ${all} keys spell the layers otherwise: "${prefix}" where this model has "${prefixes.get(tail!)}"`,
+    hint: `Rename the keys in ${ADAPTER_WEIGHTS_FILE}: PEFT writes base_model.model.${prefixes.get(tail!)}… for this model.`,
+  };
+}
+
+/** What stands before `layers.N.…`, and that itself. */
+const SPLIT = /^(.*?)(layers\.\d+\..+)$/;

@@ -106,7 +106,7 @@ export async function readAdapter(
       // Rules for another model match nothing; the keys tell which model it is.
       const known = new Set(adaptable.map(({ name }) => name));
       const others = [...file.tensors.keys()].filter((key) => !known.has(parseAdapterTensorName(key)?.module ?? ''));
-      const explained = explainKeys(others, file.tensors.size);
+      const explained = explainKeys(others, file.tensors.size, known);
       if (!explained) throw cause;
       throw new CheckpointError(`${path} does not fit the model; ${explained.reason}`, {
         hint: explained.hint,
@@ -136,7 +136,7 @@ export async function readAdapter(
       if (!expected.has(name)) misfit(key, 'unexpected, no such layer is in the model and in the configuration');
     }
     const count = { expected: expected.size, found: file.tensors.size };
-    if (faults.length > 0) throw badTensors(path, faults, count, explainKeys(unfit, file.tensors.size));
+    if (faults.length > 0) throw badTensors(path, faults, count, explainKeys(unfit, file.tensors.size, shapes.keys()));
 
     const values = new Map<string, Float32Array>();
     for (const name of expected.keys()) {

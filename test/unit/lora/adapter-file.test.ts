@@ -374,6 +374,16 @@ describe('loadAdapter', () => {
     ['of an embedding', rename(/lora_([AB])\.weight$/, 'lora_embedding_$1'), /LoRA matrices of the embeddings/],
     ['of DoRA', rename(/lora_A\.weight$/, 'lora_magnitude_vector'), /14 of 28 keys are parameters of another method/],
     ['of diffusion', rename(/lora_A\.weight$/, 'lora_down.weight'), /those of a diffusion model/],
+    [
+      'of a server with another prefix',
+      rename('model.language_model.', 'model.language_model.model.'),
+      /28 of 28 keys spell the layers otherwise: "model.language_model.model." where this model has "model.language_model."[\s\S]*Rename the keys/,
+    ],
+    [
+      'of layers that the model lacks',
+      rename('layers.1.', 'layers.7.'),
+      /layers\.7.*unexpected[\s\S]*belongs to another model/,
+    ],
     ['of a wrapped model', rename(/^/, 'module.'), /those of a wrapped model/],
     ['of PEFT twice', rename(/^base_model\.model\./, 'base_model.model.base_model.model.'), /those of a wrapped model/],
   ])('says what keys %s are', async (_, change, message) => {
