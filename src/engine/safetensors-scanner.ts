@@ -40,7 +40,7 @@ export function scanHeader(bytes: Uint8Array): ScannedHeader {
 
 const [QUOTE, BACKSLASH, COMMA, COLON, MINUS] = [0x22, 0x5c, 0x2c, 0x3a, 0x2d];
 const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
-const [ZERO, NINE] = [0x30, 0x39];
+const [ZERO, NINE, LETTER_N] = [0x30, 0x39, 0x6e];
 
 class Scanner {
   readonly #bytes: Buffer;
@@ -75,6 +75,12 @@ class Scanner {
   #metadata(): Map<string, string> {
     const start = this.#at;
     const metadata = new Map<string, string>();
+    if (this.#peek() === LETTER_N) {
+      // Optional for the official reader: null is none.
+      if (this.#bytes.toString('latin1', this.#at, this.#at + 4) !== 'null') throw this.#expected('an object');
+      this.#at += 4;
+      return metadata;
+    }
     this.#object((key) => {
       if (metadata.has(key)) throw this.#fault(`the key ${quoted(key)} of __metadata__ comes more than once`);
       metadata.set(

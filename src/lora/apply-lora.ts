@@ -11,7 +11,7 @@ import { type AdapterOrigin, LoraAdapter, type LoraModule } from './lora-adapter
 import { LoraConfig, type LoraConfigOptions } from './lora-config.js';
 import { type LoraHost, requireLoraHost } from './lora-host.js';
 import { warnWith } from './lora-warnings.js';
-import { matchingPattern, selectTargetModules } from './target-modules.js';
+import { isAllLinear, matchingPattern, selectTargetModules } from './target-modules.js';
 
 export { LoraAdapter, type LoraModule } from './lora-adapter.js';
 export { type LoraEngine, type LoraHost, requireLoraHost } from './lora-host.js';
@@ -107,7 +107,7 @@ export function putOn(
     weights.push({ a, b, scale, dropout: lora.dropout });
     return { module, a, b, r, alpha };
   });
-  const warnings = [...selection.warnings, ...unusedPatterns(lora, selection.matched)];
+  const warnings = [...headWarnings(lora, selection.warnings), ...unusedPatterns(lora, selection.matched)];
   const parts = { name, config: lora, model, slots, parameters, modules, weights, warnings, origin };
   const adapter = new LoraAdapter(parts);
   slots.add(adapter);
@@ -133,6 +133,26 @@ function freeName(model: LoraHost, { adapters }: AdapterSlots, wanted: string | 
       details: { adapters: [...adapters.keys()] },
     },
   );
+}
+
+/** Modules that PEFT adapts where a rule names them, and that cannot be adapted here. */
+const NOT_ADAPTABLE = ['lm_head', 'model.language_model.embed_tokens'];
+
+/** The warnings of a selection, and one where its rules choose the output head or the embeddings. */
+function headWarnings(config: LoraConfig, warnings: readonly string[]): readonly string[] {
+  // The word means neither.
+  if (isAllLinear(config.targetModules)) return warnings;
+  let chosen: readonly string[];
+  try {
+    chosen = selectTargetModules(NOT_ADAPTABLE, config).matched;
+  } catch {
+    return warnings;
+  }
+  const names = chosen.map((name) => name.split('.').at(-1)).join(', ');
+  return [
+    ...warnings.filter((line) => line !== 'targetModules: no linear layer is called "lm_head"'),
+    `targetModules: output head and embeddings cannot be adapted here: the adapter is trained and saved without ${names}`,
+  ];
 }
 
 function givenValue(

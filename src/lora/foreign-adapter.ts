@@ -28,7 +28,9 @@ function folderHint(kind: FolderDescription['kind'], children: readonly string[]
   if (kind === 'parent') return `Give the subfolder, e.g. ${children[0]}.`;
   if (kind === 'adapter')
     return `Copy ${ADAPTER_CONFIG_FILE} beside the weights: it says their rank, alpha and targets.`;
-  if (kind === 'none') return `Check the path. ${EXPECTED}`;
+  if (kind === 'none') {
+    return `Check the path; for a repository on the Hub, snapshotDownload gives the folder. ${EXPECTED}`;
+  }
   return EXPECTED;
 }
 

@@ -129,7 +129,15 @@ async function loadWithAdapter(
     { engine, onNotice },
     originOf(name, base.commit, baseDownload),
     'fromPretrained',
-  );
+  ).catch((error: unknown) => {
+    // Tools that train on 4-bit weights name those as the base; its 16-bit form goes with the adapter as well.
+    if (!isOwn || !(error instanceof ConfigError || error instanceof CheckpointError)) throw error;
+    throw new CheckpointError(`the base model of ${idOrFolder}, "${name}", cannot be loaded: ${withoutHint(error)}`, {
+      hint: "Say another form of it: fromPretrained(adapter, { baseModel: 'OWNER/NAME' or a folder }).",
+      details: error.details,
+      cause: error,
+    });
+  });
   try {
     const adapter = await putFilesOn(folder, model, { adapterName, onWarning: download.onWarning });
     return { model, processor: mergedProcessor(processor, own), adapter, folder, commit };
@@ -163,6 +171,10 @@ async function baseFolder(
   }
   await requireModelFolder(found.folder);
   return found;
+}
+
+function withoutHint({ message }: Error): string {
+  return message.split('\n  hint: ')[0]!;
 }
 
 function originOf(

@@ -154,6 +154,20 @@ describe('fromPretrained of an adapter', () => {
     await expect(load({ baseModl: 'x' })).rejects.toThrow(/did you mean `baseModel`/);
   });
 
+  it('says that another form of the base may be given where the one that was trained on is not read', async () => {
+    const quantised = `${dir}-bnb-4bit`;
+    await cp(world.checkpoint, quantised, { recursive: true });
+    const config = JSON.parse(await readFile(join(quantised, 'config.json'), 'utf8')) as object;
+    const changed = { ...config, quantization_config: { quant_method: 'bitsandbytes' } };
+    await writeFile(join(quantised, 'config.json'), JSON.stringify(changed));
+    await saved({ baseModelNameOrPath: quantised });
+    await expect(fromPretrained(dir, options)).rejects.toThrow(
+      /the base model of .*, ".*bnb-4bit", cannot be loaded: .*[\s\S]*bitsandbytes[\s\S]*hint: Say another form of it.*baseModel/,
+    );
+    const { model } = await fromPretrained(dir, { ...options, baseModel: world.checkpoint });
+    await model.dispose();
+  });
+
   it('disposes of a model whose adapter does not fit', async () => {
     await saved();
     await writeFile(join(dir, 'adapter_config.json'), JSON.stringify({ ...(await readConfig(dir)), r: 3 }));

@@ -312,6 +312,13 @@ describe('hostile safetensors files', () => {
     }
   });
 
+  it('with metadata of null have none', async () => {
+    const file = await SafetensorsFile.open(await raw(`{"__metadata__": null ,"a":${a}}`, 1));
+    expect([file.metadata, file.tensors.size]).toEqual([{}, 1]);
+    await file.close();
+    await expect(SafetensorsFile.open(await raw(`{"__metadata__":nul,"a":${a}}`, 1))).rejects.toThrow(/an object/);
+  });
+
   it('that are pipes are not waited for', async () => {
     const path = join(folder, 'model.safetensors');
     execFileSync('mkfifo', [path]);

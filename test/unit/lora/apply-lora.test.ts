@@ -127,6 +127,19 @@ describe('applyLora', () => {
     expect(seen.map(({ name }) => name)).toEqual(['LoraWarning']);
   });
 
+  it.each<[string | string[], number]>([
+    [['q_proj', 'lm_head'], 1],
+    ['.*(q_proj|lm_head)', 1],
+    ['.*(q_proj|embed_tokens)', 1],
+    [['q_proj'], 0],
+    ['all-linear', 0],
+  ])('says where a rule chooses what cannot be adapted: %j', (targetModules, count) => {
+    const { warnings } = applyLora(fakeModel(), { targetModules }, { onWarning: () => undefined });
+    const said = warnings.filter((line) => /cannot be adapted here/.test(line));
+    expect(said).toHaveLength(count);
+    expect(warnings.filter((line) => /is called/.test(line))).toEqual([]);
+  });
+
   it('refuses options that it does not know or cannot use', () => {
     const apply = (options: object) => () => applyLora(fakeModel(), {}, options);
     expect(apply({ sed: 1 })).toThrow(/applyLora: unknown option `sed`; did you mean `seed`/);
