@@ -212,17 +212,21 @@ const before = await evaluate('before');
 console.log(`accuracy ${before.accuracy.toFixed(3)}, macro-F1 ${before.macroF1.toFixed(3)}`);
 
 heading('Training');
+const note = (line: string): void => console.warn(`Note: ${line}.`);
 const adapter = options.adapter
-  ? await loadAdapter(options.adapter, model)
-  : applyLora(model, {
-      r: 16,
-      alpha: 32,
-      dropout: 0.05,
-      targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
-      taskType: 'CAUSAL_LM',
-    });
+  ? await loadAdapter(options.adapter, model, { onWarning: note })
+  : applyLora(
+      model,
+      {
+        r: 16,
+        alpha: 32,
+        dropout: 0.05,
+        targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
+        taskType: 'CAUSAL_LM',
+      },
+      { onWarning: note },
+    );
 console.log(adapter.description);
-for (const warning of adapter.warnings) console.warn(`Note: ${warning}.`);
 const { maxNewTokens: _, ...trainSettings } = settings;
 const sftConfig: SftConfigInput = {
   ...trainSettings,
@@ -241,7 +245,7 @@ const trainer = new SftTrainer({
   model,
   trainDataset: train.map(toExample),
   collator,
-  saveAdapter: (dir) => saveAdapter(adapter, dir, { baseModelNameOrPath: modelName }),
+  saveAdapter: (dir) => saveAdapter(adapter, dir, { baseModelNameOrPath: modelName, chatTemplate }),
   config: sftConfig,
 });
 const losses: [number, number][] = [];
@@ -257,7 +261,7 @@ try {
 }
 stop.dispose();
 const adapterDir = join(out, 'adapter');
-await saveAdapter(adapter, adapterDir, { baseModelNameOrPath: modelName });
+await saveAdapter(adapter, adapterDir, { baseModelNameOrPath: modelName, chatTemplate });
 await renderPng(
   lineChart({
     title: 'Training loss',
@@ -276,7 +280,7 @@ console.log(
 
 heading('After training, with the adapter read back from the disk');
 adapter.dispose();
-await loadAdapter(adapterDir, model);
+await loadAdapter(adapterDir, model, { onWarning: () => undefined });
 const after = await evaluate('after');
 const seconds = (performance.now() - start) / 1000;
 console.log(formatReport(after));

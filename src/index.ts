@@ -58,7 +58,12 @@ export {
 } from './hub/hub-options.js';
 
 // Model: loading, generating.
-export { type FromPretrainedOptions, fromPretrained, MODEL_FILES, type Pretrained } from './model/from-pretrained.js';
+export {
+  type FromPretrainedOptions,
+  fromPretrained,
+  MODEL_FILES,
+  type Pretrained,
+} from './pretrained/from-pretrained.js';
 export { loadMinistral3, loadProcessor, type LoadOptions, type Ministral3Processor } from './model/load.js';
 export { type Ministral3Config, parseMinistral3Config } from './model/ministral3/config.js';
 export { Ministral3 } from './model/ministral3/model.js';
@@ -75,6 +80,7 @@ export type { GenerationConfig, GenerationOptions } from './model/sampling.js';
 // LoRA: what is trained, and its files.
 export { LAYER_PROJECTIONS, LoraConfig, type LoraConfigOptions } from './lora/lora-config.js';
 export { applyLora, type ApplyLoraOptions, type LoraAdapter } from './lora/apply-lora.js';
+export { activeAdapter, adaptersOf, deleteAdapter, setAdapter } from './lora/adapter-slots.js';
 export { loadAdapter, type LoadAdapterOptions, saveAdapter, type SaveAdapterOptions } from './lora/adapter-file.js';
 export { type AdapterCheck, verifyAdapter } from './lora/verify-adapter.js';
 export { mergeAdapter, type MergeAdapterOptions, type MergeResult } from './lora/merge-adapter.js';
@@ -176,14 +182,17 @@ export { type PushProgress, type PushResult, pushFilesSchema } from './hub/push-
 export { snapshotDownloadSchema } from './hub/snapshot-download.js';
 export { modelCardSchema } from './lora/model-card.js';
 export { pushToHubSchema } from './lora/push-to-hub.js';
-export type { ReadAdapterOptions } from './lora/adapter-file.js';
+export type { ReadAdapterOptions } from './lora/read-adapter.js';
 export type { LoraEngine, LoraHost, LoraModule } from './lora/apply-lora.js';
+export type { ChatTemplateSource, TemplateHolder } from './lora/chat-template-option.js';
+export type { AdapterOrigin } from './lora/lora-adapter.js';
 export { loraConfigSchema } from './lora/lora-config.js';
 export type { MergeProgress } from './lora/merge-adapter.js';
 export type { Towers } from './lora/target-modules.js';
 export type { ProbedModel } from './lora/verify-adapter.js';
 export type { LinearModule, LoraWeights } from './model/linear-module.js';
 export type { RopeConfig, TextConfig, VisionConfig } from './model/ministral3/config.js';
+export type { ModelOrigin } from './model/ministral3/model.js';
 export type { KvCache } from './model/ministral3/kv-cache.js';
 export type { DropoutStream } from './model/ministral3/dropout-keys.js';
 export type { KeyValueStore, PassOptions, RecomputedLayers } from './model/ministral3/layers.js';

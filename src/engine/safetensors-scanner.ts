@@ -1,6 +1,7 @@
 /**
  * Reads the JSON of a safetensors header byte by byte, as the strict subset that the format is: an object of names and
- * entries with a dtype, a shape and two offsets. A general parser would make objects of whatever a file of 100 MB
+ * entries with a dtype, a shape and two offsets; other keys of an entry are skipped, as the official reader (serde) does.
+ * A general parser would make objects of whatever a file of 100 MB
  * holds, up to thirty times its size, and keep the last of two equal keys; this one stops at the first byte that has no
  * place in a header.
  */
@@ -10,6 +11,14 @@ const MAX_TENSORS = 131_072;
 const MAX_DIMENSIONS = 64;
 const MAX_METADATA_BYTES = 16_777_216;
 const MAX_METADATA_KEYS = 4096;
+/** serde_json's own limit. */
+const MAX_SKIPPED_DEPTH = 128;
+/** Of a file's unknown keys together. */
+const MAX_SKIPPED_BYTES = 16_777_216;
+const MAX_WORD = 1024;
+const WORD = /^(?:true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)$/;
+const WORD_BYTES: ReadonlySet<number> = new Set(Buffer.from('truefalsn0123456789.+-E'));
+const KNOWN_KEYS: readonly string[] = ['dtype', 'shape', 'data_offsets'];
 
 /** An entry as it stands in the file, its numbers not yet checked against each other. */
 export interface ScannedEntry {
@@ -31,13 +40,14 @@ export function scanHeader(bytes: Uint8Array): ScannedHeader {
 
 const [QUOTE, BACKSLASH, COMMA, COLON, MINUS] = [0x22, 0x5c, 0x2c, 0x3a, 0x2d];
 const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
-const [ZERO, NINE] = [0x30, 0x39];
+const [ZERO, NINE, LETTER_N] = [0x30, 0x39, 0x6e];
 
 class Scanner {
   readonly #bytes: Buffer;
   readonly #utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   readonly #numbersRead: number[] = [];
   #at = 0;
+  #skipped = 0;
 
   constructor(bytes: Uint8Array) {
     this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -65,6 +75,12 @@ class Scanner {
   #metadata(): Map<string, string> {
     const start = this.#at;
     const metadata = new Map<string, string>();
+    if (this.#peek() === LETTER_N) {
+      // Optional for the official reader: null is none.
+      if (this.#bytes.toString('latin1', this.#at, this.#at + 4) !== 'null') throw this.#expected('an object');
+      this.#at += 4;
+      return metadata;
+    }
     this.#object((key) => {
       if (metadata.has(key)) throw this.#fault(`the key ${quoted(key)} of __metadata__ comes more than once`);
       metadata.set(
@@ -86,7 +102,8 @@ class Scanner {
       if (key === 'dtype' && dtype === undefined) dtype = this.#string(() => `the dtype of ${quoted(name)}`);
       else if (key === 'shape' && !shape) shape = this.#numbers(() => `the shape of ${quoted(name)}`);
       else if (key === 'data_offsets' && !offsets) offsets = this.#numbers(() => `data_offsets of ${quoted(name)}`);
-      else throw this.#fault(`${quoted(name)} has ${quoted(key)} again or beside dtype, shape and data_offsets`);
+      else if (KNOWN_KEYS.includes(key)) throw this.#fault(`${quoted(name)} has ${quoted(key)} again`);
+      else this.#skipValue();
     });
     if (dtype === undefined || !shape || !offsets) {
       throw this.#fault(`${quoted(name)} lacks one of dtype, shape and data_offsets`);
@@ -109,6 +126,59 @@ class Scanner {
       this.#at++;
     }
     this.#take(CLOSE_OBJECT, () => 'a comma or the end of the object');
+  }
+
+  /** A value of an unknown key: any JSON, checked but not kept, as the official reader does. */
+  #skipValue(): void {
+    const start = this.#at;
+    let depth = 0;
+    /** Closing bytes of the containers that are open. */
+    const closing: number[] = [];
+    do {
+      const byte = this.#peek();
+      if (byte === OPEN_LIST || byte === OPEN_OBJECT) {
+        if (++depth > MAX_SKIPPED_DEPTH)
+          throw this.#fault(`an unknown key nests more than ${MAX_SKIPPED_DEPTH} levels`);
+        this.#at++;
+        const close = byte === OPEN_LIST ? CLOSE_LIST : CLOSE_OBJECT;
+        if (this.#peek() === close) {
+          this.#at++;
+          depth--;
+        } else {
+          closing.push(close);
+          if (close === CLOSE_OBJECT) this.#skipKey();
+          continue;
+        }
+      } else if (byte === QUOTE) this.#string(() => 'a string');
+      else this.#skipWord();
+      // Behind a value: the ends of containers, or the next member of one.
+      while (depth > 0 && this.#peek() === closing.at(-1)) {
+        closing.pop();
+        this.#at++;
+        depth--;
+      }
+      if (this.#skipped + this.#at - start > MAX_SKIPPED_BYTES) throw this.#fault('its unknown keys are too long');
+      if (depth === 0) break;
+      this.#take(COMMA, () => 'a comma or the end of a value');
+      if (closing.at(-1) === CLOSE_OBJECT) this.#skipKey();
+    } while (depth > 0);
+    this.#skipped += this.#at - start;
+  }
+
+  #skipKey(): void {
+    this.#string(() => 'a name in quotes');
+    this.#take(COLON, () => 'a colon');
+  }
+
+  /** true, false, null or a number. */
+  #skipWord(): void {
+    const start = this.#at;
+    while (WORD_BYTES.has(this.#bytes[this.#at]!)) this.#at++;
+    const isShort = this.#at - start <= MAX_WORD;
+    if (!isShort || !WORD.test(this.#bytes.toString('latin1', start, this.#at))) {
+      this.#at = start;
+      throw this.#expected('a JSON value');
+    }
   }
 
   /** A list of whole numbers of at least 0. */

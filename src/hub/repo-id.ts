@@ -25,9 +25,19 @@ export async function localFolder(idOrFolder: string): Promise<string | undefine
   if (typeof idOrFolder !== 'string') {
     throw new ConfigError(`expected "owner/name" on the Hub or a folder, got ${showValue(idOrFolder)}`);
   }
+  if (idOrFolder.trim() === '') {
+    throw new ConfigError('expected "owner/name" on the Hub or a folder, got an empty string');
+  }
   const path = expandHome(idOrFolder);
-  if ((await stat(path).catch(() => undefined))?.isDirectory()) return path;
-  if (/^([./\\~]|[A-Za-z]:[\\/])/.test(idOrFolder) || idOrFolder.split(/[\\/]/).length > 2) {
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isDirectory()) return path;
+  if (found) {
+    throw new ConfigError(`${idOrFolder} is a file, not a folder`, {
+      hint: 'Give the folder that it lies in.',
+      details: { path },
+    });
+  }
+  if (/^([./\\~]|[A-Za-z]:[\\/])/.test(idOrFolder) || /\\|\/.*\//.test(idOrFolder)) {
     if (/^https?:/.test(idOrFolder)) parseRepoId(idOrFolder);
     throw new ConfigError(`${idOrFolder}: there is no such folder`, {
       hint: 'Check the path; a repository on the Hub is named "owner/name".',

@@ -1,7 +1,7 @@
 /** From the name of a repository on the Hub to a folder with its files. */
 import { mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { z } from 'zod';
+import { dirname, resolve } from 'node:path';
+import type { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { HubError } from '../errors.js';
 import { downloadFile } from '../transfer/download-file.js';
@@ -10,7 +10,7 @@ import { partialBytes, requireSpace, writeError } from '../transfer/partial-file
 import { isTransient } from '../transfer/retry.js';
 import { hubCacheFolder, offlineReason } from './environment.js';
 import { explainAnswer, type HubSubject } from './explain-answer.js';
-import { selectPaths } from './file-patterns.js';
+import { patternsSchema, selectPaths } from './file-patterns.js';
 import {
   authorization,
   connectHub,
@@ -20,7 +20,7 @@ import {
   hubDownloadSchema,
 } from './hub-options.js';
 import { RepoCache } from './repo-cache.js';
-import { parseRepoId } from './repo-id.js';
+import { localFolder, parseRepoId } from './repo-id.js';
 import { blobName, digestsOf, isCommit, listTree, type RepoFile, type RepoTree, resolveRevision } from './repo-tree.js';
 
 /** Files that are on their way at a time. */
@@ -28,10 +28,13 @@ const PARALLEL = 4;
 
 /** Options of `snapshotDownload`: names, defaults and ranges. */
 export const snapshotDownloadSchema = hubDownloadSchema.extend({
-  /** Only files that match one of these, where `*` stands for anything and `?` for one character. Default: all. */
-  allowPatterns: z.array(z.string().min(1)).optional(),
-  /** Not those that match one of these. */
-  ignorePatterns: z.array(z.string().min(1)).optional(),
+  /**
+   * Only files that match this pattern, or one of these: `*` stands for anything, slashes too, and `?` for one
+   * character. A name with a slash at its end is a folder with all in it; a backslash is read as a slash. Default: all.
+   */
+  allowPatterns: patternsSchema.optional(),
+  /** Not those that match this pattern, or one of these. Default: none. */
+  ignorePatterns: patternsSchema.optional(),
 });
 
 /** Options of `snapshotDownload`. */
@@ -39,8 +42,8 @@ export type SnapshotDownloadOptions = z.input<typeof snapshotDownloadSchema>;
 
 /** What of a repository is wanted, and how to see that it is there. */
 export interface FileSelection {
-  readonly allowPatterns?: readonly string[] | undefined;
-  readonly ignorePatterns?: readonly string[] | undefined;
+  readonly allowPatterns?: string | readonly string[] | undefined;
+  readonly ignorePatterns?: string | readonly string[] | undefined;
   /** Says what is wrong with a repository that cannot be meant, from the paths in it. */
   readonly refuse?: (paths: readonly string[]) => string | undefined;
   /** Names what a folder lacks, where there is no list of the repository's files to tell. */
@@ -63,6 +66,31 @@ export interface Snapshot {
 export async function snapshotDownload(repoId: string, input: SnapshotDownloadOptions = {}): Promise<string> {
   const { allowPatterns, ignorePatterns, ...options } = parseOptions(snapshotDownloadSchema, input, 'snapshotDownload');
   return (await fetchSnapshot(repoId, options, { allowPatterns, ignorePatterns })).folder;
+}
+
+/**
+ * The folder that a text means, or the snapshot of the repository of this name.
+ * @throws as `localFolder` and `snapshotDownload`; where the name could be a folder that is missing, the hint says so
+ */
+export async function folderOrSnapshot(
+  idOrFolder: string,
+  options: HubDownload,
+  selection: FileSelection,
+): Promise<{ readonly folder: string; readonly commit: string | undefined }> {
+  const folder = await localFolder(idOrFolder);
+  if (folder !== undefined) return { folder, commit: undefined };
+  try {
+    return await fetchSnapshot(idOrFolder, options, selection);
+  } catch (error) {
+    const isMissing = error instanceof HubError && [undefined, 401, 403, 404].includes(error.details.status as number);
+    if (!isMissing) throw error;
+    const { message, hint, details } = error;
+    throw new HubError(message.split('\n  hint: ')[0]!, {
+      hint: `${hint ? `${hint.replace(/\.?$/, '.')} ` : ''}If a folder was meant: there is none at ${resolve(idOrFolder)}.`,
+      details,
+      cause: error.cause,
+    });
+  }
 }
 
 export async function fetchSnapshot(id: string, options: HubDownload, selection: FileSelection): Promise<Snapshot> {

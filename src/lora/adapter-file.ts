@@ -1,79 +1,86 @@
-/**
- * Adapters on disk, as PEFT writes and reads them: `adapter_config.json` and `adapter_model.safetensors`, float32,
- * with transformers' current names. Reading accepts the older names too, which PEFT itself only half understands.
- */
+/** Adapters on disk, as PEFT writes and reads them: float32, with transformers' current names. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomically } from '../atomic-file.js';
-import { parseOptions, requirePath } from '../config.js';
+import { callback, parseOptions } from '../config.js';
 import { SafetensorsFile, writeSafetensors } from '../engine/safetensors.js';
-import { CheckpointError } from '../errors.js';
+import { CheckpointError, ConfigError } from '../errors.js';
 import { type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
-import { adapterTensorName, parseAdapterTensorName, toDiskName } from '../model/tensor-names.js';
-import { readJson } from '../read-json.js';
-import { exists } from '../regular-file.js';
-import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, adapterFolder } from './adapter-folder.js';
-import { applyLora, type LoraAdapter, type LoraHost, requireLoraHost } from './apply-lora.js';
-import { LoraConfig } from './lora-config.js';
-import { isAllLinear, selectTargetModules, type Towers } from './target-modules.js';
-
-const MAX_LISTED_FAULTS = 40;
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, adapterFolder, CHAT_TEMPLATE_FILE } from './adapter-folder.js';
+import { adapterNameSchema, putOn } from './apply-lora.js';
+import { baseOf, isLocalName, otherBaseWarning } from './base-model.js';
+import {
+  type ChatTemplateSource,
+  chatTemplateFields,
+  chatTemplateText,
+  type TemplateHolder,
+} from './chat-template-option.js';
+import { type LoraAdapter, requireAdapter } from './lora-adapter.js';
+import { describeValue, type LoraHost, requireLoraHost } from './lora-host.js';
+import { warnWith } from './lora-warnings.js';
+import { peftTargets } from './peft-targets.js';
+import { type ReadAdapterOptions, readAdapter, readChatTemplate } from './read-adapter.js';
 
 /** Options of {@link saveAdapter}. */
 export interface SaveAdapterOptions {
-  /** Repository or folder of the base model, for those who load the adapter. */
+  /**
+   * Repository or folder of the base model, for those who load the adapter. Default: what the model was loaded from; a
+   * snapshot of the Hub's cache is written as the repository and its commit.
+   */
   readonly baseModelNameOrPath?: string | undefined;
+  /** Branch, tag or commit of the base model on the Hub. Default: what was asked for with its name; none for `main`. */
+  readonly revision?: string | undefined;
+  /**
+   * The chat template that the adapter was trained with, or its Jinja source: written as chat_template.jinja, so that
+   * whoever loads the adapter formats as it was trained. Default: that of `processor`, else of the files that the
+   * adapter was loaded from; none is written for a model's own template unless it is given.
+   */
+  readonly chatTemplate?: ChatTemplateSource | undefined;
+  /** What `fromPretrained` or `loadProcessor` gave, or a collator: its chat template is taken. */
+  readonly processor?: TemplateHolder | undefined;
+  /** Receives what needs care, a line each. Default: a warning of the process, once for each line. */
+  readonly onWarning?: ((line: string) => void) | undefined;
 }
+
+const saveAdapterSchema = z.strictObject({
+  baseModelNameOrPath: z.string().min(1).optional(),
+  revision: z.string().min(1).optional(),
+  ...chatTemplateFields,
+  onWarning: callback<string>().optional(),
+});
 
 /** Options of {@link loadAdapter}; those of the download do nothing for a folder. */
-export interface LoadAdapterOptions extends ReadAdapterOptions, HubDownloadOptions {}
-
-/** What an adapter's files are expected to hold. */
-export interface ReadAdapterOptions {
-  /** Expect tensors of one side only, whatever the adapter's configuration matches. Default: as configured. */
-  readonly towers?: Towers | undefined;
+export interface LoadAdapterOptions extends ReadAdapterOptions, HubDownloadOptions {
+  /** Name among the adapters of the model. Needed to keep several on one model. Default `default`. */
+  readonly adapterName?: string | undefined;
 }
 
-const loadAdapterSchema = hubDownloadSchema.extend({ towers: z.enum(['both', 'language', 'vision']).optional() });
-
-/** Name and weight shape [out, in] of a linear layer that an adapter may sit on. */
-export interface LinearShape {
-  readonly name: string;
-  readonly shape: readonly number[];
-}
-
-/** An adapter's numbers, apart from any model. */
-export interface AdapterData {
-  readonly config: LoraConfig;
-  readonly modules: readonly AdapterModuleData[];
-  /** By parameter name: the keys that a PEFT file of the current spelling has. */
-  readonly values: ReadonlyMap<string, Float32Array>;
-  readonly baseModelNameOrPath: string | undefined;
-}
-
-export interface AdapterModuleData {
-  /** Name in memory. */
-  readonly name: string;
-  readonly r: number;
-  readonly scale: number;
-  /** [r, in] */
-  readonly a: Float32Array;
-  /** [out, r] */
-  readonly b: Float32Array;
-}
+const loadAdapterSchema = hubDownloadSchema.extend({
+  towers: z.enum(['both', 'language', 'vision']).optional(),
+  adapterName: adapterNameSchema.optional(),
+});
 
 /**
  * Writes an adapter into a folder, made if need be, and reads it back. Each file appears whole or not at all; the
- * configuration comes last.
+ * configuration comes last. The configuration names the base model, and chooses in PEFT exactly the layers that were
+ * adapted. An adapter that is switched off or not active is saved as well.
  * @throws CheckpointError if a number is not finite, or what is on the disk is not what was to be written
+ * @throws ConfigError for anything but an adapter, one that is disposed of, or without a folder
  */
 export async function saveAdapter(
   adapter: LoraAdapter,
   directory: string,
   options: SaveAdapterOptions = {},
 ): Promise<void> {
-  requirePath(directory, 'saveAdapter');
+  requireAdapter(adapter, 'saveAdapter', "saveAdapter(adapter, 'folder')");
+  if (typeof directory !== 'string' || directory === '') {
+    const given = directory === '' ? 'an empty one' : describeValue(directory);
+    throw new ConfigError(`saveAdapter: expected a path, got ${given}`, {
+      hint: "Say where it is saved: saveAdapter(adapter, 'folder').",
+    });
+  }
+  const parsed = parseOptions(saveAdapterSchema, options, 'saveAdapter', { basemodel: 'baseModelNameOrPath' });
   const values = await adapter.readValues();
   for (const [name, array] of values) {
     const bad = array.find((value) => !Number.isFinite(value));
@@ -91,14 +98,74 @@ export async function saveAdapter(
       cause,
     });
   });
-  const parameters = adapter.parameters.parameters;
-  const tensors = parameters.map(({ name, shape }) => ({
+  await writeValues(adapter, values, join(directory, ADAPTER_WEIGHTS_FILE));
+  const template = chatTemplateText(parsed) ?? adapter.origin.chatTemplate;
+  if (template !== undefined) await writeFileAtomically(join(directory, CHAT_TEMPLATE_FILE), template);
+  const base = await baseToWrite(adapter, parsed);
+  const json = JSON.stringify(peftConfig(adapter, base), null, 2);
+  await writeFileAtomically(join(directory, ADAPTER_CONFIG_FILE), `${json}\n`);
+}
+
+/**
+ * Reads an adapter from a folder, or from the Hub by its name, and puts it onto the model, ready to be trained on or
+ * used. The first adapter of a model is active at once; another one, with an `adapterName` of its own, when
+ * `setAdapter` says so, as in PEFT.
+ * @param idOrFolder an existing folder wins over a repository of the same name
+ * @throws CheckpointError listing every tensor that is missing, unexpected or of another shape
+ * @throws ConfigError if the adapter's configuration is not supported, or matches nothing in the model
+ * @throws HubError, explained, if its files are not in the cache and cannot be fetched
+ */
+export async function loadAdapter(
+  idOrFolder: string,
+  model: LoraHost,
+  options: LoadAdapterOptions = {},
+): Promise<LoraAdapter> {
+  const { towers, adapterName, ...download } = parseOptions(loadAdapterSchema, options, 'loadAdapter');
+  requireLoraHost(model, 'loadAdapter');
+  const directory = await adapterFolder(idOrFolder, download);
+  const adapter = await putFilesOn(directory, model, { towers, adapterName, onWarning: download.onWarning });
+  const template = adapter.origin.chatTemplate;
+  if (template !== undefined && template !== (await templateOf(model))) {
+    warnWith(download.onWarning, [
+      `${idOrFolder} has a chat template of its own, which it was trained with: format with ` +
+        'new ChatTemplate(adapter.origin.chatTemplate), or load base and adapter with fromPretrained, which does',
+    ]);
+  }
+  return adapter;
+}
+
+/** The adapter of a folder, on the model. Its chat template is the caller's business. */
+export async function putFilesOn(
+  directory: string,
+  model: LoraHost,
+  options: ReadAdapterOptions & Pick<LoadAdapterOptions, 'adapterName' | 'onWarning'>,
+): Promise<LoraAdapter> {
+  const { towers, adapterName, onWarning } = options;
+  const linears = model.linearModules.map(({ name, weight }) => ({ name, shape: weight.shape }));
+  const { config, values, origin, warnings } = await readAdapter(directory, linears, { towers });
+  const applied = { seed: 0, values, adapterName, onWarning };
+  const adapter = putOn(model, config, applied, 'loadAdapter', origin);
+  const other = otherBaseWarning(origin.baseModelNameOrPath, model);
+  warnWith(onWarning, other === undefined ? warnings : [...warnings, other]);
+  return adapter;
+}
+
+/** The chat template beside the model's files; undefined if it is not known. */
+async function templateOf({ folder }: LoraHost): Promise<string | undefined> {
+  return folder === undefined ? undefined : readChatTemplate(folder).catch(() => undefined);
+}
+
+async function writeValues(
+  adapter: LoraAdapter,
+  values: ReadonlyMap<string, Float32Array>,
+  path: string,
+): Promise<void> {
+  const tensors = adapter.parameters.parameters.map(({ name, shape }) => ({
     name,
     shape,
     dtype: 'F32' as const,
     data: values.get(name)!,
   }));
-  const path = join(directory, ADAPTER_WEIGHTS_FILE);
   await writeSafetensors(path, tensors, { format: 'pt' });
 
   const file = await SafetensorsFile.open(path);
@@ -123,183 +190,41 @@ export async function saveAdapter(
   } finally {
     await file.close();
   }
-  const json = JSON.stringify(peftConfig(adapter, options.baseModelNameOrPath ?? null), null, 2);
-  await writeFileAtomically(join(directory, ADAPTER_CONFIG_FILE), `${json}\n`);
 }
 
-/**
- * Reads an adapter from a folder, or from the Hub by its name, and puts it onto the model, ready to be trained on or
- * used.
- * @param idOrFolder an existing folder wins over a repository of the same name
- * @throws CheckpointError listing every tensor that is missing, unexpected or of another shape
- * @throws ConfigError if the adapter's configuration is not supported, or matches nothing in the model
- * @throws HubError, explained, if its files are not in the cache and cannot be fetched
- */
-export async function loadAdapter(
-  idOrFolder: string,
-  model: LoraHost,
-  options: LoadAdapterOptions = {},
-): Promise<LoraAdapter> {
-  const { towers, ...download } = parseOptions(loadAdapterSchema, options, 'loadAdapter');
-  requireLoraHost(model, 'loadAdapter');
-  const directory = await adapterFolder(idOrFolder, download);
-  const linears = model.linearModules.map(({ name, weight }) => ({ name, shape: weight.shape }));
-  const { config, values } = await readAdapter(directory, linears, { towers });
-  return applyLora(model, config, { values });
+interface WrittenBase {
+  readonly name: string | null;
+  readonly revision: string | null;
 }
 
-/**
- * Reads an adapter's numbers and checks them against the linear layers of a model.
- * @throws as {@link loadAdapter}
- */
-export async function readAdapter(
-  directory: string,
-  linears: readonly LinearShape[],
-  options: ReadAdapterOptions = {},
-): Promise<AdapterData> {
-  const { config: stored, baseModelNameOrPath } = await readAdapterConfig(directory);
-  const wanted = options.towers ? stored.with({ towers: options.towers }) : stored;
-  const path = join(directory, ADAPTER_WEIGHTS_FILE);
-  if (!(await exists(path)) && (await exists(join(directory, 'adapter_model.bin')))) {
-    throw new CheckpointError(`${directory} holds adapter_model.bin, a Python pickle, which is never read`, {
-      hint: 'Load it in PEFT once and save it again: that writes adapter_model.safetensors.',
-    });
+/** What was said, else where the model came from, else what the adapter's own files said. */
+async function baseToWrite(
+  { model, origin }: LoraAdapter,
+  options: {
+    baseModelNameOrPath?: string | undefined;
+    revision?: string | undefined;
+    onWarning?: SaveAdapterOptions['onWarning'];
+  },
+): Promise<WrittenBase> {
+  if (options.baseModelNameOrPath !== undefined) {
+    return { name: options.baseModelNameOrPath, revision: options.revision ?? null };
   }
-  const file = await SafetensorsFile.open(path);
-  try {
-    const faults: string[] = [];
-    /** Current name of a parameter → its key in the file. */
-    const keys = new Map<string, string>();
-    let old = false;
-    for (const key of file.tensors.keys()) {
-      const parsed = parseAdapterTensorName(key);
-      const name = parsed && adapterTensorName(parsed.module, parsed.factor);
-      if (!name) faults.push(`${key}: unexpected, not a LoRA matrix of a linear layer`);
-      else if (keys.has(name)) faults.push(`${key}: the same as ${keys.get(name)}`);
-      else keys.set(name, key);
-      old ||= parsed?.old === true;
-    }
-
-    const spelling = old ? toDiskName : (name: string): string => name;
-    const { matched } = selectTargetModules(
-      linears.map(({ name }) => name),
-      wanted,
-      spelling,
-    );
-    const shapes = new Map(linears.map(({ name, shape }) => [name, shape]));
-    const expected = new Map<string, readonly number[]>();
-    for (const name of matched) {
-      const { r } = wanted.forModule(spelling(name));
-      const [out, inner] = shapes.get(name) as readonly [number, number];
-      expected.set(adapterTensorName(name, 'A'), [r, inner]);
-      expected.set(adapterTensorName(name, 'B'), [out, r]);
-    }
-    for (const [name, shape] of expected) {
-      const key = keys.get(name);
-      if (key === undefined) faults.push(`${name}: missing, expected [${shape.join(', ')}]`);
-      else {
-        const info = file.info(key);
-        if (info.shape.join() !== shape.join()) {
-          faults.push(`${key}: shape [${info.shape.join(', ')}], expected [${shape.join(', ')}]`);
-        }
-      }
-    }
-    for (const [name, key] of keys) {
-      if (!expected.has(name))
-        faults.push(`${key}: unexpected, no such layer is in the model and in the configuration`);
-    }
-    if (faults.length > 0) throw badTensors(path, faults, expected.size, file.tensors.size);
-
-    const values = new Map<string, Float32Array>();
-    for (const name of expected.keys()) {
-      const key = keys.get(name)!;
-      const array = await file.readFloat32(key);
-      const bad = array.findIndex((value) => !Number.isFinite(value));
-      if (bad >= 0) faults.push(`${key}: element ${bad} is ${array[bad]}, no finite number`);
-      values.set(name, array);
-    }
-    if (faults.length > 0) throw badTensors(path, faults, expected.size, file.tensors.size);
-    const modules = matched.map((name): AdapterModuleData => {
-      const { r, scale } = wanted.forModule(spelling(name));
-      const [a, b] = [values.get(adapterTensorName(name, 'A'))!, values.get(adapterTensorName(name, 'B'))!];
-      return { name, r, scale, a, b };
-    });
-    return { config: old ? inCurrentNames(wanted, matched) : wanted, modules, values, baseModelNameOrPath };
-  } finally {
-    await file.close();
+  const own = baseOf(model);
+  const { name, revision } =
+    own.name === undefined ? { name: origin.baseModelNameOrPath, revision: origin.revision } : own;
+  if (name !== undefined && (await isLocalName(name))) {
+    warnWith(options.onWarning, [
+      `the adapter names "${name}", a folder of this machine, as its base model: nobody else can load that; the option ` +
+        'baseModelNameOrPath of saveAdapter gives its name on the Hub',
+    ]);
   }
+  return { name: name ?? null, revision: options.revision ?? revision ?? null };
 }
 
-/** The numbers of an adapter that sits on a model. */
-export async function adapterData(adapter: LoraAdapter): Promise<AdapterData> {
-  const values = await adapter.readValues();
-  const modules = adapter.modules.map(({ module, r, a, b }): AdapterModuleData => {
-    const { scale } = adapter.config.forModule(module.name);
-    return { name: module.name, r, scale, a: values.get(a.name)!, b: values.get(b.name)! };
-  });
-  return { config: adapter.config, modules, values, baseModelNameOrPath: undefined };
-}
-
-/** Servers want names, not "all-linear": PEFT writes the endings too. */
-function peftConfig(adapter: LoraAdapter, baseModelNameOrPath: string | null): Record<string, unknown> {
-  const peft = adapter.config.toPeft(baseModelNameOrPath);
-  if (!isAllLinear(adapter.config.targetModules)) return peft;
-  const endings = new Set(adapter.modules.map(({ module }) => module.name.split('.').at(-1)!));
-  return { ...peft, target_modules: [...endings].sort() };
-}
-
-/** Rules written for older names, rewritten so that they choose the same modules under their current names. */
-function inCurrentNames(config: LoraConfig, matched: readonly string[]): LoraConfig {
-  const rankPattern: Record<string, number> = {};
-  const alphaPattern: Record<string, number> = {};
-  for (const name of matched) {
-    const { r, alpha } = config.forModule(toDiskName(name));
-    const pattern = name.replaceAll('.', '\\.');
-    if (r !== config.r) rankPattern[pattern] = r;
-    if (alpha !== config.alpha) alphaPattern[pattern] = alpha;
-  }
-  return config.with({
-    targetModules: [...matched],
-    excludeModules: undefined,
-    layersToTransform: undefined,
-    layersPattern: undefined,
-    rankPattern,
-    alphaPattern,
-  });
-}
-
-/** The checked configuration of an adapter's folder. @throws CheckpointError or ConfigError */
-export async function readAdapterConfig(
-  directory: string,
-): Promise<{ config: LoraConfig; baseModelNameOrPath: string | undefined }> {
-  const path = join(directory, ADAPTER_CONFIG_FILE);
-  let json: unknown;
-  try {
-    json = await readJson(path);
-  } catch (cause) {
-    throw new CheckpointError(`cannot read ${path}: ${(cause as Error).message}`, {
-      hint: `Give the folder of an adapter: ${ADAPTER_CONFIG_FILE} and ${ADAPTER_WEIGHTS_FILE}.`,
-      cause,
-      details: { path },
-    });
-  }
-  const base = (json as Record<string, unknown> | null)?.base_model_name_or_path;
-  return { config: LoraConfig.fromPeft(json, path), baseModelNameOrPath: typeof base === 'string' ? base : undefined };
-}
-
-function badTensors(path: string, faults: readonly string[], expected: number, found: number): CheckpointError {
-  const listed = faults.slice(0, MAX_LISTED_FAULTS);
-  if (faults.length > listed.length) listed.push(`and ${faults.length - listed.length} more`);
-  const onlyMissing = faults.every((fault) => fault.includes(': missing'));
-  return new CheckpointError(
-    `${path}: ${faults.length} bad tensors (${expected} expected, ${found} in the file):\n  - ${listed.join('\n  - ')}`,
-    {
-      hint: onlyMissing
-        ? 'If the adapter was trained on one tower only, say so with the option `towers`.'
-        : 'The adapter belongs to another model or to another adapter_config.json.',
-      details: { path, faults: listed },
-    },
-  );
+function peftConfig(adapter: LoraAdapter, { name, revision }: WrittenBase): Record<string, unknown> {
+  const matched = adapter.modules.map(({ module }) => module.name);
+  const all = adapter.model.linearModules.map((module) => module.name);
+  return { ...adapter.config.toPeft(name), ...peftTargets(adapter.config, matched, all), revision };
 }
 
 function sameBits(a: Float32Array, b: Float32Array): boolean {

@@ -2,28 +2,42 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { HubDownload } from '../hub/hub-options.js';
-import { localFolder } from '../hub/repo-id.js';
-import { type FileSelection, fetchSnapshot } from '../hub/snapshot-download.js';
+import { type FileSelection, folderOrSnapshot } from '../hub/snapshot-download.js';
 
 export const ADAPTER_CONFIG_FILE = 'adapter_config.json';
 export const ADAPTER_WEIGHTS_FILE = 'adapter_model.safetensors';
 
 /** @throws as `snapshotDownload` does */
 export async function adapterFolder(idOrFolder: string, options: HubDownload): Promise<string> {
-  return (await localFolder(idOrFolder)) ?? (await fetchSnapshot(idOrFolder, options, ADAPTER_SELECTION)).folder;
+  return (await folderOrSnapshot(idOrFolder, options, ADAPTER_SELECTION)).folder;
 }
 
-const ADAPTER_SELECTION: FileSelection = {
-  allowPatterns: [ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE],
-  refuse: (paths) => {
+/** The source of the chat template that an adapter was trained with, beside its files. */
+export const CHAT_TEMPLATE_FILE = 'chat_template.jinja';
+
+/** Files beside an adapter that say how its input is made. Where it has them, they win over those of its base model. */
+export const PROCESSOR_FILES: readonly string[] = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'processor_config.json',
+  'preprocessor_config.json',
+  CHAT_TEMPLATE_FILE,
+  'chat_template.json',
+];
+
+export const ADAPTER_SELECTION = {
+  allowPatterns: [ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE],
+  refuse: (paths: readonly string[]) => {
+    if (paths.includes('adapters.safetensors')) return 'it holds an adapter of mlx, whose layout is another';
     if (!paths.includes(ADAPTER_CONFIG_FILE)) return `it holds no adapter: there is no ${ADAPTER_CONFIG_FILE}`;
     if (paths.includes(ADAPTER_WEIGHTS_FILE)) return undefined;
     if (!paths.includes('adapter_model.bin')) return `it has no ${ADAPTER_WEIGHTS_FILE}`;
     return 'it holds adapter_model.bin, a Python pickle, which is never read; saved again by PEFT it is safetensors';
   },
-  missingFrom: async (folder) => {
+  missingFrom: async (folder: string) => {
     const names = [ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE];
     const there = await Promise.all(names.map((name) => stat(join(folder, name)).catch(() => undefined)));
     return names.filter((_, i) => !there[i]);
   },
-};
+} as const satisfies FileSelection;

@@ -1,143 +1,86 @@
 /** Puts an adapter onto a model: chooses modules, makes A and B, and hangs them into the linear layers. */
-import type { Engine } from '../engine/engine.js';
+import { z } from 'zod';
+import { callback, parseOptions } from '../config.js';
 import { roundToDtype } from '../engine/half-precision.js';
 import { counterHash, MersenneTwister } from '../engine/random.js';
-import type { Parameter, ParameterSet } from '../engine/tensor.js';
 import { ConfigError } from '../errors.js';
-import type { LinearModule } from '../model/linear-module.js';
-import { adapterTensorName, modelPart } from '../model/tensor-names.js';
-import { showValue } from '../show-value.js';
+import type { LinearModule, LoraWeights } from '../model/linear-module.js';
+import { adapterTensorName } from '../model/tensor-names.js';
+import { AdapterSlots, DEFAULT_ADAPTER } from './adapter-slots.js';
+import { type AdapterOrigin, LoraAdapter, type LoraModule } from './lora-adapter.js';
 import { LoraConfig, type LoraConfigOptions } from './lora-config.js';
+import { type LoraHost, requireLoraHost } from './lora-host.js';
+import { warnWith } from './lora-warnings.js';
 import { matchingPattern, selectTargetModules } from './target-modules.js';
 
-/** What an adapter needs of an engine. */
-export type LoraEngine = Pick<Engine, 'createParameters' | 'readParameters' | 'writeParameters' | 'releaseParameters'>;
+export { LoraAdapter, type LoraModule } from './lora-adapter.js';
+export { type LoraEngine, type LoraHost, requireLoraHost } from './lora-host.js';
 
-/** What an adapter needs of a model. */
-export interface LoraHost {
-  /** Keeps A and B: the engine that the weights are on. */
-  readonly engine: LoraEngine;
-  /** Every linear layer of both towers and the projector. */
-  readonly linearModules: readonly LinearModule[];
-  /** Told what there is to train when an adapter comes or goes. */
-  setTrainable?(set: ParameterSet | undefined): void;
-}
-
-/** @throws ConfigError */
-export function requireLoraHost(model: unknown, what: string): void {
-  if (Array.isArray((model as LoraHost | undefined)?.linearModules)) return;
-  const given = model instanceof Promise ? 'a promise: await it' : showValue(model);
-  throw new ConfigError(`${what}: expected a model, as loadMinistral3 and fromPretrained give it, got ${given}`);
-}
-
-/** An adapted layer. */
-export interface LoraModule {
-  /** The layer; its `lora` holds the same A and B. */
-  readonly module: LinearModule;
-  /** [r, in] */
-  readonly a: Parameter;
-  /** [out, r] */
-  readonly b: Parameter;
-  /** Rank of this layer. */
-  readonly r: number;
-  /** That of this layer; `module.lora.scale` is what it makes. */
-  readonly alpha: number;
-}
-
-/** How A and B start. */
+/** How A and B start, and what the adapter is called. */
 export interface ApplyLoraOptions {
   /** Seed of A's random start. Default 42. The draw is this package's own, not torch's. */
-  readonly seed?: number;
-  /** Values instead of a random start, by parameter name; all of them or none. */
-  readonly values?: ReadonlyMap<string, Float32Array>;
+  readonly seed?: number | undefined;
+  /** Values instead of a random start, by parameter name; all of them or none. Default: none. */
+  readonly values?: ReadonlyMap<string, Float32Array> | undefined;
+  /** Name among the adapters of the model. Needed to keep several on one model. Default `default`. */
+  readonly adapterName?: string | undefined;
+  /** Receives what needs care, a line each. Default: a warning of the process, once for each line. */
+  readonly onWarning?: ((line: string) => void) | undefined;
 }
 
-/** An adapter that sits on a model. */
-export class LoraAdapter {
-  /** As it was applied, every default filled in. */
-  readonly config: LoraConfig;
-  /** That of the model: keeps the parameters. */
-  readonly engine: LoraEngine;
-  /** All A and B; each parameter's name is its key in a PEFT file. */
-  readonly parameters: ParameterSet;
-  /** Adapted layers in the model's order; the parameters are A and B of each in turn. */
-  readonly modules: readonly LoraModule[];
-  /** Rules that had no effect, and choices that need care later; to be shown once. */
-  readonly warnings: readonly string[];
-  readonly #model: LoraHost;
-  #disposed = false;
+/** Names of adapters are names of folders in PEFT. */
+export const adapterNameSchema = z
+  .string()
+  .regex(/^[^/\\\p{Cc}]{1,100}$/u, 'expected a name of at most 100 characters, without slashes');
 
-  constructor(
-    config: LoraConfig,
-    model: LoraHost,
-    parameters: ParameterSet,
-    modules: readonly LoraModule[],
-    warnings: readonly string[],
-  ) {
-    this.config = config;
-    this.#model = model;
-    this.engine = model.engine;
-    this.parameters = parameters;
-    this.modules = modules;
-    this.warnings = warnings;
-  }
-
-  /** One line for the log: how many layers of which part are adapted, and how many numbers are trained. */
-  get description(): string {
-    const counts = new Map<string, number>();
-    for (const { module } of this.modules) {
-      const part = modelPart(module.name);
-      counts.set(part, (counts.get(part) ?? 0) + 1);
-    }
-    const parts = [...counts].map(([part, count]) => `${count} ${part}`).join(', ');
-    const endings = [...new Set(this.modules.map(({ module }) => module.name.split('.').at(-1)))].join(', ');
-    const numbers = this.parameters.size.toLocaleString('en-US');
-    return `LoRA on ${this.modules.length} linear layers (${parts}: ${endings}), ${numbers} trainable numbers`;
-  }
-
-  /** A copy of all values, by parameter name. */
-  async readValues(): Promise<Map<string, Float32Array>> {
-    const flat = await this.engine.readParameters(this.parameters);
-    return new Map(
-      this.parameters.parameters.map(({ name, offset, size }) => [name, flat.slice(offset, offset + size)]),
-    );
-  }
-
-  /** Takes the adapter off the model and frees its memory. May be called twice. */
-  dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    for (const { module } of this.modules) module.lora = undefined;
-    this.#model.setTrainable?.(undefined);
-    this.engine.releaseParameters(this.parameters);
-  }
-}
+const applyLoraSchema = z.strictObject({
+  seed: z.number().default(42),
+  values: z.custom<ReadonlyMap<string, Float32Array>>((value) => value instanceof Map, 'expected a Map').optional(),
+  adapterName: adapterNameSchema.optional(),
+  onWarning: callback<string>().optional(),
+});
 
 /**
  * Adds LoRA to the linear layers that the configuration names. A starts uniform in ±1/√in (kaiming_uniform with
  * a = √5, as PEFT) or normal, rounded to the dtype of the layer's weight as PEFT's is; B starts at zero, so the model
  * computes what it did before. Each module draws from its own stream, made of seed and name: a change of targets does
- * not change the start of the others.
- * @throws ConfigError if no layer matches, if the model has an adapter already, or if `values` do not fit
+ * not change the start of the others. The first adapter of a model is active at once; another one, with a name of its
+ * own, waits for `setAdapter`, as in PEFT.
+ * @throws ConfigError if no layer matches, if the model has an adapter of this name already, or if `values` do not fit
  */
 export function applyLora(
   model: LoraHost,
   config: LoraConfig | LoraConfigOptions,
   options: ApplyLoraOptions = {},
 ): LoraAdapter {
-  requireLoraHost(model, 'applyLora');
-  const { seed = 42, values } = options;
+  const parsed = parseOptions(applyLoraSchema, options, 'applyLora');
+  const adapter = putOn(model, config, parsed, 'applyLora');
+  if (!adapter.isActive) {
+    const active = AdapterSlots.of(model).active;
+    warnWith(parsed.onWarning, [
+      `the adapter "${adapter.name}" is on the model but not active: ` +
+        `${active ? `"${active.name}" is` : 'none is'}; setAdapter(model, "${adapter.name}") switches to it`,
+    ]);
+  }
+  return adapter;
+}
+
+/** As {@link applyLora}, for one that came from files too. */
+export function putOn(
+  model: LoraHost,
+  config: LoraConfig | LoraConfigOptions,
+  options: z.output<typeof applyLoraSchema>,
+  what: string,
+  origin: AdapterOrigin = {},
+): LoraAdapter {
+  requireLoraHost(model, what);
+  const { seed, values } = options;
   const lora = config instanceof LoraConfig ? config : new LoraConfig(config);
   const byName = new Map(model.linearModules.map((module) => [module.name, module]));
   const selection = selectTargetModules([...byName.keys()], lora);
   const chosen = selection.matched.map((name) => byName.get(name)!);
-
-  const adapted = model.linearModules.filter((module) => module.lora);
-  if (adapted.length > 0) {
-    throw new ConfigError(`the model has an adapter already, on ${adapted.length} layers`, {
-      hint: 'Call dispose() on that adapter first, or load the model anew.',
-    });
-  }
+  const slots = AdapterSlots.of(model);
+  const name = freeName(model, slots, options.adapterName);
 
   const specs = chosen.flatMap((module) => {
     const { r } = lora.forModule(module.name);
@@ -151,23 +94,45 @@ export function applyLora(
     ];
   });
   if (values && values.size !== specs.length) {
-    const known = new Set(specs.map(({ name }) => name));
-    const extra = [...values.keys()].filter((name) => !known.has(name));
+    const known = new Set(specs.map((spec) => spec.name));
+    const extra = [...values.keys()].filter((key) => !known.has(key));
     throw new ConfigError(`values for parameters that the configuration does not make: ${extra.join(', ')}`);
   }
 
   const parameters = model.engine.createParameters(specs);
+  const weights: LoraWeights[] = [];
   const modules = chosen.map((module, i): LoraModule => {
     const { r, alpha, scale } = lora.forModule(module.name);
     const [a, b] = [parameters.parameters[2 * i]!, parameters.parameters[2 * i + 1]!];
-    module.lora = { a, b, scale, dropout: lora.dropout };
+    weights.push({ a, b, scale, dropout: lora.dropout });
     return { module, a, b, r, alpha };
   });
-  model.setTrainable?.(parameters);
-  return new LoraAdapter(lora, model, parameters, modules, [
-    ...selection.warnings,
-    ...unusedPatterns(lora, selection.matched),
-  ]);
+  const warnings = [...selection.warnings, ...unusedPatterns(lora, selection.matched)];
+  const parts = { name, config: lora, model, slots, parameters, modules, weights, warnings, origin };
+  const adapter = new LoraAdapter(parts);
+  slots.add(adapter);
+  warnWith(options.onWarning, warnings);
+  return adapter;
+}
+
+/** @throws ConfigError if the model has an adapter of this name, or one and the new one has no name of its own */
+function freeName(model: LoraHost, { adapters }: AdapterSlots, wanted: string | undefined): string {
+  const name = wanted ?? DEFAULT_ADAPTER;
+  const adapted = model.linearModules.filter((module) => module.lora).length;
+  const isTaken = adapters.has(name);
+  if (!isTaken && (adapters.size === 0 ? adapted === 0 : wanted !== undefined)) return name;
+  const names = [...adapters].map(([known, { modules }]) => `"${known}" on ${modules.length} layers`);
+  throw new ConfigError(
+    isTaken && wanted !== undefined
+      ? `the model has an adapter "${name}" already: ${names.join(', ')}`
+      : `the model has an adapter already, ${names.length > 1 ? names.join(', ') : `on ${adapted || [...adapters.values()][0]!.modules.length} layers`}`,
+    {
+      hint:
+        'Call dispose() on that adapter first, load the model anew, or keep several on it by a name each: ' +
+        "the option adapterName: 'NAME', then setAdapter(model, 'NAME').",
+      details: { adapters: [...adapters.keys()] },
+    },
+  );
 }
 
 function givenValue(

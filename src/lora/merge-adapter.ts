@@ -4,19 +4,31 @@
  * bfloat16 one.
  */
 import { randomBytes } from 'node:crypto';
-import { copyFile, mkdir, readdir, realpath, rename, rm, rmdir, stat } from 'node:fs/promises';
-import { basename, dirname, join, resolve, sep } from 'node:path';
-import { requirePath } from '../config.js';
+import { copyFile, mkdir, readdir, rename, rm, rmdir } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { z } from 'zod';
+import { writeFileAtomically } from '../atomic-file.js';
+import { checkNames, parseOptions, requirePath } from '../config.js';
 import type { HeldSource } from '../engine/float8.js';
 import { engineDtype, ShardedCheckpoint, type TensorToWrite, writeSafetensors } from '../engine/safetensors.js';
 import { DTYPE_BYTES } from '../engine/tensor.js';
 import { CheckpointError, ConfigError } from '../errors.js';
-import { linearModuleName } from '../model/tensor-names.js';
-import { type AdapterData, type AdapterModuleData, adapterData, readAdapter } from './adapter-file.js';
-import type { LoraAdapter } from './apply-lora.js';
-import { MergeOutput, type WrittenTensor } from './merge-output.js';
+import { linearModuleName, toDiskName, toMemoryName } from '../model/tensor-names.js';
+import { CHAT_TEMPLATE_FILE, PROCESSOR_FILES } from './adapter-folder.js';
+import { baseOf, otherBaseWarning } from './base-model.js';
+import {
+  type ChatTemplateSource,
+  chatTemplateFields,
+  chatTemplateText,
+  type TemplateHolder,
+} from './chat-template-option.js';
+import { type LoraAdapter, requireAdapter } from './lora-adapter.js';
+import { warnWith } from './lora-warnings.js';
+import { baseName, freeFolder, mergedCard, ownFiles, requireCheckpoint, smallFiles } from './merge-files.js';
+import { MergeOutput, type UntiedHead, type WrittenTensor } from './merge-output.js';
 import { MergePool } from './merge-pool.js';
 import { mergeRows } from './merged-weight.js';
+import { type AdapterData, type AdapterModuleData, adapterData, OUTPUT_HEAD, readAdapter } from './read-adapter.js';
 
 /** Options of {@link mergeAdapter}: either `adapterDir` or `adapter`, not both. */
 export interface MergeAdapterOptions {
@@ -28,6 +40,15 @@ export interface MergeAdapterOptions {
   readonly adapter?: LoraAdapter | undefined;
   /** Folder of the merged model; must not exist, or be empty. It appears when it is complete. */
   readonly outputDir: string;
+  /**
+   * The chat template that the adapter was trained with, or its Jinja source, for the merged model. Default: that of
+   * `processor`, else of the adapter's files, else of the base.
+   */
+  readonly chatTemplate?: ChatTemplateSource | undefined;
+  /** What `fromPretrained` or `loadProcessor` gave, or a collator: its chat template is taken. */
+  readonly processor?: TemplateHolder | undefined;
+  /** Receives what needs care, a line each. Default: a warning of the process, once for each line. */
+  readonly onWarning?: ((line: string) => void) | undefined;
   /** Called after each tensor. */
   readonly onProgress?: ((progress: MergeProgress) => void) | undefined;
   /** Stops the merge; nothing stays of it. */
@@ -58,43 +79,68 @@ export interface MergeResult {
   readonly files: readonly string[];
 }
 
+const OPTIONS = {
+  checkpointDir: false,
+  adapterDir: false,
+  adapter: false,
+  outputDir: false,
+  chatTemplate: false,
+  processor: false,
+  onWarning: false,
+  onProgress: false,
+  signal: false,
+} as const;
+
 const CHUNK_BYTES = 8 * 1024 * 1024;
 /** Of rows that are merged; a smaller tensor is not worth a thread. */
 const MERGE_CHUNK_BYTES = 4 * 1024 * 1024;
 
-/** Weights in other forms, and files about the base model that would mislead beside the merged one. */
-const NOT_COPIED =
-  /\.(safetensors|bin|pt|pth|ckpt|gguf|h5|msgpack|onnx|npz)$|\.index\.json$|^(params\.json|README\.md|adapter_config\.json|\..*)$/i;
-
 /**
  * Writes a copy of a checkpoint with the adapter merged in: same shards, names, dtypes and small files. A tied output
- * head stays tied. FP8 weights, changed or not, are written as bfloat16, and the copy has neither their scales nor a
+ * head stays tied, unless the adapter (of another tool) has adapted it: then it becomes a tensor of its own, and
+ * config.json says so, for the embedding stays as it was in training. Tokenizer, processor and chat template are those
+ * of the adapter where it has its own, and a README.md names the base model where its name on the Hub is known. FP8 weights, changed or not, are written as bfloat16, and the copy has neither their scales nor a
  * `quantization_config`. Everything is written into a temporary folder beside `outputDir`, which then takes its name.
  * @throws CheckpointError if the adapter does not fit, the weights are quantised in another way, the merged weights are
  *   not finite, or the output folder is not free
  */
 export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeResult> {
-  const { checkpointDir, adapterDir, adapter } = options ?? {};
+  checkNames(options, OPTIONS, 'mergeAdapter');
+  const { checkpointDir, adapterDir, adapter } = options;
   if ((adapterDir === undefined) === (adapter === undefined)) {
-    throw new ConfigError('mergeAdapter: give either `adapterDir` or `adapter`');
+    const both = adapter !== undefined ? 'both' : 'neither';
+    throw new ConfigError(`mergeAdapter: give either \`adapterDir\` or \`adapter\`, got ${both}`);
   }
   requirePath(checkpointDir, 'mergeAdapter: `checkpointDir`');
   requirePath(options.outputDir, 'mergeAdapter: `outputDir`');
   if (adapter === undefined) requirePath(adapterDir, 'mergeAdapter: `adapterDir`');
+  else requireAdapter(adapter, 'mergeAdapter', 'mergeAdapter({ adapter, checkpointDir, outputDir })');
+  const { chatTemplate, processor } = options;
+  const parsedTemplate = parseOptions(z.strictObject(chatTemplateFields), { chatTemplate, processor }, 'mergeAdapter');
   const outputDir = await freeFolder(resolve(options.outputDir), [
     checkpointDir,
     ...(adapterDir === undefined ? [] : [adapterDir]),
   ]);
 
+  await requireCheckpoint(checkpointDir);
   const checkpoint = await ShardedCheckpoint.open(checkpointDir);
   const pool = new MergePool();
   const partial = join(dirname(outputDir), `.${basename(outputDir)}.${randomBytes(4).toString('hex')}.partial`);
   try {
-    const linears = linearTensors(checkpoint);
+    const { linears, untied } = linearTensors(checkpoint);
     const data = adapter ? await adapterData(adapter) : await readAdapter(adapterDir!, [...linears.values()]);
     const merged = modulesByTensor(data, linears, checkpoint);
-    const output = await MergeOutput.of(checkpoint);
-    const small = await smallFiles(checkpoint);
+    const changes = data.modules.some(({ name }) => name === OUTPUT_HEAD);
+    const output = await MergeOutput.of(checkpoint, { changes, untied: changes ? untied : undefined });
+    const small = new Map(await smallFiles(checkpoint));
+    if (adapterDir !== undefined) {
+      // Those of the adapter say how it was trained.
+      for (const [name, path] of await ownFiles(adapterDir, PROCESSOR_FILES)) small.set(name, path);
+    }
+    const trainedOn = (adapter && baseOf(adapter.model).name) ?? data.origin.baseModelNameOrPath;
+    const other = otherBaseWarning(trainedOn, { nameOrPath: resolve(checkpointDir) });
+    warnWith(options.onWarning, other === undefined ? data.warnings : [...data.warnings, other]);
+    const template = chatTemplateText(parsedTemplate) ?? data.origin.chatTemplate;
 
     await mkdir(partial, { recursive: true });
     const bytesTotal = output.bytes;
@@ -104,8 +150,7 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
       options.onProgress?.({ tensor: name, bytesDone, bytesTotal });
     };
     for (const file of checkpoint.files) {
-      const kept = [...file.tensors.keys()].flatMap((name) => output.tensors.get(name) ?? []);
-      const tensors = kept.map((tensor): TensorToWrite => {
+      const tensors = output.inFile(file.path).map((tensor): TensorToWrite => {
         const { name, dtype, shape } = tensor;
         const chunks = async function* (): AsyncGenerator<Uint8Array> {
           const module = merged.get(name);
@@ -120,6 +165,9 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
     }
     for (const [name, path] of small) await copyFile(path, join(partial, name));
     await output.writeJson(partial);
+    if (template !== undefined) await writeFileAtomically(join(partial, CHAT_TEMPLATE_FILE), template);
+    const card = mergedCard(baseName(adapter, data, checkpointDir));
+    if (card !== undefined) await writeFileAtomically(join(partial, 'README.md'), card);
     // The folder is free or empty; an empty one makes way.
     await rmdir(outputDir).catch(() => undefined);
     await rename(partial, outputDir);
@@ -145,15 +193,32 @@ interface LinearTensor {
   readonly tensor: string;
 }
 
-/** Linear layers of a checkpoint, by their names in memory. */
-function linearTensors(checkpoint: ShardedCheckpoint): Map<string, LinearTensor> {
+/**
+ * Linear layers of a checkpoint, by their names in memory. An output head that is tied to the embedding is one too: the
+ * embedding stays as it is, for the adapter of a head was trained beside it, and the head gets a tensor of its own.
+ */
+function linearTensors(checkpoint: ShardedCheckpoint): {
+  linears: Map<string, LinearTensor>;
+  untied: UntiedHead | undefined;
+} {
   const linears = new Map<string, LinearTensor>();
+  let untied: UntiedHead | undefined;
   for (const { name: tensor, shape } of checkpoint.tensors.values()) {
     const name = linearModuleName(tensor, shape);
     if (name !== undefined) linears.set(name, { name, shape, tensor });
   }
-  return linears;
+  const embedding = [...checkpoint.tensors.values()].find(
+    ({ name, shape }) => toMemoryName(name) === EMBEDDING && shape.length === 2,
+  );
+  if (embedding && !linears.has(OUTPUT_HEAD)) {
+    const isOld = embedding.name !== EMBEDDING;
+    untied = { name: isOld ? toDiskName(`${OUTPUT_HEAD}.weight`) : `${OUTPUT_HEAD}.weight`, embedding: embedding.name };
+    linears.set(OUTPUT_HEAD, { name: OUTPUT_HEAD, shape: embedding.shape, tensor: untied.name });
+  }
+  return { linears, untied };
 }
+
+const EMBEDDING = 'model.language_model.embed_tokens.weight';
 
 /** Stored tensor name → what is added to it. */
 function modulesByTensor(
@@ -170,7 +235,7 @@ function modulesByTensor(
       continue;
     }
     const [out, inner] = linear.shape as readonly [number, number];
-    const { dtype } = checkpoint.fileOf(linear.tensor).info(linear.tensor);
+    const dtype = checkpoint.tensors.get(linear.tensor)?.dtype ?? 'F32';
     if (module.a.length !== module.r * inner || module.b.length !== out * module.r) {
       faults.push(`${module.name}: the adapter was made for another shape than [${out}, ${inner}]`);
     } else if (!engineDtype(dtype) && dtype !== 'F8_E4M3') {
@@ -240,65 +305,4 @@ async function* copiedBytes(
     await read(bytes, offset);
     yield bytes;
   }
-}
-
-/**
- * Name and real path of config, tokenizer, processor, chat template, generation settings, licence, and the index of
- * the shards. A link may lead into the folder itself or into the store of the Hub's cache that it belongs to; where
- * another one leads, there may be what its maker wants to see published with the merged model.
- * @throws CheckpointError naming a link that leads elsewhere
- */
-async function smallFiles({ directory, indexFile }: ShardedCheckpoint): Promise<[name: string, path: string][]> {
-  const home = await realpath(directory);
-  const stores = [home, resolve(home, '..', '..', 'blobs')];
-  const files: [string, string][] = [];
-  for (const entry of await readdir(directory, { withFileTypes: true })) {
-    const { name } = entry;
-    if (NOT_COPIED.test(name) && name !== indexFile) continue;
-    const path = join(directory, name);
-    if (entry.isFile()) files.push([name, path]);
-    if (!entry.isSymbolicLink()) continue;
-    const real = await realpath(path).catch((cause: Error) => {
-      throw new CheckpointError(`${path}: a symbolic link that cannot be followed: ${cause.message}`, { cause });
-    });
-    if (!stores.some((store) => real.startsWith(store + sep))) {
-      throw new CheckpointError(`${path}: a symbolic link to ${real}, which does not belong to the checkpoint`, {
-        hint: 'Remove the link, or put the file itself in its place if it is to be part of the merged model.',
-        details: { path, real },
-      });
-    }
-    if ((await stat(real)).isFile()) files.push([name, real]);
-  }
-  return files;
-}
-
-/** The output folder's real path, after checking that it is empty or absent and lies in none of the sources. */
-async function freeFolder(outputDir: string, sources: readonly string[]): Promise<string> {
-  const output = await realParent(outputDir);
-  for (const source of sources) {
-    const real = await realpath(source).catch(() => resolve(source));
-    if (output === real || output.startsWith(real + sep)) {
-      throw new CheckpointError(`${outputDir} lies in the source folder ${source}`, {
-        hint: 'Give a folder of its own for the merged model.',
-      });
-    }
-  }
-  const entries = await readdir(outputDir).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    throw new CheckpointError(`${outputDir} is not a folder`, { cause: error });
-  });
-  if (entries.length > 0) {
-    throw new CheckpointError(`${outputDir} is not empty: it holds ${entries.slice(0, 5).join(', ')}`, {
-      hint: 'Give a new folder, so that files of two models cannot mix.',
-    });
-  }
-  return output;
-}
-
-/** The real path of a folder that need not exist: links in the part that exists are resolved. */
-async function realParent(path: string): Promise<string> {
-  const real = await realpath(path).catch(() => undefined);
-  if (real !== undefined) return real;
-  const parent = dirname(path);
-  return parent === path ? path : join(await realParent(parent), basename(path));
 }

@@ -23,25 +23,41 @@ export interface WrittenTensor {
   read(target: Uint8Array, offset: number): Promise<void>;
 }
 
+/** An output head that the base shares with its embedding, and the merged checkpoint does not. */
+export interface UntiedHead {
+  /** Name of the new tensor, in the spelling of the file. */
+  readonly name: string;
+  /** Stored name of the embedding, which it starts from. */
+  readonly embedding: string;
+}
+
 export class MergeOutput {
   /** By name, in the order of the base. */
   readonly tensors: ReadonlyMap<string, WrittenTensor>;
   readonly #checkpoint: ShardedCheckpoint;
   readonly #quantization: Fp8Quantization | undefined;
-  /** The parsed config.json of a base with 8-bit weights. */
+  /** The changed config.json; undefined if it stays as it is. */
   readonly #config: Record<string, unknown> | undefined;
+  /** Shard of each tensor, by file name. */
+  readonly #shards = new Map<string, string>();
+  readonly #changesIndex: boolean;
+  readonly #untied: UntiedHead | undefined;
 
   private constructor(
     checkpoint: ShardedCheckpoint,
     config: Record<string, unknown> | undefined,
     quantization: Fp8Quantization | undefined,
+    isQuantized: boolean,
+    untied: UntiedHead | undefined,
   ) {
     this.#checkpoint = checkpoint;
     this.#config = config;
     this.#quantization = quantization;
+    this.#changesIndex = isQuantized || untied !== undefined;
     const tensors = new Map<string, WrittenTensor>();
     for (const { name, dtype, shape, byteLength } of checkpoint.tensors.values()) {
-      if (config && isQuantizationTensor(name)) continue;
+      if (isQuantized && isQuantizationTensor(name)) continue;
+      this.#shards.set(name, basename(checkpoint.fileOf(name).path));
       if (dtype === 'F8_E4M3') {
         const held = this.source(name);
         const { byteLength, read } = held;
@@ -52,24 +68,44 @@ export class MergeOutput {
         tensors.set(name, { name, dtype, shape, byteLength, read });
       }
     }
+    if (untied) {
+      tensors.set(untied.name, { ...tensors.get(untied.embedding)!, name: untied.name });
+      this.#shards.set(untied.name, this.#shards.get(untied.embedding)!);
+    }
     this.tensors = tensors;
+    this.#untied = untied;
   }
 
-  /** @throws CheckpointError if 8-bit weights are stored in a way that is not known */
-  static async of(checkpoint: ShardedCheckpoint): Promise<MergeOutput> {
+  /**
+   * @param head whether the output head changes, which then is no longer that of the embedding
+   * @throws CheckpointError if 8-bit weights are stored in a way that is not known
+   */
+  static async of(
+    checkpoint: ShardedCheckpoint,
+    head: { readonly changes: boolean; readonly untied?: UntiedHead | undefined } = { changes: false },
+  ): Promise<MergeOutput> {
     const isQuantized = [...checkpoint.tensors.values()].some(({ dtype }) => dtype === 'F8_E4M3');
-    if (!isQuantized) return new MergeOutput(checkpoint, undefined, undefined);
+    if (!isQuantized && !head.changes) return new MergeOutput(checkpoint, undefined, undefined, false, undefined);
     const path = join(checkpoint.directory, 'config.json');
+    const what = isQuantized ? 'how the weights are quantised' : 'whether embedding and output head are tied';
     const json = await readJson(path).catch((cause: Error) => {
       const reason = `cannot be read as JSON: ${cause.message}`;
-      throw new CheckpointError(`${path}, which says how the weights are quantised, ${reason}`, { cause });
+      throw new CheckpointError(`${path}, which says ${what}, ${reason}`, { cause });
     });
     if (typeof json !== 'object' || json === null) throw new CheckpointError(`${path} holds no JSON object`);
     const config = json as Record<string, unknown>;
     const faults: string[] = [];
-    const quantization = parseQuantization(config.quantization_config, faults);
+    const quantization = isQuantized ? parseQuantization(config.quantization_config, faults) : undefined;
     if (faults.length > 0) throw new CheckpointError(`${path} cannot be used:\n  - ${faults.join('\n  - ')}`);
-    return new MergeOutput(checkpoint, config, quantization);
+    const { quantization_config: _, ...plain } = config;
+    const changed = { ...(isQuantized ? plain : config), ...(head.changes ? untie(config) : {}) };
+    return new MergeOutput(checkpoint, changed, quantization, isQuantized, head.untied);
+  }
+
+  /** Tensors of one file of the base, as they are written, in its order. */
+  inFile(path: string): WrittenTensor[] {
+    const shard = basename(path);
+    return [...this.tensors.values()].filter(({ name }) => this.#shards.get(name) === shard);
   }
 
   /** Bytes of all tensors. */
@@ -79,20 +115,31 @@ export class MergeOutput {
 
   /** A weight in the format in which it is merged and written. */
   source(name: string): HeldSource {
-    return dequantizedSource(checkpointSource(this.#checkpoint, name, this.#quantization));
+    const stored = name === this.#untied?.name ? this.#untied.embedding : name;
+    const source = dequantizedSource(checkpointSource(this.#checkpoint, stored, this.#quantization));
+    return stored === name ? source : { ...source, name };
   }
 
-  /** Writes over config.json and the index of the shards where they still speak of 8-bit weights. */
+  /** Writes over config.json and the index of the shards where they no longer hold. */
   async writeJson(folder: string): Promise<void> {
     if (!this.#config) return;
-    const { quantization_config: _, ...config } = this.#config;
     const write = (name: string, value: unknown): Promise<void> =>
       // In place of a copy that may be read-only, as its original.
       writeFileAtomically(join(folder, name), `${JSON.stringify(value, null, 2)}\n`);
-    await write('config.json', config);
+    await write('config.json', this.#config);
     const { indexFile } = this.#checkpoint;
-    if (indexFile === undefined) return;
-    const places = [...this.tensors.keys()].map((name) => [name, basename(this.#checkpoint.fileOf(name).path)]);
-    await write(indexFile, { metadata: { total_size: this.bytes }, weight_map: Object.fromEntries(places) });
+    if (indexFile === undefined || !this.#changesIndex) return;
+    const weightMap = Object.fromEntries([...this.tensors.keys()].map((name) => [name, this.#shards.get(name)]));
+    await write(indexFile, { metadata: { total_size: this.bytes }, weight_map: weightMap });
   }
+}
+
+/** What config.json says of a head with weights of its own: else a reader would tie it again. */
+function untie(config: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const text = config.text_config;
+  const nested = typeof text === 'object' && text !== null && 'tie_word_embeddings' in text;
+  return {
+    tie_word_embeddings: false,
+    ...(nested ? { text_config: { ...text, tie_word_embeddings: false } } : {}),
+  };
 }

@@ -206,12 +206,11 @@ function adapterSection({ config, layers, maxRank, trainedNumbers }: AdapterFact
 
 function usage({ repoId, baseModel }: AdapterFacts): string {
   const base = baseModel ?? 'BASE_MODEL';
+  const more = baseModel ? '' : ", { baseModel: 'BASE_MODEL' }";
   const typescript = [
-    "import { createEngine, fromPretrained, loadAdapter } from 'ministral-tune';",
+    "import { fromPretrained } from 'ministral-tune';",
     '',
-    "const engine = await createEngine('auto');",
-    `const { model, processor } = await fromPretrained('${base}', { engine });`,
-    `await loadAdapter('${repoId}', model);`,
+    `const { model, processor, adapter } = await fromPretrained('${repoId}'${more});`,
   ].join('\n');
   const python = [
     'from peft import PeftModel',

@@ -8,23 +8,31 @@ import { CheckpointError, ConfigError } from '../errors.js';
 import { ownedRepoId, type PushedFile, type PushResult, pushFiles, pushFilesSchema } from '../hub/push-files.js';
 import { parseRepoId } from '../hub/repo-id.js';
 import { modelPart, parseAdapterTensorName } from '../model/tensor-names.js';
-import { readAdapterConfig } from './adapter-file.js';
-import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from './adapter-folder.js';
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE, PROCESSOR_FILES } from './adapter-folder.js';
+import { chatTemplateFields, chatTemplateText } from './chat-template-option.js';
 import { type AdapterFacts, modelCardSchema, picturePath, renderModelCard } from './model-card.js';
+import { readAdapterConfig } from './read-adapter.js';
 import { visionServingAdvice } from './target-modules.js';
 
 /** Options of {@link pushToHub}: names, defaults and ranges. */
 export const pushToHubSchema = pushFilesSchema.extend({
   /** What the page says. Default: what can be told from the adapter alone. */
   modelCard: modelCardSchema.prefault({}),
+  /**
+   * The chat template that the adapter was trained with, or its Jinja source: uploaded as chat_template.jinja. Default:
+   * that of `processor`, else the folder's.
+   */
+  chatTemplate: chatTemplateFields.chatTemplate,
+  /** What `fromPretrained` gave: its chat template is taken. */
+  processor: chatTemplateFields.processor,
 });
 
 /** What a user may write. */
 export type PushToHubOptions = z.input<typeof pushToHubSchema>;
 
 /**
- * Uploads an adapter: `adapter_config.json`, `adapter_model.safetensors`, a README.md made from `modelCard`, and its
- * pictures; nothing else in the folder. The repository is made if need be, public unless `private` says otherwise.
+ * Uploads an adapter: `adapter_config.json`, `adapter_model.safetensors`, the chat template and the files of tokenizer
+ * and processor that the folder has, a README.md made from `modelCard`, and its pictures; nothing else in the folder. The repository is made if need be, public unless `private` says otherwise.
  * Called again with the same content it commits nothing; after a failure it goes on with what is missing. (With
  * `createPr` each call opens a pull request, until one is merged.)
  * @param directory what `saveAdapter` wrote
@@ -34,9 +42,10 @@ export type PushToHubOptions = z.input<typeof pushToHubSchema>;
  */
 export async function pushToHub(directory: string, id: string, options: PushToHubOptions = {}): Promise<PushResult> {
   requirePath(directory, 'pushToHub');
-  const { modelCard: card, ...push } = parseOptions(pushToHubSchema, options, 'pushToHub');
-  const { config, baseModelNameOrPath } = await readAdapterConfig(directory);
-  const baseModel = await hubName(card.baseModel ?? baseModelNameOrPath);
+  const { modelCard: card, chatTemplate, processor, ...push } = parseOptions(pushToHubSchema, options, 'pushToHub');
+  const { config, origin } = await readAdapterConfig(directory);
+  const baseModel = await hubName(card.baseModel ?? origin.baseModelNameOrPath);
+  const template = chatTemplateText({ chatTemplate, processor });
   const contents = await readFacts(directory);
   const repoId = await ownedRepoId(id, push);
   const facts: AdapterFacts = { repoId, baseModel, config, ...contents };
@@ -48,6 +57,8 @@ export async function pushToHub(directory: string, id: string, options: PushToHu
   const files: PushedFile[] = [
     await configFile(directory, baseModel),
     { path: ADAPTER_WEIGHTS_FILE, source: join(directory, ADAPTER_WEIGHTS_FILE) },
+    ...(template === undefined ? [] : [{ path: CHAT_TEMPLATE_FILE, text: template }]),
+    ...(await processorFiles(directory, template === undefined)),
     ...card.pictures.map(({ path }) => ({ path: picturePath(path), source: path })),
     { path: 'README.md', text: renderModelCard(card, facts) },
   ];
@@ -77,6 +88,19 @@ async function hubName(name: string | undefined): Promise<string | undefined> {
     hint: "Give the base model's name on the Hub as `modelCard: { baseModel: ... }`.",
     details: { baseModel: name },
   });
+}
+
+/** Files that say how the adapter's input is made, as far as the folder has them. */
+async function processorFiles(directory: string, withTemplate: boolean): Promise<PushedFile[]> {
+  const names = PROCESSOR_FILES.filter((name) => withTemplate || name !== CHAT_TEMPLATE_FILE);
+  const isThere = await Promise.all(
+    names.map((name) =>
+      stat(join(directory, name))
+        .then((entry) => entry.isFile())
+        .catch(() => false),
+    ),
+  );
+  return names.filter((_, i) => isThere[i]).map((path) => ({ path, source: join(directory, path) }));
 }
 
 /** The configuration as it is, but for the base model's name. */

@@ -59,12 +59,16 @@ function select(names: readonly string[], rules: TargetRules, spelling: (name: s
   const warnings: string[] = [];
   if (typeof rules.targetModules !== 'string') {
     const unused = rules.targetModules.filter((target) => !spelled.some((name) => endsWithName(name, target)));
-    const beside = unused.filter((target) => BESIDE_LAYERS.some((name) => endsWithName(target, name)));
-    if (beside.length > 0) {
-      warnings.push(`targetModules: ${quoted(beside)} is left out: embedding and output head are not adapted here`);
-    }
-    const unknown = unused.filter((target) => !beside.includes(target));
+    const unknown = unused.filter((target) => !NOT_ADAPTABLE.some((name) => endsWithName(name, target)));
     if (unknown.length > 0) warnings.push(`targetModules: no linear layer is called ${quoted(unknown)}`);
+  }
+  // "all-linear" means neither.
+  const beside = isAllLinear(rules.targetModules) ? [] : NOT_ADAPTABLE.filter((name) => isTarget(rules, name));
+  if (beside.length > 0) {
+    warnings.push(
+      'targetModules: output head and embeddings cannot be adapted here: the adapter is trained and saved without ' +
+        beside.map((name) => name.split('.').at(-1)).join(', '),
+    );
   }
   if (rules.excludeModules !== undefined && !spelled.some((name) => isExcluded(rules, name))) {
     warnings.push(`excludeModules: ${quoted([rules.excludeModules].flat())} excludes nothing`);
@@ -74,16 +78,11 @@ function select(names: readonly string[], rules: TargetRules, spelling: (name: s
   return { matched, warnings };
 }
 
-/** Modules that PEFT can adapt too; their weights may be one and the same (`tie_word_embeddings`). */
-const BESIDE_LAYERS = ['lm_head', 'embed_tokens'];
-
 /**
- * The one definition of what can be adapted and merged, by its name in memory: the linear layers of the towers and of
- * the projector. Not the output head and not the embedding.
+ * Modules that PEFT adapts where a rule names them, and that are never adapted here: engines compute the head inside
+ * the loss, and its weight may be the embedding's. All linear layers of the towers and the projector can be.
  */
-export function isAdaptable(name: string): boolean {
-  return modelPart(name) !== 'other' && !BESIDE_LAYERS.some((beside) => endsWithName(name, beside));
-}
+const NOT_ADAPTABLE = ['lm_head', 'model.language_model.embed_tokens'];
 
 /** What to know before an adapter that reaches the vision tower or the projector is served. */
 export function visionServingAdvice(vision: number, all: number): string {

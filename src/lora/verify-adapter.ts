@@ -2,7 +2,7 @@
 import type { VlmBatch } from '../data/types.js';
 import { CheckpointError } from '../errors.js';
 import { loadAdapter } from './adapter-file.js';
-import type { LoraHost } from './apply-lora.js';
+import { type LoraHost, requireLoraHost } from './lora-host.js';
 
 /** A model whose output can be looked at. */
 export interface ProbedModel extends LoraHost {
@@ -31,6 +31,7 @@ const TOLERANCE = 0.01;
  *   adapter on the model; as `loadAdapter` does
  */
 export async function verifyAdapter(model: ProbedModel, directory: string, batch: VlmBatch): Promise<AdapterCheck> {
+  requireLoraHost(model, 'verifyAdapter');
   const own = model.linearModules.map(({ lora }) => lora);
   const trained = own.some((lora) => lora) ? await model.lastLogits(batch) : undefined;
   for (const module of model.linearModules) module.lora = undefined;
@@ -38,7 +39,7 @@ export async function verifyAdapter(model: ProbedModel, directory: string, batch
     const base = await model.lastLogits(batch);
     // What the model trains on stays as it is: the copy is only looked at.
     const { engine, linearModules } = model;
-    const copy = await loadAdapter(directory, { engine, linearModules });
+    const copy = await loadAdapter(directory, { engine, linearModules }, { onWarning: () => undefined });
     const modules = copy.modules.length;
     let loaded: Float32Array;
     try {

@@ -1,25 +1,30 @@
 /** A checkpoint folder in the published layout, opened: the model, and what turns pictures and text into its input. */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { requirePath } from '../config.js';
+import { checkNames, requirePath } from '../config.js';
 import { ChatTemplate } from '../data/chat-template.js';
 import { ImageProcessor } from '../data/image-processor.js';
 import { MinistralTokenizer } from '../data/tokenizer.js';
+import { describeFolder } from '../describe-folder.js';
+import { createEngine, type EngineChoice } from '../engine/create-engine.js';
 import type { Engine, ModelShapes } from '../engine/engine.js';
-import { checkpointSource } from '../engine/fp8-checkpoint.js';
-import { isMistralNative, MISTRAL_NATIVE_HINT, ShardedCheckpoint } from '../engine/safetensors.js';
+import { checkpointSource, isQuantizationTensor } from '../engine/fp8-checkpoint.js';
+import { MISTRAL_NATIVE_HINT, ShardedCheckpoint } from '../engine/safetensors.js';
 import { CheckpointError, ConfigError } from '../errors.js';
 import { readJson } from '../read-json.js';
 import { exists } from '../regular-file.js';
 import { showValue } from '../show-value.js';
 import { type Ministral3Config, parseMinistral3Config } from './ministral3/config.js';
-import { Ministral3 } from './ministral3/model.js';
+import { Ministral3, type ModelOrigin } from './ministral3/model.js';
 import { indexByMemoryName, linearModuleName } from './tensor-names.js';
 
 /** Options of {@link loadMinistral3}. */
 export interface LoadOptions {
-  /** Takes the weights: an engine itself, not the promise of one. The model does not dispose of it. */
-  engine: Engine;
+  /**
+   * Takes the weights: an engine, or the name of one. An engine that is given stays the caller's; one that is made from
+   * a name is disposed of by `model.dispose()`. Default `auto`: cuda where a card and its libraries are found, else cpu.
+   */
+  engine?: Engine | EngineChoice | undefined;
   /** Receives what is worth knowing about the checkpoint, a line each. Default: a warning of the process. */
   onNotice?: ((line: string) => void) | undefined;
 }
@@ -37,41 +42,91 @@ export interface Ministral3Processor {
 /**
  * Loads a model: config.json, generation_config.json, and model.safetensors or its shards. Both naming schemes of
  * tensors are accepted; weights keep their stored number format (float32, bfloat16 or float16), those of an FP8
- * checkpoint become bfloat16.
+ * checkpoint become bfloat16. Every tensor of the files must have its place in the model that config.json describes.
  * @throws ConfigError or CheckpointError naming every fault, EngineError if the model does not fit
  */
-export async function loadMinistral3(dir: string, options: LoadOptions): Promise<Ministral3> {
-  requirePath(dir, 'loadMinistral3');
-  requireEngine(options?.engine, 'loadMinistral3');
+export async function loadMinistral3(dir: string, options: LoadOptions = {}): Promise<Ministral3> {
+  checkNames(options, { engine: false, onNotice: false }, 'loadMinistral3');
+  return loadFrom(dir, options, { nameOrPath: dir }, 'loadMinistral3');
+}
+
+/** @param what who asks, for messages */
+export async function loadFrom(
+  dir: string,
+  { engine: given, onNotice }: LoadOptions,
+  origin: ModelOrigin,
+  what: string,
+): Promise<Ministral3> {
+  requirePath(dir, what);
+  requireEngine(given, what);
   const config = await readConfig(dir);
+  const { engine, ownsEngine } = await engineOf(given);
+  try {
+    return await loadInto(engine, dir, config, onNotice, { ...origin, folder: dir, ownsEngine });
+  } catch (error) {
+    if (ownsEngine) await engine.dispose();
+    throw error;
+  }
+}
+
+async function loadInto(
+  engine: Engine,
+  dir: string,
+  config: Ministral3Config,
+  onNotice: LoadOptions['onNotice'],
+  origin: ModelOrigin,
+): Promise<Ministral3> {
   const checkpoint = await ShardedCheckpoint.open(dir);
   try {
     const stored = indexByMemoryName(checkpoint.tensors.keys());
-    options.engine.requireRoom?.(shapesOf(checkpoint));
+    engine.requireRoom?.(shapesOf(checkpoint));
     const quantized = [...checkpoint.tensors.values()].filter(({ dtype }) => dtype === 'F8_E4M3');
     if (quantized.length > 0) {
-      const notify = options.onNotice ?? ((line: string) => process.emitWarning(line, 'QuantizedCheckpoint'));
+      const notify = onNotice ?? ((line: string) => process.emitWarning(line, 'QuantizedCheckpoint'));
       notify(
         `${dir}: ${quantized.length} FP8 matrices are dequantised to bfloat16 and take as much memory as those of the ` +
           'BF16 checkpoint',
       );
     }
-    return await Ministral3.load(options.engine, config, {
+    const provider = {
       description: dir,
-      has: (name) => stored.has(name),
-      source: (name) => checkpointSource(checkpoint, stored.get(name)!, config.quantization),
+      has: (name: string) => stored.has(name),
+      source: (name: string) => checkpointSource(checkpoint, stored.get(name)!, config.quantization),
       order: stored.keys(),
-    });
+      required: requiredNames(checkpoint, stored),
+    };
+    return await Ministral3.load(engine, config, provider, origin);
   } finally {
     await checkpoint.close();
   }
 }
 
-/** @throws ConfigError for what is no engine, e.g. the promise of one */
+/** The engine itself, or one of this name that goes with the model. */
+async function engineOf(given: Engine | EngineChoice = 'auto'): Promise<{ engine: Engine; ownsEngine: boolean }> {
+  if (typeof given !== 'string') return { engine: given, ownsEngine: false };
+  return { engine: await createEngine(given), ownsEngine: true };
+}
+
+/** @throws ConfigError for what is neither an engine nor the name of one, e.g. the promise of one */
 export function requireEngine(engine: unknown, what: string): void {
-  if (typeof (engine as Engine | undefined)?.loadWeight === 'function') return;
+  if (engine === undefined || typeof (engine as Engine | null)?.loadWeight === 'function') return;
+  if (typeof engine === 'string' && ENGINE_CHOICES.includes(engine as EngineChoice)) return;
   const given = engine instanceof Promise ? 'a promise: await createEngine(…)' : showValue(engine);
-  throw new ConfigError(`${what}: \`engine\` must be an engine, got ${given}`);
+  throw new ConfigError(`${what}: \`engine\` must be an engine or one of ${ENGINE_CHOICES.join(', ')}, got ${given}`);
+}
+
+const ENGINE_CHOICES: readonly EngineChoice[] = ['auto', 'cpu', 'cuda', 'tfjs'];
+
+/** Names in memory of all tensors but those that change nothing: tables that are computed, scales of 8-bit weights. */
+function requiredNames({ tensors }: ShardedCheckpoint, stored: ReadonlyMap<string, string>): string[] {
+  const isHarmless = (name: string): boolean => {
+    if (/\.(inv_freq|original_inv_freq|position_ids)$/.test(name)) return true;
+    if (!isQuantizationTensor(name)) return false;
+    // The scale of a weight that is not in 8 bits says that the weight was converted without it.
+    const weight = name.replace(/\.(weight_scale_inv|activation_scale)$/, '.weight');
+    return tensors.get(weight)?.dtype === 'F8_E4M3';
+  };
+  return [...stored].flatMap(([name, file]) => (isHarmless(file) ? [] : [name]));
 }
 
 function shapesOf({ tensors }: ShardedCheckpoint): ModelShapes {
@@ -96,13 +151,17 @@ export async function loadProcessor(dir: string): Promise<Ministral3Processor> {
 }
 
 /** processor_config.json, in older checkpoints preprocessor_config.json with or without the other beside it. */
-async function loadImageProcessor(dir: string): Promise<ImageProcessor> {
+export async function loadImageProcessor(dir: string): Promise<ImageProcessor>;
+/** @param optional undefined in place of an error where the folder has none */
+export async function loadImageProcessor(dir: string, optional: boolean): Promise<ImageProcessor | undefined>;
+export async function loadImageProcessor(dir: string, optional = false): Promise<ImageProcessor | undefined> {
   const [processor, preprocessor] = await Promise.all(
     ['processor_config.json', 'preprocessor_config.json'].map((name) => readOptionalJson(join(dir, name))),
   );
   const nested = typeof processor === 'object' && processor !== null && 'image_processor' in processor;
   if (nested) return ImageProcessor.fromConfig(processor);
   if (preprocessor !== undefined) return ImageProcessor.fromConfig(preprocessor, { processorConfig: processor });
+  if (optional) return undefined;
   throw new CheckpointError(
     `${dir} has no processor_config.json with an image_processor, and no preprocessor_config.json`,
     {
@@ -115,17 +174,42 @@ async function readOptionalJson(path: string): Promise<unknown> {
   return (await exists(path)) ? readConfigFile(path) : undefined;
 }
 
-async function readConfig(dir: string): Promise<Ministral3Config> {
-  const path = join(dir, 'config.json');
+/**
+ * Names what is wrong with a folder that can be no model, before files of it are missed one by one.
+ * @throws CheckpointError
+ */
+export async function requireModelFolder(dir: string): Promise<void> {
   const folder = await stat(dir).catch(() => undefined);
   if (!folder?.isDirectory()) {
     throw new CheckpointError(`${dir} is not a folder`, {
-      hint: 'give the folder that holds config.json, the tokenizer and the safetensors files of a Ministral 3 checkpoint',
+      hint: folder
+        ? 'it is a file: give the folder that holds config.json, the tokenizer and the safetensors files'
+        : 'give the folder that holds config.json, the tokenizer and the safetensors files of a Ministral 3 checkpoint; fromPretrained takes a name on the Hub, "owner/name", as well',
+      details: { path: dir },
     });
   }
-  if (!(await exists(path)) && (await isMistralNative(dir))) {
-    throw new CheckpointError(`${dir} holds no config.json`, { hint: MISTRAL_NATIVE_HINT });
-  }
+  if (await exists(join(dir, 'config.json'))) return;
+  const { kind, text, children } = await describeFolder(dir);
+  throw new CheckpointError(`${dir} holds no config.json, so it is no model: it ${text}`, {
+    hint:
+      HINTS[kind]?.(children[0]) ??
+      'give the folder that holds config.json and model*.safetensors of a Ministral 3 checkpoint',
+    details: { path: dir, kind },
+  });
+}
+
+const HINTS: Readonly<Record<string, (child: string | undefined) => string>> = {
+  adapter: () =>
+    'fromPretrained(folder) loads an adapter with its base model; loadAdapter(folder, model) puts it onto a model that is loaded',
+  mlx: () => 'an adapter of mlx has another layout: fuse it into its model with mlx first',
+  mistral: () => MISTRAL_NATIVE_HINT,
+  images: () => 'an image folder is read by ImageFolder.fromFolder or KaggleImageFolder.fromFolder',
+  parent: (child) => `give the subfolder, e.g. ${child}`,
+};
+
+async function readConfig(dir: string): Promise<Ministral3Config> {
+  const path = join(dir, 'config.json');
+  await requireModelFolder(dir);
   const config = parseMinistral3Config(await readConfigFile(path), path);
   const generationPath = join(dir, 'generation_config.json');
   const generation = ((await readOptionalJson(generationPath)) ?? {}) as { eos_token_id?: unknown };

@@ -74,15 +74,17 @@ export interface AdapterTensorName {
   readonly factor: 'A' | 'B';
   /** True if the key is in the older spelling. */
   readonly old: boolean;
+  /** Name of the adapter inside the key, as PEFT's modules carry it in memory; its files have none. */
+  readonly adapterName: string | undefined;
 }
 
 /**
- * Takes a PEFT key apart: current and older spelling, with or without the adapter name `default` that PEFT's modules
- * carry in memory, with or without the prefix of its wrapper. Undefined for any other name.
+ * Takes a PEFT key apart: current and older spelling, with or without the adapter name that PEFT's modules carry in
+ * memory, with or without the prefix of its wrapper. Undefined for any other name.
  */
 export function parseAdapterTensorName(key: string): AdapterTensorName | undefined {
-  const match = /^(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.default)?\.weight$/.exec(key);
+  const match = /^(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.([^.]+))?\.weight$/.exec(key);
   if (!match) return undefined;
   const module = toMemoryName(match[1]!);
-  return { module, factor: match[2] as 'A' | 'B', old: module !== match[1] };
+  return { module, factor: match[2] as 'A' | 'B', old: module !== match[1], adapterName: match[3] };
 }

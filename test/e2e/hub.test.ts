@@ -5,8 +5,8 @@ import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { saveAdapter } from '../../src/lora/adapter-file.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { verifyAdapter } from '../../src/lora/verify-adapter.js';
-import { type FromPretrainedOptions, fromPretrained, MODEL_FILES } from '../../src/model/from-pretrained.js';
 import { loadProcessor } from '../../src/model/load.js';
+import { type FromPretrainedOptions, fromPretrained, MODEL_FILES } from '../../src/pretrained/from-pretrained.js';
 import { HubServer } from '../servers/hub-server.js';
 import { makeAdapter, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';
 
@@ -70,8 +70,13 @@ it('fromPretrained says what a repository is instead of a model', async () => {
     expect(server.asked().some((path) => path.includes('/resolve/'))).toBe(false);
   };
   await named({ 'consolidated.safetensors': 'x', 'params.json': '{}' }, /only the Mistral-native files/);
-  await named({ 'adapter_config.json': '{}', 'adapter_model.safetensors': 'x' }, /holds an adapter, not a model/);
+  await named({ 'adapter_config.json': '{}' }, /it has no adapter_model.safetensors/);
+  await named({ 'adapter_config.json': '{}', 'adapters.safetensors': 'x' }, /it holds an adapter of mlx/);
   await named({ 'model.gguf': 'x' }, /GGUF files, which are not read/);
+  // What may have been meant as a folder says that there is none.
+  await expect(fromPretrained('models/none-7f3a', options)).rejects.toThrow(
+    /models\/none-7f3a[\s\S]*If a folder was meant: there is none at .*none-7f3a/,
+  );
   await expect(fromPretrained('org/other', { ...options, localFileOnly: true } as never)).rejects.toThrow(
     /did you mean `localFilesOnly`/,
   );

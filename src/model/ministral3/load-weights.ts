@@ -14,6 +14,8 @@ export interface WeightProvider {
   source(name: string): WeightSource;
   /** Names in the order in which they are best read. Default: the model's order. */
   readonly order?: Iterable<string> | undefined;
+  /** Names of which each must be read: one that the model does not want is a fault. Default: none. */
+  readonly required?: Iterable<string> | undefined;
   /** For messages. */
   readonly description: string;
 }
@@ -95,6 +97,9 @@ function checkedSources(provider: WeightProvider, wanted: readonly WantedWeight[
       faults.push(`${name}: ${error.message}`);
     }
   }
+  const known = new Set(wanted.map(({ name }) => name));
+  const unread = [...(provider.required ?? [])].filter((name) => !known.has(name));
+  if (unread.length > 0) throw badCheckpoint(provider.description, faults, unread);
   if (faults.length > 0) throw badCheckpoint(provider.description, faults);
   return sources;
 }
@@ -105,11 +110,53 @@ function inFileOrder(provider: WeightProvider, sources: readonly WeightSource[])
   return [...sources].sort((a, b) => place(a) - place(b));
 }
 
-function badCheckpoint(description: string, faults: readonly string[]): CheckpointError {
-  const shown = faults.slice(0, 12);
-  const rest = faults.length - shown.length;
-  return new CheckpointError(
-    `${description} does not fit its config.json, ${faults.length} tensors are wrong:\n  - ${shown.join('\n  - ')}${rest > 0 ? `\n  - and ${rest} more` : ''}`,
-    { details: { faults }, hint: 'check that config.json and the safetensors files belong to the same checkpoint' },
-  );
+/** @param unread names of stored tensors that config.json has no place for */
+function badCheckpoint(
+  description: string,
+  faults: readonly string[],
+  unread: readonly string[] = [],
+): CheckpointError {
+  const groups: string[] = [];
+  if (faults.length > 0) groups.push(`${faults.length} tensors are wrong:\n  - ${listed(faults)}`);
+  if (unread.length > 0) {
+    groups.push(
+      `${unread.length} stored tensors belong to nothing that it describes${inLayers(unread)}:\n  - ${listed(unread)}`,
+    );
+  }
+  const isTextOnly = unread.some((name) => name.startsWith('model.layers.'));
+  return new CheckpointError(`${description} does not fit its config.json, ${groups.join('\n')}`, {
+    details: { faults: [...faults], unread: unread.slice(0, MAX_DETAILS) },
+    hint: isTextOnly
+      ? 'names such as model.layers.0 are those of a text-only model: take the vision-language checkpoint'
+      : unread.length > 0
+        ? 'check that config.json and the safetensors files belong to the same checkpoint, above all num_hidden_layers'
+        : 'check that config.json and the safetensors files belong to the same checkpoint',
+  });
+}
+
+const MAX_SHOWN = 12;
+const MAX_DETAILS = 1000;
+
+function listed(lines: readonly string[]): string {
+  const shown = lines.slice(0, MAX_SHOWN);
+  if (lines.length > shown.length) shown.push(`and ${lines.length - shown.length} more`);
+  return shown.join('\n  - ');
+}
+
+/** `, in layers 24 to 25 of model.language_model`, where they are of whole layers. */
+function inLayers(names: readonly string[]): string {
+  const layers = new Map<string, number[]>();
+  for (const name of names) {
+    const [, tower, layer] = /^(.*?)\.layers\.(\d+)\./.exec(name) ?? [];
+    if (tower !== undefined) layers.set(tower, [...(layers.get(tower) ?? []), Number(layer)]);
+  }
+  if (layers.size === 0) return '';
+  const ranges = [...layers].slice(0, MAX_SHOWN).map(([tower, numbers]) => {
+    const [first, last] = numbers.reduce(([low, high], n) => [Math.min(low, n), Math.max(high, n)], [
+      Number.POSITIVE_INFINITY,
+      0,
+    ] as [number, number]);
+    return `${first === last ? `layer ${first}` : `layers ${first} to ${last}`} of ${tower}`;
+  });
+  return `, in ${ranges.join(' and ')}`;
 }

@@ -8,7 +8,7 @@ import type { Segments } from '../../engine/operations.js';
 import { isOutOfMemory } from '../../engine/out-of-memory.js';
 import { Tape } from '../../engine/tape.js';
 import type { ParameterSet, Tensor } from '../../engine/tensor.js';
-import { DataError, type EngineError, TrainingError } from '../../errors.js';
+import { DataError, EngineError, TrainingError } from '../../errors.js';
 import { formatBytes } from '../../format-bytes.js';
 import type {
   AccumulateOptions,
@@ -35,6 +35,18 @@ import { trainingFlops } from './training-flops.js';
 /** transformers hard-codes the vision tower's epsilon. */
 const VISION_NORM_EPS = 1e-5;
 
+/** Where a model came from, and who disposes of its engine. */
+export interface ModelOrigin {
+  /** Name on the Hub, or folder, that the model was loaded from. */
+  readonly nameOrPath?: string | undefined;
+  /** Branch, tag or commit on the Hub; undefined for `main` and for a folder. */
+  readonly revision?: string | undefined;
+  /** Folder of the files: the one given, or a snapshot in the Hub's cache. */
+  readonly folder?: string | undefined;
+  /** The engine was made for this model alone: `dispose` disposes of it too. Default false. */
+  readonly ownsEngine?: boolean | undefined;
+}
+
 /** The model on an engine: frozen weights, and the adapter that `applyLora` or `loadAdapter` put onto it. */
 export class Ministral3 implements TrainableModel {
   /** Where the weights are and everything is computed. */
@@ -43,6 +55,14 @@ export class Ministral3 implements TrainableModel {
   readonly config: Ministral3Config;
   /** The weights by their places. */
   readonly modules: Ministral3Modules;
+  /** Name on the Hub, or folder, that it was loaded from; what `saveAdapter` writes as `base_model_name_or_path`. */
+  readonly nameOrPath: string | undefined;
+  /** Folder of its files; undefined if it was not loaded from one. */
+  readonly folder: string | undefined;
+  /** Branch, tag or commit on the Hub that was asked for; undefined for `main` and for a folder. */
+  readonly revision: string | undefined;
+  /** Whether `dispose` disposes of the engine too: it was made from a name for this model. */
+  readonly ownsEngine: boolean;
   readonly #frequencies: Float32Array;
   readonly #planner: PassPlanner;
   /** Scratch, grown to the largest pass. */
@@ -50,8 +70,12 @@ export class Ministral3 implements TrainableModel {
   #trainable: ParameterSet | undefined;
   #isDisposed = false;
 
-  private constructor(engine: Engine, config: Ministral3Config, modules: Ministral3Modules) {
+  private constructor(engine: Engine, config: Ministral3Config, modules: Ministral3Modules, origin: ModelOrigin) {
     this.engine = engine;
+    this.nameOrPath = origin.nameOrPath;
+    this.folder = origin.folder;
+    this.revision = origin.revision;
+    this.ownsEngine = origin.ownsEngine ?? false;
     this.config = config;
     this.modules = modules;
     this.#frequencies = textFrequencies(config.text.rope, config.text.headDim);
@@ -62,8 +86,18 @@ export class Ministral3 implements TrainableModel {
    * Loads the frozen weights into the engine, in their stored number format.
    * @throws CheckpointError naming every missing or misshapen tensor
    */
-  static async load(engine: Engine, config: Ministral3Config, provider: WeightProvider): Promise<Ministral3> {
-    return new Ministral3(engine, config, await loadModules(engine, config, provider));
+  static async load(
+    engine: Engine,
+    config: Ministral3Config,
+    provider: WeightProvider,
+    origin: ModelOrigin = {},
+  ): Promise<Ministral3> {
+    return new Ministral3(engine, config, await loadModules(engine, config, provider), origin);
+  }
+
+  /** Whether `dispose` was called: the weights are gone. */
+  get isDisposed(): boolean {
+    return this.#isDisposed;
   }
 
   /** Every linear layer of both towers and the projector (not lm_head): what LoRA may target. */
@@ -73,8 +107,11 @@ export class Ministral3 implements TrainableModel {
 
   /** @throws TrainingError if there is no adapter */
   get trainable(): ParameterSet {
+    this.#requireWeights();
     if (!this.#trainable) {
-      throw new TrainingError('the model has nothing to train', { hint: 'call applyLora(model, config) first' });
+      throw new TrainingError('the model has nothing to train', {
+        hint: 'call applyLora(model, config) first; an adapter that is switched off or not active is not trained',
+      });
     }
     return this.#trainable;
   }
@@ -89,11 +126,6 @@ export class Ministral3 implements TrainableModel {
     };
   }
 
-  /** Whether its weights were freed. */
-  get isDisposed(): boolean {
-    return this.#isDisposed;
-  }
-
   /** Called by applyLora and by the removal of an adapter. */
   setTrainable(set: ParameterSet | undefined): void {
     this.#trainable = set;
@@ -104,6 +136,7 @@ export class Ministral3 implements TrainableModel {
    * @param dropout switches dropout on and says which masks the samples get
    */
   pack(batch: VlmBatch, dropout?: DropoutStream): PackedBatch {
+    this.#requireWeights();
     const options = {
       patchSize: this.config.vision.patchSize,
       mergeSize: this.config.spatialMergeSize,
@@ -207,6 +240,7 @@ export class Ministral3 implements TrainableModel {
    * @returns [rows.length or T, C]
    */
   hidden(tape: Tape, packed: PackedBatch, options: PassOptions, cache?: KvCache, rows?: Int32Array): Tensor {
+    this.#requireWeights();
     const { text } = this.config;
     return tape.region([], (inner) => {
       const x = this.#embed(inner, packed, options);
@@ -292,6 +326,7 @@ export class Ministral3 implements TrainableModel {
 
   /** A cache for `capacities.length` sequences; dispose it after use. */
   createCache(capacities: readonly number[]): KvCache {
+    this.#requireWeights();
     const { text } = this.config;
     for (const capacity of capacities) {
       if (capacity > text.maxPositions) {
@@ -303,10 +338,15 @@ export class Ministral3 implements TrainableModel {
     return new KvCache(this.engine, text.layers, text.kvHeads * text.headDim, capacities);
   }
 
-  /** Frees the weights; an adapter is freed by its own dispose, the engine by its own. */
-  dispose(): void {
-    const { modules, engine } = this;
+  /**
+   * Frees the weights; an adapter is freed by its own dispose. An engine that was given is disposed of by whoever made
+   * it; one that was made from a name, as `engine: 'cpu'`, goes with the model. May be called twice.
+   * @returns settled when an engine of its own is disposed of, else at once
+   */
+  dispose(): Promise<void> {
+    if (this.#isDisposed) return Promise.resolve();
     this.#isDisposed = true;
+    const { modules, engine } = this;
     this.#patches = new Float32Array(0);
     const norms = [...modules.visionLayers, ...modules.textLayers].flatMap((layer) => [
       layer.attentionNorm,
@@ -319,6 +359,17 @@ export class Ministral3 implements TrainableModel {
       engine.releaseWeight(module.weight);
       if (module.bias) engine.releaseWeight(module.bias);
     }
+    return this.ownsEngine ? engine.dispose() : Promise.resolve();
+  }
+
+  #requireWeights(): void {
+    if (!this.#isDisposed) return;
+    throw new EngineError(
+      `the model${this.nameOrPath ? ` ${this.nameOrPath}` : ''} is disposed of: its weights are gone`,
+      {
+        hint: 'Call dispose() after the last use, or load the model again.',
+      },
+    );
   }
 
   /** A plan for the window; one that follows a failure is told of, and if there is none, the failure is. */

@@ -242,11 +242,11 @@ describe('hostile safetensors files', () => {
       /"a" has "dtype" again/,
     ],
     ['a part that is missing', '{"a":{"dtype":"U8","shape":[1]}}', /"a" lacks one of/],
-    [
-      'a part that is unknown',
-      '{"a":{"__proto__":1,"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
-      /has "__proto__"/,
-    ],
+    ['an unknown part that is no JSON', `{"a":{"x":tru,${a.slice(1)}}`, /expected a JSON value, found "t"/],
+    ['an unknown part that does not end', `{"a":{"x":[1,${a.slice(1)}}`, /expected a comma or the end of a value/],
+    ['an unknown part with a name without a value', `{"a":{"x":{"y"},${a.slice(1)}}`, /expected a colon/],
+    ['an unknown part with a trailing comma', `{"a":{"x":[1,],${a.slice(1)}}`, /expected a JSON value, found "\]"/],
+    ['an unknown part that nests', `{"a":{"x":${'['.repeat(129)}`, /nests more than 128 levels/],
     ['metadata that comes twice', '{"__metadata__":{},"__metadata__":{}}', /"__metadata__" comes more than once/],
     ['a key of metadata that comes twice', '{"__metadata__":{"a":"","a":""}}', /key "a" of __metadata__ comes more/],
     ['NaN', '{"a":{"dtype":"U8","shape":[NaN],"data_offsets":[0,1]}}', /whole numbers, found "N"/],
@@ -273,6 +273,7 @@ describe('hostile safetensors files', () => {
     ['brackets', `{"a":${'['.repeat(4_000_000)}`],
     ['objects', `{${'"a":{},'.repeat(500_000)}"a":{}}`],
     ['numbers', `{"a":{"shape":[${'1,'.repeat(2_000_000)}1]}}`],
+    ['unknown keys', `{"a":{${'"x":[1,{}],'.repeat(300_000)}"y":1}}`],
     ['names', `{"${'a'.repeat(4_000_000)}":{"dtype":"U9","shape":[],"data_offsets":[0,0]}}`],
     ['white space', ' '.repeat(4_000_000)],
     ['faults', `{${Array.from({ length: 60_000 }, (_, i) => `"t${i}":${entry('U9', [], 0, 0)}`).join()}}`],
@@ -287,6 +288,35 @@ describe('hostile safetensors files', () => {
     expect((error as Error).message.length).toBeLessThan(5000);
     expect(process.cpuUsage(start).user / 1e6).toBeLessThan(1);
     expect(after.heapUsed + after.external - before.heapUsed - before.external).toBeLessThan(2 * header.length + 60e6);
+  });
+
+  it.each([
+    '1',
+    '-0.5e+3',
+    '"text \\" {"',
+    'null',
+    'true',
+    '[]',
+    '{}',
+    '[1,[2,{"a":[]}],"x"]',
+    '{"a":{"dtype":"F32"},"b":[{}]}',
+    `${'['.repeat(128)}${']'.repeat(128)}`,
+  ])('with unknown keys of value %s are read, as the official reader does', async (value) => {
+    for (const header of [
+      `{"a":{"x":${value},${a.slice(1)}}`,
+      `{"a":{"__proto__" : ${value} ,"x":1,"x":2,${a.slice(1)}}`,
+    ]) {
+      const file = await SafetensorsFile.open(await raw(header, 1));
+      expect([...file.tensors]).toEqual([['a', { name: 'a', dtype: 'U8', shape: [1], byteLength: 1, dataOffset: 0 }]]);
+      await file.close();
+    }
+  });
+
+  it('with metadata of null have none', async () => {
+    const file = await SafetensorsFile.open(await raw(`{"__metadata__": null ,"a":${a}}`, 1));
+    expect([file.metadata, file.tensors.size]).toEqual([{}, 1]);
+    await file.close();
+    await expect(SafetensorsFile.open(await raw(`{"__metadata__":nul,"a":${a}}`, 1))).rejects.toThrow(/an object/);
   });
 
   it('that are pipes are not waited for', async () => {

@@ -2,10 +2,12 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseOptions } from '../../../src/config.js';
 import { ConfigError } from '../../../src/errors.js';
 import { hubCacheFolder, hubEndpoint, offlineReason } from '../../../src/hub/environment.js';
 import { selectPaths } from '../../../src/hub/file-patterns.js';
 import { localFolder, parseRepoId } from '../../../src/hub/repo-id.js';
+import { snapshotDownloadSchema } from '../../../src/hub/snapshot-download.js';
 import { findHubToken } from '../../../src/hub/token.js';
 
 describe('the settings of Python’s tools', () => {
@@ -105,7 +107,7 @@ it('names of repositories are checked', () => {
 
 it('patterns are those of fnmatch', () => {
   const paths = ['model.safetensors', 'model-1.safetensors', 'consolidated.safetensors', 'a/b.json', 'c[1].txt'];
-  const pick = (allow?: string[], ignore?: string[]): string[] => selectPaths(paths, allow, ignore);
+  const pick = (allow?: string | string[], ignore?: string | string[]): string[] => selectPaths(paths, allow, ignore);
   expect(pick()).toEqual(paths);
   expect(pick(['model*.safetensors'])).toEqual(['model.safetensors', 'model-1.safetensors']);
   expect(pick(['*.json', 'model-?.safetensors'])).toEqual(['model-1.safetensors', 'a/b.json']);
@@ -113,4 +115,20 @@ it('patterns are those of fnmatch', () => {
   expect(pick(['c[[]1].txt'])).toEqual(['c[1].txt']);
   expect(pick(['model[!.]*'])).toEqual(['model-1.safetensors']);
   expect(pick(undefined, ['*.safetensors'])).toEqual(['a/b.json', 'c[1].txt']);
+  expect(pick('*.json')).toEqual(['a/b.json']);
+  expect(pick('*', '*.safetensors')).toEqual(['a/b.json', 'c[1].txt']);
+  for (const folder of ['a\\b.json', 'a\\', './a/', '.\\a\\*.json', 'a\\*']) {
+    expect([folder, pick(folder)]).toEqual([folder, ['a/b.json']]);
+  }
+});
+
+it('patterns may be a string or a list, and nothing else', () => {
+  for (const allowPatterns of ['*.json', ['*.json', 'a/*'], []]) {
+    expect(snapshotDownloadSchema.parse({ allowPatterns }).allowPatterns).toEqual(allowPatterns);
+  }
+  for (const allowPatterns of ['', [''], 5, /json/]) {
+    expect(() => parseOptions(snapshotDownloadSchema, { allowPatterns }, 'snapshotDownload')).toThrow(
+      /`allowPatterns(\.0)?`: /,
+    );
+  }
 });

@@ -1,10 +1,10 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { float32ToBfloat16 } from '../../../src/engine/half-precision.js';
 import { SafetensorsFile, type TensorToWrite, writeSafetensors } from '../../../src/engine/safetensors.js';
-import { CheckpointError, ConfigError } from '../../../src/errors.js';
+import { CheckpointError, ConfigError, TuneError } from '../../../src/errors.js';
 import { loadAdapter, saveAdapter } from '../../../src/lora/adapter-file.js';
 import { applyLora, type LoraAdapter } from '../../../src/lora/apply-lora.js';
 import type { LoraConfigOptions } from '../../../src/lora/lora-config.js';
@@ -171,6 +171,88 @@ describe('saveAdapter and loadAdapter', () => {
     expect(json.target_modules).toEqual(['down_proj', 'gate_proj', 'k_proj', 'o_proj', 'q_proj', 'up_proj', 'v_proj']);
   });
 
+  it.each<[LoraConfigOptions, number]>([
+    [{ targetModules: '.*language_model.*\\.(q|v)_proj' }, 4],
+    [{ targetModules: '.*language_model.*' }, 14],
+    [{ targetModules: ['q_proj', 'lm_head', 'embed_tokens'] }, 4],
+    [{ targetModules: ['q_proj'], excludeModules: '.*vision.*' }, 2],
+    [{ targetModules: ['q_proj'], layersToTransform: 1, layersPattern: 'layers' }, 2],
+    [{ targetModules: '.*', towers: 'language' }, 14],
+  ])('write rules by which PEFT chooses what was matched: %j', async (options, count) => {
+    const adapter = trained(options);
+    await saveAdapter(adapter, folder);
+    const json = JSON.parse(await readFile(join(folder, 'adapter_config.json'), 'utf8'));
+    const rules: PeftRules = {
+      targetModules: json.target_modules,
+      excludeModules: json.exclude_modules ?? undefined,
+      layersToTransform: json.layers_to_transform ?? undefined,
+      layersPattern: json.layers_pattern ?? undefined,
+    };
+    const all = moduleNames(fakeModel().linearModules.map(({ name }) => name));
+    expect(all).toEqual(
+      expect.arrayContaining(['lm_head', 'model.language_model.norm', 'model.language_model.layers']),
+    );
+    expect(all.filter((name) => isTarget(rules, name)).sort()).toEqual(
+      adapter.modules.map(({ module }) => module.name).sort(),
+    );
+    expect(adapter.modules).toHaveLength(count);
+    expect(await (await loadAdapter(folder, fakeModel())).readValues()).toEqual(await adapter.readValues());
+  });
+
+  it('say what is wrong with arguments in each place', async () => {
+    const model = fakeModel();
+    const adapter = trained({ r: 2 }, model);
+    const save = (...given: unknown[]) => saveAdapter(...(given as Parameters<typeof saveAdapter>));
+    await expect(save(model, folder)).rejects.toThrow(
+      /expected the adapter that applyLora or loadAdapter returned, got the model\n.*saveAdapter\(adapter, 'folder'\)/,
+    );
+    await expect(save(adapter)).rejects.toThrow(/expected a path, got nothing\n.*saveAdapter\(adapter, 'folder'\)/);
+    await expect(save(adapter, model)).rejects.toThrow(/expected a path, got /);
+    await expect(save(folder, adapter)).rejects.toThrow(/expected the adapter .*, got "/);
+    await expect(save(undefined, folder)).rejects.toThrow(/expected the adapter .*, got nothing/);
+    await expect(
+      save(
+        loadAdapter(folder, model).catch(() => undefined),
+        folder,
+      ),
+    ).rejects.toThrow(/a promise: await it/);
+    await expect(save(adapter, folder, { baseModel: 'x' })).rejects.toThrow(/did you mean `baseModelNameOrPath`/);
+    await expect(save(adapter, folder, { chatTemplate: 'a.jinja' })).rejects.toThrow(/not the path of a file/);
+    await expect(save(adapter, folder, { processor: { chatTemplate: 5 } })).rejects.toThrow(/expected a processor/);
+    await expect(loadAdapter(folder, { model, processor: {} } as never)).rejects.toThrow(
+      /expected a model.*got all that fromPretrained gives\n.*const \{ model, processor \}/,
+    );
+    await expect(loadAdapter(folder, { ...model, isDisposed: true })).rejects.toThrow(/the model is disposed of/);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('carry the chat template, given in any form, and keep it when saved again', async () => {
+    const template = '{{ messages }}';
+    for (const given of [
+      { chatTemplate: template },
+      { chatTemplate: { source: template } },
+      { processor: { chatTemplate: { source: template } } },
+      { chatTemplate: template, processor: { chatTemplate: { source: '{{ other }}' } } },
+    ]) {
+      await saveAdapter(trained({ r: 2 }), folder, given);
+      expect(await readFile(join(folder, 'chat_template.jinja'), 'utf8')).toBe(template);
+      await rm(join(folder, 'chat_template.jinja'));
+    }
+    await saveAdapter(trained({ r: 2 }), folder, { processor: { chatTemplate: undefined } });
+    expect(await readdir(folder)).not.toContain('chat_template.jinja');
+    await saveAdapter(trained({ r: 2 }), folder, {
+      chatTemplate: template,
+      baseModelNameOrPath: 'org/x',
+      revision: 'v2',
+    });
+    const loaded = await loadAdapter(folder, fakeModel());
+    expect(loaded.origin).toEqual({ baseModelNameOrPath: 'org/x', revision: 'v2', chatTemplate: template });
+    await saveAdapter(loaded, join(folder, 'again'));
+    expect(await readFile(join(folder, 'again', 'chat_template.jinja'), 'utf8')).toBe(template);
+    const json = JSON.parse(await readFile(join(folder, 'again', 'adapter_config.json'), 'utf8'));
+    expect(json).toMatchObject({ base_model_name_or_path: 'org/x', revision: 'v2' });
+  });
+
   it('replace an adapter that is there, and leave no temporary files', async () => {
     await saveAdapter(trained({ r: 2 }), folder);
     await saveAdapter(trained({ r: 3 }), folder);
@@ -261,6 +343,134 @@ describe('loadAdapter', () => {
     await saveAdapter(trained({ r: 2, towers: 'language' }), folder);
     await rewrite((tensor) => [{ ...tensor, name: tensor.name.replace('model.language_model.', 'model.') }]);
     await expect(loadAdapter(folder, fakeModel())).rejects.toThrow(/model.layers.0.*unexpected/);
+  });
+
+  const rename = (from: string | RegExp, to: string) => () =>
+    rewrite((tensor) => [{ ...tensor, name: tensor.name.replace(from, to) }]);
+  it.each<[string, () => Promise<void>, RegExp]>([
+    [
+      'of a text-only model',
+      rename('model.language_model.', 'model.'),
+      /28 of 28 keys are those of a text-only model \(model.layers…\), e.g. base_model.*\n[\s\S]*hint: .*language model alone.*towers: "language"/,
+    ],
+    [
+      'of a text-only model without the wrapper',
+      rename('base_model.model.model.language_model.', 'model.'),
+      /text-only model/,
+    ],
+    ['of a text-only model, bare', rename('base_model.model.model.language_model.', ''), /text-only model/],
+    [
+      'of a text-only model, with its own rules',
+      async () => {
+        await rename('model.language_model.', 'model.')();
+        await rewriteConfig({ target_modules: ['model.layers.0.self_attn.q_proj'], exclude_modules: null });
+      },
+      /does not fit the model; 28 of 28 keys are those of a text-only model/,
+    ],
+    ['of mlx', rename(/lora_A\.weight$/, 'lora_a'), /14 of 28 keys are those of an mlx adapter/],
+    ['of a module saved beside', rename(/lora_A\.weight$/, 'modules_to_save.weight'), /14 of 28 keys are whole layers/],
+    ['of a checkpoint', rename(/^base_model\.model\.(.*)\.lora_([AB])/, '$1.$2'), /a checkpoint, not an adapter/],
+    ['of an embedding', rename(/lora_([AB])\.weight$/, 'lora_embedding_$1'), /LoRA matrices of the embeddings/],
+    ['of DoRA', rename(/lora_A\.weight$/, 'lora_magnitude_vector'), /14 of 28 keys are parameters of another method/],
+    ['of diffusion', rename(/lora_A\.weight$/, 'lora_down.weight'), /those of a diffusion model/],
+    [
+      'of a server with another prefix',
+      rename('model.language_model.', 'model.language_model.model.'),
+      /28 of 28 keys spell the layers otherwise: "model.language_model.model." where this model has "model.language_model."[\s\S]*Rename the keys/,
+    ],
+    [
+      'of layers that the model lacks',
+      rename('layers.1.', 'layers.7.'),
+      /layers\.7.*unexpected[\s\S]*belongs to another model/,
+    ],
+    ['of a wrapped model', rename(/^/, 'module.'), /those of a wrapped model/],
+    ['of PEFT twice', rename(/^base_model\.model\./, 'base_model.model.base_model.model.'), /those of a wrapped model/],
+  ])('says what keys %s are', async (_, change, message) => {
+    await saveAdapter(trained({ r: 2, towers: 'language' }), folder);
+    await change();
+    const error = await loadAdapter(folder, fakeModel()).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(CheckpointError);
+    expect((error as Error).message).toMatch(message);
+  });
+
+  it('reads keys that hold the name of the adapter, and names it', async () => {
+    const adapter = trained({ r: 2 });
+    await saveAdapter(adapter, folder);
+    for (const name of ['default', 'mine']) {
+      await rewrite((tensor) => [{ ...tensor, name: tensor.name.replace(/\.weight$/, `.${name}.weight`) }]);
+      const lines: string[] = [];
+      const loaded = await loadAdapter(folder, fakeModel(), { onWarning: (line) => lines.push(line) });
+      expect(await loaded.readValues()).toEqual(await adapter.readValues());
+      expect(lines).toContainEqual(expect.stringMatching(`the adapter's name \\(lora_A.${name}.weight\\)`));
+      await rewrite((tensor) => [{ ...tensor, name: tensor.name.replace(`.${name}.weight`, '.weight') }]);
+    }
+  });
+
+  it('reads the folders that training tools leave, with all that lies beside', async () => {
+    const adapter = trained({ r: 2 });
+    await saveAdapter(adapter, folder);
+    for (const name of ['README.md', 'tokenizer.json', 'training_args.bin', 'trainer_state.json', 'all_results.json']) {
+      await writeFile(join(folder, name), 'x');
+    }
+    await mkdir(join(folder, 'checkpoint-20'));
+    const loaded = await loadAdapter(folder, fakeModel());
+    expect(await loaded.readValues()).toEqual(await adapter.readValues());
+  });
+
+  it.each<[string, () => Promise<unknown>, RegExp]>([
+    [
+      'an adapter of mlx',
+      async () => {
+        const json = { fine_tune_type: 'lora', num_layers: 16, lora_parameters: { rank: 8, scale: 20 } };
+        await writeFile(join(folder, 'adapter_config.json'), JSON.stringify(json));
+        await writeFile(join(folder, 'adapters.safetensors'), 'x');
+      },
+      /is the configuration of an mlx adapter, not of PEFT[\s\S]*fuse/i,
+    ],
+    [
+      'a model',
+      async () => {
+        await writeFile(join(folder, 'config.json'), '{}');
+        await writeFile(join(folder, 'model.safetensors'), 'x');
+      },
+      /the folder holds a model[\s\S]*fromPretrained loads it/,
+    ],
+    [
+      'the folder above checkpoints',
+      async () => {
+        await saveAdapter(trained({ r: 2 }), join(folder, 'checkpoint-10'));
+        await saveAdapter(trained({ r: 2 }), join(folder, 'checkpoint-20'));
+      },
+      /subfolders: checkpoint-10, checkpoint-20 \(adapter\)[\s\S]*Give the subfolder, e.g. checkpoint-10/,
+    ],
+    [
+      'an image folder',
+      async () => {
+        await mkdir(join(folder, 'cats'));
+        await writeFile(join(folder, 'cats', 'a.jpg'), 'x');
+      },
+      /the folder holds images[\s\S]*ImageFolder/,
+    ],
+    ['weights alone', () => writeFile(join(folder, 'adapter_model.safetensors'), 'x'), /but no adapter_config.json/],
+    [
+      'a configuration alone',
+      async () => {
+        await saveAdapter(trained({ r: 2 }), folder);
+        await rm(join(folder, 'adapter_model.safetensors'));
+      },
+      /holds adapter_config.json but no adapter_model.safetensors/,
+    ],
+    [
+      "a model's configuration",
+      () => writeFile(join(folder, 'adapter_config.json'), '{"model_type": "mistral3"}'),
+      /is a model's config.json/,
+    ],
+    ['nothing', async () => undefined, /the folder is empty/],
+  ])('names what a folder holds instead: %s', async (_, make, message) => {
+    await make();
+    const error = await loadAdapter(folder, fakeModel()).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(TuneError);
+    expect((error as Error).message).toMatch(message);
   });
 
   it('explains folders that hold no adapter that it can read', async () => {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { roundToDtype } from '../../../src/engine/half-precision.js';
 import { ConfigError } from '../../../src/errors.js';
-import { adapterData } from '../../../src/lora/adapter-file.js';
 import { applyLora } from '../../../src/lora/apply-lora.js';
+import { adapterData } from '../../../src/lora/read-adapter.js';
 import { fakeModel, someNumbers } from './fake-engine.js';
 
 const key = (module: string, factor: 'A' | 'B'): string => `base_model.model.${module}.lora_${factor}.weight`;
@@ -110,6 +110,42 @@ describe('applyLora', () => {
     expect(model.linearModules.every(({ lora }) => lora === undefined)).toBe(true);
     expect(model.engine.values.size).toBe(0);
     expect(applyLora(model, { targetModules: ['v_proj'] }).modules).toHaveLength(4);
+  });
+
+  it('hands each warning to the listener, and without one to the process, once', async () => {
+    const options = { towers: 'language', rankPattern: { [`x${process.pid}`]: 3 } } as const;
+    const lines: string[] = [];
+    const adapter = applyLora(fakeModel(), options, { onWarning: (line) => lines.push(line) });
+    expect(lines).toEqual(adapter.warnings);
+    expect(lines).toHaveLength(1);
+    const seen: Error[] = [];
+    const onWarning = (warning: Error): unknown => warning.message === lines[0] && seen.push(warning);
+    process.on('warning', onWarning);
+    for (let i = 0; i < 3; i++) applyLora(fakeModel(), options);
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('warning', onWarning);
+    expect(seen.map(({ name }) => name)).toEqual(['LoraWarning']);
+  });
+
+  it.each<[string | string[], number]>([
+    [['q_proj', 'lm_head'], 1],
+    ['.*(q_proj|lm_head)', 1],
+    ['.*(q_proj|embed_tokens)', 1],
+    [['q_proj'], 0],
+    ['all-linear', 0],
+  ])('says where a rule chooses what cannot be adapted: %j', (targetModules, count) => {
+    const { warnings } = applyLora(fakeModel(), { targetModules }, { onWarning: () => undefined });
+    const said = warnings.filter((line) => /cannot be adapted here/.test(line));
+    expect(said).toHaveLength(count);
+    expect(warnings.filter((line) => /is called/.test(line))).toEqual([]);
+  });
+
+  it('refuses options that it does not know or cannot use', () => {
+    const apply = (options: object) => () => applyLora(fakeModel(), {}, options);
+    expect(apply({ sed: 1 })).toThrow(/applyLora: unknown option `sed`; did you mean `seed`/);
+    expect(apply({ values: {} })).toThrow(/`values`: expected a Map/);
+    expect(apply({ adapterName: '' })).toThrow(/`adapterName`: expected a name/);
+    expect(apply({ onWarning: 5 })).toThrow(/`onWarning`: expected a function/);
   });
 
   it('makes nothing when nothing matches, and warns of patterns without effect', () => {

@@ -4,7 +4,7 @@ import { ConfigError } from '../../../src/errors.js';
 import { LoraConfig } from '../../../src/lora/lora-config.js';
 import { isTarget, matchingPattern } from '../../../src/lora/peft-rules.js';
 import { moduleNames, peftTargets } from '../../../src/lora/peft-targets.js';
-import { isAdaptable, selectTargetModules } from '../../../src/lora/target-modules.js';
+import { selectTargetModules } from '../../../src/lora/target-modules.js';
 
 interface Fixture {
   readonly names: readonly string[];
@@ -120,19 +120,21 @@ describe('peftTargets', () => {
   });
 });
 
-describe('what can be adapted', () => {
-  it('is a linear layer of a tower or of the projector', () => {
-    expect(linears.every(isAdaptable)).toBe(true);
-    for (const name of ['lm_head', 'model.language_model.embed_tokens', 'language_model.lm_head', 'other.q_proj']) {
-      expect(isAdaptable(name)).toBe(false);
-    }
+describe('output head and embeddings', () => {
+  const warningsOf = (targetModules: string | string[]): readonly string[] =>
+    selectTargetModules(linears, new LoraConfig({ targetModules, towers: 'language' })).warnings;
+  const cannot =
+    'targetModules: output head and embeddings cannot be adapted here: the adapter is trained and saved without';
+
+  it('are left out with a warning where a rule chooses them', () => {
+    expect(warningsOf(['q_proj', 'lm_head', 'x_proj'])).toEqual([
+      'targetModules: no linear layer is called "x_proj"',
+      `${cannot} lm_head`,
+    ]);
+    expect(warningsOf('.*')).toEqual([`${cannot} lm_head, embed_tokens`]);
   });
 
-  it('is told of a target that is not', () => {
-    const config = new LoraConfig({ targetModules: ['q_proj', 'lm_head', 'x_proj'], towers: 'language' });
-    expect(selectTargetModules(linears, config).warnings).toEqual([
-      'targetModules: "lm_head" is left out: embedding and output head are not adapted here',
-      'targetModules: no linear layer is called "x_proj"',
-    ]);
+  it('are not meant by "all-linear"', () => {
+    expect(warningsOf('all-linear')).toEqual([]);
   });
 });

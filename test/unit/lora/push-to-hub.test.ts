@@ -241,6 +241,14 @@ describe('what cannot be pushed', () => {
     expect(server.asked()).toEqual([]);
   });
 
+  it('a model in place of an adapter', async () => {
+    for (const name of ['adapter_config.json', 'adapter_model.safetensors']) await rm(join(folder, name));
+    await writeFile(join(folder, 'config.json'), '{}');
+    await writeFile(join(folder, 'model.safetensors'), 'x');
+    await expect(push()).rejects.toThrow(/the folder holds a model/);
+    await expect(push({ chatTemplate: 'a.jinja' } as never)).rejects.toThrow(/not the path of a file/);
+  });
+
   it('the path of a base model', async () => {
     await save({ r: 4, towers: 'language' }, 3, folder);
     await expect(push()).rejects.toThrow(/is a folder of this machine/);
@@ -255,6 +263,42 @@ describe('what cannot be pushed', () => {
 
   it('options that nobody knows', async () => {
     await expect(push({ modelCard: { licence: 'mit' } } as never)).rejects.toThrow(/did you mean `license`/);
+  });
+});
+
+describe('what says how the adapter was trained', () => {
+  const template = '{{ messages }}';
+
+  it('goes along from the folder, and nothing else of it does', async () => {
+    await writeFile(join(folder, 'chat_template.jinja'), template);
+    await writeFile(join(folder, 'tokenizer_config.json'), '{}');
+    await writeFile(join(folder, 'optimizer.pt'), 'x');
+    const { uploaded } = await push();
+    expect([...uploaded].sort()).toEqual([
+      ...[
+        'README.md',
+        'adapter_config.json',
+        'adapter_model.safetensors',
+        'chat_template.jinja',
+        'tokenizer_config.json',
+      ],
+    ]);
+    expect(card()).toContain(`await fromPretrained('${ID}')`);
+    const loaded = await loadAdapter(ID, fakeModel(), {
+      endpoint: server.endpoint,
+      token: 'hf_writer',
+      onWarning: () => undefined,
+    });
+    expect(loaded.origin).toEqual({ baseModelNameOrPath: 'org/base', revision: undefined, chatTemplate: template });
+  });
+
+  it('may be given, and wins over that of the folder', async () => {
+    await writeFile(join(folder, 'chat_template.jinja'), '{{ other }}');
+    const file = (): string => server.head(ID).files.get('chat_template.jinja')!.toString();
+    await push({ chatTemplate: template });
+    expect(file()).toBe(template);
+    await push({ processor: { chatTemplate: { source: '{{ third }}' } } });
+    expect(file()).toBe('{{ third }}');
   });
 });
 

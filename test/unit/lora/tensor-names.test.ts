@@ -47,11 +47,14 @@ describe('tensor names', () => {
 
   it('take adapter keys apart in both spellings', () => {
     const module = 'model.language_model.layers.3.self_attn.q_proj';
-    expect(parseAdapterTensorName(adapterTensorName(module, 'B'))).toEqual({ module, factor: 'B', old: false });
+    expect(parseAdapterTensorName(adapterTensorName(module, 'B'))).toMatchObject({ module, factor: 'B', old: false });
     const old = 'base_model.model.language_model.model.layers.3.self_attn.q_proj.lora_A.weight';
-    expect(parseAdapterTensorName(old)).toEqual({ module, factor: 'A', old: true });
-    const inMemory = `base_model.model.${module}.lora_A.default.weight`;
-    expect(parseAdapterTensorName(inMemory)).toEqual({ module, factor: 'A', old: false });
+    expect(parseAdapterTensorName(old)).toMatchObject({ module, factor: 'A', old: true });
+    for (const adapterName of ['default', 'my-adapter_2']) {
+      const inMemory = `base_model.model.${module}.lora_A.${adapterName}.weight`;
+      expect(parseAdapterTensorName(inMemory)).toEqual({ module, factor: 'A', old: false, adapterName });
+    }
+    expect(parseAdapterTensorName(old)!.adapterName).toBeUndefined();
     for (const key of [`${module}.weight`, `base_model.model.${module}.lora_magnitude_vector`, 'lora_A.weight']) {
       expect(parseAdapterTensorName(key)).toBeUndefined();
     }

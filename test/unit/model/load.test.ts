@@ -1,7 +1,7 @@
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { writeTinyCheckpoint } from '../../../examples/tiny-checkpoint.js';
 import { type CpuEngine, createCpuEngine } from '../../../src/engine/cpu/cpu-engine.js';
 import { e4m3ToNumber } from '../../../src/engine/float8.js';
@@ -33,7 +33,8 @@ afterAll(async () => {
   await rm(root, { recursive: true, force: true });
 });
 
-type Tensors = Map<string, TensorToWrite & { readonly data: ArrayBufferView }>;
+type Stored = TensorToWrite & { readonly data: ArrayBufferView };
+type Tensors = Map<string, Stored>;
 
 /** Changes config.json. */
 async function configure(changes: Record<string, unknown>): Promise<void> {
@@ -189,6 +190,154 @@ describe('loadMinistral3', () => {
     expect(model.modules.lmHead).toBe(model.modules.embedTokens);
     model.dispose();
     expect(engine.memory().bytesInUse).toBe(before);
+  });
+});
+
+describe('tensors that config.json has no place for', () => {
+  const load = (): Promise<unknown> => loadMinistral3(folder, { engine });
+  const withTensors = async (extra: readonly Stored[]): Promise<void> => {
+    const tensors: Tensors = new Map();
+    for (const [name, { shape, values }] of await plainTensors()) {
+      tensors.set(name, { name, dtype: 'F32', shape, data: values });
+    }
+    for (const tensor of extra) tensors.set(tensor.name, tensor);
+    await writeShards(tensors);
+  };
+  const vector = (name: string): Stored => ({ name, dtype: 'F32', shape: [2], data: Float32Array.of(1, 2) });
+
+  it.each([
+    ['text_config', 'model.language_model', 9],
+    ['vision_config', 'model.vision_tower.transformer', 9],
+  ])('are an error where %s has fewer layers than the file', async (part, tower, count) => {
+    const json = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8')) as Record<string, object>;
+    await configure({ [part]: { ...json[part], num_hidden_layers: 1 } });
+    const before = engine.memory().bytesInUse;
+    const error = (await load().catch((caught: unknown) => caught)) as TuneError;
+    expect(error).toBeInstanceOf(TuneError);
+    expect(error.message).toMatch(
+      new RegExp(
+        `${count} stored tensors belong to nothing that it describes, in layer 1 of ${tower}:[\\s\\S]*hint: .*num_hidden_layers`,
+      ),
+    );
+    expect(error.details.unread).toHaveLength(count);
+    expect(engine.memory().bytesInUse).toBe(before);
+  });
+
+  it('are an error wherever they come from: biases, other towers, scales of weights that are not in 8 bits', async () => {
+    const names = [
+      'language_model.model.layers.0.self_attn.q_proj.bias',
+      'multi_modal_projector.linear_1.bias',
+      'audio_tower.layers.0.fc1.weight',
+      'language_model.model.layers.1.mlp.up_proj.weight_scale_inv',
+    ];
+    await withTensors(names.map(vector));
+    const error = (await load().catch((caught: unknown) => caught)) as TuneError;
+    expect(error.message).toMatch(/4 stored tensors belong to nothing/);
+    expect(error.details.unread).toEqual(expect.arrayContaining(names.map(toMemoryName)));
+  });
+
+  it('are named in a few lines, however many they are, beside those that are missing', async () => {
+    const names = Array.from({ length: 500 }, (_, i) => `model.layers.${i}.mlp.up_proj.weight`);
+    await withTensors(names.map(vector));
+    const json = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8')) as { text_config: object };
+    await configure({ text_config: { ...json.text_config, num_hidden_layers: 3 } });
+    const { message } = (await load().catch((caught: unknown) => caught)) as TuneError;
+    expect(message).toMatch(
+      /9 tensors are wrong:[\s\S]*layers\.2[\s\S]*missing[\s\S]*500 stored tensors[\s\S]*and 488 more/,
+    );
+    expect(message).toMatch(/hint: names such as model.layers.0 are those of a text-only model/);
+    expect(message.length).toBeLessThan(4000);
+  });
+
+  it('may be tables that are computed anyway', async () => {
+    await withTensors(
+      [
+        'language_model.model.layers.0.self_attn.rotary_emb.inv_freq',
+        'vision_tower.patch_positional_embedding.inv_freq',
+      ].map(vector),
+    );
+    await (await loadMinistral3(folder, { engine })).dispose();
+  });
+});
+
+describe('a folder that is no model', () => {
+  it.each<[string, (dir: string) => Promise<unknown>, RegExp]>([
+    ['nothing', async () => undefined, /is not a folder\n.*hint: .*a name on the Hub/],
+    ['an empty one', (dir) => mkdir(dir), /holds no config.json, so it is no model: it is empty/],
+    [
+      'an adapter',
+      async (dir) => {
+        await mkdir(dir);
+        await writeFile(join(dir, 'adapter_config.json'), '{}');
+      },
+      /it holds an adapter \(adapter_config.json\)[\s\S]*fromPretrained\(folder\)[\s\S]*loadAdapter/,
+    ],
+    [
+      'an image folder',
+      async (dir) => {
+        await mkdir(join(dir, 'cats'), { recursive: true });
+        await writeFile(join(dir, 'cats', '1.JPG'), '');
+      },
+      /it holds images \(1 found\)[\s\S]*ImageFolder\.fromFolder/,
+    ],
+    [
+      'an image folder with splits',
+      async (dir) => {
+        await mkdir(join(dir, 'train', 'cats'), { recursive: true });
+        await writeFile(join(dir, 'train', 'cats', '1.png'), '');
+      },
+      /it holds folders of images/,
+    ],
+    [
+      'the folder above',
+      async (dir) => cp(plain, join(dir, 'snapshots', 'abc'), { recursive: true }),
+      /subfolders: snapshots.abc\n.*give the subfolder/,
+    ],
+    [
+      'GGUF files',
+      async (dir) => {
+        await mkdir(dir);
+        await writeFile(join(dir, 'model.gguf'), '');
+      },
+      /GGUF files, which are not read/,
+    ],
+  ])('is named: %s', async (_, make, message) => {
+    const dir = join(folder, 'other');
+    await make(dir);
+    await expect(loadMinistral3(dir, { engine })).rejects.toThrow(message);
+    await expect(loadMinistral3(dir, { engine })).rejects.toThrow(TuneError);
+  });
+});
+
+describe('an engine by its name', () => {
+  it('goes with the model that it was made for', async () => {
+    const model = await loadMinistral3(plain, { engine: 'cpu' });
+    expect([model.engine.name, model.ownsEngine, model.nameOrPath]).toEqual(['cpu', true, plain]);
+    const dispose = vi.spyOn(model.engine, 'dispose');
+    await model.dispose();
+    await model.dispose();
+    expect([model.isDisposed, dispose.mock.calls.length]).toEqual([true, 1]);
+  });
+
+  it('that is not one is told with those that are', async () => {
+    for (const name of ['gpu', '', 5, null, {}]) {
+      await expect(loadMinistral3(plain, { engine: name as never })).rejects.toThrow(
+        /`engine` must be an engine or one of auto, cpu, cuda, tfjs, got /,
+      );
+    }
+    await expect(loadMinistral3(plain, { engin: 'cpu' } as never)).rejects.toThrow(/did you mean `engine`/);
+  });
+
+  it('of the caller stays when the model goes, and a model that is disposed of says so', async () => {
+    const model = await loadMinistral3(plain, { engine });
+    await model.dispose();
+    await model.dispose();
+    engine.release(engine.zeros([1]));
+    expect(() => model.createCache([1])).toThrow(
+      /the model .*plain is disposed of: its weights are gone[\s\S]*load the model again/,
+    );
+    expect(() => model.pack({} as never)).toThrow(/is disposed of/);
+    expect(() => model.trainable).toThrow(/is disposed of/);
   });
 });
 

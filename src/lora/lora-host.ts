@@ -1,0 +1,62 @@
+/** What an adapter needs of a model and of its engine. */
+import type { Engine } from '../engine/engine.js';
+import type { ParameterSet } from '../engine/tensor.js';
+import { ConfigError } from '../errors.js';
+import type { LinearModule } from '../model/linear-module.js';
+import { showValue } from '../show-value.js';
+
+/** What an adapter needs of an engine. */
+export type LoraEngine = Pick<Engine, 'createParameters' | 'readParameters' | 'writeParameters' | 'releaseParameters'>;
+
+/** What an adapter needs of a model. */
+export interface LoraHost {
+  /** Keeps A and B: the engine that the weights are on. */
+  readonly engine: LoraEngine;
+  /**
+   * Every linear layer of both towers and the projector: all that can be adapted. Not the output head, which the
+   * engines compute together with the loss, and not the embeddings.
+   */
+  readonly linearModules: readonly LinearModule[];
+  /** Name on the Hub, or folder, that the model came from; saved as `base_model_name_or_path`. */
+  readonly nameOrPath?: string | undefined;
+  /** Folder of its files, where they are known. */
+  readonly folder?: string | undefined;
+  /** Branch, tag or commit that was asked for on the Hub; undefined for `main` and for a folder. */
+  readonly revision?: string | undefined;
+  /** Whether the weights are gone. */
+  readonly isDisposed?: boolean;
+  /** Whether the engine goes with the model. */
+  readonly ownsEngine?: boolean;
+  /** Told what there is to train when an adapter comes or goes. */
+  setTrainable?(set: ParameterSet | undefined): void;
+}
+
+/** @throws ConfigError for what is no model, and for one that is disposed of */
+export function requireLoraHost(model: unknown, what: string): asserts model is LoraHost {
+  if (!Array.isArray((model as LoraHost | undefined)?.linearModules)) {
+    const expected = `${what}: expected a model, as loadMinistral3 and fromPretrained give it`;
+    if (isPretrained(model)) {
+      throw new ConfigError(`${expected}, got all that fromPretrained gives`, {
+        hint: 'Take the model out of it: const { model, processor } = await fromPretrained(…).',
+      });
+    }
+    throw new ConfigError(`${expected}, got ${describeValue(model)}`);
+  }
+  if ((model as LoraHost).isDisposed) {
+    throw new ConfigError(`${what}: the model is disposed of: its weights are gone`, {
+      hint: 'Call model.dispose() after the last use, or load the model again.',
+    });
+  }
+}
+
+function isPretrained(value: unknown): boolean {
+  const { model, processor } = (value ?? {}) as { model?: unknown; processor?: unknown };
+  return typeof model === 'object' && model !== null && processor !== undefined;
+}
+
+/** What came instead, for messages: large objects by their class. */
+export function describeValue(value: unknown): string {
+  if (value instanceof Promise) return 'a promise: await it';
+  const name = typeof value === 'object' && value !== null ? (value.constructor?.name ?? 'Object') : 'Object';
+  return ['Object', 'Array'].includes(name) ? showValue(value) : `a ${name}`;
+}

@@ -1,0 +1,245 @@
+/** A model by its name on the Hub, or from a folder, with its processor; of an adapter, the base model with it on. */
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { callback, parseOptions } from '../config.js';
+import { ChatTemplate } from '../data/chat-template.js';
+import type { EngineChoice } from '../engine/create-engine.js';
+import type { Engine } from '../engine/engine.js';
+import { INDEX_FILE, readShardIndex } from '../engine/safetensors.js';
+import { CheckpointError, ConfigError } from '../errors.js';
+import { type HubDownload, type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
+import { type FileSelection, folderOrSnapshot } from '../hub/snapshot-download.js';
+import { putFilesOn } from '../lora/adapter-file.js';
+import { ADAPTER_CONFIG_FILE, ADAPTER_SELECTION } from '../lora/adapter-folder.js';
+import { adapterNameSchema, type LoraAdapter } from '../lora/apply-lora.js';
+import { isLocalName } from '../lora/base-model.js';
+import { readAdapterConfig } from '../lora/read-adapter.js';
+import { loadFrom, loadProcessor, type Ministral3Processor, requireEngine, requireModelFolder } from '../model/load.js';
+import type { Ministral3 } from '../model/ministral3/model.js';
+import { exists } from '../regular-file.js';
+import { ownProcessor } from './own-processor.js';
+
+/** What {@link fromPretrained} reads of a checkpoint; never the Mistral-native `consolidated.safetensors`. */
+export const MODEL_FILES: readonly string[] = [
+  'config.json',
+  'generation_config.json',
+  'model*.safetensors',
+  'model.safetensors.index.json',
+  'tokenizer*.json',
+  'special_tokens_map.json',
+  'processor_config.json',
+  'preprocessor_config.json',
+  'chat_template.*',
+];
+
+/** Options of {@link fromPretrained}; for a folder, those of the download but `signal` do nothing. */
+export interface FromPretrainedOptions extends HubDownloadOptions {
+  /**
+   * Takes the weights: an engine, or the name of one. An engine that is given stays the caller's; one that is made from
+   * a name is disposed of by `model.dispose()`. Default `auto`: cuda where a card and its libraries are found, else cpu.
+   */
+  engine?: Engine | EngineChoice | undefined;
+  /**
+   * For an adapter: the base model, a name on the Hub or a folder, in place of the one that its configuration names.
+   * Nothing for a model.
+   */
+  baseModel?: string | undefined;
+  /** For an adapter: its name among the adapters of the model. Default `default`. Nothing for a model. */
+  adapterName?: string | undefined;
+  /** Receives what is worth knowing about the checkpoint, a line each. Default: a warning of the process. */
+  onNotice?: ((line: string) => void) | undefined;
+}
+
+/** What {@link fromPretrained} gives. */
+export interface Pretrained {
+  /** With the adapter on, if the name was that of an adapter; else `applyLora` and `loadAdapter` put one on. */
+  readonly model: Ministral3;
+  /** Read from the same folder; of an adapter, its own files first and the base model's where it has none. */
+  readonly processor: Ministral3Processor;
+  /** The adapter, if the name was that of one. */
+  readonly adapter: LoraAdapter | undefined;
+  /** Folder of the files: the one given, or a snapshot in the cache. */
+  readonly folder: string;
+  /** Of the snapshot; undefined for a folder of one's own. */
+  readonly commit: string | undefined;
+}
+
+const schema = hubDownloadSchema.extend({
+  engine: z.custom<Engine | EngineChoice>((value) => value !== undefined, 'expected an engine').optional(),
+  baseModel: z.string().min(1).optional(),
+  adapterName: adapterNameSchema.optional(),
+  onNotice: callback<string>().optional(),
+});
+
+type Options = z.output<typeof schema>;
+
+/**
+ * Loads a model and its processor. A folder is read where it is; a name such as
+ * `mistralai/Ministral-3-3B-Instruct-2512-BF16` is downloaded into the cache that is shared with Python's tools, unless
+ * it is there: four files at a time, resumed, checked against the Hub's digests.
+ *
+ * The folder or repository of an adapter loads its base model, as its adapter_config.json names it (with its revision),
+ * and puts the adapter on. Where a folder holds both, it is a model, and a notice says so.
+ * @param idOrFolder an existing folder wins over a repository of the same name
+ * @throws ConfigError for bad options, or an adapter that names no base model; HubError, explained, if files are
+ *   missing and cannot be fetched; as `loadMinistral3`, `loadProcessor` and `loadAdapter` do; the signal's reason
+ */
+export async function fromPretrained(idOrFolder: string, options: FromPretrainedOptions = {}): Promise<Pretrained> {
+  const parsed = parseOptions(schema, options, 'fromPretrained');
+  const { engine, onNotice, baseModel: _base, adapterName: _name, ...download } = parsed;
+  requireEngine(engine, 'fromPretrained');
+  const { folder, commit } = await folderOrSnapshot(idOrFolder, download, SELECTION);
+  const isAdapter = await exists(join(folder, ADAPTER_CONFIG_FILE));
+  if (isAdapter && !(await hasModel(folder))) return loadWithAdapter(idOrFolder, folder, commit, parsed);
+  if (isAdapter) {
+    const notify = onNotice ?? ((line: string) => process.emitWarning(line, 'AdapterBesideModel'));
+    notify(`${folder} holds a model and an adapter: the model is loaded, and loadAdapter puts the adapter on`);
+  }
+  await requireModelFolder(folder);
+  // The processor is read first: it is small, and a fault in it should not wait for the weights.
+  const processor = await loadProcessor(folder);
+  download.signal?.throwIfAborted();
+  const model = await loadFrom(folder, { engine, onNotice }, originOf(idOrFolder, commit, download), 'fromPretrained');
+  return { model, processor, adapter: undefined, folder, commit };
+}
+
+/** The base model of the adapter in a folder, with it on. */
+async function loadWithAdapter(
+  idOrFolder: string,
+  folder: string,
+  commit: string | undefined,
+  { engine, onNotice, baseModel, adapterName, ...download }: Options,
+): Promise<Pretrained> {
+  const { origin } = await readAdapterConfig(folder);
+  const name = baseModel ?? origin.baseModelNameOrPath;
+  if (name === undefined) {
+    throw new ConfigError(`${idOrFolder} is an adapter whose ${ADAPTER_CONFIG_FILE} names no base model`, {
+      hint: "Say it: fromPretrained(adapter, { baseModel: 'OWNER/NAME' or a folder }).",
+      details: { folder },
+    });
+  }
+  const isOwn = baseModel === undefined;
+  const baseDownload = { ...download, revision: (isOwn && origin.revision) || 'main' };
+  const base = await baseFolder(idOrFolder, name, baseDownload, isOwn);
+  const [processor, own] = await Promise.all([loadProcessor(base.folder), ownProcessor(folder)]);
+  download.signal?.throwIfAborted();
+  const model = await loadFrom(
+    base.folder,
+    { engine, onNotice },
+    originOf(name, base.commit, baseDownload),
+    'fromPretrained',
+  ).catch((error: unknown) => {
+    // Tools that train on 4-bit weights name those as the base; its 16-bit form goes with the adapter as well.
+    if (!isOwn || !(error instanceof ConfigError || error instanceof CheckpointError)) throw error;
+    throw new CheckpointError(`the base model of ${idOrFolder}, "${name}", cannot be loaded: ${withoutHint(error)}`, {
+      hint: "Say another form of it: fromPretrained(adapter, { baseModel: 'OWNER/NAME' or a folder }).",
+      details: error.details,
+      cause: error,
+    });
+  });
+  try {
+    const adapter = await putFilesOn(folder, model, { adapterName, onWarning: download.onWarning });
+    return { model, processor: mergedProcessor(processor, own), adapter, folder, commit };
+  } catch (error) {
+    await model.dispose();
+    throw error;
+  }
+}
+
+/** @throws as `folderOrSnapshot`; CheckpointError if it is an adapter too; ConfigError for a path to nothing */
+async function baseFolder(
+  adapter: string,
+  name: string,
+  download: HubDownload,
+  isOwn: boolean,
+): Promise<{ readonly folder: string; readonly commit: string | undefined }> {
+  const hint = `Say where the base model is: fromPretrained(adapter, { baseModel: 'OWNER/NAME' or a folder }).`;
+  const found = await folderOrSnapshot(name, download, BASE_SELECTION).catch(async (error: unknown) => {
+    if (!isOwn || !(error instanceof ConfigError) || !(await isLocalName(name))) throw error;
+    throw new ConfigError(`${adapter} is an adapter of "${name}", a folder that is not on this machine`, {
+      hint,
+      details: { baseModel: name },
+      cause: error,
+    });
+  });
+  if ((await exists(join(found.folder, ADAPTER_CONFIG_FILE))) && !(await hasModel(found.folder))) {
+    throw new CheckpointError(`${adapter} names "${name}" as its base model, which is an adapter too`, {
+      hint: `An adapter on an adapter is not supported: merge that one into its base first. ${hint}`,
+      details: { folder: found.folder },
+    });
+  }
+  await requireModelFolder(found.folder);
+  return found;
+}
+
+function withoutHint({ message }: Error): string {
+  return message.split('\n  hint: ')[0]!;
+}
+
+function originOf(
+  name: string,
+  commit: string | undefined,
+  { revision }: HubDownload,
+): { nameOrPath: string; revision: string | undefined } {
+  return { nameOrPath: name, revision: commit === undefined || revision === 'main' ? undefined : revision };
+}
+
+/** The adapter's own parts win; its template speaks of the tokens of the tokenizer that is used. */
+function mergedProcessor(base: Ministral3Processor, own: Partial<Ministral3Processor>): Ministral3Processor {
+  const tokenizer = own.tokenizer ?? base.tokenizer;
+  const imageProcessor = own.imageProcessor ?? base.imageProcessor;
+  const template = own.chatTemplate ?? base.chatTemplate;
+  const { bosToken, eosToken } = tokenizer;
+  const chatTemplate = template && new ChatTemplate(template.source, { bosToken, eosToken });
+  return { tokenizer, imageProcessor, chatTemplate: own.chatTemplate || own.tokenizer ? chatTemplate : template };
+}
+
+async function hasModel(folder: string): Promise<boolean> {
+  const names = await readdir(folder).catch((): string[] => []);
+  return names.includes('config.json') && names.some((name) => /^model.*\.safetensors(\.index\.json)?$/.test(name));
+}
+
+const isAdapterRepo = (paths: readonly string[]): boolean =>
+  paths.includes(ADAPTER_CONFIG_FILE) && !paths.some((path) => /^model.*\.safetensors$/.test(path));
+
+const BASE_SELECTION: FileSelection = {
+  allowPatterns: MODEL_FILES,
+  refuse: (paths) => {
+    const has = (pattern: RegExp): boolean => paths.some((path) => pattern.test(path));
+    if (has(/^config\.json$/) && has(/^model.*\.safetensors$/)) return undefined;
+    if (has(/^adapter_config\.json$/))
+      return 'it holds an adapter, not a model; an adapter on an adapter is not supported';
+    if (has(/^(params\.json|consolidated.*\.safetensors)$/))
+      return 'it has only the Mistral-native files, which are not read';
+    if (has(/\.gguf$/)) return 'it has GGUF files, which are not read: take the repository that they were made from';
+    return 'it has no config.json with model*.safetensors';
+  },
+  missingFrom: async (folder) => {
+    const names = new Set(await readdir(folder).catch((): string[] => []));
+    const missing = ['config.json', 'tokenizer.json'].filter((name) => !names.has(name));
+    if (!names.has('processor_config.json') && !names.has('preprocessor_config.json'))
+      missing.push('processor_config.json');
+    const weights = names.has('model.safetensors') ? [] : await indexedShards(folder);
+    return [...missing, ...weights.filter((name) => !names.has(name))];
+  },
+};
+
+/** The shards that the index names, or the index itself if it cannot be read. */
+async function indexedShards(folder: string): Promise<string[]> {
+  try {
+    return [...new Set((await readShardIndex(folder)).values())];
+  } catch {
+    return [INDEX_FILE];
+  }
+}
+
+/** A model, or an adapter. */
+const SELECTION: FileSelection = {
+  allowPatterns: [...MODEL_FILES, ...ADAPTER_SELECTION.allowPatterns],
+  refuse: (paths) => (isAdapterRepo(paths) ? ADAPTER_SELECTION.refuse(paths) : BASE_SELECTION.refuse?.(paths)),
+  missingFrom: async (folder) => {
+    const names = await readdir(folder).catch((): string[] => []);
+    return isAdapterRepo(names) ? ADAPTER_SELECTION.missingFrom(folder) : BASE_SELECTION.missingFrom!(folder);
+  },
+};
