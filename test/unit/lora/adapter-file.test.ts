@@ -8,6 +8,8 @@ import { CheckpointError, ConfigError, TuneError } from '../../../src/errors.js'
 import { loadAdapter, saveAdapter } from '../../../src/lora/adapter-file.js';
 import { applyLora, type LoraAdapter } from '../../../src/lora/apply-lora.js';
 import type { LoraConfigOptions } from '../../../src/lora/lora-config.js';
+import { isTarget, type PeftRules } from '../../../src/lora/peft-rules.js';
+import { moduleNames } from '../../../src/lora/peft-targets.js';
 import { type FakeModel, fakeModel, someNumbers } from './fake-engine.js';
 
 let folder: string;
