@@ -115,7 +115,7 @@ export function warnAboutClasses(placed: readonly PlacedPicture[], names: readon
 
 /** Endings of files that are commonly kept beside images. */
 const COMPANION =
-  /\.(txt|md|csv|tsv|jsonl?|xml|ya?ml|html?|pdf|ini|db|log|py|ipynb|xlsx?|docx?|rtf|cfg|names|license)$/i;
+  /\.(txt|md|csv|tsv|jsonl?|xml|ya?ml|html?|pdf|ini|db|log|py|ipynb|xlsx?|docx?|rtf|cfg|names|license)$|(?:^|[/\\])(?:thumbs\.db|desktop\.ini|_ds_store)$/i;
 
 /** Images without classes, class folders without images, and files in class folders that are not read. */
 export function warnAboutFiles(

@@ -97,12 +97,7 @@ export function checkClassFolders(
   warnings: string[],
 ): void {
   const names = folders.map(({ name }) => name);
-  if (arePartNames(names)) {
-    throw layoutError(parent, `${listNames(names)} look like parts of an archive, not like classes`, [
-      "If a table has the classes: `ImageFolder.fromTable(…)`. If they are classes: `layout: 'class'`.",
-    ]);
-  }
-  refuseEqualChildren(parent, folders, unwrap);
+  if (arePartNames(names)) throw partsError(parent, names);
   const inner = folders.flatMap((folder) => foldersBelow(folder));
   const opposites = oppositesAmong(names) ? undefined : oppositesAmong(inner.map(({ name }) => name));
   if (opposites) {
@@ -116,6 +111,7 @@ export function checkClassFolders(
       ],
     );
   }
+  refuseEqualChildren(parent, folders, unwrap);
   const deep = folders.flatMap(filled).flatMap(filled);
   const isDeep = folders.every(
     (folder) => folder.pictures.length === 0 && filled(folder).every(({ pictures }) => pictures.length === 0),
@@ -128,13 +124,19 @@ export function checkClassFolders(
   }
 }
 
+export function partsError(parent: FolderNode, names: readonly string[]): DataError {
+  return layoutError(parent, `${listNames(names)} look like parts of an archive, not like classes`, [
+    "If a table has the classes: `ImageFolder.fromTable(…)`; if class folders lie in them: `layout: '*/class'`; if they are classes: `layout: 'class'`.",
+  ]);
+}
+
 /** The word of a name that says yes or no, e.g. `positive` of `study1_positive`. */
 function outcomeIn(name: string): string {
   return /[\p{L}]+$/u.exec(name)?.[0] ?? name;
 }
 
 /** `color/{apple,grape}`, `gray/{apple,grape}`: classes above and variants below, or the other way round. */
-function refuseEqualChildren(parent: FolderNode, folders: readonly FolderNode[], unwrap: Unwrap): void {
+export function refuseEqualChildren(parent: FolderNode, folders: readonly FolderNode[], unwrap: Unwrap): void {
   const children = folders.map((folder) => {
     const inner = unwrap(folder);
     const names = inner.pictures.length > 0 ? [] : filled(inner).map(({ name }) => plainName(name));
@@ -191,10 +193,11 @@ export function withoutMasks(folder: FolderNode, left: MaskCount): PictureFile[]
 export function detectionEvidence(root: FolderNode): string | undefined {
   const found = new Set<string>();
   const walk = (folder: FolderNode): void => {
-    if (isMaskFolder(folder.name) && folder.total > 0) found.add(`masks in \`${folder.name}\``);
+    if (isMaskFolder(folder.name) && folder.pictures.length > 0) found.add(`masks in \`${folder.name}\``);
     for (const { key } of folder.others) {
       const name = key.split('/').at(-1)!.toLowerCase();
-      if (name.endsWith('.txt') && isMaskFolder(folder.name)) found.add(`YOLO's \`${folder.name}/*.txt\``);
+      const above = key.split('/').slice(0, -1).find(isMaskFolder);
+      if (name.endsWith('.txt') && above !== undefined) found.add(`YOLO's \`${above}/*.txt\``);
       else if (name.endsWith('.xml')) found.add(`Pascal VOC's \`${folder.name}/*.xml\``);
       else if (/^(data|dataset)\.ya?ml$/.test(name)) found.add(`\`${name}\``);
       else if (/coco\.json$|^instances?_.*\.json$|^_?annotations.*\.(json|csv)$/.test(name)) found.add(`\`${name}\``);
@@ -206,7 +209,7 @@ export function detectionEvidence(root: FolderNode): string | undefined {
 }
 
 /** The part of a file's name before its number: `cat` of `cat.0.jpg`. */
-const PREFIX = /^(.*?[^\d._ -])[._ -]*\(?\d+\)?$/;
+const PREFIX = /^(\p{L}.*?[^\d._ -])[._ -]*\(?\d+\)?$/u;
 
 function prefixesOf(pictures: readonly PictureFile[]): Map<string, number> {
   const prefixes = new Map<string, number>();

@@ -12,6 +12,7 @@ const SPLIT_WORDS: ReadonlyMap<string, SplitName> = new Map([
   ['val', 'validation'],
   ['valid', 'validation'],
   ['validation', 'validation'],
+  ['trainval', 'train'],
 ]);
 
 /** Splits only beside a train folder. */
@@ -65,7 +66,9 @@ const GLUED = /^(train|training|test|testing|val|valid|validation)(sets?|data|da
 function splitWordOf(name: string, vocabulary: ReadonlyMap<string, SplitName>): SplitWord | undefined {
   const all = wordsOf(name).map((word) => GLUED.exec(word)?.[1] ?? word);
   const found = all.filter((word) => vocabulary.has(word));
-  if (found.length !== 1) return undefined;
+  // `train_val` is what one trains on beside a test split.
+  const isTrainVal = found.length === 2 && found[0] === 'train' && vocabulary.get(found[1]!) === 'validation';
+  if (found.length !== 1 && !isTrainVal) return undefined;
   const rest = all.filter((word) => !vocabulary.has(word));
   if (rest.some((word) => MASK_WORDS.has(word))) return undefined;
   const isPlain = rest.every((word) => CONTAINER_WORDS.has(word) || NEUTRAL_WORDS.has(word) || /^\p{N}+$/u.test(word));
@@ -114,6 +117,8 @@ export function splitOfCell(text: string): SplitName | undefined {
 const consistsOf = (name: string, vocabularies: readonly ReadonlySet<string>[]): boolean => {
   const all = wordsOf(name);
   const isNumber = (word: string) => /^\p{N}+$/u.test(word);
+  const whole = all.join('');
+  if (vocabularies.some((vocabulary) => vocabulary.has(whole))) return true;
   return (
     all.some((word) => !isNumber(word)) && all.every((word) => isNumber(word) || vocabularies.some((v) => v.has(word)))
   );
@@ -129,7 +134,7 @@ export function isMaskFolder(name: string): boolean {
   const all = wordsOf(name);
   return (
     consistsOf(name, [MASK_WORDS, CONTAINER_WORDS, new Set(SPLIT_WORDS.keys()), words('ground truth')]) &&
-    all.some((word) => MASK_WORDS.has(word) || word === 'truth')
+    (MASK_WORDS.has(all.join('')) || all.some((word) => MASK_WORDS.has(word) || word === 'truth'))
   );
 }
 

@@ -10,6 +10,8 @@ import {
   layoutError,
   type MaskCount,
   namesHoldClasses,
+  partsError,
+  refuseEqualChildren,
   withoutMasks,
 } from './folder-doubts.js';
 import {
@@ -265,7 +267,7 @@ class Placing implements Placement {
     if (!isFlat(folder!) || !others.every(isFlat)) return false;
     if (others.length > 1) return true;
     throw layoutError(folder!, `a split, or a class beside ${listNames(others.map(({ name }) => name))}?`, [
-      `\`splits: { ${folder!.name}: false }\` makes it a class. ${LAYOUTS}`,
+      `\`splits: { ${folder!.name}: false }\` makes it a class.`,
     ]);
   }
 
@@ -279,6 +281,9 @@ class Placing implements Placement {
 
   /** `images` beside `masks`: the container, if it has class folders. */
   #onlyContainer(parent: FolderNode, folders: readonly FolderNode[]): FolderNode | undefined {
+    if (!folders.some(({ name }) => isMaskFolder(name))) {
+      refuseEqualChildren(parent, folders, (folder) => this.#unwrap(folder));
+    }
     const containers = folders.filter(({ name }) => isContainer(name) && !isMaskFolder(name));
     const [container] = containers;
     const others = folders.filter((folder) => folder !== container);
@@ -322,7 +327,7 @@ class Placing implements Placement {
       const split = splits.get(folder);
       if (!split) {
         throw layoutError(folder, 'this folder stands beside train or test folders and is none', [
-          `Write \`splits: { ${JSON.stringify(folder.name)}: 'test' }\` or \`ignore: [${JSON.stringify(folder.name)}]\`. ${LAYOUTS}`,
+          `Write \`splits: { ${JSON.stringify(folder.name)}: 'test' }\` or \`ignore: [${JSON.stringify(folder.name)}]\`.`,
         ]);
       }
       const parent = inner.get(folder)!;
@@ -331,6 +336,7 @@ class Placing implements Placement {
       const isNamedUnlabelled = filled(parent).every(
         ({ name }) =>
           isContainerOrMask({ name }) ||
+          plainName(name) === plainName(folder.name) ||
           /^(unknown|unlabell?ed|none)$/i.test(name.trim()) ||
           this.#splits(filled(parent)).size > 0,
       );
@@ -365,14 +371,11 @@ class Placing implements Placement {
     const [stray] = isClass ? [] : splits.keys();
     if (stray) {
       throw layoutError(stray, 'a split folder where a class folder was expected', [
-        `If it is a class: \`splits: { ${JSON.stringify(stray.name)}: false }\`. ${LAYOUTS}`,
+        `If it is a class: \`splits: { ${JSON.stringify(stray.name)}: false }\`.`,
       ]);
     }
     if (folders.length > 0 && folders.every(isContainerOrMask)) {
-      const inner =
-        arePartNames(folders.map(({ name }) => name)) || folders.length === 1
-          ? undefined
-          : this.#onlyContainer(parent, folders);
+      const inner = folders.length === 1 ? undefined : this.#onlyContainer(parent, folders);
       if (!inner) throw this.#noClassFolders(parent, folders);
       this.#placeClasses(inner, split, isFirst);
       return;
@@ -441,17 +444,21 @@ class Placing implements Placement {
         `looks like a detection or segmentation data set (${detection}): there are no class folders`,
         [
           'Cut out one image for each box, or give classes by `classOf: (path) => …` or a table: `ImageFolder.fromTable(…)`.',
+          namesHoldClasses(top.pictures) || folders.some(({ pictures }) => namesHoldClasses(pictures))
+            ? fileNameHint(picturesBelow(top))
+            : '',
         ],
       );
     }
+    const names = folders.map(({ name }) => name);
+    if (arePartNames(names) && folders.some((folder) => filled(folder).length > 0)) return partsError(top, names);
     const pictures = picturesBelow(top);
-    const where =
-      folders.length === 0 ? 'directly in this folder' : `directly in ${listNames(folders.map(({ name }) => name))}`;
+    const where = folders.length === 0 ? 'directly in this folder' : `directly in ${listNames(names)}`;
     const splits = this.#splits(folders).size > 0;
     return layoutError(
       top,
       `no class folders: ${pictures.length} pictures lie ${where}${splits ? ', which are splits' : ''}`,
-      [fileNameHint(pictures), LAYOUTS],
+      [fileNameHint(pictures)],
     );
   }
 }

@@ -4,6 +4,7 @@ import { oneLine } from '../one-line.js';
 import type { Table, TableRow } from './csv.js';
 import type { FileIndex } from './file-index.js';
 import { listNames, splitOfCell } from './folder-evidence.js';
+import { PICTURE_ENDING } from './folder-tree.js';
 
 const plain = (name: string): string => name.toLowerCase().replaceAll(/[^\p{L}\p{N}]/gu, '');
 
@@ -33,8 +34,9 @@ export function fileColumnOf(table: Table, files: FileIndex): string | undefined
       .map((row) => row[column]!)
       .filter((value) => value !== '');
     const found = values.filter((value) => files.find(value, table.path).length > 0).length / (values.length || 1);
-    const score =
-      found + (FILE_NAMES.has(plain(column)) ? 0.3 : 0) + 0.2 * (new Set(values).size / (values.length || 1));
+    const distinct = new Set(values).size / (values.length || 1);
+    const hasEndings = values.some((value) => PICTURE_ENDING.test(value)) ? 0.3 : 0;
+    const score = found + (FILE_NAMES.has(plain(column)) ? 0.3 : 0) + 0.2 * distinct + hasEndings;
     return { column, found, score };
   });
   const [best] = scored.filter(({ found }) => found >= 0.3).sort((a, b) => b.score - a.score);

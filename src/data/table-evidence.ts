@@ -4,6 +4,7 @@ import { DataError } from '../errors.js';
 import { oneLine } from '../one-line.js';
 import { readTable, type Table } from './csv.js';
 import { FileIndex } from './file-index.js';
+import { LAYOUTS } from './folder-doubts.js';
 import { listNames, othersBelow, picturesBelow, plainName, splitInName } from './folder-evidence.js';
 import type { Placement } from './folder-layout.js';
 import type { FolderNode, PictureFile } from './folder-tree.js';
@@ -18,6 +19,8 @@ export interface TableEvidence {
   readonly labels: LabelColumns | undefined;
   /** Images of the first rows, with what the table calls them. */
   readonly named: ReadonlyMap<PictureFile, string>;
+  /** Images of the first rows, with the row's cells. */
+  readonly cells: ReadonlyMap<PictureFile, readonly string[]>;
   readonly covers: (folder: FolderNode) => boolean;
 }
 
@@ -49,14 +52,20 @@ function evidenceOf(table: Table, fileColumn: string, files: FileIndex): TableEv
     const column = /`([^`]+)`/.exec((error as Error).message)?.[1];
     labels = column === undefined ? undefined : { column };
   }
+  // The answers of a sample submission are no labels.
+  if (/submission/i.test(basename(table.path))) labels = undefined;
   const named = new Map<PictureFile, string>();
+  const cells = new Map<PictureFile, readonly string[]>();
   for (const row of table.rows.slice(0, 2000)) {
     const label = !labels ? '' : 'column' in labels ? row[labels.column]! : (onesOf(row, labels.oneHot)[0] ?? '');
-    for (const file of files.find(row[fileColumn]!, table.path)) named.set(file, label);
+    for (const file of files.find(row[fileColumn]!, table.path)) {
+      named.set(file, label);
+      cells.set(file, Object.values(row));
+    }
   }
   const { path, columns } = table;
   const covers = (folder: FolderNode) => labels !== undefined && picturesBelow(folder).some((file) => named.has(file));
-  return { path, columns, fileColumn, labels, named, covers };
+  return { path, columns, fileColumn, labels, named, cells, covers };
 }
 
 /**
@@ -98,11 +107,14 @@ const saidBy = (table: TableEvidence): string =>
 
 /** A refused layout whose classes a table may have. */
 export function offerTable(error: DataError, tree: FolderNode, tables: readonly TableEvidence[]): DataError {
-  const table = tables.find(({ labels }) => labels) ?? tables[0];
+  const labelled = tables.filter(({ labels }) => labels);
+  const table = labelled.find(({ path }) => splitInName(basename(path)) === 'train') ?? labelled[0];
   if (!table) return error;
   const [message] = error.message.split('\n  hint: ');
+  const isOneOfSeveral = labelled.length > 1 && tablesToRead(tree, tables, tree.path, false).length > 1;
+  const call = isOneOfSeveral ? `\`ImageFolder.fromTable(${JSON.stringify(tree.path)})\`` : callFor(tree, table);
   return new DataError(`${message}; ${saidBy(table)}`, {
-    hint: `Read the classes from the table: ${callFor(tree, table)}. ${error.hint ?? ''}`,
+    hint: `Read the classes from the table: ${call}. ${LAYOUTS}`,
     details: { ...error.details, table: table.path, columns: table.columns },
     cause: error,
   });
@@ -113,6 +125,10 @@ export function checkTables(tree: FolderNode, placement: Placement, tables: read
   const folderOf = new Map(placement.placed.map(({ file, className }) => [file, className]));
   for (const table of tables) {
     if (!table.labels) continue;
+    const placed = [...table.cells].filter(([file]) => folderOf.has(file));
+    const says = ([file, cells]: (typeof placed)[number]) =>
+      cells.some((cell) => isAlike(folderOf.get(file)!, cell, true));
+    if (placed.filter(says).length >= 0.95 * placed.length) continue;
     const pairs = [...table.named].flatMap(([file, label]) => {
       const folder = folderOf.get(file);
       return folder === undefined || label === '' ? [] : [{ folder, label }];
@@ -141,9 +157,10 @@ const letters = (name: string): string =>
     .replaceAll(/[^\p{L}\p{N}]/gu, '')
     .replace(/^0+(?=\d)/, '');
 
-function isAlike(folder: string, label: string): boolean {
+function isAlike(folder: string, label: string, isExact = false): boolean {
   const [a, b] = [letters(folder), letters(label)];
-  return a === b || (a.length > 2 && b.length > 2 && (a.includes(b) || b.includes(a)));
+  if (a === b) return true;
+  return !isExact && a.length > 2 && b.length > 2 && (a.includes(b) || b.includes(a));
 }
 
 /** Names that are alike, or enough rows in which each folder goes with one label. */
@@ -160,7 +177,12 @@ function agree(pairs: readonly Pair[]): boolean {
 }
 
 /** The tables of a folder that `fromTable` reads. @throws DataError if there is none, or more than one may be meant */
-export function tablesToRead(tree: FolderNode, tables: readonly TableEvidence[], dir: string): string[] {
+export function tablesToRead(
+  tree: FolderNode,
+  tables: readonly TableEvidence[],
+  dir: string,
+  mustFind = true,
+): string[] {
   const metadata = tables.filter(({ path }) => /^metadata\.(csv|jsonl)$/i.test(basename(path)));
   if (metadata.length > 0) return metadata.map(({ path }) => path);
   const labelled = tables.filter(({ labels }) => labels);
@@ -168,6 +190,7 @@ export function tablesToRead(tree: FolderNode, tables: readonly TableEvidence[],
   if (labelled.length === 1 || (labelled.length > 1 && splits.size === labelled.length && !splits.has(undefined))) {
     return labelled.map(({ path }) => path);
   }
+  if (!mustFind) return [];
   if (labelled.length > 1) {
     throw new DataError(
       `${oneLine(dir)}: which table has the classes: ${listNames(
