@@ -92,8 +92,11 @@ const demonstration = await prepareDemonstration(out, {
   model: !options.model,
   prompt: makePrompt,
 });
-const kaggle = { name: KAGGLE_DATASET, onProgress: showDownload };
-const data = await loadImages(options.data ?? demonstration.data, { ...options, ...(options.kaggle && { kaggle }) });
+const data = await loadImages(options.data ?? demonstration.data, {
+  kaggle: options.kaggle ? { name: KAGGLE_DATASET, onProgress: showDownload } : undefined,
+  labels: options.labels,
+  holdout: options.holdout,
+});
 const limit = options.limit ?? Number.POSITIVE_INFINITY;
 const take = (set: typeof data.train): IndexedDataset<ImageSample> =>
   set.select(

@@ -70,7 +70,6 @@ function splitWordOf(name: string, vocabulary: ReadonlyMap<string, SplitName>): 
   const isTrainVal = found.length === 2 && found[0] === 'train' && vocabulary.get(found[1]!) === 'validation';
   if (found.length !== 1 && !isTrainVal) return undefined;
   const rest = all.filter((word) => !vocabulary.has(word));
-  if (rest.some((word) => MASK_WORDS.has(word))) return undefined;
   const isPlain = rest.every((word) => CONTAINER_WORDS.has(word) || NEUTRAL_WORDS.has(word) || /^\p{N}+$/u.test(word));
   return { split: vocabulary.get(found[0]!)!, rest: rest.join(' '), isPlain };
 }
@@ -92,6 +91,8 @@ export function splitsAmong(
     const hasTwin = () =>
       found.some((other) => other.word && other.word.rest === word!.rest && other.word.split !== word!.split);
     if (said === false) continue;
+    // `train_labels` beside `train_images` is no split.
+    if (!said && wordsOf(name).some((one) => MASK_WORDS.has(one))) continue;
     if (said) splits.set(name, said);
     else if (word && (word.isPlain || hasTwin())) splits.set(name, word.split);
   }
@@ -103,9 +104,9 @@ export function splitsAmong(
   return splits;
 }
 
-/** The split that a single name tells of, as `Training_set.csv` does. */
+/** The split that the name of a table tells of, as `Training_set.csv` does. */
 export function splitInName(name: string): SplitName | undefined {
-  return splitWordOf(name, SPLIT_WORDS)?.split;
+  return splitWordOf(name.replace(/\.[^.]*$/, ''), SPLIT_WORDS)?.split;
 }
 
 /** The split that a cell of a table names: `train`, `Training`, `val`, `dev`. */

@@ -8,7 +8,7 @@ import { oneLine } from '../one-line.js';
 import { ClassLabel, LabelledDataset } from './dataset.js';
 import { decodeImage, ImageFile } from './decode-image.js';
 import { chooseClasses, mergeEqualNames, warnAboutClasses, warnAboutFiles } from './folder-classes.js';
-import { ignoreFilter, listNames, othersBelow, type SplitName } from './folder-evidence.js';
+import { ignoreFilter, othersBelow, type SplitName } from './folder-evidence.js';
 import { emptySplitFolders, type PlacedPicture, type Placement, placePictures } from './folder-layout.js';
 import { type FolderNode, forEachConcurrently, readFolderTree } from './folder-tree.js';
 import type {
@@ -186,11 +186,10 @@ async function finish(
   const good = placed.filter(({ file }) => !badPaths.has(file.path));
   warnAboutClasses(good, names, warnings);
   if (bad.length > 0) {
+    const shown = bad.map(({ path, reason }) => `${oneLine(path)} (${reason})`);
+    const more = shown.length > 3 ? ` and ${shown.length - 3} more` : '';
     warnings.push(
-      `${bad.length} unreadable images are left out: ${listNames(
-        bad.map(({ path, reason }) => `${oneLine(path)}: ${reason}`),
-        3,
-      )}`,
+      `${bad.length === 1 ? 'an unreadable image is' : `${bad.length} unreadable images are`} left out: ${shown.slice(0, 3).join(', ')}${more}`,
     );
   }
 

@@ -97,7 +97,9 @@ export function splitIndices({ length, labels, groups, shares, seed }: Divisible
     throw new DataError(
       `split: a part would be empty: the parts have ${parts.map((one) => one.length).join(', ')} samples`,
       {
-        hint: 'Use a larger share, more samples, or fewer parts.',
+        hint: labels
+          ? 'Each class keeps a sample for training. Use a larger share, more samples, or `stratify: false`.'
+          : 'Use a larger share, more samples, or fewer parts.',
         details: { length, parts: parts.map((one) => one.length) },
       },
     );

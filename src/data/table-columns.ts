@@ -69,7 +69,8 @@ export function labelColumnsOf(table: Table, used: readonly (string | undefined)
       details: { path: table.path, columns: table.columns },
     });
   }
-  if (oneHot.length >= 2 && rows.some((row) => onesOf(row, oneHot).length > 0)) return { oneHot };
+  const single = rows.filter((row) => onesOf(row, oneHot).length === 1).length;
+  if (oneHot.length >= 2 && single >= 0.5 * rows.length) return { oneHot };
   const [only, ...more] = others;
   return only !== undefined && more.length === 0 ? { column: only } : undefined;
 }
