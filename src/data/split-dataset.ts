@@ -149,7 +149,7 @@ function divideClasses(
     let missing = wanted - quotas.reduce((sum, { take }) => sum + take, 0);
     for (const quota of [...quotas].sort((a, b) => b.rest - a.rest)) {
       if (missing <= 0) break;
-      if (quota.take >= quota.free.length - 1) continue;
+      if (quota.rest < 1e-9 || quota.take >= quota.free.length - 1) continue;
       quota.take++;
       missing--;
     }

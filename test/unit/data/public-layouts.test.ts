@@ -25,7 +25,7 @@ interface PublicSet {
   /** What the message says to write, and what that gives. */
   readonly options?: ImageFolderOptions;
   readonly table?: readonly [path: string | readonly string[], options?: ImageTableOptions];
-  readonly then?: Counts;
+  readonly asWritten?: Counts;
 }
 
 const numbered = (prefix: string, n: number, ending = '.jpg') =>
@@ -59,7 +59,7 @@ const SETS: readonly PublicSet[] = [
       /file name tells the class \(`cat`, `dog`\): `classOf/,
     ],
     options: { classOf: (path) => /([^/]*[^/\d._ -])[._ -]*\d+\.\w+$/.exec(path)?.[1] },
-    then: { train: { cat: 3, dog: 3 } },
+    asWritten: { train: { cat: 3, dog: 3 } },
   },
   {
     name: 'Intel scenes',
@@ -98,7 +98,7 @@ const SETS: readonly PublicSet[] = [
       /ImageFolder\.fromTable\("\.\/HAM10000_metadata\.csv".*labelColumn: "dx"/,
     ],
     table: ['HAM10000_metadata.csv'],
-    then: { train: both('mel', 'nv') },
+    asWritten: { train: both('mel', 'nv') },
   },
   {
     name: 'NIH chest',
@@ -112,7 +112,7 @@ const SETS: readonly PublicSet[] = [
       'Data_Entry_2017.csv',
       { labelOf: (row) => (row['Finding Labels']!.includes('|') ? undefined : row['Finding Labels']) },
     ],
-    then: { train: { Cardiomegaly: 1 } },
+    asWritten: { train: { Cardiomegaly: 1 } },
   },
   {
     name: 'PlantVillage with a copy in another case',
@@ -131,7 +131,7 @@ const SETS: readonly PublicSet[] = [
     ]),
     refused: [/`color`, `grayscale`, `segmented` hold folders of equal names/, /layout: '\*\/class'/],
     options: { layout: '*/class', ignore: ['grayscale', 'segmented'] },
-    then: { train: both('Apple___scab', 'Grape___rot') },
+    asWritten: { train: both('Apple___scab', 'Grape___rot') },
   },
   {
     name: 'brain MRI: yes, no, and a copy of both',
@@ -161,7 +161,7 @@ const SETS: readonly PublicSet[] = [
       /fileColumn: "image_id", labelColumn: "label"/,
     ],
     table: ['train.csv'],
-    then: { train: both('Bacterial Blight', 'Mosaic Disease') },
+    asWritten: { train: both('Bacterial Blight', 'Mosaic Disease') },
   },
   {
     name: 'COVID radiography: images beside masks',
@@ -201,7 +201,7 @@ const SETS: readonly PublicSet[] = [
     ],
     refused: /_classes\.csv \(columns `filename`, `cat`, `dog`\).*\n.*ImageFolder\.fromTable\("\."\)/,
     table: ['.'],
-    then: { train: both('cat', 'dog'), validation: { cat: 0, dog: 1 } },
+    asWritten: { train: both('cat', 'dog'), validation: { cat: 0, dog: 1 } },
   },
   {
     name: 'COCO',
@@ -256,7 +256,7 @@ const SETS: readonly PublicSet[] = [
       /`t\/test`: 1 images/,
     ],
     table: ['t/val/val_annotations.txt', { header: false, separator: '\t', fileColumn: 0, labelColumn: 1 }],
-    then: { validation: { n01443537: 1 } },
+    asWritten: { validation: { n01443537: 1 } },
   },
   {
     name: 'Oxford pets',
@@ -266,7 +266,7 @@ const SETS: readonly PublicSet[] = [
     ],
     refused: /detection or segmentation.*\n.*file name tells the class \(`Abyssinian`, `yorkshire_terrier`\): `classOf/,
     options: { ignore: ['annotations'], classOf: (path) => /([^/]*[^/\d._ -])[._ -]*\d+\.\w+$/.exec(path)?.[1] },
-    then: { train: { Abyssinian: 2, yorkshire_terrier: 2 } },
+    asWritten: { train: { Abyssinian: 2, yorkshire_terrier: 2 } },
   },
   {
     name: 'MURA',
@@ -281,7 +281,7 @@ const SETS: readonly PublicSet[] = [
       /classOf: \(path\) => \/positive\|negative\/\.exec/,
     ],
     options: { classOf: (path) => /positive|negative/.exec(path)?.[0] },
-    then: { train: { negative: 2, positive: 2 }, validation: { negative: 2, positive: 2 } },
+    asWritten: { train: { negative: 2, positive: 2 }, validation: { negative: 2, positive: 2 } },
   },
   {
     name: 'breast ultrasound, masks beside their images',
@@ -304,7 +304,7 @@ const SETS: readonly PublicSet[] = [
     counts: { train: both('0', '1') },
     warning: /`Test`: 1 images without class folders, left out; classes may be in Test\.csv/,
     table: [['Train.csv', 'Test.csv']],
-    then: { train: both('0', '1'), test: { 0: 0, 1: 1 } },
+    asWritten: { train: both('0', '1'), test: { 0: 0, 1: 1 } },
   },
   {
     name: 'sign-language letters, loose test images',
@@ -323,28 +323,28 @@ const SETS: readonly PublicSet[] = [
       /layout: '\*\/split\/class'/,
     ],
     options: { layout: '*/split/class', ignore: ['ground_truth'] },
-    then: { train: { broken: 0, good: 2 }, test: { broken: 2, good: 2 } },
+    asWritten: { train: { broken: 0, good: 2 }, test: { broken: 2, good: 2 } },
   },
   {
     name: 'Office-31: domains above classes',
     files: ['amazon', 'dslr', 'webcam'].flatMap((dir) => [`${dir}/images/bike/1.jpg`, `${dir}/images/mug/2.jpg`]),
     refused: /`amazon`, `dslr`, `webcam` hold folders of equal names \(`bike`, `mug`\)/,
     options: { layout: '*/*/class' },
-    then: { train: { bike: 3, mug: 3 } },
+    asWritten: { train: { bike: 3, mug: 3 } },
   },
   {
     name: 'breast histology: patients above classes',
     files: ['10253', '10254', '10255'].flatMap((patient) => [`${patient}/0/a.png`, `${patient}/1/b.png`]),
     refused: /hold folders of equal names \(`0`, `1`\)/,
     options: { layout: '*/class' },
-    then: { train: { 0: 3, 1: 3 } },
+    asWritten: { train: { 0: 3, 1: 3 } },
   },
   {
     name: 'leukaemia in folds',
     files: ['fold_0', 'fold_1'].flatMap((fold) => [`${fold}/all/1.png`, `${fold}/hem/2.png`]),
     refused: /`fold_0`, `fold_1` hold folders of equal names \(`all`, `hem`\)/,
     options: { splits: { fold_0: 'train', fold_1: 'test' } },
-    then: { train: both('all', 'hem'), test: both('all', 'hem') },
+    asWritten: { train: both('all', 'hem'), test: both('all', 'hem') },
   },
   {
     name: 'Food-101',
@@ -370,7 +370,7 @@ const SETS: readonly PublicSet[] = [
     files: ['train/aa.jpg', 'train/bb.jpg', 'test/cc.jpg', 'labels.csv=id,breed\naa,boston_bull\nbb,dingo\n'],
     refused: /labels\.csv \(columns `id`, `breed`\) names images/,
     table: ['labels.csv'],
-    then: { train: both('boston_bull', 'dingo') },
+    asWritten: { train: both('boston_bull', 'dingo') },
   },
   {
     name: 'butterflies, equal names in train and test',
@@ -380,7 +380,7 @@ const SETS: readonly PublicSet[] = [
     ],
     refused: /Training_set\.csv \(columns `filename`, `label`\)/,
     table: ['.'],
-    then: { train: both('ADONIS', 'ATLAS MOTH') },
+    asWritten: { train: both('ADONIS', 'ATLAS MOTH') },
   },
   {
     name: 'plant pathology, one column a class',
@@ -390,7 +390,7 @@ const SETS: readonly PublicSet[] = [
     ],
     refused: /labelColumn: \["healthy","multiple_diseases","rust","scab"\]/,
     table: ['train.csv'],
-    then: { train: both('multiple_diseases', 'scab') },
+    asWritten: { train: both('multiple_diseases', 'scab') },
   },
   {
     name: 'ISIC 2019',
@@ -405,7 +405,7 @@ const SETS: readonly PublicSet[] = [
     refused:
       /folders and table give different classes.*ISIC_2019_Training_GroundTruth\.csv.*\n.*labelColumn: \["MEL","NV","UNK"\]/,
     table: ['ISIC_2019_Training_GroundTruth.csv'],
-    then: { train: both('MEL', 'NV') },
+    asWritten: { train: both('MEL', 'NV') },
   },
   {
     name: 'retinopathy grades (APTOS)',
@@ -415,7 +415,7 @@ const SETS: readonly PublicSet[] = [
     ],
     refused: /train\.csv \(columns `id_code`, `diagnosis`\)/,
     table: ['train.csv', { classes: { 2: 'moderate', 10: 'other' } }],
-    then: { train: both('moderate', 'other') },
+    asWritten: { train: both('moderate', 'other') },
   },
   {
     name: "Hugging Face's image folder, a table a split",
@@ -447,9 +447,9 @@ describe('data sets as they are published', () => {
     for (const pattern of [set.refused ?? []].flat()) expect(loaded.message).toMatch(pattern);
     for (const pattern of [set.warning ?? []].flat()) expect(loaded.warnings).toMatch(pattern);
     if (set.counts && !set.warning) expect(loaded.warnings).toBe('');
-    if (!set.then) return;
+    if (!set.asWritten) return;
     const second = set.table ? await loadTable(dir, set.table[0], set.table[1]) : await loadFolder(dir, set.options);
     expect(second.message).toBe('');
-    expect(second.counts).toEqual(set.then);
+    expect(second.counts).toEqual(set.asWritten);
   });
 });
