@@ -151,7 +151,9 @@ export function warnAboutFiles(
     for (const file of others) {
       if (COMPANION.test(file.path)) continue;
       const ending = endingOf(file);
-      left.set(ending, [...(left.get(ending) ?? []), file]);
+      const same = left.get(ending);
+      if (same) same.push(file);
+      else left.set(ending, [file]);
     }
   }
   const parts = [...left].map(

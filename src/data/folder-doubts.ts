@@ -5,6 +5,7 @@ import { DataError } from '../errors.js';
 import { oneLine } from '../one-line.js';
 import {
   arePartNames,
+  filled,
   isContainer,
   isMaskFolder,
   listNames,
@@ -26,8 +27,6 @@ export function layoutError(folder: FolderNode, why: string, hints: readonly str
 
 type Unwrap = (folder: FolderNode) => FolderNode;
 
-const filled = (folder: FolderNode): FolderNode[] => folder.folders.filter(({ total }) => total > 0);
-
 /** Files compared by size before a folder counts as a copy of another. */
 const COMPARED_FILES = 64;
 
@@ -37,7 +36,6 @@ const COMPARED_FILES = 64;
  */
 export function dropCopies(top: FolderNode, unwrap: Unwrap, warnings: string[]): FolderNode {
   const folders = filled(top);
-  const contents = new Map(folders.map((folder) => [folder, namesBelow(unwrap(folder))]));
   const drop = (folder: FolderNode, other: string): FolderNode => {
     warnings.push(`\`${folder.name}\`: a copy of ${other}, left out with its ${folder.total} images`);
     top.folders.splice(top.folders.indexOf(folder), 1);
@@ -45,15 +43,20 @@ export function dropCopies(top: FolderNode, unwrap: Unwrap, warnings: string[]):
     return dropCopies(unwrap(top), unwrap, warnings);
   };
   for (const folder of folders) {
-    const own = contents.get(folder)!;
-    const rest = new Map(folders.filter((one) => one !== folder).flatMap((one) => [...below(one, one.name)]));
-    if (rest.size > 0 && top.pictures.length === 0 && areSame(own, rest)) return drop(folder, 'what lies beside it');
-    if (filled(unwrap(folder)).length === 0) continue;
-    const isNamed = (inner: FolderNode, other: FolderNode) => namesOnTheWay(inner).includes(plainName(other.name));
-    const twin = folders.find((one) => one !== folder && (isNamed(one, folder) || isNamed(folder, one)));
+    const others = folders.filter((one) => one !== folder);
+    // Names are compared only where the counts are equal: a data set may have thousands of folders.
+    if (top.pictures.length === 0 && 2 * folder.total === top.total) {
+      const rest = new Map(others.flatMap((one) => [...below(one, one.name)]));
+      if (areSame(namesBelow(unwrap(folder)), rest)) return drop(folder, 'what lies beside it');
+    }
+    const inner = unwrap(folder);
+    if (filled(inner).length === 0) continue;
+    const isNamed = (one: FolderNode, other: FolderNode) => namesOnTheWay(one).includes(plainName(other.name));
+    const twin = others.find((one) => one.total === folder.total && (isNamed(one, folder) || isNamed(folder, one)));
     // Of two, the deeper one goes, then the one with the later name.
     const isLater = twin && (depth(folder) - depth(twin) || (folder.name < twin.name ? 1 : -1)) > 0;
-    if (twin && isLater && areSame(own, contents.get(twin)!)) return drop(folder, `\`${twin.name}\``);
+    if (twin && isLater && areSame(namesBelow(inner), namesBelow(unwrap(twin))))
+      return drop(folder, `\`${twin.name}\``);
   }
   return top;
 }
@@ -239,4 +242,25 @@ export function fileNameHint(pictures: readonly PictureFile[]): string {
     return 'If a table has the classes: `ImageFolder.fromTable(…)`; if a name tells them: `classOf: (path) => …`.';
   }
   return `If the file name tells the class (${listNames(prefixes)}): \`classOf: (path) => /([^/]*[^/\\d._ -])[._ -]*\\d+\\.\\w+$/.exec(path)?.[1]\`.`;
+}
+
+/** @throws DataError for images beside folders that are classes or splits */
+export function refuseLoosePictures(folder: FolderNode): void {
+  const [loose] = folder.pictures;
+  if (!loose) return;
+  throw new DataError(
+    `${oneLine(loose.path)}: a picture outside of any class folder, one of ${folder.pictures.length} in ${oneLine(folder.path)}`,
+    {
+      hint: `Move it into its class, or leave it out: \`ignore: [${JSON.stringify(loose.key.split('/').at(-1))}]\`. ${LAYOUTS}`,
+      details: { path: loose.path },
+    },
+  );
+}
+
+/** One warning for all masks of a name. */
+export function maskWarnings(left: MaskCount): string[] {
+  return [...left].map(
+    ([name, { folders, images }]) =>
+      `\`${name}\` in ${folders} class folders: ${images} images left out as masks; to learn from them, give \`classOf\``,
+  );
 }

@@ -218,3 +218,20 @@ export function picturesBelow(folder: FolderNode): PictureFile[] {
 export function othersBelow(folder: FolderNode): PictureFile[] {
   return [...folder.others, ...folder.folders.flatMap(othersBelow)];
 }
+
+/** Folders with images, anywhere below. */
+export function filled(folder: FolderNode): FolderNode[] {
+  return folder.folders.filter(({ total }) => total > 0);
+}
+
+/** Those of these folders that are splits. */
+export function splitsOf(
+  folders: readonly FolderNode[],
+  { splits }: { readonly splits?: Readonly<Record<string, SplitName | false>> | undefined },
+): Map<FolderNode, SplitName> {
+  const names = splitsAmong(
+    folders.map(({ name }) => name),
+    splits,
+  );
+  return new Map(folders.flatMap((folder) => (names.has(folder.name) ? [[folder, names.get(folder.name)!]] : [])));
+}

@@ -1,30 +1,32 @@
 /** From a tree of folders to classes and splits: which layout it is, or why it is none. */
-import { DataError } from '../errors.js';
-import { oneLine } from '../one-line.js';
+import type { DataError } from '../errors.js';
 import {
   checkClassFolders,
   detectionEvidence,
   dropCopies,
   fileNameHint,
-  LAYOUTS,
   layoutError,
   type MaskCount,
+  maskWarnings,
   namesHoldClasses,
   partsError,
   refuseEqualChildren,
+  refuseLoosePictures,
   withoutMasks,
 } from './folder-doubts.js';
 import {
   arePartNames,
+  filled,
   isContainer,
   isMaskFolder,
   listNames,
   picturesBelow,
   plainName,
   type SplitName,
-  splitsAmong,
+  splitsOf,
 } from './folder-evidence.js';
 import type { FolderNode, PictureFile } from './folder-tree.js';
+import { placeByCallback, placeByPattern } from './said-layout.js';
 
 export type { SplitName } from './folder-evidence.js';
 
@@ -59,12 +61,9 @@ export interface Placement {
  * @throws DataError naming the folder or file that fits no layout: nothing is left out silently
  */
 export function placePictures(root: FolderNode, options: LayoutOptions = {}): Placement {
-  const placing = new Placing(root, options);
-  if (options.classOf) placing.byCallback(options.classOf);
-  else if (options.layout !== undefined) placing.byPattern(options.layout.split('/'));
-  else placing.byEvidence();
-  placing.countMasks();
-  return placing;
+  if (options.classOf) return placeByCallback(root, options.classOf, options);
+  if (options.layout !== undefined) return placeByPattern(root, options.layout.split('/'), options);
+  return new Placing(root, options).byEvidence();
 }
 
 /** Paths of the folders of a split that hold no picture. */
@@ -74,18 +73,6 @@ export function emptySplitFolders(root: FolderNode, split: SplitName, options: L
     ...(splits.get(folder) === split && folder.total === 0 ? [folder.path] : []),
     ...emptySplitFolders(folder, split, options),
   ]);
-}
-
-function splitsOf(folders: readonly FolderNode[], { splits }: LayoutOptions): Map<FolderNode, SplitName> {
-  const names = splitsAmong(
-    folders.map(({ name }) => name),
-    splits,
-  );
-  return new Map(folders.flatMap((folder) => (names.has(folder.name) ? [[folder, names.get(folder.name)!]] : [])));
-}
-
-function filled(folder: FolderNode): FolderNode[] {
-  return folder.folders.filter(({ total }) => total > 0);
 }
 
 /** Holds images and no folder with images. */
@@ -107,73 +94,13 @@ class Placing implements Placement {
     this.#options = options;
   }
 
-  byCallback(classOf: (path: string) => string | undefined): void {
-    let without = 0;
-    const walk = (folder: FolderNode, split: SplitName | undefined): void => {
-      const splits = splitsOf(filled(folder), this.#options);
-      for (const file of folder.pictures) {
-        const className = classOf(file.key);
-        if (className === undefined) without++;
-        else if (typeof className === 'string' && className !== '') {
-          this.placed.push({ file, className, split: split ?? 'train' });
-        } else {
-          throw new DataError(`${oneLine(file.path)}: \`classOf\` gave ${JSON.stringify(className)}, no class name`, {
-            hint: 'Return a name, or undefined for an image to leave out.',
-            details: { path: file.path },
-          });
-        }
-      }
-      for (const inner of filled(folder)) walk(inner, split ?? splits.get(inner));
-    };
-    walk(this.#root, undefined);
-    if (this.placed.length === 0) {
-      const [first] = picturesBelow(this.#root);
-      throw new DataError(`${oneLine(this.#root.path)}: \`classOf\` gave no class for any of ${without} images`, {
-        hint: `It is called with paths below the folder, such as ${JSON.stringify(first?.key)}.`,
-        details: { path: this.#root.path },
-      });
-    }
-    if (without > 0) this.warnings.push(`\`classOf\` gave no class for ${without} images; they are left out`);
+  byEvidence(): Placement {
+    this.#place();
+    this.warnings.push(...maskWarnings(this.#masks));
+    return this;
   }
 
-  byPattern(pattern: readonly string[]): void {
-    let top = this.#root;
-    // A wrapping folder holds nothing but one folder; a lone split or class is part of the pattern.
-    for (;;) {
-      const [only, ...others] = filled(top);
-      if (!only || others.length > 0 || top.pictures.length > 0) break;
-      if (pattern[0] === 'split' && this.#splits([only]).size > 0) break;
-      if (depthOf(only) < pattern.length) break;
-      top = only;
-    }
-    this.#descend(top, pattern, undefined, 'train');
-  }
-
-  #descend(folder: FolderNode, pattern: readonly string[], className: string | undefined, split: SplitName): void {
-    const [segment, ...rest] = pattern;
-    if (segment === undefined) {
-      this.#placeAll(folder, className!, split);
-      return;
-    }
-    refuseLoosePictures(folder);
-    const splits = this.#splits(filled(folder));
-    for (const inner of filled(folder)) {
-      if (segment === 'class') this.classFolders.push(inner);
-      if (segment === 'split' && !splits.has(inner)) {
-        throw layoutError(inner, 'a split folder was expected here by `layout`', [
-          `Write \`splits: { ${JSON.stringify(inner.name)}: 'train' }\` (or 'test', 'validation'), or \`ignore: [${JSON.stringify(inner.name)}]\`.`,
-        ]);
-      }
-      this.#descend(
-        inner,
-        rest,
-        segment === 'class' ? inner.name : className,
-        segment === 'split' ? splits.get(inner)! : split,
-      );
-    }
-  }
-
-  byEvidence(): void {
+  #place(): void {
     const top = dropCopies(this.#unwrap(this.#root), (folder) => this.#unwrap(folder), this.warnings);
     let folders = filled(top);
     let splits = this.#splits(folders);
@@ -220,15 +147,6 @@ class Placing implements Placement {
     refuseLoosePictures(top);
     folders = folders.filter((folder) => splits.has(folder) || !this.#isBesideSplits(folder));
     this.#placeSplits(folders, splits);
-  }
-
-  /** One warning for all masks inside class folders. */
-  countMasks(): void {
-    for (const [name, { folders, images }] of this.#masks) {
-      this.warnings.push(
-        `\`${name}\` in ${folders} class folders: ${images} images left out as masks; to learn from them, give \`classOf\``,
-      );
-    }
   }
 
   #splits(folders: readonly FolderNode[]): Map<FolderNode, SplitName> {
@@ -469,21 +387,4 @@ function isContainerOrMask({ name }: Pick<FolderNode, 'name'>): boolean {
 
 function wordCount(name: string): number {
   return name.trim().split(/[^\p{L}\p{N}]+/u).length;
-}
-
-/** Folders below until images lie in them. */
-function depthOf(folder: FolderNode): number {
-  return Math.max(0, ...filled(folder).map((inner) => 1 + depthOf(inner)));
-}
-
-function refuseLoosePictures(folder: FolderNode): void {
-  const [loose] = folder.pictures;
-  if (!loose) return;
-  throw new DataError(
-    `${oneLine(loose.path)}: a picture outside of any class folder, one of ${folder.pictures.length} in ${oneLine(folder.path)}`,
-    {
-      hint: `Move it into its class, or leave it out: \`ignore: [${JSON.stringify(loose.key.split('/').at(-1))}]\`. ${LAYOUTS}`,
-      details: { path: loose.path },
-    },
-  );
 }

@@ -6,7 +6,7 @@ import { callback, parseOptions, requirePath } from '../config.js';
 import { ConfigError, DataError, ImageError } from '../errors.js';
 import { oneLine } from '../one-line.js';
 import { ClassLabel, LabelledDataset } from './dataset.js';
-import { decodeImage, ImageFile } from './decode-image.js';
+import { type DecodeOptions, decodeImage, ImageFile, type ImageFileOptions } from './decode-image.js';
 import { chooseClasses, mergeEqualNames, warnAboutClasses, warnAboutFiles } from './folder-classes.js';
 import { ignoreFilter, othersBelow, type SplitName } from './folder-evidence.js';
 import { emptySplitFolders, type PlacedPicture, type Placement, placePictures } from './folder-layout.js';
@@ -179,7 +179,8 @@ async function finish(
   const root = tree.path;
   const merged = options.classes ? placement.placed : mergeEqualNames(placement.placed, warnings);
   const { placed, names } = chooseClasses(merged, placement.classOrder, options.classes, root);
-  const bad = await findBadPictures(placed, options);
+  const limits: DecodeOptions = options.maxPixels === undefined ? {} : { maxPixels: options.maxPixels };
+  const bad = await findBadPictures(placed, options, limits);
   if (bad.length > 0 && options.onBadImage === 'error') throw badPicturesError(bad, root);
   const badPaths = new Set(bad.map(({ path }) => path));
   warnAboutFiles(tree, placement, tables, warnings);
@@ -199,7 +200,8 @@ async function finish(
     const ofSplit = placed.filter((picture) => picture.split === name);
     const goodOnes = good.filter((picture) => picture.split === name);
     const empty = placement.classFolders.length > 0 ? emptySplitFolders(tree, name, options) : [];
-    if (goodOnes.length > 0) splits.set(name, datasetOf(goodOnes, classLabel, options));
+    if (goodOnes.length > 0)
+      splits.set(name, datasetOf(goodOnes, classLabel, { ...limits, onBadImage: options.onBadImage }));
     else if (ofSplit.length > 0 || empty.length > 0) throw emptySplitError(root, name, ofSplit.length, empty);
   }
   const warn = options.onWarning ?? ((line: string) => process.emitWarning(line, 'ImageFolderWarning'));
@@ -207,12 +209,10 @@ async function finish(
   return { dir: root, classLabel, splits, skipped: bad, warnings };
 }
 
-const limits = ({ maxPixels }: Reading) => (maxPixels === undefined ? {} : { maxPixels });
-
 function datasetOf(
   pictures: readonly PlacedPicture[],
   classLabel: ClassLabel,
-  options: Reading,
+  options: ImageFileOptions,
 ): LabelledDataset<ImageSample> {
   const sorted = pictures
     .map((picture) => ({ ...picture, label: classLabel.str2int(picture.className) }))
@@ -220,13 +220,17 @@ function datasetOf(
   const labels = sorted.map(({ label }) => label);
   return new LabelledDataset<ImageSample>(classLabel, labels, (index) => {
     const { className, file } = sorted[index]!;
-    const image = new ImageFile(file.path, { ...limits(options), onBadImage: options.onBadImage });
+    const image = new ImageFile(file.path, options);
     return { image, label: labels[index]!, className, path: file.path };
   });
 }
 
 /** In order of path. */
-async function findBadPictures(pictures: readonly PlacedPicture[], options: Reading): Promise<SkippedImage[]> {
+async function findBadPictures(
+  pictures: readonly PlacedPicture[],
+  options: Reading,
+  limits: DecodeOptions,
+): Promise<SkippedImage[]> {
   const bad: SkippedImage[] = [];
   const whole: string[] = [];
   for (const { file } of pictures) {
@@ -236,7 +240,7 @@ async function findBadPictures(pictures: readonly PlacedPicture[], options: Read
   if (options.verify ?? options.onBadImage === 'skip') {
     await forEachConcurrently(whole, 4, async (path) => {
       try {
-        await decodeImage(path, limits(options));
+        await decodeImage(path, limits);
       } catch (error) {
         if (!(error instanceof ImageError)) throw error;
         const [line] = error.message.split('\n');

@@ -25,7 +25,9 @@ export type LabelColumns = { readonly column: string } | { readonly oneHot: read
 
 const SAMPLED_ROWS = 500;
 
-const sample = ({ rows }: Table): readonly TableRow[] => rows.slice(0, SAMPLED_ROWS);
+/** Fewer rows of a table of pixels, which has thousands of columns. */
+const sample = ({ rows, columns }: Table): readonly TableRow[] =>
+  rows.slice(0, Math.max(20, Math.min(SAMPLED_ROWS, Math.floor(50_000 / columns.length))));
 
 /** The column most of whose values are files of the tree, or undefined. */
 export function fileColumnOf(table: Table, files: FileIndex): string | undefined {
