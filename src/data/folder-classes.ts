@@ -90,7 +90,10 @@ export function chooseClasses(
 export function warnAboutClasses(placed: readonly PlacedPicture[], names: readonly string[], warnings: string[]): void {
   const counts = new Map(names.map((name) => [name, { train: 0, test: 0, validation: 0 }]));
   for (const { className, split } of placed) counts.get(className)![split]++;
-  if (names.length === 1) warnings.push(`there is one class only, \`${names[0]}\`: nothing is told apart`);
+  if (names.length === 1)
+    warnings.push(
+      `there is one class only, \`${names[0]}\`: nothing is told apart. If it is none: \`classOf\`, or \`ImageFolder.fromTable\``,
+    );
   const isTrained = [...counts.values()].some(({ train }) => train > 0);
   const unseen = [...counts].filter(
     ([, { train, test, validation }]) => isTrained && train === 0 && test + validation > 0,

@@ -12,6 +12,7 @@ const SPLIT_WORDS: ReadonlyMap<string, SplitName> = new Map([
   ['val', 'validation'],
   ['valid', 'validation'],
   ['validation', 'validation'],
+  ['validate', 'validation'],
   ['trainval', 'train'],
 ]);
 

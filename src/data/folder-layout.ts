@@ -142,6 +142,13 @@ class Placing implements Placement {
         this.#placeClassesWithSplits([top]);
         return;
       }
+      const others = folders.filter((folder) => !splits.has(folder) && !isContainerOrMask(folder));
+      if (others.length > 0) {
+        const names = (list: readonly FolderNode[]) => listNames(list.map(({ name }) => name));
+        throw layoutError(top, `${names([...splits.keys()])}: splits, or classes beside ${names(others)}?`, [
+          "If all of them are classes: `layout: 'class'`.",
+        ]);
+      }
       throw this.#noClassFolders(top, folders);
     }
     refuseLoosePictures(top);
@@ -329,7 +336,9 @@ class Placing implements Placement {
     }
     const [nested] = insides.filter(({ pictures }) => pictures.length === 0);
     const isDoubtful =
-      insides.every(({ pictures }) => pictures.length === 0) && insides.some((one) => filled(one).length > 1);
+      insides.some((one) => filled(one).some((inner) => !isContainerOrMask(inner))) &&
+      insides.every(({ pictures }) => pictures.length === 0) &&
+      insides.some((one) => filled(one).length > 1);
     if (nested && isDoubtful) {
       const names = [...new Set(insides.flatMap((one) => filled(one).map(({ name }) => name)))];
       throw layoutError(

@@ -24,6 +24,8 @@ export interface TableEvidence {
   readonly covers: (folder: FolderNode) => boolean;
 }
 
+/** Columns that repeat where a file lies, whatever its class. */
+const PLACE_COLUMN = /folder|dir|path|part|archive|batch|split|set\b/i;
 const MAX_TABLES = 40;
 /** Columns of boxes: what such a table labels is a part of an image. */
 const BOX_COLUMN = /^(bbox.*|x_?min|y_?min|x1|y1|xcenter|x_center)\b/i;
@@ -60,7 +62,10 @@ function evidenceOf(table: Table, fileColumn: string, files: FileIndex): TableEv
     const label = !labels ? '' : 'column' in labels ? row[labels.column]! : (onesOf(row, labels.oneHot)[0] ?? '');
     for (const file of files.find(row[fileColumn]!, table.path)) {
       named.set(file, label);
-      cells.set(file, Object.values(row));
+      cells.set(
+        file,
+        table.columns.flatMap((column) => (PLACE_COLUMN.test(column) ? [] : [row[column]!])),
+      );
     }
   }
   const { path, columns } = table;
@@ -108,7 +113,10 @@ const saidBy = (table: TableEvidence): string =>
 /** A refused layout whose classes a table may have. */
 export function offerTable(error: DataError, tree: FolderNode, tables: readonly TableEvidence[]): DataError {
   const labelled = tables.filter(({ labels }) => labels);
-  const table = labelled.find(({ path }) => splitInName(basename(path)) === 'train') ?? labelled[0];
+  const table =
+    labelled.find(({ path }) => splitInName(basename(path)) === 'train') ??
+    labelled[0] ??
+    tables.find(({ path, columns }) => columns.length > 1 && !/submission/i.test(basename(path)));
   if (!table) return error;
   const [message] = error.message.split('\n  hint: ');
   const isOneOfSeveral = labelled.length > 1 && tablesToRead(tree, tables, tree.path, false).length > 1;

@@ -52,6 +52,14 @@ describe('splits in longer names', () => {
     expect((await loadFolder(dir, { layout: 'class' })).counts).toEqual({ train: { bus: 1, train: 1 } });
   });
 
+  it('are doubtful where several splits lie flat beside other folders', async () => {
+    const { message } = await load(['train/1.png', 'test/2.png', 'bus/3.png', 'car/4.png']);
+    expect(message).toMatch(/`test`, `train`: splits, or classes beside `bus`, `car`\?\n.*layout: 'class'/);
+    expect((await loadFolder(dir, { layout: 'class' })).counts).toEqual({
+      train: { bus: 1, car: 1, test: 1, train: 1 },
+    });
+  });
+
   it('are what the user says', async () => {
     const files = ['cohort A/x/1.png', 'cohort A/y/2.png', 'cohort B/x/3.png', 'cohort B/y/4.png'];
     expect((await load(files)).message).toMatch(/hold folders of equal names.*\n.*splits: \{ "cohort A": 'train'/);
@@ -130,6 +138,14 @@ describe('masks and annotations', () => {
     expect(loaded.counts).toEqual({ train: { ill: 1, well: 1 } });
     expect(loaded.warnings).toMatch(/`masks` in 2 class folders: 2 images left out as masks/);
     expect(await loadFolder(dir, { ignore: ['masks'] })).toEqual({ counts: loaded.counts, warnings: '', message: '' });
+  });
+
+  it('inside the splits of classes', async () => {
+    const loaded = await load(
+      ['a', 'b'].flatMap((name) => [`${name}/train/images/1.png`, `${name}/train/masks/1.png`]),
+    );
+    expect(loaded.counts).toEqual({ train: { a: 1, b: 1 } });
+    expect(loaded.warnings).toMatch(/`masks` in 2 class folders/);
   });
 
   it('beside class folders of the same names', async () => {
@@ -245,6 +261,18 @@ describe('doubtful folders', () => {
     expect((await loadFolder(dir, { ignore: ['labels.csv'] })).counts).toEqual({ train: { s1: 2, s2: 1 } });
     expect((await loadFolder(dir, { layout: 'class' })).counts).toEqual({ train: { s1: 2, s2: 1 } });
     expect((await loadTable(dir, 'labels.csv')).counts).toEqual({ train: { cat: 2, dog: 1 } });
+  });
+
+  it('does not take a column of folders for one that agrees', async () => {
+    const { message } = await load(['p1/x.png', 'p2/y.png', 'meta.csv=id,folder,diagnosis\nx,p1,nv\ny,p2,mel\n']);
+    expect(message).toMatch(/the folders are `p1`, `p2`, but meta\.csv .* names images as `nv`, `mel`/);
+  });
+
+  it('names a table without a column of classes where there are no folders either', async () => {
+    const { message } = await load(['a.png', 'b.png', 'metadata.csv=file_name,width,height\na.png,x y,1\nb.png,z,1\n']);
+    expect(message).toMatch(
+      /no class folders.*metadata\.csv \(columns `file_name`, `width`, `height`\).*\n.*labelColumn: '…'/,
+    );
   });
 
   it('is not disturbed by tables that agree, or say nothing of classes', async () => {
