@@ -32,9 +32,10 @@ const BOX_COLUMN = /^(bbox.*|x_?min|y_?min|x1|y1|xcenter|x_center)\b/i;
 
 /** Reads the first rows of the CSV, TSV and JSON Lines files of a tree. What cannot be read is no evidence. */
 export async function findTables(tree: FolderNode): Promise<TableEvidence[]> {
-  const files = new FileIndex(tree.path, picturesBelow(tree));
   const candidates = othersBelow(tree).filter(({ key }) => /\.(csv|tsv|jsonl|ndjson)$/i.test(key));
   candidates.sort((a, b) => a.key.split('/').length - b.key.split('/').length || (a.key < b.key ? -1 : 1));
+  if (candidates.length === 0) return [];
+  const files = new FileIndex(tree.path, picturesBelow(tree));
   const found: TableEvidence[] = [];
   for (const { path } of candidates.slice(0, MAX_TABLES)) {
     const table = await readTable(path, { headOnly: true }).catch(() => undefined);
