@@ -25,7 +25,6 @@ import {
   ImagePool,
   type ImageSample,
   type IndexedDataset,
-  KaggleImageFolder,
   type KaggleProgress,
   lineChart,
   loadAdapter,
@@ -44,10 +43,12 @@ import {
   verifyAdapter,
   writeContactSheet,
 } from 'ministral-tune';
-import { readCommandLine } from './command-line.js';
+import { endWithMessage, readCommandLine } from './command-line.js';
 import { DEMONSTRATION, prepareDemonstration } from './demonstration.js';
 import { fractureCard } from './fracture-card.js';
+import { loadImages } from './load-images.js';
 
+endWithMessage();
 const options = readCommandLine();
 const out = options.out;
 await mkdir(out, { recursive: true });
@@ -91,9 +92,11 @@ const demonstration = await prepareDemonstration(out, {
   model: !options.model,
   prompt: makePrompt,
 });
-const data = options.kaggle
-  ? await KaggleImageFolder.download(KAGGLE_DATASET, { onProgress: showDownload })
-  : await KaggleImageFolder.fromFolder(options.data ?? demonstration.data);
+const data = await loadImages(options.data ?? demonstration.data, {
+  kaggle: options.kaggle ? { name: KAGGLE_DATASET, onProgress: showDownload } : undefined,
+  labels: options.labels,
+  holdout: options.holdout,
+});
 const limit = options.limit ?? Number.POSITIVE_INFINITY;
 const take = (set: typeof data.train): IndexedDataset<ImageSample> =>
   set.select(

@@ -1,12 +1,16 @@
 /** The example's command line: its help, and options checked before anything is done. */
 import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { TuneError } from 'ministral-tune';
 
 const HELP = `npm run example                                         a demonstration on drawn pictures and a tiny model
 npm run example -- --data DIR --model NAME [--engine E] the real thing
 npm run example -- --kaggle --model NAME                the same, with the tutorial's pictures from Kaggle
 
---data DIR      folder with <Class>/{Train,Test}/* at any depth (default: drawn by synthetic-radiographs.ts)
+--data DIR      folder with <Class>/{Train,Test}/*, {Train,Test}/<Class>/* or <Class>/* at any depth (default: drawn by
+                synthetic-radiographs.ts)
+--holdout SHARE where DIR has no test images: keep this share of each class for the test, e.g. 0.2
+--labels FILE   CSV or JSON Lines with the classes of the images below DIR, by file name; see ImageFolder.fromTable
 --kaggle        download the tutorial's data set, or take it from the cache; see KaggleImageFolder.download
 --model NAME    Ministral 3 model: a name on the Hugging Face Hub, e.g. mistralai/Ministral-3-3B-Instruct-2512-BF16,
                 or a folder (default: random weights in a tiny model, made by tiny-checkpoint.ts)
@@ -24,6 +28,8 @@ function parse() {
     options: {
       data: { type: 'string' },
       kaggle: { type: 'boolean', default: false },
+      holdout: { type: 'string' },
+      labels: { type: 'string' },
       model: { type: 'string' },
       adapter: { type: 'string' },
       resume: { type: 'boolean', default: false },
@@ -42,11 +48,13 @@ function parse() {
       '--push-to-hub: the card needs the name that the base model has on the Hub: give --model by that name, or --base-model beside a folder',
     );
   }
-  const { epochs, limit, 'memory-budget': budget, ...others } = values;
+  if (values.labels && !values.data) throw new Error('--labels: give the folder of the images by --data');
+  const { epochs, limit, holdout, 'memory-budget': budget, ...others } = values;
   return {
     ...others,
     epochs: positive('epochs', epochs),
     limit: positive('limit', limit),
+    holdout: share('holdout', holdout),
     memoryBudget: positive('memory-budget', budget),
   };
 }
@@ -54,6 +62,24 @@ function parse() {
 function positive(name: string, text: string | undefined): number | undefined {
   if (text === undefined || Number(text) > 0) return text === undefined ? undefined : Number(text);
   throw new Error(`--${name}: expected a number above 0, got "${text}"`);
+}
+
+function share(name: string, text: string | undefined): number | undefined {
+  const value = Number(text);
+  if (text === undefined) return undefined;
+  if (value > 0 && value < 1) return value;
+  throw new Error(`--${name}: expected a share above 0 and below 1, e.g. 0.2, got "${text}"`);
+}
+
+/** From here on an error ends the process with its message: what is wrong with data or options needs no stack. */
+export function endWithMessage(): void {
+  process.on('uncaughtException', (error: unknown) => {
+    const isOwn = error instanceof TuneError;
+    const { name, message } = error instanceof Error ? error : { name: 'Error', message: String(error) };
+    console.error(isOwn ? `\n${message}` : `\n${name}: ${message}`);
+    if (!isOwn && process.env['EXAMPLE_STACK']) console.error(error);
+    process.exit(1);
+  });
 }
 
 /** The options; ends the process for --help, and for what it does not understand. */

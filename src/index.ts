@@ -8,9 +8,12 @@ export { ClassLabel, IndexedDataset, LabelledDataset } from './data/dataset.js';
 export {
   ImageFolder,
   type ImageFolderOptions,
+  type ImageReadOptions,
   type ImageSample,
+  type ImageTableOptions,
   type SkippedImage,
 } from './data/image-folder.js';
+export type { DatasetParts, SplitOptions } from './data/split-dataset.js';
 export { KaggleImageFolder } from './data/kaggle-image-folder.js';
 export type { KaggleDownloadOptions, KaggleProgress } from './kaggle/download-dataset.js';
 export { decodeImage, imageSize } from './data/decode-image.js';
@@ -133,7 +136,8 @@ export type { RenderOptions as PictureRenderOptions } from './chart/render.js';
 export type { RenderOptions as TemplateRenderOptions } from './data/chat-template.js';
 export type { Collator } from './data/data-loader.js';
 export type { DecodeOptions as ImageDecodeOptions } from './data/decode-image.js';
-export type { SplitName } from './data/folder-layout.js';
+export type { SplitName } from './data/folder-evidence.js';
+export type { TableRow } from './data/csv.js';
 export type { ImageFolderContent } from './data/image-folder.js';
 export type { FromConfigOptions, ImageGrid } from './data/image-processor.js';
 export type { EncodedSample, PaddingSide } from './data/pad-batch.js';

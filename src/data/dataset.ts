@@ -1,6 +1,7 @@
 /** Random-access collections whose items are made when they are asked for, with the methods of a Hugging Face Dataset. */
 import { randomPermutation } from '../engine/random.js';
 import { DataError } from '../errors.js';
+import { type DatasetParts, parseSplitOptions, type SplitOptions, splitIndices } from './split-dataset.js';
 import type { Dataset } from './types.js';
 
 /** The names of a set of classes; the label of a class is its position. After `datasets.ClassLabel`. */
@@ -95,6 +96,47 @@ export class IndexedDataset<T> implements Dataset<T> {
     return this.select(randomPermutation(this.length, checkSeed(seed)));
   }
 
+  /**
+   * Divides the items, each into one part: `const { train, test } = await set.split({ test: 0.2 })`. Items keep their
+   * order. Nothing is made, unless `groupBy` has to look at items.
+   * @throws ConfigError for shares that are none, DataError for too few items or groups
+   */
+  async split(options: SplitOptions<T>): Promise<DatasetParts<IndexedDataset<T>>> {
+    return this.divide(options, undefined, (indices) => this.select(indices));
+  }
+
+  /** The parts, made by `select`; stratified by `labels` where there are any. */
+  protected async divide<D>(
+    options: SplitOptions<T>,
+    labels: readonly number[] | undefined,
+    select: (indices: number[]) => D,
+  ): Promise<DatasetParts<D>> {
+    const { test, validation, seed, stratify, groupBy } = parseSplitOptions(options);
+    if (stratify && !labels) {
+      throw new DataError('split: `stratify` needs labels, and this dataset has none', {
+        hint: 'Split before `map`, which gives a dataset without labels.',
+      });
+    }
+    const groups = groupBy && (await this.groupsBy(groupBy as NonNullable<SplitOptions<T>['groupBy']>));
+    const held = Object.entries({ test, validation }).flatMap(([name, share]) =>
+      share === undefined ? [] : [{ name, share }],
+    );
+    const [train, ...others] = splitIndices({
+      length: this.length,
+      labels: stratify === false ? undefined : labels,
+      groups,
+      shares: held.map(({ share }) => share),
+      seed,
+    });
+    return { train: select(train!), ...Object.fromEntries(held.map(({ name }, i) => [name, select(others[i]!)])) };
+  }
+
+  private async groupsBy(groupBy: NonNullable<SplitOptions<T>['groupBy']>): Promise<(string | number)[]> {
+    const groups: (string | number)[] = [];
+    for (let index = 0; index < this.length; index++) groups.push(await groupBy(await this.get(index), index));
+    return groups;
+  }
+
   /** Positions of the items to keep, rising. Makes every item, one after the other. */
   protected async indicesWhere(keep: (item: T, index: number) => boolean | Promise<boolean>): Promise<number[]> {
     const kept: number[] = [];
@@ -154,6 +196,11 @@ export class LabelledDataset<
 
   override shuffle(seed: number): LabelledDataset<T> {
     return this.select(randomPermutation(this.length, checkSeed(seed)));
+  }
+
+  /** As there, and each class keeps its share in every part; one with a single item stays in `train`. */
+  override async split(options: SplitOptions<T>): Promise<DatasetParts<LabelledDataset<T>>> {
+    return this.divide(options, this.labels, (indices) => this.select(indices));
   }
 }
 

@@ -1,10 +1,34 @@
-/** From a tree of folders to classes and splits: which of the three layouts it is, or why it is none. */
-import { DataError } from '../errors.js';
-import { oneLine } from '../one-line.js';
+/** From a tree of folders to classes and splits: which layout it is, or why it is none. */
+import type { DataError } from '../errors.js';
+import {
+  checkClassFolders,
+  detectionEvidence,
+  dropCopies,
+  fileNameHint,
+  layoutError,
+  type MaskCount,
+  maskWarnings,
+  namesHoldClasses,
+  partsError,
+  refuseEqualChildren,
+  refuseLoosePictures,
+  withoutMasks,
+} from './folder-doubts.js';
+import {
+  arePartNames,
+  filled,
+  isContainer,
+  isMaskFolder,
+  listNames,
+  picturesBelow,
+  plainName,
+  type SplitName,
+  splitsOf,
+} from './folder-evidence.js';
 import type { FolderNode, PictureFile } from './folder-tree.js';
+import { placeByCallback, placeByPattern } from './said-layout.js';
 
-/** Splits as they are called here: a folder `training` is `train`, `val` and `valid` are `validation`. */
-export type SplitName = 'train' | 'test' | 'validation';
+export type { SplitName } from './folder-evidence.js';
 
 export interface PlacedPicture {
   readonly file: PictureFile;
@@ -12,121 +36,364 @@ export interface PlacedPicture {
   readonly split: SplitName;
 }
 
-/** Folder names of a split, in lower case. */
-const SPLIT_NAMES: ReadonlyMap<string, SplitName> = new Map([
-  ['train', 'train'],
-  ['training', 'train'],
-  ['test', 'test'],
-  ['testing', 'test'],
-  ['val', 'validation'],
-  ['valid', 'validation'],
-  ['validation', 'validation'],
-]);
+/** What the user says about a folder. */
+export interface LayoutOptions {
+  readonly layout?: string | undefined;
+  readonly splits?: Readonly<Record<string, SplitName | false>> | undefined;
+  readonly classOf?: ((path: string) => string | undefined) | undefined;
+}
 
-const LAYOUTS = 'Layouts: <class>/<split>/*, <split>/<class>/*, or <class>/*, below any number of wrapping folders.';
+/** Where every image belongs. */
+export interface Placement {
+  readonly placed: PlacedPicture[];
+  /** One line for each doubt. */
+  readonly warnings: string[];
+  /** Folders of images without a class. */
+  readonly unlabelled: FolderNode[];
+  /** Class folders, those without images too. */
+  readonly classFolders: FolderNode[];
+  /** Default: by code unit. */
+  readonly classOrder?: readonly string[];
+}
 
 /**
  * Gives every picture its class and split.
  * @throws DataError naming the folder or file that fits no layout: nothing is left out silently
  */
-export function placePictures(root: FolderNode): PlacedPicture[] {
-  const top = unwrap(root);
-  const folders = filled(top);
-  const inSplits = folders.some(isSplit);
-  // A lone class folder was unwrapped too: its own pictures or splits are what is left.
-  const lone = inSplits ? folders.every((folder) => folder.pictures.length > 0) : folders.length === 0;
-  if (lone) {
-    if (top === root) throw layoutError(root, 'no class folders: pictures lie directly in this folder or its splits');
-    return inSplits ? placeClassWithSplits(top) : placeAll(top, top.name, 'train');
-  }
-  refuseLoosePictures(top);
-  if (inSplits) return placeSplits(top);
-  if (folders.some((folder) => folder.folders.some(isSplit))) {
-    const hollow = top.folders.find((folder) => folder.total === 0 && folder.folders.some(isSplit));
-    if (hollow) throw layoutError(hollow, 'this class folder holds no pictures');
-    return folders.flatMap(placeClassWithSplits);
-  }
-  const stray = folders.map(splitBelow).find((folder) => folder !== undefined);
-  if (stray) throw layoutError(stray, 'this split folder lies deeper than those of a single data set');
-  return folders.flatMap((folder) => placeAll(folder, folder.name, 'train'));
+export function placePictures(root: FolderNode, options: LayoutOptions = {}): Placement {
+  if (options.classOf) return placeByCallback(root, options.classOf, options);
+  if (options.layout !== undefined) return placeByPattern(root, options.layout.split('/'), options);
+  return new Placing(root, options).byEvidence();
 }
 
 /** Paths of the folders of a split that hold no picture. */
-export function emptySplitFolders(root: FolderNode, split: SplitName): string[] {
+export function emptySplitFolders(root: FolderNode, split: SplitName, options: LayoutOptions = {}): string[] {
+  const splits = splitsOf(root.folders, options);
   return root.folders.flatMap((folder) => [
-    ...(splitOf(folder) === split && folder.total === 0 ? [folder.path] : []),
-    ...emptySplitFolders(folder, split),
+    ...(splits.get(folder) === split && folder.total === 0 ? [folder.path] : []),
+    ...emptySplitFolders(folder, split, options),
   ]);
 }
 
-/** Descends through folders that hold nothing but one folder. */
-function unwrap(folder: FolderNode): FolderNode {
-  const [only, ...others] = filled(folder);
-  if (!only || others.length > 0 || folder.pictures.length > 0) return folder;
-  // `train` alone is a split, unless splits follow inside it.
-  return isSplit(only) && !only.folders.some(isSplit) ? folder : unwrap(only);
+/** Holds images and no folder with images. */
+function isFlat(folder: FolderNode): boolean {
+  return filled(folder).length === 0;
 }
 
-/** <split>/<class>/** */
-function placeSplits(top: FolderNode): PlacedPicture[] {
-  return filled(top).flatMap((folder) => {
-    const split = splitOf(folder);
-    if (!split) throw layoutError(folder, 'this folder stands beside train or test folders and is none');
-    refuseLoosePictures(folder);
-    return filled(folder).flatMap((classFolder) => {
-      if (isSplit(classFolder)) throw layoutError(classFolder, 'a split folder where a class folder was expected');
-      return placeAll(classFolder, classFolder.name, split);
-    });
-  });
-}
+class Placing implements Placement {
+  readonly placed: PlacedPicture[] = [];
+  readonly warnings: string[] = [];
+  readonly unlabelled: FolderNode[] = [];
+  readonly classFolders: FolderNode[] = [];
+  readonly #root: FolderNode;
+  readonly #options: LayoutOptions;
+  readonly #masks: MaskCount = new Map();
 
-/** <class>/<split>/** */
-function placeClassWithSplits(classFolder: FolderNode): PlacedPicture[] {
-  refuseLoosePictures(classFolder);
-  return filled(classFolder).flatMap((folder) => {
-    const split = splitOf(folder);
-    if (!split) throw layoutError(folder, 'this folder stands where the other classes have train or test folders');
-    return placeAll(folder, classFolder.name, split);
-  });
-}
-
-function placeAll(folder: FolderNode, className: string, split: SplitName): PlacedPicture[] {
-  return [
-    ...folder.pictures.map((file) => ({ file, className, split })),
-    ...folder.folders.flatMap((inner) => placeAll(inner, className, split)),
-  ];
-}
-
-function filled(folder: FolderNode): FolderNode[] {
-  return folder.folders.filter(({ total }) => total > 0);
-}
-
-function splitOf(folder: FolderNode): SplitName | undefined {
-  return SPLIT_NAMES.get(folder.name.toLowerCase());
-}
-
-function isSplit(folder: FolderNode): boolean {
-  return splitOf(folder) !== undefined;
-}
-
-/** A split folder with pictures anywhere below. */
-function splitBelow(folder: FolderNode): FolderNode | undefined {
-  for (const inner of filled(folder)) {
-    const found = isSplit(inner) ? inner : splitBelow(inner);
-    if (found) return found;
+  constructor(root: FolderNode, options: LayoutOptions) {
+    this.#root = root;
+    this.#options = options;
   }
-  return undefined;
+
+  byEvidence(): Placement {
+    this.#place();
+    this.warnings.push(...maskWarnings(this.#masks));
+    return this;
+  }
+
+  #place(): void {
+    const top = dropCopies(this.#unwrap(this.#root), (folder) => this.#unwrap(folder), this.warnings);
+    let folders = filled(top);
+    let splits = this.#splits(folders);
+    if (folders.length > 1 && splits.size === 0 && folders.every(isContainerOrMask)) {
+      const inner = this.#onlyContainer(top, folders);
+      if (inner) {
+        this.#placeClasses(inner, 'train', true);
+        return;
+      }
+    }
+    if (splits.size === 1 && this.#isClassCalledSplit(folders, splits)) splits = new Map();
+    const hasInnerSplits = folders.filter((folder) => this.#hasSplits(folder));
+    if (splits.size === 0 || (hasInnerSplits.length === folders.length && !this.#repeatsSplits(splits))) {
+      if (folders.length === 0) {
+        this.#placeLone(top);
+        return;
+      }
+      refuseLoosePictures(top);
+      if (hasInnerSplits.length > 0) {
+        const hollow = top.folders.find(
+          (folder) => folder.total === 0 && splitsOf(folder.folders, this.#options).size > 0,
+        );
+        if (hollow) throw layoutError(hollow, 'this class folder holds no pictures');
+        this.#placeClassesWithSplits(folders);
+        return;
+      }
+      this.#placeClasses(top, 'train', true);
+      return;
+    }
+    if (folders.every(({ pictures }) => pictures.length > 0) && folders.every(isFlat)) {
+      // All pictures lie in the splits themselves: of one class, if a folder that is no split holds the splits.
+      if (
+        splits.size === folders.length &&
+        top !== this.#root &&
+        !isContainerOrMask(top) &&
+        !namesHoldClasses(picturesBelow(top))
+      ) {
+        this.classFolders.push(top);
+        this.#placeClassesWithSplits([top]);
+        return;
+      }
+      const others = folders.filter((folder) => !splits.has(folder) && !isContainerOrMask(folder));
+      if (others.length > 0) {
+        const names = (list: readonly FolderNode[]) => listNames(list.map(({ name }) => name));
+        throw layoutError(top, `${names([...splits.keys()])}: splits, or classes beside ${names(others)}?`, [
+          "If all of them are classes: `layout: 'class'`.",
+        ]);
+      }
+      throw this.#noClassFolders(top, folders);
+    }
+    refuseLoosePictures(top);
+    folders = folders.filter((folder) => splits.has(folder) || !this.#isBesideSplits(folder));
+    this.#placeSplits(folders, splits);
+  }
+
+  #splits(folders: readonly FolderNode[]): Map<FolderNode, SplitName> {
+    return splitsOf(folders, this.#options);
+  }
+
+  /** Descends through folders that hold nothing but one folder. */
+  #unwrap(folder: FolderNode): FolderNode {
+    const [only, ...others] = filled(folder);
+    if (!only || others.length > 0 || folder.pictures.length > 0) return folder;
+    // `train` alone is a split, unless splits follow inside it.
+    const isSplit = this.#splits([only]).size > 0;
+    return isSplit && this.#splits(only.folders).size === 0 ? folder : this.#unwrap(only);
+  }
+
+  /** Whether folders of splits, and nothing else, lie in this one. */
+  #hasSplits(folder: FolderNode): boolean {
+    const folders = filled(folder);
+    const { size } = this.#splits(folders);
+    return size > 0 && (size > 1 || size === folders.length);
+  }
+
+  /** `seg_train/seg_train`: the archive of each split was unpacked into a folder of its name. */
+  #repeatsSplits(splits: ReadonlyMap<FolderNode, SplitName>): boolean {
+    return [...splits].every(([folder, split]) => {
+      const inner = this.#splits(filled(folder));
+      return inner.size === 1 && [...inner.values()][0] === split;
+    });
+  }
+
+  /** `bus`, `car`, `train`, `truck`: images lie in all of them, and only one has the name of a split. */
+  #isClassCalledSplit(folders: readonly FolderNode[], splits: ReadonlyMap<FolderNode, SplitName>): boolean {
+    const [folder] = splits.keys();
+    const others = folders.filter((one) => one !== folder && !isContainerOrMask(one));
+    if (wordCount(folder!.name) > 1 || others.length === 0) return false;
+    if (!isFlat(folder!) || !others.every(isFlat)) return false;
+    if (others.length > 1) return true;
+    throw layoutError(folder!, `a split, or a class beside ${listNames(others.map(({ name }) => name))}?`, [
+      `\`splits: { ${folder!.name}: false }\` makes it a class.`,
+    ]);
+  }
+
+  #placeLone(top: FolderNode): void {
+    if (top === this.#root || isContainerOrMask(top) || namesHoldClasses(top.pictures)) {
+      throw this.#noClassFolders(top, []);
+    }
+    this.classFolders.push(top);
+    this.#placeAll(top, top.name, 'train');
+  }
+
+  /** `images` beside `masks`: the container, if it has class folders. */
+  #onlyContainer(parent: FolderNode, folders: readonly FolderNode[]): FolderNode | undefined {
+    if (!folders.some(({ name }) => isMaskFolder(name))) {
+      refuseEqualChildren(parent, folders, (folder) => this.#unwrap(folder));
+    }
+    const containers = folders.filter(({ name }) => isContainer(name) && !isMaskFolder(name));
+    const [container] = containers;
+    const others = folders.filter((folder) => folder !== container);
+    const hasClasses = containers.length === 1 && filled(container!).length > 0 && container!.pictures.length === 0;
+    if (arePartNames(folders.map(({ name }) => name))) return undefined;
+    if (!hasClasses) throw this.#noClassFolders(parent, folders);
+    const total = others.reduce((sum, folder) => sum + folder.total, 0);
+    this.warnings.push(
+      `${listNames(others.map(({ name }) => name))} beside \`${container!.name}\`: ${total} images left out as masks or annotations`,
+    );
+    return container;
+  }
+
+  /** A folder beside splits that is none: left out if its images have no class, or are masks. */
+  #isBesideSplits(folder: FolderNode): boolean {
+    const inner = this.#unwrap(folder);
+    if (isMaskFolder(folder.name)) {
+      this.warnings.push(
+        `\`${folder.name}\` beside the splits: ${folder.total} images left out as masks or annotations`,
+      );
+      return true;
+    }
+    const [only] = filled(folder);
+    const isChain = isFlat(folder) || plainName(only!.name) === plainName(folder.name) || isContainer(only!.name);
+    if (!isFlat(inner) || !isChain) return false;
+    this.unlabelled.push(folder);
+    return true;
+  }
+
+  /** <split>/<class>/** */
+  #placeSplits(folders: readonly FolderNode[], splits: ReadonlyMap<FolderNode, SplitName>): void {
+    const inner = new Map(folders.map((folder) => [folder, this.#classParent(folder, folders)]));
+    // Kaggle's test images have no classes; those of a training split must have.
+    const hasClasses = (folder: FolderNode) =>
+      filled(inner.get(folder)!).some(({ name }) => !isContainerOrMask({ name })) ||
+      filled(inner.get(folder)!).length > 1;
+    const train = folders.filter((folder) => splits.get(folder) === 'train');
+    const isTrained = (train.length > 0 ? train : folders).some(hasClasses);
+    const trained = new Set(train.flatMap((folder) => filled(inner.get(folder)!).map(({ name }) => plainName(name))));
+    for (const folder of folders) {
+      const split = splits.get(folder);
+      if (!split) {
+        throw layoutError(folder, 'this folder stands beside train or test folders and is none', [
+          `Write \`splits: { ${JSON.stringify(folder.name)}: 'test' }\` or \`ignore: [${JSON.stringify(folder.name)}]\`.`,
+        ]);
+      }
+      const parent = inner.get(folder)!;
+      const isUnlabelled =
+        isFlat(this.#unwrap(parent)) && !filled(parent).some(({ name }) => trained.has(plainName(name)));
+      const isNamedUnlabelled = filled(parent).every(
+        ({ name }) =>
+          isContainerOrMask({ name }) ||
+          plainName(name) === plainName(folder.name) ||
+          /^(unknown|unlabell?ed|none)$/i.test(name.trim()) ||
+          this.#splits(filled(parent)).size > 0,
+      );
+      if (split !== 'train' && isTrained && isUnlabelled && isNamedUnlabelled) this.unlabelled.push(folder);
+      else this.#placeClasses(parent, split, folder === folders.find((one) => hasClasses(one)));
+    }
+  }
+
+  /** Below a split: where its class folders lie. `train/train/…`, `train/images/…`, `train/dataset/…` beside `test/dataset/…`. */
+  #classParent(folder: FolderNode, all: readonly FolderNode[]): FolderNode {
+    const [only, ...others] = filled(folder);
+    if (!only || others.length > 0 || folder.pictures.length > 0 || isFlat(only) || only.pictures.length > 0)
+      return folder;
+    const isRepeated = plainName(only.name) === plainName(folder.name) || this.#splits([only]).size > 0;
+    const twins = all.filter((one) => one !== folder).map((one) => filled(one));
+    const names = new Set(filled(only).map(({ name }) => plainName(name)));
+    const isWrapper = twins.some(
+      ([twin, ...more]) => twin && more.length === 0 && filled(twin).some(({ name }) => names.has(plainName(name))),
+    );
+    const isShared = twins.some((twin) => twin.some(({ name }) => names.has(plainName(name))));
+    return isRepeated || isContainer(only.name) || (isWrapper && names.size > 1) || isShared
+      ? this.#classParent(only, [])
+      : folder;
+  }
+
+  /** <class>/** @param isFirst whether doubts are looked for here, once for a data set */
+  #placeClasses(parent: FolderNode, split: SplitName, isFirst: boolean): void {
+    refuseLoosePictures(parent);
+    const folders = filled(parent);
+    const splits = this.#splits(folders);
+    const isClass = splits.size === 1 && folders.length > 1 && this.#isClassCalledSplit(folders, splits);
+    const [stray] = isClass ? [] : splits.keys();
+    if (stray) {
+      throw layoutError(stray, 'a split folder where a class folder was expected', [
+        `If it is a class: \`splits: { ${JSON.stringify(stray.name)}: false }\`.`,
+      ]);
+    }
+    if (folders.length > 0 && folders.every(isContainerOrMask)) {
+      const inner = folders.length === 1 ? undefined : this.#onlyContainer(parent, folders);
+      if (!inner) throw this.#noClassFolders(parent, folders);
+      this.#placeClasses(inner, split, isFirst);
+      return;
+    }
+    const deeper = folders.map((folder) => this.#splitBelow(folder)).find((folder) => folder !== undefined);
+    if (deeper) throw layoutError(deeper, 'this split folder lies deeper than those of a single data set');
+    if (isFirst) checkClassFolders(parent, folders, (folder) => this.#unwrap(folder), this.warnings);
+    this.classFolders.push(
+      ...parent.folders.filter((folder) => folder.total > 0 || folder.others.length > 0 || folder.folders.length === 0),
+    );
+    for (const folder of folders) this.#placeAll(folder, folder.name, split);
+  }
+
+  /** <class>/<split>/** */
+  #placeClassesWithSplits(folders: readonly FolderNode[]): void {
+    this.classFolders.push(...folders);
+    const insides: FolderNode[] = [];
+    for (const folder of folders) {
+      refuseLoosePictures(folder);
+      const splits = this.#splits(filled(folder));
+      for (const inner of filled(folder)) {
+        const split = splits.get(inner);
+        if (!split && isMaskFolder(inner.name)) {
+          this.warnings.push(
+            `\`${folder.name}/${inner.name}\`: ${inner.total} images left out as masks or annotations`,
+          );
+          continue;
+        }
+        if (!split) throw layoutError(inner, 'this folder stands where the other classes have train or test folders');
+        insides.push(inner);
+        this.#placeAll(inner, folder.name, split);
+      }
+    }
+    const [nested] = insides.filter(({ pictures }) => pictures.length === 0);
+    const isDoubtful =
+      insides.some((one) => filled(one).some((inner) => !isContainerOrMask(inner))) &&
+      insides.every(({ pictures }) => pictures.length === 0) &&
+      insides.some((one) => filled(one).length > 1);
+    if (nested && isDoubtful) {
+      const names = [...new Set(insides.flatMap((one) => filled(one).map(({ name }) => name)))];
+      throw layoutError(
+        nested,
+        `folders in each split (${listNames(names)}): are these the classes, or ${listNames(folders.map(({ name }) => name))}?`,
+        ["Write `layout: '*/split/class'` or `layout: 'class/split'`, or load one of the folders alone."],
+      );
+    }
+  }
+
+  /** A split folder with pictures anywhere below. */
+  #splitBelow(folder: FolderNode): FolderNode | undefined {
+    const splits = this.#splits(filled(folder));
+    for (const inner of filled(folder)) {
+      const found = splits.has(inner) ? inner : this.#splitBelow(inner);
+      if (found) return found;
+    }
+    return undefined;
+  }
+
+  #placeAll(folder: FolderNode, className: string, split: SplitName): void {
+    for (const file of withoutMasks(folder, this.#masks)) this.placed.push({ file, className, split });
+  }
+
+  #noClassFolders(top: FolderNode, folders: readonly FolderNode[]): DataError {
+    const detection = detectionEvidence(this.#root);
+    if (detection) {
+      return layoutError(
+        top,
+        `looks like a detection or segmentation data set (${detection}): there are no class folders`,
+        [
+          'Cut out one image for each box, or give classes by `classOf: (path) => …` or a table: `ImageFolder.fromTable(…)`.',
+          namesHoldClasses(top.pictures) || folders.some(({ pictures }) => namesHoldClasses(pictures))
+            ? fileNameHint(picturesBelow(top))
+            : '',
+        ],
+      );
+    }
+    const names = folders.map(({ name }) => name);
+    if (arePartNames(names) && folders.some((folder) => filled(folder).length > 0)) return partsError(top, names);
+    const pictures = picturesBelow(top);
+    const where = folders.length === 0 ? 'directly in this folder' : `directly in ${listNames(names)}`;
+    const splits = this.#splits(folders).size > 0;
+    return layoutError(
+      top,
+      `no class folders: ${pictures.length} pictures lie ${where}${splits ? ', which are splits' : ''}`,
+      [fileNameHint(pictures)],
+    );
+  }
 }
 
-function refuseLoosePictures(folder: FolderNode): void {
-  const [loose] = folder.pictures;
-  if (!loose) return;
-  throw new DataError(
-    `${oneLine(loose.path)}: a picture outside of any class folder, one of ${folder.pictures.length} in ${oneLine(folder.path)}`,
-    { hint: `Move it into its class, or remove it. ${LAYOUTS}`, details: { path: loose.path } },
-  );
+function isContainerOrMask({ name }: Pick<FolderNode, 'name'>): boolean {
+  return isContainer(name) || isMaskFolder(name);
 }
 
-function layoutError(folder: FolderNode, why: string): DataError {
-  return new DataError(`${oneLine(folder.path)}: ${why}`, { hint: LAYOUTS, details: { path: folder.path } });
+function wordCount(name: string): number {
+  return name.trim().split(/[^\p{L}\p{N}]+/u).length;
 }

@@ -1,4 +1,4 @@
-/** A folder of pictures as it lies on the disk: which folders hold which picture files. */
+/** A folder of images as it lies on the disk: which folders hold which image files, and what lies beside them. */
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { DataError } from '../errors.js';
@@ -22,6 +22,8 @@ export interface FolderNode {
   readonly path: string;
   /** Pictures in this folder itself. */
   pictures: PictureFile[];
+  /** Files in this folder itself that are no images and are not named like one. */
+  others: PictureFile[];
   readonly folders: FolderNode[];
   /** Pictures in this folder and below. */
   total: number;
@@ -37,7 +39,7 @@ interface Walk {
   readonly visits: Map<string, number>;
 }
 
-const PICTURE_ENDING = /\.(jpe?g|jfif|png|webp|gif|bmp|tiff?|heic|avif)$/i;
+export const PICTURE_ENDING = /\.(jpe?g|jfif|png|webp|gif|bmp|tiff?|heic|avif)$/i;
 
 /**
  * Reads a folder and what is below it. Files are told by their first bytes; what is neither a picture nor named like
@@ -98,7 +100,7 @@ async function readFolder(path: string, key: string, lineage: readonly string[],
   const visits = (walk.visits.get(lineage.at(-1)!) ?? 0) + 1;
   walk.visits.set(lineage.at(-1)!, visits);
   if (visits > MAX_VISITS) throw manyWaysError(path);
-  const node: FolderNode = { name: basename(path), path, pictures: [], folders: [], total: 0 };
+  const node: FolderNode = { name: basename(path), path, pictures: [], others: [], folders: [], total: 0 };
   const entries = await readdir(path, { withFileTypes: true }).catch((cause: unknown) => {
     throw folderError(path, cause);
   });
@@ -149,7 +151,9 @@ async function faultOf(path: string): Promise<string | undefined> {
   }
 }
 
+/** Moves what is no image out of `pictures`, and counts. */
 function prune(node: FolderNode, strangers: ReadonlySet<PictureFile>): void {
+  node.others = node.pictures.filter((file) => strangers.has(file));
   node.pictures = node.pictures.filter((file) => !strangers.has(file));
   node.total = node.pictures.length;
   for (const folder of node.folders) {

@@ -1,47 +1,93 @@
 /** A folder of pictures sorted into class folders, as data sets are published, to train and test splits. */
-import { resolve } from 'node:path';
-import { z } from 'zod';
-import { parseOptions } from '../config.js';
-import { DataError, ImageError } from '../errors.js';
+import { DataError } from '../errors.js';
 import { oneLine } from '../one-line.js';
-import { ClassLabel, LabelledDataset } from './dataset.js';
-import { type DecodeOptions, decodeImage, ImageFile, type ImageFileOptions } from './decode-image.js';
-import { emptySplitFolders, type PlacedPicture, placePictures, type SplitName } from './folder-layout.js';
-import { forEachConcurrently, readFolderTree } from './folder-tree.js';
-import { READ_FORMATS } from './image-format.js';
-import { DepthWatch } from './sample-depth.js';
+import type { TableRow } from './csv.js';
+import type { ClassLabel, LabelledDataset } from './dataset.js';
+import type { SplitName } from './folder-evidence.js';
+import { readImageFolder, readImageTable } from './read-image-folder.js';
+import type { SplitOptions } from './split-dataset.js';
 import type { LazyImage } from './types.js';
 
-export const imageFolderSchema = z.strictObject({
+/** What `ImageFolder.load` and `ImageFolder.fromTable` have in common. */
+export interface ImageReadOptions {
   /**
-   * What to do with a file that is no readable picture though its name says so: stop with an error that names all of
+   * What to do with a file that is no readable image though its name says so: stop with an error that names all of
    * them, or leave them out and list them in `skipped`. A file that becomes unreadable later stops the training at its
    * batch, with a checkpoint, or is left out of that batch with a warning. Default 'error'.
    */
-  onBadImage: z.enum(['error', 'skip']).default('error'),
+  readonly onBadImage?: 'error' | 'skip' | undefined;
   /**
-   * Decode every picture while loading, so that a damaged one is found before training and not in the middle of it.
+   * Decode every image while loading, so that a damaged one is found before training and not in the middle of it.
    * Without it only the first bytes of each file are read, and a damaged file is named by the ImageError that
    * `image.decode()` throws. Default: true with `onBadImage: 'skip'`, else false.
    */
-  verify: z.boolean().optional(),
-  /** Refuse pictures of more pixels than this. Default 178,956,970. */
-  maxPixels: z.number().int().positive().optional(),
+  readonly verify?: boolean | undefined;
+  /** Refuse images of more pixels than this. Default 178,956,970. */
+  readonly maxPixels?: number | undefined;
   /**
    * Refuse images whose longer side is more than this many times the shorter one. Shrunk to the image processor's longest
    * edge, nothing would be left of them. Default 1540, the processor's default edge.
    */
-  maxAspectRatio: z.number().min(1).default(1540),
+  readonly maxAspectRatio?: number | undefined;
   /**
    * Bits that the samples of 16-bit PNG and TIFF files really use, 8 to 16: of 12, a sample of 4,095 becomes 255. Give
    * `decodeImage` the same for images that the model sees later. Default 16, with a warning where samples look like
    * fewer.
    */
-  bitDepth: z.number().int().min(8).max(16).optional(),
-});
+  readonly bitDepth?: number | undefined;
+  /**
+   * Files and folders to pass over: names, or paths below the root; `*` stands for any letters, as in `*_mask.png`.
+   * Default: names that start with a dot, and `__MACOSX`.
+   */
+  readonly ignore?: readonly string[] | undefined;
+  /**
+   * Which split a folder, or a cell of a split column, stands for: `{ holdout: 'test' }`. False: the folder is no split,
+   * as a class that is called `train`. Default: by the words train, training, test, testing, val, valid, validation.
+   */
+  readonly splits?: Readonly<Record<string, SplitName | false>> | undefined;
+  /**
+   * The classes to take, in the order of their labels, such as another folder's `classNames`; or a new name for each
+   * class to take, where equal names become one class: `{ cats: 'cat', kittens: 'cat' }`. Others are left out.
+   * Default: all, sorted by code unit, or by number where a table has numbers.
+   */
+  readonly classes?: readonly string[] | Readonly<Record<string, string>> | undefined;
+  /** Receives each of `warnings` in one line. Default: `process.emitWarning`. */
+  readonly onWarning?: ((line: string) => void) | undefined;
+}
 
 /** Options of `ImageFolder.load`. */
-export type ImageFolderOptions = z.input<typeof imageFolderSchema>;
+export interface ImageFolderOptions extends ImageReadOptions {
+  /**
+   * What the folders are, from the top, below wrapping folders: `class`, `split`, or `*` for a folder that says nothing.
+   * Examples: 'class', 'split/class', 'class/split', '*\/class'. Default: told by what is there.
+   */
+  readonly layout?: string | undefined;
+  /**
+   * The class of an image, from its path below the folder with `/` on every system; undefined leaves the image out.
+   * For classes in file names and for deep folders. Splits are still told by folders.
+   */
+  readonly classOf?: ((path: string) => string | undefined) | undefined;
+}
+
+/** Options of `ImageFolder.fromTable`. Columns are named, or counted from 0. */
+export interface ImageTableOptions extends ImageReadOptions {
+  /** Folder that holds the images, at any depth. Default: the table's. */
+  readonly imageDir?: string | undefined;
+  /** Column of paths, file names, or ids without an ending. Default: the one whose values are files there. */
+  readonly fileColumn?: string | number | undefined;
+  /** Column of classes, or a list of columns with a 1 for the class. Default: by usual names, such as `label`. */
+  readonly labelColumn?: string | number | readonly string[] | undefined;
+  /** Column of splits. Default: `split` and the like; else folders and the table's name tell, else all is train. */
+  readonly splitColumn?: string | number | undefined;
+  /** The class of a row, instead of `labelColumn`; undefined leaves the row out. */
+  readonly labelOf?: ((row: TableRow) => string | undefined) | undefined;
+  /** The split of a row, instead of `splitColumn`; undefined: as folders and the table's name tell. */
+  readonly splitOf?: ((row: TableRow) => SplitName | undefined) | undefined;
+  /** Between fields, e.g. ' '. Default: by the first line, one of comma, semicolon, tab, bar. */
+  readonly separator?: string | undefined;
+  /** Whether the first line names the columns. Default true. */
+  readonly header?: boolean | undefined;
+}
 
 /** A picture of a class. */
 export interface ImageSample {
@@ -49,7 +95,7 @@ export interface ImageSample {
   readonly image: LazyImage;
   /** Position of `className` in the folder's `classNames`. */
   readonly label: number;
-  /** Name of the class folder. */
+  /** Name of the class, mostly that of its folder. */
   readonly className: string;
   /** Absolute path. */
   readonly path: string;
@@ -73,18 +119,23 @@ export interface ImageFolderContent {
   readonly splits: ReadonlyMap<SplitName, LabelledDataset<ImageSample>>;
   /** By path; empty with `onBadImage: 'error'`. */
   readonly skipped: readonly SkippedImage[];
+  /** What was doubtful or left out, a line each. Default: nothing. */
+  readonly warnings?: readonly string[];
 }
 
 /**
- * Pictures in class folders. Three layouts are told apart, each below any number of wrapping folders:
+ * Images with classes, from folders or from a table. Three layouts of folders are told apart, each below any number of
+ * wrapping folders:
  *
  * - `<class>/<split>/**` as on Kaggle, e.g. `Hairline Fracture/Train/1.jpg`
  * - `<split>/<class>/**`, e.g. `train/cat/1.jpg`
  * - `<class>/**`, all of it train
  *
- * Split folders: train, training; test, testing; val, valid, validation; upper and lower case do not matter. Pictures
- * are told by content (JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF); other files, and names that start with a dot, are passed over. Samples
- * are in order of class, then of path, both by code unit.
+ * Split folders have train, training, test, testing, val, valid or validation in their names, in any case, as in
+ * `seg_train`. A `metadata.csv` or `metadata.jsonl` with files and labels, as Hugging Face has them, goes before folders.
+ * What allows two readings is refused with a message that says what to write; what is doubtful, or left out, is in
+ * `warnings`. Images are told by content (JPEG, PNG, WebP, GIF, TIFF,
+ * BMP, AVIF). Samples are in order of class, then of path.
  */
 export class ImageFolder {
   /** Absolute path. */
@@ -95,23 +146,74 @@ export class ImageFolder {
   readonly splits: ReadonlyMap<SplitName, LabelledDataset<ImageSample>>;
   /** Files left out by `onBadImage: 'skip'`, with the reason. */
   readonly skipped: readonly SkippedImage[];
+  /** What was doubtful or left out while loading, a line each with counts and names. */
+  readonly warnings: readonly string[];
 
   constructor(content: ImageFolderContent) {
     this.dir = content.dir;
     this.classLabel = content.classLabel;
     this.splits = content.splits;
     this.skipped = content.skipped;
+    this.warnings = content.warnings ?? [];
   }
 
   /**
-   * @throws DataError for a folder that is missing, unreadable, of no known layout, or with an empty split, and
-   *   ImageError for bad pictures; ConfigError for bad options
+   * @throws DataError for a folder that is missing, unreadable, of no known layout, with two readings, or with an empty
+   *   split, and ImageError for bad pictures; ConfigError for bad options
    */
   static async load(dir: string, options: ImageFolderOptions = {}): Promise<ImageFolder> {
     return new ImageFolder(await readImageFolder(dir, options));
   }
 
-  /** Sorted by code unit; the position is the label. */
+  /**
+   * Reads classes from a table of files and labels, as Kaggle competitions have them.
+   *
+   * ```ts
+   * const data = await ImageFolder.fromTable('ham10000/HAM10000_metadata.csv', { labelColumn: 'dx' });
+   * ```
+   *
+   * CSV with comma, semicolon, tab or bar, JSON Lines, or a JSON list. Files are found below the table's folder by path,
+   * name, or id without an ending. Numbers get names from a JSON file beside the table that has one for each. Rows
+   * without a file, files without a row, and rows without a label are left out, and counted in `warnings`.
+   * @param path a table, a folder that holds one, or several tables, e.g. of train and test
+   * @throws DataError naming table, row or column: a column that is not clear, several labels or files for one row,
+   *   rows that contradict each other; ImageError and ConfigError as `load`
+   */
+  static async fromTable(path: string | readonly string[], options: ImageTableOptions = {}): Promise<ImageFolder> {
+    return new ImageFolder(await readImageTable(path, options));
+  }
+
+  /**
+   * Holds out a part of `train`: `(await ImageFolder.load(dir)).split({ test: 0.2 })`. Each class keeps its share in
+   * every part; the same seed gives the same parts. This folder stays as it is.
+   * @throws DataError if there is such a split already, or too few images; ConfigError for shares that are none
+   */
+  async split(options: SplitOptions<ImageSample>): Promise<ImageFolder> {
+    const present = (['test', 'validation'] as const).find(
+      (name) => options?.[name] !== undefined && this.splits.has(name),
+    );
+    if (present) {
+      throw new DataError(
+        `${oneLine(this.dir)}: there is a ${present} split already, of ${this.splits.get(present)!.length} images`,
+        { hint: `Use it, or divide the images of one split: \`data.train.split(…)\`.`, details: { path: this.dir } },
+      );
+    }
+    const { train, test, validation } = await this.train.split(options);
+    const splits = new Map(this.splits).set('train', train);
+    if (test) splits.set('test', test);
+    if (validation) splits.set('validation', validation);
+    const { dir, classLabel, skipped, warnings } = this;
+    const order = (['train', 'test', 'validation'] as const).filter((name) => splits.has(name));
+    return new ImageFolder({
+      dir,
+      classLabel,
+      skipped,
+      warnings,
+      splits: new Map(order.map((name) => [name, splits.get(name)!])),
+    });
+  }
+
+  /** The position is the label. */
   get classNames(): readonly string[] {
     return this.classLabel.names;
   }
@@ -136,115 +238,11 @@ export class ImageFolder {
     if (split) return split;
     const known = [...this.splits.keys()];
     throw new DataError(`${oneLine(this.dir)}: no ${name} split; found: ${known.join(', ')}`, {
-      hint: '`splits.has(name)` tells. A split of your own: `shuffle(seed)`, then `select(indices)`.',
+      hint:
+        name === 'train'
+          ? '`splits.has(name)` tells.'
+          : `\`splits.has(name)\` tells. To hold out a part of train: \`await data.split({ ${name}: 0.2 })\`.`,
       details: { path: this.dir, splits: known },
     });
   }
-}
-
-/** Everything of an `ImageFolder`; see there. */
-export async function readImageFolder(dir: string, options: ImageFolderOptions = {}): Promise<ImageFolderContent> {
-  const parsed = parseOptions(imageFolderSchema, options, 'ImageFolder');
-  const root = resolve(dir);
-  const tree = await readFolderTree(root);
-  if (tree.total === 0) {
-    throw new DataError(`${oneLine(root)}: no pictures in this folder or below`, {
-      hint: `Expected class folders of ${READ_FORMATS} files. Is the path right, the archive unpacked?`,
-      details: { path: root },
-    });
-  }
-  const placed = placePictures(tree);
-  const depths = new DepthWatch(parsed.bitDepth);
-  const limits: DecodeOptions = {
-    maxPixels: parsed.maxPixels,
-    maxAspectRatio: parsed.maxAspectRatio,
-    bitDepth: parsed.bitDepth,
-    onBrightestSample: (name, brightest) => depths.note(name, brightest),
-  };
-  const bad = await depths.during(() => findBadPictures(placed, parsed, limits));
-  if (bad.length > 0 && parsed.onBadImage === 'error') throw badPicturesError(bad, root);
-
-  const badPaths = new Set(bad.map(({ path }) => path));
-  const classLabel = new ClassLabel([...new Set(placed.map(({ className }) => className))].sort(byCodeUnit));
-  const splits = new Map<SplitName, LabelledDataset<ImageSample>>();
-  for (const name of ['train', 'test', 'validation'] as const) {
-    const ofSplit = placed.filter((picture) => picture.split === name);
-    const good = ofSplit.filter(({ file }) => !badPaths.has(file.path));
-    const empty = emptySplitFolders(tree, name);
-    if (good.length > 0) splits.set(name, datasetOf(good, classLabel, { ...limits, onBadImage: parsed.onBadImage }));
-    else if (ofSplit.length > 0 || empty.length > 0) throw emptySplitError(root, name, ofSplit.length, empty);
-  }
-  return { dir: root, classLabel, splits, skipped: bad };
-}
-
-type ParsedOptions = z.output<typeof imageFolderSchema>;
-
-function datasetOf(
-  pictures: readonly PlacedPicture[],
-  classLabel: ClassLabel,
-  options: ImageFileOptions,
-): LabelledDataset<ImageSample> {
-  const sorted = [...pictures].sort(
-    (a, b) => byCodeUnit(a.className, b.className) || byCodeUnit(a.file.key, b.file.key),
-  );
-  const labels = sorted.map(({ className }) => classLabel.str2int(className));
-  return new LabelledDataset<ImageSample>(classLabel, labels, (index) => {
-    const { className, file } = sorted[index]!;
-    const image = new ImageFile(file.path, options);
-    return { image, label: labels[index]!, className, path: file.path };
-  });
-}
-
-/** In order of path. */
-async function findBadPictures(
-  pictures: readonly PlacedPicture[],
-  options: ParsedOptions,
-  limits: DecodeOptions,
-): Promise<SkippedImage[]> {
-  const bad: SkippedImage[] = [];
-  const whole: string[] = [];
-  for (const { file } of pictures) {
-    if (file.fault === undefined) whole.push(file.path);
-    else bad.push({ path: file.path, reason: file.fault });
-  }
-  if (options.verify ?? options.onBadImage === 'skip') {
-    await forEachConcurrently(whole, 4, async (path) => {
-      try {
-        await decodeImage(path, limits);
-      } catch (error) {
-        if (!(error instanceof ImageError)) throw error;
-        const [line] = error.message.split('\n');
-        bad.push({
-          path,
-          reason: line!.startsWith(`${oneLine(path)}: `) ? line!.slice(oneLine(path).length + 2) : line!,
-        });
-      }
-    });
-  }
-  return bad.sort((a, b) => byCodeUnit(a.path, b.path));
-}
-
-function badPicturesError(bad: readonly SkippedImage[], root: string): ImageError {
-  const shown = bad.slice(0, 10).map(({ path, reason }) => `\n  - ${oneLine(path)}: ${reason}`);
-  const more = bad.length > shown.length ? `\n  and ${bad.length - shown.length} more` : '';
-  return new ImageError(
-    `${oneLine(root)}: ${bad.length === 1 ? 'a file is' : `${bad.length} files are`} no readable picture${shown.join('')}${more}`,
-    {
-      hint: "Repair or remove them, or load with `onBadImage: 'skip'` to leave them out.",
-      details: { path: bad[0]!.path, files: bad },
-    },
-  );
-}
-
-function emptySplitError(root: string, name: SplitName, skipped: number, folders: readonly string[]): DataError {
-  const why =
-    skipped > 0 ? `all ${skipped} of its pictures were skipped` : `no picture in ${folders.map(oneLine).join(', ')}`;
-  return new DataError(`${oneLine(root)}: the ${name} split is empty: ${why}`, {
-    hint: `Put pictures there, or remove the ${name} folders if there is no such split.`,
-    details: { path: root, split: name },
-  });
-}
-
-function byCodeUnit(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

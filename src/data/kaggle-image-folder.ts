@@ -1,7 +1,8 @@
 /** An image data set of Kaggle, in the form in which its archive unpacks. */
 import { parseOptions, requirePath } from '../config.js';
 import { downloadKaggleDataset, type KaggleDownloadOptions, kaggleDownloadSchema } from '../kaggle/download-dataset.js';
-import { ImageFolder, type ImageFolderOptions, imageFolderSchema, readImageFolder } from './image-folder.js';
+import { ImageFolder, type ImageFolderOptions } from './image-folder.js';
+import { imageFolderSchema, readImageFolder } from './read-image-folder.js';
 
 const downloadSchema = kaggleDownloadSchema.extend(imageFolderSchema.shape);
 
@@ -30,9 +31,12 @@ export class KaggleImageFolder extends ImageFolder {
     options: KaggleDownloadOptions & ImageFolderOptions = {},
   ): Promise<KaggleImageFolder> {
     const parsed = parseOptions(downloadSchema, options, 'KaggleImageFolder.download');
-    const { onBadImage, verify, maxPixels, maxAspectRatio, bitDepth, ...download } = parsed;
-    const dir = await downloadKaggleDataset(handle, download);
-    return KaggleImageFolder.fromFolder(dir, { onBadImage, verify, maxPixels, maxAspectRatio, bitDepth });
+    const ofFolder = new Set(Object.keys(imageFolderSchema.shape));
+    const pick = (isOfFolder: boolean) =>
+      Object.fromEntries(Object.entries(parsed).filter(([name]) => ofFolder.has(name) === isOfFolder));
+    const { onWarning } = parsed;
+    const dir = await downloadKaggleDataset(handle, { ...pick(false), onWarning });
+    return KaggleImageFolder.fromFolder(dir, pick(true));
   }
 
   /** From the folder into which the archive was unpacked. */

@@ -10,6 +10,7 @@ import {
   correctCount,
   type Interval,
   macroF1,
+  occurringClasses,
   perClassMetrics,
   wilsonInterval,
 } from './metrics.js';
@@ -96,8 +97,10 @@ export interface EvaluationReport {
   readonly accuracy: number;
   /** Wilson's 95 % interval of the accuracy. */
   readonly accuracyInterval: Interval;
-  /** Unweighted mean over all classes. */
+  /** Unweighted mean over all classes, those without samples included. */
   readonly macroF1: number;
+  /** The same over the classes that occur in truth or answers, as scikit-learn has it by default. */
+  readonly macroF1Occurring: number;
   /** In class order. */
   readonly perClass: readonly (ClassMetrics & {
     /** As in `classNames`. */
@@ -119,6 +122,7 @@ export interface EvaluationReport {
 export class Evaluator {
   /** Index = label; a copy of the option. */
   readonly classNames: readonly string[];
+  readonly #labels: ReadonlyMap<string, number>;
   readonly #generate: GenerateAnswers;
   readonly #toPrompt: (example: SftExample) => SftExample;
   readonly #batchSize: number;
@@ -129,6 +133,7 @@ export class Evaluator {
   constructor(options: EvaluatorOptions) {
     checkNames(options, EVALUATOR_OPTIONS, 'Evaluator');
     this.classNames = [...options.classNames];
+    this.#labels = new Map(this.classNames.map((name, label) => [name, label]));
     this.#generate = options.generate;
     this.#toPrompt = options.toPrompt ?? withoutAnswer;
     this.#batchSize = positiveInteger('batchSize', options.batchSize ?? 8);
@@ -138,12 +143,14 @@ export class Evaluator {
 
   /**
    * Answers every sample, then counts.
-   * @throws DataError for an empty data set, a label that is no class, or answers that do not match the prompts
+   * @throws DataError for an empty data set, a label or class name that is no class of `classNames`, or answers that do not match the prompts
    */
   async evaluate<
     T extends {
-      /** True class: an index of `classNames`. */
+      /** True class: its index, in the data set's own `classLabel` where it has one, else in `classNames`. */
       readonly label: number;
+      /** True class by name, which goes before `label`: two data sets may number their classes differently. */
+      readonly className?: string;
     },
   >(dataset: Dataset<T>, options: EvaluateOptions<T>): Promise<EvaluationReport> {
     const samples: EvaluatedSample[] = [];
@@ -159,12 +166,15 @@ export class Evaluator {
   /** The same, batch by batch, for those who would rather iterate; `onProgress` is not called. */
   async *stream<
     T extends {
-      /** True class: an index of `classNames`. */
+      /** True class: its index, in the data set's own `classLabel` where it has one, else in `classNames`. */
       readonly label: number;
+      /** True class by name, which goes before `label`: two data sets may number their classes differently. */
+      readonly className?: string;
     },
   >(dataset: Dataset<T>, options: EvaluateOptions<T>): AsyncGenerator<EvaluationProgress, void, void> {
     checkNames(options, EVALUATE_OPTIONS, 'evaluate');
     if (dataset.length === 0) throw new DataError('evaluation: the data set is empty');
+    const names = (dataset as Dataset<T> & Partial<Labelled>).classLabel?.names;
     const indices = evenlySpaced(dataset.length, options.limit);
     const start = performance.now();
     let correct = 0;
@@ -173,9 +183,9 @@ export class Evaluator {
       const batch = await Promise.all(
         indices.slice(from, from + this.#batchSize).map(async (index) => {
           const item = await dataset.get(index);
-          this.#checkLabel(item.label, index);
+          const label = this.#labelOf(item, index, names);
           const example = await options.toExample(item);
-          return { label: item.label, id: example.id ?? String(index), prompt: this.#toPrompt(example) };
+          return { label, id: example.id ?? String(index), prompt: this.#toPrompt(example) };
         }),
       );
       const prompts = batch.map((one) => one.prompt);
@@ -210,6 +220,7 @@ export class Evaluator {
       accuracy: accuracy(confusion),
       accuracyInterval: wilsonInterval(correct, samples.length),
       macroF1: macroF1(perClass),
+      macroF1Occurring: macroF1(occurringClasses(confusion, perClass)),
       perClass: perClass.map((metrics, i) => ({ name: this.classNames[i]!, ...metrics })),
       confusion,
       samples: [...samples],
@@ -217,13 +228,36 @@ export class Evaluator {
     };
   }
 
-  #checkLabel(label: number, index: number): void {
-    if (Number.isInteger(label) && label >= 0 && label < this.classNames.length) return;
+  /** Classes are compared by name wherever a name is known. */
+  #labelOf(
+    item: { readonly label: number; readonly className?: string },
+    index: number,
+    names: readonly string[] | undefined,
+  ): number {
+    const name = typeof item.className === 'string' ? item.className : names?.[item.label];
+    if (name === undefined) {
+      const { label } = item;
+      if (Number.isInteger(label) && label >= 0 && label < this.classNames.length) return label;
+      throw new DataError(
+        `evaluation: expected a label from 0 to ${this.classNames.length - 1}, got ${label} at sample ${index}`,
+        { hint: 'The data set and `classNames` must have the same classes in the same order.' },
+      );
+    }
+    const label = this.#labels.get(name);
+    if (label !== undefined) return label;
     throw new DataError(
-      `evaluation: expected a label from 0 to ${this.classNames.length - 1}, got ${label} at sample ${index}`,
-      { hint: 'The data set and `classNames` must have the same classes in the same order.' },
+      `evaluation: sample ${index} is of class ${JSON.stringify(name)}, which is not in \`classNames\``,
+      {
+        hint: `Classes of the evaluator: ${this.classNames.slice(0, 20).join(', ')}. Load both data sets with the same \`classes\`; names of your own: \`dataset.map\` with another \`className\`.`,
+        details: { index, className: name, classNames: this.classNames },
+      },
     );
   }
+}
+
+/** What a `LabelledDataset` says of its labels. */
+interface Labelled {
+  readonly classLabel: { readonly names: readonly string[] };
 }
 
 /**

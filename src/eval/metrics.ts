@@ -91,7 +91,12 @@ export function perClassMetrics(matrix: ConfusionMatrix): ClassMetrics[] {
   });
 }
 
-/** The unweighted mean of F1 over all classes, those without samples included (scikit-learn's `average='macro'`). */
+/** The classes that occur in truth or answers: over these scikit-learn averages by default (`labels=None`). */
+export function occurringClasses(matrix: ConfusionMatrix, perClass: readonly ClassMetrics[]): ClassMetrics[] {
+  return perClass.filter((one, i) => one.support > 0 || matrix.counts.some((row) => row[i]! > 0));
+}
+
+/** The unweighted mean of F1 over these classes (scikit-learn's `average='macro'` with them as `labels`). */
 export function macroF1(perClass: readonly ClassMetrics[]): number {
   return ratio(sum(perClass.map((one) => one.f1)), perClass.length);
 }

@@ -5,7 +5,7 @@ import { matrixChart } from '../chart/matrix-chart.js';
 import { renderPng } from '../chart/render.js';
 import { DataError } from '../errors.js';
 import type { EvaluationReport } from './evaluator.js';
-import { mcnemarExact } from './metrics.js';
+import { macroF1, mcnemarExact, occurringClasses } from './metrics.js';
 import { type Alignment, markdownTable, textTable } from './text-table.js';
 
 /** What two reports on the same samples say about each other. */
@@ -140,8 +140,13 @@ function headline(report: EvaluationReport): string[] {
   const { low, high } = report.accuracyInterval;
   const unparsed = report.confusion.unparsed.reduce((a, b) => a + b, 0);
   const part = report.count < report.datasetLength ? ` (of ${report.datasetLength})` : '';
+  const occurring = occurringClasses(report.confusion, report.perClass);
+  const ofOccurring =
+    occurring.length < report.perClass.length
+      ? ` (${macroF1(occurring).toFixed(3)} over the ${occurring.length} of ${report.perClass.length} classes that occur)`
+      : '';
   return [
-    `Accuracy ${percent(report.accuracy)} (95 % interval ${percent(low)} to ${percent(high)}), macro F1 ${report.macroF1.toFixed(3)}`,
+    `Accuracy ${percent(report.accuracy)} (95 % interval ${percent(low)} to ${percent(high)}), macro F1 ${report.macroF1.toFixed(3)}${ofOccurring}`,
     `${report.correct} of ${report.count} samples${part} right, ${unparsed} ${unparsed === 1 ? 'answer that is' : 'answers that are'} no class name`,
   ];
 }

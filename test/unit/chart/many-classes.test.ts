@@ -4,6 +4,7 @@ import { barChart } from '../../../src/chart/bar-chart.js';
 import { text } from '../../../src/chart/font.js';
 import { matrixChart } from '../../../src/chart/matrix-chart.js';
 import type { EvaluationReport } from '../../../src/eval/evaluator.js';
+import { perClassMetrics } from '../../../src/eval/metrics.js';
 import { confusionChart } from '../../../src/eval/report.js';
 
 function reportOf(classes: number, unparsed = 0): EvaluationReport {
@@ -14,9 +15,11 @@ function reportOf(classes: number, unparsed = 0): EvaluationReport {
       r === c ? 9 : r % 7 === 0 && c === (r + 1) % classes ? 1 + Math.floor((8 * r) / classes) : 0,
     ),
   );
+  const confusion = { counts, unparsed: classNames.map(() => unparsed) };
   return {
     classNames,
-    confusion: { counts, unparsed: classNames.map(() => unparsed) },
+    confusion,
+    perClass: perClassMetrics(confusion),
     accuracy: 0.8,
     accuracyInterval: { low: 0.7, high: 0.9 },
     macroF1: 0.8,

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ClassLabel, LabelledDataset } from '../../../src/data/dataset.js';
 import type { Dataset, SftExample } from '../../../src/data/types.js';
 import { ConfigError, DataError } from '../../../src/errors.js';
 import { type EvaluationProgress, Evaluator, withoutAnswer } from '../../../src/eval/evaluator.js';
@@ -85,6 +86,34 @@ describe('Evaluator', () => {
     expect(report.samples[4]).toEqual({ id: 'sample 4', expected: 1, predicted: null, answer: 'I see a dog' });
     expect(report.samples.map((one) => one.id)).toEqual(Array.from({ length: 10 }, (_, i) => `sample ${i}`));
     expect(JSON.parse(reportJson(report))).toEqual(report);
+  });
+
+  it('compares classes by name, where two data sets number them differently', async () => {
+    const names = ['dog', 'cat'];
+    const items = [1, 0, 1].map((label, i) => ({ label, text: `${i}`, className: names[label]! }));
+    const toPlain = (item: Item): SftExample => ({ id: item.text, messages: [{ role: 'user', content: item.text }] });
+    const { generate } = modelOf({ 0: 'cat', 1: 'dog', 2: 'cat' });
+    const evaluator = new Evaluator({ classNames: NAMES, generate });
+    const byItem = await evaluator.evaluate(datasetOf(items), { toExample: toPlain });
+    expect([byItem.accuracy, byItem.samples.map((one) => one.expected)]).toEqual([1, [0, 1, 0]]);
+    const unnamed = items.map(({ label, text }) => ({ label, text }));
+    const byDataset = new LabelledDataset(new ClassLabel(names), [1, 0, 1], (i) => unnamed[i]!);
+    expect((await evaluator.evaluate(byDataset, { toExample: toPlain })).accuracy).toBe(1);
+    const strange = datasetOf([{ label: 0, text: '0', className: 'cow' } as Item]);
+    await expect(evaluator.evaluate(strange, { toExample: toPlain })).rejects.toThrow(
+      /sample 0 is of class "cow", which is not in `classNames`\n.*cat, dog, 鳥/,
+    );
+  });
+
+  it('reports macro F1 over the classes that occur beside the other', async () => {
+    const { generate } = modelOf({ 'sample 0': 'cat' });
+    const one = datasetOf([{ label: 0, text: 'sample 0' }]);
+    const report = await new Evaluator({ classNames: NAMES, generate }).evaluate(one, { toExample });
+    expect([report.macroF1, report.macroF1Occurring]).toEqual([1 / 3, 1]);
+    expect(formatReport(report)).toContain('macro F1 0.333 (1.000 over the 1 of 3 classes that occur)');
+    const { generate: all } = modelOf({ 'sample 0': 'cat', 'sample 1': 'dog', 'sample 2': '鳥' });
+    const whole = await new Evaluator({ classNames: NAMES, generate: all }).evaluate(ten, { toExample });
+    expect(formatReport(whole)).not.toContain('that occur');
   });
 
   it('never shows the model the answer', async () => {

@@ -7,6 +7,7 @@ import {
   correctCount,
   macroF1,
   mcnemarExact,
+  occurringClasses,
   perClassMetrics,
   sampleCount,
   wilsonInterval,
@@ -72,6 +73,16 @@ describe('classification metrics', () => {
     });
     const metrics = perClassMetrics(matrix);
     expect(metrics[0]).toEqual({ precision: 2 / 3, recall: 1, f1: 0.8, support: 2 });
+    expect(macroF1(metrics)).toBeCloseTo(0.26666666666666666, 15);
+  });
+
+  it('averages over the classes that occur as scikit-learn does by default', () => {
+    // sklearn.metrics.f1_score([0, 0, 2, 2, 2], [0, 2, 2, 3, 2], average='macro'): 0.4444444444444444;
+    // with labels=[0, 1, 2, 3, 4]: 0.26666666666666666.
+    const matrix = confusionMatrix([0, 0, 2, 2, 2], [0, 2, 2, 3, 2], 5);
+    const metrics = perClassMetrics(matrix);
+    expect(occurringClasses(matrix, metrics)).toEqual([metrics[0], metrics[2], metrics[3]]);
+    expect(macroF1(occurringClasses(matrix, metrics))).toBeCloseTo(0.4444444444444444, 15);
     expect(macroF1(metrics)).toBeCloseTo(0.26666666666666666, 15);
   });
 

@@ -34,7 +34,7 @@ beforeAll(async () => {
         ['Train/1.png', 'Test/2.png'].map((file) => ({ name: `Set/Set/${name}/${file}`, content: png })),
       ),
     ]);
-  archives = { 1: pictures(['Break']), 2: pictures(['Break', 'Hairline Fracture']) };
+  archives = { 1: pictures(['Break', 'Chip']), 2: pictures(['Break', 'Hairline Fracture']) };
 });
 afterAll(() => rm(base, { recursive: true }));
 beforeEach(async () => {

@@ -1,0 +1,65 @@
+/** Finds the image that a table means: by path, by the end of a path, by name, or by name without its ending. */
+import { dirname, relative } from 'node:path';
+import { PICTURE_ENDING, type PictureFile } from './folder-tree.js';
+
+const fold = (text: string): string => text.normalize('NFC').toLowerCase();
+const stemOf = (name: string): string =>
+  PICTURE_ENDING.test(name) ? name.replace(PICTURE_ENDING, '') : name.replace(/\.[^.]*$/, '');
+
+export class FileIndex {
+  readonly files: readonly PictureFile[];
+  readonly #root: string;
+  readonly #byKey: ReadonlyMap<string, PictureFile>;
+  readonly #byName = new Map<string, PictureFile[]>();
+  readonly #byStem = new Map<string, PictureFile[]>();
+
+  /** @param root absolute path, for cells that are paths below a table */
+  constructor(root: string, files: readonly PictureFile[]) {
+    this.#root = root;
+    this.files = files;
+    this.#byKey = new Map(this.files.map((file) => [file.key.normalize('NFC'), file]));
+    for (const file of this.files) {
+      const name = fold(file.key.split('/').at(-1)!);
+      push(this.#byName, name, file);
+      push(this.#byStem, stemOf(name), file);
+    }
+  }
+
+  /** The images that a cell may mean; more than one where the cell says too little. */
+  find(cell: string, tablePath: string): readonly PictureFile[] {
+    const segments = cell
+      .normalize('NFC')
+      .replaceAll('\\', '/')
+      .split('/')
+      .filter((segment) => segment !== '' && segment !== '.');
+    const name = segments.at(-1);
+    if (name === undefined) return [];
+    const path = segments.join('/');
+    const tableDir = relative(this.#root, dirname(tablePath)).replaceAll('\\', '/');
+    const exact = this.#byKey.get(tableDir ? `${tableDir}/${path}` : path) ?? this.#byKey.get(path);
+    if (exact) return [exact];
+    const folded = fold(name);
+    const hasEnding = PICTURE_ENDING.test(name);
+    const found = hasEnding
+      ? (this.#byName.get(folded) ?? this.#byStem.get(stemOf(folded)))
+      : (this.#byStem.get(folded) ?? this.#byName.get(folded));
+    if (!found || found.length < 2) return found ?? [];
+    const agreement = (file: PictureFile): number => {
+      const own = file.key.split('/').slice(0, -1).map(fold);
+      const wanted = segments.slice(0, -1).map(fold);
+      let equal = 0;
+      while (equal < own.length && equal < wanted.length && own.at(-1 - equal) === wanted.at(-1 - equal)) equal++;
+      return equal;
+    };
+    const most = Math.max(...found.map(agreement));
+    const nearest = found.filter((file) => agreement(file) === most);
+    const sameCase = nearest.filter(({ key }) => key.split('/').at(-1)!.startsWith(stemOf(name)));
+    return sameCase.length > 0 ? sameCase : nearest;
+  }
+}
+
+function push(map: Map<string, PictureFile[]>, key: string, file: PictureFile): void {
+  const list = map.get(key);
+  if (list) list.push(file);
+  else map.set(key, [file]);
+}

@@ -1,0 +1,238 @@
+/** What names say about a folder of images: a split, masks, a container of all images, a part of an archive. */
+import type { FolderNode, PictureFile } from './folder-tree.js';
+
+/** Splits as they are called here: a folder `training` is `train`, `val` and `valid` are `validation`. */
+export type SplitName = 'train' | 'test' | 'validation';
+
+const SPLIT_WORDS: ReadonlyMap<string, SplitName> = new Map([
+  ['train', 'train'],
+  ['training', 'train'],
+  ['test', 'test'],
+  ['testing', 'test'],
+  ['val', 'validation'],
+  ['valid', 'validation'],
+  ['validation', 'validation'],
+  ['validate', 'validation'],
+  ['trainval', 'train'],
+]);
+
+/** Splits only beside a train folder. */
+const WEAK_SPLIT_WORDS: ReadonlyMap<string, SplitName> = new Map([
+  ['dev', 'validation'],
+  ['eval', 'validation'],
+  ['evaluation', 'test'],
+  ['holdout', 'test'],
+]);
+
+const words = (text: string): ReadonlySet<string> => new Set(text.split(' '));
+
+/** Folders that hold all images, whatever their class. */
+const CONTAINER_WORDS = words(
+  'image images img imgs jpegimages picture pictures pic pics photo photos frame frames jpg jpeg jpegs png pngs input inputs data dataset datasets set files file raw original originals',
+);
+/** Words that say nothing beside a split's: `seg_train`, `Train Data`, `images_val`. */
+const NEUTRAL_WORDS = words(
+  'seg split splits folder folders dir sample samples resized cropped new final processed preprocessed cls classification of to for the labeled labelled my full',
+);
+const MASK_WORDS = words(
+  'mask masks label labels annotation annotations annot annots segmentation segmentations segmentationclass segmentationobject groundtruth gt trimap trimaps xml xmls bbox bboxes overlay overlays boxes imagesets',
+);
+const PART_WORDS = words('part parts batch chunk shard archive volume fold');
+
+/** Folder names that differ only in this are one name to a reader: letter case, Unicode form, outer spaces. */
+export function plainName(name: string): string {
+  return name.normalize('NFC').trim().toLowerCase();
+}
+
+/** Lower-case words and numbers: `seg_train`, `trainImages2017` → seg, train; train, images, 2017. */
+export function wordsOf(name: string): string[] {
+  return name
+    .normalize('NFKC')
+    .replaceAll(/(\p{Ll})(\p{Lu})/gu, '$1 $2')
+    .toLowerCase()
+    .split(/[^\p{L}\p{N}]+|(?<=\p{L})(?=\p{N})|(?<=\p{N})(?=\p{L})/u)
+    .filter((word) => word !== '');
+}
+
+interface SplitWord {
+  readonly split: SplitName;
+  /** The other words. */
+  readonly rest: string;
+  /** The other words say nothing. */
+  readonly isPlain: boolean;
+}
+
+const GLUED = /^(train|training|test|testing|val|valid|validation)(sets?|data|dataset|images?|imgs?|folder)$/;
+
+function splitWordOf(name: string, vocabulary: ReadonlyMap<string, SplitName>): SplitWord | undefined {
+  const all = wordsOf(name).map((word) => GLUED.exec(word)?.[1] ?? word);
+  const found = all.filter((word) => vocabulary.has(word));
+  // `train_val` is what one trains on beside a test split.
+  const isTrainVal = found.length === 2 && found[0] === 'train' && vocabulary.get(found[1]!) === 'validation';
+  if (found.length !== 1 && !isTrainVal) return undefined;
+  const rest = all.filter((word) => !vocabulary.has(word));
+  const isPlain = rest.every((word) => CONTAINER_WORDS.has(word) || NEUTRAL_WORDS.has(word) || /^\p{N}+$/u.test(word));
+  return { split: vocabulary.get(found[0]!)!, rest: rest.join(' '), isPlain };
+}
+
+/**
+ * The splits among folders that lie side by side. A name with other words in it, `isic_train`, counts where a sibling
+ * has the same words with another split, `isic_test`.
+ * @param given by the user: folder name to split, or false for a folder that is none
+ */
+export function splitsAmong(
+  names: readonly string[],
+  given: Readonly<Record<string, SplitName | false>> = {},
+): Map<string, SplitName> {
+  const own = new Map(Object.entries(given).map(([name, split]) => [plainName(name), split]));
+  const splits = new Map<string, SplitName>();
+  const found = names.map((name) => ({ name, word: splitWordOf(name, SPLIT_WORDS) }));
+  for (const { name, word } of found) {
+    const said = own.get(plainName(name));
+    const hasTwin = () =>
+      found.some((other) => other.word && other.word.rest === word!.rest && other.word.split !== word!.split);
+    if (said === false) continue;
+    // `train_labels` beside `train_images` is no split.
+    if (!said && wordsOf(name).some((one) => MASK_WORDS.has(one))) continue;
+    if (said) splits.set(name, said);
+    else if (word && (word.isPlain || hasTwin())) splits.set(name, word.split);
+  }
+  if (![...splits.values()].includes('train')) return splits;
+  for (const name of names) {
+    const word = splitWordOf(name, WEAK_SPLIT_WORDS);
+    if (word?.isPlain && !splits.has(name) && !own.has(plainName(name))) splits.set(name, word.split);
+  }
+  return splits;
+}
+
+/** The split that the name of a table tells of, as `Training_set.csv` does. */
+export function splitInName(name: string): SplitName | undefined {
+  return splitWordOf(name.replace(/\.[^.]*$/, ''), SPLIT_WORDS)?.split;
+}
+
+/** The split that a cell of a table names: `train`, `Training`, `val`, `dev`. */
+export function splitOfCell(text: string): SplitName | undefined {
+  const [word, ...others] = wordsOf(text);
+  return others.length > 0 || word === undefined ? undefined : (SPLIT_WORDS.get(word) ?? WEAK_SPLIT_WORDS.get(word));
+}
+
+const consistsOf = (name: string, vocabularies: readonly ReadonlySet<string>[]): boolean => {
+  const all = wordsOf(name);
+  const isNumber = (word: string) => /^\p{N}+$/u.test(word);
+  const whole = all.join('');
+  if (vocabularies.some((vocabulary) => vocabulary.has(whole))) return true;
+  return (
+    all.some((word) => !isNumber(word)) && all.every((word) => isNumber(word) || vocabularies.some((v) => v.has(word)))
+  );
+};
+
+/** `images`, `JPEGImages`, `images_001`: a folder of all images. */
+export function isContainer(name: string): boolean {
+  return consistsOf(name, [CONTAINER_WORDS, PART_WORDS]);
+}
+
+/** `masks`, `labels`, `image_masks`: what belongs to images and is not to be learned as one. */
+export function isMaskFolder(name: string): boolean {
+  const all = wordsOf(name);
+  return (
+    consistsOf(name, [MASK_WORDS, CONTAINER_WORDS, new Set(SPLIT_WORDS.keys()), words('ground truth')]) &&
+    (MASK_WORDS.has(all.join('')) || all.some((word) => MASK_WORDS.has(word) || word === 'truth'))
+  );
+}
+
+/** Names that count the parts of an archive: equal but for a number, with a word like part, batch or images in them. */
+export function arePartNames(names: readonly string[]): boolean {
+  if (names.length < 2) return false;
+  const stems = new Set(
+    names.map((name) =>
+      wordsOf(name)
+        .filter((word) => !/^\p{N}+$/u.test(word))
+        .join(' '),
+    ),
+  );
+  const [stem] = stems;
+  const isPart = (word: string) => PART_WORDS.has(word) || CONTAINER_WORDS.has(word);
+  return stems.size === 1 && names.every((name) => /\p{N}/u.test(name)) && stem!.split(' ').some(isPart);
+}
+
+const OPPOSITES: readonly (readonly [string, ReadonlySet<string>])[] = [
+  ['positive', words('negative')],
+  ['pos', words('neg')],
+  ['benign', words('malignant')],
+  ['normal', words('abnormal')],
+  ['healthy', words('unhealthy diseased sick infected')],
+  ['good', words('bad defect defective broken')],
+  ['yes', words('no')],
+  ['true', words('false')],
+  ['real', words('fake')],
+  ['live', words('spoof')],
+];
+
+/** Two names among these that are the two answers to one question, as `study1_positive` and `study2_negative`. */
+export function oppositesAmong(names: Iterable<string>): [string, string] | undefined {
+  const byWord = new Map<string, string>();
+  for (const name of names) for (const word of wordsOf(name)) byWord.set(word, name);
+  for (const [one, others] of OPPOSITES) {
+    const other = [...others].find((word) => byWord.has(word));
+    if (byWord.has(one) && other !== undefined) return [byWord.get(one)!, byWord.get(other)!];
+  }
+  return undefined;
+}
+
+/** Files that are the masks of others in the same folder: `1_mask.png` beside `1.png`. */
+export function maskFiles(files: readonly PictureFile[]): PictureFile[] {
+  const stemOf = ({ path }: PictureFile) => path.replace(/\.[^./\\]+$/, '');
+  const stems = new Set(files.map(stemOf));
+  return files.filter((file) => {
+    const base = /^(.+?)[ _-](?:mask|seg|segmentation|groundtruth|gt)s?(?:[ _-]?\d+)?$/i.exec(stemOf(file))?.[1];
+    return base !== undefined && stems.has(base);
+  });
+}
+
+/** A name pattern of the `ignore` option: `*` stands for anything but `/`. Compared with the name and with the path below the root. */
+export function ignoreFilter(patterns: readonly string[]): (name: string, key: string) => boolean {
+  const expressions = patterns.map((pattern) => {
+    const parts = pattern
+      .replaceAll('\\', '/')
+      .replace(/^\.?\//, '')
+      .replace(/\/$/, '')
+      .split('*');
+    const source = parts.map((part) => part.replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&')).join('[^/]*');
+    return new RegExp(`^${source}$`, 'iu');
+  });
+  return (name, key) => expressions.some((one) => one.test(name) || one.test(key));
+}
+
+/** `a`, `b`, `c` and 5 more */
+export function listNames(names: readonly string[], shown = 4): string {
+  const few = names.slice(0, names.length === shown + 1 ? shown + 1 : shown).map((name) => `\`${name}\``);
+  const rest = names.length - few.length;
+  return rest > 0 ? `${few.join(', ')} and ${rest} more` : few.join(', ');
+}
+
+/** All images below a folder. */
+export function picturesBelow(folder: FolderNode): PictureFile[] {
+  return [...folder.pictures, ...folder.folders.flatMap(picturesBelow)];
+}
+
+/** All files below a folder that are no images. */
+export function othersBelow(folder: FolderNode): PictureFile[] {
+  return [...folder.others, ...folder.folders.flatMap(othersBelow)];
+}
+
+/** Folders with images, anywhere below. */
+export function filled(folder: FolderNode): FolderNode[] {
+  return folder.folders.filter(({ total }) => total > 0);
+}
+
+/** Those of these folders that are splits. */
+export function splitsOf(
+  folders: readonly FolderNode[],
+  { splits }: { readonly splits?: Readonly<Record<string, SplitName | false>> | undefined },
+): Map<FolderNode, SplitName> {
+  const names = splitsAmong(
+    folders.map(({ name }) => name),
+    splits,
+  );
+  return new Map(folders.flatMap((folder) => (names.has(folder.name) ? [[folder, names.get(folder.name)!]] : [])));
+}

@@ -1,0 +1,384 @@
+/** Images whose classes stand in a table beside them: Hugging Face's metadata files, the CSV of a Kaggle competition. */
+import { basename, dirname } from 'node:path';
+import { DataError } from '../errors.js';
+import { oneLine } from '../one-line.js';
+import { MAX_CONFIG_BYTES, readJson } from '../read-json.js';
+import { showValue } from '../show-value.js';
+import { readTable, type Table, type TableRow } from './csv.js';
+import { FileIndex } from './file-index.js';
+import {
+  listNames,
+  othersBelow,
+  picturesBelow,
+  type SplitName,
+  splitInName,
+  splitOfCell,
+  splitsAmong,
+} from './folder-evidence.js';
+import type { PlacedPicture, Placement } from './folder-layout.js';
+import type { FolderNode, PictureFile } from './folder-tree.js';
+import { columnNamed, fileColumnOf, labelColumnsOf, onesOf, splitColumnOf } from './table-columns.js';
+
+/** What the user says about a table. */
+export interface TableReading {
+  readonly fileColumn?: string | number | undefined;
+  readonly labelColumn?: string | number | readonly string[] | undefined;
+  readonly splitColumn?: string | number | undefined;
+  readonly labelOf?: ((row: TableRow) => string | undefined) | undefined;
+  readonly splitOf?: ((row: TableRow) => SplitName | undefined) | undefined;
+  readonly separator?: string | undefined;
+  readonly header?: boolean | undefined;
+  readonly splits?: Readonly<Record<string, SplitName | false>> | undefined;
+  /** Whether the user gives names to the classes. */
+  readonly isNamed?: boolean | undefined;
+}
+
+/** Every image that a row names, with the row's class. @throws DataError naming table, row or column */
+export async function placeByTables(
+  tree: FolderNode,
+  paths: readonly string[],
+  options: TableReading,
+): Promise<Placement> {
+  const files = new FileIndex(tree.path, picturesBelow(tree));
+  const others = new FileIndex(tree.path, othersBelow(tree));
+  const warnings: string[] = [];
+  const placed = new Map<PictureFile, PlacedPicture & { row: string }>();
+  const folderSplits = splitsByFile(tree, options);
+  for (const path of paths) {
+    const table = await readTable(path, options);
+    const reader = new TableReader(table, { files, others, options, folderSplits, isOneOfSeveral: paths.length > 1 });
+    const rows = reader.read(warnings);
+    for (const one of rows) {
+      const other = placed.get(one.file);
+      if (other && (other.className !== one.className || other.split !== one.split)) {
+        throw new DataError(
+          `${oneLine(one.file.path)}: ${other.row} says ${JSON.stringify(other.className)} (${other.split}), ${one.row} says ${JSON.stringify(one.className)} (${one.split})`,
+          {
+            hint: 'An image can have one class: remove a row, or choose by `labelOf: (row) => …`.',
+            details: { path: one.file.path },
+          },
+        );
+      }
+      placed.set(one.file, one);
+    }
+  }
+  const names = new Set([...placed.values()].map(({ className }) => className));
+  const isNumeric = [...names].every((name) => /^-?\d+(?:\.0+)?$/.test(name));
+  const byNumber = isNumeric && !options.labelOf ? await nameMap(tree, paths, names, warnings) : undefined;
+  const numbers = [...names].map(wholeNumber).sort((a, b) => Number(a) - Number(b));
+  const classOrder = isNumeric ? numbers.map((number) => byNumber?.get(number) ?? number) : undefined;
+  if (isNumeric && !byNumber && !options.isNamed) {
+    warnings.push(
+      `the classes are numbers (${listNames(numbers)}), and so are the answers that a model learns; names: \`classes: { ${numbers[0]}: '…', … }\``,
+    );
+  }
+  const all = [...placed.values()].map(({ file, className, split }) => ({
+    file,
+    split,
+    className: byNumber?.get(wholeNumber(className)) ?? (isNumeric ? wholeNumber(className) : className),
+  }));
+  warnUnnamed(files, placed, warnings);
+  return {
+    placed: all,
+    warnings,
+    unlabelled: [],
+    classFolders: [],
+    ...(classOrder && { classOrder: [...new Set(classOrder)] }),
+  };
+}
+
+/** `1.0`, as pandas writes whole numbers in a column with gaps, is `1`. */
+const wholeNumber = (text: string): string => text.replace(/\.0+$/, '');
+
+interface Surroundings {
+  readonly files: FileIndex;
+  /** Files that are no images. */
+  readonly others: FileIndex;
+  readonly options: TableReading;
+  readonly folderSplits: ReadonlyMap<PictureFile, SplitName>;
+  readonly isOneOfSeveral: boolean;
+}
+
+class TableReader {
+  readonly #table: Table;
+  readonly #files: FileIndex;
+  readonly #others: FileIndex;
+  readonly #options: TableReading;
+  readonly #folderSplits: ReadonlyMap<PictureFile, SplitName>;
+  readonly #isOneOfSeveral: boolean;
+  readonly #name: string;
+
+  constructor(table: Table, around: Surroundings) {
+    this.#table = table;
+    this.#files = around.files;
+    this.#others = around.others;
+    this.#options = around.options;
+    this.#folderSplits = around.folderSplits;
+    this.#isOneOfSeveral = around.isOneOfSeveral;
+    this.#name = oneLine(basename(table.path));
+  }
+
+  read(warnings: string[]): (PlacedPicture & { row: string })[] {
+    const fileColumn = this.#fileColumn();
+    const { splitColumn: wanted } = this.#options;
+    const splitColumn =
+      wanted === undefined ? splitColumnOf(this.#table) : columnNamed(this.#table, wanted, 'splitColumn');
+    const labelOf = this.#options.labelOf ?? this.#labelReader(fileColumn, splitColumn);
+    const split =
+      splitInName(basename(this.#table.path)) ??
+      (this.#isOneOfSeveral ? splitInName(basename(dirname(this.#table.path))) : undefined);
+    const missing: string[] = [];
+    const foreign: string[] = [];
+    const unlabelled: string[] = [];
+    const seen = new Map<PictureFile, string>();
+    let repeated = 0;
+    const placed = this.#table.rows.flatMap((row, i) => {
+      const cell = row[fileColumn]!;
+      const label: unknown = labelOf(row);
+      if (label !== undefined && typeof label !== 'string') {
+        throw this.#error(
+          `\`labelOf\` gave ${showValue(label)} for row ${i + 1}`,
+          'Return a class name, or undefined to leave the row out.',
+        );
+      }
+      if (label === undefined || label === '') {
+        unlabelled.push(cell);
+        return [];
+      }
+      const file = this.#fileOf(cell, split);
+      if (!file) {
+        const [other] = this.#others.find(cell, this.#table.path);
+        if (other) foreign.push(basename(other.path));
+        else missing.push(cell);
+        return [];
+      }
+      if (seen.get(file) === label) repeated++;
+      seen.set(file, label);
+      const own = this.#splitOf(row, splitColumn, i);
+      const ofTable = this.#isOneOfSeveral
+        ? (split ?? this.#folderSplits.get(file))
+        : (this.#folderSplits.get(file) ?? split);
+      return [{ file, className: label, split: own ?? ofTable ?? 'train', row: `row ${i + 1} of ${this.#name}` }];
+    });
+    if (placed.length === 0) {
+      const example = missing[0] ?? foreign[0] ?? this.#table.rows[0]?.[fileColumn] ?? '';
+      throw this.#error(
+        missing.length > 0
+          ? `none of ${missing.length + foreign.length} files of column \`${fileColumn}\` is there, e.g. ${JSON.stringify(example)}`
+          : foreign.length > 0
+            ? `none of ${foreign.length} files can be read as an image, e.g. ${JSON.stringify(example)}`
+            : 'no row has a label',
+        `Images lie e.g. at ${JSON.stringify(this.#files.files[0]?.key)}. Give \`imageDir\`, the folder of the images, or \`fileColumn\`.`,
+      );
+    }
+    const tell = (count: number, what: string, examples: readonly string[]) => {
+      if (count > 0)
+        warnings.push(
+          `${this.#name}: ${count} ${what}${examples.length > 0 ? `, e.g. ${listNames(examples.slice(0, 3))}` : ''}`,
+        );
+    };
+    tell(
+      missing.length,
+      `of ${this.#table.rows.length} rows name files that are not there; they are left out`,
+      missing,
+    );
+    tell(
+      foreign.length,
+      `of ${this.#table.rows.length} rows name files that are no readable images; they are left out`,
+      foreign,
+    );
+    tell(unlabelled.length, `of ${this.#table.rows.length} rows have no label; they are left out`, unlabelled);
+    tell(repeated, 'rows repeat an earlier one', []);
+    return placed;
+  }
+
+  #fileColumn(): string {
+    const { fileColumn } = this.#options;
+    if (fileColumn !== undefined) return columnNamed(this.#table, fileColumn, 'fileColumn');
+    const found = fileColumnOf(this.#table, this.#files);
+    if (found !== undefined) return found;
+    const [first] = this.#table.rows;
+    throw this.#error(
+      `no column names images of this folder; columns: ${listNames(this.#table.columns, 12)}, first row ${showValue(first)}`,
+      `Give \`fileColumn\`, and \`imageDir\` if the images lie elsewhere. Images here: ${JSON.stringify(this.#files.files[0]?.key)}.`,
+    );
+  }
+
+  /** @throws DataError for more labels than one in a row, and for what is no class */
+  #labelReader(fileColumn: string, splitColumn: string | undefined): (row: TableRow) => string | undefined {
+    const { labelColumn } = this.#options;
+    const labels =
+      typeof labelColumn === 'object'
+        ? { oneHot: labelColumn.map((name) => columnNamed(this.#table, name, 'labelColumn')) }
+        : labelColumn !== undefined
+          ? { column: columnNamed(this.#table, labelColumn, 'labelColumn') }
+          : labelColumnsOf(this.#table, [fileColumn, splitColumn]);
+    if (!labels) {
+      throw this.#error(
+        `which column holds the class? Columns: ${listNames(this.#table.columns, 20)}`,
+        "Write `labelColumn: '…'`; for one column of 0 and 1 for each class, a list of their names.",
+      );
+    }
+    if ('oneHot' in labels) {
+      const { oneHot } = labels;
+      const several = this.#table.rows.filter((row) => onesOf(row, oneHot).length > 1);
+      if (several.length > 0)
+        throw this.#multiLabelError(
+          several.length,
+          onesOf(several[0]!, oneHot).join(', '),
+          `columns ${listNames(oneHot)}`,
+          `row.${oneHot[0]} === '1' ? … : undefined`,
+        );
+      return (row) => onesOf(row, oneHot)[0];
+    }
+    const { column } = labels;
+    this.#checkLabels(column);
+    return (row) => row[column];
+  }
+
+  #checkLabels(column: string): void {
+    const values = this.#table.rows.map((row) => row[column]!);
+    const single = new Set(values);
+    for (const mark of ['|', ';', ',', ' ']) {
+      const several = values.filter((value) => {
+        const parts = value.split(mark).map((part) => part.trim());
+        return (
+          parts.length > 1 &&
+          (mark === '|'
+            ? parts.some((part) => single.has(part))
+            : parts.every((part) => part !== '' && single.has(part)))
+        );
+      });
+      if (several.length > 0) {
+        throw this.#multiLabelError(
+          several.length,
+          several[0]!,
+          `column \`${column}\``,
+          `row[${JSON.stringify(column)}].includes(${JSON.stringify(mark)}) ? undefined : row[${JSON.stringify(column)}]`,
+        );
+      }
+    }
+    const list = values.find((value) => /^[[{]/.test(value) && /[\]}]$/.test(value));
+    if (list !== undefined)
+      throw this.#multiLabelError(
+        values.filter((value) => value.startsWith('[')).length,
+        list,
+        `column \`${column}\``,
+        'JSON.parse(row.labels)[0]',
+      );
+    const measure = values.find((value) => /^-?\d*\.\d*[1-9]\d*$/.test(value));
+    if (measure !== undefined) {
+      throw this.#error(
+        `column \`${column}\` holds measures such as ${measure}, not classes`,
+        'Give another `labelColumn`, or make classes of it: `labelOf: (row) => …`.',
+      );
+    }
+  }
+
+  #multiLabelError(count: number, example: string, where: string, code: string): DataError {
+    return this.#error(
+      `${count} of ${this.#table.rows.length} rows have several labels in ${where}, e.g. ${JSON.stringify(example)}; an image can have one class`,
+      `Choose one, or leave such rows out: \`labelOf: (row) => ${code}\`.`,
+    );
+  }
+
+  #fileOf(cell: string, split: SplitName | undefined): PictureFile | undefined {
+    const found = this.#files.find(cell, this.#table.path);
+    if (found.length < 2) return found[0];
+    const ofSplit = split === undefined ? [] : found.filter((file) => this.#folderSplits.get(file) === split);
+    if (ofSplit.length === 1) return ofSplit[0];
+    throw this.#error(
+      `${JSON.stringify(cell)} may be ${found
+        .slice(0, 3)
+        .map(({ key }) => oneLine(key))
+        .join(' or ')}`,
+      'Give `imageDir`, the folder whose images the table names, or leave the others out by `ignore`.',
+    );
+  }
+
+  #splitOf(row: TableRow, column: string | undefined, index: number): SplitName | undefined {
+    const { splitOf, splits } = this.#options;
+    if (splitOf) return splitOf(row);
+    const cell = column === undefined ? '' : row[column]!;
+    if (cell === '') return undefined;
+    const given = splits && Object.hasOwn(splits, cell) ? splits[cell] : undefined;
+    const split = given || splitOfCell(cell);
+    if (split) return split;
+    throw this.#error(
+      `row ${index + 1}: ${JSON.stringify(cell)} in column \`${column}\` is no split`,
+      `Write \`splits: { ${JSON.stringify(cell)}: 'test' }\`.`,
+    );
+  }
+
+  #error(why: string, hint: string): DataError {
+    return new DataError(`${oneLine(this.#table.path)}: ${why}`, {
+      hint,
+      details: { path: this.#table.path, columns: this.#table.columns },
+    });
+  }
+}
+
+/** The split that the folders above an image tell of. */
+function splitsByFile(root: FolderNode, { splits }: TableReading): Map<PictureFile, SplitName> {
+  const found = new Map<PictureFile, SplitName>();
+  const walk = (folder: FolderNode, split: SplitName | undefined): void => {
+    if (split) for (const file of folder.pictures) found.set(file, split);
+    const names = splitsAmong(
+      folder.folders.map(({ name }) => name),
+      splits,
+    );
+    for (const inner of folder.folders) walk(inner, split ?? names.get(inner.name));
+  };
+  walk(root, undefined);
+  return found;
+}
+
+function warnUnnamed(files: FileIndex, placed: ReadonlyMap<PictureFile, unknown>, warnings: string[]): void {
+  const byFolder = new Map<string, number>();
+  for (const file of files.files) {
+    if (placed.has(file)) continue;
+    const folder = file.key.split('/').slice(0, -1).join('/') || '.';
+    byFolder.set(folder, (byFolder.get(folder) ?? 0) + 1);
+  }
+  if (byFolder.size === 0) return;
+  const total = [...byFolder.values()].reduce((a, b) => a + b, 0);
+  const where = [...byFolder].map(([folder, count]) => `${oneLine(folder)}: ${count}`);
+  warnings.push(
+    `${total} images are named by no row and left out (${where.slice(0, 4).join(', ')}${where.length > 4 ? ', …' : ''})`,
+  );
+}
+
+/** A JSON file beside the table that gives names to its numbers: `{"0": "healthy"}` or `{"healthy": 0}`. */
+async function nameMap(
+  tree: FolderNode,
+  tables: readonly string[],
+  labels: ReadonlySet<string>,
+  warnings: string[],
+): Promise<ReadonlyMap<string, string> | undefined> {
+  const dirs = new Set([tree.path, ...tables.map((path) => dirname(path))]);
+  const candidates: string[] = [];
+  const walk = (folder: FolderNode): void => {
+    if (dirs.has(folder.path))
+      candidates.push(...folder.others.map(({ path }) => path).filter((path) => /\.json$/i.test(path)));
+    for (const inner of folder.folders) walk(inner);
+  };
+  walk(tree);
+  const fitting: { path: string; names: Map<string, string> }[] = [];
+  for (const path of candidates.slice(0, 20)) {
+    const value = await readJson(path, { maxBytes: MAX_CONFIG_BYTES }).catch(() => undefined);
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) continue;
+    for (const isInverse of [false, true]) {
+      const pairs = Object.entries(value).map(([key, one]) => (isInverse ? [String(one), key] : [key, one]));
+      const names = new Map(pairs.filter((pair): pair is [string, string] => typeof pair[1] === 'string'));
+      if ([...labels].every((label) => names.has(wholeNumber(label)))) fitting.push({ path, names });
+    }
+  }
+  const [only, ...others] = fitting;
+  if (only && others.length === 0) return only.names;
+  if (only) {
+    warnings.push(
+      `${listNames(fitting.map(({ path }) => basename(path)))} all give names to the numbers; none is used, write \`classes\``,
+    );
+  }
+  return undefined;
+}
