@@ -3,6 +3,7 @@ import { setMaxListeners } from 'node:events';
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { DataError } from '../errors.js';
+import { requireSample } from './check-message.js';
 import { nameSample } from './sample-error.js';
 import type { Dataset, SftExample, VlmBatch } from './types.js';
 
@@ -102,6 +103,7 @@ export class DataLoader {
             throw new DataError(`there is no such index in a data set of ${this.#dataset.length} samples`);
           }
           const example = await this.#dataset.get(index);
+          requireSample(example);
           return example.id === undefined ? { ...example, id: `${index}` } : example;
         } catch (error) {
           throw nameSample(error, `${index}`);

@@ -169,7 +169,7 @@ export class VlmCollator {
   ): Promise<EncodedSample[]> {
     const encoded = await Promise.all(
       examples.map(async (example, i) => {
-        const sampleId = example.id ?? `${i} of the batch`;
+        const sampleId = example?.id ?? `${i} of the batch`;
         try {
           return await this.#encode(example, sampleId, prompt, signal);
         } catch (error) {
