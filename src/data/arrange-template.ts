@@ -11,7 +11,7 @@ import {
   requireOrder,
 } from './assistant-spans.js';
 import type { BoundedTemplate } from './bounded-jinja.js';
-import { cutAtMarks, type Marking, type Marks, marker, type Piece, unusedCharacters } from './marked-texts.js';
+import { cutAtMarks, hasPrivate, type Marking, type Marks, marker, type Piece, unusedCharacters } from './marked-texts.js';
 import { isAboutForm, isOutOfBounds, leaked, refused, requireComplete, requireHarmless } from './template-faults.js';
 import {
   changesLists,
@@ -48,7 +48,9 @@ const PROBE = 'x';
 export class TemplateArranger {
   readonly #template: BoundedTemplate;
   readonly #names: Readonly<Record<string, string>>;
-  readonly #source: string;
+  /** What may be in a rendering besides the conversation. */
+  readonly #text: string;
+  readonly #isPrivate: boolean;
   readonly #marksAnswers: boolean;
 
   constructor(
@@ -59,7 +61,8 @@ export class TemplateArranger {
   ) {
     this.#template = template;
     this.#names = names;
-    this.#source = source;
+    this.#text = source + Object.values(names).join('');
+    this.#isPrivate = hasPrivate(this.#text);
     this.#marksAnswers = marksAnswers;
   }
 
@@ -127,8 +130,11 @@ export class TemplateArranger {
   }
 
   #marksFor({ messages, tools }: RenderRequest): Marks {
-    const view = viewOf({ messages, tools }, FORMS[0]!, 'leak', asIs);
-    return unusedCharacters(this.#source + JSON.stringify([view, Object.values(this.#names)]));
+    // Hardly any text has such a character, and telling so is quick.
+    const isPlain = !this.#isPrivate && !tools && messages.every(hasPlainTexts);
+    return isPlain
+      ? unusedCharacters('')
+      : unusedCharacters(this.#text + JSON.stringify(viewOf({ messages, tools }, FORMS[0]!, 'leak', asIs)));
   }
 
   #run(
@@ -261,6 +267,13 @@ export class TemplateArranger {
       details: { index, before: gap.slice(0, 200) },
     });
   }
+}
+
+/** Whether a message is texts and images alone, none of which has a character that is used for marks. */
+function hasPlainTexts({ content, tool_calls, tool_call_id, name }: Message): boolean {
+  if (tool_calls || tool_call_id !== undefined || name !== undefined) return false;
+  if (typeof content === 'string') return !hasPrivate(content);
+  return content.every((part) => part.type === 'image' || (part.type === 'text' && !hasPrivate(part.text)));
 }
 
 /** Whether a text of the messages is nowhere in a rendering: perhaps it was given in a form that is not read. */

@@ -83,6 +83,7 @@ export function gapsBefore(pieces: readonly Piece[], isWanted: (piece: Piece) =>
 
 /** Cuts pieces at the borders of ranges, and says which lie within one. */
 export function cutAtRanges(pieces: readonly OwnedPiece[], ranges: Ranges): (OwnedPiece & { inRange: boolean })[] {
+  if (ranges.length === 0) return pieces.map((piece) => ({ ...piece, inRange: false }));
   const borders = [...new Set(ranges.flat())].sort((a, b) => a - b);
   const cut: (OwnedPiece & { inRange: boolean; range?: number })[] = [];
   let offset = 0;

@@ -75,19 +75,31 @@ export function encodeConversation(
   return { ids, isAnswer, imagePositions, leftOut: leftOut(segments, messages, options) };
 }
 
+/** Of templates and the tokenizer that last asked: it is the same for every sample of a run. */
+const knownEnds = new WeakMap<ChatTemplate, { tokenizer: MinistralTokenizer; ends: number[]; closing: Set<number> }>();
+
+function endsOf(tokenizer: MinistralTokenizer, template: ChatTemplate) {
+  const known = knownEnds.get(template);
+  if (known?.tokenizer === tokenizer) return known;
+  const ids = tokenizer.splitControlTokens(template.answerTail()).flatMap(({ id }) => id ?? []);
+  const { eosTokenId, bosTokenId } = tokenizer;
+  const ends = ids.includes(eosTokenId) ? [eosTokenId] : ids.filter((id) => id !== bosTokenId).slice(0, 1);
+  const found = { tokenizer, ends, closing: new Set([eosTokenId, ...ends]) };
+  knownEnds.set(template, found);
+  return found;
+}
+
 /**
  * The tokens that close an answer in a template: EOS where it writes one after an answer, else the control token that
  * it writes there (`<|im_end|>`). Empty if it writes neither.
  */
-export function answerEndIds(tokenizer: MinistralTokenizer, template: ChatTemplate): number[] {
-  const ids = tokenizer.splitControlTokens(template.answerTail()).flatMap(({ id }) => id ?? []);
-  if (ids.includes(tokenizer.eosTokenId)) return [tokenizer.eosTokenId];
-  return ids.filter((id) => id !== tokenizer.bosTokenId).slice(0, 1);
+export function answerEndIds(tokenizer: MinistralTokenizer, template: ChatTemplate): readonly number[] {
+  return endsOf(tokenizer, template).ends;
 }
 
 /** All that close an answer where they stand: EOS does so in any template. */
 export function closingIds(tokenizer: MinistralTokenizer, template: ChatTemplate): ReadonlySet<number> {
-  return new Set([tokenizer.eosTokenId, ...answerEndIds(tokenizer, template)]);
+  return endsOf(tokenizer, template).closing;
 }
 
 /**

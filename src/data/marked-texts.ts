@@ -32,9 +32,14 @@ const HARMLESS = /^[\w .,:-]*$/;
 const LONGEST_NUMBER = 400;
 const NUMBER = /^[\d._+-]+(?:e[+-]?\d+)?$|^[+-]?(?:nan|inf|infinity)$/i;
 
+/** Whether a text has a character of the private use area, from which marks are taken. */
+export function hasPrivate(text: string): boolean {
+  return PRIVATE.test(text);
+}
+
 /** Four characters of the private use area (U+E000 to U+F8FF) that do not occur in the text. */
 export function unusedCharacters(text: string): Marks {
-  const used = PRIVATE.test(text) ? new Set(text) : new Set<string>();
+  const used = hasPrivate(text) ? new Set(text) : new Set<string>();
   const free: string[] = [];
   for (let code = 0xe000; code <= 0xf8ff && free.length < 4; code++) {
     const char = String.fromCharCode(code);

@@ -11,7 +11,7 @@ export interface SampleInspection {
   readonly labels: number;
   /** Answers that are learned without a token that closes them: a model learns to begin them, not to stop. */
   readonly openAnswers: number;
-  /** Why, in words that follow a colon; absent if there are none. */
+  /** Why, of the chat template; absent if there are none. */
   readonly openReason?: string;
   /** Tokens that close the learned answers. */
   readonly endTokens: readonly {
@@ -59,12 +59,12 @@ export function inspectConversation(
 
 function reasonOf(tokenizer: MinistralTokenizer, template: ChatTemplate): string {
   const tail = template.answerTail();
-  if (template.marksAnswers) return 'its {% generation %} block does not hold the token that closes the answer';
   if (tail.trim() === '') return `it writes nothing after an answer, where ${tokenizer.eosToken} should stand`;
   const shown = JSON.stringify(tail.trim().slice(0, 60));
   if (tokenizer.splitControlTokens(tail).every(({ id }) => id === undefined)) {
     return `it closes an answer with ${shown}, which this tokenizer takes for ordinary text`;
   }
+  if (template.marksAnswers) return `its {% generation %} block ends before what closes an answer, ${shown}`;
   return `what it writes after an answer is ${shown}`;
 }
 

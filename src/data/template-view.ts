@@ -87,7 +87,7 @@ function formOf({ role }: Message, forms: Forms): Form {
 
 /** Templates that take parts write texts one after the other, so as one string they are joined without anything. */
 function shaped(content: Message['content'], form: Form): Message['content'] {
-  if (form === 'list' && typeof content === 'string' && content !== '') return [{ type: 'text', text: content }];
+  if (form === 'list' && typeof content === 'string') return content === '' ? [] : [{ type: 'text', text: content }];
   const isText = typeof content !== 'string' && content.every((part) => part.type === 'text');
   return form === 'string' && isText ? content.map((part) => (part as { text: string }).text).join('') : content;
 }

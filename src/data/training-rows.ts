@@ -2,7 +2,7 @@
 import { DataError } from '../errors.js';
 import { describeKind, findUnknownKey, unknownKey } from './known-keys.js';
 import { attachImages } from './sft-messages.js';
-import type { Message, PromptCompletionExample, Tool, TrainingExample } from './types.js';
+import type { Message, PromptCompletionExample, SftExample, Tool, TrainingExample } from './types.js';
 
 /** Strings as they are, between BOS and EOS: a prompt is the user's message, what is learned the assistant's. */
 export const PLAIN_TEMPLATE =
@@ -28,6 +28,10 @@ interface Names {
  * @throws DataError or TextError if the sample has none of the forms, or several
  */
 export function rowOf(example: TrainingExample, names: Names, forPrompt: boolean): TrainingRow {
+  const { messages, prompt, completion, text } = (example ?? {}) as unknown as Record<string, unknown>;
+  if (messages && prompt === undefined && completion === undefined && text === undefined) {
+    return conversationRow(example as SftExample);
+  }
   const given = (example ?? {}) as unknown as Record<string, unknown>;
   const has = (key: string) => given[key] !== undefined && given[key] !== null;
   const forms = ['messages', 'prompt', 'text'].filter((form) => has(form) || (form === 'prompt' && has('completion')));
@@ -39,8 +43,13 @@ export function rowOf(example: TrainingExample, names: Names, forPrompt: boolean
   }
   if (forms[0] === 'text') return textRow(given, names, forPrompt);
   if (forms[0] === 'prompt') return promptRow(given, names, forPrompt);
-  const { tools } = given as { tools?: readonly Tool[] | null };
-  return { messages: attachImages(example as never), ...(tools && { tools }), isPlain: false };
+  return conversationRow(example as SftExample);
+}
+
+function conversationRow(example: SftExample): TrainingRow {
+  const messages = attachImages(example);
+  // Tables fill empty columns with null.
+  return example.tools ? { messages, tools: example.tools, isPlain: false } : { messages, isPlain: false };
 }
 
 function textRow(row: Record<string, unknown>, names: Names, forPrompt: boolean): TrainingRow {
@@ -83,6 +92,12 @@ function promptRow(row: Record<string, unknown>, names: Names, forPrompt: boolea
     ],
     isPlain: true,
   };
+}
+
+/** Whether a sample is made of plain strings, for which `PLAIN_TEMPLATE` stands in. */
+export function isPlainSample(example: TrainingExample): boolean {
+  const { messages, prompt } = example as { messages?: unknown; prompt?: unknown };
+  return !messages && !Array.isArray(prompt);
 }
 
 /** The message as one that is shown but not learned. */

@@ -18,7 +18,7 @@ import { nameSample } from './sample-error.js';
 import { inspectConversation, type SampleInspection, spelledTokens } from './sample-inspection.js';
 import { keepUserText, promptOf, userTextLength } from './sft-messages.js';
 import type { MinistralTokenizer } from './tokenizer.js';
-import { PLAIN_TEMPLATE, rowOf, type TrainingRow, unlearned } from './training-rows.js';
+import { isPlainSample, PLAIN_TEMPLATE, rowOf, type TrainingRow, unlearned } from './training-rows.js';
 import {
   IGNORE_INDEX,
   type ImageInput,
@@ -127,9 +127,9 @@ export class VlmCollator {
   ): Promise<VlmBatch> {
     const samples = await this.#encodeAll(examples, true, options.signal);
     const batch = padBatch(samples, this.#tokenizer.padTokenId, options.paddingSide ?? 'left');
-    const isPlain = (example: TrainingExample) =>
-      !('messages' in example) && !Array.isArray((example as { prompt?: unknown }).prompt);
-    const templates = new Set(examples.map((row) => (isPlain(row) ? this.#plainTemplate : this.#chatTemplate)));
+    const templates = new Set(
+      examples.map((example) => (isPlainSample(example) ? this.#plainTemplate : this.#chatTemplate)),
+    );
     const ends = [...templates].flatMap((template) => answerEndIds(this.#tokenizer, template));
     // Not a copy: a batch makes its pixels when they are first read.
     return Object.assign(batch, { stopTokenIds: [...new Set(ends)] });
@@ -243,7 +243,8 @@ export class VlmCollator {
         ...(tools && { tools }),
       });
     if (!this.#encoded) return encode();
-    const key = JSON.stringify([prompt, isPlain, isContinued, asked.map(seenOf), ...(tools ? [tools] : [])]);
+    const seen = asked.map(seenOf);
+    const key = `${prompt} ${isPlain} ${isContinued} ${JSON.stringify(tools ? [seen, tools] : seen)}`;
     const conversation = this.#encoded.get(key) ?? encode();
     this.#encoded.delete(key);
     if (key.length <= LONGEST_KEPT) this.#encoded.set(key, conversation);
@@ -355,8 +356,8 @@ class SkippablePicture extends Error {
 }
 
 /** What a template sees of a message, and what is learned of it. Pictures are not looked at: some have a costly toJSON. */
-function seenOf(message: Message): unknown[] {
-  const { role, content, ...rest } = message;
+function seenOf(message: Message): unknown {
+  const { role, content, tool_calls, tool_call_id, name, weight, train } = message;
   const seen =
     typeof content === 'string'
       ? content
@@ -364,11 +365,9 @@ function seenOf(message: Message): unknown[] {
           if (part.type === 'text') return [part.text];
           return part.type === 'image' ? 0 : { thinking: part.thinking, closed: part.closed };
         });
-  const { tool_calls, tool_call_id, name, weight, train } = rest;
-  const isPlain = !tool_calls && tool_call_id === undefined && name === undefined && weight !== 0 && train !== false;
-  return isPlain
-    ? [role, seen]
-    : [role, seen, { tool_calls, tool_call_id, name, masked: weight === 0 || train === false }];
+  const isMasked = weight === 0 || train === false;
+  if (!tool_calls && tool_call_id === undefined && name === undefined && !isMasked) return [role, seen];
+  return [role, seen, { tool_calls, tool_call_id, name, isMasked }];
 }
 
 function imagesOf(messages: readonly Message[]): ImageInput[] {

@@ -92,7 +92,7 @@ class Findings {
     const lines: string[] = [];
     for (const [reason, found] of this.#open) {
       lines.push(
-        `the end of the answer is not learned ${of(found)}: of the chat template, ${reason}. ` +
+        `the end of the answer is not learned ${of(found)}. Of the chat template: ${reason}. ` +
           'A model that never learns to stop answers without end; let the template write {{ eos_token }} after each answer',
       );
     }
@@ -105,7 +105,8 @@ class Findings {
     }
     if (this.#spelled.size > 0) {
       const tokens = Array.from(this.#spelled, ([token, { count, samples, first }]) => {
-        return `${token} ${count} times in ${samples} ${samples === 1 ? 'sample' : 'samples'} (first: ${first})`;
+        const often = count === 1 ? 'once' : `${count} times`;
+        return `${token} ${often} in ${samples} ${samples === 1 ? 'sample' : 'samples'} (first: ${first})`;
       });
       lines.push(
         `texts spell control tokens, which stay text: ${tokens.join('; ')}. ` +
