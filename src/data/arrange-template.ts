@@ -11,7 +11,15 @@ import {
   requireOrder,
 } from './assistant-spans.js';
 import type { BoundedTemplate } from './bounded-jinja.js';
-import { cutAtMarks, hasPrivate, type Marking, type Marks, marker, type Piece, unusedCharacters } from './marked-texts.js';
+import {
+  cutAtMarks,
+  hasPrivate,
+  type Marking,
+  type Marks,
+  marker,
+  type Piece,
+  unusedCharacters,
+} from './marked-texts.js';
 import { isAboutForm, isOutOfBounds, leaked, refused, requireComplete, requireHarmless } from './template-faults.js';
 import {
   changesLists,
@@ -51,7 +59,9 @@ export class TemplateArranger {
   /** What may be in a rendering besides the conversation. */
   readonly #text: string;
   readonly #isPrivate: boolean;
+  readonly #forms: readonly Forms[];
   readonly #marksAnswers: boolean;
+  #prompt: string | undefined;
 
   constructor(
     template: BoundedTemplate,
@@ -62,6 +72,8 @@ export class TemplateArranger {
     this.#template = template;
     this.#names = names;
     this.#text = source + Object.values(names).join('');
+    const reasoning = source.includes('reasoning_content');
+    this.#forms = reasoning ? FORMS.map((forms) => ({ ...forms, reasoning })) : FORMS;
     this.#isPrivate = hasPrivate(this.#text);
     this.#marksAnswers = marksAnswers;
   }
@@ -94,9 +106,14 @@ export class TemplateArranger {
     const { text, pieces, ranges } = cut;
     const opened = this.#marksAnswers ? [] : openedByTemplate(pieces);
     const headers = opened.length > 0 ? this.#headers(request, cut.forms, opened) : undefined;
-    const owned = assignOwners(pieces, (index, gap, offset) =>
-      headers ? this.#startOf(request, cut, headers, index, gap, offset) : gap.length,
-    );
+    const owned = assignOwners(pieces, (index, gap, offset) => {
+      if (this.#marksAnswers) return gap.length;
+      if (headers && opened.includes(index)) return this.#startOf(request, cut, headers, index, gap, offset);
+      // What stands between the generation prompt and the text is the model's to write: an empty thought, for instance.
+      const prompt = this.#generationPrompt();
+      const found = prompt === '' ? -1 : gap.lastIndexOf(prompt);
+      return found < 0 ? gap.length : found + prompt.length;
+    });
     return { text, pieces: cutAtRanges(owned, ranges) };
   }
 
@@ -163,7 +180,7 @@ export class TemplateArranger {
   #cut(request: RenderRequest): Cut {
     const marks = this.#marksFor(request);
     let failure: TextError | undefined;
-    for (const [i, forms] of FORMS.entries()) {
+    for (const [i, forms] of this.#forms.entries()) {
       if (i > 0 && changesNothing(request, forms)) continue;
       // A list that is read in part is not one that should have been a string.
       if (failure && !isAboutForm(failure) && changesLists(request, forms)) continue;
@@ -171,7 +188,9 @@ export class TemplateArranger {
         return this.#cutAs(request, forms, marks);
       } catch (error) {
         if (!(error instanceof TextError) || isOutOfBounds(error)) throw error;
-        failure ??= error;
+        // In another form the list may be no fault any more, but something else.
+        const tellsMore = failure && isAboutForm(failure) && failure.cause === undefined && !isAboutForm(error);
+        if (!failure || tellsMore) failure = error;
       }
     }
     throw failure;
@@ -235,6 +254,22 @@ export class TemplateArranger {
       if (opened.every((index) => headers.has(index))) break;
     }
     return headers;
+  }
+
+  /** What the template adds to the plainest question for an answer; empty if nothing, or if it refuses that question. */
+  #generationPrompt(): string {
+    if (this.#prompt === undefined) {
+      const messages: Message[] = [{ role: 'user', content: 'a' }];
+      const [open, closed] = [true, false].map((addGenerationPrompt) => {
+        try {
+          return this.render({ messages, addGenerationPrompt });
+        } catch {
+          return '';
+        }
+      }) as [string, string];
+      this.#prompt = closed !== '' && open.startsWith(closed) ? open.slice(closed.length) : '';
+    }
+    return this.#prompt;
   }
 
   /** Where in the text before a message its own part begins. */

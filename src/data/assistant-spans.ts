@@ -27,14 +27,13 @@ export function openedByTemplate(pieces: readonly Piece[]): number[] {
 /**
  * Gives each stretch of the template that an assistant's message causes to that message: between its strings, and what
  * opens its calls and thoughts.
- * @param headerOf what the template writes between the string before a message and an answer that is plain text; the
- *   rest is the assistant's
+ * @param headerOf how much of the text before an assistant's message is not the assistant's
  */
 export function assignOwners(
   pieces: readonly Piece[],
   headerOf: (messageIndex: number, gap: string, offset: number) => number,
 ): OwnedPiece[] {
-  const opened = new Set(openedByTemplate(pieces));
+  const begun = new Set<number>();
   const owned: OwnedPiece[] = [];
   let before: number | undefined;
   let offset = 0;
@@ -43,15 +42,15 @@ export function assignOwners(
     const next = pieces[i + 1]?.leaf;
     const isAssistants = next?.role === 'assistant' && next.messageIndex !== undefined;
     if (leaf) {
+      if (leaf.messageIndex !== undefined) begun.add(leaf.messageIndex);
       owned.push({ ...piece, ...(leaf.messageIndex !== undefined && { owner: leaf.messageIndex }), ...callOf(leaf) });
       before = leaf.messageIndex;
     } else if (isAssistants && before === next.messageIndex) {
       owned.push({ text, owner: before!, ...callOf(next) });
-    } else if (isAssistants && opened.has(next.messageIndex!)) {
+    } else if (isAssistants && !begun.has(next.messageIndex!)) {
       const start = headerOf(next.messageIndex!, text, offset);
       if (start > 0) owned.push({ text: text.slice(0, start) });
       if (start < text.length) owned.push({ text: text.slice(start), owner: next.messageIndex!, ...callOf(next) });
-      opened.delete(next.messageIndex!);
     } else owned.push({ text });
     offset += text.length;
   });

@@ -12,6 +12,10 @@ export function isAboutForm(error: TextError): boolean {
   return formFaults.has(error);
 }
 
+function newError(message: string, options: TuneErrorOptions): TextError {
+  return new TextError(message, options);
+}
+
 function aboutForm(message: string, options: TuneErrorOptions): TextError {
   const error = new TextError(message, options);
   formFaults.add(error);
@@ -78,7 +82,8 @@ export function requireComplete(pieces: readonly Piece[], leaves: readonly Leaf[
   if (!missing) return;
   const { kind, messageIndex, role, text } = missing;
   const what = { text: 'text', thinking: 'a thought', call: 'a tool call', result: 'the tool’s answer' };
-  throw new TextError(
+  // A thought may be looked for beside the content.
+  throw (kind === 'thinking' ? aboutForm : newError)(
     `the chat template leaves out ${what[kind as keyof typeof what]} of message ${messageIndex} (${role})`,
     {
       hint:

@@ -35,6 +35,8 @@ export type Form = 'given' | 'string' | 'list';
 export interface Forms {
   readonly user: Form;
   readonly others: Form;
+  /** The template looks for thoughts in `reasoning_content`, beside a string. */
+  readonly reasoning?: boolean;
 }
 
 /** What a rendering is made of. */
@@ -59,7 +61,10 @@ export const FORMS: readonly Forms[] = [
 
 /** Whether the forms hand a conversation on as it is. */
 export function changesNothing({ messages }: Conversation, forms: Forms): boolean {
-  return messages.every((message) => shaped(message.content, formOf(message, forms)) === message.content);
+  return messages.every((message) => {
+    const form = formOf(message, forms);
+    return shaped(message.content, form) === message.content && !isReasoning(message, forms);
+  });
 }
 
 /** Whether they make a string of a list. */
@@ -75,7 +80,7 @@ export function changesLists({ messages }: Conversation, forms: Forms): boolean 
  */
 export function viewOf({ messages, tools }: Conversation, forms: Forms, leak: string, put: Put) {
   return {
-    messages: messages.map((message, i) => viewOfMessage(message, i, formOf(message, forms), leak, put)),
+    messages: messages.map((message, i) => viewOfMessage(message, i, forms, leak, put)),
     tools: tools?.map((tool) => mapStrings(tool, toolPut(put))) ?? null,
     documents: null,
   };
@@ -92,20 +97,34 @@ function shaped(content: Message['content'], form: Form): Message['content'] {
   return form === 'string' && isText ? content.map((part) => (part as { text: string }).text).join('') : content;
 }
 
-function viewOfMessage(message: Message, messageIndex: number, form: Form, leak: string, put: Put) {
+/** Whether thoughts go into `reasoning_content`, where templates of strings look for them. */
+function isReasoning({ role, content }: Message, forms: Forms): boolean {
+  if (!forms.reasoning || forms.others !== 'string' || role !== 'assistant' || typeof content === 'string')
+    return false;
+  const texts = content.findIndex((part) => part.type === 'text');
+  const last = content.findLastIndex((part) => part.type === 'thinking' && part.closed !== false);
+  return last >= 0 && (texts < 0 || last < texts) && content.every((part) => part.type !== 'image');
+}
+
+function viewOfMessage(message: Message, messageIndex: number, forms: Forms, leak: string, put: Put) {
   const { role, tool_calls, tool_call_id, name } = message;
   const of = (kind: LeafKind, text: string) => put({ kind, messageIndex, role, text });
   const textKind = role === 'tool' ? 'result' : 'text';
-  const part = (given: ContentPart) => {
+  const part = (given: ContentPart): Record<string, unknown> => {
     if (given.type === 'text') return { type: 'text', text: of(textKind, given.text), [leak]: '' };
     if (given.type === 'image') return { type: 'image', [leak]: '' };
     const closed = given.closed === undefined ? {} : { closed: given.closed };
     return { type: 'thinking', thinking: of('thinking', given.thinking), ...closed, [leak]: '' };
   };
-  const content = shaped(message.content, form);
+  const content = shaped(message.content, formOf(message, forms));
+  const join = (parts: readonly ContentPart[], kind: 'text' | 'thinking') => {
+    return parts.flatMap((given) => (given.type === kind ? String(part(given)[kind]) : [])).join('');
+  };
   return {
     role,
-    content: typeof content === 'string' ? of(textKind, content) : content.map(part),
+    ...(isReasoning(message, forms) && typeof content !== 'string'
+      ? { content: join(content, 'text'), reasoning_content: join(content, 'thinking') }
+      : { content: typeof content === 'string' ? of(textKind, content) : content.map(part) }),
     ...(tool_calls && { tool_calls: tool_calls.map((call) => viewOfCall(call, of)) }),
     ...(tool_call_id !== undefined && { tool_call_id: of('detail', tool_call_id) }),
     ...(name !== undefined && { name: of('detail', name) }),

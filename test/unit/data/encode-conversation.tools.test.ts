@@ -194,6 +194,25 @@ describe('thoughts', () => {
     expect(learned(TOOLS_TEMPLATE, [system, user(), bad, user(), message('assistant', 'yes')])).toEqual(['yes{</s>}']);
   });
 
+  it('go into `reasoning_content` where a template of strings looks for them', () => {
+    const source =
+      "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' }}{% if m.reasoning_content %}" +
+      "{{ '[THINK]' + m.reasoning_content + '[/THINK]' }}{% endif %}{{ m.content + '<|im_end|>' }}{% endfor %}";
+    const answer = message('assistant', [thinking('Hm [INST].'), { type: 'text', text: 'yes' }]);
+    const called: Message = { ...calls(callOf('{}')), content: [thinking('Hm.')] };
+    expect(learned(source, [user(), answer])).toEqual(['{[THINK]}Hm [INST].{[/THINK]}yes{<|im_end|>}']);
+    expect(() => learned(source, [user(), called])).toThrow(/leaves out a tool call/);
+  });
+
+  it('that a template writes itself, after its prompt for an answer, are learned with the answer', () => {
+    const source = CHATML_TEMPLATE.replace(
+      "'\\n' + m.content",
+      "'\\n' + ('[THINK][/THINK]' if m.role == 'assistant' else '') + m.content",
+    );
+    expect(source).not.toBe(CHATML_TEMPLATE);
+    expect(learned(source, [user(), message('assistant', 'yes')])).toEqual(['{[THINK]}{[/THINK]}yes{<|im_end|>}']);
+  });
+
   it('need a template that knows them', () => {
     const answer = message('assistant', [thinking('Hm.'), { type: 'text', text: 'yes' }]);
     const strict = TOOLS_TEMPLATE.replace("part.type == 'thinking'", 'false');
