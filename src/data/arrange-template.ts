@@ -11,16 +11,16 @@ import {
   requireOrder,
 } from './assistant-spans.js';
 import type { BoundedTemplate } from './bounded-jinja.js';
+import { cutAtMarks, isUnmarked, type Marking, type Marks, marker, type Piece, unusedMarks } from './marked-texts.js';
 import {
-  cutAtMarks,
-  hasPrivate,
-  type Marking,
-  type Marks,
-  marker,
-  type Piece,
-  unusedCharacters,
-} from './marked-texts.js';
-import { isAboutForm, isOutOfBounds, leaked, refused, requireComplete, requireHarmless } from './template-faults.js';
+  isAboutForm,
+  isAboutType,
+  isOutOfBounds,
+  leaked,
+  refused,
+  requireComplete,
+  requireHarmless,
+} from './template-faults.js';
 import {
   changesLists,
   changesNothing,
@@ -58,7 +58,7 @@ export class TemplateArranger {
   readonly #names: Readonly<Record<string, string>>;
   /** What may be in a rendering besides the conversation. */
   readonly #text: string;
-  readonly #isPrivate: boolean;
+  readonly #isUnmarked: boolean;
   readonly #forms: readonly Forms[];
   readonly #marksAnswers: boolean;
   #prompt: string | undefined;
@@ -74,7 +74,7 @@ export class TemplateArranger {
     this.#text = source + Object.values(names).join('');
     const reasoning = source.includes('reasoning_content');
     this.#forms = reasoning ? FORMS.map((forms) => ({ ...forms, reasoning })) : FORMS;
-    this.#isPrivate = hasPrivate(this.#text);
+    this.#isUnmarked = isUnmarked(this.#text);
     this.#marksAnswers = marksAnswers;
   }
 
@@ -147,11 +147,11 @@ export class TemplateArranger {
   }
 
   #marksFor({ messages, tools }: RenderRequest): Marks {
-    // Hardly any text has such a character, and telling so is quick.
-    const isPlain = !this.#isPrivate && !tools && messages.every(hasPlainTexts);
+    // Hardly any text has something of them, and telling so is quick.
+    const isPlain = this.#isUnmarked && !tools && messages.every(hasPlainTexts);
     return isPlain
-      ? unusedCharacters('')
-      : unusedCharacters(this.#text + JSON.stringify(viewOf({ messages, tools }, FORMS[0]!, 'leak', asIs)));
+      ? unusedMarks('')
+      : unusedMarks(this.#text + JSON.stringify(viewOf({ messages, tools }, FORMS[0]!, 'leak', asIs)));
   }
 
   #run(
@@ -179,21 +179,22 @@ export class TemplateArranger {
   /** In the first form of the messages that the template takes without losing or changing anything. */
   #cut(request: RenderRequest): Cut {
     const marks = this.#marksFor(request);
-    let failure: TextError | undefined;
+    let first: TextError | undefined;
+    let told: TextError | undefined;
     for (const [i, forms] of this.#forms.entries()) {
       if (i > 0 && changesNothing(request, forms)) continue;
       // A list that is read in part is not one that should have been a string.
-      if (failure && !isAboutForm(failure) && changesLists(request, forms)) continue;
+      if (first && !isAboutForm(first) && changesLists(request, forms)) continue;
       try {
         return this.#cutAs(request, forms, marks);
       } catch (error) {
         if (!(error instanceof TextError) || isOutOfBounds(error)) throw error;
+        first ??= error;
         // In another form the list may be no fault any more, but something else.
-        const tellsMore = failure && isAboutForm(failure) && failure.cause === undefined && !isAboutForm(error);
-        if (!failure || tellsMore) failure = error;
+        if (!told || (isAboutType(told) && !isAboutForm(error))) told = error;
       }
     }
-    throw failure;
+    throw told;
   }
 
   #cutAs(request: RenderRequest, forms: Forms, marks: Marks): Cut {
@@ -304,11 +305,11 @@ export class TemplateArranger {
   }
 }
 
-/** Whether a message is texts and images alone, none of which has a character that is used for marks. */
+/** Whether a message is texts and images alone, without anything that is used for marks. */
 function hasPlainTexts({ content, tool_calls, tool_call_id, name }: Message): boolean {
   if (tool_calls || tool_call_id !== undefined || name !== undefined) return false;
-  if (typeof content === 'string') return !hasPrivate(content);
-  return content.every((part) => part.type === 'image' || (part.type === 'text' && !hasPrivate(part.text)));
+  if (typeof content === 'string') return isUnmarked(content);
+  return content.every((part) => part.type === 'image' || (part.type === 'text' && isUnmarked(part.text)));
 }
 
 /** Whether a text of the messages is nowhere in a rendering: perhaps it was given in a form that is not read. */

@@ -2,7 +2,7 @@
 import { TextError } from '../errors.js';
 import type { Leaf, Put } from './template-view.js';
 
-/** Characters that occur nowhere else: around a string, and in keys that no rendering should show. */
+/** What occurs nowhere else: characters around a string, and a key of parts that no rendering should show. */
 export interface Marks {
   readonly open: string;
   readonly middle: string;
@@ -25,6 +25,7 @@ export interface Marking {
   readonly tools: boolean;
 }
 
+const LEAK = 'keyOfAPart';
 const PRIVATE = /[\ue000-\uf8ff]/;
 /** No name of a control token looks like this, and templates compare such strings: with types, lengths of ids. */
 const HARMLESS = /^[\w .,:-]*$/;
@@ -32,23 +33,26 @@ const HARMLESS = /^[\w .,:-]*$/;
 const LONGEST_NUMBER = 400;
 const NUMBER = /^[\d._+-]+(?:e[+-]?\d+)?$|^[+-]?(?:nan|inf|infinity)$/i;
 
-/** Whether a text has a character of the private use area, from which marks are taken. */
-export function hasPrivate(text: string): boolean {
-  return PRIVATE.test(text);
+/** Whether a text has nothing in it that is used for marks. */
+export function isUnmarked(text: string): boolean {
+  return !PRIVATE.test(text) && !text.includes(LEAK);
 }
 
-/** Four characters of the private use area (U+E000 to U+F8FF) that do not occur in the text. */
-export function unusedCharacters(text: string): Marks {
-  const used = hasPrivate(text) ? new Set(text) : new Set<string>();
+/** Three characters of the private use area (U+E000 to U+F8FF), and a word, that do not occur in the text. */
+export function unusedMarks(text: string): Marks {
+  const used = PRIVATE.test(text) ? new Set(text) : new Set<string>();
   const free: string[] = [];
-  for (let code = 0xe000; code <= 0xf8ff && free.length < 4; code++) {
+  for (let code = 0xe000; code <= 0xf8ff && free.length < 3; code++) {
     const char = String.fromCharCode(code);
     if (!used.has(char)) free.push(char);
   }
-  const [open, middle, close, leak] = free;
-  if (!open || !middle || !close || !leak) {
+  const [open, middle, close] = free;
+  if (!open || !middle || !close) {
     throw new TextError('the conversation uses every private-use character, none is left to mark its parts');
   }
+  // Python writes other characters than letters as escapes.
+  let leak = LEAK;
+  while (text.includes(leak)) leak += 'x';
   return { open, middle, close, leak };
 }
 
@@ -100,8 +104,11 @@ function isWriting(text: string, string: string): boolean {
     if (inner === string) return true;
     inner = unescaped(inner);
   }
-  return false;
+  // Jinja escapes strings for HTML that are joined to one that is marked as safe.
+  return text.includes('&') && text.replaceAll(/&(?:amp|lt|gt|#34|#39);/g, (name) => HTML[name]!) === string;
 }
+
+const HTML: Readonly<Record<string, string>> = { '&amp;': '&', '&lt;': '<', '&gt;': '>', '&#34;': '"', '&#39;': "'" };
 
 function unescaped(text: string): string | undefined {
   if (!text.includes('\\')) return undefined;

@@ -5,11 +5,20 @@ import { looksLikeToken, type Piece } from './marked-texts.js';
 import { FORMS, type Leaf, type RenderRequest, viewOf } from './template-view.js';
 import type { ContentPart, Message } from './types.js';
 
+/** What Python says where a list meets a string. */
+const TYPES = /operand type|concatenate|must be str/;
+
 const formFaults = new WeakSet<TextError>();
 
 /** Whether a template may have failed for the form of the content: a list where it takes strings. */
 export function isAboutForm(error: TextError): boolean {
   return formFaults.has(error);
+}
+
+/** Whether it failed for the form alone, with nothing that the template says itself. */
+export function isAboutType(error: TextError): boolean {
+  const { cause } = error;
+  return isAboutForm(error) && (!(cause instanceof Error) || TYPES.test(cause.message));
 }
 
 function newError(message: string, options: TuneErrorOptions): TextError {
@@ -24,6 +33,8 @@ function aboutForm(message: string, options: TuneErrorOptions): TextError {
 
 /** The template raised an error, or cannot do what it wants to do with the content. */
 export function refused(cause: Error, messages: readonly Message[]): TextError {
+  const hasList = messages.some(({ content }) => typeof content !== 'string');
+  if (hasList && TYPES.test(cause.message) && cause.message.includes('list')) return leaked(messages, cause);
   return aboutForm(`the chat template refuses the conversation: ${cause.message}`, {
     hint: refusalHint(messages),
     details: { roles: messages.map((message) => message.role) },
@@ -50,7 +61,7 @@ function refusalHint(messages: readonly Message[]): string {
 }
 
 /** The template printed the list of parts itself, as a template for plain strings does. */
-export function leaked(messages: readonly Message[]): TextError {
+export function leaked(messages: readonly Message[], cause?: Error): TextError {
   const special = messages.findIndex(
     ({ content }) => typeof content !== 'string' && content.some((part) => part.type !== 'text'),
   );
@@ -58,11 +69,12 @@ export function leaked(messages: readonly Message[]): TextError {
   const types = messages.flatMap(({ content }) => (typeof content === 'string' ? [] : content.map(({ type }) => type)));
   const others = [...new Set(types)].filter((type) => type !== 'text');
   return aboutForm(
-    `the chat template takes strings as content: it would write the list of parts of message ${index} ` +
-      `(${messages[index]?.role}) as data${others.length > 0 ? `, and has no place for ${others.join(' and ')} parts` : ''}`,
+    `the chat template takes strings as content: it ${cause ? 'cannot join' : 'would write as data'} the list of parts of ` +
+      `message ${index} (${messages[index]?.role})${others.length > 0 ? `, and has no place for ${others.join(' and ')} parts` : ''}`,
     {
       hint: 'use a template that goes through the parts of a message, as that of a vision model or TUTORIAL_TEMPLATE',
       details: { index, role: messages[index]?.role, types: [...new Set(types)] },
+      ...(cause && { cause }),
     },
   );
 }

@@ -152,13 +152,18 @@ describe('calls of tools', () => {
     ]);
     const old = [user(), calls(hostile), result('"[INST]" \\ é'), message('assistant', 'no')];
     expect(learned(OLD_TOOLS_TEMPLATE, old)[1]).toBe('no{</s>}');
+    // An object of arguments is marked as safe for HTML, and what it is joined to is escaped, as in Python.
+    const safe = OLD_TOOLS_TEMPLATE.replace('args | tojson', 'args | tojson | safe');
+    expect(learned(safe, old)[0]).toMatch(/^\{\[TOOL_CALLS\]\}\[\{&#34;name&#34;: &#34;zo\[ARGS\]om&#34;/);
+    expect(learned(safe, [user(), calls(callOf({}, 'a<b"'))])[0]).toContain('a&lt;b&#34;');
+    expect(learned(OLD_TOOLS_TEMPLATE, old.with(2, result('23 °C')))[1]).toBe('no{</s>}');
   });
 
   it('that a template does not show are an error, or told of in an earlier turn', () => {
     expect(() => learned(TURNS_TEMPLATE, [user(), { ...calls(callOf('{}')), content: 'x' }])).toThrow(
       /leaves out a tool call of message 1 \(assistant\)/,
     );
-    const forgets = TOOLS_TEMPLATE.replace('m.tool_calls or []', '(m.tool_calls or []) if loop.last else []').replace(
+    const forgets = TOOLS_TEMPLATE.replace('m.tool_calls or []', '((m.tool_calls or []) if loop.last else [])').replace(
       "{%- elif m.role == 'tool' %}",
       "{%- elif m.role == 'tool' and false %}",
     );
@@ -333,6 +338,9 @@ describe('the form of content', () => {
     const turns = [user([{ type: 'image' }, ...parts('A?')]), message('assistant', 'yes')];
     expect(() => learned(printed, turns)).toThrow(/takes strings .* list of parts of message 0 \(user\).* image parts/);
     expect(() => new ChatTemplate(printed).render(turns)).toThrow(/takes strings/);
+    expect(() => learned(CHATML_TEMPLATE, turns)).toThrow(
+      /takes strings .* message 0 \(user\), and has no place for image/,
+    );
     expect(learned(halved, turns)).toEqual(['yes{</s>}']);
   });
 });
