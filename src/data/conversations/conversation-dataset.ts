@@ -74,7 +74,7 @@ const FORM_NAMES: Readonly<Record<ConversationForm, string>> = {
  * Rows of a file are read again each time they are asked for, so that a large file costs an index of some bytes a row.
  */
 export class ConversationDataset extends IndexedDataset<TrainingExample> {
-  /** The form of most rows that show one. */
+  /** As the options say, else that of most rows that show one. */
   readonly form: ConversationForm;
   /** Number of rows by form. `messages` goes with all forms that have roles. */
   readonly forms: ReadonlyMap<ConversationForm, number>;
@@ -88,20 +88,22 @@ export class ConversationDataset extends IndexedDataset<TrainingExample> {
   private constructor(
     what: string,
     loaded: LoadedRows,
+    form: ConversationForm | undefined,
     make: (row: number) => TrainingExample | Promise<TrainingExample>,
   ) {
     super(loaded.indices.length, (index) => make(loaded.indices[index]!));
     const byCount = [...loaded.counts].sort(([, a], [, b]) => b - a);
-    const shown = byCount.filter(([form]) => form !== 'messages' || byCount.length === 1);
-    this.form = shown[0]![0];
+    const shown = byCount.filter(([name]) => name !== 'messages' || byCount.length === 1);
+    this.form = form ?? shown[0]![0];
     this.forms = new Map(byCount);
     this.notes = loaded.notes;
     this.skipped = loaded.skipped;
     const forms =
-      byCount.length === 1
+      byCount.length === 1 || form !== undefined
         ? FORM_NAMES[this.form]
-        : byCount.map(([form, rows]) => `${FORM_NAMES[form]} (${rows})`).join(', ');
-    this.description = `${what}: ${this.length} samples, ${forms}${this.notes.map((note) => `; ${note}`).join('')}`;
+        : byCount.map(([name, rows]) => `${FORM_NAMES[name]} (${rows})`).join(', ');
+    const samples = `${this.length} ${this.length === 1 ? 'sample' : 'samples'}`;
+    this.description = [`${what}: ${samples}, ${forms}`, ...this.notes].join('; ');
   }
 
   /**
@@ -121,20 +123,10 @@ export class ConversationDataset extends IndexedDataset<TrainingExample> {
     }
     const settings = settingsOf(parsed, dirname(file));
     const loader = new RowLoader(oneLine(file), settings);
-    let reached = 0;
-    const rows = await JsonRowFile.scan(file, (row, index, scanned) => {
-      reached++;
-      return loader.add(row, index, scanned.nameOf(index));
-    });
-    if (reached === 0) {
-      throw new DataError(`${oneLine(file)}: there are no rows`, {
-        hint: 'expected one object a line, or a list of objects',
-        details: { path: file },
-      });
-    }
+    const rows = await JsonRowFile.scan(file, (row, index, scanned) => loader.add(row, index, scanned.nameOf(index)));
     const loaded = await loader.finish();
     warn(loaded, oneLine(file), parsed.onWarning);
-    return new ConversationDataset(oneLine(file), loaded, async (index) =>
+    return new ConversationDataset(oneLine(file), loaded, parsed.form, async (index) =>
       sampleOf(await rows.read(index), rows.nameOf(index), settings),
     );
   }
@@ -156,7 +148,9 @@ export class ConversationDataset extends IndexedDataset<TrainingExample> {
     for (const [index, row] of rows.entries()) await loader.add(row, index, nameOf(index));
     const loaded = await loader.finish();
     warn(loaded, 'conversations', parsed.onWarning);
-    return new ConversationDataset('rows', loaded, (index) => sampleOf(rows[index], nameOf(index), settings));
+    return new ConversationDataset('rows', loaded, parsed.form, (index) =>
+      sampleOf(rows[index], nameOf(index), settings),
+    );
   }
 }
 
@@ -177,7 +171,7 @@ function settingsOf(parsed: z.output<typeof conversationOptionsSchema>, folder: 
     form,
     imageRoot: imageRoot === undefined ? folder : resolve(imageRoot),
     imageMarker: imageMarker === false ? undefined : imageMarker,
-    ignoreColumns,
+    ignoreColumns: new Set(ignoreColumns),
     onBadImage,
     verify: verify ?? onBadImage === 'skip',
     maxPixels,

@@ -15,13 +15,15 @@ import type { TrainingExample } from './training-example.js';
 
 /** Faults that one error lists; more of them are hardly of another kind. */
 const MAX_FAULTS = 10;
+/** Columns that are remembered for messages. */
+const MAX_COLUMNS = 1000;
 /** Rows whose images are looked at together. */
 const ROWS_AT_ONCE = 64;
 
 export interface ReadOptions extends ImageCellOptions {
   readonly form?: ConversationForm | undefined;
   readonly imageMarker: string | undefined;
-  readonly ignoreColumns: readonly string[];
+  readonly ignoreColumns: ReadonlySet<string>;
   readonly verify: boolean;
 }
 
@@ -56,7 +58,7 @@ function contextOf(
 ): RowContext {
   return {
     imageMarker: options.imageMarker,
-    ignored: new Set(options.ignoreColumns),
+    ignored: options.ignoreColumns,
     image(cell, where) {
       const image = readImageCell(cell, where, name, options);
       images.push(image);
@@ -92,7 +94,9 @@ export class RowLoader {
   async add(row: unknown, index: number, name: string): Promise<void> {
     const images: ImageInput[] = [];
     const noted = new Set<RowNote>();
-    if (typeof row === 'object' && row !== null) for (const key of Object.keys(row)) this.#columns.add(key);
+    if (typeof row === 'object' && row !== null && this.#columns.size < MAX_COLUMNS) {
+      for (const key of Object.keys(row)) this.#columns.add(key);
+    }
     try {
       const context = contextOf(name, this.#options, images, (kind) => noted.add(kind));
       const { example, form, unknown, known } = readRow(row, this.#options.form, context);
@@ -206,7 +210,8 @@ export class RowLoader {
 
   #refuseNeedlessColumns(): void {
     const columns = [...this.#columns];
-    const missing = this.#options.ignoreColumns.filter((name) => !name.includes('.') && !this.#columns.has(name));
+    if (columns.length >= MAX_COLUMNS) return;
+    const missing = [...this.#options.ignoreColumns].filter((name) => !name.includes('.') && !this.#columns.has(name));
     if (missing.length === 0 || columns.length === 0) return;
     const near = nearestName(missing[0]!, columns);
     throw new DataError(`${this.#what}: no row has the column \`${missing[0]}\` of \`ignoreColumns\``, {

@@ -67,10 +67,9 @@ export function readRow(value: unknown, form: ConversationForm | undefined, cont
       : 'each row is an object, for example { "messages": [...] }';
     throw new RowFault(`expected an object, got ${describeKind(value)}`, hint);
   }
-  const row: Record<string, unknown> = {};
-  for (const [key, cell] of Object.entries(value)) {
-    if (cell !== null && cell !== undefined && !context.ignored.has(key)) row[key] = cell;
-  }
+  const row: Record<string, unknown> = Object.fromEntries(
+    Object.entries(value).filter(([key, cell]) => cell !== null && cell !== undefined && !context.ignored.has(key)),
+  );
   const family = familyOf(row, form);
   const { needs, may } = FAMILIES[family];
   const known = [...needs, ...may, ...COMMON];

@@ -1,4 +1,5 @@
 /** Whether the images of rows can be read: each file is looked at once, whatever the number of rows that show it. */
+import { sep } from 'node:path';
 import { z } from 'zod';
 import { ImageError } from '../../errors.js';
 import { oneLine } from '../../one-line.js';
@@ -68,6 +69,7 @@ async function faultOfFile(path: string): Promise<string | undefined> {
     }
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
-    return `${shown}: ${code === 'ENOENT' ? 'no such file' : message}`;
+    const slash = path.includes('\\') && sep === '/' ? ' (folders are parted by /, not by a backslash)' : '';
+    return `${shown}: ${code === 'ENOENT' ? `no such file${slash}` : message}`;
   }
 }
