@@ -111,6 +111,9 @@ function familyOf(row: Record<string, unknown>, form: ConversationForm | undefin
 }
 
 function noForm(row: Record<string, unknown>, keys: readonly string[], form: ConversationForm | undefined): RowFault {
+  if (['role', 'from'].some((key) => typeof row[key] === 'string')) {
+    return new RowFault('it is a turn, not a conversation', 'wrap the turns: a row is { "messages": [...] }');
+  }
   const shown = keys.length === 0 ? 'no columns' : `the columns ${keys.slice(0, 30).join(', ')}`;
   const wrapped = keys.find(
     (key) => Array.isArray(row[key]) && isRecord((row[key] as unknown[])[0]) && keys.length <= 3,
