@@ -71,7 +71,8 @@ const FORM_NAMES: Readonly<Record<ConversationForm, string>> = {
  * - TRL: `messages` with `images` or `image`; `prompt` and `completion`; `text`
  * - ShareGPT, LLaVA and LLaMA-Factory: `conversations` with `<image>` markers; `instruction`, `input`, `output`
  *
- * Rows of a file are read again each time they are asked for, so that a large file costs an index of some bytes a row.
+ * Rows are parsed each time they are asked for. Of a file above 64 MiB only the places of its rows are kept in memory, and
+ * it must stay as it is.
  */
 export class ConversationDataset extends IndexedDataset<TrainingExample> {
   /** As the options say, else that of most rows that show one. */

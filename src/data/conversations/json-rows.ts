@@ -1,5 +1,5 @@
 /** Rows of a JSON Lines file or of a JSON list, indexed by their places: the file may be larger than the memory. */
-import { open, stat } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { DataError } from '../../errors.js';
 import { formatBytes } from '../../format-bytes.js';
@@ -12,6 +12,8 @@ import { type RowExtent, scanLines, scanValues } from './json-scan.js';
 /** Images as base64 take megabytes; a file without line ends would be one row. */
 const MAX_ROW_BYTES = 268_435_456;
 const CHUNK_BYTES = 1_048_576;
+/** Up to this size the text stays in memory: opening a file for each row takes longer than parsing it. */
+const KEPT_BYTES = 67_108_864;
 
 /** What files that are no JSON begin with, and what to do about them. */
 const FOREIGN: readonly (readonly [start: string, what: string, hint: string])[] = [
@@ -32,6 +34,8 @@ export class JsonRowFile {
   readonly #extents: RowExtent[] = [];
   readonly #size: number;
   readonly #modified: number;
+  /** From the first byte of the file, if it is small. */
+  #content: Buffer | undefined;
 
   private constructor(path: string, size: number, modified: number) {
     this.path = path;
@@ -51,9 +55,14 @@ export class JsonRowFile {
 
   /**
    * Reads the file once, handing each row to `visit`.
+   * @param keptBytes size up to which the text stays in memory, so that the file may change
    * @throws DataError for what cannot be read or is no JSON, with line and column
    */
-  static async scan(path: string, visit: (row: unknown, index: number, file: JsonRowFile) => void | Promise<void>) {
+  static async scan(
+    path: string,
+    visit: (row: unknown, index: number, file: JsonRowFile) => void | Promise<void>,
+    keptBytes = KEPT_BYTES,
+  ): Promise<JsonRowFile> {
     const shown = oneLine(path);
     const { file: handle, size } = await openRegularFile(path).catch((cause: NodeJS.ErrnoException) => {
       const why = cause.code === 'ENOENT' ? 'no such file' : cause.message;
@@ -71,13 +80,15 @@ export class JsonRowFile {
       const start = head.subarray(0, bytesRead);
       refuseForeign(start, shown, path);
       const skip = start.subarray(0, 3).equals(Buffer.from([0xef, 0xbb, 0xbf])) ? 3 : 0;
+      if (size <= keptBytes) rows.#content = await readAll(handle, 0, size);
+      const content = rows.#content;
       const chunks = async function* (): AsyncGenerator<Buffer, void, undefined> {
         for (let at = skip; at < size; ) {
-          const chunk = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, size - at));
-          const read = await handle.read(chunk, 0, chunk.length, at);
-          if (read.bytesRead === 0) return;
-          at += read.bytesRead;
-          yield chunk.subarray(0, read.bytesRead);
+          const end = Math.min(at + CHUNK_BYTES, size);
+          const chunk = content?.subarray(at, end) ?? (await readAll(handle, at, end));
+          if (chunk.length === 0) return;
+          at += chunk.length;
+          yield chunk;
         }
       };
       const isList = await startsWithList(chunks());
@@ -98,6 +109,7 @@ export class JsonRowFile {
   /** @throws DataError if the file is another than it was */
   async read(index: number): Promise<unknown> {
     const { start, end, line } = this.#extents[index]!;
+    if (this.#content) return parseRow(this.#content.subarray(start, end), this, line, 0);
     const file = await open(this.path).catch((cause: Error) => {
       throw new DataError(`${oneLine(this.path)}: cannot be read any more: ${cause.message}`, {
         hint: 'leave the file in its place while its rows are used',
@@ -113,17 +125,24 @@ export class JsonRowFile {
           details: { path: this.path },
         });
       }
-      const bytes = Buffer.allocUnsafe(end - start);
-      for (let done = 0; done < bytes.length; ) {
-        const { bytesRead } = await file.read(bytes, done, bytes.length - done, start + done);
-        if (bytesRead === 0) break;
-        done += bytesRead;
-      }
+      const bytes = await readAll(file, start, end);
       return parseRow(bytes, this, line, 0);
     } finally {
       await file.close();
     }
   }
+}
+
+/** The bytes from `start` to `end`, or fewer if the file has become shorter. */
+async function readAll(file: FileHandle, start: number, end: number): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafe(end - start);
+  let done = 0;
+  while (done < bytes.length) {
+    const { bytesRead } = await file.read(bytes, done, bytes.length - done, start + done);
+    if (bytesRead === 0) break;
+    done += bytesRead;
+  }
+  return bytes.subarray(0, done);
 }
 
 function refuseForeign(start: Buffer, shown: string, path: string): void {

@@ -5,6 +5,7 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ConversationDataset, type ConversationOptions } from '../../../src/data/conversations/conversation-dataset.js';
 import { findJsonFault } from '../../../src/data/conversations/json-fault.js';
+import { JsonRowFile } from '../../../src/data/conversations/json-rows.js';
 import { scanLines, scanValues } from '../../../src/data/conversations/json-scan.js';
 import type { ImageInput, LazyImage, SftExample } from '../../../src/data/types.js';
 import { ConfigError, DataError, ImageError } from '../../../src/errors.js';
@@ -398,13 +399,21 @@ describe('files', () => {
     }
   });
 
-  it('must stay as they are while they are used', async () => {
-    const read = await load(row, {}, 'changing.jsonl');
+  it('are read again where they are large, and must then stay as they are', async () => {
     const path = join(dir, 'changing.jsonl');
+    await writeFile(path, `${row}\n${row.replace('cat', 'dog')}`);
+    const seen: unknown[] = [];
+    const visit = (value: unknown) => void seen.push(value);
+    const large = await JsonRowFile.scan(path, visit, 0);
+    const small = await JsonRowFile.scan(path, visit);
+    expect(seen).toEqual([...new Array(2)].flatMap(() => [plain, { messages: [ask('Which?'), answer('dog')] }]));
+    expect([await large.read(1), await large.read(0)]).toEqual([seen[1], seen[0]]);
     await utimes(path, 1, 1);
-    await expect(read.get(0)).rejects.toThrow(/changed after it was loaded/);
+    await expect(large.read(0)).rejects.toThrow(/changed after it was loaded/);
     await rm(path);
-    await expect(read.get(0)).rejects.toThrow(/cannot be read any more/);
+    await expect(large.read(0)).rejects.toThrow(/cannot be read any more/);
+    expect([await small.read(1), await small.read(0)]).toEqual([seen[1], seen[0]]);
+    const read = await load(row);
     await expect(read.get(1)).rejects.toThrow(/no item at index 1/);
   });
 });
