@@ -36,9 +36,12 @@ export {
   type LazyImage,
   type Message,
   type NdArray,
+  type PromptCompletionExample,
   type RgbImage,
   type SftExample,
   type SkippedSample,
+  type TextExample,
+  type TrainingExample,
   type VlmBatch,
 } from './data/types.js';
 
@@ -134,6 +137,7 @@ export type { ImageFolderContent } from './data/image-folder.js';
 export type { FromConfigOptions, ImageGrid } from './data/image-processor.js';
 export type { EncodedSample, PaddingSide } from './data/pad-batch.js';
 export type { PixelSettings, ProcessedImage } from './data/process-pixels.js';
+export type { SampleInspection } from './data/sample-inspection.js';
 export type { EncodedText, StreamingDecoder, TextOrControl } from './data/tokenizer.js';
 export type { ImagePart, TextPart, ThinkingPart, Tool, ToolCall } from './data/types.js';
 export type { CollateOptions, ImagePreprocessor } from './data/vlm-collator.js';

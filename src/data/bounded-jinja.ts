@@ -44,14 +44,40 @@ const MAX_INDENT = 16;
 /** A template whose rendering ends in bounded time and memory, whatever it says. */
 export class BoundedTemplate {
   readonly #program: unknown;
+  readonly #source: string;
+  #marked: BoundedTemplate | undefined;
 
   /** @throws TextError if the source is too long to be parsed; whatever the parser throws if it is no Jinja */
   constructor(source: string) {
     if (source.length > MAX_SOURCE) {
       throw outOfBounds(`it has ${source.length} characters, at most ${MAX_SOURCE} are read`);
     }
+    this.#source = source;
     const parse = (): unknown => new Template(source).parsed;
     this.#program = withinTime(MAX_MILLISECONDS, parse, () => outOfBounds('parsing it takes too long'));
+  }
+
+  /** The rendering, and the ranges of it that lie within `{% generation %}` blocks, in UTF-16 units. */
+  renderTracked(items: Readonly<Record<string, unknown>>): {
+    text: string;
+    generation: readonly (readonly [number, number])[];
+  } {
+    const [open, close] = GENERATION;
+    this.#marked ??= new BoundedTemplate(
+      this.#source
+        .replace(/^[ \t]*(\{%-?\s*(?:end)?generation)/gm, '$1')
+        .replace(/\{%(-?)\s*generation\s*(-?)%\}\n?/g, `{{$1 '${open}' $2}}`)
+        .replace(/\{%(-?)\s*endgeneration\s*(-?)%\}\n?/g, `{{$1 '${close}' $2}}`),
+    );
+    const generation: [number, number][] = [];
+    let text = '';
+    let start = 0;
+    for (const piece of this.#marked.render(items).split(/([\uf8fd\uf8fe])/)) {
+      if (piece === open) start = text.length;
+      else if (piece === close) generation.push([start, text.length]);
+      else text += piece;
+    }
+    return { text, generation };
   }
 
   /** @throws TextError if the template exceeds the bounds; whatever it raises itself */
@@ -70,6 +96,9 @@ export class BoundedTemplate {
     return withinTime(limit, run, () => outOfBounds('it does not come to an end'));
   }
 }
+
+/** To be replaced: `{% generation %}` by way of two marks, where the library drops the tags. */
+const GENERATION = ['\uf8fd', '\uf8fe'] as const;
 
 function prepare(items: Readonly<Record<string, unknown>>): { interpreter: BoundedInterpreter; size: number } {
   const scope = new Environment() as unknown as Scope;

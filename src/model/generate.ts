@@ -38,7 +38,9 @@ export async function* generateTokens(
 ): AsyncGenerator<GeneratedToken, void, undefined> {
   const { signal, ...rest } = options;
   const parsed = parseGenerationConfig(rest);
-  const config: GenerationConfig = { ...parsed, eosTokenIds: parsed.eosTokenIds ?? [...model.config.eosTokenIds] };
+  // An answer may be learned with another end than the model's own: the template's.
+  const ends = [...new Set([...model.config.eosTokenIds, ...(prompts.stopTokenIds ?? [])])];
+  const config: GenerationConfig = { ...parsed, eosTokenIds: parsed.eosTokenIds ?? ends };
   const generator = new MersenneTwister(config.seed);
   const packed = model.pack(prompts);
   const sequences = Array.from({ length: packed.starts.length - 1 }, (_, i) =>

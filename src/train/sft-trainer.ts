@@ -1,7 +1,7 @@
 /** Supervised fine-tuning: the public face of the training loop. */
 import { checkNames, requirePath } from '../config.js';
 import { type Collator, DataLoader } from '../data/data-loader.js';
-import type { Dataset, SftExample, SkippedSample } from '../data/types.js';
+import type { Dataset, SkippedSample, TrainingExample } from '../data/types.js';
 import { ConfigError, DataError, TrainingError } from '../errors.js';
 import { type EvalResult, evaluateLoss } from './evaluate-loss.js';
 import { checkLabels } from './label-check.js';
@@ -20,9 +20,9 @@ export interface SftTrainerOptions {
   /** Default: every option at its default. */
   readonly config?: SftConfigInput | undefined;
   /** The samples to learn, made when they are asked for. */
-  readonly trainDataset: Dataset<SftExample>;
+  readonly trainDataset: Dataset<TrainingExample>;
   /** Needed if `evalStrategy` is not `no`. */
-  readonly evalDataset?: Dataset<SftExample> | undefined;
+  readonly evalDataset?: Dataset<TrainingExample> | undefined;
   /** Turns samples into batches: a `VlmCollator`. */
   readonly collator: Collator;
   /** Writes the adapter's files into a checkpoint's folder. Default: checkpoints hold the parameters alone. */
@@ -144,7 +144,10 @@ export class SftTrainer {
           dataset: this.#options.trainDataset,
           evalDataset: this.#options.evalDataset,
           loader: this.#loader(this.#options.trainDataset),
-          checkData: (signal) => checkLabels(this.#options.trainDataset, this.#options.collator, signal),
+          checkData: (signal) => {
+            const { trainDataset, collator, model } = this.#options;
+            return checkLabels(trainDataset, collator, signal, model.config?.eosTokenIds);
+          },
           evaluate: (signal, warn) => this.#evaluate(this.#options.evalDataset, signal, warn),
           saveAdapter: this.#options.saveAdapter,
           signal: options.signal,
@@ -171,7 +174,7 @@ export class SftTrainer {
   }
 
   async #evaluate(
-    dataset: Dataset<SftExample> | undefined,
+    dataset: Dataset<TrainingExample> | undefined,
     signal: AbortSignal | undefined,
     warn?: (message: string) => void,
   ): Promise<EvalResult> {
@@ -185,7 +188,7 @@ export class SftTrainer {
     return { ...result, metrics: await computeMetrics({ signal }) };
   }
 
-  #loader(dataset: Dataset<SftExample>): DataLoader {
+  #loader(dataset: Dataset<TrainingExample>): DataLoader {
     const { dataloaderPrefetch, gradientAccumulationSteps } = this.config;
     const prefetch = dataloaderPrefetch ?? Math.max(2, 2 * gradientAccumulationSteps);
     return new DataLoader({ dataset, collator: this.#options.collator, prefetch });
