@@ -5,12 +5,11 @@ import { callback, parseOptions, requirePath } from '../../config.js';
 import { ConfigError, DataError } from '../../errors.js';
 import { oneLine } from '../../one-line.js';
 import { IndexedDataset } from '../dataset.js';
-import type { SkippedSample } from '../types.js';
+import type { SkippedSample, TrainingExample } from '../types.js';
 import { isFolder, JsonRowFile } from './json-rows.js';
 import { type LoadedRows, type ReadOptions, RowLoader, sampleOf } from './load-rows.js';
 import type { ConversationForm } from './row-forms.js';
 import { rowImageShape } from './row-images.js';
-import type { TrainingExample } from './training-example.js';
 
 const FORMS = ['messages', 'openai', 'mistral', 'trl', 'prompt-completion', 'text', 'sharegpt', 'alpaca'] as const;
 

@@ -4,14 +4,13 @@ import { nearestName } from '../../config.js';
 import { DataError, ImageError } from '../../errors.js';
 import { forEachConcurrently } from '../folder-tree.js';
 import { meantKey } from '../known-keys.js';
-import type { ImageInput, SkippedSample } from '../types.js';
+import type { ImageInput, SkippedSample, TrainingExample } from '../types.js';
 import { type ImageCellOptions, readImageCell } from './image-cells.js';
 import { describeNote } from './notes.js';
 import type { RowContext, RowNote } from './row-context.js';
 import { RowFault } from './row-fault.js';
 import { type ConversationForm, readRow } from './row-forms.js';
 import { ImageChecks } from './row-images.js';
-import type { TrainingExample } from './training-example.js';
 
 /** Faults that one error lists; more of them are hardly of another kind. */
 const MAX_FAULTS = 10;

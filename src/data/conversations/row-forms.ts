@@ -1,12 +1,11 @@
 /** The forms of a row: which columns tell it, and the sample that it becomes. */
 import { describeKind, isRecord, meantKey } from '../known-keys.js';
-import type { ImageInput, Message, SftExample } from '../types.js';
+import type { ImageInput, Message, SftExample, TrainingExample } from '../types.js';
 import type { TurnEvidence } from './content-parts.js';
 import { placeImages } from './image-markers.js';
 import type { RowContext } from './row-context.js';
 import { RowFault } from './row-fault.js';
 import { readTools } from './tools.js';
-import type { TrainingExample } from './training-example.js';
 import { readTurns } from './turns.js';
 
 /** How rows of a file are written. `messages`: roles and texts alone, as OpenAI, Mistral and TRL all have them. */

@@ -4,10 +4,20 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ChatTemplate } from '../../../src/data/chat-template.js';
 import { ConversationDataset } from '../../../src/data/conversations/conversation-dataset.js';
 import type { ConversationForm } from '../../../src/data/conversations/row-forms.js';
 import { decodeImage } from '../../../src/data/decode-image.js';
-import type { ImageInput, Message, SftExample } from '../../../src/data/types.js';
+import { MinistralTokenizer } from '../../../src/data/tokenizer.js';
+import {
+  IGNORE_INDEX,
+  type ImageInput,
+  type Message,
+  type SftExample,
+  type TrainingExample,
+} from '../../../src/data/types.js';
+import { VlmCollator } from '../../../src/data/vlm-collator.js';
+import { TINY_CONFIG, tinyTokenizerJson } from './tiny-tokenizer.js';
 
 let dir: string;
 /** Of an image that is red. */
@@ -56,6 +66,61 @@ async function shownSample(sample: unknown): Promise<string[]> {
   return [...(names.length > 0 ? [`tools: ${names.join(', ')}`] : []), ...(await Promise.all(messages.map(shown)))];
 }
 
+/** In the manner of the Instruct and Reasoning models. */
+const TEMPLATE = `{{- bos_token }}
+{%- if tools %}{{- '[AVAILABLE_TOOLS]' + (tools | tojson) + '[/AVAILABLE_TOOLS]' }}{%- endif %}
+{%- macro parts(content) %}
+    {%- if content is string %}{{- content }}
+    {%- else %}
+        {%- for part in content %}
+            {%- if part.type == 'text' %}{{- part.text }}
+            {%- elif part.type == 'image' %}{{- '[IMG]' }}
+            {%- else %}{{- '[THINK]' + part.thinking + ('[/THINK]' if part.closed is not defined or part.closed else '') }}
+            {%- endif %}
+        {%- endfor %}
+    {%- endif %}
+{%- endmacro %}
+{%- for m in messages %}
+    {%- if m.role == 'system' %}{{- '[SYSTEM_PROMPT]' + parts(m.content) + '[/SYSTEM_PROMPT]' }}
+    {%- elif m.role == 'user' %}{{- '[INST]' + parts(m.content) + '[/INST]' }}
+    {%- elif m.role == 'tool' %}{{- '[TOOL_RESULTS]' + parts(m.content) + '[/TOOL_RESULTS]' }}
+    {%- else %}
+        {{- parts(m.content) }}
+        {%- for call in m.tool_calls or [] %}
+            {%- set args = call.function.arguments %}
+            {{- '[TOOL_CALLS]' + call.function.name + '[ARGS]' + (args if args is string else args | tojson) }}
+        {%- endfor %}
+        {{- eos_token }}
+    {%- endif %}
+{%- endfor %}`;
+
+/** Images are one token each. */
+const tokenizer = new MinistralTokenizer(tinyTokenizerJson(), TINY_CONFIG);
+const collator = new VlmCollator({
+  tokenizer,
+  chatTemplate: new ChatTemplate(TEMPLATE),
+  imageProcessor: {
+    patchSize: 2,
+    spatialMergeSize: 2,
+    process: async () => ({ pixelValues: new Float32Array(48), height: 4, width: 4 }),
+  },
+});
+
+/** The stretches of the sample that are learned, with what stands between them left out. */
+async function learned(sample: TrainingExample): Promise<string[]> {
+  if ('messages' in sample && sample.messages.at(-1)?.prefix) {
+    await expect(collator.encode(sample)).rejects.toThrow(/`prefix: true`: the rest of its answer is missing/);
+    return ['a prefix is not learned'];
+  }
+  const { labels } = await collator.encode(sample);
+  const runs: number[][] = [[]];
+  for (const label of labels!) {
+    if (label === IGNORE_INDEX) runs.push([]);
+    else runs.at(-1)!.push(label);
+  }
+  return runs.filter((run) => run.length > 0).map((run) => tokenizer.decode(run));
+}
+
 interface FileCase {
   readonly name: string;
   readonly form: ConversationForm;
@@ -63,6 +128,8 @@ interface FileCase {
   readonly rows: () => unknown[];
   /** The messages of each row. */
   readonly gives: readonly (readonly string[])[];
+  /** What is learned of each row. */
+  readonly learned: readonly (readonly string[])[];
   /** A list over several lines in place of one row a line. */
   readonly asList?: boolean;
   readonly options?: object;
@@ -99,6 +166,7 @@ const FILES: readonly FileCase[] = [
         parallel_tool_calls: false,
       },
     ],
+    learned: [['cat</s>'], ['red</s>']],
     gives: [
       ['system: Be brief.', 'user: Which?{1.png}', 'assistant: cat'],
       ['user: {1.png}or{2.png}', 'assistant: red'],
@@ -120,6 +188,7 @@ const FILES: readonly FileCase[] = [
       },
       { messages: [ask('A?'), answer('bad', { weight: 0 }), ask('B?'), answer('good', { weight: 1 })] },
     ],
+    learned: [['[TOOL_CALLS]zoom[ARGS]{"box": [1, 2]}</s>', 'cat</s>'], ['good</s>']],
     gives: [
       [
         'tools: zoom',
@@ -142,6 +211,7 @@ const FILES: readonly FileCase[] = [
         ],
       },
     ],
+    learned: [['blue</s>']],
     gives: [['user: {3.png}Which?{2.png}', 'assistant: blue']],
   },
   {
@@ -163,6 +233,7 @@ const FILES: readonly FileCase[] = [
         ],
       },
     ],
+    learned: [['[THINK]Two and two.[/THINK]4</s>', '[THINK]One more.[/THINK]5</s>'], ['a prefix is not learned']],
     gives: [
       ['user: 2+2?', 'assistant: (Two and two.)4', 'user: More?', 'assistant: (One more.)5'],
       ['user: Go on.', 'assistant: (So…) {"weight":0,"prefix":true}'],
@@ -184,6 +255,7 @@ const FILES: readonly FileCase[] = [
       },
       { images: [], messages: [ask('No image.'), answer('z')] },
     ],
+    learned: [['x</s>', 'y</s>'], ['z</s>']],
     gives: [
       ['user: A{2.png}B', 'assistant: x', 'user: {1.png}C', 'assistant: y'],
       ['user: No image.', 'assistant: z'],
@@ -206,6 +278,7 @@ const FILES: readonly FileCase[] = [
         ],
       },
     ],
+    learned: [['cat</s>'], ['no</s>'], ['two</s>']],
     gives: [
       ['user: {1.png}Which?', 'assistant: cat'],
       ['system: S', 'user: {2.png}{3.png}Both?', 'assistant: no'],
@@ -223,18 +296,21 @@ const FILES: readonly FileCase[] = [
         completion: [answer('new')],
       },
     ],
+    learned: [['new</s>']],
     gives: [['user: {1.png}A?', 'assistant: old {"train":false}', 'user: B?', 'assistant: new']],
   },
   {
     name: 'prompt-completion.jsonl',
     form: 'prompt-completion',
     rows: () => [{ prompt: 'The sky is', completion: ' blue.' }],
+    learned: [[' blue.</s>']],
     gives: [['prompt: The sky is', 'completion:  blue.']],
   },
   {
     name: 'text.jsonl',
     form: 'text',
     rows: () => [{ text: 'One.', images: null }, { text: 'Two <image>.' }],
+    learned: [['One.</s>'], ['Two <image>.</s>']],
     gives: [['text: One.'], ['text: Two <image>.']],
     notes: [/all of it is learned: 2 rows/],
   },
@@ -260,6 +336,7 @@ const FILES: readonly FileCase[] = [
         ],
       },
     ],
+    learned: [['no</s>'], ['A tag like <image>.</s>']],
     gives: [
       ['user: First {1.png} then {2.png}, same?', 'assistant: no'],
       [
@@ -293,6 +370,7 @@ const FILES: readonly FileCase[] = [
         ],
       },
     ],
+    learned: [['red</s>'], ['Hello</s>']],
     gives: [
       ['user: {1.png}\nWhich?', 'assistant: red'],
       ['user: Hi', 'assistant: Hello'],
@@ -315,6 +393,7 @@ const FILES: readonly FileCase[] = [
         ],
       },
     ],
+    learned: [['[TOOL_CALLS]zoom[ARGS]{"box": [1]}</s>', 'cat</s>']],
     gives: [
       [
         'tools: zoom',
@@ -342,6 +421,7 @@ const FILES: readonly FileCase[] = [
       { instruction: 'Say yes.', input: '', output: 'yes', system: '', history: [], images: [] },
       { instruction: 'Which?', output: 'red', images: ['1.png'] },
     ],
+    learned: [['Hello</s>', 'no</s>'], ['yes</s>'], ['red</s>']],
     gives: [
       ['system: S', 'user: Hi', 'assistant: Hello', 'user: Compare {2.png}\nwith {3.png}.', 'assistant: no'],
       ['user: Say yes.', 'assistant: yes'],
@@ -359,6 +439,7 @@ const FILES: readonly FileCase[] = [
         images: ['1.png', '3.png'],
       },
     ],
+    learned: [['A cat.</s>', 'A dog.</s>']],
     gives: [['user: {1.png}Who is it?', 'assistant: A cat.', 'user: And {3.png}?', 'assistant: A dog.']],
     notes: [/where <image> marks their places/],
   },
@@ -376,6 +457,7 @@ const FILES: readonly FileCase[] = [
       },
       { messages: [ask('Which?'), answer('blue')], images: [{ bytes: null, path: '3.png' }], source: null },
     ],
+    learned: [['red</s>'], ['blue</s>']],
     gives: [
       ['user: {1.png}Which?', 'assistant: red'],
       ['user: {3.png}Which?', 'assistant: blue'],
@@ -392,6 +474,7 @@ const FILES: readonly FileCase[] = [
         conversations: [ask('Which? <image>'), { from: 'gpt', value: 'red' }],
       },
     ],
+    learned: [['red</s>']],
     gives: [['user: Which? {1.png}', 'assistant: red']],
     options: { ignoreColumns: ['category'] },
   },
@@ -413,6 +496,7 @@ describe('conversation files', () => {
     expect(read.description).toContain(`${path}: ${rows.length} ${rows.length === 1 ? 'sample' : 'samples'}, `);
     const samples = await Promise.all(rows.map((_, i) => read.get(i)));
     expect(await Promise.all(samples.map(shownSample))).toEqual(file.gives);
+    expect(await Promise.all(samples.map(learned))).toEqual(file.learned);
     const notes = file.notes ?? [];
     for (const note of notes) expect(read.notes.join('\n')).toMatch(note);
     // The same rows in memory.
