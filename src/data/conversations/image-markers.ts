@@ -14,6 +14,7 @@ export function placeImages(
   marked: boolean,
   context: RowContext,
 ): Message[] {
+  const hasImages = count(messages, (part) => part.type === 'image') > 0;
   const slots = count(messages, (part) => part.type === 'image' && part.image === undefined);
   const { imageMarker: marker } = context;
   const inAnswers = marker === undefined ? 0 : markersIn(messages, marker, (role) => role === 'assistant');
@@ -33,7 +34,6 @@ export function placeImages(
     );
   }
   if (images.length === 0) {
-    const hasImages = count(messages, (part) => part.type === 'image') > 0;
     if (total > 0) context.note(hasImages ? 'markerIsText' : 'strayMarker');
     return [...messages];
   }
@@ -55,6 +55,12 @@ export function placeImages(
     throw new RowFault(
       `${images.length} ${images.length === 1 ? 'image' : 'images'} for ${markers} in the text`,
       'give one image for each marker; where the text only spells it, load with `imageMarker: false`',
+    );
+  }
+  if (hasImages) {
+    throw new RowFault(
+      `${images.length} ${images.length === 1 ? 'image' : 'images'} beside image parts that all have one of their own`,
+      'leave out `images`, or the images of the parts',
     );
   }
   if (inAnswers > 0) context.note('markerIsText');

@@ -25,6 +25,7 @@ export function describeNote(
     detail: ['`detail` is not used: the image processor decides the size', true],
     parallelToolCalls: ['`parallel_tool_calls` is an option of a server and not used', false],
     history: ['the answers of `history` are learned too', false],
+    emptyAnswer: ['an answer without text: only its end is learned', true],
     otherForm: ['columns of other forms are left out, as `form` says', false],
     plainText: ['plain text: all of it is learned', false],
   }[kind] as [string, boolean];

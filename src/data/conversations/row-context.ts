@@ -22,5 +22,6 @@ export type RowNote =
   | 'detail'
   | 'parallelToolCalls'
   | 'history'
+  | 'emptyAnswer'
   | 'otherForm'
   | 'plainText';

@@ -81,9 +81,19 @@ export function readRow(value: unknown, form: ConversationForm | undefined, cont
   );
   const seen: TurnEvidence = {};
   const example = READERS[family](row, context, seen);
+  if (hasEmptyAnswer(example)) context.note('emptyAnswer');
   const id = row['id'] ?? row['conversation_id'];
   const name = typeof id === 'string' || typeof id === 'number' ? { id: String(id) } : {};
   return { example: { ...example, ...name }, form: formOf(family, row, seen), unknown, known };
+}
+
+/** Of an answer that is learned and calls no tool. */
+function hasEmptyAnswer(example: TrainingExample): boolean {
+  if (!('messages' in example)) return 'completion' in example && example.completion === '';
+  return example.messages.some(({ role, content, tool_calls, weight, train }) => {
+    const isEmpty = typeof content === 'string' ? content === '' : content.length === 0;
+    return isEmpty && role === 'assistant' && !tool_calls && weight !== 0 && train !== false;
+  });
 }
 
 function familyOf(row: Record<string, unknown>, form: ConversationForm | undefined): Family {

@@ -123,6 +123,21 @@ describe('columns that nothing reads', () => {
   });
 });
 
+it('an answer without text is a warning', async () => {
+  const rows = [
+    { instruction: 'a', output: '' },
+    { prompt: 'a', completion: '' },
+    { messages: [ask('a'), answer([])] },
+    { messages: [ask('a'), answer('', { weight: 0 }), ask('b'), answer('c')] },
+    { messages: [ask('a'), answer('', { tool_calls: [{ function: { name: 'f', arguments: {} } }] })] },
+  ];
+  const warnings: string[] = [];
+  await loadRows(rows, { onWarning: (line) => warnings.push(line) });
+  expect(warnings).toEqual([
+    expect.stringMatching(/an answer without text: only its end is learned: 3 rows \(first rows\.jsonl:1\)/),
+  ]);
+});
+
 describe('turns and parts that are wrong', () => {
   const part = (value: unknown) => [{ messages: [ask([value]), answer('a')] }];
   const turns = (...messages: unknown[]) => [{ messages }];
@@ -236,6 +251,13 @@ describe('images and their places', () => {
     );
     const parts = { messages: [ask([{ type: 'image' }, { type: 'image' }]), answer('a')], images: ['1.png'] };
     await expect(loadRows([parts])).rejects.toThrow(/1 images in `images` for 2 image parts/);
+  });
+
+  it('are not given twice', async () => {
+    const part = { type: 'image_url', image_url: { url: '1.png' } };
+    const row = { messages: [ask([part, { type: 'text', text: 'a' }]), answer('b')], image: '1.png' };
+    await expect(loadRows([row])).rejects.toThrow(/1 image beside image parts that all have one of their own/);
+    await expect(loadRows([{ ...row, images: ['1.png'] }])).rejects.toThrow(/`image` beside `images`/);
   });
 
   it('missing beside a marker is an error where other rows have them, and a warning where none has', async () => {
