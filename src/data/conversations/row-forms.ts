@@ -45,6 +45,8 @@ export const FORM_FAMILIES: Readonly<Record<ConversationForm, readonly Family[]>
   alpaca: ['alpaca'],
 };
 
+const FAMILY_COLUMNS = Object.values(FAMILIES).flatMap(({ needs, may }) => [...needs, ...may]);
+
 /** What a row became. */
 export interface ReadRow {
   readonly example: TrainingExample;
@@ -72,9 +74,7 @@ export function readRow(value: unknown, form: ConversationForm | undefined, cont
   const family = familyOf(row, form);
   const { needs, may } = FAMILIES[family];
   const known = [...needs, ...may, ...COMMON];
-  const others = new Set(
-    form === undefined ? [] : Object.values(FAMILIES).flatMap((other) => [...other.needs, ...other.may]),
-  );
+  const others = new Set(form === undefined ? [] : FAMILY_COLUMNS);
   if (Object.keys(row).some((key) => !known.includes(key) && others.has(key))) context.note('otherForm');
   const unknown = Object.keys(row).filter(
     (key) => !known.includes(key) && !others.has(key) && !refuseMedia(key, row[key]),
@@ -127,14 +127,15 @@ function noForm(row: Record<string, unknown>, keys: readonly string[], form: Con
   const wrapped = keys.find(
     (key) => Array.isArray(row[key]) && isRecord((row[key] as unknown[])[0]) && keys.length <= 3,
   );
-  const names = Object.values(FAMILIES).flatMap(({ needs }) => needs);
-  const near = keys.flatMap((key) => {
-    const meant = names.includes(key) ? undefined : meantKey(key, names);
-    return meant === undefined ? [] : [`did you mean \`${meant}\` by \`${key}\`?`];
+  const missing = Object.values(FAMILIES).flatMap(({ needs }) => {
+    const lacking = needs.filter((key) => row[key] === undefined);
+    return lacking.length < needs.length ? lacking : [];
   });
-  const half = Object.values(FAMILIES).flatMap(({ needs }) => {
-    const missing = needs.filter((key) => row[key] === undefined);
-    return missing.length < needs.length ? missing.map((key) => `\`${key}\` is missing`) : [];
+  const half = missing.map((key) => `\`${key}\` is missing`);
+  const names = missing.length > 0 ? missing : Object.values(FAMILIES).flatMap(({ needs }) => needs);
+  const near = keys.flatMap((key) => {
+    const meant = FAMILY_COLUMNS.includes(key) ? undefined : meantKey(key, names);
+    return meant === undefined ? [] : [`did you mean \`${meant}\` by \`${key}\`?`];
   });
   const wanted = form === undefined ? 'no known form' : `not of the form ${form}`;
   const facts = [...half, ...near];

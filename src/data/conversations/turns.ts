@@ -1,4 +1,5 @@
 /** The turns of a conversation as OpenAI, Mistral, TRL, ShareGPT and LLaMA-Factory write them, to messages. */
+import { nearestName } from '../../config.js';
 import { showValue } from '../../show-value.js';
 import { describeKind, isRecord } from '../known-keys.js';
 import type { Message, ToolCall } from '../types.js';
@@ -164,7 +165,8 @@ function roleOf(given: string, where: string): Message['role'] | 'call' {
     plain === 'function'
       ? 'write "tool" for what a function gave back, with `tool_call_id`; an assistant’s call goes into `tool_calls`'
       : 'roles: system, user, assistant, tool; or ShareGPT’s human, gpt, function_call, observation';
-  throw new RowFault(`${where}: there is no role ${showValue(given)}`, hint);
+  const near = plain === 'function' ? undefined : nearestName(plain, Object.keys(ROLES));
+  throw new RowFault(`${where}: there is no role ${showValue(given)}${near ? `; did you mean "${near}"?` : ''}`, hint);
 }
 
 /** Whether an answer is learned, as far as the turn says. */

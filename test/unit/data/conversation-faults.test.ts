@@ -65,7 +65,8 @@ describe('columns that nothing reads', () => {
       { query: 'a', response: 'b' },
       /did you mean `prompt` by `query`\?; did you mean `completion` by `response`/,
     ],
-    ['prompt', { prompt: 'a' }, /`completion` is missing/],
+    ['prompt', { prompt: 'a', response: 'b' }, /`completion` is missing; did you mean `completion` by `response`/],
+    ['output', { instruction: 'a', response: 'b' }, /columns instruction, response; `output` is missing\n/],
     ['nothing', {}, /it has no columns/],
     ['two forms', { ...plain, text: 'a' }, /columns of two forms: messages \(messages\) and text \(text\)/],
   ];
@@ -169,6 +170,7 @@ describe('turns and parts that are wrong', () => {
     ['an older answer', turns(ask('a'), { role: 'function', content: 'a' }), /no role "function"[\s\S]*write "tool"/],
     ['a refusal', turns(ask('a'), answer(null, { refusal: 'I cannot.' })), /it is a `refusal`/],
     ['another role', turns({ role: 'judge', content: 'a' }), /message 0 \(judge\): there is no role "judge"/],
+    ['a role misspelt', [{ conversations: [{ from: 'gtp', value: 'a' }] }], /no role "gtp"; did you mean "gpt"/],
     ['no role', turns({ content: 'a' }), /message 0: `role` is missing/],
     ['no content', turns(ask('a'), { role: 'assistant' }), /message 1 \(assistant\): `content` is missing/],
     ['a number', turns(ask('a'), answer(5)), /`content`: expected text or a list of parts, got 5/],
