@@ -13,6 +13,8 @@ export {
 } from './data/image-folder.js';
 export { KaggleImageFolder } from './data/kaggle-image-folder.js';
 export type { KaggleDownloadOptions, KaggleProgress } from './kaggle/download-dataset.js';
+export { ConversationDataset, type ConversationOptions } from './data/conversations/conversation-dataset.js';
+export type { ConversationForm } from './data/conversations/row-forms.js';
 export { decodeImage, imageSize } from './data/decode-image.js';
 export { ImageProcessor, type ImageProcessorOptions } from './data/image-processor.js';
 export { ImagePool, type ImagePoolOptions } from './data/image-pool.js';

@@ -48,6 +48,8 @@ interface Cut {
   readonly pieces: readonly Piece[];
   readonly ranges: Ranges;
   readonly forms: Forms;
+  /** As in the `Marking` that gave the pieces. */
+  readonly keepEnds: boolean;
 }
 
 const asIs: Put = ({ text }) => text;
@@ -105,7 +107,7 @@ export class TemplateArranger {
     const cut = this.#cut(request);
     const { text, pieces, ranges } = cut;
     const opened = this.#marksAnswers ? [] : openedByTemplate(pieces);
-    const headers = opened.length > 0 ? this.#headers(request, cut.forms, opened) : undefined;
+    const headers = opened.length > 0 ? this.#headers(request, cut, opened) : undefined;
     const owned = assignOwners(pieces, (index, gap, offset) => {
       if (this.#marksAnswers) return gap.length;
       if (headers && opened.includes(index)) return this.#startOf(request, cut, headers, index, gap, offset);
@@ -214,7 +216,7 @@ export class TemplateArranger {
       if (!marking.tools) requireHarmless(request);
       requireComplete(pieces, leaves, request);
       requireOrder(pieces);
-      return { text, pieces, ranges, forms };
+      return { text, pieces, ranges, forms, keepEnds: marking.keepEnds };
     }
     throw new TextError('the chat template changes the texts of messages, so text and markup cannot be told apart', {
       hint: 'filters such as `upper`, `replace` or `truncate` on message content are not supported; `trim` is',
@@ -233,7 +235,7 @@ export class TemplateArranger {
   }
 
   /** What stands before an answer of plain text in the place of these messages, where the template can be asked. */
-  #headers(request: RenderRequest, forms: Forms, opened: readonly number[]): Map<number, string> {
+  #headers(request: RenderRequest, { forms, keepEnds }: Cut, opened: readonly number[]): Map<number, string> {
     const headers = new Map<number, string>();
     // With the calls, as roles may be counted by them; without, as some templates take either text or calls.
     for (const keepsCalls of [true, false]) {
@@ -246,7 +248,8 @@ export class TemplateArranger {
       });
       const marks = this.#marksFor({ ...request, messages });
       const leaves: Leaf[] = [];
-      const put = marker(marks, { keepEnds: false, tools: true }, leaves);
+      // The gap before an answer begins where it began in the cut: white space behind a question is in both or in none.
+      const put = marker(marks, { keepEnds, tools: true }, leaves);
       const rendered = this.#tryRun({ ...request, messages }, forms, marks, put);
       const pieces = rendered === undefined ? undefined : cutAtMarks(rendered, marks, leaves);
       const isProbe = ({ leaf, text }: Piece) =>
