@@ -76,8 +76,8 @@ const OTHERS: Readonly<Record<string, ReadonlySet<string>>> = {
   generator: new Set(['close', 'gi_code', 'gi_frame', 'gi_running', 'gi_suspended', 'gi_yieldfrom', 'send', 'throw']),
 };
 
-/** Undefined where Python raises an AttributeError. */
-function attributeOf(object: Value, name: string, budget: Budget): Value | undefined {
+/** An attribute alone; undefined where Python raises an AttributeError. */
+export function attributeOf(object: Value, name: string, budget: Budget): Value | undefined {
   if (name.startsWith('_')) return undefined;
   if (typeof object === 'string') return strAttribute(object, name, budget);
   if (object instanceof Map) return dictAttribute(object as PyDict, name);
