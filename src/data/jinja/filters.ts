@@ -55,7 +55,7 @@ const changing =
 /** jinja2's own way: a word starts behind white space, a hyphen or an opening bracket. */
 function title(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: Python's white space has some
-  const words = text.split(/([-\s\x1c-\x1f\x85({[<]+)/);
+  const words = text.split(/([-\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000({[<]+)/);
   return words
     .map((item) => {
       if (item === '') return '';
