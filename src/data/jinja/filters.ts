@@ -2,7 +2,7 @@
 import type { Budget } from './budget.js';
 import { JinjaError, outOfBounds, unsupported } from './error.js';
 import { bind, integerOf, textOf } from './python-arguments.js';
-import { getAttribute } from './python-attributes.js';
+import { attributeOf } from './python-attributes.js';
 import { percentFormat } from './python-format.js';
 import { toJson } from './python-json.js';
 import { checkInteger, parseFloatText, parseInteger, roundFloat, roundInteger } from './python-numbers.js';
@@ -55,7 +55,7 @@ const changing =
 /** jinja2's own way: a word starts behind white space, a hyphen or an opening bracket. */
 function title(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: Python's white space has some
-  const words = text.split(/([-\s\x1c-\x1f\x85({[<]+)/);
+  const words = text.split(/([-\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000({[<]+)/);
   return words
     .map((item) => {
       if (item === '') return '';
@@ -229,9 +229,10 @@ const TEXT_FILTERS: Readonly<Record<string, FilterFunction>> = {
   },
   attr: (value, args, kwargs, { budget }) => {
     const [name] = bind('attr', ['!name'], args, kwargs);
-    if (value instanceof Map) throw unsupported('the filter attr of a dict');
+    if (value instanceof Undefined) throw value.fail();
     if (typeof name !== 'string') throw unsupported('the filter attr with no str');
-    return getAttribute(value, name, budget);
+    const attribute = attributeOf(value, name, budget);
+    return attribute === undefined ? new Undefined(`'${typeName(value)}' has no attribute '${name}'`) : attribute;
   },
   default: defaulting,
   d: defaulting,

@@ -10,6 +10,7 @@ import {
   type Kwargs,
   type PyDict,
   PyFloat,
+  PyRange,
   PyTuple,
   repr,
   toText,
@@ -66,7 +67,11 @@ export function percentFormat(text: string, values: Value, budget: Budget): stri
     return padded(body, Number(width ?? 0), align, align === '=' ? '0' : ' ', budget);
   });
   // A mapping may have more than is used, and so may anything that can be subscripted by names.
-  if (!isNamed && used < list.length && (values instanceof PyTuple || !(dict || Array.isArray(values)))) {
+  if (
+    !isNamed &&
+    used < list.length &&
+    (values instanceof PyTuple || !(dict || Array.isArray(values) || values instanceof PyRange))
+  ) {
     throw new JinjaError('not all arguments converted during string formatting');
   }
   budget.expect(result.length);

@@ -18,6 +18,7 @@ import {
 const MAX_INDENT = 16;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is escaped
 const SPECIAL = /["\\\u0000-\u001f]/g;
+const NOT_PRINTABLE_ASCII = /[^ -~]/g;
 const SHORT: Readonly<Record<string, string>> = {
   '"': '\\"',
   '\\': '\\\\',
@@ -54,8 +55,7 @@ export function toJson(value: Value, options: JsonOptions, budget: Budget): stri
   const text = (content: string): string => {
     budget.spend(content.length);
     const escaped = content.replace(SPECIAL, unicodeEscape);
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII
-    return `"${isAscii ? escaped.replace(/[^\u0000-\u007f]/g, unicodeEscape) : escaped}"`;
+    return `"${isAscii ? escaped.replace(NOT_PRINTABLE_ASCII, unicodeEscape) : escaped}"`;
   };
   const enclose = (open: string, parts: string[], close: string, depth: number): string => {
     if (parts.length === 0) return open + close;

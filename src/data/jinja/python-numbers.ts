@@ -88,7 +88,6 @@ export function parseFloatText(text: string): number | undefined {
   if (FLOAT.test(plain)) return Number(plain.replaceAll('_', ''));
   const word = /^([+-]?)(inf|infinity|nan)$/i.exec(plain);
   if (word) return word[2]!.toLowerCase() === 'nan' ? Number.NaN : word[1] === '-' ? -Infinity : Infinity;
-  // "23 °C" is no number whatever its digits are.
-  if (/\P{ASCII}/u.test(plain) && /^[\p{Nd}_.eE+-]+$/u.test(plain)) throw unsupported('digits beyond ASCII');
+  if (/(?![0-9])\p{Nd}/u.test(plain)) throw unsupported('digits beyond ASCII');
   return undefined;
 }

@@ -143,7 +143,7 @@ function splitSpace(text: string, max: number): string[] {
     while (at < text.length && isSpace(text.charCodeAt(at))) at++;
     if (at >= text.length) return parts;
     if (max >= 0 && parts.length >= max) {
-      parts.push(stripEnd(text.slice(at)));
+      parts.push(text.slice(at));
       return parts;
     }
     const start = at;
@@ -159,7 +159,7 @@ function splitSpaceFromEnd(text: string, max: number): string[] {
     while (end > 0 && isSpace(text.charCodeAt(end - 1))) end--;
     if (end === 0) break;
     if (max >= 0 && parts.length >= max) {
-      parts.push(stripStart(text.slice(0, end)));
+      parts.push(text.slice(0, end));
       break;
     }
     let start = end;

@@ -123,14 +123,20 @@ const extreme =
   };
 
 /** What is equal for a set: an int, a bool and a float of one value are. */
-function hashKey(value: Value): string {
+function hashKey(value: Value, budget: Budget): string {
   const text = asText(value);
   if (text !== undefined) return `s${text}`;
   const number = asNumber(value);
   if (number !== undefined) return `n${number === 0 ? 0 : number}`;
   if (value === null) return 'none';
   if (value instanceof Undefined) return 'undefined';
-  if (value instanceof PyTuple) return `(${value.items.map((item) => JSON.stringify(hashKey(item))).join()})`;
+  if (value instanceof PyTuple) {
+    budget.spend(ELEMENT * (1 + value.items.length));
+    const parts = value.items.map((item) => hashKey(item, budget));
+    const key = `t${parts.map((part) => `${part.length}:${part}`).join('')}`;
+    budget.expect(key.length);
+    return key;
+  }
   if (Array.isArray(value) || value instanceof Map) throw new JinjaError(`unhashable type: '${typeName(value)}'`);
   throw unsupported(`a ${typeName(value)} in a set`);
 }
@@ -300,7 +306,7 @@ export const SEQUENCE_FILTERS: Readonly<Record<string, FilterFunction>> = {
     return iteratorOf(function* () {
       const seen = new Set<string>();
       for (const item of each(value, budget)) {
-        const hash = hashKey(key(item));
+        const hash = hashKey(key(item), budget);
         if (seen.has(hash)) continue;
         seen.add(hash);
         yield item;
