@@ -1,4 +1,5 @@
 /** What a chat template sees of a conversation: plain JSON, with a hook at every string that is not ours. */
+import { TextError } from '../errors.js';
 import type { ContentPart, Message, Tool, ToolCall } from './types.js';
 
 /** Where a string stands: it decides what becomes of it. */
@@ -49,6 +50,9 @@ export interface Conversation {
 export interface RenderRequest extends Conversation {
   readonly addGenerationPrompt: boolean;
 }
+
+/** Of lists and objects in one another; templates take less. */
+const MAX_DEPTH = 100;
 
 /** In the order in which they are tried; the first is what transformers does. */
 export const FORMS: readonly Forms[] = [
@@ -162,6 +166,11 @@ function mapStrings(
 ): unknown {
   if (typeof value === 'string') return change(value, path);
   if (typeof value !== 'object' || value === null) return value;
+  if (path.length > MAX_DEPTH) {
+    throw new TextError(`tools or arguments lie more than ${MAX_DEPTH} deep in one another`, {
+      hint: 'no template takes that: keep JSON Schemas and arguments flatter',
+    });
+  }
   if (Array.isArray(value)) return value.map((item) => mapStrings(item, change, changeKey, [...path, '[]']));
   return Object.fromEntries(
     Object.entries(value)

@@ -91,7 +91,11 @@ export async function generateText(
   options: GenerateOptions = {},
 ): Promise<string[]> {
   const answers = await generate(model, prompts, options);
-  return answers.map((ids) => tokenizer.decode(ids, { skipSpecialTokens: true }));
+  const isEnd = (id: number | undefined) => id !== undefined && prompts.stopTokenIds?.includes(id);
+  // The end of a template need not be a token that the tokenizer calls special.
+  return answers.map((ids) => {
+    return tokenizer.decode(isEnd(ids.at(-1)) ? ids.slice(0, -1) : ids, { skipSpecialTokens: true });
+  });
 }
 
 /** Text of the first prompt's answer, piece by piece, without control tokens. */
@@ -102,8 +106,8 @@ export async function* streamText(
   options: GenerateOptions = {},
 ): AsyncGenerator<string, void, undefined> {
   const decoder = tokenizer.streamingDecoder({ skipSpecialTokens: true });
-  for await (const { sequence, id } of generateTokens(model, prompts, options)) {
-    if (sequence !== 0) continue;
+  for await (const { sequence, id, last } of generateTokens(model, prompts, options)) {
+    if (sequence !== 0 || (last && prompts.stopTokenIds?.includes(id))) continue;
     const text = decoder.push(id);
     if (text) yield text;
   }

@@ -71,6 +71,16 @@ describe('generation', () => {
     const cut = whole.map((ids) => (ids.includes(stop) ? ids.slice(0, ids.indexOf(stop) + 1) : ids));
     expect(await generate(model, { ...prompts, stopTokenIds: [stop] }, { maxNewTokens: 8 })).toEqual(cut);
     expect(cut[0]!.length).toBeLessThan(8);
+    // The end is not part of the text, whatever kind of token it is.
+    const { tokenizer } = world.processor;
+    const texts = cut.map((ids) =>
+      tokenizer.decode(ids.at(-1) === stop ? ids.slice(0, -1) : ids, { skipSpecialTokens: true }),
+    );
+    const stopped = { ...prompts, stopTokenIds: [stop] };
+    expect(await generateText(model, tokenizer, stopped, { maxNewTokens: 8 })).toEqual(texts);
+    let streamed = '';
+    for await (const piece of streamText(model, tokenizer, stopped, { maxNewTokens: 8 })) streamed += piece;
+    expect(streamed).toBe(texts[0]);
     const told = { maxNewTokens: 8, eosTokenIds: NEVER };
     expect(await generate(model, { ...prompts, stopTokenIds: [stop] }, told)).toEqual(whole);
   });

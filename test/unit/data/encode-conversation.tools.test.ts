@@ -159,6 +159,20 @@ describe('calls of tools', () => {
     expect(learned(OLD_TOOLS_TEMPLATE, old.with(2, result('23 °C')))[1]).toBe('no{</s>}');
   });
 
+  it('are bounded in depth', () => {
+    let deep: Record<string, unknown> = {};
+    for (let i = 0; i < 150; i++) deep = { a: deep };
+    expect(() => learned(TOOLS_TEMPLATE, [user(), calls(callOf(deep))])).toThrow(/more than 100 deep/);
+  });
+
+  it('open a learned stretch also behind a question that ends in white space', () => {
+    expect(learned(TOOLS_TEMPLATE, [user('Look. \n'), calls(callOf('{}'))])).toEqual([
+      '{[TOOL_CALLS]}zoom{[ARGS]}{}{</s>}',
+    ]);
+    const trimming = TOOLS_TEMPLATE.replaceAll('{{- content -}}', '{{- content | trim -}}');
+    expect(learned(trimming, [user(' Look. \n'), calls(callOf('{}'))])).toEqual(['{[TOOL_CALLS]}zoom{[ARGS]}{}{</s>}']);
+  });
+
   it('that a template does not show are an error, or told of in an earlier turn', () => {
     expect(() => learned(TURNS_TEMPLATE, [user(), { ...calls(callOf('{}')), content: 'x' }])).toThrow(
       /leaves out a tool call of message 1 \(assistant\)/,
