@@ -7,17 +7,27 @@ import { showValue } from './show-value.js';
  * Checks an option object against its schema and fills in the defaults.
  * @param what how the object is called in messages, e.g. `SftConfig`
  * @param aliases names of other libraries, in lower case without underscores, for which a fault tells the name here
- * @throws ConfigError listing every fault, with the nearest known name for an unknown key
+ * @param shown how messages call an option that came under another name, as from a file
+ * @throws ConfigError listing every fault: what was expected and what came, with the nearest known name for an unknown
+ * key or word
  */
 export function parseOptions<S extends z.ZodType>(
   schema: S,
   input: unknown,
   what: string,
   aliases: Readonly<Record<string, string>> = {},
+  shown: Readonly<Record<string, string>> = {},
 ): z.output<S> {
   const result = schema.safeParse(input);
   if (result.success) return result.data;
-  const faults = result.error.issues.slice(0, MAX_FAULTS).flatMap((issue) => describeIssue(issue, schema, aliases));
+  const faults = result.error.issues.slice(0, MAX_FAULTS).flatMap((issue) => {
+    const path = issue.path.map((key, i) => (i === 0 ? (shown[String(key)] ?? String(key)) : String(key))).join('.');
+    const rename = (name: string): string => (Object.hasOwn(shown, name) ? shown[name]! : name);
+    // A schema's own words may tell of other options, whose names are more than one word.
+    return describeIssue(issue, path, schema, input, aliases).map((fault) =>
+      fault.replace(/\b[a-z]+[A-Z]\w*/g, rename),
+    );
+  });
   if (faults.length > MAX_FAULTS) faults.splice(MAX_FAULTS, faults.length, 'and more');
   throw new ConfigError(
     `${what}: ${faults.length === 1 ? '' : `${faults.length} faults\n  - `}${faults.join('\n  - ')}`,
@@ -81,34 +91,131 @@ const MAX_FAULTS = 30;
 
 function describeIssue(
   issue: z.core.$ZodIssue,
+  path: string,
   schema: z.ZodType,
+  input: unknown,
   aliases: Readonly<Record<string, string>>,
 ): string[] {
-  const path = issue.path.map(String).join('.');
   if (issue.code === 'unrecognized_keys') {
     const known = knownKeys(schema, issue.path);
     const keys = issue.keys.slice(0, MAX_FAULTS + 1);
     return keys.map((key) => unknownName(key, path ? `${path}.${key}` : key, known, aliases));
   }
-  return [path ? `\`${path}\`: ${issue.message}` : issue.message];
+  const fault = describeFault(issue, schemaAt(schema, issue.path), valueAt(input, issue.path));
+  return [path ? `\`${path}\`: ${fault}` : fault];
+}
+
+function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown> | null | undefined)?.[key], input);
+}
+
+/** What was expected and what came. A schema's own words come before the general ones. */
+function describeFault(issue: z.core.$ZodIssue, schema: unknown, value: unknown): string {
+  const own = !/^(Invalid|Too small|Too big|Unrecognized)/.test(issue.message);
+  if (own) {
+    const isWhole = !issue.message.startsWith('expected') || issue.message.includes(', got ');
+    return isWhole ? issue.message : `${issue.message}, got ${showGiven(value)}`;
+  }
+  if (issue.code === 'invalid_key') return `expected a name of ${expectation(issue.issues[0]!, undefined)}`;
+  const expected = expectation(issue, schema);
+  if (value === undefined) return `is missing: expected ${expected}`;
+  const words = wordsOf(issue);
+  const mayBeMeant = typeof value === 'string' && (words.length > 1 || issue.code === 'invalid_union');
+  const near = mayBeMeant ? nearestName(value, words) : undefined;
+  return `expected ${expected}, got ${showGiven(value)}${near ? `; did you mean ${JSON.stringify(near)}?` : ''}`;
+}
+
+/** A string is named as one, since `"16"` among numbers is easily overlooked. */
+function showGiven(value: unknown): string {
+  return `${typeof value === 'string' ? 'the string ' : ''}${showValue(value)}`;
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  number: 'a number',
+  int: 'a whole number',
+  string: 'a string',
+  boolean: 'true or false',
+  array: 'a list',
+  object: 'an object',
+  record: 'an object of names and values',
+  map: 'a Map',
+  date: 'a Date',
+  function: 'a function',
+};
+
+/** One and many. */
+const UNITS: Readonly<Record<string, readonly [string, string]>> = {
+  array: ['entry', 'entries'],
+  string: ['character', 'characters'],
+};
+
+function expectation(issue: z.core.$ZodIssue, schema: unknown): string {
+  switch (issue.code) {
+    case 'invalid_type': {
+      const isInt = definition(schema)?.format === 'safeint';
+      if (issue.expected === 'number' && 'received' in issue)
+        return `a finite number${isInt ? ' without fraction' : ''}`;
+      return isInt ? TYPES.int! : (TYPES[issue.expected] ?? issue.expected);
+    }
+    case 'invalid_value': {
+      const values = issue.values.map((value) => JSON.stringify(value));
+      return values.length === 1 ? values[0]! : `one of ${values.join(', ')}`;
+    }
+    case 'too_small':
+    case 'too_big': {
+      const [limit, low] = issue.code === 'too_small' ? [issue.minimum, true] : [issue.maximum, false];
+      const unit = UNITS[issue.origin];
+      if (unit) return `at ${low ? 'least' : 'most'} ${limit} ${unit[limit === 1 ? 0 : 1]}`;
+      if (issue.inclusive) return `at ${low ? 'least' : 'most'} ${limit}`;
+      return `${low ? 'more' : 'less'} than ${limit}`;
+    }
+    case 'invalid_union': {
+      const options = (definition(schema)?.['options'] ?? []) as readonly unknown[];
+      const faults = issue.errors.flatMap(([error], i) => (error ? [{ error, schema: bare(options[i]) }] : []));
+      // Where the type was right, the other types are not what is missing.
+      const near = faults.filter(({ error }) => error.code !== 'invalid_type' && error.code !== 'invalid_value');
+      const expected = (near.length > 0 ? near : faults).map((fault) => expectation(fault.error, fault.schema));
+      return [...new Set(expected)].join(' or ');
+    }
+    default:
+      return issue.message.replace(/^Invalid input: expected /, '');
+  }
+}
+
+/** The strings that are allowed, where there are only some. */
+function wordsOf(issue: z.core.$ZodIssue): string[] {
+  if (issue.code === 'invalid_union') return issue.errors.flatMap((errors) => (errors[0] ? wordsOf(errors[0]) : []));
+  return issue.code === 'invalid_value' ? issue.values.filter((value) => typeof value === 'string') : [];
+}
+
+type Definition = Readonly<Record<string, unknown>>;
+
+const definition = (schema: unknown): Definition | undefined =>
+  (schema as { _zod?: { def?: Definition } } | undefined)?._zod?.def;
+
+/** Without defaults, optionality and refinements. */
+function bare(schema: unknown): unknown {
+  let inner = schema;
+  for (let def = definition(inner); def; def = definition(inner)) {
+    const next = def['innerType'] ?? def['in'];
+    if (!next || 'shape' in def) break;
+    inner = next;
+  }
+  return inner;
+}
+
+/** The schema of an option, or of an entry of a list or record. */
+function schemaAt(schema: unknown, path: readonly PropertyKey[]): unknown {
+  return bare(
+    path.reduce((current, key) => {
+      const def = definition(bare(current));
+      return (def?.['shape'] as Definition | undefined)?.[String(key)] ?? def?.['element'] ?? def?.['valueType'];
+    }, schema),
+  );
 }
 
 function knownKeys(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
-  let current: unknown = schema;
-  const unwrap = (value: unknown): unknown => {
-    let inner = value as { _zod?: { def?: Record<string, unknown> } } | undefined;
-    while (inner?._zod?.def && !('shape' in inner._zod.def)) {
-      const next = inner._zod.def['innerType'] ?? inner._zod.def['in'];
-      if (!next) break;
-      inner = next as typeof inner;
-    }
-    return inner;
-  };
-  for (const key of path) {
-    const shape = (unwrap(current) as { shape?: Record<string, unknown> })?.shape;
-    current = shape?.[String(key)];
-  }
-  return Object.keys((unwrap(current) as { shape?: object })?.shape ?? {});
+  return Object.keys((definition(schemaAt(schema, path))?.['shape'] as object | undefined) ?? {});
 }
 
 /** The known name within two thirds of the letters, by edit distance, or undefined. */
@@ -118,7 +225,7 @@ export function nearestName(name: string, known: readonly string[]): string | un
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const candidate of known) {
-    const distance = editDistance(name.toLowerCase().replaceAll('_', ''), candidate.toLowerCase());
+    const distance = editDistance(plainName(name), plainName(candidate));
     if (distance < bestDistance) {
       best = candidate;
       bestDistance = distance;
@@ -126,6 +233,8 @@ export function nearestName(name: string, known: readonly string[]): string | un
   }
   return best;
 }
+
+const plainName = (name: string): string => name.toLowerCase().replace(/[_-]/g, '');
 
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);

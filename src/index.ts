@@ -153,6 +153,7 @@ export type {
   OperationAttributes,
   OperationName,
   Operations,
+  RowNoise,
   Segments,
 } from './engine/operations.js';
 export type { Fp8Quantization } from './engine/fp8-checkpoint.js';
@@ -199,4 +200,5 @@ export type { PackedImages, PackedPicture } from './model/ministral3/packed-imag
 export { generationConfigSchema } from './model/sampling.js';
 export type { BestModel } from './train/best-model.js';
 export type { EvalResult } from './train/evaluate-loss.js';
-export type { AccumulateOptions, PassSummary } from './train/trainable-model.js';
+export type { LrSchedule, LrSchedulerKwargs, LrSchedulerType } from './train/schedule.js';
+export type { AccumulateOptions, EvaluateLossOptions, PassSummary } from './train/trainable-model.js';

@@ -1,6 +1,6 @@
 /** Horizontal bars, so that long labels stay readable: counts of classes in each split. */
 import { ConfigError } from '../errors.js';
-import { fitText, format, measureText, text } from './font.js';
+import { fitText, measureText, text } from './font.js';
 import {
   COLOURS,
   heading,
@@ -14,6 +14,7 @@ import {
   svgDocument,
   tickLabel,
 } from './svg.js';
+import { format } from './svg-values.js';
 
 /** What a bar chart shows. */
 export interface BarChartOptions {
@@ -21,7 +22,7 @@ export interface BarChartOptions {
   readonly title: string;
   /** Below the title, smaller. Default: none. */
   readonly subtitle?: string;
-  /** [N] one for each group of bars, top to bottom. */
+  /** [N] one for each group of bars, top to bottom; of more than 200 the largest and the smallest. */
   readonly labels: readonly string[];
   /** Each with [N] values of at least 0; one bar of every series in each group. */
   readonly series: readonly {
@@ -38,22 +39,31 @@ export interface BarChartOptions {
 
 const MARGIN = 36;
 
+/** From this many labels on the bars are thinner. */
+const THIN = 60;
+/** More labels are not drawn: those with the largest and those with the smallest sums are. */
+const MAX_LABELS = 200;
+const SHOWN_EACH = 60;
+
 /**
+ * Of more than 200 labels the 60 with the largest and the 60 with the smallest sums are drawn, and the subtitle says so.
  * @returns an SVG document
  * @throws ConfigError if there is nothing to draw, a series has not one value for each label, or a value is negative
  */
 export function barChart(options: BarChartOptions): string {
-  const { title, labels, series, width = 1000 } = options;
-  checkBars(labels, series);
-  const barHeight = series.length === 1 ? 20 : 14;
-  const groupHeight = barHeight * series.length + 16;
-  const labelWidth = Math.min(Math.max(...labels.map((label) => measureText(label, LABEL_SIZE))), width * 0.35);
+  checkBars(options.labels, options.series);
+  const { title, subtitle, labels, series, width = 1000 } = boundedBars(options);
+  const isThin = labels.length >= THIN;
+  const barHeight = (series.length === 1 ? 20 : 14) - (isThin ? 5 : 0);
+  const groupHeight = barHeight * series.length + (isThin ? 7 : 16);
+  const widest = labels.reduce((most, label) => Math.max(most, measureText(label, LABEL_SIZE)), 0);
+  const labelWidth = Math.min(widest, width * 0.35);
   const left = MARGIN + labelWidth + 14;
   const right = width - MARGIN - 46;
   const ticks = niceTicks(0, Math.max(...series.flatMap((one) => one.values)) || 1, 7);
   const scale = (right - left) / ticks.at(-1)!;
 
-  const head = heading(MARGIN, title, options.subtitle);
+  const head = heading(MARGIN, title, subtitle);
   const names = series.map((one) => one.name);
   const key = series.length > 1 ? legend(MARGIN, head.bottom, width - 2 * MARGIN, names) : head;
   const top = key.bottom + 10;
@@ -79,6 +89,23 @@ export function barChart(options: BarChartOptions): string {
   if (options.xLabel)
     body.push(text((left + right) / 2, bottom + 46, options.xLabel, { size: LABEL_SIZE, anchor: 'middle' }));
   return svgDocument(width, bottom + (options.xLabel ? 66 : 42), title, body);
+}
+
+/** The same chart, of at most as many labels as can be drawn. */
+function boundedBars(options: BarChartOptions): BarChartOptions {
+  const { labels, series } = options;
+  if (labels.length <= MAX_LABELS) return options;
+  const sums = labels.map((_, i) => series.reduce((total, { values }) => total + values[i]!, 0));
+  const ranked = labels.map((_, i) => i).sort((a, b) => sums[b]! - sums[a]! || a - b);
+  const shown = [...ranked.slice(0, SHOWN_EACH), ...ranked.slice(-SHOWN_EACH)];
+  const count = labels.length.toLocaleString('en');
+  const part = `The ${SHOWN_EACH} largest and the ${SHOWN_EACH} smallest of ${count}`;
+  return {
+    ...options,
+    subtitle: options.subtitle ? `${options.subtitle}; ${part.toLowerCase()}` : part,
+    labels: shown.map((i) => labels[i]!),
+    series: series.map(({ name, values }) => ({ name, values: shown.map((i) => values[i]!) })),
+  };
 }
 
 /** Square at the axis, rounded at its end. */

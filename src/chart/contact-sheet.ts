@@ -3,8 +3,10 @@ import sharp, { type OverlayOptions } from 'sharp';
 import { writeFileAtomically } from '../atomic-file.js';
 import type { RgbImage } from '../data/types.js';
 import { ConfigError, ImageError } from '../errors.js';
-import { format, text, wrapText } from './font.js';
+import { drawableText } from './drawable-text.js';
+import { text, wrapText } from './font.js';
 import { COLOURS, heading, rect, svgDocument } from './svg.js';
+import { format } from './svg-values.js';
 
 /** A picture of a contact sheet, with what is written below it. */
 export interface ContactSheetItem {
@@ -30,6 +32,8 @@ export interface ContactSheetOptions {
   readonly captionLines?: number;
 }
 
+/** What the renderer and viewers take. */
+const MAX_SIDE = 32_767;
 const MARGIN = 36;
 const GUTTER = 22;
 const CAPTION_SIZE = 15;
@@ -61,6 +65,12 @@ export async function contactSheet(
     rowTops.push(rowTops.at(-1)! + cell + 14 + LINE_HEIGHT * lines + GUTTER);
   }
   const height = rowTops.at(-1)! - GUTTER + MARGIN;
+  if (Math.max(width, height) > MAX_SIDE) {
+    throw new ConfigError(
+      `contactSheet: ${items.length} pictures in ${columns} columns make ${width} × ${height} pixels, of at most ${MAX_SIDE} a side`,
+      { hint: 'Show fewer of them, write several sheets, or give more `columns` or a smaller `cell`.' },
+    );
+  }
   const body = [...head.parts];
   const overlays: OverlayOptions[] = [];
   for (const [i, item] of items.entries()) {
@@ -71,7 +81,7 @@ export async function contactSheet(
     body.push(...captionParts(x, y + cell, cell, captions[i]!, item.correct));
   }
   const title = options.title ?? `${items.length} pictures`;
-  const page = Buffer.from(svgDocument(width, height, title, body));
+  const page = Buffer.from(await drawableText(svgDocument(width, height, title, body)));
   return sharp(page, { density: 72 }).composite(overlays).png().toBuffer();
 }
 

@@ -5,7 +5,10 @@
  * Glyphs are drawn on a grid: baseline y = 0, x-height 10, capitals and figures 14, descenders 4 below; the em is 20.
  * A glyph is its width and its strokes as SVG path data, where only `M` and `V` are absolute, so that a whole line
  * becomes one path by moving the x of every `M`.
+ * Text in other scripts is left to the machine's fonts; see system-text.ts.
  */
+import { format } from './svg-values.js';
+import { estimateWidth, systemText } from './system-text.js';
 
 /** Units of the glyph grid in one em. */
 const EM = 20;
@@ -117,9 +120,6 @@ const GLYPHS: Readonly<Record<string, Glyph>> = {
   '~': [8, 'M0-5q.6-2 2.2-2q1 0 1.9.9t1.9.9q1.5 0 2-2'],
 };
 
-/** What a character without a glyph looks like. */
-const UNKNOWN: Glyph = [7, 'M0-13h7V0h-7z'];
-
 /** Accents over (or under) a letter of the given width, by combining mark. */
 const ACCENTS: Readonly<Record<string, string>> = {
   '\u0300': 'M-1.6-2.6l2.4 2',
@@ -177,16 +177,14 @@ export interface TextOptions {
   readonly weight?: TextWeight;
 }
 
-/** One line of text as an SVG path element; an empty string for blank text. */
+/**
+ * One line of text as an SVG path element; an empty string for blank text. Text in other scripts than Latin becomes a
+ * text element, which needs a font where it is drawn.
+ */
 export function text(x: number, y: number, content: string, options: TextOptions = {}): string {
-  const {
-    size = 14,
-    anchor = 'start',
-    align = 'baseline',
-    rotate = 0,
-    colour = '#1f2933',
-    weight = 'regular',
-  } = options;
+  const all = { ...DEFAULTS, ...options };
+  if (!hasStrokes(content)) return systemText(x, y, measureText(content, all.size, all.weight), content, all);
+  const { size, anchor, align, rotate, colour, weight } = all;
   const { path, width } = layOut(content, weight);
   if (path === '') return '';
   const dx = anchor === 'start' ? 0 : anchor === 'middle' ? -width / 2 : -width;
@@ -202,29 +200,65 @@ export function text(x: number, y: number, content: string, options: TextOptions
   return `<path fill="none" ${stroke} stroke-linecap="round" stroke-linejoin="round" transform="${place.filter(Boolean).join(' ')}" d="${path}"/>`;
 }
 
-/** Width of a line in SVG units. */
+const DEFAULTS: Required<TextOptions> = {
+  size: 14,
+  anchor: 'start',
+  align: 'baseline',
+  rotate: 0,
+  colour: '#1f2933',
+  weight: 'regular',
+};
+
+/** Width of a line in SVG units; of scripts that need a font, an estimate. */
 export function measureText(content: string, size = 14, weight: TextWeight = 'regular'): number {
+  if (!hasStrokes(content)) return estimateWidth(content) * size * (weight === 'bold' ? 1.08 : 1);
   return (layOut(content, weight).width * size) / EM;
 }
 
+/** Longer texts are cut before they are measured: no line is wide enough for more. */
+const MAX_LETTERS = 600;
+
 /** The text, or its beginning with an ellipsis, so that it is at most `width` wide. */
 export function fitText(content: string, width: number, size = 14): string {
-  if (measureText(content, size) <= width) return content;
-  const letters = [...content];
-  while (letters.length > 0 && measureText(`${letters.join('').trimEnd()}...`, size) > width) letters.pop();
-  return `${letters.join('').trimEnd()}...`;
+  if (content.length <= 4 * MAX_LETTERS && measureText(content, size) <= width) return content;
+  const letters = [...content.slice(0, 2 * MAX_LETTERS)].slice(0, MAX_LETTERS);
+  const cut = (count: number) => `${letters.slice(0, count).join('').trimEnd()}...`;
+  let [fits, tooMany] = [0, letters.length + 1];
+  while (tooMany - fits > 1) {
+    const count = (fits + tooMany) >> 1;
+    if (measureText(cut(count), size) <= width) fits = count;
+    else tooMany = count;
+  }
+  return cut(fits);
+}
+
+/** Words, and where one is wider than a line and of a script without spaces, its characters. */
+function wordsOf(paragraph: string, width: number, size: number): string[] {
+  const words = paragraph
+    .slice(0, 40 * MAX_LETTERS)
+    .split(/\s+/)
+    .filter(Boolean);
+  return words.flatMap((word) =>
+    /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]/u.test(word) &&
+    measureText(word, size) > width
+      ? [...word].map((character, i) => (i === 0 ? character : `\0${character}`))
+      : [word],
+  );
 }
 
 /** Breaks text at spaces into lines of at most `width`; the last of `maxLines` is shortened if there is more. */
 export function wrapText(content: string, width: number, size = 14, maxLines = Infinity): string[] {
   const lines: string[] = [];
   for (const paragraph of content.split('\n')) {
+    if (lines.length > maxLines) break;
     let line = '';
-    for (const word of paragraph.split(/\s+/).filter(Boolean)) {
-      const longer = line ? `${line} ${word}` : word;
+    for (const word of wordsOf(paragraph, width, size)) {
+      // A zero stands where a word goes on.
+      const longer = word.startsWith('\0') ? line + word.slice(1) : line ? `${line} ${word}` : word;
       if (line && measureText(longer, size) > width) {
         lines.push(line);
-        line = word;
+        line = word.replace('\0', '');
+        if (lines.length > maxLines) break;
       } else {
         line = longer;
       }
@@ -235,9 +269,21 @@ export function wrapText(content: string, width: number, size = 14, maxLines = I
   return kept.map((line) => fitText(line, width, size));
 }
 
-/** A number for SVG: three decimals are finer than any screen. */
-export function format(value: number): string {
-  return String(Math.round(value * 1000) / 1000);
+/** Letters and marks apart, with plain ones in place of quotation marks, dashes and the like. */
+function lettersOf(content: string): string[] {
+  return [...content.normalize('NFD')].flatMap((one) => [
+    ...(Object.hasOwn(REPLACEMENTS, one) ? REPLACEMENTS[one]! : one),
+  ]);
+}
+
+/** Whether the stroke font has a character, or leaves it out. */
+function isKnown(character: string): boolean {
+  return Object.hasOwn(GLYPHS, character) || /[\p{M}\p{Cc}\p{Cf}\p{Cs}]/u.test(character);
+}
+
+/** Whether the stroke font has all of a text. */
+export function hasStrokes(content: string): boolean {
+  return lettersOf(content).every(isKnown);
 }
 
 /** The path of a line that starts at the origin, in grid units, and how wide it is. */
@@ -247,15 +293,15 @@ function layOut(content: string, weight: TextWeight): { path: string; width: num
   const tracking = STROKE[weight] - STROKE.regular;
   let centre = 0;
   let top = -10;
-  const characters = [...content.normalize('NFD')].flatMap((one) => [...(REPLACEMENTS[one] ?? one)]);
+  const characters = lettersOf(content);
   for (const [i, character] of characters.entries()) {
     const accent = ACCENTS[character];
     if (accent !== undefined) {
       path += move(accent, centre, top - 1.8);
       continue;
     }
-    if (/\p{M}|\p{Cc}|\p{Cf}/u.test(character)) continue;
-    const [width, strokes] = GLYPHS[character] ?? UNKNOWN;
+    if (!Object.hasOwn(GLYPHS, character)) continue;
+    const [width, strokes] = GLYPHS[character]!;
     const isDotted = (character === 'i' || character === 'j') && !ACCENTS[characters[i + 1] ?? ''];
     const left = cursor + side(character, ROUND_LEFT, OPEN_LEFT);
     path += move(isDotted ? `${strokes}${dot(width)}` : strokes, left, 0);

@@ -1,6 +1,6 @@
 /** Lines over numbers: the loss over the steps. */
 import { ConfigError } from '../errors.js';
-import { format, measureText, text } from './font.js';
+import { measureText, text } from './font.js';
 import {
   COLOURS,
   heading,
@@ -14,6 +14,7 @@ import {
   svgDocument,
   tickLabel,
 } from './svg.js';
+import { format } from './svg-values.js';
 
 /** [x, y]; a y that is not finite (or not positive on a logarithmic axis) leaves a gap. */
 export type Point = readonly [x: number, y: number];

@@ -1,7 +1,8 @@
-/** From SVG to a PNG file, without any font or browser on the machine. */
+/** From SVG to a PNG file, without a browser, and without a font unless a text is in another script than Latin. */
 import sharp from 'sharp';
 import { writeFileAtomically } from '../atomic-file.js';
 import { ConfigError, ImageError } from '../errors.js';
+import { drawableText } from './drawable-text.js';
 
 /** Options of `renderPng`. */
 export interface RenderOptions {
@@ -19,7 +20,7 @@ export async function svgToPng(svg: string, options: RenderOptions = {}): Promis
     throw new ConfigError(`render: \`scale\`: expected a number above 0, up to 20, got ${scale}`);
   try {
     // 72 dpi is one pixel for each SVG unit.
-    return await sharp(Buffer.from(svg), { density: 72 * scale })
+    return await sharp(Buffer.from(await drawableText(svg)), { density: 72 * scale })
       .png({ compressionLevel: 9 })
       .toBuffer();
   } catch (cause) {

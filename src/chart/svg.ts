@@ -1,5 +1,7 @@
 /** What all charts share: the frame, the palette, shapes, ticks and the legend. */
-import { format, measureText, text } from './font.js';
+
+import { measureText, text } from './font.js';
+import { escapeXml, format } from './svg-values.js';
 
 /** Okabe and Ito's palette without its yellow and black: told apart in every common kind of colour blindness. */
 export const PALETTE = ['#0072b2', '#e69f00', '#009e73', '#d55e00', '#cc79a7', '#56b4e9'] as const;
@@ -114,13 +116,4 @@ export function tickLabel(value: number): string {
 
 function trimmed(value: number): string {
   return String(Number(value.toPrecision(6)));
-}
-
-function escapeXml(value: string): string {
-  const names: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-  // Control characters and lone surrogates are not allowed in XML at all.
-  return value
-    .replace(/[\t\n\r]/g, ' ')
-    .replace(/[\p{Cc}\p{Cs}\ufffe\uffff]/gu, '')
-    .replace(/[&<>"]/g, (c) => names[c]!);
 }

@@ -1,35 +1,46 @@
 /**
- * From an encoded picture to 8-bit RGB, as Pillow's `open`, `exif_transpose` and `convert('RGB')` would give it:
- * alpha is dropped and not blended, colour profiles are ignored, CMYK is converted without a profile, EXIF orientation is
- * applied, an animation gives its first frame. Two differences: pixels that a GIF marks as transparent come out black
- * and not in their palette colour, and 16-bit grey is scaled by its own range (see `narrowGrey16`), where Pillow clips.
+ * From an encoded image to 8-bit RGB, as Pillow's `open`, `exif_transpose` and `convert('RGB')` would give it: alpha is
+ * dropped and not blended, colour profiles are ignored, CMYK is converted without a profile, the orientation of EXIF or
+ * XMP is applied, an animation gives its first frame and a TIFF its first page. Two differences: pixels that a GIF marks
+ * as transparent come out black and not in their palette colour, and 16-bit grey is scaled by one range for all images
+ * (see `sample-depth.ts`), where Pillow clips.
  */
-import sharp, { type Metadata } from 'sharp';
-import { ImageError } from '../errors.js';
+import sharp, { type Metadata, type Sharp } from 'sharp';
+import { ConfigError, ImageError } from '../errors.js';
 import { oneLine } from '../one-line.js';
-import { readRegularFile } from '../regular-file.js';
+import { showValue } from '../show-value.js';
+import { decodeBmp } from './decode-bmp.js';
+import { DAMAGED, DEFAULT_MAX_PIXELS, type ImageHeader, readHeader, reasonOf } from './image-header.js';
+import { orient } from './image-orientation.js';
+import { DepthWatch, LOOKS_NARROW, narrowSamples } from './sample-depth.js';
 import type { ImageInput, LazyImage, RgbImage } from './types.js';
 
-/** The picture formats that are read, told by their first bytes and never by a file name. */
-export type ImageFormat = 'jpeg' | 'png' | 'webp' | 'gif';
+export { IMAGE_HEADER_BYTES, type ImageFormat, imageFormatOf } from './image-format.js';
 
-/** First bytes that `imageFormatOf` needs to see. */
-export const IMAGE_HEADER_BYTES = 12;
-
-/** Pixels above which a picture is refused: where Pillow stops by default (2 × 89,478,485), 537 MB decoded. */
-export const DEFAULT_MAX_PIXELS = 178_956_970;
-
-/** An uncompressed pixel of 16 bits a channel, and room for profiles and previews beside the pixels. */
-const MAX_PIXEL_BYTES = 8;
-const MAX_EXTRA_BYTES = 67_108_864;
-/** The largest picture that is let in takes a few; a file made to be slow, by many passes over it, takes for ever. */
+/** The largest image that is let in takes a few; a file made to be slow, by many passes over it, takes for ever. */
 const MAX_SECONDS = 30;
 
 /** Options of `decodeImage` and `imageSize`, for paths and encoded bytes. */
 export interface DecodeOptions {
-  /** Refuse pictures of more pixels than this, before decoding them. Default 178,956,970. */
-  readonly maxPixels?: number;
-  /** How messages call a picture that is given as bytes. Default: its length. */
+  /** Refuse images of more pixels than this, before decoding them. Default 178,956,970. */
+  readonly maxPixels?: number | undefined;
+  /**
+   * Refuse images whose longer side is more than this many times the shorter one. An image processor with a longest
+   * edge of E can make nothing of a ratio above E. Default: no limit.
+   */
+  readonly maxAspectRatio?: number | undefined;
+  /**
+   * Bits of a 16-bit PNG or TIFF that its samples really use, 8 to 16: of 12, a sample of 4,095 becomes 255. It is the
+   * same for all images of a model, in training and afterwards. Default 16, with a warning where the samples look like
+   * fewer.
+   */
+  readonly bitDepth?: number | undefined;
+  /**
+   * Called with the largest sample of 16-bit PNG and TIFF files: of grey ones always, of colour if it is dark. Default:
+   * warnings, once for the process.
+   */
+  readonly onBrightestSample?: ((name: string, brightest: number) => void) | undefined;
+  /** How messages call an image that is given as bytes. Default: its length. */
   readonly name?: string;
 }
 
@@ -38,7 +49,7 @@ export interface ImageFileOptions extends DecodeOptions {
   readonly onBadImage?: LazyImage['onBadImage'];
 }
 
-/** A picture file that is read and decoded each time it is asked for. */
+/** An image file that is read and decoded each time it is asked for. */
 export class ImageFile implements LazyImage {
   readonly path: string;
   readonly onBadImage: LazyImage['onBadImage'];
@@ -61,32 +72,24 @@ export class ImageFile implements LazyImage {
   }
 }
 
-/** The format of encoded picture bytes (at least 12 of them), or undefined if they are no picture that is read here. */
-export function imageFormatOf(bytes: Uint8Array): ImageFormat | undefined {
-  const ascii = (from: number, to: number) => String.fromCharCode(...bytes.subarray(from, to));
-  if (bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff) return 'jpeg';
-  if (ascii(0, 8) === '\x89PNG\r\n\x1a\n') return 'png';
-  if (ascii(0, 4) === 'RIFF' && ascii(8, 12) === 'WEBP') return 'webp';
-  if (ascii(0, 6) === 'GIF87a' || ascii(0, 6) === 'GIF89a') return 'gif';
-  return undefined;
-}
-
 /**
- * Decodes a picture: a file path, encoded bytes, a lazy handle, or pixels, which are checked and passed through.
+ * Decodes an image: a file path, encoded bytes, a lazy handle, or pixels, which are checked and passed through.
  * Decoding runs on libuv's threads.
- * @throws ImageError (`details.path`) for a file that is missing, no picture, damaged, cut short, or too large
+ * @throws ImageError (`details.path`) for a file that is missing, no image, damaged, cut short, too large, or of samples
+ *   without a known range (32 bits, floating point)
  */
 export async function decodeImage(input: ImageInput, options: DecodeOptions = {}): Promise<RgbImage> {
   const name = imageName(input, options);
+  checkBitDepth(options.bitDepth);
   if (typeof input !== 'string' && !(input instanceof Uint8Array)) {
     return checkRgbImage('decode' in input ? await input.decode() : input, name);
   }
-  const { bytes, header } = await readHeader(input, name, options);
+  const header = await readHeader(input, name, options);
   try {
-    return await decodeBytes(bytes, header, options);
+    return await decodeBytes(header, name, options);
   } catch (cause) {
     throw new ImageError(`${name}: the picture does not decode: ${reasonOf(cause)}`, {
-      hint: 'The file is damaged or was not copied to its end; fetch it again, or leave it out.',
+      hint: DAMAGED,
       details: { path: name, format: header.format },
       cause,
     });
@@ -94,8 +97,8 @@ export async function decodeImage(input: ImageInput, options: DecodeOptions = {}
 }
 
 /**
- * Width and height in pixels after EXIF orientation, from the header where the picture is encoded. A lazy handle that
- * is no `ImageFile` is decoded.
+ * Width and height in pixels as the image is meant to be seen, from the header where the image is encoded. A lazy handle
+ * that is no `ImageFile` is decoded.
  * @throws ImageError as `decodeImage`; damage behind the header is not seen
  */
 export async function imageSize(
@@ -109,14 +112,14 @@ export async function imageSize(
 }> {
   if (input instanceof ImageFile) return input.size();
   if (typeof input === 'string' || input instanceof Uint8Array) {
-    const { header } = await readHeader(input, imageName(input, options), options);
-    return { width: header.autoOrient.width, height: header.autoOrient.height };
+    const { width, height, orientation } = await readHeader(input, imageName(input, options), options);
+    return orientation >= 5 ? { width: height, height: width } : { width, height };
   }
   const { width, height } = await decodeImage(input, options);
   return { width, height };
 }
 
-/** How messages call a picture. */
+/** How messages call an image. */
 export function imageName(input: ImageInput, options: DecodeOptions = {}): string {
   if (typeof input === 'string') return oneLine(input);
   if (input instanceof Uint8Array) return options.name ?? `picture of ${input.byteLength} bytes`;
@@ -124,79 +127,60 @@ export function imageName(input: ImageInput, options: DecodeOptions = {}): strin
   return options.name ?? 'picture given as pixels';
 }
 
-async function readHeader(input: string | Uint8Array, name: string, options: DecodeOptions) {
-  const maxPixels = options.maxPixels ?? DEFAULT_MAX_PIXELS;
-  const bytes = typeof input === 'string' ? await readPicture(input, maxPixels) : input;
-  if (imageFormatOf(bytes) === undefined) {
-    throw new ImageError(`${name}: not a JPEG, PNG, WebP or GIF picture (${describeStart(bytes)})`, {
-      hint: 'The content counts, not the ending of the name. Convert other formats first.',
-      details: { path: name },
-    });
-  }
-  let header: Metadata;
-  try {
-    // Only the header counts here: a cut that lies in the pixels is found, and said, when they are decoded.
-    header = await sharp(bytes, { limitInputPixels: false, failOn: 'none' }).metadata();
-  } catch (cause) {
-    throw new ImageError(`${name}: the header of the picture cannot be read: ${reasonOf(cause)}`, {
-      hint: 'The file is damaged or was not copied to its end; fetch it again, or leave it out.',
-      details: { path: name },
-      cause,
-    });
-  }
-  if (header.width * header.height > maxPixels) {
-    throw new ImageError(
-      `${name}: ${header.width} × ${header.height} pixels are more than the limit of ${maxPixels.toLocaleString('en')}`,
-      {
-        hint: 'Shrink the picture, or raise `maxPixels` if you trust where it comes from.',
-        details: { path: name, width: header.width, height: header.height, maxPixels },
-      },
-    );
-  }
-  return { bytes, header };
-}
-
-/** The file is read here and not by sharp, whose cache goes by name and would return a file's earlier content. */
-async function readPicture(path: string, maxPixels: number): Promise<Uint8Array> {
-  try {
-    return await readRegularFile(path, MAX_PIXEL_BYTES * maxPixels + MAX_EXTRA_BYTES);
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code;
-    const isAddress = /^(https?|data):/i.test(path);
-    const shown = isAddress ? `${path.slice(0, 80)}${path.length > 80 ? '…' : ''}` : oneLine(path);
-    const why = code === 'ENOENT' ? 'no such file' : reasonOf(cause);
-    throw new ImageError(`${shown}: cannot read the picture: ${why}`, {
-      ...(isAddress ? { hint: 'A string is a file path. Fetch the address yourself and give the bytes.' } : {}),
-      details: { path: shown },
-      cause,
-    });
-  }
-}
-
-async function decodeBytes(bytes: Uint8Array, header: Metadata, options: DecodeOptions): Promise<RgbImage> {
+async function decodeBytes(header: ImageHeader, name: string, options: DecodeOptions): Promise<RgbImage> {
+  const { bytes, format, orientation, bmp } = header;
+  if (bmp) return decodeBmp(bytes, bmp);
+  const metadata = header.metadata!;
+  // The decoder turns the image where it knows of it, the faster way.
+  const isTurnedThere = format === 'avif' || (metadata.orientation ?? 1) === orientation;
   const picture = sharp(bytes, {
-    autoOrient: true,
+    autoOrient: isTurnedThere,
     ignoreIcc: true,
     // Warnings are common in files that every viewer shows; missing or corrupt pixels are not accepted.
     failOn: 'error',
     limitInputPixels: options.maxPixels ?? DEFAULT_MAX_PIXELS,
   }).timeout({ seconds: MAX_SECONDS });
-  if (header.space === 'cmyk') {
+  const image = await toRgb(picture, metadata, name, options);
+  return isTurnedThere ? image : orient(image, orientation);
+}
+
+async function toRgb(
+  picture: Sharp,
+  { space, format }: Metadata,
+  name: string,
+  options: DecodeOptions,
+): Promise<RgbImage> {
+  if (space === 'cmyk') {
     const raw = picture.pipelineColourspace('cmyk').toColourspace('cmyk').raw();
     const { data, info } = await raw.toBuffer({ resolveWithObject: true });
     return { width: info.width, height: info.height, data: rgbFromCmyk(data, info.channels) };
   }
-  if (header.space === 'grey16') {
-    const raw = picture.toColourspace('grey16').raw({ depth: 'ushort' });
+  const is16Bit = (space === 'grey16' || space === 'rgb16') && (format === 'png' || format === 'tiff');
+  const { bitDepth = 16, onBrightestSample = processWatch(options.bitDepth) } = options;
+  const fromSamples = async (): Promise<RgbImage> => {
+    const raw = picture.clone().toColourspace(space!).raw({ depth: 'ushort' });
     const { data, info } = await raw.toBuffer({ resolveWithObject: true });
     const samples = new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2);
-    return { width: info.width, height: info.height, data: narrowGrey16(samples, info.channels) };
-  }
-  const raw = picture.toColourspace('srgb').removeAlpha().raw();
-  const { data, info } = await raw.toBuffer({ resolveWithObject: true });
+    const narrowed = narrowSamples(samples, info.channels, bitDepth);
+    onBrightestSample(name, narrowed.brightest);
+    return { width: info.width, height: info.height, data: narrowed.data };
+  };
+  if (is16Bit && (space === 'grey16' || bitDepth !== 16)) return fromSamples();
+  const { data, info } = await picture.toColourspace('srgb').removeAlpha().raw().toBuffer({ resolveWithObject: true });
   if (info.channels !== 3) throw new Error(`${info.channels} channels instead of 3`);
+  // The high bytes of colour, which the decoder gives three times as fast; only what is dark is looked at more closely.
+  if (is16Bit && data.every((level) => level < LOOKS_NARROW >> 8)) return fromSamples();
   return { width: info.width, height: info.height, data: new Uint8Array(data.buffer, data.byteOffset, data.length) };
 }
+
+/** For images that belong to no folder: each warning once for the process and a bit depth. */
+function processWatch(bitDepth: number | undefined): (name: string, brightest: number) => void {
+  const watch = watches.get(bitDepth) ?? new DepthWatch(bitDepth);
+  watches.set(bitDepth, watch);
+  return (name, brightest) => watch.note(name, brightest);
+}
+
+const watches = new Map<number | undefined, DepthWatch>();
 
 /** Pillow's conversion: every ink darkens what the black ink leaves; divisions by 255 are rounded. */
 function rgbFromCmyk(cmyk: Uint8Array, channels: number): Uint8Array {
@@ -212,27 +196,9 @@ function rgbFromCmyk(cmyk: Uint8Array, channels: number): Uint8Array {
   return rgb;
 }
 
-/** Bits a pixel of radiography detectors; the smallest that holds the brightest pixel is taken for the picture's. */
-const GREY_DEPTHS = [8, 10, 12, 14, 16];
-
-/**
- * 16-bit grey to 8-bit RGB. A PNG of an X-ray often holds 10, 12 or 14 bits in 16 without saying so, and its high byte
- * alone is black. So the depth is the smallest of 8, 10, 12, 14 and 16 bits that holds the brightest pixel, and the
- * upper eight of those bits are kept.
- */
-function narrowGrey16(samples: Uint16Array, channels: number): Uint8Array {
-  const pixels = samples.length / channels;
-  let brightest = 0;
-  for (let i = 0; i < pixels; i++) if (samples[i * channels]! > brightest) brightest = samples[i * channels]!;
-  const shift = GREY_DEPTHS.find((bits) => brightest < 2 ** bits)! - 8;
-  const rgb = new Uint8Array(pixels * 3);
-  for (let i = 0; i < pixels; i++) {
-    const level = samples[i * channels]! >> shift;
-    rgb[i * 3] = level;
-    rgb[i * 3 + 1] = level;
-    rgb[i * 3 + 2] = level;
-  }
-  return rgb;
+function checkBitDepth(bitDepth: number | undefined): void {
+  if (bitDepth === undefined || (Number.isInteger(bitDepth) && bitDepth >= 8 && bitDepth <= 16)) return;
+  throw new ConfigError(`decodeImage: \`bitDepth\`: expected a whole number from 8 to 16, got ${showValue(bitDepth)}`);
 }
 
 function checkRgbImage(image: RgbImage, name: string): RgbImage {
@@ -249,14 +215,4 @@ function checkRgbImage(image: RgbImage, name: string): RgbImage {
     hint: 'Give { width, height, data } with three bytes a pixel, or a path, or encoded bytes.',
     details: { path: name },
   });
-}
-
-function describeStart(bytes: Uint8Array): string {
-  if (bytes.length === 0) return 'it is empty';
-  const start = [...bytes.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
-  return `${bytes.length} bytes that start with ${start}`;
-}
-
-function reasonOf(cause: unknown): string {
-  return (cause instanceof Error ? cause.message : String(cause)).trim().replaceAll(/\s*\n\s*/g, '; ');
 }

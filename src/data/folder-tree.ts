@@ -4,7 +4,7 @@ import { basename, join, resolve } from 'node:path';
 import { DataError } from '../errors.js';
 import { oneLine } from '../one-line.js';
 import { openRegularFile } from '../regular-file.js';
-import { IMAGE_HEADER_BYTES, imageFormatOf } from './decode-image.js';
+import { describeFormat, IMAGE_HEADER_BYTES, imageFormatOf, READ_FORMATS } from './image-format.js';
 
 /** A file whose content is a picture, or whose name says so. */
 export interface PictureFile {
@@ -139,8 +139,8 @@ async function faultOf(path: string): Promise<string | undefined> {
     try {
       const { bytesRead, buffer } = await handle.read(Buffer.alloc(IMAGE_HEADER_BYTES), 0, IMAGE_HEADER_BYTES, 0);
       if (bytesRead === 0) return 'the file is empty';
-      if (imageFormatOf(buffer.subarray(0, bytesRead))) return undefined;
-      return 'the content is no JPEG, PNG, WebP or GIF picture';
+      const start = buffer.subarray(0, bytesRead);
+      return imageFormatOf(start) ? undefined : `the content is no ${READ_FORMATS} image, but ${describeFormat(start)}`;
     } finally {
       await handle.close();
     }

@@ -5,9 +5,11 @@ import { parseOptions } from '../config.js';
 import { DataError, ImageError } from '../errors.js';
 import { oneLine } from '../one-line.js';
 import { ClassLabel, LabelledDataset } from './dataset.js';
-import { decodeImage, ImageFile } from './decode-image.js';
+import { type DecodeOptions, decodeImage, ImageFile, type ImageFileOptions } from './decode-image.js';
 import { emptySplitFolders, type PlacedPicture, placePictures, type SplitName } from './folder-layout.js';
 import { forEachConcurrently, readFolderTree } from './folder-tree.js';
+import { READ_FORMATS } from './image-format.js';
+import { DepthWatch } from './sample-depth.js';
 import type { LazyImage } from './types.js';
 
 export const imageFolderSchema = z.strictObject({
@@ -25,6 +27,17 @@ export const imageFolderSchema = z.strictObject({
   verify: z.boolean().optional(),
   /** Refuse pictures of more pixels than this. Default 178,956,970. */
   maxPixels: z.number().int().positive().optional(),
+  /**
+   * Refuse images whose longer side is more than this many times the shorter one. Shrunk to the image processor's longest
+   * edge, nothing would be left of them. Default 1540, the processor's default edge.
+   */
+  maxAspectRatio: z.number().min(1).default(1540),
+  /**
+   * Bits that the samples of 16-bit PNG and TIFF files really use, 8 to 16: of 12, a sample of 4,095 becomes 255. Give
+   * `decodeImage` the same for images that the model sees later. Default 16, with a warning where samples look like
+   * fewer.
+   */
+  bitDepth: z.number().int().min(8).max(16).optional(),
 });
 
 /** Options of `ImageFolder.load`. */
@@ -70,7 +83,7 @@ export interface ImageFolderContent {
  * - `<class>/**`, all of it train
  *
  * Split folders: train, training; test, testing; val, valid, validation; upper and lower case do not matter. Pictures
- * are told by content (JPEG, PNG, WebP, GIF); other files, and names that start with a dot, are passed over. Samples
+ * are told by content (JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF); other files, and names that start with a dot, are passed over. Samples
  * are in order of class, then of path, both by code unit.
  */
 export class ImageFolder {
@@ -136,12 +149,19 @@ export async function readImageFolder(dir: string, options: ImageFolderOptions =
   const tree = await readFolderTree(root);
   if (tree.total === 0) {
     throw new DataError(`${oneLine(root)}: no pictures in this folder or below`, {
-      hint: 'Expected class folders of JPEG, PNG, WebP or GIF files. Is the path right, the archive unpacked?',
+      hint: `Expected class folders of ${READ_FORMATS} files. Is the path right, the archive unpacked?`,
       details: { path: root },
     });
   }
   const placed = placePictures(tree);
-  const bad = await findBadPictures(placed, parsed);
+  const depths = new DepthWatch(parsed.bitDepth);
+  const limits: DecodeOptions = {
+    maxPixels: parsed.maxPixels,
+    maxAspectRatio: parsed.maxAspectRatio,
+    bitDepth: parsed.bitDepth,
+    onBrightestSample: (name, brightest) => depths.note(name, brightest),
+  };
+  const bad = await depths.during(() => findBadPictures(placed, parsed, limits));
   if (bad.length > 0 && parsed.onBadImage === 'error') throw badPicturesError(bad, root);
 
   const badPaths = new Set(bad.map(({ path }) => path));
@@ -151,7 +171,7 @@ export async function readImageFolder(dir: string, options: ImageFolderOptions =
     const ofSplit = placed.filter((picture) => picture.split === name);
     const good = ofSplit.filter(({ file }) => !badPaths.has(file.path));
     const empty = emptySplitFolders(tree, name);
-    if (good.length > 0) splits.set(name, datasetOf(good, classLabel, parsed));
+    if (good.length > 0) splits.set(name, datasetOf(good, classLabel, { ...limits, onBadImage: parsed.onBadImage }));
     else if (ofSplit.length > 0 || empty.length > 0) throw emptySplitError(root, name, ofSplit.length, empty);
   }
   return { dir: root, classLabel, splits, skipped: bad };
@@ -159,12 +179,10 @@ export async function readImageFolder(dir: string, options: ImageFolderOptions =
 
 type ParsedOptions = z.output<typeof imageFolderSchema>;
 
-const limits = ({ maxPixels }: ParsedOptions) => (maxPixels === undefined ? {} : { maxPixels });
-
 function datasetOf(
   pictures: readonly PlacedPicture[],
   classLabel: ClassLabel,
-  options: ParsedOptions,
+  options: ImageFileOptions,
 ): LabelledDataset<ImageSample> {
   const sorted = [...pictures].sort(
     (a, b) => byCodeUnit(a.className, b.className) || byCodeUnit(a.file.key, b.file.key),
@@ -172,13 +190,17 @@ function datasetOf(
   const labels = sorted.map(({ className }) => classLabel.str2int(className));
   return new LabelledDataset<ImageSample>(classLabel, labels, (index) => {
     const { className, file } = sorted[index]!;
-    const image = new ImageFile(file.path, { ...limits(options), onBadImage: options.onBadImage });
+    const image = new ImageFile(file.path, options);
     return { image, label: labels[index]!, className, path: file.path };
   });
 }
 
 /** In order of path. */
-async function findBadPictures(pictures: readonly PlacedPicture[], options: ParsedOptions): Promise<SkippedImage[]> {
+async function findBadPictures(
+  pictures: readonly PlacedPicture[],
+  options: ParsedOptions,
+  limits: DecodeOptions,
+): Promise<SkippedImage[]> {
   const bad: SkippedImage[] = [];
   const whole: string[] = [];
   for (const { file } of pictures) {
@@ -188,7 +210,7 @@ async function findBadPictures(pictures: readonly PlacedPicture[], options: Pars
   if (options.verify ?? options.onBadImage === 'skip') {
     await forEachConcurrently(whole, 4, async (path) => {
       try {
-        await decodeImage(path, limits(options));
+        await decodeImage(path, limits);
       } catch (error) {
         if (!(error instanceof ImageError)) throw error;
         const [line] = error.message.split('\n');

@@ -30,9 +30,9 @@ export class KaggleImageFolder extends ImageFolder {
     options: KaggleDownloadOptions & ImageFolderOptions = {},
   ): Promise<KaggleImageFolder> {
     const parsed = parseOptions(downloadSchema, options, 'KaggleImageFolder.download');
-    const { onBadImage, verify, maxPixels, ...download } = parsed;
+    const { onBadImage, verify, maxPixels, maxAspectRatio, bitDepth, ...download } = parsed;
     const dir = await downloadKaggleDataset(handle, download);
-    return KaggleImageFolder.fromFolder(dir, { onBadImage, verify, maxPixels });
+    return KaggleImageFolder.fromFolder(dir, { onBadImage, verify, maxPixels, maxAspectRatio, bitDepth });
   }
 
   /** From the folder into which the archive was unpacked. */

@@ -59,6 +59,13 @@ export interface OptimizerStep {
   readonly weightDecay: number;
   /** Largest L2 norm of all gradients together; 0 switches clipping off. */
   readonly maxGradNorm: number;
+  /** What each parameter multiplies `learningRate` with, in the order of the set. Default: 1 for all. */
+  readonly learningRateFactors?: ArrayLike<number> | undefined;
+}
+
+/** The rate of a set's parameter `index` in this step. */
+export function learningRateOf({ learningRate, learningRateFactors }: OptimizerStep, index: number): number {
+  return learningRateFactors ? learningRate * learningRateFactors[index]! : learningRate;
 }
 
 /** First and second moments, in the form that the engine keeps them; opaque to everything but the engine. */

@@ -53,14 +53,24 @@ export interface Segments {
   readonly keyLengths: Int32Array;
 }
 
+/** Noise of [T, C] values, different for each row. */
+export interface RowNoise {
+  /** [T] 32-bit keys of the rows, as those of dropout. */
+  readonly rowKeys: Int32Array;
+  /** [T] Values of a row are uniform in ± its bound. */
+  readonly bounds: Float32Array;
+}
+
 /** What each operation takes besides its tensors. Inputs and outputs are listed in the comments. */
 export interface OperationAttributes {
-  /** () → [T, C]: rows of a frozen table [V, C]. */
+  /** () → [T, C]: rows of a frozen table [V, C], with noise where it is given. */
   embedding: {
     /** [V, C] */
     readonly table: Weight;
     /** [T], in 0..V-1 */
     readonly ids: Int32Array;
+    /** Uniform noise that is added to the rows: `uniformNoise` of random.ts defines it. Default: none. */
+    readonly noise?: RowNoise | undefined;
   };
   /** (x [T, in]) → one [T, out] per part: x·Wᵀ + bias + LoRA. Parts share x, so that an engine may fuse them. */
   linear: {
@@ -137,6 +147,7 @@ export interface OperationAttributes {
   };
   /**
    * (hidden [T, C]) → (loss [1], rowLoss [T]): rowLoss = -log softmax(hidden·headᵀ)[target], loss = scale · Σ rowLoss.
+   * With smoothing ε, rowLoss is 1 - ε of that and ε of the mean of -log softmax over the vocabulary.
    * Never holds [T, V]. rowLoss carries no gradient.
    */
   crossEntropy: {
@@ -146,6 +157,8 @@ export interface OperationAttributes {
     readonly targets: Int32Array;
     /** Factor of the summed loss and its gradient; rowLoss goes without. */
     readonly scale: number;
+    /** ε of label smoothing, 0 <= ε < 1. Default 0. */
+    readonly smoothing?: number | undefined;
   };
 }
 

@@ -14,7 +14,10 @@
  *
  * An element is kept if its 16 bits are at least round(p · 65536). A step that differs from row to row makes any two
  * columns independent over the rows; the two halves take every pair of values once over all h.
+ *
+ * The noise of NEFTune comes from the same 16 bits, with a seed of its own: bound · (2·bits - 65535) / 65536.
  */
+import type { RowNoise } from './operations.js';
 
 /** MT19937 after Matsumoto and Nishimura (1998), seeded as torch's CPU generator is. */
 export class MersenneTwister {
@@ -116,6 +119,26 @@ export function dropoutMask(rowKeys: Int32Array, columns: number, seed: number, 
     }
   }
   return mask;
+}
+
+/** Seeds the noise of embeddings, away from the layers' dropout masks. Any constant does. */
+export const NOISE_SEED = 0x299f31d0;
+
+/** Noise [rows, columns], uniform in ± the row's bound: symmetric, 65536 values, never 0. */
+export function uniformNoise({ rowKeys, bounds }: RowNoise, columns: number): Float32Array {
+  const noise = new Float32Array(rowKeys.length * columns);
+  let at = 0;
+  for (const [row, rowKey] of rowKeys.entries()) {
+    const unit = bounds[row]! / 65536;
+    let state = mix(rowKey ^ NOISE_SEED);
+    const step = (Math.imul(state, 0x9e3779b9) ^ rowKey) | 1;
+    for (let column = 0; column < columns; column += 2, state = (state + step) | 0) {
+      const hash = pairHash(state);
+      noise[at++] = unit * (2 * bitsOfColumn(hash, 0) - 65535);
+      if (column + 1 < columns) noise[at++] = unit * (2 * bitsOfColumn(hash, 1) - 65535);
+    }
+  }
+  return noise;
 }
 
 function pairHash(state: number): number {

@@ -1,6 +1,6 @@
 /** Row lists that every engine checks and makes the same way. */
 import { EngineError } from '../errors.js';
-import type { OperationAttributes } from './operations.js';
+import type { OperationAttributes, RowNoise } from './operations.js';
 
 /** @throws EngineError naming the first row outside 0..count-1 */
 export function checkRows(rows: Int32Array, count: number, operation: string): void {
@@ -8,6 +8,12 @@ export function checkRows(rows: Int32Array, count: number, operation: string): v
     if (row < 0 || row >= count)
       throw new EngineError(`${operation}: index ${row} at ${i} lies outside 0..${count - 1}`);
   }
+}
+
+/** @throws EngineError if noise is not for as many rows */
+export function checkNoise({ rowKeys, bounds }: RowNoise, rows: number): void {
+  if (rowKeys.length === rows && bounds.length === rows) return;
+  throw new EngineError(`embedding: noise of ${rowKeys.length} keys and ${bounds.length} bounds for ${rows} rows`);
 }
 
 /** Patch rows in the order of the merged rows: merge² for each. */

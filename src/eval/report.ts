@@ -46,20 +46,51 @@ export async function writeReport(report: EvaluationReport, path: string): Promi
   await writeFileAtomically(path, reportJson(report));
 }
 
-/** The confusion matrix as SVG: rows are true classes, the last column holds answers that are no class, if any. */
+/** More classes than this are not drawn: a picture of them would be shades without names. */
+const MAX_DRAWN_CLASSES = 150;
+/** Of so many those are drawn that are confused most, with their numbers. */
+const MOST_CONFUSED = 40;
+
+/**
+ * The confusion matrix as SVG: rows are true classes, the last column holds answers that are no class, if any. More than
+ * 48 classes have shades and no numbers; of more than 150 the 40 with the most wrong answers are drawn, and the subtitle
+ * says so.
+ */
 export function confusionChart(report: EvaluationReport, title = 'Confusion matrix'): string {
+  const { classNames } = report;
   const { counts, unparsed } = report.confusion;
+  const isPart = classNames.length > MAX_DRAWN_CLASSES;
+  const drawn = isPart ? mostConfused(report) : classNames.map((_, i) => i);
+  const names = drawn.map((i) => classNames[i]!);
   const hasUnparsed = unparsed.some((count) => count > 0);
+  const rows = drawn.map((r) => {
+    const shown = drawn.map((c) => counts[r]![c]!);
+    const others = isPart ? [sum(counts[r]!) - sum(shown)] : [];
+    return [...shown, ...others, ...(hasUnparsed ? [unparsed[r]!] : [])];
+  });
+  const part = `the ${names.length} of ${classNames.length.toLocaleString('en')} classes with the most wrong answers`;
   return matrixChart({
     title,
-    subtitle: headline(report)[0]!,
-    rowLabels: report.classNames,
-    columnLabels: hasUnparsed ? [...report.classNames, '(no class)'] : report.classNames,
+    subtitle: `${headline(report)[0]!}${isPart ? `; ${part}` : ''}`,
+    rowLabels: names,
+    columnLabels: [...names, ...(isPart ? ['(other classes)'] : []), ...(hasUnparsed ? ['(no class)'] : [])],
     rowTitle: 'true class',
     columnTitle: 'answer',
-    values: hasUnparsed ? counts.map((row, i) => [...row, unparsed[i]!]) : counts,
+    values: rows,
   });
 }
+
+/** Indices of the classes that were most often answered wrongly, or given as a wrong answer, in the order of classes. */
+function mostConfused({ confusion: { counts, unparsed } }: EvaluationReport): number[] {
+  const wrong = counts.map((row, i) => sum(row) - row[i]! + unparsed[i]!);
+  for (const [r, row] of counts.entries()) {
+    for (const [c, count] of row.entries()) if (r !== c) wrong[c]! += count;
+  }
+  const ranked = wrong.map((_, i) => i).sort((a, b) => wrong[b]! - wrong[a]! || a - b);
+  return ranked.slice(0, MOST_CONFUSED).sort((a, b) => a - b);
+}
+
+const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 
 /** Writes the confusion matrix as a PNG. */
 export async function writeConfusionPng(report: EvaluationReport, path: string, title?: string): Promise<void> {

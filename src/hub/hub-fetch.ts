@@ -7,6 +7,7 @@ import { errorOf } from '../transfer/answer-error.js';
 import { requestJson } from '../transfer/request-json.js';
 import { withRetries } from '../transfer/retry.js';
 import { type HttpRequest, sendRequest } from '../transfer/send-request.js';
+import { SilenceWatch } from '../transfer/silence-watch.js';
 import { explainAnswer, type HubSubject } from './explain-answer.js';
 import { authorization, type HubConnection } from './hub-options.js';
 
@@ -79,18 +80,15 @@ function upload(
   const attempt = async (): Promise<Response> => {
     const stalled = new AbortController();
     const limit = Math.max(connection.timeoutMs, UPLOAD_SILENCE_MS);
-    const stall = (): void => {
+    const watch = new SilenceWatch(limit, () => {
       const { host } = new URL(request.url);
       const message = `${host}: the upload has not moved for ${limit / 1000} s`;
       stalled.abort(new HubError(message, { details: { transient: true } }));
-    };
-    let timer = setTimeout(stall, limit);
+    });
     let isOver = false;
     const counted = countedBlob(body, (sent) => {
-      // What is read after the answer must not arm the timer again: it would keep the process alive.
       if (isOver) return;
-      clearTimeout(timer);
-      timer = setTimeout(stall, limit);
+      watch.heard();
       onProgress?.(sent / Math.max(1, body.size));
     });
     const signal = AbortSignal.any([stalled.signal, ...(request.signal ? [request.signal] : [])]);
@@ -102,7 +100,7 @@ function upload(
       throw refused ? startOver(error) : error;
     } finally {
       isOver = true;
-      clearTimeout(timer);
+      watch.stop();
     }
   };
   return withRetries(attempt, connection.retry, request.signal);

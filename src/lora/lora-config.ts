@@ -6,7 +6,9 @@ import { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { showValue } from '../show-value.js';
-import { isAllLinear, matchingPattern, pythonRegExp, type Towers } from './target-modules.js';
+import { isEmpty, PEFT_FIELDS, unsupportedSettings } from './peft-fields.js';
+import { checkPattern, isAllLinear, matchingPattern } from './peft-rules.js';
+import type { Towers } from './target-modules.js';
 
 /** The seven projections of a layer; both towers use these names. */
 export const LAYER_PROJECTIONS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
@@ -26,6 +28,9 @@ const namesUpTo = (longest: number) =>
     error: 'expected a list of module names, or a string with a regular expression for whole names',
   });
 const layerIndex = z.int().min(0);
+
+/** Those of PEFT. */
+const TASK_TYPES = ['CAUSAL_LM', 'FEATURE_EXTRACTION', 'QUESTION_ANS', 'SEQ_2_SEQ_LM', 'SEQ_CLS', 'TOKEN_CLS'] as const;
 
 /** Options of {@link LoraConfig}: names, defaults and ranges. */
 export const loraConfigSchema = z
@@ -52,7 +57,10 @@ export const loraConfigSchema = z
     towers: z.enum(['both', 'language', 'vision']).default('both'),
     /** Only these layers, counted from 0 in each tower. With a list of `targetModules` only. Default: all. */
     layersToTransform: z.union([layerIndex, z.array(layerIndex).max(MAX_RULES)]).optional(),
-    /** The word before the layer's number, where it is not the first number in the name. Default: any. */
+    /**
+     * What stands before the layer's number, as a regular expression, where it is not the first number in the name that
+     * comes after two words. The first of a list that matches counts. Default, and with an empty text: any.
+     */
     layersPattern: z.union([pattern, z.array(pattern).max(MAX_RULES)]).optional(),
     /** Other ranks for some modules: regular expression for the end of a name → r. The first match counts. Default: none. */
     rankPattern: z.record(pattern.min(1), z.int().min(1).max(MAX_RANK)).refine(fewRules, tooManyRules).default({}),
@@ -61,27 +69,33 @@ export const loraConfigSchema = z
     /** true: A uniform in ±1/√in; "gaussian": A normal with standard deviation 1/r. B is zero in both. Default true. */
     initLoraWeights: z.union([z.literal(true), z.literal('gaussian')]).default(true),
     /** What PEFT should wrap the model for. null leaves it open. Default "CAUSAL_LM". */
-    taskType: z.string().min(1).nullable().default('CAUSAL_LM'),
+    taskType: z.enum(TASK_TYPES).nullable().default('CAUSAL_LM'),
   })
   .superRefine((options, context) => {
     const fault = (path: string, message: string): void => {
       context.addIssue({ code: 'custom', path: [path], message });
     };
-    const checkPattern = (path: string, pattern: string): void => {
-      try {
-        pythonRegExp(pattern, '^(?:', ')$');
-      } catch (error) {
-        fault(path, `"${pattern}" is not a regular expression: ${(error as Error).message}`);
+    const check = (path: Parameters<typeof checkPattern>[0], patterns: readonly string[]): void => {
+      const characters = patterns.reduce((sum, pattern) => sum + pattern.length, 0);
+      if (characters > MAX_NAMES_PATTERN)
+        fault(path, `expected patterns of at most ${MAX_NAMES_PATTERN} characters in all`);
+      for (const pattern of characters > MAX_NAMES_PATTERN ? [] : patterns) {
+        try {
+          checkPattern(path, pattern);
+        } catch (error) {
+          fault(path, `${showValue(pattern)} is not a regular expression of Python: ${(error as Error).message}`);
+        }
       }
     };
     for (const path of ['targetModules', 'excludeModules'] as const) {
       const rule = options[path];
-      if (typeof rule === 'string') checkPattern(path, rule);
+      if (typeof rule === 'string') check(path, [rule]);
     }
-    for (const path of ['rankPattern', 'alphaPattern'] as const) {
-      for (const pattern of Object.keys(options[path])) checkPattern(path, pattern);
-    }
-    for (const pattern of [options.layersPattern ?? []].flat()) checkPattern('layersPattern', pattern);
+    for (const path of ['rankPattern', 'alphaPattern'] as const) check(path, Object.keys(options[path]));
+    // Without a choice of layers nothing reads the pattern.
+    const choosesLayers = options.layersToTransform !== undefined && [options.layersToTransform].flat().length > 0;
+    if (choosesLayers) check('layersPattern', [options.layersPattern ?? []].flat());
+    for (const message of scaleFaults(options)) fault(...message);
     if (typeof options.targetModules === 'string') {
       for (const path of ['layersToTransform', 'layersPattern'] as const) {
         if (options[path] !== undefined) fault(path, 'needs targetModules to be a list, not a string');
@@ -91,6 +105,42 @@ export const loraConfigSchema = z
     }
   });
 
+/** Beyond these, B·A times the scale overflows or vanishes in bfloat16 and float32 for any A and B of use. */
+const MAX_SCALE = 1e6;
+const MIN_SCALE = 1e-9;
+
+function scaleFaults(options: {
+  readonly r: number;
+  readonly alpha: number;
+  readonly useRslora: boolean;
+  readonly rankPattern: Readonly<Record<string, number>>;
+  readonly alphaPattern: Readonly<Record<string, number>>;
+}): [path: 'alpha' | 'alphaPattern', message: string][] {
+  const ranks = [options.r, ...Object.values(options.rankPattern)];
+  const fault = (alpha: number, name: string): string | undefined => {
+    const rank = ranks.find((r) => {
+      const scale = scaleOf(alpha, r, options.useRslora);
+      return !(scale >= MIN_SCALE && scale <= MAX_SCALE);
+    });
+    if (rank === undefined) return undefined;
+    const formula = options.useRslora ? 'alpha / √r' : 'alpha / r';
+    const scale = scaleOf(alpha, rank, options.useRslora);
+    return (
+      `${name}${alpha} with r ${rank} makes the scale ${formula} = ${scale}, expected ${MIN_SCALE} to ${MAX_SCALE}: ` +
+      'the adapter would overflow or do nothing'
+    );
+  };
+  const own = fault(options.alpha, '');
+  const found: [path: 'alpha' | 'alphaPattern', message: string][] = own === undefined ? [] : [['alpha', own]];
+  for (const [pattern, alpha] of Object.entries(options.alphaPattern)) {
+    const message = fault(alpha, `${showValue(pattern)}: `);
+    if (message !== undefined) found.push(['alphaPattern', message]);
+  }
+  return found;
+}
+
+const scaleOf = (alpha: number, r: number, useRslora: boolean): number => alpha / (useRslora ? Math.sqrt(r) : r);
+
 /** What peft's files and other trainers call these options. */
 const NAMES_ELSEWHERE = {
   rank: 'r',
@@ -98,6 +148,21 @@ const NAMES_ELSEWHERE = {
   lorarank: 'r',
   loraalpha: 'alpha',
   loradropout: 'dropout',
+};
+
+/** Where a file has a fault, it is told in the file's words. */
+const NAMES_IN_PEFT = {
+  alpha: 'lora_alpha',
+  dropout: 'lora_dropout',
+  useRslora: 'use_rslora',
+  targetModules: 'target_modules',
+  excludeModules: 'exclude_modules',
+  layersToTransform: 'layers_to_transform',
+  layersPattern: 'layers_pattern',
+  rankPattern: 'rank_pattern',
+  alphaPattern: 'alpha_pattern',
+  initLoraWeights: 'init_lora_weights',
+  taskType: 'task_type',
 };
 
 /** What a user may write. */
@@ -130,14 +195,18 @@ export class LoraConfig {
   readonly rankPattern: Readonly<Record<string, number>>;
   /** The same for alpha. */
   readonly alphaPattern: Readonly<Record<string, number>>;
-  /** How A starts, if it is not loaded. false, "orthogonal" and "eva" in a file are read as true. */
+  /** How A starts, if it is not loaded. A file's false, "orthogonal", "eva" and "mica" are read as true. */
   readonly initLoraWeights: true | 'gaussian';
   /** PEFT's `task_type`; null if it is left open, as by a file that has none. */
   readonly taskType: string | null;
 
-  /** @throws ConfigError listing every fault */
-  constructor(options: LoraConfigOptions = {}, what = 'LoraConfig') {
-    const resolved: ResolvedOptions = parseOptions(loraConfigSchema, options, what, NAMES_ELSEWHERE);
+  /**
+   * @param what how messages call the options, as the path of a file
+   * @param shown how they call one that came under another name
+   * @throws ConfigError listing every fault
+   */
+  constructor(options: LoraConfigOptions = {}, what = 'LoraConfig', shown: Readonly<Record<string, string>> = {}) {
+    const resolved: ResolvedOptions = parseOptions(loraConfigSchema, options, what, NAMES_ELSEWHERE, shown);
     this.r = resolved.r;
     this.alpha = resolved.alpha;
     this.dropout = resolved.dropout;
@@ -167,7 +236,7 @@ export class LoraConfig {
     const alphaKey = matchingPattern(Object.keys(this.alphaPattern), name);
     const r = rankKey === undefined ? this.r : this.rankPattern[rankKey]!;
     const alpha = alphaKey === undefined ? this.alpha : this.alphaPattern[alphaKey]!;
-    return { r, alpha, scale: this.useRslora ? alpha / Math.sqrt(r) : alpha / r };
+    return { r, alpha, scale: scaleOf(alpha, r, this.useRslora) };
   }
 
   /** A copy with some options changed. @throws ConfigError as the constructor does */
@@ -177,7 +246,7 @@ export class LoraConfig {
   }
 
   /**
-   * Reads the content of an `adapter_config.json`. Unknown keys are ignored, as PEFT adds new ones often.
+   * Reads the content of an `adapter_config.json`. An unknown key is read over if it is empty or a note.
    * @throws ConfigError naming every setting that would change the result and is not supported
    */
   static fromPeft(json: unknown, what = 'adapter_config.json'): LoraConfig {
@@ -194,27 +263,27 @@ export class LoraConfig {
     }
     const tower = (['language', 'vision'] as const).find((side) => peft.exclude_modules === OTHER_SIDE[side]);
     const options = {
-      r: peft.r ?? undefined,
-      alpha: peft.lora_alpha ?? undefined,
-      dropout: peft.lora_dropout ?? undefined,
+      r: peft.r,
+      alpha: peft.lora_alpha,
+      dropout: peft.lora_dropout,
       useRslora: peft.use_rslora ?? undefined,
       targetModules: peft.target_modules,
       excludeModules: tower || isEmpty(peft.exclude_modules) ? undefined : peft.exclude_modules,
       towers: tower,
       layersToTransform: peft.layers_to_transform ?? undefined,
-      layersPattern: isEmpty(peft.layers_pattern) ? undefined : peft.layers_pattern,
+      layersPattern: peft.layers_pattern ?? undefined,
       rankPattern: peft.rank_pattern ?? undefined,
       alphaPattern: peft.alpha_pattern ?? undefined,
       initLoraWeights: peft.init_lora_weights === 'gaussian' ? 'gaussian' : true,
       taskType: peft.task_type ?? null,
     };
-    return new LoraConfig(options as LoraConfigOptions, what);
+    return new LoraConfig(options as LoraConfigOptions, what, NAMES_IN_PEFT);
   }
 
   /** The content of `adapter_config.json`, with every key that PEFT 0.21 writes. */
   toPeft(baseModelNameOrPath: string | null = null): Record<string, unknown> {
     return {
-      ...PEFT_DEFAULTS,
+      ...Object.fromEntries(Object.entries(PEFT_FIELDS).map(([key, field]) => [key, field.default])),
       alpha_pattern: this.alphaPattern,
       base_model_name_or_path: baseModelNameOrPath,
       bias: this.bias,
@@ -248,92 +317,6 @@ const OTHER_SIDE = {
   language: '(?:.*\\.)?(?:vision_tower|multi_modal_projector|lm_head)(?:\\..*)?',
   vision: '(?:.*\\.)?(?:language_model|lm_head)(?:\\..*)?',
 } as const;
-
-/** Every key of PEFT 0.21 at its default, sorted as PEFT sorts them. */
-const PEFT_DEFAULTS: Readonly<Record<string, unknown>> = {
-  alora_invocation_tokens: null,
-  alpha_pattern: {},
-  arrow_config: null,
-  auto_mapping: null,
-  base_model_name_or_path: null,
-  bias: 'none',
-  corda_config: null,
-  ensure_weight_tying: false,
-  eva_config: null,
-  exclude_modules: null,
-  fan_in_fan_out: false,
-  inference_mode: true,
-  init_lora_weights: true,
-  kasa_config: null,
-  layer_replication: null,
-  layers_pattern: null,
-  layers_to_transform: null,
-  loftq_config: {},
-  lora_alpha: 8,
-  lora_bias: false,
-  lora_dropout: 0,
-  lora_ga_config: null,
-  megatron_config: null,
-  megatron_core: 'megatron.core',
-  modules_to_save: null,
-  monteclora_config: null,
-  peft_type: 'LORA',
-  peft_version: '0.21.0',
-  qalora_group_size: 16,
-  r: 8,
-  rank_pattern: {},
-  revision: null,
-  target_modules: null,
-  target_parameters: null,
-  task_type: null,
-  trainable_token_indices: null,
-  use_bdlora: null,
-  use_dora: false,
-  use_qalora: false,
-  use_rslora: false,
-  velora_config: null,
-};
-
-/** Settings of PEFT that change what the adapter computes, and that only their empty value is understood of. */
-const UNSUPPORTED_SETTINGS = [
-  'alora_invocation_tokens',
-  'arrow_config',
-  'fan_in_fan_out',
-  'kasa_config',
-  'layer_replication',
-  'lora_bias',
-  'megatron_config',
-  'modules_to_save',
-  'monteclora_config',
-  'target_parameters',
-  'trainable_token_indices',
-  'use_bdlora',
-  'use_dora',
-  'use_qalora',
-  'velora_config',
-] as const;
-
-/** Ways to start that only set A and B, so that a trained adapter is complete without them. The others change W. */
-const HARMLESS_INITS: readonly unknown[] = [undefined, null, true, false, 'gaussian', 'orthogonal', 'eva'];
-
-function unsupportedSettings(peft: Readonly<Record<string, unknown>>): string[] {
-  const faults: string[] = [];
-  const show = (key: string): string => `${key}: ${showValue(peft[key])}`;
-  if (peft.peft_type !== 'LORA') faults.push(`${show('peft_type')}, expected "LORA"`);
-  if ((peft.bias ?? 'none') !== 'none') faults.push(`${show('bias')}, only "none" is supported`);
-  for (const key of UNSUPPORTED_SETTINGS) if (!isEmpty(peft[key])) faults.push(`${show(key)} is not supported`);
-  if (!HARMLESS_INITS.includes(peft.init_lora_weights)) {
-    faults.push(`${show('init_lora_weights')} changes the base weights and is not supported`);
-  }
-  if (isEmpty(peft.target_modules)) faults.push('target_modules is missing');
-  return faults;
-}
-
-/** null, false, and lists, objects and strings without content. */
-function isEmpty(value: unknown): boolean {
-  if (value === undefined || value === null || value === false || value === '') return true;
-  return typeof value === 'object' && Object.keys(value).length === 0;
-}
 
 function escapeRegExp(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');

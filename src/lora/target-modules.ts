@@ -1,22 +1,25 @@
-/**
- * Which linear layers an adapter sits on: PEFT's matching rules (`peft/tuners/tuners_utils.py`,
- * `check_target_module_exists`), and one rule more that keeps the towers apart.
- */
+/** Which linear layers an adapter sits on: PEFT's matching rules, and one rule more that keeps the towers apart. */
 import { nearestName } from '../config.js';
-import { ConfigError, TuneError } from '../errors.js';
+import { ConfigError } from '../errors.js';
 import { type ModelPart, modelPart } from '../model/tensor-names.js';
-import { withinTime } from '../time-limit.js';
+import {
+  endsWithName,
+  hasPatterns,
+  isAllLinear,
+  isExcluded,
+  isTarget,
+  type PeftRules,
+  withPatterns,
+} from './peft-rules.js';
+
+export { isAllLinear, matchingPattern } from './peft-rules.js';
 
 /** `vision` is everything that turns pictures into tokens: the vision tower and the projector. */
 export type Towers = 'both' | 'language' | 'vision';
 
 /** The options of `LoraConfig` that choose modules. */
-export interface TargetRules {
-  readonly targetModules: string | readonly string[];
-  readonly excludeModules: string | readonly string[] | undefined;
+export interface TargetRules extends PeftRules {
   readonly towers: Towers;
-  readonly layersToTransform: number | readonly number[] | undefined;
-  readonly layersPattern: string | readonly string[] | undefined;
 }
 
 export interface TargetSelection {
@@ -43,30 +46,43 @@ export function selectTargetModules(
   rules: TargetRules,
   spelling: (name: string) => string = (name) => name,
 ): TargetSelection {
-  return withPatterns('targetModules, excludeModules or layersPattern', () => select(names, rules, spelling));
+  const work = (): TargetSelection => select(names, rules, spelling);
+  return hasPatterns(rules) ? withPatterns('targetModules, excludeModules or layersPattern', work) : work();
 }
 
 function select(names: readonly string[], rules: TargetRules, spelling: (name: string) => string): TargetSelection {
   const spelled = names.map(spelling);
-  const excluded = (name: string): boolean =>
-    rules.excludeModules !== undefined && matchesNames(rules.excludeModules, name);
   const inTowers = (name: string): boolean => TOWER_PARTS[rules.towers].includes(modelPart(name));
-  const matched = names.filter(
-    (name, i) => inTowers(name) && !excluded(spelled[i]!) && matchesTarget(rules, spelled[i]!),
-  );
+  const matched = names.filter((name, i) => inTowers(name) && isTarget(rules, spelled[i]!));
   if (matched.length === 0) throw noMatch(spelled, rules);
 
   const warnings: string[] = [];
   if (typeof rules.targetModules !== 'string') {
     const unused = rules.targetModules.filter((target) => !spelled.some((name) => endsWithName(name, target)));
-    if (unused.length > 0) warnings.push(`targetModules: no linear layer is called ${quoted(unused)}`);
+    const beside = unused.filter((target) => BESIDE_LAYERS.some((name) => endsWithName(target, name)));
+    if (beside.length > 0) {
+      warnings.push(`targetModules: ${quoted(beside)} is left out: embedding and output head are not adapted here`);
+    }
+    const unknown = unused.filter((target) => !beside.includes(target));
+    if (unknown.length > 0) warnings.push(`targetModules: no linear layer is called ${quoted(unknown)}`);
   }
-  if (rules.excludeModules !== undefined && !spelled.some(excluded)) {
+  if (rules.excludeModules !== undefined && !spelled.some((name) => isExcluded(rules, name))) {
     warnings.push(`excludeModules: ${quoted([rules.excludeModules].flat())} excludes nothing`);
   }
   const vision = matched.filter((name) => modelPart(name) === 'vision' || modelPart(name) === 'projector').length;
   if (vision > 0) warnings.push(visionServingAdvice(vision, matched.length));
   return { matched, warnings };
+}
+
+/** Modules that PEFT can adapt too; their weights may be one and the same (`tie_word_embeddings`). */
+const BESIDE_LAYERS = ['lm_head', 'embed_tokens'];
+
+/**
+ * The one definition of what can be adapted and merged, by its name in memory: the linear layers of the towers and of
+ * the projector. Not the output head and not the embedding.
+ */
+export function isAdaptable(name: string): boolean {
+  return modelPart(name) !== 'other' && !BESIDE_LAYERS.some((beside) => endsWithName(name, beside));
 }
 
 /** What to know before an adapter that reaches the vision tower or the projector is served. */
@@ -78,86 +94,8 @@ export function visionServingAdvice(vision: number, all: number): string {
   );
 }
 
-/** PEFT's `get_pattern_key`: the first key that matches the end of the name, as a regular expression, or undefined. */
-export function matchingPattern(patterns: readonly string[], name: string): string | undefined {
-  if (patterns.length === 0) return undefined;
-  const matches = (pattern: string): boolean => pythonRegExp(pattern, '^(.*\\.)?(', ')$').test(name);
-  return withPatterns('rankPattern or alphaPattern', () => patterns.find(matches));
-}
-
 const MAX_LISTED = 20;
 const MAX_SHOWN = 60;
-
-/** Names are matched in microseconds. A pattern that backtracks without end comes from a hostile file. */
-const MAX_MILLISECONDS = 700;
-
-/** Runs what matches names against patterns of a file. @throws ConfigError if a pattern takes too long or too much */
-function withPatterns<T>(options: string, work: () => T): T {
-  const hint = 'Use a list of names, or a pattern without nested repetitions.';
-  const refuse = (why: string, cause?: unknown): ConfigError =>
-    new ConfigError(`a regular expression of ${options} ${why}`, { hint, cause });
-  try {
-    return withinTime(MAX_MILLISECONDS, work, () => refuse('takes too long to match the names of layers'));
-  } catch (error) {
-    if (error instanceof TuneError) throw error;
-    throw refuse(`cannot be used: ${(error as Error).message}`, error);
-  }
-}
-
-/**
- * A Python regular expression as JavaScript's, between a head and a tail.
- * @throws SyntaxError if it is not one
- */
-export function pythonRegExp(pattern: string, head: string, tail: string): RegExp {
-  const flags = /^\(\?([aimsux]+)\)/.exec(pattern);
-  const source = pattern
-    .slice(flags?.[0].length ?? 0)
-    .replaceAll('(?P<', '(?<')
-    .replace(/\(\?P=(\w+)\)/g, '\\k<$1>')
-    .replace(/\\A/g, '^')
-    .replace(/\\[zZ]/g, '$');
-  return new RegExp(`${head}${source}${tail}`, flags?.[1]?.replace(/[^ims]/g, '') ?? '');
-}
-
-/** True for a pattern that stands for every linear layer but the output head. */
-export function isAllLinear(target: string | readonly string[]): boolean {
-  return typeof target === 'string' && target.toLowerCase() === 'all-linear';
-}
-
-function matchesTarget(rules: TargetRules, name: string): boolean {
-  const { targetModules } = rules;
-  if (isAllLinear(targetModules)) return name.split('.').at(-1) !== 'lm_head';
-  if (typeof targetModules === 'string') return matchesNames(targetModules, name);
-  // A full name is meant as it stands: like PEFT, the choice of layers is not applied to it.
-  if (targetModules.includes(name)) return true;
-  return matchesNames(targetModules, name) && inLayers(rules, name);
-}
-
-/** A string is a regular expression for the whole name; a list holds names or their endings, from a dot on. */
-function matchesNames(rule: string | readonly string[], name: string): boolean {
-  if (typeof rule === 'string') return pythonRegExp(rule, '^(?:', ')$').test(name);
-  return rule.some((entry) => endsWithName(name, entry));
-}
-
-function endsWithName(name: string, ending: string): boolean {
-  return name === ending || name.endsWith(`.${ending}`);
-}
-
-/** The first number in the name is the layer, unless `layersPattern` says after which word it comes. */
-function inLayers({ layersToTransform, layersPattern }: TargetRules, name: string): boolean {
-  const layers = layersToTransform === undefined ? [] : [layersToTransform].flat();
-  if (layersToTransform === undefined || (typeof layersToTransform !== 'number' && layers.length === 0)) return true;
-  const words = layersPattern === undefined ? [] : [layersPattern].flat().filter((word) => word !== '');
-  const patterns =
-    words.length === 0
-      ? [/^.*?\.[^.]*\.(?<idx>\d+)\./]
-      : words.map((word) => pythonRegExp(word, '^(?:|.*?\\.)', '\\.(?<idx>\\d+)\\.'));
-  for (const pattern of patterns) {
-    const index = pattern.exec(name)?.groups?.idx;
-    if (index !== undefined) return layers.includes(Number(index));
-  }
-  return false;
-}
 
 function noMatch(names: readonly string[], rules: TargetRules): ConfigError {
   const targets = [rules.targetModules].flat();

@@ -16,7 +16,7 @@ import { type BestModelState, judgeOf } from './best-model.js';
 import { checkpointName, writeCheckpointFolder } from './checkpoint-folder.js';
 import { compareDatasets, type DatasetFingerprint } from './dataset-fingerprint.js';
 import type { EvalEntry, LogEntry } from './events.js';
-import { RESUME_MAY_CHANGE, type SftConfig } from './sft-config.js';
+import { parseSftConfig, RESUME_MAY_CHANGE, type SftConfig } from './sft-config.js';
 import type { MetricsState } from './step-metrics.js';
 
 const STATE_FILE = 'trainer-state.json';
@@ -254,7 +254,8 @@ async function readState(path: string): Promise<TrainerState> {
 /** Everything in which a saved run and the present one differ, a line each. */
 function compareRuns(saved: TrainerState, now: RunIdentity): string[] {
   const differences = [
-    ...compareSettings({ ...saved.config }, { ...now.config }, RESUME_MAY_CHANGE),
+    // What an earlier version did not know it did as the default has it.
+    ...compareSettings({ ...parseSftConfig(), ...saved.config }, { ...now.config }, RESUME_MAY_CHANGE),
     ...compareSettings(saved.settings ?? {}, now.settings ?? {}),
   ];
   const change = compareDatasets(saved.dataset, now.dataset);

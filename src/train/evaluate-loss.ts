@@ -2,11 +2,11 @@
 import type { DataLoader } from '../data/data-loader.js';
 import type { SkippedSample } from '../data/types.js';
 import { DataError } from '../errors.js';
-import type { TrainableModel } from './trainable-model.js';
+import type { EvaluateLossOptions, TrainableModel } from './trainable-model.js';
 
 /** What an evaluation measured, named as transformers names it. */
 export interface EvalResult {
-  /** Mean loss of a labelled token over the whole evaluation set. */
+  /** Mean loss of a labelled token over the whole evaluation set, smoothed with `labelSmoothingFactor` as in training. */
   readonly evalLoss: number;
   /** Seconds that the loss took. */
   readonly evalRuntime: number;
@@ -26,6 +26,7 @@ export async function evaluateLoss(
   loader: DataLoader,
   length: number,
   batchSize: number,
+  options: EvaluateLossOptions,
   signal: AbortSignal | undefined,
   onSkipped?: (samples: readonly SkippedSample[]) => void,
 ): Promise<EvalResult> {
@@ -38,7 +39,7 @@ export async function evaluateLoss(
     skipped += batch.skipped?.length ?? 0;
     // A collator that drops over-long samples may leave nothing.
     if (batch.inputIds.shape[0] === 0) continue;
-    const result = await model.evaluateLoss(batch);
+    const result = await model.evaluateLoss(batch, options);
     lossSum += result.lossSum;
     labelCount += result.labelCount;
   }

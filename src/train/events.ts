@@ -9,11 +9,11 @@ export interface LogEntry {
   readonly step: number;
   /** Epochs done, a fraction. */
   readonly epoch: number;
-  /** Mean over the steps since the last log of each step's loss per labelled token. */
+  /** Mean over the steps since the last log of each step's loss per labelled token, smoothed if that is asked for. */
   readonly loss: number;
   /** L2 norm of all gradients before clipping, of the last step. */
   readonly gradNorm: number;
-  /** The rate that the last step used. */
+  /** The rate that the last step used; with LoRA+ that of A. */
   readonly learningRate: number;
   /** Real tokens (padding left out, image tokens counted) a second, evaluation and saving left out. */
   readonly tokensPerSecond: number;
@@ -113,7 +113,7 @@ export type TrainingEvent =
       readonly type: 'log';
     } & LogEntry)
   | ({
-      /** Whenever `evalStrategy` asks for one. */
+      /** Whenever `evalStrategy` asks for one; at step 0 with `evalOnStart`. */
       readonly type: 'evaluate';
     } & EvalEntry)
   /** A checkpoint was written. */

@@ -1,23 +1,222 @@
 /** Learning-rate schedules of `transformers.optimization`: the factor of step k, counted from 0. */
 
-export type LrSchedulerType = 'linear' | 'cosine' | 'constant' | 'constant_with_warmup';
+/** Names of transformers' schedules; `reduce_lr_on_plateau` and `greedy`, which depend on results, are not offered. */
+export const LR_SCHEDULER_TYPES = [
+  ...(['linear', 'cosine', 'cosine_with_restarts', 'polynomial', 'constant', 'constant_with_warmup'] as const),
+  ...(['inverse_sqrt', 'cosine_with_min_lr', 'cosine_warmup_with_min_lr', 'warmup_stable_decay'] as const),
+] as const;
 
-/**
- * The factor on the peak learning rate that optimizer step `step` (from 0) uses. With a warm-up the first is 0.
- * @param warmupSteps optimizer steps of the rise from 0 to 1
- * @param totalSteps optimizer steps of the whole run; linear and cosine reach 0 there
- */
-export function learningRateFactor(
-  type: LrSchedulerType,
-  step: number,
-  warmupSteps: number,
-  totalSteps: number,
-): number {
-  if (type === 'constant') return 1;
-  if (step < warmupSteps) return step / Math.max(1, warmupSteps);
-  if (type === 'constant_with_warmup') return 1;
+export type LrSchedulerType = (typeof LR_SCHEDULER_TYPES)[number];
+
+/** Course of the warm-up or the decay of `warmup_stable_decay`. */
+export type RampType = 'linear' | 'cosine' | '1-sqrt';
+
+/** For `cosine`. */
+export interface CosineKwargs {
+  /** Waves of the cosine; a half falls from the peak to 0. Default: 0.5. */
+  readonly numCycles?: number | undefined;
+}
+
+/** For `cosine_with_restarts`. */
+export interface CosineWithRestartsKwargs {
+  /** How often the rate falls from the peak to 0: a whole number. Default: 1. */
+  readonly numCycles?: number | undefined;
+}
+
+/** For `polynomial`. */
+export interface PolynomialKwargs {
+  /** Rate at the end, below `learningRate`. Default: 1e-7. */
+  readonly lrEnd?: number | undefined;
+  /** Exponent of the decay; 1 is a straight line. Default: 1. */
+  readonly power?: number | undefined;
+}
+
+/** For `inverse_sqrt`. */
+export interface InverseSqrtKwargs {
+  /** Steps after which the rate has fallen to 1/√2 of the peak. Default: the warm-up steps, without any 10,000. */
+  readonly timescale?: number | undefined;
+}
+
+/** For `cosine_with_min_lr`: one of `minLr` and `minLrRate` must be given. */
+export interface CosineWithMinLrKwargs extends CosineKwargs {
+  /** Rate that the cosine falls to, at most `learningRate`. */
+  readonly minLr?: number | undefined;
+  /** The same as a share of `learningRate`, 0 to 1. */
+  readonly minLrRate?: number | undefined;
+}
+
+/** For `cosine_warmup_with_min_lr`: one of `minLr` and `minLrRate` must be given. */
+export interface CosineWarmupWithMinLrKwargs extends CosineWithMinLrKwargs {
+  /** Where the warm-up begins, as a share of `learningRate`. Default: 1 / warm-up steps. */
+  readonly warmupLrRate?: number | undefined;
+}
+
+/** For `warmup_stable_decay`: `numDecaySteps` must be given. */
+export interface WarmupStableDecayKwargs extends CosineKwargs {
+  /** Steps of the decay, at the end. */
+  readonly numDecaySteps: number;
+  /** Steps at the peak; what follows warm-up, peak and decay runs at the lowest rate. Default: all that the others leave. */
+  readonly numStableSteps?: number | undefined;
+  /** Lowest rate, where the warm-up begins and the decay ends, as a share of `learningRate`. Default: 0. */
+  readonly minLrRatio?: number | undefined;
+  /** Default: `linear`. */
+  readonly warmupType?: RampType | undefined;
+  /** Default: `cosine`. */
+  readonly decayType?: RampType | undefined;
+}
+
+/** For schedules without settings. */
+export type NoKwargs = Readonly<Record<string, never>>;
+
+/** What `lrSchedulerKwargs` may hold, by schedule. */
+export interface LrSchedulerKwargs {
+  readonly linear: NoKwargs;
+  readonly cosine: CosineKwargs;
+  readonly cosine_with_restarts: CosineWithRestartsKwargs;
+  readonly polynomial: PolynomialKwargs;
+  readonly constant: NoKwargs;
+  readonly constant_with_warmup: NoKwargs;
+  readonly inverse_sqrt: InverseSqrtKwargs;
+  readonly cosine_with_min_lr: CosineWithMinLrKwargs;
+  readonly cosine_warmup_with_min_lr: CosineWarmupWithMinLrKwargs;
+  readonly warmup_stable_decay: WarmupStableDecayKwargs;
+}
+
+/** A schedule with its settings, as `SftConfig` names them. */
+export type LrSchedule = {
+  readonly [T in LrSchedulerType]: {
+    readonly lrSchedulerType: T;
+    readonly lrSchedulerKwargs?: LrSchedulerKwargs[T] | undefined;
+  };
+}[LrSchedulerType];
+
+/** How long a run and its warm-up are, and its peak rate. */
+export interface ScheduleRun {
+  /** Optimizer steps of the rise from 0 to 1. */
+  readonly warmupSteps: number;
+  /** Optimizer steps of the whole run. */
+  readonly totalSteps: number;
+  /** Peak learning rate. */
+  readonly learningRate: number;
+}
+
+/** The factor on the peak learning rate that optimizer step `step` (from 0) uses. With a warm-up the first is mostly 0. */
+export function learningRateFactor(schedule: LrSchedule, step: number, run: ScheduleRun): number {
+  const { warmupSteps, totalSteps, learningRate } = run;
+  const rise = step / Math.max(1, warmupSteps);
+  const isWarmup = step < warmupSteps;
   const length = Math.max(1, totalSteps - warmupSteps);
-  if (type === 'linear') return Math.max(0, (totalSteps - step) / length);
-  // Half a cosine wave, from 1 to 0.
-  return Math.max(0, 0.5 * (1 + Math.cos((Math.PI * (step - warmupSteps)) / length)));
+  const progress = (step - warmupSteps) / length;
+  switch (schedule.lrSchedulerType) {
+    case 'constant':
+      return 1;
+    case 'constant_with_warmup':
+      return isWarmup ? rise : 1;
+    case 'linear':
+      return isWarmup ? rise : Math.max(0, (totalSteps - step) / length);
+    case 'cosine':
+      return isWarmup ? rise : Math.max(0, wave(progress, schedule.lrSchedulerKwargs?.numCycles));
+    case 'cosine_with_restarts': {
+      if (isWarmup) return rise;
+      // Each cycle is half a wave.
+      const cycles = schedule.lrSchedulerKwargs?.numCycles ?? 1;
+      return progress >= 1 ? 0 : Math.max(0, wave((cycles * progress) % 1));
+    }
+    case 'polynomial': {
+      if (isWarmup) return rise;
+      const { lrEnd = 1e-7, power = 1 } = schedule.lrSchedulerKwargs ?? {};
+      if (step > totalSteps) return lrEnd / learningRate;
+      return ((learningRate - lrEnd) * (1 - progress) ** power + lrEnd) / learningRate;
+    }
+    case 'inverse_sqrt': {
+      if (isWarmup) return rise;
+      const timescale = schedule.lrSchedulerKwargs?.timescale ?? (warmupSteps || 10_000);
+      return 1 / Math.sqrt((step + timescale - warmupSteps) / timescale);
+    }
+    case 'cosine_with_min_lr': {
+      if (isWarmup) return rise;
+      const { numCycles } = schedule.lrSchedulerKwargs ?? {};
+      return Math.max(0, above(lowest(schedule.lrSchedulerKwargs, learningRate), wave(progress, numCycles)));
+    }
+    case 'cosine_warmup_with_min_lr': {
+      const { numCycles, warmupLrRate } = schedule.lrSchedulerKwargs ?? {};
+      if (isWarmup && warmupLrRate === undefined) return (step + 1) / Math.max(1, warmupSteps);
+      if (isWarmup) return warmupLrRate! + ((1 - warmupLrRate!) * step) / Math.max(1, warmupSteps - 1);
+      const factor = wave((step - warmupSteps + 1) / length, numCycles);
+      return Math.max(0, above(lowest(schedule.lrSchedulerKwargs, learningRate), factor));
+    }
+    case 'warmup_stable_decay':
+      return warmupStableDecay(schedule.lrSchedulerKwargs!, step, run);
+  }
+}
+
+function warmupStableDecay(kwargs: WarmupStableDecayKwargs, step: number, run: ScheduleRun): number {
+  const { numDecaySteps, minLrRatio = 0, warmupType = 'linear', decayType = 'cosine', numCycles } = kwargs;
+  const { warmupSteps } = run;
+  if (step < warmupSteps) {
+    const progress = step / warmupSteps;
+    const ramps = {
+      linear: () => progress,
+      cosine: () => 0.5 * (1 - Math.cos(Math.PI * progress)),
+      '1-sqrt': () => 1 - Math.sqrt(1 - progress),
+    };
+    return Math.max(0, above(minLrRatio, ramps[warmupType]()));
+  }
+  const firstOfDecay = warmupSteps + stableSteps(kwargs, run);
+  if (step < firstOfDecay) return 1;
+  if (step >= firstOfDecay + numDecaySteps) return minLrRatio;
+  const progress = (step - firstOfDecay) / numDecaySteps;
+  const ramps = {
+    linear: () => 1 - progress,
+    cosine: () => wave(progress, numCycles),
+    '1-sqrt': () => 1 - Math.sqrt(progress),
+  };
+  return Math.max(0, above(minLrRatio, ramps[decayType]()));
+}
+
+/** Negative if warm-up and decay overlap: the decay is then entered where it would be by then. */
+function stableSteps({ numStableSteps, numDecaySteps }: WarmupStableDecayKwargs, run: ScheduleRun): number {
+  return numStableSteps ?? run.totalSteps - run.warmupSteps - numDecaySteps;
+}
+
+/** From 1 down to 0 in half a wave. */
+function wave(progress: number, cycles = 0.5): number {
+  return 0.5 * (1 + Math.cos(Math.PI * cycles * 2 * progress));
+}
+
+/** A factor from 0 to 1, moved to `low` to 1. */
+function above(low: number, factor: number): number {
+  return factor * (1 - low) + low;
+}
+
+function lowest(kwargs: CosineWithMinLrKwargs | undefined, learningRate: number): number {
+  return kwargs?.minLrRate ?? kwargs!.minLr! / learningRate;
+}
+
+/** What in a schedule will not do what it seems to, for the run's length: each to be shown once. */
+export function scheduleWarnings(schedule: LrSchedule, run: ScheduleRun): string[] {
+  const { lrSchedulerType: type } = schedule;
+  const { warmupSteps, totalSteps } = run;
+  if (type === 'constant') {
+    if (warmupSteps === 0) return [];
+    return [`\`warmupSteps\` has no effect with "constant"; "constant_with_warmup" has a warm-up`];
+  }
+  if (warmupSteps >= totalSteps && warmupSteps > 0) {
+    const peak = `the run has ${steps(totalSteps)} and the warm-up ${warmupSteps}`;
+    return [`${peak}: the learning rate never reaches its peak of ${run.learningRate}`];
+  }
+  if (schedule.lrSchedulerType !== 'warmup_stable_decay') return [];
+  const { numDecaySteps, minLrRatio = 0 } = schedule.lrSchedulerKwargs!;
+  const stable = stableSteps(schedule.lrSchedulerKwargs!, run);
+  const planned = warmupSteps + Math.max(0, stable) + numDecaySteps;
+  const parts = `"warmup_stable_decay": the run has ${steps(totalSteps)}, warm-up, peak and decay together ${planned}`;
+  if (stable < 0) return [`${parts}: the first ${steps(-stable)} of the decay are left out`];
+  if (planned < totalSteps) {
+    return [`${parts}: the last ${steps(totalSteps - planned)} run at ${minLrRatio} of the learning rate`];
+  }
+  return planned > totalSteps ? [`${parts}: the last ${steps(planned - totalSteps)} of the decay never come`] : [];
+}
+
+function steps(count: number): string {
+  return `${count} step${count === 1 ? '' : 's'}`;
 }

@@ -5,6 +5,8 @@
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
 import type { OptimizerStep } from '../engine/engine.js';
+import { LR_SCHEDULER_TYPES, type LrSchedule, type NoKwargs, type ScheduleRun } from './schedule.js';
+import { scheduleFaults, scheduleNameFault } from './schedule-config.js';
 
 const count = (what: string) => z.number().int(`${what} is a whole number`).positive(`${what} is at least 1`);
 /** A number of steps, or a share of all steps if below 1 (rounded up). */
@@ -23,6 +25,19 @@ const OPTIMIZERS = {
   paged_adamw_8bit: 'adamw_8bit',
 } as const;
 type OptimizerName = keyof typeof OPTIMIZERS;
+
+function optimizerFault(name: unknown): string | undefined {
+  if (name !== 'adam' && name !== 'adam_8bit') return undefined;
+  const own = name === 'adam' ? 'adamw' : 'adamw_8bit';
+  return `there is no "${name}"; "${own}" with \`weightDecay: 0\` is the same`;
+}
+
+/** Settings that mean the same are the same to a resume, in whatever order; none are undefined. */
+function normalSettings(given: Record<string, unknown> | undefined): Record<string, unknown> | undefined {
+  const entries = Object.entries(given ?? {}).filter(([, value]) => value !== undefined);
+  if (entries.length === 0) return undefined;
+  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
 
 /** Options of `SftTrainer`, one by one; the trainer also refuses some that contradict each other. */
 export const sftConfigSchema = z.strictObject({
@@ -53,11 +68,18 @@ export const sftConfigSchema = z.strictObject({
    * bitsandbytes, also as `adamw_bnb_8bit`, `paged_adamw_8bit`. Default: `adamw`.
    */
   optim: z
-    .enum(Object.keys(OPTIMIZERS) as [OptimizerName, ...OptimizerName[]])
+    .enum(Object.keys(OPTIMIZERS) as [OptimizerName, ...OptimizerName[]], {
+      error: ({ input }) => optimizerFault(input),
+    })
     .default('adamw')
     .transform((name): 'adamw' | 'adamw_8bit' => OPTIMIZERS[name]),
-  /** Peak learning rate. Default: 2e-5. */
+  /** Peak learning rate, of LoRA's A where `loraplusLrRatio` is set. Default: 2e-5. */
   learningRate: z.number().nonnegative().default(2e-5),
+  /**
+   * LoRA+: the learning rate of LoRA's B over that of A, as PEFT's `create_loraplus_optimizer`; its paper suggests 2 to
+   * 16. The logged rate is A's, and `weightDecay` works with each matrix's own rate. Default: 1.
+   */
+  loraplusLrRatio: z.number().positive('a ratio above 0').default(1),
   /** Decoupled decay of every trainable parameter. Default: 0. */
   weightDecay: z.number().nonnegative().default(0),
   /** Decay of the first moment. Default: 0.9. */
@@ -68,15 +90,26 @@ export const sftConfigSchema = z.strictObject({
   adamEpsilon: z.number().positive().default(1e-8),
   /** Largest L2 norm of all gradients; 0: no clipping. Default: 1. */
   maxGradNorm: z.number().nonnegative().default(1),
-  /** Course of the learning rate after the warm-up. Default: `linear`. */
-  lrSchedulerType: z.enum(['linear', 'cosine', 'constant', 'constant_with_warmup']).default('linear'),
+  /** Course of the learning rate after the warm-up, by the names of transformers. Default: `linear`. */
+  lrSchedulerType: z.enum(LR_SCHEDULER_TYPES, { error: ({ input }) => scheduleNameFault(input) }).default('linear'),
+  /**
+   * Settings of the schedule, in camelCase. `cosine_with_min_lr` and `cosine_warmup_with_min_lr` need `minLr` or
+   * `minLrRate`, `warmup_stable_decay` needs `numDecaySteps`; the others need none. Default: none.
+   */
+  lrSchedulerKwargs: z
+    .record(z.string(), z.unknown(), 'an object of settings, such as { numCycles: 1 }')
+    .optional()
+    .transform(normalSettings),
   /** Steps in which the rate rises from 0 (so the first has rate 0), or a share of all steps if below 1. Default: 0. */
   warmupSteps: z
     .number()
     .nonnegative()
     .refine((value) => value < 1 || Number.isInteger(value), 'from 1 on this is a whole number of steps')
     .default(0),
-  /** The share alone, by its older name. Default: 0. */
+  /**
+   * The share alone, by its older name. Default: 0.
+   * @deprecated as in transformers 5: `warmupSteps` takes a share too.
+   */
   warmupRatio: z.number().min(0).lt(1).default(0),
 
   /** Log every so many steps, or every such share of all steps. Default: 10. */
@@ -85,10 +118,32 @@ export const sftConfigSchema = z.strictObject({
   loggingFirstStep: z.boolean().default(false),
   /** On stderr: a bar, plain lines, or nothing. `auto`: a bar in a terminal, lines elsewhere. Default: `auto`. */
   progress: z.enum(['auto', 'bar', 'lines', 'none']).default('auto'),
-  /** When the evaluation set is measured. `steps` and `epoch` also measure at the end. Default: `no`. */
+  /**
+   * The share of probability that is spread evenly over the vocabulary instead of given to the label, 0 <= ε < 1: the
+   * loss of a labelled token is 1 - ε of the usual one and ε of the mean over the vocabulary. Evaluations are measured in
+   * the same way, as in transformers. Default: 0.
+   */
+  labelSmoothingFactor: z.number().min(0).lt(1, 'a share from 0 to below 1').default(0),
+  /**
+   * NEFTune: in training adds noise to the embeddings of the tokens, uniform in ± alpha / √(L · C) with the tokens L of
+   * the sample (transformers takes the padded length of its batch) and the width C. Images have none. 0: off. Default: 0.
+   */
+  neftuneNoiseAlpha: z.number().nonnegative().default(0),
+
+  /**
+   * When the evaluation set is measured. `steps` and `epoch` also measure at the end. An evaluation comes before a save
+   * of the same step, but by `epoch` it comes after a save by `steps`, as in transformers. Default: `no`.
+   */
   evalStrategy: z.enum(['no', 'steps', 'epoch']).default('no'),
   /** For `evalStrategy: "steps"`. Default: `loggingSteps`. */
   evalSteps: stepsOrRatio.optional(),
+  /** No evaluation before so many steps, or epochs if `evalStrategy` is `epoch`; not at the end either. Default: 0. */
+  evalDelay: z.number().nonnegative().default(0),
+  /**
+   * Measure the evaluation set before the first step too, whatever `evalStrategy`. Not compared for the best, and not
+   * repeated by a resume. Default: false.
+   */
+  evalOnStart: z.boolean().default(false),
   /**
    * When a checkpoint is written. `steps` and `epoch` also write one at the end. `best`: after each evaluation that is
    * the best so far. A run that is stopped writes one as well, except with `no`. Default: `steps`.
@@ -138,8 +193,13 @@ export const sftConfigSchema = z.strictObject({
   autoMicroBatch: z.boolean().default(false),
 });
 
-/** What a user may write. */
-export type SftConfigInput = z.input<typeof sftConfigSchema>;
+type PlainInput = z.input<typeof sftConfigSchema>;
+type ScheduleInput =
+  | LrSchedule
+  | { readonly lrSchedulerType?: undefined; readonly lrSchedulerKwargs?: NoKwargs | undefined };
+
+/** What a user may write. `lrSchedulerKwargs` goes by `lrSchedulerType`. */
+export type SftConfigInput = Omit<PlainInput, 'lrSchedulerType' | 'lrSchedulerKwargs'> & ScheduleInput;
 /** What the trainer works with: every default filled in. */
 export type SftConfig = z.output<typeof sftConfigSchema>;
 
@@ -157,6 +217,8 @@ export const RESUME_MAY_CHANGE: ReadonlySet<keyof SftConfig> = new Set([
   'progress',
   'evalStrategy',
   'evalSteps',
+  'evalDelay',
+  'evalOnStart',
   'saveStrategy',
   'saveSteps',
   'saveTotalLimit',
@@ -184,11 +246,14 @@ export function parseSftConfig(input: SftConfigInput = {}): SftConfig {
     if (config.warmupSteps !== 0 && config.warmupRatio !== 0) {
       fault('warmupRatio', 'given beside `warmupSteps`; one of the two says how long the warm-up is');
     }
+    for (const { path, message } of scheduleFaults(config))
+      context.addIssue({ code: 'custom', path: [...path], message });
     if (config.evalStrategy === 'no') {
       const needs = 'needs evaluations: set `evalStrategy` to "steps" or "epoch"';
       if (config.loadBestModelAtEnd) fault('loadBestModelAtEnd', needs);
       if (config.saveStrategy === 'best') fault('saveStrategy', `"best" ${needs}`);
       if (config.earlyStoppingPatience !== undefined) fault('earlyStoppingPatience', needs);
+      if (config.evalDelay > 0) fault('evalDelay', needs);
     }
     if (config.loadBestModelAtEnd && config.saveStrategy === 'no') {
       fault('loadBestModelAtEnd', 'needs checkpoints: set `saveStrategy`, for instance to "best"');
@@ -203,6 +268,11 @@ export function parseSftConfig(input: SftConfigInput = {}): SftConfig {
 /** A number of steps from an option that may be a share of all steps, as transformers rounds it. */
 export function resolveSteps(value: number, totalSteps: number): number {
   return value < 1 ? Math.ceil(totalSteps * value) : value;
+}
+
+/** What the schedule of a run of so many steps depends on. */
+export function scheduleRun({ warmupSteps, warmupRatio, learningRate }: SftConfig, totalSteps: number): ScheduleRun {
+  return { warmupSteps: resolveSteps(warmupRatio || warmupSteps, totalSteps), totalSteps, learningRate };
 }
 
 /** The engine's name of the optimizer. */

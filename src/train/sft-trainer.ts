@@ -3,12 +3,16 @@ import { checkNames, requirePath } from '../config.js';
 import { type Collator, DataLoader } from '../data/data-loader.js';
 import type { Dataset, SkippedSample, TrainingExample } from '../data/types.js';
 import { ConfigError, DataError, TrainingError } from '../errors.js';
+import { showValue } from '../show-value.js';
 import { type EvalResult, evaluateLoss } from './evaluate-loss.js';
 import { checkLabels } from './label-check.js';
+import { learningRateFactors } from './lora-plus.js';
 import { Progress } from './progress.js';
+import { runWarnings } from './run-warnings.js';
 import { Sampler } from './sampler.js';
-import { parseSftConfig, type SftConfig, type SftConfigInput } from './sft-config.js';
+import { parseSftConfig, type SftConfig, type SftConfigInput, sftConfigSchema } from './sft-config.js';
 import type { TrainableModel } from './trainable-model.js';
+import { asDataset, checkTrainerOptions, requireSignal } from './trainer-parts.js';
 import { TrainingLoop } from './training-loop.js';
 import { TrainingRun } from './training-run.js';
 import { describeSkipped } from './training-window.js';
@@ -19,10 +23,10 @@ export interface SftTrainerOptions {
   readonly model: TrainableModel;
   /** Default: every option at its default. */
   readonly config?: SftConfigInput | undefined;
-  /** The samples to learn, made when they are asked for. */
-  readonly trainDataset: Dataset<TrainingExample>;
-  /** Needed if `evalStrategy` is not `no`. */
-  readonly evalDataset?: Dataset<TrainingExample> | undefined;
+  /** The samples to learn: made when they are asked for, or an array of them. */
+  readonly trainDataset: Dataset<TrainingExample> | readonly TrainingExample[];
+  /** Needed if `evalStrategy` is not `no`, or with `evalOnStart`. */
+  readonly evalDataset?: Dataset<TrainingExample> | readonly TrainingExample[] | undefined;
   /** Turns samples into batches: a `VlmCollator`. */
   readonly collator: Collator;
   /** Writes the adapter's files into a checkpoint's folder. Default: checkpoints hold the parameters alone. */
@@ -55,6 +59,12 @@ export interface TrainOptions {
   readonly resumeFromCheckpoint?: string | boolean | undefined;
 }
 
+/** The data sets of the options, arrays made into ones. */
+interface TrainerDatasets {
+  readonly trainDataset: Dataset<TrainingExample>;
+  readonly evalDataset: Dataset<TrainingExample> | undefined;
+}
+
 /** Their names, and whether they must be given. */
 const TRAINER_OPTIONS = {
   model: true,
@@ -71,30 +81,40 @@ const TRAIN_OPTIONS = { signal: false, resumeFromCheckpoint: false } as const;
 export class SftTrainer {
   /** Every default filled in. */
   readonly config: SftConfig;
-  readonly #options: SftTrainerOptions;
+  readonly #options: SftTrainerOptions & TrainerDatasets;
+  /** As it was given, to be recognised. */
+  readonly #givenEvalDataset: SftTrainerOptions['evalDataset'];
   readonly #sampler: Sampler;
+  readonly #learningRateFactors: readonly number[] | undefined;
   #running = false;
 
   /**
-   * @throws ConfigError for bad options, or an evaluation strategy without a data set
+   * @throws ConfigError for bad options, parts that are something else, or evaluations without a data set
    * @throws DataError if the training set gives no micro-batch
    * @throws TrainingError if the model has nothing to train
    */
   constructor(options: SftTrainerOptions) {
+    checkTrainerOptions(options, Object.keys(sftConfigSchema.shape));
     checkNames(options, TRAINER_OPTIONS, 'SftTrainer');
     const config = parseSftConfig(options.config);
     this.config = config;
-    this.#options = options;
-    if (config.evalStrategy !== 'no' && !options.evalDataset?.length) {
-      throw new ConfigError(
-        `\`evalStrategy\` is "${config.evalStrategy}", but the evaluation set is missing or empty`,
-        {
-          hint: 'Give `evalDataset`, or set `evalStrategy: "no"`.',
-        },
-      );
+    const trainDataset = asDataset(options.trainDataset, 'trainDataset');
+    const evalDataset = options.evalDataset && asDataset(options.evalDataset, 'evalDataset');
+    this.#options = { ...options, trainDataset, evalDataset };
+    this.#givenEvalDataset = options.evalDataset;
+    const wantsEvaluations = config.evalStrategy !== 'no' ? `\`evalStrategy\` is "${config.evalStrategy}"` : undefined;
+    const asked = wantsEvaluations ?? (config.evalOnStart ? '`evalOnStart` is true' : undefined);
+    if (asked && !evalDataset?.length) {
+      throw new ConfigError(`${asked}, but the evaluation set is missing or empty`, {
+        hint: `Give \`evalDataset\`, or set ${wantsEvaluations ? '`evalStrategy: "no"`' : '`evalOnStart: false`'}.`,
+      });
     }
-    if (options.model.trainable.size === 0) throw new TrainingError('the model has no trainable parameters');
-    const { length } = options.trainDataset;
+    const { trainable } = options.model;
+    if (trainable.size === 0) {
+      throw new TrainingError('the model has no trainable parameters', { hint: 'call applyLora(model, config) first' });
+    }
+    this.#learningRateFactors = learningRateFactors(trainable, config.loraplusLrRatio);
+    const { length } = trainDataset;
     this.#sampler = new Sampler({
       length,
       batchSize: config.perDeviceTrainBatchSize,
@@ -126,7 +146,13 @@ export class SftTrainer {
    * A checkpoint that cannot be written is a warning: the run goes on and later saves try again.
    */
   train(options: TrainOptions = {}): TrainingRun {
+    if (typeof options === 'string') {
+      throw new ConfigError(`train: expected an object of options, got ${showValue(options)}`, {
+        hint: 'Write train({ resumeFromCheckpoint: … }) to go on from a checkpoint.',
+      });
+    }
     checkNames(options, TRAIN_OPTIONS, 'train');
+    requireSignal(options.signal, 'train');
     const { resumeFromCheckpoint: resumeFrom } = options;
     if (typeof resumeFrom !== 'boolean' && resumeFrom !== undefined) {
       requirePath(resumeFrom, 'train: `resumeFromCheckpoint`');
@@ -140,6 +166,8 @@ export class SftTrainer {
           model: this.#options.model,
           config: this.config,
           sampler: this.#sampler,
+          learningRateFactors: this.#learningRateFactors,
+          warnings: runWarnings(this.config, this.#sampler),
           settings: namedSettings(this.#options),
           dataset: this.#options.trainDataset,
           evalDataset: this.#options.evalDataset,
@@ -165,12 +193,18 @@ export class SftTrainer {
   }
 
   /**
-   * Mean loss of a labelled token over a data set, by default the evaluation set, with dropout off; for the evaluation
-   * set also what `computeMetrics` gives.
+   * Mean loss of a labelled token over a data set, by default the evaluation set, with dropout and noise off; for the
+   * evaluation set also what `computeMetrics` gives.
+   * @param dataset may be an array, as the trainer's own
    * @throws DataError if there is no data set, or nothing in it is labelled
    */
-  evaluate(dataset = this.#options.evalDataset, signal?: AbortSignal): Promise<EvalResult> {
-    return this.#evaluate(dataset, signal);
+  async evaluate(
+    dataset: Dataset<TrainingExample> | readonly TrainingExample[] | undefined = this.#givenEvalDataset,
+    signal?: AbortSignal,
+  ): Promise<EvalResult> {
+    requireSignal(signal, 'evaluate');
+    const isOwn = dataset === this.#givenEvalDataset;
+    return this.#evaluate(isOwn ? this.#options.evalDataset : asDataset(dataset, 'evaluate'), signal);
   }
 
   async #evaluate(
@@ -180,10 +214,12 @@ export class SftTrainer {
   ): Promise<EvalResult> {
     if (!dataset?.length) throw new DataError('there is no evaluation set, or it is empty');
     const { model, evalDataset, computeMetrics } = this.#options;
-    const { perDeviceEvalBatchSize } = this.config;
+    const { perDeviceEvalBatchSize, labelSmoothingFactor: labelSmoothing } = this.config;
     const onSkipped = (samples: readonly SkippedSample[]) => warn?.(`evaluation: ${describeSkipped(samples)}`);
     const loader = this.#loader(dataset);
-    const result = await evaluateLoss(model, loader, dataset.length, perDeviceEvalBatchSize, signal, onSkipped);
+    const { length } = dataset;
+    const smoothing = { labelSmoothing };
+    const result = await evaluateLoss(model, loader, length, perDeviceEvalBatchSize, smoothing, signal, onSkipped);
     if (!computeMetrics || dataset !== evalDataset) return result;
     return { ...result, metrics: await computeMetrics({ signal }) };
   }

@@ -15,12 +15,25 @@ export interface AccumulateOptions {
   readonly memoryBudget?: number | undefined;
   /** Run smaller micro-batches where one does not fit. Default false: that is an error. */
   readonly autoMicroBatch?: boolean | undefined;
+  /** ε of label smoothing: the loss is 1 - ε of the usual and ε of the mean over the vocabulary. Default 0. */
+  readonly labelSmoothing?: number | undefined;
+  /**
+   * NEFTune: noise on the embeddings of the tokens, uniform in ± alpha / √(tokens of the sample · width), which follows
+   * from `dropoutSeeds`. Default: none.
+   */
+  readonly neftuneNoiseAlpha?: number | undefined;
   /** Looked at before each pass: its reason is thrown, with the gradients of earlier passes added. */
   readonly signal?: AbortSignal | undefined;
   /** Told what the run had to change to fit. */
   readonly onWarning?: ((message: string) => void) | undefined;
   /** Told how the window is run, before each attempt. */
   readonly onPlan?: ((passes: readonly PassSummary[]) => void) | undefined;
+}
+
+/** How the loss of an evaluation is computed. */
+export interface EvaluateLossOptions {
+  /** As in training. Default 0. */
+  readonly labelSmoothing?: number | undefined;
 }
 
 /** One of the packed passes in which a window is run. */
@@ -48,6 +61,8 @@ export interface TrainableModel {
   readonly engine: Engine;
   /** Everything that is trained; at least one number. The same set as long as a run takes. */
   readonly trainable: ParameterSet;
+  /** Whether its weights were freed: it can be trained no longer. */
+  readonly isDisposed?: boolean | undefined;
   /** What decides a run besides the parameters' names and shapes, as JSON: a resume refuses other values. */
   readonly trainingSettings?: Readonly<Record<string, unknown>> | undefined;
   /** Of its checkpoint; asked only which tokens stop generation. */
@@ -60,9 +75,12 @@ export interface TrainableModel {
    * @throws EngineError with details.outOfMemory if nothing that the options allow fits
    */
   accumulateGradients(microBatches: readonly VlmBatch[], options: AccumulateOptions): Promise<Deferred<number>>;
-  /** Sum of the losses of the labelled tokens and their count, with dropout off. */
-  evaluateLoss(batch: VlmBatch): Promise<{
-    /** In nats; 0 if nothing is labelled. */
+  /** Sum of the losses of the labelled tokens and their count, with dropout and noise off. */
+  evaluateLoss(
+    batch: VlmBatch,
+    options?: EvaluateLossOptions,
+  ): Promise<{
+    /** In nats, smoothed as the options say; 0 if nothing is labelled. */
     readonly lossSum: number;
     /** Labelled tokens that are predicted: never the first of a sample. */
     readonly labelCount: number;

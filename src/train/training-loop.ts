@@ -15,8 +15,9 @@ import type { TrainingEvent, TrainOutput } from './events.js';
 import { GradientCoverage } from './gradient-coverage.js';
 import { RunLog } from './run-log.js';
 import type { Sampler } from './sampler.js';
-import { learningRateFactor } from './schedule.js';
-import { optimizerKind, resolveSteps, type SftConfig } from './sft-config.js';
+import { learningRateFactor, type ScheduleRun } from './schedule.js';
+import { scheduleOf } from './schedule-config.js';
+import { optimizerKind, resolveSteps, type SftConfig, scheduleRun } from './sft-config.js';
 import { StepMetrics } from './step-metrics.js';
 import type { TrainableModel } from './trainable-model.js';
 import { describeSkipped, describeWindow, skippedSamples, type TrainingWindow } from './training-window.js';
@@ -30,6 +31,10 @@ export interface TrainingLoopOptions {
   /** Of model and collator, by name: a resume refuses others. */
   readonly settings: Readonly<Record<string, unknown>>;
   readonly sampler: Sampler;
+  /** Of the trainable parameters, in order, where they differ. */
+  readonly learningRateFactors: readonly number[] | undefined;
+  /** To be shown once the run has begun. */
+  readonly warnings: readonly string[];
   readonly dataset: Dataset<TrainingExample>;
   readonly evalDataset: Dataset<TrainingExample> | undefined;
   /** Over `dataset`. */
@@ -45,6 +50,7 @@ export interface TrainingLoopOptions {
 export class TrainingLoop {
   readonly #options: TrainingLoopOptions;
   readonly #log: RunLog;
+  readonly #schedule: ScheduleRun;
   readonly #coverage = new GradientCoverage();
   #metrics!: StepMetrics;
   #best: BestModelTracker | undefined;
@@ -64,6 +70,7 @@ export class TrainingLoop {
   constructor(options: TrainingLoopOptions) {
     this.#options = options;
     this.#log = new RunLog(options.config.outputDir, options.show);
+    this.#schedule = scheduleRun(options.config, options.sampler.totalSteps);
   }
 
   async run(resumeFrom: string | true | undefined): Promise<TrainOutput> {
@@ -90,7 +97,7 @@ export class TrainingLoop {
       trainableParameters: model.trainable.size,
       step: this.#firstStep,
     });
-    for (const message of warnings) await this.#log.warn(this.#firstStep, message);
+    for (const message of [...this.#options.warnings, ...warnings]) await this.#log.warn(this.#firstStep, message);
     const { engine } = model;
     // Measured once, if at all: outside the time of any step.
     this.#matrixTflops = engine.matrixTflops?.();
@@ -99,6 +106,7 @@ export class TrainingLoop {
     this.#metrics.startClock();
     const batches = loader.batches(this.#microBatches(), signal && { signal });
     try {
+      if (config.evalOnStart && this.#globalStep === 0) await this.#evaluate(false);
       if (this.#evaluationDue) await this.#afterStep();
       while (!this.#isAtEnd) {
         signal?.throwIfAborted();
@@ -197,7 +205,7 @@ export class TrainingLoop {
       await this.#log.warn(step, `no token is labelled in ${names}; nothing is learned there (said once)`);
     }
 
-    const learningRate = config.learningRate * this.#learningRateFactor(plan.step);
+    const learningRate = config.learningRate * learningRateFactor(scheduleOf(config), plan.step, this.#schedule);
     let loss = await this.#accumulate(step, window);
     let gradNorm: Deferred<number>;
     const skips = config.onNonFiniteLoss === 'skip';
@@ -214,6 +222,7 @@ export class TrainingLoop {
         eps: config.adamEpsilon,
         weightDecay: config.weightDecay,
         maxGradNorm: config.maxGradNorm,
+        learningRateFactors: this.#options.learningRateFactors,
       });
     } else gradNorm = async () => Number.NaN;
     engine.zeroGradients(trainable);
@@ -246,12 +255,14 @@ export class TrainingLoop {
   /** The gradients of a window; says what had to change for it to fit, after an error too. */
   async #accumulate(step: number, { batches, labelCount, dropoutSlots }: TrainingWindow): Promise<Deferred<number>> {
     const { model, config, signal } = this.#options;
-    const { gradientCheckpointing, memoryBudget, autoMicroBatch } = config;
+    const { gradientCheckpointing, memoryBudget, autoMicroBatch, labelSmoothingFactor, neftuneNoiseAlpha } = config;
     const warnings: string[] = [];
     try {
       return await model.accumulateGradients(batches, {
         labelCount,
         dropoutSeeds: dropoutSlots.map((slot) => counterHash(config.seed, slot)),
+        labelSmoothing: labelSmoothingFactor,
+        neftuneNoiseAlpha,
         gradientCheckpointing,
         memoryBudget,
         autoMicroBatch,
@@ -263,13 +274,10 @@ export class TrainingLoop {
     }
   }
 
-  #learningRateFactor(step: number): number {
-    const { config, sampler } = this.#options;
-    const warmupSteps = resolveSteps(config.warmupRatio || config.warmupSteps, sampler.totalSteps);
-    return learningRateFactor(config.lrSchedulerType, step, warmupSteps, sampler.totalSteps);
-  }
-
-  /** What is due after a step: log, evaluate, save. A run that was stopped in here begins anew with the evaluation. */
+  /**
+   * What is due after a step: log, evaluate, save; a save by steps goes before an evaluation by epochs. A run that was
+   * stopped in here begins anew with the evaluation.
+   */
   async #afterStep(): Promise<void> {
     const { config, sampler, model } = this.#options;
     const { totalSteps } = sampler;
@@ -278,29 +286,32 @@ export class TrainingLoop {
     const every = (value: number) => step % resolveSteps(value, totalSteps) === 0;
     const due = (strategy: SftConfig['saveStrategy'], interval: number) =>
       strategy === 'steps' ? this.#isAtEnd || every(interval) : strategy === 'epoch' && (this.#isAtEnd || endsEpoch);
+    const savesFirst = config.saveStrategy === 'steps' && config.evalStrategy === 'epoch';
     if (!this.#evaluationDue) {
       if (every(config.loggingSteps) || (step === 1 && config.loggingFirstStep)) {
         await this.#settle(0);
         const entry = this.#metrics.takeLog(model.engine.memory(), this.#matrixTflops);
         if (entry) await this.#log.emit({ type: 'log', ...entry });
       }
-      this.#evaluationDue = due(config.evalStrategy, config.evalSteps ?? config.loggingSteps);
+      const isLate = config.evalDelay <= (config.evalStrategy === 'epoch' ? this.#epoch : step);
+      this.#evaluationDue = isLate && due(config.evalStrategy, config.evalSteps ?? config.loggingSteps);
+      if (savesFirst && due('steps', config.saveSteps)) await this.#save();
     }
     const isBest = this.#evaluationDue && (await this.#evaluate());
     this.#evaluationDue = false;
     const savesBest = config.loadBestModelAtEnd || config.saveStrategy === 'best';
-    if ((isBest && savesBest) || due(config.saveStrategy, config.saveSteps)) {
-      const isSaved = await this.#save();
-      if (!isSaved && isBest) this.#best!.unsaved();
-    } else if (isBest) this.#best!.unsaved();
+    let isSaved = savesFirst && this.#checkpoints.latest?.step === step;
+    const mustSave = (isBest && savesBest) || (!isSaved && due(config.saveStrategy, config.saveSteps));
+    if (mustSave && (await this.#save())) isSaved = true;
+    if (isBest && !isSaved) this.#best!.unsaved();
     if (endsEpoch) {
       await this.#settle(0);
       await this.#log.emit({ type: 'epoch', step, epoch: this.#epoch });
     }
   }
 
-  /** Gives whether the step is the best so far. */
-  async #evaluate(): Promise<boolean> {
+  /** Gives whether the step is the best so far. @param isJudged whether it may be, and counts for early stopping */
+  async #evaluate(isJudged = true): Promise<boolean> {
     const step = this.#globalStep;
     await this.#settle(0);
     return this.#metrics.outside(async () => {
@@ -312,7 +323,8 @@ export class TrainingLoop {
         // Where it fails they may say why.
         for (const message of warnings) await this.#log.warn(step, message);
       }
-      const isBest = this.#best?.judge(step, this.#checkpoints.pathOf(step), result) ?? false;
+      const best = isJudged ? this.#best : undefined;
+      const isBest = best?.judge(step, this.#checkpoints.pathOf(step), result) ?? false;
       await this.#log.emit({ type: 'evaluate', step, epoch: this.#epoch, ...result });
       return isBest;
     });

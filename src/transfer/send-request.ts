@@ -1,6 +1,7 @@
 /** One HTTP request: redirects followed by hand, time limits, and no secrets for strangers. */
 import type { ReadableStreamReadResult } from 'node:stream/web';
 import { HubError } from '../errors.js';
+import { SilenceWatch } from './silence-watch.js';
 
 export interface HttpRequest {
   readonly url: string | URL;
@@ -65,10 +66,10 @@ export class HttpAnswer {
     signal?.addEventListener('abort', onAbort);
     try {
       for (;;) {
-        const timer = setTimeout(() => {
+        const watch = new SilenceWatch(limit, () => {
           this.#controller.abort(timeoutError(this.url, `nothing arrived for ${limit / 1000} s`));
           fail(this.#controller.signal.reason);
-        }, limit);
+        });
         try {
           signal?.throwIfAborted();
           const { done, value } = await new Promise<ReadableStreamReadResult<Uint8Array>>((resolve, reject) => {
@@ -80,7 +81,7 @@ export class HttpAnswer {
         } catch (cause) {
           throw failureOf(cause, this.url, this.#controller, signal);
         } finally {
-          clearTimeout(timer);
+          watch.stop();
         }
       }
     } finally {
@@ -167,14 +168,16 @@ async function fetchOnce(
 ): Promise<Response> {
   request.signal?.throwIfAborted();
   const limit = request.answerTimeoutMs ?? 30_000;
-  const timer = setTimeout(() => controller.abort(timeoutError(url, `no answer within ${limit / 1000} s`)), limit);
+  const watch = new SilenceWatch(limit, () =>
+    controller.abort(timeoutError(url, `no answer within ${limit / 1000} s`)),
+  );
   const signal = request.signal ? AbortSignal.any([controller.signal, request.signal]) : controller.signal;
   try {
     return await fetch(url, { ...init, redirect: 'manual', signal });
   } catch (cause) {
     throw failureOf(cause, url, controller, request.signal);
   } finally {
-    clearTimeout(timer);
+    watch.stop();
   }
 }
 

@@ -49,6 +49,18 @@ def test_dropout(T, K, ps):
             rate = t / 65536
             check('dropout rate', abs((got[i, :, :K] == 0).mean() - rate) <= 5 * math.sqrt(rate * (1 - rate) / (T * K)))
 
+def test_noise(T, K):
+    """Of embeddings: uniform in ± the bound of each row, from the bits of dropout."""
+    row_keys = np.random.randint(0, 2**32, T, dtype=np.uint64).astype(np.uint32)
+    bounds = np.random.uniform(0.01, 2, T).astype(np.float32)
+    x = M(T, K, rnd(T, K))
+    before = x.v.clone()
+    launch('add_noise', grid2(T, K), 128, x, torch.tensor(row_keys.view(np.int32), device=DEVICE), torch.tensor(bounds, device=DEVICE), T, K, x.ld, 0x299f31d0)
+    noise = (2 * dropout_bits16(row_keys, 0x299f31d0, K).astype(np.float64) - 65535) * bounds[:, None] / 65536
+    want = before.to(F64) + torch.tensor(noise, device=DEVICE)
+    judge(f'noise {T}x{K}', x.v, want, want.to(B16))
+    check('noise guard', x.whole())
+
 def test_lora(T, K, ranks, outs, p, splits_at):
     tag = f'T{T} K{K} ranks {ranks} p {p}'
     padded = [up(r, 16) for r in ranks]

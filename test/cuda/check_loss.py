@@ -9,7 +9,8 @@ from dynamic_maps import dynamic_map
 from kernel_checks import B16, F32, F64, I32, M, cdiv, check, grid2, judge, launch, rnd, up
 
 # ---- loss
-def test_cross_entropy(R, V, size, kind):
+def test_cross_entropy(R, V, size, kind, epsilon=0.0):
+    """In chunks; with label smoothing of epsilon, which takes the whole vocabulary as one chunk."""
     logits = (torch.randn(R, V, device=DEVICE) * 4)
     targets = torch.randint(0, V, (R,), device=DEVICE).to(I32)
     logits = logits.to(F32 if kind else B16)
@@ -20,20 +21,23 @@ def test_cross_entropy(R, V, size, kind):
         chunk = M(R, n, logits[:, first:first + n], dtype=logits.dtype)
         chunks.append((first, n, chunk))
         launch('cross_entropy_chunk', (R,), 512, *state, chunk, targets, R, n, chunk.ld, first, int(first == 0), kind)
+    if epsilon: launch('cross_entropy_smooth', (R,), 512, state[2], chunks[0][2], R, V, chunks[0][2].ld, 1 - epsilon, epsilon / V, kind)
     rowLoss, loss = torch.full((R,), float('nan'), device=DEVICE), torch.full((1,), float('nan'), device=DEVICE)
     launch('cross_entropy_finish', (1,), 1024, rowLoss, loss, *state, R, 0.25)
-    exact = F.cross_entropy(logits.to(F64), targets.long(), reduction='none')
+    exact = F.cross_entropy(logits.to(F64), targets.long(), reduction='none', label_smoothing=epsilon)
     # The loss is a difference of logits and may come near zero: its error is one of theirs, in float32.
-    limit = 4 * float(np.spacing(np.float32(logits.float().abs().max().item())))
+    limit = (8 if epsilon else 4) * float(np.spacing(np.float32(logits.float().abs().max().item())))
     off = float((rowLoss.to(F64) - exact).abs().max())
     check(f'row loss {R}x{V}', off <= limit, f'error {off:.2e} limit {limit:.2e}')
     off = abs(float(loss[0]) - float(exact.sum()) * 0.25)
     check('loss', off <= 0.25 * R * limit, f'error {off:.2e} limit {0.25 * R * limit:.2e}')
-    want = (torch.softmax(logits.to(F64), -1) - F.one_hot(targets.long(), V)) * 0.25 * 1.7
+    own, other = 1 - epsilon + epsilon / V, epsilon / V
+    wanted = F.one_hot(targets.long(), V).to(F64) * (own - other) + other
+    want = (torch.softmax(logits.to(F64), -1) - wanted) * 0.25 * 1.7
     upstream = torch.tensor([1.7], device=DEVICE)
     for first, n, chunk in chunks:
         O = chunk if not kind else M(R, n)
-        launch('cross_entropy_gradient', grid2(R, n), 128, O, chunk, state[0], state[1], targets, upstream, R, n, O.ld, chunk.ld, first, 0.25, kind)
+        launch('cross_entropy_gradient', grid2(R, n), 128, O, chunk, state[0], state[1], targets, upstream, R, n, O.ld, chunk.ld, first, 0.25, kind, own, other)
         judge(f'loss gradient {R}x{V} {first}', O.v, want[:, first:first + n], want[:, first:first + n].to(B16))
         check('loss gradient guard', O.whole())
 
@@ -44,6 +48,8 @@ def test_optimizer():
     offsets = np.cumsum([0] + sizes)
     active = [1, 1, 0, 1, 1]
     lr, b1, b2, eps, wd = 1e-2, 0.9, 0.999, 1e-8, 0.1
+    # LoRA+: a rate for each parameter, which the host writes into the settings.
+    rates = [lr * f for f in (1, 4, 1, 16, 4)]
     maps = [dynamic_map(True), dynamic_map(False)]
     table = torch.cat([maps[0][0], maps[0][1], maps[1][0], maps[1][1]]).to(DEVICE)
     chunks, codes, full, scales = [], 0, 0, 0
@@ -61,7 +67,7 @@ def test_optimizer():
     sm, sv = torch.zeros(scales, device=DEVICE), torch.zeros(scales, device=DEVICE)
     fm, fv = torch.zeros(full, device=DEVICE), torch.zeros(full, device=DEVICE)
     params = [torch.nn.Parameter(start[a:a + s].clone()) for a, s in zip(offsets, sizes)]
-    reference = torch.optim.AdamW(params, lr=lr, betas=(b1, b2), eps=eps, weight_decay=wd, foreach=False)
+    reference = torch.optim.AdamW([{'params': [q], 'lr': r} for q, r in zip(params, rates)], lr=lr, betas=(b1, b2), eps=eps, weight_decay=wd, foreach=False)
     ref8, rm, rv = start.to(F64).numpy().copy(), np.zeros(n), np.zeros(n)
     norm, blocks = torch.full((2,), float('nan'), device=DEVICE), min(1024, cdiv(n, 1024))
     partials = torch.full((blocks,), float('nan'), dtype=F64, device=DEVICE)
@@ -80,21 +86,21 @@ def test_optimizer():
         check('norm', abs(float(norm[0]) / total - 1) < 1e-6 and abs(float(norm[1]) * (total + 1e-6) - 1) < 1e-6)
         clip = norm[1].cpu()
         c = math.sqrt(1 - b2**step)
-        settings = torch.tensor([[-lr / (1 - b1**step), c, 1 - lr * wd, a] for a in active], dtype=F32, device=DEVICE)
+        settings = torch.tensor([[-r / (1 - b1**step), c, 1 - r * wd, a] for r, a in zip(rates, active)], dtype=F32, device=DEVICE)
         launch('adamw', (len(chunks),), 256, values['adamw'], gd, m, v, chunks, settings, norm, b1, b2, eps)
         for i, q in enumerate(params): q.grad = g[offsets[i]:offsets[i + 1]] * clip if active[i] else None
         reference.step()
         want = torch.cat([q.detach() for q in params])
         got = values['adamw'].cpu()
         check(f'adamw step {step}', float((got - want).abs().max()) < 1e-6, float((got - want).abs().max()))
-        settings = torch.tensor([[-lr * c / (1 - b1**step), c * eps, 1 - lr * wd, a] for a in active], dtype=F32, device=DEVICE)
+        settings = torch.tensor([[-r * c / (1 - b1**step), c * eps, 1 - r * wd, a] for r, a in zip(rates, active)], dtype=F32, device=DEVICE)
         launch('adamw8bit', (len(chunks),), 256, values['adamw8bit'], gd, cm, cv, sm, sv, fm, fv, table, chunks, settings, norm, b1, b2)
         gs = (g * clip).to(F64).numpy()
         for i, size in enumerate(sizes):
             if not active[i]: continue
             z = slice(offsets[i], offsets[i + 1])
             rm[z] = b1 * rm[z] + (1 - b1) * gs[z]; rv[z] = b2 * rv[z] + (1 - b2) * gs[z]**2
-            ref8[z] = (ref8[z] - lr * c / (1 - b1**step) * rm[z] / (np.sqrt(rv[z]) + c * eps)) * (1 - lr * wd)
+            ref8[z] = (ref8[z] - rates[i] * c / (1 - b1**step) * rm[z] / (np.sqrt(rv[z]) + c * eps)) * (1 - rates[i] * wd)
             if size < 4096: continue
             for first in range(offsets[i], offsets[i + 1], 256):
                 y = slice(first, min(first + 256, offsets[i + 1]))

@@ -3,7 +3,7 @@ python3 test_kernels.py [seed] [--no-timing]; EMULATE=1 runs the same checks on 
 import sys, time
 import backend
 from backend import EMULATED, signature_faults
-from check_lora import test_dropout, test_gated_backward, test_lora, test_refresh
+from check_lora import test_dropout, test_noise, test_gated_backward, test_lora, test_refresh
 from check_loss import test_argmax, test_cross_entropy, test_optimizer, test_small
 from check_rows import test_activation, test_elementwise, test_flat, test_norm, test_rotary, test_rows
 from kernel_checks import SEED, check, tally
@@ -24,13 +24,16 @@ def run_tests():
     cases = [(1, 24, [4], [24], 0.0, 64), (7, 72, [8, 20], [40, 16], 0.05, 64), (70, 520, [16, 16, 4], [64, 80, 16], 0.1, 64), (33, 13, [16], [8], 0.5, 64), (66, 128, [48, 32], [136, 72], 0.3, 64), (200, 64, [64], [72], 0.1, 128), (65, 40, [32, 32], [64, 8], 0.2, 64), (130, 136, [48, 16], [24, 64], 0.2, 64)]
     if not EMULATED: cases += [(129, 5120, [16, 16, 16], [4096, 1024, 1024], 0.05, 64), (500, 1024, [64, 64], [4096, 4096], 0.1, 128), (500, 1024, [256], [1000], 0.0, 192), (129, 16384, [16], [5120], 0.05, 128)]
     for case in ((1, 5, [0.5]), (3, 64, [0.1, 0.25]), (9, 1000, [0.05, 0, 0.3, 0.9]), (6, 9000, [0.1])) + (() if EMULATED else ((4128, 5120, [0.05] * 3), (4128, 16384, [0.1]))): test_dropout(*case)
+    for case in ((1, 5), (3, 64), (9, 1000)) + (() if EMULATED else ((4128, 5120), (70000, 24))): test_noise(*case)
     for case in cases: test_lora(*case)
     cases = [(1, 8, [4, 4, 4], 0.0, 0, 64), (7, 72, [8, 4, 16], 0.05, 2, 64), (129, 136, [16] * 3, 0.1, 0, 64), (131, 64, [32, 20, 24], 0.5, 1, 128), (70, 200, [32] * 3, 0.0, 3, 64)]
     if not EMULATED: cases += [(1, 16384, [16] * 3, 0.05, 0, 64), (1029, 16384, [16] * 3, 0.05, 0, 1088), (777, 4096, [32] * 3, 0.1, 2, 256)]
     for case in cases: test_gated_backward(*case)
     test_refresh()
     for R, V, size in ((1, 11, 11), (7, 1000, 384)) + (() if EMULATED else ((129, 131072, 16384),)):
-        for kind in (0, 1): test_cross_entropy(R, V, size, kind)
+        for kind in (0, 1):
+            test_cross_entropy(R, V, size, kind)
+            test_cross_entropy(R, V, V, kind, epsilon=0.1)
     test_optimizer()
     for Mr, N, K in ((1, 24, 48), (3, 1030, 520), (8, 40, 13), (9, 40, 136), (16, 21, 600)) + (() if EMULATED else ((1, 6144, 5120), (8, 5120, 16384), (4, 48, 5120), (2, 131072, 5120))):
         for E in (0, 16, 48): test_small(Mr, N, K, E)

@@ -63,11 +63,10 @@ describe('a run that gets a second SIGINT', () => {
     child.process.kill('SIGINT');
     await sleep(500);
     expect(child.process.exitCode).toBeNull();
-    const start = performance.now();
     const end = await child.kill('SIGINT');
-    expect(performance.now() - start).toBeLessThan(5000);
     // Ended by the signal itself, which a shell shows as 130.
     expect([end.code, end.signal]).toEqual([null, 'SIGINT']);
+    expect(end.lines.at(-1)).toBe('saving');
     expect((await readdir(out)).filter((entry) => entry.startsWith('checkpoint'))).toEqual([]);
   }, 60_000);
 });

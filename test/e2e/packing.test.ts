@@ -2,9 +2,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SftExample, VlmBatch } from '../../src/data/types.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
 import { Tape } from '../../src/engine/tape.js';
+import type { Tensor } from '../../src/engine/tensor.js';
 import type { LoraAdapter } from '../../src/lora/apply-lora.js';
 import { joinPacked, type PackedBatch } from '../../src/model/ministral3/packed-batch.js';
-import { countLabels } from '../../src/train/trainable-model.js';
+import { type AccumulateOptions, countLabels } from '../../src/train/trainable-model.js';
 import { relativeL2 } from '../parity/check-list.js';
 import { makeAdapter, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';
 
@@ -23,6 +24,7 @@ afterAll(async () => {
 async function run(
   batches: readonly VlmBatch[],
   gradientCheckpointing: boolean | 'auto' = false,
+  more: Partial<AccumulateOptions> = {},
 ): Promise<{ loss: number; gradients: Float32Array }> {
   const { engine, model } = world;
   engine.zeroGradients(adapter.parameters);
@@ -31,6 +33,7 @@ async function run(
     labelCount,
     dropoutSeeds: batches.map((_, i) => i),
     gradientCheckpointing,
+    ...more,
   });
   return { loss: await loss(), gradients: await engine.readGradients(adapter.parameters) };
 }
@@ -136,6 +139,80 @@ describe('a window in one packed pass', () => {
     expect(Math.abs(joined.loss - apart.loss)).toBeLessThan(1e-5);
     expect(relativeL2(joined.gradients, apart.gradients)).toBeLessThan(1e-5);
     expect(joined.loss).not.toBe(0);
+  });
+});
+
+describe('NEFTune and label smoothing', () => {
+  const examples = makeExamples(7, 33);
+  const collated = () => Promise.all(chunks(examples, 2).map((part) => world.collator.collate(part)));
+
+  it('add the same noise however samples are packed and layers recomputed, and another with another seed', async () => {
+    const batches = await collated();
+    const neftuneNoiseAlpha = 5;
+    const plain = await run(batches);
+    const noisy = await run(batches, false, { neftuneNoiseAlpha });
+    expect(relativeL2(noisy.gradients, plain.gradients)).toBeGreaterThan(1e-2);
+    const again = await run(batches, true, { neftuneNoiseAlpha });
+    expect(again.loss).toBe(noisy.loss);
+    expect(again.gradients).toEqual(noisy.gradients);
+    const joined = await withTokensPerPass(100_000, () => run(batches, false, { neftuneNoiseAlpha }));
+    expect(Math.abs(joined.loss - noisy.loss)).toBeLessThan(1e-5);
+    expect(relativeL2(joined.gradients, noisy.gradients)).toBeLessThan(1e-5);
+    const other = await run(batches, false, { neftuneNoiseAlpha, dropoutSeeds: [9, 8, 7, 6] });
+    expect(relativeL2(other.gradients, noisy.gradients)).toBeGreaterThan(1e-2);
+    const off = await run(batches, false, { neftuneNoiseAlpha: 0, labelSmoothing: 0 });
+    expect(off.loss).toBe(plain.loss);
+    expect(off.gradients).toEqual(plain.gradients);
+  });
+
+  it('bound the noise by alpha / √(tokens of the sample · width), and leave images and evaluation alone', async () => {
+    const { model, collator, engine } = world;
+    const packed = model.pack(await collator.collate(examples.slice(0, 2)), { seed: 3 });
+    const embedded = async (neftuneNoiseAlpha: number, batch: PackedBatch): Promise<Float32Array> => {
+      const tape = new Tape(engine, { record: false });
+      let values: Promise<Float32Array> | undefined;
+      const observe = (name: string, tensor: Tensor): void => {
+        if (name === 'language_model.0') values = engine.read(tensor);
+      };
+      model.hidden(tape, batch, { neftuneNoiseAlpha, observe });
+      tape.dispose();
+      return values!;
+    };
+    const [plain, noisy] = [await embedded(0, packed), await embedded(5, packed)];
+    const width = plain.length / packed.ids.length;
+    const imageRows = new Set(packed.images!.tokenRows);
+    for (let sample = 0; sample < 2; sample++) {
+      const [first, end] = [packed.starts[sample]!, packed.starts[sample + 1]!];
+      const bound = 5 / Math.sqrt((end - first) * width);
+      let [largest, sum, count] = [0, 0, 0];
+      for (let row = first; row < end; row++) {
+        const noise = Array.from({ length: width }, (_, c) => noisy[row * width + c]! - plain[row * width + c]!);
+        if (imageRows.has(row)) expect(noise.every((value) => value === 0)).toBe(true);
+        else
+          for (const value of noise)
+            [largest, sum, count] = [Math.max(largest, Math.abs(value)), sum + value, count + 1];
+      }
+      expect(largest).toBeLessThanOrEqual(bound * 1.00001);
+      expect(largest).toBeGreaterThan(0.97 * bound);
+      // The mean of uniform values has a deviation of bound / √(3n).
+      expect(Math.abs(sum / count)).toBeLessThan((4 * bound) / Math.sqrt(3 * count));
+    }
+    const still = model.pack(await collator.collate(examples.slice(0, 2)));
+    expect(await embedded(5, still)).toEqual(plain);
+  });
+
+  it('smooth the loss of training and of evaluation alike', async () => {
+    const batches = await collated();
+    const smoothed = await run(batches, false, { labelSmoothing: 0.1 });
+    const plain = await run(batches);
+    let [sum, count] = [0, 0];
+    for (const batch of batches) {
+      const { lossSum, labelCount } = await world.model.evaluateLoss(batch, { labelSmoothing: 0.1 });
+      sum += lossSum;
+      count += labelCount;
+    }
+    expect(Math.abs(smoothed.loss - sum / count)).toBeLessThan(1e-5);
+    expect(Math.abs(smoothed.loss - plain.loss)).toBeGreaterThan(1e-3);
   });
 });
 

@@ -6,6 +6,7 @@ import type {
   OperationName,
   Segments,
 } from '../../src/engine/operations.js';
+import { dropoutBits, NOISE_SEED } from '../../src/engine/random.js';
 import type { DType, ParameterSet, Tensor } from '../../src/engine/tensor.js';
 import type { Laboratory } from './laboratory.js';
 import {
@@ -293,15 +294,27 @@ function embedding(
   columns: number,
   ids: readonly number[],
   dtype: DType,
+  bound?: number,
 ): Case<OperationAttributes['embedding']> {
   return {
-    title: `ids ${ids.join(', ')} of [${vocabulary}, ${columns}] ${dtype}`,
+    title: `ids ${ids.join(', ')} of [${vocabulary}, ${columns}] ${dtype}${bound ? `, noise of ${bound}` : ''}`,
     async prepare(lab) {
       const { weight, values } = await lab.weight('table', [vocabulary, columns], dtype);
+      const noise = bound && {
+        rowKeys: Int32Array.from(ids, () => lab.random.nextUint32()),
+        bounds: Float32Array.from(ids, (_, row) => bound * (1 + row)),
+      };
       return {
         inputs: [],
-        attributes: { table: weight, ids: Int32Array.from(ids) },
-        reference: () => [plainGather(values, columns, ids)],
+        attributes: { table: weight, ids: Int32Array.from(ids), ...(noise ? { noise } : {}) },
+        reference: () => [
+          plainGather(values, columns, ids).map((value, i) => {
+            if (!noise) return value;
+            const row = Math.floor(i / columns);
+            const bits = dropoutBits(noise.rowKeys[row]!, NOISE_SEED, i % columns);
+            return value + (noise.bounds[row]! * (2 * bits - 65535)) / 65536;
+          }),
+        ],
       };
     },
   };
@@ -313,19 +326,20 @@ function crossEntropy(
   vocabulary: number,
   dtype: DType,
   deviation = 1,
+  smoothing?: number,
 ): Case<OperationAttributes['crossEntropy']> {
   return {
-    title: `[${rows}, ${columns}], ${vocabulary} words ${dtype}${deviation > 1 ? ', sharp' : ''}`,
+    title: `[${rows}, ${columns}], ${vocabulary} words ${dtype}${deviation > 1 ? ', sharp' : ''}${smoothing ? `, smoothing ${smoothing}` : ''}`,
     async prepare(lab) {
       const { weight, values } = await lab.weight('head', [vocabulary, columns], dtype, deviation * columns ** -0.5);
       const targets = Int32Array.from({ length: rows }, () => lab.random.nextUint32() % vocabulary);
       const scale = 1 / (rows + 2);
       return {
         inputs: [await lab.tensor([rows, columns])],
-        attributes: { head: weight, targets, scale },
+        attributes: { head: weight, targets, scale, smoothing },
         gradientOutputs: 1,
         reference: ([hidden]) => {
-          const rowLoss = plainCrossEntropy(hidden!, values, columns, targets);
+          const rowLoss = plainCrossEntropy(hidden!, values, columns, targets, smoothing);
           return [Float64Array.of(scale * rowLoss.reduce((a, b) => a + b)), rowLoss];
         },
       };
@@ -348,6 +362,8 @@ export const CASES: {
       'bf16',
     ),
     embedding(5, 24, [4], 'f16'),
+    embedding(9, 67, [4, 4, 0, 8], 'bf16', 0.25),
+    embedding(5, 130, [1, 3, 3], 'f32', 1.5),
   ],
   linear: [
     linear(1, 8, [{ out: 8, dtype: 'f32' }]),
@@ -410,5 +426,7 @@ export const CASES: {
     crossEntropy(7, 24, 1001, 'bf16'),
     crossEntropy(129, 33, 130, 'f16'),
     crossEntropy(5, 64, 515, 'bf16', 12),
+    crossEntropy(7, 24, 1001, 'bf16', 1, 0.1),
+    crossEntropy(5, 64, 514, 'f32', 12, 0.5),
   ],
 };

@@ -380,6 +380,52 @@ function checkEngine(engine: () => Engine, { forwardTolerance = 2e-6 }: Conforma
     lab.clear();
   });
 
+  it.each(['adamw', 'adamw8bit'] as const)('gives each parameter its own learning rate with %s', async (kind) => {
+    const e = engine();
+    const plain = { learningRate: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 1 };
+    // Of two sizes, so that 8-bit moments are quantised in one and not in the other.
+    const specs = [
+      { name: 'a', shape: [64, 70], deviation: 1 },
+      { name: 'b', shape: [9, 5], deviation: 1 },
+      { name: 'c', shape: [70, 64], deviation: 1 },
+    ];
+    const run = async (learningRate: number, learningRateFactors?: readonly number[]): Promise<Float32Array> => {
+      const lab = new Laboratory(e, 12);
+      const { set } = lab.parameters(specs);
+      const state = e.createOptimizerState(set, kind);
+      for (let step = 0; step < 3; step++) {
+        e.zeroGradients(set);
+        for (const { grad, shape, size } of set.parameters) {
+          const { tensor } = await lab.tensor(shape, lab.numbers(size));
+          e.addInPlace(grad, tensor);
+        }
+        await e.optimizerStep(set, state, { ...plain, kind, learningRate, learningRateFactors })();
+      }
+      const values = await e.readParameters(set);
+      e.releaseOptimizerState(set, state);
+      lab.clear();
+      return values;
+    };
+    const [slow, fast, none] = [await run(0.01), await run(0.04), await run(0)];
+    expectSame(await run(0.01, [1, 1, 1]), slow, 'factors of 1');
+    const mixed = await run(0.01, [1, 4, 0]);
+    const [b, c] = [64 * 70, 64 * 70 + 45];
+    const wanted = [...slow.subarray(0, b), ...fast.subarray(b, c), ...none.subarray(c)];
+    expectSame(mixed, Float32Array.from(wanted), 'factors of 1, 4 and 0');
+    expect(slow.some((value, i) => value !== fast[i] && value !== none[i])).toBe(true);
+  });
+
+  it('refuses noise for another number of rows', async () => {
+    const lab = new Laboratory(engine(), 13);
+    const { weight } = await lab.weight('table', [3, 8], 'f32');
+    const noise = { rowKeys: lab.rowKeys(2), bounds: new Float32Array(1) };
+    const attributes = { table: weight, ids: Int32Array.of(0, 2), noise };
+    expect(() => engine().operations.embedding.forward([], attributes, false)).toThrow(
+      'embedding: noise of 2 keys and 1 bounds for 2 rows',
+    );
+    lab.clear();
+  });
+
   it.each(['adamw', 'adamw8bit'] as const)('steps a set with its own state of %s only', async (kind) => {
     const e = engine();
     const before = e.memory().bytesInUse;

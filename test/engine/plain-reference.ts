@@ -209,6 +209,7 @@ export function plainCrossEntropy(
   head: Float64Array,
   columns: number,
   targets: Int32Array,
+  smoothing = 0,
 ): Float64Array {
   const vocabulary = head.length / columns;
   const logits = productTransposed(hidden, head, targets.length, vocabulary, columns);
@@ -216,6 +217,8 @@ export function plainCrossEntropy(
     const own = logits.subarray(row * vocabulary, (row + 1) * vocabulary);
     const peak = own.reduce((a, b) => Math.max(a, b));
     const total = own.reduce((sum, logit) => sum + Math.exp(logit - peak), 0);
-    return peak + Math.log(total) - own[target]!;
+    const logTotal = peak + Math.log(total);
+    const mean = own.reduce((sum, logit) => sum + (logTotal - logit), 0) / vocabulary;
+    return (1 - smoothing) * (logTotal - own[target]!) + smoothing * mean;
   });
 }

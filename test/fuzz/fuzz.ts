@@ -27,7 +27,7 @@ const CONFIGS: Limits = { milliseconds: MILLISECONDS, bytes: 40e6 };
 const PICTURES: Limits = { milliseconds: MILLISECONDS, bytes: 3 * MAX_PIXELS + 16e6 };
 /** Reads leave garbage, a kilobyte each, which would count as memory of a file with thousands of tensors. */
 const MOST_READ = 100;
-const PICTURE_FORMATS = ['png', 'jpeg', 'webp', 'gif'] as const;
+const PICTURE_FORMATS = ['png', 'jpeg', 'webp', 'gif', 'tiff', 'avif'] as const;
 /** Files made at a time. */
 const BATCH = 250;
 

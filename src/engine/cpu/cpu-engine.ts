@@ -1,6 +1,14 @@
 /** The `cpu` engine: float32 on all cores through WebAssembly, nothing to install. The oracle of the other engines. */
 import { EngineError } from '../../errors.js';
-import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep, StorageCosts } from '../engine.js';
+import {
+  type Deferred,
+  type Engine,
+  type EngineMemory,
+  learningRateOf,
+  type OptimizerState,
+  type OptimizerStep,
+  type StorageCosts,
+} from '../engine.js';
 import { dequantizedSource } from '../float8.js';
 import type { Operations } from '../operations.js';
 import { type Parameter, type ParameterSet, sizeOf, type Tensor, type Weight, type WeightSource } from '../tensor.js';
@@ -38,13 +46,14 @@ type CpuOptimizerState = {
   | { readonly kind: 'adamw8bit'; readonly moments: AdamW8bitState }
 );
 
-/** Ranges of equal numbers. */
-function runs(values: Float32Array): { start: number; end: number; value: number }[] {
-  const found: { start: number; end: number; value: number }[] = [];
-  for (const [i, value] of values.entries()) {
+/** Ranges of parameters with equal values, and equal factors where there are any. */
+function runs(values: Float32Array, factors: ArrayLike<number> | undefined): { start: number; end: number }[] {
+  const found: { start: number; end: number }[] = [];
+  for (let i = 0; i < values.length; i++) {
     const last = found.at(-1);
-    if (last?.value === value) last.end = i + 1;
-    else found.push({ start: i, end: i + 1, value });
+    const isSame = last && values[i] === values[i - 1] && (!factors || factors[i] === factors[i - 1]);
+    if (isSame) last.end = i + 1;
+    else found.push({ start: i, end: i + 1 });
   }
   return found;
 }
@@ -264,13 +273,18 @@ export class CpuEngine implements Engine {
       const flat = [known.values, known.gradients, own.m, own.v].map((tensor) =>
         this.#store.use(tensor, 'optimizerStep'),
       );
-      // Neighbours that have taken as many steps are one range, as a rule all parameters.
-      for (const { start, end, value } of runs(steps)) {
+      // Neighbours that have taken as many steps at the same rate are one range, as a rule all parameters.
+      for (const { start, end } of runs(steps, options.learningRateFactors)) {
+        const value = steps[start]!;
         if (value === 0) continue;
         const first = known.parameters[start]!.offset;
         const last = known.parameters[end - 1]!;
         const n = last.offset + last.size - first;
-        const { decay, keep2, take1, take2, eps, stepSize, correction2 } = adamFactors({ ...options, step: value });
+        const { decay, keep2, take1, take2, eps, stepSize, correction2 } = adamFactors({
+          ...options,
+          learningRate: learningRateOf(options, start),
+          step: value,
+        });
         const pointers = flat.map(({ ptr }) => ptr + 4 * first);
         const factors = [scale, decay, keep2, take1, take2, eps, stepSize, correction2];
         this.#store.byBlocks('adamW', n, [...pointers, n], factors);

@@ -6,7 +6,7 @@
  *   m = β1 m + (1-β1) g      v = β2 v + (1-β2) g²      p -= lr/(1-β1^t) · m / (√v / √(1-β2^t) + eps)
  */
 import { EngineError } from '../../errors.js';
-import type { OptimizerStep } from '../engine.js';
+import { learningRateOf, type OptimizerStep } from '../engine.js';
 import { BitView, DynamicMap } from './dynamic-map.js';
 
 /** One step of a parameter that has its own count of steps, as torch keeps it. */
@@ -184,7 +184,7 @@ export function applyAdamW8bit(
   let offset = 0;
   for (const [i, slot] of state.slots.entries()) {
     const end = offset + slot.size;
-    const step = { ...options, step: steps ? steps[i]! : options.step };
+    const step = { ...options, learningRate: learningRateOf(options, i), step: steps ? steps[i]! : options.step };
     if (step.step === 0) {
       offset = end;
       continue;

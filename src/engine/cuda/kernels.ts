@@ -40,7 +40,7 @@ const FILES = {
     merge_patches_forward: 'pppiiiii',
     merge_patches_backward: 'pppiiiii',
   },
-  dropout: { dropout_bits: 'ppiiiuuuuuuuu' },
+  dropout: { dropout_bits: 'ppiiiuuuuuuuu', add_noise: 'pppiiiu' },
   lora: {
     lora_down_16: 'pppppiiiiiiiiiiiffff',
     lora_down_32: 'pppppiiiiiiiiiiiffff',
@@ -66,8 +66,9 @@ const FILES = {
   },
   'cross-entropy': {
     cross_entropy_chunk: 'pppppiiiiii',
+    cross_entropy_smooth: 'ppiiiffi',
     cross_entropy_finish: 'pppppif',
-    cross_entropy_gradient: 'ppppppiiiiifi',
+    cross_entropy_gradient: 'ppppppiiiiififf',
   },
   optimizer: {
     squared_norm: 'ppl',

@@ -6,7 +6,7 @@
 import { EngineError } from '../../errors.js';
 import { DynamicMap } from '../cpu/dynamic-map.js';
 import { AdamW8bitState } from '../cpu/optimizer.js';
-import type { Deferred, OptimizerState, OptimizerStep } from '../engine.js';
+import { type Deferred, learningRateOf, type OptimizerState, type OptimizerStep } from '../engine.js';
 import type { CudaParameterSet } from './adapters.js';
 import type { DeviceBlock } from './memory.js';
 import type { TensorStore } from './tensor-store.js';
@@ -123,12 +123,13 @@ export class CudaOptimizerState implements OptimizerState {
 
   /** Four numbers for each parameter (kernels/README.md), and the parameters that take part. */
   #settings(options: OptimizerStep): { settings: Float32Array; active: number[] } {
-    const { learningRate, beta1, beta2, eps, weightDecay } = options;
+    const { beta1, beta2, eps, weightDecay } = options;
     const settings = new Float32Array(4 * this.steps.length);
     const active: number[] = [];
     for (const [i, { grad }] of this.set.parameters.entries()) {
       if (!(grad as CudaTensor).isTouched) continue;
       active.push(i);
+      const learningRate = learningRateOf(options, i);
       const t = ++this.steps[i]!;
       const first = 1 - beta1 ** t;
       const second = Math.sqrt(1 - beta2 ** t);

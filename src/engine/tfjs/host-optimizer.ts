@@ -1,7 +1,7 @@
 /** AdamW on the host over flat arrays: moments, and a count of steps for each parameter. */
 import { EngineError } from '../../errors.js';
 import { AdamW8bitState, applyAdamW, applyAdamW8bit, clipScale, gradientNorm } from '../cpu/optimizer.js';
-import type { OptimizerState, OptimizerStep } from '../engine.js';
+import { learningRateOf, type OptimizerState, type OptimizerStep } from '../engine.js';
 import type { Parameter } from '../tensor.js';
 
 type Arrays = Record<string, Float32Array | Uint8Array>;
@@ -48,7 +48,8 @@ export class HostOptimizer implements OptimizerState {
       for (const [i, { offset, size }] of this.parameters.entries()) {
         if (steps[i] === 0) continue;
         const part = (flat: Float32Array): Float32Array => flat.subarray(offset, offset + size);
-        applyAdamW(part(values), part(gradients), part(m), part(v), { ...options, step: steps[i]! }, scale);
+        const step = { ...options, learningRate: learningRateOf(options, i), step: steps[i]! };
+        applyAdamW(part(values), part(gradients), part(m), part(v), step, scale);
       }
     }
     return { norm, changed: true };

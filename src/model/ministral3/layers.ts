@@ -21,6 +21,13 @@ export interface RecomputedLayers {
 export interface PassOptions {
   /** Keep only the layer's input and run the layer again in backward: all layers, or the first ones. */
   readonly recompute?: boolean | RecomputedLayers | undefined;
+  /** ε of label smoothing in the loss. Default 0. */
+  readonly labelSmoothing?: number | undefined;
+  /**
+   * NEFTune: adds noise to the token embeddings, uniform in ± alpha / √(tokens of the sample · C). Only to batches that
+   * were packed for training: their rows have keys. Image features take the place of their noisy rows. Default: none.
+   */
+  readonly neftuneNoiseAlpha?: number | undefined;
   /** Called with every hidden state; the tensor lives only during the call unless retained. */
   readonly observe?: ((name: string, tensor: Tensor) => void) | undefined;
 }

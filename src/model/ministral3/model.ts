@@ -10,7 +10,12 @@ import { Tape } from '../../engine/tape.js';
 import type { ParameterSet, Tensor } from '../../engine/tensor.js';
 import { DataError, type EngineError, TrainingError } from '../../errors.js';
 import { formatBytes } from '../../format-bytes.js';
-import type { AccumulateOptions, PassSummary, TrainableModel } from '../../train/trainable-model.js';
+import type {
+  AccumulateOptions,
+  EvaluateLossOptions,
+  PassSummary,
+  TrainableModel,
+} from '../../train/trainable-model.js';
 import type { LinearModule } from '../linear-module.js';
 import type { Ministral3Config } from './config.js';
 import type { DropoutStream } from './dropout-keys.js';
@@ -18,7 +23,7 @@ import { KvCache } from './kv-cache.js';
 import { addNorm, type LayerShape, linear, type PassOptions, runLayers } from './layers.js';
 import type { WeightProvider } from './load-weights.js';
 import { loadModules, type Ministral3Modules } from './modules.js';
-import { type PackedBatch, packBatch } from './packed-batch.js';
+import { embeddingNoise, type PackedBatch, packBatch } from './packed-batch.js';
 import { type PackedImages, patchesLength, writePatches } from './packed-images.js';
 import { PackedWindow } from './packed-window.js';
 import { PassCosts } from './pass-costs.js';
@@ -43,6 +48,7 @@ export class Ministral3 implements TrainableModel {
   /** Scratch, grown to the largest pass. */
   #patches = new Float32Array(0);
   #trainable: ParameterSet | undefined;
+  #isDisposed = false;
 
   private constructor(engine: Engine, config: Ministral3Config, modules: Ministral3Modules) {
     this.engine = engine;
@@ -81,6 +87,11 @@ export class Ministral3 implements TrainableModel {
       loraScale: told(adapted.map(({ scale }) => scale)),
       loraDropout: told(adapted.map(({ dropout }) => dropout)),
     };
+  }
+
+  /** Whether its weights were freed. */
+  get isDisposed(): boolean {
+    return this.#isDisposed;
   }
 
   /** Called by applyLora and by the removal of an adapter. */
@@ -136,7 +147,10 @@ export class Ministral3 implements TrainableModel {
     return trainingFlops(this.config, this.modules, microBatches);
   }
 
-  async evaluateLoss(batch: VlmBatch): Promise<{
+  async evaluateLoss(
+    batch: VlmBatch,
+    { labelSmoothing }: EvaluateLossOptions = {},
+  ): Promise<{
     /** In nats, over the labelled tokens; 0 if there are none. */
     lossSum: number;
     /** Labelled tokens that are predicted: never the first of a sample. */
@@ -145,7 +159,7 @@ export class Ministral3 implements TrainableModel {
     const tape = new Tape(this.engine, { record: false });
     try {
       const packed = this.pack(batch);
-      const loss = this.loss(tape, packed, 1, {});
+      const loss = this.loss(tape, packed, 1, { labelSmoothing });
       return { lossSum: loss ? (await this.engine.read(loss))[0]! : 0, labelCount: packed.labelRows.length };
     } finally {
       tape.dispose();
@@ -160,6 +174,7 @@ export class Ministral3 implements TrainableModel {
       head: this.modules.lmHead,
       targets: packed.labelTargets,
       scale,
+      smoothing: options.labelSmoothing,
     })[0]!;
   }
 
@@ -291,6 +306,7 @@ export class Ministral3 implements TrainableModel {
   /** Frees the weights; an adapter is freed by its own dispose, the engine by its own. */
   dispose(): void {
     const { modules, engine } = this;
+    this.#isDisposed = true;
     this.#patches = new Float32Array(0);
     const norms = [...modules.visionLayers, ...modules.textLayers].flatMap((layer) => [
       layer.attentionNorm,
@@ -334,7 +350,8 @@ export class Ministral3 implements TrainableModel {
       const packed = window.join(samples);
       const tape = new Tape(this.engine);
       try {
-        const loss = this.loss(tape, packed, 1 / options.labelCount, { recompute });
+        const { labelSmoothing, neftuneNoiseAlpha } = options;
+        const loss = this.loss(tape, packed, 1 / options.labelCount, { recompute, labelSmoothing, neftuneNoiseAlpha });
         if (loss) {
           this.engine.retain(loss);
           losses.push(loss);
@@ -364,7 +381,9 @@ export class Ministral3 implements TrainableModel {
 
   /** Token embeddings [T, C] with the image features in place of the image tokens. */
   #embed(tape: Tape, packed: PackedBatch, options: PassOptions): Tensor {
-    const [embedded] = tape.apply('embedding', [], { table: this.modules.embedTokens, ids: packed.ids }) as [Tensor];
+    const noise = embeddingNoise(packed, options.neftuneNoiseAlpha, this.config.text.hiddenSize);
+    const lookup = { table: this.modules.embedTokens, ids: packed.ids, ...(noise ? { noise } : {}) };
+    const [embedded] = tape.apply('embedding', [], lookup) as [Tensor];
     if (!packed.images) return embedded;
     const features = this.imageFeatures(tape, packed.images, options);
     return tape.apply('scatterRows', [embedded, features], { rows: packed.images.tokenRows })[0]!;

@@ -3,6 +3,7 @@
  * padded batch, a packed one and single samples give the same result.
  */
 import { IGNORE_INDEX, type VlmBatch } from '../../data/types.js';
+import type { RowNoise } from '../../engine/operations.js';
 import { DataError } from '../../errors.js';
 import { checkShape } from './check-shape.js';
 import { type DropoutStream, dropoutKeys } from './dropout-keys.js';
@@ -155,6 +156,21 @@ function joinKeys(parts: readonly (Int32Array | undefined)[]): Int32Array | unde
   if (known.length === 0) return undefined;
   if (known.length === parts.length) return joinIntegers(known);
   throw new DataError(`${known.length} of ${parts.length} batches of a pass have dropout keys, expected all or none`);
+}
+
+/** The noise of NEFTune for rows of `columns` values; undefined without dropout keys: in evaluation and generation. */
+export function embeddingNoise(
+  { rowKeys, starts }: PackedBatch,
+  alpha: number | undefined,
+  columns: number,
+): RowNoise | undefined {
+  if (!alpha || !rowKeys) return undefined;
+  const bounds = new Float32Array(rowKeys.length);
+  for (let b = 0; b + 1 < starts.length; b++) {
+    const [first, end] = [starts[b]!, starts[b + 1]!];
+    bounds.fill(alpha / Math.sqrt((end - first) * columns), first, end);
+  }
+  return { rowKeys, bounds };
 }
 
 function nameOf(batch: VlmBatch, index: number): string {

@@ -27,12 +27,7 @@ describe('text', () => {
     const paths = ASCII.map(strokesOf);
     expect(paths[0]).toBe('');
     expect(new Set(paths).size).toBe(95);
-    expect(paths).not.toContain(strokesOf('\u2603'));
-  });
-
-  it('draws a box for what it does not know', async () => {
-    expect(strokesOf('\u9aa8')).toBe(strokesOf('\u2603'));
-    expect(strokesOf('\u9aa8')).toMatch(/z$/);
+    for (const character of ASCII) expect(text(0, 0, character)).not.toContain('<text');
   });
 
   it('uses no font: paths only', () => {
@@ -114,5 +109,20 @@ describe('measuring', () => {
     expect(cut).toHaveLength(2);
     expect(cut[1]).toMatch(/\.\.\.$/);
     expect(wrapText('', 60)).toEqual(['']);
+  });
+
+  it('breaks words of scripts without spaces', () => {
+    const lines = wrapText('\u9aa8\u6298\u5206\u7c7b\u7684\u6807\u7b7e abc', 60);
+    expect(lines.length).toBeGreaterThan(1);
+    expect(lines.join('').replace(' ', '')).toBe('\u9aa8\u6298\u5206\u7c7b\u7684\u6807\u7b7eabc');
+    for (const line of lines) expect(measureText(line)).toBeLessThanOrEqual(60);
+  });
+
+  it('bears texts of megabytes', () => {
+    for (const piece of ['x', 'word ', '\u9aa8', '\n']) {
+      const lines = wrapText(piece.repeat(300_000), 100, 14, 3);
+      expect(lines.length).toBeLessThanOrEqual(3);
+      expect(measureText(fitText(piece.repeat(300_000), 100))).toBeLessThanOrEqual(100);
+    }
   });
 });

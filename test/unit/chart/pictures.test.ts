@@ -116,5 +116,9 @@ describe('contactSheet', () => {
     );
     const image = solid(1, 1, '#000000');
     await expect(contactSheet([{ image, caption: '' }], { columns: 0 })).rejects.toThrow(/`columns`/);
+    const many = Array.from({ length: 500 }, () => ({ image, caption: '' }));
+    await expect(contactSheet(many, { columns: 1 })).rejects.toThrow(
+      /500 pictures in 1 columns make 332 × \d+ pixels, of at most 32767.*\n.*more `columns`/,
+    );
   });
 });

@@ -4,10 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deflateSync } from 'node:zlib';
 import sharp from 'sharp';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { decodeImage, ImageFile, imageFormatOf, imageSize } from '../../../src/data/decode-image.js';
 import { ImageError } from '../../../src/errors.js';
+import { imageFixtures as fixtures } from './image-fixtures.js';
 import { noiseImage } from './noise-image.js';
+import { bmpOf, grey16Png as grey16, png, pngChunk, tiffOf } from './written-images.js';
 
 const [W, H] = [23, 17];
 const noise = noiseImage(W, H);
@@ -18,58 +20,6 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'decode-image-'));
 });
 afterAll(() => rm(folder, { recursive: true }));
-
-/** The CRC-32 of PNG chunks. */
-function checksum(bytes: Uint8Array): number {
-  let crc = 0xffffffff;
-  for (const byte of bytes) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
-  }
-  return (crc ^ 0xffffffff) >>> 0;
-}
-
-function pngChunk(type: string, data: Buffer): Buffer {
-  const body = Buffer.concat([Buffer.from(type, 'latin1'), data]);
-  const frame = Buffer.alloc(8 + data.length + 4);
-  frame.writeUInt32BE(data.length, 0);
-  body.copy(frame, 4);
-  frame.writeUInt32BE(checksum(body), 8 + data.length);
-  return frame;
-}
-
-/** A PNG written by hand: rows of samples as they are stored. */
-function png(
-  width: number,
-  height: number,
-  depth: number,
-  colourType: number,
-  rows: Buffer[],
-  extra: Buffer = Buffer.alloc(0),
-): Buffer {
-  const header = Buffer.alloc(13);
-  header.writeUInt32BE(width, 0);
-  header.writeUInt32BE(height, 4);
-  header[8] = depth;
-  header[9] = colourType;
-  const pixels = Buffer.concat(rows.map((row) => Buffer.concat([Buffer.of(0), row])));
-  return Buffer.concat([
-    Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'),
-    pngChunk('IHDR', header),
-    extra,
-    pngChunk('IDAT', deflateSync(pixels)),
-    pngChunk('IEND', Buffer.alloc(0)),
-  ]);
-}
-
-function grey16(samples: readonly number[], alpha?: number): Buffer {
-  const words = alpha === undefined ? samples : samples.flatMap((sample) => [sample, alpha]);
-  const row = Buffer.alloc(words.length * 2);
-  words.forEach((word, i) => {
-    row.writeUInt16BE(word, i * 2);
-  });
-  return png(samples.length, 1, 16, alpha === undefined ? 0 : 4, [row]);
-}
 
 const firstChannel = (data: Uint8Array) => [...data].filter((_, i) => i % 3 === 0);
 
@@ -127,21 +77,56 @@ describe('decodeImage', () => {
     expect([...(await decodeImage(bytes)).data.subarray(0, 6)]).toEqual([10, 250, 90, 200, 30, 60]);
   });
 
-  it.each([
-    [8, 255, 0],
-    [10, 1023, 2],
-    [12, 4095, 4],
-    [14, 16383, 6],
-    [16, 65535, 8],
-  ])('keeps the upper eight of the %i bits that 16-bit grey uses', async (_bits, brightest, shift) => {
-    const samples = [0, brightest, brightest >> 1, (brightest >> 1) + 1, brightest >> 3];
-    const levels = samples.map((sample) => sample >> shift);
+  it('gives one grey one level, whatever else is in the image', async () => {
+    const warnings: string[] = [];
+    const onBrightestSample = (name: string, brightest: number) => void warnings.push(`${name} ${brightest}`);
+    const levelOf = async (brightest: number, bitDepth?: number) => {
+      const image = grey16([800, brightest]);
+      return (await decodeImage(image, { bitDepth, onBrightestSample, name: 'x' })).data[0];
+    };
+    for (const brightest of [1023, 4095, 16383, 65535]) {
+      expect(await levelOf(brightest)).toBe(800 >> 8);
+      expect(await levelOf(brightest, 16)).toBe(800 >> 8);
+      expect(await levelOf(brightest, 12)).toBe(800 >> 4);
+      expect(await levelOf(brightest, 10)).toBe(800 >> 2);
+    }
+    expect(warnings.slice(0, 4)).toEqual(['x 1023', 'x 1023', 'x 1023', 'x 1023']);
+  });
+
+  it.each([8, 10, 12, 14, 16])('keeps the upper eight of %i bits and cuts off above them', async (bitDepth) => {
+    const brightest = 2 ** bitDepth - 1;
+    const samples = [0, brightest, brightest >> 1, (brightest >> 1) + 1, brightest >> 3, 65535];
+    const levels = samples.map((sample) => Math.min(255, sample >> (bitDepth - 8)));
     expect(levels[1]).toBe(255);
-    const plain = await decodeImage(grey16(samples));
-    expect([plain.width, plain.height]).toEqual([5, 1]);
+    const options = { bitDepth, onBrightestSample: () => undefined };
+    const plain = await decodeImage(grey16(samples), options);
+    expect([plain.width, plain.height]).toEqual([6, 1]);
     expect([...plain.data]).toEqual(levels.flatMap((level) => [level, level, level]));
     // Alpha is not taken for brightness.
-    expect(firstChannel((await decodeImage(grey16(samples, 65535))).data)).toEqual(levels);
+    expect(firstChannel((await decodeImage(grey16(samples, 65535), options)).data)).toEqual(levels);
+    // 8-bit images have no other depth.
+    expect(await decodeImage(await rgb.clone().png().toBuffer(), options)).toEqual(noise);
+  });
+
+  it('scales 16-bit colour as it scales grey', async () => {
+    const row = Buffer.alloc(6);
+    [4095, 800, 65535].forEach((word, i) => {
+      row.writeUInt16BE(word, i * 2);
+    });
+    const seen: number[] = [];
+    const onBrightestSample = (_: string, brightest: number) => void seen.push(brightest);
+    const { data } = await decodeImage(png(1, 1, 16, 2, [row]), { bitDepth: 12, onBrightestSample });
+    expect([...data]).toEqual([255, 50, 255]);
+    expect(seen).toEqual([65535]);
+    row.writeUInt16BE(3000, 4);
+    expect([...(await decodeImage(png(1, 1, 16, 2, [row]), { onBrightestSample })).data]).toEqual([15, 3, 11]);
+    expect(seen).toEqual([65535, 4095]);
+  });
+
+  it.each([7, 17, 12.5, '12'])('refuses a bit depth of %s', async (bitDepth) => {
+    await expect(decodeImage(noise, { bitDepth: bitDepth as number })).rejects.toThrow(
+      /`bitDepth`: expected a whole number from 8 to 16, got/,
+    );
   });
 
   it('keeps the high byte of 16-bit colour', async () => {
@@ -218,27 +203,32 @@ describe('decodeImage', () => {
     await expect(decodeImage(bad)).rejects.toThrow(/^case-7: not an RGB picture/);
   });
 
-  it.each(['png', 'jpeg', 'webp', 'gif'] as const)('names a %s file that is cut short', async (format) => {
-    const bytes = await rgb.clone().toFormat(format).toBuffer();
-    expect((await decodeImage(bytes)).width).toBe(W);
-    const path = join(folder, `cut.${format}`);
-    for (const share of [0.3, 0.6, 0.9]) {
-      await writeFile(path, bytes.subarray(0, Math.floor(bytes.length * share)));
-      const error = await decodeImage(path).catch((caught: unknown) => caught);
-      expect(error).toBeInstanceOf(ImageError);
-      expect((error as ImageError).message).toContain(path);
-      expect((error as ImageError).details.path).toBe(path);
-    }
-  });
+  it.each(['png', 'jpeg', 'webp', 'gif', 'tiff', 'avif'] as const)(
+    'names a %s file that is cut short',
+    async (format) => {
+      const bytes = await rgb.clone().toFormat(format).toBuffer();
+      expect((await decodeImage(bytes)).width).toBe(W);
+      const path = join(folder, `cut.${format}`);
+      for (const share of [0.3, 0.6, 0.9]) {
+        await writeFile(path, bytes.subarray(0, Math.floor(bytes.length * share)));
+        const error = await decodeImage(path).catch((caught: unknown) => caught);
+        expect(error).toBeInstanceOf(ImageError);
+        expect((error as ImageError).message).toContain(path);
+        expect((error as ImageError).details.path).toBe(path);
+      }
+    },
+  );
 
   it('says what is wrong with a file', async () => {
     const missing = join(folder, 'missing.png');
     await expect(decodeImage(missing)).rejects.toThrow(`${missing}: cannot read the picture: no such file`);
     await expect(decodeImage(folder)).rejects.toThrow('a folder, not a file');
     await expect(decodeImage('https://example.com/a.png')).rejects.toThrow('A string is a file path');
-    await expect(decodeImage(Buffer.alloc(0), { name: 'nothing' })).rejects.toThrow(/^nothing: not a .*it is empty/);
+    await expect(decodeImage(Buffer.alloc(0), { name: 'nothing' })).rejects.toThrow(
+      /^nothing: not a .* image, but an empty file/,
+    );
     await expect(decodeImage(Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>'))).rejects.toThrow(
-      /not a JPEG, PNG, WebP or GIF picture \(41 bytes that start with 3c 73 76 67/,
+      /not a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF image, but an SVG drawing/,
     );
   });
 
@@ -252,6 +242,104 @@ describe('decodeImage', () => {
     const bomb = png(40_000, 40_000, 8, 2, [Buffer.alloc(10)]);
     await expect(decodeImage(bomb, { name: 'bomb.png' })).rejects.toThrow(/^bomb\.png: 40000 × 40000 pixels/);
     await expect(imageSize(bomb)).rejects.toThrow(ImageError);
+  });
+});
+
+describe('TIFF and bitmaps', () => {
+  it.each([
+    ['32-bit floating-point', 32, 3],
+    ['32-bit', 32, 1],
+    ['32-bit', 32, 2],
+    ['signed 16-bit', 16, 2],
+    ['signed 8-bit', 8, 2],
+  ])('of %s samples have no known range (%i bits, format %i)', async (kind, bits, format) => {
+    const bytes = tiffOf(4, 3, bits, new Uint8Array((12 * bits) / 8).fill(7), { 339: format });
+    await expect(decodeImage(bytes, { name: 'scan.tif' })).rejects.toThrow(
+      `scan.tif: a TIFF of ${kind} samples, whose range is not known`,
+    );
+  });
+
+  it('of 12 or 64 bits a sample are refused with what to do', async () => {
+    for (const bits of [12, 64]) {
+      const bytes = tiffOf(4, 3, bits, new Uint8Array(96), { 339: bits === 64 ? 3 : 1 });
+      await expect(decodeImage(bytes)).rejects.toThrow(/hint: TIFF has kinds that are not read.*8 or 16 bits/);
+    }
+  });
+
+  it('of camera RAW files are not taken for their preview', async () => {
+    const pixels = new Uint8Array(12);
+    const preview = tiffOf(4, 3, 8, pixels, { 254: 1, 330: 4000 });
+    await expect(decodeImage(preview)).rejects.toThrow(/but a camera RAW file, whose first image is a preview/);
+    await expect(decodeImage(tiffOf(4, 3, 8, pixels, { 50706: 4 }))).rejects.toThrow(/camera RAW/);
+    expect((await decodeImage(tiffOf(4, 3, 8, pixels, { 254: 0 }))).width).toBe(4);
+  });
+
+  it('are big and little-endian, classic and BigTIFF', async () => {
+    for (const bigtiff of [false, true]) {
+      const bytes = await rgb.clone().tiff({ bigtiff, compression: 'none' }).toBuffer();
+      expect(bytes[2]).toBe(bigtiff ? 43 : 42);
+      expect(await decodeImage(bytes)).toEqual(noise);
+    }
+    const turned = await rgb
+      .clone()
+      .withMetadata({ orientation: 6 })
+      .tiff({ bigtiff: true, compression: 'lzw' })
+      .toBuffer();
+    expect(await imageSize(turned)).toEqual({ width: H, height: W });
+    expect((await decodeImage(turned)).width).toBe(H);
+  });
+
+  it('cut short or of odd headers are refused with the reason', async () => {
+    const bmp = bmpOf(5, 4);
+    expect([...(await decodeImage(bmp)).data.subarray(0, 3)]).toEqual([200, 100, 50]);
+    await expect(decodeImage(bmp.subarray(0, 80), { name: 'a.bmp' })).rejects.toThrow(
+      /^a\.bmp: the picture does not decode: 80 bytes, where 117 were expected/,
+    );
+    await expect(decodeImage(bmp.subarray(0, 30))).rejects.toThrow(/header of the picture cannot be read/);
+    const edited = (at: number, value: number) => {
+      const copy = Buffer.from(bmp);
+      copy.writeInt32LE(value, at);
+      return copy;
+    };
+    await expect(decodeImage(edited(18, -5))).rejects.toThrow(/-5 × 4 pixels/);
+    await expect(decodeImage(edited(28, 7))).rejects.toThrow(/7 bits a pixel are not known/);
+    await expect(decodeImage(edited(30, 4))).rejects.toThrow(/compression 4 with 24 bits/);
+    await expect(decodeImage(edited(22, 2 ** 31 - 1))).rejects.toThrow(/more than the limit/);
+    await expect(decodeImage(edited(10, 2 ** 31 - 1))).rejects.toThrow(ImageError);
+  });
+
+  it('of several pages give the first, with a word', async () => {
+    const emit = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+    const { file } = fixtures.find(({ name }) => name === 'tiff two pages')!;
+    const bytes = Buffer.from(file, 'base64');
+    await decodeImage(bytes, { name: 'stack.tif' });
+    await decodeImage(bytes, { name: 'stack.tif' });
+    const lines = emit.mock.calls.map(([line]) => String(line));
+    emit.mockRestore();
+    expect(lines).toEqual([expect.stringMatching(/^stack\.tif: a TIFF of 2 pages; .*only the first page/)]);
+  });
+});
+
+describe('AVIF', () => {
+  it('is read, and turned by its decoder alone', async () => {
+    const flat = sharp({ create: { width: 32, height: 16, channels: 3, background: '#c06030' } });
+    const image = await decodeImage(await flat.clone().avif({ lossless: true }).toBuffer());
+    expect([image.width, image.height]).toEqual([32, 16]);
+    expect(Math.abs(image.data[0]! - 0xc0)).toBeLessThan(4);
+  });
+});
+
+describe('an aspect ratio', () => {
+  it('is refused above the limit that was given, as the image is meant to be seen', async () => {
+    const tall = await sharp({ create: { width: 2, height: 300, channels: 3, background: '#fff' } })
+      .png()
+      .toBuffer();
+    expect((await decodeImage(tall, { maxAspectRatio: 150 })).height).toBe(300);
+    for (const read of [decodeImage, imageSize])
+      await expect(read(tall, { maxAspectRatio: 149, name: 'tall' })).rejects.toThrow(
+        /^tall: 2 × 300 pixels: one side is more than 149 times the other/,
+      );
+    expect((await decodeImage(tall)).height).toBe(300);
   });
 });
 
@@ -283,17 +371,18 @@ describe('hostile pictures', () => {
   });
 
   it.each([
-    ['a PDF', '%PDF-1.7\n%\u00e2\u00e3'],
-    ['an SVG that asks for files', '<?xml version="1.0"?><svg><image href="file:///etc/passwd"/></svg>'],
-    ['a HEIC', '\0\0\0\u0018ftypheic\0\0\0\0mif1heic'],
-    ['an ImageMagick script', 'push graphic-context\nviewbox 0 0 640 480'],
-    ['a TIFF', 'II*\0\u0008\0\0\0\0\0\0\0'],
-  ])('that are %s under the name of a PNG are refused by content', async (_, content) => {
+    ['a PDF document', '%PDF-1.7\n%\u00e2\u00e3'],
+    ['an SVG drawing', '<?xml version="1.0"?><svg><image href="file:///etc/passwd"/></svg>'],
+    ['a HEIC image', '\0\0\0\u0018ftypheic\0\0\0\0mif1heic'],
+    ['a text file', 'push graphic-context\nviewbox 0 0 640 480'],
+  ])('that are %s under the name of a PNG are refused by content', async (what, content) => {
     const path = join(folder, 'posing.png');
     await writeFile(path, content, 'latin1');
     const error = await decodeImage(path).catch((caught: unknown) => caught);
     expect(error).toBeInstanceOf(ImageError);
-    expect((error as ImageError).message).toContain(`${path}: not a JPEG, PNG, WebP or GIF picture`);
+    expect((error as ImageError).message).toContain(
+      `${path}: not a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF image, but ${what}`,
+    );
   });
 
   it('that are pipes are not waited for', async () => {
@@ -321,10 +410,9 @@ describe('imageSize', () => {
 
 describe('imageFormatOf', () => {
   it('tells formats by their first bytes', async () => {
-    for (const format of ['png', 'jpeg', 'webp', 'gif'] as const) {
+    for (const format of ['png', 'jpeg', 'webp', 'gif', 'tiff', 'avif'] as const) {
       expect(imageFormatOf((await rgb.clone().toFormat(format).toBuffer()).subarray(0, 12))).toBe(format);
     }
-    expect(imageFormatOf(await rgb.clone().tiff().toBuffer())).toBeUndefined();
     expect(imageFormatOf(Buffer.from('RIFF1234WAVE'))).toBeUndefined();
     expect(imageFormatOf(Buffer.of(0xff, 0xd8))).toBeUndefined();
   });

@@ -166,7 +166,9 @@ describe('files', () => {
     const error = await failure();
     expect(error).toBeInstanceOf(ImageError);
     expect(error.message).toContain('3 files are no readable picture');
-    expect(error.message).toContain(`${join(dir, 'c/a.png')}: the content is no JPEG, PNG, WebP or GIF picture`);
+    expect(error.message).toContain(
+      `${join(dir, 'c/a.png')}: the content is no JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF image, but a text file`,
+    );
     expect(error.message).toContain(`${join(dir, 'c/b.JPEG')}: the file is empty`);
     expect(error.message).toContain('d.bmp');
     expect(error.message).not.toContain('text.txt');

@@ -221,6 +221,6 @@ describe('ImageProcessor.fromConfig', () => {
     expect(faultOf(() => ImageProcessor.fromConfig({ ...published, image_processor: noSize }))).toContain('size');
     const alone = { size: { longest_edge: 300 }, patch_size: 14 };
     expect(faultOf(() => ImageProcessor.fromConfig(alone))).toContain('spatial_merge_size missing');
-    expect(faultOf(() => ImageProcessor.fromConfig(null))).toContain('expected object');
+    expect(faultOf(() => ImageProcessor.fromConfig(null))).toContain('expected an object');
   });
 });

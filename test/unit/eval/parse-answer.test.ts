@@ -68,10 +68,10 @@ describe('parseAnswer', () => {
   });
 
   it('does not take long for long answers', () => {
-    const start = performance.now();
+    const start = process.cpuUsage();
     for (const unit of ['* ', '#', '.', '"', '> ', '- * ', ' \n', '**a'])
       parseAnswer(`${unit.repeat(100_000)}x`, NAMES);
-    expect(performance.now() - start).toBeLessThan(1000);
+    expect(process.cpuUsage(start).user / 1e6).toBeLessThan(1);
   });
 
   it('refuses class names that cannot be told apart', () => {

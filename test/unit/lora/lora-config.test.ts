@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../../src/errors.js';
 import { LAYER_PROJECTIONS, LoraConfig, type LoraConfigOptions } from '../../../src/lora/lora-config.js';
+import { PEFT_FIELDS } from '../../../src/lora/peft-fields.js';
 import { selectTargetModules } from '../../../src/lora/target-modules.js';
 import { linearShapes } from './fake-engine.js';
 
@@ -116,9 +117,121 @@ describe('LoraConfig', () => {
 describe('LoraConfig.fromPeft', () => {
   const peft = { peft_type: 'LORA', r: 4, lora_alpha: 16, target_modules: ['q_proj'] };
 
-  it('ignores unknown keys and takes the defaults for missing ones', () => {
-    const config = LoraConfig.fromPeft({ ...peft, some_future_key: { a: 1 }, modules_to_save: [], loftq_config: {} });
+  it('reads over what changes nothing, and takes the defaults for missing keys', () => {
+    const config = LoraConfig.fromPeft({
+      ...peft,
+      ...{
+        some_future_key: {},
+        other_future_key: false,
+        third: null,
+        fourth: [],
+        modules_to_save: [],
+        loftq_config: {},
+      },
+      ...{ eva_config: { rho: 2 }, corda_config: { corda_method: 'ipm' }, lora_ga_config: { direction: 'ArB2r' } },
+      ...{ runtime_config: { ephemeral_gpu_offload: true }, inference_mode: true, revision: 'main', peft_version: '9' },
+      ...{ auto_mapping: { base_model_class: 'X', unsloth_fixed: true }, qalora_group_size: 32, megatron_core: 'm' },
+      ...{ transformers_version: '5', _name_or_path: 'x', ensure_weight_tying: true, init_lora_weights: 'mica' },
+    });
     expect(config).toMatchObject({ r: 4, alpha: 16, dropout: 0, taskType: null, towers: 'both' });
+  });
+
+  it('refuses an unknown setting that may change the result, by its name', () => {
+    expect(() => LoraConfig.fromPeft({ ...peft, some_future_key: { a: 1 } })).toThrow(
+      /some_future_key: \{"a":1\} is unknown, and may change what the adapter computes/,
+    );
+    expect(() => LoraConfig.fromPeft({ ...peft, use_dorra: true })).toThrow(/did you mean use_dora\?/);
+    const many = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`k${i}`, true]));
+    expect(() => LoraConfig.fromPeft({ ...peft, ...many })).toThrow(/and 80 more unknown settings/);
+  });
+
+  it('places every field of PEFT 0.21', () => {
+    // Of PeftConfigMixin, PeftConfig and LoraConfig, but for runtime_config, which is never saved.
+    const fields = `task_type peft_type auto_mapping peft_version base_model_name_or_path revision inference_mode r
+      target_modules exclude_modules lora_alpha lora_dropout fan_in_fan_out bias use_rslora modules_to_save
+      init_lora_weights layers_to_transform layers_pattern rank_pattern alpha_pattern megatron_config megatron_core
+      trainable_token_indices loftq_config eva_config corda_config lora_ga_config use_dora velora_config
+      alora_invocation_tokens use_qalora qalora_group_size monteclora_config layer_replication lora_bias
+      target_parameters use_bdlora arrow_config kasa_config ensure_weight_tying`.split(/\s+/);
+    expect(Object.keys(PEFT_FIELDS)).toEqual([...fields].sort());
+    expect(Object.keys(new LoraConfig().toPeft())).toEqual([...fields].sort());
+    // Each that is refused is refused as soon as it is set, and none of the others is.
+    for (const [key, { use }] of Object.entries(PEFT_FIELDS)) {
+      if (use === 'read') continue;
+      const set = (): unknown => LoraConfig.fromPeft({ ...peft, [key]: { some: 1 } });
+      if (use === 'ignored') expect(set).not.toThrow();
+      else expect(set).toThrow(`${key}: {"some":1} is not supported: ${use.refused}`);
+    }
+  });
+
+  it.each([
+    'alora_invocation_tokens',
+    'arrow_config',
+    'kasa_config',
+    'monteclora_config',
+    'use_bdlora',
+    'velora_config',
+  ])('takes an empty %s for set, as PEFT does', (key) => {
+    expect(() => LoraConfig.fromPeft({ ...peft, [key]: {} })).toThrow(key);
+    expect(() => LoraConfig.fromPeft({ ...peft, [key]: null })).not.toThrow();
+  });
+
+  it.each([
+    [{ peft_type: 'IA3' }, /peft_type: "IA3", expected "LORA": adapters of this kind compute something else/],
+    [{ peft_type: 'lora' }, /did you mean "LORA"/],
+    [{ peft_type: undefined }, /peft_type: nothing, expected "LORA": this is no file of PEFT/],
+    [{ init_lora_weights: 'pissa_niter_16' }, /path_initial_model_for_weight_conversion/],
+    [{ init_lora_weights: 'corda' }, /changes the base weights/],
+    [{ init_lora_weights: 'loftq' }, /changes the base weights/],
+    [{ init_lora_weights: 'lora_ga' }, /changes the base weights/],
+    [{ init_lora_weights: 'newest' }, /"newest" is not known/],
+    [{ init_lora_weights: 3 }, /init_lora_weights: 3 is not known/],
+    [{ ensure_weight_tying: true, target_modules: ['q_proj', 'lm_head'] }, /one adapter serves the embedding/],
+    [{ target_modules: [] }, /target_modules is empty/],
+    [{ target_modules: null }, /target_modules is empty/],
+    [{ target_modules: undefined }, /target_modules is missing/],
+    [{ task_type: 'CAUSAL_LLM' }, /`task_type`: expected one of .* did you mean "CAUSAL_LM"\?/],
+    [{ target_modules: '.*', layers_pattern: '' }, /`layers_pattern`: needs target_modules to be a list/],
+    [{ target_modules: '.*', layers_to_transform: [] }, /`layers_to_transform`: needs target_modules to be a list/],
+    [{ layers_pattern: ['layers'] }, /`layers_pattern`: needs layers_to_transform/],
+    [{ layers_to_transform: [0, -1] }, /`layers_to_transform.1`: expected at least 0, got -1/],
+    [{ layers_to_transform: true }, /`layers_to_transform`: expected a whole number or a list, got true/],
+    [{ target_modules: '(?i', r: '16' }, /`r`: expected a whole number, got the string "16"/],
+    [
+      { target_modules: '.*(q_proj' },
+      /`target_modules`: "\.\*\(q_proj" is not a regular expression of Python: missing \)/,
+    ],
+    [{ rank_pattern: { 'a(?i)': 2 } }, /`rank_pattern`: .* stand not at the start/],
+    [{ alpha_pattern: { q_proj: 'x' } }, /`alpha_pattern.q_proj`: expected a number, got the string "x"/],
+    [{ lora_alpha: null }, /`lora_alpha`: expected a number, got null/],
+    [{ lora_dropout: 1 }, /`lora_dropout`: expected less than 1, got 1/],
+    [{ exclude_modules: 5 }, /`exclude_modules`: expected a list of module names.*, got 5/],
+  ])('says what is wrong with %j', (wrong, message) => {
+    expect(() => LoraConfig.fromPeft({ ...peft, ...wrong })).toThrow(message);
+  });
+
+  it.each([
+    { lora_alpha: 1e308 },
+    { lora_alpha: 1e39 },
+    { lora_alpha: Number.POSITIVE_INFINITY },
+    { lora_alpha: Number.NaN },
+    { lora_alpha: 1e-320 },
+    { lora_alpha: 0 },
+    { lora_alpha: -16 },
+    { lora_alpha: 1e9, r: 1 },
+    { lora_alpha: 1e9, use_rslora: true },
+    { alpha_pattern: { q_proj: 1e300 } },
+    { alpha_pattern: { q_proj: 0 } },
+    { lora_alpha: 4e6, rank_pattern: { q_proj: 1 } },
+    { lora_dropout: Number.NaN },
+    { r: 0 },
+    { r: 1e300 },
+  ])('refuses the scale of %j', (wrong) => {
+    const [, key] = /^\{"(\w+)/.exec(JSON.stringify(wrong))!;
+    expect(() => LoraConfig.fromPeft({ ...peft, ...wrong })).toThrow(`\`${key}`);
+    expect(() =>
+      LoraConfig.fromPeft({ ...peft, lora_alpha: 4096, r: 1, alpha_pattern: { q_proj: 0.001 } }),
+    ).not.toThrow();
   });
 
   it.each([

@@ -68,6 +68,24 @@ describe('resumeFromCheckpoint', () => {
     },
   );
 
+  it('takes options that the checkpoint does not know as their defaults', async () => {
+    await trainer(linearModel(), { maxSteps: 2 }).train();
+    const path = join(folder, 'checkpoint-1');
+    const file = join(path, 'trainer-state.json');
+    const state = JSON.parse(await readFile(file, 'utf8')) as { config: Record<string, unknown> };
+    for (const name of ['labelSmoothingFactor', 'neftuneNoiseAlpha', 'loraplusLrRatio']) {
+      expect(state.config).toHaveProperty(name);
+      delete state.config[name];
+    }
+    await writeFile(file, JSON.stringify(state));
+    const resume = (config: SftConfigInput) =>
+      trainer(linearModel(), { maxSteps: 2, ...config }).train({ resumeFromCheckpoint: path });
+    expect((await resume({})).globalStep).toBe(2);
+    await expect(resume({ neftuneNoiseAlpha: 5, labelSmoothingFactor: 0.1 }).result).rejects.toThrow(
+      /`neftuneNoiseAlpha` was 0, now 5|`labelSmoothingFactor` was 0, now 0\.1/,
+    );
+  });
+
   it('goes on from the newest after an abort, and the history reads as one', async () => {
     const whole = linearModel();
     const expected = await trainer(whole, { outputDir: join(folder, 'whole') }).train();

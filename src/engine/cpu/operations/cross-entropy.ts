@@ -13,7 +13,7 @@ export const MAX_LOGITS = 1 << 24;
 
 export function crossEntropy(store: TensorStore): Operation<OperationAttributes['crossEntropy']> {
   return {
-    forward([input], { head, targets, scale }, record) {
+    forward([input], { head, targets, scale, smoothing = 0 }, record) {
       const hidden = store.matrix(input, -1, -1, OPERATION, 'hidden');
       const [rows, columns] = hidden.shape as [number, number];
       const weight = store.weightMatrix(head, columns, OPERATION);
@@ -31,7 +31,7 @@ export function crossEntropy(store: TensorStore): Operation<OperationAttributes[
           const a = hidden.ptr + 4 * row * columns;
           store.matmul({ m, n: vocabulary, k: columns, a, b: weight, transB: true, c: logits.ptr });
           const ints = [logits.ptr, vocabulary, table + 4 * row, rowLoss.ptr + 4 * row, gradient ? 1 : 0];
-          store.byRows('softmaxLoss', m, 8 * vocabulary, ints, [scale]);
+          store.byRows('softmaxLoss', m, 8 * vocabulary, ints, [scale, smoothing]);
           if (!gradient) continue;
           const c = gradient.ptr + 4 * row * columns;
           store.matmul({ m, n: columns, k: vocabulary, a: logits.ptr, b: weight, c });

@@ -1,7 +1,8 @@
 /** Operations that move rows: embedding lookup, gather, scatter, patch merging. They save nothing: shapes suffice. */
 import { EngineError } from '../../../errors.js';
-import type { Operation, OperationAttributes } from '../../operations.js';
-import { checkRows, patchOrder } from '../../row-lists.js';
+import type { Operation, OperationAttributes, RowNoise } from '../../operations.js';
+import { uniformNoise } from '../../random.js';
+import { checkNoise, checkRows, patchOrder } from '../../row-lists.js';
 import type { CpuTensor, TensorStore } from '../tensor-store.js';
 
 /** `checkRows`, and no index may come twice: rows are written by several threads. */
@@ -31,13 +32,21 @@ export function scatter(store: TensorStore, source: CpuTensor | undefined, rows:
   });
 }
 
+/** On this thread: a hash an element is little beside the passes of this engine. */
+function addNoise(values: Float32Array, noise: RowNoise): void {
+  const added = uniformNoise(noise, values.length / noise.rowKeys.length);
+  for (let i = 0; i < values.length; i++) values[i]! += added[i]!;
+}
+
 export function embedding(store: TensorStore): Operation<OperationAttributes['embedding']> {
   return {
-    forward(_inputs, { table, ids }) {
+    forward(_inputs, { table, ids, noise }) {
       const weight = store.weight(table, 'embedding');
       checkRows(ids, weight.rows, 'embedding');
+      if (noise) checkNoise(noise, ids.length);
       const out = store.create([ids.length, weight.columns]);
       store.runtime.gatherRows(weight, ids, out.ptr);
+      if (noise) addNoise(store.values(out), noise);
       return { outputs: [out], saved: [] };
     },
     backward: () => [],

@@ -2,13 +2,17 @@
 import { address, addWide, exp4, float, integer } from './vector-math';
 
 /**
- * [logits, columns, targets, rowLoss, gradient, scale]: rowLoss = log Σ e^logit - logit[target] by row. With `gradient`
- * the logits are replaced by scale·(softmax - onehot(target)).
+ * [logits, columns, targets, rowLoss, gradient, scale, smoothing]: rowLoss = log Σ e^logit - Σ wanted·logit by row, where
+ * `wanted` gives smoothing/columns to each column and what is left to the target. With `gradient` the logits are replaced
+ * by scale·(softmax - wanted).
  */
 export function softmaxLoss(args: usize, start: i32, end: i32): void {
   const columns = integer(args, 1);
   const gradient = integer(args, 4) != 0;
   const scale = float(args, 5);
+  const smoothing = <f64>float(args, 6);
+  const rest = 1.0 - smoothing;
+  const even = <f32>(<f64>scale * smoothing / <f64>columns);
   const whole = columns & ~3;
   for (let row = start; row < end; row++) {
     const logits = address(args, 0) + (<usize>row * columns << 2);
@@ -20,7 +24,8 @@ export function softmaxLoss(args: usize, start: i32, end: i32): void {
       max(f32x4.extract_lane(peaks, 2), f32x4.extract_lane(peaks, 3)),
     );
     for (let i = whole; i < columns; i++) peak = max(peak, load<f32>(logits + (<usize>i << 2)));
-    const chosen = <f64>load<f32>(logits + (<usize>target << 2));
+    let chosen = <f64>load<f32>(logits + (<usize>target << 2));
+    if (smoothing != 0) chosen = rest * chosen + smoothing * meanOf(logits, columns);
     const shift = f32x4.splat(peak);
     let sums = f64x2.splat(0.0);
     for (let i = 0; i < whole; i += 4) {
@@ -49,8 +54,31 @@ export function softmaxLoss(args: usize, start: i32, end: i32): void {
         const at = logits + (<usize>i << 2);
         store<f32>(at, load<f32>(at) * factor);
       }
+      if (smoothing != 0) subtract(logits, columns, even);
       const at = logits + (<usize>target << 2);
-      store<f32>(at, load<f32>(at) - scale);
+      store<f32>(at, load<f32>(at) - <f32>(<f64>scale * rest));
     }
+  }
+}
+
+function meanOf(row: usize, columns: i32): f64 {
+  let sums = f64x2.splat(0.0);
+  let i = 0;
+  for (; i + 4 <= columns; i += 4) sums = addWide(sums, v128.load(row + (<usize>i << 2)));
+  let sum = f64x2.extract_lane(sums, 0) + f64x2.extract_lane(sums, 1);
+  for (; i < columns; i++) sum += <f64>load<f32>(row + (<usize>i << 2));
+  return sum / <f64>columns;
+}
+
+function subtract(row: usize, columns: i32, value: f32): void {
+  const values = f32x4.splat(value);
+  let i = 0;
+  for (; i + 4 <= columns; i += 4) {
+    const at = row + (<usize>i << 2);
+    v128.store(at, f32x4.sub(v128.load(at), values));
+  }
+  for (; i < columns; i++) {
+    const at = row + (<usize>i << 2);
+    store<f32>(at, load<f32>(at) - value);
   }
 }

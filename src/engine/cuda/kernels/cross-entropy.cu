@@ -61,6 +61,24 @@ KERNEL __launch_bounds__(512) cross_entropy_chunk(float* rowMax, float* rowSum, 
   else chunk(rowMax, rowSum, targetLogit, (const bf16*)logits, targets, n, ld, firstColumn, isFirst);
 }
 
+template <class L>
+DEVICE float sum_of_row(const L* logits, int n) {
+  float sum = 0.0f;
+  for (int c = threadIdx.x * 8; c < n; c += blockDim.x * 8) {
+    float v[8];
+    load_logits(logits, c, n, v);
+    sum += ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
+  }
+  return block_sum(sum);
+}
+
+/** Label smoothing, for logits that hold the whole vocabulary: targetLogit = own · targetLogit + each · Σ logits, by row. */
+KERNEL __launch_bounds__(512) cross_entropy_smooth(float* targetLogit, const void* logits, int rows, int n, int ld, float own, float each, int kind) {
+  const int row = blockIdx.x;
+  const float sum = kind ? sum_of_row(row_of((const float*)logits, row, ld), n) : sum_of_row(row_of((const bf16*)logits, row, ld), n);
+  if (threadIdx.x == 0) targetLogit[row] = own * targetLogit[row] + each * sum;
+}
+
 /** One block: rowLoss = max + log(sum) - target logit; loss = scale · Σ rowLoss, added in a fixed order in double. */
 KERNEL __launch_bounds__(1024) cross_entropy_finish(float* rowLoss, float* loss, const float* rowMax, const float* rowSum, const float* targetLogit, int rows, float scale) {
   __shared__ double sums[1024];
@@ -79,7 +97,7 @@ KERNEL __launch_bounds__(1024) cross_entropy_finish(float* rowLoss, float* loss,
 }
 
 template <class L>
-DEVICE void gradient(bf16* dlogits, const L* logits, const float* rowMax, const float* rowSum, const int* targets, int rows, int n, int ldd, int ld, int firstColumn, float scale) {
+DEVICE void gradient(bf16* dlogits, const L* logits, const float* rowMax, const float* rowSum, const int* targets, int rows, int n, int ldd, int ld, int firstColumn, float scale, float own, float other) {
   const int c = (int)(blockIdx.x * blockDim.x + threadIdx.x) * 8;
   if (c >= n) return;
   for (int row = blockIdx.y; row < rows; row += gridDim.y) {
@@ -87,15 +105,16 @@ DEVICE void gradient(bf16* dlogits, const L* logits, const float* rowMax, const 
     load_logits(row_of(logits, row, ld), c, n, v);
     const float peak = rowMax[row], factor = scale / rowSum[row];
     const int target = targets[row] - firstColumn - c;
+    const float hit = scale * own, miss = scale * other;
 #pragma unroll
-    for (int i = 0; i < 8; i++) v[i] = __expf(v[i] - peak) * factor - (i == target ? scale : 0.0f);
+    for (int i = 0; i < 8; i++) v[i] = __expf(v[i] - peak) * factor - (i == target ? hit : miss);
     store8(row_of(dlogits, row, ldd), c, n, v);
   }
 }
 
-/** dlogits = (softmax - onehot(target)) · scale · (*lossGradient). */
-KERNEL __launch_bounds__(128) cross_entropy_gradient(bf16* dlogits, const void* logits, const float* rowMax, const float* rowSum, const int* targets, const float* lossGradient, int rows, int n, int ldd, int ld, int firstColumn, float scale, int kind) {
+/** dlogits = (softmax - wanted) · scale · (*lossGradient), wanted: `own` for the target, `other` for the others (1, 0). */
+KERNEL __launch_bounds__(128) cross_entropy_gradient(bf16* dlogits, const void* logits, const float* rowMax, const float* rowSum, const int* targets, const float* lossGradient, int rows, int n, int ldd, int ld, int firstColumn, float scale, int kind, float own, float other) {
   if (lossGradient) scale *= *lossGradient;
-  if (kind) gradient(dlogits, (const float*)logits, rowMax, rowSum, targets, rows, n, ldd, ld, firstColumn, scale);
-  else gradient(dlogits, (const bf16*)logits, rowMax, rowSum, targets, rows, n, ldd, ld, firstColumn, scale);
+  if (kind) gradient(dlogits, (const float*)logits, rowMax, rowSum, targets, rows, n, ldd, ld, firstColumn, scale, own, other);
+  else gradient(dlogits, (const bf16*)logits, rowMax, rowSum, targets, rows, n, ldd, ld, firstColumn, scale, own, other);
 }

@@ -1,5 +1,5 @@
 // Dropout masks of the low-rank path, as random.ts defines them, for up to four parts that share x. Bits are
-// [part][row][kb bytes], bit i of byte b for column 8b + i, 1 = kept.
+// [part][row][kb bytes], bit i of byte b for column 8b + i, 1 = kept. The noise of embeddings is made of the same bits.
 
 /** `mix` of random.ts. */
 DEVICE u32 mix_bits(u32 x) {
@@ -32,5 +32,27 @@ KERNEL __launch_bounds__(256) dropout_bits(u8* bits, const u32* rowKeys, int row
       if (h * 0x10001u >= threshold) word |= 2u << i;
     }
     *(u32*)(bits + ((i64)part * rows + row) * kb + c / 8) = word & valid;
+  }
+}
+
+/** x += bound · (2·bits - 65535) / 65536 of the row: `uniformNoise` of random.ts. A thread does 8 columns. */
+KERNEL __launch_bounds__(128) add_noise(bf16* x, const u32* rowKeys, const float* bounds, int rows, int K, int ld, u32 seed) {
+  const int c = (int)(blockIdx.x * blockDim.x + threadIdx.x) * 8;
+  if (c >= K) return;
+  for (int row = blockIdx.y; row < rows; row += gridDim.y) {
+    const u32 rowKey = rowKeys[row];
+    const u32 key = mix_bits(rowKey ^ seed);
+    const u32 step = (key * 0x9e3779b9u ^ rowKey) | 1u;
+    const float unit = bounds[row] / 65536.0f;
+    u32 z = key + (u32)(c / 2) * step;
+    float v[8];
+    load8(row_of(x, row, ld), c, K, v);
+#pragma unroll
+    for (int i = 0; i < 8; i += 2, z += step) {
+      const u32 h = (z ^ (z >> 15)) * 0x846ca68bu;
+      v[i] += unit * (float)(2 * (int)(h >> 16) - 65535);
+      v[i + 1] += unit * (float)(2 * (int)(h * 0x10001u >> 16) - 65535);
+    }
+    store8(row_of(x, row, ld), c, K, v);
   }
 }

@@ -18,7 +18,7 @@ const KIND_F32 = 1;
 
 export function crossEntropy(store: TensorStore, weights: WeightStore): Operation<OperationAttributes['crossEntropy']> {
   return {
-    forward([input], { head, targets, scale }, record) {
+    forward([input], { head, targets, scale, smoothing = 0 }, record) {
       const hidden = store.matrix(input, -1, -1, OPERATION, 'hidden');
       const { rows, columns } = hidden;
       const weight = weights.useMatrix(head, columns, OPERATION);
@@ -40,6 +40,8 @@ export function crossEntropy(store: TensorStore, weights: WeightStore): Operatio
       // Running maximum, sum and the target's logit of each row.
       const running = store.createF32([3, rows]);
       const [rowMax, rowSum, target] = [0, 1, 2].map((i) => running.address + 4 * i * rows) as [number, number, number];
+      // What the target and every other word are to get of the probability.
+      const wanted = [1 - smoothing + smoothing / vocabulary, smoothing / vocabulary];
       store.withTable(targets, (table) => {
         for (let row = 0; row < rows; row += block) {
           const m = Math.min(block, rows - row);
@@ -53,10 +55,15 @@ export function crossEntropy(store: TensorStore, weights: WeightStore): Operatio
             ...[rowMax + at, rowSum + at, target + at, logits.address, table + at],
             ...[m, vocabulary, logits.ld, 0, 1, KIND_F32],
           ]);
+          if (smoothing !== 0) {
+            const shares = [1 - smoothing, smoothing / vocabulary];
+            const values = [target + at, logits.address, m, vocabulary, logits.ld, ...shares, KIND_F32];
+            store.kernels.run('cross_entropy_smooth', [m], 512, values);
+          }
           if (!gradient || !dLogits) continue;
           store.kernels.run('cross_entropy_gradient', grid2(m, vocabulary), 128, [
             ...[dLogits.address, logits.address, rowMax + at, rowSum + at, table + at, 0],
-            ...[m, vocabulary, dLogits.ld, logits.ld, 0, scale, KIND_F32],
+            ...[m, vocabulary, dLogits.ld, logits.ld, 0, scale, KIND_F32, ...wanted],
           ]);
           store.products.run({
             ...{ m, n: columns, k: vocabulary, a: dLogits.address, lda: dLogits.ld, b: weight.address, ldb: weight.ld },

@@ -1,7 +1,8 @@
 /** Operations that move rows: embedding lookup, gather, scatter, patch merging. They save nothing: shapes suffice. */
 import { EngineError } from '../../../errors.js';
-import type { Operation, OperationAttributes } from '../../operations.js';
-import { checkRows, patchOrder } from '../../row-lists.js';
+import type { Operation, OperationAttributes, RowNoise } from '../../operations.js';
+import { NOISE_SEED } from '../../random.js';
+import { checkNoise, checkRows, patchOrder } from '../../row-lists.js';
 import { grid2 } from '../kernels.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
@@ -57,12 +58,25 @@ export function writeRows(store: TensorStore, target: CudaTensor, source: CudaTe
   });
 }
 
+function addNoise(store: TensorStore, { address, rows, columns, ld }: CudaTensor, noise: RowNoise): void {
+  const bounds = new Int32Array(noise.bounds.buffer, noise.bounds.byteOffset, noise.bounds.length);
+  store.withTable(noise.rowKeys, (keys) => {
+    store.withTable(bounds, (limits) => {
+      const values = [address, keys, limits, rows, columns, ld, NOISE_SEED];
+      store.kernels.run('add_noise', grid2(rows, columns), 128, values);
+    });
+  });
+}
+
 export function embedding(store: TensorStore, weights: WeightStore): Operation<OperationAttributes['embedding']> {
   return {
-    forward(_inputs, { table, ids }) {
+    forward(_inputs, { table, ids, noise }) {
       const weight = weights.use(table, 'embedding');
       checkRows(ids, weight.rows, 'embedding');
-      return { outputs: [gather(store, weight.address, weight.ld, weight.columns, ids)], saved: [] };
+      if (noise) checkNoise(noise, ids.length);
+      const out = gather(store, weight.address, weight.ld, weight.columns, ids);
+      if (noise) addNoise(store, out, noise);
+      return { outputs: [out], saved: [] };
     },
     backward: () => [],
   };

@@ -1,6 +1,7 @@
 /**
  * Cross-entropy from hidden rows and the head. Logits exist for one block of rows at a time; where a gradient will be
- * needed that of the hidden rows, scale·(softmax·head - head[target]), is computed in the same pass and saved.
+ * needed that of the hidden rows, scale·(softmax·head - wanted·head), is computed in the same pass and saved: `wanted`
+ * gives smoothing/V to each word and what is left to the target.
  */
 import { EngineError } from '../../../errors.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
@@ -17,7 +18,13 @@ export function crossEntropy(store: TensorStore, maxLogits: number): Operation<O
   const { tf } = store;
 
   /** Losses [m], and with `record` the gradient of the sum of the losses [m, C]. */
-  const block = (hidden: TfTensor, head: TfTensor, targets: Int32Array, record: boolean): TfTensor[] => {
+  const block = (
+    hidden: TfTensor,
+    head: TfTensor,
+    targets: Int32Array,
+    smoothing: number,
+    record: boolean,
+  ): TfTensor[] => {
     const rows = targets.length;
     const vocabulary = head.shape[0]!;
     const logits = product(tf, hidden, head, false, true);
@@ -25,15 +32,25 @@ export function crossEntropy(store: TensorStore, maxLogits: number): Operation<O
     const exponentials = tf.exp(shifted);
     const total = tf.sum(exponentials, 1, true);
     const places = targets.map((target, row) => row * vocabulary + target);
-    const chosen = takeRows(tf, tf.reshape(shifted, [rows * vocabulary]), places);
+    const smooth = (own: TfTensor, mean: () => TfTensor): TfTensor =>
+      smoothing === 0 ? own : tf.add(tf.mul(own, 1 - smoothing), tf.mul(mean(), smoothing));
+    const chosen = smooth(takeRows(tf, tf.reshape(shifted, [rows * vocabulary]), places), () =>
+      tf.mean(shifted, 1, false),
+    );
     const losses = tf.sub(tf.reshape(tf.log(total), [rows]), chosen);
     if (!record) return [losses];
     const mean = tf.div(product(tf, exponentials, head), total);
-    return [losses, tf.sub(mean, takeRows(tf, head, targets))];
+    return [
+      losses,
+      tf.sub(
+        mean,
+        smooth(takeRows(tf, head, targets), () => tf.mean(head, 0, true)),
+      ),
+    ];
   };
 
   return {
-    forward([input], { head, targets, scale }, record) {
+    forward([input], { head, targets, scale, smoothing = 0 }, record) {
       const hidden = store.matrix(input, -1, -1, OPERATION, 'hidden');
       const [rows, columns] = hidden.shape as [number, number];
       const weight = store.weight(head, [-1, columns], OPERATION);
@@ -48,7 +65,7 @@ export function crossEntropy(store: TensorStore, maxLogits: number): Operation<O
           const m = Math.min(step, rows - row);
           const [loss, gradient] = store.part(() => {
             const part = m === rows ? hidden.data : tf.slice(hidden.data, [row, 0], [m, columns]);
-            return block(part, weight, targets.subarray(row, row + m), record);
+            return block(part, weight, targets.subarray(row, row + m), smoothing, record);
           });
           losses.push(loss!);
           if (gradient) gradients.push(gradient);

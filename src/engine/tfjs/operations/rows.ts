@@ -4,7 +4,8 @@
  */
 import { EngineError } from '../../../errors.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
-import { checkRows, patchOrder } from '../../row-lists.js';
+import { uniformNoise } from '../../random.js';
+import { checkNoise, checkRows, patchOrder } from '../../row-lists.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { TfNamespace, TfTensor } from '../tf-namespace.js';
 
@@ -33,10 +34,16 @@ export function replaceRows(tf: TfNamespace, base: TfTensor, source: TfTensor, r
 
 export function embedding(store: TensorStore): Operation<OperationAttributes['embedding']> {
   return {
-    forward(_inputs, { table, ids }) {
+    forward(_inputs, { table, ids, noise }) {
       const weight = store.weight(table, [-1, -1], 'embedding');
       checkRows(ids, weight.shape[0]!, 'embedding');
-      return { outputs: [store.one('embedding', (tf) => takeRows(tf, weight, ids))], saved: [] };
+      if (noise) checkNoise(noise, ids.length);
+      const shape = [ids.length, weight.shape[1]!];
+      const rows = store.one('embedding', (tf) => {
+        const taken = takeRows(tf, weight, ids);
+        return noise ? tf.add(taken, tf.tensor(uniformNoise(noise, shape[1]!), shape, 'float32')) : taken;
+      });
+      return { outputs: [rows], saved: [] };
     },
     backward: () => [],
   };

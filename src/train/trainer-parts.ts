@@ -1,0 +1,187 @@
+/** What a trainer is given, checked by what it is: each error says what came and what to write instead. */
+import { IndexedDataset } from '../data/dataset.js';
+import type { Dataset, TrainingExample } from '../data/types.js';
+import { ConfigError, DataError } from '../errors.js';
+import { showValue } from '../show-value.js';
+
+/** Names that people bring from transformers and TRL. */
+const OTHER_NAMES: Readonly<Record<string, string>> = {
+  args: 'config',
+  dataCollator: 'collator',
+  data_collator: 'collator',
+  dataset: 'trainDataset',
+};
+
+type Fields = Readonly<Record<string, unknown>>;
+const isObject = (value: unknown): value is Fields => typeof value === 'object' && value !== null;
+const isPromise = (value: unknown): boolean => isObject(value) && typeof value.then === 'function';
+const isModel = (value: unknown): boolean => isObject(value) && typeof value.accumulateGradients === 'function';
+const isEngine = (value: unknown): boolean => isObject(value) && typeof value.createParameters === 'function';
+const isDataset = (value: unknown): value is Dataset<unknown> =>
+  isObject(value) && typeof value.get === 'function' && typeof value.length === 'number';
+const isImageFolder = (value: unknown): boolean =>
+  isObject(value) && !isDataset(value) && (isDataset(value.train) || isDataset(value.test));
+
+/**
+ * Everything but the data sets, as far as it is there: missing and unknown names are others' to tell.
+ * @param configNames options that belong into `config`
+ * @throws ConfigError
+ */
+export function checkTrainerOptions(options: unknown, configNames: readonly string[]): void {
+  if (isPromise(options)) throw wrong('SftTrainer', 'an object of options', 'a promise', 'Await it.');
+  if (isModel(options)) {
+    const hint = 'Write new SftTrainer({ model, trainDataset, collator, config }).';
+    throw wrong('SftTrainer', 'one object of options', 'a model', hint);
+  }
+  if (!isObject(options)) return;
+  const misplaced = configNames.filter((name) => name in options);
+  if (misplaced.length > 0) {
+    const names = misplaced.map((name) => `\`${name}\``).join(', ');
+    throw new ConfigError(`SftTrainer: ${names}: ${misplaced.length === 1 ? 'an option' : 'options'} of \`config\``, {
+      hint: `Write new SftTrainer({ model, trainDataset, collator, config: { ${misplaced[0]}: … } }).`,
+      details: { misplaced },
+    });
+  }
+  for (const [other, name] of Object.entries(OTHER_NAMES)) {
+    if (other in options) throw new ConfigError(`SftTrainer: \`${other}\` is called \`${name}\` here`);
+  }
+  const { model, collator, config, saveAdapter, computeMetrics } = options;
+  if (model !== undefined) requireModel(model);
+  if (collator !== undefined) requireCollator(collator);
+  if (isPromise(config)) throw wrong('SftTrainer: `config`', 'an object of options', 'a promise', 'Await it.');
+  const save = 'Write saveAdapter: (directory) => saveAdapter(adapter, directory).';
+  requireFunction(saveAdapter, 'saveAdapter', save);
+  requireFunction(computeMetrics, 'computeMetrics', 'It returns values by name, such as { accuracy: 0.9 }.');
+}
+
+function requireModel(model: unknown): void {
+  const what = 'SftTrainer: `model`';
+  const expected = 'a model with an adapter';
+  if (isModel(model)) {
+    if ((model as Fields).isDisposed !== true) return;
+    throw new ConfigError(`${what}: the model was disposed of`, { hint: 'Load it anew, and apply the adapter again.' });
+  }
+  if (isPromise(model)) throw wrong(what, expected, 'a promise', 'Await it.');
+  if (typeof model === 'string') throw wrong(what, expected, showValue(model), 'Load it first, with fromPretrained.');
+  if (isEngine(model)) throw wrong(what, expected, 'an engine', 'Load a model onto it, with fromPretrained.');
+  if (isImageFolder(model) || isDataset(model)) {
+    throw wrong(what, expected, isDataset(model) ? 'a data set' : 'an image folder', 'It belongs to `trainDataset`.');
+  }
+  if (isObject(model)) {
+    const hint = 'Give the model itself; its adapter is on it.';
+    if (isModel(model.model)) throw wrong(what, expected, 'an object that holds one', 'Give its `model`.');
+    if (Array.isArray(model.modules) && isObject(model.parameters)) throw wrong(what, expected, 'an adapter', hint);
+  }
+  throw wrong(what, expected, describe(model), 'Load one with fromPretrained and call applyLora.');
+}
+
+function requireCollator(collator: unknown): void {
+  const what = 'SftTrainer: `collator`';
+  const hint = 'Write new VlmCollator({ ...processor }), with the processor of fromPretrained.';
+  if (isObject(collator) && typeof collator.collate === 'function') return;
+  if (isPromise(collator)) throw wrong(what, 'a VlmCollator', 'a promise', 'Await it.');
+  if (typeof collator === 'function') {
+    throw wrong(what, 'a VlmCollator', 'a function', 'An own collator is an object with the method `collate`.');
+  }
+  if (isObject(collator) && 'tokenizer' in collator) throw wrong(what, 'a VlmCollator', 'a processor', hint);
+  throw wrong(what, 'a VlmCollator', describe(collator), hint);
+}
+
+function requireFunction(value: unknown, name: string, hint: string): void {
+  if (value === undefined || typeof value === 'function') return;
+  throw wrong(`SftTrainer: \`${name}\``, 'a function', isPromise(value) ? 'a promise' : describe(value), hint);
+}
+
+/** @throws ConfigError if it is given and no AbortSignal */
+export function requireSignal(signal: unknown, what: string): void {
+  if (signal === undefined || (isObject(signal) && typeof signal.addEventListener === 'function')) return;
+  const inner = isObject(signal) && 'signal' in signal ? 'Give its `signal`.' : 'AbortSignal.timeout(1000) makes one.';
+  throw wrong(`${what}: \`signal\``, 'an AbortSignal', describe(signal), inner);
+}
+
+/**
+ * What was given as a data set that throws a DataError, naming the index, where an item is no sample. The items of an
+ * array are looked at here and now.
+ * @throws ConfigError for anything that is neither a data set nor an array
+ */
+export function asDataset(given: unknown, name: string): Dataset<TrainingExample> {
+  const what = `\`${name}\``;
+  if (Array.isArray(given)) {
+    // Holes of a sparse array count as well.
+    for (let index = 0; index < given.length; index++) checkSample(given[index], `${name}[${index}]`);
+    return IndexedDataset.from(given as TrainingExample[]);
+  }
+  if (isDataset(given)) {
+    if (Number.isSafeInteger(given.length) && given.length >= 0) return new CheckedDataset(given, name);
+    throw new ConfigError(`${what}: expected a data set with a whole number of samples, its length is ${given.length}`);
+  }
+  const expected = 'a data set or an array of samples';
+  if (isPromise(given)) throw wrong(what, expected, 'a promise', 'Await it.');
+  if (isImageFolder(given)) {
+    const { train, test } = given as Fields;
+    const split = isDataset(test) && (name !== 'trainDataset' || !isDataset(train)) ? 'test' : 'train';
+    throw wrong(what, expected, 'an image folder', `Write ${name}: folder.${split}.map(toExample).`);
+  }
+  if (typeof given === 'string') {
+    throw wrong(what, expected, showValue(given), 'Read the file or the folder first.');
+  }
+  if (typeof given === 'function') throw wrong(what, expected, 'a function', 'Call it.');
+  if (isObject(given) && Symbol.iterator in given) {
+    throw wrong(what, expected, 'an iterable', 'Samples are read by index: write [...samples].');
+  }
+  if (isObject(given) && Symbol.asyncIterator in given) {
+    const hint = 'Samples are read by index: collect them in an array with `for await`.';
+    throw wrong(what, expected, 'an asynchronous iterable', hint);
+  }
+  if (isObject(given) && 'messages' in given) throw wrong(what, expected, 'a single sample', 'Write [sample].');
+  throw wrong(what, expected, describe(given), 'KaggleImageFolder and ImageFolder give data sets.');
+}
+
+/** Checks each sample when it is asked for. */
+class CheckedDataset implements Dataset<TrainingExample> {
+  readonly #given: Dataset<unknown>;
+  readonly #name: string;
+
+  constructor(given: Dataset<unknown>, name: string) {
+    this.#given = given;
+    this.#name = name;
+  }
+
+  get length(): number {
+    return this.#given.length;
+  }
+
+  async get(index: number): Promise<TrainingExample> {
+    const sample = await this.#given.get(index);
+    checkSample(sample, `${this.#name}[${index}]`);
+    return sample as TrainingExample;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<TrainingExample, void, undefined> {
+    for (let index = 0; index < this.length; index++) yield await this.get(index);
+  }
+}
+
+function checkSample(sample: unknown, where: string): void {
+  const fault = (came: string, hint: string): DataError =>
+    new DataError(`${where}: expected a sample { messages: […] }, got ${came}`, { hint, details: { where } });
+  if (isPromise(sample)) throw fault('a promise', 'Await all of them: await Promise.all(samples).');
+  if (!isObject(sample)) {
+    const hint = sample === undefined ? 'Does the function that makes it return it?' : 'See `TrainingExample`.';
+    throw fault(describe(sample), hint);
+  }
+  if ('messages' in sample) return;
+  if ('image' in sample && 'label' in sample) {
+    throw fault('one of an image folder', 'Map it to its messages: map(toExample).');
+  }
+  if (Array.isArray(sample)) throw fault('an array', 'A list of messages is a sample as { messages }.');
+}
+
+function describe(value: unknown): string {
+  if (typeof value === 'function') return 'a function';
+  return showValue(value);
+}
+
+function wrong(what: string, expected: string, came: string, hint: string): ConfigError {
+  return new ConfigError(`${what}: expected ${expected}, got ${came}`, { hint });
+}

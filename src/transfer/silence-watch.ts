@@ -1,0 +1,31 @@
+/** Time limits on a peer's silence that a busy machine does not use up. */
+
+/** Looks in which nothing came before a peer counts as silent. */
+const LOOKS = 8;
+
+/**
+ * Calls `expire` once after `limit` milliseconds without a call of `heard`. The time is counted in looks: a process
+ * that was not run for a while has missed a single one, and reads what came meanwhile before the next.
+ */
+export class SilenceWatch {
+  readonly #timer: NodeJS.Timeout;
+  #looks = 0;
+
+  constructor(limit: number, expire: () => void) {
+    this.#timer = setInterval(() => {
+      if (++this.#looks < LOOKS) return;
+      this.stop();
+      expire();
+    }, limit / LOOKS);
+  }
+
+  /** Something came. */
+  heard(): void {
+    this.#looks = 0;
+  }
+
+  /** May be called twice. */
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+}

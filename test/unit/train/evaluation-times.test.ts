@@ -1,0 +1,216 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ConfigError } from '../../../src/errors.js';
+import type { TrainingEvent } from '../../../src/train/events.js';
+import type { SftConfigInput } from '../../../src/train/sft-config.js';
+import type { SftTrainerOptions } from '../../../src/train/sft-trainer.js';
+import { type LinearModel, linearDataset, linearModel, linearTrainer } from './linear-model.js';
+
+let outputDir: string;
+beforeEach(async () => {
+  outputDir = await mkdtemp(join(tmpdir(), 'evaluation-times-'));
+});
+afterEach(() => rm(outputDir, { recursive: true }));
+
+/** Seven samples make two steps an epoch; three epochs if nothing else is said. */
+async function eventsOf(
+  config: SftConfigInput,
+  { model = linearModel(), ...more }: Partial<SftTrainerOptions> & { model?: LinearModel } = {},
+  resumeFromCheckpoint?: string,
+): Promise<TrainingEvent[]> {
+  const base = { outputDir, loggingSteps: 100, ...config } as SftConfigInput;
+  const trainer = linearTrainer(model, base, { evalDataset: linearDataset(3, 20), ...more });
+  const events: TrainingEvent[] = [];
+  for await (const event of trainer.train({ resumeFromCheckpoint })) events.push(event);
+  return events;
+}
+
+/** `evaluate 2`, `save 3`: what happened after which step, in order. */
+function courseOf(events: readonly TrainingEvent[]): string[] {
+  return events.flatMap((event) =>
+    event.type === 'evaluate' || event.type === 'save' ? [`${event.type} ${event.step}`] : [],
+  );
+}
+
+/** What transformers 5.17 does after the last of steps: DefaultFlowCallback and the two calls of its loop. */
+describe('evaluating and saving', () => {
+  it.each<[string, SftConfigInput, string[]]>([
+    [
+      'by steps, both: the evaluation first, and both at the end',
+      { evalStrategy: 'steps', evalSteps: 4, saveStrategy: 'steps', saveSteps: 4, maxSteps: 5 },
+      ['evaluate 4', 'save 4', 'evaluate 5', 'save 5'],
+    ],
+    [
+      'by steps, once where the last step is due anyway',
+      { evalStrategy: 'steps', evalSteps: 2, saveStrategy: 'steps', saveSteps: 4, maxSteps: 4 },
+      ['evaluate 2', 'evaluate 4', 'save 4'],
+    ],
+    [
+      'by epochs, both: the evaluation first, and both at the end within an epoch',
+      { evalStrategy: 'epoch', saveStrategy: 'epoch', maxSteps: 3 },
+      ['evaluate 2', 'save 2', 'evaluate 3', 'save 3'],
+    ],
+    [
+      'a save by steps goes before an evaluation by epochs',
+      { evalStrategy: 'epoch', saveStrategy: 'steps', saveSteps: 2, maxSteps: 5 },
+      ['save 2', 'evaluate 2', 'save 4', 'evaluate 4', 'save 5', 'evaluate 5'],
+    ],
+    [
+      'an evaluation by steps goes before a save by epochs',
+      { evalStrategy: 'steps', evalSteps: 2, saveStrategy: 'epoch', maxSteps: 4 },
+      ['evaluate 2', 'save 2', 'evaluate 4', 'save 4'],
+    ],
+    [
+      'no save at the end without a strategy',
+      { evalStrategy: 'epoch', saveStrategy: 'no', maxSteps: 2 },
+      ['evaluate 2'],
+    ],
+    [
+      'none before a delay of steps',
+      { evalStrategy: 'steps', evalSteps: 1, evalDelay: 3, saveStrategy: 'no', maxSteps: 5 },
+      ['evaluate 3', 'evaluate 4', 'evaluate 5'],
+    ],
+    [
+      'none before a delay of epochs, nor at the end',
+      { evalStrategy: 'epoch', evalDelay: 2, saveStrategy: 'no', maxSteps: 5 },
+      ['evaluate 4', 'evaluate 5'],
+    ],
+    ['a delay beyond the end', { evalStrategy: 'epoch', evalDelay: 2, saveStrategy: 'no', maxSteps: 3 }, []],
+    [
+      'on start as well',
+      { evalStrategy: 'epoch', evalOnStart: true, saveStrategy: 'no', maxSteps: 2 },
+      ['evaluate 0', 'evaluate 2'],
+    ],
+    ['on start alone', { evalOnStart: true, saveStrategy: 'no', maxSteps: 2 }, ['evaluate 0']],
+  ])('%s', async (_, config, course) => {
+    expect(courseOf(await eventsOf(config))).toEqual(course);
+  });
+
+  it('on start is neither the best nor counted by the patience', async () => {
+    const losses = [1, 5, 4, 6, 7];
+    const computeMetrics = () => ({ own: losses.shift()! });
+    const config: SftConfigInput = {
+      ...{ evalOnStart: true, evalStrategy: 'steps', evalSteps: 1, saveStrategy: 'best', maxSteps: 9 },
+      ...{ metricForBestModel: 'own', greaterIsBetter: false, earlyStoppingPatience: 2 },
+    };
+    const events = await eventsOf(config, { computeMetrics });
+    expect(courseOf(events)).toEqual([
+      ...['evaluate 0', 'evaluate 1', 'save 1', 'evaluate 2', 'save 2', 'evaluate 3', 'evaluate 4'],
+    ]);
+    expect(events.at(-1)).toMatchObject({ output: { best: { step: 2, value: 4 } } });
+  });
+
+  it('on start comes once: not in a resumed run', async () => {
+    const config: SftConfigInput = { evalOnStart: true, saveSteps: 2, maxSteps: 4 };
+    const whole = await eventsOf(config);
+    expect(courseOf(whole)).toEqual(['evaluate 0', 'save 2', 'save 4']);
+    const resumed = await eventsOf(config, {}, join(outputDir, 'checkpoint-2'));
+    expect(courseOf(resumed)).toEqual(['save 4']);
+    const { logHistory } = (resumed.at(-1) as Extract<TrainingEvent, { type: 'end' }>).output;
+    expect(logHistory.map(({ step }) => step)).toEqual([0]);
+  });
+
+  it('a resume from a save before its evaluation evaluates first, and does not save again', async () => {
+    const config: SftConfigInput = { evalStrategy: 'epoch', saveStrategy: 'steps', saveSteps: 2, maxSteps: 4 };
+    const whole = await eventsOf(config);
+    const resumed = await eventsOf(config, {}, join(outputDir, 'checkpoint-2'));
+    expect(courseOf(resumed)).toEqual(['evaluate 2', 'save 4', 'evaluate 4']);
+    const lossesOf = (events: readonly TrainingEvent[]) =>
+      events.flatMap((event) => (event.type === 'evaluate' ? [[event.step, event.evalLoss]] : []));
+    expect(lossesOf(resumed)).toEqual(lossesOf(whole));
+  });
+
+  it('a best evaluation after the save of its step is in the checkpoint', async () => {
+    const config: SftConfigInput = {
+      ...{ evalStrategy: 'epoch', saveStrategy: 'steps', saveSteps: 2, maxSteps: 4 },
+      ...{ loadBestModelAtEnd: true, saveTotalLimit: 1 },
+    };
+    const values = [1, 2];
+    const events = await eventsOf(
+      { ...config, metricForBestModel: 'own', greaterIsBetter: false },
+      { computeMetrics: () => ({ own: values.shift()! }) },
+    );
+    expect(courseOf(events)).toEqual(['save 2', 'evaluate 2', 'save 2', 'save 4', 'evaluate 4']);
+    expect(events.find(({ type }) => type === 'loadBest')).toMatchObject({ step: 2, value: 1 });
+  });
+
+  it('tells of a delay that nothing survives, and of evaluations without a set', async () => {
+    const warningsOf = async (config: SftConfigInput): Promise<string[]> =>
+      (await eventsOf({ saveStrategy: 'no', ...config })).flatMap((e) => (e.type === 'warning' ? [e.message] : []));
+    expect(await warningsOf({ evalStrategy: 'steps', evalDelay: 4, maxSteps: 3 })).toEqual([
+      'step 0: the run has 3 steps and `evalDelay` is 4: nothing is ever evaluated',
+    ]);
+    expect(await warningsOf({ evalStrategy: 'epoch', evalDelay: 2, maxSteps: 3 })).toEqual([
+      'step 0: the run has 1.5 epochs and `evalDelay` is 2: nothing is ever evaluated',
+    ]);
+    expect(await warningsOf({ evalStrategy: 'epoch', evalDelay: 1, maxSteps: 2 })).toEqual([]);
+    expect(() => linearTrainer(linearModel(), { evalOnStart: true })).toThrow(ConfigError);
+    expect(() => linearTrainer(linearModel(), { evalOnStart: true })).toThrow(
+      '`evalOnStart` is true, but the evaluation set is missing or empty',
+    );
+  });
+});
+
+describe('options of a step', () => {
+  it('hands smoothing and noise on to the model, smoothing to evaluations too', async () => {
+    const model = linearModel();
+    const { accumulateGradients, evaluateLoss } = model;
+    const seen: unknown[] = [];
+    model.accumulateGradients = (batches, options) => {
+      seen.push([options.labelSmoothing, options.neftuneNoiseAlpha]);
+      return accumulateGradients(batches, options);
+    };
+    model.evaluateLoss = (batch, options) => {
+      seen.push(options);
+      return evaluateLoss(batch);
+    };
+    const config = { labelSmoothingFactor: 0.1, neftuneNoiseAlpha: 5 };
+    await eventsOf({ ...config, evalStrategy: 'steps', evalSteps: 1, saveStrategy: 'no', maxSteps: 1 }, { model });
+    expect(seen).toEqual([[0.1, 5], { labelSmoothing: 0.1 }]);
+  });
+
+  it('gives B the rate of LoRA+, logs that of A, and leaves a ratio of 1 alone', async () => {
+    const factorsOf = async (loraplusLrRatio: number) => {
+      const model = linearModel();
+      const events = await eventsOf({ loraplusLrRatio, saveStrategy: 'no', maxSteps: 1, loggingSteps: 1 }, { model });
+      return [model.steps[0]!.learningRateFactors, events.find(({ type }) => type === 'log')] as const;
+    };
+    const [factors, log] = await factorsOf(16);
+    expect(factors).toEqual([1, 16]);
+    expect(log).toMatchObject({ learningRate: 0.02 });
+    expect((await factorsOf(1))[0]).toBeUndefined();
+    const model = linearModel();
+    const [a] = model.trainable.parameters;
+    const plain = { ...model, trainable: { parameters: [{ ...a!, name: 'lora_Bias' }], size: 2 } };
+    expect(() => linearTrainer(plain, { loraplusLrRatio: 2 })).toThrow(
+      '`loraplusLrRatio` is 2, but no trainable parameter is a lora_B',
+    );
+  });
+
+  it('follows a schedule with settings, and a resume refuses another', async () => {
+    const model = linearModel();
+    const config: SftConfigInput = {
+      ...{ maxSteps: 4, saveSteps: 2, learningRate: 0.02, warmupSteps: 1 },
+      ...{ lrSchedulerType: 'cosine_with_min_lr', lrSchedulerKwargs: { minLr: 0.01 } },
+    };
+    await eventsOf(config, { model });
+    const rates = model.steps.map(({ learningRate }) => learningRate);
+    [0, 0.02, 0.0175, 0.0125].forEach((rate, step) => {
+      expect(rates[step]).toBeCloseTo(rate, 12);
+    });
+    const other = { ...config, lrSchedulerKwargs: { minLr: 0.005 } } as SftConfigInput;
+    await expect(eventsOf(other, {}, join(outputDir, 'checkpoint-2'))).rejects.toThrow(
+      '`lrSchedulerKwargs` was {"minLr":0.01}, now {"minLr":0.005}',
+    );
+  });
+
+  it('tells of settings without an effect at the start', async () => {
+    const events = await eventsOf({ lrSchedulerType: 'constant', warmupRatio: 0.5, saveStrategy: 'no', maxSteps: 2 });
+    expect(events.flatMap((event) => (event.type === 'warning' ? [event.message] : []))).toEqual([
+      'step 0: `warmupSteps` has no effect with "constant"; "constant_with_warmup" has a warm-up',
+      'step 0: `warmupRatio` is the older name: write `warmupSteps: 0.5`, a share below 1',
+    ]);
+  });
+});
