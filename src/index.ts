@@ -16,6 +16,8 @@ export {
 export type { DatasetParts, SplitOptions } from './data/split-dataset.js';
 export { KaggleImageFolder } from './data/kaggle-image-folder.js';
 export type { KaggleDownloadOptions, KaggleProgress } from './kaggle/download-dataset.js';
+export { ConversationDataset, type ConversationOptions } from './data/conversations/conversation-dataset.js';
+export type { ConversationForm } from './data/conversations/row-forms.js';
 export { decodeImage, imageSize } from './data/decode-image.js';
 export { ImageProcessor, type ImageProcessorOptions } from './data/image-processor.js';
 export { ImagePool, type ImagePoolOptions } from './data/image-pool.js';
@@ -37,9 +39,12 @@ export {
   type LazyImage,
   type Message,
   type NdArray,
+  type PromptCompletionExample,
   type RgbImage,
   type SftExample,
   type SkippedSample,
+  type TextExample,
+  type TrainingExample,
   type VlmBatch,
 } from './data/types.js';
 
@@ -142,6 +147,7 @@ export type { ImageFolderContent } from './data/image-folder.js';
 export type { FromConfigOptions, ImageGrid } from './data/image-processor.js';
 export type { EncodedSample, PaddingSide } from './data/pad-batch.js';
 export type { PixelSettings, ProcessedImage } from './data/process-pixels.js';
+export type { SampleInspection } from './data/sample-inspection.js';
 export type { EncodedText, StreamingDecoder, TextOrControl } from './data/tokenizer.js';
 export type { ImagePart, TextPart, ThinkingPart, Tool, ToolCall } from './data/types.js';
 export type { CollateOptions, ImagePreprocessor } from './data/vlm-collator.js';

@@ -1,346 +1,146 @@
 /**
- * Jinja templates of strangers, run within bounds. A chat template comes with a model, and its language has loops,
- * macros and filters that multiply: a line of it can take hours, or all memory. So every value that a template makes
- * is weighed, filters that multiply are asked beforehand what they would make, and a watchdog looks at the clock.
- * Templates reach no JavaScript: all of their values are wrapped, and attributes are looked up in maps.
+ * Untrusted Jinja templates, run within bounds and as jinja2 runs them. A chat template comes with a model, and its
+ * language has loops, macros and filters that multiply: a line of it can take hours, or all memory. So every step and
+ * every text that a template makes is paid for, filters that multiply say beforehand what they would make, and a
+ * watchdog looks at the clock. A template renders to the text that it gives in Python, with the settings of
+ * transformers, or it is refused.
  */
-import { Environment, Interpreter, Template } from '@huggingface/jinja';
-import { TextError } from '../errors.js';
 import { withinTime } from '../time-limit.js';
-
-/** A node of the library's syntax tree. Its own types do not reach us: its files import one another without endings. */
-interface Node {
-  readonly type: string;
-}
-interface Value {
-  readonly type: string;
-  readonly value: unknown;
-  readonly builtins: ReadonlyMap<string, Value>;
-}
-interface Scope {
-  set(name: string, value: unknown): Value;
-}
-const LibraryInterpreter = Interpreter as unknown as new (
-  scope: Scope,
-) => { run(program: unknown): Value; evaluate(node: Node | undefined, scope: Scope): Value };
+import { Budget, ELEMENT, MAX_NESTING } from './jinja/budget.js';
+import { compileTemplate, type Program } from './jinja/compiler.js';
+import { JinjaError, outOfBounds, unsupported } from './jinja/error.js';
+import { FILTER_NAMES, FILTERS, OTHER_FILTERS } from './jinja/filters.js';
+import { globalsOf } from './jinja/globals.js';
+import { parseTemplate } from './jinja/parser.js';
+import { type Key, PyFloat, toText, type Value } from './jinja/python-values.js';
+import type { Rendering } from './jinja/runtime.js';
+import { callTest } from './jinja/value-tests.js';
 
 /** Longer than any chat template by far. */
 const MAX_SOURCE = 262_144;
-/** Characters that a single value may have when printed, on top of a multiple of what came in. */
-const MAX_VALUE = 262_144;
-/** What all values that a rendering makes may take together, on top of a multiple of what came in. */
-const MAX_TOTAL = 16_777_216;
 /** Up to here nobody looks at the clock: no more steps than take a fraction of a second at their worst. */
 const QUICK_TOTAL = 100_000;
-/** For each step of the interpreter, in the units of MAX_TOTAL; and for an element of a list. */
-const STEP = 8;
-const ELEMENT = 16;
 /** A second net, for steps that take long and make little. A rendering takes a tenth of a millisecond. */
 const MAX_MILLISECONDS = 700;
 const CHARACTERS_A_MILLISECOND = 100;
-const MAX_DEPTH = 64;
-const MAX_INDENT = 16;
+
+/** A rendering, and where in it lies what `{% generation %}` encloses. */
+export interface TrackedRendering {
+  readonly text: string;
+  /** Starts and ends in UTF-16 code units, in the order in which the blocks ended. */
+  readonly generation: readonly (readonly [number, number])[];
+}
 
 /** A template whose rendering ends in bounded time and memory, whatever it says. */
 export class BoundedTemplate {
-  readonly #program: unknown;
+  readonly #program: Program;
 
-  /** @throws TextError if the source is too long to be parsed; whatever the parser throws if it is no Jinja */
+  /** @throws TextError if the source is too long, or uses what is not supported; JinjaError if it is no Jinja */
   constructor(source: string) {
     if (source.length > MAX_SOURCE) {
       throw outOfBounds(`it has ${source.length} characters, at most ${MAX_SOURCE} are read`);
     }
-    const parse = (): unknown => new Template(source).parsed;
-    this.#program = withinTime(MAX_MILLISECONDS, parse, () => outOfBounds('parsing it takes too long'));
+    const parse = (): Program => compileTemplate(parseTemplate(source));
+    this.#program = withinTime(
+      MAX_MILLISECONDS,
+      () => withinStack(parse),
+      () => outOfBounds('parsing it takes too long'),
+    );
   }
 
-  /** @throws TextError if the template exceeds the bounds; whatever it raises itself */
+  /** @throws TextError if the template exceeds the bounds or uses what is not supported; JinjaError if it raises */
   render(items: Readonly<Record<string, unknown>>): string {
-    // A watchdog costs as much as rendering a sample, and few steps need none. Rendering has no effects: it may restart.
-    const quick = prepare(items);
-    quick.interpreter.limitTo(QUICK_TOTAL);
-    try {
-      return quick.interpreter.print(this.#program);
-    } catch (error) {
-      if (!quick.interpreter.isSpent) throw error;
+    return this.renderTracked(items).text;
+  }
+
+  /** The same, with the ranges that `{% generation %}` encloses, as transformers has them for masks. */
+  renderTracked(items: Readonly<Record<string, unknown>>): TrackedRendering {
+    const reader = new InputReader();
+    const given = new Map<string, Value>();
+    for (const [name, value] of Object.entries(items)) {
+      if (value !== undefined) given.set(name, reader.read(value, 0));
     }
-    const { interpreter, size } = prepare(items);
-    const limit = MAX_MILLISECONDS + Math.ceil(size / CHARACTERS_A_MILLISECOND);
-    const run = (): string => interpreter.print(this.#program);
+    // A watchdog costs as much as rendering a sample, and few steps need none. Rendering has no effects: it may restart.
+    const budget = new Budget(reader.size, QUICK_TOTAL);
+    try {
+      return this.#run(given, budget);
+    } catch (error) {
+      if (!budget.isSpent) throw error;
+    }
+    const limit = MAX_MILLISECONDS + Math.ceil(reader.size / CHARACTERS_A_MILLISECOND);
+    const run = (): TrackedRendering => this.#run(given, new Budget(reader.size));
     return withinTime(limit, run, () => outOfBounds('it does not come to an end'));
   }
-}
 
-function prepare(items: Readonly<Record<string, unknown>>): { interpreter: BoundedInterpreter; size: number } {
-  const scope = new Environment() as unknown as Scope;
-  const interpreter = new BoundedInterpreter(scope);
-  for (const [name, value] of Object.entries(GLOBALS)) scope.set(name, value);
-  scope.set('range', (...bounds: number[]) => interpreter.range(bounds));
-  scope.set('strftime_now', (format: unknown) => interpreter.now(String(format)));
-  const size = interpreter.admit(Object.entries(items).map(([name, value]) => scope.set(name, value)));
-  return { interpreter, size };
-}
-
-/** What templates find besides the conversation. */
-const GLOBALS: Readonly<Record<string, unknown>> = {
-  false: false,
-  true: true,
-  none: null,
-  False: false,
-  True: true,
-  None: null,
-  raise_exception: (message: unknown) => {
-    throw new Error(String(message));
-  },
-};
-
-/** What a value weighs: its characters when printed, and how deeply lists and objects lie in one another. */
-interface Weight {
-  readonly size: number;
-  readonly depth: number;
-}
-
-/** A value in the place of a node, so that what had to be looked at first is not evaluated twice. */
-interface HeldNode extends Node {
-  readonly type: 'Held';
-  readonly held: Value;
-}
-
-class BoundedInterpreter extends LibraryInterpreter {
-  #maxValue = MAX_VALUE;
-  #left = MAX_TOTAL;
-  readonly #weights = new WeakMap<object, Weight>();
-  readonly #guarded = new WeakSet<object>();
-
-  /** What came in sets the scale: a long conversation may be long when rendered. */
-  admit(inputs: readonly Value[]): number {
-    this.#maxValue = Number.POSITIVE_INFINITY;
-    const size = inputs.reduce((sum, input) => sum + this.#weigh(input).size, 0);
-    this.#maxValue = MAX_VALUE + 4 * size;
-    this.#left = MAX_TOTAL + 256 * size;
-    return size;
-  }
-
-  /** At most `total` from here on. */
-  limitTo(total: number): void {
-    this.#left = Math.min(this.#left, total);
-  }
-
-  /** True when there is nothing left to spend. */
-  get isSpent(): boolean {
-    return this.#left < 0;
-  }
-
-  /** The text that a program gives. */
-  print(program: unknown): string {
-    return String(this.run(program).value);
-  }
-
-  now(format: string): string {
-    this.#spend(1024 + format.length);
-    return formatTime(new Date(), format);
-  }
-
-  /** As Python's. */
-  range(bounds: readonly number[]): number[] {
-    const [start, stop] = bounds.length > 1 ? [bounds[0]!, bounds[1]!] : [0, bounds[0]!];
-    const step = bounds[2] ?? 1;
-    const length = Math.max(0, Math.ceil((stop - start) / step));
-    if (!Number.isFinite(length)) throw new Error('range() needs numbers and a step other than 0');
-    this.#expect(length * ELEMENT);
-    return Array.from({ length }, (_, i) => start + i * step);
-  }
-
-  override evaluate(node: Node | undefined, scope: Scope): Value {
-    if (node?.type === 'Held') return (node as HeldNode).held;
-    this.#spend(STEP);
-    const value = super.evaluate(node && this.#prepared(node, scope), scope);
-    // Made anew in every turn of a loop from what is known.
-    if (!isLoop(node)) this.#expect(this.#weigh(value).size);
-    // What a variable or a text of the template holds was paid for when it was made.
-    if (!FREE.has(node?.type ?? '')) this.#spend(footprint(value));
-    return value;
-  }
-
-  /** The node with what its operation depends on evaluated, after a check of what the operation would make. */
-  #prepared(node: Node, scope: Scope): Node {
-    switch (node.type) {
-      case 'For': {
-        // Every element costs a scope of its own, even where the body is empty.
-        const iterable = child(node, 'iterable');
-        const source = iterable.type === 'SelectExpression' ? child(iterable, 'lhs') : iterable;
-        const list = this.#hold(source, scope);
-        this.#spend(64 * lengthOf(list.held));
-        const held = source === iterable ? list : { ...iterable, lhs: list };
-        return { ...node, iterable: held } as Node;
-      }
-      case 'FilterExpression': {
-        const filter = child(node, 'filter');
-        const operand = this.#hold(child(node, 'operand'), scope);
-        return { ...node, operand, filter: this.#preparedFilter(filter, operand.held, scope) } as Node;
-      }
-      case 'FilterStatement':
-        return this.#prepared({ ...node, type: 'FilterExpression', operand: asBlock(node) } as unknown as Node, scope);
-      case 'Set':
-        return child(node, 'value') ? node : ({ ...node, value: this.#hold(asBlock(node), scope) } as Node);
-      case 'MemberExpression': {
-        const { property, computed } = node as unknown as { property: Node; computed: boolean };
-        if (!computed && textOf(property) !== 'replace') return node;
-        const object = this.#hold(child(node, 'object'), scope);
-        if (object.held?.type === 'StringValue') this.#guardReplace(object.held);
-        return { ...node, object } as Node;
-      }
-      case 'Macro':
-      case 'CallStatement':
-        this.#spend(4096);
-        return node;
-      default:
-        return node;
-    }
-  }
-
-  #preparedFilter(filter: Node, operand: Value, scope: Scope): Node {
-    this.#spend(lengthOf(operand));
-    if (operand?.type === 'StringValue') this.#guardReplace(operand);
-    if (filter.type !== 'CallExpression') return filter;
-    const name = textOf(child(filter, 'callee'));
-    // These take names of attributes and tests as they stand.
-    if (name === 'selectattr' || name === 'rejectattr') return filter;
-    let multiplies = 0;
-    const args = (filter as unknown as { args: Node[] }).args.map((arg) => {
-      if (arg.type === 'SpreadExpression' || arg.type === 'KeywordSpreadExpression') {
-        throw outOfBounds(`* and ** in the arguments of the filter ${name}`);
-      }
-      const keyword = arg.type === 'KeywordArgumentExpression';
-      const held = this.#hold(keyword ? child(arg, 'value') : arg, scope);
-      const { value } = held.held ?? {};
-      if (typeof value === 'number' && (name === 'indent' || name === 'tojson')) {
-        if (value > MAX_INDENT) throw outOfBounds(`${name} by ${value} spaces, at most ${MAX_INDENT} are allowed`);
-        multiplies += Math.max(0, value);
-      } else if (name === 'join' || name === 'tojson') multiplies += this.#weigh(held.held).size;
-      return keyword ? { ...arg, value: held } : held;
+  #run(items: ReadonlyMap<string, Value>, budget: Budget): TrackedRendering {
+    const rendering: Rendering = {
+      budget,
+      root: { text: '' },
+      generation: [],
+      callTest: (name, value, args, kwargs) => callTest(name, value, args, kwargs, budget, FILTER_NAMES),
+      callFilter: (name, value, args, kwargs) => {
+        const filter = typeof name === 'string' ? FILTERS.get(name) : undefined;
+        if (typeof name === 'string' && OTHER_FILTERS.has(name)) throw unsupported(`the filter ${name}`);
+        if (!filter) throw new JinjaError(`No filter named '${toText(name, budget)}'.`);
+        budget.spend(16);
+        return filter(value, args, kwargs, rendering);
+      },
+    };
+    const given = new Map([...globalsOf(budget), ...items]);
+    return withinStack(() => {
+      this.#program(rendering, { vars: new Map(), given });
+      return { text: rendering.root.text, generation: rendering.generation };
     });
-    const { size, depth } = this.#weigh(operand);
-    if (multiplies > 0) this.#expect(size + elementsOf(operand, size) * multiplies * Math.max(1, depth));
-    return { ...filter, args } as Node;
-  }
-
-  #hold(node: Node, scope: Scope): HeldNode {
-    return { type: 'Held', held: this.evaluate(node, scope) };
-  }
-
-  /** `replace` may put a long text into each place of another: it is asked how long the result can be. */
-  #guardReplace(text: Value): void {
-    const method = text.builtins.get('replace');
-    if (!method || this.#guarded.has(method)) return;
-    this.#guarded.add(method);
-    const replace = method.value as (args: Value[], scope: Scope) => Value;
-    (method as { value: unknown }).value = (args: Value[], scope: Scope): Value => {
-      const [from, to] = args.map((arg) => String(arg?.value ?? '').length);
-      const size = String(text.value).length;
-      this.#expect(size + (size / Math.max(1, from ?? 1) + 1) * (to ?? 0));
-      return replace(args, scope);
-    };
-  }
-
-  #spend(units: number): void {
-    this.#left -= units;
-    if (this.#left < 0) throw outOfBounds('a loop, a macro or a filter multiplies without end');
-  }
-
-  #expect(size: number): void {
-    if (!(size <= this.#maxValue)) throw outOfBounds(`a value would have ${Math.ceil(size)} characters`);
-  }
-
-  #weigh(value: Value): Weight {
-    if (value?.type === 'StringValue') return { size: (value.value as string).length, depth: 0 };
-    const content: unknown = value?.value;
-    if (typeof content !== 'object' || content === null) return { size: 8, depth: 0 };
-    // Namespaces alone can change, so they are weighed anew, and may not lie in anything that is not.
-    const isNamespace = value.type === 'NamespaceValue';
-    const known = isNamespace ? undefined : this.#weights.get(content);
-    if (known) return known;
-    let size = 2;
-    let depth = 0;
-    const add = (element: Value): void => {
-      if (element?.type === 'NamespaceValue') throw outOfBounds('a namespace lies in a list or an object');
-      const weight = this.#weigh(element);
-      size += ELEMENT + weight.size;
-      depth = Math.max(depth, weight.depth);
-    };
-    if (content instanceof Map) {
-      for (const [key, element] of content as Map<string, Value>) {
-        size += key.length;
-        add(element);
-      }
-    } else for (const element of content as Value[]) add(element);
-    if (depth >= MAX_DEPTH) throw outOfBounds(`lists and objects lie more than ${MAX_DEPTH} deep in one another`);
-    const weight = { size, depth: depth + 1 };
-    if (!isNamespace) this.#weights.set(content, weight);
-    return weight;
   }
 }
 
-/** Nodes whose values exist already. */
-const FREE: ReadonlySet<string> = new Set(['Identifier', 'MemberExpression', 'StringLiteral']);
-
-function isLoop(node: Node | undefined): boolean {
-  return node?.type === 'Identifier' && textOf(node) === 'loop';
+/** Runs what recurses as deeply as a template says. */
+function withinStack<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof RangeError && /call stack/.test(error.message)) {
+      throw outOfBounds('it recurses too deeply');
+    }
+    throw error;
+  }
 }
 
-function child(node: Node, field: string): Node {
-  return (node as unknown as Record<string, Node>)[field]!;
-}
+/** Makes Python's values from what a conversation holds, and measures them. */
+class InputReader {
+  /** Characters and elements. */
+  size = 0;
 
-/** The name of an identifier. */
-function textOf(node: Node): string {
-  return String((node as unknown as { value?: unknown }).value);
-}
-
-/** The body of a statement as a node that gives its text. */
-function asBlock(node: Node): Node {
-  const test = { type: 'IntegerLiteral', value: 1 };
-  return { type: 'If', test, body: child(node, 'body'), alternate: [] } as Node;
-}
-
-/** What a value takes apart from those that lie in it. */
-function footprint(value: Value): number {
-  return typeof value?.value === 'string' ? value.value.length : ELEMENT * lengthOf(value);
-}
-
-function lengthOf(value: Value): number {
-  const content: unknown = value?.value;
-  if (content instanceof Map) return content.size;
-  return Array.isArray(content) || typeof content === 'string' ? content.length : 0;
-}
-
-/** Places at which a filter may put something: at most as many as a text has characters, a list commas. */
-function elementsOf(value: Value, size: number): number {
-  return typeof value?.value === 'string' ? size : Math.ceil(size / ELEMENT) + 1;
-}
-
-function outOfBounds(why: string): TextError {
-  return new TextError(`the chat template is out of bounds: ${why}`, {
-    hint: 'templates run with limits of time and memory, as they come with the files of strangers; use a plain one',
-  });
-}
-
-/** The directives that chat templates use, in English as Python's default locale gives them; others stay as they are. */
-function formatTime(time: Date, format: string): string {
-  const two = (number: number): string => String(number).padStart(2, '0');
-  const name = (options: Intl.DateTimeFormatOptions): string => new Intl.DateTimeFormat('en-US', options).format(time);
-  const parts: Readonly<Record<string, () => string>> = {
-    Y: () => String(time.getFullYear()),
-    m: () => two(time.getMonth() + 1),
-    d: () => two(time.getDate()),
-    H: () => two(time.getHours()),
-    M: () => two(time.getMinutes()),
-    S: () => two(time.getSeconds()),
-    b: () => name({ month: 'short' }),
-    B: () => name({ month: 'long' }),
-    a: () => name({ weekday: 'short' }),
-    A: () => name({ weekday: 'long' }),
-    '%': () => '%',
-  };
-  return format.replace(/%([YmdHMSbBaA%])/g, (_, directive: string) => parts[directive]!());
+  read(value: unknown, depth: number): Value {
+    this.size += ELEMENT;
+    switch (typeof value) {
+      case 'string':
+        this.size += value.length;
+        return value;
+      case 'boolean':
+        return value;
+      case 'number':
+        if (!Number.isInteger(value)) return new PyFloat(value);
+        // JavaScript has rounded it, and knows no longer whether it was an integer.
+        if (!Number.isSafeInteger(value)) throw unsupported(`the number ${value} in its input, beyond 2 ** 53,`);
+        return value === 0 ? 0 : value;
+      case 'undefined':
+        return null;
+      case 'object':
+        break;
+      default:
+        throw unsupported(`a ${typeof value} in its input`);
+    }
+    if (value === null) return null;
+    if (depth >= MAX_NESTING) throw outOfBounds(`lists and objects lie more than ${MAX_NESTING} deep in one another`);
+    if (Array.isArray(value)) return value.map((item) => this.read(item, depth + 1));
+    const entries = value instanceof Map ? [...(value as Map<string, unknown>)] : Object.entries(value);
+    const dict = new Map<Key, Value>();
+    for (const [key, item] of entries) {
+      if (item === undefined) continue;
+      this.size += key.length;
+      dict.set(key, this.read(item, depth + 1));
+    }
+    return dict;
+  }
 }

@@ -2,10 +2,12 @@
 import { requirePath } from '../config.js';
 import { TextError } from '../errors.js';
 import { showValue } from '../show-value.js';
+import { type Arrangement, TemplateArranger } from './arrange-template.js';
 import { BoundedTemplate } from './bounded-jinja.js';
 import { checkMessage } from './sft-messages.js';
+import { isLearned, type RenderRequest } from './template-view.js';
 import { configuredToken, readJsonFile, readTextFile } from './tokenizer-files.js';
-import type { Message } from './types.js';
+import type { Message, Tool } from './types.js';
 
 /**
  * A short template for one question and one answer: BOS, `[INST]`, a newline, the user's parts in their order,
@@ -47,6 +49,10 @@ export interface ChatTemplateOptions {
 export interface RenderOptions {
   /** Stop where the model is to answer. Default false. Some templates ignore it. */
   readonly addGenerationPrompt?: boolean;
+  /** Stop right after the text of the last message, an assistant's: its answer is to be continued. Default false. */
+  readonly continueFinalMessage?: boolean;
+  /** Tools that the assistant may call. Default: none. */
+  readonly tools?: readonly Tool[] | undefined;
 }
 
 /** A stretch of the rendered conversation. Joined, the texts of all segments are what `render` gives. */
@@ -55,17 +61,25 @@ export interface TemplateSegment {
   readonly text: string;
   /** True for what the template wrote: only there may names of control tokens be control tokens. */
   readonly fromTemplate: boolean;
-  /** The message that the text is from; absent in the template's own text. */
+  /** The message that the text is from; absent in the template's own text and in definitions of tools. */
   readonly messageIndex?: number;
-  /** Of that message; absent in the template's own text. */
+  /** Of that message; absent where `messageIndex` is. */
   readonly role?: Message['role'];
-  /** True for text of an assistant message: what the model learns to say. */
+  /** True for text of an assistant message: its answer, its thoughts, its calls of tools. */
   readonly isAssistantText: boolean;
+  /**
+   * What the model learns to say: by `{% generation %}` where the template has it; else text of an assistant message
+   * and what the template writes to open its calls and thoughts and between its texts. Not in a turn with `weight: 0`.
+   * The token that closes an answer is not decided here, unless by `{% generation %}`.
+   */
+  readonly isLearned: boolean;
+  /** Present on what belongs to a call of a tool. */
+  readonly isCall?: true;
 }
 
 /**
- * A Jinja chat template with the names of BOS and EOS. It runs within bounds of time and memory, as templates are files
- * of strangers, and reaches nothing but the conversation.
+ * A Jinja chat template with the names of BOS and EOS. It runs within bounds of time and memory, as templates are
+ * untrusted files, and reaches nothing but the conversation.
  */
 export class ChatTemplate {
   /** Jinja, with `\n` for every kind of line end. */
@@ -74,7 +88,10 @@ export class ChatTemplate {
   readonly bosToken: string;
   /** What `eos_token` stands for in the template. */
   readonly eosToken: string;
-  readonly #template: BoundedTemplate;
+  /** Whether it has `{% generation %}` blocks: they say what is learned. */
+  readonly marksAnswers: boolean;
+  readonly #arranger: TemplateArranger;
+  #answerTail: string | undefined;
 
   /** @throws TextError if the source is no valid Jinja */
   constructor(source: string, options: ChatTemplateOptions = {}) {
@@ -87,8 +104,11 @@ export class ChatTemplate {
     this.source = source.replace(/\r\n?/g, '\n');
     this.bosToken = options.bosToken ?? '<s>';
     this.eosToken = options.eosToken ?? '</s>';
+    this.marksAnswers = /\{%[-+]?\s*generation\s*[-+]?%\}/.test(this.source);
     try {
-      this.#template = new BoundedTemplate(this.source);
+      const template = new BoundedTemplate(this.source);
+      const { bosToken: bos_token, eosToken: eos_token, source: text, marksAnswers } = this;
+      this.#arranger = new TemplateArranger(template, { bos_token, eos_token }, text, marksAnswers);
     } catch (cause) {
       if (cause instanceof TextError) throw cause;
       throw new TextError(`the chat template cannot be parsed: ${(cause as Error).message}`, {
@@ -127,28 +147,19 @@ export class ChatTemplate {
   }
 
   /**
-   * The conversation as one string, equal to `tokenizer.apply_chat_template(messages, tokenize=False)`.
+   * The conversation as one string, equal to `tokenizer.apply_chat_template(messages, tools=tools, tokenize=False)`.
+   * Where the template takes strings alone, messages of text parts are given to it as strings, their texts joined
+   * without anything between; where it takes lists of parts alone, strings as lists.
    * @throws TextError with the template's own message if it raises one
    */
   render(messages: readonly Message[], options: RenderOptions = {}): string {
     messages.forEach(checkMessage);
-    try {
-      return this.#template.render({
-        messages: messages.map(({ role, content }) => ({ role, content: withoutImages(content) })),
-        tools: null,
-        documents: null,
-        add_generation_prompt: options.addGenerationPrompt ?? false,
-        bos_token: this.bosToken,
-        eos_token: this.eosToken,
-      });
-    } catch (cause) {
-      if (cause instanceof TextError) throw cause;
-      throw new TextError(`the chat template refuses the conversation: ${(cause as Error).message}`, {
-        hint: 'the message is the template’s own; check roles and their order, or give all content as lists of parts',
-        details: { roles: messages.map((message) => message.role) },
-        cause,
-      });
+    if (options.continueFinalMessage) {
+      return this.segments(messages, options)
+        .map(({ text }) => text)
+        .join('');
     }
+    return this.#arranger.render(requestOf(messages, options));
   }
 
   /**
@@ -156,135 +167,63 @@ export class ChatTemplate {
    *
    * Every text is rendered between two private-use characters that occur nowhere else, so that no search for
    * `[/INST]` and the like is needed; without the marks the result must be the plain rendering.
-   * @throws TextError if the template changes texts, leaves one out, or puts messages in another order
+   * @throws TextError if the template changes texts, leaves one out, or puts messages in another order; if the last
+   *   message cannot be continued
    */
   segments(messages: readonly Message[], options: RenderOptions = {}): TemplateSegment[] {
-    const plain = this.render(messages, options);
-    const marks = unusedCharacters(plain + this.source + JSON.stringify(messages.map((m) => withoutImages(m.content))));
-    // Second try for templates that trim: white space at the ends of a text stays outside the marks.
-    for (const keepEnds of [true, false]) {
-      const marked = markTexts(messages, marks, keepEnds);
-      const cut = cutAtMarks(this.render(marked.messages, options), marks, marked.texts);
-      if (cut && cut.segments.map((segment) => segment.text).join('') === plain) {
-        checkComplete(cut, marked.texts, messages, options);
-        return cut.segments;
-      }
+    messages.forEach(checkMessage);
+    const learned = messages.map(isLearned);
+    const { pieces } = options.continueFinalMessage
+      ? this.#arranger.continuation(requestOf(messages, options))
+      : this.#arranger.arrange(requestOf(messages, options));
+    return pieces.map(({ text, leaf, owner, isCall, inRange }): TemplateSegment => {
+      const role = leaf?.role;
+      const isOwn = owner !== undefined && messages[owner]?.role === 'assistant' && learned[owner]!;
+      // A range may hold text of others too, as in transformers; what the assistant's message masks stays masked.
+      const isMasked = owner !== undefined && messages[owner]?.role === 'assistant' && !learned[owner];
+      return {
+        text,
+        fromTemplate: !leaf,
+        ...(leaf?.messageIndex !== undefined && { messageIndex: leaf.messageIndex }),
+        ...(role !== undefined && { role }),
+        isAssistantText: role === 'assistant',
+        isLearned: this.marksAnswers ? inRange && !isMasked : isOwn,
+        ...(isCall && { isCall: true as const }),
+      };
+    });
+  }
+
+  /** What it writes after the last answer of a conversation; empty if it refuses the plainest one. */
+  answerTail(): string {
+    this.#answerTail ??= tailOf((messages) => this.#arranger.arrange({ messages, addGenerationPrompt: false }));
+    return this.#answerTail;
+  }
+}
+
+function requestOf(messages: readonly Message[], options: RenderOptions): RenderRequest {
+  const { addGenerationPrompt = false, tools } = options;
+  return { messages, addGenerationPrompt, ...(tools && { tools }) };
+}
+
+function tailOf(arrange: (messages: readonly Message[]) => Arrangement): string {
+  const question: Message = { role: 'user', content: 'a' };
+  const answer: Message = { role: 'assistant', content: 'b' };
+  for (const messages of [
+    [question, answer],
+    [{ role: 'system', content: 'c' } as const, question, answer],
+  ]) {
+    try {
+      const { pieces } = arrange(messages);
+      const end = pieces.findLastIndex(({ leaf }) => leaf?.role === 'assistant');
+      return pieces
+        .slice(end + 1)
+        .map(({ text }) => text)
+        .join('');
+    } catch (error) {
+      if (!(error instanceof TextError)) throw error;
     }
-    throw new TextError('the chat template changes the texts of messages, so text and markup cannot be told apart', {
-      hint: 'filters such as `upper`, `replace` or `truncate` on message content are not supported; `trim` is',
-    });
   }
-}
-
-/** Content as the template sees it; the pictures themselves are none of its business. */
-function withoutImages(content: Message['content']): Message['content'] {
-  if (typeof content === 'string') return content;
-  return content.map((part) => (part.type === 'text' ? { type: 'text', text: part.text } : { type: 'image' }));
-}
-
-interface Marks {
-  readonly open: string;
-  readonly middle: string;
-  readonly close: string;
-}
-
-/** A text that was marked: which message it is from, and what stands between its marks. */
-interface MarkedText {
-  readonly messageIndex: number;
-  readonly role: Message['role'];
-  readonly text: string;
-}
-
-/** Three characters of the private use area (U+E000 to U+F8FF) that do not occur in the text. */
-function unusedCharacters(text: string): Marks {
-  const used = new Set(text);
-  const free: string[] = [];
-  for (let code = 0xe000; code <= 0xf8ff && free.length < 3; code++) {
-    const char = String.fromCharCode(code);
-    if (!used.has(char)) free.push(char);
-  }
-  const [open, middle, close] = free;
-  if (!open || !middle || !close) {
-    throw new TextError('the conversation uses every private-use character, none is left to mark its parts');
-  }
-  return { open, middle, close };
-}
-
-function markTexts(messages: readonly Message[], marks: Marks, keepEnds: boolean) {
-  const texts: MarkedText[] = [];
-  const mark = (text: string, messageIndex: number): string => {
-    // Templates test for empty content, so that stays empty.
-    const core = keepEnds ? text : text.trim();
-    if (core === '') return text;
-    const { open, middle, close } = marks;
-    const start = text.indexOf(core);
-    texts.push({ messageIndex, role: messages[messageIndex]!.role, text: core });
-    const wrapped = `${open}${texts.length - 1}${middle}${core}${close}`;
-    return text.slice(0, start) + wrapped + text.slice(start + core.length);
-  };
-  const marked = messages.map(({ role, content }, i): Message => {
-    if (typeof content === 'string') return { role, content: mark(content, i) };
-    return {
-      role,
-      content: content.map((part) => (part.type === 'text' ? { ...part, text: mark(part.text, i) } : part)),
-    };
-  });
-  return { messages: marked, texts };
-}
-
-/** A marked rendering in pieces, and which of the marked texts occur in it. */
-interface CutRendering {
-  readonly segments: TemplateSegment[];
-  readonly shown: Set<MarkedText>;
-}
-
-/** Undefined if a mark or a text between two was tampered with. */
-function cutAtMarks(rendered: string, marks: Marks, texts: readonly MarkedText[]): CutRendering | undefined {
-  const segments: TemplateSegment[] = [];
-  const shown = new Set<MarkedText>();
-  let position = 0;
-  while (position < rendered.length) {
-    const open = rendered.indexOf(marks.open, position);
-    const end = open < 0 ? rendered.length : open;
-    if (end > position) {
-      segments.push({ text: rendered.slice(position, end), fromTemplate: true, isAssistantText: false });
-    }
-    if (open < 0) break;
-    const middle = rendered.indexOf(marks.middle, open);
-    const source = texts[Number(rendered.slice(open + 1, middle))];
-    if (middle < 0 || !source || !rendered.startsWith(source.text + marks.close, middle + 1)) return undefined;
-    shown.add(source);
-    const { text, messageIndex, role } = source;
-    segments.push({ text, fromTemplate: false, messageIndex, role, isAssistantText: role === 'assistant' });
-    position = middle + 1 + text.length + 1;
-  }
-  return { segments, shown };
-}
-
-/** A template that drops or reorders what it was given would train on something else than the data says. */
-function checkComplete(
-  { segments, shown }: CutRendering,
-  texts: readonly MarkedText[],
-  messages: readonly Message[],
-  options: RenderOptions,
-): void {
-  const lastAsked = messages.findLastIndex((message) => message.role !== 'assistant');
-  for (const text of texts) {
-    // With a generation prompt a template may well leave out the answer that is to be generated.
-    if (shown.has(text) || (options.addGenerationPrompt && text.messageIndex > lastAsked)) continue;
-    throw new TextError(`the chat template leaves out text of message ${text.messageIndex} (${text.role})`, {
-      hint: 'use a template that knows this role and kind of content, or give the content as a list of parts',
-      details: { ...text, text: text.text.slice(0, 200) },
-    });
-  }
-  const order = segments.flatMap((segment) => segment.messageIndex ?? []);
-  const swapped = order.findIndex((messageIndex, i) => i > 0 && messageIndex < order[i - 1]!);
-  if (swapped > 0) {
-    throw new TextError(`the chat template puts message ${order[swapped - 1]} before message ${order[swapped]}`, {
-      hint: 'it is made for a single turn; use the template of the model for longer conversations',
-      details: { order },
-    });
-  }
+  return '';
 }
 
 /** The template of a configuration file: a string, or a list of { name, template }. */

@@ -3,8 +3,10 @@ import { setMaxListeners } from 'node:events';
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { DataError } from '../errors.js';
+import { requireSample } from './check-message.js';
 import { nameSample } from './sample-error.js';
-import type { Dataset, SftExample, VlmBatch } from './types.js';
+import type { SampleInspection } from './sample-inspection.js';
+import type { Dataset, SftExample, TrainingExample, VlmBatch } from './types.js';
 
 export const dataLoaderOptionsSchema = z.strictObject({
   /** Batches prepared ahead of the one in use. 0 prepares each when it is asked for. Default 2. */
@@ -13,10 +15,15 @@ export const dataLoaderOptionsSchema = z.strictObject({
 
 /** What the loader needs of a collator; `VlmCollator` is one. */
 export interface Collator {
-  /** The batch of these samples, in their order. Called for later batches before earlier ones are done. */
+  /**
+   * The batch of these samples, in their order. Called for later batches before earlier ones are done. They are those of
+   * the data set: a collator for other rows than conversations declares `readonly TrainingExample[]`.
+   */
   collate(examples: readonly SftExample[], options?: { readonly signal?: AbortSignal }): Promise<VlmBatch>;
   /** Whether anything of a sample would be labelled. A trainer asks before it starts, so it must be quick. */
   hasLabels?(example: SftExample): boolean;
+  /** More than `hasLabels`, which is then not asked: what a run should report before its first step. As quick. */
+  inspect?(example: SftExample): SampleInspection;
   /** What decides its batches, as JSON: a resume refuses other values. */
   readonly settings?: Readonly<Record<string, unknown>> | undefined;
 }
@@ -24,7 +31,7 @@ export interface Collator {
 /** The options of a loader and what it works with. */
 export interface DataLoaderOptions extends z.input<typeof dataLoaderOptionsSchema> {
   /** Where samples come from; one without an `id` gets its index as such. */
-  readonly dataset: Dataset<SftExample>;
+  readonly dataset: Dataset<TrainingExample>;
   /** Makes each batch of its samples. */
   readonly collator: Collator;
 }
@@ -36,7 +43,7 @@ export interface DataLoaderOptions extends z.input<typeof dataLoaderOptionsSchem
 export class DataLoader {
   /** With the defaults filled in; without data set and collator. */
   readonly options: z.output<typeof dataLoaderOptionsSchema>;
-  readonly #dataset: Dataset<SftExample>;
+  readonly #dataset: Dataset<TrainingExample>;
   readonly #collator: Collator;
   #waitSeconds = 0;
 
@@ -102,6 +109,7 @@ export class DataLoader {
             throw new DataError(`there is no such index in a data set of ${this.#dataset.length} samples`);
           }
           const example = await this.#dataset.get(index);
+          requireSample(example);
           return example.id === undefined ? { ...example, id: `${index}` } : example;
         } catch (error) {
           throw nameSample(error, `${index}`);
@@ -109,7 +117,7 @@ export class DataLoader {
       }),
     );
     signal.throwIfAborted();
-    return this.#collator.collate(examples, { signal });
+    return this.#collator.collate(examples as SftExample[], { signal });
   }
 }
 

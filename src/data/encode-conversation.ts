@@ -1,22 +1,30 @@
 /** From a conversation to token ids, with the answers marked by their place in the template. */
 import { TextError } from '../errors.js';
-import type { ChatTemplate, RenderOptions } from './chat-template.js';
+import type { ChatTemplate, RenderOptions, TemplateSegment } from './chat-template.js';
 import type { MinistralTokenizer } from './tokenizer.js';
 import type { Message } from './types.js';
 
 export interface EncodedConversation {
   /** Exactly one BOS, in front. A picture is one image token. */
   readonly ids: number[];
-  /** True on the tokens of an answer: the assistant's text up to and with the EOS that closes it. */
+  /** True on the tokens of an answer: the assistant's text up to and with the token that closes it. */
   readonly isAnswer: boolean[];
   /** Indices into `ids` of the image tokens. */
   readonly imagePositions: number[];
+  /** What of the conversation the template does not show; see `leftOut` of a `SampleInspection`. */
+  readonly leftOut: readonly string[];
+}
+
+export interface EncodeConversationOptions extends RenderOptions {
+  /** Names of control tokens in the texts are control tokens. Default false. */
+  readonly parseSpecialTokens?: boolean;
 }
 
 /** A stretch of plain text, or one control token of the template. */
-type Unit =
-  | { readonly text: string; readonly fromTemplate: boolean; isAnswer: boolean; readonly id?: undefined }
-  | { readonly id: number; isAnswer: boolean };
+type Unit = { isAnswer: boolean; readonly isCall: boolean } & (
+  | { readonly text: string; readonly fromTemplate: boolean; readonly id?: undefined }
+  | { readonly id: number }
+);
 
 /**
  * Encodes a conversation.
@@ -31,21 +39,22 @@ export function encodeConversation(
   tokenizer: MinistralTokenizer,
   template: ChatTemplate,
   messages: readonly Message[],
-  options: RenderOptions = {},
+  options: EncodeConversationOptions = {},
 ): EncodedConversation {
   requireSameNames(tokenizer, template);
-  const units = template.segments(messages, options).flatMap((segment): Unit[] => {
-    const { text, fromTemplate, isAssistantText } = segment;
-    if (!fromTemplate) return [{ text, fromTemplate, isAnswer: isAssistantText }];
+  const segments = template.segments(messages, options);
+  const units = segments.flatMap(({ text, fromTemplate, isLearned, isCall = false }): Unit[] => {
+    if (!fromTemplate && !options.parseSpecialTokens) return [{ text, fromTemplate, isAnswer: isLearned, isCall }];
     return tokenizer
       .splitControlTokens(text)
       .map((piece) =>
         piece.id === undefined
-          ? { text: piece.text, fromTemplate, isAnswer: false }
-          : { id: piece.id, isAnswer: false },
+          ? { text: piece.text, fromTemplate, isAnswer: isLearned, isCall }
+          : { id: piece.id, isAnswer: isLearned, isCall },
       );
   });
-  closeAnswers(units, tokenizer.eosTokenId);
+  // `{% generation %}` says itself where an answer ends.
+  if (!template.marksAnswers) closeAnswers(units, closingIds(tokenizer, template));
 
   const ids: number[] = [];
   const isAnswer: boolean[] = [];
@@ -63,28 +72,90 @@ export function encodeConversation(
   }
   requireOneBos(ids, isAnswer, tokenizer);
   const imagePositions = ids.flatMap((id, i) => (id === tokenizer.imageTokenId ? i : []));
-  return { ids, isAnswer, imagePositions };
+  return { ids, isAnswer, imagePositions, leftOut: leftOut(segments, messages, options) };
+}
+
+/** Of templates and the tokenizer that last asked: it is the same for every sample of a run. */
+const knownEnds = new WeakMap<ChatTemplate, { tokenizer: MinistralTokenizer; ends: number[]; closing: Set<number> }>();
+
+function endsOf(tokenizer: MinistralTokenizer, template: ChatTemplate) {
+  const known = knownEnds.get(template);
+  if (known?.tokenizer === tokenizer) return known;
+  const ids = tokenizer.splitControlTokens(template.answerTail()).flatMap(({ id }) => id ?? []);
+  const { eosTokenId, bosTokenId } = tokenizer;
+  const ends = ids.includes(eosTokenId) ? [eosTokenId] : ids.filter((id) => id !== bosTokenId).slice(0, 1);
+  const found = { tokenizer, ends, closing: new Set([eosTokenId, ...ends]) };
+  knownEnds.set(template, found);
+  return found;
 }
 
 /**
- * Extends each answer over what the template writes between its parts and up to the EOS that closes it: the model has
- * to produce all of that, and EOS above all. Any other control token or message in between ends the answer.
+ * The tokens that close an answer in a template: EOS where it writes one after an answer, else the control token that
+ * it writes there (`<|im_end|>`). Empty if it writes neither.
  */
-function closeAnswers(units: Unit[], eosTokenId: number): void {
+export function answerEndIds(tokenizer: MinistralTokenizer, template: ChatTemplate): readonly number[] {
+  return endsOf(tokenizer, template).ends;
+}
+
+/** All that close an answer where they stand: EOS does so in any template. */
+export function closingIds(tokenizer: MinistralTokenizer, template: ChatTemplate): ReadonlySet<number> {
+  return endsOf(tokenizer, template).closing;
+}
+
+/**
+ * Extends each answer over what the template writes up to the token that closes it: the model has to produce all of
+ * that, and the closing token above all. Any other control token or message in between ends the answer, except that a
+ * call of a tool may have control tokens of its own at its end.
+ */
+function closeAnswers(units: Unit[], closing: ReadonlySet<number>): void {
   for (let i = 0; i < units.length; i++) {
     const unit = units[i]!;
-    if (unit.id !== undefined || !unit.isAnswer) continue;
+    if (!unit.isAnswer || (unit.id !== undefined && !unit.isCall)) continue;
     let end = i + 1;
     while (end < units.length && isTemplateText(units[end]!)) end++;
     const next = units[end];
-    if (next && (next.id === eosTokenId || (next.id === undefined && next.isAnswer))) {
+    const closes = next && next.id !== undefined && closing.has(next.id);
+    if (closes || (next && next.id === undefined && next.isAnswer)) {
       for (let j = i + 1; j <= end; j++) units[j]!.isAnswer = true;
+    } else if (unit.isCall) {
+      let last = end;
+      while (last < units.length && isOpenTemplate(units[last]!) && !closing.has(units[last]!.id ?? -1)) last++;
+      const isClosed = closing.has(units[last]?.id ?? -1) && !units[last]!.isAnswer;
+      const isAlone = next === undefined || next.id !== undefined;
+      const stop = isClosed ? last + 1 : isAlone ? end : i;
+      for (let j = i + 1; j < stop; j++) units[j]!.isAnswer = true;
     }
   }
 }
 
 function isTemplateText(unit: Unit): boolean {
   return unit.id === undefined && unit.fromTemplate && !unit.isAnswer;
+}
+
+function isOpenTemplate(unit: Unit): boolean {
+  return !unit.isAnswer && (unit.id !== undefined || unit.fromTemplate);
+}
+
+/** What the template shows nowhere, and may leave out: see `requireComplete`. */
+function leftOut(
+  segments: readonly TemplateSegment[],
+  messages: readonly Message[],
+  { tools }: RenderOptions,
+): string[] {
+  const shows = (index: number, test: (segment: TemplateSegment) => boolean) =>
+    segments.some((segment) => segment.messageIndex === index && test(segment));
+  const found: string[] = [];
+  const text = tools?.length ? segments.map((segment) => segment.text).join('') : '';
+  if (tools?.length && tools.every((tool) => !text.includes(tool.function.name))) found.push('the tools');
+  const hidesCalls = messages.some(({ tool_calls }, i) => tool_calls?.length && !shows(i, ({ isCall }) => !!isCall));
+  if (hidesCalls) found.push('calls of tools in earlier turns');
+  const hidesThoughts = messages.some(({ content, role }, i) => {
+    if (typeof content === 'string' || role !== 'assistant') return false;
+    const thoughts = content.flatMap((part) => (part.type === 'thinking' ? part.thinking.trim() : []));
+    return thoughts.some((thought) => thought !== '' && !shows(i, (segment) => segment.text.trim() === thought));
+  });
+  if (hidesThoughts) found.push('thoughts of earlier turns');
+  return found;
 }
 
 /** Encodes neighbouring texts as one. A token belongs to the answer if any of its bytes does. */

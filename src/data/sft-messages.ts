@@ -1,45 +1,35 @@
 /** Small, pure operations on the messages of a training sample. */
-import { DataError, TextError } from '../errors.js';
+import { DataError } from '../errors.js';
+import { checkMessage, checkSample } from './check-message.js';
+import { describeKind, isRecord } from './known-keys.js';
 import type { ContentPart, Message, SftExample } from './types.js';
 
-/**
- * Messages often come straight from a JSON file, where the compiler has not seen them.
- * @throws TextError naming the message and the part
- */
-export function checkMessage(message: Message, index: number): void {
-  const content: unknown = message?.content;
-  const parts: unknown[] = Array.isArray(content) ? content : [];
-  const bad = parts.findIndex((part) => {
-    const { type, text } = (part ?? {}) as { type?: unknown; text?: unknown };
-    return type !== 'image' && (type !== 'text' || typeof text !== 'string');
-  });
-  if (typeof message?.role === 'string' && (typeof content === 'string' || Array.isArray(content)) && bad < 0) return;
-  throw new TextError(
-    `message ${index} (${message?.role}) is malformed${bad < 0 ? '' : ` in part ${bad} of its content`}`,
-    {
-      hint: 'expected { role, content }, content a string or a list of { type: "text", text } and { type: "image" }',
-      details: { index, role: message?.role, ...(bad >= 0 && { part: bad }) },
-    },
-  );
-}
+export { checkMessage };
 
 /**
  * The messages with a picture in each image part: those beside the messages fill the empty parts in order. If no part
- * is an image part, they go before the text of the first user message, where TRL puts them.
- * @throws DataError if the numbers differ or there are no messages, TextError if a message is malformed
+ * is an image part, they go before the text of the first user message, where TRL puts them. Keys without a value go.
+ * @throws DataError if the sample is none, if the numbers differ or there are no messages, TextError if a message is
+ *   malformed
  */
 export function attachImages(example: SftExample): Message[] {
-  if ((example.messages?.length ?? 0) === 0) {
-    throw new DataError('expected { messages: [...], images? } with at least one message', {
+  checkSample(example);
+  if (!Array.isArray(example.messages) || example.messages.length === 0) {
+    const { messages } = example as { messages?: unknown };
+    const got =
+      messages === undefined
+        ? `an object with ${Object.keys(example).join(', ') || 'no keys'}`
+        : describeKind(messages);
+    throw new DataError(`expected { messages: [...], images? } with at least one message, got ${got}`, {
       hint: 'let the data set yield samples in the form of SftExample',
     });
   }
-  example.messages.forEach(checkMessage);
+  let messages: Message[] = example.messages.map(withoutEmptyKeys);
+  messages.forEach(checkMessage);
   const given = example.images ?? [];
-  const hasImageParts = example.messages.some(
+  const hasImageParts = messages.some(
     ({ content }) => typeof content !== 'string' && content.some((part) => part.type === 'image'),
   );
-  let messages = example.messages;
   const firstUser = messages.findIndex((message) => message.role === 'user');
   const question = messages[firstUser];
   if (given.length > 0 && !hasImageParts && question) {
@@ -48,15 +38,16 @@ export function attachImages(example: SftExample): Message[] {
       ...given.map(() => ({ type: 'image' }) as const),
       ...(typeof content === 'string' ? [{ type: 'text', text: content } as const] : content),
     ];
-    messages = messages.with(firstUser, { role: 'user', content: placed });
+    messages = messages.with(firstUser, { ...question, content: placed });
   }
   let used = 0;
-  const attached = messages.map(({ role, content }): Message => {
-    if (typeof content === 'string') return { role, content };
+  const attached = messages.map((message): Message => {
+    const { content } = message;
+    if (typeof content === 'string') return message;
     return {
-      role,
+      ...message,
       content: content.map((part) => {
-        if (part.type !== 'image' || part.image !== undefined) return part;
+        if (part.type !== 'image' || (part.image ?? undefined) !== undefined) return part;
         const image = given[used++];
         // A missing one is counted, so that the error can tell how many.
         return image === undefined ? part : { type: 'image', image };
@@ -72,10 +63,29 @@ export function attachImages(example: SftExample): Message[] {
   return attached;
 }
 
-/** The conversation up to the answer that is to be generated: without the assistant messages at its end. */
+/** Tables of Hugging Face fill the keys that a message does not have with null; OpenAI's calls come without a text. */
+function withoutEmptyKeys(message: Message): Message {
+  if (!isRecord(message)) return message;
+  const entries = Object.entries(message);
+  const hasCalls = Array.isArray(message.tool_calls) && message.tool_calls.length > 0;
+  if (!entries.some(([, value]) => value === null || value === undefined) && !(hasCalls && !('content' in message))) {
+    return message;
+  }
+  const filled = entries.filter(([key, value]) => key === 'content' || (value !== null && value !== undefined));
+  const kept = Object.fromEntries(filled) as unknown as Message;
+  return hasCalls && (kept.content ?? null) === null ? { ...kept, content: '' } : kept;
+}
+
+/**
+ * The conversation up to the answer that is to be generated: without the assistant messages at its end, unless the last
+ * one is the beginning of that answer (`prefix: true`).
+ * @throws DataError if nothing is asked
+ */
 export function promptOf(messages: readonly Message[]): Message[] {
+  const continued = messages.at(-1)?.prefix === true;
   const end = messages.findLastIndex((message) => message.role !== 'assistant') + 1;
   if (end === 0) throw new DataError('there is no question to answer: no user message');
+  if (continued) return [...messages];
   return messages.slice(0, end);
 }
 
@@ -103,10 +113,10 @@ export function keepUserText(messages: readonly Message[], keep: number): Messag
 function mapUserText(messages: readonly Message[], change: (text: string) => string): Message[] {
   return messages.map((message) => {
     if (message.role !== 'user') return message;
-    const { role, content } = message;
-    if (typeof content === 'string') return { role, content: change(content) };
+    const { content } = message;
+    if (typeof content === 'string') return { ...message, content: change(content) };
     return {
-      role,
+      ...message,
       content: content.map((part) => (part.type === 'text' ? { ...part, text: change(part.text) } : part)),
     };
   });

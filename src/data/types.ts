@@ -104,7 +104,7 @@ export interface Message {
   readonly prefix?: boolean;
 }
 
-/** One training sample, in the form that TRL uses. */
+/** A conversation to learn from: the usual form of a training sample, as TRL has it. */
 export interface SftExample {
   /** At least one. To train with `maskPrompt`, one must be an assistant's. */
   readonly messages: readonly Message[];
@@ -115,6 +115,35 @@ export interface SftExample {
   /** A name for messages: a file path, an index. */
   readonly id?: string;
 }
+
+/**
+ * A question and its answer. As strings they do not pass through the chat template: BOS, `prompt`, `completion`, EOS;
+ * only the completion and EOS are learned. As lists of messages they are one conversation, of which the completion is
+ * learned.
+ */
+export interface PromptCompletionExample {
+  /** Names of control tokens in it stay text, unless the collator's `parseSpecialTokens` is set. */
+  readonly prompt: string | readonly Message[];
+  /** Of the same kind as `prompt`. EOS is added unless it ends with it. */
+  readonly completion: string | readonly Message[];
+  /** Only beside messages: a string has no place for them. */
+  readonly images?: readonly ImageInput[];
+  /** Tools that the assistant may call; only beside messages. */
+  readonly tools?: readonly Tool[];
+  /** A name for messages: a file path, an index. */
+  readonly id?: string;
+}
+
+/** A plain text, all of which is learned: BOS, `text`, EOS. It does not pass through the chat template. */
+export interface TextExample {
+  /** As in a `PromptCompletionExample`. */
+  readonly text: string;
+  /** A name for messages: a file path, an index. */
+  readonly id?: string;
+}
+
+/** One training sample, in any of the forms that TRL uses. */
+export type TrainingExample = SftExample | PromptCompletionExample | TextExample;
 
 /** A sample that was left out because a picture of it cannot be read. */
 export interface SkippedSample {
@@ -148,6 +177,8 @@ export interface VlmBatch {
   readonly imageSizes?: NdArray<Int32Array>;
   /** Names of the samples, for messages. */
   readonly sampleIds?: readonly string[];
+  /** Ids of the tokens that close an answer in the chat template: of a batch of prompts, generation stops at them too. */
+  readonly stopTokenIds?: readonly number[];
   /** Samples that are missing from the batch because a picture cannot be read, by `onBadImage: 'skip'`. */
   readonly skipped?: readonly SkippedSample[];
 }

@@ -1,88 +1,39 @@
 /** From samples (messages and pictures) to batches: template, tokens, image tokens, labels, padding. */
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { ConfigError, DataError, ImageError } from '../errors.js';
-import type { ChatTemplate } from './chat-template.js';
-import { type EncodedConversation, encodeConversation } from './encode-conversation.js';
+import { ChatTemplate } from './chat-template.js';
+import {
+  type CollateOptions,
+  type DroppedSample,
+  type ImagePreprocessor,
+  type VlmCollatorOptions,
+  vlmCollatorOptionsSchema,
+} from './collator-options.js';
+import { answerEndIds, type EncodedConversation, encodeConversation } from './encode-conversation.js';
 import { type EncodedSample, type PaddingSide, padBatch } from './pad-batch.js';
 import type { ProcessedImage } from './process-pixels.js';
 import { nameSample } from './sample-error.js';
-import { attachImages, keepUserText, promptOf, userTextLength } from './sft-messages.js';
+import { inspectConversation, type SampleInspection, spelledTokens } from './sample-inspection.js';
+import { keepUserText, promptOf, userTextLength } from './sft-messages.js';
 import type { MinistralTokenizer } from './tokenizer.js';
+import { isPlainSample, PLAIN_TEMPLATE, rowOf, type TrainingRow, unlearned } from './training-rows.js';
 import {
   IGNORE_INDEX,
   type ImageInput,
   type Message,
-  type SftExample,
   type SkippedSample,
+  type TrainingExample,
   type VlmBatch,
 } from './types.js';
 
-/** What the collator needs of an image processor; `ImageProcessor` is one. */
-export interface ImagePreprocessor {
-  /** The normalised pixels, both sides multiples of `patchSize` × `spatialMergeSize`: others are refused. */
-  process(input: ImageInput, options?: { readonly signal?: AbortSignal }): Promise<ProcessedImage>;
-  /** Side of a patch in pixels. */
-  readonly patchSize: number;
-  /** Patches along each side of an image token. */
-  readonly spatialMergeSize: number;
-  /** What decides the pixels, as JSON: a resumed training refuses other values. */
-  readonly settings?: object | undefined;
-}
-
-export const vlmCollatorOptionsSchema = z.strictObject({
-  /** Most tokens a sample may have, image tokens included. Default: no limit. */
-  maxLength: z.int().positive().optional(),
-  /**
-   * What becomes of a longer sample. `error` (default): it is named and collating stops. `drop`: it is left out of the
-   * batch and reported to `onDropped`. `truncateText`: its user text is cut, from the end of the last user text
-   * backwards, until it fits; image tokens, system text, answers and the template's own tokens are never cut.
-   */
-  overlong: z.enum(['error', 'drop', 'truncateText']).default('error'),
-  /** Where padding goes in training batches. Default `right`. Prompts are padded at the left unless asked otherwise. */
-  paddingSide: z.enum(['right', 'left']).default('right'),
-  /**
-   * True (default): only answers, with the EOS that closes each, are labelled. False: everything is labelled but
-   * padding and `[IMG]` tokens (`[IMG_BREAK]` and `[IMG_END]` are), as common tutorial collators do.
-   */
-  maskPrompt: z.boolean().default(true),
-});
+export type { CollateOptions, DroppedSample, ImagePreprocessor, VlmCollatorOptions } from './collator-options.js';
 
 /** Conversations whose tokens are kept: classes and questions of a data set come again and again. */
 const KEPT_CONVERSATIONS = 256;
 /** Longer ones hardly come again. In characters of JSON. */
 const LONGEST_KEPT = 65_536;
-
-/** A sample that was left out because it is too long. */
-export interface DroppedSample {
-  /** As in `SkippedSample`. */
-  readonly sampleId: string;
-  /** Its length in tokens. */
-  readonly length: number;
-  /** The collator's option, in tokens. */
-  readonly maxLength: number;
-}
-
-/** The options of a collator and what it works with. */
-export interface VlmCollatorOptions extends z.input<typeof vlmCollatorOptionsSchema> {
-  /** Of the model's checkpoint: `loadProcessor` gives all three. */
-  readonly tokenizer: MinistralTokenizer;
-  /** Base checkpoints have none: `new ChatTemplate(TUTORIAL_TEMPLATE)`. */
-  readonly chatTemplate: ChatTemplate;
-  /** Says the sizes of patches; makes the pixels, unless `imagePool` does. */
-  readonly imageProcessor: ImagePreprocessor;
-  /** Processes the pictures in place of `imageProcessor.process`, e.g. an `ImagePool` with its worker threads. */
-  readonly imagePool?: Pick<ImagePreprocessor, 'process'>;
-  /** Called for each sample that `overlong: 'drop'` leaves out. */
-  readonly onDropped?: (sample: DroppedSample) => void;
-}
-
-/** Options of the methods of `VlmCollator` that make batches. */
-export interface CollateOptions {
-  /** Stops waiting for pictures; the call then fails with the signal's reason. */
-  readonly signal?: AbortSignal;
-}
 
 /** Makes batches of samples, for training and for generation. */
 export class VlmCollator {
@@ -92,6 +43,8 @@ export class VlmCollator {
   readonly settings: Readonly<Record<string, unknown>>;
   readonly #tokenizer: MinistralTokenizer;
   readonly #chatTemplate: ChatTemplate;
+  /** For samples of plain strings. */
+  readonly #plainTemplate: ChatTemplate;
   readonly #images: Pick<ImagePreprocessor, 'process'>;
   /** Side in pixels of what one image token stands for. */
   readonly #cellSize: number;
@@ -110,9 +63,13 @@ export class VlmCollator {
     }
     this.options = parseOptions(vlmCollatorOptionsSchema, plain, 'VlmCollator options');
     const template = createHash('sha256').update(chatTemplate.source).digest('hex').slice(0, 16);
-    this.settings = { ...this.options, chatTemplate: template, ...imageProcessor.settings };
+    // What is off decides nothing: checkpoints from before it existed go on.
+    const { maskHistory, parseSpecialTokens, ...others } = this.options;
+    const set = { ...others, ...(maskHistory && { maskHistory }), ...(parseSpecialTokens && { parseSpecialTokens }) };
+    this.settings = { ...set, chatTemplate: template, ...imageProcessor.settings };
     this.#tokenizer = tokenizer;
     this.#chatTemplate = chatTemplate;
+    this.#plainTemplate = new ChatTemplate(PLAIN_TEMPLATE, tokenizer);
     this.#images = imagePool ?? imageProcessor;
     this.#cellSize = imageProcessor.patchSize * imageProcessor.spatialMergeSize;
     this.#onDropped = onDropped;
@@ -125,7 +82,7 @@ export class VlmCollator {
    * smaller than the number of examples, down to 0.
    * @throws DataError, TextError or ImageError naming the sample: too long, nothing to learn, pictures that do not match
    */
-  async collate(examples: readonly SftExample[], options: CollateOptions = {}): Promise<VlmBatch> {
+  async collate(examples: readonly TrainingExample[], options: CollateOptions = {}): Promise<VlmBatch> {
     const skipped: SkippedSample[] = [];
     const samples = await this.#encodeAll(examples, false, options.signal, skipped);
     const kept = samples.filter((sample) => !this.#drops(sample));
@@ -136,40 +93,63 @@ export class VlmCollator {
    * Whether anything of a sample would be labelled, told from its text alone: no picture is read.
    * @throws DataError or TextError if it cannot be encoded
    */
-  hasLabels(example: SftExample): boolean {
-    const messages = attachImages(example);
-    const { ids, isAnswer } = this.#encodeMessages(messages, imagesOf(messages).length, false);
+  hasLabels(example: TrainingExample): boolean {
+    const { messages, row } = this.#messagesOf(example, false);
+    const { ids, isAnswer } = this.#encodeMessages(messages, row, false);
     const { maskPrompt } = this.options;
     return ids.some((id, i) => i > 0 && (maskPrompt ? isAnswer[i] : id !== this.#tokenizer.imageTokenId));
   }
 
   /**
+   * What is to be known of a sample before a run, told from its text alone: no picture is read.
+   * @throws DataError or TextError if it cannot be encoded
+   */
+  inspect(example: TrainingExample): SampleInspection {
+    const { messages, row } = this.#messagesOf(example, false);
+    const encoded = this.#encodeMessages(messages, row, false);
+    const template = this.#templateOf(row);
+    const isParsed = row.isPlain && this.options.parseSpecialTokens;
+    return {
+      ...inspectConversation(this.#tokenizer, template, encoded, this.options.maskPrompt),
+      spelledTokens: isParsed ? {} : spelledTokens(this.#tokenizer, messages, row.tools),
+    };
+  }
+
+  /**
    * A batch to generate from: each conversation without its last answer, ending where the model is to speak; no labels.
+   * A last message with `prefix: true` stays and is continued; of `prompt` and `completion` the prompt is taken. Its
+   * `stopTokenIds` end an answer in generation, besides those of the model.
    * No sample is ever dropped, so that row b belongs to example b; `overlong: 'drop'` acts as `error`.
    */
   async collatePrompts(
-    examples: readonly SftExample[],
+    examples: readonly TrainingExample[],
     options: CollateOptions & { readonly paddingSide?: PaddingSide } = {},
   ): Promise<VlmBatch> {
     const samples = await this.#encodeAll(examples, true, options.signal);
-    return padBatch(samples, this.#tokenizer.padTokenId, options.paddingSide ?? 'left');
+    const batch = padBatch(samples, this.#tokenizer.padTokenId, options.paddingSide ?? 'left');
+    const templates = new Set(
+      examples.map((example) => (isPlainSample(example) ? this.#plainTemplate : this.#chatTemplate)),
+    );
+    const ends = [...templates].flatMap((template) => answerEndIds(this.#tokenizer, template));
+    // Not a copy: a batch makes its pixels when they are first read.
+    return Object.assign(batch, { stopTokenIds: [...new Set(ends)] });
   }
 
   /** One sample before padding, for plans and inspection. With `overlong: 'drop'` it may exceed `maxLength`. */
-  async encode(example: SftExample, options: CollateOptions = {}): Promise<EncodedSample> {
+  async encode(example: TrainingExample, options: CollateOptions = {}): Promise<EncodedSample> {
     const [sample] = await this.#encodeAll([example], false, options.signal);
     return sample!;
   }
 
   async #encodeAll(
-    examples: readonly SftExample[],
+    examples: readonly TrainingExample[],
     prompt: boolean,
     signal: AbortSignal | undefined,
     skipped?: SkippedSample[],
   ): Promise<EncodedSample[]> {
     const encoded = await Promise.all(
       examples.map(async (example, i) => {
-        const sampleId = example.id ?? `${i} of the batch`;
+        const sampleId = example?.id ?? `${i} of the batch`;
         try {
           return await this.#encode(example, sampleId, prompt, signal);
         } catch (error) {
@@ -187,35 +167,58 @@ export class VlmCollator {
   }
 
   async #encode(
-    example: SftExample,
+    example: TrainingExample,
     id: string,
     prompt: boolean,
     signal: AbortSignal | undefined,
   ): Promise<EncodedSample> {
     signal?.throwIfAborted();
-    const whole = attachImages(example);
-    const messages = prompt ? promptOf(whole) : whole;
+    const { messages, row } = this.#messagesOf(example, prompt);
     const inputs = imagesOf(messages);
-    const conversation = this.#encodeMessages(messages, inputs.length, prompt);
+    const conversation = this.#encodeMessages(messages, row, prompt);
     const images = await Promise.all(inputs.map((input) => this.#process(input, signal)));
     const blocks = images.map((image) => this.#imageTokens(image));
     const extra = blocks.reduce((sum, block) => sum + block.length - 1, 0);
-    const fitting = this.#fit(conversation, extra, messages, inputs.length, prompt);
+    const fitting = this.#fit(conversation, extra, messages, row, prompt);
     const { inputIds, labels } = this.#expand(fitting, blocks);
     if (prompt) return { id, inputIds, images };
     // The first token is never predicted, so its label does not count.
     if (!labels.some((label, i) => i > 0 && label !== IGNORE_INDEX)) {
       throw new DataError('there is nothing to learn: every label is -100', {
-        hint: 'a training sample needs an assistant message with text, and a template that renders it',
+        hint:
+          'a training sample needs an assistant message with text, not masked by `weight: 0` or `train: false`, ' +
+          'and a template that renders it',
         details: { roles: messages.map((message) => message.role) },
       });
     }
     return { id, inputIds, labels, images };
   }
 
-  #encodeMessages(messages: readonly Message[], imageCount: number, prompt: boolean): EncodedConversation {
-    const conversation = this.#conversationOf(messages, prompt);
+  /** The messages that are to be encoded, with what of the options decides which are learned. */
+  #messagesOf(example: TrainingExample, prompt: boolean): { messages: Message[]; row: TrainingRow } {
+    const row = rowOf(example, this.#tokenizer, prompt);
+    if (prompt) return { messages: promptOf(row.messages), row };
+    const continued = row.messages.findIndex((message) => message.prefix === true);
+    if (continued >= 0) {
+      throw new DataError(`message ${continued} has \`prefix: true\`: the rest of its answer is missing`, {
+        hint: 'to learn it as a whole answer take `prefix` off; to continue it give the sample to collatePrompts',
+        details: { index: continued },
+      });
+    }
+    if (!this.options.maskHistory) return { messages: row.messages, row };
+    const last = row.messages.findLastIndex((message) => message.role === 'assistant');
+    const isEarlier = ({ role }: Message, i: number) => role === 'assistant' && i < last;
+    return { messages: row.messages.map((turn, i) => (isEarlier(turn, i) ? unlearned(turn) : turn)), row };
+  }
+
+  #templateOf(row: TrainingRow): ChatTemplate {
+    return row.isPlain ? this.#plainTemplate : this.#chatTemplate;
+  }
+
+  #encodeMessages(messages: readonly Message[], row: TrainingRow, prompt: boolean): EncodedConversation {
+    const conversation = this.#conversationOf(messages, row, prompt);
     const places = conversation.imagePositions.length;
+    const imageCount = imagesOf(messages).length;
     if (places !== imageCount) {
       throw new DataError(`${imageCount} pictures for ${places} image tokens in the rendered conversation`, {
         hint: 'the chat template must write one image token for each image part, and the tokenizer must know it',
@@ -226,16 +229,22 @@ export class VlmCollator {
   }
 
   /** Encoding takes milliseconds of the thread that feeds the engine, looking up a few microseconds. */
-  #conversationOf(messages: readonly Message[], prompt: boolean): EncodedConversation {
+  #conversationOf(messages: readonly Message[], row: TrainingRow, prompt: boolean): EncodedConversation {
+    const { tools, isPlain } = row;
+    const begun = prompt && messages.at(-1)?.prefix === true ? messages.at(-1) : undefined;
+    // An answer that is begun with nothing begins as any other.
+    const isContinued = begun !== undefined && begun.content.length > 0;
+    const asked = begun && !isContinued ? messages.slice(0, -1) : messages;
     const encode = () =>
-      encodeConversation(this.#tokenizer, this.#chatTemplate, messages, { addGenerationPrompt: prompt });
+      encodeConversation(this.#tokenizer, this.#templateOf(row), asked, {
+        addGenerationPrompt: prompt && !isContinued,
+        continueFinalMessage: isContinued,
+        parseSpecialTokens: isPlain && this.options.parseSpecialTokens,
+        ...(tools && { tools }),
+      });
     if (!this.#encoded) return encode();
-    // What a template sees of a conversation. Pictures are not looked at: some have a costly toJSON.
-    const seen = messages.map(({ role, content }) => [
-      role,
-      typeof content === 'string' ? content : content.map((part) => (part.type === 'text' ? [part.text] : 0)),
-    ]);
-    const key = `${prompt} ${JSON.stringify(seen)}`;
+    const seen = asked.map(seenOf);
+    const key = `${prompt} ${isPlain} ${isContinued} ${JSON.stringify(tools ? [seen, tools] : seen)}`;
     const conversation = this.#encoded.get(key) ?? encode();
     this.#encoded.delete(key);
     if (key.length <= LONGEST_KEPT) this.#encoded.set(key, conversation);
@@ -277,10 +286,11 @@ export class VlmCollator {
     conversation: EncodedConversation,
     extra: number,
     messages: readonly Message[],
-    imageCount: number,
+    row: TrainingRow,
     prompt: boolean,
   ): EncodedConversation {
     const { maxLength, overlong } = this.options;
+    const imageCount = imagesOf(messages).length;
     const length = conversation.ids.length + extra;
     if (maxLength === undefined || length <= maxLength || (overlong === 'drop' && !prompt)) return conversation;
     const details = { length, maxLength, imageTokens: extra + imageCount };
@@ -296,7 +306,7 @@ export class VlmCollator {
     let high = userTextLength(messages) - 1;
     while (low <= high) {
       const keep = best === undefined && low === 0 ? 0 : (low + high + 1) >> 1;
-      const shorter = this.#encodeMessages(keepUserText(messages, keep), imageCount, prompt);
+      const shorter = this.#encodeMessages(keepUserText(messages, keep), row, prompt);
       if (shorter.ids.length + extra <= maxLength) {
         best = shorter;
         low = keep + 1;
@@ -343,6 +353,21 @@ class SkippablePicture extends Error {
     super(cause.message.split('\n')[0]!);
     this.cause = cause;
   }
+}
+
+/** What a template sees of a message, and what is learned of it. Pictures are not looked at: some have a costly toJSON. */
+function seenOf(message: Message): unknown {
+  const { role, content, tool_calls, tool_call_id, name, weight, train } = message;
+  const seen =
+    typeof content === 'string'
+      ? content
+      : content.map((part) => {
+          if (part.type === 'text') return [part.text];
+          return part.type === 'image' ? 0 : { thinking: part.thinking, closed: part.closed };
+        });
+  const isMasked = weight === 0 || train === false;
+  if (!tool_calls && tool_call_id === undefined && name === undefined && !isMasked) return [role, seen];
+  return [role, seen, { tool_calls, tool_call_id, name, isMasked }];
 }
 
 function imagesOf(messages: readonly Message[]): ImageInput[] {

@@ -38,7 +38,9 @@ export async function* generateTokens(
 ): AsyncGenerator<GeneratedToken, void, undefined> {
   const { signal, ...rest } = options;
   const parsed = parseGenerationConfig(rest);
-  const config: GenerationConfig = { ...parsed, eosTokenIds: parsed.eosTokenIds ?? [...model.config.eosTokenIds] };
+  // An answer may be learned with another end than the model's own: the template's.
+  const ends = [...new Set([...model.config.eosTokenIds, ...(prompts.stopTokenIds ?? [])])];
+  const config: GenerationConfig = { ...parsed, eosTokenIds: parsed.eosTokenIds ?? ends };
   const generator = new MersenneTwister(config.seed);
   const packed = model.pack(prompts);
   const sequences = Array.from({ length: packed.starts.length - 1 }, (_, i) =>
@@ -89,7 +91,11 @@ export async function generateText(
   options: GenerateOptions = {},
 ): Promise<string[]> {
   const answers = await generate(model, prompts, options);
-  return answers.map((ids) => tokenizer.decode(ids, { skipSpecialTokens: true }));
+  const isEnd = (id: number | undefined) => id !== undefined && prompts.stopTokenIds?.includes(id);
+  // The end of a template need not be a token that the tokenizer calls special.
+  return answers.map((ids) => {
+    return tokenizer.decode(isEnd(ids.at(-1)) ? ids.slice(0, -1) : ids, { skipSpecialTokens: true });
+  });
 }
 
 /** Text of the first prompt's answer, piece by piece, without control tokens. */
@@ -100,8 +106,8 @@ export async function* streamText(
   options: GenerateOptions = {},
 ): AsyncGenerator<string, void, undefined> {
   const decoder = tokenizer.streamingDecoder({ skipSpecialTokens: true });
-  for await (const { sequence, id } of generateTokens(model, prompts, options)) {
-    if (sequence !== 0) continue;
+  for await (const { sequence, id, last } of generateTokens(model, prompts, options)) {
+    if (sequence !== 0 || (last && prompts.stopTokenIds?.includes(id))) continue;
     const text = decoder.push(id);
     if (text) yield text;
   }

@@ -38,7 +38,7 @@ const generationFields = z.strictObject({
   minP: z.number().min(0).max(1).default(0),
   /** Scores of tokens seen in the prompt or the answer are divided by this (multiplied when negative). Default 1: off. */
   repetitionPenalty: z.number().positive().finite().default(1),
-  /** Any of these ends the answer. Default: those of the model's generation_config.json. */
+  /** Any of these ends the answer. Default: those of the model's generation_config.json and the prompts' `stopTokenIds`. */
   eosTokenIds: z.array(tokenId).optional(),
   /** Without effect: answers are not padded here. Taken because calls of transformers' `generate` have it. */
   padTokenId: tokenId.optional(),

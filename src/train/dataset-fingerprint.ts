@@ -1,7 +1,15 @@
 /** A short mark of a data set's content, so that a resume does not go on with other data. */
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
-import type { Dataset, ImageInput, SftExample } from '../data/types.js';
+import type {
+  Dataset,
+  ImageInput,
+  Message,
+  PromptCompletionExample,
+  SftExample,
+  TextExample,
+  TrainingExample,
+} from '../data/types.js';
 
 /** Samples that are looked at; of a larger set these, evenly spread. */
 const PROBES = 10_000;
@@ -11,14 +19,14 @@ const BLOCKS = 16;
 export interface DatasetFingerprint {
   readonly length: number;
   /**
-   * Of each of up to 16 equal blocks, the beginning of a SHA-256 over the roles and texts of its samples and the names of
-   * their picture files. Folders play no part, so the data may move.
+   * Of each of up to 16 equal blocks, the beginning of a SHA-256 over the roles, texts, calls and tools of its samples and
+   * the names of their picture files. Folders play no part, so the data may move.
    */
   readonly digests: readonly string[];
 }
 
 /** Makes every sample of the set, up to 10,000; reads no picture. */
-export async function fingerprintDataset(dataset: Dataset<SftExample>): Promise<DatasetFingerprint> {
+export async function fingerprintDataset(dataset: Dataset<TrainingExample>): Promise<DatasetFingerprint> {
   const { length } = dataset;
   const probes = Math.min(PROBES, length);
   const blocks = Math.min(BLOCKS, length);
@@ -45,18 +53,37 @@ export function compareDatasets(before: DatasetFingerprint, now: DatasetFingerpr
   return `has other texts or picture files than before, somewhere from sample ${first} to ${last}`;
 }
 
-function contentOf({ messages, images }: SftExample): unknown[] {
-  const texts = messages.map(({ role, content }) => [
-    role,
+function contentOf(example: TrainingExample): unknown[] {
+  const { messages, images, prompt, completion, text, tools } = example as Partial<
+    Pick<SftExample, 'messages' | 'images' | 'tools'> & PromptCompletionExample & TextExample
+  >;
+  const texts = (messages ?? []).map(contentOfMessage);
+  const rest = {
+    ...(tools && { tools }),
+    ...(prompt !== undefined && { prompt: typeof prompt === 'string' ? prompt : prompt.map(contentOfMessage) }),
+    ...(completion !== undefined && {
+      completion: typeof completion === 'string' ? completion : completion.map(contentOfMessage),
+    }),
+    ...(text !== undefined && { text }),
+  };
+  return [texts, (images ?? []).map(nameOf), ...(Object.keys(rest).length > 0 ? [rest] : [])];
+}
+
+/** Role and content; what else a message holds only where it holds something: other fingerprints stay what they were. */
+function contentOfMessage(message: Message): unknown[] {
+  const { role, content, ...others } = message;
+  const parts =
     typeof content === 'string'
       ? content
       : content.map((part) => {
           if (part.type === 'text') return part.text;
-          if (part.type === 'thinking') return { thinking: part.thinking };
+          if (part.type === 'thinking') return { thinking: part.thinking, closed: part.closed };
           return [part.image === undefined ? null : nameOf(part.image)];
-        }),
-  ]);
-  return [texts, (images ?? []).map(nameOf)];
+        });
+  const held = Object.entries(others)
+    .filter(([, value]) => value !== undefined && value !== null)
+    .sort(([a], [b]) => (a < b ? -1 : 1));
+  return held.length > 0 ? [role, parts, held] : [role, parts];
 }
 
 /** The name of a picture's file; a picture that is no file has none. */

@@ -1,7 +1,8 @@
 /** Before a run: is there something to learn in every sample? Found out late, it costs the hours before. */
 import type { Collator } from '../data/data-loader.js';
 import { nameSample } from '../data/sample-error.js';
-import type { Dataset, SftExample } from '../data/types.js';
+import type { SampleInspection } from '../data/sample-inspection.js';
+import type { Dataset, SftExample, TrainingExample } from '../data/types.js';
 import { DataError } from '../errors.js';
 
 /** Samples that are looked at; of a larger set these, evenly spread. The others are found when their batch is made. */
@@ -11,32 +12,39 @@ const LISTED = 10;
 const PER_TURN = 64;
 
 /**
- * Asks the collator, if it can tell from the text alone, whether each sample has a label.
- * @throws DataError naming the samples without one, and what making or encoding a sample throws
+ * Asks the collator, if it can tell from the text alone, whether each sample has a label, and what else of the samples
+ * should be known before the first step.
+ * @param stopTokenIds the tokens that stop generation, where they are known
+ * @returns warnings, one line each
+ * @throws DataError naming the samples without a label, and what making or encoding a sample throws
  */
 export async function checkLabels(
-  dataset: Dataset<SftExample>,
+  dataset: Dataset<TrainingExample>,
   collator: Collator,
   signal: AbortSignal | undefined,
-): Promise<void> {
-  if (!collator.hasLabels) return;
+  stopTokenIds?: readonly number[],
+): Promise<string[]> {
+  if (!collator.hasLabels && !collator.inspect) return [];
   const count = Math.min(PROBES, dataset.length);
   const unlabelled: string[] = [];
+  const findings = new Findings(count, stopTokenIds);
   for (let i = 0; i < count; i++) {
     if (i % PER_TURN === 0) {
       await new Promise((resolve) => setImmediate(resolve));
       signal?.throwIfAborted();
     }
     const index = Math.floor((i * dataset.length) / count);
-    const example = await dataset.get(index);
+    const example = (await dataset.get(index)) as SftExample;
     const id = example.id ?? String(index);
     try {
-      if (!collator.hasLabels(example)) unlabelled.push(id);
+      const inspection = collator.inspect?.(example);
+      if (inspection) findings.add(inspection, id);
+      if (!(inspection ? inspection.labels > 0 : collator.hasLabels!(example))) unlabelled.push(id);
     } catch (error) {
       throw nameSample(error, id);
     }
   }
-  if (unlabelled.length === 0) return;
+  if (unlabelled.length === 0) return findings.warnings();
   const more = unlabelled.length > LISTED ? ` and ${unlabelled.length - LISTED} more` : '';
   throw new DataError(
     `there is nothing to learn in ${unlabelled.length} of ${count} samples, no token of which carries a label: ` +
@@ -46,4 +54,75 @@ export async function checkLabels(
       details: { samples: unlabelled },
     },
   );
+}
+
+/** In how many samples something was found, and in which first. */
+interface Tally {
+  count: number;
+  samples: number;
+  readonly first: string;
+}
+
+/** What was found in the samples, to be said once. */
+class Findings {
+  readonly #looked: number;
+  readonly #stopTokenIds: ReadonlySet<number> | undefined;
+  readonly #open = new Map<string, Tally>();
+  readonly #strange = new Map<string, Tally>();
+  readonly #spelled = new Map<string, Tally>();
+  readonly #leftOut = new Map<string, Tally>();
+
+  constructor(looked: number, stopTokenIds: readonly number[] | undefined) {
+    this.#looked = looked;
+    this.#stopTokenIds = stopTokenIds && new Set(stopTokenIds);
+  }
+
+  add({ openAnswers, openReason, endTokens, spelledTokens, leftOut }: SampleInspection, id: string): void {
+    if (openAnswers > 0) tally(this.#open, openReason ?? 'nothing closes it', openAnswers, id);
+    for (const end of endTokens) {
+      if (this.#stopTokenIds && !this.#stopTokenIds.has(end.id))
+        tally(this.#strange, `${end.token} (${end.id})`, 1, id);
+    }
+    for (const [token, times] of Object.entries(spelledTokens)) tally(this.#spelled, token, times, id);
+    for (const what of leftOut) tally(this.#leftOut, what, 1, id);
+  }
+
+  warnings(): string[] {
+    const of = ({ samples, first }: Tally) => `in ${samples} of ${this.#looked} samples (first: ${first})`;
+    const lines: string[] = [];
+    for (const [reason, found] of this.#open) {
+      lines.push(
+        `the end of the answer is not learned ${of(found)}. Of the chat template: ${reason}. ` +
+          'A model that never learns to stop answers without end; let the template write {{ eos_token }} after each answer',
+      );
+    }
+    for (const [token, found] of this.#strange) {
+      const known = [...this.#stopTokenIds!].join(', ') || 'none';
+      lines.push(
+        `answers end with ${token} ${of(found)}, which is none of the model’s end-of-sequence tokens (${known}): ` +
+          'prompts of the collator stop at both; for other programs put it into eos_token_id of generation_config.json',
+      );
+    }
+    if (this.#spelled.size > 0) {
+      const tokens = Array.from(this.#spelled, ([token, { count, samples, first }]) => {
+        const often = count === 1 ? 'once' : `${count} times`;
+        return `${token} ${often} in ${samples} ${samples === 1 ? 'sample' : 'samples'} (first: ${first})`;
+      });
+      lines.push(
+        `texts spell control tokens, which stay text: ${tokens.join('; ')}. ` +
+          'If they are meant as such, give messages and images as parts, or set `parseSpecialTokens` for plain strings',
+      );
+    }
+    for (const [what, found] of this.#leftOut) {
+      lines.push(`the chat template does not show ${what} ${of(found)}: nothing of them is seen or learned`);
+    }
+    return lines;
+  }
+}
+
+function tally(found: Map<string, Tally>, name: string, count: number, first: string): void {
+  const known = found.get(name) ?? { count: 0, samples: 0, first };
+  known.count += count;
+  known.samples++;
+  found.set(name, known);
 }

@@ -1,7 +1,7 @@
 /** Supervised fine-tuning: the public face of the training loop. */
 import { checkNames, requirePath } from '../config.js';
 import { type Collator, DataLoader } from '../data/data-loader.js';
-import type { Dataset, SftExample, SkippedSample } from '../data/types.js';
+import type { Dataset, SkippedSample, TrainingExample } from '../data/types.js';
 import { ConfigError, DataError, TrainingError } from '../errors.js';
 import { showValue } from '../show-value.js';
 import { type EvalResult, evaluateLoss } from './evaluate-loss.js';
@@ -24,9 +24,9 @@ export interface SftTrainerOptions {
   /** Default: every option at its default. */
   readonly config?: SftConfigInput | undefined;
   /** The samples to learn: made when they are asked for, or an array of them. */
-  readonly trainDataset: Dataset<SftExample> | readonly SftExample[];
+  readonly trainDataset: Dataset<TrainingExample> | readonly TrainingExample[];
   /** Needed if `evalStrategy` is not `no`, or with `evalOnStart`. */
-  readonly evalDataset?: Dataset<SftExample> | readonly SftExample[] | undefined;
+  readonly evalDataset?: Dataset<TrainingExample> | readonly TrainingExample[] | undefined;
   /** Turns samples into batches: a `VlmCollator`. */
   readonly collator: Collator;
   /** Writes the adapter's files into a checkpoint's folder. Default: checkpoints hold the parameters alone. */
@@ -61,8 +61,8 @@ export interface TrainOptions {
 
 /** The data sets of the options, arrays made into ones. */
 interface TrainerDatasets {
-  readonly trainDataset: Dataset<SftExample>;
-  readonly evalDataset: Dataset<SftExample> | undefined;
+  readonly trainDataset: Dataset<TrainingExample>;
+  readonly evalDataset: Dataset<TrainingExample> | undefined;
 }
 
 /** Their names, and whether they must be given. */
@@ -172,7 +172,10 @@ export class SftTrainer {
           dataset: this.#options.trainDataset,
           evalDataset: this.#options.evalDataset,
           loader: this.#loader(this.#options.trainDataset),
-          checkData: (signal) => checkLabels(this.#options.trainDataset, this.#options.collator, signal),
+          checkData: (signal) => {
+            const { trainDataset, collator, model } = this.#options;
+            return checkLabels(trainDataset, collator, signal, model.config?.eosTokenIds);
+          },
           evaluate: (signal, warn) => this.#evaluate(this.#options.evalDataset, signal, warn),
           saveAdapter: this.#options.saveAdapter,
           signal: options.signal,
@@ -196,7 +199,7 @@ export class SftTrainer {
    * @throws DataError if there is no data set, or nothing in it is labelled
    */
   async evaluate(
-    dataset: Dataset<SftExample> | readonly SftExample[] | undefined = this.#givenEvalDataset,
+    dataset: Dataset<TrainingExample> | readonly TrainingExample[] | undefined = this.#givenEvalDataset,
     signal?: AbortSignal,
   ): Promise<EvalResult> {
     requireSignal(signal, 'evaluate');
@@ -205,7 +208,7 @@ export class SftTrainer {
   }
 
   async #evaluate(
-    dataset: Dataset<SftExample> | undefined,
+    dataset: Dataset<TrainingExample> | undefined,
     signal: AbortSignal | undefined,
     warn?: (message: string) => void,
   ): Promise<EvalResult> {
@@ -221,7 +224,7 @@ export class SftTrainer {
     return { ...result, metrics: await computeMetrics({ signal }) };
   }
 
-  #loader(dataset: Dataset<SftExample>): DataLoader {
+  #loader(dataset: Dataset<TrainingExample>): DataLoader {
     const { dataloaderPrefetch, gradientAccumulationSteps } = this.config;
     const prefetch = dataloaderPrefetch ?? Math.max(2, 2 * gradientAccumulationSteps);
     return new DataLoader({ dataset, collator: this.#options.collator, prefetch });

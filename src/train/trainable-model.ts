@@ -65,6 +65,8 @@ export interface TrainableModel {
   readonly isDisposed?: boolean | undefined;
   /** What decides a run besides the parameters' names and shapes, as JSON: a resume refuses other values. */
   readonly trainingSettings?: Readonly<Record<string, unknown>> | undefined;
+  /** Of its checkpoint; asked only which tokens stop generation. */
+  readonly config?: { readonly eosTokenIds?: readonly number[] | undefined } | undefined;
   /**
    * Adds the gradient of the window's loss to the parameters, which must be zero before: a window that runs out of
    * memory is begun again from zero, in smaller passes. Its samples may run in as few packed passes as fit; the result is

@@ -1,6 +1,6 @@
 /** What a trainer is given, checked by what it is: each error says what came and what to write instead. */
 import { IndexedDataset } from '../data/dataset.js';
-import type { Dataset, SftExample } from '../data/types.js';
+import type { Dataset, TrainingExample } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
 import { showValue } from '../show-value.js';
 
@@ -104,12 +104,12 @@ export function requireSignal(signal: unknown, what: string): void {
  * array are looked at here and now.
  * @throws ConfigError for anything that is neither a data set nor an array
  */
-export function asDataset(given: unknown, name: string): Dataset<SftExample> {
+export function asDataset(given: unknown, name: string): Dataset<TrainingExample> {
   const what = `\`${name}\``;
   if (Array.isArray(given)) {
     // Holes of a sparse array count as well.
     for (let index = 0; index < given.length; index++) checkSample(given[index], `${name}[${index}]`);
-    return IndexedDataset.from(given as SftExample[]);
+    return IndexedDataset.from(given as TrainingExample[]);
   }
   if (isDataset(given)) {
     if (Number.isSafeInteger(given.length) && given.length >= 0) return new CheckedDataset(given, name);
@@ -138,7 +138,7 @@ export function asDataset(given: unknown, name: string): Dataset<SftExample> {
 }
 
 /** Checks each sample when it is asked for. */
-class CheckedDataset implements Dataset<SftExample> {
+class CheckedDataset implements Dataset<TrainingExample> {
   readonly #given: Dataset<unknown>;
   readonly #name: string;
 
@@ -151,13 +151,13 @@ class CheckedDataset implements Dataset<SftExample> {
     return this.#given.length;
   }
 
-  async get(index: number): Promise<SftExample> {
+  async get(index: number): Promise<TrainingExample> {
     const sample = await this.#given.get(index);
     checkSample(sample, `${this.#name}[${index}]`);
-    return sample as SftExample;
+    return sample as TrainingExample;
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<SftExample, void, undefined> {
+  async *[Symbol.asyncIterator](): AsyncGenerator<TrainingExample, void, undefined> {
     for (let index = 0; index < this.length; index++) yield await this.get(index);
   }
 }
@@ -167,7 +167,7 @@ function checkSample(sample: unknown, where: string): void {
     new DataError(`${where}: expected a sample { messages: […] }, got ${came}`, { hint, details: { where } });
   if (isPromise(sample)) throw fault('a promise', 'Await all of them: await Promise.all(samples).');
   if (!isObject(sample)) {
-    const hint = sample === undefined ? 'Does the function that makes it return it?' : 'See `SftExample`.';
+    const hint = sample === undefined ? 'Does the function that makes it return it?' : 'See `TrainingExample`.';
     throw fault(describe(sample), hint);
   }
   if ('messages' in sample) return;

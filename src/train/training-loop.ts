@@ -3,7 +3,7 @@
  * micro-batches, clip, update, advance the learning rate, zero the gradients, count the step.
  */
 import type { DataLoader } from '../data/data-loader.js';
-import type { Dataset, SftExample, VlmBatch } from '../data/types.js';
+import type { Dataset, TrainingExample, VlmBatch } from '../data/types.js';
 import type { Deferred, OptimizerState } from '../engine/engine.js';
 import { counterHash } from '../engine/random.js';
 import { CheckpointError, TrainingError, TuneError } from '../errors.js';
@@ -35,12 +35,12 @@ export interface TrainingLoopOptions {
   readonly learningRateFactors: readonly number[] | undefined;
   /** To be shown once the run has begun. */
   readonly warnings: readonly string[];
-  readonly dataset: Dataset<SftExample>;
-  readonly evalDataset: Dataset<SftExample> | undefined;
+  readonly dataset: Dataset<TrainingExample>;
+  readonly evalDataset: Dataset<TrainingExample> | undefined;
   /** Over `dataset`. */
   readonly loader: DataLoader;
-  /** Throws if the data is not fit to be trained on. */
-  readonly checkData: (signal: AbortSignal | undefined) => Promise<void>;
+  /** Throws if the data is not fit to be trained on. Gives warnings for when the run has begun. */
+  readonly checkData: (signal: AbortSignal | undefined) => Promise<readonly string[]>;
   readonly evaluate: (signal: AbortSignal | undefined, warn: (message: string) => void) => Promise<EvalResult>;
   readonly saveAdapter: ((directory: string) => Promise<void>) | undefined;
   readonly signal: AbortSignal | undefined;
@@ -87,8 +87,8 @@ export class TrainingLoop {
   async #run(resumeFrom: string | true | undefined): Promise<TrainOutput> {
     const { model, config, sampler, dataset, signal, loader } = this.#options;
     signal?.throwIfAborted();
-    await this.#options.checkData(signal);
-    const warnings = await this.#prepare(resumeFrom);
+    const doubts = await this.#options.checkData(signal);
+    const warnings = [...doubts, ...(await this.#prepare(resumeFrom))];
     await this.#log.emit({
       type: 'start',
       config,

@@ -62,6 +62,29 @@ describe('generation', () => {
     expect(stopped).toEqual(alone.map((ids) => (ids.includes(stop) ? ids.slice(0, ids.indexOf(stop) + 1) : ids)));
   });
 
+  it('stops at the model’s own end and at that of the prompts’ template, unless told where', async () => {
+    const { model, collator } = world;
+    const prompts = await collator.collatePrompts(makeExamples(2));
+    expect(prompts.stopTokenIds).toEqual([world.processor.tokenizer.eosTokenId]);
+    const whole = await generate(model, prompts, { maxNewTokens: 8, eosTokenIds: NEVER });
+    const stop = whole[0]![2]!;
+    const cut = whole.map((ids) => (ids.includes(stop) ? ids.slice(0, ids.indexOf(stop) + 1) : ids));
+    expect(await generate(model, { ...prompts, stopTokenIds: [stop] }, { maxNewTokens: 8 })).toEqual(cut);
+    expect(cut[0]!.length).toBeLessThan(8);
+    // The end is not part of the text, whatever kind of token it is.
+    const { tokenizer } = world.processor;
+    const texts = cut.map((ids) =>
+      tokenizer.decode(ids.at(-1) === stop ? ids.slice(0, -1) : ids, { skipSpecialTokens: true }),
+    );
+    const stopped = { ...prompts, stopTokenIds: [stop] };
+    expect(await generateText(model, tokenizer, stopped, { maxNewTokens: 8 })).toEqual(texts);
+    let streamed = '';
+    for await (const piece of streamText(model, tokenizer, stopped, { maxNewTokens: 8 })) streamed += piece;
+    expect(streamed).toBe(texts[0]);
+    const told = { maxNewTokens: 8, eosTokenIds: NEVER };
+    expect(await generate(model, { ...prompts, stopTokenIds: [stop] }, told)).toEqual(whole);
+  });
+
   it('streams the text that it returns, and sampling repeats with its seed', async () => {
     const { model, collator, processor } = world;
     const prompts = await collator.collatePrompts(makeExamples(1));

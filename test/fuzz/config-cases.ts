@@ -3,6 +3,8 @@ import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writeTinyCheckpoint } from '../../examples/tiny-checkpoint.js';
+import { ConversationDataset } from '../../src/data/conversations/conversation-dataset.js';
+import { attachImages } from '../../src/data/sft-messages.js';
 import type { Message } from '../../src/data/types.js';
 import type { Engine } from '../../src/engine/engine.js';
 import { ShardedCheckpoint } from '../../src/engine/safetensors.js';
@@ -28,6 +30,38 @@ const CONVERSATION: Message[] = [
   { role: 'user', content: 'Is it broken? aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa! one two  three' },
   { role: 'assistant', content: 'yes' },
 ];
+
+const CELL = {
+  bytes: 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',
+};
+const CALL = { id: 'abcdefghi', type: 'function', function: { name: 'zoom', arguments: '{"box": [1, 2]}' } };
+const CONVERSATION_ROWS = [
+  {
+    id: 'a',
+    tools: [{ type: 'function', function: { name: 'zoom', description: 'd', parameters: { type: 'object' } } }],
+    images: [CELL],
+    messages: [
+      { role: 'user', content: [{ type: 'text', text: 'Look.' }, { type: 'image' }] },
+      { role: 'assistant', content: null, tool_calls: [CALL], weight: 1 },
+      { role: 'tool', content: 'cat', tool_call_id: 'abcdefghi', name: 'zoom' },
+      { role: 'assistant', content: [{ type: 'thinking', thinking: 'a', closed: true }], train: true },
+    ],
+  },
+  {
+    image: CELL,
+    conversations: [
+      { from: 'human', value: '<image> a' },
+      { from: 'gpt', value: 'b' },
+    ],
+  },
+  { instruction: 'a', input: 'b', output: 'c', history: [['d', 'e']], system: 'f' },
+  { prompt: 'a', completion: 'b' },
+];
+
+async function readConversations(path: string): Promise<void> {
+  const dataset = await ConversationDataset.fromFile(path, { onWarning: () => undefined });
+  for await (const example of dataset) if ('messages' in example) attachImages(example);
+}
 
 /** Reads every weight, and keeps none. */
 const engine = {
@@ -111,6 +145,10 @@ export async function makeConfigCases(): Promise<{ cases: ConfigCase[]; dispose:
   };
   const checkpoint = await writeCheckpoint(root, { ...run, ...progress }, tensors);
   await add(join(checkpoint, 'trainer-state.json'), () => readCheckpoint(checkpoint, run));
+
+  const conversations = join(root, 'conversations.json');
+  await writeFile(conversations, JSON.stringify(CONVERSATION_ROWS));
+  await add(conversations, () => readConversations(conversations));
 
   return { cases, dispose: () => rm(root, { recursive: true, force: true }) };
 }

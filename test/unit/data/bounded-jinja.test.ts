@@ -1,4 +1,3 @@
-import { Template } from '@huggingface/jinja';
 import { describe, expect, it } from 'vitest';
 import { BoundedTemplate } from '../../../src/data/bounded-jinja.js';
 import { ChatTemplate, TUTORIAL_TEMPLATE } from '../../../src/data/chat-template.js';
@@ -16,51 +15,124 @@ const repeated = (change: string, start = '"aaaaaaaa"'): string =>
   `{% set ns = namespace(x=${start}) %}{% for i in range(60) %}${change}{% endfor %}{{ ns.x }}`;
 
 describe('BoundedTemplate', () => {
+  // Texts as jinja2 3.1.2 gives them with transformers' settings; jinja-grid.test.ts has many more.
   it.each([
-    ['the tutorial', TUTORIAL_TEMPLATE],
+    ['the tutorial', TUTORIAL_TEMPLATE, '<s>[INST]\n[IMG]Is it broken?[/INST]yes\nit is</s>'],
     [
       'loops',
       '{% for m in messages if m.role != "system" %}{{ loop.index }}/{{ loop.length }} {{ m.role }}{% else %}none{% endfor %}',
+      '1/2 user2/2 assistant',
     ],
     [
       'macros',
-      '{% macro f(x, y=2) %}<{{ x }}{{ y }}>{% endmacro %}{{ f(1) }}{{ f(1, y=3) }}{% call f(5) %}{% endcall %}',
+      '{% macro f(x, y=2) %}<{{ x }}{{ y }}{{ caller() }}>{% endmacro %}{% call f(1) %}a{% endcall %}{% call f(1, y=3) %}{% endcall %}',
+      '<12a><13>',
     ],
-    ['filters', '{{ messages[1].content | upper | trim }}{{ [3,1,2] | sort | join(", ") }}{{ messages | length }}'],
+    [
+      'filters',
+      '{{ messages[1].content | upper | trim }}{{ [3,1,2] | sort | join(", ") }}{{ messages | length }}',
+      'YES\nIT IS1, 2, 32',
+    ],
     [
       'filters with arguments',
       '{{ messages[1].content | indent(2, true) }}{{ messages | map(attribute="role") | list | tojson }}',
+      '  yes\n  it is["user", "assistant"]',
     ],
-    ['JSON', '{{ messages | tojson(indent=2) }}{{ {"a": [1, 2.5, none]} | tojson(separators=(",", ":")) }}'],
+    [
+      'JSON',
+      '{{ messages[1] | tojson(indent=2) }}{{ {"a": [1, 2.5, none]} | tojson(separators=(",", ":")) }}',
+      '{\n  "role": "assistant",\n  "content": "yes\\nit is"\n}{"a":[1,2.5,null]}',
+    ],
     [
       'selections',
-      '{{ (messages | selectattr("role", "equalto", "user") | list)[0].role }}{{ messages | rejectattr("x") | length }}',
+      '{{ (messages | selectattr("role", "equalto", "user") | list)[0].role }}{{ messages | rejectattr("x") | list | length }}',
+      'user2',
     ],
-    ['replacements', '{{ "a-b-c".replace("-", "+") }}{{ "a-b" | replace("-", "") }}{{ "aaa".replace("a", "b", 2) }}'],
-    ['methods', '{{ "a b".split(" ")[1] }}{{ " x ".strip() }}{{ "abc".startswith("a") }}{{ messages[0].get("role") }}'],
+    [
+      'replacements',
+      '{{ "a-b-c".replace("-", "+") }}{{ "a-b" | replace("-", "") }}{{ "aaa".replace("a", "b", 2) }}',
+      'a+b+cabbba',
+    ],
+    [
+      'methods',
+      '{{ "a b".split(" ")[1] }}{{ " x ".strip() }}{{ "abc".startswith("a") }}{{ messages[0].get("role") }}',
+      'bxTrueuser',
+    ],
     [
       'namespaces',
       '{% set ns = namespace(n=0, t="") %}{% for i in range(1, 9, 3) %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}',
+      '12',
     ],
     [
       'blocks',
       '{% set t %}a{{ 1 + 1 }}{% endset %}{% filter upper %}x{{ t }}{% endfilter %}{{ t[::-1] if t is string else 1 }}',
+      'XA22a',
     ],
     [
       'undefined names',
       '{{ nothing }}{{ nothing is defined }}{{ nothing | default("d") }}{{ messages[9] is undefined }}',
+      'FalsedTrue',
     ],
     [
       'ranges',
       '{{ range(3) | list | tojson }}{{ range(2, 5) | join("") }}{{ range(5, 0, -2) | join("") }}{{ range(0) | length }}',
+      '[0, 1, 2]2345310',
     ],
-  ])('renders %s as the library does', (_, source) => {
-    expect(new BoundedTemplate(source).render(INPUT)).toBe(new Template(source).render(INPUT));
+    ['much white space', `${' '.repeat(200_000)}{{ bos_token }}`, `${' '.repeat(200_000)}<s>`],
+  ])('renders %s as jinja2 does', (_, source, text) => {
+    expect(new BoundedTemplate(source).render(INPUT)).toBe(text);
+  });
+
+  it.each<[string, string, [string, string][]]>([
+    ['an answer', '{{ bos_token }}{% generation %}é😀\n{% endgeneration %}\nx', [['<s>', 'é😀\n']]],
+    ['no block', 'x', []],
+    [
+      'blocks in one another, the inner one first and at the place of the outer',
+      'a{% generation %}b{% generation %}c{% endgeneration %}{% endgeneration %}',
+      [
+        ['a', 'b'],
+        ['a', 'bc'],
+      ],
+    ],
+    [
+      'a turn of a loop',
+      '{% for i in range(2) %}\n<{{ i }}>{%- generation -%}\n y{% endgeneration +%}\n{% endfor %}',
+      [
+        ['<0>', 'y'],
+        ['<0>y\n<1>', 'y'],
+      ],
+    ],
+  ])('says where the text of generation blocks lies: %s', (_, source, expected) => {
+    const { text, generation } = new BoundedTemplate(source).renderTracked(INPUT);
+    expect(generation.map(([start, end]) => [text.slice(0, start), text.slice(start, end)])).toEqual(expected);
+    expect(new BoundedTemplate(source).render(INPUT)).toBe(text);
+  });
+
+  it.each([
+    ['the tag include in line 2', '\n{% include "a" %}'],
+    ['the filter urlencode', '{{ "a" | urlencode }}'],
+    ['the method swapcase of str', '{{ "a".swapcase() }}'],
+    ['integers beyond 2 ** 53', '{{ 2 ** 60 }}'],
+    ['the printed form of a generator', '{{ messages | map(attribute="role") }}'],
+    ['the filter pprint', '{{ messages | map("pprint") | list }}'],
+  ])('refuses %s by name', (name, source) => {
+    const render = (): string => new BoundedTemplate(source).render(INPUT);
+    expect(render).toThrow(TextError);
+    expect(render).toThrow(name);
+  });
+
+  it('does not guess a number that JavaScript has rounded', () => {
+    const render = (n: number): string => new BoundedTemplate('{{ n | tojson }}').render({ n });
+    expect(render(Number.MAX_SAFE_INTEGER)).toBe('9007199254740991');
+    expect(render(0.1)).toBe('0.1');
+    expect(() => render(2 ** 53)).toThrow(/the number 9007199254740992 in its input/);
   });
 
   it('raises what a template raises', () => {
     expect(() => new BoundedTemplate('{{ raise_exception("no " ~ 1) }}').render(INPUT)).toThrow('no 1');
     expect(() => new BoundedTemplate('{{ range("a", 0, 0) }}').render(INPUT)).toThrow(/range/);
+    expect(() => new BoundedTemplate('{{ messages.append(1) }}').render(INPUT)).toThrow(/unsafe/);
+    expect(() => new BoundedTemplate('{{ "a" + 1 }}').render(INPUT)).toThrow(/unsupported operand/);
   });
 
   it('has English names of days and months', () => {
@@ -117,7 +189,6 @@ describe('BoundedTemplate', () => {
 
   it.each([
     ['is too long', 'x'.repeat(300_000)],
-    ['has more white space than its reader likes', ' '.repeat(200_000)],
     ['nests too deeply', `{{ ${'('.repeat(50_000)}`],
     ['nests blocks too deeply', '{% if true %}'.repeat(15_000)],
   ])('does not parse a template that %s', (_, source) => {
@@ -134,9 +205,9 @@ describe('BoundedTemplate', () => {
   });
 
   it('finds no globals of JavaScript', () => {
-    const names = ['globalThis', 'process', 'require', 'module', 'Function', '__proto__', 'constructor', 'self'];
+    const names = ['globalThis', 'process', 'require', 'module', 'Function', '__proto__', 'constructor', 'this'];
     const source = names.map((name) => `{{ ${name} is defined }}{{ messages[0].${name} is defined }}`).join('');
-    expect(new ChatTemplate(source).render(MESSAGES)).toBe('false'.repeat(2 * names.length));
+    expect(new ChatTemplate(source).render(MESSAGES)).toBe('False'.repeat(2 * names.length));
     expect(({} as Record<string, unknown>).polluted).toBeUndefined();
   });
 

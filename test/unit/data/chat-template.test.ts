@@ -96,11 +96,18 @@ describe('ChatTemplate.fromFolder', () => {
 describe('ChatTemplate.segments', () => {
   it('tells text of messages from text of the template', () => {
     expect(tutorial.segments([question, answer])).toEqual([
-      { text: '<s>[INST]\n', fromTemplate: true, isAssistantText: false },
-      { text: 'Is it broken?\n', fromTemplate: false, messageIndex: 0, role: 'user', isAssistantText: false },
-      { text: '[IMG][/INST]', fromTemplate: true, isAssistantText: false },
-      { text: 'yes', fromTemplate: false, messageIndex: 1, role: 'assistant', isAssistantText: true },
-      { text: '</s>', fromTemplate: true, isAssistantText: false },
+      { text: '<s>[INST]\n', fromTemplate: true, isAssistantText: false, isLearned: false },
+      {
+        text: 'Is it broken?\n',
+        fromTemplate: false,
+        messageIndex: 0,
+        role: 'user',
+        isAssistantText: false,
+        isLearned: false,
+      },
+      { text: '[IMG][/INST]', fromTemplate: true, isAssistantText: false, isLearned: false },
+      { text: 'yes', fromTemplate: false, messageIndex: 1, role: 'assistant', isAssistantText: true, isLearned: true },
+      { text: '</s>', fromTemplate: true, isAssistantText: false, isLearned: false },
     ]);
   });
 

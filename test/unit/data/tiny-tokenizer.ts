@@ -108,4 +108,16 @@ export function tinyTokenizerJson(): any {
   };
 }
 
+/** The same with more control tokens behind all others. */
+// biome-ignore lint/suspicious/noExplicitAny: tests reach into it
+export function tinyTokenizerWith(...names: readonly string[]): any {
+  const json = tinyTokenizerJson();
+  for (const content of names) {
+    const id = Object.keys(json.model.vocab).length;
+    json.model.vocab[content] = id;
+    json.added_tokens.push({ ...json.added_tokens[0], id, content });
+  }
+  return json;
+}
+
 export const TINY_CONFIG = { bos_token: '<s>', eos_token: '</s>', pad_token: '<pad>' };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { IndexedDataset } from '../../../src/data/dataset.js';
-import type { SftExample } from '../../../src/data/types.js';
+import type { Message, SftExample, TrainingExample } from '../../../src/data/types.js';
 import { compareDatasets, fingerprintDataset } from '../../../src/train/dataset-fingerprint.js';
 
 const unread = (path: string) => ({ path, decode: () => Promise.reject(new Error('must not be read')) });
@@ -19,6 +19,7 @@ function samples(length: number, folder = '/data'): SftExample[] {
     ],
   }));
 }
+const DIGESTS = ['8f1b8149ef01cc34', '1514a66ee4cd0cce', 'c35de2ee2cc218f5'];
 const mark = (list: readonly SftExample[]) => fingerprintDataset(IndexedDataset.from(list));
 
 describe('fingerprintDataset', () => {
@@ -58,6 +59,38 @@ describe('fingerprintDataset', () => {
       samples(50).map((sample) => ({ ...sample, images: [`/a/${name}`, Uint8Array.of(1)] }));
     expect(compareDatasets(await mark(beside('a')), await mark(beside('b')))).toContain('from sample 0 to 49');
     expect(compareDatasets(before, await mark(samples(51)))).toBe('had 50 samples, now 51');
+  });
+
+  it('tells other calls, tools, thoughts, masks and forms apart, and what was there before is as it was', async () => {
+    const turns = (...answer: Partial<Message>[]) => ({
+      messages: answer.map((part): Message => ({ role: 'assistant', content: '', ...part })),
+    });
+    const call = (args: string): Partial<Message> => ({
+      tool_calls: [{ id: 'a', type: 'function', function: { name: 'zoom', arguments: args } }],
+    });
+    const thought = (thinking: string): Partial<Message> => ({ content: [{ type: 'thinking', thinking }] });
+    const variants: TrainingExample[] = [
+      turns({}),
+      turns(call('{}')),
+      turns(call('{"a": 1}')),
+      { ...turns(call('{}')), tools: [{ type: 'function', function: { name: 'zoom' } }] },
+      turns(thought('Hm')),
+      turns(thought('Ha')),
+      turns({ weight: 0 }),
+      turns({ train: false }),
+      { prompt: 'a', completion: 'b' },
+      { prompt: 'a', completion: 'c' },
+      { prompt: 'ab', completion: 'b' },
+      { prompt: [{ role: 'user', content: 'a' }], completion: [{ role: 'assistant', content: 'b' }] },
+      { text: 'ab' },
+      { text: 'abc' },
+    ];
+    const marks = await Promise.all(
+      variants.map(async (variant) => (await fingerprintDataset(IndexedDataset.from([variant]))).digests[0]),
+    );
+    expect(new Set(marks).size).toBe(variants.length);
+    // Of a version without any of these: checkpoints of then can be resumed.
+    expect((await mark(samples(3))).digests).toEqual(DIGESTS);
   });
 
   it('looks at a large set here and there', async () => {

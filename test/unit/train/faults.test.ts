@@ -228,6 +228,26 @@ describe('samples without a label', () => {
   });
 });
 
+describe('doubts about the samples', () => {
+  it('are warned of before the first step, with what is known of the model', async () => {
+    const inspect = () => ({
+      labels: 2,
+      openAnswers: 0,
+      endTokens: [{ id: 7, token: '<|im_end|>' }],
+      spelledTokens: { '[INST]': 1 },
+      leftOut: [],
+    });
+    const run = (model: LinearModel) =>
+      follow(trainer(model, {}, { collator: { ...linearCollator, inspect } }).train());
+    const { events } = await run(Object.assign(linearModel(), { config: { eosTokenIds: [2] } }));
+    expect(events.slice(0, 4).map(({ type }) => type)).toEqual(['start', 'warning', 'warning', 'step']);
+    expect(messages(events)[0]).toMatch(/answers end with <\|im_end\|> \(7\) in 7 of 7 samples/);
+    expect(messages(events)[1]).toMatch(/\[INST\] 7 times in 7 samples \(first: 0\)/);
+    const known = await run(Object.assign(linearModel(), { config: { eosTokenIds: [2, 7] } }));
+    expect(messages(known.events).filter((line) => line.includes('answers end'))).toEqual([]);
+  });
+});
+
 describe('samples that cannot be read', () => {
   /** Leaves these out from a certain optimizer step on. */
   const skipping = (model: LinearModel, ids: readonly string[], from: number) => ({

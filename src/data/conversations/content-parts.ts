@@ -1,0 +1,187 @@
+/** The content of a message: text, or parts under the names that OpenAI, Mistral and transformers give them. */
+import { showValue } from '../../show-value.js';
+import { describeKind, isRecord } from '../known-keys.js';
+import type { ContentPart, Message, ThinkingPart } from '../types.js';
+import type { RowContext } from './row-context.js';
+import { RowFault, readRecord } from './row-fault.js';
+
+/** What was seen in the turns of a row that tells its form. */
+export interface TurnEvidence {
+  shareGpt?: boolean;
+  openai?: boolean;
+  mistral?: boolean;
+  trl?: boolean;
+}
+
+interface Place {
+  readonly role: Message['role'];
+  readonly where: string;
+  /** The column, as in `ignoreColumns`. */
+  readonly path: string;
+  readonly hasCalls: boolean;
+}
+
+const PART_HINT =
+  'parts are { "type": "text", "text" }, { "type": "image_url", "image_url" } and { "type": "image", "image" }';
+
+/** @throws RowFault */
+export function readContent(
+  content: unknown,
+  place: Place,
+  context: RowContext,
+  seen: TurnEvidence,
+): Message['content'] {
+  if (typeof content === 'string') return content;
+  if (Array.isArray(content)) {
+    return content.map((part: unknown, i) => readPart(part, `${place.where}, part ${i}`, place, context, seen));
+  }
+  if (content === undefined && place.hasCalls) return '';
+  if (content === undefined) {
+    const what = place.role === 'assistant' ? 'the text of the answer' : 'its text';
+    throw new RowFault(`${place.where}: \`content\` is missing`, `write ${what}; "" beside tool_calls`);
+  }
+  throw new RowFault(
+    `${place.where}: \`content\`: expected text or a list of parts, got ${describeKind(content)}`,
+    PART_HINT,
+  );
+}
+
+function readPart(value: unknown, where: string, place: Place, context: RowContext, seen: TurnEvidence): ContentPart {
+  if (!isRecord(value)) {
+    const hint = typeof value === 'string' ? 'write { "type": "text", "text": "..." }' : PART_HINT;
+    throw new RowFault(`${where}: expected an object, got ${describeKind(value)}`, hint);
+  }
+  const record = (...keys: string[]) =>
+    readRecord(value, where, ['type', ...keys], context.ignored, `${place.path}.content`, PART_HINT);
+  const { type } = value;
+  switch (type) {
+    case 'text': {
+      const { text } = record('text');
+      if (typeof text === 'string') return { type, text };
+      throw new RowFault(`${where}: \`text\`: expected text, got ${showValue(text)}`, PART_HINT);
+    }
+    case 'image_url':
+      return { type: 'image', image: context.image(readAddress(record('image_url'), where, context, seen), where) };
+    case 'image': {
+      seen.trl = true;
+      const part = record('image', 'url', 'path', 'base64');
+      const keys = ['image', 'url', 'path', 'base64'].filter((key) => part[key] !== undefined);
+      if (keys.length > 1) throw new RowFault(`${where}: ${keys.join(' and ')} for one image`, 'keep one of them');
+      if (keys.length === 0) return { type };
+      const cell = part[keys[0]!];
+      return { type, image: context.image(keys[0] === 'base64' ? { bytes: cell } : cell, where) };
+    }
+    case 'thinking': {
+      seen.mistral = true;
+      requireThinker(place.role, where);
+      const { thinking, closed } = record('thinking', 'closed');
+      if (closed !== undefined && typeof closed !== 'boolean') {
+        throw new RowFault(
+          `${where}: \`closed\`: expected true or false, got ${showValue(closed)}`,
+          'write it without quotes',
+        );
+      }
+      return { type, thinking: thinkingText(thinking, where), ...(closed !== undefined && { closed }) };
+    }
+    default:
+      throw unknownType(value, where);
+  }
+}
+
+/** `image_url` as OpenAI has it, an object, or as Mistral has it, a string. */
+function readAddress(part: Record<string, unknown>, where: string, context: RowContext, seen: TurnEvidence): unknown {
+  const { image_url: address } = part;
+  if (typeof address === 'string') {
+    seen.mistral = true;
+    return address;
+  }
+  seen.openai = true;
+  if (address === undefined)
+    throw new RowFault(`${where}: \`image_url\` is missing`, 'write "image_url": { "url": "..." }');
+  const { url, detail } = readRecord(
+    address,
+    `${where}, image_url`,
+    ['url', 'detail'],
+    context.ignored,
+    'image_url',
+    PART_HINT,
+  );
+  if (detail !== undefined) {
+    if (!['auto', 'low', 'high'].includes(detail as string)) {
+      throw new RowFault(`${where}: \`detail\`: expected auto, low or high, got ${showValue(detail)}`, 'leave it out');
+    }
+    if (detail !== 'auto') context.note('detail');
+  }
+  if (typeof url === 'string') return url;
+  throw new RowFault(`${where}: \`url\`: expected text, got ${showValue(url)}`, 'write a path or a data: URL');
+}
+
+/** `reasoning_content` of a message goes before its text. */
+export function readThinking(
+  reasoning: unknown,
+  content: Message['content'],
+  where: string,
+  seen: TurnEvidence,
+): Message['content'] {
+  if (reasoning === undefined || reasoning === '') return content;
+  if (typeof reasoning !== 'string') {
+    throw new RowFault(
+      `${where}: \`reasoning_content\`: expected text, got ${describeKind(reasoning)}`,
+      'give it as text',
+    );
+  }
+  seen.mistral = true;
+  const parts: readonly ContentPart[] =
+    typeof content !== 'string' ? content : content === '' ? [] : [{ type: 'text', text: content }];
+  if (parts.some((part) => part.type === 'thinking')) {
+    throw new RowFault(`${where}: \`reasoning_content\` beside \`thinking\` parts`, 'keep one of them');
+  }
+  const thinking: ThinkingPart = { type: 'thinking', thinking: reasoning };
+  return [thinking, ...parts];
+}
+
+function thinkingText(thinking: unknown, where: string): string {
+  if (typeof thinking === 'string') return thinking;
+  const hint = 'write { "type": "thinking", "thinking": "..." } or a list of text parts';
+  if (!Array.isArray(thinking))
+    throw new RowFault(`${where}: \`thinking\`: expected text, got ${describeKind(thinking)}`, hint);
+  return thinking
+    .map((chunk: unknown) => {
+      if (isRecord(chunk) && chunk['type'] === 'text' && typeof chunk['text'] === 'string') return chunk['text'];
+      throw new RowFault(`${where}: \`thinking\` holds ${describeKind(chunk)}`, hint);
+    })
+    .join('');
+}
+
+function requireThinker(role: Message['role'], where: string): void {
+  if (role === 'assistant' || role === 'system') return;
+  throw new RowFault(
+    `${where}: only an assistant’s or a system message thinks`,
+    'correct the role, or give it as text',
+  );
+}
+
+/** Parts that others have, and what to write instead. */
+const OTHER_TYPES: Readonly<Record<string, string>> = {
+  input_text: 'write "type": "text"',
+  output_text: 'write "type": "text"',
+  input_image: 'write { "type": "image_url", "image_url": "..." }',
+  refusal: 'to learn it, write its text as a text part',
+  tool_use: 'write `tool_calls` beside the content',
+  tool_result: 'write a message with the role "tool"',
+};
+
+function unknownType(part: Record<string, unknown>, where: string): RowFault {
+  const { type } = part;
+  if (type === undefined || type === null) {
+    return new RowFault(
+      `${where}: \`type\` is missing; it has ${Object.keys(part).join(', ') || 'no keys'}`,
+      PART_HINT,
+    );
+  }
+  const other = typeof type === 'string' && Object.hasOwn(OTHER_TYPES, type) ? OTHER_TYPES[type]! : PART_HINT;
+  if (typeof type === 'string' && /audio|video|file|document/.test(type)) {
+    return new RowFault(`${where}: \`${type}\` is not supported: the models take text and images`, 'leave the row out');
+  }
+  return new RowFault(`${where}: unknown type ${showValue(type)}`, other);
+}

@@ -1,0 +1,27 @@
+/** What turning a row into a sample needs beside the row, and what it reports. */
+import type { ImageInput } from '../types.js';
+
+export interface RowContext {
+  /** Text that stands for an image, or undefined if none does. */
+  readonly imageMarker: string | undefined;
+  /** Columns that are left out; those of messages as `messages.name`, those of parts as `messages.content.name`. */
+  readonly ignored: ReadonlySet<string>;
+  /** An image cell of the row. `where` names its place in the row. @throws RowFault */
+  image(cell: unknown, where: string): ImageInput;
+  /** Something that happened to the row and that the user should know, counted by its text. */
+  note(kind: RowNote): void;
+}
+
+/** What is reported once for the whole file, with the number of its rows. */
+export type RowNote =
+  | 'imagesFirst'
+  | 'imagesFirstMarked'
+  | 'markersPlaced'
+  | 'markerIsText'
+  | 'strayMarker'
+  | 'detail'
+  | 'parallelToolCalls'
+  | 'history'
+  | 'emptyAnswer'
+  | 'otherForm'
+  | 'plainText';

@@ -1,0 +1,80 @@
+/** Keys of samples, messages and parts: one that nobody reads is a mistake, and is told with the nearest name. */
+import { nearestName } from '../config.js';
+import { showValue } from '../show-value.js';
+
+/** What others call what has a name here. In lower case without underscores and hyphens. */
+const OTHER_NAMES: Readonly<Record<string, string>> = {
+  image: 'images',
+  img: 'images',
+  imgs: 'images',
+  picture: 'images',
+  pictures: 'images',
+  photo: 'images',
+  imagepath: 'images',
+  imagepaths: 'images',
+  imagefile: 'images',
+  imageurl: 'images',
+  imageurls: 'images',
+  filename: 'images',
+  conversation: 'messages',
+  conversations: 'messages',
+  dialog: 'messages',
+  dialogue: 'messages',
+  chat: 'messages',
+  turns: 'messages',
+  query: 'prompt',
+  question: 'prompt',
+  response: 'completion',
+  answer: 'completion',
+  functions: 'tools',
+  functioncall: 'tool_calls',
+  toolcall: 'tool_calls',
+  toolcalls: 'tool_calls',
+  toolid: 'tool_call_id',
+  callid: 'tool_call_id',
+  reasoning: 'reasoning_content',
+  from: 'role',
+  speaker: 'role',
+  author: 'role',
+  value: 'content',
+  body: 'content',
+  loss: 'train',
+  learn: 'train',
+  mask: 'train',
+};
+
+/** The known name that was probably meant, or undefined. */
+export function meantKey(key: string, known: readonly string[]): string | undefined {
+  const plain = key.toLowerCase().replaceAll(/[_-]/g, '');
+  const other = Object.hasOwn(OTHER_NAMES, plain) ? OTHER_NAMES[plain]! : undefined;
+  return other !== undefined && known.includes(other) ? other : nearestName(key, known);
+}
+
+/** `unknown key \`imgs\`; did you mean \`images\`?` */
+export function unknownKey(key: string, known: readonly string[]): string {
+  const near = meantKey(key, known);
+  const shown = showValue(key).slice(1, -1);
+  return `unknown key \`${shown}\`${near ? `; did you mean \`${near}\`?` : `; known: ${known.join(', ')}`}`;
+}
+
+/** The first key with a value that is none of the known ones. Null and undefined are no values: tables fill up so. */
+export function findUnknownKey(value: object, known: readonly string[]): string | undefined {
+  for (const [key, inner] of Object.entries(value)) {
+    if (inner !== undefined && inner !== null && !known.includes(key)) return key;
+  }
+  return undefined;
+}
+
+/** What a value is, where an object was expected. */
+export function describeKind(value: unknown): string {
+  if (value instanceof Promise) return 'a promise: await it';
+  if (value === undefined || value === null || typeof value !== 'object') return showValue(value);
+  return Array.isArray(value)
+    ? `a list of ${value.length}`
+    : `an object with ${Object.keys(value).join(', ') || 'no keys'}`;
+}
+
+/** Whether a value is an object with keys, and no list. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
