@@ -207,7 +207,7 @@ const TEXT_FILTERS: Readonly<Record<string, FilterFunction>> = {
     const [width = 80] = bind('center', ['width'], args, kwargs);
     const text = soft(value, 'center', budget);
     const missing = integerOf(width, 'center') - textLength(text);
-    if (missing > 10_000) throw unsupported(`a text padded by ${missing} characters`);
+    if (missing > 10_000) throw outOfBounds(`a text padded by ${missing} characters`);
     return missing <= 0 ? text : centered(text, missing, ' ');
   },
   format: (value, args, kwargs, { budget }) => {

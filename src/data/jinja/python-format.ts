@@ -1,6 +1,6 @@
 /** Python's two ways of putting values into a text: `%` and `str.format`. */
 import type { Budget } from './budget.js';
-import { JinjaError, unsupported } from './error.js';
+import { JinjaError, outOfBounds, unsupported } from './error.js';
 import { toFixed } from './python-numbers.js';
 import { characters, textLength } from './python-text.js';
 import {
@@ -22,7 +22,7 @@ import {
 const MAX_WIDTH = 10_000;
 
 function padded(text: string, width: number, align: string, fill: string, budget: Budget): string {
-  if (width > MAX_WIDTH) throw unsupported(`a format of ${width} characters`);
+  if (width > MAX_WIDTH) throw outOfBounds(`a format of ${width} characters`);
   const missing = width - textLength(text);
   if (missing <= 0) return text;
   budget.expect(text.length + missing);

@@ -1,6 +1,6 @@
 /** The methods of Python's `str`. */
 import { type Budget, ELEMENT } from './budget.js';
-import { JinjaError, unsupported } from './error.js';
+import { JinjaError, outOfBounds, unsupported } from './error.js';
 import { bind, integerOf, textOf } from './python-arguments.js';
 import {
   capitalize,
@@ -119,7 +119,7 @@ const aligned =
     const char = fill === undefined ? ' ' : textOf(fill, 'center');
     if (textLength(char) !== 1) throw new JinjaError('The fill character must be exactly one character long');
     const missing = integerOf(width!, 'center') - textLength(text);
-    if (missing > MAX_WIDTH) throw unsupported(`a text padded by ${missing} characters`);
+    if (missing > MAX_WIDTH) throw outOfBounds(`a text padded by ${missing} characters`);
     if (missing <= 0) return text;
     budget.expect(text.length + missing);
     return place(text, missing, char);
@@ -215,7 +215,7 @@ export const STR_METHODS: ReadonlyMap<string, Method> = new Map(
     zfill: (text, args, kwargs, budget) => {
       const width = integerOf(bind('zfill', ['/!width'], args, kwargs)[0]!, 'zfill');
       const missing = width - textLength(text);
-      if (missing > MAX_WIDTH) throw unsupported(`a text padded by ${missing} characters`);
+      if (missing > MAX_WIDTH) throw outOfBounds(`a text padded by ${missing} characters`);
       if (missing <= 0) return text;
       budget.expect(text.length + missing);
       const sign = /^[-+]/.test(text) ? text[0]! : '';

@@ -14,6 +14,10 @@ const INPUT = { messages: MESSAGES, bos_token: '<s>', eos_token: '</s>', add_gen
 const repeated = (change: string, start = '"aaaaaaaa"'): string =>
   `{% set ns = namespace(x=${start}) %}{% for i in range(60) %}${change}{% endfor %}{{ ns.x }}`;
 
+/** Two lists that are equal only when looked at in 2 ** 60 places. */
+const TWINS =
+  '{% set ns = namespace(x="a", y="a") %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% set ns.y = [ns.y, ns.y] %}{% endfor %}';
+
 describe('BoundedTemplate', () => {
   // Texts as jinja2 3.1.2 gives them with transformers' settings; jinja-grid.test.ts has many more.
   it.each([
@@ -165,6 +169,22 @@ describe('BoundedTemplate', () => {
     ['long separators', `{{ range(9000) | join("${'x'.repeat(99_999)}") }}`],
     ['indented JSON', '{{ [[1], [2]] | tojson(indent=400000000) }}'],
     ['names that are not there', '{% for i in range(9000) %}{% for j in range(9000) %}{{ x }}{% endfor %}{% endfor %}'],
+    ['tuples as keys', `${repeated('{% set ns.x = (ns.x, ns.x) %}')}{{ [ns.x] | unique | list | length }}`],
+    ['blocks that call themselves', '{% block a %}{{ self.a() }}{{ self.a() }}{% endblock %}'],
+    ['loops that call themselves', '{% for i in [1] recursive %}{{ loop([1, 1]) }}{% endfor %}'],
+    ['wide formats', '{{ "%999999999d" % 1 }}'],
+    ['wide fields', '{{ "{:>999999999}".format(1) }}'],
+    ['wide texts', '{{ "a".center(999999999) }}'],
+    ['repeated texts', '{{ "ab" * 999999999 }}'],
+    ['repeated lists', '{{ ([1, 2] * 999999999) | length }}'],
+    ['joined texts', '{% set a = "x" * 200000 %}{{ a.join(["a"] * 9000) }}'],
+    [
+      'filters in one another',
+      '{% set ns = namespace(x=[1]) %}{% for i in range(50000) %}{% set ns.x = ns.x | map("string") %}{% endfor %}{{ ns.x | list }}',
+    ],
+    ['sums of lists', '{{ ([[1] * 900] * 9000) | sum(start=[]) | length }}'],
+    ['comparisons', `${TWINS}{{ ns.x == ns.y }}`],
+    ['orders', `${TWINS}{{ ns.x < ns.y }}`],
     ['dates', '{% for i in range(9000) %}{% for j in range(9000) %}{{ strftime_now("%B") }}{% endfor %}{% endfor %}'],
     [
       'searches',
