@@ -100,7 +100,10 @@ describe('a fault of an option', () => {
     expect(lora({ targetModules: 5 })).toMatch(/`targetModules`: expected a list of module names.*, got 5/);
     expect(lora({ alpha: 1e308 })).toMatch(/`alpha`: 1e\+308 with r 8 makes the scale alpha \/ r = 1.25e\+307/);
     const sft = (options: object): string => messageOf(() => parseSftConfig({ outputDir: 'x', ...options } as never));
-    expect(sft({ optim: 'adam' })).toMatch(/`optim`: expected .*, got the string "adam"/);
+    expect(sft({ optim: 'adam' })).toMatch(/`optim`: there is no "adam"; "adamw" with `weightDecay: 0` is the same/);
+    expect(sft({ optim: 'adamw_4bit' })).toMatch(
+      /`optim`: expected one of .*, got the string "adamw_4bit"; did you mean "adamw_8bit"/,
+    );
     expect(sft({ learningRate: '2e-4' })).toMatch(/`learningRate`: expected a number, got the string "2e-4"/);
   });
 });
