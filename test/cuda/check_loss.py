@@ -87,7 +87,7 @@ def test_optimizer():
         clip = norm[1].cpu()
         c = math.sqrt(1 - b2**step)
         settings = torch.tensor([[-r / (1 - b1**step), c, 1 - r * wd, a] for r, a in zip(rates, active)], dtype=F32, device=DEVICE)
-        launch('adamw', (len(chunks),), 256, values['adamw'], gd, m, v, chunks, settings, norm, b1, b2, eps)
+        launch('adamw', (len(chunks),), 256, values['adamw'], gd, m, v, chunks, settings, norm, 1 - b1, b2, 1 - b2, eps)
         for i, q in enumerate(params): q.grad = g[offsets[i]:offsets[i + 1]] * clip if active[i] else None
         reference.step()
         want = torch.cat([q.detach() for q in params])
@@ -114,7 +114,7 @@ def test_optimizer():
         check(f'adamw8bit step {step}', (off > 3e-6).mean() < 2e-3 and np.isfinite(off).all(), f'{(off > 3e-6).mean():.1e} of elements off, {off.max():.1e}')
     kept = values['adamw'].clone()
     norm[1] = float('nan')
-    launch('adamw', (len(chunks),), 256, values['adamw'], gd, m, v, chunks, settings, norm, b1, b2, eps)
+    launch('adamw', (len(chunks),), 256, values['adamw'], gd, m, v, chunks, settings, norm, 1 - b1, b2, 1 - b2, eps)
     check('adamw broken step', torch.equal(kept, values['adamw']))
 
 # ---- generation

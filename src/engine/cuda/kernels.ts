@@ -74,7 +74,7 @@ const FILES = {
     squared_norm: 'ppl',
     largest_magnitude: 'ppp',
     clip_scale: 'ppif',
-    adamw: 'pppppppfff',
+    adamw: 'pppppppffff',
     adamw8bit: 'ppppppppppppff',
   },
   generation: {

@@ -100,13 +100,22 @@ export class CudaOptimizerState implements OptimizerState {
       const common = [values.address, gradients.address];
       const { beta1, beta2, eps } = options;
       const at = (name: string): number => this.arrays[name]!.block.address;
-      const last = [this.#chunks.address, table, norm, beta1, beta2];
+      const last = [this.#chunks.address, table, norm];
       if (this.kind === 'adamw') {
-        kernels.run('adamw', [this.#chunkCount], 256, [...common, at('m'), at('v'), ...last, eps]);
+        kernels.run('adamw', [this.#chunkCount], 256, [
+          ...common,
+          at('m'),
+          at('v'),
+          ...last,
+          1 - beta1,
+          beta2,
+          1 - beta2,
+          eps,
+        ]);
       } else {
         const names = ['codesM', 'codesV', 'scalesM', 'scalesV', 'm', 'v'];
         const moments = [...names.map(at), this.#maps!.address];
-        kernels.run('adamw8bit', [this.#chunkCount], 256, [...common, ...moments, ...last]);
+        kernels.run('adamw8bit', [this.#chunkCount], 256, [...common, ...moments, ...last, beta1, beta2]);
       }
     });
     this.set.version++;

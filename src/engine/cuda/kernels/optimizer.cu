@@ -59,7 +59,7 @@ KERNEL __launch_bounds__(256) clip_scale(float* norm, const double* partials, in
 DEVICE bool is_nan(float x) { return (__float_as_uint(x) & 0x7fffffffu) > 0x7f800000u; }
 DEVICE bool is_finite(float x) { return (__float_as_uint(x) & 0x7f800000u) != 0x7f800000u; }
 
-/** torch.optim.AdamW: decay first. */
+/** torch.optim.AdamW: decay first. take1 and take2 are 1 - beta, rounded once: 1 - (float)beta is off by 1e-5. */
 DEVICE void adamw_element(float& value, float gradient, float& m, float& v, float4 setting, float take1, float beta2, float take2, float eps) {
   m = __fmaf_rn(take1, __fsub_rn(gradient, m), m);
   v = __fmaf_rn(__fmul_rn(take2, gradient), gradient, __fmul_rn(v, beta2));
@@ -67,12 +67,11 @@ DEVICE void adamw_element(float& value, float gradient, float& m, float& v, floa
   value = __fadd_rn(__fmul_rn(value, setting.z), __fdiv_rn(__fmul_rn(setting.x, m), divisor));
 }
 
-KERNEL __launch_bounds__(256) adamw(float* values, const float* grads, float* m, float* v, const int* chunks, const float* settings, const float* norm, float beta1, float beta2, float eps) {
+KERNEL __launch_bounds__(256) adamw(float* values, const float* grads, float* m, float* v, const int* chunks, const float* settings, const float* norm, float take1, float beta2, float take2, float eps) {
   const int* chunk = chunks + (i64)blockIdx.x * CHUNK_WORDS;
   const float4 setting = ((const float4*)settings)[chunk[0]];
   const float clip = norm[1];
   if (setting.w == 0.0f || is_nan(clip)) return;
-  const float take1 = (float)(1.0 - (double)beta1), take2 = (float)(1.0 - (double)beta2);
   const u32 first = chunk[1];
   const int count = chunk[2];
   if (first % 4 == 0 && count % 4 == 0) {
