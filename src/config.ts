@@ -23,7 +23,7 @@ export function parseOptions<S extends z.ZodType>(
   const faults = result.error.issues.slice(0, MAX_FAULTS).flatMap((issue) => {
     const path = issue.path.map((key, i) => (i === 0 ? (shown[String(key)] ?? String(key)) : String(key))).join('.');
     const rename = (name: string): string => (Object.hasOwn(shown, name) ? shown[name]! : name);
-    // A schema's own words may tell of other options, whose names are more than one word.
+    // A schema's own message may name other options; only names of several words are replaced.
     return describeIssue(issue, path, schema, input, aliases).map((fault) =>
       fault.replace(/\b[a-z]+[A-Z]\w*/g, rename),
     );

@@ -1,4 +1,4 @@
-/** Images whose classes stand in a table beside them: Hugging Face's metadata files, the CSV of a Kaggle competition. */
+/** Images whose classes are in a table beside them: Hugging Face's metadata files, the CSV of a Kaggle competition. */
 import { basename, dirname } from 'node:path';
 import { DataError } from '../errors.js';
 import { oneLine } from '../one-line.js';

@@ -88,7 +88,7 @@ export async function readImageFolder(dir: string, options: ImageFolderOptions =
   return finish(tree, placement, parsed, [...warnings, ...placement.warnings], tables);
 }
 
-/** Everything of an `ImageFolder` whose classes stand in tables; see `ImageFolder.fromTable`. */
+/** Everything of an `ImageFolder` whose classes are in tables; see `ImageFolder.fromTable`. */
 export async function readImageTable(
   path: string | readonly string[],
   options: ImageTableOptions = {},

@@ -17,7 +17,7 @@ export interface ImageCellOptions {
   readonly maxPixels?: number | undefined;
 }
 
-/** An image whose encoded bytes stand in the row. */
+/** An image whose encoded bytes are in the row. */
 export class EmbeddedImage implements LazyImage {
   readonly path: string;
   readonly onBadImage: LazyImage['onBadImage'];
