@@ -38,9 +38,14 @@ export function parseOptions<S extends z.ZodType>(
   );
 }
 
+/** An option that is a function. */
+export function functionOption<F>(): z.ZodCustom<F, F> {
+  return z.custom<F>((value) => typeof value === 'function', 'expected a function');
+}
+
 /** An option that is called with a `T`. */
 export function callback<T>(): z.ZodCustom<(value: T) => void, (value: T) => void> {
-  return z.custom<(value: T) => void>((value) => typeof value === 'function', 'expected a function');
+  return functionOption<(value: T) => void>();
 }
 
 /**
