@@ -96,7 +96,9 @@ export interface LrSchedulerKwargs {
 /** A schedule with its settings, as `SftConfig` names them. */
 export type LrSchedule = {
   readonly [T in LrSchedulerType]: {
+    /** Course of the learning rate after the warm-up, by the names of transformers. Default: `linear`. */
     readonly lrSchedulerType: T;
+    /** Settings of the schedule, in camelCase: see {@link LrSchedulerKwargs}. Default: none. */
     readonly lrSchedulerKwargs?: LrSchedulerKwargs[T] | undefined;
   };
 }[LrSchedulerType];
