@@ -13,7 +13,7 @@ import { rowImageShape } from './row-images.js';
 
 const FORMS = ['messages', 'openai', 'mistral', 'trl', 'prompt-completion', 'text', 'sharegpt', 'alpaca'] as const;
 
-export const conversationOptionsSchema = z.strictObject({
+const conversationOptionsSchema = z.strictObject({
   form: z.enum(FORMS).optional(),
   imageRoot: z.string().min(1).optional(),
   imageMarker: z.union([z.string().min(1), z.literal(false)]).default('<image>'),

@@ -84,7 +84,7 @@ function inFront(
 }
 
 /** How often a marker occurs. */
-export function countMarkers(text: string, marker: string): number {
+function countMarkers(text: string, marker: string): number {
   return text.split(marker).length - 1;
 }
 
