@@ -17,7 +17,7 @@ export interface LoadImagesOptions {
 }
 
 /**
- * Damaged images are found now, named, and left out everywhere: training, evaluation and pictures see the same samples.
+ * Damaged images are found now, named, and left out everywhere: training, evaluation and charts see the same samples.
  * @throws DataError if there is no test split and none is asked for, or the other way round
  */
 export async function loadImages(dir: string, options: LoadImagesOptions): Promise<ImageFolder> {

@@ -23,7 +23,7 @@ export function parseOptions<S extends z.ZodType>(
   const faults = result.error.issues.slice(0, MAX_FAULTS).flatMap((issue) => {
     const path = issue.path.map((key, i) => (i === 0 ? (shown[String(key)] ?? String(key)) : String(key))).join('.');
     const rename = (name: string): string => (Object.hasOwn(shown, name) ? shown[name]! : name);
-    // A schema's own words may tell of other options, whose names are more than one word.
+    // A schema's own message may name other options; only names of several words are replaced.
     return describeIssue(issue, path, schema, input, aliases).map((fault) =>
       fault.replace(/\b[a-z]+[A-Z]\w*/g, rename),
     );
@@ -38,9 +38,14 @@ export function parseOptions<S extends z.ZodType>(
   );
 }
 
+/** An option that is a function. */
+export function functionOption<F>(): z.ZodCustom<F, F> {
+  return z.custom<F>((value) => typeof value === 'function', 'expected a function');
+}
+
 /** An option that is called with a `T`. */
 export function callback<T>(): z.ZodCustom<(value: T) => void, (value: T) => void> {
-  return z.custom<(value: T) => void>((value) => typeof value === 'function', 'expected a function');
+  return functionOption<(value: T) => void>();
 }
 
 /**

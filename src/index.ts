@@ -213,5 +213,18 @@ export type { PackedImages, PackedPicture } from './model/ministral3/packed-imag
 export { generationConfigSchema } from './model/sampling.js';
 export type { BestModel } from './train/best-model.js';
 export type { EvalResult } from './train/evaluate-loss.js';
-export type { LrSchedule, LrSchedulerKwargs, LrSchedulerType } from './train/schedule.js';
+export type {
+  CosineKwargs,
+  CosineWarmupWithMinLrKwargs,
+  CosineWithMinLrKwargs,
+  CosineWithRestartsKwargs,
+  InverseSqrtKwargs,
+  LrSchedule,
+  LrSchedulerKwargs,
+  LrSchedulerType,
+  NoKwargs,
+  PolynomialKwargs,
+  RampType,
+  WarmupStableDecayKwargs,
+} from './train/schedule.js';
 export type { AccumulateOptions, EvaluateLossOptions, PassSummary } from './train/trainable-model.js';

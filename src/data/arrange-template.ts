@@ -1,4 +1,4 @@
-/** Renders a conversation so that it is known of each stretch whose it is. */
+/** Renders a conversation in pieces, each with the message that it belongs to. */
 import { TextError } from '../errors.js';
 import {
   assignOwners,
@@ -33,7 +33,7 @@ import {
 } from './template-view.js';
 import type { ContentPart, Message } from './types.js';
 
-/** A piece that says whether it lies within a `{% generation %}` block. */
+/** A piece, and whether it lies within a `{% generation %}` block. */
 export type ArrangedPiece = OwnedPiece & { readonly inRange: boolean };
 
 /** A rendering in pieces; joined they are what the template writes without marks. */
@@ -111,7 +111,7 @@ export class TemplateArranger {
     const owned = assignOwners(pieces, (index, gap, offset) => {
       if (this.#marksAnswers) return gap.length;
       if (headers && opened.includes(index)) return this.#startOf(request, cut, headers, index, gap, offset);
-      // What stands between the generation prompt and the text is the model's to write: an empty thought, for instance.
+      // Between the generation prompt and the text the model writes, for instance an empty thought.
       const prompt = this.#generationPrompt();
       const found = prompt === '' ? -1 : gap.lastIndexOf(prompt);
       return found < 0 ? gap.length : found + prompt.length;
@@ -119,7 +119,7 @@ export class TemplateArranger {
     return { text, pieces: cutAtRanges(owned, ranges) };
   }
 
-  /** Up to the end of the last message's text, with nothing of what the template writes to close it. */
+  /** Up to the end of the last message's text, without what the template writes to close it. */
   continuation({ messages, tools }: RenderRequest): Arrangement {
     const last = messages.at(-1);
     const index = messages.length - 1;
@@ -234,7 +234,7 @@ export class TemplateArranger {
     }
   }
 
-  /** What stands before an answer of plain text in the place of these messages, where the template can be asked. */
+  /** The text before an answer of plain text in the place of these messages, where the template renders one. */
   #headers(request: RenderRequest, { forms, keepEnds }: Cut, opened: readonly number[]): Map<number, string> {
     const headers = new Map<number, string>();
     // With the calls, as roles may be counted by them; without, as some templates take either text or calls.

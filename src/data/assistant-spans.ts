@@ -2,7 +2,7 @@
 import { TextError } from '../errors.js';
 import type { Piece } from './marked-texts.js';
 
-/** A piece with whose it is. */
+/** A piece with the message that owns it. */
 export interface OwnedPiece extends Piece {
   /** The message that the text is from, or that made the template write it; absent in the template's own text. */
   readonly owner?: number;
@@ -107,7 +107,7 @@ export function cutAtRanges(pieces: readonly OwnedPiece[], ranges: Ranges): (Own
   });
 }
 
-/** Strings that a template shows nowhere, by what becomes of it. */
+/** Strings that a rendering does not show. */
 export function missingLeaves(
   pieces: readonly Piece[],
   leaves: readonly NonNullable<Piece['leaf']>[],
@@ -118,7 +118,7 @@ export function missingLeaves(
 }
 
 /**
- * System texts may stand in a later turn, as in the first templates of Mistral.
+ * System texts may occur in a later turn, as in the first templates of Mistral.
  * @throws TextError if the turns of user, assistant and tools come in another order
  */
 export function requireOrder(pieces: readonly Piece[]): void {

@@ -60,7 +60,7 @@ export interface VlmCollatorOptions extends z.input<typeof vlmCollatorOptionsSch
   readonly chatTemplate: ChatTemplate;
   /** Says the sizes of patches; makes the pixels, unless `imagePool` does. */
   readonly imageProcessor: ImagePreprocessor;
-  /** Processes the pictures in place of `imageProcessor.process`, e.g. an `ImagePool` with its worker threads. */
+  /** Processes the images in place of `imageProcessor.process`, e.g. an `ImagePool` with its worker threads. */
   readonly imagePool?: Pick<ImagePreprocessor, 'process'>;
   /** Called for each sample that `overlong: 'drop'` leaves out. */
   readonly onDropped?: (sample: DroppedSample) => void;
@@ -68,6 +68,6 @@ export interface VlmCollatorOptions extends z.input<typeof vlmCollatorOptionsSch
 
 /** Options of the methods of `VlmCollator` that make batches. */
 export interface CollateOptions {
-  /** Stops waiting for pictures; the call then fails with the signal's reason. */
+  /** Stops waiting for images; the call then fails with the signal's reason. */
   readonly signal?: AbortSignal;
 }

@@ -104,7 +104,7 @@ function columnNames(cells: readonly string[], path: string): string[] {
   throw new DataError(`${oneLine(path)}: two columns are called ${JSON.stringify(twice)}`, { details: { path } });
 }
 
-/** The candidate that stands most often in the first line, outside quotes. */
+/** The most frequent candidate in the first line, outside quotes. */
 function separatorOf(text: string, path: string): string {
   if (/\.tsv$/i.test(path)) return '\t';
   const end = text.search(/[\r\n]/);
@@ -119,7 +119,7 @@ interface CsvRecord {
   readonly cells: string[];
 }
 
-/** RFC 4180, with any line ends. Empty lines are left out. A space as separator counts once however often it stands. */
+/** RFC 4180, with any line ends. Empty lines are left out. Several spaces count as one separator. */
 function parseRecords(text: string, separator: string, path: string): CsvRecord[] {
   const records: CsvRecord[] = [];
   let line = 1;

@@ -97,7 +97,7 @@ export function answerEndIds(tokenizer: MinistralTokenizer, template: ChatTempla
   return endsOf(tokenizer, template).ends;
 }
 
-/** All that close an answer where they stand: EOS does so in any template. */
+/** All tokens that close an answer: EOS does so in any template. */
 export function closingIds(tokenizer: MinistralTokenizer, template: ChatTemplate): ReadonlySet<number> {
   return endsOf(tokenizer, template).closing;
 }

@@ -105,7 +105,7 @@ export function splitsAmong(
   return splits;
 }
 
-/** The split that the name of a table tells of, as `Training_set.csv` does. */
+/** The split in the name of a table such as `Training_set.csv`. */
 export function splitInName(name: string): SplitName | undefined {
   return splitWordOf(name.replace(/\.[^.]*$/, ''), SPLIT_WORDS)?.split;
 }

@@ -59,7 +59,7 @@ export interface ImageReadOptions {
 export interface ImageFolderOptions extends ImageReadOptions {
   /**
    * What the folders are, from the top, below wrapping folders: `class`, `split`, or `*` for a folder that says nothing.
-   * Examples: 'class', 'split/class', 'class/split', '*\/class'. Default: told by what is there.
+   * Examples: 'class', 'split/class', 'class/split', '*\/class'. Default: detected from the folders.
    */
   readonly layout?: string | undefined;
   /**
@@ -77,11 +77,11 @@ export interface ImageTableOptions extends ImageReadOptions {
   readonly fileColumn?: string | number | undefined;
   /** Column of classes, or a list of columns with a 1 for the class. Default: by usual names, such as `label`. */
   readonly labelColumn?: string | number | readonly string[] | undefined;
-  /** Column of splits. Default: `split` and the like; else folders and the table's name tell, else all is train. */
+  /** Column of splits. Default: `split` and the like; else by the folders and the table's name, else all is train. */
   readonly splitColumn?: string | number | undefined;
   /** The class of a row, instead of `labelColumn`; undefined leaves the row out. */
   readonly labelOf?: ((row: TableRow) => string | undefined) | undefined;
-  /** The split of a row, instead of `splitColumn`; undefined: as folders and the table's name tell. */
+  /** The split of a row, instead of `splitColumn`; undefined: by the folders and the table's name. */
   readonly splitOf?: ((row: TableRow) => SplitName | undefined) | undefined;
   /** Between fields, e.g. ' '. Default: by the first line, one of comma, semicolon, tab, bar. */
   readonly separator?: string | undefined;
@@ -124,7 +124,7 @@ export interface ImageFolderContent {
 }
 
 /**
- * Images with classes, from folders or from a table. Three layouts of folders are told apart, each below any number of
+ * Images with classes, from folders or from a table. Three layouts of folders are recognised, each below any number of
  * wrapping folders:
  *
  * - `<class>/<split>/**` as on Kaggle, e.g. `Hairline Fracture/Train/1.jpg`
@@ -134,7 +134,7 @@ export interface ImageFolderContent {
  * Split folders have train, training, test, testing, val, valid or validation in their names, in any case, as in
  * `seg_train`. A `metadata.csv` or `metadata.jsonl` with files and labels, as Hugging Face has them, goes before folders.
  * What allows two readings is refused with a message that says what to write; what is doubtful, or left out, is in
- * `warnings`. Images are told by content (JPEG, PNG, WebP, GIF, TIFF,
+ * `warnings`. Images are recognised by content (JPEG, PNG, WebP, GIF, TIFF,
  * BMP, AVIF). Samples are in order of class, then of path.
  */
 export class ImageFolder {

@@ -1,5 +1,5 @@
 /** What a file is, by its first bytes and never by its name: the formats that are read, and names for what is not. */
-// biome-ignore-all lint/suspicious/noControlCharactersInRegex: formats are told by such bytes
+// biome-ignore-all lint/suspicious/noControlCharactersInRegex: formats are recognised by such bytes
 
 /** The image formats that are read. */
 export type ImageFormat = 'jpeg' | 'png' | 'webp' | 'gif' | 'tiff' | 'bmp' | 'avif';
@@ -125,7 +125,7 @@ const SIGNATURES: readonly (readonly [start: RegExp, name: string, hint: string]
   [/^\x80[\x02-\x05]/, 'a Python pickle', 'Write its arrays as PNG files.'],
 ];
 
-/** The letters BM alone start many a text; the size of the second header tells. */
+/** The letters BM alone start many a text; the size of the second header decides. */
 function isBmp(bytes: Uint8Array): boolean {
   if (bytes[0] !== 0x42 || bytes[1] !== 0x4d || bytes.length < 26) return false;
   const headerSize = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(14, true);

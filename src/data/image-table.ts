@@ -1,4 +1,4 @@
-/** Images whose classes stand in a table beside them: Hugging Face's metadata files, the CSV of a Kaggle competition. */
+/** Images whose classes are in a table beside them: Hugging Face's metadata files, the CSV of a Kaggle competition. */
 import { basename, dirname } from 'node:path';
 import { DataError } from '../errors.js';
 import { oneLine } from '../one-line.js';
@@ -17,18 +17,12 @@ import {
 } from './folder-evidence.js';
 import type { PlacedPicture, Placement } from './folder-layout.js';
 import type { FolderNode, PictureFile } from './folder-tree.js';
+import type { ImageReadOptions, ImageTableOptions } from './image-folder.js';
 import { columnNamed, fileColumnOf, labelColumnsOf, onesOf, splitColumnOf } from './table-columns.js';
 
 /** What the user says about a table. */
-export interface TableReading {
-  readonly fileColumn?: string | number | undefined;
-  readonly labelColumn?: string | number | readonly string[] | undefined;
-  readonly splitColumn?: string | number | undefined;
-  readonly labelOf?: ((row: TableRow) => string | undefined) | undefined;
-  readonly splitOf?: ((row: TableRow) => SplitName | undefined) | undefined;
-  readonly separator?: string | undefined;
-  readonly header?: boolean | undefined;
-  readonly splits?: Readonly<Record<string, SplitName | false>> | undefined;
+export interface TableReading extends Omit<ImageTableOptions, keyof ImageReadOptions | 'imageDir'> {
+  readonly splits?: ImageReadOptions['splits'];
   /** Whether the user gives names to the classes. */
   readonly isNamed?: boolean | undefined;
 }

@@ -1,4 +1,4 @@
-/** Keys of samples, messages and parts: one that nobody reads is a mistake, and is told with the nearest name. */
+/** Keys of samples, messages and parts: one that nothing reads is a mistake, reported with the nearest name. */
 import { nearestName } from '../config.js';
 import { showValue } from '../show-value.js';
 

@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { z } from 'zod';
-import { callback, parseOptions, requirePath } from '../config.js';
+import { callback, functionOption, parseOptions, requirePath } from '../config.js';
 import { ConfigError, DataError, ImageError } from '../errors.js';
 import { oneLine } from '../one-line.js';
 import { ClassLabel, LabelledDataset } from './dataset.js';
@@ -24,7 +24,6 @@ import { DepthWatch } from './sample-depth.js';
 import { checkTables, findTables, metadataOf, offerTable, type TableEvidence, tablesToRead } from './table-evidence.js';
 
 const splitName = z.enum(['train', 'test', 'validation']);
-const fn = <T>() => z.custom<T>((value) => typeof value === 'function', 'expected a function');
 
 /** What folders and tables have in common. */
 const reading = {
@@ -50,7 +49,7 @@ export const imageFolderSchema = z.strictObject({
     .refine((layout) => layout.split('/').filter((one) => one === 'class').length === 1, 'expected `class` once')
     .refine((layout) => layout.split('/').filter((one) => one === 'split').length <= 1, 'expected `split` once at most')
     .optional(),
-  classOf: fn<NonNullable<ImageFolderOptions['classOf']>>().optional(),
+  classOf: functionOption<NonNullable<ImageFolderOptions['classOf']>>().optional(),
 } satisfies Record<keyof ImageFolderOptions, z.ZodType>);
 
 const column = z.union([z.string().min(1), z.int().nonnegative()]);
@@ -61,8 +60,8 @@ const imageTableSchema = z.strictObject({
   fileColumn: column.optional(),
   labelColumn: z.union([column, z.array(z.string().min(1)).min(2)]).optional(),
   splitColumn: column.optional(),
-  labelOf: fn<NonNullable<ImageTableOptions['labelOf']>>().optional(),
-  splitOf: fn<NonNullable<ImageTableOptions['splitOf']>>().optional(),
+  labelOf: functionOption<NonNullable<ImageTableOptions['labelOf']>>().optional(),
+  splitOf: functionOption<NonNullable<ImageTableOptions['splitOf']>>().optional(),
   separator: z.string().min(1).optional(),
   header: z.boolean().optional(),
 } satisfies Record<keyof ImageTableOptions, z.ZodType>);
@@ -88,7 +87,7 @@ export async function readImageFolder(dir: string, options: ImageFolderOptions =
   return finish(tree, placement, parsed, [...warnings, ...placement.warnings], tables);
 }
 
-/** Everything of an `ImageFolder` whose classes stand in tables; see `ImageFolder.fromTable`. */
+/** Everything of an `ImageFolder` whose classes are in tables; see `ImageFolder.fromTable`. */
 export async function readImageTable(
   path: string | readonly string[],
   options: ImageTableOptions = {},
@@ -285,6 +284,6 @@ function emptySplitError(root: string, name: SplitName, skipped: number, folders
   });
 }
 
-export function byCodeUnit(a: string, b: string): number {
+function byCodeUnit(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }

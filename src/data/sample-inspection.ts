@@ -20,7 +20,7 @@ export interface SampleInspection {
     /** Its name. */
     readonly token: string;
   }[];
-  /** Names of control tokens, and `<image>`, that stand in the texts and stay text: how often each. */
+  /** Names of control tokens, and `<image>`, that occur in the texts and stay text: how often each. */
   readonly spelledTokens: Readonly<Record<string, number>>;
   /** What the chat template does not show: tools, calls and thoughts of earlier turns. */
   readonly leftOut: readonly string[];

@@ -2,7 +2,7 @@
 import { TextError } from '../errors.js';
 import type { ContentPart, Message, Tool, ToolCall } from './types.js';
 
-/** Where a string stands: it decides what becomes of it. */
+/** Where a string occurs: it decides what becomes of it. */
 export type LeafKind =
   /** Content of a message. */
   | 'text'

@@ -1,6 +1,6 @@
 /** The first directory of a TIFF file or of an EXIF block, which has the same form. */
 
-/** Numbers of the first directory that are told by one value. */
+/** Entries of the first directory, and the values of those with a single number. */
 export interface TiffTags {
   /** By tag; only single whole numbers, whatever type they are stored as. */
   readonly numbers: ReadonlyMap<number, number>;

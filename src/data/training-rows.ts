@@ -94,7 +94,7 @@ function promptRow(row: Record<string, unknown>, names: Names, forPrompt: boolea
   };
 }
 
-/** Whether a sample is made of plain strings, for which `PLAIN_TEMPLATE` stands in. */
+/** Whether a sample is made of plain strings, rendered with `PLAIN_TEMPLATE`. */
 export function isPlainSample(example: TrainingExample): boolean {
   const { messages, prompt } = example as { messages?: unknown; prompt?: unknown };
   return !messages && !Array.isArray(prompt);

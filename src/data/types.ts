@@ -43,7 +43,7 @@ export interface ImagePart {
 
 /** What a reasoning model thinks before it answers, in an assistant or system message. */
 export interface ThinkingPart {
-  /** Tells it from the other parts. */
+  /** Distinguishes it from the other parts. */
   readonly type: 'thinking';
   /** Plain text, as in a `TextPart`. */
   readonly thinking: string;

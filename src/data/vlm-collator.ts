@@ -101,7 +101,7 @@ export class VlmCollator {
   }
 
   /**
-   * What is to be known of a sample before a run, told from its text alone: no picture is read.
+   * What a run should know of a sample beforehand, from its text alone: no image is read.
    * @throws DataError or TextError if it cannot be encoded
    */
   inspect(example: TrainingExample): SampleInspection {
@@ -355,7 +355,7 @@ class SkippablePicture extends Error {
   }
 }
 
-/** What a template sees of a message, and what is learned of it. Pictures are not looked at: some have a costly toJSON. */
+/** What a template sees of a message, and what is learned of it. Images are left out: some have a costly toJSON. */
 function seenOf(message: Message): unknown {
   const { role, content, tool_calls, tool_call_id, name, weight, train } = message;
   const seen =

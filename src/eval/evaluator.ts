@@ -143,7 +143,8 @@ export class Evaluator {
 
   /**
    * Answers every sample, then counts.
-   * @throws DataError for an empty data set, a label or class name that is no class of `classNames`, or answers that do not match the prompts
+   * @throws DataError for an empty data set, a label or class name that is no class of `classNames`, or answers that do
+   *   not match the prompts
    */
   async evaluate<
     T extends {

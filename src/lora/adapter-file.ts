@@ -176,7 +176,7 @@ async function writeValues(
       if (!info) faults.push(`"${name}" is missing`);
       else if (info.dtype !== 'F32' || info.shape.join() !== shape.join()) {
         faults.push(`"${name}" is ${info.dtype} [${info.shape}], expected F32 [${shape}]`);
-      } else if (!sameBits(await file.readFloat32(name), data)) faults.push(`"${name}" holds other numbers`);
+      } else if (!sameBits(await file.readFloat32(name), data)) faults.push(`"${name}" holds other values`);
     }
     if (file.tensors.size !== tensors.length) {
       faults.push(`it holds ${file.tensors.size} tensors, expected ${tensors.length}`);

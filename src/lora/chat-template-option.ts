@@ -6,6 +6,7 @@ export type ChatTemplateSource = string | { readonly source: string };
 
 /** What has a chat template, or none. */
 export interface TemplateHolder {
+  /** A `ChatTemplate`; undefined where there is none. */
   readonly chatTemplate?: { readonly source: string } | undefined;
 }
 

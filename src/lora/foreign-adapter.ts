@@ -88,7 +88,7 @@ interface KeyKind {
   readonly hint: string;
 }
 
-/** In the order of what tells most. */
+/** The most distinctive first. */
 const KEY_KINDS: readonly KeyKind[] = [
   { matches: /\.lora_[ab]$/, what: 'those of an mlx adapter (lora_a, lora_b)', hint: MLX_HINT },
   {
@@ -180,5 +180,5 @@ function explainPrefix(
   };
 }
 
-/** What stands before `layers.N.…`, and that itself. */
+/** The prefix before `layers.N.…`, and that itself. */
 const SPLIT = /^(.*?)(layers\.\d+\..+)$/;

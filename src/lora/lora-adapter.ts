@@ -1,4 +1,4 @@
-/** An adapter that sits on a model: its parameters, and whether the layers compute with them. */
+/** An adapter on a model: its parameters, and whether the layers compute with them. */
 import type { Parameter, ParameterSet } from '../engine/tensor.js';
 import { ConfigError } from '../errors.js';
 import type { LinearModule, LoraWeights } from '../model/linear-module.js';
@@ -91,8 +91,8 @@ export class LoraAdapter {
     }
     const parts = [...counts].map(([part, count]) => `${count} ${part}`).join(', ');
     const endings = [...new Set(this.modules.map(({ module }) => module.name.split('.').at(-1)))].join(', ');
-    const numbers = this.parameters.size.toLocaleString('en-US');
-    return `LoRA on ${this.modules.length} linear layers (${parts}: ${endings}), ${numbers} trainable numbers`;
+    const count = this.parameters.size.toLocaleString('en-US');
+    return `LoRA on ${this.modules.length} linear layers (${parts}: ${endings}), ${count} trainable parameters`;
   }
 
   /** Whether it is the model's active adapter: the one that layers compute with, unless it is switched off. */

@@ -58,7 +58,7 @@ export const loraConfigSchema = z
     /** Only these layers, counted from 0 in each tower. With a list of `targetModules` only. Default: all. */
     layersToTransform: z.union([layerIndex, z.array(layerIndex).max(MAX_RULES)]).optional(),
     /**
-     * What stands before the layer's number, as a regular expression, where it is not the first number in the name that
+     * The name before the layer's number, as a regular expression, where it is not the first number in the name that
      * comes after two words. The first of a list that matches counts. Default, and with an empty text: any.
      */
     layersPattern: z.union([pattern, z.array(pattern).max(MAX_RULES)]).optional(),
@@ -150,7 +150,7 @@ const NAMES_ELSEWHERE = {
   loradropout: 'dropout',
 };
 
-/** Where a file has a fault, it is told in the file's words. */
+/** A fault of a file is reported by the file's own names. */
 const NAMES_IN_PEFT = {
   alpha: 'lora_alpha',
   dropout: 'lora_dropout',
@@ -169,7 +169,7 @@ const NAMES_IN_PEFT = {
 export type LoraConfigOptions = z.input<typeof loraConfigSchema>;
 type ResolvedOptions = z.output<typeof loraConfigSchema>;
 
-/** Checked settings of an adapter, every default filled in: {@link LoraConfigOptions} tells what each means. Immutable. */
+/** Checked settings of an adapter, every default filled in: {@link LoraConfigOptions} documents each. Immutable. */
 export class LoraConfig {
   /** Rank where no `rankPattern` says another. */
   readonly r: number;

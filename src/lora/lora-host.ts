@@ -27,7 +27,7 @@ export interface LoraHost {
   readonly isDisposed?: boolean;
   /** Whether the engine goes with the model. */
   readonly ownsEngine?: boolean;
-  /** Told what there is to train when an adapter comes or goes. */
+  /** Receives the trainable parameters when an adapter comes or goes. */
   setTrainable?(set: ParameterSet | undefined): void;
 }
 

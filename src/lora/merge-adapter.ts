@@ -99,8 +99,9 @@ const MERGE_CHUNK_BYTES = 4 * 1024 * 1024;
  * Writes a copy of a checkpoint with the adapter merged in: same shards, names, dtypes and small files. A tied output
  * head stays tied, unless the adapter (of another tool) has adapted it: then it becomes a tensor of its own, and
  * config.json says so, for the embedding stays as it was in training. Tokenizer, processor and chat template are those
- * of the adapter where it has its own, and a README.md names the base model where its name on the Hub is known. FP8 weights, changed or not, are written as bfloat16, and the copy has neither their scales nor a
- * `quantization_config`. Everything is written into a temporary folder beside `outputDir`, which then takes its name.
+ * of the adapter where it has its own, and a README.md names the base model where its name on the Hub is known. FP8
+ * weights, changed or not, are written as bfloat16, and the copy has neither their scales nor a `quantization_config`.
+ * Everything is written into a temporary folder beside `outputDir`, which then takes its name.
  * @throws CheckpointError if the adapter does not fit, the weights are quantised in another way, the merged weights are
  *   not finite, or the output folder is not free
  */

@@ -90,7 +90,7 @@ async function realParent(path: string): Promise<string> {
   return parent === path ? path : join(await realParent(parent), basename(path));
 }
 
-/** The base model's name on the Hub, as far as anything tells it. */
+/** The base model's name on the Hub, where it is known. */
 export function baseName(
   adapter: LoraAdapter | undefined,
   { origin }: AdapterData,

@@ -104,7 +104,7 @@ function endsWithPlain(pattern: string, name: string): boolean | undefined {
   return at === 0 || name[at - 1] === '.';
 }
 
-/** True for a pattern that stands for every linear layer but the output head. */
+/** Whether a pattern chooses every linear layer but the output head. */
 export function isAllLinear(target: string | readonly string[]): boolean {
   return typeof target === 'string' && target.toLowerCase() === 'all-linear';
 }
@@ -123,7 +123,7 @@ function matchesTarget(rules: PeftRules, name: string): boolean {
   const { targetModules } = rules;
   if (isAllLinear(targetModules)) return name.split('.').at(-1) !== 'lm_head';
   if (typeof targetModules === 'string') return matchesNames(targetModules, name);
-  // A full name is meant as it stands: the choice of layers is not applied to it.
+  // A full name is taken literally: the choice of layers is not applied to it.
   if (targetModules.includes(name)) return true;
   return matchesNames(targetModules, name) && inLayers(rules, name);
 }
@@ -139,7 +139,7 @@ export function endsWithName(name: string, ending: string): boolean {
   return name === ending || name.endsWith(`.${ending}`);
 }
 
-/** Without `layersPattern`: the first number that stands between dots, after two words. */
+/** Without `layersPattern`: the first number between dots, after two words. */
 const ANY_LAYER = '.*?\\.[^.]*\\.(?P<idx>\\d+)\\.';
 
 function inLayers({ layersToTransform, layersPattern }: PeftRules, name: string): boolean {

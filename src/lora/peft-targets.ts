@@ -67,7 +67,7 @@ function withoutUnused(
   return used.length > 0 && fits(fewer) ? fewer : targets;
 }
 
-/** What stands beside the linear layers of transformers' Mistral3ForConditionalGeneration. */
+/** Modules beside the linear layers of transformers' Mistral3ForConditionalGeneration. */
 const OTHER_MODULES = [
   'lm_head',
   'model.language_model.embed_tokens',

@@ -200,7 +200,7 @@ class Parser {
     return [least, most];
   }
 
-  /** What stands after `(`, with the `)`. */
+  /** The rest of a group after `(`, with the `)`. */
   #group(flags: Flags, depth: number, mayHaveFlags: boolean): Piece | 'flags' | 'comment' {
     const tokens = this.#tokens;
     if (!tokens.accept('?')) return this.#capture(undefined, flags, depth);
@@ -409,7 +409,7 @@ function startOfLine(flags: Flags): PlaceTest {
   return flags.has('m') ? (text, at) => at === 0 || text[at - 1] === NEWLINE : atStart;
 }
 
-/** Python's `$` also stands before a line end that is the last character. */
+/** Python's `$` also matches before a line end that is the last character. */
 function endOfLine(flags: Flags): PlaceTest {
   if (flags.has('m')) return (text, at) => at === text.length || text[at] === NEWLINE;
   return (text, at) => at === text.length || (at === text.length - 1 && text[at] === NEWLINE);

@@ -119,7 +119,7 @@ export function range(low: number, high: number, flags: Flags): CharacterTest {
   return (code) => within(lowerCase(code)) || within(upperCase(code));
 }
 
-/** Escapes that stand for one character, in a set or outside it; undefined if this one does not. */
+/** Escapes of one character, in a set or outside it; undefined if this one does not. */
 export function escapedCode(token: string, tokens: Tokens): number | undefined {
   const letter = token.slice(1);
   const simple = SIMPLE_ESCAPES[token];
@@ -158,7 +158,7 @@ function checkedOctal(digits: string): number {
   return code;
 }
 
-/** What stands after `[`, with the `]`. */
+/** The rest of a set after `[`, with the `]`. */
 export function parseSet(tokens: Tokens, flags: Flags): CharacterTest {
   const negated = tokens.accept('^');
   const tests: CharacterTest[] = [];

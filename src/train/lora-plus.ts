@@ -2,7 +2,7 @@
 import type { ParameterSet } from '../engine/tensor.js';
 import { ConfigError } from '../errors.js';
 
-/** `lora_B` as a word of a tensor's name, as PEFT tells it. */
+/** `lora_B` as a word of a tensor's name, as PEFT recognises it. */
 const LORA_B = /(^|\.)lora_B(\.|$)/;
 
 /**

@@ -1,4 +1,4 @@
-/** What in a configuration will not do what it seems to, told at the start of a run. */
+/** What in a configuration has another effect than it seems to, reported at the start of a run. */
 import type { Sampler } from './sampler.js';
 import { scheduleWarnings } from './schedule.js';
 import { scheduleOf } from './schedule-config.js';

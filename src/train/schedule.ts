@@ -6,6 +6,7 @@ export const LR_SCHEDULER_TYPES = [
   ...(['inverse_sqrt', 'cosine_with_min_lr', 'cosine_warmup_with_min_lr', 'warmup_stable_decay'] as const),
 ] as const;
 
+/** Name of a learning-rate schedule. */
 export type LrSchedulerType = (typeof LR_SCHEDULER_TYPES)[number];
 
 /** Course of the warm-up or the decay of `warmup_stable_decay`. */
@@ -59,9 +60,9 @@ export interface WarmupStableDecayKwargs extends CosineKwargs {
   readonly numStableSteps?: number | undefined;
   /** Lowest rate, where the warm-up begins and the decay ends, as a share of `learningRate`. Default: 0. */
   readonly minLrRatio?: number | undefined;
-  /** Default: `linear`. */
+  /** Course of the warm-up. Default: `linear`. */
   readonly warmupType?: RampType | undefined;
-  /** Default: `cosine`. */
+  /** Course of the decay. Default: `cosine`. */
   readonly decayType?: RampType | undefined;
 }
 
@@ -70,22 +71,34 @@ export type NoKwargs = Readonly<Record<string, never>>;
 
 /** What `lrSchedulerKwargs` may hold, by schedule. */
 export interface LrSchedulerKwargs {
+  /** From the peak to 0 in a straight line: no settings. */
   readonly linear: NoKwargs;
+  /** Half a wave from the peak to 0: `numCycles`. */
   readonly cosine: CosineKwargs;
+  /** Such half waves, each from the peak again: `numCycles`. */
   readonly cosine_with_restarts: CosineWithRestartsKwargs;
+  /** A power of the remaining share of steps: `lrEnd`, `power`. */
   readonly polynomial: PolynomialKwargs;
+  /** The peak from the first step, without a warm-up: no settings. */
   readonly constant: NoKwargs;
+  /** The peak after the warm-up: no settings. */
   readonly constant_with_warmup: NoKwargs;
+  /** Falls with one over the square root of the steps: `timescale`. */
   readonly inverse_sqrt: InverseSqrtKwargs;
+  /** A cosine that ends above 0: `minLr` or `minLrRate`, `numCycles`. */
   readonly cosine_with_min_lr: CosineWithMinLrKwargs;
+  /** The same, with a warm-up that begins above 0: `warmupLrRate`. */
   readonly cosine_warmup_with_min_lr: CosineWarmupWithMinLrKwargs;
+  /** Warm-up, peak and decay: `numDecaySteps`, and how the first and the last run. */
   readonly warmup_stable_decay: WarmupStableDecayKwargs;
 }
 
 /** A schedule with its settings, as `SftConfig` names them. */
 export type LrSchedule = {
   readonly [T in LrSchedulerType]: {
+    /** Course of the learning rate after the warm-up, by the names of transformers. Default: `linear`. */
     readonly lrSchedulerType: T;
+    /** Settings of the schedule, in camelCase: see {@link LrSchedulerKwargs}. Default: none. */
     readonly lrSchedulerKwargs?: LrSchedulerKwargs[T] | undefined;
   };
 }[LrSchedulerType];

@@ -5,7 +5,7 @@ import type { ContentPart, Message, ThinkingPart } from '../types.js';
 import type { RowContext } from './row-context.js';
 import { RowFault, readRecord } from './row-fault.js';
 
-/** What was seen in the turns of a row that tells its form. */
+/** What in the turns of a row shows its form. */
 export interface TurnEvidence {
   shareGpt?: boolean;
   openai?: boolean;

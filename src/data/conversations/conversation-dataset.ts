@@ -13,7 +13,7 @@ import { rowImageShape } from './row-images.js';
 
 const FORMS = ['messages', 'openai', 'mistral', 'trl', 'prompt-completion', 'text', 'sharegpt', 'alpaca'] as const;
 
-export const conversationOptionsSchema = z.strictObject({
+const conversationOptionsSchema = z.strictObject({
   form: z.enum(FORMS).optional(),
   imageRoot: z.string().min(1).optional(),
   imageMarker: z.union([z.string().min(1), z.literal(false)]).default('<image>'),
@@ -48,7 +48,7 @@ export interface ConversationOptions {
   verify?: boolean | undefined;
   /** Refuse images of more pixels than this. Default 178,956,970. */
   maxPixels?: number | undefined;
-  /** Told in one line what may be a mistake, with the number of its rows. Default: `process.emitWarning`. */
+  /** Receives in one line what may be a mistake, with the number of its rows. Default: `process.emitWarning`. */
   onWarning?: ((line: string) => void) | undefined;
 }
 
@@ -64,7 +64,7 @@ const FORM_NAMES: Readonly<Record<ConversationForm, string>> = {
 };
 
 /**
- * Conversations of a JSON Lines or JSON file, or of rows in memory, as samples. The form is told from the rows:
+ * Conversations of a JSON Lines or JSON file, or of rows in memory, as samples. The form is detected from the rows:
  *
  * - OpenAI and Mistral: `messages` with `image_url` parts, `tools`, `tool_calls`, `weight`, `prefix`, `thinking`
  * - TRL: `messages` with `images` or `image`; `prompt` and `completion`; `text`
@@ -107,7 +107,7 @@ export class ConversationDataset extends IndexedDataset<TrainingExample> {
   }
 
   /**
-   * Reads a `.jsonl`, `.ndjson` or `.json` file; the content tells which. All rows are read once, now: a row that is
+   * Reads a `.jsonl`, `.ndjson` or `.json` file, recognised by its content. All rows are read once, now: a row that is
    * wrong, a column that nothing reads or an image that is missing shows before the training.
    * @throws DataError naming line and column, row or key; ImageError for images; ConfigError for bad options
    */

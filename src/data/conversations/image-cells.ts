@@ -8,7 +8,7 @@ import type { ImageInput, LazyImage, RgbImage } from '../types.js';
 import { RowFault } from './row-fault.js';
 
 /** As encoded bytes; as base64 they take a third more. */
-export const MAX_EMBEDDED_BYTES = 67_108_864;
+const MAX_EMBEDDED_BYTES = 67_108_864;
 
 export interface ImageCellOptions {
   /** Absolute: what paths are relative to. */
@@ -17,7 +17,7 @@ export interface ImageCellOptions {
   readonly maxPixels?: number | undefined;
 }
 
-/** An image whose encoded bytes stand in the row. */
+/** An image whose encoded bytes are in the row. */
 export class EmbeddedImage implements LazyImage {
   readonly path: string;
   readonly onBadImage: LazyImage['onBadImage'];

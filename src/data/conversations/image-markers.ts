@@ -1,4 +1,4 @@
-/** Images that stand beside the conversation, put where it shows them: in empty image parts, at markers, or in front. */
+/** Places images that were given beside the conversation: in empty image parts, at markers, or in front. */
 import type { ContentPart, ImageInput, Message } from '../types.js';
 import type { RowContext } from './row-context.js';
 import { RowFault } from './row-fault.js';
@@ -6,7 +6,7 @@ import { RowFault } from './row-fault.js';
 /**
  * @param images those beside the messages, in order
  * @param marked whether the form is one that marks the places of images
- * @throws RowFault if the numbers differ
+ * @throws RowFault if the counts differ
  */
 export function placeImages(
   messages: readonly Message[],
@@ -83,8 +83,8 @@ function inFront(
   return messages.map((message, i) => (i === first ? { ...message, content: parts } : message));
 }
 
-/** The number of places at which a marker stands. */
-export function countMarkers(text: string, marker: string): number {
+/** How often a marker occurs. */
+function countMarkers(text: string, marker: string): number {
   return text.split(marker).length - 1;
 }
 

@@ -1,7 +1,7 @@
 /** Where a text stops being JSON: the messages of JSON.parse name a place in some cases only. */
 
 /**
- * The position of the first character that cannot stand where it stands, and what was expected there. Call it on text
+ * The position of the first unexpected character, and what was expected there. Call it on text
  * that JSON.parse refuses and that nests no deeper than the caller allows: it goes down recursively.
  */
 export function findJsonFault(text: string): { at: number; expected: string } {

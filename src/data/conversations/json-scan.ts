@@ -20,7 +20,7 @@ export interface ScanOptions {
   readonly start: number;
   /** Most bytes of a row; a longer one is the fault `size`. */
   readonly maxBytes: number;
-  /** Whether the values stand in one list. */
+  /** Whether the values are the elements of one list. */
   readonly isList: boolean;
 }
 
@@ -67,7 +67,7 @@ export async function* scanLines(
   if (last) yield last;
 }
 
-/** The values of a list, or values one after the other. What stands between brackets and quotes is not looked at. */
+/** The values of a list, or values one after the other. What lies between brackets and quotes is skipped. */
 export async function* scanValues(
   chunks: AsyncIterable<Buffer>,
   { start, maxBytes, isList }: ScanOptions,

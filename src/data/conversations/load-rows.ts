@@ -67,7 +67,7 @@ function contextOf(
   };
 }
 
-/** Takes rows one after the other; `finish` tells what they were. */
+/** Takes rows one after the other; `finish` gives what they were. */
 export class RowLoader {
   readonly #what: string;
   readonly #options: ReadOptions;

@@ -2,7 +2,7 @@
 import type { ImageInput } from '../types.js';
 
 export interface RowContext {
-  /** Text that stands for an image, or undefined if none does. */
+  /** Text that marks the place of an image, or undefined if none does. */
   readonly imageMarker: string | undefined;
   /** Columns that are left out; those of messages as `messages.name`, those of parts as `messages.content.name`. */
   readonly ignored: ReadonlySet<string>;

@@ -1,4 +1,4 @@
-/** What is wrong with a row, before it is known in which file and line the row stands. */
+/** What is wrong with a row, before its file and line are known. */
 import { findUnknownKey, isRecord, unknownKey } from '../known-keys.js';
 
 /** The fault of one row: the loader puts its place in front. */

@@ -22,9 +22,7 @@ export type ConversationForm =
 type Family = 'messages' | 'conversations' | 'prompt-completion' | 'text' | 'alpaca';
 
 /** Columns without which a row is not of the form, and those that it may have beside them. */
-export const FAMILIES: Readonly<
-  Record<Family, { readonly needs: readonly string[]; readonly may: readonly string[] }>
-> = {
+const FAMILIES: Readonly<Record<Family, { readonly needs: readonly string[]; readonly may: readonly string[] }>> = {
   messages: { needs: ['messages'], may: ['system', 'tools', 'parallel_tool_calls'] },
   conversations: { needs: ['conversations'], may: ['system', 'tools', 'parallel_tool_calls'] },
   'prompt-completion': { needs: ['prompt', 'completion'], may: ['tools'] },
@@ -34,7 +32,7 @@ export const FAMILIES: Readonly<
 const COMMON = ['images', 'image', 'id', 'conversation_id'];
 
 /** The families that a form given by the user may be found in. */
-export const FORM_FAMILIES: Readonly<Record<ConversationForm, readonly Family[]>> = {
+const FORM_FAMILIES: Readonly<Record<ConversationForm, readonly Family[]>> = {
   messages: ['messages', 'conversations'],
   openai: ['messages'],
   mistral: ['messages'],

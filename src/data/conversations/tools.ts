@@ -60,7 +60,7 @@ export function readToolCall(value: unknown, where: string): ToolCall {
   };
 }
 
-/** JSON that stands in a text, as calls and tools do. @throws RowFault */
+/** Parses JSON given as text, as calls and tools often are. @throws RowFault */
 export function parseText(text: string, where: string): unknown {
   try {
     return JSON.parse(text) as unknown;

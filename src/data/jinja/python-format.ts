@@ -177,7 +177,7 @@ export function braceFormat(
 const SPEC = /^(?:([\s\S])?([<>=^]))?([-+ ])?(0)?(\d+)?(,)?(?:\.(\d+))?([dfsFxXob])?$/u;
 
 /** `format(value, spec)`. */
-export function formatted(value: Value, spec: string, budget: Budget): string {
+function formatted(value: Value, spec: string, budget: Budget): string {
   if (spec === '') return toText(value, budget);
   if (value instanceof Undefined) throw unsupported('a format of an undefined value');
   const match = SPEC.exec(spec);

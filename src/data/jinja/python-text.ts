@@ -85,7 +85,7 @@ export function strip(text: string, chars?: string): string {
 export function compareText(a: string, b: string): number {
   if (a === b) return 0;
   if (isPlain(a) || isPlain(b)) {
-    // A surrogate stands for a code point above all others, so one plain side alone does not do.
+    // Surrogates encode the highest code points, so one plain side alone does not do.
     if (isPlain(a) && isPlain(b)) return a < b ? -1 : 1;
   }
   const [left, right] = [Array.from(a), Array.from(b)];
@@ -207,7 +207,7 @@ export function capitalize(text: string): string {
   return first === undefined ? '' : titled(first) + lowered(text, first.length);
 }
 
-/** Lower case from `start` on; what stands before decides about a sigma at the end of a word. */
+/** Lower case from `start` on; the text before decides about a sigma at the end of a word. */
 function lowered(text: string, start: number): string {
   const rest = text.slice(start);
   if (rest.includes('Σ')) throw unsupported('the lower case of a sigma within a word');

@@ -174,7 +174,7 @@ export function asText(value: Value): string | undefined {
   return value instanceof Markup ? value.text : undefined;
 }
 
-/** Elements of a list or tuple, which can be taken as they stand. */
+/** Elements of a list or tuple, which can be taken as they are. */
 export function asItems(value: Value): readonly Value[] | undefined {
   if (Array.isArray(value)) return value;
   return value instanceof PyTuple ? value.items : undefined;

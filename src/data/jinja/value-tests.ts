@@ -1,4 +1,4 @@
-/** Jinja's tests: what may stand behind `is`. */
+/** Jinja's tests: the names after `is`. */
 import type { Budget } from './budget.js';
 import { JinjaError, unsupported } from './error.js';
 import { bind, NO_KWARGS } from './python-arguments.js';
@@ -45,7 +45,7 @@ function isSame(a: Value, b: Value): boolean {
     return false;
   }
   if (typeof a !== typeof b) return false;
-  // Whether equal texts and large numbers are one object is Python's own affair.
+  // Whether equal texts and large numbers are one object depends on the Python implementation.
   const isShared = typeof a === 'boolean' || a === null || (typeof a === 'number' && a >= -5 && a <= 256);
   if (a === b && isShared) return true;
   if (a instanceof PyFunction && b instanceof PyFunction) throw unsupported('sameas of functions');
