@@ -87,7 +87,6 @@ export class SftTrainer {
   /** As it was given, to be recognised. */
   readonly #givenEvalDataset: SftTrainerOptions['evalDataset'];
   readonly #sampler: Sampler;
-  readonly #learningRateFactors: readonly number[] | undefined;
   #running = false;
 
   /**
@@ -121,7 +120,7 @@ export class SftTrainer {
     if (trainable.size === 0) {
       throw new TrainingError('the model has no trainable parameters', { hint: 'call applyLora(model, config) first' });
     }
-    this.#learningRateFactors = learningRateFactors(trainable, config.loraplusLrRatio);
+    learningRateFactors(trainable, config.loraplusLrRatio);
     const { length } = trainDataset;
     this.#sampler = new Sampler({
       length,
@@ -171,11 +170,13 @@ export class SftTrainer {
       this.#running = true;
       const progress = new Progress(this.config.progress);
       try {
+        // Asked for now: another adapter may have become the active one since the trainer was made.
+        const { trainable } = this.#options.model;
         const loop = new TrainingLoop({
           model: this.#options.model,
           config: this.config,
           sampler: this.#sampler,
-          learningRateFactors: this.#learningRateFactors,
+          learningRateFactors: learningRateFactors(trainable, this.config.loraplusLrRatio),
           warnings: runWarnings(this.config, this.#sampler),
           settings: namedSettings(this.#options),
           dataset: this.#options.trainDataset,

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { SftExample } from '../../../src/data/types.js';
-import { ConfigError, DataError } from '../../../src/errors.js';
+import { ConfigError, DataError, TrainingError } from '../../../src/errors.js';
 import type { TrainingEvent } from '../../../src/train/events.js';
 import type { SftConfigInput } from '../../../src/train/sft-config.js';
 import type { SftTrainerOptions } from '../../../src/train/sft-trainer.js';
@@ -188,6 +188,25 @@ describe('options of a step', () => {
     expect(() => linearTrainer(plain, { loraplusLrRatio: 2 })).toThrow(
       '`loraplusLrRatio` is 2, but no trainable parameter is a lora_B',
     );
+  });
+
+  it('gives the rates to the adapter that is active when the run begins', async () => {
+    const model = linearModel();
+    const later = model.trainable;
+    const [a, b] = later.parameters;
+    const config: SftConfigInput = { loraplusLrRatio: 16, saveStrategy: 'no', maxSteps: 1, progress: 'none' };
+    Object.assign(model, { trainable: { parameters: [b], size: 1 } });
+    const trainer = linearTrainer(model, { outputDir, ...config });
+    Object.assign(model, { trainable: { parameters: [a, b], size: 3 } });
+    await trainer.train();
+    expect(model.steps[0]!.learningRateFactors).toEqual([1, 16]);
+    // Nothing is left under way by a model that has nothing to train any more.
+    Object.defineProperty(model, 'trainable', {
+      get: () => {
+        throw new TrainingError('nothing to train');
+      },
+    });
+    for (let i = 0; i < 2; i++) await expect(trainer.train().result).rejects.toThrow('nothing to train');
   });
 
   it('follows a schedule with settings, and a resume refuses another', async () => {
