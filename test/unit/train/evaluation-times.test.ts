@@ -209,6 +209,19 @@ describe('options of a step', () => {
     for (let i = 0; i < 2; i++) await expect(trainer.train().result).rejects.toThrow('nothing to train');
   });
 
+  it('tells of another adapter that becomes active within a run, and keeps what was learned', async () => {
+    const model = linearModel();
+    const { trainable } = model;
+    model.onWindow = (window) => {
+      if (window === 1) Object.assign(model, { trainable: { ...trainable } });
+    };
+    await expect(eventsOf({ maxSteps: 4 }, { model })).rejects.toThrow(
+      'step 3: the model trains other parameters than when the run began',
+    );
+    const resumed = await eventsOf({ maxSteps: 4 }, {}, join(outputDir, 'checkpoint-2'));
+    expect(courseOf(resumed)).toEqual(['save 4']);
+  });
+
   it('follows a schedule with settings, and a resume refuses another', async () => {
     const model = linearModel();
     const config: SftConfigInput = {
