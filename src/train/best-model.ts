@@ -36,7 +36,9 @@ export function judgeOf(config: SftConfig): Judge | undefined {
   const { loadBestModelAtEnd, metricForBestModel, earlyStoppingPatience, saveStrategy, greaterIsBetter } = config;
   const isAsked = loadBestModelAtEnd || earlyStoppingPatience !== undefined || saveStrategy === 'best';
   if (!isAsked && metricForBestModel === undefined) return undefined;
-  const metric = metricForBestModel === undefined || metricForBestModel === 'loss' ? 'evalLoss' : metricForBestModel;
+  const isLoss =
+    metricForBestModel === undefined || metricForBestModel === 'loss' || metricForBestModel === 'eval_loss';
+  const metric = isLoss ? 'evalLoss' : metricForBestModel;
   return { metric, greaterIsBetter: greaterIsBetter ?? !metric.toLowerCase().endsWith('loss') };
 }
 
@@ -80,7 +82,8 @@ export class BestModelTracker {
     const { best, bestValue, withoutGain } = this.#state;
     const isNumber = Number.isFinite(value);
     const isFirst = isNumber && bestValue === undefined;
-    const isBetter = isFirst || (bestValue !== undefined && this.#isBetter(value, bestValue));
+    // An infinite value is no gain: JSON, of which checkpoints are, could not keep it.
+    const isBetter = isFirst || (isNumber && bestValue !== undefined && this.#isBetter(value, bestValue));
     const hasGain = isFirst || (isBetter && Math.abs(value - bestValue!) > this.#threshold);
     const isBest = isNumber && (best === undefined || this.#isBetter(value, best.value));
     this.#before = this.#state;
@@ -110,7 +113,11 @@ export class BestModelTracker {
 
   #valueOf({ evalLoss, metrics }: EvalResult): number {
     const { metric } = this.#judge;
-    const value = metric === 'evalLoss' ? evalLoss : metrics?.[metric];
+    // As in transformers the prefix is optional.
+    const name = [metric, metric.replace(/^eval_/, ''), `eval_${metric}`].find((key) =>
+      Object.hasOwn(metrics ?? {}, key),
+    );
+    const value = metric === 'evalLoss' ? evalLoss : metrics?.[name ?? metric];
     if (value !== undefined) return value;
     const known = ['evalLoss', ...Object.keys(metrics ?? {})];
     throw new TrainingError(`\`metricForBestModel\`: the evaluation has no "${metric}"; it has ${known.join(', ')}`, {

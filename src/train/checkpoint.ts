@@ -255,7 +255,7 @@ async function readState(path: string): Promise<TrainerState> {
 function compareRuns(saved: TrainerState, now: RunIdentity): string[] {
   const differences = [
     // What an earlier version did not know it did as the default has it.
-    ...compareSettings({ ...parseSftConfig(), ...saved.config }, { ...now.config }, RESUME_MAY_CHANGE),
+    ...compareSettings(comparable({ ...parseSftConfig(), ...saved.config }), comparable(now.config), RESUME_MAY_CHANGE),
     ...compareSettings(saved.settings ?? {}, now.settings ?? {}),
   ];
   const change = compareDatasets(saved.dataset, now.dataset);
@@ -263,6 +263,11 @@ function compareRuns(saved: TrainerState, now: RunIdentity): string[] {
   differences.push(...compareParameters(saved.parameters, now.parameters));
   if (saved.best) differences.push(...compareJudges(saved, now));
   return differences;
+}
+
+/** Under one name what has two. */
+function comparable({ warmupRatio, warmupSteps, ...others }: SftConfig): Readonly<Record<string, unknown>> {
+  return { ...others, warmupSteps: warmupRatio || warmupSteps };
 }
 
 function compareSettings(

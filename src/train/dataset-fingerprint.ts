@@ -10,6 +10,7 @@ import type {
   TextExample,
   TrainingExample,
 } from '../data/types.js';
+import { showValue } from '../show-value.js';
 
 /** Samples that are looked at; of a larger set these, evenly spread. */
 const PROBES = 10_000;
@@ -53,7 +54,16 @@ export function compareDatasets(before: DatasetFingerprint, now: DatasetFingerpr
   return `has other texts or picture files than before, somewhere from sample ${first} to ${last}`;
 }
 
+/** A sample that is malformed is the collator's to tell of, by name: here it must only not fail. */
 function contentOf(example: TrainingExample): unknown[] {
+  try {
+    return contentOfSample(example);
+  } catch {
+    return [showValue(example)];
+  }
+}
+
+function contentOfSample(example: TrainingExample): unknown[] {
   const { messages, images, prompt, completion, text, tools } = example as Partial<
     Pick<SftExample, 'messages' | 'images' | 'tools'> & PromptCompletionExample & TextExample
   >;

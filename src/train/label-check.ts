@@ -25,17 +25,9 @@ export async function checkLabels(
   stopTokenIds?: readonly number[],
 ): Promise<string[]> {
   if (!collator.hasLabels && !collator.inspect) return [];
-  const count = Math.min(PROBES, dataset.length);
   const unlabelled: string[] = [];
-  const findings = new Findings(count, stopTokenIds);
-  for (let i = 0; i < count; i++) {
-    if (i % PER_TURN === 0) {
-      await new Promise((resolve) => setImmediate(resolve));
-      signal?.throwIfAborted();
-    }
-    const index = Math.floor((i * dataset.length) / count);
-    const example = (await dataset.get(index)) as SftExample;
-    const id = example.id ?? String(index);
+  const findings = new Findings(Math.min(PROBES, dataset.length), stopTokenIds);
+  const count = await forProbes(dataset, signal, (example, id) => {
     try {
       const inspection = collator.inspect?.(example);
       if (inspection) findings.add(inspection, id);
@@ -43,7 +35,7 @@ export async function checkLabels(
     } catch (error) {
       throw nameSample(error, id);
     }
-  }
+  });
   if (unlabelled.length === 0) return findings.warnings();
   const more = unlabelled.length > LISTED ? ` and ${unlabelled.length - LISTED} more` : '';
   throw new DataError(
@@ -54,6 +46,49 @@ export async function checkLabels(
       details: { samples: unlabelled },
     },
   );
+}
+
+/**
+ * Whether each sample of an evaluation set can be measured, asked before the run: the first evaluation may be hours away.
+ * @throws DataError or TextError naming a sample that cannot
+ */
+export async function checkEvaluationSet(
+  dataset: Dataset<TrainingExample>,
+  collator: Collator,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (!collator.inspect) return;
+  await forProbes(dataset, signal, (example, id) => {
+    const name = `${id} of the evaluation set`;
+    try {
+      if (collator.inspect!(example).labels > 0) return;
+    } catch (error) {
+      throw nameSample(error, name);
+    }
+    throw new DataError(`sample ${name}: there is nothing to measure, no token of it carries a label`, {
+      hint: 'Each needs an assistant message with text, not masked by `weight: 0` or `train: false`.',
+      details: { sample: name },
+    });
+  });
+}
+
+/** Makes up to `PROBES` samples of a set, one after the other, and gives their number. */
+async function forProbes(
+  dataset: Dataset<TrainingExample>,
+  signal: AbortSignal | undefined,
+  look: (example: SftExample, id: string) => void,
+): Promise<number> {
+  const count = Math.min(PROBES, dataset.length);
+  for (let i = 0; i < count; i++) {
+    if (i % PER_TURN === 0) {
+      await new Promise((resolve) => setImmediate(resolve));
+      signal?.throwIfAborted();
+    }
+    const index = Math.floor((i * dataset.length) / count);
+    const example = (await dataset.get(index)) as SftExample;
+    look(example, example.id ?? String(index));
+  }
+  return count;
 }
 
 /** In how many samples something was found, and in which first. */

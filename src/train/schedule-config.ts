@@ -87,7 +87,9 @@ export function scheduleFaults({ lrSchedulerType, lrSchedulerKwargs, learningRat
     if (minLr === undefined && minLrRate === undefined) faults.push(missing(`"${lrSchedulerType}" needs ${both}`));
     if (minLr !== undefined && minLrRate !== undefined) faults.push(at('minLrRate', `given beside \`minLr\`: ${both}`));
     // Half a wave that rises instead of falling is nobody's wish.
-    if (minLr !== undefined && !(minLr <= learningRate && learningRate > 0)) {
+    if (minLr !== undefined && learningRate === 0) {
+      faults.push(at('minLr', 'has no meaning with a `learningRate` of 0; write `minLrRate`'));
+    } else if (minLr !== undefined && minLr > learningRate) {
       faults.push(at('minLr', `${minLr} is above \`learningRate\`, which is ${learningRate}`));
     }
   }

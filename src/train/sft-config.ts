@@ -77,7 +77,8 @@ export const sftConfigSchema = z.strictObject({
   learningRate: z.number().nonnegative().default(2e-5),
   /**
    * LoRA+: the learning rate of LoRA's B over that of A, as PEFT's `create_loraplus_optimizer`; its paper suggests 2 to
-   * 16. The logged rate is A's, and `weightDecay` works with each matrix's own rate. Default: 1.
+   * 16. The logged rate is A's. `weightDecay` holds for both (PEFT has `loraplus_weight_decay` instead), times each matrix's
+   * own rate. Default: 1.
    */
   loraplusLrRatio: z.number().positive('a ratio above 0').default(1),
   /** Decoupled decay of every trainable parameter. Default: 0. */
@@ -145,21 +146,28 @@ export const sftConfigSchema = z.strictObject({
    */
   evalOnStart: z.boolean().default(false),
   /**
-   * When a checkpoint is written. `steps` and `epoch` also write one at the end. `best`: after each evaluation that is
-   * the best so far. A run that is stopped writes one as well, except with `no`. Default: `steps`.
+   * When a checkpoint is written. `steps` and `epoch` also write one at the end, after `earlyStoppingPatience` too, where
+   * transformers by `steps` writes one only if it is due. `best`: after each evaluation that is the best so far. A run that
+   * is stopped writes one as well, except with `no`. Default: `steps`.
    */
   saveStrategy: z.enum(['no', 'steps', 'epoch', 'best']).default('steps'),
   /** For `saveStrategy: "steps"`. Default: 500. */
   saveSteps: stepsOrRatio.default(500),
   /** Keep this many checkpoints of the run: the best, if that is told, and the newest. Default: all. */
   saveTotalLimit: count('a number of checkpoints').optional(),
-  /** Take the parameters of the best evaluation at the end. Each new best is saved, due or not. Default: false. */
+  /**
+   * Take the parameters of the best evaluation at the end. Each new best is saved, due or not, so that `saveSteps` need be
+   * no multiple of `evalSteps` as in transformers. Default: false.
+   */
   loadBestModelAtEnd: z.boolean().default(false),
-  /** What tells the best: `evalLoss`, or a name that `computeMetrics` gives. Default: `evalLoss`. */
+  /**
+   * What tells the best: `evalLoss`, also as `loss` or `eval_loss`, or a name that `computeMetrics` gives, with or without
+   * `eval_` in front. Default: `evalLoss`.
+   */
   metricForBestModel: z.string().min(1, 'the name of a metric').optional(),
   /** Which way `metricForBestModel` is read. Default: false for a name that ends in "loss", else true. */
   greaterIsBetter: z.boolean().optional(),
-  /** Stop after so many evaluations in a row without a gain. Default: never. */
+  /** Stop after so many evaluations in a row without a gain, those that give no finite number included. Default: never. */
   earlyStoppingPatience: count('a number of evaluations').optional(),
   /** What `metricForBestModel` must gain on its best value to count, for `earlyStoppingPatience`. Default: 0. */
   earlyStoppingThreshold: z.number().nonnegative().default(0),

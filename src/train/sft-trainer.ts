@@ -4,15 +4,16 @@ import { type Collator, DataLoader } from '../data/data-loader.js';
 import type { Dataset, SkippedSample, TrainingExample } from '../data/types.js';
 import { ConfigError, DataError, TrainingError } from '../errors.js';
 import { showValue } from '../show-value.js';
+import { judgeOf } from './best-model.js';
 import { type EvalResult, evaluateLoss } from './evaluate-loss.js';
-import { checkLabels } from './label-check.js';
+import { checkEvaluationSet, checkLabels } from './label-check.js';
 import { learningRateFactors } from './lora-plus.js';
 import { Progress } from './progress.js';
 import { runWarnings } from './run-warnings.js';
 import { Sampler } from './sampler.js';
 import { parseSftConfig, type SftConfig, type SftConfigInput, sftConfigSchema } from './sft-config.js';
 import type { TrainableModel } from './trainable-model.js';
-import { asDataset, checkTrainerOptions, requireSignal } from './trainer-parts.js';
+import { asDataset, checkMetrics, checkTrainerOptions, requireSignal } from './trainer-parts.js';
 import { TrainingLoop } from './training-loop.js';
 import { TrainingRun } from './training-run.js';
 import { describeSkipped } from './training-window.js';
@@ -33,7 +34,8 @@ export interface SftTrainerOptions {
   readonly saveAdapter?: ((directory: string) => Promise<void>) | undefined;
   /**
    * More numbers of an evaluation beside the loss, by name: for instance the accuracy that an `Evaluator` finds. Called
-   * after the loss of the evaluation set was measured; `metricForBestModel` may name one.
+   * after the loss of the evaluation set was measured; `metricForBestModel` may name one. Anything else than numbers by
+   * name is a ConfigError.
    */
   readonly computeMetrics?: ComputeMetrics | undefined;
 }
@@ -85,7 +87,6 @@ export class SftTrainer {
   /** As it was given, to be recognised. */
   readonly #givenEvalDataset: SftTrainerOptions['evalDataset'];
   readonly #sampler: Sampler;
-  readonly #learningRateFactors: readonly number[] | undefined;
   #running = false;
 
   /**
@@ -109,11 +110,17 @@ export class SftTrainer {
         hint: `Give \`evalDataset\`, or set ${wantsEvaluations ? '`evalStrategy: "no"`' : '`evalOnStart: false`'}.`,
       });
     }
+    const judge = wantsEvaluations === undefined ? undefined : judgeOf(config);
+    if (judge && judge.metric !== 'evalLoss' && !options.computeMetrics) {
+      throw new ConfigError(`\`metricForBestModel\` is "${judge.metric}", but evaluations have the loss alone`, {
+        hint: 'Give `computeMetrics`, which returns other metrics by name, or write "evalLoss".',
+      });
+    }
     const { trainable } = options.model;
     if (trainable.size === 0) {
       throw new TrainingError('the model has no trainable parameters', { hint: 'call applyLora(model, config) first' });
     }
-    this.#learningRateFactors = learningRateFactors(trainable, config.loraplusLrRatio);
+    learningRateFactors(trainable, config.loraplusLrRatio);
     const { length } = trainDataset;
     this.#sampler = new Sampler({
       length,
@@ -138,7 +145,8 @@ export class SftTrainer {
 
   /**
    * Starts a run: await it, iterate its events, or both. It fails with
-   * - DataError, before it begins: samples in which there is nothing to learn
+   * - DataError or TextError, before it begins: samples in which there is nothing to learn or, of the evaluation set, to
+   *   measure, and those that are malformed
    * - TrainingError: a loss or gradient norm that is not finite, a step without labels, nothing that gets a gradient
    * - CheckpointError: a checkpoint to resume from that cannot be read, or belongs to another run
    * - what the data set, the collator, `computeMetrics` and the model throw, and the signal's reason
@@ -162,20 +170,19 @@ export class SftTrainer {
       this.#running = true;
       const progress = new Progress(this.config.progress);
       try {
+        // Asked for now: another adapter may have become the active one since the trainer was made.
+        const { trainable } = this.#options.model;
         const loop = new TrainingLoop({
           model: this.#options.model,
           config: this.config,
           sampler: this.#sampler,
-          learningRateFactors: this.#learningRateFactors,
+          learningRateFactors: learningRateFactors(trainable, this.config.loraplusLrRatio),
           warnings: runWarnings(this.config, this.#sampler),
           settings: namedSettings(this.#options),
           dataset: this.#options.trainDataset,
           evalDataset: this.#options.evalDataset,
           loader: this.#loader(this.#options.trainDataset),
-          checkData: (signal) => {
-            const { trainDataset, collator, model } = this.#options;
-            return checkLabels(trainDataset, collator, signal, model.config?.eosTokenIds);
-          },
+          checkData: (signal) => this.#checkData(signal),
           evaluate: (signal, warn) => this.#evaluate(this.#options.evalDataset, signal, warn),
           saveAdapter: this.#options.saveAdapter,
           signal: options.signal,
@@ -207,6 +214,14 @@ export class SftTrainer {
     return this.#evaluate(isOwn ? this.#options.evalDataset : asDataset(dataset, 'evaluate'), signal);
   }
 
+  async #checkData(signal: AbortSignal | undefined): Promise<readonly string[]> {
+    const { trainDataset, evalDataset, collator, model } = this.#options;
+    const warnings = await checkLabels(trainDataset, collator, signal, model.config?.eosTokenIds);
+    const isEvaluated = this.config.evalStrategy !== 'no' || this.config.evalOnStart;
+    if (isEvaluated && evalDataset) await checkEvaluationSet(evalDataset, collator, signal);
+    return warnings;
+  }
+
   async #evaluate(
     dataset: Dataset<TrainingExample> | undefined,
     signal: AbortSignal | undefined,
@@ -221,7 +236,8 @@ export class SftTrainer {
     const smoothing = { labelSmoothing };
     const result = await evaluateLoss(model, loader, length, perDeviceEvalBatchSize, smoothing, signal, onSkipped);
     if (!computeMetrics || dataset !== evalDataset) return result;
-    return { ...result, metrics: await computeMetrics({ signal }) };
+    const metrics = checkMetrics(await computeMetrics({ signal }));
+    return { ...result, ...(metrics && { metrics }) };
   }
 
   #loader(dataset: Dataset<TrainingExample>): DataLoader {

@@ -109,7 +109,8 @@ export function asDataset(given: unknown, name: string): Dataset<TrainingExample
   if (Array.isArray(given)) {
     // Holes of a sparse array count as well.
     for (let index = 0; index < given.length; index++) checkSample(given[index], `${name}[${index}]`);
-    return IndexedDataset.from(given as TrainingExample[]);
+    // Checked again when read: it may have shrunk by then.
+    return new CheckedDataset(IndexedDataset.from(given as unknown[]), name);
   }
   if (isDataset(given)) {
     if (Number.isSafeInteger(given.length) && given.length >= 0) return new CheckedDataset(given, name);
@@ -134,7 +135,27 @@ export function asDataset(given: unknown, name: string): Dataset<TrainingExample
     throw wrong(what, expected, 'an asynchronous iterable', hint);
   }
   if (isObject(given) && 'messages' in given) throw wrong(what, expected, 'a single sample', 'Write [sample].');
-  throw wrong(what, expected, describe(given), 'KaggleImageFolder and ImageFolder give data sets.');
+  const split = isObject(given) && ['train', 'test', 'validation'].find((key) => Array.isArray(given[key]));
+  if (split) throw wrong(what, expected, `an object of ${Object.keys(given).join(', ')}`, `Give its \`${split}\`.`);
+  const hint = 'A data set has `length` and `get(index)`, as those of ConversationDataset and ImageFolder have.';
+  throw wrong(what, expected, describe(given), hint);
+}
+
+/**
+ * What `computeMetrics` gave, copied; undefined for nothing. NaN is a value like others.
+ * @throws ConfigError for anything but numbers by name
+ */
+export function checkMetrics(given: unknown): Readonly<Record<string, number>> | undefined {
+  if (given === undefined || given === null) return undefined;
+  const what = '`computeMetrics`';
+  const expected = 'numbers by name, such as { accuracy: 0.9 }';
+  if (given instanceof Map) throw wrong(what, expected, 'a Map', 'Write Object.fromEntries(map).');
+  if (!isObject(given) || Array.isArray(given) || ArrayBuffer.isView(given)) {
+    throw wrong(what, expected, describe(given), 'Give each value a name.');
+  }
+  const bad = Object.entries(given).find(([, value]) => typeof value !== 'number');
+  if (!bad) return { ...(given as Readonly<Record<string, number>>) };
+  throw wrong(`${what}: \`${bad[0]}\``, 'a number', describe(bad[1]), 'Leave out what is none, or write Number(…).');
 }
 
 /** Checks each sample when it is asked for. */

@@ -6,6 +6,7 @@ import type { DataLoader } from '../data/data-loader.js';
 import type { Dataset, TrainingExample, VlmBatch } from '../data/types.js';
 import type { Deferred, OptimizerState } from '../engine/engine.js';
 import { counterHash } from '../engine/random.js';
+import type { ParameterSet } from '../engine/tensor.js';
 import { CheckpointError, TrainingError, TuneError } from '../errors.js';
 import { BestModelTracker, judgeOf } from './best-model.js';
 import { CheckpointKeeper } from './checkpoint-keeper.js';
@@ -56,6 +57,8 @@ export class TrainingLoop {
   #best: BestModelTracker | undefined;
   #checkpoints!: CheckpointKeeper;
   #optimizer!: OptimizerState;
+  /** The model's when the run began: its adapter may be switched off or away meanwhile. */
+  #trainable!: ParameterSet;
   /** Optimizer steps done; then epochs done. */
   #globalStep = 0;
   #epoch = 0;
@@ -79,8 +82,7 @@ export class TrainingLoop {
     } finally {
       // Missing if the run failed before it was made.
       const made: OptimizerState | undefined = this.#optimizer;
-      const { engine, trainable } = this.#options.model;
-      if (made) engine.releaseOptimizerState(trainable, made);
+      if (made) this.#options.model.engine.releaseOptimizerState(this.#trainable, made);
     }
   }
 
@@ -131,6 +133,7 @@ export class TrainingLoop {
   async #prepare(resumeFrom: string | true | undefined): Promise<string[]> {
     const { model, config, settings, dataset, evalDataset, saveAdapter } = this.#options;
     const { engine, trainable } = model;
+    this.#trainable = trainable;
     const judge = judgeOf(config);
     const identity = {
       config,
@@ -185,6 +188,12 @@ export class TrainingLoop {
     const { engine, trainable } = model;
     const plan = sampler.window(this.#globalStep);
     const step = plan.step + 1;
+    if (trainable !== this.#trainable) {
+      throw new TrainingError(`step ${step}: the model trains other parameters than when the run began`, {
+        hint: 'Another adapter was made the active one; call setAdapter before the run or after it.',
+        details: { step },
+      });
+    }
     const epoch = plan.epochAfter;
     const waited = loader.waitSeconds;
     const collated: VlmBatch[] = [];
@@ -332,7 +341,8 @@ export class TrainingLoop {
 
   /** Gives whether it succeeded: a disk that is full is no reason to lose the run. */
   async #save(): Promise<boolean> {
-    const { engine, trainable } = this.#options.model;
+    const { engine } = this.#options.model;
+    const trainable = this.#trainable;
     const step = this.#globalStep;
     // A step that turns out broken must not reach a checkpoint.
     await this.#settle(0);
@@ -367,7 +377,8 @@ export class TrainingLoop {
 
   /** The best step's parameters instead of the last one's. */
   async #loadBest(): Promise<void> {
-    const { engine, trainable } = this.#options.model;
+    const { engine } = this.#options.model;
+    const trainable = this.#trainable;
     const best = this.#best?.best;
     const instead = 'the parameters are those of the last step';
     if (!best) return this.#log.warn(this.#globalStep, `no evaluated step was saved; ${instead}`);
@@ -388,7 +399,7 @@ export class TrainingLoop {
     const { model, config } = this.#options;
     if (config.saveStrategy === 'no') return;
     try {
-      model.engine.zeroGradients(model.trainable);
+      model.engine.zeroGradients(this.#trainable);
       await this.#settle(0);
       const unsaved = this.#globalStep > this.#firstStep && this.#checkpoints.latest?.step !== this.#globalStep;
       if (unsaved) await this.#save();

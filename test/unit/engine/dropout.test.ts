@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { counterHash, dropoutBits, dropoutMask, dropoutScale, dropoutThreshold } from '../../../src/engine/random.js';
+import {
+  counterHash,
+  dropoutBits,
+  dropoutMask,
+  dropoutScale,
+  dropoutThreshold,
+  uniformNoise,
+} from '../../../src/engine/random.js';
 
 const [ROWS, COLUMNS] = [2048, 2048];
 const DRAWS = ROWS * COLUMNS;
@@ -140,6 +147,55 @@ describe('dropout masks', () => {
     }
     for (const [name, counts] of Object.entries(tables)) {
       expect(Math.abs(chiSquare(counts)), name).toBeLessThan(SIGMAS);
+    }
+  });
+});
+
+describe('the noise of embeddings', () => {
+  const [rows, columns] = [256, 512];
+  const keysOf = (step: number) => rowKeys(step).subarray(0, rows);
+  const noiseOf = (step: number) =>
+    uniformNoise({ rowKeys: keysOf(step), bounds: new Float32Array(rows).fill(1) }, columns);
+  const noise = noiseOf(1);
+
+  /** Sigmas by which two sets of values go along with each other, b read `shift` further on. */
+  const correlation = (a: Float32Array, b: Float32Array, shift = 0): number => {
+    const count = a.length - shift;
+    const meanOf = (values: Float32Array) => values.reduce((sum, value) => sum + value, 0) / values.length;
+    const [meanA, meanB] = [meanOf(a), meanOf(b)];
+    let [ab, aa, bb] = [0, 0, 0];
+    for (let i = 0; i < count; i++) {
+      const [x, y] = [a[i]! - meanA, b[i + shift]! - meanB];
+      ab += x * y;
+      aa += x * x;
+      bb += y * y;
+    }
+    return (ab / Math.sqrt(aa * bb)) * Math.sqrt(count);
+  };
+
+  it('is uniform between the bounds', () => {
+    const counts = new Uint32Array(256);
+    for (const value of noise) {
+      expect(Math.abs(value)).toBeLessThan(1);
+      counts[Math.floor((value + 1) * 128)]!++;
+    }
+    expect(Math.abs(chiSquare(counts))).toBeLessThan(SIGMAS);
+  });
+
+  it('goes along neither with the dropout masks of the same rows nor with itself elsewhere', () => {
+    expect(correlation(noise, noise)).toBeGreaterThan(100);
+    const strength = noise.map((value) => value * value);
+    for (let layer = 0; layer < 30; layer++) {
+      const mask = dropoutMask(keysOf(1), columns, counterHash(0xa4093822, layer), 0.1);
+      expect(Math.abs(correlation(noise, mask)), `layer ${layer}`).toBeLessThan(SIGMAS);
+      expect(Math.abs(correlation(strength, mask)), `strength, layer ${layer}`).toBeLessThan(SIGMAS);
+      expect(Math.abs(correlation(noise, mask, 1 + layer)), `layer ${layer}, moved`).toBeLessThan(SIGMAS);
+    }
+    for (const shift of [1, 2, 3, 4, 64, 256, columns, 2 * columns, 100 * columns]) {
+      expect(Math.abs(correlation(noise, noise, shift)), `${shift} further on`).toBeLessThan(SIGMAS);
+    }
+    for (const step of [0, 2, 3, 1000]) {
+      expect(Math.abs(correlation(noise, noiseOf(step))), `step ${step}`).toBeLessThan(SIGMAS);
     }
   });
 });

@@ -94,11 +94,30 @@ describe('BestModelTracker', () => {
     expect(tracker.state).toMatchObject({ bestValue: 0.5, withoutGain: 2 });
   });
 
+  it('counts an infinite value as no gain, which a checkpoint could not keep', () => {
+    const config = parseSftConfig({ evalStrategy: 'steps', earlyStoppingPatience: 2, metricForBestModel: 'own' });
+    const tracker = new BestModelTracker({ metric: 'own', greaterIsBetter: true }, config);
+    const result = (own: number) => ({ evalLoss: 1, evalRuntime: 1, evalSamplesPerSecond: 1, metrics: { own } });
+    for (const value of [0.5, Number.POSITIVE_INFINITY]) tracker.judge(1, 'a', result(value));
+    expect(tracker.state).toMatchObject({ bestValue: 0.5, withoutGain: 1 });
+    expect(JSON.parse(JSON.stringify(tracker.state))).toEqual(tracker.state);
+  });
+
+  it.each(['own', 'eval_own'])('takes a metric called %s with and without its prefix', (name) => {
+    const config = parseSftConfig({ evalStrategy: 'steps' });
+    for (const metric of ['own', 'eval_own']) {
+      const tracker = new BestModelTracker({ metric, greaterIsBetter: true }, config);
+      tracker.judge(1, 'a', { evalLoss: 1, evalRuntime: 1, evalSamplesPerSecond: 1, metrics: { [name]: 3 } });
+      expect(tracker.best).toMatchObject({ metric, value: 3 });
+    }
+  });
+
   it('knows from its name which way a metric is read', () => {
     const judge = (config: SftConfigInput) => judgeOf(parseSftConfig({ evalStrategy: 'steps', ...config }));
     expect(judge({})).toBeUndefined();
     expect(judge({ loadBestModelAtEnd: true })).toEqual({ metric: 'evalLoss', greaterIsBetter: false });
     expect(judge({ metricForBestModel: 'loss' })).toEqual({ metric: 'evalLoss', greaterIsBetter: false });
+    expect(judge({ metricForBestModel: 'eval_loss' })).toEqual({ metric: 'evalLoss', greaterIsBetter: false });
     expect(judge({ metricForBestModel: 'accuracy' })).toEqual({ metric: 'accuracy', greaterIsBetter: true });
     expect(judge({ metricForBestModel: 'error', greaterIsBetter: false })?.greaterIsBetter).toBe(false);
     expect(judge({ saveStrategy: 'best' })).toBeDefined();
@@ -161,6 +180,13 @@ describe('loadBestModelAtEnd', () => {
     const events = await eventsOf(trainer(linearModel(), config, { ...more, ...scores([1, 2, 3, 4]) }).train());
     expect(events.at(-2)).toMatchObject({ type: 'warning', message: expect.stringContaining('no evaluated step') });
     expect(events.at(-1)).toMatchObject({ type: 'end' });
+  });
+
+  it('asks for `computeMetrics` before the run where the metric is not the loss', () => {
+    const config = { loadBestModelAtEnd: true, metricForBestModel: 'accuracy' };
+    expect(() => trainer(linearModel(), config)).toThrow(
+      /`metricForBestModel` is "accuracy", but evaluations have the loss alone\n.*`computeMetrics`/,
+    );
   });
 
   it('names the metrics that there are when the one that is asked for is not', async () => {

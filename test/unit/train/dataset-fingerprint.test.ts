@@ -93,6 +93,22 @@ describe('fingerprintDataset', () => {
     expect((await mark(samples(3))).digests).toEqual(DIGESTS);
   });
 
+  it.each<[string, unknown]>([
+    ['nothing', undefined],
+    ['no content', { messages: [{ role: 'user' }] }],
+    ['null as content', { messages: [{ role: 'assistant', content: null }] }],
+    ['a message that is none', { messages: [undefined] }],
+    ['a part that is none', { messages: [{ role: 'user', content: [null] }] }],
+    ['an image that is none', { messages: [{ role: 'user', content: [{ type: 'image', image: 5 }] }] }],
+    ['messages that are a text', { messages: 'x' }],
+    ['a prompt that is a number', { prompt: 7, completion: 8 }],
+    ['images that are a text', { messages: [], images: 'a.png' }],
+  ])('leaves it to the collator to tell of %s', async (_, sample) => {
+    const marked = await mark([sample as SftExample]);
+    expect(marked).toEqual(await mark([sample as SftExample]));
+    expect(marked.digests).not.toEqual((await mark([{ messages: [] }])).digests);
+  });
+
   it('looks at a large set here and there', async () => {
     let made = 0;
     const large = new IndexedDataset(1_000_000, (i): SftExample => {

@@ -2,11 +2,12 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ConfigError } from '../../../src/errors.js';
+import type { SftExample } from '../../../src/data/types.js';
+import { ConfigError, DataError, TrainingError } from '../../../src/errors.js';
 import type { TrainingEvent } from '../../../src/train/events.js';
 import type { SftConfigInput } from '../../../src/train/sft-config.js';
 import type { SftTrainerOptions } from '../../../src/train/sft-trainer.js';
-import { type LinearModel, linearDataset, linearModel, linearTrainer } from './linear-model.js';
+import { type LinearModel, linearCollator, linearDataset, linearModel, linearTrainer } from './linear-model.js';
 
 let outputDir: string;
 beforeEach(async () => {
@@ -189,6 +190,38 @@ describe('options of a step', () => {
     );
   });
 
+  it('gives the rates to the adapter that is active when the run begins', async () => {
+    const model = linearModel();
+    const later = model.trainable;
+    const [a, b] = later.parameters;
+    const config: SftConfigInput = { loraplusLrRatio: 16, saveStrategy: 'no', maxSteps: 1, progress: 'none' };
+    Object.assign(model, { trainable: { parameters: [b], size: 1 } });
+    const trainer = linearTrainer(model, { outputDir, ...config });
+    Object.assign(model, { trainable: { parameters: [a, b], size: 3 } });
+    await trainer.train();
+    expect(model.steps[0]!.learningRateFactors).toEqual([1, 16]);
+    // Nothing is left under way by a model that has nothing to train any more.
+    Object.defineProperty(model, 'trainable', {
+      get: () => {
+        throw new TrainingError('nothing to train');
+      },
+    });
+    for (let i = 0; i < 2; i++) await expect(trainer.train().result).rejects.toThrow('nothing to train');
+  });
+
+  it('tells of another adapter that becomes active within a run, and keeps what was learned', async () => {
+    const model = linearModel();
+    const { trainable } = model;
+    model.onWindow = (window) => {
+      if (window === 1) Object.assign(model, { trainable: { ...trainable } });
+    };
+    await expect(eventsOf({ maxSteps: 4 }, { model })).rejects.toThrow(
+      'step 3: the model trains other parameters than when the run began',
+    );
+    const resumed = await eventsOf({ maxSteps: 4 }, {}, join(outputDir, 'checkpoint-2'));
+    expect(courseOf(resumed)).toEqual(['save 4']);
+  });
+
   it('follows a schedule with settings, and a resume refuses another', async () => {
     const model = linearModel();
     const config: SftConfigInput = {
@@ -204,6 +237,35 @@ describe('options of a step', () => {
     await expect(eventsOf(other, {}, join(outputDir, 'checkpoint-2'))).rejects.toThrow(
       '`lrSchedulerKwargs` was {"minLr":0.01}, now {"minLr":0.005}',
     );
+  });
+
+  it('knows a warm-up by its older name again in a resume', async () => {
+    const config: SftConfigInput = { maxSteps: 4, saveSteps: 2 };
+    await eventsOf({ ...config, warmupRatio: 0.5 });
+    const checkpoint = join(outputDir, 'checkpoint-2');
+    const resumed = await eventsOf({ ...config, warmupSteps: 0.5 }, {}, checkpoint);
+    expect(courseOf(resumed)).toEqual(['save 4']);
+    await expect(eventsOf({ ...config, warmupSteps: 0.25 }, {}, checkpoint)).rejects.toThrow(
+      '`warmupSteps` was 0.5, now 0.25',
+    );
+  });
+
+  it('looks at the evaluation set before the first step', async () => {
+    const inspected: string[] = [];
+    const inspect = ({ id }: SftExample) => {
+      inspected.push(id!);
+      if (inspected.length > 7) throw new DataError('malformed');
+      return { labels: 1, openAnswers: 0, endTokens: [], spelledTokens: {}, leftOut: [] };
+    };
+    const model = linearModel();
+    const more = { model, collator: { ...linearCollator, inspect } };
+    await expect(eventsOf({ evalStrategy: 'epoch', maxSteps: 1 }, more)).rejects.toThrow(
+      'sample 0 of the evaluation set: malformed',
+    );
+    expect(model.steps).toHaveLength(0);
+    inspected.length = 0;
+    await eventsOf({ saveStrategy: 'no', maxSteps: 1 }, more);
+    expect(inspected).toHaveLength(7);
   });
 
   it('tells of settings without an effect at the start', async () => {

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { IndexedDataset } from '../../../src/data/dataset.js';
 import type { SampleInspection } from '../../../src/data/sample-inspection.js';
 import type { SftExample } from '../../../src/data/types.js';
-import { checkLabels } from '../../../src/train/label-check.js';
+import { DataError } from '../../../src/errors.js';
+import { checkEvaluationSet, checkLabels } from '../../../src/train/label-check.js';
 
 const fine: SampleInspection = {
   labels: 2,
@@ -60,5 +61,31 @@ describe('checkLabels', () => {
 
   it('names samples without a label before all else', async () => {
     await expect(check([fine, { labels: 0 }])).rejects.toThrow(/nothing to learn in 1 of 2 samples.*: b/);
+  });
+});
+
+describe('checkEvaluationSet', () => {
+  const dataset = IndexedDataset.from(['a', 'b', 'c'].map((id): SftExample => ({ messages: [], id })));
+  const check = (inspect?: (example: SftExample) => SampleInspection) =>
+    checkEvaluationSet(
+      dataset,
+      { collate: () => Promise.reject(new Error('not asked')), ...(inspect && { inspect }) },
+      undefined,
+    );
+
+  it('says nothing of samples that can be measured, or without a collator that can tell', async () => {
+    await check(() => fine);
+    await check();
+  });
+
+  it('names what is malformed and what has no label, and whose it is', async () => {
+    const faulty = ({ id }: SftExample): SampleInspection => {
+      if (id === 'c') throw new DataError('unknown key `image`', { hint: 'take it out' });
+      return fine;
+    };
+    await expect(check(faulty)).rejects.toThrow('sample c of the evaluation set: unknown key `image`\n  hint: take it');
+    const unlabelled = ({ id }: SftExample) => ({ ...fine, labels: id === 'b' ? 0 : 2 });
+    await expect(check(unlabelled)).rejects.toThrow('sample b of the evaluation set: there is nothing to measure');
+    await expect(check(unlabelled)).rejects.toBeInstanceOf(DataError);
   });
 });

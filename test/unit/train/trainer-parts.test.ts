@@ -79,7 +79,8 @@ describe('data sets of a trainer', () => {
     ['a path', 'data.jsonl', /got "data\.jsonl"\n.*Read/],
     ['a function', () => [], /got a function\n.*Call it/],
     ['a sample', sample, /got a single sample\n.*\[sample\]/],
-    ['something', { samples: [] }, /got {"samples":\[\]}/],
+    ['something', { samples: [] }, /got {"samples":\[\]}\n.*`length` and `get\(index\)`/],
+    ['splits', { train: [sample], test: [] }, /got an object of train, test\n.*Give its `train`/],
     ['a bad length', { length: -1, get: () => 0 }, /its length is -1/],
     ['a hole', [sample, undefined], /trainDataset\[1\]: expected a sample .* got nothing\n.*return it/],
     ['a sparse array', Object.assign([sample], { 2: sample }), /trainDataset\[1\]: .* got nothing/],
@@ -109,6 +110,44 @@ describe('data sets of a trainer', () => {
     expect(error).toBeInstanceOf(DataError);
     expect((error as DataError).message).toMatch(message);
     expect((error as DataError).message).toMatch(/trainDataset\[5\]/);
+  });
+
+  it('tell of an array that has shrunk since', async () => {
+    const samples = await Promise.all([0, 1, 2, 3].map((i) => linearDataset(4).get(i)));
+    const config = { saveStrategy: 'no', outputDir: 'never-made' } as const;
+    const trainer = linearTrainer(model, config, { trainDataset: samples });
+    samples.length = 3;
+    await expect(trainer.train().result).rejects.toThrow(/^trainDataset\[3\]: expected a sample .* got nothing/);
+  });
+
+  it.each<[string, unknown, RegExp]>([
+    ['a number', 0.9, /`computeMetrics`: expected numbers by name, such as .*, got 0\.9\n.*a name/],
+    ['a list', [1], /got \[1\]/],
+    ['a map', new Map([['own', 1]]), /got a Map\n.*Object\.fromEntries/],
+    ['a text as value', { own: '0.9' }, /`computeMetrics`: `own`: expected a number, got "0\.9"\n.*Number/],
+    ['nothing as value', { b: 1, own: undefined }, /`own`: expected a number, got nothing/],
+    ['a boolean as value', { own: true }, /got true/],
+    ['values below values', { own: { f1: 1 } }, /got {"f1":1}/],
+  ])('refuse metrics that are none: %s', async (_, given, message) => {
+    const computeMetrics = (() => given) as NonNullable<SftTrainerOptions['computeMetrics']>;
+    const error = await linearTrainer(model, {}, { evalDataset: linearDataset(2), computeMetrics })
+      .evaluate()
+      .catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(ConfigError);
+    expect((error as ConfigError).message).toMatch(message);
+  });
+
+  it('take no metrics, and values that are no finite number', async () => {
+    const metricsOf = async (given: unknown) => {
+      const computeMetrics = (() => given) as NonNullable<SftTrainerOptions['computeMetrics']>;
+      const trainer = linearTrainer(model, {}, { evalDataset: linearDataset(2), computeMetrics });
+      return (await trainer.evaluate()).metrics;
+    };
+    expect(await metricsOf(undefined)).toBeUndefined();
+    const same = { own: Number.NaN };
+    expect(await metricsOf(same)).toEqual(same);
+    // Whoever fills one object again and again changes no earlier evaluation.
+    expect(await metricsOf(same)).not.toBe(same);
   });
 
   it('measure what `computeMetrics` gives when the evaluation set itself is named', async () => {
