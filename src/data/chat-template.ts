@@ -193,6 +193,14 @@ export class ChatTemplate {
     });
   }
 
+  /**
+   * What it writes after the plainest question with `addGenerationPrompt`, where an answer in a conversation does not
+   * begin with that: `<think>\n` for instance. Undefined where it does, and where the template refuses the question.
+   */
+  otherPrompt(): string | undefined {
+    return this.#arranger.otherPrompt();
+  }
+
   /** What it writes after the last answer of a conversation; empty if it refuses the plainest one. */
   answerTail(): string {
     this.#answerTail ??= tailOf((messages) => this.#arranger.arrange({ messages, addGenerationPrompt: false }));

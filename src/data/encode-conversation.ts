@@ -70,8 +70,11 @@ export function encodeConversation(
     for (let next = units[i]; next && next.id === undefined; next = units[++i]) run.push(next);
     encodeRun(tokenizer, run, ids, isAnswer);
   }
+  requireImageOrder(segments, messages, tokenizer);
   requireOneBos(ids, isAnswer, tokenizer);
   const imagePositions = ids.flatMap((id, i) => (id === tokenizer.imageTokenId ? i : []));
+  // A model writes no images, wherever they stand.
+  for (const position of imagePositions) isAnswer[position] = false;
   return { ids, isAnswer, imagePositions, leftOut: leftOut(segments, messages, options) };
 }
 
@@ -178,6 +181,46 @@ function encodeRun(
     ids.push(runIds[t]!);
     isAnswer.push(answer);
     start = byteEnds[t]!;
+  }
+}
+
+/**
+ * Each text has the images of earlier messages before it and those of later ones behind it. Where texts alone say so, a
+ * template made for one turn may put the image of a second question before the first answer.
+ * @throws TextError if an image stands elsewhere
+ */
+function requireImageOrder(
+  segments: readonly TemplateSegment[],
+  messages: readonly Message[],
+  tokenizer: MinistralTokenizer,
+): void {
+  const counts = messages.map(({ content }) => {
+    return typeof content === 'string' ? 0 : content.filter((part) => part.type === 'image').length;
+  });
+  if (counts.every((count) => count === 0)) return;
+  const sums = [0];
+  for (const count of counts) sums.push(sums.at(-1)! + count);
+  const images = segments.map(({ text, fromTemplate }) => {
+    return fromTemplate
+      ? tokenizer.splitControlTokens(text).filter(({ id }) => id === tokenizer.imageTokenId).length
+      : 0;
+  });
+  // Where the numbers differ no place can be right: the collator says so.
+  if (images.reduce((sum, count) => sum + count, 0) !== sums.at(-1)) return;
+  let seen = 0;
+  for (const [i, { messageIndex, role }] of segments.entries()) {
+    seen += images[i]!;
+    // System texts may stand in a later turn, as in the first templates of Mistral.
+    if (messageIndex === undefined || role === 'system') continue;
+    if (seen >= sums[messageIndex]! && seen <= sums[messageIndex + 1]!) continue;
+    const isEarly = seen > sums[messageIndex + 1]!;
+    throw new TextError(
+      `the chat template puts an image of ${isEarly ? 'a later' : 'an earlier'} message ${isEarly ? 'before' : 'behind'} message ${messageIndex} (${role})`,
+      {
+        hint: 'it is made for a single turn, or gives no image its place; use the template of the model',
+        details: { index: messageIndex, role },
+      },
+    );
   }
 }
 

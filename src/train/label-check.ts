@@ -70,6 +70,7 @@ class Findings {
   readonly #open = new Map<string, Tally>();
   readonly #strange = new Map<string, Tally>();
   readonly #spelled = new Map<string, Tally>();
+  readonly #prompts = new Set<string>();
   readonly #leftOut = new Map<string, Tally>();
 
   constructor(looked: number, stopTokenIds: readonly number[] | undefined) {
@@ -77,7 +78,8 @@ class Findings {
     this.#stopTokenIds = stopTokenIds && new Set(stopTokenIds);
   }
 
-  add({ openAnswers, openReason, endTokens, spelledTokens, leftOut }: SampleInspection, id: string): void {
+  add({ openAnswers, openReason, otherPrompt, endTokens, spelledTokens, leftOut }: SampleInspection, id: string): void {
+    if (otherPrompt !== undefined) this.#prompts.add(otherPrompt);
     if (openAnswers > 0) tally(this.#open, openReason ?? 'nothing closes it', openAnswers, id);
     for (const end of endTokens) {
       if (this.#stopTokenIds && !this.#stopTokenIds.has(end.id))
@@ -94,6 +96,13 @@ class Findings {
       lines.push(
         `the end of the answer is not learned ${of(found)}. Of the chat template: ${reason}. ` +
           'A model that never learns to stop answers without end; let the template write {{ eos_token }} after each answer',
+      );
+    }
+    for (const prompt of this.#prompts) {
+      lines.push(
+        `in generation the chat template ends a prompt with ${JSON.stringify(prompt.slice(-60))}, which does not stand ` +
+          'before the answers that are learned: the model is asked in another way than it was trained. Let the template ' +
+          'write the same in both, or put it into the answers',
       );
     }
     for (const [token, found] of this.#strange) {
