@@ -46,10 +46,10 @@ export interface Arrangement {
 interface PromptEnd {
   /** What it adds to the question for an answer. */
   readonly prompt: string;
-  /** What it writes from there to the answer. */
+  /** The white space that it writes from there to the answer. */
   readonly lead: string;
-  /** The prompt, where an answer in a conversation stands behind something else. */
-  readonly other?: string;
+  /** How what stands before an answer in a conversation is not what a prompt ends with, in words. */
+  readonly fault?: string;
 }
 
 /** One rendering, cut at its marks. */
@@ -271,9 +271,9 @@ export class TemplateArranger {
     return headers;
   }
 
-  /** The generation prompt where training has something else; see `ChatTemplate.otherPrompt`. */
-  otherPrompt(): string | undefined {
-    return this.#generationPrompt().other;
+  /** See `ChatTemplate.promptFault`. */
+  promptFault(): string | undefined {
+    return this.#generationPrompt().fault;
   }
 
   /** Texts are empty if the template refuses the plainest question. */
@@ -299,10 +299,14 @@ export class TemplateArranger {
     if (answered === undefined) return { prompt, lead: '' };
     // White space that a prompt ends with may be part of the answer's first token.
     if (!answered.startsWith(open.trimEnd())) {
-      return { prompt, lead: '', other: prompt || open.slice(commonLength(open, answered)) };
+      const end = JSON.stringify((prompt || open.slice(commonLength(open, answered))).slice(-60));
+      return { prompt, lead: '', fault: `it ends a prompt with ${end}, which does not stand before an answer` };
     }
     const end = answered.startsWith(open) ? answered.indexOf(PROBE, open.length) : -1;
-    return { prompt, lead: end < 0 ? '' : answered.slice(open.length, end) };
+    const lead = end < 0 ? '' : answered.slice(open.length, end);
+    if (prompt !== '' || lead.trim() === '') return { prompt, lead };
+    const shown = JSON.stringify(lead.slice(0, 60));
+    return { prompt, lead: '', fault: `it writes ${shown} before an answer, but not at the end of a prompt` };
   }
 
   /** Where in the text before a message its own part begins. */

@@ -21,7 +21,7 @@ export interface EncodeConversationOptions extends RenderOptions {
 }
 
 /** A stretch of plain text, or one control token of the template. */
-type Unit = { isAnswer: boolean; readonly isCall: boolean } & (
+type Unit = { isAnswer: boolean; readonly isCall: boolean; readonly answerIndex: number | undefined } & (
   | { readonly text: string; readonly fromTemplate: boolean; readonly id?: undefined }
   | { readonly id: number }
 );
@@ -43,18 +43,17 @@ export function encodeConversation(
 ): EncodedConversation {
   requireSameNames(tokenizer, template);
   const segments = template.segments(messages, options);
-  const units = segments.flatMap(({ text, fromTemplate, isLearned, isCall = false }): Unit[] => {
-    if (!fromTemplate && !options.parseSpecialTokens) return [{ text, fromTemplate, isAnswer: isLearned, isCall }];
+  const units = segments.flatMap(({ text, fromTemplate, isLearned, isCall = false, answerIndex }): Unit[] => {
+    const about = { isAnswer: isLearned, isCall, answerIndex };
+    if (!fromTemplate && !options.parseSpecialTokens) return [{ text, fromTemplate, ...about }];
     return tokenizer
       .splitControlTokens(text)
       .map((piece) =>
-        piece.id === undefined
-          ? { text: piece.text, fromTemplate, isAnswer: isLearned, isCall }
-          : { id: piece.id, isAnswer: isLearned, isCall },
+        piece.id === undefined ? { text: piece.text, fromTemplate, ...about } : { id: piece.id, ...about },
       );
   });
   // `{% generation %}` says itself where an answer ends.
-  if (!template.marksAnswers) closeAnswers(units, closingIds(tokenizer, template));
+  if (!template.marksAnswers) closeAnswers(units, closingIds(tokenizer, template), messages);
 
   const ids: number[] = [];
   const isAnswer: boolean[] = [];
@@ -108,9 +107,14 @@ export function closingIds(tokenizer: MinistralTokenizer, template: ChatTemplate
 /**
  * Extends each answer over what the template writes up to the token that closes it: the model has to produce all of
  * that, and the closing token above all. Any other control token or message in between ends the answer, except that a
- * call of a tool may have control tokens of its own at its end.
+ * call of a tool may have control tokens of its own at its end. Two answers in a row may be one to the template; a question
+ * between them need not have a text that shows it.
  */
-function closeAnswers(units: Unit[], closing: ReadonlySet<number>): void {
+function closeAnswers(units: Unit[], closing: ReadonlySet<number>, messages: readonly Message[]): void {
+  const inARow = (first: Unit, second: Unit): boolean => {
+    if (first.answerIndex === undefined || second.answerIndex === undefined) return true;
+    return messages.slice(first.answerIndex, second.answerIndex).every(({ role }) => role === 'assistant');
+  };
   for (let i = 0; i < units.length; i++) {
     const unit = units[i]!;
     if (!unit.isAnswer || (unit.id !== undefined && !unit.isCall)) continue;
@@ -118,7 +122,7 @@ function closeAnswers(units: Unit[], closing: ReadonlySet<number>): void {
     while (end < units.length && isTemplateText(units[end]!)) end++;
     const next = units[end];
     const closes = next && next.id !== undefined && closing.has(next.id);
-    if (closes || (next && next.id === undefined && next.isAnswer)) {
+    if (closes || (next && next.id === undefined && next.isAnswer && inARow(unit, next))) {
       for (let j = i + 1; j <= end; j++) units[j]!.isAnswer = true;
     } else if (unit.isCall) {
       let last = end;

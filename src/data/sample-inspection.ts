@@ -14,11 +14,8 @@ export interface SampleInspection {
   readonly openAnswers: number;
   /** Why, of the chat template; absent if there are none. */
   readonly openReason?: string;
-  /**
-   * What the chat template writes after a question for the model to go on from, where that is not what stands before an
-   * answer in training: absent in most templates.
-   */
-  readonly otherPrompt?: string;
+  /** How the chat template asks in another way than it shows answers; absent in most. See `ChatTemplate.promptFault`. */
+  readonly promptFault?: string;
   /** Tokens that close the learned answers. */
   readonly endTokens: readonly {
     /** Its id. */
@@ -55,12 +52,12 @@ export function inspectConversation(
     else openAnswers++;
   });
   const reason = openAnswers > 0 ? reasonOf(tokenizer, template) : undefined;
-  const otherPrompt = template.otherPrompt();
+  const promptFault = template.promptFault();
   return {
     labels,
     openAnswers,
     ...(reason && { openReason: reason }),
-    ...(otherPrompt !== undefined && { otherPrompt }),
+    ...(promptFault !== undefined && { promptFault }),
     endTokens: Array.from(ends, (id) => ({ id, token: tokenizer.idToToken(id) ?? String(id) })),
     leftOut,
   };

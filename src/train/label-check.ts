@@ -70,7 +70,7 @@ class Findings {
   readonly #open = new Map<string, Tally>();
   readonly #strange = new Map<string, Tally>();
   readonly #spelled = new Map<string, Tally>();
-  readonly #prompts = new Set<string>();
+  readonly #promptFaults = new Set<string>();
   readonly #leftOut = new Map<string, Tally>();
 
   constructor(looked: number, stopTokenIds: readonly number[] | undefined) {
@@ -78,8 +78,8 @@ class Findings {
     this.#stopTokenIds = stopTokenIds && new Set(stopTokenIds);
   }
 
-  add({ openAnswers, openReason, otherPrompt, endTokens, spelledTokens, leftOut }: SampleInspection, id: string): void {
-    if (otherPrompt !== undefined) this.#prompts.add(otherPrompt);
+  add({ openAnswers, openReason, promptFault, endTokens, spelledTokens, leftOut }: SampleInspection, id: string): void {
+    if (promptFault !== undefined) this.#promptFaults.add(promptFault);
     if (openAnswers > 0) tally(this.#open, openReason ?? 'nothing closes it', openAnswers, id);
     for (const end of endTokens) {
       if (this.#stopTokenIds && !this.#stopTokenIds.has(end.id))
@@ -98,11 +98,10 @@ class Findings {
           'A model that never learns to stop answers without end; let the template write {{ eos_token }} after each answer',
       );
     }
-    for (const prompt of this.#prompts) {
+    for (const fault of this.#promptFaults) {
       lines.push(
-        `in generation the chat template ends a prompt with ${JSON.stringify(prompt.slice(-60))}, which does not stand ` +
-          'before the answers that are learned: the model is asked in another way than it was trained. Let the template ' +
-          'write the same in both, or put it into the answers',
+        `generation asks in another way than training shows. Of the chat template: ${fault}. ` +
+          'Let it write the same in both, the prompt by {% if add_generation_prompt %}',
       );
     }
     for (const [token, found] of this.#strange) {

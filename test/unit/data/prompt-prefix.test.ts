@@ -34,7 +34,8 @@ const SPACED_TEMPLATE =
 /** An empty thought before the last answer, as templates of hybrid models write it. */
 const THOUGHT_TEMPLATE =
   `{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}{{ '[INST]' + m.content + '[/INST]' }}` +
-  `{% else %}{% if loop.last %}{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}{{ m.content + eos_token }}{% endif %}{% endfor %}`;
+  `{% else %}{{ '[PREFIX]' }}{% if loop.last %}{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}{{ m.content + eos_token }}{% endif %}{% endfor %}` +
+  `{% if add_generation_prompt %}{{ '[PREFIX]' }}{% endif %}`;
 const OPENED_TEMPLATE =
   `{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}{{ '[INST]' + m.content + '[/INST]' }}` +
   `{% else %}{{ m.content + eos_token }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<think>\\n' }}{% endif %}`;
@@ -115,13 +116,19 @@ describe('a prompt and its answer', () => {
   });
 
   it('that differ by a generation prompt which training does not show are warned of', async () => {
-    expect(new ChatTemplate(OPENED_TEMPLATE).otherPrompt()).toBe('<think>\n');
+    expect(new ChatTemplate(OPENED_TEMPLATE).promptFault()).toMatch(/^it ends a prompt with "<think>\\n"/);
+    const headless = CHATML_TEMPLATE.slice(0, CHATML_TEMPLATE.indexOf('{% if add'));
+    expect(new ChatTemplate(headless).promptFault()).toMatch(
+      /^it writes "<\|im_start\|>assistant\\n" before an answer, but not at the end of a prompt$/,
+    );
     for (const source of [...Object.values(templates), TUTORIAL_TEMPLATE]) {
-      expect(new ChatTemplate(source).otherPrompt()).toBeUndefined();
+      expect(new ChatTemplate(source).promptFault()).toBeUndefined();
     }
     const rows = new IndexedDataset(2, async () => ({ messages: [message('user', 'a'), message('assistant', 'b')] }));
     const [line, ...others] = await checkLabels(rows, make(OPENED_TEMPLATE), undefined);
-    expect(line).toMatch(/ends a prompt with "<think>\\n", which does not stand before the answers/);
+    expect(line).toMatch(
+      /another way than training shows.*it ends a prompt with "<think>\\n", which does not stand before an answer\./,
+    );
     expect(others).toEqual([]);
   });
 });
@@ -146,6 +153,34 @@ describe('images of several questions', () => {
     const kept = labels!.filter((label) => label !== -100);
     expect(tokenizer.decode(kept)).toBe('yesno</s>');
     expect(collator.inspect(sample)).toMatchObject({ labels: kept.length, openAnswers: 0 });
+  });
+});
+
+describe('a question without a text of its own between two answers', () => {
+  // The tokenizer takes these for ordinary text, so no control token parts the turns.
+  const source =
+    `{% for m in messages %}{{ '<turn>' + m.role + '>' }}{% if m.content is string %}{{ m.content }}{% else %}` +
+    `{% for p in m.content %}{{ '[IMG]' if p.type == 'image' else p.text }}{% endfor %}{% endif %}{{ '<end>' }}{% endfor %}` +
+    `{% if add_generation_prompt %}{{ '<turn>assistant>' }}{% endif %}`;
+  const plain = source.replace('[IMG]', '(image)');
+  const learned = (template: string, question: Message, options = {}) => {
+    const messages = [message('user', 'a'), message('assistant', 'b'), question, message('assistant', 'c')];
+    const { ids, isAnswer } = encodeConversation(tokenizer, new ChatTemplate(template), messages, options);
+    return runsOf(ids, isAnswer);
+  };
+
+  it('is not learned', () => {
+    const image: ContentPart = { type: 'image', image: new Uint8Array(1) };
+    expect(learned(source, message('user', [image]))).toEqual(['b', 'c']);
+    expect(learned(plain, message('user', [image]))).toEqual(['b', 'c']);
+    expect(learned(plain, message('user', ''))).toEqual(['b', 'c']);
+    // A number is not marked, as templates may write it as one.
+    expect(learned(plain, message('tool', '42'))).toEqual(['b', 'c']);
+    expect(learned(plain, message('user', 'text'))).toEqual(['b', 'c']);
+  });
+
+  it('is none where two answers follow each other', () => {
+    expect(learned(plain, message('assistant', 'x'))).toEqual(['b<end><turn>assistant>x<end><turn>assistant>c']);
   });
 });
 
