@@ -42,6 +42,16 @@ export interface Arrangement {
   readonly pieces: readonly ArrangedPiece[];
 }
 
+/** What the template writes where the model is to answer, found with the plainest question. */
+interface PromptEnd {
+  /** What it adds to the question for an answer. */
+  readonly prompt: string;
+  /** The white space that it writes from there to the answer. */
+  readonly lead: string;
+  /** How what stands before an answer in a conversation is not what a prompt ends with, in words. */
+  readonly fault?: string;
+}
+
 /** One rendering, cut at its marks. */
 interface Cut {
   readonly text: string;
@@ -63,7 +73,7 @@ export class TemplateArranger {
   readonly #isUnmarked: boolean;
   readonly #forms: readonly Forms[];
   readonly #marksAnswers: boolean;
-  #prompt: string | undefined;
+  #prompt: PromptEnd | undefined;
 
   constructor(
     template: BoundedTemplate,
@@ -112,9 +122,10 @@ export class TemplateArranger {
       if (this.#marksAnswers) return gap.length;
       if (headers && opened.includes(index)) return this.#startOf(request, cut, headers, index, gap, offset);
       // Between the generation prompt and the text the model writes, for instance an empty thought.
-      const prompt = this.#generationPrompt();
+      const { prompt, lead } = this.#generationPrompt();
       const found = prompt === '' ? -1 : gap.lastIndexOf(prompt);
-      return found < 0 ? gap.length : found + prompt.length;
+      if (found >= 0) return found + prompt.length;
+      return prompt === '' && gap.endsWith(lead) ? gap.length - lead.length : gap.length;
     });
     return { text, pieces: cutAtRanges(owned, ranges) };
   }
@@ -260,20 +271,42 @@ export class TemplateArranger {
     return headers;
   }
 
-  /** What the template adds to the plainest question for an answer; empty if nothing, or if it refuses that question. */
-  #generationPrompt(): string {
-    if (this.#prompt === undefined) {
-      const messages: Message[] = [{ role: 'user', content: 'a' }];
-      const [open, closed] = [true, false].map((addGenerationPrompt) => {
-        try {
-          return this.render({ messages, addGenerationPrompt });
-        } catch {
-          return '';
-        }
-      }) as [string, string];
-      this.#prompt = closed !== '' && open.startsWith(closed) ? open.slice(closed.length) : '';
-    }
+  /** See `ChatTemplate.promptFault`. */
+  promptFault(): string | undefined {
+    return this.#generationPrompt().fault;
+  }
+
+  /** Texts are empty if the template refuses the plainest question. */
+  #generationPrompt(): PromptEnd {
+    this.#prompt ??= this.#findPrompt();
     return this.#prompt;
+  }
+
+  #findPrompt(): PromptEnd {
+    const question: Message = { role: 'user', content: 'a' };
+    const of = (messages: readonly Message[], addGenerationPrompt: boolean): string | undefined => {
+      try {
+        return this.render({ messages, addGenerationPrompt });
+      } catch {
+        return undefined;
+      }
+    };
+    const open = of([question], true);
+    const closed = of([question], false);
+    if (open === undefined) return { prompt: '', lead: '' };
+    const prompt = closed && open.startsWith(closed) ? open.slice(closed.length) : '';
+    const answered = of([question, { role: 'assistant', content: PROBE }], false);
+    if (answered === undefined) return { prompt, lead: '' };
+    // White space that a prompt ends with may be part of the answer's first token.
+    if (!answered.startsWith(open.trimEnd())) {
+      const end = JSON.stringify((prompt || open.slice(commonLength(open, answered))).slice(-60));
+      return { prompt, lead: '', fault: `it ends a prompt with ${end}, which does not stand before an answer` };
+    }
+    const end = answered.startsWith(open) ? answered.indexOf(PROBE, open.length) : -1;
+    const lead = end < 0 ? '' : answered.slice(open.length, end);
+    if (prompt !== '' || lead.trim() === '') return { prompt, lead };
+    const shown = JSON.stringify(lead.slice(0, 60));
+    return { prompt, lead: '', fault: `it writes ${shown} before an answer, but not at the end of a prompt` };
   }
 
   /** Where in the text before a message its own part begins. */

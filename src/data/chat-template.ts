@@ -73,6 +73,8 @@ export interface TemplateSegment {
    * The token that closes an answer is not decided here, unless by `{% generation %}`.
    */
   readonly isLearned: boolean;
+  /** The assistant's message that its text is from, or that made the template write it. */
+  readonly answerIndex?: number;
   /** Present on what belongs to a call of a tool. */
   readonly isCall?: true;
 }
@@ -188,9 +190,19 @@ export class ChatTemplate {
         ...(role !== undefined && { role }),
         isAssistantText: role === 'assistant',
         isLearned: this.marksAnswers ? inRange && !isMasked : isOwn,
+        ...(owner !== undefined && messages[owner]?.role === 'assistant' && { answerIndex: owner }),
         ...(isCall && { isCall: true as const }),
       };
     });
+  }
+
+  /**
+   * How the end of a prompt (`addGenerationPrompt`) is not what stands before an answer in a conversation, in words that
+   * follow on "the chat template": the model is then asked in another way than it is trained. Undefined where it is, and
+   * where the template refuses the plainest question.
+   */
+  promptFault(): string | undefined {
+    return this.#arranger.promptFault();
   }
 
   /** What it writes after the last answer of a conversation; empty if it refuses the plainest one. */

@@ -123,7 +123,9 @@ function checkKeysOfRole(message: Record<string, unknown>, role: string, fault: 
   for (const [key, roles] of Object.entries(KEY_ROLES)) {
     const value = message[key];
     if (value === undefined || value === null) continue;
-    if (!roles.includes(role)) {
+    // Data sets of axolotl say of every turn whether it is learned; that a question is not says what holds anyway.
+    const saysNothing = (key === 'weight' && value === 0) || (key === 'train' && value === false);
+    if (!roles.includes(role) && !saysNothing) {
       const what = roles[0] === 'tool' ? 'a tool’s message' : 'an assistant’s message';
       throw fault(
         `\`${key}\` is a key of ${what}`,

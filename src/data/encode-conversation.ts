@@ -21,7 +21,7 @@ export interface EncodeConversationOptions extends RenderOptions {
 }
 
 /** A stretch of plain text, or one control token of the template. */
-type Unit = { isAnswer: boolean; readonly isCall: boolean } & (
+type Unit = { isAnswer: boolean; readonly isCall: boolean; readonly answerIndex: number | undefined } & (
   | { readonly text: string; readonly fromTemplate: boolean; readonly id?: undefined }
   | { readonly id: number }
 );
@@ -43,18 +43,17 @@ export function encodeConversation(
 ): EncodedConversation {
   requireSameNames(tokenizer, template);
   const segments = template.segments(messages, options);
-  const units = segments.flatMap(({ text, fromTemplate, isLearned, isCall = false }): Unit[] => {
-    if (!fromTemplate && !options.parseSpecialTokens) return [{ text, fromTemplate, isAnswer: isLearned, isCall }];
+  const units = segments.flatMap(({ text, fromTemplate, isLearned, isCall = false, answerIndex }): Unit[] => {
+    const about = { isAnswer: isLearned, isCall, answerIndex };
+    if (!fromTemplate && !options.parseSpecialTokens) return [{ text, fromTemplate, ...about }];
     return tokenizer
       .splitControlTokens(text)
       .map((piece) =>
-        piece.id === undefined
-          ? { text: piece.text, fromTemplate, isAnswer: isLearned, isCall }
-          : { id: piece.id, isAnswer: isLearned, isCall },
+        piece.id === undefined ? { text: piece.text, fromTemplate, ...about } : { id: piece.id, ...about },
       );
   });
   // `{% generation %}` says itself where an answer ends.
-  if (!template.marksAnswers) closeAnswers(units, closingIds(tokenizer, template));
+  if (!template.marksAnswers) closeAnswers(units, closingIds(tokenizer, template), messages);
 
   const ids: number[] = [];
   const isAnswer: boolean[] = [];
@@ -70,8 +69,11 @@ export function encodeConversation(
     for (let next = units[i]; next && next.id === undefined; next = units[++i]) run.push(next);
     encodeRun(tokenizer, run, ids, isAnswer);
   }
+  requireImageOrder(segments, messages, tokenizer);
   requireOneBos(ids, isAnswer, tokenizer);
   const imagePositions = ids.flatMap((id, i) => (id === tokenizer.imageTokenId ? i : []));
+  // A model writes no images, wherever they stand.
+  for (const position of imagePositions) isAnswer[position] = false;
   return { ids, isAnswer, imagePositions, leftOut: leftOut(segments, messages, options) };
 }
 
@@ -105,9 +107,14 @@ export function closingIds(tokenizer: MinistralTokenizer, template: ChatTemplate
 /**
  * Extends each answer over what the template writes up to the token that closes it: the model has to produce all of
  * that, and the closing token above all. Any other control token or message in between ends the answer, except that a
- * call of a tool may have control tokens of its own at its end.
+ * call of a tool may have control tokens of its own at its end. Two answers in a row may be one to the template; a question
+ * between them need not have a text that shows it.
  */
-function closeAnswers(units: Unit[], closing: ReadonlySet<number>): void {
+function closeAnswers(units: Unit[], closing: ReadonlySet<number>, messages: readonly Message[]): void {
+  const inARow = (first: Unit, second: Unit): boolean => {
+    if (first.answerIndex === undefined || second.answerIndex === undefined) return true;
+    return messages.slice(first.answerIndex, second.answerIndex).every(({ role }) => role === 'assistant');
+  };
   for (let i = 0; i < units.length; i++) {
     const unit = units[i]!;
     if (!unit.isAnswer || (unit.id !== undefined && !unit.isCall)) continue;
@@ -115,7 +122,7 @@ function closeAnswers(units: Unit[], closing: ReadonlySet<number>): void {
     while (end < units.length && isTemplateText(units[end]!)) end++;
     const next = units[end];
     const closes = next && next.id !== undefined && closing.has(next.id);
-    if (closes || (next && next.id === undefined && next.isAnswer)) {
+    if (closes || (next && next.id === undefined && next.isAnswer && inARow(unit, next))) {
       for (let j = i + 1; j <= end; j++) units[j]!.isAnswer = true;
     } else if (unit.isCall) {
       let last = end;
@@ -178,6 +185,46 @@ function encodeRun(
     ids.push(runIds[t]!);
     isAnswer.push(answer);
     start = byteEnds[t]!;
+  }
+}
+
+/**
+ * Each text has the images of earlier messages before it and those of later ones behind it. Where texts alone say so, a
+ * template made for one turn may put the image of a second question before the first answer.
+ * @throws TextError if an image stands elsewhere
+ */
+function requireImageOrder(
+  segments: readonly TemplateSegment[],
+  messages: readonly Message[],
+  tokenizer: MinistralTokenizer,
+): void {
+  const counts = messages.map(({ content }) => {
+    return typeof content === 'string' ? 0 : content.filter((part) => part.type === 'image').length;
+  });
+  if (counts.every((count) => count === 0)) return;
+  const sums = [0];
+  for (const count of counts) sums.push(sums.at(-1)! + count);
+  const images = segments.map(({ text, fromTemplate }) => {
+    return fromTemplate
+      ? tokenizer.splitControlTokens(text).filter(({ id }) => id === tokenizer.imageTokenId).length
+      : 0;
+  });
+  // Where the numbers differ no place can be right: the collator says so.
+  if (images.reduce((sum, count) => sum + count, 0) !== sums.at(-1)) return;
+  let seen = 0;
+  for (const [i, { messageIndex, role }] of segments.entries()) {
+    seen += images[i]!;
+    // System texts may stand in a later turn, as in the first templates of Mistral.
+    if (messageIndex === undefined || role === 'system') continue;
+    if (seen >= sums[messageIndex]! && seen <= sums[messageIndex + 1]!) continue;
+    const isEarly = seen > sums[messageIndex + 1]!;
+    throw new TextError(
+      `the chat template puts an image of ${isEarly ? 'a later' : 'an earlier'} message ${isEarly ? 'before' : 'behind'} message ${messageIndex} (${role})`,
+      {
+        hint: 'it is made for a single turn, or gives no image its place; use the template of the model',
+        details: { index: messageIndex, role },
+      },
+    );
   }
 }
 

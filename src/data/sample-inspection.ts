@@ -2,6 +2,7 @@
 
 import type { ChatTemplate } from './chat-template.js';
 import { closingIds, type EncodedConversation } from './encode-conversation.js';
+import { foreignMarkersIn } from './foreign-markers.js';
 import type { MinistralTokenizer } from './tokenizer.js';
 import type { Message, Tool } from './types.js';
 
@@ -13,6 +14,8 @@ export interface SampleInspection {
   readonly openAnswers: number;
   /** Why, of the chat template; absent if there are none. */
   readonly openReason?: string;
+  /** How the chat template asks in another way than it shows answers; absent in most. See `ChatTemplate.promptFault`. */
+  readonly promptFault?: string;
   /** Tokens that close the learned answers. */
   readonly endTokens: readonly {
     /** Its id. */
@@ -20,7 +23,7 @@ export interface SampleInspection {
     /** Its name. */
     readonly token: string;
   }[];
-  /** Names of control tokens, and `<image>`, that occur in the texts and stay text: how often each. */
+  /** Names of control tokens, and `<image>` and its like, that occur in the texts and stay text: how often each. */
   readonly spelledTokens: Readonly<Record<string, number>>;
   /** What the chat template does not show: tools, calls and thoughts of earlier turns. */
   readonly leftOut: readonly string[];
@@ -41,17 +44,20 @@ export function inspectConversation(
   const ends = new Set<number>();
   let openAnswers = 0;
   ids.forEach((id, i) => {
-    if (!isAnswer[i] || isAnswer[i + 1]) return;
+    // An image in an answer is not learned, and does not end it.
+    if (!isAnswer[i] || isAnswer[i + 1] || ids[i + 1] === tokenizer.imageTokenId) return;
     // Without the mask what follows an answer is learned too.
     const end = closing.has(id) ? id : maskPrompt ? undefined : ids[i + 1];
     if (end !== undefined && closing.has(end)) ends.add(end);
     else openAnswers++;
   });
   const reason = openAnswers > 0 ? reasonOf(tokenizer, template) : undefined;
+  const promptFault = template.promptFault();
   return {
     labels,
     openAnswers,
     ...(reason && { openReason: reason }),
+    ...(promptFault !== undefined && { promptFault }),
     endTokens: Array.from(ends, (id) => ({ id, token: tokenizer.idToToken(id) ?? String(id) })),
     leftOut,
   };
@@ -68,7 +74,7 @@ function reasonOf(tokenizer: MinistralTokenizer, template: ChatTemplate): string
   return `what it writes after an answer is ${shown}`;
 }
 
-/** How often the texts spell each control token, and `<image>` where that is none. */
+/** How often the texts spell each control token, and `<image>` and its like where they are none. */
 export function spelledTokens(
   tokenizer: MinistralTokenizer,
   messages: readonly Message[],
@@ -82,6 +88,7 @@ export function spelledTokens(
     for (const { id } of tokenizer.splitControlTokens(text)) {
       if (id !== undefined && tokenizer.specialTokenIds.has(id)) add(tokenizer.idToToken(id)!);
     }
+    for (const marker of foreignMarkersIn(text)) if (tokenizer.tokenToId(marker) === undefined) add(marker);
     for (const marker of MARKERS) {
       if (tokenizer.tokenToId(marker) !== undefined) continue;
       for (let at = text.indexOf(marker); at >= 0; at = text.indexOf(marker, at + marker.length)) add(marker);

@@ -96,9 +96,9 @@ export interface Message {
   readonly tool_call_id?: string;
   /** Of a tool's message: the tool's name. */
   readonly name?: string;
-  /** Of an assistant's message: 0 if it is not to be learned, as OpenAI and Mistral have it. Default 1. */
+  /** Of an assistant's message: 0 if it is not to be learned, as OpenAI and Mistral have it. Default 1; others may say 0. */
   readonly weight?: 0 | 1;
-  /** The same as a boolean. Default true. */
+  /** The same as a boolean. Default true; others may say false. */
   readonly train?: boolean;
   /** Of the last message, in generation: the answer begins with it and is continued. Default false. */
   readonly prefix?: boolean;

@@ -23,6 +23,7 @@ import {
   IGNORE_INDEX,
   type ImageInput,
   type Message,
+  type SftExample,
   type SkippedSample,
   type TrainingExample,
   type VlmBatch,
@@ -62,6 +63,14 @@ export class VlmCollator {
       });
     }
     this.options = parseOptions(vlmCollatorOptionsSchema, plain, 'VlmCollator options');
+    if (this.options.maskHistory && !this.options.maskPrompt) {
+      throw new ConfigError(
+        'VlmCollator options: `maskHistory` masks earlier answers, `maskPrompt: false` labels everything',
+        {
+          hint: 'leave `maskPrompt` at true to learn the last answer alone',
+        },
+      );
+    }
     const template = createHash('sha256').update(chatTemplate.source).digest('hex').slice(0, 16);
     // What is off decides nothing: checkpoints from before it existed go on.
     const { maskHistory, parseSpecialTokens, ...others } = this.options;
@@ -205,6 +214,7 @@ export class VlmCollator {
         details: { index: continued },
       });
     }
+    if (!this.options.maskPrompt) requireNoneMasked(example);
     if (!this.options.maskHistory) return { messages: row.messages, row };
     const last = row.messages.findLastIndex((message) => message.role === 'assistant');
     const isEarlier = ({ role }: Message, i: number) => role === 'assistant' && i < last;
@@ -353,6 +363,19 @@ class SkippablePicture extends Error {
     super(cause.message.split('\n')[0]!);
     this.cause = cause;
   }
+}
+
+/** @throws DataError if a message is said not to be learned, where all of the conversation is */
+function requireNoneMasked(example: TrainingExample): void {
+  const { messages = [] } = example as Partial<SftExample>;
+  const index = messages.findIndex(({ weight, train }) => weight === 0 || train === false);
+  if (index < 0) return;
+  const { role, weight } = messages[index]!;
+  const key = weight === 0 ? 'weight: 0' : 'train: false';
+  throw new DataError(`message ${index} (${role}) has \`${key}\`, but \`maskPrompt: false\` labels every message`, {
+    hint: 'leave `maskPrompt` at true, where only answers are learned that no such key masks, or remove the key',
+    details: { index, role },
+  });
 }
 
 /** What a template sees of a message, and what is learned of it. Images are left out: some have a costly toJSON. */

@@ -105,6 +105,7 @@ class Findings {
   readonly #open = new Map<string, Tally>();
   readonly #strange = new Map<string, Tally>();
   readonly #spelled = new Map<string, Tally>();
+  readonly #promptFaults = new Set<string>();
   readonly #leftOut = new Map<string, Tally>();
 
   constructor(looked: number, stopTokenIds: readonly number[] | undefined) {
@@ -112,7 +113,8 @@ class Findings {
     this.#stopTokenIds = stopTokenIds && new Set(stopTokenIds);
   }
 
-  add({ openAnswers, openReason, endTokens, spelledTokens, leftOut }: SampleInspection, id: string): void {
+  add({ openAnswers, openReason, promptFault, endTokens, spelledTokens, leftOut }: SampleInspection, id: string): void {
+    if (promptFault !== undefined) this.#promptFaults.add(promptFault);
     if (openAnswers > 0) tally(this.#open, openReason ?? 'nothing closes it', openAnswers, id);
     for (const end of endTokens) {
       if (this.#stopTokenIds && !this.#stopTokenIds.has(end.id))
@@ -129,6 +131,12 @@ class Findings {
       lines.push(
         `the end of the answer is not learned ${of(found)}. Of the chat template: ${reason}. ` +
           'A model that never learns to stop answers without end; let the template write {{ eos_token }} after each answer',
+      );
+    }
+    for (const fault of this.#promptFaults) {
+      lines.push(
+        `generation asks in another way than training shows. Of the chat template: ${fault}. ` +
+          'Let it write the same in both, the prompt by {% if add_generation_prompt %}',
       );
     }
     for (const [token, found] of this.#strange) {

@@ -11,6 +11,8 @@ export interface TurnEvidence {
   openai?: boolean;
   mistral?: boolean;
   trl?: boolean;
+  /** Number of image parts so far that take their image from beside the messages. */
+  slots?: number;
 }
 
 interface Place {
@@ -56,6 +58,7 @@ function readPart(value: unknown, where: string, place: Place, context: RowConte
   const { type } = value;
   switch (type) {
     case 'text': {
+      // Tables of parts have the columns of images in texts too, without values.
       const { text } = record('text');
       if (typeof text === 'string') return { type, text };
       throw new RowFault(`${where}: \`text\`: expected text, got ${showValue(text)}`, PART_HINT);
@@ -64,11 +67,14 @@ function readPart(value: unknown, where: string, place: Place, context: RowConte
       return { type: 'image', image: context.image(readAddress(record('image_url'), where, context, seen), where) };
     case 'image': {
       seen.trl = true;
-      const part = record('image', 'url', 'path', 'base64');
-      const keys = ['image', 'url', 'path', 'base64'].filter((key) => part[key] !== undefined);
+      const part = record('image', 'url', 'path', 'base64', 'source', 'index');
+      const keys = ['image', 'url', 'path', 'base64', 'source'].filter((key) => part[key] !== undefined);
       if (keys.length > 1) throw new RowFault(`${where}: ${keys.join(' and ')} for one image`, 'keep one of them');
-      if (keys.length === 0) return { type };
-      const cell = part[keys[0]!];
+      if (keys.length === 0) {
+        requireInOrder(part['index'], where, seen);
+        return { type };
+      }
+      const cell = keys[0] === 'source' ? readSource(part['source'], where, context) : part[keys[0]!];
       return { type, image: context.image(keys[0] === 'base64' ? { bytes: cell } : cell, where) };
     }
     case 'thinking': {
@@ -86,6 +92,27 @@ function readPart(value: unknown, where: string, place: Place, context: RowConte
     default:
       throw unknownType(value, where);
   }
+}
+
+/** The number that some tables give an image part: images are taken in order. */
+function requireInOrder(index: unknown, where: string, seen: TurnEvidence): void {
+  const slot = seen.slots ?? 0;
+  seen.slots = slot + 1;
+  if (index === undefined || index === slot) return;
+  throw new RowFault(
+    `${where}: \`index\` is ${showValue(index)} on image part ${slot} of the row: images are taken in the order of their parts`,
+    "put `images` into that order, and leave the key out with `ignoreColumns: ['messages.content.index']`",
+  );
+}
+
+/** `source` as Anthropic has it. */
+function readSource(source: unknown, where: string, context: RowContext): unknown {
+  const hint = 'write "source": { "type": "base64", "media_type", "data" }';
+  const keys = ['type', 'media_type', 'data', 'url'];
+  const { type, data, url } = readRecord(source, `${where}, source`, keys, context.ignored, 'source', hint);
+  if (type === 'base64') return { bytes: data };
+  if (type === 'url') return url;
+  throw new RowFault(`${where}: \`source\` is of the type ${showValue(type)}, expected base64`, hint);
 }
 
 /** `image_url` as OpenAI has it, an object, or as Mistral has it, a string. */

@@ -7,6 +7,8 @@ import { describeKind, findUnknownKey, isRecord, unknownKey } from '../known-key
 import type { ImageInput, LazyImage, RgbImage } from '../types.js';
 import { RowFault } from './row-fault.js';
 
+/** In characters: more than file systems take. */
+const LONGEST_PATH = 4096;
 /** As encoded bytes; as base64 they take a third more. */
 const MAX_EMBEDDED_BYTES = 67_108_864;
 
@@ -79,6 +81,13 @@ function ofText(text: string, where: string, name: string, options: ImageCellOpt
   if (text.trim() === '')
     throw new RowFault(`${where}: the path is empty`, 'write the path of the image, or leave it out');
   if (/^data:/i.test(text)) return embedded(bytesOfDataUrl(text, where), where, name, options);
+  if (isEncodedImage(text)) return embedded(fromBase64(text, where), where, name, options);
+  if (text.length > LONGEST_PATH) {
+    throw new RowFault(
+      `${where}: a text of ${text.length} characters is no path: ${shorten(text, 40)}`,
+      'an image within the row is a data: URL (data:image/png;base64,…) or { "bytes": its base64 }',
+    );
+  }
   let path = text;
   if (/^file:/i.test(text)) {
     try {
@@ -99,6 +108,11 @@ function ofText(text: string, where: string, name: string, options: ImageCellOpt
   });
 }
 
+/** Base64 of a JPEG, PNG, GIF or WebP file without anything before it, as transformers takes it too. */
+function isEncodedImage(text: string): boolean {
+  return /^(?:\/9j\/|iVBORw0KGgo|R0lGOD|UklGR)[A-Za-z0-9+/]/.test(text) && text.length >= 64 && !/\.\w+$/.test(text);
+}
+
 function embedded(bytes: Uint8Array, where: string, name: string, options: ImageCellOptions): EmbeddedImage {
   if (bytes.length > MAX_EMBEDDED_BYTES) throw tooLarge(where);
   return new EmbeddedImage(name, bytes, options);
@@ -107,7 +121,7 @@ function embedded(bytes: Uint8Array, where: string, name: string, options: Image
 /** `bytes` of a cell: bytes in memory, what JSON makes of a Buffer, or base64. */
 function bytesOf(value: unknown, where: string): Uint8Array {
   if (value instanceof Uint8Array) return value;
-  if (typeof value === 'string') return fromBase64(value, where);
+  if (typeof value === 'string') return /^data:/i.test(value) ? bytesOfDataUrl(value, where) : fromBase64(value, where);
   const list = isRecord(value) && value['type'] === 'Buffer' ? value['data'] : value;
   if (Array.isArray(list) && list.every((byte) => Number.isInteger(byte) && byte >= 0 && byte < 256)) {
     return Uint8Array.from(list as number[]);

@@ -49,12 +49,7 @@ export function sampleOf(row: unknown, name: string, options: ReadOptions): Trai
   }
 }
 
-function contextOf(
-  name: string,
-  options: ReadOptions,
-  images: ImageInput[],
-  note: (kind: RowNote) => void,
-): RowContext {
+function contextOf(name: string, options: ReadOptions, images: ImageInput[], note: RowContext['note']): RowContext {
   return {
     imageMarker: options.imageMarker,
     ignored: options.ignoreColumns,
@@ -74,7 +69,7 @@ export class RowLoader {
   readonly #checks: ImageChecks;
   readonly #indices: number[] = [];
   readonly #counts = new Map<ConversationForm, number>();
-  readonly #notes = new Map<RowNote, { rows: number; first: string }>();
+  readonly #notes = new Map<RowNote, { rows: number; first: string; readonly spelled: string | undefined }>();
   readonly #unknown = new Map<string, { rows: number; first: string; near: string | undefined }>();
   readonly #columns = new Set<string>();
   readonly #faults: { name: string; error: RowFault }[] = [];
@@ -92,17 +87,19 @@ export class RowLoader {
   /** @throws DataError once there are too many faults to go on */
   async add(row: unknown, index: number, name: string): Promise<void> {
     const images: ImageInput[] = [];
-    const noted = new Set<RowNote>();
+    const noted = new Map<RowNote, string | undefined>();
     if (typeof row === 'object' && row !== null && this.#columns.size < MAX_COLUMNS) {
       for (const key of Object.keys(row)) this.#columns.add(key);
     }
     try {
-      const context = contextOf(name, this.#options, images, (kind) => noted.add(kind));
+      const context = contextOf(name, this.#options, images, (kind, spelled) => {
+        if (!noted.has(kind)) noted.set(kind, spelled);
+      });
       const { example, form, unknown, known } = readRow(row, this.#options.form, context);
       for (const key of unknown) this.#addUnknown(key, name, known);
       this.#counts.set(form, (this.#counts.get(form) ?? 0) + 1);
-      for (const kind of noted) {
-        const seen = this.#notes.get(kind) ?? { rows: 0, first: name };
+      for (const [kind, spelled] of noted) {
+        const seen = this.#notes.get(kind) ?? { rows: 0, first: name, spelled };
         seen.rows++;
         this.#notes.set(kind, seen);
       }
@@ -131,7 +128,9 @@ export class RowLoader {
       });
     }
     const skipped = this.#bad.map(({ sampleId, reason }) => ({ sampleId, reason }));
-    const notes = [...this.#notes].map(([kind, { rows, first }]) => describeNote(kind, rows, first, this.#options));
+    const notes = [...this.#notes].map(([kind, { rows, first, spelled }]) =>
+      describeNote(kind, rows, first, spelled, this.#options),
+    );
     const said = notes.map(({ text }) => text);
     const warnings = notes.filter(({ isWarning }) => isWarning).map(({ text }) => text);
     if (skipped.length > 0) {

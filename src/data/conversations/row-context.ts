@@ -8,8 +8,8 @@ export interface RowContext {
   readonly ignored: ReadonlySet<string>;
   /** An image cell of the row. `where` names its place in the row. @throws RowFault */
   image(cell: unknown, where: string): ImageInput;
-  /** Something that happened to the row and that the user should know, counted by its text. */
-  note(kind: RowNote): void;
+  /** Something that happened to the row and that the user should know, counted by kind. `spelled`: what it is about. */
+  note(kind: RowNote, spelled?: string): void;
 }
 
 /** What is reported once for the whole file, with the number of its rows. */
@@ -19,6 +19,11 @@ export type RowNote =
   | 'markersPlaced'
   | 'markerIsText'
   | 'strayMarker'
+  | 'foreignMarker'
+  | 'imageInAnswer'
+  | 'brokenText'
+  | 'userName'
+  | 'nullArguments'
   | 'detail'
   | 'parallelToolCalls'
   | 'history'

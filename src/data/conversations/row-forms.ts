@@ -1,4 +1,5 @@
 /** The forms of a row: which columns tell it, and the sample that it becomes. */
+import { foreignMarkersIn } from '../foreign-markers.js';
 import { describeKind, isRecord, meantKey } from '../known-keys.js';
 import type { ImageInput, Message, SftExample, TrainingExample } from '../types.js';
 import type { TurnEvidence } from './content-parts.js';
@@ -43,6 +44,8 @@ const FORM_FAMILIES: Readonly<Record<ConversationForm, readonly Family[]>> = {
   alpaca: ['alpaca'],
 };
 
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
 const FAMILY_COLUMNS = Object.values(FAMILIES).flatMap(({ needs, may }) => [...needs, ...may]);
 
 /** What a row became. */
@@ -80,16 +83,51 @@ export function readRow(value: unknown, form: ConversationForm | undefined, cont
   const seen: TurnEvidence = {};
   const example = READERS[family](row, context, seen);
   if (hasEmptyAnswer(example)) context.note('emptyAnswer');
+  if (hasImageInAnswer(example)) context.note('imageInAnswer');
+  for (const text of textsOf(example)) noteText(text, context);
   const id = row['id'] ?? row['conversation_id'];
   const name = typeof id === 'string' || typeof id === 'number' ? { id: String(id) } : {};
   return { example: { ...example, ...name }, form: formOf(family, row, seen), unknown, known };
 }
 
+function hasImageInAnswer(example: TrainingExample): boolean {
+  if (!('messages' in example)) return false;
+  return example.messages.some(({ role, content }) => {
+    return role === 'assistant' && typeof content !== 'string' && content.some((part) => part.type === 'image');
+  });
+}
+
+function textsOf(example: TrainingExample): string[] {
+  if ('text' in example) return [example.text];
+  if (!('messages' in example)) {
+    return [example.prompt, example.completion].filter((text) => typeof text === 'string');
+  }
+  return example.messages.flatMap(({ content }) => {
+    if (typeof content === 'string') return content;
+    return content.flatMap((part) =>
+      part.type === 'text' ? part.text : part.type === 'thinking' ? part.thinking : [],
+    );
+  });
+}
+
+function noteText(text: string, context: RowContext): void {
+  if (LONE_SURROGATE.test(text)) context.note('brokenText');
+  if (context.imageMarker === undefined) return;
+  const foreign = foreignMarkersIn(text).find((found) => found !== context.imageMarker);
+  if (foreign !== undefined) context.note('foreignMarker', foreign);
+}
+
 /** Of an answer that is learned and calls no tool. */
 function hasEmptyAnswer(example: TrainingExample): boolean {
-  if (!('messages' in example)) return 'completion' in example && example.completion === '';
+  const isBlank = (text: unknown) => typeof text === 'string' && text.trim() === '';
+  if (!('messages' in example)) return 'completion' in example && isBlank(example.completion);
   return example.messages.some(({ role, content, tool_calls, weight, train }) => {
-    const isEmpty = typeof content === 'string' ? content === '' : content.length === 0;
+    const isEmpty =
+      typeof content === 'string'
+        ? isBlank(content)
+        : content.every((part) =>
+            isBlank(part.type === 'text' ? part.text : part.type === 'thinking' && part.thinking),
+          );
     return isEmpty && role === 'assistant' && !tool_calls && weight !== 0 && train !== false;
   });
 }
@@ -120,6 +158,18 @@ function familyOf(row: Record<string, unknown>, form: ConversationForm | undefin
 function noForm(row: Record<string, unknown>, keys: readonly string[], form: ConversationForm | undefined): RowFault {
   if (['role', 'from'].some((key) => typeof row[key] === 'string')) {
     return new RowFault('it is a turn, not a conversation', 'wrap the turns: a row is { "messages": [...] }');
+  }
+  const turns = keys.find((key) => {
+    const first: unknown = Array.isArray(row[key]) ? (row[key] as unknown[])[0] : undefined;
+    return isRecord(first) && ['role', 'from'].some((name) => typeof first[name] === 'string');
+  });
+  if (turns !== undefined && form === undefined) {
+    const name =
+      isRecord((row[turns] as unknown[])[0]) && 'from' in (row[turns] as object[])[0]! ? 'conversations' : 'messages';
+    return new RowFault(
+      `no known form: its turns are in the column \`${turns}\`, expected in \`${name}\``,
+      `rename the column to \`${name}\``,
+    );
   }
   const shown = keys.length === 0 ? 'no columns' : `the columns ${keys.slice(0, 30).join(', ')}`;
   const wrapped = keys.find(

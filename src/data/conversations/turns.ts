@@ -32,7 +32,11 @@ const ROLES: Readonly<Record<string, Message['role'] | 'call'>> = {
   assistant: 'assistant',
   gpt: 'assistant',
   chatgpt: 'assistant',
+  bing: 'assistant',
+  bard: 'assistant',
+  claude: 'assistant',
   bot: 'assistant',
+  chatbot: 'assistant',
   model: 'assistant',
   ai: 'assistant',
   tool: 'tool',
@@ -100,6 +104,13 @@ function fromRole(
 ): Message {
   refuseLegacy(turn, where);
   const calls = turn['tool_calls'] === undefined ? [] : readToolCalls(turn['tool_calls'], `${where}: \`tool_calls\``);
+  // OpenAI lets users and examples in a system message have names; the id of a call, in no such place.
+  if (turn['name'] !== undefined && (role === 'user' || role === 'system')) {
+    context.note('userName');
+    const { name: _, ...rest } = turn;
+    return fromRole(rest, role, where, path, context, seen);
+  }
+  if (calls.some(({ function: { arguments: given } }) => hasNull(given))) context.note('nullArguments');
   for (const [key, owner] of [
     ['tool_calls', 'assistant'],
     ['reasoning_content', 'assistant'],
@@ -134,6 +145,11 @@ function fromRole(
     ...learningOf(turn, role, where),
     ...(turn['prefix'] === true && { prefix: true }),
   };
+}
+
+/** Of arguments that are an object: in a text somebody wrote it. */
+function hasNull(given: ToolCall['function']['arguments']): boolean {
+  return typeof given !== 'string' && Object.values(given).includes(null);
 }
 
 /** What OpenAI's answers hold beside their text. */
@@ -178,7 +194,9 @@ function learningOf(
   const { weight, train } = turn;
   if (weight === undefined && train === undefined) return {};
   const key = weight === undefined ? 'train' : 'weight';
-  if (role !== 'assistant') {
+  // Data sets of axolotl have the key on every turn; that a question is not learned says what holds anyway.
+  const saysNothing = (weight ?? 0) === 0 && (train ?? false) === false;
+  if (role !== 'assistant' && !saysNothing) {
     throw new RowFault(
       `${where}: \`${key}\` is a key of an assistant’s message`,
       'remove it: only answers are learned',

@@ -106,7 +106,15 @@ describe('ChatTemplate.segments', () => {
         isLearned: false,
       },
       { text: '[IMG][/INST]', fromTemplate: true, isAssistantText: false, isLearned: false },
-      { text: 'yes', fromTemplate: false, messageIndex: 1, role: 'assistant', isAssistantText: true, isLearned: true },
+      {
+        text: 'yes',
+        fromTemplate: false,
+        messageIndex: 1,
+        role: 'assistant',
+        isAssistantText: true,
+        isLearned: true,
+        answerIndex: 1,
+      },
       { text: '</s>', fromTemplate: true, isAssistantText: false, isLearned: false },
     ]);
   });

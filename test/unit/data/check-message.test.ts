@@ -69,10 +69,10 @@ describe('samples that are handed straight to the collator', () => {
   const wrong: readonly [name: string, messages: unknown[], text: RegExp][] = [
     [
       'weight',
-      [{ ...question, weight: 0 }, reply],
+      [{ ...question, weight: 1 }, reply],
       /message 0 \(user\) is malformed: `weight` is a key of an assistant’s/,
     ],
-    ['train', [{ ...question, train: false }], /`train` is a key of an assistant’s message/],
+    ['train', [{ ...question, train: true }], /`train` is a key of an assistant’s message/],
     ['tool_calls', [{ ...question, tool_calls: [call] }], /`tool_calls` is a key of an assistant’s message/],
     ['prefix', [{ ...question, prefix: true }], /`prefix` is a key of an assistant’s message/],
     ['name', [{ ...question, name: 'Bob' }], /`name` is a key of a tool’s message/],

@@ -58,7 +58,7 @@ describe('columns that nothing reads', () => {
     [
       'message',
       { message: plain.messages },
-      /no known form: it has the columns message; did you mean `messages` by `message`/,
+      /no known form: its turns are in the column `message`, expected in `messages`/,
     ],
     [
       'query',
@@ -129,13 +129,16 @@ it('an answer without text is a warning', async () => {
     { instruction: 'a', output: '' },
     { prompt: 'a', completion: '' },
     { messages: [ask('a'), answer([])] },
+    { messages: [ask('a'), answer([{ type: 'text', text: ' \n' }])] },
     { messages: [ask('a'), answer('', { weight: 0 }), ask('b'), answer('c')] },
     { messages: [ask('a'), answer('', { tool_calls: [{ function: { name: 'f', arguments: {} } }] })] },
   ];
   const warnings: string[] = [];
   await loadRows(rows, { onWarning: (line) => warnings.push(line) });
   expect(warnings).toEqual([
-    expect.stringMatching(/an answer without text: only its end is learned: 3 rows \(first rows\.jsonl:1\)/),
+    expect.stringMatching(
+      /an answer without text: nothing is learned of it, or white space alone: 4 rows \(first rows\.jsonl:1\)/,
+    ),
   ]);
 });
 
@@ -145,7 +148,7 @@ describe('turns and parts that are wrong', () => {
   const cases: readonly [name: string, rows: readonly unknown[], message: RegExp][] = [
     [
       'weight of a user',
-      turns(ask('a', { weight: 0 }), answer('b')),
+      turns(ask('a', { weight: 1 }), answer('b')),
       /message 0 \(user\): `weight` is a key of an assistant’s/,
     ],
     ['train of a user', turns(ask('a', { train: true })), /`train` is a key of an assistant’s message/],
@@ -161,7 +164,7 @@ describe('turns and parts that are wrong', () => {
       turns(ask('a', { tool_calls: [{ name: 'f', arguments: {} }] })),
       /`tool_calls` is a key of an assistant’s/,
     ],
-    ['a name of a user', turns(ask('a', { name: 'Bob' })), /`name` is a key of a tool’s message/],
+    ['a name of an answer', turns(ask('a'), answer('b', { name: 'Bob' })), /`name` is a key of a tool’s message/],
     [
       'an older call',
       turns(ask('a'), answer(null, { function_call: { name: 'f' } })),
