@@ -143,10 +143,20 @@ describe('fromPretrained of an adapter', () => {
     await expect(load()).rejects.toThrow(
       /is an adapter of "\/home\/somebody\/models\/base", a folder that is not on this machine[\s\S]*baseModel/,
     );
+    await rewrite('../checkpoint');
+    await expect(load()).rejects.toThrow(/a relative path is read from .*; seen from the adapter it is .*checkpoint/);
+    await rewrite('s3://bucket/base');
+    await expect(load()).rejects.toThrow(/"s3:\/\/bucket\/base", which is neither a folder nor a name on the Hub/);
+    await rewrite(' ');
+    await expect(load()).rejects.toThrow(/names no base model/);
     await rewrite(dir);
     await expect(load()).rejects.toThrow(/names ".*" as its base model, which is an adapter too[\s\S]*merge/);
-    await rewrite('org/none');
-    await expect(load()).rejects.toThrow(HubError);
+    for (const name of ['org/none', 'org/none/', 'https://huggingface.co/org/none', 'hf://org/none']) {
+      await rewrite(name);
+      const error = await load().catch((caught: unknown) => caught);
+      expect(error).toBeInstanceOf(HubError);
+      expect((error as HubError).message).toMatch(/the base model of .*: org\/none: [\s\S]*baseModel/);
+    }
     server.commit('user/other', { 'adapter_config.json': '{}', 'adapter_model.safetensors': 'x' });
     await rewrite('user/other');
     await expect(load()).rejects.toThrow(/user\/other: it holds an adapter, not a model/);
@@ -166,6 +176,12 @@ describe('fromPretrained of an adapter', () => {
     );
     const { model } = await fromPretrained(dir, { ...options, baseModel: world.checkpoint });
     await model.dispose();
+  });
+
+  it('misses the weights of the adapter before it looks for the base', async () => {
+    await saved({ baseModelNameOrPath: 'org/none' });
+    await rm(join(dir, 'adapter_model.safetensors'));
+    await expect(fromPretrained(dir, options)).rejects.toThrow(/adapter_config.json but no adapter_model.safetensors/);
   });
 
   it('disposes of a model whose adapter does not fit', async () => {
