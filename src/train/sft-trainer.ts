@@ -85,7 +85,6 @@ export class SftTrainer {
   /** As it was given, to be recognised. */
   readonly #givenEvalDataset: SftTrainerOptions['evalDataset'];
   readonly #sampler: Sampler;
-  readonly #learningRateFactors: readonly number[] | undefined;
   #running = false;
 
   /**
@@ -113,7 +112,8 @@ export class SftTrainer {
     if (trainable.size === 0) {
       throw new TrainingError('the model has no trainable parameters', { hint: 'call applyLora(model, config) first' });
     }
-    this.#learningRateFactors = learningRateFactors(trainable, config.loraplusLrRatio);
+    // What cannot be had is an error here, not when the run begins.
+    learningRateFactors(trainable, config.loraplusLrRatio);
     const { length } = trainDataset;
     this.#sampler = new Sampler({
       length,
@@ -166,7 +166,7 @@ export class SftTrainer {
           model: this.#options.model,
           config: this.config,
           sampler: this.#sampler,
-          learningRateFactors: this.#learningRateFactors,
+          learningRateFactors: learningRateFactors(this.#options.model.trainable, this.config.loraplusLrRatio),
           warnings: runWarnings(this.config, this.#sampler),
           settings: namedSettings(this.#options),
           dataset: this.#options.trainDataset,

@@ -6,6 +6,7 @@ import type { DataLoader } from '../data/data-loader.js';
 import type { Dataset, TrainingExample, VlmBatch } from '../data/types.js';
 import type { Deferred, OptimizerState } from '../engine/engine.js';
 import { counterHash } from '../engine/random.js';
+import type { ParameterSet } from '../engine/tensor.js';
 import { CheckpointError, TrainingError, TuneError } from '../errors.js';
 import { BestModelTracker, judgeOf } from './best-model.js';
 import { CheckpointKeeper } from './checkpoint-keeper.js';
@@ -55,6 +56,8 @@ export class TrainingLoop {
   #metrics!: StepMetrics;
   #best: BestModelTracker | undefined;
   #checkpoints!: CheckpointKeeper;
+  /** What the run trains: the set that the model had at its start. */
+  #trainable!: ParameterSet;
   #optimizer!: OptimizerState;
   /** Optimizer steps done; then epochs done. */
   #globalStep = 0;
@@ -79,8 +82,7 @@ export class TrainingLoop {
     } finally {
       // Missing if the run failed before it was made.
       const made: OptimizerState | undefined = this.#optimizer;
-      const { engine, trainable } = this.#options.model;
-      if (made) engine.releaseOptimizerState(trainable, made);
+      if (made) this.#options.model.engine.releaseOptimizerState(this.#trainable, made);
     }
   }
 
@@ -131,6 +133,7 @@ export class TrainingLoop {
   async #prepare(resumeFrom: string | true | undefined): Promise<string[]> {
     const { model, config, settings, dataset, evalDataset, saveAdapter } = this.#options;
     const { engine, trainable } = model;
+    this.#trainable = trainable;
     const judge = judgeOf(config);
     const identity = {
       config,
@@ -182,7 +185,8 @@ export class TrainingLoop {
 
   async #step(batches: AsyncGenerator<VlmBatch, void>): Promise<void> {
     const { model, config, sampler, loader } = this.#options;
-    const { engine, trainable } = model;
+    const { engine } = model;
+    const trainable = this.#trainable;
     const plan = sampler.window(this.#globalStep);
     const step = plan.step + 1;
     const epoch = plan.epochAfter;
@@ -206,7 +210,9 @@ export class TrainingLoop {
     }
 
     const learningRate = config.learningRate * learningRateFactor(scheduleOf(config), plan.step, this.#schedule);
+    this.#requireSameParameters();
     let loss = await this.#accumulate(step, window);
+    this.#requireSameParameters();
     let gradNorm: Deferred<number>;
     const skips = config.onNonFiniteLoss === 'skip';
     const value = skips ? await loss() : 0;
@@ -250,6 +256,14 @@ export class TrainingLoop {
         details: { step, skipped },
       },
     );
+  }
+
+  /** @throws TrainingError if the gradients would be those of another adapter than the one that is trained */
+  #requireSameParameters(): void {
+    if (this.#options.model.trainable === this.#trainable) return;
+    throw new TrainingError('another adapter became active while this run was training', {
+      hint: 'Call setAdapter after the run. To compute without the adapter meanwhile, use withDisabled between two steps.',
+    });
   }
 
   /** The gradients of a window; says what had to change for it to fit, after an error too. */
@@ -332,7 +346,8 @@ export class TrainingLoop {
 
   /** Gives whether it succeeded: a disk that is full is no reason to lose the run. */
   async #save(): Promise<boolean> {
-    const { engine, trainable } = this.#options.model;
+    const { engine } = this.#options.model;
+    const trainable = this.#trainable;
     const step = this.#globalStep;
     // A step that turns out broken must not reach a checkpoint.
     await this.#settle(0);
@@ -367,7 +382,8 @@ export class TrainingLoop {
 
   /** The best step's parameters instead of the last one's. */
   async #loadBest(): Promise<void> {
-    const { engine, trainable } = this.#options.model;
+    const { engine } = this.#options.model;
+    const trainable = this.#trainable;
     const best = this.#best?.best;
     const instead = 'the parameters are those of the last step';
     if (!best) return this.#log.warn(this.#globalStep, `no evaluated step was saved; ${instead}`);
@@ -388,7 +404,7 @@ export class TrainingLoop {
     const { model, config } = this.#options;
     if (config.saveStrategy === 'no') return;
     try {
-      model.engine.zeroGradients(model.trainable);
+      model.engine.zeroGradients(this.#trainable);
       await this.#settle(0);
       const unsaved = this.#globalStep > this.#firstStep && this.#checkpoints.latest?.step !== this.#globalStep;
       if (unsaved) await this.#save();

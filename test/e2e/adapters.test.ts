@@ -3,6 +3,7 @@ import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { TUTORIAL_TEMPLATE } from '../../src/data/chat-template.js';
+import type { Collator } from '../../src/data/data-loader.js';
 import type { VlmBatch } from '../../src/data/types.js';
 import {
   SafetensorsFile,
@@ -18,8 +19,9 @@ import { mergeAdapter } from '../../src/lora/merge-adapter.js';
 import { verifyAdapter } from '../../src/lora/verify-adapter.js';
 import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
 import { type FromPretrainedOptions, fromPretrained } from '../../src/pretrained/from-pretrained.js';
+import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { HubServer } from '../servers/hub-server.js';
-import { makeAdapter, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';
+import { makeAdapter, makeDataset, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';
 
 const OWN_TEMPLATE = `${TUTORIAL_TEMPLATE}{# as trained #}`;
 
@@ -318,6 +320,43 @@ describe('several adapters by name', () => {
     expect([await logits(), a.isDisposed]).toEqual([second, true]);
     deleteAdapter(world.model, 'b');
     expect([await logits(), activeAdapter(world.model)]).toEqual([base, undefined]);
+  });
+
+  it('are not changed under a run: what was trained is saved, and the other keeps its values', async () => {
+    for (const change of ['switch', 'disable'] as const) {
+      const trained = makeAdapter(world.model);
+      const other = applyLora(world.model, { r: 2, targetModules: ['q_proj'] }, { adapterName: 'other', ...silent });
+      const before = await other.readValues();
+      let windows = 0;
+      const collator: Collator = {
+        collate: async (...given) => {
+          if (++windows === 3) change === 'switch' ? setAdapter(world.model, 'other') : trained.disable();
+          return world.collator.collate(...given);
+        },
+      };
+      const config = {
+        outputDir: join(dir, change),
+        progress: 'none' as const,
+        perDeviceTrainBatchSize: 2,
+        dataloaderPrefetch: 0,
+      };
+      const trainDataset = makeDataset(8);
+      const trainer = new SftTrainer({
+        model: world.model,
+        trainDataset,
+        collator,
+        config: { ...config, learningRate: 0.01 },
+      });
+      await expect(trainer.train()).rejects.toThrow(
+        change === 'switch'
+          ? /another adapter became active while this run was training[\s\S]*setAdapter/
+          : /nothing to train/,
+      );
+      expect(await readdir(config.outputDir)).toContain('checkpoint-2');
+      expect(await other.readValues()).toEqual(before);
+      trained.dispose();
+      other.dispose();
+    }
   });
 
   it('are told by their names where one is wrong or taken', async () => {
