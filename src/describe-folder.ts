@@ -10,6 +10,7 @@ export interface FolderDescription {
     | 'mlx'
     | 'mistral'
     | 'gguf'
+    | 'foreign'
     | 'pickle'
     | 'images'
     | 'parent'
@@ -74,6 +75,15 @@ export async function describeFolder(directory: string): Promise<FolderDescripti
   return answer('other', `holds ${shown(names)}`);
 }
 
+/** [names of files, what they are] */
+const FOREIGN_ADAPTERS: readonly (readonly [RegExp, string])[] = [
+  [/^adapters\.safetensors$/, 'an adapter of mlx (adapters.safetensors)'],
+  [/^lora\.safetensors$/, 'an adapter of mistral-finetune (lora.safetensors), in Mistral’s own layout'],
+  [/^pytorch_lora_weights\./, 'an adapter of diffusers (pytorch_lora_weights), for another kind of model'],
+  [/^adapter_\d+\.pt$/, 'an adapter of torchtune (adapter_N.pt), a Python pickle'],
+  [/\.nemo$/, 'a NeMo archive'],
+];
+
 function kindOf(names: readonly string[]): { kind: FolderDescription['kind']; text: string } | undefined {
   const has = (pattern: RegExp): boolean => names.some((name) => pattern.test(name));
   if (has(/^config\.json$/) && has(/^model.*\.safetensors(\.index\.json)?$/)) {
@@ -86,6 +96,8 @@ function kindOf(names: readonly string[]): { kind: FolderDescription['kind']; te
   if (has(/^adapter_model\.(safetensors|bin)$/)) {
     return { kind: 'adapter', text: 'holds the weights of an adapter but no adapter_config.json' };
   }
+  const foreign = FOREIGN_ADAPTERS.find(([pattern]) => has(pattern));
+  if (foreign && !has(/^consolidated.*\.safetensors$/)) return { kind: 'foreign', text: `holds ${foreign[1]}` };
   if (has(/^(params\.json|consolidated.*\.safetensors)$/)) {
     return {
       kind: 'mistral',

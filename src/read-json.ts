@@ -30,6 +30,9 @@ export function parseJson(bytes: Uint8Array, options: Pick<ReadJsonOptions, 'any
   } catch {
     throw new SyntaxError('it is not UTF-8');
   }
+  if (text.startsWith('version https://git-lfs')) {
+    throw new SyntaxError('it is a pointer of Git LFS: fetch the file with `git lfs pull`');
+  }
   const value: unknown = JSON.parse(text);
   // Escapes could hide the key, so where one may, the values are asked.
   if (!options.anyKey && /__proto__|\\u00/i.test(text) && hasProtoKey(value)) {

@@ -91,6 +91,8 @@ export class SafetensorsFile {
       await readFully(file, prefix, 0, path);
       const length = new DataView(prefix.buffer).getBigUint64(0, true);
       if (length > BigInt(MAX_HEADER_BYTES) || Number(length) > size - 8) {
+        const other = OTHER_STARTS[new TextDecoder('latin1').decode(prefix)];
+        if (other !== undefined) throw damaged(path, other[0], { hint: other[1] });
         throw damaged(path, `its header would take ${length} bytes, the file has ${size - 8} after the length field`);
       }
       const json = new Uint8Array(Number(length));
@@ -353,6 +355,13 @@ function bytesOf(view: ArrayBufferView): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 }
 
+/** First eight bytes of what often lies in place of a file → what it is, what to do. */
+const OTHER_STARTS: Readonly<Record<string, readonly [string, string]>> = {
+  'version ': ['it is a pointer of Git LFS, not the file itself', 'Fetch the file with `git lfs pull`.'],
+  '<!DOCTYP': ['it is a web page', 'The download was answered by a page, such as a login: download the file again.'],
+  '<!doctyp': ['it is a web page', 'The download was answered by a page, such as a login: download the file again.'],
+};
+
 function damaged(path: string, reason: string, options: TuneErrorOptions = {}): CheckpointError {
   return new CheckpointError(`${path} is not a whole safetensors file: ${reason}`, {
     hint: 'Download or write the file again.',
@@ -402,13 +411,24 @@ export async function isMistralNative(directory: string): Promise<boolean> {
   return names.some((name) => name === 'params.json' || /^consolidated.*\.safetensors$/.test(name));
 }
 
+async function missingWeightsHint(directory: string): Promise<string> {
+  if (await isMistralNative(directory)) return MISTRAL_NATIVE_HINT;
+  const names = await readdir(directory).catch((): string[] => []);
+  if (names.some((name) => /^model-\d+-of-\d+\.safetensors$/.test(name))) {
+    return `Its shards are there, the index is missing: download ${INDEX_FILE} too.`;
+  }
+  const pickle = names.find((name) => /^pytorch_model.*\.bin$/.test(name));
+  if (pickle !== undefined) return `${pickle} is a Python pickle, which is never read: take the model as safetensors.`;
+  if (names.some((name) => name.endsWith('.gguf'))) return 'GGUF files are not read: take the model as safetensors.';
+  return 'Give the folder of a downloaded model.';
+}
+
 /** Tensor name → shard file name. @throws CheckpointError if there is no sound index */
 export async function readShardIndex(directory: string): Promise<Map<string, string>> {
   const path = join(directory, INDEX_FILE);
   if (!(await isFile(path))) {
-    const native = await isMistralNative(directory);
     throw new CheckpointError(`${directory} holds neither model.safetensors nor ${INDEX_FILE}`, {
-      hint: native ? MISTRAL_NATIVE_HINT : 'Give the folder of a downloaded model.',
+      hint: await missingWeightsHint(directory),
       details: { directory },
     });
   }

@@ -17,6 +17,13 @@ export function parseRepoId(text: string): string {
   });
 }
 
+/** The repository that another tool has written as a URL or with a slash at its end; any other text as it is. */
+export function plainRepoName(text: string): string {
+  const pattern = /^(?:(?:https?:\/\/(?:huggingface\.co|hf\.co)|hf:\/)\/)?([\w.-]+\/[\w.-]+?)(?:\/tree\/[^/]+)?\/*$/;
+  const [, repo] = pattern.exec(text) ?? [];
+  return repo !== undefined && !/^[.~]/.test(text) ? repo : text;
+}
+
 /**
  * The folder that a text means, or undefined if it names a repository. An existing folder always wins, as in Python.
  * @throws ConfigError for a path to nothing, and for what is neither

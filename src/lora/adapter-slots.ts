@@ -3,7 +3,7 @@ import { nearestName } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { showValue } from '../show-value.js';
 import type { LoraAdapter } from './lora-adapter.js';
-import { type LoraHost, requireLoraHost } from './lora-host.js';
+import { describeValue, type LoraHost, requireLoraHost } from './lora-host.js';
 
 /** PEFT's name for an adapter that was given none. */
 export const DEFAULT_ADAPTER = 'default';
@@ -67,7 +67,7 @@ export class AdapterSlots {
     const names = [...this.adapters.keys()];
     const near = typeof name === 'string' ? nearestName(name, names) : undefined;
     throw new ConfigError(
-      `${what}: the model has no adapter ${showValue(name)}; ` +
+      `${what}: the model has no adapter ${typeof name === 'string' ? showValue(name) : describeValue(name)}; ` +
         (names.length > 0 ? `it has ${names.map((known) => `"${known}"`).join(', ')}` : 'it has none'),
       { hint: near ? `Did you mean "${near}"?` : "loadAdapter(folder, model, { adapterName: 'NAME' }) adds one." },
     );

@@ -107,11 +107,13 @@ export function putOn(
     weights.push({ a, b, scale, dropout: lora.dropout });
     return { module, a, b, r, alpha };
   });
-  const warnings = [...selection.warnings, ...unusedPatterns(lora, selection.matched)];
+  const ineffective = [...selection.warnings, ...unusedPatterns(lora, selection.matched)];
+  // Adapting both towers is the default: what it means for serving is reported where an adapter is published.
+  const warnings = [...ineffective, ...selection.advice];
   const parts = { name, config: lora, model, slots, parameters, modules, weights, warnings, origin };
   const adapter = new LoraAdapter(parts);
   slots.add(adapter);
-  warnWith(options.onWarning, warnings);
+  warnWith(options.onWarning, ineffective);
   return adapter;
 }
 

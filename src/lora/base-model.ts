@@ -23,6 +23,7 @@ export function baseOf({ nameOrPath, revision }: Origin): BaseModel {
 
 /** Whether a name says nothing to another machine. */
 export async function isLocalName(name: string): Promise<boolean> {
+  if (/^\w+:\/\//.test(name)) return false;
   if (/^([./\\~]|[A-Za-z]:[\\/])|\\|\/.*\//.test(name)) return true;
   return stat(name).then(
     (found) => found.isDirectory(),

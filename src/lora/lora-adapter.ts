@@ -56,7 +56,7 @@ export class LoraAdapter {
   readonly parameters: ParameterSet;
   /** Adapted layers in the model's order; the parameters are A and B of each in turn. */
   readonly modules: readonly LoraModule[];
-  /** Rules that had no effect, and choices that need care later; each was given to `onWarning`. */
+  /** Rules that had no effect, each given to `onWarning`; and what to know before it is served, which pushToHub reports. */
   readonly warnings: readonly string[];
   /** What its files said beside the values: base model, chat template. Empty for one that was made here. */
   readonly origin: AdapterOrigin;

@@ -120,7 +120,8 @@ function scaleFaults(options: {
   const fault = (alpha: number, name: string): string | undefined => {
     const rank = ranks.find((r) => {
       const scale = scaleOf(alpha, r, options.useRslora);
-      return !(scale >= MIN_SCALE && scale <= MAX_SCALE);
+      // What is not above zero has a fault of its own.
+      return alpha > 0 && r > 0 && !(scale >= MIN_SCALE && scale <= MAX_SCALE);
     });
     if (rank === undefined) return undefined;
     const formula = options.useRslora ? 'alpha / √r' : 'alpha / r';
@@ -307,7 +308,7 @@ export class LoraConfig {
     if (this.towers === 'both') return own ?? null;
     const otherSide = OTHER_SIDE[this.towers];
     if (own === undefined) return otherSide;
-    const pattern = typeof own === 'string' ? own : `(?:.*\\.)?(?:${own.map(escapeRegExp).join('|')})`;
+    const pattern = typeof own === 'string' ? ownGroup(own) : `(?:.*\\.)?(?:${own.map(escapeRegExp).join('|')})`;
     return `(?:${pattern})|(?:${otherSide})`;
   }
 }
@@ -317,6 +318,14 @@ const OTHER_SIDE = {
   language: '(?:.*\\.)?(?:vision_tower|multi_modal_projector|lm_head)(?:\\..*)?',
   vision: '(?:.*\\.)?(?:language_model|lm_head)(?:\\..*)?',
 } as const;
+
+/** A whole pattern as a part of another: Python takes `(?i)` at the very start alone, and then for all that follows. */
+function ownGroup(pattern: string): string {
+  const [start, flags] = /^\(\?([aimsux]+)\)/.exec(pattern) ?? ['', ''];
+  if (start === '') return pattern;
+  // With the flag x a comment reaches to the end of its line.
+  return `(?${flags}:${ownGroup(pattern.slice(start.length))}${flags!.includes('x') ? '\n' : ''})`;
+}
 
 function escapeRegExp(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');

@@ -291,7 +291,7 @@ function beyondError({ name, dtype }: HeldSource, element: number): CheckpointEr
   return new CheckpointError(`${name}: the merged weight has an element ${element}`, {
     hint: Number.isFinite(element)
       ? `That is more than ${dtype} holds: the training has diverged, or the base is to be stored as bfloat16 first.`
-      : 'The adapter holds numbers that are not finite: its training has diverged. Use an earlier checkpoint.',
+      : 'The base weight or the adapter holds values that are not finite. If its training has diverged, use an earlier checkpoint.',
     details: { name },
   });
 }

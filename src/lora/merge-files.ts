@@ -4,6 +4,8 @@ import { basename, dirname, join, resolve, sep } from 'node:path';
 import { describeFolder } from '../describe-folder.js';
 import type { ShardedCheckpoint } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
+import { readJson } from '../read-json.js';
+import { showValue } from '../show-value.js';
 import { baseOf, cachedRepo } from './base-model.js';
 import type { LoraAdapter } from './lora-adapter.js';
 import type { AdapterData } from './read-adapter.js';
@@ -11,12 +13,28 @@ import type { AdapterData } from './read-adapter.js';
 /** Names a folder that cannot be a checkpoint. @throws CheckpointError */
 export async function requireCheckpoint(directory: string): Promise<void> {
   const { kind, text, children } = await describeFolder(directory);
-  if (['model', 'other', 'mistral'].includes(kind)) return;
+  if (['model', 'other', 'mistral'].includes(kind)) return requireUnquantized(directory);
   const subfolder = kind === 'parent' ? `Give the subfolder, e.g. ${children[0]}.` : undefined;
   throw new CheckpointError(`mergeAdapter: \`checkpointDir\`, ${directory}, is no model: it ${text}`, {
     hint: subfolder ?? 'Give the folder of the base model; `adapterDir` is that of the adapter.',
     details: { path: directory, kind },
   });
+}
+
+/** Weights packed by another method than FP8 have no rows that an addition could reach. @throws CheckpointError */
+async function requireUnquantized(directory: string): Promise<void> {
+  const path = join(directory, 'config.json');
+  // Whether it can be read matters to those who need it.
+  const json = (await readJson(path).catch(() => undefined)) as { quantization_config?: { quant_method?: unknown } };
+  const method = json?.quantization_config?.quant_method;
+  if (method === undefined || method === 'fp8') return;
+  throw new CheckpointError(
+    `${path}: the weights are quantised (${showValue(method)}), and nothing is merged into these`,
+    {
+      hint: 'Merge into the base model in 16 bits or FP8: its shapes are the same, and the adapter fits it.',
+      details: { path },
+    },
+  );
 }
 
 /** Weights in other forms, and files about the base model that would mislead beside the merged one. */

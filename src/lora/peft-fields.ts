@@ -72,7 +72,14 @@ const ON_WHEN_EMPTY = new Set([
 ]);
 
 /** Not written by PEFT 0.21, and without effect on what a trained adapter computes. */
-const IGNORED_ELSEWHERE = new Set(['runtime_config', 'merge_weights', 'lora_dtype', 'lorap_lr_ratio', 'torch_dtype']);
+const IGNORED_ELSEWHERE = new Set([
+  'runtime_config',
+  'merge_weights',
+  'lora_dtype',
+  'lorap_lr_ratio',
+  'lorap_emb_lr',
+  'torch_dtype',
+]);
 /** Notes: `transformers_version`, `_name_or_path`. */
 const IS_NOTE = /^_|_version$|^(library_name|created_at|license|tags|comment|description|notes?)$/;
 

@@ -18,7 +18,6 @@ export interface PeftTargets {
  * of the names, or else the full names.
  * @param matched adapted layers, by the names that PEFT sees (those in memory)
  * @param all every linear layer of the model, adapted or not; the modules beside them are known
- * @throws ConfigError if a pattern takes too long
  */
 export function peftTargets(config: LoraConfig, matched: readonly string[], all: readonly string[]): PeftTargets {
   const own = config.toPeft() as unknown as PeftTargets;
@@ -46,9 +45,14 @@ export function peftTargets(config: LoraConfig, matched: readonly string[], all:
     };
     return modules.every((name) => isTarget(rules, name) === wanted.has(name));
   };
-  const found = candidates.find((targets) =>
-    withPatterns('targetModules, excludeModules or layersPattern', () => fits(targets)),
-  );
+  const found = candidates.find((targets) => {
+    try {
+      return withPatterns('targetModules, excludeModules or layersPattern', () => fits(targets));
+    } catch {
+      // Rules that cannot be judged are not written: a trained adapter is saved by names then.
+      return false;
+    }
+  });
   if (!found) return { ...none, target_modules: [...matched] };
   // Names that chose nothing here would be looked for in vain, or found in another model.
   if (typeof found.target_modules === 'string') return found;

@@ -6,7 +6,7 @@ import { parseOptions, requirePath } from '../config.js';
 import { SafetensorsFile } from '../engine/safetensors.js';
 import { CheckpointError, ConfigError } from '../errors.js';
 import { ownedRepoId, type PushedFile, type PushResult, pushFiles, pushFilesSchema } from '../hub/push-files.js';
-import { parseRepoId } from '../hub/repo-id.js';
+import { parseRepoId, plainRepoName } from '../hub/repo-id.js';
 import { modelPart, parseAdapterTensorName } from '../model/tensor-names.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE, PROCESSOR_FILES } from './adapter-folder.js';
 import { chatTemplateFields, chatTemplateText } from './chat-template-option.js';
@@ -81,7 +81,7 @@ async function hubName(name: string | undefined): Promise<string | undefined> {
     () => false,
   );
   try {
-    if (!isFolder) return parseRepoId(name);
+    if (!isFolder) return parseRepoId(plainRepoName(name));
   } catch {
     // Told below.
   }

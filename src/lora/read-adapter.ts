@@ -9,7 +9,8 @@ import { adapterTensorName, parseAdapterTensorName, toDiskName } from '../model/
 import { readJson } from '../read-json.js';
 import { readRegularFile } from '../regular-file.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE } from './adapter-folder.js';
-import { explainKeys, refuseForeignConfig, requireAdapterFolder, requireAdapterWeights } from './foreign-adapter.js';
+import { type Explanation, explainEmpty, explainKeys, explainNames, NOT_FINITE } from './explain-keys.js';
+import { refuseForeignConfig, requireAdapterFolder, requireAdapterWeights } from './foreign-adapter.js';
 import type { AdapterOrigin, LoraAdapter } from './lora-adapter.js';
 import { LoraConfig } from './lora-config.js';
 import { selectTargetModules, type Towers } from './target-modules.js';
@@ -80,14 +81,19 @@ export async function readAdapter(
     const adapterNames = new Set<string | undefined>();
     let old = false;
     let hasHead = false;
+    let isRepeated = false;
     for (const key of file.tensors.keys()) {
       const parsed = parseAdapterTensorName(key);
       const name = parsed && adapterTensorName(parsed.module, parsed.factor);
       if (!name) misfit(key, 'unexpected, not a LoRA matrix of a linear layer');
-      else if (keys.has(name)) faults.push(`${key}: the same as ${keys.get(name)}`);
       else {
-        keys.set(name, key);
         adapterNames.add(parsed.adapterName);
+        const before = keys.get(name);
+        if (before === undefined) keys.set(name, key);
+        else {
+          isRepeated = true;
+          faults.push(`${key}: the same as ${before}`);
+        }
       }
       old ||= parsed?.old === true;
       hasHead ||= parsed?.module === OUTPUT_HEAD;
@@ -106,7 +112,7 @@ export async function readAdapter(
       // Rules for another model match nothing; the keys tell which model it is.
       const known = new Set(adaptable.map(({ name }) => name));
       const others = [...file.tensors.keys()].filter((key) => !known.has(parseAdapterTensorName(key)?.module ?? ''));
-      const explained = explainKeys(others, file.tensors.size, known);
+      const explained = explainKeys(others, file.tensors.size, known, origin.baseModelNameOrPath);
       if (!explained) throw cause;
       throw new CheckpointError(`${path} does not fit the model; ${explained.reason}`, {
         hint: explained.hint,
@@ -133,10 +139,23 @@ export async function readAdapter(
       }
     }
     for (const [name, key] of keys) {
-      if (!expected.has(name)) misfit(key, 'unexpected, no such layer is in the model and in the configuration');
+      if (expected.has(name)) continue;
+      const isInModel = shapes.has(parseAdapterTensorName(key)!.module);
+      misfit(
+        key,
+        isInModel
+          ? `unexpected, ${ADAPTER_CONFIG_FILE} does not choose this layer`
+          : 'unexpected, the model has no such layer',
+      );
     }
     const count = { expected: expected.size, found: file.tensors.size };
-    if (faults.length > 0) throw badTensors(path, faults, count, explainKeys(unfit, file.tensors.size, shapes.keys()));
+    if (faults.length > 0) {
+      const explained =
+        explainEmpty([...file.tensors.values()]) ??
+        (isRepeated ? explainNames(adapterNames) : undefined) ??
+        explainKeys(unfit, file.tensors.size, new Set(shapes.keys()), origin.baseModelNameOrPath);
+      throw badTensors(path, faults, count, explained);
+    }
 
     const values = new Map<string, Float32Array>();
     for (const name of expected.keys()) {
@@ -146,7 +165,7 @@ export async function readAdapter(
       if (bad >= 0) faults.push(`${key}: element ${bad} is ${array[bad]}, no finite number`);
       values.set(name, array);
     }
-    if (faults.length > 0) throw badTensors(path, faults, count);
+    if (faults.length > 0) throw badTensors(path, faults, count, NOT_FINITE);
     const modules = matched.map((name): AdapterModuleData => {
       const { r, scale } = wanted.forModule(spelling(name));
       const [a, b] = [values.get(adapterTensorName(name, 'A'))!, values.get(adapterTensorName(name, 'B'))!];
@@ -190,7 +209,7 @@ export async function readAdapterConfig(directory: string): Promise<{ config: Lo
   const config = LoraConfig.fromPeft(json, path);
   const text = (key: string): string | undefined => {
     const value = (json as Record<string, unknown>)[key];
-    return typeof value === 'string' && value !== '' ? value : undefined;
+    return typeof value === 'string' && value.trim() !== '' ? value.trim() : undefined;
   };
   const chatTemplate = await readChatTemplate(directory);
   return {
@@ -244,7 +263,7 @@ function badTensors(
   path: string,
   faults: readonly string[],
   { expected, found }: { expected: number; found: number },
-  explained?: { reason: string; hint: string },
+  explained?: Explanation,
 ): CheckpointError {
   const listed = faults.slice(0, MAX_LISTED_FAULTS);
   if (faults.length > listed.length) listed.push(`and ${faults.length - listed.length} more`);

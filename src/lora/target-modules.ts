@@ -25,8 +25,10 @@ export interface TargetRules extends PeftRules {
 export interface TargetSelection {
   /** Chosen names, in the order in which they were given. */
   readonly matched: readonly string[];
-  /** Rules that had no effect, and choices that need care later. */
+  /** Rules that had no effect. */
   readonly warnings: readonly string[];
+  /** Choices that need care later, when the adapter is served. */
+  readonly advice: readonly string[];
 }
 
 const TOWER_PARTS: Readonly<Record<Towers, readonly ModelPart[]>> = {
@@ -74,8 +76,7 @@ function select(names: readonly string[], rules: TargetRules, spelling: (name: s
     warnings.push(`excludeModules: ${quoted([rules.excludeModules].flat())} excludes nothing`);
   }
   const vision = matched.filter((name) => modelPart(name) === 'vision' || modelPart(name) === 'projector').length;
-  if (vision > 0) warnings.push(visionServingAdvice(vision, matched.length));
-  return { matched, warnings };
+  return { matched, warnings, advice: vision > 0 ? [visionServingAdvice(vision, matched.length)] : [] };
 }
 
 /**

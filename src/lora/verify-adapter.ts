@@ -51,7 +51,11 @@ export async function verifyAdapter(model: ProbedModel, directory: string, batch
     const maxDeviation = trained && largestDifference(loaded, trained);
     const fault = faultOf(maxChange, maxDeviation);
     if (fault !== undefined) {
+      const isOther = maxDeviation !== undefined && Number.isFinite(maxChange) && maxChange > 0;
       throw new CheckpointError(`${directory}: the adapter of ${modules} layers ${fault}`, {
+        ...(isOther && {
+          hint: 'Are these the files of the active adapter? setAdapter or disable changes which one is compared.',
+        }),
         details: { directory, modules, maxChange, maxDeviation },
       });
     }

@@ -201,6 +201,7 @@ export async function requireModelFolder(dir: string): Promise<void> {
 const HINTS: Readonly<Record<string, (child: string | undefined) => string>> = {
   adapter: () =>
     'fromPretrained(folder) loads an adapter with its base model; loadAdapter(folder, model) puts it onto a model that is loaded',
+  foreign: () => 'export it in the Hugging Face layout with the tool that made it (an adapter: in that of PEFT)',
   mlx: () => 'an adapter of mlx has another layout: fuse it into its model with mlx first',
   mistral: () => MISTRAL_NATIVE_HINT,
   images: () => 'an image folder is read by ImageFolder.fromFolder or KaggleImageFolder.fromFolder',

@@ -1,19 +1,21 @@
 /** A model by its name on the Hub, or from a folder, with its processor; of an adapter, the base model with it on. */
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { callback, parseOptions } from '../config.js';
 import { ChatTemplate } from '../data/chat-template.js';
 import type { EngineChoice } from '../engine/create-engine.js';
 import type { Engine } from '../engine/engine.js';
 import { INDEX_FILE, readShardIndex } from '../engine/safetensors.js';
-import { CheckpointError, ConfigError } from '../errors.js';
+import { CheckpointError, ConfigError, HubError } from '../errors.js';
 import { type HubDownload, type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
+import { plainRepoName } from '../hub/repo-id.js';
 import { type FileSelection, folderOrSnapshot } from '../hub/snapshot-download.js';
 import { putFilesOn } from '../lora/adapter-file.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_SELECTION } from '../lora/adapter-folder.js';
 import { adapterNameSchema, type LoraAdapter } from '../lora/apply-lora.js';
 import { isLocalName } from '../lora/base-model.js';
+import { requireAdapterWeights } from '../lora/foreign-adapter.js';
 import { readAdapterConfig } from '../lora/read-adapter.js';
 import { loadFrom, loadProcessor, type Ministral3Processor, requireEngine, requireModelFolder } from '../model/load.js';
 import type { Ministral3 } from '../model/ministral3/model.js';
@@ -112,7 +114,9 @@ async function loadWithAdapter(
   { engine, onNotice, baseModel, adapterName, ...download }: Options,
 ): Promise<Pretrained> {
   const { origin } = await readAdapterConfig(folder);
-  const name = baseModel ?? origin.baseModelNameOrPath;
+  // Before gigabytes of its base model are fetched.
+  await requireAdapterWeights(folder);
+  const name = baseModel ?? (origin.baseModelNameOrPath && plainRepoName(origin.baseModelNameOrPath));
   if (name === undefined) {
     throw new ConfigError(`${idOrFolder} is an adapter whose ${ADAPTER_CONFIG_FILE} names no base model`, {
       hint: "Say it: fromPretrained(adapter, { baseModel: 'OWNER/NAME' or a folder }).",
@@ -156,11 +160,23 @@ async function baseFolder(
 ): Promise<{ readonly folder: string; readonly commit: string | undefined }> {
   const hint = `Say where the base model is: fromPretrained(adapter, { baseModel: 'OWNER/NAME' or a folder }).`;
   const found = await folderOrSnapshot(name, download, BASE_SELECTION).catch(async (error: unknown) => {
-    if (!isOwn || !(error instanceof ConfigError) || !(await isLocalName(name))) throw error;
-    throw new ConfigError(`${adapter} is an adapter of "${name}", a folder that is not on this machine`, {
-      hint,
-      details: { baseModel: name },
-      cause: error,
+    if (!isOwn) throw error;
+    const options = { hint, details: { baseModel: name }, cause: error };
+    if (error instanceof ConfigError) {
+      const isFolder = await isLocalName(name);
+      const what = isFolder
+        ? 'a folder that is not on this machine'
+        : 'which is neither a folder nor a name on the Hub';
+      throw new ConfigError(
+        `${adapter} is an adapter of "${name}", ${what}${await nearAdapter(name, adapter)}`,
+        options,
+      );
+    }
+    if (!(error instanceof HubError)) throw error;
+    throw new HubError(`the base model of ${adapter} cannot be had: ${withoutHint(error)}`, {
+      ...options,
+      details: { ...error.details, baseModel: name },
+      hint: error.hint === undefined ? hint : `${error.hint} Or: ${hint}`,
     });
   });
   if ((await exists(join(found.folder, ADAPTER_CONFIG_FILE))) && !(await hasModel(found.folder))) {
@@ -171,6 +187,14 @@ async function baseFolder(
   }
   await requireModelFolder(found.folder);
   return found;
+}
+
+/** A relative path is read from the working folder, as in Python; one that was meant from the adapter's is named. */
+async function nearAdapter(name: string, adapter: string): Promise<string> {
+  if (/^([/\\~]|[A-Za-z]:|\w+:\/\/)/.test(name)) return '';
+  const beside = resolve(adapter, name);
+  const from = `; a relative path is read from ${process.cwd()}`;
+  return (await exists(join(beside, 'config.json'))) ? `${from}; seen from the adapter it is ${beside}` : from;
 }
 
 function withoutHint({ message }: Error): string {

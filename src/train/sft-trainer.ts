@@ -120,6 +120,7 @@ export class SftTrainer {
     if (trainable.size === 0) {
       throw new TrainingError('the model has no trainable parameters', { hint: 'call applyLora(model, config) first' });
     }
+    // What cannot be had is an error here, not when the run begins.
     learningRateFactors(trainable, config.loraplusLrRatio);
     const { length } = trainDataset;
     this.#sampler = new Sampler({

@@ -185,15 +185,10 @@ export class TrainingLoop {
 
   async #step(batches: AsyncGenerator<VlmBatch, void>): Promise<void> {
     const { model, config, sampler, loader } = this.#options;
-    const { engine, trainable } = model;
+    const { engine } = model;
+    const trainable = this.#trainable;
     const plan = sampler.window(this.#globalStep);
     const step = plan.step + 1;
-    if (trainable !== this.#trainable) {
-      throw new TrainingError(`step ${step}: the model trains other parameters than when the run began`, {
-        hint: 'Another adapter was made the active one; call setAdapter before the run or after it.',
-        details: { step },
-      });
-    }
     const epoch = plan.epochAfter;
     const waited = loader.waitSeconds;
     const collated: VlmBatch[] = [];
@@ -215,7 +210,9 @@ export class TrainingLoop {
     }
 
     const learningRate = config.learningRate * learningRateFactor(scheduleOf(config), plan.step, this.#schedule);
+    this.#requireSameParameters(step);
     let loss = await this.#accumulate(step, window);
+    this.#requireSameParameters(step);
     let gradNorm: Deferred<number>;
     const skips = config.onNonFiniteLoss === 'skip';
     const value = skips ? await loss() : 0;
@@ -259,6 +256,15 @@ export class TrainingLoop {
         details: { step, skipped },
       },
     );
+  }
+
+  /** @throws TrainingError if the gradients would be those of another adapter than the one that is trained */
+  #requireSameParameters(step: number): void {
+    if (this.#options.model.trainable === this.#trainable) return;
+    throw new TrainingError(`step ${step}: another adapter became active while this run was training`, {
+      hint: 'Call setAdapter after the run. To compute without the adapter meanwhile, use withDisabled between two steps.',
+      details: { step },
+    });
   }
 
   /** The gradients of a window; says what had to change for it to fit, after an error too. */

@@ -3,6 +3,7 @@ import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { TUTORIAL_TEMPLATE } from '../../src/data/chat-template.js';
+import type { Collator } from '../../src/data/data-loader.js';
 import type { VlmBatch } from '../../src/data/types.js';
 import {
   SafetensorsFile,
@@ -18,8 +19,9 @@ import { mergeAdapter } from '../../src/lora/merge-adapter.js';
 import { verifyAdapter } from '../../src/lora/verify-adapter.js';
 import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
 import { type FromPretrainedOptions, fromPretrained } from '../../src/pretrained/from-pretrained.js';
+import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { HubServer } from '../servers/hub-server.js';
-import { makeAdapter, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';
+import { makeAdapter, makeDataset, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';
 
 const OWN_TEMPLATE = `${TUTORIAL_TEMPLATE}{# as trained #}`;
 
@@ -143,10 +145,20 @@ describe('fromPretrained of an adapter', () => {
     await expect(load()).rejects.toThrow(
       /is an adapter of "\/home\/somebody\/models\/base", a folder that is not on this machine[\s\S]*baseModel/,
     );
+    await rewrite('../checkpoint');
+    await expect(load()).rejects.toThrow(/a relative path is read from .*; seen from the adapter it is .*checkpoint/);
+    await rewrite('s3://bucket/base');
+    await expect(load()).rejects.toThrow(/"s3:\/\/bucket\/base", which is neither a folder nor a name on the Hub/);
+    await rewrite(' ');
+    await expect(load()).rejects.toThrow(/names no base model/);
     await rewrite(dir);
     await expect(load()).rejects.toThrow(/names ".*" as its base model, which is an adapter too[\s\S]*merge/);
-    await rewrite('org/none');
-    await expect(load()).rejects.toThrow(HubError);
+    for (const name of ['org/none', 'org/none/', 'https://huggingface.co/org/none', 'hf://org/none']) {
+      await rewrite(name);
+      const error = await load().catch((caught: unknown) => caught);
+      expect(error).toBeInstanceOf(HubError);
+      expect((error as HubError).message).toMatch(/the base model of .*: org\/none: [\s\S]*baseModel/);
+    }
     server.commit('user/other', { 'adapter_config.json': '{}', 'adapter_model.safetensors': 'x' });
     await rewrite('user/other');
     await expect(load()).rejects.toThrow(/user\/other: it holds an adapter, not a model/);
@@ -166,6 +178,12 @@ describe('fromPretrained of an adapter', () => {
     );
     const { model } = await fromPretrained(dir, { ...options, baseModel: world.checkpoint });
     await model.dispose();
+  });
+
+  it('misses the weights of the adapter before it looks for the base', async () => {
+    await saved({ baseModelNameOrPath: 'org/none' });
+    await rm(join(dir, 'adapter_model.safetensors'));
+    await expect(fromPretrained(dir, options)).rejects.toThrow(/adapter_config.json but no adapter_model.safetensors/);
   });
 
   it('disposes of a model whose adapter does not fit', async () => {
@@ -302,6 +320,43 @@ describe('several adapters by name', () => {
     expect([await logits(), a.isDisposed]).toEqual([second, true]);
     deleteAdapter(world.model, 'b');
     expect([await logits(), activeAdapter(world.model)]).toEqual([base, undefined]);
+  });
+
+  it('are not changed under a run: what was trained is saved, and the other keeps its values', async () => {
+    for (const change of ['switch', 'disable'] as const) {
+      const trained = makeAdapter(world.model);
+      const other = applyLora(world.model, { r: 2, targetModules: ['q_proj'] }, { adapterName: 'other', ...silent });
+      const before = await other.readValues();
+      let windows = 0;
+      const collator: Collator = {
+        collate: async (...given) => {
+          if (++windows === 3) change === 'switch' ? setAdapter(world.model, 'other') : trained.disable();
+          return world.collator.collate(...given);
+        },
+      };
+      const config = {
+        outputDir: join(dir, change),
+        progress: 'none' as const,
+        perDeviceTrainBatchSize: 2,
+        dataloaderPrefetch: 0,
+      };
+      const trainDataset = makeDataset(8);
+      const trainer = new SftTrainer({
+        model: world.model,
+        trainDataset,
+        collator,
+        config: { ...config, learningRate: 0.01 },
+      });
+      await expect(trainer.train()).rejects.toThrow(
+        change === 'switch'
+          ? /another adapter became active while this run was training[\s\S]*setAdapter/
+          : /nothing to train/,
+      );
+      expect(await readdir(config.outputDir)).toContain('checkpoint-2');
+      expect(await other.readValues()).toEqual(before);
+      trained.dispose();
+      other.dispose();
+    }
   });
 
   it('are told by their names where one is wrong or taken', async () => {

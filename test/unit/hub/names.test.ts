@@ -6,7 +6,7 @@ import { parseOptions } from '../../../src/config.js';
 import { ConfigError } from '../../../src/errors.js';
 import { hubCacheFolder, hubEndpoint, offlineReason } from '../../../src/hub/environment.js';
 import { selectPaths } from '../../../src/hub/file-patterns.js';
-import { localFolder, parseRepoId } from '../../../src/hub/repo-id.js';
+import { localFolder, parseRepoId, plainRepoName } from '../../../src/hub/repo-id.js';
 import { snapshotDownloadSchema } from '../../../src/hub/snapshot-download.js';
 import { findHubToken } from '../../../src/hub/token.js';
 
@@ -82,6 +82,25 @@ describe('what is looked up on the disk', () => {
     }
     await expect(localFolder('https://huggingface.co/org/model/tree/main')).rejects.toThrow(/Give "org\/model"/);
   });
+});
+
+it('names that other tools wrote as a URL or with a slash at the end are those of repositories', () => {
+  const urls = ['https://huggingface.co/org/model', 'https://hf.co/org/model/', 'hf://org/model'];
+  for (const text of ['org/model', 'org/model/', ...urls, 'https://huggingface.co/org/model/tree/main']) {
+    expect(plainRepoName(text)).toBe('org/model');
+  }
+  for (const text of [
+    './model/',
+    '../model',
+    '~/model',
+    '/a/b/',
+    'C:\\a\\b',
+    'a/b/c',
+    's3://a/b',
+    'https://other.org/a/b',
+  ]) {
+    expect(plainRepoName(text)).toBe(text);
+  }
 });
 
 it('names of repositories are checked', () => {

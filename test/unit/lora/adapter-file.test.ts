@@ -386,6 +386,61 @@ describe('loadAdapter', () => {
       /layers\.7.*unexpected[\s\S]*belongs to another model/,
     ],
     ['of a wrapped model', rename(/^/, 'module.'), /those of a wrapped model/],
+    ['of FSDP', rename('layers.0.', 'layers.0._fsdp_wrapped_module.'), /14 of 28 keys are those of a wrapped model/],
+    [
+      'of checkpointed layers',
+      rename('layers.0.', 'layers.0._checkpoint_wrapped_module.'),
+      /14 of 28 keys are those of a wrapped model/,
+    ],
+    ['of mlx-vlm', rename(/lora_([AB])\.weight$/, '$1'), /28 of 28 keys are those of an mlx-vlm adapter/],
+    [
+      'of torchtune',
+      rename(/^base_model\.model\.model\.language_model\.(.*)lora_A/, 'decoder.$1lora_a'),
+      /14 of 28 keys are those of a torchtune adapter/,
+    ],
+    [
+      'of mistral-finetune',
+      rename(/^.*(layers\.\d\.)self_attn\.(.)_proj/, '$1attention.w$2'),
+      /16 of 28 keys are those of Mistral’s own layout/,
+    ],
+    [
+      'of NeMo',
+      rename(/self_attn\.q_proj/, 'self_attention.linear_qkv'),
+      /4 of 28 keys are those of a NeMo or Megatron/,
+    ],
+    [
+      'of diffusers',
+      rename(/^base_model\.model\.(.*)lora_A/, 'unet.$1lora.down'),
+      /14 of 28 keys are those of a diffusion model/,
+    ],
+    ['of B with a bias', rename('q_proj.lora_B.weight', 'q_proj.lora_B.bias'), /2 of 28 keys are biases of B/],
+    [
+      'of layers that the rules leave out',
+      () => rewriteConfig({ target_modules: ['q_proj', 'v_proj'] }),
+      /20 of 28 keys are of layers that adapter_config.json does not choose[\s\S]*target_modules/,
+    ],
+    [
+      'of another kind of model',
+      async () => {
+        await rename('model.language_model.layers.', 'model.visual.blocks.')();
+        await rewriteConfig({ target_modules: ['qkv'], exclude_modules: null, base_model_name_or_path: 'a/other-vl' });
+      },
+      /none of its \d+ keys is of a layer of this model[\s\S]*"a\/other-vl"/,
+    ],
+    [
+      'of two adapters',
+      () =>
+        rewrite((tensor) =>
+          ['one', 'two'].map((name) => ({ ...tensor, name: tensor.name.replace('.weight', `.${name}.weight`) })),
+        ),
+      /the file holds several adapters: "one", "two"/,
+    ],
+    [
+      'without elements',
+      () => rewrite((tensor) => [{ ...tensor, shape: [0], data: new Float32Array(0) }]),
+      /28 of 28 tensors hold no element[\s\S]*ZeRO-3/,
+    ],
+    ['not there at all', () => rewrite(() => []), /the file holds no tensor/],
     ['of PEFT twice', rename(/^base_model\.model\./, 'base_model.model.base_model.model.'), /those of a wrapped model/],
   ])('says what keys %s are', async (_, change, message) => {
     await saveAdapter(trained({ r: 2, towers: 'language' }), folder);
@@ -484,5 +539,42 @@ describe('loadAdapter', () => {
     await rm(join(folder, 'adapter_model.safetensors'));
     await writeFile(join(folder, 'adapter_model.bin'), 'x');
     await expect(loadAdapter(folder, fakeModel())).rejects.toThrow(/pickle/);
+  });
+
+  it('names weights in several files, in the layout of another tool, or not fetched', async () => {
+    await saveAdapter(trained({ r: 2 }), folder);
+    const weights = join(folder, 'adapter_model.safetensors');
+    const refused = (message: RegExp) => expect(loadAdapter(folder, fakeModel())).rejects.toThrow(message);
+    await writeFile(weights, 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n');
+    await refused(/adapter_model.safetensors.* it is a pointer of Git LFS[\s\S]*git lfs pull/);
+    await writeFile(weights, '<!DOCTYPE html><title>Sign in</title>');
+    await refused(/it is a web page/);
+    await rm(weights);
+    for (const [name, message] of [
+      ['adapter_0.pt', /holds adapter_0.pt, the weights of an adapter in the layout of another tool/],
+      ['pytorch_lora_weights.safetensors', /in the layout of another tool/],
+      ['adapter_model-00001-of-00002.safetensors', /in several files \(adapter_model-00001-of-00002.safetensors\)/],
+    ] as const) {
+      await writeFile(join(folder, name), 'x');
+      await refused(message);
+      await rm(join(folder, name));
+    }
+    await writeFile(join(folder, 'adapter_config.json'), 'version https://git-lfs.github.com/spec/v1\n');
+    await refused(/adapter_config.json: it is a pointer of Git LFS/);
+    await writeFile(join(folder, 'adapter_config.json'), JSON.stringify({ rank: 8, alpha: 16, dropout: 0 }));
+    await refused(/the configuration of an mlx-vlm adapter/);
+    await rm(join(folder, 'adapter_config.json'));
+    await writeFile(join(folder, 'params.json'), '{}');
+    await writeFile(join(folder, 'lora.safetensors'), 'x');
+    await refused(/the folder holds an adapter of mistral-finetune \(lora.safetensors\)/);
+  });
+
+  it('says of values that are not finite that its training has diverged', async () => {
+    await saveAdapter(trained({ r: 2 }), folder);
+    await rewrite((tensor) => {
+      (tensor.data as Float32Array)[1] = Number.NaN;
+      return [tensor];
+    });
+    await expect(loadAdapter(folder, fakeModel())).rejects.toThrow(/element 1 is NaN[\s\S]*training has diverged/);
   });
 });

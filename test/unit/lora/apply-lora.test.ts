@@ -112,6 +112,13 @@ describe('applyLora', () => {
     expect(applyLora(model, { targetModules: ['v_proj'] }).modules).toHaveLength(4);
   });
 
+  it('says nothing of the default, both towers, but keeps what matters for serving among its warnings', () => {
+    const lines: string[] = [];
+    const adapter = applyLora(fakeModel(), {}, { onWarning: (line) => lines.push(line) });
+    expect(lines).toEqual([]);
+    expect(adapter.warnings).toEqual([expect.stringContaining('--enable-tower-connector-lora')]);
+  });
+
   it('hands each warning to the listener, and without one to the process, once', async () => {
     const options = { towers: 'language', rankPattern: { [`x${process.pid}`]: 3 } } as const;
     const lines: string[] = [];

@@ -105,6 +105,15 @@ describe('peftTargets', () => {
     expect(saved({ targetModules: ['q_proj', 'qkv'] }).target_modules).toEqual(['q_proj']);
   });
 
+  it('keeps flags and comments of an exclusion to itself where a tower is excluded too', () => {
+    const excluded = (excludeModules: string) =>
+      saved({ targetModules: ['q_proj', 'v_proj'], towers: 'language', excludeModules }).exclude_modules as string;
+    expect(excluded('(?i).*Q_PROJ')).toMatch(/^\(\?:\(\?i:\.\*Q_PROJ\)\)\|/);
+    expect(excluded('(?x) .* q_proj # not these')).toContain('# not these\n)');
+    expect(excluded('(?i)(?s).*V_PROJ')).toContain('(?i:(?s:');
+    expect(excluded('.*q_proj|.*nothing')).toContain('(?:.*q_proj|.*nothing)|');
+  });
+
   it('does not let PEFT choose more: norms, containers, the output head', () => {
     expect(saved({ targetModules: '.*language_model.*' })).toMatchObject({
       target_modules: ['down_proj', 'gate_proj', 'k_proj', 'o_proj', 'q_proj', 'up_proj', 'v_proj'],

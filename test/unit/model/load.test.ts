@@ -1,4 +1,4 @@
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -171,6 +171,18 @@ describe('loadMinistral3', () => {
     );
     await configure({ quantization_config: { quant_method: 'fp8', weight_block_size: [128] } });
     await expect(loadMinistral3(folder, { engine })).rejects.toThrow(/weight_block_size: expected null or two/);
+    await configure({ quantization_config: undefined });
+    const weights = join(folder, 'model.safetensors');
+    const rejected = (message: RegExp) => expect(loadMinistral3(folder, { engine })).rejects.toThrow(message);
+    for (const [name, message] of [
+      ['model-00001-of-00002.safetensors', /the index is missing/],
+      ['pytorch_model.bin', /pytorch_model.bin is a Python pickle/],
+      ['model-q4.gguf', /GGUF files are not read/],
+    ] as const) {
+      await rename(weights, join(folder, name));
+      await rejected(message);
+      await rename(join(folder, name), weights);
+    }
     await rm(join(folder, 'config.json'));
     await writeFile(join(folder, 'params.json'), '{}');
     await expect(loadMinistral3(folder, { engine })).rejects.toThrow(/Mistral-native[\s\S]*download config.json/);
