@@ -42,9 +42,10 @@ export function encodeConversation(
   options: EncodeConversationOptions = {},
 ): EncodedConversation {
   requireSameNames(tokenizer, template);
-  const segments = template.segments(messages, options);
+  const { parseSpecialTokens, ...rendering } = options;
+  const segments = template.segments(messages, rendering);
   const units = segments.flatMap(({ text, fromTemplate, isLearned, isCall = false }): Unit[] => {
-    if (!fromTemplate && !options.parseSpecialTokens) return [{ text, fromTemplate, isAnswer: isLearned, isCall }];
+    if (!fromTemplate && !parseSpecialTokens) return [{ text, fromTemplate, isAnswer: isLearned, isCall }];
     return tokenizer
       .splitControlTokens(text)
       .map((piece) =>
