@@ -367,6 +367,11 @@ export class Ministral3 implements TrainableModel {
     return this.ownsEngine ? engine.dispose() : Promise.resolve();
   }
 
+  /** The same as `dispose`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
   #requireWeights(): void {
     if (!this.#isDisposed) return;
     throw new EngineError(
