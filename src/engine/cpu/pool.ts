@@ -134,7 +134,13 @@ export class Pool {
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
-    await Promise.all(this.#workers.map(({ worker }) => worker.terminate()));
+    // Idle threads keep no process alive: without this one could end before whoever awaits them goes on.
+    const alive = setInterval(() => undefined, 60_000);
+    try {
+      await Promise.all(this.#workers.map(({ worker }) => worker.terminate()));
+    } finally {
+      clearInterval(alive);
+    }
     for (const { port } of this.#workers) port.close();
     this.#workers.length = 0;
   }
