@@ -134,7 +134,7 @@ export class SafetensorsFile {
   /** Fills `target`, which may lie in shared memory, with the tensor's bytes from `offset` on. */
   async readBytes(name: string, target: Uint8Array, offset = 0): Promise<void> {
     const { dataOffset, byteLength } = this.info(name);
-    requireInteger(offset, 'readBytes: `offset`', 0);
+    if (typeof offset !== 'number') requireInteger(offset, 'readBytes: `offset`', 0);
     if (!(target instanceof Uint8Array)) {
       throw new ConfigError(`readBytes: \`target\`: expected a Uint8Array to be filled, got ${describeGiven(target)}`);
     }
