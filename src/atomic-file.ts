@@ -2,6 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { requirePath } from './config.js';
+import { ConfigError } from './errors.js';
 
 /**
  * Writes a file under a temporary name in the target's folder (made if need be), flushes it to the disk, renames it to
@@ -31,6 +33,33 @@ export async function writeFileAtomically(
     await rm(temporary, { force: true }).catch(() => undefined);
     throw error;
   }
+}
+
+const IN_THE_WAY: Readonly<Record<string, string>> = {
+  EISDIR: 'a folder is in its place',
+  ENOTDIR: 'a file is in the place of its folder',
+  EEXIST: 'a file is in the place of its folder',
+  EACCES: 'this user may not write there',
+  EPERM: 'this user may not write there',
+  EROFS: 'the disk is read-only',
+  ENOSPC: 'the disk is full',
+  ENAMETOOLONG: 'its name is too long',
+};
+
+/**
+ * The same for a file that a caller names.
+ * @param what who writes it, e.g. `renderPng`
+ * @throws ConfigError for what is no path, and for a place where no file can be
+ */
+export async function writeNamedFile(path: string, content: string | Uint8Array, what: string): Promise<void> {
+  requirePath(path, what);
+  await writeFileAtomically(path, content).catch((cause: NodeJS.ErrnoException) => {
+    throw new ConfigError(`${what}: ${path} cannot be written: ${IN_THE_WAY[cause.code ?? ''] ?? cause.message}`, {
+      hint: 'Give the path of a file, in a folder that can be written to.',
+      details: { path, code: cause.code },
+      cause,
+    });
+  });
 }
 
 /** Makes a folder and those above it that are missing; all of them are on the disk then. */

@@ -1,6 +1,8 @@
 /** Configuration stops at the edge: every user-facing option object passes through here once. */
 import { z } from 'zod';
 import { ConfigError } from './errors.js';
+import { describeGiven, isPromise, kindOf } from './given-kind.js';
+import { isContainer, isOptions, optionsHint } from './require-given.js';
 import { showValue } from './show-value.js';
 
 /**
@@ -18,8 +20,12 @@ export function parseOptions<S extends z.ZodType>(
   aliases: Readonly<Record<string, string>> = {},
   shown: Readonly<Record<string, string>> = {},
 ): z.output<S> {
+  // A promise would pass for an object without options.
+  if (isPromise(input) || isContainer(input)) refuseOthers(input, what);
   const result = schema.safeParse(input);
   if (result.success) return result.data;
+  // Other values are the schema's to judge: they may come from a file.
+  if (kindOf(input) !== undefined || typeof input === 'function') refuseOthers(input, what);
   const faults = result.error.issues.slice(0, MAX_FAULTS).flatMap((issue) => {
     const path = issue.path.map((key, i) => (i === 0 ? (shown[String(key)] ?? String(key)) : String(key))).join('.');
     const rename = (name: string): string => (Object.hasOwn(shown, name) ? shown[name]! : name);
@@ -58,9 +64,7 @@ export function checkNames<T extends object>(
   names: Readonly<Record<keyof Required<T>, boolean>>,
   what: string,
 ): void {
-  if (typeof options !== 'object' || options === null) {
-    throw new ConfigError(`${what}: expected an object of options, got ${options === null ? 'null' : typeof options}`);
-  }
+  refuseOthers(options, what);
   const known = Object.keys(names) as (keyof T & string)[];
   const missing = known.filter((name) => names[name] && options[name] === undefined);
   const faults = [
@@ -76,7 +80,19 @@ export function checkNames<T extends object>(
  */
 export function requirePath(path: unknown, what: string): void {
   if (typeof path === 'string' && path !== '') return;
-  throw new ConfigError(`${what}: expected a path, got ${path === '' ? 'an empty one' : showValue(path)}`);
+  const hint = optionsHint(path);
+  throw new ConfigError(`${what}: expected a path, got ${path === '' ? 'an empty one' : describeGiven(path)}`, {
+    ...(hint && { hint }),
+  });
+}
+
+/** @throws ConfigError for what is no object of options at all, rather than a list of the names that are not in it */
+function refuseOthers(options: unknown, what: string): void {
+  if (isOptions(options)) return;
+  const hint = optionsHint(options);
+  throw new ConfigError(`${what}: expected an object of options, got ${describeGiven(options)}`, {
+    ...(hint && { hint }),
+  });
 }
 
 function unknownName(

@@ -4,7 +4,10 @@ const MAX_LENGTH = 120;
 const MAX_DEPTH = 3;
 const MAX_ITEMS = 8;
 
-/** As JSON.stringify for values that are short; others are cut with an ellipsis. `nothing` for undefined. */
+/**
+ * As JSON.stringify for values that are short; others are cut with an ellipsis. `nothing` for undefined, and the class
+ * of what is not plain data.
+ */
 export function showValue(value: unknown): string {
   const text = write(value, 0);
   return text.length > MAX_LENGTH ? `${text.slice(0, MAX_LENGTH)}…` : text;
@@ -13,8 +16,14 @@ export function showValue(value: unknown): string {
 function write(value: unknown, depth: number): string {
   if (typeof value === 'string') return JSON.stringify(value.length > MAX_LENGTH ? value.slice(0, MAX_LENGTH) : value);
   if (value === undefined) return 'nothing';
+  if (typeof value === 'bigint') return `${value}n`;
+  if (typeof value === 'function') return showFunction(value);
   if (typeof value !== 'object' || value === null) return String(value);
   const isList = Array.isArray(value);
+  const name = isList ? undefined : className(value);
+  // Its elements may be millions, and its fields are no one's business.
+  if (ArrayBuffer.isView(value)) return `${name ?? 'an array'}(${(value as Uint8Array).length ?? value.byteLength})`;
+  if (name !== undefined) return `${/^[AEIO]/.test(name) ? 'an' : 'a'} ${name === 'Promise' ? 'promise' : name}`;
   const [open, close] = isList ? '[]' : '{}';
   const keys = isList ? [] : Object.keys(value);
   const length = isList ? value.length : keys.length;
@@ -25,4 +34,17 @@ function write(value: unknown, depth: number): string {
     return `${write(keys[i], depth)}:${write((value as Record<string, unknown>)[keys[i]!], depth + 1)}`;
   });
   return `${open}${shown.join(',')}${length > MAX_ITEMS ? ',…' : ''}${close}`;
+}
+
+/** Undefined for plain data. */
+function className(value: object): string | undefined {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype === null || Object.getPrototypeOf(prototype) === null) return undefined;
+  const name: unknown = (prototype as { readonly constructor?: { readonly name?: unknown } }).constructor?.name;
+  return typeof name === 'string' && name !== '' ? name : 'value of a class without a name';
+}
+
+function showFunction({ name, prototype }: { readonly name: string; readonly prototype?: unknown }): string {
+  const isClass = typeof prototype === 'object' && prototype !== null && /^[A-Z]/.test(name);
+  return isClass ? `the class ${name}` : 'a function';
 }

@@ -50,7 +50,13 @@ export class WorkerThreads<Message, Result> {
     for (const job of [...this.#waiting.splice(0), ...this.#threads.values()]) job?.reject(reason);
     const threads = [...this.#threads.keys()];
     this.#threads.clear();
-    await Promise.all(threads.map((worker) => worker.terminate()));
+    // Idle threads keep no process alive: without this one could end before whoever awaits them goes on.
+    const alive = setInterval(() => undefined, 60_000);
+    try {
+      await Promise.all(threads.map((worker) => worker.terminate()));
+    } finally {
+      clearInterval(alive);
+    }
   }
 
   #dispatch(): void {

@@ -1,4 +1,6 @@
 /** Horizontal bars, so that long labels stay readable: counts of classes in each split. */
+import { z } from 'zod';
+import { parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { fitText, measureText, text } from './font.js';
 import {
@@ -39,6 +41,21 @@ export interface BarChartOptions {
 
 const MARGIN = 36;
 
+/** Any number: what can be drawn is told with its place. */
+const optionsSchema = z.strictObject({
+  title: z.string(),
+  subtitle: z.string().optional(),
+  labels: z.array(z.string()),
+  series: z.array(
+    z.strictObject({
+      name: z.string(),
+      values: z.array(z.custom<number>((value) => typeof value === 'number', 'expected a number')),
+    }),
+  ),
+  xLabel: z.string().optional(),
+  width: z.number().min(100).max(32_767).optional(),
+});
+
 /** From this many labels on the bars are thinner. */
 const THIN = 60;
 /** More labels are not drawn: those with the largest and those with the smallest sums are. */
@@ -51,6 +68,7 @@ const SHOWN_EACH = 60;
  * @throws ConfigError if there is nothing to draw, a series has not one value for each label, or a value is negative
  */
 export function barChart(options: BarChartOptions): string {
+  parseOptions(optionsSchema, options, 'barChart');
   checkBars(options.labels, options.series);
   const { title, subtitle, labels, series, width = 1000 } = boundedBars(options);
   const isThin = labels.length >= THIN;

@@ -1,8 +1,11 @@
 /** Pictures with captions in one picture: a look at the data, or at answers before and after training. */
 import sharp, { type OverlayOptions } from 'sharp';
-import { writeFileAtomically } from '../atomic-file.js';
+import { writeNamedFile } from '../atomic-file.js';
+import { checkNames, requirePath } from '../config.js';
 import type { RgbImage } from '../data/types.js';
 import { ConfigError, ImageError } from '../errors.js';
+import { describeGiven, isKind, isObject } from '../given-kind.js';
+import { requireInteger, requireList, requireText } from '../require-given.js';
 import { drawableText } from './drawable-text.js';
 import { text, wrapText } from './font.js';
 import { COLOURS, heading, rect, svgDocument } from './svg.js';
@@ -49,10 +52,16 @@ export async function contactSheet(
   items: readonly ContactSheetItem[],
   options: ContactSheetOptions = {},
 ): Promise<Uint8Array> {
+  requireList(items, 'contactSheet', 'pictures with captions', 'Write [{ image, caption }].');
+  checkNames(options, SHEET_OPTIONS, 'contactSheet');
+  for (const name of ['title', 'subtitle'] as const) {
+    if (options[name] !== undefined) requireText(options[name], `contactSheet: \`${name}\``);
+  }
   if (items.length === 0) throw new ConfigError('contactSheet: expected at least one picture, got none');
   const columns = wholeNumber('columns', options.columns ?? Math.min(4, items.length));
   const cell = wholeNumber('cell', options.cell ?? 260);
   const maxLines = wholeNumber('captionLines', options.captionLines ?? 3);
+  items.forEach(checkItem);
   const captions = items.map((item) =>
     wrapText(item.caption, cell - (item.correct === undefined ? 0 : 26), CAPTION_SIZE, maxLines),
   );
@@ -91,7 +100,29 @@ export async function writeContactSheet(
   path: string,
   options: ContactSheetOptions = {},
 ): Promise<void> {
-  await writeFileAtomically(path, await contactSheet(items, options));
+  requirePath(path, 'writeContactSheet: `path`');
+  await writeNamedFile(path, await contactSheet(items, options), 'writeContactSheet');
+}
+
+/** Names of the options; none must be given. */
+const SHEET_OPTIONS = { title: false, subtitle: false, columns: false, cell: false, captionLines: false } as const;
+
+function checkItem(item: ContactSheetItem, index: number): void {
+  const what = `contactSheet: \`items[${index}]\``;
+  if (!isObject(item) || !isObject(item.image)) {
+    const hint = isKind(item, 'image')
+      ? 'Write [{ image, caption }].'
+      : 'Decode its image: await sample.image.decode().';
+    throw new ConfigError(`${what}: expected { image, caption }, got ${describeGiven(item)}`, { hint });
+  }
+  const { image } = item;
+  if (!(image.data instanceof Uint8Array)) {
+    const hint = isKind(image, 'promise')
+      ? 'Await it.'
+      : 'Decode it first: await image.decode(), or await decodeImage(path).';
+    throw new ImageError(`${what}: expected the pixels { width, height, data }, got ${describeGiven(image)}`, { hint });
+  }
+  requireText(item.caption, `${what}: \`caption\``);
 }
 
 /** Scales a picture into its square, keeping its shape, centred. */
@@ -134,6 +165,6 @@ function captionParts(x: number, y: number, cell: number, lines: readonly string
 }
 
 function wholeNumber(name: string, value: number): number {
-  if (Number.isInteger(value) && value >= 1) return value;
-  throw new ConfigError(`contactSheet: \`${name}\`: expected a whole number of at least 1, got ${value}`);
+  requireInteger(value, `contactSheet: \`${name}\``, 1);
+  return value;
 }

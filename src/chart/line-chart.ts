@@ -1,4 +1,6 @@
 /** Lines over numbers: the loss over the steps. */
+import { z } from 'zod';
+import { parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { measureText, text } from './font.js';
 import {
@@ -46,6 +48,24 @@ export interface LineChartOptions {
   readonly height?: number;
 }
 
+const isPoint = (value: unknown): boolean =>
+  Array.isArray(value) && value.length === 2 && typeof value[0] === 'number' && typeof value[1] === 'number';
+
+const side = z.number().min(100).max(32_767).optional();
+const optionsSchema = z.strictObject({
+  title: z.string(),
+  subtitle: z.string().optional(),
+  xLabel: z.string(),
+  yLabel: z.string(),
+  series: z.array(
+    z.strictObject({ name: z.string(), points: z.array(z.custom<Point>(isPoint, 'expected [x, y], two numbers')) }),
+  ),
+  yScale: z.enum(['linear', 'log']).optional(),
+  yFrom: z.enum(['auto', 'zero', 'values']).optional(),
+  width: side,
+  height: side,
+});
+
 const MARGIN = 36;
 /** Up to this many points a series gets a dot on each. */
 const DOTTED = 40;
@@ -55,6 +75,7 @@ const DOTTED = 40;
  * @throws ConfigError if no point can be drawn
  */
 export function lineChart(options: LineChartOptions): string {
+  parseOptions(optionsSchema, options, 'lineChart');
   const { title, series, yScale = 'linear', width = 1000, height = 560 } = options;
   const canDraw = ([x, y]: Point) => Number.isFinite(x) && Number.isFinite(y) && (yScale === 'linear' || y > 0);
   const all = series.flatMap((one) => one.points.filter(canDraw));

@@ -1,7 +1,9 @@
 /** From SVG to a PNG file, without a browser, and without a font unless a text is in another script than Latin. */
 import sharp from 'sharp';
-import { writeFileAtomically } from '../atomic-file.js';
+import { writeNamedFile } from '../atomic-file.js';
+import { checkNames, requirePath } from '../config.js';
 import { ConfigError, ImageError } from '../errors.js';
+import { describeGiven } from '../given-kind.js';
 import { drawableText } from './drawable-text.js';
 
 /** Options of `renderPng`. */
@@ -15,9 +17,15 @@ export interface RenderOptions {
  * @throws ImageError if it is not valid SVG
  */
 export async function svgToPng(svg: string, options: RenderOptions = {}): Promise<Buffer> {
+  checkNames(options, { scale: false }, 'renderPng');
   const scale = options.scale ?? 1;
-  if (!(scale > 0 && scale <= 20))
-    throw new ConfigError(`render: \`scale\`: expected a number above 0, up to 20, got ${scale}`);
+  if (!(typeof scale === 'number' && scale > 0 && scale <= 20))
+    throw new ConfigError(`render: \`scale\`: expected a number above 0, up to 20, got ${describeGiven(scale)}`);
+  if (typeof svg !== 'string' || !svg.includes('<')) {
+    throw new ImageError(`renderPng: expected an SVG document, got ${describeGiven(svg)}`, {
+      hint: 'barChart, lineChart and confusionChart give one: await renderPng(barChart({ … }), path).',
+    });
+  }
   try {
     // 72 dpi is one pixel for each SVG unit.
     return await sharp(Buffer.from(await drawableText(svg)), { density: 72 * scale })
@@ -32,5 +40,6 @@ export async function svgToPng(svg: string, options: RenderOptions = {}): Promis
 
 /** Renders an SVG to a PNG file. Missing folders are made; the file appears whole or not at all. */
 export async function renderPng(svg: string, path: string, options: RenderOptions = {}): Promise<void> {
-  await writeFileAtomically(path, await svgToPng(svg, options));
+  requirePath(path, 'renderPng: `path`');
+  await writeNamedFile(path, await svgToPng(svg, options), 'renderPng');
 }

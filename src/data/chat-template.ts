@@ -1,6 +1,8 @@
 /** Chat templates: rendering as `apply_chat_template` does, and the same text in pieces that know where they are from. */
-import { requirePath } from '../config.js';
+import { checkNames, requirePath } from '../config.js';
 import { TextError } from '../errors.js';
+import { describeGiven, isKind } from '../given-kind.js';
+import { requireText } from '../require-given.js';
 import { showValue } from '../show-value.js';
 import { type Arrangement, TemplateArranger } from './arrange-template.js';
 import { BoundedTemplate } from './bounded-jinja.js';
@@ -102,6 +104,7 @@ export class ChatTemplate {
         hint: 'e.g. TUTORIAL_TEMPLATE; ChatTemplate.fromFolder reads the template of a model folder.',
       });
     }
+    checkTokens(options);
     // Jinja reads every kind of line end as one newline.
     this.source = source.replace(/\r\n?/g, '\n');
     this.bosToken = options.bosToken ?? '<s>';
@@ -155,7 +158,7 @@ export class ChatTemplate {
    * @throws TextError with the template's own message if it raises one
    */
   render(messages: readonly Message[], options: RenderOptions = {}): string {
-    messages.forEach(checkMessage);
+    checkRequest(messages, options, 'chatTemplate.render');
     if (options.continueFinalMessage) {
       return this.segments(messages, options)
         .map(({ text }) => text)
@@ -173,7 +176,7 @@ export class ChatTemplate {
    *   message cannot be continued
    */
   segments(messages: readonly Message[], options: RenderOptions = {}): TemplateSegment[] {
-    messages.forEach(checkMessage);
+    checkRequest(messages, options, 'chatTemplate.segments');
     const learned = messages.map(isLearned);
     const { pieces } = options.continueFinalMessage
       ? this.#arranger.continuation(requestOf(messages, options))
@@ -211,6 +214,27 @@ export class ChatTemplate {
     return this.#answerTail;
   }
 }
+
+/** A tokenizer will do as well: it has both. */
+function checkTokens(options: ChatTemplateOptions): void {
+  if (!isKind(options, 'tokenizer')) checkNames(options, { bosToken: false, eosToken: false }, 'ChatTemplate');
+  for (const name of ['bosToken', 'eosToken'] as const) {
+    if (options[name] !== undefined) requireText(options[name], `ChatTemplate: \`${name}\``);
+  }
+}
+
+function checkRequest(messages: readonly Message[], options: RenderOptions, what: string): void {
+  if (!Array.isArray(messages)) {
+    throw new TextError(`${what}: expected a list of messages, got ${describeGiven(messages)}`, {
+      hint: isKind(messages, 'sample') ? 'Give its `messages`.' : "Write [{ role: 'user', content: 'What is it?' }].",
+    });
+  }
+  checkNames(options, RENDER_OPTIONS, what);
+  messages.forEach(checkMessage);
+}
+
+/** Names of the options; none must be given. */
+const RENDER_OPTIONS = { addGenerationPrompt: false, continueFinalMessage: false, tools: false } as const;
 
 function requestOf(messages: readonly Message[], options: RenderOptions): RenderRequest {
   const { addGenerationPrompt = false, tools } = options;

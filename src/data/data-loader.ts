@@ -1,8 +1,9 @@
 /** Batches in a given order, prepared a few ahead while the model works. */
 import { setMaxListeners } from 'node:events';
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { checkNames, parseOptions } from '../config.js';
 import { DataError } from '../errors.js';
+import { requireKind, requireList, requireSignal } from '../require-given.js';
 import { requireSample } from './check-message.js';
 import { nameSample } from './sample-error.js';
 import type { SampleInspection } from './sample-inspection.js';
@@ -36,6 +37,9 @@ export interface DataLoaderOptions extends z.input<typeof dataLoaderOptionsSchem
   readonly collator: Collator;
 }
 
+/** Their names, and whether they must be given. */
+const LOADER_OPTIONS = { dataset: true, collator: true, prefetch: false } as const;
+
 /**
  * Yields one batch for each list of indices. Nothing is read before the first batch is asked for, and at most
  * `prefetch` batches are held or in preparation beyond the one in use.
@@ -49,7 +53,10 @@ export class DataLoader {
 
   /** @throws ConfigError listing every wrong option */
   constructor(options: DataLoaderOptions) {
+    checkNames(options, LOADER_OPTIONS, 'DataLoader');
     const { dataset, collator, ...plain } = options;
+    requireKind('dataset', dataset, 'DataLoader: `dataset`');
+    requireKind('collator', collator, 'DataLoader: `collator`');
     this.options = parseOptions(dataLoaderOptionsSchema, plain, 'DataLoader options');
     this.#dataset = dataset;
     this.#collator = collator;
@@ -66,11 +73,23 @@ export class DataLoader {
    * @param order indices into the data set, one list for each (micro-)batch
    * @throws DataError, TextError or ImageError naming the sample; `signal.reason` when aborted
    */
-  async *batches(
+  batches(
     order: readonly (readonly number[])[],
     options: { readonly signal?: AbortSignal } = {},
   ): AsyncGenerator<VlmBatch, void, undefined> {
-    const { signal } = options;
+    const what = 'DataLoader.batches';
+    requireList(order, `${what}: \`order\``, 'batches', 'Write [[0, 1], [2, 3]]: the indices of each batch.');
+    const wrong = order.findIndex((indices) => !Array.isArray(indices));
+    if (wrong >= 0) requireList(order[wrong], `${what}: \`order[${wrong}]\``, 'indices', 'Write [[0, 1], [2, 3]].');
+    checkNames(options, { signal: false }, what);
+    requireSignal(options.signal, what);
+    return this.#batches(order, options.signal);
+  }
+
+  async *#batches(
+    order: readonly (readonly number[])[],
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<VlmBatch, void, undefined> {
     signal?.throwIfAborted();
     const stop = new AbortController();
     // Every picture on its way listens to it: many listeners are no leak here.

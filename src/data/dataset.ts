@@ -1,6 +1,8 @@
 /** Random-access collections whose items are made when they are asked for, with the methods of a Hugging Face Dataset. */
 import { randomPermutation } from '../engine/random.js';
 import { DataError } from '../errors.js';
+import { describeGiven } from '../given-kind.js';
+import { requireCallback, requireInteger, requireList, requireText } from '../require-given.js';
 import { type DatasetParts, parseSplitOptions, type SplitOptions, splitIndices } from './split-dataset.js';
 import type { Dataset } from './types.js';
 
@@ -12,6 +14,10 @@ export class ClassLabel {
 
   /** @throws DataError if a name is given twice */
   constructor(names: readonly string[]) {
+    requireList(names, 'ClassLabel: `names`', 'class names', 'e.g. new ClassLabel(["cat", "dog"]).');
+    names.forEach((name, label) => {
+      requireText(name, `ClassLabel: \`names[${label}]\``);
+    });
     this.names = [...names];
     this.#labels = new Map(names.map((name, label) => [name, label]));
     if (this.#labels.size < names.length) {
@@ -29,16 +35,19 @@ export class ClassLabel {
   int2str(label: number): string {
     const name = this.names[label];
     if (name !== undefined) return name;
-    throw new DataError(`no class has the label ${label}; labels go from 0 to ${this.names.length - 1}`, {
-      details: { label, names: this.names },
-    });
+    throw new DataError(
+      `no class has the label ${describeGiven(label)}; labels go from 0 to ${this.names.length - 1}`,
+      {
+        details: { label, names: this.names },
+      },
+    );
   }
 
   /** @throws DataError for a name that is no class; upper and lower case count */
   str2int(name: string): number {
     const label = this.#labels.get(name);
     if (label !== undefined) return label;
-    throw new DataError(`${JSON.stringify(name)} is no class`, {
+    throw new DataError(`${describeGiven(name)} is no class`, {
       hint: `Classes: ${this.names.join(', ')}.`,
       details: { name, names: this.names },
     });
@@ -55,12 +64,16 @@ export class IndexedDataset<T> implements Dataset<T> {
   readonly #make: (index: number) => T | Promise<T>;
 
   constructor(length: number, make: (index: number) => T | Promise<T>) {
+    const hint = 'new IndexedDataset(count, (index) => item); of an array: IndexedDataset.from(array).';
+    requireInteger(length, 'IndexedDataset: `length`', 0);
+    requireCallback(make, 'IndexedDataset: `make`', hint);
     this.length = length;
     this.#make = make;
   }
 
   /** Of items that are made already. The array is kept, not copied; the length is that of now. */
   static from<T>(items: readonly T[]): IndexedDataset<T> {
+    requireList(items, 'IndexedDataset.from', 'items');
     return new IndexedDataset(items.length, (index) => items[index]!);
   }
 
@@ -77,6 +90,7 @@ export class IndexedDataset<T> implements Dataset<T> {
 
   /** Lazy: `transform` runs each time an item is asked for, not now. */
   map<U>(transform: (item: T, index: number) => U | Promise<U>): IndexedDataset<U> {
+    requireCallback(transform, 'map', 'e.g. dataset.map((sample) => toExample(sample)).');
     return new IndexedDataset(this.length, async (index) => transform(await this.get(index), index));
   }
 
@@ -139,6 +153,7 @@ export class IndexedDataset<T> implements Dataset<T> {
 
   /** Positions of the items to keep, rising. Makes every item, one after the other. */
   protected async indicesWhere(keep: (item: T, index: number) => boolean | Promise<boolean>): Promise<number[]> {
+    requireCallback(keep, 'filter', 'It returns whether an item stays.');
     const kept: number[] = [];
     for (let index = 0; index < this.length; index++) {
       if (await keep(await this.get(index), index)) kept.push(index);
@@ -148,6 +163,11 @@ export class IndexedDataset<T> implements Dataset<T> {
 
   /** The indices as an array of their own. @throws DataError for one without an item */
   protected checkIndices(indices: Iterable<number>): number[] {
+    if (typeof indices === 'string' || typeof indices?.[Symbol.iterator] !== 'function') {
+      throw new DataError(`select: expected a list of indices, got ${describeGiven(indices)}`, {
+        hint: 'Write select([0, 1, 2]); one item is await dataset.get(index).',
+      });
+    }
     const chosen = [...indices];
     for (const index of chosen) checkIndex(index, this.length);
     return chosen;
@@ -168,6 +188,12 @@ export class LabelledDataset<
 
   /** @throws DataError for a label that is no class */
   constructor(classLabel: ClassLabel, labels: readonly number[], make: (index: number) => T | Promise<T>) {
+    if (typeof (classLabel as ClassLabel | undefined)?.int2str !== 'function') {
+      throw new DataError(`LabelledDataset: \`classLabel\`: expected a ClassLabel, got ${describeGiven(classLabel)}`, {
+        hint: 'new ClassLabel(["cat", "dog"]) makes one.',
+      });
+    }
+    requireList(labels, 'LabelledDataset: `labels`', 'labels');
     super(labels.length, make);
     for (const label of labels) classLabel.int2str(label);
     this.classLabel = classLabel;
@@ -207,10 +233,12 @@ export class LabelledDataset<
 function checkIndex(index: number, length: number): void {
   if (Number.isInteger(index) && index >= 0 && index < length) return;
   const range = length === 0 ? 'the dataset is empty' : `indices go from 0 to ${length - 1}`;
-  throw new DataError(`no item at index ${index}: ${range}`, { details: { index, length } });
+  throw new DataError(`no item at index ${describeGiven(index)}: ${range}`, { details: { index, length } });
 }
 
 function checkSeed(seed: number): number {
   if (Number.isSafeInteger(seed) && seed >= 0 && seed < 2 ** 32) return seed;
-  throw new DataError(`seed ${seed}: expected an integer from 0 to 4294967295`, { details: { seed } });
+  throw new DataError(`shuffle: \`seed\`: expected a whole number from 0 to 4294967295, got ${describeGiven(seed)}`, {
+    details: { seed },
+  });
 }

@@ -6,7 +6,9 @@
  * (see `sample-depth.ts`), where Pillow clips.
  */
 import sharp, { type Metadata, type Sharp } from 'sharp';
+import { checkNames } from '../config.js';
 import { ConfigError, ImageError } from '../errors.js';
+import { describeGiven, isKind, isObject } from '../given-kind.js';
 import { oneLine } from '../one-line.js';
 import { showValue } from '../show-value.js';
 import { decodeBmp } from './decode-bmp.js';
@@ -79,6 +81,8 @@ export class ImageFile implements LazyImage {
  *   without a known range (32 bits, floating point)
  */
 export async function decodeImage(input: ImageInput, options: DecodeOptions = {}): Promise<RgbImage> {
+  requireImage(input, 'decodeImage');
+  checkNames(options, DECODE_OPTIONS, 'decodeImage');
   const name = imageName(input, options);
   checkBitDepth(options.bitDepth);
   if (typeof input !== 'string' && !(input instanceof Uint8Array)) {
@@ -110,6 +114,8 @@ export async function imageSize(
   /** Pixels. */
   height: number;
 }> {
+  requireImage(input, 'imageSize');
+  checkNames(options, DECODE_OPTIONS, 'imageSize');
   if (input instanceof ImageFile) return input.size();
   if (typeof input === 'string' || input instanceof Uint8Array) {
     const { width, height, orientation } = await readHeader(input, imageName(input, options), options);
@@ -117,6 +123,27 @@ export async function imageSize(
   }
   const { width, height } = await decodeImage(input, options);
   return { width, height };
+}
+
+/** Names of the options; none must be given. */
+const DECODE_OPTIONS = {
+  maxPixels: false,
+  maxAspectRatio: false,
+  bitDepth: false,
+  onBrightestSample: false,
+  name: false,
+} as const;
+
+/** @throws ImageError for what stands for no image at all; bytes and pixels are looked at later */
+export function requireImage(input: unknown, what: string): asserts input is ImageInput {
+  if (input instanceof Uint8Array || (typeof input === 'string' && input !== '')) return;
+  if (isKind(input, 'image') || (isObject(input) && ('width' in input || 'data' in input))) return;
+  const hint = isKind(input, 'folderSample')
+    ? 'Give its `image`.'
+    : isKind(input, 'promise')
+      ? 'Await it.'
+      : 'Give a path, encoded bytes, { width, height, data } or a lazy image.';
+  throw new ImageError(`${what}: expected an image, got ${describeGiven(input)}`, { hint });
 }
 
 /** How messages call an image. */
@@ -204,9 +231,9 @@ function checkBitDepth(bitDepth: number | undefined): void {
 function checkRgbImage(image: RgbImage, name: string): RgbImage {
   const { width, height, data } = image ?? {};
   const fault = !(Number.isInteger(width) && width > 0 && Number.isInteger(height) && height > 0)
-    ? `width ${width} and height ${height} must be positive integers`
+    ? `expected a width and a height of whole pixels, got ${showValue(width)} and ${showValue(height)}`
     : !(data instanceof Uint8Array)
-      ? '`data` must be a Uint8Array'
+      ? `\`data\`: expected a Uint8Array, got ${showValue(data)}`
       : data.length !== width * height * 3
         ? `${width} × ${height} RGB pixels are ${width * height * 3} bytes, but \`data\` has ${data.length}`
         : undefined;

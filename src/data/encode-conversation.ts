@@ -42,10 +42,11 @@ export function encodeConversation(
   options: EncodeConversationOptions = {},
 ): EncodedConversation {
   requireSameNames(tokenizer, template);
-  const segments = template.segments(messages, options);
+  const { parseSpecialTokens, ...rendering } = options;
+  const segments = template.segments(messages, rendering);
   const units = segments.flatMap(({ text, fromTemplate, isLearned, isCall = false, answerIndex }): Unit[] => {
     const about = { isAnswer: isLearned, isCall, answerIndex };
-    if (!fromTemplate && !options.parseSpecialTokens) return [{ text, fromTemplate, ...about }];
+    if (!fromTemplate && !parseSpecialTokens) return [{ text, fromTemplate, ...about }];
     return tokenizer
       .splitControlTokens(text)
       .map((piece) =>

@@ -1,5 +1,6 @@
 /** A folder of pictures sorted into class folders, as data sets are published, to train and test splits. */
-import { DataError } from '../errors.js';
+import { ConfigError, DataError } from '../errors.js';
+import { describeGiven, isObject } from '../given-kind.js';
 import { oneLine } from '../one-line.js';
 import type { TableRow } from './csv.js';
 import type { ClassLabel, LabelledDataset } from './dataset.js';
@@ -150,6 +151,11 @@ export class ImageFolder {
   readonly warnings: readonly string[];
 
   constructor(content: ImageFolderContent) {
+    if (!isObject(content) || typeof content.dir !== 'string' || !(content.splits instanceof Map)) {
+      throw new ConfigError(`ImageFolder: expected what was read of a folder, got ${describeGiven(content)}`, {
+        hint: 'Write await ImageFolder.load(folder); `new` is for those who read folders themselves.',
+      });
+    }
     this.dir = content.dir;
     this.classLabel = content.classLabel;
     this.splits = content.splits;

@@ -1,11 +1,12 @@
 /** Pictures processed off the main thread: decoded on libuv's threads, resized and normalised in worker threads. */
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { checkNames, parseOptions } from '../config.js';
 import { DataError, ImageError } from '../errors.js';
 import program from '../generated/image-worker.js';
+import { requireKind, requireSignal } from '../require-given.js';
 import { WorkerThreads } from '../worker-threads.js';
-import { decodeImage, imageName } from './decode-image.js';
+import { decodeImage, imageName, requireImage } from './decode-image.js';
 import type { ImageProcessor } from './image-processor.js';
 import type { ProcessedImage } from './process-pixels.js';
 import type { ImageInput, RgbImage } from './types.js';
@@ -54,6 +55,7 @@ export class ImagePool {
 
   /** @throws ConfigError */
   constructor(processor: ImageProcessor, options: ImagePoolOptions = {}) {
+    requireKind('imageProcessor', processor, 'ImagePool');
     this.processor = processor;
     this.workers =
       parseOptions(imagePoolSchema, options, 'ImagePool').workers ?? Math.min(4, Math.max(1, availableParallelism()));
@@ -66,6 +68,13 @@ export class ImagePool {
    * @throws ImageError naming the picture, DataError if the pool is closed
    */
   process(input: ImageInput, options: { readonly signal?: AbortSignal } = {}): Promise<ProcessedImage> {
+    try {
+      checkNames(options, { signal: false }, 'ImagePool.process');
+      requireSignal(options.signal, 'ImagePool.process');
+      requireImage(input, 'ImagePool.process');
+    } catch (error) {
+      return Promise.reject(error);
+    }
     const { signal } = options;
     if (this.#closed) return Promise.reject(closedError());
     if (signal?.aborted) return Promise.reject(signal.reason);

@@ -3,8 +3,9 @@
  * token cells. Bit-equal to transformers' `PixtralImageProcessor` (torchvision, on the CPU) for equal input pixels.
  */
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { checkNames, parseOptions } from '../config.js';
 import { ConfigError, ImageError } from '../errors.js';
+import { requireSignal } from '../require-given.js';
 import { showValue } from '../show-value.js';
 import { decodeImage, imageName } from './decode-image.js';
 import { type PixelSettings, type ProcessedImage, processPixels, resizedSize } from './process-pixels.js';
@@ -146,6 +147,7 @@ export class ImageProcessor {
    * @throws ConfigError for a field that is missing or asks for something else than this processor computes
    */
   static fromConfig(config: unknown, options: FromConfigOptions = {}): ImageProcessor {
+    checkNames(options, { processorConfig: false, spatialMergeSize: false }, 'ImageProcessor.fromConfig');
     const nested = typeof config === 'object' && config !== null && 'image_processor' in config;
     const what = nested ? 'processor_config.json' : 'preprocessor_config.json';
     // Merged under the processor's name so that one error lists the faults of both parts.
@@ -197,9 +199,12 @@ export class ImageProcessor {
     height: number;
   } {
     if (!(Number.isInteger(width) && width > 0 && Number.isInteger(height) && height > 0)) {
-      throw new ImageError(`${name}: width ${width} and height ${height} must be positive integers`, {
-        details: { path: name },
-      });
+      throw new ImageError(
+        `${name}: expected a width and a height of whole pixels, got ${showValue(width)} and ${showValue(height)}`,
+        {
+          details: { path: name },
+        },
+      );
     }
     const size = resizedSize(width, height, this.settings);
     if (size.width === 0 || size.height === 0) {
@@ -226,6 +231,8 @@ export class ImageProcessor {
    * @throws ImageError naming the picture
    */
   async process(input: ImageInput, options: { readonly signal?: AbortSignal } = {}): Promise<ProcessedImage> {
+    checkNames(options, { signal: false }, 'ImageProcessor.process');
+    requireSignal(options.signal, 'ImageProcessor.process');
     options.signal?.throwIfAborted();
     const image = await decodeImage(input);
     options.signal?.throwIfAborted();

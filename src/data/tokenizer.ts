@@ -1,7 +1,9 @@
 /** The tokenizer: byte-level BPE over UTF-8, with control tokens kept strictly apart from text. */
 import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
-import { requirePath } from '../config.js';
-import { TextError } from '../errors.js';
+import { checkNames, requirePath } from '../config.js';
+import { ConfigError, TextError } from '../errors.js';
+import { describeGiven, isObject } from '../given-kind.js';
+import { requireText } from '../require-given.js';
 import { withinTime } from '../time-limit.js';
 import { tokenBytes } from './byte-alphabet.js';
 import { type AddedToken, configuredToken, parseTokenizerJson, readJsonFile } from './tokenizer-files.js';
@@ -26,6 +28,12 @@ export interface DecodeOptions {
   /** Leave out every token that the file marks as special. Default false. */
   readonly skipSpecialTokens?: boolean;
 }
+
+/** Names of the options; none must be given. */
+const ENCODE_OPTIONS = { addSpecialTokens: false, parseSpecialTokens: false } as const;
+const DECODE_OPTIONS = { skipSpecialTokens: false } as const;
+const ONE_TEXT =
+  'Several texts: texts.map((text) => tokenizer.encode(text)); conversations: chatTemplate.render(messages).';
 
 /** Tokens of a text, with the UTF-8 byte offset at which each one ends. */
 export interface EncodedText {
@@ -99,6 +107,12 @@ export class MinistralTokenizer {
    * @throws TextError if the tokenizer is not a byte-level BPE, or a named token is not in it
    */
   constructor(tokenizerJson: unknown, tokenizerConfig: unknown = {}, processorConfig: unknown = {}) {
+    for (const [name, config] of Object.entries({ tokenizerConfig, processorConfig })) {
+      if (isObject(config)) continue;
+      throw new TextError(
+        `MinistralTokenizer: \`${name}\`: expected the parsed JSON of a file, got ${describeGiven(config)}`,
+      );
+    }
     const spec = parseTokenizerJson(tokenizerJson);
     // The library only sees ordinary text: no added tokens, no post-processor, and a vocabulary without control tokens.
     try {
@@ -173,6 +187,8 @@ export class MinistralTokenizer {
 
   /** The ids of a text. */
   encode(text: string, options: EncodeOptions = {}): number[] {
+    requireText(text, 'tokenizer.encode: `text`', ONE_TEXT);
+    checkNames(options, ENCODE_OPTIONS, 'tokenizer.encode');
     const { addSpecialTokens = false, parseSpecialTokens = false } = options;
     const pieces: TextOrControl[] = parseSpecialTokens ? this.splitControlTokens(text) : [{ text }];
     const ids = pieces.flatMap((piece) => (piece.id === undefined ? this.encodeText(piece.text).ids : piece.id));
@@ -181,6 +197,7 @@ export class MinistralTokenizer {
 
   /** The ids of a text in which nothing is a control token, and where each token ends. */
   encodeText(text: string): EncodedText {
+    requireText(text, 'tokenizer.encodeText: `text`', ONE_TEXT);
     const ids: number[] = [];
     const byteEnds: number[] = [];
     let end = 0;
@@ -209,6 +226,7 @@ export class MinistralTokenizer {
 
   /** Cuts a trusted text, such as a template's own, at the names of its control tokens (leftmost, then longest). */
   splitControlTokens(text: string): TextOrControl[] {
+    requireText(text, 'tokenizer.splitControlTokens: `text`');
     return this.#allAdded.split(text);
   }
 
@@ -217,6 +235,7 @@ export class MinistralTokenizer {
    * Hugging Face `tokenizers`.
    */
   decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
+    checkIds(ids);
     const decoder = this.streamingDecoder(options);
     let text = '';
     for (let i = 0; i < ids.length; i++) text += decoder.push(ids[i]!);
@@ -225,6 +244,7 @@ export class MinistralTokenizer {
 
   /** A decoder for ids as they are generated; what it yields, joined, equals `decode` of all of them. */
   streamingDecoder(options: DecodeOptions = {}): StreamingDecoder {
+    checkNames(options, DECODE_OPTIONS, 'tokenizer.streamingDecoder');
     const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
     return {
       push: (id) => {
@@ -326,4 +346,17 @@ class TokenMatcher {
     }
     return found;
   }
+}
+
+/** @throws ConfigError for what is no list of ids; numbers that are no token are left out later */
+function checkIds(ids: unknown): void {
+  const isList = Array.isArray(ids) || (ArrayBuffer.isView(ids) && !(ids instanceof DataView));
+  const list = isList ? (ids as ArrayLike<unknown>) : [];
+  let wrong = 0;
+  while (wrong < list.length && typeof list[wrong] === 'number') wrong++;
+  if (isList && wrong === list.length) return;
+  const came = isList ? `${describeGiven(list[wrong])} at position ${wrong}` : describeGiven(ids);
+  throw new ConfigError(`tokenizer.decode: \`ids\`: expected a list of token ids, got ${came}`, {
+    hint: isList ? 'Several lists: lists.map((ids) => tokenizer.decode(ids)).' : 'Write decode([id]) for one.',
+  });
 }

@@ -1,8 +1,10 @@
 /** From samples (messages and pictures) to batches: template, tokens, image tokens, labels, padding. */
 import { createHash } from 'node:crypto';
 import type { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { checkNames, parseOptions } from '../config.js';
 import { ConfigError, DataError, ImageError } from '../errors.js';
+import { describeGiven, isKind, isPromise } from '../given-kind.js';
+import { requireCallback, requireKind, requireSignal } from '../require-given.js';
 import { ChatTemplate } from './chat-template.js';
 import {
   type CollateOptions,
@@ -62,6 +64,14 @@ export class VlmCollator {
         hint: 'loadProcessor gives all three; a checkpoint without a chat template needs one of your own.',
       });
     }
+    requireKind('tokenizer', tokenizer, 'VlmCollator: `tokenizer`');
+    requireKind('chatTemplate', chatTemplate, 'VlmCollator: `chatTemplate`');
+    requireKind('imageProcessor', imageProcessor, 'VlmCollator: `imageProcessor`');
+    // Whatever processes images will do.
+    if (imagePool !== undefined && typeof imagePool?.process !== 'function') {
+      requireKind('imagePool', imagePool, 'VlmCollator: `imagePool`');
+    }
+    requireCallback(onDropped, 'VlmCollator: `onDropped`', undefined, true);
     this.options = parseOptions(vlmCollatorOptionsSchema, plain, 'VlmCollator options');
     if (this.options.maskHistory && !this.options.maskPrompt) {
       throw new ConfigError(
@@ -92,6 +102,7 @@ export class VlmCollator {
    * @throws DataError, TextError or ImageError naming the sample: too long, nothing to learn, pictures that do not match
    */
   async collate(examples: readonly TrainingExample[], options: CollateOptions = {}): Promise<VlmBatch> {
+    checkCall(examples, options, 'collate');
     const skipped: SkippedSample[] = [];
     const samples = await this.#encodeAll(examples, false, options.signal, skipped);
     const kept = samples.filter((sample) => !this.#drops(sample));
@@ -134,6 +145,7 @@ export class VlmCollator {
     examples: readonly TrainingExample[],
     options: CollateOptions & { readonly paddingSide?: PaddingSide } = {},
   ): Promise<VlmBatch> {
+    checkCall(examples, options, 'collatePrompts');
     const samples = await this.#encodeAll(examples, true, options.signal);
     const batch = padBatch(samples, this.#tokenizer.padTokenId, options.paddingSide ?? 'left');
     const templates = new Set(
@@ -146,6 +158,7 @@ export class VlmCollator {
 
   /** One sample before padding, for plans and inspection. With `overlong: 'drop'` it may exceed `maxLength`. */
   async encode(example: TrainingExample, options: CollateOptions = {}): Promise<EncodedSample> {
+    checkNames(options, COLLATE_OPTIONS, 'collator.encode');
     const [sample] = await this.#encodeAll([example], false, options.signal);
     return sample!;
   }
@@ -354,6 +367,29 @@ export class VlmCollator {
     this.#onDropped?.({ sampleId: sample.id, length, maxLength });
     return true;
   }
+}
+
+/** Names of the options of one batch; none must be given. */
+const COLLATE_OPTIONS = { signal: false, paddingSide: false } as const;
+
+/** @throws DataError for what is no list of samples; what is in it is looked at one by one */
+function checkCall(examples: unknown, options: CollateOptions & { paddingSide?: PaddingSide }, name: string): void {
+  const what = `collator.${name}`;
+  checkNames(options, COLLATE_OPTIONS, what);
+  requireSignal(options.signal, what);
+  const { paddingSide } = options;
+  if (paddingSide !== undefined && paddingSide !== 'left' && paddingSide !== 'right') {
+    throw new ConfigError(`${what}: \`paddingSide\`: expected "left" or "right", got ${describeGiven(paddingSide)}`);
+  }
+  if (Array.isArray(examples)) return;
+  const hint = isPromise(examples)
+    ? 'Await it.'
+    : isKind(examples, 'sample')
+      ? `Write ${name}([sample]).`
+      : isKind(examples, 'dataset')
+        ? `Write ${name}([await dataset.get(0)]), or let a DataLoader make the batches.`
+        : `Write ${name}([{ messages: [{ role: 'user', content: 'What is it?' }] }]).`;
+  throw new DataError(`${what}: expected a list of samples, got ${describeGiven(examples)}`, { hint });
 }
 
 /** A picture cannot be read, and its handle says that its sample may be left out. */

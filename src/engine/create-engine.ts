@@ -1,6 +1,8 @@
 /** Chooses an engine, once and visibly. */
-import { checkNames } from '../config.js';
+import { checkNames, nearestName } from '../config.js';
 import { ConfigError, EngineError } from '../errors.js';
+import { describeGiven, isObject, isPromise } from '../given-kind.js';
+import { requireCallback, requireInteger, requireOptions } from '../require-given.js';
 import { createCpuEngine } from './cpu/cpu-engine.js';
 import type { CudaEngineOptions } from './cuda/cuda-engine.js';
 import type { Engine } from './engine.js';
@@ -33,7 +35,11 @@ const OPTIONS = { threads: false, onChoice: false, cuda: false, tf: false, tfjs:
  * @throws ConfigError for options that are wrong, also where `auto` could take another engine
  */
 export async function createEngine(choice: EngineChoice = 'auto', options: CreateEngineOptions = {}): Promise<Engine> {
+  requireChoice(choice);
   checkNames(options, OPTIONS, 'createEngine');
+  requireCallback(options.onChoice, 'createEngine: `onChoice`', 'e.g. { onChoice: console.log }.', true);
+  for (const name of ['cuda', 'tfjs'] as const) requireOptions(options[name], `createEngine: \`${name}\``);
+  if (options.threads !== undefined) requireInteger(options.threads, 'createEngine: `threads`', 1, MAX_THREADS);
   switch (choice) {
     case 'auto':
       return automatic(options);
@@ -50,9 +56,32 @@ export async function createEngine(choice: EngineChoice = 'auto', options: Creat
         });
       }
       return createTfjsEngine({ ...options.tfjs, tf: options.tf });
-    default:
-      throw new EngineError(`there is no engine "${String(choice)}"`, { hint: 'choose one of: auto, cpu, cuda, tfjs' });
   }
+}
+
+/** Of the cpu engine; what a pool can hold is told there. */
+const MAX_THREADS = 1024;
+const CHOICES: readonly EngineChoice[] = ['auto', 'cpu', 'cuda', 'tfjs'];
+/** What else people call them. */
+const OTHER_NAMES: Readonly<Record<string, EngineChoice>> = {
+  gpu: 'cuda',
+  nvidia: 'cuda',
+  wasm: 'cpu',
+  tensorflow: 'tfjs',
+};
+
+function requireChoice(choice: unknown): asserts choice is EngineChoice {
+  if (CHOICES.includes(choice as EngineChoice)) return;
+  if (isObject(choice) && !isPromise(choice)) {
+    throw new EngineError(`createEngine: expected the name of an engine, got ${describeGiven(choice)}`, {
+      hint: "options come second: createEngine('auto', { … }). Names: auto, cpu, cuda, tfjs",
+    });
+  }
+  const near =
+    typeof choice === 'string' ? (OTHER_NAMES[choice.toLowerCase()] ?? nearestName(choice, CHOICES)) : undefined;
+  throw new EngineError(`there is no engine ${describeGiven(choice)}${near ? `; did you mean "${near}"?` : ''}`, {
+    hint: 'choose one of: auto, cpu, cuda, tfjs',
+  });
 }
 
 function cpu(options: CreateEngineOptions): Engine {

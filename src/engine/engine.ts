@@ -204,4 +204,6 @@ export interface Engine {
   resetPeak(): void;
   /** Frees everything and stops worker threads. */
   dispose(): Promise<void>;
+  /** The same as `dispose`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
 }

@@ -17,7 +17,11 @@
  *
  * The noise of NEFTune comes from the same 16 bits, with a seed of its own: bound · (2·bits - 65535) / 65536.
  */
+import { requireInteger } from '../require-given.js';
 import type { RowNoise } from './operations.js';
+
+/** Of seeds, whose lowest 32 bits count. */
+const MOST = Number.MAX_SAFE_INTEGER;
 
 /** MT19937 after Matsumoto and Nishimura (1998), seeded as torch's CPU generator is. */
 export class MersenneTwister {
@@ -25,6 +29,7 @@ export class MersenneTwister {
   #next = 624;
 
   constructor(seed: number) {
+    requireInteger(seed, 'MersenneTwister: `seed`', -MOST, MOST);
     const state = this.#state;
     state[0] = seed >>> 0;
     for (let i = 1; i < 624; i++) {
@@ -65,6 +70,8 @@ export class MersenneTwister {
 
 /** What `torch.randperm(n)` gives with a CPU generator seeded with `seed`. */
 export function randomPermutation(n: number, seed: number): number[] {
+  requireInteger(n, 'randomPermutation: `n`', 0, 0xffffffff);
+  requireInteger(seed, 'randomPermutation: `seed`', -MOST, MOST);
   const generator = new MersenneTwister(seed);
   const order = Array.from({ length: n }, (_, i) => i);
   for (let i = 0; i < n - 1; i++) {

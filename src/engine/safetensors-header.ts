@@ -9,7 +9,7 @@ import { type ScannedEntry, type ScannedHeader, scanHeader } from './safetensors
 import { sizeOf } from './tensor.js';
 
 /** Bits of one element. */
-const DTYPE_BITS = {
+export const DTYPE_BITS = {
   F64: 64,
   I64: 64,
   U64: 64,

@@ -6,11 +6,14 @@ import { type FileHandle, readdir, stat } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { basename, join } from 'node:path';
 import { writeFileAtomically } from '../atomic-file.js';
-import { nearestName } from '../config.js';
-import { CheckpointError, type TuneErrorOptions } from '../errors.js';
+import { nearestName, requirePath } from '../config.js';
+import { CheckpointError, ConfigError, type TuneErrorOptions } from '../errors.js';
+import { describeGiven } from '../given-kind.js';
 import { readJson } from '../read-json.js';
 import { openRegularFile } from '../regular-file.js';
+import { requireInteger, requireText } from '../require-given.js';
 import { showValue } from '../show-value.js';
+import { checkTensor, checkTensors } from './check-tensors.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from './half-precision.js';
 import {
   layOut,
@@ -81,6 +84,7 @@ export class SafetensorsFile {
    * @throws CheckpointError if the file cannot be opened, is cut off, or has a bad header (every fault is listed)
    */
   static async open(path: string): Promise<SafetensorsFile> {
+    requirePath(path, 'SafetensorsFile.open');
     if (endianness() !== 'LE') throw new CheckpointError('safetensors files need a little-endian machine');
     const { file, size } = await openRegularFile(path).catch((cause) => {
       throw new CheckpointError(`cannot open ${path}: ${(cause as Error).message}`, { cause, details: { path } });
@@ -132,6 +136,10 @@ export class SafetensorsFile {
   /** Fills `target`, which may lie in shared memory, with the tensor's bytes from `offset` on. */
   async readBytes(name: string, target: Uint8Array, offset = 0): Promise<void> {
     const { dataOffset, byteLength } = this.info(name);
+    if (typeof offset !== 'number') requireInteger(offset, 'readBytes: `offset`', 0);
+    if (!(target instanceof Uint8Array)) {
+      throw new ConfigError(`readBytes: \`target\`: expected a Uint8Array to be filled, got ${describeGiven(target)}`);
+    }
     if (!Number.isSafeInteger(offset) || offset < 0 || offset + target.length > byteLength) {
       const range = `bytes ${offset} to ${offset + target.length}`;
       throw new CheckpointError(`${this.path}: "${name}" has ${byteLength} bytes, ${range} were asked for`);
@@ -229,6 +237,7 @@ export class ShardedCheckpoint {
    *   shard that does not hold it, and every tensor that lies in two shards
    */
   static async open(directory: string): Promise<ShardedCheckpoint> {
+    requirePath(directory, 'ShardedCheckpoint.open');
     const single = join(directory, 'model.safetensors');
     if (await isFile(single)) return new ShardedCheckpoint(directory, [await SafetensorsFile.open(single)], undefined);
 
@@ -323,8 +332,11 @@ export async function writeSafetensors(
   tensors: Iterable<TensorToWrite>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
+  requirePath(path, 'writeSafetensors');
+  checkTensors(tensors, metadata);
   const byName = new Map<string, TensorToWrite>();
   for (const tensor of tensors) {
+    checkTensor(tensor);
     if (byName.has(tensor.name) || tensor.name === '__metadata__') {
       throw new CheckpointError(
         `${path}: the tensor name "${tensor.name}" is ${byName.has(tensor.name) ? 'given twice' : 'reserved'}`,
@@ -333,6 +345,9 @@ export async function writeSafetensors(
     byName.set(tensor.name, tensor);
   }
   const infos = layOut([...byName.values()]);
+  if ((await stat(path).catch(() => undefined))?.isDirectory()) {
+    throw new CheckpointError(`writeSafetensors: ${path} is a folder`, { hint: 'Give the path of a file.' });
+  }
   await writeFileAtomically(path, async (file) => {
     await writeFully(file, serializeHeader(infos, metadata));
     for (const { name, byteLength } of infos) {
@@ -371,6 +386,7 @@ function damaged(path: string, reason: string, options: TuneErrorOptions = {}): 
 }
 
 function lookUp<T>(map: ReadonlyMap<string, T>, name: string, where: string): T {
+  requireText(name, `${where}: name of a tensor`);
   const found = map.get(name);
   if (found !== undefined) return found;
   const near = nearestName(name, [...map.keys()]);

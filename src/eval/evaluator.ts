@@ -2,6 +2,17 @@
 import { checkNames } from '../config.js';
 import type { Dataset, SftExample } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
+import { describeGiven } from '../given-kind.js';
+import { requireCallback, requireInteger } from '../require-given.js';
+import {
+  GENERATE_HINT,
+  requireAnswers,
+  requireClassNames,
+  requireEvaluation,
+  requireExample,
+  requireItem,
+} from './check-evaluation.js';
+import { requireSamples } from './check-report.js';
 import {
   accuracy,
   type ClassMetrics,
@@ -53,7 +64,6 @@ const EVALUATOR_OPTIONS = {
   batchSize: false,
   answerMode: false,
 } as const;
-const EVALUATE_OPTIONS = { toExample: true, limit: false, onProgress: false, signal: false } as const;
 
 /** One answered sample. */
 export interface EvaluatedSample {
@@ -132,6 +142,9 @@ export class Evaluator {
   /** @throws ConfigError for class names that cannot be told apart, or a batch size below 1 */
   constructor(options: EvaluatorOptions) {
     checkNames(options, EVALUATOR_OPTIONS, 'Evaluator');
+    requireClassNames(options.classNames);
+    requireCallback(options.generate, 'Evaluator: `generate`', GENERATE_HINT);
+    requireCallback(options.toPrompt, 'Evaluator: `toPrompt`', 'It takes an example and gives the prompt.', true);
     this.classNames = [...options.classNames];
     this.#labels = new Map(this.classNames.map((name, label) => [name, label]));
     this.#generate = options.generate;
@@ -154,6 +167,7 @@ export class Evaluator {
       readonly className?: string;
     },
   >(dataset: Dataset<T>, options: EvaluateOptions<T>): Promise<EvaluationReport> {
+    requireEvaluation(dataset, options);
     const samples: EvaluatedSample[] = [];
     let seconds = 0;
     for await (const progress of this.stream(dataset, options)) {
@@ -165,7 +179,7 @@ export class Evaluator {
   }
 
   /** The same, batch by batch, for those who would rather iterate; `onProgress` is not called. */
-  async *stream<
+  stream<
     T extends {
       /** True class: its index, in the data set's own `classLabel` where it has one, else in `classNames`. */
       readonly label: number;
@@ -173,7 +187,14 @@ export class Evaluator {
       readonly className?: string;
     },
   >(dataset: Dataset<T>, options: EvaluateOptions<T>): AsyncGenerator<EvaluationProgress, void, void> {
-    checkNames(options, EVALUATE_OPTIONS, 'evaluate');
+    requireEvaluation(dataset, options);
+    return this.#stream(dataset, options);
+  }
+
+  async *#stream<T extends { readonly label: number; readonly className?: string }>(
+    dataset: Dataset<T>,
+    options: EvaluateOptions<T>,
+  ): AsyncGenerator<EvaluationProgress, void, void> {
     if (dataset.length === 0) throw new DataError('evaluation: the data set is empty');
     const names = (dataset as Dataset<T> & Partial<Labelled>).classLabel?.names;
     const indices = evenlySpaced(dataset.length, options.limit);
@@ -184,15 +205,19 @@ export class Evaluator {
       const batch = await Promise.all(
         indices.slice(from, from + this.#batchSize).map(async (index) => {
           const item = await dataset.get(index);
+          requireItem(item, index);
           const label = this.#labelOf(item, index, names);
-          const example = await options.toExample(item);
-          return { label, id: example.id ?? String(index), prompt: this.#toPrompt(example) };
+          const example = requireExample(await options.toExample(item), index, 'toExample');
+          const prompt = requireExample(this.#toPrompt(example), index, 'toPrompt');
+          return { label, id: example.id ?? String(index), prompt };
         }),
       );
       const prompts = batch.map((one) => one.prompt);
       const answers = await this.#generate(prompts, options.signal);
-      if (answers.length !== batch.length)
-        throw new DataError(`evaluation: expected ${batch.length} answers from \`generate\`, got ${answers.length}`);
+      requireAnswers(
+        answers,
+        batch.map((one) => one.id),
+      );
       const samples = batch.map(({ id, label }, i) => {
         const answer = answers[i]!;
         return { id, expected: label, predicted: this.#parse(answer) ?? null, answer };
@@ -205,6 +230,12 @@ export class Evaluator {
 
   /** Counts samples that are already answered, e.g. collected from `stream`. */
   report(samples: readonly EvaluatedSample[], run: { datasetLength: number; seconds: number }): EvaluationReport {
+    requireSamples(samples, 'evaluator.report: `samples`');
+    checkNames(run, { datasetLength: true, seconds: true }, 'evaluator.report');
+    requireInteger(run.datasetLength, 'evaluator.report: `datasetLength`', 0);
+    if (!Number.isFinite(run.seconds)) {
+      throw new ConfigError(`evaluator.report: \`seconds\`: expected a number, got ${describeGiven(run.seconds)}`);
+    }
     const confusion = confusionMatrix(
       samples.map((one) => one.expected),
       samples.map((one) => one.predicted ?? undefined),
@@ -240,7 +271,7 @@ export class Evaluator {
       const { label } = item;
       if (Number.isInteger(label) && label >= 0 && label < this.classNames.length) return label;
       throw new DataError(
-        `evaluation: expected a label from 0 to ${this.classNames.length - 1}, got ${label} at sample ${index}`,
+        `evaluation: expected a label from 0 to ${this.classNames.length - 1}, got ${describeGiven(label)} at sample ${index}`,
         { hint: 'The data set and `classNames` must have the same classes in the same order.' },
       );
     }
@@ -281,6 +312,6 @@ function evenlySpaced(length: number, limit: number | undefined): number[] {
 }
 
 function positiveInteger(name: string, value: number): number {
-  if (Number.isInteger(value) && value >= 1) return value;
-  throw new ConfigError(`Evaluator: \`${name}\`: expected a whole number of at least 1, got ${value}`);
+  requireInteger(value, `Evaluator: \`${name}\``, 1);
+  return value;
 }

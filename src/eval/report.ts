@@ -1,9 +1,12 @@
 /** An evaluation report as text, Markdown, JSON and a picture, and two reports side by side. */
 
-import { writeFileAtomically } from '../atomic-file.js';
+import { writeNamedFile } from '../atomic-file.js';
 import { matrixChart } from '../chart/matrix-chart.js';
 import { renderPng } from '../chart/render.js';
+import { requirePath } from '../config.js';
 import { DataError } from '../errors.js';
+import { requireText } from '../require-given.js';
+import { requireMatrix, requireReport } from './check-report.js';
 import type { EvaluationReport } from './evaluator.js';
 import { macroF1, mcnemarExact, occurringClasses } from './metrics.js';
 import { type Alignment, markdownTable, textTable } from './text-table.js';
@@ -27,12 +30,14 @@ const METRICS_ALIGN: readonly Alignment[] = ['left', 'right', 'right', 'right', 
 
 /** A table for the terminal: the headline figures, then every class. */
 export function formatReport(report: EvaluationReport): string {
+  requireReport(report, 'formatReport');
   const seconds = report.seconds > 0 ? `, ${report.seconds.toFixed(1)} s` : '';
   return `${headline(report).join('\n')}${seconds}\n\n${textTable(...classTable(report), METRICS_ALIGN)}`;
 }
 
 /** The same for a model card. */
 export function reportMarkdown(report: EvaluationReport): string {
+  requireReport(report, 'reportMarkdown');
   return `${headline(report).join('. ')}.\n\n${markdownTable(...classTable(report), METRICS_ALIGN)}`;
 }
 
@@ -43,7 +48,9 @@ export function reportJson(report: EvaluationReport): string {
 
 /** Writes the JSON; the file appears whole or not at all. */
 export async function writeReport(report: EvaluationReport, path: string): Promise<void> {
-  await writeFileAtomically(path, reportJson(report));
+  requireReport(report, 'writeReport');
+  requirePath(path, 'writeReport: `path`');
+  await writeNamedFile(path, reportJson(report), 'writeReport');
 }
 
 /** More classes than this are not drawn: a picture of them would be shades without names. */
@@ -57,6 +64,8 @@ const MOST_CONFUSED = 40;
  * says so.
  */
 export function confusionChart(report: EvaluationReport, title = 'Confusion matrix'): string {
+  requireMatrix(report, 'confusionChart');
+  requireText(title, 'confusionChart: `title`');
   const { classNames } = report;
   const { counts, unparsed } = report.confusion;
   const isPart = classNames.length > MAX_DRAWN_CLASSES;
@@ -99,6 +108,8 @@ export async function writeConfusionPng(report: EvaluationReport, path: string, 
 
 /** @throws DataError if the reports do not have the same classes in the same order */
 export function compareSamples(before: EvaluationReport, after: EvaluationReport): ReportComparison {
+  requireReport(before, 'compareSamples: `before`');
+  requireReport(after, 'compareSamples: `after`');
   if (before.classNames.join('\0') !== after.classNames.join('\0'))
     throw new DataError(
       `comparison: expected reports on the same classes, got [${before.classNames.join(', ')}] and [${after.classNames.join(', ')}]`,
@@ -128,11 +139,15 @@ export function compareSamples(before: EvaluationReport, after: EvaluationReport
 
 /** Both reports side by side with differences, for the terminal. */
 export function compareReports(before: EvaluationReport, after: EvaluationReport): string {
+  requireReport(before, 'compareReports: `before`');
+  requireReport(after, 'compareReports: `after`');
   return `${textTable(...comparisonTable(before, after))}\n\n${pairedLine(before, after)}`;
 }
 
 /** The same for a model card. */
 export function comparisonMarkdown(before: EvaluationReport, after: EvaluationReport): string {
+  requireReport(before, 'comparisonMarkdown: `before`');
+  requireReport(after, 'comparisonMarkdown: `after`');
   return `${markdownTable(...comparisonTable(before, after))}\n\n${pairedLine(before, after)}`;
 }
 

@@ -1,7 +1,9 @@
 /** Options of everything that talks to the Hub, and what becomes of them. */
 import { z } from 'zod';
 import { callback } from '../config.js';
+import { ConfigError } from '../errors.js';
 import { formatBytes } from '../format-bytes.js';
+import { describeGiven, isObject } from '../given-kind.js';
 import type { RetryOptions } from '../transfer/retry.js';
 import { hubEndpoint } from './environment.js';
 import { findHubToken, type HubToken } from './token.js';
@@ -51,7 +53,14 @@ export interface HubProgress {
 }
 
 /** A line such as `1.20 GiB of 7.70 GiB (16 %), 2 of 7 files`. */
-export function formatHubProgress({ received, total, filesDone, filesTotal }: HubProgress): string {
+export function formatHubProgress(progress: HubProgress): string {
+  const names = ['received', 'total', 'filesDone', 'filesTotal'] as const;
+  if (!isObject(progress) || !names.every((name) => typeof progress[name] === 'number')) {
+    throw new ConfigError(`formatHubProgress: expected what onProgress is told, got ${describeGiven(progress)}`, {
+      hint: 'Write onProgress: (progress) => console.log(formatHubProgress(progress)).',
+    });
+  }
+  const { received, total, filesDone, filesTotal } = progress;
   const percent = total === 0 ? 100 : Math.floor((100 * received) / total);
   return `${formatBytes(received)} of ${formatBytes(total)} (${percent} %), ${filesDone} of ${filesTotal} files`;
 }

@@ -1,18 +1,25 @@
 /** Names of repositories on the Hub, and what is a folder instead. */
 import { stat } from 'node:fs/promises';
 import { ConfigError } from '../errors.js';
-import { showValue } from '../show-value.js';
+import { describeGiven, isPromise } from '../given-kind.js';
 import { expandHome } from './environment.js';
 
 /** `owner/name`, or a bare name from the Hub's first days. */
 const REPO_ID = /^(?:[A-Za-z0-9](?:[\w.-]*\w)?\/)?\w(?:[\w.-]{0,94}\w)?$/;
 
+const EXPECTED = 'Expected "owner/name", e.g. "mistralai/Ministral-3-3B-Instruct-2512-BF16".';
+
 /** @throws ConfigError if the Hub cannot have a repository of this name */
 export function parseRepoId(text: string): string {
+  if (typeof text !== 'string') {
+    throw new ConfigError(`expected the name of a repository on the Hub, got ${describeGiven(text)}`, {
+      hint: isPromise(text) ? 'Await it.' : EXPECTED,
+    });
+  }
   if (REPO_ID.test(text) && !/--|\.\.|\.git$/.test(text)) return text;
   const [, fromUrl] = /^https?:\/\/[^/]+\/([\w.-]+\/[\w.-]+)(?:\/tree\/[^/]+)?\/?$/.exec(text) ?? [];
   throw new ConfigError(`"${text}" is not the name of a repository on the Hub`, {
-    hint: fromUrl ? `Give "${fromUrl}".` : 'Expected "owner/name", e.g. "mistralai/Ministral-3-3B-Instruct-2512-BF16".',
+    hint: fromUrl ? `Give "${fromUrl}".` : EXPECTED,
     details: { repoId: text },
   });
 }
@@ -30,7 +37,9 @@ export function plainRepoName(text: string): string {
  */
 export async function localFolder(idOrFolder: string): Promise<string | undefined> {
   if (typeof idOrFolder !== 'string') {
-    throw new ConfigError(`expected "owner/name" on the Hub or a folder, got ${showValue(idOrFolder)}`);
+    throw new ConfigError(`expected "owner/name" on the Hub or a folder, got ${describeGiven(idOrFolder)}`, {
+      ...(isPromise(idOrFolder) && { hint: 'Await it.' }),
+    });
   }
   if (idOrFolder.trim() === '') {
     throw new ConfigError('expected "owner/name" on the Hub or a folder, got an empty string');

@@ -1,5 +1,6 @@
 /** How a Kaggle data set is named. */
 import { ConfigError } from '../errors.js';
+import { describeGiven } from '../given-kind.js';
 
 export interface KaggleHandle {
   readonly owner: string;
@@ -7,6 +8,8 @@ export interface KaggleHandle {
   /** Undefined: the current one. */
   readonly version: number | undefined;
 }
+
+const EXPECTED = 'Expected owner/dataset, or owner/dataset/versions/N for a certain version.';
 
 /** What may stand in a path and a URL as it is. */
 const SLUG = /^[A-Za-z0-9_-]{1,100}$/;
@@ -17,7 +20,10 @@ const SLUG = /^[A-Za-z0-9_-]{1,100}$/;
  * @throws ConfigError
  */
 export function parseKaggleHandle(handle: string): KaggleHandle {
-  const path = String(handle)
+  if (typeof handle !== 'string') {
+    throw new ConfigError(`expected the name of a Kaggle data set, got ${describeGiven(handle)}`, { hint: EXPECTED });
+  }
+  const path = handle
     .trim()
     .replace(/^https:\/\/(www\.)?kaggle\.com\/datasets\//, '')
     .replace(/[?#].*$/, '')
@@ -28,7 +34,7 @@ export function parseKaggleHandle(handle: string): KaggleHandle {
   const known = parts.length === 2 || (number !== undefined && /^[1-9]\d{0,8}$/.test(number));
   if (!known || !SLUG.test(owner) || !SLUG.test(dataset)) {
     throw new ConfigError(`"${handle}" names no Kaggle data set`, {
-      hint: 'Expected owner/dataset, or owner/dataset/versions/N for a certain version.',
+      hint: EXPECTED,
       details: { handle },
     });
   }

@@ -2,8 +2,8 @@
 import type { Engine } from '../engine/engine.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { ConfigError } from '../errors.js';
+import { describeGiven } from '../given-kind.js';
 import type { LinearModule } from '../model/linear-module.js';
-import { showValue } from '../show-value.js';
 
 /** What an adapter needs of an engine. */
 export type LoraEngine = Pick<Engine, 'createParameters' | 'readParameters' | 'writeParameters' | 'releaseParameters'>;
@@ -54,9 +54,7 @@ function isPretrained(value: unknown): boolean {
   return typeof model === 'object' && model !== null && processor !== undefined;
 }
 
-/** What came instead, for messages: large objects by their class. */
+/** What came instead, for messages. */
 export function describeValue(value: unknown): string {
-  if (value instanceof Promise) return 'a promise: await it';
-  const name = typeof value === 'object' && value !== null ? (value.constructor?.name ?? 'Object') : 'Object';
-  return ['Object', 'Array'].includes(name) ? showValue(value) : `a ${name}`;
+  return value instanceof Promise ? 'a promise: await it' : describeGiven(value);
 }

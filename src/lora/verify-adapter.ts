@@ -1,6 +1,9 @@
 /** Whether a saved adapter does what it should: loaded from the disk, it must change the model, and as trained. */
+
+import { requirePath } from '../config.js';
 import type { VlmBatch } from '../data/types.js';
 import { CheckpointError } from '../errors.js';
+import { requireKind } from '../require-given.js';
 import { loadAdapter } from './adapter-file.js';
 import { type LoraHost, requireLoraHost } from './lora-host.js';
 
@@ -32,6 +35,13 @@ const TOLERANCE = 0.01;
  */
 export async function verifyAdapter(model: ProbedModel, directory: string, batch: VlmBatch): Promise<AdapterCheck> {
   requireLoraHost(model, 'verifyAdapter');
+  requirePath(directory, 'verifyAdapter: `directory`');
+  requireKind(
+    'batch',
+    batch,
+    'verifyAdapter: `batch`',
+    'verifyAdapter(model, directory, await collator.collate(samples))',
+  );
   const own = model.linearModules.map(({ lora }) => lora);
   const trained = own.some((lora) => lora) ? await model.lastLogits(batch) : undefined;
   for (const module of model.linearModules) module.lora = undefined;

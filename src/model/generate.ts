@@ -3,9 +3,12 @@ import type { MinistralTokenizer } from '../data/tokenizer.js';
 import type { VlmBatch } from '../data/types.js';
 import { MersenneTwister } from '../engine/random.js';
 import { Tape } from '../engine/tape.js';
+import { ConfigError } from '../errors.js';
+import { isOptions, requireKind, requireSignal } from '../require-given.js';
 import type { KvCache } from './ministral3/kv-cache.js';
 import type { Ministral3 } from './ministral3/model.js';
 import type { PackedBatch } from './ministral3/packed-batch.js';
+import { requireBatch } from './require-batch.js';
 import { type GenerationConfig, type GenerationOptions, nextToken, parseGenerationConfig } from './sampling.js';
 
 /** Options of generation, and a signal. */
@@ -29,15 +32,21 @@ export interface GeneratedToken {
 /**
  * Yields tokens as they are chosen, sequence by sequence within a step. Ended sequences drop out of the computation.
  * @param prompts a batch from `VlmCollator.collatePrompts`, padded on either side
- * @throws ConfigError on bad options; the signal's reason when aborted
+ * @throws ConfigError on bad options, or parts that are something else, at once; the signal's reason when aborted
  */
-export async function* generateTokens(
+export function generateTokens(
   model: Ministral3,
   prompts: VlmBatch,
   options: GenerateOptions = {},
 ): AsyncGenerator<GeneratedToken, void, undefined> {
-  const { signal, ...rest } = options;
-  const parsed = parseGenerationConfig(rest);
+  return tokensOf(model, prompts, checkCall('generateTokens', model, prompts, options));
+}
+
+async function* tokensOf(
+  model: Ministral3,
+  prompts: VlmBatch,
+  { signal, parsed }: CheckedOptions,
+): AsyncGenerator<GeneratedToken, void, undefined> {
   // An answer may be learned with another end than the model's own: the template's.
   const ends = [...new Set([...model.config.eosTokenIds, ...(prompts.stopTokenIds ?? [])])];
   const config: GenerationConfig = { ...parsed, eosTokenIds: parsed.eosTokenIds ?? ends };
@@ -78,8 +87,12 @@ export async function generate(
   prompts: VlmBatch,
   options: GenerateOptions = {},
 ): Promise<number[][]> {
+  return idsOf(model, prompts, checkCall('generate', model, prompts, options));
+}
+
+async function idsOf(model: Ministral3, prompts: VlmBatch, checked: CheckedOptions): Promise<number[][]> {
   const result: number[][] = Array.from({ length: prompts.inputIds.shape[0]! }, () => []);
-  for await (const { sequence, id } of generateTokens(model, prompts, options)) result[sequence]!.push(id);
+  for await (const { sequence, id } of tokensOf(model, prompts, checked)) result[sequence]!.push(id);
   return result;
 }
 
@@ -90,7 +103,7 @@ export async function generateText(
   prompts: VlmBatch,
   options: GenerateOptions = {},
 ): Promise<string[]> {
-  const answers = await generate(model, prompts, options);
+  const answers = await idsOf(model, prompts, checkCall('generateText', model, prompts, options, tokenizer));
   const isEnd = (id: number | undefined) => id !== undefined && prompts.stopTokenIds?.includes(id);
   // The end of a template need not be a token that the tokenizer calls special.
   return answers.map((ids) => {
@@ -99,20 +112,62 @@ export async function generateText(
 }
 
 /** Text of the first prompt's answer, piece by piece, without control tokens. */
-export async function* streamText(
+export function streamText(
   model: Ministral3,
   tokenizer: MinistralTokenizer,
   prompts: VlmBatch,
   options: GenerateOptions = {},
 ): AsyncGenerator<string, void, undefined> {
+  return piecesOf(model, tokenizer, prompts, checkCall('streamText', model, prompts, options, tokenizer));
+}
+
+async function* piecesOf(
+  model: Ministral3,
+  tokenizer: MinistralTokenizer,
+  prompts: VlmBatch,
+  checked: CheckedOptions,
+): AsyncGenerator<string, void, undefined> {
   const decoder = tokenizer.streamingDecoder({ skipSpecialTokens: true });
-  for await (const { sequence, id, last } of generateTokens(model, prompts, options)) {
+  for await (const { sequence, id, last } of tokensOf(model, prompts, checked)) {
     if (sequence !== 0 || (last && prompts.stopTokenIds?.includes(id))) continue;
     const text = decoder.push(id);
     if (text) yield text;
   }
   const rest = decoder.end();
   if (rest) yield rest;
+}
+
+/** Options that were checked before the first token. */
+interface CheckedOptions {
+  readonly signal: AbortSignal | undefined;
+  readonly parsed: GenerationConfig;
+}
+
+/** @throws ConfigError for parts that are something else, or in another order */
+function checkCall(
+  name: string,
+  model: unknown,
+  prompts: unknown,
+  options: GenerateOptions,
+  ...[tokenizer]: readonly unknown[]
+): CheckedOptions {
+  const isText = name === 'generateText' || name === 'streamText';
+  const call = `${name}(model, ${isText ? 'tokenizer, ' : ''}await collator.collatePrompts([{ messages }]), { maxNewTokens: 20 })`;
+  requireKind('model', model, `${name}: \`model\``, call);
+  if (isText) requireKind('tokenizer', tokenizer, `${name}: \`tokenizer\``, call);
+  requireBatch(prompts, `${name}: \`prompts\``, call);
+  if (prompts.labels) {
+    throw new ConfigError(
+      `${name}: \`prompts\`: expected a batch of prompts, got one to train on, with the answers in it`,
+      {
+        hint: 'Write collator.collatePrompts(samples) in place of collator.collate(samples).',
+      },
+    );
+  }
+  const { signal, ...rest } = isOptions(options) ? options : { signal: undefined };
+  requireSignal(signal, name);
+  const parsed = parseGenerationConfig(isOptions(options) ? rest : options, name);
+  return { signal, parsed };
 }
 
 /** Logits after the last token of each active sequence; those of ended sequences have no rows in the step. */

@@ -70,9 +70,23 @@ export type GenerationOptions = z.input<typeof generationConfigSchema>;
 /** Options with the defaults filled in. */
 export type GenerationConfig = z.output<typeof generationConfigSchema>;
 
+/** Names of other libraries. */
+const OTHER_NAMES: Readonly<Record<string, string>> = {
+  maxtokens: 'maxNewTokens',
+  maxcompletiontokens: 'maxNewTokens',
+  maxlength: 'maxNewTokens',
+  numpredict: 'maxNewTokens',
+  mintokens: 'minNewTokens',
+  sample: 'doSample',
+  stop: 'eosTokenIds',
+  eostokenid: 'eosTokenIds',
+  stoptokenids: 'eosTokenIds',
+  repeatpenalty: 'repetitionPenalty',
+};
+
 /** @throws ConfigError listing every fault */
-export function parseGenerationConfig(options: GenerationOptions = {}): GenerationConfig {
-  return parseOptions(generationConfigSchema, options, 'GenerationConfig');
+export function parseGenerationConfig(options: GenerationOptions = {}, what = 'GenerationConfig'): GenerationConfig {
+  return parseOptions(generationConfigSchema, options, what, OTHER_NAMES);
 }
 
 /** What the processors know of the sequence so far. */

@@ -1,5 +1,7 @@
 /** Ctrl-C and `kill` as an AbortSignal, so that a run saves its last step before the process ends. */
 import { constants } from 'node:os';
+import { checkNames } from '../config.js';
+import { requireCallback } from '../require-given.js';
 
 /** Ctrl-C sends the first, `kill` and job schedulers the second. */
 export type StopSignal = 'SIGINT' | 'SIGTERM';
@@ -29,6 +31,8 @@ export interface SignalWatch extends Disposable {
  * ```
  */
 export function abortOnSignals(options: { readonly onStop?: (name: StopSignal) => void } = {}): SignalWatch {
+  checkNames(options, { onStop: false }, 'abortOnSignals');
+  requireCallback(options.onStop, 'abortOnSignals: `onStop`', 'e.g. { onStop: (name) => console.error(name) }.', true);
   const controller = new AbortController();
   let received: StopSignal | undefined;
   let firstAt = 0;

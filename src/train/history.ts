@@ -2,6 +2,7 @@
 import { appendFile, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { makeFolder } from '../atomic-file.js';
+import { requirePath } from '../config.js';
 import { CheckpointError } from '../errors.js';
 import { readRegularFile } from '../regular-file.js';
 import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
@@ -52,13 +53,20 @@ export async function readHistory(path: string): Promise<{
   /** By rising step; the last that was made at each. */
   evaluations: EvalEntry[];
 }> {
+  requirePath(path, 'readHistory');
   let entries: HistoryLine[] = [];
   const bytes = await readRegularFile(path, MAX_BYTES).catch((cause: Error) => {
-    throw new CheckpointError(`${path} cannot be read: ${cause.message}`, { cause, details: { path } });
+    throw new CheckpointError(`${path} cannot be read: ${cause.message}`, {
+      hint: `Give the file ${HISTORY_FILE} of a run's \`outputDir\`.`,
+      cause,
+      details: { path },
+    });
   });
+  let known = 0;
   for (const text of bytes.toString().split('\n')) {
     const line = parseLine(text);
     if (!line) continue;
+    known++;
     if (line.type === 'start') entries = entries.filter((entry) => entry.step <= line.step);
     else {
       // A run that was stopped in an evaluation, resumed, and killed after it, does that evaluation again.
@@ -66,6 +74,13 @@ export async function readHistory(path: string): Promise<{
       if (last?.type === line.type && last.step === line.step) entries.pop();
       entries.push(line);
     }
+  }
+  // A first line that was cut off has no end.
+  if (known === 0 && bytes.includes(10)) {
+    throw new CheckpointError(`${path} is no log of a training run: none of its lines is an entry`, {
+      hint: `Give the file ${HISTORY_FILE} of a run's \`outputDir\`.`,
+      details: { path },
+    });
   }
   const logs: LogEntry[] = [];
   const evaluations: EvalEntry[] = [];

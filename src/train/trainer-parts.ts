@@ -92,13 +92,6 @@ function requireFunction(value: unknown, name: string, hint: string): void {
   throw wrong(`SftTrainer: \`${name}\``, 'a function', isPromise(value) ? 'a promise' : describe(value), hint);
 }
 
-/** @throws ConfigError if it is given and no AbortSignal */
-export function requireSignal(signal: unknown, what: string): void {
-  if (signal === undefined || (isObject(signal) && typeof signal.addEventListener === 'function')) return;
-  const inner = isObject(signal) && 'signal' in signal ? 'Give its `signal`.' : 'AbortSignal.timeout(1000) makes one.';
-  throw wrong(`${what}: \`signal\``, 'an AbortSignal', describe(signal), inner);
-}
-
 /**
  * What was given as a data set that throws a DataError, naming the index, where an item is no sample. The items of an
  * array are looked at here and now.

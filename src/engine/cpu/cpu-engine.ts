@@ -336,6 +336,10 @@ export class CpuEngine implements Engine {
     await this.#runtime.dispose();
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
   #moments({ m, v }: { m: CpuTensor; v: CpuTensor }): { m: Float32Array; v: Float32Array } {
     const [first, second] = [m, v].map((moment) => this.#store.values(this.#store.use(moment, 'optimizer state')));
     return { m: first!, v: second! };

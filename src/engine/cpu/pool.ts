@@ -90,7 +90,11 @@ export class Pool {
     if (!kernel) throw new EngineError(`there is no kernel named ${name}`);
     if (ints.length + floats.length > MAX_ARGS)
       throw new EngineError(`kernel ${name}: more than ${MAX_ARGS} arguments`);
-    if (this.#disposed) throw new EngineError(`kernel ${name}: the engine was disposed`);
+    if (this.#disposed) {
+      throw new EngineError(`kernel ${name}: the engine was disposed`, {
+        hint: 'Call engine.dispose() after the last use of its models, or make another engine and load the model on it.',
+      });
+    }
     if (this.#lost) throw this.#lost;
     if (count <= 0) return;
     for (let i = 0; i < ints.length; i++) this.#slots[i] = ints[i]!;
@@ -130,7 +134,13 @@ export class Pool {
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
-    await Promise.all(this.#workers.map(({ worker }) => worker.terminate()));
+    // Idle threads keep no process alive: without this one could end before whoever awaits them goes on.
+    const alive = setInterval(() => undefined, 60_000);
+    try {
+      await Promise.all(this.#workers.map(({ worker }) => worker.terminate()));
+    } finally {
+      clearInterval(alive);
+    }
     for (const { port } of this.#workers) port.close();
     this.#workers.length = 0;
   }
@@ -177,7 +187,8 @@ export class Pool {
     return new Promise((resolve, reject) => {
       worker.once('message', () => {
         // An idle thread keeps no process alive; one that is starting does, so that `ready` comes.
-        worker.unref();
+        // One that is being ended does too, or whoever awaits that would wait in a process that is gone.
+        if (!this.#disposed) worker.unref();
         resolve();
       });
       const lose = (cause: unknown): void => {

@@ -336,6 +336,10 @@ export class CudaEngine implements Engine {
     driver.dispose();
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
   #set(set: ParameterSet): CudaParameterSet {
     if (!(set instanceof CudaParameterSet)) throw new EngineError('the parameter set belongs to another engine');
     if (set.values.isFreed) throw new EngineError('the parameter set is used after it was released');

@@ -1,8 +1,10 @@
 /** Loads TensorFlow.js with its native binding from the user's own project; this package does not depend on it. */
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { resolve } from 'node:path';
 import * as util from 'node:util';
+import { requirePath } from '../../config.js';
 import { EngineError } from '../../errors.js';
+import { describeGiven } from '../../given-kind.js';
 import { asTfNamespace, type TfNamespace } from './tf-namespace.js';
 
 /** `tfjs` is whichever of the two is installed, the one for GPUs first. */
@@ -24,12 +26,13 @@ const installing = (name: keyof typeof PACKAGES): string => `npm install @tensor
  */
 export async function loadTfjs(choice: TfjsPackage = 'tfjs', from: string = process.cwd()): Promise<TfNamespace> {
   if (choice !== 'tfjs' && !Object.hasOwn(PACKAGES, choice)) {
-    throw new EngineError(`there is no TensorFlow.js package "${String(choice)}" to load`, {
+    throw new EngineError(`there is no TensorFlow.js package ${describeGiven(choice)} to load`, {
       hint: 'choose one of: tfjs, tfjs-node, tfjs-node-gpu; any other namespace is passed to createEngine as `tf`',
     });
   }
+  requirePath(from, 'loadTfjs: `from`');
   // Not `import`: bundlers leave this alone, and it looks in the user's project and not beside this file.
-  const load = createRequire(join(from, 'index.js'));
+  const load = createRequire(resolve(from, 'index.js'));
   const wanted = choice === 'tfjs' ? (Object.keys(PACKAGES) as (keyof typeof PACKAGES)[]) : [choice];
   const found = wanted.find((name) => isInstalled(load, name));
   if (!found) {

@@ -315,6 +315,10 @@ export class TfjsEngine implements Engine {
     this.#store.dispose();
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
   #upload(target: TfjsTensor, numbers: Float32Array): void {
     this.#store.replace(target, (tf) => tf.tensor(numbers.slice(), [...target.shape], 'float32'), 'upload');
   }

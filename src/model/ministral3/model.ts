@@ -2,6 +2,7 @@
  * Ministral 3: a Pixtral vision tower, a patch-merging projector and a decoder with YaRN positions, over packed rows.
  * Written once against the engine's operations; inference, training and generation share the same layers.
  */
+import { checkNames } from '../../config.js';
 import type { VlmBatch } from '../../data/types.js';
 import type { Deferred, Engine } from '../../engine/engine.js';
 import type { Segments } from '../../engine/operations.js';
@@ -17,6 +18,7 @@ import type {
   TrainableModel,
 } from '../../train/trainable-model.js';
 import type { LinearModule } from '../linear-module.js';
+import { requireBatch } from '../require-batch.js';
 import type { Ministral3Config } from './config.js';
 import type { DropoutStream } from './dropout-keys.js';
 import { KvCache } from './kv-cache.js';
@@ -137,6 +139,7 @@ export class Ministral3 implements TrainableModel {
    */
   pack(batch: VlmBatch, dropout?: DropoutStream): PackedBatch {
     this.#requireWeights();
+    requireBatch(batch, 'the model');
     const options = {
       patchSize: this.config.vision.patchSize,
       mergeSize: this.config.spatialMergeSize,
@@ -182,13 +185,15 @@ export class Ministral3 implements TrainableModel {
 
   async evaluateLoss(
     batch: VlmBatch,
-    { labelSmoothing }: EvaluateLossOptions = {},
+    options: EvaluateLossOptions = {},
   ): Promise<{
     /** In nats, over the labelled tokens; 0 if there are none. */
     lossSum: number;
     /** Labelled tokens that are predicted: never the first of a sample. */
     labelCount: number;
   }> {
+    checkNames(options, { labelSmoothing: false }, 'evaluateLoss');
+    const { labelSmoothing } = options;
     const tape = new Tape(this.engine, { record: false });
     try {
       const packed = this.pack(batch);
@@ -360,6 +365,11 @@ export class Ministral3 implements TrainableModel {
       if (module.bias) engine.releaseWeight(module.bias);
     }
     return this.ownsEngine ? engine.dispose() : Promise.resolve();
+  }
+
+  /** The same as `dispose`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
   }
 
   #requireWeights(): void {
