@@ -1,4 +1,5 @@
 /** From a tree of folders to classes and splits: which layout it is, or why it is none. */
+import { dirname } from 'node:path';
 import type { DataError } from '../errors.js';
 import {
   checkClassFolders,
@@ -20,9 +21,11 @@ import {
   isContainer,
   isMaskFolder,
   listNames,
+  oppositesAmong,
   picturesBelow,
   plainName,
   type SplitName,
+  splitInName,
   splitsOf,
 } from './folder-evidence.js';
 import type { FolderNode, PictureFile } from './folder-tree.js';
@@ -104,6 +107,13 @@ class Placing implements Placement {
     const top = dropCopies(this.#unwrap(this.#root), (folder) => this.#unwrap(folder), this.warnings);
     let folders = filled(top);
     let splits = this.#splits(folders);
+    const set = this.#setBesideImages(top, folders, splits);
+    if (set) {
+      this.unlabelled.push(...folders.filter((folder) => folder !== set));
+      folders = filled(this.#unwrap(set));
+      this.#placeSplits(folders, this.#splits(folders));
+      return;
+    }
     if (folders.length > 1 && splits.size === 0 && folders.every(isContainerOrMask)) {
       const inner = this.#onlyContainer(top, folders);
       if (inner) {
@@ -154,6 +164,38 @@ class Placing implements Placement {
     refuseLoosePictures(top);
     folders = folders.filter((folder) => splits.has(folder) || !this.#isBesideSplits(folder));
     this.#placeSplits(folders, splits);
+    this.#warnRepeated(splits);
+  }
+
+  /** Two folders of one split may hold the same images, as a set and a sample of it do. */
+  #warnRepeated(splits: ReadonlyMap<FolderNode, SplitName>): void {
+    for (const split of new Set(splits.values())) {
+      const folders = [...splits].flatMap(([folder, own]) => (own === split ? [folder] : []));
+      const [least, ...others] = folders
+        .filter((folder) => !this.unlabelled.includes(folder))
+        .sort((a, b) => a.total - b.total);
+      if (!least || others.length === 0) continue;
+      this.warnings.push(
+        `${listNames([least, ...others].map(({ name }) => name))} are taken together as ${split}; if one repeats another: \`ignore: [${JSON.stringify(least.name)}]\``,
+      );
+    }
+  }
+
+  /** The data set beside loose test images: `plants/{train,valid}/…` beside `test/test/*.jpg`. */
+  #setBesideImages(
+    top: FolderNode,
+    folders: readonly FolderNode[],
+    splits: ReadonlyMap<FolderNode, SplitName>,
+  ): FolderNode | undefined {
+    const [set, ...others] = folders.filter((folder) => !splits.has(folder));
+    if (!set || others.length > 0 || splits.size === 0 || top.pictures.length > 0) return undefined;
+    const isLoose = ([folder, split]: [FolderNode, SplitName]) =>
+      split !== 'train' && (isFlat(folder) || this.#isRepeatedFlat(folder));
+    const inner = this.#unwrap(set);
+    const own = this.#splits(filled(inner));
+    const isWhole =
+      [...own.values()].includes('train') && own.size === filled(inner).length && inner.pictures.length === 0;
+    return isWhole && [...splits].every(isLoose) ? set : undefined;
   }
 
   #splits(folders: readonly FolderNode[]): Map<FolderNode, SplitName> {
@@ -190,7 +232,7 @@ class Placing implements Placement {
     const others = folders.filter((one) => one !== folder && !isContainerOrMask(one));
     if (wordCount(folder!.name) > 1 || others.length === 0) return false;
     if (!isFlat(folder!) || !others.every(isFlat)) return false;
-    if (others.length > 1) return true;
+    if (others.length > 1 || oppositesAmong(folders.map(({ name }) => name))?.includes(folder!.name)) return true;
     throw layoutError(folder!, `a split, or a class beside ${listNames(others.map(({ name }) => name))}?`, [
       `\`splits: { ${folder!.name}: false }\` makes it a class.`,
     ]);
@@ -257,7 +299,8 @@ class Placing implements Placement {
       }
       const parent = inner.get(folder)!;
       const isUnlabelled =
-        isFlat(this.#unwrap(parent)) && !filled(parent).some(({ name }) => trained.has(plainName(name)));
+        (isFlat(this.#unwrap(parent)) || this.#isRepeatedFlat(parent)) &&
+        !filled(parent).some(({ name }) => trained.has(plainName(name)));
       const isNamedUnlabelled = filled(parent).every(
         ({ name }) =>
           isContainerOrMask({ name }) ||
@@ -268,6 +311,12 @@ class Placing implements Placement {
       if (split !== 'train' && isTrained && isUnlabelled && isNamedUnlabelled) this.unlabelled.push(folder);
       else this.#placeClasses(parent, split, folder === folders.find((one) => hasClasses(one)));
     }
+  }
+
+  /** `test/test/*.jpg`: the archive of test images was unpacked into a folder of its name. */
+  #isRepeatedFlat(folder: FolderNode): boolean {
+    const [only, ...others] = filled(folder);
+    return only !== undefined && others.length === 0 && isFlat(only) && this.#splits([only]).size > 0;
   }
 
   /** Below a split: where its class folders lie. `train/train/…`, `train/images/…`, `train/dataset/…` beside `test/dataset/…`. */
@@ -306,7 +355,16 @@ class Placing implements Placement {
       return;
     }
     const deeper = folders.map((folder) => this.#splitBelow(folder)).find((folder) => folder !== undefined);
-    if (deeper) throw layoutError(deeper, 'this split folder lies deeper than those of a single data set');
+    if (deeper) {
+      const above = folders.find(({ path }) => deeper.path.startsWith(path))!;
+      throw layoutError(deeper, 'this split folder lies deeper than those of a single data set', [
+        `Load ${JSON.stringify(dirname(deeper.path))} alone, or leave it out: \`ignore: [${JSON.stringify(above.name)}]\`.`,
+      ]);
+    }
+    const [lone] = folders;
+    const isRepeatedSplit =
+      folders.length === 1 && plainName(lone!.name) === plainName(parent.name) && splitInName(lone!.name) !== undefined;
+    if (isRepeatedSplit) throw this.#noClassFolders(parent, folders);
     if (isFirst) checkClassFolders(parent, folders, (folder) => this.#unwrap(folder), this.warnings);
     this.classFolders.push(
       ...parent.folders.filter((folder) => folder.total > 0 || folder.others.length > 0 || folder.folders.length === 0),
@@ -318,7 +376,17 @@ class Placing implements Placement {
   #placeClassesWithSplits(folders: readonly FolderNode[]): void {
     this.classFolders.push(...folders);
     const insides: FolderNode[] = [];
+    const divided = folders.find((folder) => this.#splits(filled(folder)).size > 0);
     for (const folder of folders) {
+      if (isFlat(folder) && divided !== undefined && folders.length > 1) {
+        throw layoutError(
+          folder,
+          `images without a split, beside \`${divided.name}\`, which has ${listNames(filled(divided).map(({ name }) => name))}`,
+          [
+            `Move them into \`${folder.name}/train\`, or leave one out: \`ignore: [${JSON.stringify(folder.name)}]\` or \`ignore: [${JSON.stringify(divided.name)}]\`.`,
+          ],
+        );
+      }
       refuseLoosePictures(folder);
       const splits = this.#splits(filled(folder));
       for (const inner of filled(folder)) {

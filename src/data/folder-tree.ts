@@ -39,11 +39,18 @@ interface Walk {
   readonly visits: Map<string, number>;
 }
 
+/** What systems and programs leave beside files: previews, waste bins, caches. Their images are copies. */
+const SYSTEM_NAMES: ReadonlySet<string> = new Set(
+  '__macosx|__pycache__|@eadir|#recycle|@recycle|@recently-snapshot|#snapshot|$recycle.bin|recycler|system volume information|lost+found'.split(
+    '|',
+  ),
+);
+
 export const PICTURE_ENDING = /\.(jpe?g|jfif|png|webp|gif|bmp|tiff?|heic|avif)$/i;
 
 /**
  * Reads a folder and what is below it. Files are told by their first bytes; what is neither a picture nor named like
- * one is left out, and so are names that start with a dot and `__MACOSX`. Symbolic links are followed.
+ * one is left out, and so are names that start with a dot and those of systems, as `__MACOSX`. Symbolic links are followed.
  * @throws DataError for a folder that is missing, no folder, or unreadable, and for a loop of symbolic links
  */
 export async function readFolderTree(dir: string): Promise<FolderNode> {
@@ -105,7 +112,7 @@ async function readFolder(path: string, key: string, lineage: readonly string[],
     throw folderError(path, cause);
   });
   for (const entry of entries) {
-    if (entry.name.startsWith('.') || entry.name === '__MACOSX') continue;
+    if (entry.name.startsWith('.') || SYSTEM_NAMES.has(entry.name.toLowerCase())) continue;
     const file: PictureFile = { path: join(path, entry.name), key: key ? `${key}/${entry.name}` : entry.name };
     const named = PICTURE_ENDING.test(entry.name);
     let kind: { isDirectory(): boolean; isFile(): boolean } = entry;

@@ -37,7 +37,8 @@ export interface ImageReadOptions {
   readonly bitDepth?: number | undefined;
   /**
    * Files and folders to pass over: names, or paths below the root; `*` stands for any letters, as in `*_mask.png`.
-   * Default: names that start with a dot, and `__MACOSX`.
+   * These are passed over always: names that start with a dot, and what systems
+   * leave, as `__MACOSX`, `@eaDir`, `$RECYCLE.BIN`.
    */
   readonly ignore?: readonly string[] | undefined;
   /**

@@ -8,7 +8,7 @@ import { oneLine } from '../one-line.js';
 import { ClassLabel, LabelledDataset } from './dataset.js';
 import { type DecodeOptions, decodeImage, ImageFile, type ImageFileOptions } from './decode-image.js';
 import { chooseClasses, mergeEqualNames, warnAboutClasses, warnAboutFiles } from './folder-classes.js';
-import { ignoreFilter, othersBelow, type SplitName } from './folder-evidence.js';
+import { ignoreFilter, listNames, othersBelow, type SplitName } from './folder-evidence.js';
 import { emptySplitFolders, type PlacedPicture, type Placement, placePictures } from './folder-layout.js';
 import { type FolderNode, forEachConcurrently, readFolderTree } from './folder-tree.js';
 import type {
@@ -81,10 +81,11 @@ export async function readImageFolder(dir: string, options: ImageFolderOptions =
   const isSaid = parsed.layout !== undefined || parsed.classOf !== undefined;
   const tables = isSaid ? [] : await findTables(tree);
   const metadata = metadataOf(tree, tables, warnings);
-  const placement =
-    !isSaid && metadata.length > 0
-      ? await placeByTables(tree, metadata, { splits: parsed.splits, isNamed: parsed.classes !== undefined })
-      : placeByFolders(tree, parsed, tables);
+  let placement: Placement;
+  if (!isSaid && metadata.length > 0) {
+    placement = await placeByTables(tree, metadata, { splits: parsed.splits, isNamed: parsed.classes !== undefined });
+    warnOfFolders(tree, parsed, tables, warnings);
+  } else placement = placeByFolders(tree, parsed, tables);
   return finish(tree, placement, parsed, [...warnings, ...placement.warnings], tables);
 }
 
@@ -171,6 +172,26 @@ function placeByFolders(
   }
   checkTables(tree, placement, tables);
   return placement;
+}
+
+/** Folders that are classes of their own, other than those of the metadata that goes before them. */
+function warnOfFolders(
+  tree: FolderNode,
+  options: z.output<typeof imageFolderSchema>,
+  tables: readonly TableEvidence[],
+  warnings: string[],
+): void {
+  let names: string[] = [];
+  try {
+    const placement = placePictures(tree, options);
+    names = [...new Set(placement.placed.map(({ className }) => className))];
+    checkTables(tree, placement, tables);
+  } catch {
+    if (names.length > 1)
+      warnings.push(
+        `classes are taken from metadata, not from the folders ${listNames(names)}; those: \`layout\`, as 'class' or 'split/class'`,
+      );
+  }
 }
 
 async function finish(
