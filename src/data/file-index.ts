@@ -28,6 +28,10 @@ export class FileIndex {
   /** By stems that are numbers, without leading zeros. */
   readonly #byNumber = new Map<string, PictureFile[]>();
 
+  /** Of the last call, which mostly is that of the next. */
+  #tablePath = '';
+  #tableDir = '';
+
   /** @param root absolute path, for cells that are paths below a table */
   constructor(root: string, files: readonly PictureFile[]) {
     this.#root = root;
@@ -52,7 +56,11 @@ export class FileIndex {
     const name = segments.at(-1);
     if (name === undefined) return [];
     const path = segments.join('/');
-    const tableDir = relative(this.#root, dirname(tablePath)).replaceAll('\\', '/');
+    if (tablePath !== this.#tablePath) {
+      this.#tablePath = tablePath;
+      this.#tableDir = relative(this.#root, dirname(tablePath)).replaceAll('\\', '/');
+    }
+    const tableDir = this.#tableDir;
     const exact = this.#byKey.get(tableDir ? `${tableDir}/${path}` : path) ?? this.#byKey.get(path);
     if (exact) return [exact];
     const folded = fold(name);

@@ -60,6 +60,7 @@ export async function readFolderTree(dir: string): Promise<FolderNode> {
     real = await realpath(root);
     if (!(await stat(root)).isDirectory()) {
       throw new DataError(`${oneLine(root)}: a file, where a folder of pictures was expected`, {
+        hint: 'Give the folder of the images; a table of their classes is read by `ImageFolder.fromTable`.',
         details: { path: root },
       });
     }
@@ -195,7 +196,7 @@ function folderError(path: string, cause: unknown): DataError {
           : `cannot read this folder: ${(cause as Error).message}`;
   return new DataError(`${oneLine(path)}: ${why}`, {
     ...(code === 'ENOENT' && {
-      hint: 'Give the folder that holds <Class>/{Train,Test}, or download the data set first.',
+      hint: 'Give the folder that holds the class folders, or download the data set first.',
     }),
     details: { path },
     cause,
