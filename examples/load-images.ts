@@ -38,7 +38,7 @@ export async function loadImages(dir: string, options: LoadImagesOptions): Promi
     });
   }
   if (holdout !== undefined && data.splits.has('test')) {
-    throw new DataError(`${data.dir}: --holdout, and there are test images already: ${sizes}`, {
+    throw new DataError(`${data.dir}: there is a test split already, of ${data.test.length} images`, {
       hint: 'Leave out --holdout, or give a folder of training images alone.',
     });
   }
