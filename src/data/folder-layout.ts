@@ -21,13 +21,13 @@ import {
   isContainer,
   isMaskFolder,
   listNames,
-  oppositesAmong,
   picturesBelow,
   plainName,
   type SplitName,
   splitInName,
   splitsOf,
 } from './folder-evidence.js';
+import { isContainerOrMask, isFlat, SplitReading } from './folder-splits.js';
 import type { FolderNode, PictureFile } from './folder-tree.js';
 import { placeByCallback, placeByPattern } from './said-layout.js';
 
@@ -78,11 +78,6 @@ export function emptySplitFolders(root: FolderNode, split: SplitName, options: L
   ]);
 }
 
-/** Holds images and no folder with images. */
-function isFlat(folder: FolderNode): boolean {
-  return filled(folder).length === 0;
-}
-
 class Placing implements Placement {
   readonly placed: PlacedPicture[] = [];
   readonly warnings: string[] = [];
@@ -90,11 +85,13 @@ class Placing implements Placement {
   readonly classFolders: FolderNode[] = [];
   readonly #root: FolderNode;
   readonly #options: LayoutOptions;
+  readonly #reading: SplitReading;
   readonly #masks: MaskCount = new Map();
 
   constructor(root: FolderNode, options: LayoutOptions) {
     this.#root = root;
     this.#options = options;
+    this.#reading = new SplitReading(options);
   }
 
   byEvidence(): Placement {
@@ -104,14 +101,14 @@ class Placing implements Placement {
   }
 
   #place(): void {
-    const top = dropCopies(this.#unwrap(this.#root), (folder) => this.#unwrap(folder), this.warnings);
+    const top = dropCopies(this.#reading.unwrap(this.#root), (folder) => this.#reading.unwrap(folder), this.warnings);
     let folders = filled(top);
-    let splits = this.#splits(folders);
-    const set = this.#setBesideImages(top, folders, splits);
+    let splits = this.#reading.splits(folders);
+    const set = this.#reading.setBesideImages(top, folders, splits);
     if (set) {
       this.unlabelled.push(...folders.filter((folder) => folder !== set));
-      folders = filled(this.#unwrap(set));
-      this.#placeSplits(folders, this.#splits(folders));
+      folders = filled(this.#reading.unwrap(set));
+      this.#placeSplits(folders, this.#reading.splits(folders));
       return;
     }
     if (folders.length > 1 && splits.size === 0 && folders.every(isContainerOrMask)) {
@@ -121,9 +118,9 @@ class Placing implements Placement {
         return;
       }
     }
-    if (splits.size === 1 && this.#isClassCalledSplit(folders, splits)) splits = new Map();
-    const hasInnerSplits = folders.filter((folder) => this.#hasSplits(folder));
-    if (splits.size === 0 || (hasInnerSplits.length === folders.length && !this.#repeatsSplits(splits))) {
+    if (splits.size === 1 && this.#reading.isClassCalledSplit(folders, splits)) splits = new Map();
+    const hasInnerSplits = folders.filter((folder) => this.#reading.hasSplits(folder));
+    if (splits.size === 0 || (hasInnerSplits.length === folders.length && !this.#reading.repeatsSplits(splits))) {
       if (folders.length === 0) {
         this.#placeLone(top);
         return;
@@ -181,63 +178,6 @@ class Placing implements Placement {
     }
   }
 
-  /** The data set beside loose test images: `plants/{train,valid}/…` beside `test/test/*.jpg`. */
-  #setBesideImages(
-    top: FolderNode,
-    folders: readonly FolderNode[],
-    splits: ReadonlyMap<FolderNode, SplitName>,
-  ): FolderNode | undefined {
-    const [set, ...others] = folders.filter((folder) => !splits.has(folder));
-    if (!set || others.length > 0 || splits.size === 0 || top.pictures.length > 0) return undefined;
-    const isLoose = ([folder, split]: [FolderNode, SplitName]) =>
-      split !== 'train' && (isFlat(folder) || this.#isRepeatedFlat(folder));
-    const inner = this.#unwrap(set);
-    const own = this.#splits(filled(inner));
-    const isWhole =
-      [...own.values()].includes('train') && own.size === filled(inner).length && inner.pictures.length === 0;
-    return isWhole && [...splits].every(isLoose) ? set : undefined;
-  }
-
-  #splits(folders: readonly FolderNode[]): Map<FolderNode, SplitName> {
-    return splitsOf(folders, this.#options);
-  }
-
-  /** Descends through folders that hold nothing but one folder. */
-  #unwrap(folder: FolderNode): FolderNode {
-    const [only, ...others] = filled(folder);
-    if (!only || others.length > 0 || folder.pictures.length > 0) return folder;
-    // `train` alone is a split, unless splits follow inside it.
-    const isSplit = this.#splits([only]).size > 0;
-    return isSplit && this.#splits(only.folders).size === 0 ? folder : this.#unwrap(only);
-  }
-
-  /** Whether folders of splits, and nothing else, lie in this one. */
-  #hasSplits(folder: FolderNode): boolean {
-    const folders = filled(folder);
-    const { size } = this.#splits(folders);
-    return size > 0 && (size > 1 || size === folders.length);
-  }
-
-  /** `seg_train/seg_train`: the archive of each split was unpacked into a folder of its name. */
-  #repeatsSplits(splits: ReadonlyMap<FolderNode, SplitName>): boolean {
-    return [...splits].every(([folder, split]) => {
-      const inner = this.#splits(filled(folder));
-      return inner.size === 1 && [...inner.values()][0] === split;
-    });
-  }
-
-  /** `bus`, `car`, `train`, `truck`: images lie in all of them, and only one has the name of a split. */
-  #isClassCalledSplit(folders: readonly FolderNode[], splits: ReadonlyMap<FolderNode, SplitName>): boolean {
-    const [folder] = splits.keys();
-    const others = folders.filter((one) => one !== folder && !isContainerOrMask(one));
-    if (wordCount(folder!.name) > 1 || others.length === 0) return false;
-    if (!isFlat(folder!) || !others.every(isFlat)) return false;
-    if (others.length > 1 || oppositesAmong(folders.map(({ name }) => name))?.includes(folder!.name)) return true;
-    throw layoutError(folder!, `a split, or a class beside ${listNames(others.map(({ name }) => name))}?`, [
-      `\`splits: { ${folder!.name}: false }\` makes it a class.`,
-    ]);
-  }
-
   #placeLone(top: FolderNode): void {
     if (top === this.#root || isContainerOrMask(top) || namesHoldClasses(top.pictures)) {
       throw this.#noClassFolders(top, []);
@@ -249,7 +189,7 @@ class Placing implements Placement {
   /** `images` beside `masks`: the container, if it has class folders. */
   #onlyContainer(parent: FolderNode, folders: readonly FolderNode[]): FolderNode | undefined {
     if (!folders.some(({ name }) => isMaskFolder(name))) {
-      refuseEqualChildren(parent, folders, (folder) => this.#unwrap(folder));
+      refuseEqualChildren(parent, folders, (folder) => this.#reading.unwrap(folder));
     }
     const containers = folders.filter(({ name }) => isContainer(name) && !isMaskFolder(name));
     const [container] = containers;
@@ -266,7 +206,7 @@ class Placing implements Placement {
 
   /** A folder beside splits that is none: left out if its images have no class, or are masks. */
   #isBesideSplits(folder: FolderNode): boolean {
-    const inner = this.#unwrap(folder);
+    const inner = this.#reading.unwrap(folder);
     if (isMaskFolder(folder.name)) {
       this.warnings.push(
         `\`${folder.name}\` beside the splits: ${folder.total} images left out as masks or annotations`,
@@ -282,7 +222,7 @@ class Placing implements Placement {
 
   /** <split>/<class>/** */
   #placeSplits(folders: readonly FolderNode[], splits: ReadonlyMap<FolderNode, SplitName>): void {
-    const inner = new Map(folders.map((folder) => [folder, this.#classParent(folder, folders)]));
+    const inner = new Map(folders.map((folder) => [folder, this.#reading.classParent(folder, folders)]));
     // Kaggle's test images have no classes; those of a training split must have.
     const hasClasses = (folder: FolderNode) =>
       filled(inner.get(folder)!).some(({ name }) => !isContainerOrMask({ name })) ||
@@ -299,49 +239,26 @@ class Placing implements Placement {
       }
       const parent = inner.get(folder)!;
       const isUnlabelled =
-        (isFlat(this.#unwrap(parent)) || this.#isRepeatedFlat(parent)) &&
+        (isFlat(this.#reading.unwrap(parent)) || this.#reading.isRepeatedFlat(parent)) &&
         !filled(parent).some(({ name }) => trained.has(plainName(name)));
       const isNamedUnlabelled = filled(parent).every(
         ({ name }) =>
           isContainerOrMask({ name }) ||
           plainName(name) === plainName(folder.name) ||
           /^(unknown|unlabell?ed|none)$/i.test(name.trim()) ||
-          this.#splits(filled(parent)).size > 0,
+          this.#reading.splits(filled(parent)).size > 0,
       );
       if (split !== 'train' && isTrained && isUnlabelled && isNamedUnlabelled) this.unlabelled.push(folder);
       else this.#placeClasses(parent, split, folder === folders.find((one) => hasClasses(one)));
     }
   }
 
-  /** `test/test/*.jpg`: the archive of test images was unpacked into a folder of its name. */
-  #isRepeatedFlat(folder: FolderNode): boolean {
-    const [only, ...others] = filled(folder);
-    return only !== undefined && others.length === 0 && isFlat(only) && this.#splits([only]).size > 0;
-  }
-
-  /** Below a split: where its class folders lie. `train/train/…`, `train/images/…`, `train/dataset/…` beside `test/dataset/…`. */
-  #classParent(folder: FolderNode, all: readonly FolderNode[]): FolderNode {
-    const [only, ...others] = filled(folder);
-    if (!only || others.length > 0 || folder.pictures.length > 0 || isFlat(only) || only.pictures.length > 0)
-      return folder;
-    const isRepeated = plainName(only.name) === plainName(folder.name) || this.#splits([only]).size > 0;
-    const twins = all.filter((one) => one !== folder).map((one) => filled(one));
-    const names = new Set(filled(only).map(({ name }) => plainName(name)));
-    const isWrapper = twins.some(
-      ([twin, ...more]) => twin && more.length === 0 && filled(twin).some(({ name }) => names.has(plainName(name))),
-    );
-    const isShared = twins.some((twin) => twin.some(({ name }) => names.has(plainName(name))));
-    return isRepeated || isContainer(only.name) || (isWrapper && names.size > 1) || isShared
-      ? this.#classParent(only, [])
-      : folder;
-  }
-
   /** <class>/** @param isFirst whether doubts are looked for here, once for a data set */
   #placeClasses(parent: FolderNode, split: SplitName, isFirst: boolean): void {
     refuseLoosePictures(parent);
     const folders = filled(parent);
-    const splits = this.#splits(folders);
-    const isClass = splits.size === 1 && folders.length > 1 && this.#isClassCalledSplit(folders, splits);
+    const splits = this.#reading.splits(folders);
+    const isClass = splits.size === 1 && folders.length > 1 && this.#reading.isClassCalledSplit(folders, splits);
     const [stray] = isClass ? [] : splits.keys();
     if (stray) {
       throw layoutError(stray, 'a split folder where a class folder was expected', [
@@ -354,7 +271,7 @@ class Placing implements Placement {
       this.#placeClasses(inner, split, isFirst);
       return;
     }
-    const deeper = folders.map((folder) => this.#splitBelow(folder)).find((folder) => folder !== undefined);
+    const deeper = folders.map((folder) => this.#reading.splitBelow(folder)).find((folder) => folder !== undefined);
     if (deeper) {
       const above = folders.find(({ path }) => deeper.path.startsWith(path))!;
       throw layoutError(deeper, 'this split folder lies deeper than those of a single data set', [
@@ -365,7 +282,7 @@ class Placing implements Placement {
     const isRepeatedSplit =
       folders.length === 1 && plainName(lone!.name) === plainName(parent.name) && splitInName(lone!.name) !== undefined;
     if (isRepeatedSplit) throw this.#noClassFolders(parent, folders);
-    if (isFirst) checkClassFolders(parent, folders, (folder) => this.#unwrap(folder), this.warnings);
+    if (isFirst) checkClassFolders(parent, folders, (folder) => this.#reading.unwrap(folder), this.warnings);
     this.classFolders.push(
       ...parent.folders.filter((folder) => folder.total > 0 || folder.others.length > 0 || folder.folders.length === 0),
     );
@@ -376,7 +293,7 @@ class Placing implements Placement {
   #placeClassesWithSplits(folders: readonly FolderNode[]): void {
     this.classFolders.push(...folders);
     const insides: FolderNode[] = [];
-    const divided = folders.find((folder) => this.#splits(filled(folder)).size > 0);
+    const divided = folders.find((folder) => this.#reading.splits(filled(folder)).size > 0);
     for (const folder of folders) {
       if (isFlat(folder) && divided !== undefined && folders.length > 1) {
         throw layoutError(
@@ -388,7 +305,7 @@ class Placing implements Placement {
         );
       }
       refuseLoosePictures(folder);
-      const splits = this.#splits(filled(folder));
+      const splits = this.#reading.splits(filled(folder));
       for (const inner of filled(folder)) {
         const split = splits.get(inner);
         if (!split && isMaskFolder(inner.name)) {
@@ -417,16 +334,6 @@ class Placing implements Placement {
     }
   }
 
-  /** A split folder with pictures anywhere below. */
-  #splitBelow(folder: FolderNode): FolderNode | undefined {
-    const splits = this.#splits(filled(folder));
-    for (const inner of filled(folder)) {
-      const found = splits.has(inner) ? inner : this.#splitBelow(inner);
-      if (found) return found;
-    }
-    return undefined;
-  }
-
   #placeAll(folder: FolderNode, className: string, split: SplitName): void {
     for (const file of withoutMasks(folder, this.#masks)) this.placed.push({ file, className, split });
   }
@@ -449,19 +356,11 @@ class Placing implements Placement {
     if (arePartNames(names) && folders.some((folder) => filled(folder).length > 0)) return partsError(top, names);
     const pictures = picturesBelow(top);
     const where = folders.length === 0 ? 'directly in this folder' : `directly in ${listNames(names)}`;
-    const splits = this.#splits(folders).size > 0;
+    const splits = this.#reading.splits(folders).size > 0;
     return layoutError(
       top,
       `no class folders: ${pictures.length} pictures lie ${where}${splits ? ', which are splits' : ''}`,
       [fileNameHint(pictures)],
     );
   }
-}
-
-function isContainerOrMask({ name }: Pick<FolderNode, 'name'>): boolean {
-  return isContainer(name) || isMaskFolder(name);
-}
-
-function wordCount(name: string): number {
-  return name.trim().split(/[^\p{L}\p{N}]+/u).length;
 }
