@@ -164,7 +164,7 @@ export function warnAboutFiles(
     warnings.push(`files in class folders that are no readable images, left out: ${parts.slice(0, 6).join(', ')}`);
 }
 
-function endingOf({ path }: PictureFile): string {
-  const ending = /\.[^./\\]{1,12}$/.exec(path)?.[0].toLowerCase();
+function endingOf({ path, isDicom }: PictureFile): string {
+  const ending = isDicom ? '.dcm' : /\.[^./\\]{1,12}$/.exec(path)?.[0].toLowerCase();
   return ending === undefined ? 'without an ending' : ending === '.dcm' ? '.dcm, DICOM' : oneLine(ending);
 }

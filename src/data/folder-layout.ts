@@ -234,7 +234,7 @@ class Placing implements Placement {
       const split = splits.get(folder);
       if (!split) {
         throw layoutError(folder, 'this folder stands beside train or test folders and is none', [
-          `Write \`splits: { ${JSON.stringify(folder.name)}: 'test' }\` or \`ignore: [${JSON.stringify(folder.name)}]\`.`,
+          `Write \`splits: { ${JSON.stringify(folder.name)}: '${splitInName(folder.name) ?? 'test'}' }\` or \`ignore: [${JSON.stringify(folder.name)}]\`.`,
         ]);
       }
       const parent = inner.get(folder)!;

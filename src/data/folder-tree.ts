@@ -14,6 +14,8 @@ export interface PictureFile {
   readonly key: string;
   /** Why a file with a picture's name is none. */
   fault?: string;
+  /** A file without an image's name that is DICOM, which often has no ending. */
+  isDicom?: boolean;
 }
 
 export interface FolderNode {
@@ -75,7 +77,10 @@ export async function readFolderTree(dir: string): Promise<FolderNode> {
     const fault = file.fault ?? (await faultOf(file.path));
     if (fault === undefined) return;
     if (named) file.fault = fault;
-    else strangers.add(file);
+    else {
+      strangers.add(file);
+      if (/\bDICOM\b/.test(fault)) file.isDicom = true;
+    }
   });
   prune(node, strangers);
   return node;

@@ -126,9 +126,11 @@ async function readTree(dir: string, options: Reading, warnings: string[]): Prom
   if (tree.total > 0) return tree;
   const endings = endingsOf(tree);
   throw new DataError(`${oneLine(root)}: no pictures in this folder or below${endings ? `, but ${endings}` : ''}`, {
-    hint: /\.(arrow|parquet|tfrecords?|npz|npy|h5|pkl|zip|tar|gz|rar)\b/.test(endings)
-      ? 'Images inside archives and arrays are not read: unpack them, or save them as PNG or JPEG files.'
-      : `Expected class folders of ${READ_FORMATS} files. Is the path right, the archive unpacked?`,
+    hint: /DICOM/.test(endings)
+      ? 'Convert them to PNG with a chosen window, the same for all files.'
+      : /\.(arrow|parquet|tfrecords?|npz|npy|h5|pkl|zip|tar|gz|rar)\b/.test(endings)
+        ? 'Images inside archives and arrays are not read: unpack them, or save them as PNG or JPEG files.'
+        : `Expected class folders of ${READ_FORMATS} files. Is the path right, the archive unpacked?`,
     details: { path: root },
   });
 }
@@ -136,8 +138,10 @@ async function readTree(dir: string, options: Reading, warnings: string[]): Prom
 /** Counts of files by ending, the most frequent first. */
 function endingsOf(tree: FolderNode): string {
   const counts = new Map<string, number>();
-  for (const { path } of othersBelow(tree)) {
-    const ending = /\.[^./\\]{1,12}$/.exec(path)?.[0].toLowerCase() ?? 'files without an ending';
+  for (const { path, isDicom } of othersBelow(tree)) {
+    const ending = isDicom
+      ? 'DICOM files'
+      : (/\.[^./\\]{1,12}$/.exec(path)?.[0].toLowerCase() ?? 'files without an ending');
     counts.set(ending, (counts.get(ending) ?? 0) + 1);
   }
   const sorted = [...counts].sort((a, b) => b[1] - a[1]).slice(0, 4);

@@ -172,3 +172,22 @@ describe('metadata beside class folders', () => {
     expect(warnings).toMatch(/metadata\.jsonl has no column of classes \(`file_name`, `text`\)/);
   });
 });
+
+describe('DICOM files without an ending', () => {
+  const dicom = (name: string) => `${name}=${'\0'.repeat(128)}DICM${'x'.repeat(99)}`;
+
+  it('are called so, alone and as a class beside others', async () => {
+    const { message } = await load([dicom('cat/IM1'), dicom('dog/IM2')]);
+    expect(message).toMatch(/no pictures in this folder or below, but 2 DICOM files\n.*Convert them to PNG/);
+    expect((await load([dicom('cat/IM1'), ...two('dog', 'fox')])).warnings).toMatch(
+      /class `cat` has 1 files and none that can be read \(\.dcm, DICOM\)/,
+    );
+  });
+});
+
+describe('a folder beside splits that is none', () => {
+  it('is asked about by the split of its name', async () => {
+    const { message } = await load(each(['train', 'train_aug', 'test'], ['a', 'b']));
+    expect(message).toMatch(/splits: { "train_aug": 'train' }/);
+  });
+});
