@@ -248,12 +248,7 @@ export class Evaluator {
     throw new DataError(
       `evaluation: sample ${index} is of class ${JSON.stringify(name)}, which is not in \`classNames\``,
       {
-        hint: `Classes of the evaluator: ${this.classNames
-          .slice(0, 20)
-          .map((one) => JSON.stringify(one))
-          .join(
-            ', ',
-          )}. Load both data sets with the same \`classes\`; names of your own: \`dataset.map\` with another \`className\`.`,
+        hint: `Classes of the evaluator: ${this.classNames.slice(0, 20).join(', ')}. Load both data sets with the same \`classes\`; names of your own: \`dataset.map\` with another \`className\`.`,
         details: { index, className: name, classNames: this.classNames },
       },
     );
