@@ -231,8 +231,12 @@ const adapter = options.adapter
     );
 console.log(adapter.description);
 const { maxNewTokens: _, ...trainSettings } = settings;
+const stepsOfEpoch = Math.ceil(train.length / (settings.perDeviceTrainBatchSize * settings.gradientAccumulationSteps));
+const steps = Math.ceil(stepsOfEpoch * (options.epochs ?? settings.numTrainEpochs));
 const sftConfig: SftConfigInput = {
   ...trainSettings,
+  // Few images end before the warm-up does: nothing would be learned.
+  warmupSteps: Math.min(settings.warmupSteps, Math.floor(steps / 2)),
   ...(options.epochs ? { numTrainEpochs: options.epochs } : {}),
   ...(options.memoryBudget ? { memoryBudget: options.memoryBudget * 2 ** 30 } : {}),
   autoMicroBatch: true,

@@ -53,7 +53,7 @@ function parse() {
   return {
     ...others,
     epochs: positive('epochs', epochs),
-    limit: positive('limit', limit),
+    limit: whole('limit', limit),
     holdout: share('holdout', holdout),
     memoryBudget: positive('memory-budget', budget),
   };
@@ -62,6 +62,12 @@ function parse() {
 function positive(name: string, text: string | undefined): number | undefined {
   if (text === undefined || Number(text) > 0) return text === undefined ? undefined : Number(text);
   throw new Error(`--${name}: expected a number above 0, got "${text}"`);
+}
+
+function whole(name: string, text: string | undefined): number | undefined {
+  const value = positive(name, text);
+  if (value === undefined || Number.isInteger(value)) return value;
+  throw new Error(`--${name}: expected a whole number, got "${text}"`);
 }
 
 function share(name: string, text: string | undefined): number | undefined {

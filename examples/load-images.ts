@@ -37,6 +37,11 @@ export async function loadImages(dir: string, options: LoadImagesOptions): Promi
       hint: 'Name a folder of them `train`, or give the folder above.',
     });
   }
+  if (holdout !== undefined && data.splits.has('test')) {
+    throw new DataError(`${data.dir}: there is a test split already, of ${data.test.length} images`, {
+      hint: 'Leave out --holdout, or give a folder of training images alone.',
+    });
+  }
   if (holdout !== undefined) return data.split({ test: holdout });
   if (data.splits.has('test')) return data;
   const instead: SplitName = 'validation';

@@ -47,9 +47,15 @@ export async function readTable(path: string, options: ReadTableOptions = {}): P
       details: { path },
     });
   }
+  if (['504b0304', 'd0cf11e0'].includes(bytes.subarray(0, 4).toString('hex'))) {
+    throw new DataError(`${oneLine(path)}: an Excel file or an archive, which is not read here`, {
+      hint: 'Save the table as CSV in UTF-8, e.g. by `df.to_csv(…, index=False)`.',
+      details: { path },
+    });
+  }
   const text = decodeText(bytes, path);
   if (/\.(jsonl|ndjson)$/i.test(path)) return jsonLines(text, path);
-  if (/\.json$/i.test(path)) return jsonList(bytes, path);
+  if (/\.json$/i.test(path)) return jsonTable(bytes, text, path);
   return separated(text, path, options);
 }
 
@@ -79,21 +85,53 @@ function decodeText(bytes: Buffer, path: string): string {
 }
 
 function separated(text: string, path: string, options: ReadTableOptions): Table {
-  const separator = options.separator ?? separatorOf(text, path);
-  const records = parseRecords(text, separator, path);
-  const first = records[0]?.cells;
+  // Excel's own line that names the separator.
+  const [said, own] = /^"?sep=([^"\r\n])"?\r?\n/i.exec(text) ?? [''];
+  const fields = text.slice(said.length);
+  const separator = options.separator ?? own ?? separatorOf(fields, path);
+  const records = parseRecords(fields, separator, path, said === '' ? 1 : 2);
+  const isCounted = (options.header ?? true) && dropCount(records);
+  const first = (isCounted ? withIndexColumn(records) : records)[0]?.cells;
   if (!first) throw new DataError(`${oneLine(path)}: the table is empty`, { details: { path } });
   if (first.length > MAX_COLUMNS) throw rowError(path, 1, `more than ${MAX_COLUMNS} columns`);
   const hasHeader = options.header ?? true;
   const columns = hasHeader ? columnNames(first, path) : first.map((_, i) => String(i));
-  const rows = records.slice(hasHeader ? 1 : 0).map(({ cells, line }) => {
-    const surplus = cells.slice(columns.length);
-    if (surplus.some((cell) => cell !== '') || cells.length < Math.min(columns.length, 2)) {
-      throw rowError(path, line, `${cells.length} fields where ${columns.length} were expected`);
-    }
-    return Object.fromEntries(columns.map((name, i) => [name, (cells[i] ?? '').trim()]));
-  });
+  const isWhole = ({ cells }: CsvRecord) =>
+    cells.length >= Math.min(columns.length, 2) && cells.slice(columns.length).every((cell) => cell === '');
+  const body = records.slice(hasHeader ? 1 : 0);
+  const broken = body.filter((record) => !isWhole(record));
+  if (broken.length > 0 && !(options.headOnly && broken.length < body.length / 2)) {
+    const [{ cells, line }] = broken as [CsvRecord];
+    const count = broken.length > 1 ? `, in this and ${broken.length - 1} other rows of ${body.length}` : '';
+    throw rowError(
+      path,
+      line,
+      `${cells.length} fields where ${columns.length} were expected${count}`,
+      broken.length < body.length / 2
+        ? `A ${separator === ',' ? 'comma' : 'separator'} inside a field must stand in quotes ("a${separator} b"): mend or remove such rows.`
+        : undefined,
+    );
+  }
+  const rows = body
+    .filter(isWhole)
+    .map(({ cells }) => Object.fromEntries(columns.map((name, i) => [name, (cells[i] ?? '').trim()])));
   return { path, columns, rows };
+}
+
+/** Takes out a first line that is nothing but the number of rows, as CelebA's lists begin. */
+function dropCount(records: CsvRecord[]): boolean {
+  const [first, names] = records;
+  if (first?.cells.length !== 1 || Number(first.cells[0]) !== records.length - 2 || names!.cells.length < 2)
+    return false;
+  records.shift();
+  return true;
+}
+
+/** The first line with a name more where every row has a field more than it: that of files has no name there. */
+function withIndexColumn(records: readonly CsvRecord[]): readonly CsvRecord[] {
+  const [first, ...rows] = records;
+  const isShort = rows.length > 0 && rows.every(({ cells }) => cells.length === first!.cells.length + 1);
+  return isShort ? [{ ...first!, cells: ['', ...first!.cells] }, ...rows] : records;
 }
 
 /** Names of columns: trimmed; one without a name, as an index that pandas wrote, is called by its position. */
@@ -110,7 +148,18 @@ function separatorOf(text: string, path: string): string {
   const end = text.search(/[\r\n]/);
   const line = (end < 0 ? text : text.slice(0, end)).slice(0, 100_000).replaceAll(/"[^"]*"/g, '');
   const count = (separator: string) => line.split(separator).length;
-  return [',', ';', '\t', '|'].reduce((best, one) => (count(one) > count(best) ? one : best));
+  const best = [',', ';', '\t', '|'].reduce((a, b) => (count(b) > count(a) ? b : a));
+  // Lists of paths and labels: `train/1.jpg 3`.
+  return count(best) === 1 && /\.txt$/i.test(path) && isListOfTwo(text) ? ' ' : best;
+}
+
+/** Whether the first lines have equally many words, two at least; a line that counts the others may stand before them. */
+function isListOfTwo(text: string): boolean {
+  const whole = text.length > 100_000 ? text.slice(0, text.lastIndexOf('\n', 100_000)) : text;
+  const lines = whole.split(/\r?\n/, 100).filter((line) => line.trim() !== '');
+  const isCounted = lines.length > 2 && /^\s*\d+\s*$/.test(lines[0]!);
+  const counts = lines.slice(isCounted ? 2 : 0).map((line) => line.trim().split(/\s+/).length);
+  return counts.length > 0 && counts[0]! >= 2 && counts.every((count) => count === counts[0]);
 }
 
 interface CsvRecord {
@@ -120,9 +169,9 @@ interface CsvRecord {
 }
 
 /** RFC 4180, with any line ends. Empty lines are left out. Several spaces count as one separator. */
-function parseRecords(text: string, separator: string, path: string): CsvRecord[] {
+function parseRecords(text: string, separator: string, path: string, firstLine = 1): CsvRecord[] {
   const records: CsvRecord[] = [];
-  let line = 1;
+  let line = firstLine;
   let i = 0;
   while (i < text.length) {
     const start = line;
@@ -172,15 +221,27 @@ function jsonLines(text: string, path: string): Table {
   return tableOf(objects, path);
 }
 
-function jsonList(bytes: Buffer, path: string): Table {
+/** A list of objects, JSON Lines under this ending, or one object of file names and classes. */
+function jsonTable(bytes: Buffer, text: string, path: string): Table {
   let value: unknown;
   try {
     value = parseJson(bytes);
   } catch (cause) {
+    if (/^\s*\{[^\n]*\}\r?\n\s*\{/.test(text)) return jsonLines(text, path);
     throw new DataError(`${oneLine(path)}: no JSON: ${(cause as Error).message}`, { details: { path }, cause });
   }
   if (Array.isArray(value)) return tableOf(value, path);
-  throw new DataError(`${oneLine(path)}: expected a list of objects, one for each image`, { details: { path } });
+  const entries = Object.entries(value ?? {});
+  if (entries.length > 0 && entries.every(([, label]) => typeof label === 'string' || typeof label === 'number')) {
+    return tableOf(
+      entries.map(([file, label]) => ({ file, label })),
+      path,
+    );
+  }
+  throw new DataError(`${oneLine(path)}: expected a list of objects, one for each image`, {
+    hint: 'As in `[{"file_name": "1.jpg", "label": "cat"}, …]`, or `{"1.jpg": "cat", …}`.',
+    details: { path },
+  });
 }
 
 function tableOf(objects: readonly unknown[], path: string): Table {
@@ -204,9 +265,14 @@ function blank(columns: ReadonlySet<string>): TableRow {
   return Object.fromEntries([...columns].map((name) => [name, '']));
 }
 
-function rowError(path: string, line: number, why: string): DataError {
+function rowError(
+  path: string,
+  line: number,
+  why: string,
+  hint = 'Give `separator` if the fields are not separated by comma, semicolon, tab or bar.',
+): DataError {
   return new DataError(`${oneLine(path)}, line ${line}: ${why}`, {
-    hint: 'Give `separator` if the fields are not separated by comma, semicolon, tab or bar.',
+    hint,
     details: { path, line },
   });
 }

@@ -6,12 +6,31 @@ const fold = (text: string): string => text.normalize('NFC').toLowerCase();
 const stemOf = (name: string): string =>
   PICTURE_ENDING.test(name) ? name.replace(PICTURE_ENDING, '') : name.replace(/\.[^.]*$/, '');
 
+const withoutZeros = (digits: string): string => digits.replace(/^0+(?=\d)/, '');
+
+/** The path of an address on the web; other cells as they are. */
+function pathOf(cell: string): string {
+  if (!/^(?:https?|s3|gs|file):\/\//i.test(cell)) return cell;
+  const path = cell.replace(/[?#].*$/, '').replace(/^[a-z0-9]+:\/\//i, '');
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
+}
+
 export class FileIndex {
   readonly files: readonly PictureFile[];
   readonly #root: string;
   readonly #byKey: ReadonlyMap<string, PictureFile>;
   readonly #byName = new Map<string, PictureFile[]>();
   readonly #byStem = new Map<string, PictureFile[]>();
+  /** By stems that are numbers, without leading zeros. */
+  readonly #byNumber = new Map<string, PictureFile[]>();
+
+  /** Of the last call, which mostly is that of the next. */
+  #tablePath = '';
+  #tableDir = '';
 
   /** @param root absolute path, for cells that are paths below a table */
   constructor(root: string, files: readonly PictureFile[]) {
@@ -21,13 +40,15 @@ export class FileIndex {
     for (const file of this.files) {
       const name = fold(file.key.split('/').at(-1)!);
       push(this.#byName, name, file);
-      push(this.#byStem, stemOf(name), file);
+      const stem = stemOf(name);
+      push(this.#byStem, stem, file);
+      if (/^0*\d+$/.test(stem)) push(this.#byNumber, withoutZeros(stem), file);
     }
   }
 
   /** The images that a cell may mean; more than one where the cell says too little. */
   find(cell: string, tablePath: string): readonly PictureFile[] {
-    const segments = cell
+    const segments = pathOf(cell)
       .normalize('NFC')
       .replaceAll('\\', '/')
       .split('/')
@@ -35,14 +56,21 @@ export class FileIndex {
     const name = segments.at(-1);
     if (name === undefined) return [];
     const path = segments.join('/');
-    const tableDir = relative(this.#root, dirname(tablePath)).replaceAll('\\', '/');
+    if (tablePath !== this.#tablePath) {
+      this.#tablePath = tablePath;
+      this.#tableDir = relative(this.#root, dirname(tablePath)).replaceAll('\\', '/');
+    }
+    const tableDir = this.#tableDir;
     const exact = this.#byKey.get(tableDir ? `${tableDir}/${path}` : path) ?? this.#byKey.get(path);
     if (exact) return [exact];
     const folded = fold(name);
     const hasEnding = PICTURE_ENDING.test(name);
     const found = hasEnding
       ? (this.#byName.get(folded) ?? this.#byStem.get(stemOf(folded)))
-      : (this.#byStem.get(folded) ?? this.#byName.get(folded));
+      : (this.#byStem.get(folded) ??
+        this.#byName.get(folded) ??
+        // A table program wrote the id `0001` as 1.
+        (/^[1-9]\d*$/.test(name) ? this.#byNumber.get(name) : undefined));
     if (!found || found.length < 2) return found ?? [];
     const agreement = (file: PictureFile): number => {
       const own = file.key.split('/').slice(0, -1).map(fold);

@@ -3,12 +3,10 @@ import { nearestName } from '../config.js';
 import { DataError } from '../errors.js';
 import { oneLine } from '../one-line.js';
 import { TABLE_ENDING } from './csv.js';
-import { listNames, othersBelow, plainName } from './folder-evidence.js';
+import { listNames, othersBelow, plainName, seenName as spelling } from './folder-evidence.js';
 import type { PlacedPicture, Placement } from './folder-layout.js';
 import type { FolderNode, PictureFile } from './folder-tree.js';
 import type { TableEvidence } from './table-evidence.js';
-
-const spelling = (name: string): string => name.normalize('NFC').trim();
 
 /**
  * Class names that a reader takes for one: those that differ in Unicode form or outer spaces become one; those that
@@ -33,7 +31,7 @@ export function mergeEqualNames(placed: readonly PlacedPicture[], warnings: stri
     if (spellings.length > 1 && together) {
       const [first] = names;
       warnings.push(
-        `the classes ${shown} differ in letter case alone and are kept apart; as one: \`classes: { ${[...names].map((name) => `${JSON.stringify(name)}: ${JSON.stringify(first)}`).join(', ')}, … }\``,
+        `the classes ${shown} differ in letter case or in forms of letters alone and are kept apart; as one: \`classes: { ${[...names].map((name) => `${JSON.stringify(name)}: ${JSON.stringify(first)}`).join(', ')}, … }\``,
       );
     }
     const trained = placed.find(({ className, split }) => split === 'train' && names.has(className))?.className;
@@ -166,7 +164,7 @@ export function warnAboutFiles(
     warnings.push(`files in class folders that are no readable images, left out: ${parts.slice(0, 6).join(', ')}`);
 }
 
-function endingOf({ path }: PictureFile): string {
-  const ending = /\.[^./\\]{1,12}$/.exec(path)?.[0].toLowerCase();
+function endingOf({ path, isDicom }: PictureFile): string {
+  const ending = isDicom ? '.dcm' : /\.[^./\\]{1,12}$/.exec(path)?.[0].toLowerCase();
   return ending === undefined ? 'without an ending' : ending === '.dcm' ? '.dcm, DICOM' : oneLine(ending);
 }

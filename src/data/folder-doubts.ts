@@ -12,6 +12,7 @@ import {
   maskFiles,
   oppositesAmong,
   plainName,
+  splitsAmong,
 } from './folder-evidence.js';
 import type { FolderNode, PictureFile } from './folder-tree.js';
 
@@ -119,6 +120,21 @@ export function checkClassFolders(
   const isDeep = folders.every(
     (folder) => folder.pictures.length === 0 && filled(folder).every(({ pictures }) => pictures.length === 0),
   );
+  const kinds = folders.flatMap(filled).filter(({ name }) => !isContainer(name) && !isMaskFolder(name));
+  const stems = new Set(
+    kinds.map(({ name }) =>
+      plainName(name)
+        .replaceAll(/[^\p{L}]+|(?<!\p{L})\p{L}(?!\p{L})/gu, ' ')
+        .trim(),
+    ),
+  );
+  const areKinds =
+    folders.length < 6 && folders.every((folder) => folder.pictures.length === 0 && filled(folder).length > 1);
+  if (areKinds && deep.length === 0 && kinds.length > folders.length && stems.size > 2) {
+    warnings.push(
+      `the classes ${listNames(names)} hold folders (${listNames(kinds.map(({ name }) => name))}); if those are the classes: \`layout: '*/class'\``,
+    );
+  }
   if (folders.length > 0 && isDeep && deep.length > 0) {
     warnings.push(
       `images lie two and more folders below the classes ${listNames(names)}, e.g. in ${pathBelow(parent, deep[0]!)}; ` +
@@ -140,6 +156,7 @@ function outcomeIn(name: string): string {
 
 /** `color/{apple,grape}`, `gray/{apple,grape}`: classes above and variants below, or the other way round. */
 export function refuseEqualChildren(parent: FolderNode, folders: readonly FolderNode[], unwrap: Unwrap): void {
+  const first = folders[0] && JSON.stringify(pathBelow(parent, folders[0]));
   const children = folders.map((folder) => {
     const inner = unwrap(folder);
     const names = inner.pictures.length > 0 ? [] : filled(inner).map(({ name }) => plainName(name));
@@ -150,11 +167,19 @@ export function refuseEqualChildren(parent: FolderNode, folders: readonly Folder
   if (nested.length < 2 || nested.length < folders.length * 0.7 || union.size < 2) return;
   const covered = nested.reduce((sum, names) => sum + names.length, 0) / (nested.length * union.size);
   if (covered < 0.7) return;
+  const splits = splitsAmong([...union]);
+  if (splits.size === union.size) {
+    throw layoutError(
+      parent,
+      `the folders ${listNames(folders.map(({ name }) => name))} hold splits each (${listNames([...union])}), which may be other divisions of the same images`,
+      [`Load one of them alone, e.g. ${first}, or write \`layout: '*/split/class'\` if they hold different images.`],
+    );
+  }
   throw layoutError(
     parent,
     `the folders ${listNames(folders.map(({ name }) => name))} hold folders of equal names (${listNames([...union])}): which of them are the classes?`,
     [
-      `Load one of the former alone, e.g. ${JSON.stringify(pathBelow(parent, folders[0]!))}, or write \`layout: '*/class'\` for the names below, \`layout: 'class'\` for those above. Where the former are splits: \`splits: { ${JSON.stringify(folders[0]!.name)}: 'train', … }\`.`,
+      `Load one of the former alone, e.g. ${first}, or write \`layout: '*/class'\` for the names below, \`layout: 'class'\` for those above. Where the former are splits: \`splits: { ${JSON.stringify(folders[0]!.name)}: 'train', … }\`.`,
     ],
   );
 }

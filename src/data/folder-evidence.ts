@@ -39,9 +39,17 @@ const MASK_WORDS = words(
 );
 const PART_WORDS = words('part parts batch chunk shard archive volume fold');
 
-/** Folder names that differ only in this are one name to a reader: letter case, Unicode form, outer spaces. */
+/** Marks of no width that nobody sees: of direction, zero-width spaces, byte order marks, soft hyphens. */
+const UNSEEN = /[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]/g;
+
+/** A name as it is seen: one Unicode form, plain spaces, none outside, nothing unseen. */
+export function seenName(name: string): string {
+  return name.normalize('NFC').replaceAll(UNSEEN, '').replaceAll(/\s+/g, ' ').trim();
+}
+
+/** Folder names that differ only in this are one name to a reader: letter case, Unicode form, spaces. */
 export function plainName(name: string): string {
-  return name.normalize('NFC').trim().toLowerCase();
+  return seenName(name).normalize('NFKC').toLowerCase();
 }
 
 /** Lower-case words and numbers: `seg_train`, `trainImages2017` → seg, train; train, images, 2017. */
@@ -166,6 +174,7 @@ const OPPOSITES: readonly (readonly [string, ReadonlySet<string>])[] = [
   ['true', words('false')],
   ['real', words('fake')],
   ['live', words('spoof')],
+  ['valid', words('invalid')],
 ];
 
 /** Two names among these that are the two answers to one question, as `study1_positive` and `study2_negative`. */

@@ -1,4 +1,5 @@
 /** From a tree of folders to classes and splits: which layout it is, or why it is none. */
+import { dirname } from 'node:path';
 import type { DataError } from '../errors.js';
 import {
   checkClassFolders,
@@ -23,8 +24,10 @@ import {
   picturesBelow,
   plainName,
   type SplitName,
+  splitInName,
   splitsOf,
 } from './folder-evidence.js';
+import { isContainerOrMask, isFlat, SplitReading } from './folder-splits.js';
 import type { FolderNode, PictureFile } from './folder-tree.js';
 import { placeByCallback, placeByPattern } from './said-layout.js';
 
@@ -75,11 +78,6 @@ export function emptySplitFolders(root: FolderNode, split: SplitName, options: L
   ]);
 }
 
-/** Holds images and no folder with images. */
-function isFlat(folder: FolderNode): boolean {
-  return filled(folder).length === 0;
-}
-
 class Placing implements Placement {
   readonly placed: PlacedPicture[] = [];
   readonly warnings: string[] = [];
@@ -87,11 +85,13 @@ class Placing implements Placement {
   readonly classFolders: FolderNode[] = [];
   readonly #root: FolderNode;
   readonly #options: LayoutOptions;
+  readonly #reading: SplitReading;
   readonly #masks: MaskCount = new Map();
 
   constructor(root: FolderNode, options: LayoutOptions) {
     this.#root = root;
     this.#options = options;
+    this.#reading = new SplitReading(options);
   }
 
   byEvidence(): Placement {
@@ -101,9 +101,16 @@ class Placing implements Placement {
   }
 
   #place(): void {
-    const top = dropCopies(this.#unwrap(this.#root), (folder) => this.#unwrap(folder), this.warnings);
+    const top = dropCopies(this.#reading.unwrap(this.#root), (folder) => this.#reading.unwrap(folder), this.warnings);
     let folders = filled(top);
-    let splits = this.#splits(folders);
+    let splits = this.#reading.splits(folders);
+    const set = this.#reading.setBesideImages(top, folders, splits);
+    if (set) {
+      this.unlabelled.push(...folders.filter((folder) => folder !== set));
+      folders = filled(this.#reading.unwrap(set));
+      this.#placeSplits(folders, this.#reading.splits(folders));
+      return;
+    }
     if (folders.length > 1 && splits.size === 0 && folders.every(isContainerOrMask)) {
       const inner = this.#onlyContainer(top, folders);
       if (inner) {
@@ -111,9 +118,9 @@ class Placing implements Placement {
         return;
       }
     }
-    if (splits.size === 1 && this.#isClassCalledSplit(folders, splits)) splits = new Map();
-    const hasInnerSplits = folders.filter((folder) => this.#hasSplits(folder));
-    if (splits.size === 0 || (hasInnerSplits.length === folders.length && !this.#repeatsSplits(splits))) {
+    if (splits.size === 1 && this.#reading.isClassCalledSplit(folders, splits)) splits = new Map();
+    const hasInnerSplits = folders.filter((folder) => this.#reading.hasSplits(folder));
+    if (splits.size === 0 || (hasInnerSplits.length === folders.length && !this.#reading.repeatsSplits(splits))) {
       if (folders.length === 0) {
         this.#placeLone(top);
         return;
@@ -154,46 +161,21 @@ class Placing implements Placement {
     refuseLoosePictures(top);
     folders = folders.filter((folder) => splits.has(folder) || !this.#isBesideSplits(folder));
     this.#placeSplits(folders, splits);
+    this.#warnRepeated(splits);
   }
 
-  #splits(folders: readonly FolderNode[]): Map<FolderNode, SplitName> {
-    return splitsOf(folders, this.#options);
-  }
-
-  /** Descends through folders that hold nothing but one folder. */
-  #unwrap(folder: FolderNode): FolderNode {
-    const [only, ...others] = filled(folder);
-    if (!only || others.length > 0 || folder.pictures.length > 0) return folder;
-    // `train` alone is a split, unless splits follow inside it.
-    const isSplit = this.#splits([only]).size > 0;
-    return isSplit && this.#splits(only.folders).size === 0 ? folder : this.#unwrap(only);
-  }
-
-  /** Whether folders of splits, and nothing else, lie in this one. */
-  #hasSplits(folder: FolderNode): boolean {
-    const folders = filled(folder);
-    const { size } = this.#splits(folders);
-    return size > 0 && (size > 1 || size === folders.length);
-  }
-
-  /** `seg_train/seg_train`: the archive of each split was unpacked into a folder of its name. */
-  #repeatsSplits(splits: ReadonlyMap<FolderNode, SplitName>): boolean {
-    return [...splits].every(([folder, split]) => {
-      const inner = this.#splits(filled(folder));
-      return inner.size === 1 && [...inner.values()][0] === split;
-    });
-  }
-
-  /** `bus`, `car`, `train`, `truck`: images lie in all of them, and only one has the name of a split. */
-  #isClassCalledSplit(folders: readonly FolderNode[], splits: ReadonlyMap<FolderNode, SplitName>): boolean {
-    const [folder] = splits.keys();
-    const others = folders.filter((one) => one !== folder && !isContainerOrMask(one));
-    if (wordCount(folder!.name) > 1 || others.length === 0) return false;
-    if (!isFlat(folder!) || !others.every(isFlat)) return false;
-    if (others.length > 1) return true;
-    throw layoutError(folder!, `a split, or a class beside ${listNames(others.map(({ name }) => name))}?`, [
-      `\`splits: { ${folder!.name}: false }\` makes it a class.`,
-    ]);
+  /** Two folders of one split may hold the same images, as a set and a sample of it do. */
+  #warnRepeated(splits: ReadonlyMap<FolderNode, SplitName>): void {
+    for (const split of new Set(splits.values())) {
+      const folders = [...splits].flatMap(([folder, own]) => (own === split ? [folder] : []));
+      const [least, ...others] = folders
+        .filter((folder) => !this.unlabelled.includes(folder))
+        .sort((a, b) => a.total - b.total);
+      if (!least || others.length === 0) continue;
+      this.warnings.push(
+        `${listNames([least, ...others].map(({ name }) => name))} are taken together as ${split}; if one repeats another: \`ignore: [${JSON.stringify(least.name)}]\``,
+      );
+    }
   }
 
   #placeLone(top: FolderNode): void {
@@ -207,7 +189,7 @@ class Placing implements Placement {
   /** `images` beside `masks`: the container, if it has class folders. */
   #onlyContainer(parent: FolderNode, folders: readonly FolderNode[]): FolderNode | undefined {
     if (!folders.some(({ name }) => isMaskFolder(name))) {
-      refuseEqualChildren(parent, folders, (folder) => this.#unwrap(folder));
+      refuseEqualChildren(parent, folders, (folder) => this.#reading.unwrap(folder));
     }
     const containers = folders.filter(({ name }) => isContainer(name) && !isMaskFolder(name));
     const [container] = containers;
@@ -224,7 +206,7 @@ class Placing implements Placement {
 
   /** A folder beside splits that is none: left out if its images have no class, or are masks. */
   #isBesideSplits(folder: FolderNode): boolean {
-    const inner = this.#unwrap(folder);
+    const inner = this.#reading.unwrap(folder);
     if (isMaskFolder(folder.name)) {
       this.warnings.push(
         `\`${folder.name}\` beside the splits: ${folder.total} images left out as masks or annotations`,
@@ -240,7 +222,7 @@ class Placing implements Placement {
 
   /** <split>/<class>/** */
   #placeSplits(folders: readonly FolderNode[], splits: ReadonlyMap<FolderNode, SplitName>): void {
-    const inner = new Map(folders.map((folder) => [folder, this.#classParent(folder, folders)]));
+    const inner = new Map(folders.map((folder) => [folder, this.#reading.classParent(folder, folders)]));
     // Kaggle's test images have no classes; those of a training split must have.
     const hasClasses = (folder: FolderNode) =>
       filled(inner.get(folder)!).some(({ name }) => !isContainerOrMask({ name })) ||
@@ -252,47 +234,31 @@ class Placing implements Placement {
       const split = splits.get(folder);
       if (!split) {
         throw layoutError(folder, 'this folder stands beside train or test folders and is none', [
-          `Write \`splits: { ${JSON.stringify(folder.name)}: 'test' }\` or \`ignore: [${JSON.stringify(folder.name)}]\`.`,
+          `Write \`splits: { ${JSON.stringify(folder.name)}: '${splitInName(folder.name) ?? 'test'}' }\` or \`ignore: [${JSON.stringify(folder.name)}]\`.`,
         ]);
       }
       const parent = inner.get(folder)!;
       const isUnlabelled =
-        isFlat(this.#unwrap(parent)) && !filled(parent).some(({ name }) => trained.has(plainName(name)));
+        (isFlat(this.#reading.unwrap(parent)) || this.#reading.isRepeatedFlat(parent)) &&
+        !filled(parent).some(({ name }) => trained.has(plainName(name)));
       const isNamedUnlabelled = filled(parent).every(
         ({ name }) =>
           isContainerOrMask({ name }) ||
           plainName(name) === plainName(folder.name) ||
           /^(unknown|unlabell?ed|none)$/i.test(name.trim()) ||
-          this.#splits(filled(parent)).size > 0,
+          this.#reading.splits(filled(parent)).size > 0,
       );
       if (split !== 'train' && isTrained && isUnlabelled && isNamedUnlabelled) this.unlabelled.push(folder);
       else this.#placeClasses(parent, split, folder === folders.find((one) => hasClasses(one)));
     }
   }
 
-  /** Below a split: where its class folders lie. `train/train/…`, `train/images/…`, `train/dataset/…` beside `test/dataset/…`. */
-  #classParent(folder: FolderNode, all: readonly FolderNode[]): FolderNode {
-    const [only, ...others] = filled(folder);
-    if (!only || others.length > 0 || folder.pictures.length > 0 || isFlat(only) || only.pictures.length > 0)
-      return folder;
-    const isRepeated = plainName(only.name) === plainName(folder.name) || this.#splits([only]).size > 0;
-    const twins = all.filter((one) => one !== folder).map((one) => filled(one));
-    const names = new Set(filled(only).map(({ name }) => plainName(name)));
-    const isWrapper = twins.some(
-      ([twin, ...more]) => twin && more.length === 0 && filled(twin).some(({ name }) => names.has(plainName(name))),
-    );
-    const isShared = twins.some((twin) => twin.some(({ name }) => names.has(plainName(name))));
-    return isRepeated || isContainer(only.name) || (isWrapper && names.size > 1) || isShared
-      ? this.#classParent(only, [])
-      : folder;
-  }
-
   /** <class>/** @param isFirst whether doubts are looked for here, once for a data set */
   #placeClasses(parent: FolderNode, split: SplitName, isFirst: boolean): void {
     refuseLoosePictures(parent);
     const folders = filled(parent);
-    const splits = this.#splits(folders);
-    const isClass = splits.size === 1 && folders.length > 1 && this.#isClassCalledSplit(folders, splits);
+    const splits = this.#reading.splits(folders);
+    const isClass = splits.size === 1 && folders.length > 1 && this.#reading.isClassCalledSplit(folders, splits);
     const [stray] = isClass ? [] : splits.keys();
     if (stray) {
       throw layoutError(stray, 'a split folder where a class folder was expected', [
@@ -305,9 +271,18 @@ class Placing implements Placement {
       this.#placeClasses(inner, split, isFirst);
       return;
     }
-    const deeper = folders.map((folder) => this.#splitBelow(folder)).find((folder) => folder !== undefined);
-    if (deeper) throw layoutError(deeper, 'this split folder lies deeper than those of a single data set');
-    if (isFirst) checkClassFolders(parent, folders, (folder) => this.#unwrap(folder), this.warnings);
+    const deeper = folders.map((folder) => this.#reading.splitBelow(folder)).find((folder) => folder !== undefined);
+    if (deeper) {
+      const above = folders.find(({ path }) => deeper.path.startsWith(path))!;
+      throw layoutError(deeper, 'this split folder lies deeper than those of a single data set', [
+        `Load ${JSON.stringify(dirname(deeper.path))} alone, or leave it out: \`ignore: [${JSON.stringify(above.name)}]\`.`,
+      ]);
+    }
+    const [lone] = folders;
+    const isRepeatedSplit =
+      folders.length === 1 && plainName(lone!.name) === plainName(parent.name) && splitInName(lone!.name) !== undefined;
+    if (isRepeatedSplit) throw this.#noClassFolders(parent, folders);
+    if (isFirst) checkClassFolders(parent, folders, (folder) => this.#reading.unwrap(folder), this.warnings);
     this.classFolders.push(
       ...parent.folders.filter((folder) => folder.total > 0 || folder.others.length > 0 || folder.folders.length === 0),
     );
@@ -318,9 +293,19 @@ class Placing implements Placement {
   #placeClassesWithSplits(folders: readonly FolderNode[]): void {
     this.classFolders.push(...folders);
     const insides: FolderNode[] = [];
+    const divided = folders.find((folder) => this.#reading.splits(filled(folder)).size > 0);
     for (const folder of folders) {
+      if (isFlat(folder) && divided !== undefined && folders.length > 1) {
+        throw layoutError(
+          folder,
+          `images without a split, beside \`${divided.name}\`, which has ${listNames(filled(divided).map(({ name }) => name))}`,
+          [
+            `Move them into \`${folder.name}/train\`, or leave one out: \`ignore: [${JSON.stringify(folder.name)}]\` or \`ignore: [${JSON.stringify(divided.name)}]\`.`,
+          ],
+        );
+      }
       refuseLoosePictures(folder);
-      const splits = this.#splits(filled(folder));
+      const splits = this.#reading.splits(filled(folder));
       for (const inner of filled(folder)) {
         const split = splits.get(inner);
         if (!split && isMaskFolder(inner.name)) {
@@ -349,16 +334,6 @@ class Placing implements Placement {
     }
   }
 
-  /** A split folder with pictures anywhere below. */
-  #splitBelow(folder: FolderNode): FolderNode | undefined {
-    const splits = this.#splits(filled(folder));
-    for (const inner of filled(folder)) {
-      const found = splits.has(inner) ? inner : this.#splitBelow(inner);
-      if (found) return found;
-    }
-    return undefined;
-  }
-
   #placeAll(folder: FolderNode, className: string, split: SplitName): void {
     for (const file of withoutMasks(folder, this.#masks)) this.placed.push({ file, className, split });
   }
@@ -381,19 +356,11 @@ class Placing implements Placement {
     if (arePartNames(names) && folders.some((folder) => filled(folder).length > 0)) return partsError(top, names);
     const pictures = picturesBelow(top);
     const where = folders.length === 0 ? 'directly in this folder' : `directly in ${listNames(names)}`;
-    const splits = this.#splits(folders).size > 0;
+    const splits = this.#reading.splits(folders).size > 0;
     return layoutError(
       top,
       `no class folders: ${pictures.length} pictures lie ${where}${splits ? ', which are splits' : ''}`,
       [fileNameHint(pictures)],
     );
   }
-}
-
-function isContainerOrMask({ name }: Pick<FolderNode, 'name'>): boolean {
-  return isContainer(name) || isMaskFolder(name);
-}
-
-function wordCount(name: string): number {
-  return name.trim().split(/[^\p{L}\p{N}]+/u).length;
 }

@@ -14,6 +14,8 @@ export interface PictureFile {
   readonly key: string;
   /** Why a file with a picture's name is none. */
   fault?: string;
+  /** A file without an image's name that is DICOM, which often has no ending. */
+  isDicom?: boolean;
 }
 
 export interface FolderNode {
@@ -39,11 +41,18 @@ interface Walk {
   readonly visits: Map<string, number>;
 }
 
+/** What systems and programs leave beside files: previews, waste bins, caches. Their images are copies. */
+const SYSTEM_NAMES: ReadonlySet<string> = new Set(
+  '__macosx|__pycache__|@eadir|#recycle|@recycle|@recently-snapshot|#snapshot|$recycle.bin|recycler|system volume information|lost+found'.split(
+    '|',
+  ),
+);
+
 export const PICTURE_ENDING = /\.(jpe?g|jfif|png|webp|gif|bmp|tiff?|heic|avif)$/i;
 
 /**
  * Reads a folder and what is below it. Files are told by their first bytes; what is neither a picture nor named like
- * one is left out, and so are names that start with a dot and `__MACOSX`. Symbolic links are followed.
+ * one is left out, and so are names that start with a dot and those of systems, as `__MACOSX`. Symbolic links are followed.
  * @throws DataError for a folder that is missing, no folder, or unreadable, and for a loop of symbolic links
  */
 export async function readFolderTree(dir: string): Promise<FolderNode> {
@@ -53,6 +62,7 @@ export async function readFolderTree(dir: string): Promise<FolderNode> {
     real = await realpath(root);
     if (!(await stat(root)).isDirectory()) {
       throw new DataError(`${oneLine(root)}: a file, where a folder of pictures was expected`, {
+        hint: 'Give the folder of the images; a table of their classes is read by `ImageFolder.fromTable`.',
         details: { path: root },
       });
     }
@@ -67,7 +77,10 @@ export async function readFolderTree(dir: string): Promise<FolderNode> {
     const fault = file.fault ?? (await faultOf(file.path));
     if (fault === undefined) return;
     if (named) file.fault = fault;
-    else strangers.add(file);
+    else {
+      strangers.add(file);
+      if (/\bDICOM\b/.test(fault)) file.isDicom = true;
+    }
   });
   prune(node, strangers);
   return node;
@@ -105,7 +118,7 @@ async function readFolder(path: string, key: string, lineage: readonly string[],
     throw folderError(path, cause);
   });
   for (const entry of entries) {
-    if (entry.name.startsWith('.') || entry.name === '__MACOSX') continue;
+    if (entry.name.startsWith('.') || SYSTEM_NAMES.has(entry.name.toLowerCase())) continue;
     const file: PictureFile = { path: join(path, entry.name), key: key ? `${key}/${entry.name}` : entry.name };
     const named = PICTURE_ENDING.test(entry.name);
     let kind: { isDirectory(): boolean; isFile(): boolean } = entry;
@@ -188,7 +201,7 @@ function folderError(path: string, cause: unknown): DataError {
           : `cannot read this folder: ${(cause as Error).message}`;
   return new DataError(`${oneLine(path)}: ${why}`, {
     ...(code === 'ENOENT' && {
-      hint: 'Give the folder that holds <Class>/{Train,Test}, or download the data set first.',
+      hint: 'Give the folder that holds the class folders, or download the data set first.',
     }),
     details: { path },
     cause,

@@ -4,7 +4,7 @@ import { describeGiven, isObject } from '../given-kind.js';
 import { oneLine } from '../one-line.js';
 import type { TableRow } from './csv.js';
 import type { ClassLabel, LabelledDataset } from './dataset.js';
-import type { SplitName } from './folder-evidence.js';
+import { listNames, type SplitName } from './folder-evidence.js';
 import { readImageFolder, readImageTable } from './read-image-folder.js';
 import type { SplitOptions } from './split-dataset.js';
 import type { LazyImage } from './types.js';
@@ -38,7 +38,8 @@ export interface ImageReadOptions {
   readonly bitDepth?: number | undefined;
   /**
    * Files and folders to pass over: names, or paths below the root; `*` stands for any letters, as in `*_mask.png`.
-   * Default: names that start with a dot, and `__MACOSX`.
+   * These are passed over always: names that start with a dot, and what systems
+   * leave, as `__MACOSX`, `@eaDir`, `$RECYCLE.BIN`.
    */
   readonly ignore?: readonly string[] | undefined;
   /**
@@ -191,7 +192,8 @@ export class ImageFolder {
 
   /**
    * Holds out a part of `train`: `(await ImageFolder.load(dir)).split({ test: 0.2 })`. Each class keeps its share in
-   * every part; the same seed gives the same parts. This folder stays as it is.
+   * every part, and one of too few images stays in `train`, which is in `warnings`; the same seed gives the same parts.
+   * This folder stays as it is.
    * @throws DataError if there is such a split already, or too few images; ConfigError for shares that are none
    */
   async split(options: SplitOptions<ImageSample>): Promise<ImageFolder> {
@@ -208,7 +210,16 @@ export class ImageFolder {
     const splits = new Map(this.splits).set('train', train);
     if (test) splits.set('test', test);
     if (validation) splits.set('validation', validation);
-    const { dir, classLabel, skipped, warnings } = this;
+    const { dir, classLabel, skipped } = this;
+    const warnings = [...this.warnings];
+    for (const [name, part] of Object.entries({ test, validation })) {
+      const counts = part?.classCounts();
+      const missing = counts ? [...train.classCounts()].filter(([one, n]) => n > 0 && counts.get(one) === 0) : [];
+      if (missing.length === 0) continue;
+      const names = listNames(missing.map(([one]) => one));
+      warnings.push(`the split left no image of ${names} in ${name}`);
+      process.emitWarning(`${oneLine(dir)}: ${warnings.at(-1)}`, 'ImageFolderWarning');
+    }
     const order = (['train', 'test', 'validation'] as const).filter((name) => splits.has(name));
     return new ImageFolder({
       dir,

@@ -2,9 +2,9 @@
 import { basename, dirname } from 'node:path';
 import { DataError } from '../errors.js';
 import { oneLine } from '../one-line.js';
-import { MAX_CONFIG_BYTES, readJson } from '../read-json.js';
 import { showValue } from '../show-value.js';
-import { readTable, type Table, type TableRow } from './csv.js';
+import { firstKey, listOf, MISSING, wholeNumber } from './class-cells.js';
+import type { Table, TableRow } from './csv.js';
 import { FileIndex } from './file-index.js';
 import {
   listNames,
@@ -18,7 +18,16 @@ import {
 import type { PlacedPicture, Placement } from './folder-layout.js';
 import type { FolderNode, PictureFile } from './folder-tree.js';
 import type { ImageReadOptions, ImageTableOptions } from './image-folder.js';
-import { columnNamed, fileColumnOf, labelColumnsOf, onesOf, splitColumnOf } from './table-columns.js';
+import { nameMap } from './number-names.js';
+import {
+  columnNamed,
+  doubtfulSplit,
+  fileColumnOf,
+  labelColumnsOf,
+  onesOf,
+  readTableOf,
+  splitColumnOf,
+} from './table-columns.js';
 
 /** What the user says about a table. */
 export interface TableReading extends Omit<ImageTableOptions, keyof ImageReadOptions | 'imageDir'> {
@@ -39,7 +48,11 @@ export async function placeByTables(
   const placed = new Map<PictureFile, PlacedPicture & { row: string }>();
   const folderSplits = splitsByFile(tree, options);
   for (const path of paths) {
-    const table = await readTable(path, options);
+    const { table, isHeaderless } = await readTableOf(files, path, options);
+    if (isHeaderless)
+      warnings.push(
+        `${oneLine(basename(path))}: the first line names an image and no columns, which are counted from 0: \`header: false\``,
+      );
     const reader = new TableReader(table, { files, others, options, folderSplits, isOneOfSeveral: paths.length > 1 });
     const rows = reader.read(warnings);
     for (const one of rows) {
@@ -59,7 +72,7 @@ export async function placeByTables(
   const names = new Set([...placed.values()].map(({ className }) => className));
   const isNumeric = [...names].every((name) => /^-?\d+(?:\.0+)?$/.test(name));
   const byNumber = isNumeric && !options.labelOf ? await nameMap(tree, paths, names, warnings) : undefined;
-  const numbers = [...names].map(wholeNumber).sort((a, b) => Number(a) - Number(b));
+  const numbers = [...new Set([...names].map(wholeNumber))].sort((a, b) => Number(a) - Number(b));
   const classOrder = isNumeric ? numbers.map((number) => byNumber?.get(number) ?? number) : undefined;
   if (isNumeric && !byNumber && !options.isNamed) {
     warnings.push(
@@ -80,9 +93,6 @@ export async function placeByTables(
     ...(classOrder && { classOrder: [...new Set(classOrder)] }),
   };
 }
-
-/** `1.0`, as pandas writes whole numbers in a column with gaps, is `1`. */
-const wholeNumber = (text: string): string => text.replace(/\.0+$/, '');
 
 interface Surroundings {
   readonly files: FileIndex;
@@ -183,6 +193,19 @@ class TableReader {
     );
     tell(unlabelled.length, `of ${this.#table.rows.length} rows have no label; they are left out`, unlabelled);
     tell(repeated, 'rows repeat an earlier one', []);
+    const doubt = this.#options.splitOf || splitColumn !== undefined ? undefined : doubtfulSplit(this.#table);
+    if (doubt) {
+      const { column, values } = doubt;
+      const all = values.map((value) => `${JSON.stringify(value)}: '…'`);
+      warnings.push(
+        `${this.#name}: column \`${column}\` (${listNames(values)}) may divide the images and is not used; if so: \`splitColumn: ${JSON.stringify(column)}, splits: { ${all.slice(0, 5).join(', ')} }\``,
+      );
+    }
+    if (2 * new Set(placed.map(({ className }) => className)).size > placed.length && placed.length >= 20) {
+      warnings.push(
+        `${this.#name}: ${new Set(placed.map(({ className }) => className)).size} classes for ${placed.length} images, as texts and measures are and classes are not; another column: \`labelColumn\``,
+      );
+    }
     return placed;
   }
 
@@ -226,12 +249,28 @@ class TableReader {
       return (row) => onesOf(row, oneHot)[0];
     }
     const { column } = labels;
-    this.#checkLabels(column);
-    return (row) => row[column];
+    const read = this.#classReader(column);
+    return (row) => read(row[column]!);
   }
 
-  #checkLabels(column: string): void {
+  /** What a cell of the column is called as a class. @throws DataError for cells that are no classes */
+  #classReader(column: string): (cell: string) => string {
+    const key = JSON.stringify(column);
     const values = this.#table.rows.map((row) => row[column]!);
+    const object = values.find((value) => value.startsWith('{') && value.endsWith('}'));
+    if (object !== undefined) {
+      const name = firstKey(object);
+      throw this.#error(
+        `column \`${column}\` holds JSON objects, not classes, e.g. ${object.slice(0, 100)}`,
+        `Choose what of it is the class: \`labelOf: (row) => JSON.parse(row[${key}])${name === undefined ? '…' : `[${JSON.stringify(name)}]`}\`.`,
+      );
+    }
+    const lists = values.map(listOf);
+    if (lists.some((list) => list !== undefined)) {
+      const several = lists.flatMap((list, i) => (list && list.length > 1 ? [values[i]!] : []));
+      if (several.length === 0) return (value) => (listOf(value) ?? [value])[0] ?? '';
+      throw this.#multiLabelError(several.length, several[0]!, `column \`${column}\``, `JSON.parse(row[${key}])[0]`);
+    }
     const single = new Set(values);
     for (const mark of ['|', ';', ',', ' ']) {
       const several = values.filter((value) => {
@@ -248,18 +287,11 @@ class TableReader {
           several.length,
           several[0]!,
           `column \`${column}\``,
-          `row[${JSON.stringify(column)}].includes(${JSON.stringify(mark)}) ? undefined : row[${JSON.stringify(column)}]`,
+          `row[${key}].includes(${JSON.stringify(mark)}) ? undefined : row[${key}]`,
+          ` Where each is one name: \`labelOf: (row) => row[${key}]\`.`,
         );
       }
     }
-    const list = values.find((value) => /^[[{]/.test(value) && /[\]}]$/.test(value));
-    if (list !== undefined)
-      throw this.#multiLabelError(
-        values.filter((value) => value.startsWith('[')).length,
-        list,
-        `column \`${column}\``,
-        'JSON.parse(row.labels)[0]',
-      );
     const measure = values.find((value) => /^-?\d*\.\d*[1-9]\d*$/.test(value));
     if (measure !== undefined) {
       throw this.#error(
@@ -267,12 +299,13 @@ class TableReader {
         'Give another `labelColumn`, or make classes of it: `labelOf: (row) => …`.',
       );
     }
+    return (value) => (MISSING.test(value) ? '' : value);
   }
 
-  #multiLabelError(count: number, example: string, where: string, code: string): DataError {
+  #multiLabelError(count: number, example: string, where: string, code: string, more = ''): DataError {
     return this.#error(
       `${count} of ${this.#table.rows.length} rows have several labels in ${where}, e.g. ${JSON.stringify(example)}; an image can have one class`,
-      `Choose one, or leave such rows out: \`labelOf: (row) => ${code}\`.`,
+      `Choose one, or leave such rows out: \`labelOf: (row) => ${code}\`.${more}`,
     );
   }
 
@@ -340,39 +373,4 @@ function warnUnnamed(files: FileIndex, placed: ReadonlyMap<PictureFile, unknown>
   warnings.push(
     `${total} images are named by no row and left out (${where.slice(0, 4).join(', ')}${where.length > 4 ? ', …' : ''})`,
   );
-}
-
-/** A JSON file beside the table that gives names to its numbers: `{"0": "healthy"}` or `{"healthy": 0}`. */
-async function nameMap(
-  tree: FolderNode,
-  tables: readonly string[],
-  labels: ReadonlySet<string>,
-  warnings: string[],
-): Promise<ReadonlyMap<string, string> | undefined> {
-  const dirs = new Set([tree.path, ...tables.map((path) => dirname(path))]);
-  const candidates: string[] = [];
-  const walk = (folder: FolderNode): void => {
-    if (dirs.has(folder.path))
-      candidates.push(...folder.others.map(({ path }) => path).filter((path) => /\.json$/i.test(path)));
-    for (const inner of folder.folders) walk(inner);
-  };
-  walk(tree);
-  const fitting: { path: string; names: Map<string, string> }[] = [];
-  for (const path of candidates.slice(0, 20)) {
-    const value = await readJson(path, { maxBytes: MAX_CONFIG_BYTES }).catch(() => undefined);
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) continue;
-    for (const isInverse of [false, true]) {
-      const pairs = Object.entries(value).map(([key, one]) => (isInverse ? [String(one), key] : [key, one]));
-      const names = new Map(pairs.filter((pair): pair is [string, string] => typeof pair[1] === 'string'));
-      if ([...labels].every((label) => names.has(wholeNumber(label)))) fitting.push({ path, names });
-    }
-  }
-  const [only, ...others] = fitting;
-  if (only && others.length === 0) return only.names;
-  if (only) {
-    warnings.push(
-      `${listNames(fitting.map(({ path }) => basename(path)))} all give names to the numbers; none is used, write \`classes\``,
-    );
-  }
-  return undefined;
 }

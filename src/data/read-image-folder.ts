@@ -8,7 +8,7 @@ import { oneLine } from '../one-line.js';
 import { ClassLabel, LabelledDataset } from './dataset.js';
 import { type DecodeOptions, decodeImage, ImageFile, type ImageFileOptions } from './decode-image.js';
 import { chooseClasses, mergeEqualNames, warnAboutClasses, warnAboutFiles } from './folder-classes.js';
-import { ignoreFilter, othersBelow, type SplitName } from './folder-evidence.js';
+import { ignoreFilter, listNames, othersBelow, type SplitName } from './folder-evidence.js';
 import { emptySplitFolders, type PlacedPicture, type Placement, placePictures } from './folder-layout.js';
 import { type FolderNode, forEachConcurrently, readFolderTree } from './folder-tree.js';
 import type {
@@ -80,10 +80,11 @@ export async function readImageFolder(dir: string, options: ImageFolderOptions =
   const isSaid = parsed.layout !== undefined || parsed.classOf !== undefined;
   const tables = isSaid ? [] : await findTables(tree);
   const metadata = metadataOf(tree, tables, warnings);
-  const placement =
-    !isSaid && metadata.length > 0
-      ? await placeByTables(tree, metadata, { splits: parsed.splits, isNamed: parsed.classes !== undefined })
-      : placeByFolders(tree, parsed, tables);
+  let placement: Placement;
+  if (!isSaid && metadata.length > 0) {
+    placement = await placeByTables(tree, metadata, { splits: parsed.splits, isNamed: parsed.classes !== undefined });
+    warnOfFolders(tree, parsed, tables, warnings);
+  } else placement = placeByFolders(tree, parsed, tables);
   return finish(tree, placement, parsed, [...warnings, ...placement.warnings], tables);
 }
 
@@ -124,9 +125,11 @@ async function readTree(dir: string, options: Reading, warnings: string[]): Prom
   if (tree.total > 0) return tree;
   const endings = endingsOf(tree);
   throw new DataError(`${oneLine(root)}: no pictures in this folder or below${endings ? `, but ${endings}` : ''}`, {
-    hint: /\.(arrow|parquet|tfrecords?|npz|npy|h5|pkl|zip|tar|gz|rar)\b/.test(endings)
-      ? 'Images inside archives and arrays are not read: unpack them, or save them as PNG or JPEG files.'
-      : `Expected class folders of ${READ_FORMATS} files. Is the path right, the archive unpacked?`,
+    hint: /DICOM/.test(endings)
+      ? 'Convert them to PNG with a chosen window, the same for all files.'
+      : /\.(arrow|parquet|tfrecords?|npz|npy|h5|pkl|zip|tar|gz|rar)\b/.test(endings)
+        ? 'Images inside archives and arrays are not read: unpack them, or save them as PNG or JPEG files.'
+        : `Expected class folders of ${READ_FORMATS} files. Is the path right, the archive unpacked?`,
     details: { path: root },
   });
 }
@@ -134,8 +137,10 @@ async function readTree(dir: string, options: Reading, warnings: string[]): Prom
 /** Counts of files by ending, the most frequent first. */
 function endingsOf(tree: FolderNode): string {
   const counts = new Map<string, number>();
-  for (const { path } of othersBelow(tree)) {
-    const ending = /\.[^./\\]{1,12}$/.exec(path)?.[0].toLowerCase() ?? 'files without an ending';
+  for (const { path, isDicom } of othersBelow(tree)) {
+    const ending = isDicom
+      ? 'DICOM files'
+      : (/\.[^./\\]{1,12}$/.exec(path)?.[0].toLowerCase() ?? 'files without an ending');
     counts.set(ending, (counts.get(ending) ?? 0) + 1);
   }
   const sorted = [...counts].sort((a, b) => b[1] - a[1]).slice(0, 4);
@@ -170,6 +175,26 @@ function placeByFolders(
   }
   checkTables(tree, placement, tables);
   return placement;
+}
+
+/** Folders that are classes of their own, other than those of the metadata that goes before them. */
+function warnOfFolders(
+  tree: FolderNode,
+  options: z.output<typeof imageFolderSchema>,
+  tables: readonly TableEvidence[],
+  warnings: string[],
+): void {
+  let names: string[] = [];
+  try {
+    const placement = placePictures(tree, options);
+    names = [...new Set(placement.placed.map(({ className }) => className))];
+    checkTables(tree, placement, tables);
+  } catch {
+    if (names.length > 1)
+      warnings.push(
+        `classes are taken from metadata, not from the folders ${listNames(names)}; those: \`layout\`, as 'class' or 'split/class'`,
+      );
+  }
 }
 
 async function finish(

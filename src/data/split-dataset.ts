@@ -97,9 +97,11 @@ export function splitIndices({ length, labels, groups, shares, seed }: Divisible
     throw new DataError(
       `split: a part would be empty: the parts have ${parts.map((one) => one.length).join(', ')} samples`,
       {
-        hint: labels
-          ? 'Each class keeps a sample for training. Use a larger share, more samples, or `stratify: false`.'
-          : 'Use a larger share, more samples, or fewer parts.',
+        hint: groups
+          ? 'Groups stay whole and training keeps every class: use a larger share, or groups that are smaller.'
+          : labels
+            ? 'Each class keeps a sample for training. Use a larger share, more samples, or `stratify: false`.'
+            : 'Use a larger share, more samples, or fewer parts.',
         details: { length, parts: parts.map((one) => one.length) },
       },
     );
@@ -112,8 +114,13 @@ function blocksOf(length: number, groups: readonly (string | number)[] | undefin
   if (!groups) return Array.from({ length }, (_, i) => [i]);
   const byGroup = new Map<string | number, number[]>();
   for (const [i, group] of groups.entries()) {
-    if (group === undefined || group === null || group === '' || Number.isNaN(group)) {
-      throw new DataError(`split: \`groupBy\` gave ${showValue(group)} for sample ${i}`, { details: { index: i } });
+    // Objects are equal to themselves alone: every sample would be a group of its own.
+    const isValue = ['string', 'number', 'bigint', 'boolean'].includes(typeof group);
+    if (!isValue || (group as unknown) === '' || Number.isNaN(group)) {
+      throw new DataError(`split: \`groupBy\` gave ${showValue(group)} for sample ${i}`, {
+        hint: 'Return a string or a number that is the same for all samples of a group, e.g. the id of a patient.',
+        details: { index: i },
+      });
     }
     const members = byGroup.get(group);
     if (members) members.push(i);

@@ -2,19 +2,28 @@
 import { basename } from 'node:path';
 import { DataError } from '../errors.js';
 import { oneLine } from '../one-line.js';
-import { readTable, type Table } from './csv.js';
+import type { Table } from './csv.js';
 import { FileIndex } from './file-index.js';
 import { LAYOUTS } from './folder-doubts.js';
 import { listNames, othersBelow, picturesBelow, plainName, splitInName } from './folder-evidence.js';
 import type { Placement } from './folder-layout.js';
 import type { FolderNode, PictureFile } from './folder-tree.js';
-import { fileColumnOf, type LabelColumns, labelColumnsOf, onesOf, splitColumnOf } from './table-columns.js';
+import {
+  fileColumnOf,
+  type LabelColumns,
+  labelColumnsOf,
+  onesOf,
+  readTableOf,
+  splitColumnOf,
+} from './table-columns.js';
 
 /** A table with a column of files that are there. */
 export interface TableEvidence {
   readonly path: string;
   readonly columns: readonly string[];
   readonly fileColumn: string;
+  /** Columns are counted, since no line names them. */
+  readonly isHeaderless: boolean;
   /** Undefined: no column looks like a class. */
   readonly labels: LabelColumns | undefined;
   /** Images of the first rows, with what the table calls them. */
@@ -38,15 +47,17 @@ export async function findTables(tree: FolderNode): Promise<TableEvidence[]> {
   const files = new FileIndex(tree.path, picturesBelow(tree));
   const found: TableEvidence[] = [];
   for (const { path } of candidates.slice(0, MAX_TABLES)) {
-    const table = await readTable(path, { headOnly: true }).catch(() => undefined);
+    const { table, isHeaderless } = await readTableOf(files, path, { headOnly: true }).catch(() => NO_TABLE);
     if (!table || table.rows.length === 0 || table.columns.some((name) => BOX_COLUMN.test(name))) continue;
     const fileColumn = fileColumnOf(table, files);
-    if (fileColumn !== undefined) found.push(evidenceOf(table, fileColumn, files));
+    if (fileColumn !== undefined) found.push({ ...evidenceOf(table, fileColumn, files), isHeaderless });
   }
   return found;
 }
 
-function evidenceOf(table: Table, fileColumn: string, files: FileIndex): TableEvidence {
+const NO_TABLE = { table: undefined, isHeaderless: false };
+
+function evidenceOf(table: Table, fileColumn: string, files: FileIndex): Omit<TableEvidence, 'isHeaderless'> {
   let labels: LabelColumns | undefined;
   try {
     labels = labelColumnsOf(table, [fileColumn, splitColumnOf(table)]);
@@ -98,13 +109,10 @@ export function metadataOf(tree: FolderNode, tables: readonly TableEvidence[], w
 }
 
 /** How the table would be read. */
-function callFor(tree: FolderNode, { path, fileColumn, labels }: TableEvidence): string {
-  const label = !labels
-    ? "'…'"
-    : 'column' in labels
-      ? JSON.stringify(labels.column)
-      : JSON.stringify(labels.oneHot.slice(0, 12));
-  const options = `{ imageDir: ${JSON.stringify(tree.path)}, fileColumn: ${JSON.stringify(fileColumn)}, labelColumn: ${label} }`;
+function callFor(tree: FolderNode, { path, fileColumn, labels, isHeaderless }: TableEvidence): string {
+  const show = (column: string) => (isHeaderless ? column : JSON.stringify(column));
+  const label = !labels ? "'…'" : 'column' in labels ? show(labels.column) : JSON.stringify(labels.oneHot.slice(0, 12));
+  const options = `{ imageDir: ${JSON.stringify(tree.path)}, ${isHeaderless ? 'header: false, ' : ''}fileColumn: ${show(fileColumn)}, labelColumn: ${label} }`;
   return `\`ImageFolder.fromTable(${JSON.stringify(path)}, ${options})\``;
 }
 
@@ -119,11 +127,11 @@ export function offerTable(error: DataError, tree: FolderNode, tables: readonly 
     labelled[0] ??
     tables.find(({ path, columns }) => columns.length > 1 && !/submission/i.test(basename(path)));
   if (!table) return error;
-  const [message] = error.message.split('\n  hint: ');
+  const [message, hint = LAYOUTS] = error.message.split('\n  hint: ');
   const isOneOfSeveral = labelled.length > 1 && tablesToRead(tree, tables, tree.path, false).length > 1;
   const call = isOneOfSeveral ? `\`ImageFolder.fromTable(${JSON.stringify(tree.path)})\`` : callFor(tree, table);
   return new DataError(`${message}; ${saidBy(table)}`, {
-    hint: `Read the classes from the table: ${call}. ${LAYOUTS}`,
+    hint: `${table.labels ? 'Read the classes from the table' : 'If a column of the table holds classes'}: ${call}. ${hint}`,
     details: { ...error.details, table: table.path, columns: table.columns },
     cause: error,
   });

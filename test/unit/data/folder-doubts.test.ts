@@ -304,4 +304,11 @@ describe('a hold-out split', () => {
     const parts = await folder.split({ validation: 0.5 });
     expect([...parts.splits.keys()]).toEqual(['train', 'test', 'validation']);
   });
+
+  it('names classes of which the test has no image', async () => {
+    await plant(dir, ['a/1.png', 'a/2.png', 'a/3.png', 'a/4.png', 'b/5.png']);
+    const folder = await ImageFolder.load(dir);
+    expect((await folder.split({ test: 0.4 })).warnings).toEqual(['the split left no image of `b` in test']);
+    expect(folder.warnings).toEqual([]);
+  });
 });

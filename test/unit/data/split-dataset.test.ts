@@ -128,3 +128,21 @@ describe('split', () => {
     await expect(labelled([0, 1]).split({ test: 0.5, groupBy: () => undefined as never })).rejects.toThrow(DataError);
   });
 });
+
+describe('groups', () => {
+  const set = labelled([0, 0, 0, 0, 1, 1, 1, 1]);
+
+  it.each([
+    ['an object', () => ({ patient: 1 }), /gave .* for sample 0\n.*Return a string or a number/],
+    ['a list', () => ['p1'], /for sample 0/],
+    ['a date', () => new Date(0), /for sample 0/],
+    ['nothing', () => undefined, /gave nothing for sample 0/],
+    ['no number', () => Number.NaN, /for sample 0/],
+  ])('told by %s are refused: no two would be equal', async (_, groupBy, message) => {
+    await expect(set.split({ test: 0.5, groupBy: groupBy as never })).rejects.toThrow(message);
+  });
+
+  it('that are too large say so', async () => {
+    await expect(set.split({ test: 0.3, groupBy: ({ label }) => label })).rejects.toThrow(/Groups stay whole/);
+  });
+});
