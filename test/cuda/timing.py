@@ -109,7 +109,7 @@ def run(launch):
     partials, norm = torch.zeros(1024, dtype=torch.float64, device=device), torch.ones(2, device=device)
     bench('squared_norm, 61 M', 4 * n, [lambda: launch('squared_norm', (1024,), 256, partials, grads, n)])
     bench('clip_scale', 8192, [lambda: launch('clip_scale', (1,), 256, norm, partials, 1024, 1.0)])
-    bench('adamw, 61 M', 28 * n, [lambda: launch('adamw', (len(chunks),), 256, values, grads, m, v, chunks, settings, norm, 0.9, 0.999, 1e-8)])
+    bench('adamw, 61 M', 28 * n, [lambda: launch('adamw', (len(chunks),), 256, values, grads, m, v, chunks, settings, norm, 0.1, 0.999, 0.001, 1e-8)])
     cm, cv = torch.zeros(n, dtype=torch.uint8, device=device), torch.zeros(n, dtype=torch.uint8, device=device)
     from dynamic_maps import maps
     table = maps().to(device)
