@@ -5,6 +5,8 @@ import { z } from 'zod';
 import { callback, functionOption, parseOptions, requirePath } from '../config.js';
 import { ConfigError, DataError, ImageError } from '../errors.js';
 import { oneLine } from '../one-line.js';
+import { exists } from '../regular-file.js';
+import { readTable } from './csv.js';
 import { ClassLabel, LabelledDataset } from './dataset.js';
 import { type DecodeOptions, decodeImage, ImageFile, type ImageFileOptions } from './decode-image.js';
 import { chooseClasses, mergeEqualNames, warnAboutClasses, warnAboutFiles } from './folder-classes.js';
@@ -100,6 +102,8 @@ export async function readImageTable(
   const parsed = parseOptions(imageTableSchema, options, 'ImageFolder.fromTable');
   const absolute = paths.map((one) => resolve(one));
   const isDir = absolute.length === 1 && (await stat(absolute[0]!).catch(() => undefined))?.isDirectory();
+  // A table that is missing is an error before all that lies beside it is walked.
+  for (const one of absolute) if (!(await exists(one))) await readTable(one);
   const warnings: string[] = [];
   const root = parsed.imageDir ?? (isDir ? absolute[0]! : commonDir(absolute));
   const tree = await readTree(root, parsed, warnings);
@@ -236,7 +240,15 @@ async function finish(
     const empty = placement.classFolders.length > 0 ? emptySplitFolders(tree, name, options) : [];
     if (goodOnes.length > 0)
       splits.set(name, datasetOf(goodOnes, classLabel, { ...limits, onBadImage: options.onBadImage }));
-    else if (ofSplit.length > 0 || empty.length > 0) throw emptySplitError(root, name, ofSplit.length, empty);
+    else if (ofSplit.length > 0 || empty.length > 0) {
+      const paths = new Set(ofSplit.map(({ file }) => file.path));
+      throw emptySplitError(
+        root,
+        name,
+        bad.filter(({ path }) => paths.has(path)),
+        empty,
+      );
+    }
   }
   const warn = options.onWarning ?? ((line: string) => process.emitWarning(line, 'ImageFolderWarning'));
   for (const line of warnings) warn(`${oneLine(root)}: ${line}`);
@@ -300,9 +312,16 @@ function badPicturesError(bad: readonly SkippedImage[], root: string): ImageErro
   );
 }
 
-function emptySplitError(root: string, name: SplitName, skipped: number, folders: readonly string[]): DataError {
-  const why =
-    skipped > 0 ? `all ${skipped} of its pictures were skipped` : `no picture in ${folders.map(oneLine).join(', ')}`;
+function emptySplitError(
+  root: string,
+  name: SplitName,
+  skipped: readonly SkippedImage[],
+  folders: readonly string[],
+): DataError {
+  const [first] = skipped;
+  const why = first
+    ? `all ${skipped.length} of its images were skipped, ${oneLine(first.path)} because ${first.reason}`
+    : `no image in ${folders.map(oneLine).join(', ')}`;
   return new DataError(`${oneLine(root)}: the ${name} split is empty: ${why}`, {
     hint: `Put pictures there, or remove the ${name} folders if there is no such split.`,
     details: { path: root, split: name },

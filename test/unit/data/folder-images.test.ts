@@ -67,6 +67,16 @@ describe('an image folder', () => {
     await expect(ImageFolder.load(dir)).rejects.toThrow(/2\.png: .*a Git LFS pointer/);
   });
 
+  it('says what lies in the place of all of them', async () => {
+    await put({
+      'a/1.png': 'version https://git-lfs.github.com/spec/v1\n',
+      'b/1.png': 'version https://git-lfs.github.com/spec/v1\n',
+    });
+    await expect(ImageFolder.load(dir, { onBadImage: 'skip' })).rejects.toThrow(
+      /all 2 of its images were skipped, .*1\.png because .*a Git LFS pointer: run `git lfs pull`/,
+    );
+  });
+
   it('finds images so narrow that the processor can make nothing of them', async () => {
     await put({
       'a/fine.png': await plain(1, 1540).png().toBuffer(),

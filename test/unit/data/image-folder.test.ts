@@ -210,7 +210,9 @@ describe('files', () => {
     const folder = await ImageFolder.load(dir, { onBadImage: 'skip' });
     expect([...folder.train.classCounts().values()]).toEqual([1, 0]);
     await put(['test/b/1.png', 'text']);
-    expect((await failure({ onBadImage: 'skip' })).message).toMatch(/test split is empty: all 1 of its pictures/);
+    expect((await failure({ onBadImage: 'skip' })).message).toMatch(
+      /test split is empty: all 1 of its images were skipped, .* because /,
+    );
   });
 });
 
@@ -262,7 +264,7 @@ describe('what is refused', () => {
 
   it('an empty split, and a class folder without pictures', async () => {
     await put('a/Train/1.png', 'b/Train/1.png', ['a/Test/readme.txt', 'text']);
-    expect((await failure()).message).toMatch(/the test split is empty: no picture in .*Test/);
+    expect((await failure()).message).toMatch(/the test split is empty: no image in .*Test/);
     await put('a/Test/1.png', ['c/Train/readme.txt', 'text']);
     expect((await failure()).message).toMatch(/c: this class folder holds no pictures/);
   });
