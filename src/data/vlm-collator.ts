@@ -409,7 +409,9 @@ function requireNoneMasked(example: TrainingExample): void {
   const { role, weight } = messages[index]!;
   const key = weight === 0 ? 'weight: 0' : 'train: false';
   throw new DataError(`message ${index} (${role}) has \`${key}\`, but \`maskPrompt: false\` labels every message`, {
-    hint: 'leave `maskPrompt` at true, where only answers are learned that no such key masks, or remove the key',
+    hint:
+      'leave `maskPrompt` at true, where only answers are learned that no such key masks, or remove the key; files of ' +
+      '`prompt` and `completion` have it on the answers of the prompt',
     details: { index, role },
   });
 }
