@@ -97,9 +97,10 @@ export function warnAboutClasses(placed: readonly PlacedPicture[], names: readon
     ([, { train, test, validation }]) => isTrained && train === 0 && test + validation > 0,
   );
   if (unseen.length > 0) {
-    const shown = unseen
-      .slice(0, 8)
-      .map(([name, { test, validation }]) => `\`${name}\` (${test + validation} to test)`);
+    const shown = unseen.slice(0, 8).map(([name, { test, validation }]) => {
+      const where = [test > 0 ? `${test} in test` : '', validation > 0 ? `${validation} in validation` : ''];
+      return `\`${name}\` (${where.filter(Boolean).join(', ')})`;
+    });
     warnings.push(
       `${unseen.length === 1 ? 'class' : `${unseen.length} classes`} without a training image: ${shown.join(', ')}${unseen.length > 8 ? ', …' : ''}`,
     );

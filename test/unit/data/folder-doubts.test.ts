@@ -117,7 +117,7 @@ describe('what vanishes is named and counted', () => {
 
   it('test classes without a training image, one class only', async () => {
     const first = await load(['train/a/1.png', 'train/b/2.png', 'test/a/3.png', 'test/c/4.png']);
-    expect(first.warnings).toMatch(/class without a training image: `c` \(1 to test\)/);
+    expect(first.warnings).toMatch(/class without a training image: `c` \(1 in test\)/);
     dir = join(base, String(count++));
     expect((await load(['cat/1.png', 'cat/2.png'])).warnings).toMatch(/one class only, `cat`/);
   });
