@@ -93,7 +93,7 @@ export async function folderOrSnapshot(
   }
 }
 
-export async function fetchSnapshot(id: string, options: HubDownload, selection: FileSelection): Promise<Snapshot> {
+async function fetchSnapshot(id: string, options: HubDownload, selection: FileSelection): Promise<Snapshot> {
   const repoId = parseRepoId(id);
   const { revision } = options;
   const cache = new RepoCache(hubCacheFolder(options.cacheDir), repoId);
