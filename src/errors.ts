@@ -2,6 +2,7 @@
  * One family of errors. Each carries a stable `code` to switch on, `details` for programs, and a `hint` for people:
  * what was expected, what came, where, and what to do.
  */
+import { oneLine, printable } from './one-line.js';
 
 /** Where in the library an error was found; the class tells the same, the string survives JSON. */
 export type TuneErrorCode = 'CONFIG' | 'DATA' | 'IMAGE' | 'TEXT' | 'CHECKPOINT' | 'ENGINE' | 'TRAINING' | 'HUB';
@@ -28,29 +29,45 @@ export class TuneError extends Error {
   readonly details: Record<string, unknown>;
 
   constructor(code: TuneErrorCode, message: string, options: TuneErrorOptions = {}) {
-    super(printable(options.hint ? `${message}\n  hint: ${options.hint}` : message), { cause: options.cause });
+    const hint = options.hint === undefined ? undefined : shown(options.hint, options.details);
+    super(shown(message, options.details) + (hint ? `\n  hint: ${hint}` : ''), { cause: shownCause(options.cause) });
     this.code = code;
-    this.hint = options.hint;
+    this.hint = hint;
     this.details = options.details ?? {};
   }
 }
 
 /**
- * A text that may go to a terminal or a log: names of files and tensors are often those of strangers, and may hold
- * escape sequences, marks that turn the direction of writing, or a megabyte. Line ends are the messages' own.
+ * A text that may go to a terminal or a log, whatever names it quotes. Line ends are the messages' own: names among
+ * `details` that have some lose them.
  */
-function printable(text: string): string {
-  return text
-    .split('\n')
-    .map((line) => (line.length > MAX_LINE ? `${line.slice(0, MAX_LINE)}…` : line))
-    .join('\n')
-    .replace(UNPRINTABLE, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+function shown(text: string, details: Readonly<Record<string, unknown>> = {}): string {
+  let safe = text;
+  for (const name of Object.values(details).flat().slice(0, MAX_DETAILS)) {
+    if (typeof name !== 'string' || !/[\r\n]/.test(name) || /^[\r\n]*$/.test(name)) continue;
+    safe = safe.replaceAll(name, () => oneLine(name));
+  }
+  const lines = safe.split('\n').map((line) => (line.length > MAX_LINE ? `${line.slice(0, MAX_LINE)}…` : line));
+  return printable(lines.join('\n'));
 }
 
 const MAX_LINE = 2000;
+const MAX_DETAILS = 100;
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it is about
-const UNPRINTABLE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g;
+/**
+ * An error that another package or the system made, as its reader may see it: what nobody catches is printed by Node with
+ * the stacks of its causes. Its class and its other fields stay.
+ */
+function shownCause(cause: unknown, depth = 0): unknown {
+  if (!(cause instanceof Error) || cause instanceof TuneError || depth === MAX_CAUSES) return cause;
+  const inner = shownCause(cause.cause, depth + 1);
+  const [message, stack] = [printable(String(cause.message)), printable(String(cause.stack ?? ''))];
+  if (message === cause.message && stack === (cause.stack ?? '') && inner === cause.cause) return cause;
+  const hidden = (value: unknown) => ({ value, configurable: true, writable: true });
+  return Object.create(cause, { message: hidden(message), stack: hidden(stack), cause: hidden(inner) });
+}
+
+const MAX_CAUSES = 5;
 
 /** An option or a configuration file is wrong. One error lists every fault. */
 export class ConfigError extends TuneError {

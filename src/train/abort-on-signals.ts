@@ -1,17 +1,22 @@
-/** Ctrl-C and `kill` as an AbortSignal, so that a run saves its last step before the process ends. */
+/** Ctrl-C, `kill` and a closed terminal as an AbortSignal, so that a run saves its last step before the process ends. */
 import { constants } from 'node:os';
 import { checkNames } from '../config.js';
 import { requireCallback } from '../require-given.js';
+import { closeDeadTerminalsAtExit, guardStandardOutput } from './guarded-output.js';
+import { isHangupIgnored } from './ignored-hangup.js';
 
-/** Ctrl-C sends the first, `kill` and job schedulers the second. */
-export type StopSignal = 'SIGINT' | 'SIGTERM';
+/**
+ * Ctrl-C sends SIGINT; `kill`, job schedulers, containers and a shutdown SIGTERM; a closed terminal or connection SIGHUP;
+ * Ctrl-Break on Windows SIGBREAK.
+ */
+export type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP' | 'SIGBREAK';
 
 /** Two signals within this time are one press of a key: a shell, npm and other launchers each send one. */
 const SAME_PRESS_MS = 200;
 
 /** What {@link abortOnSignals} gives; `using` disposes of it too. */
 export interface SignalWatch extends Disposable {
-  /** Aborted by the first SIGINT or SIGTERM. */
+  /** Aborted by the first signal. */
   readonly signal: AbortSignal;
   /** What came; undefined as long as nothing did. */
   readonly received: StopSignal | undefined;
@@ -19,10 +24,18 @@ export interface SignalWatch extends Disposable {
   dispose(): void;
 }
 
+/** Options of {@link abortOnSignals}. */
+export interface AbortOnSignalsOptions {
+  /** Called once, with the signal that came. What it throws is a warning: the run is stopped and saved all the same. */
+  readonly onStop?: (name: StopSignal) => void;
+}
+
 /**
- * Listens for SIGINT and SIGTERM until it is disposed of. The first aborts the signal, and from then on the process ends
- * with code 130 (143 for SIGTERM), however it ends. The second ends it at once, wherever it is: checkpoints are whole or
- * not there at all.
+ * Listens for SIGINT, SIGTERM and SIGHUP (and SIGBREAK on Windows) until it is disposed of. The first aborts the signal,
+ * and from then on the process ends with code 130 (143 for SIGTERM, 129 for SIGHUP), however it ends. A second SIGINT or
+ * SIGTERM ends it at once, wherever it is: checkpoints are whole or not there at all. SIGHUP does not hurry it: a closed
+ * terminal sends several, and whatever is printed after it is lost without an error. A process that was started with
+ * `nohup` goes on after SIGHUP.
  *
  * ```ts
  * const stop = abortOnSignals();
@@ -30,34 +43,51 @@ export interface SignalWatch extends Disposable {
  * stop.dispose();
  * ```
  */
-export function abortOnSignals(options: { readonly onStop?: (name: StopSignal) => void } = {}): SignalWatch {
+export function abortOnSignals(options: AbortOnSignalsOptions = {}): SignalWatch {
   checkNames(options, { onStop: false }, 'abortOnSignals');
   requireCallback(options.onStop, 'abortOnSignals: `onStop`', 'e.g. { onStop: (name) => console.error(name) }.', true);
   const controller = new AbortController();
+  const outlivesTerminal = isHangupIgnored();
   let received: StopSignal | undefined;
   let firstAt = 0;
-  const dispose = (): void => {
-    process.off('SIGINT', listen);
-    process.off('SIGTERM', listen);
+  /** The stop that a person or a system asked for; a closed terminal asks nobody to hurry. */
+  let asked: StopSignal | undefined;
+
+  const leave = (): void => {
+    for (const name of IMPATIENT) process.off(name, listen);
   };
-  const listen = (name: NodeJS.Signals): void => {
-    if (received) {
+  const dispose = (): void => {
+    leave();
+    process.off('SIGHUP', listen);
+  };
+  const listen = (signal: NodeJS.Signals): void => {
+    const name = signal as StopSignal;
+    if (name === 'SIGHUP') {
+      // Node would end the process, which was not to be ended.
+      if (outlivesTerminal) return;
+      closeDeadTerminalsAtExit();
+    } else if (asked) {
       if (performance.now() - firstAt > SAME_PRESS_MS) process.exit(exitCode(name));
       return;
+    } else {
+      asked = name;
+      firstAt = performance.now();
+      // Without a listener the system ends the process, even where it computes and would not look up for long.
+      setTimeout(leave, SAME_PRESS_MS).unref();
     }
-    received = name as StopSignal;
-    firstAt = performance.now();
+    if (received) return;
+    received = name;
     // An error that nobody catches would make it 1.
     process.once('exit', () => {
       process.exitCode = exitCode(name);
     });
-    // Without a listener the system ends the process, even where it computes and would not look up for long.
-    setTimeout(dispose, SAME_PRESS_MS).unref();
-    options.onStop?.(received);
+    // For good: what is said about the end must not keep it from being saved.
+    guardStandardOutput();
+    report(options.onStop, name);
     controller.abort(new DOMException(`stopped by ${name}`, 'AbortError'));
   };
-  process.on('SIGINT', listen);
-  process.on('SIGTERM', listen);
+  for (const name of IMPATIENT) process.on(name, listen);
+  process.on('SIGHUP', listen);
   return {
     signal: controller.signal,
     get received() {
@@ -68,6 +98,29 @@ export function abortOnSignals(options: { readonly onStop?: (name: StopSignal) =
   };
 }
 
-function exitCode(name: NodeJS.Signals): number {
-  return 128 + constants.signals[name];
+/** Of these a second one ends the process. Other systems than Windows do not know the last. */
+const IMPATIENT: readonly StopSignal[] = [
+  'SIGINT',
+  'SIGTERM',
+  ...(process.platform === 'win32' ? (['SIGBREAK'] as const) : []),
+];
+
+/** Calls back; a mistake in there must not cost the run. */
+function report(onStop: ((name: StopSignal) => unknown) | undefined, name: StopSignal): void {
+  const failed = (error: unknown): void => {
+    const reason = error instanceof Error ? error.message : String(error);
+    process.emitWarning(`abortOnSignals: \`onStop\` failed: ${reason}`, 'SignalWarning');
+  };
+  try {
+    const answer = onStop?.(name);
+    if (answer instanceof Promise) answer.catch(failed);
+  } catch (error) {
+    failed(error);
+  }
+}
+
+function exitCode(name: StopSignal): number {
+  // Node's number on Windows, the only system that sends it.
+  const number = name === 'SIGBREAK' ? 21 : constants.signals[name];
+  return 128 + number;
 }

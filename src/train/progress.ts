@@ -1,23 +1,23 @@
 /** How a run looks on the terminal: a bar that redraws itself, or plain lines where there is no terminal. */
 import { formatBytes } from '../format-bytes.js';
+import { printable } from '../one-line.js';
 import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
+import { type GuardedOutput, guardedOutput, guardStandardOutput, type ProgressStream } from './guarded-output.js';
 
 export type ProgressStyle = 'auto' | 'bar' | 'lines' | 'none';
-
-/** What progress is written to; `process.stderr` is one. */
-export interface ProgressStream {
-  readonly isTTY?: boolean;
-  readonly columns?: number;
-  write(text: string): unknown;
-}
 
 const BAR_WIDTH = 24;
 /** A bar is redrawn at most this often, in milliseconds. */
 const REDRAW_MS = 100;
 
-/** Shows the events of a run. Lines: one for each log, evaluation, checkpoint and warning; the bar moves each step. */
+/**
+ * Shows the events of a run. Lines: one for each log, evaluation, checkpoint and warning; the bar moves each step. Where
+ * nobody reads them any more it falls silent; until it is closed, what a program prints itself cannot end the run either.
+ */
 export class Progress {
   readonly #stream: ProgressStream;
+  readonly #output: GuardedOutput;
+  readonly #guards: readonly GuardedOutput[];
   readonly #style: 'bar' | 'lines' | 'none';
   readonly #now: () => number;
   #totalSteps = 0;
@@ -33,6 +33,9 @@ export class Progress {
     now: () => number = () => performance.now(),
   ) {
     this.#stream = stream;
+    this.#output = guardedOutput(stream);
+    this.#output.hold();
+    this.#guards = [this.#output, ...guardStandardOutput()];
     this.#style = style === 'auto' ? (stream.isTTY ? 'bar' : 'lines') : style;
     this.#now = now;
   }
@@ -83,10 +86,11 @@ export class Progress {
     }
   }
 
-  /** Leaves the terminal with a fresh line, after an error too. */
-  close(): void {
-    if (this.#barShown) this.#stream.write('\n');
+  /** Leaves the terminal with a fresh line, after an error too. Call it once. */
+  async close(): Promise<void> {
+    if (this.#barShown) this.#output.write('\n');
     this.#barShown = false;
+    await Promise.all(this.#guards.map((guard) => guard.release()));
   }
 
   #secondsLeft(step: number): number {
@@ -103,12 +107,12 @@ export class Progress {
     const entry = { ...event, tokensPerSecond: rate };
     const bar = `${'█'.repeat(filled)}${'░'.repeat(BAR_WIDTH - filled)}`;
     const text = `${bar} ${formatLog(entry, this.#totalSteps, this.#secondsLeft(event.step))}`;
-    this.#stream.write(`\r\x1b[2K${text.slice(0, Math.max(20, (this.#stream.columns || 120) - 1))}`);
+    this.#output.write(`\r\x1b[2K${text.slice(0, Math.max(20, (this.#stream.columns || 120) - 1))}`);
     this.#barShown = true;
   }
 
   #line(text: string): void {
-    this.#stream.write(`${this.#barShown ? '\r\x1b[2K' : ''}${text}\n`);
+    this.#output.write(`${this.#barShown ? '\r\x1b[2K' : ''}${printable(text)}\n`);
     this.#barShown = false;
   }
 }

@@ -195,7 +195,7 @@ export class SftTrainer {
         });
         return await loop.run(resumeFrom || undefined);
       } finally {
-        progress.close();
+        await progress.close();
         this.#running = false;
       }
     });
