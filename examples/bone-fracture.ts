@@ -43,7 +43,7 @@ import {
   verifyAdapter,
   writeContactSheet,
 } from 'ministral-tune';
-import { endWithMessage, readCommandLine } from './command-line.js';
+import { endWithMessage, plain, readCommandLine } from './command-line.js';
 import { DEMONSTRATION, prepareDemonstration } from './demonstration.js';
 import { fractureCard } from './fracture-card.js';
 import { loadImages } from './load-images.js';
@@ -107,7 +107,7 @@ const take = (set: typeof data.train): IndexedDataset<ImageSample> =>
 const [train, test] = [take(data.train), take(data.test)];
 const counts = data.train.classCounts();
 console.log(`${data.classNames.length} classes, ${data.train.length} training and ${data.test.length} test samples`);
-for (const [name, count] of counts) console.log(`  ${name.padEnd(24)} ${count}`);
+for (const [name, count] of counts) console.log(`  ${plain(name).padEnd(24)} ${count}`);
 
 heading('A look at the data');
 const bySplit = [data.train, data.test].map((set) => [...set.classCounts().values()]);
@@ -160,7 +160,7 @@ const toExample = (sample: ImageSample): SftExample => ({
   id: sample.path,
   messages: [...question(sample, prompt), { role: 'assistant', content: [{ type: 'text', text: sample.className }] }],
 });
-console.log(prompt);
+console.log(plain(prompt));
 
 heading('Model');
 const modelName = options.model ?? demonstration.model;
@@ -192,9 +192,9 @@ for await (const piece of streamText(model, tokenizer, open, {
   minP: 0.1,
   maxNewTokens: settings.maxNewTokens,
 })) {
-  process.stdout.write(piece);
+  process.stdout.write(plain(piece));
 }
-console.log(`\n(the truth is: ${probe.className})`);
+console.log(`\n(the truth is: ${plain(probe.className)})`);
 
 const start = performance.now();
 const evaluator = new Evaluator({

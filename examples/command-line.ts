@@ -17,7 +17,7 @@ npm run example -- --kaggle --model NAME                the same, with the tutor
 --adapter NAME  start from this LoRA adapter, a name on the Hub or a folder, instead of a new one
 --push-to-hub REPO    upload the adapter with a card that says all of the above; HF_TOKEN must be able to write
 --base-model NAME     for that card: the base model's name on the Hub, where --model is a folder
---resume        go on where a stopped training left its checkpoint (Ctrl-C saves one)
+--resume        go on where a stopped training left its checkpoint (Ctrl-C and a closed terminal save one)
 --epochs N      passes over the training set       --limit N   use N training and N test samples
 --engine NAME   auto, cpu, cuda; or a TensorFlow.js that you installed: tfjs-node, tfjs-node-gpu, tfjs (either)
 --memory-budget GIB   most memory that training may take, weights included (default: what there is)
@@ -77,8 +77,12 @@ function share(name: string, text: string | undefined): number | undefined {
   throw new Error(`--${name}: expected a share above 0 and below 1, e.g. 0.2, got "${text}"`);
 }
 
-/** From here on an error ends the process with its message: what is wrong with data or options needs no stack. */
+/**
+ * From here on an error ends the process with its message: what is wrong with data or options needs no stack. That nobody
+ * reads the output any more (`| head -1`, a closed terminal) is none: it costs what is shown, not what is learned.
+ */
 export function endWithMessage(): void {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   process.on('uncaughtException', (error: unknown) => {
     const isOwn = error instanceof TuneError;
     const { name, message } = error instanceof Error ? error : { name: 'Error', message: String(error) };
@@ -99,4 +103,9 @@ export function readCommandLine(): ReturnType<typeof parse> {
     process.exit(2);
   }
   process.exit(0);
+}
+
+/** Names of files and classes, and what a model says, for a terminal: what could move its cursor becomes a question mark. */
+export function plain(text: string): string {
+  return text.replace(/[^\P{C}\n]/gu, '?');
 }

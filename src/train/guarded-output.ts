@@ -37,8 +37,8 @@ const guarded = new WeakMap<object, GuardedOutput>();
 
 /** One for each stream, so that any number of runs add one listener at most. */
 export function guardedOutput(stream: ProgressStream): GuardedOutput {
-  let guard = guarded.get(stream);
-  if (!guard) guarded.set(stream, (guard = new GuardedOutput(stream)));
+  const guard = guarded.get(stream) ?? new GuardedOutput(stream);
+  guarded.set(stream, guard);
   return guard;
 }
 
@@ -134,9 +134,9 @@ export class GuardedOutput {
   readonly #onError = (error: unknown): void => {
     const code = codeOf(error);
     const isOwn = (typeof error === 'object' && error !== null && this.#own.has(error)) || !this.#isShared;
-    if (isOwn || GONE.has(code) || PASSING.has(code)) return this.#fail(error);
+    if (isOwn || GONE.has(code) || PASSING.has(code)) this.#fail(error);
     // Of other code, and nobody else listens: as if this one did not either.
-    if (this.#stream.listenerCount?.('error') === 1) throw error;
+    else if (this.#stream.listenerCount?.('error') === 1) throw error;
   };
 
   /** Others write to it too. */

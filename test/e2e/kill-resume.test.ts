@@ -29,6 +29,7 @@ describe('a run that is killed', () => {
 describe.each([
   ['SIGINT', 130],
   ['SIGTERM', 143],
+  ['SIGHUP', 129],
 ] as const)('a run that gets %s', (name, code) => {
   it(`saves its last step, ends with ${code} and can be resumed`, async () => {
     const out = join(dir, name);
