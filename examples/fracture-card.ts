@@ -1,7 +1,7 @@
 /** What the page of a fracture adapter on the Hub says. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { EvaluationReport, ModelCard } from 'ministral-tune';
+import { type EvaluationReport, escapeMarkdown, type ModelCard } from 'ministral-tune';
 
 export interface FractureRun {
   /** Folder with the pictures that the run drew. */
@@ -39,7 +39,7 @@ export function fractureCard(run: FractureRun): ModelCard {
     license: 'apache-2.0',
     language: ['en'],
     tags: ['image-classification', 'radiology', 'education'],
-    data: `${run.trainSamples} pictures in ${run.classNames.length} classes (${run.classNames.join(', ')}) from ${run.source}.`,
+    data: `${run.trainSamples} pictures in ${run.classNames.length} classes (${run.classNames.map(escapeMarkdown).join(', ')}) from ${run.source}.`,
     prompt: run.prompt,
     config: Object.fromEntries(Object.entries(run.config).filter(([, value]) => value !== undefined)),
     metrics: [

@@ -1,6 +1,8 @@
 /** What a folder seems to hold, for messages about one that is not what was expected. */
+
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { oneLine } from './one-line.js';
 
 /** What a folder's names tell, beside a sentence for people. */
 export interface FolderDescription {
@@ -118,6 +120,6 @@ async function list(directory: string) {
 }
 
 function shown(names: readonly string[]): string {
-  const some = [...names].sort().slice(0, MAX_NAMED).join(', ');
+  const some = [...names].sort().slice(0, MAX_NAMED).map(oneLine).join(', ');
   return names.length > MAX_NAMED ? `${some} and ${names.length - MAX_NAMED} more` : some;
 }

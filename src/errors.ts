@@ -2,7 +2,7 @@
  * One family of errors. Each carries a stable `code` to switch on, `details` for programs, and a `hint` for people:
  * what was expected, what came, where, and what to do.
  */
-import { oneLine, printable } from './one-line.js';
+import { printable, warningLine } from './one-line.js';
 
 /** Where in the library an error was found; the class tells the same, the string survives JSON. */
 export type TuneErrorCode = 'CONFIG' | 'DATA' | 'IMAGE' | 'TEXT' | 'CHECKPOINT' | 'ENGINE' | 'TRAINING' | 'HUB';
@@ -44,13 +44,15 @@ export class TuneError extends Error {
 function shown(text: string, details: Readonly<Record<string, unknown>> = {}): string {
   let safe = text;
   for (const name of Object.values(details).flat().slice(0, MAX_DETAILS)) {
-    if (typeof name !== 'string' || !/[\r\n]/.test(name) || /^[\r\n]*$/.test(name)) continue;
-    safe = safe.replaceAll(name, () => oneLine(name));
+    if (typeof name !== 'string' || !/[\r\n]/.test(name) || name.trim() === '' || OWN_LINES.test(name)) continue;
+    safe = safe.replaceAll(name, () => warningLine(name));
   }
   const lines = safe.split('\n').map((line) => (line.length > MAX_LINE ? `${line.slice(0, MAX_LINE)}…` : line));
   return printable(lines.join('\n'));
 }
 
+/** Messages among the details. */
+const OWN_LINES = /\n {2}(- |hint: |and )/;
 const MAX_LINE = 2000;
 const MAX_DETAILS = 100;
 

@@ -98,7 +98,12 @@ export type { ModelCard } from './lora/model-card.js';
 // Training.
 export { type SftConfig, type SftConfigInput, sftConfigSchema } from './train/sft-config.js';
 export { type ComputeMetrics, SftTrainer, type SftTrainerOptions, type TrainOptions } from './train/sft-trainer.js';
-export { abortOnSignals, type SignalWatch, type StopSignal } from './train/abort-on-signals.js';
+export {
+  type AbortOnSignalsOptions,
+  abortOnSignals,
+  type SignalWatch,
+  type StopSignal,
+} from './train/abort-on-signals.js';
 export type { TrainingRun } from './train/training-run.js';
 export type { EvalEntry, LogEntry, TrainingEvent, TrainOutput } from './train/events.js';
 export type { TrainableModel } from './train/trainable-model.js';
@@ -114,6 +119,7 @@ export {
   reportMarkdown,
   writeReport,
 } from './eval/report.js';
+export { escapeMarkdown } from './markdown.js';
 export { barChart } from './chart/bar-chart.js';
 export { type ContactSheetItem, contactSheet, writeContactSheet } from './chart/contact-sheet.js';
 export { lineChart } from './chart/line-chart.js';

@@ -6,7 +6,7 @@
 
 /** The name of a file, class or column in a message: short, on one line, with nothing hidden in it. */
 export function oneLine(name: string): string {
-  return printable(shortened(name)).replace(/[\t\n]/g, (character) => (character === '\n' ? '\\n' : '\\t'));
+  return oneLineOf(shortened(name));
 }
 
 /** A whole message: lines and tabs stay, other control characters and hidden ones become `\u001b`, `\u{e0041}`. */
@@ -14,27 +14,68 @@ export function printable(text: string): string {
   return HARMLESS.test(text) ? text : text.replace(UNPRINTABLE, escaped);
 }
 
-/** As {@link printable}, with every character beyond ASCII that has no ink of its own, for names that look alike. */
-export function explicit(text: string): string {
+/** A whole warning, which is one line whatever it quotes. */
+export function warningLine(text: string): string {
+  return oneLineOf(text.length > MAX_WARNING ? `${text.slice(0, MAX_WARNING)}…` : text);
+}
+
+function oneLineOf(text: string): string {
+  return printable(text).replace(/[\t\n]/g, escaped);
+}
+
+/**
+ * Names of classes as a report shows them: short, each on one line, and no two alike. Where two would be, as they differ
+ * in what nobody sees, these are written out, and where that is not enough their places tell.
+ */
+export function distinctNames(names: readonly string[]): string[] {
+  const plain = names.map((name) => tableCell(shortened(name, MAX_CELL)));
+  const alike = repeated(plain);
+  const written = plain.map((name, i) => (alike.has(look(name)) ? explicit(shortened(names[i]!, MAX_CELL)) : name));
+  const still = repeated(written);
+  return written.map((name, i) => (still.has(look(name)) ? `${name} (class ${i})` : name));
+}
+
+/** A text in a cell of a table: control characters become spaces. */
+export function tableCell(text: string): string {
+  return printable(text.replace(/\p{Cc}+/gu, ' '));
+}
+
+/** As {@link printable}, with every space and mark that could be overlooked. */
+function explicit(text: string): string {
   return text.replace(/^ | $|(?<= ) |[^\x21-\x7e\p{L}\p{N}\p{P}\p{S} ]|[\p{Default_Ignorable_Code_Point}]/gu, escaped);
 }
 
+/** What is left of a name for the eye. */
+function look(name: string): string {
+  const visible = name.replace(/\p{Default_Ignorable_Code_Point}/gu, '').normalize('NFC');
+  return visible.replace(/\p{Z}+/gu, ' ').trim();
+}
+
+/** Looks that more than one name has. */
+function repeated(names: readonly string[]): Set<string> {
+  const seen = new Set<string>();
+  return new Set(names.map(look).filter((one) => seen.has(one) || !seen.add(one)));
+}
+
 /** A character by its code point. */
-export function escaped(character: string): string {
-  if (character === '\r') return '\\r';
+function escaped(character: string): string {
+  const short = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }[character];
+  if (short !== undefined) return short;
   const code = character.codePointAt(0)!.toString(16);
   return code.length > 4 ? `\\u{${code}}` : `\\u${code.padStart(4, '0')}`;
 }
 
 /** A name that is longer is shown without its middle: paths are told by their ends. */
 const MAX_NAME = 400;
-const SHOWN_END = 150;
+const MAX_CELL = 120;
+const MAX_WARNING = 4000;
 
-function shortened(name: string): string {
-  if (name.length <= MAX_NAME) return name;
+function shortened(name: string, most = MAX_NAME): string {
+  if (name.length <= most) return name;
+  const end = Math.floor(most / 3);
   // By characters: half of one would be shown as damaged.
-  const start = name.slice(0, MAX_NAME - SHOWN_END).replace(/[\ud800-\udbff]$/, '');
-  return `${start}…${name.slice(-SHOWN_END).replace(/^[\udc00-\udfff]/, '')}`;
+  const start = name.slice(0, most - end).replace(/[\ud800-\udbff]$/, '');
+  return `${start}…${name.slice(-end).replace(/^[\udc00-\udfff]/, '')}`;
 }
 
 const HARMLESS = /^[\t\n\x20-\x7e]*$/;

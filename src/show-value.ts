@@ -1,4 +1,5 @@
 /** What a file or a caller gave, as messages quote it: short, on one line, whatever it is. */
+import { printable } from './one-line.js';
 
 const MAX_LENGTH = 120;
 const MAX_DEPTH = 3;
@@ -9,7 +10,7 @@ const MAX_ITEMS = 8;
  * of what is not plain data.
  */
 export function showValue(value: unknown): string {
-  const text = write(value, 0);
+  const text = printable(write(value, 0));
   return text.length > MAX_LENGTH ? `${text.slice(0, MAX_LENGTH)}…` : text;
 }
 

@@ -1,5 +1,7 @@
 /** Samples and messages as they are handed over: in plain JavaScript the compiler has not seen them. */
+
 import { DataError, TextError } from '../errors.js';
+import { oneLine } from '../one-line.js';
 import { showValue } from '../show-value.js';
 import { describeKind, findUnknownKey, isRecord, unknownKey } from './known-keys.js';
 import type { Message, SftExample } from './types.js';
@@ -184,7 +186,7 @@ function checkPart(part: unknown, role: string, fault: MakeFault): void {
   if (unknown !== undefined) {
     const near = type === 'image' && /^(url|path|src|source|bytes|base64|data|file|images|image_?\w+)$/i.test(unknown);
     throw fault(
-      near ? `unknown key \`${unknown}\`; did you mean \`image\`?` : unknownKey(unknown, known),
+      near ? `unknown key \`${oneLine(unknown)}\`; did you mean \`image\`?` : unknownKey(unknown, known),
       `remove or rename the key. ${LOADER}.`,
     );
   }

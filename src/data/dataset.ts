@@ -1,7 +1,9 @@
 /** Random-access collections whose items are made when they are asked for, with the methods of a Hugging Face Dataset. */
+
 import { randomPermutation } from '../engine/random.js';
 import { DataError } from '../errors.js';
 import { describeGiven } from '../given-kind.js';
+import { oneLine } from '../one-line.js';
 import { requireCallback, requireInteger, requireList, requireText } from '../require-given.js';
 import { type DatasetParts, parseSplitOptions, type SplitOptions, splitIndices } from './split-dataset.js';
 import type { Dataset } from './types.js';
@@ -48,7 +50,7 @@ export class ClassLabel {
     const label = this.#labels.get(name);
     if (label !== undefined) return label;
     throw new DataError(`${describeGiven(name)} is no class`, {
-      hint: `Classes: ${this.names.join(', ')}.`,
+      hint: `Classes: ${this.names.map(oneLine).join(', ')}.`,
       details: { name, names: this.names },
     });
   }

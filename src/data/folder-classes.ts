@@ -90,7 +90,7 @@ export function warnAboutClasses(placed: readonly PlacedPicture[], names: readon
   for (const { className, split } of placed) counts.get(className)![split]++;
   if (names.length === 1)
     warnings.push(
-      `there is one class only, \`${names[0]}\`: nothing is told apart. If it is none: \`classOf\`, or \`ImageFolder.fromTable\``,
+      `there is one class only, \`${oneLine(names[0]!)}\`: nothing is told apart. If it is none: \`classOf\`, or \`ImageFolder.fromTable\``,
     );
   const isTrained = [...counts.values()].some(({ train }) => train > 0);
   const unseen = [...counts].filter(
@@ -99,7 +99,7 @@ export function warnAboutClasses(placed: readonly PlacedPicture[], names: readon
   if (unseen.length > 0) {
     const shown = unseen.slice(0, 8).map(([name, { test, validation }]) => {
       const where = [test > 0 ? `${test} in test` : '', validation > 0 ? `${validation} in validation` : ''];
-      return `\`${name}\` (${where.filter(Boolean).join(', ')})`;
+      return `\`${oneLine(name)}\` (${where.filter(Boolean).join(', ')})`;
     });
     warnings.push(
       `${unseen.length === 1 ? 'class' : `${unseen.length} classes`} without a training image: ${shown.join(', ')}${unseen.length > 8 ? ', …' : ''}`,

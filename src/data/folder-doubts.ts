@@ -38,7 +38,7 @@ const COMPARED_FILES = 64;
 export function dropCopies(top: FolderNode, unwrap: Unwrap, warnings: string[]): FolderNode {
   const folders = filled(top);
   const drop = (folder: FolderNode, other: string): FolderNode => {
-    warnings.push(`\`${folder.name}\`: a copy of ${other}, left out with its ${folder.total} images`);
+    warnings.push(`\`${oneLine(folder.name)}\`: a copy of ${other}, left out with its ${folder.total} images`);
     top.folders.splice(top.folders.indexOf(folder), 1);
     top.total -= folder.total;
     return dropCopies(unwrap(top), unwrap, warnings);
@@ -57,7 +57,7 @@ export function dropCopies(top: FolderNode, unwrap: Unwrap, warnings: string[]):
     // Of two, the deeper one goes, then the one with the later name.
     const isLater = twin && (depth(folder) - depth(twin) || (folder.name < twin.name ? 1 : -1)) > 0;
     if (twin && isLater && areSame(namesBelow(inner), namesBelow(unwrap(twin))))
-      return drop(folder, `\`${twin.name}\``);
+      return drop(folder, `\`${oneLine(twin.name)}\``);
   }
   return top;
 }
@@ -221,14 +221,15 @@ export function withoutMasks(folder: FolderNode, left: MaskCount): PictureFile[]
 export function detectionEvidence(root: FolderNode): string | undefined {
   const found = new Set<string>();
   const walk = (folder: FolderNode): void => {
-    if (isMaskFolder(folder.name) && folder.pictures.length > 0) found.add(`masks in \`${folder.name}\``);
+    if (isMaskFolder(folder.name) && folder.pictures.length > 0) found.add(`masks in \`${oneLine(folder.name)}\``);
     for (const { key } of folder.others) {
       const name = key.split('/').at(-1)!.toLowerCase();
       const above = key.split('/').slice(0, -1).find(isMaskFolder);
-      if (name.endsWith('.txt') && above !== undefined) found.add(`YOLO's \`${above}/*.txt\``);
-      else if (name.endsWith('.xml')) found.add(`Pascal VOC's \`${folder.name}/*.xml\``);
-      else if (/^(data|dataset)\.ya?ml$/.test(name)) found.add(`\`${name}\``);
-      else if (/coco\.json$|^instances?_.*\.json$|^_?annotations.*\.(json|csv)$/.test(name)) found.add(`\`${name}\``);
+      if (name.endsWith('.txt') && above !== undefined) found.add(`YOLO's \`${oneLine(above)}/*.txt\``);
+      else if (name.endsWith('.xml')) found.add(`Pascal VOC's \`${oneLine(folder.name)}/*.xml\``);
+      else if (/^(data|dataset)\.ya?ml$/.test(name)) found.add(`\`${oneLine(name)}\``);
+      else if (/coco\.json$|^instances?_.*\.json$|^_?annotations.*\.(json|csv)$/.test(name))
+        found.add(`\`${oneLine(name)}\``);
     }
     for (const inner of folder.folders) walk(inner);
   };
@@ -286,6 +287,6 @@ export function refuseLoosePictures(folder: FolderNode): void {
 export function maskWarnings(left: MaskCount): string[] {
   return [...left].map(
     ([name, { folders, images }]) =>
-      `\`${name}\` in ${folders} class folders: ${images} images left out as masks; to learn from them, give \`classOf\``,
+      `\`${oneLine(name)}\` in ${folders} class folders: ${images} images left out as masks; to learn from them, give \`classOf\``,
   );
 }

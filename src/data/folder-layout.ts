@@ -1,6 +1,8 @@
 /** From a tree of folders to classes and splits: which layout it is, or why it is none. */
+
 import { dirname } from 'node:path';
 import type { DataError } from '../errors.js';
+import { oneLine } from '../one-line.js';
 import {
   checkClassFolders,
   detectionEvidence,
@@ -199,7 +201,7 @@ class Placing implements Placement {
     if (!hasClasses) throw this.#noClassFolders(parent, folders);
     const total = others.reduce((sum, folder) => sum + folder.total, 0);
     this.warnings.push(
-      `${listNames(others.map(({ name }) => name))} beside \`${container!.name}\`: ${total} images left out as masks or annotations`,
+      `${listNames(others.map(({ name }) => name))} beside \`${oneLine(container!.name)}\`: ${total} images left out as masks or annotations`,
     );
     return container;
   }
@@ -209,7 +211,7 @@ class Placing implements Placement {
     const inner = this.#reading.unwrap(folder);
     if (isMaskFolder(folder.name)) {
       this.warnings.push(
-        `\`${folder.name}\` beside the splits: ${folder.total} images left out as masks or annotations`,
+        `\`${oneLine(folder.name)}\` beside the splits: ${folder.total} images left out as masks or annotations`,
       );
       return true;
     }
@@ -298,9 +300,9 @@ class Placing implements Placement {
       if (isFlat(folder) && divided !== undefined && folders.length > 1) {
         throw layoutError(
           folder,
-          `images without a split, beside \`${divided.name}\`, which has ${listNames(filled(divided).map(({ name }) => name))}`,
+          `images without a split, beside \`${oneLine(divided.name)}\`, which has ${listNames(filled(divided).map(({ name }) => name))}`,
           [
-            `Move them into \`${folder.name}/train\`, or leave one out: \`ignore: [${JSON.stringify(folder.name)}]\` or \`ignore: [${JSON.stringify(divided.name)}]\`.`,
+            `Move them into \`${oneLine(folder.name)}/train\`, or leave one out: \`ignore: [${JSON.stringify(folder.name)}]\` or \`ignore: [${JSON.stringify(divided.name)}]\`.`,
           ],
         );
       }
@@ -310,7 +312,7 @@ class Placing implements Placement {
         const split = splits.get(inner);
         if (!split && isMaskFolder(inner.name)) {
           this.warnings.push(
-            `\`${folder.name}/${inner.name}\`: ${inner.total} images left out as masks or annotations`,
+            `\`${oneLine(folder.name)}/${oneLine(inner.name)}\`: ${inner.total} images left out as masks or annotations`,
           );
           continue;
         }

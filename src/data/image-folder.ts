@@ -1,7 +1,7 @@
 /** A folder of pictures sorted into class folders, as data sets are published, to train and test splits. */
 import { ConfigError, DataError } from '../errors.js';
 import { describeGiven, isObject } from '../given-kind.js';
-import { oneLine } from '../one-line.js';
+import { oneLine, warningLine } from '../one-line.js';
 import type { TableRow } from './csv.js';
 import type { ClassLabel, LabelledDataset } from './dataset.js';
 import { listNames, type SplitName } from './folder-evidence.js';
@@ -217,7 +217,7 @@ export class ImageFolder {
       const missing = counts ? [...train.classCounts()].filter(([one, n]) => n > 0 && counts.get(one) === 0) : [];
       if (missing.length === 0) continue;
       const names = listNames(missing.map(([one]) => one));
-      warnings.push(`the split left no image of ${names} in ${name}`);
+      warnings.push(warningLine(`the split left no image of ${names} in ${name}`));
       process.emitWarning(`${oneLine(dir)}: ${warnings.at(-1)}`, 'ImageFolderWarning');
     }
     const order = (['train', 'test', 'validation'] as const).filter((name) => splits.has(name));

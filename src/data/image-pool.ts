@@ -1,9 +1,11 @@
 /** Pictures processed off the main thread: decoded on libuv's threads, resized and normalised in worker threads. */
+
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { checkNames, parseOptions } from '../config.js';
 import { DataError, ImageError } from '../errors.js';
 import program from '../generated/image-worker.js';
+import { oneLine } from '../one-line.js';
 import { requireKind, requireSignal } from '../require-given.js';
 import { WorkerThreads } from '../worker-threads.js';
 import { decodeImage, imageName, requireImage } from './decode-image.js';
@@ -172,7 +174,7 @@ function closedError(): DataError {
 
 function workerError(job: Job, cause: unknown): ImageError {
   const reason = cause instanceof Error ? cause.message : String(cause);
-  return new ImageError(`${job.name}: processing the picture failed: ${reason}`, {
+  return new ImageError(`${oneLine(job.name)}: processing the picture failed: ${reason}`, {
     details: { path: job.name },
     cause,
   });

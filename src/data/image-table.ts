@@ -168,7 +168,7 @@ class TableReader {
       const example = missing[0] ?? foreign[0] ?? this.#table.rows[0]?.[fileColumn] ?? '';
       throw this.#error(
         missing.length > 0
-          ? `none of ${missing.length + foreign.length} files of column \`${fileColumn}\` is there, e.g. ${JSON.stringify(example)}`
+          ? `none of ${missing.length + foreign.length} files of column \`${oneLine(fileColumn)}\` is there, e.g. ${JSON.stringify(example)}`
           : foreign.length > 0
             ? `none of ${foreign.length} files can be read as an image, e.g. ${JSON.stringify(example)}`
             : 'no row has a label',
@@ -198,7 +198,7 @@ class TableReader {
       const { column, values } = doubt;
       const all = values.map((value) => `${JSON.stringify(value)}: '…'`);
       warnings.push(
-        `${this.#name}: column \`${column}\` (${listNames(values)}) may divide the images and is not used; if so: \`splitColumn: ${JSON.stringify(column)}, splits: { ${all.slice(0, 5).join(', ')} }\``,
+        `${this.#name}: column \`${oneLine(column)}\` (${listNames(values)}) may divide the images and is not used; if so: \`splitColumn: ${JSON.stringify(column)}, splits: { ${all.slice(0, 5).join(', ')} }\``,
       );
     }
     if (2 * new Set(placed.map(({ className }) => className)).size > placed.length && placed.length >= 20) {
@@ -261,7 +261,7 @@ class TableReader {
     if (object !== undefined) {
       const name = firstKey(object);
       throw this.#error(
-        `column \`${column}\` holds JSON objects, not classes, e.g. ${object.slice(0, 100)}`,
+        `column \`${oneLine(column)}\` holds JSON objects, not classes, e.g. ${oneLine(object.slice(0, 100))}`,
         `Choose what of it is the class: \`labelOf: (row) => JSON.parse(row[${key}])${name === undefined ? '…' : `[${JSON.stringify(name)}]`}\`.`,
       );
     }
@@ -269,7 +269,12 @@ class TableReader {
     if (lists.some((list) => list !== undefined)) {
       const several = lists.flatMap((list, i) => (list && list.length > 1 ? [values[i]!] : []));
       if (several.length === 0) return (value) => (listOf(value) ?? [value])[0] ?? '';
-      throw this.#multiLabelError(several.length, several[0]!, `column \`${column}\``, `JSON.parse(row[${key}])[0]`);
+      throw this.#multiLabelError(
+        several.length,
+        several[0]!,
+        `column \`${oneLine(column)}\``,
+        `JSON.parse(row[${key}])[0]`,
+      );
     }
     const single = new Set(values);
     for (const mark of ['|', ';', ',', ' ']) {
@@ -286,7 +291,7 @@ class TableReader {
         throw this.#multiLabelError(
           several.length,
           several[0]!,
-          `column \`${column}\``,
+          `column \`${oneLine(column)}\``,
           `row[${key}].includes(${JSON.stringify(mark)}) ? undefined : row[${key}]`,
           ` Where each is one name: \`labelOf: (row) => row[${key}]\`.`,
         );
@@ -295,7 +300,7 @@ class TableReader {
     const measure = values.find((value) => /^-?\d*\.\d*[1-9]\d*$/.test(value));
     if (measure !== undefined) {
       throw this.#error(
-        `column \`${column}\` holds measures such as ${measure}, not classes`,
+        `column \`${oneLine(column)}\` holds measures such as ${measure}, not classes`,
         'Give another `labelColumn`, or make classes of it: `labelOf: (row) => …`.',
       );
     }
@@ -332,7 +337,7 @@ class TableReader {
     const split = given || splitOfCell(cell);
     if (split) return split;
     throw this.#error(
-      `row ${index + 1}: ${JSON.stringify(cell)} in column \`${column}\` is no split`,
+      `row ${index + 1}: ${JSON.stringify(cell)} in column \`${oneLine(column ?? '')}\` is no split`,
       `Write \`splits: { ${JSON.stringify(cell)}: 'test' }\`.`,
     );
   }

@@ -1,5 +1,7 @@
 /** Keys of samples, messages and parts: one that nothing reads is a mistake, reported with the nearest name. */
+
 import { nearestName } from '../config.js';
+import { oneLine } from '../one-line.js';
 import { showValue } from '../show-value.js';
 
 /** What others call what has a name here. In lower case without underscores and hyphens. */
@@ -71,7 +73,7 @@ export function describeKind(value: unknown): string {
   if (value === undefined || value === null || typeof value !== 'object') return showValue(value);
   return Array.isArray(value)
     ? `a list of ${value.length}`
-    : `an object with ${Object.keys(value).join(', ') || 'no keys'}`;
+    : `an object with ${Object.keys(value).map(oneLine).join(', ') || 'no keys'}`;
 }
 
 /** Whether a value is an object with keys, and no list. */

@@ -4,7 +4,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { callback, functionOption, parseOptions, requirePath } from '../config.js';
 import { ConfigError, DataError, ImageError } from '../errors.js';
-import { oneLine } from '../one-line.js';
+import { oneLine, warningLine } from '../one-line.js';
 import { exists } from '../regular-file.js';
 import { readTable } from './csv.js';
 import { ClassLabel, LabelledDataset } from './dataset.js';
@@ -251,8 +251,9 @@ async function finish(
     }
   }
   const warn = options.onWarning ?? ((line: string) => process.emitWarning(line, 'ImageFolderWarning'));
-  for (const line of warnings) warn(`${oneLine(root)}: ${line}`);
-  return { dir: root, classLabel, splits, skipped: bad, warnings };
+  const lines = warnings.map(warningLine);
+  for (const line of lines) warn(`${oneLine(root)}: ${line}`);
+  return { dir: root, classLabel, splits, skipped: bad, warnings: lines };
 }
 
 function datasetOf(

@@ -1,5 +1,7 @@
 /** Errors about a sample name the sample. */
+
 import { DataError, ImageError, TextError, TuneError } from '../errors.js';
+import { oneLine } from '../one-line.js';
 
 /**
  * The same kind of error with the sample's name in front. Errors that name one already, and those of an aborted
@@ -9,11 +11,11 @@ export function nameSample(error: unknown, sample: string): unknown {
   if (error instanceof Error && error.name === 'AbortError') return error;
   if (!(error instanceof TuneError)) {
     const reason = error instanceof Error ? error.message : String(error);
-    return new DataError(`sample ${sample}: ${reason}`, { details: { sample }, cause: error });
+    return new DataError(`sample ${oneLine(sample)}: ${reason}`, { details: { sample }, cause: error });
   }
   if (error.details.sample !== undefined) return error;
   const end = error.hint ? error.message.lastIndexOf('\n  hint: ') : error.message.length;
-  const message = `sample ${sample}: ${error.message.slice(0, end)}`;
+  const message = `sample ${oneLine(sample)}: ${error.message.slice(0, end)}`;
   const options = {
     details: { ...error.details, sample },
     cause: error,

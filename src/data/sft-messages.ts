@@ -1,5 +1,7 @@
 /** Small, pure operations on the messages of a training sample. */
+
 import { DataError } from '../errors.js';
+import { oneLine } from '../one-line.js';
 import { checkMessage, checkSample } from './check-message.js';
 import { describeKind, isRecord } from './known-keys.js';
 import type { ContentPart, Message, SftExample } from './types.js';
@@ -18,7 +20,7 @@ export function attachImages(example: SftExample): Message[] {
     const { messages } = example as { messages?: unknown };
     const got =
       messages === undefined
-        ? `an object with ${Object.keys(example).join(', ') || 'no keys'}`
+        ? `an object with ${Object.keys(example).map(oneLine).join(', ') || 'no keys'}`
         : describeKind(messages);
     throw new DataError(`expected { messages: [...], images? } with at least one message, got ${got}`, {
       hint: 'let the data set yield samples in the form of SftExample',

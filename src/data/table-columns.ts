@@ -101,10 +101,13 @@ export function labelColumnsOf(table: Table, used: readonly (string | undefined)
     const column = known.find((one) => !isNumeric(one)) ?? known[0]!;
     const other = known.find((one) => one !== column && !sayTheSame(rows, one, column));
     if (other === undefined) return { column };
-    throw new DataError(`${oneLine(table.path)}: the classes may be in \`${column}\` or in \`${other}\``, {
-      hint: `Write \`labelColumn: ${JSON.stringify(column)}\` for \`ImageFolder.fromTable\`.`,
-      details: { path: table.path, columns: table.columns },
-    });
+    throw new DataError(
+      `${oneLine(table.path)}: the classes may be in \`${oneLine(column)}\` or in \`${oneLine(other)}\``,
+      {
+        hint: `Write \`labelColumn: ${JSON.stringify(column)}\` for \`ImageFolder.fromTable\`.`,
+        details: { path: table.path, columns: table.columns },
+      },
+    );
   }
   const single = rows.filter((row) => onesOf(row, oneHot).length === 1).length;
   if (oneHot.length >= 2 && single >= 0.5 * rows.length) return { oneHot };

@@ -1,8 +1,10 @@
 /** What an evaluator is given, and what a user's functions give it. */
+
 import { checkNames } from '../config.js';
 import type { SftExample } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
 import { describeGiven, isKind, isObject } from '../given-kind.js';
+import { oneLine } from '../one-line.js';
 import { requireCallback, requireKind, requireList, requireSignal, requireText } from '../require-given.js';
 
 /** How `generate` is written. */
@@ -87,7 +89,7 @@ export function requireAnswers(answers: unknown, ids: readonly string[]): assert
     const answer: unknown = answers[i];
     if (typeof answer === 'string') continue;
     throw new DataError(
-      `evaluation: expected a text as answer ${i} of \`generate\`, for sample ${ids[i]}, got ${describeGiven(answer)}`,
+      `evaluation: expected a text as answer ${i} of \`generate\`, for sample ${oneLine(ids[i]!)}, got ${describeGiven(answer)}`,
       {
         hint: isKind(answer, 'promise')
           ? 'Await all of them: await Promise.all(answers).'

@@ -1,8 +1,10 @@
 /** Asks a model for the class of every sample of a data set, reads the answers, and counts. */
+
 import { checkNames } from '../config.js';
 import type { Dataset, SftExample } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
 import { describeGiven } from '../given-kind.js';
+import { oneLine } from '../one-line.js';
 import { requireCallback, requireInteger } from '../require-given.js';
 import {
   GENERATE_HINT,
@@ -280,7 +282,7 @@ export class Evaluator {
     throw new DataError(
       `evaluation: sample ${index} is of class ${JSON.stringify(name)}, which is not in \`classNames\``,
       {
-        hint: `Classes of the evaluator: ${this.classNames.slice(0, 20).join(', ')}. Load both data sets with the same \`classes\`; names of your own: \`dataset.map\` with another \`className\`.`,
+        hint: `Classes of the evaluator: ${this.classNames.slice(0, 20).map(oneLine).join(', ')}. Load both data sets with the same \`classes\`; names of your own: \`dataset.map\` with another \`className\`.`,
         details: { index, className: name, classNames: this.classNames },
       },
     );
@@ -300,7 +302,7 @@ export function withoutAnswer(example: SftExample): SftExample {
   const messages = example.messages.at(-1)?.role === 'assistant' ? example.messages.slice(0, -1) : example.messages;
   if (messages.at(-1)?.role !== 'user')
     throw new DataError(
-      `evaluation: expected sample ${example.id ?? '(no id)'} to end with a user turn, found ${messages.at(-1)?.role ?? 'no turn'}`,
+      `evaluation: expected sample ${oneLine(example.id ?? '(no id)')} to end with a user turn, found ${messages.at(-1)?.role ?? 'no turn'}`,
     );
   return { ...example, messages };
 }

@@ -5,6 +5,7 @@ import { matrixChart } from '../chart/matrix-chart.js';
 import { renderPng } from '../chart/render.js';
 import { requirePath } from '../config.js';
 import { DataError } from '../errors.js';
+import { distinctNames, oneLine } from '../one-line.js';
 import { requireText } from '../require-given.js';
 import { requireMatrix, requireReport } from './check-report.js';
 import type { EvaluationReport } from './evaluator.js';
@@ -35,7 +36,7 @@ export function formatReport(report: EvaluationReport): string {
   return `${headline(report).join('\n')}${seconds}\n\n${textTable(...classTable(report), METRICS_ALIGN)}`;
 }
 
-/** The same for a model card. */
+/** The same for a model card: Markdown in which class names are text, whatever they look like. */
 export function reportMarkdown(report: EvaluationReport): string {
   requireReport(report, 'reportMarkdown');
   return `${headline(report).join('. ')}.\n\n${markdownTable(...classTable(report), METRICS_ALIGN)}`;
@@ -70,12 +71,13 @@ export function confusionChart(report: EvaluationReport, title = 'Confusion matr
   const { counts, unparsed } = report.confusion;
   const isPart = classNames.length > MAX_DRAWN_CLASSES;
   const drawn = isPart ? mostConfused(report) : classNames.map((_, i) => i);
-  const names = drawn.map((i) => classNames[i]!);
+  const shown = distinctNames(classNames);
+  const names = drawn.map((i) => shown[i]!);
   const hasUnparsed = unparsed.some((count) => count > 0);
   const rows = drawn.map((r) => {
-    const shown = drawn.map((c) => counts[r]![c]!);
-    const others = isPart ? [sum(counts[r]!) - sum(shown)] : [];
-    return [...shown, ...others, ...(hasUnparsed ? [unparsed[r]!] : [])];
+    const values = drawn.map((c) => counts[r]![c]!);
+    const others = isPart ? [sum(counts[r]!) - sum(values)] : [];
+    return [...values, ...others, ...(hasUnparsed ? [unparsed[r]!] : [])];
   });
   const part = `the ${names.length} of ${classNames.length.toLocaleString('en')} classes with the most wrong answers`;
   return matrixChart({
@@ -112,7 +114,7 @@ export function compareSamples(before: EvaluationReport, after: EvaluationReport
   requireReport(after, 'compareSamples: `after`');
   if (before.classNames.join('\0') !== after.classNames.join('\0'))
     throw new DataError(
-      `comparison: expected reports on the same classes, got [${before.classNames.join(', ')}] and [${after.classNames.join(', ')}]`,
+      `comparison: expected reports on the same classes, got ${listed(before.classNames)} and ${listed(after.classNames)}`,
     );
   const earlier = new Map(before.samples.map((one) => [one.id, one]));
   let paired = 0;
@@ -136,6 +138,13 @@ export function compareSamples(before: EvaluationReport, after: EvaluationReport
     pValue: mcnemarExact(gained, lost),
   };
 }
+
+function listed(names: readonly string[]): string {
+  const more = names.length > MAX_LISTED ? `, … ${names.length} in all` : '';
+  return `[${names.slice(0, MAX_LISTED).map(oneLine).join(', ')}${more}]`;
+}
+
+const MAX_LISTED = 20;
 
 /** Both reports side by side with differences, for the terminal. */
 export function compareReports(before: EvaluationReport, after: EvaluationReport): string {
@@ -167,8 +176,9 @@ function headline(report: EvaluationReport): string[] {
 }
 
 function classTable(report: EvaluationReport): [string[], string[][]] {
-  const rows = report.perClass.map((one) => [
-    one.name,
+  const names = distinctNames(report.perClass.map(({ name }) => name));
+  const rows = report.perClass.map((one, i) => [
+    names[i]!,
     one.precision.toFixed(3),
     one.recall.toFixed(3),
     one.f1.toFixed(3),
@@ -185,12 +195,13 @@ function comparisonTable(before: EvaluationReport, after: EvaluationReport): [st
     signed(b - a, format),
   ];
   const fixed = (value: number) => value.toFixed(3);
+  const names = distinctNames(after.perClass.map(({ name }) => name));
   const unparsed = (report: EvaluationReport) => report.confusion.unparsed.reduce((a, b) => a + b, 0);
   const rows = [
     row('accuracy', before.accuracy, after.accuracy, percent),
     row('macro F1', before.macroF1, after.macroF1, fixed),
     row('answers that are no class', unparsed(before), unparsed(after), String),
-    ...after.perClass.map((one, i) => row(`F1 ${one.name}`, before.perClass[i]!.f1, one.f1, fixed)),
+    ...after.perClass.map((one, i) => row(`F1 ${names[i]}`, before.perClass[i]!.f1, one.f1, fixed)),
   ];
   return [['', 'before', 'after', 'change'], rows, ['left', 'right', 'right', 'right']];
 }

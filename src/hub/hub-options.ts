@@ -1,9 +1,11 @@
 /** Options of everything that talks to the Hub, and what becomes of them. */
+
 import { z } from 'zod';
 import { callback } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { formatBytes } from '../format-bytes.js';
 import { describeGiven, isObject } from '../given-kind.js';
+import { warningLine } from '../one-line.js';
 import type { RetryOptions } from '../transfer/retry.js';
 import { hubEndpoint } from './environment.js';
 import { findHubToken, type HubToken } from './token.js';
@@ -93,7 +95,8 @@ export interface HubConnection {
 
 /** @throws ConfigError for a bad endpoint or token */
 export async function connectHub(options: HubConnectionSettings): Promise<HubConnection> {
-  const warn = options.onWarning ?? ((line: string) => process.emitWarning(line, 'HubWarning'));
+  const tell = options.onWarning ?? ((line: string) => process.emitWarning(line, 'HubWarning'));
+  const warn = (line: string): void => tell(warningLine(line));
   return {
     endpoint: hubEndpoint(options.endpoint),
     token: await findHubToken(options.token),

@@ -1,9 +1,11 @@
 /** From the name of a repository on the Hub to a folder with its files. */
+
 import { mkdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { HubError } from '../errors.js';
+import { oneLine } from '../one-line.js';
 import { downloadFile } from '../transfer/download-file.js';
 import { withLock } from '../transfer/lock.js';
 import { partialBytes, requireSpace, writeError } from '../transfer/partial-file.js';
@@ -265,7 +267,7 @@ class SnapshotDownload {
         });
         return true;
       },
-      { signal, onWait: () => warn(`${repoId}: ${path} is on its way in another process; waiting for it`) },
+      { signal, onWait: () => warn(`${repoId}: ${oneLine(path)} is on its way in another process; waiting for it`) },
     );
     for (const [i, name] of paths.entries()) {
       await this.#cache.link(commit, name, file, fetched && i === paths.length - 1);

@@ -1,9 +1,11 @@
 /** From the name of a Kaggle data set to a folder with its files. */
+
 import { rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { z } from 'zod';
 import { callback, parseOptions } from '../config.js';
 import { DataError } from '../errors.js';
+import { warningLine } from '../one-line.js';
 import { withLock } from '../transfer/lock.js';
 import { isTransient } from '../transfer/retry.js';
 import { findKaggleCredentials } from './credentials.js';
@@ -80,7 +82,8 @@ type ParsedOptions = z.output<typeof kaggleDownloadSchema>;
  */
 export async function downloadKaggleDataset(name: string, input: KaggleDownloadOptions = {}): Promise<string> {
   const options = parseOptions(kaggleDownloadSchema, input, 'KaggleImageFolder.download');
-  const warn = options.onWarning ?? ((line: string) => process.emitWarning(line, 'KaggleWarning'));
+  const tell = options.onWarning ?? ((line: string) => process.emitWarning(line, 'KaggleWarning'));
+  const warn = (line: string): void => tell(warningLine(line));
   const handle = parseKaggleHandle(name);
   const endpoint = kaggleEndpoint(options.endpoint ?? process.env['KAGGLE_API_ENDPOINT']);
   const cache = new DatasetCache(kaggleCacheFolder(options.cacheDir), handle);

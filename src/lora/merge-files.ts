@@ -1,9 +1,11 @@
 /** The files of a merged checkpoint beside its weights, and the folder that it is written into. */
+
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { describeFolder } from '../describe-folder.js';
 import type { ShardedCheckpoint } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
+import { oneLine } from '../one-line.js';
 import { readJson } from '../read-json.js';
 import { showValue } from '../show-value.js';
 import { baseOf, cachedRepo } from './base-model.js';
@@ -93,7 +95,7 @@ export async function freeFolder(outputDir: string, sources: readonly string[]):
     throw new CheckpointError(`${outputDir} is not a folder`, { cause: error });
   });
   if (entries.length > 0) {
-    throw new CheckpointError(`${outputDir} is not empty: it holds ${entries.slice(0, 5).join(', ')}`, {
+    throw new CheckpointError(`${outputDir} is not empty: it holds ${entries.slice(0, 5).map(oneLine).join(', ')}`, {
       hint: 'Give a new folder, so that files of two models cannot mix.',
     });
   }

@@ -1,6 +1,7 @@
 /** The page of an adapter on the Hub: metadata for its search, and text for people. */
 import { basename } from 'node:path';
 import { z } from 'zod';
+import { escapeMarkdown, markdownCode, yamlString } from '../markdown.js';
 import type { LoraConfig } from './lora-config.js';
 
 const text = z.string().min(1);
@@ -8,7 +9,7 @@ const words = z.array(text);
 
 /** What an adapter's page says, the option `modelCard` of `pushToHub`. No text in it may be empty. */
 export const modelCardSchema = z.strictObject({
-  /** Heading. Default: the repository's name. */
+  /** Heading, as text. Default: the repository's name. */
   title: text.optional(),
   /** The base model's name on the Hub. Default: what the adapter was saved with. */
   baseModel: text.optional(),
@@ -96,7 +97,7 @@ export function renderModelCard(card: ParsedModelCard, facts: AdapterFacts): str
   const { baseModel, repoId } = facts;
   const sections = [
     frontMatter(card, facts),
-    `# ${card.title ?? repoId.split('/')[1]}`,
+    `# ${escapeMarkdown(card.title ?? repoId.split('/')[1]!)}`,
     card.warning &&
       `> [!WARNING]\n${card.warning
         .split('\n')
@@ -107,7 +108,7 @@ export function renderModelCard(card: ParsedModelCard, facts: AdapterFacts): str
     results(card),
     ...card.pictures.map(({ path, caption }) => {
       const alternative = caption.replace(/[[\]\\]/g, '\\$&').replace(/\s+/g, ' ');
-      return `![${alternative}](${encodeURI(picturePath(path))})\n\n*${caption}*`;
+      return `![${alternative}](${addressOf(picturePath(path))})\n\n*${caption}*`;
     }),
     card.data && `## Data\n\n${card.data}`,
     card.prompt &&
@@ -130,10 +131,10 @@ function frontMatter(card: ParsedModelCard, { baseModel, repoId }: AdapterFacts)
   ];
   const types = [...new Set(card.metrics.map(({ type }) => type))];
   const lines = [
-    baseModel && `base_model: ${quoted(baseModel)}`,
+    baseModel && `base_model: ${yamlString(baseModel)}`,
     'library_name: peft',
     'pipeline_tag: image-text-to-text',
-    card.license && `license: ${quoted(card.license)}`,
+    card.license && `license: ${yamlString(card.license)}`,
     list('language', card.language),
     list('tags', [...new Set([...tags, ...card.tags])]),
     list('datasets', card.datasets),
@@ -148,18 +149,18 @@ function modelIndex({ metrics, evaluatedOn, title }: ParsedModelCard, repoId: st
   const { name, type, split } = evaluatedOn!;
   return [
     'model-index:',
-    `  - name: ${quoted(title ?? repoId.split('/')[1]!)}`,
+    `  - name: ${yamlString(title ?? repoId.split('/')[1]!)}`,
     '    results:',
     '      - task:',
     '          type: image-text-to-text',
     '        dataset:',
-    `          name: ${quoted(name)}`,
-    `          type: ${quoted(type)}`,
-    ...(split ? [`          split: ${quoted(split)}`] : []),
+    `          name: ${yamlString(name)}`,
+    `          type: ${yamlString(type)}`,
+    ...(split ? [`          split: ${yamlString(split)}`] : []),
     '        metrics:',
     ...metrics.flatMap((metric) => [
-      `          - type: ${quoted(metric.type)}`,
-      `            name: ${quoted(metric.name ?? metric.type)}`,
+      `          - type: ${yamlString(metric.type)}`,
+      `            name: ${yamlString(metric.name ?? metric.type)}`,
       `            value: ${metric.value}`,
     ]),
   ].join('\n');
@@ -171,18 +172,22 @@ function results({ metrics, evaluatedOn }: ParsedModelCard): string | undefined 
   const number = (value: number | undefined): string =>
     value === undefined ? '' : String(Number(value.toPrecision(4)));
   const rows = metrics.map((metric) =>
-    row([metric.name ?? metric.type, ...(before ? [number(metric.before)] : []), number(metric.value)]),
+    row([escapeMarkdown(metric.name ?? metric.type), ...(before ? [number(metric.before)] : []), number(metric.value)]),
   );
   const head = before ? ['', 'before training', 'after'] : ['', 'value'];
   const samples = evaluatedOn?.samples === undefined ? '' : `, ${evaluatedOn.samples} samples`;
   const where =
-    evaluatedOn && `On ${evaluatedOn.name}${evaluatedOn.split ? `, split ${evaluatedOn.split}` : ''}${samples}.\n\n`;
+    evaluatedOn &&
+    `On ${escapeMarkdown(evaluatedOn.name)}${evaluatedOn.split ? `, split ${escapeMarkdown(evaluatedOn.split)}` : ''}${samples}.\n\n`;
   return `## Results\n\n${where ?? ''}${row(head)}\n${row(head.map(() => '---'))}\n${rows.join('\n')}`;
 }
 
 function settings(config: Readonly<Record<string, unknown>>): string {
   const rows = Object.entries(config).map(([name, value]) =>
-    row([`\`${name}\``, `\`${typeof value === 'string' ? value : JSON.stringify(value)}\``]),
+    row([
+      markdownCode(name),
+      markdownCode(typeof value === 'string' ? value : (JSON.stringify(value) ?? String(value))),
+    ]),
   );
   return `| setting | value |\n| --- | --- |\n${rows.join('\n')}`;
 }
@@ -254,8 +259,16 @@ function serving({ repoId, baseModel, layers, maxRank }: AdapterFacts): string {
   return `### vLLM\n\n${fence(flags.join(' \\\n  '), 'sh')}\n\n${note}${tooHigh}`;
 }
 
+/** @param cells Markdown that a cell may hold */
 function row(cells: readonly string[]): string {
-  return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`;
+  return `| ${cells.join(' | ')} |`;
+}
+
+/** A path as the address of an image: no character of it ends the address. */
+function addressOf(path: string): string {
+  return encodeURIComponent(path.replace(/\p{Surrogate}/gu, '\ufffd'))
+    .replaceAll('%2F', '/')
+    .replace(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
 /** A code block, with as many backticks as it takes. */
@@ -266,10 +279,5 @@ function fence(code: string, language: string): string {
 }
 
 function list(key: string, values: readonly string[]): string | undefined {
-  return values.length === 0 ? undefined : `${key}:\n${values.map((value) => `  - ${quoted(value)}`).join('\n')}`;
-}
-
-/** A JSON string is a YAML string too. */
-function quoted(value: string): string {
-  return JSON.stringify(value);
+  return values.length === 0 ? undefined : `${key}:\n${values.map((value) => `  - ${yamlString(value)}`).join('\n')}`;
 }

@@ -2,10 +2,12 @@
  * Reads adapters as PEFT writes them: `adapter_config.json` and `adapter_model.safetensors`, with transformers'
  * current names or the older ones, which PEFT itself only half understands.
  */
+
 import { join } from 'node:path';
 import { SafetensorsFile } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
 import { adapterTensorName, parseAdapterTensorName, toDiskName } from '../model/tensor-names.js';
+import { oneLine } from '../one-line.js';
 import { readJson } from '../read-json.js';
 import { readRegularFile } from '../regular-file.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE } from './adapter-folder.js';
@@ -254,7 +256,7 @@ function oddNames(path: string, names: ReadonlySet<string | undefined>): string[
   const inside = [...names].filter((name) => name !== undefined);
   if (inside.length === 0) return [];
   return [
-    `${path}: the keys hold the adapter's name (lora_A.${inside[0]}.weight), which PEFT's own files never do; it is ` +
+    `${path}: the keys hold the adapter's name (lora_A.${oneLine(inside[0]!)}.weight), which PEFT's own files never do; it is ` +
       'read as if they did not, and saved again without it',
   ];
 }

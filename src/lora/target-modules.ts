@@ -1,7 +1,9 @@
 /** Which linear layers an adapter sits on: PEFT's matching rules, and one rule more that keeps the towers apart. */
+
 import { nearestName } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { type ModelPart, modelPart } from '../model/tensor-names.js';
+import { oneLine } from '../one-line.js';
 import {
   endsWithName,
   hasPatterns,
@@ -123,6 +125,6 @@ function noMatch(names: readonly string[], rules: TargetRules): ConfigError {
 }
 
 function quoted(names: readonly string[]): string {
-  const listed = names.slice(0, MAX_LISTED).map((name) => `"${name.slice(0, MAX_SHOWN)}"`);
+  const listed = names.slice(0, MAX_LISTED).map((name) => `"${oneLine(name.slice(0, MAX_SHOWN))}"`);
   return `${listed.join(', ')}${names.length > MAX_LISTED ? `, and ${names.length - MAX_LISTED} more` : ''}`;
 }

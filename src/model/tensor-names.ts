@@ -3,7 +3,9 @@
  * (`language_model.model.…`), its memory since 4.52 another (`model.language_model.…`); readers accept both. Inside
  * this package a tensor or module goes by its name in memory.
  */
+
 import { CheckpointError } from '../errors.js';
+import { oneLine } from '../one-line.js';
 
 /** [prefix on disk, prefix in memory], anchored at the start; from `conversion_mapping.py`, entry `llava`. */
 const PREFIXES: readonly (readonly [string, string])[] = [
@@ -39,7 +41,7 @@ export function indexByMemoryName(storedNames: Iterable<string>): Map<string, st
   const repeated: string[] = [];
   for (const stored of storedNames) {
     const name = toMemoryName(stored);
-    if (index.has(name)) repeated.push(`${index.get(name)} and ${stored}`);
+    if (index.has(name)) repeated.push(oneLine(`${index.get(name)} and ${stored}`));
     index.set(name, stored);
   }
   if (repeated.length > 0) {

@@ -1,4 +1,5 @@
 /** A model by its name on the Hub, or from a folder, with its processor; of an adapter, the base model with it on. */
+
 import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
@@ -19,6 +20,7 @@ import { requireAdapterWeights } from '../lora/foreign-adapter.js';
 import { readAdapterConfig } from '../lora/read-adapter.js';
 import { loadFrom, loadProcessor, type Ministral3Processor, requireEngine, requireModelFolder } from '../model/load.js';
 import type { Ministral3 } from '../model/ministral3/model.js';
+import { warningLine } from '../one-line.js';
 import { exists } from '../regular-file.js';
 import { ownProcessor } from './own-processor.js';
 
@@ -96,7 +98,9 @@ export async function fromPretrained(idOrFolder: string, options: FromPretrained
   if (isAdapter && !(await hasModel(folder))) return loadWithAdapter(idOrFolder, folder, commit, parsed);
   if (isAdapter) {
     const notify = onNotice ?? ((line: string) => process.emitWarning(line, 'AdapterBesideModel'));
-    notify(`${folder} holds a model and an adapter: the model is loaded, and loadAdapter puts the adapter on`);
+    notify(
+      warningLine(`${folder} holds a model and an adapter: the model is loaded, and loadAdapter puts the adapter on`),
+    );
   }
   await requireModelFolder(folder);
   // The processor is read first: it is small, and a fault in it should not wait for the weights.

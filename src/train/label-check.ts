@@ -1,9 +1,11 @@
 /** Before a run: is there something to learn in every sample? Found out late, it costs the hours before. */
+
 import type { Collator } from '../data/data-loader.js';
 import { nameSample } from '../data/sample-error.js';
 import type { SampleInspection } from '../data/sample-inspection.js';
 import type { Dataset, SftExample, TrainingExample } from '../data/types.js';
 import { DataError } from '../errors.js';
+import { oneLine } from '../one-line.js';
 
 /** Samples that are looked at; of a larger set these, evenly spread. The others are found when their batch is made. */
 const PROBES = 10_000;
@@ -40,7 +42,7 @@ export async function checkLabels(
   const more = unlabelled.length > LISTED ? ` and ${unlabelled.length - LISTED} more` : '';
   throw new DataError(
     `there is nothing to learn in ${unlabelled.length} of ${count} samples, no token of which carries a label: ` +
-      `${unlabelled.slice(0, LISTED).join(', ')}${more}`,
+      `${unlabelled.slice(0, LISTED).map(oneLine).join(', ')}${more}`,
     {
       hint: 'Each needs an assistant message with text, and a template that renders it. Repair them or filter them out.',
       details: { samples: unlabelled },
@@ -65,7 +67,7 @@ export async function checkEvaluationSet(
     } catch (error) {
       throw nameSample(error, name);
     }
-    throw new DataError(`sample ${name}: there is nothing to measure, no token of it carries a label`, {
+    throw new DataError(`sample ${oneLine(name)}: there is nothing to measure, no token of it carries a label`, {
       hint: 'Each needs an assistant message with text, not masked by `weight: 0` or `train: false`.',
       details: { sample: name },
     });
@@ -125,7 +127,7 @@ class Findings {
   }
 
   warnings(): string[] {
-    const of = ({ samples, first }: Tally) => `in ${samples} of ${this.#looked} samples (first: ${first})`;
+    const of = ({ samples, first }: Tally) => `in ${samples} of ${this.#looked} samples (first: ${oneLine(first)})`;
     const lines: string[] = [];
     for (const [reason, found] of this.#open) {
       lines.push(
@@ -149,7 +151,7 @@ class Findings {
     if (this.#spelled.size > 0) {
       const tokens = Array.from(this.#spelled, ([token, { count, samples, first }]) => {
         const often = count === 1 ? 'once' : `${count} times`;
-        return `${token} ${often} in ${samples} ${samples === 1 ? 'sample' : 'samples'} (first: ${first})`;
+        return `${token} ${often} in ${samples} ${samples === 1 ? 'sample' : 'samples'} (first: ${oneLine(first)})`;
       });
       lines.push(
         `texts spell control tokens, which stay text: ${tokens.join('; ')}. ` +

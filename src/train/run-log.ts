@@ -1,5 +1,7 @@
 /** Where the events of a run go: to whoever watches, into the history file, and into the list that checkpoints keep. */
+
 import { CheckpointError } from '../errors.js';
+import { printable } from '../one-line.js';
 import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
 import { TrainHistory, withoutType } from './history.js';
 
@@ -30,7 +32,7 @@ export class RunLog {
   }
 
   warn(step: number, message: string): Promise<void> {
-    return this.emit({ type: 'warning', step, message: `step ${step}: ${message}` });
+    return this.emit({ type: 'warning', step, message: printable(`step ${step}: ${message}`) });
   }
 
   /** A log that cannot be written is an error at the start, and later no reason to lose the run. */
@@ -38,7 +40,7 @@ export class RunLog {
     try {
       await this.#history.append(event);
     } catch (cause) {
-      const message = `cannot write ${this.#history.path}: ${(cause as Error).message}`;
+      const message = printable(`cannot write ${this.#history.path}: ${(cause as Error).message}`);
       if (event.type === 'start') throw new CheckpointError(message, { cause, hint: 'Choose another `outputDir`.' });
       if (!this.#saidNoHistory) this.#show({ type: 'warning', step: event.step, message });
       this.#saidNoHistory = true;

@@ -1,6 +1,8 @@
 /** Losses and norms on their way from the engine, and the sums that a log line is made of. */
+
 import type { Deferred, EngineMemory } from '../engine/engine.js';
 import { TrainingError } from '../errors.js';
+import { oneLine } from '../one-line.js';
 import type { LogEntry, TrainingEvent } from './events.js';
 
 export type StepEvent = Extract<TrainingEvent, { type: 'step' }>;
@@ -190,5 +192,5 @@ export class StepMetrics {
 
 function describeNonFinite(event: StepEvent, sampleIds: readonly string[]): string {
   const [what, value] = Number.isFinite(event.loss) ? ['gradient norm', event.gradNorm] : ['loss', event.loss];
-  return `the ${what} is ${value}; samples: ${sampleIds.join(', ')}`;
+  return `the ${what} is ${value}; samples: ${sampleIds.map(oneLine).join(', ')}`;
 }

@@ -1,6 +1,8 @@
 /** The collated micro-batches of one optimizer step, and what the trainer must know of them. */
+
 import { IGNORE_INDEX, type SkippedSample, type VlmBatch } from '../data/types.js';
 import { TrainingError } from '../errors.js';
+import { oneLine } from '../one-line.js';
 import type { Window } from './sampler.js';
 import { countLabels } from './trainable-model.js';
 
@@ -17,7 +19,7 @@ export interface TrainingWindow {
   readonly tokens: number;
   /** Names of all samples, for messages. */
   readonly sampleIds: readonly string[];
-  /** Names of the samples from which nothing is learned. */
+  /** Names of the samples from which nothing is learned, for messages. */
   readonly unlabelled: readonly string[];
 }
 
@@ -40,7 +42,7 @@ export function describeWindow(plan: Window, collated: readonly VlmBatch[]): Tra
     dropoutSlots.push(plan.firstMicroBatch + b);
     const ids = batch.sampleIds ?? plan.microBatches[b]!.slice(0, rows).map(String);
     sampleIds.push(...ids);
-    unlabelled.push(...unlabelledRows(batch).map((row) => ids[row]!));
+    unlabelled.push(...unlabelledRows(batch).map((row) => oneLine(ids[row]!)));
     labelCount += countLabels(batch);
     for (const real of batch.attentionMask.data) tokens += real;
   });
@@ -61,7 +63,7 @@ export function skippedSamples(collated: readonly VlmBatch[]): SkippedSample[] {
 
 /** `2 samples cannot be read and are left out: a.jpg (...), b.jpg (...)` */
 export function describeSkipped(samples: readonly SkippedSample[]): string {
-  const shown = samples.slice(0, LISTED).map(({ sampleId, reason }) => `${sampleId} (${reason})`);
+  const shown = samples.slice(0, LISTED).map(({ sampleId, reason }) => `${oneLine(sampleId)} (${oneLine(reason)})`);
   const more = samples.length > LISTED ? ` and ${samples.length - LISTED} more` : '';
   const subject =
     samples.length === 1 ? 'a sample cannot be read and is' : `${samples.length} samples cannot be read and are`;

@@ -54,6 +54,7 @@ const LEAVES = [
   'atomic-file.ts',
   'format-bytes.ts',
   'given-kind.ts',
+  'markdown.ts',
   'one-line.ts',
   'read-json.ts',
   'regular-file.ts',

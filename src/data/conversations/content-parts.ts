@@ -1,4 +1,5 @@
 /** The content of a message: text, or parts under the names that OpenAI, Mistral and transformers give them. */
+import { oneLine } from '../../one-line.js';
 import { showValue } from '../../show-value.js';
 import { describeKind, isRecord } from '../known-keys.js';
 import type { ContentPart, Message, ThinkingPart } from '../types.js';
@@ -202,13 +203,16 @@ function unknownType(part: Record<string, unknown>, where: string): RowFault {
   const { type } = part;
   if (type === undefined || type === null) {
     return new RowFault(
-      `${where}: \`type\` is missing; it has ${Object.keys(part).join(', ') || 'no keys'}`,
+      `${where}: \`type\` is missing; it has ${Object.keys(part).map(oneLine).join(', ') || 'no keys'}`,
       PART_HINT,
     );
   }
   const other = typeof type === 'string' && Object.hasOwn(OTHER_TYPES, type) ? OTHER_TYPES[type]! : PART_HINT;
   if (typeof type === 'string' && /audio|video|file|document/.test(type)) {
-    return new RowFault(`${where}: \`${type}\` is not supported: the models take text and images`, 'leave the row out');
+    return new RowFault(
+      `${where}: \`${oneLine(type)}\` is not supported: the models take text and images`,
+      'leave the row out',
+    );
   }
   return new RowFault(`${where}: unknown type ${showValue(type)}`, other);
 }

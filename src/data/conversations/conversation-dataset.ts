@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { callback, parseOptions, requirePath } from '../../config.js';
 import { ConfigError, DataError } from '../../errors.js';
-import { oneLine } from '../../one-line.js';
+import { oneLine, warningLine } from '../../one-line.js';
 import { IndexedDataset } from '../dataset.js';
 import type { SkippedSample, TrainingExample } from '../types.js';
 import { isFolder, JsonRowFile } from './json-rows.js';
@@ -180,5 +180,5 @@ function settingsOf(parsed: z.output<typeof conversationOptionsSchema>, folder: 
 
 function warn(loaded: LoadedRows, what: string, onWarning: ((line: string) => void) | undefined): void {
   const tell = onWarning ?? ((line: string) => process.emitWarning(line, 'ConversationWarning'));
-  for (const warning of loaded.warnings) tell(`${what}: ${warning}`);
+  for (const warning of loaded.warnings) tell(warningLine(`${what}: ${warning}`));
 }

@@ -1,7 +1,9 @@
 /** The ways in which rows refer to images: paths, addresses, data: URLs, cells of Hugging Face tables. */
+
 import { isAbsolute, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ImageError } from '../../errors.js';
+import { oneLine } from '../../one-line.js';
 import { decodeImage, ImageFile, imageFormatOf } from '../decode-image.js';
 import { describeKind, findUnknownKey, isRecord, unknownKey } from '../known-keys.js';
 import type { ImageInput, LazyImage, RgbImage } from '../types.js';
@@ -39,7 +41,7 @@ export class EmbeddedImage implements LazyImage {
 
   /** @throws ImageError naming the row */
   async decode(): Promise<RgbImage> {
-    if (this.fault) throw new ImageError(`${this.path}: ${this.fault}`, { details: { path: this.path } });
+    if (this.fault) throw new ImageError(`${oneLine(this.path)}: ${this.fault}`, { details: { path: this.path } });
     const { path: name } = this;
     return decodeImage(this.#bytes, this.#maxPixels === undefined ? { name } : { name, maxPixels: this.#maxPixels });
   }
@@ -161,5 +163,5 @@ function tooLarge(where: string): RowFault {
 }
 
 function shorten(text: string, length = 100): string {
-  return text.length > length ? `${text.slice(0, length)}…` : text;
+  return oneLine(text.length > length ? `${text.slice(0, length)}…` : text);
 }

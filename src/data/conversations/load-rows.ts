@@ -2,6 +2,7 @@
 
 import { nearestName } from '../../config.js';
 import { DataError, ImageError } from '../../errors.js';
+import { oneLine, warningLine } from '../../one-line.js';
 import { forEachConcurrently } from '../folder-tree.js';
 import { meantKey } from '../known-keys.js';
 import type { ImageInput, SkippedSample, TrainingExample } from '../types.js';
@@ -135,11 +136,12 @@ export class RowLoader {
     const warnings = notes.filter(({ isWarning }) => isWarning).map(({ text }) => text);
     if (skipped.length > 0) {
       const [{ sampleId, reason }] = skipped as [SkippedSample];
-      const text = `${skipped.length} ${skipped.length === 1 ? 'row is' : 'rows are'} left out, as an image cannot be read: ${sampleId} (${reason})${skipped.length > 1 ? ' and others' : ''}`;
+      const text = `${skipped.length} ${skipped.length === 1 ? 'row is' : 'rows are'} left out, as an image cannot be read: ${oneLine(sampleId)} (${reason})${skipped.length > 1 ? ' and others' : ''}`;
       said.push(text);
       warnings.push(text);
     }
-    return { indices: this.#indices, counts: this.#counts, notes: said, warnings, skipped };
+    const lines = { notes: said.map(warningLine), warnings: warnings.map(warningLine) };
+    return { indices: this.#indices, counts: this.#counts, ...lines, skipped };
   }
 
   #addUnknown(key: string, name: string, known: readonly string[]): void {
@@ -171,9 +173,9 @@ export class RowLoader {
     const found = [...this.#unknown];
     const shown = found.slice(0, 30).map(([key, { rows, first, near }]) => {
       const where = `${rows} ${rows === 1 ? 'row' : 'rows'}, first ${first}`;
-      return `unknown key \`${key}\`${near ? `; did you mean \`${near}\`?` : ''} (${where})`;
+      return `unknown key \`${oneLine(key)}\`${near ? `; did you mean \`${near}\`?` : ''} (${where})`;
     });
-    const names = found.slice(0, 30).map(([key]) => `'${key}'`);
+    const names = found.slice(0, 30).map(([key]) => `'${oneLine(key)}'`);
     throw new DataError(`${this.#what}: ${shown.length === 1 ? shown[0] : `\n  - ${shown.join('\n  - ')}`}`, {
       hint: `rename it, or leave columns out with \`ignoreColumns: [${names.join(', ')}]\``,
       details: { unknown: found.map(([key]) => key) },
@@ -213,7 +215,7 @@ export class RowLoader {
     if (missing.length === 0 || columns.length === 0) return;
     const near = nearestName(missing[0]!, columns);
     throw new DataError(`${this.#what}: no row has the column \`${missing[0]}\` of \`ignoreColumns\``, {
-      hint: near ? `did you mean \`${near}\`?` : `columns: ${columns.slice(0, 30).join(', ')}`,
+      hint: near ? `did you mean \`${near}\`?` : `columns: ${columns.slice(0, 30).map(oneLine).join(', ')}`,
       details: { missing },
     });
   }

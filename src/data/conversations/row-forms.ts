@@ -1,4 +1,5 @@
 /** The forms of a row: which columns tell it, and the sample that it becomes. */
+import { oneLine } from '../../one-line.js';
 import { foreignMarkersIn } from '../foreign-markers.js';
 import { describeKind, isRecord, meantKey } from '../known-keys.js';
 import type { ImageInput, Message, SftExample, TrainingExample } from '../types.js';
@@ -167,11 +168,11 @@ function noForm(row: Record<string, unknown>, keys: readonly string[], form: Con
     const name =
       isRecord((row[turns] as unknown[])[0]) && 'from' in (row[turns] as object[])[0]! ? 'conversations' : 'messages';
     return new RowFault(
-      `no known form: its turns are in the column \`${turns}\`, expected in \`${name}\``,
+      `no known form: its turns are in the column \`${oneLine(turns)}\`, expected in \`${name}\``,
       `rename the column to \`${name}\``,
     );
   }
-  const shown = keys.length === 0 ? 'no columns' : `the columns ${keys.slice(0, 30).join(', ')}`;
+  const shown = keys.length === 0 ? 'no columns' : `the columns ${keys.slice(0, 30).map(oneLine).join(', ')}`;
   const wrapped = keys.find(
     (key) => Array.isArray(row[key]) && isRecord((row[key] as unknown[])[0]) && keys.length <= 3,
   );
@@ -183,14 +184,14 @@ function noForm(row: Record<string, unknown>, keys: readonly string[], form: Con
   const names = missing.length > 0 ? missing : Object.values(FAMILIES).flatMap(({ needs }) => needs);
   const near = keys.flatMap((key) => {
     const meant = FAMILY_COLUMNS.includes(key) ? undefined : meantKey(key, names);
-    return meant === undefined ? [] : [`did you mean \`${meant}\` by \`${key}\`?`];
+    return meant === undefined ? [] : [`did you mean \`${meant}\` by \`${oneLine(key)}\`?`];
   });
   const wanted = form === undefined ? 'no known form' : `not of the form ${form}`;
   const facts = [...half, ...near];
   return new RowFault(
     `${wanted}: it has ${shown}${facts.length > 0 ? `; ${facts.join('; ')}` : ''}`,
     wrapped !== undefined && near.length === 0 && half.length === 0
-      ? `if the rows are in the list \`${wrapped}\`, let the file hold that list alone`
+      ? `if the rows are in the list \`${oneLine(wrapped)}\`, let the file hold that list alone`
       : 'forms: messages; conversations (ShareGPT); prompt, completion; instruction, output (alpaca); text. Rename the columns',
   );
 }

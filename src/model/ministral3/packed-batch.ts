@@ -2,9 +2,11 @@
  * The model's door: a padded VlmBatch becomes packed tokens and packed image patches. Nothing inside is padded, so a
  * padded batch, a packed one and single samples give the same result.
  */
+
 import { IGNORE_INDEX, type VlmBatch } from '../../data/types.js';
 import type { RowNoise } from '../../engine/operations.js';
 import { DataError } from '../../errors.js';
+import { oneLine } from '../../one-line.js';
 import { checkShape } from './check-shape.js';
 import { type DropoutStream, dropoutKeys } from './dropout-keys.js';
 import { type PackedImages, packImages } from './packed-images.js';
@@ -174,5 +176,5 @@ export function embeddingNoise(
 }
 
 function nameOf(batch: VlmBatch, index: number): string {
-  return `sample ${batch.sampleIds?.[index] ?? index}`;
+  return `sample ${oneLine(batch.sampleIds?.[index] ?? String(index))}`;
 }
