@@ -43,15 +43,18 @@ export class TuneError extends Error {
  */
 function shown(text: string, details: Readonly<Record<string, unknown>> = {}): string {
   let safe = text;
-  for (const name of Object.values(details).flat().slice(0, MAX_DETAILS)) {
-    if (typeof name !== 'string' || !/[\r\n]/.test(name) || name.trim() === '' || OWN_LINES.test(name)) continue;
-    safe = safe.replaceAll(name, () => warningLine(name));
+  for (const [key, value] of Object.entries(details)) {
+    for (const name of [value].flat().slice(0, MAX_DETAILS)) {
+      if (typeof name !== 'string' || !/[\r\n]/.test(name) || name.trim() === '') continue;
+      if (NAMES.test(key) || !OWN_LINES.test(name)) safe = safe.replaceAll(name, () => warningLine(name));
+    }
   }
   const lines = safe.split('\n').map((line) => (line.length > MAX_LINE ? `${line.slice(0, MAX_LINE)}…` : line));
   return printable(lines.join('\n'));
 }
 
-/** Messages among the details. */
+/** Details that are names, and those of the others that are messages with lines of their own. */
+const NAMES = /path|name|sample|file|dir|entry|class|column|folder|key|label/i;
 const OWN_LINES = /\n {2}(- |hint: |and )/;
 const MAX_LINE = 2000;
 const MAX_DETAILS = 100;
