@@ -90,7 +90,7 @@ export function checkMessage(message: Message, index: number): void {
     what: string,
     hint = 'expected { role, content }, content a string or a list of { type: "text", text } and { type: "image" }',
   ): TextError => {
-    const shown = role === undefined || typeof role === 'string' ? role : showValue(role);
+    const shown = typeof role === 'string' ? oneLine(role) : role && showValue(role);
     return new TextError(
       `message ${index} (${shown}) is malformed${part === undefined ? '' : ` in part ${part} of its content`}: ${what}`,
       { hint, details: { index, role, ...(part !== undefined && { part }) } },

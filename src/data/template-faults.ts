@@ -1,5 +1,7 @@
 /** What is wrong with a chat template for a conversation, in words. */
+
 import { TextError, type TuneErrorOptions } from '../errors.js';
+import { warningLine } from '../one-line.js';
 import { missingLeaves } from './assistant-spans.js';
 import { looksLikeToken, type Piece } from './marked-texts.js';
 import { FORMS, type Leaf, type RenderRequest, viewOf } from './template-view.js';
@@ -35,7 +37,7 @@ function aboutForm(message: string, options: TuneErrorOptions): TextError {
 export function refused(cause: Error, messages: readonly Message[]): TextError {
   const hasList = messages.some(({ content }) => typeof content !== 'string');
   if (hasList && TYPES.test(cause.message) && cause.message.includes('list')) return leaked(messages, cause);
-  return aboutForm(`the chat template refuses the conversation: ${cause.message}`, {
+  return aboutForm(`the chat template refuses the conversation: ${warningLine(cause.message)}`, {
     hint: refusalHint(messages),
     details: { roles: messages.map((message) => message.role) },
     cause,

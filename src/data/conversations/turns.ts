@@ -1,5 +1,7 @@
 /** The turns of a conversation as OpenAI, Mistral, TRL, ShareGPT and LLaMA-Factory write them, to messages. */
+
 import { nearestName } from '../../config.js';
+import { oneLine } from '../../one-line.js';
 import { showValue } from '../../show-value.js';
 import { describeKind, isRecord } from '../known-keys.js';
 import type { Message, ToolCall } from '../types.js';
@@ -70,7 +72,7 @@ function readTurn(value: unknown, index: number, path: string, context: RowConte
     const key = isShareGpt ? 'from' : 'role';
     throw new RowFault(`${place}: \`${key}\` is ${given === undefined ? 'missing' : showValue(given)}`, TURN_HINT);
   }
-  const where = `${place} (${given})`;
+  const where = `${place} (${oneLine(given)})`;
   const role = roleOf(given, where);
   if (isShareGpt) {
     seen.shareGpt = true;
