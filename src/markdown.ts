@@ -28,8 +28,8 @@ export function escapeMarkdown(text: string): string {
 /** A text as code within a line or a cell of a table. */
 export function markdownCode(text: string): string {
   const line = onOneLine(text);
-  // A backslash before a bar would let it end the cell.
-  if (line.trim() === '' || /`|\\\|/.test(line)) return `<code>${escapeMarkdown(line)}</code>`;
+  // A backslash before a bar would let it end the cell; not every reader leaves tags in code alone.
+  if (line.trim() === '' || /[`<]|\\\|/.test(line)) return `<code>${escapeMarkdown(line)}</code>`;
   return `\`${line.replaceAll('|', '\\|')}\``;
 }
 

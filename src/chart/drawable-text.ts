@@ -3,6 +3,7 @@
  * and writes them in Latin letters, with a warning, if not.
  */
 import sharp from 'sharp';
+import { oneLine } from '../one-line.js';
 import { fitText, measureText, text } from './font.js';
 import { escapeXml, unescapeXml } from './svg-values.js';
 import type { Line } from './system-text.js';
@@ -50,7 +51,7 @@ export async function drawableText(
   if (!hasWarned || hasFont !== probeFonts) {
     hasWarned = true;
     warn(
-      `no font of this machine has the characters of ${names.length} texts (e.g. ${JSON.stringify(names[0])}): they are ` +
+      `no font of this machine has the characters of ${names.length} texts (e.g. "${oneLine(names[0]!)}"): they are ` +
         'drawn in Latin letters or as code points. Install a font for them, e.g. fonts-noto and fonts-noto-cjk on Debian ' +
         'and Ubuntu',
     );

@@ -52,7 +52,7 @@ export interface TrainOptions {
   /**
    * Stops the run, which then fails with the signal's reason. As after any error that leaves the parameters sound, the
    * window under way is given up and a checkpoint of the last whole step is written, unless `saveStrategy` is `no`.
-   * `abortOnSignals` makes one of SIGINT and SIGTERM.
+   * `abortOnSignals` makes one of SIGINT, SIGTERM and SIGHUP.
    */
   readonly signal?: AbortSignal | undefined;
   /**

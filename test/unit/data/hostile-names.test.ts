@@ -27,6 +27,14 @@ import { linearCollator, linearDataset, linearModel, linearTrainer } from '../tr
 /** Those that a file system of this machine takes. */
 const isName = (name: string) => !name.includes('/') && !/\p{Surrogate}/u.test(name) && name !== '.' && name !== '..';
 const CLASSES = [...HOSTILE_NAMES, ...MARKUP_NAMES].filter((name) => isName(name) && name.trim() === name);
+/** Halves of all at once, and those that forge lines of their own. */
+const EACH = [
+  ...[0, 1].map((half) =>
+    HOSTILE_NAMES.filter((name, i) => isName(name) && !name.includes('\n') && i % 2 === half).join(''),
+  ),
+  'lines\nsaved x\nwarning: forged',
+  'hint\n  hint: all is well',
+];
 const FORGED = /^(saved|warning: forged| {2}hint: all is well)/m;
 
 let root: string;
@@ -85,56 +93,53 @@ describe.runIf(process.platform === 'linux')('a folder of hostile names', () => 
     for (const line of [...said, ...folder.warnings]) expectSafe(line, 1);
   });
 
-  it.each(HOSTILE_NAMES.filter(isName).map((name) => [JSON.stringify(name), name]))(
-    'says each kind of doubt safely: %s',
-    async (_, name) => {
-      const fake = 'no image';
-      const cases: Record<string, Buffer | string>[] = [
-        // Damaged images, files that are none, classes without images, one class, masks, copies, loose images.
-        { [`${name}/${name}.png`]: image, [`${name}/x${name}.png`]: fake, [`b/${name}.png`]: fake, 'b/1.png': image },
-        { [`${name}/1.png`]: image },
-        { [`train/${name}/1.png`]: image, 'train/b/1.png': image, [`test/c${name}/1.png`]: image },
-        { [`train/${name}/1.png`]: image, 'train/b/1.png': image, [`${name}/b/1.png`]: image },
-        { 'a/1.png': image, 'b/1.png': image, [`${name}.png`]: image },
-        {
-          [`${name}/a/1.png`]: image,
-          [`${name}/b/1.png`]: image,
-          [`x${name}/a/1.png`]: image,
-          [`x${name}/b/1.png`]: image,
-        },
-        { [`${name}/${name}.txt`]: fake, 'a/1.png': image, 'b/1.png': image },
-        { [`${name}.${name}`]: fake, [`${name}/${name}.${name}`]: fake },
-        { [`a/mask_${name}/1.png`]: image, 'a/1.png': image, 'b/1.png': image, [`b/mask_${name}/1.png`]: image },
-        {
-          'labels.csv':
-            `file,"${name}","${name}2"\n"${name}.png",a,b\nb.png,"${name}",c\nmissing${name}.png,a,a\n`.replaceAll(
-              '\r',
-              ' ',
-            ),
-          [`${name}.png`]: image,
-          'b.png': image,
-        },
-        { 'labels.csv': `file,label\n1.png,{"${name}": 1}\n2.png,{}\n`, '1.png': image, '2.png': image },
+  it.each(EACH.map((name) => [JSON.stringify(name), name]))('says each kind of doubt safely: %s', async (_, name) => {
+    const fake = 'no image';
+    const cases: Record<string, Buffer | string>[] = [
+      // Damaged images, files that are none, classes without images, one class, masks, copies, loose images.
+      { [`${name}/${name}.png`]: image, [`${name}/x${name}.png`]: fake, [`b/${name}.png`]: fake, 'b/1.png': image },
+      { [`${name}/1.png`]: image },
+      { [`train/${name}/1.png`]: image, 'train/b/1.png': image, [`test/c${name}/1.png`]: image },
+      { [`train/${name}/1.png`]: image, 'train/b/1.png': image, [`${name}/b/1.png`]: image },
+      { 'a/1.png': image, 'b/1.png': image, [`${name}.png`]: image },
+      {
+        [`${name}/a/1.png`]: image,
+        [`${name}/b/1.png`]: image,
+        [`x${name}/a/1.png`]: image,
+        [`x${name}/b/1.png`]: image,
+      },
+      { [`${name}/${name}.txt`]: fake, 'a/1.png': image, 'b/1.png': image },
+      { [`${name}.${name}`]: fake, [`${name}/${name}.${name}`]: fake },
+      { [`a/mask_${name}/1.png`]: image, 'a/1.png': image, 'b/1.png': image, [`b/mask_${name}/1.png`]: image },
+      {
+        'labels.csv':
+          `file,"${name}","${name}2"\n"${name}.png",a,b\nb.png,"${name}",c\nmissing${name}.png,a,a\n`.replaceAll(
+            '\r',
+            ' ',
+          ),
+        [`${name}.png`]: image,
+        'b.png': image,
+      },
+      { 'labels.csv': `file,label\n1.png,{"${name}": 1}\n2.png,{}\n`, '1.png': image, '2.png': image },
+    ];
+    for (const files of cases) {
+      const dir = await plant(files);
+      const said = [
+        ...(await saidBy((onWarning) => ImageFolder.load(dir, { onWarning }))),
+        ...(await saidBy((onWarning) => ImageFolder.load(dir, { onWarning, onBadImage: 'skip' }))),
+        ...(await saidBy(() => ImageFolder.load(dir, { classes: [name, 'other'] }))),
+        ...(await saidBy(() => ImageFolder.load(join(dir, name)))),
+        ...('labels.csv' in files
+          ? [
+              ...(await saidBy((onWarning) => ImageFolder.fromTable(join(dir, 'labels.csv'), { onWarning }))),
+              ...(await saidBy(() => ImageFolder.fromTable(join(dir, 'labels.csv'), { labelColumn: name }))),
+            ]
+          : []),
+        (await describeFolder(dir)).text,
       ];
-      for (const files of cases) {
-        const dir = await plant(files);
-        const said = [
-          ...(await saidBy((onWarning) => ImageFolder.load(dir, { onWarning }))),
-          ...(await saidBy((onWarning) => ImageFolder.load(dir, { onWarning, onBadImage: 'skip' }))),
-          ...(await saidBy(() => ImageFolder.load(dir, { classes: [name, 'other'] }))),
-          ...(await saidBy(() => ImageFolder.load(join(dir, name)))),
-          ...('labels.csv' in files
-            ? [
-                ...(await saidBy((onWarning) => ImageFolder.fromTable(join(dir, 'labels.csv'), { onWarning }))),
-                ...(await saidBy(() => ImageFolder.fromTable(join(dir, 'labels.csv'), { labelColumn: name }))),
-              ]
-            : []),
-          (await describeFolder(dir)).text,
-        ];
-        for (const text of said) expectSafe(text);
-      }
-    },
-  );
+      for (const text of said) expectSafe(text);
+    }
+  });
 
   it('keeps the raw path of an unreadable image in details and lists', async () => {
     const name = 'x\u001b[2J\nsaved /x.png';
@@ -153,33 +158,36 @@ describe.runIf(process.platform === 'linux')('a folder of hostile names', () => 
 });
 
 describe('rows with hostile keys and texts', () => {
-  it.each(HOSTILE_NAMES.map((name) => [JSON.stringify(name), name]))('are said of safely: %s', async (_, name) => {
-    const messages = [
-      { role: 'user', content: 'q' },
-      { role: 'assistant', content: 'a' },
-    ];
-    const rows: unknown[][] = [
-      [{ messages, [name]: 1 }],
-      [{ [name]: 1 }],
-      [{ messages: [{ role: name, content: 'q' }] }],
-      [{ messages: [{ role: 'user', content: [{ type: name }] }] }],
-      [{ messages: [{ role: 'user', content: [{ [name]: 1 }] }] }],
-      [{ messages: [{ role: 'user', content: { [name]: 1 } }] }],
-      [{ messages, images: [`/nowhere/${name}`] }],
-      [{ messages: name }],
-      [{ prompt: name }],
-    ];
-    for (const [i, list] of rows.entries()) {
-      const dir = await plant({ [`rows${i}.jsonl`]: list.map((row) => JSON.stringify(row)).join('\n') });
-      const file = join(dir, `rows${i}.jsonl`);
-      const said = [
-        ...(await saidBy((onWarning) => ConversationDataset.fromFile(file, { onWarning }))),
-        ...(await saidBy((onWarning) => ConversationDataset.fromFile(file, { onWarning, onBadImage: 'skip' }))),
+  it.each([...EACH, 'lone\ud83dx'].map((name) => [JSON.stringify(name), name]))(
+    'are said of safely: %s',
+    async (_, name) => {
+      const messages = [
+        { role: 'user', content: 'q' },
+        { role: 'assistant', content: 'a' },
       ];
-      expect(said.length).toBeGreaterThan(0);
-      for (const text of said) expectSafe(text);
-    }
-  });
+      const rows: unknown[][] = [
+        [{ messages, [name]: 1 }],
+        [{ [name]: 1 }],
+        [{ messages: [{ role: name, content: 'q' }] }],
+        [{ messages: [{ role: 'user', content: [{ type: name }] }] }],
+        [{ messages: [{ role: 'user', content: [{ [name]: 1 }] }] }],
+        [{ messages: [{ role: 'user', content: { [name]: 1 } }] }],
+        [{ messages, images: [`/nowhere/${name}`] }],
+        [{ messages: name }],
+        [{ prompt: name }],
+      ];
+      for (const [i, list] of rows.entries()) {
+        const dir = await plant({ [`rows${i}.jsonl`]: list.map((row) => JSON.stringify(row)).join('\n') });
+        const file = join(dir, `rows${i}.jsonl`);
+        const said = [
+          ...(await saidBy((onWarning) => ConversationDataset.fromFile(file, { onWarning }))),
+          ...(await saidBy((onWarning) => ConversationDataset.fromFile(file, { onWarning, onBadImage: 'skip' }))),
+        ];
+        expect(said.length).toBeGreaterThan(0);
+        for (const text of said) expectSafe(text);
+      }
+    },
+  );
 });
 
 describe('a run on hostile samples', () => {
