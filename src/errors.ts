@@ -64,10 +64,13 @@ const MAX_DETAILS = 100;
  * the stacks of its causes. Its class and its other fields stay.
  */
 function shownCause(cause: unknown, depth = 0): unknown {
-  if (!(cause instanceof Error) || cause instanceof TuneError || depth === MAX_CAUSES) return cause;
+  const isForeign = cause instanceof Error && !(cause instanceof TuneError || cause instanceof DOMException);
+  if (!isForeign || depth === MAX_CAUSES) return cause;
   const inner = shownCause(cause.cause, depth + 1);
-  const [message, stack] = [printable(String(cause.message)), printable(String(cause.stack ?? ''))];
-  if (message === cause.message && stack === (cause.stack ?? '') && inner === cause.cause) return cause;
+  const message = printable(String(cause.message));
+  // The stack, which takes time to make, begins with the message.
+  if (message === cause.message && inner === cause.cause) return cause;
+  const stack = printable(String(cause.stack ?? message));
   const hidden = (value: unknown) => ({ value, configurable: true, writable: true });
   return Object.create(cause, { message: hidden(message), stack: hidden(stack), cause: hidden(inner) });
 }

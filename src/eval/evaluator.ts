@@ -6,6 +6,7 @@ import { ConfigError, DataError } from '../errors.js';
 import { describeGiven } from '../given-kind.js';
 import { oneLine } from '../one-line.js';
 import { requireCallback, requireInteger } from '../require-given.js';
+import { showValue } from '../show-value.js';
 import {
   GENERATE_HINT,
   requireAnswers,
@@ -279,13 +280,10 @@ export class Evaluator {
     }
     const label = this.#labels.get(name);
     if (label !== undefined) return label;
-    throw new DataError(
-      `evaluation: sample ${index} is of class ${JSON.stringify(name)}, which is not in \`classNames\``,
-      {
-        hint: `Classes of the evaluator: ${this.classNames.slice(0, 20).map(oneLine).join(', ')}. Load both data sets with the same \`classes\`; names of your own: \`dataset.map\` with another \`className\`.`,
-        details: { index, className: name, classNames: this.classNames },
-      },
-    );
+    throw new DataError(`evaluation: sample ${index} is of class ${showValue(name)}, which is not in \`classNames\``, {
+      hint: `Classes of the evaluator: ${this.classNames.slice(0, 20).map(oneLine).join(', ')}. Load both data sets with the same \`classes\`; names of your own: \`dataset.map\` with another \`className\`.`,
+      details: { index, className: name, classNames: this.classNames },
+    });
   }
 }
 

@@ -3,7 +3,9 @@
  * else. No search for a name inside a sentence, no nearest name, no prefix: a model that explains itself did not follow
  * the instruction, and the report shows that as `unparsed` rather than hiding it.
  */
+
 import { ConfigError } from '../errors.js';
+import { showValue } from '../show-value.js';
 
 /**
  * How an answer is compared with the class names.
@@ -67,7 +69,7 @@ function indexNames(names: readonly string[], keyOf: (name: string) => string, m
     const other = index.get(key);
     if (other !== undefined)
       throw new ConfigError(
-        `classNames: ${JSON.stringify(names[other])} (${other}) and ${JSON.stringify(name)} (${i}) read the same in mode '${mode}'`,
+        `classNames: ${showValue(names[other])} (${other}) and ${showValue(name)} (${i}) read the same in mode '${mode}'`,
         { hint: "Rename one of them, or use mode 'exact' if they differ only in case or punctuation." },
       );
     index.set(key, i);
