@@ -8,6 +8,7 @@ import type { EvalEntry, TrainingEvent, TrainOutput } from '../../../src/train/e
 import { parseSftConfig, type SftConfigInput } from '../../../src/train/sft-config.js';
 import type { SftTrainer, SftTrainerOptions } from '../../../src/train/sft-trainer.js';
 import { type LinearModel, linearDataset, linearModel, linearTrainer } from './linear-model.js';
+import { reseal } from './reseal.js';
 
 let folder: string;
 beforeEach(async () => {
@@ -85,7 +86,7 @@ describe('BestModelTracker', () => {
     expect(tracker.best).toBeUndefined();
     expect(tracker.judge(2, 'b', result(1))).toBe(true);
     expect(tracker.judge(3, 'c', result(0.5))).toBe(true);
-    tracker.unsaved();
+    tracker.unsaved(false);
     expect(tracker.best).toMatchObject({ step: 2, value: 1 });
     // Worse than step 3, but better than any that can be loaded.
     expect(tracker.judge(4, 'd', result(0.7))).toBe(true);
@@ -297,6 +298,7 @@ describe('a resume', () => {
     const path = join(folder, 'checkpoint-3', 'trainer-state.json');
     const state = JSON.parse(await readFile(path, 'utf8'));
     await writeFile(path, JSON.stringify({ ...state, best: { ...state.best, best: { step: 'x', checkpoint: 5 } } }));
+    await reseal(join(folder, 'checkpoint-3'));
     const run = trainer(linearModel(), { maxSteps: 3, metricForBestModel: 'loss' }).train({
       resumeFromCheckpoint: true,
     });
