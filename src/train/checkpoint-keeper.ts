@@ -142,20 +142,20 @@ export class CheckpointKeeper {
   async takeUpBest(tracker: BestModelTracker, size: number): Promise<string[]> {
     const before = tracker.best;
     if (!before) return [];
-    const faults: string[] = [];
-    const found = await this.#findStep(before, size, faults);
+    const [faults, warnings]: [string[], string[]] = [[], []];
+    const found = await this.#findStep(before, size, faults, warnings);
     if (found !== undefined) {
       tracker.moved(found);
-      return [];
+      return warnings;
     }
     const { saved } = tracker.state;
-    const other = saved && (await this.#findStep(saved, size, faults));
+    const other = saved && (await this.#findStep(saved, size, faults, warnings));
     tracker.lost(other === undefined ? undefined : { ...saved!, checkpoint: other });
     const why = faults.length > 0 ? ` (${faults.join('; ')})` : '';
     const instead = tracker.best
       ? `; the best that is left is step ${tracker.best.step}, ${tracker.best.metric} ${tracker.best.value}`
       : '; the best is told anew from here';
-    return [`the checkpoint of the best step so far, ${before.step}, is gone${why}${instead}`];
+    return [`the checkpoint of the best step so far, ${before.step}, is gone${why}${instead}`, ...warnings];
   }
 
   /** The checkpoint of a step: beside the one that was opened, or where it was written. */
@@ -163,13 +163,16 @@ export class CheckpointKeeper {
     { step, checkpoint }: { readonly step: number; readonly checkpoint?: string | undefined },
     size: number,
     faults: string[],
+    warnings: string[],
   ): Promise<string | undefined> {
     const beside = this.#latest && join(dirname(this.#latest.path), checkpointName(step));
     for (const path of new Set([beside, checkpoint])) {
       if (!path || !(await isCheckpoint(path))) continue;
       if (!this.#run.config.loadBestModelAtEnd) return path;
       try {
-        this.#best = { step, parameters: await readCheckpointParameters(path, size) };
+        const read = await readCheckpointParameters(path, size);
+        this.#best = { step, parameters: read.parameters };
+        warnings.push(...read.warnings);
         return path;
       } catch (error) {
         if (!(error instanceof CheckpointError)) throw error;
@@ -191,7 +194,8 @@ export class CheckpointKeeper {
       throw new CheckpointError(`the parameters of step ${best.step} were not saved`);
     }
     try {
-      return { parameters: await readCheckpointParameters(best.checkpoint, size), fault: undefined };
+      const { parameters } = await readCheckpointParameters(best.checkpoint, size);
+      return { parameters, fault: undefined };
     } catch (error) {
       if (!copy || !(error instanceof CheckpointError)) throw error;
       return { parameters: copy, fault: firstLine(error) };

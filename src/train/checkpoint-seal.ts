@@ -2,12 +2,13 @@
  * What makes a checkpoint's folder one that can be relied on: each file is read back and digested before the folder gets
  * its name, and all of them are looked at again before anything is taken from it.
  */
-import { open } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SafetensorsFile } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
 import {
   changedFiles,
+  type DigestFault,
   FAILING_DISK,
   FileDigests,
   findFaults,
@@ -23,7 +24,7 @@ const ANOTHER = 'Resume from another checkpoint: `resumeFromCheckpoint: true` ta
 /** Few calls, and other work can be done between them. */
 const PIECE = 8_388_608;
 
-/** Digests files while others are still being written. */
+/** Compares files with what they were to hold, and digests them while others are still being written. */
 export class CheckpointSeal {
   readonly #folder: string;
   readonly #digests = new FileDigests();
@@ -44,6 +45,30 @@ export class CheckpointSeal {
     }
   }
 
+  /** @throws CheckpointError if a file of tensors does not hold these arrays to the bit */
+  async requireTensors(name: string, arrays: ReadonlyMap<string, ArrayBufferView>): Promise<void> {
+    const file = await SafetensorsFile.open(join(this.#folder, name));
+    const piece = Buffer.allocUnsafeSlow(PIECE);
+    try {
+      for (const [key, array] of arrays) {
+        const expected = Buffer.from(array.buffer, array.byteOffset, array.byteLength);
+        for (let at = 0; at < expected.length; at += PIECE) {
+          const found = piece.subarray(0, Math.min(PIECE, expected.length - at));
+          await file.readBytes(key, found, at);
+          if (!found.equals(expected.subarray(at, at + found.length))) throw unfaithful(file.path, `"${key}"`);
+        }
+      }
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** @throws CheckpointError if a file does not hold this text to the bit */
+  async requireText(name: string, text: string): Promise<void> {
+    const path = join(this.#folder, name);
+    if (!(await readFile(path)).equals(Buffer.from(text))) throw unfaithful(path, 'it');
+  }
+
   /** Writes the list of all files. */
   async end(): Promise<void> {
     await this.begin();
@@ -55,34 +80,6 @@ export class CheckpointSeal {
   /** Ends what is under way. */
   close(): Promise<void> {
     return this.#digests.close();
-  }
-}
-
-/** @throws CheckpointError if a file of tensors does not hold these arrays to the bit */
-export async function requireTensors(path: string, arrays: ReadonlyMap<string, ArrayBufferView>): Promise<void> {
-  const file = await SafetensorsFile.open(path);
-  const piece = Buffer.allocUnsafeSlow(PIECE);
-  try {
-    for (const [name, array] of arrays) {
-      const expected = Buffer.from(array.buffer, array.byteOffset, array.byteLength);
-      for (let at = 0; at < expected.length; at += PIECE) {
-        const found = piece.subarray(0, Math.min(PIECE, expected.length - at));
-        await file.readBytes(name, found, at);
-        if (!found.equals(expected.subarray(at, at + found.length))) throw unfaithful(path, `"${name}"`);
-      }
-    }
-  } finally {
-    await file.close();
-  }
-}
-
-/** @throws CheckpointError if a file does not hold this text to the bit */
-export async function requireText(path: string, text: string): Promise<void> {
-  const file = await open(path, 'r');
-  try {
-    if (!(await file.readFile()).equals(Buffer.from(text))) throw unfaithful(path, 'it');
-  } finally {
-    await file.close();
   }
 }
 
@@ -103,9 +100,15 @@ export interface SealFindings {
 /**
  * Compares all files of a checkpoint with its list. Files that the list does not name are somebody else's, but for those
  * that every checkpoint has.
+ * @param required those files
+ * @param use what is taken from it: `parameters` alone need no more than the required files, and the rest is reported
  * @throws CheckpointError naming each file that is missing or is not as it was written
  */
-export async function checkSeal(folder: string, required: readonly string[]): Promise<SealFindings> {
+export async function checkSeal(
+  folder: string,
+  required: readonly string[],
+  use: 'everything' | 'parameters',
+): Promise<SealFindings> {
   const manifest = await readManifest(folder);
   if (!manifest) return { hasManifest: false, warnings: [] };
   const missing = required.filter((name) => !manifest.has(name));
@@ -116,10 +119,8 @@ export async function checkSeal(folder: string, required: readonly string[]): Pr
     });
   }
   const faults = await findFaults(folder, manifest, manifest.keys());
-  const notes = faults.filter(({ name }) => NOTES.test(name));
-  const serious = faults.filter(({ name }) => !NOTES.test(name));
-  if (serious.length > 0) {
-    throw changedFiles(folder, serious, ANOTHER, required);
-  }
-  return { hasManifest: true, warnings: notes.map(({ text }) => `${folder}: ${text}; nothing is read from it`) };
+  const isSerious = ({ name }: DigestFault) => (use === 'everything' ? !NOTES.test(name) : required.includes(name));
+  const serious = faults.filter(isSerious);
+  if (serious.length > 0) throw changedFiles(folder, serious, ANOTHER, required);
+  return { hasManifest: true, warnings: faults.map(({ text }) => `${folder}: ${text}; nothing is read from it here`) };
 }

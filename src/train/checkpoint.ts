@@ -17,7 +17,7 @@ import { showValue } from '../show-value.js';
 import { type BestModelState, judgeOf } from './best-model.js';
 import { checkCourse, checkOptimizer, type RunCourse } from './checkpoint-checks.js';
 import { checkpointName, writeCheckpointFolder } from './checkpoint-folder.js';
-import { CheckpointSeal, checkSeal, requireTensors, requireText, type SealFindings } from './checkpoint-seal.js';
+import { CheckpointSeal, checkSeal, type SealFindings } from './checkpoint-seal.js';
 import { compareDatasets, type DatasetFingerprint } from './dataset-fingerprint.js';
 import type { EvalEntry, LogEntry } from './events.js';
 import { parseSftConfig, RESUME_MAY_CHANGE, type SftConfig } from './sft-config.js';
@@ -114,7 +114,7 @@ export type RunState = Omit<TrainerState, 'formatVersion' | 'digests'>;
 /**
  * Writes `checkpoint-{step}` below `outputDir`; one of that name from an earlier run is replaced.
  * @param writeAdapter writes the adapter's files into the folder that it is given
- * @param makeSeal digests what was written; for measurements of what that costs
+ * @param makeSeal reads back and digests what was written; for measurements of what that costs
  * @returns the folder
  * @throws CheckpointError if anything cannot be written, or is not on the disk as it was to be; then no half-written
  *   folder stays, and what was there before does
@@ -124,24 +124,27 @@ export async function writeCheckpoint(
   state: RunState,
   tensors: TrainingTensors,
   writeAdapter?: (folder: string) => Promise<void>,
-  makeSeal: (folder: string) => Pick<CheckpointSeal, 'begin' | 'end' | 'close'> = (folder) =>
-    new CheckpointSeal(folder),
+  makeSeal: (folder: string) => Seal = (folder) => new CheckpointSeal(folder),
 ): Promise<string> {
   const step = state.globalStep;
   try {
     return await writeCheckpointFolder(outputDir, step, async (folder) => {
       const seal = makeSeal(folder);
+      const arrays = namedArrays(tensors);
+      await writeArrays(join(folder, TENSOR_FILE), arrays);
+      // Read back and digested while the adapter is written: they are as large as each other.
+      const sealed = Promise.all([seal.begin(), seal.requireTensors(TENSOR_FILE, arrays)]);
       try {
         await writeAdapter?.(folder);
-        // Digested while the rest is written.
-        await seal.begin();
-        await writeTensors(join(folder, TENSOR_FILE), tensors);
+        await sealed;
         await seal.begin();
         const json = `${JSON.stringify({ formatVersion: FORMAT, digests: MANIFEST_FILE, ...state }, null, 2)}\n`;
         await writeFileAtomically(join(folder, STATE_FILE), json);
-        await requireText(join(folder, STATE_FILE), json);
+        await seal.requireText(STATE_FILE, json);
         await seal.end();
       } finally {
+        // Nothing reads in the folder any more when it is taken away.
+        await sealed.catch(() => undefined);
         await seal.close();
       }
     });
@@ -155,18 +158,20 @@ export async function writeCheckpoint(
   }
 }
 
-async function writeTensors(path: string, { parameters, optimizer }: TrainingTensors): Promise<void> {
-  const arrays = new Map<string, Float32Array | Uint8Array>([[PARAMETERS, parameters]]);
-  for (const [key, data] of Object.entries(optimizer)) arrays.set(OPTIMIZER + key, data);
-  await writeSafetensors(
-    path,
-    [...arrays].map(([name, data]) => {
-      const dtype: SafetensorsDType = data instanceof Float32Array ? 'F32' : 'U8';
-      return { name, dtype, shape: [data.length], data };
-    }),
-    { format: 'ministral-tune' },
-  );
-  await requireTensors(path, arrays);
+type Seal = Pick<CheckpointSeal, 'begin' | 'requireTensors' | 'requireText' | 'end' | 'close'>;
+type NamedArrays = ReadonlyMap<string, Float32Array | Uint8Array>;
+
+function namedArrays({ parameters, optimizer }: TrainingTensors): NamedArrays {
+  const moments = Object.entries(optimizer).map(([key, data]) => [OPTIMIZER + key, data] as const);
+  return new Map([[PARAMETERS, parameters], ...moments]);
+}
+
+async function writeArrays(path: string, arrays: NamedArrays): Promise<void> {
+  const tensors = [...arrays].map(([name, data]) => {
+    const dtype: SafetensorsDType = data instanceof Float32Array ? 'F32' : 'U8';
+    return { name, dtype, shape: [data.length], data };
+  });
+  await writeSafetensors(path, tensors, { format: 'ministral-tune' });
 }
 
 /** Checkpoints below a folder by their step, oldest first; `[]` if there is no such folder. */
@@ -200,7 +205,7 @@ export interface ReadCheckpoint {
  *   the runs differ
  */
 export async function readCheckpoint(path: string, run: RunIdentity, course?: RunCourse): Promise<ReadCheckpoint> {
-  const { state, warnings } = await readSound(path);
+  const { state, warnings } = await readSound(path, 'everything');
   const differences = compareRuns(state, run);
   if (differences.length > 0) {
     throw new CheckpointError(`${path} belongs to another run:\n  - ${differences.join('\n  - ')}`, {
@@ -216,8 +221,11 @@ export async function readCheckpoint(path: string, run: RunIdentity, course?: Ru
 }
 
 /** The state of a checkpoint whose files are as they were written. @throws CheckpointError */
-async function readSound(path: string): Promise<{ state: TrainerState; warnings: string[] }> {
-  const findings = await checkSeal(path, REQUIRED);
+async function readSound(
+  path: string,
+  use: 'everything' | 'parameters',
+): Promise<{ state: TrainerState; warnings: string[] }> {
+  const findings = await checkSeal(path, REQUIRED, use);
   const state = await readState(path, findings);
   const warnings = [...findings.warnings];
   if (!findings.hasManifest) {
@@ -252,14 +260,17 @@ async function readTensors(path: string, size: number): Promise<TrainingTensors>
 }
 
 /**
- * The trainable parameters of a checkpoint alone: [size].
- * @throws CheckpointError if it is damaged or cannot be read, or if they are another number or not finite
+ * The trainable parameters of a checkpoint alone: [size]. Other files of it may be damaged: `warnings` tell.
+ * @throws CheckpointError if what they are in is damaged or cannot be read, or if they are another number or not finite
  */
-export async function readCheckpointParameters(path: string, size: number): Promise<Float32Array> {
-  await readSound(path);
+export async function readCheckpointParameters(
+  path: string,
+  size: number,
+): Promise<{ parameters: Float32Array; warnings: string[] }> {
+  const { warnings } = await readSound(path, 'parameters');
   const file = await SafetensorsFile.open(join(path, TENSOR_FILE));
   try {
-    return await readParameters(file, size);
+    return { parameters: await readParameters(file, size), warnings };
   } finally {
     await file.close();
   }

@@ -257,4 +257,17 @@ describe('a resume', () => {
     );
     expect(warnings(events)[0]).toMatch(/best step so far, 2, is gone \(.*trainer-state\.json has the SHA-256/);
   });
+
+  it('takes the parameters of the best step though other files beside them are damaged, and says so', async () => {
+    const { model, trainer, values } = course(() => false);
+    model.onWindow = (window) => {
+      if (window === 3) throw new Error('killed');
+    };
+    await follow(trainer.train());
+    await writeFile(join(folder, 'checkpoint-2', 'values.bin'), 'other');
+    const again = course(() => false, {}, [0.3, 0, 0, 0]);
+    const { events } = await follow(again.trainer.train({ resumeFromCheckpoint: true }));
+    expect(warnings(events)).toEqual([expect.stringMatching(/checkpoint-2: values\.bin has the SHA-256/)]);
+    expect(again.model.values).toEqual(values[2]);
+  });
 });
