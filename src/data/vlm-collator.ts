@@ -95,6 +95,11 @@ export class VlmCollator {
     this.#encoded = chatTemplate.source.includes('strftime_now') ? undefined : new Map();
   }
 
+  /** As it was given: what conversations are formatted with. */
+  get chatTemplate(): ChatTemplate {
+    return this.#chatTemplate;
+  }
+
   /**
    * A training batch: [B, T] ids, mask and labels; [N, 3, H, W] pictures in the order of their image tokens. With
    * `overlong: 'drop'`, or a picture of `onBadImage: 'skip'` that cannot be read (see `skipped` of the batch), B may be

@@ -3,7 +3,8 @@ import { nearestName } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { showValue } from '../show-value.js';
 import type { LoraAdapter } from './lora-adapter.js';
-import { describeValue, type LoraHost, requireLoraHost } from './lora-host.js';
+import { type AdapterWriter, describeValue, type LoraHost, requireLoraHost } from './lora-host.js';
+import { writeIntoCheckpoint } from './write-adapter.js';
 
 /** PEFT's name for an adapter that was given none. */
 export const DEFAULT_ADAPTER = 'default';
@@ -57,7 +58,9 @@ export class AdapterSlots {
     this.#attached?.attach(false);
     wanted?.attach(true);
     this.#attached = wanted;
-    this.#model.setTrainable?.(wanted?.parameters);
+    const write: AdapterWriter | undefined =
+      wanted && ((directory, parameters, maker) => writeIntoCheckpoint(wanted, directory, parameters, maker));
+    this.#model.setTrainable?.(wanted?.parameters, write);
   }
 
   /** @throws ConfigError listing the names that exist */

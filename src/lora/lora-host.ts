@@ -8,6 +8,12 @@ import type { LinearModule } from '../model/linear-module.js';
 /** What an adapter needs of an engine. */
 export type LoraEngine = Pick<Engine, 'createParameters' | 'readParameters' | 'writeParameters' | 'releaseParameters'>;
 
+/**
+ * Writes the files of an adapter with these values [trainable.size] into a checkpoint's folder, unless it has an adapter
+ * already. `maker` of the batches: its chat template goes beside the adapter, where it has one.
+ */
+export type AdapterWriter = (directory: string, parameters: Float32Array, maker?: unknown) => Promise<void>;
+
 /** What an adapter needs of a model. */
 export interface LoraHost {
   /** Keeps A and B: the engine that the weights are on. */
@@ -27,8 +33,8 @@ export interface LoraHost {
   readonly isDisposed?: boolean;
   /** Whether the engine goes with the model. */
   readonly ownsEngine?: boolean;
-  /** Receives the trainable parameters when an adapter comes or goes. */
-  setTrainable?(set: ParameterSet | undefined): void;
+  /** Receives the trainable parameters, and what writes them as an adapter, when an adapter comes or goes. */
+  setTrainable?(set: ParameterSet | undefined, write?: AdapterWriter | undefined): void;
 }
 
 /** @throws ConfigError for what is no model, and for one that is disposed of */

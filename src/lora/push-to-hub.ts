@@ -5,6 +5,7 @@ import type { z } from 'zod';
 import { parseOptions, requirePath } from '../config.js';
 import { SafetensorsFile } from '../engine/safetensors.js';
 import { CheckpointError, ConfigError } from '../errors.js';
+import { requireUnchanged } from '../file-digests.js';
 import { ownedRepoId, type PushedFile, type PushResult, pushFiles, pushFilesSchema } from '../hub/push-files.js';
 import { parseRepoId, plainRepoName } from '../hub/repo-id.js';
 import { modelPart, parseAdapterTensorName } from '../model/tensor-names.js';
@@ -114,8 +115,9 @@ async function configFile(directory: string, baseModel: string | undefined): Pro
   return { path: ADAPTER_CONFIG_FILE, text: `${JSON.stringify(changed, null, 2)}\n` };
 }
 
-/** What the weights' header tells. */
+/** What the weights' header tells. Those of a checkpoint must be the ones that were written there. */
 async function readFacts(directory: string): Promise<Pick<AdapterFacts, 'layers' | 'maxRank' | 'trainedNumbers'>> {
+  await requireUnchanged(directory, [ADAPTER_WEIGHTS_FILE]);
   const file = await SafetensorsFile.open(join(directory, ADAPTER_WEIGHTS_FILE));
   try {
     const layers = { language: 0, vision: 0, projector: 0 };

@@ -6,11 +6,12 @@
 import { join } from 'node:path';
 import { SafetensorsFile } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
+import { requireUnchanged } from '../file-digests.js';
 import { adapterTensorName, parseAdapterTensorName, toDiskName } from '../model/tensor-names.js';
 import { oneLine } from '../one-line.js';
 import { readJson } from '../read-json.js';
 import { readRegularFile } from '../regular-file.js';
-import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE } from './adapter-folder.js';
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE, PROCESSOR_FILES } from './adapter-folder.js';
 import { type Explanation, explainEmpty, explainKeys, explainNames, NOT_FINITE } from './explain-keys.js';
 import { refuseForeignConfig, requireAdapterFolder, requireAdapterWeights } from './foreign-adapter.js';
 import type { AdapterOrigin, LoraAdapter } from './lora-adapter.js';
@@ -69,7 +70,7 @@ export async function readAdapter(
   const { config: stored, origin } = await readAdapterConfig(directory);
   const wanted = options.towers ? stored.with({ towers: options.towers }) : stored;
   const path = join(directory, ADAPTER_WEIGHTS_FILE);
-  await requireAdapterWeights(directory);
+  await requireSoundWeights(directory);
   const file = await SafetensorsFile.open(path);
   try {
     const faults: string[] = [];
@@ -191,12 +192,23 @@ export async function adapterData(adapter: LoraAdapter): Promise<AdapterData> {
 }
 
 /**
- * The checked configuration of an adapter's folder, and what else its files say.
+ * That there are weights; of a checkpoint's folder, that they are those that were written there.
+ * @throws CheckpointError
+ */
+export async function requireSoundWeights(directory: string): Promise<void> {
+  await requireAdapterWeights(directory);
+  await requireUnchanged(directory, [ADAPTER_WEIGHTS_FILE]);
+}
+
+/**
+ * The checked configuration of an adapter's folder, and what else its files say. The small files of a checkpoint's
+ * folder must be those that were written there.
  * @throws CheckpointError or ConfigError
  */
 export async function readAdapterConfig(directory: string): Promise<{ config: LoraConfig; origin: AdapterOrigin }> {
   const path = join(directory, ADAPTER_CONFIG_FILE);
   await requireAdapterFolder(directory);
+  await requireUnchanged(directory, [ADAPTER_CONFIG_FILE, ...PROCESSOR_FILES]);
   let json: unknown;
   try {
     json = await readJson(path);

@@ -16,8 +16,7 @@ import { putFilesOn } from '../lora/adapter-file.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_SELECTION } from '../lora/adapter-folder.js';
 import { adapterNameSchema, type LoraAdapter } from '../lora/apply-lora.js';
 import { isLocalName } from '../lora/base-model.js';
-import { requireAdapterWeights } from '../lora/foreign-adapter.js';
-import { readAdapterConfig } from '../lora/read-adapter.js';
+import { readAdapterConfig, requireSoundWeights } from '../lora/read-adapter.js';
 import { loadFrom, loadProcessor, type Ministral3Processor, requireEngine, requireModelFolder } from '../model/load.js';
 import type { Ministral3 } from '../model/ministral3/model.js';
 import { warningLine } from '../one-line.js';
@@ -119,7 +118,7 @@ async function loadWithAdapter(
 ): Promise<Pretrained> {
   const { origin } = await readAdapterConfig(folder);
   // Before gigabytes of its base model are fetched.
-  await requireAdapterWeights(folder);
+  await requireSoundWeights(folder);
   const name = baseModel ?? (origin.baseModelNameOrPath && plainRepoName(origin.baseModelNameOrPath));
   if (name === undefined) {
     throw new ConfigError(`${idOrFolder} is an adapter whose ${ADAPTER_CONFIG_FILE} names no base model`, {

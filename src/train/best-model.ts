@@ -10,7 +10,7 @@ export interface Judge {
   readonly greaterIsBetter: boolean;
 }
 
-/** The best step of a run whose parameters can be loaded. */
+/** The best step of a run. */
 export interface BestModel {
   /** `evalLoss`, or a name that `computeMetrics` gives. */
   readonly metric: string;
@@ -18,13 +18,25 @@ export interface BestModel {
   readonly value: number;
   /** Optimizer steps done then. */
   readonly step: number;
-  /** Its folder. */
-  readonly checkpoint: string;
+  /** Its folder; undefined as long as it could not be saved, or was damaged since: its parameters are kept in memory. */
+  readonly checkpoint: string | undefined;
+}
+
+/** An evaluated step, as a checkpoint names it. */
+export interface BestStep {
+  /** Optimizer steps done then. */
+  readonly step: number;
+  /** The metric there. */
+  readonly value: number;
+  /** Its folder, if it was saved. */
+  readonly checkpoint?: string | undefined;
 }
 
 /** As a checkpoint keeps it. */
 export interface BestModelState extends Judge {
-  readonly best?: Omit<BestModel, 'metric'> | undefined;
+  readonly best?: BestStep | undefined;
+  /** The best of those that were saved, where the best of all may not have been. */
+  readonly saved?: BestStep | undefined;
   /** The best value of all, that of a step without a checkpoint included. */
   readonly bestValue?: number | undefined;
   /** Evaluations since the last gain of more than `earlyStoppingThreshold`. */
@@ -63,7 +75,8 @@ export class BestModelTracker {
   }
 
   get best(): BestModel | undefined {
-    return this.#state.best && { metric: this.#judge.metric, ...this.#state.best };
+    const { best } = this.#state;
+    return best && { metric: this.#judge.metric, value: best.value, step: best.step, checkpoint: best.checkpoint };
   }
 
   /** As many evaluations in a row as `earlyStoppingPatience` allows have brought no gain. */
@@ -74,12 +87,12 @@ export class BestModelTracker {
   /**
    * Takes in an evaluation.
    * @param checkpoint where the step is saved if it is the best
-   * @returns whether it is the best of those that can be loaded, and is to be saved
+   * @returns whether it is the best of those that are kept, and is to be saved
    * @throws TrainingError if the evaluation has no such metric
    */
   judge(step: number, checkpoint: string, result: EvalResult): boolean {
     const value = this.#valueOf(result);
-    const { best, bestValue, withoutGain } = this.#state;
+    const { best, saved, bestValue, withoutGain } = this.#state;
     const isNumber = Number.isFinite(value);
     const isFirst = isNumber && bestValue === undefined;
     // An infinite value is no gain: JSON, of which checkpoints are, could not keep it.
@@ -87,24 +100,44 @@ export class BestModelTracker {
     const hasGain = isFirst || (isBetter && Math.abs(value - bestValue!) > this.#threshold);
     const isBest = isNumber && (best === undefined || this.#isBetter(value, best.value));
     this.#before = this.#state;
+    // What was saved before stays known until this one is.
+    const lastSaved = isBest && best?.checkpoint !== undefined ? best : saved;
     this.#state = {
       ...this.#judge,
       best: isBest ? { step, value, checkpoint } : best,
+      ...(lastSaved && { saved: lastSaved }),
       bestValue: isBetter ? value : bestValue,
       withoutGain: hasGain ? 0 : withoutGain + 1,
     };
     return isBest;
   }
 
-  /** The step that was judged last could not be saved: the best is what it was before. */
-  unsaved(): void {
-    this.#state = { ...this.#state, best: this.#before.best };
+  /**
+   * The step that was judged last was to be saved and could not be, or was not.
+   * @param isKept whether its parameters are in memory: it is the best all the same. Else the best is what it was before
+   */
+  unsaved(isKept: boolean): void {
+    if (isKept) this.moved(undefined);
+    else this.#set(this.#before);
   }
 
-  /** The best step's checkpoint was found elsewhere, or is gone. */
+  /** The best step's checkpoint is here now; undefined: it is nowhere, its parameters are in memory. */
   moved(checkpoint: string | undefined): void {
-    const { best } = this.#state;
-    this.#state = { ...this.#state, best: best && checkpoint !== undefined ? { ...best, checkpoint } : undefined };
+    const { best, saved } = this.#state;
+    if (!best) return;
+    const { step, value } = best;
+    if (checkpoint === undefined) this.#set({ best: { step, value }, saved });
+    else this.#set({ best: { step, value, checkpoint } });
+  }
+
+  /** The best step is gone: another takes its place, or none. */
+  lost(instead: BestStep | undefined): void {
+    this.#set({ best: instead });
+  }
+
+  #set({ best, saved }: Pick<BestModelState, 'best' | 'saved'>): void {
+    const { best: _best, saved: _saved, ...others } = this.#state;
+    this.#state = { ...others, ...(best && { best }), ...(saved && { saved }) };
   }
 
   #isBetter(value: number, than: number): boolean {

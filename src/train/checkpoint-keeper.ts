@@ -1,17 +1,20 @@
 /** The checkpoints of one run: writes new ones, removes the oldest beyond the limit, opens one to resume from. */
 import { dirname, join, resolve } from 'node:path';
 import { CheckpointError } from '../errors.js';
-import type { BestModel, BestModelState } from './best-model.js';
+import type { BestModel, BestModelState, BestModelTracker } from './best-model.js';
 import {
   isCheckpoint,
   listCheckpoints,
+  type ReadCheckpoint,
   type RunIdentity,
+  type RunState,
   readCheckpoint,
   readCheckpointParameters,
-  type TrainerState,
   type TrainingTensors,
   writeCheckpoint,
 } from './checkpoint.js';
+import type { CheckpointAdapter } from './checkpoint-adapter.js';
+import type { RunCourse } from './checkpoint-checks.js';
 import { checkpointName, removeCheckpointFolder, tidyCheckpointFolders } from './checkpoint-folder.js';
 
 interface Place {
@@ -19,22 +22,42 @@ interface Place {
   readonly step: number;
 }
 
-export interface OpenedCheckpoint {
-  readonly state: TrainerState;
-  readonly tensors: TrainingTensors;
+export interface OpenedCheckpoint extends ReadCheckpoint {
   /** Newer checkpoints that were passed over because they cannot be read, and why. */
   readonly damaged: readonly string[];
 }
 
+/** Where a run is; what it is stays the same. */
+export type Progress = Omit<RunState, keyof RunIdentity>;
+
+/** A checkpoint that was written, what made way for it, and why something could not. */
+export interface SavedCheckpoint {
+  readonly path: string;
+  readonly step: number;
+  readonly removed: readonly string[];
+  readonly notRemoved: string | undefined;
+}
+
+/** The best step so far, in memory. */
+interface BestCopy {
+  readonly step: number;
+  readonly parameters: Float32Array;
+  /** What its checkpoint holds besides, until that is written. */
+  unsaved?: { readonly progress: Progress; readonly tensors: TrainingTensors } | undefined;
+}
+
 export class CheckpointKeeper {
   readonly #run: RunIdentity;
-  readonly #saveAdapter: ((directory: string) => Promise<void>) | undefined;
+  readonly #course: RunCourse | undefined;
+  readonly #writeAdapter: CheckpointAdapter | undefined;
   #kept: Place[] = [];
   #latest: Place | undefined;
+  #best: BestCopy | undefined;
 
-  constructor(run: RunIdentity, saveAdapter: ((directory: string) => Promise<void>) | undefined) {
+  constructor(run: RunIdentity, writeAdapter?: CheckpointAdapter, course?: RunCourse) {
     this.#run = run;
-    this.#saveAdapter = saveAdapter;
+    this.#writeAdapter = writeAdapter;
+    this.#course = course;
   }
 
   /** The newest checkpoint of the run, which may be the one that it was resumed from. */
@@ -78,7 +101,7 @@ export class CheckpointKeeper {
       } catch (error) {
         if (!(error instanceof CheckpointError) || error.details.differences !== undefined) throw error;
         first ??= error;
-        damaged.push(error.message.split('\n')[0]!);
+        damaged.push(firstLine(error));
       }
     }
     if (first) throw first;
@@ -101,7 +124,7 @@ export class CheckpointKeeper {
 
   async #opened(path: string, damaged: readonly string[]): Promise<OpenedCheckpoint> {
     const { outputDir } = this.#run.config;
-    const read = await readCheckpoint(path, this.#run);
+    const read = await readCheckpoint(path, this.#run, this.#course);
     const step = read.state.globalStep;
     this.#latest = { path, step };
     // Later ones are of a course that this run leaves; they are not its own to remove.
@@ -111,40 +134,150 @@ export class CheckpointKeeper {
     return { ...read, damaged };
   }
 
-  /** The checkpoint of the best step so far: beside the one that was opened, or where it was written. */
-  async findBest({ best }: BestModelState): Promise<string | undefined> {
-    if (!best) return undefined;
-    const beside = this.#latest && join(dirname(this.#latest.path), checkpointName(best.step));
-    for (const path of [beside, best.checkpoint]) if (path && (await isCheckpoint(path))) return path;
+  /**
+   * Finds the checkpoint of the best step of a run that was resumed, and takes its parameters into memory where they are
+   * to be loaded in the end. Where it is gone the best of those that were saved takes its place.
+   * @returns warnings
+   */
+  async takeUpBest(tracker: BestModelTracker, size: number): Promise<string[]> {
+    const before = tracker.best;
+    if (!before) return [];
+    const [faults, warnings]: [string[], string[]] = [[], []];
+    const found = await this.#findStep(before, size, faults, warnings);
+    if (found !== undefined) {
+      tracker.moved(found);
+      return warnings;
+    }
+    const { saved } = tracker.state;
+    const other = saved && (await this.#findStep(saved, size, faults, warnings));
+    tracker.lost(other === undefined ? undefined : { ...saved!, checkpoint: other });
+    const why = faults.length > 0 ? ` (${faults.join('; ')})` : '';
+    const instead = tracker.best
+      ? `; the best that is left is step ${tracker.best.step}, ${tracker.best.metric} ${tracker.best.value}`
+      : '; the best is told anew from here';
+    return [`the checkpoint of the best step so far, ${before.step}, is gone${why}${instead}`, ...warnings];
+  }
+
+  /** The checkpoint of a step: beside the one that was opened, or where it was written. */
+  async #findStep(
+    { step, checkpoint }: { readonly step: number; readonly checkpoint?: string | undefined },
+    size: number,
+    faults: string[],
+    warnings: string[],
+  ): Promise<string | undefined> {
+    const beside = this.#latest && join(dirname(this.#latest.path), checkpointName(step));
+    for (const path of new Set([beside, checkpoint])) {
+      if (!path || !(await isCheckpoint(path))) continue;
+      if (!this.#run.config.loadBestModelAtEnd) return path;
+      try {
+        const read = await readCheckpointParameters(path, size);
+        this.#best = { step, parameters: read.parameters };
+        warnings.push(...read.warnings);
+        return path;
+      } catch (error) {
+        if (!(error instanceof CheckpointError)) throw error;
+        faults.push(firstLine(error));
+      }
+    }
     return undefined;
   }
 
-  /** The parameters of the best step: [size]. @throws CheckpointError if they cannot be read */
-  readBest(best: BestModel, size: number): Promise<Float32Array> {
-    return readCheckpointParameters(best.checkpoint, size);
+  /**
+   * The parameters of the best step: [size]. They come from its checkpoint if that is sound, else from memory.
+   * @returns why the checkpoint could not be used, if it could not
+   * @throws CheckpointError if they are nowhere
+   */
+  async readBest(best: BestModel, size: number): Promise<{ parameters: Float32Array; fault: string | undefined }> {
+    const copy = this.#best?.step === best.step ? this.#best.parameters : undefined;
+    if (best.checkpoint === undefined) {
+      if (copy) return { parameters: copy, fault: 'it could not be saved' };
+      throw new CheckpointError(`the parameters of step ${best.step} were not saved`);
+    }
+    try {
+      const { parameters } = await readCheckpointParameters(best.checkpoint, size);
+      return { parameters, fault: undefined };
+    } catch (error) {
+      if (!copy || !(error instanceof CheckpointError)) throw error;
+      return { parameters: copy, fault: firstLine(error) };
+    }
+  }
+
+  /** The best step, if it is in memory alone. */
+  get unsavedBest(): number | undefined {
+    return this.#best?.unsaved && this.#best.step;
   }
 
   /**
    * Writes a checkpoint, then removes those beyond `saveTotalLimit`: only ones that this run wrote or grew from, and
-   * neither the newest nor the best.
+   * neither the newest nor the best. Where it cannot be written and is the best step, it stays in memory for `saveBest`.
    * @returns what was written and removed, and why one could not be removed
    * @throws CheckpointError if it cannot be written; nothing is removed then
    */
-  async save(
-    progress: Omit<TrainerState, keyof RunIdentity | 'formatVersion'>,
-    tensors: TrainingTensors,
-  ): Promise<{ path: string; removed: string[]; notRemoved: string | undefined }> {
-    const { outputDir, saveTotalLimit } = this.#run.config;
-    const path = await writeCheckpoint(outputDir, { ...this.#run, ...progress }, tensors, this.#saveAdapter);
-    this.#latest = { path, step: progress.globalStep };
-    this.#kept = [...this.#kept.filter((checkpoint) => checkpoint.step !== progress.globalStep), this.#latest];
+  async save(progress: Progress, tensors: TrainingTensors): Promise<SavedCheckpoint> {
+    const step = progress.globalStep;
+    const { loadBestModelAtEnd, saveStrategy } = this.#run.config;
+    if (progress.best?.best?.step === step && (loadBestModelAtEnd || saveStrategy === 'best')) {
+      // The log grows, and the state is that of this step.
+      const unsaved = { progress: { ...progress, logHistory: [...progress.logHistory] }, tensors };
+      this.#best = { step, parameters: tensors.parameters, unsaved };
+    }
+    const path = await this.#write(progress, tensors, true);
+    this.#latest = { path, step };
+    this.#nowSaved(step);
+    return { path, step, ...(await this.#removeSurplus(progress.best)) };
+  }
+
+  /**
+   * Tries again to write the best step's checkpoint, if that failed before.
+   * @returns undefined if there is nothing to write, or it cannot be written
+   */
+  async saveBest(best: BestModelState): Promise<SavedCheckpoint | undefined> {
+    const copy = this.#best;
+    if (!copy?.unsaved || best.best?.step !== copy.step) return undefined;
+    const { progress, tensors } = copy.unsaved;
+    const { step } = copy;
+    let path: string;
+    try {
+      path = await this.#write(progress, tensors, false);
+    } catch (error) {
+      if (!(error instanceof CheckpointError)) throw error;
+      return undefined;
+    }
+    this.#latest ??= { path, step };
+    this.#nowSaved(step);
+    return { path, step, ...(await this.#removeSurplus({ ...best, best: { ...best.best, checkpoint: path } })) };
+  }
+
+  async #write(progress: Progress, tensors: TrainingTensors, isCurrent: boolean): Promise<string> {
+    const { outputDir } = this.#run.config;
+    const write = this.#writeAdapter;
+    const path = await writeCheckpoint(outputDir, { ...this.#run, ...progress }, tensors, (folder) =>
+      Promise.resolve(write?.(folder, tensors.parameters, isCurrent)),
+    );
+    const step = progress.globalStep;
+    const others = this.#kept.filter((checkpoint) => checkpoint.step !== step);
+    this.#kept = [...others, { path, step }].sort((a, b) => a.step - b.step);
+    return path;
+  }
+
+  /** What is on the disk needs no second place; the parameters stay, for a disk may fail later. */
+  #nowSaved(step: number): void {
+    if (this.#best?.step !== step) return;
+    const { parameters } = this.#best;
+    this.#best = this.#run.config.loadBestModelAtEnd ? { step, parameters } : undefined;
+  }
+
+  async #removeSurplus(state: BestModelState | undefined): Promise<Pick<SavedCheckpoint, 'removed' | 'notRemoved'>> {
+    const { saveTotalLimit } = this.#run.config;
     const removed: string[] = [];
-    if (saveTotalLimit === undefined) return { path, removed, notRemoved: undefined };
-    const best = progress.best?.best?.step;
-    const isSafe = ({ step }: Place) => step === progress.globalStep || step === best;
-    const others = this.#kept.filter((checkpoint) => !isSafe(checkpoint));
-    const surplus = others.slice(0, Math.max(0, this.#kept.length - saveTotalLimit));
     let notRemoved: string | undefined;
+    if (saveTotalLimit === undefined) return { removed, notRemoved };
+    const { best, saved } = state ?? {};
+    const safe = new Set([this.#latest?.step, best?.step]);
+    // As long as the best is in memory alone, the best on the disk is what a killed process leaves.
+    if (best?.checkpoint === undefined) safe.add(saved?.step);
+    const others = this.#kept.filter(({ step }) => !safe.has(step));
+    const surplus = others.slice(0, Math.max(0, this.#kept.length - saveTotalLimit));
     for (const old of surplus) {
       try {
         await removeCheckpointFolder(old.path);
@@ -154,6 +287,10 @@ export class CheckpointKeeper {
       }
       this.#kept = this.#kept.filter((checkpoint) => checkpoint !== old);
     }
-    return { path, removed, notRemoved };
+    return { removed, notRemoved };
   }
+}
+
+function firstLine(error: Error): string {
+  return error.message.split('\n')[0]!;
 }

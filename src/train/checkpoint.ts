@@ -1,6 +1,7 @@
 /**
- * `checkpoint-{step}` folders: the adapter, `trainer-state.json`, and `training-state.safetensors` with the flat
- * parameters and the optimizer's moments. A folder gets its name when everything in it is written.
+ * `checkpoint-{step}` folders: the adapter, `trainer-state.json`, `training-state.safetensors` with the flat parameters
+ * and the optimizer's moments, and `checkpoint.sha256` with the digests of all of them. A folder gets its name when
+ * everything in it is written and was read back.
  *
  * There is no random state to keep: the order of the samples and the dropout masks follow from the seed and the step.
  */
@@ -10,10 +11,13 @@ import { z } from 'zod';
 import { writeFileAtomically } from '../atomic-file.js';
 import { type SafetensorsDType, SafetensorsFile, writeSafetensors } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
+import { MANIFEST_FILE } from '../file-digests.js';
 import { readJson } from '../read-json.js';
 import { showValue } from '../show-value.js';
 import { type BestModelState, judgeOf } from './best-model.js';
+import { checkCourse, checkOptimizer, type RunCourse } from './checkpoint-checks.js';
 import { checkpointName, writeCheckpointFolder } from './checkpoint-folder.js';
+import { CheckpointSeal, checkSeal, type SealFindings } from './checkpoint-seal.js';
 import { compareDatasets, type DatasetFingerprint } from './dataset-fingerprint.js';
 import type { EvalEntry, LogEntry } from './events.js';
 import { parseSftConfig, RESUME_MAY_CHANGE, type SftConfig } from './sft-config.js';
@@ -23,7 +27,11 @@ const STATE_FILE = 'trainer-state.json';
 const TENSOR_FILE = 'training-state.safetensors';
 const PARAMETERS = 'parameters';
 const OPTIMIZER = 'optimizer.';
-const FORMAT = 2;
+/** 3 has digests, in the file that `digests` names. */
+const FORMAT = 3;
+/** Without digests. */
+const OLDER_FORMAT = 2;
+const REQUIRED = [STATE_FILE, TENSOR_FILE];
 const MAX_LISTED = 20;
 /** A log entry takes some 400 bytes. */
 const MAX_STATE_BYTES = 134_217_728;
@@ -53,9 +61,11 @@ const stateSchema = z
         greaterIsBetter: z.boolean(),
         withoutGain: z.int().min(0),
         bestValue: z.number().optional(),
-        best: z.looseObject({ step: z.int().min(0), value: z.number(), checkpoint: z.string() }).optional(),
+        best: z.looseObject({ step: z.int().min(0), value: z.number(), checkpoint: z.string().optional() }).optional(),
+        saved: z.looseObject({ step: z.int().min(0), value: z.number(), checkpoint: z.string() }).optional(),
       })
       .optional(),
+    evaluationDue: z.literal(true).optional(),
     logHistory: z.array(z.looseObject({ step: z.int().min(0), epoch: z.number().min(0) })),
   })
   .refine(({ globalStep, totalSteps }) => globalStep <= totalSteps, {
@@ -77,7 +87,9 @@ export interface RunIdentity {
 
 /** Where a run is, as `trainer-state.json` holds it. */
 export interface TrainerState extends RunIdentity {
-  readonly formatVersion: typeof FORMAT;
+  readonly formatVersion: typeof FORMAT | typeof OLDER_FORMAT;
+  /** The file with the digests of all files; missing in format 2. */
+  readonly digests?: typeof MANIFEST_FILE | undefined;
   /** Optimizer steps done. */
   readonly globalStep: number;
   readonly totalSteps: number;
@@ -96,36 +108,45 @@ export interface TrainingTensors {
   readonly optimizer: Record<string, Float32Array | Uint8Array>;
 }
 
+/** A run's own part of its state: what the writer adds is left out. */
+export type RunState = Omit<TrainerState, 'formatVersion' | 'digests'>;
+
 /**
  * Writes `checkpoint-{step}` below `outputDir`; one of that name from an earlier run is replaced.
- * @param saveAdapter writes the adapter's files into the folder that it is given
+ * @param writeAdapter writes the adapter's files into the folder that it is given
+ * @param makeSeal reads back and digests what was written; for measurements of what that costs
  * @returns the folder
- * @throws CheckpointError if anything cannot be written; then no half-written folder stays, and what was there before does
+ * @throws CheckpointError if anything cannot be written, or is not on the disk as it was to be; then no half-written
+ *   folder stays, and what was there before does
  */
 export async function writeCheckpoint(
   outputDir: string,
-  state: Omit<TrainerState, 'formatVersion'>,
+  state: RunState,
   tensors: TrainingTensors,
-  saveAdapter?: (directory: string) => Promise<void>,
+  writeAdapter?: (folder: string) => Promise<void>,
+  makeSeal: (folder: string) => Seal = (folder) => new CheckpointSeal(folder),
 ): Promise<string> {
   const step = state.globalStep;
   try {
     return await writeCheckpointFolder(outputDir, step, async (folder) => {
-      await saveAdapter?.(folder);
-      const arrays = [
-        [PARAMETERS, tensors.parameters] as const,
-        ...Object.entries(tensors.optimizer).map(([key, data]) => [OPTIMIZER + key, data] as const),
-      ];
-      await writeSafetensors(
-        join(folder, TENSOR_FILE),
-        arrays.map(([key, data]) => {
-          const dtype: SafetensorsDType = data instanceof Float32Array ? 'F32' : 'U8';
-          return { name: key, dtype, shape: [data.length], data };
-        }),
-        { format: 'ministral-tune' },
-      );
-      const json = `${JSON.stringify({ formatVersion: FORMAT, ...state }, null, 2)}\n`;
-      await writeFileAtomically(join(folder, STATE_FILE), json);
+      const seal = makeSeal(folder);
+      const arrays = namedArrays(tensors);
+      await writeArrays(join(folder, TENSOR_FILE), arrays);
+      // Read back and digested while the adapter is written: they are as large as each other.
+      const sealed = Promise.all([seal.begin(), seal.requireTensors(TENSOR_FILE, arrays)]);
+      try {
+        await writeAdapter?.(folder);
+        await sealed;
+        await seal.begin();
+        const json = `${JSON.stringify({ formatVersion: FORMAT, digests: MANIFEST_FILE, ...state }, null, 2)}\n`;
+        await writeFileAtomically(join(folder, STATE_FILE), json);
+        await seal.requireText(STATE_FILE, json);
+        await seal.end();
+      } finally {
+        // Nothing reads in the folder any more when it is taken away.
+        await sealed.catch(() => undefined);
+        await seal.close();
+      }
     });
   } catch (cause) {
     const path = join(outputDir, checkpointName(step));
@@ -135,6 +156,22 @@ export async function writeCheckpoint(
       details: { path, step },
     });
   }
+}
+
+type Seal = Pick<CheckpointSeal, 'begin' | 'requireTensors' | 'requireText' | 'end' | 'close'>;
+type NamedArrays = ReadonlyMap<string, Float32Array | Uint8Array>;
+
+function namedArrays({ parameters, optimizer }: TrainingTensors): NamedArrays {
+  const moments = Object.entries(optimizer).map(([key, data]) => [OPTIMIZER + key, data] as const);
+  return new Map([[PARAMETERS, parameters], ...moments]);
+}
+
+async function writeArrays(path: string, arrays: NamedArrays): Promise<void> {
+  const tensors = [...arrays].map(([name, data]) => {
+    const dtype: SafetensorsDType = data instanceof Float32Array ? 'F32' : 'U8';
+    return { name, dtype, shape: [data.length], data };
+  });
+  await writeSafetensors(path, tensors, { format: 'ministral-tune' });
 }
 
 /** Checkpoints below a folder by their step, oldest first; `[]` if there is no such folder. */
@@ -155,15 +192,20 @@ export async function isCheckpoint(path: string): Promise<boolean> {
   return (await Promise.all(files)).every((file) => file?.isFile());
 }
 
+/** A checkpoint that was read, and what is to be known of it. */
+export interface ReadCheckpoint {
+  readonly state: TrainerState;
+  readonly tensors: TrainingTensors;
+  readonly warnings: readonly string[];
+}
+
 /**
  * Reads a checkpoint for a run that must be the one that wrote it.
- * @throws CheckpointError if it cannot be read, or with `details.differences` listing everything in which the runs differ
+ * @throws CheckpointError if it is damaged or cannot be read, or with `details.differences` listing everything in which
+ *   the runs differ
  */
-export async function readCheckpoint(
-  path: string,
-  run: RunIdentity,
-): Promise<{ state: TrainerState; tensors: TrainingTensors }> {
-  const state = await readState(path);
+export async function readCheckpoint(path: string, run: RunIdentity, course?: RunCourse): Promise<ReadCheckpoint> {
+  const { state, warnings } = await readSound(path, 'everything');
   const differences = compareRuns(state, run);
   if (differences.length > 0) {
     throw new CheckpointError(`${path} belongs to another run:\n  - ${differences.join('\n  - ')}`, {
@@ -171,8 +213,25 @@ export async function readCheckpoint(
       details: { path, differences },
     });
   }
+  checkCourse(path, state, course);
   const size = run.parameters.reduce((sum, { shape }) => sum + shape.reduce((product, side) => product * side, 1), 0);
-  return { state, tensors: await readTensors(path, size) };
+  const tensors = await readTensors(path, size);
+  checkOptimizer(path, state, tensors);
+  return { state, tensors, warnings };
+}
+
+/** The state of a checkpoint whose files are as they were written. @throws CheckpointError */
+async function readSound(
+  path: string,
+  use: 'everything' | 'parameters',
+): Promise<{ state: TrainerState; warnings: string[] }> {
+  const findings = await checkSeal(path, REQUIRED, use);
+  const state = await readState(path, findings);
+  const warnings = [...findings.warnings];
+  if (!findings.hasManifest) {
+    warnings.push(`${path} was written by an earlier version, without digests: whether it is damaged cannot be told`);
+  }
+  return { state, warnings };
 }
 
 async function readTensors(path: string, size: number): Promise<TrainingTensors> {
@@ -201,13 +260,17 @@ async function readTensors(path: string, size: number): Promise<TrainingTensors>
 }
 
 /**
- * The trainable parameters of a checkpoint alone: [size].
- * @throws CheckpointError if they cannot be read, are another number, or are no finite numbers
+ * The trainable parameters of a checkpoint alone: [size]. Other files of it may be damaged: `warnings` tell.
+ * @throws CheckpointError if what they are in is damaged or cannot be read, or if they are another number or not finite
  */
-export async function readCheckpointParameters(path: string, size: number): Promise<Float32Array> {
+export async function readCheckpointParameters(
+  path: string,
+  size: number,
+): Promise<{ parameters: Float32Array; warnings: string[] }> {
+  const { warnings } = await readSound(path, 'parameters');
   const file = await SafetensorsFile.open(join(path, TENSOR_FILE));
   try {
-    return await readParameters(file, size);
+    return { parameters: await readParameters(file, size), warnings };
   } finally {
     await file.close();
   }
@@ -228,7 +291,7 @@ async function readParameters(file: SafetensorsFile, size: number): Promise<Floa
   });
 }
 
-async function readState(path: string): Promise<TrainerState> {
+async function readState(path: string, { hasManifest }: SealFindings): Promise<TrainerState> {
   const json = await readJson(join(path, STATE_FILE), { maxBytes: MAX_STATE_BYTES }).catch((cause: Error) => {
     throw new CheckpointError(`${path} is no checkpoint: ${cause.message}`, {
       hint: 'Expected a folder checkpoint-N of `outputDir`, or true for the latest one there.',
@@ -236,9 +299,23 @@ async function readState(path: string): Promise<TrainerState> {
       cause,
     });
   });
-  const version = (json as { formatVersion?: unknown } | null)?.formatVersion;
-  if (version !== FORMAT) {
-    throw new CheckpointError(`${path}: expected format version ${FORMAT}, found ${showValue(version)}`);
+  const { formatVersion: version, digests } = (json ?? {}) as { formatVersion?: unknown; digests?: unknown };
+  if (version !== FORMAT && version !== OLDER_FORMAT) {
+    const expected = `${OLDER_FORMAT} or ${FORMAT}`;
+    throw new CheckpointError(`${path}: expected format version ${expected}, found ${showValue(version)}`);
+  }
+  // The older format knows no such field: a 3 that became a 2 does not make up for the list.
+  if ((version === FORMAT) !== (digests === MANIFEST_FILE) || (version !== FORMAT && digests !== undefined)) {
+    throw new CheckpointError(
+      `${join(path, STATE_FILE)} is damaged: format version ${version} with \`digests\` ${showValue(digests)}`,
+      { hint: 'Resume from another checkpoint.', details: { path } },
+    );
+  }
+  if (version === FORMAT && !hasManifest) {
+    throw new CheckpointError(`${path} is not whole: ${MANIFEST_FILE} is missing, with the digests of its files`, {
+      hint: 'Copy the folder with all of its files, or resume from another checkpoint.',
+      details: { path, missing: [MANIFEST_FILE] },
+    });
   }
   const { error } = stateSchema.safeParse(json);
   if (!error) return json as TrainerState;

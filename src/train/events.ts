@@ -67,7 +67,10 @@ export interface TrainOutput {
   readonly logHistory: readonly (LogEntry | EvalEntry)[];
   /** Steps whose update was left out by `onNonFiniteLoss: 'skip'`, those before a resume included. */
   readonly skippedSteps: number;
-  /** The best evaluation that was saved, if the configuration asks for one. */
+  /**
+   * The best evaluation, if the configuration asks for one. With `loadBestModelAtEnd` its `checkpoint` is undefined where
+   * it could not be saved: the model then holds the only copy. Without, the best of those that were saved.
+   */
   readonly best?: BestModel | undefined;
   /** Checkpoints of the run that exist now, oldest first. */
   readonly checkpoints: readonly string[];

@@ -31,7 +31,11 @@ export interface SftTrainerOptions {
   readonly evalDataset?: Dataset<TrainingExample> | readonly TrainingExample[] | undefined;
   /** Turns samples into batches: a `VlmCollator`. */
   readonly collator: Collator;
-  /** Writes the adapter's files into a checkpoint's folder. Default: checkpoints hold the parameters alone. */
+  /**
+   * Writes more into a checkpoint's folder, or the adapter's files in another way: those that it does not write are
+   * written all the same, so that `loadAdapter` reads every checkpoint. Called for each checkpoint while the model holds
+   * its parameters. Default: the adapter alone, with the collator's chat template; a model that has no adapter, nothing.
+   */
   readonly saveAdapter?: ((directory: string) => Promise<void>) | undefined;
   /**
    * More numbers of an evaluation beside the loss, by name: for instance the accuracy that an `Evaluator` finds. Called
@@ -187,6 +191,7 @@ export class SftTrainer {
           checkData: (signal) => this.#checkData(signal),
           evaluate: (signal, warn) => this.#evaluate(this.#options.evalDataset, signal, warn),
           saveAdapter: this.#options.saveAdapter,
+          collator: this.#options.collator,
           signal: options.signal,
           show: (event) => {
             progress.show(event);

@@ -65,6 +65,13 @@ export interface TrainableModel {
   readonly isDisposed?: boolean | undefined;
   /** What decides a run besides the parameters' names and shapes, as JSON: a resume refuses other values. */
   readonly trainingSettings?: Readonly<Record<string, unknown>> | undefined;
+  /**
+   * Writes what is trained, with these values [trainable.size], into the folder of a checkpoint, in files that others
+   * can load: those of an adapter. What somebody has written there already stays. Asked for when a run begins; models
+   * without it get checkpoints without an adapter.
+   * @param maker the collator of the run: what its batches are made with may be written as well
+   */
+  readonly writeAdapter?: ((directory: string, parameters: Float32Array, maker?: unknown) => Promise<void>) | undefined;
   /** Of its checkpoint; asked only which tokens stop generation. */
   readonly config?: { readonly eosTokenIds?: readonly number[] | undefined } | undefined;
   /**

@@ -7,9 +7,11 @@ import type { Dataset, TrainingExample, VlmBatch } from '../data/types.js';
 import type { Deferred, OptimizerState } from '../engine/engine.js';
 import { counterHash } from '../engine/random.js';
 import type { ParameterSet } from '../engine/tensor.js';
-import { CheckpointError, TrainingError, TuneError } from '../errors.js';
+import { TrainingError, TuneError } from '../errors.js';
 import { BestModelTracker, judgeOf } from './best-model.js';
+import { checkpointAdapter } from './checkpoint-adapter.js';
 import { CheckpointKeeper } from './checkpoint-keeper.js';
+import { CheckpointSaver } from './checkpoint-saver.js';
 import { fingerprintDataset } from './dataset-fingerprint.js';
 import type { EvalResult } from './evaluate-loss.js';
 import type { TrainingEvent, TrainOutput } from './events.js';
@@ -44,6 +46,8 @@ export interface TrainingLoopOptions {
   readonly checkData: (signal: AbortSignal | undefined) => Promise<readonly string[]>;
   readonly evaluate: (signal: AbortSignal | undefined, warn: (message: string) => void) => Promise<EvalResult>;
   readonly saveAdapter: ((directory: string) => Promise<void>) | undefined;
+  /** What made the batches: a model may write of it what its adapter needs. */
+  readonly collator: unknown;
   readonly signal: AbortSignal | undefined;
   readonly show: (event: TrainingEvent) => void;
 }
@@ -56,6 +60,7 @@ export class TrainingLoop {
   #metrics!: StepMetrics;
   #best: BestModelTracker | undefined;
   #checkpoints!: CheckpointKeeper;
+  #saver!: CheckpointSaver;
   #optimizer!: OptimizerState;
   /** The model's when the run began: its adapter may be switched off or away meanwhile. */
   #trainable!: ParameterSet;
@@ -123,7 +128,8 @@ export class TrainingLoop {
     } finally {
       await batches.return();
     }
-    if (config.loadBestModelAtEnd) await this.#loadBest();
+    await this.#saver.retryBest();
+    if (config.loadBestModelAtEnd) await this.#saver.loadBest(this.#globalStep);
     const output = this.#output((performance.now() - start) / 1000);
     await this.#log.emit({ type: 'end', step: this.#globalStep, output });
     return output;
@@ -131,7 +137,7 @@ export class TrainingLoop {
 
   /** Makes the optimizer's state, or takes up that of a checkpoint. Gives warnings for when the run has begun. */
   async #prepare(resumeFrom: string | true | undefined): Promise<string[]> {
-    const { model, config, settings, dataset, evalDataset, saveAdapter } = this.#options;
+    const { model, config, settings, dataset, evalDataset, sampler, collator, saveAdapter } = this.#options;
     const { engine, trainable } = model;
     this.#trainable = trainable;
     const judge = judgeOf(config);
@@ -142,7 +148,10 @@ export class TrainingLoop {
       ...(judge && evalDataset ? { evalDataset: await fingerprintDataset(evalDataset) } : {}),
       parameters: trainable.parameters.map(({ name, shape }) => ({ name, shape })),
     };
-    this.#checkpoints = new CheckpointKeeper(identity, saveAdapter);
+    this.#checkpoints = new CheckpointKeeper(identity, checkpointAdapter(model, collator, saveAdapter), {
+      totalSteps: sampler.totalSteps,
+      epochAfter: (steps) => (steps === 0 ? 0 : sampler.window(steps - 1).epochAfter),
+    });
     await this.#checkpoints.tidy();
     const resumed = resumeFrom === undefined ? undefined : await this.#checkpoints.open(resumeFrom);
     this.#optimizer = engine.createOptimizerState(trainable, optimizerKind(config));
@@ -150,25 +159,21 @@ export class TrainingLoop {
     const mostSkipped = config.onNonFiniteLoss === 'skip' ? config.maxSkippedSteps : 0;
     this.#metrics = new StepMetrics(mostSkipped, resumed?.state.metrics);
     this.#best = judge && new BestModelTracker(judge, config, resumed?.state.best);
+    this.#saver = new CheckpointSaver({
+      ...{ engine, trainable, optimizer: this.#optimizer, totalSteps: sampler.totalSteps, log: this.#log },
+      ...{ metrics: this.#metrics, best: this.#best, checkpoints: this.#checkpoints },
+    });
     if (!resumed) return this.#checkpoints.warnOfOthers();
     const { state, tensors, damaged } = resumed;
     const warnings = damaged.map((reason) => `passed over a checkpoint that cannot be read: ${reason}`);
-    engine.writeOptimizerState(trainable, this.#optimizer, tensors.optimizer);
-    engine.writeParameters(trainable, tensors.parameters);
+    warnings.push(...resumed.warnings);
+    this.#saver.restore(tensors);
     this.#log.restore(state.logHistory);
     this.#globalStep = state.globalStep;
     this.#firstStep = state.globalStep;
     this.#epoch = state.epoch;
     this.#evaluationDue = state.evaluationDue === true && config.evalStrategy !== 'no';
-    const before = this.#best?.best;
-    if (before) {
-      this.#best!.moved(await this.#checkpoints.findBest(this.#best!.state));
-      if (!this.#best!.best) {
-        warnings.push(
-          `the checkpoint of the best step so far, ${before.step}, is gone; the best is told anew from here`,
-        );
-      }
-    }
+    if (this.#best) warnings.push(...(await this.#checkpoints.takeUpBest(this.#best, trainable.size)));
     return warnings;
   }
 
@@ -312,13 +317,16 @@ export class TrainingLoop {
       this.#evaluationDue = isLate && due(config.evalStrategy, config.evalSteps ?? config.loggingSteps);
       if (savesFirst && due('steps', config.saveSteps)) await this.#save();
     }
-    const isBest = this.#evaluationDue && (await this.#evaluate());
+    const isEvaluated = this.#evaluationDue;
+    const isBest = isEvaluated && (await this.#evaluate());
     this.#evaluationDue = false;
     const savesBest = config.loadBestModelAtEnd || config.saveStrategy === 'best';
     let isSaved = savesFirst && this.#checkpoints.latest?.step === step;
     const mustSave = (isBest && savesBest) || (!isSaved && due(config.saveStrategy, config.saveSteps));
     if (mustSave && (await this.#save())) isSaved = true;
-    if (isBest && !isSaved) this.#best!.unsaved();
+    if (isBest && isSaved) this.#best!.moved(this.#checkpoints.pathOf(step));
+    else if (isBest) this.#best!.unsaved(savesBest);
+    else if (isSaved || (isEvaluated && !mustSave)) await this.#saver.retryBest();
     if (endsEpoch) {
       await this.#settle(0);
       await this.#log.emit({ type: 'epoch', step, epoch: this.#epoch });
@@ -347,54 +355,13 @@ export class TrainingLoop {
 
   /** Gives whether it succeeded: a disk that is full is no reason to lose the run. */
   async #save(): Promise<boolean> {
-    const { engine } = this.#options.model;
-    const trainable = this.#trainable;
-    const step = this.#globalStep;
     // A step that turns out broken must not reach a checkpoint.
     await this.#settle(0);
-    return this.#metrics.outside(async () => {
-      const progress = {
-        globalStep: step,
-        totalSteps: this.#options.sampler.totalSteps,
-        epoch: this.#epoch,
-        metrics: this.#metrics.state,
-        ...(this.#best ? { best: this.#best.state } : {}),
-        ...(this.#evaluationDue ? { evaluationDue: true as const } : {}),
-        logHistory: this.#log.entries,
-      };
-      const tensors = {
-        parameters: await engine.readParameters(trainable),
-        optimizer: await engine.readOptimizerState(trainable, this.#optimizer),
-      };
-      try {
-        const { path, removed, notRemoved } = await this.#checkpoints.save(progress, tensors);
-        await this.#log.emit({ type: 'save', step, path, removed });
-        if (notRemoved) await this.#log.warn(step, notRemoved);
-        return true;
-      } catch (error) {
-        if (!(error instanceof CheckpointError)) throw error;
-        const last = this.#checkpoints.latest;
-        const kept = last ? `the last checkpoint is ${last.path}` : 'there is no checkpoint yet';
-        await this.#log.warn(step, `${error.message}\n  The run goes on; ${kept}; the next save tries again.`);
-        return false;
-      }
+    return this.#saver.save({
+      globalStep: this.#globalStep,
+      epoch: this.#epoch,
+      ...(this.#evaluationDue ? { evaluationDue: true as const } : {}),
     });
-  }
-
-  /** The best step's parameters instead of the last one's. */
-  async #loadBest(): Promise<void> {
-    const { engine } = this.#options.model;
-    const trainable = this.#trainable;
-    const best = this.#best?.best;
-    const instead = 'the parameters are those of the last step';
-    if (!best) return this.#log.warn(this.#globalStep, `no evaluated step was saved; ${instead}`);
-    try {
-      engine.writeParameters(trainable, await this.#checkpoints.readBest(best, trainable.size));
-    } catch (error) {
-      if (!(error instanceof CheckpointError)) throw error;
-      return this.#log.warn(this.#globalStep, `cannot load the best step: ${error.message}; ${instead}`);
-    }
-    await this.#log.emit({ type: 'loadBest', ...best });
   }
 
   /**
@@ -409,6 +376,7 @@ export class TrainingLoop {
       await this.#settle(0);
       const unsaved = this.#globalStep > this.#firstStep && this.#checkpoints.latest?.step !== this.#globalStep;
       if (unsaved) await this.#save();
+      await this.#saver.rescueBest(this.#globalStep);
     } catch (fault) {
       const message = `cannot save the last step: ${(fault as Error).message}`;
       if (fault !== error) await this.#log.warn(this.#globalStep, message);

@@ -19,6 +19,10 @@ export interface ChildOptions {
   /** Least time of a micro-batch, and of a save. */
   readonly stepMs?: number;
   readonly saveMs?: number;
+  /** What tells the best step. */
+  readonly judge?: 'loss' | 'score' | undefined;
+  /** Folder of the adapter at the end. Default `final` in `out`. */
+  readonly final?: string | undefined;
 }
 
 export interface ChildEnd {
@@ -43,6 +47,8 @@ export class ChildRun {
       ['--resume', options.resume],
       ['--step-ms', options.stepMs],
       ['--save-ms', options.saveMs],
+      ['--judge', options.judge],
+      ['--final', options.final],
     ] as const) {
       if (value !== undefined) args.push(name, String(value));
     }

@@ -1,6 +1,7 @@
 /**
  * Runs that are killed with SIGKILL at random moments and resumed until they are done. After each kill the folder must
- * hold a checkpoint that loads, and at the end the adapter must be the uninterrupted run's, bit by bit.
+ * hold a checkpoint that loads, and at the end the adapter must be the uninterrupted run's, bit by bit, and so must the
+ * losses and the best step.
  */
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,6 +17,8 @@ export interface KillCourseOptions {
   readonly steps: number;
   readonly engine?: string;
   readonly seed?: number;
+  /** `score`: the best step is told by `computeMetrics`, and the run stops early. Default `loss`. */
+  readonly judge?: 'loss' | 'score';
   readonly onLine?: (line: string) => void;
 }
 
@@ -44,7 +47,7 @@ export async function killCourse(options: KillCourseOptions): Promise<KillCourse
   const say = options.onLine ?? (() => {});
   const random = new MersenneTwister(options.seed ?? 1);
   const below = (limit: number) => (random.nextUint32() / 2 ** 32) * limit;
-  const common = { checkpoint, steps, engine };
+  const common = { checkpoint, steps, engine, judge: options.judge };
 
   const wholeDir = join(dir, 'whole');
   const began = performance.now();
@@ -54,7 +57,8 @@ export async function killCourse(options: KillCourseOptions): Promise<KillCourse
   const end = await first.end;
   if (end.code !== 0) throw new Error(`the uninterrupted run failed: ${end.errors}`);
   const runMs = performance.now() - began - startMs;
-  say(`uninterrupted: ${steps} steps in ${runMs.toFixed(0)} ms`);
+  const best = bestOf(end.lines);
+  say(`uninterrupted: ${end.lines.at(-1)} of ${steps} steps in ${runMs.toFixed(0)} ms, ${best}`);
 
   const counts = { kills: 0, duringSaves: 0, leftovers: 0, replacements: 0, beforeFirst: 0, finished: 0, compared: 0 };
   for (let course = 1; counts.kills < wanted; course++) {
@@ -98,6 +102,7 @@ export async function killCourse(options: KillCourseOptions): Promise<KillCourse
         say(`kill ${counts.kills}: after "${last ?? 'start'}", from ${expected}; ${at}`);
       } else if (code === 0) {
         isDone = true;
+        if (bestOf(lines) !== best) throw new Error(`course ${course} ended with ${bestOf(lines)}, expected ${best}`);
       } else throw new Error(`a resumed run failed (${code} ${signal}): ${errors}`);
     }
     counts.compared += await compare(wholeDir, out, engine);
@@ -108,6 +113,10 @@ export async function killCourse(options: KillCourseOptions): Promise<KillCourse
     await rm(out, { recursive: true });
   }
   return { ...counts, seconds: (performance.now() - start) / 1000 };
+}
+
+function bestOf(lines: readonly string[]): string | undefined {
+  return lines.find((line) => line.startsWith('best '));
 }
 
 /** Waits for the beginning of the n-th save from now, or for the end. */
@@ -155,10 +164,12 @@ async function compare(whole: string, resumed: string, engine: string): Promise<
     const newest = (await look(dir)).newest!;
     const state = JSON.parse(await readFile(join(dir, `checkpoint-${newest}`, 'trainer-state.json'), 'utf8'));
     const entries = state.logHistory as { step: number; loss?: number; evalLoss?: number; gradNorm?: number }[];
-    const shown = engine === 'cpu' ? ['step', 'loss', 'evalLoss', 'gradNorm'] : ['step', 'loss', 'evalLoss'];
+    const shown =
+      engine === 'cpu' ? ['step', 'loss', 'evalLoss', 'gradNorm', 'metrics', 'score'] : ['step', 'loss', 'evalLoss'];
     return entries.map((entry) => JSON.stringify(entry, shown));
   };
   const [expected, found] = [await losses(whole), await losses(resumed)];
+  if (found.length !== expected.length) throw new Error(`${found.length} entries, expected ${expected.length}`);
   for (const [i, line] of expected.entries()) {
     if (line !== found[i]) throw new Error(`entry ${i} was ${line}, now ${found[i]}`);
   }

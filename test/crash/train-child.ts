@@ -2,12 +2,15 @@
  * A training run of the tiny model in a process of its own, for tests that end it.
  *
  *   tsx test/crash/train-child.ts --out DIR --checkpoint DIR [--engine cpu] [--steps 24] [--save-steps 1]
- *                                 [--resume true|DIR] [--step-ms 0] [--save-ms 0]
+ *                                 [--resume true|DIR] [--step-ms 0] [--save-ms 0] [--judge loss|score]
+ *                                 [--final DIR]
  *
  * Writes a line for each thing that happens: `start STEP`, `step STEP`, `saving`, `saved STEP`, `warning TEXT`,
- * `stopped NAME`, and at the end `end STEP`, with the adapter in DIR/final. SIGINT and SIGTERM stop it as they stop the
+ * `stopped NAME`, and at the end `best STEP VALUE` and `end STEP`, with the adapter in `--final`. With `--judge score` the
+ * best step is told by `computeMetrics`, the run stops early and keeps two checkpoints. SIGINT and SIGTERM stop it as they stop the
  * example.
  */
+import { createHash } from 'node:crypto';
 import { writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -32,6 +35,8 @@ const { values } = parseArgs({
     resume: { type: 'string' },
     'step-ms': { type: 'string', default: '0' },
     'save-ms': { type: 'string', default: '0' },
+    judge: { type: 'string', default: 'loss' },
+    final: { type: 'string' },
   },
 });
 /** At once, so that nothing is lost when the process is killed. */
@@ -42,6 +47,13 @@ const model = await loadMinistral3(values.checkpoint!, { engine });
 const processor = await loadProcessor(values.checkpoint!);
 const adapter = applyLora(model, { r: 4, alpha: 8, dropout: 0.1, targetModules: [...LAYER_PROJECTIONS] });
 const collator = new VlmCollator({ ...processor, chatTemplate: processor.chatTemplate! });
+/** Follows from the bits of the parameters alone, grows with them, and is rough, so that the best comes at any time. */
+async function score(): Promise<number> {
+  const values = await engine.readParameters(adapter.parameters);
+  const rough = createHash('sha256').update(new Uint8Array(values.buffer)).digest()[0]! / 256;
+  return Math.log(values.reduce((sum, value) => sum + value * value, 0)) + 0.5 * rough;
+}
+const isScored = values.judge === 'score';
 const stop = abortOnSignals({ onStop: (name) => say(`stopped ${name}`) });
 const trainer = new SftTrainer({
   model,
@@ -58,6 +70,7 @@ const trainer = new SftTrainer({
     await sleep(Number(values['save-ms']));
     await saveAdapter(adapter, directory);
   },
+  ...(isScored && { computeMetrics: async () => ({ score: await score() }) }),
   config: {
     outputDir,
     progress: 'none',
@@ -70,11 +83,12 @@ const trainer = new SftTrainer({
     warmupSteps: 3,
     loggingSteps: 2,
     evalStrategy: 'steps',
-    evalSteps: 5,
+    evalSteps: isScored ? 1 : 5,
     saveSteps: Number(values['save-steps']),
-    saveTotalLimit: 3,
+    saveTotalLimit: isScored ? 2 : 3,
     loadBestModelAtEnd: true,
-    earlyStoppingPatience: 100,
+    earlyStoppingPatience: isScored ? 5 : 100,
+    ...(isScored && { metricForBestModel: 'score' }),
   },
 });
 const resumeFromCheckpoint = values.resume === 'true' ? true : values.resume;
@@ -83,7 +97,9 @@ for await (const event of trainer.train({ signal: stop.signal, resumeFromCheckpo
   if (event.type === 'save') say(`saved ${event.step}`);
   if (event.type === 'warning') say(`warning ${event.message}`);
   if (event.type === 'end') {
-    await saveAdapter(adapter, join(outputDir, 'final'));
+    await saveAdapter(adapter, values.final ?? join(outputDir, 'final'));
+    const { best } = event.output;
+    say(`best ${best?.step} ${best?.value}`);
     say(`end ${event.step}`);
   }
 }

@@ -52,6 +52,7 @@ const LEAVES = [
   'config.ts',
   'describe-folder.ts',
   'atomic-file.ts',
+  'file-digests.ts',
   'format-bytes.ts',
   'given-kind.ts',
   'markdown.ts',

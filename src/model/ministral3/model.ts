@@ -70,6 +70,7 @@ export class Ministral3 implements TrainableModel {
   /** Scratch, grown to the largest pass. */
   #patches = new Float32Array(0);
   #trainable: ParameterSet | undefined;
+  #writeAdapter: TrainableModel['writeAdapter'];
   #isDisposed = false;
 
   private constructor(engine: Engine, config: Ministral3Config, modules: Ministral3Modules, origin: ModelOrigin) {
@@ -129,8 +130,14 @@ export class Ministral3 implements TrainableModel {
   }
 
   /** Called by applyLora and by the removal of an adapter. */
-  setTrainable(set: ParameterSet | undefined): void {
+  setTrainable(set: ParameterSet | undefined, write?: TrainableModel['writeAdapter']): void {
     this.#trainable = set;
+    this.#writeAdapter = write;
+  }
+
+  /** See {@link TrainableModel.writeAdapter}: that of the active adapter; undefined where nothing is trained. */
+  get writeAdapter(): TrainableModel['writeAdapter'] {
+    return this.#writeAdapter;
   }
 
   /**

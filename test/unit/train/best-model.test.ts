@@ -8,6 +8,7 @@ import type { EvalEntry, TrainingEvent, TrainOutput } from '../../../src/train/e
 import { parseSftConfig, type SftConfigInput } from '../../../src/train/sft-config.js';
 import type { SftTrainer, SftTrainerOptions } from '../../../src/train/sft-trainer.js';
 import { type LinearModel, linearDataset, linearModel, linearTrainer } from './linear-model.js';
+import { reseal } from './reseal.js';
 
 let folder: string;
 beforeEach(async () => {
@@ -78,20 +79,39 @@ describe('BestModelTracker', () => {
     expect(tracker.best).toEqual({ metric: 'evalLoss', value: 0.25, step: 7, checkpoint: 'checkpoint-7' });
   });
 
-  it('never takes a value that is no number, and takes back a step that was not saved', () => {
+  it('never takes a value that is no number, and takes back a step that was neither saved nor kept', () => {
     const config = parseSftConfig({ evalStrategy: 'steps', loadBestModelAtEnd: true });
     const tracker = new BestModelTracker(judgeOf(config)!, config);
     expect(tracker.judge(1, 'a', result(Number.NaN))).toBe(false);
     expect(tracker.best).toBeUndefined();
     expect(tracker.judge(2, 'b', result(1))).toBe(true);
     expect(tracker.judge(3, 'c', result(0.5))).toBe(true);
-    tracker.unsaved();
+    tracker.unsaved(false);
     expect(tracker.best).toMatchObject({ step: 2, value: 1 });
     // Worse than step 3, but better than any that can be loaded.
     expect(tracker.judge(4, 'd', result(0.7))).toBe(true);
     expect(tracker.judge(5, 'e', result(Number.NaN))).toBe(false);
     expect(tracker.best).toMatchObject({ step: 4, value: 0.7 });
     expect(tracker.state).toMatchObject({ bestValue: 0.5, withoutGain: 2 });
+  });
+
+  it('keeps a step that is in memory as the best, and remembers the best of those that were saved', () => {
+    const config = parseSftConfig({ evalStrategy: 'steps', loadBestModelAtEnd: true });
+    const tracker = new BestModelTracker(judgeOf(config)!, config);
+    tracker.judge(1, 'a', result(1));
+    tracker.moved('a');
+    tracker.judge(2, 'b', result(0.5));
+    tracker.unsaved(true);
+    expect(tracker.best).toEqual({ metric: 'evalLoss', value: 0.5, step: 2, checkpoint: undefined });
+    expect(tracker.judge(3, 'c', result(0.7))).toBe(false);
+    expect(tracker.state).toMatchObject({ best: { step: 2 }, saved: { step: 1, value: 1, checkpoint: 'a' } });
+    // Better than what is in memory, and not saved either.
+    tracker.judge(4, 'd', result(0.4));
+    tracker.unsaved(true);
+    expect(tracker.state).toMatchObject({ best: { step: 4 }, saved: { step: 1, checkpoint: 'a' } });
+    tracker.moved('d');
+    expect(tracker.state.saved).toBeUndefined();
+    expect(tracker.best).toMatchObject({ step: 4, checkpoint: 'd' });
   });
 
   it('counts an infinite value as no gain, which a checkpoint could not keep', () => {
@@ -165,21 +185,6 @@ describe('loadBestModelAtEnd', () => {
     const output = await trainer(linearModel(), config, more).train();
     expect(await checkpoints()).toEqual(['checkpoint-4']);
     expect(output.best?.step).toBe(4);
-  });
-
-  it('falls back on the best that could be saved, and says so when there is none', async () => {
-    const disk = { full: (step: number): boolean => step === 2 };
-    const model = linearModel();
-    const saveAdapter = async () => {
-      if (disk.full(model.steps.length)) await writeFile('/dev/full', 'x');
-    };
-    const more = { ...scores([0.1, 0.9, 0.5, 0.4]), saveAdapter };
-    const config = { loadBestModelAtEnd: true, metricForBestModel: 'score', maxSteps: 4 };
-    expect((await trainer(model, config, more).train()).best).toMatchObject({ step: 3, value: 0.5 });
-    disk.full = () => true;
-    const events = await eventsOf(trainer(linearModel(), config, { ...more, ...scores([1, 2, 3, 4]) }).train());
-    expect(events.at(-2)).toMatchObject({ type: 'warning', message: expect.stringContaining('no evaluated step') });
-    expect(events.at(-1)).toMatchObject({ type: 'end' });
   });
 
   it('asks for `computeMetrics` before the run where the metric is not the loss', () => {
@@ -297,6 +302,7 @@ describe('a resume', () => {
     const path = join(folder, 'checkpoint-3', 'trainer-state.json');
     const state = JSON.parse(await readFile(path, 'utf8'));
     await writeFile(path, JSON.stringify({ ...state, best: { ...state.best, best: { step: 'x', checkpoint: 5 } } }));
+    await reseal(join(folder, 'checkpoint-3'));
     const run = trainer(linearModel(), { maxSteps: 3, metricForBestModel: 'loss' }).train({
       resumeFromCheckpoint: true,
     });

@@ -9,6 +9,7 @@ import { readHistory, TrainHistory } from '../../../src/train/history.js';
 import type { SftConfigInput } from '../../../src/train/sft-config.js';
 import type { SftTrainer, SftTrainerOptions } from '../../../src/train/sft-trainer.js';
 import { type LinearModel, linearCollator, linearDataset, linearModel, linearTrainer } from './linear-model.js';
+import { reseal } from './reseal.js';
 
 let folder: string;
 beforeEach(async () => {
@@ -78,6 +79,7 @@ describe('resumeFromCheckpoint', () => {
       delete state.config[name];
     }
     await writeFile(file, JSON.stringify(state));
+    await reseal(path);
     const resume = (config: SftConfigInput) =>
       trainer(linearModel(), { maxSteps: 2, ...config }).train({ resumeFromCheckpoint: path });
     expect((await resume({})).globalStep).toBe(2);
@@ -231,10 +233,15 @@ describe('resumeFromCheckpoint', () => {
 
     for (const step of [1, 2, 3]) await writeFile(join(folder, `checkpoint-${step}`, 'trainer-state.json'), '{');
     await expect(trainer(linearModel(), config).train({ resumeFromCheckpoint: true })).rejects.toThrow(
+      /checkpoint-3 is damaged: trainer-state\.json has the SHA-256/,
+    );
+    await reseal(newest);
+    await expect(trainer(linearModel(), config).train({ resumeFromCheckpoint: newest })).rejects.toThrow(
       /checkpoint-3 is no checkpoint/,
     );
-    const json = JSON.stringify({ formatVersion: 2, globalStep: 3, config: {}, dataset: { length: 7 } });
-    await writeFile(join(newest, 'trainer-state.json'), json);
+    const json = { formatVersion: 3, digests: 'checkpoint.sha256', globalStep: 3, config: {}, dataset: { length: 7 } };
+    await writeFile(join(newest, 'trainer-state.json'), JSON.stringify(json));
+    await reseal(newest);
     await expect(trainer(linearModel(), config).train({ resumeFromCheckpoint: newest })).rejects.toThrow(
       /damaged:(.|\n)*dataset\.digests(.|\n)*parameters/,
     );
@@ -244,7 +251,10 @@ describe('resumeFromCheckpoint', () => {
 describe('a checkpoint that was tampered with', () => {
   const state = () => join(folder, 'checkpoint-3', 'trainer-state.json');
   const tensors = () => join(folder, 'checkpoint-3', 'training-state.safetensors');
-  const resume = async () => trainer(linearModel()).train({ resumeFromCheckpoint: join(folder, 'checkpoint-3') });
+  const resume = async () => {
+    await reseal(join(folder, 'checkpoint-3'));
+    return trainer(linearModel()).train({ resumeFromCheckpoint: join(folder, 'checkpoint-3') });
+  };
   beforeEach(async () => void (await trainer(linearModel()).train()));
 
   it.each<[string, (state: Record<string, unknown>) => unknown, RegExp]>([
@@ -296,6 +306,7 @@ describe('checkpoints', () => {
     expect(await checkpoints()).toEqual(['checkpoint-5', 'checkpoint-6', 'checkpoint-900']);
     expect((await readdir(join(folder, 'checkpoint-6'))).sort()).toEqual([
       'adapter_model.safetensors',
+      'checkpoint.sha256',
       'trainer-state.json',
       'training-state.safetensors',
     ]);

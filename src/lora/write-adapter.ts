@@ -1,0 +1,201 @@
+/** Adapters written to disk, as PEFT writes them: float32, with transformers' current names. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { writeFileAtomically } from '../atomic-file.js';
+import { callback, parseOptions } from '../config.js';
+import { SafetensorsFile, writeSafetensors } from '../engine/safetensors.js';
+import { CheckpointError, ConfigError } from '../errors.js';
+import { forgetDigests } from '../file-digests.js';
+import { ADAPTER_CONFIG_FILE, ADAPTER_SELECTION, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE } from './adapter-folder.js';
+import { baseOf, isLocalName } from './base-model.js';
+import {
+  type ChatTemplateSource,
+  chatTemplateFields,
+  chatTemplateText,
+  type TemplateHolder,
+} from './chat-template-option.js';
+import { type LoraAdapter, requireAdapter } from './lora-adapter.js';
+import { describeValue } from './lora-host.js';
+import { warnWith } from './lora-warnings.js';
+import { peftTargets } from './peft-targets.js';
+
+/** Options of {@link saveAdapter}. */
+export interface SaveAdapterOptions {
+  /**
+   * Repository or folder of the base model, for those who load the adapter. Default: what the model was loaded from; a
+   * snapshot of the Hub's cache is written as the repository and its commit.
+   */
+  readonly baseModelNameOrPath?: string | undefined;
+  /** Branch, tag or commit of the base model on the Hub. Default: what was asked for with its name; none for `main`. */
+  readonly revision?: string | undefined;
+  /**
+   * The chat template that the adapter was trained with, or its Jinja source: written as chat_template.jinja, so that
+   * whoever loads the adapter formats as it was trained. Default: that of `processor`, else of the files that the
+   * adapter was loaded from; none is written for a model's own template unless it is given.
+   */
+  readonly chatTemplate?: ChatTemplateSource | undefined;
+  /** What `fromPretrained` or `loadProcessor` gave, or a collator: its chat template is taken. */
+  readonly processor?: TemplateHolder | undefined;
+  /** Receives what needs care, a line each. Default: a warning of the process, once for each line. */
+  readonly onWarning?: ((line: string) => void) | undefined;
+}
+
+const saveAdapterSchema = z.strictObject({
+  baseModelNameOrPath: z.string().min(1).optional(),
+  revision: z.string().min(1).optional(),
+  ...chatTemplateFields,
+  onWarning: callback<string>().optional(),
+});
+
+/**
+ * Writes an adapter into a folder, made if need be, and reads it back. Each file appears whole or not at all; the
+ * configuration comes last. The configuration names the base model, and chooses in PEFT exactly the layers that were
+ * adapted. An adapter that is switched off or not active is saved as well.
+ * @throws CheckpointError if a number is not finite, or what is on the disk is not what was to be written
+ * @throws ConfigError for anything but an adapter, one that is disposed of, or without a folder
+ */
+export async function saveAdapter(
+  adapter: LoraAdapter,
+  directory: string,
+  options: SaveAdapterOptions = {},
+): Promise<void> {
+  requireAdapter(adapter, 'saveAdapter', "saveAdapter(adapter, 'folder')");
+  if (typeof directory !== 'string' || directory === '') {
+    const given = directory === '' ? 'an empty one' : describeValue(directory);
+    throw new ConfigError(`saveAdapter: expected a path, got ${given}`, {
+      hint: "Say where it is saved: saveAdapter(adapter, 'folder').",
+    });
+  }
+  const parsed = parseOptions(saveAdapterSchema, options, 'saveAdapter', { basemodel: 'baseModelNameOrPath' });
+  await writeAdapter(adapter, await adapter.readValues(), directory, parsed);
+}
+
+/**
+ * Writes the adapter with these values [parameters.size] into a checkpoint's folder. One that somebody has written there
+ * already stays.
+ * @param maker of the batches that it was trained on: its chat template goes beside the adapter, where it has one
+ * @throws as {@link saveAdapter}
+ */
+export async function writeIntoCheckpoint(
+  adapter: LoraAdapter,
+  directory: string,
+  parameters: Float32Array,
+  maker: unknown,
+): Promise<void> {
+  if ((await ADAPTER_SELECTION.missingFrom(directory)).length === 0) return;
+  const values = new Map(
+    adapter.parameters.parameters.map(({ name, offset, size }) => [name, parameters.subarray(offset, offset + size)]),
+  );
+  const { data } = chatTemplateFields.processor.safeParse(maker);
+  // What is to be known of the base model's name is said when the adapter itself is saved.
+  await writeAdapter(adapter, values, directory, { processor: data, onWarning: () => undefined });
+}
+
+async function writeAdapter(
+  adapter: LoraAdapter,
+  values: ReadonlyMap<string, Float32Array>,
+  directory: string,
+  options: SaveAdapterOptions,
+): Promise<void> {
+  for (const [name, array] of values) {
+    const bad = array.find((value) => !Number.isFinite(value));
+    if (bad === undefined) continue;
+    throw new CheckpointError(`${name} holds ${bad}: the adapter is not saved, nobody could use it`, {
+      hint: 'Its training has diverged; go on from an earlier checkpoint, with a lower learning rate.',
+      details: { name },
+    });
+  }
+  await mkdir(directory, { recursive: true }).catch((cause: NodeJS.ErrnoException) => {
+    const why = cause.code === 'EEXIST' || cause.code === 'ENOTDIR' ? 'a file is in its place' : cause.message;
+    throw new CheckpointError(`cannot make the folder ${directory}: ${why}`, {
+      hint: 'An adapter is saved into a folder of its own.',
+      details: { path: directory },
+      cause,
+    });
+  });
+  const template = chatTemplateText(options) ?? adapter.origin.chatTemplate;
+  await forgetDigests(directory, [ADAPTER_WEIGHTS_FILE, ADAPTER_CONFIG_FILE, CHAT_TEMPLATE_FILE]);
+  await writeValues(adapter, values, join(directory, ADAPTER_WEIGHTS_FILE));
+  if (template !== undefined) await writeFileAtomically(join(directory, CHAT_TEMPLATE_FILE), template);
+  const base = await baseToWrite(adapter, options);
+  const json = JSON.stringify(peftConfig(adapter, base), null, 2);
+  await writeFileAtomically(join(directory, ADAPTER_CONFIG_FILE), `${json}\n`);
+}
+
+async function writeValues(
+  adapter: LoraAdapter,
+  values: ReadonlyMap<string, Float32Array>,
+  path: string,
+): Promise<void> {
+  const tensors = adapter.parameters.parameters.map(({ name, shape }) => ({
+    name,
+    shape,
+    dtype: 'F32' as const,
+    data: values.get(name)!,
+  }));
+  await writeSafetensors(path, tensors, { format: 'pt' });
+
+  const file = await SafetensorsFile.open(path);
+  try {
+    const faults: string[] = [];
+    for (const { name, shape, data } of tensors) {
+      const info = file.tensors.get(name);
+      if (!info) faults.push(`"${name}" is missing`);
+      else if (info.dtype !== 'F32' || info.shape.join() !== shape.join()) {
+        faults.push(`"${name}" is ${info.dtype} [${info.shape}], expected F32 [${shape}]`);
+      } else if (!sameBits(await file.readFloat32(name), data)) faults.push(`"${name}" holds other values`);
+    }
+    if (file.tensors.size !== tensors.length) {
+      faults.push(`it holds ${file.tensors.size} tensors, expected ${tensors.length}`);
+    }
+    if (faults.length > 0) {
+      throw new CheckpointError(`${path} was not written faithfully:\n  - ${faults.join('\n  - ')}`, {
+        hint: 'The disk may be full or failing; save again elsewhere.',
+        details: { path, faults },
+      });
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+interface WrittenBase {
+  readonly name: string | null;
+  readonly revision: string | null;
+}
+
+/** What was said, else where the model came from, else what the adapter's own files said. */
+async function baseToWrite(
+  { model, origin }: LoraAdapter,
+  options: {
+    baseModelNameOrPath?: string | undefined;
+    revision?: string | undefined;
+    onWarning?: SaveAdapterOptions['onWarning'];
+  },
+): Promise<WrittenBase> {
+  if (options.baseModelNameOrPath !== undefined) {
+    return { name: options.baseModelNameOrPath, revision: options.revision ?? null };
+  }
+  const own = baseOf(model);
+  const { name, revision } =
+    own.name === undefined ? { name: origin.baseModelNameOrPath, revision: origin.revision } : own;
+  if (name !== undefined && (await isLocalName(name))) {
+    warnWith(options.onWarning, [
+      `the adapter names "${name}", a folder of this machine, as its base model: nobody else can load that; the option ` +
+        'baseModelNameOrPath of saveAdapter gives its name on the Hub',
+    ]);
+  }
+  return { name: name ?? null, revision: options.revision ?? revision ?? null };
+}
+
+function peftConfig(adapter: LoraAdapter, { name, revision }: WrittenBase): Record<string, unknown> {
+  const matched = adapter.modules.map(({ module }) => module.name);
+  const all = adapter.model.linearModules.map((module) => module.name);
+  return { ...adapter.config.toPeft(name), ...peftTargets(adapter.config, matched, all), revision };
+}
+
+function sameBits(a: Float32Array, b: Float32Array): boolean {
+  const [left, right] = [a, b].map((array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength));
+  return left!.equals(right!);
+}

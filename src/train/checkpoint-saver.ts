@@ -1,0 +1,125 @@
+/** The saves of a run: what could not be written costs a warning, and the best step is never lost by it. */
+import type { Engine, OptimizerState } from '../engine/engine.js';
+import type { ParameterSet } from '../engine/tensor.js';
+import { CheckpointError, EngineError } from '../errors.js';
+import type { BestModelTracker } from './best-model.js';
+import type { TrainingTensors } from './checkpoint.js';
+import type { CheckpointKeeper, Progress, SavedCheckpoint } from './checkpoint-keeper.js';
+import type { RunLog } from './run-log.js';
+import type { StepMetrics } from './step-metrics.js';
+
+export interface CheckpointSaverParts {
+  readonly engine: Engine;
+  readonly trainable: ParameterSet;
+  readonly optimizer: OptimizerState;
+  readonly totalSteps: number;
+  readonly log: RunLog;
+  readonly metrics: StepMetrics;
+  readonly best: BestModelTracker | undefined;
+  readonly checkpoints: CheckpointKeeper;
+}
+
+export class CheckpointSaver {
+  readonly #parts: CheckpointSaverParts;
+
+  constructor(parts: CheckpointSaverParts) {
+    this.#parts = parts;
+  }
+
+  /** Puts what a checkpoint holds into the engine. @throws CheckpointError if it is of another optimizer */
+  restore({ parameters, optimizer: arrays }: TrainingTensors): void {
+    const { engine, trainable, optimizer, checkpoints } = this.#parts;
+    try {
+      engine.writeOptimizerState(trainable, optimizer, arrays);
+    } catch (cause) {
+      if (!(cause instanceof EngineError)) throw cause;
+      throw new CheckpointError(`${checkpoints.latest?.path}: its optimizer's state does not fit: ${cause.message}`, {
+        hint: 'It was made or changed by something else than a run of this package; resume from another checkpoint.',
+        details: { path: checkpoints.latest?.path },
+        cause,
+      });
+    }
+    engine.writeParameters(trainable, parameters);
+  }
+
+  /** Saves where the run is, everything settled. Gives whether it succeeded. */
+  async save(at: Pick<Progress, 'globalStep' | 'epoch' | 'evaluationDue'>): Promise<boolean> {
+    const { engine, trainable, optimizer, totalSteps, log, metrics, best, checkpoints } = this.#parts;
+    const step = at.globalStep;
+    return metrics.outside(async () => {
+      const progress: Progress = {
+        ...at,
+        totalSteps,
+        metrics: metrics.state,
+        ...(best ? { best: best.state } : {}),
+        logHistory: log.entries,
+      };
+      const tensors = {
+        parameters: await engine.readParameters(trainable),
+        optimizer: await engine.readOptimizerState(trainable, optimizer),
+      };
+      try {
+        await this.#report(await checkpoints.save(progress, tensors));
+        return true;
+      } catch (error) {
+        if (!(error instanceof CheckpointError)) throw error;
+        const last = checkpoints.latest;
+        const kept = last ? `the last checkpoint is ${last.path}` : 'there is no checkpoint yet';
+        const isBest = checkpoints.unsavedBest === step;
+        const more = isBest ? '; this is the best step so far, and is kept in memory until then' : '';
+        await log.warn(step, `${error.message}\n  The run goes on; ${kept}; the next save tries again${more}.`);
+        return false;
+      }
+    });
+  }
+
+  async #report({ path, step, removed, notRemoved }: SavedCheckpoint): Promise<void> {
+    const { log } = this.#parts;
+    await log.emit({ type: 'save', step, path, removed });
+    if (notRemoved) await log.warn(step, notRemoved);
+  }
+
+  /** Writes the best step's checkpoint, where that failed when it was the newest. Another failure is no news. */
+  async retryBest(): Promise<void> {
+    const { metrics, best, checkpoints } = this.#parts;
+    if (!best || checkpoints.unsavedBest === undefined) return;
+    await metrics.outside(async () => {
+      const saved = await checkpoints.saveBest(best.state);
+      if (!saved) return;
+      best.moved(saved.path);
+      await this.#report(saved);
+    });
+  }
+
+  /** For a run that is stopped: its memory goes with it. @param step optimizer steps done */
+  async rescueBest(step: number): Promise<void> {
+    const { log, checkpoints } = this.#parts;
+    await this.retryBest();
+    const lost = checkpoints.unsavedBest;
+    if (lost !== undefined)
+      await log.warn(step, `the best step, ${lost}, could not be saved and ends with this process`);
+  }
+
+  /** The best step's parameters instead of the last one's. @param step optimizer steps done */
+  async loadBest(step: number): Promise<void> {
+    const { engine, trainable, log, best: tracker, checkpoints } = this.#parts;
+    const best = tracker?.best;
+    const instead = 'the parameters are those of the last step';
+    if (!tracker || !best) return log.warn(step, `no evaluated step was saved; ${instead}`);
+    let fault: string | undefined;
+    try {
+      const read = await checkpoints.readBest(best, trainable.size);
+      engine.writeParameters(trainable, read.parameters);
+      fault = read.fault;
+    } catch (error) {
+      if (!(error instanceof CheckpointError)) throw error;
+      return log.warn(step, `cannot load the best step: ${error.message}; ${instead}`);
+    }
+    if (fault !== undefined) {
+      tracker.unsaved(true);
+      const why = `the parameters of the best step, ${best.step}, are loaded from memory: ${fault}`;
+      await log.warn(step, `${why}\n  Save the adapter now: it is the only copy.`);
+    }
+    await log.emit({ type: 'loadBest', ...tracker.best! });
+  }
+}
