@@ -187,8 +187,8 @@ export class CpuEngine implements Engine {
       }
     }
     const size = specs.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
-    const values = this.#store.create([size]);
-    const gradients = this.#store.zeros([size]);
+    const values = this.#store.keep(this.#store.create([size]));
+    const gradients = this.#store.keep(this.#store.zeros([size]));
     let offset = 0;
     const parameters = specs.map(({ name, shape, initial }): Parameter => {
       const value = new CpuTensor([...shape], values.ptr + 4 * offset, true);
@@ -237,9 +237,10 @@ export class CpuEngine implements Engine {
     const known = this.#set(set);
     const { parameters, size } = known;
     const steps = new Float32Array(parameters.length);
+    const moment = (): CpuTensor => this.#store.keep(this.#store.zeros([size]));
     const state: CpuOptimizerState =
       kind === 'adamw'
-        ? { kind, steps, m: this.#store.zeros([size]), v: this.#store.zeros([size]) }
+        ? { kind, steps, m: moment(), v: moment() }
         : { kind, steps, moments: new AdamW8bitState(parameters.map((parameter) => parameter.size)) };
     this.#states.set(state, known);
     return state;
