@@ -68,6 +68,8 @@ export class CpuEngine implements Engine {
   readonly #store: TensorStore;
   /** Live optimizer states and the set that each is of. */
   readonly #states = new WeakMap<OptimizerState, CpuParameterSet>();
+  /** Sets and states whose optimizer step did not come to its end: some values are of before it, some of after. */
+  readonly #torn = new WeakSet<CpuParameterSet | OptimizerState>();
 
   constructor(options: CpuRuntimeOptions = {}) {
     this.#runtime = new CpuRuntime(options);
@@ -202,7 +204,9 @@ export class CpuEngine implements Engine {
   }
 
   async readParameters(set: ParameterSet): Promise<Float32Array> {
-    return this.#store.values(this.#set(set).values).slice();
+    const known = this.#set(set);
+    this.#requireWhole(known);
+    return this.#store.values(known.values).slice();
   }
 
   writeParameters(set: ParameterSet, values: Float32Array): void {
@@ -211,6 +215,7 @@ export class CpuEngine implements Engine {
       throw new EngineError(`writeParameters: ${values.length} numbers for ${known.size} parameters`);
     }
     this.#store.values(known.values).set(values);
+    this.#torn.delete(known);
   }
 
   async readGradients(set: ParameterSet): Promise<Float32Array> {
@@ -259,7 +264,10 @@ export class CpuEngine implements Engine {
     if (own.kind !== options.kind) {
       throw new EngineError(`optimizerStep: the state is of ${own.kind}, the step of ${options.kind}`);
     }
+    this.#requireWhole(known);
+    this.#requireWhole(own);
     const norm = this.#gradientNorm(known.gradients);
+    this.#torn.add(known).add(own);
     const scale = clipScale(norm, options.maxGradNorm);
     const steps = new Float32Array(own.steps.length);
     if (!Number.isNaN(scale)) {
@@ -291,6 +299,8 @@ export class CpuEngine implements Engine {
         this.#store.byBlocks('adamW', n, [...pointers, n], factors);
       }
     }
+    this.#torn.delete(known);
+    this.#torn.delete(own);
     return () => Promise.resolve(norm);
   }
 
@@ -299,6 +309,7 @@ export class CpuEngine implements Engine {
     state: OptimizerState,
   ): Promise<Record<string, Float32Array | Uint8Array>> {
     const own = this.#state(this.#set(set), state);
+    this.#requireWhole(own);
     const moments = own.kind === 'adamw' ? this.#moments(own) : own.moments.toArrays();
     const arrays = { steps: own.steps, ...moments };
     return Object.fromEntries(Object.entries(arrays).map(([name, array]) => [name, array.slice()]));
@@ -319,6 +330,7 @@ export class CpuEngine implements Engine {
     }
     if (own.kind === 'adamw8bit') own.moments.fromArrays(arrays);
     for (const [name, target] of Object.entries(targets)) target.set(arrays[name]!);
+    this.#torn.delete(own);
   }
 
   memory(): EngineMemory {
@@ -362,6 +374,14 @@ export class CpuEngine implements Engine {
     if (!(set instanceof CpuParameterSet)) throw new EngineError('the parameter set belongs to another engine');
     if (set.values.isFreed) throw new EngineError('the parameter set is used after it was released');
     return set;
+  }
+
+  /** @throws EngineError for values that no step of training has: they must not be saved */
+  #requireWhole(one: CpuParameterSet | OptimizerState): void {
+    if (!this.#torn.has(one)) return;
+    throw new EngineError('an optimizer step failed half-way: parameters and moments are of no whole step', {
+      hint: 'Go on from the last checkpoint (`resumeFromCheckpoint`).',
+    });
   }
 
   #state(set: CpuParameterSet, state: OptimizerState): CpuOptimizerState {
