@@ -2,7 +2,7 @@
  * A computation on an engine. It pauses for the event loop, so that aborts, signals and timers are heard; the engine is
  * its own until it ends, so that what others ask for meanwhile waits and gives what it gives alone.
  */
-import { eventLoopTurn, isTurnDue, orAborted } from '../event-loop.js';
+import { eventLoopTurn, orAborted } from '../event-loop.js';
 import type { Engine } from './engine.js';
 import { type Steps, Tape } from './tape.js';
 import type { Tensor } from './tensor.js';
@@ -84,12 +84,11 @@ export class Pass {
     this.#options.requireParts?.();
   }
 
-  /** Runs the steps to their end, with a pause where one is due. */
+  /** Runs the steps to their end, with a pause at each yield. */
   async run<T>(steps: Steps<T>): Promise<T> {
     for (;;) {
       const { done, value } = steps.next();
       if (done) return value;
-      if (!isTurnDue()) continue;
       try {
         await this.pause();
       } catch (error) {
@@ -101,7 +100,7 @@ export class Pass {
 
   /** Adds d loss / d parameter to every parameter's gradient. */
   backward(loss: Tensor): Promise<void> {
-    return this.tape.backwardInStretches(loss, () => this.pause(), isTurnDue);
+    return this.tape.backwardInStretches(loss, () => this.pause());
   }
 
   /** Lets the loader's threads deliver and signals arrive: engines block while they compute, or while they queue. */

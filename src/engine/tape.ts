@@ -6,13 +6,15 @@
  * has passed it. So the high-water mark is what the operations saved, and a region with `recompute` saves only its
  * inputs: it runs a second time, recorded, when backward reaches it.
  */
+import { isTurnDue } from '../event-loop.js';
 import type { Engine } from './engine.js';
 import type { OperationAttributes, OperationName } from './operations.js';
 import type { Tensor } from './tensor.js';
 
 /**
- * A computation that may pause wherever it yields, which says how many operations of a backward pass have run since.
- * One that is given up is ended by `return` or `throw`, and frees what it holds.
+ * A computation that can pause where it yields. Forward yields where a turn of the event loop is due (each yield passes
+ * through all that called it), backward after each operation, with what it counts as. One that is given up is ended by
+ * `return` and frees what it holds.
  */
 export type Steps<T> = Generator<number, T, void>;
 
@@ -138,7 +140,7 @@ export class Tape {
         // The region counts as a whole, when it is through.
         for (let next = steps.next(); ; next = steps.next()) {
           if (next.done) return next.value;
-          yield 0;
+          if (isTurnDue()) yield 0;
         }
       } finally {
         again.dispose();
@@ -156,17 +158,12 @@ export class Tape {
   /**
    * `backward` in stretches of a few operations, with a wait for `pause` after each. Where that throws, the pass is
    * given up.
-   * @param isDue asked after each operation whether to pause at once
    */
-  async backwardInStretches(
-    loss: Tensor,
-    pause: () => Promise<void>,
-    isDue: () => boolean = () => false,
-  ): Promise<void> {
+  async backwardInStretches(loss: Tensor, pause: () => Promise<void>): Promise<void> {
     let done = 0;
     for (const operations of this.#backwardSteps(loss)) {
       done += operations;
-      if (done < STRETCH && !isDue()) continue;
+      if (done < STRETCH && !isTurnDue()) continue;
       done = 0;
       await pause();
     }

@@ -3,6 +3,7 @@ import type { Engine } from '../../engine/engine.js';
 import type { Segments } from '../../engine/operations.js';
 import type { Steps, Tape } from '../../engine/tape.js';
 import type { Tensor } from '../../engine/tensor.js';
+import { isTurnDue } from '../../event-loop.js';
 import type { Ministral3Config } from './config.js';
 import type { KvCache } from './kv-cache.js';
 import { type AdapterView, addNorm, type LayerShape, linear, type PassOptions, runLayers } from './layers.js';
@@ -129,7 +130,7 @@ export class Forward {
       const pixels = inner.own(upload());
       const [patches] = inner.apply('linear', [pixels], { parts: [{ weight: modules.patchConv }] }) as [Tensor];
       const [x] = inner.apply('rmsNorm', [patches], { weight: modules.lnPre, eps: VISION_NORM_EPS }) as [Tensor];
-      yield 0;
+      if (isTurnDue()) yield 0;
       const { cos, sin } = visionRotary(vision.ropeTheta, vision.headDim, images.grids);
       const half = [count, vision.headDim / 2];
       const shape: LayerShape = {
@@ -160,7 +161,7 @@ export class Forward {
       const [activated] = inner.apply('activation', [first], { activation: projectorActivation }) as [Tensor];
       const projected = linear(inner, activated, [modules.linear2], keys, adapter);
       options.observe?.('image_features', projected[0]!);
-      yield 0;
+      if (isTurnDue()) yield 0;
       return projected;
     });
     return result!;

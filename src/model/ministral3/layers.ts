@@ -6,6 +6,7 @@ import type { Activation, LinearPart, OperationAttributes, Segments } from '../.
 import { counterHash } from '../../engine/random.js';
 import type { Steps, Tape } from '../../engine/tape.js';
 import type { Tensor } from '../../engine/tensor.js';
+import { isTurnDue } from '../../event-loop.js';
 import type { LinearModule, LoraWeights } from '../linear-module.js';
 import type { LayerModules } from './modules.js';
 
@@ -159,7 +160,7 @@ function* runLayer(
   const { attention } = layer;
   const projections = [attention.q, attention.k, attention.v];
   const [q, k, v] = linear(tape, normed, projections, rowKeys, adapter) as [Tensor, Tensor, Tensor];
-  yield 0;
+  if (isTurnDue()) yield 0;
   const { cos, sin, queryScale } = shape;
   const rotary = { headDim, cos, sin, queryScale };
   const mask = { heads, kvHeads, headDim, scale: headDim ** -0.5, causal, segments };
@@ -168,19 +169,19 @@ function* runLayer(
   const attended = shape.cache
     ? shape.cache.attend(tape, index, [q, k, v], rotary, mask)
     : attend(tape, [q, k, v], rotary, mask);
-  yield 0;
+  if (isTurnDue()) yield 0;
   const chosenKeys = rows && rowKeys ? rows.map((row) => rowKeys[row]!) : rowKeys;
   const [attentionOutput] = linear(tape, chosen(attended), [attention.o], chosenKeys, adapter) as [Tensor];
-  yield 0;
+  if (isTurnDue()) yield 0;
   const [mlpInput, middle] = tape.apply('rmsNorm', [attentionOutput, x], { weight: layer.mlpNorm, eps: shape.eps }) as [
     Tensor,
     Tensor,
   ];
   const [gate, up] = linear(tape, mlpInput, [layer.gate, layer.up], chosenKeys, adapter) as [Tensor, Tensor];
-  yield 0;
+  if (isTurnDue()) yield 0;
   const [gated] = tape.apply('gatedActivation', [gate, up], { activation: shape.activation }) as [Tensor];
   const [mlpOutput] = linear(tape, gated, [layer.down], chosenKeys, adapter) as [Tensor];
-  yield 0;
+  if (isTurnDue()) yield 0;
   return [middle, mlpOutput];
 }
 
