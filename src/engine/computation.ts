@@ -46,23 +46,39 @@ export async function exclusively<T>(
 }
 
 /** A pass, with a tape of its own that is empty at its end. Inside of `exclusively`. */
-export async function runPass<T>(
+export async function runPass(
   engine: Engine,
   options: ComputationOptions,
-  body: (pass: Pass) => Promise<T>,
-): Promise<T> {
+  body: (pass: Pass) => Promise<void>,
+): Promise<void> {
   const pass = new Pass(engine, options);
   try {
     pass.requireParts();
-    const result = await body(pass);
+    await body(pass);
     pass.tape.dispose();
-    return result;
   } catch (error) {
-    try {
-      pass.tape.dispose();
-    } catch {
-      // The engine may be gone, with all that was there; what happened first is the error.
-    }
+    pass.abandon();
+    throw error;
+  }
+}
+
+/** The result of a pass without gradients; the caller releases it. Inside of `exclusively`. */
+export async function infer(
+  engine: Engine,
+  options: ComputationOptions,
+  body: (tape: Tape) => Steps<Tensor>,
+): Promise<Tensor> {
+  const pass = new Pass(engine, options);
+  const steps = body(pass.tape);
+  try {
+    pass.requireParts();
+    let next = steps.next();
+    for (; !next.done; next = steps.next()) await pass.pause();
+    engine.retain(next.value);
+    pass.tape.dispose();
+    return next.value;
+  } catch (error) {
+    pass.abandon(steps);
     throw error;
   }
 }
@@ -86,15 +102,13 @@ export class Pass {
 
   /** Runs the steps to their end, with a pause at each yield. */
   async run<T>(steps: Steps<T>): Promise<T> {
-    for (;;) {
-      const { done, value } = steps.next();
-      if (done) return value;
-      try {
-        await this.pause();
-      } catch (error) {
-        giveUp(steps);
-        throw error;
-      }
+    try {
+      let next = steps.next();
+      for (; !next.done; next = steps.next()) await this.pause();
+      return next.value;
+    } catch (error) {
+      this.abandon(steps);
+      throw error;
     }
   }
 
@@ -109,12 +123,14 @@ export class Pass {
     await eventLoopTurn();
     this.requireParts();
   }
-}
 
-function giveUp(steps: Steps<unknown>): void {
-  try {
-    steps.return(undefined);
-  } catch {
-    // As above: freeing fails where everything is gone.
+  /** Frees what the steps hold, and what the tape does. */
+  abandon(steps?: Steps<unknown>): void {
+    try {
+      steps?.return(undefined);
+      this.tape.dispose();
+    } catch {
+      // The engine may be gone, with all that was there; what happened first is the error.
+    }
   }
 }

@@ -122,9 +122,18 @@ export class Tape {
     body: (tape: Tape, inputs: readonly Tensor[]) => Steps<readonly Tensor[]>,
     options: { recompute?: boolean } = {},
   ): Steps<readonly Tensor[]> {
-    if (!options.recompute || !this.#record) return yield* this.#runRegion(() => body(this, inputs));
+    if (!options.recompute || !this.#record) {
+      this.#regions.push([]);
+      let kept: readonly Tensor[] = [];
+      try {
+        kept = yield* body(this, inputs);
+        return kept;
+      } finally {
+        this.#closeRegion(kept);
+      }
+    }
     const inner = new Tape(this.engine, { record: false });
-    const outputs = yield* inner.#runRegion(() => body(inner, inputs));
+    const outputs = yield* inner.regionSteps(inputs, body);
     // What was made inside; an output that was handed through has its owner already.
     for (const output of inner.#regions[0]!) this.own(output);
     for (const output of outputs) this.#needsGradient.add(output.id);
@@ -135,7 +144,7 @@ export class Tape {
       const again = new Tape(engine);
       try {
         for (const [i, input] of inputs.entries()) if (needs[i]) again.#needsGradient.add(input.id);
-        const repeated = yield* again.#runRegion(() => body(again, inputs));
+        const repeated = yield* again.regionSteps(inputs, body);
         const steps = again.#propagate(repeated, gradients, inputs, needs);
         // The region counts as a whole, when it is through.
         for (let next = steps.next(); ; next = steps.next()) {
@@ -187,21 +196,14 @@ export class Tape {
     this.#needsGradient.clear();
   }
 
-  *#runRegion(body: () => Steps<readonly Tensor[]>): Steps<readonly Tensor[]> {
-    const made: Tensor[] = [];
-    this.#regions.push(made);
-    let kept = new Set<Tensor>();
-    try {
-      const outputs = yield* body();
-      kept = new Set(outputs);
-      return outputs;
-    } finally {
-      this.#regions.pop();
-      const outer = this.#regions[this.#regions.length - 1]!;
-      for (const tensor of made) {
-        if (kept.has(tensor)) outer.push(tensor);
-        else this.engine.release(tensor);
-      }
+  /** Ends the innermost region, which keeps these alone: they belong to the one around it. */
+  #closeRegion(kept: readonly Tensor[]): void {
+    const made = this.#regions.pop()!;
+    const outer = this.#regions[this.#regions.length - 1]!;
+    const keep = new Set(kept);
+    for (const tensor of made) {
+      if (keep.has(tensor)) outer.push(tensor);
+      else this.engine.release(tensor);
     }
   }
 

@@ -129,11 +129,9 @@ export function* runLayers(
     const before = stream;
     stream = yield* tape.regionSteps(
       [...stream, ...tables],
-      function* (inner, inputs) {
+      (inner, inputs) => {
         const rows = i === layers.length - 1 ? shape.resultRows : undefined;
-        const after = yield* runLayer(inner, inputs.slice(0, width), i, layer, shape, options, name, rows);
-        // One tensor instead of two is kept for the second run.
-        return recompute ? inner.apply('add', after, {}) : after;
+        return runLayer(inner, inputs.slice(0, width), i, layer, shape, options, name, rows, recompute);
       },
       { recompute },
     );
@@ -153,6 +151,7 @@ function* runLayer(
   options: PassOptions,
   name: string,
   rows: Int32Array | undefined,
+  recompute: boolean,
 ): Steps<readonly Tensor[]> {
   const { heads, kvHeads, headDim, causal, segments, rowKeys, adapter } = shape;
   const [normed, sum] = addNorm(tape, stream, layer.attentionNorm, shape.eps);
@@ -182,7 +181,8 @@ function* runLayer(
   const [gated] = tape.apply('gatedActivation', [gate, up], { activation: shape.activation }) as [Tensor];
   const [mlpOutput] = linear(tape, gated, [layer.down], chosenKeys, adapter) as [Tensor];
   if (isTurnDue()) yield 0;
-  return [middle, mlpOutput];
+  // One tensor instead of two is kept for the second run.
+  return recompute ? tape.apply('add', [middle, mlpOutput], {}) : [middle, mlpOutput];
 }
 
 function attend(

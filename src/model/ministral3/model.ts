@@ -4,7 +4,7 @@
  */
 import { checkNames } from '../../config.js';
 import type { VlmBatch } from '../../data/types.js';
-import { type ComputationOptions, exclusively, runPass } from '../../engine/computation.js';
+import { type ComputationOptions, exclusively, infer, runPass } from '../../engine/computation.js';
 import type { Deferred, Engine } from '../../engine/engine.js';
 import { isOutOfMemory } from '../../engine/out-of-memory.js';
 import { runAtOnce, type Steps, type Tape } from '../../engine/tape.js';
@@ -382,13 +382,7 @@ export class Ministral3 implements TrainableModel {
     adapter: AdapterView,
   ): Promise<Float32Array> {
     const { engine } = this;
-    const result = await exclusively(engine, signal, () =>
-      runPass(engine, this.#computation(signal, adapter), async (pass) => {
-        const made = await pass.run(steps(pass.tape));
-        engine.retain(made);
-        return made;
-      }),
-    );
+    const result = await exclusively(engine, signal, () => infer(engine, this.#computation(signal, adapter), steps));
     // Whoever waits for the engine may queue work while this comes from the device.
     try {
       return await engine.read(result);
