@@ -36,10 +36,27 @@ export class WorkerThreads<Message, Result> {
   /**
    * The program's answer; messages wait for a thread in their order.
    * @param transfer moved and not copied
+   * @param signal rejects with its reason at once; a thread that has begun finishes, and nobody waits for it
    */
-  run(message: Message, transfer: readonly ArrayBuffer[] = []): Promise<Result> {
+  run(message: Message, transfer: readonly ArrayBuffer[] = [], signal?: AbortSignal): Promise<Result> {
+    if (signal?.aborted) return Promise.reject(signal.reason);
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ message, transfer, resolve, reject });
+      const abort = (): void => {
+        job.reject(signal!.reason);
+        const at = this.#waiting.indexOf(job);
+        if (at >= 0) this.#waiting.splice(at, 1);
+        // It may never answer: it must not keep the process alive, unless others wait for its thread.
+        for (const [worker, its] of this.#threads) if (its === job && this.#waiting.length === 0) worker.unref();
+      };
+      const settle = <T>(answer: (value: T) => void) => {
+        return (value: T): void => {
+          signal?.removeEventListener('abort', abort);
+          answer(value);
+        };
+      };
+      const job: Job<Message, Result> = { message, transfer, resolve: settle(resolve), reject: settle(reject) };
+      signal?.addEventListener('abort', abort, { once: true });
+      this.#waiting.push(job);
       this.#dispatch();
     });
   }
@@ -61,14 +78,39 @@ export class WorkerThreads<Message, Result> {
 
   #dispatch(): void {
     while (this.#waiting.length > 0 && !this.#isClosed) {
-      const worker = this.#idleWorker();
-      if (!worker) return;
+      let worker: Worker | undefined;
+      try {
+        worker = this.#idleWorker();
+      } catch (cause) {
+        // The system gives no further thread. Those that run take the next job as they get free.
+        if (this.#threads.size > 0) return;
+        for (const job of this.#waiting.splice(0)) job.reject(new Error('no worker thread can be started', { cause }));
+        return;
+      }
+      if (!worker) {
+        for (const busy of this.#threads.keys()) busy.ref();
+        return;
+      }
       const job = this.#waiting.shift()!;
       this.#threads.set(worker, job);
       // While it works it keeps the process alive, or a promise that somebody awaits would never settle.
       worker.ref();
-      worker.postMessage(job.message, job.transfer);
+      try {
+        worker.postMessage(job.message, job.transfer);
+      } catch (error) {
+        // What cannot be sent is not answered.
+        this.#answer(worker, (its) => its.reject(error));
+      }
     }
+  }
+
+  /** Settles the job of a thread, which is then idle. */
+  #answer(worker: Worker, settle: (job: Job<Message, Result>) => void): void {
+    const job = this.#threads.get(worker);
+    if (!job) return;
+    this.#threads.set(worker, undefined);
+    worker.unref();
+    settle(job);
   }
 
   #idleWorker(): Worker | undefined {
@@ -78,12 +120,15 @@ export class WorkerThreads<Message, Result> {
     const worker = new Worker(this.#program, { eval: true, workerData: this.#workerData, execArgv: [] });
     this.#threads.set(worker, undefined);
     worker.on('message', (reply: WorkerReply<Result>) => {
-      const job = this.#threads.get(worker);
-      if (!job) return;
-      this.#threads.set(worker, undefined);
-      worker.unref();
-      if ('result' in reply) job.resolve(reply.result);
-      else job.reject(reply.error);
+      this.#answer(worker, (job) => {
+        if ('result' in reply) job.resolve(reply.result);
+        else job.reject(reply.error);
+      });
+      this.#dispatch();
+    });
+    // An answer that cannot be read, for want of memory as a rule.
+    worker.on('messageerror', (error) => {
+      this.#answer(worker, (job) => job.reject(error));
       this.#dispatch();
     });
     let failure: unknown;

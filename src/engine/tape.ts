@@ -6,9 +6,17 @@
  * has passed it. So the high-water mark is what the operations saved, and a region with `recompute` saves only its
  * inputs: it runs a second time, recorded, when backward reaches it.
  */
+import { isTurnDue } from '../event-loop.js';
 import type { Engine } from './engine.js';
 import type { OperationAttributes, OperationName } from './operations.js';
 import type { Tensor } from './tensor.js';
+
+/**
+ * A computation that can pause where it yields. Forward yields where a turn of the event loop is due (each yield passes
+ * through all that called it), backward after each operation, with what it counts as. One that is given up is ended by
+ * `return` and frees what it holds.
+ */
+export type Steps<T> = Generator<number, T, void>;
 
 interface TapeEntry {
   /** As which it counts between pauses. */
@@ -17,7 +25,9 @@ interface TapeEntry {
   readonly needs: readonly boolean[];
   readonly outputs: readonly Tensor[];
   readonly saved: readonly Tensor[];
-  backward(outputGradients: readonly (Tensor | undefined)[]): readonly (Tensor | undefined)[];
+  backward(
+    outputGradients: readonly (Tensor | undefined)[],
+  ): readonly (Tensor | undefined)[] | Steps<readonly (Tensor | undefined)[]>;
 }
 
 export interface TapeOptions {
@@ -99,19 +109,51 @@ export class Tape {
     body: (tape: Tape, inputs: readonly Tensor[]) => readonly Tensor[],
     options: { recompute?: boolean } = {},
   ): readonly Tensor[] {
-    if (!options.recompute || !this.#record) return this.#runRegion(() => body(this, inputs));
+    // biome-ignore lint/correctness/useYield: it runs at once
+    const steps = function* (tape: Tape, given: readonly Tensor[]): Steps<readonly Tensor[]> {
+      return body(tape, given);
+    };
+    return runAtOnce(this.regionSteps(inputs, steps, options));
+  }
+
+  /** `region` for a body that may pause; in backward it pauses as well. */
+  *regionSteps(
+    inputs: readonly Tensor[],
+    body: (tape: Tape, inputs: readonly Tensor[]) => Steps<readonly Tensor[]>,
+    options: { recompute?: boolean } = {},
+  ): Steps<readonly Tensor[]> {
+    if (!options.recompute || !this.#record) {
+      this.#regions.push([]);
+      let kept: readonly Tensor[] = [];
+      try {
+        kept = yield* body(this, inputs);
+        return kept;
+      } finally {
+        this.#closeRegion(kept);
+      }
+    }
     const inner = new Tape(this.engine, { record: false });
-    const outputs = inner.#runRegion(() => body(inner, inputs));
+    const outputs = yield* inner.regionSteps(inputs, body);
     // What was made inside; an output that was handed through has its owner already.
     for (const output of inner.#regions[0]!) this.own(output);
     for (const output of outputs) this.#needsGradient.add(output.id);
     for (const input of inputs) this.engine.retain(input);
     const needs = inputs.map((input) => this.#needsGradient.has(input.id));
-    const backward: TapeEntry['backward'] = (gradients) => {
-      const again = new Tape(this.engine);
-      for (const [i, input] of inputs.entries()) if (needs[i]) again.#needsGradient.add(input.id);
-      const repeated = again.#runRegion(() => body(again, inputs));
-      return drain(again.#propagate(repeated, gradients, inputs, needs));
+    const { engine } = this;
+    const backward = function* (gradients: readonly (Tensor | undefined)[]): Steps<readonly (Tensor | undefined)[]> {
+      const again = new Tape(engine);
+      try {
+        for (const [i, input] of inputs.entries()) if (needs[i]) again.#needsGradient.add(input.id);
+        const repeated = yield* again.regionSteps(inputs, body);
+        const steps = again.#propagate(repeated, gradients, inputs, needs);
+        // The region counts as a whole, when it is through.
+        for (let next = steps.next(); ; next = steps.next()) {
+          if (next.done) return next.value;
+          if (isTurnDue()) yield 0;
+        }
+      } finally {
+        again.dispose();
+      }
     };
     this.#entries.push({ operations: STRETCH, inputs, needs, outputs, saved: inputs, backward });
     return outputs;
@@ -119,21 +161,24 @@ export class Tape {
 
   /** Adds d loss / d parameter to every parameter's gradient. The tape is empty afterwards. */
   backward(loss: Tensor): void {
-    drain(this.#backwardSteps(loss));
+    runAtOnce(this.#backwardSteps(loss));
   }
 
-  /** `backward` in stretches of a few operations, with a wait for `pause` after each. */
+  /**
+   * `backward` in stretches of a few operations, with a wait for `pause` after each. Where that throws, the pass is
+   * given up.
+   */
   async backwardInStretches(loss: Tensor, pause: () => Promise<void>): Promise<void> {
     let done = 0;
     for (const operations of this.#backwardSteps(loss)) {
       done += operations;
-      if (done < STRETCH) continue;
+      if (done < STRETCH && !isTurnDue()) continue;
       done = 0;
       await pause();
     }
   }
 
-  *#backwardSteps(loss: Tensor): Generator<number, void> {
+  *#backwardSteps(loss: Tensor): Steps<void> {
     const one = this.engine.fromArray(Float32Array.of(1), loss.shape);
     try {
       yield* this.#propagate([loss], [one], [], []);
@@ -151,34 +196,27 @@ export class Tape {
     this.#needsGradient.clear();
   }
 
-  #runRegion(body: () => readonly Tensor[]): readonly Tensor[] {
-    const made: Tensor[] = [];
-    this.#regions.push(made);
-    let kept = new Set<Tensor>();
-    try {
-      const outputs = body();
-      kept = new Set(outputs);
-      return outputs;
-    } finally {
-      this.#regions.pop();
-      const outer = this.#regions[this.#regions.length - 1]!;
-      for (const tensor of made) {
-        if (kept.has(tensor)) outer.push(tensor);
-        else this.engine.release(tensor);
-      }
+  /** Ends the innermost region, which keeps these alone: they belong to the one around it. */
+  #closeRegion(kept: readonly Tensor[]): void {
+    const made = this.#regions.pop()!;
+    const outer = this.#regions[this.#regions.length - 1]!;
+    const keep = new Set(kept);
+    for (const tensor of made) {
+      if (keep.has(tensor)) outer.push(tensor);
+      else this.engine.release(tensor);
     }
   }
 
   /**
-   * Runs the entries backwards from the gradients of `outputs`, one at each step, which tells how many operations that
-   * was; gives the gradients of `inputs`, and empties the tape.
+   * Runs the entries backwards from the gradients of `outputs`, one at each step; gives the gradients of `inputs`, and
+   * empties the tape, also where it is given up.
    */
   *#propagate(
     outputs: readonly Tensor[],
     outputGradients: readonly (Tensor | undefined)[],
     inputs: readonly Tensor[],
     needs: readonly boolean[],
-  ): Generator<number, (Tensor | undefined)[]> {
+  ): Steps<(Tensor | undefined)[]> {
     const engine = this.engine;
     const gradients = new Map<number, Tensor>();
     // The caller may hold the same tensor elsewhere: it is never added to in place.
@@ -199,45 +237,56 @@ export class Tape {
       }
       engine.release(gradient);
     };
-    for (const [i, gradient] of outputGradients.entries()) {
-      if (!gradient) continue;
-      engine.retain(gradient);
-      borrowed.add(gradient.id);
-      add(outputs[i]!, gradient);
-    }
-    while (this.#entries.length > 0) {
-      const entry = this.#entries.pop()!;
-      const incoming = entry.outputs.map((output) => gradients.get(output.id));
-      if (incoming.some((gradient) => gradient !== undefined)) {
-        const results = entry.backward(incoming);
-        for (const output of entry.outputs) {
-          const used = gradients.get(output.id);
-          if (used && !inputs.includes(output)) {
-            gradients.delete(output.id);
-            engine.release(used);
-          }
-        }
-        for (const [i, gradient] of results.entries()) if (gradient) add(entry.inputs[i]!, gradient);
+    try {
+      for (const [i, gradient] of outputGradients.entries()) {
+        if (!gradient) continue;
+        engine.retain(gradient);
+        borrowed.add(gradient.id);
+        add(outputs[i]!, gradient);
       }
-      for (const tensor of entry.saved) engine.release(tensor);
-      yield entry.operations;
+      while (this.#entries.length > 0) {
+        const entry = this.#entries.pop()!;
+        try {
+          const incoming = entry.outputs.map((output) => gradients.get(output.id));
+          if (incoming.some((gradient) => gradient !== undefined)) {
+            const made = entry.backward(incoming);
+            const results = isSteps(made) ? yield* made : made;
+            for (const output of entry.outputs) {
+              const used = gradients.get(output.id);
+              if (used && !inputs.includes(output)) {
+                gradients.delete(output.id);
+                engine.release(used);
+              }
+            }
+            for (const [i, gradient] of results.entries()) if (gradient) add(entry.inputs[i]!, gradient);
+          }
+        } finally {
+          for (const tensor of entry.saved) engine.release(tensor);
+        }
+        yield entry.operations;
+      }
+      return inputs.map((input, i) => {
+        const gradient = needs[i] ? gradients.get(input.id) : undefined;
+        if (gradient) gradients.delete(input.id);
+        return gradient;
+      });
+    } finally {
+      for (const gradient of gradients.values()) engine.release(gradient);
+      this.dispose();
     }
-    const wanted = inputs.map((input, i) => {
-      const gradient = needs[i] ? gradients.get(input.id) : undefined;
-      if (gradient) gradients.delete(input.id);
-      return gradient;
-    });
-    for (const gradient of gradients.values()) engine.release(gradient);
-    this.dispose();
-    return wanted;
   }
 }
 
-function drain<T>(steps: Generator<unknown, T>): T {
+/** Runs a computation without pauses. */
+export function runAtOnce<T>(steps: Steps<T>): T {
   for (;;) {
     const { done, value } = steps.next();
     if (done) return value;
   }
+}
+
+function isSteps<T>(made: T | Steps<T>): made is Steps<T> {
+  return typeof (made as Partial<Steps<T>>).next === 'function';
 }
 
 /** Whether an operation holds trainable numbers of its own. */

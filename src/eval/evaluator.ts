@@ -3,6 +3,7 @@
 import { checkNames } from '../config.js';
 import type { Dataset, SftExample } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
+import { eventLoopTurn, isTurnDue, orAborted } from '../event-loop.js';
 import { describeGiven } from '../given-kind.js';
 import { oneLine } from '../one-line.js';
 import { requireCallback, requireInteger } from '../require-given.js';
@@ -55,7 +56,10 @@ export interface EvaluateOptions<T> {
   readonly limit?: number | undefined;
   /** Called by `evaluate` alone, after each batch. */
   readonly onProgress?: ((progress: EvaluationProgress) => void) | undefined;
-  /** Stops between batches, and is handed to `generate`. The promise rejects with the signal's reason. */
+  /**
+   * Rejects with its reason at once, whatever is waited for: the data set, `toExample`, or `generate`, which is handed
+   * the signal so that it stops as well.
+   */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -201,22 +205,29 @@ export class Evaluator {
     if (dataset.length === 0) throw new DataError('evaluation: the data set is empty');
     const names = (dataset as Dataset<T> & Partial<Labelled>).classLabel?.names;
     const indices = evenlySpaced(dataset.length, options.limit);
+    const { signal } = options;
     const start = performance.now();
     let correct = 0;
     for (let from = 0; from < indices.length; from += this.#batchSize) {
-      options.signal?.throwIfAborted();
-      const batch = await Promise.all(
-        indices.slice(from, from + this.#batchSize).map(async (index) => {
-          const item = await dataset.get(index);
-          requireItem(item, index);
-          const label = this.#labelOf(item, index, names);
-          const example = requireExample(await options.toExample(item), index, 'toExample');
-          const prompt = requireExample(this.#toPrompt(example), index, 'toPrompt');
-          return { label, id: example.id ?? String(index), prompt };
-        }),
+      // Functions that answer at once give nobody else a turn.
+      if (isTurnDue()) await eventLoopTurn();
+      signal?.throwIfAborted();
+      const batch = await orAborted(
+        Promise.all(
+          indices.slice(from, from + this.#batchSize).map(async (index) => {
+            const item = await dataset.get(index);
+            signal?.throwIfAborted();
+            requireItem(item, index);
+            const label = this.#labelOf(item, index, names);
+            const example = requireExample(await options.toExample(item), index, 'toExample');
+            const prompt = requireExample(this.#toPrompt(example), index, 'toPrompt');
+            return { label, id: example.id ?? String(index), prompt };
+          }),
+        ),
+        signal,
       );
       const prompts = batch.map((one) => one.prompt);
-      const answers = await this.#generate(prompts, options.signal);
+      const answers = await orAborted(this.#generate(prompts, signal), signal);
       requireAnswers(
         answers,
         batch.map((one) => one.id),

@@ -270,7 +270,7 @@ async function* mergedRows(
     await source.read(bytes, offset);
     const [first, end] = [offset / rowBytes, (offset + bytes.length) / rowBytes];
     const rows = { bytes, dtype, lora: { r, scale, a, b: b.slice(first * r, end * r) } };
-    const result = byteLength < MERGE_CHUNK_BYTES ? mergeRows(rows) : await pool.merge(rows);
+    const result = byteLength < MERGE_CHUNK_BYTES ? mergeRows(rows) : await pool.merge(rows, signal);
     if ('bytes' in result) return result.bytes;
     throw beyondError(source, result.beyond);
   };

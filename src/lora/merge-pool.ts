@@ -17,9 +17,9 @@ export class MergePool {
     this.#threads = new WorkerThreads(program, workers);
   }
 
-  /** Moves `rows.bytes` away. */
-  merge(rows: RowsToMerge): Promise<MergedRows> {
-    return this.#threads.run(rows, [rows.bytes.buffer]);
+  /** Moves `rows.bytes` away. @param signal rejects with its reason at once */
+  merge(rows: RowsToMerge, signal?: AbortSignal): Promise<MergedRows> {
+    return this.#threads.run(rows, [rows.bytes.buffer], signal);
   }
 
   /** Ends the workers; what they have not answered is rejected. */

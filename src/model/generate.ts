@@ -1,11 +1,10 @@
 /** Generation with a key/value cache: greedy or sampled, one prompt or a ragged batch, token by token. */
 import type { MinistralTokenizer } from '../data/tokenizer.js';
 import type { VlmBatch } from '../data/types.js';
+import { exclusively } from '../engine/computation.js';
 import { MersenneTwister } from '../engine/random.js';
-import { Tape } from '../engine/tape.js';
 import { ConfigError } from '../errors.js';
 import { isOptions, requireKind, requireSignal } from '../require-given.js';
-import type { KvCache } from './ministral3/kv-cache.js';
 import type { Ministral3 } from './ministral3/model.js';
 import type { PackedBatch } from './ministral3/packed-batch.js';
 import { requireBatch } from './require-batch.js';
@@ -13,7 +12,10 @@ import { type GenerationConfig, type GenerationOptions, nextToken, parseGenerati
 
 /** Options of generation, and a signal. */
 export interface GenerateOptions extends GenerationOptions {
-  /** Stops before the next token, with the signal's reason. */
+  /**
+   * Stops with the signal's reason: while a token is computed, between its layers, and while the caller looks at one.
+   * The memory is freed at once.
+   */
   signal?: AbortSignal;
 }
 
@@ -31,6 +33,8 @@ export interface GeneratedToken {
 
 /**
  * Yields tokens as they are chosen, sequence by sequence within a step. Ended sequences drop out of the computation.
+ * Timers and signals are served meanwhile. The adapter is the one that is on when the first token is asked for, to the
+ * end; others that use the engine at the same time take turns with it, token by token.
  * @param prompts a batch from `VlmCollator.collatePrompts`, padded on either side
  * @throws ConfigError on bad options, or parts that are something else, at once; the signal's reason when aborted
  */
@@ -56,27 +60,41 @@ async function* tokensOf(
     Array.from(packed.ids.subarray(packed.starts[i]!, packed.starts[i + 1]!)),
   );
   const promptLengths = sequences.map((ids) => ids.length);
-  const cache = model.createCache(promptLengths.map((length) => length + config.maxNewTokens));
+  const capacities = promptLengths.map((length) => length + config.maxNewTokens);
+  const adapter = model.adapterView();
+  const cache = await exclusively(model.engine, signal, () => model.createCache(capacities));
+  let isComputing = false;
+  // Whoever holds a token may never ask for the next one.
+  const abort = (): void => {
+    if (!isComputing) cache.dispose();
+  };
+  signal?.addEventListener('abort', abort, { once: true });
   let active = sequences.map((_, i) => i);
   let step: PackedBatch = packed;
   try {
     for (let count = 0; active.length > 0; count++) {
       signal?.throwIfAborted();
-      const logits = await lastLogits(model, step, active, cache);
+      isComputing = true;
+      const rows = Int32Array.from(active, (sequence) => step.starts[sequence + 1]! - 1);
+      const logits = await model.rowLogits(step, rows, { cache, adapter, signal });
+      isComputing = false;
+      const size = logits.length / rows.length;
       const ended = new Set<number>();
       for (const [i, sequence] of active.entries()) {
-        const scores = logits[i]!;
+        const scores = logits.subarray(i * size, (i + 1) * size);
         const tokens = sequences[sequence]!;
         const id = nextToken(scores, config, { tokens, newTokenCount: count }, generator);
         tokens.push(id);
         const last = config.eosTokenIds!.includes(id) || count + 1 === config.maxNewTokens;
         if (last) ended.add(sequence);
         yield { sequence, id, last, logits: scores };
+        signal?.throwIfAborted();
       }
       active = active.filter((sequence) => !ended.has(sequence));
       step = nextStep(sequences, active);
     }
   } finally {
+    signal?.removeEventListener('abort', abort);
     cache.dispose();
   }
 }
@@ -168,25 +186,6 @@ function checkCall(
   requireSignal(signal, name);
   const parsed = parseGenerationConfig(isOptions(options) ? rest : options, name);
   return { signal, parsed };
-}
-
-/** Logits after the last token of each active sequence; those of ended sequences have no rows in the step. */
-async function lastLogits(
-  model: Ministral3,
-  step: PackedBatch,
-  active: readonly number[],
-  cache: KvCache,
-): Promise<Float32Array[]> {
-  const tape = new Tape(model.engine, { record: false });
-  try {
-    const rows = Int32Array.from(active, (sequence) => step.starts[sequence + 1]! - 1);
-    const hidden = model.hidden(tape, step, {}, cache);
-    const logits = await model.engine.read(model.logits(tape, hidden, rows));
-    const size = logits.length / rows.length;
-    return Array.from(rows, (_, i) => logits.subarray(i * size, (i + 1) * size));
-  } finally {
-    tape.dispose();
-  }
 }
 
 /** The last token of every active sequence; ended ones have an empty range. */

@@ -11,6 +11,8 @@ export interface LoraWeights {
   readonly scale: number;
   /** Dropout probability on A's input in training. */
   readonly dropout: number;
+  /** True once the memory of A and B is freed. */
+  isReleased?: boolean;
 }
 
 /** A frozen linear layer, and its adapter if it has one. */

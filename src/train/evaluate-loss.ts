@@ -2,6 +2,7 @@
 import type { DataLoader } from '../data/data-loader.js';
 import type { SkippedSample } from '../data/types.js';
 import { DataError } from '../errors.js';
+import { eventLoopTurn, isTurnDue, orAborted } from '../event-loop.js';
 import type { EvaluateLossOptions, TrainableModel } from './trainable-model.js';
 
 /** What an evaluation measured, named as transformers names it. */
@@ -19,7 +20,8 @@ export interface EvalResult {
 /**
  * @param length samples of the loader's data set, taken in order
  * @param onSkipped told of the samples of a batch that cannot be read and are left out
- * @throws DataError if no token of the data set carries a label
+ * @param signal heard while the model computes, and if it never answers
+ * @throws DataError if no token of the data set carries a label; the signal's reason
  */
 export async function evaluateLoss(
   model: TrainableModel,
@@ -39,7 +41,9 @@ export async function evaluateLoss(
     skipped += batch.skipped?.length ?? 0;
     // A collator that drops over-long samples may leave nothing.
     if (batch.inputIds.shape[0] === 0) continue;
-    const result = await model.evaluateLoss(batch, options);
+    const result = await orAborted(model.evaluateLoss(batch, signal ? { ...options, signal } : options), signal);
+    // Not every model pauses while it computes.
+    if (isTurnDue()) await eventLoopTurn();
     lossSum += result.lossSum;
     labelCount += result.labelCount;
   }

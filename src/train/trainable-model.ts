@@ -22,7 +22,7 @@ export interface AccumulateOptions {
    * from `dropoutSeeds`. Default: none.
    */
   readonly neftuneNoiseAlpha?: number | undefined;
-  /** Looked at before each pass: its reason is thrown, with the gradients of earlier passes added. */
+  /** Looked at in pauses of the computation: its reason is thrown, with some gradients added already. */
   readonly signal?: AbortSignal | undefined;
   /** Told what the run had to change to fit. */
   readonly onWarning?: ((message: string) => void) | undefined;
@@ -34,6 +34,8 @@ export interface AccumulateOptions {
 export interface EvaluateLossOptions {
   /** As in training. Default 0. */
   readonly labelSmoothing?: number | undefined;
+  /** Looked at in pauses of the computation: its reason is thrown. Default: none. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** One of the packed passes in which a window is run. */

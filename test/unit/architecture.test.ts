@@ -51,6 +51,7 @@ const LEAVES = [
   'errors.ts',
   'config.ts',
   'describe-folder.ts',
+  'event-loop.ts',
   'atomic-file.ts',
   'file-digests.ts',
   'format-bytes.ts',

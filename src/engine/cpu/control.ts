@@ -25,6 +25,15 @@ export const JOINED_MASK = 0x3ff;
 export const OPEN = 0x400;
 export const EPOCH_STEP = 0x800;
 
+/**
+ * What each worker says of itself, in an array of their own: by it the main thread knows whom it still waits for when
+ * one of them has died. A worker starts in WAITING and works once the main thread has let it in.
+ */
+export const WAITING = 0;
+export const OUTSIDE = 1;
+/** Set before it joins a task, and taken back after it left. */
+export const INSIDE = 2;
+
 /** Byte address of the arguments of the running task. */
 export const ARGS = 256;
 /** Most argument slots, 32 bits each. */

@@ -68,6 +68,8 @@ export class CpuEngine implements Engine {
   readonly #store: TensorStore;
   /** Live optimizer states and the set that each is of. */
   readonly #states = new WeakMap<OptimizerState, CpuParameterSet>();
+  /** Sets and states whose optimizer step did not come to its end: some values are of before it, some of after. */
+  readonly #torn = new WeakSet<CpuParameterSet | OptimizerState>();
 
   constructor(options: CpuRuntimeOptions = {}) {
     this.#runtime = new CpuRuntime(options);
@@ -187,8 +189,8 @@ export class CpuEngine implements Engine {
       }
     }
     const size = specs.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
-    const values = this.#store.create([size]);
-    const gradients = this.#store.zeros([size]);
+    const values = this.#store.keep(this.#store.create([size]));
+    const gradients = this.#store.keep(this.#store.zeros([size]));
     let offset = 0;
     const parameters = specs.map(({ name, shape, initial }): Parameter => {
       const value = new CpuTensor([...shape], values.ptr + 4 * offset, true);
@@ -202,7 +204,9 @@ export class CpuEngine implements Engine {
   }
 
   async readParameters(set: ParameterSet): Promise<Float32Array> {
-    return this.#store.values(this.#set(set).values).slice();
+    const known = this.#set(set);
+    this.#requireWhole(known);
+    return this.#store.values(known.values).slice();
   }
 
   writeParameters(set: ParameterSet, values: Float32Array): void {
@@ -211,6 +215,7 @@ export class CpuEngine implements Engine {
       throw new EngineError(`writeParameters: ${values.length} numbers for ${known.size} parameters`);
     }
     this.#store.values(known.values).set(values);
+    this.#torn.delete(known);
   }
 
   async readGradients(set: ParameterSet): Promise<Float32Array> {
@@ -237,9 +242,10 @@ export class CpuEngine implements Engine {
     const known = this.#set(set);
     const { parameters, size } = known;
     const steps = new Float32Array(parameters.length);
+    const moment = (): CpuTensor => this.#store.keep(this.#store.zeros([size]));
     const state: CpuOptimizerState =
       kind === 'adamw'
-        ? { kind, steps, m: this.#store.zeros([size]), v: this.#store.zeros([size]) }
+        ? { kind, steps, m: moment(), v: moment() }
         : { kind, steps, moments: new AdamW8bitState(parameters.map((parameter) => parameter.size)) };
     this.#states.set(state, known);
     return state;
@@ -258,7 +264,10 @@ export class CpuEngine implements Engine {
     if (own.kind !== options.kind) {
       throw new EngineError(`optimizerStep: the state is of ${own.kind}, the step of ${options.kind}`);
     }
+    this.#requireWhole(known);
+    this.#requireWhole(own);
     const norm = this.#gradientNorm(known.gradients);
+    this.#torn.add(known).add(own);
     const scale = clipScale(norm, options.maxGradNorm);
     const steps = new Float32Array(own.steps.length);
     if (!Number.isNaN(scale)) {
@@ -290,6 +299,8 @@ export class CpuEngine implements Engine {
         this.#store.byBlocks('adamW', n, [...pointers, n], factors);
       }
     }
+    this.#torn.delete(known);
+    this.#torn.delete(own);
     return () => Promise.resolve(norm);
   }
 
@@ -298,6 +309,7 @@ export class CpuEngine implements Engine {
     state: OptimizerState,
   ): Promise<Record<string, Float32Array | Uint8Array>> {
     const own = this.#state(this.#set(set), state);
+    this.#requireWhole(own);
     const moments = own.kind === 'adamw' ? this.#moments(own) : own.moments.toArrays();
     const arrays = { steps: own.steps, ...moments };
     return Object.fromEntries(Object.entries(arrays).map(([name, array]) => [name, array.slice()]));
@@ -318,6 +330,7 @@ export class CpuEngine implements Engine {
     }
     if (own.kind === 'adamw8bit') own.moments.fromArrays(arrays);
     for (const [name, target] of Object.entries(targets)) target.set(arrays[name]!);
+    this.#torn.delete(own);
   }
 
   memory(): EngineMemory {
@@ -361,6 +374,14 @@ export class CpuEngine implements Engine {
     if (!(set instanceof CpuParameterSet)) throw new EngineError('the parameter set belongs to another engine');
     if (set.values.isFreed) throw new EngineError('the parameter set is used after it was released');
     return set;
+  }
+
+  /** @throws EngineError for values that no step of training has: they must not be saved */
+  #requireWhole(one: CpuParameterSet | OptimizerState): void {
+    if (!this.#torn.has(one)) return;
+    throw new EngineError('an optimizer step failed half-way: parameters and moments are of no whole step', {
+      hint: 'Go on from the last checkpoint (`resumeFromCheckpoint`).',
+    });
   }
 
   #state(set: CpuParameterSet, state: OptimizerState): CpuOptimizerState {

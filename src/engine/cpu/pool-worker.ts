@@ -4,13 +4,16 @@ import {
   CONTROL_WORDS,
   EPOCH_STEP,
   FAILED,
+  INSIDE,
   JOINED_MASK,
   KERNEL,
   LEFT,
   OPEN,
+  OUTSIDE,
   runChunks,
   SLEEPERS,
   STATE,
+  WAITING,
   WEIGHTS,
 } from './control.js';
 import { type Kernel, KernelInstance, kernelNames, type WeightBytes } from './kernel-instance.js';
@@ -21,12 +24,15 @@ export interface PoolWorkerData {
   readonly scratch: number;
   readonly port: MessagePort;
   readonly spins: number;
+  /** Words of all workers, and which one is this worker's. */
+  readonly places: Int32Array;
+  readonly index: number;
 }
 
 /** What the main thread tells a worker. */
 export type PoolMessage = { readonly add: WeightBytes } | { readonly drop: number };
 
-const { module, memory, scratch, port, spins } = workerData as PoolWorkerData;
+const { module, memory, scratch, port, spins, places, index } = workerData as PoolWorkerData;
 const control = new Int32Array(memory.buffer, 0, CONTROL_WORDS);
 const instance = new KernelInstance(module, memory, scratch);
 const kernels = kernelNames(module).map((name) => instance.kernel(name) as Kernel);
@@ -51,12 +57,21 @@ function work(): void {
     receiveWeights();
     runChunks(control, kernels[control[KERNEL]!]!);
   } catch (error) {
-    port.postMessage(error);
+    report(error);
     Atomics.store(control, FAILED, 1);
   }
   Atomics.sub(control, STATE, 1);
   Atomics.add(control, LEFT, 1);
   Atomics.notify(control, LEFT);
+}
+
+/** Whatever was thrown, the task must be left: the main thread waits for that. */
+function report(error: unknown): void {
+  try {
+    port.postMessage(error);
+  } catch {
+    port.postMessage(new Error(String(error)));
+  }
 }
 
 function run(): never {
@@ -69,9 +84,13 @@ function run(): never {
       Atomics.add(control, SLEEPERS, 1);
       Atomics.wait(control, STATE, state);
       Atomics.sub(control, SLEEPERS, 1);
-    } else if (Atomics.compareExchange(control, STATE, state, state + 1) === state) {
-      epoch = epochOf(state);
-      work();
+    } else {
+      Atomics.store(places, index, INSIDE);
+      if (Atomics.compareExchange(control, STATE, state, state + 1) === state) {
+        epoch = epochOf(state);
+        work();
+      }
+      Atomics.store(places, index, OUTSIDE);
     }
   }
 }
@@ -84,5 +103,9 @@ function isNew(state: number, epoch: number): boolean {
   return (state & OPEN) !== 0 && epochOf(state) !== epoch && (state & JOINED_MASK) < JOINED_MASK;
 }
 
-parentPort!.postMessage('ready');
-run();
+// From the event loop: a thread that has one shows from outside whether it is alive.
+setImmediate(() => {
+  parentPort!.postMessage('ready');
+  Atomics.wait(places, index, WAITING);
+  run();
+});

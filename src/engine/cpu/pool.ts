@@ -9,12 +9,14 @@ import {
   COUNT,
   EPOCH_STEP,
   FAILED,
+  INSIDE,
   JOINED_MASK,
   KERNEL,
   LEFT,
   MAX_ARGS,
   NEXT,
   OPEN,
+  OUTSIDE,
   runChunks,
   SCRATCH_BYTES,
   SLEEPERS,
@@ -28,9 +30,18 @@ import type { PoolMessage, PoolWorkerData } from './pool-worker.js';
 /** Chunks per thread: enough to even out threads of unequal speed. */
 const CHUNKS_PER_THREAD = 4;
 
+/** Milliseconds after which the main thread, while it waits for a task's end, looks whether the others are alive. */
+const LOOK_MS = 200;
+
+const LOST_HINT =
+  'What it computed is lost. Make another engine, load the model again and go on from the last checkpoint ' +
+  '(`resumeFromCheckpoint`). Threads end where memory runs out: fewer `threads` and smaller batches take less.';
+
 interface PoolThread {
   readonly worker: Worker;
   readonly port: MessagePort;
+  /** Whether its event loop was seen: from then on it shows if the thread ends. */
+  isWatched: boolean;
 }
 
 export interface PoolOptions {
@@ -50,6 +61,8 @@ export class Pool {
   readonly #floatSlots: Float32Array;
   readonly #names: Map<string, number>;
   readonly #workers: PoolThread[] = [];
+  /** A word of each worker. */
+  readonly #places: Int32Array;
   readonly #spins: number;
   #lost: EngineError | undefined;
   #disposed = false;
@@ -63,8 +76,9 @@ export class Pool {
     this.#floatSlots = new Float32Array(buffer, ARGS, MAX_ARGS);
     this.#names = new Map(kernelNames(module).map((name, i) => [name, i]));
     this.#main = new KernelInstance(module, heap.memory, heap.alloc(SCRATCH_BYTES));
+    this.#places = new Int32Array(new SharedArrayBuffer(4 * Math.max(1, options.threads - 1)));
     const starting: Promise<void>[] = [];
-    for (let i = 1; i < options.threads; i++) starting.push(this.#start(module, heap));
+    for (let i = 1; i < options.threads; i++) starting.push(this.#start(module, heap, i - 1));
     this.ready = Promise.all(starting).then(() => undefined);
     // A thread that failed shows at the next task too, so nobody has to await this.
     this.ready.catch(() => undefined);
@@ -124,7 +138,7 @@ export class Pool {
       // Nobody needs to start on the rest.
       Atomics.store(control, NEXT, count);
     }
-    this.#close();
+    this.#close(name);
     const failures = control[FAILED] === 0 ? [] : this.#failures();
     if (failure !== undefined) throw failed(name, 'failed', failure);
     if (failures.length > 0) throw failed(name, 'failed in a worker thread', failures[0]);
@@ -145,16 +159,34 @@ export class Pool {
     this.#workers.length = 0;
   }
 
-  /** Closes the task to late workers and waits for those in it. */
-  #close(): void {
+  /**
+   * Closes the task to late workers and waits for those in it.
+   * @throws EngineError if one of them has ended, however long the others take
+   */
+  #close(name: string): void {
     const control = this.#control;
     Atomics.and(control, STATE, ~OPEN);
     for (let i = 0; i < this.#spins; i++) if ((Atomics.load(control, STATE) & JOINED_MASK) === 0) return;
+    let hasEnded = false;
     for (;;) {
       const left = Atomics.load(control, LEFT);
       if ((Atomics.load(control, STATE) & JOINED_MASK) === 0) return;
-      Atomics.wait(control, LEFT, left);
+      if (Atomics.wait(control, LEFT, left, LOOK_MS) !== 'timed-out') continue;
+      // Its end is known here before the event arrives, for this thread gives no event a turn. Seen twice: a thread that
+      // is being ended may still write. Those that live must have left, for they write as well.
+      const inside = this.#workers.filter((_, i) => Atomics.load(this.#places, i) === INSIDE);
+      const dead = inside.filter(hasDied);
+      if (dead.length === 0 || dead.length < inside.length) hasEnded = false;
+      else if (!hasEnded) hasEnded = true;
+      else throw this.#lose(`it was in kernel ${name}`);
     }
+  }
+
+  /** The pool is of no use any more: what was computed is incomplete. */
+  #lose(cause: unknown): EngineError {
+    const reason = cause instanceof Error ? cause.message : cause;
+    this.#lost ??= new EngineError(`a thread of the cpu engine ended: ${reason}`, { cause, hint: LOST_HINT });
+    return this.#lost;
   }
 
   /** What the workers said of the task that failed. */
@@ -172,7 +204,7 @@ export class Pool {
     Atomics.add(this.#control, WEIGHTS, 1);
   }
 
-  #start(module: WebAssembly.Module, heap: Heap): Promise<void> {
+  #start(module: WebAssembly.Module, heap: Heap, index: number): Promise<void> {
     const { port1, port2 } = new MessageChannel();
     const workerData: PoolWorkerData = {
       module,
@@ -180,34 +212,52 @@ export class Pool {
       scratch: heap.alloc(SCRATCH_BYTES),
       port: port2,
       spins: this.#spins,
+      places: this.#places,
+      index,
     };
-    const worker = new Worker(program, { eval: true, workerData, transferList: [port2], name: 'cpu engine' });
-    this.#workers.push({ worker, port: port1 });
+    let worker: Worker;
+    try {
+      worker = new Worker(program, { eval: true, workerData, transferList: [port2], name: 'cpu engine' });
+    } catch (cause) {
+      port1.close();
+      void this.dispose();
+      throw new EngineError(
+        `thread ${index + 2} of ${this.threads} of the cpu engine does not start: ${(cause as Error).message}`,
+        {
+          cause,
+          hint: 'The system allows this process no more threads, or has no memory for them. Ask for fewer `threads`.',
+        },
+      );
+    }
+    const thread: PoolThread = { worker, port: port1, isWatched: false };
+    this.#workers.push(thread);
     port1.unref();
     return new Promise((resolve, reject) => {
       worker.once('message', () => {
         // An idle thread keeps no process alive; one that is starting does, so that `ready` comes.
         // One that is being ended does too, or whoever awaits that would wait in a process that is gone.
         if (!this.#disposed) worker.unref();
+        thread.isWatched = worker.performance.eventLoopUtilization().active > 0;
+        Atomics.store(this.#places, index, OUTSIDE);
+        Atomics.notify(this.#places, index);
         resolve();
       });
       const lose = (cause: unknown): void => {
-        if (this.#disposed) {
-          resolve();
-          return;
-        }
-        this.#lost ??= new EngineError(
-          `a thread of the cpu engine ended: ${cause instanceof Error ? cause.message : cause}`,
-          {
-            cause,
-          },
-        );
-        reject(this.#lost);
+        if (this.#disposed) resolve();
+        else reject(this.#lose(cause));
       };
-      worker.once('error', lose);
+      worker.on('error', lose);
       worker.once('exit', (code) => lose(`exit code ${code}`));
     });
   }
+}
+
+/** Whether the thread has ended; a slow or suspended one has not. */
+function hasDied({ worker, isWatched }: PoolThread): boolean {
+  if (!isWatched) return false;
+  // Node gives an idle time of -1 for a thread that has stopped.
+  const { idle, active } = worker.performance.eventLoopUtilization();
+  return idle < 0 || active === 0;
 }
 
 function failed(kernel: string, how: string, cause: unknown): EngineError {

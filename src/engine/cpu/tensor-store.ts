@@ -47,7 +47,7 @@ export class TensorStore {
   /** Vectors (norms, biases) and small matrices: widened once, into the heap. */
   readonly #widened = new Map<FrozenWeight, number>();
   readonly #weights = new Set<FrozenWeight>();
-  /** Tensors that are not freed, oldest first. */
+  /** Tensors that are not freed, oldest first, but for those that `keep` was called for. */
   readonly #live = new Set<CpuTensor>();
 
   constructor(runtime: CpuRuntime) {
@@ -74,6 +74,12 @@ export class TensorStore {
   zeros(shape: readonly number[]): CpuTensor {
     const tensor = this.create(shape);
     this.values(tensor).fill(0);
+    return tensor;
+  }
+
+  /** Takes a tensor out of what `releaseSince` frees: it was made beside a computation, not by it. */
+  keep(tensor: CpuTensor): CpuTensor {
+    this.#live.delete(tensor);
     return tensor;
   }
 

@@ -4,9 +4,10 @@
  */
 import type { Activation, LinearPart, OperationAttributes, Segments } from '../../engine/operations.js';
 import { counterHash } from '../../engine/random.js';
-import type { Tape } from '../../engine/tape.js';
+import type { Steps, Tape } from '../../engine/tape.js';
 import type { Tensor } from '../../engine/tensor.js';
-import type { LinearModule } from '../linear-module.js';
+import { isTurnDue } from '../../event-loop.js';
+import type { LinearModule, LoraWeights } from '../linear-module.js';
 import type { LayerModules } from './modules.js';
 
 /** How many of the first layers of each tower keep only their input and are run again in backward. */
@@ -28,9 +29,14 @@ export interface PassOptions {
    * were packed for training: their rows have keys. Image features take the place of their noisy rows. Default: none.
    */
   readonly neftuneNoiseAlpha?: number | undefined;
+  /** The adapter to compute with, whatever becomes of the model's meanwhile. Default: the one that is on now. */
+  readonly adapter?: AdapterView | undefined;
   /** Called with every hidden state; the tensor lives only during the call unless retained. */
   readonly observe?: ((name: string, tensor: Tensor) => void) | undefined;
 }
+
+/** What sits on each linear layer, by the layer's index: an adapter as it was when a computation began. */
+export type AdapterView = readonly (LoraWeights | undefined)[];
 
 /** Keeps keys and values from one pass to the next; `KvCache` is one. */
 export interface KeyValueStore {
@@ -58,6 +64,7 @@ export interface LayerShape {
   /** Dropout keys of the rows [T]; undefined switches dropout off. */
   readonly rowKeys: Int32Array | undefined;
   readonly cache?: KeyValueStore | undefined;
+  readonly adapter: AdapterView;
   /**
    * The rows of the last layer's result that anyone reads, if not all: what follows its attention is computed for
    * them alone, and the result has only these.
@@ -69,8 +76,9 @@ export interface LayerShape {
 const LAYER_SEED = 0xa4093822;
 
 /** A layer's weight and its LoRA as the linear operation takes them, for rows with these dropout keys. */
-export function linearPart(module: LinearModule, rowKeys: Int32Array | undefined): LinearPart {
-  const { weight, bias, lora } = module;
+export function linearPart(module: LinearModule, rowKeys: Int32Array | undefined, adapter?: AdapterView): LinearPart {
+  const { weight, bias } = module;
+  const lora = adapter ? adapter[module.index] : module.lora;
   if (!lora) return { weight, bias };
   const { a, b, scale } = lora;
   const dropout = rowKeys ? lora.dropout : 0;
@@ -82,13 +90,14 @@ export function linear(
   x: Tensor,
   modules: readonly LinearModule[],
   rowKeys: Int32Array | undefined,
+  adapter: AdapterView,
 ): readonly Tensor[] {
-  return tape.apply('linear', [x], { parts: modules.map((module) => linearPart(module, rowKeys)) });
+  return tape.apply('linear', [x], { parts: modules.map((module) => linearPart(module, rowKeys, adapter)) });
 }
 
-function hasLora(layer: LayerModules): boolean {
+function hasLora(layer: LayerModules, adapter: AdapterView): boolean {
   const { q, k, v, o } = layer.attention;
-  return [q, k, v, o, layer.gate, layer.up, layer.down].some((module) => module.lora !== undefined);
+  return [q, k, v, o, layer.gate, layer.up, layer.down].some((module) => adapter[module.index] !== undefined);
 }
 
 function recomputedLayers({ recompute }: PassOptions, tower: keyof RecomputedLayers): number {
@@ -101,30 +110,28 @@ function recomputedLayers({ recompute }: PassOptions, tower: keyof RecomputedLay
  * each addition is done by the norm that follows it.
  * @returns the pair after the last layer; the hidden state is their sum (the second may be absent)
  */
-export function runLayers(
+export function* runLayers(
   tape: Tape,
   x: Tensor,
   layers: readonly LayerModules[],
   shape: LayerShape,
   options: PassOptions,
   name: 'vision_tower' | 'language_model',
-): readonly Tensor[] {
+): Steps<readonly Tensor[]> {
   const recomputed = recomputedLayers(options, name === 'vision_tower' ? 'vision' : 'text');
   let stream: readonly Tensor[] = [x];
   // Named as inputs, so that a second run of a layer still finds them.
   const tables = [shape.cos, shape.sin, ...(shape.queryScale ? [shape.queryScale] : [])];
   for (const [i, layer] of layers.entries()) {
-    const trained = hasLora(layer) || stream.some((tensor) => tape.needsGradient(tensor));
+    const trained = hasLora(layer, shape.adapter) || stream.some((tensor) => tape.needsGradient(tensor));
     const recompute = i < recomputed && trained;
     const width = stream.length;
     const before = stream;
-    stream = tape.region(
+    stream = yield* tape.regionSteps(
       [...stream, ...tables],
       (inner, inputs) => {
         const rows = i === layers.length - 1 ? shape.resultRows : undefined;
-        const after = runLayer(inner, inputs.slice(0, width), i, layer, shape, options, name, rows);
-        // One tensor instead of two is kept for the second run.
-        return recompute ? inner.apply('add', after, {}) : after;
+        return runLayer(inner, inputs.slice(0, width), i, layer, shape, options, name, rows, recompute);
       },
       { recompute },
     );
@@ -134,8 +141,8 @@ export function runLayers(
   return stream;
 }
 
-/** One pre-norm layer: x + O(attention(norm(x))), then x + down(activation(gate) ⊙ up). */
-function runLayer(
+/** One pre-norm layer: x + O(attention(norm(x))), then x + down(activation(gate) ⊙ up). Pauses after what takes long. */
+function* runLayer(
   tape: Tape,
   stream: readonly Tensor[],
   index: number,
@@ -144,12 +151,15 @@ function runLayer(
   options: PassOptions,
   name: string,
   rows: Int32Array | undefined,
-): readonly Tensor[] {
-  const { heads, kvHeads, headDim, causal, segments, rowKeys } = shape;
+  recompute: boolean,
+): Steps<readonly Tensor[]> {
+  const { heads, kvHeads, headDim, causal, segments, rowKeys, adapter } = shape;
   const [normed, sum] = addNorm(tape, stream, layer.attentionNorm, shape.eps);
   options.observe?.(`${name}.${index}`, sum);
   const { attention } = layer;
-  const [q, k, v] = linear(tape, normed, [attention.q, attention.k, attention.v], rowKeys) as [Tensor, Tensor, Tensor];
+  const projections = [attention.q, attention.k, attention.v];
+  const [q, k, v] = linear(tape, normed, projections, rowKeys, adapter) as [Tensor, Tensor, Tensor];
+  if (isTurnDue()) yield 0;
   const { cos, sin, queryScale } = shape;
   const rotary = { headDim, cos, sin, queryScale };
   const mask = { heads, kvHeads, headDim, scale: headDim ** -0.5, causal, segments };
@@ -158,16 +168,21 @@ function runLayer(
   const attended = shape.cache
     ? shape.cache.attend(tape, index, [q, k, v], rotary, mask)
     : attend(tape, [q, k, v], rotary, mask);
+  if (isTurnDue()) yield 0;
   const chosenKeys = rows && rowKeys ? rows.map((row) => rowKeys[row]!) : rowKeys;
-  const [attentionOutput] = linear(tape, chosen(attended), [attention.o], chosenKeys) as [Tensor];
+  const [attentionOutput] = linear(tape, chosen(attended), [attention.o], chosenKeys, adapter) as [Tensor];
+  if (isTurnDue()) yield 0;
   const [mlpInput, middle] = tape.apply('rmsNorm', [attentionOutput, x], { weight: layer.mlpNorm, eps: shape.eps }) as [
     Tensor,
     Tensor,
   ];
-  const [gate, up] = linear(tape, mlpInput, [layer.gate, layer.up], chosenKeys) as [Tensor, Tensor];
+  const [gate, up] = linear(tape, mlpInput, [layer.gate, layer.up], chosenKeys, adapter) as [Tensor, Tensor];
+  if (isTurnDue()) yield 0;
   const [gated] = tape.apply('gatedActivation', [gate, up], { activation: shape.activation }) as [Tensor];
-  const [mlpOutput] = linear(tape, gated, [layer.down], chosenKeys) as [Tensor];
-  return [middle, mlpOutput];
+  const [mlpOutput] = linear(tape, gated, [layer.down], chosenKeys, adapter) as [Tensor];
+  if (isTurnDue()) yield 0;
+  // One tensor instead of two is kept for the second run.
+  return recompute ? tape.apply('add', [middle, mlpOutput], {}) : [middle, mlpOutput];
 }
 
 function attend(

@@ -4,13 +4,14 @@
  */
 import { checkNames } from '../../config.js';
 import type { VlmBatch } from '../../data/types.js';
+import { type ComputationOptions, exclusively, infer, runPass } from '../../engine/computation.js';
 import type { Deferred, Engine } from '../../engine/engine.js';
-import type { Segments } from '../../engine/operations.js';
 import { isOutOfMemory } from '../../engine/out-of-memory.js';
-import { Tape } from '../../engine/tape.js';
+import { runAtOnce, type Steps, type Tape } from '../../engine/tape.js';
 import type { ParameterSet, Tensor } from '../../engine/tensor.js';
 import { DataError, EngineError, TrainingError } from '../../errors.js';
 import { formatBytes } from '../../format-bytes.js';
+import { requireSignal } from '../../require-given.js';
 import type {
   AccumulateOptions,
   EvaluateLossOptions,
@@ -21,21 +22,18 @@ import type { LinearModule } from '../linear-module.js';
 import { requireBatch } from '../require-batch.js';
 import type { Ministral3Config } from './config.js';
 import type { DropoutStream } from './dropout-keys.js';
+import { Forward } from './forward.js';
 import { KvCache } from './kv-cache.js';
-import { addNorm, type LayerShape, linear, type PassOptions, runLayers } from './layers.js';
+import type { AdapterView, PassOptions } from './layers.js';
 import type { WeightProvider } from './load-weights.js';
 import { loadModules, type Ministral3Modules } from './modules.js';
-import { embeddingNoise, type PackedBatch, packBatch } from './packed-batch.js';
-import { type PackedImages, patchesLength, writePatches } from './packed-images.js';
+import { type PackedBatch, packBatch } from './packed-batch.js';
+import type { PackedImages } from './packed-images.js';
 import { PackedWindow } from './packed-window.js';
 import { PassCosts } from './pass-costs.js';
 import type { PassPlan, PlannedPass } from './pass-plan.js';
 import { PassPlanner } from './pass-planner.js';
-import { queryScale, textFrequencies, textRotary, visionRotary } from './rope.js';
 import { trainingFlops } from './training-flops.js';
-
-/** transformers hard-codes the vision tower's epsilon. */
-const VISION_NORM_EPS = 1e-5;
 
 /** Where a model came from, and who disposes of its engine. */
 export interface ModelOrigin {
@@ -65,10 +63,8 @@ export class Ministral3 implements TrainableModel {
   readonly revision: string | undefined;
   /** Whether `dispose` disposes of the engine too: it was made from a name for this model. */
   readonly ownsEngine: boolean;
-  readonly #frequencies: Float32Array;
+  readonly #forward: Forward;
   readonly #planner: PassPlanner;
-  /** Scratch, grown to the largest pass. */
-  #patches = new Float32Array(0);
   #trainable: ParameterSet | undefined;
   #writeAdapter: TrainableModel['writeAdapter'];
   #isDisposed = false;
@@ -81,7 +77,7 @@ export class Ministral3 implements TrainableModel {
     this.ownsEngine = origin.ownsEngine ?? false;
     this.config = config;
     this.modules = modules;
-    this.#frequencies = textFrequencies(config.text.rope, config.text.headDim);
+    this.#forward = new Forward(engine, config, modules);
     this.#planner = new PassPlanner(engine);
   }
 
@@ -169,21 +165,25 @@ export class Ministral3 implements TrainableModel {
       this.config.spatialMergeSize,
     );
     const costs = new PassCosts(this.config, this.modules, engine.storage);
-    let failure: EngineError | undefined;
-    for (;;) {
-      const plan = this.#plan(window, costs, options, failure);
-      options.onPlan?.(plan.passes.map(summaryOf));
-      const mark = engine.mark();
-      try {
-        return await this.#runPasses(window, plan, options);
-      } catch (error) {
-        engine.releaseSince(mark);
-        if (!isOutOfMemory(error)) throw error;
-        failure = error;
-        this.#planner.tighten(plan);
-        engine.zeroGradients(this.trainable);
+    const adapter = this.#forward.adapter();
+    const trainable = this.#trainable;
+    return exclusively(engine, options.signal, async () => {
+      let failure: EngineError | undefined;
+      for (;;) {
+        const plan = this.#plan(window, costs, options, failure);
+        options.onPlan?.(plan.passes.map(summaryOf));
+        const mark = engine.mark();
+        try {
+          return await this.#runPasses(window, plan, options, adapter);
+        } catch (error) {
+          engine.releaseSince(mark);
+          if (!isOutOfMemory(error)) throw error;
+          failure = error;
+          this.#planner.tighten(plan);
+          if (trainable) engine.zeroGradients(trainable);
+        }
       }
-    }
+    });
   }
 
   trainingFlops(microBatches: readonly VlmBatch[]): number {
@@ -199,141 +199,80 @@ export class Ministral3 implements TrainableModel {
     /** Labelled tokens that are predicted: never the first of a sample. */
     labelCount: number;
   }> {
-    checkNames(options, { labelSmoothing: false }, 'evaluateLoss');
-    const { labelSmoothing } = options;
-    const tape = new Tape(this.engine, { record: false });
-    try {
-      const packed = this.pack(batch);
-      const loss = this.loss(tape, packed, 1, { labelSmoothing });
-      return { lossSum: loss ? (await this.engine.read(loss))[0]! : 0, labelCount: packed.labelRows.length };
-    } finally {
-      tape.dispose();
-    }
+    checkNames(options, { labelSmoothing: false, signal: false }, 'evaluateLoss');
+    requireSignal(options.signal, 'evaluateLoss');
+    const { labelSmoothing, signal } = options;
+    const packed = this.pack(batch);
+    const labelCount = packed.labelRows.length;
+    if (labelCount === 0) return { lossSum: 0, labelCount };
+    const adapter = this.#forward.adapter();
+    const losses = await this.#infer(this.#forward.lossOf(packed, { labelSmoothing, adapter }), signal, adapter);
+    return { lossSum: losses[0]!, labelCount };
   }
 
-  /** scale · Σ of the losses of the labelled tokens [1], or undefined if nothing is labelled. */
+  /** scale · Σ of the losses of the labelled tokens [1], or undefined if nothing is labelled. Does not pause. */
   loss(tape: Tape, packed: PackedBatch, scale: number, options: PassOptions): Tensor | undefined {
-    if (packed.labelRows.length === 0) return undefined;
-    const labelled = this.hidden(tape, packed, options, undefined, packed.labelRows);
-    return tape.apply('crossEntropy', [labelled], {
-      head: this.modules.lmHead,
-      targets: packed.labelTargets,
-      scale,
-      smoothing: options.labelSmoothing,
-    })[0]!;
+    this.#requireWeights();
+    return runAtOnce(this.#forward.loss(tape, packed, scale, options));
   }
 
   /** Logits [rows.length, V] of the given rows of the final hidden states [T, C]. */
   logits(tape: Tape, hidden: Tensor, rows: Int32Array): Tensor {
-    return tape.region([hidden], (inner, inputs) => {
-      // While generating, every row is asked for.
-      const isWhole = rows.length === hidden.shape[0] && rows.every((row, i) => row === i);
-      const gathered = isWhole ? inputs : inner.apply('gatherRows', inputs, { rows });
-      return inner.apply('linear', gathered, { parts: [{ weight: this.modules.lmHead }] });
-    })[0]!;
-  }
-
-  /** Logits [B, V] after the last token of each sample. */
-  async lastLogits(batch: VlmBatch): Promise<Float32Array> {
-    const tape = new Tape(this.engine, { record: false });
-    try {
-      const packed = this.pack(batch);
-      const rows = packed.starts.slice(1).map((end) => end - 1);
-      const hidden = this.hidden(tape, packed, {}, undefined, rows);
-      return await this.engine.read(this.logits(tape, hidden, Int32Array.from(rows.keys())));
-    } finally {
-      tape.dispose();
-    }
+    return this.#forward.logits(tape, hidden, rows);
   }
 
   /**
-   * Final hidden states after the last norm: images embedded, put into the text, decoded.
+   * Logits [B, V] after the last token of each sample. Aborts, signals and timers are heard meanwhile.
+   * @throws the signal's reason when aborted
+   */
+  async lastLogits(
+    batch: VlmBatch,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<Float32Array> {
+    checkNames(options, { signal: false }, 'lastLogits');
+    requireSignal(options.signal, 'lastLogits');
+    const packed = this.pack(batch);
+    const rows = packed.starts.slice(1).map((end) => end - 1);
+    return this.rowLogits(packed, rows, options);
+  }
+
+  /**
+   * Logits [rows.length, V] of rows of a packed batch; for generation.
+   * @param options.adapter what is computed with, whatever becomes of the model's adapter meanwhile
+   * @throws the signal's reason when aborted
+   */
+  rowLogits(
+    packed: PackedBatch,
+    rows: Int32Array,
+    options: {
+      readonly cache?: KvCache | undefined;
+      readonly adapter?: AdapterView | undefined;
+      readonly signal?: AbortSignal | undefined;
+    } = {},
+  ): Promise<Float32Array> {
+    const { cache, signal, adapter = this.#forward.adapter() } = options;
+    return this.#infer(this.#forward.rowLogits(packed, rows, { adapter }, cache), signal, adapter);
+  }
+
+  /** What sits on the layers now: a computation of several passes goes on with it. */
+  adapterView(): AdapterView {
+    return this.#forward.adapter();
+  }
+
+  /**
+   * Final hidden states after the last norm: images embedded, put into the text, decoded. Does not pause.
    * @param rows which ones, default all T; the last layer's products are then done for these alone
    * @returns [rows.length or T, C]
    */
   hidden(tape: Tape, packed: PackedBatch, options: PassOptions, cache?: KvCache, rows?: Int32Array): Tensor {
     this.#requireWeights();
-    const { text } = this.config;
-    return tape.region([], (inner) => {
-      const x = this.#embed(inner, packed, options);
-      const { cos, sin } = textRotary(text.rope, this.#frequencies, packed.positions);
-      const half = [packed.ids.length, text.headDim / 2];
-      const scale = queryScale(text.rope, packed.positions);
-      const engine = this.engine;
-      const shape: LayerShape = {
-        heads: text.heads,
-        kvHeads: text.kvHeads,
-        headDim: text.headDim,
-        activation: text.activation,
-        eps: text.normEps,
-        causal: true,
-        segments: cache ? cache.segments(packed.starts) : segmentsOf(packed.starts),
-        cos: inner.own(engine.fromArray(cos, half)),
-        sin: inner.own(engine.fromArray(sin, half)),
-        queryScale: scale && inner.own(engine.fromArray(scale, [packed.ids.length])),
-        rowKeys: packed.rowKeys,
-        cache,
-        resultRows: rows,
-      };
-      const stream = runLayers(inner, x, this.modules.textLayers, shape, options, 'language_model');
-      const [normed] = addNorm(inner, stream, this.modules.norm, text.normEps);
-      options.observe?.('language_model.norm', normed);
-      return [normed];
-    })[0]!;
+    return runAtOnce(this.#forward.hidden(tape, packed, options, cache, rows));
   }
 
   /** Features [M, C] of all images in order, M = Σ height/side · width/side with side = patchSize · spatialMergeSize. */
   imageFeatures(tape: Tape, images: PackedImages, options: PassOptions): Tensor {
-    const { vision, text, spatialMergeSize, projectorActivation } = this.config;
-    const { modules, engine } = this;
-    return tape.region([], (inner) => {
-      const count = images.starts[images.starts.length - 1]!;
-      const pixels = inner.own(engine.fromArray(this.#patchesOf(images), [count, patchesLength(images) / count]));
-      const [patches] = inner.apply('linear', [pixels], { parts: [{ weight: modules.patchConv }] }) as [Tensor];
-      const [x] = inner.apply('rmsNorm', [patches], { weight: modules.lnPre, eps: VISION_NORM_EPS }) as [Tensor];
-      const { cos, sin } = visionRotary(vision.ropeTheta, vision.headDim, images.grids);
-      const half = [count, vision.headDim / 2];
-      const shape: LayerShape = {
-        heads: vision.heads,
-        kvHeads: vision.heads,
-        headDim: vision.headDim,
-        activation: vision.activation,
-        eps: VISION_NORM_EPS,
-        causal: false,
-        segments: segmentsOf(images.starts),
-        cos: inner.own(engine.fromArray(cos, half)),
-        sin: inner.own(engine.fromArray(sin, half)),
-        queryScale: undefined,
-        rowKeys: images.rowKeys,
-      };
-      // Layers past the chosen one have no effect on the result: they are not run, and their LoRA gets no gradient.
-      const layers = modules.visionLayers.slice(0, this.config.visionFeatureLayer);
-      const stream = runLayers(inner, x, layers, shape, options, 'vision_tower');
-      const [normed, features] = addNorm(inner, stream, modules.projectorNorm, text.normEps);
-      options.observe?.(`vision_tower.${layers.length}`, features);
-      const [merged] = inner.apply('mergePatches', [normed], { grids: images.grids, merge: spatialMergeSize }) as [
-        Tensor,
-      ];
-      const [first] = linear(
-        inner,
-        linear(inner, merged, [modules.mergingLayer], images.mergedRowKeys)[0]!,
-        [modules.linear1],
-        images.mergedRowKeys,
-      ) as [Tensor];
-      const [activated] = inner.apply('activation', [first], { activation: projectorActivation }) as [Tensor];
-      const projected = linear(inner, activated, [modules.linear2], images.mergedRowKeys);
-      options.observe?.('image_features', projected[0]!);
-      return projected;
-    })[0]!;
-  }
-
-  /** The patches in memory that the next call uses again: fresh pages for each pass cost more than the copy. */
-  #patchesOf(images: PackedImages): Float32Array {
-    const length = patchesLength(images);
-    if (this.#patches.length < length) this.#patches = new Float32Array(length);
-    const patches = this.#patches.subarray(0, length);
-    writePatches(images, patches);
-    return patches;
+    this.#requireWeights();
+    return runAtOnce(this.#forward.imageFeatures(tape, images, options));
   }
 
   /** A cache for `capacities.length` sequences; dispose it after use. */
@@ -359,7 +298,7 @@ export class Ministral3 implements TrainableModel {
     if (this.#isDisposed) return Promise.resolve();
     this.#isDisposed = true;
     const { modules, engine } = this;
-    this.#patches = new Float32Array(0);
+    this.#forward.clear();
     const norms = [...modules.visionLayers, ...modules.textLayers].flatMap((layer) => [
       layer.attentionNorm,
       layer.mlpNorm,
@@ -411,25 +350,27 @@ export class Ministral3 implements TrainableModel {
     return plan;
   }
 
-  async #runPasses(window: PackedWindow, plan: PassPlan, options: AccumulateOptions): Promise<Deferred<number>> {
+  async #runPasses(
+    window: PackedWindow,
+    plan: PassPlan,
+    options: AccumulateOptions,
+    adapter: AdapterView,
+  ): Promise<Deferred<number>> {
     const losses: Tensor[] = [];
+    const { labelSmoothing, neftuneNoiseAlpha } = options;
     for (const { samples, recompute } of plan.passes) {
-      options.signal?.throwIfAborted();
       const packed = window.join(samples);
-      const tape = new Tape(this.engine);
-      try {
-        const { labelSmoothing, neftuneNoiseAlpha } = options;
-        const loss = this.loss(tape, packed, 1 / options.labelCount, { recompute, labelSmoothing, neftuneNoiseAlpha });
-        if (loss) {
-          this.engine.retain(loss);
-          losses.push(loss);
-          await this.#giveWay();
-          await tape.backwardInStretches(loss, () => this.#giveWay());
-        }
-      } finally {
-        tape.dispose();
-      }
-      await this.#giveWay();
+      const passOptions = { recompute, labelSmoothing, neftuneNoiseAlpha, adapter };
+      await runPass(this.engine, { ...this.#computation(options.signal, adapter), record: true }, async (pass) => {
+        const steps = this.#forward.loss(pass.tape, packed, 1 / options.labelCount, passOptions);
+        const loss = await pass.run(steps);
+        if (!loss) return;
+        this.engine.retain(loss);
+        losses.push(loss);
+        await pass.pause();
+        await pass.backward(loss);
+        await pass.pause();
+      });
     }
     return async () => {
       let sum = 0;
@@ -441,27 +382,32 @@ export class Ministral3 implements TrainableModel {
     };
   }
 
-  /** Lets the loader's threads deliver and signals arrive: engines block while they compute, or while they queue. */
-  async #giveWay(): Promise<void> {
-    await this.engine.keepPace?.();
-    await new Promise((resolve) => setImmediate(resolve));
+  /** The values of what the steps give, from a pass without gradients. */
+  async #infer(
+    steps: (tape: Tape) => Steps<Tensor>,
+    signal: AbortSignal | undefined,
+    adapter: AdapterView,
+  ): Promise<Float32Array> {
+    const { engine } = this;
+    const result = await exclusively(engine, signal, () => infer(engine, this.#computation(signal, adapter), steps));
+    // Whoever waits for the engine may queue work while this comes from the device.
+    try {
+      return await engine.read(result);
+    } finally {
+      engine.release(result);
+    }
   }
 
-  /** Token embeddings [T, C] with the image features in place of the image tokens. */
-  #embed(tape: Tape, packed: PackedBatch, options: PassOptions): Tensor {
-    const noise = embeddingNoise(packed, options.neftuneNoiseAlpha, this.config.text.hiddenSize);
-    const lookup = { table: this.modules.embedTokens, ids: packed.ids, ...(noise ? { noise } : {}) };
-    const [embedded] = tape.apply('embedding', [], lookup) as [Tensor];
-    if (!packed.images) return embedded;
-    const features = this.imageFeatures(tape, packed.images, options);
-    return tape.apply('scatterRows', [embedded, features], { rows: packed.images.tokenRows })[0]!;
+  #computation(signal: AbortSignal | undefined, adapter: AdapterView): ComputationOptions {
+    const requireParts = (): void => {
+      this.#requireWeights();
+      if (!adapter.some((lora) => lora?.isReleased)) return;
+      throw new EngineError('the adapter that a computation began with was deleted before it ended', {
+        hint: 'Await what computes with it before deleteAdapter or dispose.',
+      });
+    };
+    return { signal, requireParts };
   }
-}
-
-/** Each packed range attends to itself. */
-function segmentsOf(starts: Int32Array): Segments {
-  const keyLengths = Int32Array.from({ length: starts.length - 1 }, (_, i) => starts[i + 1]! - starts[i]!);
-  return { queryStarts: starts, keyStarts: starts.slice(0, -1), keyLengths };
 }
 
 function summaryOf({ samples, size, recompute, bytes }: PlannedPass): PassSummary {

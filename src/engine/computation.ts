@@ -1,0 +1,136 @@
+/**
+ * A computation on an engine. It pauses for the event loop, so that aborts, signals and timers are heard; the engine is
+ * its own until it ends, so that what others ask for meanwhile waits and gives what it gives alone.
+ */
+import { eventLoopTurn, orAborted } from '../event-loop.js';
+import type { Engine } from './engine.js';
+import { type Steps, Tape } from './tape.js';
+import type { Tensor } from './tensor.js';
+
+export interface ComputationOptions {
+  /** Looked at in each pause; its reason is thrown. */
+  readonly signal?: AbortSignal | undefined;
+  /** Whether the tapes record. Default false. */
+  readonly record?: boolean | undefined;
+  /** Called at the beginning and after each pause: throws if what is computed with is gone. */
+  readonly requireParts?: (() => void) | undefined;
+}
+
+/** The end of the last computation on an engine that is under way or waits. */
+const ends = new WeakMap<Engine, Promise<void>>();
+
+/**
+ * Runs `body` alone on the engine, after those that came before it. It must not wait for another computation there.
+ * @throws the signal's reason, also while it waits
+ */
+export async function exclusively<T>(
+  engine: Engine,
+  signal: AbortSignal | undefined,
+  body: () => T | Promise<T>,
+): Promise<T> {
+  signal?.throwIfAborted();
+  const before = ends.get(engine);
+  let end!: () => void;
+  const own = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  const last = before ? before.then(() => own) : own;
+  ends.set(engine, last);
+  try {
+    if (before) await orAborted(before, signal);
+    return await body();
+  } finally {
+    end();
+    if (ends.get(engine) === last) ends.delete(engine);
+  }
+}
+
+/** A pass, with a tape of its own that is empty at its end. Inside of `exclusively`. */
+export async function runPass(
+  engine: Engine,
+  options: ComputationOptions,
+  body: (pass: Pass) => Promise<void>,
+): Promise<void> {
+  const pass = new Pass(engine, options);
+  try {
+    pass.requireParts();
+    await body(pass);
+    pass.tape.dispose();
+  } catch (error) {
+    pass.abandon();
+    throw error;
+  }
+}
+
+/** The result of a pass without gradients; the caller releases it. Inside of `exclusively`. */
+export async function infer(
+  engine: Engine,
+  options: ComputationOptions,
+  body: (tape: Tape) => Steps<Tensor>,
+): Promise<Tensor> {
+  const pass = new Pass(engine, options);
+  const steps = body(pass.tape);
+  try {
+    pass.requireParts();
+    let next = steps.next();
+    for (; !next.done; next = steps.next()) await pass.pause();
+    engine.retain(next.value);
+    pass.tape.dispose();
+    return next.value;
+  } catch (error) {
+    pass.abandon(steps);
+    throw error;
+  }
+}
+
+export class Pass {
+  readonly tape: Tape;
+  readonly #engine: Engine;
+  readonly #options: ComputationOptions;
+
+  constructor(engine: Engine, options: ComputationOptions) {
+    this.#engine = engine;
+    this.#options = options;
+    this.tape = new Tape(engine, { record: options.record ?? false });
+  }
+
+  /** @throws the signal's reason, or what says that a part is gone */
+  requireParts(): void {
+    this.#options.signal?.throwIfAborted();
+    this.#options.requireParts?.();
+  }
+
+  /** Runs the steps to their end, with a pause at each yield. */
+  async run<T>(steps: Steps<T>): Promise<T> {
+    try {
+      let next = steps.next();
+      for (; !next.done; next = steps.next()) await this.pause();
+      return next.value;
+    } catch (error) {
+      this.abandon(steps);
+      throw error;
+    }
+  }
+
+  /** Adds d loss / d parameter to every parameter's gradient. */
+  backward(loss: Tensor): Promise<void> {
+    return this.tape.backwardInStretches(loss, () => this.pause());
+  }
+
+  /** Lets the loader's threads deliver and signals arrive: engines block while they compute, or while they queue. */
+  async pause(): Promise<void> {
+    await this.#engine.keepPace?.();
+    await eventLoopTurn();
+    this.requireParts();
+  }
+
+  /** Frees what the steps hold, and what the tape does. */
+  abandon(steps?: Steps<unknown>): void {
+    try {
+      steps?.return(undefined);
+      this.tape.dispose();
+    } catch {
+      // The engine may be gone, with all that was there; what happened first is the error.
+    }
+  }
+}

@@ -1,0 +1,194 @@
+/** The passes of the model over packed rows, in steps: they may pause between operations for the event loop. */
+import type { Engine } from '../../engine/engine.js';
+import type { Segments } from '../../engine/operations.js';
+import type { Steps, Tape } from '../../engine/tape.js';
+import type { Tensor } from '../../engine/tensor.js';
+import { isTurnDue } from '../../event-loop.js';
+import type { Ministral3Config } from './config.js';
+import type { KvCache } from './kv-cache.js';
+import { type AdapterView, addNorm, type LayerShape, linear, type PassOptions, runLayers } from './layers.js';
+import type { Ministral3Modules } from './modules.js';
+import { embeddingNoise, type PackedBatch } from './packed-batch.js';
+import { type PackedImages, patchesLength, writePatches } from './packed-images.js';
+import { queryScale, textFrequencies, textRotary, visionRotary } from './rope.js';
+
+/** transformers hard-codes the vision tower's epsilon. */
+const VISION_NORM_EPS = 1e-5;
+
+export class Forward {
+  readonly #engine: Engine;
+  readonly #config: Ministral3Config;
+  readonly #modules: Ministral3Modules;
+  readonly #frequencies: Float32Array;
+  /** Scratch, grown to the largest pass; nothing in it outlives the call that fills it. */
+  #patches = new Float32Array(0);
+
+  constructor(engine: Engine, config: Ministral3Config, modules: Ministral3Modules) {
+    this.#engine = engine;
+    this.#config = config;
+    this.#modules = modules;
+    this.#frequencies = textFrequencies(config.text.rope, config.text.headDim);
+  }
+
+  /** What sits on the layers now. */
+  adapter(): AdapterView {
+    return this.#modules.linear.map(({ lora }) => lora);
+  }
+
+  /** Drops the scratch. */
+  clear(): void {
+    this.#patches = new Float32Array(0);
+  }
+
+  /** `loss` of a batch with labels, as a pass of its own takes it. */
+  lossOf(packed: PackedBatch, options: PassOptions): (tape: Tape) => Steps<Tensor> {
+    return (tape) => this.loss(tape, packed, 1, options) as Steps<Tensor>;
+  }
+
+  /** The logits of rows, as a pass of its own takes them. */
+  rowLogits(
+    packed: PackedBatch,
+    rows: Int32Array,
+    options: PassOptions,
+    cache: KvCache | undefined,
+  ): (tape: Tape) => Steps<Tensor> {
+    const forward = this;
+    return function* (tape) {
+      const hidden = yield* forward.hidden(tape, packed, options, cache, cache ? undefined : rows);
+      return forward.logits(tape, hidden, cache ? rows : Int32Array.from(rows.keys()));
+    };
+  }
+
+  /** As `Ministral3.loss`. */
+  *loss(tape: Tape, packed: PackedBatch, scale: number, options: PassOptions): Steps<Tensor | undefined> {
+    if (packed.labelRows.length === 0) return undefined;
+    const labelled = yield* this.hidden(tape, packed, options, undefined, packed.labelRows);
+    return tape.apply('crossEntropy', [labelled], {
+      head: this.#modules.lmHead,
+      targets: packed.labelTargets,
+      scale,
+      smoothing: options.labelSmoothing,
+    })[0]!;
+  }
+
+  /** As `Ministral3.logits`. */
+  logits(tape: Tape, hidden: Tensor, rows: Int32Array): Tensor {
+    return tape.region([hidden], (inner, inputs) => {
+      // While generating, every row is asked for.
+      const isWhole = rows.length === hidden.shape[0] && rows.every((row, i) => row === i);
+      const gathered = isWhole ? inputs : inner.apply('gatherRows', inputs, { rows });
+      return inner.apply('linear', gathered, { parts: [{ weight: this.#modules.lmHead }] });
+    })[0]!;
+  }
+
+  /** As `Ministral3.hidden`. */
+  *hidden(tape: Tape, packed: PackedBatch, options: PassOptions, cache?: KvCache, rows?: Int32Array): Steps<Tensor> {
+    const { text } = this.#config;
+    const modules = this.#modules;
+    const engine = this.#engine;
+    const frequencies = this.#frequencies;
+    const adapter = options.adapter ?? this.adapter();
+    const embed = (inner: Tape) => this.#embed(inner, packed, { ...options, adapter });
+    const [result] = yield* tape.regionSteps([], function* (inner) {
+      const x = yield* embed(inner);
+      const { cos, sin } = textRotary(text.rope, frequencies, packed.positions);
+      const half = [packed.ids.length, text.headDim / 2];
+      const scale = queryScale(text.rope, packed.positions);
+      const shape: LayerShape = {
+        heads: text.heads,
+        kvHeads: text.kvHeads,
+        headDim: text.headDim,
+        activation: text.activation,
+        eps: text.normEps,
+        causal: true,
+        segments: cache ? cache.segments(packed.starts) : segmentsOf(packed.starts),
+        cos: inner.own(engine.fromArray(cos, half)),
+        sin: inner.own(engine.fromArray(sin, half)),
+        queryScale: scale && inner.own(engine.fromArray(scale, [packed.ids.length])),
+        rowKeys: packed.rowKeys,
+        cache,
+        adapter,
+        resultRows: rows,
+      };
+      const stream = yield* runLayers(inner, x, modules.textLayers, shape, options, 'language_model');
+      const [normed] = addNorm(inner, stream, modules.norm, text.normEps);
+      options.observe?.('language_model.norm', normed);
+      return [normed];
+    });
+    return result!;
+  }
+
+  /** As `Ministral3.imageFeatures`. */
+  *imageFeatures(tape: Tape, images: PackedImages, options: PassOptions): Steps<Tensor> {
+    const { vision, text, spatialMergeSize, projectorActivation, visionFeatureLayer } = this.#config;
+    const modules = this.#modules;
+    const engine = this.#engine;
+    const adapter = options.adapter ?? this.adapter();
+    const count = images.starts[images.starts.length - 1]!;
+    const upload = () => engine.fromArray(this.#patchesOf(images), [count, patchesLength(images) / count]);
+    const [result] = yield* tape.regionSteps([], function* (inner) {
+      const pixels = inner.own(upload());
+      const [patches] = inner.apply('linear', [pixels], { parts: [{ weight: modules.patchConv }] }) as [Tensor];
+      const [x] = inner.apply('rmsNorm', [patches], { weight: modules.lnPre, eps: VISION_NORM_EPS }) as [Tensor];
+      if (isTurnDue()) yield 0;
+      const { cos, sin } = visionRotary(vision.ropeTheta, vision.headDim, images.grids);
+      const half = [count, vision.headDim / 2];
+      const shape: LayerShape = {
+        heads: vision.heads,
+        kvHeads: vision.heads,
+        headDim: vision.headDim,
+        activation: vision.activation,
+        eps: VISION_NORM_EPS,
+        causal: false,
+        segments: segmentsOf(images.starts),
+        cos: inner.own(engine.fromArray(cos, half)),
+        sin: inner.own(engine.fromArray(sin, half)),
+        queryScale: undefined,
+        rowKeys: images.rowKeys,
+        adapter,
+      };
+      // Layers past the chosen one have no effect on the result: they are not run, and their LoRA gets no gradient.
+      const layers = modules.visionLayers.slice(0, visionFeatureLayer);
+      const stream = yield* runLayers(inner, x, layers, shape, options, 'vision_tower');
+      const [normed, features] = addNorm(inner, stream, modules.projectorNorm, text.normEps);
+      options.observe?.(`vision_tower.${layers.length}`, features);
+      const [merged] = inner.apply('mergePatches', [normed], { grids: images.grids, merge: spatialMergeSize }) as [
+        Tensor,
+      ];
+      const keys = images.mergedRowKeys;
+      const [merging] = linear(inner, merged, [modules.mergingLayer], keys, adapter) as [Tensor];
+      const [first] = linear(inner, merging, [modules.linear1], keys, adapter) as [Tensor];
+      const [activated] = inner.apply('activation', [first], { activation: projectorActivation }) as [Tensor];
+      const projected = linear(inner, activated, [modules.linear2], keys, adapter);
+      options.observe?.('image_features', projected[0]!);
+      if (isTurnDue()) yield 0;
+      return projected;
+    });
+    return result!;
+  }
+
+  /** The patches in memory that the next call uses again: fresh pages for each pass cost more than the copy. */
+  #patchesOf(images: PackedImages): Float32Array {
+    const length = patchesLength(images);
+    if (this.#patches.length < length) this.#patches = new Float32Array(length);
+    const patches = this.#patches.subarray(0, length);
+    writePatches(images, patches);
+    return patches;
+  }
+
+  /** Token embeddings [T, C] with the image features in place of the image tokens. */
+  *#embed(tape: Tape, packed: PackedBatch, options: PassOptions): Steps<Tensor> {
+    const noise = embeddingNoise(packed, options.neftuneNoiseAlpha, this.#config.text.hiddenSize);
+    const lookup = { table: this.#modules.embedTokens, ids: packed.ids, ...(noise ? { noise } : {}) };
+    const [embedded] = tape.apply('embedding', [], lookup) as [Tensor];
+    if (!packed.images) return embedded;
+    const features = yield* this.imageFeatures(tape, packed.images, options);
+    return tape.apply('scatterRows', [embedded, features], { rows: packed.images.tokenRows })[0]!;
+  }
+}
+
+/** Each packed range attends to itself. */
+function segmentsOf(starts: Int32Array): Segments {
+  const keyLengths = Int32Array.from({ length: starts.length - 1 }, (_, i) => starts[i + 1]! - starts[i]!);
+  return { queryStarts: starts, keyStarts: starts.slice(0, -1), keyLengths };
+}
