@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../../src/errors.js';
-import { formatKaggleHandle, parseKaggleHandle } from '../../../src/kaggle/handle.js';
+import { formatKaggleHandle } from '../../../src/kaggle/handle.js';
 import { kaggleEndpoint } from '../../../src/kaggle/kaggle-api.js';
+import { parseKaggleHandle } from '../../../src/kaggle/pasted-handle.js';
 
 describe('handles', () => {
   it.each([
