@@ -80,7 +80,7 @@ function fromPython(text: string, given: string): string | undefined {
 /** What a command of Kaggle's client, or one that fetches an address, is about. */
 function fromCommand(text: string, given: string): string | undefined {
   const words = text
-    .replace(/\\\r?\n/g, ' ')
+    .replace(/\\\r?\n|\]\(/g, ' ')
     .split(/\s+/)
     .map((word) => word.replace(/^["'<(]+|["'>),;]+$/g, ''));
   if (words.length === 1) return words[0] === text ? undefined : words[0];
@@ -208,7 +208,8 @@ function singleFile(given: string): ConfigError {
 }
 
 function onTheHub(text: string, given: string): ConfigError {
-  const [, name, model] = /(?:datasets\/([\w.-]+\/[\w.-]+)|^(?:[\w.]+\/|hf:\/\/)([\w.-]+\/[\w.-]+))/i.exec(text) ?? [];
+  const name = /datasets\/([\w.-]+\/[\w.-]+)/i.exec(text)?.[1];
+  const model = /^(?:[\w.]+\/|hf:\/\/)([\w.-]+\/[\w.-]+)/i.exec(text)?.[1];
   return new ConfigError(`${showValue(given)} is on the Hugging Face Hub, not on Kaggle`, {
     hint: name
       ? `Use HubImageFolder.download('${name}').`

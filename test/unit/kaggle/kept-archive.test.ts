@@ -101,7 +101,8 @@ describe('an archive that is whole and not unpacked', () => {
 
   it.each(cases)('is kept: %s', async (_kind, make, message, hint) => {
     // Without a digest of the server, too: what was packed is refused, not how it arrived.
-    serve(make(), { hash: false });
+    const content = make();
+    serve(content, { hash: false });
     for (let call = 0; call < 3; call++) {
       const error = await failure();
       expect(error.message).toMatch(message);
@@ -111,7 +112,7 @@ describe('an archive that is whole and not unpacked', () => {
       expect(error.details['archive']).toBe(archive());
     }
     expect(downloads()).toBe(1);
-    expect((await readFile(archive())).equals(make())).toBe(true);
+    expect((await readFile(archive())).equals(content)).toBe(true);
     expect(await readdir(join(cacheDir, 'datasets/owner/set/versions'))).toEqual([]);
     expect(warnings).toEqual([]);
   });
