@@ -203,6 +203,13 @@ describe('the cache', () => {
     expect(await readdir(dir)).toEqual(['Set']);
   });
 
+  it('is found under a name of other letters, as Kaggle finds it', async () => {
+    const { dir } = await download('owner/set/1');
+    expect((await download('Owner/SET/1')).dir).toBe(dir);
+    expect((await download('https://www.kaggle.com/datasets/OWNER/set/versions/1')).dir).toBe(dir);
+    expect(calls()).toEqual(['download']);
+  });
+
   it('is filled once by several calls at a time', async () => {
     const all = await Promise.all([download(), download(), download()]);
     expect(new Set(all.map(({ dir }) => dir)).size).toBe(1);
