@@ -2,26 +2,30 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { copyFile, mkdir, readdir, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { ConfigError, DataError } from '../errors.js';
+import { ConfigError, DataError, HubError } from '../errors.js';
 import { hubCacheFolder } from '../hub/environment.js';
+import { selectPaths } from '../hub/file-patterns.js';
 import type { HubDownload } from '../hub/hub-options.js';
 import { cacheName } from '../hub/repo-kind.js';
-import { datasetSnapshot } from '../hub/snapshot-download.js';
+import { datasetSnapshot, type FileSelection, type Snapshot } from '../hub/snapshot-download.js';
 import { extractZip } from '../kaggle/extract-zip.js';
 import { oneLine } from '../one-line.js';
 import { withLock } from '../transfer/lock.js';
 import { writeError } from '../transfer/partial-file.js';
 import { PICTURE_ENDING } from './folder-tree.js';
+import { exportImages, type ParquetSource } from './parquet/export-images.js';
+import { type ChosenColumns, findImageColumns } from './parquet/image-columns.js';
+import { ParquetFile } from './parquet/parquet-file.js';
 
-export interface ImageFilesOptions {
+export interface ImageFilesOptions extends ChosenColumns {
   readonly dataDir: string | undefined;
   readonly ignorePatterns: string | readonly string[] | undefined;
   readonly allowCaseConflicts: boolean;
 }
 
 const IMAGE_ENDINGS = 'jpg jpeg jfif png webp gif bmp tif tiff heic avif'.split(' ');
-/** What is fetched beside images: tables of classes, names of classes, archives. */
-const OTHER_ENDINGS = 'csv tsv jsonl ndjson json txt zip'.split(' ');
+/** What is fetched beside images: tables of classes, names of classes, archives, tables of images. */
+const OTHER_ENDINGS = 'csv tsv jsonl ndjson json txt zip parquet'.split(' ');
 
 /**
  * Brings the images and tables of a data set into the cache.
@@ -35,16 +39,64 @@ export async function downloadImageFiles(
 ): Promise<string> {
   const dataDir = folderIn(options.dataDir);
   const within = dataDir === '' ? '' : `${escapePattern(dataDir)}/`;
-  const { folder, commit } = await datasetSnapshot(repoId, download, {
+  const selection: FileSelection = {
     allowPatterns: [...IMAGE_ENDINGS, ...OTHER_ENDINGS].map((ending) => `${within}*.${anyCase(ending)}`),
     ignorePatterns: options.ignorePatterns,
     refuse: (paths) => refuse(paths, dataDir),
-  });
+  };
+  const { folder, commit } = await fetchAfterLook(repoId, download, selection, options);
   const root = join(folder, ...dataDir.split('/'));
-  const archives = (await filesBelow(root)).filter((path) => /\.zip$/i.test(path));
-  if (archives.length === 0) return root;
+  const paths = await filesBelow(root);
   const cache = join(hubCacheFolder(download.cacheDir), cacheName(`datasets/${repoId}`), 'unpacked');
-  return new Unpacking(cache, `${repoId} ${commit}`, download, options.allowCaseConflicts).run(root);
+  const unpacking = new Unpacking(cache, `${repoId} ${commit}`, download, options);
+  const tables = paths.filter(isImageTable);
+  if (tables.length > 0) {
+    const others = paths.filter((path) => PICTURE_ENDING.test(path) || isZip(path)).length;
+    const warn = download.onWarning ?? ((line: string) => process.emitWarning(line, 'HubWarning'));
+    if (others > 0)
+      warn(`${repoId}: its Parquet files are read, and ${others} images and archives beside them are not`);
+    return unpacking.exportTables(root, tables);
+  }
+  return paths.some(isZip) ? unpacking.run(root, paths) : root;
+}
+
+const isZip = (path: string): boolean => /\.zip$/i.test(path);
+/** Of images, or so it seems; a metadata.parquet is beside images. */
+const isImageTable = (path: string): boolean => /\.parquet$/i.test(path) && !/(^|\/)metadata\.parquet$/i.test(path);
+
+/** Where the data are in Parquet files, one of them tells whether they are images before all are fetched. */
+async function fetchAfterLook(
+  repoId: string,
+  download: HubDownload,
+  selection: FileSelection,
+  columns: ChosenColumns,
+): Promise<Snapshot> {
+  let first: string | undefined;
+  const refuseOnce = (paths: readonly string[]): string | undefined => {
+    const refusal = selection.refuse?.(paths);
+    first = selectPaths(paths, selection.allowPatterns, selection.ignorePatterns).filter(isImageTable).sort()[0];
+    return refusal ?? (first === undefined ? undefined : 'one of its Parquet files is looked at first');
+  };
+  try {
+    return await datasetSnapshot(repoId, download, { ...selection, refuse: refuseOnce });
+  } catch (error) {
+    const commit = error instanceof HubError ? error.details['commit'] : undefined;
+    const refusal =
+      error instanceof HubError ? selection.refuse?.((error.details['files'] ?? []) as string[]) : undefined;
+    if (first === undefined || typeof commit !== 'string' || refusal !== undefined) throw error;
+    const { folder } = await datasetSnapshot(
+      repoId,
+      { ...download, revision: commit },
+      { allowPatterns: escapePattern(first) },
+    );
+    const file = await ParquetFile.open(join(folder, ...first.split('/')));
+    try {
+      findImageColumns(file, columns);
+    } finally {
+      await file.close();
+    }
+    return datasetSnapshot(repoId, download, selection);
+  }
 }
 
 /** A relative path with slashes. */
@@ -64,7 +116,6 @@ const escapePattern = (path: string): string => path.replace(/[[*?]/g, '[$&]');
 
 /** Forms in which data sets are published that are no folders of images, by the endings of their files. */
 const FORMS: readonly (readonly [ending: RegExp, what: string, advice: string])[] = [
-  [/\.parquet$/i, 'Parquet files', 'load_dataset in Python reads them, and writes images'],
   [/\.arrow$/i, 'Arrow files', 'load_dataset in Python reads them, and writes images'],
   [/\.tar$/i, 'tar archives (WebDataset)', 'unpack them'],
   [/\.(tgz|tar\.\w+|7z|rar|gz|bz2|xz|zst)$/i, 'archives other than zip', 'unpack them'],
@@ -81,9 +132,9 @@ function refuse(paths: readonly string[], dataDir: string): string | undefined {
   }
   const count = (pattern: RegExp): number => inside.filter((path) => pattern.test(path)).length;
   const images = count(PICTURE_ENDING);
-  const tables = inside.filter((path) => /\.(parquet|arrow)$/i.test(path) && basename(path) !== 'metadata.parquet');
+  if (inside.some(isImageTable)) return undefined;
   // Beside tables that hold the images there are only those of the page.
-  if (tables.length === 0 && (images > 0 || count(/\.zip$/i) > 0)) return undefined;
+  if (count(/\.arrow$/i) === 0 && (images > 0 || inside.some(isZip))) return undefined;
   const where = dataDir === '' ? 'it' : `its folder "${dataDir}"`;
   for (const [ending, what, advice] of FORMS) {
     const found = count(ending);
@@ -120,29 +171,45 @@ async function filesBelow(dir: string, prefix = ''): Promise<string[]> {
  * ```
  * unpacked/DIGEST/...    the files of an archive of this content
  * unpacked/all-KEY/...   links to the files of a snapshot, and to the folders of its archives in their places
+ * unpacked/images-KEY/.. the images of Parquet files of these contents
  * ```
  */
 class Unpacking {
   readonly #cache: string;
   readonly #name: string;
   readonly #download: HubDownload;
-  readonly #allowCaseConflicts: boolean;
+  readonly #options: ImageFilesOptions;
 
-  constructor(cache: string, name: string, download: HubDownload, allowCaseConflicts: boolean) {
+  constructor(cache: string, name: string, download: HubDownload, options: ImageFilesOptions) {
     this.#cache = cache;
     this.#name = name;
     this.#download = download;
-    this.#allowCaseConflicts = allowCaseConflicts;
+    this.#options = options;
+  }
+
+  /** @returns a folder with the images of Parquet files */
+  async exportTables(root: string, paths: readonly string[]): Promise<string> {
+    const { imageColumn, labelColumn } = this.#options;
+    const sources: ParquetSource[] = [];
+    const key = createHash('sha256').update(JSON.stringify([1, imageColumn, labelColumn]));
+    for (const path of paths) {
+      const real = await realpath(join(root, path));
+      key.update(`${path}\0${this.#digest(path, real)}\0`);
+      sources.push({ path: real, key: path });
+    }
+    const { signal } = this.#download;
+    return this.#make(`images-${key.digest('hex').slice(0, 40)}`, (dir) =>
+      exportImages(sources, dir, { imageColumn, labelColumn, signal }),
+    );
   }
 
   /** @returns a folder that stands for `root` */
-  async run(root: string): Promise<string> {
-    const paths = await filesBelow(root);
+  async run(root: string, paths: readonly string[]): Promise<string> {
     const links = new Map<string, { target: string; isFolder: boolean }>();
     const taken = new Set(paths.flatMap((path) => path.split('/').map((_, i, parts) => parts.slice(0, i).join('/'))));
     for (const path of paths) {
       const real = await realpath(join(root, path));
-      if (!/\.zip$/i.test(path)) {
+      if (!isZip(path)) {
         links.set(path, { target: real, isFolder: false });
         continue;
       }
@@ -156,14 +223,17 @@ class Unpacking {
     });
   }
 
+  /** A blob bears its digest; where links cannot be made, the snapshot's own file has another name. */
+  #digest(path: string, real: string): string {
+    if (/^[0-9a-f]{40,64}$/.test(basename(real))) return basename(real);
+    return createHash('sha256').update(`${this.#name}\0${path}`).digest('hex');
+  }
+
   async #unpack(path: string, real: string): Promise<string> {
-    // A blob bears its digest; where links cannot be made, the snapshot's own file has another name.
-    const isBlob = /^[0-9a-f]{40,64}$/.test(basename(real));
-    const digest = isBlob ? basename(real) : createHash('sha256').update(`${this.#name}\0${path}`).digest('hex');
-    return this.#make(digest, async (dir) => {
+    return this.#make(this.#digest(path, real), async (dir) => {
       try {
         const { signal } = this.#download;
-        await extractZip(real, dir, { signal, allowCaseConflicts: this.#allowCaseConflicts });
+        await extractZip(real, dir, { signal, allowCaseConflicts: this.#options.allowCaseConflicts });
       } catch (error) {
         if (!(error instanceof DataError)) throw error;
         const reason = String(error.details['reason'] ?? error.message.split('\n')[0]);

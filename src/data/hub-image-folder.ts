@@ -19,6 +19,10 @@ export interface HubImageFolderOptions extends HubDownloadOptions, ImageFolderOp
    * Unpack files of a zip archive whose names are equal but for case, where the disk tells them apart. Default false.
    */
   readonly allowCaseConflicts?: boolean | undefined;
+  /** Column of the images in Parquet files. Default: the one of that type, else by usual names, such as `image`. */
+  readonly imageColumn?: string | undefined;
+  /** Column of the classes in Parquet files. Default: the one of that type, else by usual names, such as `label`. */
+  readonly labelColumn?: string | undefined;
   /** Receives each warning in one line. Default: `process.emitWarning`. */
   readonly onWarning?: ((line: string) => void) | undefined;
 }
@@ -27,13 +31,16 @@ const ownSchema = z.strictObject({
   dataDir: z.string().min(1).optional(),
   ignorePatterns: patternsSchema.optional(),
   allowCaseConflicts: z.boolean().default(false),
+  imageColumn: z.string().min(1).optional(),
+  labelColumn: z.string().min(1).optional(),
 });
 const schema = hubDownloadSchema.extend(imageFolderSchema.shape).extend(ownSchema.shape);
 
 /**
  * An `ImageFolder` that comes from the Hugging Face Hub, in the forms that `load_dataset('imagefolder')` reads there:
- * class folders below splits or alone, a `metadata.csv` or `metadata.jsonl` beside the images, and zip archives of
- * them. Same interface, same errors. Data sets in Parquet, WebDataset or Arrow files are named and refused.
+ * class folders below splits or alone, a `metadata.csv` or `metadata.jsonl` beside the images, zip archives of them, and
+ * Parquet files with a column of images and one of classes. Same interface, same errors. Data sets in WebDataset or Arrow
+ * files are named and refused.
  */
 export class HubImageFolder extends ImageFolder {
   /**
@@ -44,7 +51,8 @@ export class HubImageFolder extends ImageFolder {
    * ```
    *
    * The cache is shared with Python's tools. Zip archives are checked, and unpacked beside the snapshot: an archive is a
-   * folder of its name, so that `data/train.zip` is the train split.
+   * folder of its name, so that `data/train.zip` is the train split. Images in Parquet files are written as files there,
+   * once; a class that is a number has the name that the file notes for it.
    * @param name `owner/name` of the data set, or the address of its page; `/tree/REVISION/FOLDER` in it stand for
    *   `revision` and `dataDir`
    * @throws ConfigError for a name of something else, or bad options; HubError, explained, if files cannot be fetched or
@@ -62,8 +70,14 @@ export class HubImageFolder extends ImageFolder {
       ...said('revision', options.revision, named.revision, name),
     });
     const { dataDir } = { dataDir: parsed.dataDir, ...said('dataDir', parsed.dataDir, named.folder, name) };
-    const { ignorePatterns, allowCaseConflicts } = parsed;
-    const dir = await downloadImageFiles(named.repoId, download, { dataDir, ignorePatterns, allowCaseConflicts });
+    const { ignorePatterns, allowCaseConflicts, imageColumn, labelColumn } = parsed;
+    const columns = { imageColumn, labelColumn };
+    const dir = await downloadImageFiles(named.repoId, download, {
+      dataDir,
+      ignorePatterns,
+      allowCaseConflicts,
+      ...columns,
+    });
     return new HubImageFolder(await readImageFolder(dir, ofFolder));
   }
 

@@ -235,10 +235,6 @@ describe('zip archives of a data set', () => {
 
 describe('a data set of another form is named, and nothing of it fetched', () => {
   it.each([
-    [
-      { 'data/train-00000-of-00001.parquet': 'PAR1', 'assets/preview.png': 'x' },
-      /its data in 1 Parquet files, which are not read here; load_dataset in Python.*The 1 image files beside them are read with `dataDir`/,
-    ],
     [{ 'train/data-00000.arrow': 'x', 'train/state.json': '{}' }, /1 Arrow files/],
     [
       { 'train-000.tar': 'x', 'train-001.tar': 'x' },
@@ -260,8 +256,68 @@ describe('a data set of another form is named, and nothing of it fetched', () =>
   });
 
   it('unless its images lie in a folder of their own', async () => {
-    publish({ 'data/x.parquet': 'PAR1', 'images/a/1.png': png[0]!, 'images/b/2.png': png[1]! });
+    publish({ 'data/x.arrow': 'x', 'images/a/1.png': png[0]!, 'images/b/2.png': png[1]! });
+    expect((await failure()).message).toContain('The 2 image files beside them are read with `dataDir`');
     expect((await download({ dataDir: 'images' })).classNames).toEqual(['a', 'b']);
+  });
+});
+
+describe('Parquet files of a data set', () => {
+  const parquet = (name: string): Promise<Buffer> =>
+    readFile(new URL(`../../fixtures/parquet/${name}.parquet`, import.meta.url));
+  const hub = async (): Promise<Record<string, Buffer | string>> => ({
+    'README.md': '# Bones',
+    'data/train-00000-of-00002.parquet': await parquet('hub'),
+    'data/train-00001-of-00002.parquet': await parquet('gzip'),
+    'data/test-00000-of-00001.parquet': await parquet('hub-test'),
+  });
+
+  it('are read as images with classes, written once', async () => {
+    publish(await hub());
+    const data = await download();
+    expect(data.classNames).toEqual(['break', 'odd', 'whole']);
+    expect([data.train.length, data.test.length]).toEqual([8, 2]);
+    const { image, className } = await data.test.get(0);
+    expect(className).toBe('break');
+    expect((await image.decode()).width).toBe(36);
+    expect(server.asked().filter((path) => path.includes('resolve'))).toHaveLength(3);
+    const asked = server.asked().length;
+    const again = await download({ localFilesOnly: true });
+    expect([again.dir, server.asked().length]).toEqual([data.dir, asked]);
+    expect((await readdir(join(repoFolder(), 'unpacked'))).filter((name) => !name.endsWith('.lock'))).toHaveLength(1);
+    expect(warnings).toEqual([]);
+  });
+
+  it('lie beside images of the page, which are not read', async () => {
+    publish({ ...(await hub()), 'assets/preview.png': png[0]! });
+    expect((await download()).train.length).toBe(8);
+    expect(warnings).toEqual(['org/bones: its Parquet files are read, and 1 images and archives beside them are not']);
+    server.reset();
+    publish({ 'data/x.parquet': 'PAR1', 'images/a/1.png': png[0]!, 'images/b/2.png': png[1]! });
+    expect((await download({ dataDir: 'images', cacheDir: join(cacheDir, 'b') })).classNames).toEqual(['a', 'b']);
+  });
+
+  it('without images are refused before all of them are fetched', async () => {
+    publish({
+      'data/train-0.parquet': await parquet('texts'),
+      'data/train-1.parquet': await parquet('texts'),
+      'data/train-2.parquet': 'x',
+    });
+    const error = await failure();
+    expect(error).toBeInstanceOf(DataError);
+    expect(error.message).toMatch(
+      /data\/train-0\.parquet: no column of images by its name; its columns: `text`, `label`/,
+    );
+    expect(server.asked().filter((path) => path.includes('resolve'))).toHaveLength(1);
+  });
+
+  it('of several forms are chosen by their folder, and columns by their name', async () => {
+    publish({ 'a/train-0.parquet': await parquet('two-labels'), 'b/train-0.parquet': await parquet('hub') });
+    expect((await failure({ labelColumn: 'fine' })).message).toMatch(/several folders|no column "fine"/);
+    const data = await download({ dataDir: 'a', labelColumn: 'fine' });
+    expect(data.classNames).toEqual(['break', 'odd', 'whole']);
+    expect((await download({ dataDir: 'a', labelColumn: 'coarse' })).classNames).toEqual(['break', 'whole']);
+    expect((await download({}, 'https://huggingface.co/datasets/org/bones/tree/main/b')).train.length).toBe(5);
   });
 });
 
