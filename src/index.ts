@@ -14,6 +14,7 @@ export {
   type SkippedImage,
 } from './data/image-folder.js';
 export type { DatasetParts, SplitOptions } from './data/split-dataset.js';
+export { HubImageFolder, type HubImageFolderOptions } from './data/hub-image-folder.js';
 export { KaggleImageFolder } from './data/kaggle-image-folder.js';
 export type { KaggleDownloadOptions, KaggleProgress } from './kaggle/download-dataset.js';
 export { ConversationDataset, type ConversationOptions } from './data/conversations/conversation-dataset.js';

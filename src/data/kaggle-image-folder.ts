@@ -12,19 +12,22 @@ const downloadSchema = kaggleDownloadSchema.extend(imageFolderSchema.shape);
  */
 export class KaggleImageFolder extends ImageFolder {
   /**
-   * Downloads a data set, or takes it from the cache, and reads its folder.
+   * Downloads a data set, or the files of a competition, or takes them from the cache, and reads their folder.
    *
    * ```ts
    * const data = await KaggleImageFolder.download('pkdarabi/bone-break-classification-image-dataset');
    * ```
    *
    * The cache is shared with Python's kagglehub. An interrupted download goes on where it stopped; the archive is
-   * checked before it is unpacked, and the unpacked folder appears when it is whole. Credentials go to Kaggle and
-   * nowhere else.
+   * checked before it is unpacked, and the unpacked folder appears when it is whole. An archive that is whole and not
+   * unpacked (names equal but for case, encrypted, no zip archive) is kept, and not downloaded again. Credentials go to
+   * Kaggle and nowhere else.
    * @param handle `owner/dataset` for the current version, `owner/dataset/versions/N` for a certain one, which then
-   *   needs no network once it is in the cache
+   *   needs no network once it is in the cache, or `competitions/NAME`, whose rules must be accepted on Kaggle. The
+   *   address of the page, Kaggle's command line and kagglehub's line of Python mean the same
    * @throws ConfigError for a bad handle, bad options or credentials that cannot be read; HubError if the download
-   *   fails; DataError for an archive that is damaged or not to be trusted, and like `fromFolder`; the signal's reason
+   *   fails; DataError for an archive that is damaged or not unpacked, saying where it lies, and like `fromFolder`; the
+   *   signal's reason
    */
   static async download(
     handle: string,

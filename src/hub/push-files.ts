@@ -7,8 +7,10 @@ import { type CommitOperation, commitIter, createRepo, HubApiError } from '@hugg
 import { z } from 'zod';
 import { callback, parseOptions } from '../config.js';
 import { ConfigError, HubError } from '../errors.js';
+import { errorOf } from '../transfer/answer-error.js';
 import { requestJson } from '../transfer/request-json.js';
-import { RetryBudget } from '../transfer/retry.js';
+import { RetryBudget, withRetries } from '../transfer/retry.js';
+import { sendRequest } from '../transfer/send-request.js';
 import { offlineReason } from './environment.js';
 import { explainAnswer, type HubSubject } from './explain-answer.js';
 import { hubFetch, placeholderToken } from './hub-fetch.js';
@@ -51,7 +53,15 @@ export type PushFilesOptions = z.output<typeof pushFilesSchema>;
 /** A file on the disk, or its text. */
 export type PushedFile =
   | { readonly path: string; readonly source: string }
-  | { readonly path: string; readonly text: string };
+  | {
+      readonly path: string;
+      readonly text: string;
+      /**
+       * What becomes of the repository's text, if it has another one: it is replaced by what this gives, or kept for
+       * undefined. Default: replaced by `text`.
+       */
+      readonly merge?: ((there: string) => string | undefined) | undefined;
+    };
 
 /** What an upload has led to. */
 export interface PushResult {
@@ -65,6 +75,8 @@ export interface PushResult {
   readonly changed: boolean;
   /** Paths of the files that were new or different. */
   readonly uploaded: readonly string[];
+  /** Paths that are as people have written them on the Hub, and were not replaced. */
+  readonly kept: readonly string[];
   /** Page of the pull request; undefined without `createPr`, and if nothing was committed. */
   readonly pullRequestUrl: string | undefined;
 }
@@ -165,7 +177,11 @@ interface Content {
   readonly sha256: string;
   /** The name that git gives it. */
   readonly gitSha1: string;
+  readonly merge: ((there: string) => string | undefined) | undefined;
 }
+
+/** A text that people read is shorter. */
+const MAX_TEXT_BYTES = 1 << 20;
 
 class Push {
   readonly #connection: HubConnection;
@@ -184,13 +200,48 @@ class Push {
     const { repoId } = this.#subject;
     const parent = await this.#head();
     const tree = await listTree(this.#connection, this.#subject, parent);
-    const changed = this.#files.filter((file) => differs(file, tree));
+    const changed: Content[] = [];
+    const kept: string[] = [];
+    for (const file of this.#files) {
+      if (!differs(file, tree)) continue;
+      const there = tree.get(file.path);
+      const merged = there && file.merge ? await this.#merge(file, there, parent) : file;
+      if (!merged) kept.push(file.path);
+      else if (differs(merged, tree)) changed.push(merged);
+    }
     const url = `${this.#connection.endpoint}/${repoId}`;
     if (changed.length === 0) {
-      return { repoId, url, commit: parent, changed: false, uploaded: [], pullRequestUrl: undefined };
+      return { repoId, url, commit: parent, changed: false, uploaded: [], kept, pullRequestUrl: undefined };
     }
     const { commit, pullRequestUrl } = await this.#commit(changed, parent);
-    return { repoId, url, commit, changed: true, uploaded: changed.map(({ path }) => path), pullRequestUrl };
+    const uploaded = changed.map(({ path }) => path);
+    return { repoId, url, commit, changed: true, uploaded, kept, pullRequestUrl };
+  }
+
+  /** The file as it should be, given what the repository has; undefined if that is to be kept. */
+  async #merge(file: Content, there: RepoFile, commit: string): Promise<Content | undefined> {
+    if (there.lfs_sha256 !== undefined || there.size > MAX_TEXT_BYTES) return undefined;
+    const text = file.merge!(await this.#read(file.path, commit));
+    return text === undefined ? undefined : describe({ path: file.path, text });
+  }
+
+  #read(path: string, commit: string): Promise<string> {
+    const { endpoint, timeoutMs, retry, signal } = this.#connection;
+    const address = `${endpoint}/${this.#subject.repoId}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`;
+    const attempt = async (): Promise<string> => {
+      const answer = await sendRequest({
+        url: address,
+        privateHeaders: authorization(this.#connection),
+        answerTimeoutMs: timeoutMs,
+        silenceTimeoutMs: timeoutMs,
+        signal,
+      });
+      const error =
+        answer.status === 200 ? undefined : await errorOf(answer, explainAnswer(this.#connection, this.#subject));
+      if (error) throw error;
+      return answer.text(MAX_TEXT_BYTES + 1);
+    };
+    return withRetries(attempt, retry, signal);
   }
 
   /** The branch's commit; the repository is made if there is none. */
@@ -298,5 +349,6 @@ async function describe(file: PushedFile): Promise<Content> {
     git.update(chunk as Buffer);
   }
   const content = text ? new Blob([text]) : pathToFileURL(source);
-  return { path, content, size, sha256: sha256.digest('hex'), gitSha1: git.digest('hex') };
+  const merge = 'merge' in file ? file.merge : undefined;
+  return { path, content, size, sha256: sha256.digest('hex'), gitSha1: git.digest('hex'), merge };
 }

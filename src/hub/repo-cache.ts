@@ -4,11 +4,12 @@ import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink } from 'n
 import { basename, dirname, join, relative } from 'node:path';
 import { writeFileAtomically } from '../atomic-file.js';
 import { writeError } from '../transfer/partial-file.js';
+import { cacheName } from './repo-kind.js';
 import { blobName, formatTree, isCommit, parseTree, type RepoFile, type RepoTree } from './repo-tree.js';
 
 /**
  * ```
- * models--OWNER--NAME/
+ * models--OWNER--NAME/          datasets--OWNER--NAME/ for a data set
  *   refs/REVISION               the commit that a branch or tag stood for, last time it was asked
  *   trees/COMMIT.json           all files of a commit, with sizes and digests
  *   blobs/DIGEST                contents
@@ -23,7 +24,7 @@ export class RepoCache {
 
   constructor(root: string, repoId: string) {
     this.root = root;
-    const name = ['models', ...repoId.split('/')].join('--');
+    const name = cacheName(repoId);
     this.#folder = join(root, name);
     this.#locks = join(root, '.locks', name);
   }

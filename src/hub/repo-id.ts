@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises';
 import { ConfigError } from '../errors.js';
 import { describeGiven, isPromise } from '../given-kind.js';
 import { expandHome } from './environment.js';
+import { refuseOtherThanModel } from './repo-kind.js';
 
 /** `owner/name`, or a bare name from the Hub's first days. */
 const REPO_ID = /^(?:[A-Za-z0-9](?:[\w.-]*\w)?\/)?\w(?:[\w.-]{0,94}\w)?$/;
@@ -16,6 +17,7 @@ export function parseRepoId(text: string): string {
       hint: isPromise(text) ? 'Await it.' : EXPECTED,
     });
   }
+  refuseOtherThanModel(text);
   if (REPO_ID.test(text) && !/--|\.\.|\.git$/.test(text)) return text;
   const [, fromUrl] = /^https?:\/\/[^/]+\/([\w.-]+\/[\w.-]+)(?:\/tree\/[^/]+)?\/?$/.exec(text) ?? [];
   throw new ConfigError(`"${text}" is not the name of a repository on the Hub`, {
@@ -53,6 +55,7 @@ export async function localFolder(idOrFolder: string): Promise<string | undefine
       details: { path },
     });
   }
+  refuseOtherThanModel(idOrFolder);
   if (/^([./\\~]|[A-Za-z]:[\\/])/.test(idOrFolder) || /\\|\/.*\//.test(idOrFolder)) {
     if (/^https?:/.test(idOrFolder)) parseRepoId(idOrFolder);
     throw new ConfigError(`${idOrFolder}: there is no such folder`, {

@@ -7,6 +7,7 @@ import { requestJson } from '../transfer/request-json.js';
 import { explainAnswer, type HubSubject } from './explain-answer.js';
 import { hubFetch, placeholderToken } from './hub-fetch.js';
 import { authorization, type HubConnection } from './hub-options.js';
+import { apiPath, repoDesignation } from './repo-kind.js';
 
 /** One file, in the words of the cached form. */
 export interface RepoFile {
@@ -62,7 +63,7 @@ export function isCommit(revision: string): boolean {
 
 /** The commit that a branch or tag stands for now. @throws HubError that explains what is missing */
 export async function resolveRevision(connection: HubConnection, subject: HubSubject): Promise<string> {
-  const url = `${connection.endpoint}/api/models/${subject.repoId}/revision/${encodeURIComponent(subject.revision)}`;
+  const url = `${connection.endpoint}/api/${apiPath(subject.repoId)}/revision/${encodeURIComponent(subject.revision)}`;
   const { value } = await requestJson({
     url,
     privateHeaders: authorization(connection),
@@ -81,7 +82,7 @@ export async function resolveRevision(connection: HubConnection, subject: HubSub
 export async function listTree(connection: HubConnection, subject: HubSubject, commit: string): Promise<RepoTree> {
   const tree = new Map<string, RepoFile>();
   const entries = listFiles({
-    repo: { type: 'model', name: subject.repoId },
+    repo: repoDesignation(subject.repoId),
     revision: commit,
     recursive: true,
     hubUrl: connection.endpoint,

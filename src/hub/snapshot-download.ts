@@ -23,6 +23,7 @@ import {
 } from './hub-options.js';
 import { RepoCache } from './repo-cache.js';
 import { localFolder, parseRepoId } from './repo-id.js';
+import { parseDatasetName } from './repo-kind.js';
 import { blobName, digestsOf, isCommit, listTree, type RepoFile, type RepoTree, resolveRevision } from './repo-tree.js';
 
 /** Files that are on their way at a time. */
@@ -58,7 +59,7 @@ export interface Snapshot {
 }
 
 /**
- * Brings the files of a model repository into the cache that is shared with Python's tools, and gives their folder.
+ * Brings the files of a model repository, or of a data set (`datasets/owner/name`), into the cache that is shared with Python's tools, and gives their folder.
  * Four files are fetched at a time; each goes on where an earlier run stopped, and is checked against the digest that
  * the Hub lists. A commit that is in the cache needs no request. If the Hub cannot be reached the cache answers.
  * @returns absolute path of the snapshot
@@ -67,7 +68,12 @@ export interface Snapshot {
  */
 export async function snapshotDownload(repoId: string, input: SnapshotDownloadOptions = {}): Promise<string> {
   const { allowPatterns, ignorePatterns, ...options } = parseOptions(snapshotDownloadSchema, input, 'snapshotDownload');
-  return (await fetchSnapshot(repoId, options, { allowPatterns, ignorePatterns })).folder;
+  const selection = { allowPatterns, ignorePatterns };
+  const isDataset = typeof repoId === 'string' && repoId.startsWith('datasets/');
+  const snapshot = isDataset
+    ? await datasetSnapshot(parseDatasetName(repoId).repoId, options, selection)
+    : await fetchSnapshot(repoId, options, selection);
+  return snapshot.folder;
 }
 
 /**
@@ -95,8 +101,16 @@ export async function folderOrSnapshot(
   }
 }
 
+/** The snapshot of a data set. @param name `OWNER/NAME` @throws as `snapshotDownload` */
+export function datasetSnapshot(name: string, options: HubDownload, selection: FileSelection): Promise<Snapshot> {
+  return fetchNamed(`datasets/${name}`, options, selection);
+}
+
 async function fetchSnapshot(id: string, options: HubDownload, selection: FileSelection): Promise<Snapshot> {
-  const repoId = parseRepoId(id);
+  return fetchNamed(parseRepoId(id), options, selection);
+}
+
+async function fetchNamed(repoId: string, options: HubDownload, selection: FileSelection): Promise<Snapshot> {
   const { revision } = options;
   const cache = new RepoCache(hubCacheFolder(options.cacheDir), repoId);
   const offline = offlineReason(options.localFilesOnly);

@@ -1,6 +1,4 @@
 /** From the name of a Kaggle data set to a folder with its files. */
-
-import { rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { z } from 'zod';
 import { callback, parseOptions } from '../config.js';
@@ -9,10 +7,13 @@ import { warningLine } from '../one-line.js';
 import { withLock } from '../transfer/lock.js';
 import { isTransient } from '../transfer/retry.js';
 import { findKaggleCredentials } from './credentials.js';
-import { DatasetCache, kaggleCacheFolder } from './dataset-cache.js';
+import { CachePlace, kaggleCacheFolder, latestComplete, nameInCache } from './dataset-cache.js';
 import { extractZip } from './extract-zip.js';
-import { formatKaggleHandle, type KaggleHandle, parseKaggleHandle } from './handle.js';
+import { formatKaggleHandle, type KaggleDataset, type KaggleSource } from './handle.js';
 import { KaggleApi, kaggleEndpoint } from './kaggle-api.js';
+import { KeptArchive } from './kept-archive.js';
+import { parseKaggleHandle } from './pasted-handle.js';
+import { zipError } from './zip-directory.js';
 
 /** How far a download is. */
 export type KaggleProgress =
@@ -40,10 +41,16 @@ export const kaggleDownloadSchema = z.strictObject({
   /** Download again although the cache has it. What is there stays until the new files are whole. Default false. */
   forceDownload: z.boolean().default(false),
   /**
+   * Unpack files whose names are equal but for case, or the form of Unicode, where the disk tells them apart; elsewhere
+   * they are refused all the same. Default false: an archive gives the same files on every system.
+   */
+  allowCaseConflicts: z.boolean().default(false),
+  /**
    * Credentials: a token, or user name and key. Default: those that Kaggle's own clients would find, in their order:
    * in a Kaggle notebook its token; `KAGGLE_API_TOKEN` (token or path); `~/.kaggle/access_token[.txt]`;
    * `KAGGLE_USERNAME` and `KAGGLE_KEY`; `kaggle.json` in `$KAGGLE_CONFIG_DIR` or `~/.kaggle`; what `kaggle auth login`
-   * wrote to `~/.kaggle/credentials.json`. Without any a public data set is fetched anonymously.
+   * wrote to `~/.kaggle/credentials.json`. Without any a public data set is fetched anonymously;
+   * competitions need them.
    */
   login: z
     .union([
@@ -73,24 +80,30 @@ export type KaggleDownloadOptions = z.input<typeof kaggleDownloadSchema>;
 type ParsedOptions = z.output<typeof kaggleDownloadSchema>;
 
 /**
- * Brings a data set into the cache, unless it is there, and gives the folder of its files. A handle with a version
- * that is in the cache needs no network; one without asks Kaggle for the current version, and takes the latest in the
- * cache, with a warning, if Kaggle cannot be reached.
+ * Brings a data set, or the files of a competition, into the cache, unless they are there, and gives their folder. A
+ * handle with a version that is in the cache needs no network, nor does a competition; a data set without a version asks
+ * Kaggle for the current one, and takes the latest in the cache, with a warning, if Kaggle cannot be reached. An archive
+ * that is whole and cannot be unpacked is kept, and not downloaded again.
  * @returns absolute path
  * @throws ConfigError for a bad handle, option or credentials file; HubError if the download fails; DataError for an
- *   archive that is damaged or not to be trusted; the signal's reason
+ *   archive that is damaged or not unpacked; the signal's reason
  */
 export async function downloadKaggleDataset(name: string, input: KaggleDownloadOptions = {}): Promise<string> {
   const options = parseOptions(kaggleDownloadSchema, input, 'KaggleImageFolder.download');
   const tell = options.onWarning ?? ((line: string) => process.emitWarning(line, 'KaggleWarning'));
   const warn = (line: string): void => tell(warningLine(line));
-  const handle = parseKaggleHandle(name);
   const endpoint = kaggleEndpoint(options.endpoint ?? process.env['KAGGLE_API_ENDPOINT']);
-  const cache = new DatasetCache(kaggleCacheFolder(options.cacheDir), handle);
-  const wanted = async (version: number): Promise<boolean> =>
-    !options.forceDownload && (await cache.isComplete(version));
+  const root = kaggleCacheFolder(options.cacheDir);
+  const source = parseKaggleHandle(name);
+  const cached = await nameInCache(root, source);
+  const isWanted = async (place: CachePlace): Promise<boolean> => options.forceDownload || !(await place.isComplete());
   options.signal?.throwIfAborted();
-  if (handle.version !== undefined && (await wanted(handle.version))) return cache.folder(handle.version);
+  const at = (version?: number): CachePlace =>
+    new CachePlace(root, 'competition' in cached ? cached : { ...cached, version: version ?? cached.version });
+  if ('competition' in source || source.version !== undefined) {
+    const place = at();
+    if (!(await isWanted(place))) return place.folder;
+  }
 
   const search = { env: process.env, home: homedir(), onWarning: warn };
   const credentials = await findKaggleCredentials(options.login, search);
@@ -102,75 +115,92 @@ export async function downloadKaggleDataset(name: string, input: KaggleDownloadO
       retry: { maxAttempts, baseDelayMs: options.retryDelayMs, onRetry: warn },
       signal: options.signal,
     });
-  const version = handle.version ?? (await currentVersion(handle, cache, options, api, warn));
-  if (await wanted(version)) return cache.folder(version);
+  let exact = source;
+  if ('dataset' in source && source.version === undefined && 'dataset' in cached) {
+    const kept = options.forceDownload ? undefined : await latestComplete(root, cached);
+    exact = { ...source, version: await currentVersion(source, kept, options, api, warn) };
+  }
+  const place = at('dataset' in exact ? exact.version : undefined);
+  if (!(await isWanted(place))) return place.folder;
 
-  const exact = { ...handle, version };
   const onWait = (): void => warn(`${formatKaggleHandle(exact)}: another process downloads it; waiting`);
   const fetchOnce = async (): Promise<void> => {
     // Another may have been faster.
-    if (await wanted(version)) return;
-    await fetchVersion(exact, cache, options, api(options.maxAttempts));
+    if (await isWanted(place)) await fetchFiles(exact, place, options, api(options.maxAttempts), warn);
   };
-  await withLock(cache.lock(version), fetchOnce, { signal: options.signal, onWait });
-  return cache.folder(version);
+  await withLock(place.lock, fetchOnce, { signal: options.signal, onWait });
+  return place.folder;
 }
 
 async function currentVersion(
-  handle: KaggleHandle,
-  cache: DatasetCache,
+  dataset: KaggleDataset,
+  kept: number | undefined,
   options: ParsedOptions,
   api: (maxAttempts: number) => KaggleApi,
   warn: (line: string) => void,
 ): Promise<number> {
-  const kept = options.forceDownload ? undefined : await cache.latestComplete();
   try {
-    return await api(kept === undefined ? options.maxAttempts : Math.min(2, options.maxAttempts)).currentVersion(
-      handle,
-    );
+    const maxAttempts = kept === undefined ? options.maxAttempts : Math.min(2, options.maxAttempts);
+    return await api(maxAttempts).currentVersion(dataset);
   } catch (error) {
     if (kept === undefined || !isTransient(error)) throw error;
     const [line] = error.message.split('\n');
-    warn(`${formatKaggleHandle(handle)}: using version ${kept} from the cache, perhaps not the current one: ${line}`);
+    warn(`${formatKaggleHandle(dataset)}: using version ${kept} from the cache, perhaps not the current one: ${line}`);
     return kept;
   }
 }
 
 /** Archive, files, marker; what an earlier call has left is used. */
-async function fetchVersion(
-  handle: KaggleHandle & { readonly version: number },
-  cache: DatasetCache,
+async function fetchFiles(
+  source: KaggleSource,
+  place: CachePlace,
   options: ParsedOptions,
   api: KaggleApi,
+  warn: (line: string) => void,
 ): Promise<void> {
-  const { signal, onProgress } = options;
-  const archive = cache.archive(handle.version);
-  // Under its own name an archive is whole: an earlier call could not unpack it, for want of space perhaps.
-  const isThere = !options.forceDownload && (await stat(archive).catch(() => undefined)) !== undefined;
-  if (!isThere) {
-    await api.downloadArchive(
-      handle,
-      archive,
-      onProgress && (({ received, total }) => onProgress({ phase: 'download', received, total })),
-    );
+  const { onProgress } = options;
+  const archive = await KeptArchive.open(place.archive);
+  if (options.forceDownload) await archive.forget();
+  const fetch = async (): Promise<void> => {
+    const report =
+      onProgress &&
+      (({ received, total }: { received: number; total: number | undefined }) =>
+        onProgress({ phase: 'download', received, total }));
+    const { digest } = await api.downloadArchive(source, archive.path, report);
+    await archive.arrived(digest !== undefined);
+  };
+  if (!archive.isThere) await fetch();
+  for (;;) {
+    try {
+      if (archive.damage !== undefined) throw zipError(archive.path, archive.damage);
+      await place.replace((dir) => unpack(archive.path, dir, options));
+      await archive.remove();
+      return;
+    } catch (error) {
+      if (!(error instanceof DataError)) throw error;
+      const [line] = error.message.split('\n');
+      const isDamaged = error.details['fault'] === 'damaged';
+      if (!isDamaged || !archive.isWorthAnother) {
+        if (isDamaged) await archive.foundDamaged(String(error.details['reason']));
+        throw archive.refusal(error);
+      }
+      warn(`${formatKaggleHandle(source)}: the archive is damaged, it is downloaded once more: ${line}`);
+      await fetch();
+    }
   }
+}
+
+async function unpack(archive: string, dir: string, options: ParsedOptions): Promise<void> {
+  const { signal, onProgress, allowCaseConflicts } = options;
   let reported = Number.NEGATIVE_INFINITY;
-  try {
-    await cache.replace(handle.version, (dir) =>
-      extractZip(archive, dir, {
-        signal,
-        onProgress: ({ files, totalFiles }) => {
-          const now = performance.now();
-          if (!onProgress || (now < reported + 100 && files < totalFiles)) return;
-          reported = now;
-          onProgress({ phase: 'extract', files, totalFiles });
-        },
-      }),
-    );
-  } catch (error) {
-    // One that is no good is fetched anew by the next call.
-    if (error instanceof DataError) await rm(archive, { force: true });
-    throw error;
-  }
-  await rm(archive, { force: true });
+  await extractZip(archive, dir, {
+    signal,
+    allowCaseConflicts,
+    onProgress: ({ files, totalFiles }) => {
+      const now = performance.now();
+      if (!onProgress || (now < reported + 100 && files < totalFiles)) return;
+      reported = now;
+      onProgress({ phase: 'extract', files, totalFiles });
+    },
+  });
 }

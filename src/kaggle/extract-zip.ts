@@ -1,5 +1,5 @@
 /** Unpacks a zip archive of unknown origin. */
-import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -29,7 +29,8 @@ const CHUNK_BYTES = 64 * 1024;
 /**
  * Unpacks an archive into a new folder, in flat memory. `readZipDirectory` says what is refused before the first byte
  * is written; then each file must have exactly its declared size and its checksum. Files get the usual permissions,
- * whatever the archive says.
+ * whatever the archive says. Names that are equal but for case are unpacked where `allowCaseConflicts` and the disk
+ * allow it.
  * @param dir must not exist yet. After an error it is for the caller to remove.
  * @throws DataError for an archive that is damaged or not to be trusted; HubError when the disk is full or not
  *   writable; the signal's reason
@@ -39,9 +40,16 @@ export async function extractZip(archive: string, dir: string, options: ExtractO
   signal?.throwIfAborted();
   const file = await open(archive);
   try {
-    const { files, folders, totalBytes } = await readZipDirectory(file, archive, options);
+    const { files, folders, totalBytes, conflicts } = await readZipDirectory(file, archive, options);
     await requireSpace(dir, totalBytes);
     await makeFolder(dir, false);
+    if (conflicts.length > 0 && !(await tellsNamesApart(dir))) {
+      const more = conflicts.length > 1 ? `, and ${conflicts.length - 1} more like it` : '';
+      throw zipError(archive, `the disk of ${dir} takes it for another file of the archive${more}`, {
+        entry: conflicts[0],
+        fault: 'case',
+      });
+    }
     const made = new Set([dir]);
     const ensureFolder = async (path: string): Promise<void> => {
       if (made.has(path)) return;
@@ -63,6 +71,21 @@ export async function extractZip(archive: string, dir: string, options: ExtractO
   }
 }
 
+/** Whether a folder holds two files whose names differ in case, or in the form of Unicode, alone. */
+async function tellsNamesApart(dir: string): Promise<boolean> {
+  const probe = join(dir, '.case-\u00e9');
+  const others = ['.CASE-\u00c9', '.case-e\u0301'].map((name) => join(dir, name));
+  try {
+    await (await open(probe, 'wx')).close();
+    const found = await Promise.all(others.map((path) => stat(path).catch(() => undefined)));
+    return found.every((one) => one === undefined);
+  } catch (cause) {
+    throw writeError(cause, probe);
+  } finally {
+    await rm(probe, { force: true });
+  }
+}
+
 async function extractEntry(
   file: FileHandle,
   archive: string,
@@ -77,7 +100,7 @@ async function extractEntry(
   let size = 0;
   const receive = async (chunk: Buffer): Promise<void> => {
     size += chunk.length;
-    if (size > entry.size) throw zipError(archive, `more than the ${entry.size} bytes declared`, entry.name);
+    if (size > entry.size) throw zipError(archive, `more than the ${entry.size} bytes declared`, { entry: entry.name });
     crc.update(chunk);
     await writeWhole(target, chunk, path);
   };
@@ -95,12 +118,12 @@ async function extractEntry(
   } catch (cause) {
     signal?.throwIfAborted();
     if (cause instanceof TuneError || !(cause instanceof Error)) throw cause;
-    throw zipError(archive, cause.message, entry.name, cause);
+    throw zipError(archive, cause.message, { entry: entry.name, cause });
   } finally {
     await target.close();
   }
-  if (size !== entry.size) throw zipError(archive, `${size} of ${entry.size} bytes`, entry.name);
-  if (crc.value !== entry.crc32) throw zipError(archive, 'the checksum does not match', entry.name);
+  if (size !== entry.size) throw zipError(archive, `${size} of ${entry.size} bytes`, { entry: entry.name });
+  if (crc.value !== entry.crc32) throw zipError(archive, 'the checksum does not match', { entry: entry.name });
 }
 
 async function writeWhole(target: FileHandle, chunk: Buffer, path: string): Promise<void> {

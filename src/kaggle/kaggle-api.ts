@@ -8,7 +8,7 @@ import { requestJson } from '../transfer/request-json.js';
 import type { RetryOptions } from '../transfer/retry.js';
 import { isLoopback } from '../transfer/send-request.js';
 import { CREDENTIALS_HINT, type KaggleCredentials } from './credentials.js';
-import { formatKaggleHandle, type KaggleHandle } from './handle.js';
+import { formatKaggleHandle, KAGGLE, type KaggleDataset, type KaggleSource, kagglePage } from './handle.js';
 
 export interface KaggleApiOptions {
   /** See `kaggleEndpoint`. */
@@ -19,8 +19,6 @@ export interface KaggleApiOptions {
   readonly retry: RetryOptions;
   readonly signal: AbortSignal | undefined;
 }
-
-const KAGGLE = 'https://www.kaggle.com';
 
 /**
  * The base address of the service, e.g. of a mirror, without a slash at the end.
@@ -50,13 +48,13 @@ export class KaggleApi {
   }
 
   /** Number of the current version. */
-  async currentVersion(handle: KaggleHandle): Promise<number> {
+  async currentVersion(dataset: KaggleDataset): Promise<number> {
     const { timeoutMs, retry, signal } = this.#options;
-    const url = this.#url('view', handle);
+    const url = this.#url(`datasets/view/${dataset.owner}/${dataset.dataset}`);
     const { value } = await requestJson({
       url,
       privateHeaders: this.#authorization(),
-      explain: (answer) => this.#explain(answer, handle),
+      explain: (answer) => this.#explain(answer, { ...dataset, version: undefined }),
       answerTimeoutMs: timeoutMs,
       silenceTimeoutMs: timeoutMs,
       retry,
@@ -65,26 +63,34 @@ export class KaggleApi {
     const view = viewSchema.safeParse(value);
     if (view.success) return view.data.currentVersionNumber;
     throw new HubError(`${url}: the answer does not tell the current version of the data set`, {
-      hint: `Name one: ${handle.owner}/${handle.dataset}/versions/N.`,
+      hint: `Name one: ${dataset.owner}/${dataset.dataset}/versions/N.`,
       details: { url },
       cause: view.error,
     });
   }
 
-  /** Fetches the archive of a version. */
+  /** Fetches the archive of a version of a data set, or of a competition. */
   downloadArchive(
-    handle: KaggleHandle & { readonly version: number },
+    source: KaggleSource,
     path: string,
     onProgress: ((progress: DownloadProgress) => void) | undefined,
   ): Promise<DownloadResult> {
     const { timeoutMs, retry, signal } = this.#options;
+    const [url, query, version] =
+      'competition' in source
+        ? [this.#url(`competitions/data/download-all/${source.competition}`), '', '']
+        : [
+            this.#url(`datasets/download/${source.owner}/${source.dataset}`),
+            `?dataset_version_number=${source.version}`,
+            `/versions/${source.version}`,
+          ];
     return downloadFile({
-      url: `${this.#url('download', handle)}?dataset_version_number=${handle.version}`,
+      url: `${url}${query}`,
       path,
-      source: `${this.#url('download', handle)}/versions/${handle.version}`,
+      source: `${url}${version}`,
       privateHeaders: this.#authorization(),
       readDigests: googleDigests,
-      explain: (answer) => this.#explain(answer, handle),
+      explain: (answer) => this.#explain(answer, source),
       suspectTypes: ['application/json', 'text/html'],
       answerTimeoutMs: timeoutMs,
       silenceTimeoutMs: timeoutMs,
@@ -94,8 +100,8 @@ export class KaggleApi {
     });
   }
 
-  #url(call: 'view' | 'download', { owner, dataset }: KaggleHandle): string {
-    return `${this.#options.endpoint}/api/v1/datasets/${call}/${owner}/${dataset}`;
+  #url(path: string): string {
+    return `${this.#options.endpoint}/api/v1/${path}`;
   }
 
   #authorization(): Record<string, string> {
@@ -103,15 +109,16 @@ export class KaggleApi {
     return credentials ? { authorization: credentials.authorization } : {};
   }
 
-  #explain(answer: SuspectAnswer, handle: KaggleHandle): HubError | undefined {
+  #explain(answer: SuspectAnswer, source: KaggleSource): HubError | undefined {
     const body = readErrorBody(answer.text);
     // An error may come with status 200: its code is in the body, or a redirect has led to the page for signing in.
     const hidden = new URL(answer.url).pathname.startsWith('/account/login') ? 401 : (body?.code ?? 0);
     const status = answer.status >= 400 ? answer.status : hidden;
     if (status < 400) return undefined;
     const { credentials } = this.#options;
-    const name = formatKaggleHandle(handle);
-    const page = `${KAGGLE}/datasets/${handle.owner}/${handle.dataset}`;
+    const name = formatKaggleHandle(source);
+    const page = kagglePage(source);
+    const isCompetition = 'competition' in source;
     let said = body?.message ?? '';
     for (const secret of credentials?.secrets ?? []) said = said.replaceAll(secret, '***');
     const who = credentials ? `the credentials from ${credentials.source}` : 'no credentials';
@@ -120,18 +127,25 @@ export class KaggleApi {
         case 401:
           return credentials
             ? [`Kaggle does not accept ${who}`, `They may have expired or been revoked. ${CREDENTIALS_HINT}`]
-            : ['Kaggle wants to know who asks, and no credentials were found', CREDENTIALS_HINT];
+            : [
+                'Kaggle wants to know who asks, and no credentials were found',
+                isCompetition ? `Accept the rules on ${page}/rules. ${CREDENTIALS_HINT}` : CREDENTIALS_HINT,
+              ];
         case 403:
           return [
             `Kaggle does not allow this download with ${who}`,
-            `The data set may be private, or its terms want to be accepted first: open ${page} signed in. ` +
+            (isCompetition
+              ? `The rules of the competition must be accepted first: open ${page}/rules signed in. `
+              : `The data set may be private, or its terms want to be accepted first: open ${page} signed in. `) +
               (credentials ? 'The account may also lack a verified phone number.' : CREDENTIALS_HINT),
           ];
         case 404:
           return [
-            handle.version === undefined
-              ? 'Kaggle has no such data set'
-              : 'Kaggle has no such data set, or no such version of it',
+            isCompetition
+              ? 'Kaggle has no such competition, or one without files'
+              : source.version === undefined
+                ? 'Kaggle has no such data set'
+                : 'Kaggle has no such data set, or no such version of it',
             `Does ${page} exist?${credentials ? '' : ` A private one needs credentials. ${CREDENTIALS_HINT}`}`,
           ];
         case 429:

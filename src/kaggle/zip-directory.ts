@@ -3,6 +3,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import yauzl from 'yauzl';
 import { DataError } from '../errors.js';
+import { sniffArchive } from './foreign-archive.js';
 import { nameFault, nameKey } from './zip-entry-name.js';
 
 /** What an archive may ask for. */
@@ -13,7 +14,15 @@ export interface ZipLimits {
   readonly maxTotalBytes?: number | undefined;
   /** Bytes of all files for each byte of the archive, once they are more than 64 MiB. Default 200. */
   readonly maxRatio?: number | undefined;
+  /** Take names that are equal but for case or the form of Unicode. Default false. */
+  readonly allowCaseConflicts?: boolean | undefined;
 }
+
+/**
+ * Why an archive is not unpacked. `damaged`: its bytes are not those that were packed, and other ones may be. All
+ * others are about what was packed, and the same bytes are refused again.
+ */
+export type ZipFault = 'damaged' | 'case' | 'names' | 'encrypted' | 'method' | 'limits' | 'links' | 'not-zip';
 
 /** A file in the archive. */
 export interface ZipEntry {
@@ -36,6 +45,8 @@ export interface ZipDirectory {
   readonly folders: readonly string[];
   /** Bytes of all files unpacked, as declared. */
   readonly totalBytes: number;
+  /** Files that only case or the form of Unicode tells from others; empty unless `allowCaseConflicts`. */
+  readonly conflicts: readonly string[];
 }
 
 const SMALL = 64 * 1024 * 1024;
@@ -57,14 +68,19 @@ export async function readZipDirectory(file: FileHandle, path: string, limits: Z
   const zip = await openZip(file, archiveBytes, path);
   try {
     const maxEntries = limits.maxEntries ?? 1_000_000;
-    if (zip.entryCount > maxEntries) throw zipError(path, `${zip.entryCount} entries; at most ${maxEntries} are taken`);
+    if (zip.entryCount > maxEntries) {
+      // A count that the file is too short for is no claim, but damage.
+      const isDamaged = zip.entryCount * RECORD_BYTES > archiveBytes;
+      const why = `${zip.entryCount} entries; at most ${maxEntries} are taken`;
+      throw zipError(path, why, { fault: isDamaged ? 'damaged' : 'limits' });
+    }
     // A number, whatever its declared type; it moves on with each entry.
     const directoryStart = Number(zip.readEntryCursor);
     const listed: Listed[] = [];
     for await (const entry of zip.eachEntry()) listed.push(checkEntry(entry, path));
     const totalBytes = listed.reduce((sum, { entry }) => sum + entry.uncompressedSize, 0);
     requireWithinLimits(totalBytes, archiveBytes, limits, path);
-    requireDistinct(listed, path);
+    const conflicts = findConflicts(listed, path, limits.allowCaseConflicts ?? false);
     listed.sort((a, b) => a.entry.relativeOffsetOfLocalHeader - b.entry.relativeOffsetOfLocalHeader);
     const files: ZipEntry[] = [];
     let free = 0;
@@ -72,8 +88,8 @@ export async function readZipDirectory(file: FileHandle, path: string, limits: Z
       const start = entry.relativeOffsetOfLocalHeader;
       const header = await zip.readLocalFileHeaderPromise(entry);
       const end = header.fileDataStart + entry.compressedSize;
-      if (!header.fileName.equals(entry.fileNameRaw)) throw zipError(path, 'two names for one file', name);
-      if (start < free || end > directoryStart) throw zipError(path, 'files that overlap', name);
+      if (!header.fileName.equals(entry.fileNameRaw)) throw zipError(path, 'two names for one file', { entry: name });
+      if (start < free || end > directoryStart) throw zipError(path, 'files that overlap', { entry: name });
       free = end;
       if (name.endsWith('/')) continue;
       files.push({
@@ -86,9 +102,9 @@ export async function readZipDirectory(file: FileHandle, path: string, limits: Z
       });
     }
     const folders = listed.flatMap(({ name }) => (name.endsWith('/') ? [name] : []));
-    return { files, folders, totalBytes };
+    return { files, folders, totalBytes, conflicts };
   } catch (cause) {
-    throw cause instanceof DataError ? cause : zipError(path, messageOf(cause), undefined, cause);
+    throw cause instanceof DataError ? cause : zipError(path, messageOf(cause), { fault: faultOf(cause), cause });
   } finally {
     zip.close();
   }
@@ -102,23 +118,23 @@ interface Listed {
 function checkEntry(entry: yauzl.Entry, path: string): Listed {
   const raw = entry.fileNameRaw;
   const name = yauzl.getFileNameLowLevel(entry.generalPurposeBitFlag, raw, entry.extraFields, true);
-  const refuse = (why: string): DataError => zipError(path, why, name);
-  const fault = nameFault(name);
-  if (fault) throw refuse(fault);
-  if (entry.generalPurposeBitFlag & 0x2041) throw refuse('an encrypted file');
+  const refuse = (why: string, fault: ZipFault): DataError => zipError(path, why, { entry: name, fault });
+  const wrongName = nameFault(name);
+  if (wrongName) throw refuse(wrongName, 'names');
+  if (entry.generalPurposeBitFlag & 0x2041) throw refuse('an encrypted file', 'encrypted');
   const type = (entry.externalFileAttributes >>> 16) & FILE_TYPES;
   const isFolder = name.endsWith('/');
   if (type !== 0 && type !== REGULAR && type !== FOLDER) {
-    throw refuse(type === 0o120000 ? 'a symbolic link' : 'a device, pipe or socket');
+    throw refuse(type === 0o120000 ? 'a symbolic link' : 'a device, pipe or socket', 'links');
   }
   if ((type === FOLDER && !isFolder) || (isFolder && entry.uncompressedSize > 0)) {
-    throw refuse('a folder and a file at once');
+    throw refuse('a folder and a file at once', 'names');
   }
   if (entry.compressionMethod !== 0 && entry.compressionMethod !== 8) {
-    throw refuse(`compression method ${entry.compressionMethod}; stored and deflated are known`);
+    throw refuse(`compression method ${entry.compressionMethod}; stored and deflated are known`, 'method');
   }
   const numbers = [entry.uncompressedSize, entry.compressedSize, entry.relativeOffsetOfLocalHeader];
-  if (!numbers.every(Number.isSafeInteger)) throw refuse('sizes beyond all measure');
+  if (!numbers.every(Number.isSafeInteger)) throw refuse('sizes beyond all measure', 'damaged');
   return { name, entry };
 }
 
@@ -126,27 +142,41 @@ function requireWithinLimits(totalBytes: number, archiveBytes: number, limits: Z
   const { maxTotalBytes = 2 ** 40, maxRatio = 200 } = limits;
   const most = Math.min(maxTotalBytes, Math.max(SMALL, maxRatio * archiveBytes));
   if (totalBytes <= most) return;
-  throw zipError(path, `${archiveBytes} bytes that unpack to ${totalBytes}; at most ${most} are taken`);
+  const why = `${archiveBytes} bytes that unpack to ${totalBytes}; at most ${most} are taken`;
+  throw zipError(path, why, { fault: 'limits' });
 }
 
-/** No two files of one name, and no file with others below it. */
-function requireDistinct(listed: readonly Listed[], path: string): void {
+/**
+ * No two files of one name, and no file with others below it.
+ * @returns names that are equal but for case, where those are allowed
+ */
+function findConflicts(listed: readonly Listed[], path: string, areAllowed: boolean): string[] {
   const files = new Map<string, string>();
+  const exact = new Set<string>();
+  const conflicts: string[] = [];
   for (const { name } of listed) {
     if (name.endsWith('/')) continue;
     const key = nameKey(name);
     const other = files.get(key);
-    if (other !== undefined) throw zipError(path, `the same file as "${shown(other)}" on some systems`, name);
+    if (other !== undefined && (!areAllowed || exact.has(name))) {
+      const isCase = !exact.has(name);
+      const why = `the same file as "${shown(other)}"${isCase ? ' on some systems' : ''}`;
+      throw zipError(path, why, { entry: name, fault: isCase ? 'case' : 'names' });
+    }
+    if (other !== undefined) conflicts.push(name);
     files.set(key, name);
+    exact.add(name);
   }
-  if (files.size === 0) return;
+  if (files.size === 0) return conflicts;
   for (const { name } of listed) {
     const key = nameKey(name);
-    if (name.endsWith('/') && files.has(key)) throw zipError(path, 'a folder and a file at once', name);
+    const refuse = (why: string): DataError => zipError(path, why, { entry: name, fault: 'names' });
+    if (name.endsWith('/') && files.has(key)) throw refuse('a folder and a file at once');
     for (let slash = key.indexOf('/'); slash !== -1; slash = key.indexOf('/', slash + 1)) {
-      if (files.has(key.slice(0, slash))) throw zipError(path, 'a file below another file', name);
+      if (files.has(key.slice(0, slash))) throw refuse('a file below another file');
     }
   }
+  return conflicts;
 }
 
 async function openZip(file: FileHandle, size: number, path: string): Promise<yauzl.ZipFile> {
@@ -159,7 +189,10 @@ async function openZip(file: FileHandle, size: number, path: string): Promise<ya
     zip.on('error', () => undefined);
     return zip;
   } catch (cause) {
-    throw zipError(path, await kindOf(file, messageOf(cause)), undefined, cause);
+    const foreign = await sniffArchive(file);
+    if (foreign)
+      throw zipError(path, foreign.what, { fault: foreign.isContent ? 'not-zip' : 'damaged', foreign, cause });
+    throw zipError(path, messageOf(cause), { fault: faultOf(cause), cause });
   }
 }
 
@@ -214,24 +247,44 @@ function variableBytes(record: Buffer): number {
   return record.readUInt16LE(28) + record.readUInt16LE(30) + record.readUInt16LE(32);
 }
 
-/** What a file is that is no zip archive. */
-async function kindOf(file: FileHandle, fault: string): Promise<string> {
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(512), 0, 512, 0);
-  const head = buffer.subarray(0, bytesRead);
-  const text = head.toString('latin1').trimStart();
-  if (bytesRead === 0) return 'an empty file, where a zip archive was expected';
-  if (head.toString('latin1', 0, 2) === '\x1f\x8b') return 'a gzip file, where a zip archive was expected';
-  if (head.toString('latin1', 257, 262) === 'ustar') return 'a tar archive, where a zip archive was expected';
-  if (text.startsWith('<')) return 'a web page, where a zip archive was expected';
-  if (text.startsWith('{')) return 'JSON, where a zip archive was expected';
-  return head.toString('latin1', 0, 2) === 'PK' ? fault : 'no zip archive';
+/** What the reader's own words are about. */
+function faultOf(cause: unknown): ZipFault {
+  const message = messageOf(cause);
+  if (/encrypt/i.test(message)) return 'encrypted';
+  return /multi-disk|unsupported/i.test(message) ? 'method' : 'damaged';
 }
 
-/** The error for an archive that is not unpacked. */
-export function zipError(path: string, why: string, entry?: string, cause?: unknown): DataError {
-  return new DataError(`${path}: ${entry === undefined ? '' : `entry "${shown(entry)}": `}${why}`, {
-    hint: 'The archive is damaged or not to be trusted. A download is repeated by the next call.',
-    details: { path, ...(entry === undefined ? {} : { entry }) },
+const HINTS: Readonly<Record<ZipFault, string>> = {
+  damaged: 'The archive is damaged.',
+  case:
+    'A disk that tells capital and small letters apart holds both files; others hold one of them. ' +
+    '`allowCaseConflicts: true` unpacks both where the disk can.',
+  names:
+    'Such a name may lead out of the folder, or be no name on this system. Look at the archive before you trust it.',
+  encrypted: 'Unpack it with its password.',
+  method: 'Unpack it with a program that knows this form, such as 7-Zip.',
+  limits: 'It would take more room than such a file should. Look at it before you trust it.',
+  links: 'Links and devices are not made from an archive. Look at it before you trust it.',
+  'not-zip': '',
+};
+
+interface ZipErrorFacts {
+  /** Name in the archive. */
+  readonly entry?: string | undefined;
+  /** Default `damaged`. */
+  readonly fault?: ZipFault | undefined;
+  /** What it is in place of a zip archive. */
+  readonly foreign?: { readonly advice: string } | undefined;
+  readonly cause?: unknown;
+}
+
+/** The error for an archive that is not unpacked; `details.fault` tells the kind. */
+export function zipError(path: string, why: string, facts: ZipErrorFacts = {}): DataError {
+  const { entry, fault = 'damaged', foreign, cause } = facts;
+  const reason = `${entry === undefined ? '' : `entry "${shown(entry)}": `}${why}`;
+  return new DataError(`${path}: ${reason}`, {
+    hint: foreign?.advice || HINTS[fault] || HINTS.damaged,
+    details: { path, fault, reason, ...(entry === undefined ? {} : { entry }) },
     cause,
   });
 }

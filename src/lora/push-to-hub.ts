@@ -1,7 +1,7 @@
 /** An adapter's folder, onto the Hub: checked, described, and uploaded as far as it changed. */
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { parseOptions, requirePath } from '../config.js';
 import { SafetensorsFile } from '../engine/safetensors.js';
 import { CheckpointError, ConfigError } from '../errors.js';
@@ -10,6 +10,7 @@ import { ownedRepoId, type PushedFile, type PushResult, pushFiles, pushFilesSche
 import { parseRepoId, plainRepoName } from '../hub/repo-id.js';
 import { modelPart, parseAdapterTensorName } from '../model/tensor-names.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE, PROCESSOR_FILES } from './adapter-folder.js';
+import { isReplaceable, markedCard } from './card-mark.js';
 import { chatTemplateFields, chatTemplateText } from './chat-template-option.js';
 import { type AdapterFacts, modelCardSchema, picturePath, renderModelCard } from './model-card.js';
 import { readAdapterConfig } from './read-adapter.js';
@@ -19,6 +20,11 @@ import { visionServingAdvice } from './target-modules.js';
 export const pushToHubSchema = pushFilesSchema.extend({
   /** What the page says. Default: what can be told from the adapter alone. */
   modelCard: modelCardSchema.prefault({}),
+  /**
+   * Replace a README.md on the Hub that people have edited. Default false: it is kept as it is, with a warning, and
+   * `kept` of the result names it.
+   */
+  overwriteCard: z.boolean().default(false),
   /**
    * The chat template that the adapter was trained with, or its Jinja source: uploaded as chat_template.jinja. Default:
    * that of `processor`, else the folder's.
@@ -35,7 +41,8 @@ export type PushToHubOptions = z.input<typeof pushToHubSchema>;
  * Uploads an adapter: `adapter_config.json`, `adapter_model.safetensors`, the chat template and the files of tokenizer
  * and processor that the folder has, a README.md made from `modelCard`, and its pictures; nothing else in the folder.
  * The repository is made if need be, public unless `private` says otherwise. Called again with the same content it
- * commits nothing; after a failure it goes on with what is missing. (With `createPr` each call opens a pull request,
+ * commits nothing; after a failure it goes on with what is missing. A README.md that people have edited on the Hub is
+ * kept, and nothing in the repository is deleted; the adapter's own files are always those of the folder. (With `createPr` each call opens a pull request,
  * until one is merged.)
  * @param directory what `saveAdapter` wrote
  * @param id `OWNER/NAME`, or a name alone for an owner that is whoever the token belongs to
@@ -44,7 +51,8 @@ export type PushToHubOptions = z.input<typeof pushToHubSchema>;
  */
 export async function pushToHub(directory: string, id: string, options: PushToHubOptions = {}): Promise<PushResult> {
   requirePath(directory, 'pushToHub');
-  const { modelCard: card, chatTemplate, processor, ...push } = parseOptions(pushToHubSchema, options, 'pushToHub');
+  const parsed = parseOptions(pushToHubSchema, options, 'pushToHub');
+  const { modelCard: card, overwriteCard, chatTemplate, processor, ...push } = parsed;
   const { config, origin } = await readAdapterConfig(directory);
   const baseModel = await hubName(card.baseModel ?? origin.baseModelNameOrPath);
   const template = chatTemplateText({ chatTemplate, processor });
@@ -52,8 +60,8 @@ export async function pushToHub(directory: string, id: string, options: PushToHu
   const repoId = await ownedRepoId(id, push);
   const facts: AdapterFacts = { repoId, baseModel, config, ...contents };
   const vision = facts.layers.vision + facts.layers.projector;
+  const warn = push.onWarning ?? ((line: string) => process.emitWarning(line, 'LoraWarning'));
   if (vision > 0) {
-    const warn = push.onWarning ?? ((line: string) => process.emitWarning(line, 'LoraWarning'));
     warn(visionServingAdvice(vision, vision + facts.layers.language));
   }
   const files: PushedFile[] = [
@@ -62,16 +70,28 @@ export async function pushToHub(directory: string, id: string, options: PushToHu
     ...(template === undefined ? [] : [{ path: CHAT_TEMPLATE_FILE, text: template }]),
     ...(await processorFiles(directory, template === undefined)),
     ...card.pictures.map(({ path }) => ({ path: picturePath(path), source: path })),
-    { path: 'README.md', text: renderModelCard(card, facts) },
+    cardFile(renderModelCard(card, facts), overwriteCard),
   ];
   const names = files.map(({ path }) => path);
   const twice = names.filter((name, i) => names.indexOf(name) !== i);
   if (twice.length > 0)
     throw new ConfigError(`pushToHub: several pictures would become ${[...new Set(twice)].join(', ')}`);
-  return pushFiles(repoId, files, {
-    ...push,
-    commitMessage: push.commitMessage ?? 'Upload adapter with ministral-tune',
-  });
+  const commitMessage = push.commitMessage ?? 'Upload adapter with ministral-tune';
+  const result = await pushFiles(repoId, files, { ...push, commitMessage });
+  if (result.kept.length > 0) {
+    warn(
+      `${repoId}: README.md on the Hub was edited there and is kept, so it does not show what \`modelCard\` says now; ` +
+        '`overwriteCard: true` replaces it',
+    );
+  }
+  return result;
+}
+
+/** The page, in place of one that this package has made, or that has no text; others only if they may be overwritten. */
+function cardFile(card: string, overwrite: boolean): PushedFile {
+  const merge = (there: string): string | undefined =>
+    overwrite || isReplaceable(there) ? markedCard(card, there) : undefined;
+  return { path: 'README.md', text: markedCard(card), merge };
 }
 
 /** The base model's name, after checking that strangers can do something with it. */

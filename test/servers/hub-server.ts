@@ -154,7 +154,10 @@ export class HubServer {
 
   #serveApi(request: IncomingMessage, body: Buffer): Handler {
     const url = new URL(request.url!, this.endpoint);
-    const path = decodeURIComponent(url.pathname);
+    // A data set `owner/name` is kept as the repository `datasets:owner/name`.
+    const path = decodeURIComponent(url.pathname)
+      .replace(/^\/api\/datasets\//, '/api/models/datasets:')
+      .replace(/^\/datasets\//, '/datasets:');
     const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1];
     if (path === '/api/whoami-v2') {
       const name = this.tokens.get(token ?? '');

@@ -8,6 +8,10 @@ export class KaggleServer {
   /** Archives by version. */
   readonly archives: Map<number, StoredFile>;
   currentVersion: number;
+  /** Archives of competitions by name, for those who send credentials. */
+  readonly competitions = new Map<string, StoredFile>();
+  /** Whether the rules of the competitions are accepted. */
+  rulesAccepted = true;
   #signature = 0;
 
   private constructor(api: ScriptedServer, storage: ScriptedServer, archives: Map<number, StoredFile>) {
@@ -45,6 +49,8 @@ export class KaggleServer {
 
   #serveApi: Handler = (request, response) => {
     const url = new URL(request.url!, this.endpoint);
+    const [, competition] = /^\/api\/v1\/competitions\/data\/download-all\/([\w-]+)$/.exec(url.pathname) ?? [];
+    if (competition !== undefined) return this.#serveCompetition(competition)(request, response);
     const [, call] = /^\/api\/v1\/datasets\/(view|download)\/owner\/set$/.exec(url.pathname) ?? [];
     const version = Number(url.searchParams.get('dataset_version_number') ?? this.currentVersion);
     if (call === 'view') {
@@ -63,9 +69,22 @@ export class KaggleServer {
     }
   };
 
+  #serveCompetition(name: string): Handler {
+    return (request, response) => {
+      const location = `${this.storage.url}/bucket/${name}.zip?signature=${this.#signature}&expires=60`;
+      if (!request.headers.authorization)
+        return answer(401, { code: 401, message: 'Unauthenticated' })(request, response);
+      if (!this.competitions.has(name)) return answer(404, { code: 404, message: 'Not found' })(request, response);
+      if (this.rulesAccepted) return answer(302, '', { location, 'content-length': '0' })(request, response);
+      const message = "You must accept this competition's rules before you'll be able to download files.";
+      answer(403, { code: 403, message })(request, response);
+    };
+  }
+
   #serveStorage: Handler = (request, response) => {
     const url = new URL(request.url!, this.storage.url);
-    const file = this.archives.get(Number(/^\/bucket\/(\d+)\.zip$/.exec(url.pathname)?.[1]));
+    const name = /^\/bucket\/([\w-]+)\.zip$/.exec(url.pathname)?.[1] ?? '';
+    const file = this.competitions.get(name) ?? this.archives.get(Number(name));
     if (Number(url.searchParams.get('signature')) !== this.#signature) {
       answer(400, '<Error><Code>ExpiredToken</Code></Error>', { 'content-type': 'application/xml' })(request, response);
     } else if (!file) {

@@ -203,6 +203,13 @@ describe('the cache', () => {
     expect(await readdir(dir)).toEqual(['Set']);
   });
 
+  it('is found under a name of other letters, as Kaggle finds it', async () => {
+    const { dir } = await download('owner/set/1');
+    expect((await download('Owner/SET/1')).dir).toBe(dir);
+    expect((await download('https://www.kaggle.com/datasets/OWNER/set/versions/1')).dir).toBe(dir);
+    expect(calls()).toEqual(['download']);
+  });
+
   it('is filled once by several calls at a time', async () => {
     const all = await Promise.all([download(), download(), download()]);
     expect(new Set(all.map(({ dir }) => dir)).size).toBe(1);
@@ -391,17 +398,22 @@ describe('what the service answers', () => {
 });
 
 describe('an archive that is no good', () => {
-  it('is refused, and fetched again by the next call', async () => {
+  it('is refused, kept, and fetched again only when asked', async () => {
     const evil = makeZip([{ name: 'A/1.png' }, { name: '../../../../evil', content: 'x' }]);
     server.archives.set(1, { content: evil });
-    const error = await failure('owner/set/1');
-    expect(error).toBeInstanceOf(DataError);
-    expect(error.message).toContain('entry "../../../../evil": ".." in the name');
-    expect(await inCache()).toEqual(['versions']);
-    expect(await readdir(join(cacheDir, 'datasets/owner/set/versions'))).toEqual([]);
+    for (let i = 0; i < 2; i++) {
+      const error = await failure('owner/set/1');
+      expect(error).toBeInstanceOf(DataError);
+      expect(error.message).toContain('entry "../../../../evil": ".." in the name');
+      expect(error.hint).toContain(join(cacheDir, 'datasets/owner/set/.1.zip'));
+      expect(await inCache()).toEqual(['.1.zip', 'versions']);
+      expect(await readdir(join(cacheDir, 'datasets/owner/set/versions'))).toEqual([]);
+    }
+    expect(calls()).toEqual(['download']);
     server.archives.set(1, { content: archives[1] });
-    await download('owner/set/1');
+    await download('owner/set/1', { forceDownload: true });
     expect(calls()).toEqual(['download', 'download']);
+    expect(await inCache()).toEqual(['1.complete', 'versions']);
   });
 
   it('is kept when it is not to blame', async () => {

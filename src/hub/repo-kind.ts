@@ -1,0 +1,176 @@
+/** Kinds of repositories on the Hub. Inside this folder a data set is called `datasets/OWNER/NAME`, as in its address. */
+import { ConfigError } from '../errors.js';
+import { showValue } from '../show-value.js';
+
+const DATASET = 'datasets/';
+
+/** Below `/api/`: `models/OWNER/NAME` or `datasets/OWNER/NAME`. */
+export function apiPath(repoId: string): string {
+  return repoId.startsWith(DATASET) ? repoId : `models/${repoId}`;
+}
+
+/** Name of its folder in the cache. */
+export function cacheName(repoId: string): string {
+  return apiPath(repoId).split('/').join('--');
+}
+
+/** In the words of the Hub's client library. */
+export function repoDesignation(repoId: string): { type: 'model' | 'dataset'; name: string } {
+  return repoId.startsWith(DATASET)
+    ? { type: 'dataset', name: repoId.slice(DATASET.length) }
+    : { type: 'model', name: repoId };
+}
+
+/** What an address names beside repositories, by its first part. */
+const OTHER_PAGES: Readonly<Record<string, string>> = {
+  spaces: 'a Space, an application',
+  buckets: 'a storage bucket',
+  kernels: 'a kernel',
+  collections: 'a collection of repositories',
+  papers: 'a paper',
+  docs: 'a page of documentation',
+  blog: 'an article',
+  organizations: "an organisation's page",
+  settings: 'a page of your account',
+};
+
+const HUB_ADDRESS = /^(?:https?:\/\/)?(?:www\.)?(?:huggingface\.co|hf\.co)(?:\/|$)|^hf:\/\//i;
+const KAGGLE_ADDRESS = /^(?:https?:\/\/)?(?:\w+\.)?kaggle\.com(?:\/|$)|^kagglehub\.|^[!$%]?\s*kaggle /i;
+
+/**
+ * Refuses what names something else than a model: data sets, Spaces and other pages of the Hub, and what is on Kaggle.
+ * @throws ConfigError that says what it is, and which function takes it
+ */
+export function refuseOtherThanModel(text: string): void {
+  const given = text.trim();
+  if (KAGGLE_ADDRESS.test(given)) {
+    throw wrongKind(
+      text,
+      'is on Kaggle, not on the Hugging Face Hub',
+      'Image data sets from there are read by KaggleImageFolder.download.',
+    );
+  }
+  const isAddress = HUB_ADDRESS.test(given);
+  const [kind = '', owner, name] = given.replace(HUB_ADDRESS, '').split(/[/?#@]/);
+  if (kind === 'datasets') {
+    const id = [owner, name].filter(Boolean).join('/') || 'owner/name';
+    throw wrongKind(
+      text,
+      'is a data set, not a model',
+      `Image data sets are read by HubImageFolder.download('${id}'), files of any kind fetched by snapshotDownload('datasets/${id}').`,
+    );
+  }
+  // Without an address the first part may be somebody's name.
+  if (Object.hasOwn(OTHER_PAGES, kind) && (isAddress || kind === 'spaces')) {
+    throw wrongKind(text, `is ${OTHER_PAGES[kind]!}, not a model`, 'Expected "owner/name" of a model.');
+  }
+}
+
+export interface DatasetName {
+  /** `OWNER/NAME`, or a bare name from the Hub's first days. */
+  readonly repoId: string;
+  /** In the address. */
+  readonly revision: string | undefined;
+  /** Folder in the repository, in the address. */
+  readonly folder: string | undefined;
+}
+
+const EXPECTED = 'Expected "owner/name" of a data set on the Hub, e.g. "AI-Lab-Makerere/beans".';
+const NAME = /^\w(?:[\w.-]{0,94}\w)?$/;
+const OWNER = /^[A-Za-z0-9](?:[\w.-]*\w)?$/;
+
+/**
+ * `owner/name`, the address of a page of the data set, or a command or line of Python with one of them.
+ * @throws ConfigError that says what it is instead
+ */
+export function parseDatasetName(text: string): DatasetName {
+  const given = unwrapped(text.length > 2000 ? '' : text.trim());
+  if (KAGGLE_ADDRESS.test(given)) {
+    throw wrongKind(text, 'is on Kaggle, not on the Hugging Face Hub', 'Use KaggleImageFolder.download for it.');
+  }
+  if (/^([./~\\]|[A-Za-z]:[\\/])/.test(given)) {
+    throw wrongKind(
+      text,
+      'is a path, not a data set on the Hub',
+      'A folder on this machine is read by ImageFolder.load.',
+    );
+  }
+  const isAddress = HUB_ADDRESS.test(given);
+  if (!isAddress && /^[a-z][a-z0-9+.-]*:/i.test(given))
+    throw wrongKind(text, 'is no address of the Hugging Face Hub', EXPECTED);
+  const parts = given
+    .replace(HUB_ADDRESS, '')
+    .replace(/[?#].*$/s, '')
+    .replace(/^\/+|\/+$/g, '')
+    .split('/');
+  const kind = parts[0]!;
+  if (kind === 'datasets') parts.shift();
+  else if (isAddress && Object.hasOwn(OTHER_PAGES, kind)) {
+    throw wrongKind(text, `is ${OTHER_PAGES[kind]!}, not a data set`, EXPECTED);
+  } else if (kind === 'spaces') throw wrongKind(text, `is ${OTHER_PAGES.spaces!}, not a data set`, EXPECTED);
+  else if (isAddress) {
+    const name = parts.slice(0, 2).join('/');
+    throw parts.length > 1
+      ? wrongKind(
+          text,
+          'is a model, not a data set',
+          `Models are loaded by fromPretrained('${name}'); a data set's address has /datasets/ in it.`,
+        )
+      : wrongKind(text, 'names no data set', EXPECTED);
+  }
+  if (parts.length === 0) throw wrongKind(text, 'names no data set', EXPECTED);
+  const bare = parts.length === 1 || ['tree', 'blob', 'resolve', 'viewer'].includes(parts[1]!);
+  const id = parts.splice(0, bare ? 1 : 2);
+  let revision: string | undefined;
+  // `hf://datasets/owner/name@revision/folder`
+  const [name = '', at] = id.at(-1)!.split('@');
+  id[id.length - 1] = name;
+  let folder: string[] = [];
+  if (at !== undefined || /^hf:/i.test(given)) [revision, folder] = [at, parts];
+  else if (parts[0] === 'tree') [revision, folder] = [parts[1], parts.slice(2)];
+  else if (parts[0] === 'blob' || parts[0] === 'resolve') {
+    throw wrongKind(
+      text,
+      'is a single file of a data set',
+      `Use HubImageFolder.download('${id.join('/')}'), with \`dataDir\` for a folder in it.`,
+    );
+  } else if (
+    parts.length > 0 &&
+    !(kind === 'datasets' && /^(viewer|discussions|settings|commits?|sql|embed)$/.test(parts[0]!))
+  ) {
+    throw wrongKind(text, 'names no data set', EXPECTED);
+  }
+  const isName = NAME.test(name) && (bare || OWNER.test(id[0]!)) && !/--|\.\.|\.git$/.test(id.join('/'));
+  if (!isName) throw wrongKind(text, 'names no data set on the Hub', EXPECTED);
+  return {
+    repoId: id.join('/'),
+    revision: revision && decode(revision),
+    folder: folder.length > 0 ? folder.map(decode).join('/') : undefined,
+  };
+}
+
+/** Out of `load_dataset("owner/name", ...)`, `hf download owner/name --repo-type dataset`, `git clone ADDRESS`. */
+function unwrapped(text: string): string {
+  const [, argument] = /\b(?:load_dataset|snapshot_download)\(\s*(?:\w+\s*=\s*)?["']([^"']+)["']/.exec(text) ?? [];
+  if (argument !== undefined) return argument;
+  const words = text.split(/[\s<>"'()[\]]+/).filter(Boolean);
+  if (words.length < 2) return words[0] ?? '';
+  const address = words.find((word) => HUB_ADDRESS.test(word) || KAGGLE_ADDRESS.test(word));
+  if (address !== undefined) return address.replace(/\.git$/, '');
+  const at = words.findIndex(
+    (word, i) => word === 'download' && /^[!$%]?(hf|huggingface-cli)$/.test(words[i - 1] ?? ''),
+  );
+  return at < 0 ? text : (words.slice(at + 1).find((word) => word.includes('/') && !word.startsWith('-')) ?? text);
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function wrongKind(text: string, what: string, hint: string): ConfigError {
+  return new ConfigError(`${showValue(text)} ${what}`, { hint, details: { given: text.slice(0, 200) } });
+}

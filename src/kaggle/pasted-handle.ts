@@ -1,0 +1,226 @@
+/** What people paste for a Kaggle data set: names, addresses of its pages, commands, lines of Python. */
+import { ConfigError } from '../errors.js';
+import { describeGiven, isPromise } from '../given-kind.js';
+import { showValue } from '../show-value.js';
+import type { KaggleSource } from './handle.js';
+
+const EXPECTED =
+  'Expected owner/dataset, or owner/dataset/versions/N for a certain version; competitions/NAME for a competition.';
+
+/** What may stand in a path and a URL as it is. */
+const SLUG = /^[A-Za-z0-9_-]{1,100}$/;
+const VERSION = /^[1-9]\d{0,8}$/;
+
+/** First parts of Kaggle's addresses that name no data set, and what they do name. */
+const OTHER_PAGES: Readonly<Record<string, string>> = {
+  models: 'a Kaggle model, not a data set',
+  'model-instances': 'a Kaggle model, not a data set',
+  code: 'a Kaggle notebook, not a data set',
+  kernels: 'a Kaggle notebook, not a data set',
+  notebooks: 'a Kaggle notebook, not a data set',
+  scripts: 'a Kaggle notebook, not a data set',
+  discussions: 'a discussion on Kaggle, not a data set',
+  discussion: 'a discussion on Kaggle, not a data set',
+  writeups: 'an article on Kaggle, not a data set',
+  benchmarks: 'a Kaggle benchmark, not a data set',
+  learn: 'a Kaggle course, not a data set',
+  organizations: "an organisation's page on Kaggle, not a data set",
+  settings: 'a page of your Kaggle account, not a data set',
+  account: 'a page of your Kaggle account, not a data set',
+  search: 'a search on Kaggle, not a data set',
+  docs: 'a page of documentation, not a data set',
+  rankings: 'a ranking on Kaggle, not a data set',
+  work: 'a page of your Kaggle account, not a data set',
+};
+
+/** Pages of a data set, whose addresses mean the data set. */
+const DATASET_PAGES = new Set(
+  'code|data|discussion|discussions|metadata|settings|suggestions|activity|croissant|download|notebooks|usability|versions'.split(
+    '|',
+  ),
+);
+
+/**
+ * `owner/dataset` for the current version; `owner/dataset/versions/3` or `owner/dataset/3` for a certain one;
+ * `competitions/NAME` for the files of a competition. The addresses of their pages, and the commands and lines of
+ * Python that Kaggle offers for copying, mean the same.
+ * @throws ConfigError that says what it names instead
+ */
+export function parseKaggleHandle(handle: string): KaggleSource {
+  if (typeof handle !== 'string') {
+    throw new ConfigError(`expected the name of a Kaggle data set, got ${describeGiven(handle)}`, {
+      hint: isPromise(handle) ? 'Await it.' : EXPECTED,
+    });
+  }
+  // Longer texts are no names; expressions below look at what is left once, from left to right.
+  if (handle.length > 2000) throw notAHandle(handle);
+  const text = handle.trim();
+  const pasted = fromPython(text, handle) ?? fromCommand(text, handle);
+  return parsePlain(pasted ?? text, handle);
+}
+
+/** The argument of the first call in lines of Python that has a text. */
+function fromPython(text: string, given: string): string | undefined {
+  for (const [, module, name = '', rest = ''] of text.matchAll(/\b(\w+)\.(\w+)\(([^)]*)/g)) {
+    const texts = [...rest.matchAll(/(\w+\s*=\s*)?(["'])([^"']*)\2/g)].map(([, key, , value]) => ({
+      key: key?.replace(/\W/g, ''),
+      value: value!,
+    }));
+    const first = texts.find(({ key }) => key === undefined || /^(handle|dataset|competition)$/.test(key))?.value;
+    if (first === undefined) continue;
+    if (module === 'kagglehub' && texts.some(({ key }) => key === 'path')) throw singleFile(given);
+    if (name.startsWith('competition')) return /^[\w-]+$/.test(first) ? `competitions/${first}` : first;
+    if (name.startsWith('model')) throw other(given, OTHER_PAGES.models!);
+    if (/^(notebook|kernel)/.test(name)) throw other(given, 'the output of a Kaggle notebook, not a data set');
+    return first;
+  }
+  return undefined;
+}
+
+/** What a command of Kaggle's client, or one that fetches an address, is about. */
+function fromCommand(text: string, given: string): string | undefined {
+  const words = text
+    .replace(/\\\r?\n|\]\(/g, ' ')
+    .split(/\s+/)
+    .map((word) => word.replace(/^["'<(]+|["'>),;]+$/g, ''));
+  if (words.length === 1) return words[0] === text ? undefined : words[0];
+  const at = words.findIndex((word) => /^[!%$]?kaggle$/.test(word));
+  if (at < 0) {
+    const addresses = words.filter((word) => /^https?:\/\//i.test(word));
+    return addresses.length === 1 ? addresses[0] : undefined;
+  }
+  const [group = '', action = '', ...rest] = words.slice(at + 1);
+  if (/^(kernels?|k)$/.test(group)) throw other(given, OTHER_PAGES.kernels!);
+  if (/^(models?|m)$/.test(group)) throw other(given, OTHER_PAGES.models!);
+  const isCompetition = /^(competitions?|c)$/.test(group);
+  if ((!isCompetition && !/^(datasets?|d)$/.test(group)) || action !== 'download') return undefined;
+  let name: string | undefined;
+  for (let i = 0; i < rest.length; i++) {
+    const [, flag, joined] = /^(-{1,2}[a-z-]+)(?:=(.*))?$/.exec(rest[i]!) ?? [];
+    if (flag === undefined) name ??= rest[i];
+    else if (flag === '-f' || flag === '--file') throw singleFile(given);
+    else if (/^(-d|--dataset|-c|--competition)$/.test(flag)) name = joined ?? rest[++i];
+    else if (/^(-p|--path|-v|--version)$/.test(flag) && joined === undefined) i++;
+  }
+  return isCompetition && name !== undefined && !name.includes('/') ? `competitions/${name}` : name;
+}
+
+/** A name, or an address. */
+function parsePlain(text: string, given: string): KaggleSource {
+  const address = /^(?:([a-z][a-z0-9+.-]*):\/\/)?((?:[\w-]+\.)+[a-z]{2,})(?::\d+)?(?=[/?#]|$)(.*)$/is.exec(text);
+  if (address || /^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return parseAddress(address, text, given);
+  if (/^hf:/i.test(text)) throw onTheHub(text, given);
+  if (/^([./~\\]|[A-Za-z]:[\\/])/.test(text) && text !== '/') throw aPath(text, given);
+  return parseParts(partsOf(text), undefined, false, given);
+}
+
+function parseAddress(address: RegExpExecArray | null, text: string, given: string): KaggleSource {
+  const [, scheme = 'https', host = '', rest = ''] = address ?? [];
+  if (/^hf$/i.test(scheme) || /^hf:/i.test(text)) throw onTheHub(text, given);
+  if (/^(www\.)?(huggingface\.co|hf\.co)$/i.test(host)) throw onTheHub(`${host}${rest}`, given);
+  if (!/^https?$/i.test(scheme) || !/^([a-z]+\.)?kaggle\.com$/i.test(host)) {
+    throw notAHandle(given, `${host || text.slice(0, 40)} is not Kaggle.`);
+  }
+  let [parts, version] = [partsOf(rest), versionOf(rest)];
+  if (parts[0] === 'api' && parts[1] === 'v1') {
+    const [group, call] = [parts[2], parts[3]];
+    if (group === 'datasets' && (call === 'download' || call === 'view')) parts = ['datasets', ...parts.slice(4)];
+    else if (group === 'competitions' && call === 'data' && parts[4] === 'download-all') {
+      parts = ['competitions', ...parts.slice(5)];
+    } else if (group === 'competitions' && call === 'data') throw singleFile(given);
+    else throw other(given, "an address of Kaggle's service that gives no data set");
+    if (parts.length > 3 || /[?&](file_name|fileName)=/.test(rest)) throw singleFile(given);
+  }
+  return parseParts(parts, version, true, given);
+}
+
+/** @param isAddress pages of a data set are no part of a plain name */
+function parseParts(
+  parts: readonly string[],
+  version: string | undefined,
+  isAddress: boolean,
+  given: string,
+): KaggleSource {
+  const [first = ''] = parts;
+  const group = first.toLowerCase();
+  if (group === 'competitions' || group === 'c') {
+    const [, competition = '', page] = parts;
+    if (!SLUG.test(competition)) throw other(given, 'no certain competition');
+    if (page !== undefined && !isAddress) throw notAHandle(given);
+    return { competition };
+  }
+  const rest = group === 'datasets' ? parts.slice(1) : parts;
+  if (group !== 'datasets' && Object.hasOwn(OTHER_PAGES, group)) throw other(given, OTHER_PAGES[group]!);
+  const [owner = '', dataset = '', page, ...more] = rest;
+  const isPage = isAddress || group === 'datasets';
+  if (isPage && rest.length < 2)
+    throw other(given, rest.length === 0 ? 'no certain data set' : "a user's page on Kaggle");
+  if (rest.length === 1 && SLUG.test(owner)) {
+    throw notAHandle(given, `The name of a competition? Give "competitions/${owner}".`);
+  }
+  if (!SLUG.test(owner) || !SLUG.test(dataset)) throw notAHandle(given);
+  let number = version;
+  if (page?.toLowerCase() === 'versions' && more.length > 0) {
+    if (more.length > 1 && !isPage) throw notAHandle(given);
+    number = more[0];
+  } else if (page !== undefined && more.length === 0 && /^\d+$/.test(page)) number = page;
+  else if (page !== undefined && !(isPage && DATASET_PAGES.has(page.toLowerCase()))) {
+    throw page.includes('.') ? singleFile(given) : notAHandle(given);
+  } else if (page?.toLowerCase() === 'versions' && !isPage) throw notAHandle(given);
+  if (number !== undefined && !VERSION.test(number)) {
+    throw notAHandle(given, `"${number.slice(0, 20)}" is no version: they are counted from 1.`);
+  }
+  return { owner, dataset, version: number === undefined ? undefined : Number(number) };
+}
+
+function partsOf(path: string): string[] {
+  const parts = path.replace(/[?#].*$/s, '').split('/');
+  // Slashes at the ends; one in between would hide a missing name.
+  while (parts[0] === '') parts.shift();
+  while (parts.at(-1) === '') parts.pop();
+  return parts;
+}
+
+/** The version in the query of an address for downloading. */
+function versionOf(rest: string): string | undefined {
+  return /[?&](?:dataset_?version_?number)=([^&#]*)/i.exec(rest)?.[1];
+}
+
+function notAHandle(given: string, more = ''): ConfigError {
+  return new ConfigError(`${showValue(given)} names no Kaggle data set`, {
+    hint: more ? `${more} ${EXPECTED}` : EXPECTED,
+    details: { handle: given },
+  });
+}
+
+function other(given: string, what: string): ConfigError {
+  return new ConfigError(`${showValue(given)} names no Kaggle data set, but ${what}`, {
+    hint: EXPECTED,
+    details: { handle: given },
+  });
+}
+
+function singleFile(given: string): ConfigError {
+  return new ConfigError(`${showValue(given)} names a single file; data sets are downloaded as a whole`, {
+    hint: 'Give owner/dataset; the option `ignore` leaves out files and folders when they are read.',
+    details: { handle: given },
+  });
+}
+
+function onTheHub(text: string, given: string): ConfigError {
+  const name = /datasets\/([\w.-]+\/[\w.-]+)/i.exec(text)?.[1];
+  const model = /^(?:[\w.]+\/|hf:\/\/)([\w.-]+\/[\w.-]+)/i.exec(text)?.[1];
+  return new ConfigError(`${showValue(given)} is on the Hugging Face Hub, not on Kaggle`, {
+    hint: name
+      ? `Use HubImageFolder.download('${name}').`
+      : `${model ? `Models are loaded by fromPretrained('${model}'), image` : 'Image'} data sets by HubImageFolder.download('owner/name').`,
+    details: { handle: given },
+  });
+}
+
+function aPath(text: string, given: string): ConfigError {
+  return new ConfigError(`${showValue(given)} is a path, and names no Kaggle data set`, {
+    hint: `A folder on this machine is read by KaggleImageFolder.fromFolder(${showValue(text)}). ${EXPECTED}`,
+    details: { handle: given },
+  });
+}
