@@ -63,6 +63,11 @@ export class ImageFile implements LazyImage {
     this.#options = options;
   }
 
+  /** What its file's bytes become besides what they say: `bitDepth`, where it is given. */
+  get content(): { readonly bytes?: undefined; readonly bitDepth: number | undefined } {
+    return { bitDepth: this.#options.bitDepth };
+  }
+
   /** @throws ImageError naming the file, if it cannot be read or decoded */
   decode(): Promise<RgbImage> {
     return decodeImage(this.path, this.#options);

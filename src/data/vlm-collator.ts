@@ -85,7 +85,9 @@ export class VlmCollator {
     // What is off decides nothing: checkpoints from before it existed go on.
     const { maskHistory, parseSpecialTokens, ...others } = this.options;
     const set = { ...others, ...(maskHistory && { maskHistory }), ...(parseSpecialTokens && { parseSpecialTokens }) };
-    this.settings = { ...set, chatTemplate: template, ...imageProcessor.settings };
+    // A pool computes with the settings of its own processor.
+    const pool = (imagePool as { readonly processor?: Partial<ImagePreprocessor> } | undefined)?.processor?.settings;
+    this.settings = { ...set, chatTemplate: template, ...imageProcessor.settings, ...pool };
     this.#tokenizer = tokenizer;
     this.#chatTemplate = chatTemplate;
     this.#plainTemplate = new ChatTemplate(PLAIN_TEMPLATE, tokenizer);
@@ -93,6 +95,11 @@ export class VlmCollator {
     this.#cellSize = imageProcessor.patchSize * imageProcessor.spatialMergeSize;
     this.#onDropped = onDropped;
     this.#encoded = chatTemplate.source.includes('strftime_now') ? undefined : new Map();
+  }
+
+  /** `digest` of the tokenizer. */
+  get tokenizerDigest(): string | undefined {
+    return this.#tokenizer.digest;
   }
 
   /**

@@ -65,6 +65,10 @@ export interface TrainableModel {
   readonly isDisposed?: boolean | undefined;
   /** What decides a run besides the parameters' names and shapes, as JSON: a resume refuses other values. */
   readonly trainingSettings?: Readonly<Record<string, unknown>> | undefined;
+  /** What it is trained on top of, a digest for each part: a resume refuses others, where both are known. */
+  readonly baseModel?: Readonly<Record<string, string>> | undefined;
+  /** Name or folder of that, for messages. */
+  readonly nameOrPath?: string | undefined;
   /** Of its checkpoint; asked only which tokens stop generation. */
   readonly config?: { readonly eosTokenIds?: readonly number[] | undefined } | undefined;
   /**

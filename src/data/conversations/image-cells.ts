@@ -37,6 +37,11 @@ export class EmbeddedImage implements LazyImage {
     this.fault = imageFormatOf(bytes) ? undefined : `${bytes.length} bytes that are no JPEG, PNG, WebP or GIF image`;
   }
 
+  /** The encoded bytes. */
+  get content(): { readonly bytes: Uint8Array; readonly bitDepth?: undefined } {
+    return { bytes: this.#bytes };
+  }
+
   /** @throws ImageError naming the row */
   async decode(): Promise<RgbImage> {
     if (this.fault) throw new ImageError(`${this.path}: ${this.fault}`, { details: { path: this.path } });

@@ -19,6 +19,7 @@ import type {
 } from '../../train/trainable-model.js';
 import type { LinearModule } from '../linear-module.js';
 import { requireBatch } from '../require-batch.js';
+import { configDigest } from './base-digest.js';
 import type { Ministral3Config } from './config.js';
 import type { DropoutStream } from './dropout-keys.js';
 import { KvCache } from './kv-cache.js';
@@ -65,6 +66,11 @@ export class Ministral3 implements TrainableModel {
   readonly revision: string | undefined;
   /** Whether `dispose` disposes of the engine too: it was made from a name for this model. */
   readonly ownsEngine: boolean;
+  /**
+   * Digests of its config.json, as far as it decides what is computed, and of pieces of all weights of each part. They
+   * do not depend on engine, files and number format. Undefined if the engine has not read all weights.
+   */
+  readonly baseModel: Readonly<Record<string, string>> | undefined;
   readonly #frequencies: Float32Array;
   readonly #planner: PassPlanner;
   /** Scratch, grown to the largest pass. */
@@ -72,8 +78,14 @@ export class Ministral3 implements TrainableModel {
   #trainable: ParameterSet | undefined;
   #isDisposed = false;
 
-  private constructor(engine: Engine, config: Ministral3Config, modules: Ministral3Modules, origin: ModelOrigin) {
+  private constructor(
+    engine: Engine,
+    config: Ministral3Config,
+    { modules, digests }: Awaited<ReturnType<typeof loadModules>>,
+    origin: ModelOrigin,
+  ) {
     this.engine = engine;
+    this.baseModel = digests && { ...digests, config: configDigest(config) };
     this.nameOrPath = origin.nameOrPath;
     this.folder = origin.folder;
     this.revision = origin.revision;
