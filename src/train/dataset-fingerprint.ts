@@ -50,8 +50,22 @@ export async function fingerprintDataset(
   maxSeconds: number = MAX_SECONDS,
 ): Promise<DatasetFingerprint> {
   const { length } = dataset;
-  if (length <= PROBES) return (await look(dataset, length, signal))!;
-  return (await look(dataset, length, signal, maxSeconds)) ?? (await look(dataset, PROBES, signal))!;
+  const looked = async (): Promise<DatasetFingerprint> => {
+    if (length <= PROBES) return (await look(dataset, length, signal))!;
+    return (await look(dataset, length, signal, maxSeconds)) ?? (await look(dataset, PROBES, signal))!;
+  };
+  return orAborted(looked(), signal);
+}
+
+/** The signal is heard while a sample or an image of the caller's own is made, too, however long that takes. */
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  return new Promise<T>((resolve, reject) => {
+    const abort = (): void => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
 }
 
 /** @returns undefined if it would take longer than `maxSeconds` */
@@ -158,14 +172,14 @@ export function compareDatasets(before: DatasetFingerprint, now: DatasetFingerpr
   const texts = changedBlocks(before.texts, now.texts);
   const differences: string[] = [];
   for (const [what, changed] of [
-    ['texts or picture files than before', texts],
-    ['contents of image files of the same name, or another bitDepth,', changedBlocks(before.images, now.images)],
-    ['images in memory than before', changedBlocks(before.pixels, now.pixels)],
+    ['other texts or picture files than before', texts],
+    ['image files with other contents than before (or another `bitDepth`)', changedBlocks(before.images, now.images)],
+    ['other images in memory than before', changedBlocks(before.pixels, now.pixels)],
   ] as const) {
     // Another file has other contents, too: once is enough.
     const news = changed === texts ? changed : changed.filter((block) => !texts.includes(block));
     const where = placed(news, blocks, count, length);
-    if (where) differences.push(`has other ${what.endsWith(',') ? `${what} than before` : what}, ${where}`);
+    if (where) differences.push(`has ${what}, ${where}`);
   }
   return differences.length > 0 ? differences.join('; it ') : undefined;
 }
