@@ -2,6 +2,7 @@
 import { openRegularFile } from '../regular-file.js';
 import { EmbeddedImage } from './conversations/image-cells.js';
 import { decodeImage, ImageFile, type OpenedImage, openImage } from './decode-image.js';
+import { onAbort } from './shared-abort.js';
 import type { ImageInput, RgbImage } from './types.js';
 
 /** Some fourteen photographs of twelve megapixels, each with the copy that a worker gets. */
@@ -43,20 +44,19 @@ export class DecodeBudget {
     if (signal?.aborted) return Promise.reject(signal.reason);
     if (this.#waiting.length === 0 && this.#fits(bytes)) return Promise.resolve(this.#lease(bytes));
     return new Promise((resolve, reject) => {
-      const abort = (): void => {
+      const forget = onAbort(signal, () => {
         this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
         reject(signal!.reason);
         this.#next();
-      };
+      });
       const waiter: Waiter = {
         bytes,
         grant: () => {
-          signal?.removeEventListener('abort', abort);
+          forget();
           resolve(this.#lease(bytes));
         },
       };
       this.#waiting.push(waiter);
-      signal?.addEventListener('abort', abort, { once: true });
     });
   }
 

@@ -10,6 +10,7 @@ import { decodeWithin } from './decode-budget.js';
 import { imageName, requireImage } from './decode-image.js';
 import type { ImageProcessor } from './image-processor.js';
 import type { ProcessedImage } from './process-pixels.js';
+import { onAbort } from './shared-abort.js';
 import type { ImageInput, RgbImage } from './types.js';
 
 const imagePoolSchema = z.strictObject({
@@ -97,7 +98,7 @@ export class ImagePool {
         return (value: T) => {
           if (job.settled) return;
           job.settled = true;
-          signal?.removeEventListener('abort', abort);
+          forget();
           answer(value);
         };
       };
@@ -109,7 +110,7 @@ export class ImagePool {
         resolve: settle(resolve),
         reject: settle(reject),
       };
-      signal?.addEventListener('abort', abort, { once: true });
+      const forget = onAbort(signal, abort);
       this.#waiting.push(job);
       this.#begin();
     });

@@ -187,8 +187,14 @@ export class CpuEngine implements Engine {
       }
     }
     const size = specs.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
-    const values = this.#store.create([size]);
-    const gradients = this.#store.zeros([size]);
+    const values = this.#store.createLasting([size]);
+    let gradients: CpuTensor;
+    try {
+      gradients = this.#store.createLasting([size]);
+    } catch (error) {
+      this.#store.release(values);
+      throw error;
+    }
     let offset = 0;
     const parameters = specs.map(({ name, shape, initial }): Parameter => {
       const value = new CpuTensor([...shape], values.ptr + 4 * offset, true);
@@ -239,7 +245,7 @@ export class CpuEngine implements Engine {
     const steps = new Float32Array(parameters.length);
     const state: CpuOptimizerState =
       kind === 'adamw'
-        ? { kind, steps, m: this.#store.zeros([size]), v: this.#store.zeros([size]) }
+        ? { kind, steps, ...this.#newMoments(size) }
         : { kind, steps, moments: new AdamW8bitState(parameters.map((parameter) => parameter.size)) };
     this.#states.set(state, known);
     return state;
@@ -338,6 +344,16 @@ export class CpuEngine implements Engine {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
+  }
+
+  #newMoments(size: number): { m: CpuTensor; v: CpuTensor } {
+    const m = this.#store.createLasting([size]);
+    try {
+      return { m, v: this.#store.createLasting([size]) };
+    } catch (error) {
+      this.#store.release(m);
+      throw error;
+    }
   }
 
   #moments({ m, v }: { m: CpuTensor; v: CpuTensor }): { m: Float32Array; v: Float32Array } {

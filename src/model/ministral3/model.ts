@@ -436,7 +436,7 @@ export class Ministral3 implements TrainableModel {
       }
       await this.#giveWay();
     }
-    return async () => {
+    const deferred = async (): Promise<number> => {
       let sum = 0;
       for (const loss of losses.splice(0)) {
         sum += (await this.engine.read(loss))[0]!;
@@ -444,6 +444,8 @@ export class Ministral3 implements TrainableModel {
       }
       return sum;
     };
+    unread.register(deferred, { engine: this.engine, losses });
+    return deferred;
   }
 
   /** Lets the loader's threads deliver and signals arrive: engines block while they compute, or while they queue. */
@@ -462,6 +464,19 @@ export class Ministral3 implements TrainableModel {
     return tape.apply('scatterRows', [embedded, features], { rows: packed.images.tokenRows })[0]!;
   }
 }
+
+/** Frees losses that nobody asked for: those of a run that failed before. */
+const unread = new FinalizationRegistry<{ readonly engine: Engine; readonly losses: Tensor[] }>(
+  ({ engine, losses }) => {
+    for (const loss of losses.splice(0)) {
+      try {
+        engine.release(loss);
+      } catch {
+        // The engine has gone.
+      }
+    }
+  },
+);
 
 /** Each packed range attends to itself. */
 function segmentsOf(starts: Int32Array): Segments {
