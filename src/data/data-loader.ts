@@ -27,6 +27,8 @@ export interface Collator {
   inspect?(example: SftExample): SampleInspection;
   /** What decides its batches, as JSON: a resume refuses other values. */
   readonly settings?: Readonly<Record<string, unknown>> | undefined;
+  /** What its tokenizer makes of texts, as a digest: a resume refuses another, where both are known. */
+  readonly tokenizerDigest?: string | undefined;
 }
 
 /** The options of a loader and what it works with. */

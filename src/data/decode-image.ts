@@ -63,9 +63,19 @@ export class ImageFile implements LazyImage {
     this.#options = options;
   }
 
+  /** What its file's bytes become besides what they say: `bitDepth`, where it is given. */
+  get content(): { readonly bytes?: undefined; readonly bitDepth: number | undefined } {
+    return { bitDepth: this.#options.bitDepth };
+  }
+
   /** @throws ImageError naming the file, if it cannot be read or decoded */
   decode(): Promise<RgbImage> {
     return decodeImage(this.path, this.#options);
+  }
+
+  /** Reads it up to where it is decoded. @throws ImageError as `decode` */
+  open(): Promise<OpenedImage> {
+    return openImage(this.path, this.#options);
   }
 
   /** Width and height in pixels, from the header alone. */
@@ -88,16 +98,42 @@ export async function decodeImage(input: ImageInput, options: DecodeOptions = {}
   if (typeof input !== 'string' && !(input instanceof Uint8Array)) {
     return checkRgbImage('decode' in input ? await input.decode() : input, name);
   }
+  return (await openImage(input, options)).decode();
+}
+
+/** An image whose header was read and whose bytes are in memory. */
+export interface OpenedImage {
+  /** What its pixels take: while they are decoded, and with a copy for a worker. */
+  readonly bytes: number;
+  /** @throws ImageError */
+  decode(): Promise<RgbImage>;
+}
+
+/** The first half of `decodeImage`. @throws ImageError for all that the header shows */
+export async function openImage(input: string | Uint8Array, options: DecodeOptions = {}): Promise<OpenedImage> {
+  checkBitDepth(options.bitDepth);
+  const name = imageName(input, options);
   const header = await readHeader(input, name, options);
-  try {
-    return await decodeBytes(header, name, options);
-  } catch (cause) {
-    throw new ImageError(`${name}: the picture does not decode: ${reasonOf(cause)}`, {
-      hint: DAMAGED,
-      details: { path: name, format: header.format },
-      cause,
-    });
-  }
+  const decode = async (): Promise<RgbImage> => {
+    try {
+      return await decodeBytes(header, name, options);
+    } catch (cause) {
+      throw new ImageError(`${name}: the picture does not decode: ${reasonOf(cause)}`, {
+        hint: DAMAGED,
+        details: { path: name, format: header.format },
+        cause,
+      });
+    }
+  };
+  return { bytes: decodedBytes(header), decode };
+}
+
+/** Bytes that the decoder, the pixels and their copy take together, by the header. */
+function decodedBytes({ width, height, orientation, format, metadata }: ImageHeader): number {
+  const isDeep = metadata?.depth === 'ushort' || metadata?.space === 'cmyk';
+  // The decoder keeps all of what does not come row by row.
+  const isKept = orientation !== 1 || metadata?.isProgressive === true || /^(avif|webp|gif)$/.test(format);
+  return width * height * (6 + (isDeep ? 6 : 0) + (isKept ? 4 : 0));
 }
 
 /**

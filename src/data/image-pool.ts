@@ -8,9 +8,11 @@ import program from '../generated/image-worker.js';
 import { oneLine } from '../one-line.js';
 import { requireKind, requireSignal } from '../require-given.js';
 import { WorkerThreads } from '../worker-threads.js';
-import { decodeImage, imageName, requireImage } from './decode-image.js';
+import { decodeWithin } from './decode-budget.js';
+import { imageName, requireImage } from './decode-image.js';
 import type { ImageProcessor } from './image-processor.js';
 import type { ProcessedImage } from './process-pixels.js';
+import { onAbort } from './shared-abort.js';
 import type { ImageInput, RgbImage } from './types.js';
 
 const imagePoolSchema = z.strictObject({
@@ -25,6 +27,10 @@ interface Job {
   readonly input: ImageInput;
   readonly name: string;
   image?: RgbImage;
+  /** Gives its memory back. */
+  release?: () => void;
+  /** Ends its waiting for memory. */
+  readonly stop: AbortController;
   /** Answered, or given up: nobody waits for it any more. */
   settled: boolean;
   readonly resolve: (result: ProcessedImage) => void;
@@ -33,8 +39,8 @@ interface Job {
 
 /**
  * An `ImageProcessor` on several threads, with the same results. Workers start with the first pictures, an idle pool
- * does not keep the process alive, and at most two pictures a worker are held decoded: the others wait as they were
- * given, in order.
+ * does not keep the process alive, and at most two pictures a worker are held decoded, and of large ones fewer: what
+ * all pools of the process hold decoded is bounded. The others wait as they were given, in order.
  *
  * ```ts
  * await using pool = new ImagePool(processor);
@@ -83,6 +89,7 @@ export class ImagePool {
     return new Promise((resolve, reject) => {
       const abort = () => {
         job.reject(signal?.reason);
+        job.stop.abort();
         this.#waiting = this.#waiting.filter((other) => other !== job);
         if (this.#decoded.includes(job)) {
           this.#decoded = this.#decoded.filter((other) => other !== job);
@@ -93,7 +100,7 @@ export class ImagePool {
         return (value: T) => {
           if (job.settled) return;
           job.settled = true;
-          signal?.removeEventListener('abort', abort);
+          forget();
           answer(value);
         };
       };
@@ -101,10 +108,11 @@ export class ImagePool {
         input,
         name: imageName(input),
         settled: false,
+        stop: new AbortController(),
         resolve: settle(resolve),
         reject: settle(reject),
       };
-      signal?.addEventListener('abort', abort, { once: true });
+      const forget = onAbort(signal, abort);
       this.#waiting.push(job);
       this.#begin();
     });
@@ -113,8 +121,12 @@ export class ImagePool {
   /** Ends the workers. What has not been answered is rejected with a DataError. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const job of [...this.#waiting, ...this.#begun]) job.reject(closedError());
+    for (const job of [...this.#waiting, ...this.#begun]) {
+      job.reject(closedError());
+      job.stop.abort();
+    }
     this.#waiting = [];
+    for (const job of this.#decoded) job.release?.();
     this.#decoded = [];
     this.#begun.clear();
     await this.#threads.close(closedError());
@@ -135,10 +147,11 @@ export class ImagePool {
 
   async #decode(job: Job): Promise<void> {
     try {
-      const image = await decodeImage(job.input);
+      const { image, release } = await decodeWithin(job.input, job.stop.signal);
+      job.release = release;
       this.processor.resizedSize(image.width, image.height, job.name);
       // Moved to the worker, so a copy: the pixels may be the caller's own, and sharp's memory cannot be moved.
-      job.image = { width: image.width, height: image.height, data: image.data.slice() };
+      if (!job.settled) job.image = { width: image.width, height: image.height, data: image.data.slice() };
     } catch (error) {
       job.reject(error);
     }
@@ -163,6 +176,8 @@ export class ImagePool {
   }
 
   #leave(job: Job): void {
+    delete job.image;
+    job.release?.();
     this.#begun.delete(job);
     if (!this.#closed) this.#begin();
   }

@@ -7,7 +7,8 @@ import { checkNames, parseOptions } from '../config.js';
 import { ConfigError, ImageError } from '../errors.js';
 import { requireSignal } from '../require-given.js';
 import { showValue } from '../show-value.js';
-import { decodeImage, imageName } from './decode-image.js';
+import { decodeWithin } from './decode-budget.js';
+import { imageName } from './decode-image.js';
 import { type PixelSettings, type ProcessedImage, processPixels, resizedSize } from './process-pixels.js';
 import type { ImageInput } from './types.js';
 
@@ -234,9 +235,13 @@ export class ImageProcessor {
     checkNames(options, { signal: false }, 'ImageProcessor.process');
     requireSignal(options.signal, 'ImageProcessor.process');
     options.signal?.throwIfAborted();
-    const image = await decodeImage(input);
-    options.signal?.throwIfAborted();
-    this.resizedSize(image.width, image.height, imageName(input));
-    return processPixels(image, this.settings);
+    const { image, release } = await decodeWithin(input, options.signal);
+    try {
+      options.signal?.throwIfAborted();
+      this.resizedSize(image.width, image.height, imageName(input));
+      return processPixels(image, this.settings);
+    } finally {
+      release();
+    }
   }
 }

@@ -8,7 +8,8 @@ import { oneLine, warningLine } from '../one-line.js';
 import { exists } from '../regular-file.js';
 import { readTable } from './csv.js';
 import { ClassLabel, LabelledDataset } from './dataset.js';
-import { type DecodeOptions, decodeImage, ImageFile, type ImageFileOptions } from './decode-image.js';
+import { decodeWithin } from './decode-budget.js';
+import { type DecodeOptions, ImageFile, type ImageFileOptions } from './decode-image.js';
 import { chooseClasses, mergeEqualNames, warnAboutClasses, warnAboutFiles } from './folder-classes.js';
 import { ignoreFilter, listNames, othersBelow, type SplitName } from './folder-evidence.js';
 import { emptySplitFolders, type PlacedPicture, type Placement, placePictures } from './folder-layout.js';
@@ -287,7 +288,8 @@ async function findBadPictures(
   if (options.verify ?? options.onBadImage === 'skip') {
     await forEachConcurrently(whole, 4, async (path) => {
       try {
-        await decodeImage(path, limits);
+        // Only decoded, not kept; large ones one after the other.
+        (await decodeWithin(new ImageFile(path, limits))).release();
       } catch (error) {
         if (!(error instanceof ImageError)) throw error;
         const [line] = error.message.split('\n');

@@ -6,6 +6,7 @@ import { describeGiven, isObject } from '../given-kind.js';
 import { requireText } from '../require-given.js';
 import { withinTime } from '../time-limit.js';
 import { tokenBytes } from './byte-alphabet.js';
+import { tokenizerDigest } from './tokenizer-digest.js';
 import { type AddedToken, configuredToken, parseTokenizerJson, readJsonFile } from './tokenizer-files.js';
 
 /** For a text of any length, and what it may take on top: a tenth of the usual speed. */
@@ -98,6 +99,8 @@ export class MinistralTokenizer {
   readonly #allAdded: TokenMatcher;
   readonly #prefix: readonly number[];
   readonly #suffix: readonly number[];
+  /** Made when it is first asked for: it takes a tenth of a second. */
+  #digest: string | (() => string);
 
   /**
    * @param tokenizerJson the parsed `tokenizer.json`
@@ -163,6 +166,17 @@ export class MinistralTokenizer {
     const suffix = explicit ? (config.add_eos_token ? [this.eosToken] : []) : spec.suffix;
     this.#prefix = prefix.map((token) => this.#requireId(token, 'post_processor'));
     this.#suffix = suffix.map((token) => this.#requireId(token, 'post_processor'));
+    const { bosTokenId, eosTokenId, padTokenId, imageTokenId, imageBreakTokenId, imageEndTokenId } = this;
+    const named = [bosTokenId, eosTokenId, padTokenId, imageTokenId, imageBreakTokenId, imageEndTokenId];
+    const added = spec.addedTokens.map(({ content, id, special }) => [id, content, special] as const);
+    added.sort(([a], [b]) => a - b);
+    this.#digest = () => tokenizerDigest(this.#tokens, spec.model, [spec.preTokenizer, added, named]);
+  }
+
+  /** Differs from that of any tokenizer that may give other ids. Not of the file's own writing: 16 hexadecimal digits. */
+  get digest(): string {
+    if (typeof this.#digest !== 'string') this.#digest = this.#digest();
+    return this.#digest;
   }
 
   /**

@@ -85,7 +85,9 @@ export class VlmCollator {
     // What is off decides nothing: checkpoints from before it existed go on.
     const { maskHistory, parseSpecialTokens, ...others } = this.options;
     const set = { ...others, ...(maskHistory && { maskHistory }), ...(parseSpecialTokens && { parseSpecialTokens }) };
-    this.settings = { ...set, chatTemplate: template, ...imageProcessor.settings };
+    // A pool computes with the settings of its own processor.
+    const pool = (imagePool as { readonly processor?: Partial<ImagePreprocessor> } | undefined)?.processor?.settings;
+    this.settings = { ...set, chatTemplate: template, ...imageProcessor.settings, ...pool };
     this.#tokenizer = tokenizer;
     this.#chatTemplate = chatTemplate;
     this.#plainTemplate = new ChatTemplate(PLAIN_TEMPLATE, tokenizer);
@@ -98,6 +100,11 @@ export class VlmCollator {
   /** As it was given: what conversations are formatted with. */
   get chatTemplate(): ChatTemplate {
     return this.#chatTemplate;
+  }
+
+  /** `digest` of the tokenizer. */
+  get tokenizerDigest(): string | undefined {
+    return this.#tokenizer.digest;
   }
 
   /**

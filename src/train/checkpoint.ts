@@ -14,13 +14,14 @@ import { CheckpointError } from '../errors.js';
 import { MANIFEST_FILE } from '../file-digests.js';
 import { readJson } from '../read-json.js';
 import { showValue } from '../show-value.js';
-import { type BestModelState, judgeOf } from './best-model.js';
+import type { BestModelState } from './best-model.js';
 import { checkCourse, checkOptimizer, type RunCourse } from './checkpoint-checks.js';
 import { checkpointName, writeCheckpointFolder } from './checkpoint-folder.js';
 import { CheckpointSeal, checkSeal, type SealFindings } from './checkpoint-seal.js';
-import { compareDatasets, type DatasetFingerprint } from './dataset-fingerprint.js';
+import { compareRuns } from './compare-runs.js';
+import type { DatasetFingerprint } from './dataset-fingerprint.js';
 import type { EvalEntry, LogEntry } from './events.js';
-import { parseSftConfig, RESUME_MAY_CHANGE, type SftConfig } from './sft-config.js';
+import type { SftConfig } from './sft-config.js';
 import type { MetricsState } from './step-metrics.js';
 
 const STATE_FILE = 'trainer-state.json';
@@ -326,67 +327,4 @@ async function readState(path: string, { hasManifest }: SealFindings): Promise<T
     hint: 'Resume from another checkpoint.',
     details: { path, faults },
   });
-}
-
-/** Everything in which a saved run and the present one differ, a line each. */
-function compareRuns(saved: TrainerState, now: RunIdentity): string[] {
-  const differences = [
-    // What an earlier version did not know it did as the default has it.
-    ...compareSettings(comparable({ ...parseSftConfig(), ...saved.config }), comparable(now.config), RESUME_MAY_CHANGE),
-    ...compareSettings(saved.settings ?? {}, now.settings ?? {}),
-  ];
-  const change = compareDatasets(saved.dataset, now.dataset);
-  if (change) differences.push(`the training set ${change}`);
-  differences.push(...compareParameters(saved.parameters, now.parameters));
-  if (saved.best) differences.push(...compareJudges(saved, now));
-  return differences;
-}
-
-/** Under one name what has two. */
-function comparable({ warmupRatio, warmupSteps, ...others }: SftConfig): Readonly<Record<string, unknown>> {
-  return { ...others, warmupSteps: warmupRatio || warmupSteps };
-}
-
-function compareSettings(
-  saved: Readonly<Record<string, unknown>>,
-  now: Readonly<Record<string, unknown>>,
-  mayChange: ReadonlySet<string> = new Set(),
-): string[] {
-  const differences: string[] = [];
-  for (const key of new Set([...Object.keys(saved), ...Object.keys(now)])) {
-    if (mayChange.has(key) || JSON.stringify(saved[key]) === JSON.stringify(now[key])) continue;
-    const [was, is] = [saved[key], now[key]].map((value) => (value === undefined ? 'not set' : showValue(value)));
-    differences.push(`\`${key}\` was ${was}, now ${is}`);
-  }
-  return differences;
-}
-
-/** The best value so far says nothing to another metric or another evaluation set. */
-function compareJudges(saved: TrainerState, now: RunIdentity): string[] {
-  const judge = judgeOf(now.config);
-  if (!judge || !saved.best) return [];
-  // No evaluation has been judged yet: the next is the first.
-  if (saved.best.bestValue === undefined && saved.best.withoutGain === 0) return [];
-  const differences: string[] = [];
-  const [before, after] = [saved.best, judge].map(({ metric, greaterIsBetter }) => {
-    return `${metric} (${greaterIsBetter ? 'greater' : 'less'} is better)`;
-  });
-  if (before !== after) differences.push(`the best model was told by ${before}, now by ${after}`);
-  const [was, is] = [saved.evalDataset, now.evalDataset];
-  const change = was && is && compareDatasets(was, is);
-  if (change) differences.push(`the evaluation set, which tells the best model, ${change}`);
-  return differences;
-}
-
-function compareParameters(saved: RunIdentity['parameters'], now: RunIdentity['parameters']): string[] {
-  if (saved.length !== now.length) return [`there were ${saved.length} trainable tensors, now ${now.length}`];
-  const differences: string[] = [];
-  saved.forEach((before, i) => {
-    const after = now[i]!;
-    const [was, is] = [before, after].map(({ name, shape }) => `${name} [${shape}]`);
-    if (was !== is) differences.push(`trainable tensor ${i} was ${was}, now ${is}`);
-  });
-  const listed = differences.slice(0, MAX_LISTED);
-  if (differences.length > MAX_LISTED) listed.push(`and ${differences.length - MAX_LISTED} more trainable tensors`);
-  return listed;
 }

@@ -1,103 +1,208 @@
-/** A short mark of a data set's content, so that a resume does not go on with other data. */
-import { createHash } from 'node:crypto';
-import { basename } from 'node:path';
-import type {
-  Dataset,
-  ImageInput,
-  Message,
-  PromptCompletionExample,
-  SftExample,
-  TextExample,
-  TrainingExample,
-} from '../data/types.js';
-import { showValue } from '../show-value.js';
+/**
+ * Short marks of a data set's content, so that a resume does not go on with other data. Every sample counts, and what
+ * its images hold; of a set whose samples take minutes to make, those of evenly spread ones.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import type { Dataset, TrainingExample } from '../data/types.js';
+import { type ImageDigests, ImageLooker } from './image-looker.js';
+import { sampleExtras, sampleText } from './sample-content.js';
 
-/** Samples that are looked at; of a larger set these, evenly spread. */
+/** Samples that are looked at in a set of any size, whatever that takes. */
 const PROBES = 10_000;
-/** Each has its own digest, so that a difference can be placed. */
-const BLOCKS = 16;
+/** Of a larger set all are, where that takes no longer; and samples after which this is estimated. */
+const MAX_SECONDS = 120;
+const PER_ESTIMATE = 1000;
+/** Each has digests of its own, so that a difference can be placed: to the sample in sets of up to so many. */
+const BLOCKS = 1024;
+/** Characters of such a digest: 48 bits. */
+const DIGEST_LENGTH = 8;
+/** In `digests`. */
+const OLD_BLOCKS = 16;
+/** Samples whose image files are read together. */
+const PER_TURN = 32;
+const MAX_LISTED = 5;
 
 export interface DatasetFingerprint {
   readonly length: number;
   /**
-   * Of each of up to 16 equal blocks, the beginning of a SHA-256 over the roles, texts, calls and tools of its samples and
-   * the names of their picture files. Folders play no part, so the data may move.
+   * Of each of up to 16 equal blocks of up to 10,000 evenly spread samples, the beginning of a SHA-256 over their roles,
+   * texts, calls and tools and the names of their image files. Folders play no part, so the data may move. All that
+   * earlier versions wrote.
    */
   readonly digests: readonly string[];
+  /** Number of evenly spread samples that the rest is about; missing where it is all. */
+  readonly looked?: number | undefined;
+  /** As `digests`, of up to 1024 blocks, eight characters each. */
+  readonly texts?: string | undefined;
+  /** The same of the contents of image files; missing where there are none. */
+  readonly images?: string | undefined;
+  /** The same of images that are no files; missing where there are none, or where they are drawn anew each time. */
+  readonly pixels?: string | undefined;
 }
 
-/** Makes every sample of the set, up to 10,000; reads no picture. */
-export async function fingerprintDataset(dataset: Dataset<TrainingExample>): Promise<DatasetFingerprint> {
+/**
+ * Makes every sample of the set, and reads its image files.
+ * @throws what making a sample throws; the signal's reason
+ */
+export async function fingerprintDataset(
+  dataset: Dataset<TrainingExample>,
+  signal?: AbortSignal,
+  maxSeconds: number = MAX_SECONDS,
+): Promise<DatasetFingerprint> {
   const { length } = dataset;
-  const probes = Math.min(PROBES, length);
-  const blocks = Math.min(BLOCKS, length);
-  const digests: string[] = [];
-  for (let block = 0; block < blocks; block++) {
-    const hash = createHash('sha256');
-    for (let i = Math.ceil((block * probes) / blocks); i < Math.ceil(((block + 1) * probes) / blocks); i++) {
-      const index = Math.floor((i * length) / probes);
-      hash.update(JSON.stringify([index, ...contentOf(await dataset.get(index))]));
+  const looked = async (): Promise<DatasetFingerprint> => {
+    if (length <= PROBES) return (await look(dataset, length, signal))!;
+    return (await look(dataset, length, signal, maxSeconds)) ?? (await look(dataset, PROBES, signal))!;
+  };
+  return orAborted(looked(), signal);
+}
+
+/** The signal is heard while a sample or an image of the caller's own is made, too, however long that takes. */
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  return new Promise<T>((resolve, reject) => {
+    const abort = (): void => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}
+
+/** @returns undefined if it would take longer than `maxSeconds` */
+async function look(
+  dataset: Dataset<TrainingExample>,
+  count: number,
+  signal: AbortSignal | undefined,
+  maxSeconds = Number.POSITIVE_INFINITY,
+): Promise<DatasetFingerprint | undefined> {
+  const { length } = dataset;
+  const oldCount = Math.min(PROBES, length);
+  const old = new BlockDigests(oldCount, OLD_BLOCKS, (hash) => hash.digest('hex').slice(0, 16));
+  const [texts, images, pixels] = [0, 1, 2].map(() => new BlockDigests(count, BLOCKS, shortDigest)) as [
+    BlockDigests,
+    BlockDigests,
+    BlockDigests,
+  ];
+  const looker = new ImageLooker(count, signal);
+  const start = performance.now();
+  for (let place = 0; place < count; ) {
+    const turn: ImageDigests[] = [];
+    for (const end = Math.min(count, place + PER_TURN); place < end; place++) {
+      const index = Math.floor((place * length) / count);
+      const example = await dataset.get(index);
+      const text = sampleText(index, example);
+      if (index === Math.floor((old.next * length) / oldCount)) old.add(text);
+      texts.add(`${text}${sampleExtras(example)}\n`);
+      turn.push(await looker.begin(place, example, () => dataset.get(index)));
     }
-    digests.push(hash.digest('hex').slice(0, 16));
+    await looker.finish();
+    for (const { files, made } of turn) {
+      images.add(`${JSON.stringify(files)}\n`);
+      pixels.add(`${JSON.stringify(made)}\n`);
+    }
+    // A turn for signals and for whatever else waits.
+    await new Promise((resolve) => setImmediate(resolve));
+    signal?.throwIfAborted();
+    const seconds = (performance.now() - start) / 1000;
+    if (place >= PER_ESTIMATE && (seconds * count) / place > maxSeconds) return undefined;
   }
-  return { length, digests };
+  return {
+    length,
+    digests: old.end(),
+    ...(count < length && { looked: count }),
+    ...(length > 0 && { texts: texts.end().join('') }),
+    ...(looker.hasFiles && { images: images.end().join('') }),
+    ...(looker.hasMade && { pixels: pixels.end().join('') }),
+  };
+}
+
+const shortDigest = (hash: Hash): string => hash.digest('base64url').slice(0, DIGEST_LENGTH);
+
+/** Digests of equal blocks of `count` texts that come in order. */
+class BlockDigests {
+  readonly #count: number;
+  readonly #blocks: number;
+  readonly #digest: (hash: Hash) => string;
+  readonly #done: string[] = [];
+  #hash = createHash('sha256');
+  #next = 0;
+
+  constructor(count: number, most: number, digest: (hash: Hash) => string) {
+    this.#count = count;
+    this.#blocks = Math.min(most, count);
+    this.#digest = digest;
+  }
+
+  /** Texts so far. */
+  get next(): number {
+    return this.#next;
+  }
+
+  add(text: string): void {
+    this.#hash.update(text);
+    this.#next++;
+    if (this.#next < firstOf(this.#done.length + 1, this.#blocks, this.#count)) return;
+    this.#done.push(this.#digest(this.#hash));
+    this.#hash = createHash('sha256');
+  }
+
+  end(): string[] {
+    return this.#done;
+  }
+}
+
+/** The first place in a block. */
+function firstOf(block: number, blocks: number, count: number): number {
+  return Math.ceil((block * count) / blocks);
 }
 
 /** What differs, in words that follow the name of the set; undefined if nothing does. */
 export function compareDatasets(before: DatasetFingerprint, now: DatasetFingerprint): string | undefined {
   if (before.length !== now.length) return `had ${before.length} samples, now ${now.length}`;
-  const blocks = now.digests.length;
-  const changed = now.digests.flatMap((digest, block) => (digest === before.digests[block] ? [] : [block]));
-  if (changed.length === 0) return undefined;
-  const first = Math.ceil((changed[0]! * now.length) / blocks);
-  const last = Math.ceil(((changed.at(-1)! + 1) * now.length) / blocks) - 1;
-  return `has other texts or picture files than before, somewhere from sample ${first} to ${last}`;
-}
-
-/** A sample that is malformed is the collator's to tell of, by name: here it must only not fail. */
-function contentOf(example: TrainingExample): unknown[] {
-  try {
-    return contentOfSample(example);
-  } catch {
-    return [showValue(example)];
+  const { length } = now;
+  const isAlike = before.looked === now.looked && typeof before.texts === 'string';
+  if (!isAlike) {
+    const { digests } = now;
+    const changed = digests.flatMap((digest, block) => (digest === before.digests[block] ? [] : [block]));
+    const where = placed(changed, digests.length, Math.min(PROBES, length), length);
+    return where && `has other texts or picture files than before, ${where}`;
   }
+  const count = now.looked ?? length;
+  const blocks = Math.min(BLOCKS, count);
+  const texts = changedBlocks(before.texts, now.texts);
+  const differences: string[] = [];
+  for (const [what, changed] of [
+    ['other texts or picture files than before', texts],
+    ['image files with other contents than before (or another `bitDepth`)', changedBlocks(before.images, now.images)],
+    ['other images in memory than before', changedBlocks(before.pixels, now.pixels)],
+  ] as const) {
+    // Another file has other contents, too: once is enough.
+    const news = changed === texts ? changed : changed.filter((block) => !texts.includes(block));
+    const where = placed(news, blocks, count, length);
+    if (where) differences.push(`has ${what}, ${where}`);
+  }
+  return differences.length > 0 ? differences.join('; it ') : undefined;
 }
 
-function contentOfSample(example: TrainingExample): unknown[] {
-  const { messages, images, prompt, completion, text, tools } = example as Partial<
-    Pick<SftExample, 'messages' | 'images' | 'tools'> & PromptCompletionExample & TextExample
-  >;
-  const texts = (messages ?? []).map(contentOfMessage);
-  const rest = {
-    ...(tools && { tools }),
-    ...(prompt !== undefined && { prompt: typeof prompt === 'string' ? prompt : prompt.map(contentOfMessage) }),
-    ...(completion !== undefined && {
-      completion: typeof completion === 'string' ? completion : completion.map(contentOfMessage),
-    }),
-    ...(text !== undefined && { text }),
-  };
-  return [texts, (images ?? []).map(nameOf), ...(Object.keys(rest).length > 0 ? [rest] : [])];
+/** Blocks whose digests differ. What one of the two does not know cannot. */
+function changedBlocks(before: unknown, now: string | undefined): readonly number[] {
+  if (typeof before !== 'string' || now === undefined) return [];
+  const at = (joined: string, block: number) => joined.slice(block * DIGEST_LENGTH, (block + 1) * DIGEST_LENGTH);
+  const blocks = Array.from({ length: now.length / DIGEST_LENGTH }, (_, block) => block);
+  return blocks.filter((block) => at(before, block) !== at(now, block));
 }
 
-/** Role and content; what else a message holds only where it holds something: other fingerprints stay what they were. */
-function contentOfMessage(message: Message): unknown[] {
-  const { role, content, ...others } = message;
-  const parts =
-    typeof content === 'string'
-      ? content
-      : content.map((part) => {
-          if (part.type === 'text') return part.text;
-          if (part.type === 'thinking') return { thinking: part.thinking, closed: part.closed };
-          return [part.image === undefined ? null : nameOf(part.image)];
-        });
-  const held = Object.entries(others)
-    .filter(([, value]) => value !== undefined && value !== null)
-    .sort(([a], [b]) => (a < b ? -1 : 1));
-  return held.length > 0 ? [role, parts, held] : [role, parts];
-}
-
-/** The name of a picture's file; a picture that is no file has none. */
-function nameOf(image: ImageInput): string | null {
-  if (typeof image === 'string') return basename(image);
-  return 'path' in image ? basename(image.path) : null;
+/** Where changed blocks lie; undefined if there are none. */
+function placed(changed: readonly number[], blocks: number, count: number, length: number): string | undefined {
+  if (changed.length === 0) return undefined;
+  const startOf = (block: number): number => Math.floor((firstOf(block, blocks, count) * length) / count);
+  const first = startOf(changed[0]!);
+  const last = startOf(changed.at(-1)! + 1) - 1;
+  const range = `somewhere from sample ${first} to ${last}`;
+  if (blocks === length) {
+    if (changed.length === 1) return `in sample ${first}`;
+    if (changed.length <= MAX_LISTED) return `in the samples ${changed.join(', ')}`;
+    return changed.length === length ? range : `${range}: in ${changed.length} samples, ${first} the first`;
+  }
+  return changed.length === 1 ? range : `${range}, the first of them up to ${startOf(changed[0]! + 1) - 1}`;
 }

@@ -185,6 +185,7 @@ export class SftTrainer {
           learningRateFactors: learningRateFactors(trainable, this.config.loraplusLrRatio),
           warnings: runWarnings(this.config, this.#sampler),
           settings: namedSettings(this.#options),
+          tokenizerDigest: this.#options.collator.tokenizerDigest,
           dataset: this.#options.trainDataset,
           evalDataset: this.#options.evalDataset,
           loader: this.#loader(this.#options.trainDataset),

@@ -74,6 +74,10 @@ export interface TrainableModel {
    * @param maker the collator of the run: what its batches are made with may be written as well
    */
   readonly writeAdapter?: ((directory: string, parameters: Float32Array, maker?: unknown) => Promise<void>) | undefined;
+  /** What it is trained on top of, a digest for each part: a resume refuses others, where both are known. */
+  readonly baseModel?: Readonly<Record<string, string>> | undefined;
+  /** Name or folder of that, for messages. */
+  readonly nameOrPath?: string | undefined;
   /** Of its checkpoint; asked only which tokens stop generation. */
   readonly config?: { readonly eosTokenIds?: readonly number[] | undefined } | undefined;
   /**

@@ -12,6 +12,7 @@ import { BestModelTracker, judgeOf } from './best-model.js';
 import { checkpointAdapter } from './checkpoint-adapter.js';
 import { CheckpointKeeper } from './checkpoint-keeper.js';
 import { CheckpointSaver } from './checkpoint-saver.js';
+import { evaluationWarnings, settingsWithParts } from './compare-runs.js';
 import { fingerprintDataset } from './dataset-fingerprint.js';
 import type { EvalResult } from './evaluate-loss.js';
 import type { TrainingEvent, TrainOutput } from './events.js';
@@ -33,6 +34,8 @@ export interface TrainingLoopOptions {
   readonly config: SftConfig;
   /** Of model and collator, by name: a resume refuses others. */
   readonly settings: Readonly<Record<string, unknown>>;
+  /** Of the collator's tokenizer, where it is known. */
+  readonly tokenizerDigest: string | undefined;
   readonly sampler: Sampler;
   /** Of the trainable parameters, in order, where they differ. */
   readonly learningRateFactors: readonly number[] | undefined;
@@ -137,15 +140,17 @@ export class TrainingLoop {
 
   /** Makes the optimizer's state, or takes up that of a checkpoint. Gives warnings for when the run has begun. */
   async #prepare(resumeFrom: string | true | undefined): Promise<string[]> {
-    const { model, config, settings, dataset, evalDataset, sampler, collator, saveAdapter } = this.#options;
+    const { model, config, settings, tokenizerDigest, dataset, evalDataset, sampler, collator, saveAdapter, signal } =
+      this.#options;
     const { engine, trainable } = model;
     this.#trainable = trainable;
     const judge = judgeOf(config);
+    const evaluated = config.evalStrategy !== 'no' || config.evalOnStart ? evalDataset : undefined;
     const identity = {
       config,
-      settings,
-      dataset: await fingerprintDataset(dataset),
-      ...(judge && evalDataset ? { evalDataset: await fingerprintDataset(evalDataset) } : {}),
+      settings: settingsWithParts(settings, { model, tokenizerDigest }),
+      dataset: await fingerprintDataset(dataset, signal),
+      ...(evaluated && { evalDataset: await fingerprintDataset(evaluated, signal) }),
       parameters: trainable.parameters.map(({ name, shape }) => ({ name, shape })),
     };
     this.#checkpoints = new CheckpointKeeper(identity, checkpointAdapter(model, collator, saveAdapter), {
@@ -166,7 +171,7 @@ export class TrainingLoop {
     if (!resumed) return this.#checkpoints.warnOfOthers();
     const { state, tensors, damaged } = resumed;
     const warnings = damaged.map((reason) => `passed over a checkpoint that cannot be read: ${reason}`);
-    warnings.push(...resumed.warnings);
+    warnings.push(...resumed.warnings, ...evaluationWarnings(state, identity));
     this.#saver.restore(tensors);
     this.#log.restore(state.logHistory);
     this.#globalStep = state.globalStep;

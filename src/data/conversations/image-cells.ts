@@ -4,7 +4,7 @@ import { isAbsolute, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ImageError } from '../../errors.js';
 import { oneLine } from '../../one-line.js';
-import { decodeImage, ImageFile, imageFormatOf } from '../decode-image.js';
+import { ImageFile, imageFormatOf, type OpenedImage, openImage } from '../decode-image.js';
 import { describeKind, findUnknownKey, isRecord, unknownKey } from '../known-keys.js';
 import type { ImageInput, LazyImage, RgbImage } from '../types.js';
 import { RowFault } from './row-fault.js';
@@ -39,11 +39,21 @@ export class EmbeddedImage implements LazyImage {
     this.fault = imageFormatOf(bytes) ? undefined : `${bytes.length} bytes that are no JPEG, PNG, WebP or GIF image`;
   }
 
-  /** @throws ImageError naming the row */
-  async decode(): Promise<RgbImage> {
+  /** The encoded bytes. */
+  get content(): { readonly bytes: Uint8Array; readonly bitDepth?: undefined } {
+    return { bytes: this.#bytes };
+  }
+
+  /** Reads the header. @throws ImageError naming the row */
+  async open(): Promise<OpenedImage> {
     if (this.fault) throw new ImageError(`${oneLine(this.path)}: ${this.fault}`, { details: { path: this.path } });
     const { path: name } = this;
-    return decodeImage(this.#bytes, this.#maxPixels === undefined ? { name } : { name, maxPixels: this.#maxPixels });
+    return openImage(this.#bytes, this.#maxPixels === undefined ? { name } : { name, maxPixels: this.#maxPixels });
+  }
+
+  /** @throws ImageError naming the row */
+  async decode(): Promise<RgbImage> {
+    return (await this.open()).decode();
   }
 }
 

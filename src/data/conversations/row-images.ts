@@ -4,7 +4,8 @@ import { z } from 'zod';
 import { ImageError } from '../../errors.js';
 import { oneLine } from '../../one-line.js';
 import { openRegularFile } from '../../regular-file.js';
-import { decodeImage, IMAGE_HEADER_BYTES, ImageFile, imageFormatOf } from '../decode-image.js';
+import { decodeWithin } from '../decode-budget.js';
+import { IMAGE_HEADER_BYTES, ImageFile, imageFormatOf } from '../decode-image.js';
 import type { ImageInput } from '../types.js';
 import { EmbeddedImage } from './image-cells.js';
 
@@ -47,7 +48,7 @@ export class ImageChecks {
 
 async function faultOfDecoding(image: ImageInput): Promise<string | undefined> {
   try {
-    await decodeImage(image);
+    (await decodeWithin(image)).release();
     return undefined;
   } catch (error) {
     if (error instanceof ImageError) return error.message.split('\n')[0]!;

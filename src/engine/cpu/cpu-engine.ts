@@ -189,8 +189,14 @@ export class CpuEngine implements Engine {
       }
     }
     const size = specs.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
-    const values = this.#store.keep(this.#store.create([size]));
-    const gradients = this.#store.keep(this.#store.zeros([size]));
+    const values = this.#store.createLasting([size]);
+    let gradients: CpuTensor;
+    try {
+      gradients = this.#store.createLasting([size]);
+    } catch (error) {
+      this.#store.release(values);
+      throw error;
+    }
     let offset = 0;
     const parameters = specs.map(({ name, shape, initial }): Parameter => {
       const value = new CpuTensor([...shape], values.ptr + 4 * offset, true);
@@ -242,10 +248,9 @@ export class CpuEngine implements Engine {
     const known = this.#set(set);
     const { parameters, size } = known;
     const steps = new Float32Array(parameters.length);
-    const moment = (): CpuTensor => this.#store.keep(this.#store.zeros([size]));
     const state: CpuOptimizerState =
       kind === 'adamw'
-        ? { kind, steps, m: moment(), v: moment() }
+        ? { kind, steps, ...this.#newMoments(size) }
         : { kind, steps, moments: new AdamW8bitState(parameters.map((parameter) => parameter.size)) };
     this.#states.set(state, known);
     return state;
@@ -351,6 +356,16 @@ export class CpuEngine implements Engine {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
+  }
+
+  #newMoments(size: number): { m: CpuTensor; v: CpuTensor } {
+    const m = this.#store.createLasting([size]);
+    try {
+      return { m, v: this.#store.createLasting([size]) };
+    } catch (error) {
+      this.#store.release(m);
+      throw error;
+    }
   }
 
   #moments({ m, v }: { m: CpuTensor; v: CpuTensor }): { m: Float32Array; v: Float32Array } {

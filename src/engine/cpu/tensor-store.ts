@@ -61,6 +61,13 @@ export class TensorStore {
     return tensor;
   }
 
+  /** A new tensor of zeros that no `releaseSince` frees: what outlives the pass in which it happens to be made. */
+  createLasting(shape: readonly number[]): CpuTensor {
+    const tensor = this.zeros(shape);
+    this.#live.delete(tensor);
+    return tensor;
+  }
+
   /**
    * A tensor that is made only to be saved for backward: it starts with a count of 0, so that it is freed when the
    * tape, which counts on what an operation saved, lets go of it.

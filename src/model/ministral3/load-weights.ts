@@ -5,6 +5,7 @@
 import type { Engine } from '../../engine/engine.js';
 import type { StackPlace, Weight, WeightSource } from '../../engine/tensor.js';
 import { CheckpointError } from '../../errors.js';
+import type { BaseDigest } from './base-digest.js';
 
 /** Where the tensors come from; names are those of transformers' memory. */
 export interface WeightProvider {
@@ -36,12 +37,14 @@ const MOST_AT_ONCE = 32;
 
 /**
  * The weights by name. When one fails, those that are loaded are released.
+ * @param digest receives pieces of each weight as it is read
  * @throws CheckpointError naming every tensor that is missing or misshapen, before anything is read
  */
 export async function loadWeights(
   engine: Pick<Engine, 'loadWeight' | 'releaseWeight'>,
   provider: WeightProvider,
   wanted: readonly WantedWeight[],
+  digest?: BaseDigest,
 ): Promise<Map<string, Weight>> {
   const sources = inFileOrder(provider, checkedSources(provider, wanted));
   const weights = new Map<string, Weight>();
@@ -50,7 +53,7 @@ export async function loadWeights(
   for (const source of sources) {
     if (running.size >= MOST_AT_ONCE) await Promise.race(running);
     if (failure) break;
-    const loading = load(engine, source)
+    const loading = load(engine, source, digest)
       .then(
         (weight) => void weights.set(source.name, weight),
         (error) => {
@@ -70,8 +73,15 @@ export async function loadWeights(
 }
 
 /** An engine may throw at once. */
-async function load(engine: Pick<Engine, 'loadWeight'>, source: WeightSource): Promise<Weight> {
-  return engine.loadWeight(source);
+async function load(
+  engine: Pick<Engine, 'loadWeight'>,
+  source: WeightSource,
+  digest: BaseDigest | undefined,
+): Promise<Weight> {
+  const watched = digest?.watch(source);
+  const weight = await engine.loadWeight(watched?.source ?? source);
+  await watched?.done();
+  return weight;
 }
 
 /** The tensors as engines see them. */

@@ -20,6 +20,7 @@ import type {
 } from '../../train/trainable-model.js';
 import type { LinearModule } from '../linear-module.js';
 import { requireBatch } from '../require-batch.js';
+import { configDigest } from './base-digest.js';
 import type { Ministral3Config } from './config.js';
 import type { DropoutStream } from './dropout-keys.js';
 import { Forward } from './forward.js';
@@ -64,13 +65,24 @@ export class Ministral3 implements TrainableModel {
   /** Whether `dispose` disposes of the engine too: it was made from a name for this model. */
   readonly ownsEngine: boolean;
   readonly #forward: Forward;
+  /**
+   * Digests of its config.json, as far as it decides what is computed, and of pieces of all weights of each part. They
+   * do not depend on engine, files and number format. Undefined if the engine has not read all weights.
+   */
+  readonly baseModel: Readonly<Record<string, string>> | undefined;
   readonly #planner: PassPlanner;
   #trainable: ParameterSet | undefined;
   #writeAdapter: TrainableModel['writeAdapter'];
   #isDisposed = false;
 
-  private constructor(engine: Engine, config: Ministral3Config, modules: Ministral3Modules, origin: ModelOrigin) {
+  private constructor(
+    engine: Engine,
+    config: Ministral3Config,
+    { modules, digests }: Awaited<ReturnType<typeof loadModules>>,
+    origin: ModelOrigin,
+  ) {
     this.engine = engine;
+    this.baseModel = digests && { ...digests, config: configDigest(config) };
     this.nameOrPath = origin.nameOrPath;
     this.folder = origin.folder;
     this.revision = origin.revision;
@@ -372,7 +384,7 @@ export class Ministral3 implements TrainableModel {
         await pass.pause();
       });
     }
-    return async () => {
+    const deferred = async (): Promise<number> => {
       let sum = 0;
       for (const loss of losses.splice(0)) {
         sum += (await this.engine.read(loss))[0]!;
@@ -380,6 +392,8 @@ export class Ministral3 implements TrainableModel {
       }
       return sum;
     };
+    unread.register(deferred, { engine: this.engine, losses });
+    return deferred;
   }
 
   /** The values of what the steps give, from a pass without gradients. */
@@ -409,6 +423,19 @@ export class Ministral3 implements TrainableModel {
     return { signal, requireParts };
   }
 }
+
+/** Frees losses that nobody asked for: those of a run that failed before. */
+const unread = new FinalizationRegistry<{ readonly engine: Engine; readonly losses: Tensor[] }>(
+  ({ engine, losses }) => {
+    for (const loss of losses.splice(0)) {
+      try {
+        engine.release(loss);
+      } catch {
+        // The engine has gone.
+      }
+    }
+  },
+);
 
 function summaryOf({ samples, size, recompute, bytes }: PlannedPass): PassSummary {
   const { tokens, patches } = size;

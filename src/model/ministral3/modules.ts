@@ -5,6 +5,7 @@
 import type { Engine } from '../../engine/engine.js';
 import type { StackPlace, Weight } from '../../engine/tensor.js';
 import type { LinearModule } from '../linear-module.js';
+import { BaseDigest, type WeightDigests } from './base-digest.js';
 import type { Ministral3Config } from './config.js';
 import { loadWeights, type WantedWeight, type WeightProvider } from './load-weights.js';
 
@@ -120,7 +121,7 @@ export async function loadModules(
   engine: Engine,
   config: Ministral3Config,
   provider: WeightProvider,
-): Promise<Ministral3Modules> {
+): Promise<{ readonly modules: Ministral3Modules; readonly digests: WeightDigests | undefined }> {
   // transformers ties by its flag, but keeps an lm_head that the checkpoint holds: so presence decides.
   const tied = !provider.has('lm_head.weight') && config.mayTieEmbeddings;
   // Once to learn what is wanted, so that faults show before anything is read; then with the weights.
@@ -129,8 +130,10 @@ export async function loadModules(
     wanted.push(one);
     return { name: one.name, shape: one.view, dtype: 'f32' };
   });
-  const weights = await loadWeights(engine, provider, wanted);
-  return assemble(config, tied, ({ name }) => weights.get(name)!);
+  const digest = new BaseDigest();
+  const weights = await loadWeights(engine, provider, wanted, digest);
+  const modules = assemble(config, tied, ({ name }) => weights.get(name)!);
+  return { modules, digests: digest.digests(tied) };
 }
 
 function assemble(config: Ministral3Config, tied: boolean, take: Take): Ministral3Modules {

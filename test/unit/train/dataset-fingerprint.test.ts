@@ -41,12 +41,33 @@ describe('fingerprintDataset', () => {
         .messages.map((turn, i) => (i === 1 ? file[at]!.messages[1]! : turn)),
     };
     for (const changed of [answer, file]) {
-      const words = compareDatasets(before, await mark(changed));
-      const [, first, last] = /from sample (\d+) to (\d+)$/.exec(words!)!;
-      expect(Number(first)).toBeLessThanOrEqual(at);
-      expect(Number(last)).toBeGreaterThanOrEqual(at);
-      expect(Number(last) - Number(first)).toBeLessThan(4);
+      const words = `has other texts or picture files than before, in sample ${at}`;
+      expect(compareDatasets(before, await mark(changed))).toBe(words);
     }
+  });
+
+  it.each([0, 977, 19_999])('places a change of sample %i of 20,000 within twenty', async (at) => {
+    const text = (i: number): SftExample => ({ messages: [{ role: 'assistant', content: `answer ${i}` }] });
+    const set = (changed: number) => new IndexedDataset(20_000, (i) => text(i === changed ? -1 : i));
+    const words = compareDatasets(await fingerprintDataset(set(-1)), await fingerprintDataset(set(at)));
+    const [, first, last] = /from sample (\d+) to (\d+)$/.exec(words!)!;
+    expect(Number(first)).toBeLessThanOrEqual(at);
+    expect(Number(last)).toBeGreaterThanOrEqual(at);
+    expect(Number(last) - Number(first)).toBeLessThan(20);
+  });
+
+  it('says where several samples changed, and how many', async () => {
+    const before = await mark(samples(50));
+    const edited = (...indices: number[]) => {
+      const list = samples(50);
+      for (const i of indices) list[i] = { messages: [{ role: 'assistant', content: 'other' }] };
+      return mark(list);
+    };
+    expect(compareDatasets(before, await edited(1, 7, 9))).toMatch(/in the samples 1, 7, 9$/);
+    expect(compareDatasets(before, await edited(1, 7, 9, 20, 21, 49))).toMatch(
+      /somewhere from sample 1 to 49: in 6 samples, 1 the first$/,
+    );
+    expect(compareDatasets(before, await mark(samples(50).reverse()))).toMatch(/somewhere from sample 0 to 49$/);
   });
 
   it('tells a swap, other pictures beside the messages, and another length', async () => {
@@ -54,7 +75,7 @@ describe('fingerprintDataset', () => {
     expect(compareDatasets(before, before)).toBeUndefined();
     const swapped = samples(50);
     [swapped[3], swapped[40]] = [swapped[40]!, swapped[3]!];
-    expect(compareDatasets(before, await mark(swapped))).toMatch(/from sample 0 to 40$|from sample [0-3] to 4\d$/);
+    expect(compareDatasets(before, await mark(swapped))).toMatch(/in the samples 3, 40$/);
     const beside = (name: string) =>
       samples(50).map((sample) => ({ ...sample, images: [`/a/${name}`, Uint8Array.of(1)] }));
     expect(compareDatasets(await mark(beside('a')), await mark(beside('b')))).toContain('from sample 0 to 49');
@@ -109,13 +130,78 @@ describe('fingerprintDataset', () => {
     expect(marked.digests).not.toEqual((await mark([{ messages: [] }])).digests);
   });
 
-  it('looks at a large set here and there', async () => {
-    let made = 0;
-    const large = new IndexedDataset(1_000_000, (i): SftExample => {
-      made++;
+  it('compares with what earlier versions wrote by that alone', async () => {
+    const { length, digests } = await mark(samples(50));
+    const old = { length, digests };
+    expect(compareDatasets(old, await mark(samples(50)))).toBeUndefined();
+    const edited = samples(50);
+    edited[20] = samples(60)[59]!;
+    const words = compareDatasets(old, await mark(edited));
+    const [, first, last] = /from sample (\d+) to (\d+)$/.exec(words!)!;
+    expect([Number(first) <= 20, Number(last) >= 20, Number(last) - Number(first) < 4]).toEqual([true, true, true]);
+  });
+
+  it('tells spaces, characters of two forms, new keys and other fields apart', async () => {
+    const turn = (content: string, more: object = {}): SftExample => ({
+      messages: [{ role: 'assistant', content, ...more } as Message],
+    });
+    const part = (more: object) => ({
+      messages: [{ role: 'user', content: [{ type: 'text', text: 'a', ...more }] } as unknown as Message],
+    });
+    const variants: TrainingExample[] = [
+      turn('a'),
+      turn('a '),
+      turn('A'),
+      turn('\u00e9'),
+      turn('e\u0301'),
+      turn('a', { prefix: true }),
+      turn('a', { reasoning_content: 'b' }),
+      turn('a', { cached: 'b' }),
+      part({}),
+      part({ cache_control: 'b' }),
+      turn('a', { tool_calls: [{ function: { name: 'zoom', arguments: { by: 10n } } }] }),
+      turn('a', { tool_calls: [{ function: { name: 'zoom', arguments: { by: 11n } } }] }),
+      { messages: [{ role: 'system', content: 'Be brief.' }, ...turn('a').messages] },
+      { messages: [{ role: 'system', content: 'Be  brief.' }, ...turn('a').messages] },
+    ];
+    const marks = await Promise.all(variants.map(async (variant) => (await mark([variant as SftExample])).texts));
+    expect(new Set(marks).size).toBe(variants.length);
+  });
+
+  it('looks at every sample, but at 10,000 where they take too long to make', async () => {
+    const made = new Set<number>();
+    const set = (length: number) =>
+      new IndexedDataset(length, (i): SftExample => {
+        made.add(i);
+        return { messages: [{ role: 'assistant', content: String(i) }] };
+      });
+    expect(await fingerprintDataset(set(20_000))).not.toHaveProperty('looked');
+    expect(made.size).toBe(20_000);
+    made.clear();
+    const slow = await fingerprintDataset(set(1_000_000), undefined, 0);
+    expect(slow).toMatchObject({ length: 1_000_000, looked: 10_000 });
+    expect(made.size).toBeLessThan(12_000);
+    expect(JSON.stringify(slow).length).toBeLessThan(20_000);
+    // What only one of them knows cannot be compared; the rest is.
+    const all = await fingerprintDataset(set(20_000));
+    const some = await fingerprintDataset(set(20_000), undefined, 0);
+    expect(some.looked).toBe(10_000);
+    expect(compareDatasets(all, some)).toBeUndefined();
+    expect(compareDatasets({ ...all, digests: slow.digests }, some)).toMatch(/from sample 0 to 19999/);
+  });
+
+  it('hears an abort', async () => {
+    const stop = new AbortController();
+    const set = new IndexedDataset(1_000_000, (i): SftExample => {
+      if (i === 100) stop.abort(new Error('enough'));
       return { messages: [{ role: 'assistant', content: String(i) }] };
     });
-    expect((await fingerprintDataset(large)).length).toBe(1_000_000);
-    expect(made).toBe(10_000);
+    await expect(fingerprintDataset(set, stop.signal)).rejects.toThrow('enough');
+    const late = new AbortController();
+    const stuck = new IndexedDataset(3, (): Promise<SftExample> => {
+      setImmediate(() => late.abort(new Error('too slow')));
+      return new Promise(() => undefined);
+    });
+    await expect(fingerprintDataset(stuck, late.signal)).rejects.toThrow('too slow');
   });
 });

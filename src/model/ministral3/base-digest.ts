@@ -1,0 +1,128 @@
+/**
+ * Digests of a model's frozen weights, made of pieces of each tensor while an engine reads it: no byte is read for it
+ * alone. They are about the values, so number format, files, names in files and engine play no part: 8-bit floats count
+ * as the bf16 values that they become.
+ */
+import { createHash } from 'node:crypto';
+import { dequantizedSource } from '../../engine/float8.js';
+import { bfloat16ToFloat32, float16ToFloat32 } from '../../engine/half-precision.js';
+import { DTYPE_BYTES, type DType, type WeightSource } from '../../engine/tensor.js';
+import { modelPart } from '../tensor-names.js';
+import type { Ministral3Config } from './config.js';
+
+/** Evenly spread over a tensor, its first and last elements among them; one of no more elements is taken whole. */
+const PIECES = 16;
+const PIECE_ELEMENTS = 512;
+
+/** A piece of a tensor's bytes: some of `buffer`, which may end with bytes of the next piece. */
+interface Piece {
+  readonly from: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Of each part of a model, of 16 hexadecimal digits. */
+export type WeightDigests = Readonly<Partial<Record<'vision' | 'projector' | 'language' | 'other', string>>>;
+
+export class BaseDigest {
+  readonly #tensors = new Map<string, string>();
+  #isWhole = true;
+
+  /** The source, whose bytes are looked at while they are read. */
+  watch(source: WeightSource): { readonly source: WeightSource; readonly done: () => Promise<void> } {
+    const { name, shape, dtype, byteLength, scale } = source;
+    const width = DTYPE_BYTES[dtype];
+    const pieces = piecesOf(byteLength / width, width);
+    const seen = pieces.map(({ bytes }) => new Uint8Array(bytes.length));
+    const read = async (target: Uint8Array, offset = 0): Promise<void> => {
+      await source.read(target, offset);
+      for (const [i, { from, bytes }] of pieces.entries()) {
+        const start = Math.max(from, offset);
+        const end = Math.min(from + bytes.length, offset + target.length);
+        if (start >= end) continue;
+        bytes.set(target.subarray(start - offset, end - offset), start - from);
+        seen[i]!.fill(1, start - from, end - from);
+      }
+    };
+    const done = async (): Promise<void> => {
+      // An engine that keeps no values reads none.
+      if (seen.some((bytes) => bytes.includes(0))) {
+        this.#isWhole = false;
+        return;
+      }
+      this.#tensors.set(
+        name,
+        await digest().catch(() => {
+          this.#isWhole = false;
+          return '';
+        }),
+      );
+    };
+    const digest = async (): Promise<string> => {
+      const hash = createHash('sha256').update(JSON.stringify(shape));
+      const stored = heldSource({
+        name,
+        shape,
+        dtype,
+        byteLength,
+        scale,
+        read: (target, offset) => copy(pieces, target, offset),
+      });
+      const held = DTYPE_BYTES[stored.dtype];
+      for (const { from, bytes } of pieces) {
+        const values = new Uint8Array((bytes.length / width) * held);
+        await stored.read(values, (from / width) * held);
+        hash.update(new Uint8Array(widened(values, stored.dtype).buffer));
+      }
+      return hash.digest('hex');
+    };
+    return { source: { ...source, read }, done };
+  }
+
+  /** @param tied the output head is the embedding. @returns undefined if an engine has not read all of the weights */
+  digests(tied: boolean): WeightDigests | undefined {
+    if (!this.#isWhole || this.#tensors.size === 0) return undefined;
+    const tensors = new Map(this.#tensors);
+    const embedding = tensors.get('model.language_model.embed_tokens.weight');
+    // The same as a head of its own with the same values.
+    if (tied && embedding !== undefined) tensors.set('lm_head.weight', embedding);
+    const parts: Record<string, ReturnType<typeof createHash>> = {};
+    for (const name of [...tensors.keys()].sort()) {
+      const part = modelPart(name);
+      parts[part] ??= createHash('sha256');
+      parts[part].update(`${name} ${tensors.get(name)}\n`);
+    }
+    return Object.fromEntries(Object.entries(parts).map(([part, hash]) => [part, hash.digest('hex').slice(0, 16)]));
+  }
+}
+
+/** Of what a configuration says about the computation: not of what only generation and reading ask for. */
+export function configDigest(config: Ministral3Config): string {
+  const { eosTokenIds: _, quantization: __, mayTieEmbeddings: ___, text, ...others } = config;
+  const { maxPositions: ____, ...decoder } = text;
+  return createHash('sha256')
+    .update(JSON.stringify({ ...others, text: decoder }))
+    .digest('hex')
+    .slice(0, 16);
+}
+
+function piecesOf(elements: number, width: number): Piece[] {
+  if (elements <= PIECES * PIECE_ELEMENTS) return [{ from: 0, bytes: new Uint8Array(elements * width) }];
+  return Array.from({ length: PIECES }, (_, i) => ({
+    from: width * Math.floor((i * (elements - PIECE_ELEMENTS)) / (PIECES - 1)),
+    bytes: new Uint8Array(width * PIECE_ELEMENTS),
+  }));
+}
+
+/** Fills `target` from the piece that holds it. */
+async function copy(pieces: readonly Piece[], target: Uint8Array, offset = 0): Promise<void> {
+  const piece = pieces.find(({ from, bytes }) => from <= offset && offset + target.length <= from + bytes.length)!;
+  target.set(piece.bytes.subarray(offset - piece.from, offset - piece.from + target.length));
+}
+
+const heldSource = (source: WeightSource): WeightSource & { readonly dtype: DType } => dequantizedSource(source);
+
+function widened(bytes: Uint8Array, dtype: DType): Float32Array {
+  const { buffer } = bytes as Uint8Array<ArrayBuffer>;
+  if (dtype === 'f32') return new Float32Array(buffer);
+  return dtype === 'bf16' ? bfloat16ToFloat32(new Uint16Array(buffer)) : float16ToFloat32(new Uint16Array(buffer));
+}

@@ -1,0 +1,141 @@
+/** In what a saved run and the present one differ. */
+import { showValue } from '../show-value.js';
+import { judgeOf } from './best-model.js';
+import type { RunIdentity, TrainerState } from './checkpoint.js';
+import { compareDatasets } from './dataset-fingerprint.js';
+import { parseSftConfig, RESUME_MAY_CHANGE, type SftConfig } from './sft-config.js';
+
+const MAX_LISTED = 20;
+
+/** Settings that versions before did not know: compared where both runs have them. */
+const BASE_MODEL = 'model.base';
+const TOKENIZER = 'collator.tokenizer';
+
+/** What of a model and a collator decides a run, beside what they call their settings. */
+export interface RunParts {
+  readonly model: {
+    readonly baseModel?: Readonly<Record<string, string>> | undefined;
+    readonly nameOrPath?: string | undefined;
+  };
+  readonly tokenizerDigest: string | undefined;
+}
+
+/** The settings of a run with the digests of its base model and its tokenizer. */
+export function settingsWithParts(
+  settings: Readonly<Record<string, unknown>>,
+  { model: { baseModel, nameOrPath }, tokenizerDigest }: RunParts,
+): Readonly<Record<string, unknown>> {
+  return {
+    ...settings,
+    ...(baseModel && { [BASE_MODEL]: { ...baseModel, ...(nameOrPath !== undefined && { name: nameOrPath }) } }),
+    ...(tokenizerDigest !== undefined && { [TOKENIZER]: tokenizerDigest }),
+  };
+}
+
+/** Everything in which a saved run and the present one differ, a line each. */
+export function compareRuns(saved: TrainerState, now: RunIdentity): string[] {
+  const differences = [
+    // What an earlier version did not know it did as the default has it.
+    ...compareSettings(comparable({ ...parseSftConfig(), ...saved.config }), comparable(now.config), RESUME_MAY_CHANGE),
+    ...compareSettings(saved.settings ?? {}, now.settings ?? {}, new Set([BASE_MODEL, TOKENIZER])),
+    ...compareParts(saved.settings ?? {}, now.settings ?? {}),
+  ];
+  const change = compareDatasets(saved.dataset, now.dataset);
+  if (change) differences.push(`the training set ${change}`);
+  differences.push(...compareParameters(saved.parameters, now.parameters));
+  if (saved.best) differences.push(...compareJudges(saved, now));
+  return differences;
+}
+
+/** Other evaluations than before where they decide nothing: worth a warning, as their losses stand in one log. */
+export function evaluationWarnings(saved: TrainerState, now: RunIdentity): string[] {
+  if (saved.best && compareJudges(saved, now).length > 0) return [];
+  const [was, is] = [saved.evalDataset, now.evalDataset];
+  const change = was && is && compareDatasets(was, is);
+  if (change) return [`the evaluation set ${change}: losses of evaluations before and after cannot be compared`];
+  if (was && !is) return [`until here the run was evaluated, on ${was.length} samples; from here it is not`];
+  // Earlier versions did not keep what decides nothing.
+  if (!was && is && saved.dataset.texts !== undefined) {
+    return [`until here the run was not evaluated; from here it is, on ${is.length} samples`];
+  }
+  return [];
+}
+
+/** Under one name what has two. */
+function comparable({ warmupRatio, warmupSteps, ...others }: SftConfig): Readonly<Record<string, unknown>> {
+  return { ...others, warmupSteps: warmupRatio || warmupSteps };
+}
+
+function compareSettings(
+  saved: Readonly<Record<string, unknown>>,
+  now: Readonly<Record<string, unknown>>,
+  mayChange: ReadonlySet<string> = new Set(),
+): string[] {
+  const differences: string[] = [];
+  for (const key of new Set([...Object.keys(saved), ...Object.keys(now)])) {
+    if (mayChange.has(key) || JSON.stringify(saved[key]) === JSON.stringify(now[key])) continue;
+    const [was, is] = [saved[key], now[key]].map((value) => (value === undefined ? 'not set' : showValue(value)));
+    differences.push(`\`${key}\` was ${was}, now ${is}`);
+  }
+  return differences;
+}
+
+/** The base model and the tokenizer. */
+function compareParts(saved: Readonly<Record<string, unknown>>, now: Readonly<Record<string, unknown>>): string[] {
+  const differences: string[] = [];
+  const [was, is] = [saved[BASE_MODEL], now[BASE_MODEL]].map((value) =>
+    typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : undefined,
+  );
+  if (was && is) {
+    const parts = Object.keys(PART_NAMES).filter((part) => was[part] !== is[part]);
+    if (parts.length > 0) {
+      const names = [was, is].map(({ name }) => (typeof name === 'string' ? showValue(name) : 'one without a name'));
+      const listed = parts.map((part) => PART_NAMES[part]).join(', ');
+      differences.push(`the base model was another, ${names[0]}, now ${names[1]}: it differs in ${listed}`);
+    }
+  }
+  const [before, after] = [saved[TOKENIZER], now[TOKENIZER]];
+  if (typeof before === 'string' && after !== undefined && before !== after) {
+    differences.push('the tokenizer was another: it gives other tokens or other ids');
+  }
+  return differences;
+}
+
+/** Keys of `baseModel`. */
+const PART_NAMES: Readonly<Record<string, string>> = {
+  config: 'config.json',
+  language: 'weights of the language model',
+  vision: 'weights of the vision tower',
+  projector: 'weights of the projector',
+  other: 'weights of the output head',
+};
+
+/** The best value so far says nothing to another metric or another evaluation set. */
+function compareJudges(saved: TrainerState, now: RunIdentity): string[] {
+  const judge = judgeOf(now.config);
+  if (!judge || !saved.best) return [];
+  // No evaluation has been judged yet: the next is the first.
+  if (saved.best.bestValue === undefined && saved.best.withoutGain === 0) return [];
+  const differences: string[] = [];
+  const [before, after] = [saved.best, judge].map(({ metric, greaterIsBetter }) => {
+    return `${metric} (${greaterIsBetter ? 'greater' : 'less'} is better)`;
+  });
+  if (before !== after) differences.push(`the best model was told by ${before}, now by ${after}`);
+  const [was, is] = [saved.evalDataset, now.evalDataset];
+  const change = was && is && compareDatasets(was, is);
+  if (change) differences.push(`the evaluation set, which tells the best model, ${change}`);
+  return differences;
+}
+
+function compareParameters(saved: RunIdentity['parameters'], now: RunIdentity['parameters']): string[] {
+  if (saved.length !== now.length) return [`there were ${saved.length} trainable tensors, now ${now.length}`];
+  const differences: string[] = [];
+  saved.forEach((before, i) => {
+    const after = now[i]!;
+    const [was, is] = [before, after].map(({ name, shape }) => `${name} [${shape}]`);
+    if (was !== is) differences.push(`trainable tensor ${i} was ${was}, now ${is}`);
+  });
+  const listed = differences.slice(0, MAX_LISTED);
+  if (differences.length > MAX_LISTED) listed.push(`and ${differences.length - MAX_LISTED} more trainable tensors`);
+  return listed;
+}

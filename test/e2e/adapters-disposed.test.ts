@@ -1,0 +1,98 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { deleteAdapter, setAdapter } from '../../src/lora/adapter-slots.js';
+import { applyLora, type LoraAdapter } from '../../src/lora/apply-lora.js';
+import type { SftConfigInput } from '../../src/train/sft-config.js';
+import { SftTrainer, type SftTrainerOptions } from '../../src/train/sft-trainer.js';
+import { collectGarbage } from '../unit/collect-garbage.js';
+import { makeAdapter, makeDataset, makeTinyWorld, type TinyWorld } from './tiny-model.js';
+
+let world: TinyWorld;
+beforeAll(async () => {
+  world = await makeTinyWorld();
+});
+afterAll(() => world.dispose());
+
+function train(config: SftConfigInput, more: Partial<SftTrainerOptions> = {}, signal?: AbortSignal) {
+  const { model, collator, dir } = world;
+  const trainer = new SftTrainer({
+    ...{ model, collator, trainDataset: makeDataset(4), evalDataset: makeDataset(2) },
+    ...more,
+    config: { progress: 'none', outputDir: dir, saveStrategy: 'no', maxSteps: 2, ...config },
+  });
+  return trainer.train(signal && { signal });
+}
+const other = (name: string): LoraAdapter =>
+  applyLora(world.model, { r: 4 }, { adapterName: name, onWarning: () => undefined });
+const settled = (run: PromiseLike<unknown>): Promise<unknown> =>
+  Promise.resolve(run).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+
+/** What losses that nobody fetched take is given back with the functions that would fetch them. */
+async function bytesInUse(): Promise<number> {
+  for (let i = 0; i < 3; i++) {
+    collectGarbage();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return world.engine.memory().bytesInUse;
+}
+
+describe('adapters that are disposed of within a run', () => {
+  it('leave nothing in the engine, at whatever moment', async () => {
+    const before = await bytesInUse();
+    for (const ticks of [0, 1, 4, 8, 12, 16, 20, 24, 28, 32, 40]) {
+      const adapter = makeAdapter(world.model);
+      let left = ticks;
+      const tick = (): void => {
+        if (left-- > 0) setImmediate(tick);
+        else adapter.dispose();
+      };
+      setImmediate(tick);
+      await settled(train({}));
+      left = 0;
+      adapter.dispose();
+    }
+    expect(await bytesInUse()).toBe(before);
+  });
+
+  it('leave nothing where others come, are used and go while one is trained', async () => {
+    const before = await bytesInUse();
+    const adapter = makeAdapter(world.model);
+    const within: number[] = [];
+    let count = 0;
+    const computeMetrics = async () => {
+      for (let i = 0; i < 3; i++) {
+        const name = `other ${count++}`;
+        other(name);
+        setAdapter(world.model, name);
+        setAdapter(world.model, 'default');
+        deleteAdapter(world.model, name);
+      }
+      within.push(world.engine.memory().bytesInUse);
+      return { count };
+    };
+    expect(await settled(train({ evalStrategy: 'steps', evalSteps: 1, maxSteps: 4 }, { computeMetrics }))).toBe(
+      undefined,
+    );
+    expect(new Set(within).size).toBe(1);
+    expect([within.length, count]).toEqual([4, 12]);
+    adapter.dispose();
+    expect(await bytesInUse()).toBe(before);
+  });
+});
+
+it('an adapter that is made while a window is computed outlives the failure of the window', async () => {
+  const { engine, model } = world;
+  const before = await bytesInUse();
+  const mark = engine.mark();
+  const adapter = makeAdapter(model);
+  const values = await adapter.readValues();
+  const state = engine.createOptimizerState(adapter.parameters, 'adamw');
+  engine.releaseSince(mark);
+  expect(await adapter.readValues()).toEqual(values);
+  await engine.readOptimizerState(adapter.parameters, state);
+  engine.releaseOptimizerState(adapter.parameters, state);
+  adapter.dispose();
+  expect(await bytesInUse()).toBe(before);
+});
