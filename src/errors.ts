@@ -2,6 +2,7 @@
  * One family of errors. Each carries a stable `code` to switch on, `details` for programs, and a `hint` for people:
  * what was expected, what came, where, and what to do.
  */
+import { redact, redactAddresses, redactCause, redactDeep } from './secrets.js';
 
 /** Where in the library an error was found; the class tells the same, the string survives JSON. */
 export type TuneErrorCode = 'CONFIG' | 'DATA' | 'IMAGE' | 'TEXT' | 'CHECKPOINT' | 'ENGINE' | 'TRAINING' | 'HUB';
@@ -28,10 +29,14 @@ export class TuneError extends Error {
   readonly details: Record<string, unknown>;
 
   constructor(code: TuneErrorCode, message: string, options: TuneErrorOptions = {}) {
-    super(printable(options.hint ? `${message}\n  hint: ${options.hint}` : message), { cause: options.cause });
+    // The one place: whatever a server has echoed on its way into an error ends here.
+    const clean = code === 'HUB' ? redactAddresses : redact;
+    const whole = clean(options.hint ? `${message}\n  hint: ${options.hint}` : message);
+    const cause = options.cause === undefined ? {} : { cause: redactCause(options.cause, clean) };
+    super(printable(whole), cause);
     this.code = code;
-    this.hint = options.hint;
-    this.details = options.details ?? {};
+    this.hint = options.hint === undefined ? undefined : clean(options.hint);
+    this.details = redactDeep(options.details ?? {}, clean) as Record<string, unknown>;
   }
 }
 
