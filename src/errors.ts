@@ -31,11 +31,13 @@ export class TuneError extends Error {
   constructor(code: TuneErrorCode, message: string, options: TuneErrorOptions = {}) {
     // The one place: whatever a server has echoed on its way into an error ends here.
     const clean = code === 'HUB' ? redactAddresses : redact;
-    const whole = clean(options.hint ? `${message}\n  hint: ${options.hint}` : message);
+    // A hint is this package's own words, and may show the form of an address with a password.
+    const hint = options.hint === undefined ? undefined : redact(options.hint);
+    const whole = hint ? `${clean(message)}\n  hint: ${hint}` : clean(message);
     const cause = options.cause === undefined ? {} : { cause: redactCause(options.cause, clean) };
     super(printable(whole), cause);
     this.code = code;
-    this.hint = options.hint === undefined ? undefined : clean(options.hint);
+    this.hint = hint;
     this.details = redactDeep(options.details ?? {}, clean) as Record<string, unknown>;
   }
 }

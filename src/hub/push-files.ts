@@ -13,15 +13,16 @@ import { offlineReason } from './environment.js';
 import { explainAnswer, type HubSubject } from './explain-answer.js';
 import { hubFetch, placeholderToken } from './hub-fetch.js';
 import {
-  authorization,
   connectHub,
   type HubConnection,
   type HubConnectionOptions,
   type HubConnectionSettings,
   hubConnectionSchema,
+  requestSettings,
 } from './hub-options.js';
 import { parseRepoId } from './repo-id.js';
 import { listTree, type RepoFile, type RepoTree, resolveRevision } from './repo-tree.js';
+import { parseRevision } from './safe-names.js';
 import { TOKEN_HINT } from './token.js';
 
 /** How far an upload is. */
@@ -82,7 +83,8 @@ export async function pushFiles(
   const repoId = parseRepoId(id);
   const connection = await connectForPush(repoId, options);
   const contents = await Promise.all(files.map(describe));
-  const push = new Push(connection, { repoId, revision: options.revision, action: 'write' }, contents, options);
+  const revision = parseRevision(options.revision);
+  const push = new Push(connection, { repoId, revision, action: 'write' }, contents, options);
   const budget = new RetryBudget(connection.retry);
   for (;;) {
     try {
@@ -135,12 +137,8 @@ interface Identity {
 async function whoIs(connection: HubConnection, repoId: string): Promise<Identity> {
   const { value } = await requestJson({
     url: `${connection.endpoint}/api/whoami-v2`,
-    privateHeaders: authorization(connection),
+    ...requestSettings(connection),
     explain: explainAnswer(connection, { repoId, revision: 'main', action: 'write' }),
-    answerTimeoutMs: connection.timeoutMs,
-    silenceTimeoutMs: connection.timeoutMs,
-    retry: connection.retry,
-    signal: connection.signal,
   });
   return (value as Identity | null) ?? {};
 }

@@ -33,7 +33,14 @@ export async function errorOf(answer: HttpAnswer, explain: ExplainAnswer | undef
     throw cause;
   });
   const suspect = suspectAnswer(answer, text);
-  return explain?.(suspect) ?? (answer.status >= 400 ? statusError(suspect) : undefined);
+  const error = explain?.(suspect) ?? (answer.status >= 400 ? statusError(suspect) : undefined);
+  // A proxy answers in the name of the host where the request is not encrypted.
+  if (!error || answer.proxy === undefined || answer.url.protocol === 'https:') return error;
+  return new HubError(`${error.message.split('\n  hint: ')[0]}; it may be the proxy ${answer.proxy} that answers`, {
+    hint: [error.hint, 'NO_PROXY names hosts that need no proxy.'].filter(Boolean).join(' '),
+    details: { ...error.details, proxy: answer.proxy },
+    cause: error.cause,
+  });
 }
 
 /** What an answer says, without what nobody may read: it is cut and quoted from here on. */
