@@ -175,9 +175,10 @@ export function authorization({ token }: HubConnection): Record<string, string> 
 }
 
 /** What every request to the Hub has in common. */
-export function requestSettings(
-  connection: HubConnection,
-): Pick<HttpRequest, 'privateHeaders' | 'allowInsecureHttp' | 'answerTimeoutMs' | 'silenceTimeoutMs' | 'signal'> & {
+export function requestSettings(connection: HubConnection): Pick<
+  HttpRequest,
+  'privateHeaders' | 'allowInsecureHttp' | 'answerTimeoutMs' | 'silenceTimeoutMs' | 'signal'
+> & {
   readonly retry: RetryOptions;
 } {
   const { allowInsecureHttp, timeoutMs, retry, signal } = connection;

@@ -14,6 +14,9 @@ export interface ListLimits {
   readonly maxPages?: number | undefined;
 }
 
+/** Characters of the query of a page: all are kept, so that one that comes again is seen. */
+const MAX_SEARCH = 4096;
+
 /** All pages may take so many times the longest silence of the server. */
 const WHOLE_LIST = 20;
 
@@ -81,6 +84,7 @@ function nextPage(headers: Headers, page: URL, first: URL, fail: (what: string) 
   const named = URL.canParse(link, page.href) ? new URL(link, page) : undefined;
   const route = /\/api\/.*$/.exec(first.pathname)?.[0] ?? first.pathname;
   if (!named || !decodeURI(named.pathname).endsWith(decodeURI(route))) throw fail('goes on at another address');
+  if (named.search.length > MAX_SEARCH) throw fail('cannot be followed: the address of its next page is too long');
   const next = new URL(first);
   next.search = named.search;
   return next;

@@ -1,5 +1,5 @@
 /** A proxy on this machine: tunnels, and plain requests in absolute form; it alone knows where the hosts are. */
-import { createServer, type IncomingMessage, request as send, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse, request as send } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 
 export class ProxyServer {
