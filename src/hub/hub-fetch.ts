@@ -4,7 +4,7 @@
  */
 import { HubError } from '../errors.js';
 import { errorOf } from '../transfer/answer-error.js';
-import { isLoopback } from '../transfer/loopback.js';
+import { mayBeLoopback } from '../transfer/loopback.js';
 import { requestJson } from '../transfer/request-json.js';
 import { withRetries } from '../transfer/retry.js';
 import { type HttpRequest, sendRequest } from '../transfer/send-request.js';
@@ -37,7 +37,7 @@ export function hubFetch(connection: HubConnection, subject: HubSubject): typeof
   const { origin, hostname } = new URL(connection.endpoint);
   return async (input, init: LibraryRequest = {}) => {
     const url = new URL(input instanceof Request ? input.url : input);
-    if (isLoopback(url.hostname) && !isLoopback(hostname)) {
+    if (mayBeLoopback(url.hostname) && !mayBeLoopback(hostname)) {
       throw new HubError(`${subject.repoId}: the Hub wants an upload to go to this machine`, {
         details: { repoId: subject.repoId, host: url.host },
       });

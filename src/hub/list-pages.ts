@@ -10,7 +10,7 @@ export interface ListLimits {
   readonly maxEntries?: number | undefined;
   /** Bytes of all paths. Default 16 MiB. */
   readonly maxPathBytes?: number | undefined;
-  /** Default 5,000: the Hub puts 1,000 entries on one. */
+  /** Default 3,000: the Hub puts 1,000 entries on one. */
   readonly maxPages?: number | undefined;
 }
 
@@ -31,7 +31,7 @@ export async function* listPages(
   subject: HubSubject,
   limits: ListLimits = {},
 ): AsyncGenerator<readonly unknown[]> {
-  const { maxEntries = 150_000, maxPathBytes = 16 * 2 ** 20, maxPages = 5000 } = limits;
+  const { maxEntries = 150_000, maxPathBytes = 16 * 2 ** 20, maxPages = 3000 } = limits;
   const fail = (what: string): HubError =>
     new HubError(`${subject.repoId}: the list of its files ${what}`, {
       hint: 'Is the endpoint right? A folder that holds the files can be given in place of the name.',

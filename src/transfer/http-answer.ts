@@ -1,6 +1,6 @@
 /** The answer to a request, its body read under limits of time, speed and length. */
 import type { ReadableStreamReadResult } from 'node:stream/web';
-import { failureOf, timeoutError } from './request-failure.js';
+import { failureOf, timeoutError, tooSlowError } from './request-failure.js';
 import type { HttpRequest } from './send-request.js';
 import { SilenceWatch } from './silence-watch.js';
 import { type SpeedLimit, SpeedWatch } from './speed-watch.js';
@@ -98,7 +98,11 @@ export class HttpAnswer {
     const deadline = setTimeout(
       () =>
         this.#controller.abort(
-          timeoutError(this.url, `the answer was not complete after ${whole / 1000} s`, { tooSlow: true }),
+          tooSlowError(
+            this.url,
+            `the answer was not complete after ${whole / 1000} s`,
+            'On a connection as slow as that a longer `timeoutMs` helps.',
+          ),
         ),
       whole,
     );
@@ -132,9 +136,9 @@ export class HttpAnswer {
 }
 
 function slowError(url: URL, { minBytesPerSecond, windowMs }: SpeedLimit): unknown {
-  return timeoutError(
+  return tooSlowError(
     url,
     `less than ${minBytesPerSecond} bytes a second arrived for ${windowMs / 1000} s: too slow to go on`,
-    { tooSlow: true },
+    'What has arrived is kept, and the next call goes on there. `minBytesPerSecond` sets the limit, where there is such an option.',
   );
 }

@@ -6,8 +6,16 @@ export function shownUrl(url: URL): string {
   return `${url.origin}${url.pathname}`;
 }
 
-export function timeoutError(url: URL, what: string, details: Record<string, unknown> = {}): HubError {
-  return new HubError(`${shownUrl(url)}: ${what}`, { details: { url: shownUrl(url), transient: true, ...details } });
+export function timeoutError(url: URL, what: string): HubError {
+  return new HubError(`${shownUrl(url)}: ${what}`, { details: { url: shownUrl(url), transient: true } });
+}
+
+/** For a server that sends, but not enough: it is asked again less often. */
+export function tooSlowError(url: URL, what: string, hint: string): HubError {
+  return new HubError(`${shownUrl(url)}: ${what}`, {
+    hint,
+    details: { url: shownUrl(url), transient: true, tooSlow: true },
+  });
 }
 
 export function redirectError(url: URL, what: string): HubError {

@@ -2,7 +2,7 @@
 import { HubError } from '../errors.js';
 import { keepCredentials } from '../secrets.js';
 import { HttpAnswer } from './http-answer.js';
-import { isLoopback } from './loopback.js';
+import { isLoopback, mayBeLoopback } from './loopback.js';
 import { type ProxyRoute, proxyRoute } from './proxy.js';
 import { failureOf, proxyError, redirectError, shownUrl, timeoutError } from './request-failure.js';
 import { SilenceWatch } from './silence-watch.js';
@@ -126,7 +126,8 @@ function refuseUnsafe(url: URL, first: URL, { allowInsecureHttp = false }: HttpR
     });
   }
   const local = isLoopback(url.hostname);
-  if (redirected && local && !isLoopback(first.hostname)) throw redirectError(url, 'to this machine');
+  if (redirected && mayBeLoopback(url.hostname) && !mayBeLoopback(first.hostname))
+    throw redirectError(url, 'to this machine');
   const mayBePlain = first.protocol === 'http:' && (local || allowInsecureHttp);
   if (url.protocol === 'https:' || (url.protocol === 'http:' && mayBePlain)) return;
   if (redirected) throw redirectError(url, `to ${url.protocol.slice(0, -1)}, which is not encrypted`);

@@ -1,6 +1,8 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { hubFetch } from '../../../src/hub/hub-fetch.js';
 import { connectHub, hubConnectionSchema } from '../../../src/hub/hub-options.js';
+import { pushFiles, pushFilesSchema } from '../../../src/hub/push-files.js';
 import { listTree } from '../../../src/hub/repo-tree.js';
 import * as hostile from '../../servers/hostile-handlers.js';
 import { sha256 } from '../../servers/hub-server.js';
@@ -11,7 +13,8 @@ const weights = Buffer.alloc(300_000, 'weights ');
 const bed = hubTestBed({ 'config.json': '{}', 'model.safetensors': weights });
 /** Limits that end within the patience of a test. */
 const FEW = { maxAttempts: 2 };
-const SHORT = { timeoutMs: 60, maxAttempts: 2, minBytesPerSecond: 10_000, speedWindowMs: 100 };
+const SHORT_REQUESTS = { timeoutMs: 60, maxAttempts: 2 };
+const SHORT = { ...SHORT_REQUESTS, minBytesPerSecond: 10_000, speedWindowMs: 100 };
 
 describe('a list of files', () => {
   const page = (n: number): object[] => Array.from({ length: 10 }, (_, i) => hostile.fileEntry(`${n}-${i}`));
@@ -160,5 +163,47 @@ describe('a file', () => {
     const folder = await bed.download({ ...SHORT, maxAttempts: 1, allowPatterns: 'model.safetensors' });
     expect(await filesBelow(folder)).toEqual([join(folder, 'model.safetensors')]);
     expect(bed.warnings).toEqual([]);
+  });
+});
+
+describe('an upload', () => {
+  it.each([
+    ['revision', /\/revision\//],
+    ['repository', /\/repos\/create/],
+    ['check of the files', /\/preupload\//],
+    ['batch', /objects\/batch/],
+    ['storage', /\/put\//],
+    ['commit', /\/commit\//],
+  ])('ends when the %s trickles, has no end, or is 15 MB of {}', async (what, route) => {
+    const handlers = [hostile.trickle(10), hostile.endless(), hostile.manyObjects(15e6), hostile.deepNesting(1000)];
+    for (const [i, handler] of handlers.entries()) {
+      const id = `user/upload-${i}`;
+      if (what !== 'repository') bed.server.commit(id, {});
+      bed.server.fault(route, handler, 0);
+      const options = pushFilesSchema.parse({
+        token: 'hf_writer',
+        endpoint: bed.server.endpoint,
+        retryDelayMs: 1,
+        ...(i === 0 ? SHORT_REQUESTS : FEW),
+        onWarning: () => undefined,
+      });
+      const result = await pushFiles(id, [{ path: 'a.safetensors', text: `${i}` }], options).then(
+        // What a storage says beside its status is of no interest.
+        () => (what === 'storage' && i > 0 ? 'done' : 'not refused'),
+        (error: { code?: string }) => (error.code === 'HUB' ? 'done' : error),
+      );
+      bed.server.reset();
+      expect([what, i, result]).toEqual([what, i, 'done']);
+    }
+  });
+
+  it('is not led to this machine by a Hub elsewhere', async () => {
+    const settings = hubConnectionSchema.parse({ endpoint: 'https://hub.example', token: 'hf_writer' });
+    const send = hubFetch(await connectHub(settings), { repoId: ID, revision: 'main', action: 'write' });
+    for (const url of ['http://127.0.0.1:1/x', 'https://localhost/x', 'https://[::ffff:127.0.0.1]/x']) {
+      await expect(send(url, { method: 'PUT', body: new Blob(['x']) })).rejects.toThrow(
+        /wants an upload to go to this machine/,
+      );
+    }
   });
 });

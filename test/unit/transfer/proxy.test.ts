@@ -3,6 +3,8 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ConfigError, HubError } from '../../../src/errors.js';
+import { hubFetch } from '../../../src/hub/hub-fetch.js';
+import { connectHub, hubConnectionSchema } from '../../../src/hub/hub-options.js';
 import { proxyFor } from '../../../src/transfer/proxy.js';
 import { requestJson } from '../../../src/transfer/request-json.js';
 import { type HttpRequest, sendRequest } from '../../../src/transfer/send-request.js';
@@ -86,8 +88,13 @@ describe('through a proxy', () => {
     const pem = (name: string): Promise<Buffer> => readFile(new URL(`../../fixtures/tls/${name}.pem`, import.meta.url));
     secure = createServer({ key: await pem('key'), cert: await pem('certificate') }, (request, response) => {
       const { url, headers } = request;
-      response.end(
-        JSON.stringify({ url, authorization: headers.authorization, login: headers['proxy-authorization'] }),
+      const [authorization, login] = [headers.authorization, headers['proxy-authorization']];
+      let received = 0;
+      request.on('data', (piece: Buffer) => {
+        received += piece.length;
+      });
+      request.on('end', () =>
+        response.end(JSON.stringify({ url, authorization, login, ...(received > 0 ? { received } : {}) })),
       );
     });
     await new Promise<void>((resolve) => secure.listen(0, '127.0.0.1', resolve));
@@ -132,6 +139,17 @@ describe('through a proxy', () => {
     expect(proxy.asked).toEqual(['CONNECT mirror.example:443']);
   });
 
+  it('an upload is counted on its way', async () => {
+    const settings = hubConnectionSchema.parse({ endpoint: 'https://mirror.example', token: 'hf_writer' });
+    const send = hubFetch(await connectHub(settings), { repoId: 'a/b', revision: 'main', action: 'write' });
+    const seen: number[] = [];
+    const progressHint = { progressCallback: (progress: number) => seen.push(progress) };
+    const init = { method: 'PUT', body: new Blob(['x'.repeat(300_000)]), progressHint } as RequestInit;
+    const result = (await (await send('https://mirror.example/put', init)).json()) as object;
+    expect(result).toEqual({ url: '/put', received: 300_000 });
+    expect(seen.at(-1)).toBe(1);
+  });
+
   it('http is asked of it in full', async () => {
     const { value } = await requestJson({ url: 'http://plain.example/x', allowInsecureHttp: true });
     expect(value).toEqual({ plain: true });
@@ -147,7 +165,7 @@ describe('through a proxy', () => {
       allowInsecureHttp: true,
       privateHeaders: { authorization: 'Bearer secret-of-plain' },
     });
-    expect(JSON.parse(await result.text(1000))).toEqual({ url: '/next' });
+    expect(JSON.parse(await result.text(1000))).toEqual({ url: '/next', received: 5 });
     expect(proxy.asked).toEqual(['POST http://plain.example/', 'CONNECT mirror.example:443']);
   });
 
