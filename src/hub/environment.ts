@@ -54,7 +54,11 @@ function parseEndpoint(option: string | undefined, env: Environment): { url: URL
 }
 
 function isDecodable({ username, password }: URL): boolean {
-  return !/%(?![0-9a-f]{2})/i.test(username + password);
+  try {
+    return decodeURIComponent(username + password) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** Why the Hub must not be asked; undefined if it may be. */

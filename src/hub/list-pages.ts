@@ -83,9 +83,18 @@ function nextPage(headers: Headers, page: URL, first: URL, fail: (what: string) 
   if (link === undefined) return undefined;
   const named = URL.canParse(link, page.href) ? new URL(link, page) : undefined;
   const route = /\/api\/.*$/.exec(first.pathname)?.[0] ?? first.pathname;
-  if (!named || !decodeURI(named.pathname).endsWith(decodeURI(route))) throw fail('goes on at another address');
+  if (!named || !sameEnd(named.pathname, route)) throw fail('goes on at another address');
   if (named.search.length > MAX_SEARCH) throw fail('cannot be followed: the address of its next page is too long');
   const next = new URL(first);
   next.search = named.search;
   return next;
+}
+
+/** Whether a path ends with another, however the two are encoded. */
+function sameEnd(path: string, end: string): boolean {
+  try {
+    return decodeURI(path).endsWith(decodeURI(end));
+  } catch {
+    return false;
+  }
 }

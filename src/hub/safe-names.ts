@@ -7,12 +7,15 @@ import { showValue } from '../show-value.js';
 /** What git allows in the name of a branch or tag, and so the Hub: slashes too, but nothing that leads elsewhere. */
 const NOT_IN_REF = /\.\.|\/\/|@\{|[\s~^:?*[\\]|\.$|\.lock(\/|$)|(^|\/)\.|^\/|\/$|^@$/;
 
+/** What is no text in any encoding, and so in no address: JSON can spell it. */
+const HALF_LETTER = /\p{Surrogate}/u;
+
 /**
  * A branch, a tag, `refs/pr/3` or a commit.
  * @throws ConfigError for what cannot be one, or would be a path outside of the cache
  */
 export function parseRevision(revision: string): string {
-  if (typeof revision === 'string' && revision !== '' && !NOT_IN_REF.test(revision) && !nameFault(revision)) {
+  if (typeof revision === 'string' && revision !== '' && !NOT_IN_REF.test(revision) && !pathFault(revision)) {
     return revision;
   }
   const given = typeof revision === 'string' ? showValue(revision) : describeGiven(revision);
@@ -24,6 +27,7 @@ export function parseRevision(revision: string): string {
 
 /** What is wrong with a path in a repository, or undefined. */
 export function pathFault(path: string): string | undefined {
+  if (HALF_LETTER.test(path)) return 'half a letter in the name';
   return path.endsWith('/') ? 'a folder in place of a file' : nameFault(path);
 }
 

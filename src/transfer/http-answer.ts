@@ -7,6 +7,8 @@ import { type SpeedLimit, SpeedWatch } from './speed-watch.js';
 
 /** A body that is read as a whole may take so many times the longest silence. */
 const WHOLE_BODY = 3;
+/** So many that silence is seen first, however seldom this process runs. */
+const WHOLE_LOOKS = 8 * WHOLE_BODY + 8;
 
 /** The final answer, whatever its status. Its body must be read or cancelled. */
 export class HttpAnswer {
@@ -95,7 +97,8 @@ export class HttpAnswer {
   async bytes(limit: number): Promise<Buffer> {
     const { silenceTimeoutMs = 30_000 } = this.#request;
     const whole = this.#request.wholeTimeoutMs ?? WHOLE_BODY * silenceTimeoutMs;
-    const deadline = setTimeout(
+    const deadline = new SilenceWatch(
+      whole,
       () =>
         this.#controller.abort(
           tooSlowError(
@@ -104,7 +107,7 @@ export class HttpAnswer {
             'On a connection as slow as that a longer `timeoutMs` helps.',
           ),
         ),
-      whole,
+      WHOLE_LOOKS,
     );
     let bytes = Buffer.alloc(0);
     let length = 0;
@@ -119,7 +122,7 @@ export class HttpAnswer {
         if (length >= limit) break;
       }
     } finally {
-      clearTimeout(deadline);
+      deadline.stop();
     }
     return bytes.subarray(0, length);
   }

@@ -84,6 +84,8 @@ describe('a list of files', () => {
     expect([...tree.keys()]).toEqual(['first.txt', 'model.safetensors', 'a.txt', 'b.txt']);
     bed.server.fault(/tree/, answer(200, [], { link: '<https://evil.example/x?cursor=1>; rel="next"' }));
     await expect(bed.download()).rejects.toThrow(/goes on at another address/);
+    bed.server.fault(/tree/, answer(200, [hostile.fileEntry('a')], { link: '</%zz?a=b>; rel="next"' }));
+    await expect(bed.download()).rejects.toThrow(/goes on at another address/);
   });
 
   it('that is no list is refused', async () => {

@@ -32,6 +32,7 @@ const LEADING_OUT = [
   'a\0b',
   'a\nb',
   'a//b',
+  '\ud800',
   'a/',
   '',
   `${'x'.repeat(256)}`,

@@ -62,5 +62,7 @@ export async function failure(work: Promise<unknown>): Promise<TuneError> {
 /** All files below a folder, by path. */
 export async function filesBelow(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
-  return entries.filter((entry) => !entry.isDirectory()).map(({ path, name }) => join(path, name));
+  // The older name of the two is the only one in Node 20.10, and gone from later ones.
+  const folderOf = (entry: object): string => Reflect.get(entry, 'parentPath') ?? Reflect.get(entry, 'path');
+  return entries.filter((entry) => !entry.isDirectory()).map((entry) => join(folderOf(entry), entry.name));
 }
