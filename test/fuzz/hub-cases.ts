@@ -51,7 +51,7 @@ const LISTS: readonly HubCase[] = [
 /** Answers that mean harm wherever they come. */
 const ANYWHERE: readonly (readonly [string, () => Handler, number?])[] = [
   ['one byte a second', () => hostile.trickle(1000), 30],
-  ['one byte a millisecond', () => hostile.trickle(1), 30],
+  ['one byte a millisecond', () => hostile.trickle(1), 60],
   ['silence', () => silence, 10],
   ['a body without end', () => hostile.endless(), 30],
   ['a body without end, as JSON', () => hostile.endless({ 'content-type': 'application/json' }), 30],
