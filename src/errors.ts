@@ -3,6 +3,7 @@
  * what was expected, what came, where, and what to do.
  */
 import { printable, warningLine } from './one-line.js';
+import { redact, redactAddresses, redactCause, redactDeep } from './secrets.js';
 
 /** Where in the library an error was found; the class tells the same, the string survives JSON. */
 export type TuneErrorCode = 'CONFIG' | 'DATA' | 'IMAGE' | 'TEXT' | 'CHECKPOINT' | 'ENGINE' | 'TRAINING' | 'HUB';
@@ -29,11 +30,16 @@ export class TuneError extends Error {
   readonly details: Record<string, unknown>;
 
   constructor(code: TuneErrorCode, message: string, options: TuneErrorOptions = {}) {
-    const hint = options.hint === undefined ? undefined : shown(options.hint, options.details);
-    super(shown(message, options.details) + (hint ? `\n  hint: ${hint}` : ''), { cause: shownCause(options.cause) });
+    // The one place: whatever a server has echoed on its way into an error ends here, and so does what a terminal obeys.
+    const clean = code === 'HUB' ? redactAddresses : redact;
+    const { details = {} } = options;
+    // A hint is this package's own words, and may show the form of an address with a password.
+    const hint = options.hint === undefined ? undefined : shown(redact(options.hint), details);
+    const cause = options.cause === undefined ? {} : { cause: shownCause(redactCause(options.cause, clean)) };
+    super(shown(clean(message), details) + (hint ? `\n  hint: ${hint}` : ''), cause);
     this.code = code;
     this.hint = hint;
-    this.details = options.details ?? {};
+    this.details = redactDeep(details, clean) as Record<string, unknown>;
   }
 }
 

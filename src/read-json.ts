@@ -14,6 +14,8 @@ export interface ReadJsonOptions {
   readonly maxBytes?: number;
   /** Accept the key `__proto__`, which may be a token or a tensor: the reader keeps names in maps. Default false. */
   readonly anyKey?: boolean;
+  /** Lists and objects in it. Default 1,000,000. */
+  readonly maxContainers?: number;
 }
 
 /** @throws Error with the reason: the file cannot be read, is too large, is no JSON, or nests too deeply */
@@ -22,8 +24,8 @@ export async function readJson(path: string, options: ReadJsonOptions = {}): Pro
 }
 
 /** As {@link readJson}, of bytes in memory. @throws SyntaxError */
-export function parseJson(bytes: Uint8Array, options: Pick<ReadJsonOptions, 'anyKey'> = {}): unknown {
-  checkNesting(bytes);
+export function parseJson(bytes: Uint8Array, options: Omit<ReadJsonOptions, 'maxBytes'> = {}): unknown {
+  checkNesting(bytes, options.maxContainers ?? MAX_CONTAINERS);
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
@@ -42,7 +44,7 @@ export function parseJson(bytes: Uint8Array, options: Pick<ReadJsonOptions, 'any
 }
 
 /** Before the parser makes anything: it takes up to 30 times the text for brackets alone. */
-function checkNesting(bytes: Uint8Array): void {
+function checkNesting(bytes: Uint8Array, maxContainers: number): void {
   let depth = 0;
   let containers = 0;
   for (let i = 0; i < bytes.length; i++) {
@@ -51,7 +53,7 @@ function checkNesting(bytes: Uint8Array): void {
       for (i++; i < bytes.length && bytes[i] !== 0x22; i++) if (bytes[i] === 0x5c) i++;
     } else if (byte === 0x7b || byte === 0x5b) {
       if (++depth > MAX_DEPTH) throw new SyntaxError(`it nests more than ${MAX_DEPTH} deep`);
-      if (++containers > MAX_CONTAINERS) throw new SyntaxError(`it has more than ${MAX_CONTAINERS} lists and objects`);
+      if (++containers > maxContainers) throw new SyntaxError(`it has more than ${maxContainers} lists and objects`);
     } else if (byte === 0x7d || byte === 0x5d) depth--;
   }
 }

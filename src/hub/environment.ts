@@ -2,6 +2,7 @@
 import { homedir } from 'node:os';
 import { join, resolve, sep } from 'node:path';
 import { ConfigError } from '../errors.js';
+import type { HubToken } from './token.js';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -12,26 +13,52 @@ export function hubHome(env: Environment = process.env): string {
 
 /** `option`, else `$HF_HUB_CACHE`, else `$HUGGINGFACE_HUB_CACHE`, else `$HF_HOME/hub`. Absolute. */
 export function hubCacheFolder(option: string | undefined, env: Environment = process.env): string {
-  if (option) return resolve(expandHome(option));
   const named = env['HF_HUB_CACHE'] || env['HUGGINGFACE_HUB_CACHE'];
-  return resolve(named ? expandPath(named, env) : join(hubHome(env), 'hub'));
+  const path = option ? expandHome(option) : named ? expandPath(named, env) : join(hubHome(env), 'hub');
+  if (path.includes('\0')) throw new ConfigError('the folder of the cache has a NUL character in its name');
+  return resolve(path);
 }
 
 /**
- * `option`, else `$HF_ENDPOINT`, else huggingface.co, without a slash at the end.
+ * `option`, else `$HF_ENDPOINT`, else huggingface.co, without user, password and a slash at the end; a mirror may lie
+ * below a path.
  * @throws ConfigError if it is no http address
  */
 export function hubEndpoint(option: string | undefined, env: Environment = process.env): string {
+  const { url } = parseEndpoint(option, env);
+  return `${url.origin}${url.pathname}`.replace(/\/+$/, '');
+}
+
+/** User and password in the address of a Hub, as company mirrors want them. */
+export function endpointLogin(option: string | undefined, env: Environment = process.env): HubToken | undefined {
+  const { url, source } = parseEndpoint(option, env);
+  if (url.username === '' && url.password === '') return undefined;
+  const pair = [url.username, url.password].map(decodeURIComponent).join(':');
+  return { value: Buffer.from(pair).toString('base64'), source, scheme: 'Basic' };
+}
+
+function parseEndpoint(option: string | undefined, env: Environment): { url: URL; source: string } {
   const given = option || env['HF_ENDPOINT'] || 'https://huggingface.co';
+  const source = option ? '`endpoint`' : 'HF_ENDPOINT';
   const url = URL.canParse(given) ? new URL(given) : undefined;
-  if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password || url.search || url.hash) {
-    throw new ConfigError(
-      // Not the whole address: a password or a token may be part of it.
-      `${option ? '`endpoint`' : 'HF_ENDPOINT'}: no address of a Hub: ${url ? `${url.protocol}//${url.host}` : 'not a URL'}`,
-      { hint: 'Expected something like https://huggingface.co, without user, password or query.' },
-    );
+  if (url && /^https?:$/.test(url.protocol) && !url.search && !url.hash && isDecodable(url)) return { url, source };
+  throw new ConfigError(
+    // Not the whole address: a password or a token may be part of it.
+    `${source}: no address of a Hub: ${url ? `${url.protocol}//${url.host}` : 'not a URL'}`,
+    {
+      hint:
+        'Expected something like https://huggingface.co or https://mirror.example/hf, without query; a user and ' +
+        'password before the host with special characters as %XX.',
+    },
+  );
+}
+
+function isDecodable({ username, password }: URL): boolean {
+  try {
+    return decodeURIComponent(username + password) !== undefined;
+  } catch {
+    return false;
   }
-  return given.replace(/\/+$/, '');
 }
 
 /** Why the Hub must not be asked; undefined if it may be. */

@@ -1,6 +1,13 @@
 /** From the Hub's error statuses to errors that say what is wrong and what to do. */
 import { HubError } from '../errors.js';
-import { type ExplainAnswer, type SuspectAnswer, statusDetails, statusLine } from '../transfer/answer-error.js';
+import {
+  type ExplainAnswer,
+  PAGE_HINT,
+  pageTitle,
+  type SuspectAnswer,
+  statusDetails,
+  statusLine,
+} from '../transfer/answer-error.js';
 import type { HubConnection } from './hub-options.js';
 import { TOKEN_HINT } from './token.js';
 
@@ -19,8 +26,10 @@ export function explainAnswer(connection: HubConnection, subject: HubSubject): E
 function hubError(answer: SuspectAnswer, connection: HubConnection, subject: HubSubject): HubError {
   const { status, headers, url } = answer;
   const code = headers.get('x-error-code') ?? '';
-  const said = saidBy(answer, connection);
-  const [what, hint] = explanation(status, code, said, connection, subject);
+  const said = saidBy(answer);
+  const [what, usual] = explanation(status, code, said, connection, subject);
+  // The Hub and its mirrors speak JSON: something else has answered.
+  const hint = pageTitle(answer.text) === undefined ? usual : [usual, PAGE_HINT].filter(Boolean).join(' ');
   const details = statusDetails(status, headers, url);
   const wait = rateLimitReset(headers);
   if (status === 429 && details['retryAfterMs'] === undefined && wait !== undefined) details['retryAfterMs'] = wait;
@@ -83,8 +92,8 @@ function explanation(
   }
 }
 
-/** The server's own words, in one line, without the token. */
-function saidBy({ headers, text }: SuspectAnswer, { token }: HubConnection): string {
+/** The server's own words, in one line; the token is not among them any more. */
+function saidBy({ headers, text }: SuspectAnswer): string {
   let said = headers.get('x-error-message') ?? '';
   if (!said) {
     try {
@@ -92,10 +101,10 @@ function saidBy({ headers, text }: SuspectAnswer, { token }: HubConnection): str
       const found = [body?.error, body?.message].find((value) => typeof value === 'string');
       said = [found, body?.error_description].filter((value) => typeof value === 'string').join(': ');
     } catch {
-      // A page or plain text: the status says more.
+      // Plain text: the status says more.
+      said = pageTitle(text) ?? '';
     }
   }
-  if (token) said = said.replaceAll(token.value, '***');
   return said.replace(/\s+/g, ' ').trim().slice(0, 300);
 }
 

@@ -4,6 +4,7 @@
  */
 import { HubError } from '../errors.js';
 import { errorOf } from '../transfer/answer-error.js';
+import { mayBeLoopback } from '../transfer/loopback.js';
 import { requestJson } from '../transfer/request-json.js';
 import { withRetries } from '../transfer/retry.js';
 import { type HttpRequest, sendRequest } from '../transfer/send-request.js';
@@ -33,9 +34,14 @@ type LibraryRequest = RequestInit & { progressHint?: { progressCallback?: (progr
  * it was asked to take, has `details.startOver`: another attempt begins with a look at what is there.
  */
 export function hubFetch(connection: HubConnection, subject: HubSubject): typeof fetch {
-  const { origin } = new URL(connection.endpoint);
+  const { origin, hostname } = new URL(connection.endpoint);
   return async (input, init: LibraryRequest = {}) => {
     const url = new URL(input instanceof Request ? input.url : input);
+    if (mayBeLoopback(url.hostname) && !mayBeLoopback(hostname)) {
+      throw new HubError(`${subject.repoId}: the Hub wants an upload to go to this machine`, {
+        details: { repoId: subject.repoId, host: url.host },
+      });
+    }
     const { authorization: forHub, ...headers } = Object.fromEntries(new Headers(init.headers));
     // The library gives up the other parts of an upload when one has failed.
     const signals = [connection.signal, init.signal].filter((signal) => signal instanceof AbortSignal);
@@ -45,6 +51,7 @@ export function hubFetch(connection: HubConnection, subject: HubSubject): typeof
       method: init.method,
       headers,
       privateHeaders: forHub && url.origin === origin ? authorization(connection) : {},
+      allowInsecureHttp: connection.allowInsecureHttp,
       answerTimeoutMs: connection.timeoutMs,
       silenceTimeoutMs: connection.timeoutMs,
       signal,

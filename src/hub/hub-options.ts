@@ -6,8 +6,12 @@ import { ConfigError } from '../errors.js';
 import { formatBytes } from '../format-bytes.js';
 import { describeGiven, isObject } from '../given-kind.js';
 import { warningLine } from '../one-line.js';
+import { redact } from '../secrets.js';
+import { isLoopback } from '../transfer/loopback.js';
 import type { RetryOptions } from '../transfer/retry.js';
-import { hubEndpoint } from './environment.js';
+import type { HttpRequest } from '../transfer/send-request.js';
+import { DEFAULT_SPEED } from '../transfer/speed-watch.js';
+import { endpointLogin, hubEndpoint } from './environment.js';
 import { findHubToken, type HubToken } from './token.js';
 
 /** What every request needs to know. */
@@ -17,13 +21,24 @@ export const hubConnectionSchema = z.strictObject({
    * `hf auth login` puts it; none if `HF_HUB_DISABLE_IMPLICIT_TOKEN` is set. Sent to the endpoint only, and never shown.
    */
   token: z.union([z.string().min(1), z.literal(false)]).optional(),
-  /** Base address of the Hub: https, or http on this machine. Default: `HF_ENDPOINT`, else https://huggingface.co. */
+  /**
+   * Base address of the Hub, e.g. `https://mirror.example/hf`: https, or http on this machine. A user and password in
+   * it are sent to it in place of a token. Default: `HF_ENDPOINT`, else https://huggingface.co.
+   */
   endpoint: z.string().min(1).optional(),
+  /**
+   * Ask a Hub over plain http on another machine, such as a company's mirror: whoever is in between reads and may change
+   * what is sent. `true` sends no token there; `'withToken'` does. Default false.
+   */
+  allowInsecureHttp: z.union([z.boolean(), z.literal('withToken')]).default(false),
   /** Attempts in a row without progress before giving up. Default 7. */
   maxAttempts: z.int().min(1).max(100).default(7),
   /** Wait before the second attempt, in milliseconds; it doubles each time, up to 30 s. Default 500. */
   retryDelayMs: z.number().min(0).default(500),
-  /** The longest silence of the server, in milliseconds. Default 30,000. */
+  /**
+   * The longest silence of the server, in milliseconds. A list or another short answer may take three times as long as a
+   * whole, all pages of a list 20 times. Default 30,000.
+   */
   timeoutMs: z.number().positive().default(30_000),
   /** Told in one line what is odd: a failed attempt, a Hub out of reach. Default: `process.emitWarning`. */
   onWarning: callback<string>().optional(),
@@ -75,6 +90,13 @@ export const hubDownloadSchema = hubConnectionSchema.extend({
   cacheDir: z.string().min(1).optional(),
   /** Use the cache alone, as always where `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE` is set. Default: false. */
   localFilesOnly: z.boolean().default(false),
+  /**
+   * A file that arrives more slowly than this, in bytes a second on average over `speedWindowMs`, is asked for again, and
+   * given up after three times; what has arrived is kept. 0: no limit. Default 1024.
+   */
+  minBytesPerSecond: z.number().min(0).default(DEFAULT_SPEED.minBytesPerSecond),
+  /** Over which `minBytesPerSecond` is measured, in milliseconds. Default 60,000. */
+  speedWindowMs: z.number().positive().default(DEFAULT_SPEED.windowMs),
   /** Told several times a second. Default: nobody. */
   onProgress: callback<HubProgress>().optional(),
 });
@@ -86,6 +108,8 @@ export type HubDownload = z.output<typeof hubDownloadSchema>;
 /** A Hub, and how it is asked. */
 export interface HubConnection {
   readonly endpoint: string;
+  /** Whether plain http may be spoken with it. */
+  readonly allowInsecureHttp: boolean;
   readonly token: HubToken | undefined;
   readonly retry: RetryOptions;
   readonly timeoutMs: number;
@@ -96,10 +120,26 @@ export interface HubConnection {
 /** @throws ConfigError for a bad endpoint or token */
 export async function connectHub(options: HubConnectionSettings): Promise<HubConnection> {
   const tell = options.onWarning ?? ((line: string) => process.emitWarning(line, 'HubWarning'));
-  const warn = (line: string): void => tell(warningLine(line));
+  const warn = (line: string): void => tell(warningLine(redact(line)));
+  const endpoint = hubEndpoint(options.endpoint);
+  const { protocol, hostname, host } = new URL(endpoint);
+  const isPlain = protocol === 'http:' && !isLoopback(hostname);
+  const allowed = options.allowInsecureHttp;
+  if (isPlain && !allowed) {
+    throw new ConfigError(
+      `${options.endpoint ? '`endpoint`' : 'HF_ENDPOINT'}: ${host} would be asked over plain http`,
+      {
+        hint:
+          'Give its https address. If there is none and the network in between is trusted, `allowInsecureHttp: true` ' +
+          "asks it without a token, 'withToken' with one.",
+        details: { endpoint },
+      },
+    );
+  }
   return {
-    endpoint: hubEndpoint(options.endpoint),
-    token: await findHubToken(options.token),
+    endpoint,
+    allowInsecureHttp: isPlain,
+    token: allowedToken(await findLogin(options), isPlain && allowed !== 'withToken', host, warn),
     retry: { maxAttempts: options.maxAttempts, baseDelayMs: options.retryDelayMs, onRetry: warn },
     timeoutMs: options.timeoutMs,
     signal: options.signal,
@@ -107,7 +147,49 @@ export async function connectHub(options: HubConnectionSettings): Promise<HubCon
   };
 }
 
+async function findLogin({ endpoint, token }: HubConnectionSettings): Promise<HubToken | undefined> {
+  const login = endpointLogin(endpoint);
+  if (!login) return findHubToken(token);
+  if (typeof token === 'string') {
+    throw new ConfigError(`two credentials: the option \`token\`, and a user and password in ${login.source}`, {
+      hint: 'A request bears one: leave the other out.',
+    });
+  }
+  return login;
+}
+
+function allowedToken(
+  token: HubToken | undefined,
+  isKept: boolean,
+  host: string,
+  warn: (line: string) => void,
+): HubToken | undefined {
+  if (!token || !isKept) return token;
+  warn(
+    `${host} is asked over plain http, without the token from ${token.source}: allowInsecureHttp: 'withToken' sends it`,
+  );
+  return undefined;
+}
+
 /** The token, for `privateHeaders`. */
 export function authorization({ token }: HubConnection): Record<string, string> {
-  return token ? { authorization: `Bearer ${token.value}` } : {};
+  return token ? { authorization: `${token.scheme ?? 'Bearer'} ${token.value}` } : {};
+}
+
+/** What every request to the Hub has in common. */
+export function requestSettings(connection: HubConnection): Pick<
+  HttpRequest,
+  'privateHeaders' | 'allowInsecureHttp' | 'answerTimeoutMs' | 'silenceTimeoutMs' | 'signal'
+> & {
+  readonly retry: RetryOptions;
+} {
+  const { allowInsecureHttp, timeoutMs, retry, signal } = connection;
+  return {
+    privateHeaders: authorization(connection),
+    allowInsecureHttp,
+    answerTimeoutMs: timeoutMs,
+    silenceTimeoutMs: timeoutMs,
+    retry,
+    signal,
+  };
 }

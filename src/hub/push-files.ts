@@ -15,15 +15,16 @@ import { offlineReason } from './environment.js';
 import { explainAnswer, type HubSubject } from './explain-answer.js';
 import { hubFetch, placeholderToken } from './hub-fetch.js';
 import {
-  authorization,
   connectHub,
   type HubConnection,
   type HubConnectionOptions,
   type HubConnectionSettings,
   hubConnectionSchema,
+  requestSettings,
 } from './hub-options.js';
 import { parseRepoId } from './repo-id.js';
 import { listTree, type RepoFile, type RepoTree, resolveRevision } from './repo-tree.js';
+import { parseRevision } from './safe-names.js';
 import { TOKEN_HINT } from './token.js';
 
 /** How far an upload is. */
@@ -94,7 +95,8 @@ export async function pushFiles(
   const repoId = parseRepoId(id);
   const connection = await connectForPush(repoId, options);
   const contents = await Promise.all(files.map(describe));
-  const push = new Push(connection, { repoId, revision: options.revision, action: 'write' }, contents, options);
+  const revision = parseRevision(options.revision);
+  const push = new Push(connection, { repoId, revision, action: 'write' }, contents, options);
   const budget = new RetryBudget(connection.retry);
   for (;;) {
     try {
@@ -147,12 +149,8 @@ interface Identity {
 async function whoIs(connection: HubConnection, repoId: string): Promise<Identity> {
   const { value } = await requestJson({
     url: `${connection.endpoint}/api/whoami-v2`,
-    privateHeaders: authorization(connection),
+    ...requestSettings(connection),
     explain: explainAnswer(connection, { repoId, revision: 'main', action: 'write' }),
-    answerTimeoutMs: connection.timeoutMs,
-    silenceTimeoutMs: connection.timeoutMs,
-    retry: connection.retry,
-    signal: connection.signal,
   });
   return (value as Identity | null) ?? {};
 }
@@ -226,15 +224,12 @@ class Push {
   }
 
   #read(path: string, commit: string): Promise<string> {
-    const { endpoint, timeoutMs, retry, signal } = this.#connection;
+    const { endpoint, retry, signal } = this.#connection;
     const address = `${endpoint}/${this.#subject.repoId}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`;
     const attempt = async (): Promise<string> => {
       const answer = await sendRequest({
+        ...requestSettings(this.#connection),
         url: address,
-        privateHeaders: authorization(this.#connection),
-        answerTimeoutMs: timeoutMs,
-        silenceTimeoutMs: timeoutMs,
-        signal,
       });
       const error =
         answer.status === 200 ? undefined : await errorOf(answer, explainAnswer(this.#connection, this.#subject));

@@ -1,13 +1,21 @@
 /** One repository in the cache folder that Python's tools share: names and layout are theirs. */
 import { randomBytes } from 'node:crypto';
-import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink } from 'node:fs/promises';
-import { basename, dirname, join, relative } from 'node:path';
+import { copyFile, mkdir, readdir, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
+import { basename, dirname, join, relative, sep } from 'node:path';
 import { writeFileAtomically } from '../atomic-file.js';
+import { HubError } from '../errors.js';
+import { readRegularFile } from '../regular-file.js';
 import { writeError } from '../transfer/partial-file.js';
 import { cacheName } from './repo-kind.js';
 import { blobName, formatTree, isCommit, parseTree, type RepoFile, type RepoTree } from './repo-tree.js';
 
+/** Bytes of a file that names a commit, and of one that lists a commit's files. */
+const MAX_REF_BYTES = 256;
+const MAX_TREE_BYTES = 64 * 2 ** 20;
+
 /**
+ * The folder of the repository may be a link that its owner has made. A link below it that leads out of it is never
+ * written through, and what it leads to is not taken for a file of the repository.
  * ```
  * models--OWNER--NAME/          datasets--OWNER--NAME/ for a data set
  *   refs/REVISION               the commit that a branch or tag stood for, last time it was asked
@@ -45,22 +53,23 @@ export class RepoCache {
   /** The commit that a revision stands for, as far as the cache knows. */
   async commitOf(revision: string): Promise<string | undefined> {
     if (isCommit(revision)) return revision;
-    const text = await readFile(this.#ref(revision), 'utf8').catch(() => '');
-    return isCommit(text.trim()) ? text.trim() : undefined;
+    const bytes = await readRegularFile(this.#ref(revision), MAX_REF_BYTES).catch(() => undefined);
+    const text = bytes?.toString('utf8').trim() ?? '';
+    return isCommit(text) ? text : undefined;
   }
 
   async writeRef(revision: string, commit: string): Promise<void> {
     if (revision === commit || (await this.commitOf(revision)) === commit) return;
-    await this.#writing(() => writeFileAtomically(this.#ref(revision), commit));
+    await this.#writing(this.#ref(revision), () => writeFileAtomically(this.#ref(revision), commit));
   }
 
   async readTree(commit: string): Promise<RepoTree | undefined> {
-    const text = await readFile(this.#tree(commit), 'utf8').catch(() => undefined);
-    return text === undefined ? undefined : parseTree(text);
+    const bytes = await readRegularFile(this.#tree(commit), MAX_TREE_BYTES).catch(() => undefined);
+    return bytes && parseTree(bytes);
   }
 
   async writeTree(commit: string, tree: RepoTree): Promise<void> {
-    await this.#writing(() => writeFileAtomically(this.#tree(commit), formatTree(tree)));
+    await this.#writing(this.#tree(commit), () => writeFileAtomically(this.#tree(commit), formatTree(tree)));
   }
 
   /** Commits of which something is there. */
@@ -69,19 +78,40 @@ export class RepoCache {
   }
 
   async hasSnapshot(commit: string): Promise<boolean> {
-    return (await stat(this.snapshot(commit)).catch(() => undefined))?.isDirectory() ?? false;
+    const found = await stat(this.snapshot(commit)).catch(() => undefined);
+    return found?.isDirectory() === true && (await this.#holds(this.snapshot(commit)));
   }
 
   /** Those of the paths that a snapshot lacks, or has in another size. */
   async missing(commit: string, tree: RepoTree, paths: readonly string[]): Promise<string[]> {
     const there = await Promise.all(
-      paths.map((path) => hasSize(join(this.snapshot(commit), path), tree.get(path)!.size)),
+      paths.map((path) => this.#hasSize(join(this.snapshot(commit), path), tree.get(path)!.size)),
     );
     return paths.filter((_, i) => !there[i]);
   }
 
   hasBlob(file: RepoFile): Promise<boolean> {
-    return hasSize(this.blob(file), file.size);
+    return this.#hasSize(this.blob(file), file.size);
+  }
+
+  /** @throws HubError if a link leads what is to be written at `path` out of the cache */
+  async requireInside(path: string): Promise<void> {
+    const folder = path.startsWith(this.#locks) ? this.root : this.#folder;
+    const [real, root] = await Promise.all([realParent(dirname(path)), realParent(folder)]);
+    if (isBelow(real, root)) return;
+    throw new HubError(`${path}: a link in the cache leads out of it, to ${real}; nothing is written there`, {
+      hint: `Remove the link, or name another folder as \`cacheDir\`. The whole of ${this.#folder} may be a link.`,
+      details: { path, leadsTo: real },
+    });
+  }
+
+  /** Whether the disk of the cache takes names that differ by case alone for the same. */
+  async ignoresCase(): Promise<boolean> {
+    await mkdir(join(this.#folder, 'blobs'), { recursive: true }).catch(() => undefined);
+    const [one, other] = await Promise.all(
+      ['blobs', 'BLOBS'].map((name) => stat(join(this.#folder, name)).catch(() => undefined)),
+    );
+    return one !== undefined && other !== undefined && one.ino === other.ino && one.dev === other.dev;
   }
 
   /**
@@ -92,7 +122,7 @@ export class RepoCache {
     const target = join(this.snapshot(commit), path);
     const blob = this.blob(file);
     const temporary = join(dirname(target), `.${basename(target)}.${randomBytes(4).toString('hex')}.tmp`);
-    await this.#writing(async () => {
+    await this.#writing(target, async () => {
       await mkdir(dirname(target), { recursive: true });
       try {
         try {
@@ -116,16 +146,36 @@ export class RepoCache {
     return join(this.#folder, 'trees', `${commit}.json`);
   }
 
-  async #writing(work: () => Promise<void>): Promise<void> {
+  async #writing(path: string, work: () => Promise<void>): Promise<void> {
+    await this.requireInside(path);
     try {
       await work();
     } catch (cause) {
       throw writeError(cause, this.#folder);
     }
   }
+
+  async #hasSize(path: string, size: number): Promise<boolean> {
+    const found = await stat(path).catch(() => undefined);
+    return found?.isFile() === true && found.size === size && (await this.#holds(path));
+  }
+
+  /** Whether a path that exists lies in the folder of the repository, all links followed. */
+  async #holds(path: string): Promise<boolean> {
+    const [real, folder] = await Promise.all([path, this.#folder].map((one) => realpath(one).catch(() => undefined)));
+    return real !== undefined && folder !== undefined && isBelow(real, folder);
+  }
 }
 
-async function hasSize(path: string, size: number): Promise<boolean> {
-  const found = await stat(path).catch(() => undefined);
-  return found?.isFile() === true && found.size === size;
+/** Where a path leads, as far as there is something. */
+async function realParent(path: string): Promise<string> {
+  for (let part = path; ; part = dirname(part)) {
+    const real = await realpath(part).catch(() => undefined);
+    if (real !== undefined) return join(real, relative(part, path));
+    if (part === dirname(part)) return path;
+  }
+}
+
+function isBelow(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(folder.endsWith(sep) ? folder : `${folder}${sep}`);
 }

@@ -6,7 +6,7 @@ import { expandHome } from './environment.js';
 import { refuseOtherThanModel } from './repo-kind.js';
 
 /** `owner/name`, or a bare name from the Hub's first days. */
-const REPO_ID = /^(?:[A-Za-z0-9](?:[\w.-]*\w)?\/)?\w(?:[\w.-]{0,94}\w)?$/;
+const REPO_ID = /^(?:[A-Za-z0-9](?:[\w.-]{0,94}\w)?\/)?\w(?:[\w.-]{0,94}\w)?$/;
 
 const EXPECTED = 'Expected "owner/name", e.g. "mistralai/Ministral-3-3B-Instruct-2512-BF16".';
 

@@ -1,13 +1,15 @@
 /** The files of a repository at a commit: asked from the Hub, or as Python's tools keep them in the cache. */
-import { listFiles } from '@huggingface/hub';
 import { z } from 'zod';
 import { HubError } from '../errors.js';
+import { parseJson } from '../read-json.js';
+import { showValue } from '../show-value.js';
 import type { FileDigests } from '../transfer/digests.js';
 import { requestJson } from '../transfer/request-json.js';
 import { explainAnswer, type HubSubject } from './explain-answer.js';
-import { hubFetch, placeholderToken } from './hub-fetch.js';
-import { authorization, type HubConnection } from './hub-options.js';
-import { apiPath, repoDesignation } from './repo-kind.js';
+import { type HubConnection, requestSettings } from './hub-options.js';
+import { type ListLimits, listPages } from './list-pages.js';
+import { apiPath } from './repo-kind.js';
+import { pathFault } from './safe-names.js';
 
 /** One file, in the words of the cached form. */
 export interface RepoFile {
@@ -38,12 +40,8 @@ const repoFileSchema = z.object({
     .regex(/^[0-9a-f]{64}$/)
     .optional(),
 });
-/** Windows takes what follows a colon for a stream of the file before it; elsewhere it is a letter like others. */
-const UNSAFE = process.platform === 'win32' ? /[\\:\0]/ : /[\\\0]|^[a-z]:/i;
 /** A path that leads out of its folder is never followed. */
-const path = z
-  .string()
-  .refine((text) => text.split('/').every((part) => !['', '.', '..'].includes(part)) && !UNSAFE.test(text));
+const path = z.string().refine((text) => pathFault(text) === undefined);
 const treeFileSchema = z.object({ format_version: z.literal(1), files: z.record(path, repoFileSchema) });
 
 /** Name of the file's content in the cache. */
@@ -65,52 +63,72 @@ export function isCommit(revision: string): boolean {
 export async function resolveRevision(connection: HubConnection, subject: HubSubject): Promise<string> {
   const url = `${connection.endpoint}/api/${apiPath(subject.repoId)}/revision/${encodeURIComponent(subject.revision)}`;
   const { value } = await requestJson({
+    ...requestSettings(connection),
     url,
-    privateHeaders: authorization(connection),
     explain: explainAnswer(connection, subject),
-    answerTimeoutMs: connection.timeoutMs,
-    silenceTimeoutMs: connection.timeoutMs,
-    retry: connection.retry,
-    signal: connection.signal,
   });
   const sha = (value as { sha?: unknown } | null)?.sha;
   if (typeof sha === 'string' && isCommit(sha)) return sha;
   throw new HubError(`${url}: the answer does not tell the commit`, { details: { url } });
 }
 
+const entrySchema = z.object({
+  type: z.string(),
+  path,
+  size,
+  oid: z.string(),
+  lfs: z.object({ oid: z.string(), size }).optional(),
+  xetHash: z.string().optional(),
+});
+
 /** All files at a commit. @throws HubError that explains what is missing, or for a list that is not to be trusted */
-export async function listTree(connection: HubConnection, subject: HubSubject, commit: string): Promise<RepoTree> {
+export async function listTree(
+  connection: HubConnection,
+  subject: HubSubject,
+  commit: string,
+  limits?: ListLimits,
+): Promise<RepoTree> {
   const tree = new Map<string, RepoFile>();
-  const entries = listFiles({
-    repo: repoDesignation(subject.repoId),
-    revision: commit,
-    recursive: true,
-    hubUrl: connection.endpoint,
-    fetch: hubFetch(connection, { ...subject, revision: commit }),
-    ...placeholderToken(connection),
-  });
-  for await (const entry of entries) {
-    if (entry.type !== 'file') continue;
-    const file = repoFileSchema.safeParse({
-      size: entry.lfs?.size ?? entry.size,
-      blob_id: entry.oid,
-      ...(entry.lfs ? { lfs_sha256: entry.lfs.oid, lfs_size: entry.lfs.size } : {}),
-      ...(entry.xetHash ? { xet_hash: entry.xetHash } : {}),
-    });
-    if (!file.success || !path.safeParse(entry.path).success) {
-      throw new HubError(`${subject.repoId}: the list of its files has an entry that makes no sense`, {
-        details: { repoId: subject.repoId, entry },
-      });
+  const url = new URL(`${connection.endpoint}/api/${apiPath(subject.repoId)}/tree/${commit}?recursive=true&expand=false`);
+  for await (const page of listPages(url, connection, { ...subject, revision: commit }, limits)) {
+    for (const item of page) {
+      if ((item as { type?: unknown } | null)?.type === 'directory') continue;
+      const [name, file] = readEntry(item, subject.repoId);
+      if (tree.has(name)) throw badEntry(subject.repoId, item, 'comes twice');
+      tree.set(name, file);
     }
-    tree.set(entry.path, file.data);
   }
   return tree;
 }
 
+function readEntry(item: unknown, repoId: string): [string, RepoFile] {
+  const entry = entrySchema.safeParse(item);
+  if (!entry.success) throw badEntry(repoId, item);
+  const { lfs, xetHash, oid } = entry.data;
+  const file = repoFileSchema.safeParse({
+    size: lfs?.size ?? entry.data.size,
+    blob_id: oid,
+    ...(lfs ? { lfs_sha256: lfs.oid, lfs_size: lfs.size } : {}),
+    ...(xetHash ? { xet_hash: xetHash } : {}),
+  });
+  if (!file.success) throw badEntry(repoId, item);
+  return [entry.data.path, file.data];
+}
+
+function badEntry(repoId: string, item: unknown, what = 'makes no sense'): HubError {
+  const named = (item as { path?: unknown } | null)?.path;
+  const fault = typeof named === 'string' ? pathFault(named) : undefined;
+  const why = fault === undefined ? '' : ` (${fault})`;
+  return new HubError(`${repoId}: the list of its files has an entry that ${what}${why}: ${showValue(item)}`, {
+    hint: 'Nothing of this repository was written. Is the endpoint the one that is meant?',
+    details: { repoId, entry: showValue(item) },
+  });
+}
+
 /** Reads the cached form; undefined for anything that is not it. */
-export function parseTree(text: string): RepoTree | undefined {
+export function parseTree(bytes: Uint8Array): RepoTree | undefined {
   try {
-    return new Map(Object.entries(treeFileSchema.parse(JSON.parse(text)).files));
+    return new Map(Object.entries(treeFileSchema.parse(parseJson(bytes)).files));
   } catch {
     return undefined;
   }

@@ -10,21 +10,24 @@ import { downloadFile } from '../transfer/download-file.js';
 import { withLock } from '../transfer/lock.js';
 import { partialBytes, requireSpace, writeError } from '../transfer/partial-file.js';
 import { isTransient } from '../transfer/retry.js';
+import type { SpeedLimit } from '../transfer/speed-watch.js';
 import { hubCacheFolder, offlineReason } from './environment.js';
 import { explainAnswer, type HubSubject } from './explain-answer.js';
 import { patternsSchema, selectPaths } from './file-patterns.js';
 import {
-  authorization,
   connectHub,
   type HubConnection,
   type HubDownload,
   type HubProgress,
   hubDownloadSchema,
+  requestSettings,
 } from './hub-options.js';
+import { fileAddress, lacksRoute, probeCommit, probeTree } from './missing-routes.js';
 import { RepoCache } from './repo-cache.js';
 import { localFolder, parseRepoId } from './repo-id.js';
 import { parseDatasetName } from './repo-kind.js';
 import { blobName, digestsOf, isCommit, listTree, type RepoFile, type RepoTree, resolveRevision } from './repo-tree.js';
+import { clashOf, parseRevision } from './safe-names.js';
 
 /** Files that are on their way at a time. */
 const PARALLEL = 4;
@@ -111,7 +114,7 @@ async function fetchSnapshot(id: string, options: HubDownload, selection: FileSe
 }
 
 async function fetchNamed(repoId: string, options: HubDownload, selection: FileSelection): Promise<Snapshot> {
-  const { revision } = options;
+  const revision = parseRevision(options.revision);
   const cache = new RepoCache(hubCacheFolder(options.cacheDir), repoId);
   const offline = offlineReason(options.localFilesOnly);
   if (offline) {
@@ -124,7 +127,8 @@ async function fetchNamed(repoId: string, options: HubDownload, selection: FileS
   }
   const connection = await connectHub(options);
   const subject: HubSubject = { repoId, revision, action: 'read' };
-  const download = new SnapshotDownload(cache, connection, subject, options.onProgress);
+  const speed = { minBytesPerSecond: options.minBytesPerSecond, windowMs: options.speedWindowMs };
+  const download = new SnapshotDownload(cache, connection, subject, speed, options.onProgress);
   try {
     return await download.run(selection, await findCached(cache, revision, selection));
   } catch (error) {
@@ -158,17 +162,20 @@ class SnapshotDownload {
   readonly #cache: RepoCache;
   readonly #connection: HubConnection;
   readonly #subject: HubSubject;
+  readonly #speed: SpeedLimit;
   readonly #onProgress: ((progress: HubProgress) => void) | undefined;
 
   constructor(
     cache: RepoCache,
     connection: HubConnection,
     subject: HubSubject,
+    speed: SpeedLimit,
     onProgress: ((progress: HubProgress) => void) | undefined,
   ) {
     this.#cache = cache;
     this.#connection = connection;
     this.#subject = subject;
+    this.#speed = speed;
     this.#onProgress = onProgress;
   }
 
@@ -184,8 +191,8 @@ class SnapshotDownload {
       const connection = isThere
         ? { ...this.#connection, retry: { ...this.#connection.retry, maxAttempts: 2 } }
         : this.#connection;
-      commit = isCommit(revision) ? revision : await resolveRevision(connection, this.#subject);
-      tree = (await this.#cache.readTree(commit)) ?? (await this.#list(connection, commit));
+      commit = isCommit(revision) ? revision : await this.#resolve(connection);
+      tree = (await this.#cache.readTree(commit)) ?? (await this.#list(connection, commit, selection));
     } catch (error) {
       if (!isThere || !(error instanceof HubError)) throw error;
       if (!isTransient(error)) throw withCacheHint(error);
@@ -198,15 +205,51 @@ class SnapshotDownload {
     if (refusal !== undefined) {
       throw new HubError(`${repoId}: ${refusal}`, { details: { repoId, revision, commit, files: [...tree.keys()] } });
     }
+    await this.#requireDistinct(paths);
     await this.#fetchAll(commit, tree, await this.#cache.missing(commit, tree, paths));
     await this.#attempt(() => this.#cache.writeRef(revision, commit));
     return { folder: this.#cache.snapshot(commit), commit };
   }
 
-  async #list(connection: HubConnection, commit: string): Promise<RepoTree> {
-    const tree = await listTree(connection, this.#subject, commit);
+  async #resolve(connection: HubConnection): Promise<string> {
+    try {
+      return await resolveRevision(connection, this.#subject);
+    } catch (error) {
+      const commit = lacksRoute(error) ? await probeCommit(connection, this.#subject) : undefined;
+      if (commit === undefined) throw error;
+      return commit;
+    }
+  }
+
+  async #list(connection: HubConnection, commit: string, selection: FileSelection): Promise<RepoTree> {
+    let tree: RepoTree;
+    try {
+      tree = await listTree(connection, this.#subject, commit);
+    } catch (error) {
+      if (!lacksRoute(error)) throw error;
+      const found = await probeTree(connection, this.#subject, commit, selection.allowPatterns);
+      // Without any, the server's own words about the repository are the better answer.
+      if (found.size === 0) throw error;
+      const { repoId } = this.#subject;
+      const { host } = new URL(connection.endpoint);
+      connection.warn(
+        `${repoId}: ${host} does not list files; those of the usual names are used: ${found.size} are there`,
+      );
+      return found;
+    }
     await this.#attempt(() => this.#cache.writeTree(commit, tree));
     return tree;
+  }
+
+  /** @throws HubError for files of which one would take the other's place */
+  async #requireDistinct(paths: readonly string[]): Promise<void> {
+    const clash = clashOf(paths, clashOf(paths, true) !== undefined && (await this.#cache.ignoresCase()));
+    if (clash === undefined) return;
+    const { repoId } = this.#subject;
+    throw new HubError(`${repoId}: two files cannot lie beside each other here: ${clash}`, {
+      hint: 'Leave one out with `ignorePatterns`, or name a `cacheDir` on a disk that tells them apart.',
+      details: { repoId },
+    });
   }
 
   /** What only spares a later request may fail: a cache for reading alone is still good for reading. */
@@ -256,26 +299,25 @@ class SnapshotDownload {
     progress: ProgressSum,
   ): Promise<void> {
     signal.throwIfAborted();
-    const { endpoint, timeoutMs, retry, warn } = this.#connection;
+    const { warn } = this.#connection;
     const { repoId } = this.#subject;
     const path = paths[0]!;
-    const address = `${endpoint}/${repoId}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`;
+    const address = fileAddress(this.#connection, repoId, commit, path);
+    for (const written of [this.#cache.lock(file), this.#cache.blob(file)]) await this.#cache.requireInside(written);
     const fetched = await withLock(
       this.#cache.lock(file),
       async () => {
         if (await this.#cache.hasBlob(file)) return false;
         await downloadFile({
+          ...requestSettings(this.#connection),
           url: address,
           path: this.#cache.blob(file),
           source: `${repoId} ${blobName(file)}`,
-          privateHeaders: authorization(this.#connection),
           expectedSize: file.size,
           digests: digestsOf(file),
           explain: explainAnswer(this.#connection, this.#subject),
           suspectTypes: path.endsWith('.html') ? [] : ['text/html'],
-          answerTimeoutMs: timeoutMs,
-          silenceTimeoutMs: timeoutMs,
-          retry,
+          speed: this.#speed,
           signal,
           onProgress: ({ received }) => progress.report(path, received),
         });

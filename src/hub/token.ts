@@ -9,6 +9,8 @@ export interface HubToken {
   readonly value: string;
   /** Where it was found, for messages. */
   readonly source: string;
+  /** How it is sent. Default `Bearer`; `Basic` for a user and password. */
+  readonly scheme?: 'Basic' | undefined;
 }
 
 /** How to get and place a token. */

@@ -1,6 +1,7 @@
 /** From an answer that is not what was asked for to an error that says so. */
 import { STATUS_CODES } from 'node:http';
 import { HubError } from '../errors.js';
+import { redactAddresses } from '../secrets.js';
 import { parseRetryAfter } from './retry.js';
 import { type HttpAnswer, shownUrl } from './send-request.js';
 
@@ -12,7 +13,7 @@ export interface SuspectAnswer {
   readonly url: string;
   /** Whether it came from another origin than the one asked. */
   readonly foreign: boolean;
-  /** The first 64 KiB of the body. */
+  /** The first 64 KiB of the body, without secrets. */
   readonly text: string;
 }
 
@@ -31,16 +32,63 @@ export async function errorOf(answer: HttpAnswer, explain: ExplainAnswer | undef
     if (cause instanceof HubError) return '';
     throw cause;
   });
-  const { status, headers, foreign } = answer;
-  const suspect: SuspectAnswer = { status, headers, foreign, url: shownUrl(answer.url), text };
-  return explain?.(suspect) ?? (status >= 400 ? statusError(suspect) : undefined);
+  const suspect = suspectAnswer(answer, text);
+  const error = explain?.(suspect) ?? (answer.status >= 400 ? statusError(suspect) : undefined);
+  // A proxy answers in the name of the host where the request is not encrypted.
+  if (!error || answer.proxy === undefined || answer.url.protocol === 'https:') return error;
+  return new HubError(`${error.message.split('\n  hint: ')[0]}; it may be the proxy ${answer.proxy} that answers`, {
+    hint: [error.hint, 'NO_PROXY names hosts that need no proxy.'].filter(Boolean).join(' '),
+    details: { ...error.details, proxy: answer.proxy },
+    cause: error.cause,
+  });
+}
+
+/** What an answer says, without what nobody may read: it is cut and quoted from here on. */
+export function suspectAnswer(answer: HttpAnswer, text: string): SuspectAnswer {
+  const own = ownSecrets(answer.url);
+  const clean = (part: string): string =>
+    redactAddresses(own.reduce((rest, secret) => rest.replaceAll(secret, '***'), part));
+  const headers = new Headers();
+  for (const [name, value] of answer.headers) headers.append(name, asHeader(clean(value)));
+  const { status, foreign } = answer;
+  return { status, headers, foreign, url: shownUrl(answer.url), text: clean(text.slice(0, TEXT_LIMIT)) };
+}
+
+/** Values in the query of a signed address, in both writings. */
+function ownSecrets(url: URL): string[] {
+  const values = [...url.searchParams.values()].filter((value) => value.length >= 16);
+  return values.flatMap((value) => [value, encodeURIComponent(value)]);
+}
+
+/** Bytes beyond ASCII in a header are read as Latin-1, and only that can be put into one again. */
+function asHeader(value: string): string {
+  return value.replace(/[^\t\x20-\x7e\x80-\xff]/g, '?');
 }
 
 /** The general error for a status. */
-export function statusError({ status, headers, url }: SuspectAnswer): HubError {
-  return new HubError(`${url}: the server answered ${statusLine(status)}`, {
-    details: statusDetails(status, headers, url),
-  });
+export function statusError({ status, headers, url, text }: SuspectAnswer): HubError {
+  const page = pageTitle(text);
+  return new HubError(
+    `${url}: the server answered ${statusLine(status)}${page === undefined ? '' : `, with ${page}`}`,
+    {
+      ...(page === undefined ? {} : { hint: PAGE_HINT }),
+      details: statusDetails(status, headers, url),
+    },
+  );
+}
+
+/** What to do about a page for people where a program expects data. */
+export const PAGE_HINT =
+  'Is the endpoint right? A page for signing in (a captive portal, the single sign-on of a company), a proxy or ' +
+  'maintenance may answer in its place: open the address in a browser.';
+
+/** `a web page, "Sign in"`, or undefined for what is no page. */
+export function pageTitle(text: string): string | undefined {
+  if (!/^\s*<(!doctype html|html|head|body|!--)/i.test(text)) return undefined;
+  const [, title] = /<title[^>]{0,200}>([^<]{1,200})/i.exec(text) ?? [];
+  const what = /type\s*=\s*["']?password/i.test(text) ? 'a web page for signing in' : 'a web page';
+  const name = title?.replace(/\s+/g, ' ').trim().slice(0, 80);
+  return name ? `${what}, "${name}"` : what;
 }
 
 /** `503 Service Unavailable` */

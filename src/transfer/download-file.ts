@@ -1,10 +1,12 @@
 /** Fetches one file over HTTP, whatever happens on the way, or says why not. */
 import { HubError } from '../errors.js';
-import { type ExplainAnswer, errorOf } from './answer-error.js';
+import { redact } from '../secrets.js';
+import { type ExplainAnswer, errorOf, PAGE_HINT } from './answer-error.js';
 import { checkDigest, type FileDigests } from './digests.js';
 import { type FileFacts, PartialFile, requireSpace } from './partial-file.js';
 import { RetryBudget, type RetryOptions } from './retry.js';
 import { type HttpAnswer, type HttpRequest, sendRequest, shownUrl } from './send-request.js';
+import { DEFAULT_SPEED, type SpeedLimit } from './speed-watch.js';
 
 export interface DownloadProgress {
   /** Bytes on the disk, those of earlier runs included. */
@@ -15,7 +17,8 @@ export interface DownloadProgress {
   readonly resumedFrom: number;
 }
 
-export interface DownloadRequest extends Pick<HttpRequest, 'headers' | 'privateHeaders' | 'signal'> {
+export interface DownloadRequest
+  extends Pick<HttpRequest, 'headers' | 'privateHeaders' | 'allowInsecureHttp' | 'signal'> {
   /**
    * Where from. A function is called for every attempt and gives a fresh address, e.g. a signed one; an address that
    * redirects is asked again for every attempt, with the same effect.
@@ -40,6 +43,13 @@ export interface DownloadRequest extends Pick<HttpRequest, 'headers' | 'privateH
   readonly suspectTypes?: readonly string[] | undefined;
   readonly answerTimeoutMs?: number | undefined;
   readonly silenceTimeoutMs?: number | undefined;
+  /** A server that sends less is given up, after three attempts. Default: 1024 bytes a second, on average over 60 s. */
+  readonly speed?: SpeedLimit | undefined;
+  /**
+   * Bytes of a file whose size neither `expectedSize` nor the server tells. Default 64 GiB; the last 1 GiB of the disk
+   * is not filled either.
+   */
+  readonly maxUnknownBytes?: number | undefined;
   readonly retry?: RetryOptions | undefined;
   /** At most ten times a second, and once at the end. */
   readonly onProgress?: ((progress: DownloadProgress) => void) | undefined;
@@ -59,6 +69,14 @@ export interface DownloadResult {
 
 /** So much that is new counts as progress: the retries start again. */
 const PROGRESS_BYTES = 64 * 1024;
+/** Windows of the speed limit after whose bytes a server counts as not slow. */
+const STEADY_WINDOWS = 8;
+
+const MAX_UNKNOWN_BYTES = 64 * 2 ** 30;
+/** What a file of unknown size leaves free on the disk. */
+const KEPT_FREE = 2 ** 30;
+/** Bytes between two looks at the disk. */
+const LOOK_BYTES = 64 * 2 ** 20;
 
 /**
  * Downloads a file in flat memory. An interrupted transfer goes on where it stopped, also in a later process, provided
@@ -90,7 +108,7 @@ export async function downloadFile(request: DownloadRequest): Promise<DownloadRe
         return { path, size, digest, resumedFrom, attempts };
       } catch (error) {
         if (partial.size >= furthest + PROGRESS_BYTES) {
-          budget.renew();
+          budget.renew(partial.size - furthest >= steadyBytes(request.speed));
           furthest = partial.size;
         }
         await budget.wait(error, signal);
@@ -118,6 +136,7 @@ async function attempt(request: DownloadRequest, partial: PartialFile, report: R
       ...(from > 0 && etag && !etag.startsWith('W/') ? { 'if-range': etag } : {}),
     },
     privateHeaders: request.privateHeaders,
+    allowInsecureHttp: request.allowInsecureHttp,
     answerTimeoutMs: request.answerTimeoutMs,
     silenceTimeoutMs: request.silenceTimeoutMs,
     signal: request.signal,
@@ -155,8 +174,9 @@ async function refuseOtherThanFile(answer: HttpAnswer, request: DownloadRequest,
     }
     if (error) throw error;
     if (suspect) {
-      throw new HubError(`${url}: ${answer.contentType} came where a file was expected`, {
-        hint: 'Is the endpoint right? A proxy, a captive portal or maintenance may answer in its place.',
+      const from = answer.foreign ? `, after a redirect to ${answer.url.host}` : '';
+      throw new HubError(`${url}: ${answer.contentType} came where a file was expected${from}`, {
+        hint: PAGE_HINT,
         details: { url, status: answer.status, contentType: answer.contentType },
       });
     }
@@ -180,11 +200,21 @@ function factsOf(answer: HttpAnswer, request: DownloadRequest): FileFacts {
     });
   }
   return {
-    etag: headers.get('etag') ?? undefined,
-    lastModified: headers.get('last-modified') ?? undefined,
+    etag: note(headers, 'etag'),
+    lastModified: note(headers, 'last-modified'),
     size: size ?? expectedSize,
     digests: request.readDigests?.(headers) ?? {},
   };
+}
+
+/** A header that may be written down beside the file: short, and without a secret that the server echoes. */
+function note(headers: Headers, name: string): string | undefined {
+  const value = headers.get(name);
+  return value !== null && value.length <= 1024 && redact(value) === value ? value : undefined;
+}
+
+function steadyBytes(speed: SpeedLimit = DEFAULT_SPEED): number {
+  return (STEADY_WINDOWS * speed.minBytesPerSecond * speed.windowMs) / 1000;
 }
 
 function contentRange(headers: Headers): { start: number; total: string } | undefined {
@@ -220,10 +250,16 @@ async function receive(
   const url = shownUrl(answer.url);
   if (total !== undefined) await requireSpace(request.path, total - partial.size);
   report(partial.size, total);
-  for await (const chunk of answer.chunks()) {
+  let look = LOOK_BYTES;
+  for await (const chunk of answer.chunks(request.speed ?? DEFAULT_SPEED)) {
     if (total !== undefined && partial.size + chunk.length > total) {
       await partial.discard();
       throw new HubError(`${url}: more than the ${total} bytes announced`, { details: { url, transient: true } });
+    }
+    if (total === undefined) {
+      const isLook = partial.size + chunk.length > look;
+      if (isLook) look = partial.size + LOOK_BYTES;
+      await requireEnd(request, partial, url, chunk.length, isLook);
     }
     await partial.append(chunk);
     report(partial.size, total);
@@ -232,6 +268,29 @@ async function receive(
     throw new HubError(`${url}: the transfer broke off after ${partial.size} of ${total} bytes`, {
       details: { url, received: partial.size, total, transient: true },
     });
+  }
+}
+
+/** Before more of a file that never said how long it is. What has arrived of an endless one is worth nothing. */
+async function requireEnd(
+  request: DownloadRequest,
+  partial: PartialFile,
+  url: string,
+  next: number,
+  isLook: boolean,
+): Promise<void> {
+  const most = request.maxUnknownBytes ?? MAX_UNKNOWN_BYTES;
+  try {
+    if (partial.size + next > most) {
+      throw new HubError(`${url}: more than ${most} bytes came, and the server does not say how many there are`, {
+        hint: 'Is the address right? A server that is in order gives the length of a file of this size.',
+        details: { url, path: request.path, maxBytes: most },
+      });
+    }
+    if (isLook) await requireSpace(request.path, next + KEPT_FREE);
+  } catch (error) {
+    await partial.discard();
+    throw error;
   }
 }
 

@@ -58,7 +58,9 @@ export class PartialFile {
     const file = new PartialFile(path, source);
     try {
       await mkdir(dirname(path), { recursive: true });
-      file.#handle = await open(file.#temporary, constants.O_RDWR | constants.O_CREAT, 0o644);
+      // A link in its place would lead the bytes elsewhere. Windows has no such flag.
+      const flags = constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0);
+      file.#handle = await open(file.#temporary, flags, 0o644);
       const { size } = await file.#handle.stat();
       const facts = size > 0 ? await file.#readNote() : undefined;
       if (facts && (facts.size === undefined || size <= facts.size)) {

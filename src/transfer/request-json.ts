@@ -1,6 +1,8 @@
 /** JSON over HTTP, with bounded retries. */
 import { HubError } from '../errors.js';
-import { type ExplainAnswer, errorOf } from './answer-error.js';
+import { parseJson } from '../read-json.js';
+import { type ExplainAnswer, errorOf, PAGE_HINT, pageTitle, suspectAnswer } from './answer-error.js';
+import type { HttpAnswer } from './http-answer.js';
 import { type RetryOptions, withRetries } from './retry.js';
 import { type HttpRequest, sendRequest, shownUrl } from './send-request.js';
 
@@ -8,9 +10,13 @@ export interface JsonRequest extends HttpRequest {
   /** Error texts of the service; see there. */
   readonly explain?: ExplainAnswer | undefined;
   readonly retry?: RetryOptions | undefined;
-  /** Longest body taken, in bytes. Default 16 MiB. */
+  /** Longest body taken, in bytes, decompressed. Default 8 MiB. */
   readonly maxBytes?: number | undefined;
 }
+
+/** More lists and objects than an answer needs, though it lists 100,000 files; they take many times their text. */
+const MAX_CONTAINERS = 250_000;
+const TEXT_LIMIT = 64 * 1024;
 
 export interface JsonAnswer {
   readonly value: unknown;
@@ -36,24 +42,38 @@ async function requestOnce(request: JsonRequest): Promise<JsonAnswer> {
       new HubError(`${url}: an answer of status ${answer.status}`, { details: { url, status: answer.status } })
     );
   }
-  const limit = request.maxBytes ?? 16 * 1024 * 1024;
-  const text = await answer.text(limit + 1);
-  if (text.length > limit) {
+  const limit = request.maxBytes ?? 8 * 1024 * 1024;
+  const bytes = await answer.bytes(limit + 1);
+  if (bytes.length > limit) {
     throw new HubError(`${url}: an answer of more than ${limit} bytes, where a short one was expected`, {
       details: { url, status: answer.status },
     });
   }
-  const { status, headers, foreign } = answer;
-  const error = request.explain?.({ status, headers, foreign, url, text });
+  const { status, headers } = answer;
+  const error = request.explain?.(suspectAnswer(answer, bytes.toString('utf8', 0, TEXT_LIMIT)));
   if (error) throw error;
   try {
-    return { value: JSON.parse(text), headers, status };
+    return { value: parseJson(bytes, { maxContainers: MAX_CONTAINERS }), headers, status };
   } catch (cause) {
-    const what = /^\s*</.test(text) ? 'a web page' : text.trim() === '' ? 'nothing' : 'something else';
-    throw new HubError(`${url}: ${what} came where JSON was expected`, {
-      hint: 'Is the endpoint right? A proxy, a captive portal or maintenance may answer in its place.',
-      details: { url, status, contentType: answer.contentType },
-      cause,
-    });
+    throw notJson(answer, url, bytes, cause);
   }
+}
+
+function notJson(answer: HttpAnswer, url: string, bytes: Buffer, cause: unknown): HubError {
+  const text = bytes.toString('utf8', 0, TEXT_LIMIT);
+  const details = { url, status: answer.status, contentType: answer.contentType };
+  // Those of this package's limits begin so, the parser's own do not.
+  const [limit] = /^it (nests|has) .*/.exec((cause as Error).message) ?? [];
+  if (limit !== undefined) return new HubError(`${url}: an answer that is not read: ${limit}`, { details, cause });
+  const what = text.trim() === '' ? 'nothing' : /^\s*</.test(text) ? 'a web page' : 'something else';
+  const page = pageTitle(suspectAnswer(answer, text).text)?.replace(/^a web page/, '');
+  const from = answer.foreign ? `, after a redirect to ${answer.url.host}` : '';
+  return new HubError(
+    `${url}: ${what} came where JSON was expected${page ? `:${page.replace(/^,/, '')}` : ''}${from}`,
+    {
+      hint: PAGE_HINT,
+      details,
+      cause,
+    },
+  );
 }

@@ -14,9 +14,14 @@ export interface RetryOptions {
    * requests in windows of five minutes.
    */
   readonly maxRetryAfterMs?: number | undefined;
+  /** The longest sum of the waits that servers ask for, in milliseconds. Default 900,000. */
+  readonly maxTotalRetryAfterMs?: number | undefined;
   /** Told before each wait, in one line. */
   readonly onRetry?: ((line: string) => void) | undefined;
 }
+
+/** A server that sends too slowly is asked again less often than one that fails at once: each attempt takes its time. */
+const MAX_SLOW = 3;
 
 /**
  * Whether a later attempt may succeed: `details.transient` of the error says so, and `details.retryAfterMs` how long
@@ -31,15 +36,21 @@ export class RetryBudget {
   readonly #options: RetryOptions;
   readonly #maxAttempts: number;
   #failures = 0;
+  #slow = 0;
+  #waited = 0;
 
   constructor(options: RetryOptions = {}) {
     this.#options = options;
     this.#maxAttempts = options.maxAttempts ?? 7;
   }
 
-  /** Progress was made: the count starts again. */
-  renew(): void {
+  /**
+   * Progress was made: the count starts again.
+   * @param steady so much that a server that is slow now was not so before
+   */
+  renew(steady = true): void {
     this.#failures = 0;
+    if (steady) this.#slow = 0;
   }
 
   /**
@@ -51,11 +62,13 @@ export class RetryBudget {
     signal?.throwIfAborted();
     if (!isTransient(error)) throw error;
     this.#failures++;
+    if (error.details['tooSlow'] === true) this.#slow++;
     const message = firstPart(error);
-    if (this.#failures >= this.#maxAttempts) {
-      throw new HubError(this.#failures === 1 ? message : `${message}; gave up after ${this.#failures} attempts`, {
+    if (this.#failures >= this.#maxAttempts || this.#slow >= MAX_SLOW) {
+      const attempts = Math.max(this.#failures, this.#slow);
+      throw new HubError(attempts === 1 ? message : `${message}; gave up after ${attempts} attempts`, {
         ...(error.hint === undefined ? {} : { hint: error.hint }),
-        details: { ...error.details, attempts: this.#failures },
+        details: { ...error.details, attempts },
         cause: error,
       });
     }
@@ -83,6 +96,18 @@ export class RetryBudget {
         details: error.details,
         cause: error,
       });
+    }
+    this.#waited += asked;
+    const most = this.#options.maxTotalRetryAfterMs ?? 900_000;
+    if (this.#waited > most) {
+      throw new HubError(
+        `${message}; the server has asked again and again to wait, more than ${most / 1000} s in all`,
+        {
+          hint: 'Try again later; what has arrived so far is kept.',
+          details: error.details,
+          cause: error,
+        },
+      );
     }
     // Never earlier than asked, and not all clients at the same moment.
     return asked + base * Math.random();

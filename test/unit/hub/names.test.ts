@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseOptions } from '../../../src/config.js';
 import { ConfigError } from '../../../src/errors.js';
-import { hubCacheFolder, hubEndpoint, offlineReason } from '../../../src/hub/environment.js';
+import { endpointLogin, hubCacheFolder, hubEndpoint, offlineReason } from '../../../src/hub/environment.js';
 import { selectPaths } from '../../../src/hub/file-patterns.js';
 import { localFolder, parseRepoId, plainRepoName } from '../../../src/hub/repo-id.js';
 import { snapshotDownloadSchema } from '../../../src/hub/snapshot-download.js';
@@ -29,11 +29,19 @@ describe('the settings of Python’s tools', () => {
     expect(hubEndpoint(undefined, { HF_ENDPOINT: 'https://mirror.example/hf/' })).toBe('https://mirror.example/hf');
     expect(() => hubEndpoint(undefined, { HF_ENDPOINT: 'mirror' })).toThrow(/HF_ENDPOINT: no address of a Hub/);
     expect(() => hubEndpoint('ftp://x', {})).toThrow(ConfigError);
-    for (const given of ['ftp://me:secret@x', 'https://me:secret@x/', 'https://x/?token=secret', 'https://x/#secret']) {
+    for (const given of ['ftp://me:secret@x', 'https://me:%zz@x/', 'https://x/?token=secret', 'https://x/#secret']) {
       expect(() => hubEndpoint(undefined, { HF_ENDPOINT: given })).toThrow(
         /^HF_ENDPOINT: no address of a Hub: \w+:\/\/x\n/,
       );
     }
+    const login = { HF_ENDPOINT: 'https://me:pa%20ss@mirror.example/hf//' };
+    expect(hubEndpoint(undefined, login)).toBe('https://mirror.example/hf');
+    expect(endpointLogin(undefined, login)).toEqual({
+      value: Buffer.from('me:pa ss').toString('base64'),
+      source: 'HF_ENDPOINT',
+      scheme: 'Basic',
+    });
+    expect(endpointLogin(undefined, { HF_ENDPOINT: 'https://mirror.example' })).toBeUndefined();
     for (const yes of ['1', 'on', 'True', 'YES']) expect(offlineReason(false, { HF_HUB_OFFLINE: yes })).toBeDefined();
     expect(offlineReason(false, { TRANSFORMERS_OFFLINE: '1' })).toBe('TRANSFORMERS_OFFLINE is set');
     expect(offlineReason(false, { HF_HUB_OFFLINE: '0' })).toBeUndefined();

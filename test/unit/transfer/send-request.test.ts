@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { HubError } from '../../../src/errors.js';
+import { mayBeLoopback } from '../../../src/transfer/loopback.js';
 import { requestJson } from '../../../src/transfer/request-json.js';
 import { type HttpRequest, isLoopback, sendRequest } from '../../../src/transfer/send-request.js';
 import { answer, type Handler, hangUp, ScriptedServer, silence } from '../../servers/scripted-server.js';
@@ -133,6 +134,17 @@ describe('redirects', () => {
       expect(message).toContain(why);
       expect(message).not.toContain('word@');
     }
+    vi.stubGlobal(
+      'fetch',
+      async () => new Response(null, { status: 302, headers: { location: 'https://[::ffff:127.0.0.1]/' } }),
+    );
+    try {
+      expect((await failure({ url: 'https://host.example/' })).message).toContain('to this machine');
+    } finally {
+      vi.unstubAllGlobals();
+    }
+    expect(['a.localhost', 'localhost.', '0.0.0.0', '[::]', '[::ffff:7f00:1]'].every(mayBeLoopback)).toBe(true);
+    expect(['localhost.example', '10.0.0.0', '[::ffff:a00:1]'].some(mayBeLoopback)).toBe(false);
     server.script.push(...Array.from({ length: 11 }, () => redirect('/round')));
     expect((await failure({ url: server.url })).message).toContain('more than 10 redirects');
   });

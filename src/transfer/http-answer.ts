@@ -1,0 +1,147 @@
+/** The answer to a request, its body read under limits of time, speed and length. */
+import type { ReadableStreamReadResult } from 'node:stream/web';
+import { failureOf, timeoutError, tooSlowError } from './request-failure.js';
+import type { HttpRequest } from './send-request.js';
+import { SilenceWatch } from './silence-watch.js';
+import { type SpeedLimit, SpeedWatch } from './speed-watch.js';
+
+/** A body that is read as a whole may take so many times the longest silence. */
+const WHOLE_BODY = 3;
+/** So many that silence is seen first, however seldom this process runs. */
+const WHOLE_LOOKS = 8 * WHOLE_BODY + 8;
+
+/** The final answer, whatever its status. Its body must be read or cancelled. */
+export class HttpAnswer {
+  readonly status: number;
+  readonly headers: Headers;
+  /** Where it came from, after redirects. */
+  readonly url: URL;
+  /** Whether it came from another origin than the one asked. */
+  readonly foreign: boolean;
+  /** The proxy that it came through, fit for messages. */
+  readonly proxy: string | undefined;
+  readonly #response: Response;
+  readonly #controller: AbortController;
+  readonly #request: HttpRequest;
+
+  constructor(
+    response: Response,
+    from: { readonly url: URL; readonly foreign: boolean; readonly proxy: string | undefined },
+    controller: AbortController,
+    request: HttpRequest,
+  ) {
+    this.status = response.status;
+    this.headers = response.headers;
+    this.url = from.url;
+    this.foreign = from.foreign;
+    this.proxy = from.proxy;
+    this.#response = response;
+    this.#controller = controller;
+    this.#request = request;
+  }
+
+  /** Media type without parameters, in lower case; empty if there is none. */
+  get contentType(): string {
+    return (this.headers.get('content-type') ?? '').split(';')[0]!.trim().toLowerCase();
+  }
+
+  /**
+   * The body as it arrives.
+   * @throws HubError, transient, when the connection breaks, stays silent for too long or is too slow; the signal's
+   *   reason
+   */
+  async *chunks(speed?: SpeedLimit): AsyncGenerator<Uint8Array> {
+    const reader = this.#response.body?.getReader();
+    if (!reader) return;
+    const { signal, silenceTimeoutMs: limit = 30_000 } = this.#request;
+    // The stream of an aborted request does not always fail by itself: whoever waits for it is told here.
+    let fail: (reason: unknown) => void = () => undefined;
+    const onAbort = (): void => fail(signal?.reason);
+    const own = this.#controller.signal;
+    const onOwnAbort = (): void => fail(own.reason);
+    signal?.addEventListener('abort', onAbort);
+    own.addEventListener('abort', onOwnAbort);
+    const pace = speed && new SpeedWatch(speed, () => this.#controller.abort(slowError(this.url, speed)));
+    try {
+      for (;;) {
+        const watch = new SilenceWatch(limit, () =>
+          this.#controller.abort(timeoutError(this.url, `nothing arrived for ${limit / 1000} s`)),
+        );
+        try {
+          signal?.throwIfAborted();
+          own.throwIfAborted();
+          pace?.wait();
+          const { done, value } = await new Promise<ReadableStreamReadResult<Uint8Array>>((resolve, reject) => {
+            fail = reject;
+            reader.read().then(resolve, reject);
+          });
+          if (done) return;
+          pace?.heard(value.length);
+          watch.stop();
+          yield value;
+        } catch (cause) {
+          throw failureOf(cause, this.url, this.#controller, signal, this.proxy);
+        } finally {
+          watch.stop();
+        }
+      }
+    } finally {
+      pace?.stop();
+      signal?.removeEventListener('abort', onAbort);
+      own.removeEventListener('abort', onOwnAbort);
+      reader.cancel().catch(() => undefined);
+    }
+  }
+
+  /** The body, cut after `limit` bytes. @throws as `chunks`, also if all of it takes too long */
+  async bytes(limit: number): Promise<Buffer> {
+    const { silenceTimeoutMs = 30_000 } = this.#request;
+    const whole = this.#request.wholeTimeoutMs ?? WHOLE_BODY * silenceTimeoutMs;
+    const deadline = new SilenceWatch(
+      whole,
+      () =>
+        this.#controller.abort(
+          tooSlowError(
+            this.url,
+            `the answer was not complete after ${whole / 1000} s`,
+            'On a connection as slow as that a longer `timeoutMs` helps.',
+          ),
+        ),
+      WHOLE_LOOKS,
+    );
+    let bytes = Buffer.alloc(0);
+    let length = 0;
+    try {
+      for await (const chunk of this.chunks()) {
+        if (length + chunk.length > bytes.length) {
+          const larger = Buffer.alloc(Math.min(limit, Math.max(4096, 2 * bytes.length, length + chunk.length)));
+          bytes.copy(larger, 0, 0, length);
+          bytes = larger;
+        }
+        length += Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength).copy(bytes, length);
+        if (length >= limit) break;
+      }
+    } finally {
+      deadline.stop();
+    }
+    return bytes.subarray(0, length);
+  }
+
+  /** The body as text, cut after `limit` bytes. */
+  async text(limit: number): Promise<string> {
+    return (await this.bytes(limit)).toString('utf8');
+  }
+
+  /** Gives the body up. */
+  async cancel(): Promise<void> {
+    await this.#response.body?.cancel().catch(() => undefined);
+  }
+}
+
+function slowError(url: URL, { minBytesPerSecond, windowMs }: SpeedLimit): unknown {
+  return tooSlowError(
+    url,
+    `less than ${minBytesPerSecond} bytes a second arrived for ${windowMs / 1000} s: too slow to go on`,
+    'What has arrived is kept, and the next call goes on there. `minBytesPerSecond` sets the limit, where there is such an option.',
+  );
+}

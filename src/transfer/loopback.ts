@@ -1,0 +1,10 @@
+/** Whether a host name means this machine. */
+export function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname);
+}
+
+/** Whether it may lead to this machine: wider, for what must not. */
+export function mayBeLoopback(hostname: string): boolean {
+  const host = hostname.replace(/\.$/, '').toLowerCase();
+  return isLoopback(host) || /(^|\.)localhost$|^0\.0\.0\.0$|^\[::\]$|^\[::ffff:(7f|0:0\])/.test(host);
+}

@@ -1,0 +1,135 @@
+/** The proxy that a request goes through, as the usual variables name it, on every version of Node. */
+import { ConfigError } from '../errors.js';
+import { keepCredentials, keepSecret } from '../secrets.js';
+import { isLoopback } from './loopback.js';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** A way through a proxy. */
+export interface ProxyRoute {
+  /** Address of the proxy without user and password. */
+  readonly shown: string;
+  readonly fetch: typeof fetch;
+}
+
+/** By variable value: connections to a proxy are shared. */
+const routes = new Map<string, Promise<ProxyRoute>>();
+
+/**
+ * The way to an address; undefined if it leads there directly. What speaks with proxies is loaded when the first is
+ * needed.
+ * @throws ConfigError for a proxy that is none, or of another kind
+ */
+export async function proxyRoute(url: URL, env: Environment = process.env): Promise<ProxyRoute | undefined> {
+  const proxy = proxyFor(url, env);
+  if (!proxy) return undefined;
+  const opened = routes.get(proxy.href) ?? openRoute(proxy);
+  routes.set(proxy.href, opened);
+  return opened;
+}
+
+/**
+ * HTTPS_PROXY for https, HTTP_PROXY for http, else ALL_PROXY; small letters go before capitals. Hosts that NO_PROXY
+ * names, and this machine itself, need none.
+ */
+export function proxyFor(url: URL, env: Environment): URL | undefined {
+  if (isLoopback(url.hostname) || exempt(url, setting('no_proxy', env)?.[1] ?? '')) return undefined;
+  const scheme = url.protocol.slice(0, -1);
+  // A web server hands a request's header `Proxy` on as HTTP_PROXY to the programs that it runs.
+  const isCgi = scheme === 'http' && env['REQUEST_METHOD'] !== undefined;
+  const found =
+    setting(`${scheme}_proxy`, isCgi ? { http_proxy: env['http_proxy'] } : env) ?? setting('all_proxy', env);
+  return found && parseProxy(...found);
+}
+
+/** Name and value of a variable, in small letters or capitals. */
+function setting(name: string, env: Environment): [string, string] | undefined {
+  for (const key of [name, name.toUpperCase()]) {
+    const value = env[key]?.trim();
+    if (value) return [key, value];
+  }
+  return undefined;
+}
+
+function parseProxy(name: string, value: string): URL {
+  const text = /^[a-z][a-z0-9+.-]*:\/\//i.test(value) ? value : `http://${value}`;
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url && /^https?:$/.test(url.protocol) && url.hostname !== '') return url;
+  // Not the value: it may hold a password.
+  const isSocks = /^socks/i.test(text);
+  const what = isSocks ? 'a SOCKS proxy, which is not supported' : 'not the address of a proxy';
+  throw new ConfigError(`${name}: ${what}`, {
+    hint: isSocks
+      ? 'Name an http proxy, as http://HOST:PORT; many SOCKS programs offer one too. NO_PROXY names hosts that need none.'
+      : 'Expected http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, special characters as %XX.',
+    details: { variable: name },
+  });
+}
+
+/**
+ * Whether a list of hosts names this one: separated by commas or spaces; `*` for all; a name also for all below it, with
+ * or without a dot or `*.` before; with `:PORT` for that port only; IPv6 with or without brackets.
+ */
+function exempt(url: URL, list: string): boolean {
+  const host = url.hostname
+    .replace(/^\[|\]$/g, '')
+    .replace(/\.$/, '')
+    .toLowerCase();
+  const port = url.port || (url.protocol === 'https:' ? '443' : '80');
+  return list.split(/[\s,]+/).some((entry) => {
+    if (entry === '') return false;
+    if (entry === '*') return true;
+    const [, bracketed, named, wanted] = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(entry.toLowerCase()) ?? [];
+    if (wanted !== undefined && wanted !== port) return false;
+    const name = bracketed ?? named ?? entry.toLowerCase();
+    const isIpv6 = name.includes(':');
+    if (isIpv6) return sameIpv6(name, host);
+    if (name.includes('/')) return inRange(host, name);
+    const suffix = name.replace(/^\*?\.?/, '').replace(/\.$/, '');
+    return suffix !== '' && (host === suffix || host.endsWith(`.${suffix}`));
+  });
+}
+
+function sameIpv6(name: string, host: string): boolean {
+  return URL.canParse(`http://[${name}]`) && new URL(`http://[${name}]`).hostname === `[${host}]`;
+}
+
+/** Whether an address lies in a range such as 10.0.0.0/8. */
+function inRange(host: string, range: string): boolean {
+  const [, base = '', bits = ''] = /^([\d.]+)\/(\d{1,2})$/.exec(range) ?? [];
+  const [address, start] = [ipv4(host), ipv4(base)];
+  if (address === undefined || start === undefined || Number(bits) > 32) return false;
+  const size = 2 ** (32 - Number(bits));
+  return Math.floor(address / size) === Math.floor(start / size);
+}
+
+function ipv4(text: string): number | undefined {
+  const parts = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text)?.slice(1).map(Number);
+  if (!parts || parts.some((part) => part > 255)) return undefined;
+  return parts.reduce((sum, part) => sum * 256 + part, 0);
+}
+
+async function openRoute(proxy: URL): Promise<ProxyRoute> {
+  // Node's own fetch must be there first: each of the two makes itself the default of all if it finds none.
+  new Headers();
+  const { fetch: proxiedFetch, ProxyAgent } = await import('undici');
+  const [user, password] = [decoded(proxy.username), decoded(proxy.password)];
+  const token = `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
+  if (password) {
+    keepSecret(password);
+    keepCredentials(token);
+  }
+  // An http address is asked of the proxy itself: many let tunnels lead to the port of https alone.
+  const dispatcher = new ProxyAgent({ uri: proxy.origin, proxyTunnel: false, ...(user || password ? { token } : {}) });
+  const through = (input: string | URL, init?: object): ReturnType<typeof proxiedFetch> =>
+    proxiedFetch(input, { ...init, dispatcher });
+  return { shown: proxy.origin, fetch: through as unknown as typeof fetch };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,93 @@
+/** From what makes a request fail to errors that say where, why, and what to do. */
+import { HubError } from '../errors.js';
+
+/** A URL fit for messages: without user, password, query and fragment, where signatures and tokens stand. */
+export function shownUrl(url: URL): string {
+  return `${url.origin}${url.pathname}`;
+}
+
+export function timeoutError(url: URL, what: string): HubError {
+  return new HubError(`${shownUrl(url)}: ${what}`, { details: { url: shownUrl(url), transient: true } });
+}
+
+/** For a server that sends, but not enough: it is asked again less often. */
+export function tooSlowError(url: URL, what: string, hint: string): HubError {
+  return new HubError(`${shownUrl(url)}: ${what}`, {
+    hint,
+    details: { url: shownUrl(url), transient: true, tooSlow: true },
+  });
+}
+
+export function redirectError(url: URL, what: string): HubError {
+  return new HubError(`${shownUrl(url)}: a redirect ${what} is not followed`, {
+    hint: 'Is a proxy, a captive portal or a page for signing in between?',
+    details: { url: shownUrl(url) },
+  });
+}
+
+const CERTIFICATE_HINT =
+  "If a company's own certificate authority signs for this host, or a proxy inspects the traffic, start Node with " +
+  'NODE_EXTRA_CA_CERTS=/path/of/its/certificates.pem (it is read at the start of the process only).';
+
+/** What made a request or the reading of a body fail. */
+export function failureOf(
+  cause: unknown,
+  url: URL,
+  controller: AbortController,
+  signal: AbortSignal | undefined,
+  proxy?: string,
+): unknown {
+  if (signal?.aborted) return signal.reason;
+  if (controller.signal.aborted) return controller.signal.reason;
+  if (cause instanceof HubError) return cause;
+  const codes: string[] = [];
+  let reason = '';
+  for (let error = cause; error instanceof Error; error = error.cause) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code) codes.push(code);
+    if (error.message) reason = error.message;
+  }
+  const details = { url: shownUrl(url), ...(proxy === undefined ? {} : { proxy }) };
+  const refused = proxy === undefined ? undefined : proxyStatus(reason);
+  if (refused !== undefined) return proxyError(refused, url, proxy!, cause);
+  const code = codes.at(-1);
+  if (code === 'UND_ERR_HEADERS_OVERFLOW' || code === 'HPE_HEADER_OVERFLOW') {
+    return new HubError(`${shownUrl(url)}: the header of the answer is too long to be read`, { details, cause });
+  }
+  const certificate = codes.some((name) => /CERT|SIGNATURE|ERR_TLS|SELF_SIGNED/.test(name));
+  const plain = codes.includes('EPROTO') || codes.includes('ERR_SSL_WRONG_VERSION_NUMBER');
+  const through = proxy === undefined ? '' : ` (through the proxy ${proxy})`;
+  const why = code === 'ENOTFOUND' ? 'the host was not found' : reason || String(cause);
+  return new HubError(`${shownUrl(url)}: the connection failed${through}: ${why}`, {
+    hint: certificate
+      ? CERTIFICATE_HINT
+      : plain
+        ? 'Does this host speak https at this port, or plain http?'
+        : `Is this machine online, and the ${proxy === undefined ? 'host' : 'proxy'} reachable from it? ${
+            proxy === undefined
+              ? 'Where only a proxy leads out, name it in HTTPS_PROXY.'
+              : 'NO_PROXY names hosts that need none.'
+          }`,
+    details: { ...details, transient: !certificate, ...(code ? { cause: code } : {}) },
+    cause,
+  });
+}
+
+/** The status with which a proxy has refused. */
+function proxyStatus(reason: string): number | undefined {
+  const [, status] = /Proxy (?:response|Authentication Required) \((\d{3})\)/.exec(reason) ?? [];
+  return status === undefined ? undefined : Number(status);
+}
+
+/** The error for a proxy that does not let a request through. */
+export function proxyError(status: number, url: URL, proxy: string, cause?: unknown): HubError {
+  const hints: Readonly<Record<number, string>> = {
+    407: 'It wants a user and password: http://USER:PASSWORD@HOST:PORT in HTTPS_PROXY, special characters as %XX.',
+    403: `Its rules do not allow ${url.host}: ask whoever runs it, or name a mirror that it allows as \`endpoint\`.`,
+  };
+  return new HubError(`${shownUrl(url)}: the proxy ${proxy} answered ${status}, not the host itself`, {
+    hint: hints[status] ?? `It may be out of order, or cannot reach ${url.host}. NO_PROXY names hosts that need none.`,
+    details: { url: shownUrl(url), proxy, proxyStatus: status, transient: status >= 500 },
+    cause,
+  });
+}

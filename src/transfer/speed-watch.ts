@@ -1,0 +1,53 @@
+/** A limit on a peer that sends, but so slowly that it never ends. */
+
+/** Looks within a window, as in `SilenceWatch`: a process that was not run for a while has missed a single one. */
+const LOOKS = 8;
+
+export interface SpeedLimit {
+  /** Less than this on average over a window is too slow. 0: no limit. */
+  readonly minBytesPerSecond: number;
+  /** Milliseconds. */
+  readonly windowMs: number;
+}
+
+/** A slow real connection passes: curl's users take 1,000 to 30,000 bytes for as long. */
+export const DEFAULT_SPEED: SpeedLimit = { minBytesPerSecond: 1024, windowMs: 60_000 };
+
+/**
+ * Calls `expire` once after a whole window with too few bytes. Only the time that is spent waiting for the peer counts:
+ * between `wait` and `heard`.
+ */
+export class SpeedWatch {
+  readonly #timer: NodeJS.Timeout | undefined;
+  #waiting = false;
+  #looks = 0;
+  #bytes = 0;
+
+  constructor({ minBytesPerSecond, windowMs }: SpeedLimit, expire: () => void) {
+    if (minBytesPerSecond <= 0) return;
+    const least = (minBytesPerSecond * windowMs) / 1000;
+    this.#timer = setInterval(() => {
+      if (!this.#waiting || ++this.#looks < LOOKS) return;
+      if (this.#bytes < least) {
+        this.stop();
+        expire();
+      }
+      this.#looks = 0;
+      this.#bytes = 0;
+    }, windowMs / LOOKS);
+  }
+
+  wait(): void {
+    this.#waiting = true;
+  }
+
+  heard(bytes: number): void {
+    this.#waiting = false;
+    this.#bytes += bytes;
+  }
+
+  /** May be called twice. */
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+}
