@@ -10,10 +10,12 @@ import { ConfigError } from './errors.js';
  * `path` and flushes the folder. When anything fails the temporary file is removed, and what was at `path` before stays
  * as it was.
  * @param content the whole content, or a function that writes it piece by piece
+ * @param flush false for a file in a folder that is flushed as a whole before it is used
  */
 export async function writeFileAtomically(
   path: string,
   content: string | Uint8Array | ((file: FileHandle) => Promise<void>),
+  { flush = true }: { readonly flush?: boolean } = {},
 ): Promise<void> {
   const folder = dirname(path);
   await makeFolder(folder);
@@ -23,12 +25,12 @@ export async function writeFileAtomically(
     try {
       if (typeof content === 'function') await content(file);
       else await file.writeFile(content);
-      await file.sync();
+      if (flush) await file.sync();
     } finally {
       await file.close();
     }
     await rename(temporary, path);
-    await flushFolder(folder);
+    if (flush) await flushFolder(folder);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined);
     throw error;
@@ -70,6 +72,17 @@ export async function makeFolder(path: string): Promise<void> {
   for (let at = resolve(path); ; at = dirname(at)) {
     await flushFolder(dirname(at));
     if (at === resolve(first) || at === dirname(at)) return;
+  }
+}
+
+/** Flushes the content of a file to the disk. */
+export async function flushFile(path: string): Promise<void> {
+  // Windows flushes only what is open for writing.
+  const file = await open(path, process.platform === 'win32' ? 'r+' : 'r');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
   }
 }
 

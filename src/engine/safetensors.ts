@@ -327,10 +327,20 @@ export type TensorToWrite = {
  * only when it is whole and on the disk.
  * @throws CheckpointError for a repeated name, or data that does not fill its dtype and shape
  */
-export async function writeSafetensors(
+export function writeSafetensors(
   path: string,
   tensors: Iterable<TensorToWrite>,
   metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  return writeTensorFile(path, tensors, metadata, true);
+}
+
+/** As {@link writeSafetensors}. @param flush false where whoever calls flushes the file later */
+export async function writeTensorFile(
+  path: string,
+  tensors: Iterable<TensorToWrite>,
+  metadata: Readonly<Record<string, string>>,
+  flush: boolean,
 ): Promise<void> {
   requirePath(path, 'writeSafetensors');
   checkTensors(tensors, metadata);
@@ -348,7 +358,7 @@ export async function writeSafetensors(
   if ((await stat(path).catch(() => undefined))?.isDirectory()) {
     throw new CheckpointError(`writeSafetensors: ${path} is a folder`, { hint: 'Give the path of a file.' });
   }
-  await writeFileAtomically(path, async (file) => {
+  const write = async (file: FileHandle): Promise<void> => {
     await writeFully(file, serializeHeader(infos, metadata));
     for (const { name, byteLength } of infos) {
       const tensor = byName.get(name)!;
@@ -363,7 +373,8 @@ export async function writeSafetensors(
         throw new CheckpointError(`${path}: "${name}" [${tensor.shape}] takes ${byteLength} bytes, ${came} came`);
       }
     }
-  });
+  };
+  await writeFileAtomically(path, write, { flush });
 }
 
 function bytesOf(view: ArrayBufferView): Uint8Array {

@@ -33,8 +33,9 @@ export function checkOptimizer(path: string, state: TrainerState, { parameters, 
   const { steps, m, v, codesM, codesV, scalesM, scalesV } = optimizer;
   const same = (a: string, b: string) => {
     const [left, right] = [optimizer[a], optimizer[b]];
-    if ((left?.length ?? 0) === (right?.length ?? 0)) return;
-    faults.push(`${a} has ${left?.length ?? 'no'} values, ${b} has ${right?.length ?? 'none'}: expected as many`);
+    // Which arrays there must be the engine knows.
+    if (!left || !right || left.length === right.length) return;
+    faults.push(`${a} has ${left.length} values, ${b} has ${right.length}: expected as many`);
   };
   same('m', 'v');
   same('codesM', 'codesV');

@@ -8,8 +8,8 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { writeFileAtomically } from '../atomic-file.js';
-import { type SafetensorsDType, SafetensorsFile, writeSafetensors } from '../engine/safetensors.js';
+import { flushFile, writeFileAtomically } from '../atomic-file.js';
+import { type SafetensorsDType, SafetensorsFile, writeTensorFile } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
 import { MANIFEST_FILE } from '../file-digests.js';
 import { readJson } from '../read-json.js';
@@ -131,21 +131,23 @@ export async function writeCheckpoint(
   try {
     return await writeCheckpointFolder(outputDir, step, async (folder) => {
       const seal = makeSeal(folder);
+      const path = join(folder, TENSOR_FILE);
       const arrays = namedArrays(tensors);
-      await writeArrays(join(folder, TENSOR_FILE), arrays);
-      // Read back and digested while the adapter is written: they are as large as each other.
-      const sealed = Promise.all([seal.begin(), seal.requireTensors(TENSOR_FILE, arrays)]);
+      let flushed: Promise<unknown> | undefined;
       try {
         await writeAdapter?.(folder);
-        await sealed;
+        // Digested while the next file is written.
         await seal.begin();
+        await writeArrays(path, arrays);
+        // To flush a file is to wait for the disk: time to read it back and to digest it.
+        flushed = Promise.all([flushFile(path), seal.begin(), seal.requireTensors(TENSOR_FILE, arrays)]);
         const json = `${JSON.stringify({ formatVersion: FORMAT, digests: MANIFEST_FILE, ...state }, null, 2)}\n`;
-        await writeFileAtomically(join(folder, STATE_FILE), json);
+        await Promise.all([flushed, writeFileAtomically(join(folder, STATE_FILE), json)]);
         await seal.requireText(STATE_FILE, json);
         await seal.end();
       } finally {
         // Nothing reads in the folder any more when it is taken away.
-        await sealed.catch(() => undefined);
+        await flushed?.catch(() => undefined);
         await seal.close();
       }
     });
@@ -172,7 +174,7 @@ async function writeArrays(path: string, arrays: NamedArrays): Promise<void> {
     const dtype: SafetensorsDType = data instanceof Float32Array ? 'F32' : 'U8';
     return { name, dtype, shape: [data.length], data };
   });
-  await writeSafetensors(path, tensors, { format: 'ministral-tune' });
+  await writeTensorFile(path, tensors, { format: 'ministral-tune' }, false);
 }
 
 /** Checkpoints below a folder by their step, oldest first; `[]` if there is no such folder. */

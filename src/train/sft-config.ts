@@ -157,7 +157,8 @@ export const sftConfigSchema = z.strictObject({
   saveTotalLimit: count('a number of checkpoints').optional(),
   /**
    * Take the parameters of the best evaluation at the end. Each new best is saved, due or not, so that `saveSteps` need be
-   * no multiple of `evalSteps` as in transformers. Default: false.
+   * no multiple of `evalSteps` as in transformers; a copy of its parameters stays in memory, for a disk that is full or
+   * fails. Default: false.
    */
   loadBestModelAtEnd: z.boolean().default(false),
   /**

@@ -72,7 +72,10 @@ try {
       last = performance.now();
     }, 2);
     const start = performance.now();
-    await writeCheckpoint(dir, state, { parameters, optimizer }, writeAdapter, isSealed ? undefined : () => unsealed);
+    // What an engine gives is a copy.
+    const copies = Object.entries(optimizer).map(([name, array]) => [name, array.slice()] as const);
+    const tensors = { parameters: parameters.slice(), optimizer: Object.fromEntries(copies) };
+    await writeCheckpoint(dir, state, tensors, writeAdapter, isSealed ? undefined : () => unsealed);
     const seconds = (performance.now() - start) / 1000;
     clearInterval(timer);
     // The first of each warms up.
@@ -86,13 +89,18 @@ try {
   const manifest = (await readManifest(path))!;
   if ((await findFaults(path, manifest, manifest.keys())).length > 0) throw new Error('damaged');
   const verify = (performance.now() - start) / 1000;
-  const [sealed, plain] = [median(times.with), median(times.without)];
+  // Other work on the machine only ever adds time.
+  const [sealed, plain] = [Math.min(...times.with), Math.min(...times.without)];
   const cost = sealed - plain;
   const every = Number(values['save-every']);
-  console.log(`save with digests    ${times.with.map((t) => t.toFixed(2)).join(' ')} s, median ${sealed.toFixed(2)}`);
-  console.log(`save without         ${times.without.map((t) => t.toFixed(2)).join(' ')} s, median ${plain.toFixed(2)}`);
   console.log(
-    `digests: ${(100 * (cost / sealed)).toFixed(1)} % of a save, ${((100 * cost) / (every + sealed)).toFixed(3)} % of a run ` +
+    `save with digests    ${times.with.map((t) => t.toFixed(2)).join(' ')} s, median ${median(times.with).toFixed(2)}`,
+  );
+  console.log(
+    `save without         ${times.without.map((t) => t.toFixed(2)).join(' ')} s, median ${median(times.without).toFixed(2)}`,
+  );
+  console.log(
+    `digests, least times: ${(100 * (cost / sealed)).toFixed(1)} % of a save, ${((100 * cost) / (every + sealed)).toFixed(3)} % of a run ` +
       `that saves every ${every} s; event loop held up ${longest.toFixed(0)} ms at most; checking before a resume ${verify.toFixed(2)} s`,
   );
 } finally {
