@@ -176,7 +176,7 @@ export type {
 export type { Fp8Quantization } from './engine/fp8-checkpoint.js';
 export type { SafetensorsDType, TensorInfo } from './engine/safetensors-header.js';
 export type { StoredArray } from './engine/safetensors.js';
-export type { Tape } from './engine/tape.js';
+export type { Steps, Tape } from './engine/tape.js';
 export type {
   DType,
   Parameter,
@@ -212,7 +212,7 @@ export type { RopeConfig, TextConfig, VisionConfig } from './model/ministral3/co
 export type { ModelOrigin } from './model/ministral3/model.js';
 export type { KvCache } from './model/ministral3/kv-cache.js';
 export type { DropoutStream } from './model/ministral3/dropout-keys.js';
-export type { KeyValueStore, PassOptions, RecomputedLayers } from './model/ministral3/layers.js';
+export type { AdapterView, KeyValueStore, PassOptions, RecomputedLayers } from './model/ministral3/layers.js';
 export type { WeightProvider } from './model/ministral3/load-weights.js';
 export type { AttentionModules, LayerModules, Ministral3Modules } from './model/ministral3/modules.js';
 export type { PackedBatch } from './model/ministral3/packed-batch.js';

@@ -37,17 +37,14 @@ applyLora(model, { r: 16, alpha: 32, targetModules: [...LAYER_PROJECTIONS] });
 
 /** Where the time of the steps went, in milliseconds; sums. */
 const spent = { queueing: 0, waiting: 0 };
-const [hidden, logits, read] = [model.hidden.bind(model), model.logits.bind(model), engine.read.bind(engine)];
-function timed<A extends unknown[], R>(body: (...values: A) => R): (...values: A) => R {
-  return (...args) => {
-    const start = performance.now();
-    const result = body(...args);
-    spent.queueing += performance.now() - start;
-    return result;
-  };
-}
-model.hidden = timed(hidden);
-model.logits = timed(logits);
+const [rowLogits, read] = [model.rowLogits.bind(model), engine.read.bind(engine)];
+model.rowLogits = async (...given) => {
+  const start = performance.now();
+  const waited = spent.waiting;
+  const result = await rowLogits(...given);
+  spent.queueing += performance.now() - start - (spent.waiting - waited);
+  return result;
+};
 engine.read = async (tensor) => {
   const start = performance.now();
   const numbers = await read(tensor);
