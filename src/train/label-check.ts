@@ -4,6 +4,7 @@ import { nameSample } from '../data/sample-error.js';
 import type { SampleInspection } from '../data/sample-inspection.js';
 import type { Dataset, SftExample, TrainingExample } from '../data/types.js';
 import { DataError } from '../errors.js';
+import { orAborted } from '../or-aborted.js';
 
 /** Samples that are looked at; of a larger set these, evenly spread. The others are found when their batch is made. */
 const PROBES = 10_000;
@@ -85,7 +86,7 @@ async function forProbes(
       signal?.throwIfAborted();
     }
     const index = Math.floor((i * dataset.length) / count);
-    const example = (await dataset.get(index)) as SftExample;
+    const example = (await orAborted(dataset.get(index), signal)) as SftExample;
     look(example, example.id ?? String(index));
   }
   return count;

@@ -5,11 +5,12 @@ import { TrainHistory, withoutType } from './history.js';
 
 export class RunLog {
   readonly #history: TrainHistory;
-  readonly #show: (event: TrainingEvent) => void;
+  readonly #show: (event: TrainingEvent) => Promise<void>;
   #entries: (LogEntry | EvalEntry)[] = [];
   #saidNoHistory = false;
 
-  constructor(outputDir: string, show: (event: TrainingEvent) => void) {
+  /** @param show settles when whoever watches has handled the event */
+  constructor(outputDir: string, show: (event: TrainingEvent) => Promise<void>) {
     this.#history = new TrainHistory(outputDir);
     this.#show = show;
   }
@@ -26,7 +27,7 @@ export class RunLog {
   async emit(event: TrainingEvent): Promise<void> {
     await this.#append(event);
     if (event.type === 'log' || event.type === 'evaluate') this.#entries.push(withoutType(event));
-    this.#show(event);
+    await this.#show(event);
   }
 
   warn(step: number, message: string): Promise<void> {
@@ -40,8 +41,9 @@ export class RunLog {
     } catch (cause) {
       const message = `cannot write ${this.#history.path}: ${(cause as Error).message}`;
       if (event.type === 'start') throw new CheckpointError(message, { cause, hint: 'Choose another `outputDir`.' });
-      if (!this.#saidNoHistory) this.#show({ type: 'warning', step: event.step, message });
+      if (this.#saidNoHistory) return;
       this.#saidNoHistory = true;
+      await this.#show({ type: 'warning', step: event.step, message });
     }
   }
 }

@@ -2,11 +2,14 @@
 import { checkNames, requirePath } from '../config.js';
 import { type Collator, DataLoader } from '../data/data-loader.js';
 import type { Dataset, SkippedSample, TrainingExample } from '../data/types.js';
+import { inTurn, ParameterLease } from '../engine/parameter-lease.js';
 import { ConfigError, DataError, TrainingError } from '../errors.js';
+import { afterAbort, orAborted } from '../or-aborted.js';
 import { requireSignal } from '../require-given.js';
 import { showValue } from '../show-value.js';
 import { judgeOf } from './best-model.js';
 import { type EvalResult, evaluateLoss } from './evaluate-loss.js';
+import type { TrainOutput } from './events.js';
 import { checkEvaluationSet, checkLabels } from './label-check.js';
 import { learningRateFactors } from './lora-plus.js';
 import { Progress } from './progress.js';
@@ -16,8 +19,9 @@ import { parseSftConfig, type SftConfig, type SftConfigInput, sftConfigSchema } 
 import type { TrainableModel } from './trainable-model.js';
 import { asDataset, checkMetrics, checkTrainerOptions } from './trainer-parts.js';
 import { TrainingLoop } from './training-loop.js';
-import { TrainingRun } from './training-run.js';
+import { type RunControl, TrainingRun } from './training-run.js';
 import { describeSkipped } from './training-window.js';
+import { MODEL_GRACE } from './window-gradients.js';
 
 /** What a trainer is made of. */
 export interface SftTrainerOptions {
@@ -31,17 +35,23 @@ export interface SftTrainerOptions {
   readonly evalDataset?: Dataset<TrainingExample> | readonly TrainingExample[] | undefined;
   /** Turns samples into batches: a `VlmCollator`. */
   readonly collator: Collator;
-  /** Writes the adapter's files into a checkpoint's folder. Default: checkpoints hold the parameters alone. */
+  /**
+   * Writes the adapter's files into a checkpoint's folder. Once the run is told to stop it may take 30 s more; a checkpoint
+   * is then written without it, with a warning. Default: checkpoints hold the parameters alone.
+   */
   readonly saveAdapter?: ((directory: string) => Promise<void>) | undefined;
   /**
-   * More numbers of an evaluation beside the loss, by name: for instance the accuracy that an `Evaluator` finds. Called
+   * More values of an evaluation beside the loss, by name: for instance the accuracy that an `Evaluator` finds. Called
    * after the loss of the evaluation set was measured; `metricForBestModel` may name one. Anything else than numbers by
    * name is a ConfigError.
    */
   readonly computeMetrics?: ComputeMetrics | undefined;
 }
 
-/** Measures the model as it is when called, and names the numbers. An error that it throws ends the run. */
+/**
+ * Measures the model as it is when called, and names the values. An error that it throws ends the run; an abort is heard
+ * though it does not answer.
+ */
 export type ComputeMetrics = (context: {
   /** The run's signal: stop early when it is aborted. */
   readonly signal: AbortSignal | undefined;
@@ -51,8 +61,8 @@ export type ComputeMetrics = (context: {
 export interface TrainOptions {
   /**
    * Stops the run, which then fails with the signal's reason. As after any error that leaves the parameters sound, the
-   * window under way is given up and a checkpoint of the last whole step is written, unless `saveStrategy` is `no`.
-   * `abortOnSignals` makes one of SIGINT and SIGTERM.
+   * window under way is given up and a checkpoint of the last whole step is written, unless `saveStrategy` is `no`. It is
+   * heard though a data set, a collator, `computeMetrics` or a reader of the events does not answer. `abortOnSignals` makes one of SIGINT and SIGTERM.
    */
   readonly signal?: AbortSignal | undefined;
   /**
@@ -88,7 +98,6 @@ export class SftTrainer {
   /** As it was given, to be recognised. */
   readonly #givenEvalDataset: SftTrainerOptions['evalDataset'];
   readonly #sampler: Sampler;
-  #running = false;
 
   /**
    * @throws ConfigError for bad options, parts that are something else, or evaluations without a data set
@@ -146,10 +155,12 @@ export class SftTrainer {
   }
 
   /**
-   * Starts a run: await it, iterate its events, or both. It fails with
+   * Starts a run: await it, iterate its events, or both; it waits for whoever iterates, and leaving the loop stops it: see
+   * {@link TrainingRun}. It fails with
    * - DataError or TextError, before it begins: samples in which there is nothing to learn or, of the evaluation set, to
    *   measure, and those that are malformed
-   * - TrainingError: a loss or gradient norm that is not finite, a step without labels, nothing that gets a gradient
+   * - TrainingError: a loss or gradient norm that is not finite, a step without labels, nothing that gets a gradient, an
+   *   epoch of which no sample could be learned, a run that trains the same parameters already
    * - CheckpointError: a checkpoint to resume from that cannot be read, or belongs to another run
    * - what the data set, the collator, `computeMetrics` and the model throw, and the signal's reason
    *
@@ -167,45 +178,61 @@ export class SftTrainer {
     if (typeof resumeFrom !== 'boolean' && resumeFrom !== undefined) {
       requirePath(resumeFrom, 'train: `resumeFromCheckpoint`');
     }
-    return new TrainingRun(async (show) => {
-      if (this.#running) throw new TrainingError('this trainer is training already');
-      this.#running = true;
-      const progress = new Progress(this.config.progress);
-      try {
-        // Asked for now: another adapter may have become the active one since the trainer was made.
-        const { trainable } = this.#options.model;
-        const loop = new TrainingLoop({
-          model: this.#options.model,
-          config: this.config,
-          sampler: this.#sampler,
-          learningRateFactors: learningRateFactors(trainable, this.config.loraplusLrRatio),
-          warnings: runWarnings(this.config, this.#sampler),
-          settings: namedSettings(this.#options),
-          dataset: this.#options.trainDataset,
-          evalDataset: this.#options.evalDataset,
-          loader: this.#loader(this.#options.trainDataset),
-          checkData: (signal) => this.#checkData(signal),
-          evaluate: (signal, warn) => this.#evaluate(this.#options.evalDataset, signal, warn),
-          saveAdapter: this.#options.saveAdapter,
-          signal: options.signal,
-          show: (event) => {
-            progress.show(event);
-            show(event);
-          },
-        });
-        return await loop.run(resumeFrom || undefined);
-      } finally {
-        progress.close();
-        this.#running = false;
-      }
-    });
+    return new TrainingRun((control) => this.#run(control, resumeFrom || undefined), options.signal);
+  }
+
+  async #run({ emit, signal, isRead }: RunControl, resumeFrom: string | true | undefined): Promise<TrainOutput> {
+    const { model } = this.#options;
+    // Asked for now: another adapter may have become the active one since the trainer was made.
+    const { trainable } = model;
+    let step = 0;
+    const where = `a run in ${JSON.stringify(this.config.outputDir)}`;
+    const lease = ParameterLease.take(
+      model.engine,
+      trainable,
+      () => `${where}, step ${step} of ${this.totalSteps} done`,
+    );
+    let loop: TrainingLoop | undefined;
+    const progress = new Progress(this.config.progress);
+    try {
+      loop = new TrainingLoop({
+        model,
+        config: this.config,
+        sampler: this.#sampler,
+        learningRateFactors: learningRateFactors(trainable, this.config.loraplusLrRatio),
+        warnings: runWarnings(this.config, this.#sampler),
+        settings: namedSettings(this.#options),
+        dataset: this.#options.trainDataset,
+        evalDataset: this.#options.evalDataset,
+        loader: this.#loader(this.#options.trainDataset),
+        checkData: (aborted) => this.#checkData(aborted),
+        evaluate: (aborted, warn) => this.#evaluate(this.#options.evalDataset, aborted, warn),
+        saveAdapter: this.#options.saveAdapter,
+        signal,
+        isRead,
+        lease,
+        show: (event) => {
+          if (event.type !== 'warning') step = event.step;
+          progress.show(event);
+          return emit(event);
+        },
+      });
+      return await loop.run(resumeFrom);
+    } finally {
+      progress.close();
+      // A model that computes on would add to the gradients of whoever comes next.
+      const { unanswered } = loop ?? {};
+      if (unanswered) void unanswered.then(() => lease.release());
+      else lease.release();
+    }
   }
 
   /**
    * Mean loss of a labelled token over a data set, by default the evaluation set, with dropout and noise off; for the
    * evaluation set also what `computeMetrics` gives.
    * @param dataset may be an array, as the trainer's own
-   * @throws DataError if there is no data set, or nothing in it is labelled
+   * @param signal heard though a data set, the collator or `computeMetrics` does not answer
+   * @throws DataError if there is no data set, or nothing in it is labelled; the signal's reason
    */
   async evaluate(
     dataset: Dataset<TrainingExample> | readonly TrainingExample[] | undefined = this.#givenEvalDataset,
@@ -236,9 +263,11 @@ export class SftTrainer {
     const loader = this.#loader(dataset);
     const { length } = dataset;
     const smoothing = { labelSmoothing };
-    const result = await evaluateLoss(model, loader, length, perDeviceEvalBatchSize, smoothing, signal, onSkipped);
+    const measured = takingTurns(model, signal);
+    const loss = evaluateLoss(measured, loader, length, perDeviceEvalBatchSize, smoothing, signal, onSkipped);
+    const result = await (signal ? afterAbort(loss, signal, MODEL_GRACE) : loss);
     if (!computeMetrics || dataset !== evalDataset) return result;
-    const metrics = checkMetrics(await computeMetrics({ signal }));
+    const metrics = checkMetrics(await orAborted(computeMetrics({ signal }), signal));
     return { ...result, ...(metrics && { metrics }) };
   }
 
@@ -247,6 +276,13 @@ export class SftTrainer {
     const prefetch = dataloaderPrefetch ?? Math.max(2, 2 * gradientAccumulationSteps);
     return new DataLoader({ dataset, collator: this.#options.collator, prefetch });
   }
+}
+
+/** The model, whose batches are measured between the steps of other runs on its engine. */
+function takingTurns(model: TrainableModel, signal: AbortSignal | undefined): TrainableModel {
+  const evaluate: TrainableModel['evaluateLoss'] = (...given) =>
+    inTurn(model.engine, signal, () => model.evaluateLoss(...given));
+  return Object.create(model, { evaluateLoss: { value: evaluate } }) as TrainableModel;
 }
 
 /** What decides a run besides its configuration and its data, told by whose it is. */

@@ -11,6 +11,7 @@ import {
 } from '../engine.js';
 import { dequantizedSource } from '../float8.js';
 import type { Operations } from '../operations.js';
+import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
 import { type Parameter, type ParameterSet, sizeOf, type Tensor, type Weight, type WeightSource } from '../tensor.js';
 import { CpuRuntime, type CpuRuntimeOptions } from './cpu-runtime.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
@@ -210,6 +211,7 @@ export class CpuEngine implements Engine {
     if (values.length !== known.size) {
       throw new EngineError(`writeParameters: ${values.length} numbers for ${known.size} parameters`);
     }
+    noteChange(set);
     this.#store.values(known.values).set(values);
   }
 
@@ -218,12 +220,14 @@ export class CpuEngine implements Engine {
   }
 
   zeroGradients(set: ParameterSet): void {
+    noteChange(set);
     const { parameters, gradients } = this.#set(set);
     this.#store.values(gradients).fill(0);
     for (const { grad } of parameters) (grad as CpuTensor).isTouched = false;
   }
 
   releaseParameters(set: ParameterSet): void {
+    requireNotTraining(set, 'releaseParameters');
     const { parameters, values, gradients } = this.#set(set);
     for (const { value, grad } of parameters) {
       (value as CpuTensor).isFreed = true;
@@ -253,6 +257,7 @@ export class CpuEngine implements Engine {
   }
 
   optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number> {
+    requireOwnCall(set, options, 'optimizerStep');
     const known = this.#set(set);
     const own = this.#state(known, state);
     if (own.kind !== options.kind) {
@@ -333,6 +338,7 @@ export class CpuEngine implements Engine {
   }
 
   async dispose(): Promise<void> {
+    requireIdleEngine(this, 'engine.dispose');
     await this.#runtime.dispose();
   }
 

@@ -7,6 +7,7 @@ import type { VlmBatch } from '../../data/types.js';
 import type { Deferred, Engine } from '../../engine/engine.js';
 import type { Segments } from '../../engine/operations.js';
 import { isOutOfMemory } from '../../engine/out-of-memory.js';
+import { requireIdleEngine, requireNotTraining, requireOwnCall } from '../../engine/parameter-lease.js';
 import { Tape } from '../../engine/tape.js';
 import type { ParameterSet, Tensor } from '../../engine/tensor.js';
 import { DataError, EngineError, TrainingError } from '../../errors.js';
@@ -70,6 +71,8 @@ export class Ministral3 implements TrainableModel {
   /** Scratch, grown to the largest pass. */
   #patches = new Float32Array(0);
   #trainable: ParameterSet | undefined;
+  /** The same, of an adapter that is switched off for a while too. */
+  #lastTrainable: ParameterSet | undefined;
   #isDisposed = false;
 
   private constructor(engine: Engine, config: Ministral3Config, modules: Ministral3Modules, origin: ModelOrigin) {
@@ -131,6 +134,7 @@ export class Ministral3 implements TrainableModel {
   /** Called by applyLora and by the removal of an adapter. */
   setTrainable(set: ParameterSet | undefined): void {
     this.#trainable = set;
+    if (set) this.#lastTrainable = set;
   }
 
   /**
@@ -152,6 +156,7 @@ export class Ministral3 implements TrainableModel {
   async accumulateGradients(microBatches: readonly VlmBatch[], options: AccumulateOptions): Promise<Deferred<number>> {
     const { engine } = this;
     const { dropoutSeeds } = options;
+    requireOwnCall(this.trainable, options, 'accumulateGradients');
     if (dropoutSeeds.length !== microBatches.length) {
       throw new TrainingError(
         `${dropoutSeeds.length} dropoutSeeds for ${microBatches.length} micro-batches, expected one each`,
@@ -347,9 +352,13 @@ export class Ministral3 implements TrainableModel {
    * Frees the weights; an adapter is freed by its own dispose. An engine that was given is disposed of by whoever made
    * it; one that was made from a name, as `engine: 'cpu'`, goes with the model. May be called twice.
    * @returns settled when an engine of its own is disposed of, else at once
+   * @throws TrainingError while a run trains its adapter
    */
   dispose(): Promise<void> {
     if (this.#isDisposed) return Promise.resolve();
+    requireNotTraining(this.#lastTrainable, 'model.dispose');
+    // Before the weights go, for it may refuse: another model may be in training there.
+    if (this.ownsEngine) requireIdleEngine(this.engine, 'model.dispose');
     this.#isDisposed = true;
     const { modules, engine } = this;
     this.#patches = new Float32Array(0);
