@@ -57,22 +57,25 @@ export class ParameterLease {
   }
 }
 
-/** @throws TrainingError if a run trains the parameters; nothing is changed then */
+/**
+ * @param what who refuses and whose parameters they are: `dispose: the adapter "a"`
+ * @throws TrainingError if a run trains the parameters; nothing is changed then
+ */
 export function requireNotTraining(set: ParameterSet | undefined, what: string): void {
   const lease = set && leases.get(set);
-  if (lease) throw refusal(what, 'its parameters are being trained', lease);
+  if (lease) throw refusal(`${what} is being trained`, lease);
 }
 
 /** @throws TrainingError if a run trains parameters of the engine; nothing is changed then */
 export function requireIdleEngine(engine: object, what: string): void {
   const [lease] = atWork.get(engine) ?? [];
-  if (lease) throw refusal(what, 'a run is training on this engine', lease);
+  if (lease) throw refusal(`${what}: a run is training on this engine`, lease);
 }
 
 /** @throws TrainingError if a run trains the parameters and the call is not the run's own */
 export function requireOwnCall(set: ParameterSet, options: object, what: string): void {
   const lease = leases.get(set);
-  if (lease && !lease.isOwn(options)) throw refusal(what, 'a run is training these parameters', lease);
+  if (lease && !lease.isOwn(options)) throw refusal(`${what}: a run is training these parameters`, lease);
 }
 
 /** For engines: values or gradients of a set were set from outside of a pass. */
@@ -104,8 +107,8 @@ export async function inTurn<T>(engine: object, signal: AbortSignal | undefined,
   }
 }
 
-function refusal(what: string, why: string, lease: ParameterLease): TrainingError {
-  return new TrainingError(`${what}: ${why}: ${lease.describe()}`, {
+function refusal(what: string, lease: ParameterLease): TrainingError {
+  return new TrainingError(`${what}: ${lease.describe()}`, {
     hint: 'Nothing was changed, and the run goes on. Do this after it: await it first, or abort it by its signal.',
   });
 }

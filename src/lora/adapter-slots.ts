@@ -86,7 +86,8 @@ export function setAdapter(model: LoraHost, name: string): LoraAdapter {
   requireLoraHost(model, 'setAdapter');
   const slots = AdapterSlots.of(model);
   const adapter = slots.get(name, 'setAdapter');
-  if (slots.active && slots.active !== adapter) requireNotTraining(slots.active.parameters, 'setAdapter');
+  const { active } = slots;
+  if (active && active !== adapter) requireNotTraining(active.parameters, `setAdapter: the adapter "${active.name}"`);
   slots.activate(adapter);
   adapter.enable();
   return adapter;

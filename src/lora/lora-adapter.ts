@@ -166,7 +166,7 @@ export class LoraAdapter {
    */
   dispose(): void {
     if (this.#isDisposed) return;
-    requireNotTraining(this.parameters, `dispose of the adapter "${this.name}"`);
+    requireNotTraining(this.parameters, `dispose: the adapter "${this.name}"`);
     this.#isDisposed = true;
     this.#slots.remove(this);
     // An engine that went with the model has freed everything.

@@ -52,7 +52,7 @@ export class EventStream {
     // Nothing is left in the process that could make a reader ask: it would end here, with the run unfinished.
     const stranded = (): void => this.#goOnWithout(event.step, () => true);
     const patience = setTimeout(() => {
-      if (this.#isAwaited) this.#goOnWithout(event.step, ({ taken }) => taken === 1);
+      if (this.#isAwaited || this.#readers.size > 1) this.#goOnWithout(event.step, ({ taken }) => taken === 1);
     }, FIRST_EVENT_PATIENCE);
     patience.unref();
     await new Promise<void>((resolve) => {
@@ -86,10 +86,13 @@ export class EventStream {
    */
   awaited(): void {
     this.#isAwaited = true;
-    const own = loops.getStore() ?? [];
-    for (const reader of this.#readers) {
-      if (reader.isBusy && (own.includes(reader) || reader.taken === 1)) reader.letGo();
-    }
+    this.letGoOfLoops();
+    for (const reader of this.#readers) if (reader.isBusy && reader.taken === 1) reader.letGo();
+  }
+
+  /** For readers, and for those who wait: the run goes on without the readers in whose loops this is called. */
+  letGoOfLoops(): void {
+    for (const reader of loops.getStore() ?? []) if (this.#readers.has(reader) && reader.isBusy) reader.letGo();
   }
 
   /** For readers. */
@@ -171,6 +174,8 @@ export class EventReader implements AsyncIterableIterator<TrainingEvent, undefin
     return new Promise<Result>((resolve, reject) => {
       this.#asked.push({ resolve, reject });
       this.serve();
+      // A loop within a loop of the same run: the inner one waits for what the outer one holds up.
+      if (this.#asked.length > 0) this.#stream.letGoOfLoops();
     });
   }
 

@@ -185,14 +185,11 @@ export class SftTrainer {
     const { model } = this.#options;
     // Asked for now: another adapter may have become the active one since the trainer was made.
     const { trainable } = model;
-    let step = 0;
     const where = `a run in ${JSON.stringify(this.config.outputDir)}`;
-    const lease = ParameterLease.take(
-      model.engine,
-      trainable,
-      () => `${where}, step ${step} of ${this.totalSteps} done`,
-    );
     let loop: TrainingLoop | undefined;
+    const lease = ParameterLease.take(model.engine, trainable, () => {
+      return `${where}, ${loop?.globalStep ?? 0} of ${this.totalSteps} steps done`;
+    });
     const progress = new Progress(this.config.progress);
     try {
       loop = new TrainingLoop({
@@ -212,7 +209,6 @@ export class SftTrainer {
         isRead,
         lease,
         show: (event) => {
-          if (event.type !== 'warning') step = event.step;
           progress.show(event);
           return emit(event);
         },

@@ -94,6 +94,11 @@ export class TrainingLoop {
     this.#gradients = new WindowGradients(options, this.#trainable);
   }
 
+  /** Optimizer steps done. */
+  get globalStep(): number {
+    return this.#globalStep;
+  }
+
   /** Gradients that the model is still computing though the run has given up waiting for them. */
   get unanswered(): Promise<unknown> | undefined {
     return this.#gradients.unanswered;
@@ -420,10 +425,10 @@ export class TrainingLoop {
       const isNew = this.#globalStep > this.#firstStep && this.#metrics.learnedSteps > 0;
       const unsaved = () => isNew && this.#checkpoints.latest?.step !== this.#globalStep;
       if (config.saveStrategy === 'no' || !unsaved()) return;
-      await this.#save();
-      if (!unsaved() || !this.#adapter.isSilent) return;
-      const message = 'this save is made without it: it can be resumed from, but holds no adapter files';
-      if (await this.#save()) await this.#log.warn(this.#globalStep, `\`saveAdapter\` does not answer; ${message}`);
+      const isSaved = (await this.#save()) || (this.#adapter.isSilent && (await this.#save()));
+      if (!isSaved || !this.#adapter.isSilent) return;
+      const message = 'this save was made without it: it can be resumed from, but holds no adapter files';
+      await this.#log.warn(this.#globalStep, `\`saveAdapter\` does not answer; ${message}`);
     } catch (fault) {
       const message = `cannot save the last step: ${(fault as Error).message}`;
       if (fault !== error) await this.#log.warn(this.#globalStep, message);

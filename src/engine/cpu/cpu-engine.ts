@@ -227,7 +227,7 @@ export class CpuEngine implements Engine {
   }
 
   releaseParameters(set: ParameterSet): void {
-    requireNotTraining(set, 'releaseParameters');
+    requireNotTraining(set, 'releaseParameters: the set');
     const { parameters, values, gradients } = this.#set(set);
     for (const { value, grad } of parameters) {
       (value as CpuTensor).isFreed = true;

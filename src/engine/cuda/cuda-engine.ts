@@ -264,7 +264,7 @@ export class CudaEngine implements Engine {
   }
 
   releaseParameters(set: ParameterSet): void {
-    requireNotTraining(set, 'releaseParameters');
+    requireNotTraining(set, 'releaseParameters: the set');
     const known = this.#set(set);
     for (const parameter of known.parameters) this.#sets.delete(parameter);
     known.release();

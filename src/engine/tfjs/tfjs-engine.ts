@@ -263,7 +263,7 @@ export class TfjsEngine implements Engine {
   }
 
   releaseParameters(set: ParameterSet): void {
-    requireNotTraining(set, 'releaseParameters');
+    requireNotTraining(set, 'releaseParameters: the set');
     const known = this.#set(set);
     known.isReleased = true;
     for (const { value, grad } of known.parameters) {

@@ -356,7 +356,7 @@ export class Ministral3 implements TrainableModel {
    */
   dispose(): Promise<void> {
     if (this.#isDisposed) return Promise.resolve();
-    requireNotTraining(this.#lastTrainable, 'model.dispose');
+    requireNotTraining(this.#lastTrainable, 'model.dispose: its adapter');
     // Before the weights go, for it may refuse: another model may be in training there.
     if (this.ownsEngine) requireIdleEngine(this.engine, 'model.dispose');
     this.#isDisposed = true;
