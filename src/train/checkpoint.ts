@@ -16,6 +16,7 @@ import { type BestModelState, judgeOf } from './best-model.js';
 import { checkpointName, writeCheckpointFolder } from './checkpoint-folder.js';
 import { compareDatasets, type DatasetFingerprint } from './dataset-fingerprint.js';
 import type { EvalEntry, LogEntry } from './events.js';
+import { SETTINGS_MAY_CHANGE, wayOn } from './resume-rules.js';
 import { parseSftConfig, RESUME_MAY_CHANGE, type SftConfig } from './sft-config.js';
 import type { MetricsState } from './step-metrics.js';
 
@@ -167,7 +168,7 @@ export async function readCheckpoint(
   const differences = compareRuns(state, run);
   if (differences.length > 0) {
     throw new CheckpointError(`${path} belongs to another run:\n  - ${differences.join('\n  - ')}`, {
-      hint: 'Resume with the same settings and data, or start a new run from the saved adapter.',
+      hint: wayOn(differences),
       details: { path, differences },
     });
   }
@@ -256,7 +257,7 @@ function compareRuns(saved: TrainerState, now: RunIdentity): string[] {
   const differences = [
     // What an earlier version did not know it did as the default has it.
     ...compareSettings(comparable({ ...parseSftConfig(), ...saved.config }), comparable(now.config), RESUME_MAY_CHANGE),
-    ...compareSettings(saved.settings ?? {}, now.settings ?? {}),
+    ...compareSettings(saved.settings ?? {}, now.settings ?? {}, SETTINGS_MAY_CHANGE),
   ];
   const change = compareDatasets(saved.dataset, now.dataset);
   if (change) differences.push(`the training set ${change}`);

@@ -67,7 +67,9 @@ export interface TrainOptions {
   readonly signal?: AbortSignal | undefined;
   /**
    * A checkpoint folder, or true for the newest in `outputDir` that can be read. The result is that of a run that never
-   * stopped.
+   * stopped. Model, data and what decides a step must be as they were; logging, saving, evaluation, memory, early
+   * stopping, `onNonFiniteLoss`, `onBadImage`, and the collator's `maxLength`, `overlong` and image size may change. Of
+   * anything else the error says what to do.
    */
   readonly resumeFromCheckpoint?: string | boolean | undefined;
 }
@@ -142,6 +144,13 @@ export class SftTrainer {
       numTrainEpochs: config.numTrainEpochs,
       maxSteps: config.maxSteps,
     });
+    const { totalSteps } = this.#sampler;
+    if (!Number.isSafeInteger(totalSteps) && this.#sampler.microBatchesPerEpoch > 0) {
+      throw new ConfigError(
+        `\`numTrainEpochs\` of ${config.numTrainEpochs} are ${totalSteps} optimizer steps, more than can be counted`,
+        { hint: 'A run without an end of its own: set `maxSteps: 1e9`, and leave its loop or abort it.' },
+      );
+    }
     if (this.#sampler.microBatchesPerEpoch === 0) {
       throw new DataError(`the training set has ${length} samples, too few for one micro-batch`, {
         hint: length > 0 ? 'Set `dataloaderDropLast: false`, or a smaller batch size.' : 'Check where it is read from.',

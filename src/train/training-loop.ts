@@ -18,6 +18,7 @@ import { ReaderLeft } from './event-readers.js';
 import type { TrainingEvent, TrainOutput } from './events.js';
 import { GradientCoverage } from './gradient-coverage.js';
 import { LeftOutSteps } from './left-out.js';
+import { changedSettings } from './resume-rules.js';
 import { RunLog } from './run-log.js';
 import type { Sampler } from './sampler.js';
 import { learningRateFactor, type ScheduleRun } from './schedule.js';
@@ -191,6 +192,7 @@ export class TrainingLoop {
     if (!resumed) return this.#checkpoints.warnOfOthers();
     const { state, tensors, damaged } = resumed;
     const warnings = damaged.map((reason) => `passed over a checkpoint that cannot be read: ${reason}`);
+    warnings.push(...changedSettings(state.settings ?? {}, settings, state.globalStep));
     engine.writeOptimizerState(trainable, this.#optimizer, tensors.optimizer);
     engine.writeParameters(trainable, tensors.parameters);
     this.#log.restore(state.logHistory);
