@@ -2,16 +2,6 @@
 import { EventStream, ReaderLeft } from './event-readers.js';
 import type { TrainingEvent, TrainOutput } from './events.js';
 
-/** What a run's body is given. */
-export interface RunControl {
-  /** Tells an event; settles when every reader has handled it. */
-  emit(event: TrainingEvent): Promise<void>;
-  /** Aborted with the caller's reason, or with a `ReaderLeft` when a reader leaves. */
-  readonly signal: AbortSignal;
-  /** Whether a reader is at work on an event that the run would wait for. */
-  readonly isRead: () => boolean;
-}
-
 /**
  * What `SftTrainer.train()` gives. Await it, iterate it, or both:
  * ```ts
@@ -42,12 +32,22 @@ export class TrainingRun implements PromiseLike<TrainOutput>, AsyncIterable<Trai
    * @param body does the work
    * @param signal the caller's: aborts the body's
    */
-  constructor(body: (control: RunControl) => Promise<TrainOutput>, signal?: AbortSignal) {
+  constructor(
+    body: (control: {
+      /** Tells an event; settles when every reader has handled it. */
+      emit(event: TrainingEvent): Promise<void>;
+      /** Aborted with the caller's reason, or with a `ReaderLeft` when a reader leaves. */
+      readonly signal: AbortSignal;
+      /** Whether a reader is at work on an event that the run would wait for. */
+      readonly isRead: () => boolean;
+    }) => Promise<TrainOutput>,
+    signal?: AbortSignal,
+  ) {
     const abort = (): void => this.#stop.abort(signal!.reason);
     if (signal?.aborted) abort();
     else signal?.addEventListener('abort', abort, { once: true });
     const control: RunControl = {
-      emit: (event) => this.#events.emit(event, this.#stop.signal),
+      emit: (event: TrainingEvent) => this.#events.emit(event, this.#stop.signal),
       signal: this.#stop.signal,
       isRead: () => this.#events.isHeld,
     };
@@ -88,6 +88,9 @@ export class TrainingRun implements PromiseLike<TrainOutput>, AsyncIterable<Trai
     });
   }
 }
+
+/** What a run's body is given. */
+export type RunControl = Parameters<ConstructorParameters<typeof TrainingRun>[0]>[0];
 
 /** Tells when somebody begins to wait for it: only its own loop can say whether that may be waited for. */
 class OutputPromise extends Promise<TrainOutput> {
