@@ -115,20 +115,21 @@ describe('a run that learns nothing', () => {
         ...(isLong(id!) && { tooLong: { length: 40 + Number(id), maxLength: 16, isDropped } }),
       }),
     });
+    const once: SftConfigInput = { maxSteps: 1, saveStrategy: 'no' };
     const all = await follow({}, { collator: long(true, () => true) });
     expect(all.error).toBeInstanceOf(DataError);
     expect(all.error.message).toMatch(
       /^all 7 samples of the training set are longer than `maxLength`.* at least 46 tokens/,
     );
     expect(all.events).toEqual([]);
-    const some = await follow({ maxSteps: 1 }, { collator: long(true, (id) => id > '4') });
+    const some = await follow(once, { collator: long(true, (id) => id > '4') });
     expect(some.warnings).toEqual([
       'step 0: 2 of 7 samples are longer than maxLength 16 and are dropped (first: 5), told by their text alone',
     ]);
-    const stop = await follow({ maxSteps: 1 }, { collator: long(false, (id) => id > '4') });
+    const stop = await follow(once, { collator: long(false, (id) => id > '4') });
     expect(stop.warnings).toEqual([expect.stringContaining('maxLength 16 and stop the run when it comes to them')]);
     // An evaluation set comes to all of its samples.
-    const evaluated: SftConfigInput = { evalStrategy: 'steps', evalSteps: 1, maxSteps: 1 };
+    const evaluated: SftConfigInput = { ...once, evalStrategy: 'steps', evalSteps: 1 };
     const evalDataset = Array.from({ length: 2 }, (_, i): SftExample => ({ messages: [], id: String(i + 10) }));
     const isEval = (id: string) => Number(id) >= 10;
     const measured = await follow(evaluated, { evalDataset, collator: long(false, isEval) });
