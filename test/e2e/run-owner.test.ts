@@ -136,6 +136,7 @@ describe('a run on the embedded engine', () => {
       reset();
       const controller = new AbortController();
       const stopped = trainer('e', model, 7).train({ signal: controller.signal });
+      stopped.result.catch(() => {});
       const kept = trainer('f');
       const losses: number[] = [];
       for await (const event of kept.train()) {
