@@ -46,7 +46,7 @@ async function course(config: SftConfigInput = {}, more: Partial<SftTrainerOptio
 async function ended<T>(work: PromiseLike<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('deadlock')), 3_000);
+    timer = setTimeout(() => reject(new Error('deadlock')), 30_000);
   });
   try {
     return await Promise.race([work, late]);
@@ -450,7 +450,7 @@ describe('a run never waits for one who waits for it', () => {
       await new Promise((resolve) => setTimeout(resolve, 20));
       expect(unhandled).toEqual([]);
       trainer(linearModel({ disconnected: true })).train();
-      await vi.waitFor(() => expect(unhandled).toMatchObject([{ code: new TrainingError('').code }]));
+      await vi.waitFor(() => expect(unhandled).toMatchObject([{ code: new TrainingError('').code }]), 30_000);
     } finally {
       process.off('unhandledRejection', listen);
     }

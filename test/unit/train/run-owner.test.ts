@@ -176,7 +176,7 @@ describe('an abort is heard though somebody never answers', () => {
       isOver = true;
     });
     const isBefore = name.includes('looked') || name.includes('fingerprint');
-    if (!isBefore) await vi.waitFor(() => expect(model.steps).toHaveLength(2));
+    if (!isBefore) await vi.waitFor(() => expect(model.steps).toHaveLength(2), 30_000);
     for (let i = 0; i < 30; i++) await new Promise((resolve) => setImmediate(resolve));
     expect(isOver).toBe(false);
     controller.abort(new Error('enough'));
@@ -190,7 +190,7 @@ describe('an abort is heard though somebody never answers', () => {
     const iterator = left[Symbol.asyncIterator]();
     await iterator.next();
     const leave = async () => {
-      await vi.waitFor(() => expect(again.steps.length).toBeGreaterThan(1));
+      await vi.waitFor(() => expect(again.steps.length).toBeGreaterThan(1), 30_000);
       await iterator.return!();
     };
     void left.result;
@@ -205,10 +205,14 @@ describe('an abort is heard though somebody never answers', () => {
     const late = new Promise<void>((resolve) => {
       answer = resolve;
     });
-    model.onWindow = (window) => (window === 2 ? late : undefined);
+    let isComputing = false;
+    model.onWindow = (window) => {
+      isComputing = window === 2;
+      return isComputing ? late : undefined;
+    };
     const controller = new AbortController();
     const run = trainer(model).train({ signal: controller.signal });
-    await vi.waitFor(() => expect(model.steps).toHaveLength(2));
+    await vi.waitFor(() => expect(isComputing).toBe(true), 30_000);
     controller.abort(new Error('enough'));
     await expect(run).rejects.toThrow('enough');
     await expect(trainer(model).train()).rejects.toThrow('training already');
