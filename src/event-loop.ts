@@ -16,20 +16,3 @@ export async function eventLoopTurn(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve));
   lastTurn = performance.now();
 }
-
-/**
- * The promise's result, or a rejection with the signal's reason if that comes first: whoever was asked need not answer.
- * `Promise.race` against one long-lived promise would keep every result alive.
- */
-export function orAborted<T>(promise: PromiseLike<T> | T, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return Promise.resolve(promise);
-  return new Promise<T>((resolve, reject) => {
-    const abort = (): void => reject(signal.reason);
-    signal.addEventListener('abort', abort, { once: true });
-    // Handled in any case, so that a later failure of an abandoned promise is no unhandled rejection.
-    Promise.resolve(promise)
-      .then(resolve, reject)
-      .finally(() => signal.removeEventListener('abort', abort));
-    if (signal.aborted) abort();
-  });
-}

@@ -3,6 +3,7 @@ import { setMaxListeners } from 'node:events';
 import { z } from 'zod';
 import { checkNames, parseOptions } from '../config.js';
 import { DataError } from '../errors.js';
+import { orAborted } from '../or-aborted.js';
 import { requireKind, requireList, requireSignal } from '../require-given.js';
 import { requireSample } from './check-message.js';
 import { nameSample } from './sample-error.js';
@@ -72,24 +73,26 @@ export class DataLoader {
   /**
    * The batches of one epoch, in order. An error is thrown where its batch would have come, after all earlier ones.
    * Leaving the loop early, or aborting, stops the preparation of the others.
-   * @param order indices into the data set, one list for each (micro-)batch
+   * @param order indices into the data set, one list for each (micro-)batch: an array, or lists that are made as they are
+   *   asked for
    * @throws DataError, TextError or ImageError naming the sample; `signal.reason` when aborted
    */
   batches(
-    order: readonly (readonly number[])[],
+    order: Iterable<readonly number[]>,
     options: { readonly signal?: AbortSignal } = {},
   ): AsyncGenerator<VlmBatch, void, undefined> {
     const what = 'DataLoader.batches';
-    requireList(order, `${what}: \`order\``, 'batches', 'Write [[0, 1], [2, 3]]: the indices of each batch.');
-    const wrong = order.findIndex((indices) => !Array.isArray(indices));
-    if (wrong >= 0) requireList(order[wrong], `${what}: \`order[${wrong}]\``, 'indices', 'Write [[0, 1], [2, 3]].');
+    if (!isLazy(order)) {
+      requireList(order, `${what}: \`order\``, 'batches', 'Write [[0, 1], [2, 3]]: the indices of each batch.');
+      for (const [i, indices] of (order as unknown[]).entries()) requireIndices(indices, i);
+    }
     checkNames(options, { signal: false }, what);
     requireSignal(options.signal, what);
     return this.#batches(order, options.signal);
   }
 
   async *#batches(
-    order: readonly (readonly number[])[],
+    order: Iterable<readonly number[]>,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<VlmBatch, void, undefined> {
     signal?.throwIfAborted();
@@ -97,15 +100,22 @@ export class DataLoader {
     // Every picture on its way listens to it: many listeners are no leak here.
     setMaxListeners(0, stop.signal);
     const pending: Promise<VlmBatch>[] = [];
+    const lists = order[Symbol.iterator]();
     let started = 0;
+    let isLast = false;
     try {
-      for (let i = 0; i < order.length; i++) {
-        while (started < order.length && started <= i + this.options.prefetch) {
-          const batch = this.#prepare(order[started++]!, stop.signal);
+      for (;;) {
+        while (!isLast && pending.length <= this.options.prefetch) {
+          const next = lists.next();
+          isLast = next.done === true;
+          if (isLast) break;
+          requireIndices(next.value, started++);
+          const batch = this.#prepare(next.value, stop.signal);
           // It is awaited later, perhaps never: a failure must not count as unhandled meanwhile.
           batch.catch(() => {});
           pending.push(batch);
         }
+        if (pending.length === 0) return;
         const asked = performance.now();
         let batch: VlmBatch;
         try {
@@ -119,6 +129,7 @@ export class DataLoader {
       }
     } finally {
       stop.abort();
+      lists.return?.();
     }
   }
 
@@ -142,15 +153,14 @@ export class DataLoader {
   }
 }
 
-/**
- * The promise's result, or a rejection with the signal's reason if that comes first. `Promise.race` against one
- * long-lived promise would keep every batch of the epoch alive.
- */
-function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return promise;
-  return new Promise<T>((resolve, reject) => {
-    const abort = (): void => reject(signal.reason);
-    signal.addEventListener('abort', abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
-  });
+/** Lists that are made as they are asked for. A string or a typed array is none, though it can be iterated. */
+function isLazy(order: unknown): boolean {
+  if (typeof order !== 'object' || order === null || Array.isArray(order) || ArrayBuffer.isView(order)) return false;
+  return typeof (order as Partial<Iterable<unknown>>)[Symbol.iterator] === 'function';
+}
+
+/** @throws ConfigError for what is no list of indices */
+function requireIndices(indices: unknown, i: number): void {
+  if (Array.isArray(indices)) return;
+  requireList(indices, `DataLoader.batches: \`order[${i}]\``, 'indices', 'Write [[0, 1], [2, 3]].');
 }

@@ -25,6 +25,18 @@ export interface SampleInspection {
   }[];
   /** Names of control tokens, and `<image>` and its like, that occur in the texts and stay text: how often each. */
   readonly spelledTokens: Readonly<Record<string, number>>;
+  /**
+   * The sample is longer than the collator's `maxLength` by its text alone, an image counted as one token; absent if it is
+   * not, or is cut.
+   */
+  readonly tooLong?: {
+    /** Tokens, at least. */
+    readonly length: number;
+    /** The collator's option. */
+    readonly maxLength: number;
+    /** Whether the collator drops it; else it stops the run. */
+    readonly isDropped: boolean;
+  };
   /** What the chat template does not show: tools, calls and thoughts of earlier turns. */
   readonly leftOut: readonly string[];
 }

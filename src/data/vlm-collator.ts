@@ -141,7 +141,11 @@ export class VlmCollator {
     const encoded = this.#encodeMessages(messages, row, false);
     const template = this.#templateOf(row);
     const isParsed = row.isPlain && this.options.parseSpecialTokens;
+    const { maxLength, overlong } = this.options;
+    const { length } = encoded.ids;
+    const isTooLong = maxLength !== undefined && length > maxLength && overlong !== 'truncateText';
     return {
+      ...(isTooLong && { tooLong: { length, maxLength, isDropped: overlong === 'drop' } }),
       ...inspectConversation(this.#tokenizer, template, encoded, this.options.maskPrompt),
       spelledTokens: isParsed ? {} : spelledTokens(this.#tokenizer, messages, row.tools),
     };
@@ -331,7 +335,9 @@ export class VlmCollator {
     const details = { length, maxLength, imageTokens: extra + imageCount };
     if (overlong !== 'truncateText') {
       throw new DataError(`${length} tokens, ${details.imageTokens} of them for pictures; maxLength is ${maxLength}`, {
-        hint: 'raise maxLength, use smaller pictures, or set overlong to "drop" or "truncateText"',
+        hint:
+          'raise maxLength, use smaller images, or set overlong to "drop" or "truncateText"; a run that this stopped can ' +
+          'be resumed with any of them',
         details,
       });
     }
@@ -349,7 +355,7 @@ export class VlmCollator {
     }
     if (best) return best;
     throw new DataError(`${length} tokens, and more than maxLength ${maxLength} even without any user text`, {
-      hint: 'pictures, answers and the template itself are never cut: raise maxLength or use smaller pictures',
+      hint: 'images, answers and the template itself are never cut: raise maxLength, use smaller images, or set overlong to "drop"',
       details,
     });
   }

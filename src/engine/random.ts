@@ -70,13 +70,21 @@ export class MersenneTwister {
 
 /** What `torch.randperm(n)` gives with a CPU generator seeded with `seed`. */
 export function randomPermutation(n: number, seed: number): number[] {
+  return Array.from(packedPermutation(n, seed));
+}
+
+/** `randomPermutation` in 4 bytes an element. */
+export function packedPermutation(n: number, seed: number): Uint32Array {
   requireInteger(n, 'randomPermutation: `n`', 0, 0xffffffff);
   requireInteger(seed, 'randomPermutation: `seed`', -MOST, MOST);
   const generator = new MersenneTwister(seed);
-  const order = Array.from({ length: n }, (_, i) => i);
+  const order = new Uint32Array(n);
+  for (let i = 1; i < n; i++) order[i] = i;
   for (let i = 0; i < n - 1; i++) {
     const j = i + (generator.nextUint32() % (n - i));
-    [order[i], order[j]] = [order[j]!, order[i]!];
+    const taken = order[j]!;
+    order[j] = order[i]!;
+    order[i] = taken;
   }
   return order;
 }

@@ -3,9 +3,10 @@
 import { checkNames } from '../config.js';
 import type { Dataset, SftExample } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
-import { eventLoopTurn, isTurnDue, orAborted } from '../event-loop.js';
+import { eventLoopTurn, isTurnDue } from '../event-loop.js';
 import { describeGiven } from '../given-kind.js';
 import { oneLine } from '../one-line.js';
+import { orAborted } from '../or-aborted.js';
 import { requireCallback, requireInteger } from '../require-given.js';
 import { showValue } from '../show-value.js';
 import {

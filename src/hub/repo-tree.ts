@@ -89,7 +89,9 @@ export async function listTree(
   limits?: ListLimits,
 ): Promise<RepoTree> {
   const tree = new Map<string, RepoFile>();
-  const url = new URL(`${connection.endpoint}/api/${apiPath(subject.repoId)}/tree/${commit}?recursive=true&expand=false`);
+  const url = new URL(
+    `${connection.endpoint}/api/${apiPath(subject.repoId)}/tree/${commit}?recursive=true&expand=false`,
+  );
   for await (const page of listPages(url, connection, { ...subject, revision: commit }, limits)) {
     for (const item of page) {
       if ((item as { type?: unknown } | null)?.type === 'directory') continue;

@@ -1,5 +1,6 @@
 /** The adapters of a model by their names, and the one of them that its layers compute with. */
 import { nearestName } from '../config.js';
+import { requireNotTraining } from '../engine/parameter-lease.js';
 import { ConfigError } from '../errors.js';
 import { showValue } from '../show-value.js';
 import type { LoraAdapter } from './lora-adapter.js';
@@ -82,11 +83,14 @@ export class AdapterSlots {
  * if it was off. The others keep their values and their memory. PEFT: `set_adapter`.
  * @param name as it was given to `applyLora` or `loadAdapter`; `default` without one
  * @throws ConfigError if the model has no such adapter, with the names that it has
+ * @throws TrainingError while a run trains another one
  */
 export function setAdapter(model: LoraHost, name: string): LoraAdapter {
   requireLoraHost(model, 'setAdapter');
   const slots = AdapterSlots.of(model);
   const adapter = slots.get(name, 'setAdapter');
+  const { active } = slots;
+  if (active && active !== adapter) requireNotTraining(active.parameters, `setAdapter: the adapter "${active.name}"`);
   slots.activate(adapter);
   adapter.enable();
   return adapter;
@@ -108,6 +112,7 @@ export function adaptersOf(model: LoraHost): ReadonlyMap<string, LoraAdapter> {
  * Takes an adapter off the model and frees its memory, as its `dispose` does. If it was active, none is afterwards
  * (PEFT takes another one then). PEFT: `delete_adapter`.
  * @throws ConfigError if the model has no such adapter
+ * @throws TrainingError while a run trains it
  */
 export function deleteAdapter(model: LoraHost, name: string): void {
   requireLoraHost(model, 'deleteAdapter');

@@ -1,4 +1,5 @@
 /** An adapter on a model: its parameters, and whether the layers compute with them. */
+import { requireNotTraining } from '../engine/parameter-lease.js';
 import type { Parameter, ParameterSet } from '../engine/tensor.js';
 import { ConfigError } from '../errors.js';
 import type { LinearModule, LoraWeights } from '../model/linear-module.js';
@@ -159,9 +160,13 @@ export class LoraAdapter {
     }
   }
 
-  /** Takes the adapter off the model and frees its memory; no other becomes active. May be called twice. */
+  /**
+   * Takes the adapter off the model and frees its memory; no other becomes active. May be called twice.
+   * @throws TrainingError while a run trains it
+   */
   dispose(): void {
     if (this.#isDisposed) return;
+    requireNotTraining(this.parameters, `dispose: the adapter "${this.name}"`);
     this.#isDisposed = true;
     this.#slots.remove(this);
     // Whoever computes with them still, in pauses for the event loop, learns so.

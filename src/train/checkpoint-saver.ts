@@ -17,6 +17,8 @@ export interface CheckpointSaverParts {
   readonly metrics: StepMetrics;
   readonly best: BestModelTracker | undefined;
   readonly checkpoints: CheckpointKeeper;
+  /** Waits for the engine, but not for ever where the run is told to stop. */
+  readonly answer: <T>(value: Promise<T>) => Promise<T>;
 }
 
 export class CheckpointSaver {
@@ -44,7 +46,7 @@ export class CheckpointSaver {
 
   /** Saves where the run is, everything settled. Gives whether it succeeded. */
   async save(at: Pick<Progress, 'globalStep' | 'epoch' | 'evaluationDue'>): Promise<boolean> {
-    const { engine, trainable, optimizer, totalSteps, log, metrics, best, checkpoints } = this.#parts;
+    const { engine, trainable, optimizer, totalSteps, log, metrics, best, checkpoints, answer } = this.#parts;
     const step = at.globalStep;
     return metrics.outside(async () => {
       const progress: Progress = {
@@ -55,8 +57,8 @@ export class CheckpointSaver {
         logHistory: log.entries,
       };
       const tensors = {
-        parameters: await engine.readParameters(trainable),
-        optimizer: await engine.readOptimizerState(trainable, optimizer),
+        parameters: await answer(engine.readParameters(trainable)),
+        optimizer: await answer(engine.readOptimizerState(trainable, optimizer)),
       };
       try {
         await this.#report(await checkpoints.save(progress, tensors));

@@ -21,6 +21,7 @@ import { CheckpointSeal, checkSeal, type SealFindings } from './checkpoint-seal.
 import { compareRuns } from './compare-runs.js';
 import type { DatasetFingerprint } from './dataset-fingerprint.js';
 import type { EvalEntry, LogEntry } from './events.js';
+import { wayOn } from './resume-rules.js';
 import type { SftConfig } from './sft-config.js';
 import type { MetricsState } from './step-metrics.js';
 
@@ -212,7 +213,7 @@ export async function readCheckpoint(path: string, run: RunIdentity, course?: Ru
   const differences = compareRuns(state, run);
   if (differences.length > 0) {
     throw new CheckpointError(`${path} belongs to another run:\n  - ${differences.join('\n  - ')}`, {
-      hint: 'Resume with the same settings and data, or start a new run from the saved adapter.',
+      hint: wayOn(differences),
       details: { path, differences },
     });
   }

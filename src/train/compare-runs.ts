@@ -3,6 +3,7 @@ import { showValue } from '../show-value.js';
 import { judgeOf } from './best-model.js';
 import type { RunIdentity, TrainerState } from './checkpoint.js';
 import { compareDatasets } from './dataset-fingerprint.js';
+import { SETTINGS_MAY_CHANGE } from './resume-rules.js';
 import { parseSftConfig, RESUME_MAY_CHANGE, type SftConfig } from './sft-config.js';
 
 const MAX_LISTED = 20;
@@ -37,7 +38,11 @@ export function compareRuns(saved: TrainerState, now: RunIdentity): string[] {
   const differences = [
     // What an earlier version did not know it did as the default has it.
     ...compareSettings(comparable({ ...parseSftConfig(), ...saved.config }), comparable(now.config), RESUME_MAY_CHANGE),
-    ...compareSettings(saved.settings ?? {}, now.settings ?? {}, new Set([BASE_MODEL, TOKENIZER])),
+    ...compareSettings(
+      saved.settings ?? {},
+      now.settings ?? {},
+      new Set([...SETTINGS_MAY_CHANGE, BASE_MODEL, TOKENIZER]),
+    ),
     ...compareParts(saved.settings ?? {}, now.settings ?? {}),
   ];
   const change = compareDatasets(saved.dataset, now.dataset);

@@ -2,7 +2,8 @@
 import type { DataLoader } from '../data/data-loader.js';
 import type { SkippedSample } from '../data/types.js';
 import { DataError } from '../errors.js';
-import { eventLoopTurn, isTurnDue, orAborted } from '../event-loop.js';
+import { eventLoopTurn, isTurnDue } from '../event-loop.js';
+import { orAborted } from '../or-aborted.js';
 import type { EvaluateLossOptions, TrainableModel } from './trainable-model.js';
 
 /** What an evaluation measured, named as transformers names it. */

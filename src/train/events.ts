@@ -74,9 +74,14 @@ export interface TrainOutput {
   readonly best?: BestModel | undefined;
   /** Checkpoints of the run that exist now, oldest first. */
   readonly checkpoints: readonly string[];
+  /** A reader left the run's events before all steps were done: these are the values of what was done. Missing otherwise. */
+  readonly stopped?: true | undefined;
 }
 
-/** What iterating a training run yields; `type` tells which. */
+/**
+ * What iterating a training run yields; `type` tells which. While a reader handles an event the parameters are those after
+ * `step` optimizer steps: the run waits. At `loadBest` and `end` they may be those of the best step.
+ */
 export type TrainingEvent =
   | {
       /** Comes once, before all others. */
@@ -92,7 +97,10 @@ export type TrainingEvent =
       /** Optimizer steps done before: 0, or those of the checkpoint. */
       readonly step: number;
     }
-  /** One optimizer step. Comes a step late, because the loss is fetched while the engine works on. */
+  /**
+   * One optimizer step. Comes while the engine works on the gradients of the next one, which is not taken before the event
+   * was handled; what a reader changes in the parameters is heeded.
+   */
   | {
       /** None for a step that was left out: a warning says so. */
       readonly type: 'step';
@@ -150,7 +158,7 @@ export type TrainingEvent =
       readonly type: 'warning';
       /** The optimizer step that it is about, from 1; the steps done before, if it comes ahead of the first. */
       readonly step: number;
-      /** For people; may have several lines. */
+      /** For people; may have several lines. One about the samples of a step comes before that step is taken. */
       readonly message: string;
     }
   /** The last one. */

@@ -6,6 +6,7 @@ import type { SampleInspection } from '../data/sample-inspection.js';
 import type { Dataset, SftExample, TrainingExample } from '../data/types.js';
 import { DataError } from '../errors.js';
 import { oneLine } from '../one-line.js';
+import { orAborted } from '../or-aborted.js';
 
 /** Samples that are looked at; of a larger set these, evenly spread. The others are found when their batch is made. */
 const PROBES = 10_000;
@@ -38,7 +39,11 @@ export async function checkLabels(
       throw nameSample(error, id);
     }
   });
-  if (unlabelled.length === 0) return findings.warnings();
+  if (unlabelled.length === 0) {
+    // All of a larger set are not known to be.
+    if (count === dataset.length) findings.requireOneThatFits(count);
+    return findings.warnings();
+  }
   const more = unlabelled.length > LISTED ? ` and ${unlabelled.length - LISTED} more` : '';
   throw new DataError(
     `there is nothing to learn in ${unlabelled.length} of ${count} samples, no token of which carries a label: ` +
@@ -60,10 +65,16 @@ export async function checkEvaluationSet(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   if (!collator.inspect) return;
-  await forProbes(dataset, signal, (example, id) => {
+  let dropped = 0;
+  let longest = 0;
+  const count = await forProbes(dataset, signal, (example, id) => {
     const name = `${id} of the evaluation set`;
     try {
-      if (collator.inspect!(example).labels > 0) return;
+      const { labels, tooLong } = collator.inspect!(example);
+      if (tooLong && !tooLong.isDropped) throw tooLongError(tooLong);
+      if (tooLong) dropped++;
+      longest = Math.max(longest, tooLong?.length ?? 0);
+      if (labels > 0) return;
     } catch (error) {
       throw nameSample(error, name);
     }
@@ -72,6 +83,23 @@ export async function checkEvaluationSet(
       details: { sample: name },
     });
   });
+  if (dropped === dataset.length && count > 0) throw allTooLong('the evaluation set', count, longest);
+}
+
+/** It would stop the run at its first evaluation. */
+function tooLongError({ length, maxLength }: NonNullable<SampleInspection['tooLong']>): DataError {
+  return new DataError(`${length} tokens by its text alone; maxLength is ${maxLength}`, {
+    hint: 'Raise `maxLength`, or set `overlong` of the collator to "drop" or "truncateText".',
+    details: { length, maxLength },
+  });
+}
+
+function allTooLong(which: string, count: number, longest: number): DataError {
+  return new DataError(
+    `all ${count} samples of ${which} are longer than \`maxLength\`, and \`overlong: "drop"\` leaves them out; the longest ` +
+      `has at least ${longest} tokens`,
+    { hint: 'Raise `maxLength`, or set `overlong: "truncateText"`.', details: { samples: count, longest } },
+  );
 }
 
 /** Makes up to `PROBES` samples of a set, one after the other, and gives their number. */
@@ -87,7 +115,7 @@ async function forProbes(
       signal?.throwIfAborted();
     }
     const index = Math.floor((i * dataset.length) / count);
-    const example = (await dataset.get(index)) as SftExample;
+    const example = (await orAborted(dataset.get(index), signal)) as SftExample;
     look(example, example.id ?? String(index));
   }
   return count;
@@ -109,13 +137,23 @@ class Findings {
   readonly #spelled = new Map<string, Tally>();
   readonly #promptFaults = new Set<string>();
   readonly #leftOut = new Map<string, Tally>();
+  readonly #tooLong = new Map<string, Tally>();
+  #dropped = 0;
+  #longest = 0;
 
   constructor(looked: number, stopTokenIds: readonly number[] | undefined) {
     this.#looked = looked;
     this.#stopTokenIds = stopTokenIds && new Set(stopTokenIds);
   }
 
-  add({ openAnswers, openReason, promptFault, endTokens, spelledTokens, leftOut }: SampleInspection, id: string): void {
+  add(inspection: SampleInspection, id: string): void {
+    const { openAnswers, openReason, promptFault, endTokens, spelledTokens, leftOut, tooLong } = inspection;
+    if (tooLong) {
+      this.#longest = Math.max(this.#longest, tooLong.length);
+      if (tooLong.isDropped) this.#dropped++;
+      const fate = tooLong.isDropped ? 'are dropped' : 'stop the run when it comes to them';
+      tally(this.#tooLong, `maxLength ${tooLong.maxLength} and ${fate}`, 1, id);
+    }
     if (promptFault !== undefined) this.#promptFaults.add(promptFault);
     if (openAnswers > 0) tally(this.#open, openReason ?? 'nothing closes it', openAnswers, id);
     for (const end of endTokens) {
@@ -126,9 +164,19 @@ class Findings {
     for (const what of leftOut) tally(this.#leftOut, what, 1, id);
   }
 
+  /** @throws DataError if all samples are dropped */
+  requireOneThatFits(count: number): void {
+    if (count > 0 && this.#dropped === count) throw allTooLong('the training set', count, this.#longest);
+  }
+
   warnings(): string[] {
     const of = ({ samples, first }: Tally) => `in ${samples} of ${this.#looked} samples (first: ${oneLine(first)})`;
     const lines: string[] = [];
+    for (const [what, { samples, first }] of this.#tooLong) {
+      lines.push(
+        `${samples} of ${this.#looked} samples are longer than ${what} (first: ${first}), told by their text alone`,
+      );
+    }
     for (const [reason, found] of this.#open) {
       lines.push(
         `the end of the answer is not learned ${of(found)}. Of the chat template: ${reason}. ` +

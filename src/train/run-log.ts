@@ -7,11 +7,12 @@ import { TrainHistory, withoutType } from './history.js';
 
 export class RunLog {
   readonly #history: TrainHistory;
-  readonly #show: (event: TrainingEvent) => void;
+  readonly #show: (event: TrainingEvent) => Promise<void>;
   #entries: (LogEntry | EvalEntry)[] = [];
   #saidNoHistory = false;
 
-  constructor(outputDir: string, show: (event: TrainingEvent) => void) {
+  /** @param show settles when whoever watches has handled the event */
+  constructor(outputDir: string, show: (event: TrainingEvent) => Promise<void>) {
     this.#history = new TrainHistory(outputDir);
     this.#show = show;
   }
@@ -28,7 +29,7 @@ export class RunLog {
   async emit(event: TrainingEvent): Promise<void> {
     await this.#append(event);
     if (event.type === 'log' || event.type === 'evaluate') this.#entries.push(withoutType(event));
-    this.#show(event);
+    await this.#show(event);
   }
 
   warn(step: number, message: string): Promise<void> {
@@ -42,8 +43,9 @@ export class RunLog {
     } catch (cause) {
       const message = printable(`cannot write ${this.#history.path}: ${(cause as Error).message}`);
       if (event.type === 'start') throw new CheckpointError(message, { cause, hint: 'Choose another `outputDir`.' });
-      if (!this.#saidNoHistory) this.#show({ type: 'warning', step: event.step, message });
+      if (this.#saidNoHistory) return;
       this.#saidNoHistory = true;
+      await this.#show({ type: 'warning', step: event.step, message });
     }
   }
 }

@@ -12,7 +12,7 @@ export function runWarnings(config: SftConfig, sampler: Sampler): string[] {
     warnings.push(`\`warmupRatio\` is the older name: write \`warmupSteps: ${config.warmupRatio}\`, a share below 1`);
   }
   const byEpoch = config.evalStrategy === 'epoch';
-  const end = byEpoch ? sampler.window(totalSteps - 1).epochAfter : totalSteps;
+  const end = byEpoch ? sampler.place(totalSteps - 1).epochAfter : totalSteps;
   if (config.evalDelay > end) {
     const length = `${Number(end.toFixed(2))} ${byEpoch ? 'epochs' : 'steps'}`;
     warnings.push(`the run has ${length} and \`evalDelay\` is ${config.evalDelay}: nothing is ever evaluated`);

@@ -1,5 +1,5 @@
 /** Which samples an optimizer step sees: the plan of a run, a pure function of lengths and seeds. */
-import { randomPermutation } from '../engine/random.js';
+import { packedPermutation } from '../engine/random.js';
 
 export interface SamplerOptions {
   /** Samples of the data set. */
@@ -14,8 +14,8 @@ export interface SamplerOptions {
   readonly maxSteps: number;
 }
 
-/** The micro-batches of one optimizer step. */
-export interface Window {
+/** Where an optimizer step is in its run: told from lengths alone. */
+export interface StepPlace {
   /** From 0 over the whole run. */
   readonly step: number;
   readonly epoch: number;
@@ -23,10 +23,14 @@ export interface Window {
   readonly epochAfter: number;
   /** True for the last window of its epoch. */
   readonly endsEpoch: boolean;
-  /** Sample indices of each micro-batch. */
-  readonly microBatches: readonly (readonly number[])[];
   /** Micro-batches of the run before this window. */
   readonly firstMicroBatch: number;
+}
+
+/** The micro-batches of one optimizer step. */
+export interface Window extends StepPlace {
+  /** Sample indices of each micro-batch. */
+  readonly microBatches: readonly (readonly number[])[];
 }
 
 /**
@@ -41,7 +45,7 @@ export class Sampler {
   /** Optimizer steps of the run. */
   readonly totalSteps: number;
   /** Orders of the epoch at work and of the next, into which reading ahead may reach. */
-  readonly #orders = new Map<number, readonly number[]>();
+  readonly #orders = new Map<number, Uint32Array>();
 
   constructor(options: SamplerOptions) {
     this.options = options;
@@ -52,32 +56,53 @@ export class Sampler {
   }
 
   /** The order of an epoch (from 0). */
-  epochOrder(epoch: number): readonly number[] {
+  epochOrder(epoch: number): number[] {
+    return Array.from(this.#order(epoch));
+  }
+
+  #order(epoch: number): Uint32Array {
     let order = this.#orders.get(epoch);
     if (!order) {
-      order = randomPermutation(this.options.length, this.options.seed + epoch);
+      order = packedPermutation(this.options.length, this.options.seed + epoch);
       for (const old of this.#orders.keys()) if (Math.abs(old - epoch) > 1) this.#orders.delete(old);
       this.#orders.set(epoch, order);
     }
     return order;
   }
 
-  /** The window of optimizer step `step`, from 0. */
-  window(step: number): Window {
-    const { batchSize, gradientAccumulationSteps } = this.options;
+  /** Where optimizer step `step` is, from 0; makes no order. */
+  place(step: number): StepPlace {
     const epoch = Math.floor(step / this.stepsPerEpoch);
-    const first = (step % this.stepsPerEpoch) * gradientAccumulationSteps;
-    const last = Math.min(first + gradientAccumulationSteps, this.microBatchesPerEpoch);
-    const order = this.epochOrder(epoch);
-    const microBatches: number[][] = [];
-    for (let i = first; i < last; i++) microBatches.push(order.slice(i * batchSize, (i + 1) * batchSize));
+    const { first, last } = this.#range(step);
     return {
       step,
       epoch,
       epochAfter: epoch + last / this.microBatchesPerEpoch,
       endsEpoch: last === this.microBatchesPerEpoch,
-      microBatches,
       firstMicroBatch: epoch * this.microBatchesPerEpoch + first,
     };
+  }
+
+  /** The window of optimizer step `step`, from 0. */
+  window(step: number): Window {
+    const { batchSize } = this.options;
+    const place = this.place(step);
+    const { first, last } = this.#range(step);
+    const order = this.#order(place.epoch);
+    const microBatches: number[][] = [];
+    for (let i = first; i < last; i++) microBatches.push([...order.subarray(i * batchSize, (i + 1) * batchSize)]);
+    return { ...place, microBatches };
+  }
+
+  /** The micro-batches of every step from `step` on, made as they are asked for: a run may have any number of steps. */
+  *microBatches(step: number): Generator<readonly number[], void> {
+    for (let next = step; next < this.totalSteps; next++) yield* this.window(next).microBatches;
+  }
+
+  /** Micro-batches of a step within its epoch. */
+  #range(step: number): { first: number; last: number } {
+    const { gradientAccumulationSteps } = this.options;
+    const first = (step % this.stepsPerEpoch) * gradientAccumulationSteps;
+    return { first, last: Math.min(first + gradientAccumulationSteps, this.microBatchesPerEpoch) };
   }
 }

@@ -215,7 +215,8 @@ export type SftConfig = z.output<typeof sftConfigSchema>;
 /**
  * Options that a resumed run may change, because the parameters of a step do not depend on them; some choose at which
  * step the run ends, or which step's parameters it ends with. (A change of how the best is told is refused where a best
- * has been told.) They stand here and not in the trainer so that a new option is judged where it is written.
+ * has been told.) They stand here and not in the trainer so that a new option is judged where it is written. What of the
+ * collator may change is in `resume-rules.ts`.
  */
 export const RESUME_MAY_CHANGE: ReadonlySet<keyof SftConfig> = new Set([
   'outputDir',

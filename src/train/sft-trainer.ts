@@ -2,11 +2,14 @@
 import { checkNames, requirePath } from '../config.js';
 import { type Collator, DataLoader } from '../data/data-loader.js';
 import type { Dataset, SkippedSample, TrainingExample } from '../data/types.js';
+import { ParameterLease } from '../engine/parameter-lease.js';
 import { ConfigError, DataError, TrainingError } from '../errors.js';
+import { afterAbort, orAborted } from '../or-aborted.js';
 import { requireSignal } from '../require-given.js';
 import { showValue } from '../show-value.js';
 import { judgeOf } from './best-model.js';
 import { type EvalResult, evaluateLoss } from './evaluate-loss.js';
+import type { TrainOutput } from './events.js';
 import { checkEvaluationSet, checkLabels } from './label-check.js';
 import { learningRateFactors } from './lora-plus.js';
 import { Progress } from './progress.js';
@@ -16,8 +19,9 @@ import { parseSftConfig, type SftConfig, type SftConfigInput, sftConfigSchema } 
 import type { TrainableModel } from './trainable-model.js';
 import { asDataset, checkMetrics, checkTrainerOptions } from './trainer-parts.js';
 import { TrainingLoop } from './training-loop.js';
-import { TrainingRun } from './training-run.js';
+import { type RunControl, TrainingRun } from './training-run.js';
 import { describeSkipped } from './training-window.js';
+import { MODEL_GRACE } from './window-gradients.js';
 
 /** What a trainer is made of. */
 export interface SftTrainerOptions {
@@ -34,18 +38,22 @@ export interface SftTrainerOptions {
   /**
    * Writes more into a checkpoint's folder, or the adapter's files in another way: those that it does not write are
    * written all the same, so that `loadAdapter` reads every checkpoint. Called for each checkpoint while the model holds
-   * its parameters. Default: the adapter alone, with the collator's chat template; a model that has no adapter, nothing.
+   * its parameters. Default: the adapter alone, with the collator's chat template; a model that has no adapter, nothing. Once
+   * the run is told to stop it may take 30 s more; a checkpoint is then written without what it writes, with a warning.
    */
   readonly saveAdapter?: ((directory: string) => Promise<void>) | undefined;
   /**
-   * More numbers of an evaluation beside the loss, by name: for instance the accuracy that an `Evaluator` finds. Called
+   * More values of an evaluation beside the loss, by name: for instance the accuracy that an `Evaluator` finds. Called
    * after the loss of the evaluation set was measured; `metricForBestModel` may name one. Anything else than numbers by
    * name is a ConfigError.
    */
   readonly computeMetrics?: ComputeMetrics | undefined;
 }
 
-/** Measures the model as it is when called, and names the numbers. An error that it throws ends the run. */
+/**
+ * Measures the model as it is when called, and names the values. An error that it throws ends the run; an abort is heard
+ * though it does not answer.
+ */
 export type ComputeMetrics = (context: {
   /** The run's signal: stop early when it is aborted. */
   readonly signal: AbortSignal | undefined;
@@ -55,13 +63,16 @@ export type ComputeMetrics = (context: {
 export interface TrainOptions {
   /**
    * Stops the run, which then fails with the signal's reason. As after any error that leaves the parameters sound, the
-   * window under way is given up and a checkpoint of the last whole step is written, unless `saveStrategy` is `no`.
-   * `abortOnSignals` makes one of SIGINT, SIGTERM and SIGHUP.
+   * window under way is given up and a checkpoint of the last whole step is written, unless `saveStrategy` is `no`. It is
+   * heard though a data set, a collator, `computeMetrics` or a reader of the events does not answer. `abortOnSignals`
+   * makes one of SIGINT, SIGTERM and SIGHUP.
    */
   readonly signal?: AbortSignal | undefined;
   /**
    * A checkpoint folder, or true for the newest in `outputDir` that can be read. The result is that of a run that never
-   * stopped.
+   * stopped. Model, data and what decides a step must be as they were; logging, saving, evaluation, memory, early
+   * stopping, `onNonFiniteLoss`, `onBadImage`, and the collator's `maxLength`, `overlong` and image size may change. Of
+   * anything else the error says what to do.
    */
   readonly resumeFromCheckpoint?: string | boolean | undefined;
 }
@@ -92,7 +103,6 @@ export class SftTrainer {
   /** As it was given, to be recognised. */
   readonly #givenEvalDataset: SftTrainerOptions['evalDataset'];
   readonly #sampler: Sampler;
-  #running = false;
 
   /**
    * @throws ConfigError for bad options, parts that are something else, or evaluations without a data set
@@ -137,6 +147,13 @@ export class SftTrainer {
       numTrainEpochs: config.numTrainEpochs,
       maxSteps: config.maxSteps,
     });
+    const { totalSteps } = this.#sampler;
+    if (!Number.isSafeInteger(totalSteps) && this.#sampler.microBatchesPerEpoch > 0) {
+      throw new ConfigError(
+        `\`numTrainEpochs\` of ${config.numTrainEpochs} are ${totalSteps} optimizer steps, more than can be counted`,
+        { hint: 'A run without an end of its own: set `maxSteps: 1e9`, and leave its loop or abort it.' },
+      );
+    }
     if (this.#sampler.microBatchesPerEpoch === 0) {
       throw new DataError(`the training set has ${length} samples, too few for one micro-batch`, {
         hint: length > 0 ? 'Set `dataloaderDropLast: false`, or a smaller batch size.' : 'Check where it is read from.',
@@ -150,10 +167,12 @@ export class SftTrainer {
   }
 
   /**
-   * Starts a run: await it, iterate its events, or both. It fails with
+   * Starts a run: await it, iterate its events, or both; it waits for whoever iterates, and leaving the loop stops it: see
+   * {@link TrainingRun}. It fails with
    * - DataError or TextError, before it begins: samples in which there is nothing to learn or, of the evaluation set, to
    *   measure, and those that are malformed
-   * - TrainingError: a loss or gradient norm that is not finite, a step without labels, nothing that gets a gradient
+   * - TrainingError: a loss or gradient norm that is not finite, a step without labels, nothing that gets a gradient, an
+   *   epoch of which no sample could be learned, a run that trains the same parameters already
    * - CheckpointError: a checkpoint to resume from that cannot be read, or belongs to another run
    * - what the data set, the collator, `computeMetrics` and the model throw, and the signal's reason
    *
@@ -171,47 +190,59 @@ export class SftTrainer {
     if (typeof resumeFrom !== 'boolean' && resumeFrom !== undefined) {
       requirePath(resumeFrom, 'train: `resumeFromCheckpoint`');
     }
-    return new TrainingRun(async (show) => {
-      if (this.#running) throw new TrainingError('this trainer is training already');
-      this.#running = true;
-      const progress = new Progress(this.config.progress);
-      try {
-        // Asked for now: another adapter may have become the active one since the trainer was made.
-        const { trainable } = this.#options.model;
-        const loop = new TrainingLoop({
-          model: this.#options.model,
-          config: this.config,
-          sampler: this.#sampler,
-          learningRateFactors: learningRateFactors(trainable, this.config.loraplusLrRatio),
-          warnings: runWarnings(this.config, this.#sampler),
-          settings: namedSettings(this.#options),
-          tokenizerDigest: this.#options.collator.tokenizerDigest,
-          dataset: this.#options.trainDataset,
-          evalDataset: this.#options.evalDataset,
-          loader: this.#loader(this.#options.trainDataset),
-          checkData: (signal) => this.#checkData(signal),
-          evaluate: (signal, warn) => this.#evaluate(this.#options.evalDataset, signal, warn),
-          saveAdapter: this.#options.saveAdapter,
-          collator: this.#options.collator,
-          signal: options.signal,
-          show: (event) => {
-            progress.show(event);
-            show(event);
-          },
-        });
-        return await loop.run(resumeFrom || undefined);
-      } finally {
-        await progress.close();
-        this.#running = false;
-      }
+    return new TrainingRun((control) => this.#run(control, resumeFrom || undefined), options.signal);
+  }
+
+  async #run({ emit, signal, isRead }: RunControl, resumeFrom: string | true | undefined): Promise<TrainOutput> {
+    const { model } = this.#options;
+    // Asked for now: another adapter may have become the active one since the trainer was made.
+    const { trainable } = model;
+    const where = `a run in ${JSON.stringify(this.config.outputDir)}`;
+    let loop: TrainingLoop | undefined;
+    const lease = ParameterLease.take(model.engine, trainable, () => {
+      return `${where}, ${loop?.globalStep ?? 0} of ${this.totalSteps} steps done`;
     });
+    const progress = new Progress(this.config.progress);
+    try {
+      loop = new TrainingLoop({
+        model,
+        config: this.config,
+        sampler: this.#sampler,
+        learningRateFactors: learningRateFactors(trainable, this.config.loraplusLrRatio),
+        warnings: runWarnings(this.config, this.#sampler),
+        settings: namedSettings(this.#options),
+        tokenizerDigest: this.#options.collator.tokenizerDigest,
+        dataset: this.#options.trainDataset,
+        evalDataset: this.#options.evalDataset,
+        loader: this.#loader(this.#options.trainDataset),
+        checkData: (aborted) => this.#checkData(aborted),
+        evaluate: (aborted, warn) => this.#evaluate(this.#options.evalDataset, aborted, warn),
+        saveAdapter: this.#options.saveAdapter,
+        collator: this.#options.collator,
+        signal,
+        isRead,
+        lease,
+        show: (event) => {
+          progress.show(event);
+          return emit(event);
+        },
+      });
+      return await loop.run(resumeFrom);
+    } finally {
+      await progress.close();
+      // A model that computes on would add to the gradients of whoever comes next.
+      const { unanswered } = loop ?? {};
+      if (unanswered) void unanswered.then(() => lease.release());
+      else lease.release();
+    }
   }
 
   /**
    * Mean loss of a labelled token over a data set, by default the evaluation set, with dropout and noise off; for the
    * evaluation set also what `computeMetrics` gives.
    * @param dataset may be an array, as the trainer's own
-   * @throws DataError if there is no data set, or nothing in it is labelled
+   * @param signal heard though a data set, the collator or `computeMetrics` does not answer
+   * @throws DataError if there is no data set, or nothing in it is labelled; the signal's reason
    */
   async evaluate(
     dataset: Dataset<TrainingExample> | readonly TrainingExample[] | undefined = this.#givenEvalDataset,
@@ -242,9 +273,11 @@ export class SftTrainer {
     const loader = this.#loader(dataset);
     const { length } = dataset;
     const smoothing = { labelSmoothing };
-    const result = await evaluateLoss(model, loader, length, perDeviceEvalBatchSize, smoothing, signal, onSkipped);
+    const measured = model;
+    const loss = evaluateLoss(measured, loader, length, perDeviceEvalBatchSize, smoothing, signal, onSkipped);
+    const result = await (signal ? afterAbort(loss, signal, MODEL_GRACE) : loss);
     if (!computeMetrics || dataset !== evalDataset) return result;
-    const metrics = checkMetrics(await computeMetrics({ signal }));
+    const metrics = checkMetrics(await orAborted(computeMetrics({ signal }), signal));
     return { ...result, ...(metrics && { metrics }) };
   }
 

@@ -41,7 +41,7 @@ export class StepMetrics {
   #lossSinceLog: number;
   #stepsSinceLog: number;
   #skippedSteps: number;
-  readonly #mostSkipped: number;
+  readonly #maxSkippedSteps: number;
   #tokensSinceLog = 0;
   #waitSinceLog = 0;
   /** Not a number once a step did not count. */
@@ -52,9 +52,9 @@ export class StepMetrics {
   /** Real tokens of this call. */
   tokens = 0;
 
-  /** @param mostSkipped steps that may be left out because they are not finite; the next one is an error */
-  constructor(mostSkipped: number, restored?: MetricsState) {
-    this.#mostSkipped = mostSkipped;
+  /** @param maxSkippedSteps steps that may be left out because they are not finite; the next one is an error */
+  constructor(maxSkippedSteps: number, restored?: MetricsState) {
+    this.#maxSkippedSteps = maxSkippedSteps;
     this.#skippedSteps = restored?.skippedSteps ?? 0;
     this.#totalLoss = restored?.totalLoss ?? 0;
     this.#totalSteps = restored?.totalSteps ?? 0;
@@ -63,25 +63,28 @@ export class StepMetrics {
   }
 
   add(step: QueuedStep): void {
-    this.#queue.push(step);
+    // Asked again where waiting for it was given up.
+    this.#queue.push({ ...step, loss: once(step.loss), gradNorm: once(step.gradNorm) });
   }
 
   /**
-   * Fetches losses and norms until at most `keep` steps are under way. Waits for the engine only here.
+   * Fetches losses and norms of all steps that are under way, and tells of each. Waits for the engine only here.
+   * @param wait waits for a value, as long as that is wanted
    * @throws TrainingError naming the samples, if a loss or a norm is not finite and no step may be left out, and at every
    *   later call
    */
   async settle(
-    keep: number,
     lastCheckpoint: string | undefined,
-    emit: (event: StepEvent | WarningEvent) => void,
+    emit: (event: StepEvent | WarningEvent) => Promise<void>,
+    wait: <T>(value: Promise<T>) => Promise<T>,
   ): Promise<void> {
     if (this.#failure) throw this.#failure;
-    while (this.#queue.length > keep) {
-      const { loss, gradNorm, dataWait, flops, sampleIds, ...known } = this.#queue.shift()!;
-      const event: StepEvent = { type: 'step', ...known, loss: await loss(), gradNorm: await gradNorm() };
+    while (this.#queue.length > 0) {
+      const { loss, gradNorm, dataWait, flops, sampleIds, ...known } = this.#queue[0]!;
+      const event: StepEvent = { type: 'step', ...known, loss: await wait(loss()), gradNorm: await wait(gradNorm()) };
+      this.#queue.shift();
       if (!Number.isFinite(event.loss) || !Number.isFinite(event.gradNorm)) {
-        this.#fail(event, sampleIds, lastCheckpoint, emit);
+        await this.#fail(event, sampleIds, lastCheckpoint, emit);
         continue;
       }
       this.#totalLoss += event.loss;
@@ -93,23 +96,22 @@ export class StepMetrics {
       this.#flopsSinceLog += flops ?? Number.NaN;
       this.tokens += event.tokens;
       this.#last = event;
-      emit(event);
+      await emit(event);
     }
   }
 
-  #fail(
+  async #fail(
     event: StepEvent,
     sampleIds: readonly string[],
     lastCheckpoint: string | undefined,
-    emit: (event: WarningEvent) => void,
-  ): void {
+    emit: (event: WarningEvent) => Promise<void>,
+  ): Promise<void> {
     const what = describeNonFinite(event, sampleIds);
     const { step } = event;
-    if (this.#skippedSteps < this.#mostSkipped) {
+    if (this.#skippedSteps < this.#maxSkippedSteps) {
       this.#skippedSteps++;
-      const count = `step ${this.#skippedSteps} of at most ${this.#mostSkipped} that are left out`;
-      emit({ type: 'warning', step, message: `step ${step}: ${what}; nothing was learned from it (${count})` });
-      return;
+      const count = `step ${this.#skippedSteps} of at most ${this.#maxSkippedSteps} that are left out`;
+      return emit({ type: 'warning', step, message: `step ${step}: ${what}; nothing was learned from it (${count})` });
     }
     const where = lastCheckpoint ? `last checkpoint: ${lastCheckpoint}` : 'no checkpoint was written yet';
     const others = this.#skippedSteps > 0 ? ` after ${this.#skippedSteps} steps that were left out` : '';
@@ -175,6 +177,11 @@ export class StepMetrics {
     return this.#totalSteps === 0 ? 0 : this.#totalLoss / this.#totalSteps;
   }
 
+  /** Steps that were taken, those before a resume included. */
+  get learnedSteps(): number {
+    return this.#totalSteps;
+  }
+
   get skippedSteps(): number {
     return this.#skippedSteps;
   }
@@ -188,6 +195,15 @@ export class StepMetrics {
       skippedSteps: this.#skippedSteps,
     };
   }
+}
+
+/** The same promise however often it is asked for. */
+function once<T>(value: Deferred<T>): Deferred<T> {
+  let asked: Promise<T> | undefined;
+  return () => {
+    asked ??= value();
+    return asked;
+  };
 }
 
 function describeNonFinite(event: StepEvent, sampleIds: readonly string[]): string {

@@ -4,10 +4,13 @@
  */
 import type { DataLoader } from '../data/data-loader.js';
 import type { Dataset, TrainingExample, VlmBatch } from '../data/types.js';
-import type { Deferred, OptimizerState } from '../engine/engine.js';
-import { counterHash } from '../engine/random.js';
+import { exclusively } from '../engine/computation.js';
+import type { Deferred, OptimizerState, OptimizerStep } from '../engine/engine.js';
+import type { ParameterLease } from '../engine/parameter-lease.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { TrainingError, TuneError } from '../errors.js';
+import { afterAbort, orAborted } from '../or-aborted.js';
+import { AdapterWriter } from './adapter-writer.js';
 import { BestModelTracker, judgeOf } from './best-model.js';
 import { checkpointAdapter } from './checkpoint-adapter.js';
 import { CheckpointKeeper } from './checkpoint-keeper.js';
@@ -15,8 +18,11 @@ import { CheckpointSaver } from './checkpoint-saver.js';
 import { evaluationWarnings, settingsWithParts } from './compare-runs.js';
 import { fingerprintDataset } from './dataset-fingerprint.js';
 import type { EvalResult } from './evaluate-loss.js';
+import { ReaderLeft } from './event-readers.js';
 import type { TrainingEvent, TrainOutput } from './events.js';
 import { GradientCoverage } from './gradient-coverage.js';
+import { LeftOutSteps } from './left-out.js';
+import { changedSettings } from './resume-rules.js';
 import { RunLog } from './run-log.js';
 import type { Sampler } from './sampler.js';
 import { learningRateFactor, type ScheduleRun } from './schedule.js';
@@ -24,10 +30,11 @@ import { scheduleOf } from './schedule-config.js';
 import { optimizerKind, resolveSteps, type SftConfig, scheduleRun } from './sft-config.js';
 import { StepMetrics } from './step-metrics.js';
 import type { TrainableModel } from './trainable-model.js';
-import { describeSkipped, describeWindow, skippedSamples, type TrainingWindow } from './training-window.js';
+import { describeWindow } from './training-window.js';
+import { MODEL_GRACE, WindowGradients } from './window-gradients.js';
 
-/** Steps in a row without a readable sample after which a run stops: the data is gone, not a picture. */
-const MAX_UNREADABLE_STEPS = 3;
+/** Milliseconds that the engine may take for each part of the last save. */
+const ENGINE_PATIENCE = 60_000;
 
 export interface TrainingLoopOptions {
   readonly model: TrainableModel;
@@ -46,13 +53,19 @@ export interface TrainingLoopOptions {
   /** Over `dataset`. */
   readonly loader: DataLoader;
   /** Throws if the data is not fit to be trained on. Gives warnings for when the run has begun. */
-  readonly checkData: (signal: AbortSignal | undefined) => Promise<readonly string[]>;
-  readonly evaluate: (signal: AbortSignal | undefined, warn: (message: string) => void) => Promise<EvalResult>;
+  readonly checkData: (signal: AbortSignal) => Promise<readonly string[]>;
+  readonly evaluate: (signal: AbortSignal, warn: (message: string) => void) => Promise<EvalResult>;
   readonly saveAdapter: ((directory: string) => Promise<void>) | undefined;
   /** What made the batches: a model may write of it what its adapter needs. */
   readonly collator: unknown;
-  readonly signal: AbortSignal | undefined;
-  readonly show: (event: TrainingEvent) => void;
+  /** Aborted for whatever reason the run is to end before its time; a reader's leave is one. */
+  readonly signal: AbortSignal;
+  /** Settles when every reader has handled the event. */
+  readonly show: (event: TrainingEvent) => Promise<void>;
+  /** Whether a reader is at work on an event. */
+  readonly isRead: () => boolean;
+  /** Of the parameters that are trained. */
+  readonly lease: ParameterLease;
 }
 
 export class TrainingLoop {
@@ -60,28 +73,45 @@ export class TrainingLoop {
   readonly #log: RunLog;
   readonly #schedule: ScheduleRun;
   readonly #coverage = new GradientCoverage();
-  #metrics!: StepMetrics;
+  readonly #leftOut = new LeftOutSteps();
+  readonly #adapter: AdapterWriter;
+  readonly #gradients: WindowGradients;
+  #metrics = new StepMetrics(0);
   #best: BestModelTracker | undefined;
   #checkpoints!: CheckpointKeeper;
   #saver!: CheckpointSaver;
   #optimizer!: OptimizerState;
-  /** The model's when the run began: its adapter may be switched off or away meanwhile. */
-  #trainable!: ParameterSet;
+  /** The model's when the run began: its adapter may be switched off meanwhile. */
+  readonly #trainable: ParameterSet;
   /** Optimizer steps done; then epochs done. */
   #globalStep = 0;
   #epoch = 0;
   #firstStep = 0;
   #samples = 0;
-  #unreadableSteps = 0;
   #matrixTflops: number | undefined;
   #saidUnlabelled = false;
   /** An evaluation is due, or was due when the checkpoint was written, and is not done. */
   #evaluationDue = false;
+  /** Told to stop, or failed: only the last save is left, which the signal does not end. */
+  #isEnding = false;
 
   constructor(options: TrainingLoopOptions) {
     this.#options = options;
     this.#log = new RunLog(options.config.outputDir, options.show);
     this.#schedule = scheduleRun(options.config, options.sampler.totalSteps);
+    this.#adapter = new AdapterWriter(options.saveAdapter, options.signal);
+    this.#trainable = options.model.trainable;
+    this.#gradients = new WindowGradients(options, this.#trainable);
+  }
+
+  /** Optimizer steps done. */
+  get globalStep(): number {
+    return this.#globalStep;
+  }
+
+  /** Gradients that the model is still computing though the run has given up waiting for them. */
+  get unanswered(): Promise<unknown> | undefined {
+    return this.#gradients.unanswered;
   }
 
   async run(resumeFrom: string | true | undefined): Promise<TrainOutput> {
@@ -95,10 +125,51 @@ export class TrainingLoop {
   }
 
   async #run(resumeFrom: string | true | undefined): Promise<TrainOutput> {
-    const { model, config, sampler, dataset, signal, loader } = this.#options;
-    signal?.throwIfAborted();
+    const { model, config, signal, loader, sampler } = this.#options;
+    let start = performance.now();
+    let isStopped = false;
+    let batches: AsyncGenerator<VlmBatch, void> | undefined;
+    try {
+      await this.#begin(resumeFrom);
+      // Measured once, if at all: outside the time of any step.
+      this.#matrixTflops = model.engine.matrixTflops?.();
+      model.engine.resetPeak();
+      start = performance.now();
+      this.#metrics.startClock();
+      batches = loader.batches(sampler.microBatches(this.#firstStep), { signal });
+      if (config.evalOnStart && this.#globalStep === 0) await this.#evaluate(false);
+      if (this.#evaluationDue) await this.#afterStep();
+      while (!this.#isAtEnd) {
+        signal.throwIfAborted();
+        await this.#step(batches);
+        await this.#afterStep();
+      }
+      await this.#settle();
+    } catch (error) {
+      await this.#rescue(error);
+      // What an abort made others throw is no news; the reason for the abort is.
+      if (!signal.aborted || error instanceof TuneError) throw error;
+      if (!(signal.reason instanceof ReaderLeft)) throw signal.reason;
+      isStopped = true;
+    } finally {
+      await batches?.return();
+    }
+    // Nothing was made if a reader left before the run had begun.
+    if (!isStopped || this.#globalStep > 0) {
+      await this.#saver.retryBest();
+      if (config.loadBestModelAtEnd) await this.#saver.loadBest(this.#globalStep);
+    }
+    const output = this.#output((performance.now() - start) / 1000, isStopped);
+    await this.#log.emit({ type: 'end', step: this.#globalStep, output });
+    return output;
+  }
+
+  /** All that comes before the first step. */
+  async #begin(resumeFrom: string | true | undefined): Promise<void> {
+    const { model, config, sampler, dataset, signal, warnings } = this.#options;
+    signal.throwIfAborted();
     const doubts = await this.#options.checkData(signal);
-    const warnings = [...doubts, ...(await this.#prepare(resumeFrom))];
+    const found = await this.#prepare(resumeFrom);
     await this.#log.emit({
       type: 'start',
       config,
@@ -107,43 +178,14 @@ export class TrainingLoop {
       trainableParameters: model.trainable.size,
       step: this.#firstStep,
     });
-    for (const message of [...this.#options.warnings, ...warnings]) await this.#log.warn(this.#firstStep, message);
-    const { engine } = model;
-    // Measured once, if at all: outside the time of any step.
-    this.#matrixTflops = engine.matrixTflops?.();
-    engine.resetPeak();
-    const start = performance.now();
-    this.#metrics.startClock();
-    const batches = loader.batches(this.#microBatches(), signal && { signal });
-    try {
-      if (config.evalOnStart && this.#globalStep === 0) await this.#evaluate(false);
-      if (this.#evaluationDue) await this.#afterStep();
-      while (!this.#isAtEnd) {
-        signal?.throwIfAborted();
-        await this.#step(batches);
-        await this.#afterStep();
-      }
-      await this.#settle(0);
-    } catch (error) {
-      await this.#rescue(error);
-      // What an abort made others throw is no news; the reason for the abort is.
-      throw signal?.aborted && !(error instanceof TuneError) ? signal.reason : error;
-    } finally {
-      await batches.return();
-    }
-    await this.#saver.retryBest();
-    if (config.loadBestModelAtEnd) await this.#saver.loadBest(this.#globalStep);
-    const output = this.#output((performance.now() - start) / 1000);
-    await this.#log.emit({ type: 'end', step: this.#globalStep, output });
-    return output;
+    for (const message of [...warnings, ...doubts, ...found]) await this.#log.warn(this.#firstStep, message);
   }
 
   /** Makes the optimizer's state, or takes up that of a checkpoint. Gives warnings for when the run has begun. */
   async #prepare(resumeFrom: string | true | undefined): Promise<string[]> {
-    const { model, config, settings, tokenizerDigest, dataset, evalDataset, sampler, collator, saveAdapter, signal } =
-      this.#options;
-    const { engine, trainable } = model;
-    this.#trainable = trainable;
+    const { model, config, settings, tokenizerDigest, dataset, evalDataset, sampler, collator, signal } = this.#options;
+    const { engine } = model;
+    const trainable = this.#trainable;
     const judge = judgeOf(config);
     const evaluated = config.evalStrategy !== 'no' || config.evalOnStart ? evalDataset : undefined;
     const identity = {
@@ -153,25 +195,27 @@ export class TrainingLoop {
       ...(evaluated && { evalDataset: await fingerprintDataset(evaluated, signal) }),
       parameters: trainable.parameters.map(({ name, shape }) => ({ name, shape })),
     };
-    this.#checkpoints = new CheckpointKeeper(identity, checkpointAdapter(model, collator, saveAdapter), {
+    this.#checkpoints = new CheckpointKeeper(identity, checkpointAdapter(model, collator, this.#adapter.write), {
       totalSteps: sampler.totalSteps,
-      epochAfter: (steps) => (steps === 0 ? 0 : sampler.window(steps - 1).epochAfter),
+      epochAfter: (steps) => (steps === 0 ? 0 : sampler.place(steps - 1).epochAfter),
     });
     await this.#checkpoints.tidy();
-    const resumed = resumeFrom === undefined ? undefined : await this.#checkpoints.open(resumeFrom);
+    const resumed = resumeFrom === undefined ? undefined : await orAborted(this.#checkpoints.open(resumeFrom), signal);
     this.#optimizer = engine.createOptimizerState(trainable, optimizerKind(config));
     engine.zeroGradients(trainable);
-    const mostSkipped = config.onNonFiniteLoss === 'skip' ? config.maxSkippedSteps : 0;
-    this.#metrics = new StepMetrics(mostSkipped, resumed?.state.metrics);
+    const maxSkippedSteps = config.onNonFiniteLoss === 'skip' ? config.maxSkippedSteps : 0;
+    this.#metrics = new StepMetrics(maxSkippedSteps, resumed?.state.metrics);
     this.#best = judge && new BestModelTracker(judge, config, resumed?.state.best);
     this.#saver = new CheckpointSaver({
       ...{ engine, trainable, optimizer: this.#optimizer, totalSteps: sampler.totalSteps, log: this.#log },
       ...{ metrics: this.#metrics, best: this.#best, checkpoints: this.#checkpoints },
+      answer: (value) => this.#answer(value),
     });
     if (!resumed) return this.#checkpoints.warnOfOthers();
     const { state, tensors, damaged } = resumed;
     const warnings = damaged.map((reason) => `passed over a checkpoint that cannot be read: ${reason}`);
     warnings.push(...resumed.warnings, ...evaluationWarnings(state, identity));
+    warnings.push(...changedSettings(state.settings ?? {}, settings, state.globalStep));
     this.#saver.restore(tensors);
     this.#log.restore(state.logHistory);
     this.#globalStep = state.globalStep;
@@ -182,19 +226,12 @@ export class TrainingLoop {
     return warnings;
   }
 
-  /** Sample indices of every micro-batch that is left, so that reading ahead does not stop at an epoch's end. */
-  #microBatches(): (readonly number[])[] {
-    const { sampler } = this.#options;
-    const left = Array.from({ length: sampler.totalSteps - this.#firstStep }, (_, i) => this.#firstStep + i);
-    return left.flatMap((step) => sampler.window(step).microBatches);
-  }
-
   get #isAtEnd(): boolean {
     return this.#globalStep >= this.#options.sampler.totalSteps || this.#best?.isExhausted === true;
   }
 
   async #step(batches: AsyncGenerator<VlmBatch, void>): Promise<void> {
-    const { model, config, sampler, loader } = this.#options;
+    const { model, config, sampler, loader, lease, signal } = this.#options;
     const { engine } = model;
     const trainable = this.#trainable;
     const plan = sampler.window(this.#globalStep);
@@ -205,12 +242,15 @@ export class TrainingLoop {
     while (collated.length < plan.microBatches.length) collated.push((await batches.next()).value!);
     const dataWait = loader.waitSeconds - waited;
     const window = describeWindow(plan, collated);
-    await this.#checkSkipped(step, collated, window === undefined);
+    for (const message of this.#leftOut.add(collated, !window)) await this.#log.warn(step, message);
+    this.#leftOut.requireReadable(step, collated);
     if (!window) {
+      await this.#settle();
+      signal.throwIfAborted();
       // The step still counts, so that schedule and resume do not depend on what the collator drops.
       this.#globalStep = step;
       this.#epoch = epoch;
-      return this.#log.warn(step, 'all of its samples were dropped by the collator; nothing was learned');
+      return;
     }
     const { labelCount, tokens, sampleIds, unlabelled } = window;
     if (unlabelled.length > 0 && !this.#saidUnlabelled) {
@@ -220,17 +260,25 @@ export class TrainingLoop {
     }
 
     const learningRate = config.learningRate * learningRateFactor(scheduleOf(config), plan.step, this.#schedule);
-    this.#requireSameParameters(step);
-    let loss = await this.#accumulate(step, window);
-    this.#requireSameParameters(step);
+    // Of this step: told when it is done, for until then the parameters are those of the step before.
+    const warnings: string[] = [];
+    const onWarning = (message: string) => void warnings.push(message);
+    let loss: Deferred<number>;
+    try {
+      // Reported meanwhile, so that its readers find the parameters of the step before.
+      loss = await this.#gradients.compute(step, window, () => this.#settle(), onWarning);
+    } catch (error) {
+      for (const message of warnings) await this.#log.warn(step, message);
+      throw error;
+    }
     let gradNorm: Deferred<number>;
     const skips = config.onNonFiniteLoss === 'skip';
-    const value = skips ? await loss() : 0;
+    const value = skips ? await this.#answer(loss()) : 0;
     if (skips) loss = async () => value;
     if (Number.isFinite(value)) {
-      const warning = await this.#coverage.check(engine, trainable, step, learningRate);
-      if (warning) await this.#log.warn(step, warning);
-      gradNorm = engine.optimizerStep(trainable, this.#optimizer, {
+      const warning = await this.#answer(this.#coverage.check(engine, trainable, step, learningRate));
+      if (warning) warnings.push(warning);
+      const update: OptimizerStep = {
         kind: optimizerKind(config),
         learningRate,
         beta1: config.adamBeta1,
@@ -239,7 +287,11 @@ export class TrainingLoop {
         weightDecay: config.weightDecay,
         maxGradNorm: config.maxGradNorm,
         learningRateFactors: this.#options.learningRateFactors,
-      });
+      };
+      // Not within a token or a batch of somebody else, who would compute with two states of the parameters.
+      gradNorm = await exclusively(engine, signal, () =>
+        engine.optimizerStep(trainable, this.#optimizer, lease.own(update)),
+      );
     } else gradNorm = async () => Number.NaN;
     engine.zeroGradients(trainable);
     this.#globalStep = step;
@@ -248,55 +300,19 @@ export class TrainingLoop {
     const labels = labelCount;
     const flops = model.trainingFlops?.(window.batches);
     this.#metrics.add({ step, epoch, learningRate, tokens, labels, flops, sampleIds, dataWait, loss, gradNorm });
-    // The loss of the step before is fetched while the engine works on this one. Where a step may be left out, the
-    // engine must know it before the next one: it counts steps.
-    await this.#settle(skips ? 0 : 1);
+    // Where a step may be left out, the engine must know it before the next one: it counts steps. Else its loss is
+    // fetched while the engine works on the gradients of the next one.
+    if (skips) await this.#settle();
+    for (const message of warnings) await this.#log.warn(step, message);
   }
 
-  /** Says which samples could not be read; too many of them in a row are an error. */
-  async #checkSkipped(step: number, collated: readonly VlmBatch[], isEmpty: boolean): Promise<void> {
-    const skipped = skippedSamples(collated);
-    if (skipped.length > 0) await this.#log.warn(step, describeSkipped(skipped));
-    this.#unreadableSteps = skipped.length > 0 && isEmpty ? this.#unreadableSteps + 1 : 0;
-    if (this.#unreadableSteps < MAX_UNREADABLE_STEPS) return;
-    throw new TrainingError(
-      `step ${step}: no sample of ${MAX_UNREADABLE_STEPS} steps in a row can be read; ${describeSkipped(skipped)}`,
-      {
-        hint: 'Is the folder of the pictures still there? Then go on with `resumeFromCheckpoint`.',
-        details: { step, skipped },
-      },
-    );
-  }
-
-  /** @throws TrainingError if the gradients would be those of another adapter than the one that is trained */
-  #requireSameParameters(step: number): void {
-    if (this.#options.model.trainable === this.#trainable) return;
-    throw new TrainingError(`step ${step}: another adapter became active while this run was training`, {
-      hint: 'Call setAdapter after the run. To compute without the adapter meanwhile, use withDisabled between two steps.',
-      details: { step },
+  /** The engine's answer: given up where the run is told to stop, and for the last save when it takes too long. */
+  #answer<T>(value: Promise<T>): Promise<T> {
+    const { signal } = this.#options;
+    if (!this.#isEnding) return afterAbort(value, signal, MODEL_GRACE);
+    return afterAbort(value, AbortSignal.abort(), ENGINE_PATIENCE, () => {
+      return new TrainingError(`the engine has not answered within ${ENGINE_PATIENCE / 1000} s`);
     });
-  }
-
-  /** The gradients of a window; says what had to change for it to fit, after an error too. */
-  async #accumulate(step: number, { batches, labelCount, dropoutSlots }: TrainingWindow): Promise<Deferred<number>> {
-    const { model, config, signal } = this.#options;
-    const { gradientCheckpointing, memoryBudget, autoMicroBatch, labelSmoothingFactor, neftuneNoiseAlpha } = config;
-    const warnings: string[] = [];
-    try {
-      return await model.accumulateGradients(batches, {
-        labelCount,
-        dropoutSeeds: dropoutSlots.map((slot) => counterHash(config.seed, slot)),
-        labelSmoothing: labelSmoothingFactor,
-        neftuneNoiseAlpha,
-        gradientCheckpointing,
-        memoryBudget,
-        autoMicroBatch,
-        signal,
-        onWarning: (message) => warnings.push(message),
-      });
-    } finally {
-      for (const message of warnings) await this.#log.warn(step, message);
-    }
   }
 
   /**
@@ -307,14 +323,19 @@ export class TrainingLoop {
     const { config, sampler, model } = this.#options;
     const { totalSteps } = sampler;
     const step = this.#globalStep;
-    const endsEpoch = step === totalSteps || sampler.window(step - 1).endsEpoch;
+    const endsEpoch = step === totalSteps || sampler.place(step - 1).endsEpoch;
     const every = (value: number) => step % resolveSteps(value, totalSteps) === 0;
     const due = (strategy: SftConfig['saveStrategy'], interval: number) =>
       strategy === 'steps' ? this.#isAtEnd || every(interval) : strategy === 'epoch' && (this.#isAtEnd || endsEpoch);
     const savesFirst = config.saveStrategy === 'steps' && config.evalStrategy === 'epoch';
+    if (endsEpoch) {
+      await this.#settle();
+      const { learnedSteps, skippedSteps } = this.#metrics;
+      if (learnedSteps === 0) throw this.#leftOut.nothingLearned(step, skippedSteps);
+    }
     if (!this.#evaluationDue) {
       if (every(config.loggingSteps) || (step === 1 && config.loggingFirstStep)) {
-        await this.#settle(0);
+        await this.#settle();
         const entry = this.#metrics.takeLog(model.engine.memory(), this.#matrixTflops);
         if (entry) await this.#log.emit({ type: 'log', ...entry });
       }
@@ -333,7 +354,7 @@ export class TrainingLoop {
     else if (isBest) this.#best!.unsaved(savesBest);
     else if (isSaved || (isEvaluated && !mustSave)) await this.#saver.retryBest();
     if (endsEpoch) {
-      await this.#settle(0);
+      await this.#settle();
       await this.#log.emit({ type: 'epoch', step, epoch: this.#epoch });
     }
   }
@@ -341,7 +362,7 @@ export class TrainingLoop {
   /** Gives whether the step is the best so far. @param isJudged whether it may be, and counts for early stopping */
   async #evaluate(isJudged = true): Promise<boolean> {
     const step = this.#globalStep;
-    await this.#settle(0);
+    await this.#settle();
     return this.#metrics.outside(async () => {
       const warnings: string[] = [];
       let result: EvalResult;
@@ -361,7 +382,7 @@ export class TrainingLoop {
   /** Gives whether it succeeded: a disk that is full is no reason to lose the run. */
   async #save(): Promise<boolean> {
     // A step that turns out broken must not reach a checkpoint.
-    await this.#settle(0);
+    await this.#settle();
     return this.#saver.save({
       globalStep: this.#globalStep,
       epoch: this.#epoch,
@@ -375,24 +396,38 @@ export class TrainingLoop {
    */
   async #rescue(error: unknown): Promise<void> {
     const { model, config } = this.#options;
-    if (config.saveStrategy === 'no') return;
+    // Missing if the run failed before it was made.
+    const made: OptimizerState | undefined = this.#optimizer;
+    if (!made) return;
+    this.#isEnding = true;
     try {
       model.engine.zeroGradients(this.#trainable);
-      await this.#settle(0);
-      const unsaved = this.#globalStep > this.#firstStep && this.#checkpoints.latest?.step !== this.#globalStep;
-      if (unsaved) await this.#save();
-      await this.#saver.rescueBest(this.#globalStep);
+      await this.#settle();
+      const isNew = this.#globalStep > this.#firstStep && this.#metrics.learnedSteps > 0;
+      const unsaved = () => isNew && this.#checkpoints.latest?.step !== this.#globalStep;
+      if (config.saveStrategy === 'no') return;
+      if (unsaved()) {
+        const isSaved = (await this.#save()) || (this.#adapter.isSilent && (await this.#save()));
+        if (isSaved && this.#adapter.isSilent) {
+          const message = '`saveAdapter` does not answer; this save was made without what it writes';
+          await this.#log.warn(this.#globalStep, message);
+        }
+      }
+      // Where a reader left the run goes on to its end, and takes what is best from memory.
+      if (!(this.#options.signal.reason instanceof ReaderLeft)) await this.#saver.rescueBest(this.#globalStep);
     } catch (fault) {
       const message = `cannot save the last step: ${(fault as Error).message}`;
       if (fault !== error) await this.#log.warn(this.#globalStep, message);
     }
   }
 
-  #settle(keep: number): Promise<void> {
-    return this.#metrics.settle(keep, this.#checkpoints.latest?.path, this.#options.show);
+  /** Reports all steps that are under way. */
+  #settle(): Promise<void> {
+    const wait = <T>(value: Promise<T>) => this.#answer(value);
+    return this.#metrics.settle(this.#checkpoints.latest?.path, this.#options.show, wait);
   }
 
-  #output(seconds: number): TrainOutput {
+  #output(seconds: number, isStopped: boolean): TrainOutput {
     const perSecond = (count: number) => count / Math.max(seconds, 1e-9);
     const { meanLoss, tokens, skippedSteps } = this.#metrics;
     return {
@@ -409,7 +444,9 @@ export class TrainingLoop {
       logHistory: this.#log.entries,
       skippedSteps,
       ...(this.#best?.best ? { best: this.#best.best } : {}),
-      checkpoints: this.#checkpoints.paths,
+      // None if a reader left before the run had begun.
+      checkpoints: (this.#checkpoints as CheckpointKeeper | undefined)?.paths ?? [],
+      ...(isStopped ? { stopped: true as const } : {}),
     };
   }
 }

@@ -1,40 +1,68 @@
 /** A run under way: a promise of its result and a stream of its events at once. */
+import { EventStream, ReaderLeft } from './event-readers.js';
 import type { TrainingEvent, TrainOutput } from './events.js';
 
 /**
  * What `SftTrainer.train()` gives. Await it, iterate it, or both:
  * ```ts
  * const output = await trainer.train();
- * for await (const event of trainer.train()) console.log(event.type);
+ * for await (const event of trainer.train()) if (event.type === 'evaluate') await saveAdapter(adapter, 'latest');
  * ```
- * The run starts at once and does not wait for its readers. Every iteration begins with the first event, so none is
- * lost, and throws where the run failed. Leaving a loop does not stop the run: an AbortSignal does. A failure that
- * nobody awaits or iterates when it happens is an unhandled rejection, as of any promise.
+ * The run starts at once. **It waits for its readers**: while the body of a loop handles an event, the parameters are those
+ * after the event's step, whatever the body does and however long. With several loops it waits for all of them; without
+ * one for nobody. A loop that begins late gets all events from the first one on, and is waited for once it has caught up.
+ *
+ * **Leaving a loop stops the run**, by `break`, `return` or an error: the step whose event was read is the last one, it is
+ * saved unless `saveStrategy` is `no`, `loadBestModelAtEnd` is heeded, and awaiting the run then gives an output with
+ * `stopped: true`. The loop is left when that is done. Other loops get the remaining events and end.
+ *
+ * Awaiting the run inside its own loop lets it go on without waiting for that loop. An abort by a signal is heard while a
+ * loop is at work; the run then ends without waiting for anybody.
+ *
+ * A loop throws what the run failed with. A failure that nobody awaits or iterates when it happens is an unhandled
+ * rejection, as of any promise.
  */
 export class TrainingRun implements PromiseLike<TrainOutput>, AsyncIterable<TrainingEvent> {
-  readonly #events: TrainingEvent[] = [];
-  readonly #result: Promise<TrainOutput>;
-  #waiting: (() => void)[] = [];
-  #finished = false;
+  readonly #events = new EventStream();
+  readonly #stop = new AbortController();
+  readonly #result: OutputPromise;
   #hasReader = false;
 
-  /** @param body does the work and calls `emit` for each event */
-  constructor(body: (emit: (event: TrainingEvent) => void) => Promise<TrainOutput>) {
+  /**
+   * @param body does the work
+   * @param signal the caller's: aborts the body's
+   */
+  constructor(
+    body: (control: {
+      /** Tells an event; settles when every reader has handled it. */
+      emit(event: TrainingEvent): Promise<void>;
+      /** Aborted with the caller's reason, or with a `ReaderLeft` when a reader leaves. */
+      readonly signal: AbortSignal;
+      /** Whether a reader is at work on an event that the run would wait for. */
+      readonly isRead: () => boolean;
+    }) => Promise<TrainOutput>,
+    signal?: AbortSignal,
+  ) {
+    const abort = (): void => this.#stop.abort(signal!.reason);
+    if (signal?.aborted) abort();
+    else signal?.addEventListener('abort', abort, { once: true });
+    const control: RunControl = {
+      emit: (event: TrainingEvent) => this.#events.emit(event, this.#stop.signal),
+      signal: this.#stop.signal,
+      isRead: () => this.#events.isHeld,
+    };
     // One turn later, so that whoever made the run can attach to it first.
-    this.#result = Promise.resolve()
-      .then(() =>
-        body((event) => {
-          this.#events.push(event);
-          this.#wake();
-        }),
-      )
+    const work = Promise.resolve()
+      .then(() => body(control))
       .finally(() => {
-        this.#finished = true;
-        this.#wake();
+        signal?.removeEventListener('abort', abort);
+        this.#events.end(work);
       });
+    this.#result = new OutputPromise((resolve) => resolve(work));
     this.#result.catch((error) => {
       if (!this.#hasReader) void Promise.reject(error);
     });
+    this.#result.onAwait = () => this.#events.awaited();
   }
 
   /** Settles with the run: the same as awaiting the run itself. */
@@ -51,28 +79,34 @@ export class TrainingRun implements PromiseLike<TrainOutput>, AsyncIterable<Trai
     return this.result.then(onFulfilled, onRejected);
   }
 
-  async *#iterate(): AsyncGenerator<TrainingEvent, void> {
-    for (let next = 0; ; next++) {
-      while (next >= this.#events.length) {
-        if (this.#finished) {
-          await this.#result;
-          return;
-        }
-        await new Promise<void>((resolve) => this.#waiting.push(resolve));
-      }
-      yield this.#events[next]!;
-    }
-  }
-
-  /** From the first event on, whenever it is called; throws what the run failed with. */
+  /** From the first event on, whenever it is called; throws what the run failed with. Leaving it stops the run. */
   [Symbol.asyncIterator](): AsyncIterator<TrainingEvent> {
     this.#hasReader = true;
-    return this.#iterate();
+    return this.#events.open(() => {
+      this.#stop.abort(new ReaderLeft());
+      return this.#result;
+    });
+  }
+}
+
+/** What a run's body is given. */
+export type RunControl = Parameters<ConstructorParameters<typeof TrainingRun>[0]>[0];
+
+/** Tells when somebody begins to wait for it: only its own loop can say whether that may be waited for. */
+class OutputPromise extends Promise<TrainOutput> {
+  onAwait: (() => void) | undefined;
+
+  /** What `then` gives is a plain promise. */
+  static override get [Symbol.species](): PromiseConstructor {
+    return Promise;
   }
 
-  #wake(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const resolve of waiting) resolve();
+  // biome-ignore lint/suspicious/noThenProperty: overrides that of a promise
+  override then<A = TrainOutput, B = never>(
+    onFulfilled?: ((value: TrainOutput) => A | PromiseLike<A>) | null,
+    onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    this.onAwait?.();
+    return super.then(onFulfilled, onRejected);
   }
 }

@@ -46,7 +46,14 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ],
   // Where a name becomes a model with its processor and adapter, the two meet.
   pretrained: ['data/', 'engine/', 'hub/', 'model/', 'lora/'],
-  train: ['data/', 'engine/engine.ts', 'engine/tensor.ts', 'engine/random.ts', 'engine/safetensors.ts'],
+  train: [
+    'data/',
+    'engine/engine.ts',
+    'engine/parameter-lease.ts',
+    'engine/tensor.ts',
+    'engine/random.ts',
+    'engine/safetensors.ts',
+  ],
   eval: ['data/types.ts', 'chart/'],
 };
 const LEAVES = [
@@ -60,6 +67,7 @@ const LEAVES = [
   'given-kind.ts',
   'markdown.ts',
   'one-line.ts',
+  'or-aborted.ts',
   'read-json.ts',
   'regular-file.ts',
   'require-given.ts',

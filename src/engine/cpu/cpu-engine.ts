@@ -11,6 +11,7 @@ import {
 } from '../engine.js';
 import { dequantizedSource } from '../float8.js';
 import type { Operations } from '../operations.js';
+import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
 import { type Parameter, type ParameterSet, sizeOf, type Tensor, type Weight, type WeightSource } from '../tensor.js';
 import { CpuRuntime, type CpuRuntimeOptions } from './cpu-runtime.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
@@ -220,6 +221,7 @@ export class CpuEngine implements Engine {
     if (values.length !== known.size) {
       throw new EngineError(`writeParameters: ${values.length} numbers for ${known.size} parameters`);
     }
+    noteChange(set);
     this.#store.values(known.values).set(values);
     this.#torn.delete(known);
   }
@@ -229,12 +231,14 @@ export class CpuEngine implements Engine {
   }
 
   zeroGradients(set: ParameterSet): void {
+    noteChange(set);
     const { parameters, gradients } = this.#set(set);
     this.#store.values(gradients).fill(0);
     for (const { grad } of parameters) (grad as CpuTensor).isTouched = false;
   }
 
   releaseParameters(set: ParameterSet): void {
+    requireNotTraining(set, 'releaseParameters: the set');
     const { parameters, values, gradients } = this.#set(set);
     for (const { value, grad } of parameters) {
       (value as CpuTensor).isFreed = true;
@@ -264,6 +268,7 @@ export class CpuEngine implements Engine {
   }
 
   optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number> {
+    requireOwnCall(set, options, 'optimizerStep');
     const known = this.#set(set);
     const own = this.#state(known, state);
     if (own.kind !== options.kind) {
@@ -351,6 +356,7 @@ export class CpuEngine implements Engine {
   }
 
   async dispose(): Promise<void> {
+    requireIdleEngine(this, 'engine.dispose');
     await this.#runtime.dispose();
   }
 

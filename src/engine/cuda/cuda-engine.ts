@@ -8,6 +8,7 @@ import { EngineError } from '../../errors.js';
 import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep, StorageCosts } from '../engine.js';
 import type { CachedAttention } from '../operations.js';
 import { memoryBudgetSchema } from '../out-of-memory.js';
+import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
 import { type ParameterSet, sizeOf, type Tensor, type Weight, type WeightSource } from '../tensor.js';
 import { CudaParameterSet, type ParameterSpec } from './adapters.js';
 import { AlgorithmStore } from './algorithm-store.js';
@@ -248,6 +249,7 @@ export class CudaEngine implements Engine {
     if (values.length !== known.size) {
       throw new EngineError(`writeParameters: ${values.length} numbers for ${known.size} parameters`);
     }
+    noteChange(set);
     this.#staging.upload(known.values.address, values);
     known.version++;
   }
@@ -257,10 +259,12 @@ export class CudaEngine implements Engine {
   }
 
   zeroGradients(set: ParameterSet): void {
+    noteChange(set);
     this.#set(set).zeroGradients();
   }
 
   releaseParameters(set: ParameterSet): void {
+    requireNotTraining(set, 'releaseParameters: the set');
     const known = this.#set(set);
     for (const parameter of known.parameters) this.#sets.delete(parameter);
     known.release();
@@ -271,6 +275,7 @@ export class CudaEngine implements Engine {
   }
 
   optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number> {
+    requireOwnCall(set, options, 'optimizerStep');
     return this.#state(set, state).step(options);
   }
 
@@ -321,6 +326,7 @@ export class CudaEngine implements Engine {
   }
 
   async dispose(): Promise<void> {
+    requireIdleEngine(this, 'engine.dispose');
     if (this.#isDisposed) return;
     this.#isDisposed = true;
     const { driver, kernels } = this.#parts;

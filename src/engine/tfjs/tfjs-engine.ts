@@ -22,6 +22,7 @@ import { dequantizedSource } from '../float8.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from '../half-precision.js';
 import type { Operations } from '../operations.js';
 import { memoryBudgetSchema } from '../out-of-memory.js';
+import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
 import {
   DTYPE_BYTES,
   type Parameter,
@@ -243,6 +244,7 @@ export class TfjsEngine implements Engine {
     if (values.length !== known.size) {
       throw new EngineError(`writeParameters: ${values.length} numbers for ${known.size} parameters`);
     }
+    noteChange(set);
     known.values.set(values);
     for (const { value, offset, size } of known.parameters) this.#upload(value, values.subarray(offset, offset + size));
   }
@@ -252,6 +254,7 @@ export class TfjsEngine implements Engine {
   }
 
   zeroGradients(set: ParameterSet): void {
+    noteChange(set);
     for (const { grad } of this.#set(set).parameters) {
       if (!grad.isTouched) continue;
       this.#store.replace(grad, (tf) => tf.zeros([...grad.shape]), 'zeroGradients');
@@ -260,6 +263,7 @@ export class TfjsEngine implements Engine {
   }
 
   releaseParameters(set: ParameterSet): void {
+    requireNotTraining(set, 'releaseParameters: the set');
     const known = this.#set(set);
     known.isReleased = true;
     for (const { value, grad } of known.parameters) {
@@ -277,6 +281,7 @@ export class TfjsEngine implements Engine {
   }
 
   optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number> {
+    requireOwnCall(set, options, 'optimizerStep');
     const known = this.#set(set);
     const touched = known.parameters.map(({ grad }) => grad.isTouched);
     const { norm, changed } = this.#state(known, state).step(known.values, this.#gradients(known), touched, options);
@@ -312,6 +317,7 @@ export class TfjsEngine implements Engine {
 
   /** Frees what the engine made; the namespace stays usable. */
   async dispose(): Promise<void> {
+    requireIdleEngine(this, 'engine.dispose');
     this.#store.dispose();
   }
 

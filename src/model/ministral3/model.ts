@@ -7,6 +7,7 @@ import type { VlmBatch } from '../../data/types.js';
 import { type ComputationOptions, exclusively, infer, runPass } from '../../engine/computation.js';
 import type { Deferred, Engine } from '../../engine/engine.js';
 import { isOutOfMemory } from '../../engine/out-of-memory.js';
+import { requireIdleEngine, requireNotTraining, requireOwnCall } from '../../engine/parameter-lease.js';
 import { runAtOnce, type Steps, type Tape } from '../../engine/tape.js';
 import type { ParameterSet, Tensor } from '../../engine/tensor.js';
 import { DataError, EngineError, TrainingError } from '../../errors.js';
@@ -73,6 +74,8 @@ export class Ministral3 implements TrainableModel {
   readonly #planner: PassPlanner;
   #trainable: ParameterSet | undefined;
   #writeAdapter: TrainableModel['writeAdapter'];
+  /** The same, of an adapter that is switched off for a while too. */
+  #lastTrainable: ParameterSet | undefined;
   #isDisposed = false;
 
   private constructor(
@@ -140,6 +143,7 @@ export class Ministral3 implements TrainableModel {
   /** Called by applyLora and by the removal of an adapter. */
   setTrainable(set: ParameterSet | undefined, write?: TrainableModel['writeAdapter']): void {
     this.#trainable = set;
+    if (set) this.#lastTrainable = set;
     this.#writeAdapter = write;
   }
 
@@ -167,6 +171,7 @@ export class Ministral3 implements TrainableModel {
   async accumulateGradients(microBatches: readonly VlmBatch[], options: AccumulateOptions): Promise<Deferred<number>> {
     const { engine } = this;
     const { dropoutSeeds } = options;
+    requireOwnCall(this.trainable, options, 'accumulateGradients');
     if (dropoutSeeds.length !== microBatches.length) {
       throw new TrainingError(
         `${dropoutSeeds.length} dropoutSeeds for ${microBatches.length} micro-batches, expected one each`,
@@ -305,9 +310,13 @@ export class Ministral3 implements TrainableModel {
    * Frees the weights; an adapter is freed by its own dispose. An engine that was given is disposed of by whoever made
    * it; one that was made from a name, as `engine: 'cpu'`, goes with the model. May be called twice.
    * @returns settled when an engine of its own is disposed of, else at once
+   * @throws TrainingError while a run trains its adapter
    */
   dispose(): Promise<void> {
     if (this.#isDisposed) return Promise.resolve();
+    requireNotTraining(this.#lastTrainable, 'model.dispose: its adapter');
+    // Before the weights go, for it may refuse: another model may be in training there.
+    if (this.ownsEngine) requireIdleEngine(this.engine, 'model.dispose');
     this.#isDisposed = true;
     const { modules, engine } = this;
     this.#forward.clear();

@@ -11,6 +11,7 @@ import {
   gradientNorm,
 } from '../../../src/engine/cpu/optimizer.js';
 import type { Engine, OptimizerState, OptimizerStep } from '../../../src/engine/engine.js';
+import { noteChange } from '../../../src/engine/parameter-lease.js';
 import type { Parameter, ParameterSet, Tensor } from '../../../src/engine/tensor.js';
 import type { SftConfigInput } from '../../../src/train/sft-config.js';
 import { SftTrainer, type SftTrainerOptions } from '../../../src/train/sft-trainer.js';
@@ -52,9 +53,15 @@ export function linearModel(
     memory: () => ({ bytesInUse: 3 * 2 ** 30, peakBytes: 4 * 2 ** 30, limitBytes: 8 * 2 ** 30 }),
     resetPeak: () => undefined,
     readParameters: async () => values.slice(),
-    writeParameters: (_: ParameterSet, source: Float32Array) => values.set(source),
+    writeParameters: (set: ParameterSet, source: Float32Array) => {
+      noteChange(set);
+      values.set(source);
+    },
     readGradients: async () => grads.slice(),
-    zeroGradients: () => void grads.fill(0),
+    zeroGradients: (set: ParameterSet) => {
+      noteChange(set);
+      grads.fill(0);
+    },
     createOptimizerState: (set: ParameterSet, kind: OptimizerStep['kind']): LinearState => {
       return {
         kind,

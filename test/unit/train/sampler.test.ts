@@ -83,4 +83,21 @@ describe('Sampler', () => {
       { numRuns: 60 },
     );
   });
+
+  it('makes nothing ahead: a run of any length, its micro-batches one after the other', () => {
+    const sampler = new Sampler({ ...options, maxSteps: 1e9 });
+    const lists = sampler.microBatches(3);
+    const after = [3, 4, 5, 6].flatMap((step) => sampler.window(step).microBatches);
+    expect(after.map(() => lists.next().value)).toEqual(after);
+    // The place of a step needs no order of its epoch.
+    expect(new Sampler({ ...options, length: 0xffffffff, batchSize: 1, maxSteps: 1e9 }).place(1e9 - 1)).toEqual({
+      step: 1e9 - 1,
+      epoch: 0,
+      epochAfter: 2e9 / 0xffffffff,
+      endsEpoch: false,
+      firstMicroBatch: 2e9 - 2,
+    });
+    const last = [...new Sampler({ ...options, maxSteps: 3 }).microBatches(2)];
+    expect(last).toEqual(sampler.window(2).microBatches);
+  });
 });
