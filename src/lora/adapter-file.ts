@@ -2,12 +2,13 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { writeFileAtomically } from '../atomic-file.js';
+import { replaceTogether, sweepTemporariesOf, writeFileAtomically } from '../atomic-file.js';
 import { callback, parseOptions } from '../config.js';
 import { SafetensorsFile, writeSafetensors } from '../engine/safetensors.js';
 import { CheckpointError, ConfigError } from '../errors.js';
 import { type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, adapterFolder, CHAT_TEMPLATE_FILE } from './adapter-folder.js';
+import { whileWriting } from './adapter-lock.js';
 import { adapterNameSchema, putOn } from './apply-lora.js';
 import { baseOf, isLocalName, otherBaseWarning } from './base-model.js';
 import {
@@ -62,8 +63,9 @@ const loadAdapterSchema = hubDownloadSchema.extend({
 });
 
 /**
- * Writes an adapter into a folder, made if need be, and reads it back. Each file appears whole or not at all; the
- * configuration comes last. The configuration names the base model, and chooses in PEFT exactly the layers that were
+ * Writes an adapter into a folder, made if need be, and reads it back. Its files take their places together: a process
+ * that is killed leaves the adapter that was there, the new one, or a folder without a configuration. Another process
+ * that saves into the same folder is waited for. The configuration names the base model, and chooses in PEFT exactly the layers that were
  * adapted. An adapter that is switched off or not active is saved as well.
  * @throws CheckpointError if a number is not finite, or what is on the disk is not what was to be written
  * @throws ConfigError for anything but an adapter, one that is disposed of, or without a folder
@@ -98,12 +100,16 @@ export async function saveAdapter(
       cause,
     });
   });
-  await writeValues(adapter, values, join(directory, ADAPTER_WEIGHTS_FILE));
   const template = chatTemplateText(parsed) ?? adapter.origin.chatTemplate;
-  if (template !== undefined) await writeFileAtomically(join(directory, CHAT_TEMPLATE_FILE), template);
   const base = await baseToWrite(adapter, parsed);
   const json = JSON.stringify(peftConfig(adapter, base), null, 2);
-  await writeFileAtomically(join(directory, ADAPTER_CONFIG_FILE), `${json}\n`);
+  const files = new Map([[ADAPTER_WEIGHTS_FILE, (path: string) => writeValues(adapter, values, path, directory)]]);
+  if (template !== undefined) files.set(CHAT_TEMPLATE_FILE, (path) => writeFileAtomically(path, template));
+  files.set(ADAPTER_CONFIG_FILE, (path) => writeFileAtomically(path, `${json}\n`));
+  await whileWriting(directory, parsed.onWarning, async () => {
+    await sweepTemporariesOf(directory, [...files.keys()]);
+    await replaceTogether(directory, files);
+  });
 }
 
 /**
@@ -159,6 +165,7 @@ async function writeValues(
   adapter: LoraAdapter,
   values: ReadonlyMap<string, Float32Array>,
   path: string,
+  directory: string,
 ): Promise<void> {
   const tensors = adapter.parameters.parameters.map(({ name, shape }) => ({
     name,
@@ -182,9 +189,10 @@ async function writeValues(
       faults.push(`it holds ${file.tensors.size} tensors, expected ${tensors.length}`);
     }
     if (faults.length > 0) {
-      throw new CheckpointError(`${path} was not written faithfully:\n  - ${faults.join('\n  - ')}`, {
+      const target = join(directory, ADAPTER_WEIGHTS_FILE);
+      throw new CheckpointError(`${target} was not written faithfully:\n  - ${faults.join('\n  - ')}`, {
         hint: 'The disk may be full or failing; save again elsewhere.',
-        details: { path, faults },
+        details: { path: target, faults },
       });
     }
   } finally {

@@ -9,6 +9,7 @@ import { ownedRepoId, type PushedFile, type PushResult, pushFiles, pushFilesSche
 import { parseRepoId, plainRepoName } from '../hub/repo-id.js';
 import { modelPart, parseAdapterTensorName } from '../model/tensor-names.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE, PROCESSOR_FILES } from './adapter-folder.js';
+import { whileUploading } from './adapter-lock.js';
 import { chatTemplateFields, chatTemplateText } from './chat-template-option.js';
 import { type AdapterFacts, modelCardSchema, picturePath, renderModelCard } from './model-card.js';
 import { readAdapterConfig } from './read-adapter.js';
@@ -43,7 +44,13 @@ export type PushToHubOptions = z.input<typeof pushToHubSchema>;
  */
 export async function pushToHub(directory: string, id: string, options: PushToHubOptions = {}): Promise<PushResult> {
   requirePath(directory, 'pushToHub');
-  const { modelCard: card, chatTemplate, processor, ...push } = parseOptions(pushToHubSchema, options, 'pushToHub');
+  const parsed = parseOptions(pushToHubSchema, options, 'pushToHub');
+  // Configuration and weights are read at different times, and must be of one save.
+  return whileUploading(directory, parsed.onWarning, () => push(directory, id, parsed));
+}
+
+async function push(directory: string, id: string, options: z.output<typeof pushToHubSchema>): Promise<PushResult> {
+  const { modelCard: card, chatTemplate, processor, ...push } = options;
   const { config, origin } = await readAdapterConfig(directory);
   const baseModel = await hubName(card.baseModel ?? origin.baseModelNameOrPath);
   const template = chatTemplateText({ chatTemplate, processor });

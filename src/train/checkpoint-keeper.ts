@@ -13,6 +13,7 @@ import {
   writeCheckpoint,
 } from './checkpoint.js';
 import { checkpointName, removeCheckpointFolder, tidyCheckpointFolders } from './checkpoint-folder.js';
+import { explainVanished } from './run-folder.js';
 
 interface Place {
   readonly path: string;
@@ -67,7 +68,9 @@ export class CheckpointKeeper {
     if (from !== true) {
       // A process may have been killed there while it replaced just this one.
       if (!(await isCheckpoint(from))) await tidyCheckpointFolders(dirname(resolve(from)));
-      return this.#opened(from, []);
+      return this.#opened(from, []).catch(async (error) => {
+        throw (await isCheckpoint(from)) ? error : await explainVanished(from, error);
+      });
     }
     const candidates = (await listCheckpoints(outputDir)).reverse();
     const damaged: string[] = [];

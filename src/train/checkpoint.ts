@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomically } from '../atomic-file.js';
 import { type SafetensorsDType, SafetensorsFile, writeSafetensors } from '../engine/safetensors.js';
-import { CheckpointError } from '../errors.js';
+import { CheckpointError, TrainingError } from '../errors.js';
 import { readJson } from '../read-json.js';
 import { showValue } from '../show-value.js';
 import { type BestModelState, judgeOf } from './best-model.js';
@@ -128,6 +128,8 @@ export async function writeCheckpoint(
       await writeFileAtomically(join(folder, STATE_FILE), json);
     });
   } catch (cause) {
+    // The folder is another run's by now: no later save can succeed.
+    if (cause instanceof TrainingError) throw cause;
     const path = join(outputDir, checkpointName(step));
     throw new CheckpointError(`cannot write ${path}: ${(cause as Error).message}`, {
       cause,

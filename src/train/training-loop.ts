@@ -14,6 +14,7 @@ import { fingerprintDataset } from './dataset-fingerprint.js';
 import type { EvalResult } from './evaluate-loss.js';
 import type { TrainingEvent, TrainOutput } from './events.js';
 import { GradientCoverage } from './gradient-coverage.js';
+import { claimRunFolder } from './run-folder.js';
 import { RunLog } from './run-log.js';
 import type { Sampler } from './sampler.js';
 import { learningRateFactor, type ScheduleRun } from './schedule.js';
@@ -77,12 +78,17 @@ export class TrainingLoop {
   }
 
   async run(resumeFrom: string | true | undefined): Promise<TrainOutput> {
+    const { config, signal } = this.#options;
+    signal?.throwIfAborted();
+    const onWait = (message: string) => void this.#log.warn(0, message);
+    const folder = await claimRunFolder(config.outputDir, { signal, onWait });
     try {
       return await this.#run(resumeFrom);
     } finally {
       // Missing if the run failed before it was made.
       const made: OptimizerState | undefined = this.#optimizer;
       if (made) this.#options.model.engine.releaseOptimizerState(this.#trainable, made);
+      await folder.release();
     }
   }
 

@@ -32,7 +32,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   engine: ['data/types.ts', 'generated/'],
   hub: ['transfer/'],
   kaggle: ['transfer/'],
-  transfer: [],
+  ownership: ['generated/heartbeat-worker.ts'],
+  transfer: ['ownership/'],
   model: ['engine/', 'data/', 'hub/', 'train/trainable-model.ts'],
   lora: [
     'data/types.ts',
@@ -41,10 +42,11 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'hub/',
     'model/linear-module.ts',
     'model/tensor-names.ts',
+    'ownership/',
   ],
   // Where a name becomes a model with its processor and adapter, the two meet.
   pretrained: ['data/', 'engine/', 'hub/', 'model/', 'lora/'],
-  train: ['data/', 'engine/engine.ts', 'engine/tensor.ts', 'engine/random.ts', 'engine/safetensors.ts'],
+  train: ['data/', 'engine/engine.ts', 'engine/tensor.ts', 'engine/random.ts', 'engine/safetensors.ts', 'ownership/'],
   eval: ['data/types.ts', 'chart/'],
 };
 const LEAVES = [
