@@ -33,6 +33,11 @@ export interface TakeOptions {
    * @param owner undefined if the file does not say
    */
   readonly onWait?: ((owner: LockOwner | undefined) => void) | undefined;
+  /**
+   * Leaves a file beside the lock of an owner that gave no sign of life, by which it learns that it was replaced should
+   * it only have been suspended: for work that goes on for hours.
+   */
+  readonly leaveTrace?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Between two looks at a lock that another holds. Default as in {@link lockTimes}. */
   readonly pollMs?: number | undefined;
@@ -92,7 +97,7 @@ export class OwnerLock {
    * @throws HeldError; what the file system throws; the signal's reason
    */
   static async take(path: string, options: TakeOptions): Promise<OwnerLock> {
-    const { what, whenHeld, onWait, signal, pollMs = lockTimes.pollMs } = options;
+    const { what, whenHeld, onWait, leaveTrace, signal, pollMs = lockTimes.pollMs } = options;
     const watch = new Watch();
     for (let waited = false; ; ) {
       signal?.throwIfAborted();
@@ -103,8 +108,7 @@ export class OwnerLock {
       if (seen) {
         const life = watch.judge(seen);
         if (life === 'dead') {
-          // Brief work ends or fails by itself; a run goes on for hours, and looks.
-          await takeAway(path, seen, watch.wasWatched && whenHeld === 'refuse');
+          await takeAway(path, seen, leaveTrace === true && watch.wasWatched);
           continue;
         }
         if (life === 'alive' && whenHeld === 'refuse') throw new HeldError(path, seen.owner);

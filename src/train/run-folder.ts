@@ -103,7 +103,7 @@ export async function claimRunFolder(
   }
 }
 
-const RUN: TakeOptions = { what: 'training run', whenHeld: 'refuse' };
+const RUN: TakeOptions = { what: 'training run', whenHeld: 'refuse', leaveTrace: true };
 
 function heldError(outputDir: string, { owner }: HeldError): CheckpointError {
   return new CheckpointError(`${outputDir} is in use by ${describeOwner(owner)}`, {
