@@ -100,7 +100,8 @@ export async function replaceTogether(
 const swept = new Set<string>();
 const MAX_SWEPT = 1000;
 
-async function sweepOnce(folder: string): Promise<void> {
+/** The same, once in a process for each folder. */
+export async function sweepOnce(folder: string): Promise<void> {
   const path = resolve(folder);
   if (swept.has(path)) return;
   if (swept.size >= MAX_SWEPT) swept.clear();

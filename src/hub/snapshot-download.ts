@@ -246,7 +246,7 @@ class SnapshotDownload {
     const address = `${endpoint}/${repoId}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`;
     const fetched = await withLock(
       this.#cache.lock(file),
-      async () => {
+      async (held) => {
         if (await this.#cache.hasBlob(file)) return false;
         await downloadFile({
           url: address,
@@ -260,7 +260,7 @@ class SnapshotDownload {
           answerTimeoutMs: timeoutMs,
           silenceTimeoutMs: timeoutMs,
           retry,
-          signal,
+          signal: held,
           onProgress: ({ received }) => progress.report(path, received),
         });
         return true;

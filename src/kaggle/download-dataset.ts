@@ -91,23 +91,23 @@ export async function downloadKaggleDataset(name: string, input: KaggleDownloadO
 
   const search = { env: process.env, home: homedir(), onWarning: warn };
   const credentials = await findKaggleCredentials(options.login, search);
-  const api = (maxAttempts: number): KaggleApi =>
+  const api = (maxAttempts: number, signal = options.signal): KaggleApi =>
     new KaggleApi({
       endpoint,
       credentials,
       timeoutMs: options.timeoutMs,
       retry: { maxAttempts, baseDelayMs: options.retryDelayMs, onRetry: warn },
-      signal: options.signal,
+      signal,
     });
   const version = handle.version ?? (await currentVersion(handle, cache, options, api, warn));
   if (await wanted(version)) return cache.folder(version);
 
   const exact = { ...handle, version };
   const onWait = (): void => warn(`${formatKaggleHandle(exact)}: another process downloads it; waiting`);
-  const fetchOnce = async (): Promise<void> => {
+  const fetchOnce = async (signal: AbortSignal): Promise<void> => {
     // Another may have been faster.
     if (await wanted(version)) return;
-    await fetchVersion(exact, cache, options, api(options.maxAttempts));
+    await fetchVersion(exact, cache, { ...options, signal }, api(options.maxAttempts, signal));
   };
   await withLock(cache.lock(version), fetchOnce, { signal: options.signal, onWait });
   return cache.folder(version);

@@ -79,6 +79,8 @@ export class OwnerLock {
   readonly #owner: LockOwner;
   readonly #seen = new Float64Array(new SharedArrayBuffer(8));
   readonly #begins: NodeJS.Timeout | undefined;
+  #checking: Promise<string | undefined> | undefined;
+  #isReleased = false;
 
   private constructor(path: string, owner: LockOwner, isBrief: boolean) {
     this.path = path;
@@ -98,7 +100,7 @@ export class OwnerLock {
    */
   static async take(path: string, options: TakeOptions): Promise<OwnerLock> {
     const { what, whenHeld, onWait, leaveTrace, signal, pollMs = lockTimes.pollMs } = options;
-    const watch = new Watch();
+    const watch = new Watch(pollMs);
     for (let waited = false; ; ) {
       signal?.throwIfAborted();
       const before = await lookAtLock(path);
@@ -112,7 +114,10 @@ export class OwnerLock {
           continue;
         }
         if (life === 'alive' && whenHeld === 'refuse') throw new HeldError(path, seen.owner);
-        if (!waited) onWait?.(seen.owner);
+      }
+      // In the other case somebody was faster, and is gone already.
+      if (seen || whenHeld === 'wait') {
+        if (!waited) onWait?.(seen?.owner);
         waited = true;
       }
       await delay(pollMs, undefined, signal && { signal }).catch(() => undefined);
@@ -146,23 +151,32 @@ export class OwnerLock {
    * was removed by hand is made again.
    * @returns undefined, or how it was lost
    */
-  async check(): Promise<string | undefined> {
+  check(): Promise<string | undefined> {
+    this.#checking = this.#check();
+    return this.#checking;
+  }
+
+  async #check(): Promise<string | undefined> {
     const { token } = this.#owner;
     const seen = await lookAtLock(this.path);
     if (seen?.owner?.token === token) {
       this.#seen[0] = Date.now();
       return undefined;
     }
+    // It was given back meanwhile.
+    if (this.#isReleased) return undefined;
     if (seen) return `it was taken over by ${describeOwner(seen.owner)}`;
     const silentMs = Date.now() - this.#seen[0]!;
     if ((await exists(takenName(this.path, token))) || silentMs > lockTimes.staleMs)
       return 'another process took it over, and has ended since';
-    return (await createLock(this.path, this.#owner)) ? undefined : this.check();
+    return (await createLock(this.path, this.#owner)) ? undefined : this.#check();
   }
 
   /** Removes the lock file if it is still its owner's. */
   async release(): Promise<void> {
     const { token } = this.#owner;
+    this.#isReleased = true;
+    await this.#checking?.catch(() => undefined);
     clearTimeout(this.#begins);
     stopBeating(token);
     try {
@@ -185,6 +199,12 @@ class Watch {
   #token: string | undefined;
   #last = 0;
   #unchangedMs = 0;
+  readonly #pollMs: number;
+
+  /** @param pollMs between two looks */
+  constructor(pollMs: number) {
+    this.#pollMs = pollMs;
+  }
 
   judge({ owner, state }: SeenLock): 'alive' | 'dead' | 'unknown' {
     this.wasWatched = false;
@@ -197,7 +217,7 @@ class Watch {
     const isSame = state === this.#state;
     const isSign = !isSame && this.#state !== undefined && owner?.token === this.#token;
     // A watcher that was suspended has not watched.
-    this.#unchangedMs = isSame ? this.#unchangedMs + Math.min(now - this.#last, 2000) : 0;
+    this.#unchangedMs = isSame ? this.#unchangedMs + Math.min(now - this.#last, 4 * this.#pollMs) : 0;
     this.#last = now;
     this.#state = state;
     this.#token = owner?.token;
@@ -253,7 +273,7 @@ async function takeAway(path: string, seen: SeenLock, leaveTrace: boolean): Prom
 
 /** Left by a process that died between two of the lines above, on this host or elsewhere. */
 async function removeOldBreaking(breaking: string): Promise<void> {
-  const watch = new Watch();
+  const watch = new Watch(lockTimes.pollMs);
   for (let seen = await lookAtLock(breaking); seen; seen = await lookAtLock(breaking)) {
     const life = watch.judge(seen);
     if (life === 'alive') return void (await delay(lockTimes.pollMs / 5));

@@ -90,12 +90,15 @@ export async function removeCheckpointFolder(path: string): Promise<void> {
 
 /**
  * Finishes what a dead process left half-done: a checkpoint that was being replaced gets its name back, half-written
- * and half-removed ones go. A folder that a living run owns is left as it is, unless that is the caller's own: whoever
- * owns it is the only one who writes there, so that all that is half-done has been left.
+ * and half-removed ones go. Whoever owns the folder is the only one who writes there, so that all that is half-done has
+ * been left. A folder that a living run owns is not touched.
+ * @param isOwner the caller owns the folder; else it becomes its owner for the while
  */
-export async function tidyCheckpointFolders(outputDir: string): Promise<void> {
+export async function tidyCheckpointFolders(outputDir: string, isOwner = false): Promise<void> {
   const isNeeded = (await namesIn(outputDir)).some((name) => HIDDEN.test(name));
-  if (isNeeded) await underOwnership(outputDir, () => tidy(outputDir));
+  if (!isNeeded) return;
+  if (isOwner) await tidy(outputDir);
+  else await underOwnership(outputDir, () => tidy(outputDir));
 }
 
 async function tidy(outputDir: string): Promise<void> {

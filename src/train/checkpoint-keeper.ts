@@ -55,7 +55,7 @@ export class CheckpointKeeper {
 
   /** Puts the output folder in order after a process that was killed there. */
   tidy(): Promise<void> {
-    return tidyCheckpointFolders(this.#run.config.outputDir);
+    return tidyCheckpointFolders(this.#run.config.outputDir, true);
   }
 
   /**

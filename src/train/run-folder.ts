@@ -125,22 +125,17 @@ export async function requireOwned(outputDir: string): Promise<void> {
   await owned.get(keyOf(outputDir))?.require();
 }
 
-/** Runs `work` as the owner of a folder. Gives false, and does not run it, if a living run owns the folder. */
-export async function underOwnership(outputDir: string, work: () => Promise<void>): Promise<boolean> {
-  if (owned.has(keyOf(outputDir))) {
-    await work();
-    return true;
-  }
+/** Runs `work` as the owner of a folder that the caller does not own. Does nothing if a living run owns it. */
+export async function underOwnership(outputDir: string, work: () => Promise<void>): Promise<void> {
   let lock: OwnerLock;
   try {
     lock = await OwnerLock.take(resolve(outputDir, RUN_LOCK), RUN);
   } catch {
     // Held, or a folder that nobody may write to: there is nothing to put in order then.
-    return false;
+    return;
   }
   try {
     await work();
-    return true;
   } finally {
     await lock.release();
   }

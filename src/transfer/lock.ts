@@ -1,5 +1,6 @@
 /** One download of a file at a time, among all processes that share the disk. */
-import { OwnerLock } from '../ownership/owner-lock.js';
+import { HubError } from '../errors.js';
+import { lockTimes, OwnerLock } from '../ownership/owner-lock.js';
 import { writeError } from './partial-file.js';
 
 export interface LockOptions {
@@ -11,18 +12,31 @@ export interface LockOptions {
 }
 
 /**
- * Runs `work` while holding the lock file `path`, and waits for others, in this process or another, to be done first.
+ * Runs `work`, which is given the signal to stop by, while holding the lock file `path`, and waits for others, in this process or another, to be done first.
  * A lock whose owner died is taken over: at once in the same container and on the same host, elsewhere after a minute
- * without a sign of life.
+ * without a sign of life. A process that was suspended for longer is told to stop when it wakes.
  * @throws what `work` throws; HubError if the file cannot be made; the signal's reason
  */
-export async function withLock<T>(path: string, work: () => Promise<T>, options: LockOptions = {}): Promise<T> {
+export async function withLock<T>(
+  path: string,
+  work: (signal: AbortSignal) => Promise<T>,
+  options: LockOptions = {},
+): Promise<T> {
   const lock = await OwnerLock.take(path, { what: 'download', whenHeld: 'wait', ...options }).catch((cause) => {
     throw writeError(cause, path);
   });
+  const lost = new AbortController();
+  const watch = setInterval(async () => {
+    const reason = await lock.check().catch(() => undefined);
+    if (reason === undefined) return;
+    lost.abort(
+      new HubError(`${path}: this download is another process's by now: ${reason}`, { hint: 'Start it again.' }),
+    );
+  }, lockTimes.beatMs).unref();
   try {
-    return await work();
+    return await work(options.signal ? AbortSignal.any([options.signal, lost.signal]) : lost.signal);
   } finally {
+    clearInterval(watch);
     await lock.release();
   }
 }

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -119,6 +119,18 @@ describe('an owner in another container or on another host', () => {
       expect(await readdir(join(path, '..'))).toEqual([]);
     },
   );
+
+  it('that took over from a suspended process: that one is told to stop, and leaves the lock alone', async () => {
+    const theirs = JSON.stringify({ token: 'theirs', host: 'elsewhere', pid: 7 });
+    const run = withLock(path, async (held) => {
+      await writeFile(path, theirs);
+      await new Promise((_, reject) => held.addEventListener('abort', () => reject(held.reason)));
+    });
+    await expect(run).rejects.toThrow(
+      'is another process\'s by now: it was taken over by process 7 on host "elsewhere"',
+    );
+    expect(await readFile(path, 'utf8')).toBe(theirs);
+  });
 
   it('replaces a file that names nobody, such as one that was cut off', async () => {
     for (const text of ['', '{"token":"x"', 'null', '{"token":"x","host":"h","pid":-1}']) {
