@@ -31,9 +31,15 @@ export async function whileWriting<T>(directory: string, onWarning: OnWarning, w
 }
 
 /** Keeps others from writing while the files are read for long. A folder that cannot be written to needs nothing. */
-export async function whileUploading<T>(directory: string, onWarning: OnWarning, work: () => Promise<T>): Promise<T> {
+export async function whileUploading<T>(
+  directory: string,
+  { onWarning, signal }: { onWarning?: OnWarning; signal?: AbortSignal | undefined },
+  work: () => Promise<T>,
+): Promise<T> {
   const isThere = await exists(join(directory, ADAPTER_CONFIG_FILE));
-  const lock = isThere ? await take(directory, 'upload of an adapter', onWarning).catch(() => undefined) : undefined;
+  const lock = isThere
+    ? await take(directory, 'upload of an adapter', onWarning, signal).catch(() => undefined)
+    : undefined;
   try {
     return await work();
   } finally {
@@ -63,10 +69,11 @@ export async function readTogether<T>(directory: string, read: () => Promise<T>)
   }
 }
 
-function take(directory: string, what: string, onWarning: OnWarning): Promise<OwnerLock> {
+function take(directory: string, what: string, onWarning: OnWarning, signal?: AbortSignal): Promise<OwnerLock> {
   return OwnerLock.take(resolve(directory, ADAPTER_LOCK), {
     what,
     whenHeld: 'wait',
+    signal,
     onWait: (owner) => warnWith(onWarning, [`${directory} is in use by ${describeOwner(owner)}; waiting for it`]),
   });
 }

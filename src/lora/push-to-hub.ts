@@ -46,7 +46,7 @@ export async function pushToHub(directory: string, id: string, options: PushToHu
   requirePath(directory, 'pushToHub');
   const parsed = parseOptions(pushToHubSchema, options, 'pushToHub');
   // Configuration and weights are read at different times, and must be of one save.
-  return whileUploading(directory, parsed.onWarning, () => push(directory, id, parsed));
+  return whileUploading(directory, parsed, () => push(directory, id, parsed));
 }
 
 async function push(directory: string, id: string, options: z.output<typeof pushToHubSchema>): Promise<PushResult> {

@@ -124,16 +124,6 @@ export class OwnerLock {
     }
   }
 
-  /** Runs `work` while holding a lock. */
-  static async during<T>(path: string, options: TakeOptions, work: (lock: OwnerLock) => Promise<T>): Promise<T> {
-    const lock = await OwnerLock.take(path, options);
-    try {
-      return await work(lock);
-    } finally {
-      await lock.release();
-    }
-  }
-
   /** The owner of a lock that another may hold; undefined if there is none, or it is known to be dead. */
   static async ownerOf(path: string): Promise<LockOwner | undefined> {
     const owner = (await lookAtLock(path).catch(() => undefined))?.owner;
@@ -167,8 +157,8 @@ export class OwnerLock {
     if (this.#isReleased) return undefined;
     if (seen) return `it was taken over by ${describeOwner(seen.owner)}`;
     const silentMs = Date.now() - this.#seen[0]!;
-    if ((await exists(takenName(this.path, token))) || silentMs > lockTimes.staleMs)
-      return 'another process took it over, and has ended since';
+    const wasTaken = silentMs > lockTimes.staleMs || (await exists(takenName(this.path, token)));
+    if (wasTaken) return 'another process took it over, and has ended since';
     return (await createLock(this.path, this.#owner)) ? undefined : this.#check();
   }
 

@@ -118,7 +118,7 @@ describe('an upload', () => {
     await saveAdapter(adapterOf(8), directory);
     const order: string[] = [];
     let saving: Promise<void> | undefined;
-    await whileUploading(directory, undefined, async () => {
+    await whileUploading(directory, {}, async () => {
       saving = whileWriting(
         directory,
         () => undefined,
@@ -130,7 +130,7 @@ describe('an upload', () => {
     await saving;
     expect(order).toEqual(['upload', 'save']);
     const missing = join(folder, 'missing');
-    expect(await whileUploading(missing, undefined, async () => 'told elsewhere')).toBe('told elsewhere');
+    expect(await whileUploading(missing, {}, async () => 'told elsewhere')).toBe('told elsewhere');
     expect(await readdir(folder)).toEqual(['adapter']);
   });
 });
