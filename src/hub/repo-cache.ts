@@ -1,8 +1,7 @@
 /** One repository in the cache folder that Python's tools share: names and layout are theirs. */
-import { randomBytes } from 'node:crypto';
 import { copyFile, mkdir, readdir, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
-import { basename, dirname, join, relative, sep } from 'node:path';
-import { writeFileAtomically } from '../atomic-file.js';
+import { dirname, join, relative, sep } from 'node:path';
+import { sweepOnce, temporaryName, writeFileAtomically } from '../atomic-file.js';
 import { HubError } from '../errors.js';
 import { readRegularFile } from '../regular-file.js';
 import { writeError } from '../transfer/partial-file.js';
@@ -121,9 +120,10 @@ export class RepoCache {
   async link(commit: string, path: string, file: RepoFile, fresh: boolean): Promise<void> {
     const target = join(this.snapshot(commit), path);
     const blob = this.blob(file);
-    const temporary = join(dirname(target), `.${basename(target)}.${randomBytes(4).toString('hex')}.tmp`);
+    const temporary = temporaryName(target);
     await this.#writing(target, async () => {
       await mkdir(dirname(target), { recursive: true });
+      await sweepOnce(dirname(target));
       try {
         try {
           await symlink(relative(dirname(target), blob), temporary);

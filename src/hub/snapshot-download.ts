@@ -306,7 +306,7 @@ class SnapshotDownload {
     for (const written of [this.#cache.lock(file), this.#cache.blob(file)]) await this.#cache.requireInside(written);
     const fetched = await withLock(
       this.#cache.lock(file),
-      async () => {
+      async (held) => {
         if (await this.#cache.hasBlob(file)) return false;
         await downloadFile({
           ...requestSettings(this.#connection),
@@ -318,7 +318,7 @@ class SnapshotDownload {
           explain: explainAnswer(this.#connection, this.#subject),
           suspectTypes: path.endsWith('.html') ? [] : ['text/html'],
           speed: this.#speed,
-          signal,
+          signal: held,
           onProgress: ({ received }) => progress.report(path, received),
         });
         return true;

@@ -107,13 +107,13 @@ export async function downloadKaggleDataset(name: string, input: KaggleDownloadO
 
   const search = { env: process.env, home: homedir(), onWarning: warn };
   const credentials = await findKaggleCredentials(options.login, search);
-  const api = (maxAttempts: number): KaggleApi =>
+  const api = (maxAttempts: number, signal = options.signal): KaggleApi =>
     new KaggleApi({
       endpoint,
       credentials,
       timeoutMs: options.timeoutMs,
       retry: { maxAttempts, baseDelayMs: options.retryDelayMs, onRetry: warn },
-      signal: options.signal,
+      signal,
     });
   let exact = source;
   if ('dataset' in source && source.version === undefined && 'dataset' in cached) {
@@ -124,9 +124,10 @@ export async function downloadKaggleDataset(name: string, input: KaggleDownloadO
   if (!(await isWanted(place))) return place.folder;
 
   const onWait = (): void => warn(`${formatKaggleHandle(exact)}: another process downloads it; waiting`);
-  const fetchOnce = async (): Promise<void> => {
+  const fetchOnce = async (signal: AbortSignal): Promise<void> => {
     // Another may have been faster.
-    if (await isWanted(place)) await fetchFiles(exact, place, options, api(options.maxAttempts), warn);
+    if (!(await isWanted(place))) return;
+    await fetchFiles(exact, place, { ...options, signal }, api(options.maxAttempts, signal), warn);
   };
   await withLock(place.lock, fetchOnce, { signal: options.signal, onWait });
   return place.folder;

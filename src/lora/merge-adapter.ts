@@ -3,9 +3,8 @@
  * which W is stored. Works tensor by tensor, so a model of any size needs little memory. Of an FP8 checkpoint comes a
  * bfloat16 one.
  */
-import { randomBytes } from 'node:crypto';
-import { copyFile, mkdir, readdir, rename, rm, rmdir } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { copyFile, readdir } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomically } from '../atomic-file.js';
 import { checkNames, parseOptions, requirePath } from '../config.js';
@@ -26,6 +25,7 @@ import { type LoraAdapter, requireAdapter } from './lora-adapter.js';
 import { warnWith } from './lora-warnings.js';
 import { baseName, freeFolder, mergedCard, ownFiles, requireCheckpoint, smallFiles } from './merge-files.js';
 import { MergeOutput, type UntiedHead, type WrittenTensor } from './merge-output.js';
+import { MergePlace } from './merge-place.js';
 import { MergePool } from './merge-pool.js';
 import { mergeRows } from './merged-weight.js';
 import { type AdapterData, type AdapterModuleData, adapterData, OUTPUT_HEAD, readAdapter } from './read-adapter.js';
@@ -101,9 +101,10 @@ const MERGE_CHUNK_BYTES = 4 * 1024 * 1024;
  * config.json says so, for the embedding stays as it was in training. Tokenizer, processor and chat template are those
  * of the adapter where it has its own, and a README.md names the base model where its name on the Hub is known. FP8
  * weights, changed or not, are written as bfloat16, and the copy has neither their scales nor a `quantization_config`.
- * Everything is written into a temporary folder beside `outputDir`, which then takes its name.
+ * Everything is written into a temporary folder beside `outputDir`, which then takes its name; what a killed merge left
+ * of one is removed by the next merge beside it.
  * @throws CheckpointError if the adapter does not fit, the weights are quantised in another way, the merged weights are
- *   not finite, or the output folder is not free
+ *   not finite, or the output folder is not free or is being written by another merge
  */
 export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeResult> {
   checkNames(options, OPTIONS, 'mergeAdapter');
@@ -118,15 +119,13 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
   else requireAdapter(adapter, 'mergeAdapter', 'mergeAdapter({ adapter, checkpointDir, outputDir })');
   const { chatTemplate, processor } = options;
   const parsedTemplate = parseOptions(z.strictObject(chatTemplateFields), { chatTemplate, processor }, 'mergeAdapter');
-  const outputDir = await freeFolder(resolve(options.outputDir), [
-    checkpointDir,
-    ...(adapterDir === undefined ? [] : [adapterDir]),
-  ]);
+  const sources = [checkpointDir, ...(adapterDir === undefined ? [] : [adapterDir])];
+  const outputDir = await freeFolder(resolve(options.outputDir), sources);
 
   await requireCheckpoint(checkpointDir);
   const checkpoint = await ShardedCheckpoint.open(checkpointDir);
   const pool = new MergePool();
-  const partial = join(dirname(outputDir), `.${basename(outputDir)}.${randomBytes(4).toString('hex')}.partial`);
+  const place = new MergePlace(outputDir, options);
   try {
     const { linears, untied } = linearTensors(checkpoint);
     const data = adapter ? await adapterData(adapter) : await readAdapter(adapterDir!, [...linears.values()]);
@@ -143,7 +142,9 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
     warnWith(options.onWarning, other === undefined ? data.warnings : [...data.warnings, other]);
     const template = chatTemplateText(parsedTemplate) ?? data.origin.chatTemplate;
 
-    await mkdir(partial, { recursive: true });
+    const partial = await place.open();
+    // Another merge may have been faster.
+    await freeFolder(outputDir, sources);
     const bytesTotal = output.bytes;
     let bytesDone = 0;
     const progress = ({ name, byteLength }: WrittenTensor): void => {
@@ -169,9 +170,7 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
     if (template !== undefined) await writeFileAtomically(join(partial, CHAT_TEMPLATE_FILE), template);
     const card = mergedCard(baseName(adapter, data, checkpointDir));
     if (card !== undefined) await writeFileAtomically(join(partial, 'README.md'), card);
-    // The folder is free or empty; an empty one makes way.
-    await rmdir(outputDir).catch(() => undefined);
-    await rename(partial, outputDir);
+    await place.finish();
     return {
       outputDir,
       mergedModules: merged.size,
@@ -179,12 +178,10 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
       bytes: bytesTotal,
       files: (await readdir(outputDir)).sort(),
     };
-  } catch (error) {
-    await rm(partial, { recursive: true, force: true });
-    throw error;
   } finally {
     await pool.close();
     await checkpoint.close();
+    await place.close();
   }
 }
 

@@ -10,6 +10,7 @@ import { ownedRepoId, type PushedFile, type PushResult, pushFiles, pushFilesSche
 import { parseRepoId, plainRepoName } from '../hub/repo-id.js';
 import { modelPart, parseAdapterTensorName } from '../model/tensor-names.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE, PROCESSOR_FILES } from './adapter-folder.js';
+import { whileUploading } from './adapter-lock.js';
 import { isReplaceable, markedCard } from './card-mark.js';
 import { chatTemplateFields, chatTemplateText } from './chat-template-option.js';
 import { type AdapterFacts, modelCardSchema, picturePath, renderModelCard } from './model-card.js';
@@ -52,7 +53,12 @@ export type PushToHubOptions = z.input<typeof pushToHubSchema>;
 export async function pushToHub(directory: string, id: string, options: PushToHubOptions = {}): Promise<PushResult> {
   requirePath(directory, 'pushToHub');
   const parsed = parseOptions(pushToHubSchema, options, 'pushToHub');
-  const { modelCard: card, overwriteCard, chatTemplate, processor, ...push } = parsed;
+  // Configuration and weights are read at different times, and must be of one save.
+  return whileUploading(directory, parsed, () => push(directory, id, parsed));
+}
+
+async function push(directory: string, id: string, options: z.output<typeof pushToHubSchema>): Promise<PushResult> {
+  const { modelCard: card, overwriteCard, chatTemplate, processor, ...push } = options;
   const { config, origin } = await readAdapterConfig(directory);
   const baseModel = await hubName(card.baseModel ?? origin.baseModelNameOrPath);
   const template = chatTemplateText({ chatTemplate, processor });

@@ -12,6 +12,7 @@ import { oneLine } from '../one-line.js';
 import { readJson } from '../read-json.js';
 import { readRegularFile } from '../regular-file.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE, PROCESSOR_FILES } from './adapter-folder.js';
+import { readTogether } from './adapter-lock.js';
 import { type Explanation, explainEmpty, explainKeys, explainNames, NOT_FINITE } from './explain-keys.js';
 import { refuseForeignConfig, requireAdapterFolder, requireAdapterWeights } from './foreign-adapter.js';
 import type { AdapterOrigin, LoraAdapter } from './lora-adapter.js';
@@ -62,10 +63,18 @@ export interface AdapterModuleData {
  * left out where the file has no matrices for it: a rule that names it may have been written for a model without one.
  * @throws as `loadAdapter`
  */
-export async function readAdapter(
+export function readAdapter(
   directory: string,
   linears: readonly LinearShape[],
   options: ReadAdapterOptions = {},
+): Promise<AdapterData> {
+  return readTogether(directory, () => readFiles(directory, linears, options));
+}
+
+async function readFiles(
+  directory: string,
+  linears: readonly LinearShape[],
+  options: ReadAdapterOptions,
 ): Promise<AdapterData> {
   const { config: stored, origin } = await readAdapterConfig(directory);
   const wanted = options.towers ? stored.with({ towers: options.towers }) : stored;

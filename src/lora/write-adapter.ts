@@ -2,12 +2,13 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { writeFileAtomically } from '../atomic-file.js';
+import { replaceTogether, sweepTemporariesOf, writeFileAtomically } from '../atomic-file.js';
 import { callback, parseOptions } from '../config.js';
 import { SafetensorsFile, writeSafetensors } from '../engine/safetensors.js';
 import { CheckpointError, ConfigError } from '../errors.js';
 import { forgetDigests } from '../file-digests.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_SELECTION, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE } from './adapter-folder.js';
+import { whileWriting } from './adapter-lock.js';
 import { baseOf, isLocalName } from './base-model.js';
 import {
   type ChatTemplateSource,
@@ -49,8 +50,9 @@ const saveAdapterSchema = z.strictObject({
 });
 
 /**
- * Writes an adapter into a folder, made if need be, and reads it back. Each file appears whole or not at all; the
- * configuration comes last. The configuration names the base model, and chooses in PEFT exactly the layers that were
+ * Writes an adapter into a folder, made if need be, and reads it back. Its files take their places together: a process
+ * that is killed leaves the adapter that was there, the new one, or a folder without a configuration. Another process
+ * that saves into the same folder is waited for. The configuration names the base model, and chooses in PEFT exactly the layers that were
  * adapted. An adapter that is switched off or not active is saved as well.
  * @throws CheckpointError if a number is not finite, or what is on the disk is not what was to be written
  * @throws ConfigError for anything but an adapter, one that is disposed of, or without a folder
@@ -115,18 +117,23 @@ async function writeAdapter(
     });
   });
   const template = chatTemplateText(options) ?? adapter.origin.chatTemplate;
-  await forgetDigests(directory, [ADAPTER_WEIGHTS_FILE, ADAPTER_CONFIG_FILE, CHAT_TEMPLATE_FILE]);
-  await writeValues(adapter, values, join(directory, ADAPTER_WEIGHTS_FILE));
-  if (template !== undefined) await writeFileAtomically(join(directory, CHAT_TEMPLATE_FILE), template);
   const base = await baseToWrite(adapter, options);
   const json = JSON.stringify(peftConfig(adapter, base), null, 2);
-  await writeFileAtomically(join(directory, ADAPTER_CONFIG_FILE), `${json}\n`);
+  const files = new Map([[ADAPTER_WEIGHTS_FILE, (path: string) => writeValues(adapter, values, path, directory)]]);
+  if (template !== undefined) files.set(CHAT_TEMPLATE_FILE, (path) => writeFileAtomically(path, template));
+  files.set(ADAPTER_CONFIG_FILE, (path) => writeFileAtomically(path, `${json}\n`));
+  await whileWriting(directory, options.onWarning, async () => {
+    await sweepTemporariesOf(directory, [...files.keys()]);
+    await forgetDigests(directory, [ADAPTER_WEIGHTS_FILE, ADAPTER_CONFIG_FILE, CHAT_TEMPLATE_FILE]);
+    await replaceTogether(directory, files);
+  });
 }
 
 async function writeValues(
   adapter: LoraAdapter,
   values: ReadonlyMap<string, Float32Array>,
   path: string,
+  directory: string,
 ): Promise<void> {
   const tensors = adapter.parameters.parameters.map(({ name, shape }) => ({
     name,
@@ -150,9 +157,10 @@ async function writeValues(
       faults.push(`it holds ${file.tensors.size} tensors, expected ${tensors.length}`);
     }
     if (faults.length > 0) {
-      throw new CheckpointError(`${path} was not written faithfully:\n  - ${faults.join('\n  - ')}`, {
+      const target = join(directory, ADAPTER_WEIGHTS_FILE);
+      throw new CheckpointError(`${target} was not written faithfully:\n  - ${faults.join('\n  - ')}`, {
         hint: 'The disk may be full or failing; save again elsewhere.',
-        details: { path, faults },
+        details: { path: target, faults },
       });
     }
   } finally {

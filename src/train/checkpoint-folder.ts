@@ -7,12 +7,13 @@
  * Folders are removed under a hidden name as well, so that what is called `checkpoint-{step}` is always whole.
  */
 import { randomBytes } from 'node:crypto';
-import { open, readdir, rename, rm } from 'node:fs/promises';
+import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { flushFolder, makeFolder } from '../atomic-file.js';
+import { flushFolder, flushTree, makeFolder } from '../atomic-file.js';
+import { requireOwned, underOwnership } from './run-folder.js';
 
 /** `.checkpoint-7.1234-0a1b2c3d.tmp`: being written by process 1234; with `replaced-` or `removed-`: on its way out. */
-const HIDDEN = /^\.(checkpoint-\d+)\.(replaced-|removed-)?((\d+)-[0-9a-f]{8})\.tmp$/;
+const HIDDEN = /^\.(checkpoint-\d+)\.(replaced-|removed-)?(\d+-[0-9a-f]{8})\.tmp$/;
 
 /** Marks of the hidden folders that this process works on. */
 const ownMarks = new Set<string>();
@@ -33,15 +34,20 @@ export async function writeCheckpointFolder(
 ): Promise<string> {
   const name = checkpointName(step);
   const target = join(outputDir, name);
+  await requireOwned(outputDir);
   return withMark(async (mark) => {
     const temporary = join(outputDir, `.${name}.${mark}.tmp`);
     try {
       await makeFolder(temporary);
       await fill(temporary);
       await flushTree(temporary);
+      // A run that was suspended may have lost its folder meanwhile.
+      await requireOwned(outputDir);
       await takeName(temporary, target, join(outputDir, `.${name}.replaced-${mark}.tmp`));
     } catch (error) {
       await rm(temporary, { recursive: true, force: true }).catch(() => {});
+      // Its new owner has removed what was being written: that it has one is the better reason.
+      await requireOwned(outputDir);
       throw error;
     }
     return target;
@@ -69,6 +75,7 @@ async function takeName(temporary: string, target: string, replaced: string): Pr
 
 /** Removes a checkpoint's folder; none is no error. */
 export async function removeCheckpointFolder(path: string): Promise<void> {
+  await requireOwned(dirname(path));
   await withMark(async (mark) => {
     const hidden = join(dirname(path), `.${basename(path)}.removed-${mark}.tmp`);
     try {
@@ -83,40 +90,41 @@ export async function removeCheckpointFolder(path: string): Promise<void> {
 
 /**
  * Finishes what a dead process left half-done: a checkpoint that was being replaced gets its name back, half-written
- * and half-removed ones go. Nothing that a living process works on is removed.
+ * and half-removed ones go. Whoever owns the folder is the only one who writes there, so that all that is half-done has
+ * been left. A folder that a living run owns is not touched.
+ * @param isOwner the caller owns the folder; else it becomes its owner for the while
  */
-export async function tidyCheckpointFolders(outputDir: string): Promise<void> {
-  const names = await readdir(outputDir).catch(() => [] as string[]);
+export async function tidyCheckpointFolders(outputDir: string, isOwner = false): Promise<void> {
+  const isNeeded = (await namesIn(outputDir)).some((name) => HIDDEN.test(name));
+  if (!isNeeded) return;
+  if (isOwner) await tidy(outputDir);
+  else await underOwnership(outputDir, () => tidy(outputDir));
+}
+
+async function tidy(outputDir: string): Promise<void> {
+  const names = await namesIn(outputDir);
   const present = new Set(names);
   const hidden = names.flatMap((name) => {
-    const [, target, kind, mark, pid] = HIDDEN.exec(name) ?? [];
-    return target ? [{ name, target, kind, mark: mark!, pid: Number(pid) }] : [];
+    const [, target, kind, mark] = HIDDEN.exec(name) ?? [];
+    return target ? [{ name, target, kind, mark: mark! }] : [];
   });
   for (const { name, target, kind, mark } of hidden) {
-    if (kind !== 'replaced-' || present.has(target)) continue;
+    if (kind !== 'replaced-' || present.has(target) || ownMarks.has(mark)) continue;
     // The old one made way only after the new one was whole.
     const successor = `.${target}.${mark}.tmp`;
     const from = present.has(successor) ? successor : name;
-    // Harmless if a living process is at just this point: its own rename then fails, and it keeps what it has.
     await rename(join(outputDir, from), join(outputDir, target)).catch(() => {});
     present.add(target);
     present.delete(from);
   }
-  for (const { name, mark, pid } of hidden) {
-    if (!present.has(name) || isAtWork(pid, mark)) continue;
+  for (const { name, mark } of hidden) {
+    if (!present.has(name) || ownMarks.has(mark)) continue;
     await rm(join(outputDir, name), { recursive: true, force: true }).catch(() => {});
   }
 }
 
-function isAtWork(pid: number, mark: string): boolean {
-  // A container gives each process of a restarted run the same number.
-  if (pid === process.pid) return ownMarks.has(mark);
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
+function namesIn(folder: string): Promise<string[]> {
+  return readdir(folder).catch(() => []);
 }
 
 async function withMark<T>(work: (mark: string) => Promise<T>): Promise<T> {
@@ -127,21 +135,4 @@ async function withMark<T>(work: (mark: string) => Promise<T>): Promise<T> {
   } finally {
     ownMarks.delete(mark);
   }
-}
-
-/** Flushes every file and folder below a folder to the disk: not all of them were written by this package. */
-async function flushTree(folder: string): Promise<void> {
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) await flushTree(path);
-    if (!entry.isFile()) continue;
-    // Windows flushes only what is open for writing.
-    const file = await open(path, process.platform === 'win32' ? 'r+' : 'r');
-    try {
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-  }
-  await flushFolder(folder);
 }

@@ -16,6 +16,7 @@ import {
 import type { CheckpointAdapter } from './checkpoint-adapter.js';
 import type { RunCourse } from './checkpoint-checks.js';
 import { checkpointName, removeCheckpointFolder, tidyCheckpointFolders } from './checkpoint-folder.js';
+import { explainVanished } from './run-folder.js';
 
 interface Place {
   readonly path: string;
@@ -77,7 +78,7 @@ export class CheckpointKeeper {
 
   /** Puts the output folder in order after a process that was killed there. */
   tidy(): Promise<void> {
-    return tidyCheckpointFolders(this.#run.config.outputDir);
+    return tidyCheckpointFolders(this.#run.config.outputDir, true);
   }
 
   /**
@@ -90,7 +91,9 @@ export class CheckpointKeeper {
     if (from !== true) {
       // A process may have been killed there while it replaced just this one.
       if (!(await isCheckpoint(from))) await tidyCheckpointFolders(dirname(resolve(from)));
-      return this.#opened(from, []);
+      return this.#opened(from, []).catch(async (error) => {
+        throw (await isCheckpoint(from)) ? error : await explainVanished(from, error);
+      });
     }
     const candidates = (await listCheckpoints(outputDir)).reverse();
     const damaged: string[] = [];

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { flushFile, writeFileAtomically } from '../atomic-file.js';
 import { type SafetensorsDType, SafetensorsFile, writeTensorFile } from '../engine/safetensors.js';
-import { CheckpointError } from '../errors.js';
+import { CheckpointError, TrainingError } from '../errors.js';
 import { MANIFEST_FILE } from '../file-digests.js';
 import { readJson } from '../read-json.js';
 import { showValue } from '../show-value.js';
@@ -153,6 +153,8 @@ export async function writeCheckpoint(
       }
     });
   } catch (cause) {
+    // The folder is another run's by now: no later save can succeed.
+    if (cause instanceof TrainingError) throw cause;
     const path = join(outputDir, checkpointName(step));
     throw new CheckpointError(`cannot write ${path}: ${(cause as Error).message}`, {
       cause,

@@ -6,6 +6,7 @@ import { requirePath } from '../config.js';
 import { CheckpointError } from '../errors.js';
 import { readRegularFile } from '../regular-file.js';
 import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
+import { requireOwned } from './run-folder.js';
 
 export const HISTORY_FILE = 'train-log.jsonl';
 
@@ -20,10 +21,12 @@ type HistoryLine =
 /** Writes `start`, `log` and `evaluate` events to `train-log.jsonl` in a folder; never removes a line. */
 export class TrainHistory {
   readonly path: string;
+  readonly #outputDir: string;
   /** Whether the file may end within a line: a killed process or a full disk cut one off, which would swallow the next. */
   #mayBeCut = true;
 
   constructor(outputDir: string) {
+    this.#outputDir = outputDir;
     this.path = join(outputDir, HISTORY_FILE);
   }
 
@@ -35,6 +38,7 @@ export class TrainHistory {
       await makeFolder(dirname(this.path));
       line = { type: 'start', step: event.step, totalSteps: event.totalSteps, time: new Date().toISOString() };
     } else return;
+    await requireOwned(this.#outputDir);
     if (this.#mayBeCut && !(await endsLine(this.path))) before = '\n';
     this.#mayBeCut = true;
     await appendFile(this.path, `${before}${JSON.stringify(line)}\n`);

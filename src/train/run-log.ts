@@ -1,6 +1,6 @@
 /** Where the events of a run go: to whoever watches, into the history file, and into the list that checkpoints keep. */
 
-import { CheckpointError } from '../errors.js';
+import { CheckpointError, TrainingError } from '../errors.js';
 import { printable } from '../one-line.js';
 import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
 import { TrainHistory, withoutType } from './history.js';
@@ -41,6 +41,8 @@ export class RunLog {
     try {
       await this.#history.append(event);
     } catch (cause) {
+      // The folder is another run's by now.
+      if (cause instanceof TrainingError) throw cause;
       const message = printable(`cannot write ${this.#history.path}: ${(cause as Error).message}`);
       if (event.type === 'start') throw new CheckpointError(message, { cause, hint: 'Choose another `outputDir`.' });
       if (this.#saidNoHistory) return;

@@ -41,7 +41,10 @@ function normalSettings(given: Record<string, unknown> | undefined): Record<stri
 
 /** Options of `SftTrainer`, one by one; the trainer also refuses some that contradict each other. */
 export const sftConfigSchema = z.strictObject({
-  /** Folder of checkpoints and of `train-log.jsonl`. Default: `outputs`. */
+  /**
+   * Folder of checkpoints and of `train-log.jsonl`, of one run at a time: a second one, in any process that shares the
+   * disk, is refused at its start. Default: `outputs`.
+   */
   outputDir: z.string().min(1).default('outputs'),
 
   /** Passes over the training set; may be fractional. Default: 3. */

@@ -172,8 +172,10 @@ export class SftTrainer {
    * - DataError or TextError, before it begins: samples in which there is nothing to learn or, of the evaluation set, to
    *   measure, and those that are malformed
    * - TrainingError: a loss or gradient norm that is not finite, a step without labels, nothing that gets a gradient, an
-   *   epoch of which no sample could be learned, a run that trains the same parameters already
-   * - CheckpointError: a checkpoint to resume from that cannot be read, or belongs to another run
+   *   epoch of which no sample could be learned, a run that trains the same parameters already, an `outputDir` that
+   *   another run took over while this one was suspended
+   * - CheckpointError: a checkpoint to resume from that cannot be read, or belongs to another run; an `outputDir` that
+   *   another run is using, on this or another host, or that cannot be written to
    * - what the data set, the collator, `computeMetrics` and the model throw, and the signal's reason
    *
    * A checkpoint that cannot be written is a warning: the run goes on and later saves try again.

@@ -23,6 +23,7 @@ import type { TrainingEvent, TrainOutput } from './events.js';
 import { GradientCoverage } from './gradient-coverage.js';
 import { LeftOutSteps } from './left-out.js';
 import { changedSettings } from './resume-rules.js';
+import { claimRunFolder, type RunFolder } from './run-folder.js';
 import { RunLog } from './run-log.js';
 import type { Sampler } from './sampler.js';
 import { learningRateFactor, type ScheduleRun } from './schedule.js';
@@ -81,6 +82,7 @@ export class TrainingLoop {
   #checkpoints!: CheckpointKeeper;
   #saver!: CheckpointSaver;
   #optimizer!: OptimizerState;
+  #folder: RunFolder | undefined;
   /** The model's when the run began: its adapter may be switched off meanwhile. */
   readonly #trainable: ParameterSet;
   /** Optimizer steps done; then epochs done. */
@@ -121,6 +123,7 @@ export class TrainingLoop {
       // Missing if the run failed before it was made.
       const made: OptimizerState | undefined = this.#optimizer;
       if (made) this.#options.model.engine.releaseOptimizerState(this.#trainable, made);
+      await this.#folder?.release();
     }
   }
 
@@ -168,6 +171,8 @@ export class TrainingLoop {
   async #begin(resumeFrom: string | true | undefined): Promise<void> {
     const { model, config, sampler, dataset, signal, warnings } = this.#options;
     signal.throwIfAborted();
+    const onWait = (message: string) => void this.#log.warn(0, message).catch(() => undefined);
+    this.#folder = await claimRunFolder(config.outputDir, { signal, onWait });
     const doubts = await this.#options.checkData(signal);
     const found = await this.#prepare(resumeFrom);
     await this.#log.emit({

@@ -240,6 +240,18 @@ describe('mergeAdapter', () => {
     expect((await readdir(folder)).sort()).toEqual(['base', 'out']);
   });
 
+  it('lets one of two merges into one folder begin', async () => {
+    await writeBase('f32');
+    const merge = () => mergeAdapter({ checkpointDir: base, adapter: trained({ r: 2 }), outputDir: out });
+    const results = await Promise.allSettled([merge(), merge(), merge()]);
+    const refused = results.flatMap((result) => (result.status === 'rejected' ? [String(result.reason)] : []));
+    expect(refused).toHaveLength(2);
+    for (const text of refused)
+      expect(text).toMatch(/CheckpointError.*(is being written by a merge: this process|is not empty)/);
+    expect((await readdir(folder)).sort()).toEqual(['base', 'out']);
+    expect(await readdir(out)).toContain('model-00002-of-00002.safetensors');
+  });
+
   it('refuses a merged weight that its dtype cannot hold', async () => {
     await writeBase('f16');
     const model = fakeModel();
