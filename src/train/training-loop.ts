@@ -294,7 +294,7 @@ export class TrainingLoop {
         learningRateFactors: this.#options.learningRateFactors,
       };
       // Not within a token or a batch of somebody else, who would compute with two states of the parameters.
-      gradNorm = await exclusively(engine, signal, () =>
+      gradNorm = await exclusively(engine, undefined, () =>
         engine.optimizerStep(trainable, this.#optimizer, lease.own(update)),
       );
     } else gradNorm = async () => Number.NaN;

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { TrainingError } from '../../src/errors.js';
 import { deleteAdapter, setAdapter } from '../../src/lora/adapter-slots.js';
 import { applyLora, type LoraAdapter } from '../../src/lora/apply-lora.js';
 import type { SftConfigInput } from '../../src/train/sft-config.js';
@@ -38,25 +39,34 @@ async function bytesInUse(): Promise<number> {
   return world.engine.memory().bytesInUse;
 }
 
-describe('adapters that are disposed of within a run', () => {
-  it('leave nothing in the engine, at whatever moment', async () => {
+describe('adapters that come and go within a run', () => {
+  it('leave nothing in the engine when the run is aborted, at whatever moment', async () => {
     const before = await bytesInUse();
     for (const ticks of [0, 1, 4, 8, 12, 16, 20, 24, 28, 32, 40]) {
       const adapter = makeAdapter(world.model);
+      const controller = new AbortController();
+      const refusals: unknown[] = [];
       let left = ticks;
       const tick = (): void => {
-        if (left-- > 0) setImmediate(tick);
-        else adapter.dispose();
+        if (left-- > 0) return void setImmediate(tick);
+        try {
+          adapter.dispose();
+        } catch (error) {
+          refusals.push(error);
+        }
+        controller.abort();
       };
       setImmediate(tick);
-      await settled(train({}));
+      await settled(train({}, {}, controller.signal));
       left = 0;
       adapter.dispose();
+      // It is the run's as long as that lasts.
+      for (const error of refusals) expect(error).toBeInstanceOf(TrainingError);
     }
     expect(await bytesInUse()).toBe(before);
   });
 
-  it('leave nothing where others come, are used and go while one is trained', async () => {
+  it('leave nothing where others come and go while one is trained', async () => {
     const before = await bytesInUse();
     const adapter = makeAdapter(world.model);
     const within: number[] = [];
@@ -65,8 +75,7 @@ describe('adapters that are disposed of within a run', () => {
       for (let i = 0; i < 3; i++) {
         const name = `other ${count++}`;
         other(name);
-        setAdapter(world.model, name);
-        setAdapter(world.model, 'default');
+        expect(() => setAdapter(world.model, name)).toThrow(/is being trained/);
         deleteAdapter(world.model, name);
       }
       within.push(world.engine.memory().bytesInUse);

@@ -47,6 +47,8 @@ async function refused(attempt: Promise<unknown>): Promise<readonly string[]> {
   return (error as CheckpointError).details['differences'] as string[];
 }
 
+import { reseal } from './reseal.js';
+
 describe('the images of a resumed run', () => {
   it('must hold what they held', async () => {
     const path = join(folder, 'x.png');
@@ -104,6 +106,7 @@ describe('another evaluation set', () => {
     const state = JSON.parse(await readFile(file, 'utf8')) as { dataset: Record<string, unknown> };
     delete state.dataset['texts'];
     await writeFile(file, JSON.stringify(state));
+    await reseal(join(folder, 'checkpoint-1'));
     expect(await resume(evaluated, more)).toEqual([]);
   });
 });

@@ -169,7 +169,7 @@ describe('options of a step', () => {
     };
     const config = { labelSmoothingFactor: 0.1, neftuneNoiseAlpha: 5 };
     await eventsOf({ ...config, evalStrategy: 'steps', evalSteps: 1, saveStrategy: 'no', maxSteps: 1 }, { model });
-    expect(seen).toEqual([[0.1, 5], { labelSmoothing: 0.1 }]);
+    expect(seen).toEqual([[0.1, 5], { labelSmoothing: 0.1, signal: expect.any(AbortSignal) }]);
   });
 
   it('gives B the rate of LoRA+, logs that of A, and leaves a ratio of 1 alone', async () => {
