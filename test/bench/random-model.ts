@@ -50,6 +50,9 @@ export function configJson(size: Size, fewer?: FewerLayers): Record<string, unkn
   };
 }
 
+/** What is taken from the block in one piece; even, as numbers have two bytes. */
+const CHUNK_BYTES = 1 << 20;
+
 /** bfloat16 numbers uniform in ±√3·0.02 (standard deviation 0.02) from a block that is repeated at odd offsets. */
 export function randomBlock(): Uint8Array {
   const block = new Uint16Array((1 << 22) + 12345);
@@ -66,25 +69,27 @@ export function randomBlock(): Uint8Array {
 
 export async function randomModel(engine: Engine, size: Size, fewer?: FewerLayers): Promise<Ministral3> {
   const block = randomBlock();
-  let drawn = 0;
   const ones = new Uint8Array(Uint16Array.from({ length: 1 << 15 }, () => 0x3f80).buffer);
   const config = configOf(size, fewer);
   const shapes = shapesOf(config, SIZES[size].tied);
   const source = (name: string): WeightSource => {
     const shape = shapes.get(name)!;
     const from = shape.length === 1 ? ones : block;
+    const first = [...name].reduce((hash, letter) => (Math.imul(hash, 31) + letter.charCodeAt(0)) >>> 0, 7) % 1_000_003;
     return {
       name,
       shape,
       dtype: 'bf16',
       byteLength: 2 * sizeOf(shape),
-      read: async (target) => {
+      // By name and place alone: tensors are read in an order that depends on timing.
+      read: async (target, offset = 0) => {
         for (let at = 0; at < target.length; ) {
-          const start = shape.length === 1 ? 0 : (drawn * 2 * 7919) % (block.length - 2);
-          const part = from.subarray(start, start + Math.min(from.length - start, target.length - at));
-          target.set(part, at);
-          at += part.length;
-          drawn++;
+          const chunk = Math.floor((offset + at) / CHUNK_BYTES);
+          const within = (offset + at) % CHUNK_BYTES;
+          const start = shape.length === 1 ? 0 : (2 * (7919 * (first + chunk) + within / 2)) % (block.length - 2);
+          const most = Math.min(from.length - start, CHUNK_BYTES - within, target.length - at);
+          target.set(from.subarray(start, start + most), at);
+          at += most;
         }
       },
     };
