@@ -1,4 +1,4 @@
-/** Long computations and the event loop: they pause by time, and what is awaited ends with an abort. */
+/** Long computations pause by time, so that the event loop gets its turns. */
 
 /** Milliseconds of computing after which timers, signals and other callbacks get a turn. */
 const SLICE_MS = 15;

@@ -201,6 +201,7 @@ export { modelCardSchema } from './lora/model-card.js';
 export { pushToHubSchema } from './lora/push-to-hub.js';
 export type { ReadAdapterOptions } from './lora/read-adapter.js';
 export type { LoraEngine, LoraHost, LoraModule } from './lora/apply-lora.js';
+export type { WriteAdapter } from './lora/lora-host.js';
 export type { ChatTemplateSource, TemplateHolder } from './lora/chat-template-option.js';
 export type { AdapterOrigin } from './lora/lora-adapter.js';
 export { loraConfigSchema } from './lora/lora-config.js';

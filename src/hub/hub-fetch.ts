@@ -38,7 +38,8 @@ export function hubFetch(connection: HubConnection, subject: HubSubject): typeof
   return async (input, init: LibraryRequest = {}) => {
     const url = new URL(input instanceof Request ? input.url : input);
     if (mayBeLoopback(url.hostname) && !mayBeLoopback(hostname)) {
-      throw new HubError(`${subject.repoId}: the Hub wants an upload to go to this machine`, {
+      throw new HubError(`${subject.repoId}: the Hub wants an upload to go to this machine, ${url.host}`, {
+        hint: 'Nothing was sent. Ask whoever runs the Hub, or a mirror of it, why its storage has such an address.',
         details: { repoId: subject.repoId, host: url.host },
       });
     }

@@ -1,6 +1,7 @@
 /** Mirrors that hand out files but do not list them: the files of the usual names are asked for one by one. */
 import { createHash } from 'node:crypto';
 import { HubError } from '../errors.js';
+import { showValue } from '../show-value.js';
 import { errorOf } from '../transfer/answer-error.js';
 import { requestJson } from '../transfer/request-json.js';
 import { withRetries } from '../transfer/retry.js';
@@ -153,7 +154,11 @@ async function partsOf(connection: HubConnection, subject: HubSubject, commit: s
   const parts = new Set(typeof map === 'object' && map !== null ? Object.values(map as object) : []);
   for (const part of parts) {
     if (parts.size > MAX_PARTS || typeof part !== 'string' || pathFault(part)) {
-      throw new HubError(`${subject.repoId}: ${INDEX} names parts that make no sense`, { details: { url } });
+      const fault = parts.size > MAX_PARTS ? `more than ${MAX_PARTS} files` : showValue(part);
+      throw new HubError(`${subject.repoId}: expected the names of files in ${INDEX}, found ${fault}`, {
+        hint: 'The file is damaged, or the mirror gives another one: compare it with that on the Hub.',
+        details: { url },
+      });
     }
   }
   return [...parts] as string[];

@@ -14,13 +14,6 @@ export function cacheName(repoId: string): string {
   return apiPath(repoId).split('/').join('--');
 }
 
-/** In the words of the Hub's client library. */
-export function repoDesignation(repoId: string): { type: 'model' | 'dataset'; name: string } {
-  return repoId.startsWith(DATASET)
-    ? { type: 'dataset', name: repoId.slice(DATASET.length) }
-    : { type: 'model', name: repoId };
-}
-
 /** What an address names beside repositories, by its first part. */
 const OTHER_PAGES: Readonly<Record<string, string>> = {
   spaces: 'a Space, an application',

@@ -62,7 +62,8 @@ export interface Snapshot {
 }
 
 /**
- * Brings the files of a model repository, or of a data set (`datasets/owner/name`), into the cache that is shared with Python's tools, and gives their folder.
+ * Brings the files of a model repository, or of a data set (`datasets/owner/name`), into the cache that is shared with
+ * Python's tools, and gives their folder.
  * Four files are fetched at a time; each goes on where an earlier run stopped, and is checked against the digest that
  * the Hub lists. A commit that is in the cache needs no request. If the Hub cannot be reached the cache answers.
  * @returns absolute path of the snapshot

@@ -4,7 +4,7 @@ import { requireNotTraining } from '../engine/parameter-lease.js';
 import { ConfigError } from '../errors.js';
 import { showValue } from '../show-value.js';
 import type { LoraAdapter } from './lora-adapter.js';
-import { type AdapterWriter, describeValue, type LoraHost, requireLoraHost } from './lora-host.js';
+import { describeValue, type LoraHost, requireLoraHost, type WriteAdapter } from './lora-host.js';
 import { writeIntoCheckpoint } from './write-adapter.js';
 
 /** PEFT's name for an adapter that was given none. */
@@ -59,7 +59,7 @@ export class AdapterSlots {
     this.#attached?.attach(false);
     wanted?.attach(true);
     this.#attached = wanted;
-    const write: AdapterWriter | undefined =
+    const write: WriteAdapter | undefined =
       wanted && ((directory, parameters, maker) => writeIntoCheckpoint(wanted, directory, parameters, maker));
     this.#model.setTrainable?.(wanted?.parameters, write);
   }

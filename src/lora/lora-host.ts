@@ -12,7 +12,7 @@ export type LoraEngine = Pick<Engine, 'createParameters' | 'readParameters' | 'w
  * Writes the files of an adapter with these values [trainable.size] into a checkpoint's folder, unless it has an adapter
  * already. `maker` of the batches: its chat template goes beside the adapter, where it has one.
  */
-export type AdapterWriter = (directory: string, parameters: Float32Array, maker?: unknown) => Promise<void>;
+export type WriteAdapter = (directory: string, parameters: Float32Array, maker?: unknown) => Promise<void>;
 
 /** What an adapter needs of a model. */
 export interface LoraHost {
@@ -34,7 +34,7 @@ export interface LoraHost {
   /** Whether the engine goes with the model. */
   readonly ownsEngine?: boolean;
   /** Receives the trainable parameters, and what writes them as an adapter, when an adapter comes or goes. */
-  setTrainable?(set: ParameterSet | undefined, write?: AdapterWriter | undefined): void;
+  setTrainable?(set: ParameterSet | undefined, write?: WriteAdapter | undefined): void;
 }
 
 /** @throws ConfigError for what is no model, and for one that is disposed of */

@@ -40,11 +40,11 @@ export type PushToHubOptions = z.input<typeof pushToHubSchema>;
 
 /**
  * Uploads an adapter: `adapter_config.json`, `adapter_model.safetensors`, the chat template and the files of tokenizer
- * and processor that the folder has, a README.md made from `modelCard`, and its pictures; nothing else in the folder.
+ * and processor that the folder has, a README.md made from `modelCard`, and its images; nothing else in the folder.
  * The repository is made if need be, public unless `private` says otherwise. Called again with the same content it
  * commits nothing; after a failure it goes on with what is missing. A README.md that people have edited on the Hub is
- * kept, and nothing in the repository is deleted; the adapter's own files are always those of the folder. (With `createPr` each call opens a pull request,
- * until one is merged.)
+ * kept, and nothing in the repository is deleted; the adapter's own files are always those of the folder. (With
+ * `createPr` each call opens a pull request, until one is merged.)
  * @param directory what `saveAdapter` wrote
  * @param id `OWNER/NAME`, or a name alone for an owner that is whoever the token belongs to
  * @throws CheckpointError if the folder holds no sound adapter; ConfigError for bad options, without a token, or if the

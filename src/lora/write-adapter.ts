@@ -52,9 +52,9 @@ const saveAdapterSchema = z.strictObject({
 /**
  * Writes an adapter into a folder, made if need be, and reads it back. Its files take their places together: a process
  * that is killed leaves the adapter that was there, the new one, or a folder without a configuration. Another process
- * that saves into the same folder is waited for. The configuration names the base model, and chooses in PEFT exactly the layers that were
- * adapted. An adapter that is switched off or not active is saved as well.
- * @throws CheckpointError if a number is not finite, or what is on the disk is not what was to be written
+ * that saves into the same folder is waited for. The configuration names the base model, and chooses in PEFT exactly
+ * the layers that were adapted. An adapter that is switched off or not active is saved as well.
+ * @throws CheckpointError if a value is not finite, or what is on the disk is not what was to be written
  * @throws ConfigError for anything but an adapter, one that is disposed of, or without a folder
  */
 export async function saveAdapter(

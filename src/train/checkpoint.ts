@@ -104,7 +104,7 @@ export interface TrainerState extends RunIdentity {
   readonly logHistory: readonly (LogEntry | EvalEntry)[];
 }
 
-/** The numbers of a checkpoint. */
+/** The values of a checkpoint. */
 export interface TrainingTensors {
   readonly parameters: Float32Array;
   readonly optimizer: Record<string, Float32Array | Uint8Array>;
@@ -308,7 +308,10 @@ async function readState(path: string, { hasManifest }: SealFindings): Promise<T
   const { formatVersion: version, digests } = (json ?? {}) as { formatVersion?: unknown; digests?: unknown };
   if (version !== FORMAT && version !== OLDER_FORMAT) {
     const expected = `${OLDER_FORMAT} or ${FORMAT}`;
-    throw new CheckpointError(`${path}: expected format version ${expected}, found ${showValue(version)}`);
+    throw new CheckpointError(`${path}: expected format version ${expected}, found ${showValue(version)}`, {
+      hint: 'Another version of this package wrote it: resume with that one, or from another checkpoint.',
+      details: { path, expected, found: version },
+    });
   }
   // The older format knows no such field: a 3 that became a 2 does not make up for the list.
   if ((version === FORMAT) !== (digests === MANIFEST_FILE) || (version !== FORMAT && digests !== undefined)) {

@@ -4,6 +4,8 @@
  */
 import { createHash, type Hash } from 'node:crypto';
 import type { Dataset, TrainingExample } from '../data/types.js';
+import { eventLoopTurn } from '../event-loop.js';
+import { orAborted } from '../or-aborted.js';
 import { type ImageDigests, ImageLooker } from './image-looker.js';
 import { sampleExtras, sampleText } from './sample-content.js';
 
@@ -54,18 +56,8 @@ export async function fingerprintDataset(
     if (length <= PROBES) return (await look(dataset, length, signal))!;
     return (await look(dataset, length, signal, maxSeconds)) ?? (await look(dataset, PROBES, signal))!;
   };
+  // The signal is heard while a sample or an image of the caller's own is made, too, however long that takes.
   return orAborted(looked(), signal);
-}
-
-/** The signal is heard while a sample or an image of the caller's own is made, too, however long that takes. */
-function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return promise;
-  return new Promise<T>((resolve, reject) => {
-    const abort = (): void => reject(signal.reason);
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
-  });
 }
 
 /** @returns undefined if it would take longer than `maxSeconds` */
@@ -101,7 +93,7 @@ async function look(
       pixels.add(`${JSON.stringify(made)}\n`);
     }
     // A turn for signals and for whatever else waits.
-    await new Promise((resolve) => setImmediate(resolve));
+    await eventLoopTurn();
     signal?.throwIfAborted();
     const seconds = (performance.now() - start) / 1000;
     if (place >= PER_ESTIMATE && (seconds * count) / place > maxSeconds) return undefined;

@@ -5,6 +5,7 @@ import { nameSample } from '../data/sample-error.js';
 import type { SampleInspection } from '../data/sample-inspection.js';
 import type { Dataset, SftExample, TrainingExample } from '../data/types.js';
 import { DataError } from '../errors.js';
+import { eventLoopTurn } from '../event-loop.js';
 import { oneLine } from '../one-line.js';
 import { orAborted } from '../or-aborted.js';
 
@@ -111,7 +112,7 @@ async function forProbes(
   const count = Math.min(PROBES, dataset.length);
   for (let i = 0; i < count; i++) {
     if (i % PER_TURN === 0) {
-      await new Promise((resolve) => setImmediate(resolve));
+      await eventLoopTurn();
       signal?.throwIfAborted();
     }
     const index = Math.floor((i * dataset.length) / count);

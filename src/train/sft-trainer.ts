@@ -38,8 +38,8 @@ export interface SftTrainerOptions {
   /**
    * Writes more into a checkpoint's folder, or the adapter's files in another way: those that it does not write are
    * written all the same, so that `loadAdapter` reads every checkpoint. Called for each checkpoint while the model holds
-   * its parameters. Default: the adapter alone, with the collator's chat template; a model that has no adapter, nothing. Once
-   * the run is told to stop it may take 30 s more; a checkpoint is then written without what it writes, with a warning.
+   * its parameters. Default: the adapter alone, with the collator's chat template; without an adapter nothing. Once the
+   * run is to stop it may take 30 s more; the checkpoint is then written without what it writes, with a warning.
    */
   readonly saveAdapter?: ((directory: string) => Promise<void>) | undefined;
   /**
@@ -71,8 +71,8 @@ export interface TrainOptions {
   /**
    * A checkpoint folder, or true for the newest in `outputDir` that can be read. The result is that of a run that never
    * stopped. Model, data and what decides a step must be as they were; logging, saving, evaluation, memory, early
-   * stopping, `onNonFiniteLoss`, `onBadImage`, and the collator's `maxLength`, `overlong` and image size may change. Of
-   * anything else the error says what to do.
+   * stopping, `onNonFiniteLoss`, `onBadImage`, and the collator's `maxLength`, `overlong` and `longestEdge` may change.
+   * Of anything else the error says what to do.
    */
   readonly resumeFromCheckpoint?: string | boolean | undefined;
 }

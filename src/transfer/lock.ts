@@ -12,9 +12,10 @@ export interface LockOptions {
 }
 
 /**
- * Runs `work`, which is given the signal to stop by, while holding the lock file `path`, and waits for others, in this process or another, to be done first.
- * A lock whose owner died is taken over: at once in the same container and on the same host, elsewhere after a minute
- * without a sign of life. A process that was suspended for longer is told to stop when it wakes.
+ * Runs `work` while holding the lock file `path`; waits for others, in this process or another, to be done first.
+ * `work` gets a signal that is aborted when the lock is lost, or by `options.signal`. A lock whose owner died is taken
+ * over: at once on the same host and in the same container, elsewhere after a minute without a sign of life. A process
+ * that was suspended for longer has lost its lock when it wakes.
  * @throws what `work` throws; HubError if the file cannot be made; the signal's reason
  */
 export async function withLock<T>(

@@ -52,7 +52,11 @@ export function failureOf(
   if (refused !== undefined) return proxyError(refused, url, proxy!, cause);
   const code = codes.at(-1);
   if (code === 'UND_ERR_HEADERS_OVERFLOW' || code === 'HPE_HEADER_OVERFLOW') {
-    return new HubError(`${shownUrl(url)}: the header of the answer is too long to be read`, { details, cause });
+    return new HubError(`${shownUrl(url)}: the header of the answer is too long to be read`, {
+      hint: 'A mirror or a proxy on the way may add to it: ask without it, or try again later.',
+      details,
+      cause,
+    });
   }
   const certificate = codes.some((name) => /CERT|SIGNATURE|ERR_TLS|SELF_SIGNED/.test(name));
   const plain = codes.includes('EPROTO') || codes.includes('ERR_SSL_WRONG_VERSION_NUMBER');

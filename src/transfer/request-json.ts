@@ -64,7 +64,13 @@ function notJson(answer: HttpAnswer, url: string, bytes: Buffer, cause: unknown)
   const details = { url, status: answer.status, contentType: answer.contentType };
   // Those of this package's limits begin so, the parser's own do not.
   const [limit] = /^it (nests|has) .*/.exec((cause as Error).message) ?? [];
-  if (limit !== undefined) return new HubError(`${url}: an answer that is not read: ${limit}`, { details, cause });
+  if (limit !== undefined) {
+    return new HubError(`${url}: the answer is not read: ${limit}`, {
+      hint: 'No answer of the service is like that: check the address, and mirrors and proxies on the way to it.',
+      details,
+      cause,
+    });
+  }
   const what = text.trim() === '' ? 'nothing' : /^\s*</.test(text) ? 'a web page' : 'something else';
   const page = pageTitle(suspectAnswer(answer, text).text)?.replace(/^a web page/, '');
   const from = answer.foreign ? `, after a redirect to ${answer.url.host}` : '';
