@@ -57,7 +57,7 @@ export class CheckpointSaver {
         logHistory: log.entries,
       };
       const tensors = {
-        parameters: await answer(engine.readParameters(trainable)),
+        parameters: await answer(engine.readParameters(trainable, true)),
         optimizer: await answer(engine.readOptimizerState(trainable, optimizer)),
       };
       try {
