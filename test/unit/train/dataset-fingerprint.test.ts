@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { IndexedDataset } from '../../../src/data/dataset.js';
-import type { Message, SftExample, TrainingExample } from '../../../src/data/types.js';
+import type { Dataset, Message, SftExample, TrainingExample } from '../../../src/data/types.js';
 import { compareDatasets, fingerprintDataset } from '../../../src/train/dataset-fingerprint.js';
 
 const unread = (path: string) => ({ path, decode: () => Promise.reject(new Error('must not be read')) });
@@ -188,6 +188,23 @@ describe('fingerprintDataset', () => {
     expect(some.looked).toBe(10_000);
     expect(compareDatasets(all, some)).toBeUndefined();
     expect(compareDatasets({ ...all, digests: slow.digests }, some)).toMatch(/from sample 0 to 19999/);
+  });
+
+  it('looks at what only a collator of one’s own reads, but not where it is drawn anew each time', async () => {
+    const sample = (ids: number[]) => ({ inputIds: Int32Array.from(ids), weight: 1 }) as unknown as TrainingExample;
+    const of = (list: TrainingExample[]) => fingerprintDataset(IndexedDataset.from(list));
+    const before = await of([sample([1, 2]), sample([3, 4])]);
+    expect(compareDatasets(before, await of([sample([1, 2]), sample([3, 4])]))).toBeUndefined();
+    expect(compareDatasets(before, await of([sample([1, 2]), sample([3, 5])]))).toBe(
+      'has other values beside its messages than before, in sample 1',
+    );
+    // Content in a form that is not known here, whose end would be cut off in a message.
+    const odd = (end: string) => ({ messages: [{ role: 'user', content: null, more: `${'x'.repeat(300)}${end}` }] });
+    const [was, is] = [odd('a'), odd('b')].map((value) => value as unknown as TrainingExample);
+    expect(compareDatasets(await of([was!]), await of([is!]))).toContain('in sample 0');
+    const get = async () => ({ pixels: Float32Array.of(Math.random()) });
+    const drawn = { length: 3, get } as unknown as Dataset<TrainingExample>;
+    expect(compareDatasets(await fingerprintDataset(drawn), await fingerprintDataset(drawn))).toBeUndefined();
   });
 
   it('hears an abort', async () => {
