@@ -221,7 +221,7 @@ export class TrainingLoop {
     const warnings = damaged.map((reason) => `passed over a checkpoint that cannot be read: ${reason}`);
     warnings.push(...resumed.warnings, ...evaluationWarnings(state, identity));
     warnings.push(...changedSettings(state.settings ?? {}, settings, state.globalStep));
-    this.#saver.restore(tensors);
+    await this.#saver.restore(tensors);
     this.#log.restore(state.logHistory);
     this.#globalStep = state.globalStep;
     this.#firstStep = state.globalStep;
