@@ -199,6 +199,15 @@ export async function isCheckpoint(path: string): Promise<boolean> {
   return (await Promise.all(files)).every((file) => file?.isFile());
 }
 
+/**
+ * What the state of a checkpoint says of the data sets, before it is checked: only to look at these in the same way.
+ * `{}` where it cannot be read.
+ */
+export async function savedFingerprints(path: string): Promise<Partial<Pick<RunIdentity, 'dataset' | 'evalDataset'>>> {
+  const json = await readJson(join(path, STATE_FILE), { maxBytes: MAX_STATE_BYTES }).catch(() => undefined);
+  return (json ?? {}) as Partial<Pick<RunIdentity, 'dataset' | 'evalDataset'>>;
+}
+
 /** A checkpoint that was read, and what is to be known of it. */
 export interface ReadCheckpoint {
   readonly state: TrainerState;

@@ -44,6 +44,14 @@ export interface DatasetFingerprint {
   readonly others?: string | undefined;
 }
 
+/** How a set is looked at. */
+export interface FingerprintOptions {
+  /** Of a set of more than 10,000 samples, those are looked at instead where all would take longer. Default 120. */
+  readonly maxSeconds?: number | undefined;
+  /** What it is to be compared with: where that is about 10,000 samples, so is this. */
+  readonly before?: Partial<DatasetFingerprint> | undefined;
+}
+
 /**
  * Makes every sample of the set, and reads its image files.
  * @throws what making a sample throws; the signal's reason
@@ -51,10 +59,12 @@ export interface DatasetFingerprint {
 export async function fingerprintDataset(
   dataset: Dataset<TrainingExample>,
   signal?: AbortSignal,
-  maxSeconds: number = MAX_SECONDS,
+  { maxSeconds = MAX_SECONDS, before }: FingerprintOptions = {},
 ): Promise<DatasetFingerprint> {
   const { length } = dataset;
   const looked = async (): Promise<DatasetFingerprint> => {
+    // Looked at in another way, images could not be compared.
+    if (before?.length === length && before.looked === PROBES) return (await look(dataset, PROBES, signal))!;
     if (length <= PROBES) return (await look(dataset, length, signal))!;
     return (await look(dataset, length, signal, maxSeconds)) ?? (await look(dataset, PROBES, signal))!;
   };
