@@ -43,6 +43,11 @@ export async function writeFileAtomically(
 const TEMPORARY = /^\..+\.(\d+)-([0-9a-z]+)-([0-9a-f]{8})-[0-9a-f]{8}\.tmp$/;
 const DAY_MS = 86_400_000;
 
+/** Whether a name is one of those that {@link temporaryName} makes: the file is gone, or has its own name, in a moment. */
+export function isTemporary(name: string): boolean {
+  return TEMPORARY.test(name);
+}
+
 /** A name for a file that is to become `path`, in the same folder. */
 export function temporaryName(path: string): string {
   const own = ownIdentity();

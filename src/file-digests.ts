@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { writeFileAtomically } from './atomic-file.js';
+import { isTemporary, writeFileAtomically } from './atomic-file.js';
 import { CheckpointError } from './errors.js';
 import program from './generated/digest-worker.js';
 import { readRegularFile } from './regular-file.js';
@@ -25,6 +25,8 @@ const MAX_BYTES_HERE = 8_388_608;
 /** A checkpoint has two large files. */
 const MOST_WORKERS = 2;
 const SHOWN_DIGITS = 16;
+/** Of whoever writes into a folder, and what its lock leaves behind for a moment. */
+const LOCK = /^\.ministral-tune[\w-]*\.lock/;
 const LINE = /^(\\?)([0-9a-f]{64}) {2}(.+)$/s;
 
 /** Digests by the names of the files, relative to the folder, with slashes. */
@@ -68,13 +70,18 @@ export class FileDigests {
   }
 }
 
-/** Names of all regular files of a folder and the folders in it, with slashes, but for the list itself; sorted. */
+/**
+ * Names of all regular files of a folder and the folders in it, with slashes, but for the list itself and for what is there
+ * only while somebody saves into the folder; sorted.
+ */
 export async function listFiles(folder: string, below = ''): Promise<string[]> {
   const names: string[] = [];
   for (const entry of await readdir(join(folder, below), { withFileTypes: true })) {
     const name = below + entry.name;
     if (entry.isDirectory()) names.push(...(await listFiles(folder, `${name}/`)));
-    else if (entry.isFile() && name !== MANIFEST_FILE) names.push(name);
+    else if (entry.isFile() && name !== MANIFEST_FILE && !isTemporary(entry.name) && !LOCK.test(entry.name)) {
+      names.push(name);
+    }
   }
   return names.sort();
 }
@@ -105,6 +112,7 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
     if (['ENOENT', 'ENOTDIR'].includes((cause as NodeJS.ErrnoException).code ?? '')) return undefined;
     throw damagedList(path, (cause as Error).message, cause);
   }
+  if (text === '') throw damagedList(path, 'it is empty');
   const digests = new Map<string, string>();
   const lines = text.split('\n');
   if (lines.pop() !== '') throw damagedList(path, 'its last line is cut off');

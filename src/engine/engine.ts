@@ -152,8 +152,11 @@ export interface Engine {
 
   /** Values start at `initial` (float32, in order), gradients at zero. */
   createParameters(specs: readonly { name: string; shape: readonly number[]; initial: Float32Array }[]): ParameterSet;
-  /** All values in one array, in the order of the set. */
-  readParameters(set: ParameterSet): Promise<Float32Array>;
+  /**
+   * All values in one array, in the order of the set.
+   * @param inTurns they may be those of a moment later than the call: the event loop has turns before
+   */
+  readParameters(set: ParameterSet, inTurns?: boolean): Promise<Float32Array>;
   /** Copies all values in, in the order of the set. @throws EngineError for another number of them */
   writeParameters(set: ParameterSet, values: Float32Array): void;
   /** All gradients in one array, in the order of the set. */

@@ -2,6 +2,7 @@
 import { requireNotTraining } from '../engine/parameter-lease.js';
 import type { Parameter, ParameterSet } from '../engine/tensor.js';
 import { ConfigError } from '../errors.js';
+import { eventLoopTurn, isTurnDue } from '../event-loop.js';
 import type { LinearModule, LoraWeights } from '../model/linear-module.js';
 import { modelPart } from '../model/tensor-names.js';
 import type { AdapterSlots } from './adapter-slots.js';
@@ -115,9 +116,12 @@ export class LoraAdapter {
   async readValues(): Promise<Map<string, Float32Array>> {
     this.requireLive('readValues');
     const flat = await this.engine.readParameters(this.parameters);
-    return new Map(
-      this.parameters.parameters.map(({ name, offset, size }) => [name, flat.slice(offset, offset + size)]),
-    );
+    const values = new Map<string, Float32Array>();
+    for (const { name, offset, size } of this.parameters.parameters) {
+      if (isTurnDue()) await eventLoopTurn();
+      values.set(name, flat.slice(offset, offset + size));
+    }
+    return values;
   }
 
   /**

@@ -6,6 +6,7 @@
 import { join } from 'node:path';
 import { SafetensorsFile } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
+import { findNotFinite } from '../event-loop.js';
 import { requireUnchanged } from '../file-digests.js';
 import { adapterTensorName, parseAdapterTensorName, toDiskName } from '../model/tensor-names.js';
 import { oneLine } from '../one-line.js';
@@ -173,7 +174,7 @@ async function readFiles(
     for (const name of expected.keys()) {
       const key = keys.get(name)!;
       const array = await file.readFloat32(key);
-      const bad = array.findIndex((value) => !Number.isFinite(value));
+      const bad = await findNotFinite(array);
       if (bad >= 0) faults.push(`${key}: element ${bad} is ${array[bad]}, no finite number`);
       values.set(name, array);
     }

@@ -6,6 +6,7 @@ import { replaceTogether, sweepTemporariesOf, writeFileAtomically } from '../ato
 import { callback, parseOptions } from '../config.js';
 import { SafetensorsFile, writeSafetensors } from '../engine/safetensors.js';
 import { CheckpointError, ConfigError } from '../errors.js';
+import { eventLoopTurn, findNotFinite, isTurnDue } from '../event-loop.js';
 import { forgetDigests } from '../file-digests.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_SELECTION, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE } from './adapter-folder.js';
 import { whileWriting } from './adapter-lock.js';
@@ -101,9 +102,11 @@ async function writeAdapter(
   options: SaveAdapterOptions,
 ): Promise<void> {
   for (const [name, array] of values) {
-    const bad = array.find((value) => !Number.isFinite(value));
-    if (bad === undefined) continue;
-    throw new CheckpointError(`${name} holds ${bad}: the adapter is not saved, nobody could use it`, {
+    // Most arrays are short, and there are hundreds.
+    if (isTurnDue()) await eventLoopTurn();
+    const bad = await findNotFinite(array);
+    if (bad < 0) continue;
+    throw new CheckpointError(`${name} holds ${array[bad]}: the adapter is not saved, nobody could use it`, {
       hint: 'Its training has diverged; go on from an earlier checkpoint, with a lower learning rate.',
       details: { name },
     });

@@ -1,5 +1,6 @@
 /** Values of a checkpoint that no run can have written, whatever its digests say: it may have been made by hand. */
 import { CheckpointError } from '../errors.js';
+import { findIndexInTurns } from '../event-loop.js';
 import type { TrainerState, TrainingTensors } from './checkpoint.js';
 
 const MAX_LISTED = 20;
@@ -28,7 +29,11 @@ export interface RunCourse {
  * @param path of the checkpoint, for the message
  * @throws CheckpointError listing every array and the first value of each that cannot be
  */
-export function checkOptimizer(path: string, state: TrainerState, { parameters, optimizer }: TrainingTensors): void {
+export async function checkOptimizer(
+  path: string,
+  state: TrainerState,
+  { parameters, optimizer }: TrainingTensors,
+): Promise<void> {
   const faults: string[] = [];
   const { steps, m, v, codesM, codesV, scalesM, scalesV } = optimizer;
   const same = (a: string, b: string) => {
@@ -47,8 +52,11 @@ export function checkOptimizer(path: string, state: TrainerState, { parameters, 
   for (const [name, array] of Object.entries({ m, v, scalesM, scalesV })) {
     const rule = RULES[name]!;
     if (!array) continue;
-    if (!(array instanceof Float32Array)) faults.push(`${name} holds bytes, expected float32`);
-    const bad = array.findIndex((value) => !rule.holds(value));
+    if (!(array instanceof Float32Array)) {
+      faults.push(`${name} holds bytes, expected float32`);
+      continue;
+    }
+    const bad = await findIndexInTurns(array, (value) => !rule.holds(value));
     if (bad >= 0) faults.push(`${name}[${bad}] is ${show(array[bad]!)}, expected ${rule.what}`);
   }
   for (const [name, array] of Object.entries({ codesM, codesV })) {

@@ -1,7 +1,7 @@
 /** The checkpoints of one run: writes new ones, removes the oldest beyond the limit, opens one to resume from. */
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { CheckpointError } from '../errors.js';
-import type { BestModel, BestModelState, BestModelTracker } from './best-model.js';
+import type { BestModel, BestModelState, BestModelTracker, BestStep } from './best-model.js';
 import {
   isCheckpoint,
   listCheckpoints,
@@ -10,6 +10,7 @@ import {
   type RunState,
   readCheckpoint,
   readCheckpointParameters,
+  requireCheckpointOf,
   type TrainingTensors,
   writeCheckpoint,
 } from './checkpoint.js';
@@ -100,7 +101,7 @@ export class CheckpointKeeper {
     let first: unknown;
     for (const { path } of candidates) {
       try {
-        return await this.#opened(path, damaged);
+        return await this.#opened(path, damaged, true);
       } catch (error) {
         if (!(error instanceof CheckpointError) || error.details.differences !== undefined) throw error;
         first ??= error;
@@ -125,10 +126,17 @@ export class CheckpointKeeper {
     ];
   }
 
-  async #opened(path: string, damaged: readonly string[]): Promise<OpenedCheckpoint> {
+  /** @param isByName its name alone says that it is the newest */
+  async #opened(path: string, damaged: readonly string[], isByName = false): Promise<OpenedCheckpoint> {
     const { outputDir } = this.#run.config;
     const read = await readCheckpoint(path, this.#run, this.#course);
     const step = read.state.globalStep;
+    if (isByName && basename(path) !== checkpointName(step)) {
+      throw new CheckpointError(`${path} holds step ${step}: somebody has renamed it`, {
+        hint: `Name it ${checkpointName(step)} again, or give the path of the checkpoint to go on from.`,
+        details: { path, step },
+      });
+    }
     this.#latest = { path, step };
     // Later ones are of a course that this run leaves; they are not its own to remove.
     if (resolve(dirname(path)) === resolve(outputDir)) {
@@ -163,17 +171,21 @@ export class CheckpointKeeper {
 
   /** The checkpoint of a step: beside the one that was opened, or where it was written. */
   async #findStep(
-    { step, checkpoint }: { readonly step: number; readonly checkpoint?: string | undefined },
+    { step, value, checkpoint }: BestStep,
     size: number,
     faults: string[],
     warnings: string[],
   ): Promise<string | undefined> {
-    const beside = this.#latest && join(dirname(this.#latest.path), checkpointName(step));
+    const beside = this.#latest && join(this.#latest.path, '..', checkpointName(step));
     for (const path of new Set([beside, checkpoint])) {
       if (!path || !(await isCheckpoint(path))) continue;
-      if (!this.#run.config.loadBestModelAtEnd) return path;
+      const judged = { run: this.#run, step, value };
       try {
-        const read = await readCheckpointParameters(path, size);
+        if (!this.#run.config.loadBestModelAtEnd) {
+          await requireCheckpointOf(path, judged);
+          return path;
+        }
+        const read = await readCheckpointParameters(path, size, judged);
         this.#best = { step, parameters: read.parameters };
         warnings.push(...read.warnings);
         return path;
@@ -197,7 +209,7 @@ export class CheckpointKeeper {
       throw new CheckpointError(`the parameters of step ${best.step} were not saved`);
     }
     try {
-      const { parameters } = await readCheckpointParameters(best.checkpoint, size);
+      const { parameters } = await readCheckpointParameters(best.checkpoint, size, { run: this.#run, ...best });
       return { parameters, fault: undefined };
     } catch (error) {
       if (!copy || !(error instanceof CheckpointError)) throw error;

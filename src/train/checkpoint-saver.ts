@@ -2,6 +2,7 @@
 import type { Engine, OptimizerState } from '../engine/engine.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { CheckpointError, EngineError } from '../errors.js';
+import { eventLoopTurn, isTurnDue } from '../event-loop.js';
 import type { BestModelTracker } from './best-model.js';
 import type { TrainingTensors } from './checkpoint.js';
 import type { CheckpointKeeper, Progress, SavedCheckpoint } from './checkpoint-keeper.js';
@@ -29,7 +30,7 @@ export class CheckpointSaver {
   }
 
   /** Puts what a checkpoint holds into the engine. @throws CheckpointError if it is of another optimizer */
-  restore({ parameters, optimizer: arrays }: TrainingTensors): void {
+  async restore({ parameters, optimizer: arrays }: TrainingTensors): Promise<void> {
     const { engine, trainable, optimizer, checkpoints } = this.#parts;
     try {
       engine.writeOptimizerState(trainable, optimizer, arrays);
@@ -41,6 +42,8 @@ export class CheckpointSaver {
         cause,
       });
     }
+    // Each takes a while.
+    if (isTurnDue()) await eventLoopTurn();
     engine.writeParameters(trainable, parameters);
   }
 
@@ -57,7 +60,7 @@ export class CheckpointSaver {
         logHistory: log.entries,
       };
       const tensors = {
-        parameters: await answer(engine.readParameters(trainable)),
+        parameters: await answer(engine.readParameters(trainable, true)),
         optimizer: await answer(engine.readOptimizerState(trainable, optimizer)),
       };
       try {

@@ -11,7 +11,8 @@ import { z } from 'zod';
 import { flushFile, writeFileAtomically } from '../atomic-file.js';
 import { type SafetensorsDType, SafetensorsFile, writeTensorFile } from '../engine/safetensors.js';
 import { CheckpointError, TrainingError } from '../errors.js';
-import { MANIFEST_FILE } from '../file-digests.js';
+import { findNotFinite } from '../event-loop.js';
+import { MANIFEST_FILE, readManifest } from '../file-digests.js';
 import { readJson } from '../read-json.js';
 import { showValue } from '../show-value.js';
 import type { BestModelState } from './best-model.js';
@@ -198,6 +199,15 @@ export async function isCheckpoint(path: string): Promise<boolean> {
   return (await Promise.all(files)).every((file) => file?.isFile());
 }
 
+/**
+ * What the state of a checkpoint says of the data sets, before it is checked: only to look at these in the same way.
+ * `{}` where it cannot be read.
+ */
+export async function savedFingerprints(path: string): Promise<Partial<Pick<RunIdentity, 'dataset' | 'evalDataset'>>> {
+  const json = await readJson(join(path, STATE_FILE), { maxBytes: MAX_STATE_BYTES }).catch(() => undefined);
+  return (json ?? {}) as Partial<Pick<RunIdentity, 'dataset' | 'evalDataset'>>;
+}
+
 /** A checkpoint that was read, and what is to be known of it. */
 export interface ReadCheckpoint {
   readonly state: TrainerState;
@@ -222,7 +232,7 @@ export async function readCheckpoint(path: string, run: RunIdentity, course?: Ru
   checkCourse(path, state, course);
   const size = run.parameters.reduce((sum, { shape }) => sum + shape.reduce((product, side) => product * side, 1), 0);
   const tensors = await readTensors(path, size);
-  checkOptimizer(path, state, tensors);
+  await checkOptimizer(path, state, tensors);
   return { state, tensors, warnings };
 }
 
@@ -265,21 +275,57 @@ async function readTensors(path: string, size: number): Promise<TrainingTensors>
   }
 }
 
+/** An evaluation that a run judged the best, and which of its checkpoints must therefore be there. */
+export interface JudgedStep {
+  readonly run: RunIdentity;
+  readonly step: number;
+  /** Of the metric. */
+  readonly value: number;
+}
+
 /**
- * The trainable parameters of a checkpoint alone: [size]. Other files of it may be damaged: `warnings` tell.
- * @throws CheckpointError if what they are in is damaged or cannot be read, or if they are another number or not finite
+ * The trainable parameters of the checkpoint of an evaluated step: [size]. Other files of it may be damaged: `warnings`
+ * tell.
+ * @throws CheckpointError if what they are in is damaged or cannot be read, if they are another number or not finite, or
+ *   if the checkpoint is another one than that of the step
  */
 export async function readCheckpointParameters(
   path: string,
   size: number,
+  judged: JudgedStep,
 ): Promise<{ parameters: Float32Array; warnings: string[] }> {
-  const { warnings } = await readSound(path, 'parameters');
+  const { state, warnings } = await readSound(path, 'parameters');
+  requireJudged(path, state, judged);
   const file = await SafetensorsFile.open(join(path, TENSOR_FILE));
   try {
     return { parameters: await readParameters(file, size), warnings };
   } finally {
     await file.close();
   }
+}
+
+/**
+ * That a folder holds the checkpoint of an evaluated step, as far as its state says: another run may have written there, or
+ * somebody may have renamed it. @throws CheckpointError
+ */
+export async function requireCheckpointOf(path: string, judged: JudgedStep): Promise<void> {
+  const manifest = await readManifest(path);
+  requireJudged(path, await readState(path, { hasManifest: manifest !== undefined, warnings: [] }), judged);
+}
+
+function requireJudged(path: string, state: TrainerState, { run, step, value }: JudgedStep): void {
+  const fault = (why: string): CheckpointError => {
+    return new CheckpointError(`${path} is not the checkpoint of step ${step} that was evaluated: ${why}`, {
+      hint: 'Another run has written there, or somebody has renamed or copied folders.',
+      details: { path, step },
+    });
+  };
+  if (state.globalStep !== step) throw fault(`it is of step ${state.globalStep}`);
+  const own = state.best?.best;
+  // One that was written before its evaluation says nothing of it.
+  if (own?.step === step && own.value !== value) throw fault(`its evaluation gave ${own.value}, expected ${value}`);
+  const [difference] = compareRuns(state, run);
+  if (difference !== undefined) throw fault(`it belongs to another run: ${difference}`);
 }
 
 async function readParameters(file: SafetensorsFile, size: number): Promise<Float32Array> {
@@ -289,7 +335,7 @@ async function readParameters(file: SafetensorsFile, size: number): Promise<Floa
       details: { path: file.path, expected: size, found: parameters.length },
     });
   }
-  const bad = parameters.findIndex((value) => !Number.isFinite(value));
+  const bad = await findNotFinite(parameters);
   if (bad < 0) return parameters;
   throw new CheckpointError(`${file.path}: parameter ${bad} is ${parameters[bad]}, no finite number`, {
     hint: 'The training had diverged, or the file is damaged; resume from an earlier checkpoint.',

@@ -6,8 +6,8 @@ import { createHash, type Hash } from 'node:crypto';
 import type { Dataset, TrainingExample } from '../data/types.js';
 import { eventLoopTurn } from '../event-loop.js';
 import { orAborted } from '../or-aborted.js';
-import { type ImageDigests, ImageLooker } from './image-looker.js';
-import { sampleExtras, sampleText } from './sample-content.js';
+import { type ImageDigests, ImageLooker, isSpread } from './image-looker.js';
+import { sampleExtras, sampleOthers, sampleText } from './sample-content.js';
 
 /** Samples that are looked at in a set of any size, whatever that takes. */
 const PROBES = 10_000;
@@ -23,6 +23,8 @@ const OLD_BLOCKS = 16;
 /** Samples whose image files are read together. */
 const PER_TURN = 32;
 const MAX_LISTED = 5;
+/** Samples that are made a second time where they hold keys of the caller's own. */
+const MADE_TWICE = 8;
 
 export interface DatasetFingerprint {
   readonly length: number;
@@ -40,6 +42,16 @@ export interface DatasetFingerprint {
   readonly images?: string | undefined;
   /** The same of images that are no files; missing where there are none, or where they are drawn anew each time. */
   readonly pixels?: string | undefined;
+  /** The same of keys that a collator of the caller's own may read; missing as `pixels`. */
+  readonly others?: string | undefined;
+}
+
+/** How a set is looked at. */
+export interface FingerprintOptions {
+  /** Of a set of more than 10,000 samples, those are looked at instead where all would take longer. Default 120. */
+  readonly maxSeconds?: number | undefined;
+  /** What it is to be compared with: where that is about 10,000 samples, so is this. */
+  readonly before?: Partial<DatasetFingerprint> | undefined;
 }
 
 /**
@@ -49,10 +61,12 @@ export interface DatasetFingerprint {
 export async function fingerprintDataset(
   dataset: Dataset<TrainingExample>,
   signal?: AbortSignal,
-  maxSeconds: number = MAX_SECONDS,
+  { maxSeconds = MAX_SECONDS, before }: FingerprintOptions = {},
 ): Promise<DatasetFingerprint> {
   const { length } = dataset;
   const looked = async (): Promise<DatasetFingerprint> => {
+    // Looked at in another way, images could not be compared.
+    if (before?.length === length && before.looked === PROBES) return (await look(dataset, PROBES, signal))!;
     if (length <= PROBES) return (await look(dataset, length, signal))!;
     return (await look(dataset, length, signal, maxSeconds)) ?? (await look(dataset, PROBES, signal))!;
   };
@@ -70,11 +84,13 @@ async function look(
   const { length } = dataset;
   const oldCount = Math.min(PROBES, length);
   const old = new BlockDigests(oldCount, OLD_BLOCKS, (hash) => hash.digest('hex').slice(0, 16));
-  const [texts, images, pixels] = [0, 1, 2].map(() => new BlockDigests(count, BLOCKS, shortDigest)) as [
+  const [texts, images, pixels, others] = [0, 1, 2, 3].map(() => new BlockDigests(count, BLOCKS, shortDigest)) as [
+    BlockDigests,
     BlockDigests,
     BlockDigests,
     BlockDigests,
   ];
+  let [hasOthers, othersVary] = [false, false];
   const looker = new ImageLooker(count, signal);
   const start = performance.now();
   for (let place = 0; place < count; ) {
@@ -85,6 +101,15 @@ async function look(
       const text = sampleText(index, example);
       if (index === Math.floor((old.next * length) / oldCount)) old.add(text);
       texts.add(`${text}${sampleExtras(example)}\n`);
+      const other = sampleOthers(example);
+      others.add(`${other}\n`);
+      if (other !== '') {
+        hasOthers = true;
+        // They may be drawn anew each time, as images may.
+        if (!othersVary && isSpread(place, count, MADE_TWICE)) {
+          othersVary = sampleOthers(await dataset.get(index)) !== other;
+        }
+      }
       turn.push(await looker.begin(place, example, () => dataset.get(index)));
     }
     await looker.finish();
@@ -105,6 +130,7 @@ async function look(
     ...(length > 0 && { texts: texts.end().join('') }),
     ...(looker.hasFiles && { images: images.end().join('') }),
     ...(looker.hasMade && { pixels: pixels.end().join('') }),
+    ...(hasOthers && !othersVary && { others: others.end().join('') }),
   };
 }
 
@@ -167,6 +193,7 @@ export function compareDatasets(before: DatasetFingerprint, now: DatasetFingerpr
     ['other texts or picture files than before', texts],
     ['image files with other contents than before (or another `bitDepth`)', changedBlocks(before.images, now.images)],
     ['other images in memory than before', changedBlocks(before.pixels, now.pixels)],
+    ['other values beside its messages than before', changedBlocks(before.others, now.others)],
   ] as const) {
     // Another file has other contents, too: once is enough.
     const news = changed === texts ? changed : changed.filter((block) => !texts.includes(block));

@@ -106,7 +106,7 @@ export class ImageLooker {
 }
 
 /** Whether a place is one of `most` evenly spread ones of `count`. */
-function isSpread(place: number, count: number, most: number): boolean {
+export function isSpread(place: number, count: number, most: number): boolean {
   return place === 0 || Math.floor((place * most) / count) !== Math.floor(((place - 1) * most) / count);
 }
 

@@ -1,4 +1,5 @@
 /** What of a sample decides a run, as text: everything but the contents of its images, and no folder. */
+import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import type {
   ContentPart,
@@ -31,6 +32,45 @@ export function sampleExtras(example: TrainingExample): string {
     });
   });
   return extras.length > 0 ? json(extras) : '';
+}
+
+/**
+ * What neither holds: keys beside the usual ones, for a collator of the caller's own, and all of a sample that is in no
+ * known form. Mostly empty.
+ */
+export function sampleOthers(example: TrainingExample): string {
+  try {
+    contentOfSample(example);
+  } catch {
+    return wholeText(example);
+  }
+  const others = Object.entries(example).filter(([key, value]) => !SAMPLE_KEYS.has(key) && isHeld(value));
+  return others.length > 0 ? wholeText(others.sort(byKey)) : '';
+}
+
+const SAMPLE_KEYS: ReadonlySet<string> = new Set([
+  ...['messages', 'images', 'tools', 'prompt', 'completion', 'text'],
+  // A name for messages.
+  'id',
+]);
+
+/** Every value, arrays of numbers by their digest. */
+function wholeText(value: unknown): string {
+  try {
+    return (
+      JSON.stringify(value, function (this: Readonly<Record<string, unknown>>, key, held: unknown) {
+        const own = this[key];
+        if (ArrayBuffer.isView(own)) {
+          const bytes = new Uint8Array(own.buffer, own.byteOffset, own.byteLength);
+          return [own.constructor.name, createHash('sha256').update(bytes).digest('base64')];
+        }
+        if (own instanceof Map || own instanceof Set) return [...own];
+        return typeof held === 'bigint' ? `${held}n` : held;
+      }) ?? ''
+    );
+  } catch {
+    return showValue(value);
+  }
 }
 
 const USUAL_KEYS: ReadonlySet<string> = new Set(['type', 'text', 'thinking', 'closed', 'image']);

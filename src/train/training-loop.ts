@@ -12,6 +12,7 @@ import { TrainingError, TuneError } from '../errors.js';
 import { afterAbort, orAborted } from '../or-aborted.js';
 import { AdapterWriter } from './adapter-writer.js';
 import { BestModelTracker, judgeOf } from './best-model.js';
+import { listCheckpoints, savedFingerprints } from './checkpoint.js';
 import { checkpointAdapter } from './checkpoint-adapter.js';
 import { CheckpointKeeper } from './checkpoint-keeper.js';
 import { CheckpointSaver } from './checkpoint-saver.js';
@@ -193,11 +194,13 @@ export class TrainingLoop {
     const trainable = this.#trainable;
     const judge = judgeOf(config);
     const evaluated = config.evalStrategy !== 'no' || config.evalOnStart ? evalDataset : undefined;
+    const from = resumeFrom === true ? (await listCheckpoints(config.outputDir)).at(-1)?.path : resumeFrom;
+    const saved = from === undefined ? {} : await savedFingerprints(from);
     const identity = {
       config,
       settings: settingsWithParts(settings, { model, tokenizerDigest }),
-      dataset: await fingerprintDataset(dataset, signal),
-      ...(evaluated && { evalDataset: await fingerprintDataset(evaluated, signal) }),
+      dataset: await fingerprintDataset(dataset, signal, { before: saved.dataset }),
+      ...(evaluated && { evalDataset: await fingerprintDataset(evaluated, signal, { before: saved.evalDataset }) }),
       parameters: trainable.parameters.map(({ name, shape }) => ({ name, shape })),
     };
     this.#checkpoints = new CheckpointKeeper(identity, checkpointAdapter(model, collator, this.#adapter.write), {
@@ -221,7 +224,7 @@ export class TrainingLoop {
     const warnings = damaged.map((reason) => `passed over a checkpoint that cannot be read: ${reason}`);
     warnings.push(...resumed.warnings, ...evaluationWarnings(state, identity));
     warnings.push(...changedSettings(state.settings ?? {}, settings, state.globalStep));
-    this.#saver.restore(tensors);
+    await this.#saver.restore(tensors);
     this.#log.restore(state.logHistory);
     this.#globalStep = state.globalStep;
     this.#firstStep = state.globalStep;

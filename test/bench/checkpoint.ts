@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { SafetensorsFile, writeSafetensors } from '../../src/engine/safetensors.js';
+import { copyInTurns, findNotFinite } from '../../src/event-loop.js';
 import { findFaults, readManifest } from '../../src/file-digests.js';
 import { type RunState, writeCheckpoint } from '../../src/train/checkpoint.js';
 import { median } from './median.js';
@@ -39,7 +40,7 @@ const optimizer = {
 const state = { globalStep: 500, totalSteps: 1000, epoch: 1, logHistory: [] } as unknown as RunState;
 /** What `saveAdapter` does, with and without digests: it looks for what is not finite, writes, reads back and compares. */
 const writeAdapter = async (folder: string): Promise<void> => {
-  if (parameters.findIndex((value) => !Number.isFinite(value)) >= 0) throw new Error('not finite');
+  if ((await findNotFinite(parameters)) >= 0) throw new Error('not finite');
   const path = join(folder, 'adapter_model.safetensors');
   const layers = 406;
   const each = Math.floor(size / layers);
@@ -73,8 +74,9 @@ try {
     }, 2);
     const start = performance.now();
     // What an engine gives is a copy.
-    const copies = Object.entries(optimizer).map(([name, array]) => [name, array.slice()] as const);
-    const tensors = { parameters: parameters.slice(), optimizer: Object.fromEntries(copies) };
+    const arrays = await copyInTurns<Float32Array | Uint8Array>([parameters, ...Object.values(optimizer)]);
+    const copies = Object.keys(optimizer).map((name, i) => [name, arrays[i + 1]!] as const);
+    const tensors = { parameters: arrays[0] as Float32Array, optimizer: Object.fromEntries(copies) };
     await writeCheckpoint(dir, state, tensors, writeAdapter, isSealed ? undefined : () => unsealed);
     const seconds = (performance.now() - start) / 1000;
     clearInterval(timer);

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { temporaryName } from '../../src/atomic-file.js';
 import { CheckpointError } from '../../src/errors.js';
 import {
   FileDigests,
@@ -78,6 +79,14 @@ describe('the list of digests', () => {
     await expect(readManifest(folder)).rejects.toThrow('line 2');
     await writeFile(join(folder, MANIFEST_FILE), line.trimEnd());
     await expect(readManifest(folder)).rejects.toThrow('its last line is cut off');
+    await writeFile(join(folder, MANIFEST_FILE), '');
+    await expect(requireUnchanged(folder, ['a'])).rejects.toThrow('it is empty');
+  });
+
+  it('leaves out what is there only while somebody saves into the folder', async () => {
+    const passing = [temporaryName(join(folder, 'a')), join(folder, '.ministral-tune-adapter.lock')];
+    for (const path of [...passing, join(folder, 'a'), join(folder, '.hidden.tmp')]) await writeFile(path, 'x');
+    expect(await listFiles(folder)).toEqual(['.hidden.tmp', 'a']);
   });
 
   it('is no part of most folders', async () => {

@@ -1,5 +1,6 @@
 /** The `cpu` engine: float32 on all cores through WebAssembly, nothing to install. The oracle of the other engines. */
 import { EngineError } from '../../errors.js';
+import { copyInTurns } from '../../event-loop.js';
 import {
   type Deferred,
   type Engine,
@@ -210,10 +211,16 @@ export class CpuEngine implements Engine {
     return new CpuParameterSet(parameters, values, gradients);
   }
 
-  async readParameters(set: ParameterSet): Promise<Float32Array> {
+  async readParameters(set: ParameterSet, inTurns = false): Promise<Float32Array> {
     const known = this.#set(set);
     this.#requireWhole(known);
-    return this.#store.values(known.values).slice();
+    const values = this.#store.values(known.values);
+    if (!inTurns) return values.slice();
+    const [copy] = await copyInTurns([values]);
+    // They may have been freed meanwhile, or a step may have failed half-way.
+    this.#set(set);
+    this.#requireWhole(known);
+    return copy!;
   }
 
   writeParameters(set: ParameterSet, values: Float32Array): void {
@@ -321,8 +328,11 @@ export class CpuEngine implements Engine {
     const own = this.#state(this.#set(set), state);
     this.#requireWhole(own);
     const moments = own.kind === 'adamw' ? this.#moments(own) : own.moments.toArrays();
-    const arrays = { steps: own.steps, ...moments };
-    return Object.fromEntries(Object.entries(arrays).map(([name, array]) => [name, array.slice()]));
+    const arrays: Record<string, Float32Array | Uint8Array> = { steps: own.steps, ...moments };
+    const copies = await copyInTurns(Object.values(arrays));
+    this.#state(this.#set(set), state);
+    this.#requireWhole(own);
+    return Object.fromEntries(Object.keys(arrays).map((name, i) => [name, copies[i]!]));
   }
 
   writeOptimizerState(

@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -139,6 +139,26 @@ describe('the best step', () => {
     expect(events.at(-1)).toMatchObject({ output: { best: { step: 2, checkpoint: undefined } } });
   });
 
+  it('is loaded from memory where another run has written, or another step was put, in its place', async () => {
+    const other = join(folder, 'other');
+    await course(() => false, { outputDir: other }, [0.3, 0.95, 0.5, 0.4]).trainer.train();
+    for (const [source, message] of [
+      [join(other, 'checkpoint-2'), /not the checkpoint of step 2 .* its evaluation gave 0\.95, expected 0\.9$/m],
+      [join(folder, 'out', 'checkpoint-3'), /not the checkpoint of step 2 .* it is of step 3$/m],
+    ] as const) {
+      const { model, trainer, values } = course(() => false, { outputDir: join(folder, 'out') });
+      model.onWindow = async (window) => {
+        if (window !== 3) return;
+        await rm(join(folder, 'out', 'checkpoint-2'), { recursive: true });
+        await cp(source, join(folder, 'out', 'checkpoint-2'), { recursive: true });
+      };
+      const { events } = await follow(trainer.train());
+      expect(model.values).toEqual(values[2]);
+      expect(warnings(events).at(-1)).toMatch(message);
+      await rm(join(folder, 'out'), { recursive: true });
+    }
+  });
+
   it('is never removed for `saveTotalLimit`, nor is the best on the disk while the best of all is in memory', async () => {
     const isFull = (step: number, path: string) => path.includes('checkpoint-3') || (step > 2 && step < 5);
     const values = [0.7, 0.1, 0.9, 0.2, 0.3];
@@ -242,6 +262,43 @@ describe('a resume', () => {
       expect.stringMatching(/best step so far, 2, is gone; the best that is left is step 1, score 0\.7/),
     ]);
     expect(again.model.values).toEqual(await savedParameters(1));
+  });
+
+  it.each([true, false])('takes no checkpoint of another run for the best (loaded at the end: %s)', async (loads) => {
+    const config = { loadBestModelAtEnd: loads };
+    const { model, trainer } = course(() => false, config);
+    model.onWindow = (window) => {
+      if (window === 3) throw new Error('killed');
+    };
+    await follow(trainer.train());
+    // Trained with the same settings on other data, and with the same evaluations.
+    const other = course(() => false, { ...config, outputDir: join(folder, 'other') }, undefined, {
+      trainDataset: linearDataset(12, 5),
+    });
+    await other.trainer.train();
+    await rm(join(folder, 'checkpoint-2'), { recursive: true });
+    await cp(join(folder, 'other', 'checkpoint-2'), join(folder, 'checkpoint-2'), { recursive: true });
+    const run = course(() => false, config, [0.3, 0, 0, 0]).trainer.train({ resumeFromCheckpoint: true });
+    const { events } = await follow(run);
+    expect(warnings(events)[0]).toMatch(
+      /best step so far, 2, is gone \(.* it belongs to another run: the training set/,
+    );
+    expect((await run).best?.step).not.toBe(2);
+  });
+
+  it('takes no folder for the newest that was given another name', async () => {
+    await course(() => false).trainer.train();
+    await rename(join(folder, 'checkpoint-2'), join(folder, 'checkpoint-9'));
+    const resume = (from: string | true) =>
+      follow(course(() => false, { maxSteps: 4 }, [0.3, 0.2]).trainer.train({ resumeFromCheckpoint: from }));
+    const { events } = await resume(true);
+    expect(events.find(({ type }) => type === 'start')).toMatchObject({ step: 4 });
+    expect(warnings(events)[0]).toMatch(/passed over .*checkpoint-9 holds step 2: somebody has renamed it/);
+    // Who names it means it.
+    await rename(join(folder, 'checkpoint-9'), join(folder, 'good'));
+    const named = await resume(join(folder, 'good'));
+    expect(named.error).toBeUndefined();
+    expect(named.events.find(({ type }) => type === 'start')).toMatchObject({ step: 2 });
   });
 
   it('tells at once that the checkpoint of the best step is damaged', async () => {

@@ -112,7 +112,7 @@ describe('the state of the 8-bit optimizer', () => {
   const check = (change: Record<string, Float32Array | Uint8Array>) => () =>
     checkOptimizer('checkpoint-9', state, { parameters: new Float32Array(3), optimizer: { ...sound, ...change } });
 
-  it('may hold any code', () => expect(check({})).not.toThrow());
+  it('may hold any code', () => expect(check({})()).resolves.toBeUndefined());
 
   it.each<[Record<string, Float32Array | Uint8Array>, string]>([
     [{ scalesM: Float32Array.of(-0.5) }, 'scalesM[0] is -0.5, expected the scale of a block of first moments'],
@@ -123,8 +123,8 @@ describe('the state of the 8-bit optimizer', () => {
     [{ codesM: Float32Array.of(1, 2) }, 'codesM holds float32, expected bytes'],
     [{ scalesV: Float32Array.of(1, 1) }, 'scalesM has 1 values, scalesV has 2'],
     [{ steps: Float32Array.of(9, 10) }, 'steps[1] is 10'],
-  ])('is refused for %o', (change, message) => {
-    expect(check(change)).toThrow(message);
+  ])('is refused for %o', async (change, message) => {
+    await expect(check(change)()).rejects.toThrow(message);
   });
 
   it('is what the engines write', async () => {
@@ -136,7 +136,7 @@ describe('the state of the 8-bit optimizer', () => {
       ]);
       for (const kind of ['adamw', 'adamw8bit'] as const) {
         const optimizer = await engine.readOptimizerState(set, engine.createOptimizerState(set, kind));
-        checkOptimizer('checkpoint-9', state, { parameters: new Float32Array(5123), optimizer });
+        await checkOptimizer('checkpoint-9', state, { parameters: new Float32Array(5123), optimizer });
       }
     } finally {
       await engine.dispose();

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { IndexedDataset } from '../../../src/data/dataset.js';
-import type { Message, SftExample, TrainingExample } from '../../../src/data/types.js';
+import type { Dataset, Message, SftExample, TrainingExample } from '../../../src/data/types.js';
 import { compareDatasets, fingerprintDataset } from '../../../src/train/dataset-fingerprint.js';
 
 const unread = (path: string) => ({ path, decode: () => Promise.reject(new Error('must not be read')) });
@@ -178,16 +178,36 @@ describe('fingerprintDataset', () => {
     expect(await fingerprintDataset(set(20_000))).not.toHaveProperty('looked');
     expect(made.size).toBe(20_000);
     made.clear();
-    const slow = await fingerprintDataset(set(1_000_000), undefined, 0);
+    const slow = await fingerprintDataset(set(1_000_000), undefined, { maxSeconds: 0 });
     expect(slow).toMatchObject({ length: 1_000_000, looked: 10_000 });
     expect(made.size).toBeLessThan(12_000);
     expect(JSON.stringify(slow).length).toBeLessThan(20_000);
     // What only one of them knows cannot be compared; the rest is.
     const all = await fingerprintDataset(set(20_000));
-    const some = await fingerprintDataset(set(20_000), undefined, 0);
+    const some = await fingerprintDataset(set(20_000), undefined, { maxSeconds: 0 });
     expect(some.looked).toBe(10_000);
     expect(compareDatasets(all, some)).toBeUndefined();
+    // A resume looks as the run before did, so that nothing goes uncompared because a disk is faster by now.
+    expect(await fingerprintDataset(set(20_000), undefined, { before: some })).toEqual(some);
+    expect(await fingerprintDataset(set(20_001), undefined, { before: some })).not.toHaveProperty('looked');
     expect(compareDatasets({ ...all, digests: slow.digests }, some)).toMatch(/from sample 0 to 19999/);
+  });
+
+  it('looks at what only a collator of one’s own reads, but not where it is drawn anew each time', async () => {
+    const sample = (ids: number[]) => ({ inputIds: Int32Array.from(ids), weight: 1 }) as unknown as TrainingExample;
+    const of = (list: TrainingExample[]) => fingerprintDataset(IndexedDataset.from(list));
+    const before = await of([sample([1, 2]), sample([3, 4])]);
+    expect(compareDatasets(before, await of([sample([1, 2]), sample([3, 4])]))).toBeUndefined();
+    expect(compareDatasets(before, await of([sample([1, 2]), sample([3, 5])]))).toBe(
+      'has other values beside its messages than before, in sample 1',
+    );
+    // Content in a form that is not known here, whose end would be cut off in a message.
+    const odd = (end: string) => ({ messages: [{ role: 'user', content: null, more: `${'x'.repeat(300)}${end}` }] });
+    const [was, is] = [odd('a'), odd('b')].map((value) => value as unknown as TrainingExample);
+    expect(compareDatasets(await of([was!]), await of([is!]))).toContain('in sample 0');
+    const get = async () => ({ pixels: Float32Array.of(Math.random()) });
+    const drawn = { length: 3, get } as unknown as Dataset<TrainingExample>;
+    expect(compareDatasets(await fingerprintDataset(drawn), await fingerprintDataset(drawn))).toBeUndefined();
   });
 
   it('hears an abort', async () => {
