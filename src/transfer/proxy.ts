@@ -1,6 +1,6 @@
 /** The proxy that a request goes through, as the usual variables name it, on every version of Node. */
 import { ConfigError } from '../errors.js';
-import { keepCredentials, keepSecret } from '../secrets.js';
+import { keepCredentials } from '../secrets.js';
 import { isLoopback } from './loopback.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -115,10 +115,7 @@ async function openRoute(proxy: URL): Promise<ProxyRoute> {
   const { fetch: proxiedFetch, ProxyAgent } = await import('undici');
   const [user, password] = [decoded(proxy.username), decoded(proxy.password)];
   const token = `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
-  if (password) {
-    keepSecret(password);
-    keepCredentials(token);
-  }
+  if (user || password) keepCredentials(token);
   // An http address is asked of the proxy itself: many let tunnels lead to the port of https alone.
   const dispatcher = new ProxyAgent({ uri: proxy.origin, proxyTunnel: false, ...(user || password ? { token } : {}) });
   const through = (input: string | URL, init?: object): ReturnType<typeof proxiedFetch> =>
