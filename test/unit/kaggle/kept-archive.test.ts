@@ -143,6 +143,20 @@ describe('an archive that is whole and not unpacked', () => {
     expect(downloads()).toBe(1);
   });
 
+  it('may have a file and a folder whose names differ in case alone, where both are allowed', async () => {
+    serve(makeZip([...images('A', 'B'), { name: 'LABELS', content: 'x' }, { name: 'labels/x.txt', content: 'x' }]));
+    const error = await failure();
+    expect(error.message).toContain('a file below another file on some systems');
+    expect(error.hint).toContain('allowCaseConflicts');
+    await writeFile(join(cacheDir, 'probe'), '');
+    const isBlind = await stat(join(cacheDir, 'PROBE')).then(
+      () => true,
+      () => false,
+    );
+    if (!isBlind) expect((await download(undefined, { allowCaseConflicts: true })).train.length).toBe(2);
+    expect(downloads()).toBe(1);
+  });
+
   it('does not stand in the way of folders that differ in case alone', async () => {
     serve(
       makeZip([{ name: 'Cat/Train/1.png', content: png }, { name: 'Cat/train/2.png', content: png }, ...images('Dog')]),
