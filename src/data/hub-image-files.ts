@@ -42,6 +42,7 @@ export async function downloadImageFiles(
   const selection: FileSelection = {
     allowPatterns: [...IMAGE_ENDINGS, ...OTHER_ENDINGS].map((ending) => `${within}*.${anyCase(ending)}`),
     ignorePatterns: options.ignorePatterns,
+    within: dataDir === '' ? undefined : dataDir,
     refuse: (paths) => refuse(paths, dataDir),
   };
   const { folder, commit } = await fetchAfterLook(repoId, download, selection, options);
@@ -86,7 +87,7 @@ async function fetchAfterLook(
     const { folder } = await datasetSnapshot(
       repoId,
       { ...download, revision: commit },
-      { allowPatterns: escapePattern(first) },
+      { allowPatterns: escapePattern(first), within: selection.within },
     );
     const file = await ParquetFile.open(join(folder, ...first.split('/')));
     try {

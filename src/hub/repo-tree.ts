@@ -81,16 +81,18 @@ const entrySchema = z.object({
   xetHash: z.string().optional(),
 });
 
-/** All files at a commit. @throws HubError that explains what is missing, or for a list that is not to be trusted */
+/** All files at a commit, or below one of its folders. @throws HubError that explains what is missing, or for a list that is not to be trusted */
 export async function listTree(
   connection: HubConnection,
   subject: HubSubject,
   commit: string,
   limits?: ListLimits,
+  within?: string,
 ): Promise<RepoTree> {
   const tree = new Map<string, RepoFile>();
+  const folder = within === undefined ? '' : `/${within.split('/').map(encodeURIComponent).join('/')}`;
   const url = new URL(
-    `${connection.endpoint}/api/${apiPath(subject.repoId)}/tree/${commit}?recursive=true&expand=false`,
+    `${connection.endpoint}/api/${apiPath(subject.repoId)}/tree/${commit}${folder}?recursive=true&expand=false`,
   );
   for await (const page of listPages(url, connection, { ...subject, revision: commit }, limits)) {
     for (const item of page) {
