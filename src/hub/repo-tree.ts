@@ -116,6 +116,8 @@ function readEntry(item: unknown, repoId: string): [string, RepoFile] {
     ...(xetHash ? { xet_hash: xetHash } : {}),
   });
   if (!file.success) throw badEntry(repoId, item);
+  // A second name of the same content, in a list that may be long: beside the first nobody needs it.
+  if (lfs) delete (file.data as { xet_hash?: string | undefined }).xet_hash;
   return [entry.data.path, file.data];
 }
 

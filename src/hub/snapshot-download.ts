@@ -29,6 +29,9 @@ import { parseDatasetName } from './repo-kind.js';
 import { blobName, digestsOf, isCommit, listTree, type RepoFile, type RepoTree, resolveRevision } from './repo-tree.js';
 import { clashOf, parseRevision } from './safe-names.js';
 
+/** Files of a whole repository that are listed where a single folder is wanted, before that is listed alone. */
+const MAX_BESIDE = 20_000;
+
 /** Files that are on their way at a time. */
 const PARALLEL = 4;
 
@@ -234,7 +237,9 @@ class SnapshotDownload {
     let tree: RepoTree;
     let within: string | undefined;
     try {
-      tree = await listTree(connection, this.#subject, commit).catch((error: unknown) => {
+      // Both lists may be in memory for a while.
+      const limits = selection.within === undefined ? undefined : { maxEntries: MAX_BESIDE };
+      tree = await listTree(connection, this.#subject, commit, limits).catch((error: unknown) => {
         const isTooLong = error instanceof HubError && error.details['tooLong'] === true;
         if (!isTooLong || selection.within === undefined) throw error;
         within = selection.within;
