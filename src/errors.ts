@@ -3,7 +3,8 @@
  * what was expected, what came, where, and what to do.
  */
 import { printable, warningLine } from './one-line.js';
-import { redact, redactAddresses, redactCause, redactDeep } from './secrets.js';
+import { redactCause, redactDeep } from './redact-values.js';
+import { redact, redactAddresses } from './secrets.js';
 
 /** Where in the library an error was found; the class tells the same, the string survives JSON. */
 export type TuneErrorCode = 'CONFIG' | 'DATA' | 'IMAGE' | 'TEXT' | 'CHECKPOINT' | 'ENGINE' | 'TRAINING' | 'HUB';

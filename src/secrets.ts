@@ -10,15 +10,30 @@ const WORD_LENGTH = 8;
 const HEAD = 16;
 const MAX_NESTED = 64;
 
-/** Line ends and the like between two characters, plain or escaped. */
-const BETWEEN = '(?:\\s|\\\\+[nrt]|%0[ad]){0,8}';
+/** Words that are nobody's secret although somebody may have chosen one: without them no message could be read. */
+const COMMON = new Set(
+  (
+    'main master true false null none undefined test tests user users admin root guest public private default token ' +
+    'tokens pass password passwd secret login data train valid validation file files folder image images model models ' +
+    'dataset datasets space spaces hugging huggingface kaggle http https localhost server proxy mirror anonymous error ' +
+    'errors name names case links limits method damaged encrypted example changeme'
+  ).split(' '),
+);
+/** A secret of letters alone, up to this length, may be a word, and counts only as one. */
+const LETTERS_LENGTH = 16;
+
+/**
+ * Line ends and the like between two characters, plain or escaped. Runs of backslashes are bounded here and below: a text
+ * of nothing else would take the square of its length.
+ */
+const BETWEEN = '(?:\\s|\\\\{1,32}[nrt]|%0[ad]){0,8}';
 
 /** Each with what finds it. */
 const known = new Map<string, RegExp>();
 
 /** From now on {@link redact} hides this text. */
 export function keepSecret(value: string): void {
-  if (value.length < MIN_LENGTH) return;
+  if (value.length < MIN_LENGTH || COMMON.has(value.toLowerCase())) return;
   const pattern = known.get(value) ?? secretPattern(value);
   known.delete(value);
   known.set(value, pattern);
@@ -31,8 +46,9 @@ export function keepCredentials(header: string): void {
   keepSecret(value);
   if (scheme.toLowerCase() !== 'basic') return;
   const pair = Buffer.from(value, 'base64').toString('utf8');
-  keepSecret(pair);
-  keepSecret(pair.slice(pair.indexOf(':') + 1));
+  const [, user = pair, password = ''] = /^([^:]*):(.*)$/s.exec(pair) ?? [];
+  // A token may stand in the place of the user, with nothing behind it.
+  for (const secret of password === '' ? [user] : [pair, password]) keepSecret(secret);
 }
 
 /** The text with `***` in place of every secret, as it is or encoded: percent, base64, hex, JSON, HTML. */
@@ -52,50 +68,6 @@ export function redactAddresses(text: string): string {
   );
 }
 
-/** Plain data with every string and name made clean; what is of a class stays as it is. */
-export function redactDeep(value: unknown, clean: (text: string) => string, depth = 0): unknown {
-  if (typeof value === 'string') return clean(value);
-  if (typeof value !== 'object' || value === null || depth > 20) return value;
-  if (Array.isArray(value)) return value.map((item) => redactDeep(item, clean, depth + 1));
-  const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [clean(key), redactDeep(item, clean, depth + 1)]),
-  );
-}
-
-/** An error without secrets: itself if it has none, else a copy of its name, code and message. */
-export function redactCause(cause: unknown, clean: (text: string) => string, depth = 0): unknown {
-  if (!(cause instanceof Error)) return redactDeep(cause, clean);
-  if (depth > 20) return undefined;
-  const inner = cause.cause === undefined ? undefined : redactCause(cause.cause, clean, depth + 1);
-  const message = clean(cause.message);
-  const errors = cause instanceof AggregateError ? cause.errors.map((one) => redactCause(one, clean, depth + 1)) : [];
-  const fields = Object.entries(cause).filter(([name]) => name !== 'cause' && name !== 'errors');
-  const isClean =
-    message === cause.message &&
-    inner === cause.cause &&
-    errors.every((one, i) => one === (cause as AggregateError).errors[i]) &&
-    clean(cause.stack ?? '') === (cause.stack ?? '') &&
-    fields.every(([, field]) => sameText(field, clean));
-  if (isClean) return cause;
-  const copy = errors.length > 0 ? new AggregateError(errors, message) : new Error(message);
-  copy.name = cause.name;
-  copy.stack = clean(cause.stack ?? '');
-  const { code } = cause as NodeJS.ErrnoException;
-  return Object.assign(copy, code === undefined ? {} : { code }, inner === undefined ? {} : { cause: inner });
-}
-
-function sameText(value: unknown, clean: (text: string) => string): boolean {
-  let text: string | undefined;
-  try {
-    text = JSON.stringify(value);
-  } catch {
-    return false;
-  }
-  return text === undefined || clean(text) === text;
-}
-
 function secretPattern(value: string): RegExp {
   const bytes = Buffer.from(value, 'utf8');
   const written = [anyWriting(value)];
@@ -108,18 +80,22 @@ function anyWriting(value: string): string {
   const parts = [...value].map((character) => {
     const code = character.codePointAt(0)!;
     const hex = code.toString(16).padStart(2, '0');
-    const plain = /[A-Za-z0-9]/.test(character) ? character : `\\\\*${escaped(character)}`;
-    return `(?:${plain}|%(?:25)*${hex}|\\\\+u0*${hex}|\\\\+x${hex}|&#x0*${hex};|&#0*${code};)`;
+    const plain = /[A-Za-z0-9]/.test(character) ? character : `\\\\{0,32}${escaped(character)}`;
+    return `(?:${plain}|%(?:25)*${hex}|\\\\{1,32}u0*${hex}|\\\\{1,32}x${hex}|&#x0*${hex};|&#0*${code};)`;
   });
-  if (value.length < WORD_LENGTH) return `(?<![A-Za-z0-9])${parts.join(BETWEEN)}(?![A-Za-z0-9])`;
+  if (isWord(value)) return `(?<![A-Za-z0-9])${parts.join(BETWEEN)}(?![A-Za-z0-9])`;
   return cuttable(parts);
+}
+
+function isWord(value: string): boolean {
+  return value.length < WORD_LENGTH || (value.length < LETTERS_LENGTH && /^([a-z]+|[A-Z]+)$/.test(value));
 }
 
 /** The characters of base64 that are the same whatever comes before (`shift` bytes of it) and behind. */
 function base64Core(bytes: Buffer, shift: number): string {
   const whole = Buffer.concat([Buffer.alloc(shift), bytes]).toString('base64');
   const core = whole.slice(Math.ceil((shift * 8) / 6), Math.floor(((shift + bytes.length) * 8) / 6));
-  const forms: Readonly<Record<string, string>> = { '+': '(?:[+-]|%2b)', '/': '(?:\\\\*[/_]|%2f)' };
+  const forms: Readonly<Record<string, string>> = { '+': '(?:[+-]|%2b)', '/': '(?:\\\\{0,32}[/_]|%2f)' };
   return cuttable([...core].map((character) => forms[character] ?? character));
 }
 

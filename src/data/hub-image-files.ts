@@ -42,6 +42,7 @@ export async function downloadImageFiles(
   const selection: FileSelection = {
     allowPatterns: [...IMAGE_ENDINGS, ...OTHER_ENDINGS].map((ending) => `${within}*.${anyCase(ending)}`),
     ignorePatterns: options.ignorePatterns,
+    within: dataDir === '' ? undefined : dataDir,
     refuse: (paths) => refuse(paths, dataDir),
   };
   const { folder, commit } = await fetchAfterLook(repoId, download, selection, options);
@@ -72,8 +73,9 @@ async function fetchAfterLook(
   columns: ChosenColumns,
 ): Promise<Snapshot> {
   let first: string | undefined;
+  let refusal: string | undefined;
   const refuseOnce = (paths: readonly string[]): string | undefined => {
-    const refusal = selection.refuse?.(paths);
+    refusal = selection.refuse?.(paths);
     first = selectPaths(paths, selection.allowPatterns, selection.ignorePatterns).filter(isImageTable).sort()[0];
     return refusal ?? (first === undefined ? undefined : 'one of its Parquet files is looked at first');
   };
@@ -81,13 +83,11 @@ async function fetchAfterLook(
     return await datasetSnapshot(repoId, download, { ...selection, refuse: refuseOnce });
   } catch (error) {
     const commit = error instanceof HubError ? error.details['commit'] : undefined;
-    const refusal =
-      error instanceof HubError ? selection.refuse?.((error.details['files'] ?? []) as string[]) : undefined;
     if (first === undefined || typeof commit !== 'string' || refusal !== undefined) throw error;
     const { folder } = await datasetSnapshot(
       repoId,
       { ...download, revision: commit },
-      { allowPatterns: escapePattern(first) },
+      { allowPatterns: escapePattern(first), within: selection.within },
     );
     const file = await ParquetFile.open(join(folder, ...first.split('/')));
     try {

@@ -32,10 +32,14 @@ export async function* listPages(
   limits: ListLimits = {},
 ): AsyncGenerator<readonly unknown[]> {
   const { maxEntries = 150_000, maxPathBytes = 16 * 2 ** 20, maxPages = 3000 } = limits;
-  const fail = (what: string): HubError =>
+  const isDataset = subject.repoId.startsWith('datasets/');
+  const fail = (what: string, tooLong = false): HubError =>
     new HubError(`${subject.repoId}: the list of its files ${what}`, {
-      hint: 'Is the endpoint right? A folder that holds the files can be given in place of the name.',
-      details: { repoId: subject.repoId, url: `${url.origin}${url.pathname}` },
+      hint:
+        tooLong && isDataset
+          ? 'HubImageFolder.download lists a single folder of it where `dataDir` names one.'
+          : 'Is the endpoint right? A folder that holds the files can be given in place of the name.',
+      details: { repoId: subject.repoId, url: `${url.origin}${url.pathname}`, ...(tooLong && { tooLong }) },
     });
   const deadline = new AbortController();
   const longest = WHOLE_LIST * connection.timeoutMs;
@@ -48,7 +52,7 @@ export async function* listPages(
     while (next) {
       if (asked.has(next.search)) throw fail('leads back to a page that has come before');
       asked.add(next.search);
-      if (asked.size > maxPages) throw fail(`has more than ${maxPages} pages`);
+      if (asked.size > maxPages) throw fail(`has more than ${maxPages} pages`, true);
       const answer = await requestJson({
         ...requestSettings(connection),
         url: next,
@@ -60,8 +64,8 @@ export async function* listPages(
       const paths = page.map((entry) => String((entry as { path?: unknown } | null)?.path));
       entries += page.length;
       pathBytes += paths.reduce((sum, path) => sum + path.length, 0);
-      if (entries > maxEntries) throw fail(`has more than ${maxEntries} entries`);
-      if (pathBytes > maxPathBytes) throw fail(`has more than ${maxPathBytes} bytes of names`);
+      if (entries > maxEntries) throw fail(`has more than ${maxEntries} entries`, true);
+      if (pathBytes > maxPathBytes) throw fail(`has more than ${maxPathBytes} bytes of names`, true);
       const again = paths.join('\n');
       next = nextPage(answer.headers, next, url, fail);
       if (page.length > 0 && again === last) throw fail('has the same page twice');

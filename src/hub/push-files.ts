@@ -7,6 +7,7 @@ import { type CommitOperation, commitIter, createRepo, HubApiError } from '@hugg
 import { z } from 'zod';
 import { callback, parseOptions } from '../config.js';
 import { ConfigError, HubError } from '../errors.js';
+import { redact } from '../secrets.js';
 import { errorOf } from '../transfer/answer-error.js';
 import { requestJson } from '../transfer/request-json.js';
 import { RetryBudget, withRetries } from '../transfer/retry.js';
@@ -22,6 +23,7 @@ import {
   hubConnectionSchema,
   requestSettings,
 } from './hub-options.js';
+import { fileAddress } from './missing-routes.js';
 import { parseRepoId } from './repo-id.js';
 import { listTree, type RepoFile, type RepoTree, resolveRevision } from './repo-tree.js';
 import { parseRevision } from './safe-names.js';
@@ -219,22 +221,30 @@ class Push {
   /** The file as it should be, given what the repository has; undefined if that is to be kept. */
   async #merge(file: Content, there: RepoFile, commit: string): Promise<Content | undefined> {
     if (there.lfs_sha256 !== undefined || there.size > MAX_TEXT_BYTES) return undefined;
-    const text = file.merge!(await this.#read(file.path, commit));
+    const text = file.merge!(await this.#read(file.path, there, commit));
     return text === undefined ? undefined : describe({ path: file.path, text });
   }
 
-  #read(path: string, commit: string): Promise<string> {
-    const { endpoint, retry, signal } = this.#connection;
-    const address = `${endpoint}/${this.#subject.repoId}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`;
+  /** The text of a file, the very one that the list names: of anything else, also of nothing, nothing can be concluded. */
+  #read(path: string, there: RepoFile, commit: string): Promise<string> {
+    const { retry, signal } = this.#connection;
+    const { repoId } = this.#subject;
     const attempt = async (): Promise<string> => {
       const answer = await sendRequest({
         ...requestSettings(this.#connection),
-        url: address,
+        url: fileAddress(this.#connection, repoId, commit, path),
       });
       const error =
         answer.status === 200 ? undefined : await errorOf(answer, explainAnswer(this.#connection, this.#subject));
       if (error) throw error;
-      return answer.text(MAX_TEXT_BYTES + 1);
+      const bytes = await answer.bytes(MAX_TEXT_BYTES + 1);
+      const git = createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex');
+      if (bytes.length === there.size && (git === there.blob_id || there.blob_id.length !== 40))
+        return bytes.toString();
+      throw new HubError(`${repoId}: what came as ${path} is not the file that the Hub lists: ${bytes.length} bytes`, {
+        hint: 'Nothing was changed. A mirror or a proxy in between may have answered in its place.',
+        details: { repoId, path, status: answer.status, size: bytes.length, expectedSize: there.size, transient: true },
+      });
     };
     return withRetries(attempt, retry, signal);
   }
@@ -291,7 +301,9 @@ class Push {
         const { done, value } = await events.next();
         if (done) {
           if (!value) throw new HubError(`${repoId}: the Hub tells nothing of the commit`);
-          return { commit: value.commit.oid, pullRequestUrl: value.pullRequestUrl };
+          const { commit, pullRequestUrl } = value;
+          // The server's words, on their way to people.
+          return { commit: redact(commit.oid), pullRequestUrl: pullRequestUrl && redact(pullRequestUrl) };
         }
         if (value.event === 'fileProgress' && value.state === 'uploading') {
           onProgress?.({ file: value.path, uploaded: value.progress });

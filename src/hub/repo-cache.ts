@@ -1,4 +1,5 @@
 /** One repository in the cache folder that Python's tools share: names and layout are theirs. */
+import { createHash } from 'node:crypto';
 import { copyFile, mkdir, readdir, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
 import { sweepOnce, temporaryName, writeFileAtomically } from '../atomic-file.js';
@@ -19,6 +20,7 @@ const MAX_TREE_BYTES = 64 * 2 ** 20;
  * models--OWNER--NAME/          datasets--OWNER--NAME/ for a data set
  *   refs/REVISION               the commit that a branch or tag stood for, last time it was asked
  *   trees/COMMIT.json           all files of a commit, with sizes and digests
+ *   trees/COMMIT-FOLDER.json    those of one folder, where all are too many
  *   blobs/DIGEST                contents
  *   snapshots/COMMIT/PATH       link to a blob; the blob itself, or a copy, where links cannot be made
  * .locks/models--OWNER--NAME/   as long as a content is on its way
@@ -62,13 +64,25 @@ export class RepoCache {
     await this.#writing(this.#ref(revision), () => writeFileAtomically(this.#ref(revision), commit));
   }
 
-  async readTree(commit: string): Promise<RepoTree | undefined> {
-    const bytes = await readRegularFile(this.#tree(commit), MAX_TREE_BYTES).catch(() => undefined);
-    return bytes && parseTree(bytes);
+  /** @param within a folder: its own list counts where there is none of all files */
+  async readTree(commit: string, within?: string): Promise<RepoTree | undefined> {
+    for (const path of [this.#tree(commit), ...(within === undefined ? [] : [this.#tree(commit, within)])]) {
+      const bytes = await readRegularFile(path, MAX_TREE_BYTES).catch(() => undefined);
+      const tree = bytes && parseTree(bytes);
+      if (tree) return tree;
+    }
+    return undefined;
   }
 
-  async writeTree(commit: string, tree: RepoTree): Promise<void> {
-    await this.#writing(this.#tree(commit), () => writeFileAtomically(this.#tree(commit), formatTree(tree)));
+  /** Whether lists of single folders are there: of the others nothing is known. */
+  async hasPartOfTree(commit: string): Promise<boolean> {
+    const names = await readdir(join(this.#folder, 'trees')).catch((): string[] => []);
+    return names.some((name) => name.startsWith(`${commit}-`));
+  }
+
+  async writeTree(commit: string, tree: RepoTree, within?: string): Promise<void> {
+    const path = this.#tree(commit, within);
+    await this.#writing(path, () => writeFileAtomically(path, formatTree(tree)));
   }
 
   /** Commits of which something is there. */
@@ -142,8 +156,9 @@ export class RepoCache {
     return join(this.#folder, 'refs', ...revision.split('/'));
   }
 
-  #tree(commit: string): string {
-    return join(this.#folder, 'trees', `${commit}.json`);
+  #tree(commit: string, within?: string): string {
+    const part = within === undefined ? '' : `-${createHash('sha256').update(within).digest('hex').slice(0, 16)}`;
+    return join(this.#folder, 'trees', `${commit}${part}.json`);
   }
 
   async #writing(path: string, work: () => Promise<void>): Promise<void> {

@@ -2,8 +2,9 @@
 import { stat } from 'node:fs/promises';
 import { ConfigError } from '../errors.js';
 import { describeGiven, isPromise } from '../given-kind.js';
+import { redactAddresses } from '../secrets.js';
 import { expandHome } from './environment.js';
-import { refuseOtherThanModel } from './repo-kind.js';
+import { refuseOtherThanModel, wholeRevision } from './repo-kind.js';
 
 /** `owner/name`, or a bare name from the Hub's first days. */
 const REPO_ID = /^(?:[A-Za-z0-9](?:[\w.-]{0,94}\w)?\/)?\w(?:[\w.-]{0,94}\w)?$/;
@@ -18,12 +19,53 @@ export function parseRepoId(text: string): string {
     });
   }
   refuseOtherThanModel(text);
-  if (REPO_ID.test(text) && !/--|\.\.|\.git$/.test(text)) return text;
-  const [, fromUrl] = /^https?:\/\/[^/]+\/([\w.-]+\/[\w.-]+)(?:\/tree\/[^/]+)?\/?$/.exec(text) ?? [];
-  throw new ConfigError(`"${text}" is not the name of a repository on the Hub`, {
-    hint: fromUrl ? `Give "${fromUrl}".` : EXPECTED,
-    details: { repoId: text },
+  if (isRepoId(text)) return text;
+  // A password or a signature may be part of an address.
+  const shown = redactAddresses(text);
+  throw new ConfigError(`"${shown}" is not the name of a repository on the Hub`, {
+    hint: adviceFor(text) ?? EXPECTED,
+    details: { repoId: shown },
   });
+}
+
+const HUB_HOST = /^(?:www\.)?(?:huggingface\.co|hf\.co)$/i;
+const ADDRESS =
+  /^(?:https?:\/\/(?:[^/@\s]*@)?([^/\s]+)\/|((?:www\.)?(?:huggingface\.co|hf\.co))\/|git@(hf\.co):|hf:\/\/)/i;
+
+/** What to write in place of the address of a page, of a file or of a clone; undefined if none is recognised. */
+function adviceFor(text: string): string | undefined {
+  const given = text
+    .slice(0, 2000)
+    .trim()
+    .replace(/^["'`<]+|["'`>]+$/g, '');
+  const address = ADDRESS.exec(given);
+  const host = address?.slice(1).find(Boolean);
+  const path = given.slice(address?.[0].length ?? 0).replace(/[?#].*$/s, '');
+  const parts = path.split('/').filter(Boolean);
+  if (parts[0] === 'api') parts.shift();
+  if (parts[0] === 'models' && parts.length > 2) parts.shift();
+  const isBare = parts.length === 1 || PAGES.test(parts[1]!);
+  const [name = '', at] = parts
+    .splice(0, isBare ? 1 : 2)
+    .join('/')
+    .replace(/\.git$/, '')
+    .split('@');
+  if (!isRepoId(name) || (address === null && isBare)) return undefined;
+  const revision =
+    at ?? (parts.length > 1 && /^(tree|blob|resolve|raw|commit)$/.test(parts[0]!) ? parts[1] : undefined);
+  const options = [
+    ...(host === undefined || HUB_HOST.test(host) ? [] : [`endpoint: 'https://${host}'`]),
+    ...(revision === undefined || revision === 'main'
+      ? []
+      : [`revision: '${wholeRevision(revision, parts.slice(2))}'`]),
+  ];
+  return `Give "${name}"${options.length > 0 ? `, with the option${options.length > 1 ? 's' : ''} ${options.join(' and ')}` : ''}.`;
+}
+
+const PAGES = /^(tree|blob|resolve|raw|commits?|discussions|settings)$/;
+
+function isRepoId(text: string): boolean {
+  return REPO_ID.test(text) && !/--|\.\.|\.git$/.test(text);
 }
 
 /** The repository that another tool has written as a URL or with a slash at its end; any other text as it is. */
@@ -57,9 +99,9 @@ export async function localFolder(idOrFolder: string): Promise<string | undefine
   }
   refuseOtherThanModel(idOrFolder);
   if (/^([./\\~]|[A-Za-z]:[\\/])/.test(idOrFolder) || /\\|\/.*\//.test(idOrFolder)) {
-    if (/^https?:/.test(idOrFolder)) parseRepoId(idOrFolder);
+    if (ADDRESS.test(idOrFolder.trim())) parseRepoId(idOrFolder);
     throw new ConfigError(`${idOrFolder}: there is no such folder`, {
-      hint: 'Check the path; a repository on the Hub is named "owner/name".',
+      hint: adviceFor(idOrFolder) ?? 'Check the path; a repository on the Hub is named "owner/name".',
       details: { path },
     });
   }

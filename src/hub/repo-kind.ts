@@ -96,6 +96,7 @@ export function parseDatasetName(text: string): DatasetName {
     .replace(/[?#].*$/s, '')
     .replace(/^\/+|\/+$/g, '')
     .split('/');
+  if (isAddress && parts[0] === 'api') parts.shift();
   const kind = parts[0]!;
   if (kind === 'datasets') parts.shift();
   else if (isAddress && Object.hasOwn(OTHER_PAGES, kind)) {
@@ -119,8 +120,13 @@ export function parseDatasetName(text: string): DatasetName {
   const [name = '', at] = id.at(-1)!.split('@');
   id[id.length - 1] = name;
   let folder: string[] = [];
-  if (at !== undefined || /^hf:/i.test(given)) [revision, folder] = [at, parts];
-  else if (parts[0] === 'tree') [revision, folder] = [parts[1], parts.slice(2)];
+  const takeRevision = (first: string | undefined, more: readonly string[]): void => {
+    revision = first && wholeRevision(first, more);
+    folder = more.slice((revision?.split('/').length ?? 1) - (first?.split(/\/|%2f/i).length ?? 1));
+  };
+  if (at !== undefined || /^hf:/i.test(given)) takeRevision(at, parts);
+  else if (parts[0] === 'tree') takeRevision(parts[1], parts.slice(2));
+  else if (parts[0] === 'commit') revision = parts[1];
   else if (parts[0] === 'blob' || parts[0] === 'resolve') {
     throw wrongKind(
       text,
@@ -137,9 +143,15 @@ export function parseDatasetName(text: string): DatasetName {
   if (!isName) throw wrongKind(text, 'names no data set on the Hub', EXPECTED);
   return {
     repoId: id.join('/'),
-    revision: revision && decode(revision),
+    revision,
     folder: folder.length > 0 ? folder.map(decode).join('/') : undefined,
   };
+}
+
+/** A revision of an address, with what belongs to it of the parts behind: `refs/pr/3`, `refs/convert/parquet`. */
+export function wholeRevision(first: string, more: readonly string[]): string {
+  const isSpecial = first === 'refs' && /^(pr|convert|heads|tags)$/.test(more[0] ?? '') && more.length > 1;
+  return decode(isSpecial ? [first, ...more.slice(0, 2)].join('/') : first);
 }
 
 /** Out of `load_dataset("owner/name", ...)`, `hf download owner/name --repo-type dataset`, `git clone ADDRESS`. */

@@ -81,16 +81,18 @@ const entrySchema = z.object({
   xetHash: z.string().optional(),
 });
 
-/** All files at a commit. @throws HubError that explains what is missing, or for a list that is not to be trusted */
+/** All files at a commit, or below one of its folders. @throws HubError that explains what is missing, or for a list that is not to be trusted */
 export async function listTree(
   connection: HubConnection,
   subject: HubSubject,
   commit: string,
   limits?: ListLimits,
+  within?: string,
 ): Promise<RepoTree> {
   const tree = new Map<string, RepoFile>();
+  const folder = within === undefined ? '' : `/${within.split('/').map(encodeURIComponent).join('/')}`;
   const url = new URL(
-    `${connection.endpoint}/api/${apiPath(subject.repoId)}/tree/${commit}?recursive=true&expand=false`,
+    `${connection.endpoint}/api/${apiPath(subject.repoId)}/tree/${commit}${folder}?recursive=true&expand=false`,
   );
   for await (const page of listPages(url, connection, { ...subject, revision: commit }, limits)) {
     for (const item of page) {
@@ -114,6 +116,8 @@ function readEntry(item: unknown, repoId: string): [string, RepoFile] {
     ...(xetHash ? { xet_hash: xetHash } : {}),
   });
   if (!file.success) throw badEntry(repoId, item);
+  // A second name of the same content, in a list that may be long: beside the first nobody needs it.
+  if (lfs) delete (file.data as { xet_hash?: string | undefined }).xet_hash;
   return [entry.data.path, file.data];
 }
 

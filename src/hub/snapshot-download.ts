@@ -29,6 +29,9 @@ import { parseDatasetName } from './repo-kind.js';
 import { blobName, digestsOf, isCommit, listTree, type RepoFile, type RepoTree, resolveRevision } from './repo-tree.js';
 import { clashOf, parseRevision } from './safe-names.js';
 
+/** Files of a whole repository that are listed where a single folder is wanted, before that is listed alone. */
+const MAX_BESIDE = 20_000;
+
 /** Files that are on their way at a time. */
 const PARALLEL = 4;
 
@@ -50,6 +53,8 @@ export type SnapshotDownloadOptions = z.input<typeof snapshotDownloadSchema>;
 export interface FileSelection {
   readonly allowPatterns?: string | readonly string[] | undefined;
   readonly ignorePatterns?: string | readonly string[] | undefined;
+  /** Folder outside of which nothing is wanted: it is listed alone where the repository has too many files for a list. */
+  readonly within?: string | undefined;
   /** Says what is wrong with a repository that cannot be meant, from the paths in it. */
   readonly refuse?: (paths: readonly string[]) => string | undefined;
   /** Names what a folder lacks, where there is no list of the repository's files to tell. */
@@ -149,7 +154,13 @@ async function findCached(cache: RepoCache, revision: string, selection: FileSel
     return { fault: `the cache ${cache.root} has no revision "${revision}" of it${others}`, details: { commits } };
   }
   const folder = cache.snapshot(commit);
-  const tree = await cache.readTree(commit);
+  const tree = await cache.readTree(commit, selection.within);
+  if (!tree && (await cache.hasPartOfTree(commit))) {
+    return {
+      fault: `of commit ${commit} the cache ${cache.root} has the list of other folders alone`,
+      details: { commit },
+    };
+  }
   const missing = tree
     ? await cache.missing(commit, tree, selectPaths(tree.keys(), selection.allowPatterns, selection.ignorePatterns))
     : ((await selection.missingFrom?.(folder)) ?? []);
@@ -184,7 +195,7 @@ class SnapshotDownload {
     const { revision, repoId } = this.#subject;
     const isThere = 'folder' in cached;
     // Only with the list of a commit's files is it certain that nothing is missing.
-    if (isThere && isCommit(revision) && (await this.#cache.readTree(revision))) return cached;
+    if (isThere && isCommit(revision) && (await this.#cache.readTree(revision, selection.within))) return cached;
     let commit: string;
     let tree: RepoTree;
     try {
@@ -193,7 +204,8 @@ class SnapshotDownload {
         ? { ...this.#connection, retry: { ...this.#connection.retry, maxAttempts: 2 } }
         : this.#connection;
       commit = isCommit(revision) ? revision : await this.#resolve(connection);
-      tree = (await this.#cache.readTree(commit)) ?? (await this.#list(connection, commit, selection));
+      tree =
+        (await this.#cache.readTree(commit, selection.within)) ?? (await this.#list(connection, commit, selection));
     } catch (error) {
       if (!isThere || !(error instanceof HubError)) throw error;
       if (!isTransient(error)) throw withCacheHint(error);
@@ -224,8 +236,16 @@ class SnapshotDownload {
 
   async #list(connection: HubConnection, commit: string, selection: FileSelection): Promise<RepoTree> {
     let tree: RepoTree;
+    let within: string | undefined;
     try {
-      tree = await listTree(connection, this.#subject, commit);
+      // Both lists may be in memory for a while.
+      const limits = selection.within === undefined ? undefined : { maxEntries: MAX_BESIDE };
+      tree = await listTree(connection, this.#subject, commit, limits).catch((error: unknown) => {
+        const isTooLong = error instanceof HubError && error.details['tooLong'] === true;
+        if (!isTooLong || selection.within === undefined) throw error;
+        within = selection.within;
+        return listTree(connection, this.#subject, commit, undefined, within);
+      });
     } catch (error) {
       if (!lacksRoute(error)) throw error;
       const found = await probeTree(connection, this.#subject, commit, selection.allowPatterns);
@@ -238,7 +258,7 @@ class SnapshotDownload {
       );
       return found;
     }
-    await this.#attempt(() => this.#cache.writeTree(commit, tree));
+    await this.#attempt(() => this.#cache.writeTree(commit, tree, within));
     return tree;
   }
 

@@ -1,8 +1,9 @@
 /** An archive that is whole and not unpacked: what is known of it, so that no call downloads it in vain. */
-import { readFile, rm, stat } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { z } from 'zod';
 import { writeFileAtomically } from '../atomic-file.js';
 import { DataError } from '../errors.js';
+import { readRegularFile } from '../regular-file.js';
 
 const noteSchema = z.object({
   size: z.int().nonnegative(),
@@ -31,6 +32,12 @@ export class KeptArchive {
     const archive = new KeptArchive(path);
     const found = await stat(path).catch(() => undefined);
     if (!found) return archive;
+    if (!found.isFile()) {
+      throw new DataError(`${path}: a folder, a pipe or a device lies where the archive is kept`, {
+        hint: 'Remove it.',
+        details: { path },
+      });
+    }
     const note = await readNote(path);
     if (note?.size === found.size && note.modified === found.mtimeMs) {
       archive.#note = note;
@@ -103,10 +110,11 @@ export class KeptArchive {
 
 /** A damaged archive that no digest vouches for is fetched a second time, and not a third. */
 const MOST_DOWNLOADS = 2;
+const MAX_NOTE_BYTES = 64 * 1024;
 
 async function readNote(path: string): Promise<Note | undefined> {
   try {
-    return noteSchema.parse(JSON.parse(await readFile(`${path}.json`, 'utf8')));
+    return noteSchema.parse(JSON.parse((await readRegularFile(`${path}.json`, MAX_NOTE_BYTES)).toString('utf8')));
   } catch {
     return undefined;
   }

@@ -30,6 +30,7 @@ const OTHER_PAGES: Readonly<Record<string, string>> = {
   search: 'a search on Kaggle, not a data set',
   docs: 'a page of documentation, not a data set',
   rankings: 'a ranking on Kaggle, not a data set',
+  t: 'an invitation to a competition: open it, the address that it leads to has its name',
   work: 'a page of your Kaggle account, not a data set',
 };
 

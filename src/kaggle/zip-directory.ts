@@ -168,12 +168,17 @@ function findConflicts(listed: readonly Listed[], path: string, areAllowed: bool
     exact.add(name);
   }
   if (files.size === 0) return conflicts;
+  const seen = new Set<string>();
   for (const { name } of listed) {
-    const key = nameKey(name);
-    const refuse = (why: string): DataError => zipError(path, why, { entry: name, fault: 'names' });
-    if (name.endsWith('/') && files.has(key)) throw refuse('a folder and a file at once');
-    for (let slash = key.indexOf('/'); slash !== -1; slash = key.indexOf('/', slash + 1)) {
-      if (files.has(key.slice(0, slash))) throw refuse('a file below another file');
+    for (let slash = name.indexOf('/'); slash !== -1; slash = name.indexOf('/', slash + 1)) {
+      const folder = name.slice(0, slash);
+      if (seen.has(folder)) continue;
+      seen.add(folder);
+      if (!files.has(nameKey(folder))) continue;
+      const why = slash === name.length - 1 ? 'a folder and a file at once' : 'a file below another file';
+      if (exact.has(folder)) throw zipError(path, why, { entry: name, fault: 'names' });
+      if (!areAllowed) throw zipError(path, `${why} on some systems`, { entry: name, fault: 'case' });
+      conflicts.push(name);
     }
   }
   return conflicts;

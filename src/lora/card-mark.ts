@@ -10,7 +10,8 @@ const CARRIED = '# from the page before:';
  * @param there the page that it may replace: metadata of one without text are carried over
  */
 export function markedCard(card: string, there = ''): string {
-  const text = withCarried(card, carriedFrom(plain(there)));
+  // As it is read again, so that line ends of the caller's texts are no edit either.
+  const text = withCarried(plain(card), carriedFrom(plain(there)));
   return `${text}\n<!-- made by ministral-tune, sha256 ${digest(text)}; an edited page is kept -->\n`;
 }
 

@@ -1,10 +1,11 @@
 /** A file on its way: kept under a hidden name, with what is known of it beside, until it is whole. */
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readFile, rename, rm, stat, statfs } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rename, rm, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomically } from '../atomic-file.js';
 import { HubError } from '../errors.js';
+import { readRegularFile } from '../regular-file.js';
 import { digestsDiffer, type FileDigests } from './digests.js';
 
 /** By what a server lets a file be recognised. */
@@ -15,6 +16,8 @@ export interface FileFacts {
   readonly size?: number | undefined;
   readonly digests: FileDigests;
 }
+
+const MAX_NOTE_BYTES = 64 * 1024;
 
 const noteSchema = z.strictObject({
   source: z.string(),
@@ -61,7 +64,14 @@ export class PartialFile {
       // A link in its place would lead the bytes elsewhere. Windows has no such flag.
       const flags = constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0);
       file.#handle = await open(file.#temporary, flags, 0o644);
-      const { size } = await file.#handle.stat();
+      const entry = await file.#handle.stat();
+      if (!entry.isFile()) {
+        throw new HubError(`${file.#temporary}: a pipe or a device lies where the file would arrive`, {
+          hint: 'Remove it.',
+          details: { path: file.#temporary },
+        });
+      }
+      const { size } = entry;
       const facts = size > 0 ? await file.#readNote() : undefined;
       if (facts && (facts.size === undefined || size <= facts.size)) {
         file.facts = facts;
@@ -168,7 +178,9 @@ export class PartialFile {
 
   async #readNote(): Promise<FileFacts | undefined> {
     try {
-      const note = noteSchema.parse(JSON.parse(await readFile(`${this.#temporary}.json`, 'utf8')));
+      const note = noteSchema.parse(
+        JSON.parse((await readRegularFile(`${this.#temporary}.json`, MAX_NOTE_BYTES)).toString('utf8')),
+      );
       return note.source === this.#source ? note : undefined;
     } catch {
       return undefined;

@@ -1,6 +1,8 @@
 /** The proxy that a request goes through, as the usual variables name it, on every version of Node. */
+import { BlockList, isIP } from 'node:net';
+import { domainToASCII } from 'node:url';
 import { ConfigError } from '../errors.js';
-import { keepCredentials, keepSecret } from '../secrets.js';
+import { keepCredentials } from '../secrets.js';
 import { isLoopback } from './loopback.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -45,7 +47,7 @@ export function proxyFor(url: URL, env: Environment): URL | undefined {
 /** Name and value of a variable, in small letters or capitals. */
 function setting(name: string, env: Environment): [string, string] | undefined {
   for (const key of [name, name.toUpperCase()]) {
-    const value = env[key]?.trim();
+    const value = env[key]?.trim().replace(/^(["'])(.*)\1$/, '$2');
     if (value) return [key, value];
   }
   return undefined;
@@ -67,8 +69,9 @@ function parseProxy(name: string, value: string): URL {
 }
 
 /**
- * Whether a list of hosts names this one: separated by commas or spaces; `*` for all; a name also for all below it, with
- * or without a dot or `*.` before; with `:PORT` for that port only; IPv6 with or without brackets.
+ * Whether a list of hosts names this one: separated by commas, semicolons, bars or spaces; `*` for all, and for any part
+ * of a name; a name also for all below it, with or without a dot or `*.` before; with `:PORT` for that port only; IPv6
+ * with or without brackets; ranges such as 10.0.0.0/8.
  */
 function exempt(url: URL, list: string): boolean {
   const host = url.hostname
@@ -76,17 +79,25 @@ function exempt(url: URL, list: string): boolean {
     .replace(/\.$/, '')
     .toLowerCase();
   const port = url.port || (url.protocol === 'https:' ? '443' : '80');
-  return list.split(/[\s,]+/).some((entry) => {
+  return list.split(/[\s,;|]+/).some((written) => {
+    // An address in place of a name is meant so.
+    const entry = written
+      .toLowerCase()
+      .replace(/^["']|["']$/g, '')
+      .replace(/^https?:\/\//, '')
+      .replace(/\/$/, '');
     if (entry === '') return false;
     if (entry === '*') return true;
-    const [, bracketed, named, wanted] = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(entry.toLowerCase()) ?? [];
+    const [, bracketed, named, wanted] = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(entry) ?? [];
     if (wanted !== undefined && wanted !== port) return false;
-    const name = bracketed ?? named ?? entry.toLowerCase();
+    const name = bracketed ?? named ?? entry;
+    if (name.includes('/')) return inRange(host, name);
     const isIpv6 = name.includes(':');
     if (isIpv6) return sameIpv6(name, host);
-    if (name.includes('/')) return inRange(host, name);
     const suffix = name.replace(/^\*?\.?/, '').replace(/\.$/, '');
-    return suffix !== '' && (host === suffix || host.endsWith(`.${suffix}`));
+    if (suffix.includes('*')) return matches(host, suffix);
+    const plain = domainToASCII(suffix);
+    return plain !== '' && (host === plain || host.endsWith(`.${plain}`));
   });
 }
 
@@ -94,19 +105,24 @@ function sameIpv6(name: string, host: string): boolean {
   return URL.canParse(`http://[${name}]`) && new URL(`http://[${name}]`).hostname === `[${host}]`;
 }
 
-/** Whether an address lies in a range such as 10.0.0.0/8. */
-function inRange(host: string, range: string): boolean {
-  const [, base = '', bits = ''] = /^([\d.]+)\/(\d{1,2})$/.exec(range) ?? [];
-  const [address, start] = [ipv4(host), ipv4(base)];
-  if (address === undefined || start === undefined || Number(bits) > 32) return false;
-  const size = 2 ** (32 - Number(bits));
-  return Math.floor(address / size) === Math.floor(start / size);
+/** Whether a name, or its end, is one with `*` for some of its letters. */
+function matches(host: string, pattern: string): boolean {
+  const source = pattern
+    .split(/\*+/)
+    .map((part) => part.replace(/[^\w-]/g, '\\$&'))
+    .join('.*');
+  return pattern.length <= 253 && pattern.split('*').length <= 8 && new RegExp(`(^|\\.)${source}$`).test(host);
 }
 
-function ipv4(text: string): number | undefined {
-  const parts = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text)?.slice(1).map(Number);
-  if (!parts || parts.some((part) => part > 255)) return undefined;
-  return parts.reduce((sum, part) => sum * 256 + part, 0);
+/** Whether an address lies in a range such as 10.0.0.0/8 or fd00::/8. */
+function inRange(host: string, range: string): boolean {
+  const [, base = '', bits = ''] = /^(.+)\/(\d{1,3})$/.exec(range) ?? [];
+  const family = isIP(base);
+  if (family === 0 || family !== isIP(host) || Number(bits) > (family === 4 ? 32 : 128)) return false;
+  const name = family === 4 ? 'ipv4' : 'ipv6';
+  const list = new BlockList();
+  list.addSubnet(base, Number(bits), name);
+  return list.check(host, name);
 }
 
 async function openRoute(proxy: URL): Promise<ProxyRoute> {
@@ -115,10 +131,7 @@ async function openRoute(proxy: URL): Promise<ProxyRoute> {
   const { fetch: proxiedFetch, ProxyAgent } = await import('undici');
   const [user, password] = [decoded(proxy.username), decoded(proxy.password)];
   const token = `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
-  if (password) {
-    keepSecret(password);
-    keepCredentials(token);
-  }
+  if (user || password) keepCredentials(token);
   // An http address is asked of the proxy itself: many let tunnels lead to the port of https alone.
   const dispatcher = new ProxyAgent({ uri: proxy.origin, proxyTunnel: false, ...(user || password ? { token } : {}) });
   const through = (input: string | URL, init?: object): ReturnType<typeof proxiedFetch> =>

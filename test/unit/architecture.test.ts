@@ -75,6 +75,7 @@ const LEAVES = [
   'read-json.ts',
   'regular-file.ts',
   'require-given.ts',
+  'redact-values.ts',
   'secrets.ts',
   'show-value.ts',
   'time-limit.ts',

@@ -85,3 +85,78 @@ it('takes no longer for texts that almost are one', () => {
   const text = `${TOKEN.slice(0, 15)}${' '.repeat(8)}`.repeat(20_000) + 'h'.repeat(100_000);
   expect(redact(text)).toBe(text);
 });
+
+it('nor for a text of backslashes alone', () => {
+  // Without a bound it takes more than ten seconds; the runner gives a test five.
+  expect(redact('\\'.repeat(65_536))).toHaveLength(65_536);
+});
+
+it.each(['main', 'damaged', 'Password', 'a', 'train'])('"%s" as a secret leaves the messages readable', (word) => {
+  keepSecret(word);
+  const error = new HubError(`no revision "${word}"`, { details: { [word]: word } });
+  expect(error.message).toBe(`no revision "${word}"`);
+  expect(error.details).toEqual({ [word]: word });
+});
+
+it('a secret of letters alone counts as a word of its own', () => {
+  keepSecret('snapshot');
+  expect(redact('snapshotDownload and snapshots say snapshot.')).toBe('snapshotDownload and snapshots say ***.');
+});
+
+it('a token in the place of the user is a secret', () => {
+  keepCredentials(`Basic ${Buffer.from('gl-t0ken-5:').toString('base64')}`);
+  expect(redact('the token: gl-t0ken-5')).toBe('the token: ***');
+});
+
+it('what has no secret stays the very thing: circles, numbers, bytes, classes', () => {
+  const circle: Record<string, unknown> = { n: 1, nan: Number.NaN, big: 10n, bytes: Buffer.from('x'), at: new Date(0) };
+  Object.assign(circle, { self: circle, other: circle, map: new Map([['a', circle]]) });
+  class OwnError extends Error {}
+  const cause = Object.assign(new OwnError('fine'), { big: 10n });
+  Object.assign(cause, { self: cause, cause });
+  const error = new HubError('x', { details: { circle }, cause });
+  expect(error.details.circle).toBe(circle);
+  expect(error.cause).toBe(cause);
+});
+
+it('what has one keeps its form, its class and its other fields', () => {
+  const circle: Record<string, unknown> = { said: TOKEN, status: 403, list: [1, TOKEN] };
+  circle.self = circle;
+  const inner = Object.assign(new RangeError(`of ${TOKEN}`), { status: 403, body: circle, request: new Headers() });
+  const error = new HubError('x', {
+    details: { circle, inner, map: new Map([[TOKEN, new Set([TOKEN])]]), url: new URL(`https://h/${TOKEN}`) },
+    cause: new TypeError('fetch failed', { cause: inner }),
+  });
+  expect(inspect(error, { depth: 20, showHidden: true })).not.toContain(TOKEN);
+  const found = error.details.circle as typeof circle;
+  expect(found).toMatchObject({ said: '***', status: 403, list: [1, '***'] });
+  expect(found.self).toBe(found);
+  expect(error.details.map).toEqual(new Map([['***', new Set(['***'])]]));
+  expect(error.cause).toBeInstanceOf(TypeError);
+  expect((error.cause as Error).cause).toBeInstanceOf(RangeError);
+  expect((error.cause as Error).cause).toMatchObject({ message: 'of ***', status: 403, body: { said: '***' } });
+});
+
+it('a cause that cannot be looked at does not take the place of the error', () => {
+  const cause = new Error('x');
+  Object.defineProperty(cause, 'field', {
+    enumerable: true,
+    get: () => {
+      throw new Error('a getter');
+    },
+  });
+  expect(new HubError('first', { cause }).message).toBe('first');
+  expect(new HubError('first', { cause: new DOMException(TOKEN, 'AbortError') }).cause).toMatchObject({
+    name: 'AbortError',
+    message: '***',
+  });
+  const trap = new Proxy(
+    {},
+    {
+      ownKeys: () => {
+        throw new Error('a trap');
+      },
+    },
+  );
+  expect(new HubError('first', { details: { trap } }).message).toBe('first');
+});

@@ -8,7 +8,9 @@ import { ConfigError, DataError, HubError, type TuneError } from '../../../src/e
 import { localFolder, parseRepoId } from '../../../src/hub/repo-id.js';
 import { parseDatasetName } from '../../../src/hub/repo-kind.js';
 import { snapshotDownload } from '../../../src/hub/snapshot-download.js';
-import { HubServer } from '../../servers/hub-server.js';
+import { keepSecret } from '../../../src/secrets.js';
+import { gitSha1, HubServer } from '../../servers/hub-server.js';
+import { answer } from '../../servers/scripted-server.js';
 import { makeZip } from '../kaggle/zip-writer.js';
 
 const ID = 'org/bones';
@@ -336,6 +338,10 @@ describe('names of data sets', () => {
       'https://huggingface.co/datasets/org/bones/tree/refs%2Fconvert%2Fparquet/a%20b/c',
       { revision: 'refs/convert/parquet', folder: 'a b/c' },
     ],
+    ['https://huggingface.co/datasets/org/bones/tree/refs/pr/3/a', { revision: 'refs/pr/3', folder: 'a' }],
+    ['https://huggingface.co/datasets/org/bones/commit/0123abcd', { revision: '0123abcd' }],
+    ['https://huggingface.co/api/datasets/org/bones', {}],
+    ['hf://datasets/org/bones@refs/convert/parquet/x', { revision: 'refs/convert/parquet', folder: 'x' }],
     ['hf://datasets/org/bones', {}],
     ['hf://datasets/org/bones/data', { folder: 'data' }],
     ['hf://datasets/org/bones@v1/data', { revision: 'v1', folder: 'data' }],
@@ -405,4 +411,59 @@ describe('names of data sets', () => {
     expect(folder).toContain('datasets--org--bones');
     await expect(snapshotDownload('spaces/org/app', options)).rejects.toThrow(/is a Space/);
   });
+});
+
+describe('a data set with more files than a list may have', () => {
+  const ENTRIES = 20_000;
+  /** Pages without end for the whole, and the folder `data` alone as it is. */
+  const tooLong = (): void => {
+    let page = 0;
+    server.fault(
+      /\/tree\/[0-9a-f]{40}\?/,
+      (request, response) => {
+        const entries = Array.from({ length: ENTRIES }, (_, i) => ({
+          type: 'directory',
+          path: `f${page * ENTRIES + i}`,
+        }));
+        const link = `<http://x${request.url!.split('?')[0]}?cursor=${++page}>; rel="next"`;
+        answer(200, entries, { link })(request, response);
+      },
+      0,
+    );
+    const list = Object.entries(FOLDERS()).map(([name, content]) => ({
+      type: 'file',
+      path: `data/${name}`,
+      size: content.length,
+      oid: gitSha1(Buffer.from(content)),
+    }));
+    server.fault(/\/tree\/[0-9a-f]{40}\/data\?/, answer(200, list), 0);
+  };
+  const below = (files: Record<string, Buffer | string>): Record<string, Buffer | string> =>
+    Object.fromEntries(Object.entries(files).map(([name, content]) => [`data/${name}`, content]));
+
+  it('is read from the folder that `dataDir` names, also again and without the Hub', async () => {
+    publish(below(FOLDERS()));
+    tooLong();
+    expect((await download({ dataDir: 'data' })).train.length).toBe(2);
+    const asked = server.api.requests.length;
+    expect((await download({ dataDir: 'data', localFilesOnly: true })).train.length).toBe(2);
+    expect(server.api.requests.length).toBe(asked);
+    expect((await failure({ localFilesOnly: true })).message).toContain('has the list of other folders alone');
+    // The folder's list is not taken for that of all files.
+    expect((await failure()).message).toContain('more than 150000 entries');
+  });
+
+  it('says so where none is named', async () => {
+    publish(below(FOLDERS()));
+    tooLong();
+    const error = await failure();
+    expect(error.message).toContain('datasets/org/bones: the list of its files has more than 150000 entries');
+    expect(error.hint).toContain('`dataDir`');
+  });
+});
+
+it('a file that is named as the password is of the mirror is found all the same', async () => {
+  keepSecret('x-rays-1');
+  publish({ 'x-rays-1/train.parquet': 'no parquet', 'x-rays-1/README.md': '' });
+  expect((await failure({ dataDir: 'x-rays-1' })).message).not.toContain('is looked at first');
 });

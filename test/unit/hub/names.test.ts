@@ -159,3 +159,32 @@ it('patterns may be a string or a list, and nothing else', () => {
     );
   }
 });
+
+describe('what is pasted for a model says what to write', () => {
+  it.each([
+    ['https://huggingface.co/org/model', 'Give "org/model".'],
+    ['https://huggingface.co/org/model/tree/main?x=1#usage', 'Give "org/model".'],
+    ['https://huggingface.co/org/model/tree/v1.0', `Give "org/model", with the option revision: 'v1.0'.`],
+    ['https://huggingface.co/org/model/tree/refs%2Fpr%2F3', `Give "org/model", with the option revision: 'refs/pr/3'.`],
+    ['https://huggingface.co/org/model/tree/refs/pr/3', `Give "org/model", with the option revision: 'refs/pr/3'.`],
+    ['https://huggingface.co/org/model/blob/v2/config.json', `Give "org/model", with the option revision: 'v2'.`],
+    ['https://huggingface.co/org/model/resolve/main/a/b.json', 'Give "org/model".'],
+    ['https://huggingface.co/org/model.git', 'Give "org/model".'],
+    ['https://huggingface.co/gpt2/tree/main', 'Give "gpt2".'],
+    ['https://me:pw1234@huggingface.co/org/model', 'Give "org/model".'],
+    ['https://mirror.example/org/model', `Give "org/model", with the option endpoint: 'https://mirror.example'.`],
+    ['www.huggingface.co/org/model', 'Give "org/model".'],
+    ['hf.co/org/model', 'Give "org/model".'],
+    ['hf://org/model@v1', `Give "org/model", with the option revision: 'v1'.`],
+    ['hf://models/org/model', 'Give "org/model".'],
+    ['git@hf.co:org/model', 'Give "org/model".'],
+    ['org/model@v1', `Give "org/model", with the option revision: 'v1'.`],
+    ['org/model/', 'Give "org/model".'],
+    ['"org/model"', 'Give "org/model".'],
+  ])('%s', async (text, hint) => {
+    const error = (await localFolder(text).catch((caught: unknown) => caught)) as ConfigError;
+    expect(error).toBeInstanceOf(ConfigError);
+    expect(error.hint).toBe(hint);
+    expect(error.message + JSON.stringify(error.details)).not.toContain('pw1234');
+  });
+});

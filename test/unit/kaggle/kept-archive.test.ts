@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -142,6 +143,20 @@ describe('an archive that is whole and not unpacked', () => {
     expect(downloads()).toBe(1);
   });
 
+  it('may have a file and a folder whose names differ in case alone, where both are allowed', async () => {
+    serve(makeZip([...images('A', 'B'), { name: 'LABELS', content: 'x' }, { name: 'labels/x.txt', content: 'x' }]));
+    const error = await failure();
+    expect(error.message).toContain('a file below another file on some systems');
+    expect(error.hint).toContain('allowCaseConflicts');
+    await writeFile(join(cacheDir, 'probe'), '');
+    const isBlind = await stat(join(cacheDir, 'PROBE')).then(
+      () => true,
+      () => false,
+    );
+    if (!isBlind) expect((await download(undefined, { allowCaseConflicts: true })).train.length).toBe(2);
+    expect(downloads()).toBe(1);
+  });
+
   it('does not stand in the way of folders that differ in case alone', async () => {
     serve(
       makeZip([{ name: 'Cat/Train/1.png', content: png }, { name: 'Cat/train/2.png', content: png }, ...images('Dog')]),
@@ -253,5 +268,29 @@ describe('an archive that is damaged', () => {
     await writeFile(archive(), cut());
     expect((await failure()).message).toMatch(/signature not found/);
     expect(downloads()).toBe(2);
+  });
+});
+
+describe.skipIf(process.platform === 'win32')('a pipe in the cache is not waited for', () => {
+  it('in the place of the archive', async () => {
+    await mkdir(join(cacheDir, 'datasets/owner/set'), { recursive: true });
+    execFileSync('mkfifo', [archive()]);
+    expect((await failure()).message).toContain('a folder, a pipe or a device lies where the archive is kept');
+  });
+
+  it.each(['.1.zip.json', '..1.zip.partial.json'])('in the place of the note %s', async (name) => {
+    await mkdir(join(cacheDir, 'datasets/owner/set'), { recursive: true });
+    execFileSync('mkfifo', [join(cacheDir, 'datasets/owner/set', name)]);
+    if (name.includes('partial')) await writeFile(join(cacheDir, 'datasets/owner/set/..1.zip.partial'), 'begun');
+    else await writeFile(archive(), makeZip(images('A', 'B')));
+    await download();
+    expect(await inCache()).toContain('1.complete');
+  });
+
+  it('in the place of the file on its way', async () => {
+    await mkdir(join(cacheDir, 'datasets/owner/set'), { recursive: true });
+    execFileSync('mkfifo', [join(cacheDir, 'datasets/owner/set/..1.zip.partial')]);
+    const error = await download().catch((caught: unknown) => caught);
+    expect((error as TuneError).message).toContain('a pipe or a device lies where the file would arrive');
   });
 });

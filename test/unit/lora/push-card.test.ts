@@ -94,6 +94,13 @@ describe('a README.md on the Hub', () => {
     expect(warnings).toEqual([]);
   });
 
+  it('is nobody’s edit though the texts of the card came with other line ends', async () => {
+    await push({ modelCard: { description: 'Written\r\non Windows.' } });
+    expect(await push({ modelCard: { description: 'Written\r\nagain.' } })).toMatchObject({ kept: [], changed: true });
+    expect(card()).toContain('again.');
+    expect(await push({ modelCard: { description: 'Written\r\nagain.' } })).toMatchObject({ kept: [], changed: false });
+  });
+
   it('of a new repository, with metadata alone, is replaced, and its metadata stay', async () => {
     const first =
       '---\nlicense: other\nlicense_name: my-licence\nextra_gated_fields:\n  Name: text\n  Country: text\ntags:\n- mine\n---\n';
@@ -178,6 +185,33 @@ describe('a README.md on the Hub', () => {
     expect((await push()).kept).toEqual(['README.md']);
     server.fault(/resolve/, answer(403), 9);
     await expect(push()).rejects.toThrow(/does not allow this with the token/);
+  });
+});
+
+describe('a README.md that cannot be seen', () => {
+  it.each([
+    ['an answer without a body', 204, ''],
+    ['an empty file', 200, ''],
+    ['a page in its place', 200, '<html><title>Sign in</title></html>'],
+  ])('is not replaced: %s', async (_what, status, body) => {
+    await push();
+    server.commit(ID, { 'README.md': '# Mine\n' });
+    server.fault(/resolve/, answer(status, body), 9);
+    await expect(push({ maxAttempts: 2 })).rejects.toThrow(/what came as README.md is not the file that the Hub lists/);
+    expect(card()).toBe('# Mine\n');
+  });
+
+  it('an address of the pull request shows no token', async () => {
+    await push();
+    server.commit(ID, { 'README.md': '# Mine\n' });
+    await save(5);
+    server.fault(
+      /commit/,
+      answer(200, JSON.stringify({ commitOid: 'hf_writer', pullRequestUrl: 'https://h/hf_writer', success: true })),
+    );
+    const result = await push({ createPr: true });
+    expect(JSON.stringify(result)).not.toContain('hf_writer');
+    expect(result.pullRequestUrl).toBe('https://h/***');
   });
 });
 

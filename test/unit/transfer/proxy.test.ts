@@ -59,12 +59,30 @@ describe('the way to an address', () => {
     ['[fd00::1]:8443', 'https://[fd00::1]/', false],
     ['fd00:0:0::1', 'https://[fd00::1]/', true],
     ['example', 'https://host.example/', true],
+    ['https://host.example/', 'https://host.example/', true],
+    ['a.example;host.example', 'https://host.example/', true],
+    ['a.example|host.example', 'https://host.example/', true],
+    ['"a.example,host.example"', 'https://host.example/', true],
+    ['10.1.*.*', 'https://10.1.2.3/', true],
+    ['10.1.*.*', 'https://10.2.2.3/', false],
+    ['hub-*.example', 'https://hub-1.example/', true],
+    ['hub-*.example', 'https://hub.example/', false],
+    ['fd00::/8', 'https://[fd12::1]/', true],
+    ['fd00::/8', 'https://[fe80::1]/', false],
+    ['fd00::/129', 'https://[fd12::1]/', false],
+    ['münchen.example', 'https://münchen.example/', true],
     ['', 'https://host.example/', false],
     [',, ,', 'https://host.example/', false],
   ])('NO_PROXY=%s exempts %s: %s', (list, url, exempt) => {
     for (const name of ['NO_PROXY', 'no_proxy']) {
       expect(way(url, { ALL_PROXY: 'http://p:1', [name]: list }) === undefined).toBe(exempt);
     }
+  });
+
+  it('may stand in quotation marks, as files of settings leave them', () => {
+    expect(way('https://host.example/', { HTTPS_PROXY: '"http://p:1"' })).toBe(
+      way('https://host.example/', { HTTPS_PROXY: 'http://p:1' }),
+    );
   });
 
   it('that is none is refused without the password in it', () => {
