@@ -2,13 +2,25 @@
  * What a lock file holds: a line of JSON about its owner, then a line with a counter that the owner raises as long as
  * it lives. The functions are synchronous: a worker thread uses them as well, and so does the end of a process.
  */
-import { closeSync, futimesSync, openSync, readFileSync, readSync, unlinkSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  futimesSync,
+  openSync,
+  readFileSync,
+  readSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import type { ProcessIdentity } from './process-identity.js';
 
 /** Who holds a lock. */
 export interface LockOwner extends ProcessIdentity {
   /** Random, of this one taking. */
   readonly token: string;
+  /** The worker thread that holds it, which may end before its process does; missing for the main thread. */
+  readonly thread?: number | undefined;
   /** For people: what is held, e.g. "training run". */
   readonly what?: string | undefined;
   /** When it was taken, by the owner's clock. */
@@ -48,21 +60,23 @@ export function parseLock(text: string): LockOwner | undefined {
     space: string(json.space),
     bootTime: number(json.bootTime),
     started: number(json.started),
+    thread: number(json.thread),
     what: string(json.what),
     since: string(json.since),
     program: string(json.program),
   };
 }
 
-/** Shows that the owner lives. Gives whether the lock is still its own. */
-export function beat(path: string, token: string, count: number): boolean {
+/** Shows that the owner lives, where the lock is still its own. Gives the token of whoever holds it. */
+export function beat(path: string, token: string, count: number): string | undefined {
   // The one that is read is the one that is written to, whatever its name is by then.
   const file = openSync(path, 'r+');
   try {
     const bytes = Buffer.alloc(MAX_LOCK_BYTES);
     const held = bytes.subarray(0, readSync(file, bytes, 0, bytes.length, 0));
     const line = held.indexOf(10);
-    if (parseLock(held.toString())?.token !== token || line < 0) return false;
+    const holder = parseLock(held.toString())?.token;
+    if (holder !== token || line < 0) return holder;
     try {
       writeSync(file, counter(count), line + 1);
     } catch {
@@ -70,9 +84,24 @@ export function beat(path: string, token: string, count: number): boolean {
       const now = new Date();
       futimesSync(file, now, now);
     }
-    return true;
+    return holder;
   } finally {
     closeSync(file);
+  }
+}
+
+/**
+ * Makes a lock again that is gone, unless the trace is there. Gives whether nobody else has it: it is there again, or
+ * its whole folder is gone.
+ */
+export function writeAgain(path: string, text: string, trace: string): boolean {
+  if (existsSync(trace)) return false;
+  try {
+    writeFileSync(path, text, { flag: 'wx' });
+    return true;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return code === 'ENOENT' || code === 'ENOTDIR';
   }
 }
 

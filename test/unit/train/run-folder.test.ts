@@ -194,6 +194,35 @@ describe('the output folder', () => {
     }
   });
 
+  it('stays where it was when the process changes its working directory', async () => {
+    const before = process.cwd();
+    await mkdir(join(folder, 'other'));
+    try {
+      process.chdir(folder);
+      const model = linearModel();
+      model.onWindow = async (window) => {
+        if (window !== 2) return;
+        process.chdir(join(folder, 'other'));
+        const second = train(linearModel(), { outputDir: join(folder, 'out') });
+        await expect(second).rejects.toThrow('in use by a training run: this process');
+      };
+      const config = { outputDir: 'out', saveTotalLimit: 2, evalStrategy: 'no' } as const;
+      await train(model, config);
+      expect(await readdir(join(folder, 'other'))).toEqual([]);
+      expect(await names()).toEqual(['checkpoint-4', 'checkpoint-5', 'train-log.jsonl']);
+      // The same of a checkpoint to go on from.
+      process.chdir(folder);
+      await rm('out/checkpoint-5', { recursive: true });
+      const run = train(linearModel(), config, { resumeFromCheckpoint: 'out/checkpoint-4' });
+      process.chdir(join(folder, 'other'));
+      await run;
+      expect(await readdir(join(folder, 'other'))).toEqual([]);
+      expect(await names()).toEqual(['checkpoint-4', 'checkpoint-5', 'train-log.jsonl']);
+    } finally {
+      process.chdir(before);
+    }
+  });
+
   it('of another run is put in order for a resume only if that run has ended', async () => {
     await train(linearModel());
     const other = join(folder, 'second');
