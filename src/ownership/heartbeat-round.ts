@@ -1,4 +1,5 @@
 /** One round of signs of life, in a thread of its own or where there is none. */
+import { existsSync } from 'node:fs';
 import { beat, unlinkOwn, writeAgain } from './lock-file.js';
 
 /** A lock that is held. */
@@ -7,6 +8,8 @@ export interface Beating {
   readonly token: string;
   /** The whole file, to make it again. */
   readonly text: string;
+  /** A name beside it that nobody else uses. */
+  readonly temporary: string;
   /** Lies beside the lock once another process has taken it for dead. */
   readonly trace: string;
   /** After this long without a look at the lock, another may have taken it over and be gone again. In milliseconds. */
@@ -43,9 +46,9 @@ export function beatAll(locks: Iterable<Beating>): void {
 }
 
 /** A lock that was removed by hand: later its owner could not tell that from one that was taken over. */
-function makeAgain({ path, token, text, trace, staleMs, seen, state }: Beating): void {
-  if (Date.now() - seen[0]! > staleMs || Atomics.load(state, 0) !== HELD) return;
-  if (writeAgain(path, text, trace)) seen[0] = Date.now();
+function makeAgain({ path, token, text, temporary, trace, staleMs, seen, state }: Beating): void {
+  if (Date.now() - seen[0]! > staleMs || Atomics.load(state, 0) !== HELD || existsSync(trace)) return;
+  if (writeAgain(path, text, temporary)) seen[0] = Date.now();
   // It may have been given back between the two.
   if (Atomics.load(state, 0) === RELEASED) unlinkOwn(path, token);
 }

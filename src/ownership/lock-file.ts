@@ -2,17 +2,7 @@
  * What a lock file holds: a line of JSON about its owner, then a line with a counter that the owner raises as long as
  * it lives. The functions are synchronous: a worker thread uses them as well, and so does the end of a process.
  */
-import {
-  closeSync,
-  existsSync,
-  futimesSync,
-  openSync,
-  readFileSync,
-  readSync,
-  unlinkSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, futimesSync, linkSync, openSync, readFileSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import type { ProcessIdentity } from './process-identity.js';
 
 /** Who holds a lock. */
@@ -91,18 +81,34 @@ export function beat(path: string, token: string, count: number): string | undef
 }
 
 /**
- * Makes a lock again that is gone, unless the trace is there. Gives whether nobody else has it: it is there again, or
- * its whole folder is gone.
+ * Makes a lock again that is gone.
+ * @param temporary a free name beside it
+ * @returns whether nobody else has it: it is there again, or cannot be made, as on a full disk or without its folder
  */
-export function writeAgain(path: string, text: string, trace: string): boolean {
-  if (existsSync(trace)) return false;
-  try {
-    writeFileSync(path, text, { flag: 'wx' });
-    return true;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    return code === 'ENOENT' || code === 'ENOTDIR';
+export function writeAgain(path: string, text: string, temporary: string): boolean {
+  // A lock that is seen to be empty would be taken for another's.
+  for (const at of [temporary, path]) {
+    let isMade = false;
+    try {
+      const file = openSync(at, 'wx');
+      isMade = true;
+      try {
+        writeSync(file, text);
+      } finally {
+        closeSync(file);
+      }
+      if (at === path) return true;
+      linkSync(temporary, path);
+      return true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+      // Of a full disk nothing empty stays; one without hard links is tried again under the name itself.
+      if (isMade && at === path) unlinkSync(path);
+    } finally {
+      if (isMade && at === temporary) unlinkSync(temporary);
+    }
   }
+  return true;
 }
 
 /** Removes a lock at the end of its process. */

@@ -11,10 +11,11 @@ import { rm } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { threadId } from 'node:worker_threads';
+import { temporaryName } from '../atomic-file.js';
 import { oneLine } from '../one-line.js';
 import { exists } from '../regular-file.js';
 import { silence, startBeating, stopBeating } from './heartbeat.js';
-import { HELD, LOST, RELEASED } from './heartbeat-round.js';
+import { type Beating, HELD, LOST, RELEASED } from './heartbeat-round.js';
 import { formatLock, type LockOwner, unlinkOwn } from './lock-file.js';
 import { createLock, lookAtLock, removeLock, type SeenLock, takenName } from './lock-storage.js';
 import { lifeOf, ownIdentity } from './process-identity.js';
@@ -93,8 +94,10 @@ export class OwnerLock {
     this.#seen[0] = Date.now();
     remember(owner.token, path);
     const { beatMs, staleMs } = lockTimes;
-    const [text, trace] = [formatLock(owner), takenName(path, owner.token)];
-    const beating = { path, token: owner.token, text, trace, staleMs, seen: this.#seen, state: this.#state };
+    const beating: Beating = {
+      ...{ path, token: owner.token, text: formatLock(owner), temporary: temporaryName(path) },
+      ...{ trace: takenName(path, owner.token), staleMs, seen: this.#seen, state: this.#state },
+    };
     const begin = (): void => startBeating(beating, beatMs);
     // Most waits are for work of a moment, which needs no thread.
     if (isBrief) this.#begins = setTimeout(begin, beatMs / 5).unref();
@@ -155,7 +158,12 @@ export class OwnerLock {
 
   async #check(): Promise<string | undefined> {
     const { token } = this.#owner;
-    const seen = await lookAtLock(this.path);
+    let seen = await lookAtLock(this.path);
+    // It may be just being made again, on a disk without hard links.
+    for (let look = 0; look < 3 && seen && !seen.owner; look++) {
+      await delay(lockTimes.pollMs);
+      seen = await lookAtLock(this.path);
+    }
     if (seen?.owner?.token === token) {
       this.#seen[0] = Date.now();
       return undefined;

@@ -1,7 +1,9 @@
+import fs from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Beating, beatAll, HELD, LOST, RELEASED } from '../../../src/ownership/heartbeat-round.js';
 
 let folder: string;
@@ -16,7 +18,14 @@ const textOf = (token: string): string => `${JSON.stringify({ token, host: 'h', 
 /** @param ago when it was last looked at, in milliseconds */
 function lockSeen(ago: number): Beating {
   const seen = Float64Array.of(Date.now() - ago);
-  const base = { path, token: 'own', text: textOf('own'), trace: `${path}.taken-own`, staleMs: 60_000 };
+  const base = {
+    path,
+    token: 'own',
+    text: textOf('own'),
+    temporary: `${path}.tmp`,
+    trace: `${path}.taken-own`,
+    staleMs: 60_000,
+  };
   return { ...base, seen, state: new Int32Array(new SharedArrayBuffer(4)) };
 }
 const isSeenNow = ({ seen }: Beating): boolean => Date.now() - seen[0]! < 30_000;
@@ -46,6 +55,7 @@ describe('a sign of life', () => {
     beatAll([lock]);
     expect(await look()).toBe(textOf('own'));
     expect(isSeenNow(lock)).toBe(true);
+    expect(await readdir(folder)).toEqual(['.lock']);
     await rm(path);
     beatAll([lockSeen(61_000)]);
     expect(await readdir(folder)).toEqual([]);
@@ -66,6 +76,27 @@ describe('a sign of life', () => {
     expect(isSeenNow(second)).toBe(true);
     await rm(folder);
     await mkdir(folder);
+  });
+
+  it('leaves nothing empty on a disk where nothing can be written, and knows that nobody has the lock', () => {
+    for (const fault of ['write', 'write and link', 'link']) {
+      const lock = lockSeen(40_000);
+      const full = (): never => {
+        throw Object.assign(new Error('full'), { code: 'ENOSPC' });
+      };
+      if (fault !== 'link') vi.spyOn(fs, 'writeSync').mockImplementation(full);
+      if (fault !== 'write') vi.spyOn(fs, 'linkSync').mockImplementation(full);
+      syncBuiltinESMExports();
+      try {
+        beatAll([lock]);
+      } finally {
+        vi.restoreAllMocks();
+        syncBuiltinESMExports();
+      }
+      expect(isSeenNow(lock)).toBe(true);
+      // Without hard links it is made under its name.
+      expect(fs.readdirSync(folder)).toEqual(fault === 'link' ? ['.lock'] : []);
+    }
   });
 
   it('is not given for a lock that was given back, nor to a file that is none', async () => {
