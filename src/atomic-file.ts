@@ -85,15 +85,18 @@ export async function sweepTemporariesOf(folder: string, names: readonly string[
  * Replaces files that belong together, so that a process killed on the way leaves the old set, the new one, or a folder
  * that says it is not whole: the last file goes first and comes back when all others are there.
  * @param files name → what writes the file to the path that it is given
+ * @param mayReplace is asked when all are written, before the first is put in place; throws if they must not be
  */
 export async function replaceTogether(
   folder: string,
   files: ReadonlyMap<string, (path: string) => Promise<void>>,
+  mayReplace?: () => Promise<void>,
 ): Promise<void> {
   const staged = new Map([...files.keys()].map((name) => [name, temporaryName(join(folder, name))]));
   try {
     for (const [name, write] of files) await write(staged.get(name)!);
     const last = [...files.keys()].at(-1)!;
+    await mayReplace?.();
     await rm(join(folder, last), { force: true });
     await flushFolder(folder);
     for (const [name, path] of staged) await rename(path, join(folder, name));

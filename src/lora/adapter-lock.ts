@@ -14,8 +14,15 @@ const READ_ATTEMPTS = 5;
 
 type OnWarning = ((line: string) => void) | undefined;
 
-/** @throws what `work` throws; CheckpointError if nothing can be written into the folder */
-export async function whileWriting<T>(directory: string, onWarning: OnWarning, work: () => Promise<T>): Promise<T> {
+/**
+ * @param work is given what to ask before it puts files in place: it throws if the folder is another's by then
+ * @throws what `work` throws; CheckpointError if nothing can be written into the folder, or it was taken over meanwhile
+ */
+export async function whileWriting<T>(
+  directory: string,
+  onWarning: OnWarning,
+  work: (requireOwned: () => Promise<void>) => Promise<T>,
+): Promise<T> {
   const lock = await take(directory, 'save of an adapter', onWarning).catch((cause: NodeJS.ErrnoException) => {
     throw new CheckpointError(`cannot write into ${directory}: ${cause.message}`, {
       hint: 'Choose a folder that can be written to, on a disk with free space.',
@@ -23,8 +30,20 @@ export async function whileWriting<T>(directory: string, onWarning: OnWarning, w
       cause,
     });
   });
+  const requireOwned = async (): Promise<void> => {
+    const lost = await lock.check();
+    if (lost === undefined) return;
+    throw new CheckpointError(`${directory} is no longer this save's: ${lost}. Nothing of this save was put there`, {
+      hint: 'The process was suspended for too long. Save again, into a folder of its own.',
+      details: { path: directory },
+    });
+  };
   try {
-    return await work();
+    return await work(requireOwned).catch(async (error) => {
+      // Its new owner has removed what was being written: that it has one is the better reason.
+      await requireOwned();
+      throw error;
+    });
   } finally {
     await lock.release();
   }

@@ -178,6 +178,8 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
       bytes: bytesTotal,
       files: (await readdir(outputDir)).sort(),
     };
+  } catch (error) {
+    throw await place.reasonOf(error);
   } finally {
     await pool.close();
     await checkpoint.close();

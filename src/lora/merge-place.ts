@@ -73,6 +73,17 @@ export class MergePlace {
     }
   }
 
+  /**
+   * What to throw for an error on the way: that the folder is another merge's is the better reason, and that the disk is
+   * full belongs to the folder.
+   */
+  async reasonOf(error: unknown): Promise<unknown> {
+    if (this.#partial === undefined || this.#options.signal?.aborted) return error;
+    const lost = await this.#requireOwned().catch((cause: unknown) => cause);
+    if (lost instanceof CheckpointError) return lost;
+    return (error as NodeJS.ErrnoException).syscall === undefined ? error : this.#explained(error);
+  }
+
   /** Leaves nothing of a merge that has not finished. */
   async close(): Promise<void> {
     if (this.#partial !== undefined) await rm(this.#partial, { recursive: true, force: true });

@@ -125,10 +125,10 @@ async function writeAdapter(
   const files = new Map([[ADAPTER_WEIGHTS_FILE, (path: string) => writeValues(adapter, values, path, directory)]]);
   if (template !== undefined) files.set(CHAT_TEMPLATE_FILE, (path) => writeFileAtomically(path, template));
   files.set(ADAPTER_CONFIG_FILE, (path) => writeFileAtomically(path, `${json}\n`));
-  await whileWriting(directory, options.onWarning, async () => {
+  await whileWriting(directory, options.onWarning, async (requireOwned) => {
     await sweepTemporariesOf(directory, [...files.keys()]);
     await forgetDigests(directory, [ADAPTER_WEIGHTS_FILE, ADAPTER_CONFIG_FILE, CHAT_TEMPLATE_FILE]);
-    await replaceTogether(directory, files);
+    await replaceTogether(directory, files, requireOwned);
   });
 }
 

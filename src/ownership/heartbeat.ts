@@ -1,7 +1,7 @@
 /** Signs of life for the locks that this process holds: one thread for all of them, as long as there are any. */
 import { Worker } from 'node:worker_threads';
 import program from '../generated/heartbeat-worker.js';
-import { type Beating, beatAll } from './heartbeat-round.js';
+import { type Beating, beatAll, RELEASED } from './heartbeat-round.js';
 
 const beating = new Map<string, Beating>();
 let worker: Worker | undefined;
@@ -26,6 +26,11 @@ export function startBeating(lock: Beating, beatMs: number): void {
   } catch {
     without();
   }
+}
+
+/** No lock is made again from here on: at the end of the process. */
+export function silence(): void {
+  for (const { state } of beating.values()) Atomics.store(state, 0, RELEASED);
 }
 
 export function stopBeating(token: string): void {

@@ -2,13 +2,15 @@
  * What a lock file holds: a line of JSON about its owner, then a line with a counter that the owner raises as long as
  * it lives. The functions are synchronous: a worker thread uses them as well, and so does the end of a process.
  */
-import { closeSync, futimesSync, openSync, readFileSync, readSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, futimesSync, linkSync, openSync, readFileSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import type { ProcessIdentity } from './process-identity.js';
 
 /** Who holds a lock. */
 export interface LockOwner extends ProcessIdentity {
   /** Random, of this one taking. */
   readonly token: string;
+  /** The worker thread that holds it, which may end before its process does; missing for the main thread. */
+  readonly thread?: number | undefined;
   /** For people: what is held, e.g. "training run". */
   readonly what?: string | undefined;
   /** When it was taken, by the owner's clock. */
@@ -48,21 +50,23 @@ export function parseLock(text: string): LockOwner | undefined {
     space: string(json.space),
     bootTime: number(json.bootTime),
     started: number(json.started),
+    thread: number(json.thread),
     what: string(json.what),
     since: string(json.since),
     program: string(json.program),
   };
 }
 
-/** Shows that the owner lives. Gives whether the lock is still its own. */
-export function beat(path: string, token: string, count: number): boolean {
+/** Shows that the owner lives, where the lock is still its own. Gives the token of whoever holds it. */
+export function beat(path: string, token: string, count: number): string | undefined {
   // The one that is read is the one that is written to, whatever its name is by then.
   const file = openSync(path, 'r+');
   try {
     const bytes = Buffer.alloc(MAX_LOCK_BYTES);
     const held = bytes.subarray(0, readSync(file, bytes, 0, bytes.length, 0));
     const line = held.indexOf(10);
-    if (parseLock(held.toString())?.token !== token || line < 0) return false;
+    const holder = parseLock(held.toString())?.token;
+    if (holder !== token || line < 0) return holder;
     try {
       writeSync(file, counter(count), line + 1);
     } catch {
@@ -70,10 +74,41 @@ export function beat(path: string, token: string, count: number): boolean {
       const now = new Date();
       futimesSync(file, now, now);
     }
-    return true;
+    return holder;
   } finally {
     closeSync(file);
   }
+}
+
+/**
+ * Makes a lock again that is gone.
+ * @param temporary a free name beside it
+ * @returns whether nobody else has it: it is there again, or cannot be made, as on a full disk or without its folder
+ */
+export function writeAgain(path: string, text: string, temporary: string): boolean {
+  // A lock that is seen to be empty would be taken for another's.
+  for (const at of [temporary, path]) {
+    let isMade = false;
+    try {
+      const file = openSync(at, 'wx');
+      isMade = true;
+      try {
+        writeSync(file, text);
+      } finally {
+        closeSync(file);
+      }
+      if (at === path) return true;
+      linkSync(temporary, path);
+      return true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+      // Of a full disk nothing empty stays; one without hard links is tried again under the name itself.
+      if (isMade && at === path) unlinkSync(path);
+    } finally {
+      if (isMade && at === temporary) unlinkSync(temporary);
+    }
+  }
+  return true;
 }
 
 /** Removes a lock at the end of its process. */

@@ -1,6 +1,6 @@
 /** Lock files on the disk: made only if there is none, looked at, and removed only if they are the one that is meant. */
 import { randomBytes } from 'node:crypto';
-import { link, lstat, mkdir, open, rename, rm } from 'node:fs/promises';
+import { link, lstat, mkdir, open, readlink, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { temporaryName } from '../atomic-file.js';
 import { readRegularFile } from '../regular-file.js';
@@ -67,8 +67,12 @@ export async function lookAtLock(path: string): Promise<SeenLock | undefined> {
     return { owner: parseLock(text), state: `${ino} ${mtimeMs} ${text}` };
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return undefined;
-    throw error;
+    if (code !== 'ENOENT') throw error;
+    // A link that leads nowhere is in the way all the same, and would be for ever.
+    const target = await readlink(path).catch(() => undefined);
+    if (target === undefined) return undefined;
+    const link = await lstat(path).catch(() => undefined);
+    return link && { owner: undefined, state: `${link.ino} ${link.mtimeMs} ${target}` };
   }
 }
 

@@ -10,15 +10,19 @@ import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { threadId } from 'node:worker_threads';
+import { temporaryName } from '../atomic-file.js';
+import { oneLine } from '../one-line.js';
 import { exists } from '../regular-file.js';
-import { startBeating, stopBeating } from './heartbeat.js';
-import { type LockOwner, unlinkOwn } from './lock-file.js';
+import { silence, startBeating, stopBeating } from './heartbeat.js';
+import { type Beating, HELD, LOST, RELEASED } from './heartbeat-round.js';
+import { formatLock, type LockOwner, unlinkOwn } from './lock-file.js';
 import { createLock, lookAtLock, removeLock, type SeenLock, takenName } from './lock-storage.js';
 import { lifeOf, ownIdentity } from './process-identity.js';
 
 export type { LockOwner } from './lock-file.js';
 
-const HELD: unique symbol = Symbol.for('ministral-tune.heldLocks');
+const HELD_LOCKS: unique symbol = Symbol.for('ministral-tune.heldLocks');
 
 /** In milliseconds; tests take shorter ones. A dead owner elsewhere is replaced after `staleMs`. */
 export const lockTimes = { beatMs: 5_000, staleMs: 60_000, pollMs: 250 };
@@ -60,24 +64,26 @@ export function describeOwner(owner: LockOwner | undefined): string {
   const isOwn = held.has(owner.token) || (owner.pid === here.pid && lifeOf(owner) === 'alive');
   const apart = owner.space !== here.space && owner.host === here.host ? ' (in another container)' : '';
   return [
-    `${owner.what ? `a ${owner.what}: ` : ''}${isOwn ? 'this process' : `process ${owner.pid}`} on host "${owner.host}"${apart}`,
-    ...(owner.since ? [`since ${owner.since}`] : []),
-    ...(owner.program ? [`program ${owner.program}`] : []),
+    // Of a file that anybody who shares the disk may have written.
+    `${owner.what ? `a ${oneLine(owner.what)}: ` : ''}${isOwn ? 'this process' : `process ${owner.pid}`} on host "${oneLine(owner.host)}"${apart}`,
+    ...(owner.since ? [`since ${oneLine(owner.since)}`] : []),
+    ...(owner.program ? [`program ${oneLine(owner.program)}`] : []),
   ].join(', ');
 }
 
 /** Locks of this thread by token; global, so that a second copy of this package sees them too. */
-const held = heldLocks(globalThis as { [HELD]?: Map<string, string> });
+const held = heldLocks(globalThis as { [HELD_LOCKS]?: Map<string, string> });
 
-function heldLocks(place: { [HELD]?: Map<string, string> }): Map<string, string> {
-  place[HELD] ??= new Map();
-  return place[HELD];
+function heldLocks(place: { [HELD_LOCKS]?: Map<string, string> }): Map<string, string> {
+  place[HELD_LOCKS] ??= new Map();
+  return place[HELD_LOCKS];
 }
 
 export class OwnerLock {
   readonly path: string;
   readonly #owner: LockOwner;
   readonly #seen = new Float64Array(new SharedArrayBuffer(8));
+  readonly #state = new Int32Array(new SharedArrayBuffer(4));
   readonly #begins: NodeJS.Timeout | undefined;
   #checking: Promise<string | undefined> | undefined;
   #isReleased = false;
@@ -87,8 +93,12 @@ export class OwnerLock {
     this.#owner = owner;
     this.#seen[0] = Date.now();
     remember(owner.token, path);
-    const { beatMs } = lockTimes;
-    const begin = (): void => startBeating({ path, token: owner.token, seen: this.#seen }, beatMs);
+    const { beatMs, staleMs } = lockTimes;
+    const beating: Beating = {
+      ...{ path, token: owner.token, text: formatLock(owner), temporary: temporaryName(path) },
+      ...{ trace: takenName(path, owner.token), staleMs, seen: this.#seen, state: this.#state },
+    };
+    const begin = (): void => startBeating(beating, beatMs);
     // Most waits are for work of a moment, which needs no thread.
     if (isBrief) this.#begins = setTimeout(begin, beatMs / 5).unref();
     else begin();
@@ -148,16 +158,25 @@ export class OwnerLock {
 
   async #check(): Promise<string | undefined> {
     const { token } = this.#owner;
-    const seen = await lookAtLock(this.path);
+    let seen = await lookAtLock(this.path);
+    // It may be just being made again, on a disk without hard links.
+    for (let look = 0; look < 3 && seen && !seen.owner; look++) {
+      await delay(lockTimes.pollMs);
+      seen = await lookAtLock(this.path);
+    }
     if (seen?.owner?.token === token) {
       this.#seen[0] = Date.now();
       return undefined;
     }
     // It was given back meanwhile.
     if (this.#isReleased) return undefined;
+    if (seen?.owner) Atomics.compareExchange(this.#state, 0, HELD, LOST);
     if (seen) return `it was taken over by ${describeOwner(seen.owner)}`;
     const silentMs = Date.now() - this.#seen[0]!;
-    const wasTaken = silentMs > lockTimes.staleMs || (await exists(takenName(this.path, token)));
+    const wasTaken =
+      silentMs > lockTimes.staleMs ||
+      Atomics.load(this.#state, 0) === LOST ||
+      (await exists(takenName(this.path, token)));
     if (wasTaken) return 'another process took it over, and has ended since';
     return (await createLock(this.path, this.#owner)) ? undefined : this.#check();
   }
@@ -166,6 +185,7 @@ export class OwnerLock {
   async release(): Promise<void> {
     const { token } = this.#owner;
     this.#isReleased = true;
+    Atomics.store(this.#state, 0, RELEASED);
     await this.#checking?.catch(() => undefined);
     clearTimeout(this.#begins);
     stopBeating(token);
@@ -200,9 +220,10 @@ class Watch {
     this.wasWatched = false;
     if (owner && held.has(owner.token)) return 'alive';
     const life = owner ? lifeOf(owner) : 'unknown';
-    // Another thread or a second copy of this package may hold it under this very identity, or have lost it.
-    const isOwn = owner?.pid === ownIdentity().pid && life === 'alive';
-    if (life !== 'unknown' && !isOwn) return life;
+    // Another thread or a second copy of this package may hold it under this very identity, or have lost it; a worker
+    // thread of another process may have been ended. Their signs tell.
+    const isUnsure = life === 'alive' && (owner?.pid === ownIdentity().pid || owner?.thread !== undefined);
+    if (life !== 'unknown' && !isUnsure) return life;
     const now = performance.now();
     const isSame = state === this.#state;
     const isSign = !isSame && this.#state !== undefined && owner?.token === this.#token;
@@ -223,6 +244,7 @@ function newOwner(what: string): LockOwner {
   return {
     token: randomUUID(),
     ...ownIdentity(),
+    ...(threadId !== 0 && { thread: threadId }),
     what,
     since: new Date().toISOString(),
     ...(program ? { program: basename(program) } : {}),
@@ -283,5 +305,6 @@ function forget(token: string): void {
 }
 
 function releaseAll(): void {
+  silence();
   for (const [token, path] of held) unlinkOwn(path, token);
 }

@@ -10,7 +10,7 @@ import { randomBytes } from 'node:crypto';
 import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { flushFolder, flushTree, makeFolder } from '../atomic-file.js';
-import { requireOwned, underOwnership } from './run-folder.js';
+import { requireOwned, requireUnused, underOwnership } from './run-folder.js';
 
 /** `.checkpoint-7.1234-0a1b2c3d.tmp`: being written by process 1234; with `replaced-` or `removed-`: on its way out. */
 const HIDDEN = /^\.(checkpoint-\d+)\.(replaced-|removed-)?(\d+-[0-9a-f]{8})\.tmp$/;
@@ -43,6 +43,7 @@ export async function writeCheckpointFolder(
       await flushTree(temporary);
       // A run that was suspended may have lost its folder meanwhile.
       await requireOwned(outputDir);
+      await requireUnused(target);
       await takeName(temporary, target, join(outputDir, `.${name}.replaced-${mark}.tmp`));
     } catch (error) {
       await rm(temporary, { recursive: true, force: true }).catch(() => {});
@@ -76,6 +77,7 @@ async function takeName(temporary: string, target: string, replaced: string): Pr
 /** Removes a checkpoint's folder; none is no error. */
 export async function removeCheckpointFolder(path: string): Promise<void> {
   await requireOwned(dirname(path));
+  await requireUnused(path);
   await withMark(async (mark) => {
     const hidden = join(dirname(path), `.${basename(path)}.removed-${mark}.tmp`);
     try {

@@ -125,6 +125,12 @@ export async function requireOwned(outputDir: string): Promise<void> {
   await owned.get(keyOf(outputDir))?.require();
 }
 
+/** A checkpoint's folder may be another run's output folder: it is not taken from under it. @throws CheckpointError */
+export async function requireUnused(checkpoint: string): Promise<void> {
+  const owner = await OwnerLock.ownerOf(resolve(checkpoint, RUN_LOCK));
+  if (owner) throw heldError(checkpoint, new HeldError(checkpoint, owner));
+}
+
 /** Runs `work` as the owner of a folder that the caller does not own. Does nothing if a living run owns it. */
 export async function underOwnership(outputDir: string, work: () => Promise<void>): Promise<void> {
   let lock: OwnerLock;

@@ -1,4 +1,5 @@
 /** Supervised fine-tuning: the public face of the training loop. */
+import { resolve } from 'node:path';
 import { checkNames, requirePath } from '../config.js';
 import { type Collator, DataLoader } from '../data/data-loader.js';
 import type { Dataset, SkippedSample, TrainingExample } from '../data/types.js';
@@ -192,10 +193,17 @@ export class SftTrainer {
     if (typeof resumeFrom !== 'boolean' && resumeFrom !== undefined) {
       requirePath(resumeFrom, 'train: `resumeFromCheckpoint`');
     }
-    return new TrainingRun((control) => this.#run(control, resumeFrom || undefined), options.signal);
+    // A run stays where it has begun, and what it owns with it, though the process changes its working directory.
+    const from = typeof resumeFrom === 'string' ? resolve(resumeFrom) : resumeFrom || undefined;
+    const config = { ...this.config, outputDir: resolve(this.config.outputDir) };
+    return new TrainingRun((control) => this.#run(control, config, from), options.signal);
   }
 
-  async #run({ emit, signal, isRead }: RunControl, resumeFrom: string | true | undefined): Promise<TrainOutput> {
+  async #run(
+    { emit, signal, isRead }: RunControl,
+    config: SftConfig,
+    resumeFrom: string | true | undefined,
+  ): Promise<TrainOutput> {
     const { model } = this.#options;
     // Asked for now: another adapter may have become the active one since the trainer was made.
     const { trainable } = model;
@@ -208,10 +216,10 @@ export class SftTrainer {
     try {
       loop = new TrainingLoop({
         model,
-        config: this.config,
+        config,
         sampler: this.#sampler,
-        learningRateFactors: learningRateFactors(trainable, this.config.loraplusLrRatio),
-        warnings: runWarnings(this.config, this.#sampler),
+        learningRateFactors: learningRateFactors(trainable, config.loraplusLrRatio),
+        warnings: runWarnings(config, this.#sampler),
         settings: namedSettings(this.#options),
         tokenizerDigest: this.#options.collator.tokenizerDigest,
         dataset: this.#options.trainDataset,

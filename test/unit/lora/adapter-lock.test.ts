@@ -1,8 +1,9 @@
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { temporaryName } from '../../../src/atomic-file.js';
+import { replaceTogether, temporaryName } from '../../../src/atomic-file.js';
 import { CheckpointError } from '../../../src/errors.js';
 import { loadAdapter, saveAdapter } from '../../../src/lora/adapter-file.js';
 import { ADAPTER_LOCK, readTogether, whileUploading, whileWriting } from '../../../src/lora/adapter-lock.js';
@@ -79,6 +80,39 @@ describe('two saves into one folder', () => {
     expect(warnings.filter((line) => line.includes('is in use by a save of an adapter'))).toHaveLength(1);
     // It gave no sign of life, so what it had half-written goes with it.
     expect((await readdir(directory)).sort()).toEqual(['adapter_config.json', 'adapter_model.safetensors']);
+  });
+
+  it.each([
+    ['is there', true],
+    ['has ended', false],
+  ])('leave what another one saved that took the first for dead: it %s', async (_, isThere) => {
+    // No sign of life while it is suspended.
+    lockTimes.beatMs = 3_600_000;
+    await mkdir(directory);
+    const files = new Map(
+      ['one', 'two'].map((name) => [name, (path: string) => writeFile(path, 'of the first')] as const),
+    );
+    const saving = whileWriting(directory, undefined, async (requireOwned) => {
+      const lock = JSON.parse((await readFile(join(directory, ADAPTER_LOCK), 'utf8')).split('\n')[0]!);
+      files.set('two', async (path) => {
+        await writeFile(path, 'of the first');
+        // Meanwhile it is suspended: the other one takes it away, saves, and removes what lies about.
+        const theirs = { ...lock, token: 'theirs', space: 'boot/pid:[1]/' };
+        await writeFile(join(directory, ADAPTER_LOCK), `${JSON.stringify(theirs)}\n0\n`);
+        if (!isThere) {
+          lockTimes.staleMs = 0;
+          await delay(5);
+          await rm(join(directory, ADAPTER_LOCK));
+        }
+        for (const name of await readdir(directory)) if (name.endsWith('.tmp')) await rm(join(directory, name));
+        for (const name of files.keys()) await writeFile(join(directory, name), 'of the second');
+      });
+      await replaceTogether(directory, files, requireOwned);
+    });
+    const error = await saving.catch((reason) => reason);
+    expect(error).toBeInstanceOf(CheckpointError);
+    expect(error.message).toMatch(/is no longer this save's: .*Nothing of this save was put there/);
+    for (const name of files.keys()) expect(await readFile(join(directory, name), 'utf8')).toBe('of the second');
   });
 
   it('say where nothing can be written', async () => {

@@ -107,4 +107,26 @@ describe('a merge that is under way', () => {
     await one.close();
     expect(await readdir(parent)).toEqual(['.merged.merge.lock']);
   });
+
+  it('says why it cannot go on: that it was replaced, that the disk is full, or what others threw', async () => {
+    const one = place();
+    const partial = await one.open();
+    const own = new Error('of a callback');
+    expect(await one.reasonOf(own)).toBe(own);
+    const full = Object.assign(new Error('ENOSPC: no space left on device, write'), {
+      syscall: 'write',
+      code: 'ENOSPC',
+    });
+    const explained = (await one.reasonOf(full)) as Error;
+    expect(explained).toBeInstanceOf(CheckpointError);
+    expect(explained.message).toMatch(/merged cannot be written: ENOSPC.*hint: Choose an `outputDir`/s);
+    // The other one removes what it takes for left.
+    await rm(partial, { recursive: true });
+    await writeFile(join(parent, '.merged.merge.lock'), lockOf(elsewhere));
+    const gone = await writeFile(join(partial, 'model.safetensors'), '').catch((error: unknown) => error);
+    const replaced = (await one.reasonOf(gone)) as Error;
+    expect(replaced).toBeInstanceOf(CheckpointError);
+    expect(replaced.message).toContain("no longer this merge's: it was taken over by a merge: process 12");
+    await one.close();
+  });
 });

@@ -1,13 +1,20 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { HeldError, lockTimes, OwnerLock, type TakeOptions } from '../../../src/ownership/owner-lock.js';
+import {
+  describeOwner,
+  HeldError,
+  type LockOwner,
+  lockTimes,
+  OwnerLock,
+  type TakeOptions,
+} from '../../../src/ownership/owner-lock.js';
 import { ownIdentity } from '../../../src/ownership/process-identity.js';
 
 const times = { ...lockTimes };
@@ -75,11 +82,41 @@ describe('OwnerLock', () => {
     await rm(path);
     expect(await lock.check()).toBeUndefined();
     await expect(OwnerLock.take(path, refuse)).rejects.toThrow('held by');
+    // Its signs may make it again at any time.
+    await writeFile(`${path}.taken-${await tokenOf(lock)}`, '');
     await rm(path);
-    await writeFile(`${path}.taken-${JSON.parse(await tokenOf(lock)).token}`, '');
     expect(await lock.check()).toMatch(/took it over, and has ended/);
     await lock.release();
     expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('gets past a link that leads nowhere', async () => {
+    await writeFile(`${path}.breaking`, '');
+    for (const at of [path, `${path}.breaking`]) {
+      if (at !== path) await writeFile(path, far());
+      await rm(at, { force: true });
+      await symlink(join(folder, 'nowhere'), at);
+      await (await OwnerLock.take(path, refuse)).release();
+      expect(await readdir(folder)).toEqual([]);
+    }
+  });
+
+  it('shows no control characters of a file that others wrote', async () => {
+    const owner = {
+      token: 't',
+      host: 'h\u001b[31m',
+      pid: 7,
+      what: 'run\nERROR',
+      since: '\u0007',
+      program: '\u001b[2J',
+    };
+    await writeFile(path, `${JSON.stringify(owner)}\n`);
+    let said = '';
+    const onWait = (seen: LockOwner | undefined): void => {
+      said = describeOwner(seen);
+    };
+    await (await OwnerLock.take(path, { ...refuse, onWait })).release();
+    expect(said).toBe('a run\\nERROR: process 7 on host "h\\u001b[31m", since \\u0007, program \\u001b[2J');
   });
 
   it('leaves a trace where it is asked to, only for an owner that may be alive', async () => {
@@ -123,11 +160,9 @@ describe('OwnerLock', () => {
 });
 
 async function tokenOf(lock: OwnerLock): Promise<string> {
-  // It makes its lock again: that is what it was.
+  // It makes its lock again where it is gone.
   await lock.check();
-  const text = (await readFile(path, 'utf8')).split('\n')[0]!;
-  await rm(path);
-  return text;
+  return JSON.parse((await readFile(path, 'utf8')).split('\n')[0]!).token;
 }
 
 describe('a process that ends or hangs', () => {
@@ -141,10 +176,15 @@ describe('a process that ends or hangs', () => {
     await writeFile(
       join(programs, 'holder.mjs'),
       `import { lockTimes, OwnerLock } from './owner-lock.mjs';
-      const [path, end] = process.argv.slice(2);
+      import { isMainThread, Worker, workerData } from 'node:worker_threads';
+      const [path, end] = workerData ?? process.argv.slice(2);
       Object.assign(lockTimes, { beatMs: 20 });
-      await OwnerLock.take(path, { what: 'test', whenHeld: 'refuse' });
-      process.stdout.write('held\\n');
+      if (end === 'thread' && isMainThread) {
+        const worker = new Worker(new URL(import.meta.url), { workerData: [path, end] });
+        process.stdin.once('data', () => worker.terminate().then(() => process.stdout.write('ended\\n')));
+      } else await OwnerLock.take(path, { what: 'test', whenHeld: 'refuse' });
+      if (end !== 'thread' || !isMainThread) process.stdout.write('held\\n');
+      if (end === 'thread') setInterval(() => undefined, 1000);
       if (end === 'exit') process.exit(0);
       if (end === 'throw') throw new Error('as asked');
       // Nothing runs in this thread from here on.
@@ -155,7 +195,7 @@ describe('a process that ends or hangs', () => {
   afterEach(() => void child.kill('SIGKILL'));
 
   async function hold(end: string): Promise<Promise<unknown>> {
-    child = spawn(process.execPath, [join(programs, 'holder.mjs'), path, end], { stdio: ['ignore', 'pipe', 'ignore'] });
+    child = spawn(process.execPath, [join(programs, 'holder.mjs'), path, end], { stdio: ['pipe', 'pipe', 'ignore'] });
     const exit = once(child, 'exit');
     await once(createInterface({ input: child.stdout! }), 'line');
     return { exit } as never;
@@ -165,6 +205,16 @@ describe('a process that ends or hangs', () => {
     const { exit } = (await hold(end)) as unknown as { exit: Promise<unknown> };
     await exit;
     expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('keeps nothing that a worker thread of it held which was ended', async () => {
+    await hold('thread');
+    await expect(OwnerLock.take(path, refuse)).rejects.toThrow(`held by a test: process ${child.pid}`);
+    child.stdin!.write('end it\n');
+    await once(createInterface({ input: child.stdout! }), 'line');
+    expect(await readdir(folder)).toEqual(['.lock']);
+    await (await OwnerLock.take(path, refuse)).release();
+    expect(child.exitCode).toBeNull();
   });
 
   it('shows signs of life while its main thread computes; killed, it is replaced at once', async () => {

@@ -194,6 +194,57 @@ describe('the output folder', () => {
     }
   });
 
+  it('of a run within a checkpoint of another is not taken from under it', async () => {
+    const inner = join(outputDir, 'checkpoint-2');
+    const claim = await claimRunFolder(inner);
+    const warnings: string[] = [];
+    const run = train(linearModel(), { maxSteps: 3 });
+    for await (const event of run) if (event.type === 'warning') warnings.push(event.message);
+    expect(warnings.join()).toMatch(/cannot write .*checkpoint-2: .*checkpoint-2 is in use by a training run: this/);
+    expect(await readdir(inner)).toEqual([RUN_LOCK]);
+    expect(await names()).toEqual(['checkpoint-1', 'checkpoint-2', 'checkpoint-3', 'train-log.jsonl']);
+    await claim.release();
+    await rm(outputDir, { recursive: true });
+    // Nor where it is one too many.
+    const model = linearModel();
+    let later: Awaited<ReturnType<typeof claimRunFolder>> | undefined;
+    model.onWindow = async (window) => {
+      if (window === 2) later = await claimRunFolder(join(outputDir, 'checkpoint-1'));
+    };
+    await train(model, { saveTotalLimit: 1 });
+    expect((await names()).filter((name) => name.startsWith('check'))).toEqual(['checkpoint-1', 'checkpoint-5']);
+    await later!.release();
+  });
+
+  it('stays where it was when the process changes its working directory', async () => {
+    const before = process.cwd();
+    await mkdir(join(folder, 'other'));
+    try {
+      process.chdir(folder);
+      const model = linearModel();
+      model.onWindow = async (window) => {
+        if (window !== 2) return;
+        process.chdir(join(folder, 'other'));
+        const second = train(linearModel(), { outputDir: join(folder, 'out') });
+        await expect(second).rejects.toThrow('in use by a training run: this process');
+      };
+      const config = { outputDir: 'out', saveTotalLimit: 2, evalStrategy: 'no' } as const;
+      await train(model, config);
+      expect(await readdir(join(folder, 'other'))).toEqual([]);
+      expect(await names()).toEqual(['checkpoint-4', 'checkpoint-5', 'train-log.jsonl']);
+      // The same of a checkpoint to go on from.
+      process.chdir(folder);
+      await rm('out/checkpoint-5', { recursive: true });
+      const run = train(linearModel(), config, { resumeFromCheckpoint: 'out/checkpoint-4' });
+      process.chdir(join(folder, 'other'));
+      await run;
+      expect(await readdir(join(folder, 'other'))).toEqual([]);
+      expect(await names()).toEqual(['checkpoint-4', 'checkpoint-5', 'train-log.jsonl']);
+    } finally {
+      process.chdir(before);
+    }
+  });
+
   it('of another run is put in order for a resume only if that run has ended', async () => {
     await train(linearModel());
     const other = join(folder, 'second');
