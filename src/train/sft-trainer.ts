@@ -195,7 +195,10 @@ export class SftTrainer {
     return new TrainingRun((control) => this.#run(control, resumeFrom || undefined), options.signal);
   }
 
-  async #run({ emit, signal, isRead }: RunControl, resumeFrom: string | true | undefined): Promise<TrainOutput> {
+  async #run(
+    { emit, signal, isRead, whenRead }: RunControl,
+    resumeFrom: string | true | undefined,
+  ): Promise<TrainOutput> {
     const { model } = this.#options;
     // Asked for now: another adapter may have become the active one since the trainer was made.
     const { trainable } = model;
@@ -218,11 +221,12 @@ export class SftTrainer {
         evalDataset: this.#options.evalDataset,
         loader: this.#loader(this.#options.trainDataset),
         checkData: (aborted) => this.#checkData(aborted),
-        evaluate: (aborted, warn) => this.#evaluate(this.#options.evalDataset, aborted, warn),
+        evaluate: (aborted, warn, onBatch) => this.#evaluate(this.#options.evalDataset, aborted, warn, onBatch),
         saveAdapter: this.#options.saveAdapter,
         collator: this.#options.collator,
         signal,
         isRead,
+        whenRead,
         lease,
         show: (event) => {
           progress.show(event);
@@ -267,6 +271,7 @@ export class SftTrainer {
     dataset: Dataset<TrainingExample> | undefined,
     signal: AbortSignal | undefined,
     warn?: (message: string) => void,
+    onBatch?: () => void,
   ): Promise<EvalResult> {
     if (!dataset?.length) throw new DataError('there is no evaluation set, or it is empty');
     const { model, evalDataset, computeMetrics } = this.#options;
@@ -275,8 +280,19 @@ export class SftTrainer {
     const loader = this.#loader(dataset);
     const { length } = dataset;
     const smoothing = { labelSmoothing };
-    const measured = model;
-    const loss = evaluateLoss(measured, loader, length, perDeviceEvalBatchSize, smoothing, signal, onSkipped);
+    const measured: typeof model.evaluateLoss = (batch, given) => {
+      onBatch?.();
+      return model.evaluateLoss(batch, given);
+    };
+    const loss = evaluateLoss(
+      { evaluateLoss: measured },
+      loader,
+      length,
+      perDeviceEvalBatchSize,
+      smoothing,
+      signal,
+      onSkipped,
+    );
     const result = await (signal ? afterAbort(loss, signal, MODEL_GRACE) : loss);
     if (!computeMetrics || dataset !== evalDataset) return result;
     const metrics = checkMetrics(await orAborted(computeMetrics({ signal }), signal));
