@@ -64,7 +64,10 @@ export class CheckpointSaver {
         optimizer: await answer(engine.readOptimizerState(trainable, optimizer)),
       };
       try {
-        await this.#report(await checkpoints.save(progress, tensors));
+        const saved = await checkpoints.save(progress, tensors);
+        // The last save of a run that is stopped may be the second try.
+        if (best?.best?.step === step) best.moved(saved.path);
+        await this.#report(saved);
         return true;
       } catch (error) {
         if (!(error instanceof CheckpointError)) throw error;
