@@ -14,7 +14,8 @@ import type { TrainingEvent, TrainOutput } from './events.js';
  *
  * **Leaving a loop stops the run**, by `break`, `return` or an error: the step whose event was read is the last one, it is
  * saved unless `saveStrategy` is `no`, `loadBestModelAtEnd` is heeded, and awaiting the run then gives an output with
- * `stopped: true`. The loop is left when that is done. Other loops get the remaining events and end.
+ * `stopped: true`. The loop is left when that is done. Other loops get the remaining events and end; the best model is
+ * loaded when they have handled theirs.
  *
  * Awaiting the run inside its own loop lets it go on without waiting for that loop. An abort by a signal is heard while a
  * loop is at work; the run then ends without waiting for anybody.
