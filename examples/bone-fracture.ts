@@ -256,7 +256,7 @@ const trainer = new SftTrainer({
   config: sftConfig,
 });
 const losses: [number, number][] = [];
-const stop = abortOnSignals({ onStop: (name) => console.error(`\n${name}: saving; a second one ends it at once`) });
+const stop = abortOnSignals({ onStop: (name) => console.error(`\n${name}: saving; Ctrl-C ends it at once`) });
 try {
   for await (const event of trainer.train({ signal: stop.signal, resumeFromCheckpoint: options.resume })) {
     if (event.type === 'step') losses.push([event.step, event.loss]);

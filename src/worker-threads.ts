@@ -9,6 +9,8 @@ interface Job<Message, Result> {
   readonly transfer: readonly ArrayBuffer[];
   readonly resolve: (result: Result) => void;
   readonly reject: (error: unknown) => void;
+  /** Nobody waits for it any more: its thread may never answer. */
+  isAbandoned: boolean;
 }
 
 /** Threads start with the first messages, and idle ones do not keep the process alive. */
@@ -37,16 +39,23 @@ export class WorkerThreads<Message, Result> {
    * The program's answer; messages wait for a thread in their order.
    * @param transfer moved and not copied
    * @param signal rejects with its reason at once; a thread that has begun finishes, and nobody waits for it
+   * @param whenBegun what the abort of a message does that a thread has begun: `wait` gives its answer all the same, for
+   *   whoever accounts for its memory, and keeps no process alive for that
    */
-  run(message: Message, transfer: readonly ArrayBuffer[] = [], signal?: AbortSignal): Promise<Result> {
+  run(
+    message: Message,
+    transfer: readonly ArrayBuffer[] = [],
+    signal?: AbortSignal,
+    whenBegun: 'reject' | 'wait' = 'reject',
+  ): Promise<Result> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     return new Promise((resolve, reject) => {
       const abort = (): void => {
-        job.reject(signal!.reason);
+        job.isAbandoned = true;
         const at = this.#waiting.indexOf(job);
         if (at >= 0) this.#waiting.splice(at, 1);
-        // It may never answer: it must not keep the process alive, unless others wait for its thread.
-        for (const [worker, its] of this.#threads) if (its === job && this.#waiting.length === 0) worker.unref();
+        if (at >= 0 || whenBegun === 'reject') job.reject(signal!.reason);
+        this.#updateRefs();
       };
       const settle = <T>(answer: (value: T) => void) => {
         return (value: T): void => {
@@ -54,7 +63,8 @@ export class WorkerThreads<Message, Result> {
           answer(value);
         };
       };
-      const job: Job<Message, Result> = { message, transfer, resolve: settle(resolve), reject: settle(reject) };
+      const answers = { resolve: settle(resolve), reject: settle(reject) };
+      const job: Job<Message, Result> = { message, transfer, ...answers, isAbandoned: false };
       signal?.addEventListener('abort', abort, { once: true });
       this.#waiting.push(job);
       this.#dispatch();
@@ -87,20 +97,27 @@ export class WorkerThreads<Message, Result> {
         for (const job of this.#waiting.splice(0)) job.reject(new Error('no worker thread can be started', { cause }));
         return;
       }
-      if (!worker) {
-        for (const busy of this.#threads.keys()) busy.ref();
-        return;
-      }
+      if (!worker) break;
       const job = this.#waiting.shift()!;
       this.#threads.set(worker, job);
-      // While it works it keeps the process alive, or a promise that somebody awaits would never settle.
-      worker.ref();
       try {
         worker.postMessage(job.message, job.transfer);
       } catch (error) {
         // What cannot be sent is not answered.
         this.#answer(worker, (its) => its.reject(error));
       }
+    }
+    this.#updateRefs();
+  }
+
+  /**
+   * A thread that works keeps the process alive, or a promise that somebody awaits would never settle. Not one that may
+   * never answer, unless others wait for it.
+   */
+  #updateRefs(): void {
+    for (const [worker, job] of this.#threads) {
+      if (job && (!job.isAbandoned || this.#waiting.length > 0)) worker.ref();
+      else worker.unref();
     }
   }
 

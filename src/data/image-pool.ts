@@ -166,7 +166,8 @@ export class ImagePool {
       const image = job.image!;
       delete job.image;
       void this.#threads
-        .run(image, [image.data.buffer as ArrayBuffer])
+        // Its memory is taken until the worker has answered; a process does not wait for one that hangs.
+        .run(image, [image.data.buffer as ArrayBuffer], job.stop.signal, 'wait')
         .then(job.resolve, (error: unknown) => job.reject(workerError(job, error)))
         .then(() => {
           this.#leave(job);

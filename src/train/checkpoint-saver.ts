@@ -1,4 +1,5 @@
 /** The saves of a run: what could not be written costs a warning, and the best step is never lost by it. */
+import { exclusively } from '../engine/computation.js';
 import type { Engine, OptimizerState } from '../engine/engine.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { CheckpointError, EngineError } from '../errors.js';
@@ -20,6 +21,8 @@ export interface CheckpointSaverParts {
   readonly checkpoints: CheckpointKeeper;
   /** Waits for the engine, but not for ever where the run is told to stop. */
   readonly answer: <T>(value: Promise<T>) => Promise<T>;
+  /** Waits for readers who are at work on an event: the parameters are meanwhile those that it tells of. */
+  readonly whenRead: () => Promise<void>;
 }
 
 export class CheckpointSaver {
@@ -64,7 +67,10 @@ export class CheckpointSaver {
         optimizer: await answer(engine.readOptimizerState(trainable, optimizer)),
       };
       try {
-        await this.#report(await checkpoints.save(progress, tensors));
+        const saved = await checkpoints.save(progress, tensors);
+        // The last save of a run that is stopped may be the second try.
+        if (best?.best?.step === step) best.moved(saved.path);
+        await this.#report(saved);
         return true;
       } catch (error) {
         if (!(error instanceof CheckpointError)) throw error;
@@ -86,8 +92,10 @@ export class CheckpointSaver {
 
   /** Writes the best step's checkpoint, where that failed when it was the newest. Another failure is no news. */
   async retryBest(): Promise<void> {
-    const { metrics, best, checkpoints } = this.#parts;
+    const { metrics, best, checkpoints, whenRead } = this.#parts;
     if (!best || checkpoints.unsavedBest === undefined) return;
+    // A user's `saveAdapter` finds its parameters in the model for a while.
+    await whenRead();
     await metrics.outside(async () => {
       const saved = await checkpoints.saveBest(best.state);
       if (!saved) return;
@@ -107,14 +115,16 @@ export class CheckpointSaver {
 
   /** The best step's parameters instead of the last one's. @param step optimizer steps done */
   async loadBest(step: number): Promise<void> {
-    const { engine, trainable, log, best: tracker, checkpoints } = this.#parts;
+    const { engine, trainable, log, best: tracker, checkpoints, answer, whenRead } = this.#parts;
     const best = tracker?.best;
     const instead = 'the parameters are those of the last step';
     if (!tracker || !best) return log.warn(step, `no evaluated step was saved; ${instead}`);
     let fault: string | undefined;
     try {
       const read = await checkpoints.readBest(best, trainable.size);
-      engine.writeParameters(trainable, read.parameters);
+      await whenRead();
+      // Not within a token or a batch of somebody else.
+      await answer(exclusively(engine, undefined, () => engine.writeParameters(trainable, read.parameters)));
       fault = read.fault;
     } catch (error) {
       if (!(error instanceof CheckpointError)) throw error;

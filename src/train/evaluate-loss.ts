@@ -25,7 +25,7 @@ export interface EvalResult {
  * @throws DataError if no token of the data set carries a label; the signal's reason
  */
 export async function evaluateLoss(
-  model: TrainableModel,
+  model: Pick<TrainableModel, 'evaluateLoss'>,
   loader: DataLoader,
   length: number,
   batchSize: number,

@@ -47,23 +47,32 @@ export class EventStream {
     this.#events.push(event);
     for (const reader of this.#readers) reader.serve();
     // Nothing comes after the end, so nothing can change under its readers.
-    if (event.type === 'end' || signal.aborted || !this.isHeld) return;
+    if (event.type !== 'end') await this.handled(event.step, signal);
+  }
+
+  /**
+   * Waits until all readers have handled what they were given.
+   * @param step of the run, for the warning of one that never asks again
+   * @param signal once it is aborted nobody is waited for
+   */
+  async handled(step: number, signal: AbortSignal | undefined): Promise<void> {
+    if (signal?.aborted || !this.isHeld) return;
     let resume = (): void => {};
     // Nothing is left in the process that could make a reader ask: it would end here, with the run unfinished.
-    const stranded = (): void => this.#goOnWithout(event.step, () => true);
+    const stranded = (): void => this.#goOnWithout(step, () => true);
     const patience = setTimeout(() => {
-      if (this.#isAwaited || this.#readers.size > 1) this.#goOnWithout(event.step, ({ taken }) => taken === 1);
+      if (this.#isAwaited || this.#readers.size > 1) this.#goOnWithout(step, ({ taken }) => taken === 1);
     }, FIRST_EVENT_PATIENCE);
     patience.unref();
     await new Promise<void>((resolve) => {
       resume = resolve;
       this.#held.push(resume);
-      signal.addEventListener('abort', resume, { once: true });
+      signal?.addEventListener('abort', resume, { once: true });
       process.once('beforeExit', stranded);
     });
     clearTimeout(patience);
     process.off('beforeExit', stranded);
-    signal.removeEventListener('abort', resume);
+    signal?.removeEventListener('abort', resume);
     this.#held = this.#held.filter((waiting) => waiting !== resume);
   }
 
@@ -75,6 +84,8 @@ export class EventStream {
 
   /** From the first event on. @param onLeave called if it leaves before the end; must end the run */
   open(onLeave: () => Promise<unknown>): EventReader {
+    // Node 20 and 22 follow contexts from the first use on: what is awaited before would mark the whole process.
+    loops.run(loops.getStore() ?? [], () => undefined);
     const reader = new EventReader(this, onLeave);
     this.#readers.add(reader);
     return reader;

@@ -200,7 +200,7 @@ export class SftTrainer {
   }
 
   async #run(
-    { emit, signal, isRead }: RunControl,
+    { emit, signal, isRead, whenRead }: RunControl,
     config: SftConfig,
     resumeFrom: string | true | undefined,
   ): Promise<TrainOutput> {
@@ -226,11 +226,12 @@ export class SftTrainer {
         evalDataset: this.#options.evalDataset,
         loader: this.#loader(this.#options.trainDataset),
         checkData: (aborted) => this.#checkData(aborted),
-        evaluate: (aborted, warn) => this.#evaluate(this.#options.evalDataset, aborted, warn),
+        evaluate: (aborted, warn, onBatch) => this.#evaluate(this.#options.evalDataset, aborted, warn, onBatch),
         saveAdapter: this.#options.saveAdapter,
         collator: this.#options.collator,
         signal,
         isRead,
+        whenRead,
         lease,
         show: (event) => {
           progress.show(event);
@@ -275,6 +276,7 @@ export class SftTrainer {
     dataset: Dataset<TrainingExample> | undefined,
     signal: AbortSignal | undefined,
     warn?: (message: string) => void,
+    onBatch?: () => void,
   ): Promise<EvalResult> {
     if (!dataset?.length) throw new DataError('there is no evaluation set, or it is empty');
     const { model, evalDataset, computeMetrics } = this.#options;
@@ -283,8 +285,19 @@ export class SftTrainer {
     const loader = this.#loader(dataset);
     const { length } = dataset;
     const smoothing = { labelSmoothing };
-    const measured = model;
-    const loss = evaluateLoss(measured, loader, length, perDeviceEvalBatchSize, smoothing, signal, onSkipped);
+    const measured: typeof model.evaluateLoss = (batch, given) => {
+      onBatch?.();
+      return model.evaluateLoss(batch, given);
+    };
+    const loss = evaluateLoss(
+      { evaluateLoss: measured },
+      loader,
+      length,
+      perDeviceEvalBatchSize,
+      smoothing,
+      signal,
+      onSkipped,
+    );
     const result = await (signal ? afterAbort(loss, signal, MODEL_GRACE) : loss);
     if (!computeMetrics || dataset !== evalDataset) return result;
     const metrics = checkMetrics(await orAborted(computeMetrics({ signal }), signal));

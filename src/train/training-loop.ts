@@ -56,7 +56,8 @@ export interface TrainingLoopOptions {
   readonly loader: DataLoader;
   /** Throws if the data is not fit to be trained on. Gives warnings for when the run has begun. */
   readonly checkData: (signal: AbortSignal) => Promise<readonly string[]>;
-  readonly evaluate: (signal: AbortSignal, warn: (message: string) => void) => Promise<EvalResult>;
+  /** `onBatch` is called before each batch: throws if it must not be measured. */
+  readonly evaluate: (signal: AbortSignal, warn: (message: string) => void, onBatch: () => void) => Promise<EvalResult>;
   readonly saveAdapter: ((directory: string) => Promise<void>) | undefined;
   /** What made the batches: a model may write of it what its adapter needs. */
   readonly collator: unknown;
@@ -66,6 +67,8 @@ export interface TrainingLoopOptions {
   readonly show: (event: TrainingEvent) => Promise<void>;
   /** Whether a reader is at work on an event. */
   readonly isRead: () => boolean;
+  /** Settles when no reader is, also after one has left. */
+  readonly whenRead: (step: number) => Promise<void>;
   /** Of the parameters that are trained. */
   readonly lease: ParameterLease;
 }
@@ -95,6 +98,8 @@ export class TrainingLoop {
   #saidUnlabelled = false;
   /** An evaluation is due, or was due when the checkpoint was written, and is not done. */
   #evaluationDue = false;
+  /** The last step is counted, and what follows it is not told yet. */
+  #isStepOpen = false;
   /** Told to stop, or failed: only the last save is left, which the signal does not end. */
   #isEnding = false;
 
@@ -218,6 +223,7 @@ export class TrainingLoop {
       ...{ engine, trainable, optimizer: this.#optimizer, totalSteps: sampler.totalSteps, log: this.#log },
       ...{ metrics: this.#metrics, best: this.#best, checkpoints: this.#checkpoints },
       answer: (value) => this.#answer(value),
+      whenRead: () => this.#options.whenRead(this.#globalStep),
     });
     if (!resumed) return this.#checkpoints.warnOfOthers();
     const { state, tensors, damaged } = resumed;
@@ -256,8 +262,7 @@ export class TrainingLoop {
       await this.#settle();
       signal.throwIfAborted();
       // The step still counts, so that schedule and resume do not depend on what the collator drops.
-      this.#globalStep = step;
-      this.#epoch = epoch;
+      this.#count(step, epoch);
       return;
     }
     const { labelCount, tokens, sampleIds, unlabelled } = window;
@@ -302,8 +307,7 @@ export class TrainingLoop {
       );
     } else gradNorm = async () => Number.NaN;
     engine.zeroGradients(trainable);
-    this.#globalStep = step;
-    this.#epoch = epoch;
+    this.#count(step, epoch);
     this.#samples += sampleIds.length;
     const labels = labelCount;
     const flops = model.trainingFlops?.(window.batches);
@@ -312,6 +316,12 @@ export class TrainingLoop {
     // fetched while the engine works on the gradients of the next one.
     if (skips) await this.#settle();
     for (const message of warnings) await this.#log.warn(step, message);
+  }
+
+  #count(step: number, epoch: number): void {
+    this.#globalStep = step;
+    this.#epoch = epoch;
+    this.#isStepOpen = true;
   }
 
   /** The engine's answer: given up where the run is told to stop, and for the last save when it takes too long. */
@@ -328,13 +338,9 @@ export class TrainingLoop {
    * stopped in here begins anew with the evaluation.
    */
   async #afterStep(): Promise<void> {
-    const { config, sampler, model } = this.#options;
-    const { totalSteps } = sampler;
+    const { config } = this.#options;
     const step = this.#globalStep;
-    const endsEpoch = step === totalSteps || sampler.place(step - 1).endsEpoch;
-    const every = (value: number) => step % resolveSteps(value, totalSteps) === 0;
-    const due = (strategy: SftConfig['saveStrategy'], interval: number) =>
-      strategy === 'steps' ? this.#isAtEnd || every(interval) : strategy === 'epoch' && (this.#isAtEnd || endsEpoch);
+    const endsEpoch = this.#endsEpoch;
     const savesFirst = config.saveStrategy === 'steps' && config.evalStrategy === 'epoch';
     if (endsEpoch) {
       await this.#settle();
@@ -342,21 +348,15 @@ export class TrainingLoop {
       if (learnedSteps === 0) throw this.#leftOut.nothingLearned(step, skippedSteps);
     }
     if (!this.#evaluationDue) {
-      if (every(config.loggingSteps) || (step === 1 && config.loggingFirstStep)) {
-        await this.#settle();
-        const entry = this.#metrics.takeLog(model.engine.memory(), this.#matrixTflops);
-        if (entry) await this.#log.emit({ type: 'log', ...entry });
-      }
-      const isLate = config.evalDelay <= (config.evalStrategy === 'epoch' ? this.#epoch : step);
-      this.#evaluationDue = isLate && due(config.evalStrategy, config.evalSteps ?? config.loggingSteps);
-      if (savesFirst && due('steps', config.saveSteps)) await this.#save();
+      await this.#closeStep();
+      if (savesFirst && this.#isDue('steps', config.saveSteps)) await this.#save();
     }
     const isEvaluated = this.#evaluationDue;
     const isBest = isEvaluated && (await this.#evaluate());
     this.#evaluationDue = false;
     const savesBest = config.loadBestModelAtEnd || config.saveStrategy === 'best';
     let isSaved = savesFirst && this.#checkpoints.latest?.step === step;
-    const mustSave = (isBest && savesBest) || (!isSaved && due(config.saveStrategy, config.saveSteps));
+    const mustSave = (isBest && savesBest) || (!isSaved && this.#isDue(config.saveStrategy, config.saveSteps));
     if (mustSave && (await this.#save())) isSaved = true;
     if (isBest && isSaved) this.#best!.moved(this.#checkpoints.pathOf(step));
     else if (isBest) this.#best!.unsaved(savesBest);
@@ -367,6 +367,34 @@ export class TrainingLoop {
     }
   }
 
+  /** Logs the last step, and decides whether its evaluation is due. */
+  async #closeStep(): Promise<void> {
+    const { config, model } = this.#options;
+    const step = this.#globalStep;
+    const isLogged = this.#isEvery(config.loggingSteps) || (step === 1 && config.loggingFirstStep);
+    if (isLogged) await this.#settle();
+    this.#isStepOpen = false;
+    const isLate = config.evalDelay <= (config.evalStrategy === 'epoch' ? this.#epoch : step);
+    this.#evaluationDue = isLate && this.#isDue(config.evalStrategy, config.evalSteps ?? config.loggingSteps);
+    const entry = isLogged && this.#metrics.takeLog(model.engine.memory(), this.#matrixTflops);
+    if (entry) await this.#log.emit({ type: 'log', ...entry });
+  }
+
+  get #endsEpoch(): boolean {
+    const { sampler } = this.#options;
+    return this.#globalStep === sampler.totalSteps || sampler.place(this.#globalStep - 1).endsEpoch;
+  }
+
+  #isEvery(interval: number): boolean {
+    return this.#globalStep % resolveSteps(interval, this.#options.sampler.totalSteps) === 0;
+  }
+
+  /** After the last step. */
+  #isDue(strategy: SftConfig['saveStrategy'], interval: number): boolean {
+    if (strategy === 'steps') return this.#isAtEnd || this.#isEvery(interval);
+    return strategy === 'epoch' && (this.#isAtEnd || this.#endsEpoch);
+  }
+
   /** Gives whether the step is the best so far. @param isJudged whether it may be, and counts for early stopping */
   async #evaluate(isJudged = true): Promise<boolean> {
     const step = this.#globalStep;
@@ -375,7 +403,8 @@ export class TrainingLoop {
       const warnings: string[] = [];
       let result: EvalResult;
       try {
-        result = await this.#options.evaluate(this.#options.signal, (message) => warnings.push(message));
+        const onBatch = () => this.#gradients.requireSameParameters(step);
+        result = await this.#options.evaluate(this.#options.signal, (message) => warnings.push(message), onBatch);
       } finally {
         // Where it fails they may say why.
         for (const message of warnings) await this.#log.warn(step, message);
@@ -411,6 +440,8 @@ export class TrainingLoop {
     try {
       model.engine.zeroGradients(this.#trainable);
       await this.#settle();
+      // Stopped before it was told: a resume evaluates it, and logs what comes after it.
+      if (this.#isStepOpen) await this.#closeStep();
       const isNew = this.#globalStep > this.#firstStep && this.#metrics.learnedSteps > 0;
       const unsaved = () => isNew && this.#checkpoints.latest?.step !== this.#globalStep;
       if (config.saveStrategy === 'no') return;

@@ -14,7 +14,8 @@ import type { TrainingEvent, TrainOutput } from './events.js';
  *
  * **Leaving a loop stops the run**, by `break`, `return` or an error: the step whose event was read is the last one, it is
  * saved unless `saveStrategy` is `no`, `loadBestModelAtEnd` is heeded, and awaiting the run then gives an output with
- * `stopped: true`. The loop is left when that is done. Other loops get the remaining events and end.
+ * `stopped: true`. The loop is left when that is done. Other loops get the remaining events and end; the best model is
+ * loaded when they have handled theirs.
  *
  * Awaiting the run inside its own loop lets it go on without waiting for that loop. An abort by a signal is heard while a
  * loop is at work; the run then ends without waiting for anybody.
@@ -40,6 +41,8 @@ export class TrainingRun implements PromiseLike<TrainOutput>, AsyncIterable<Trai
       readonly signal: AbortSignal;
       /** Whether a reader is at work on an event that the run would wait for. */
       readonly isRead: () => boolean;
+      /** Settles when no reader is at work, also after one has left; at once when the caller has aborted. */
+      readonly whenRead: (step: number) => Promise<void>;
     }) => Promise<TrainOutput>,
     signal?: AbortSignal,
   ) {
@@ -50,6 +53,7 @@ export class TrainingRun implements PromiseLike<TrainOutput>, AsyncIterable<Trai
       emit: (event: TrainingEvent) => this.#events.emit(event, this.#stop.signal),
       signal: this.#stop.signal,
       isRead: () => this.#events.isHeld,
+      whenRead: (step) => this.#events.handled(step, signal),
     };
     // One turn later, so that whoever made the run can attach to it first.
     const work = Promise.resolve()

@@ -54,7 +54,7 @@ export class WindowGradients {
   ): Promise<Deferred<number>> {
     const { model, signal, isRead } = this.#parts;
     for (;;) {
-      this.#requireSameParameters(step);
+      this.requireSameParameters(step);
       const loss = await this.#accumulate(window, onWarning);
       const changes = changesOf(this.#trainable);
       // A model that did not hear of it has done the work: it counts, unless somebody looks at the step before.
@@ -62,7 +62,7 @@ export class WindowGradients {
       try {
         await meanwhile();
         if (!wasAborted || isRead()) signal.throwIfAborted();
-        this.#requireSameParameters(step);
+        this.requireSameParameters(step);
         if (changesOf(this.#trainable) === changes) return loss;
       } catch (error) {
         discard(loss);
@@ -73,8 +73,8 @@ export class WindowGradients {
     }
   }
 
-  /** @throws TrainingError if the gradients would be those of another adapter than the one that is trained */
-  #requireSameParameters(step: number): void {
+  /** @throws TrainingError if the model would compute with another adapter than the one that is trained */
+  requireSameParameters(step: number): void {
     if (this.#parts.model.trainable === this.#trainable) return;
     throw new TrainingError(`step ${step}: another adapter became active while this run was training`, {
       hint: 'Call setAdapter after the run. To compute without the adapter meanwhile, use withDisabled between two steps.',

@@ -80,4 +80,34 @@ describe('WorkerThreads', () => {
     const { stdout } = await promisify(execFile)(process.execPath, args, { cwd, timeout: 50_000 });
     expect(stdout.trim()).toBe('enough');
   });
+
+  it('or on several, also where others waited for theirs, and where an answer is awaited by nobody', async () => {
+    make(1);
+    const url = new URL('../../src/worker-threads.ts', import.meta.url).href;
+    const script = `
+      const { WorkerThreads } = await import(${JSON.stringify(url)});
+      const threads = new WorkerThreads(${JSON.stringify(PROGRAM)}, 1);
+      const [running, waiting] = [new AbortController(), new AbortController()];
+      const jobs = [threads.run('silence', [], running.signal, 'wait'), threads.run('b', [], waiting.signal)];
+      jobs[0].finally(() => console.log('answered'));
+      setTimeout(() => running.abort(new Error('enough')), 50);
+      setTimeout(() => waiting.abort(new Error('more')), 100);
+      await jobs[1].catch((error) => console.log(error.message));
+    `;
+    const cwd = fileURLToPath(new URL('../..', import.meta.url));
+    const args = ['--import', 'tsx', '--input-type=module', '--eval', script];
+    const { stdout } = await promisify(execFile)(process.execPath, args, { cwd, timeout: 50_000 });
+    expect(stdout.trim()).toBe('more');
+  });
+
+  it('gives the answer of a thread that has begun where that is wanted', async () => {
+    make(1);
+    const controller = new AbortController();
+    const jobs = [
+      threads.run('a', [], controller.signal, 'wait'),
+      threads.run('b', [], controller.signal, 'wait').catch((error: Error) => error.message),
+    ];
+    controller.abort(new Error('enough'));
+    expect(await Promise.all(jobs)).toEqual(['a', 'enough']);
+  });
 });

@@ -107,6 +107,19 @@ describe('the best step', () => {
     expect(again.model.values).toEqual(whole.values[4]);
   });
 
+  it('that could not be saved is where the last save put it when a reader leaves there', async () => {
+    let saves = 0;
+    const { model, trainer, values } = course((step) => step === 2 && ++saves === 1);
+    const run = trainer.train();
+    for await (const event of run) if (event.type === 'evaluate' && event.step === 2) break;
+    const checkpoint = join(folder, 'checkpoint-2');
+    expect(await run).toMatchObject({ stopped: true, best: { step: 2, checkpoint } });
+    expect(model.values).toEqual(values[2]);
+    expect(await savedParameters(2)).toEqual(values[2]);
+    const log = await readFile(join(folder, 'train-log.jsonl'), 'utf8');
+    expect(log).not.toContain('from memory');
+  });
+
   it('is loaded from memory where it never could be saved', async () => {
     const { model, trainer, values } = course(() => true);
     const run = trainer.train();

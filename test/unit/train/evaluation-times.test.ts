@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { SftExample } from '../../../src/data/types.js';
+import type { Deferred } from '../../../src/engine/engine.js';
 import { ConfigError, DataError, TrainingError } from '../../../src/errors.js';
 import type { TrainingEvent } from '../../../src/train/events.js';
 import type { SftConfigInput } from '../../../src/train/sft-config.js';
@@ -220,6 +221,62 @@ describe('options of a step', () => {
     );
     const resumed = await eventsOf({ maxSteps: 4 }, {}, join(outputDir, 'checkpoint-1'));
     expect(courseOf(resumed)).toEqual(['save 4']);
+  });
+
+  it('of a step that was stopped before it was told is logged and evaluated all the same, then or by a resume', async () => {
+    const config: SftConfigInput = {
+      maxSteps: 4,
+      loggingSteps: 2,
+      evalStrategy: 'steps',
+      evalSteps: 2,
+      saveSteps: 100,
+    };
+    const whole = linearModel();
+    const expected = courseOf(await eventsOf({ ...config, outputDir: join(outputDir, 'whole') }, { model: whole }));
+    const model = linearModel();
+    const controller = new AbortController();
+    const { optimizerStep } = model.engine;
+    (model.engine as { optimizerStep: typeof optimizerStep }).optimizerStep = (...given) => {
+      const norm = optimizerStep(...given) as Deferred<number>;
+      if (model.steps.length !== 2) return norm;
+      return async () => {
+        controller.abort(new Error('enough'));
+        // Longer than a run that was told to stop waits for the engine.
+        await new Promise((resolve) => setTimeout(resolve, 1_200));
+        return norm();
+      };
+    };
+    const parts = { evalDataset: linearDataset(3, 20) };
+    const run = linearTrainer(model, { outputDir, ...config }, parts).train({ signal: controller.signal });
+    await expect(run).rejects.toThrow('enough');
+    const again = linearModel();
+    const resumed = linearTrainer(again, { outputDir, ...config }, parts).train({ resumeFromCheckpoint: true });
+    const events: TrainingEvent[] = [];
+    for await (const event of resumed) events.push(event);
+    expect(courseOf(events)).toEqual(expected);
+    const { logHistory } = await resumed;
+    const kinds = logHistory.map((entry) => `${'loss' in entry ? 'log' : 'evaluate'} ${entry.step}`);
+    expect(kinds).toEqual(['log 2', 'evaluate 2', 'log 4', 'evaluate 4']);
+    expect(again.values).toEqual(whole.values);
+  });
+
+  it('measures no other adapter than the one that is trained, at the last step too', async () => {
+    const model = linearModel();
+    const { trainable } = model;
+    const other = { ...trainable };
+    const config: SftConfigInput = { maxSteps: 2, loggingSteps: 2, evalStrategy: 'steps', evalSteps: 2, outputDir };
+    const events: string[] = [];
+    const run = linearTrainer(model, config, { evalDataset: linearDataset(3, 20) }).train();
+    const loop = async () => {
+      for await (const event of run) {
+        events.push(event.type);
+        if (event.type === 'log') Object.assign(model, { trainable: other });
+      }
+    };
+    await expect(loop()).rejects.toThrow('step 2: another adapter became active while this run was training');
+    expect(events).not.toContain('evaluate');
+    // Nothing is lost: it is evaluated when it is resumed.
+    expect(courseOf(await eventsOf(config, {}, join(outputDir, 'checkpoint-2')))).toContain('evaluate 2');
   });
 
   it('follows a schedule with settings, and a resume refuses another', async () => {
