@@ -39,7 +39,7 @@ export async function sniffArchive(file: FileHandle): Promise<ForeignFile | unde
   }
   if (head === '') return { what: `an empty file${EXPECTED}`, isContent: false, advice: '' };
   const text = head.trimStart();
-  if (text.startsWith('<')) return { what: `a web page${EXPECTED}`, isContent: false, advice: '' };
+  if (/^<(!|\?|[a-z])/i.test(text)) return { what: `a web page${EXPECTED}`, isContent: false, advice: '' };
   if (text.startsWith('{')) return { what: `JSON${EXPECTED}`, isContent: false, advice: '' };
   if (isTable(head)) {
     const advice = 'A table alone has no images; one that names image files is read by `ImageFolder.fromTable`.';
