@@ -21,7 +21,8 @@ process.on('uncaughtException', (error) => {
 });
 const model = linearModel();
 model.onWindow = () => sleep(20);
-say(`listeners ${process.stderr.listenerCount('error')}`);
+const before = process.stderr.listenerCount('error');
+say(`listeners ${before}`);
 const stop = abortOnSignals({
   onStop: (name) => {
     say(`stopped ${name}`);
@@ -58,4 +59,6 @@ try {
   process.exit();
 }
 stop.dispose();
+// A reader that is slow to take the last lines delays it.
+for (let tries = 0; tries < 100 && process.stderr.listenerCount('error') !== before; tries++) await sleep(50);
 say(`listeners ${process.stderr.listenerCount('error')}`);
