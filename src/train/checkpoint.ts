@@ -135,21 +135,22 @@ export async function writeCheckpoint(
       const seal = makeSeal(folder);
       const path = join(folder, TENSOR_FILE);
       const arrays = namedArrays(tensors);
-      let flushed: Promise<unknown> | undefined;
+      const underWay: Promise<unknown>[] = [];
       try {
         await writeAdapter?.(folder);
         // Digested while the next file is written.
         await seal.begin();
         await writeArrays(path, arrays);
         // To flush a file is to wait for the disk: time to read it back and to digest it.
-        flushed = Promise.all([flushFile(path), seal.begin(), seal.requireTensors(TENSOR_FILE, arrays)]);
+        underWay.push(flushFile(path), seal.begin(), seal.requireTensors(TENSOR_FILE, arrays));
         const json = `${JSON.stringify({ formatVersion: FORMAT, digests: MANIFEST_FILE, ...state }, null, 2)}\n`;
-        await Promise.all([flushed, writeFileAtomically(join(folder, STATE_FILE), json)]);
+        underWay.push(writeFileAtomically(join(folder, STATE_FILE), json));
+        await Promise.all(underWay);
         await seal.requireText(STATE_FILE, json);
         await seal.end();
       } finally {
-        // Nothing reads in the folder any more when it is taken away.
-        await flushed?.catch(() => undefined);
+        // Nothing reads or writes in the folder any more when it is taken away.
+        await Promise.allSettled(underWay);
         await seal.close();
       }
     });
