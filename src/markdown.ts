@@ -16,6 +16,7 @@ export function escapeMarkdown(text: string): string {
       .replace(/>/g, '&gt;')
       // GitHub makes links of what looks like an address.
       .replace(/:(?=\/\/)/g, '&#58;')
+      .replace(/\/\//g, '/&#47;')
       .replace(/\b(www)\./gi, '$1&#46;')
       // Headings, lists and rules begin a line.
       .replace(/(^| )#/g, '$1\\#')

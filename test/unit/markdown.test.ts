@@ -45,6 +45,10 @@ describe('a name in Markdown', () => {
     );
   });
 
+  it.each(['//awww.w', '///host.example', 'https://a.b', '//a.b//c.d'])('is no link: %s', (name) => {
+    expect(shownText(markdown.render(`x ${escapeMarkdown(name)} z`), ['p']).trim()).toBe(`x ${name} z`);
+  });
+
   it('is one cell of a table, as text and as code', () => {
     fc.assert(
       fc.property(special, (name) => {
