@@ -20,9 +20,9 @@ export function escapeMarkdown(text: string): string {
       .replace(/\b(www)\./gi, '$1&#46;')
       // Headings, lists and rules begin a line.
       .replace(/(^| )#/g, '$1\\#')
-      .replace(/^(\d+)([.)])(?= |$)/, '$1\\$2')
-      .replace(/^([-+])(?= |$|\1)/, '\\$1')
-      .replace(/^=(?==* *$)/, '\\=')
+      .replace(/^( *\d+)([.)])(?= |$)/, '$1\\$2')
+      .replace(/^( *)([-+])(?= |$|\2)/, '$1\\$2')
+      .replace(/^( *)=(?==* *$)/, '$1\\=')
   );
 }
 
