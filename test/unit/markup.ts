@@ -6,6 +6,7 @@ const require = createRequire(import.meta.url);
 interface MarkdownIt {
   render(text: string): string;
   renderInline(text: string): string;
+  readonly linkify: { tlds(endings: readonly string[]): unknown };
 }
 
 /** GitHub's Markdown: HTML counts, and addresses become links. */
@@ -13,6 +14,8 @@ export const markdown: MarkdownIt = new (require('markdown-it') as new (options:
   html: true,
   linkify: true,
 });
+// GitHub makes links of addresses, not of bare names: `a.bw` is a file here and not a place in Botswana.
+markdown.linkify.tlds(['com', 'org', 'net']);
 
 export const parseYaml: (text: string) => unknown = (require('yaml') as { parse: (text: string) => unknown }).parse;
 
