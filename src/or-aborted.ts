@@ -1,4 +1,5 @@
 /** Waiting for what may never answer: a caller's function, a model, a device. */
+import { onAbort } from './on-abort.js';
 
 /**
  * The promise's result, or a rejection with the signal's reason if that comes first. `Promise.race` against one
@@ -27,13 +28,13 @@ export function afterAbort<T>(
       if (grace === 0) reject(onTimeout());
       else timer = setTimeout(() => reject(onTimeout()), grace);
     };
-    if (signal.aborted) abort();
-    else signal.addEventListener('abort', abort, { once: true });
+    const forget = signal.aborted ? undefined : onAbort(signal, abort);
+    if (!forget) abort();
     Promise.resolve(promise)
       .then(resolve, reject)
       .finally(() => {
         clearTimeout(timer);
-        signal.removeEventListener('abort', abort);
+        forget?.();
       });
   });
 }

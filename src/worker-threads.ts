@@ -1,5 +1,6 @@
 /** Threads of one program that answers one message at a time. */
 import { Worker } from 'node:worker_threads';
+import { onAbort } from './on-abort.js';
 
 /** What such a program posts for each message. */
 export type WorkerReply<Result> = { readonly result: Result } | { readonly error: unknown };
@@ -59,13 +60,13 @@ export class WorkerThreads<Message, Result> {
       };
       const settle = <T>(answer: (value: T) => void) => {
         return (value: T): void => {
-          signal?.removeEventListener('abort', abort);
+          forget();
           answer(value);
         };
       };
       const answers = { resolve: settle(resolve), reject: settle(reject) };
       const job: Job<Message, Result> = { message, transfer, ...answers, isAbandoned: false };
-      signal?.addEventListener('abort', abort, { once: true });
+      const forget = onAbort(signal, abort);
       this.#waiting.push(job);
       this.#dispatch();
     });

@@ -1,8 +1,9 @@
 /** How much memory decoded images take at a time, over the whole process: whoever needs more waits for its turn. */
+
+import { onAbort } from '../on-abort.js';
 import { openRegularFile } from '../regular-file.js';
 import { EmbeddedImage } from './conversations/image-cells.js';
 import { decodeImage, ImageFile, type OpenedImage, openImage } from './decode-image.js';
-import { onAbort } from './shared-abort.js';
 import type { ImageInput, RgbImage } from './types.js';
 
 /** Some fourteen photographs of twelve megapixels, each with the copy that a worker gets. */

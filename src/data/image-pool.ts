@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { checkNames, parseOptions } from '../config.js';
 import { DataError, ImageError } from '../errors.js';
 import program from '../generated/image-worker.js';
+import { onAbort } from '../on-abort.js';
 import { oneLine } from '../one-line.js';
 import { requireKind, requireSignal } from '../require-given.js';
 import { WorkerThreads } from '../worker-threads.js';
@@ -12,7 +13,6 @@ import { decodeWithin } from './decode-budget.js';
 import { imageName, requireImage } from './decode-image.js';
 import type { ImageProcessor } from './image-processor.js';
 import type { ProcessedImage } from './process-pixels.js';
-import { onAbort } from './shared-abort.js';
 import type { ImageInput, RgbImage } from './types.js';
 
 const imagePoolSchema = z.strictObject({

@@ -71,6 +71,7 @@ const LEAVES = [
   'given-kind.ts',
   'markdown.ts',
   'one-line.ts',
+  'on-abort.ts',
   'or-aborted.ts',
   'read-json.ts',
   'regular-file.ts',

@@ -1,8 +1,8 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
-import { ImagePool } from '../../../src/data/image-pool.js';
-import { ImageProcessor } from '../../../src/data/image-processor.js';
-import { onAbort } from '../../../src/data/shared-abort.js';
+import { ImagePool } from '../../src/data/image-pool.js';
+import { ImageProcessor } from '../../src/data/image-processor.js';
+import { onAbort } from '../../src/on-abort.js';
 
 describe('onAbort', () => {
   it('has one listener for all that wait, and none when nobody does', () => {
