@@ -9,6 +9,9 @@ import { redact, redactAddresses } from './secrets.js';
 /** Where in the library an error was found; the class tells the same, the string survives JSON. */
 export type TuneErrorCode = 'CONFIG' | 'DATA' | 'IMAGE' | 'TEXT' | 'CHECKPOINT' | 'ENGINE' | 'TRAINING' | 'HUB';
 
+/** Between an error's message and its hint. */
+const HINT = '\n  hint: ';
+
 /** What an error carries beside its code and message. */
 export interface TuneErrorOptions {
   /** What the user can do about it, one sentence. */
@@ -37,11 +40,16 @@ export class TuneError extends Error {
     // A hint is this package's own words, and may show the form of an address with a password.
     const hint = options.hint === undefined ? undefined : shown(redact(options.hint), details);
     const cause = options.cause === undefined ? {} : { cause: shownCause(redactCause(options.cause, clean)) };
-    super(shown(clean(message), details) + (hint ? `\n  hint: ${hint}` : ''), cause);
+    super(shown(clean(message), details) + (hint ? `${HINT}${hint}` : ''), cause);
     this.code = code;
     this.hint = hint;
     this.details = redactDeep(details, clean) as Record<string, unknown>;
   }
+}
+
+/** An error's message alone, for one that says more: of a TuneError what stands before the hint. */
+export function withoutHint({ message }: Error): string {
+  return message.split(HINT)[0]!;
 }
 
 /**

@@ -1,6 +1,6 @@
 /** Tables that lie among images: what they say, and whether it is what the folders say. */
 import { basename } from 'node:path';
-import { DataError } from '../errors.js';
+import { DataError, withoutHint } from '../errors.js';
 import { oneLine } from '../one-line.js';
 import type { Table } from './csv.js';
 import { FileIndex } from './file-index.js';
@@ -127,10 +127,10 @@ export function offerTable(error: DataError, tree: FolderNode, tables: readonly 
     labelled[0] ??
     tables.find(({ path, columns }) => columns.length > 1 && !/submission/i.test(basename(path)));
   if (!table) return error;
-  const [message, hint = LAYOUTS] = error.message.split('\n  hint: ');
+  const { hint = LAYOUTS } = error;
   const isOneOfSeveral = labelled.length > 1 && tablesToRead(tree, tables, tree.path, false).length > 1;
   const call = isOneOfSeveral ? `\`ImageFolder.fromTable(${JSON.stringify(tree.path)})\`` : callFor(tree, table);
-  return new DataError(`${message}; ${saidBy(table)}`, {
+  return new DataError(`${withoutHint(error)}; ${saidBy(table)}`, {
     hint: `${table.labels ? 'Read the classes from the table' : 'If a column of the table holds classes'}: ${call}. ${hint}`,
     details: { ...error.details, table: table.path, columns: table.columns },
     cause: error,

@@ -2,7 +2,7 @@
  * The `fetch` that `@huggingface/hub` is given. It knows the protocol; what it lacks is here: attempts after a failure,
  * time limits, errors that explain, a token for one origin only, progress of uploads.
  */
-import { HubError } from '../errors.js';
+import { HubError, withoutHint } from '../errors.js';
 import { errorOf } from '../transfer/answer-error.js';
 import { mayBeLoopback } from '../transfer/loopback.js';
 import { requestJson } from '../transfer/request-json.js';
@@ -132,8 +132,7 @@ function mayBeStartedOver(error: unknown): error is HubError {
 
 function startOver(error: HubError): HubError {
   const { attempts: _, ...details } = error.details;
-  const [message] = error.message.split('\n  hint: ');
-  return new HubError(message!, {
+  return new HubError(withoutHint(error), {
     ...(error.hint === undefined ? {} : { hint: error.hint }),
     details: { ...details, startOver: true },
     cause: error,

@@ -4,7 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
 import { parseOptions } from '../config.js';
-import { HubError } from '../errors.js';
+import { HubError, withoutHint } from '../errors.js';
 import { oneLine } from '../one-line.js';
 import { downloadFile } from '../transfer/download-file.js';
 import { withLock } from '../transfer/lock.js';
@@ -101,8 +101,8 @@ export async function folderOrSnapshot(
   } catch (error) {
     const isMissing = error instanceof HubError && [undefined, 401, 403, 404].includes(error.details.status as number);
     if (!isMissing) throw error;
-    const { message, hint, details } = error;
-    throw new HubError(message.split('\n  hint: ')[0]!, {
+    const { hint, details } = error;
+    throw new HubError(withoutHint(error), {
       hint: `${hint ? `${hint.replace(/\.?$/, '.')} ` : ''}If a folder was meant: there is none at ${resolve(idOrFolder)}.`,
       details,
       cause: error.cause,
@@ -403,7 +403,7 @@ class ProgressSum {
 
 function withCacheHint(error: HubError): HubError {
   const hint = 'The cache has these files: `localFilesOnly: true` or HF_HUB_OFFLINE=1 uses them.';
-  return new HubError(error.message.split('\n  hint: ')[0]!, {
+  return new HubError(withoutHint(error), {
     hint: error.hint ? `${error.hint} ${hint}` : hint,
     details: error.details,
     cause: error,

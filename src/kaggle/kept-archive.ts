@@ -2,7 +2,7 @@
 import { rm, stat } from 'node:fs/promises';
 import { z } from 'zod';
 import { writeFileAtomically } from '../atomic-file.js';
-import { DataError } from '../errors.js';
+import { DataError, withoutHint } from '../errors.js';
 import { readRegularFile } from '../regular-file.js';
 
 const noteSchema = z.object({
@@ -95,7 +95,7 @@ export class KeptArchive {
     const kept =
       `${isDamaged ? `${whole} is not downloaded again by itself; \`forceDownload: true\` does.` : 'The archive is kept and not downloaded again.'} ` +
       `It lies at ${this.path}: unpack it by other means and read the folder by KaggleImageFolder.fromFolder, or delete it.`;
-    return new DataError(error.message.split('\n  hint: ')[0]!, {
+    return new DataError(withoutHint(error), {
       hint: error.hint ? `${error.hint} ${kept}` : kept,
       details: { ...error.details, archive: this.path, verified: this.#note?.verified ?? false },
       cause: error,

@@ -8,7 +8,7 @@ import { ChatTemplate } from '../data/chat-template.js';
 import type { EngineChoice } from '../engine/create-engine.js';
 import type { Engine } from '../engine/engine.js';
 import { INDEX_FILE, readShardIndex } from '../engine/safetensors.js';
-import { CheckpointError, ConfigError, HubError } from '../errors.js';
+import { CheckpointError, ConfigError, HubError, withoutHint } from '../errors.js';
 import { type HubDownload, type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
 import { plainRepoName } from '../hub/repo-id.js';
 import { type FileSelection, folderOrSnapshot } from '../hub/snapshot-download.js';
@@ -198,10 +198,6 @@ async function nearAdapter(name: string, adapter: string): Promise<string> {
   const beside = resolve(adapter, name);
   const from = `; a relative path is read from ${process.cwd()}`;
   return (await exists(join(beside, 'config.json'))) ? `${from}; seen from the adapter it is ${beside}` : from;
-}
-
-function withoutHint({ message }: Error): string {
-  return message.split('\n  hint: ')[0]!;
 }
 
 function originOf(

@@ -1,6 +1,6 @@
 /** From an answer that is not what was asked for to an error that says so. */
 import { STATUS_CODES } from 'node:http';
-import { HubError } from '../errors.js';
+import { HubError, withoutHint } from '../errors.js';
 import { redactAddresses } from '../secrets.js';
 import { parseRetryAfter } from './retry.js';
 import { type HttpAnswer, shownUrl } from './send-request.js';
@@ -36,7 +36,7 @@ export async function errorOf(answer: HttpAnswer, explain: ExplainAnswer | undef
   const error = explain?.(suspect) ?? (answer.status >= 400 ? statusError(suspect) : undefined);
   // A proxy answers in the name of the host where the request is not encrypted.
   if (!error || answer.proxy === undefined || answer.url.protocol === 'https:') return error;
-  return new HubError(`${error.message.split('\n  hint: ')[0]}; it may be the proxy ${answer.proxy} that answers`, {
+  return new HubError(`${withoutHint(error)}; it may be the proxy ${answer.proxy} that answers`, {
     hint: [error.hint, 'NO_PROXY names hosts that need no proxy.'].filter(Boolean).join(' '),
     details: { ...error.details, proxy: answer.proxy },
     cause: error.cause,

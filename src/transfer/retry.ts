@@ -1,6 +1,6 @@
 /** How often to try again, and how long to wait before. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { HubError } from '../errors.js';
+import { HubError, withoutHint } from '../errors.js';
 
 export interface RetryOptions {
   /** Attempts in a row without progress before giving up, the first included. Default 7. */
@@ -63,7 +63,7 @@ export class RetryBudget {
     if (!isTransient(error)) throw error;
     this.#failures++;
     if (error.details['tooSlow'] === true) this.#slow++;
-    const message = firstPart(error);
+    const message = withoutHint(error);
     if (this.#failures >= this.#maxAttempts || this.#slow >= MAX_SLOW) {
       const attempts = Math.max(this.#failures, this.#slow);
       throw new HubError(attempts === 1 ? message : `${message}; gave up after ${attempts} attempts`, {
@@ -136,9 +136,4 @@ export function parseRetryAfter(value: string | null, now: number = Date.now()):
   if (/^\s*\d+\s*$/.test(value)) return Number(value) * 1000;
   const date = Date.parse(value);
   return Number.isNaN(date) || !/[a-z]/i.test(value) ? undefined : Math.max(0, date - now);
-}
-
-/** An error's message without the hint. */
-function firstPart(error: HubError): string {
-  return error.message.split('\n  hint: ')[0]!;
 }
