@@ -1,5 +1,6 @@
 /** Finds the image that a table means: by path, by the end of a path, by name, or by name without its ending. */
 import { dirname, relative } from 'node:path';
+import { decoded } from '../transfer/decoded.js';
 import { PICTURE_ENDING, type PictureFile } from './folder-tree.js';
 
 const fold = (text: string): string => text.normalize('NFC').toLowerCase();
@@ -11,12 +12,7 @@ const withoutZeros = (digits: string): string => digits.replace(/^0+(?=\d)/, '')
 /** The path of an address on the web; other cells as they are. */
 function pathOf(cell: string): string {
   if (!/^(?:https?|s3|gs|file):\/\//i.test(cell)) return cell;
-  const path = cell.replace(/[?#].*$/, '').replace(/^[a-z0-9]+:\/\//i, '');
-  try {
-    return decodeURIComponent(path);
-  } catch {
-    return path;
-  }
+  return decoded(cell.replace(/[?#].*$/, '').replace(/^[a-z0-9]+:\/\//i, ''));
 }
 
 export class FileIndex {

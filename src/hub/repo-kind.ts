@@ -1,6 +1,7 @@
 /** Kinds of repositories on the Hub. Inside this folder a data set is called `datasets/OWNER/NAME`, as in its address. */
 import { ConfigError } from '../errors.js';
 import { showValue } from '../show-value.js';
+import { decoded } from '../transfer/decoded.js';
 
 const DATASET = 'datasets/';
 
@@ -144,14 +145,14 @@ export function parseDatasetName(text: string): DatasetName {
   return {
     repoId: id.join('/'),
     revision,
-    folder: folder.length > 0 ? folder.map(decode).join('/') : undefined,
+    folder: folder.length > 0 ? folder.map(decoded).join('/') : undefined,
   };
 }
 
 /** A revision of an address, with what belongs to it of the parts behind: `refs/pr/3`, `refs/convert/parquet`. */
 export function wholeRevision(first: string, more: readonly string[]): string {
   const isSpecial = first === 'refs' && /^(pr|convert|heads|tags)$/.test(more[0] ?? '') && more.length > 1;
-  return decode(isSpecial ? [first, ...more.slice(0, 2)].join('/') : first);
+  return decoded(isSpecial ? [first, ...more.slice(0, 2)].join('/') : first);
 }
 
 /** Out of `load_dataset("owner/name", ...)`, `hf download owner/name --repo-type dataset`, `git clone ADDRESS`. */
@@ -166,14 +167,6 @@ function unwrapped(text: string): string {
     (word, i) => word === 'download' && /^[!$%]?(hf|huggingface-cli)$/.test(words[i - 1] ?? ''),
   );
   return at < 0 ? text : (words.slice(at + 1).find((word) => word.includes('/') && !word.startsWith('-')) ?? text);
-}
-
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }
 
 function wrongKind(text: string, what: string, hint: string): ConfigError {

@@ -3,6 +3,7 @@ import { BlockList, isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
 import { ConfigError } from '../errors.js';
 import { keepCredentials } from '../secrets.js';
+import { decoded } from './decoded.js';
 import { isLoopback } from './loopback.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -137,12 +138,4 @@ async function openRoute(proxy: URL): Promise<ProxyRoute> {
   const through = (input: string | URL, init?: object): ReturnType<typeof proxiedFetch> =>
     proxiedFetch(input, { ...init, dispatcher });
   return { shown: proxy.origin, fetch: through as unknown as typeof fetch };
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }
