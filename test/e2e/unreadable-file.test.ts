@@ -11,6 +11,7 @@ import type { LoraAdapter } from '../../src/lora/apply-lora.js';
 import type { TrainingEvent } from '../../src/train/events.js';
 import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { noiseImage } from '../unit/data/noise-image.js';
+import { warningsOf } from '../unit/train/follow.js';
 import { makeAdapter, makeTinyWorld, type TinyWorld } from './tiny-model.js';
 
 let world: TinyWorld;
@@ -102,9 +103,6 @@ async function train(onBadImage: 'error' | 'skip', damage?: () => Promise<void>,
   return { events, error, values, trained };
 }
 
-const messages = (events: readonly TrainingEvent[]) => {
-  return events.flatMap((event) => (event.type === 'warning' ? [event.message] : []));
-};
 const checkpoints = async () => {
   return (await readdir(outputDir)).filter((name) => name.startsWith('checkpoint-')).length;
 };
@@ -128,7 +126,7 @@ describe('a file that becomes unreadable while training', () => {
   ])('that %s is left out with `skip`; the others of its batch are learned, and a resume agrees', async (_, damage) => {
     const whole = await train('skip', damage);
     expect(whole.error).toBeUndefined();
-    const warnings = messages(whole.events);
+    const warnings = warningsOf(whole.events);
     // Once in each epoch that still needed it.
     expect(warnings.length).toBeGreaterThanOrEqual(1);
     expect(warnings.length).toBeLessThanOrEqual(2);
@@ -152,14 +150,14 @@ describe('a file that becomes unreadable while training', () => {
     expect(resumed.values).toEqual(whole.values);
     // The reason in brackets is the decoder's own and not always in the same words.
     const places = (all: readonly string[]) => all.map((message) => message.slice(0, message.indexOf(' (')));
-    expect(places(messages(resumed.events))).toEqual(places(warnings));
+    expect(places(warningsOf(resumed.events))).toEqual(places(warnings));
   });
 
   it('stops a run with `skip` when the whole folder is gone, at the last step that learned', async () => {
     const { error, events } = await train('skip', () => rm(data, { recursive: true }));
     expect(error).toBeInstanceOf(TrainingError);
     expect((error as Error).message).toContain('no sample of 3 steps in a row can be read');
-    expect(messages(events).filter((message) => message.includes('2 samples cannot be read'))).toHaveLength(3);
+    expect(warningsOf(events).filter((message) => message.includes('2 samples cannot be read'))).toHaveLength(3);
     expect(await readFile(join(outputDir, 'checkpoint-3', 'trainer-state.json'), 'utf8')).toContain('"globalStep": 3');
   });
 

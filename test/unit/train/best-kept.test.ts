@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SafetensorsFile } from '../../../src/engine/safetensors.js';
-import type { TrainingEvent } from '../../../src/train/events.js';
 import type { SftConfigInput } from '../../../src/train/sft-config.js';
 import type { SftTrainer, SftTrainerOptions } from '../../../src/train/sft-trainer.js';
+import { follow, warningsOf } from './follow.js';
 import { type LinearModel, linearDataset, linearModel, linearTrainer } from './linear-model.js';
 
 let folder: string;
@@ -61,18 +61,6 @@ function course(
   return { model, values: seen, trainer };
 }
 
-async function follow(run: AsyncIterable<TrainingEvent>): Promise<{ events: TrainingEvent[]; error: unknown }> {
-  const events: TrainingEvent[] = [];
-  try {
-    for await (const event of run) events.push(event);
-  } catch (error) {
-    return { events, error };
-  }
-  return { events, error: undefined };
-}
-
-const warnings = (events: readonly TrainingEvent[]) =>
-  events.flatMap((event) => (event.type === 'warning' ? [event.message] : []));
 const checkpoints = async () => (await readdir(folder)).filter((name) => name.includes('checkpoint')).sort();
 async function savedParameters(step: number): Promise<Float32Array> {
   const file = await SafetensorsFile.open(join(folder, `checkpoint-${step}`, 'training-state.safetensors'));
@@ -92,7 +80,7 @@ describe('the best step', () => {
     const { events } = await follow(trainer.train());
     const saves = events.flatMap((event) => (event.type === 'save' ? [event.step] : []));
     expect(saves).toEqual([1, 3, 2, 4]);
-    expect(warnings(events)).toEqual([
+    expect(warningsOf(events)).toEqual([
       expect.stringMatching(/^step 2: cannot write .*ENOSPC(.|\n)*this is the best step so far, and is kept in memory/),
     ]);
     const checkpoint = join(folder, 'checkpoint-2');
@@ -127,7 +115,9 @@ describe('the best step', () => {
     expect(model.values).toEqual(values[2]);
     expect((await run).best).toEqual({ metric: 'score', value: 0.9, step: 2, checkpoint: undefined });
     expect(events.at(-2)).toMatchObject({ type: 'loadBest', step: 2 });
-    expect(warnings(events).at(-1)).toMatch(/best step, 2, are loaded from memory: it could not be saved\n.*only copy/);
+    expect(warningsOf(events).at(-1)).toMatch(
+      /best step, 2, are loaded from memory: it could not be saved\n.*only copy/,
+    );
     expect(await checkpoints()).toEqual([]);
   });
 
@@ -148,7 +138,7 @@ describe('the best step', () => {
     model.onWindow = async (window) => void (window === 3 && (await spoil()));
     const { events } = await follow(trainer.train());
     expect(model.values).toEqual(values[2]);
-    expect(warnings(events)).toEqual([expect.stringMatching(message)]);
+    expect(warningsOf(events)).toEqual([expect.stringMatching(message)]);
     expect(events.at(-1)).toMatchObject({ output: { best: { step: 2, checkpoint: undefined } } });
   });
 
@@ -167,7 +157,7 @@ describe('the best step', () => {
       };
       const { events } = await follow(trainer.train());
       expect(model.values).toEqual(values[2]);
-      expect(warnings(events).at(-1)).toMatch(message);
+      expect(warningsOf(events).at(-1)).toMatch(message);
       await rm(join(folder, 'out'), { recursive: true });
     }
   });
@@ -203,7 +193,7 @@ describe('the best step', () => {
     const { events } = await follow(run);
     expect(await checkpoints()).toEqual(['checkpoint-1']);
     expect((await run).best).toMatchObject({ step: 1, checkpoint: join(folder, 'checkpoint-1') });
-    expect(warnings(events)).toHaveLength(1);
+    expect(warningsOf(events)).toHaveLength(1);
   });
 
   it('survives early stopping on a full disk', async () => {
@@ -218,7 +208,7 @@ describe('the best step', () => {
     const { model, trainer, values } = course(() => false, {}, undefined, more);
     const { events } = await follow(trainer.train());
     expect(model.values).toEqual(values[2]);
-    expect(warnings(events)[0]).toContain('a fault in the function of a user');
+    expect(warningsOf(events)[0]).toContain('a fault in the function of a user');
   });
 
   it.skipIf(process.getuid?.() === 0)('is kept where the folder may not be written to', async () => {
@@ -238,7 +228,7 @@ describe('the best step', () => {
     };
     const { events } = await follow(trainer.train());
     expect(model.values).toEqual(values[2]);
-    expect(warnings(events).at(-1)).toContain('loaded from memory');
+    expect(warningsOf(events).at(-1)).toContain('loaded from memory');
   });
 
   it('is written when a run is stopped, or its loss is reported', async () => {
@@ -255,7 +245,7 @@ describe('the best step', () => {
       expect((error as Error).message).toBe('enough');
       const names = (await readdir(outputDir)).filter((name) => name.startsWith('checkpoint')).sort();
       expect(names).toEqual(saved ? ['checkpoint-1', 'checkpoint-2', 'checkpoint-4'] : ['checkpoint-1']);
-      expect(warnings(events).some((line) => line.includes('the best step, 2, could not be saved'))).toBe(!saved);
+      expect(warningsOf(events).some((line) => line.includes('the best step, 2, could not be saved'))).toBe(!saved);
     }
   });
 });
@@ -271,7 +261,7 @@ describe('a resume', () => {
     expect(await checkpoints()).toEqual(['checkpoint-1', 'checkpoint-3', 'checkpoint-4']);
     const again = course(() => false, { maxSteps: 5 }, [0.3, 0, 0, 0, 0]);
     const { events } = await follow(again.trainer.train({ resumeFromCheckpoint: true }));
-    expect(warnings(events)).toEqual([
+    expect(warningsOf(events)).toEqual([
       expect.stringMatching(/best step so far, 2, is gone; the best that is left is step 1, score 0\.7/),
     ]);
     expect(again.model.values).toEqual(await savedParameters(1));
@@ -293,7 +283,7 @@ describe('a resume', () => {
     await cp(join(folder, 'other', 'checkpoint-2'), join(folder, 'checkpoint-2'), { recursive: true });
     const run = course(() => false, config, [0.3, 0, 0, 0]).trainer.train({ resumeFromCheckpoint: true });
     const { events } = await follow(run);
-    expect(warnings(events)[0]).toMatch(
+    expect(warningsOf(events)[0]).toMatch(
       /best step so far, 2, is gone \(.* it belongs to another run: the training set/,
     );
     expect((await run).best?.step).not.toBe(2);
@@ -306,7 +296,7 @@ describe('a resume', () => {
       follow(course(() => false, { maxSteps: 4 }, [0.3, 0.2]).trainer.train({ resumeFromCheckpoint: from }));
     const { events } = await resume(true);
     expect(events.find(({ type }) => type === 'start')).toMatchObject({ step: 4 });
-    expect(warnings(events)[0]).toMatch(/passed over .*checkpoint-9 holds step 2: somebody has renamed it/);
+    expect(warningsOf(events)[0]).toMatch(/passed over .*checkpoint-9 holds step 2: somebody has renamed it/);
     // Who names it means it.
     await rename(join(folder, 'checkpoint-9'), join(folder, 'good'));
     const named = await resume(join(folder, 'good'));
@@ -325,7 +315,7 @@ describe('a resume', () => {
     const { events } = await follow(
       course(() => false, {}, [0.3, 0, 0, 0]).trainer.train({ resumeFromCheckpoint: true }),
     );
-    expect(warnings(events)[0]).toMatch(/best step so far, 2, is gone \(.*trainer-state\.json has the SHA-256/);
+    expect(warningsOf(events)[0]).toMatch(/best step so far, 2, is gone \(.*trainer-state\.json has the SHA-256/);
   });
 
   it('takes the parameters of the best step though other files beside them are damaged, and says so', async () => {
@@ -337,7 +327,7 @@ describe('a resume', () => {
     await writeFile(join(folder, 'checkpoint-2', 'values.bin'), 'other');
     const again = course(() => false, {}, [0.3, 0, 0, 0]);
     const { events } = await follow(again.trainer.train({ resumeFromCheckpoint: true }));
-    expect(warnings(events)).toEqual([expect.stringMatching(/checkpoint-2: values\.bin has the SHA-256/)]);
+    expect(warningsOf(events)).toEqual([expect.stringMatching(/checkpoint-2: values\.bin has the SHA-256/)]);
     expect(again.model.values).toEqual(values[2]);
   });
 });

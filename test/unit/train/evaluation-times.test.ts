@@ -8,6 +8,7 @@ import { ConfigError, DataError, TrainingError } from '../../../src/errors.js';
 import type { TrainingEvent } from '../../../src/train/events.js';
 import type { SftConfigInput } from '../../../src/train/sft-config.js';
 import type { SftTrainerOptions } from '../../../src/train/sft-trainer.js';
+import { warningsOf } from './follow.js';
 import { type LinearModel, linearCollator, linearDataset, linearModel, linearTrainer } from './linear-model.js';
 
 let outputDir: string;
@@ -327,7 +328,7 @@ describe('options of a step', () => {
 
   it('tells of settings without an effect at the start', async () => {
     const events = await eventsOf({ lrSchedulerType: 'constant', warmupRatio: 0.5, saveStrategy: 'no', maxSteps: 2 });
-    expect(events.flatMap((event) => (event.type === 'warning' ? [event.message] : []))).toEqual([
+    expect(warningsOf(events)).toEqual([
       'step 0: `warmupSteps` has no effect with "constant"; "constant_with_warmup" has a warm-up',
       'step 0: `warmupRatio` is the older name: write `warmupSteps: 0.5`, a share below 1',
     ]);

@@ -7,6 +7,7 @@ import { DataError, TrainingError } from '../../../src/errors.js';
 import type { TrainingEvent } from '../../../src/train/events.js';
 import type { SftConfigInput } from '../../../src/train/sft-config.js';
 import type { SftTrainer, SftTrainerOptions } from '../../../src/train/sft-trainer.js';
+import { follow, warningsOf } from './follow.js';
 import { type LinearModel, linearCollator, linearDataset, linearModel, linearTrainer } from './linear-model.js';
 
 let folder: string;
@@ -28,20 +29,6 @@ function trainer(model: LinearModel, config: SftConfigInput = {}, more: Partial<
   );
 }
 
-/** Events up to the end or the error. */
-async function follow(run: AsyncIterable<TrainingEvent>): Promise<{ events: TrainingEvent[]; error: unknown }> {
-  const events: TrainingEvent[] = [];
-  try {
-    for await (const event of run) events.push(event);
-  } catch (error) {
-    return { events, error };
-  }
-  return { events, error: undefined };
-}
-
-const messages = (events: readonly TrainingEvent[]) => {
-  return events.flatMap((event) => (event.type === 'warning' ? [event.message] : []));
-};
 const steps = (events: readonly TrainingEvent[], type: 'step' | 'log' | 'save') => {
   return events.flatMap((event) => (event.type === type ? [event.step] : []));
 };
@@ -65,7 +52,7 @@ describe('onNonFiniteLoss: skip', () => {
     model.onWindow = () => void before.push([...model.values]);
     const { events, error } = await follow(trainer(model, skip).train());
     expect(error).toBeUndefined();
-    expect(messages(events)).toEqual([
+    expect(warningsOf(events)).toEqual([
       expect.stringMatching(
         new RegExp(`^step 3: the ${what}; samples: .*; nothing was learned from it \\(step 1 of at most 10`),
       ),
@@ -88,7 +75,7 @@ describe('onNonFiniteLoss: skip', () => {
       return async () => Number.POSITIVE_INFINITY;
     };
     const { events } = await follow(trainer(model, skip).train());
-    expect(messages(events)).toEqual([expect.stringContaining('step 3: the gradient norm is Infinity; samples:')]);
+    expect(warningsOf(events)).toEqual([expect.stringContaining('step 3: the gradient norm is Infinity; samples:')]);
     expect(model.steps).toHaveLength(5);
   });
 
@@ -111,7 +98,7 @@ describe('onNonFiniteLoss: skip', () => {
     expect((error as Error).message).toMatch(
       /step 5: the loss is NaN.* after 2 steps that were left out.*checkpoint-4/,
     );
-    expect(messages(events)).toHaveLength(2);
+    expect(warningsOf(events)).toHaveLength(2);
     expect(await checkpoints()).toEqual(['checkpoint-1', 'checkpoint-2', 'checkpoint-3', 'checkpoint-4']);
     const resumed = follow(trainer(brokenModel([1]), config).train({ resumeFromCheckpoint: true }));
     expect((await resumed).error).toBeInstanceOf(TrainingError);
@@ -134,7 +121,7 @@ describe('onNonFiniteLoss: skip', () => {
 
   it('does not take a first update that was left out for a tensor that learns nothing', async () => {
     const { events } = await follow(trainer(brokenModel([1]), skip).train());
-    expect(messages(events)).toHaveLength(1);
+    expect(warningsOf(events)).toHaveLength(1);
     const model = linearModel();
     const { optimizerStep } = model.engine;
     let calls = 0;
@@ -142,8 +129,8 @@ describe('onNonFiniteLoss: skip', () => {
       return ++calls > 2 ? optimizerStep(set, state, options) : async () => Number.NaN;
     };
     const later = await follow(trainer(model, { ...skip, outputDir: join(folder, 'later') }).train());
-    expect(messages(later.events)).toHaveLength(2);
-    expect(messages(later.events).join()).not.toContain('no gradient');
+    expect(warningsOf(later.events)).toHaveLength(2);
+    expect(warningsOf(later.events).join()).not.toContain('no gradient');
   });
 });
 
@@ -160,8 +147,8 @@ describe('a full disk', () => {
     const { events, error } = await follow(trainer(model, { saveTotalLimit: 1 }, { saveAdapter }).train());
     expect(error).toBeUndefined();
     expect(model.values).toEqual(whole.values);
-    const [first, second] = messages(events);
-    expect(messages(events)).toHaveLength(2);
+    const [first, second] = warningsOf(events);
+    expect(warningsOf(events)).toHaveLength(2);
     expect(first).toMatch(/^step 2: cannot write .*checkpoint-2: ENOSPC/);
     expect(first).toContain(`the last checkpoint is ${join(folder, 'checkpoint-1')}`);
     expect(second).toMatch(/^step 3: cannot write .*checkpoint-3: ENOSPC/);
@@ -173,8 +160,8 @@ describe('a full disk', () => {
     const saveAdapter = async () => writeFile('/dev/full', 'x');
     const { events, error } = await follow(trainer(linearModel(), {}, { saveAdapter }).train());
     expect(error).toBeUndefined();
-    expect(messages(events)).toHaveLength(6);
-    expect(messages(events)[0]).toContain('there is no checkpoint yet');
+    expect(warningsOf(events)).toHaveLength(6);
+    expect(warningsOf(events)[0]).toContain('there is no checkpoint yet');
     expect(events.at(-1)).toMatchObject({ type: 'end', output: { checkpoints: [] } });
     expect(await checkpoints()).toEqual([]);
   });
@@ -187,7 +174,7 @@ describe('a full disk', () => {
     const run = trainer(model, { saveSteps: 100 }, { saveAdapter }).train({ signal: controller.signal });
     const { events, error } = await follow(run);
     expect((error as Error).message).toBe('enough');
-    expect(messages(events)).toEqual([expect.stringContaining('ENOSPC')]);
+    expect(warningsOf(events)).toEqual([expect.stringContaining('ENOSPC')]);
   });
 });
 
@@ -241,10 +228,10 @@ describe('doubts about the samples', () => {
       follow(trainer(model, {}, { collator: { ...linearCollator, inspect } }).train());
     const { events } = await run(Object.assign(linearModel(), { config: { eosTokenIds: [2] } }));
     expect(events.slice(0, 4).map(({ type }) => type)).toEqual(['start', 'warning', 'warning', 'step']);
-    expect(messages(events)[0]).toMatch(/answers end with <\|im_end\|> \(7\) in 7 of 7 samples/);
-    expect(messages(events)[1]).toMatch(/\[INST\] 7 times in 7 samples \(first: 0\)/);
+    expect(warningsOf(events)[0]).toMatch(/answers end with <\|im_end\|> \(7\) in 7 of 7 samples/);
+    expect(warningsOf(events)[1]).toMatch(/\[INST\] 7 times in 7 samples \(first: 0\)/);
     const known = await run(Object.assign(linearModel(), { config: { eosTokenIds: [2, 7] } }));
-    expect(messages(known.events).filter((line) => line.includes('answers end'))).toEqual([]);
+    expect(warningsOf(known.events).filter((line) => line.includes('answers end'))).toEqual([]);
   });
 });
 
@@ -264,8 +251,8 @@ describe('samples that cannot be read', () => {
     const more = { collator: skipping(model, ['3', '6'], 2) };
     const { events, error } = await follow(trainer(model, { dataloaderPrefetch: 0 }, more).train());
     expect(error).toBeUndefined();
-    expect(messages(events).length).toBeGreaterThan(1);
-    for (const message of messages(events)) {
+    expect(warningsOf(events).length).toBeGreaterThan(1);
+    for (const message of warningsOf(events)) {
       expect(message).toMatch(
         /^step [3-6]: (a sample|2 samples) cannot be read and (is|are) left out: [36] \(ENOENT\)/,
       );
@@ -281,7 +268,7 @@ describe('samples that cannot be read', () => {
     const { events, error } = await follow(trainer(model, { saveSteps: 100, dataloaderPrefetch: 0 }, more).train());
     expect(error).toBeInstanceOf(TrainingError);
     expect((error as Error).message).toMatch(/^step 5: no sample of 3 steps in a row can be read/);
-    expect(messages(events).filter((message) => message.includes('cannot be read'))).toHaveLength(3);
+    expect(warningsOf(events).filter((message) => message.includes('cannot be read'))).toHaveLength(3);
     expect(await checkpoints()).toEqual(['checkpoint-4']);
     expect(JSON.parse(await readFile(join(folder, 'checkpoint-4', 'trainer-state.json'), 'utf8')).globalStep).toBe(4);
   });
@@ -292,7 +279,7 @@ describe('samples that cannot be read', () => {
     const more = { collator, trainDataset: linearDataset(2), evalDataset: linearDataset(3) };
     const config = { evalStrategy: 'steps', evalSteps: 1, maxSteps: 1 } as const;
     const { events, error } = await follow(trainer(model, config, more).train());
-    expect(messages(events)).toEqual([expect.stringContaining('evaluation: 3 samples cannot be read')]);
+    expect(warningsOf(events)).toEqual([expect.stringContaining('evaluation: 3 samples cannot be read')]);
     expect((error as Error).message).toContain('3 of them cannot be read');
   });
 });

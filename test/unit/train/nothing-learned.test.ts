@@ -8,6 +8,7 @@ import { ConfigError, DataError, TrainingError } from '../../../src/errors.js';
 import type { TrainingEvent } from '../../../src/train/events.js';
 import type { SftConfigInput } from '../../../src/train/sft-config.js';
 import type { SftTrainerOptions } from '../../../src/train/sft-trainer.js';
+import { warningsOf } from './follow.js';
 import { linearCollator, linearDataset, linearModel, linearTrainer } from './linear-model.js';
 
 let outputDir: string;
@@ -25,7 +26,7 @@ async function follow(config: SftConfigInput, more: Partial<SftTrainerOptions>, 
   } catch (reason) {
     error = reason;
   }
-  const warnings = events.flatMap((event) => (event.type === 'warning' ? [event.message] : []));
+  const warnings = warningsOf(events);
   return { events, warnings, error: error as TrainingError, model };
 }
 

@@ -11,6 +11,7 @@ import type { TrainingEvent } from '../../../src/train/events.js';
 import type { SftConfigInput } from '../../../src/train/sft-config.js';
 import type { SftTrainer, SftTrainerOptions } from '../../../src/train/sft-trainer.js';
 import type { TrainableModel } from '../../../src/train/trainable-model.js';
+import { warningsOf } from './follow.js';
 import { type LinearModel, linearCollator, linearDataset, linearModel, linearTrainer } from './linear-model.js';
 
 let outputDir: string;
@@ -255,7 +256,7 @@ describe('an abort is heard though somebody never answers', () => {
     await expect(loop).rejects.toThrow('enough');
     const [last] = (await checkpoints()).slice(-1);
     expect(last).toMatch(/checkpoint-[34]/);
-    const warnings = events.flatMap((event) => (event.type === 'warning' ? [event.message] : []));
+    const warnings = warningsOf(events);
     expect(warnings).toHaveLength(2);
     expect(warnings[0]).toMatch(/`saveAdapter` has not answered within 30 s after the run was told to stop/);
     expect(warnings[1]).toMatch(/this save was made without what it writes/);
