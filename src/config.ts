@@ -1,9 +1,9 @@
 /** Configuration stops at the edge: every user-facing option object passes through here once. */
 import { z } from 'zod';
 import { ConfigError } from './errors.js';
-import { describeGiven, isPromise, kindOf } from './given-kind.js';
+import { describeGiven, isPromise, kindOf } from './messages/given-kind.js';
+import { showValue } from './messages/show-value.js';
 import { isContainer, isOptions, optionsHint } from './require-given.js';
-import { showValue } from './show-value.js';
 
 /**
  * Checks an option object against its schema and fills in the defaults.

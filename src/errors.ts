@@ -2,9 +2,9 @@
  * One family of errors. Each carries a stable `code` to switch on, `details` for programs, and a `hint` for people:
  * what was expected, what came, where, and what to do.
  */
-import { printable, warningLine } from './one-line.js';
-import { redactCause, redactDeep } from './redact-values.js';
-import { redact, redactAddresses } from './secrets.js';
+import { printable, warningLine } from './messages/one-line.js';
+import { redactCause, redactDeep } from './messages/redact-values.js';
+import { redact, redactAddresses } from './messages/secrets.js';
 
 /** Where in the library an error was found; the class tells the same, the string survives JSON. */
 export type TuneErrorCode = 'CONFIG' | 'DATA' | 'IMAGE' | 'TEXT' | 'CHECKPOINT' | 'ENGINE' | 'TRAINING' | 'HUB';

@@ -53,8 +53,8 @@ export {
 export { createEngine, type CreateEngineOptions, type EngineChoice } from './engine/create-engine.js';
 export type { Engine, EngineMemory, EngineName } from './engine/engine.js';
 export { loadTfjs, type TfjsPackage } from './engine/tfjs/load-tfjs.js';
-export { counterHash, MersenneTwister, randomPermutation } from './engine/random.js';
-export { SafetensorsFile, ShardedCheckpoint, type TensorToWrite, writeSafetensors } from './engine/safetensors.js';
+export { counterHash, MersenneTwister, randomPermutation } from './random.js';
+export { SafetensorsFile, ShardedCheckpoint, type TensorToWrite, writeSafetensors } from './formats/safetensors.js';
 
 // The Hub.
 export { type SnapshotDownloadOptions, snapshotDownload } from './hub/snapshot-download.js';
@@ -93,8 +93,8 @@ export { activeAdapter, adaptersOf, deleteAdapter, setAdapter } from './lora/ada
 export { loadAdapter, type LoadAdapterOptions, saveAdapter, type SaveAdapterOptions } from './lora/adapter-file.js';
 export { type AdapterCheck, verifyAdapter } from './lora/verify-adapter.js';
 export { mergeAdapter, type MergeAdapterOptions, type MergeResult } from './lora/merge-adapter.js';
-export { type PushToHubOptions, pushToHub } from './lora/push-to-hub.js';
-export type { ModelCard } from './lora/model-card.js';
+export { type PushToHubOptions, pushToHub } from './publish/push-to-hub.js';
+export type { ModelCard } from './publish/model-card.js';
 
 // Training.
 export { type SftConfig, type SftConfigInput, sftConfigSchema } from './train/sft-config.js';
@@ -120,7 +120,7 @@ export {
   reportMarkdown,
   writeReport,
 } from './eval/report.js';
-export { escapeMarkdown } from './markdown.js';
+export { escapeMarkdown } from './messages/markdown.js';
 export { barChart } from './chart/bar-chart.js';
 export { type ContactSheetItem, contactSheet, writeContactSheet } from './chart/contact-sheet.js';
 export { lineChart } from './chart/line-chart.js';
@@ -170,24 +170,15 @@ export type {
   OperationAttributes,
   OperationName,
   Operations,
-  RowNoise,
   Segments,
 } from './engine/operations.js';
-export type { Fp8Quantization } from './engine/fp8-checkpoint.js';
-export type { SafetensorsDType, TensorInfo } from './engine/safetensors-header.js';
-export type { StoredArray } from './engine/safetensors.js';
+export type { RowNoise } from './random.js';
+export type { Fp8Quantization } from './formats/fp8-checkpoint.js';
+export type { SafetensorsDType, TensorInfo } from './formats/safetensors-header.js';
+export type { StoredArray } from './formats/safetensors.js';
 export type { Steps, Tape } from './engine/tape.js';
-export type {
-  DType,
-  Parameter,
-  ParameterSet,
-  StackPlace,
-  StoredDType,
-  Tensor,
-  Weight,
-  WeightScale,
-  WeightSource,
-} from './engine/tensor.js';
+export type { Parameter, ParameterSet, Tensor, Weight } from './engine/tensor.js';
+export type { DType, StackPlace, StoredDType, WeightScale, WeightSource } from './formats/weight-source.js';
 export type { TfNamespace, TfTensor } from './engine/tfjs/tf-namespace.js';
 export type { TfjsEngineOptions } from './engine/tfjs/tfjs-engine.js';
 export type { TuneErrorOptions } from './errors.js';
@@ -197,8 +188,8 @@ export type { AnswerMode } from './eval/parse-answer.js';
 export { hubConnectionSchema, hubDownloadSchema } from './hub/hub-options.js';
 export { type PushProgress, type PushResult, pushFilesSchema } from './hub/push-files.js';
 export { snapshotDownloadSchema } from './hub/snapshot-download.js';
-export { modelCardSchema } from './lora/model-card.js';
-export { pushToHubSchema } from './lora/push-to-hub.js';
+export { modelCardSchema } from './publish/model-card.js';
+export { pushToHubSchema } from './publish/push-to-hub.js';
 export type { ReadAdapterOptions } from './lora/read-adapter.js';
 export type { LoraEngine, LoraHost, LoraModule } from './lora/apply-lora.js';
 export type { WriteAdapter } from './lora/lora-host.js';
@@ -212,12 +203,12 @@ export type { LinearModule, LoraWeights } from './model/linear-module.js';
 export type { RopeConfig, TextConfig, VisionConfig } from './model/ministral3/config.js';
 export type { ModelOrigin } from './model/ministral3/model.js';
 export type { KvCache } from './model/ministral3/kv-cache.js';
-export type { DropoutStream } from './model/ministral3/dropout-keys.js';
+export type { DropoutStream } from './batch/dropout-keys.js';
 export type { AdapterView, KeyValueStore, PassOptions, RecomputedLayers } from './model/ministral3/layers.js';
 export type { WeightProvider } from './model/ministral3/load-weights.js';
 export type { AttentionModules, LayerModules, Ministral3Modules } from './model/ministral3/modules.js';
-export type { PackedBatch } from './model/ministral3/packed-batch.js';
-export type { PackedImages, PackedPicture } from './model/ministral3/packed-images.js';
+export type { PackedBatch } from './batch/packed-batch.js';
+export type { PackedImages, PackedPicture } from './batch/packed-images.js';
 export { generationConfigSchema } from './model/sampling.js';
 export type { BestModel } from './train/best-model.js';
 export type { EvalResult } from './train/evaluate-loss.js';

@@ -3,7 +3,15 @@
  * Only what is cheap to see is looked at, so that the checks cost nothing beside the work.
  */
 import { ConfigError } from './errors.js';
-import { describeGiven, type GivenKind, isKind, isObject, isPromise, kindOf, nameOfKind } from './given-kind.js';
+import {
+  describeGiven,
+  type GivenKind,
+  isKind,
+  isObject,
+  isPromise,
+  kindOf,
+  nameOfKind,
+} from './messages/given-kind.js';
 
 /** Where one comes from. */
 const SOURCES: Readonly<Partial<Record<GivenKind, string>>> = {

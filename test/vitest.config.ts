@@ -4,7 +4,7 @@ export default defineConfig({
   resolve: { alias: { 'ministral-tune': new URL('../src/index.ts', import.meta.url).pathname } },
   test: {
     root: new URL('..', import.meta.url).pathname,
-    include: ['test/{unit,engine,e2e}/**/*.test.ts'],
+    include: ['test/**/*.test.ts'],
     testTimeout: 60_000,
     // The engine itself uses every core, so files run a few at a time.
     pool: 'forks',

@@ -1,10 +1,10 @@
 /** Pictures with captions in one picture: a look at the data, or at answers before and after training. */
 import sharp, { type OverlayOptions } from 'sharp';
-import { writeNamedFile } from '../atomic-file.js';
 import { checkNames, requirePath } from '../config.js';
 import type { RgbImage } from '../data/types.js';
 import { ConfigError, ImageError } from '../errors.js';
-import { describeGiven, isKind, isObject } from '../given-kind.js';
+import { writeNamedFile } from '../files/atomic-file.js';
+import { describeGiven, isKind, isObject } from '../messages/given-kind.js';
 import { requireInteger, requireList, requireText } from '../require-given.js';
 import { drawableText } from './drawable-text.js';
 import { text, wrapText } from './font.js';

@@ -3,7 +3,7 @@
  * and writes them in Latin letters, with a warning, if not.
  */
 import sharp from 'sharp';
-import { oneLine } from '../one-line.js';
+import { oneLine } from '../messages/one-line.js';
 import { fitText, measureText, text } from './font.js';
 import { escapeXml, unescapeXml } from './svg-values.js';
 import type { Line } from './system-text.js';

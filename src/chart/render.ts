@@ -1,9 +1,9 @@
 /** From SVG to a PNG file, without a browser, and without a font unless a text is in another script than Latin. */
 import sharp from 'sharp';
-import { writeNamedFile } from '../atomic-file.js';
 import { checkNames, requirePath } from '../config.js';
 import { ConfigError, ImageError } from '../errors.js';
-import { describeGiven } from '../given-kind.js';
+import { writeNamedFile } from '../files/atomic-file.js';
+import { describeGiven } from '../messages/given-kind.js';
 import { drawableText } from './drawable-text.js';
 
 /** Options of `renderPng`. */

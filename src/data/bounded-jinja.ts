@@ -5,7 +5,7 @@
  * watchdog looks at the clock. A template renders to the text that it gives in Python, with the settings of
  * transformers, or it is refused.
  */
-import { withinTime } from '../time-limit.js';
+import { withinTime } from '../async/time-limit.js';
 import { Budget, ELEMENT, MAX_NESTING } from './jinja/budget.js';
 import { compileTemplate, type Program } from './jinja/compiler.js';
 import { JinjaError, outOfBounds, unsupported } from './jinja/error.js';

@@ -1,9 +1,9 @@
 /** Chat templates: rendering as `apply_chat_template` does, and the same text in pieces that know where they are from. */
 import { checkNames, requirePath } from '../config.js';
 import { TextError } from '../errors.js';
-import { describeGiven, isKind } from '../given-kind.js';
+import { describeGiven, isKind } from '../messages/given-kind.js';
+import { showValue } from '../messages/show-value.js';
 import { requireText } from '../require-given.js';
-import { showValue } from '../show-value.js';
 import { type Arrangement, TemplateArranger } from './arrange-template.js';
 import { BoundedTemplate } from './bounded-jinja.js';
 import { checkMessage } from './sft-messages.js';

@@ -1,8 +1,8 @@
 /** Samples and messages as they are handed over: in plain JavaScript the compiler has not seen them. */
 
 import { DataError, TextError } from '../errors.js';
-import { oneLine } from '../one-line.js';
-import { showValue } from '../show-value.js';
+import { oneLine } from '../messages/one-line.js';
+import { showValue } from '../messages/show-value.js';
 import { describeKind, findUnknownKey, isRecord, unknownKey } from './known-keys.js';
 import type { Message, SftExample } from './types.js';
 

@@ -1,8 +1,8 @@
 /** Tables as data sets bring them: CSV with any usual separator, TSV, JSON Lines, or a JSON list of objects. */
 import { DataError } from '../errors.js';
-import { oneLine } from '../one-line.js';
-import { parseJson } from '../read-json.js';
-import { openRegularFile, readRegularFile } from '../regular-file.js';
+import { parseJson } from '../files/read-json.js';
+import { openRegularFile, readRegularFile } from '../files/regular-file.js';
+import { oneLine } from '../messages/one-line.js';
 
 /** Column names in order, and a record for each row. Absent cells are ''. */
 export interface Table {

@@ -1,9 +1,9 @@
 /** Batches in a given order, prepared a few ahead while the model works. */
 import { setMaxListeners } from 'node:events';
 import { z } from 'zod';
+import { orAborted } from '../async/or-aborted.js';
 import { checkNames, parseOptions } from '../config.js';
 import { DataError } from '../errors.js';
-import { orAborted } from '../or-aborted.js';
 import { requireKind, requireList, requireSignal } from '../require-given.js';
 import { requireSample } from './check-message.js';
 import { nameSample } from './sample-error.js';

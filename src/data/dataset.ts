@@ -1,9 +1,9 @@
 /** Random-access collections whose items are made when they are asked for, with the methods of a Hugging Face Dataset. */
 
-import { randomPermutation } from '../engine/random.js';
 import { DataError } from '../errors.js';
-import { describeGiven } from '../given-kind.js';
-import { oneLine } from '../one-line.js';
+import { describeGiven } from '../messages/given-kind.js';
+import { oneLine } from '../messages/one-line.js';
+import { randomPermutation } from '../random.js';
 import { requireCallback, requireInteger, requireList, requireText } from '../require-given.js';
 import { type DatasetParts, parseSplitOptions, type SplitOptions, splitIndices } from './split-dataset.js';
 import type { Dataset } from './types.js';

@@ -1,7 +1,7 @@
 /** How much memory decoded images take at a time, over the whole process: whoever needs more waits for its turn. */
 
-import { onAbort } from '../on-abort.js';
-import { openRegularFile } from '../regular-file.js';
+import { onAbort } from '../async/on-abort.js';
+import { openRegularFile } from '../files/regular-file.js';
 import { EmbeddedImage } from './conversations/image-cells.js';
 import { decodeImage, ImageFile, type OpenedImage, openImage } from './decode-image.js';
 import type { ImageInput, RgbImage } from './types.js';

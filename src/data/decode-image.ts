@@ -8,9 +8,9 @@
 import sharp, { type Metadata, type Sharp } from 'sharp';
 import { checkNames } from '../config.js';
 import { ConfigError, ImageError } from '../errors.js';
-import { describeGiven, isKind, isObject } from '../given-kind.js';
-import { oneLine } from '../one-line.js';
-import { showValue } from '../show-value.js';
+import { describeGiven, isKind, isObject } from '../messages/given-kind.js';
+import { oneLine } from '../messages/one-line.js';
+import { showValue } from '../messages/show-value.js';
 import { decodeBmp } from './decode-bmp.js';
 import { DAMAGED, DEFAULT_MAX_PIXELS, type ImageHeader, readHeader, reasonOf } from './image-header.js';
 import { orient } from './image-orientation.js';

@@ -1,7 +1,7 @@
 /** The classes of placed images: names that are one, what the user chooses of them, and what is worth a warning. */
 import { nearestName } from '../config.js';
 import { DataError } from '../errors.js';
-import { oneLine } from '../one-line.js';
+import { oneLine } from '../messages/one-line.js';
 import { TABLE_ENDING } from './csv.js';
 import { listNames, othersBelow, plainName, seenName as spelling } from './folder-evidence.js';
 import type { PlacedPicture, Placement } from './folder-layout.js';

@@ -1,5 +1,5 @@
 /** What names say about a folder of images: a split, masks, a container of all images, a part of an archive. */
-import { oneLine } from '../one-line.js';
+import { oneLine } from '../messages/one-line.js';
 import type { FolderNode, PictureFile } from './folder-tree.js';
 
 /** Splits as they are called here: a folder `training` is `train`, `val` and `valid` are `validation`. */

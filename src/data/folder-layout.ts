@@ -2,7 +2,7 @@
 
 import { dirname } from 'node:path';
 import type { DataError } from '../errors.js';
-import { oneLine } from '../one-line.js';
+import { oneLine } from '../messages/one-line.js';
 import {
   checkClassFolders,
   detectionEvidence,

@@ -2,8 +2,8 @@
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { DataError } from '../errors.js';
-import { oneLine } from '../one-line.js';
-import { openRegularFile } from '../regular-file.js';
+import { openRegularFile } from '../files/regular-file.js';
+import { oneLine } from '../messages/one-line.js';
 import { describeFormat, IMAGE_HEADER_BYTES, imageFormatOf, READ_FORMATS } from './image-format.js';
 
 /** A file whose content is a picture, or whose name says so. */

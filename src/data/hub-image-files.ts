@@ -2,14 +2,14 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { copyFile, mkdir, readdir, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { extractZip } from '../archive/extract-zip.js';
 import { ConfigError, DataError, HubError } from '../errors.js';
 import { hubCacheFolder } from '../hub/environment.js';
 import { selectPaths } from '../hub/file-patterns.js';
 import type { HubDownload } from '../hub/hub-options.js';
 import { cacheName } from '../hub/repo-kind.js';
 import { datasetSnapshot, type FileSelection, type Snapshot } from '../hub/snapshot-download.js';
-import { extractZip } from '../kaggle/extract-zip.js';
-import { oneLine } from '../one-line.js';
+import { oneLine } from '../messages/one-line.js';
 import { withLock } from '../transfer/lock.js';
 import { writeError } from '../transfer/partial-file.js';
 import { PICTURE_ENDING } from './folder-tree.js';

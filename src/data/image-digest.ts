@@ -1,7 +1,7 @@
 /** Short marks of what images hold, told without decoding them. Bytes of files pass through and are not kept. */
 import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { openRegularFile } from '../regular-file.js';
+import { openRegularFile } from '../files/regular-file.js';
 import { EmbeddedImage } from './conversations/image-cells.js';
 import { ImageFile } from './decode-image.js';
 import type { RgbImage } from './types.js';

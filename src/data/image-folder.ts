@@ -1,7 +1,7 @@
 /** A folder of pictures sorted into class folders, as data sets are published, to train and test splits. */
 import { ConfigError, DataError } from '../errors.js';
-import { describeGiven, isObject } from '../given-kind.js';
-import { oneLine, warningLine } from '../one-line.js';
+import { describeGiven, isObject } from '../messages/given-kind.js';
+import { oneLine, warningLine } from '../messages/one-line.js';
 import type { TableRow } from './csv.js';
 import type { ClassLabel, LabelledDataset } from './dataset.js';
 import { listNames, type SplitName } from './folder-evidence.js';

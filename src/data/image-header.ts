@@ -1,8 +1,8 @@
 /** What an encoded image says before it is decoded, and what is refused by that. */
 import sharp, { type Metadata } from 'sharp';
 import { ImageError } from '../errors.js';
-import { oneLine } from '../one-line.js';
-import { readRegularFile } from '../regular-file.js';
+import { readRegularFile } from '../files/regular-file.js';
+import { oneLine } from '../messages/one-line.js';
 import { type BmpHeader, readBmpHeader } from './decode-bmp.js';
 import type { DecodeOptions } from './decode-image.js';
 import { type ImageFormat, imageFormatOf, READ_FORMATS, type UnreadFormat, unreadFormat } from './image-format.js';

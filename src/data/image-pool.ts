@@ -2,13 +2,13 @@
 
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
+import { onAbort } from '../async/on-abort.js';
+import { WorkerThreads } from '../async/worker-threads.js';
 import { checkNames, parseOptions } from '../config.js';
 import { DataError, ImageError } from '../errors.js';
 import program from '../generated/image-worker.js';
-import { onAbort } from '../on-abort.js';
-import { oneLine } from '../one-line.js';
+import { oneLine } from '../messages/one-line.js';
 import { requireKind, requireSignal } from '../require-given.js';
-import { WorkerThreads } from '../worker-threads.js';
 import { decodeWithin } from './decode-budget.js';
 import { imageName, requireImage } from './decode-image.js';
 import type { ImageProcessor } from './image-processor.js';

@@ -5,8 +5,8 @@
 import { z } from 'zod';
 import { checkNames, parseOptions } from '../config.js';
 import { ConfigError, ImageError } from '../errors.js';
+import { showValue } from '../messages/show-value.js';
 import { requireSignal } from '../require-given.js';
-import { showValue } from '../show-value.js';
 import { decodeWithin } from './decode-budget.js';
 import { imageName } from './decode-image.js';
 import { type PixelSettings, type ProcessedImage, processPixels, resizedSize } from './process-pixels.js';

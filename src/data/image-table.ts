@@ -1,8 +1,8 @@
 /** Images whose classes are in a table beside them: Hugging Face's metadata files, the CSV of a Kaggle competition. */
 import { basename, dirname } from 'node:path';
 import { DataError } from '../errors.js';
-import { oneLine } from '../one-line.js';
-import { showValue } from '../show-value.js';
+import { oneLine } from '../messages/one-line.js';
+import { showValue } from '../messages/show-value.js';
 import { firstKey, listOf, MISSING, wholeNumber } from './class-cells.js';
 import type { Table, TableRow } from './csv.js';
 import { FileIndex } from './file-index.js';

@@ -3,7 +3,7 @@
  * nothing: sharp already decodes on libuv's threads, and a worker made from a string could not find it in every install.
  */
 import { MessageChannel, parentPort, workerData } from 'node:worker_threads';
-import type { WorkerReply } from '../worker-threads.js';
+import type { WorkerReply } from '../async/worker-threads.js';
 import { type PixelSettings, type ProcessedImage, processPixels } from './process-pixels.js';
 import type { RgbImage } from './types.js';
 

@@ -1,8 +1,8 @@
 /** Keys of samples, messages and parts: one that nothing reads is a mistake, reported with the nearest name. */
 
 import { nearestName } from '../config.js';
-import { oneLine } from '../one-line.js';
-import { showValue } from '../show-value.js';
+import { oneLine } from '../messages/one-line.js';
+import { showValue } from '../messages/show-value.js';
 
 /** What others call what has a name here. In lower case without underscores and hyphens. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {

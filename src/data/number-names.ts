@@ -1,6 +1,6 @@
 /** Names for classes that a table gives as numbers, from a JSON file beside it. */
 import { basename, dirname } from 'node:path';
-import { MAX_CONFIG_BYTES, readJson } from '../read-json.js';
+import { MAX_CONFIG_BYTES, readJson } from '../files/read-json.js';
 import { wholeNumber } from './class-cells.js';
 import { listNames } from './folder-evidence.js';
 import type { FolderNode } from './folder-tree.js';

@@ -1,7 +1,7 @@
 /** Classes as the user says them: by a pattern of folders, or by a function of the path. */
 import { DataError } from '../errors.js';
-import { oneLine } from '../one-line.js';
-import { showValue } from '../show-value.js';
+import { oneLine } from '../messages/one-line.js';
+import { showValue } from '../messages/show-value.js';
 import { layoutError, type MaskCount, maskWarnings, refuseLoosePictures, withoutMasks } from './folder-doubts.js';
 import { filled, picturesBelow, type SplitName, splitsOf } from './folder-evidence.js';
 import type { LayoutOptions, PlacedPicture, Placement } from './folder-layout.js';

@@ -6,7 +6,7 @@
  * which makes almost every such image white; no data set is trained on that by intent. A PNG's sBIT chunk changes
  * nothing: by the PNG specification its samples are spread over all 16 bits.
  */
-import { warningLine } from '../one-line.js';
+import { warningLine } from '../messages/one-line.js';
 
 /** Bits a sample of radiography detectors. */
 const USUAL_DEPTHS = [8, 10, 12, 14];

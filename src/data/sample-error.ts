@@ -1,7 +1,7 @@
 /** Errors about a sample name the sample. */
 
 import { DataError, ImageError, TextError, TuneError } from '../errors.js';
-import { oneLine } from '../one-line.js';
+import { oneLine } from '../messages/one-line.js';
 
 /**
  * The same kind of error with the sample's name in front. Errors that name one already, and those of an aborted

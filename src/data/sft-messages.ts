@@ -1,7 +1,7 @@
 /** Small, pure operations on the messages of a training sample. */
 
 import { DataError } from '../errors.js';
-import { oneLine } from '../one-line.js';
+import { oneLine } from '../messages/one-line.js';
 import { checkMessage, checkSample } from './check-message.js';
 import { describeKind, isRecord } from './known-keys.js';
 import type { ContentPart, Message, SftExample } from './types.js';

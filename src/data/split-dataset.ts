@@ -1,9 +1,9 @@
 /** Which samples are held out: by shares, the same for the same seed, every class and every group treated fairly. */
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
-import { randomPermutation } from '../engine/random.js';
 import { ConfigError, DataError } from '../errors.js';
-import { showValue } from '../show-value.js';
+import { showValue } from '../messages/show-value.js';
+import { randomPermutation } from '../random.js';
 
 /** How `split` divides a dataset of `T`. */
 export interface SplitOptions<T = unknown> {

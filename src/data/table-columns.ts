@@ -1,6 +1,6 @@
 /** Which columns of a table hold files, labels and splits, by their names and by what is in them. */
 import { DataError } from '../errors.js';
-import { oneLine } from '../one-line.js';
+import { oneLine } from '../messages/one-line.js';
 import { type ReadTableOptions, readTable, type Table, type TableRow } from './csv.js';
 import type { FileIndex } from './file-index.js';
 import { listNames, splitOfCell } from './folder-evidence.js';

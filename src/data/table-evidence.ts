@@ -1,7 +1,7 @@
 /** Tables that lie among images: what they say, and whether it is what the folders say. */
 import { basename } from 'node:path';
 import { DataError, withoutHint } from '../errors.js';
-import { oneLine } from '../one-line.js';
+import { oneLine } from '../messages/one-line.js';
 import type { Table } from './csv.js';
 import { FileIndex } from './file-index.js';
 import { LAYOUTS } from './folder-doubts.js';

@@ -1,7 +1,7 @@
 /** What is wrong with a chat template for a conversation, in words. */
 
 import { TextError, type TuneErrorOptions } from '../errors.js';
-import { warningLine } from '../one-line.js';
+import { warningLine } from '../messages/one-line.js';
 import { missingLeaves } from './assistant-spans.js';
 import { looksLikeToken, type Piece } from './marked-texts.js';
 import { FORMS, type Leaf, type RenderRequest, viewOf } from './template-view.js';

@@ -1,9 +1,9 @@
 /** Reads and checks the files that describe a tokenizer: what the rest of the code may rely on is decided here. */
 import { join } from 'node:path';
 import { TextError } from '../errors.js';
-import { MAX_CONFIG_BYTES, parseJson } from '../read-json.js';
-import { readRegularFile } from '../regular-file.js';
-import { showValue } from '../show-value.js';
+import { MAX_CONFIG_BYTES, parseJson } from '../files/read-json.js';
+import { readRegularFile } from '../files/regular-file.js';
+import { showValue } from '../messages/show-value.js';
 import { BYTE_TO_CHAR } from './byte-alphabet.js';
 
 type Json = Record<string, unknown>;

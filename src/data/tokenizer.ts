@@ -1,10 +1,10 @@
 /** The tokenizer: byte-level BPE over UTF-8, with control tokens kept strictly apart from text. */
 import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
+import { withinTime } from '../async/time-limit.js';
 import { checkNames, requirePath } from '../config.js';
 import { ConfigError, TextError } from '../errors.js';
-import { describeGiven, isObject } from '../given-kind.js';
+import { describeGiven, isObject } from '../messages/given-kind.js';
 import { requireText } from '../require-given.js';
-import { withinTime } from '../time-limit.js';
 import { tokenBytes } from './byte-alphabet.js';
 import { tokenizerDigest } from './tokenizer-digest.js';
 import { type AddedToken, configuredToken, parseTokenizerJson, readJsonFile } from './tokenizer-files.js';

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { z } from 'zod';
 import { checkNames, parseOptions } from '../config.js';
 import { ConfigError, DataError, ImageError } from '../errors.js';
-import { describeGiven, isKind, isPromise } from '../given-kind.js';
+import { describeGiven, isKind, isPromise } from '../messages/given-kind.js';
 import { requireCallback, requireKind, requireSignal } from '../require-given.js';
 import { ChatTemplate } from './chat-template.js';
 import {

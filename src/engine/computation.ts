@@ -2,8 +2,8 @@
  * A computation on an engine. It pauses for the event loop, so that aborts, signals and timers are heard; the engine is
  * its own until it ends, so that what others ask for meanwhile waits and gives what it gives alone.
  */
-import { eventLoopTurn } from '../event-loop.js';
-import { orAborted } from '../or-aborted.js';
+import { eventLoopTurn } from '../async/event-loop.js';
+import { orAborted } from '../async/or-aborted.js';
 import type { Engine } from './engine.js';
 import { type Steps, Tape } from './tape.js';
 import type { Tensor } from './tensor.js';

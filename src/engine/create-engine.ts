@@ -1,7 +1,7 @@
 /** Chooses an engine, once and visibly. */
 import { checkNames, nearestName } from '../config.js';
 import { ConfigError, EngineError } from '../errors.js';
-import { describeGiven, isObject, isPromise } from '../given-kind.js';
+import { describeGiven, isObject, isPromise } from '../messages/given-kind.js';
 import { requireCallback, requireInteger, requireOptions } from '../require-given.js';
 import { createCpuEngine } from './cpu/cpu-engine.js';
 import type { CudaEngineOptions } from './cuda/cuda-engine.js';

@@ -1,6 +1,8 @@
 /** What an engine is: memory, frozen weights, trainable parameters, and the table of operations. */
+
+import type { WeightSource } from '../formats/weight-source.js';
 import type { CachedAttention, Operations } from './operations.js';
-import type { ParameterSet, Tensor, Weight, WeightSource } from './tensor.js';
+import type { ParameterSet, Tensor, Weight } from './tensor.js';
 
 /** The engines: WebAssembly on the CPU, TensorFlow.js, one NVIDIA card. */
 export type EngineName = 'cpu' | 'tfjs' | 'cuda';

@@ -5,6 +5,7 @@
  * Shape letters: T rows (tokens or patches), C channels, H query heads, K key/value heads, D head size, R rank,
  * V vocabulary, N images. All rows are packed: there is no batch dimension and no padding inside the model.
  */
+import type { RowNoise } from '../random.js';
 import type { Parameter, Tensor, Weight } from './tensor.js';
 
 /** silu is x·σ(x), gelu x·Φ(x), gelu_tanh its tanh approximation, relu max(x, 0). */
@@ -51,14 +52,6 @@ export interface Segments {
   readonly keyStarts: Int32Array;
   /** [S] */
   readonly keyLengths: Int32Array;
-}
-
-/** Noise of [T, C] values, different for each row. */
-export interface RowNoise {
-  /** [T] 32-bit keys of the rows, as those of dropout. */
-  readonly rowKeys: Int32Array;
-  /** [T] Values of a row are uniform in ± its bound. */
-  readonly bounds: Float32Array;
 }
 
 /** What each operation takes besides its tensors. Inputs and outputs are listed in the comments. */

@@ -1,7 +1,7 @@
 /** How every engine says that memory ran out, so that whoever planned the work can plan it smaller. */
 import { z } from 'zod';
 import { EngineError } from '../errors.js';
-import { showValue } from '../show-value.js';
+import { showValue } from '../messages/show-value.js';
 
 /** Bytes; Infinity is none. */
 export const memoryBudgetSchema = z.custom<number>((bytes) => typeof bytes === 'number' && bytes > 0, {

@@ -1,6 +1,7 @@
 /** Row lists that every engine checks and makes the same way. */
 import { EngineError } from '../errors.js';
-import type { OperationAttributes, RowNoise } from './operations.js';
+import type { RowNoise } from '../random.js';
+import type { OperationAttributes } from './operations.js';
 
 /** @throws EngineError naming the first row outside 0..count-1 */
 export function checkRows(rows: Int32Array, count: number, operation: string): void {

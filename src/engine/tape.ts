@@ -6,7 +6,7 @@
  * has passed it. So the high-water mark is what the operations saved, and a region with `recompute` saves only its
  * inputs: it runs a second time, recorded, when backward reaches it.
  */
-import { isTurnDue } from '../event-loop.js';
+import { isTurnDue } from '../async/event-loop.js';
 import type { Engine } from './engine.js';
 import type { OperationAttributes, OperationName } from './operations.js';
 import type { Tensor } from './tensor.js';

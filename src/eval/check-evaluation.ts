@@ -3,8 +3,8 @@
 import { checkNames } from '../config.js';
 import type { SftExample } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
-import { describeGiven, isKind, isObject } from '../given-kind.js';
-import { oneLine } from '../one-line.js';
+import { describeGiven, isKind, isObject } from '../messages/given-kind.js';
+import { oneLine } from '../messages/one-line.js';
 import { requireCallback, requireKind, requireList, requireSignal, requireText } from '../require-given.js';
 
 /** How `generate` is written. */

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
-import { describeGiven, isObject } from '../given-kind.js';
+import { describeGiven, isObject } from '../messages/given-kind.js';
 import { requireKind } from '../require-given.js';
 
 const count = z.int().nonnegative();

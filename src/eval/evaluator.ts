@@ -1,14 +1,14 @@
 /** Asks a model for the class of every sample of a data set, reads the answers, and counts. */
 
+import { eventLoopTurn, isTurnDue } from '../async/event-loop.js';
+import { orAborted } from '../async/or-aborted.js';
 import { checkNames } from '../config.js';
 import type { Dataset, SftExample } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
-import { eventLoopTurn, isTurnDue } from '../event-loop.js';
-import { describeGiven } from '../given-kind.js';
-import { oneLine } from '../one-line.js';
-import { orAborted } from '../or-aborted.js';
+import { describeGiven } from '../messages/given-kind.js';
+import { oneLine } from '../messages/one-line.js';
+import { showValue } from '../messages/show-value.js';
 import { requireCallback, requireInteger } from '../require-given.js';
-import { showValue } from '../show-value.js';
 import {
   GENERATE_HINT,
   requireAnswers,

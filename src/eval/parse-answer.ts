@@ -5,7 +5,7 @@
  */
 
 import { ConfigError } from '../errors.js';
-import { showValue } from '../show-value.js';
+import { showValue } from '../messages/show-value.js';
 
 /**
  * How an answer is compared with the class names.

@@ -1,11 +1,11 @@
 /** An evaluation report as text, Markdown, JSON and a picture, and two reports side by side. */
 
-import { writeNamedFile } from '../atomic-file.js';
 import { matrixChart } from '../chart/matrix-chart.js';
 import { renderPng } from '../chart/render.js';
 import { requirePath } from '../config.js';
 import { DataError } from '../errors.js';
-import { distinctNames, oneLine } from '../one-line.js';
+import { writeNamedFile } from '../files/atomic-file.js';
+import { distinctNames, oneLine } from '../messages/one-line.js';
 import { requireText } from '../require-given.js';
 import { requireMatrix, requireReport } from './check-report.js';
 import type { EvaluationReport } from './evaluator.js';

@@ -1,6 +1,6 @@
 /** Aligned tables for terminals and Markdown. */
-import { escapeMarkdown } from '../markdown.js';
-import { tableCell } from '../one-line.js';
+import { escapeMarkdown } from '../messages/markdown.js';
+import { tableCell } from '../messages/one-line.js';
 
 /** Columns a text takes in a terminal: wide East Asian characters and emoji two, combining marks none. */
 export function displayWidth(text: string): number {

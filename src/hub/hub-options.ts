@@ -3,10 +3,10 @@
 import { z } from 'zod';
 import { callback } from '../config.js';
 import { ConfigError } from '../errors.js';
-import { formatBytes } from '../format-bytes.js';
-import { describeGiven, isObject } from '../given-kind.js';
-import { warningLine } from '../one-line.js';
-import { redact } from '../secrets.js';
+import { formatBytes } from '../messages/format-bytes.js';
+import { describeGiven, isObject } from '../messages/given-kind.js';
+import { warningLine } from '../messages/one-line.js';
+import { redact } from '../messages/secrets.js';
 import { isLoopback } from '../transfer/loopback.js';
 import type { RetryOptions } from '../transfer/retry.js';
 import type { HttpRequest } from '../transfer/send-request.js';

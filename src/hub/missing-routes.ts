@@ -1,7 +1,7 @@
 /** Mirrors that hand out files but do not list them: the files of the usual names are asked for one by one. */
 import { createHash } from 'node:crypto';
 import { HubError } from '../errors.js';
-import { showValue } from '../show-value.js';
+import { showValue } from '../messages/show-value.js';
 import { errorOf } from '../transfer/answer-error.js';
 import { requestJson } from '../transfer/request-json.js';
 import { withRetries } from '../transfer/retry.js';

@@ -7,7 +7,7 @@ import { type CommitOperation, commitIter, createRepo, HubApiError } from '@hugg
 import { z } from 'zod';
 import { callback, parseOptions } from '../config.js';
 import { ConfigError, HubError } from '../errors.js';
-import { redact } from '../secrets.js';
+import { redact } from '../messages/secrets.js';
 import { errorOf } from '../transfer/answer-error.js';
 import { requestJson } from '../transfer/request-json.js';
 import { RetryBudget, withRetries } from '../transfer/retry.js';

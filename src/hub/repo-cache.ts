@@ -2,9 +2,9 @@
 import { createHash } from 'node:crypto';
 import { copyFile, mkdir, readdir, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
-import { sweepOnce, temporaryName, writeFileAtomically } from '../atomic-file.js';
 import { HubError } from '../errors.js';
-import { readRegularFile } from '../regular-file.js';
+import { sweepOnce, temporaryName, writeFileAtomically } from '../files/atomic-file.js';
+import { readRegularFile } from '../files/regular-file.js';
 import { writeError } from '../transfer/partial-file.js';
 import { cacheName } from './repo-kind.js';
 import { blobName, formatTree, isCommit, parseTree, type RepoFile, type RepoTree } from './repo-tree.js';

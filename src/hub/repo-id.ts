@@ -1,8 +1,8 @@
 /** Names of repositories on the Hub, and what is a folder instead. */
 import { stat } from 'node:fs/promises';
 import { ConfigError } from '../errors.js';
-import { describeGiven, isPromise } from '../given-kind.js';
-import { redactAddresses } from '../secrets.js';
+import { describeGiven, isPromise } from '../messages/given-kind.js';
+import { redactAddresses } from '../messages/secrets.js';
 import { expandHome } from './environment.js';
 import { refuseOtherThanModel, wholeRevision } from './repo-kind.js';
 

@@ -1,8 +1,8 @@
 /** The files of a repository at a commit: asked from the Hub, or as Python's tools keep them in the cache. */
 import { z } from 'zod';
 import { HubError } from '../errors.js';
-import { parseJson } from '../read-json.js';
-import { showValue } from '../show-value.js';
+import { parseJson } from '../files/read-json.js';
+import { showValue } from '../messages/show-value.js';
 import type { FileDigests } from '../transfer/digests.js';
 import { requestJson } from '../transfer/request-json.js';
 import { explainAnswer, type HubSubject } from './explain-answer.js';

@@ -1,8 +1,9 @@
 /** Names of callers and servers that become paths in the cache: checked before anything is asked or written. */
+
+import { nameFault } from '../archive/zip-entry-name.js';
 import { ConfigError } from '../errors.js';
-import { describeGiven } from '../given-kind.js';
-import { nameFault } from '../kaggle/zip-entry-name.js';
-import { showValue } from '../show-value.js';
+import { describeGiven } from '../messages/given-kind.js';
+import { showValue } from '../messages/show-value.js';
 
 /** What git allows in the name of a branch or tag, and so the Hub: slashes too, but nothing that leads elsewhere. */
 const NOT_IN_REF = /\.\.|\/\/|@\{|[\s~^:?*[\\]|\.$|\.lock(\/|$)|(^|\/)\.|^\/|\/$|^@$/;

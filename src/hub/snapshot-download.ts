@@ -5,7 +5,7 @@ import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { HubError, withoutHint } from '../errors.js';
-import { oneLine } from '../one-line.js';
+import { oneLine } from '../messages/one-line.js';
 import { downloadFile } from '../transfer/download-file.js';
 import { withLock } from '../transfer/lock.js';
 import { partialBytes, requireSpace, writeError } from '../transfer/partial-file.js';

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { writeFileAtomically } from '../atomic-file.js';
+import { writeFileAtomically } from '../files/atomic-file.js';
 import { writeError } from '../transfer/partial-file.js';
 import type { KaggleDataset, KaggleSource } from './handle.js';
 

@@ -1,19 +1,19 @@
 /** From the name of a Kaggle data set to a folder with its files. */
 import { homedir } from 'node:os';
 import { z } from 'zod';
+import { extractZip } from '../archive/extract-zip.js';
+import { zipError } from '../archive/zip-directory.js';
 import { callback, parseOptions } from '../config.js';
 import { DataError } from '../errors.js';
-import { warningLine } from '../one-line.js';
+import { warningLine } from '../messages/one-line.js';
 import { withLock } from '../transfer/lock.js';
 import { isTransient } from '../transfer/retry.js';
 import { findKaggleCredentials } from './credentials.js';
 import { CachePlace, kaggleCacheFolder, latestComplete, nameInCache } from './dataset-cache.js';
-import { extractZip } from './extract-zip.js';
 import { formatKaggleHandle, type KaggleDataset, type KaggleSource } from './handle.js';
 import { KaggleApi, kaggleEndpoint } from './kaggle-api.js';
 import { KeptArchive } from './kept-archive.js';
 import { parseKaggleHandle } from './pasted-handle.js';
-import { zipError } from './zip-directory.js';
 
 /** How far a download is. */
 export type KaggleProgress =

@@ -1,9 +1,9 @@
 /** An archive that is whole and not unpacked: what is known of it, so that no call downloads it in vain. */
 import { rm, stat } from 'node:fs/promises';
 import { z } from 'zod';
-import { writeFileAtomically } from '../atomic-file.js';
 import { DataError, withoutHint } from '../errors.js';
-import { readRegularFile } from '../regular-file.js';
+import { writeFileAtomically } from '../files/atomic-file.js';
+import { readRegularFile } from '../files/regular-file.js';
 
 const noteSchema = z.object({
   size: z.int().nonnegative(),

@@ -1,7 +1,7 @@
 /** What people paste for a Kaggle data set: names, addresses of its pages, commands, lines of Python. */
 import { ConfigError } from '../errors.js';
-import { describeGiven, isPromise } from '../given-kind.js';
-import { showValue } from '../show-value.js';
+import { describeGiven, isPromise } from '../messages/given-kind.js';
+import { showValue } from '../messages/show-value.js';
 import type { KaggleSource } from './handle.js';
 
 const EXPECTED =

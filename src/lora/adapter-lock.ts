@@ -3,8 +3,8 @@ import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CheckpointError } from '../errors.js';
+import { exists } from '../files/regular-file.js';
 import { describeOwner, OwnerLock } from '../ownership/owner-lock.js';
-import { exists } from '../regular-file.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from './adapter-folder.js';
 import { warnWith } from './lora-warnings.js';
 

@@ -2,7 +2,7 @@
 import { nearestName } from '../config.js';
 import { requireNotTraining } from '../engine/parameter-lease.js';
 import { ConfigError } from '../errors.js';
-import { showValue } from '../show-value.js';
+import { showValue } from '../messages/show-value.js';
 import type { LoraAdapter } from './lora-adapter.js';
 import { describeValue, type LoraHost, requireLoraHost, type WriteAdapter } from './lora-host.js';
 import { writeIntoCheckpoint } from './write-adapter.js';

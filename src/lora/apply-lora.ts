@@ -1,11 +1,11 @@
 /** Puts an adapter onto a model: chooses modules, makes A and B, and hangs them into the linear layers. */
 import { z } from 'zod';
 import { callback, parseOptions } from '../config.js';
-import { roundToDtype } from '../engine/half-precision.js';
-import { counterHash, MersenneTwister } from '../engine/random.js';
 import { ConfigError } from '../errors.js';
+import { roundToDtype } from '../formats/half-precision.js';
 import type { LinearModule, LoraWeights } from '../model/linear-module.js';
 import { adapterTensorName } from '../model/tensor-names.js';
+import { counterHash, MersenneTwister } from '../random.js';
 import { AdapterSlots, DEFAULT_ADAPTER } from './adapter-slots.js';
 import { type AdapterOrigin, LoraAdapter, type LoraModule } from './lora-adapter.js';
 import { LoraConfig, type LoraConfigOptions } from './lora-config.js';

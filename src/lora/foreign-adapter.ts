@@ -1,9 +1,9 @@
 /** Adapters of other tools, and what is no adapter: the real reason why they cannot be read, and what to do. */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describeFolder, type FolderDescription } from '../describe-folder.js';
 import { CheckpointError, ConfigError } from '../errors.js';
-import { exists } from '../regular-file.js';
+import { describeFolder, type FolderDescription } from '../files/describe-folder.js';
+import { exists } from '../files/regular-file.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from './adapter-folder.js';
 
 const EXPECTED = `Give the folder of an adapter: ${ADAPTER_CONFIG_FILE} and ${ADAPTER_WEIGHTS_FILE}.`;

@@ -1,8 +1,9 @@
 /** An adapter on a model: its parameters, and whether the layers compute with them. */
+
+import { eventLoopTurn, isTurnDue } from '../async/event-loop.js';
 import { requireNotTraining } from '../engine/parameter-lease.js';
 import type { Parameter, ParameterSet } from '../engine/tensor.js';
 import { ConfigError } from '../errors.js';
-import { eventLoopTurn, isTurnDue } from '../event-loop.js';
 import type { LinearModule, LoraWeights } from '../model/linear-module.js';
 import { modelPart } from '../model/tensor-names.js';
 import type { AdapterSlots } from './adapter-slots.js';

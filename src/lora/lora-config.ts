@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
-import { showValue } from '../show-value.js';
+import { showValue } from '../messages/show-value.js';
 import { isEmpty, PEFT_FIELDS, unsupportedSettings } from './peft-fields.js';
 import { checkPattern, isAllLinear, matchingPattern } from './peft-rules.js';
 import type { Towers } from './target-modules.js';

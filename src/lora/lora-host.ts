@@ -2,7 +2,7 @@
 import type { Engine } from '../engine/engine.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { ConfigError } from '../errors.js';
-import { describeGiven } from '../given-kind.js';
+import { describeGiven } from '../messages/given-kind.js';
 import type { LinearModule } from '../model/linear-module.js';
 
 /** What an adapter needs of an engine. */

@@ -1,5 +1,5 @@
 /** Warnings about adapters on their way to the user. */
-import { warningLine } from '../one-line.js';
+import { warningLine } from '../messages/one-line.js';
 
 const MAX_REMEMBERED = 1000;
 const emitted = new Set<string>();

@@ -6,12 +6,12 @@
 import { copyFile, readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
-import { writeFileAtomically } from '../atomic-file.js';
 import { checkNames, parseOptions, requirePath } from '../config.js';
-import type { HeldSource } from '../engine/float8.js';
-import { engineDtype, ShardedCheckpoint, type TensorToWrite, writeSafetensors } from '../engine/safetensors.js';
-import { DTYPE_BYTES } from '../engine/tensor.js';
 import { CheckpointError, ConfigError } from '../errors.js';
+import { writeFileAtomically } from '../files/atomic-file.js';
+import type { HeldSource } from '../formats/float8.js';
+import { engineDtype, ShardedCheckpoint, type TensorToWrite, writeSafetensors } from '../formats/safetensors.js';
+import { DTYPE_BYTES } from '../formats/weight-source.js';
 import { linearModuleName, toDiskName, toMemoryName } from '../model/tensor-names.js';
 import { CHAT_TEMPLATE_FILE, PROCESSOR_FILES } from './adapter-folder.js';
 import { baseOf, otherBaseWarning } from './base-model.js';

@@ -2,12 +2,12 @@
 
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve, sep } from 'node:path';
-import { describeFolder } from '../describe-folder.js';
-import type { ShardedCheckpoint } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
-import { oneLine } from '../one-line.js';
-import { readJson } from '../read-json.js';
-import { showValue } from '../show-value.js';
+import { describeFolder } from '../files/describe-folder.js';
+import { readJson } from '../files/read-json.js';
+import type { ShardedCheckpoint } from '../formats/safetensors.js';
+import { oneLine } from '../messages/one-line.js';
+import { showValue } from '../messages/show-value.js';
 import { baseOf, cachedRepo } from './base-model.js';
 import type { LoraAdapter } from './lora-adapter.js';
 import type { AdapterData } from './read-adapter.js';

@@ -3,17 +3,17 @@
  * scales, and a config.json without `quantization_config`.
  */
 import { basename, join } from 'node:path';
-import { writeFileAtomically } from '../atomic-file.js';
-import { dequantizedSource, type HeldSource } from '../engine/float8.js';
+import { CheckpointError } from '../errors.js';
+import { writeFileAtomically } from '../files/atomic-file.js';
+import { readJson } from '../files/read-json.js';
+import { dequantizedSource, type HeldSource } from '../formats/float8.js';
 import {
   checkpointSource,
   type Fp8Quantization,
   isQuantizationTensor,
   parseQuantization,
-} from '../engine/fp8-checkpoint.js';
-import { FILE_DTYPES, type SafetensorsDType, type ShardedCheckpoint } from '../engine/safetensors.js';
-import { CheckpointError } from '../errors.js';
-import { readJson } from '../read-json.js';
+} from '../formats/fp8-checkpoint.js';
+import { FILE_DTYPES, type SafetensorsDType, type ShardedCheckpoint } from '../formats/safetensors.js';
 
 export interface WrittenTensor {
   readonly name: string;

@@ -2,8 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, rename, rm, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { flushFolder, flushTree } from '../atomic-file.js';
 import { CheckpointError, TuneError } from '../errors.js';
+import { flushFolder, flushTree } from '../files/atomic-file.js';
 import { describeOwner, HeldError, OwnerLock } from '../ownership/owner-lock.js';
 import { warnWith } from './lora-warnings.js';
 

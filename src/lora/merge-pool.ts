@@ -1,7 +1,7 @@
 /** Rows merged in worker threads: a large model has billions of them to add to, and one thread takes minutes. */
 import { availableParallelism } from 'node:os';
+import { WorkerThreads } from '../async/worker-threads.js';
 import program from '../generated/merge-worker.js';
-import { WorkerThreads } from '../worker-threads.js';
 import type { MergedRows, RowsToMerge } from './merged-weight.js';
 
 /** More of them wait for the disk. */

@@ -1,6 +1,6 @@
 /** The program of a worker that merges: stored rows in, merged rows out, both moved and not copied. */
 import { parentPort } from 'node:worker_threads';
-import type { WorkerReply } from '../worker-threads.js';
+import type { WorkerReply } from '../async/worker-threads.js';
 import { type MergedRows, mergeRows, type RowsToMerge } from './merged-weight.js';
 
 const port = parentPort;

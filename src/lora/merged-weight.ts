@@ -1,6 +1,6 @@
 /** The arithmetic of a merge on numbers in memory, free of files, so that worker threads can carry it. */
-import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from '../engine/half-precision.js';
-import type { DType } from '../engine/tensor.js';
+import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from '../formats/half-precision.js';
+import type { DType } from '../formats/weight-source.js';
 
 /** One module's low-rank addition. */
 export interface LowRank {

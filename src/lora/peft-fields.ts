@@ -1,6 +1,6 @@
 /** Every setting of PEFT 0.21's `LoraConfig` in an `adapter_config.json`, with what is made of it here. */
 import { nearestName } from '../config.js';
-import { showValue } from '../show-value.js';
+import { showValue } from '../messages/show-value.js';
 
 /**
  * `read`: of `LoraConfig`, or checked by it. `ignored`: changes nothing that a trained adapter computes. A text: refused

@@ -2,8 +2,9 @@
  * PEFT 0.21's rules for names: which modules an adapter sits on (`check_target_module_exists`), and which entry of a
  * rank or alpha pattern counts (`get_pattern_key`). Its regular expressions are Python's.
  */
+
+import { withinTime } from '../async/time-limit.js';
 import { ConfigError, TuneError } from '../errors.js';
-import { withinTime } from '../time-limit.js';
 import { type PythonMatch, PythonRegExp } from './python-regexp.js';
 
 /** The options of `LoraConfig` that PEFT chooses modules by. */

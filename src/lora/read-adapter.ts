@@ -4,14 +4,14 @@
  */
 
 import { join } from 'node:path';
-import { SafetensorsFile } from '../engine/safetensors.js';
+import { findNotFinite } from '../async/event-loop.js';
 import { CheckpointError } from '../errors.js';
-import { findNotFinite } from '../event-loop.js';
-import { requireUnchanged } from '../file-digests.js';
+import { requireUnchanged } from '../files/file-digests.js';
+import { readJson } from '../files/read-json.js';
+import { readRegularFile } from '../files/regular-file.js';
+import { SafetensorsFile } from '../formats/safetensors.js';
+import { oneLine } from '../messages/one-line.js';
 import { adapterTensorName, parseAdapterTensorName, toDiskName } from '../model/tensor-names.js';
-import { oneLine } from '../one-line.js';
-import { readJson } from '../read-json.js';
-import { readRegularFile } from '../regular-file.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE, PROCESSOR_FILES } from './adapter-folder.js';
 import { readTogether } from './adapter-lock.js';
 import { type Explanation, explainEmpty, explainKeys, explainNames, NOT_FINITE } from './explain-keys.js';

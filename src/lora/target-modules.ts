@@ -2,8 +2,8 @@
 
 import { nearestName } from '../config.js';
 import { ConfigError } from '../errors.js';
+import { oneLine } from '../messages/one-line.js';
 import { type ModelPart, modelPart } from '../model/tensor-names.js';
-import { oneLine } from '../one-line.js';
 import {
   endsWithName,
   hasPatterns,

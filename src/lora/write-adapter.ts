@@ -2,12 +2,12 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { replaceTogether, sweepTemporariesOf, writeFileAtomically } from '../atomic-file.js';
+import { eventLoopTurn, findNotFinite, isTurnDue } from '../async/event-loop.js';
 import { callback, parseOptions } from '../config.js';
-import { SafetensorsFile, writeSafetensors } from '../engine/safetensors.js';
 import { CheckpointError, ConfigError } from '../errors.js';
-import { eventLoopTurn, findNotFinite, isTurnDue } from '../event-loop.js';
-import { forgetDigests } from '../file-digests.js';
+import { replaceTogether, sweepTemporariesOf, writeFileAtomically } from '../files/atomic-file.js';
+import { forgetDigests } from '../files/file-digests.js';
+import { SafetensorsFile, writeSafetensors } from '../formats/safetensors.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_SELECTION, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE } from './adapter-folder.js';
 import { whileWriting } from './adapter-lock.js';
 import { baseOf, isLocalName } from './base-model.js';

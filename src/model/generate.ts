@@ -1,13 +1,14 @@
 /** Generation with a key/value cache: greedy or sampled, one prompt or a ragged batch, token by token. */
+
+import type { PackedBatch } from '../batch/packed-batch.js';
+import { requireBatch } from '../batch/require-batch.js';
 import type { MinistralTokenizer } from '../data/tokenizer.js';
 import type { VlmBatch } from '../data/types.js';
 import { exclusively } from '../engine/computation.js';
-import { MersenneTwister } from '../engine/random.js';
 import { ConfigError } from '../errors.js';
+import { MersenneTwister } from '../random.js';
 import { isOptions, requireKind, requireSignal } from '../require-given.js';
 import type { Ministral3 } from './ministral3/model.js';
-import type { PackedBatch } from './ministral3/packed-batch.js';
-import { requireBatch } from './require-batch.js';
 import { type GenerationConfig, type GenerationOptions, nextToken, parseGenerationConfig } from './sampling.js';
 
 /** Options of generation, and a signal. */

@@ -8,8 +8,8 @@
  */
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
-import type { MersenneTwister } from '../engine/random.js';
 import { EngineError } from '../errors.js';
+import type { MersenneTwister } from '../random.js';
 
 const tokenId = z.int().min(0);
 

@@ -5,7 +5,7 @@
  */
 
 import { CheckpointError } from '../errors.js';
-import { oneLine } from '../one-line.js';
+import { oneLine } from '../messages/one-line.js';
 
 /** [prefix on disk, prefix in memory], anchored at the start; from `conversion_mapping.py`, entry `llava`. */
 const PREFIXES: readonly (readonly [string, string])[] = [

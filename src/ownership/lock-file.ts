@@ -3,7 +3,7 @@
  * it lives. The functions are synchronous: a worker thread uses them as well, and so does the end of a process.
  */
 import { closeSync, futimesSync, linkSync, openSync, readFileSync, readSync, unlinkSync, writeSync } from 'node:fs';
-import type { ProcessIdentity } from './process-identity.js';
+import type { ProcessIdentity } from '../files/process-identity.js';
 
 /** Who holds a lock. */
 export interface LockOwner extends ProcessIdentity {

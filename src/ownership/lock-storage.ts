@@ -2,8 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { link, lstat, mkdir, open, readlink, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { temporaryName } from '../atomic-file.js';
-import { readRegularFile } from '../regular-file.js';
+import { temporaryName } from '../files/atomic-file.js';
+import { readRegularFile } from '../files/regular-file.js';
 import { formatLock, type LockOwner, MAX_LOCK_BYTES, parseLock } from './lock-file.js';
 
 /** What lies at a lock's path. */

@@ -11,14 +11,14 @@ import { rm } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { threadId } from 'node:worker_threads';
-import { temporaryName } from '../atomic-file.js';
-import { oneLine } from '../one-line.js';
-import { exists } from '../regular-file.js';
+import { temporaryName } from '../files/atomic-file.js';
+import { lifeOf, ownIdentity } from '../files/process-identity.js';
+import { exists } from '../files/regular-file.js';
+import { oneLine } from '../messages/one-line.js';
 import { silence, startBeating, stopBeating } from './heartbeat.js';
 import { type Beating, HELD, LOST, RELEASED } from './heartbeat-round.js';
 import { formatLock, type LockOwner, unlinkOwn } from './lock-file.js';
 import { createLock, lookAtLock, removeLock, type SeenLock, takenName } from './lock-storage.js';
-import { lifeOf, ownIdentity } from './process-identity.js';
 
 export type { LockOwner } from './lock-file.js';
 

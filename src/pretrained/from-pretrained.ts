@@ -7,8 +7,9 @@ import { callback, parseOptions } from '../config.js';
 import { ChatTemplate } from '../data/chat-template.js';
 import type { EngineChoice } from '../engine/create-engine.js';
 import type { Engine } from '../engine/engine.js';
-import { INDEX_FILE, readShardIndex } from '../engine/safetensors.js';
 import { CheckpointError, ConfigError, HubError, withoutHint } from '../errors.js';
+import { exists } from '../files/regular-file.js';
+import { INDEX_FILE, readShardIndex } from '../formats/safetensors.js';
 import { type HubDownload, type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
 import { plainRepoName } from '../hub/repo-id.js';
 import { type FileSelection, folderOrSnapshot } from '../hub/snapshot-download.js';
@@ -17,10 +18,9 @@ import { ADAPTER_CONFIG_FILE, ADAPTER_SELECTION } from '../lora/adapter-folder.j
 import { adapterNameSchema, type LoraAdapter } from '../lora/apply-lora.js';
 import { isLocalName } from '../lora/base-model.js';
 import { readAdapterConfig, requireSoundWeights } from '../lora/read-adapter.js';
+import { warningLine } from '../messages/one-line.js';
 import { loadFrom, loadProcessor, type Ministral3Processor, requireEngine, requireModelFolder } from '../model/load.js';
 import type { Ministral3 } from '../model/ministral3/model.js';
-import { warningLine } from '../one-line.js';
-import { exists } from '../regular-file.js';
 import { ownProcessor } from './own-processor.js';
 
 /** What {@link fromPretrained} reads of a checkpoint; never the Mistral-native `consolidated.safetensors`. */

@@ -1,6 +1,7 @@
 /** The caller's `saveAdapter`, which may never answer: a run that is told to stop does not wait for it for ever. */
+
+import { afterAbort } from '../async/or-aborted.js';
 import { CheckpointError } from '../errors.js';
-import { afterAbort } from '../or-aborted.js';
 
 /** Milliseconds that `saveAdapter` may take once the run was told to stop. */
 export const ADAPTER_PATIENCE = 30_000;

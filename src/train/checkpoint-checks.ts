@@ -1,6 +1,7 @@
 /** Values of a checkpoint that no run can have written, whatever its digests say: it may have been made by hand. */
+
+import { findIndexInTurns } from '../async/event-loop.js';
 import { CheckpointError } from '../errors.js';
-import { findIndexInTurns } from '../event-loop.js';
 import type { TrainerState, TrainingTensors } from './checkpoint.js';
 
 const MAX_LISTED = 20;

@@ -1,9 +1,10 @@
 /** The saves of a run: what could not be written costs a warning, and the best step is never lost by it. */
+
+import { eventLoopTurn, isTurnDue } from '../async/event-loop.js';
 import { exclusively } from '../engine/computation.js';
 import type { Engine, OptimizerState } from '../engine/engine.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { CheckpointError, EngineError } from '../errors.js';
-import { eventLoopTurn, isTurnDue } from '../event-loop.js';
 import type { BestModelTracker } from './best-model.js';
 import type { TrainingTensors } from './checkpoint.js';
 import type { CheckpointKeeper, Progress, SavedCheckpoint } from './checkpoint-keeper.js';

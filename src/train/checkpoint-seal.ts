@@ -4,7 +4,6 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SafetensorsFile } from '../engine/safetensors.js';
 import { CheckpointError } from '../errors.js';
 import {
   changedFiles,
@@ -16,7 +15,8 @@ import {
   MANIFEST_FILE,
   readManifest,
   writeManifest,
-} from '../file-digests.js';
+} from '../files/file-digests.js';
+import { SafetensorsFile } from '../formats/safetensors.js';
 
 /** Nothing is computed from these: a change is reported and no more. */
 const NOTES = /\.md$/i;

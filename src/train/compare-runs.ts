@@ -1,5 +1,5 @@
 /** In what a saved run and the present one differ. */
-import { showValue } from '../show-value.js';
+import { showValue } from '../messages/show-value.js';
 import { judgeOf } from './best-model.js';
 import type { RunIdentity, TrainerState } from './checkpoint.js';
 import { compareDatasets } from './dataset-fingerprint.js';

@@ -3,9 +3,9 @@
  * its images hold; of a set whose samples take minutes to make, those of evenly spread ones.
  */
 import { createHash, type Hash } from 'node:crypto';
+import { eventLoopTurn } from '../async/event-loop.js';
+import { orAborted } from '../async/or-aborted.js';
 import type { Dataset, TrainingExample } from '../data/types.js';
-import { eventLoopTurn } from '../event-loop.js';
-import { orAborted } from '../or-aborted.js';
 import { type ImageDigests, ImageLooker, isSpread } from './image-looker.js';
 import { sampleExtras, sampleOthers, sampleText } from './sample-content.js';
 

@@ -1,9 +1,10 @@
 /** The loss of a model over a whole data set, a batch at a time; nothing but two sums is kept. */
+
+import { eventLoopTurn, isTurnDue } from '../async/event-loop.js';
+import { orAborted } from '../async/or-aborted.js';
 import type { DataLoader } from '../data/data-loader.js';
 import type { SkippedSample } from '../data/types.js';
 import { DataError } from '../errors.js';
-import { eventLoopTurn, isTurnDue } from '../event-loop.js';
-import { orAborted } from '../or-aborted.js';
 import type { EvaluateLossOptions, TrainableModel } from './trainable-model.js';
 
 /** What an evaluation measured, named as transformers names it. */

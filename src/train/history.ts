@@ -1,10 +1,10 @@
 /** The loss history as JSON lines, appended as it goes, so that it survives a crash. */
 import { appendFile, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { makeFolder } from '../atomic-file.js';
 import { requirePath } from '../config.js';
 import { CheckpointError } from '../errors.js';
-import { readRegularFile } from '../regular-file.js';
+import { makeFolder } from '../files/atomic-file.js';
+import { readRegularFile } from '../files/regular-file.js';
 import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
 import { requireOwned } from './run-folder.js';
 

@@ -1,13 +1,13 @@
 /** Before a run: is there something to learn in every sample? Found out late, it costs the hours before. */
 
+import { eventLoopTurn } from '../async/event-loop.js';
+import { orAborted } from '../async/or-aborted.js';
 import type { Collator } from '../data/data-loader.js';
 import { nameSample } from '../data/sample-error.js';
 import type { SampleInspection } from '../data/sample-inspection.js';
 import type { Dataset, SftExample, TrainingExample } from '../data/types.js';
 import { DataError } from '../errors.js';
-import { eventLoopTurn } from '../event-loop.js';
-import { oneLine } from '../one-line.js';
-import { orAborted } from '../or-aborted.js';
+import { oneLine } from '../messages/one-line.js';
 
 /** Samples that are looked at; of a larger set these, evenly spread. The others are found when their batch is made. */
 const PROBES = 10_000;

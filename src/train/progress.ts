@@ -1,6 +1,6 @@
 /** How a run looks on the terminal: a bar that redraws itself, or plain lines where there is no terminal. */
-import { formatBytes } from '../format-bytes.js';
-import { printable } from '../one-line.js';
+import { formatBytes } from '../messages/format-bytes.js';
+import { printable } from '../messages/one-line.js';
 import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
 import { type GuardedOutput, guardedOutput, guardStandardOutput, type ProgressStream } from './guarded-output.js';
 

@@ -1,5 +1,5 @@
 /** What of the model's and the collator's settings a resume may change, and the way on for all else. */
-import { showValue } from '../show-value.js';
+import { showValue } from '../messages/show-value.js';
 import { RESUME_MAY_CHANGE } from './sft-config.js';
 
 type Settings = Readonly<Record<string, unknown>>;

@@ -4,8 +4,8 @@
  */
 import { mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { sweepTemporaries } from '../atomic-file.js';
 import { CheckpointError, TrainingError, TuneError } from '../errors.js';
+import { sweepTemporaries } from '../files/atomic-file.js';
 import { describeOwner, HeldError, lockTimes, OwnerLock, type TakeOptions } from '../ownership/owner-lock.js';
 
 /** In the output folder while a run is under way. */

@@ -1,7 +1,7 @@
 /** Where the events of a run go: to whoever watches, into the history file, and into the list that checkpoints keep. */
 
 import { CheckpointError, TrainingError } from '../errors.js';
-import { printable } from '../one-line.js';
+import { printable } from '../messages/one-line.js';
 import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
 import { TrainHistory, withoutType } from './history.js';
 

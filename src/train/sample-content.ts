@@ -10,7 +10,7 @@ import type {
   TextExample,
   TrainingExample,
 } from '../data/types.js';
-import { showValue } from '../show-value.js';
+import { showValue } from '../messages/show-value.js';
 
 type AnyExample = Partial<
   Pick<SftExample, 'messages' | 'images' | 'tools'> & PromptCompletionExample & TextExample

@@ -1,5 +1,5 @@
 /** Which samples an optimizer step sees: the plan of a run, a pure function of lengths and seeds. */
-import { packedPermutation } from '../engine/random.js';
+import { packedPermutation } from '../random.js';
 
 export interface SamplerOptions {
   /** Samples of the data set. */

@@ -1,7 +1,7 @@
 /** Which settings a learning-rate schedule takes: names, ranges, and what to say of others. */
 import { z } from 'zod';
 import { nearestName } from '../config.js';
-import { showValue } from '../show-value.js';
+import { showValue } from '../messages/show-value.js';
 import { LR_SCHEDULER_TYPES, type LrSchedule, type LrSchedulerKwargs, type LrSchedulerType } from './schedule.js';
 
 const number = z.number('a number');

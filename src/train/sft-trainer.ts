@@ -1,13 +1,13 @@
 /** Supervised fine-tuning: the public face of the training loop. */
 import { resolve } from 'node:path';
+import { afterAbort, orAborted } from '../async/or-aborted.js';
 import { checkNames, requirePath } from '../config.js';
 import { type Collator, DataLoader } from '../data/data-loader.js';
 import type { Dataset, SkippedSample, TrainingExample } from '../data/types.js';
 import { ParameterLease } from '../engine/parameter-lease.js';
 import { ConfigError, DataError, TrainingError } from '../errors.js';
-import { afterAbort, orAborted } from '../or-aborted.js';
+import { showValue } from '../messages/show-value.js';
 import { requireSignal } from '../require-given.js';
-import { showValue } from '../show-value.js';
 import { judgeOf } from './best-model.js';
 import { type EvalResult, evaluateLoss } from './evaluate-loss.js';
 import type { TrainOutput } from './events.js';

@@ -2,7 +2,7 @@
 
 import type { Deferred, EngineMemory } from '../engine/engine.js';
 import { TrainingError } from '../errors.js';
-import { oneLine } from '../one-line.js';
+import { oneLine } from '../messages/one-line.js';
 import type { LogEntry, TrainingEvent } from './events.js';
 
 export type StepEvent = Extract<TrainingEvent, { type: 'step' }>;

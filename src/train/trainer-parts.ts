@@ -2,7 +2,7 @@
 import { IndexedDataset } from '../data/dataset.js';
 import type { Dataset, TrainingExample } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
-import { showValue } from '../show-value.js';
+import { showValue } from '../messages/show-value.js';
 
 /** Names that people bring from transformers and TRL. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {

@@ -2,6 +2,8 @@
  * One run. An optimizer step goes in the order of `transformers.Trainer`: accumulate the gradients of a window of
  * micro-batches, clip, update, advance the learning rate, zero the gradients, count the step.
  */
+
+import { afterAbort, orAborted } from '../async/or-aborted.js';
 import type { DataLoader } from '../data/data-loader.js';
 import type { Dataset, TrainingExample, VlmBatch } from '../data/types.js';
 import { exclusively } from '../engine/computation.js';
@@ -9,7 +11,6 @@ import type { Deferred, OptimizerState, OptimizerStep } from '../engine/engine.j
 import type { ParameterLease } from '../engine/parameter-lease.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { TrainingError, TuneError } from '../errors.js';
-import { afterAbort, orAborted } from '../or-aborted.js';
 import { AdapterWriter } from './adapter-writer.js';
 import { BestModelTracker, judgeOf } from './best-model.js';
 import { listCheckpoints, savedFingerprints } from './checkpoint.js';

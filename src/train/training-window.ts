@@ -2,7 +2,7 @@
 
 import { IGNORE_INDEX, type SkippedSample, type VlmBatch } from '../data/types.js';
 import { TrainingError } from '../errors.js';
-import { oneLine } from '../one-line.js';
+import { oneLine } from '../messages/one-line.js';
 import type { Window } from './sampler.js';
 import { countLabels } from './trainable-model.js';
 

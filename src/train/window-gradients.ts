@@ -1,10 +1,11 @@
 /** The gradients of one optimizer step, of nobody's parameters but those that are trained. */
+
+import { afterAbort } from '../async/or-aborted.js';
 import type { Deferred } from '../engine/engine.js';
 import { changesOf, type ParameterLease } from '../engine/parameter-lease.js';
-import { counterHash } from '../engine/random.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { TrainingError } from '../errors.js';
-import { afterAbort } from '../or-aborted.js';
+import { counterHash } from '../random.js';
 import type { SftConfig } from './sft-config.js';
 import type { TrainableModel } from './trainable-model.js';
 import type { TrainingWindow } from './training-window.js';

@@ -1,7 +1,7 @@
 /** From an answer that is not what was asked for to an error that says so. */
 import { STATUS_CODES } from 'node:http';
 import { HubError, withoutHint } from '../errors.js';
-import { redactAddresses } from '../secrets.js';
+import { redactAddresses } from '../messages/secrets.js';
 import { parseRetryAfter } from './retry.js';
 import { type HttpAnswer, shownUrl } from './send-request.js';
 

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { Crc } from './crc.js';
+import { Crc } from '../files/crc.js';
 
 /** From the strongest to the weakest. */
 const DIGEST_NAMES = ['sha256', 'sha1', 'gitSha1', 'md5', 'crc32c'] as const;

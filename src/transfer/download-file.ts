@@ -1,6 +1,6 @@
 /** Fetches one file over HTTP, whatever happens on the way, or says why not. */
 import { HubError } from '../errors.js';
-import { redact } from '../secrets.js';
+import { redact } from '../messages/secrets.js';
 import { type ExplainAnswer, errorOf, PAGE_HINT } from './answer-error.js';
 import { checkDigest, type FileDigests } from './digests.js';
 import { type FileFacts, PartialFile, requireSpace } from './partial-file.js';

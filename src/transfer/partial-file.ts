@@ -3,9 +3,9 @@ import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, rm, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
-import { writeFileAtomically } from '../atomic-file.js';
 import { HubError } from '../errors.js';
-import { readRegularFile } from '../regular-file.js';
+import { writeFileAtomically } from '../files/atomic-file.js';
+import { readRegularFile } from '../files/regular-file.js';
 import { digestsDiffer, type FileDigests } from './digests.js';
 
 /** By what a server lets a file be recognised. */

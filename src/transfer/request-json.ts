@@ -1,6 +1,6 @@
 /** JSON over HTTP, with bounded retries. */
 import { HubError } from '../errors.js';
-import { parseJson } from '../read-json.js';
+import { parseJson } from '../files/read-json.js';
 import { type ExplainAnswer, errorOf, PAGE_HINT, pageTitle, suspectAnswer } from './answer-error.js';
 import type { HttpAnswer } from './http-answer.js';
 import { type RetryOptions, withRetries } from './retry.js';

@@ -1,6 +1,6 @@
 /** One HTTP request: redirects followed by hand, time limits, proxies, and no secrets for others. */
 import { HubError } from '../errors.js';
-import { keepCredentials } from '../secrets.js';
+import { keepCredentials } from '../messages/secrets.js';
 import { HttpAnswer } from './http-answer.js';
 import { isLoopback, mayBeLoopback } from './loopback.js';
 import { type ProxyRoute, proxyRoute } from './proxy.js';

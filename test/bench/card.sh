@@ -49,9 +49,9 @@ for part in $parts; do
   echo "## $part [$(($(date +%s) - began)) s]" | tee -a "$summary"
   case $part in
     kernels)
-      python 120 test/cuda/test_kernels.py 7
-      python 150 test/cuda/test_attention.py
-      python 150 test/cuda/test_attention.py --warpgroups
+      python 120 test/engine/cuda/card/test_kernels.py 7
+      python 150 test/engine/cuda/card/test_attention.py
+      python 150 test/engine/cuda/card/test_attention.py --warpgroups
       ;;
     shapes)
       python 90 test/parity/real-shapes.py "$scratch/shapes" --size 14B --cases 1 &&

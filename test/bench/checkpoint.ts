@@ -11,9 +11,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { SafetensorsFile, writeSafetensors } from '../../src/engine/safetensors.js';
-import { copyInTurns, findNotFinite } from '../../src/event-loop.js';
-import { findFaults, readManifest } from '../../src/file-digests.js';
+import { copyInTurns, findNotFinite } from '../../src/async/event-loop.js';
+import { findFaults, readManifest } from '../../src/files/file-digests.js';
+import { SafetensorsFile, writeSafetensors } from '../../src/formats/safetensors.js';
 import { type RunState, writeCheckpoint } from '../../src/train/checkpoint.js';
 import { median } from './median.js';
 

@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { CpuRuntime } from '../../src/engine/cpu/cpu-runtime.js';
 import type { FrozenWeight } from '../../src/engine/cpu/frozen-weight.js';
-import type { DType } from '../../src/engine/tensor.js';
+import type { DType } from '../../src/formats/weight-source.js';
 
 const seconds = Number(process.argv[2] ?? 0.5);
 

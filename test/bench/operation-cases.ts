@@ -2,12 +2,13 @@
 
 import type { Engine } from '../../src/engine/engine.js';
 import type { Operation, OperationAttributes, OperationName, Segments } from '../../src/engine/operations.js';
-import { counterHash } from '../../src/engine/random.js';
-import { sizeOf, type Tensor } from '../../src/engine/tensor.js';
+import type { Tensor } from '../../src/engine/tensor.js';
+import { sizeOf } from '../../src/formats/weight-source.js';
 import type { LinearModule } from '../../src/model/linear-module.js';
 import { linearPart } from '../../src/model/ministral3/layers.js';
 import type { Ministral3 } from '../../src/model/ministral3/model.js';
 import { textFrequencies, textRotary, visionRotary } from '../../src/model/ministral3/rope.js';
+import { counterHash } from '../../src/random.js';
 
 /** What one sample holds. */
 export interface SampleShape {

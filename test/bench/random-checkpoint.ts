@@ -1,9 +1,9 @@
 /** Writes a checkpoint with the names, shapes and shards of the published ones, and random numbers. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { float32ToBfloat16 } from '../../src/engine/half-precision.js';
-import { type TensorToWrite, writeSafetensors } from '../../src/engine/safetensors.js';
-import { sizeOf } from '../../src/engine/tensor.js';
+import { float32ToBfloat16 } from '../../src/formats/half-precision.js';
+import { type TensorToWrite, writeSafetensors } from '../../src/formats/safetensors.js';
+import { sizeOf } from '../../src/formats/weight-source.js';
 import { parseMinistral3Config } from '../../src/model/ministral3/config.js';
 import { toDiskName } from '../../src/model/tensor-names.js';
 import { configJson, randomBlock, SIZES, type Size, shapesOf } from './random-model.js';

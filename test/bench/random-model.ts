@@ -1,6 +1,6 @@
 /** Ministral 3 in its real sizes with random weights, for benchmarks: weights do not change speed. */
 import type { Engine } from '../../src/engine/engine.js';
-import { sizeOf, type WeightSource } from '../../src/engine/tensor.js';
+import { sizeOf, type WeightSource } from '../../src/formats/weight-source.js';
 import { type Ministral3Config, parseMinistral3Config } from '../../src/model/ministral3/config.js';
 import { Ministral3 } from '../../src/model/ministral3/model.js';
 

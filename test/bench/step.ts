@@ -20,7 +20,7 @@ import { createTfjsEngine } from '../../src/engine/tfjs/tfjs-engine.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
 import { countLabels } from '../../src/train/trainable-model.js';
-import { findTfjs } from '../engine/tfjs-installation.js';
+import { findTfjs } from '../engine/tfjs/installation.js';
 import { median } from './median.js';
 
 const PROMPT = 'Look at the bone. Which fracture is it? Choose one: hairline, spiral, oblique, greenstick, impacted.';

@@ -1,7 +1,7 @@
 /** Micro-batches with the sizes of a real data set: random tokens and pixels, real picture grids and lengths. */
 import { readFileSync } from 'node:fs';
 import type { VlmBatch } from '../../src/data/types.js';
-import { MersenneTwister, randomPermutation } from '../../src/engine/random.js';
+import { MersenneTwister, randomPermutation } from '../../src/random.js';
 
 interface Workload {
   readonly promptTokens: number;

@@ -13,8 +13,8 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { MersenneTwister } from '../../src/engine/random.js';
-import { findFaults, readManifest } from '../../src/file-digests.js';
+import { findFaults, readManifest } from '../../src/files/file-digests.js';
+import { MersenneTwister } from '../../src/random.js';
 import { writeTinyModel } from '../e2e/tiny-model.js';
 import { type ChildEnd, ChildRun } from './child-run.js';
 import { checkpointSteps } from './kill-course.js';

@@ -5,8 +5,8 @@
  */
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MersenneTwister } from '../../src/engine/random.js';
-import { SafetensorsFile } from '../../src/engine/safetensors.js';
+import { SafetensorsFile } from '../../src/formats/safetensors.js';
+import { MersenneTwister } from '../../src/random.js';
 import { ChildRun } from './child-run.js';
 
 export interface KillCourseOptions {

@@ -14,7 +14,7 @@ import { hostname, tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { SafetensorsFile } from '../../src/engine/safetensors.js';
+import { SafetensorsFile } from '../../src/formats/safetensors.js';
 import { writeTinyModel } from '../e2e/tiny-model.js';
 import { ScriptedServer } from '../servers/scripted-server.js';
 import { canMakeSpaces, OwnerProcess, type Space } from './owner-process.js';

@@ -4,7 +4,7 @@ import { deleteAdapter, setAdapter } from '../../src/lora/adapter-slots.js';
 import { applyLora, type LoraAdapter } from '../../src/lora/apply-lora.js';
 import type { SftConfigInput } from '../../src/train/sft-config.js';
 import { SftTrainer, type SftTrainerOptions } from '../../src/train/sft-trainer.js';
-import { collectGarbage } from '../unit/collect-garbage.js';
+import { collectGarbage } from '../collect-garbage.js';
 import { makeAdapter, makeDataset, makeTinyWorld, type TinyWorld } from './tiny-model.js';
 
 let world: TinyWorld;

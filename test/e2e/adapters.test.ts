@@ -3,13 +3,13 @@ import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Collator } from '../../src/data/data-loader.js';
+import { ConfigError } from '../../src/errors.js';
 import {
   SafetensorsFile,
   ShardedCheckpoint,
   type TensorToWrite,
   writeSafetensors,
-} from '../../src/engine/safetensors.js';
-import { ConfigError } from '../../src/errors.js';
+} from '../../src/formats/safetensors.js';
 import { loadAdapter, saveAdapter } from '../../src/lora/adapter-file.js';
 import { activeAdapter, adaptersOf, deleteAdapter, setAdapter } from '../../src/lora/adapter-slots.js';
 import { applyLora } from '../../src/lora/apply-lora.js';

@@ -12,8 +12,8 @@ import { countLabels } from '../../src/train/trainable-model.js';
 import { makeAdapter, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';
 
 const loop = vi.hoisted(() => ({ pauses: true, turns: 0 }));
-vi.mock('../../src/event-loop.js', async (original) => {
-  const own = await original<typeof import('../../src/event-loop.js')>();
+vi.mock('../../src/async/event-loop.js', async (original) => {
+  const own = await original<typeof import('../../src/async/event-loop.js')>();
   return {
     ...own,
     isTurnDue: () => loop.pauses,

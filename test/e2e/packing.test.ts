@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { joinPacked, type PackedBatch } from '../../src/batch/packed-batch.js';
 import type { SftExample, VlmBatch } from '../../src/data/types.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
 import { Tape } from '../../src/engine/tape.js';
 import type { Tensor } from '../../src/engine/tensor.js';
 import type { LoraAdapter } from '../../src/lora/apply-lora.js';
-import { joinPacked, type PackedBatch } from '../../src/model/ministral3/packed-batch.js';
 import { type AccumulateOptions, countLabels } from '../../src/train/trainable-model.js';
 import { relativeL2 } from '../parity/check-list.js';
 import { makeAdapter, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';

@@ -7,7 +7,7 @@ import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { makeAdapter, makeDataset, makeTinyWorld, type TinyWorld } from './tiny-model.js';
 
 vi.mock('../../src/generated/pool-worker.js', async (original) => {
-  const { dyingWorker } = await import('../engine/dying-worker.js');
+  const { dyingWorker } = await import('../engine/cpu/dying-worker.js');
   return { default: dyingWorker((await original<{ default: string }>()).default) };
 });
 vi.mock('node:os', async (original) => ({ ...(await original<object>()), availableParallelism: () => 2 }));

@@ -7,11 +7,11 @@ import { IndexedDataset } from '../../src/data/dataset.js';
 import type { RgbImage, SftExample } from '../../src/data/types.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
 import { type CpuEngine, createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
-import { MersenneTwister } from '../../src/engine/random.js';
 import { applyLora, type LoraAdapter } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { loadMinistral3, loadProcessor, type Ministral3Processor } from '../../src/model/load.js';
 import type { Ministral3 } from '../../src/model/ministral3/model.js';
+import { MersenneTwister } from '../../src/random.js';
 
 export interface TinyWorld {
   readonly dir: string;

@@ -10,8 +10,8 @@ import { ImageError, TrainingError } from '../../src/errors.js';
 import type { LoraAdapter } from '../../src/lora/apply-lora.js';
 import type { TrainingEvent } from '../../src/train/events.js';
 import { SftTrainer } from '../../src/train/sft-trainer.js';
-import { noiseImage } from '../unit/data/noise-image.js';
-import { warningsOf } from '../unit/train/follow.js';
+import { noiseImage } from '../data/noise-image.js';
+import { warningsOf } from '../train/follow.js';
 import { makeAdapter, makeTinyWorld, type TinyWorld } from './tiny-model.js';
 
 let world: TinyWorld;

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { VlmBatch } from '../../src/data/types.js';
 import { createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
-import { SafetensorsFile } from '../../src/engine/safetensors.js';
 import { Tape } from '../../src/engine/tape.js';
+import { SafetensorsFile } from '../../src/formats/safetensors.js';
 import { loadAdapter } from '../../src/lora/adapter-file.js';
 import type { LoraAdapter } from '../../src/lora/apply-lora.js';
 import { loadMinistral3 } from '../../src/model/load.js';

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
-import { relativeError } from './conformance.js';
-import { Laboratory } from './laboratory.js';
+import { relativeError } from './conformance/conformance.js';
+import { Laboratory } from './conformance/laboratory.js';
 
 interface Golden {
   /** [B, T, V] */

@@ -4,8 +4,8 @@ import type { Engine } from '../../src/engine/engine.js';
 import { Tape } from '../../src/engine/tape.js';
 import type { Parameter, ParameterSet, Tensor, Weight } from '../../src/engine/tensor.js';
 import { EngineError } from '../../src/errors.js';
-import { expectSame } from './conformance.js';
-import { Laboratory } from './laboratory.js';
+import { expectSame } from './conformance/conformance.js';
+import { Laboratory } from './conformance/laboratory.js';
 import {
   plainActivation,
   plainAttention,
@@ -14,10 +14,13 @@ import {
   plainLinear,
   plainRmsNorm,
   plainRotary,
-} from './plain-reference.js';
+} from './conformance/plain-reference.js';
 
 // Pauses are counted here, so none may come because the machine is slow.
-vi.mock('../../src/event-loop.js', async (original) => ({ ...(await original<object>()), isTurnDue: () => false }));
+vi.mock('../../src/async/event-loop.js', async (original) => ({
+  ...(await original<object>()),
+  isTurnDue: () => false,
+}));
 
 const [T, C, HEADS, KV_HEADS, D, R, V] = [23, 24, 4, 2, 8, 3, 19];
 const SCALE = 1.5;

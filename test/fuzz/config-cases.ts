@@ -7,16 +7,17 @@ import { ConversationDataset } from '../../src/data/conversations/conversation-d
 import { attachImages } from '../../src/data/sft-messages.js';
 import type { Message } from '../../src/data/types.js';
 import type { Engine } from '../../src/engine/engine.js';
-import { ShardedCheckpoint } from '../../src/engine/safetensors.js';
-import type { Weight, WeightSource } from '../../src/engine/tensor.js';
+import type { Weight } from '../../src/engine/tensor.js';
+import { ShardedCheckpoint } from '../../src/formats/safetensors.js';
+import type { WeightSource } from '../../src/formats/weight-source.js';
 import { saveAdapter } from '../../src/lora/adapter-file.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { readAdapter } from '../../src/lora/read-adapter.js';
 import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
 import { type RunIdentity, readCheckpoint, writeCheckpoint } from '../../src/train/checkpoint.js';
 import { parseSftConfig } from '../../src/train/sft-config.js';
-import { fakeModel } from '../unit/lora/fake-engine.js';
-import { reseal } from '../unit/train/reseal.js';
+import { fakeModel } from '../lora/fake-engine.js';
+import { reseal } from '../train/reseal.js';
 
 export interface ConfigCase {
   /** Path of the file that is replaced. */

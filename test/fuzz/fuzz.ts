@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { decodeImage } from '../../src/data/decode-image.js';
-import { SafetensorsFile } from '../../src/engine/safetensors.js';
+import { SafetensorsFile } from '../../src/formats/safetensors.js';
 import { makeConfigCases } from './config-cases.js';
 import { byteEdit, editBytes, hostileJson } from './hostile-json.js';
 import { hostileSafetensors } from './hostile-safetensors.js';

@@ -4,7 +4,7 @@
  * gradients are much a matter of chance, so transformers' gap is the largest error of several runs that bfloat16 cannot
  * tell apart: add-bf16.py makes them.
  */
-import type { SafetensorsFile } from '../../src/engine/safetensors.js';
+import type { SafetensorsFile } from '../../src/formats/safetensors.js';
 import { type CheckList, relativeL2 } from './check-list.js';
 import { GapTable } from './gap-table.js';
 

@@ -2,9 +2,9 @@
 import type { VlmBatch } from '../../src/data/types.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
 import type { Engine } from '../../src/engine/engine.js';
-import { type SafetensorsFile, ShardedCheckpoint } from '../../src/engine/safetensors.js';
 import { Tape } from '../../src/engine/tape.js';
 import type { Tensor } from '../../src/engine/tensor.js';
+import { type SafetensorsFile, ShardedCheckpoint } from '../../src/formats/safetensors.js';
 import { loadAdapter } from '../../src/lora/adapter-file.js';
 import { mergedWeight } from '../../src/lora/merged-weight.js';
 import { adapterData } from '../../src/lora/read-adapter.js';

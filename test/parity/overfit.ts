@@ -27,7 +27,7 @@ import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
 import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { randomModel, type Size } from '../bench/random-model.js';
-import { findTfjs } from '../engine/tfjs-installation.js';
+import { findTfjs } from '../engine/tfjs/installation.js';
 import { CheckList } from './check-list.js';
 
 const PROMPT = `Which fracture is it? Answer with one of: ${FRACTURE_CLASSES.join(', ')}.`;

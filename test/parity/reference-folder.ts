@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Message, VlmBatch } from '../../src/data/types.js';
-import { SafetensorsFile } from '../../src/engine/safetensors.js';
+import { SafetensorsFile } from '../../src/formats/safetensors.js';
 
 /** The parts of the JSON files that the checks read. */
 export interface ReferenceJson {

@@ -12,8 +12,8 @@
 import { rm } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { createEngine, type EngineChoice } from '../../src/engine/create-engine.js';
-import { writeSafetensors } from '../../src/engine/safetensors.js';
 import { Tape } from '../../src/engine/tape.js';
+import { writeSafetensors } from '../../src/formats/safetensors.js';
 import { loadAdapter, saveAdapter } from '../../src/lora/adapter-file.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';

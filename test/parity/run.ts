@@ -11,8 +11,8 @@
 import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { createEngine, type EngineChoice } from '../../src/engine/create-engine.js';
-import { SafetensorsFile } from '../../src/engine/safetensors.js';
 import { loadTfjs, type TfjsPackage } from '../../src/engine/tfjs/load-tfjs.js';
+import { SafetensorsFile } from '../../src/formats/safetensors.js';
 import { CheckList } from './check-list.js';
 import { checkData } from './data-checks.js';
 import { Judge } from './judge.js';

@@ -1,6 +1,6 @@
 /** The content of a message: text, or parts under the names that OpenAI, Mistral and transformers give them. */
-import { oneLine } from '../../one-line.js';
-import { showValue } from '../../show-value.js';
+import { oneLine } from '../../messages/one-line.js';
+import { showValue } from '../../messages/show-value.js';
 import { describeKind, isRecord } from '../known-keys.js';
 import type { ContentPart, Message, ThinkingPart } from '../types.js';
 import type { RowContext } from './row-context.js';

@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { callback, parseOptions, requirePath } from '../../config.js';
 import { ConfigError, DataError } from '../../errors.js';
-import { oneLine, warningLine } from '../../one-line.js';
+import { oneLine, warningLine } from '../../messages/one-line.js';
 import { IndexedDataset } from '../dataset.js';
 import type { SkippedSample, TrainingExample } from '../types.js';
 import { isFolder, JsonRowFile } from './json-rows.js';

@@ -3,7 +3,7 @@
 import { isAbsolute, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ImageError } from '../../errors.js';
-import { oneLine } from '../../one-line.js';
+import { oneLine } from '../../messages/one-line.js';
 import { ImageFile, imageFormatOf, type OpenedImage, openImage } from '../decode-image.js';
 import { describeKind, findUnknownKey, isRecord, unknownKey } from '../known-keys.js';
 import type { ImageInput, LazyImage, RgbImage } from '../types.js';

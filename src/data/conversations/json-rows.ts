@@ -2,10 +2,10 @@
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { DataError } from '../../errors.js';
-import { formatBytes } from '../../format-bytes.js';
-import { oneLine } from '../../one-line.js';
-import { parseJson } from '../../read-json.js';
-import { openRegularFile } from '../../regular-file.js';
+import { parseJson } from '../../files/read-json.js';
+import { openRegularFile } from '../../files/regular-file.js';
+import { formatBytes } from '../../messages/format-bytes.js';
+import { oneLine } from '../../messages/one-line.js';
 import { findJsonFault } from './json-fault.js';
 import { type RowExtent, scanLines, scanValues } from './json-scan.js';
 

@@ -2,7 +2,7 @@
 
 import { nearestName } from '../../config.js';
 import { DataError, ImageError } from '../../errors.js';
-import { oneLine, warningLine } from '../../one-line.js';
+import { oneLine, warningLine } from '../../messages/one-line.js';
 import { forEachConcurrently } from '../folder-tree.js';
 import { meantKey } from '../known-keys.js';
 import type { ImageInput, SkippedSample, TrainingExample } from '../types.js';

@@ -1,5 +1,5 @@
 /** The forms of a row: which columns tell it, and the sample that it becomes. */
-import { oneLine } from '../../one-line.js';
+import { oneLine } from '../../messages/one-line.js';
 import { foreignMarkersIn } from '../foreign-markers.js';
 import { describeKind, isRecord, meantKey } from '../known-keys.js';
 import type { ImageInput, Message, SftExample, TrainingExample } from '../types.js';

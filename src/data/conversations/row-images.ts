@@ -2,8 +2,8 @@
 import { sep } from 'node:path';
 import { z } from 'zod';
 import { ImageError } from '../../errors.js';
-import { oneLine } from '../../one-line.js';
-import { openRegularFile } from '../../regular-file.js';
+import { openRegularFile } from '../../files/regular-file.js';
+import { oneLine } from '../../messages/one-line.js';
 import { decodeWithin } from '../decode-budget.js';
 import { IMAGE_HEADER_BYTES, ImageFile, imageFormatOf } from '../decode-image.js';
 import type { ImageInput } from '../types.js';

@@ -1,8 +1,8 @@
 /** The turns of a conversation as OpenAI, Mistral, TRL, ShareGPT and LLaMA-Factory write them, to messages. */
 
 import { nearestName } from '../../config.js';
-import { oneLine } from '../../one-line.js';
-import { showValue } from '../../show-value.js';
+import { oneLine } from '../../messages/one-line.js';
+import { showValue } from '../../messages/show-value.js';
 import { describeKind, isRecord } from '../known-keys.js';
 import type { Message, ToolCall } from '../types.js';
 import { readContent, readThinking, type TurnEvidence } from './content-parts.js';

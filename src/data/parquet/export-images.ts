@@ -2,7 +2,7 @@
 import { type FileHandle, mkdir, open, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { DataError } from '../../errors.js';
-import { oneLine } from '../../one-line.js';
+import { oneLine } from '../../messages/one-line.js';
 import { requireSpace } from '../../transfer/partial-file.js';
 import { type SplitName, splitInName } from '../folder-evidence.js';
 import { imageFormatOf } from '../image-format.js';

@@ -1,6 +1,6 @@
 /** Which columns of a Parquet file are images and classes: by the note of Hugging Face's `datasets`, else by names. */
 import { DataError } from '../../errors.js';
-import { oneLine } from '../../one-line.js';
+import { oneLine } from '../../messages/one-line.js';
 import { listNames } from '../folder-evidence.js';
 import type { ParquetColumn, ParquetFile } from './parquet-file.js';
 

@@ -4,8 +4,8 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 import { DataError } from '../../errors.js';
-import { oneLine } from '../../one-line.js';
-import { openRegularFile } from '../../regular-file.js';
+import { openRegularFile } from '../../files/regular-file.js';
+import { oneLine } from '../../messages/one-line.js';
 import { decompress } from './decompress.js';
 import { decodeRuns, decodeValues, type ParquetValue, PLAIN } from './page-values.js';
 import { listIn, numberIn, structIn, ThriftReader, type ThriftStruct, textIn } from './thrift.js';

@@ -1,6 +1,9 @@
 /** The `cpu` engine: float32 on all cores through WebAssembly, nothing to install. The oracle of the other engines. */
+
+import { copyInTurns } from '../../async/event-loop.js';
 import { EngineError } from '../../errors.js';
-import { copyInTurns } from '../../event-loop.js';
+import { dequantizedSource } from '../../formats/float8.js';
+import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import {
   type Deferred,
   type Engine,
@@ -10,10 +13,9 @@ import {
   type OptimizerStep,
   type StorageCosts,
 } from '../engine.js';
-import { dequantizedSource } from '../float8.js';
 import type { Operations } from '../operations.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
-import { type Parameter, type ParameterSet, sizeOf, type Tensor, type Weight, type WeightSource } from '../tensor.js';
+import type { Parameter, ParameterSet, Tensor, Weight } from '../tensor.js';
 import { CpuRuntime, type CpuRuntimeOptions } from './cpu-runtime.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
 import { checkDistinctRows, scatter } from './operations/rows.js';

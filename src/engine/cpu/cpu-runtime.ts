@@ -1,8 +1,8 @@
 /** The core of the `cpu` engine: memory, threads, frozen weights and matrix products. Everything returns when done. */
 import { availableParallelism } from 'node:os';
 import { ConfigError, EngineError } from '../../errors.js';
+import type { DType } from '../../formats/weight-source.js';
 import { KERNELS, KERNELS_RELAXED } from '../../generated/kernels.js';
-import type { DType } from '../tensor.js';
 import { FrozenWeight, STORED_AS } from './frozen-weight.js';
 import { Heap } from './heap.js';
 import { type Matmul, matmul } from './matmul.js';

@@ -1,6 +1,7 @@
 /** A frozen weight: kept in its stored format outside the wasm memory, in a buffer that every thread can read. */
 import { EngineError } from '../../errors.js';
-import { DTYPE_BYTES, type DType, sizeOf, type Weight } from '../tensor.js';
+import { DTYPE_BYTES, type DType, sizeOf } from '../../formats/weight-source.js';
+import type { Weight } from '../tensor.js';
 
 /** How a kernel is told the stored format (wasm/widen.ts). */
 export const STORED_AS: Readonly<Record<DType, number>> = { f32: 0, bf16: 1, f16: 2 };

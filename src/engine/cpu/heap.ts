@@ -6,7 +6,7 @@
  * that are both free are joined (the scheme of TLSF, Masmano et al. 2004).
  */
 import { EngineError } from '../../errors.js';
-import { formatBytes } from '../../format-bytes.js';
+import { formatBytes } from '../../messages/format-bytes.js';
 import { LESS_MEMORY } from '../out-of-memory.js';
 
 const PAGE = 65536;

@@ -1,6 +1,7 @@
 /** Tensors of the `cpu` engine: float32 blocks of the heap, counted by reference, and the shape checks of operations. */
 import { EngineError } from '../../errors.js';
-import { requireMatrix, sizeOf, type Tensor, type Weight } from '../tensor.js';
+import { sizeOf } from '../../formats/weight-source.js';
+import { requireMatrix, type Tensor, type Weight } from '../tensor.js';
 import type { CpuRuntime } from './cpu-runtime.js';
 import { FrozenWeight } from './frozen-weight.js';
 import type { Matmul } from './matmul.js';

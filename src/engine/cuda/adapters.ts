@@ -4,8 +4,9 @@
  * at the first use after the values changed.
  */
 import { EngineError } from '../../errors.js';
+import { sizeOf } from '../../formats/weight-source.js';
 import type { LoraPart } from '../operations.js';
-import { type Parameter, type ParameterSet, sizeOf } from '../tensor.js';
+import type { Parameter, ParameterSet } from '../tensor.js';
 import { roundUp } from './arena.js';
 import type { DeviceBlock } from './memory.js';
 import { ROW_MULTIPLE, type TensorStore } from './tensor-store.js';

@@ -5,11 +5,12 @@
 import { z } from 'zod';
 import { parseOptions } from '../../config.js';
 import { EngineError } from '../../errors.js';
+import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep, StorageCosts } from '../engine.js';
 import type { CachedAttention } from '../operations.js';
 import { memoryBudgetSchema } from '../out-of-memory.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
-import { type ParameterSet, sizeOf, type Tensor, type Weight, type WeightSource } from '../tensor.js';
+import type { ParameterSet, Tensor, Weight } from '../tensor.js';
 import { CudaParameterSet, type ParameterSpec } from './adapters.js';
 import { AlgorithmStore } from './algorithm-store.js';
 import { KernelCompiler } from './compiler.js';

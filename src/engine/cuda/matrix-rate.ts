@@ -1,7 +1,7 @@
 /** The rate of a large bf16 product of random numbers on this card: what utilisation is measured against. */
 import { join } from 'node:path';
+import { MersenneTwister } from '../../random.js';
 import { isOutOfMemory } from '../out-of-memory.js';
-import { MersenneTwister } from '../random.js';
 import { kernelCacheFolder, readCacheJson, writeCacheFile } from './cache-file.js';
 import type { CudaDriver } from './driver.js';
 import type { MatrixProducts, ProductDriver } from './matrix-products.js';

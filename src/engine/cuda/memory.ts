@@ -7,7 +7,7 @@
  * pieces that lie wholly in holes are moved behind the end of the range. Without that API a pool takes slabs.
  */
 import { EngineError } from '../../errors.js';
-import { formatBytes } from '../../format-bytes.js';
+import { formatBytes } from '../../messages/format-bytes.js';
 import type { EngineMemory } from '../engine.js';
 import { isOutOfMemory, LESS_MEMORY } from '../out-of-memory.js';
 import { Arena, type Block, roundUp } from './arena.js';

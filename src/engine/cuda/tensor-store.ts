@@ -1,6 +1,7 @@
 /** Makes, checks and frees the tensors of the `cuda` engine; conversions, index uploads and copies between layouts. */
 import { EngineError } from '../../errors.js';
-import { requireMatrix, sizeOf, type Tensor } from '../tensor.js';
+import { sizeOf } from '../../formats/weight-source.js';
+import { requireMatrix, type Tensor } from '../tensor.js';
 import { roundUp } from './arena.js';
 import type { CudaDriver } from './driver.js';
 import { grid2, type KernelLauncher } from './kernels.js';

@@ -10,7 +10,9 @@
  * - Work that the next operation may do in the pass that it makes anyway is put off (`Unfinished`) or done ahead
  *   (`RowProducts`); neither changes a number that anybody sees.
  */
-import { sizeOf, type Tensor } from '../tensor.js';
+
+import { sizeOf } from '../../formats/weight-source.js';
+import type { Tensor } from '../tensor.js';
 import type { DeviceBlock } from './memory.js';
 import type { Download } from './staging.js';
 

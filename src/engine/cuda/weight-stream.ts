@@ -3,8 +3,8 @@
  * beside it and converted by a kernel. Large weights go in pieces through a ring of page-locked blocks, on the copy
  * stream; small ones at once, on the compute stream.
  */
-import { readScale, refuseNotANumber } from '../float8.js';
-import { DTYPE_BYTES, type StoredDType, type WeightSource } from '../tensor.js';
+import { readScale, refuseNotANumber } from '../../formats/float8.js';
+import { DTYPE_BYTES, type StoredDType, type WeightSource } from '../../formats/weight-source.js';
 import type { CudaDriver } from './driver.js';
 import { grid2 } from './kernels.js';
 import type { DeviceBlock } from './memory.js';

@@ -3,8 +3,9 @@
  * (see operations/linear.ts), vectors as bf16. Weights that share an input can lie in one stacked matrix.
  */
 import { EngineError } from '../../errors.js';
-import { bfloat16ToFloat32, float16ToFloat32 } from '../half-precision.js';
-import { DTYPE_BYTES, type DType, type StackPlace, sizeOf, type Weight, type WeightSource } from '../tensor.js';
+import { bfloat16ToFloat32, float16ToFloat32 } from '../../formats/half-precision.js';
+import { DTYPE_BYTES, type DType, type StackPlace, sizeOf, type WeightSource } from '../../formats/weight-source.js';
+import type { Weight } from '../tensor.js';
 import type { AdapterGroup } from './adapters.js';
 import { roundUp } from './arena.js';
 import type { DeviceBlock } from './memory.js';

@@ -1,8 +1,8 @@
 /** What a model takes where every number is float32, and whether that fits: told before the first weight is read. */
 import { freemem, totalmem } from 'node:os';
 import { EngineError } from '../../errors.js';
+import { sizeOf } from '../../formats/weight-source.js';
 import type { ModelShapes } from '../engine.js';
-import { sizeOf } from '../tensor.js';
 
 /** Bytes by purpose. */
 export interface Float32Needs {

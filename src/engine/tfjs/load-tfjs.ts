@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import * as util from 'node:util';
 import { requirePath } from '../../config.js';
 import { EngineError } from '../../errors.js';
-import { describeGiven } from '../../given-kind.js';
+import { describeGiven } from '../../messages/given-kind.js';
 import { asTfNamespace, type TfNamespace } from './tf-namespace.js';
 
 /** `tfjs` is whichever of the two is installed, the one for GPUs first. */

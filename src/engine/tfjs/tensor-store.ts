@@ -3,8 +3,9 @@
  * is exchanged where the engine's contract changes numbers in place. Also the shape checks of operations.
  */
 import { EngineError, TuneError } from '../../errors.js';
+import { type DType, sizeOf } from '../../formats/weight-source.js';
 import { LESS_MEMORY } from '../out-of-memory.js';
-import { type DType, sizeOf, type Tensor, type Weight } from '../tensor.js';
+import type { Tensor, Weight } from '../tensor.js';
 import type { TfNamespace, TfTensor } from './tf-namespace.js';
 
 let nextId = 1;

@@ -9,6 +9,9 @@
 import { z } from 'zod';
 import { parseOptions } from '../../config.js';
 import { EngineError } from '../../errors.js';
+import { dequantizedSource } from '../../formats/float8.js';
+import { bfloat16ToFloat32, float16ToFloat32 } from '../../formats/half-precision.js';
+import { DTYPE_BYTES, sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import type {
   Deferred,
   Engine,
@@ -18,20 +21,10 @@ import type {
   OptimizerStep,
   StorageCosts,
 } from '../engine.js';
-import { dequantizedSource } from '../float8.js';
-import { bfloat16ToFloat32, float16ToFloat32 } from '../half-precision.js';
 import type { Operations } from '../operations.js';
 import { memoryBudgetSchema } from '../out-of-memory.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
-import {
-  DTYPE_BYTES,
-  type Parameter,
-  type ParameterSet,
-  sizeOf,
-  type Tensor,
-  type Weight,
-  type WeightSource,
-} from '../tensor.js';
+import type { Parameter, ParameterSet, Tensor, Weight } from '../tensor.js';
 import { float32Needs, freeHostMemory, hostMemory, requireFloat32Room } from './float32-needs.js';
 import { HostOptimizer } from './host-optimizer.js';
 import { checkDistinctRows, replaceRows } from './operations/rows.js';

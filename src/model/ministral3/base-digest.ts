@@ -4,9 +4,9 @@
  * as the bf16 values that they become.
  */
 import { createHash } from 'node:crypto';
-import { dequantizedSource } from '../../engine/float8.js';
-import { bfloat16ToFloat32, float16ToFloat32 } from '../../engine/half-precision.js';
-import { DTYPE_BYTES, type DType, type WeightSource } from '../../engine/tensor.js';
+import { dequantizedSource } from '../../formats/float8.js';
+import { bfloat16ToFloat32, float16ToFloat32 } from '../../formats/half-precision.js';
+import { DTYPE_BYTES, type DType, type WeightSource } from '../../formats/weight-source.js';
 import { modelPart } from '../tensor-names.js';
 import type { Ministral3Config } from './config.js';
 

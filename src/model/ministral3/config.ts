@@ -3,10 +3,10 @@
  * by name. Defaults are those of transformers' Mistral3Config, Ministral3Config and PixtralVisionConfig.
  */
 
-import { type Fp8Quantization, parseQuantization } from '../../engine/fp8-checkpoint.js';
 import type { Activation } from '../../engine/operations.js';
 import { ConfigError } from '../../errors.js';
-import { showValue } from '../../show-value.js';
+import { type Fp8Quantization, parseQuantization } from '../../formats/fp8-checkpoint.js';
+import { showValue } from '../../messages/show-value.js';
 
 /** `text_config.rope_parameters`, in older files `rope_scaling`: positions of the decoder. */
 export interface RopeConfig {

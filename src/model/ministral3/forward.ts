@@ -1,15 +1,16 @@
 /** The passes of the model over packed rows, in steps: they may pause between operations for the event loop. */
+
+import { isTurnDue } from '../../async/event-loop.js';
+import { embeddingNoise, type PackedBatch } from '../../batch/packed-batch.js';
+import { type PackedImages, patchesLength, writePatches } from '../../batch/packed-images.js';
 import type { Engine } from '../../engine/engine.js';
 import type { Segments } from '../../engine/operations.js';
 import type { Steps, Tape } from '../../engine/tape.js';
 import type { Tensor } from '../../engine/tensor.js';
-import { isTurnDue } from '../../event-loop.js';
 import type { Ministral3Config } from './config.js';
 import type { KvCache } from './kv-cache.js';
 import { type AdapterView, addNorm, type LayerShape, linear, type PassOptions, runLayers } from './layers.js';
 import type { Ministral3Modules } from './modules.js';
-import { embeddingNoise, type PackedBatch } from './packed-batch.js';
-import { type PackedImages, patchesLength, writePatches } from './packed-images.js';
 import { queryScale, textFrequencies, textRotary, visionRotary } from './rope.js';
 
 /** transformers hard-codes the vision tower's epsilon. */

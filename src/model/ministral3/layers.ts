@@ -2,11 +2,12 @@
  * The forward pass: vision tower, projector, decoder. Both towers are the same pre-norm transformer layer with other
  * widths, masks and rotary tables. Source: modeling_pixtral.py, modeling_mistral3.py, modeling_ministral3.py.
  */
+
+import { isTurnDue } from '../../async/event-loop.js';
 import type { Activation, LinearPart, OperationAttributes, Segments } from '../../engine/operations.js';
-import { counterHash } from '../../engine/random.js';
 import type { Steps, Tape } from '../../engine/tape.js';
 import type { Tensor } from '../../engine/tensor.js';
-import { isTurnDue } from '../../event-loop.js';
+import { counterHash } from '../../random.js';
 import type { LinearModule, LoraWeights } from '../linear-module.js';
 import type { LayerModules } from './modules.js';
 

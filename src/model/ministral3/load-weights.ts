@@ -3,8 +3,9 @@
  * time, so that reading, copying and converting overlap across the borders of tensors.
  */
 import type { Engine } from '../../engine/engine.js';
-import type { StackPlace, Weight, WeightSource } from '../../engine/tensor.js';
+import type { Weight } from '../../engine/tensor.js';
 import { CheckpointError } from '../../errors.js';
+import type { StackPlace, WeightSource } from '../../formats/weight-source.js';
 import type { BaseDigest } from './base-digest.js';
 
 /** Where the tensors come from; names are those of transformers' memory. */

@@ -2,6 +2,12 @@
  * Ministral 3: a Pixtral vision tower, a patch-merging projector and a decoder with YaRN positions, over packed rows.
  * Written once against the engine's operations; inference, training and generation share the same layers.
  */
+
+import type { DropoutStream } from '../../batch/dropout-keys.js';
+import { type PackedBatch, packBatch } from '../../batch/packed-batch.js';
+import type { PackedImages } from '../../batch/packed-images.js';
+import { PackedWindow } from '../../batch/packed-window.js';
+import { requireBatch } from '../../batch/require-batch.js';
 import { checkNames } from '../../config.js';
 import type { VlmBatch } from '../../data/types.js';
 import { type ComputationOptions, exclusively, infer, runPass } from '../../engine/computation.js';
@@ -11,7 +17,7 @@ import { requireIdleEngine, requireNotTraining, requireOwnCall } from '../../eng
 import { runAtOnce, type Steps, type Tape } from '../../engine/tape.js';
 import type { ParameterSet, Tensor } from '../../engine/tensor.js';
 import { DataError, EngineError, TrainingError } from '../../errors.js';
-import { formatBytes } from '../../format-bytes.js';
+import { formatBytes } from '../../messages/format-bytes.js';
 import { requireSignal } from '../../require-given.js';
 import type {
   AccumulateOptions,
@@ -20,18 +26,13 @@ import type {
   TrainableModel,
 } from '../../train/trainable-model.js';
 import type { LinearModule } from '../linear-module.js';
-import { requireBatch } from '../require-batch.js';
 import { configDigest } from './base-digest.js';
 import type { Ministral3Config } from './config.js';
-import type { DropoutStream } from './dropout-keys.js';
 import { Forward } from './forward.js';
 import { KvCache } from './kv-cache.js';
 import type { AdapterView, PassOptions } from './layers.js';
 import type { WeightProvider } from './load-weights.js';
 import { loadModules, type Ministral3Modules } from './modules.js';
-import { type PackedBatch, packBatch } from './packed-batch.js';
-import type { PackedImages } from './packed-images.js';
-import { PackedWindow } from './packed-window.js';
 import { PassCosts } from './pass-costs.js';
 import type { PassPlan, PlannedPass } from './pass-plan.js';
 import { PassPlanner } from './pass-planner.js';

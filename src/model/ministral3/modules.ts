@@ -3,7 +3,8 @@
  * shapes, loaded into an engine. The name lists of both towers stand here and nowhere else.
  */
 import type { Engine } from '../../engine/engine.js';
-import type { StackPlace, Weight } from '../../engine/tensor.js';
+import type { Weight } from '../../engine/tensor.js';
+import type { StackPlace } from '../../formats/weight-source.js';
 import type { LinearModule } from '../linear-module.js';
 import { BaseDigest, type WeightDigests } from './base-digest.js';
 import type { Ministral3Config } from './config.js';

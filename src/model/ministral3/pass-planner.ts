@@ -2,7 +2,7 @@
 import type { EngineMemory, StorageCosts } from '../../engine/engine.js';
 import { LESS_MEMORY } from '../../engine/out-of-memory.js';
 import { EngineError } from '../../errors.js';
-import { formatBytes } from '../../format-bytes.js';
+import { formatBytes } from '../../messages/format-bytes.js';
 import type { AccumulateOptions } from '../../train/trainable-model.js';
 import { type Costs, isPlan, type Misfit, type PassPlan, planPasses, type WindowSample } from './pass-plan.js';
 

@@ -3,8 +3,9 @@
  * y = x·Wᵀ + bias + scale·u·Bᵀ;  du = scale·dy·B;  dB += scale·dyᵀ·u;  dA += duᵀ·x';  dx = dy·W + mask(du·A).
  * Of the low-rank path only u [T, R] is saved; x' is made again from x and the seed.
  */
+
+import { dropoutScale, dropoutThreshold } from '../../../random.js';
 import type { LinearPart, LoraPart, Operation, OperationAttributes } from '../../operations.js';
-import { dropoutScale, dropoutThreshold } from '../../random.js';
 import { rowKeysOf } from '../../row-keys.js';
 import type { Tensor } from '../../tensor.js';
 import type { FrozenWeight } from '../frozen-weight.js';

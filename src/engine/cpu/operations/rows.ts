@@ -1,7 +1,8 @@
 /** Operations that move rows: embedding lookup, gather, scatter, patch merging. They save nothing: shapes suffice. */
 import { EngineError } from '../../../errors.js';
-import type { Operation, OperationAttributes, RowNoise } from '../../operations.js';
-import { uniformNoise } from '../../random.js';
+import type { RowNoise } from '../../../random.js';
+import { uniformNoise } from '../../../random.js';
+import type { Operation, OperationAttributes } from '../../operations.js';
 import { checkNoise, checkRows, patchOrder } from '../../row-lists.js';
 import type { CpuTensor, TensorStore } from '../tensor-store.js';
 

@@ -1,6 +1,7 @@
 /** Launches of dropout.cu, and the row keys of the passes under way, on the device. */
+
+import { dropoutThreshold } from '../../../random.js';
 import type { LinearPart } from '../../operations.js';
-import { dropoutThreshold } from '../../random.js';
 import { MAX_PARTS } from '../adapters.js';
 import type { DeviceBlock } from '../memory.js';
 import type { TensorStore } from '../tensor-store.js';

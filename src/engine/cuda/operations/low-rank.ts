@@ -1,6 +1,7 @@
 /** Launches of lora.cu that forward needs: dropout masks and the way down, for up to four stacked parts. */
+
+import { dropoutScale } from '../../../random.js';
 import type { LinearPart } from '../../operations.js';
-import { dropoutScale } from '../../random.js';
 import { type AdapterGroup, MAX_PARTS } from '../adapters.js';
 import { grid2, type KernelName } from '../kernels.js';
 import type { TensorStore } from '../tensor-store.js';

@@ -1,7 +1,8 @@
 /** Operations that move rows: embedding lookup, gather, scatter, patch merging. They save nothing: shapes suffice. */
 import { EngineError } from '../../../errors.js';
-import type { Operation, OperationAttributes, RowNoise } from '../../operations.js';
-import { NOISE_SEED } from '../../random.js';
+import type { RowNoise } from '../../../random.js';
+import { NOISE_SEED } from '../../../random.js';
+import type { Operation, OperationAttributes } from '../../operations.js';
 import { checkNoise, checkRows, patchOrder } from '../../row-lists.js';
 import { grid2 } from '../kernels.js';
 import type { TensorStore } from '../tensor-store.js';

@@ -4,8 +4,9 @@
  * Of the low-rank path only u [T, R] is saved. Dropout masks are those of every engine, so they are made on the host
  * for each use (TensorFlow.js has no unsigned 32-bit arithmetic): slow, a few nanoseconds for each element of x.
  */
+
+import { dropoutMask } from '../../../random.js';
 import type { LinearPart, LoraPart, Operation, OperationAttributes } from '../../operations.js';
-import { dropoutMask } from '../../random.js';
 import { rowKeysOf } from '../../row-keys.js';
 import type { Tensor } from '../../tensor.js';
 import { product } from '../product.js';

@@ -3,8 +3,8 @@
  * both directions: TensorFlow.js's own scatter updates are missing or wrong on some backends.
  */
 import { EngineError } from '../../../errors.js';
+import { uniformNoise } from '../../../random.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
-import { uniformNoise } from '../../random.js';
 import { checkNoise, checkRows, patchOrder } from '../../row-lists.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { TfNamespace, TfTensor } from '../tf-namespace.js';

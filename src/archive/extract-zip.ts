@@ -1,0 +1,160 @@
+/** Unpacks a zip archive of unknown origin. */
+import { type FileHandle, mkdir, open, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createInflateRaw } from 'node:zlib';
+import { TuneError } from '../errors.js';
+import { Crc } from '../files/crc.js';
+import { requireSpace, writeError } from '../transfer/partial-file.js';
+import { readZipDirectory, type ZipEntry, type ZipLimits, zipError } from './zip-directory.js';
+
+export interface ExtractOptions extends ZipLimits {
+  readonly signal?: AbortSignal | undefined;
+  /** After each file. */
+  readonly onProgress?: ((progress: ExtractProgress) => void) | undefined;
+}
+
+export interface ExtractProgress {
+  readonly files: number;
+  readonly totalFiles: number;
+  /** Unpacked so far, and in all. */
+  readonly bytes: number;
+  readonly totalBytes: number;
+}
+
+/** The most that is read, and that is inflated, at a time. */
+const CHUNK_BYTES = 64 * 1024;
+
+/**
+ * Unpacks an archive into a new folder, in flat memory. `readZipDirectory` says what is refused before the first byte
+ * is written; then each file must have exactly its declared size and its checksum. Files get the usual permissions,
+ * whatever the archive says. Names that are equal but for case are unpacked where `allowCaseConflicts` and the disk
+ * allow it.
+ * @param dir must not exist yet. After an error it is for the caller to remove.
+ * @throws DataError for an archive that is damaged or not to be trusted; HubError when the disk is full or not
+ *   writable; the signal's reason
+ */
+export async function extractZip(archive: string, dir: string, options: ExtractOptions = {}): Promise<void> {
+  const { signal, onProgress } = options;
+  signal?.throwIfAborted();
+  const file = await open(archive);
+  try {
+    const { files, folders, totalBytes, conflicts } = await readZipDirectory(file, archive, options);
+    await requireSpace(dir, totalBytes);
+    await makeFolder(dir, false);
+    if (conflicts.length > 0 && !(await tellsNamesApart(dir))) {
+      const more = conflicts.length > 1 ? `, and ${conflicts.length - 1} more like it` : '';
+      throw zipError(archive, `the disk of ${dir} takes it for another file of the archive${more}`, {
+        entry: conflicts[0],
+        fault: 'case',
+      });
+    }
+    const made = new Set([dir]);
+    const ensureFolder = async (path: string): Promise<void> => {
+      if (made.has(path)) return;
+      await makeFolder(path, true);
+      made.add(path);
+    };
+    for (const folder of folders) await ensureFolder(join(dir, folder));
+    let bytes = 0;
+    for (const [index, entry] of files.entries()) {
+      signal?.throwIfAborted();
+      const path = join(dir, entry.name);
+      await ensureFolder(dirname(path));
+      await extractEntry(file, archive, entry, path, signal);
+      bytes += entry.size;
+      onProgress?.({ files: index + 1, totalFiles: files.length, bytes, totalBytes });
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+/** Whether a folder holds two files whose names differ in case, or in the form of Unicode, alone. */
+async function tellsNamesApart(dir: string): Promise<boolean> {
+  const probe = join(dir, '.case-\u00e9');
+  const others = ['.CASE-\u00c9', '.case-e\u0301'].map((name) => join(dir, name));
+  try {
+    await (await open(probe, 'wx')).close();
+    const found = await Promise.all(others.map((path) => stat(path).catch(() => undefined)));
+    return found.every((one) => one === undefined);
+  } catch (cause) {
+    throw writeError(cause, probe);
+  } finally {
+    await rm(probe, { force: true });
+  }
+}
+
+async function extractEntry(
+  file: FileHandle,
+  archive: string,
+  entry: ZipEntry,
+  path: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const target = await open(path, 'wx').catch((cause: unknown) => {
+    throw writeError(cause, path);
+  });
+  const crc = new Crc('crc32');
+  let size = 0;
+  const receive = async (chunk: Buffer): Promise<void> => {
+    size += chunk.length;
+    if (size > entry.size) throw zipError(archive, `more than the ${entry.size} bytes declared`, { entry: entry.name });
+    crc.update(chunk);
+    await writeWhole(target, chunk, path);
+  };
+  const source = readRange(file, entry);
+  try {
+    if (entry.deflated) {
+      const write = (chunk: Buffer, _encoding: string, done: (error?: Error) => void): void => {
+        receive(chunk).then(() => done(), done);
+      };
+      const inflate = createInflateRaw({ chunkSize: chunkSizeFor(entry) });
+      await pipeline(source, inflate, new Writable({ write }), signal ? { signal } : {});
+    } else {
+      for await (const chunk of source) await receive(chunk);
+    }
+  } catch (cause) {
+    signal?.throwIfAborted();
+    if (cause instanceof TuneError || !(cause instanceof Error)) throw cause;
+    throw zipError(archive, cause.message, { entry: entry.name, cause });
+  } finally {
+    await target.close();
+  }
+  if (size !== entry.size) throw zipError(archive, `${size} of ${entry.size} bytes`, { entry: entry.name });
+  if (crc.value !== entry.crc32) throw zipError(archive, 'the checksum does not match', { entry: entry.name });
+}
+
+async function writeWhole(target: FileHandle, chunk: Buffer, path: string): Promise<void> {
+  try {
+    for (let done = 0; done < chunk.length; ) {
+      done += (await target.write(chunk, done, chunk.length - done)).bytesWritten;
+    }
+  } catch (cause) {
+    throw writeError(cause, path);
+  }
+}
+
+/** A size is only declared: a small archive does not get a big buffer for it. */
+function chunkSizeFor({ size, start, end }: ZipEntry): number {
+  return Math.min(CHUNK_BYTES, Math.max(64, size), Math.max(1024, 2 * (end - start)));
+}
+
+async function* readRange(file: FileHandle, { start, end }: ZipEntry): AsyncGenerator<Buffer> {
+  for (let position = start; position < end; ) {
+    const length = Math.min(CHUNK_BYTES, end - position);
+    const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(length), 0, length, position);
+    if (bytesRead === 0) return;
+    position += bytesRead;
+    yield buffer.subarray(0, bytesRead);
+  }
+}
+
+async function makeFolder(path: string, recursive: boolean): Promise<void> {
+  try {
+    await mkdir(path, { recursive });
+  } catch (cause) {
+    throw writeError(cause, path);
+  }
+}

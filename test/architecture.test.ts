@@ -1,0 +1,111 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const source = join(root, 'src');
+
+interface SourceFile {
+  /** Path below src/. */
+  readonly path: string;
+  readonly text: string;
+  /** Imported files below src/, and packages. */
+  readonly imports: readonly string[];
+}
+
+const files: SourceFile[] = readdirSync(source, { recursive: true, encoding: 'utf8' })
+  .filter((path) => path.endsWith('.ts') && !path.startsWith('generated/') && !path.includes('/wasm/'))
+  .map((path) => {
+    const text = readFileSync(join(source, path), 'utf8');
+    const imports = [...text.matchAll(/^(?:import|export)\b[^;]*?from '([^']+)'/gm)].map(([, name]) => {
+      if (!name!.startsWith('.')) return name!;
+      return relative(source, resolve(dirname(join(source, path)), name!)).replace(/\.js$/, '.ts');
+    });
+    return { path, text, imports };
+  });
+
+/** What each folder may import besides itself, types included. */
+const ALLOWED: Readonly<Record<string, readonly string[]>> = {
+  messages: [],
+  async: [],
+  files: ['messages', 'async'],
+  ownership: ['files', 'messages'],
+  formats: ['files', 'messages'],
+  transfer: ['files', 'messages', 'ownership'],
+  archive: ['files', 'transfer'],
+  hub: ['archive', 'files', 'messages', 'transfer'],
+  kaggle: ['archive', 'files', 'messages', 'transfer'],
+  // Where a name becomes a folder of images, it meets what downloads.
+  data: ['archive', 'async', 'files', 'hub', 'kaggle', 'messages', 'transfer'],
+  chart: ['data', 'files', 'messages'],
+  eval: ['async', 'chart', 'data', 'files', 'messages'],
+  engine: ['async', 'formats', 'messages'],
+  batch: ['data', 'engine', 'messages', 'model'],
+  model: ['async', 'batch', 'data', 'engine', 'files', 'formats', 'messages', 'train'],
+  lora: ['async', 'data', 'engine', 'files', 'formats', 'hub', 'messages', 'model', 'ownership'],
+  train: ['async', 'data', 'engine', 'files', 'formats', 'messages', 'ownership'],
+  publish: ['files', 'formats', 'hub', 'lora', 'messages', 'model'],
+  // Where a name becomes a model with its processor and adapter, the two meet.
+  pretrained: ['data', 'engine', 'files', 'formats', 'hub', 'lora', 'messages', 'model'],
+};
+/** Open to all that stand below them: the errors that every folder throws, options, and random numbers. */
+const OPEN = ['errors.ts', 'config.ts', 'require-given.ts', 'random.ts'];
+
+const folderOf = (path: string): string => (path.includes('/') ? path.slice(0, path.indexOf('/')) : '');
+
+describe('the structure of the sources', () => {
+  it('keeps the directions in which folders may import', () => {
+    const wrong = files.flatMap(({ path, imports }) => {
+      const folder = folderOf(path);
+      if (folder === '') return [];
+      return imports
+        .filter((name) => name.endsWith('.ts') && ![folder, 'generated'].includes(folderOf(name)))
+        .filter((name) => !ALLOWED[folder]!.includes(folderOf(name)) && !OPEN.includes(name))
+        .map((name) => `${path} imports ${name}`);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it('has no import cycles', () => {
+    const byPath = new Map(files.map((file) => [file.path, file]));
+    const done = new Set<string>();
+    const cycles: string[] = [];
+    const visit = (path: string, trail: readonly string[]): void => {
+      if (trail.includes(path)) {
+        cycles.push([...trail.slice(trail.indexOf(path)), path].join(' → '));
+        return;
+      }
+      if (done.has(path)) return;
+      for (const next of valueImports(byPath.get(path)!)) if (byPath.has(next)) visit(next, [...trail, path]);
+      done.add(path);
+    };
+    for (const { path } of files) visit(path, []);
+    expect(cycles).toEqual([]);
+  });
+
+  it('lets one folder alone import TensorFlow.js, one the FFI package, one the Hub’s client, and one file the zip package', () => {
+    const users = (pattern: RegExp): string[] =>
+      files.filter(({ imports }) => imports.some((name) => pattern.test(name))).map(({ path }) => path);
+    expect(users(/^@tensorflow\//).filter((path) => !path.startsWith('engine/tfjs/'))).toEqual([]);
+    expect(users(/^koffi$/).filter((path) => !path.startsWith('engine/cuda/'))).toEqual([]);
+    expect(users(/^@huggingface\/hub$/).filter((path) => !path.startsWith('hub/'))).toEqual([]);
+    expect(users(/^yauzl$/)).toEqual(['archive/zip-directory.ts']);
+  });
+
+  it('keeps files short, named in kebab-case, and none called utils', () => {
+    expect(files.length).toBeGreaterThan(40);
+    for (const { path, text } of files) {
+      expect([path, text.split('\n').length <= 500]).toEqual([path, true]);
+      expect(path).toMatch(/^([a-z0-9-]+\/)*[a-z0-9-]+(\.d)?\.ts$/);
+      expect(path).not.toMatch(/utils?\.ts$/);
+    }
+  });
+});
+
+/** Files imported for more than their types. */
+function valueImports({ path, text }: SourceFile): string[] {
+  return [...text.matchAll(/^(?:import|export)\s+(?!type\b)([^;]*?)from '(\.[^']+)'/gm)]
+    .filter(([, names]) => !/^\{(\s*type [^,}]+,?)+\s*\}\s*$/.test(names!.trim()))
+    .map(([, , name]) => relative(source, resolve(dirname(join(source, path)), name!)).replace(/\.js$/, '.ts'));
+}

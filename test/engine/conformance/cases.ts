@@ -1,0 +1,433 @@
+/** The cases of each operation: sizes that do not divide evenly, single rows, several segments, every weight format. */
+import type {
+  Activation,
+  LinearPart,
+  OperationAttributes,
+  OperationName,
+  Segments,
+} from '../../../src/engine/operations.js';
+import type { ParameterSet, Tensor } from '../../../src/engine/tensor.js';
+import type { DType } from '../../../src/formats/weight-source.js';
+import { dropoutBits, NOISE_SEED } from '../../../src/random.js';
+import type { Laboratory } from './laboratory.js';
+import {
+  type PlainPart,
+  plainActivation,
+  plainAttention,
+  plainCrossEntropy,
+  plainGather,
+  plainLinear,
+  plainMergePatches,
+  plainRmsNorm,
+  plainRotary,
+  plainScatter,
+} from './plain-reference.js';
+
+type Numbers = readonly Float64Array[];
+
+export interface Trial<A> {
+  readonly inputs: readonly { readonly tensor: Tensor; readonly values: Float64Array }[];
+  readonly attributes: A;
+  readonly parameters?: { readonly set: ParameterSet; readonly values: Float64Array };
+  /** All outputs in double precision. */
+  reference(inputs: Numbers, parameters: Float64Array): Numbers;
+  /** The first so many outputs carry gradients. Default: all. */
+  readonly gradientOutputs?: number;
+}
+
+export interface Case<A> {
+  readonly title: string;
+  prepare(lab: Laboratory): Promise<Trial<A>>;
+}
+
+interface LinearSpec {
+  readonly out: number;
+  readonly dtype: DType;
+  readonly bias?: DType;
+  readonly rank?: number;
+  /** A multiple of 1/65536. */
+  readonly dropout?: number;
+}
+
+function linear(rows: number, k: number, specs: readonly LinearSpec[]): Case<OperationAttributes['linear']> {
+  const describe = ({ out, dtype, bias, rank, dropout }: LinearSpec): string =>
+    `${out} ${dtype}${bias ? ' + bias' : ''}${rank ? ` + LoRA r=${rank}` : ''}${dropout ? ` p=${dropout.toFixed(2)}` : ''}`;
+  return {
+    title: `[${rows}, ${k}] → ${specs.map(describe).join(', ')}`,
+    async prepare(lab) {
+      const deviation = k ** -0.5;
+      const pairs = lab.parameters(
+        specs.flatMap(({ out, rank }, i) =>
+          rank
+            ? [
+                { name: `a${i}`, shape: [rank, k], deviation },
+                { name: `b${i}`, shape: [out, rank], deviation: 0.5 },
+              ]
+            : [],
+        ),
+      );
+      const rowKeys = specs.some(({ dropout }) => dropout) ? lab.rowKeys(rows) : undefined;
+      const parts: LinearPart[] = [];
+      const plain: ((parameters: Float64Array) => PlainPart)[] = [];
+      for (const [i, { out, dtype, bias, rank, dropout = 0 }] of specs.entries()) {
+        const weight = await lab.weight(`weight${i}`, [out, k], dtype, deviation);
+        const offset = bias && (await lab.weight(`bias${i}`, [out], bias));
+        const seed = 1234567 + 99 * i;
+        const [a, b, scale] = [pairs.byName(`a${i}`), pairs.byName(`b${i}`), 0.5 + i];
+        parts.push({
+          weight: weight.weight,
+          bias: offset?.weight,
+          lora: rank ? { a, b, scale, dropout, seed, rowKeys } : undefined,
+        });
+        plain.push((parameters) => ({
+          weight: weight.values,
+          n: out,
+          bias: offset?.values,
+          lora: rank
+            ? {
+                a: parameters.subarray(a.offset, a.offset + a.size),
+                b: parameters.subarray(b.offset, b.offset + b.size),
+                rank,
+                scale,
+                dropout,
+                seed,
+                rowKeys,
+              }
+            : undefined,
+        }));
+      }
+      return {
+        inputs: [await lab.tensor([rows, k])],
+        attributes: { parts },
+        parameters: pairs,
+        reference: ([x], parameters) => plain.map((part) => plainLinear(x!, k, part(parameters))),
+      };
+    },
+  };
+}
+
+function rmsNorm(rows: number, columns: number, dtype: DType, residual: boolean): Case<OperationAttributes['rmsNorm']> {
+  return {
+    title: `[${rows}, ${columns}] ${dtype}${residual ? ' + residual' : ''}`,
+    async prepare(lab) {
+      const { weight, values } = await lab.weight('norm', [columns], dtype);
+      const inputs = [await lab.tensor([rows, columns])];
+      if (residual) inputs.push(await lab.tensor([rows, columns]));
+      return {
+        inputs,
+        attributes: { weight, eps: 1e-5 },
+        reference: ([x, other]) => {
+          if (!other) return [plainRmsNorm(x!, values, 1e-5)];
+          const sum = x!.map((value, i) => value + other[i]!);
+          return [plainRmsNorm(sum, values, 1e-5), sum];
+        },
+      };
+    },
+  };
+}
+
+function rotary(
+  rows: number,
+  heads: number,
+  kvHeads: number,
+  headDim: number,
+  scaled: boolean,
+): Case<OperationAttributes['rotary']> {
+  return {
+    title: `${rows} rows, ${heads} and ${kvHeads} heads of ${headDim}${scaled ? ', query scale' : ''}`,
+    async prepare(lab) {
+      const angles = lab.numbers((rows * headDim) / 2, 3);
+      const cos = await lab.tensor([rows, headDim / 2], angles.map(Math.cos));
+      const sin = await lab.tensor([rows, headDim / 2], angles.map(Math.sin));
+      const queryScale = scaled ? await lab.tensor([rows]) : undefined;
+      const [q, k] = [heads * headDim, kvHeads * headDim];
+      return {
+        inputs: [await lab.tensor([rows, q]), await lab.tensor([rows, k])],
+        attributes: { headDim, cos: cos.tensor, sin: sin.tensor, queryScale: queryScale?.tensor },
+        reference: (inputs) => [
+          plainRotary(inputs[0]!, q, headDim, cos.values, sin.values, queryScale?.values),
+          plainRotary(inputs[1]!, k, headDim, cos.values, sin.values),
+        ],
+      };
+    },
+  };
+}
+
+function segments(queries: readonly number[], keys: readonly number[], starts?: readonly number[]): Segments {
+  const sums = (lengths: readonly number[]): number[] =>
+    [0, ...lengths].map((_, i) => lengths.slice(0, i).reduce((sum, length) => sum + length, 0));
+  return {
+    queryStarts: Int32Array.from(sums(queries)),
+    keyStarts: Int32Array.from(starts ?? sums(keys).slice(0, -1)),
+    keyLengths: Int32Array.from(keys),
+  };
+}
+
+interface AttentionSpec {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly causal: boolean;
+  readonly queries: readonly number[];
+  /** Default: as many as queries. */
+  readonly keys?: readonly number[];
+  /** Where the key ranges lie. Default: one after the other. */
+  readonly keyStarts?: readonly number[];
+  /** Rows of k and v beyond the last key range. */
+  readonly spare?: number;
+  /** Deviation of q and k; large ones make sharp probabilities. */
+  readonly deviation?: number;
+}
+
+function attention(spec: AttentionSpec): Case<OperationAttributes['attention']> {
+  const { heads, kvHeads, headDim, causal, queries, keyStarts, spare = 0, deviation = 1 } = spec;
+  const keys = spec.keys ?? queries;
+  const at = keyStarts ? ` at ${keyStarts.join(', ')}` : '';
+  const sharp = deviation > 1 ? ', sharp' : '';
+  return {
+    title: `${heads}/${kvHeads} heads of ${headDim}, ${causal ? 'causal' : 'full'}, ${queries.join('+')} queries on ${keys.join('+')} keys${at}${sharp}`,
+    async prepare(lab) {
+      const ranges = segments(queries, keys, keyStarts);
+      const rows = queries.reduce((a, b) => a + b);
+      const keyRows = spare + Math.max(...ranges.keyStarts.map((start, s) => start + ranges.keyLengths[s]!));
+      const [q, k] = [rows * heads * headDim, keyRows * kvHeads * headDim];
+      const attributes = { heads, kvHeads, headDim, causal, segments: ranges, scale: headDim ** -0.5 };
+      return {
+        inputs: [
+          await lab.tensor([rows, heads * headDim], lab.numbers(q, deviation)),
+          await lab.tensor([keyRows, kvHeads * headDim], lab.numbers(k, deviation)),
+          await lab.tensor([keyRows, kvHeads * headDim]),
+        ],
+        attributes,
+        reference: (inputs) => [plainAttention(inputs[0]!, inputs[1]!, inputs[2]!, attributes)],
+      };
+    },
+  };
+}
+
+/** Numbers away from relu's kink, and some far from zero. */
+function spread(lab: Laboratory, count: number): Float32Array {
+  return lab.numbers(count, 2.5).map((value) => value + Math.sign(value) * 0.01);
+}
+
+function activation(kind: Activation, rows: number, columns: number): Case<OperationAttributes['activation']> {
+  return {
+    title: `${kind} [${rows}, ${columns}]`,
+    prepare: async (lab) => ({
+      inputs: [await lab.tensor([rows, columns], spread(lab, rows * columns))],
+      attributes: { activation: kind },
+      reference: ([x]) => [x!.map((value) => plainActivation(kind, value))],
+    }),
+  };
+}
+
+function gatedActivation(
+  kind: Activation,
+  rows: number,
+  columns: number,
+): Case<OperationAttributes['gatedActivation']> {
+  return {
+    title: `${kind} [${rows}, ${columns}]`,
+    prepare: async (lab) => ({
+      inputs: [await lab.tensor([rows, columns], spread(lab, rows * columns)), await lab.tensor([rows, columns])],
+      attributes: { activation: kind },
+      reference: ([gate, up]) => [gate!.map((value, i) => plainActivation(kind, value) * up![i]!)],
+    }),
+  };
+}
+
+function add(rows: number, columns: number): Case<OperationAttributes['add']> {
+  return {
+    title: `[${rows}, ${columns}]`,
+    prepare: async (lab) => ({
+      inputs: [await lab.tensor([rows, columns]), await lab.tensor([rows, columns])],
+      attributes: {},
+      reference: ([a, b]) => [a!.map((value, i) => value + b![i]!)],
+    }),
+  };
+}
+
+function mergePatches(
+  grids: readonly number[],
+  columns: number,
+  merge: number,
+): Case<OperationAttributes['mergePatches']> {
+  let patches = 0;
+  for (let i = 0; i < grids.length; i += 2) patches += grids[i]! * grids[i + 1]!;
+  return {
+    title: `grids ${grids.join(', ')} of ${columns}, blocks of ${merge}`,
+    prepare: async (lab) => ({
+      inputs: [await lab.tensor([patches, columns])],
+      attributes: { grids: Int32Array.from(grids), merge },
+      reference: ([x]) => [plainMergePatches(x!, columns, Int32Array.from(grids), merge)],
+    }),
+  };
+}
+
+function gatherRows(rows: readonly number[], count: number, columns: number): Case<OperationAttributes['gatherRows']> {
+  return {
+    title: `rows ${rows.join(', ')} of [${count}, ${columns}]`,
+    prepare: async (lab) => ({
+      inputs: [await lab.tensor([count, columns])],
+      attributes: { rows: Int32Array.from(rows) },
+      reference: ([x]) => [plainGather(x!, columns, rows)],
+    }),
+  };
+}
+
+function scatterRows(
+  rows: readonly number[],
+  count: number,
+  columns: number,
+): Case<OperationAttributes['scatterRows']> {
+  return {
+    title: `rows ${rows.join(', ')} of [${count}, ${columns}]`,
+    prepare: async (lab) => ({
+      inputs: [await lab.tensor([count, columns]), await lab.tensor([rows.length, columns])],
+      attributes: { rows: Int32Array.from(rows) },
+      reference: ([base, source]) => [plainScatter(base!, source!, columns, Int32Array.from(rows))],
+    }),
+  };
+}
+
+function embedding(
+  vocabulary: number,
+  columns: number,
+  ids: readonly number[],
+  dtype: DType,
+  bound?: number,
+): Case<OperationAttributes['embedding']> {
+  return {
+    title: `ids ${ids.join(', ')} of [${vocabulary}, ${columns}] ${dtype}${bound ? `, noise of ${bound}` : ''}`,
+    async prepare(lab) {
+      const { weight, values } = await lab.weight('table', [vocabulary, columns], dtype);
+      const noise = bound && {
+        rowKeys: Int32Array.from(ids, () => lab.random.nextUint32()),
+        bounds: Float32Array.from(ids, (_, row) => bound * (1 + row)),
+      };
+      return {
+        inputs: [],
+        attributes: { table: weight, ids: Int32Array.from(ids), ...(noise ? { noise } : {}) },
+        reference: () => [
+          plainGather(values, columns, ids).map((value, i) => {
+            if (!noise) return value;
+            const row = Math.floor(i / columns);
+            const bits = dropoutBits(noise.rowKeys[row]!, NOISE_SEED, i % columns);
+            return value + (noise.bounds[row]! * (2 * bits - 65535)) / 65536;
+          }),
+        ],
+      };
+    },
+  };
+}
+
+function crossEntropy(
+  rows: number,
+  columns: number,
+  vocabulary: number,
+  dtype: DType,
+  deviation = 1,
+  smoothing?: number,
+): Case<OperationAttributes['crossEntropy']> {
+  return {
+    title: `[${rows}, ${columns}], ${vocabulary} words ${dtype}${deviation > 1 ? ', sharp' : ''}${smoothing ? `, smoothing ${smoothing}` : ''}`,
+    async prepare(lab) {
+      const { weight, values } = await lab.weight('head', [vocabulary, columns], dtype, deviation * columns ** -0.5);
+      const targets = Int32Array.from({ length: rows }, () => lab.random.nextUint32() % vocabulary);
+      const scale = 1 / (rows + 2);
+      return {
+        inputs: [await lab.tensor([rows, columns])],
+        attributes: { head: weight, targets, scale, smoothing },
+        gradientOutputs: 1,
+        reference: ([hidden]) => {
+          const rowLoss = plainCrossEntropy(hidden!, values, columns, targets, smoothing);
+          return [Float64Array.of(scale * rowLoss.reduce((a, b) => a + b)), rowLoss];
+        },
+      };
+    },
+  };
+}
+
+const KINDS: readonly Activation[] = ['silu', 'gelu', 'gelu_tanh', 'relu'];
+
+/** An operation without cases does not compile. */
+export const CASES: {
+  readonly [K in OperationName]: readonly [Case<OperationAttributes[K]>, ...Case<OperationAttributes[K]>[]];
+} = {
+  embedding: [
+    embedding(11, 7, [3, 0, 10, 3, 3], 'f32'),
+    embedding(
+      40,
+      130,
+      Array.from({ length: 129 }, (_, i) => (i * 17) % 40),
+      'bf16',
+    ),
+    embedding(5, 24, [4], 'f16'),
+    embedding(9, 67, [4, 4, 0, 8], 'bf16', 0.25),
+    embedding(5, 130, [1, 3, 3], 'f32', 1.5),
+  ],
+  linear: [
+    linear(1, 8, [{ out: 8, dtype: 'f32' }]),
+    linear(7, 24, [{ out: 33, dtype: 'bf16', bias: 'f32' }]),
+    linear(129, 67, [{ out: 130, dtype: 'f16', bias: 'f16' }]),
+    linear(1, 130, [{ out: 7, dtype: 'bf16', rank: 1 }]),
+    linear(7, 64, [{ out: 40, dtype: 'f32', rank: 16, dropout: 19661 / 65536 }]),
+    linear(129, 50, [{ out: 66, dtype: 'bf16', bias: 'bf16', rank: 4, dropout: 6554 / 65536 }]),
+    linear(33, 48, [
+      { out: 48, dtype: 'bf16', rank: 8, dropout: 0.5 },
+      { out: 12, dtype: 'f16' },
+      { out: 20, dtype: 'f32', bias: 'f32', rank: 3 },
+    ]),
+  ],
+  rmsNorm: [
+    rmsNorm(1, 8, 'f32', false),
+    rmsNorm(7, 67, 'bf16', true),
+    rmsNorm(129, 130, 'f16', true),
+    rmsNorm(129, 64, 'bf16', false),
+  ],
+  rotary: [
+    rotary(1, 1, 1, 8, false),
+    rotary(7, 4, 2, 24, true),
+    rotary(129, 2, 1, 64, false),
+    rotary(9, 3, 3, 2, true),
+    rotary(5, 4, 1, 128, true),
+  ],
+  attention: [
+    attention({ heads: 1, kvHeads: 1, headDim: 8, causal: true, queries: [1] }),
+    attention({ heads: 4, kvHeads: 2, headDim: 24, causal: true, queries: [7, 1, 12] }),
+    attention({ heads: 1, kvHeads: 1, headDim: 64, causal: false, queries: [129] }),
+    attention({ heads: 2, kvHeads: 1, headDim: 8, causal: true, queries: [70, 129, 1, 3] }),
+    attention({ heads: 2, kvHeads: 1, headDim: 128, causal: true, queries: [66], deviation: 3 }),
+    attention({ heads: 2, kvHeads: 1, headDim: 64, causal: true, queries: [3, 20], keys: [5, 97] }),
+    attention({
+      heads: 4,
+      kvHeads: 2,
+      headDim: 32,
+      causal: true,
+      queries: [1, 1, 1],
+      keys: [1, 80, 129],
+      keyStarts: [4, 100, 200],
+      spare: 9,
+    }),
+    attention({ heads: 2, kvHeads: 2, headDim: 2, causal: false, queries: [5, 2], keys: [3, 66], keyStarts: [66, 0] }),
+    attention({ heads: 4, kvHeads: 2, headDim: 6, causal: true, queries: [9, 4], keys: [5, 8], keyStarts: [2, 0] }),
+  ],
+  gatedActivation: KINDS.map((kind, i) => gatedActivation(kind, [1, 7, 129, 33][i]!, [3, 66, 70, 8][i]!)) as [
+    Case<{ activation: Activation }>,
+  ],
+  activation: KINDS.map((kind, i) => activation(kind, [129, 33, 1, 7][i]!, [70, 129, 9, 13][i]!)) as [
+    Case<{ activation: Activation }>,
+  ],
+  add: [add(1, 1), add(7, 13), add(129, 67)],
+  mergePatches: [mergePatches([2, 2], 8, 2), mergePatches([4, 6, 2, 4, 8, 2], 7, 2), mergePatches([3, 9], 24, 3)],
+  gatherRows: [gatherRows([0], 1, 5), gatherRows([6, 0, 3], 7, 66), gatherRows([128, 5, 64, 1], 129, 33)],
+  scatterRows: [scatterRows([0], 1, 5), scatterRows([6, 0, 3], 7, 66), scatterRows([128, 5, 64, 1], 129, 33)],
+  crossEntropy: [
+    crossEntropy(1, 8, 7, 'f32'),
+    crossEntropy(7, 24, 1001, 'bf16'),
+    crossEntropy(129, 33, 130, 'f16'),
+    crossEntropy(5, 64, 515, 'bf16', 12),
+    crossEntropy(7, 24, 1001, 'bf16', 1, 0.1),
+    crossEntropy(5, 64, 514, 'f32', 12, 0.5),
+  ],
+};

@@ -1,0 +1,99 @@
+/** Random tensors, weights and parameters on an engine, with the numbers that the engine really holds, in double. */
+import type { Engine } from '../../../src/engine/engine.js';
+import type { Parameter, ParameterSet, Tensor, Weight } from '../../../src/engine/tensor.js';
+import type { DType } from '../../../src/formats/weight-source.js';
+import { DTYPE_BYTES, sizeOf } from '../../../src/formats/weight-source.js';
+import { MersenneTwister } from '../../../src/random.js';
+
+/** Cuts a float32 down to the stored format and gives its bits and its value. Normal numbers only. */
+function encode(value: number, dtype: DType): { bits: number; value: number } {
+  const view = new DataView(new ArrayBuffer(4));
+  view.setFloat32(0, value);
+  const whole = view.getUint32(0);
+  if (dtype === 'f32') return { bits: whole, value: Math.fround(value) };
+  if (dtype === 'bf16') {
+    view.setUint32(0, whole & 0xffff0000);
+    return { bits: whole >>> 16, value: view.getFloat32(0) };
+  }
+  const exponent = ((whole >>> 23) & 0xff) - 127;
+  if (exponent < -14 || exponent > 15) return { bits: 0, value: 0 };
+  view.setUint32(0, whole & 0xffffe000);
+  const bits = ((whole >>> 16) & 0x8000) | ((exponent + 15) << 10) | ((whole >>> 13) & 0x3ff);
+  return { bits, value: view.getFloat32(0) };
+}
+
+export class Laboratory {
+  readonly engine: Engine;
+  readonly random: MersenneTwister;
+  readonly #tensors: Tensor[] = [];
+  readonly #weights: Weight[] = [];
+  readonly #sets: ParameterSet[] = [];
+
+  constructor(engine: Engine, seed: number) {
+    this.engine = engine;
+    this.random = new MersenneTwister(seed);
+  }
+
+  numbers(count: number, deviation = 1): Float32Array {
+    return Float32Array.from({ length: count }, () => deviation * this.random.nextNormal());
+  }
+
+  /** Random 32-bit keys of dropout rows. */
+  rowKeys(count: number): Int32Array {
+    return Int32Array.from({ length: count }, () => this.random.nextUint32());
+  }
+
+  /** A tensor and its numbers as the engine holds them. */
+  async tensor(
+    shape: readonly number[],
+    data = this.numbers(sizeOf(shape)),
+  ): Promise<{ tensor: Tensor; values: Float64Array }> {
+    const tensor = this.engine.fromArray(data, shape);
+    this.#tensors.push(tensor);
+    return { tensor, values: Float64Array.from(await this.engine.read(tensor)) };
+  }
+
+  async weight(
+    name: string,
+    shape: readonly number[],
+    dtype: DType,
+    deviation = 1,
+  ): Promise<{ weight: Weight; values: Float64Array }> {
+    const encoded = Array.from(this.numbers(sizeOf(shape), deviation), (value) => encode(value, dtype));
+    const bytes = new Uint8Array(encoded.length * DTYPE_BYTES[dtype]);
+    const view = new DataView(bytes.buffer);
+    for (const [i, { bits }] of encoded.entries()) {
+      if (dtype === 'f32') view.setUint32(4 * i, bits, true);
+      else view.setUint16(2 * i, bits, true);
+    }
+    const read = async (target: Uint8Array, offset = 0): Promise<void> => {
+      target.set(bytes.subarray(offset, offset + target.length));
+    };
+    const weight = await this.engine.loadWeight({ name, shape, dtype, byteLength: bytes.length, read });
+    this.#weights.push(weight);
+    return { weight, values: Float64Array.from(encoded, ({ value }) => value) };
+  }
+
+  parameters(specs: readonly { name: string; shape: readonly number[]; deviation: number }[]): {
+    set: ParameterSet;
+    values: Float64Array;
+    byName: (name: string) => Parameter;
+  } {
+    const full = specs.map(({ name, shape, deviation }) => ({
+      name,
+      shape,
+      initial: this.numbers(sizeOf(shape), deviation),
+    }));
+    const set = this.engine.createParameters(full);
+    this.#sets.push(set);
+    const values = Float64Array.from(full.flatMap(({ initial }) => [...initial]));
+    return { set, values, byName: (name) => set.parameters.find((parameter) => parameter.name === name)! };
+  }
+
+  /** Frees everything that was made here. */
+  clear(): void {
+    for (const tensor of this.#tensors.splice(0)) this.engine.release(tensor);
+    for (const weight of this.#weights.splice(0)) this.engine.releaseWeight(weight);
+    for (const set of this.#sets.splice(0)) this.engine.releaseParameters(set);
+  }
+}

@@ -1,0 +1,30 @@
+import { describe, expect, it } from 'vitest';
+import { createEngine, type EngineChoice } from '../../src/engine/create-engine.js';
+import { EngineError } from '../../src/errors.js';
+
+describe('createEngine', () => {
+  it('says which engine auto took, and why', async () => {
+    const lines: string[] = [];
+    const engine = await createEngine('auto', { threads: 1, onChoice: (line) => lines.push(line) });
+    expect(lines).toEqual([expect.stringMatching(new RegExp(`^auto: ${engine.name}, because .+`))]);
+    await engine.dispose();
+  });
+
+  it('gives the engine that is asked for', async () => {
+    const engine = await createEngine('cpu', { threads: 1 });
+    expect(engine.description).toMatch(/^cpu: float32, 1 thread, /);
+    await engine.dispose();
+  });
+
+  it('refuses what it does not know, and tfjs without a namespace', async () => {
+    if (process.platform === 'linux') {
+      for (const choice of ['auto', 'cuda'] as const) {
+        await expect(createEngine(choice, { cuda: { memoryBudgte: 1 } as object })).rejects.toThrow(
+          'cuda engine: unknown option `memoryBudgte`; did you mean `memoryBudget`?',
+        );
+      }
+    }
+    await expect(createEngine('gpu' as EngineChoice)).rejects.toThrow(/no engine "gpu"[\s\S]*auto, cpu, cuda, tfjs/);
+    await expect(createEngine('tfjs')).rejects.toThrow(EngineError);
+  });
+});

@@ -1,0 +1,204 @@
+/**
+ * Compiles every kernel in every variant that the engine uses, for cards of compute capability 8.0, 8.6, 8.9 and 9.0.
+ * It needs no GPU: NVRTC where it is found, as the engine uses it, else nvcc.
+ *
+ *   npx tsx test/engine/cuda/card/compile.ts [--compiler nvrtc | nvcc]
+ *
+ * A program passes if it needs no headers, compiles, holds the kernels that the engine launches, fits the card's shared
+ * memory and spills no registers. Prints the registers of each kernel and ends with `N passed, N failed`; the exit
+ * status is 1 if any failed. Says so and exits with 0 where there is no compiler.
+ */
+import { execFile } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs, promisify } from 'node:util';
+import { KernelCompiler } from '../../../../src/engine/cuda/compiler.js';
+import { FILE_OF, type KernelProgram } from '../../../../src/engine/cuda/kernels.js';
+import { ATTENTION_FILES, attentionProgram } from '../../../../src/engine/cuda/operations/attention-kernels.js';
+import type { AttentionKernel } from '../../../../src/engine/cuda/operations/attention-work.js';
+import { cubinResources } from './cubin-resources.js';
+
+/** Shared memory that a block may have, in bytes. */
+const CARDS: ReadonlyMap<number, number> = new Map([
+  [80, 163 << 10],
+  [86, 99 << 10],
+  [89, 99 << 10],
+  [90, 227 << 10],
+]);
+/** Head size and query heads of a key head: of the text tower, of the vision tower, and odd ones. */
+const HEADS = [
+  [128, 4],
+  [128, 1],
+  [64, 1],
+  [24, 1],
+] as const;
+const CAP_OF_TWO_BLOCKS = 'two blocks of 256 threads on a multiprocessor leave 128 registers to each';
+/** Bytes of stack that a kernel may take on a card, and why it is left at that. */
+const KNOWN_STACKS: Readonly<Record<string, { bytes: number; reason: string }>> = {
+  'lora_input_gradient sm_80': { bytes: 16, reason: CAP_OF_TWO_BLOCKS },
+  'lora_input_gradient sm_86': { bytes: 16, reason: CAP_OF_TWO_BLOCKS },
+  'lora_input_gradient sm_89': { bytes: 16, reason: CAP_OF_TWO_BLOCKS },
+  'lora_down_64 sm_90': { bytes: 8, reason: 'its 512 threads leave 128 registers to each' },
+};
+
+interface Program extends KernelProgram {
+  readonly capability: number;
+}
+
+interface Compiler {
+  readonly name: string;
+  /** Programs that it compiles at a time. */
+  readonly width: number;
+  compile(program: Program, source: string): Promise<Uint8Array>;
+}
+
+const folder = fileURLToPath(new URL('../../../../src/engine/cuda/kernels', import.meta.url));
+const scratch = mkdtempSync(join(tmpdir(), 'compile-kernels-'));
+// Nothing may come from an earlier run.
+process.env.MINISTRAL_TUNE_CACHE = join(scratch, 'cache');
+
+function nvrtc(): Compiler {
+  const compiler = new KernelCompiler();
+  return {
+    name: `NVRTC ${compiler.version}`,
+    width: 1,
+    compile: async ({ files, defines, capability, isSpecific }, source) =>
+      compiler.compile(files.at(-1)!.replace(/\.cu$/, ''), source, capability, defines, isSpecific),
+  };
+}
+
+async function nvcc(): Promise<Compiler> {
+  const run = promisify(execFile);
+  const roots = [process.env.CUDA_HOME, process.env.CUDA_PATH, '/usr/local/cuda'].filter((root) => root !== undefined);
+  const path = roots.map((root) => join(root, 'bin/nvcc')).find(existsSync) ?? 'nvcc';
+  const { stdout } = await run(path, ['--version']);
+  let count = 0;
+  return {
+    name: `nvcc ${/release ([\d.]+)/.exec(stdout)?.[1]}`,
+    width: availableParallelism(),
+    compile: async ({ defines, capability, isSpecific }, source) => {
+      const base = join(scratch, String(count++));
+      writeFileSync(`${base}.cu`, source);
+      const macros = Object.entries(defines).map(([key, value]) => `-D${key}=${value}`);
+      const architecture = `-arch=sm_${capability}${isSpecific ? 'a' : ''}`;
+      const options = ['-cubin', architecture, '-std=c++17', '--use_fast_math', ...macros];
+      await run(path, [...options, '-o', `${base}.cubin`, `${base}.cu`]);
+      return readFileSync(`${base}.cubin`);
+    },
+  };
+}
+
+/** The compiler that is wanted or found, or the reasons why there is none. */
+async function findCompiler(wanted: string | undefined): Promise<Compiler | string> {
+  const reasons: string[] = [];
+  for (const [name, make] of Object.entries({ nvrtc, nvcc })) {
+    if (wanted && name !== wanted) continue;
+    try {
+      return await make();
+    } catch (error) {
+      reasons.push(`${name}: ${error instanceof Error ? error.message.split('\n')[0] : error}`);
+    }
+  }
+  return reasons.join('; ') || `there is no compiler "${wanted}"`;
+}
+
+function programsFor(capability: number): Program[] {
+  const plain = [...new Set(FILE_OF.values())].map((file) => ({
+    ...{ files: ['common.cu', `${file}.cu`], defines: {} },
+    ...{ capability, sharedBytes: 0, isSpecific: false },
+  }));
+  // A card of 9.0 runs the others too, where a compiler lacks sm_90a or the heads do not fit.
+  const attention = (Object.keys(ATTENTION_FILES) as AttentionKernel[]).flatMap((kernel) =>
+    HEADS.flatMap(([headDim, group]) =>
+      (capability === 90 ? [false, true] : [false]).map((hasWarpgroups) => ({
+        ...attentionProgram(kernel, capability, headDim, group, hasWarpgroups),
+        capability,
+      })),
+    ),
+  );
+  // Most attention programs are the same for every group.
+  return [...new Map([...plain, ...attention].map((program) => [JSON.stringify(program), program])).values()];
+}
+
+let passed = 0;
+let failed = 0;
+function check(what: string, faults: readonly string[]): void {
+  if (faults.length === 0) passed++;
+  else failed++;
+  for (const fault of faults) console.log(`FAILED ${what}: ${fault}`);
+}
+
+/** Registers by kernel and variant, then by compute capability. */
+const registers = new Map<string, Map<number, number>>();
+
+async function checkProgram(compiler: Compiler, program: Program, texts: ReadonlyMap<string, string>): Promise<void> {
+  const { files, defines, capability, sharedBytes, isSpecific } = program;
+  const file = files.at(-1)!;
+  const variant =
+    defines.HEAD_DIM === undefined ? '' : ` HEAD_DIM ${defines.HEAD_DIM}${isSpecific ? ' warpgroups' : ''}`;
+  const faults: string[] = [];
+  try {
+    const source = files.map((name) => texts.get(name) ?? '').join('\n');
+    const kernels = cubinResources(await compiler.compile(program, source));
+    for (const { name, registers: count, stackBytes } of kernels) {
+      const key = `${name}${variant}`;
+      registers.set(key, (registers.get(key) ?? new Map<number, number>()).set(capability, count));
+      const known = KNOWN_STACKS[`${key} sm_${capability}`]?.bytes ?? 0;
+      if (stackBytes > known) faults.push(`${name} spills: ${stackBytes} bytes of stack a thread, ${known} are known`);
+    }
+    for (const [name, home] of FILE_OF) {
+      if (`${home}.cu` === file && !kernels.some((kernel) => kernel.name === name))
+        faults.push(`has no kernel ${name}`);
+    }
+    if (kernels.length === 0) faults.push('has no kernels');
+  } catch (error) {
+    faults.push(error instanceof Error ? error.message : String(error));
+  }
+  const most = CARDS.get(capability)!;
+  if (sharedBytes > most) faults.push(`takes ${sharedBytes} bytes of shared memory, a block has at most ${most}`);
+  check(`${file}${variant} for sm_${capability}${isSpecific ? 'a' : ''}`, faults);
+}
+
+/** Texts by file name; no file may include another, and every file must belong to a program. */
+function readTexts(programs: readonly Program[]): ReadonlyMap<string, string> {
+  const texts = new Map<string, string>();
+  for (const name of readdirSync(folder).filter((file) => /\.cuh?$/.test(file))) {
+    const text = readFileSync(join(folder, name), 'utf8');
+    texts.set(name, text);
+    const faults: string[] = [];
+    if (/^\s*#\s*include\b/m.test(text)) faults.push('has an #include; NVRTC must need no headers');
+    if (!programs.some(({ files }) => files.includes(name))) faults.push('belongs to no program of the engine');
+    check(name, faults);
+  }
+  return texts;
+}
+
+const { values } = parseArgs({ options: { compiler: { type: 'string' } } });
+const compiler = await findCompiler(values.compiler);
+if (typeof compiler === 'string') {
+  console.log(`The CUDA kernels were not compiled, no compiler is here. ${compiler}`);
+  process.exitCode = values.compiler ? 1 : 0;
+} else {
+  const started = performance.now();
+  const programs = [...CARDS.keys()].flatMap(programsFor);
+  const texts = readTexts(programs);
+  const waiting = [...programs];
+  const work = async (): Promise<void> => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) await checkProgram(compiler, next, texts);
+  };
+  await Promise.all(Array.from({ length: compiler.width }, work));
+  console.log(`registers a thread, sm_${[...CARDS.keys()].join(' / ')}:`);
+  for (const [name, counts] of registers) {
+    console.log(`  ${name.padEnd(44)} ${[...CARDS.keys()].map((card) => counts.get(card) ?? '-').join(' / ')}`);
+  }
+  for (const [name, { bytes, reason }] of Object.entries(KNOWN_STACKS)) {
+    console.log(`  known: ${name} takes up to ${bytes} bytes of stack: ${reason}`);
+  }
+  const seconds = (performance.now() - started) / 1000;
+  console.log(`${programs.length} programs with ${compiler.name} in ${seconds.toFixed(0)} s`);
+  console.log(`${passed} passed, ${failed} failed`);
+  process.exitCode = failed > 0 ? 1 : 0;
+}
+rmSync(scratch, { recursive: true, force: true });

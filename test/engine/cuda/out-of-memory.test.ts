@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest';
+import { applyLora } from '../../../src/lora/apply-lora.js';
+import { LAYER_PROJECTIONS } from '../../../src/lora/lora-config.js';
+import type { PassSummary } from '../../../src/train/trainable-model.js';
+import { standInEngine, standInModel } from './stand-in.js';
+
+const GIB = 2 ** 30;
+
+/** A sample of text alone. */
+function textOf(tokens: number) {
+  const shape = [1, tokens];
+  const labels = new Int32Array(tokens).fill(-100);
+  labels[tokens - 1] = 7;
+  return {
+    inputIds: { data: new Int32Array(tokens).fill(1000), shape },
+    attentionMask: { data: new Int32Array(tokens).fill(1), shape },
+    labels: { data: labels, shape },
+  };
+}
+
+/** A model on a card of 24 GiB, and what runs a window of four samples on it. */
+async function prepare() {
+  const { engine, memory } = standInEngine(24 * GIB, { tokensPerPass: 10_000 });
+  const model = await standInModel(engine, '3B');
+  applyLora(model, { r: 4, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
+  const window = [800, 700, 900, 600].map(textOf);
+  const run = async (): Promise<{ plans: (readonly PassSummary[])[]; warnings: string[] }> => {
+    const plans: (readonly PassSummary[])[] = [];
+    const warnings: string[] = [];
+    const loss = await model.accumulateGradients(window, {
+      labelCount: 4,
+      dropoutSeeds: [0, 1, 2, 3],
+      gradientCheckpointing: 'auto',
+      onPlan: (passes) => plans.push(passes),
+      onWarning: (message) => warnings.push(message),
+    });
+    await loss();
+    return { plans, warnings };
+  };
+  return { engine, memory, run };
+}
+
+describe('the cuda engine on a card that another program fills later', () => {
+  it.each([1, 2, 3, 4])(
+    'begins a window again in smaller passes, and leaves nothing behind (%i GiB left)',
+    async (left) => {
+      const alone = await prepare();
+      expect((await alone.run()).plans).toHaveLength(1);
+      const { engine, memory, run } = await prepare();
+      memory.map(2 ** 45, memory.memoryInfo().free - left * GIB);
+      const first = await run();
+      expect(first.plans[0]).toHaveLength(1);
+      expect(first.plans.length).toBeGreaterThan(1);
+      expect(first.plans.at(-1)!.length).toBeGreaterThan(1);
+      expect(first.warnings).toHaveLength(first.plans.length - 1);
+      expect(first.warnings[0]).toMatch(/^out of device memory: .*; the step is begun again in/);
+      expect(engine.memory().bytesInUse).toBe(alone.engine.memory().bytesInUse);
+      const second = await run();
+      expect([second.plans.length, second.warnings.length]).toEqual([1, 0]);
+      expect(engine.memory().bytesInUse).toBe(alone.engine.memory().bytesInUse);
+      memory.release({ address: 2 ** 45, bytes: memory.mapped.get(2 ** 45)! });
+      await alone.engine.dispose();
+      await engine.dispose();
+    },
+  );
+});

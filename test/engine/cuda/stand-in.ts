@@ -1,0 +1,100 @@
+/**
+ * The `cuda` engine on a card that only keeps the books: all memory is accounted for as on a real one, nothing is
+ * computed. What a step of a real-sized model takes can so be measured without a card.
+ */
+import {
+  CudaEngine,
+  type CudaEngineOptions,
+  type CudaParts,
+  type EngineDriver,
+} from '../../../src/engine/cuda/cuda-engine.js';
+import { sizeOf } from '../../../src/formats/weight-source.js';
+import type { WeightProvider } from '../../../src/model/ministral3/load-weights.js';
+import { Ministral3 } from '../../../src/model/ministral3/model.js';
+import { configOf, SIZES, type Size, shapesOf } from '../../bench/random-model.js';
+import { FakeMemory } from './fake-memory.js';
+
+function nothing(): void {}
+
+function standInParts(memory: FakeMemory): CudaParts {
+  let next = 1;
+  const driver: EngineDriver = {
+    device: {
+      ordinal: 0,
+      name: 'stand-in',
+      capability: 90,
+      multiprocessors: 132,
+      totalBytes: memory.total,
+      sharedBytesPerBlock: 232448,
+      driverVersion: 13000,
+      hasVirtualMemory: true,
+    },
+    stream: 1,
+    launches: 0,
+    copyStream: 2,
+    allocatePinned: (bytes) => ({ bytes: new Uint8Array(bytes), free: nothing }),
+    upload: nothing,
+    uploadRows: nothing,
+    downloadAsync: nothing,
+    createEvent: () => next++,
+    recordEvent: nothing,
+    eventDone: () => true,
+    synchronizeEvent: nothing,
+    elapsedMilliseconds: () => 1,
+    destroyEvent: nothing,
+    waitEvent: nothing,
+    copy: nothing,
+    copyRows: nothing,
+    fillBytes: nothing,
+    clearRows: nothing,
+    synchronize: nothing,
+    dispose: nothing,
+  };
+  return {
+    driver,
+    memory,
+    kernels: {
+      multiprocessors: 132,
+      hasWarpgroups: true,
+      run: nothing,
+      variant: (_program, name) => ({ name, handle: 1 }),
+      launch: nothing,
+      dispose: nothing,
+    },
+    library: {
+      version: 0,
+      descriptor: () => 1,
+      createLayout: () => next++,
+      destroyLayout: nothing,
+      candidates: () => [{ algorithm: new BigUint64Array(8), workspaceBytes: 0 }],
+      check: () => 0,
+      matmul: () => 0,
+      dispose: nothing,
+    },
+    compilerVersion: 'none',
+  };
+}
+
+/** @param totalBytes memory of the card */
+export function standInEngine(
+  totalBytes: number,
+  options: CudaEngineOptions = {},
+): { engine: CudaEngine; memory: FakeMemory } {
+  const memory = new FakeMemory(totalBytes);
+  return { engine: new CudaEngine(standInParts(memory), options), memory };
+}
+
+/** A model of real size whose weights are never read. */
+export function standInModel(engine: CudaEngine, size: Size): Promise<Ministral3> {
+  const config = configOf(size);
+  const shapes = shapesOf(config, SIZES[size].tied);
+  const provider: WeightProvider = {
+    has: (name) => shapes.has(name),
+    source: (name) => {
+      const shape = shapes.get(name)!;
+      return { name, shape, dtype: 'bf16', byteLength: 2 * sizeOf(shape), read: async () => {} };
+    },
+    description: `stand-in ${size}`,
+  };
+  return Ministral3.load(engine, config, provider);
+}

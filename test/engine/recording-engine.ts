@@ -1,0 +1,104 @@
+/** The `cuda` engine on a card that computes nothing and writes down what it is told to launch. */
+import {
+  CudaEngine,
+  type CudaEngineOptions,
+  type CudaParts,
+  type EngineDriver,
+} from '../../src/engine/cuda/cuda-engine.js';
+import { SIGNATURES } from '../../src/engine/cuda/kernels.js';
+import type { PhysicalMemory } from '../../src/engine/cuda/memory.js';
+import { EngineError } from '../../src/errors.js';
+
+export interface Launch {
+  /** Of the kernel, or 'product'. */
+  readonly name: string;
+  readonly grid: readonly (number | undefined)[];
+  readonly values: readonly number[];
+}
+
+const TOTAL_BYTES = 2 ** 34;
+
+function nothing(): void {}
+
+function driver(): EngineDriver {
+  let next = 1;
+  return {
+    device: {
+      ordinal: 0,
+      name: 'recorder',
+      capability: 90,
+      multiprocessors: 132,
+      totalBytes: TOTAL_BYTES,
+      sharedBytesPerBlock: 227 << 10,
+      driverVersion: 13000,
+      hasVirtualMemory: false,
+    },
+    stream: 1,
+    launches: 0,
+    copyStream: 2,
+    allocatePinned: (bytes) => ({ bytes: new Uint8Array(bytes), free: nothing }),
+    createEvent: () => next++,
+    eventDone: () => true,
+    elapsedMilliseconds: () => 1,
+    ...{ upload: nothing, uploadRows: nothing, downloadAsync: nothing, copy: nothing, copyRows: nothing },
+    ...{ fillBytes: nothing, clearRows: nothing, recordEvent: nothing, synchronizeEvent: nothing },
+    ...{ destroyEvent: nothing, synchronize: nothing, waitEvent: nothing, dispose: nothing },
+  };
+}
+
+function memory(): PhysicalMemory {
+  let next = 2 ** 40;
+  return {
+    isVirtual: false,
+    granularity: 2 << 20,
+    reserve: () => 0,
+    map: (_address, bytes) => {
+      next += bytes;
+      return { address: next - bytes, handle: next - bytes };
+    },
+    memoryInfo: () => ({ free: TOTAL_BYTES, total: TOTAL_BYTES }),
+    ...{ move: nothing, release: nothing, dispose: nothing, synchronize: nothing },
+  };
+}
+
+/**
+ * @param changed what the driver does otherwise than nothing
+ * @param prepared when the kernels are compiled
+ */
+export function recordingEngine(
+  options: CudaEngineOptions = {},
+  changed: Partial<EngineDriver> = {},
+  prepared?: Promise<void>,
+): { engine: CudaEngine; launches: Launch[]; driver: EngineDriver } {
+  const launches: Launch[] = [];
+  let next = 1;
+  const write = (name: string, grid: Launch['grid'], signature: string, values: readonly number[]): void => {
+    if (values.length !== signature.length || !values.every(Number.isFinite)) {
+      throw new EngineError(`${name} takes ${signature}, not ${values.join(', ')}`);
+    }
+    launches.push({ name, grid, values });
+  };
+  const kernels: CudaParts['kernels'] = {
+    multiprocessors: 132,
+    hasWarpgroups: true,
+    run: (name, grid, _block, values) => write(name, grid, SIGNATURES.get(name)!, values),
+    variant: (_program, name) => ({ name, handle: 1 }),
+    launch: ({ name }, grid, _block, signature, values) => write(name, grid, signature, values),
+    dispose: nothing,
+  };
+  const library: CudaParts['library'] = {
+    version: 1,
+    descriptor: () => 1,
+    createLayout: () => next++,
+    candidates: () => [{ algorithm: new BigUint64Array(8), workspaceBytes: 0 }],
+    check: () => 0,
+    matmul: (_handles, _algorithm, _alpha, a, b, beta, d) => {
+      launches.push({ name: 'product', grid: [], values: [a, b, d, beta] });
+      return 0;
+    },
+    ...{ destroyLayout: nothing, dispose: nothing },
+  };
+  const used = { ...driver(), ...changed };
+  const parts = { driver: used, memory: memory(), kernels, library, compilerVersion: 'none' };
+  return { engine: new CudaEngine({ ...parts, ...(prepared && { prepared }) }, options), launches, driver: used };
+}

@@ -1,0 +1,200 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { PackedSize } from '../../src/model/ministral3/pass-costs.js';
+import {
+  type Costs,
+  isPlan,
+  type PassPlan,
+  type PlanOptions,
+  planPasses,
+  type WindowSample,
+} from '../../src/model/ministral3/pass-plan.js';
+
+/**
+ * Ten decoder layers of 10 bytes a token and four vision layers of 2 bytes a patch, of which recomputation leaves a
+ * tenth; one layer is made again in backward. A decoder layer takes 20 to run again, a vision layer 1.
+ */
+const costs: Costs = {
+  layers: { vision: 4, text: 10 },
+  peakBytes: ({ tokens, patches }, { vision, text }) =>
+    tokens * (10 * (10 - text) + text + (text === 10 ? 10 : 0)) + patches * (2 * (4 - vision) + 0.2 * vision),
+  weight: ({ tokens, patches }) => 100 * tokens + 8 * patches,
+  recomputeTime: ({ tokens, patches }, { vision, text }) => 20 * tokens * text + patches * vision,
+  tileTime: () => 0,
+  passTime: 2000,
+};
+
+function windowOf(microBatches: readonly (readonly number[])[], patchesPerToken = 2): WindowSample[] {
+  return microBatches.flatMap((tokens, microBatch) =>
+    tokens.map((count, row) => {
+      const size: PackedSize = { tokens: count, patches: patchesPerToken * count, features: count / 2, labels: 5 };
+      return { microBatch, row, size };
+    }),
+  );
+}
+
+const defaults: PlanOptions = {
+  budgetBytes: Number.POSITIVE_INFINITY,
+  tokensPerPass: 1000,
+  gradientCheckpointing: 'auto',
+  autoMicroBatch: false,
+};
+
+function plan(samples: readonly WindowSample[], options: Partial<PlanOptions>): PassPlan {
+  const result = planPasses(samples, costs, { ...defaults, ...options });
+  if (!isPlan(result)) throw new Error(`does not fit: ${JSON.stringify(result)}`);
+  return result;
+}
+
+const tokensOf = ({ passes }: PassPlan): number[] => passes.map(({ size }) => size.tokens);
+const recomputed = ({ passes }: PassPlan) => passes.map(({ recompute }) => [recompute.vision, recompute.text]);
+
+describe('planPasses', () => {
+  const window = windowOf([
+    [100, 300],
+    [500, 100],
+    [200, 400],
+    [300, 100],
+  ]);
+
+  it('deals samples so that passes end where a tile of rows is full, if they stay about equal', () => {
+    const tiled = {
+      ...costs,
+      tileTime: ({ tokens }: PackedSize) => Math.ceil(tokens / 128) * 128 - tokens,
+    };
+    const samples = windowOf([
+      [500, 516],
+      [524, 508],
+      [540, 484],
+      [510, 514],
+    ]);
+    const options = { ...defaults, tokensPerPass: 2560 };
+    const [plain, filled] = [costs, tiled].map((used) => planPasses(samples, used, options) as PassPlan) as [
+      PassPlan,
+      PassPlan,
+    ];
+    expect(filled.passes).toHaveLength(2);
+    const emptyRows = (of: PassPlan) =>
+      tokensOf(of).reduce((sum, tokens) => sum + Math.ceil(tokens / 128) * 128 - tokens, 0);
+    expect(emptyRows(filled)).toBeLessThan(emptyRows(plain));
+    const heaviest = (of: PassPlan) => Math.max(...of.passes.map(({ size }) => costs.weight(size)));
+    expect(heaviest(filled)).toBeLessThanOrEqual(1.06 * heaviest(plain));
+    const dealt = filled.passes.flatMap(({ samples: of }) => of.map(({ microBatch, row }) => `${microBatch}.${row}`));
+    expect(dealt.sort()).toEqual(samples.map(({ microBatch, row }) => `${microBatch}.${row}`));
+  });
+
+  it('makes as few passes as the preferred size allows, of samples, about equal', () => {
+    expect(tokensOf(plan(window, {}))).toEqual([1000, 1000]);
+    expect(tokensOf(plan(window, { tokensPerPass: 2000 }))).toEqual([2000]);
+    expect(tokensOf(plan(window, { tokensPerPass: 700 }))).toHaveLength(3);
+    for (const tokens of tokensOf(plan(window, { tokensPerPass: 700 }))) expect(tokens).toBeLessThanOrEqual(800);
+    // Not more than there are samples.
+    expect(tokensOf(plan(window, { tokensPerPass: 1 }))).toHaveLength(8);
+  });
+
+  it('has nothing to run for an empty window', () => {
+    expect(plan([], {}).passes).toEqual([]);
+  });
+
+  it('keeps the micro-batches where the engine wants them one by one', () => {
+    const { passes } = plan(window, { tokensPerPass: 0 });
+    expect(passes.map(({ samples }) => samples.map(({ microBatch, row }) => [microBatch, row]))).toEqual(
+      [0, 1, 2, 3].map((microBatch) => [0, 1].map((row) => [microBatch, row])),
+    );
+    // Dealt out evenly only where that saves work: 600 tokens in a pass do not fit, 500 do.
+    expect(tokensOf(plan(window, { tokensPerPass: 0, budgetBytes: 500 * 116 }))).toEqual([500, 500, 500, 500]);
+  });
+
+  it('splits first where that costs less than recomputing, and recomputes what frees most for its time', () => {
+    // 2000 tokens in one pass take 232,000 bytes.
+    const whole = { tokensPerPass: 2000 };
+    expect(recomputed(plan(window, { ...whole, budgetBytes: 232_000 }))).toEqual([[0, 0]]);
+    // A vision layer of the pass frees 7,200 bytes for 4,000: a pass more costs 2,000.
+    expect(recomputed(plan(window, { ...whole, budgetBytes: 231_000 }))).toEqual([
+      [0, 0],
+      [0, 0],
+    ]);
+    const cheap = { ...costs, passTime: 5000 };
+    const options = { ...defaults, ...whole, budgetBytes: 231_000 };
+    const result = planPasses(window, cheap, options);
+    expect(isPlan(result) && recomputed(result)).toEqual([[1, 0]]);
+    // Four passes at most. 8,000 bytes are missing: all vision layers free 7,200, so a decoder layer must help, and
+    // then two vision layers do.
+    const tight = plan(window, { budgetBytes: 500 * 100 });
+    expect(tokensOf(tight)).toEqual([500, 500, 500, 500]);
+    expect(recomputed(tight)).toEqual(Array.from({ length: 4 }, () => [2, 1]));
+  });
+
+  it('recomputes all or nothing when told so, and makes more passes instead', () => {
+    expect(recomputed(plan(window, { gradientCheckpointing: true }))).toEqual([
+      [4, 10],
+      [4, 10],
+    ]);
+    const none = plan(window, { gradientCheckpointing: false, budgetBytes: 500 * 116 });
+    expect(recomputed(none)).toEqual(Array.from({ length: 4 }, () => [0, 0]));
+    expect(isPlan(planPasses(window, costs, { ...defaults, gradientCheckpointing: false, budgetBytes: 50_000 }))).toBe(
+      false,
+    );
+  });
+
+  it('says what does not fit at its smallest, or halves the micro-batch', () => {
+    const large = windowOf([[100, 100, 100, 100, 100, 100]]);
+    const options = { ...defaults, budgetBytes: 200 * 22 };
+    const misfit = planPasses(large, costs, options);
+    expect(misfit).toEqual({
+      neededBytes: costs.peakBytes(large.map(({ size }) => size).reduce(sum), costs.layers),
+      size: large.map(({ size }) => size).reduce(sum),
+      samples: 6,
+    });
+    const halved = plan(large, { ...options, autoMicroBatch: true });
+    // 6 → 3 samples need two passes of 300 tokens, which do not fit either; 1 sample at a time allows up to six passes.
+    expect(halved.microBatchSize).toBe(1);
+    expect(Math.max(...tokensOf(halved))).toBeLessThanOrEqual(200);
+    const little = planPasses(large, costs, { ...options, budgetBytes: 100, autoMicroBatch: true });
+    expect(little).toMatchObject({ samples: 1, size: { tokens: 100 } });
+    expect(plan(large, { ...options, budgetBytes: 300 * 22, autoMicroBatch: true }).microBatchSize).toBe(3);
+  });
+
+  it('puts every sample into one pass, within the budget, for any window', () => {
+    const sizes = fc.array(fc.array(fc.integer({ min: 2, max: 900 }), { minLength: 1, maxLength: 5 }), {
+      minLength: 1,
+      maxLength: 6,
+    });
+    const choices = fc.record({
+      budgetBytes: fc.integer({ min: 5_000, max: 400_000 }),
+      tokensPerPass: fc.constantFrom(0, 300, 1000, 5000),
+      gradientCheckpointing: fc.constantFrom<(boolean | 'auto')[]>(true, false, 'auto'),
+      autoMicroBatch: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(sizes, choices, (microBatches, options) => {
+        const samples = windowOf(microBatches);
+        const result = planPasses(samples, costs, options);
+        if (!isPlan(result)) {
+          expect(result.neededBytes).toBeGreaterThan(options.budgetBytes);
+          // With every freedom, only a sample alone can be too large.
+          if (options.autoMicroBatch) expect(result.samples).toBe(1);
+          return;
+        }
+        const dealt = result.passes.flatMap((pass) => pass.samples);
+        expect(new Set(dealt)).toEqual(new Set(samples));
+        expect(dealt).toHaveLength(samples.length);
+        for (const pass of result.passes) {
+          expect(pass.samples.length).toBeGreaterThan(0);
+          expect(pass.bytes).toBe(costs.peakBytes(pass.samples.map(({ size }) => size).reduce(sum), pass.recompute));
+          expect(pass.bytes).toBeLessThanOrEqual(options.budgetBytes);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+function sum(a: PackedSize, b: PackedSize): PackedSize {
+  return {
+    tokens: a.tokens + b.tokens,
+    patches: a.patches + b.patches,
+    features: a.features + b.features,
+    labels: a.labels + b.labels,
+  };
+}

@@ -1,0 +1,74 @@
+import { describe, expect, it } from 'vitest';
+import { HubError } from '../../src/errors.js';
+import { parseRetryAfter, withRetries } from '../../src/transfer/retry.js';
+
+const failure = (details: Record<string, unknown> = {}): HubError =>
+  new HubError('no luck', { hint: 'wait', details: { transient: true, ...details } });
+
+/** Fails with each error in turn, then succeeds. */
+function failing(...errors: unknown[]): { work: () => Promise<number>; calls: () => number } {
+  let calls = 0;
+  const work = async (): Promise<number> => {
+    const error = errors[calls++];
+    if (error !== undefined) throw error;
+    return calls;
+  };
+  return { work, calls: () => calls };
+}
+
+describe('withRetries', () => {
+  it('tries again after passing errors, with doubling waits', async () => {
+    const lines: string[] = [];
+    const options = { baseDelayMs: 20, onRetry: (line: string) => lines.push(line) };
+    const start = performance.now();
+    expect(await withRetries(failing(failure(), failure(), failure()).work, options)).toBe(4);
+    // 20 + 40 + 80, each at least half.
+    expect(performance.now() - start).toBeGreaterThan(65);
+    expect(lines).toHaveLength(3);
+    expect(lines[0]).toMatch(/^no luck; next attempt in 0\.0 s$/);
+  });
+
+  it('gives up after the attempts allowed and says how many', async () => {
+    const { work, calls } = failing(...Array.from({ length: 9 }, () => failure({ status: 503 })));
+    const error = await withRetries(work, { maxAttempts: 3, baseDelayMs: 1 }).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(HubError);
+    expect((error as HubError).message).toBe('no luck; gave up after 3 attempts\n  hint: wait');
+    expect((error as HubError).details).toEqual({ transient: true, status: 503, attempts: 3 });
+    expect(calls()).toBe(3);
+  });
+
+  it('does not try again what cannot be cured', async () => {
+    for (const error of [new HubError('gone', { details: { transient: false } }), new TypeError('bug')]) {
+      const { work, calls } = failing(error);
+      await expect(withRetries(work, { baseDelayMs: 1 })).rejects.toBe(error);
+      expect(calls()).toBe(1);
+    }
+  });
+
+  it('waits as long as the server asks, but not for ever', async () => {
+    const start = performance.now();
+    await withRetries(failing(failure({ retryAfterMs: 150 })).work, { baseDelayMs: 1 });
+    expect(performance.now() - start).toBeGreaterThanOrEqual(149);
+    await expect(withRetries(failing(failure({ retryAfterMs: 3_600_000 })).work)).rejects.toThrow(
+      'the server asks to wait 3600 s',
+    );
+  });
+
+  it('stops waiting on a signal', async () => {
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const options = { baseDelayMs: 60_000, maxDelayMs: 60_000, onRetry: () => controller.abort(reason) };
+    await expect(withRetries(failing(failure()).work, options, controller.signal)).rejects.toBe(reason);
+  });
+});
+
+describe('Retry-After', () => {
+  it('is seconds or a date', () => {
+    const now = Date.parse('Wed, 21 Oct 2026 07:28:00 GMT');
+    expect(parseRetryAfter('120')).toBe(120_000);
+    expect(parseRetryAfter('0')).toBe(0);
+    expect(parseRetryAfter('Wed, 21 Oct 2026 07:28:30 GMT', now)).toBe(30_000);
+    expect(parseRetryAfter('Wed, 21 Oct 2026 07:00:00 GMT', now)).toBe(0);
+    for (const value of [null, '', 'soon', '-5', '1.5']) expect(parseRetryAfter(value)).toBeUndefined();
+  });
+});
