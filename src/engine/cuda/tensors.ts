@@ -13,6 +13,7 @@
 
 import { sizeOf } from '../../formats/weight-source.js';
 import type { Tensor } from '../tensor.js';
+import type { DevicePointer } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import type { Download } from './staging.js';
 
@@ -51,7 +52,7 @@ export interface NormRecipe {
   /** float32 [T] */
   readonly rstd: CudaTensor;
   /** Address of the bf16 weight [C]. */
-  weight(): number;
+  weight(): DevicePointer;
 }
 
 /** Work that a tensor's numbers lack. `TensorStore.use` has it done for whoever does not know of it. */
@@ -85,7 +86,7 @@ export class CudaTensor implements Tensor {
   type: ElementType;
   /** undefined for a tensor without elements of its own: a recipe, a mark, a result that waits. */
   storage: Storage | undefined;
-  address: number;
+  address: DevicePointer;
   /** Row stride in elements. */
   ld: number;
   /** Columns behind its own (rounded up) that nobody else uses: a linear layer's scratch. */
@@ -107,7 +108,13 @@ export class CudaTensor implements Tensor {
   /** Called once, when the tensor is freed. */
   onFree: (() => void) | undefined;
 
-  constructor(shape: readonly number[], type: ElementType, storage: Storage | undefined, address: number, ld: number) {
+  constructor(
+    shape: readonly number[],
+    type: ElementType,
+    storage: Storage | undefined,
+    address: DevicePointer,
+    ld: number,
+  ) {
     this.shape = shape;
     this.size = sizeOf(shape);
     this.columns = shape.at(-1) ?? 1;

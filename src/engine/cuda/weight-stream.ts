@@ -5,8 +5,9 @@
  */
 import { readScale, refuseNotANumber } from '../../formats/float8.js';
 import { DTYPE_BYTES, type StoredDType, type WeightSource } from '../../formats/weight-source.js';
+import { KERNELS } from '../../generated/kernel-launchers.js';
 import type { CudaDriver } from './driver.js';
-import { grid2 } from './kernels.js';
+import { type DevicePointer, grid2, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import type { Staging } from './staging.js';
 import type { TensorStore } from './tensor-store.js';
@@ -22,7 +23,7 @@ const SMALL_PART = 1 / 32;
 
 /** Rows on the device. */
 export interface WeightRows {
-  readonly address: number;
+  readonly address: DevicePointer;
   /** Row stride in elements. */
   readonly ld: number;
   readonly rows: number;
@@ -139,7 +140,7 @@ export class WeightStream {
         const bytes = block.pinned.bytes.subarray(0, count * rowBytes);
         await source.read(bytes, row * rowBytes);
         if (source.dtype === 'bf16') {
-          const address = target.address + 2 * row * target.ld;
+          const address = offset(target.address, 2 * row * target.ld);
           this.#driver.uploadRows(address, 2 * target.ld, bytes, rowBytes, count, copyStream);
         } else {
           const stored = this.#ring.scratch(block);
@@ -187,19 +188,22 @@ export class WeightStream {
     target: WeightRows,
     row: number,
     rows: number,
-    stored: number,
+    stored: DevicePointer,
     dtype: Exclude<StoredDType, 'bf16'>,
     scale: Scale | undefined,
   ): void {
     const { columns, ld } = target;
     const { kernels } = this.#store;
-    const plain = [target.address + 2 * row * ld, stored, rows, columns, ld, columns];
+    const plain = { out: offset(target.address, 2 * row * ld), x: stored, rows, columns, ldo: ld, ldx: columns };
     const grid = grid2(rows, columns);
-    if (!scale) kernels.run(dtype === 'f32' ? 'f32_to_bf16' : 'f16_to_bf16', grid, 128, plain);
+    if (!scale) kernels.launch(dtype === 'f32' ? KERNELS.f32ToBf16 : KERNELS.f16ToBf16, grid, plain);
     else {
-      const { factors, flag, block, across } = scale;
-      const places = [factors.address, row, block[0], block[1], across, flag.address];
-      kernels.run('e4m3_to_bf16', grid, 128, [...plain, ...places]);
+      const [blockRows, blockColumns] = scale.block;
+      kernels.launch(KERNELS.e4m3ToBf16, grid, {
+        ...plain,
+        ...{ factors: scale.factors.address, first: row, blockRows, blockColumns, across: scale.across },
+        flag: scale.flag.address,
+      });
     }
   }
 }

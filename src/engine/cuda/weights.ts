@@ -8,6 +8,7 @@ import { DTYPE_BYTES, type DType, type StackPlace, sizeOf, type WeightSource } f
 import type { Weight } from '../tensor.js';
 import type { AdapterGroup } from './adapters.js';
 import { roundUp } from './arena.js';
+import { type DevicePointer, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import type { Staging } from './staging.js';
 import { ROW_MULTIPLE, type TensorStore } from './tensor-store.js';
@@ -68,8 +69,8 @@ export class DeviceWeight implements Weight {
   }
 
   /** Device address; may change when an adapter needs more spare columns. */
-  get address(): number {
-    return this.matrix.block.address + 2 * this.row * this.matrix.ld;
+  get address(): DevicePointer {
+    return offset(this.matrix.block.address, 2 * this.row * this.matrix.ld);
   }
 
   get ld(): number {
@@ -138,7 +139,7 @@ export class WeightStore {
       this.#store.driver.copyRows(
         narrow.address,
         2 * narrow.ld,
-        weight.address + 2 * row * weight.ld,
+        offset(weight.address, 2 * row * weight.ld),
         2 * weight.ld,
         rowBytes,
         count,
@@ -183,7 +184,7 @@ export class WeightStore {
   }
 
   /** Device address of a bf16 vector of this length. */
-  vector(weight: Weight, length: number, operation: string): number {
+  vector(weight: Weight, length: number, operation: string): DevicePointer {
     const known = this.use(weight, operation);
     if (known.shape.length !== 1 || known.columns !== length) {
       throw new EngineError(`${operation}: ${known.name} has shape [${known.shape.join(', ')}], expected [${length}]`);
@@ -197,7 +198,7 @@ export class WeightStore {
     const { allocator, driver } = this.#store;
     const ld = matrix.paddedColumns + columns;
     const block = allocator.allocate(2 * matrix.rows * ld, 'weights', 'weights');
-    driver.clearRows(block.address + 2 * matrix.paddedColumns, 2 * ld, 2 * columns, matrix.rows);
+    driver.clearRows(offset(block.address, 2 * matrix.paddedColumns), 2 * ld, 2 * columns, matrix.rows);
     const rowBytes = 2 * matrix.paddedColumns;
     driver.copyRows(block.address, 2 * ld, matrix.block.address, 2 * matrix.ld, rowBytes, matrix.rows);
     allocator.free(matrix.block);
@@ -228,7 +229,7 @@ export class WeightStore {
     const block = this.#store.allocator.allocate(2 * Math.max(1, rows) * ld, 'weights', 'weights');
     const matrix = new DeviceMatrix(rows, columns, block, ld);
     // Padding takes part in products with adapters: zeros.
-    this.#store.driver.clearRows(block.address + 2 * columns, 2 * ld, 2 * (ld - columns), rows);
+    this.#store.driver.clearRows(offset(block.address, 2 * columns), 2 * ld, 2 * (ld - columns), rows);
     return matrix;
   }
 }

@@ -2,7 +2,9 @@
  * Products with a few rows of x, bound by reading the weight once. What lies around the product comes in the same
  * launch: a low-rank addition, the norm of a single row before it, the gated activation of a pair after it.
  */
+import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { AdapterGroup } from '../adapters.js';
+import { type DevicePointer, ofWidth } from '../launch.js';
 import { CACHE, type DeviceBlock } from '../memory.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
@@ -11,9 +13,8 @@ import type { Norm } from './rms-norm.js';
 
 /** Rows up to which a product is bound by reading the weight once. */
 export const SMALL_ROWS = 16;
-/** LOW_SPLITS, PRODUCT_THREADS and NORM_COLUMNS of generation.cu. */
+/** LOW_SPLITS and NORM_COLUMNS of generation.cu. */
 const LOW_SPLITS = 4;
-const THREADS = 128;
 const NORM_COLUMNS = 8192;
 /** Rows of a matrix that a block has. */
 const BLOCK_ROWS = 8;
@@ -58,31 +59,31 @@ export class SmallLinear {
     const lowBlocks = (width / BLOCK_ROWS) * LOW_SPLITS;
     const blocks = lowBlocks + Math.ceil((activation < 0 ? n : 2 * n) / BLOCK_ROWS);
     const low = group && store.createF32([LOW_SPLITS, rows, width]);
-    const [a, lda] = group ? [group.a, group.lda] : [0, 0];
-    const [lowAddress, ready] = low ? [low.address, this.#counter()] : [0, 0];
     const target = (this.#count + lowBlocks) % 2 ** 32;
-    const { address, ld } = weight;
+    const { address: w, ld: ldw } = weight;
+    const [a, lda] = group ? [group.a, group.lda] : [undefined, 0];
+    const [lowAddress, ready] = low ? [low.address, this.#counter()] : [undefined, undefined];
     if (norm) {
-      const { sum, residual } = norm;
-      const [total, added] = [sum ? sum.address : 0, residual ? residual.address : 0];
-      // biome-ignore format: parameters, as the README groups them
-      store.kernels.run('small_linear_norm', [blocks], THREADS, [
-        y.address, x.address, address, a, lowAddress, ready, total, added, norm.weight,
-        n, columns, width, ld, lda, activation, target, norm.eps,
-      ]);
+      const { sum, residual, weight: normWeight, eps } = norm;
+      // biome-ignore format: parameters by operand
+      store.kernels.launch(KERNELS.smallLinearNorm, [blocks], {
+        y: y.address, x: x.address, w, ldw, N: n, K: columns,
+        a, lda, E: width, low: lowAddress, ready, target, activation,
+        sum: sum?.address, residual: residual?.address, normWeight, eps,
+      });
     } else {
-      // biome-ignore format: parameters, as the README groups them
-      store.kernels.run(rows <= 8 ? 'small_linear' : 'small_linear_16', [blocks], THREADS, [
-        y.address, x.address, address, a, lowAddress, ready,
-        rows, n, columns, width, y.ld, x.ld, ld, lda, activation, target,
-      ]);
+      // biome-ignore format: parameters by operand
+      store.kernels.launch(ofWidth(KERNELS.smallLinear, rows <= 8 ? 8 : 16), [blocks], {
+        y: y.address, ldy: y.ld, x: x.address, ldx: x.ld, w, ldw, M: rows, N: n, K: columns,
+        a, lda, E: width, low: lowAddress, ready, target, activation,
+      });
     }
     // Only now: blocks of a launch that failed are never counted on the device.
     this.#count = target;
     if (low) store.release(low);
   }
 
-  #counter(): number {
+  #counter(): DevicePointer {
     if (!this.#ready) {
       this.#ready = this.#store.allocator.allocate(4, CACHE);
       this.#store.driver.fillBytes(this.#ready.address, 0, 4);
