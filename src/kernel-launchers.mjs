@@ -89,6 +89,8 @@ function packerOf(kernel) {
 
 /** Files that are compiled once for each head size, with macros; all others are one program each. */
 const isTemplate = (file) => file.startsWith('attention-');
+/** Files that are put before a source, as its first line says; else only common.cu. */
+const helpersOf = (source) => /^\/\/ Prepended: (.*)\n/.exec(source)?.[1].split(', ') ?? ['common.cu'];
 const programName = (file) => camelCase(file.replace(/\.cu$/, '').replaceAll('-', '_'));
 
 function constantOf(kernel) {
@@ -122,7 +124,7 @@ export function kernelLaunchers(sources) {
   const all = [...kernels.values()];
   const programs = files
     .filter((file) => !isTemplate(file))
-    .map((file) => `  ${programName(file)}: plainProgram('${file}'),\n`);
+    .map((file) => `  ${programName(file)}: plainProgram(${[...helpersOf(sources[file]), file].map((name) => `'${name}'`).join(', ')}),\n`);
   return `import {
   type DevicePointer,
   type Kernel,
