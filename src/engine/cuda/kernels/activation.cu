@@ -1,4 +1,5 @@
 // Element by element over [rows, columns]: a thread has 8 columns, blocks step over the rows. fp32, one rounding.
+// Launch: grid2(rows, columns).
 
 template <int KIND>
 DEVICE void gated_forward(float (&g)[8], const float (&u)[8]) {

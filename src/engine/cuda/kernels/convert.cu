@@ -1,5 +1,6 @@
 // Copies between number formats over [rows, columns], and flat fills. Sources (and fp32 targets) may have any stride
 // and alignment: rows of a file lie where they lie. bf16 targets are aligned as everywhere.
+// Launch: grid2(rows, columns).
 
 DEVICE bool aligned16(const void* p) { return ((u64)p & 15) == 0; }
 
@@ -108,6 +109,7 @@ KERNEL __launch_bounds__(128) bf16_to_f32(float* out, const bf16* x, int rows, i
 
 #define FOR_FLAT(i, n) for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (i64)gridDim.x * blockDim.x)
 
+/** Launch: grid [min(4096, ceil(n/1024))]. */
 KERNEL __launch_bounds__(256) add_f32(float* out, const float* a, const float* b, i64 n) {
   FOR_FLAT(i, n) out[i] = a[i] + b[i];
 }

@@ -1,5 +1,6 @@
 // Cross-entropy over a vocabulary that comes in chunks of logits [rows, n]: a running maximum and sum of exponentials
 // by row, then the loss, then the gradient of a chunk. Logits are bf16 (kind 0) or fp32 (kind 1).
+// Launch: grid [rows].
 
 #define LOWEST -3.0e38f
 
@@ -89,7 +90,10 @@ KERNEL __launch_bounds__(512) cross_entropy_smooth(float* target_logit, const vo
   if (threadIdx.x == 0) target_logit[row] = own * target_logit[row] + each * sum;
 }
 
-/** One block: row_loss = max + log(sum) - target logit; loss = scale · Σ row_loss, added in a fixed order in double. */
+/**
+ * One block: row_loss = max + log(sum) - target logit; loss = scale · Σ row_loss, added in a fixed order in double.
+ * Launch: grid [1].
+ */
 KERNEL __launch_bounds__(1024)
     cross_entropy_finish(float* row_loss, float* loss, const float* row_max, const float* row_sum,
                          const float* target_logit, int rows, float scale) {
@@ -127,6 +131,7 @@ DEVICE void gradient(bf16* dlogits, const L* logits, const float* row_max, const
 
 /**
  * dlogits = (softmax - wanted) · scale · (*loss_gradient), wanted: `own` for the target, `other` for the others (1, 0).
+ * Launch: grid2(rows, n).
  */
 KERNEL __launch_bounds__(128)
     cross_entropy_gradient(bf16* dlogits, const void* logits, const float* row_max, const float* row_sum,

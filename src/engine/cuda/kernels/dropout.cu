@@ -11,6 +11,7 @@ DEVICE u32 mix_bits(u32 x) {
 /**
  * A thread makes 32 columns of a row, zero from K on. Thresholds stand in the upper half, so that 16 bits are compared
  * without a shift: the lower half of the other side cannot change the outcome.
+ * Launch: block B = min(256, 32·ceil(ceil(K/32)/32)), grid [ceil(ceil(K/32)/B), min(ceil(rows/4), 65535), parts].
  */
 KERNEL __launch_bounds__(256)
     dropout_bits(u8* bits, const u32* row_keys, int rows, int K, int kb, u32 seed0, u32 seed1, u32 seed2, u32 seed3,
@@ -37,7 +38,10 @@ KERNEL __launch_bounds__(256)
   }
 }
 
-/** x += bound · (2·bits - 65535) / 65536 of the row: `uniformNoise` of random.ts. A thread does 8 columns. */
+/**
+ * x += bound · (2·bits - 65535) / 65536 of the row: `uniformNoise` of random.ts. A thread does 8 columns.
+ * Launch: grid2(rows, K).
+ */
 KERNEL __launch_bounds__(128)
     add_noise(bf16* x, const u32* row_keys, const float* bounds, int rows, int K, int ld, u32 seed) {
   const int c = (int)(blockIdx.x * blockDim.x + threadIdx.x) * 8;

@@ -15,9 +15,10 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* grad_a, float* pa
                                 const bf16* a, const u8* bits, const bf16* u, int rows, int columns, int lddgate,
                                 int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu,
                                 int split_rows, int rank_a, float keep, int kind) {
-  constexpr int RANK = 16 * TILES, STEPS = TILES == 1 ? 2 : 4;
-  __shared__ __align__(16) bf16 right[3][64][64];        // mask⊙y, dgate, dup: [row][column]
-  __shared__ __align__(16) bf16 left[64][3 * RANK + 8];  // [row][du, u of gate, u of up]: odd multiples of 16 bytes
+  constexpr int padded_rank = 16 * TILES, depth_steps = TILES == 1 ? 2 : 4;
+  __shared__ __align__(16) bf16 right[3][64][64];  // mask⊙y, dgate, dup: [row][column]
+  __shared__ __align__(16)
+      bf16 left[64][3 * padded_rank + 8];  // [row][du, u of gate, u of up]: odd multiples of 16 bytes
   __shared__ uint2 fragments[2][4 * TILES][32];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const int begin = blockIdx.y * split_rows, end = min(rows, begin + split_rows);
@@ -81,7 +82,7 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* grad_a, float* pa
 #pragma unroll
     for (int i = 0; i < TILES; i++) {
       const int at = threadIdx.x + i * 256;
-      *(uint4*)&left[at / (4 * TILES)][RANK + at % (4 * TILES) * 8] = held_u[i];
+      *(uint4*)&left[at / (4 * TILES)][padded_rank + at % (4 * TILES) * 8] = held_u[i];
     }
     float added[4][4] = {};
 #pragma unroll
@@ -123,14 +124,14 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* grad_a, float* pa
     __syncthreads();
     const int depth = TILES == 1 ? (warp >> 2) * 32 : 0, tile = TILES == 1 ? 0 : (warp >> 2) * 16;
 #pragma unroll
-    for (int step = 0; step < STEPS; step++) {
+    for (int step = 0; step < depth_steps; step++) {
       const int left_row = depth + step * 16 + (lane >> 4) * 8 + (lane & 7),
                 right_row = depth + step * 16 + (lane & 15);
       const int at = place_of(right_row, (warp & 3) * 2 + (lane >> 4));
 #pragma unroll
       for (int which = 0; which < 3; which++) {
         u32 p[4], q[4];
-        load_matrices_transposed(p, &left[left_row][which * RANK + tile + (lane & 8)]);
+        load_matrices_transposed(p, &left[left_row][which * padded_rank + tile + (lane & 8)]);
         load_matrices_transposed(q, &right[which][right_row][at]);
         multiply_add(sums[which][0], p[0], p[1], p[2], p[3], q[0], q[1]);
         multiply_add(sums[which][1], p[0], p[1], p[2], p[3], q[2], q[3]);
@@ -157,19 +158,20 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* grad_a, float* pa
     const i64 split = blockIdx.y;
     const float sum = sums[which][i / 4 % 2][i % 4];
     if (which == 0)
-      partial_a[(split * RANK + e) * columns + column] = sum;
+      partial_a[(split * padded_rank + e) * columns + column] = sum;
     else
-      partial_b[((split * 2 + which - 1) * columns + column) * RANK + e] = sum;
+      partial_b[((split * 2 + which - 1) * columns + column) * padded_rank + e] = sum;
   }
   if (!is_last_block(counters + blockIdx.x, gridDim.y)) return;
   for (int i = threadIdx.x; i < rank_a * 64; i += 256) {
     const int e = i / 64, column = blockIdx.x * 64 + i % 64;
     if (column < columns)
       grad_a[(i64)e * columns + column] +=
-          keep * sum_of_splits(partial_a + (i64)e * columns + column, gridDim.y, (i64)RANK * columns);
+          keep * sum_of_splits(partial_a + (i64)e * columns + column, gridDim.y, (i64)padded_rank * columns);
   }
 }
 
+/** Launch: grid [ceil(columns/64), splits]. */
 #define GATED_BACKWARD_LORA(RANK)                                                                                      \
   KERNEL __launch_bounds__(256, 2) gated_backward_lora_##RANK(                                                         \
       bf16* dgate, bf16* dup, float* grad_a, float* partial_a, float* partial_b, u32* counters, const bf16* gate,      \

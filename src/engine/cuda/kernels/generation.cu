@@ -18,25 +18,25 @@ struct RowNorm {
  * of 8.
  */
 DEVICE void normalize_row(bf16* normed, const bf16* x, const RowNorm& norm, int columns, bool writes_sum) {
-  constexpr int BATCH = 5, stride = PRODUCT_THREADS * 8;  // 16-byte loads under way at once
-  uint4 weights[BATCH];
+  constexpr int batch = 5, stride = PRODUCT_THREADS * 8;  // 16-byte loads under way at once
+  uint4 weights[batch];
   auto load_weights = [&](int from) {
 #pragma unroll
-    for (int i = 0; i < BATCH; i++)
+    for (int i = 0; i < batch; i++)
       weights[i] = from + i * stride < columns ? load8(norm.weight, from + i * stride, columns) : zero16();
   };
   const int own = threadIdx.x * 8;
   float squares = 0.0f;
-  for (int from = own; from < columns; from += BATCH * stride) {
-    uint4 held[BATCH], added[BATCH];
+  for (int from = own; from < columns; from += batch * stride) {
+    uint4 held[batch], added[batch];
 #pragma unroll
-    for (int i = 0; i < BATCH; i++) {
+    for (int i = 0; i < batch; i++) {
       const int c = from + i * stride;
       held[i] = c < columns ? load8(x, c, columns) : zero16();
       added[i] = norm.residual && c < columns ? load8(norm.residual, c, columns) : zero16();
     }
 #pragma unroll
-    for (int i = 0; i < BATCH; i++) {
+    for (int i = 0; i < batch; i++) {
       const int c = from + i * stride;
       if (c >= columns) continue;
       float s[8], r[8];
@@ -53,10 +53,10 @@ DEVICE void normalize_row(bf16* normed, const bf16* x, const RowNorm& norm, int 
   }
   load_weights(own);
   const float scale = rsqrtf(block_sum(squares) / (float)columns + norm.eps);
-  for (int from = own; from < columns; from += BATCH * stride) {
+  for (int from = own; from < columns; from += batch * stride) {
     if (from > own) load_weights(from);
 #pragma unroll
-    for (int i = 0; i < BATCH; i++) {
+    for (int i = 0; i < batch; i++) {
       const int c = from + i * stride;
       if (c >= columns) continue;
       float s[8], w[8];
@@ -88,8 +88,8 @@ template <int HALVES, bool NORM>
 DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, float* low, u32* ready,
                           const RowNorm& norm, int M, int N, int K, int E, int ldy, int ldx, int ldw, int lda,
                           int activation, u32 target) {
-  constexpr int RUNS = 4 / HALVES;  // of 32 columns that a warp has under way, twice
-  constexpr int step = PRODUCT_WARPS * RUNS * 32;
+  constexpr int run_count = 4 / HALVES;  // of 32 columns that a warp has under way, twice
+  constexpr int step = PRODUCT_WARPS * run_count * 32;
   __shared__ float partial[PRODUCT_WARPS][HALVES * 8][8];
   __shared__ uint4 normed[NORM ? NORM_COLUMNS / 8 : 1];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
@@ -103,10 +103,10 @@ DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, 
   // Rows past the end are read from the last one: their results are not written.
   const int own_row = is_gated ? min(first + g % 4, N - 1) + g / 4 * N : min(first + g, N - 1);
   const bf16* weight = is_low ? row_of(a, first + g, lda) : row_of(w, own_row, ldw);
-  int c0 = begin + warp * RUNS * 32 + t * 8;
-  uint4 b[RUNS];
+  int c0 = begin + warp * run_count * 32 + t * 8;
+  uint4 b[run_count];
 #pragma unroll
-  for (int i = 0; i < RUNS; i++) b[i] = load_once(weight + min(c0 + i * 32, last));
+  for (int i = 0; i < run_count; i++) b[i] = load_once(weight + min(c0 + i * 32, last));
   if (warp == 0 && t == 0 && begin + step < end)
     prefetch(weight + begin + step, 2 * (min(end, begin + 3 * step) - begin - step) & ~15);
   if (NORM) normalize_row((bf16*)normed, x, norm, K, norm.sum && (int)blockIdx.x == low_blocks);
@@ -119,10 +119,10 @@ DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, 
   bool is_last;
   do {
     is_last = c0 - t * 8 + step >= end;
-    uint4 following[RUNS], v[HALVES][RUNS];
+    uint4 following[run_count], v[HALVES][run_count];
     if (!is_last) {
 #pragma unroll
-      for (int i = 0; i < RUNS; i++) following[i] = load_once(weight + min(c0 + step + i * 32, last));
+      for (int i = 0; i < run_count; i++) following[i] = load_once(weight + min(c0 + step + i * 32, last));
     } else if (!is_low && warp * 32 < E) {
       // While the last weights arrive.
       await_count(ready, target);
@@ -130,11 +130,11 @@ DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, 
 #pragma unroll
     for (int h = 0; h < HALVES; h++) {
 #pragma unroll
-      for (int i = 0; i < RUNS; i++) v[h][i] = *(const uint4*)(from[h] + min(c0 + i * 32, last));
+      for (int i = 0; i < run_count; i++) v[h][i] = *(const uint4*)(from[h] + min(c0 + i * 32, last));
     }
-    if (c0 - t * 8 + RUNS * 32 > end) {
+    if (c0 - t * 8 + run_count * 32 > end) {
 #pragma unroll
-      for (int i = 0; i < RUNS; i++) {
+      for (int i = 0; i < run_count; i++) {
         const int left = end - (c0 + i * 32);
         b[i] = first8(b[i], left);
 #pragma unroll
@@ -142,7 +142,7 @@ DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, 
       }
     }
 #pragma unroll
-    for (int i = 0; i < RUNS; i++) {
+    for (int i = 0; i < run_count; i++) {
       const uint4 lower = v[0][i], upper = HALVES == 2 ? v[HALVES - 1][i] : zero16();
       multiply_add(sums, lower.x, upper.x, lower.y, upper.y, b[i].x, b[i].y);
       multiply_add(sums, lower.z, upper.z, lower.w, upper.w, b[i].z, b[i].w);
@@ -212,6 +212,7 @@ DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, 
   if (threadIdx.x == 0) count_up(ready);
 }
 
+/** Launch: grid [4·E/8 + ceil(N/8)], N/4 in place of N/8 with an activation. */
 #define SMALL_LINEAR(ROWS)                                                                                            \
   KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear_##ROWS(                                                   \
       bf16* y, const bf16* x, const bf16* w, const bf16* NULLABLE a, float* NULLABLE low, u32* NULLABLE ready, int M, \
@@ -221,7 +222,7 @@ DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, 
   }
 SMALL_LINEAR(8)
 SMALL_LINEAR(16)
-/** x and residual are one row; sum may be null. */
+/** x and residual are one row; sum may be null. Launch: as small_linear. */
 KERNEL __launch_bounds__(PRODUCT_THREADS, 6)
     small_linear_norm(bf16* y, const bf16* x, const bf16* w, const bf16* NULLABLE a, float* NULLABLE low,
                       u32* NULLABLE ready, bf16* NULLABLE sum, const bf16* NULLABLE residual, const bf16* norm_weight,

@@ -24,9 +24,10 @@ DEVICE void lora_backward(float* grad0, float* grad1, float* grad2, float* grad3
                           const u8* bits, int rows, int K, int lddx, int ldx, int lddu, int lda, int kb, int start1,
                           int start2, int start3, int rank0, int rank1, int rank2, int rank3, int split_rows,
                           float keep0, float keep1, float keep2, float keep3) {
-  constexpr int E = 16 * TILES, SLOTS = TILES < 3 ? TILES : 3, STEPS = TILES == 1 ? 2 : 4, OWN = (TILES + 1) / 2;
-  __shared__ __align__(16) bf16 right[SLOTS][64][64];  // mask⊙x by part: [row][column]
-  __shared__ __align__(16) bf16 left[64][E + 8];       // du: [row][e]
+  constexpr int E = 16 * TILES, max_slots = TILES < 3 ? TILES : 3, depth_steps = TILES == 1 ? 2 : 4,
+                own_tiles = (TILES + 1) / 2;
+  __shared__ __align__(16) bf16 right[max_slots][64][64];  // mask⊙x by part: [row][column]
+  __shared__ __align__(16) bf16 left[64][E + 8];           // du: [row][e]
   __shared__ uint2 fragments[2][4 * TILES][32];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const int begin = blockIdx.y * split_rows, end = min(rows, begin + split_rows);
@@ -86,7 +87,7 @@ DEVICE void lora_backward(float* grad0, float* grad1, float* grad2, float* grad3
     }
   };
 
-  float sums[OWN][2][4] = {};
+  float sums[own_tiles][2][4] = {};
   fetch_left(begin);
   fetch(0, begin);
   fetch(1, begin);
@@ -104,7 +105,7 @@ DEVICE void lora_backward(float* grad0, float* grad1, float* grad2, float* grad3
 #pragma unroll
     for (int i = 0; i < 2; i++) {
 #pragma unroll
-      for (int slot = 0; slot < SLOTS; slot++) {
+      for (int slot = 0; slot < max_slots; slot++) {
         kept[i] |= ((__shfl_sync(0xffffffffu, words[i], (lane & 28) | slot) >> (8 * t)) & 0xffu) << (8 * slot);
       }
     }
@@ -144,7 +145,7 @@ DEVICE void lora_backward(float* grad0, float* grad1, float* grad2, float* grad3
       if (r < end && c < K) store8(row_of(dx, r, lddx), c, K, v);
       const int at = place_of(local, vector);
 #pragma unroll
-      for (int slot = 0; slot < SLOTS; slot++) {
+      for (int slot = 0; slot < max_slots; slot++) {
         if (slot == 0 || (slot < slots && !is_one)) {
           *(uint4*)&right[slot][local][at] = keep8(own, (kept[i] >> (8 * slot)) & 0xffu);
         }
@@ -153,12 +154,12 @@ DEVICE void lora_backward(float* grad0, float* grad1, float* grad2, float* grad3
     __syncthreads();
     const int depth = TILES == 1 ? (warp >> 2) * 32 : 0;
 #pragma unroll
-    for (int step = 0; step < STEPS; step++) {
+    for (int step = 0; step < depth_steps; step++) {
       const int left_row = depth + step * 16 + (lane >> 4) * 8 + (lane & 7),
                 right_row = depth + step * 16 + (lane & 15);
       const int at = place_of(right_row, (warp & 3) * 2 + (lane >> 4));
 #pragma unroll
-      for (int i = 0; i < OWN; i++) {
+      for (int i = 0; i < own_tiles; i++) {
         const int tile = TILES == 1 ? 0 : (warp >> 2) + i * 2;
         if (tile >= TILES) break;
         u32 p[4], q[4];
@@ -182,7 +183,7 @@ DEVICE void lora_backward(float* grad0, float* grad1, float* grad2, float* grad3
     for (int i = 0; i < 8; i++) sums[0][i / 4][i % 4] += warp < 4 ? exchange[i * 32] : 0.0f;
   }
 #pragma unroll
-  for (int i = 0; i < OWN * 8; i++) {
+  for (int i = 0; i < own_tiles * 8; i++) {
     const int tile = TILES == 1 ? 0 : (warp >> 2) + i / 8 * 2;
     const int e = tile * 16 + i % 4 / 2 * 8 + g,
               column = first_column + (warp & 3) * 16 + i / 4 % 2 * 8 + t * 2 + i % 2;
@@ -200,6 +201,7 @@ DEVICE void lora_backward(float* grad0, float* grad1, float* grad2, float* grad3
   }
 }
 
+/** Launch: grid [ceil(K/64), splits]. */
 #define LORA_BACKWARD(COLUMNS)                                                                                         \
   KERNEL __launch_bounds__(256, 2) lora_backward_##COLUMNS(                                                            \
       float* NULLABLE grad0, float* NULLABLE grad1, float* NULLABLE grad2, float* NULLABLE grad3, float* partial,      \

@@ -102,7 +102,10 @@ DEVICE void write_partial(Tiles& tiles, float (&sums)[4][2][4], float* partial, 
   }
 }
 
-/** grad_i [r_i, K] += factor_i · Σ rows du[row][s_i + e]·mask⊙x[row][k], by way of partial [splits][E][K]. */
+/**
+ * grad_i [r_i, K] += factor_i · Σ rows du[row][s_i + e]·mask⊙x[row][k], by way of partial [splits][E][K].
+ * Launch: grid [ceil(K/64), splits, ceil(E/64)].
+ */
 KERNEL __launch_bounds__(256, 3)
     lora_gradient_a(float* NULLABLE grad0, float* NULLABLE grad1, float* NULLABLE grad2, float* NULLABLE grad3,
                     float* partial, u32* counters, const bf16* du, const bf16* x, const u8* NULLABLE bits, int rows,
@@ -145,6 +148,7 @@ KERNEL __launch_bounds__(256, 3)
 /**
  * grad_i [columns of part i, r_i] += factor_i · Σ rows dy[row][n]·u[row][s_i + e], by way of partial
  * [splits][N][width].
+ * Launch: grid [Σ ceil(columns of a part/64), splits, ceil(width/64)].
  */
 KERNEL __launch_bounds__(256, 3)
     lora_gradient_b(float* NULLABLE grad0, float* NULLABLE grad1, float* NULLABLE grad2, float* NULLABLE grad3,
@@ -184,7 +188,10 @@ KERNEL __launch_bounds__(256, 3)
   }
 }
 
-/** The end of lora_gradient_b alone, for partial sums that another kernel has made. */
+/**
+ * The end of lora_gradient_b alone, for partial sums that another kernel has made.
+ * Launch: grid [ceil(N·width/1024)].
+ */
 KERNEL __launch_bounds__(256)
     lora_finish_b(float* NULLABLE grad0, float* NULLABLE grad1, float* NULLABLE grad2, float* NULLABLE grad3,
                   const float* partial, int N, int width, int splits, int first_column1, int first_column2,
@@ -205,6 +212,7 @@ KERNEL __launch_bounds__(256)
 
 /**
  * Table entries of 8 words: target address (2), first value, rows, columns, target stride, factor bits, first block.
+ * Launch: grid [Σ ceil(elements of an entry/4096)].
  */
 KERNEL __launch_bounds__(256) lora_refresh(const float* values, const int* table, int entries) {
   int low = 0, high = entries;  // the last entry whose first block is not past this one

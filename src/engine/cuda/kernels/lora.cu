@@ -27,8 +27,8 @@ DEVICE void lora_down(bf16* u, bf16* saved, const bf16* x, const bf16* a, const 
                       int ldu, int ldsaved, int ldx, int lda, int kb, int start1, int start2, int start3, float keep0,
                       float keep1, float keep2, float keep3) {
   // By registers: rows of A under way, and whether x is fetched a turn ahead.
-  constexpr int BATCH = TILES > 4 ? 2 : TILES;
-  constexpr bool AHEAD = TILES <= 4;
+  constexpr int batch = TILES > 4 ? 2 : TILES;
+  constexpr bool is_ahead = TILES <= 4;
   __shared__ float partial[DOWN_WARPS][16][34];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const int first_row = blockIdx.x * 32, first_e = blockIdx.y * TILES * 8;
@@ -50,20 +50,20 @@ DEVICE void lora_down(bf16* u, bf16* saved, const bf16* x, const bf16* a, const 
       load_keeps(ahead_keeps, bits + run * 4 + (i64)min(first_row + t * 8 + g, rows - 1) * kb, first_part, last_part,
                  (i64)rows * kb);
   };
-  if (AHEAD && warp * 32 < K) fetch(warp);
+  if (is_ahead && warp * 32 < K) fetch(warp);
 #pragma unroll 1
   for (int run = warp; run * 32 < K; run += DOWN_WARPS) {
     const int c = run * 32 + t * 8;
     const int at = min(c, last);
-    uint4 raw[4], kept[4], b[BATCH];
+    uint4 raw[4], kept[4], b[batch];
     u32 keeps[4];
-    if (!AHEAD) fetch(run);
+    if (!is_ahead) fetch(run);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
       raw[i] = ahead[i];
       keeps[i] = ahead_keeps[i];
     }
-    if (AHEAD && (run + DOWN_WARPS) * 32 < K) fetch(run + DOWN_WARPS);
+    if (is_ahead && (run + DOWN_WARPS) * 32 < K) fetch(run + DOWN_WARPS);
     if (run * 32 + 32 > K) {
 #pragma unroll
       for (int i = 0; i < 4; i++) raw[i] = first8(raw[i], K - c);
@@ -71,9 +71,9 @@ DEVICE void lora_down(bf16* u, bf16* saved, const bf16* x, const bf16* a, const 
     int current = -1;
 #pragma unroll
     for (int n = 0; n < TILES; n++) {
-      if (n % BATCH == 0) {
+      if (n % batch == 0) {
 #pragma unroll
-        for (int i = 0; i < BATCH; i++) {
+        for (int i = 0; i < batch; i++) {
           b[i] = *(const uint4*)(row_of(a, min(first_e + (n + i) * 8, E - 8) + g, lda) + at);
         }
       }
@@ -88,10 +88,10 @@ DEVICE void lora_down(bf16* u, bf16* saved, const bf16* x, const bf16* a, const 
       }
 #pragma unroll
       for (int m = 0; m < 2; m++) {
-        multiply_add(sums[m][n], kept[2 * m].x, kept[2 * m + 1].x, kept[2 * m].y, kept[2 * m + 1].y, b[n % BATCH].x,
-                     b[n % BATCH].y);
-        multiply_add(sums[m][n], kept[2 * m].z, kept[2 * m + 1].z, kept[2 * m].w, kept[2 * m + 1].w, b[n % BATCH].z,
-                     b[n % BATCH].w);
+        multiply_add(sums[m][n], kept[2 * m].x, kept[2 * m + 1].x, kept[2 * m].y, kept[2 * m + 1].y, b[n % batch].x,
+                     b[n % batch].y);
+        multiply_add(sums[m][n], kept[2 * m].z, kept[2 * m + 1].z, kept[2 * m].w, kept[2 * m + 1].w, b[n % batch].z,
+                     b[n % batch].w);
       }
     }
   }
@@ -123,6 +123,7 @@ DEVICE void lora_down(bf16* u, bf16* saved, const bf16* x, const bf16* a, const 
   }
 }
 
+/** Launch: grid [ceil(rows/32), ceil(E/W)], W = min(E, 64). */
 #define LORA_DOWN(COLUMNS)                                                                                       \
   KERNEL __launch_bounds__(512)                                                                                  \
       lora_down_##COLUMNS(bf16* u, bf16* NULLABLE saved, const bf16* x, const bf16* a, const u8* NULLABLE bits,  \
@@ -139,6 +140,7 @@ LORA_DOWN(64)
 /**
  * dx += Σ parts keep·mask⊙(du·A). 64 rows by 128 columns a block, 16 by 64 a warp. Columns of a run of 32 are permuted
  * on the way into shared memory (8t + 2j + i to 8j + 2t + i), so that a lane's results of four tiles are 8 neighbours.
+ * Launch: grid [ceil(K/128), ceil(rows/64)].
  */
 KERNEL __launch_bounds__(256, 2)
     lora_input_gradient(bf16* dx, const bf16* du, const bf16* a, const u8* NULLABLE bits, int rows, int K, int E,

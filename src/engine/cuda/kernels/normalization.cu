@@ -1,4 +1,5 @@
 // RMSNorm by row with the residual addition before it. One block a row; a row stays in registers between the passes.
+// Launch: grid [rows], block min(512, 32·ceil(columns/512)).
 
 #define MAX_VECTORS 4  // 8 elements each, by at most 512 threads: 16384 columns
 

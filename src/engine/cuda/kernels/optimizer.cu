@@ -2,11 +2,12 @@
 // elements of one parameter: {parameter, first element, elements, quantised, first element of the state, first block of
 // scales, 0, 0}. Settings are four floats a parameter, made new each step; the last is 0 where torch would skip it.
 // Roundings are written out, since the compiler's fast maths would change them.
+// Launch: grid [chunks].
 
 #define CHUNK_WORDS 8
 #define BLOCK 256  // consecutive elements with one scale
 
-/** Sum of squares of what this block sees, in double. */
+/** Sum of squares of what this block sees, in double. Launch: grid [G], G = min(1024, ceil(n/1024)). */
 KERNEL __launch_bounds__(256) squared_norm(double* partials, const float* grads, i64 n) {
   __shared__ double sums[256];
   double sum = 0.0;
@@ -39,7 +40,10 @@ KERNEL __launch_bounds__(256) largest_magnitude(float* largest, const float* x, 
   if (threadIdx.x == 0) ((u32*)largest)[blockIdx.x] = tops[0];
 }
 
-/** norm[0] = √Σ partials; norm[1] = what gradients are multiplied with, NaN if the norm is not finite. */
+/**
+ * norm[0] = √Σ partials; norm[1] = what gradients are multiplied with, NaN if the norm is not finite.
+ * Launch: grid [1].
+ */
 KERNEL __launch_bounds__(256) clip_scale(float* norm, const double* partials, int count, float max_norm) {
   __shared__ double sums[256];
   double sum = 0.0;

@@ -1,6 +1,7 @@
 // Rotary position embedding, half-split, of queries and keys in one launch: (a, b) → (a·cos - b·sin, b·cos + a·sin)
 // with b half a head away; sign -1 turns back (the gradient). Queries are multiplied by query_scale. fp32, one
 // rounding.
+// Launch: grid [rows], block min(256, 32·ceil((heads + kv_heads)·ceil(D/16)/32)).
 
 DEVICE void turn8(bf16* out, const bf16* x, const float* cos, const float* sin, int half, float scale, float sign) {
   float a[8], b[8], c[8], s[8];

@@ -1,6 +1,6 @@
 // Moving whole rows: gather, scatter, replace, and the patch merger's blocks. Listed rows are distinct.
 
-/** out[i] = x[index[i]]. */
+/** out[i] = x[index[i]]. Launch: grid2(n, columns). */
 KERNEL __launch_bounds__(128)
     gather_rows(bf16* out, const bf16* x, const int* index, int n, int columns, int ldo, int ldx) {
   const int c = COLUMN;
@@ -8,7 +8,7 @@ KERNEL __launch_bounds__(128)
   FOR_ROWS(i, n) store8(row_of(out, i, ldo), c, columns, load8(row_of(x, index[i], ldx), c, columns));
 }
 
-/** target[index[i]] = source[i], or zeros without a source. */
+/** target[index[i]] = source[i], or zeros without a source. Launch: grid2(n, columns). */
 KERNEL __launch_bounds__(128)
     scatter_rows(bf16* target, const bf16* NULLABLE source, const int* index, int n, int columns, int ldt, int lds) {
   const int c = COLUMN;
@@ -19,7 +19,7 @@ KERNEL __launch_bounds__(128)
   }
 }
 
-/** out[r] = map[r] >= 0 ? source[map[r]] : base[r]; zeros for what is missing. */
+/** out[r] = map[r] >= 0 ? source[map[r]] : base[r]; zeros for what is missing. Launch: grid2(rows, columns). */
 KERNEL __launch_bounds__(128) select_rows(bf16* out, const bf16* NULLABLE base, const bf16* NULLABLE source,
                                           const int* map, int rows, int columns, int ldo, int ldb, int lds) {
   const int c = COLUMN;
@@ -36,7 +36,7 @@ KERNEL __launch_bounds__(128) select_rows(bf16* out, const bf16* NULLABLE base, 
   }
 }
 
-/** out[i][c·block + j] = x[order[i·block + j]][c]. */
+/** out[i][c·block + j] = x[order[i·block + j]][c]. Launch: grid2(out_rows, columns). */
 KERNEL __launch_bounds__(128) merge_patches_forward(bf16* out, const bf16* x, const int* order, int out_rows,
                                                     int columns, int block, int ldo, int ldx) {
   const int c = COLUMN;
@@ -60,7 +60,7 @@ KERNEL __launch_bounds__(128) merge_patches_forward(bf16* out, const bf16* x, co
   }
 }
 
-/** The way back: dx[order[i·block + j]][c] = dy[i][c·block + j]. */
+/** The way back: dx[order[i·block + j]][c] = dy[i][c·block + j]. Launch: grid2(out_rows, columns). */
 KERNEL __launch_bounds__(128) merge_patches_backward(bf16* dx, const bf16* dy, const int* order, int out_rows,
                                                      int columns, int block, int lddx, int lddy) {
   const int c = COLUMN;
