@@ -207,17 +207,6 @@ DEVICE float sum_of_splits(const float* partial, int splits, i64 stride) {
   return sum;
 }
 
-/** counterHash of random.ts; `mixed` is seed · 0x9e3779b9. */
-DEVICE u32 counter_hash(u32 seed, u32 mixed, u32 counter) {
-  u32 x = counter ^ mixed;
-  x = (x ^ (x >> 16)) * 0x7feb352du;
-  x = (x ^ (x >> 15)) * 0x846ca68bu;
-  x = x ^ (x >> 16) ^ seed;
-  x = (x ^ (x >> 16)) * 0x7feb352du;
-  x = (x ^ (x >> 15)) * 0x846ca68bu;
-  return x ^ (x >> 16);
-}
-
 /** Clears the elements whose bit in `bits` (element 0 lowest) is 0. */
 DEVICE uint4 keep8(uint4 v, u32 bits) {
   // Bits 2j and 2j + 1 reach the signs of the two low bytes after a shift by 2j.
