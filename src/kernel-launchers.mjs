@@ -73,8 +73,13 @@ function grouped(parameters) {
     const [, stem, digit] = /^(\w*?)([0-3]?)$/.exec(parameter.name);
     const isList = digit !== '' && parameters.some(({ name }) => name === `${stem}3`);
     const last = groups.at(-1);
-    if (isList && last?.stem === stem) last.count++;
-    else if (isList)
+    if (isList && last?.stem === stem) {
+      const isNext = last.from + last.count === Number(digit);
+      if (!isNext || last.type !== parameter.type || last.isNullable !== parameter.isNullable) {
+        throw new Error(`${parameter.name} does not follow ${stem}${last.from} as the next of its list`);
+      }
+      last.count++;
+    } else if (isList)
       groups.push({ ...parameter, at, stem, property: camelCase(`${stem}s`), from: Number(digit), count: 1 });
     else groups.push({ ...parameter, at, property: camelCase(parameter.name) });
   }

@@ -246,6 +246,8 @@ describe('the reader of signatures', () => {
     const different = kernel('sum_8', 'float* y, int n') + kernel('sum_16', 'float* y, i64 n');
     expect(() => readKernels!('sum.cu', different)).toThrow(/sum_\* have different parameters/);
     expect(() => readKernels!('sum.cu', kernel('sum', 'short n'))).toThrow(/cannot read the parameter "short n"/);
+    const list = { 'sum.cu': kernel('sum', 'int n0, int n2, int n3') };
+    expect(() => kernelLaunchers!(list)).toThrow(/n2 does not follow n0/);
     const twice = { 'attention-a.cu': kernel('sum', 'int n'), 'attention-b.cu': kernel('sum', 'u32 n') };
     expect(() => kernelLaunchers!(twice)).toThrow(/attention-a.cu and attention-b.cu/);
   });
