@@ -5,32 +5,12 @@
  * resumed run plans as the one that never stopped. The engine names how it keeps things (`Engine.storage`), the model
  * what it computes; neither knows the other. Tests hold the figures against the engines' own books.
  */
+import type { PackedSize } from '../../batch/packed-window.js';
 import type { StorageCosts } from '../../engine/engine.js';
 import type { LinearModule } from '../linear-module.js';
 import type { Ministral3Config } from './config.js';
 import type { RecomputedLayers } from './layers.js';
 import type { LayerModules, Ministral3Modules } from './modules.js';
-
-/** What one sample, or all of a pass, brings. */
-export interface PackedSize {
-  readonly tokens: number;
-  readonly patches: number;
-  /** Image features: merged patches. */
-  readonly features: number;
-  /** Labelled rows. */
-  readonly labels: number;
-}
-
-export const EMPTY_SIZE: PackedSize = { tokens: 0, patches: 0, features: 0, labels: 0 };
-
-export function addSizes(a: PackedSize, b: PackedSize): PackedSize {
-  return {
-    tokens: a.tokens + b.tokens,
-    patches: a.patches + b.patches,
-    features: a.features + b.features,
-    labels: a.labels + b.labels,
-  };
-}
 
 /** Bytes and operations for each row of one layer. */
 interface LayerCosts {

@@ -4,8 +4,7 @@
  * flows. Rows: tokens in the decoder, patches in the vision layers that run, merged patches in the projector, labelled
  * rows in the head. Attention, norms, adapters and recomputation are left out.
  */
-import type { VlmBatch } from '../../data/types.js';
-import { countLabels } from '../../train/trainable-model.js';
+import type { PackedSize } from '../../batch/packed-window.js';
 import type { LinearModule } from '../linear-module.js';
 import type { Ministral3Config } from './config.js';
 import type { LayerModules, Ministral3Modules } from './modules.js';
@@ -13,17 +12,9 @@ import type { LayerModules, Ministral3Modules } from './modules.js';
 export function trainingFlops(
   config: Ministral3Config,
   modules: Ministral3Modules,
-  microBatches: readonly VlmBatch[],
+  { tokens, patches, features, labels }: PackedSize,
 ): number {
-  const { vision, spatialMergeSize, visionFeatureLayer } = config;
-  let [tokens, patches, labels] = [0, 0, 0];
-  for (const batch of microBatches) {
-    for (const real of batch.attentionMask.data) tokens += real;
-    labels += countLabels(batch);
-    const sizes = batch.imageSizes?.data ?? [];
-    for (let i = 0; i + 1 < sizes.length; i += 2) patches += (sizes[i]! * sizes[i + 1]!) / vision.patchSize ** 2;
-  }
-  const visionLinears = modules.visionLayers.slice(0, visionFeatureLayer).flatMap(linearsOf);
+  const visionLinears = modules.visionLayers.slice(0, config.visionFeatureLayer).flatMap(linearsOf);
   const projector = [modules.mergingLayer, modules.linear1, modules.linear2];
   const count = (linears: readonly LinearModule[], flows: boolean): number =>
     (flows ? 4 : 2) * linears.reduce((sum, { weight }) => sum + weight.shape[0]! * weight.shape[1]!, 0);
@@ -34,7 +25,7 @@ export function trainingFlops(
   const [vocabulary, hidden] = modules.lmHead.shape as [number, number];
   return (
     count(visionLinears, throughVision) * patches +
-    count(projector, throughProjector) * (patches / spatialMergeSize ** 2) +
+    count(projector, throughProjector) * features +
     count(textLinears, throughProjector || isTrained(textLinears)) * tokens +
     4 * vocabulary * hidden * labels
   );
