@@ -5,14 +5,14 @@
 
 // Data: from files to batches.
 export { ClassLabel, IndexedDataset, LabelledDataset } from './data/dataset.js';
-export {
-  ImageFolder,
-  type ImageFolderOptions,
-  type ImageReadOptions,
-  type ImageSample,
-  type ImageTableOptions,
-  type SkippedImage,
-} from './data/image-folder.js';
+export { ImageFolder } from './data/image-folder.js';
+export type {
+  ImageFolderOptions,
+  ImageReadOptions,
+  ImageSample,
+  ImageTableOptions,
+  SkippedImage,
+} from './data/image-folder-options.js';
 export type { DatasetParts, SplitOptions } from './data/split-dataset.js';
 export { HubImageFolder, type HubImageFolderOptions } from './data/hub-image-folder.js';
 export { KaggleImageFolder } from './data/kaggle-image-folder.js';
@@ -147,10 +147,10 @@ export type { LineChartOptions, Point } from './chart/line-chart.js';
 export type { RenderOptions as PictureRenderOptions } from './chart/render.js';
 export type { RenderOptions as TemplateRenderOptions } from './data/chat-template.js';
 export type { Collator } from './data/data-loader.js';
-export type { DecodeOptions as ImageDecodeOptions } from './data/decode-image.js';
+export type { DecodeOptions as ImageDecodeOptions } from './data/image-header.js';
 export type { SplitName } from './data/folder-evidence.js';
 export type { TableRow } from './data/csv.js';
-export type { ImageFolderContent } from './data/image-folder.js';
+export type { ImageFolderContent } from './data/image-folder-options.js';
 export type { FromConfigOptions, ImageGrid } from './data/image-processor.js';
 export type { EncodedSample, PaddingSide } from './data/pad-batch.js';
 export type { PixelSettings, ProcessedImage } from './data/process-pixels.js';

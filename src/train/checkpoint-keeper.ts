@@ -6,17 +6,15 @@ import {
   isCheckpoint,
   listCheckpoints,
   type ReadCheckpoint,
-  type RunIdentity,
-  type RunState,
   readCheckpoint,
   readCheckpointParameters,
   requireCheckpointOf,
-  type TrainingTensors,
   writeCheckpoint,
 } from './checkpoint.js';
 import type { CheckpointAdapter } from './checkpoint-adapter.js';
 import type { RunCourse } from './checkpoint-checks.js';
 import { checkpointName, removeCheckpointFolder, tidyCheckpointFolders } from './checkpoint-folder.js';
+import type { RunIdentity, RunState, TrainingTensors } from './checkpoint-state.js';
 import { explainVanished } from './run-folder.js';
 
 interface Place {

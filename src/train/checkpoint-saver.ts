@@ -6,8 +6,8 @@ import type { Engine, OptimizerState } from '../engine/engine.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { CheckpointError, EngineError } from '../errors.js';
 import type { BestModelTracker } from './best-model.js';
-import type { TrainingTensors } from './checkpoint.js';
 import type { CheckpointKeeper, Progress, SavedCheckpoint } from './checkpoint-keeper.js';
+import type { TrainingTensors } from './checkpoint-state.js';
 import type { RunLog } from './run-log.js';
 import type { StepMetrics } from './step-metrics.js';
 
