@@ -33,7 +33,7 @@ import {
   splitsOf,
 } from './folder-evidence.js';
 import { isContainerOrMask, isFlat, SplitReading } from './folder-splits.js';
-import type { FolderNode, PictureFile } from './folder-tree.js';
+import type { FolderNode } from './folder-tree.js';
 import { placeByCallback, placeByPattern } from './said-layout.js';
 
 export type { SplitName } from './folder-evidence.js';

@@ -218,7 +218,6 @@ export class SftTrainer {
         model,
         config,
         sampler: this.#sampler,
-        learningRateFactors: learningRateFactors(trainable, config.loraplusLrRatio),
         warnings: runWarnings(config, this.#sampler),
         settings: namedSettings(this.#options),
         tokenizerDigest: this.#options.collator.tokenizerDigest,

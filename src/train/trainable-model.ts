@@ -8,7 +8,7 @@ import type { Engine } from '../engine/engine.js';
 import type { Steps, Tape } from '../engine/tape.js';
 import type { ParameterSet, Tensor } from '../engine/tensor.js';
 import type { WriteAdapter } from '../model/linear-module.js';
-import type { AdapterView, PassOptions } from '../model/ministral3/layers.js';
+import type { AdapterView, PassOptions, RecomputedLayers } from '../model/ministral3/layers.js';
 import type { Costs } from './pass-plan.js';
 
 /** How the gradients of a window are computed. */
@@ -32,9 +32,9 @@ export interface AccumulateOptions {
   readonly neftuneNoiseAlpha?: number | undefined;
   /** Looked at in pauses of the computation: its reason is thrown, with some gradients added already. */
   readonly signal?: AbortSignal | undefined;
-  /** Told what the run had to change to fit. */
+  /** Receives what had to change for the window to fit. */
   readonly onWarning?: ((message: string) => void) | undefined;
-  /** Told how the window is run, before each attempt. */
+  /** Receives the passes of the window, before each attempt. */
   readonly onPlan?: ((passes: readonly PassSummary[]) => void) | undefined;
 }
 
@@ -55,12 +55,7 @@ export interface PassSummary {
   /** Of the vision tower, before they are merged. */
   readonly patches: number;
   /** The first layers of each tower that are run again in backward. */
-  readonly recomputedLayers: {
-    /** Of the vision tower. */
-    readonly vision: number;
-    /** Of the decoder. */
-    readonly text: number;
-  };
+  readonly recomputedLayers: RecomputedLayers;
   /** Estimate of the bytes that it takes above what is held between passes. */
   readonly bytes: number;
 }
@@ -69,7 +64,7 @@ export interface PassSummary {
 export interface TrainableModel {
   /** Holds the parameters; the trainer updates them there. */
   readonly engine: Engine;
-  /** Everything that is trained; at least one number. The same set as long as a run takes. */
+  /** Everything that is trained; at least one value. The same set as long as a run takes. */
   readonly trainable: ParameterSet;
   /** Whether its weights were freed: it can be trained no longer. */
   readonly isDisposed?: boolean | undefined;

@@ -10,11 +10,10 @@ import type { OptimizerState } from '../engine/engine.js';
 import type { ParameterLease } from '../engine/parameter-lease.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { TrainingError, TuneError } from '../errors.js';
-import { AdapterWriter } from './adapter-writer.js';
 import { BestModelTracker, judgeOf } from './best-model.js';
 import { listCheckpoints, savedFingerprints } from './checkpoint.js';
-import { checkpointAdapter } from './checkpoint-adapter.js';
-import { CheckpointKeeper } from './checkpoint-keeper.js';
+import { AdapterWriter, checkpointAdapter } from './checkpoint-adapter.js';
+import { CheckpointManager } from './checkpoint-manager.js';
 import { CheckpointSaver } from './checkpoint-saver.js';
 import { evaluationWarnings, settingsWithParts } from './compare-runs.js';
 import { fingerprintDataset } from './dataset-fingerprint.js';
@@ -45,8 +44,6 @@ export interface TrainingLoopOptions {
   /** Of the collator's tokenizer, where it is known. */
   readonly tokenizerDigest: string | undefined;
   readonly sampler: Sampler;
-  /** Of the trainable parameters, in order, where they differ. */
-  readonly learningRateFactors: readonly number[] | undefined;
   /** To be shown once the run has begun. */
   readonly warnings: readonly string[];
   readonly dataset: Dataset<TrainingExample>;
@@ -78,7 +75,7 @@ export class TrainingLoop {
   readonly #adapter: AdapterWriter;
   #metrics = new StepMetrics(0);
   #best: BestModelTracker | undefined;
-  #checkpoints!: CheckpointKeeper;
+  #checkpoints!: CheckpointManager;
   #saver!: CheckpointSaver;
   #optimizer!: OptimizerState;
   #steps!: WindowStep;
@@ -204,7 +201,7 @@ export class TrainingLoop {
       ...(evaluated && { evalDataset: await fingerprintDataset(evaluated, signal, { before: saved.evalDataset }) }),
       parameters: trainable.parameters.map(({ name, shape }) => ({ name, shape })),
     };
-    this.#checkpoints = new CheckpointKeeper(identity, checkpointAdapter(model, collator, this.#adapter.write), {
+    this.#checkpoints = new CheckpointManager(identity, checkpointAdapter(model, collator, this.#adapter.write), {
       totalSteps: sampler.totalSteps,
       epochAfter: (steps) => (steps === 0 ? 0 : sampler.place(steps - 1).epochAfter),
     });
@@ -212,9 +209,9 @@ export class TrainingLoop {
     const resumed = resumeFrom === undefined ? undefined : await orAborted(this.#checkpoints.open(resumeFrom), signal);
     this.#optimizer = engine.createOptimizerState(trainable, optimizerKind(config));
     engine.zeroGradients(trainable);
-    const { learningRateFactors, lease } = this.#options;
+    const { lease } = this.#options;
     this.#steps = new WindowStep({
-      ...{ model, trainable, optimizer: this.#optimizer, config, learningRateFactors, lease, signal },
+      ...{ model, trainable, optimizer: this.#optimizer, config, lease, signal },
       answer: (value) => this.#answer(value),
     });
     const maxSkippedSteps = config.onNonFiniteLoss === 'skip' ? config.maxSkippedSteps : 0;
@@ -458,7 +455,7 @@ export class TrainingLoop {
       skippedSteps,
       ...(this.#best?.best ? { best: this.#best.best } : {}),
       // None if a reader left before the run had begun.
-      checkpoints: (this.#checkpoints as CheckpointKeeper | undefined)?.paths ?? [],
+      checkpoints: (this.#checkpoints as CheckpointManager | undefined)?.paths ?? [],
       ...(isStopped ? { stopped: true as const } : {}),
     };
   }

@@ -14,6 +14,7 @@ import type { ParameterSet, Tensor } from '../engine/tensor.js';
 import { TrainingError } from '../errors.js';
 import { counterHash } from '../random.js';
 import { GradientCoverage } from './gradient-coverage.js';
+import { learningRateFactors } from './lora-plus.js';
 import type { PlannedPass } from './pass-plan.js';
 import { PassPlanner } from './pass-planner.js';
 import { optimizerKind, type SftConfig } from './sft-config.js';
@@ -132,8 +133,6 @@ export interface StepParts {
   readonly trainable: ParameterSet;
   readonly optimizer: OptimizerState;
   readonly config: SftConfig;
-  /** Of the trainable parameters, in order, where they differ. */
-  readonly learningRateFactors: readonly number[] | undefined;
   readonly lease: ParameterLease;
   readonly signal: AbortSignal;
   /** Waits for the engine, as long as the run is to go on. */
@@ -153,10 +152,13 @@ export interface TakenStep {
 export class WindowStep {
   readonly #parts: StepParts;
   readonly #coverage = new GradientCoverage();
+  /** Of the learning rates, where those of the parameters differ. */
+  readonly #factors: readonly number[] | undefined;
   #unanswered: Promise<unknown> | undefined;
 
   constructor(parts: StepParts) {
     this.#parts = parts;
+    this.#factors = learningRateFactors(parts.trainable, parts.config.loraplusLrRatio);
   }
 
   /** What the engine is computing though nobody waits for it; settles with it, whatever it gives. */
@@ -176,7 +178,7 @@ export class WindowStep {
     meanwhile: () => Promise<void>,
     onWarning: (message: string) => void,
   ): Promise<TakenStep> {
-    const { model, trainable, optimizer, config, learningRateFactors, lease, answer } = this.#parts;
+    const { model, trainable, optimizer, config, lease, answer } = this.#parts;
     const { engine } = model;
     const { loss: late, flops } = await this.#gradients(step, window, meanwhile, onWarning);
     // Only where a step may be left out is the loss waited for before the update.
@@ -194,7 +196,7 @@ export class WindowStep {
         eps: config.adamEpsilon,
         weightDecay: config.weightDecay,
         maxGradNorm: config.maxGradNorm,
-        learningRateFactors,
+        learningRateFactors: this.#factors,
       };
       // Not within a token or a batch of somebody else, who would compute with two states of the parameters.
       gradNorm = await exclusively(engine, undefined, () =>

@@ -13,7 +13,6 @@ import {
   asNumber,
   asText,
   isTrue,
-  type Kwargs,
   lengthOf,
   Markup,
   PyFloat,

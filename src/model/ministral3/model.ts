@@ -25,8 +25,7 @@ import { KvCache } from './kv-cache.js';
 import type { AdapterView, PassOptions } from './layers.js';
 import type { WeightProvider } from './load-weights.js';
 import { loadModules, type Ministral3Modules } from './modules.js';
-import { PassCosts } from './pass-costs.js';
-import { trainingFlops } from './training-flops.js';
+import { PassCosts, trainingFlops } from './pass-costs.js';
 
 /** Where a model came from, and who disposes of its engine. */
 export interface ModelOrigin {

@@ -1,5 +1,5 @@
 /**
- * What a packed pass takes: bytes at its peak, and time for what is chosen about it.
+ * What a packed pass takes: bytes at its peak, and time for what is chosen about it; and what a training step computes.
  *
  * Counted from the shapes, not measured on the first pass: a plan is then a pure function of window and budget, so a
  * resumed run plans as the one that never stopped. The engine names how it keeps things (`Engine.storage`), the model
@@ -146,6 +146,34 @@ export class PassCosts {
   get passTime(): number {
     return TOKENS_PER_PASS_START * 2 * timeOf(this.#text);
   }
+}
+
+/**
+ * Operations that a training step asks of the model: the "4N" count. For each frozen weight of a linear layer and each
+ * row that it is multiplied with, 2 operations forward and 2 for the gradient of the row, the latter only where one
+ * flows. Rows: tokens in the decoder, patches in the vision layers that run, merged patches in the projector, labelled
+ * rows in the head. Attention, norms, adapters and recomputation are left out.
+ */
+export function trainingFlops(
+  config: Ministral3Config,
+  modules: Ministral3Modules,
+  { tokens, patches, features, labels }: PackedSize,
+): number {
+  const visionLinears = modules.visionLayers.slice(0, config.visionFeatureLayer).flatMap(modulesOf);
+  const projector = [modules.mergingLayer, modules.linear1, modules.linear2];
+  const count = (linears: readonly LinearModule[], flows: boolean): number =>
+    (flows ? 4 : 2) * linears.reduce((sum, { weight }) => sum + weight.shape[0]! * weight.shape[1]!, 0);
+  const isTrained = (linears: readonly LinearModule[]): boolean => linears.some(({ lora }) => lora !== undefined);
+  const throughVision = isTrained(visionLinears);
+  const throughProjector = throughVision || isTrained(projector);
+  const textLinears = modules.textLayers.flatMap(modulesOf);
+  const [vocabulary, hidden] = modules.lmHead.shape as [number, number];
+  return (
+    count(visionLinears, throughVision) * patches +
+    count(projector, throughProjector) * features +
+    count(textLinears, throughProjector || isTrained(textLinears)) * tokens +
+    4 * vocabulary * hidden * labels
+  );
 }
 
 /** Of the layers that keep anything: others are never run again. */

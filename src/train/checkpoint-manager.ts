@@ -46,7 +46,7 @@ interface BestCopy {
   unsaved?: { readonly progress: Progress; readonly tensors: TrainingTensors } | undefined;
 }
 
-export class CheckpointKeeper {
+export class CheckpointManager {
   readonly #run: RunIdentity;
   readonly #course: RunCourse | undefined;
   readonly #writeAdapter: CheckpointAdapter | undefined;
