@@ -60,8 +60,9 @@ export class Ministral3 {
    * do not depend on engine, files and number format. Undefined if the engine has not read all weights.
    */
   readonly baseModel: Readonly<Record<string, string>> | undefined;
+  /** Of the active adapter; undefined where nothing is trained. */
+  writeAdapter: WriteAdapter | undefined;
   #trainable: ParameterSet | undefined;
-  #writeAdapter: WriteAdapter | undefined;
   /** The same, of an adapter that is switched off for a while too. */
   #lastTrainable: ParameterSet | undefined;
   #isDisposed = false;
@@ -131,12 +132,7 @@ export class Ministral3 {
   setTrainable(set: ParameterSet | undefined, write?: WriteAdapter): void {
     this.#trainable = set;
     if (set) this.#lastTrainable = set;
-    this.#writeAdapter = write;
-  }
-
-  /** Of the active adapter; undefined where nothing is trained. */
-  get writeAdapter(): WriteAdapter | undefined {
-    return this.#writeAdapter;
+    this.writeAdapter = write;
   }
 
   /**
