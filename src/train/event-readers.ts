@@ -1,9 +1,9 @@
 /**
  * The events of a run and those who read them. The run waits for its readers: from the time a reader has caught up, each
- * event that it takes holds the run until it asks for the next one, so that the model is meanwhile what the event tells of.
+ * event that it takes holds the run until it asks for the next one, so that the model is meanwhile as it was at the event.
  *
  * A run that waits for a reader which itself waits for the run would wait for ever. So a reader lets the run go on while
- * its own loop awaits the run; the asynchronous context that `next` marks tells whose loop it is.
+ * its own loop awaits the run; the asynchronous context that `next` marks says whose loop it is.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { TrainingEvent } from './events.js';
@@ -56,7 +56,7 @@ export class EventStream {
    * @param signal once it is aborted nobody is waited for
    */
   async handled(step: number, signal: AbortSignal | undefined): Promise<void> {
-    if (signal?.aborted || !this.isHeld) return;
+    if (signal?.aborted || !this.#isHeld) return;
     let resume = (): void => {};
     // Nothing is left in the process that could make a reader ask: it would end here, with the run unfinished.
     const stranded = (): void => this.#goOnWithout(step, () => true);
@@ -123,7 +123,7 @@ export class EventStream {
 
   /** For readers: one asks, leaves or lets go. */
   changed(): void {
-    if (this.#held.length === 0 || this.isHeld) return;
+    if (this.#held.length === 0 || this.#isHeld) return;
     for (const resume of this.#held) resume();
   }
 
@@ -142,7 +142,7 @@ export class EventStream {
   }
 
   /** Whether a reader is at work, or has not come to the last event yet. */
-  get isHeld(): boolean {
+  get #isHeld(): boolean {
     for (const reader of this.#readers) if (reader.holds) return true;
     return false;
   }
