@@ -33,7 +33,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ownership: ['files', 'messages'],
   formats: ['files', 'messages'],
   transfer: ['files', 'messages', 'ownership'],
-  archive: ['files', 'transfer'],
+  archive: ['files'],
   hub: ['archive', 'files', 'messages', 'transfer'],
   kaggle: ['archive', 'files', 'messages', 'transfer'],
   // Where a name becomes a folder of images, it meets what downloads.

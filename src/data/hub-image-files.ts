@@ -4,6 +4,7 @@ import { copyFile, mkdir, readdir, realpath, rename, rm, stat, symlink } from 'n
 import { basename, dirname, join } from 'node:path';
 import { extractZip } from '../archive/extract-zip.js';
 import { ConfigError, DataError, HubError } from '../errors.js';
+import { writeError } from '../files/disk-errors.js';
 import { hubCacheFolder } from '../hub/environment.js';
 import { selectPaths } from '../hub/file-patterns.js';
 import type { HubDownload } from '../hub/hub-options.js';
@@ -11,7 +12,6 @@ import { cacheName } from '../hub/repo-kind.js';
 import { datasetSnapshot, type FileSelection, type Snapshot } from '../hub/snapshot-download.js';
 import { oneLine } from '../messages/one-line.js';
 import { withLock } from '../transfer/lock.js';
-import { writeError } from '../transfer/partial-file.js';
 import { PICTURE_ENDING } from './folder-tree.js';
 import { exportImages, type ParquetSource } from './parquet/export-images.js';
 import { type ChosenColumns, findImageColumns } from './parquet/image-columns.js';

@@ -1,6 +1,6 @@
 /** Tables that lie among images: what they say, and whether it is what the folders say. */
 import { basename } from 'node:path';
-import { DataError, withoutHint } from '../errors.js';
+import { DataError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import type { Table } from './csv.js';
 import { FileIndex } from './file-index.js';
@@ -130,10 +130,10 @@ export function offerTable(error: DataError, tree: FolderNode, tables: readonly 
   const { hint = LAYOUTS } = error;
   const isOneOfSeveral = labelled.length > 1 && tablesToRead(tree, tables, tree.path, false).length > 1;
   const call = isOneOfSeveral ? `\`ImageFolder.fromTable(${JSON.stringify(tree.path)})\`` : callFor(tree, table);
-  return new DataError(`${withoutHint(error)}; ${saidBy(table)}`, {
+  return error.with({
+    summary: `${error.summary}; ${saidBy(table)}`,
     hint: `${table.labels ? 'Read the classes from the table' : 'If a column of the table holds classes'}: ${call}. ${hint}`,
     details: { ...error.details, table: table.path, columns: table.columns },
-    cause: error,
   });
 }
 

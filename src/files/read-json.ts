@@ -18,6 +18,9 @@ export interface ReadJsonOptions {
   readonly maxContainers?: number;
 }
 
+/** It is built to exhaust whoever reads it. */
+export class JsonLimitError extends SyntaxError {}
+
 /** @throws Error with the reason: the file cannot be read, is too large, is no JSON, or nests too deeply */
 export async function readJson(path: string, options: ReadJsonOptions = {}): Promise<unknown> {
   return parseJson(await readRegularFile(path, options.maxBytes ?? MAX_CONFIG_BYTES), options);
@@ -52,8 +55,8 @@ function checkNesting(bytes: Uint8Array, maxContainers: number): void {
     if (byte === 0x22) {
       for (i++; i < bytes.length && bytes[i] !== 0x22; i++) if (bytes[i] === 0x5c) i++;
     } else if (byte === 0x7b || byte === 0x5b) {
-      if (++depth > MAX_DEPTH) throw new SyntaxError(`it nests more than ${MAX_DEPTH} deep`);
-      if (++containers > maxContainers) throw new SyntaxError(`it has more than ${maxContainers} lists and objects`);
+      if (++depth > MAX_DEPTH) throw new JsonLimitError(`it nests more than ${MAX_DEPTH} deep`);
+      if (++containers > maxContainers) throw new JsonLimitError(`it has more than ${maxContainers} lists and objects`);
     } else if (byte === 0x7d || byte === 0x5d) depth--;
   }
 }
