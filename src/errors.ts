@@ -84,7 +84,7 @@ function cleanerOf(code: TuneErrorCode): (text: string) => string {
 /** What an error says, in a message that quotes it: of this package's the summary, of any other the first line. */
 export function reasonOf(error: unknown): string {
   if (error instanceof TuneError) return error.summary;
-  return (error instanceof Error ? error.message : String(error)).split('\n')[0]!;
+  return (error instanceof Error ? error.message : String(error)).trim().split('\n', 1)[0]!;
 }
 
 /**
@@ -143,17 +143,26 @@ export class DataError extends TuneError {
   }
 }
 
-/** A picture cannot be decoded; `details.path` names it. */
+/** What an ImageError carries beside its message. */
+export interface ImageErrorOptions extends TuneErrorOptions {
+  reason?: string | undefined;
+}
+
+/** An image cannot be decoded; `details.path` names it. */
 export class ImageError extends TuneError {
   override readonly name = 'ImageError';
-  constructor(message: string, options?: TuneErrorOptions) {
+  /** The summary without the name of the image, where it begins with one. */
+  readonly reason: string;
+
+  constructor(message: string, options: ImageErrorOptions = {}) {
     super('IMAGE', message, options);
+    this.reason = this.safe(options.reason) ?? this.summary;
   }
 }
 
 /** A tokenizer, chat template or conversation is wrong. */
 export class TextError extends TuneError {
-  override readonly name = 'TextError';
+  override readonly name: string = 'TextError';
   constructor(message: string, options?: TuneErrorOptions) {
     super('TEXT', message, options);
   }

@@ -1,9 +1,11 @@
 /** The images of a data set on the Hub, as one folder: the snapshot itself, or one with its zip archives unpacked. */
+
 import { createHash, randomUUID } from 'node:crypto';
 import { copyFile, mkdir, readdir, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { extractZip } from '../archive/extract-zip.js';
-import { ConfigError, DataError, HubError } from '../errors.js';
+import { ArchiveError } from '../archive/zip-directory.js';
+import { ConfigError, HubError } from '../errors.js';
 import { writeError } from '../files/disk-errors.js';
 import { hubCacheFolder } from '../hub/environment.js';
 import { selectPaths } from '../hub/file-patterns.js';
@@ -11,6 +13,7 @@ import type { HubDownload } from '../hub/hub-options.js';
 import { cacheName } from '../hub/repo-kind.js';
 import { datasetSnapshot, type FileSelection, type Snapshot } from '../hub/snapshot-download.js';
 import { oneLine } from '../messages/one-line.js';
+import { shortList } from '../messages/short-list.js';
 import { withLock } from '../transfer/lock.js';
 import { PICTURE_ENDING } from './folder-tree.js';
 import { exportImages, type ParquetSource } from './parquet/export-images.js';
@@ -150,8 +153,7 @@ function refuse(paths: readonly string[], dataDir: string): string | undefined {
 }
 
 function list(names: readonly string[]): string {
-  const shown = names.slice(0, 5).map((name) => JSON.stringify(name.slice(0, 100)));
-  return names.length > 5 ? `${shown.join(', ')} and ${names.length - 5} more` : shown.join(', ');
+  return shortList(names, 5, (name) => JSON.stringify(name.slice(0, 100)));
 }
 
 /** Paths below a folder, with `/`. */
@@ -235,12 +237,11 @@ class Unpacking {
         const { signal } = this.#download;
         await extractZip(real, dir, { signal, allowCaseConflicts: this.#options.allowCaseConflicts });
       } catch (error) {
-        if (!(error instanceof DataError)) throw error;
-        const reason = String(error.details['reason'] ?? error.message.split('\n')[0]);
-        throw new DataError(`${this.#name.split(' ')[0]}: ${oneLine(path)}: ${reason}`, {
+        if (!(error instanceof ArchiveError)) throw error;
+        throw error.with({
+          summary: `${this.#name.split(' ')[0]}: ${oneLine(path)}: ${error.reason}`,
           hint: `${error.hint} The archive is kept at ${real}: unpack it by other means and read the folder by ImageFolder.load.`,
           details: { ...error.details, archive: real },
-          cause: error,
         });
       }
     });

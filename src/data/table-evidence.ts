@@ -58,16 +58,9 @@ export async function findTables(tree: FolderNode): Promise<TableEvidence[]> {
 const NO_TABLE = { table: undefined, isHeaderless: false };
 
 function evidenceOf(table: Table, fileColumn: string, files: FileIndex): Omit<TableEvidence, 'isHeaderless'> {
-  let labels: LabelColumns | undefined;
-  try {
-    labels = labelColumnsOf(table, [fileColumn, splitColumnOf(table)]);
-  } catch (error) {
-    // Two columns of equal right: whoever reads the table will hear of it.
-    const column = /`([^`]+)`/.exec((error as Error).message)?.[1];
-    labels = column === undefined ? undefined : { column };
-  }
-  // The answers of a sample submission are no labels.
-  if (/submission/i.test(basename(table.path))) labels = undefined;
+  // The answers of a sample submission are no labels. Of two columns of equal right whoever reads the table will hear.
+  const isAnswers = /submission/i.test(basename(table.path));
+  const labels = isAnswers ? undefined : labelColumnsOf(table, [fileColumn, splitColumnOf(table)], 'first');
   const named = new Map<PictureFile, string>();
   const cells = new Map<PictureFile, readonly string[]>();
   for (const row of table.rows.slice(0, 2000)) {

@@ -7,6 +7,7 @@ import { parseOptions } from '../config.js';
 import { HubError, reasonOf, TransferError } from '../errors.js';
 import { requireSpace, writeError } from '../files/disk-errors.js';
 import { oneLine } from '../messages/one-line.js';
+import { shortList } from '../messages/short-list.js';
 import { downloadFile } from '../transfer/download-file.js';
 import { withLock } from '../transfer/lock.js';
 import { partialBytes } from '../transfer/partial-file.js';
@@ -163,8 +164,8 @@ async function findCached(cache: RepoCache, revision: string, selection: FileSel
     ? await cache.missing(commit, tree, selectPaths(tree.keys(), selection.allowPatterns, selection.ignorePatterns))
     : ((await selection.missingFrom?.(folder)) ?? []);
   if (missing.length === 0) return { folder, commit };
-  const shown = missing.length > 10 ? [...missing.slice(0, 10), `${missing.length - 10} more`] : missing;
-  return { fault: `the cached files of commit ${commit} lack ${shown.join(', ')}`, details: { commit, missing } };
+  const shown = shortList(missing, 10, oneLine);
+  return { fault: `the cached files of commit ${commit} lack ${shown}`, details: { commit, missing } };
 }
 
 /** One call, once the Hub is to be asked. */

@@ -1,6 +1,6 @@
 /** JSON over HTTP, with bounded retries. */
 import { TransferError } from '../errors.js';
-import { JsonLimitError, parseJson } from '../files/read-json.js';
+import { JsonFault, parseJson } from '../files/read-json.js';
 import { type ExplainAnswer, errorOf, PAGE_HINT, pageTitle, suspectAnswer } from './answer-error.js';
 import type { HttpAnswer } from './http-answer.js';
 import { shownUrl } from './request-failure.js';
@@ -64,7 +64,7 @@ async function requestOnce(request: JsonRequest): Promise<JsonAnswer> {
 function notJson(answer: HttpAnswer, url: string, bytes: Buffer, cause: unknown): TransferError {
   const text = bytes.toString('utf8', 0, TEXT_LIMIT);
   const facts = { url, status: answer.status, details: { contentType: answer.contentType }, cause };
-  if (cause instanceof JsonLimitError) {
+  if (cause instanceof JsonFault) {
     return new TransferError(`${url}: the answer is not read: ${cause.message}`, {
       hint: 'No answer of the service is like that: check the address, and mirrors and proxies on the way to it.',
       ...facts,
