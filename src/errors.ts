@@ -81,10 +81,10 @@ function cleanerOf(code: TuneErrorCode): (text: string) => string {
   return code === 'TRANSFER' || code === 'HUB' || code === 'KAGGLE' ? redactAddresses : redact;
 }
 
-/** What an error says, in a message that quotes it: of this package's the summary, of any other the first line. */
+/** What an error says in one line, for a message that quotes it: no hint, and no list. */
 export function reasonOf(error: unknown): string {
-  if (error instanceof TuneError) return error.summary;
-  return (error instanceof Error ? error.message : String(error)).trim().split('\n', 1)[0]!;
+  const text = error instanceof TuneError ? error.summary : error instanceof Error ? error.message : String(error);
+  return text.trim().split('\n', 1)[0]!;
 }
 
 /**

@@ -65,9 +65,10 @@ it('is whole as JSON, without secrets in any field', () => {
   expect(gone.url).toBe('https://***@hub.example/api?***');
 });
 
-it('is quoted without its hint, another error by its first line', () => {
+it('is quoted in one line', () => {
   const listed = new CheckpointError('it differs:\n  - a\n  - b', { hint: 'Look at it.' });
-  expect(reasonOf(listed)).toBe('it differs:\n  - a\n  - b');
+  expect(reasonOf(listed)).toBe('it differs:');
+  expect(listed.summary).toBe('it differs:\n  - a\n  - b');
   expect(reasonOf(new Error('Cannot find module\nRequire stack:\n- here'))).toBe('Cannot find module');
   expect(reasonOf('thrown text')).toBe('thrown text');
   expect(listed).toBeInstanceOf(TuneError);

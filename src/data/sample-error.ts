@@ -9,8 +9,9 @@ import { oneLine } from '../messages/one-line.js';
  */
 export function nameSample(error: unknown, sample: string): unknown {
   if (error instanceof Error && error.name === 'AbortError') return error;
-  const summary = `sample ${oneLine(sample)}: ${reasonOf(error)}`;
-  if (!(error instanceof TuneError)) return new DataError(summary, { details: { sample }, cause: error });
+  const who = `sample ${oneLine(sample)}`;
+  if (!(error instanceof TuneError))
+    return new DataError(`${who}: ${reasonOf(error)}`, { details: { sample }, cause: error });
   if (error.details.sample !== undefined) return error;
-  return error.with({ summary, details: { ...error.details, sample } });
+  return error.with({ summary: `${who}: ${error.summary}`, details: { ...error.details, sample } });
 }

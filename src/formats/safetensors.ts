@@ -257,7 +257,7 @@ export class ShardedCheckpoint {
       try {
         files.set(name, await SafetensorsFile.open(join(directory, name)));
       } catch (error) {
-        faults.push(`shard ${name}: ${reasonOf(error)}`);
+        faults.push(`shard ${name}: ${error instanceof CheckpointError ? error.summary : reasonOf(error)}`);
       }
     }
     for (const [tensor, name] of weightMap) {

@@ -1,4 +1,5 @@
 /** Supervised fine-tuning: the public face of the training loop. */
+
 import { resolve } from 'node:path';
 import { afterAbort, orAborted } from '../async/or-aborted.js';
 import { checkNames, requirePath } from '../config.js';
@@ -12,6 +13,7 @@ import { judgeOf } from './best-model.js';
 import { type EvalResult, evaluateLoss } from './evaluate-loss.js';
 import type { TrainOutput } from './events.js';
 import { checkEvaluationSet, checkLabels } from './label-check.js';
+import { withLessMemory } from './less-memory.js';
 import { learningRateFactors } from './lora-plus.js';
 import { Progress } from './progress.js';
 import { runWarnings } from './run-warnings.js';
@@ -287,7 +289,9 @@ export class SftTrainer {
     const smoothing = { labelSmoothing };
     const measured: typeof model.evaluateLoss = (batch, given) => {
       onBatch?.();
-      return model.evaluateLoss(batch, given);
+      return model.evaluateLoss(batch, given).catch((error: unknown) => {
+        throw withLessMemory(error, 'evaluation');
+      });
     };
     const loss = evaluateLoss(
       { evaluateLoss: measured },

@@ -85,7 +85,7 @@ export interface TrainableModel {
    * memory is begun again from zero, in smaller passes. Its samples may run in as few packed passes as fit; the result is
    * that of running the micro-batches one by one.
    * @returns the window's loss, fetched late
-   * @throws EngineError with details.outOfMemory if nothing that the options allow fits
+   * @throws OutOfMemoryError if nothing that the options allow fits
    */
   accumulateGradients(microBatches: readonly VlmBatch[], options: AccumulateOptions): Promise<Deferred<number>>;
   /** Sum of the losses of the labelled tokens and their count, with dropout and noise off. */

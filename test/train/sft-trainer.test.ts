@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Dataset, SftExample } from '../../src/data/types.js';
-import { ConfigError, DataError, EngineError, TrainingError } from '../../src/errors.js';
+import { ConfigError, DataError, OutOfMemoryError, TrainingError } from '../../src/errors.js';
 import type { TrainingEvent } from '../../src/train/events.js';
 import { readHistory } from '../../src/train/history.js';
 import type { SftConfigInput } from '../../src/train/sft-config.js';
@@ -230,7 +230,7 @@ describe('SftTrainer', () => {
       if (seen.length === 2) options.onWarning!('micro-batches of 2 samples do not fit');
       if (seen.length === 3) {
         options.onWarning!('begun again');
-        throw new EngineError('out of memory', { details: { outOfMemory: true } });
+        throw new OutOfMemoryError('out of memory');
       }
       return accumulate(batches, options);
     };
@@ -240,7 +240,7 @@ describe('SftTrainer', () => {
       for await (const event of run) events.push(event);
     })();
     await expect(loop).rejects.toThrow('out of memory');
-    await expect(run).rejects.toThrow(EngineError);
+    await expect(run).rejects.toThrow(OutOfMemoryError);
     expect(seen[0]).toEqual({ gradientCheckpointing: 'auto', memoryBudget: 2 ** 35, autoMicroBatch: true });
     expect(ofType(events, 'warning').map(({ step, message }) => [step, message])).toEqual([
       [2, 'step 2: micro-batches of 2 samples do not fit'],

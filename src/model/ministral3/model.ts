@@ -12,13 +12,13 @@ import { checkNames } from '../../config.js';
 import type { VlmBatch } from '../../data/types.js';
 import { type ComputationOptions, exclusively, infer, runPass } from '../../engine/computation.js';
 import type { Deferred, Engine } from '../../engine/engine.js';
-import { isOutOfMemory } from '../../engine/out-of-memory.js';
 import { requireIdleEngine, requireNotTraining, requireOwnCall } from '../../engine/parameter-lease.js';
 import { runAtOnce, type Steps, type Tape } from '../../engine/tape.js';
 import type { ParameterSet, Tensor } from '../../engine/tensor.js';
-import { DataError, EngineError, TrainingError } from '../../errors.js';
+import { DataError, EngineError, OutOfMemoryError, reasonOf, TrainingError } from '../../errors.js';
 import { formatBytes } from '../../messages/format-bytes.js';
 import { requireSignal } from '../../require-given.js';
+import { withLessMemory } from '../../train/less-memory.js';
 import type {
   AccumulateOptions,
   EvaluateLossOptions,
@@ -186,7 +186,7 @@ export class Ministral3 implements TrainableModel {
     const adapter = this.#forward.adapter();
     const trainable = this.#trainable;
     return exclusively(engine, options.signal, async () => {
-      let failure: EngineError | undefined;
+      let failure: OutOfMemoryError | undefined;
       for (;;) {
         const plan = this.#plan(window, costs, options, failure);
         options.onPlan?.(plan.passes.map(summaryOf));
@@ -195,7 +195,7 @@ export class Ministral3 implements TrainableModel {
           return await this.#runPasses(window, plan, options, adapter);
         } catch (error) {
           engine.releaseSince(mark);
-          if (!isOutOfMemory(error)) throw error;
+          if (!(error instanceof OutOfMemoryError)) throw error;
           failure = error;
           this.#planner.tighten(plan);
           if (trainable) engine.zeroGradients(trainable);
@@ -355,17 +355,17 @@ export class Ministral3 implements TrainableModel {
     window: PackedWindow,
     costs: PassCosts,
     options: AccumulateOptions,
-    failure: EngineError | undefined,
+    failure: OutOfMemoryError | undefined,
   ): PassPlan {
     let plan: PassPlan;
     try {
       plan = this.#planner.plan(window.samples, costs, options);
     } catch (error) {
-      throw failure ?? error;
+      throw failure ? withLessMemory(failure, 'step') : error;
     }
     if (failure) {
       options.onWarning?.(
-        `${failure.message.split('\n')[0]}; the step is begun again in ${plan.passes.length} passes of at most ` +
+        `${reasonOf(failure)}; the step is begun again in ${plan.passes.length} passes of at most ` +
           `${formatBytes(this.#planner.ceiling)} each, and so are later ones`,
       );
     }

@@ -1,8 +1,8 @@
 /** Plans windows within the memory that is free, and remembers what turned out too large. */
 import type { EngineMemory, StorageCosts } from '../../engine/engine.js';
-import { LESS_MEMORY } from '../../engine/out-of-memory.js';
-import { EngineError } from '../../errors.js';
+import { OutOfMemoryError } from '../../errors.js';
 import { formatBytes } from '../../messages/format-bytes.js';
+import { withLessMemory } from '../../train/less-memory.js';
 import type { AccumulateOptions } from '../../train/trainable-model.js';
 import { type Costs, isPlan, type Misfit, type PassPlan, planPasses, type WindowSample } from './pass-plan.js';
 
@@ -31,7 +31,7 @@ export class PassPlanner {
     this.#engine = engine;
   }
 
-  /** @throws EngineError with details.outOfMemory if nothing that the options allow fits */
+  /** @throws OutOfMemoryError if nothing that the options allow fits */
   plan(samples: readonly WindowSample[], costs: Costs, options: PlannerOptions): PassPlan {
     const { gradientCheckpointing, autoMicroBatch = false } = options;
     const free = this.#freeBytes(options.memoryBudget);
@@ -42,7 +42,7 @@ export class PassPlanner {
       gradientCheckpointing,
       autoMicroBatch,
     });
-    if (!isPlan(result)) throw this.#tooLarge(result, Math.min(free, this.#ceiling), options);
+    if (!isPlan(result)) throw withLessMemory(this.#tooLarge(result, Math.min(free, this.#ceiling), options), 'step');
     const written = Math.max(...samples.map(({ row }) => row + 1));
     const { microBatchSize } = result;
     if (microBatchSize < written && microBatchSize < this.#toldMicroBatch) {
@@ -72,28 +72,22 @@ export class PassPlanner {
     return Math.max(0, Math.min(limitBytes, memoryBudget) - bytesInUse - this.#engine.storage.reserveBytes);
   }
 
-  #tooLarge({ neededBytes, size, samples }: Misfit, free: number, options: PlannerOptions): EngineError {
+  #tooLarge({ neededBytes, size, samples }: Misfit, free: number, options: PlannerOptions): OutOfMemoryError {
     const { gradientCheckpointing, memoryBudget } = options;
     const recomputed = gradientCheckpointing === false ? 'without recomputation' : 'with every layer recomputed';
     const { bytesInUse, limitBytes } = this.#engine.memory();
     const budget = Math.min(limitBytes, memoryBudget ?? limitBytes);
-    return new EngineError(
+    return new OutOfMemoryError(
       `out of memory: ${samples} ${samples === 1 ? 'sample' : 'samples'} of ${size.tokens} tokens and ${size.patches} ` +
         `image patches need ${formatBytes(neededBytes)} ${recomputed}, ${formatBytes(free)} are free: of ` +
         `${formatBytes(budget)}, weights and training state hold ${formatBytes(bytesInUse)}, and ` +
         `${formatBytes(this.#engine.storage.reserveBytes)} are left alone because free memory lies in pieces`,
       {
-        hint: `${LESS_MEMORY}, or raise memoryBudget`,
-        details: {
-          outOfMemory: true,
-          neededBytes,
-          freeBytes: free,
-          heldBytes: bytesInUse,
-          limitBytes: budget,
-          tokens: size.tokens,
-          patches: size.patches,
-          samples,
-        },
+        hint: 'Or raise memoryBudget.',
+        neededBytes,
+        freeBytes: free,
+        limitBytes: budget,
+        details: { heldBytes: bytesInUse, tokens: size.tokens, patches: size.patches, samples },
       },
     );
   }
