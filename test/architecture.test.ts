@@ -93,6 +93,22 @@ describe('the structure of the sources', () => {
     expect(users(/^yauzl$/)).toEqual(['archive/zip-directory.ts']);
   });
 
+  it('lets no engine name an option of a run', () => {
+    const options =
+      /gradientCheckpointing|autoMicroBatch|perDevice|gradientAccumulation|maxLength|longestEdge|SftTrainer/;
+    const engines = files.filter(({ path }) => path.startsWith('engine/'));
+    expect(engines.flatMap(({ path, text }) => (options.test(text) ? [path] : []))).toEqual([]);
+  });
+
+  it('decides nothing by the message of an error', () => {
+    const parsed =
+      /\.message\.(split|startsWith|endsWith|includes|match|replace|slice)\(|\.(test|exec)\([^)]*\.message\)/;
+    // Zod's issues and the engine's own overflow have nothing else that tells.
+    const others = ['config.ts', 'data/bounded-jinja.ts'];
+    const found = files.filter(({ path, text }) => parsed.test(text) && !others.includes(path));
+    expect(found.map(({ path }) => path)).toEqual([]);
+  });
+
   it('keeps files short, named in kebab-case, and none called utils', () => {
     expect(files.length).toBeGreaterThan(40);
     for (const { path, text } of files) {

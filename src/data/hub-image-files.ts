@@ -5,7 +5,7 @@ import { copyFile, mkdir, readdir, realpath, rename, rm, stat, symlink } from 'n
 import { basename, dirname, join } from 'node:path';
 import { extractZip } from '../archive/extract-zip.js';
 import { ArchiveError } from '../archive/zip-directory.js';
-import { ConfigError, HubError } from '../errors.js';
+import { ConfigError } from '../errors.js';
 import { writeError } from '../files/disk-errors.js';
 import { hubCacheFolder } from '../hub/environment.js';
 import { selectPaths } from '../hub/file-patterns.js';
@@ -33,7 +33,7 @@ const OTHER_ENDINGS = 'csv tsv jsonl ndjson json txt zip parquet'.split(' ');
 /**
  * Brings the images and tables of a data set into the cache.
  * @returns a folder to be read
- * @throws HubError if the data set has none, saying what it has; DataError for an archive that is not unpacked
+ * @throws HubError if the data set has none, saying what it has; ArchiveError for one that is not unpacked
  */
 export async function downloadImageFiles(
   repoId: string,
@@ -77,19 +77,20 @@ async function fetchAfterLook(
 ): Promise<Snapshot> {
   let first: string | undefined;
   let refusal: string | undefined;
-  const refuseOnce = (paths: readonly string[]): string | undefined => {
-    refusal = selection.refuse?.(paths);
+  let revision: string | undefined;
+  const refuseOnce = (paths: readonly string[], commit: string): string | undefined => {
+    revision = commit;
+    refusal = selection.refuse?.(paths, commit);
     first = selectPaths(paths, selection.allowPatterns, selection.ignorePatterns).filter(isImageTable).sort()[0];
     return refusal ?? (first === undefined ? undefined : 'one of its Parquet files is looked at first');
   };
   try {
     return await datasetSnapshot(repoId, download, { ...selection, refuse: refuseOnce });
   } catch (error) {
-    const commit = error instanceof HubError ? error.details['commit'] : undefined;
-    if (first === undefined || typeof commit !== 'string' || refusal !== undefined) throw error;
+    if (first === undefined || revision === undefined || refusal !== undefined) throw error;
     const { folder } = await datasetSnapshot(
       repoId,
-      { ...download, revision: commit },
+      { ...download, revision },
       { allowPatterns: escapePattern(first), within: selection.within },
     );
     const file = await ParquetFile.open(join(folder, ...first.split('/')));

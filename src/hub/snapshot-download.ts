@@ -58,7 +58,7 @@ export interface FileSelection {
   /** Folder outside of which nothing is wanted: it is listed alone where the repository has too many files for a list. */
   readonly within?: string | undefined;
   /** Says what is wrong with a repository that cannot be meant, from the paths in it. */
-  readonly refuse?: (paths: readonly string[]) => string | undefined;
+  readonly refuse?: (paths: readonly string[], commit: string) => string | undefined;
   /** Names what a folder lacks, where there is no list of the repository's files to tell. */
   readonly missingFrom?: (folder: string) => Promise<string[]>;
 }
@@ -216,7 +216,7 @@ class SnapshotDownload {
     }
     const paths = selectPaths(tree.keys(), selection.allowPatterns, selection.ignorePatterns);
     const refusal =
-      selection.refuse?.([...tree.keys()]) ?? (paths.length === 0 ? 'no file of it is wanted' : undefined);
+      selection.refuse?.([...tree.keys()], commit) ?? (paths.length === 0 ? 'no file of it is wanted' : undefined);
     if (refusal !== undefined) {
       throw new HubError(`${repoId}: ${refusal}`, { details: { repoId, revision, commit, files: [...tree.keys()] } });
     }
