@@ -260,7 +260,8 @@ async function indexedShards(folder: string): Promise<string[]> {
 /** A model, or an adapter. */
 const SELECTION: FileSelection = {
   allowPatterns: [...MODEL_FILES, ...ADAPTER_SELECTION.allowPatterns],
-  refuse: (paths) => (isAdapterRepo(paths) ? ADAPTER_SELECTION.refuse(paths) : BASE_SELECTION.refuse?.(paths)),
+  refuse: (paths, commit) =>
+    isAdapterRepo(paths) ? ADAPTER_SELECTION.refuse(paths) : BASE_SELECTION.refuse?.(paths, commit),
   missingFrom: async (folder) => {
     const names = await readdir(folder).catch((): string[] => []);
     return isAdapterRepo(names) ? ADAPTER_SELECTION.missingFrom(folder) : BASE_SELECTION.missingFrom!(folder);
