@@ -35,7 +35,7 @@ export abstract class TuneError extends Error {
   /** Of the class. */
   override readonly name: string = 'TuneError';
   /** Which kind of error it is, for programs. */
-  readonly code: TuneErrorCode;
+  abstract readonly code: TuneErrorCode;
   /** What is wrong, without the hint; `message` has both. */
   readonly summary: string;
   /** What to do about it; also the end of `message`. */
@@ -43,16 +43,15 @@ export abstract class TuneError extends Error {
   /** Facts for programs: paths, numbers, names of samples. */
   readonly details: Record<string, unknown>;
 
-  protected constructor(code: TuneErrorCode, message: string, options: TuneErrorOptions = {}) {
+  constructor(message: string, options: TuneErrorOptions = {}) {
     // The one place: whatever a server has echoed on its way into an error ends here, and so does what a terminal obeys.
-    const clean = cleanerOf(code);
+    const clean = (text: string) => new.target.prototype.clean(text);
     const { details = {} } = options;
     const summary = shown(clean(message), details);
     // A hint is this package's own words, and may show the form of an address with a password.
     const hint = options.hint === undefined ? undefined : shown(redact(options.hint), details);
     const cause = options.cause === undefined ? {} : { cause: shownCause(redactCause(options.cause, clean)) };
     super(summary + (hint ? `\n  hint: ${hint}` : ''), cause);
-    this.code = code;
     this.summary = summary;
     this.hint = hint;
     this.details = redactDeep(details, clean) as Record<string, unknown>;
@@ -65,20 +64,20 @@ export abstract class TuneError extends Error {
     return new Class(fields.summary, fields);
   }
 
+  /** A text without secrets. */
+  protected clean(text: string): string {
+    return redact(text);
+  }
+
   /** A text for a field of a subclass, as safe to show as the message is. */
   protected safe<T extends string | undefined>(text: T): T {
-    return (text === undefined ? text : shown(cleanerOf(this.code)(text))) as T;
+    return (text === undefined ? text : shown(this.clean(text))) as T;
   }
 
   /** For JSON.stringify, which leaves the message of an Error out. */
   toJSON(): Record<string, unknown> {
     return { message: this.message, ...(this as object) };
   }
-}
-
-/** Errors that quote servers show addresses that may be signed. */
-function cleanerOf(code: TuneErrorCode): (text: string) => string {
-  return code === 'TRANSFER' || code === 'HUB' || code === 'KAGGLE' ? redactAddresses : redact;
 }
 
 /** What an error says in one line, for a message that quotes it: no hint, and no list. */
@@ -130,32 +129,27 @@ const MAX_CAUSES = 5;
 /** An option or a configuration file is wrong. One error lists every fault. */
 export class ConfigError extends TuneError {
   override readonly name = 'ConfigError';
-  constructor(message: string, options?: TuneErrorOptions) {
-    super('CONFIG', message, options);
-  }
+  readonly code = 'CONFIG';
 }
 
 /** A data set or a sample is wrong: missing folder, empty split, over-long sample, no label. */
 export class DataError extends TuneError {
   override readonly name: string = 'DataError';
-  constructor(message: string, options?: TuneErrorOptions) {
-    super('DATA', message, options);
-  }
+  readonly code = 'DATA';
 }
 
 /** What an ImageError carries beside its message. */
-export interface ImageErrorOptions extends TuneErrorOptions {
-  reason?: string | undefined;
-}
+export type ImageErrorOptions = TuneErrorOptions & Partial<Pick<ImageError, 'reason'>>;
 
 /** An image cannot be decoded; `details.path` names it. */
 export class ImageError extends TuneError {
   override readonly name = 'ImageError';
+  readonly code = 'IMAGE';
   /** The summary without the name of the image, where it begins with one. */
   readonly reason: string;
 
   constructor(message: string, options: ImageErrorOptions = {}) {
-    super('IMAGE', message, options);
+    super(message, options);
     this.reason = this.safe(options.reason) ?? this.summary;
   }
 }
@@ -163,42 +157,34 @@ export class ImageError extends TuneError {
 /** A tokenizer, chat template or conversation is wrong. */
 export class TextError extends TuneError {
   override readonly name: string = 'TextError';
-  constructor(message: string, options?: TuneErrorOptions) {
-    super('TEXT', message, options);
-  }
+  readonly code = 'TEXT';
 }
 
 /** A model, adapter or training checkpoint cannot be read or written. */
 export class CheckpointError extends TuneError {
   override readonly name = 'CheckpointError';
-  constructor(message: string, options?: TuneErrorOptions) {
-    super('CHECKPOINT', message, options);
-  }
+  readonly code = 'CHECKPOINT';
 }
 
 /** What an EngineError carries beside its message. */
-export interface EngineErrorOptions extends TuneErrorOptions {
-  status?: number | undefined;
-}
+export type EngineErrorOptions = TuneErrorOptions & Partial<Pick<EngineError, 'status'>>;
 
 /** An engine cannot be made, or ran out of something. */
 export class EngineError extends TuneError {
   override readonly name: string = 'EngineError';
+  readonly code = 'ENGINE';
   /** What a native library (CUDA's driver, NVRTC, cuBLASLt) returned; undefined for other failures. */
   readonly status: number | undefined;
 
   constructor(message: string, options: EngineErrorOptions = {}) {
-    super('ENGINE', message, options);
+    super(message, options);
     this.status = options.status;
   }
 }
 
 /** What an OutOfMemoryError carries beside its message. */
-export interface OutOfMemoryErrorOptions extends EngineErrorOptions {
-  neededBytes?: number | undefined;
-  freeBytes?: number | undefined;
-  limitBytes?: number | undefined;
-}
+export type OutOfMemoryErrorOptions = EngineErrorOptions &
+  Partial<Pick<OutOfMemoryError, 'neededBytes' | 'freeBytes' | 'limitBytes'>>;
 
 /** An engine's memory does not hold what it was asked to hold; the same work in smaller pieces may fit. */
 export class OutOfMemoryError extends EngineError {
@@ -221,31 +207,23 @@ export class OutOfMemoryError extends EngineError {
 /** Training cannot go on: a non-finite loss, nothing trainable, no labels. */
 export class TrainingError extends TuneError {
   override readonly name = 'TrainingError';
-  constructor(message: string, options?: TuneErrorOptions) {
-    super('TRAINING', message, options);
-  }
+  readonly code = 'TRAINING';
 }
 
 /** A disk is full, or does not take a file where it belongs. */
 export class DiskError extends TuneError {
   override readonly name = 'DiskError';
-  constructor(message: string, options?: TuneErrorOptions) {
-    super('DISK', message, options);
-  }
+  readonly code = 'DISK';
 }
 
 /** What a TransferError carries beside its message. */
-export interface TransferErrorOptions extends TuneErrorOptions {
-  url?: string | undefined;
-  status?: number | undefined;
-  isTransient?: boolean | undefined;
-  isTooSlow?: boolean | undefined;
-  retryAfterMs?: number | undefined;
-}
+export type TransferErrorOptions = TuneErrorOptions &
+  Partial<Pick<TransferError, 'url' | 'status' | 'isTransient' | 'isTooSlow' | 'retryAfterMs'>>;
 
 /** A request over HTTP failed, whatever service it went to. */
 export class TransferError extends TuneError {
   override readonly name: string = 'TransferError';
+  readonly code: 'TRANSFER' | 'HUB' | 'KAGGLE' = 'TRANSFER';
   /** What was asked, without user, password and query. */
   readonly url: string | undefined;
   /** HTTP status of the answer; undefined if there was none. */
@@ -257,32 +235,35 @@ export class TransferError extends TuneError {
   /** How long the server wants to be left alone, in milliseconds; undefined if it does not say. */
   readonly retryAfterMs: number | undefined;
 
-  constructor(message: string, options: TransferErrorOptions = {}, code: TuneErrorCode = 'TRANSFER') {
-    super(code, message, options);
+  constructor(message: string, options: TransferErrorOptions = {}) {
+    super(message, options);
     this.url = this.safe(options.url);
     this.status = options.status;
     this.isTransient = options.isTransient ?? false;
     this.isTooSlow = options.isTooSlow ?? false;
     this.retryAfterMs = options.retryAfterMs;
   }
+
+  /** Servers are quoted, and their addresses may be signed. */
+  protected override clean(text: string): string {
+    return redactAddresses(text);
+  }
 }
 
 /** What a HubError carries beside its message. */
-export interface HubErrorOptions extends TransferErrorOptions {
-  errorCode?: string | undefined;
-  startOver?: boolean | undefined;
-}
+export type HubErrorOptions = TransferErrorOptions & Partial<Pick<HubError, 'errorCode' | 'startOver'>>;
 
 /** A download from the Hugging Face Hub, or an upload to it, failed. */
 export class HubError extends TransferError {
   override readonly name: string = 'HubError';
+  override readonly code = 'HUB';
   /** The Hub's own code, such as `GatedRepo`; undefined if it gave none. */
   readonly errorCode: string | undefined;
   /** Whether an upload may succeed when it begins again with a look at what the repository has by then. */
   readonly startOver: boolean;
 
   constructor(message: string, options: HubErrorOptions = {}) {
-    super(message, options, 'HUB');
+    super(message, options);
     this.errorCode = this.safe(options.errorCode);
     this.startOver = options.startOver ?? false;
   }
@@ -291,7 +272,5 @@ export class HubError extends TransferError {
 /** A download from Kaggle failed. */
 export class KaggleError extends TransferError {
   override readonly name = 'KaggleError';
-  constructor(message: string, options?: TransferErrorOptions) {
-    super(message, options, 'KAGGLE');
-  }
+  override readonly code = 'KAGGLE';
 }

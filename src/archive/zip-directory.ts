@@ -25,10 +25,7 @@ export interface ZipLimits {
 export type ZipFault = 'damaged' | 'case' | 'names' | 'encrypted' | 'method' | 'limits' | 'links' | 'not-zip';
 
 /** What an ArchiveError carries beside its message. */
-export interface ArchiveErrorOptions extends TuneErrorOptions {
-  fault: ZipFault;
-  reason: string;
-}
+export type ArchiveErrorOptions = TuneErrorOptions & Pick<ArchiveError, 'fault' | 'reason'>;
 
 /** An archive that is damaged, or is not unpacked; `details.path` names it. */
 export class ArchiveError extends DataError {

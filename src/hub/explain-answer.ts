@@ -37,9 +37,10 @@ function hubError(answer: SuspectAnswer, connection: HubConnection, subject: Hub
   // The Hub and its mirrors speak JSON: something else has answered.
   const hint = pageTitle(answer.text) === undefined ? usual : [usual, PAGE_HINT].filter(Boolean).join(' ');
   const fields = statusFields(status, headers, url);
-  if (status === 429) fields.retryAfterMs ??= rateLimitReset(headers);
+  const retryAfterMs = fields.retryAfterMs ?? (status === 429 ? rateLimitReset(headers) : undefined);
   return new HubError(`${subject.repoId}: ${what} (${status})${said ? `. It says: ${said}` : ''}`, {
     ...fields,
+    retryAfterMs,
     hint,
     errorCode: code || undefined,
     details: { repoId: subject.repoId },
