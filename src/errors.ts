@@ -1,21 +1,29 @@
 /**
- * One family of errors. Each carries a stable `code` to switch on, `details` for programs, and a `hint` for people:
- * what was expected, what came, where, and what to do.
+ * One family of errors. Each carries a stable `code` to switch on, typed fields for what programs decide on, `details`
+ * for logs, and a `summary` and a `hint` for people: what was expected, what came, where, and what to do.
  */
 import { printable, warningLine } from './messages/one-line.js';
 import { redactCause, redactDeep } from './messages/redact-values.js';
 import { redact, redactAddresses } from './messages/secrets.js';
 
 /** Where in the library an error was found; the class tells the same, the string survives JSON. */
-export type TuneErrorCode = 'CONFIG' | 'DATA' | 'IMAGE' | 'TEXT' | 'CHECKPOINT' | 'ENGINE' | 'TRAINING' | 'HUB';
-
-/** Between an error's message and its hint. */
-const HINT = '\n  hint: ';
+export type TuneErrorCode =
+  | 'CONFIG'
+  | 'DATA'
+  | 'IMAGE'
+  | 'TEXT'
+  | 'CHECKPOINT'
+  | 'ENGINE'
+  | 'TRAINING'
+  | 'DISK'
+  | 'TRANSFER'
+  | 'HUB'
+  | 'KAGGLE';
 
 /** What an error carries beside its code and message. */
 export interface TuneErrorOptions {
   /** What the user can do about it, one sentence. */
-  hint?: string;
+  hint?: string | undefined;
   /** Machine-readable facts: paths, shapes, expected and received values. */
   details?: Record<string, unknown>;
   /** The error that led to this one; `cause` of `Error`. */
@@ -23,33 +31,59 @@ export interface TuneErrorOptions {
 }
 
 /** The base of every error that this package throws on purpose. */
-export class TuneError extends Error {
+export abstract class TuneError extends Error {
   /** Of the class. */
   override readonly name: string = 'TuneError';
   /** Which kind of error it is, for programs. */
-  readonly code: TuneErrorCode;
+  abstract readonly code: TuneErrorCode;
+  /** What is wrong, without the hint; `message` has both. */
+  readonly summary: string;
   /** What to do about it; also the end of `message`. */
   readonly hint: string | undefined;
   /** Facts for programs: paths, numbers, names of samples. */
   readonly details: Record<string, unknown>;
 
-  constructor(code: TuneErrorCode, message: string, options: TuneErrorOptions = {}) {
+  constructor(message: string, options: TuneErrorOptions = {}) {
     // The one place: whatever a server has echoed on its way into an error ends here, and so does what a terminal obeys.
-    const clean = code === 'HUB' ? redactAddresses : redact;
+    const clean = (text: string) => new.target.prototype.clean(text);
     const { details = {} } = options;
+    const summary = shown(clean(message), details);
     // A hint is this package's own words, and may show the form of an address with a password.
     const hint = options.hint === undefined ? undefined : shown(redact(options.hint), details);
     const cause = options.cause === undefined ? {} : { cause: shownCause(redactCause(options.cause, clean)) };
-    super(shown(clean(message), details) + (hint ? `${HINT}${hint}` : ''), cause);
-    this.code = code;
+    super(summary + (hint ? `\n  hint: ${hint}` : ''), cause);
+    this.summary = summary;
     this.hint = hint;
     this.details = redactDeep(details, clean) as Record<string, unknown>;
   }
+
+  /** The same error with other words, details or fields. Its cause is this one. */
+  with(changes: Partial<this>): this {
+    const Class = this.constructor as new (message: string, options: object) => this;
+    const fields = { ...this, cause: this, ...changes };
+    return new Class(fields.summary, fields);
+  }
+
+  /** A text without secrets. */
+  protected clean(text: string): string {
+    return redact(text);
+  }
+
+  /** A text for a field of a subclass, as safe to show as the message is. */
+  protected safe<T extends string | undefined>(text: T): T {
+    return (text === undefined ? text : shown(this.clean(text))) as T;
+  }
+
+  /** For JSON.stringify, which leaves the message of an Error out. */
+  toJSON(): Record<string, unknown> {
+    return { message: this.message, ...(this as object) };
+  }
 }
 
-/** An error's message alone, for one that says more: of a TuneError what stands before the hint. */
-export function withoutHint({ message }: Error): string {
-  return message.split(HINT)[0]!;
+/** What an error says in one line, for a message that quotes it: no hint, and no list. */
+export function reasonOf(error: unknown): string {
+  const text = error instanceof TuneError ? error.summary : error instanceof Error ? error.message : String(error);
+  return text.trim().split('\n', 1)[0]!;
 }
 
 /**
@@ -95,63 +129,148 @@ const MAX_CAUSES = 5;
 /** An option or a configuration file is wrong. One error lists every fault. */
 export class ConfigError extends TuneError {
   override readonly name = 'ConfigError';
-  constructor(message: string, options?: TuneErrorOptions) {
-    super('CONFIG', message, options);
-  }
+  readonly code = 'CONFIG';
 }
 
 /** A data set or a sample is wrong: missing folder, empty split, over-long sample, no label. */
 export class DataError extends TuneError {
-  override readonly name = 'DataError';
-  constructor(message: string, options?: TuneErrorOptions) {
-    super('DATA', message, options);
-  }
+  override readonly name: string = 'DataError';
+  readonly code = 'DATA';
 }
 
-/** A picture cannot be decoded; `details.path` names it. */
+/** What an ImageError carries beside its message. */
+export type ImageErrorOptions = TuneErrorOptions & Partial<Pick<ImageError, 'reason'>>;
+
+/** An image cannot be decoded; `details.path` names it. */
 export class ImageError extends TuneError {
   override readonly name = 'ImageError';
-  constructor(message: string, options?: TuneErrorOptions) {
-    super('IMAGE', message, options);
+  readonly code = 'IMAGE';
+  /** The summary without the name of the image, where it begins with one. */
+  readonly reason: string;
+
+  constructor(message: string, options: ImageErrorOptions = {}) {
+    super(message, options);
+    this.reason = this.safe(options.reason) ?? this.summary;
   }
 }
 
 /** A tokenizer, chat template or conversation is wrong. */
 export class TextError extends TuneError {
-  override readonly name = 'TextError';
-  constructor(message: string, options?: TuneErrorOptions) {
-    super('TEXT', message, options);
-  }
+  override readonly name: string = 'TextError';
+  readonly code = 'TEXT';
 }
 
 /** A model, adapter or training checkpoint cannot be read or written. */
 export class CheckpointError extends TuneError {
   override readonly name = 'CheckpointError';
-  constructor(message: string, options?: TuneErrorOptions) {
-    super('CHECKPOINT', message, options);
-  }
+  readonly code = 'CHECKPOINT';
 }
+
+/** What an EngineError carries beside its message. */
+export type EngineErrorOptions = TuneErrorOptions & Partial<Pick<EngineError, 'status'>>;
 
 /** An engine cannot be made, or ran out of something. */
 export class EngineError extends TuneError {
-  override readonly name = 'EngineError';
-  constructor(message: string, options?: TuneErrorOptions) {
-    super('ENGINE', message, options);
+  override readonly name: string = 'EngineError';
+  readonly code = 'ENGINE';
+  /** What a native library (CUDA's driver, NVRTC, cuBLASLt) returned; undefined for other failures. */
+  readonly status: number | undefined;
+
+  constructor(message: string, options: EngineErrorOptions = {}) {
+    super(message, options);
+    this.status = options.status;
+  }
+}
+
+/** What an OutOfMemoryError carries beside its message. */
+export type OutOfMemoryErrorOptions = EngineErrorOptions &
+  Partial<Pick<OutOfMemoryError, 'neededBytes' | 'freeBytes' | 'limitBytes'>>;
+
+/** An engine's memory does not hold what it was asked to hold; the same work in smaller pieces may fit. */
+export class OutOfMemoryError extends EngineError {
+  override readonly name = 'OutOfMemoryError';
+  /** What was asked for. Undefined, as the next two, where a library does not say. */
+  readonly neededBytes: number | undefined;
+  /** What was left of the limit. */
+  readonly freeBytes: number | undefined;
+  /** What the engine may hold in all: its budget, or the memory that there is. */
+  readonly limitBytes: number | undefined;
+
+  constructor(message: string, options: OutOfMemoryErrorOptions = {}) {
+    super(message, options);
+    this.neededBytes = options.neededBytes;
+    this.freeBytes = options.freeBytes;
+    this.limitBytes = options.limitBytes;
   }
 }
 
 /** Training cannot go on: a non-finite loss, nothing trainable, no labels. */
 export class TrainingError extends TuneError {
   override readonly name = 'TrainingError';
-  constructor(message: string, options?: TuneErrorOptions) {
-    super('TRAINING', message, options);
+  readonly code = 'TRAINING';
+}
+
+/** A disk is full, or does not take a file where it belongs. */
+export class DiskError extends TuneError {
+  override readonly name = 'DiskError';
+  readonly code = 'DISK';
+}
+
+/** What a TransferError carries beside its message. */
+export type TransferErrorOptions = TuneErrorOptions &
+  Partial<Pick<TransferError, 'url' | 'status' | 'isTransient' | 'isTooSlow' | 'retryAfterMs'>>;
+
+/** A request over HTTP failed, whatever service it went to. */
+export class TransferError extends TuneError {
+  override readonly name: string = 'TransferError';
+  readonly code: 'TRANSFER' | 'HUB' | 'KAGGLE' = 'TRANSFER';
+  /** What was asked, without user, password and query. */
+  readonly url: string | undefined;
+  /** HTTP status of the answer; undefined if there was none. */
+  readonly status: number | undefined;
+  /** Whether the same call may succeed later. Those of this package have been repeated as often as its options say. */
+  readonly isTransient: boolean;
+  /** Whether the server does answer, but so slowly that it was given up. */
+  readonly isTooSlow: boolean;
+  /** How long the server wants to be left alone, in milliseconds; undefined if it does not say. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(message: string, options: TransferErrorOptions = {}) {
+    super(message, options);
+    this.url = this.safe(options.url);
+    this.status = options.status;
+    this.isTransient = options.isTransient ?? false;
+    this.isTooSlow = options.isTooSlow ?? false;
+    this.retryAfterMs = options.retryAfterMs;
+  }
+
+  /** Servers are quoted, and their addresses may be signed. */
+  protected override clean(text: string): string {
+    return redactAddresses(text);
   }
 }
 
-/** A download or an upload failed. */
-export class HubError extends TuneError {
-  override readonly name = 'HubError';
-  constructor(message: string, options?: TuneErrorOptions) {
-    super('HUB', message, options);
+/** What a HubError carries beside its message. */
+export type HubErrorOptions = TransferErrorOptions & Partial<Pick<HubError, 'errorCode' | 'startOver'>>;
+
+/** A download from the Hugging Face Hub, or an upload to it, failed. */
+export class HubError extends TransferError {
+  override readonly name: string = 'HubError';
+  override readonly code = 'HUB';
+  /** The Hub's own code, such as `GatedRepo`; undefined if it gave none. */
+  readonly errorCode: string | undefined;
+  /** Whether an upload may succeed when it begins again with a look at what the repository has by then. */
+  readonly startOver: boolean;
+
+  constructor(message: string, options: HubErrorOptions = {}) {
+    super(message, options);
+    this.errorCode = this.safe(options.errorCode);
+    this.startOver = options.startOver ?? false;
   }
+}
+
+/** A download from Kaggle failed. */
+export class KaggleError extends TransferError {
+  override readonly name = 'KaggleError';
+  override readonly code = 'KAGGLE';
 }

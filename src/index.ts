@@ -127,15 +127,20 @@ export { lineChart } from './chart/line-chart.js';
 export { renderPng } from './chart/render.js';
 
 // Errors.
+export { ArchiveError, type ArchiveErrorOptions, type ZipFault } from './archive/zip-directory.js';
 export {
   CheckpointError,
   ConfigError,
   DataError,
+  DiskError,
   EngineError,
   HubError,
   ImageError,
+  KaggleError,
+  OutOfMemoryError,
   TextError,
   TrainingError,
+  TransferError,
   TuneError,
   type TuneErrorCode,
 } from './errors.js';
@@ -181,7 +186,14 @@ export type { Parameter, ParameterSet, Tensor, Weight } from './engine/tensor.js
 export type { DType, StackPlace, StoredDType, WeightScale, WeightSource } from './formats/weight-source.js';
 export type { TfNamespace, TfTensor } from './engine/tfjs/tf-namespace.js';
 export type { TfjsEngineOptions } from './engine/tfjs/tfjs-engine.js';
-export type { TuneErrorOptions } from './errors.js';
+export type {
+  EngineErrorOptions,
+  HubErrorOptions,
+  ImageErrorOptions,
+  OutOfMemoryErrorOptions,
+  TransferErrorOptions,
+  TuneErrorOptions,
+} from './errors.js';
 export type { EvaluateOptions, EvaluatedSample, EvaluationProgress, GenerateAnswers } from './eval/evaluator.js';
 export type { ClassMetrics, ConfusionMatrix, Interval } from './eval/metrics.js';
 export type { AnswerMode } from './eval/parse-answer.js';

@@ -4,9 +4,9 @@ import { dirname, join } from 'node:path';
 import { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createInflateRaw } from 'node:zlib';
-import { TuneError } from '../errors.js';
+import { reasonOf, TuneError } from '../errors.js';
 import { Crc } from '../files/crc.js';
-import { requireSpace, writeError } from '../transfer/partial-file.js';
+import { requireSpace, writeError } from '../files/disk-errors.js';
 import { readZipDirectory, type ZipEntry, type ZipLimits, zipError } from './zip-directory.js';
 
 export interface ExtractOptions extends ZipLimits {
@@ -32,8 +32,7 @@ const CHUNK_BYTES = 64 * 1024;
  * whatever the archive says. Names that are equal but for case are unpacked where `allowCaseConflicts` and the disk
  * allow it.
  * @param dir must not exist yet. After an error it is for the caller to remove.
- * @throws DataError for an archive that is damaged or not to be trusted; HubError when the disk is full or not
- *   writable; the signal's reason
+ * @throws ArchiveError for one that is damaged or not to be trusted; DiskError when the disk is full or not writable; the signal's reason
  */
 export async function extractZip(archive: string, dir: string, options: ExtractOptions = {}): Promise<void> {
   const { signal, onProgress } = options;
@@ -118,7 +117,7 @@ async function extractEntry(
   } catch (cause) {
     signal?.throwIfAborted();
     if (cause instanceof TuneError || !(cause instanceof Error)) throw cause;
-    throw zipError(archive, cause.message, { entry: entry.name, cause });
+    throw zipError(archive, reasonOf(cause), { entry: entry.name, cause });
   } finally {
     await target.close();
   }

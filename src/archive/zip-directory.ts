@@ -2,7 +2,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import yauzl from 'yauzl';
-import { DataError } from '../errors.js';
+import { DataError, reasonOf, type TuneErrorOptions } from '../errors.js';
 import { sniffArchive } from './foreign-archive.js';
 import { nameFault, nameKey } from './zip-entry-name.js';
 
@@ -23,6 +23,23 @@ export interface ZipLimits {
  * others are about what was packed, and the same bytes are refused again.
  */
 export type ZipFault = 'damaged' | 'case' | 'names' | 'encrypted' | 'method' | 'limits' | 'links' | 'not-zip';
+
+/** What an ArchiveError carries beside its message. */
+export type ArchiveErrorOptions = TuneErrorOptions & Pick<ArchiveError, 'fault' | 'reason'>;
+
+/** An archive that is damaged, or is not unpacked; `details.path` names it. */
+export class ArchiveError extends DataError {
+  override readonly name = 'ArchiveError';
+  readonly fault: ZipFault;
+  /** The summary without the path. */
+  readonly reason: string;
+
+  constructor(message: string, options: ArchiveErrorOptions) {
+    super(message, options);
+    this.fault = options.fault;
+    this.reason = this.safe(options.reason);
+  }
+}
 
 /** A file in the archive. */
 export interface ZipEntry {
@@ -61,7 +78,7 @@ const FOLDER = 0o040000;
  * the limits.
  * @param file the open archive
  * @param path of it, for messages
- * @throws DataError
+ * @throws ArchiveError
  */
 export async function readZipDirectory(file: FileHandle, path: string, limits: ZipLimits = {}): Promise<ZipDirectory> {
   const { size: archiveBytes } = await file.stat();
@@ -104,7 +121,7 @@ export async function readZipDirectory(file: FileHandle, path: string, limits: Z
     const folders = listed.flatMap(({ name }) => (name.endsWith('/') ? [name] : []));
     return { files, folders, totalBytes, conflicts };
   } catch (cause) {
-    throw cause instanceof DataError ? cause : zipError(path, messageOf(cause), { fault: faultOf(cause), cause });
+    throw cause instanceof ArchiveError ? cause : zipError(path, reasonOf(cause), { fault: faultOf(cause), cause });
   } finally {
     zip.close();
   }
@@ -197,7 +214,7 @@ async function openZip(file: FileHandle, size: number, path: string): Promise<ya
     const foreign = await sniffArchive(file);
     if (foreign)
       throw zipError(path, foreign.what, { fault: foreign.isContent ? 'not-zip' : 'damaged', foreign, cause });
-    throw zipError(path, messageOf(cause), { fault: faultOf(cause), cause });
+    throw zipError(path, reasonOf(cause), { fault: faultOf(cause), cause });
   }
 }
 
@@ -254,7 +271,7 @@ function variableBytes(record: Buffer): number {
 
 /** What the reader's own words are about. */
 function faultOf(cause: unknown): ZipFault {
-  const message = messageOf(cause);
+  const message = reasonOf(cause);
   if (/encrypt/i.test(message)) return 'encrypted';
   return /multi-disk|unsupported/i.test(message) ? 'method' : 'damaged';
 }
@@ -283,13 +300,15 @@ interface ZipErrorFacts {
   readonly cause?: unknown;
 }
 
-/** The error for an archive that is not unpacked; `details.fault` tells the kind. */
-export function zipError(path: string, why: string, facts: ZipErrorFacts = {}): DataError {
+/** The error for an archive that is not unpacked. */
+export function zipError(path: string, why: string, facts: ZipErrorFacts = {}): ArchiveError {
   const { entry, fault = 'damaged', foreign, cause } = facts;
   const reason = `${entry === undefined ? '' : `entry "${shown(entry)}": `}${why}`;
-  return new DataError(`${path}: ${reason}`, {
+  return new ArchiveError(`${path}: ${reason}`, {
     hint: foreign?.advice || HINTS[fault] || HINTS.damaged,
-    details: { path, fault, reason, ...(entry === undefined ? {} : { entry }) },
+    fault,
+    reason,
+    details: { path, ...(entry === undefined ? {} : { entry }) },
     cause,
   });
 }
@@ -298,8 +317,4 @@ export function zipError(path: string, why: string, facts: ZipErrorFacts = {}): 
 function shown(name: string): string {
   const plain = JSON.stringify(name).slice(1, -1);
   return plain.length > 120 ? `${plain.slice(0, 120)}…` : plain;
-}
-
-function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }

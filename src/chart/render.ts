@@ -1,7 +1,7 @@
 /** From SVG to a PNG file, without a browser, and without a font unless a text is in another script than Latin. */
 import sharp from 'sharp';
 import { checkNames, requirePath } from '../config.js';
-import { ConfigError, ImageError } from '../errors.js';
+import { ConfigError, ImageError, reasonOf } from '../errors.js';
 import { writeNamedFile } from '../files/atomic-file.js';
 import { describeGiven } from '../messages/given-kind.js';
 import { drawableText } from './drawable-text.js';
@@ -32,9 +32,7 @@ export async function svgToPng(svg: string, options: RenderOptions = {}): Promis
       .png({ compressionLevel: 9 })
       .toBuffer();
   } catch (cause) {
-    throw new ImageError(`render: the SVG cannot be drawn: ${cause instanceof Error ? cause.message : cause}`, {
-      cause,
-    });
+    throw new ImageError(`render: the SVG cannot be drawn: ${reasonOf(cause)}`, { cause });
   }
 }
 

@@ -1,4 +1,5 @@
 /** Renders a conversation in pieces, each with the message that it belongs to. */
+
 import { TextError } from '../errors.js';
 import {
   assignOwners,
@@ -11,16 +12,9 @@ import {
   requireOrder,
 } from './assistant-spans.js';
 import type { BoundedTemplate } from './bounded-jinja.js';
+import { OutOfBoundsError } from './jinja/error.js';
 import { cutAtMarks, isUnmarked, type Marking, type Marks, marker, type Piece, unusedMarks } from './marked-texts.js';
-import {
-  isAboutForm,
-  isAboutType,
-  isOutOfBounds,
-  leaked,
-  refused,
-  requireComplete,
-  requireHarmless,
-} from './template-faults.js';
+import { isAboutForm, isAboutType, leaked, refused, requireComplete, requireHarmless } from './template-faults.js';
 import {
   changesLists,
   changesNothing,
@@ -99,7 +93,7 @@ export class TemplateArranger {
     try {
       text = this.#run(request, given, leak, asIs).text;
     } catch (error) {
-      if (isOutOfBounds(error)) throw error;
+      if (error instanceof OutOfBoundsError) throw error;
       failure = error;
     }
     const leaks = text?.includes(leak) ?? false;
@@ -201,7 +195,7 @@ export class TemplateArranger {
       try {
         return this.#cutAs(request, forms, marks);
       } catch (error) {
-        if (!(error instanceof TextError) || isOutOfBounds(error)) throw error;
+        if (!(error instanceof TextError) || error instanceof OutOfBoundsError) throw error;
         first ??= error;
         // In another form the list may be no fault any more, but something else.
         if (!told || (isAboutType(told) && !isAboutForm(error))) told = error;
@@ -240,7 +234,7 @@ export class TemplateArranger {
       const { text } = this.#run(request, forms, marks.leak, put);
       return text.includes(marks.leak) ? undefined : text;
     } catch (error) {
-      if (!(error instanceof TextError) || isOutOfBounds(error)) throw error;
+      if (!(error instanceof TextError) || error instanceof OutOfBoundsError) throw error;
       return undefined;
     }
   }

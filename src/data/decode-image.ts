@@ -7,7 +7,7 @@
  */
 import sharp, { type Metadata, type Sharp } from 'sharp';
 import { checkNames } from '../config.js';
-import { ConfigError, ImageError } from '../errors.js';
+import { ConfigError, ImageError, reasonOf } from '../errors.js';
 import { describeGiven, isKind, isObject } from '../messages/given-kind.js';
 import { oneLine } from '../messages/one-line.js';
 import { showValue } from '../messages/show-value.js';
@@ -17,8 +17,8 @@ import {
   DEFAULT_MAX_PIXELS,
   type DecodeOptions,
   type ImageHeader,
+  imageError,
   readHeader,
-  reasonOf,
 } from './image-header.js';
 import { orient } from './image-orientation.js';
 import { DepthWatch, LOOKS_NARROW, narrowSamples } from './sample-depth.js';
@@ -101,9 +101,10 @@ export async function openImage(input: string | Uint8Array, options: DecodeOptio
     try {
       return await decodeBytes(header, name, options);
     } catch (cause) {
-      throw new ImageError(`${name}: the picture does not decode: ${reasonOf(cause)}`, {
+      const { format } = header;
+      throw imageError(name, `the picture does not decode: ${reasonOf(cause)}`, {
         hint: DAMAGED,
-        details: { path: name, format: header.format },
+        details: { format },
         cause,
       });
     }
@@ -257,8 +258,7 @@ function checkRgbImage(image: RgbImage, name: string): RgbImage {
         ? `${width} × ${height} RGB pixels are ${width * height * 3} bytes, but \`data\` has ${data.length}`
         : undefined;
   if (fault === undefined) return image;
-  throw new ImageError(`${name}: not an RGB picture: ${fault}`, {
+  throw imageError(name, `not an RGB picture: ${fault}`, {
     hint: 'Give { width, height, data } with three bytes a pixel, or a path, or encoded bytes.',
-    details: { path: name },
   });
 }

@@ -1,5 +1,7 @@
 /** What names say about a folder of images: a split, masks, a container of all images, a part of an archive. */
+
 import { oneLine } from '../messages/one-line.js';
+import { shortList } from '../messages/short-list.js';
 import type { FolderNode, PictureFile } from './folder-tree.js';
 
 /** Splits as they are called here: a folder `training` is `train`, `val` and `valid` are `validation`. */
@@ -241,9 +243,7 @@ export function ignoreFilter(patterns: readonly string[]): (name: string, key: s
 
 /** `a`, `b`, `c` and 5 more */
 export function listNames(names: readonly string[], shown = 4): string {
-  const few = names.slice(0, names.length === shown + 1 ? shown + 1 : shown).map((name) => `\`${oneLine(name)}\``);
-  const rest = names.length - few.length;
-  return rest > 0 ? `${few.join(', ')} and ${rest} more` : few.join(', ');
+  return shortList(names, names.length === shown + 1 ? shown + 1 : shown, (name) => `\`${oneLine(name)}\``);
 }
 
 /** All images below a folder. */

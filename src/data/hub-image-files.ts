@@ -1,17 +1,20 @@
 /** The images of a data set on the Hub, as one folder: the snapshot itself, or one with its zip archives unpacked. */
+
 import { createHash, randomUUID } from 'node:crypto';
 import { copyFile, mkdir, readdir, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { extractZip } from '../archive/extract-zip.js';
-import { ConfigError, DataError, HubError } from '../errors.js';
+import { ArchiveError } from '../archive/zip-directory.js';
+import { ConfigError } from '../errors.js';
+import { writeError } from '../files/disk-errors.js';
 import { hubCacheFolder } from '../hub/environment.js';
 import { selectPaths } from '../hub/file-patterns.js';
 import type { HubDownload } from '../hub/hub-options.js';
 import { cacheName } from '../hub/repo-kind.js';
 import { datasetSnapshot, type FileSelection, type Snapshot } from '../hub/snapshot-download.js';
 import { oneLine } from '../messages/one-line.js';
+import { shortList } from '../messages/short-list.js';
 import { withLock } from '../transfer/lock.js';
-import { writeError } from '../transfer/partial-file.js';
 import { PICTURE_ENDING } from './folder-tree.js';
 import { exportImages, type ParquetSource } from './parquet/export-images.js';
 import { type ChosenColumns, findImageColumns } from './parquet/image-columns.js';
@@ -30,7 +33,7 @@ const OTHER_ENDINGS = 'csv tsv jsonl ndjson json txt zip parquet'.split(' ');
 /**
  * Brings the images and tables of a data set into the cache.
  * @returns a folder to be read
- * @throws HubError if the data set has none, saying what it has; DataError for an archive that is not unpacked
+ * @throws HubError if the data set has none, saying what it has; ArchiveError for one that is not unpacked
  */
 export async function downloadImageFiles(
   repoId: string,
@@ -74,19 +77,20 @@ async function fetchAfterLook(
 ): Promise<Snapshot> {
   let first: string | undefined;
   let refusal: string | undefined;
-  const refuseOnce = (paths: readonly string[]): string | undefined => {
-    refusal = selection.refuse?.(paths);
+  let revision: string | undefined;
+  const refuseOnce = (paths: readonly string[], commit: string): string | undefined => {
+    revision = commit;
+    refusal = selection.refuse?.(paths, commit);
     first = selectPaths(paths, selection.allowPatterns, selection.ignorePatterns).filter(isImageTable).sort()[0];
     return refusal ?? (first === undefined ? undefined : 'one of its Parquet files is looked at first');
   };
   try {
     return await datasetSnapshot(repoId, download, { ...selection, refuse: refuseOnce });
   } catch (error) {
-    const commit = error instanceof HubError ? error.details['commit'] : undefined;
-    if (first === undefined || typeof commit !== 'string' || refusal !== undefined) throw error;
+    if (first === undefined || revision === undefined || refusal !== undefined) throw error;
     const { folder } = await datasetSnapshot(
       repoId,
-      { ...download, revision: commit },
+      { ...download, revision },
       { allowPatterns: escapePattern(first), within: selection.within },
     );
     const file = await ParquetFile.open(join(folder, ...first.split('/')));
@@ -150,8 +154,7 @@ function refuse(paths: readonly string[], dataDir: string): string | undefined {
 }
 
 function list(names: readonly string[]): string {
-  const shown = names.slice(0, 5).map((name) => JSON.stringify(name.slice(0, 100)));
-  return names.length > 5 ? `${shown.join(', ')} and ${names.length - 5} more` : shown.join(', ');
+  return shortList(names, 5, (name) => JSON.stringify(name.slice(0, 100)));
 }
 
 /** Paths below a folder, with `/`. */
@@ -235,12 +238,11 @@ class Unpacking {
         const { signal } = this.#download;
         await extractZip(real, dir, { signal, allowCaseConflicts: this.#options.allowCaseConflicts });
       } catch (error) {
-        if (!(error instanceof DataError)) throw error;
-        const reason = String(error.details['reason'] ?? error.message.split('\n')[0]);
-        throw new DataError(`${this.#name.split(' ')[0]}: ${oneLine(path)}: ${reason}`, {
+        if (!(error instanceof ArchiveError)) throw error;
+        throw error.with({
+          summary: `${this.#name.split(' ')[0]}: ${oneLine(path)}: ${error.reason}`,
           hint: `${error.hint} The archive is kept at ${real}: unpack it by other means and read the folder by ImageFolder.load.`,
           details: { ...error.details, archive: real },
-          cause: error,
         });
       }
     });

@@ -1,6 +1,6 @@
 /** What an encoded image says before it is decoded, and what is refused by that. */
 import sharp, { type Metadata } from 'sharp';
-import { ImageError } from '../errors.js';
+import { ImageError, reasonOf, type TuneErrorOptions } from '../errors.js';
 import { readRegularFile } from '../files/regular-file.js';
 import { oneLine } from '../messages/one-line.js';
 import { type BmpHeader, readBmpHeader } from './decode-bmp.js';
@@ -73,21 +73,19 @@ export async function readHeader(
   try {
     header = await parseHeader(bytes, format);
   } catch (cause) {
-    throw new ImageError(`${name}: the header of the picture cannot be read: ${reasonOf(cause)}`, {
+    throw imageError(name, `the header of the picture cannot be read: ${reasonOf(cause)}`, {
       hint: format === 'tiff' ? `${ODD_TIFF} ${DAMAGED}` : DAMAGED,
-      details: { path: name, format },
+      details: { format },
       cause,
     });
   }
   const { width, height } = header;
   if (width * height > maxPixels) {
-    throw new ImageError(
-      `${name}: ${width} × ${height} pixels are more than the limit of ${maxPixels.toLocaleString('en')}`,
-      {
-        hint: 'Shrink the image, or raise `maxPixels` if you trust where it comes from.',
-        details: { path: name, width, height, maxPixels },
-      },
-    );
+    const limit = maxPixels.toLocaleString('en');
+    throw imageError(name, `${width} × ${height} pixels are more than the limit of ${limit}`, {
+      hint: 'Shrink the image, or raise `maxPixels` if you trust where it comes from.',
+      details: { width, height, maxPixels },
+    });
   }
   checkAspectRatio(header, name, options.maxAspectRatio);
   if (format === 'tiff') checkTiff(header, name);
@@ -108,15 +106,20 @@ async function parseHeader(bytes: Uint8Array, format: ImageFormat): Promise<Imag
   return { bytes: isOdd ? withoutOrientation(bytes) : bytes, format, width, height, orientation, metadata };
 }
 
+/** The error about an image of this name, which goes before the reason. */
+export function imageError(name: string, reason: string, options: TuneErrorOptions): ImageError {
+  return new ImageError(`${name}: ${reason}`, { ...options, reason, details: { path: name, ...options.details } });
+}
+
 function unreadError(name: string, { name: what, hint }: UnreadFormat): ImageError {
-  return new ImageError(`${name}: not a ${READ_FORMATS} image, but ${what}`, { hint, details: { path: name } });
+  return imageError(name, `not a ${READ_FORMATS} image, but ${what}`, { hint });
 }
 
 function checkAspectRatio({ width, height }: ImageHeader, name: string, limit: number | undefined): void {
   if (limit === undefined || Math.max(width, height) <= limit * Math.min(width, height)) return;
-  throw new ImageError(`${name}: ${width} × ${height} pixels: one side is more than ${limit} times the other`, {
+  throw imageError(name, `${width} × ${height} pixels: one side is more than ${limit} times the other`, {
     hint: 'Shrunk to the longest edge nothing would be left of it. Crop the image, or leave it out.',
-    details: { path: name, width, height, maxAspectRatio: limit },
+    details: { width, height, maxAspectRatio: limit },
   });
 }
 
@@ -132,15 +135,15 @@ function checkTiff({ bytes, metadata }: ImageHeader, name: string): void {
     });
   }
   if (depth !== 'uchar' && depth !== 'ushort') {
-    throw new ImageError(`${name}: a TIFF of ${SAMPLE_KINDS[depth!] ?? depth} samples, whose range is not known`, {
+    throw imageError(name, `a TIFF of ${SAMPLE_KINDS[depth!] ?? depth} samples, whose range is not known`, {
       hint: 'Write it with 8 or 16 unsigned bits a sample, scaled by the same range for all images.',
-      details: { path: name, depth },
+      details: { depth },
     });
   }
   if ((space as string) === 'multiband' || channels! > 5) {
-    throw new ImageError(`${name}: a TIFF of ${channels} channels that are neither grey, RGB nor CMYK`, {
+    throw imageError(name, `a TIFF of ${channels} channels that are neither grey, RGB nor CMYK`, {
       hint: 'Write the three channels that you want as an RGB image.',
-      details: { path: name, channels },
+      details: { channels },
     });
   }
   if (pages > 1 && !saidPages) {
@@ -174,15 +177,9 @@ async function readImageFile(path: string, maxPixels: number): Promise<Uint8Arra
     const isAddress = /^(https?|data):/i.test(path);
     const shown = isAddress ? `${path.slice(0, 80)}${path.length > 80 ? '…' : ''}` : oneLine(path);
     const why = code === 'ENOENT' ? 'no such file' : reasonOf(cause);
-    throw new ImageError(`${shown}: cannot read the picture: ${why}`, {
-      ...(isAddress ? { hint: 'A string is a file path. Fetch the address yourself and give the bytes.' } : {}),
-      details: { path: shown },
+    throw imageError(shown, `cannot read the picture: ${why}`, {
+      hint: isAddress ? 'A string is a file path. Fetch the address yourself and give the bytes.' : undefined,
       cause,
     });
   }
-}
-
-/** The message of an error in one line. */
-export function reasonOf(cause: unknown): string {
-  return (cause instanceof Error ? cause.message : String(cause)).trim().replaceAll(/\s*\n\s*/g, '; ');
 }

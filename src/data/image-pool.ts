@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { onAbort } from '../async/on-abort.js';
 import { WorkerThreads } from '../async/worker-threads.js';
 import { checkNames, parseOptions } from '../config.js';
-import { DataError, ImageError } from '../errors.js';
+import { DataError, ImageError, reasonOf } from '../errors.js';
 import program from '../generated/image-worker.js';
 import { oneLine } from '../messages/one-line.js';
 import { requireKind, requireSignal } from '../require-given.js';
@@ -189,8 +189,7 @@ function closedError(): DataError {
 }
 
 function workerError(job: Job, cause: unknown): ImageError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new ImageError(`${oneLine(job.name)}: processing the picture failed: ${reason}`, {
+  return new ImageError(`${oneLine(job.name)}: processing the picture failed: ${reasonOf(cause)}`, {
     details: { path: job.name },
     cause,
   });

@@ -25,7 +25,7 @@ export class KaggleImageFolder extends ImageFolder {
    * @param handle `owner/dataset` for the current version, `owner/dataset/versions/N` for a certain one, which then
    *   needs no network once it is in the cache, or `competitions/NAME`, whose rules must be accepted on Kaggle. The
    *   address of the page, Kaggle's command line and kagglehub's line of Python mean the same
-   * @throws ConfigError for a bad handle, bad options or credentials that cannot be read; HubError if the download
+   * @throws ConfigError for a bad handle, bad options or credentials that cannot be read; KaggleError if the download
    *   fails; DataError for an archive that is damaged or not unpacked, saying where it lies, and like `fromFolder`; the
    *   signal's reason
    */

@@ -1,4 +1,5 @@
 /** From a folder, or from a table beside images, to the splits of an `ImageFolder`. */
+
 import { stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { z } from 'zod';
@@ -6,6 +7,7 @@ import { callback, functionOption, parseOptions, requirePath } from '../config.j
 import { ConfigError, DataError, ImageError } from '../errors.js';
 import { exists } from '../files/regular-file.js';
 import { oneLine, warningLine } from '../messages/one-line.js';
+import { shortList } from '../messages/short-list.js';
 import { readTable } from './csv.js';
 import { ClassLabel, LabelledDataset } from './dataset.js';
 import { decodeWithin } from './decode-budget.js';
@@ -234,10 +236,9 @@ async function finish(
   const good = placed.filter(({ file }) => !badPaths.has(file.path));
   warnAboutClasses(good, names, warnings);
   if (bad.length > 0) {
-    const shown = bad.map(({ path, reason }) => `${oneLine(path)} (${reason})`);
-    const more = shown.length > 3 ? ` and ${shown.length - 3} more` : '';
+    const shown = shortList(bad, 3, ({ path, reason }) => `${oneLine(path)} (${reason})`);
     warnings.push(
-      `${bad.length === 1 ? 'an unreadable image is' : `${bad.length} unreadable images are`} left out: ${shown.slice(0, 3).join(', ')}${more}`,
+      `${bad.length === 1 ? 'an unreadable image is' : `${bad.length} unreadable images are`} left out: ${shown}`,
     );
   }
 
@@ -300,11 +301,7 @@ async function findBadPictures(
         (await decodeWithin(new ImageFile(path, limits))).release();
       } catch (error) {
         if (!(error instanceof ImageError)) throw error;
-        const [line] = error.message.split('\n');
-        bad.push({
-          path,
-          reason: line!.startsWith(`${oneLine(path)}: `) ? line!.slice(oneLine(path).length + 2) : line!,
-        });
+        bad.push({ path, reason: error.reason });
       }
     });
   }

@@ -87,8 +87,12 @@ function isText(rows: readonly TableRow[], column: string): boolean {
   return TEXT_NAMES.has(plain(column)) && 2 * new Set(rows.map((row) => row[column])).size > rows.length;
 }
 
-/** @throws DataError where two columns of equal right say different things */
-export function labelColumnsOf(table: Table, used: readonly (string | undefined)[]): LabelColumns | undefined {
+/** @throws DataError where two columns of equal right say different things, unless the first one does */
+export function labelColumnsOf(
+  table: Table,
+  used: readonly (string | undefined)[],
+  onDoubt: 'throw' | 'first' = 'throw',
+): LabelColumns | undefined {
   const rows = sample(table);
   const others = table.columns.filter(
     (column) => !used.includes(column) && !PART_NAMES.has(plain(column)) && rows.some((row) => row[column] !== ''),
@@ -100,7 +104,7 @@ export function labelColumnsOf(table: Table, used: readonly (string | undefined)
     const isNumeric = (column: string) => rows.every((row) => /^-?[\d.]*$/.test(row[column]!));
     const column = known.find((one) => !isNumeric(one)) ?? known[0]!;
     const other = known.find((one) => one !== column && !sayTheSame(rows, one, column));
-    if (other === undefined) return { column };
+    if (other === undefined || onDoubt === 'first') return { column };
     throw new DataError(
       `${oneLine(table.path)}: the classes may be in \`${oneLine(column)}\` or in \`${oneLine(other)}\``,
       {

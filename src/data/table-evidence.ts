@@ -1,6 +1,6 @@
 /** Tables that lie among images: what they say, and whether it is what the folders say. */
 import { basename } from 'node:path';
-import { DataError, withoutHint } from '../errors.js';
+import { DataError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import type { Table } from './csv.js';
 import { FileIndex } from './file-index.js';
@@ -58,16 +58,9 @@ export async function findTables(tree: FolderNode): Promise<TableEvidence[]> {
 const NO_TABLE = { table: undefined, isHeaderless: false };
 
 function evidenceOf(table: Table, fileColumn: string, files: FileIndex): Omit<TableEvidence, 'isHeaderless'> {
-  let labels: LabelColumns | undefined;
-  try {
-    labels = labelColumnsOf(table, [fileColumn, splitColumnOf(table)]);
-  } catch (error) {
-    // Two columns of equal right: whoever reads the table will hear of it.
-    const column = /`([^`]+)`/.exec((error as Error).message)?.[1];
-    labels = column === undefined ? undefined : { column };
-  }
-  // The answers of a sample submission are no labels.
-  if (/submission/i.test(basename(table.path))) labels = undefined;
+  // The answers of a sample submission are no labels. Of two columns of equal right whoever reads the table will hear.
+  const isAnswers = /submission/i.test(basename(table.path));
+  const labels = isAnswers ? undefined : labelColumnsOf(table, [fileColumn, splitColumnOf(table)], 'first');
   const named = new Map<PictureFile, string>();
   const cells = new Map<PictureFile, readonly string[]>();
   for (const row of table.rows.slice(0, 2000)) {
@@ -130,10 +123,10 @@ export function offerTable(error: DataError, tree: FolderNode, tables: readonly 
   const { hint = LAYOUTS } = error;
   const isOneOfSeveral = labelled.length > 1 && tablesToRead(tree, tables, tree.path, false).length > 1;
   const call = isOneOfSeveral ? `\`ImageFolder.fromTable(${JSON.stringify(tree.path)})\`` : callFor(tree, table);
-  return new DataError(`${withoutHint(error)}; ${saidBy(table)}`, {
+  return error.with({
+    summary: `${error.summary}; ${saidBy(table)}`,
     hint: `${table.labels ? 'Read the classes from the table' : 'If a column of the table holds classes'}: ${call}. ${hint}`,
     details: { ...error.details, table: table.path, columns: table.columns },
-    cause: error,
   });
 }
 

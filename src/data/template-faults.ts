@@ -3,12 +3,10 @@
 import { TextError, type TuneErrorOptions } from '../errors.js';
 import { warningLine } from '../messages/one-line.js';
 import { missingLeaves } from './assistant-spans.js';
+import { OperandError } from './jinja/error.js';
 import { looksLikeToken, type Piece } from './marked-texts.js';
 import { FORMS, type Leaf, type RenderRequest, viewOf } from './template-view.js';
 import type { ContentPart, Message } from './types.js';
-
-/** What Python says where a list meets a string. */
-const TYPES = /operand type|concatenate|must be str/;
 
 const formFaults = new WeakSet<TextError>();
 
@@ -20,7 +18,7 @@ export function isAboutForm(error: TextError): boolean {
 /** Whether it failed for the form alone, with nothing that the template says itself. */
 export function isAboutType(error: TextError): boolean {
   const { cause } = error;
-  return isAboutForm(error) && (!(cause instanceof Error) || TYPES.test(cause.message));
+  return isAboutForm(error) && (!(cause instanceof Error) || cause instanceof OperandError);
 }
 
 function newError(message: string, options: TuneErrorOptions): TextError {
@@ -36,17 +34,12 @@ function aboutForm(message: string, options: TuneErrorOptions): TextError {
 /** The template raised an error, or cannot do what it wants to do with the content. */
 export function refused(cause: Error, messages: readonly Message[]): TextError {
   const hasList = messages.some(({ content }) => typeof content !== 'string');
-  if (hasList && TYPES.test(cause.message) && cause.message.includes('list')) return leaked(messages, cause);
+  if (hasList && cause instanceof OperandError && cause.types.includes('list')) return leaked(messages, cause);
   return aboutForm(`the chat template refuses the conversation: ${warningLine(cause.message)}`, {
     hint: refusalHint(messages),
     details: { roles: messages.map((message) => message.role) },
     cause,
   });
-}
-
-/** Where one form fails, others may do; not so where the bounds of time and memory are hit. */
-export function isOutOfBounds(error: unknown): boolean {
-  return error instanceof TextError && error.message.includes('out of bounds');
 }
 
 function refusalHint(messages: readonly Message[]): string {

@@ -414,7 +414,7 @@ function checkCall(examples: unknown, options: CollateOptions & { paddingSide?: 
 class SkippablePicture extends Error {
   override readonly cause: ImageError;
   constructor(cause: ImageError) {
-    super(cause.message.split('\n')[0]!);
+    super(cause.summary);
     this.cause = cause;
   }
 }

@@ -1,6 +1,6 @@
 /** Chooses an engine, once and visibly. */
 import { checkNames, nearestName } from '../config.js';
-import { ConfigError, EngineError } from '../errors.js';
+import { ConfigError, EngineError, reasonOf } from '../errors.js';
 import { describeGiven, isObject, isPromise } from '../messages/given-kind.js';
 import { requireCallback, requireInteger, requireOptions } from '../require-given.js';
 import { createCpuEngine } from './cpu/cpu-engine.js';
@@ -100,7 +100,7 @@ async function automatic(options: CreateEngineOptions): Promise<Engine> {
     } catch (error) {
       if (error instanceof ConfigError) throw error;
       // createEngine('cuda') tells the whole of it.
-      reason = error instanceof Error ? error.message.split('\n')[0]! : String(error);
+      reason = reasonOf(error);
     }
   }
   options.onChoice?.(`auto: cpu, because ${reason}`);

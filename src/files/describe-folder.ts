@@ -3,6 +3,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { oneLine } from '../messages/one-line.js';
+import { shortList } from '../messages/short-list.js';
 
 /** What a folder's names tell, beside a sentence for people. */
 export interface FolderDescription {
@@ -120,6 +121,5 @@ async function list(directory: string) {
 }
 
 function shown(names: readonly string[]): string {
-  const some = [...names].sort().slice(0, MAX_NAMED).map(oneLine).join(', ');
-  return names.length > MAX_NAMED ? `${some} and ${names.length - MAX_NAMED} more` : some;
+  return shortList([...names].sort(), MAX_NAMED, oneLine);
 }

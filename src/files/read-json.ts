@@ -18,27 +18,30 @@ export interface ReadJsonOptions {
   readonly maxContainers?: number;
 }
 
+/** JSON that is not taken, in this package's own words: those of the parser are another's. */
+export class JsonFault extends SyntaxError {}
+
 /** @throws Error with the reason: the file cannot be read, is too large, is no JSON, or nests too deeply */
 export async function readJson(path: string, options: ReadJsonOptions = {}): Promise<unknown> {
   return parseJson(await readRegularFile(path, options.maxBytes ?? MAX_CONFIG_BYTES), options);
 }
 
-/** As {@link readJson}, of bytes in memory. @throws SyntaxError */
+/** As {@link readJson}, of bytes in memory. @throws SyntaxError; of its own a JsonFault */
 export function parseJson(bytes: Uint8Array, options: Omit<ReadJsonOptions, 'maxBytes'> = {}): unknown {
   checkNesting(bytes, options.maxContainers ?? MAX_CONTAINERS);
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
-    throw new SyntaxError('it is not UTF-8');
+    throw new JsonFault('it is not UTF-8');
   }
   if (text.startsWith('version https://git-lfs')) {
-    throw new SyntaxError('it is a pointer of Git LFS: fetch the file with `git lfs pull`');
+    throw new JsonFault('it is a pointer of Git LFS: fetch the file with `git lfs pull`');
   }
   const value: unknown = JSON.parse(text);
   // Escapes could hide the key, so where one may, the values are asked.
   if (!options.anyKey && /__proto__|\\u00/i.test(text) && hasProtoKey(value)) {
-    throw new SyntaxError('it has a key __proto__');
+    throw new JsonFault('it has a key __proto__');
   }
   return value;
 }
@@ -52,8 +55,8 @@ function checkNesting(bytes: Uint8Array, maxContainers: number): void {
     if (byte === 0x22) {
       for (i++; i < bytes.length && bytes[i] !== 0x22; i++) if (bytes[i] === 0x5c) i++;
     } else if (byte === 0x7b || byte === 0x5b) {
-      if (++depth > MAX_DEPTH) throw new SyntaxError(`it nests more than ${MAX_DEPTH} deep`);
-      if (++containers > maxContainers) throw new SyntaxError(`it has more than ${maxContainers} lists and objects`);
+      if (++depth > MAX_DEPTH) throw new JsonFault(`it nests more than ${MAX_DEPTH} deep`);
+      if (++containers > maxContainers) throw new JsonFault(`it has more than ${maxContainers} lists and objects`);
     } else if (byte === 0x7d || byte === 0x5d) depth--;
   }
 }

@@ -2,15 +2,17 @@
  * Safetensors files: checked when they are opened, read lazily by position, written whole or not at all.
  * A checkpoint is one file, or several shards with an index that says which tensor lies where.
  */
+
 import { type FileHandle, readdir, stat } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { basename, join } from 'node:path';
 import { nearestName, requirePath } from '../config.js';
-import { CheckpointError, ConfigError, type TuneErrorOptions } from '../errors.js';
+import { CheckpointError, ConfigError, reasonOf, type TuneErrorOptions } from '../errors.js';
 import { writeFileAtomically } from '../files/atomic-file.js';
 import { readJson } from '../files/read-json.js';
 import { openRegularFile } from '../files/regular-file.js';
 import { describeGiven } from '../messages/given-kind.js';
+import { firstLines } from '../messages/short-list.js';
 import { showValue } from '../messages/show-value.js';
 import { requireInteger, requireText } from '../require-given.js';
 import { checkTensor, checkTensors } from './check-tensors.js';
@@ -255,7 +257,7 @@ export class ShardedCheckpoint {
       try {
         files.set(name, await SafetensorsFile.open(join(directory, name)));
       } catch (error) {
-        faults.push(`shard ${name}: ${(error as Error).message}`);
+        faults.push(`shard ${name}: ${error instanceof CheckpointError ? error.summary : reasonOf(error)}`);
       }
     }
     for (const [tensor, name] of weightMap) {
@@ -271,8 +273,7 @@ export class ShardedCheckpoint {
     }
     if (faults.length > 0) {
       await Promise.all([...files.values()].map((file) => file.close()));
-      const listed = faults.slice(0, MAX_LISTED_FAULTS);
-      if (faults.length > listed.length) listed.push(`and ${faults.length - listed.length} more`);
+      const listed = firstLines(faults, MAX_LISTED_FAULTS);
       throw new CheckpointError(`${directory}: the checkpoint is not complete:\n  - ${listed.join('\n  - ')}`, {
         hint: 'Download the missing or damaged shards again.',
         details: { directory, faults: listed },

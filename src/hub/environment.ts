@@ -2,7 +2,6 @@
 import { homedir } from 'node:os';
 import { join, resolve, sep } from 'node:path';
 import { ConfigError } from '../errors.js';
-import type { HubToken } from './token.js';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -33,15 +32,8 @@ export function hubEndpoint(option: string | undefined, env: Environment = proce
   return `${url.origin}${url.pathname}`.replace(/\/+$/, '');
 }
 
-/** User and password in the address of a Hub, as company mirrors want them. */
-export function endpointLogin(option: string | undefined, env: Environment = process.env): HubToken | undefined {
-  const { url, source } = parseEndpoint(option, env);
-  if (url.username === '' && url.password === '') return undefined;
-  const pair = [url.username, url.password].map(decodeURIComponent).join(':');
-  return { value: Buffer.from(pair).toString('base64'), source, scheme: 'Basic' };
-}
-
-function parseEndpoint(option: string | undefined, env: Environment): { url: URL; source: string } {
+/** The address of the Hub as it is given, and by what. @throws ConfigError if it is no http address */
+export function parseEndpoint(option: string | undefined, env: Environment): { url: URL; source: string } {
   const given = option || env['HF_ENDPOINT'] || 'https://huggingface.co';
   const source = option ? '`endpoint`' : 'HF_ENDPOINT';
   const url = URL.canParse(given) ? new URL(given) : undefined;

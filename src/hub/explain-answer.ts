@@ -1,11 +1,11 @@
 /** From the Hub's error statuses to errors that say what is wrong and what to do. */
-import { HubError } from '../errors.js';
+import { HubError, TransferError } from '../errors.js';
 import {
   type ExplainAnswer,
   PAGE_HINT,
   pageTitle,
   type SuspectAnswer,
-  statusDetails,
+  statusFields,
   statusLine,
 } from '../transfer/answer-error.js';
 import type { HubConnection } from './hub-options.js';
@@ -23,6 +23,12 @@ export function explainAnswer(connection: HubConnection, subject: HubSubject): E
   return (answer) => (answer.status >= 400 ? hubError(answer, connection, subject) : undefined);
 }
 
+/** What failed on the way to the Hub, before it could say anything itself. Other errors stay as they are. */
+export function asHubError(error: unknown): unknown {
+  if (!(error instanceof TransferError) || error instanceof HubError) return error;
+  return new HubError(error.summary, { ...error, cause: error });
+}
+
 function hubError(answer: SuspectAnswer, connection: HubConnection, subject: HubSubject): HubError {
   const { status, headers, url } = answer;
   const code = headers.get('x-error-code') ?? '';
@@ -30,12 +36,14 @@ function hubError(answer: SuspectAnswer, connection: HubConnection, subject: Hub
   const [what, usual] = explanation(status, code, said, connection, subject);
   // The Hub and its mirrors speak JSON: something else has answered.
   const hint = pageTitle(answer.text) === undefined ? usual : [usual, PAGE_HINT].filter(Boolean).join(' ');
-  const details = statusDetails(status, headers, url);
-  const wait = rateLimitReset(headers);
-  if (status === 429 && details['retryAfterMs'] === undefined && wait !== undefined) details['retryAfterMs'] = wait;
+  const fields = statusFields(status, headers, url);
+  const retryAfterMs = fields.retryAfterMs ?? (status === 429 ? rateLimitReset(headers) : undefined);
   return new HubError(`${subject.repoId}: ${what} (${status})${said ? `. It says: ${said}` : ''}`, {
-    ...(hint === undefined ? {} : { hint }),
-    details: { repoId: subject.repoId, ...details, ...(code ? { errorCode: code } : {}) },
+    ...fields,
+    retryAfterMs,
+    hint,
+    errorCode: code || undefined,
+    details: { repoId: subject.repoId },
   });
 }
 

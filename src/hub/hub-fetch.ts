@@ -2,7 +2,7 @@
  * The `fetch` that `@huggingface/hub` is given. It knows the protocol; what it lacks is here: attempts after a failure,
  * time limits, errors that explain, a token for one origin only, progress of uploads.
  */
-import { HubError, withoutHint } from '../errors.js';
+import { HubError, TransferError } from '../errors.js';
 import { errorOf } from '../transfer/answer-error.js';
 import { mayBeLoopback } from '../transfer/loopback.js';
 import { requestJson } from '../transfer/request-json.js';
@@ -31,7 +31,7 @@ type LibraryRequest = RequestInit & { progressHint?: { progressCallback?: (progr
 
 /**
  * Requests that may be sent twice are repeated here. A commit is not; its failure, and that of a storage to take what
- * it was asked to take, has `details.startOver`: another attempt begins with a look at what is there.
+ * it was asked to take, is a HubError with `startOver`: another attempt begins with a look at what is there.
  */
 export function hubFetch(connection: HubConnection, subject: HubSubject): typeof fetch {
   const { origin, hostname } = new URL(connection.endpoint);
@@ -91,7 +91,7 @@ function upload(
     const watch = new SilenceWatch(limit, () => {
       const { host } = new URL(request.url);
       const message = `${host}: the upload has not moved for ${limit / 1000} s`;
-      stalled.abort(new HubError(message, { details: { transient: true } }));
+      stalled.abort(new TransferError(message, { isTransient: true }));
     });
     let isOver = false;
     const counted = countedBlob(body, (sent) => {
@@ -104,8 +104,7 @@ function upload(
       return await send({ ...request, body: counted, answerTimeoutMs: NO_LIMIT_MS, signal });
     } catch (error) {
       // A signed address that is refused has most often expired: asked again, the Hub gives a fresh one.
-      const refused = error instanceof HubError && error.details['transient'] === false;
-      throw refused ? startOver(error) : error;
+      throw error instanceof TransferError && !error.isTransient ? startOver(error) : error;
     } finally {
       isOver = true;
       watch.stop();
@@ -123,20 +122,12 @@ async function send(request: HttpRequest): Promise<Response> {
 }
 
 /** Whether a commit may succeed later: the Hub was busy or out of reach, or another commit came in between. */
-function mayBeStartedOver(error: unknown): error is HubError {
-  return (
-    error instanceof HubError &&
-    (error.details['transient'] === true || [409, 412].includes(error.details['status'] as number))
-  );
+function mayBeStartedOver(error: unknown): error is TransferError {
+  return error instanceof TransferError && (error.isTransient || error.status === 409 || error.status === 412);
 }
 
-function startOver(error: HubError): HubError {
-  const { attempts: _, ...details } = error.details;
-  return new HubError(withoutHint(error), {
-    ...(error.hint === undefined ? {} : { hint: error.hint }),
-    details: { ...details, startOver: true },
-    cause: error,
-  });
+function startOver(error: TransferError): HubError {
+  return new HubError(error.summary, { ...error, cause: error, startOver: true });
 }
 
 /** A blob that tells how many bytes of it have been read. */

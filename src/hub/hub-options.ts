@@ -11,8 +11,8 @@ import { isLoopback } from '../transfer/loopback.js';
 import type { RetryOptions } from '../transfer/retry.js';
 import type { HttpRequest } from '../transfer/send-request.js';
 import { DEFAULT_SPEED } from '../transfer/speed-watch.js';
-import { endpointLogin, hubEndpoint } from './environment.js';
-import { findHubToken, type HubToken } from './token.js';
+import { hubEndpoint } from './environment.js';
+import { endpointLogin, findHubToken, type HubToken } from './token.js';
 
 /** What every request needs to know. */
 export const hubConnectionSchema = z.strictObject({

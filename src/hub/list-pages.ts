@@ -1,5 +1,6 @@
 /** The pages of a list of files, as long as they bring something new. */
 import { HubError } from '../errors.js';
+import { shownUrl } from '../transfer/request-failure.js';
 import { requestJson } from '../transfer/request-json.js';
 import { explainAnswer, type HubSubject } from './explain-answer.js';
 import { type HubConnection, requestSettings } from './hub-options.js';
@@ -13,6 +14,9 @@ export interface ListLimits {
   /** Default 3,000: the Hub puts 1,000 entries on one. */
   readonly maxPages?: number | undefined;
 }
+
+/** A list beyond its limits: that of a single folder may be within them. */
+export class ListTooLongError extends HubError {}
 
 /** Characters of the query of a page: all are kept, so that one that comes again is seen. */
 const MAX_SEARCH = 4096;
@@ -33,13 +37,14 @@ export async function* listPages(
 ): AsyncGenerator<readonly unknown[]> {
   const { maxEntries = 150_000, maxPathBytes = 16 * 2 ** 20, maxPages = 3000 } = limits;
   const isDataset = subject.repoId.startsWith('datasets/');
-  const fail = (what: string, tooLong = false): HubError =>
-    new HubError(`${subject.repoId}: the list of its files ${what}`, {
+  const fail = (what: string, Class = HubError): HubError =>
+    new Class(`${subject.repoId}: the list of its files ${what}`, {
       hint:
-        tooLong && isDataset
+        Class === ListTooLongError && isDataset
           ? 'HubImageFolder.download lists a single folder of it where `dataDir` names one.'
           : 'Is the endpoint right? A folder that holds the files can be given in place of the name.',
-      details: { repoId: subject.repoId, url: `${url.origin}${url.pathname}`, ...(tooLong && { tooLong }) },
+      url: shownUrl(url),
+      details: { repoId: subject.repoId },
     });
   const deadline = new AbortController();
   const longest = WHOLE_LIST * connection.timeoutMs;
@@ -52,7 +57,7 @@ export async function* listPages(
     while (next) {
       if (asked.has(next.search)) throw fail('leads back to a page that has come before');
       asked.add(next.search);
-      if (asked.size > maxPages) throw fail(`has more than ${maxPages} pages`, true);
+      if (asked.size > maxPages) throw fail(`has more than ${maxPages} pages`, ListTooLongError);
       const answer = await requestJson({
         ...requestSettings(connection),
         url: next,
@@ -64,8 +69,8 @@ export async function* listPages(
       const paths = page.map((entry) => String((entry as { path?: unknown } | null)?.path));
       entries += page.length;
       pathBytes += paths.reduce((sum, path) => sum + path.length, 0);
-      if (entries > maxEntries) throw fail(`has more than ${maxEntries} entries`, true);
-      if (pathBytes > maxPathBytes) throw fail(`has more than ${maxPathBytes} bytes of names`, true);
+      if (entries > maxEntries) throw fail(`has more than ${maxEntries} entries`, ListTooLongError);
+      if (pathBytes > maxPathBytes) throw fail(`has more than ${maxPathBytes} bytes of names`, ListTooLongError);
       const again = paths.join('\n');
       next = nextPage(answer.headers, next, url, fail);
       if (page.length > 0 && again === last) throw fail('has the same page twice');

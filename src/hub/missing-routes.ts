@@ -3,9 +3,10 @@ import { createHash } from 'node:crypto';
 import { HubError } from '../errors.js';
 import { showValue } from '../messages/show-value.js';
 import { errorOf } from '../transfer/answer-error.js';
+import type { HttpAnswer } from '../transfer/http-answer.js';
 import { requestJson } from '../transfer/request-json.js';
 import { withRetries } from '../transfer/retry.js';
-import { type HttpAnswer, sendRequest } from '../transfer/send-request.js';
+import { sendRequest } from '../transfer/send-request.js';
 import { explainAnswer, type HubSubject } from './explain-answer.js';
 import { selectPaths } from './file-patterns.js';
 import { type HubConnection, requestSettings } from './hub-options.js';
@@ -40,9 +41,7 @@ const MAX_PARTS = 2000;
 
 /** Whether an error says that the server has no such route; the Hub itself gives a reason with every 404. */
 export function lacksRoute(error: unknown): error is HubError {
-  if (!(error instanceof HubError)) return false;
-  const { status, errorCode } = error.details;
-  return errorCode === undefined && [404, 405, 501].includes(status as number);
+  return error instanceof HubError && error.errorCode === undefined && [404, 405, 501].includes(error.status!);
 }
 
 /** The commit of a revision, from the header of a file. Undefined if no file of a usual name is there. */
@@ -157,7 +156,7 @@ async function partsOf(connection: HubConnection, subject: HubSubject, commit: s
       const fault = parts.size > MAX_PARTS ? `more than ${MAX_PARTS} files` : showValue(part);
       throw new HubError(`${subject.repoId}: expected the names of files in ${INDEX}, found ${fault}`, {
         hint: 'The file is damaged, or the mirror gives another one: compare it with that on the Hub.',
-        details: { url },
+        url,
       });
     }
   }

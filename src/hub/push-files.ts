@@ -6,14 +6,14 @@ import { pathToFileURL } from 'node:url';
 import { type CommitOperation, commitIter, createRepo, HubApiError } from '@huggingface/hub';
 import { z } from 'zod';
 import { callback, parseOptions } from '../config.js';
-import { ConfigError, HubError } from '../errors.js';
+import { ConfigError, HubError, reasonOf, TransferError } from '../errors.js';
 import { redact } from '../messages/secrets.js';
 import { errorOf } from '../transfer/answer-error.js';
 import { requestJson } from '../transfer/request-json.js';
 import { RetryBudget, withRetries } from '../transfer/retry.js';
 import { sendRequest } from '../transfer/send-request.js';
 import { offlineReason } from './environment.js';
-import { explainAnswer, type HubSubject } from './explain-answer.js';
+import { asHubError, explainAnswer, type HubSubject } from './explain-answer.js';
 import { hubFetch, placeholderToken } from './hub-fetch.js';
 import {
   connectHub,
@@ -105,13 +105,8 @@ export async function pushFiles(
       return await push.attempt();
     } catch (error) {
       options.signal?.throwIfAborted();
-      const { startOver } = error instanceof HubError ? error.details : {};
-      if (startOver !== true) throw error;
-      const { message, details } = error as HubError;
-      await budget.wait(
-        new HubError(message, { details: { ...details, transient: true }, cause: error }),
-        options.signal,
-      );
+      if (!(error instanceof HubError && error.startOver)) throw asHubError(error);
+      await budget.wait(error.with({ isTransient: true }), options.signal);
     }
   }
 }
@@ -153,6 +148,8 @@ async function whoIs(connection: HubConnection, repoId: string): Promise<Identit
     url: `${connection.endpoint}/api/whoami-v2`,
     ...requestSettings(connection),
     explain: explainAnswer(connection, { repoId, revision: 'main', action: 'write' }),
+  }).catch((error: unknown) => {
+    throw asHubError(error);
   });
   return (value as Identity | null) ?? {};
 }
@@ -243,7 +240,9 @@ class Push {
         return bytes.toString();
       throw new HubError(`${repoId}: what came as ${path} is not the file that the Hub lists: ${bytes.length} bytes`, {
         hint: 'Nothing was changed. A mirror or a proxy in between may have answered in its place.',
-        details: { repoId, path, status: answer.status, size: bytes.length, expectedSize: there.size, transient: true },
+        status: answer.status,
+        isTransient: true,
+        details: { repoId, path, size: bytes.length, expectedSize: there.size },
       });
     };
     return withRetries(attempt, retry, signal);
@@ -254,8 +253,7 @@ class Push {
     try {
       return await resolveRevision(this.#connection, this.#subject);
     } catch (error) {
-      const { status, errorCode } = error instanceof HubError ? error.details : {};
-      if (status !== 404 || errorCode === 'RevisionNotFound') throw error;
+      if (!(error instanceof HubError && error.status === 404) || error.errorCode === 'RevisionNotFound') throw error;
     }
     await this.#create();
     return resolveRevision(this.#connection, this.#subject);
@@ -272,7 +270,7 @@ class Push {
       });
     } catch (error) {
       // Another process was faster, or the answer to an earlier attempt was lost.
-      if (!(error instanceof HubError && error.details['status'] === 409)) throw error;
+      if (!(error instanceof HubError && error.status === 409)) throw error;
     }
   }
 
@@ -316,21 +314,20 @@ class Push {
   }
 
   #explain(error: unknown): unknown {
-    if (error instanceof HubError) {
+    if (error instanceof TransferError) {
       // Whether a pull request was opened before the connection broke cannot be seen from the branch.
-      const unclear = this.#options.createPr && error.details['status'] === undefined;
-      if (!unclear || error.details['startOver'] !== true) return error;
-      return new HubError(`${error.message.split('\n')[0]}; the pull request may have been opened all the same`, {
+      const unclear = this.#options.createPr && error.status === undefined;
+      if (!unclear || !(error instanceof HubError && error.startOver)) return error;
+      return error.with({
+        summary: `${error.summary}; the pull request may have been opened all the same`,
         hint: `Look at ${this.#connection.endpoint}/${this.#subject.repoId}/discussions before you try again.`,
-        details: { ...error.details, startOver: false },
-        cause: error,
+        startOver: false,
       });
     }
     const { repoId } = this.#subject;
     const status = error instanceof HubApiError ? error.statusCode : undefined;
-    let said = error instanceof Error ? error.message : String(error);
-    said = said.replaceAll(this.#connection.token!.value, '***').split(' URL: ')[0]!;
-    return new HubError(`${repoId}: the upload failed: ${said}`, { details: { repoId, status }, cause: error });
+    const said = reasonOf(error).replaceAll(this.#connection.token!.value, '***').split(' URL: ')[0]!;
+    return new HubError(`${repoId}: the upload failed: ${said}`, { status, details: { repoId }, cause: error });
   }
 }
 

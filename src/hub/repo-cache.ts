@@ -4,8 +4,8 @@ import { copyFile, mkdir, readdir, realpath, rename, rm, stat, symlink } from 'n
 import { dirname, join, relative, sep } from 'node:path';
 import { HubError } from '../errors.js';
 import { sweepOnce, temporaryName, writeFileAtomically } from '../files/atomic-file.js';
+import { writeError } from '../files/disk-errors.js';
 import { readRegularFile } from '../files/regular-file.js';
-import { writeError } from '../transfer/partial-file.js';
 import { cacheName } from './repo-kind.js';
 import { blobName, formatTree, isCommit, parseTree, type RepoFile, type RepoTree } from './repo-tree.js';
 

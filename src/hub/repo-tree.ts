@@ -69,7 +69,7 @@ export async function resolveRevision(connection: HubConnection, subject: HubSub
   });
   const sha = (value as { sha?: unknown } | null)?.sha;
   if (typeof sha === 'string' && isCommit(sha)) return sha;
-  throw new HubError(`${url}: the answer does not tell the commit`, { details: { url } });
+  throw new HubError(`${url}: the answer does not tell the commit`, { url });
 }
 
 const entrySchema = z.object({

@@ -4,15 +4,16 @@ import { mkdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
 import { parseOptions } from '../config.js';
-import { HubError, withoutHint } from '../errors.js';
+import { HubError, reasonOf, TransferError } from '../errors.js';
+import { requireSpace, writeError } from '../files/disk-errors.js';
 import { oneLine } from '../messages/one-line.js';
+import { shortList } from '../messages/short-list.js';
 import { downloadFile } from '../transfer/download-file.js';
 import { withLock } from '../transfer/lock.js';
-import { partialBytes, requireSpace, writeError } from '../transfer/partial-file.js';
-import { isTransient } from '../transfer/retry.js';
+import { partialBytes } from '../transfer/partial-file.js';
 import type { SpeedLimit } from '../transfer/speed-watch.js';
 import { hubCacheFolder, offlineReason } from './environment.js';
-import { explainAnswer, type HubSubject } from './explain-answer.js';
+import { asHubError, explainAnswer, type HubSubject } from './explain-answer.js';
 import { patternsSchema, selectPaths } from './file-patterns.js';
 import {
   connectHub,
@@ -22,6 +23,7 @@ import {
   hubDownloadSchema,
   requestSettings,
 } from './hub-options.js';
+import { ListTooLongError } from './list-pages.js';
 import { fileAddress, lacksRoute, probeCommit, probeTree } from './missing-routes.js';
 import { RepoCache } from './repo-cache.js';
 import { localFolder, parseRepoId } from './repo-id.js';
@@ -56,7 +58,7 @@ export interface FileSelection {
   /** Folder outside of which nothing is wanted: it is listed alone where the repository has too many files for a list. */
   readonly within?: string | undefined;
   /** Says what is wrong with a repository that cannot be meant, from the paths in it. */
-  readonly refuse?: (paths: readonly string[]) => string | undefined;
+  readonly refuse?: (paths: readonly string[], commit: string) => string | undefined;
   /** Names what a folder lacks, where there is no list of the repository's files to tell. */
   readonly missingFrom?: (folder: string) => Promise<string[]>;
 }
@@ -99,13 +101,10 @@ export async function folderOrSnapshot(
   try {
     return await fetchSnapshot(idOrFolder, options, selection);
   } catch (error) {
-    const isMissing = error instanceof HubError && [undefined, 401, 403, 404].includes(error.details.status as number);
-    if (!isMissing) throw error;
-    const { hint, details } = error;
-    throw new HubError(withoutHint(error), {
+    if (!(error instanceof HubError && [undefined, 401, 403, 404].includes(error.status))) throw error;
+    const { hint } = error;
+    throw error.with({
       hint: `${hint ? `${hint.replace(/\.?$/, '.')} ` : ''}If a folder was meant: there is none at ${resolve(idOrFolder)}.`,
-      details,
-      cause: error.cause,
     });
   }
 }
@@ -139,7 +138,7 @@ async function fetchNamed(repoId: string, options: HubDownload, selection: FileS
     return await download.run(selection, await findCached(cache, revision, selection));
   } catch (error) {
     options.signal?.throwIfAborted();
-    throw error;
+    throw asHubError(error);
   }
 }
 
@@ -165,8 +164,8 @@ async function findCached(cache: RepoCache, revision: string, selection: FileSel
     ? await cache.missing(commit, tree, selectPaths(tree.keys(), selection.allowPatterns, selection.ignorePatterns))
     : ((await selection.missingFrom?.(folder)) ?? []);
   if (missing.length === 0) return { folder, commit };
-  const shown = missing.length > 10 ? [...missing.slice(0, 10), `${missing.length - 10} more`] : missing;
-  return { fault: `the cached files of commit ${commit} lack ${shown.join(', ')}`, details: { commit, missing } };
+  const shown = shortList(missing, 10, oneLine);
+  return { fault: `the cached files of commit ${commit} lack ${shown}`, details: { commit, missing } };
 }
 
 /** One call, once the Hub is to be asked. */
@@ -207,14 +206,17 @@ class SnapshotDownload {
       tree =
         (await this.#cache.readTree(commit, selection.within)) ?? (await this.#list(connection, commit, selection));
     } catch (error) {
-      if (!isThere || !(error instanceof HubError)) throw error;
-      if (!isTransient(error)) throw withCacheHint(error);
-      this.#connection.warn(`${error.message.split('\n')[0]}; the cached commit ${cached.commit} is used`);
+      if (!isThere || !(error instanceof TransferError)) throw error;
+      if (!error.isTransient) {
+        const hint = 'The cache has these files: `localFilesOnly: true` or HF_HUB_OFFLINE=1 uses them.';
+        throw error.with({ hint: error.hint ? `${error.hint} ${hint}` : hint });
+      }
+      this.#connection.warn(`${error.summary}; the cached commit ${cached.commit} is used`);
       return cached;
     }
     const paths = selectPaths(tree.keys(), selection.allowPatterns, selection.ignorePatterns);
     const refusal =
-      selection.refuse?.([...tree.keys()]) ?? (paths.length === 0 ? 'no file of it is wanted' : undefined);
+      selection.refuse?.([...tree.keys()], commit) ?? (paths.length === 0 ? 'no file of it is wanted' : undefined);
     if (refusal !== undefined) {
       throw new HubError(`${repoId}: ${refusal}`, { details: { repoId, revision, commit, files: [...tree.keys()] } });
     }
@@ -241,8 +243,7 @@ class SnapshotDownload {
       // Both lists may be in memory for a while.
       const limits = selection.within === undefined ? undefined : { maxEntries: MAX_BESIDE };
       tree = await listTree(connection, this.#subject, commit, limits).catch((error: unknown) => {
-        const isTooLong = error instanceof HubError && error.details['tooLong'] === true;
-        if (!isTooLong || selection.within === undefined) throw error;
+        if (!(error instanceof ListTooLongError) || selection.within === undefined) throw error;
         within = selection.within;
         return listTree(connection, this.#subject, commit, undefined, within);
       });
@@ -275,7 +276,7 @@ class SnapshotDownload {
 
   /** What only spares a later request may fail: a cache for reading alone is still good for reading. */
   async #attempt(work: () => Promise<void>): Promise<void> {
-    await work().catch((error: unknown) => this.#connection.warn((error as Error).message.split('\n')[0]!));
+    await work().catch((error: unknown) => this.#connection.warn(reasonOf(error)));
   }
 
   async #fetchAll(commit: string, tree: RepoTree, paths: readonly string[]): Promise<void> {
@@ -399,13 +400,4 @@ class ProgressSum {
     this.#done++;
     this.report(file, this.#sizes.get(file)!);
   }
-}
-
-function withCacheHint(error: HubError): HubError {
-  const hint = 'The cache has these files: `localFilesOnly: true` or HF_HUB_OFFLINE=1 uses them.';
-  return new HubError(withoutHint(error), {
-    hint: error.hint ? `${error.hint} ${hint}` : hint,
-    details: error.details,
-    cause: error,
-  });
 }

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigError } from '../errors.js';
-import { type Environment, expandPath, hubHome, isTrue } from './environment.js';
+import { type Environment, expandPath, hubHome, isTrue, parseEndpoint } from './environment.js';
 
 export interface HubToken {
   /** Secret. */
@@ -45,6 +45,14 @@ export async function findHubToken(
     throw new ConfigError(`${path}: the Hub's access token cannot be read: ${code}`, { details: { path }, cause });
   }
   return text ? checked(text, path) : undefined;
+}
+
+/** User and password in the address of a Hub, as company mirrors want them. */
+export function endpointLogin(option: string | undefined, env: Environment = process.env): HubToken | undefined {
+  const { url, source } = parseEndpoint(option, env);
+  if (url.username === '' && url.password === '') return undefined;
+  const pair = [url.username, url.password].map(decodeURIComponent).join(':');
+  return { value: Buffer.from(pair).toString('base64'), source, scheme: 'Basic' };
 }
 
 function checked(value: string, source: string): HubToken {

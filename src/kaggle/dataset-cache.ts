@@ -5,7 +5,7 @@ import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { writeFileAtomically } from '../files/atomic-file.js';
-import { writeError } from '../transfer/partial-file.js';
+import { writeError } from '../files/disk-errors.js';
 import type { KaggleDataset, KaggleSource } from './handle.js';
 
 /** `option`, else `$KAGGLEHUB_CACHE`, else `~/.cache/kagglehub`. */

@@ -2,12 +2,11 @@
 import { homedir } from 'node:os';
 import { z } from 'zod';
 import { extractZip } from '../archive/extract-zip.js';
-import { zipError } from '../archive/zip-directory.js';
+import { ArchiveError, zipError } from '../archive/zip-directory.js';
 import { callback, parseOptions } from '../config.js';
-import { DataError } from '../errors.js';
+import { KaggleError, TransferError } from '../errors.js';
 import { warningLine } from '../messages/one-line.js';
 import { withLock } from '../transfer/lock.js';
-import { isTransient } from '../transfer/retry.js';
 import { findKaggleCredentials } from './credentials.js';
 import { CachePlace, kaggleCacheFolder, latestComplete, nameInCache } from './dataset-cache.js';
 import { formatKaggleHandle, type KaggleDataset, type KaggleSource } from './handle.js';
@@ -85,10 +84,18 @@ type ParsedOptions = z.output<typeof kaggleDownloadSchema>;
  * Kaggle for the current one, and takes the latest in the cache, with a warning, if Kaggle cannot be reached. An archive
  * that is whole and cannot be unpacked is kept, and not downloaded again.
  * @returns absolute path
- * @throws ConfigError for a bad handle, option or credentials file; HubError if the download fails; DataError for an
- *   archive that is damaged or not unpacked; the signal's reason
+ * @throws ConfigError for a bad handle, option or credentials file; KaggleError if the download fails; ArchiveError for one
+ *   that is damaged or not unpacked; DiskError; the signal's reason
  */
 export async function downloadKaggleDataset(name: string, input: KaggleDownloadOptions = {}): Promise<string> {
+  return download(name, input).catch((error: unknown) => {
+    // What failed on the way to Kaggle, before it could say anything itself.
+    if (!(error instanceof TransferError) || error instanceof KaggleError) throw error;
+    throw new KaggleError(error.summary, { ...error, cause: error });
+  });
+}
+
+async function download(name: string, input: KaggleDownloadOptions): Promise<string> {
   const options = parseOptions(kaggleDownloadSchema, input, 'KaggleImageFolder.download');
   const tell = options.onWarning ?? ((line: string) => process.emitWarning(line, 'KaggleWarning'));
   const warn = (line: string): void => tell(warningLine(line));
@@ -144,9 +151,9 @@ async function currentVersion(
     const maxAttempts = kept === undefined ? options.maxAttempts : Math.min(2, options.maxAttempts);
     return await api(maxAttempts).currentVersion(dataset);
   } catch (error) {
-    if (kept === undefined || !isTransient(error)) throw error;
-    const [line] = error.message.split('\n');
-    warn(`${formatKaggleHandle(dataset)}: using version ${kept} from the cache, perhaps not the current one: ${line}`);
+    if (kept === undefined || !(error instanceof TransferError && error.isTransient)) throw error;
+    const name = formatKaggleHandle(dataset);
+    warn(`${name}: using version ${kept} from the cache, perhaps not the current one: ${error.summary}`);
     return kept;
   }
 }
@@ -178,14 +185,13 @@ async function fetchFiles(
       await archive.remove();
       return;
     } catch (error) {
-      if (!(error instanceof DataError)) throw error;
-      const [line] = error.message.split('\n');
-      const isDamaged = error.details['fault'] === 'damaged';
+      if (!(error instanceof ArchiveError)) throw error;
+      const isDamaged = error.fault === 'damaged';
       if (!isDamaged || !archive.isWorthAnother) {
-        if (isDamaged) await archive.foundDamaged(String(error.details['reason']));
+        if (isDamaged) await archive.foundDamaged(error.reason);
         throw archive.refusal(error);
       }
-      warn(`${formatKaggleHandle(source)}: the archive is damaged, it is downloaded once more: ${line}`);
+      warn(`${formatKaggleHandle(source)}: the archive is damaged, it is downloaded once more: ${error.summary}`);
       await fetch();
     }
   }

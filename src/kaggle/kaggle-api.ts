@@ -1,12 +1,12 @@
 /** The two calls of Kaggle's public API that a download needs, and its errors in plain words. */
 import { z } from 'zod';
-import { ConfigError, HubError } from '../errors.js';
-import { type SuspectAnswer, statusDetails, statusLine } from '../transfer/answer-error.js';
+import { ConfigError, KaggleError } from '../errors.js';
+import { type SuspectAnswer, statusFields, statusLine } from '../transfer/answer-error.js';
 import { googleDigests } from '../transfer/digests.js';
 import { type DownloadProgress, type DownloadResult, downloadFile } from '../transfer/download-file.js';
+import { isLoopback } from '../transfer/loopback.js';
 import { requestJson } from '../transfer/request-json.js';
 import type { RetryOptions } from '../transfer/retry.js';
-import { isLoopback } from '../transfer/send-request.js';
 import { CREDENTIALS_HINT, type KaggleCredentials } from './credentials.js';
 import { formatKaggleHandle, KAGGLE, type KaggleDataset, type KaggleSource, kagglePage } from './handle.js';
 
@@ -62,9 +62,9 @@ export class KaggleApi {
     });
     const view = viewSchema.safeParse(value);
     if (view.success) return view.data.currentVersionNumber;
-    throw new HubError(`${url}: the answer does not tell the current version of the data set`, {
+    throw new KaggleError(`${url}: the answer does not tell the current version of the data set`, {
       hint: `Name one: ${dataset.owner}/${dataset.dataset}/versions/N.`,
-      details: { url },
+      url,
       cause: view.error,
     });
   }
@@ -109,7 +109,7 @@ export class KaggleApi {
     return credentials ? { authorization: credentials.authorization } : {};
   }
 
-  #explain(answer: SuspectAnswer, source: KaggleSource): HubError | undefined {
+  #explain(answer: SuspectAnswer, source: KaggleSource): KaggleError | undefined {
     const body = readErrorBody(answer.text);
     // An error may come with status 200: its code is in the body, or a redirect has led to the page for signing in.
     const hidden = new URL(answer.url).pathname.startsWith('/account/login') ? 401 : (body?.code ?? 0);
@@ -154,9 +154,10 @@ export class KaggleApi {
           return [`Kaggle answered ${statusLine(status)}`, undefined];
       }
     })();
-    return new HubError(`${name}: ${what} (${status})${said ? `. It says: ${said}` : ''}`, {
-      ...(hint === undefined ? {} : { hint }),
-      details: { handle: name, ...statusDetails(status, answer.headers, answer.url) },
+    return new KaggleError(`${name}: ${what} (${status})${said ? `. It says: ${said}` : ''}`, {
+      ...statusFields(status, answer.headers, answer.url),
+      hint,
+      details: { handle: name },
     });
   }
 }

@@ -1,7 +1,8 @@
 /** An archive that is whole and not unpacked: what is known of it, so that no call downloads it in vain. */
 import { rm, stat } from 'node:fs/promises';
 import { z } from 'zod';
-import { DataError, withoutHint } from '../errors.js';
+import type { ArchiveError } from '../archive/zip-directory.js';
+import { DiskError } from '../errors.js';
 import { writeFileAtomically } from '../files/atomic-file.js';
 import { readRegularFile } from '../files/regular-file.js';
 
@@ -33,7 +34,7 @@ export class KeptArchive {
     const found = await stat(path).catch(() => undefined);
     if (!found) return archive;
     if (!found.isFile()) {
-      throw new DataError(`${path}: a folder, a pipe or a device lies where the archive is kept`, {
+      throw new DiskError(`${path}: a folder, a pipe or a device lies where the archive is kept`, {
         hint: 'Remove it.',
         details: { path },
       });
@@ -89,16 +90,15 @@ export class KeptArchive {
   }
 
   /** The refusal for people: with where the archive lies, and what can be done. */
-  refusal(error: DataError): DataError {
-    const isDamaged = error.details['fault'] === 'damaged';
+  refusal(error: ArchiveError): ArchiveError {
+    const isDamaged = error.fault === 'damaged';
     const whole = this.#note?.verified ? 'It is as the server has it, by its digest, and' : 'It';
     const kept =
       `${isDamaged ? `${whole} is not downloaded again by itself; \`forceDownload: true\` does.` : 'The archive is kept and not downloaded again.'} ` +
       `It lies at ${this.path}: unpack it by other means and read the folder by KaggleImageFolder.fromFolder, or delete it.`;
-    return new DataError(withoutHint(error), {
+    return error.with({
       hint: error.hint ? `${error.hint} ${kept}` : kept,
       details: { ...error.details, archive: this.path, verified: this.#note?.verified ?? false },
-      cause: error,
     });
   }
 

@@ -1,5 +1,7 @@
 /** Every setting of PEFT 0.21's `LoraConfig` in an `adapter_config.json`, with what is made of it here. */
+
 import { nearestName } from '../config.js';
+import { firstLines } from '../messages/short-list.js';
 import { showValue } from '../messages/show-value.js';
 
 /**
@@ -135,9 +137,8 @@ export function unsupportedSettings(peft: Readonly<Record<string, unknown>>): st
     (key) =>
       !Object.hasOwn(PEFT_FIELDS, key) && !IGNORED_ELSEWHERE.has(key) && !IS_NOTE.test(key) && !isEmpty(peft[key]),
   );
-  for (const key of unknown.slice(0, MAX_UNKNOWN)) faults.push(unknownFault(key, show(key)));
-  if (unknown.length > MAX_UNKNOWN) faults.push(`and ${unknown.length - MAX_UNKNOWN} more unknown settings`);
-  return faults;
+  const unknownFaults = unknown.map((key) => unknownFault(key, show(key)));
+  return [...faults, ...firstLines(unknownFaults, MAX_UNKNOWN, 'unknown settings')];
 }
 
 function unknownFault(key: string, shown: string): string {

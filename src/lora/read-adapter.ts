@@ -11,6 +11,7 @@ import { readJson } from '../files/read-json.js';
 import { readRegularFile } from '../files/regular-file.js';
 import { SafetensorsFile } from '../formats/safetensors.js';
 import { oneLine } from '../messages/one-line.js';
+import { firstLines } from '../messages/short-list.js';
 import { adapterTensorName, parseAdapterTensorName, toDiskName } from '../model/tensor-names.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE, PROCESSOR_FILES } from './adapter-folder.js';
 import { readTogether } from './adapter-lock.js';
@@ -141,10 +142,13 @@ async function readFiles(
       expected.set(adapterTensorName(name, 'A'), [r, inner]);
       expected.set(adapterTensorName(name, 'B'), [out, r]);
     }
+    let missing = 0;
     for (const [name, shape] of expected) {
       const key = keys.get(name);
-      if (key === undefined) faults.push(`${name}: missing, expected [${shape.join(', ')}]`);
-      else {
+      if (key === undefined) {
+        missing++;
+        faults.push(`${name}: missing, expected [${shape.join(', ')}]`);
+      } else {
         const info = file.info(key);
         if (info.shape.join() !== shape.join()) {
           faults.push(`${key}: shape [${info.shape.join(', ')}], expected [${shape.join(', ')}]`);
@@ -161,7 +165,7 @@ async function readFiles(
           : 'unexpected, the model has no such layer',
       );
     }
-    const count = { expected: expected.size, found: file.tensors.size };
+    const count = { expected: expected.size, found: file.tensors.size, missing };
     if (faults.length > 0) {
       const explained =
         explainEmpty([...file.tensors.values()]) ??
@@ -286,19 +290,17 @@ function oddNames(path: string, names: ReadonlySet<string | undefined>): string[
 function badTensors(
   path: string,
   faults: readonly string[],
-  { expected, found }: { expected: number; found: number },
+  { expected, found, missing }: { expected: number; found: number; missing: number },
   explained?: Explanation,
 ): CheckpointError {
-  const listed = faults.slice(0, MAX_LISTED_FAULTS);
-  if (faults.length > listed.length) listed.push(`and ${faults.length - listed.length} more`);
-  const onlyMissing = faults.every((fault) => fault.includes(': missing'));
+  const listed = firstLines(faults, MAX_LISTED_FAULTS);
   const reason = explained ? `; ${explained.reason}` : '';
   return new CheckpointError(
     `${path}: ${faults.length} bad tensors (${expected} expected, ${found} in the file)${reason}:\n  - ${listed.join('\n  - ')}`,
     {
       hint:
         explained?.hint ??
-        (onlyMissing
+        (faults.length === missing
           ? 'If the adapter was trained on one tower only, say so with the option `towers`.'
           : 'The adapter belongs to another model or to another adapter_config.json.'),
       details: { path, faults: listed, reason: explained?.reason },

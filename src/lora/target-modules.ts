@@ -3,6 +3,7 @@
 import { nearestName } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
+import { shortList } from '../messages/short-list.js';
 import { type ModelPart, modelPart } from '../model/tensor-names.js';
 import {
   endsWithName,
@@ -125,6 +126,5 @@ function noMatch(names: readonly string[], rules: TargetRules): ConfigError {
 }
 
 function quoted(names: readonly string[]): string {
-  const listed = names.slice(0, MAX_LISTED).map((name) => `"${oneLine(name.slice(0, MAX_SHOWN))}"`);
-  return `${listed.join(', ')}${names.length > MAX_LISTED ? `, and ${names.length - MAX_LISTED} more` : ''}`;
+  return shortList(names, MAX_LISTED, (name) => `"${oneLine(name.slice(0, MAX_SHOWN))}"`);
 }

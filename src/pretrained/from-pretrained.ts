@@ -7,7 +7,7 @@ import { callback, parseOptions } from '../config.js';
 import { ChatTemplate } from '../data/chat-template.js';
 import type { EngineChoice } from '../engine/create-engine.js';
 import type { Engine } from '../engine/engine.js';
-import { CheckpointError, ConfigError, HubError, withoutHint } from '../errors.js';
+import { CheckpointError, ConfigError, HubError } from '../errors.js';
 import { exists } from '../files/regular-file.js';
 import { INDEX_FILE, readShardIndex } from '../formats/safetensors.js';
 import { type HubDownload, type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
@@ -139,7 +139,7 @@ async function loadWithAdapter(
   ).catch((error: unknown) => {
     // Tools that train on 4-bit weights name those as the base; its 16-bit form goes with the adapter as well.
     if (!isOwn || !(error instanceof ConfigError || error instanceof CheckpointError)) throw error;
-    throw new CheckpointError(`the base model of ${idOrFolder}, "${name}", cannot be loaded: ${withoutHint(error)}`, {
+    throw new CheckpointError(`the base model of ${idOrFolder}, "${name}", cannot be loaded: ${error.summary}`, {
       hint: "Say another form of it: fromPretrained(adapter, { baseModel: 'OWNER/NAME' or a folder }).",
       details: error.details,
       cause: error,
@@ -164,20 +164,20 @@ async function baseFolder(
   const hint = `Say where the base model is: fromPretrained(adapter, { baseModel: 'OWNER/NAME' or a folder }).`;
   const found = await folderOrSnapshot(name, download, BASE_SELECTION).catch(async (error: unknown) => {
     if (!isOwn) throw error;
-    const options = { hint, details: { baseModel: name }, cause: error };
     if (error instanceof ConfigError) {
       const isFolder = await isLocalName(name);
       const what = isFolder
         ? 'a folder that is not on this machine'
         : 'which is neither a folder nor a name on the Hub';
-      throw new ConfigError(
-        `${adapter} is an adapter of "${name}", ${what}${await nearAdapter(name, adapter)}`,
-        options,
-      );
+      throw new ConfigError(`${adapter} is an adapter of "${name}", ${what}${await nearAdapter(name, adapter)}`, {
+        hint,
+        details: { baseModel: name },
+        cause: error,
+      });
     }
     if (!(error instanceof HubError)) throw error;
-    throw new HubError(`the base model of ${adapter} cannot be had: ${withoutHint(error)}`, {
-      ...options,
+    throw error.with({
+      summary: `the base model of ${adapter} cannot be had: ${error.summary}`,
       details: { ...error.details, baseModel: name },
       hint: error.hint === undefined ? hint : `${error.hint} Or: ${hint}`,
     });
@@ -260,7 +260,8 @@ async function indexedShards(folder: string): Promise<string[]> {
 /** A model, or an adapter. */
 const SELECTION: FileSelection = {
   allowPatterns: [...MODEL_FILES, ...ADAPTER_SELECTION.allowPatterns],
-  refuse: (paths) => (isAdapterRepo(paths) ? ADAPTER_SELECTION.refuse(paths) : BASE_SELECTION.refuse?.(paths)),
+  refuse: (paths, commit) =>
+    isAdapterRepo(paths) ? ADAPTER_SELECTION.refuse(paths) : BASE_SELECTION.refuse?.(paths, commit),
   missingFrom: async (folder) => {
     const names = await readdir(folder).catch((): string[] => []);
     return isAdapterRepo(names) ? ADAPTER_SELECTION.missingFrom(folder) : BASE_SELECTION.missingFrom!(folder);

@@ -1,6 +1,8 @@
 /** Ctrl-C, `kill` and a closed terminal as an AbortSignal, so that a run saves its last step before the process ends. */
+
 import { constants } from 'node:os';
 import { checkNames } from '../config.js';
+import { reasonOf } from '../errors.js';
 import { requireCallback } from '../require-given.js';
 import { closeDeadTerminalsAtExit, guardStandardOutput } from './guarded-output.js';
 import { isHangupIgnored } from './ignored-hangup.js';
@@ -108,8 +110,7 @@ const IMPATIENT: readonly StopSignal[] = [
 /** Calls back; a mistake in there must not cost the run. */
 function report(onStop: ((name: StopSignal) => unknown) | undefined, name: StopSignal): void {
   const failed = (error: unknown): void => {
-    const reason = error instanceof Error ? error.message : String(error);
-    process.emitWarning(`abortOnSignals: \`onStop\` failed: ${reason}`, 'SignalWarning');
+    process.emitWarning(`abortOnSignals: \`onStop\` failed: ${reasonOf(error)}`, 'SignalWarning');
   };
   try {
     const answer = onStop?.(name);

@@ -2,6 +2,7 @@
 
 import { findIndexInTurns } from '../async/event-loop.js';
 import { CheckpointError } from '../errors.js';
+import { firstLines } from '../messages/short-list.js';
 import type { TrainerState, TrainingTensors } from './checkpoint-state.js';
 
 const MAX_LISTED = 20;
@@ -105,8 +106,7 @@ export function checkCourse(path: string, state: TrainerState, run?: RunCourse):
 
 function refuse(path: string, what: string, faults: readonly string[]): void {
   if (faults.length === 0) return;
-  const listed = faults.slice(0, MAX_LISTED);
-  if (faults.length > listed.length) listed.push(`and ${faults.length - listed.length} more`);
+  const listed = firstLines(faults, MAX_LISTED);
   throw new CheckpointError(`${path}: ${what}:\n  - ${listed.join('\n  - ')}`, {
     hint: 'It was made or changed by something else than a run of this package; resume from another checkpoint.',
     details: { path, faults: listed },

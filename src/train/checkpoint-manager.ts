@@ -1,10 +1,11 @@
 /** The checkpoints of one run: writes new ones, removes the oldest beyond the limit, opens one to resume from. */
 import { basename, dirname, join, resolve } from 'node:path';
-import { CheckpointError } from '../errors.js';
+import { CheckpointError, reasonOf } from '../errors.js';
 import type { BestModel, BestModelState, BestModelTracker, BestStep } from './best-model.js';
 import {
   isCheckpoint,
   listCheckpoints,
+  OtherRunError,
   type ReadCheckpoint,
   readCheckpoint,
   readCheckpointParameters,
@@ -101,9 +102,9 @@ export class CheckpointManager {
       try {
         return await this.#opened(path, damaged, true);
       } catch (error) {
-        if (!(error instanceof CheckpointError) || error.details.differences !== undefined) throw error;
+        if (!(error instanceof CheckpointError) || error instanceof OtherRunError) throw error;
         first ??= error;
-        damaged.push(firstLine(error));
+        damaged.push(reasonOf(error));
       }
     }
     if (first) throw first;
@@ -189,7 +190,7 @@ export class CheckpointManager {
         return path;
       } catch (error) {
         if (!(error instanceof CheckpointError)) throw error;
-        faults.push(firstLine(error));
+        faults.push(reasonOf(error));
       }
     }
     return undefined;
@@ -211,7 +212,7 @@ export class CheckpointManager {
       return { parameters, fault: undefined };
     } catch (error) {
       if (!copy || !(error instanceof CheckpointError)) throw error;
-      return { parameters: copy, fault: firstLine(error) };
+      return { parameters: copy, fault: reasonOf(error) };
     }
   }
 
@@ -302,8 +303,4 @@ export class CheckpointManager {
     }
     return { removed, notRemoved };
   }
-}
-
-function firstLine(error: Error): string {
-  return error.message.split('\n')[0]!;
 }

@@ -4,7 +4,7 @@ import { eventLoopTurn, isTurnDue } from '../async/event-loop.js';
 import { exclusively } from '../engine/computation.js';
 import type { Engine, OptimizerState } from '../engine/engine.js';
 import type { ParameterSet } from '../engine/tensor.js';
-import { CheckpointError, EngineError } from '../errors.js';
+import { CheckpointError, EngineError, reasonOf } from '../errors.js';
 import type { BestModelTracker } from './best-model.js';
 import type { CheckpointManager, Progress, SavedCheckpoint } from './checkpoint-manager.js';
 import type { TrainingTensors } from './checkpoint-state.js';
@@ -40,7 +40,7 @@ export class CheckpointSaver {
       engine.writeOptimizerState(trainable, optimizer, arrays);
     } catch (cause) {
       if (!(cause instanceof EngineError)) throw cause;
-      throw new CheckpointError(`${checkpoints.latest?.path}: its optimizer's state does not fit: ${cause.message}`, {
+      throw new CheckpointError(`${checkpoints.latest?.path}: its optimizer's state does not fit: ${cause.summary}`, {
         hint: 'It was made or changed by something else than a run of this package; resume from another checkpoint.',
         details: { path: checkpoints.latest?.path },
         cause,
@@ -129,7 +129,7 @@ export class CheckpointSaver {
       fault = read.fault;
     } catch (error) {
       if (!(error instanceof CheckpointError)) throw error;
-      return log.warn(step, `cannot load the best step: ${error.message}; ${instead}`);
+      return log.warn(step, `cannot load the best step: ${reasonOf(error)}; ${instead}`);
     }
     if (fault !== undefined) {
       tracker.unsaved(true);

@@ -140,18 +140,21 @@ export interface ReadCheckpoint {
   readonly warnings: readonly string[];
 }
 
+/** A sound checkpoint, of another run. */
+export class OtherRunError extends CheckpointError {}
+
 /**
  * Reads a checkpoint for a run that must be the one that wrote it.
- * @throws CheckpointError if it is damaged or cannot be read, or with `details.differences` listing everything in which
- *   the runs differ
+ * @throws CheckpointError if it is damaged or cannot be read; OtherRunError with everything in which the runs differ
  */
 export async function readCheckpoint(path: string, run: RunIdentity, course?: RunCourse): Promise<ReadCheckpoint> {
   const { state, warnings } = await readSound(path, 'everything');
   const differences = compareRuns(state, run);
   if (differences.length > 0) {
-    throw new CheckpointError(`${path} belongs to another run:\n  - ${differences.join('\n  - ')}`, {
+    const texts = differences.map(({ text }) => text);
+    throw new OtherRunError(`${path} belongs to another run:\n  - ${texts.join('\n  - ')}`, {
       hint: wayOn(differences),
-      details: { path, differences },
+      details: { path, differences: texts },
     });
   }
   checkCourse(path, state, course);
@@ -250,7 +253,7 @@ function requireJudged(path: string, state: TrainerState, { run, step, value }: 
   // One that was written before its evaluation says nothing of it.
   if (own?.step === step && own.value !== value) throw fault(`its evaluation gave ${own.value}, expected ${value}`);
   const [difference] = compareRuns(state, run);
-  if (difference !== undefined) throw fault(`it belongs to another run: ${difference}`);
+  if (difference !== undefined) throw fault(`it belongs to another run: ${difference.text}`);
 }
 
 async function readParameters(file: SafetensorsFile, size: number): Promise<Float32Array> {

@@ -1,9 +1,10 @@
 /** In what a saved run and the present one differ. */
+import { firstLines } from '../messages/short-list.js';
 import { showValue } from '../messages/show-value.js';
 import { judgeOf } from './best-model.js';
 import type { RunIdentity, TrainerState } from './checkpoint-state.js';
 import { compareDatasets } from './dataset-fingerprint.js';
-import { SETTINGS_MAY_CHANGE } from './resume-rules.js';
+import { type Difference, SETTINGS_MAY_CHANGE } from './resume-rules.js';
 import { parseSftConfig, RESUME_MAY_CHANGE, type SftConfig } from './sft-config.js';
 
 const MAX_LISTED = 20;
@@ -33,9 +34,9 @@ export function settingsWithParts(
   };
 }
 
-/** Everything in which a saved run and the present one differ, a line each. */
-export function compareRuns(saved: TrainerState, now: RunIdentity): string[] {
-  const differences = [
+/** Everything in which a saved run and the present one differ. */
+export function compareRuns(saved: TrainerState, now: RunIdentity): Difference[] {
+  const differences: Difference[] = [
     // What an earlier version did not know it did as the default has it.
     ...compareSettings(comparable({ ...parseSftConfig(), ...saved.config }), comparable(now.config), RESUME_MAY_CHANGE),
     ...compareSettings(
@@ -46,7 +47,7 @@ export function compareRuns(saved: TrainerState, now: RunIdentity): string[] {
     ...compareParts(saved.settings ?? {}, now.settings ?? {}),
   ];
   const change = compareDatasets(saved.dataset, now.dataset);
-  if (change) differences.push(`the training set ${change}`);
+  if (change) differences.push({ of: 'training set', text: `the training set ${change}` });
   differences.push(...compareParameters(saved.parameters, now.parameters));
   if (saved.best) differences.push(...compareJudges(saved, now));
   return differences;
@@ -75,19 +76,19 @@ function compareSettings(
   saved: Readonly<Record<string, unknown>>,
   now: Readonly<Record<string, unknown>>,
   mayChange: ReadonlySet<string> = new Set(),
-): string[] {
-  const differences: string[] = [];
+): Difference[] {
+  const differences: Difference[] = [];
   for (const key of new Set([...Object.keys(saved), ...Object.keys(now)])) {
     if (mayChange.has(key) || JSON.stringify(saved[key]) === JSON.stringify(now[key])) continue;
     const [was, is] = [saved[key], now[key]].map((value) => (value === undefined ? 'not set' : showValue(value)));
-    differences.push(`\`${key}\` was ${was}, now ${is}`);
+    differences.push({ of: 'setting', name: key, text: `\`${key}\` was ${was}, now ${is}` });
   }
   return differences;
 }
 
 /** The base model and the tokenizer. */
-function compareParts(saved: Readonly<Record<string, unknown>>, now: Readonly<Record<string, unknown>>): string[] {
-  const differences: string[] = [];
+function compareParts(saved: Readonly<Record<string, unknown>>, now: Readonly<Record<string, unknown>>): Difference[] {
+  const differences: Difference[] = [];
   const [was, is] = [saved[BASE_MODEL], now[BASE_MODEL]].map((value) =>
     typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : undefined,
   );
@@ -96,12 +97,13 @@ function compareParts(saved: Readonly<Record<string, unknown>>, now: Readonly<Re
     if (parts.length > 0) {
       const names = [was, is].map(({ name }) => (typeof name === 'string' ? showValue(name) : 'one without a name'));
       const listed = parts.map((part) => PART_NAMES[part]).join(', ');
-      differences.push(`the base model was another, ${names[0]}, now ${names[1]}: it differs in ${listed}`);
+      const text = `the base model was another, ${names[0]}, now ${names[1]}: it differs in ${listed}`;
+      differences.push({ of: 'base model', text });
     }
   }
   const [before, after] = [saved[TOKENIZER], now[TOKENIZER]];
   if (typeof before === 'string' && after !== undefined && before !== after) {
-    differences.push('the tokenizer was another: it gives other tokens or other ids');
+    differences.push({ of: 'tokenizer', text: 'the tokenizer was another: it gives other tokens or other ids' });
   }
   return differences;
 }
@@ -116,31 +118,31 @@ const PART_NAMES: Readonly<Record<string, string>> = {
 };
 
 /** The best value so far says nothing to another metric or another evaluation set. */
-function compareJudges(saved: TrainerState, now: RunIdentity): string[] {
+function compareJudges(saved: TrainerState, now: RunIdentity): Difference[] {
   const judge = judgeOf(now.config);
   if (!judge || !saved.best) return [];
   // No evaluation has been judged yet: the next is the first.
   if (saved.best.bestValue === undefined && saved.best.withoutGain === 0) return [];
-  const differences: string[] = [];
+  const texts: string[] = [];
   const [before, after] = [saved.best, judge].map(({ metric, greaterIsBetter }) => {
     return `${metric} (${greaterIsBetter ? 'greater' : 'less'} is better)`;
   });
-  if (before !== after) differences.push(`the best model was told by ${before}, now by ${after}`);
+  if (before !== after) texts.push(`the best model was told by ${before}, now by ${after}`);
   const [was, is] = [saved.evalDataset, now.evalDataset];
   const change = was && is && compareDatasets(was, is);
-  if (change) differences.push(`the evaluation set, which tells the best model, ${change}`);
-  return differences;
+  if (change) texts.push(`the evaluation set, which tells the best model, ${change}`);
+  return texts.map((text) => ({ of: 'best model', text }));
 }
 
-function compareParameters(saved: RunIdentity['parameters'], now: RunIdentity['parameters']): string[] {
-  if (saved.length !== now.length) return [`there were ${saved.length} trainable tensors, now ${now.length}`];
-  const differences: string[] = [];
+function compareParameters(saved: RunIdentity['parameters'], now: RunIdentity['parameters']): Difference[] {
+  if (saved.length !== now.length) {
+    return [{ of: 'adapter', text: `there were ${saved.length} trainable tensors, now ${now.length}` }];
+  }
+  const texts: string[] = [];
   saved.forEach((before, i) => {
     const after = now[i]!;
     const [was, is] = [before, after].map(({ name, shape }) => `${name} [${shape}]`);
-    if (was !== is) differences.push(`trainable tensor ${i} was ${was}, now ${is}`);
+    if (was !== is) texts.push(`trainable tensor ${i} was ${was}, now ${is}`);
   });
-  const listed = differences.slice(0, MAX_LISTED);
-  if (differences.length > MAX_LISTED) listed.push(`and ${differences.length - MAX_LISTED} more trainable tensors`);
-  return listed;
+  return firstLines(texts, MAX_LISTED, 'trainable tensors').map((text) => ({ of: 'adapter', text }));
 }

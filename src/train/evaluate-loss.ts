@@ -10,6 +10,7 @@ import type { Steps } from '../engine/tape.js';
 import type { Tensor } from '../engine/tensor.js';
 import { DataError } from '../errors.js';
 import { requireSignal } from '../require-given.js';
+import { withLessMemory } from './less-memory.js';
 import type { EvaluateLossOptions, TrainableModel } from './trainable-model.js';
 
 /** What an evaluation measured, named as transformers names it. */
@@ -78,7 +79,10 @@ export async function evaluateDataset(model: TrainableModel, parts: EvaluationPa
     // A collator that drops over-long samples may leave nothing.
     if (batch.inputIds.shape[0] === 0) continue;
     onBatch?.();
-    const result = await orAborted(evaluateLoss(model, batch, { labelSmoothing, signal }), signal);
+    const loss = evaluateLoss(model, batch, { labelSmoothing, signal }).catch((error: unknown) => {
+      throw withLessMemory(error, 'evaluation');
+    });
+    const result = await orAborted(loss, signal);
     // A small model is through before a pause is due.
     if (isTurnDue()) await eventLoopTurn();
     lossSum += result.lossSum;

@@ -1,7 +1,9 @@
 /** Does every trainable tensor learn? A tensor that is cut off from the loss trains on in silence otherwise. */
+
 import type { Engine } from '../engine/engine.js';
 import type { Parameter, ParameterSet } from '../engine/tensor.js';
 import { TrainingError } from '../errors.js';
+import { shortList } from '../messages/short-list.js';
 
 const LISTED = 5;
 
@@ -69,10 +71,8 @@ async function areZero(engine: Engine, set: ParameterSet, of: 'values' | 'gradie
 
 function describe(dead: readonly Parameter[], set: ParameterSet): string | undefined {
   if (dead.length === 0) return undefined;
-  const names = dead.slice(0, LISTED).map(({ name }) => name);
-  const more = dead.length > LISTED ? ` and ${dead.length - LISTED} more` : '';
   return (
     `${dead.length} of ${set.parameters.length} trainable tensors got no gradient and learn nothing ` +
-    `(${names.join(', ')}${more}); expected only if the step's samples do not use them, such as a vision tower without images`
+    `(${shortList(dead, LISTED, ({ name }) => name)}); expected only if the step's samples do not use them, such as a vision tower without images`
   );
 }

@@ -8,6 +8,7 @@ import type { SampleInspection } from '../data/sample-inspection.js';
 import type { Dataset, SftExample, TrainingExample } from '../data/types.js';
 import { DataError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
+import { shortList } from '../messages/short-list.js';
 
 /** Samples that are looked at; of a larger set these, evenly spread. The others are found when their batch is made. */
 const PROBES = 10_000;
@@ -45,10 +46,9 @@ export async function checkLabels(
     if (count === dataset.length) findings.requireOneThatFits(count);
     return findings.warnings();
   }
-  const more = unlabelled.length > LISTED ? ` and ${unlabelled.length - LISTED} more` : '';
   throw new DataError(
     `there is nothing to learn in ${unlabelled.length} of ${count} samples, no token of which carries a label: ` +
-      `${unlabelled.slice(0, LISTED).map(oneLine).join(', ')}${more}`,
+      shortList(unlabelled, LISTED, oneLine),
     {
       hint: 'Each needs an assistant message with text, and a template that renders it. Repair them or filter them out.',
       details: { samples: unlabelled },

@@ -1,9 +1,9 @@
 /** Plans windows within the memory that is free, and remembers what turned out too large. */
 import type { WindowSample } from '../batch/packed-window.js';
 import type { Engine } from '../engine/engine.js';
-import { LESS_MEMORY } from '../engine/out-of-memory.js';
-import { EngineError, withoutHint } from '../errors.js';
+import { OutOfMemoryError, reasonOf } from '../errors.js';
 import { formatBytes } from '../messages/format-bytes.js';
+import { withLessMemory } from './less-memory.js';
 import { type Costs, isPlan, type Misfit, type PassPlan, planPasses } from './pass-plan.js';
 import type { AccumulateOptions } from './trainable-model.js';
 
@@ -28,7 +28,7 @@ export class PassPlanner {
     this.#engine = engine;
   }
 
-  /** @throws EngineError with details.outOfMemory if nothing that the options allow fits */
+  /** @throws OutOfMemoryError if nothing that the options allow fits */
   plan(samples: readonly WindowSample[], costs: Costs, options: PlannerOptions): PassPlan {
     const { gradientCheckpointing, autoMicroBatch = false } = options;
     const free = this.#freeBytes(options.memoryBudget);
@@ -39,7 +39,7 @@ export class PassPlanner {
       gradientCheckpointing,
       autoMicroBatch,
     });
-    if (!isPlan(result)) throw this.#tooLarge(result, Math.min(free, this.#ceiling), options);
+    if (!isPlan(result)) throw withLessMemory(this.#tooLarge(result, Math.min(free, this.#ceiling), options), 'step');
     const written = Math.max(...samples.map(({ row }) => row + 1));
     const { microBatchSize } = result;
     if (microBatchSize < written && microBatchSize < this.#warnedMicroBatch) {
@@ -59,7 +59,7 @@ export class PassPlanner {
    */
   planSmaller(
     failed: PassPlan,
-    failure: EngineError,
+    failure: OutOfMemoryError,
     samples: readonly WindowSample[],
     costs: Costs,
     options: PlannerOptions,
@@ -70,10 +70,10 @@ export class PassPlanner {
     try {
       plan = this.plan(samples, costs, options);
     } catch {
-      throw failure;
+      throw withLessMemory(failure, 'step');
     }
     options.onWarning?.(
-      `${withoutHint(failure)}; the step is begun again in ${plan.passes.length} passes of at most ` +
+      `${reasonOf(failure)}; the step is begun again in ${plan.passes.length} passes of at most ` +
         `${formatBytes(this.#ceiling)} each, and so are later ones`,
     );
     return plan;
@@ -84,28 +84,22 @@ export class PassPlanner {
     return Math.max(0, Math.min(limitBytes, memoryBudget) - bytesInUse - this.#engine.storage.reserveBytes);
   }
 
-  #tooLarge({ neededBytes, size, samples }: Misfit, free: number, options: PlannerOptions): EngineError {
+  #tooLarge({ neededBytes, size, samples }: Misfit, free: number, options: PlannerOptions): OutOfMemoryError {
     const { gradientCheckpointing, memoryBudget } = options;
     const recomputed = gradientCheckpointing === false ? 'without recomputation' : 'with every layer recomputed';
     const { bytesInUse, limitBytes } = this.#engine.memory();
     const budget = Math.min(limitBytes, memoryBudget ?? limitBytes);
-    return new EngineError(
+    return new OutOfMemoryError(
       `out of memory: ${samples} ${samples === 1 ? 'sample' : 'samples'} of ${size.tokens} tokens and ${size.patches} ` +
         `image patches need ${formatBytes(neededBytes)} ${recomputed}, ${formatBytes(free)} are free: of ` +
         `${formatBytes(budget)}, weights and training state hold ${formatBytes(bytesInUse)}, and ` +
         `${formatBytes(this.#engine.storage.reserveBytes)} are left alone because free memory lies in pieces`,
       {
-        hint: `${LESS_MEMORY}, or raise memoryBudget`,
-        details: {
-          outOfMemory: true,
-          neededBytes,
-          freeBytes: free,
-          heldBytes: bytesInUse,
-          limitBytes: budget,
-          tokens: size.tokens,
-          patches: size.patches,
-          samples,
-        },
+        hint: 'Or raise memoryBudget.',
+        neededBytes,
+        freeBytes: free,
+        limitBytes: budget,
+        details: { heldBytes: bytesInUse, tokens: size.tokens, patches: size.patches, samples },
       },
     );
   }

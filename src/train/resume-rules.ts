@@ -27,26 +27,33 @@ export function changedSettings(saved: Settings, now: Settings, step: number): s
   return [`${changes.join('; ')}: the batches from here on are made so, those of the ${step} steps before were not`];
 }
 
+/** Something in which two runs differ. */
+export interface Difference {
+  readonly of: 'setting' | 'training set' | 'base model' | 'tokenizer' | 'adapter' | 'best model';
+  /** Of the setting. */
+  readonly name?: string;
+  readonly text: string;
+}
+
 /** The way on from a checkpoint that is refused, for each kind of difference. */
-export function wayOn(differences: readonly string[]): string {
-  const names = differences.flatMap((line) => /^`([^`]+)`/.exec(line)?.[1] ?? []);
-  const isOf = (start: string) => differences.some((line) => line.startsWith(start));
+export function wayOn(differences: readonly Difference[]): string {
+  const names = differences.flatMap(({ name }) => name ?? []);
+  const isOf = (what: Difference['of']) => differences.some((difference) => difference.of === what);
   const lines: string[] = [];
   if (names.length > 0) {
     lines.push(`${names.map((name) => `\`${name}\``).join(', ')}: part of every step so far; set it back to go on.`);
   }
-  if (isOf('the training set')) {
+  if (isOf('training set')) {
     lines.push(
       'The training set: the order of the samples follows from it, so give it as it was. A sample that is too long can be ' +
         'left out by the collator (`overlong: "drop"` or "truncateText", or another `maxLength` or `longestEdge`), and an ' +
         'unreadable image by `onBadImage: "skip"` of its folder: these may change.',
     );
   }
-  if (isOf('the base model')) lines.push('The base model: load the one that the checkpoint was trained on.');
-  if (isOf('the tokenizer')) lines.push('The tokenizer: give the one that the checkpoint was trained with.');
-  if (isOf('trainable tensor') || isOf('there were'))
-    lines.push('The adapter: apply it with the configuration as it was.');
-  if (isOf('the best model') || isOf('the evaluation set')) {
+  if (isOf('base model')) lines.push('The base model: load the one that the checkpoint was trained on.');
+  if (isOf('tokenizer')) lines.push('The tokenizer: give the one that the checkpoint was trained with.');
+  if (isOf('adapter')) lines.push('The adapter: apply it with the configuration as it was.');
+  if (isOf('best model')) {
     lines.push('How the best is told: as it was, or without `loadBestModelAtEnd` and whatever else asks for a best.');
   }
   lines.push(

@@ -1,4 +1,5 @@
 /** Supervised fine-tuning: the public face of the training loop. */
+
 import { resolve } from 'node:path';
 import { afterAbort, orAborted } from '../async/or-aborted.js';
 import { checkNames, requirePath } from '../config.js';

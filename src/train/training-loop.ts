@@ -9,7 +9,7 @@ import type { Dataset, TrainingExample, VlmBatch } from '../data/types.js';
 import type { OptimizerState } from '../engine/engine.js';
 import type { ParameterLease } from '../engine/parameter-lease.js';
 import type { ParameterSet } from '../engine/tensor.js';
-import { TrainingError, TuneError } from '../errors.js';
+import { reasonOf, TrainingError, TuneError } from '../errors.js';
 import { BestModelTracker, judgeOf } from './best-model.js';
 import { listCheckpoints, savedFingerprints } from './checkpoint.js';
 import { AdapterWriter, checkpointAdapter } from './checkpoint-adapter.js';
@@ -426,7 +426,7 @@ export class TrainingLoop {
       // Where a reader left the run goes on to its end, and takes what is best from memory.
       if (!(this.#options.signal.reason instanceof ReaderLeft)) await this.#saver.rescueBest(this.#globalStep);
     } catch (fault) {
-      const message = `cannot save the last step: ${(fault as Error).message}`;
+      const message = `cannot save the last step: ${reasonOf(fault)}`;
       if (fault !== error) await this.#log.warn(this.#globalStep, message);
     }
   }

@@ -3,6 +3,7 @@
 import { IGNORE_INDEX, type SkippedSample, type VlmBatch } from '../data/types.js';
 import { TrainingError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
+import { shortList } from '../messages/short-list.js';
 import type { Window } from './sampler.js';
 import { countLabels } from './trainable-model.js';
 
@@ -63,11 +64,10 @@ export function skippedSamples(collated: readonly VlmBatch[]): SkippedSample[] {
 
 /** `2 samples cannot be read and are left out: a.jpg (...), b.jpg (...)` */
 export function describeSkipped(samples: readonly SkippedSample[]): string {
-  const shown = samples.slice(0, LISTED).map(({ sampleId, reason }) => `${oneLine(sampleId)} (${oneLine(reason)})`);
-  const more = samples.length > LISTED ? ` and ${samples.length - LISTED} more` : '';
+  const shown = shortList(samples, LISTED, ({ sampleId, reason }) => `${oneLine(sampleId)} (${oneLine(reason)})`);
   const subject =
     samples.length === 1 ? 'a sample cannot be read and is' : `${samples.length} samples cannot be read and are`;
-  return `${subject} left out: ${shown.join(', ')}${more}`;
+  return `${subject} left out: ${shown}`;
 }
 
 function unlabelledRows(batch: VlmBatch): number[] {

@@ -8,10 +8,9 @@ import { PackedWindow } from '../batch/packed-window.js';
 import type { VlmBatch } from '../data/types.js';
 import { exclusively, runPass } from '../engine/computation.js';
 import type { Deferred, Engine, OptimizerState, OptimizerStep } from '../engine/engine.js';
-import { isOutOfMemory } from '../engine/out-of-memory.js';
 import { changesOf, type ParameterLease, requireOwnCall } from '../engine/parameter-lease.js';
 import type { ParameterSet, Tensor } from '../engine/tensor.js';
-import { TrainingError } from '../errors.js';
+import { OutOfMemoryError, TrainingError } from '../errors.js';
 import { counterHash } from '../random.js';
 import { GradientCoverage } from './gradient-coverage.js';
 import { learningRateFactors } from './lora-plus.js';
@@ -32,7 +31,7 @@ const planners = new WeakMap<TrainableModel, PassPlanner>();
  * is begun again from zero, in smaller passes. Its samples run in as few packed passes as fit; the result is that of
  * running the micro-batches one by one.
  * @returns the window's loss, fetched late
- * @throws EngineError with details.outOfMemory if nothing that the options allow fits; TrainingError if a run trains the
+ * @throws OutOfMemoryError if nothing that the options allow fits; TrainingError if a run trains the
  *   parameters, or the seeds do not match the micro-batches; the signal's reason
  */
 export async function accumulateGradients(
@@ -86,7 +85,7 @@ function forwardBackward(
         return lateSum(engine, losses);
       } catch (error) {
         engine.releaseSince(mark);
-        if (!isOutOfMemory(error)) throw error;
+        if (!(error instanceof OutOfMemoryError)) throw error;
         engine.zeroGradients(trainable);
         plan = planner.planSmaller(plan, error, window.samples, costs, options);
       }

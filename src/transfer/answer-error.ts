@@ -1,9 +1,10 @@
 /** From an answer that is not what was asked for to an error that says so. */
 import { STATUS_CODES } from 'node:http';
-import { HubError, withoutHint } from '../errors.js';
+import { TransferError, type TransferErrorOptions } from '../errors.js';
 import { redactAddresses } from '../messages/secrets.js';
+import type { HttpAnswer } from './http-answer.js';
+import { shownUrl } from './request-failure.js';
 import { parseRetryAfter } from './retry.js';
-import { type HttpAnswer, shownUrl } from './send-request.js';
 
 /** An answer that is an error, or looks like one. */
 export interface SuspectAnswer {
@@ -18,28 +19,31 @@ export interface SuspectAnswer {
 }
 
 /**
- * The error for an answer in the words of the service that was asked; `details.transient` decides on another attempt.
+ * The error for an answer in the words of the service that was asked.
  * Undefined: the general error for a status of 400 and above, and nothing wrong below that.
  */
-export type ExplainAnswer = (answer: SuspectAnswer) => HubError | undefined;
+export type ExplainAnswer = (answer: SuspectAnswer) => TransferError | undefined;
 
 const TEXT_LIMIT = 64 * 1024;
 
 /** Reads an answer's body and finds the error for it, if it is one. */
-export async function errorOf(answer: HttpAnswer, explain: ExplainAnswer | undefined): Promise<HubError | undefined> {
+export async function errorOf(
+  answer: HttpAnswer,
+  explain: ExplainAnswer | undefined,
+): Promise<TransferError | undefined> {
   // A body that breaks off says less; the status still says enough.
   const text = await answer.text(TEXT_LIMIT).catch((cause: unknown) => {
-    if (cause instanceof HubError) return '';
+    if (cause instanceof TransferError) return '';
     throw cause;
   });
   const suspect = suspectAnswer(answer, text);
   const error = explain?.(suspect) ?? (answer.status >= 400 ? statusError(suspect) : undefined);
   // A proxy answers in the name of the host where the request is not encrypted.
   if (!error || answer.proxy === undefined || answer.url.protocol === 'https:') return error;
-  return new HubError(`${withoutHint(error)}; it may be the proxy ${answer.proxy} that answers`, {
+  return error.with({
+    summary: `${error.summary}; it may be the proxy ${answer.proxy} that answers`,
     hint: [error.hint, 'NO_PROXY names hosts that need no proxy.'].filter(Boolean).join(' '),
     details: { ...error.details, proxy: answer.proxy },
-    cause: error.cause,
   });
 }
 
@@ -66,15 +70,10 @@ function asHeader(value: string): string {
 }
 
 /** The general error for a status. */
-export function statusError({ status, headers, url, text }: SuspectAnswer): HubError {
+export function statusError({ status, headers, url, text }: SuspectAnswer): TransferError {
   const page = pageTitle(text);
-  return new HubError(
-    `${url}: the server answered ${statusLine(status)}${page === undefined ? '' : `, with ${page}`}`,
-    {
-      ...(page === undefined ? {} : { hint: PAGE_HINT }),
-      details: statusDetails(status, headers, url),
-    },
-  );
+  const what = `${url}: the server answered ${statusLine(status)}${page === undefined ? '' : `, with ${page}`}`;
+  return new TransferError(what, { hint: page && PAGE_HINT, ...statusFields(status, headers, url) });
 }
 
 /** What to do about a page for people where a program expects data. */
@@ -96,10 +95,10 @@ export function statusLine(status: number): string {
   return `${status} ${STATUS_CODES[status] ?? ''}`.trim();
 }
 
-/** What programs need to know of a status: `transient`, and `retryAfterMs` if the server says so. */
-export function statusDetails(status: number, headers: Headers, url: string): Record<string, unknown> {
+/** What programs need to know of an answer that is an error. */
+export function statusFields(status: number, headers: Headers, url: string): TransferErrorOptions {
   const retryAfterMs = parseRetryAfter(headers.get('retry-after'));
-  const transient =
+  const isTransient =
     status >= 500 ? status !== 501 && status !== 505 : status === 408 || status === 425 || status === 429;
-  return { url, status, transient, ...(transient && retryAfterMs !== undefined ? { retryAfterMs } : {}) };
+  return { url, status, isTransient, retryAfterMs: isTransient ? retryAfterMs : undefined };
 }

@@ -1,11 +1,14 @@
 /** Fetches one file over HTTP, whatever happens on the way, or says why not. */
-import { HubError } from '../errors.js';
+import { TransferError } from '../errors.js';
+import { requireSpace } from '../files/disk-errors.js';
 import { redact } from '../messages/secrets.js';
 import { type ExplainAnswer, errorOf, PAGE_HINT } from './answer-error.js';
 import { checkDigest, type FileDigests } from './digests.js';
-import { type FileFacts, PartialFile, requireSpace } from './partial-file.js';
+import type { HttpAnswer } from './http-answer.js';
+import { type FileFacts, PartialFile } from './partial-file.js';
+import { shownUrl } from './request-failure.js';
 import { RetryBudget, type RetryOptions } from './retry.js';
-import { type HttpAnswer, type HttpRequest, sendRequest, shownUrl } from './send-request.js';
+import { type HttpRequest, sendRequest } from './send-request.js';
 import { DEFAULT_SPEED, type SpeedLimit } from './speed-watch.js';
 
 export interface DownloadProgress {
@@ -83,7 +86,7 @@ const LOOK_BYTES = 64 * 2 ** 20;
  * that the server still offers the same file (ETag, Last-Modified, size, digests) and really sends the range asked
  * for; else it starts again. Size and digest are checked before the file gets its name. One path must not be the
  * target of two downloads at a time: see `withLock`.
- * @throws HubError for an error that trying again does not cure, or after too many attempts; the signal's reason
+ * @throws TransferError for an error that trying again does not cure, or after too many attempts; the signal's reason
  */
 export async function downloadFile(request: DownloadRequest): Promise<DownloadResult> {
   const { path, signal } = request;
@@ -157,8 +160,10 @@ async function refuseOtherThanFile(answer: HttpAnswer, request: DownloadRequest,
   const url = shownUrl(answer.url);
   if (answer.status === 416) {
     await partial.discard();
-    throw new HubError(`${url}: the server has no more bytes of this file`, {
-      details: { url, status: 416, transient: true },
+    throw new TransferError(`${url}: the server has no more bytes of this file`, {
+      url,
+      status: 416,
+      isTransient: true,
     });
   }
   const suspect = request.suspectTypes?.includes(answer.contentType) ?? false;
@@ -167,24 +172,26 @@ async function refuseOtherThanFile(answer: HttpAnswer, request: DownloadRequest,
     const signed = answer.foreign || typeof request.url === 'function';
     const error = await errorOf(answer, signed ? undefined : request.explain);
     if (error && signed && answer.status < 500) {
-      throw new HubError(error.message, {
+      throw error.with({
         hint: 'The address that the service gave is refused by its storage: expired, or the clock is wrong?',
-        details: { ...error.details, transient: true },
+        isTransient: true,
       });
     }
     if (error) throw error;
     if (suspect) {
       const from = answer.foreign ? `, after a redirect to ${answer.url.host}` : '';
-      throw new HubError(`${url}: ${answer.contentType} came where a file was expected${from}`, {
+      throw new TransferError(`${url}: ${answer.contentType} came where a file was expected${from}`, {
         hint: PAGE_HINT,
-        details: { url, status: answer.status, contentType: answer.contentType },
+        url,
+        status: answer.status,
+        details: { contentType: answer.contentType },
       });
     }
   }
   const encoding = answer.headers.get('content-encoding') ?? 'identity';
   if ((answer.status !== 200 && answer.status !== 206) || encoding !== 'identity') {
     const what = encoding === 'identity' ? `status ${answer.status}` : `content encoding ${encoding}`;
-    throw new HubError(`${url}: ${what} where a file was expected`, { details: { url, status: answer.status } });
+    throw new TransferError(`${url}: ${what} where a file was expected`, { url, status: answer.status });
   }
 }
 
@@ -195,8 +202,10 @@ function factsOf(answer: HttpAnswer, request: DownloadRequest): FileFacts {
   const size = text && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
   const { expectedSize } = request;
   if (size !== undefined && expectedSize !== undefined && size !== expectedSize) {
-    throw new HubError(`${shownUrl(answer.url)}: the server offers ${size} bytes, ${expectedSize} were expected`, {
-      details: { url: shownUrl(answer.url), path: request.path, size, expectedSize, transient: true },
+    throw new TransferError(`${shownUrl(answer.url)}: the server offers ${size} bytes, ${expectedSize} were expected`, {
+      url: shownUrl(answer.url),
+      isTransient: true,
+      details: { path: request.path, size, expectedSize },
     });
   }
   return {
@@ -237,7 +246,7 @@ async function requireContinuation(
   const what = wrong
     ? `bytes from ${from} were asked for, \`${answer.headers.get('content-range') ?? ''}\` came`
     : 'the file changed between two attempts';
-  throw new HubError(`${url}: ${what}`, { details: { url, status: 206, transient: true } });
+  throw new TransferError(`${url}: ${what}`, { url, status: 206, isTransient: true });
 }
 
 async function receive(
@@ -254,7 +263,7 @@ async function receive(
   for await (const chunk of answer.chunks(request.speed ?? DEFAULT_SPEED)) {
     if (total !== undefined && partial.size + chunk.length > total) {
       await partial.discard();
-      throw new HubError(`${url}: more than the ${total} bytes announced`, { details: { url, transient: true } });
+      throw new TransferError(`${url}: more than the ${total} bytes announced`, { url, isTransient: true });
     }
     if (total === undefined) {
       const isLook = partial.size + chunk.length > look;
@@ -265,8 +274,10 @@ async function receive(
     report(partial.size, total);
   }
   if (total !== undefined && partial.size < total) {
-    throw new HubError(`${url}: the transfer broke off after ${partial.size} of ${total} bytes`, {
-      details: { url, received: partial.size, total, transient: true },
+    throw new TransferError(`${url}: the transfer broke off after ${partial.size} of ${total} bytes`, {
+      url,
+      isTransient: true,
+      details: { received: partial.size, total },
     });
   }
 }
@@ -282,9 +293,10 @@ async function requireEnd(
   const most = request.maxUnknownBytes ?? MAX_UNKNOWN_BYTES;
   try {
     if (partial.size + next > most) {
-      throw new HubError(`${url}: more than ${most} bytes came, and the server does not say how many there are`, {
+      throw new TransferError(`${url}: more than ${most} bytes came, and the server does not say how many there are`, {
         hint: 'Is the address right? A server that is in order gives the length of a file of this size.',
-        details: { url, path: request.path, maxBytes: most },
+        url,
+        details: { path: request.path, maxBytes: most },
       });
     }
     if (isLook) await requireSpace(request.path, next + KEPT_FREE);
@@ -294,18 +306,19 @@ async function requireEnd(
   }
 }
 
-/** @throws HubError, transient, for a wrong digest; the bytes are gone then */
+/** @throws TransferError, transient, for a wrong digest; the bytes are gone then */
 async function verify(request: DownloadRequest, partial: PartialFile): Promise<DownloadResult['digest']> {
   const digests = { ...partial.facts?.digests, ...request.digests };
   const check = await checkDigest(partial.temporaryPath, digests, request.signal);
   if (!check) return undefined;
   if (check.received === check.expected) return { name: check.name, value: check.received };
   await partial.discard();
-  throw new HubError(
+  throw new TransferError(
     `${request.path}: the file arrived damaged: ${check.name} ${check.received} for ${check.expected}`,
     {
       hint: 'If it happens again the copy on the server, or a proxy in between, is at fault.',
-      details: { path: request.path, ...check, transient: true },
+      isTransient: true,
+      details: { path: request.path, ...check },
     },
   );
 }
@@ -324,6 +337,6 @@ function progressReporter({ onProgress }: DownloadRequest, resumedFrom: number):
 
 function sourceOf({ source, url }: DownloadRequest): string {
   if (source !== undefined) return source;
-  if (typeof url === 'function') throw new HubError('a download from changing addresses needs a `source`');
+  if (typeof url === 'function') throw new TransferError('a download from changing addresses needs a `source`');
   return shownUrl(new URL(url));
 }

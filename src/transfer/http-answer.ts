@@ -1,7 +1,6 @@
 /** The answer to a request, its body read under limits of time, speed and length. */
 import type { ReadableStreamReadResult } from 'node:stream/web';
 import { failureOf, timeoutError, tooSlowError } from './request-failure.js';
-import type { HttpRequest } from './send-request.js';
 import { SilenceWatch } from './silence-watch.js';
 import { type SpeedLimit, SpeedWatch } from './speed-watch.js';
 
@@ -9,6 +8,15 @@ import { type SpeedLimit, SpeedWatch } from './speed-watch.js';
 const WHOLE_BODY = 3;
 /** So many that silence is seen first, however seldom this process runs. */
 const WHOLE_LOOKS = 8 * WHOLE_BODY + 8;
+
+/** How long a body may take. */
+export interface BodyLimits {
+  /** Between two pieces of the body, in milliseconds. Default 30,000. */
+  readonly silenceTimeoutMs?: number | undefined;
+  /** For a body that is read as a whole, in milliseconds. Default: three times `silenceTimeoutMs`. */
+  readonly wholeTimeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
 
 /** The final answer, whatever its status. Its body must be read or cancelled. */
 export class HttpAnswer {
@@ -22,13 +30,13 @@ export class HttpAnswer {
   readonly proxy: string | undefined;
   readonly #response: Response;
   readonly #controller: AbortController;
-  readonly #request: HttpRequest;
+  readonly #limits: BodyLimits;
 
   constructor(
     response: Response,
     from: { readonly url: URL; readonly foreign: boolean; readonly proxy: string | undefined },
     controller: AbortController,
-    request: HttpRequest,
+    limits: BodyLimits,
   ) {
     this.status = response.status;
     this.headers = response.headers;
@@ -37,7 +45,7 @@ export class HttpAnswer {
     this.proxy = from.proxy;
     this.#response = response;
     this.#controller = controller;
-    this.#request = request;
+    this.#limits = limits;
   }
 
   /** Media type without parameters, in lower case; empty if there is none. */
@@ -47,13 +55,13 @@ export class HttpAnswer {
 
   /**
    * The body as it arrives.
-   * @throws HubError, transient, when the connection breaks, stays silent for too long or is too slow; the signal's
+   * @throws TransferError, transient, when the connection breaks, stays silent for too long or is too slow; the signal's
    *   reason
    */
   async *chunks(speed?: SpeedLimit): AsyncGenerator<Uint8Array> {
     const reader = this.#response.body?.getReader();
     if (!reader) return;
-    const { signal, silenceTimeoutMs: limit = 30_000 } = this.#request;
+    const { signal, silenceTimeoutMs: limit = 30_000 } = this.#limits;
     // The stream of an aborted request does not always fail by itself: whoever waits for it is told here.
     let fail: (reason: unknown) => void = () => undefined;
     const onAbort = (): void => fail(signal?.reason);
@@ -95,8 +103,8 @@ export class HttpAnswer {
 
   /** The body, cut after `limit` bytes. @throws as `chunks`, also if all of it takes too long */
   async bytes(limit: number): Promise<Buffer> {
-    const { silenceTimeoutMs = 30_000 } = this.#request;
-    const whole = this.#request.wholeTimeoutMs ?? WHOLE_BODY * silenceTimeoutMs;
+    const { silenceTimeoutMs = 30_000 } = this.#limits;
+    const whole = this.#limits.wholeTimeoutMs ?? WHOLE_BODY * silenceTimeoutMs;
     const deadline = new SilenceWatch(
       whole,
       () =>

@@ -1,7 +1,7 @@
 /** One download of a file at a time, among all processes that share the disk. */
-import { HubError } from '../errors.js';
+import { TransferError } from '../errors.js';
+import { writeError } from '../files/disk-errors.js';
 import { lockTimes, OwnerLock } from '../ownership/owner-lock.js';
-import { writeError } from './partial-file.js';
 
 export interface LockOptions {
   readonly signal?: AbortSignal | undefined;
@@ -16,7 +16,7 @@ export interface LockOptions {
  * `work` gets a signal that is aborted when the lock is lost, or by `options.signal`. A lock whose owner died is taken
  * over: at once on the same host and in the same container, elsewhere after a minute without a sign of life. A process
  * that was suspended for longer has lost its lock when it wakes.
- * @throws what `work` throws; HubError if the file cannot be made; the signal's reason
+ * @throws what `work` throws; DiskError if the file cannot be made; the signal's reason
  */
 export async function withLock<T>(
   path: string,
@@ -31,7 +31,7 @@ export async function withLock<T>(
     const reason = await lock.check().catch(() => undefined);
     if (reason === undefined) return;
     lost.abort(
-      new HubError(`${path}: this download is another process's by now: ${reason}`, { hint: 'Start it again.' }),
+      new TransferError(`${path}: this download is another process's by now: ${reason}`, { hint: 'Start it again.' }),
     );
   }, lockTimes.beatMs).unref();
   try {

@@ -1,10 +1,11 @@
 /** A file on its way: kept under a hidden name, with what is known of it beside, until it is whole. */
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, rename, rm, stat, statfs } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
-import { HubError } from '../errors.js';
+import { DiskError } from '../errors.js';
 import { writeFileAtomically } from '../files/atomic-file.js';
+import { writeError } from '../files/disk-errors.js';
 import { readRegularFile } from '../files/regular-file.js';
 import { digestsDiffer, type FileDigests } from './digests.js';
 
@@ -66,7 +67,7 @@ export class PartialFile {
       file.#handle = await open(file.#temporary, flags, 0o644);
       const entry = await file.#handle.stat();
       if (!entry.isFile()) {
-        throw new HubError(`${file.#temporary}: a pipe or a device lies where the file would arrive`, {
+        throw new DiskError(`${file.#temporary}: a pipe or a device lies where the file would arrive`, {
           hint: 'Remove it.',
           details: { path: file.#temporary },
         });
@@ -198,41 +199,4 @@ export async function partialBytes(path: string): Promise<number> {
 
 function partialPath(path: string): string {
   return join(dirname(path), `.${basename(path)}.partial`);
-}
-
-/** @throws HubError if fewer than `bytes` are free where `path` will be */
-export async function requireSpace(path: string, bytes: number): Promise<void> {
-  const free = await freeBytes(path);
-  if (free !== undefined && free < bytes) throw noSpaceError(path, { needed: bytes, free });
-}
-
-/** The error for a failure to write, in words for the common causes. */
-export function writeError(cause: unknown, path: string): unknown {
-  const { code, syscall } = cause as NodeJS.ErrnoException;
-  // Others than those of the system have their own words.
-  if (code === undefined || syscall === undefined) return cause;
-  if (code === 'ENOSPC' || code === 'EDQUOT') return noSpaceError(path, {}, cause);
-  return new HubError(`${path}: cannot be written: ${(cause as Error).message}`, {
-    hint: 'The folder must exist or be possible to make, and be writable.',
-    details: { path, cause: code },
-    cause,
-  });
-}
-
-function noSpaceError(path: string, sizes: { needed?: number; free?: number }, cause?: unknown): HubError {
-  const numbers = sizes.needed === undefined ? '' : `: ${sizes.needed} bytes are needed, ${sizes.free} are free`;
-  return new HubError(`${path}: no space left on the disk${numbers}`, {
-    hint: 'Make room, or choose a folder on another disk. What has arrived is kept and continued next time.',
-    details: { path, cause: 'ENOSPC', ...sizes },
-    cause,
-  });
-}
-
-async function freeBytes(path: string): Promise<number | undefined> {
-  try {
-    const { bavail, bsize } = await statfs(dirname(path));
-    return bavail * bsize;
-  } catch {
-    return undefined;
-  }
 }

@@ -1,27 +1,29 @@
 /** From what makes a request fail to errors that say where, why, and what to do. */
-import { HubError } from '../errors.js';
+import { TransferError } from '../errors.js';
 
 /** A URL fit for messages: without user, password, query and fragment, where signatures and tokens stand. */
 export function shownUrl(url: URL): string {
   return `${url.origin}${url.pathname}`;
 }
 
-export function timeoutError(url: URL, what: string): HubError {
-  return new HubError(`${shownUrl(url)}: ${what}`, { details: { url: shownUrl(url), transient: true } });
+export function timeoutError(url: URL, what: string): TransferError {
+  return new TransferError(`${shownUrl(url)}: ${what}`, { url: shownUrl(url), isTransient: true });
 }
 
 /** For a server that sends, but not enough: it is asked again less often. */
-export function tooSlowError(url: URL, what: string, hint: string): HubError {
-  return new HubError(`${shownUrl(url)}: ${what}`, {
+export function tooSlowError(url: URL, what: string, hint: string): TransferError {
+  return new TransferError(`${shownUrl(url)}: ${what}`, {
     hint,
-    details: { url: shownUrl(url), transient: true, tooSlow: true },
+    url: shownUrl(url),
+    isTransient: true,
+    isTooSlow: true,
   });
 }
 
-export function redirectError(url: URL, what: string): HubError {
-  return new HubError(`${shownUrl(url)}: a redirect ${what} is not followed`, {
+export function redirectError(url: URL, what: string): TransferError {
+  return new TransferError(`${shownUrl(url)}: a redirect ${what} is not followed`, {
     hint: 'Is a proxy, a captive portal or a page for signing in between?',
-    details: { url: shownUrl(url) },
+    url: shownUrl(url),
   });
 }
 
@@ -39,7 +41,7 @@ export function failureOf(
 ): unknown {
   if (signal?.aborted) return signal.reason;
   if (controller.signal.aborted) return controller.signal.reason;
-  if (cause instanceof HubError) return cause;
+  if (cause instanceof TransferError) return cause;
   const codes: string[] = [];
   let reason = '';
   for (let error = cause; error instanceof Error; error = error.cause) {
@@ -47,13 +49,14 @@ export function failureOf(
     if (code) codes.push(code);
     if (error.message) reason = error.message;
   }
-  const details = { url: shownUrl(url), ...(proxy === undefined ? {} : { proxy }) };
+  const details = proxy === undefined ? {} : { proxy };
   const refused = proxy === undefined ? undefined : proxyStatus(reason);
   if (refused !== undefined) return proxyError(refused, url, proxy!, cause);
   const code = codes.at(-1);
   if (code === 'UND_ERR_HEADERS_OVERFLOW' || code === 'HPE_HEADER_OVERFLOW') {
-    return new HubError(`${shownUrl(url)}: the header of the answer is too long to be read`, {
+    return new TransferError(`${shownUrl(url)}: the header of the answer is too long to be read`, {
       hint: 'A mirror or a proxy on the way may add to it: ask without it, or try again later.',
+      url: shownUrl(url),
       details,
       cause,
     });
@@ -62,7 +65,7 @@ export function failureOf(
   const plain = codes.includes('EPROTO') || codes.includes('ERR_SSL_WRONG_VERSION_NUMBER');
   const through = proxy === undefined ? '' : ` (through the proxy ${proxy})`;
   const why = code === 'ENOTFOUND' ? 'the host was not found' : reason || String(cause);
-  return new HubError(`${shownUrl(url)}: the connection failed${through}: ${why}`, {
+  return new TransferError(`${shownUrl(url)}: the connection failed${through}: ${why}`, {
     hint: certificate
       ? CERTIFICATE_HINT
       : plain
@@ -72,7 +75,9 @@ export function failureOf(
               ? 'Where only a proxy leads out, name it in HTTPS_PROXY.'
               : 'NO_PROXY names hosts that need none.'
           }`,
-    details: { ...details, transient: !certificate, ...(code ? { cause: code } : {}) },
+    url: shownUrl(url),
+    isTransient: !certificate,
+    details: { ...details, ...(code ? { cause: code } : {}) },
     cause,
   });
 }
@@ -84,14 +89,16 @@ function proxyStatus(reason: string): number | undefined {
 }
 
 /** The error for a proxy that does not let a request through. */
-export function proxyError(status: number, url: URL, proxy: string, cause?: unknown): HubError {
+export function proxyError(status: number, url: URL, proxy: string, cause?: unknown): TransferError {
   const hints: Readonly<Record<number, string>> = {
     407: 'It wants a user and password: http://USER:PASSWORD@HOST:PORT in HTTPS_PROXY, special characters as %XX.',
     403: `Its rules do not allow ${url.host}: ask whoever runs it, or name a mirror that it allows as \`endpoint\`.`,
   };
-  return new HubError(`${shownUrl(url)}: the proxy ${proxy} answered ${status}, not the host itself`, {
+  return new TransferError(`${shownUrl(url)}: the proxy ${proxy} answered ${status}, not the host itself`, {
     hint: hints[status] ?? `It may be out of order, or cannot reach ${url.host}. NO_PROXY names hosts that need none.`,
-    details: { url: shownUrl(url), proxy, proxyStatus: status, transient: status >= 500 },
+    url: shownUrl(url),
+    isTransient: status >= 500,
+    details: { proxy, proxyStatus: status },
     cause,
   });
 }

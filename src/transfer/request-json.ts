@@ -1,10 +1,11 @@
 /** JSON over HTTP, with bounded retries. */
-import { HubError } from '../errors.js';
-import { parseJson } from '../files/read-json.js';
+import { TransferError } from '../errors.js';
+import { JsonFault, parseJson } from '../files/read-json.js';
 import { type ExplainAnswer, errorOf, PAGE_HINT, pageTitle, suspectAnswer } from './answer-error.js';
 import type { HttpAnswer } from './http-answer.js';
+import { shownUrl } from './request-failure.js';
 import { type RetryOptions, withRetries } from './retry.js';
-import { type HttpRequest, sendRequest, shownUrl } from './send-request.js';
+import { type HttpRequest, sendRequest } from './send-request.js';
 
 export interface JsonRequest extends HttpRequest {
   /** Error texts of the service; see there. */
@@ -26,7 +27,7 @@ export interface JsonAnswer {
 
 /**
  * Sends a request until it is answered with JSON. Only requests that may be sent twice should be.
- * @throws HubError for an error status, a body that is no JSON or too long, or a server out of reach; the signal's
+ * @throws TransferError for an error status, a body that is no JSON or too long, or a server out of reach; the signal's
  *   reason
  */
 export function requestJson(request: JsonRequest): Promise<JsonAnswer> {
@@ -39,14 +40,15 @@ async function requestOnce(request: JsonRequest): Promise<JsonAnswer> {
   if (answer.status < 200 || answer.status >= 300) {
     throw (
       (await errorOf(answer, request.explain)) ??
-      new HubError(`${url}: an answer of status ${answer.status}`, { details: { url, status: answer.status } })
+      new TransferError(`${url}: an answer of status ${answer.status}`, { url, status: answer.status })
     );
   }
   const limit = request.maxBytes ?? 8 * 1024 * 1024;
   const bytes = await answer.bytes(limit + 1);
   if (bytes.length > limit) {
-    throw new HubError(`${url}: an answer of more than ${limit} bytes, where a short one was expected`, {
-      details: { url, status: answer.status },
+    throw new TransferError(`${url}: an answer of more than ${limit} bytes, where a short one was expected`, {
+      url,
+      status: answer.status,
     });
   }
   const { status, headers } = answer;
@@ -59,27 +61,23 @@ async function requestOnce(request: JsonRequest): Promise<JsonAnswer> {
   }
 }
 
-function notJson(answer: HttpAnswer, url: string, bytes: Buffer, cause: unknown): HubError {
+function notJson(answer: HttpAnswer, url: string, bytes: Buffer, cause: unknown): TransferError {
   const text = bytes.toString('utf8', 0, TEXT_LIMIT);
-  const details = { url, status: answer.status, contentType: answer.contentType };
-  // Those of this package's limits begin so, the parser's own do not.
-  const [limit] = /^it (nests|has) .*/.exec((cause as Error).message) ?? [];
-  if (limit !== undefined) {
-    return new HubError(`${url}: the answer is not read: ${limit}`, {
+  const facts = { url, status: answer.status, details: { contentType: answer.contentType }, cause };
+  if (cause instanceof JsonFault) {
+    return new TransferError(`${url}: the answer is not read: ${cause.message}`, {
       hint: 'No answer of the service is like that: check the address, and mirrors and proxies on the way to it.',
-      details,
-      cause,
+      ...facts,
     });
   }
   const what = text.trim() === '' ? 'nothing' : /^\s*</.test(text) ? 'a web page' : 'something else';
   const page = pageTitle(suspectAnswer(answer, text).text)?.replace(/^a web page/, '');
   const from = answer.foreign ? `, after a redirect to ${answer.url.host}` : '';
-  return new HubError(
+  return new TransferError(
     `${url}: ${what} came where JSON was expected${page ? `:${page.replace(/^,/, '')}` : ''}${from}`,
     {
       hint: PAGE_HINT,
-      details,
-      cause,
+      ...facts,
     },
   );
 }

@@ -1,6 +1,6 @@
 /** How often to try again, and how long to wait before. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { HubError, withoutHint } from '../errors.js';
+import { TransferError } from '../errors.js';
 
 export interface RetryOptions {
   /** Attempts in a row without progress before giving up, the first included. Default 7. */
@@ -22,14 +22,6 @@ export interface RetryOptions {
 
 /** A server that sends too slowly is asked again less often than one that fails at once: each attempt takes its time. */
 const MAX_SLOW = 3;
-
-/**
- * Whether a later attempt may succeed: `details.transient` of the error says so, and `details.retryAfterMs` how long
- * the server wants to be left alone.
- */
-export function isTransient(error: unknown): error is HubError {
-  return error instanceof HubError && error.details['transient'] === true;
-}
 
 /** Counts failed attempts and waits between them: doubling times with jitter, or what `Retry-After` asks for. */
 export class RetryBudget {
@@ -55,25 +47,24 @@ export class RetryBudget {
 
   /**
    * Waits until it is time for the next attempt.
-   * @throws the error itself if trying again is pointless; HubError that says how often it was tried; the signal's
+   * @throws the error itself if trying again is pointless; TransferError that says how often it was tried; the signal's
    *   reason
    */
   async wait(error: unknown, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
-    if (!isTransient(error)) throw error;
+    if (!(error instanceof TransferError && error.isTransient)) throw error;
     this.#failures++;
-    if (error.details['tooSlow'] === true) this.#slow++;
-    const message = withoutHint(error);
+    if (error.isTooSlow) this.#slow++;
+    const { summary, details } = error;
     if (this.#failures >= this.#maxAttempts || this.#slow >= MAX_SLOW) {
       const attempts = Math.max(this.#failures, this.#slow);
-      throw new HubError(attempts === 1 ? message : `${message}; gave up after ${attempts} attempts`, {
-        ...(error.hint === undefined ? {} : { hint: error.hint }),
-        details: { ...error.details, attempts },
-        cause: error,
+      throw error.with({
+        summary: attempts === 1 ? summary : `${summary}; gave up after ${attempts} attempts`,
+        details: { ...details, attempts },
       });
     }
-    const ms = this.#delay(error, message);
-    this.#options.onRetry?.(`${message}; next attempt in ${(ms / 1000).toFixed(1)} s`);
+    const ms = this.#delay(error);
+    this.#options.onRetry?.(`${summary}; next attempt in ${(ms / 1000).toFixed(1)} s`);
     try {
       await delay(ms, undefined, signal && { signal });
     } catch (cause) {
@@ -82,32 +73,27 @@ export class RetryBudget {
     }
   }
 
-  #delay(error: HubError, message: string): number {
+  #delay(error: TransferError): number {
     const base = this.#options.baseDelayMs ?? 500;
-    const asked = error.details['retryAfterMs'];
-    if (typeof asked !== 'number') {
+    const { summary, retryAfterMs: asked } = error;
+    if (asked === undefined) {
       const longest = Math.min(this.#options.maxDelayMs ?? 30_000, base * 2 ** (this.#failures - 1));
       return longest * (0.5 + Math.random() / 2);
     }
     const limit = this.#options.maxRetryAfterMs ?? 310_000;
     if (asked > limit) {
-      throw new HubError(`${message}; the server asks to wait ${Math.ceil(asked / 1000)} s`, {
+      throw error.with({
+        summary: `${summary}; the server asks to wait ${Math.ceil(asked / 1000)} s`,
         hint: `Try again then. Waits above ${limit / 1000} s are left to you; what has arrived so far is kept.`,
-        details: error.details,
-        cause: error,
       });
     }
     this.#waited += asked;
     const most = this.#options.maxTotalRetryAfterMs ?? 900_000;
     if (this.#waited > most) {
-      throw new HubError(
-        `${message}; the server has asked again and again to wait, more than ${most / 1000} s in all`,
-        {
-          hint: 'Try again later; what has arrived so far is kept.',
-          details: error.details,
-          cause: error,
-        },
-      );
+      throw error.with({
+        summary: `${summary}; the server has asked again and again to wait, more than ${most / 1000} s in all`,
+        hint: 'Try again later; what has arrived so far is kept.',
+      });
     }
     // Never earlier than asked, and not all clients at the same moment.
     return asked + base * Math.random();

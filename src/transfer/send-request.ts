@@ -1,17 +1,13 @@
 /** One HTTP request: redirects followed by hand, time limits, proxies, and no secrets for others. */
-import { HubError } from '../errors.js';
+import { TransferError } from '../errors.js';
 import { keepCredentials } from '../messages/secrets.js';
-import { HttpAnswer } from './http-answer.js';
+import { type BodyLimits, HttpAnswer } from './http-answer.js';
 import { isLoopback, mayBeLoopback } from './loopback.js';
 import { type ProxyRoute, proxyRoute } from './proxy.js';
 import { failureOf, proxyError, redirectError, shownUrl, timeoutError } from './request-failure.js';
 import { SilenceWatch } from './silence-watch.js';
 
-export { HttpAnswer } from './http-answer.js';
-export { isLoopback } from './loopback.js';
-export { shownUrl } from './request-failure.js';
-
-export interface HttpRequest {
+export interface HttpRequest extends BodyLimits {
   readonly url: string | URL;
   /** Default GET. */
   readonly method?: string | undefined;
@@ -25,10 +21,6 @@ export interface HttpRequest {
   readonly privateHeaders?: Readonly<Record<string, string>> | undefined;
   /** Until the header of the final answer is there, redirects included, in milliseconds. Default 30,000. */
   readonly answerTimeoutMs?: number | undefined;
-  /** Between two pieces of the body, in milliseconds. Default 30,000. */
-  readonly silenceTimeoutMs?: number | undefined;
-  /** For a body that is read as a whole, in milliseconds. Default: three times `silenceTimeoutMs`. */
-  readonly wholeTimeoutMs?: number | undefined;
   /**
    * Speak plain http also with other machines, if the first URL is one. Default false: only https, and http with this
    * machine itself.
@@ -36,7 +28,6 @@ export interface HttpRequest {
   readonly allowInsecureHttp?: boolean | undefined;
   /** Give a redirect to another origin as the answer, in place of following it. Default false. */
   readonly stopAtOrigin?: boolean | undefined;
-  readonly signal?: AbortSignal | undefined;
 }
 
 const MAX_REDIRECTS = 10;
@@ -46,7 +37,7 @@ const REDIRECTS = new Set([301, 302, 303, 307, 308]);
  * Sends a request and follows its redirects. Plain http is spoken only with this machine itself, unless the request
  * allows more; a redirect never leads from https to http, nor from elsewhere to this machine. Proxies are those of
  * HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.
- * @throws HubError with `details.transient` when the server cannot be reached or does not answer in time; HubError for
+ * @throws TransferError with `isTransient` when the server cannot be reached or does not answer in time; TransferError for
  *   redirects that lead nowhere; the signal's reason
  */
 export async function sendRequest(request: HttpRequest): Promise<HttpAnswer> {
@@ -82,8 +73,9 @@ export async function sendRequest(request: HttpRequest): Promise<HttpAnswer> {
       if (next && next.origin !== first.origin && request.stopAtOrigin) return answer();
       await response.body?.cancel().catch(() => undefined);
       if (redirects === MAX_REDIRECTS) {
-        throw new HubError(`${shownUrl(first)}: more than ${MAX_REDIRECTS} redirects`, {
-          details: { url: shownUrl(first), status: response.status },
+        throw new TransferError(`${shownUrl(first)}: more than ${MAX_REDIRECTS} redirects`, {
+          url: shownUrl(first),
+          status: response.status,
         });
       }
       if (!next) throw redirectError(url, 'to no valid address');
@@ -120,9 +112,9 @@ function refuseUnsafe(url: URL, first: URL, { allowInsecureHttp = false }: HttpR
   const redirected = url !== first;
   if (url.username !== '' || url.password !== '') {
     if (redirected) throw redirectError(url, 'to an address with a password in it');
-    throw new HubError(`${shownUrl(url)}: an address with a user or password in it`, {
+    throw new TransferError(`${shownUrl(url)}: an address with a user or password in it`, {
       hint: 'Give credentials separately.',
-      details: { url: shownUrl(url) },
+      url: shownUrl(url),
     });
   }
   const local = isLoopback(url.hostname);
@@ -131,8 +123,8 @@ function refuseUnsafe(url: URL, first: URL, { allowInsecureHttp = false }: HttpR
   const mayBePlain = first.protocol === 'http:' && (local || allowInsecureHttp);
   if (url.protocol === 'https:' || (url.protocol === 'http:' && mayBePlain)) return;
   if (redirected) throw redirectError(url, `to ${url.protocol.slice(0, -1)}, which is not encrypted`);
-  throw new HubError(`${shownUrl(url)}: only https is spoken, and http with this machine itself`, {
+  throw new TransferError(`${shownUrl(url)}: only https is spoken, and http with this machine itself`, {
     hint: 'Plain http shows and lets change what is sent, on every machine in between. `allowInsecureHttp` allows it, where there is such an option.',
-    details: { url: shownUrl(url) },
+    url: shownUrl(url),
   });
 }

@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { HubError, TuneError } from '../../src/errors.js';
+import { DiskError, HubError, TuneError } from '../../src/errors.js';
 import { snapshotDownload } from '../../src/hub/snapshot-download.js';
 import { HubServer } from '../servers/hub-server.js';
 import { HUB_CASES } from './hub-cases.js';
@@ -105,12 +105,8 @@ async function run(index: number): Promise<void> {
   const outside = (await readdir(outer)).filter((name) => name !== 'cache');
   await rm(outer, { recursive: true, force: true });
   const said =
-    error === undefined
-      ? 'downloaded'
-      : error instanceof TuneError
-        ? error.message.split('\n')[0]!
-        : `NO TuneError: ${String(error)}`;
-  const known = error === undefined || error instanceof HubError;
+    error === undefined ? 'downloaded' : error instanceof TuneError ? error.summary : `NO TuneError: ${String(error)}`;
+  const known = error === undefined || error instanceof HubError || error instanceof DiskError;
   process.send!({ seconds, megabytes, said, known, outside });
   process.disconnect();
 }

@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
-import { ConfigError, HubError } from '../../src/errors.js';
+import { ConfigError, DiskError } from '../../src/errors.js';
 import { pushFiles, pushFilesSchema } from '../../src/hub/push-files.js';
 import { RepoCache } from '../../src/hub/repo-cache.js';
 import { parseRepoId } from '../../src/hub/repo-id.js';
@@ -220,7 +220,7 @@ describe.skipIf(process.platform === 'win32')('links in the cache that lead out 
     const blobs = join(repoFolder(), 'blobs');
     await mkdir(blobs, { recursive: true });
     await symlink(victim, join(blobs, `.${gitSha1(Buffer.from('{}'))}.partial`));
-    await expect(bed.download()).rejects.toThrow(HubError);
+    await expect(bed.download()).rejects.toThrow(DiskError);
     expect(await readFile(victim, 'utf8')).toBe('mine');
   });
 

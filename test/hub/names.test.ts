@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseOptions } from '../../src/config.js';
 import { ConfigError } from '../../src/errors.js';
-import { endpointLogin, hubCacheFolder, hubEndpoint, offlineReason } from '../../src/hub/environment.js';
+import { hubCacheFolder, hubEndpoint, offlineReason } from '../../src/hub/environment.js';
 import { selectPaths } from '../../src/hub/file-patterns.js';
 import { localFolder, parseRepoId, plainRepoName } from '../../src/hub/repo-id.js';
 import { snapshotDownloadSchema } from '../../src/hub/snapshot-download.js';
-import { findHubToken } from '../../src/hub/token.js';
+import { endpointLogin, findHubToken } from '../../src/hub/token.js';
 
 describe('the settings of Python’s tools', () => {
   it('say where the cache is', () => {
@@ -185,6 +185,6 @@ describe('what is pasted for a model says what to write', () => {
     const error = (await localFolder(text).catch((caught: unknown) => caught)) as ConfigError;
     expect(error).toBeInstanceOf(ConfigError);
     expect(error.hint).toBe(hint);
-    expect(error.message + JSON.stringify(error.details)).not.toContain('pw1234');
+    expect(JSON.stringify(error)).not.toContain('pw1234');
   });
 });

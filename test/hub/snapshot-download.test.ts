@@ -187,7 +187,7 @@ describe('the token', () => {
     server.fault(/revision/, answer(401, { error: 'bad token hf_expired' }));
     const error = await failure(download());
     expect(error.message).toMatch(/org\/model: the Hub does not accept the token from HF_TOKEN \(401\)/);
-    expect(JSON.stringify([error.message, error.details])).not.toContain('hf_expired');
+    expect(JSON.stringify(error)).not.toContain('hf_expired');
     vi.stubEnv('HF_TOKEN', '');
     await writeFile(join(cacheDir, 'token'), 'hf_writer\n');
     await download({ allowPatterns: ['config.json'] });

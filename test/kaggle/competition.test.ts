@@ -84,7 +84,7 @@ describe('the files of a competition', () => {
     expect(error.message).toContain('competitions/dogs-vs-cats: Kaggle does not allow this download');
     expect(error.message).toContain("It says: You must accept this competition's rules");
     expect(error.hint).toContain('open https://www.kaggle.com/competitions/dogs-vs-cats/rules signed in');
-    expect(error.details).toMatchObject({ status: 403, handle: 'competitions/dogs-vs-cats' });
+    expect(error).toMatchObject({ status: 403, details: { handle: 'competitions/dogs-vs-cats' } });
   });
 
   it('need credentials, and the error says how', async () => {

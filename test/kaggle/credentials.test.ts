@@ -187,6 +187,6 @@ describe('the login of the command line', () => {
     await put('.kaggle/credentials.json', '{"access_token": "s3cret');
     const error = (await search().catch((cause: unknown) => cause)) as ConfigError;
     expect(error.message).toMatch(/credentials\.json: no valid JSON/);
-    expect(JSON.stringify([error.message, error.details, warnings])).not.toContain('s3cret');
+    expect(JSON.stringify([error, warnings])).not.toContain('s3cret');
   });
 });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { KaggleImageFolder } from '../../src/data/kaggle-image-folder.js';
-import { ConfigError, DataError, HubError, type TuneError } from '../../src/errors.js';
+import { ConfigError, DataError, KaggleError, type TuneError } from '../../src/errors.js';
 import type { KaggleDownloadOptions, KaggleProgress } from '../../src/kaggle/download-dataset.js';
 import { makeZip } from '../archive/zip-writer.js';
 import { serveFile } from '../servers/file-storage.js';
@@ -176,7 +176,7 @@ describe('the cache', () => {
     }
     // Not when the service answers that this may not be had.
     server.api.script.push(answer(403));
-    expect((await failure()).details['status']).toBe(403);
+    expect(await failure()).toMatchObject({ code: 'KAGGLE', status: 403 });
   });
 
   it('does not count without its marker, nor a marker without its folder', async () => {
@@ -283,11 +283,11 @@ describe('what the service answers', () => {
   ])('%i without credentials', async (status, message, hint) => {
     server.api.script.push(answer(status, { code: status, message: 'as it is' }));
     const error = await failure();
-    expect(error).toBeInstanceOf(HubError);
+    expect(error).toBeInstanceOf(KaggleError);
     expect(error.message).toContain(`owner/set: ${message}. It says: as it is`);
     expect(error.hint).toContain(hint);
     expect(error.hint).toContain('~/.kaggle/access_token');
-    expect(error.details).toMatchObject({ handle: 'owner/set', status, transient: false });
+    expect(error).toMatchObject({ status, isTransient: false, details: { handle: 'owner/set' } });
     expect(server.api.requests).toHaveLength(1);
   });
 
@@ -313,9 +313,9 @@ describe('what the service answers', () => {
 
   it('an error with status 200', async () => {
     server.api.script.push(answer(200, { code: 403, message: 'accept the terms' }));
-    expect((await failure()).details['status']).toBe(403);
+    expect(await failure()).toMatchObject({ code: 'KAGGLE', status: 403 });
     server.api.script.push(answer(200, { code: '404', message: 'gone' }));
-    expect((await failure('owner/set/1')).details['status']).toBe(404);
+    expect(await failure('owner/set/1')).toMatchObject({ status: 404 });
   });
 
   it('a redirect to the page for signing in', async () => {
@@ -341,7 +341,7 @@ describe('what the service answers', () => {
     server.api.script.push(answer(429, '', { 'retry-after': '7200' }));
     const error = await failure();
     expect(error.message).toContain('the server asks to wait 7200 s');
-    expect(error.details).toMatchObject({ status: 429, retryAfterMs: 7_200_000 });
+    expect(error).toMatchObject({ status: 429, retryAfterMs: 7_200_000 });
   });
 
   it('429 again and again', async () => {
@@ -365,7 +365,7 @@ describe('what the service answers', () => {
     server.api.script.push(...times(7, answer(503, '<html>', { 'content-type': 'text/html' })));
     const error = await failure('owner/set/1');
     expect(error.message).toContain('Kaggle answered 503 Service Unavailable (503); gave up after 7 attempts');
-    expect(error.details).toMatchObject({ status: 503, attempts: 7 });
+    expect(error).toMatchObject({ status: 503, details: { attempts: 7 } });
   });
 
   it('a web page instead of JSON, whatever its type', async () => {

@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type ExtractOptions, extractZip } from '../../src/archive/extract-zip.js';
 import { nameFault, nameKey } from '../../src/archive/zip-entry-name.js';
-import { DataError, HubError } from '../../src/errors.js';
+import { DataError, DiskError } from '../../src/errors.js';
 import { makeZip, type ZipItem, type ZipShape } from '../archive/zip-writer.js';
 
 let base: string;
@@ -99,7 +99,7 @@ describe('honest archives', () => {
 
   it('leaves a folder alone that is there already', async () => {
     await mkdir(dir, { recursive: true });
-    await expect(extract(makeZip([{ name: 'a' }]))).rejects.toThrow(HubError);
+    await expect(extract(makeZip([{ name: 'a' }]))).rejects.toThrow(DiskError);
   });
 });
 

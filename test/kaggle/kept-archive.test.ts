@@ -7,7 +7,7 @@ import { gzipSync } from 'node:zlib';
 import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { KaggleImageFolder } from '../../src/data/kaggle-image-folder.js';
-import { DataError, type TuneError } from '../../src/errors.js';
+import { TuneError } from '../../src/errors.js';
 import { makeZip, type ZipItem } from '../archive/zip-writer.js';
 import type { StoredFile } from '../servers/file-storage.js';
 import { KaggleServer } from '../servers/kaggle-server.js';
@@ -59,7 +59,7 @@ async function failure(handle?: string, options?: Options): Promise<TuneError> {
     () => undefined,
     (caught: unknown) => caught,
   );
-  expect(error).toBeInstanceOf(DataError);
+  expect(error).toBeInstanceOf(TuneError);
   return error as TuneError;
 }
 

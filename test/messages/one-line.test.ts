@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DataError, TuneError } from '../../src/errors.js';
+import { DataError } from '../../src/errors.js';
 import { distinctNames, oneLine, printable, tableCell, warningLine } from '../../src/messages/one-line.js';
 import { showValue } from '../../src/messages/show-value.js';
 import { HOSTILE_NAMES, MARKUP_NAMES, UNSAFE } from '../markup.js';
@@ -82,7 +82,7 @@ describe('an error', () => {
 
   it('keeps the lines of a message, also where its details hold messages', () => {
     const reason = 'two faults:\n  - one\n  - two';
-    expect(new TuneError('DATA', `no: ${reason}`, { details: { reason } }).message).toBe(`no: ${reason}`);
+    expect(new DataError(`no: ${reason}`, { details: { reason } }).message).toBe(`no: ${reason}`);
   });
 });
 

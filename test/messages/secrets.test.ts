@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { expect, it } from 'vitest';
-import { HubError, TuneError } from '../../src/errors.js';
+import { ConfigError, HubError } from '../../src/errors.js';
 import { keepCredentials, keepSecret, redact, redactAddresses } from '../../src/messages/secrets.js';
 
 const TOKEN = 'hf_Ab3+dE/fG=hI&jK';
@@ -78,7 +78,7 @@ it('errors show none, in any part', () => {
 
 it('causes without one are kept as they are', () => {
   const cause = new TypeError('x', { cause: new Error('y') });
-  expect(new TuneError('CONFIG', 'z', { cause }).cause).toBe(cause);
+  expect(new ConfigError('z', { cause }).cause).toBe(cause);
 });
 
 it('takes no longer for texts that almost are one', () => {

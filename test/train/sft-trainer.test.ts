@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Dataset, SftExample } from '../../src/data/types.js';
-import { ConfigError, DataError, EngineError, TrainingError } from '../../src/errors.js';
+import { ConfigError, DataError, OutOfMemoryError, TrainingError } from '../../src/errors.js';
 import type { TrainingEvent } from '../../src/train/events.js';
 import { readHistory } from '../../src/train/history.js';
 import type { SftConfigInput } from '../../src/train/sft-config.js';
@@ -221,7 +221,7 @@ describe('SftTrainer', () => {
     };
     model.lossSteps = (...given) => {
       if (model.steps.length < 2) return lossSteps(...given);
-      throw new EngineError('out of memory', { details: { outOfMemory: true } });
+      throw new OutOfMemoryError('out of memory');
     };
     const events: TrainingEvent[] = [];
     const run = trainer(model, { memoryBudget: 2 ** 32, autoMicroBatch: true, saveStrategy: 'epoch' }).train();
@@ -229,7 +229,7 @@ describe('SftTrainer', () => {
       for await (const event of run) events.push(event);
     })();
     await expect(loop).rejects.toThrow('out of memory');
-    await expect(run).rejects.toThrow(EngineError);
+    await expect(run).rejects.toThrow(OutOfMemoryError);
     expect(ofType(events, 'warning').map(({ step, message }) => [step, message])).toEqual([
       [2, expect.stringMatching(/^step 2: micro-batches of 2 samples do not fit into the 1\.00 GiB that are free/)],
       [3, expect.stringMatching(/^step 3: out of memory; the step is begun again in 3 passes/)],

@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { HubError } from '../../src/errors.js';
+import { TransferError } from '../../src/errors.js';
 import { type DownloadRequest, downloadFile } from '../../src/transfer/download-file.js';
 import { requestJson } from '../../src/transfer/request-json.js';
 import { RetryBudget } from '../../src/transfer/retry.js';
@@ -22,10 +22,10 @@ afterEach(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-async function failure(work: Promise<unknown>): Promise<HubError> {
+async function failure(work: Promise<unknown>): Promise<TransferError> {
   const error = await work.catch((caught: unknown) => caught);
-  expect(error).toBeInstanceOf(HubError);
-  return error as HubError;
+  expect(error).toBeInstanceOf(TransferError);
+  return error as TransferError;
 }
 
 const retry = { baseDelayMs: 1 };
@@ -93,7 +93,7 @@ it('time that is spent writing does not count as slow', async () => {
 });
 
 describe('attempts', () => {
-  const slow = new HubError('slow', { details: { transient: true, tooSlow: true } });
+  const slow = new TransferError('slow', { isTransient: true, isTooSlow: true });
 
   it('after too slow ones are few, unless much arrived in between', async () => {
     const budget = new RetryBudget({ baseDelayMs: 0, maxAttempts: 100 });
@@ -110,7 +110,7 @@ describe('attempts', () => {
 
   it('wait no longer than a limit in all', async () => {
     const budget = new RetryBudget({ baseDelayMs: 0, maxAttempts: 100, maxTotalRetryAfterMs: 25 });
-    const asked = new HubError('busy', { details: { transient: true, retryAfterMs: 10 } });
+    const asked = new TransferError('busy', { isTransient: true, retryAfterMs: 10 });
     for (let i = 0; i < 2; i++) {
       await budget.wait(asked);
       budget.renew();

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { extractZip } from '../../src/archive/extract-zip.js';
-import { HubError } from '../../src/errors.js';
+import { DiskError } from '../../src/errors.js';
 import { downloadFile } from '../../src/transfer/download-file.js';
 import { withLock } from '../../src/transfer/lock.js';
 import { makeZip } from '../archive/zip-writer.js';
@@ -38,13 +38,13 @@ afterEach(() => {
   disk.free = Number.POSITIVE_INFINITY;
 });
 
-async function failure(work: Promise<unknown>): Promise<HubError> {
+async function failure(work: Promise<unknown>): Promise<DiskError> {
   const error = await work.then(
     () => undefined,
     (caught: unknown) => caught,
   );
-  expect(error).toBeInstanceOf(HubError);
-  return error as HubError;
+  expect(error).toBeInstanceOf(DiskError);
+  return error as DiskError;
 }
 
 it('stops a download before it begins if the file cannot fit', async () => {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { HubError } from '../../src/errors.js';
+import { TransferError } from '../../src/errors.js';
 import { googleDigests } from '../../src/transfer/digests.js';
 import {
   type DownloadProgress,
@@ -49,14 +49,14 @@ function download(options: Partial<DownloadRequest> = {}): Promise<DownloadResul
   });
 }
 
-async function failure(options: Partial<DownloadRequest> = {}): Promise<HubError> {
+async function failure(options: Partial<DownloadRequest> = {}): Promise<TransferError> {
   const error = await download(options).then(
     () => undefined,
     (caught: unknown) => caught,
   );
-  expect(error).toBeInstanceOf(HubError);
-  expect((error as HubError).message).not.toContain('secret');
-  return error as HubError;
+  expect(error).toBeInstanceOf(TransferError);
+  expect((error as TransferError).message).not.toContain('secret');
+  return error as TransferError;
 }
 
 const next = (wrong: Misbehaviour, stored: StoredFile = file): unknown => server.script.push(serveFile(stored, wrong));

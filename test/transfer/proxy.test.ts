@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { ConfigError, HubError } from '../../src/errors.js';
+import { ConfigError, TransferError } from '../../src/errors.js';
 import { hubFetch } from '../../src/hub/hub-fetch.js';
 import { connectHub, hubConnectionSchema } from '../../src/hub/hub-options.js';
 import { proxyFor } from '../../src/transfer/proxy.js';
@@ -139,10 +139,10 @@ describe('through a proxy', () => {
     await proxy.close();
   });
 
-  const failure = async (request: HttpRequest): Promise<HubError> => {
+  const failure = async (request: HttpRequest): Promise<TransferError> => {
     const error = await sendRequest({ allowInsecureHttp: true, ...request }).catch((caught: unknown) => caught);
-    expect(error).toBeInstanceOf(HubError);
-    return error as HubError;
+    expect(error).toBeInstanceOf(TransferError);
+    return error as TransferError;
   };
   const withLogin = (login: string): string => proxy.url.replace('//', `//${login}@`);
 
@@ -204,10 +204,8 @@ describe('through a proxy', () => {
     expect(error.message).toContain(
       `https://mirror.example/x: the proxy ${proxy.url} answered ${status}, not the host`,
     );
-    expect(error.details).toMatchObject({ proxyStatus: status, transient: status >= 500 });
-    expect(JSON.stringify([error.message, error.details, String(error.cause), error.stack])).not.toContain(
-      'hidden-word',
-    );
+    expect(error).toMatchObject({ isTransient: status >= 500, details: { proxyStatus: status } });
+    expect(JSON.stringify([error, String(error.cause), error.stack])).not.toContain('hidden-word');
   });
 
   it('so is a plain request, or it may be', async () => {
@@ -228,7 +226,7 @@ describe('through a proxy', () => {
     await proxy.close();
     const error = await failure({ url: 'https://mirror.example/x' });
     expect(error.message).toContain(`the connection failed (through the proxy ${url})`);
-    expect(error.details['transient']).toBe(true);
+    expect(error.isTransient).toBe(true);
     proxy = await ProxyServer.start();
   });
 
@@ -237,6 +235,6 @@ describe('through a proxy', () => {
     const error = await failure({ url: 'https://mirror.example/x' });
     expect(error.message).toMatch(/the connection failed \(through the proxy .*\): self-signed certificate/);
     expect(error.hint).toContain('NODE_EXTRA_CA_CERTS');
-    expect(error.details['transient']).toBe(false);
+    expect(error.isTransient).toBe(false);
   });
 });

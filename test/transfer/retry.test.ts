@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { HubError } from '../../src/errors.js';
+import { TransferError, type TransferErrorOptions } from '../../src/errors.js';
 import { parseRetryAfter, withRetries } from '../../src/transfer/retry.js';
 
-const failure = (details: Record<string, unknown> = {}): HubError =>
-  new HubError('no luck', { hint: 'wait', details: { transient: true, ...details } });
+const failure = (options: TransferErrorOptions = {}): TransferError =>
+  new TransferError('no luck', { hint: 'wait', isTransient: true, ...options });
 
 /** Fails with each error in turn, then succeeds. */
 function failing(...errors: unknown[]): { work: () => Promise<number>; calls: () => number } {
@@ -31,14 +31,14 @@ describe('withRetries', () => {
   it('gives up after the attempts allowed and says how many', async () => {
     const { work, calls } = failing(...Array.from({ length: 9 }, () => failure({ status: 503 })));
     const error = await withRetries(work, { maxAttempts: 3, baseDelayMs: 1 }).catch((caught: unknown) => caught);
-    expect(error).toBeInstanceOf(HubError);
-    expect((error as HubError).message).toBe('no luck; gave up after 3 attempts\n  hint: wait');
-    expect((error as HubError).details).toEqual({ transient: true, status: 503, attempts: 3 });
+    expect(error).toBeInstanceOf(TransferError);
+    expect((error as TransferError).message).toBe('no luck; gave up after 3 attempts\n  hint: wait');
+    expect(error).toMatchObject({ isTransient: true, status: 503, details: { attempts: 3 } });
     expect(calls()).toBe(3);
   });
 
   it('does not try again what cannot be cured', async () => {
-    for (const error of [new HubError('gone', { details: { transient: false } }), new TypeError('bug')]) {
+    for (const error of [new TransferError('gone', { isTransient: false }), new TypeError('bug')]) {
       const { work, calls } = failing(error);
       await expect(withRetries(work, { baseDelayMs: 1 })).rejects.toBe(error);
       expect(calls()).toBe(1);

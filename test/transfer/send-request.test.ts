@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { HubError } from '../../src/errors.js';
-import { mayBeLoopback } from '../../src/transfer/loopback.js';
+import { TransferError } from '../../src/errors.js';
+import { isLoopback, mayBeLoopback } from '../../src/transfer/loopback.js';
 import { requestJson } from '../../src/transfer/request-json.js';
-import { type HttpRequest, isLoopback, sendRequest } from '../../src/transfer/send-request.js';
+import { type HttpRequest, sendRequest } from '../../src/transfer/send-request.js';
 import { answer, type Handler, hangUp, ScriptedServer, silence } from '../servers/scripted-server.js';
 
 const servers: ScriptedServer[] = [];
@@ -18,13 +18,13 @@ async function start(handler: Handler): Promise<ScriptedServer> {
 
 const redirect = (location: string, status = 302): Handler => answer(status, '', { location });
 
-async function failure(request: HttpRequest): Promise<HubError> {
+async function failure(request: HttpRequest): Promise<TransferError> {
   const error = await sendRequest(request).then(
     () => undefined,
     (caught: unknown) => caught,
   );
-  expect(error).toBeInstanceOf(HubError);
-  return error as HubError;
+  expect(error).toBeInstanceOf(TransferError);
+  return error as TransferError;
 }
 
 describe('a body that neither comes nor fails', () => {
@@ -165,12 +165,15 @@ describe('failures', () => {
   it('of the connection are passing, and say where', async () => {
     const server = await start(hangUp);
     const error = await failure({ url: `${server.url}/path?signature=secret` });
-    expect(error.details).toMatchObject({ transient: true, url: `${server.url}/path` });
+    expect(error).toMatchObject({ code: 'TRANSFER', isTransient: true, url: `${server.url}/path` });
     expect(error.message).toContain('the connection failed');
     expect(error.message).not.toContain('secret');
     await server.close();
     servers.pop();
-    expect((await failure({ url: server.url })).details).toMatchObject({ transient: true, cause: 'ECONNREFUSED' });
+    expect(await failure({ url: server.url })).toMatchObject({
+      isTransient: true,
+      details: { cause: 'ECONNREFUSED' },
+    });
   });
 
   it.each([
@@ -182,7 +185,7 @@ describe('failures', () => {
     vi.stubGlobal('fetch', () => Promise.reject(new TypeError('fetch failed', { cause })));
     try {
       const error = await failure({ url: 'https://example.com/' });
-      expect(error.details).toMatchObject({ transient, cause: code });
+      expect(error).toMatchObject({ isTransient: transient, details: { cause: code } });
       expect(error.message).toContain(why);
       expect(error.hint).toContain(hint);
     } finally {
@@ -194,7 +197,7 @@ describe('failures', () => {
     const server = await start(silence);
     const error = await failure({ url: server.url, answerTimeoutMs: 50 });
     expect(error.message).toContain('no answer within 0.05 s');
-    expect(error.details['transient']).toBe(true);
+    expect(error.isTransient).toBe(true);
     const stalled = await start((_request, response) => response.writeHead(200).write('some'));
     const result = await sendRequest({ url: stalled.url, silenceTimeoutMs: 50 });
     await expect(result.text(100)).rejects.toThrow('nothing arrived for 0.05 s');
@@ -242,7 +245,7 @@ describe('requestJson', () => {
 
   it('takes the words of the service', async () => {
     const server = await start(answer(200, { error: 'closed today' }));
-    const explain = ({ text }: { text: string }) => new HubError(`it says ${JSON.parse(text).error}`);
+    const explain = ({ text }: { text: string }) => new TransferError(`it says ${JSON.parse(text).error}`);
     await expect(requestJson({ url: server.url, retry, explain })).rejects.toThrow('it says closed today');
   });
 });

@@ -2,7 +2,7 @@
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { DataError } from '../../errors.js';
-import { parseJson } from '../../files/read-json.js';
+import { JsonFault, parseJson } from '../../files/read-json.js';
 import { openRegularFile } from '../../files/regular-file.js';
 import { formatBytes } from '../../messages/format-bytes.js';
 import { oneLine } from '../../messages/one-line.js';
@@ -181,10 +181,9 @@ function parseRow(bytes: Uint8Array, file: JsonRowFile, line: number, column: nu
   try {
     return parseJson(bytes);
   } catch (cause) {
-    const { message } = cause as Error;
-    const text = Buffer.from(bytes).toString('utf8');
     // Limits of size and depth, and text that is no UTF-8, are said by the reader.
-    if (/^it (is|has|nests)/.test(message)) throw faultAt(file, line, column, message, cause);
+    if (cause instanceof JsonFault) throw faultAt(file, line, column, cause.message, cause);
+    const text = Buffer.from(bytes).toString('utf8');
     const { at, expected } = findJsonFault(text);
     const before = text.slice(0, at).split('\n');
     const here = before.length === 1 ? column + at : before.at(-1)!.length;

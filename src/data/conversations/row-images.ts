@@ -51,7 +51,7 @@ async function faultOfDecoding(image: ImageInput): Promise<string | undefined> {
     (await decodeWithin(image)).release();
     return undefined;
   } catch (error) {
-    if (error instanceof ImageError) return error.message.split('\n')[0]!;
+    if (error instanceof ImageError) return error.summary;
     throw error;
   }
 }

@@ -1,6 +1,6 @@
 /** Jinja's filters on texts and single values; those on sequences lie in sequence-filters.ts. */
 import type { Budget } from './budget.js';
-import { JinjaError, outOfBounds, unsupported } from './error.js';
+import { JinjaError, OperandError, outOfBounds, unsupported } from './error.js';
 import { bind, integerOf, textOf } from './python-arguments.js';
 import { attributeOf } from './python-attributes.js';
 import { percentFormat } from './python-format.js';
@@ -214,7 +214,9 @@ const TEXT_FILTERS: Readonly<Record<string, FilterFunction>> = {
     bind('abs', [], args, kwargs);
     if (value instanceof Undefined) throw value.fail();
     const number = asNumber(value);
-    if (number === undefined) throw new JinjaError(`bad operand type for abs(): '${typeName(value)}'`);
+    if (number === undefined) {
+      throw new OperandError(`bad operand type for abs(): '${typeName(value)}'`, [typeName(value)]);
+    }
     return value instanceof PyFloat ? new PyFloat(Math.abs(number)) : Math.abs(number);
   },
   attr: (value, args, kwargs, { budget }) => {

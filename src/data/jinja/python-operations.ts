@@ -2,7 +2,7 @@
 
 import type { BinaryOperator, CompareOperator } from './ast.js';
 import { type Budget, ELEMENT, MAX_NESTING } from './budget.js';
-import { JinjaError, outOfBounds, unsupported } from './error.js';
+import { JinjaError, OperandError, outOfBounds, unsupported } from './error.js';
 import { percentFormat } from './python-format.js';
 import { checkInteger } from './python-numbers.js';
 import { characters, compareText, isPlain } from './python-text.js';
@@ -53,7 +53,8 @@ export function binary(operator: BinaryOperator, a: Value, b: Value, budget: Bud
     if (repeated !== undefined) return repeated;
   }
   if (operator === '-' && a instanceof PyView && b instanceof PyView) throw unsupported('a difference of dict views');
-  throw new JinjaError(`unsupported operand type(s) for ${operator}: '${typeName(a)}' and '${typeName(b)}'`);
+  const types = [typeName(a), typeName(b)];
+  throw new OperandError(`unsupported operand type(s) for ${operator}: '${types[0]}' and '${types[1]}'`, types);
 }
 
 /** What is safe escapes what is joined to it. */
@@ -61,7 +62,8 @@ function withMarkup(operator: BinaryOperator, a: Value, b: Value, budget: Budget
   if (operator !== '+') throw unsupported(`${operator} with what \`safe\` or \`escape\` gave`);
   const [left, right] = [a, b].map((part) => (typeof part === 'string' ? escapeHtml(part, budget).text : asText(part)));
   if (left === undefined || right === undefined) {
-    throw new JinjaError(`can only concatenate str to str, not ${typeName(left === undefined ? a : b)}`);
+    const type = typeName(left === undefined ? a : b);
+    throw new OperandError(`can only concatenate str to str, not ${type}`, [type]);
   }
   budget.expect(left.length + right.length);
   return new Markup(left + right);
@@ -155,8 +157,10 @@ function floats(operator: BinaryOperator, a: number, b: number): number {
 export function signed(isNegative: boolean, value: Value): Value {
   if (value instanceof Undefined) throw value.fail();
   const number = asNumber(value);
-  if (number === undefined)
-    throw new JinjaError(`bad operand type for unary ${isNegative ? '-' : '+'}: '${typeName(value)}'`);
+  if (number === undefined) {
+    const type = typeName(value);
+    throw new OperandError(`bad operand type for unary ${isNegative ? '-' : '+'}: '${type}'`, [type]);
+  }
   if (value instanceof PyFloat) return new PyFloat(isNegative ? -number : number);
   return isNegative && number !== 0 ? -number : number;
 }

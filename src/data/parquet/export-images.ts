@@ -2,8 +2,8 @@
 import { type FileHandle, mkdir, open, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { DataError } from '../../errors.js';
+import { requireSpace } from '../../files/disk-errors.js';
 import { oneLine } from '../../messages/one-line.js';
-import { requireSpace } from '../../transfer/partial-file.js';
 import { type SplitName, splitInName } from '../folder-evidence.js';
 import { imageFormatOf } from '../image-format.js';
 import { type ChosenColumns, findImageColumns, type ImageColumns } from './image-columns.js';

@@ -3,7 +3,7 @@
  * a dictionary. Anything else is refused by name. A page is held in memory at a time.
  */
 import type { FileHandle } from 'node:fs/promises';
-import { DataError } from '../../errors.js';
+import { DataError, reasonOf } from '../../errors.js';
 import { openRegularFile } from '../../files/regular-file.js';
 import { oneLine } from '../../messages/one-line.js';
 import { decompress } from './decompress.js';
@@ -254,8 +254,7 @@ async function readAt(handle: FileHandle, position: number, length: number): Pro
 
 function parquetError(path: string, cause: unknown, where?: string): DataError {
   if (cause instanceof DataError) return cause;
-  const what = cause instanceof Error ? cause.message : String(cause);
-  return new DataError(`${oneLine(path)}: ${where ? `${where}: ` : ''}${what}`, {
+  return new DataError(`${oneLine(path)}: ${where ? `${where}: ` : ''}${reasonOf(cause)}`, {
     hint: 'Is the file whole? Data sets that are written otherwise: save the images as files, with load_dataset in Python.',
     details: { path },
     cause,

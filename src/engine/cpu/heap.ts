@@ -5,9 +5,8 @@
  * in bins of a quarter octave each, so that finding one and giving one back is a few steps at any size; neighbours
  * that are both free are joined (the scheme of TLSF, Masmano et al. 2004).
  */
-import { EngineError } from '../../errors.js';
+import { EngineError, OutOfMemoryError } from '../../errors.js';
 import { formatBytes } from '../../messages/format-bytes.js';
-import { LESS_MEMORY } from '../out-of-memory.js';
 
 const PAGE = 65536;
 const ALIGN = 64;
@@ -86,7 +85,7 @@ export class Heap {
 
   /**
    * A block of at least `bytes` bytes, 64-byte aligned, not cleared.
-   * @throws EngineError when the memory is exhausted
+   * @throws OutOfMemoryError when the memory is exhausted
    */
   alloc(bytes: number): number {
     if (!Number.isInteger(bytes) || bytes < 0) throw new EngineError(`cannot allocate ${bytes} bytes`);
@@ -205,13 +204,15 @@ export class Heap {
     this.#u8 = new Uint8Array(buffer);
   }
 
-  #exhausted(asked: number, cause?: unknown): EngineError {
-    return new EngineError(
+  #exhausted(asked: number, cause?: unknown): OutOfMemoryError {
+    return new OutOfMemoryError(
       `the cpu engine is out of memory: ${formatBytes(asked)} asked, ${formatBytes(this.#bytesInUse)} in use of ${formatBytes(this.#limit)}`,
       {
         cause,
-        details: { outOfMemory: true, asked, bytesInUse: this.#bytesInUse, limit: this.#limit },
-        hint: LESS_MEMORY,
+        neededBytes: asked,
+        freeBytes: this.#limit - this.#bytesInUse,
+        limitBytes: this.#limit,
+        hint: 'Fewer tokens and images at a time take less.',
       },
     );
   }

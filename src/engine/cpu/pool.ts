@@ -1,6 +1,6 @@
 /** Threads that run kernels over one shared memory. The thread that makes the pool is one of them. */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
-import { EngineError } from '../../errors.js';
+import { EngineError, reasonOf } from '../../errors.js';
 import program from '../../generated/pool-worker.js';
 import {
   ARGS,
@@ -184,8 +184,7 @@ export class Pool {
 
   /** The pool is of no use any more: what was computed is incomplete. */
   #lose(cause: unknown): EngineError {
-    const reason = cause instanceof Error ? cause.message : cause;
-    this.#lost ??= new EngineError(`a thread of the cpu engine ended: ${reason}`, { cause, hint: LOST_HINT });
+    this.#lost ??= new EngineError(`a thread of the cpu engine ended: ${reasonOf(cause)}`, { cause, hint: LOST_HINT });
     return this.#lost;
   }
 
@@ -222,7 +221,7 @@ export class Pool {
       port1.close();
       void this.dispose();
       throw new EngineError(
-        `thread ${index + 2} of ${this.threads} of the cpu engine does not start: ${(cause as Error).message}`,
+        `thread ${index + 2} of ${this.threads} of the cpu engine does not start: ${reasonOf(cause)}`,
         {
           cause,
           hint: 'The system allows this process no more threads, or has no memory for them. Ask for fewer `threads`.',
@@ -261,5 +260,5 @@ function hasDied({ worker, isWatched }: PoolThread): boolean {
 }
 
 function failed(kernel: string, how: string, cause: unknown): EngineError {
-  return new EngineError(`kernel ${kernel} ${how}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  return new EngineError(`kernel ${kernel} ${how}: ${reasonOf(cause)}`, { cause });
 }

@@ -172,6 +172,7 @@ export class KernelCompiler {
       const text = Buffer.from(log).toString().replace(/\0+$/, '');
       throw new EngineError(
         `CUDA kernel ${name}.cu does not compile (NVRTC ${this.version}, ${options.join(' ')}):\n${text}`,
+        { status },
       );
     }
     if (isNative) return this.#bytes(program[0]!, 'nvrtcGetCUBINSize', 'nvrtcGetCUBIN');
@@ -197,7 +198,7 @@ export class KernelCompiler {
 
   #call(name: string, parameters: readonly string[], ...values: unknown[]): void {
     const status = this.#function(name, parameters)(...values);
-    if (status !== 0) throw new EngineError(`NVRTC: ${name} failed with status ${status}`);
+    if (status !== 0) throw new EngineError(`NVRTC: ${name} failed with status ${status}`, { status });
   }
 }
 

@@ -172,7 +172,7 @@ export class CublasLt {
 
   #call(name: string, parameters: readonly string[], ...values: unknown[]): void {
     const status = this.#function(name, parameters)(...values);
-    if (status !== 0) throw new EngineError(`cuBLASLt: ${name} failed with status ${status}`, { details: { status } });
+    if (status !== 0) throw new EngineError(`cuBLASLt: ${name} failed with status ${status}`, { status });
   }
 
   #out(body: (out: BigUint64Array) => void): number {

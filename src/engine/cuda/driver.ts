@@ -3,7 +3,7 @@
  * Handles and device pointers are plain numbers (below 2^53). Source: CUDA Driver API reference.
  */
 import koffi from 'koffi';
-import { EngineError } from '../../errors.js';
+import { EngineError, OutOfMemoryError } from '../../errors.js';
 import { type DevicePointer, type Grid, ParameterBlock } from './launch.js';
 import { type LibraryHandle, loadLibrary } from './library-search.js';
 
@@ -92,7 +92,7 @@ export class CudaDriver {
     return this.outHandle((out) => this.call('cuStreamCreate', ['void*', 'uint'], out, STREAM_NON_BLOCKING));
   }
 
-  /** @throws EngineError; `details.outOfMemory` tells a full card from other failures */
+  /** @throws OutOfMemoryError for a full card; EngineError */
   allocate(bytes: number): DevicePointer {
     return this.outHandle((out) => this.call('cuMemAlloc_v2', ['void*', 'size_t'], out, bytes)) as DevicePointer;
   }
@@ -306,10 +306,9 @@ export class CudaDriver {
     if (this.#function('cuGetErrorString', ['int', 'void*'])(status, message) === 0 && message[0]) {
       text = `${status} (${koffi.decode(message, 'str')})`;
     }
-    return new EngineError(`CUDA: ${what} failed: ${text}`, {
-      details: { status, outOfMemory: status === CUDA_ERROR_OUT_OF_MEMORY },
-      ...(status === 100 ? { hint: 'no NVIDIA card is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES' } : {}),
-    });
+    const Class = status === CUDA_ERROR_OUT_OF_MEMORY ? OutOfMemoryError : EngineError;
+    const hint = status === 100 ? 'no NVIDIA card is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES' : undefined;
+    return new Class(`CUDA: ${what} failed: ${text}`, { hint, status });
   }
 
   #outInt(body: (out: Int32Array) => void): number {

@@ -5,7 +5,7 @@
 import { existsSync, readdirSync, realpathSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import koffi from 'koffi';
-import { EngineError } from '../../errors.js';
+import { EngineError, reasonOf } from '../../errors.js';
 
 export type LibraryHandle = ReturnType<typeof koffi.load>;
 
@@ -112,7 +112,7 @@ export function loadLibrary(name: LibraryName, options: { global?: boolean } = {
     try {
       return { library: koffi.load(path, options.global ? { global: true } : {}), path };
     } catch (error) {
-      attempts.push(`${path}: ${error instanceof Error ? error.message : error}`);
+      attempts.push(`${path}: ${reasonOf(error)}`);
     }
   }
   const tried = attempts.join('\n    ');

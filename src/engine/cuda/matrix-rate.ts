@@ -1,7 +1,7 @@
 /** The rate of a large bf16 product of random numbers on this card: what utilisation is measured against. */
 import { join } from 'node:path';
+import { OutOfMemoryError } from '../../errors.js';
 import { MersenneTwister } from '../../random.js';
-import { isOutOfMemory } from '../out-of-memory.js';
 import { kernelCacheFolder, readCacheJson, writeCacheFile } from './cache-file.js';
 import type { CudaDriver } from './driver.js';
 import { offset } from './launch.js';
@@ -40,7 +40,7 @@ export function matrixRate(context: RateContext, device: string, version: number
     writeCacheFile(path, JSON.stringify({ tflops, product: [M, N, K] }));
     return tflops;
   } catch (error) {
-    if (isOutOfMemory(error)) return undefined;
+    if (error instanceof OutOfMemoryError) return undefined;
     throw error;
   }
 }

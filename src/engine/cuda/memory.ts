@@ -6,10 +6,9 @@
  * memory API), so that ragged sizes meet in one arena and merge. When a request does not fit although enough is free,
  * pieces that lie wholly in holes are moved behind the end of the range. Without that API a pool takes slabs.
  */
-import { EngineError } from '../../errors.js';
+import { OutOfMemoryError } from '../../errors.js';
 import { formatBytes } from '../../messages/format-bytes.js';
 import type { EngineMemory } from '../engine.js';
-import { isOutOfMemory, LESS_MEMORY } from '../out-of-memory.js';
 import { Arena, type Block, roundUp } from './arena.js';
 import type { DevicePointer } from './launch.js';
 
@@ -21,7 +20,7 @@ export interface PhysicalMemory {
   readonly granularity: number;
   /** A range of addresses without memory behind it; 0 if `isVirtual` is false. */
   reserve(bytes: number): number;
-  /** Memory at `address` of a range (anywhere if not virtual). @throws EngineError with details.outOfMemory */
+  /** Memory at `address` of a range (anywhere if not virtual). @throws OutOfMemoryError */
   map(address: number, bytes: number): { readonly address: number; readonly handle: number };
   /** Moves a mapped piece to another address of the range. The device must not be using it. */
   move(handle: number, from: number, to: number, bytes: number): void;
@@ -87,7 +86,7 @@ class Pool {
         available -= size;
         left -= size;
       } catch (error) {
-        if (!isOutOfMemory(error)) throw error;
+        if (!(error instanceof OutOfMemoryError)) throw error;
         // The card has less than the budget allows: what is needed may still lie in holes.
         this.#moveHoles(missing());
         return this.arena.freeAtEnd >= bytes;
@@ -105,7 +104,7 @@ class Pool {
         this.arena.grow(address, size, true);
         return true;
       } catch (error) {
-        if (!isOutOfMemory(error)) throw error;
+        if (!(error instanceof OutOfMemoryError)) throw error;
       }
     }
     return false;
@@ -177,7 +176,7 @@ export class DeviceAllocator {
 
   /**
    * @param holder what the block is for, in a word or two
-   * @throws EngineError if neither the budget nor the card has that much
+   * @throws OutOfMemoryError if neither the budget nor the card has that much
    */
   allocate(bytes: number, holder = 'tensors', pool: PoolName = 'tensors'): DeviceBlock {
     const inner = this.#pools[pool].allocate(bytes, () => this.#budget - this.#capacity);
@@ -214,27 +213,25 @@ export class DeviceAllocator {
     return this.#pools.weights.arena.capacity + this.#pools.tensors.arena.capacity;
   }
 
-  #outOfMemory(bytes: number, holder: string): EngineError {
+  #outOfMemory(bytes: number, holder: string): OutOfMemoryError {
     const card = this.#memory.memoryInfo();
     const holders = [...this.#byHolder].filter(([, held]) => held > 0).sort(([, a], [, b]) => b - a);
     const held = holders.map(([name, size]) => `${name} ${formatBytes(size)}`).join(', ') || 'nothing';
     const isBudget = Number.isFinite(this.#budget);
     const limit = isBudget ? `the budget is ${formatBytes(this.#budget)}, ` : '';
     const free = this.#capacity - this.#bytesInUse;
-    return new EngineError(
+    return new OutOfMemoryError(
       `out of device memory: ${formatBytes(bytes)} needed for ${holder}; ${limit}${formatBytes(free)} of the engine's memory is free ` +
         `(largest hole ${formatBytes(this.#pools.tensors.arena.largestFree)}), ${formatBytes(card.free)} of ${formatBytes(card.total)} on the ` +
         `card; held: ${held}`,
       {
-        hint: `${LESS_MEMORY}${isBudget ? ', or raise memoryBudget' : ''}; other programs on the card count too (nvidia-smi)`,
-        details: {
-          outOfMemory: true,
-          neededBytes: bytes,
-          freeBytes: free,
-          cardFreeBytes: card.free,
-          budgetBytes: isBudget ? this.#budget : undefined,
-          heldBytes: Object.fromEntries(holders),
-        },
+        hint:
+          'Fewer tokens and images at a time take less; other programs on the card count too (nvidia-smi)' +
+          `${isBudget ? ', and `memoryBudget` of the engine may be raised' : ''}.`,
+        neededBytes: bytes,
+        freeBytes: free,
+        limitBytes: this.#limit,
+        details: { cardFreeBytes: card.free, heldBytes: Object.fromEntries(holders) },
       },
     );
   }

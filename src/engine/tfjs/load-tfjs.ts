@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
 import * as util from 'node:util';
 import { requirePath } from '../../config.js';
-import { EngineError } from '../../errors.js';
+import { EngineError, reasonOf } from '../../errors.js';
 import { describeGiven } from '../../messages/given-kind.js';
 import { asTfNamespace, type TfNamespace } from './tf-namespace.js';
 
@@ -52,8 +52,7 @@ export async function loadTfjs(choice: TfjsPackage = 'tfjs', from: string = proc
     return asTfNamespace(load(`@tensorflow/${found}`) as object);
   } catch (cause) {
     if (cause instanceof EngineError) throw cause;
-    const message = cause instanceof Error ? cause.message : String(cause);
-    throw new EngineError(`@tensorflow/${found} is installed but cannot be loaded: ${message}`, {
+    throw new EngineError(`@tensorflow/${found} is installed but cannot be loaded: ${reasonOf(cause)}`, {
       hint:
         'its install script downloads or builds the native part (tfjs_binding.node, libtensorflow); if it was not run or had ' +
         `no network: npm rebuild @tensorflow/${found} --build-addon-from-source. It is ${PACKAGES[found]}. ${NODE_LIMIT}`,

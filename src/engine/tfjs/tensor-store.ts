@@ -2,9 +2,8 @@
  * Tensors of the `tfjs` engine: handles with a count, each the only owner of one immutable TensorFlow.js tensor, which
  * is exchanged where the engine's contract changes numbers in place. Also the shape checks of operations.
  */
-import { EngineError, TuneError } from '../../errors.js';
+import { EngineError, OutOfMemoryError, reasonOf, TuneError } from '../../errors.js';
 import { type DType, sizeOf } from '../../formats/weight-source.js';
-import { LESS_MEMORY } from '../out-of-memory.js';
 import type { Tensor, Weight } from '../tensor.js';
 import type { TfNamespace, TfTensor } from './tf-namespace.js';
 
@@ -83,8 +82,7 @@ export class TensorStore {
       });
     } catch (cause) {
       if (cause instanceof TuneError) throw cause;
-      const message = cause instanceof Error ? cause.message : String(cause);
-      throw new EngineError(`${operation}: TensorFlow.js failed: ${message}`, { cause });
+      throw new EngineError(`${operation}: TensorFlow.js failed: ${reasonOf(cause)}`, { cause });
     }
     return kept.map((data) => this.adopt(new TfjsTensor(data)));
   }
@@ -128,16 +126,15 @@ export class TensorStore {
     const needed = this.bytesInUse + moreBytes;
     this.peakBytes = Math.max(this.peakBytes, needed);
     if (needed <= this.memoryBudget) return;
-    throw new EngineError(
+    throw new OutOfMemoryError(
       `${what} needs ${gibibytes(moreBytes)} beside the ${gibibytes(this.bytesInUse)} held: more than the ${gibibytes(this.memoryBudget)} that the tfjs engine may use`,
       {
-        hint: `tfjs holds every number as float32; use the cpu or cuda engine, a smaller model, or a larger memoryBudget; or ${LESS_MEMORY}`,
-        details: {
-          outOfMemory: true,
-          neededBytes: moreBytes,
-          heldBytes: this.bytesInUse,
-          limitBytes: this.memoryBudget,
-        },
+        hint:
+          'tfjs holds every value as float32: use the cpu or cuda engine, a smaller model, fewer tokens and images at a ' +
+          'time, or a larger `memoryBudget` of the engine',
+        neededBytes: moreBytes,
+        freeBytes: this.memoryBudget - this.bytesInUse,
+        limitBytes: this.memoryBudget,
       },
     );
   }
@@ -172,7 +169,7 @@ export class TensorStore {
       return made!;
     } catch (cause) {
       const message = `TensorFlow.js cannot hold [${shape.join(', ')}], ${gibibytes(4 * data.length)}`;
-      throw new EngineError(`${message}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+      throw new EngineError(`${message}: ${reasonOf(cause)}`, { cause });
     }
   }
 

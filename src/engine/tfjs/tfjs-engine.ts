@@ -21,8 +21,8 @@ import type {
   OptimizerStep,
   StorageCosts,
 } from '../engine.js';
+import { memoryBudgetSchema } from '../memory-budget.js';
 import type { Operations } from '../operations.js';
-import { memoryBudgetSchema } from '../out-of-memory.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
 import type { Parameter, ParameterSet, Tensor, Weight } from '../tensor.js';
 import { float32Needs, freeHostMemory, hostMemory, requireFloat32Room } from './float32-needs.js';

@@ -2,10 +2,12 @@
  * Streams the wanted tensors of a checkpoint into an engine: in the order in which they lie in the files, several at a
  * time, so that reading, copying and converting overlap across the borders of tensors.
  */
+
 import type { Engine } from '../../engine/engine.js';
 import type { Weight } from '../../engine/tensor.js';
 import { CheckpointError } from '../../errors.js';
 import type { StackPlace, WeightSource } from '../../formats/weight-source.js';
+import { firstLines } from '../../messages/short-list.js';
 import type { BaseDigest } from './base-digest.js';
 
 /** Where the tensors come from; names are those of transformers' memory. */
@@ -105,7 +107,7 @@ function checkedSources(provider: WeightProvider, wanted: readonly WantedWeight[
       sources.push({ name, shape: view, dtype, byteLength, scale, stack, read });
     } catch (error) {
       if (!(error instanceof CheckpointError)) throw error;
-      faults.push(`${name}: ${error.message}`);
+      faults.push(`${name}: ${error.summary}`);
     }
   }
   const known = new Set(wanted.map(({ name }) => name));
@@ -149,9 +151,7 @@ const MAX_SHOWN = 12;
 const MAX_DETAILS = 1000;
 
 function listed(lines: readonly string[]): string {
-  const shown = lines.slice(0, MAX_SHOWN);
-  if (lines.length > shown.length) shown.push(`and ${lines.length - shown.length} more`);
-  return shown.join('\n  - ');
+  return firstLines(lines, MAX_SHOWN).join('\n  - ');
 }
 
 /** `, in layers 24 to 25 of model.language_model`, where they are of whole layers. */

@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import type { Block } from '../../../src/engine/cuda/arena.js';
 import type { PhysicalMemory } from '../../../src/engine/cuda/memory.js';
-import { EngineError } from '../../../src/errors.js';
+import { OutOfMemoryError } from '../../../src/errors.js';
 
 /** A card of `total` bytes; knows which addresses have memory behind them. */
 export class FakeMemory implements PhysicalMemory {
@@ -26,7 +26,7 @@ export class FakeMemory implements PhysicalMemory {
   }
 
   map(address: number, bytes: number): { address: number; handle: number } {
-    if (this.#used + bytes > this.total) throw new EngineError('full', { details: { outOfMemory: true } });
+    if (this.#used + bytes > this.total) throw new OutOfMemoryError('full');
     this.#used += bytes;
     const place = this.isVirtual ? address : this.reserve(bytes + 4096);
     expect(this.mapped.has(place)).toBe(false);

@@ -89,7 +89,8 @@ describe('DeviceAllocator', () => {
     const attempt = (): unknown => allocator.allocate(120 * MIB, 'matrix product workspace');
     expect(attempt).toThrow(/120\.00 MiB needed for matrix product workspace; the budget is 256\.00 MiB/);
     expect(attempt).toThrow(/held: (weights 100\.00 MiB, tensors|tensors 100\.00 MiB, weights) 100\.00 MiB/);
-    expect(attempt).toThrow(/gradientCheckpointing.*perDeviceTrainBatchSize.*maxLength.*memoryBudget/);
+    expect(attempt).toThrow(/hint: .*nvidia-smi.*`memoryBudget` of the engine/);
+    expect(attempt).toThrow(expect.objectContaining({ code: 'ENGINE', neededBytes: 120 * MIB, limitBytes: 256 * MIB }));
     allocator.free(tensor);
     expect(allocator.allocate(120 * MIB).bytes).toBe(120 * MIB);
   });
