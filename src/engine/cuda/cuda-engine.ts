@@ -12,13 +12,12 @@ import { memoryBudgetSchema } from '../out-of-memory.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
 import type { ParameterSet, Tensor, Weight } from '../tensor.js';
 import { CudaParameterSet, type ParameterSpec } from './adapters.js';
-import { AlgorithmStore } from './algorithm-store.js';
 import { KernelCompiler } from './compiler.js';
 import { CublasLt } from './cublas-lt.js';
 import { CudaDriver } from './driver.js';
 import { type KernelLauncher, Kernels, PLAIN_PROGRAMS } from './kernels.js';
 import { MatrixProducts, type ProductDriver, type ProductLibrary } from './matrix-products.js';
-import { matrixRate } from './matrix-rate.js';
+import { matrixRate, type RateDriver } from './matrix-rate.js';
 import { DeviceAllocator, type PhysicalMemory } from './memory.js';
 import { usualAttentionPrograms } from './operations/attention-kernels.js';
 import { decodeCached } from './operations/cached-attention.js';
@@ -50,12 +49,6 @@ export interface CudaEngineOptions {
   readonly tokensPerPass?: number;
   /** LoRA rank up to which weights need no second copy when an adapter comes. Default 16. */
   readonly adapterRank?: number;
-  /**
-   * Let cuBLASLt's candidates for each matrix product take turns in the first steps and keep the fastest, on disk too.
-   * No gain on an H100 under its power limit (docs/performance.md), and runs of one seed may round differently until
-   * the winners are stored. Default false: the library's first choice by size, the same sums in every run.
-   */
-  readonly timeProducts?: boolean;
 }
 
 const optionsSchema = z.strictObject({
@@ -64,7 +57,6 @@ const optionsSchema = z.strictObject({
   rematerialize: z.boolean().optional(),
   tokensPerPass: z.int().nonnegative().optional(),
   adapterRank: z.int().nonnegative().optional(),
-  timeProducts: z.boolean().optional(),
 } satisfies Record<keyof CudaEngineOptions, z.ZodType>);
 
 /**
@@ -76,6 +68,7 @@ const TOKENS_PER_PASS = 2560;
 /** What the engine needs of the driver. */
 export type EngineDriver = StagingDriver &
   ProductDriver &
+  RateDriver &
   PaceDriver &
   DeviceContext['driver'] &
   WeightDriver &
@@ -120,10 +113,7 @@ export class CudaEngine implements Engine {
     this.#staging = new Staging(driver);
     this.#pace = new Pace(driver, this.#staging);
     const { name, capability, totalBytes, driverVersion } = driver.device;
-    const algorithms = new AlgorithmStore(name, library.version);
-    this.#products = new MatrixProducts(driver, library, this.allocator, algorithms, {
-      isTimed: options.timeProducts ?? false,
-    });
+    this.#products = new MatrixProducts(driver, library, this.allocator);
     const [allocator, products, staging] = [this.allocator, this.#products, this.#staging];
     const rematerialize = options.rematerialize ?? true;
     this.#store = new TensorStore({ driver, kernels, allocator, products, staging }, { rematerialize });
