@@ -2,7 +2,6 @@
 
 import { copyInTurns } from '../../async/event-loop.js';
 import { EngineError } from '../../errors.js';
-import { dequantizedSource } from '../../formats/float8.js';
 import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import {
   type Deferred,
@@ -22,9 +21,6 @@ import { checkDistinctRows, scatter } from './operations/rows.js';
 import { cpuOperations } from './operations.js';
 import { AdamW8bitState, adamFactors, applyAdamW8bit, clipScale } from './optimizer.js';
 import { CpuTensor, ELEMENTWISE_BLOCK, nextTensorId, TensorStore } from './tensor-store.js';
-
-/** Weights are read in pieces of this many bytes; many weights may be on their way at once. */
-const PIECE_BYTES = 4 << 20;
 
 /** The two flat buffers lie in the heap, values first; parameters are views into them. */
 class CpuParameterSet implements ParameterSet {
@@ -141,29 +137,8 @@ export class CpuEngine implements Engine {
     scatter(this.#store, from, rows, to);
   }
 
-  async loadWeight(stored: WeightSource): Promise<Weight> {
-    const source = dequantizedSource(stored);
-    const weight = this.#runtime.createWeight(source.name, source.shape, source.dtype);
-    try {
-      if (weight.bytes.length !== source.byteLength) {
-        const shape = `[${source.shape.join(', ')}] of ${source.dtype}`;
-        throw new EngineError(
-          `loadWeight: ${source.name} has ${source.byteLength} bytes, ${shape} needs ${weight.bytes.length}`,
-        );
-      }
-      // Through ordinary memory: not every source can write into shared memory.
-      const piece = new Uint8Array(Math.min(PIECE_BYTES, source.byteLength));
-      for (let offset = 0; offset < source.byteLength; offset += piece.length) {
-        const part = piece.subarray(0, Math.min(piece.length, source.byteLength - offset));
-        await source.read(part, offset);
-        weight.bytes.set(part, offset);
-      }
-      this.#store.addWeight(weight);
-    } catch (error) {
-      this.#runtime.releaseWeight(weight);
-      throw error;
-    }
-    return weight;
+  loadWeight(source: WeightSource): Promise<Weight> {
+    return this.#store.loadWeight(source);
   }
 
   async readWeight(weight: Weight): Promise<Float32Array> {
@@ -174,7 +149,7 @@ export class CpuEngine implements Engine {
     const rows = this.#store.create([block, known.columns]);
     for (let row = 0; row < known.rows; row += block) {
       const end = Math.min(known.rows, row + block);
-      this.#runtime.widenRows(known, row, end, rows.ptr);
+      known.widenRows(row, end, rows.ptr);
       const count = (end - row) * known.columns;
       wide.set(this.#store.values(rows).subarray(0, count), row * known.columns);
     }

@@ -1,10 +1,10 @@
 /** Tensors of the `cpu` engine: float32 blocks of the heap, counted by reference, and the shape checks of operations. */
 import { EngineError } from '../../errors.js';
-import { sizeOf } from '../../formats/weight-source.js';
+import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import { type Extents, requireMatrix, type Tensor, type Weight } from '../tensor.js';
 import type { CpuRuntime } from './cpu-runtime.js';
-import { FrozenWeight } from './frozen-weight.js';
-import type { Matmul } from './matmul.js';
+import type { FrozenWeight } from './frozen-weight.js';
+import { StoredWeight } from './stored-weight.js';
 
 let nextId = 1;
 
@@ -37,16 +37,8 @@ export class CpuTensor implements Tensor {
 /** Elements of one item of the elementwise kernels (BLOCK in wasm/elementwise.ts and wasm/optimizer.ts). */
 export const ELEMENTWISE_BLOCK = 4096;
 
-/**
- * Most numbers of a frozen matrix that is kept in float32 as well: widening it anew for each product would cost as much
- * as a product of few rows. All such weights of a model of billions of parameters are some MiB.
- */
-const MAX_WIDENED = 1 << 16;
-
 export class TensorStore {
   readonly runtime: CpuRuntime;
-  /** Vectors (norms, biases) and small matrices: widened once, into the heap. */
-  readonly #widened = new Map<FrozenWeight, number>();
   readonly #weights = new Set<FrozenWeight>();
   /** Tensors that are not freed, oldest first, but for those that `keep` was called for. */
   readonly #live = new Set<CpuTensor>();
@@ -151,49 +143,38 @@ export class TensorStore {
     this.runtime.free(tensor.ptr);
   }
 
-  /** @throws EngineError if the heap has no room for a small weight's copy in float32; then it is not added */
-  addWeight(weight: FrozenWeight): void {
-    if (weight.shape.length === 1 || weight.rows * weight.columns <= MAX_WIDENED) {
-      const ptr = this.runtime.alloc(4 * weight.rows * weight.columns);
-      this.runtime.widenRows(weight, 0, weight.rows, ptr);
-      this.#widened.set(weight, ptr);
-    }
+  /** Chooses the storage format. */
+  async loadWeight(source: WeightSource): Promise<FrozenWeight> {
+    const weight = await StoredWeight.load(this.runtime, source);
     this.#weights.add(weight);
+    return weight;
   }
 
   releaseWeight(weight: Weight): void {
     const known = this.weight(weight, 'releaseWeight');
     this.#weights.delete(known);
-    const ptr = this.#widened.get(known);
-    this.#widened.delete(known);
-    if (ptr !== undefined) this.runtime.free(ptr);
-    this.runtime.releaseWeight(known);
+    known.release();
   }
 
   /** @throws EngineError if the weight is released or belongs to another engine */
   weight(weight: Weight, operation: string): FrozenWeight {
-    if (weight instanceof FrozenWeight && this.#weights.has(weight)) return weight;
+    const known = weight as FrozenWeight;
+    if (this.#weights.has(known)) return known;
     throw new EngineError(`${operation}: the weight ${weight.name} is released, or belongs to another engine`);
   }
 
   /** A weight of so many columns and any number of rows. */
   weightMatrix(weight: Weight, columns: number, operation: string): FrozenWeight {
     const known = this.weight(weight, operation);
-    if (known.shape.length !== 2 || known.columns !== columns) {
-      const shape = known.shape.join(', ');
-      throw new EngineError(`${operation}: ${known.name} has shape [${shape}], expected [any, ${columns}]`);
-    }
+    requireMatrix(known, operation, known.name, { columns });
     return known;
   }
 
   /** Heap address of a vector weight of this length, as float32. */
   vector(weight: Weight, length: number, operation: string): number {
-    const known = this.weight(weight, operation);
-    const ptr = this.#widened.get(known);
-    if (ptr === undefined || known.shape.length !== 1 || known.columns !== length) {
-      throw new EngineError(`${operation}: ${known.name} has shape [${known.shape.join(', ')}], expected [${length}]`);
-    }
-    return ptr;
+    const { name, shape, widened } = this.weight(weight, operation);
+    if (widened !== undefined && shape.length === 1 && shape[0] === length) return widened;
+    throw new EngineError(`${operation}: ${name} has shape [${shape.join(', ')}], expected [${length}]`);
   }
 
   /** Runs a kernel of wasm/elementwise.ts over n elements; n is its first argument. */
@@ -209,15 +190,6 @@ export class TensorStore {
   /** Runs a kernel by rows, where a row costs about as much as `columns` copied numbers. */
   byRows(kernel: string, rows: number, columns: number, ints: readonly number[], floats: readonly number[] = []): void {
     this.runtime.parallel(kernel, rows, Math.max(1, Math.floor(32768 / columns)), ints, floats);
-  }
-
-  /** A frozen `b` is taken whole. */
-  matmul(product: Omit<Matmul, 'bRow' | 'bColumn'>): void {
-    const { m, n, b } = product;
-    if (m === 0 || n === 0) return;
-    const widened = typeof b === 'number' ? undefined : this.#widened.get(b);
-    if (widened === undefined) this.runtime.matmul(product);
-    else this.runtime.matmul({ ...product, b: widened });
   }
 
   /** Runs `body` with a table of integers in the heap, and frees it. */

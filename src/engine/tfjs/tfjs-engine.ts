@@ -11,7 +11,7 @@ import { parseOptions } from '../../config.js';
 import { EngineError } from '../../errors.js';
 import { dequantizedSource } from '../../formats/float8.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from '../../formats/half-precision.js';
-import { DTYPE_BYTES, sizeOf, type WeightSource } from '../../formats/weight-source.js';
+import { DTYPE_BYTES, requireBytes, sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import type {
   Deferred,
   Engine,
@@ -184,13 +184,8 @@ export class TfjsEngine implements Engine {
    */
   async loadWeight(stored: WeightSource): Promise<Weight> {
     const source = dequantizedSource(stored);
-    const { name, shape, dtype, byteLength } = source;
-    if (byteLength !== sizeOf(shape) * DTYPE_BYTES[dtype]) {
-      const needed = sizeOf(shape) * DTYPE_BYTES[dtype];
-      throw new EngineError(
-        `loadWeight: ${name} has ${byteLength} bytes, [${shape.join(', ')}] of ${dtype} needs ${needed}`,
-      );
-    }
+    requireBytes(source);
+    const { name, shape, dtype } = source;
     // One after another: each stands whole in memory before it is TensorFlow's, and is counted before the next.
     const turn = this.#reading;
     const added = turn.then(() => this.#store.addWeight(name, shape, dtype, () => readWide(source)));

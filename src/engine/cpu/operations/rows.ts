@@ -46,7 +46,7 @@ export function embedding(store: TensorStore): Operation<OperationAttributes['em
       checkRows(ids, weight.rows, 'embedding');
       if (noise) checkNoise(noise, ids.length);
       const out = store.create([ids.length, weight.columns]);
-      store.runtime.gatherRows(weight, ids, out.ptr);
+      weight.gatherRows(ids, out.ptr);
       if (noise) addNoise(store.values(out), noise);
       return { outputs: [out], saved: [] };
     },
