@@ -9,9 +9,10 @@ import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep, StorageCosts } from '../engine.js';
 import type { CachedAttention } from '../operations.js';
 import { memoryBudgetSchema } from '../out-of-memory.js';
+import { type ParameterSpec, requireOwnSet, requireValues } from '../parameter-layout.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
-import type { ParameterSet, Tensor, Weight } from '../tensor.js';
-import { CudaParameterSet, type ParameterSpec } from './adapters.js';
+import { type ParameterSet, requireFilled, type Tensor, type Weight } from '../tensor.js';
+import { CudaParameterSet } from './adapters.js';
 import { KernelCompiler } from './compiler.js';
 import { CublasLt } from './cublas-lt.js';
 import { CudaDriver } from './driver.js';
@@ -138,9 +139,7 @@ export class CudaEngine implements Engine {
   }
 
   fromArray(data: Float32Array, shape: readonly number[]): Tensor {
-    if (data.length !== sizeOf(shape)) {
-      throw new EngineError(`fromArray: ${data.length} numbers do not fill the shape [${shape.join(', ')}]`);
-    }
+    requireFilled(data, shape, 'fromArray');
     const tensor = this.#store.createF32(shape);
     this.#staging.upload(tensor.address, data);
     return tensor;
@@ -237,9 +236,7 @@ export class CudaEngine implements Engine {
 
   writeParameters(set: ParameterSet, values: Float32Array): void {
     const known = this.#set(set);
-    if (values.length !== known.size) {
-      throw new EngineError(`writeParameters: ${values.length} numbers for ${known.size} parameters`);
-    }
+    requireValues(known, values);
     noteChange(set);
     this.#staging.upload(known.values.address, values);
     known.version++;
@@ -338,9 +335,7 @@ export class CudaEngine implements Engine {
   }
 
   #set(set: ParameterSet): CudaParameterSet {
-    if (!(set instanceof CudaParameterSet)) throw new EngineError('the parameter set belongs to another engine');
-    if (set.values.isFreed) throw new EngineError('the parameter set is used after it was released');
-    return set;
+    return requireOwnSet(set, CudaParameterSet);
   }
 
   #state(set: ParameterSet, state: OptimizerState): CudaOptimizerState {
