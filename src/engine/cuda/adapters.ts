@@ -3,11 +3,13 @@
  * parts of a layer, scale·B where the frozen matrix has it. The copies are made again, all in one launch,
  * at the first use after the values changed.
  */
+import { KERNELS } from '../../generated/kernel-launchers.js';
 import type { LoraPart } from '../operations.js';
 import { layOut, type ParameterSpec, sizeOfAll } from '../parameter-layout.js';
 import type { Parameter, ParameterSet } from '../tensor.js';
 import { roundUp } from './arena.js';
 import type { FrozenMatrix, MatrixAdapter } from './frozen-matrix.js';
+import { type DevicePointer, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import type { TensorStore } from './tensor-store.js';
 import { CudaTensor, ELEMENT_BYTES, Storage } from './tensors.js';
@@ -46,9 +48,9 @@ export class CudaParameterSet implements ParameterSet {
       store.release(this.values);
       throw error;
     }
-    this.parameters = layOut(specs, ({ shape, initial }, offset) => {
-      store.staging.upload(this.values.address + 4 * offset, initial);
-      return { value: parameterView(this.values, shape, offset), grad: parameterView(this.gradients, shape, offset) };
+    this.parameters = layOut(specs, ({ shape, initial }, first) => {
+      store.staging.upload(offset(this.values.address, 4 * first), initial);
+      return { value: parameterView(this.values, shape, first), grad: parameterView(this.gradients, shape, first) };
     });
     this.zeroGradients();
   }
@@ -97,8 +99,8 @@ export class CudaParameterSet implements ParameterSet {
     this.#store.release(this.gradients);
   }
 
-  #launch(table: number, entries: number, blocks: number): void {
-    this.#store.kernels.run('lora_refresh', [blocks], 256, [this.values.address, table, entries]);
+  #launch(table: DevicePointer, entries: number, blocks: number): void {
+    this.#store.kernels.launch(KERNELS.loraRefresh, [blocks], { values: this.values.address, table, entries });
   }
 }
 
@@ -107,8 +109,8 @@ function flat(store: TensorStore, size: number, holder: string): CudaTensor {
   return new CudaTensor([size], 'f32', new Storage(block, size), block.address, size);
 }
 
-function parameterView(of: CudaTensor, shape: readonly number[], offset: number): CudaTensor {
-  const view = new CudaTensor([...shape], 'f32', undefined, of.address + 4 * offset, shape.at(-1) ?? 1);
+function parameterView(of: CudaTensor, shape: readonly number[], first: number): CudaTensor {
+  const view = new CudaTensor([...shape], 'f32', undefined, offset(of.address, 4 * first), shape.at(-1) ?? 1);
   view.isParameter = true;
   return view;
 }
@@ -176,7 +178,7 @@ export class AdapterGroup implements MatrixAdapter {
   }
 
   /** Device address of the stacked A. */
-  get a(): number {
+  get a(): DevicePointer {
     return this.#block.address;
   }
 

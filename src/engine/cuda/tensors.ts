@@ -13,6 +13,7 @@
 
 import { sizeOf } from '../../formats/weight-source.js';
 import type { Tensor } from '../tensor.js';
+import { type DevicePointer, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import type { Download } from './staging.js';
 
@@ -22,7 +23,7 @@ export const ELEMENT_BYTES: Readonly<Record<ElementType, number>> = { bf16: 2, f
 
 /** Rows of a matrix on the device: a tensor, or a part of one. */
 export interface DeviceRows {
-  readonly address: number;
+  readonly address: DevicePointer;
   /** Row stride in elements. */
   readonly ld: number;
   readonly rows: number;
@@ -32,7 +33,7 @@ export interface DeviceRows {
 
 /** `count` rows from `first` on, without a tensor of their own. */
 export function rowRange({ address, ld, columns, type }: DeviceRows, first: number, count: number): DeviceRows {
-  return { address: address + ELEMENT_BYTES[type] * first * ld, ld, rows: count, columns, type };
+  return { address: offset(address, ELEMENT_BYTES[type] * first * ld), ld, rows: count, columns, type };
 }
 
 let nextId = 1;
@@ -66,7 +67,7 @@ export interface NormRecipe {
   /** float32 [T] */
   readonly rstd: CudaTensor;
   /** Address of the bf16 weight [C]. */
-  weight(): number;
+  weight(): DevicePointer;
 }
 
 /** Work that a tensor's numbers lack. `TensorStore.use` has it done for whoever does not know of it. */
@@ -100,7 +101,7 @@ export class CudaTensor implements Tensor {
   type: ElementType;
   /** undefined for a tensor without elements of its own: a recipe, a mark, a result that waits. */
   storage: Storage | undefined;
-  address: number;
+  address: DevicePointer;
   /** Row stride in elements. */
   ld: number;
   /** Columns behind its own (rounded up) that nobody else uses: a linear layer's scratch. */
@@ -122,7 +123,13 @@ export class CudaTensor implements Tensor {
   /** Called once, when the tensor is freed. */
   onFree: (() => void) | undefined;
 
-  constructor(shape: readonly number[], type: ElementType, storage: Storage | undefined, address: number, ld: number) {
+  constructor(
+    shape: readonly number[],
+    type: ElementType,
+    storage: Storage | undefined,
+    address: DevicePointer,
+    ld: number,
+  ) {
     this.shape = shape;
     this.size = sizeOf(shape);
     this.columns = shape.at(-1) ?? 1;

@@ -31,12 +31,11 @@ describe('products of few rows', () => {
     launches.length = 0;
     run();
     run();
-    expect(launches.map(({ name }) => name)).toEqual(['small_linear', 'small_linear']);
+    expect(launches.map(({ name }) => name)).toEqual(['small_linear_8', 'small_linear_8']);
     // 32 padded columns of u: 4 groups of 8 in 4 splits, and 250 blocks for 2000 rows.
     for (const { grid } of launches) expect(grid).toEqual([16 + 250]);
-    expect(launches.map(({ values }) => values.at(-1))).toEqual([32, 48]);
-    const [M, N, K, E] = launches[0]!.values.slice(6);
-    expect([M, N, K, E]).toEqual([3, 2000, 64, 32]);
+    expect(launches.map(({ parameters }) => parameters.target)).toEqual([32, 48]);
+    expect(launches[0]!.parameters).toMatchObject({ M: 3, N: 2000, K: 64, E: 32 });
     await engine.dispose();
   });
 
@@ -71,8 +70,7 @@ describe('products of few rows', () => {
     const u = run();
     const [product, copy] = launches.slice(-3);
     expect([product!.name, copy!.name]).toEqual(['product', 'copy_bf16']);
-    // Address, source, rows, columns.
-    expect(copy!.values.slice(0, 4)).toEqual([u.address, product!.values[2], 17, 16]);
+    expect(copy!.parameters).toMatchObject({ out: u.address, x: product!.parameters.d, rows: 17, columns: 16 });
     await engine.dispose();
   });
 });
@@ -106,15 +104,15 @@ describe('a row on its way through a layer', () => {
     const [gate, up] = operations.linear.forward([y!], pair, false).outputs;
     const [gated] = operations.gatedActivation.forward([gate!, up!], { activation: 'gelu' }, false).outputs;
     const [out] = operations.linear.forward([gated!], { parts: [{ weight: down }] }, false).outputs;
-    expect(names(launches)).toEqual(['small_linear_norm', 'small_linear']);
+    expect(names(launches)).toEqual(['small_linear_norm', 'small_linear_8']);
     const [fused] = launches;
-    const [n, columns, , , , activation] = fused!.values.slice(9);
-    expect([n, columns, activation, fused!.grid]).toEqual([96, 64, 1, [24]]);
+    expect(fused).toMatchObject({ grid: [24], parameters: { N: 96, K: 64, activation: 1 } });
     launches.length = 0;
     // The sum has been made, the outputs of the pair have not.
     const doubled = operations.add.forward([sum!, sum!], {}, false).outputs;
     expect(names(launches)).toEqual(['add']);
-    expect(launches[0]!.values.slice(1, 3)).toEqual([fused!.values[6], fused!.values[6]]);
+    const made = fused!.parameters.sum;
+    expect(launches[0]!.parameters).toMatchObject({ a: made, b: made });
     for (const tensor of [y, sum, gate, up, gated, out, ...doubled]) engine.release(tensor!);
     expect(engine.memory().bytesInUse).toBe(before);
     await engine.dispose();
@@ -149,7 +147,7 @@ describe('a row on its way through a layer', () => {
     const { engine, launches, operations, normed, pair } = await layer();
     const [gate, up] = operations.linear.forward([normed()[0]!], pair, true).outputs;
     operations.gatedActivation.forward([gate!, up!], { activation: 'silu' }, true);
-    expect(names(launches)).toEqual(['rms_norm_forward', 'small_linear', 'gated_activation_forward']);
+    expect(names(launches)).toEqual(['rms_norm_forward', 'small_linear_8', 'gated_activation_forward']);
     await engine.dispose();
   });
 });

@@ -2,6 +2,7 @@
  * Results that are computed when somebody asks for their numbers, or never: the operation that reads them may make them
  * along the way, in a launch of its own. At inference only.
  */
+import { NULL_POINTER } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import { CudaTensor, type Unfinished } from '../tensors.js';
 
@@ -33,7 +34,7 @@ export abstract class DeferredResult {
     this.#waiting = shapes.length;
     for (const source of sources) store.retain(source);
     this.outputs = shapes.map((shape) => {
-      const output = new CudaTensor([...shape], 'bf16', undefined, 0, 0);
+      const output = new CudaTensor([...shape], 'bf16', undefined, NULL_POINTER, 0);
       output.unfinished = new Waiting(this, () => this.#settle(output));
       return output;
     });

@@ -9,11 +9,13 @@
  * operation that x came from (unfinished-gradient.ts), and dB may have been prepared by the one that dy came from.
  */
 import { EngineError } from '../../../errors.js';
+import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { LinearPart, Operation, OperationAttributes } from '../../operations.js';
 import { rowKeysOf } from '../../row-keys.js';
 import type { Tensor } from '../../tensor.js';
 import { AdapterGroup, type CudaParameterSet, MAX_PARTS } from '../adapters.js';
 import { roundUp } from '../arena.js';
+import { grid2, offset } from '../launch.js';
 import { ROW_MULTIPLE, type TensorStore } from '../tensor-store.js';
 import { type CudaTensor, GradientHome } from '../tensors.js';
 import type { DeviceWeight, WeightStore } from '../weights.js';
@@ -154,7 +156,7 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
         const isWanted = own.map((gradient) => gradient !== undefined);
         this.#gradientB(u, dy, own, { group, parts: run.parts, isWanted, columns: run.columns });
         const wide = this.#wideGradient(dy, k, run, group, needs[0] === true);
-        const du = wide.address + 2 * (needs[0] ? roundUp(k, ROW_MULTIPLE) : 0);
+        const du = offset(wide.address, needs[0] ? 2 * roundUp(k, ROW_MULTIPLE) : 0);
         const low = { du, lddu: wide.ld, bits, group, parts: run.parts, isWanted };
         if (isLeft) {
           new UnfinishedGradient(store, wide, kept!, low);
@@ -262,7 +264,7 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     const padded = weight.matrix.paddedColumns;
     const wide = this.#withSpare(x, padded, group.columns);
     const bits = keys && this.#masks.make(x, keys, run.parts);
-    const low = wide.address + 2 * padded;
+    const low = offset(wide.address, 2 * padded);
     const kept = saved && store.saved(store.create([x.rows, group.columns]));
     loraDown(store, { u: low, ldu: wide.ld, saved: kept, x: wide, bits, group, parts: run.parts });
     weight.matrix.product(weight.row, wide, y, group.columns);
@@ -307,8 +309,9 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
       if (!bias) continue;
       const y = outputs[i]!;
       const vector = this.#weights.vector(bias, y.columns, OPERATION);
-      const grid = [Math.ceil(y.columns / 1024), Math.min(y.rows, 65535)] as const;
-      this.#store.kernels.run('add_bias', grid, 128, [y.address, vector, y.rows, y.columns, y.ld]);
+      const { address, rows, columns, ld } = y;
+      const parameters = { y: address, bias: vector, rows, columns, ldy: ld };
+      this.#store.kernels.launch(KERNELS.addBias, grid2(rows, columns), parameters);
     }
   }
 
@@ -349,7 +352,7 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
         first &&
         dy.storage === first.storage &&
         dy.ld === first.ld &&
-        dy.address === first.address + 2 * run.columns[i]!,
+        dy.address === offset(first.address, 2 * run.columns[i]!),
     );
     if (isJoined) {
       if (gradients.length > 1) return store.view(first!, 0, run.n);

@@ -2,7 +2,9 @@
  * RMSNorm by row, with the residual addition before it. Saves the sum and 1/rms; the result itself can be made again.
  * At inference the norm of one row waits for the linear layer behind it, which can do it on the way.
  */
+import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
+import type { DevicePointer } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import type { WeightStore } from '../weights.js';
@@ -20,17 +22,19 @@ export interface Norm {
   readonly residual?: CudaTensor | undefined;
   readonly sum?: CudaTensor | undefined;
   readonly rstd?: CudaTensor | undefined;
-  /** Address. */
-  readonly weight: number;
+  readonly weight: DevicePointer;
   readonly eps: number;
 }
 
 function normalize(store: TensorStore, { x, residual, sum, rstd, weight, eps }: Norm): CudaTensor {
   const y = store.createInput(x.shape);
-  store.kernels.run('rms_norm_forward', [x.rows], threads(x.columns), [
-    ...[y.address, sum?.address ?? 0, rstd?.address ?? 0, x.address, residual?.address ?? 0, weight],
-    ...[x.rows, x.columns, y.ld, sum?.ld ?? 0, x.ld, residual?.ld ?? 0, eps],
-  ]);
+  const { rows, columns } = x;
+  // biome-ignore format: parameters by operand
+  const parameters = {
+    y: y.address, sum: sum?.address, rstd: rstd?.address, x: x.address, residual: residual?.address, weight,
+    rows, columns, ldy: y.ld, ldsum: sum?.ld ?? 0, ldx: x.ld, ldresidual: residual?.ld ?? 0, eps,
+  };
+  store.kernels.launch(KERNELS.rmsNormForward, [rows], parameters, threads(columns));
   return y;
 }
 
@@ -71,7 +75,7 @@ export function rmsNorm(store: TensorStore, weights: WeightStore): Operation<Ope
       const x = store.matrix(inputs[0], OPERATION, 'x');
       const residual =
         inputs[1] && store.matrix(inputs[1], OPERATION, 'residual', { rows: x.rows, columns: x.columns });
-      const weightNow = (): number => weights.vector(attributes.weight, x.columns, OPERATION);
+      const weightNow = (): DevicePointer => weights.vector(attributes.weight, x.columns, OPERATION);
       const weight = weightNow();
       if (!record && x.rows === 1) {
         const norm = (): Norm => ({ x, residual, weight: weightNow(), eps });
@@ -101,10 +105,12 @@ export function rmsNorm(store: TensorStore, weights: WeightStore): Operation<Ope
         const rstd = store.use(saved[1]!, OPERATION);
         const weight = weights.vector(attributes.weight, columns, OPERATION);
         dx = store.create(sum.shape);
-        store.kernels.run('rms_norm_backward', [rows], threads(columns), [
-          ...[dx.address, gradient.address, direct?.address ?? 0, sum.address, rstd.address, weight],
-          ...[rows, columns, dx.ld, gradient.ld, direct?.ld ?? 0, sum.ld],
-        ]);
+        // biome-ignore format: parameters by operand
+        const parameters = {
+          dx: dx.address, dy: gradient.address, direct: direct?.address, s: sum.address, rstd: rstd.address,
+          weight, rows, columns, lddx: dx.ld, lddy: gradient.ld, lddirect: direct?.ld ?? 0, lds: sum.ld,
+        };
+        store.kernels.launch(KERNELS.rmsNormBackward, [rows], parameters, threads(columns));
       }
       for (let i = dy ? 1 : 0; i < wanted; i++) store.retain(dx!);
       return needs.map((need) => (need ? dx : undefined));
