@@ -22,7 +22,7 @@ export interface SmallProduct {
   /** Columns of y; with an activation, 2·n rows of the matrix are read: gate above up. */
   readonly n: number;
   readonly blocks: number;
-  /** Low-rank addition: address and row stride of A, columns of u, and where parts of u and their counter lie; undefined for none. */
+  /** Low-rank addition, if any: A and its row stride, columns of u, and where parts of u and their counter lie. */
   readonly a: DevicePointer | undefined;
   readonly lda: number;
   readonly width: number;
