@@ -1,19 +1,18 @@
 /**
  * Trainable parameters on the device, and the bf16 copies of them that linear layers compute with: A stacked over the
- * parts of a layer, scale·B in the spare columns of the frozen matrix. The copies are made again, all in one launch,
+ * parts of a layer, scale·B where the frozen matrix has it. The copies are made again, all in one launch,
  * at the first use after the values changed.
  */
-import { EngineError } from '../../errors.js';
-import { sizeOf } from '../../formats/weight-source.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import type { LoraPart } from '../operations.js';
+import { layOut, type ParameterSpec, sizeOfAll } from '../parameter-layout.js';
 import type { Parameter, ParameterSet } from '../tensor.js';
 import { roundUp } from './arena.js';
+import type { FrozenMatrix, MatrixAdapter } from './frozen-matrix.js';
 import { type DevicePointer, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
-import { ROW_MULTIPLE, type TensorStore } from './tensor-store.js';
-import { CudaTensor, Storage } from './tensors.js';
-import type { DeviceMatrix, WeightStore } from './weights.js';
+import type { TensorStore } from './tensor-store.js';
+import { CudaTensor, ELEMENT_BYTES, Storage } from './tensors.js';
 
 /** Parts that the kernels of lora.cu take at once. */
 export const MAX_PARTS = 4;
@@ -23,16 +22,12 @@ const RANK_MULTIPLE = 16;
 const REFRESH_BLOCK = 4096;
 /** int32 words of an entry of its table. */
 const ENTRY_WORDS = 8;
-
-export interface ParameterSpec {
-  readonly name: string;
-  readonly shape: readonly number[];
-  readonly initial: Float32Array;
-}
+/** Of an element of the copies. */
+const COPY_BYTES = ELEMENT_BYTES.bf16;
 
 /** Values and gradients are flat float32 buffers; parameters are views into them. */
 export class CudaParameterSet implements ParameterSet {
-  readonly parameters: readonly Parameter[];
+  readonly parameters: readonly (Parameter & { readonly value: CudaTensor; readonly grad: CudaTensor })[];
   readonly size: number;
   readonly values: CudaTensor;
   readonly gradients: CudaTensor;
@@ -44,12 +39,8 @@ export class CudaParameterSet implements ParameterSet {
   #table: { readonly block: DeviceBlock; readonly entries: number; readonly blocks: number } | undefined;
 
   constructor(store: TensorStore, specs: readonly ParameterSpec[]) {
-    for (const { name, shape, initial } of specs) {
-      if (initial.length === sizeOf(shape)) continue;
-      throw new EngineError(`createParameters: ${initial.length} numbers do not fill ${name} [${shape.join(', ')}]`);
-    }
     this.#store = store;
-    this.size = specs.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+    this.size = sizeOfAll(specs);
     this.values = flat(store, this.size, 'parameters');
     try {
       this.gradients = flat(store, this.size, 'gradients');
@@ -57,20 +48,20 @@ export class CudaParameterSet implements ParameterSet {
       store.release(this.values);
       throw error;
     }
-    let first = 0;
-    this.parameters = specs.map(({ name, shape, initial }): Parameter => {
+    this.parameters = layOut(specs, ({ shape, initial }, first) => {
       store.staging.upload(offset(this.values.address, 4 * first), initial);
-      const [value, grad] = [this.values, this.gradients].map((of) => parameterView(of, shape, first));
-      const parameter = { name, shape: [...shape], size: value!.size, offset: first, value: value!, grad: grad! };
-      first += parameter.size;
-      return parameter;
+      return { value: parameterView(this.values, shape, first), grad: parameterView(this.gradients, shape, first) };
     });
     this.zeroGradients();
   }
 
+  get isReleased(): boolean {
+    return this.values.isFreed;
+  }
+
   zeroGradients(): void {
     this.#store.driver.fillBytes(this.gradients.address, 0, 4 * this.size);
-    for (const { grad } of this.parameters) (grad as CudaTensor).isTouched = false;
+    for (const { grad } of this.parameters) grad.isTouched = false;
   }
 
   /** Brings the copies up to date: all of them, or one that is new. */
@@ -101,8 +92,8 @@ export class CudaParameterSet implements ParameterSet {
     for (const group of [...this.groups]) group.dispose();
     this.forgetTable();
     for (const { value, grad } of this.parameters) {
-      (value as CudaTensor).isFreed = true;
-      (grad as CudaTensor).isFreed = true;
+      value.isFreed = true;
+      grad.isFreed = true;
     }
     this.#store.release(this.values);
     this.#store.release(this.gradients);
@@ -133,7 +124,7 @@ export interface AdapterPart {
 }
 
 /** The adapters of the parts of one stacked linear layer. */
-export class AdapterGroup {
+export class AdapterGroup implements MatrixAdapter {
   readonly set: CudaParameterSet;
   readonly parts: readonly AdapterPart[];
   /** Rank of each part, 0 without an adapter; four. */
@@ -149,17 +140,11 @@ export class AdapterGroup {
   /** The version of the values that the copies are of; 0 for none. */
   version = 0;
   readonly #store: TensorStore;
-  readonly #matrix: DeviceMatrix;
+  readonly #matrix: FrozenMatrix;
   readonly #block: DeviceBlock;
   #isDisposed = false;
 
-  constructor(
-    store: TensorStore,
-    weights: WeightStore,
-    matrix: DeviceMatrix,
-    set: CudaParameterSet,
-    parts: readonly AdapterPart[],
-  ) {
+  constructor(store: TensorStore, matrix: FrozenMatrix, set: CudaParameterSet, parts: readonly AdapterPart[]) {
     this.#store = store;
     this.#matrix = matrix;
     this.set = set;
@@ -171,19 +156,25 @@ export class AdapterGroup {
     this.starts = starts;
     this.columns = this.starts[MAX_PARTS]!;
     this.width = Math.max(...padded);
-    this.lda = roundUp(matrix.columns, ROW_MULTIPLE);
+    this.lda = matrix.paddedColumns;
     // First, as it may run out of memory, after which nobody would free the block.
-    weights.ensureSpare(matrix, this.columns);
-    const bytes = 2 * this.columns * this.lda;
+    matrix.reserveAdapter(this.columns);
+    const bytes = COPY_BYTES * this.columns * this.lda;
     this.#block = store.allocator.allocate(bytes, 'adapters');
     store.driver.fillBytes(this.#block.address, 0, bytes);
     const [first, last] = [parts[0]!, parts.at(-1)!];
-    const at = offset(matrix.block.address, 2 * (first.row * matrix.ld + matrix.paddedColumns));
-    store.driver.clearRows(at, 2 * matrix.ld, 2 * this.columns, last.row + last.rows - first.row);
+    const { address, ld } = matrix.adapterAt(first.row);
+    store.driver.clearRows(address, COPY_BYTES * ld, COPY_BYTES * this.columns, last.row + last.rows - first.row);
     matrix.adapters.get(first.row)?.dispose();
     matrix.adapters.set(first.row, this);
     set.groups.add(this);
     set.forgetTable();
+  }
+
+  /** That of the rows from `row` on. */
+  static of(matrix: FrozenMatrix, row: number): AdapterGroup | undefined {
+    const adapter = matrix.adapters.get(row);
+    return adapter instanceof AdapterGroup ? adapter : undefined;
   }
 
   /** Device address of the stacked A. */
@@ -219,10 +210,10 @@ export class AdapterGroup {
     return this.parts.flatMap(({ row, rows, lora }, i) => {
       if (!lora) return [];
       const [rank, start] = [this.ranks[i]!, this.starts[i]!];
-      const b = matrix.block.address + 2 * (row * matrix.ld + matrix.paddedColumns + start);
+      const b = matrix.adapterAt(row);
       return [
-        [this.a + 2 * start * this.lda, lora.a.offset, rank, matrix.columns, this.lda, 1] as const,
-        [b, lora.b.offset, rows, rank, matrix.ld, lora.scale] as const,
+        [this.a + COPY_BYTES * start * this.lda, lora.a.offset, rank, matrix.columns, this.lda, 1] as const,
+        [b.address + COPY_BYTES * start, lora.b.offset, rows, rank, b.ld, lora.scale] as const,
       ];
     });
   }

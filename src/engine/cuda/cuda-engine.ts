@@ -9,17 +9,17 @@ import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep, StorageCosts } from '../engine.js';
 import { memoryBudgetSchema } from '../memory-budget.js';
 import type { CachedAttention } from '../operations.js';
+import { type ParameterSpec, requireOwnSet, requireValues } from '../parameter-layout.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
-import type { ParameterSet, Tensor, Weight } from '../tensor.js';
-import { CudaParameterSet, type ParameterSpec } from './adapters.js';
-import { AlgorithmStore } from './algorithm-store.js';
+import { type ParameterSet, requireFilled, type Tensor, type Weight } from '../tensor.js';
+import { CudaParameterSet } from './adapters.js';
 import { KernelCompiler } from './compiler.js';
 import { CublasLt } from './cublas-lt.js';
 import { CudaDriver } from './driver.js';
 import { Kernels, PLAIN_PROGRAMS } from './kernels.js';
 import type { KernelLauncher } from './launch.js';
 import { MatrixProducts, type ProductDriver, type ProductLibrary } from './matrix-products.js';
-import { matrixRate } from './matrix-rate.js';
+import { matrixRate, type RateDriver } from './matrix-rate.js';
 import { DeviceAllocator, type PhysicalMemory } from './memory.js';
 import { usualAttentionPrograms } from './operations/attention-kernels.js';
 import { decodeCached } from './operations/cached-attention.js';
@@ -51,12 +51,6 @@ export interface CudaEngineOptions {
   readonly tokensPerPass?: number;
   /** LoRA rank up to which weights need no second copy when an adapter comes. Default 16. */
   readonly adapterRank?: number;
-  /**
-   * Let cuBLASLt's candidates for each matrix product take turns in the first steps and keep the fastest, on disk too.
-   * No gain on an H100 under its power limit (docs/performance.md), and runs of one seed may round differently until
-   * the winners are stored. Default false: the library's first choice by size, the same sums in every run.
-   */
-  readonly timeProducts?: boolean;
 }
 
 const optionsSchema = z.strictObject({
@@ -65,7 +59,6 @@ const optionsSchema = z.strictObject({
   rematerialize: z.boolean().optional(),
   tokensPerPass: z.int().nonnegative().optional(),
   adapterRank: z.int().nonnegative().optional(),
-  timeProducts: z.boolean().optional(),
 } satisfies Record<keyof CudaEngineOptions, z.ZodType>);
 
 /**
@@ -77,6 +70,7 @@ const TOKENS_PER_PASS = 2560;
 /** What the engine needs of the driver. */
 export type EngineDriver = StagingDriver &
   ProductDriver &
+  RateDriver &
   PaceDriver &
   DeviceContext['driver'] &
   WeightDriver &
@@ -121,10 +115,7 @@ export class CudaEngine implements Engine {
     this.#staging = new Staging(driver);
     this.#pace = new Pace(driver, this.#staging);
     const { name, capability, totalBytes, driverVersion } = driver.device;
-    const algorithms = new AlgorithmStore(name, library.version);
-    this.#products = new MatrixProducts(driver, library, this.allocator, algorithms, {
-      isTimed: options.timeProducts ?? false,
-    });
+    this.#products = new MatrixProducts(driver, library, this.allocator);
     const [allocator, products, staging] = [this.allocator, this.#products, this.#staging];
     const rematerialize = options.rematerialize ?? true;
     this.#store = new TensorStore({ driver, kernels, allocator, products, staging }, { rematerialize });
@@ -149,9 +140,7 @@ export class CudaEngine implements Engine {
   }
 
   fromArray(data: Float32Array, shape: readonly number[]): Tensor {
-    if (data.length !== sizeOf(shape)) {
-      throw new EngineError(`fromArray: ${data.length} numbers do not fill the shape [${shape.join(', ')}]`);
-    }
+    requireFilled(data, shape, 'fromArray');
     const tensor = this.#store.createF32(shape);
     this.#staging.upload(tensor.address, data);
     return tensor;
@@ -203,8 +192,8 @@ export class CudaEngine implements Engine {
   }
 
   writeRows(target: Tensor, source: Tensor, rows: Int32Array): void {
-    const to = this.#store.matrix(target, -1, -1, 'writeRows', 'target');
-    const from = this.#store.matrix(source, rows.length, to.columns, 'writeRows', 'source');
+    const to = this.#store.matrix(target, 'writeRows', 'target');
+    const from = this.#store.matrix(source, 'writeRows', 'source', { rows: rows.length, columns: to.columns });
     writeRows(this.#store, to, from, rows);
     changed(to);
   }
@@ -248,9 +237,7 @@ export class CudaEngine implements Engine {
 
   writeParameters(set: ParameterSet, values: Float32Array): void {
     const known = this.#set(set);
-    if (values.length !== known.size) {
-      throw new EngineError(`writeParameters: ${values.length} numbers for ${known.size} parameters`);
-    }
+    requireValues(known, values);
     noteChange(set);
     this.#staging.upload(known.values.address, values);
     known.version++;
@@ -349,9 +336,7 @@ export class CudaEngine implements Engine {
   }
 
   #set(set: ParameterSet): CudaParameterSet {
-    if (!(set instanceof CudaParameterSet)) throw new EngineError('the parameter set belongs to another engine');
-    if (set.values.isFreed) throw new EngineError('the parameter set is used after it was released');
-    return set;
+    return requireOwnSet(set, CudaParameterSet);
   }
 
   #state(set: ParameterSet, state: OptimizerState): CudaOptimizerState {

@@ -1,65 +1,40 @@
 /**
  * Tensors of the `tfjs` engine: handles with a count, each the only owner of one immutable TensorFlow.js tensor, which
- * is exchanged where the engine's contract changes numbers in place. Also the shape checks of operations.
+ * is exchanged where the engine's contract changes numbers in place.
  */
 import { EngineError, OutOfMemoryError, reasonOf, TuneError } from '../../errors.js';
-import { type DType, sizeOf } from '../../formats/weight-source.js';
+import { dequantizedSource, type HeldSource } from '../../formats/float8.js';
+import { requireBytes, type WeightSource } from '../../formats/weight-source.js';
+import { CountedTensor, CountedTensors } from '../counted-tensors.js';
+import { HeldWeights } from '../held-weights.js';
 import type { Tensor, Weight } from '../tensor.js';
+import { Float32Weight, float32Bytes, readWide } from './float32-weight.js';
+import type { FrozenWeight } from './frozen-weight.js';
 import type { TfNamespace, TfTensor } from './tf-namespace.js';
 
-let nextId = 1;
-
-/** The id of the next tensor. */
-export function nextTensorId(): number {
-  return nextId;
-}
-
-export class TfjsTensor implements Tensor {
-  readonly id = nextId++;
-  readonly shape: readonly number[];
-  readonly size: number;
+export class TfjsTensor extends CountedTensor {
   data: TfTensor;
-  references = 1;
-  isFreed = false;
-  /** Value or gradient of a parameter: freed with its set. */
-  readonly isParameter: boolean;
-  /** Of a parameter's gradient: whether an operation has added to it since it was zeroed. */
-  isTouched = false;
 
   constructor(data: TfTensor, isParameter = false) {
-    this.shape = data.shape;
-    this.size = data.size;
-    this.data = data;
-    this.isParameter = isParameter;
-  }
-}
-
-/** A frozen weight, widened to float32. */
-export class TfjsWeight implements Weight {
-  readonly name: string;
-  readonly shape: readonly number[];
-  readonly dtype: DType;
-  readonly data: TfTensor;
-
-  constructor(name: string, shape: readonly number[], dtype: DType, data: TfTensor) {
-    this.name = name;
-    this.shape = shape;
-    this.dtype = dtype;
+    super(data.shape, isParameter);
     this.data = data;
   }
 }
 
 const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 
-export class TensorStore {
+export class TensorStore extends CountedTensors<TfjsTensor> {
   readonly tf: TfNamespace;
   /** Most bytes to hold. */
   readonly memoryBudget: number;
   bytesInUse = 0;
   peakBytes = 0;
-  readonly #owned = new Set<TfjsTensor | TfjsWeight>();
+  readonly weights = new HeldWeights<FrozenWeight>();
+  /** Settles when the last weight that was asked for is read. */
+  #reading: Promise<unknown> = Promise.resolve();
 
   constructor(tf: TfNamespace, memoryBudget: number) {
+    super(TfjsTensor);
     this.tf = tf;
     this.memoryBudget = memoryBudget;
   }
@@ -84,7 +59,7 @@ export class TensorStore {
       if (cause instanceof TuneError) throw cause;
       throw new EngineError(`${operation}: TensorFlow.js failed: ${reasonOf(cause)}`, { cause });
     }
-    return kept.map((data) => this.adopt(new TfjsTensor(data)));
+    return kept.map((data) => this.#adopt(new TfjsTensor(data)));
   }
 
   /** `run` for a body with one result. */
@@ -107,18 +82,21 @@ export class TensorStore {
     });
   }
 
-  /** Counts a handle or a weight as held. */
-  adopt<T extends TfjsTensor | TfjsWeight>(held: T): T {
-    this.#owned.add(held);
-    this.bytesInUse += 4 * held.data.size;
-    this.peakBytes = Math.max(this.peakBytes, this.bytesInUse);
-    return held;
+  /** Counts a new handle. */
+  #adopt(tensor: TfjsTensor): TfjsTensor {
+    this.live.add(tensor);
+    this.#hold(4 * tensor.size);
+    return tensor;
   }
 
-  #drop(held: TfjsTensor | TfjsWeight): void {
-    if (!this.#owned.delete(held)) return;
-    this.bytesInUse -= 4 * held.data.size;
-    held.data.dispose();
+  #hold(bytes: number): void {
+    this.bytesInUse += bytes;
+    this.peakBytes = Math.max(this.peakBytes, this.bytesInUse);
+  }
+
+  protected drop({ data }: TfjsTensor): void {
+    this.bytesInUse -= 4 * data.size;
+    data.dispose();
   }
 
   /** @throws EngineError if so many more bytes do not fit */
@@ -142,22 +120,28 @@ export class TensorStore {
   fromArray(data: Float32Array, shape: readonly number[], isParameter = false): TfjsTensor {
     this.#note(`a tensor [${shape.join(', ')}]`, 4 * data.length);
     // A copy: some backends keep the array that they are given.
-    return this.adopt(new TfjsTensor(this.#make(data.slice(), shape), isParameter));
+    return this.#adopt(new TfjsTensor(this.#make(data.slice(), shape), isParameter));
   }
 
-  async addWeight(
-    name: string,
-    shape: readonly number[],
-    dtype: DType,
-    read: () => Promise<Float32Array>,
-  ): Promise<TfjsWeight> {
-    const numbers = `${shape.join(' × ')} numbers of 4 bytes`;
-    this.#note(`the weight ${name} (${numbers})`, 4 * sizeOf(shape));
-    const values = await read();
+  /** Chooses the storage format. One after another: each stands whole in memory before it is TensorFlow's. */
+  loadWeight(stored: WeightSource): Promise<FrozenWeight> {
+    const source = dequantizedSource(stored);
+    requireBytes(source);
+    const added = this.#reading.then(() => this.#addWeight(source));
+    this.#reading = added.catch(() => undefined);
+    return added;
+  }
+
+  async #addWeight(source: HeldSource): Promise<FrozenWeight> {
+    const { name, shape } = source;
+    this.#note(`the weight ${name} (${shape.join(' × ')} numbers of 4 bytes)`, float32Bytes(shape));
+    const values = await readWide(source);
     // Until its first use a tensor may be only a reference to the array on the host. A reshape is a use and no copy:
     // so weights go to a GPU one by one.
     const use = (tensor: TfTensor): TfTensor => this.tf.reshape(tensor, [...shape]);
-    return this.adopt(new TfjsWeight(name, shape, dtype, this.#make(values, shape, use)));
+    const weight = this.weights.add(new Float32Weight(this.tf, source, this.#make(values, shape, use)));
+    this.#hold(weight.bytes);
+    return weight;
   }
 
   #make(data: Float32Array, shape: readonly number[], use = (tensor: TfTensor): TfTensor => tensor): TfTensor {
@@ -179,7 +163,7 @@ export class TensorStore {
     const old = target.data;
     target.data = fresh.data;
     fresh.data = old;
-    this.#drop(fresh);
+    this.free(fresh);
   }
 
   /** Adds to a parameter's gradient, and takes the other's numbers over where there were none. */
@@ -196,84 +180,23 @@ export class TensorStore {
     this.release(addition);
   }
 
-  /** @throws EngineError if the tensor is freed or belongs to another engine */
-  use(tensor: Tensor | undefined, operation: string, what = 'the tensor'): TfjsTensor {
-    if (!tensor) throw new EngineError(`${operation}: ${what} is missing`);
-    if (!(tensor instanceof TfjsTensor)) throw new EngineError(`${operation}: ${what} belongs to another engine`);
-    if (!tensor.isFreed) return tensor;
-    const name = `tensor #${tensor.id} [${tensor.shape.join(', ')}]`;
-    throw new EngineError(`${operation}: ${name} is used after it was freed`, {
-      hint: 'Retain it, or make it outside the tape region that ended.',
-    });
-  }
-
-  /** `use`, and the shape must be [rows, columns]; -1 leaves an extent open. */
-  matrix(tensor: Tensor | undefined, rows: number, columns: number, operation: string, what: string): TfjsTensor {
-    const known = this.use(tensor, operation, what);
-    const [r, c] = known.shape;
-    if (known.shape.length === 2 && (rows < 0 || r === rows) && (columns < 0 || c === columns)) return known;
-    const expected = [rows, columns].map((extent) => (extent < 0 ? 'any' : extent)).join(', ');
-    throw new EngineError(`${operation}: ${what} has shape [${known.shape.join(', ')}], expected [${expected}]`);
-  }
-
-  /** `use`, and the shape must be that of `model`. */
-  like(tensor: Tensor | undefined, model: Tensor, operation: string, what: string): TfjsTensor {
-    const known = this.use(tensor, operation, what);
-    if (known.shape.join() === model.shape.join()) return known;
-    const expected = model.shape.join(', ');
-    throw new EngineError(`${operation}: ${what} has shape [${known.shape.join(', ')}], expected [${expected}]`);
-  }
-
-  retain(tensor: Tensor): void {
-    this.use(tensor, 'retain').references++;
-  }
-
-  release(tensor: Tensor): void {
-    const known = this.use(tensor, 'release');
-    known.references--;
-    if (known.references <= 0 && !known.isParameter) this.free(known);
-  }
-
-  /** Frees the tensors made since the one with this id. */
-  releaseSince(id: number): void {
-    for (const held of [...this.#owned]) {
-      if (held instanceof TfjsTensor && !held.isParameter && held.id >= id) this.free(held);
-    }
-  }
-
-  free(tensor: TfjsTensor): void {
-    tensor.isFreed = true;
-    this.#drop(tensor);
-  }
-
   releaseWeight(weight: Weight): void {
-    this.#drop(this.#weight(weight, 'releaseWeight'));
+    this.#dropWeight(this.weights.take(weight, 'releaseWeight'));
   }
 
-  #weight(weight: Weight, operation: string): TfjsWeight {
-    if (weight instanceof TfjsWeight && this.#owned.has(weight)) return weight;
-    throw new EngineError(`${operation}: the weight ${weight.name} is released, or belongs to another engine`);
+  #dropWeight(weight: FrozenWeight): void {
+    this.bytesInUse -= weight.bytes;
+    weight.dispose();
   }
 
-  /** The numbers of a weight; its shape must be as given, -1 leaves an extent open. */
-  weight(weight: Weight, shape: readonly number[], operation: string): TfTensor {
-    const known = this.#weight(weight, operation);
-    if (shape.length === known.shape.length && shape.every((extent, i) => extent < 0 || extent === known.shape[i])) {
-      return known.data;
-    }
-    const expected = shape.map((extent) => (extent < 0 ? 'any' : extent)).join(', ');
-    throw new EngineError(`${operation}: ${known.name} has shape [${known.shape.join(', ')}], expected [${expected}]`);
-  }
-
-  anyWeight(weight: Weight, operation: string): TfTensor {
-    return this.#weight(weight, operation).data;
+  /** The values of a weight vector. */
+  vector(weight: Weight, length: number, operation: string): TfTensor {
+    return this.weights.useVector(weight, length, operation).values();
   }
 
   /** Frees everything. */
   dispose(): void {
-    for (const held of [...this.#owned]) {
-      if (held instanceof TfjsTensor) held.isFreed = true;
-      this.#drop(held);
-    }
+    for (const tensor of [...this.live]) this.free(tensor);
+    for (const weight of this.weights.takeAll()) this.#dropWeight(weight);
   }
 }

@@ -16,8 +16,8 @@ const OPERATION = 'linear';
 /** Addresses and rank of a part's low-rank pair, checked against the layer. */
 function loraOf(store: TensorStore, lora: LoraPart, weight: FrozenWeight): { rank: number; a: number; b: number } {
   const rank = lora.a.shape[0] ?? 0;
-  store.matrix(lora.a.value, rank, weight.columns, OPERATION, `A of ${weight.name}`);
-  store.matrix(lora.b.value, weight.rows, rank, OPERATION, `B of ${weight.name}`);
+  store.matrix(lora.a.value, OPERATION, `A of ${weight.name}`, { rows: rank, columns: weight.columns });
+  store.matrix(lora.b.value, OPERATION, `B of ${weight.name}`, { rows: weight.rows, columns: rank });
   return { rank, a: store.use(lora.a.value, OPERATION).ptr, b: store.use(lora.b.value, OPERATION).ptr };
 }
 
@@ -43,21 +43,22 @@ function withDropped(store: TensorStore, lora: LoraPart, x: CpuTensor, body: (dr
 
 function forwardPart(store: TensorStore, x: CpuTensor, part: LinearPart): { y: CpuTensor; low: CpuTensor | undefined } {
   const [m, k] = x.shape as [number, number];
-  const weight = store.weightMatrix(part.weight, k, OPERATION);
+  const weight = store.weights.useMatrix(part.weight, k, OPERATION);
   const n = weight.rows;
   const lora = part.lora;
   const pair = lora && loraOf(store, lora, weight);
   const bias = part.bias && store.vector(part.bias, n, OPERATION);
   const y = store.create([m, n]);
-  store.matmul({ m, n, k, a: x.ptr, b: weight, transB: true, c: y.ptr });
+  weight.product(m, x.ptr, y.ptr);
   if (bias !== undefined) store.byRows('addBias', m, n, [y.ptr, bias, n]);
   if (!lora || !pair) return { y, low: undefined };
+  const { runtime } = store;
   const { rank, a, b } = pair;
   const low = store.createSaved([m, rank]);
   withDropped(store, lora, x, (dropped) => {
-    store.matmul({ m, n: rank, k, a: dropped.ptr, b: a, transB: true, c: low.ptr });
+    runtime.matmul({ m, n: rank, k, a: dropped.ptr, b: a, transB: true, c: low.ptr });
   });
-  store.matmul({ m, n, k: rank, a: low.ptr, b, transB: true, c: y.ptr, alpha: lora.scale, beta: 1 });
+  runtime.matmul({ m, n, k: rank, a: low.ptr, b, transB: true, c: y.ptr, alpha: lora.scale, beta: 1 });
   return { y, low };
 }
 
@@ -73,22 +74,23 @@ function backwardLora(
 ): void {
   const [m, k] = x.shape as [number, number];
   const n = weight.rows;
+  const { runtime } = store;
   const { rank, a, b } = loraOf(store, lora, weight);
   const dLow = store.create([m, rank]);
-  store.matmul({ m, n: rank, k: n, a: dy.ptr, b, c: dLow.ptr, alpha: lora.scale });
+  runtime.matmul({ m, n: rank, k: n, a: dy.ptr, b, c: dLow.ptr, alpha: lora.scale });
   const [gradA, gradB] = [lora.a.grad, lora.b.grad].map((grad) => {
     const tensor = store.use(grad, OPERATION);
     tensor.isTouched = true;
     return tensor.ptr;
   }) as [number, number];
-  store.matmul({ m: n, n: rank, k: m, a: dy.ptr, transA: true, b: low.ptr, c: gradB, alpha: lora.scale, beta: 1 });
+  runtime.matmul({ m: n, n: rank, k: m, a: dy.ptr, transA: true, b: low.ptr, c: gradB, alpha: lora.scale, beta: 1 });
   withDropped(store, lora, x, (dropped) => {
-    store.matmul({ m: rank, n: k, k: m, a: dLow.ptr, transA: true, b: dropped.ptr, c: gradA, beta: 1 });
+    runtime.matmul({ m: rank, n: k, k: m, a: dLow.ptr, transA: true, b: dropped.ptr, c: gradA, beta: 1 });
   });
-  if (dx && lora.dropout === 0) store.matmul({ m, n: k, k: rank, a: dLow.ptr, b: a, c: dx.ptr, beta: 1 });
+  if (dx && lora.dropout === 0) runtime.matmul({ m, n: k, k: rank, a: dLow.ptr, b: a, c: dx.ptr, beta: 1 });
   else if (dx) {
     const share = store.create(x.shape);
-    store.matmul({ m, n: k, k: rank, a: dLow.ptr, b: a, c: share.ptr });
+    runtime.matmul({ m, n: k, k: rank, a: dLow.ptr, b: a, c: share.ptr });
     dropout(store, lora, share, dx, true);
     store.release(share);
   }
@@ -98,7 +100,7 @@ function backwardLora(
 export function linear(store: TensorStore): Operation<OperationAttributes['linear']> {
   return {
     forward(inputs, { parts }, record) {
-      const x = store.matrix(inputs[0], -1, -1, OPERATION, 'x');
+      const x = store.matrix(inputs[0], OPERATION, 'x');
       rowKeysOf(parts, x.shape[0]!);
       const results = parts.map((part) => forwardPart(store, x, part));
       const saved: Tensor[] = [];
@@ -111,7 +113,7 @@ export function linear(store: TensorStore): Operation<OperationAttributes['linea
       return { outputs: results.map(({ y }) => y), saved };
     },
     backward(saved, outputGradients, { parts }, needs) {
-      const gradients = outputGradients.map((dy) => dy && store.matrix(dy, -1, -1, OPERATION, 'output gradient'));
+      const gradients = outputGradients.map((dy) => dy && store.matrix(dy, OPERATION, 'output gradient'));
       const known = gradients.find((dy) => dy);
       if (!known) return [undefined];
       const m = known.shape[0]!;
@@ -121,16 +123,16 @@ export function linear(store: TensorStore): Operation<OperationAttributes['linea
         const u = part.lora ? saved[low++] : undefined;
         const dy = gradients[i];
         if (!dy) continue;
-        const weight = store.weight(part.weight, OPERATION);
-        const [n, k] = [weight.rows, weight.columns];
+        const weight = store.weights.use(part.weight, OPERATION);
+        const k = weight.columns;
         if (needs[0]) {
           const beta = dx ? 1 : 0;
           dx ??= store.create([m, k]);
-          store.matmul({ m, n: k, k: n, a: dy.ptr, b: weight, c: dx.ptr, beta });
+          weight.transposedProduct(m, dy.ptr, dx.ptr, beta);
         }
         if (!part.lora) continue;
-        const x = store.matrix(saved[0], m, k, OPERATION, 'saved x');
-        const lowRank = store.matrix(u, m, -1, OPERATION, 'saved u');
+        const x = store.matrix(saved[0], OPERATION, 'saved x', { rows: m, columns: k });
+        const lowRank = store.matrix(u, OPERATION, 'saved u', { rows: m });
         backwardLora(store, x, lowRank, dy, weight, part.lora, dx);
       }
       return [dx];

@@ -9,6 +9,7 @@ import type { Operation, OperationAttributes } from '../../operations.js';
 import { checkRows } from '../../row-lists.js';
 import { type DevicePointer, grid2, offset } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
+import { rowRange } from '../tensors.js';
 import type { WeightStore } from '../weights.js';
 
 const OPERATION = 'crossEntropy';
@@ -21,10 +22,9 @@ const KIND_F32 = 1;
 export function crossEntropy(store: TensorStore, weights: WeightStore): Operation<OperationAttributes['crossEntropy']> {
   return {
     forward([input], { head, targets, scale, smoothing = 0 }, record) {
-      const hidden = store.matrix(input, -1, -1, OPERATION, 'hidden');
+      const hidden = store.matrix(input, OPERATION, 'hidden');
       const { rows, columns } = hidden;
-      const weight = weights.useMatrix(head, columns, OPERATION);
-      const vocabulary = weight.rows;
+      const { matrix, row: headRow, rows: vocabulary } = weights.useMatrix(head, columns, OPERATION);
       if (targets.length !== rows) throw new EngineError(`${OPERATION}: ${targets.length} targets for ${rows} rows`);
       checkRows(targets, vocabulary, OPERATION);
       const loss = store.createF32([1]);
@@ -48,14 +48,10 @@ export function crossEntropy(store: TensorStore, weights: WeightStore): Operatio
         for (let row = 0; row < rows; row += block) {
           const m = Math.min(block, rows - row);
           const at = 4 * row;
-          const a = offset(hidden.address, 2 * row * hidden.ld);
           const [rowMax, rowSum, targetLogit] = [maximum, sum, logit].map((of) => offset(of, at)) as Triple;
           const chunk = { logits: logits.address, rows: m, n: vocabulary, ld: logits.ld, kind: KIND_F32 };
           const rowTargets = offset(table, at);
-          store.products.run({
-            ...{ m, n: vocabulary, k: columns, a, lda: hidden.ld, b: weight.address, ldb: weight.ld, transB: true },
-            ...{ d: logits.address, ldd: logits.ld, type: 'f32' as const },
-          });
+          matrix.product(headRow, rowRange(hidden, row, m), { ...rowRange(logits, 0, m), columns: vocabulary });
           store.kernels.launch(KERNELS.crossEntropyChunk, [m], {
             ...{ ...chunk, rowMax, rowSum, targetLogit, targets: rowTargets, firstColumn: 0, isFirst: 1 },
           });
@@ -68,10 +64,7 @@ export function crossEntropy(store: TensorStore, weights: WeightStore): Operatio
             ...{ ...chunk, ...wanted, rowMax, rowSum, targets: rowTargets, firstColumn: 0 },
             ...{ dlogits: dLogits.address, ldd: dLogits.ld, lossGradient: undefined, scale },
           });
-          store.products.run({
-            ...{ m, n: columns, k: vocabulary, a: dLogits.address, lda: dLogits.ld, b: weight.address, ldb: weight.ld },
-            ...{ d: offset(gradient.address, 2 * row * gradient.ld), ldd: gradient.ld },
-          });
+          matrix.transposedProduct(headRow, rowRange(dLogits, 0, m), rowRange(gradient, row, m));
         }
       });
       // biome-ignore format: parameters by operand

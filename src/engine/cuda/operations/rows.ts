@@ -5,7 +5,7 @@ import type { RowNoise } from '../../../random.js';
 import { NOISE_SEED } from '../../../random.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
 import { checkNoise, checkRows, patchOrder } from '../../row-lists.js';
-import { type DevicePointer, grid2 } from '../launch.js';
+import { grid2 } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import type { WeightStore } from '../weights.js';
@@ -19,22 +19,6 @@ export function inverseOf(rows: Int32Array, count: number, operation: string): I
     inverse[row] = i;
   }
   return inverse;
-}
-
-/** Rows of a bf16 matrix in the order of the list. */
-function gather(
-  store: TensorStore,
-  { address, ld, columns }: { readonly address: DevicePointer; readonly ld: number; readonly columns: number },
-  rows: Int32Array,
-): CudaTensor {
-  const out = store.create([rows.length, columns]);
-  store.withTable(rows, (table) => {
-    // biome-ignore format: parameters by operand
-    store.kernels.launch(KERNELS.gatherRows, grid2(rows.length, columns), {
-      out: out.address, x: address, index: table, n: rows.length, columns, ldo: out.ld, ldx: ld,
-    });
-  });
-  return out;
 }
 
 /** out[r] = inverse[r] >= 0 ? source[inverse[r]] (or 0) : base[r] (or 0). */
@@ -86,7 +70,7 @@ export function embedding(store: TensorStore, weights: WeightStore): Operation<O
       const weight = weights.use(table, 'embedding');
       checkRows(ids, weight.rows, 'embedding');
       if (noise) checkNoise(noise, ids.length);
-      const out = gather(store, weight, ids);
+      const out = weight.matrix.gatherRows(weight.row, ids);
       if (noise) addNoise(store, out, noise);
       return { outputs: [out], saved: [] };
     },
@@ -98,14 +82,14 @@ export function gatherRows(store: TensorStore): Operation<OperationAttributes['g
   // The number of rows of x is not among what backward is told, so a tensor without numbers carries it.
   return {
     forward([input], { rows }, record) {
-      const x = store.matrix(input, -1, -1, 'gatherRows', 'x');
+      const x = store.matrix(input, 'gatherRows', 'x');
       inverseOf(rows, x.rows, 'gatherRows');
-      return { outputs: [gather(store, x, rows)], saved: record ? [store.markOf(x)] : [] };
+      return { outputs: [store.gather(x, rows)], saved: record ? [store.markOf(x)] : [] };
     },
     backward([mark], [gradient], { rows }, needs) {
       if (!gradient || !needs[0]) return [undefined];
       const [count, columns] = mark!.shape as [number, number];
-      const dy = store.matrix(gradient, rows.length, columns, 'gatherRows', 'output gradient');
+      const dy = store.matrix(gradient, 'gatherRows', 'output gradient', { rows: rows.length, columns });
       return [select(store, inverseOf(rows, count, 'gatherRows'), columns, undefined, dy)];
     },
   };
@@ -114,18 +98,18 @@ export function gatherRows(store: TensorStore): Operation<OperationAttributes['g
 export function scatterRows(store: TensorStore): Operation<OperationAttributes['scatterRows']> {
   return {
     forward(inputs, { rows }) {
-      const base = store.matrix(inputs[0], -1, -1, 'scatterRows', 'base');
-      const source = store.matrix(inputs[1], rows.length, base.columns, 'scatterRows', 'source');
+      const base = store.matrix(inputs[0], 'scatterRows', 'base');
+      const source = store.matrix(inputs[1], 'scatterRows', 'source', { rows: rows.length, columns: base.columns });
       const inverse = inverseOf(rows, base.rows, 'scatterRows');
       return { outputs: [select(store, inverse, base.columns, base, source)], saved: [] };
     },
     backward(_saved, [gradient], { rows }, needs) {
       if (!gradient) return [undefined, undefined];
-      const dy = store.matrix(gradient, -1, -1, 'scatterRows', 'output gradient');
+      const dy = store.matrix(gradient, 'scatterRows', 'output gradient');
       const inverse = inverseOf(rows, dy.rows, 'scatterRows');
       return [
         needs[0] ? select(store, inverse, dy.columns, dy, undefined) : undefined,
-        needs[1] ? gather(store, dy, rows) : undefined,
+        needs[1] ? store.gather(dy, rows) : undefined,
       ];
     },
   };
@@ -134,7 +118,7 @@ export function scatterRows(store: TensorStore): Operation<OperationAttributes['
 export function mergePatches(store: TensorStore): Operation<OperationAttributes['mergePatches']> {
   return {
     forward([input], attributes) {
-      const x = store.matrix(input, -1, -1, 'mergePatches', 'x');
+      const x = store.matrix(input, 'mergePatches', 'x');
       const { rows: patches, columns } = x;
       const block = attributes.merge ** 2;
       const order = patchOrder(attributes, patches);
@@ -150,7 +134,7 @@ export function mergePatches(store: TensorStore): Operation<OperationAttributes[
     },
     backward(_saved, [gradient], attributes, needs) {
       if (!gradient || !needs[0]) return [undefined];
-      const dy = store.matrix(gradient, -1, -1, 'mergePatches', 'output gradient');
+      const dy = store.matrix(gradient, 'mergePatches', 'output gradient');
       const block = attributes.merge ** 2;
       const columns = dy.columns / block;
       const dx = store.create([dy.rows * block, columns]);

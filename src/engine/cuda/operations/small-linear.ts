@@ -2,24 +2,21 @@
  * Products with a few rows of x, bound by reading the weight once. What lies around the product comes in the same
  * launch: a low-rank addition, the norm of a single row before it, the gated activation of a pair after it.
  */
-import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { AdapterGroup } from '../adapters.js';
-import { type DevicePointer, ofWidth } from '../launch.js';
+import type { DevicePointer } from '../launch.js';
 import { CACHE, type DeviceBlock } from '../memory.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import type { DeviceWeight } from '../weights.js';
 import type { Norm } from './rms-norm.js';
 
-/** Rows up to which a product is bound by reading the weight once. */
-export const SMALL_ROWS = 16;
 /** LOW_SPLITS and NORM_COLUMNS of generation.cu. */
 const LOW_SPLITS = 4;
 const NORM_COLUMNS = 8192;
 /** Rows of a matrix that a block has. */
 const BLOCK_ROWS = 8;
 
-export interface SmallProduct {
+export interface SmallRun {
   /** [rows, n] */
   readonly y: CudaTensor;
   /** Also the x of `norm`. */
@@ -27,7 +24,6 @@ export interface SmallProduct {
   /** The first of `n` rows; of 2·n, gate above up, with an activation. */
   readonly weight: DeviceWeight;
   readonly n: number;
-  /** Its B stands in the spare columns of the weight. */
   readonly group?: AdapterGroup | undefined;
   /** Of the one row of x, before the product. */
   readonly norm?: Norm | undefined;
@@ -50,34 +46,22 @@ export class SmallLinear {
     return x.rows === 1 && x.columns <= NORM_COLUMNS;
   }
 
-  /** y = x·Wᵀ (+ bf16(x·Aᵀ)·Bᵀ), for at most SMALL_ROWS rows. */
-  run({ y, x, weight, n, group, norm, activation = -1 }: SmallProduct): void {
+  /** y = x·Wᵀ (+ bf16(x·Aᵀ)·Bᵀ), for at most the weight's `smallRows` rows. */
+  run({ y, x, weight, n, group, norm, activation = -1 }: SmallRun): void {
     const store = this.#store;
-    const { rows, columns } = x;
+    const { rows } = x;
     if (rows === 0) return;
     const width = group ? group.columns : 0;
     const lowBlocks = (width / BLOCK_ROWS) * LOW_SPLITS;
     const blocks = lowBlocks + Math.ceil((activation < 0 ? n : 2 * n) / BLOCK_ROWS);
     const low = group && store.createF32([LOW_SPLITS, rows, width]);
     const target = (this.#count + lowBlocks) % 2 ** 32;
-    const { address: w, ld: ldw } = weight;
     const [a, lda] = group ? [group.a, group.lda] : [undefined, 0];
     const [lowAddress, ready] = low ? [low.address, this.#counter()] : [undefined, undefined];
-    if (norm) {
-      const { sum, residual, weight: normWeight, eps } = norm;
-      // biome-ignore format: parameters by operand
-      store.kernels.launch(KERNELS.smallLinearNorm, [blocks], {
-        y: y.address, x: x.address, w, ldw, N: n, K: columns,
-        a, lda, E: width, low: lowAddress, ready, target, activation,
-        sum: sum?.address, residual: residual?.address, normWeight, eps,
-      });
-    } else {
-      // biome-ignore format: parameters by operand
-      store.kernels.launch(ofWidth(KERNELS.smallLinear, rows <= 8 ? 8 : 16), [blocks], {
-        y: y.address, ldy: y.ld, x: x.address, ldx: x.ld, w, ldw, M: rows, N: n, K: columns,
-        a, lda, E: width, low: lowAddress, ready, target, activation,
-      });
-    }
+    weight.matrix.smallProduct(weight.row, {
+      ...{ y, x, n, blocks, a, lda, width, low: lowAddress, ready, target, activation },
+      norm: norm && { sum: norm.sum?.address, residual: norm.residual?.address, weight: norm.weight, eps: norm.eps },
+    });
     // Only now: blocks of a launch that failed are never counted on the device.
     this.#count = target;
     if (low) store.release(low);

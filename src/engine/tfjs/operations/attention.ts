@@ -3,8 +3,8 @@
  * Saves q, k, v, the output and each block's log-sum-exp; with P = exp(S - lse), D = rowsum(dO ⊙ O):
  * dV = Pᵀ·dO,  dS = P ⊙ (dO·Vᵀ - D),  dQ = scale·dS·K,  dK = scale·dSᵀ·Q.
  */
-import { EngineError } from '../../../errors.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
+import { checkAttention } from '../../row-lists.js';
 import { product } from '../product.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { TfNamespace, TfTensor } from '../tf-namespace.js';
@@ -28,27 +28,6 @@ interface Block {
 interface Piece {
   readonly start: number;
   readonly data: TfTensor;
-}
-
-function check({ heads, kvHeads, segments }: Attributes, queryRows: number, keyRows: number): void {
-  const { queryStarts, keyStarts, keyLengths } = segments;
-  const fail = (message: string): never => {
-    throw new EngineError(`${OPERATION}: ${message}`);
-  };
-  if (kvHeads < 1 || heads % kvHeads !== 0) fail(`${heads} heads cannot share ${kvHeads} key heads evenly`);
-  const count = keyStarts.length;
-  if (queryStarts.length !== count + 1 || keyLengths.length !== count) {
-    fail(`${queryStarts.length} query starts, ${count} key starts and ${keyLengths.length} key lengths do not fit`);
-  }
-  if (queryStarts[0] !== 0 || queryStarts[count] !== queryRows) {
-    fail(`query ranges cover ${queryStarts[0]}..${queryStarts[count]} of 0..${queryRows}`);
-  }
-  for (let s = 0; s < count; s++) {
-    if (queryStarts[s + 1]! < queryStarts[s]!) fail(`query range ${s} ends before it starts`);
-    if (keyStarts[s]! < 0 || keyLengths[s]! < 0 || keyStarts[s]! + keyLengths[s]! > keyRows) {
-      fail(`key range ${s}, ${keyLengths[s]} rows from ${keyStarts[s]}, lies outside the ${keyRows} rows`);
-    }
-  }
 }
 
 function blocksOf({ heads, causal, segments }: Attributes, maxScores: number): Block[] {
@@ -133,11 +112,11 @@ export function attention(store: TensorStore, maxScores: number): Operation<Attr
   return {
     forward(inputs, attributes, record) {
       const { heads, kvHeads, headDim, scale } = attributes;
-      const q = store.matrix(inputs[0], -1, heads * headDim, OPERATION, 'q');
-      const k = store.matrix(inputs[1], -1, kvHeads * headDim, OPERATION, 'k');
-      const v = store.matrix(inputs[2], k.shape[0]!, kvHeads * headDim, OPERATION, 'v');
+      const q = store.matrix(inputs[0], OPERATION, 'q', { columns: heads * headDim });
+      const k = store.matrix(inputs[1], OPERATION, 'k', { columns: kvHeads * headDim });
+      const v = store.matrix(inputs[2], OPERATION, 'v', { rows: k.shape[0]!, columns: kvHeads * headDim });
       const rows = q.shape[0]!;
-      check(attributes, rows, k.shape[0]!);
+      checkAttention(attributes, rows, k.shape[0]!);
       const made = store.run(OPERATION, (tf) => {
         const pieces: Piece[] = [];
         const sums: TfTensor[] = [];
@@ -172,7 +151,7 @@ export function attention(store: TensorStore, maxScores: number): Operation<Attr
       const { heads, kvHeads, headDim, scale } = attributes;
       const [q, k, v, out, ...sums] = saved.map((tensor) => store.use(tensor, OPERATION).data);
       const [rows, keyRows] = [q!.shape[0]!, k!.shape[0]!];
-      const dout = store.matrix(gradient, rows, heads * headDim, OPERATION, 'output gradient').data;
+      const dout = store.matrix(gradient, OPERATION, 'output gradient', { rows, columns: heads * headDim }).data;
       const made = store.run(OPERATION, (tf) => {
         const queryPieces: Piece[] = [];
         /** Of k and v: one piece for each segment. */
