@@ -184,16 +184,14 @@ export async function requireModelFolder(dir: string): Promise<void> {
     throw new CheckpointError(`${dir} is not a folder`, {
       hint: folder
         ? 'it is a file: give the folder that holds config.json, the tokenizer and the safetensors files'
-        : 'give the folder that holds config.json, the tokenizer and the safetensors files of a Ministral 3 checkpoint; fromPretrained takes a name on the Hub, "owner/name", as well',
+        : 'give the folder that holds config.json, the tokenizer and the safetensors files of a checkpoint; fromPretrained takes a name on the Hub, "owner/name", as well',
       details: { path: dir },
     });
   }
   if (await exists(join(dir, 'config.json'))) return;
   const { kind, text, children } = await describeFolder(dir);
   throw new CheckpointError(`${dir} holds no config.json, so it is no model: it ${text}`, {
-    hint:
-      HINTS[kind]?.(children[0]) ??
-      'give the folder that holds config.json and model*.safetensors of a Ministral 3 checkpoint',
+    hint: HINTS[kind]?.(children[0]) ?? 'give the folder that holds config.json and model*.safetensors of a checkpoint',
     details: { path: dir, kind },
   });
 }

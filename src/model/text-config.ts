@@ -39,7 +39,8 @@ export function readText(fields: ConfigFields, defaults: TextDefaults, faults: s
   }
   const hiddenSize = fields.count('hidden_size', 4096, MOST.width);
   const heads = fields.count('num_attention_heads', 32, MOST.heads);
-  const kvHeads = fields.count('num_key_value_heads', 8, MOST.heads);
+  // transformers reads null as: as many as queries.
+  const kvHeads = fields.count('num_key_value_heads', fields.has('num_key_value_heads') ? heads : 8, MOST.heads);
   const headDim = fields.count('head_dim', defaults.headDim ?? Math.floor(hiddenSize / heads), MOST.width);
   if (heads % kvHeads !== 0) fields.fault('num_key_value_heads', `a divisor of num_attention_heads (${heads})`);
   if (headDim % 2 !== 0) fields.fault('head_dim', 'an even number');

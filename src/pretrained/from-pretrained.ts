@@ -14,7 +14,7 @@ import { type HubDownload, type HubDownloadOptions, hubDownloadSchema } from '..
 import { plainRepoName } from '../hub/repo-id.js';
 import { type FileSelection, folderOrSnapshot } from '../hub/snapshot-download.js';
 import { putFilesOn } from '../lora/adapter-file.js';
-import { ADAPTER_CONFIG_FILE, ADAPTER_SELECTION } from '../lora/adapter-folder.js';
+import { ADAPTER_CONFIG_FILE, ADAPTER_SELECTION, PROCESSOR_FILES } from '../lora/adapter-folder.js';
 import { adapterNameSchema, type LoraAdapter } from '../lora/apply-lora.js';
 import { isLocalName } from '../lora/base-model.js';
 import { readAdapterConfig, requireSoundWeights } from '../lora/read-adapter.js';
@@ -50,6 +50,11 @@ export interface FromPretrainedOptions extends HubDownloadOptions {
   baseModel?: string | undefined;
   /** For an adapter: its name among the adapters of the model. Default `default`. Nothing for a model. */
   adapterName?: string | undefined;
+  /**
+   * A name on the Hub or a folder: tokenizer, image processor and chat template are taken from there. For a repository
+   * that has none of its own in the Hugging Face layout, as that of Mistral Small 3.2. Default: the model's own.
+   */
+  processor?: string | undefined;
   /** Receives what is worth knowing about the checkpoint, a line each. Default: a warning of the process. */
   onNotice?: ((line: string) => void) | undefined;
 }
@@ -72,6 +77,7 @@ const schema = hubDownloadSchema.extend({
   engine: z.custom<Engine | EngineChoice>((value) => value !== undefined, 'expected an engine').optional(),
   baseModel: z.string().min(1).optional(),
   adapterName: adapterNameSchema.optional(),
+  processor: z.string().min(1).optional(),
   onNotice: callback<string>().optional(),
 });
 
@@ -90,9 +96,9 @@ type Options = z.output<typeof schema>;
  */
 export async function fromPretrained(idOrFolder: string, options: FromPretrainedOptions = {}): Promise<Pretrained> {
   const parsed = parseOptions(schema, options, 'fromPretrained');
-  const { engine, onNotice, baseModel: _base, adapterName: _name, ...download } = parsed;
+  const { engine, onNotice, baseModel: _base, adapterName: _name, processor: from, ...download } = parsed;
   requireEngine(engine, 'fromPretrained');
-  const { folder, commit } = await folderOrSnapshot(idOrFolder, download, SELECTION);
+  const { folder, commit } = await folderOrSnapshot(idOrFolder, download, selectionOf(from));
   const isAdapter = await exists(join(folder, ADAPTER_CONFIG_FILE));
   if (isAdapter && !(await hasModel(folder))) return loadWithAdapter(idOrFolder, folder, commit, parsed);
   if (isAdapter) {
@@ -103,7 +109,7 @@ export async function fromPretrained(idOrFolder: string, options: FromPretrained
   }
   await requireModelFolder(folder);
   // The processor is read first: it is small, and a fault in it should not wait for the weights.
-  const processor = await loadProcessor(folder);
+  const processor = await processorOf(folder, from, download);
   download.signal?.throwIfAborted();
   const model = await loadFrom(folder, { engine, onNotice }, originOf(idOrFolder, commit, download), 'fromPretrained');
   return { model, processor, adapter: undefined, folder, commit };
@@ -114,7 +120,7 @@ async function loadWithAdapter(
   idOrFolder: string,
   folder: string,
   commit: string | undefined,
-  { engine, onNotice, baseModel, adapterName, ...download }: Options,
+  { engine, onNotice, baseModel, adapterName, processor: from, ...download }: Options,
 ): Promise<Pretrained> {
   const { origin } = await readAdapterConfig(folder);
   // Before gigabytes of its base model are fetched.
@@ -128,8 +134,8 @@ async function loadWithAdapter(
   }
   const isOwn = baseModel === undefined;
   const baseDownload = { ...download, revision: (isOwn && origin.revision) || 'main' };
-  const base = await baseFolder(idOrFolder, name, baseDownload, isOwn);
-  const [processor, own] = await Promise.all([loadProcessor(base.folder), ownProcessor(folder)]);
+  const base = await baseFolder(idOrFolder, name, baseDownload, isOwn, baseSelection(from));
+  const [processor, own] = await Promise.all([processorOf(base.folder, from, download), ownProcessor(folder)]);
   download.signal?.throwIfAborted();
   const model = await loadFrom(
     base.folder,
@@ -160,9 +166,10 @@ async function baseFolder(
   name: string,
   download: HubDownload,
   isOwn: boolean,
+  selection: FileSelection,
 ): Promise<{ readonly folder: string; readonly commit: string | undefined }> {
   const hint = `Say where the base model is: fromPretrained(adapter, { baseModel: 'OWNER/NAME' or a folder }).`;
-  const found = await folderOrSnapshot(name, download, BASE_SELECTION).catch(async (error: unknown) => {
+  const found = await folderOrSnapshot(name, download, selection).catch(async (error: unknown) => {
     if (!isOwn) throw error;
     const options = { hint, details: { baseModel: name }, cause: error };
     if (error instanceof ConfigError) {
@@ -226,27 +233,56 @@ async function hasModel(folder: string): Promise<boolean> {
 const isAdapterRepo = (paths: readonly string[]): boolean =>
   paths.includes(ADAPTER_CONFIG_FILE) && !paths.some((path) => /^model.*\.safetensors$/.test(path));
 
-const BASE_SELECTION: FileSelection = {
-  allowPatterns: MODEL_FILES,
-  refuse: (paths) => {
-    const has = (pattern: RegExp): boolean => paths.some((path) => pattern.test(path));
-    if (has(/^config\.json$/) && has(/^model.*\.safetensors$/)) return undefined;
-    if (has(/^adapter_config\.json$/))
-      return 'it holds an adapter, not a model; an adapter on an adapter is not supported';
-    if (has(/^(params\.json|consolidated.*\.safetensors)$/))
-      return 'it has only the Mistral-native files, which are not read';
-    if (has(/\.gguf$/)) return 'it has GGUF files, which are not read: take the repository that they were made from';
-    return 'it has no config.json with model*.safetensors';
-  },
-  missingFrom: async (folder) => {
+/** @param from where the processor is, if not beside the model */
+function baseSelection(from: string | undefined): FileSelection {
+  return {
+    allowPatterns: MODEL_FILES,
+    refuse: (paths) => {
+      const has = (pattern: RegExp): boolean => paths.some((path) => pattern.test(path));
+      if (has(/^config\.json$/) && has(/^model.*\.safetensors$/)) {
+        // Before the weights are fetched: such a repository is of no use by itself.
+        return from !== undefined || has(/^tokenizer\.json$/) || !has(/^tekken\.json$/) ? undefined : ONLY_TEKKEN;
+      }
+      if (has(/^adapter_config\.json$/))
+        return 'it holds an adapter, not a model; an adapter on an adapter is not supported';
+      if (has(/^(params\.json|consolidated.*\.safetensors)$/))
+        return 'it has only the Mistral-native files, which are not read';
+      if (has(/\.gguf$/)) return 'it has GGUF files, which are not read: take the repository that they were made from';
+      return 'it has no config.json with model*.safetensors';
+    },
+    missingFrom: async (folder) => {
+      const names = new Set(await readdir(folder).catch((): string[] => []));
+      const missing = ['config.json'].filter((name) => !names.has(name));
+      const weights = names.has('model.safetensors') ? [] : await indexedShards(folder);
+      const processor = from === undefined ? await PROCESSOR_SELECTION.missingFrom(folder) : [];
+      return [...missing, ...processor, ...weights.filter((name) => !names.has(name))];
+    },
+  };
+}
+
+/** Those of Mistral Small 3.1 have the vocabulary of 3.2. */
+const ONLY_TEKKEN =
+  'it has no tokenizer.json, only tekken.json, which is not read; say whose tokenizer to take, e.g. for Mistral Small ' +
+  "3.2: fromPretrained(name, { processor: 'mistralai/Mistral-Small-3.1-24B-Instruct-2503' })";
+
+const PROCESSOR_SELECTION = {
+  allowPatterns: PROCESSOR_FILES,
+  missingFrom: async (folder: string) => {
     const names = new Set(await readdir(folder).catch((): string[] => []));
-    const missing = ['config.json', 'tokenizer.json'].filter((name) => !names.has(name));
-    if (!names.has('processor_config.json') && !names.has('preprocessor_config.json'))
-      missing.push('processor_config.json');
-    const weights = names.has('model.safetensors') ? [] : await indexedShards(folder);
-    return [...missing, ...weights.filter((name) => !names.has(name))];
+    const hasImages = names.has('processor_config.json') || names.has('preprocessor_config.json');
+    return ['tokenizer.json', 'processor_config.json'].filter((name, i) => !(i === 0 ? names.has(name) : hasImages));
   },
-};
+} as const satisfies FileSelection;
+
+async function processorOf(
+  folder: string,
+  from: string | undefined,
+  download: HubDownload,
+): Promise<Ministral3Processor> {
+  if (from === undefined) return loadProcessor(folder);
+  const found = await folderOrSnapshot(from, { ...download, revision: 'main' }, PROCESSOR_SELECTION);
+  return loadProcessor(found.folder);
+}
 
 /** The shards that the index names, or the index itself if it cannot be read. */
 async function indexedShards(folder: string): Promise<string[]> {
@@ -258,11 +294,14 @@ async function indexedShards(folder: string): Promise<string[]> {
 }
 
 /** A model, or an adapter. */
-const SELECTION: FileSelection = {
-  allowPatterns: [...MODEL_FILES, ...ADAPTER_SELECTION.allowPatterns],
-  refuse: (paths) => (isAdapterRepo(paths) ? ADAPTER_SELECTION.refuse(paths) : BASE_SELECTION.refuse?.(paths)),
-  missingFrom: async (folder) => {
-    const names = await readdir(folder).catch((): string[] => []);
-    return isAdapterRepo(names) ? ADAPTER_SELECTION.missingFrom(folder) : BASE_SELECTION.missingFrom!(folder);
-  },
-};
+function selectionOf(from: string | undefined): FileSelection {
+  const base = baseSelection(from);
+  return {
+    allowPatterns: [...MODEL_FILES, ...ADAPTER_SELECTION.allowPatterns],
+    refuse: (paths) => (isAdapterRepo(paths) ? ADAPTER_SELECTION.refuse(paths) : base.refuse?.(paths)),
+    missingFrom: async (folder) => {
+      const names = await readdir(folder).catch((): string[] => []);
+      return isAdapterRepo(names) ? ADAPTER_SELECTION.missingFrom(folder) : base.missingFrom!(folder);
+    },
+  };
+}
