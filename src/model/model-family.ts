@@ -1,9 +1,9 @@
-import type { TextDefaults } from './text-config.js';
+import type { Json } from './config-fields.js';
 
 /**
  * Checkpoints of one `model_type`. All have the `mistral3` form: a Pixtral tower, a projector that merges patches and a
- * decoder, of which the family brings what is its own. What is computed, its names and its costs follow from the
- * `ModelConfig` that is read by it.
+ * decoder, of which the family brings what is its own. What is computed, under which names, from which image tokens and
+ * at which costs follows from the `ModelConfig` that is read by it.
  */
 export interface ModelFamily {
   /** For people. */
@@ -14,4 +14,20 @@ export interface ModelFamily {
   readonly example: string;
   /** What the decoder has where config.json says nothing. */
   readonly textDefaults: TextDefaults;
+}
+
+/** A family's decoder where its `text_config` says nothing: as transformers' class for it. */
+export interface TextDefaults {
+  readonly vocabSize: number;
+  readonly layers: number;
+  /** Default: hidden size / heads. */
+  readonly headDim?: number;
+  readonly normEps: number;
+  readonly maxPositions: number;
+  /** `rope_parameters` of a file without any. */
+  readonly rope: Json;
+  /** Whether queries may be scaled with their position. */
+  readonly hasQueryScaling: boolean;
+  /** A window that is on unless the file has `"sliding_window": null`. */
+  readonly slidingWindow?: number;
 }

@@ -1,23 +1,8 @@
 /** `text_config` of config.json: what all decoders of the Mistral kind have in common. */
 
-import { ConfigFields, type Json, MOST } from './config-fields.js';
+import { ConfigFields, MOST } from './config-fields.js';
 import type { RopeConfig, TextConfig } from './model-config.js';
-
-/** What a family's decoder has where its `text_config` says nothing, as transformers' class for it does. */
-export interface TextDefaults {
-  readonly vocabSize: number;
-  readonly layers: number;
-  /** Default: hidden size / heads. */
-  readonly headDim?: number;
-  readonly normEps: number;
-  readonly maxPositions: number;
-  /** `rope_parameters` of a file without any. */
-  readonly rope: Json;
-  /** Whether queries may be scaled with their position. */
-  readonly hasQueryScaling: boolean;
-  /** A window that is on unless the file has `"sliding_window": null`. */
-  readonly slidingWindow?: number;
-}
+import type { TextDefaults } from './model-family.js';
 
 /** What transformers takes where rope settings have no base. */
 const DEFAULT_THETA = 10_000;
