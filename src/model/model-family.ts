@@ -1,13 +1,15 @@
 import type { Json } from './config-fields.js';
 
 /**
- * Checkpoints of one `model_type`. All have the `mistral3` form: a Pixtral tower, a projector that merges patches and a
+ * Checkpoints of one `model_type`. All so far have the `mistral3` form: a Pixtral tower, a projector that merges patches and a
  * decoder, of which the family brings what is its own. What is computed, under which names, from which image tokens and
  * at which costs follows from the `ModelConfig` that is read by it.
  */
 export interface ModelFamily {
   /** For people. */
   readonly name: string;
+  /** `model_type` of config.json. */
+  readonly modelType: string;
   /** `model_type` of `text_config`. */
   readonly textModelType: string;
   /** A repository on the Hub. */

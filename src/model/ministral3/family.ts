@@ -3,6 +3,7 @@ import type { ModelFamily } from '../model-family.js';
 /** Ministral 3 (2512): YaRN positions, and queries that grow with their position. */
 export const ministral3: ModelFamily = {
   name: 'Ministral 3',
+  modelType: 'mistral3',
   textModelType: 'ministral3',
   example: 'mistralai/Ministral-3-3B-Instruct-2512-BF16',
   // transformers' Ministral3Config.

@@ -3,6 +3,7 @@ import type { ModelFamily } from '../model-family.js';
 /** Mistral Small 3.1 (2503) and 3.2 (2506): plain rotary positions. */
 export const mistralSmall: ModelFamily = {
   name: 'Mistral Small 3.1 and 3.2',
+  modelType: 'mistral3',
   textModelType: 'mistral',
   example: 'mistralai/Mistral-Small-3.1-24B-Instruct-2503',
   // transformers' MistralConfig, which is older: its defaults are those of Mistral 7B.
