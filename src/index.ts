@@ -5,14 +5,14 @@
 
 // Data: from files to batches.
 export { ClassLabel, IndexedDataset, LabelledDataset } from './data/dataset.js';
-export {
-  ImageFolder,
-  type ImageFolderOptions,
-  type ImageReadOptions,
-  type ImageSample,
-  type ImageTableOptions,
-  type SkippedImage,
-} from './data/image-folder.js';
+export { ImageFolder } from './data/image-folder.js';
+export type {
+  ImageFolderOptions,
+  ImageReadOptions,
+  ImageSample,
+  ImageTableOptions,
+  SkippedImage,
+} from './data/image-folder-options.js';
 export type { DatasetParts, SplitOptions } from './data/split-dataset.js';
 export { HubImageFolder, type HubImageFolderOptions } from './data/hub-image-folder.js';
 export { KaggleImageFolder } from './data/kaggle-image-folder.js';
@@ -147,10 +147,10 @@ export type { LineChartOptions, Point } from './chart/line-chart.js';
 export type { RenderOptions as PictureRenderOptions } from './chart/render.js';
 export type { RenderOptions as TemplateRenderOptions } from './data/chat-template.js';
 export type { Collator } from './data/data-loader.js';
-export type { DecodeOptions as ImageDecodeOptions } from './data/decode-image.js';
+export type { DecodeOptions as ImageDecodeOptions } from './data/image-header.js';
 export type { SplitName } from './data/folder-evidence.js';
 export type { TableRow } from './data/csv.js';
-export type { ImageFolderContent } from './data/image-folder.js';
+export type { ImageFolderContent } from './data/image-folder-options.js';
 export type { FromConfigOptions, ImageGrid } from './data/image-processor.js';
 export type { EncodedSample, PaddingSide } from './data/pad-batch.js';
 export type { PixelSettings, ProcessedImage } from './data/process-pixels.js';
@@ -192,14 +192,13 @@ export { modelCardSchema } from './publish/model-card.js';
 export { pushToHubSchema } from './publish/push-to-hub.js';
 export type { ReadAdapterOptions } from './lora/read-adapter.js';
 export type { LoraEngine, LoraHost, LoraModule } from './lora/apply-lora.js';
-export type { WriteAdapter } from './lora/lora-host.js';
 export type { ChatTemplateSource, TemplateHolder } from './lora/chat-template-option.js';
 export type { AdapterOrigin } from './lora/lora-adapter.js';
 export { loraConfigSchema } from './lora/lora-config.js';
 export type { MergeProgress } from './lora/merge-adapter.js';
 export type { Towers } from './lora/target-modules.js';
 export type { ProbedModel } from './lora/verify-adapter.js';
-export type { LinearModule, LoraWeights } from './model/linear-module.js';
+export type { LinearModule, LoraWeights, WriteAdapter } from './model/linear-module.js';
 export type { RopeConfig, TextConfig, VisionConfig } from './model/ministral3/config.js';
 export type { ModelOrigin } from './model/ministral3/model.js';
 export type { KvCache } from './model/ministral3/kv-cache.js';
@@ -209,9 +208,10 @@ export type { WeightProvider } from './model/ministral3/load-weights.js';
 export type { AttentionModules, LayerModules, Ministral3Modules } from './model/ministral3/modules.js';
 export type { PackedBatch } from './batch/packed-batch.js';
 export type { PackedImages, PackedPicture } from './batch/packed-images.js';
+export type { PackedSize } from './batch/packed-window.js';
 export { generationConfigSchema } from './model/sampling.js';
 export type { BestModel } from './train/best-model.js';
-export type { EvalResult } from './train/evaluate-loss.js';
+export { type EvalResult, evaluateLoss } from './train/evaluate-loss.js';
 export type {
   CosineKwargs,
   CosineWarmupWithMinLrKwargs,
@@ -227,3 +227,4 @@ export type {
   WarmupStableDecayKwargs,
 } from './train/schedule.js';
 export type { AccumulateOptions, EvaluateLossOptions, PassSummary } from './train/trainable-model.js';
+export { accumulateGradients } from './train/window-step.js';

@@ -7,9 +7,8 @@ import { IGNORE_INDEX, type VlmBatch } from '../data/types.js';
 import { DataError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import type { RowNoise } from '../random.js';
-import { checkShape } from './check-shape.js';
 import { type DropoutStream, dropoutKeys } from './dropout-keys.js';
-import { type PackedImages, packImages } from './packed-images.js';
+import { checkShape, type PackedImages, packImages } from './packed-images.js';
 
 /** B samples without padding: T tokens, of which L are followed by a label. */
 export interface PackedBatch {

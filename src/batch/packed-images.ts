@@ -5,7 +5,6 @@
 import { unpaddedImages } from '../data/pad-batch.js';
 import type { VlmBatch } from '../data/types.js';
 import { DataError } from '../errors.js';
-import { checkShape } from './check-shape.js';
 
 /** N images of a packed batch, in the order of their tokens: P patches, merged to M features. */
 export interface PackedImages {
@@ -128,5 +127,12 @@ export function writePatches({ pictures, patchSize, grids }: PackedImages, patch
       }
     }
     first += rows * columns * length;
+  }
+}
+
+/** @throws DataError */
+export function checkShape(name: string, shape: readonly number[], expected: readonly number[]): void {
+  if (shape.length !== expected.length || shape.some((extent, i) => extent !== expected[i])) {
+    throw new DataError(`${name} has shape [${shape.join(', ')}], expected [${expected.join(', ')}]`);
   }
 }

@@ -8,7 +8,7 @@
  * Text in other scripts is left to the machine's fonts; see system-text.ts.
  */
 import { format } from './svg-values.js';
-import { estimateWidth, systemText } from './system-text.js';
+import { estimateWidth, systemText, type TextOptions, type TextWeight } from './system-text.js';
 
 /** Units of the glyph grid in one em. */
 const EM = 20;
@@ -153,29 +153,11 @@ const REPLACEMENTS: Readonly<Record<string, string>> = {
 /** Space on each side of a glyph: less where its outline is round, least where it leans or is open. */
 const SIDE = { straight: 1.9, round: 1.45, open: 0.9 } as const;
 /** Stroke widths on the grid; wider strokes take as much more space. */
-const STROKE = { regular: 1.65, bold: 2.35 } as const;
+const STROKE: Readonly<Record<TextWeight, number>> = { regular: 1.65, bold: 2.35 };
 const ROUND_LEFT = new Set('acdegoqsCGOQS02356890@&$(<');
 const ROUND_RIGHT = new Set('beopsBDOQS0235689@$)>');
 const OPEN_LEFT = new Set("AJTVWXYZfjtvwxyz147/\\^~*+=-_)]}'");
 const OPEN_RIGHT = new Set("AFKLPTVWXYZcfkrtvwxyz47/\\^~*+=-_([{'");
-
-export type TextAnchor = 'start' | 'middle' | 'end';
-export type TextWeight = keyof typeof STROKE;
-
-export interface TextOptions {
-  /** Em size in SVG units; capitals are 0.7 of it. Default 14. */
-  readonly size?: number;
-  /** Which point of the line is at x. Default 'start'. */
-  readonly anchor?: TextAnchor;
-  /** What is at y: the baseline, or the middle of the capitals. Default 'baseline'. */
-  readonly align?: 'baseline' | 'middle';
-  /** Degrees, clockwise, about (x, y). Default 0. */
-  readonly rotate?: number;
-  /** Default '#1f2933'. */
-  readonly colour?: string;
-  /** Default 'regular'. */
-  readonly weight?: TextWeight;
-}
 
 /**
  * One line of text as an SVG path element; an empty string for blank text. Text in other scripts than Latin becomes a

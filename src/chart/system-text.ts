@@ -3,8 +3,25 @@
  * the letters of Arabic, Hebrew and the scripts of India. Whoever shows the SVG draws it; see drawable-text.ts for what
  * happens before we draw one ourselves.
  */
-import type { TextOptions } from './font.js';
 import { escapeXml, format } from './svg-values.js';
+
+export type TextAnchor = 'start' | 'middle' | 'end';
+export type TextWeight = 'regular' | 'bold';
+
+export interface TextOptions {
+  /** Em size in SVG units; capitals are 0.7 of it. Default 14. */
+  readonly size?: number;
+  /** Which point of the line is at x. Default 'start'. */
+  readonly anchor?: TextAnchor;
+  /** What is at y: the baseline, or the middle of the capitals. Default 'baseline'. */
+  readonly align?: 'baseline' | 'middle';
+  /** Degrees, clockwise, about (x, y). Default 0. */
+  readonly rotate?: number;
+  /** Default '#1f2933'. */
+  readonly colour?: string;
+  /** Default 'regular'. */
+  readonly weight?: TextWeight;
+}
 
 /** All that is needed to draw the line in another way. */
 export interface Line extends TextOptions {

@@ -12,7 +12,14 @@ import { describeGiven, isKind, isObject } from '../messages/given-kind.js';
 import { oneLine } from '../messages/one-line.js';
 import { showValue } from '../messages/show-value.js';
 import { decodeBmp } from './decode-bmp.js';
-import { DAMAGED, DEFAULT_MAX_PIXELS, type ImageHeader, readHeader, reasonOf } from './image-header.js';
+import {
+  DAMAGED,
+  DEFAULT_MAX_PIXELS,
+  type DecodeOptions,
+  type ImageHeader,
+  readHeader,
+  reasonOf,
+} from './image-header.js';
 import { orient } from './image-orientation.js';
 import { DepthWatch, LOOKS_NARROW, narrowSamples } from './sample-depth.js';
 import type { ImageInput, LazyImage, RgbImage } from './types.js';
@@ -21,30 +28,6 @@ export { IMAGE_HEADER_BYTES, type ImageFormat, imageFormatOf } from './image-for
 
 /** The largest image that is let in takes a few; a file made to be slow, by many passes over it, takes for ever. */
 const MAX_SECONDS = 30;
-
-/** Options of `decodeImage` and `imageSize`, for paths and encoded bytes. */
-export interface DecodeOptions {
-  /** Refuse images of more pixels than this, before decoding them. Default 178,956,970. */
-  readonly maxPixels?: number | undefined;
-  /**
-   * Refuse images whose longer side is more than this many times the shorter one. An image processor with a longest
-   * edge of E can make nothing of a ratio above E. Default: no limit.
-   */
-  readonly maxAspectRatio?: number | undefined;
-  /**
-   * Bits of a 16-bit PNG or TIFF that its samples really use, 8 to 16: of 12, a sample of 4,095 becomes 255. It is the
-   * same for all images of a model, in training and afterwards. Default 16, with a warning where the samples look like
-   * fewer.
-   */
-  readonly bitDepth?: number | undefined;
-  /**
-   * Called with the largest sample of 16-bit PNG and TIFF files: of grey ones always, of colour if it is dark. Default:
-   * warnings, once for the process.
-   */
-  readonly onBrightestSample?: ((name: string, brightest: number) => void) | undefined;
-  /** How messages call an image that is given as bytes. Default: its length. */
-  readonly name?: string;
-}
 
 export interface ImageFileOptions extends DecodeOptions {
   /** For whoever makes batches: what becomes of the sample if the file cannot be read by then. Default 'error'. */

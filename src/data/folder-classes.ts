@@ -3,8 +3,8 @@ import { nearestName } from '../config.js';
 import { DataError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import { TABLE_ENDING } from './csv.js';
+import type { PlacedPicture, Placement } from './folder-evidence.js';
 import { listNames, othersBelow, plainName, seenName as spelling } from './folder-evidence.js';
-import type { PlacedPicture, Placement } from './folder-layout.js';
 import type { FolderNode, PictureFile } from './folder-tree.js';
 import type { TableEvidence } from './table-evidence.js';
 

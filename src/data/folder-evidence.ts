@@ -5,6 +5,32 @@ import type { FolderNode, PictureFile } from './folder-tree.js';
 /** Splits as they are called here: a folder `training` is `train`, `val` and `valid` are `validation`. */
 export type SplitName = 'train' | 'test' | 'validation';
 
+export interface PlacedPicture {
+  readonly file: PictureFile;
+  readonly className: string;
+  readonly split: SplitName;
+}
+
+/** What the user says about a folder. */
+export interface LayoutOptions {
+  readonly layout?: string | undefined;
+  readonly splits?: Readonly<Record<string, SplitName | false>> | undefined;
+  readonly classOf?: ((path: string) => string | undefined) | undefined;
+}
+
+/** Where every image belongs. */
+export interface Placement {
+  readonly placed: PlacedPicture[];
+  /** One line for each doubt. */
+  readonly warnings: string[];
+  /** Folders of images without a class. */
+  readonly unlabelled: FolderNode[];
+  /** Class folders, those without images too. */
+  readonly classFolders: FolderNode[];
+  /** Default: by code unit. */
+  readonly classOrder?: readonly string[];
+}
+
 const SPLIT_WORDS: ReadonlyMap<string, SplitName> = new Map([
   ['train', 'train'],
   ['training', 'train'],

@@ -22,7 +22,10 @@ import {
   filled,
   isContainer,
   isMaskFolder,
+  type LayoutOptions,
   listNames,
+  type PlacedPicture,
+  type Placement,
   picturesBelow,
   plainName,
   type SplitName,
@@ -30,36 +33,10 @@ import {
   splitsOf,
 } from './folder-evidence.js';
 import { isContainerOrMask, isFlat, SplitReading } from './folder-splits.js';
-import type { FolderNode, PictureFile } from './folder-tree.js';
+import type { FolderNode } from './folder-tree.js';
 import { placeByCallback, placeByPattern } from './said-layout.js';
 
 export type { SplitName } from './folder-evidence.js';
-
-export interface PlacedPicture {
-  readonly file: PictureFile;
-  readonly className: string;
-  readonly split: SplitName;
-}
-
-/** What the user says about a folder. */
-export interface LayoutOptions {
-  readonly layout?: string | undefined;
-  readonly splits?: Readonly<Record<string, SplitName | false>> | undefined;
-  readonly classOf?: ((path: string) => string | undefined) | undefined;
-}
-
-/** Where every image belongs. */
-export interface Placement {
-  readonly placed: PlacedPicture[];
-  /** One line for each doubt. */
-  readonly warnings: string[];
-  /** Folders of images without a class. */
-  readonly unlabelled: FolderNode[];
-  /** Class folders, those without images too. */
-  readonly classFolders: FolderNode[];
-  /** Default: by code unit. */
-  readonly classOrder?: readonly string[];
-}
 
 /**
  * Gives every picture its class and split.

@@ -4,7 +4,6 @@ import { ImageError } from '../errors.js';
 import { readRegularFile } from '../files/regular-file.js';
 import { oneLine } from '../messages/one-line.js';
 import { type BmpHeader, readBmpHeader } from './decode-bmp.js';
-import type { DecodeOptions } from './decode-image.js';
 import { type ImageFormat, imageFormatOf, READ_FORMATS, type UnreadFormat, unreadFormat } from './image-format.js';
 import { orientationOf } from './image-orientation.js';
 import { readTiffTags, TAG, withoutOrientation } from './tiff-tags.js';
@@ -18,6 +17,30 @@ const MAX_EXTRA_BYTES = 67_108_864;
 export const DAMAGED = 'The file is damaged or was not copied to its end; fetch it again, or leave it out.';
 
 const ODD_TIFF = 'TIFF has kinds that are not read, e.g. of 12 or 64 bits a sample: write those with 8 or 16 bits.';
+
+/** Options of `decodeImage` and `imageSize`, for paths and encoded bytes. */
+export interface DecodeOptions {
+  /** Refuse images of more pixels than this, before decoding them. Default 178,956,970. */
+  readonly maxPixels?: number | undefined;
+  /**
+   * Refuse images whose longer side is more than this many times the shorter one. An image processor with a longest
+   * edge of E can make nothing of a ratio above E. Default: no limit.
+   */
+  readonly maxAspectRatio?: number | undefined;
+  /**
+   * Bits of a 16-bit PNG or TIFF that its samples really use, 8 to 16: of 12, a sample of 4,095 becomes 255. It is the
+   * same for all images of a model, in training and afterwards. Default 16, with a warning where the samples look like
+   * fewer.
+   */
+  readonly bitDepth?: number | undefined;
+  /**
+   * Called with the largest sample of 16-bit PNG and TIFF files: of grey ones always, of colour if it is dark. Default:
+   * warnings, once for the process.
+   */
+  readonly onBrightestSample?: ((name: string, brightest: number) => void) | undefined;
+  /** How messages call an image that is given as bytes. Default: its length. */
+  readonly name?: string;
+}
 
 /** An encoded image and what its header says. */
 export interface ImageHeader {

@@ -6,6 +6,7 @@ import { showValue } from '../messages/show-value.js';
 import { firstKey, listOf, MISSING, wholeNumber } from './class-cells.js';
 import type { Table, TableRow } from './csv.js';
 import { FileIndex } from './file-index.js';
+import type { PlacedPicture, Placement } from './folder-evidence.js';
 import {
   listNames,
   othersBelow,
@@ -15,9 +16,8 @@ import {
   splitOfCell,
   splitsAmong,
 } from './folder-evidence.js';
-import type { PlacedPicture, Placement } from './folder-layout.js';
 import type { FolderNode, PictureFile } from './folder-tree.js';
-import type { ImageReadOptions, ImageTableOptions } from './image-folder.js';
+import type { ImageReadOptions, ImageTableOptions } from './image-folder-options.js';
 import { nameMap } from './number-names.js';
 import {
   columnNamed,

@@ -9,10 +9,17 @@ import { oneLine, warningLine } from '../messages/one-line.js';
 import { readTable } from './csv.js';
 import { ClassLabel, LabelledDataset } from './dataset.js';
 import { decodeWithin } from './decode-budget.js';
-import { type DecodeOptions, ImageFile, type ImageFileOptions } from './decode-image.js';
+import { ImageFile, type ImageFileOptions } from './decode-image.js';
 import { chooseClasses, mergeEqualNames, warnAboutClasses, warnAboutFiles } from './folder-classes.js';
-import { ignoreFilter, listNames, othersBelow, type SplitName } from './folder-evidence.js';
-import { emptySplitFolders, type PlacedPicture, type Placement, placePictures } from './folder-layout.js';
+import {
+  ignoreFilter,
+  listNames,
+  othersBelow,
+  type PlacedPicture,
+  type Placement,
+  type SplitName,
+} from './folder-evidence.js';
+import { emptySplitFolders, placePictures } from './folder-layout.js';
 import { type FolderNode, forEachConcurrently, readFolderTree } from './folder-tree.js';
 import type {
   ImageFolderContent,
@@ -20,8 +27,9 @@ import type {
   ImageSample,
   ImageTableOptions,
   SkippedImage,
-} from './image-folder.js';
+} from './image-folder-options.js';
 import { READ_FORMATS } from './image-format.js';
+import type { DecodeOptions } from './image-header.js';
 import { placeByTables } from './image-table.js';
 import { DepthWatch } from './sample-depth.js';
 import { checkTables, findTables, metadataOf, offerTable, type TableEvidence, tablesToRead } from './table-evidence.js';

@@ -3,8 +3,15 @@ import { DataError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import { showValue } from '../messages/show-value.js';
 import { layoutError, type MaskCount, maskWarnings, refuseLoosePictures, withoutMasks } from './folder-doubts.js';
-import { filled, picturesBelow, type SplitName, splitsOf } from './folder-evidence.js';
-import type { LayoutOptions, PlacedPicture, Placement } from './folder-layout.js';
+import {
+  filled,
+  type LayoutOptions,
+  type PlacedPicture,
+  type Placement,
+  picturesBelow,
+  type SplitName,
+  splitsOf,
+} from './folder-evidence.js';
 import type { FolderNode } from './folder-tree.js';
 
 /** @throws DataError if the function gives what is no class, or no class at all */

@@ -5,8 +5,8 @@ import { oneLine } from '../messages/one-line.js';
 import type { Table } from './csv.js';
 import { FileIndex } from './file-index.js';
 import { LAYOUTS } from './folder-doubts.js';
+import type { Placement } from './folder-evidence.js';
 import { listNames, othersBelow, picturesBelow, plainName, splitInName } from './folder-evidence.js';
-import type { Placement } from './folder-layout.js';
 import type { FolderNode, PictureFile } from './folder-tree.js';
 import {
   fileColumnOf,

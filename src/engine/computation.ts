@@ -63,24 +63,32 @@ export async function runPass(
   }
 }
 
-/** The result of a pass without gradients; the caller releases it. Inside of `exclusively`. */
+/** The values that a pass without gradients gives, alone on the engine. */
 export async function infer(
   engine: Engine,
   options: ComputationOptions,
   body: (tape: Tape) => Steps<Tensor>,
-): Promise<Tensor> {
-  const pass = new Pass(engine, options);
-  const steps = body(pass.tape);
+): Promise<Float32Array> {
+  const result = await exclusively(engine, options.signal, async () => {
+    const pass = new Pass(engine, options);
+    const steps = body(pass.tape);
+    try {
+      pass.requireParts();
+      let next = steps.next();
+      for (; !next.done; next = steps.next()) await pass.pause();
+      engine.retain(next.value);
+      pass.tape.dispose();
+      return next.value;
+    } catch (error) {
+      pass.abandon(steps);
+      throw error;
+    }
+  });
+  // Whoever waits for the engine may queue work while this comes from the device.
   try {
-    pass.requireParts();
-    let next = steps.next();
-    for (; !next.done; next = steps.next()) await pass.pause();
-    engine.retain(next.value);
-    pass.tape.dispose();
-    return next.value;
-  } catch (error) {
-    pass.abandon(steps);
-    throw error;
+    return await engine.read(result);
+  } finally {
+    engine.release(result);
   }
 }
 

@@ -3,8 +3,9 @@ import { nearestName } from '../config.js';
 import { requireNotTraining } from '../engine/parameter-lease.js';
 import { ConfigError } from '../errors.js';
 import { showValue } from '../messages/show-value.js';
+import type { WriteAdapter } from '../model/linear-module.js';
 import type { LoraAdapter } from './lora-adapter.js';
-import { describeValue, type LoraHost, requireLoraHost, type WriteAdapter } from './lora-host.js';
+import { describeValue, type LoraHost, requireLoraHost } from './lora-host.js';
 import { writeIntoCheckpoint } from './write-adapter.js';
 
 /** PEFT's name for an adapter that was given none. */

@@ -6,7 +6,6 @@ import type { Parameter, ParameterSet } from '../engine/tensor.js';
 import { ConfigError } from '../errors.js';
 import type { LinearModule, LoraWeights } from '../model/linear-module.js';
 import { modelPart } from '../model/tensor-names.js';
-import type { AdapterSlots } from './adapter-slots.js';
 import type { LoraConfig } from './lora-config.js';
 import { describeValue, type LoraEngine, type LoraHost } from './lora-host.js';
 
@@ -34,12 +33,20 @@ export interface AdapterOrigin {
   readonly chatTemplate?: string | undefined;
 }
 
+/** The adapters of a model, of which its layers compute with one. */
+export interface AdapterHolder {
+  readonly active: LoraAdapter | undefined;
+  /** Brings the layers and what is trained up to date. */
+  update(): void;
+  remove(adapter: LoraAdapter): void;
+}
+
 /** What an adapter is made of. */
 export interface LoraAdapterParts {
   readonly name: string;
   readonly config: LoraConfig;
   readonly model: LoraHost;
-  readonly slots: AdapterSlots;
+  readonly slots: AdapterHolder;
   readonly parameters: ParameterSet;
   readonly modules: readonly LoraModule[];
   readonly weights: readonly LoraWeights[];
@@ -65,7 +72,7 @@ export class LoraAdapter {
   readonly origin: AdapterOrigin;
   /** The model that it sits on. */
   readonly model: LoraHost;
-  readonly #slots: AdapterSlots;
+  readonly #slots: AdapterHolder;
   readonly #weights: readonly LoraWeights[];
   #isOff = false;
   /** Calls of `withDisabled` that have not ended. */

@@ -3,16 +3,10 @@ import type { Engine } from '../engine/engine.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { ConfigError } from '../errors.js';
 import { describeGiven } from '../messages/given-kind.js';
-import type { LinearModule } from '../model/linear-module.js';
+import type { LinearModule, WriteAdapter } from '../model/linear-module.js';
 
 /** What an adapter needs of an engine. */
 export type LoraEngine = Pick<Engine, 'createParameters' | 'readParameters' | 'writeParameters' | 'releaseParameters'>;
-
-/**
- * Writes the files of an adapter with these values [trainable.size] into a checkpoint's folder, unless it has an adapter
- * already. `maker` of the batches: its chat template goes beside the adapter, where it has one.
- */
-export type WriteAdapter = (directory: string, parameters: Float32Array, maker?: unknown) => Promise<void>;
 
 /** What an adapter needs of a model. */
 export interface LoraHost {

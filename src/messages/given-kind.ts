@@ -14,7 +14,7 @@ const isDataset = (value: unknown): boolean =>
 /** By name: how messages call it, and how it is told. The first that is true counts. */
 const KINDS = {
   promise: ['a promise', (value) => can(value, 'then')],
-  model: ['a model', (value) => can(value, 'accumulateGradients') || Array.isArray(value.linearModules)],
+  model: ['a model', (value) => can(value, 'lossSteps') || Array.isArray(value.linearModules)],
   engine: ['an engine', (value) => can(value, 'createParameters', 'loadWeight')],
   adapter: ['an adapter', (value) => Array.isArray(value.modules) && isObject(value.parameters)],
   pretrained: [

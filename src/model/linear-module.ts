@@ -28,3 +28,9 @@ export interface LinearModule {
   /** Set by `applyLora`; undefined without an adapter, and again when that is disposed of. */
   lora: LoraWeights | undefined;
 }
+
+/**
+ * Writes the files of an adapter with these values [trainable.size] into a checkpoint's folder, unless it has an adapter
+ * already. `maker` of the batches: its chat template goes beside the adapter, where it has one.
+ */
+export type WriteAdapter = (directory: string, parameters: Float32Array, maker?: unknown) => Promise<void>;

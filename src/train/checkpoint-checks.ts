@@ -2,7 +2,7 @@
 
 import { findIndexInTurns } from '../async/event-loop.js';
 import { CheckpointError } from '../errors.js';
-import type { TrainerState, TrainingTensors } from './checkpoint.js';
+import type { TrainerState, TrainingTensors } from './checkpoint-state.js';
 
 const MAX_LISTED = 20;
 

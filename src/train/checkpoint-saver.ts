@@ -6,8 +6,8 @@ import type { Engine, OptimizerState } from '../engine/engine.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { CheckpointError, EngineError } from '../errors.js';
 import type { BestModelTracker } from './best-model.js';
-import type { TrainingTensors } from './checkpoint.js';
-import type { CheckpointKeeper, Progress, SavedCheckpoint } from './checkpoint-keeper.js';
+import type { CheckpointManager, Progress, SavedCheckpoint } from './checkpoint-manager.js';
+import type { TrainingTensors } from './checkpoint-state.js';
 import type { RunLog } from './run-log.js';
 import type { StepMetrics } from './step-metrics.js';
 
@@ -19,7 +19,7 @@ export interface CheckpointSaverParts {
   readonly log: RunLog;
   readonly metrics: StepMetrics;
   readonly best: BestModelTracker | undefined;
-  readonly checkpoints: CheckpointKeeper;
+  readonly checkpoints: CheckpointManager;
   /** Waits for the engine, but not for ever where the run is told to stop. */
   readonly answer: <T>(value: Promise<T>) => Promise<T>;
   /** Waits for readers who are at work on an event: the parameters are meanwhile those that it tells of. */

@@ -1,7 +1,7 @@
 /** In what a saved run and the present one differ. */
 import { showValue } from '../messages/show-value.js';
 import { judgeOf } from './best-model.js';
-import type { RunIdentity, TrainerState } from './checkpoint.js';
+import type { RunIdentity, TrainerState } from './checkpoint-state.js';
 import { compareDatasets } from './dataset-fingerprint.js';
 import { SETTINGS_MAY_CHANGE } from './resume-rules.js';
 import { parseSftConfig, RESUME_MAY_CHANGE, type SftConfig } from './sft-config.js';

@@ -2,9 +2,14 @@
 
 import { eventLoopTurn, isTurnDue } from '../async/event-loop.js';
 import { orAborted } from '../async/or-aborted.js';
+import { checkNames } from '../config.js';
 import type { DataLoader } from '../data/data-loader.js';
-import type { SkippedSample } from '../data/types.js';
+import type { SkippedSample, VlmBatch } from '../data/types.js';
+import { infer } from '../engine/computation.js';
+import type { Steps } from '../engine/tape.js';
+import type { Tensor } from '../engine/tensor.js';
 import { DataError } from '../errors.js';
+import { requireSignal } from '../require-given.js';
 import type { EvaluateLossOptions, TrainableModel } from './trainable-model.js';
 
 /** What an evaluation measured, named as transformers names it. */
@@ -19,21 +24,50 @@ export interface EvalResult {
   readonly metrics?: Readonly<Record<string, number>>;
 }
 
+/** Sum of the losses of the labelled tokens of a batch and their count, with dropout and noise off. */
+export async function evaluateLoss(
+  model: TrainableModel,
+  batch: VlmBatch,
+  options: EvaluateLossOptions = {},
+): Promise<{
+  /** In nats, smoothed as the options say; 0 if nothing is labelled. */
+  readonly lossSum: number;
+  /** Labelled tokens that are predicted: never the first of a sample. */
+  readonly labelCount: number;
+}> {
+  checkNames(options, { labelSmoothing: false, signal: false }, 'evaluateLoss');
+  requireSignal(options.signal, 'evaluateLoss');
+  const { labelSmoothing, signal } = options;
+  const packed = model.pack(batch);
+  const labelCount = packed.labelRows.length;
+  if (labelCount === 0) return { lossSum: 0, labelCount };
+  const adapter = model.adapterView?.();
+  const requireParts = () => adapter && model.requireParts?.(adapter);
+  const losses = await infer(model.engine, { signal, requireParts }, (tape) => {
+    // Never undefined, as something is labelled.
+    return model.lossSteps(tape, packed, 1, { labelSmoothing, adapter }) as Steps<Tensor>;
+  });
+  return { lossSum: losses[0]!, labelCount };
+}
+
+/** What an evaluation goes over, in order. */
+export interface EvaluationParts extends EvaluateLossOptions {
+  readonly loader: DataLoader;
+  /** Samples of the loader's data set. */
+  readonly length: number;
+  readonly batchSize: number;
+  /** Receives the samples of a batch that cannot be read and are left out. */
+  readonly onSkipped?: ((samples: readonly SkippedSample[]) => void) | undefined;
+  /** Called before each batch: throws if it must not be measured. */
+  readonly onBatch?: (() => void) | undefined;
+}
+
 /**
- * @param length samples of the loader's data set, taken in order
- * @param onSkipped told of the samples of a batch that cannot be read and are left out
- * @param signal heard while the model computes, and if it never answers
+ * The mean loss of a labelled token over a data set. The signal is heard though the engine never answers.
  * @throws DataError if no token of the data set carries a label; the signal's reason
  */
-export async function evaluateLoss(
-  model: Pick<TrainableModel, 'evaluateLoss'>,
-  loader: DataLoader,
-  length: number,
-  batchSize: number,
-  options: EvaluateLossOptions,
-  signal: AbortSignal | undefined,
-  onSkipped?: (samples: readonly SkippedSample[]) => void,
-): Promise<EvalResult> {
+export async function evaluateDataset(model: TrainableModel, parts: EvaluationParts): Promise<EvalResult> {
+  const { loader, length, batchSize, labelSmoothing, signal, onSkipped, onBatch } = parts;
   const start = performance.now();
   let lossSum = 0;
   let labelCount = 0;
@@ -43,8 +77,9 @@ export async function evaluateLoss(
     skipped += batch.skipped?.length ?? 0;
     // A collator that drops over-long samples may leave nothing.
     if (batch.inputIds.shape[0] === 0) continue;
-    const result = await orAborted(model.evaluateLoss(batch, signal ? { ...options, signal } : options), signal);
-    // Not every model pauses while it computes.
+    onBatch?.();
+    const result = await orAborted(evaluateLoss(model, batch, { labelSmoothing, signal }), signal);
+    // A small model is through before a pause is due.
     if (isTurnDue()) await eventLoopTurn();
     lossSum += result.lossSum;
     labelCount += result.labelCount;

@@ -9,7 +9,7 @@ import { ConfigError, DataError, TrainingError } from '../errors.js';
 import { showValue } from '../messages/show-value.js';
 import { requireSignal } from '../require-given.js';
 import { judgeOf } from './best-model.js';
-import { type EvalResult, evaluateLoss } from './evaluate-loss.js';
+import { type EvalResult, evaluateDataset } from './evaluate-loss.js';
 import type { TrainOutput } from './events.js';
 import { checkEvaluationSet, checkLabels } from './label-check.js';
 import { learningRateFactors } from './lora-plus.js';
@@ -22,7 +22,7 @@ import { asDataset, checkMetrics, checkTrainerOptions } from './trainer-parts.js
 import { TrainingLoop } from './training-loop.js';
 import { type RunControl, TrainingRun } from './training-run.js';
 import { describeSkipped } from './training-window.js';
-import { MODEL_GRACE } from './window-gradients.js';
+import { MODEL_GRACE } from './window-step.js';
 
 /** What a trainer is made of. */
 export interface SftTrainerOptions {
@@ -200,7 +200,7 @@ export class SftTrainer {
   }
 
   async #run(
-    { emit, signal, isRead, whenRead }: RunControl,
+    { emit, signal, whenRead }: RunControl,
     config: SftConfig,
     resumeFrom: string | true | undefined,
   ): Promise<TrainOutput> {
@@ -218,7 +218,6 @@ export class SftTrainer {
         model,
         config,
         sampler: this.#sampler,
-        learningRateFactors: learningRateFactors(trainable, config.loraplusLrRatio),
         warnings: runWarnings(config, this.#sampler),
         settings: namedSettings(this.#options),
         tokenizerDigest: this.#options.collator.tokenizerDigest,
@@ -230,7 +229,6 @@ export class SftTrainer {
         saveAdapter: this.#options.saveAdapter,
         collator: this.#options.collator,
         signal,
-        isRead,
         whenRead,
         lease,
         show: (event) => {
@@ -280,24 +278,11 @@ export class SftTrainer {
   ): Promise<EvalResult> {
     if (!dataset?.length) throw new DataError('there is no evaluation set, or it is empty');
     const { model, evalDataset, computeMetrics } = this.#options;
-    const { perDeviceEvalBatchSize, labelSmoothingFactor: labelSmoothing } = this.config;
+    const { perDeviceEvalBatchSize: batchSize, labelSmoothingFactor: labelSmoothing } = this.config;
     const onSkipped = (samples: readonly SkippedSample[]) => warn?.(`evaluation: ${describeSkipped(samples)}`);
     const loader = this.#loader(dataset);
-    const { length } = dataset;
-    const smoothing = { labelSmoothing };
-    const measured: typeof model.evaluateLoss = (batch, given) => {
-      onBatch?.();
-      return model.evaluateLoss(batch, given);
-    };
-    const loss = evaluateLoss(
-      { evaluateLoss: measured },
-      loader,
-      length,
-      perDeviceEvalBatchSize,
-      smoothing,
-      signal,
-      onSkipped,
-    );
+    const parts = { loader, length: dataset.length, batchSize, labelSmoothing, signal, onSkipped, onBatch };
+    const loss = evaluateDataset(model, parts);
     const result = await (signal ? afterAbort(loss, signal, MODEL_GRACE) : loss);
     if (!computeMetrics || dataset !== evalDataset) return result;
     const metrics = checkMetrics(await orAborted(computeMetrics({ signal }), signal));

@@ -1,7 +1,15 @@
-/** What the trainer knows of a model: gradients of a window of micro-batches, and the loss of a batch. No LoRA here. */
+/** What the trainer knows of a model: a network on an engine, from a packed batch to its loss. No LoRA here. */
+
+import type { DropoutStream } from '../batch/dropout-keys.js';
+import type { PackedBatch } from '../batch/packed-batch.js';
+import type { PackedSize } from '../batch/packed-window.js';
 import { IGNORE_INDEX, type VlmBatch } from '../data/types.js';
-import type { Deferred, Engine } from '../engine/engine.js';
-import type { ParameterSet } from '../engine/tensor.js';
+import type { Engine } from '../engine/engine.js';
+import type { Steps, Tape } from '../engine/tape.js';
+import type { ParameterSet, Tensor } from '../engine/tensor.js';
+import type { WriteAdapter } from '../model/linear-module.js';
+import type { AdapterView, PassOptions, RecomputedLayers } from '../model/ministral3/layers.js';
+import type { Costs } from './pass-plan.js';
 
 /** How the gradients of a window are computed. */
 export interface AccumulateOptions {
@@ -24,9 +32,9 @@ export interface AccumulateOptions {
   readonly neftuneNoiseAlpha?: number | undefined;
   /** Looked at in pauses of the computation: its reason is thrown, with some gradients added already. */
   readonly signal?: AbortSignal | undefined;
-  /** Told what the run had to change to fit. */
+  /** Receives what had to change for the window to fit. */
   readonly onWarning?: ((message: string) => void) | undefined;
-  /** Told how the window is run, before each attempt. */
+  /** Receives the passes of the window, before each attempt. */
   readonly onPlan?: ((passes: readonly PassSummary[]) => void) | undefined;
 }
 
@@ -47,12 +55,7 @@ export interface PassSummary {
   /** Of the vision tower, before they are merged. */
   readonly patches: number;
   /** The first layers of each tower that are run again in backward. */
-  readonly recomputedLayers: {
-    /** Of the vision tower. */
-    readonly vision: number;
-    /** Of the decoder. */
-    readonly text: number;
-  };
+  readonly recomputedLayers: RecomputedLayers;
   /** Estimate of the bytes that it takes above what is held between passes. */
   readonly bytes: number;
 }
@@ -61,48 +64,38 @@ export interface PassSummary {
 export interface TrainableModel {
   /** Holds the parameters; the trainer updates them there. */
   readonly engine: Engine;
-  /** Everything that is trained; at least one number. The same set as long as a run takes. */
+  /** Everything that is trained; at least one value. The same set as long as a run takes. */
   readonly trainable: ParameterSet;
   /** Whether its weights were freed: it can be trained no longer. */
   readonly isDisposed?: boolean | undefined;
   /** What decides a run besides the parameters' names and shapes, as JSON: a resume refuses other values. */
   readonly trainingSettings?: Readonly<Record<string, unknown>> | undefined;
   /**
-   * Writes what is trained, with these values [trainable.size], into the folder of a checkpoint, in files that others
-   * can load: those of an adapter. What somebody has written there already stays. Asked for when a run begins; models
-   * without it get checkpoints without an adapter.
-   * @param maker the collator of the run: what its batches are made with may be written as well
+   * Writes what is trained into the folder of a checkpoint, in files that others can load. Asked for when a run begins;
+   * models without it get checkpoints without an adapter. `maker` is the run's collator.
    */
-  readonly writeAdapter?: ((directory: string, parameters: Float32Array, maker?: unknown) => Promise<void>) | undefined;
+  readonly writeAdapter?: WriteAdapter | undefined;
   /** What it is trained on top of, a digest for each part: a resume refuses others, where both are known. */
   readonly baseModel?: Readonly<Record<string, string>> | undefined;
   /** Name or folder of that, for messages. */
   readonly nameOrPath?: string | undefined;
   /** Of its checkpoint; asked only which tokens stop generation. */
   readonly config?: { readonly eosTokenIds?: readonly number[] | undefined } | undefined;
+  /** The batch without padding; `dropout` switches dropout on and says which masks the samples get. */
+  pack(batch: VlmBatch, dropout?: DropoutStream): PackedBatch;
   /**
-   * Adds the gradient of the window's loss to the parameters, which must be zero before: a window that runs out of
-   * memory is begun again from zero, in smaller passes. Its samples may run in as few packed passes as fit; the result is
-   * that of running the micro-batches one by one.
-   * @returns the window's loss, fetched late
-   * @throws EngineError with details.outOfMemory if nothing that the options allow fits
+   * scale · Σ of the losses of the labelled tokens [1], recorded on the tape so that backward adds to the gradients of
+   * `trainable`; undefined if nothing is labelled. Yields where a turn of the event loop is due.
    */
-  accumulateGradients(microBatches: readonly VlmBatch[], options: AccumulateOptions): Promise<Deferred<number>>;
-  /** Sum of the losses of the labelled tokens and their count, with dropout and noise off. */
-  evaluateLoss(
-    batch: VlmBatch,
-    options?: EvaluateLossOptions,
-  ): Promise<{
-    /** In nats, smoothed as the options say; 0 if nothing is labelled. */
-    readonly lossSum: number;
-    /** Labelled tokens that are predicted: never the first of a sample. */
-    readonly labelCount: number;
-  }>;
-  /**
-   * Operations of a training step that the model itself asks for, recomputation left out: 2 for each frozen weight and
-   * row forward, and 2 for the gradient of the row where one flows (4N where everything is trained).
-   */
-  trainingFlops?(microBatches: readonly VlmBatch[]): number;
+  lossSteps(tape: Tape, packed: PackedBatch, scale: number, options: PassOptions): Steps<Tensor | undefined>;
+  /** Bytes and time of passes, counted from their sizes: the same sizes give the same plan. */
+  passCosts(): Costs;
+  /** The adapter that is on now: `lossSteps` is given it back, whatever becomes of the model's meanwhile. */
+  adapterView?(): AdapterView;
+  /** Asked after each pause. @throws if the weights or that adapter are gone */
+  requireParts?(adapter: AdapterView): void;
+  /** Operations that a training step of this size asks for, recomputation left out. */
+  trainingFlops?(size: PackedSize): number;
 }
 
 /**

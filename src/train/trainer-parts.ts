@@ -15,7 +15,7 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
 type Fields = Readonly<Record<string, unknown>>;
 const isObject = (value: unknown): value is Fields => typeof value === 'object' && value !== null;
 const isPromise = (value: unknown): boolean => isObject(value) && typeof value.then === 'function';
-const isModel = (value: unknown): boolean => isObject(value) && typeof value.accumulateGradients === 'function';
+const isModel = (value: unknown): boolean => isObject(value) && typeof value.lossSteps === 'function';
 const isEngine = (value: unknown): boolean => isObject(value) && typeof value.createParameters === 'function';
 const isDataset = (value: unknown): value is Dataset<unknown> =>
   isObject(value) && typeof value.get === 'function' && typeof value.length === 'number';

@@ -6,23 +6,20 @@
 import { afterAbort, orAborted } from '../async/or-aborted.js';
 import type { DataLoader } from '../data/data-loader.js';
 import type { Dataset, TrainingExample, VlmBatch } from '../data/types.js';
-import { exclusively } from '../engine/computation.js';
-import type { Deferred, OptimizerState, OptimizerStep } from '../engine/engine.js';
+import type { OptimizerState } from '../engine/engine.js';
 import type { ParameterLease } from '../engine/parameter-lease.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { TrainingError, TuneError } from '../errors.js';
-import { AdapterWriter } from './adapter-writer.js';
 import { BestModelTracker, judgeOf } from './best-model.js';
 import { listCheckpoints, savedFingerprints } from './checkpoint.js';
-import { checkpointAdapter } from './checkpoint-adapter.js';
-import { CheckpointKeeper } from './checkpoint-keeper.js';
+import { AdapterWriter, checkpointAdapter } from './checkpoint-adapter.js';
+import { CheckpointManager } from './checkpoint-manager.js';
 import { CheckpointSaver } from './checkpoint-saver.js';
 import { evaluationWarnings, settingsWithParts } from './compare-runs.js';
 import { fingerprintDataset } from './dataset-fingerprint.js';
 import type { EvalResult } from './evaluate-loss.js';
 import { ReaderLeft } from './event-readers.js';
 import type { TrainingEvent, TrainOutput } from './events.js';
-import { GradientCoverage } from './gradient-coverage.js';
 import { LeftOutSteps } from './left-out.js';
 import { changedSettings } from './resume-rules.js';
 import { claimRunFolder, type RunFolder } from './run-folder.js';
@@ -34,7 +31,7 @@ import { optimizerKind, resolveSteps, type SftConfig, scheduleRun } from './sft-
 import { StepMetrics } from './step-metrics.js';
 import type { TrainableModel } from './trainable-model.js';
 import { describeWindow } from './training-window.js';
-import { MODEL_GRACE, WindowGradients } from './window-gradients.js';
+import { MODEL_GRACE, type TakenStep, WindowStep } from './window-step.js';
 
 /** Milliseconds that the engine may take for each part of the last save. */
 const ENGINE_PATIENCE = 60_000;
@@ -47,8 +44,6 @@ export interface TrainingLoopOptions {
   /** Of the collator's tokenizer, where it is known. */
   readonly tokenizerDigest: string | undefined;
   readonly sampler: Sampler;
-  /** Of the trainable parameters, in order, where they differ. */
-  readonly learningRateFactors: readonly number[] | undefined;
   /** To be shown once the run has begun. */
   readonly warnings: readonly string[];
   readonly dataset: Dataset<TrainingExample>;
@@ -66,8 +61,6 @@ export interface TrainingLoopOptions {
   readonly signal: AbortSignal;
   /** Settles when every reader has handled the event. */
   readonly show: (event: TrainingEvent) => Promise<void>;
-  /** Whether a reader is at work on an event. */
-  readonly isRead: () => boolean;
   /** Settles when no reader is, also after one has left. */
   readonly whenRead: (step: number) => Promise<void>;
   /** Of the parameters that are trained. */
@@ -78,15 +71,14 @@ export class TrainingLoop {
   readonly #options: TrainingLoopOptions;
   readonly #log: RunLog;
   readonly #schedule: ScheduleRun;
-  readonly #coverage = new GradientCoverage();
   readonly #leftOut = new LeftOutSteps();
   readonly #adapter: AdapterWriter;
-  readonly #gradients: WindowGradients;
   #metrics = new StepMetrics(0);
   #best: BestModelTracker | undefined;
-  #checkpoints!: CheckpointKeeper;
+  #checkpoints!: CheckpointManager;
   #saver!: CheckpointSaver;
   #optimizer!: OptimizerState;
+  #steps!: WindowStep;
   #folder: RunFolder | undefined;
   /** The model's when the run began: its adapter may be switched off meanwhile. */
   readonly #trainable: ParameterSet;
@@ -110,7 +102,6 @@ export class TrainingLoop {
     this.#schedule = scheduleRun(options.config, options.sampler.totalSteps);
     this.#adapter = new AdapterWriter(options.saveAdapter, options.signal);
     this.#trainable = options.model.trainable;
-    this.#gradients = new WindowGradients(options, this.#trainable);
   }
 
   /** Optimizer steps done. */
@@ -120,7 +111,8 @@ export class TrainingLoop {
 
   /** Gradients that the model is still computing though the run has given up waiting for them. */
   get unanswered(): Promise<unknown> | undefined {
-    return this.#gradients.unanswered;
+    // Missing if the run failed before it was made.
+    return (this.#steps as WindowStep | undefined)?.unanswered;
   }
 
   async run(resumeFrom: string | true | undefined): Promise<TrainOutput> {
@@ -209,7 +201,7 @@ export class TrainingLoop {
       ...(evaluated && { evalDataset: await fingerprintDataset(evaluated, signal, { before: saved.evalDataset }) }),
       parameters: trainable.parameters.map(({ name, shape }) => ({ name, shape })),
     };
-    this.#checkpoints = new CheckpointKeeper(identity, checkpointAdapter(model, collator, this.#adapter.write), {
+    this.#checkpoints = new CheckpointManager(identity, checkpointAdapter(model, collator, this.#adapter.write), {
       totalSteps: sampler.totalSteps,
       epochAfter: (steps) => (steps === 0 ? 0 : sampler.place(steps - 1).epochAfter),
     });
@@ -217,6 +209,11 @@ export class TrainingLoop {
     const resumed = resumeFrom === undefined ? undefined : await orAborted(this.#checkpoints.open(resumeFrom), signal);
     this.#optimizer = engine.createOptimizerState(trainable, optimizerKind(config));
     engine.zeroGradients(trainable);
+    const { lease } = this.#options;
+    this.#steps = new WindowStep({
+      ...{ model, trainable, optimizer: this.#optimizer, config, lease, signal },
+      answer: (value) => this.#answer(value),
+    });
     const maxSkippedSteps = config.onNonFiniteLoss === 'skip' ? config.maxSkippedSteps : 0;
     this.#metrics = new StepMetrics(maxSkippedSteps, resumed?.state.metrics);
     this.#best = judge && new BestModelTracker(judge, config, resumed?.state.best);
@@ -246,9 +243,7 @@ export class TrainingLoop {
   }
 
   async #step(batches: AsyncGenerator<VlmBatch, void>): Promise<void> {
-    const { model, config, sampler, loader, lease, signal } = this.#options;
-    const { engine } = model;
-    const trainable = this.#trainable;
+    const { config, sampler, loader, signal } = this.#options;
     const plan = sampler.window(this.#globalStep);
     const step = plan.step + 1;
     const epoch = plan.epochAfter;
@@ -277,45 +272,20 @@ export class TrainingLoop {
     // Of this step: told when it is done, for until then the parameters are those of the step before.
     const warnings: string[] = [];
     const onWarning = (message: string) => void warnings.push(message);
-    let loss: Deferred<number>;
+    let taken: TakenStep;
     try {
-      // Reported meanwhile, so that its readers find the parameters of the step before.
-      loss = await this.#gradients.compute(step, window, () => this.#settle(), onWarning);
+      // The step before is reported meanwhile, so that its readers find its parameters.
+      taken = await this.#steps.take(step, window, learningRate, () => this.#settle(), onWarning);
     } catch (error) {
       for (const message of warnings) await this.#log.warn(step, message);
       throw error;
     }
-    let gradNorm: Deferred<number>;
-    const skips = config.onNonFiniteLoss === 'skip';
-    const value = skips ? await this.#answer(loss()) : 0;
-    if (skips) loss = async () => value;
-    if (Number.isFinite(value)) {
-      const warning = await this.#answer(this.#coverage.check(engine, trainable, step, learningRate));
-      if (warning) warnings.push(warning);
-      const update: OptimizerStep = {
-        kind: optimizerKind(config),
-        learningRate,
-        beta1: config.adamBeta1,
-        beta2: config.adamBeta2,
-        eps: config.adamEpsilon,
-        weightDecay: config.weightDecay,
-        maxGradNorm: config.maxGradNorm,
-        learningRateFactors: this.#options.learningRateFactors,
-      };
-      // Not within a token or a batch of somebody else, who would compute with two states of the parameters.
-      gradNorm = await exclusively(engine, undefined, () =>
-        engine.optimizerStep(trainable, this.#optimizer, lease.own(update)),
-      );
-    } else gradNorm = async () => Number.NaN;
-    engine.zeroGradients(trainable);
     this.#count(step, epoch);
     this.#samples += sampleIds.length;
-    const labels = labelCount;
-    const flops = model.trainingFlops?.(window.batches);
-    this.#metrics.add({ step, epoch, learningRate, tokens, labels, flops, sampleIds, dataWait, loss, gradNorm });
+    this.#metrics.add({ step, epoch, learningRate, tokens, labels: labelCount, sampleIds, dataWait, ...taken });
     // Where a step may be left out, the engine must know it before the next one: it counts steps. Else its loss is
     // fetched while the engine works on the gradients of the next one.
-    if (skips) await this.#settle();
+    if (config.onNonFiniteLoss === 'skip') await this.#settle();
     for (const message of warnings) await this.#log.warn(step, message);
   }
 
@@ -404,7 +374,7 @@ export class TrainingLoop {
       const warnings: string[] = [];
       let result: EvalResult;
       try {
-        const onBatch = () => this.#gradients.requireSameParameters(step);
+        const onBatch = () => this.#steps.requireSameParameters(step);
         result = await this.#options.evaluate(this.#options.signal, (message) => warnings.push(message), onBatch);
       } finally {
         // Where it fails they may say why.
@@ -485,7 +455,7 @@ export class TrainingLoop {
       skippedSteps,
       ...(this.#best?.best ? { best: this.#best.best } : {}),
       // None if a reader left before the run had begun.
-      checkpoints: (this.#checkpoints as CheckpointKeeper | undefined)?.paths ?? [],
+      checkpoints: (this.#checkpoints as CheckpointManager | undefined)?.paths ?? [],
       ...(isStopped ? { stopped: true as const } : {}),
     };
   }

@@ -39,8 +39,6 @@ export class TrainingRun implements PromiseLike<TrainOutput>, AsyncIterable<Trai
       emit(event: TrainingEvent): Promise<void>;
       /** Aborted with the caller's reason, or with a `ReaderLeft` when a reader leaves. */
       readonly signal: AbortSignal;
-      /** Whether a reader is at work on an event that the run would wait for. */
-      readonly isRead: () => boolean;
       /** Settles when no reader is at work, also after one has left; at once when the caller has aborted. */
       readonly whenRead: (step: number) => Promise<void>;
     }) => Promise<TrainOutput>,
@@ -52,7 +50,6 @@ export class TrainingRun implements PromiseLike<TrainOutput>, AsyncIterable<Trai
     const control: RunControl = {
       emit: (event: TrainingEvent) => this.#events.emit(event, this.#stop.signal),
       signal: this.#stop.signal,
-      isRead: () => this.#events.isHeld,
       whenRead: (step) => this.#events.handled(step, signal),
     };
     // One turn later, so that whoever made the run can attach to it first.

@@ -14,7 +14,8 @@ import { parseArgs } from 'node:util';
 import { copyInTurns, findNotFinite } from '../../src/async/event-loop.js';
 import { findFaults, readManifest } from '../../src/files/file-digests.js';
 import { SafetensorsFile, writeSafetensors } from '../../src/formats/safetensors.js';
-import { type RunState, writeCheckpoint } from '../../src/train/checkpoint.js';
+import { writeCheckpoint } from '../../src/train/checkpoint.js';
+import type { RunState } from '../../src/train/checkpoint-state.js';
 import { median } from './median.js';
 
 const { values } = parseArgs({

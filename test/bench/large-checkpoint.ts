@@ -19,6 +19,7 @@ import { sizeOf } from '../../src/formats/weight-source.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { loadMinistral3 } from '../../src/model/load.js';
 import { countLabels } from '../../src/train/trainable-model.js';
+import { accumulateGradients } from '../../src/train/window-step.js';
 
 const TEXT = { hidden: 3072, inner: 9216, layers: 26, heads: 32, kvHeads: 8, headDim: 128, vocab: 131072 };
 const VISION = { hidden: 1024, inner: 4096, layers: 24, heads: 16 };
@@ -200,7 +201,7 @@ try {
   );
   const state = engine.createOptimizerState(model.trainable, 'adamw8bit');
   const loss = await timed('forward and backward', () =>
-    model.accumulateGradients([batch], {
+    accumulateGradients(model, [batch], {
       labelCount: countLabels(batch),
       dropoutSeeds: [1],
       gradientCheckpointing: true,

@@ -18,6 +18,7 @@ import type { Tensor } from '../../src/engine/tensor.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { countLabels } from '../../src/train/trainable-model.js';
+import { accumulateGradients } from '../../src/train/window-step.js';
 import { openCuda } from './open-cuda.js';
 import { randomModel, type Size } from './random-model.js';
 import { workloadBatches } from './workload.js';
@@ -241,7 +242,7 @@ const windows = Array.from({ length: Number(options.steps) }, next);
 let step = 0;
 async function queue(window: readonly VlmBatch[]): Promise<() => Promise<number>> {
   step++;
-  const loss = await model.accumulateGradients(window, {
+  const loss = await accumulateGradients(model, window, {
     labelCount: window.reduce((sum, batch) => sum + countLabels(batch), 0),
     dropoutSeeds: window.map((_, i) => step * 1000 + i),
     gradientCheckpointing: options.checkpointing,

@@ -20,6 +20,7 @@ import { createTfjsEngine } from '../../src/engine/tfjs/tfjs-engine.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
 import { countLabels } from '../../src/train/trainable-model.js';
+import { accumulateGradients } from '../../src/train/window-step.js';
 import { findTfjs } from '../engine/tfjs/installation.js';
 import { median } from './median.js';
 
@@ -79,7 +80,7 @@ async function contender(
   const state = engine.createOptimizerState(model.trainable, 'adamw');
   let steps = 0;
   const step = async (): Promise<number> => {
-    const loss = await model.accumulateGradients([batch], {
+    const loss = await accumulateGradients(model, [batch], {
       labelCount: countLabels(batch),
       dropoutSeeds: [++steps],
       gradientCheckpointing: false,

@@ -18,6 +18,7 @@ import { createCudaEngine } from '../../src/engine/cuda/cuda-engine.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { countLabels, type PassSummary } from '../../src/train/trainable-model.js';
+import { accumulateGradients } from '../../src/train/window-step.js';
 import { median } from './median.js';
 import { PEER_OPTIONS, runPeer } from './peer.js';
 import { randomModel, type Size } from './random-model.js';
@@ -71,14 +72,23 @@ const plans = new Map<string, number>();
 const ratios: number[] = [];
 let peakBytes = 0;
 const inUse: Record<number, number> = {};
+function sizeOf(window: readonly VlmBatch[], labels: number) {
+  let [tokens, patches] = [0, 0];
+  for (const { attentionMask, imageSizes } of window) {
+    for (const real of attentionMask.data) tokens += real;
+    const sizes = imageSizes?.data ?? [];
+    for (let i = 0; i + 1 < sizes.length; i += 2) patches += (sizes[i]! * sizes[i + 1]!) / 14 ** 2;
+  }
+  return { tokens, patches, features: patches / 4, labels };
+}
 async function run(window: readonly VlmBatch[]): Promise<() => Promise<number>> {
   const labelCount = window.reduce((sum, batch) => sum + countLabels(batch), 0);
   step++;
-  flops += model.trainingFlops(window);
+  flops += model.trainingFlops(sizeOf(window, labelCount));
   let passes: readonly PassSummary[] = [];
   engine.resetPeak();
   const held = engine.memory().bytesInUse;
-  const loss = await model.accumulateGradients(window, {
+  const loss = await accumulateGradients(model, window, {
     labelCount,
     dropoutSeeds: window.map((_, i) => step * 1000 + i),
     gradientCheckpointing: checkpointing!,

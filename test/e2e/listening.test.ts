@@ -8,7 +8,9 @@ import { applyLora, type LoraAdapter } from '../../src/lora/apply-lora.js';
 import { type GeneratedToken, generate, generateTokens, streamText } from '../../src/model/generate.js';
 import { loadMinistral3 } from '../../src/model/load.js';
 import type { Ministral3 } from '../../src/model/ministral3/model.js';
+import { evaluateLoss } from '../../src/train/evaluate-loss.js';
 import { countLabels } from '../../src/train/trainable-model.js';
+import { accumulateGradients } from '../../src/train/window-step.js';
 import { makeAdapter, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';
 
 const loop = vi.hoisted(() => ({ pauses: true, turns: 0 }));
@@ -58,7 +60,7 @@ async function afterPauses(count: number): Promise<void> {
 }
 
 async function gradients(gradientCheckpointing: boolean, signal?: AbortSignal): Promise<Float32Array> {
-  const loss = await model.accumulateGradients([batch], {
+  const loss = await accumulateGradients(model, [batch], {
     labelCount: countLabels(batch),
     dropoutSeeds: [7],
     gradientCheckpointing,
@@ -71,7 +73,7 @@ async function gradients(gradientCheckpointing: boolean, signal?: AbortSignal): 
   return all;
 }
 
-const evaluate = (signal?: AbortSignal) => model.evaluateLoss(batch, signal && { signal });
+const evaluate = (signal?: AbortSignal) => evaluateLoss(model, batch, signal && { signal });
 
 /** Each as it is alone and without pauses. */
 const works: Record<string, (signal?: AbortSignal) => Promise<unknown>> = {
@@ -196,7 +198,7 @@ describe('while a computation pauses', () => {
   /** As `gradients`, read from the adapter that was trained. */
   async function lossAndGradients(): Promise<Float32Array> {
     const set = adapter.parameters;
-    const loss = await model.accumulateGradients([batch], {
+    const loss = await accumulateGradients(model, [batch], {
       labelCount: countLabels(batch),
       dropoutSeeds: [7],
       gradientCheckpointing: true,
@@ -223,7 +225,7 @@ describe('while a computation pauses', () => {
     const engine = createCpuEngine({ threads: 2 });
     const own = await loadMinistral3(world.checkpoint, { engine });
     applyLora(own, { r: 2 });
-    const works = [generate(own, prompts, options), own.evaluateLoss(batch), own.lastLogits(prompts)];
+    const works = [generate(own, prompts, options), evaluateLoss(own, batch), own.lastLogits(prompts)];
     const failed = works.map((work) => expect(work).rejects.toThrow(EngineError));
     const message = expect(works[0]).rejects.toThrow(/disposed/);
     await afterPauses(3);
@@ -245,7 +247,7 @@ describe('while a computation pauses', () => {
     await failed;
     fail.mockRestore();
     setAdapter(model, 'other');
-    expect((await model.evaluateLoss(batch)).lossSum).toBeGreaterThan(0);
+    expect((await evaluateLoss(model, batch)).lossSum).toBeGreaterThan(0);
     other.dispose();
     setAdapter(model, 'default');
   });

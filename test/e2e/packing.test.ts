@@ -2,10 +2,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { joinPacked, type PackedBatch } from '../../src/batch/packed-batch.js';
 import type { SftExample, VlmBatch } from '../../src/data/types.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
-import { Tape } from '../../src/engine/tape.js';
+import { runAtOnce, Tape } from '../../src/engine/tape.js';
 import type { Tensor } from '../../src/engine/tensor.js';
 import type { LoraAdapter } from '../../src/lora/apply-lora.js';
+import { evaluateLoss } from '../../src/train/evaluate-loss.js';
 import { type AccumulateOptions, countLabels } from '../../src/train/trainable-model.js';
+import { accumulateGradients } from '../../src/train/window-step.js';
 import { relativeL2 } from '../parity/check-list.js';
 import { makeAdapter, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';
 
@@ -29,7 +31,7 @@ async function run(
   const { engine, model } = world;
   engine.zeroGradients(adapter.parameters);
   const labelCount = batches.reduce((sum, batch) => sum + countLabels(batch), 0);
-  const loss = await model.accumulateGradients(batches, {
+  const loss = await accumulateGradients(model, batches, {
     labelCount,
     dropoutSeeds: batches.map((_, i) => i),
     gradientCheckpointing,
@@ -72,7 +74,7 @@ describe('a batch gives the same loss however it is cut and padded', () => {
     let sum = 0;
     let count = 0;
     for (const batch of batches) {
-      const { lossSum, labelCount } = await world.model.evaluateLoss(batch);
+      const { lossSum, labelCount } = await evaluateLoss(world.model, batch);
       expect(labelCount).toBe(countLabels(batch));
       sum += lossSum;
       count += labelCount;
@@ -115,7 +117,7 @@ describe('a batch gives the same loss however it is cut and padded', () => {
     await run([batch]);
     const before = world.engine.memory().bytesInUse;
     await run([batch, batch], true);
-    await world.model.evaluateLoss(batch);
+    await evaluateLoss(world.model, batch);
     expect(world.engine.memory().bytesInUse).toBe(before);
   });
 });
@@ -207,7 +209,7 @@ describe('NEFTune and label smoothing', () => {
     const plain = await run(batches);
     let [sum, count] = [0, 0];
     for (const batch of batches) {
-      const { lossSum, labelCount } = await world.model.evaluateLoss(batch, { labelSmoothing: 0.1 });
+      const { lossSum, labelCount } = await evaluateLoss(world.model, batch, { labelSmoothing: 0.1 });
       sum += lossSum;
       count += labelCount;
     }
@@ -236,7 +238,7 @@ describe('dropout', () => {
     let sum = 0;
     for (const packed of passes) {
       const tape = new Tape(engine);
-      const loss = model.loss(tape, packed, 1 / labelCount, { recompute })!;
+      const loss = runAtOnce(model.lossSteps(tape, packed, 1 / labelCount, { recompute }))!;
       sum += (await engine.read(loss))[0]!;
       tape.backward(loss);
       tape.dispose();
@@ -251,7 +253,7 @@ describe('dropout', () => {
     const window = async () => {
       engine.zeroGradients(everywhere.parameters);
       const options = { labelCount, dropoutSeeds: [5, 6, 7, 8], gradientCheckpointing: false };
-      const loss = await (await model.accumulateGradients(batches, options))();
+      const loss = await (await accumulateGradients(model, batches, options))();
       return { loss, gradients: await engine.readGradients(everywhere.parameters) };
     };
     const four = await window();
@@ -295,6 +297,6 @@ describe('dropout', () => {
       '1 of 2 batches of a pass have dropout keys',
     );
     const options = { labelCount: 1, dropoutSeeds: [1, 2], gradientCheckpointing: false };
-    await expect(model.accumulateGradients([batch], options)).rejects.toThrow('2 dropoutSeeds for 1 micro-batches');
+    await expect(accumulateGradients(model, [batch], options)).rejects.toThrow('2 dropoutSeeds for 1 micro-batches');
   });
 });

@@ -6,6 +6,7 @@ import type { LoraAdapter } from '../../src/lora/apply-lora.js';
 import { loadMinistral3 } from '../../src/model/load.js';
 import type { Ministral3 } from '../../src/model/ministral3/model.js';
 import { type AccumulateOptions, countLabels, type PassSummary } from '../../src/train/trainable-model.js';
+import { accumulateGradients } from '../../src/train/window-step.js';
 import { relativeL2 } from '../parity/check-list.js';
 import { makeAdapter, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';
 
@@ -52,7 +53,7 @@ async function run(
   const held = engine.memory().bytesInUse;
   const plans: (readonly PassSummary[])[] = [];
   const warnings: string[] = [];
-  const loss = await model.accumulateGradients(batches, {
+  const loss = await accumulateGradients(model, batches, {
     labelCount: batches.reduce((sum, batch) => sum + countLabels(batch), 0),
     dropoutSeeds: batches.map((_, i) => i),
     gradientCheckpointing: 'auto',

@@ -2,6 +2,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { EngineError } from '../../src/errors.js';
+import { evaluateLoss } from '../../src/train/evaluate-loss.js';
 import type { TrainingEvent } from '../../src/train/events.js';
 import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { makeAdapter, makeDataset, makeTinyWorld, type TinyWorld } from './tiny-model.js';
@@ -61,6 +62,6 @@ describe('a run whose engine loses a thread', () => {
     expect(steps).toBeGreaterThan(0);
     expect(saved).toEqual([`checkpoint-${steps}`]);
     const batch = await world.collator.collate([await makeDataset(1).get(0)]);
-    await expect(world.model.evaluateLoss(batch)).rejects.toThrow(/a thread of the cpu engine ended/);
+    await expect(evaluateLoss(world.model, batch)).rejects.toThrow(/a thread of the cpu engine ended/);
   });
 });

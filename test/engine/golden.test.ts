@@ -8,6 +8,7 @@ import type { LoraAdapter } from '../../src/lora/apply-lora.js';
 import { loadMinistral3 } from '../../src/model/load.js';
 import type { Ministral3 } from '../../src/model/ministral3/model.js';
 import { countLabels } from '../../src/train/trainable-model.js';
+import { accumulateGradients } from '../../src/train/window-step.js';
 import { relativeL2 } from '../parity/check-list.js';
 
 // Values of transformers and peft, made by test/fixtures/make-golden.py.
@@ -42,7 +43,7 @@ afterAll(async () => {
 async function accumulate(): Promise<number> {
   engine.zeroGradients(adapter.parameters);
   const options = { labelCount: countLabels(batch), dropoutSeeds: [0], gradientCheckpointing: false };
-  return (await model.accumulateGradients([batch], options))();
+  return (await accumulateGradients(model, [batch], options))();
 }
 
 describe('a small model computes what transformers and peft compute', () => {

@@ -4,6 +4,7 @@ import { applyLora } from '../../src/lora/apply-lora.js';
 import type { LoraConfigOptions } from '../../src/lora/lora-config.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { countLabels, type PassSummary } from '../../src/train/trainable-model.js';
+import { accumulateGradients } from '../../src/train/window-step.js';
 import type { Size } from '../bench/random-model.js';
 import { standInEngine, standInModel } from '../engine/cuda/stand-in.js';
 
@@ -84,7 +85,7 @@ async function run(options: Case, prepared?: Awaited<ReturnType<typeof prepare>>
   for (let step = 0; step < 2; step++) {
     engine.resetPeak();
     const held = engine.memory().bytesInUse;
-    const loss = await model.accumulateGradients(WINDOW, {
+    const loss = await accumulateGradients(model, WINDOW, {
       labelCount,
       dropoutSeeds: [0, 1, 2, 3],
       gradientCheckpointing,

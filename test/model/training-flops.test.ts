@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { sumOfSizes } from '../../src/batch/packed-window.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { standInEngine, standInModel } from '../engine/cuda/stand-in.js';
@@ -8,13 +9,7 @@ describe('trainingFlops', () => {
     const { engine } = standInEngine(80 * 2 ** 30);
     const model = await standInModel(engine, '3B');
     const [tokens, patches, labels] = [300, 40, 2];
-    const batch = {
-      inputIds: { data: new Int32Array(2 * 200), shape: [2, 200] },
-      attentionMask: { data: new Int32Array(400).fill(1, 0, tokens), shape: [2, 200] },
-      labels: { data: new Int32Array(400).fill(-100).fill(5, 10, 10 + labels), shape: [2, 200] },
-      pixelValues: { data: new Float32Array(0), shape: [2, 3, 140, 56] },
-      imageSizes: { data: Int32Array.of(140, 28, 28, 140), shape: [2, 2] },
-    };
+    const size = { tokens, patches, features: patches / 4, labels };
     // Weights of the linears of the 3B model (26 layers of 3072 and 9216; the tower's 24 of 1024 and 4096).
     const text = 26 * (2 * 3072 * 4096 + 2 * 3072 * 1024 + 3 * 3072 * 9216);
     const vision = 24 * (4 * 1024 ** 2 + 3 * 1024 * 4096);
@@ -23,11 +18,11 @@ describe('trainingFlops', () => {
     const count = (v: number, p: number, t: number): number =>
       v * vision * patches + p * projector * (patches / 4) + t * text * tokens + 4 * head * labels;
     const both = applyLora(model, { r: 1, targetModules: [...LAYER_PROJECTIONS] });
-    expect(model.trainingFlops([batch])).toBe(count(4, 4, 4));
-    expect(model.trainingFlops([batch, batch])).toBe(2 * count(4, 4, 4));
+    expect(model.trainingFlops(size)).toBe(count(4, 4, 4));
+    expect(model.trainingFlops(sumOfSizes([size, size]))).toBe(2 * count(4, 4, 4));
     both.dispose();
     const decoder = applyLora(model, { r: 1, targetModules: ['q_proj'], towers: 'language' });
-    expect(model.trainingFlops([batch])).toBe(count(2, 2, 4));
+    expect(model.trainingFlops(size)).toBe(count(2, 2, 4));
     decoder.dispose();
     await engine.dispose();
   });

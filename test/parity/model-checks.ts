@@ -2,7 +2,7 @@
 import type { VlmBatch } from '../../src/data/types.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
 import type { Engine } from '../../src/engine/engine.js';
-import { Tape } from '../../src/engine/tape.js';
+import { runAtOnce, Tape } from '../../src/engine/tape.js';
 import type { Tensor } from '../../src/engine/tensor.js';
 import { type SafetensorsFile, ShardedCheckpoint } from '../../src/formats/safetensors.js';
 import { loadAdapter } from '../../src/lora/adapter-file.js';
@@ -16,6 +16,7 @@ import type { RopeConfig } from '../../src/model/model-config.js';
 import { parseGenerationConfig, probabilities } from '../../src/model/sampling.js';
 import { indexByMemoryName } from '../../src/model/tensor-names.js';
 import { countLabels } from '../../src/train/trainable-model.js';
+import { accumulateGradients } from '../../src/train/window-step.js';
 import { type CheckList, relativeL2, sameNumbers } from './check-list.js';
 import { exampleOf } from './data-checks.js';
 import type { Judge } from './judge.js';
@@ -58,7 +59,7 @@ async function observe(model: Ministral3, engine: Engine, batch: VlmBatch): Prom
   });
   const rows = Int32Array.from({ length: packed.ids.length }, (_, i) => i);
   const logits = await engine.read(model.logits(tape, hidden, rows));
-  const loss = model.loss(tape, packed, 1 / packed.labelRows.length, {})!;
+  const loss = runAtOnce(model.lossSteps(tape, packed, 1 / packed.labelRows.length, {}))!;
   const result: Observed = { hidden: new Map(), logits, loss: (await engine.read(loss))[0]! };
   for (const [name, tensor] of seen) {
     result.hidden.set(name, await engine.read(tensor));
@@ -154,7 +155,7 @@ export async function checkModel(
       for (const gradientCheckpointing of [false, true]) {
         const kind = gradientCheckpointing ? ' with checkpointing' : '';
         engine.zeroGradients(adapter.parameters);
-        const loss = await model.accumulateGradients([batch], {
+        const loss = await accumulateGradients(model, [batch], {
           labelCount: countLabels(batch),
           dropoutSeeds: [1],
           gradientCheckpointing,

@@ -20,6 +20,7 @@ import { loadAdapter } from '../../src/lora/adapter-file.js';
 import { loadMinistral3 } from '../../src/model/load.js';
 import type { Ministral3 } from '../../src/model/ministral3/model.js';
 import { countLabels } from '../../src/train/trainable-model.js';
+import { accumulateGradients } from '../../src/train/window-step.js';
 import { CheckList } from './check-list.js';
 import { type Gap, GapTable, projectionOf, ratioOf } from './gap-table.js';
 import { ReferenceFolder } from './reference-folder.js';
@@ -103,7 +104,7 @@ for (const name of cases) {
         console.log(`${name} ${key}: ${describe(gap)}`);
       }
       engine.zeroGradients(adapter.parameters);
-      const loss = await model.accumulateGradients([batch], {
+      const loss = await accumulateGradients(model, [batch], {
         labelCount: countLabels(batch),
         dropoutSeeds: [1],
         gradientCheckpointing: false,

@@ -20,6 +20,7 @@ import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { mergeAdapter } from '../../src/lora/merge-adapter.js';
 import { loadMinistral3 } from '../../src/model/load.js';
 import { countLabels } from '../../src/train/trainable-model.js';
+import { accumulateGradients } from '../../src/train/window-step.js';
 import { ReferenceFolder } from './reference-folder.js';
 
 const { positionals, values: options } = parseArgs({
@@ -51,7 +52,7 @@ const state = engine.createOptimizerState(adapter.parameters, 'adamw8bit');
 const losses: number[] = [];
 await timed('two steps', async () => {
   for (let step = 1; step <= 2; step++) {
-    const loss = await model.accumulateGradients([batch], {
+    const loss = await accumulateGradients(model, [batch], {
       labelCount: countLabels(batch),
       dropoutSeeds: [step],
       gradientCheckpointing: 'auto',

@@ -238,9 +238,9 @@ describe('the best step', () => {
     ] as const) {
       await rm(join(folder, 'out'), { recursive: true, force: true });
       const outputDir = join(folder, 'out');
-      const { model, trainer } = course(isFull, { saveSteps: 100, outputDir });
+      const { model, trainer } = course(isFull, { saveSteps: 100, outputDir, maxSteps: 5 });
       const controller = new AbortController();
-      model.onWindow = (window) => void (window === 3 && controller.abort(new Error('enough')));
+      model.onWindow = (window) => void (window === 4 && controller.abort(new Error('enough')));
       const { events, error } = await follow(trainer.train({ signal: controller.signal }));
       expect((error as Error).message).toBe('enough');
       const names = (await readdir(outputDir)).filter((name) => name.startsWith('checkpoint')).sort();

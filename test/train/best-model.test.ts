@@ -148,10 +148,8 @@ describe('loadBestModelAtEnd', () => {
   it('ends with the parameters of the best evaluation, which was saved though no save was due', async () => {
     const values: Float32Array[] = [];
     const model = linearModel();
-    const { evaluateLoss } = model;
-    model.evaluateLoss = (batch) => {
+    model.onEvaluate = () => {
       values[model.steps.length] = model.values.slice();
-      return evaluateLoss(batch);
     };
     const more = scores([0.1, 0.5, 0.9, 0.2, 0.3, 0.8]);
     const config = { loadBestModelAtEnd: true, metricForBestModel: 'score', maxSteps: 6, saveSteps: 5 };
@@ -252,10 +250,8 @@ describe('a resume', () => {
     const expected = await trainer(whole, { ...config, outputDir: join(folder, 'whole') }).train();
     const controller = new AbortController();
     const stopped = linearModel();
-    const { evaluateLoss } = stopped;
-    stopped.evaluateLoss = (batch) => {
+    stopped.onEvaluate = () => {
       if (stopped.steps.length === 3) controller.abort();
-      return evaluateLoss(batch);
     };
     await expect(trainer(stopped, config).train({ signal: controller.signal })).rejects.toThrow(/abort/);
     expect(stopped.steps).toHaveLength(3);
@@ -273,7 +269,7 @@ describe('a resume', () => {
     const run = { loadBestModelAtEnd: true, metricForBestModel: 'score', maxSteps: 5 };
     const controller = new AbortController();
     const first = linearModel();
-    first.onWindow = (window) => void (window === 3 && controller.abort());
+    first.onEvaluate = () => void (first.steps.length === 4 && controller.abort());
     const stopped = trainer(first, { ...run, outputDir: old }, scores([1, 9, 3]));
     await expect(stopped.train({ signal: controller.signal })).rejects.toThrow();
     // Its evaluation is still to come.

@@ -5,8 +5,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CpuEngine, createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
 import { CheckpointError } from '../../src/errors.js';
 import { SafetensorsFile, type TensorToWrite, writeSafetensors } from '../../src/formats/safetensors.js';
-import type { TrainerState } from '../../src/train/checkpoint.js';
 import { checkOptimizer } from '../../src/train/checkpoint-checks.js';
+import type { TrainerState } from '../../src/train/checkpoint-state.js';
 import { linearModel, linearTrainer } from './linear-model.js';
 import { reseal } from './reseal.js';
 

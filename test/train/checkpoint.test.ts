@@ -93,7 +93,7 @@ describe('resumeFromCheckpoint', () => {
     const expected = await trainer(whole, { outputDir: join(folder, 'whole') }).train();
     const controller = new AbortController();
     const stopped = linearModel();
-    stopped.onWindow = (window) => void (window === 2 && controller.abort());
+    stopped.onWindow = (window) => void (window === 3 && controller.abort());
     await expect(trainer(stopped, { saveSteps: 100 }).train({ signal: controller.signal })).rejects.toThrow();
     expect(await checkpoints()).toEqual(['checkpoint-3']);
     const model = linearModel();

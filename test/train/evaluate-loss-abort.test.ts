@@ -1,33 +1,28 @@
 import { describe, expect, it } from 'vitest';
 import { DataLoader } from '../../src/data/data-loader.js';
-import { evaluateLoss } from '../../src/train/evaluate-loss.js';
-import type { EvaluateLossOptions } from '../../src/train/trainable-model.js';
+import { evaluateDataset } from '../../src/train/evaluate-loss.js';
 import { linearCollator, linearDataset, linearModel } from './linear-model.js';
 
 const reason = new Error('enough');
 
-function evaluation(length: number, evaluate: (options?: EvaluateLossOptions) => Promise<unknown> | undefined) {
+function evaluation(length: number, onEvaluate: () => unknown) {
   const model = linearModel();
-  const own = model.evaluateLoss.bind(model);
-  model.evaluateLoss = (batch, options) => (evaluate(options) as ReturnType<typeof own>) ?? own(batch);
+  model.onEvaluate = onEvaluate;
   const loader = new DataLoader({ dataset: linearDataset(length), collator: linearCollator, prefetch: 2 });
-  return (signal: AbortSignal | undefined) => evaluateLoss(model, loader, length, 2, { labelSmoothing: 0 }, signal);
+  return (signal: AbortSignal | undefined) => evaluateDataset(model, { loader, length, batchSize: 2, signal });
 }
 
 describe('the loss of an evaluation set', () => {
-  it('ends with the reason of an abort although the model never answers, and hands the signal on', async () => {
+  it('ends with the reason of an abort although the engine never answers', async () => {
     const controller = new AbortController();
-    const seen: unknown[] = [];
-    const run = evaluation(6, (options) => {
-      seen.push(options);
+    const run = evaluation(6, () => {
       setImmediate(() => controller.abort(reason));
       return new Promise<never>(() => undefined);
     });
     await expect(run(controller.signal)).rejects.toBe(reason);
-    expect(seen).toEqual([{ labelSmoothing: 0, signal: controller.signal }]);
   });
 
-  it('hears a timer between batches of a model that never pauses', async () => {
+  it('hears a timer between batches', async () => {
     const controller = new AbortController();
     setTimeout(() => controller.abort(reason), 5);
     const run = evaluation(200_000, () => undefined);

@@ -159,19 +159,20 @@ describe('evaluating and saving', () => {
 describe('options of a step', () => {
   it('hands smoothing and noise on to the model, smoothing to evaluations too', async () => {
     const model = linearModel();
-    const { accumulateGradients, evaluateLoss } = model;
+    const lossSteps = model.lossSteps.bind(model);
     const seen: unknown[] = [];
-    model.accumulateGradients = (batches, options) => {
-      seen.push([options.labelSmoothing, options.neftuneNoiseAlpha]);
-      return accumulateGradients(batches, options);
-    };
-    model.evaluateLoss = (batch, options) => {
-      seen.push(options);
-      return evaluateLoss(batch);
+    model.lossSteps = (tape, packed, scale, options) => {
+      seen.push([packed.rowKeys !== undefined, options.labelSmoothing, options.neftuneNoiseAlpha]);
+      return lossSteps(tape, packed, scale, options);
     };
     const config = { labelSmoothingFactor: 0.1, neftuneNoiseAlpha: 5 };
     await eventsOf({ ...config, evalStrategy: 'steps', evalSteps: 1, saveStrategy: 'no', maxSteps: 1 }, { model });
-    expect(seen).toEqual([[0.1, 5], { labelSmoothing: 0.1, signal: expect.any(AbortSignal) }]);
+    // The window's two micro-batches, and the evaluation.
+    expect(seen).toEqual([
+      [true, 0.1, 5],
+      [true, 0.1, 5],
+      [false, 0.1, undefined],
+    ]);
   });
 
   it('gives B the rate of LoRA+, logs that of A, and leaves a ratio of 1 alone', async () => {

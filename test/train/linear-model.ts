@@ -2,14 +2,17 @@
  * A model of three parameters in typed arrays, with the shape of LoRA: pred = b0 · (a0·x + a1), B starting at zero.
  * A token id is x in thousandths, a label is the target in hundredths; label t belongs to position t-1.
  */
+import type { PackedBatch } from '../../src/batch/packed-batch.js';
 import type { Dataset, SftExample, VlmBatch } from '../../src/data/types.js';
 import { AdamW8bitState, applyAdamW, applyAdamW8bit, clipScale, gradientNorm } from '../../src/engine/cpu/optimizer.js';
 import type { Engine, OptimizerState, OptimizerStep } from '../../src/engine/engine.js';
+import type { OperationAttributes } from '../../src/engine/operations.js';
 import { noteChange } from '../../src/engine/parameter-lease.js';
+import type { Tape } from '../../src/engine/tape.js';
 import type { Parameter, ParameterSet, Tensor } from '../../src/engine/tensor.js';
 import type { SftConfigInput } from '../../src/train/sft-config.js';
 import { SftTrainer, type SftTrainerOptions } from '../../src/train/sft-trainer.js';
-import type { AccumulateOptions, TrainableModel } from '../../src/train/trainable-model.js';
+import type { TrainableModel } from '../../src/train/trainable-model.js';
 
 interface LinearState extends OptimizerState {
   readonly steps: Float32Array;
@@ -25,7 +28,18 @@ export interface LinearModel extends TrainableModel {
   readonly seeds: number[];
   readonly steps: OptimizerStep[];
   /** Called before the gradients of a window are made. */
-  onWindow?: (window: number, signal: AbortSignal | undefined) => void | Promise<void>;
+  onWindow?: (window: number) => unknown;
+  /** Called before the loss of a batch is measured. */
+  onEvaluate?: () => unknown;
+  /** Called when the loss of a window is fetched. */
+  onFetch?: (window: number) => unknown;
+}
+
+/** On the stand-in engine a tensor is its values. */
+interface LinearTensor extends Tensor {
+  readonly data: Float64Array;
+  /** The window whose loss it is; -1 for others. */
+  readonly window: number;
 }
 
 export function linearModel(
@@ -42,8 +56,62 @@ export function linearModel(
   const steps: OptimizerStep[] = [];
   const seeds: number[] = [];
 
+  const tensorOf = (data: Float64Array, window = -1): LinearTensor => {
+    return { id: nextId++, shape: [data.length], size: data.length, data, window };
+  };
+  let nextId = 1;
+  /** A window was packed, and none of it is computed. */
+  let begins = false;
+  /** What the next pause calls. */
+  let hook: (() => unknown) | undefined;
+  let lossScale = 1;
+
+  /** Calls `each` with the input of every labelled token and its error. */
+  const errors = ({ ids, labelRows, labelTargets }: PackedBatch, each: (x: number, error: number) => void): void => {
+    const [a0, a1, b] = values as unknown as [number, number, number];
+    for (const [i, row] of labelRows.entries()) {
+      const x = ids[row]! / 1000;
+      each(x, b * (a0 * x + a1) - labelTargets[i]! / 100);
+    }
+  };
+  const loss = {
+    forward: (_: unknown, { packed, scale }: { packed: PackedBatch; scale: number }) => {
+      let sum = 0;
+      errors(packed, (_x, error) => {
+        sum += error ** 2;
+      });
+      return { outputs: [tensorOf(Float64Array.of(sum * scale), packed.rowKeys && steps.length)], saved: [] };
+    },
+    backward: (_: unknown, __: unknown, { packed, scale }: { packed: PackedBatch; scale: number }) => {
+      const [a0, a1, b] = values as unknown as [number, number, number];
+      if (options.disconnected) return [];
+      errors(packed, (x, error) => {
+        grads[0]! += scale * 2 * error * b * x;
+        grads[1]! += scale * 2 * error * b;
+        grads[2]! += scale * 2 * error * (a0 * x + a1);
+      });
+      return [];
+    },
+  };
+
   const engine = {
     tokensPerPass: 0,
+    storage: { reserveBytes: 0 },
+    operations: { linear: loss },
+    keepPace: async () => {
+      const begun = hook;
+      hook = undefined;
+      await begun?.();
+    },
+    mark: () => 0,
+    releaseSince: () => undefined,
+    retain: () => undefined,
+    release: () => undefined,
+    fromArray: (array: Float32Array) => tensorOf(Float64Array.from(array)),
+    read: async ({ data, window }: LinearTensor) => {
+      if (window >= 0) await model.onFetch?.(window);
+      return data;
+    },
     memory: () => ({ bytesInUse: 3 * 2 ** 30, peakBytes: 4 * 2 ** 30, limitBytes: 8 * 2 ** 30 }),
     resetPeak: () => undefined,
     readParameters: async () => values.slice(),
@@ -86,28 +154,6 @@ export function linearModel(
     },
   } as unknown as Engine;
 
-  const pass = (batch: VlmBatch, scale: number | undefined): { lossSum: number; labelCount: number } => {
-    const [rows, columns] = batch.inputIds.shape as [number, number];
-    const [a0, a1, b] = values as unknown as [number, number, number];
-    let lossSum = 0;
-    let labelCount = 0;
-    for (let row = 0; row < rows; row++) {
-      for (let t = 1; t < columns; t++) {
-        const label = batch.labels!.data[row * columns + t]!;
-        if (label === -100) continue;
-        const x = batch.inputIds.data[row * columns + t - 1]! / 1000;
-        const error = b * (a0 * x + a1) - label / 100;
-        lossSum += error ** 2;
-        labelCount++;
-        if (scale === undefined || options.disconnected) continue;
-        grads[0]! += scale * 2 * error * b * x;
-        grads[1]! += scale * 2 * error * b;
-        grads[2]! += scale * 2 * error * (a0 * x + a1);
-      }
-    }
-    return { lossSum, labelCount };
-  };
-
   const model: LinearModel = {
     engine,
     trainable,
@@ -115,21 +161,69 @@ export function linearModel(
     seen,
     seeds,
     steps,
-    async accumulateGradients(batches: readonly VlmBatch[], { labelCount, dropoutSeeds, signal }: AccumulateOptions) {
-      await model.onWindow?.(steps.length, signal);
-      seeds.push(...dropoutSeeds);
-      let loss = 0;
-      for (const batch of batches) {
+    pack: (batch, dropout) => {
+      if (dropout) {
         seen.push([...batch.sampleIds!]);
-        loss += pass(batch, 1 / labelCount).lossSum / labelCount;
+        seeds.push(dropout.seed);
+        begins = true;
       }
-      const scale = options.lossScale?.() ?? 1;
-      if (scale !== 1) grads.set(grads.map((g) => g * scale));
-      return async () => loss * scale;
+      return packRows(batch, dropout !== undefined);
     },
-    evaluateLoss: async (batch) => pass(batch, undefined),
+    passCosts: () => ({
+      layers: { vision: 0, text: 0 },
+      peakBytes: () => 0,
+      weight: ({ tokens }) => tokens,
+      recomputeTime: () => 0,
+      tileTime: () => 0,
+      passTime: 1,
+    }),
+    *lossSteps(tape: Tape, packed, scale) {
+      const isTrained = packed.rowKeys !== undefined;
+      if (isTrained && begins) {
+        begins = false;
+        hook = async () => {
+          await model.onWindow?.(steps.length);
+          lossScale = options.lossScale?.() ?? 1;
+        };
+      } else if (!isTrained) hook = () => model.onEvaluate?.();
+      yield 0;
+      if (packed.labelRows.length === 0) return undefined;
+      const attributes = { parts: [{ lora: {} }], packed, scale: isTrained ? scale * lossScale : scale };
+      return tape.apply('linear', [], attributes as unknown as OperationAttributes['linear'])[0];
+    },
   };
   return model;
+}
+
+/** As `packBatch`, for ids that may be negative. */
+function packRows({ inputIds, attentionMask, labels }: VlmBatch, isTrained: boolean): PackedBatch {
+  const [rows, columns] = inputIds.shape as [number, number];
+  const ids: number[] = [];
+  const positions: number[] = [];
+  const starts = [0];
+  const labelRows: number[] = [];
+  const labelTargets: number[] = [];
+  for (let row = 0; row < rows; row++) {
+    for (let t = 0; t < columns && attentionMask.data[row * columns + t]; t++) {
+      const label = labels!.data[row * columns + t]!;
+      if (t > 0 && label !== -100) {
+        labelRows.push(ids.length - 1);
+        labelTargets.push(label);
+      }
+      ids.push(inputIds.data[row * columns + t]!);
+      positions.push(t);
+    }
+    starts.push(ids.length);
+  }
+  return {
+    ids: Int32Array.from(ids),
+    positions: Int32Array.from(positions),
+    starts: Int32Array.from(starts),
+    labelRows: Int32Array.from(labelRows),
+    labelTargets: Int32Array.from(labelTargets),
+    rowKeys: isTrained ? new Int32Array(ids.length) : undefined,
+    images: undefined,
+  };
 }
 
 /** Sample i: 3 to 5 tokens, one or two of them without a label. */

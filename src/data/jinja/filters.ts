@@ -13,7 +13,6 @@ import {
   asNumber,
   asText,
   isTrue,
-  type Kwargs,
   lengthOf,
   Markup,
   PyFloat,
@@ -23,16 +22,7 @@ import {
   Undefined,
   type Value,
 } from './python-values.js';
-import { SEQUENCE_FILTERS } from './sequence-filters.js';
-
-/** What filters and tests need from the rendering. */
-export interface FilterContext {
-  readonly budget: Budget;
-  readonly callFilter: (name: Value, value: Value, args: readonly Value[], kwargs: Kwargs) => Value;
-  readonly callTest: (name: Value, value: Value, args: readonly Value[], kwargs: Kwargs) => boolean;
-}
-
-export type FilterFunction = (value: Value, args: readonly Value[], kwargs: Kwargs, context: FilterContext) => Value;
+import { type FilterFunction, SEQUENCE_FILTERS } from './sequence-filters.js';
 
 const MAX_INDENT = 16;
 

@@ -1,7 +1,6 @@
 /** What a rendering has at hand: its variables, its output, and the objects that loops and macros are in a template. */
 import type { Budget } from './budget.js';
 import { JinjaError } from './error.js';
-import type { FilterContext } from './filters.js';
 import {
   asItems,
   asText,
@@ -21,6 +20,7 @@ import {
   type Value,
 } from './python-values.js';
 import type { FunctionScope, Ref } from './scope.js';
+import type { FilterContext } from './sequence-filters.js';
 
 /** Text that grows. */
 export interface Output {

@@ -1,7 +1,6 @@
 /** Jinja's filters on sequences. Those that are generators in Python are iterators here: they can be used up once. */
 import { type Budget, ELEMENT } from './budget.js';
 import { JinjaError, unsupported } from './error.js';
-import type { FilterContext, FilterFunction } from './filters.js';
 import { bind, integerOf } from './python-arguments.js';
 import { getItem } from './python-attributes.js';
 import { binary, orderOf, sorted } from './python-operations.js';
@@ -28,6 +27,15 @@ import {
   Undefined,
   type Value,
 } from './python-values.js';
+
+/** What filters and tests need from the rendering. */
+export interface FilterContext {
+  readonly budget: Budget;
+  readonly callFilter: (name: Value, value: Value, args: readonly Value[], kwargs: Kwargs) => Value;
+  readonly callTest: (name: Value, value: Value, args: readonly Value[], kwargs: Kwargs) => boolean;
+}
+
+export type FilterFunction = (value: Value, args: readonly Value[], kwargs: Kwargs, context: FilterContext) => Value;
 
 type Getter = (item: Value) => Value;
 

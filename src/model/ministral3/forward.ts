@@ -41,11 +41,6 @@ export class Forward {
     this.#patches = new Float32Array(0);
   }
 
-  /** `loss` of a batch with labels, as a pass of its own takes it. */
-  lossOf(packed: PackedBatch, options: PassOptions): (tape: Tape) => Steps<Tensor> {
-    return (tape) => this.loss(tape, packed, 1, options) as Steps<Tensor>;
-  }
-
   /** The logits of rows, as a pass of its own takes them. */
   rowLogits(
     packed: PackedBatch,
@@ -60,7 +55,7 @@ export class Forward {
     };
   }
 
-  /** As `Ministral3.loss`. */
+  /** As `Ministral3.lossSteps`. */
   *loss(tape: Tape, packed: PackedBatch, scale: number, options: PassOptions): Steps<Tensor | undefined> {
     if (packed.labelRows.length === 0) return undefined;
     const labelled = yield* this.hidden(tape, packed, options, undefined, packed.labelRows);

@@ -6,26 +6,18 @@
 import type { DropoutStream } from '../../batch/dropout-keys.js';
 import { type PackedBatch, packBatch } from '../../batch/packed-batch.js';
 import type { PackedImages } from '../../batch/packed-images.js';
-import { PackedWindow } from '../../batch/packed-window.js';
+import type { PackedSize } from '../../batch/packed-window.js';
 import { requireBatch } from '../../batch/require-batch.js';
 import { checkNames } from '../../config.js';
 import type { VlmBatch } from '../../data/types.js';
-import { type ComputationOptions, exclusively, infer, runPass } from '../../engine/computation.js';
-import type { Deferred, Engine } from '../../engine/engine.js';
-import { isOutOfMemory } from '../../engine/out-of-memory.js';
-import { requireIdleEngine, requireNotTraining, requireOwnCall } from '../../engine/parameter-lease.js';
+import { infer } from '../../engine/computation.js';
+import type { Engine } from '../../engine/engine.js';
+import { requireIdleEngine, requireNotTraining } from '../../engine/parameter-lease.js';
 import { runAtOnce, type Steps, type Tape } from '../../engine/tape.js';
 import type { ParameterSet, Tensor } from '../../engine/tensor.js';
 import { DataError, EngineError, TrainingError } from '../../errors.js';
-import { formatBytes } from '../../messages/format-bytes.js';
 import { requireSignal } from '../../require-given.js';
-import type {
-  AccumulateOptions,
-  EvaluateLossOptions,
-  PassSummary,
-  TrainableModel,
-} from '../../train/trainable-model.js';
-import type { LinearModule } from '../linear-module.js';
+import type { LinearModule, WriteAdapter } from '../linear-module.js';
 import { configDigest } from './base-digest.js';
 import type { Ministral3Config } from './config.js';
 import { Forward } from './forward.js';
@@ -33,10 +25,7 @@ import { KvCache } from './kv-cache.js';
 import type { AdapterView, PassOptions } from './layers.js';
 import type { WeightProvider } from './load-weights.js';
 import { loadModules, type Ministral3Modules } from './modules.js';
-import { PassCosts } from './pass-costs.js';
-import type { PassPlan, PlannedPass } from './pass-plan.js';
-import { PassPlanner } from './pass-planner.js';
-import { trainingFlops } from './training-flops.js';
+import { PassCosts, trainingFlops } from './pass-costs.js';
 
 /** Where a model came from, and who disposes of its engine. */
 export interface ModelOrigin {
@@ -51,7 +40,7 @@ export interface ModelOrigin {
 }
 
 /** The model on an engine: frozen weights, and the adapter that `applyLora` or `loadAdapter` put onto it. */
-export class Ministral3 implements TrainableModel {
+export class Ministral3 {
   /** Where the weights are and everything is computed. */
   readonly engine: Engine;
   /** Shapes and settings of both towers. */
@@ -72,9 +61,8 @@ export class Ministral3 implements TrainableModel {
    * do not depend on engine, files and number format. Undefined if the engine has not read all weights.
    */
   readonly baseModel: Readonly<Record<string, string>> | undefined;
-  readonly #planner: PassPlanner;
   #trainable: ParameterSet | undefined;
-  #writeAdapter: TrainableModel['writeAdapter'];
+  #writeAdapter: WriteAdapter | undefined;
   /** The same, of an adapter that is switched off for a while too. */
   #lastTrainable: ParameterSet | undefined;
   #isDisposed = false;
@@ -94,7 +82,6 @@ export class Ministral3 implements TrainableModel {
     this.config = config;
     this.modules = modules;
     this.#forward = new Forward(engine, config, modules);
-    this.#planner = new PassPlanner(engine);
   }
 
   /**
@@ -142,14 +129,14 @@ export class Ministral3 implements TrainableModel {
   }
 
   /** Called by applyLora and by the removal of an adapter. */
-  setTrainable(set: ParameterSet | undefined, write?: TrainableModel['writeAdapter']): void {
+  setTrainable(set: ParameterSet | undefined, write?: WriteAdapter): void {
     this.#trainable = set;
     if (set) this.#lastTrainable = set;
     this.#writeAdapter = write;
   }
 
-  /** See {@link TrainableModel.writeAdapter}: that of the active adapter; undefined where nothing is trained. */
-  get writeAdapter(): TrainableModel['writeAdapter'] {
+  /** Of the active adapter; undefined where nothing is trained. */
+  get writeAdapter(): WriteAdapter | undefined {
     return this.#writeAdapter;
   }
 
@@ -169,69 +156,20 @@ export class Ministral3 implements TrainableModel {
     return packBatch(batch, options, dropout);
   }
 
-  async accumulateGradients(microBatches: readonly VlmBatch[], options: AccumulateOptions): Promise<Deferred<number>> {
-    const { engine } = this;
-    const { dropoutSeeds } = options;
-    requireOwnCall(this.trainable, options, 'accumulateGradients');
-    if (dropoutSeeds.length !== microBatches.length) {
-      throw new TrainingError(
-        `${dropoutSeeds.length} dropoutSeeds for ${microBatches.length} micro-batches, expected one each`,
-      );
-    }
-    const window = new PackedWindow(
-      microBatches.map((batch, i) => this.pack(batch, { seed: dropoutSeeds[i]! })),
-      this.config.spatialMergeSize,
-    );
-    const costs = new PassCosts(this.config, this.modules, engine.storage);
-    const adapter = this.#forward.adapter();
-    const trainable = this.#trainable;
-    return exclusively(engine, options.signal, async () => {
-      let failure: EngineError | undefined;
-      for (;;) {
-        const plan = this.#plan(window, costs, options, failure);
-        options.onPlan?.(plan.passes.map(summaryOf));
-        const mark = engine.mark();
-        try {
-          return await this.#runPasses(window, plan, options, adapter);
-        } catch (error) {
-          engine.releaseSince(mark);
-          if (!isOutOfMemory(error)) throw error;
-          failure = error;
-          this.#planner.tighten(plan);
-          if (trainable) engine.zeroGradients(trainable);
-        }
-      }
-    });
+  /** What passes cost with the adapter that is on now: bytes and time. */
+  passCosts(): PassCosts {
+    return new PassCosts(this.config, this.modules, this.engine.storage);
   }
 
-  trainingFlops(microBatches: readonly VlmBatch[]): number {
-    return trainingFlops(this.config, this.modules, microBatches);
+  /** Operations that a training step of this size asks for: see `trainingFlops`. */
+  trainingFlops(size: PackedSize): number {
+    return trainingFlops(this.config, this.modules, size);
   }
 
-  async evaluateLoss(
-    batch: VlmBatch,
-    options: EvaluateLossOptions = {},
-  ): Promise<{
-    /** In nats, over the labelled tokens; 0 if there are none. */
-    lossSum: number;
-    /** Labelled tokens that are predicted: never the first of a sample. */
-    labelCount: number;
-  }> {
-    checkNames(options, { labelSmoothing: false, signal: false }, 'evaluateLoss');
-    requireSignal(options.signal, 'evaluateLoss');
-    const { labelSmoothing, signal } = options;
-    const packed = this.pack(batch);
-    const labelCount = packed.labelRows.length;
-    if (labelCount === 0) return { lossSum: 0, labelCount };
-    const adapter = this.#forward.adapter();
-    const losses = await this.#infer(this.#forward.lossOf(packed, { labelSmoothing, adapter }), signal, adapter);
-    return { lossSum: losses[0]!, labelCount };
-  }
-
-  /** scale · Σ of the losses of the labelled tokens [1], or undefined if nothing is labelled. Does not pause. */
-  loss(tape: Tape, packed: PackedBatch, scale: number, options: PassOptions): Tensor | undefined {
+  /** scale · Σ of the losses of the labelled tokens [1], or undefined if nothing is labelled; may pause. */
+  lossSteps(tape: Tape, packed: PackedBatch, scale: number, options: PassOptions): Steps<Tensor | undefined> {
     this.#requireWeights();
-    return runAtOnce(this.#forward.loss(tape, packed, scale, options));
+    return this.#forward.loss(tape, packed, scale, options);
   }
 
   /** Logits [rows.length, V] of the given rows of the final hidden states [T, C]. */
@@ -269,12 +207,22 @@ export class Ministral3 implements TrainableModel {
     } = {},
   ): Promise<Float32Array> {
     const { cache, signal, adapter = this.#forward.adapter() } = options;
-    return this.#infer(this.#forward.rowLogits(packed, rows, { adapter }, cache), signal, adapter);
+    const requireParts = (): void => this.requireParts(adapter);
+    return infer(this.engine, { signal, requireParts }, this.#forward.rowLogits(packed, rows, { adapter }, cache));
   }
 
   /** What sits on the layers now: a computation of several passes goes on with it. */
   adapterView(): AdapterView {
     return this.#forward.adapter();
+  }
+
+  /** @throws EngineError if the weights, or the adapter that a computation began with, are gone */
+  requireParts(adapter: AdapterView): void {
+    this.#requireWeights();
+    if (!adapter.some((lora) => lora?.isReleased)) return;
+    throw new EngineError('the adapter that a computation began with was deleted before it ended', {
+      hint: 'Await what computes with it before deleteAdapter or dispose.',
+    });
   }
 
   /**
@@ -349,105 +297,4 @@ export class Ministral3 implements TrainableModel {
       },
     );
   }
-
-  /** A plan for the window; one that follows a failure is told of, and if there is none, the failure is. */
-  #plan(
-    window: PackedWindow,
-    costs: PassCosts,
-    options: AccumulateOptions,
-    failure: EngineError | undefined,
-  ): PassPlan {
-    let plan: PassPlan;
-    try {
-      plan = this.#planner.plan(window.samples, costs, options);
-    } catch (error) {
-      throw failure ?? error;
-    }
-    if (failure) {
-      options.onWarning?.(
-        `${failure.message.split('\n')[0]}; the step is begun again in ${plan.passes.length} passes of at most ` +
-          `${formatBytes(this.#planner.ceiling)} each, and so are later ones`,
-      );
-    }
-    return plan;
-  }
-
-  async #runPasses(
-    window: PackedWindow,
-    plan: PassPlan,
-    options: AccumulateOptions,
-    adapter: AdapterView,
-  ): Promise<Deferred<number>> {
-    const losses: Tensor[] = [];
-    const { labelSmoothing, neftuneNoiseAlpha } = options;
-    for (const { samples, recompute } of plan.passes) {
-      const packed = window.join(samples);
-      const passOptions = { recompute, labelSmoothing, neftuneNoiseAlpha, adapter };
-      await runPass(this.engine, { ...this.#computation(options.signal, adapter), record: true }, async (pass) => {
-        const steps = this.#forward.loss(pass.tape, packed, 1 / options.labelCount, passOptions);
-        const loss = await pass.run(steps);
-        if (!loss) return;
-        this.engine.retain(loss);
-        losses.push(loss);
-        await pass.pause();
-        await pass.backward(loss);
-        await pass.pause();
-      });
-    }
-    const deferred = async (): Promise<number> => {
-      let sum = 0;
-      for (const loss of losses.splice(0)) {
-        sum += (await this.engine.read(loss))[0]!;
-        this.engine.release(loss);
-      }
-      return sum;
-    };
-    unread.register(deferred, { engine: this.engine, losses });
-    return deferred;
-  }
-
-  /** The values of what the steps give, from a pass without gradients. */
-  async #infer(
-    steps: (tape: Tape) => Steps<Tensor>,
-    signal: AbortSignal | undefined,
-    adapter: AdapterView,
-  ): Promise<Float32Array> {
-    const { engine } = this;
-    const result = await exclusively(engine, signal, () => infer(engine, this.#computation(signal, adapter), steps));
-    // Whoever waits for the engine may queue work while this comes from the device.
-    try {
-      return await engine.read(result);
-    } finally {
-      engine.release(result);
-    }
-  }
-
-  #computation(signal: AbortSignal | undefined, adapter: AdapterView): ComputationOptions {
-    const requireParts = (): void => {
-      this.#requireWeights();
-      if (!adapter.some((lora) => lora?.isReleased)) return;
-      throw new EngineError('the adapter that a computation began with was deleted before it ended', {
-        hint: 'Await what computes with it before deleteAdapter or dispose.',
-      });
-    };
-    return { signal, requireParts };
-  }
-}
-
-/** Frees losses that nobody asked for: those of a run that failed before. */
-const unread = new FinalizationRegistry<{ readonly engine: Engine; readonly losses: Tensor[] }>(
-  ({ engine, losses }) => {
-    for (const loss of losses.splice(0)) {
-      try {
-        engine.release(loss);
-      } catch {
-        // The engine has gone.
-      }
-    }
-  },
-);
-
-function summaryOf({ samples, size, recompute, bytes }: PlannedPass): PassSummary {
-  const { tokens, patches } = size;
-  return { samples: samples.length, tokens, patches, recomputedLayers: recompute, bytes };
 }

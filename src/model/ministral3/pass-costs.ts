@@ -1,36 +1,16 @@
 /**
- * What a packed pass takes: bytes at its peak, and time for what is chosen about it.
+ * What a packed pass takes: bytes at its peak, and time for what is chosen about it; and what a training step computes.
  *
  * Counted from the shapes, not measured on the first pass: a plan is then a pure function of window and budget, so a
  * resumed run plans as the one that never stopped. The engine names how it keeps things (`Engine.storage`), the model
  * what it computes; neither knows the other. Tests hold the figures against the engines' own books.
  */
+import type { PackedSize } from '../../batch/packed-window.js';
 import type { StorageCosts } from '../../engine/engine.js';
 import type { LinearModule } from '../linear-module.js';
 import type { Ministral3Config } from './config.js';
 import type { RecomputedLayers } from './layers.js';
 import type { LayerModules, Ministral3Modules } from './modules.js';
-
-/** What one sample, or all of a pass, brings. */
-export interface PackedSize {
-  readonly tokens: number;
-  readonly patches: number;
-  /** Image features: merged patches. */
-  readonly features: number;
-  /** Labelled rows. */
-  readonly labels: number;
-}
-
-export const EMPTY_SIZE: PackedSize = { tokens: 0, patches: 0, features: 0, labels: 0 };
-
-export function addSizes(a: PackedSize, b: PackedSize): PackedSize {
-  return {
-    tokens: a.tokens + b.tokens,
-    patches: a.patches + b.patches,
-    features: a.features + b.features,
-    labels: a.labels + b.labels,
-  };
-}
 
 /** Bytes and operations for each row of one layer. */
 interface LayerCosts {
@@ -166,6 +146,34 @@ export class PassCosts {
   get passTime(): number {
     return TOKENS_PER_PASS_START * 2 * timeOf(this.#text);
   }
+}
+
+/**
+ * Operations that a training step asks of the model: the "4N" count. For each frozen weight of a linear layer and each
+ * row that it is multiplied with, 2 operations forward and 2 for the gradient of the row, the latter only where one
+ * flows. Rows: tokens in the decoder, patches in the vision layers that run, merged patches in the projector, labelled
+ * rows in the head. Attention, norms, adapters and recomputation are left out.
+ */
+export function trainingFlops(
+  config: Ministral3Config,
+  modules: Ministral3Modules,
+  { tokens, patches, features, labels }: PackedSize,
+): number {
+  const visionLinears = modules.visionLayers.slice(0, config.visionFeatureLayer).flatMap(modulesOf);
+  const projector = [modules.mergingLayer, modules.linear1, modules.linear2];
+  const count = (linears: readonly LinearModule[], flows: boolean): number =>
+    (flows ? 4 : 2) * linears.reduce((sum, { weight }) => sum + weight.shape[0]! * weight.shape[1]!, 0);
+  const isTrained = (linears: readonly LinearModule[]): boolean => linears.some(({ lora }) => lora !== undefined);
+  const throughVision = isTrained(visionLinears);
+  const throughProjector = throughVision || isTrained(projector);
+  const textLinears = modules.textLayers.flatMap(modulesOf);
+  const [vocabulary, hidden] = modules.lmHead.shape as [number, number];
+  return (
+    count(visionLinears, throughVision) * patches +
+    count(projector, throughProjector) * features +
+    count(textLinears, throughProjector || isTrained(textLinears)) * tokens +
+    4 * vocabulary * hidden * labels
+  );
 }
 
 /** Of the layers that keep anything: others are never run again. */

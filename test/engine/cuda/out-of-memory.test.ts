@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { applyLora } from '../../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../../src/lora/lora-config.js';
 import type { PassSummary } from '../../../src/train/trainable-model.js';
+import { accumulateGradients } from '../../../src/train/window-step.js';
 import { standInEngine, standInModel } from './stand-in.js';
 
 const GIB = 2 ** 30;
@@ -27,7 +28,7 @@ async function prepare() {
   const run = async (): Promise<{ plans: (readonly PassSummary[])[]; warnings: string[] }> => {
     const plans: (readonly PassSummary[])[] = [];
     const warnings: string[] = [];
-    const loss = await model.accumulateGradients(window, {
+    const loss = await accumulateGradients(model, window, {
       labelCount: 4,
       dropoutSeeds: [0, 1, 2, 3],
       gradientCheckpointing: 'auto',

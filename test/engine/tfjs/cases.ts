@@ -15,6 +15,7 @@ import { EngineError } from '../../../src/errors.js';
 import { applyLora } from '../../../src/lora/apply-lora.js';
 import { loadMinistral3 } from '../../../src/model/load.js';
 import { countLabels } from '../../../src/train/trainable-model.js';
+import { accumulateGradients } from '../../../src/train/window-step.js';
 import { expectSame, relativeError } from '../conformance/conformance.js';
 import { Laboratory } from '../conformance/laboratory.js';
 import type { TfjsInstallation } from './installation.js';
@@ -131,7 +132,7 @@ async function trainTiny(engine: Engine, dir: string, afterStep: () => void): Pr
   const state = engine.createOptimizerState(model.trainable, 'adamw');
   const numbers: number[] = [];
   for (const step of [1, 2, 3]) {
-    const loss = await model.accumulateGradients([batch], {
+    const loss = await accumulateGradients(model, [batch], {
       labelCount: countLabels(batch),
       dropoutSeeds: [step],
       gradientCheckpointing: step === 2,

@@ -25,6 +25,7 @@ import { loadMinistral3, loadProcessor } from '../../../../src/model/load.js';
 import type { Ministral3 } from '../../../../src/model/ministral3/model.js';
 import { MersenneTwister } from '../../../../src/random.js';
 import { countLabels } from '../../../../src/train/trainable-model.js';
+import { accumulateGradients } from '../../../../src/train/window-step.js';
 import { makeExamples, writeTinyModel } from '../../../e2e/tiny-model.js';
 import { CheckList, relativeL2, sameNumbers } from '../../../parity/check-list.js';
 
@@ -66,7 +67,7 @@ async function step(model: Ministral3, engine: Engine, samples: VlmBatch): Promi
   const set = model.trainable;
   const state = engine.createOptimizerState(set, 'adamw');
   const settings = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0, maxGradNorm: 1 };
-  const loss = await model.accumulateGradients([samples], {
+  const loss = await accumulateGradients(model, [samples], {
     labelCount: countLabels(samples),
     dropoutSeeds: [1],
     gradientCheckpointing: 'auto',

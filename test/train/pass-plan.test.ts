@@ -1,14 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { PackedSize } from '../../src/model/ministral3/pass-costs.js';
-import {
-  type Costs,
-  isPlan,
-  type PassPlan,
-  type PlanOptions,
-  planPasses,
-  type WindowSample,
-} from '../../src/model/ministral3/pass-plan.js';
+import type { PackedSize, WindowSample } from '../../src/batch/packed-window.js';
+import { type Costs, isPlan, type PassPlan, type PlanOptions, planPasses } from '../../src/train/pass-plan.js';
 
 /**
  * Ten decoder layers of 10 bytes a token and four vision layers of 2 bytes a patch, of which recomputation leaves a

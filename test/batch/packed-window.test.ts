@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { joinPacked, packBatch } from '../../src/batch/packed-batch.js';
-import { sizeOfPacked, splitPacked } from '../../src/batch/split-packed.js';
+import { sizeOfPacked, splitPacked } from '../../src/batch/packed-window.js';
 import type { VlmBatch } from '../../src/data/types.js';
 
 const PATCH = 2;
@@ -57,7 +57,7 @@ describe('splitPacked', () => {
       ],
       [[1, 1]],
     ] as [number, number][][];
-    const parts = splitPacked(pack(batchOf(samples)), MERGE);
+    const parts = splitPacked(pack(batchOf(samples)));
     expect(parts).toHaveLength(4);
     expect(parts[1]!.images).toBeUndefined();
     expect(parts.map(sizeOfPacked)).toEqual([
@@ -78,7 +78,7 @@ describe('splitPacked', () => {
     fc.assert(
       fc.property(fc.array(pictures, { minLength: 1, maxLength: 5 }), (samples) => {
         const packed = pack(batchOf(samples));
-        expect(joinPacked(splitPacked(packed, MERGE))).toEqual(packed);
+        expect(joinPacked(splitPacked(packed))).toEqual(packed);
       }),
       { numRuns: 50 },
     );

@@ -1,10 +1,11 @@
 /** Plans windows within the memory that is free, and remembers what turned out too large. */
-import type { EngineMemory, StorageCosts } from '../../engine/engine.js';
-import { LESS_MEMORY } from '../../engine/out-of-memory.js';
-import { EngineError } from '../../errors.js';
-import { formatBytes } from '../../messages/format-bytes.js';
-import type { AccumulateOptions } from '../../train/trainable-model.js';
-import { type Costs, isPlan, type Misfit, type PassPlan, planPasses, type WindowSample } from './pass-plan.js';
+import type { WindowSample } from '../batch/packed-window.js';
+import type { EngineMemory, StorageCosts } from '../engine/engine.js';
+import { LESS_MEMORY } from '../engine/out-of-memory.js';
+import { EngineError, withoutHint } from '../errors.js';
+import { formatBytes } from '../messages/format-bytes.js';
+import { type Costs, isPlan, type Misfit, type PassPlan, planPasses } from './pass-plan.js';
+import type { AccumulateOptions } from './trainable-model.js';
 
 /** After a pass ran out of memory, the next may take so much of what it was to take. */
 const TIGHTER = 0.85;
@@ -24,8 +25,8 @@ export class PassPlanner {
   readonly #engine: PlannerEngine;
   /** Bytes that a pass may take, learned from one that did not fit. */
   #ceiling = Number.POSITIVE_INFINITY;
-  /** The smallest micro-batch that was told of. */
-  #toldMicroBatch = Number.POSITIVE_INFINITY;
+  /** The smallest micro-batch that was warned of. */
+  #warnedMicroBatch = Number.POSITIVE_INFINITY;
 
   constructor(engine: PlannerEngine) {
     this.#engine = engine;
@@ -45,8 +46,8 @@ export class PassPlanner {
     if (!isPlan(result)) throw this.#tooLarge(result, Math.min(free, this.#ceiling), options);
     const written = Math.max(...samples.map(({ row }) => row + 1));
     const { microBatchSize } = result;
-    if (microBatchSize < written && microBatchSize < this.#toldMicroBatch) {
-      this.#toldMicroBatch = microBatchSize;
+    if (microBatchSize < written && microBatchSize < this.#warnedMicroBatch) {
+      this.#warnedMicroBatch = microBatchSize;
       options.onWarning?.(
         `micro-batches of ${written} samples do not fit into the ${formatBytes(Math.min(free, this.#ceiling))} that are ` +
           `free: micro-batches of at most ${microBatchSize} are run instead, so many more of them that the effective ` +
@@ -56,15 +57,30 @@ export class PassPlanner {
     return result;
   }
 
-  /** To be called when a pass of the plan ran out of memory: later plans are smaller. */
-  tighten({ passes }: PassPlan): void {
-    const largest = Math.max(...passes.map(({ bytes }) => bytes));
+  /**
+   * A smaller plan, of which it warns, after a pass of `failed` ran out of memory; later plans are smaller too.
+   * @throws the failure if nothing smaller is allowed
+   */
+  planSmaller(
+    failed: PassPlan,
+    failure: EngineError,
+    samples: readonly WindowSample[],
+    costs: Costs,
+    options: PlannerOptions,
+  ): PassPlan {
+    const largest = Math.max(...failed.passes.map(({ bytes }) => bytes));
     this.#ceiling = TIGHTER * Math.min(this.#ceiling, largest);
-  }
-
-  /** What a pass may take at most, as far as is known. */
-  get ceiling(): number {
-    return this.#ceiling;
+    let plan: PassPlan;
+    try {
+      plan = this.plan(samples, costs, options);
+    } catch {
+      throw failure;
+    }
+    options.onWarning?.(
+      `${withoutHint(failure)}; the step is begun again in ${plan.passes.length} passes of at most ` +
+        `${formatBytes(this.#ceiling)} each, and so are later ones`,
+    );
+    return plan;
   }
 
   #freeBytes(memoryBudget = Number.POSITIVE_INFINITY): number {

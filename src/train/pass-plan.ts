@@ -2,16 +2,9 @@
  * Cuts the window of an optimizer step into packed passes and chooses the layers to recompute, so that every pass fits
  * into a number of bytes: as few passes and as little recomputation as fit, by estimated time. Pure: sizes in, plan out.
  */
-import type { RecomputedLayers } from './layers.js';
-import { addSizes, EMPTY_SIZE, type PackedSize, type PassCosts } from './pass-costs.js';
-
-/** A sample of the window. */
-export interface WindowSample {
-  /** Its micro-batch, and its place in it. */
-  readonly microBatch: number;
-  readonly row: number;
-  readonly size: PackedSize;
-}
+import { type PackedSize, sumOfSizes, type WindowSample } from '../batch/packed-window.js';
+import type { RecomputedLayers } from '../model/ministral3/layers.js';
+import type { PassCosts } from '../model/ministral3/pass-costs.js';
 
 export interface PlannedPass {
   /** In the order of the window. */
@@ -48,7 +41,7 @@ export interface Misfit {
   readonly samples: number;
 }
 
-/** What the planner asks; `PassCosts` answers. */
+/** What the planner asks of a model: time and bytes of its passes. */
 export type Costs = Pick<PassCosts, 'layers' | 'peakBytes' | 'weight' | 'recomputeTime' | 'tileTime' | 'passTime'>;
 
 const NO_LAYERS: RecomputedLayers = { vision: 0, text: 0 };
@@ -145,7 +138,7 @@ function fillTiles(passes: readonly Deal[], costs: Costs): void {
   const deal = (members: Deal['members']): Deal & { readonly time: number } => ({
     members,
     weight: members.reduce((sum, { weight }) => sum + weight, 0),
-    time: costs.tileTime(members.reduce((sum, { sample }) => addSizes(sum, sample.size), EMPTY_SIZE)),
+    time: costs.tileTime(sumOfSizes(members.map(({ sample }) => sample.size))),
   });
   for (const [i, a] of passes.entries()) {
     for (const b of passes.slice(i + 1)) {
@@ -170,7 +163,7 @@ function fillTiles(passes: readonly Deal[], costs: Costs): void {
 
 /** The layers to recompute in a pass: the least time that fits, or all of them if nothing does. */
 function planPass(samples: readonly WindowSample[], costs: Costs, options: PlanOptions): PlannedPass {
-  const size = samples.reduce((sum, sample) => addSizes(sum, sample.size), EMPTY_SIZE);
+  const size = sumOfSizes(samples.map((sample) => sample.size));
   const { budgetBytes, gradientCheckpointing } = options;
   const pass = (recompute: RecomputedLayers): PlannedPass => {
     return { samples, size, recompute, bytes: costs.peakBytes(size, recompute) };

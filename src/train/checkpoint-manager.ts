@@ -6,17 +6,15 @@ import {
   isCheckpoint,
   listCheckpoints,
   type ReadCheckpoint,
-  type RunIdentity,
-  type RunState,
   readCheckpoint,
   readCheckpointParameters,
   requireCheckpointOf,
-  type TrainingTensors,
   writeCheckpoint,
 } from './checkpoint.js';
 import type { CheckpointAdapter } from './checkpoint-adapter.js';
 import type { RunCourse } from './checkpoint-checks.js';
 import { checkpointName, removeCheckpointFolder, tidyCheckpointFolders } from './checkpoint-folder.js';
+import type { RunIdentity, RunState, TrainingTensors } from './checkpoint-state.js';
 import { explainVanished } from './run-folder.js';
 
 interface Place {
@@ -48,7 +46,7 @@ interface BestCopy {
   unsaved?: { readonly progress: Progress; readonly tensors: TrainingTensors } | undefined;
 }
 
-export class CheckpointKeeper {
+export class CheckpointManager {
   readonly #run: RunIdentity;
   readonly #course: RunCourse | undefined;
   readonly #writeAdapter: CheckpointAdapter | undefined;

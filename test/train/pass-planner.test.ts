@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import type { WindowSample } from '../../src/batch/packed-window.js';
 import { EngineError } from '../../src/errors.js';
-import type { Costs, WindowSample } from '../../src/model/ministral3/pass-plan.js';
-import { PassPlanner, type PlannerEngine } from '../../src/model/ministral3/pass-planner.js';
+import type { Costs } from '../../src/train/pass-plan.js';
+import { PassPlanner, type PlannerEngine } from '../../src/train/pass-planner.js';
 
 const MIB = 2 ** 20;
 
@@ -95,14 +96,15 @@ describe('PassPlanner', () => {
     const planner = new PassPlanner(engineWith(1000));
     const options = { gradientCheckpointing: 'auto' } as const;
     const window = windowOf(2, 2);
+    const failure = new EngineError('a pass ran out of memory', { details: { outOfMemory: true } });
     let plan = planner.plan(window, costs, options);
     const largest: number[] = [];
     for (let failures = 0; failures < 50; failures++) {
       largest.push(Math.max(...plan.passes.map(({ bytes }) => bytes)));
-      planner.tighten(plan);
       try {
-        plan = planner.plan(window, costs, options);
-      } catch {
+        plan = planner.planSmaller(plan, failure, window, costs, options);
+      } catch (error) {
+        expect(error).toBe(failure);
         break;
       }
     }

@@ -1,0 +1,260 @@
+/**
+ * One optimizer step on a window of micro-batches: pack them, plan the passes, for each pass forward, loss and backward,
+ * then clip and update. A window that runs out of memory is begun again in smaller passes.
+ */
+
+import { afterAbort } from '../async/or-aborted.js';
+import { PackedWindow } from '../batch/packed-window.js';
+import type { VlmBatch } from '../data/types.js';
+import { exclusively, runPass } from '../engine/computation.js';
+import type { Deferred, Engine, OptimizerState, OptimizerStep } from '../engine/engine.js';
+import { isOutOfMemory } from '../engine/out-of-memory.js';
+import { changesOf, type ParameterLease, requireOwnCall } from '../engine/parameter-lease.js';
+import type { ParameterSet, Tensor } from '../engine/tensor.js';
+import { TrainingError } from '../errors.js';
+import { counterHash } from '../random.js';
+import { GradientCoverage } from './gradient-coverage.js';
+import { learningRateFactors } from './lora-plus.js';
+import type { PlannedPass } from './pass-plan.js';
+import { PassPlanner } from './pass-planner.js';
+import { optimizerKind, type SftConfig } from './sft-config.js';
+import type { AccumulateOptions, PassSummary, TrainableModel } from './trainable-model.js';
+import type { TrainingWindow } from './training-window.js';
+
+/** Milliseconds that an engine's own end is waited for when the run was told to stop. */
+export const MODEL_GRACE = 1_000;
+
+/** By model: they remember what turned out too large. */
+const planners = new WeakMap<TrainableModel, PassPlanner>();
+
+/**
+ * Adds the gradient of the window's loss to the parameters, which must be zero before: a window that runs out of memory
+ * is begun again from zero, in smaller passes. Its samples run in as few packed passes as fit; the result is that of
+ * running the micro-batches one by one.
+ * @returns the window's loss, fetched late
+ * @throws EngineError with details.outOfMemory if nothing that the options allow fits; TrainingError if a run trains the
+ *   parameters, or the seeds do not match the micro-batches; the signal's reason
+ */
+export async function accumulateGradients(
+  model: TrainableModel,
+  microBatches: readonly VlmBatch[],
+  options: AccumulateOptions,
+): Promise<Deferred<number>> {
+  requireOwnCall(model.trainable, options, 'accumulateGradients');
+  return forwardBackward(model, packWindow(model, microBatches, options.dropoutSeeds), options);
+}
+
+function packWindow(model: TrainableModel, microBatches: readonly VlmBatch[], seeds: readonly number[]): PackedWindow {
+  if (seeds.length !== microBatches.length) {
+    throw new TrainingError(`${seeds.length} dropoutSeeds for ${microBatches.length} micro-batches, expected one each`);
+  }
+  return new PackedWindow(microBatches.map((batch, i) => model.pack(batch, { seed: seeds[i]! })));
+}
+
+/** Alone on the engine, with the adapter that is on now. */
+function forwardBackward(
+  model: TrainableModel,
+  window: PackedWindow,
+  options: AccumulateOptions,
+): Promise<Deferred<number>> {
+  const { engine, trainable } = model;
+  const { signal, labelCount, labelSmoothing, neftuneNoiseAlpha } = options;
+  const adapter = model.adapterView?.();
+  const costs = model.passCosts();
+  const requireParts = () => adapter && model.requireParts?.(adapter);
+  const planner = planners.get(model) ?? new PassPlanner(engine);
+  planners.set(model, planner);
+  return exclusively(engine, signal, async () => {
+    let plan = planner.plan(window.samples, costs, options);
+    for (;;) {
+      options.onPlan?.(plan.passes.map(summaryOf));
+      const mark = engine.mark();
+      const losses: Tensor[] = [];
+      try {
+        for (const { samples, recompute } of plan.passes) {
+          await runPass(engine, { signal, requireParts, record: true }, async (pass) => {
+            const settings = { recompute, labelSmoothing, neftuneNoiseAlpha, adapter };
+            const loss = await pass.run(model.lossSteps(pass.tape, window.join(samples), 1 / labelCount, settings));
+            if (!loss) return;
+            engine.retain(loss);
+            losses.push(loss);
+            await pass.pause();
+            await pass.backward(loss);
+            await pass.pause();
+          });
+        }
+        return lateSum(engine, losses);
+      } catch (error) {
+        engine.releaseSince(mark);
+        if (!isOutOfMemory(error)) throw error;
+        engine.zeroGradients(trainable);
+        plan = planner.planSmaller(plan, error, window.samples, costs, options);
+      }
+    }
+  });
+}
+
+/** Read when it is asked for: until then the engine may still be computing. */
+function lateSum(engine: Engine, losses: Tensor[]): Deferred<number> {
+  const sum = async (): Promise<number> => {
+    let total = 0;
+    for (const loss of losses.splice(0)) {
+      total += (await engine.read(loss))[0]!;
+      engine.release(loss);
+    }
+    return total;
+  };
+  unread.register(sum, { engine, losses });
+  return sum;
+}
+
+/** Frees losses that nobody asked for: those of a run that failed before. */
+const unread = new FinalizationRegistry<{ readonly engine: Engine; readonly losses: Tensor[] }>(
+  ({ engine, losses }) => {
+    for (const loss of losses.splice(0)) {
+      try {
+        engine.release(loss);
+      } catch {
+        // The engine has gone.
+      }
+    }
+  },
+);
+
+function summaryOf({ samples, size, recompute, bytes }: PlannedPass): PassSummary {
+  const { tokens, patches } = size;
+  return { samples: samples.length, tokens, patches, recomputedLayers: recompute, bytes };
+}
+
+/** What the steps of a run work with. */
+export interface StepParts {
+  readonly model: TrainableModel;
+  /** The model's when the run began: another adapter may become active meanwhile. */
+  readonly trainable: ParameterSet;
+  readonly optimizer: OptimizerState;
+  readonly config: SftConfig;
+  readonly lease: ParameterLease;
+  readonly signal: AbortSignal;
+  /** Waits for the engine, as long as the run is to go on. */
+  readonly answer: <T>(value: Promise<T>) => Promise<T>;
+}
+
+/** An optimizer step that was given to the engine. */
+export interface TakenStep {
+  readonly loss: Deferred<number>;
+  /** NaN if the update was left out, as the loss was not finite. */
+  readonly gradNorm: Deferred<number>;
+  /** Operations that the model asks for; undefined if it does not count. */
+  readonly flops: number | undefined;
+}
+
+/** Takes the steps of a run, on nobody's parameters but those that are trained. */
+export class WindowStep {
+  readonly #parts: StepParts;
+  readonly #coverage = new GradientCoverage();
+  /** Of the learning rates, where those of the parameters differ. */
+  readonly #factors: readonly number[] | undefined;
+  #unanswered: Promise<unknown> | undefined;
+
+  constructor(parts: StepParts) {
+    this.#parts = parts;
+    this.#factors = learningRateFactors(parts.trainable, parts.config.loraplusLrRatio);
+  }
+
+  /** What the engine is computing though nobody waits for it; settles with it, whatever it gives. */
+  get unanswered(): Promise<unknown> | undefined {
+    return this.#unanswered;
+  }
+
+  /**
+   * @param meanwhile runs while the engine works on the gradients, before the update
+   * @param onWarning receives what had to change for the window to fit, and parameters without a gradient
+   * @throws the signal's reason; TrainingError if another adapter became active, or nothing gets a gradient
+   */
+  async take(
+    step: number,
+    window: TrainingWindow,
+    learningRate: number,
+    meanwhile: () => Promise<void>,
+    onWarning: (message: string) => void,
+  ): Promise<TakenStep> {
+    const { model, trainable, optimizer, config, lease, answer } = this.#parts;
+    const { engine } = model;
+    const { loss: late, flops } = await this.#gradients(step, window, meanwhile, onWarning);
+    // Only where a step may be left out is the loss waited for before the update.
+    const value = config.onNonFiniteLoss === 'skip' ? await answer(late()) : undefined;
+    const loss = value === undefined ? late : async () => value;
+    let gradNorm: Deferred<number> = async () => Number.NaN;
+    if (value === undefined || Number.isFinite(value)) {
+      const warning = await answer(this.#coverage.check(engine, trainable, step, learningRate));
+      if (warning) onWarning(warning);
+      const update: OptimizerStep = {
+        kind: optimizerKind(config),
+        learningRate,
+        beta1: config.adamBeta1,
+        beta2: config.adamBeta2,
+        eps: config.adamEpsilon,
+        weightDecay: config.weightDecay,
+        maxGradNorm: config.maxGradNorm,
+        learningRateFactors: this.#factors,
+      };
+      // Not within a token or a batch of somebody else, who would compute with two states of the parameters.
+      gradNorm = await exclusively(engine, undefined, () =>
+        engine.optimizerStep(trainable, optimizer, lease.own(update)),
+      );
+    }
+    engine.zeroGradients(trainable);
+    return { loss, gradNorm, flops };
+  }
+
+  /** Loss and gradients of the window; computed again if `meanwhile`, or a reader in it, changed the parameters. */
+  async #gradients(
+    step: number,
+    { batches, labelCount, dropoutSlots }: TrainingWindow,
+    meanwhile: () => Promise<void>,
+    onWarning: (message: string) => void,
+  ): Promise<Omit<TakenStep, 'gradNorm'>> {
+    const { model, trainable, config, signal } = this.#parts;
+    const { labelSmoothingFactor: labelSmoothing, neftuneNoiseAlpha } = config;
+    const { gradientCheckpointing, memoryBudget, autoMicroBatch } = config;
+    const dropoutSeeds = dropoutSlots.map((slot) => counterHash(config.seed, slot));
+    const memory = { gradientCheckpointing, memoryBudget, autoMicroBatch };
+    for (;;) {
+      this.requireSameParameters(step);
+      const packed = packWindow(model, batches, dropoutSeeds);
+      const options = { labelCount, dropoutSeeds, labelSmoothing, neftuneNoiseAlpha, ...memory, signal, onWarning };
+      const work = forwardBackward(model, packed, options);
+      const answered = () => {
+        this.#unanswered = undefined;
+      };
+      this.#unanswered = work.then(answered, answered);
+      const loss = await afterAbort(work, signal, MODEL_GRACE);
+      const changes = changesOf(trainable);
+      try {
+        await meanwhile();
+        signal.throwIfAborted();
+        this.requireSameParameters(step);
+        if (changesOf(trainable) === changes) return { loss, flops: model.trainingFlops?.(packed.size) };
+      } catch (error) {
+        discard(loss);
+        throw error;
+      }
+      discard(loss);
+      model.engine.zeroGradients(trainable);
+    }
+  }
+
+  /** @throws TrainingError if the model would compute with another adapter than the one that is trained */
+  requireSameParameters(step: number): void {
+    if (this.#parts.model.trainable === this.#parts.trainable) return;
+    throw new TrainingError(`step ${step}: another adapter became active while this run was training`, {
+      hint: 'Call setAdapter after the run. To compute without the adapter meanwhile, use withDisabled between two steps.',
+      details: { step },
+    });
+  }
+}
+
+/** A loss that nobody will ask for still holds memory of the engine until it has come. */
+function discard(loss: Deferred<number>): void {
+  void loss().catch(() => {});
+}
