@@ -14,8 +14,9 @@ import { exists } from '../files/regular-file.js';
 import { checkpointSource, isQuantizationTensor } from '../formats/fp8-checkpoint.js';
 import { MISTRAL_NATIVE_HINT, ShardedCheckpoint } from '../formats/safetensors.js';
 import { showValue } from '../messages/show-value.js';
-import { type Ministral3Config, parseMinistral3Config } from './ministral3/config.js';
 import { Ministral3, type ModelOrigin } from './ministral3/model.js';
+import type { ModelConfig } from './model-config.js';
+import { parseModelConfig } from './parse-config.js';
 import { indexByMemoryName, linearModuleName } from './tensor-names.js';
 
 /** Options of {@link loadMinistral3}. */
@@ -72,7 +73,7 @@ export async function loadFrom(
 async function loadInto(
   engine: Engine,
   dir: string,
-  config: Ministral3Config,
+  config: ModelConfig,
   onNotice: LoadOptions['onNotice'],
   origin: ModelOrigin,
 ): Promise<Ministral3> {
@@ -206,10 +207,10 @@ const HINTS: Readonly<Record<string, (child: string | undefined) => string>> = {
   parent: (child) => `give the subfolder, e.g. ${child}`,
 };
 
-async function readConfig(dir: string): Promise<Ministral3Config> {
+async function readConfig(dir: string): Promise<ModelConfig> {
   const path = join(dir, 'config.json');
   await requireModelFolder(dir);
-  const config = parseMinistral3Config(await readConfigFile(path), path);
+  const config = parseModelConfig(await readConfigFile(path), path);
   const generationPath = join(dir, 'generation_config.json');
   const generation = ((await readOptionalJson(generationPath)) ?? {}) as { eos_token_id?: unknown };
   const eos = [generation.eos_token_id ?? config.eosTokenIds].flat();

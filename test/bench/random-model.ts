@@ -1,8 +1,9 @@
 /** The published models in their real sizes with random weights, for benchmarks: weights do not change speed. */
 import type { Engine } from '../../src/engine/engine.js';
 import { sizeOf, type WeightSource } from '../../src/formats/weight-source.js';
-import { type Ministral3Config, parseMinistral3Config } from '../../src/model/ministral3/config.js';
 import { Ministral3 } from '../../src/model/ministral3/model.js';
+import type { ModelConfig } from '../../src/model/model-config.js';
+import { parseModelConfig } from '../../src/model/parse-config.js';
 
 export const SIZES = {
   '3B': { hidden_size: 3072, intermediate_size: 9216, num_hidden_layers: 26, theta: 1e6, tied: true },
@@ -20,8 +21,8 @@ export interface FewerLayers {
   readonly vision?: number;
 }
 
-export function configOf(size: Size, fewer?: FewerLayers): Ministral3Config {
-  return parseMinistral3Config(configJson(size, fewer));
+export function configOf(size: Size, fewer?: FewerLayers): ModelConfig {
+  return parseModelConfig(configJson(size, fewer));
 }
 
 /** config.json of that size. */
@@ -95,7 +96,7 @@ export async function randomModel(engine: Engine, size: Size, fewer?: FewerLayer
 }
 
 /** Every tensor by its name in memory. */
-export function shapesOf(config: Ministral3Config, tied: boolean): Map<string, number[]> {
+export function shapesOf(config: ModelConfig, tied: boolean): Map<string, number[]> {
   const { text, vision } = config;
   const shapes = new Map<string, number[]>();
   const layer = (

@@ -17,6 +17,7 @@ import { parseModelConfig } from '../../src/model/parse-config.js';
 import { toDiskName } from '../../src/model/tensor-names.js';
 import { counterHash } from '../../src/random.js';
 import { countLabels } from '../../src/train/trainable-model.js';
+import { accumulateGradients } from '../../src/train/window-step.js';
 import { shapesOf } from '../bench/random-model.js';
 import { relativeL2 } from '../parity/check-list.js';
 
@@ -121,7 +122,7 @@ function resetAdapter(): void {
 async function accumulate(): Promise<number> {
   engine.zeroGradients(adapter.parameters);
   const options = { labelCount: countLabels(batch), dropoutSeeds: [0], gradientCheckpointing: false };
-  return (await model.accumulateGradients([batch], options))();
+  return (await accumulateGradients(model, [batch], options))();
 }
 
 describe('a small Mistral Small computes what transformers and peft compute', () => {
