@@ -14,12 +14,12 @@ import { exists } from '../files/regular-file.js';
 import { checkpointSource, isQuantizationTensor } from '../formats/fp8-checkpoint.js';
 import { MISTRAL_NATIVE_HINT, ShardedCheckpoint } from '../formats/safetensors.js';
 import { showValue } from '../messages/show-value.js';
-import { Ministral3, type ModelOrigin } from './ministral3/model.js';
 import type { ModelConfig } from './model-config.js';
+import { type ModelOrigin, VisionLanguageModel } from './network/vision-language-model.js';
 import { parseModelConfig } from './parse-config.js';
 import { indexByMemoryName, linearModuleName } from './tensor-names.js';
 
-/** Options of {@link loadMinistral3}. */
+/** Options of {@link loadModel}. */
 export interface LoadOptions {
   /**
    * Takes the weights: an engine, or the name of one. An engine that is given stays the caller's; one that is made from
@@ -31,7 +31,7 @@ export interface LoadOptions {
 }
 
 /** What turns pictures and text into the input of a model, as its checkpoint says. */
-export interface Ministral3Processor {
+export interface ModelProcessor {
   /** From tokenizer.json and the configuration beside it. */
   readonly tokenizer: MinistralTokenizer;
   /** From processor_config.json, in older checkpoints preprocessor_config.json. */
@@ -46,9 +46,9 @@ export interface Ministral3Processor {
  * checkpoint become bfloat16. Every tensor of the files must have its place in the model that config.json describes.
  * @throws ConfigError or CheckpointError naming every fault, EngineError if the model does not fit
  */
-export async function loadMinistral3(dir: string, options: LoadOptions = {}): Promise<Ministral3> {
-  checkNames(options, { engine: false, onNotice: false }, 'loadMinistral3');
-  return loadFrom(dir, options, { nameOrPath: dir }, 'loadMinistral3');
+export async function loadModel(dir: string, options: LoadOptions = {}): Promise<VisionLanguageModel> {
+  checkNames(options, { engine: false, onNotice: false }, 'loadModel');
+  return loadFrom(dir, options, { nameOrPath: dir }, 'loadModel');
 }
 
 /** @param what who asks, for messages */
@@ -57,7 +57,7 @@ export async function loadFrom(
   { engine: given, onNotice }: LoadOptions,
   origin: ModelOrigin,
   what: string,
-): Promise<Ministral3> {
+): Promise<VisionLanguageModel> {
   requirePath(dir, what);
   requireEngine(given, what);
   const config = await readConfig(dir);
@@ -76,7 +76,7 @@ async function loadInto(
   config: ModelConfig,
   onNotice: LoadOptions['onNotice'],
   origin: ModelOrigin,
-): Promise<Ministral3> {
+): Promise<VisionLanguageModel> {
   const checkpoint = await ShardedCheckpoint.open(dir);
   try {
     const stored = indexByMemoryName(checkpoint.tensors.keys());
@@ -96,7 +96,7 @@ async function loadInto(
       order: stored.keys(),
       required: requiredNames(checkpoint, stored),
     };
-    return await Ministral3.load(engine, config, provider, origin);
+    return await VisionLanguageModel.load(engine, config, provider, origin);
   } finally {
     await checkpoint.close();
   }
@@ -141,7 +141,7 @@ function shapesOf({ tensors }: ShardedCheckpoint): ModelShapes {
 }
 
 /** Tokenizer, image processor and chat template of a checkpoint folder. */
-export async function loadProcessor(dir: string): Promise<Ministral3Processor> {
+export async function loadProcessor(dir: string): Promise<ModelProcessor> {
   requirePath(dir, 'loadProcessor');
   const [tokenizer, imageProcessor, chatTemplate] = await Promise.all([
     MinistralTokenizer.fromFolder(dir),

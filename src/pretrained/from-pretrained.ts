@@ -19,8 +19,8 @@ import { adapterNameSchema, type LoraAdapter } from '../lora/apply-lora.js';
 import { isLocalName } from '../lora/base-model.js';
 import { readAdapterConfig, requireSoundWeights } from '../lora/read-adapter.js';
 import { warningLine } from '../messages/one-line.js';
-import { loadFrom, loadProcessor, type Ministral3Processor, requireEngine, requireModelFolder } from '../model/load.js';
-import type { Ministral3 } from '../model/ministral3/model.js';
+import { loadFrom, loadProcessor, type ModelProcessor, requireEngine, requireModelFolder } from '../model/load.js';
+import type { VisionLanguageModel } from '../model/network/vision-language-model.js';
 import { ownProcessor } from './own-processor.js';
 
 /** What {@link fromPretrained} reads of a checkpoint; never the Mistral-native `consolidated.safetensors`. */
@@ -62,9 +62,9 @@ export interface FromPretrainedOptions extends HubDownloadOptions {
 /** What {@link fromPretrained} gives. */
 export interface Pretrained {
   /** With the adapter on, if the name was that of an adapter; else `applyLora` and `loadAdapter` put one on. */
-  readonly model: Ministral3;
+  readonly model: VisionLanguageModel;
   /** Read from the same folder; of an adapter, its own files first and the base model's where it has none. */
-  readonly processor: Ministral3Processor;
+  readonly processor: ModelProcessor;
   /** The adapter, if the name was that of one. */
   readonly adapter: LoraAdapter | undefined;
   /** Folder of the files: the one given, or a snapshot in the cache. */
@@ -92,7 +92,7 @@ type Options = z.output<typeof schema>;
  * and puts the adapter on. Where a folder holds both, it is a model, and a notice says so.
  * @param idOrFolder an existing folder wins over a repository of the same name
  * @throws ConfigError for bad options, or an adapter that names no base model; HubError, explained, if files are
- *   missing and cannot be fetched; as `loadMinistral3`, `loadProcessor` and `loadAdapter` do; the signal's reason
+ *   missing and cannot be fetched; as `loadModel`, `loadProcessor` and `loadAdapter` do; the signal's reason
  */
 export async function fromPretrained(idOrFolder: string, options: FromPretrainedOptions = {}): Promise<Pretrained> {
   const parsed = parseOptions(schema, options, 'fromPretrained');
@@ -216,7 +216,7 @@ function originOf(
 }
 
 /** The adapter's own parts win; its template speaks of the tokens of the tokenizer that is used. */
-function mergedProcessor(base: Ministral3Processor, own: Partial<Ministral3Processor>): Ministral3Processor {
+function mergedProcessor(base: ModelProcessor, own: Partial<ModelProcessor>): ModelProcessor {
   const tokenizer = own.tokenizer ?? base.tokenizer;
   const imageProcessor = own.imageProcessor ?? base.imageProcessor;
   const template = own.chatTemplate ?? base.chatTemplate;
@@ -274,11 +274,7 @@ const PROCESSOR_SELECTION = {
   },
 } as const satisfies FileSelection;
 
-async function processorOf(
-  folder: string,
-  from: string | undefined,
-  download: HubDownload,
-): Promise<Ministral3Processor> {
+async function processorOf(folder: string, from: string | undefined, download: HubDownload): Promise<ModelProcessor> {
   if (from === undefined) return loadProcessor(folder);
   const found = await folderOrSnapshot(from, { ...download, revision: 'main' }, PROCESSOR_SELECTION);
   return loadProcessor(found.folder);

@@ -1,8 +1,8 @@
 /** The published models in their real sizes with random weights, for benchmarks: weights do not change speed. */
 import type { Engine } from '../../src/engine/engine.js';
 import { sizeOf, type WeightSource } from '../../src/formats/weight-source.js';
-import { Ministral3 } from '../../src/model/ministral3/model.js';
 import type { ModelConfig } from '../../src/model/model-config.js';
+import { VisionLanguageModel } from '../../src/model/network/vision-language-model.js';
 import { parseModelConfig } from '../../src/model/parse-config.js';
 
 export const SIZES = {
@@ -65,7 +65,7 @@ export function randomBlock(): Uint8Array {
   return new Uint8Array(block.buffer);
 }
 
-export async function randomModel(engine: Engine, size: Size, fewer?: FewerLayers): Promise<Ministral3> {
+export async function randomModel(engine: Engine, size: Size, fewer?: FewerLayers): Promise<VisionLanguageModel> {
   const block = randomBlock();
   const ones = new Uint8Array(Uint16Array.from({ length: 1 << 15 }, () => 0x3f80).buffer);
   const config = configOf(size, fewer);
@@ -92,7 +92,11 @@ export async function randomModel(engine: Engine, size: Size, fewer?: FewerLayer
       },
     };
   };
-  return Ministral3.load(engine, config, { has: (name) => shapes.has(name), source, description: `random ${size}` });
+  return VisionLanguageModel.load(engine, config, {
+    has: (name) => shapes.has(name),
+    source,
+    description: `random ${size}`,
+  });
 }
 
 /** Every tensor by its name in memory. */

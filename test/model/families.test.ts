@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { TuneError } from '../../src/errors.js';
-import { queryScale, textFrequencies } from '../../src/model/ministral3/rope.js';
+import { queryScale, textFrequencies } from '../../src/model/network/rope.js';
 import { parseModelConfig } from '../../src/model/parse-config.js';
 
 type Json = Record<string, unknown>;

@@ -11,8 +11,8 @@ import { applyLora, type LoraAdapter } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { mergeAdapter } from '../../src/lora/merge-adapter.js';
 import { generateTokens } from '../../src/model/generate.js';
-import { loadMinistral3 } from '../../src/model/load.js';
-import type { Ministral3 } from '../../src/model/ministral3/model.js';
+import { loadModel } from '../../src/model/load.js';
+import type { VisionLanguageModel } from '../../src/model/network/vision-language-model.js';
 import { parseModelConfig } from '../../src/model/parse-config.js';
 import { toDiskName } from '../../src/model/tensor-names.js';
 import { counterHash } from '../../src/random.js';
@@ -96,7 +96,7 @@ function batchOf(columns = expected.input_ids[0]!.length, rows = expected.input_
 const engine = createCpuEngine({ threads: 1 });
 let root: string;
 let checkpoint: string;
-let model: Ministral3;
+let model: VisionLanguageModel;
 let adapter: LoraAdapter;
 const batch = batchOf();
 
@@ -104,7 +104,7 @@ beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'mistral-small-'));
   checkpoint = join(root, 'published');
   await writeCheckpoint(checkpoint, toDiskName);
-  model = await loadMinistral3(checkpoint, { engine });
+  model = await loadModel(checkpoint, { engine });
   adapter = applyLora(model, { r: 3, alpha: 5, dropout: 0, targetModules: [...LAYER_PROJECTIONS] });
   resetAdapter();
 });
@@ -130,7 +130,7 @@ describe('a small Mistral Small computes what transformers and peft compute', ()
     expect(relativeL2(await model.lastLogits(batch), expected.lastLogits.flat())).toBeLessThan(1e-5);
     const other = join(root, 'memory-names');
     await writeCheckpoint(other, (name) => name);
-    const bases = await Promise.all([checkpoint, other].map((dir) => loadMinistral3(dir, { engine })));
+    const bases = await Promise.all([checkpoint, other].map((dir) => loadModel(dir, { engine })));
     const [plain, renamed] = [await bases[0]!.lastLogits(batch), await bases[1]!.lastLogits(batch)];
     expect(renamed).toEqual(plain);
     for (const base of bases) base.dispose();
@@ -171,7 +171,7 @@ describe('a small Mistral Small computes what transformers and peft compute', ()
     expect([...after!.tensors.keys()]).toEqual([...before!.tensors.keys()]);
     expect([...after!.tensors.keys()]).toContain('language_model.model.layers.1.mlp.down_proj.weight');
     await Promise.all([before!.close(), after!.close()]);
-    const merged = await loadMinistral3(outputDir, { engine });
+    const merged = await loadModel(outputDir, { engine });
     expect(relativeL2(await merged.lastLogits(batch), expected.lastLogits.flat())).toBeLessThan(1e-5);
     merged.dispose();
   });

@@ -9,10 +9,10 @@ import { loadAdapter } from '../../src/lora/adapter-file.js';
 import { mergedWeight } from '../../src/lora/merged-weight.js';
 import { adapterData } from '../../src/lora/read-adapter.js';
 import { generateTokens } from '../../src/model/generate.js';
-import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
-import type { Ministral3 } from '../../src/model/ministral3/model.js';
-import { textFrequencies } from '../../src/model/ministral3/rope.js';
+import { loadModel, loadProcessor } from '../../src/model/load.js';
 import type { RopeConfig } from '../../src/model/model-config.js';
+import { textFrequencies } from '../../src/model/network/rope.js';
+import type { VisionLanguageModel } from '../../src/model/network/vision-language-model.js';
 import { parseGenerationConfig, probabilities } from '../../src/model/sampling.js';
 import { indexByMemoryName } from '../../src/model/tensor-names.js';
 import { countLabels } from '../../src/train/trainable-model.js';
@@ -47,7 +47,7 @@ interface Observed {
 }
 
 /** Runs a batch and keeps every hidden state. */
-async function observe(model: Ministral3, engine: Engine, batch: VlmBatch): Promise<Observed> {
+async function observe(model: VisionLanguageModel, engine: Engine, batch: VlmBatch): Promise<Observed> {
   const tape = new Tape(engine, { record: false });
   const seen: [string, Tensor][] = [];
   const packed = model.pack(batch);
@@ -76,7 +76,7 @@ export async function checkModel(
   json: ReferenceJson,
   engine: Engine,
 ): Promise<void> {
-  const model = await loadMinistral3(reference.path('checkpoint'), { engine });
+  const model = await loadModel(reference.path('checkpoint'), { engine });
   const { text } = model.config;
   const checkLogits = async (
     what: string,
