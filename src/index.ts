@@ -216,7 +216,7 @@ export type { AdapterView, KeyValueStore, PassOptions, RecomputedLayers } from '
 export type { WeightProvider } from './model/network/load-weights.js';
 export type { AttentionModules, LayerModules, ModelModules } from './model/network/modules.js';
 export type { PackedBatch } from './batch/packed-batch.js';
-export type { PackedImages, PackedPicture } from './batch/packed-images.js';
+export type { PackedImages, PackedImage } from './batch/packed-images.js';
 export type { PackedSize } from './batch/packed-window.js';
 export { generationConfigSchema } from './model/sampling.js';
 export type { BestModel } from './train/best-model.js';

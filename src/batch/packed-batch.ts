@@ -123,7 +123,7 @@ export function joinPacked(parts: readonly PackedBatch[]): PackedBatch {
       images.length === 0
         ? undefined
         : {
-            pictures: images.flatMap(({ pictures }) => pictures),
+            images: images.flatMap((part) => part.images),
             patchSize: images[0]!.patchSize,
             grids: joinIntegers(images.map(({ grids }) => grids)),
             starts: joinStarts(

@@ -1,5 +1,5 @@
 /**
- * The pictures of a packed batch. Their pixels stay where the batch has them until a pass writes them as patches, so
+ * The images of a packed batch. Their pixels stay where the batch has them until a pass writes them as patches, so
  * that a window is packed and dealt to passes without a copy.
  */
 import { unpaddedImages } from '../data/pad-batch.js';
@@ -9,7 +9,7 @@ import { DataError } from '../errors.js';
 /** N images of a packed batch, in the order of their tokens: P patches, merged to M features. */
 export interface PackedImages {
   /** Where the pixels of each image are [N]. */
-  readonly pictures: readonly PackedPicture[];
+  readonly images: readonly PackedImage[];
   /** Pixels along the side of a patch. */
   readonly patchSize: number;
   /** [N, 2] rows and columns of patches. */
@@ -24,9 +24,9 @@ export interface PackedImages {
   readonly mergedRowKeys?: Int32Array | undefined;
 }
 
-/** One picture within pixels [channels, height, width] that may be padded at the right and the bottom. */
-export interface PackedPicture {
-  /** Those of the batch, not a copy; may hold other pictures too. */
+/** One image within pixels [channels, height, width] that may be padded at the right and the bottom. */
+export interface PackedImage {
+  /** Those of the batch, not a copy; may hold other images too. */
   readonly pixels: Float32Array;
   /** First pixel of its first channel. */
   readonly offset: number;
@@ -50,8 +50,8 @@ export function packImages(
   { patchSize, mergeSize }: PackImageOptions,
 ): PackedImages | undefined {
   const sizes = batch.imageSizes;
-  const pictures = sizes && picturesOf(batch);
-  if (!pictures) {
+  const images = sizes && imagesOf(batch);
+  if (!images) {
     if (tokenRows.length > 0) {
       throw new DataError(
         `the text has ${tokenRows.length} image tokens but the batch has no pixelValues and imageSizes`,
@@ -59,19 +59,19 @@ export function packImages(
     }
     return undefined;
   }
-  const count = pictures.length;
+  const count = images.length;
   /** Of a cell, in pixels: one image token. */
   const side = patchSize * mergeSize;
   checkShape('imageSizes', sizes.shape, [count, 2]);
   const grids = new Int32Array(count * 2);
   const starts = new Int32Array(count + 1);
   let features = 0;
-  for (const [n, { height, width }] of pictures.entries()) {
+  for (const [n, { height, width }] of images.entries()) {
     const [h, w] = [sizes.data[2 * n]!, sizes.data[2 * n + 1]!];
     if (h <= 0 || w <= 0 || h % side !== 0 || w % side !== 0 || h > height || w > width) {
       throw new DataError(
         `image ${n} is ${h}×${w} (height×width): expected multiples of ${side} within pixelValues of ${height}×${width}`,
-        { hint: 'process pictures with the ImageProcessor of the same checkpoint' },
+        { hint: 'process images with the ImageProcessor of the same checkpoint' },
       );
     }
     grids[2 * n] = h / patchSize;
@@ -81,16 +81,16 @@ export function packImages(
   }
   if (features !== tokenRows.length) {
     throw new DataError(`${tokenRows.length} image tokens in the text, but the images give ${features} features`, {
-      hint: `each picture needs (height/${side})·(width/${side}) image tokens; truncation must not cut them`,
+      hint: `each image needs (height/${side})·(width/${side}) image tokens; truncation must not cut them`,
     });
   }
-  return { pictures, patchSize, grids, starts, tokenRows };
+  return { images, patchSize, grids, starts, tokenRows };
 }
 
-function picturesOf(batch: VlmBatch): PackedPicture[] | undefined {
-  const images = unpaddedImages(batch);
-  if (images) {
-    return images.map(({ pixelValues, height, width }) => {
+function imagesOf(batch: VlmBatch): PackedImage[] | undefined {
+  const unpadded = unpaddedImages(batch);
+  if (unpadded) {
+    return unpadded.map(({ pixelValues, height, width }) => {
       return { pixels: pixelValues, offset: 0, channels: 3, height, width };
     });
   }
@@ -103,17 +103,17 @@ function picturesOf(batch: VlmBatch): PackedPicture[] | undefined {
 }
 
 /** Pixels of each patch as (channel, row, column): [P, channels · patchSize²] in all. */
-export function patchesLength({ pictures, patchSize, starts }: PackedImages): number {
-  return starts.at(-1)! * (pictures[0]?.channels ?? 0) * patchSize ** 2;
+export function patchesLength({ images, patchSize, starts }: PackedImages): number {
+  return starts.at(-1)! * (images[0]?.channels ?? 0) * patchSize ** 2;
 }
 
 /**
  * Reads the pixels in their order, as they are cold by then: read patch by patch they take four times as long.
  * @param patches of `patchesLength` numbers; all are written
  */
-export function writePatches({ pictures, patchSize, grids }: PackedImages, patches: Float32Array): void {
+export function writePatches({ images, patchSize, grids }: PackedImages, patches: Float32Array): void {
   let first = 0;
-  for (const [n, { pixels, offset, channels, height, width }] of pictures.entries()) {
+  for (const [n, { pixels, offset, channels, height, width }] of images.entries()) {
     const [rows, columns] = [grids[2 * n]!, grids[2 * n + 1]!];
     const length = channels * patchSize ** 2;
     for (let c = 0; c < channels; c++) {

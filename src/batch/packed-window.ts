@@ -100,7 +100,7 @@ export function splitPacked(packed: PackedBatch): PackedBatch[] {
 }
 
 function sliceImages(
-  { pictures, patchSize, grids, starts, tokenRows, rowKeys, mergedRowKeys }: PackedImages,
+  { images, patchSize, grids, starts, tokenRows, rowKeys, mergedRowKeys }: PackedImages,
   first: number,
   end: number,
   firstFeature: number,
@@ -109,7 +109,7 @@ function sliceImages(
 ): PackedImages {
   const from = starts[first]!;
   return {
-    pictures: pictures.slice(first, end),
+    images: images.slice(first, end),
     patchSize,
     grids: grids.subarray(2 * first, 2 * end),
     starts: starts.slice(first, end + 1).map((start) => start - from),

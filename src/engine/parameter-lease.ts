@@ -38,7 +38,7 @@ export class ParameterLease {
     return lease;
   }
 
-  /** Makes a call of `accumulateGradients` or `optimizerStep` known as the run's own, by its options. */
+  /** Makes a call of `optimizerStep` known as the run's own, by its options. */
   own<T extends object>(options: T): T {
     this.#calls.add(options);
     return options;

@@ -22,7 +22,7 @@ export interface CheckpointSaverParts {
   readonly checkpoints: CheckpointManager;
   /** Waits for the engine, but not for ever where the run is told to stop. */
   readonly answer: <T>(value: Promise<T>) => Promise<T>;
-  /** Waits for readers who are at work on an event: the parameters are meanwhile those that it tells of. */
+  /** Waits for readers who are at work on an event: the parameters are meanwhile those of its step. */
   readonly whenRead: () => Promise<void>;
 }
 

@@ -92,7 +92,7 @@ function unfaithful(path: string, what: string): CheckpointError {
 
 /** What is known of a folder whose digests were looked at. */
 export interface SealFindings {
-  /** Without a list, as checkpoints of format 2: nothing can be told. */
+  /** Without a list, as checkpoints of format 2: nothing can be checked. */
   readonly hasManifest: boolean;
   readonly warnings: readonly string[];
 }

@@ -89,7 +89,7 @@ export async function evaluateDataset(model: TrainableModel, parts: EvaluationPa
     throw new DataError(`no token of the ${length} evaluation samples carries a label${unread}`, {
       hint:
         skipped > 0
-          ? 'Is the folder of the pictures still there?'
+          ? 'Is the folder of the images still there?'
           : 'Each sample needs an assistant message; an over-long prompt may have pushed the answer out.',
       details: { samples: length, skipped },
     });

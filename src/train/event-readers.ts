@@ -1,9 +1,9 @@
 /**
  * The events of a run and those who read them. The run waits for its readers: from the time a reader has caught up, each
- * event that it takes holds the run until it asks for the next one, so that the model is meanwhile what the event tells of.
+ * event that it takes holds the run until it asks for the next one, so that the model is meanwhile as it was at the event.
  *
  * A run that waits for a reader which itself waits for the run would wait for ever. So a reader lets the run go on while
- * its own loop awaits the run; the asynchronous context that `next` marks tells whose loop it is.
+ * its own loop awaits the run; the asynchronous context that `next` marks says whose loop it is.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { TrainingEvent } from './events.js';

@@ -1,4 +1,4 @@
-/** What a training run tells the world, in order. */
+/** The events of a training run, in order. */
 import type { BestModel } from './best-model.js';
 import type { EvalResult } from './evaluate-loss.js';
 import type { SftConfig } from './sft-config.js';
@@ -79,7 +79,7 @@ export interface TrainOutput {
 }
 
 /**
- * What iterating a training run yields; `type` tells which. While a reader handles an event the parameters are those after
+ * What iterating a training run yields; `type` names the kind. While a reader handles an event the parameters are those after
  * `step` optimizer steps: the run waits. At `loadBest` and `end` they may be those of the best step.
  */
 export type TrainingEvent =
@@ -152,7 +152,7 @@ export type TrainingEvent =
       /** At most once, just before `end`. */
       readonly type: 'loadBest';
     } & BestModel)
-  /** Something went wrong that the run survives: a save that failed, a picture that cannot be read. */
+  /** Something went wrong that the run survives: a save that failed, an image that cannot be read. */
   | {
       /** At any time after `start`. */
       readonly type: 'warning';

@@ -14,7 +14,7 @@ export interface SamplerOptions {
   readonly maxSteps: number;
 }
 
-/** Where an optimizer step is in its run: told from lengths alone. */
+/** Where an optimizer step is in its run: known from lengths alone. */
 export interface StepPlace {
   /** From 0 over the whole run. */
   readonly step: number;

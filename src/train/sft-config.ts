@@ -156,7 +156,7 @@ export const sftConfigSchema = z.strictObject({
   saveStrategy: z.enum(['no', 'steps', 'epoch', 'best']).default('steps'),
   /** For `saveStrategy: "steps"`. Default: 500. */
   saveSteps: stepsOrRatio.default(500),
-  /** Keep this many checkpoints of the run: the best, if that is told, and the newest. Default: all. */
+  /** Keep this many checkpoints of the run: the best, if one is chosen, and the newest. Default: all. */
   saveTotalLimit: count('a number of checkpoints').optional(),
   /**
    * Take the parameters of the best evaluation at the end. Each new best is saved, due or not, so that `saveSteps` need be
@@ -165,7 +165,7 @@ export const sftConfigSchema = z.strictObject({
    */
   loadBestModelAtEnd: z.boolean().default(false),
   /**
-   * What tells the best: `evalLoss`, also as `loss` or `eval_loss`, or a name that `computeMetrics` gives, with or without
+   * What decides the best: `evalLoss`, also as `loss` or `eval_loss`, or a name that `computeMetrics` gives, with or without
    * `eval_` in front. Default: `evalLoss`.
    */
   metricForBestModel: z.string().min(1, 'the name of a metric').optional(),
@@ -217,8 +217,8 @@ export type SftConfig = z.output<typeof sftConfigSchema>;
 
 /**
  * Options that a resumed run may change, because the parameters of a step do not depend on them; some choose at which
- * step the run ends, or which step's parameters it ends with. (A change of how the best is told is refused where a best
- * has been told.) They stand here and not in the trainer so that a new option is judged where it is written. What of the
+ * step the run ends, or which step's parameters it ends with. (A change of how the best is chosen is refused where
+ * one has been chosen.) They stand here and not in the trainer so that a new option is judged where it is written. What of the
  * collator may change is in `resume-rules.ts`.
  */
 export const RESUME_MAY_CHANGE: ReadonlySet<keyof SftConfig> = new Set([

@@ -296,7 +296,7 @@ export class SftTrainer {
   }
 }
 
-/** What decides a run besides its configuration and its data, told by whose it is. */
+/** What decides a run besides its configuration and its data, by whose it is. */
 function namedSettings({ model, collator }: Pick<SftTrainerOptions, 'model' | 'collator'>): Record<string, unknown> {
   const owners = { model: model.trainingSettings, collator: collator.settings };
   return Object.fromEntries(

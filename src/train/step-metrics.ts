@@ -68,7 +68,7 @@ export class StepMetrics {
   }
 
   /**
-   * Fetches losses and norms of all steps that are under way, and tells of each. Waits for the engine only here.
+   * Fetches losses and norms of all steps that are under way, and reports each. Waits for the engine only here.
    * @param wait waits for a value, as long as that is wanted
    * @throws TrainingError naming the samples, if a loss or a norm is not finite and no step may be left out, and at every
    *   later call

@@ -2,6 +2,7 @@
 import { IndexedDataset } from '../data/dataset.js';
 import type { Dataset, TrainingExample } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
+import { isKind, isObject, isPromise } from '../messages/given-kind.js';
 import { showValue } from '../messages/show-value.js';
 
 /** Names that people bring from transformers and TRL. */
@@ -13,14 +14,8 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
 };
 
 type Fields = Readonly<Record<string, unknown>>;
-const isObject = (value: unknown): value is Fields => typeof value === 'object' && value !== null;
-const isPromise = (value: unknown): boolean => isObject(value) && typeof value.then === 'function';
-const isModel = (value: unknown): boolean => isObject(value) && typeof value.lossSteps === 'function';
-const isEngine = (value: unknown): boolean => isObject(value) && typeof value.createParameters === 'function';
-const isDataset = (value: unknown): value is Dataset<unknown> =>
-  isObject(value) && typeof value.get === 'function' && typeof value.length === 'number';
-const isImageFolder = (value: unknown): boolean =>
-  isObject(value) && !isDataset(value) && (isDataset(value.train) || isDataset(value.test));
+const isDataset = (value: unknown): value is Dataset<unknown> => isKind(value, 'dataset');
+const isImageFolder = (value: unknown): boolean => !isDataset(value) && isKind(value, 'imageFolder');
 
 /**
  * Everything but the data sets, as far as it is there: missing and unknown names are others' to tell.
@@ -29,7 +24,7 @@ const isImageFolder = (value: unknown): boolean =>
  */
 export function checkTrainerOptions(options: unknown, configNames: readonly string[]): void {
   if (isPromise(options)) throw wrong('SftTrainer', 'an object of options', 'a promise', 'Await it.');
-  if (isModel(options)) {
+  if (isKind(options, 'model')) {
     const hint = 'Write new SftTrainer({ model, trainDataset, collator, config }).';
     throw wrong('SftTrainer', 'one object of options', 'a model', hint);
   }
@@ -57,20 +52,20 @@ export function checkTrainerOptions(options: unknown, configNames: readonly stri
 function requireModel(model: unknown): void {
   const what = 'SftTrainer: `model`';
   const expected = 'a model with an adapter';
-  if (isModel(model)) {
+  if (isKind(model, 'model')) {
     if ((model as Fields).isDisposed !== true) return;
     throw new ConfigError(`${what}: the model was disposed of`, { hint: 'Load it anew, and apply the adapter again.' });
   }
   if (isPromise(model)) throw wrong(what, expected, 'a promise', 'Await it.');
   if (typeof model === 'string') throw wrong(what, expected, showValue(model), 'Load it first, with fromPretrained.');
-  if (isEngine(model)) throw wrong(what, expected, 'an engine', 'Load a model onto it, with fromPretrained.');
+  if (isKind(model, 'engine')) throw wrong(what, expected, 'an engine', 'Load a model onto it, with fromPretrained.');
   if (isImageFolder(model) || isDataset(model)) {
     throw wrong(what, expected, isDataset(model) ? 'a data set' : 'an image folder', 'It belongs to `trainDataset`.');
   }
   if (isObject(model)) {
     const hint = 'Give the model itself; its adapter is on it.';
-    if (isModel(model.model)) throw wrong(what, expected, 'an object that holds one', 'Give its `model`.');
-    if (Array.isArray(model.modules) && isObject(model.parameters)) throw wrong(what, expected, 'an adapter', hint);
+    if (isKind(model.model, 'model')) throw wrong(what, expected, 'an object that holds one', 'Give its `model`.');
+    if (isKind(model, 'adapter')) throw wrong(what, expected, 'an adapter', hint);
   }
   throw wrong(what, expected, describe(model), 'Load one with fromPretrained and call applyLora.');
 }

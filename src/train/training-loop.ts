@@ -91,7 +91,7 @@ export class TrainingLoop {
   #saidUnlabelled = false;
   /** An evaluation is due, or was due when the checkpoint was written, and is not done. */
   #evaluationDue = false;
-  /** The last step is counted, and what follows it is not told yet. */
+  /** The last step is counted, and what follows it is not reported yet. */
   #isStepOpen = false;
   /** Told to stop, or failed: only the last save is left, which the signal does not end. */
   #isEnding = false;
@@ -269,7 +269,7 @@ export class TrainingLoop {
     }
 
     const learningRate = config.learningRate * learningRateFactor(scheduleOf(config), plan.step, this.#schedule);
-    // Of this step: told when it is done, for until then the parameters are those of the step before.
+    // Of this step: reported when it is done, for until then the parameters are those of the step before.
     const warnings: string[] = [];
     const onWarning = (message: string) => void warnings.push(message);
     let taken: TakenStep;
@@ -411,7 +411,7 @@ export class TrainingLoop {
     try {
       model.engine.zeroGradients(this.#trainable);
       await this.#settle();
-      // Stopped before it was told: a resume evaluates it, and logs what comes after it.
+      // Stopped before it was reported: a resume evaluates it, and logs what comes after it.
       if (this.#isStepOpen) await this.#closeStep();
       const isNew = this.#globalStep > this.#firstStep && this.#metrics.learnedSteps > 0;
       const unsaved = () => isNew && this.#checkpoints.latest?.step !== this.#globalStep;

@@ -35,7 +35,7 @@ export class TrainingRun implements PromiseLike<TrainOutput>, AsyncIterable<Trai
    */
   constructor(
     body: (control: {
-      /** Tells an event; settles when every reader has handled it. */
+      /** Reports an event; settles when every reader has handled it. */
       emit(event: TrainingEvent): Promise<void>;
       /** Aborted with the caller's reason, or with a `ReaderLeft` when a reader leaves. */
       readonly signal: AbortSignal;
@@ -93,7 +93,7 @@ export class TrainingRun implements PromiseLike<TrainOutput>, AsyncIterable<Trai
 /** What a run's body is given. */
 export type RunControl = Parameters<ConstructorParameters<typeof TrainingRun>[0]>[0];
 
-/** Tells when somebody begins to wait for it: only its own loop can say whether that may be waited for. */
+/** Reports when somebody begins to wait for it: only its own loop can say whether that may be waited for. */
 class OutputPromise extends Promise<TrainOutput> {
   onAwait: (() => void) | undefined;
 

@@ -56,7 +56,7 @@ export function describeWindow(plan: Window, collated: readonly VlmBatch[]): Tra
   return { batches, dropoutSlots, labelCount, tokens, sampleIds, unlabelled };
 }
 
-/** Samples of a window that are missing because a picture cannot be read. */
+/** Samples of a window that are missing because an image cannot be read. */
 export function skippedSamples(collated: readonly VlmBatch[]): SkippedSample[] {
   return collated.flatMap(({ skipped }) => skipped ?? []);
 }

@@ -24,7 +24,7 @@ describe('SftTrainer, given something else', () => {
   it.each<[object, RegExp]>([
     [{ model: Promise.resolve(model) }, /`model`: expected a model with an adapter, got a promise\n.*Await it/],
     [{ model: 'mistralai/x' }, /got "mistralai\/x"\n.*fromPretrained/],
-    [{ model: { createParameters: () => 0, operations: {} } }, /got an engine\n.*Load a model onto it/],
+    [{ model: { createParameters: () => 0, loadWeight: () => 0 } }, /got an engine\n.*Load a model onto it/],
     [{ model: { model, processor: {} } }, /got an object that holds one\n.*its `model`/],
     [{ model: { modules: [], parameters: { size: 3 } } }, /got an adapter\n.*Give the model itself/],
     [{ model: folder }, /got an image folder\n.*`trainDataset`/],

@@ -121,10 +121,10 @@ export class VisionLanguageModel {
   /** Scale and dropout of the adapter: one number where all layers have the same, else all in the order of the layers. */
   get trainingSettings(): Readonly<Record<string, unknown>> {
     const adapted = this.linearModules.flatMap(({ lora }) => lora ?? []);
-    const told = (values: readonly number[]): unknown => (new Set(values).size <= 1 ? values[0] : values.join(' '));
+    const oneOrAll = (values: readonly number[]): unknown => (new Set(values).size <= 1 ? values[0] : values.join(' '));
     return {
-      loraScale: told(adapted.map(({ scale }) => scale)),
-      loraDropout: told(adapted.map(({ dropout }) => dropout)),
+      loraScale: oneOrAll(adapted.map(({ scale }) => scale)),
+      loraDropout: oneOrAll(adapted.map(({ dropout }) => dropout)),
     };
   }
 
