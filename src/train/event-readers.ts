@@ -56,7 +56,7 @@ export class EventStream {
    * @param signal once it is aborted nobody is waited for
    */
   async handled(step: number, signal: AbortSignal | undefined): Promise<void> {
-    if (signal?.aborted || !this.isHeld) return;
+    if (signal?.aborted || !this.#isHeld) return;
     let resume = (): void => {};
     // Nothing is left in the process that could make a reader ask: it would end here, with the run unfinished.
     const stranded = (): void => this.#goOnWithout(step, () => true);
@@ -123,7 +123,7 @@ export class EventStream {
 
   /** For readers: one asks, leaves or lets go. */
   changed(): void {
-    if (this.#held.length === 0 || this.isHeld) return;
+    if (this.#held.length === 0 || this.#isHeld) return;
     for (const resume of this.#held) resume();
   }
 
@@ -142,7 +142,7 @@ export class EventStream {
   }
 
   /** Whether a reader is at work, or has not come to the last event yet. */
-  get isHeld(): boolean {
+  get #isHeld(): boolean {
     for (const reader of this.#readers) if (reader.holds) return true;
     return false;
   }

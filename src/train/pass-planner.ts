@@ -1,6 +1,6 @@
 /** Plans windows within the memory that is free, and remembers what turned out too large. */
 import type { WindowSample } from '../batch/packed-window.js';
-import type { EngineMemory, StorageCosts } from '../engine/engine.js';
+import type { Engine } from '../engine/engine.js';
 import { LESS_MEMORY } from '../engine/out-of-memory.js';
 import { EngineError, withoutHint } from '../errors.js';
 import { formatBytes } from '../messages/format-bytes.js';
@@ -10,11 +10,7 @@ import type { AccumulateOptions } from './trainable-model.js';
 /** After a pass ran out of memory, the next may take so much of what it was to take. */
 const TIGHTER = 0.85;
 
-export interface PlannerEngine {
-  readonly tokensPerPass: number;
-  readonly storage: StorageCosts;
-  memory(): EngineMemory;
-}
+export type PlannerEngine = Pick<Engine, 'tokensPerPass' | 'storage' | 'memory'>;
 
 type PlannerOptions = Pick<
   AccumulateOptions,

@@ -114,7 +114,7 @@ export class Forward {
     return result!;
   }
 
-  /** As `VisionLanguageModel.imageFeatures`. */
+  /** Features [M, C] of all images in order, M = Σ height/side · width/side with side = patchSize · spatialMergeSize. */
   *imageFeatures(tape: Tape, images: PackedImages, options: PassOptions): Steps<Tensor> {
     const { vision, text, spatialMergeSize, projectorActivation, visionFeatureLayer } = this.#config;
     const modules = this.#modules;

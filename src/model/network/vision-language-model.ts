@@ -5,7 +5,6 @@
 
 import type { DropoutStream } from '../../batch/dropout-keys.js';
 import { type PackedBatch, packBatch } from '../../batch/packed-batch.js';
-import type { PackedImages } from '../../batch/packed-images.js';
 import type { PackedSize } from '../../batch/packed-window.js';
 import { requireBatch } from '../../batch/require-batch.js';
 import { checkNames } from '../../config.js';
@@ -233,12 +232,6 @@ export class VisionLanguageModel {
   hidden(tape: Tape, packed: PackedBatch, options: PassOptions, cache?: KvCache, rows?: Int32Array): Tensor {
     this.#requireWeights();
     return runAtOnce(this.#forward.hidden(tape, packed, options, cache, rows));
-  }
-
-  /** Features [M, C] of all images in order, M = Σ height/side · width/side with side = patchSize · spatialMergeSize. */
-  imageFeatures(tape: Tape, images: PackedImages, options: PassOptions): Tensor {
-    this.#requireWeights();
-    return runAtOnce(this.#forward.imageFeatures(tape, images, options));
   }
 
   /** A cache for `capacities.length` sequences; dispose it after use. */
