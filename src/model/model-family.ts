@@ -1,4 +1,5 @@
 import type { Json } from './config-fields.js';
+import type { TextConfig } from './model-config.js';
 
 /**
  * Checkpoints of one `model_type`. All so far have the `mistral3` form: a Pixtral tower, a projector that merges patches and a
@@ -19,13 +20,9 @@ export interface ModelFamily {
 }
 
 /** A family's decoder where its `text_config` says nothing: as transformers' class for it. */
-export interface TextDefaults {
-  readonly vocabSize: number;
-  readonly layers: number;
+export interface TextDefaults extends Pick<TextConfig, 'vocabSize' | 'layers' | 'normEps' | 'maxPositions'> {
   /** Default: hidden size / heads. */
   readonly headDim?: number;
-  readonly normEps: number;
-  readonly maxPositions: number;
   /** `rope_parameters` of a file without any. */
   readonly rope: Json;
   /** Whether queries may be scaled with their position. */

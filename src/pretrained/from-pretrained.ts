@@ -268,9 +268,9 @@ const ONLY_TEKKEN =
 const PROCESSOR_SELECTION = {
   allowPatterns: PROCESSOR_FILES,
   missingFrom: async (folder: string) => {
-    const names = new Set(await readdir(folder).catch((): string[] => []));
-    const hasImages = names.has('processor_config.json') || names.has('preprocessor_config.json');
-    return ['tokenizer.json', 'processor_config.json'].filter((name, i) => !(i === 0 ? names.has(name) : hasImages));
+    const names = await readdir(folder).catch((): string[] => []);
+    const parts = [['tokenizer.json'], ['processor_config.json', 'preprocessor_config.json']];
+    return parts.flatMap((either) => (either.some((name) => names.includes(name)) ? [] : either[0]!));
   },
 } as const satisfies FileSelection;
 
