@@ -1,5 +1,5 @@
 /**
- * ministral-tune: LoRA fine-tuning of the Ministral 3 vision-language models in one Node process.
+ * ministral-tune: LoRA fine-tuning of the vision-language models Ministral 3 and Mistral Small 3 in one Node process.
  * Exports stand in the order in which the data flows.
  */
 
@@ -73,9 +73,18 @@ export {
   MODEL_FILES,
   type Pretrained,
 } from './pretrained/from-pretrained.js';
-export { loadMinistral3, loadProcessor, type LoadOptions, type Ministral3Processor } from './model/load.js';
-export { type Ministral3Config, parseMinistral3Config } from './model/ministral3/config.js';
-export { Ministral3 } from './model/ministral3/model.js';
+export { loadModel, loadProcessor, type LoadOptions, type ModelProcessor } from './model/load.js';
+export type { ModelConfig } from './model/model-config.js';
+export { parseModelConfig } from './model/parse-config.js';
+export {
+  loadMinistral3,
+  Ministral3,
+  type Ministral3Config,
+  type Ministral3Modules,
+  type Ministral3Processor,
+  parseMinistral3Config,
+} from './model/old-names.js';
+export { VisionLanguageModel } from './model/network/vision-language-model.js';
 export {
   type GeneratedToken,
   type GenerateOptions,
@@ -211,13 +220,13 @@ export type { MergeProgress } from './lora/merge-adapter.js';
 export type { Towers } from './lora/target-modules.js';
 export type { ProbedModel } from './lora/verify-adapter.js';
 export type { LinearModule, LoraWeights, WriteAdapter } from './model/linear-module.js';
-export type { RopeConfig, TextConfig, VisionConfig } from './model/ministral3/config.js';
-export type { ModelOrigin } from './model/ministral3/model.js';
-export type { KvCache } from './model/ministral3/kv-cache.js';
+export type { RopeConfig, TextConfig, VisionConfig } from './model/model-config.js';
+export type { ModelOrigin } from './model/network/vision-language-model.js';
+export type { KvCache } from './model/network/kv-cache.js';
 export type { DropoutStream } from './batch/dropout-keys.js';
-export type { AdapterView, KeyValueStore, PassOptions, RecomputedLayers } from './model/ministral3/layers.js';
-export type { WeightProvider } from './model/ministral3/load-weights.js';
-export type { AttentionModules, LayerModules, Ministral3Modules } from './model/ministral3/modules.js';
+export type { AdapterView, KeyValueStore, PassOptions, RecomputedLayers } from './model/network/layers.js';
+export type { WeightProvider } from './model/network/load-weights.js';
+export type { AttentionModules, LayerModules, ModelModules } from './model/network/modules.js';
 export type { PackedBatch } from './batch/packed-batch.js';
 export type { PackedImages, PackedImage } from './batch/packed-images.js';
 export type { PackedSize } from './batch/packed-window.js';

@@ -10,7 +10,7 @@ import { ConfigError } from '../src/errors.js';
 import { Evaluator, type EvaluatorOptions } from '../src/eval/evaluator.js';
 import { applyLora } from '../src/lora/apply-lora.js';
 import { mergeAdapter } from '../src/lora/merge-adapter.js';
-import { loadMinistral3, loadProcessor } from '../src/model/load.js';
+import { loadModel, loadProcessor } from '../src/model/load.js';
 import { SftTrainer, type SftTrainerOptions, type TrainOptions } from '../src/train/sft-trainer.js';
 import { linearCollator, linearDataset, linearModel } from './train/linear-model.js';
 
@@ -65,7 +65,7 @@ describe('misspelled and missing options of parts', () => {
 
   it('of a model whose engine was not awaited', async () => {
     const engine = createEngine('cpu') as unknown as Engine;
-    await expect(loadMinistral3('/nowhere', { engine })).rejects.toThrow(/got a promise: await createEngine/);
+    await expect(loadModel('/nowhere', { engine })).rejects.toThrow(/got a promise: await createEngine/);
     await (await engine).dispose();
   });
 });

@@ -218,7 +218,7 @@ const MODELS: readonly Case[] = [
     () => new use.SftTrainer({ model: world.model, collator: world.collator, trainDataset: [sample(), undefined] }),
     /trainDataset\[1\]: expected a sample .* got nothing/,
   ],
-  ['no such folder', () => use.loadMinistral3(join(dir, 'no')), /no is not a folder\n/],
+  ['no such folder', () => use.loadModel(join(dir, 'no')), /no is not a folder\n/],
   ['no such folder, by any name', () => use.fromPretrained(join(dir, 'no')), /no: there is no such folder\n/],
   [
     'a file in place of a folder',
@@ -227,7 +227,7 @@ const MODELS: readonly Case[] = [
   ],
   [
     'a path as engine',
-    () => use.loadMinistral3(world.checkpoint, { engine: './engine' }),
+    () => use.loadModel(world.checkpoint, { engine: './engine' }),
     /`engine` must be an engine or one of auto, cpu, cuda, tfjs, got "\.\/engine"/,
   ],
   ['another engine', () => use.createEngine('gpu'), /no engine "gpu"; did you mean "cuda"\?/],
@@ -360,7 +360,7 @@ describe.each([
 
 describe('what was disposed of', () => {
   it('says so', async () => {
-    const model = await api.loadMinistral3(world.checkpoint, { engine: world.engine });
+    const model = await api.loadModel(world.checkpoint, { engine: world.engine });
     await model.dispose();
     const batch = await prompts();
     const calls = [
@@ -374,6 +374,6 @@ describe('what was disposed of', () => {
   it('is done at the end of a block', async () => {
     const engine = await api.createEngine('cpu', { threads: 1 });
     await engine[Symbol.asyncDispose]();
-    expect((await fault(() => api.loadMinistral3(world.checkpoint, { engine }))).message).toMatch(/disposed/);
+    expect((await fault(() => api.loadModel(world.checkpoint, { engine }))).message).toMatch(/disposed/);
   });
 });

@@ -1,5 +1,5 @@
 /**
- * The Pixtral image processor of Ministral 3: a picture of any size to normalised float32 pixels whose sides are whole
+ * The Pixtral image processor: a picture of any size to normalised float32 pixels whose sides are whole
  * token cells. Bit-equal to transformers' `PixtralImageProcessor` (torchvision, on the CPU) for equal input pixels.
  */
 import { z } from 'zod';

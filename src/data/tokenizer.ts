@@ -192,7 +192,10 @@ export class MinistralTokenizer {
     ]);
     if (json === undefined) {
       throw new TextError(`no tokenizer.json in ${dir}`, {
-        hint: 'point to a model folder in the Hugging Face layout; tekken.json alone is not enough',
+        hint:
+          'tekken.json alone is not enough: take tokenizer.json and tokenizer_config.json from a repository of the same ' +
+          'model that has them; those of mistralai/Mistral-Small-3.1-24B-Instruct-2503 fit Mistral Small 3.2 as well ' +
+          '(fromPretrained: `processor`)',
         details: { path: dir },
       });
     }

@@ -33,7 +33,7 @@ export function parseQuantization(json: unknown, faults: string[]): Fp8Quantizat
   }
   const { quant_method: method, weight_block_size: size } = json as Record<string, unknown>;
   if (method !== 'fp8') {
-    const hint = 'use an FP8 checkpoint or the repository whose name ends in -BF16';
+    const hint = 'use an FP8 checkpoint or the model in bfloat16, e.g. the repository whose name ends in -BF16';
     faults.push(`quantization_config.quant_method: expected "fp8", got ${showValue(method)}; ${hint}`);
     return undefined;
   }
@@ -76,7 +76,7 @@ function scaleOf(
   const info = checkpoint.tensors.get(scaleName);
   const fail = (message: string): CheckpointError =>
     new CheckpointError(`${checkpoint.directory}: "${name}" is stored as F8_E4M3 [${shape.join(', ')}] ${message}`, {
-      hint: 'Use an FP8 checkpoint of the published layout, or the repository whose name ends in -BF16.',
+      hint: 'Use an FP8 checkpoint of the published layout, or the model in bfloat16, e.g. the repository whose name ends in -BF16.',
       details: { name },
     });
   const [rows, columns] = shape;

@@ -126,7 +126,7 @@ export class SafetensorsFile {
     if (!held) {
       throw new CheckpointError(`${this.path}: "${name}" is stored as ${dtype}; expected F32, BF16 or F16`, {
         hint: dtype.startsWith('F8')
-          ? 'This is a quantised checkpoint. Use an FP8 one (F8_E4M3) or the repository whose name ends in -BF16.'
+          ? 'This is a quantised checkpoint. Use an FP8 one (F8_E4M3) or the model in bfloat16, e.g. the repository whose name ends in -BF16.'
           : 'Convert the checkpoint to bfloat16 first.',
         details: { path: this.path, name, dtype },
       });

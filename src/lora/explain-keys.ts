@@ -74,7 +74,7 @@ const KEY_KINDS: readonly KeyKind[] = [
   {
     matches: /^(?!.*lora).*\.(weight|bias|weight_scale_inv)$/,
     what: 'whole weights, without LoRA matrices: a checkpoint, not an adapter',
-    hint: 'A full checkpoint is loaded with fromPretrained or loadMinistral3.',
+    hint: 'A full checkpoint is loaded with fromPretrained or loadModel.',
   },
   {
     matches:

@@ -34,7 +34,7 @@ export interface LoraHost {
 /** @throws ConfigError for what is no model, and for one that is disposed of */
 export function requireLoraHost(model: unknown, what: string): asserts model is LoraHost {
   if (!Array.isArray((model as LoraHost | undefined)?.linearModules)) {
-    const expected = `${what}: expected a model, as loadMinistral3 and fromPretrained give it`;
+    const expected = `${what}: expected a model, as loadModel and fromPretrained give it`;
     if (isPretrained(model)) {
       throw new ConfigError(`${expected}, got all that fromPretrained gives`, {
         hint: 'Take the model out of it: const { model, processor } = await fromPretrained(…).',

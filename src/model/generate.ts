@@ -8,7 +8,7 @@ import { exclusively } from '../engine/computation.js';
 import { ConfigError } from '../errors.js';
 import { MersenneTwister } from '../random.js';
 import { isOptions, requireKind, requireSignal } from '../require-given.js';
-import type { Ministral3 } from './ministral3/model.js';
+import type { VisionLanguageModel } from './network/vision-language-model.js';
 import { type GenerationConfig, type GenerationOptions, nextToken, parseGenerationConfig } from './sampling.js';
 
 /** Options of generation, and a signal. */
@@ -40,7 +40,7 @@ export interface GeneratedToken {
  * @throws ConfigError on bad options, or parts that are something else, at once; the signal's reason when aborted
  */
 export function generateTokens(
-  model: Ministral3,
+  model: VisionLanguageModel,
   prompts: VlmBatch,
   options: GenerateOptions = {},
 ): AsyncGenerator<GeneratedToken, void, undefined> {
@@ -48,7 +48,7 @@ export function generateTokens(
 }
 
 async function* tokensOf(
-  model: Ministral3,
+  model: VisionLanguageModel,
   prompts: VlmBatch,
   { signal, parsed }: CheckedOptions,
 ): AsyncGenerator<GeneratedToken, void, undefined> {
@@ -102,14 +102,14 @@ async function* tokensOf(
 
 /** New token ids of each prompt, with the end-of-sequence token where one came. */
 export async function generate(
-  model: Ministral3,
+  model: VisionLanguageModel,
   prompts: VlmBatch,
   options: GenerateOptions = {},
 ): Promise<number[][]> {
   return idsOf(model, prompts, checkCall('generate', model, prompts, options));
 }
 
-async function idsOf(model: Ministral3, prompts: VlmBatch, checked: CheckedOptions): Promise<number[][]> {
+async function idsOf(model: VisionLanguageModel, prompts: VlmBatch, checked: CheckedOptions): Promise<number[][]> {
   const result: number[][] = Array.from({ length: prompts.inputIds.shape[0]! }, () => []);
   for await (const { sequence, id } of tokensOf(model, prompts, checked)) result[sequence]!.push(id);
   return result;
@@ -117,7 +117,7 @@ async function idsOf(model: Ministral3, prompts: VlmBatch, checked: CheckedOptio
 
 /** The answer to each prompt as text, without control tokens. */
 export async function generateText(
-  model: Ministral3,
+  model: VisionLanguageModel,
   tokenizer: MinistralTokenizer,
   prompts: VlmBatch,
   options: GenerateOptions = {},
@@ -132,7 +132,7 @@ export async function generateText(
 
 /** Text of the first prompt's answer, piece by piece, without control tokens. */
 export function streamText(
-  model: Ministral3,
+  model: VisionLanguageModel,
   tokenizer: MinistralTokenizer,
   prompts: VlmBatch,
   options: GenerateOptions = {},
@@ -141,7 +141,7 @@ export function streamText(
 }
 
 async function* piecesOf(
-  model: Ministral3,
+  model: VisionLanguageModel,
   tokenizer: MinistralTokenizer,
   prompts: VlmBatch,
   checked: CheckedOptions,

@@ -23,7 +23,7 @@ export interface LinearModule {
   readonly index: number;
   /** [out, in] */
   readonly weight: Weight;
-  /** [out]; in Ministral 3 only `linear_1` and `linear_2` of the projector may have one. */
+  /** [out]; only `linear_1` and `linear_2` of the projector may have one. */
   readonly bias: Weight | undefined;
   /** Set by `applyLora`; undefined without an adapter, and again when that is disposed of. */
   lora: LoraWeights | undefined;

@@ -14,11 +14,12 @@ import { exists } from '../files/regular-file.js';
 import { checkpointSource, isQuantizationTensor } from '../formats/fp8-checkpoint.js';
 import { MISTRAL_NATIVE_HINT, ShardedCheckpoint } from '../formats/safetensors.js';
 import { showValue } from '../messages/show-value.js';
-import { type Ministral3Config, parseMinistral3Config } from './ministral3/config.js';
-import { Ministral3, type ModelOrigin } from './ministral3/model.js';
+import type { ModelConfig } from './model-config.js';
+import { type ModelOrigin, VisionLanguageModel } from './network/vision-language-model.js';
+import { parseModelConfig } from './parse-config.js';
 import { indexByMemoryName, linearModuleName } from './tensor-names.js';
 
-/** Options of {@link loadMinistral3}. */
+/** Options of {@link loadModel}. */
 export interface LoadOptions {
   /**
    * Takes the weights: an engine, or the name of one. An engine that is given stays the caller's; one that is made from
@@ -30,7 +31,7 @@ export interface LoadOptions {
 }
 
 /** What turns pictures and text into the input of a model, as its checkpoint says. */
-export interface Ministral3Processor {
+export interface ModelProcessor {
   /** From tokenizer.json and the configuration beside it. */
   readonly tokenizer: MinistralTokenizer;
   /** From processor_config.json, in older checkpoints preprocessor_config.json. */
@@ -45,9 +46,9 @@ export interface Ministral3Processor {
  * checkpoint become bfloat16. Every tensor of the files must have its place in the model that config.json describes.
  * @throws ConfigError or CheckpointError naming every fault, EngineError if the model does not fit
  */
-export async function loadMinistral3(dir: string, options: LoadOptions = {}): Promise<Ministral3> {
-  checkNames(options, { engine: false, onNotice: false }, 'loadMinistral3');
-  return loadFrom(dir, options, { nameOrPath: dir }, 'loadMinistral3');
+export async function loadModel(dir: string, options: LoadOptions = {}): Promise<VisionLanguageModel> {
+  checkNames(options, { engine: false, onNotice: false }, 'loadModel');
+  return loadFrom(dir, options, { nameOrPath: dir }, 'loadModel');
 }
 
 /** @param what who asks, for messages */
@@ -56,7 +57,7 @@ export async function loadFrom(
   { engine: given, onNotice }: LoadOptions,
   origin: ModelOrigin,
   what: string,
-): Promise<Ministral3> {
+): Promise<VisionLanguageModel> {
   requirePath(dir, what);
   requireEngine(given, what);
   const config = await readConfig(dir);
@@ -72,10 +73,10 @@ export async function loadFrom(
 async function loadInto(
   engine: Engine,
   dir: string,
-  config: Ministral3Config,
+  config: ModelConfig,
   onNotice: LoadOptions['onNotice'],
   origin: ModelOrigin,
-): Promise<Ministral3> {
+): Promise<VisionLanguageModel> {
   const checkpoint = await ShardedCheckpoint.open(dir);
   try {
     const stored = indexByMemoryName(checkpoint.tensors.keys());
@@ -95,7 +96,7 @@ async function loadInto(
       order: stored.keys(),
       required: requiredNames(checkpoint, stored),
     };
-    return await Ministral3.load(engine, config, provider, origin);
+    return await VisionLanguageModel.load(engine, config, provider, origin);
   } finally {
     await checkpoint.close();
   }
@@ -140,7 +141,7 @@ function shapesOf({ tensors }: ShardedCheckpoint): ModelShapes {
 }
 
 /** Tokenizer, image processor and chat template of a checkpoint folder. */
-export async function loadProcessor(dir: string): Promise<Ministral3Processor> {
+export async function loadProcessor(dir: string): Promise<ModelProcessor> {
   requirePath(dir, 'loadProcessor');
   const [tokenizer, imageProcessor, chatTemplate] = await Promise.all([
     MinistralTokenizer.fromFolder(dir),
@@ -184,16 +185,14 @@ export async function requireModelFolder(dir: string): Promise<void> {
     throw new CheckpointError(`${dir} is not a folder`, {
       hint: folder
         ? 'it is a file: give the folder that holds config.json, the tokenizer and the safetensors files'
-        : 'give the folder that holds config.json, the tokenizer and the safetensors files of a Ministral 3 checkpoint; fromPretrained takes a name on the Hub, "owner/name", as well',
+        : 'give the folder that holds config.json, the tokenizer and the safetensors files of a checkpoint; fromPretrained takes a name on the Hub, "owner/name", as well',
       details: { path: dir },
     });
   }
   if (await exists(join(dir, 'config.json'))) return;
   const { kind, text, children } = await describeFolder(dir);
   throw new CheckpointError(`${dir} holds no config.json, so it is no model: it ${text}`, {
-    hint:
-      HINTS[kind]?.(children[0]) ??
-      'give the folder that holds config.json and model*.safetensors of a Ministral 3 checkpoint',
+    hint: HINTS[kind]?.(children[0]) ?? 'give the folder that holds config.json and model*.safetensors of a checkpoint',
     details: { path: dir, kind },
   });
 }
@@ -208,10 +207,10 @@ const HINTS: Readonly<Record<string, (child: string | undefined) => string>> = {
   parent: (child) => `give the subfolder, e.g. ${child}`,
 };
 
-async function readConfig(dir: string): Promise<Ministral3Config> {
+async function readConfig(dir: string): Promise<ModelConfig> {
   const path = join(dir, 'config.json');
   await requireModelFolder(dir);
-  const config = parseMinistral3Config(await readConfigFile(path), path);
+  const config = parseModelConfig(await readConfigFile(path), path);
   const generationPath = join(dir, 'generation_config.json');
   const generation = ((await readOptionalJson(generationPath)) ?? {}) as { eos_token_id?: unknown };
   const eos = [generation.eos_token_id ?? config.eosTokenIds].flat();

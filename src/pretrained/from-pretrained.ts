@@ -14,13 +14,13 @@ import { type HubDownload, type HubDownloadOptions, hubDownloadSchema } from '..
 import { plainRepoName } from '../hub/repo-id.js';
 import { type FileSelection, folderOrSnapshot } from '../hub/snapshot-download.js';
 import { putFilesOn } from '../lora/adapter-file.js';
-import { ADAPTER_CONFIG_FILE, ADAPTER_SELECTION } from '../lora/adapter-folder.js';
+import { ADAPTER_CONFIG_FILE, ADAPTER_SELECTION, PROCESSOR_FILES } from '../lora/adapter-folder.js';
 import { adapterNameSchema, type LoraAdapter } from '../lora/apply-lora.js';
 import { isLocalName } from '../lora/base-model.js';
 import { readAdapterConfig, requireSoundWeights } from '../lora/read-adapter.js';
 import { warningLine } from '../messages/one-line.js';
-import { loadFrom, loadProcessor, type Ministral3Processor, requireEngine, requireModelFolder } from '../model/load.js';
-import type { Ministral3 } from '../model/ministral3/model.js';
+import { loadFrom, loadProcessor, type ModelProcessor, requireEngine, requireModelFolder } from '../model/load.js';
+import type { VisionLanguageModel } from '../model/network/vision-language-model.js';
 import { ownProcessor } from './own-processor.js';
 
 /** What {@link fromPretrained} reads of a checkpoint; never the Mistral-native `consolidated.safetensors`. */
@@ -50,6 +50,11 @@ export interface FromPretrainedOptions extends HubDownloadOptions {
   baseModel?: string | undefined;
   /** For an adapter: its name among the adapters of the model. Default `default`. Nothing for a model. */
   adapterName?: string | undefined;
+  /**
+   * A name on the Hub or a folder: tokenizer, image processor and chat template are taken from there. For a repository
+   * that has none of its own in the Hugging Face layout, as that of Mistral Small 3.2. Default: the model's own.
+   */
+  processor?: string | undefined;
   /** Receives what is worth knowing about the checkpoint, a line each. Default: a warning of the process. */
   onNotice?: ((line: string) => void) | undefined;
 }
@@ -57,9 +62,9 @@ export interface FromPretrainedOptions extends HubDownloadOptions {
 /** What {@link fromPretrained} gives. */
 export interface Pretrained {
   /** With the adapter on, if the name was that of an adapter; else `applyLora` and `loadAdapter` put one on. */
-  readonly model: Ministral3;
+  readonly model: VisionLanguageModel;
   /** Read from the same folder; of an adapter, its own files first and the base model's where it has none. */
-  readonly processor: Ministral3Processor;
+  readonly processor: ModelProcessor;
   /** The adapter, if the name was that of one. */
   readonly adapter: LoraAdapter | undefined;
   /** Folder of the files: the one given, or a snapshot in the cache. */
@@ -72,6 +77,7 @@ const schema = hubDownloadSchema.extend({
   engine: z.custom<Engine | EngineChoice>((value) => value !== undefined, 'expected an engine').optional(),
   baseModel: z.string().min(1).optional(),
   adapterName: adapterNameSchema.optional(),
+  processor: z.string().min(1).optional(),
   onNotice: callback<string>().optional(),
 });
 
@@ -86,13 +92,13 @@ type Options = z.output<typeof schema>;
  * and puts the adapter on. Where a folder holds both, it is a model, and a notice says so.
  * @param idOrFolder an existing folder wins over a repository of the same name
  * @throws ConfigError for bad options, or an adapter that names no base model; HubError, explained, if files are
- *   missing and cannot be fetched; as `loadMinistral3`, `loadProcessor` and `loadAdapter` do; the signal's reason
+ *   missing and cannot be fetched; as `loadModel`, `loadProcessor` and `loadAdapter` do; the signal's reason
  */
 export async function fromPretrained(idOrFolder: string, options: FromPretrainedOptions = {}): Promise<Pretrained> {
   const parsed = parseOptions(schema, options, 'fromPretrained');
-  const { engine, onNotice, baseModel: _base, adapterName: _name, ...download } = parsed;
+  const { engine, onNotice, baseModel: _base, adapterName: _name, processor: from, ...download } = parsed;
   requireEngine(engine, 'fromPretrained');
-  const { folder, commit } = await folderOrSnapshot(idOrFolder, download, SELECTION);
+  const { folder, commit } = await folderOrSnapshot(idOrFolder, download, selectionOf(from));
   const isAdapter = await exists(join(folder, ADAPTER_CONFIG_FILE));
   if (isAdapter && !(await hasModel(folder))) return loadWithAdapter(idOrFolder, folder, commit, parsed);
   if (isAdapter) {
@@ -103,7 +109,7 @@ export async function fromPretrained(idOrFolder: string, options: FromPretrained
   }
   await requireModelFolder(folder);
   // The processor is read first: it is small, and a fault in it should not wait for the weights.
-  const processor = await loadProcessor(folder);
+  const processor = await processorOf(folder, from, download);
   download.signal?.throwIfAborted();
   const model = await loadFrom(folder, { engine, onNotice }, originOf(idOrFolder, commit, download), 'fromPretrained');
   return { model, processor, adapter: undefined, folder, commit };
@@ -114,7 +120,7 @@ async function loadWithAdapter(
   idOrFolder: string,
   folder: string,
   commit: string | undefined,
-  { engine, onNotice, baseModel, adapterName, ...download }: Options,
+  { engine, onNotice, baseModel, adapterName, processor: from, ...download }: Options,
 ): Promise<Pretrained> {
   const { origin } = await readAdapterConfig(folder);
   // Before gigabytes of its base model are fetched.
@@ -128,8 +134,8 @@ async function loadWithAdapter(
   }
   const isOwn = baseModel === undefined;
   const baseDownload = { ...download, revision: (isOwn && origin.revision) || 'main' };
-  const base = await baseFolder(idOrFolder, name, baseDownload, isOwn);
-  const [processor, own] = await Promise.all([loadProcessor(base.folder), ownProcessor(folder)]);
+  const base = await baseFolder(idOrFolder, name, baseDownload, isOwn, baseSelection(from));
+  const [processor, own] = await Promise.all([processorOf(base.folder, from, download), ownProcessor(folder)]);
   download.signal?.throwIfAborted();
   const model = await loadFrom(
     base.folder,
@@ -160,9 +166,10 @@ async function baseFolder(
   name: string,
   download: HubDownload,
   isOwn: boolean,
+  selection: FileSelection,
 ): Promise<{ readonly folder: string; readonly commit: string | undefined }> {
   const hint = `Say where the base model is: fromPretrained(adapter, { baseModel: 'OWNER/NAME' or a folder }).`;
-  const found = await folderOrSnapshot(name, download, BASE_SELECTION).catch(async (error: unknown) => {
+  const found = await folderOrSnapshot(name, download, selection).catch(async (error: unknown) => {
     if (!isOwn) throw error;
     if (error instanceof ConfigError) {
       const isFolder = await isLocalName(name);
@@ -209,7 +216,7 @@ function originOf(
 }
 
 /** The adapter's own parts win; its template speaks of the tokens of the tokenizer that is used. */
-function mergedProcessor(base: Ministral3Processor, own: Partial<Ministral3Processor>): Ministral3Processor {
+function mergedProcessor(base: ModelProcessor, own: Partial<ModelProcessor>): ModelProcessor {
   const tokenizer = own.tokenizer ?? base.tokenizer;
   const imageProcessor = own.imageProcessor ?? base.imageProcessor;
   const template = own.chatTemplate ?? base.chatTemplate;
@@ -226,27 +233,52 @@ async function hasModel(folder: string): Promise<boolean> {
 const isAdapterRepo = (paths: readonly string[]): boolean =>
   paths.includes(ADAPTER_CONFIG_FILE) && !paths.some((path) => /^model.*\.safetensors$/.test(path));
 
-const BASE_SELECTION: FileSelection = {
-  allowPatterns: MODEL_FILES,
-  refuse: (paths) => {
-    const has = (pattern: RegExp): boolean => paths.some((path) => pattern.test(path));
-    if (has(/^config\.json$/) && has(/^model.*\.safetensors$/)) return undefined;
-    if (has(/^adapter_config\.json$/))
-      return 'it holds an adapter, not a model; an adapter on an adapter is not supported';
-    if (has(/^(params\.json|consolidated.*\.safetensors)$/))
-      return 'it has only the Mistral-native files, which are not read';
-    if (has(/\.gguf$/)) return 'it has GGUF files, which are not read: take the repository that they were made from';
-    return 'it has no config.json with model*.safetensors';
+/** @param from where the processor is, if not beside the model */
+function baseSelection(from: string | undefined): FileSelection {
+  return {
+    allowPatterns: MODEL_FILES,
+    refuse: (paths) => {
+      const has = (pattern: RegExp): boolean => paths.some((path) => pattern.test(path));
+      if (has(/^config\.json$/) && has(/^model.*\.safetensors$/)) {
+        // Before the weights are fetched: such a repository is of no use by itself.
+        return from !== undefined || has(/^tokenizer\.json$/) || !has(/^tekken\.json$/) ? undefined : ONLY_TEKKEN;
+      }
+      if (has(/^adapter_config\.json$/))
+        return 'it holds an adapter, not a model; an adapter on an adapter is not supported';
+      if (has(/^(params\.json|consolidated.*\.safetensors)$/))
+        return 'it has only the Mistral-native files, which are not read';
+      if (has(/\.gguf$/)) return 'it has GGUF files, which are not read: take the repository that they were made from';
+      return 'it has no config.json with model*.safetensors';
+    },
+    missingFrom: async (folder) => {
+      const names = new Set(await readdir(folder).catch((): string[] => []));
+      const missing = ['config.json'].filter((name) => !names.has(name));
+      const weights = names.has('model.safetensors') ? [] : await indexedShards(folder);
+      const processor = from === undefined ? await PROCESSOR_SELECTION.missingFrom(folder) : [];
+      return [...missing, ...processor, ...weights.filter((name) => !names.has(name))];
+    },
+  };
+}
+
+/** Those of Mistral Small 3.1 have the vocabulary of 3.2. */
+const ONLY_TEKKEN =
+  'it has no tokenizer.json, only tekken.json, which is not read; say whose tokenizer to take, e.g. for Mistral Small ' +
+  "3.2: fromPretrained(name, { processor: 'mistralai/Mistral-Small-3.1-24B-Instruct-2503' })";
+
+const PROCESSOR_SELECTION = {
+  allowPatterns: PROCESSOR_FILES,
+  missingFrom: async (folder: string) => {
+    const names = await readdir(folder).catch((): string[] => []);
+    const parts = [['tokenizer.json'], ['processor_config.json', 'preprocessor_config.json']];
+    return parts.flatMap((either) => (either.some((name) => names.includes(name)) ? [] : either[0]!));
   },
-  missingFrom: async (folder) => {
-    const names = new Set(await readdir(folder).catch((): string[] => []));
-    const missing = ['config.json', 'tokenizer.json'].filter((name) => !names.has(name));
-    if (!names.has('processor_config.json') && !names.has('preprocessor_config.json'))
-      missing.push('processor_config.json');
-    const weights = names.has('model.safetensors') ? [] : await indexedShards(folder);
-    return [...missing, ...weights.filter((name) => !names.has(name))];
-  },
-};
+} as const satisfies FileSelection;
+
+async function processorOf(folder: string, from: string | undefined, download: HubDownload): Promise<ModelProcessor> {
+  if (from === undefined) return loadProcessor(folder);
+  const found = await folderOrSnapshot(from, { ...download, revision: 'main' }, PROCESSOR_SELECTION);
+  return loadProcessor(found.folder);
+}
 
 /** The shards that the index names, or the index itself if it cannot be read. */
 async function indexedShards(folder: string): Promise<string[]> {
@@ -258,12 +290,14 @@ async function indexedShards(folder: string): Promise<string[]> {
 }
 
 /** A model, or an adapter. */
-const SELECTION: FileSelection = {
-  allowPatterns: [...MODEL_FILES, ...ADAPTER_SELECTION.allowPatterns],
-  refuse: (paths, commit) =>
-    isAdapterRepo(paths) ? ADAPTER_SELECTION.refuse(paths) : BASE_SELECTION.refuse?.(paths, commit),
-  missingFrom: async (folder) => {
-    const names = await readdir(folder).catch((): string[] => []);
-    return isAdapterRepo(names) ? ADAPTER_SELECTION.missingFrom(folder) : BASE_SELECTION.missingFrom!(folder);
-  },
-};
+function selectionOf(from: string | undefined): FileSelection {
+  const base = baseSelection(from);
+  return {
+    allowPatterns: [...MODEL_FILES, ...ADAPTER_SELECTION.allowPatterns],
+    refuse: (paths, commit) => (isAdapterRepo(paths) ? ADAPTER_SELECTION.refuse(paths) : base.refuse?.(paths, commit)),
+    missingFrom: async (folder) => {
+      const names = await readdir(folder).catch((): string[] => []);
+      return isAdapterRepo(names) ? ADAPTER_SELECTION.missingFrom(folder) : base.missingFrom!(folder);
+    },
+  };
+}

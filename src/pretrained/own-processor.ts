@@ -2,10 +2,10 @@
 import { readdir } from 'node:fs/promises';
 import { ChatTemplate } from '../data/chat-template.js';
 import { MinistralTokenizer } from '../data/tokenizer.js';
-import { loadImageProcessor, type Ministral3Processor } from '../model/load.js';
+import { loadImageProcessor, type ModelProcessor } from '../model/load.js';
 
 /** @throws as `loadProcessor`, for parts that are there */
-export async function ownProcessor(folder: string): Promise<Partial<Ministral3Processor>> {
+export async function ownProcessor(folder: string): Promise<Partial<ModelProcessor>> {
   const names = new Set(await readdir(folder).catch((): string[] => []));
   const hasImageProcessor = names.has('preprocessor_config.json') || names.has('processor_config.json');
   const [tokenizer, imageProcessor, chatTemplate] = await Promise.all([

@@ -125,7 +125,7 @@ function frontMatter(card: ParsedModelCard, { baseModel, repoId }: AdapterFacts)
   const tags = [
     'lora',
     'peft',
-    'ministral-3',
+    /mistral-small/i.test(baseModel ?? '') ? 'mistral-small' : 'ministral-3',
     'ministral-tune',
     ...(baseModel ? [`base_model:adapter:${baseModel}`] : []),
   ];

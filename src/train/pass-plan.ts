@@ -3,8 +3,8 @@
  * into a number of bytes: as few passes and as little recomputation as fit, by estimated time. Pure: sizes in, plan out.
  */
 import { type PackedSize, sumOfSizes, type WindowSample } from '../batch/packed-window.js';
-import type { RecomputedLayers } from '../model/ministral3/layers.js';
-import type { PassCosts } from '../model/ministral3/pass-costs.js';
+import type { RecomputedLayers } from '../model/network/layers.js';
+import type { PassCosts } from '../model/network/pass-costs.js';
 
 export interface PlannedPass {
   /** In the order of the window. */

@@ -8,7 +8,7 @@ import type { Engine } from '../engine/engine.js';
 import type { Steps, Tape } from '../engine/tape.js';
 import type { ParameterSet, Tensor } from '../engine/tensor.js';
 import type { WriteAdapter } from '../model/linear-module.js';
-import type { AdapterView, PassOptions, RecomputedLayers } from '../model/ministral3/layers.js';
+import type { AdapterView, PassOptions, RecomputedLayers } from '../model/network/layers.js';
 import type { Costs } from './pass-plan.js';
 
 /** How the gradients of a window are computed. */
@@ -60,7 +60,7 @@ export interface PassSummary {
   readonly bytes: number;
 }
 
-/** What `SftTrainer` needs of a model; a `Ministral3` with an adapter is one. */
+/** What `SftTrainer` needs of a model; a `VisionLanguageModel` with an adapter is one. */
 export interface TrainableModel {
   /** Holds the parameters; the trainer updates them there. */
   readonly engine: Engine;

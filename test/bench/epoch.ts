@@ -26,7 +26,7 @@ import { VlmCollator } from '../../src/data/vlm-collator.js';
 import { createEngine, type EngineChoice } from '../../src/engine/create-engine.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
-import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
+import { loadModel, loadProcessor } from '../../src/model/load.js';
 import type { LogEntry } from '../../src/train/events.js';
 import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { randomModel, type Size } from './random-model.js';
@@ -82,7 +82,7 @@ try {
   await writeTinyCheckpoint({ dir: work, seed: 1, corpus: [prompt, ...data.classNames] });
   const isTiny = options.size === 'tiny';
   const loadStart = performance.now();
-  const model = isTiny ? await loadMinistral3(work, { engine }) : await randomModel(engine, options.size as Size);
+  const model = isTiny ? await loadModel(work, { engine }) : await randomModel(engine, options.size as Size);
   const adapter = applyLora(model, { r: 16, alpha: 32, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
   console.log(`${adapter.description}; loaded in ${((performance.now() - loadStart) / 1000).toFixed(1)} s`);
   const tokenizer = await MinistralTokenizer.fromFolder(options.tokenizer ?? work);

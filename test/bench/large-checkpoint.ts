@@ -17,7 +17,7 @@ import { createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
 import { type TensorToWrite, writeSafetensors } from '../../src/formats/safetensors.js';
 import { sizeOf } from '../../src/formats/weight-source.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
-import { loadMinistral3 } from '../../src/model/load.js';
+import { loadModel } from '../../src/model/load.js';
 import { countLabels } from '../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../src/train/window-step.js';
 
@@ -184,7 +184,7 @@ try {
     console.log(`checkpoint of ${gibibytes(await writeCheckpoint(dir))} in two shards`),
   );
   const engine = createCpuEngine();
-  const model = await timed('load', () => loadMinistral3(dir, { engine }));
+  const model = await timed('load', () => loadModel(dir, { engine }));
   const processor = new ImageProcessor({ longestEdge: 1540, patchSize: 14, spatialMergeSize: 2 });
   const image = values.image
     ? await decodeImage(values.image)

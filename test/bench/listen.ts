@@ -23,8 +23,8 @@ import { Evaluator } from '../../src/eval/evaluator.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { generate, generateTokens } from '../../src/model/generate.js';
-import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
-import type { Ministral3 } from '../../src/model/ministral3/model.js';
+import { loadModel, loadProcessor } from '../../src/model/load.js';
+import type { VisionLanguageModel } from '../../src/model/network/vision-language-model.js';
 import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { randomModel } from './random-model.js';
 
@@ -43,7 +43,7 @@ const engine = createCpuEngine({ threads: values.threads ? Number(values.threads
 const NO_END = { eosTokenIds: [1_000_000] };
 
 interface Subject {
-  readonly model: Ministral3;
+  readonly model: VisionLanguageModel;
   readonly collate: (examples: readonly SftExample[]) => Promise<VlmBatch>;
   readonly prompts: VlmBatch;
 }
@@ -51,7 +51,7 @@ interface Subject {
 async function tinySubject(): Promise<Subject> {
   const text = 'Which fracture is it: hairline, spiral, oblique, greenstick, impacted?';
   await writeTinyCheckpoint({ dir: join(dir, 'tiny'), seed: 1, corpus: [text] });
-  const model = await loadMinistral3(join(dir, 'tiny'), { engine });
+  const model = await loadModel(join(dir, 'tiny'), { engine });
   const processor = await loadProcessor(join(dir, 'tiny'));
   const collator = new VlmCollator({ ...processor, chatTemplate: processor.chatTemplate! });
   const [width, height] = [112, 112];

@@ -21,7 +21,7 @@ import { createCudaEngine } from '../../src/engine/cuda/cuda-engine.js';
 import { CudaDriver, type PinnedBlock } from '../../src/engine/cuda/driver.js';
 import { type DevicePointer, offset } from '../../src/engine/cuda/launch.js';
 import type { Engine } from '../../src/engine/engine.js';
-import { loadMinistral3 } from '../../src/model/load.js';
+import { loadModel } from '../../src/model/load.js';
 import { writeRandomCheckpoint } from './random-checkpoint.js';
 import { SIZES, type Size } from './random-model.js';
 
@@ -131,7 +131,7 @@ async function ours(folder: string, make: () => Engine & { synchronize?(): void 
   const engine = make();
   try {
     return await seconds(async () => {
-      const model = await loadMinistral3(folder, { engine, onNotice: (line) => console.log(line) });
+      const model = await loadModel(folder, { engine, onNotice: (line) => console.log(line) });
       engine.synchronize?.();
       if (model.modules.textLayers.length === 0) throw new Error('nothing was loaded');
     });

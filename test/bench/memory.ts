@@ -24,7 +24,7 @@ import { saveAdapter } from '../../src/lora/adapter-file.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { generateText } from '../../src/model/generate.js';
-import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
+import { loadModel, loadProcessor } from '../../src/model/load.js';
 import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { ANSWERS, makeExamples, writeTinyModel } from '../e2e/tiny-model.js';
 
@@ -49,7 +49,7 @@ if (!values.checkpoint) await writeTinyModel(checkpoint);
 const examples = await writePictures(makeExamples(32), join(dir, 'pictures'));
 const engine = await createEngine(values.engine as EngineChoice);
 console.log(engine.description);
-const model = await loadMinistral3(checkpoint, { engine });
+const model = await loadModel(checkpoint, { engine });
 const { tokenizer, chatTemplate, imageProcessor } = await loadProcessor(checkpoint);
 const imagePool = new ImagePool(imageProcessor, { workers: 1 });
 const collator = new VlmCollator({ tokenizer, chatTemplate: chatTemplate!, imageProcessor, imagePool });

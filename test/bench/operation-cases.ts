@@ -5,9 +5,9 @@ import type { Operation, OperationAttributes, OperationName, Segments } from '..
 import type { Tensor } from '../../src/engine/tensor.js';
 import { sizeOf } from '../../src/formats/weight-source.js';
 import type { LinearModule } from '../../src/model/linear-module.js';
-import { linearPart } from '../../src/model/ministral3/layers.js';
-import type { Ministral3 } from '../../src/model/ministral3/model.js';
-import { textFrequencies, textRotary, visionRotary } from '../../src/model/ministral3/rope.js';
+import { linearPart } from '../../src/model/network/layers.js';
+import { textFrequencies, textRotary, visionRotary } from '../../src/model/network/rope.js';
+import type { VisionLanguageModel } from '../../src/model/network/vision-language-model.js';
 import { counterHash } from '../../src/random.js';
 
 /** What one sample holds. */
@@ -42,7 +42,7 @@ export interface OperationCase {
 type Shape = readonly number[];
 const bytesOf = (shapes: readonly Shape[]): number => 2 * shapes.reduce((sum, shape) => sum + sizeOf(shape), 0);
 
-export function operationCases(engine: Engine, model: Ministral3, sample: SampleShape): OperationCase[] {
+export function operationCases(engine: Engine, model: VisionLanguageModel, sample: SampleShape): OperationCase[] {
   const { text, vision, spatialMergeSize: merge } = model.config;
   const { samples, tokens, labels, grid } = sample;
   const T = samples * tokens;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { float32ToBfloat16 } from '../../src/formats/half-precision.js';
 import { type TensorToWrite, writeSafetensors } from '../../src/formats/safetensors.js';
 import { sizeOf } from '../../src/formats/weight-source.js';
-import { parseMinistral3Config } from '../../src/model/ministral3/config.js';
+import { parseModelConfig } from '../../src/model/parse-config.js';
 import { toDiskName } from '../../src/model/tensor-names.js';
 import { configJson, randomBlock, SIZES, type Size, shapesOf } from './random-model.js';
 
@@ -41,7 +41,7 @@ export async function writeRandomCheckpoint({ dir, size, dtype, layers }: Random
       yield block.subarray(0, Math.min(block.length, bytes - done));
   };
   const pieces: Piece[] = [];
-  for (const [memoryName, shape] of shapesOf(parseMinistral3Config(config), SIZES[size].tied)) {
+  for (const [memoryName, shape] of shapesOf(parseModelConfig(config), SIZES[size].tied)) {
     const name = toDiskName(memoryName);
     const isQuantized = dtype === 'e4m3' && /language_model\.model\.layers\..*_proj\.weight$/.test(name);
     const bytes = sizeOf(shape) * (isQuantized ? 1 : 2);

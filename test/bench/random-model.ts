@@ -1,13 +1,16 @@
-/** Ministral 3 in its real sizes with random weights, for benchmarks: weights do not change speed. */
+/** The published models in their real sizes with random weights, for benchmarks: weights do not change speed. */
 import type { Engine } from '../../src/engine/engine.js';
 import { sizeOf, type WeightSource } from '../../src/formats/weight-source.js';
-import { type Ministral3Config, parseMinistral3Config } from '../../src/model/ministral3/config.js';
-import { Ministral3 } from '../../src/model/ministral3/model.js';
+import type { ModelConfig } from '../../src/model/model-config.js';
+import { VisionLanguageModel } from '../../src/model/network/vision-language-model.js';
+import { parseModelConfig } from '../../src/model/parse-config.js';
 
 export const SIZES = {
   '3B': { hidden_size: 3072, intermediate_size: 9216, num_hidden_layers: 26, theta: 1e6, tied: true },
   '8B': { hidden_size: 4096, intermediate_size: 14336, num_hidden_layers: 34, theta: 1e6, tied: false },
   '14B': { hidden_size: 5120, intermediate_size: 16384, num_hidden_layers: 40, theta: 1e9, tied: false },
+  /** Mistral Small 3.1 and 3.2. */
+  '24B': { hidden_size: 5120, intermediate_size: 32768, num_hidden_layers: 40, theta: 1e9, tied: false },
 } as const;
 
 export type Size = keyof typeof SIZES;
@@ -18,30 +21,25 @@ export interface FewerLayers {
   readonly vision?: number;
 }
 
-export function configOf(size: Size, fewer?: FewerLayers): Ministral3Config {
-  return parseMinistral3Config(configJson(size, fewer));
+export function configOf(size: Size, fewer?: FewerLayers): ModelConfig {
+  return parseModelConfig(configJson(size, fewer));
 }
 
 /** config.json of that size. */
 export function configJson(size: Size, fewer?: FewerLayers): Record<string, unknown> {
   const { theta, tied: _, ...text } = SIZES[size];
+  const yarn = { rope_type: 'yarn', factor: 16, original_max_position_embeddings: 16384, beta_fast: 32, beta_slow: 1 };
+  const ministral = {
+    model_type: 'ministral3',
+    rope_parameters: { ...yarn, rope_theta: theta, mscale: 1, mscale_all_dim: 1, llama_4_scaling_beta: 0.1 },
+  };
+  const small = { model_type: 'mistral', vocab_size: 131072, head_dim: 128, rms_norm_eps: 1e-5, rope_theta: theta };
   return {
     model_type: 'mistral3',
     text_config: {
-      model_type: 'ministral3',
+      ...(size === '24B' ? { ...small, sliding_window: null } : ministral),
       ...text,
       ...(fewer ? { num_hidden_layers: fewer.text } : {}),
-      rope_parameters: {
-        rope_type: 'yarn',
-        rope_theta: theta,
-        factor: 16,
-        original_max_position_embeddings: 16384,
-        beta_fast: 32,
-        beta_slow: 1,
-        mscale: 1,
-        mscale_all_dim: 1,
-        llama_4_scaling_beta: 0.1,
-      },
     },
     vision_config: {
       ...{ model_type: 'pixtral', patch_size: 14, hidden_act: 'silu' },
@@ -67,7 +65,7 @@ export function randomBlock(): Uint8Array {
   return new Uint8Array(block.buffer);
 }
 
-export async function randomModel(engine: Engine, size: Size, fewer?: FewerLayers): Promise<Ministral3> {
+export async function randomModel(engine: Engine, size: Size, fewer?: FewerLayers): Promise<VisionLanguageModel> {
   const block = randomBlock();
   const ones = new Uint8Array(Uint16Array.from({ length: 1 << 15 }, () => 0x3f80).buffer);
   const config = configOf(size, fewer);
@@ -94,11 +92,15 @@ export async function randomModel(engine: Engine, size: Size, fewer?: FewerLayer
       },
     };
   };
-  return Ministral3.load(engine, config, { has: (name) => shapes.has(name), source, description: `random ${size}` });
+  return VisionLanguageModel.load(engine, config, {
+    has: (name) => shapes.has(name),
+    source,
+    description: `random ${size}`,
+  });
 }
 
 /** Every tensor by its name in memory. */
-export function shapesOf(config: Ministral3Config, tied: boolean): Map<string, number[]> {
+export function shapesOf(config: ModelConfig, tied: boolean): Map<string, number[]> {
   const { text, vision } = config;
   const shapes = new Map<string, number[]>();
   const layer = (

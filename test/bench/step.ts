@@ -18,7 +18,7 @@ import { createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
 import type { Engine } from '../../src/engine/engine.js';
 import { createTfjsEngine } from '../../src/engine/tfjs/tfjs-engine.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
-import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
+import { loadModel, loadProcessor } from '../../src/model/load.js';
 import { countLabels } from '../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../src/train/window-step.js';
 import { findTfjs } from '../engine/tfjs/installation.js';
@@ -75,7 +75,7 @@ async function contender(
   dropout: number,
 ): Promise<Contender> {
   await prepare();
-  const model = await loadMinistral3(dir, { engine });
+  const model = await loadModel(dir, { engine });
   applyLora(model, { r: 16, alpha: 32, dropout, targetModules: TARGETS });
   const state = engine.createOptimizerState(model.trainable, 'adamw');
   let steps = 0;

@@ -21,7 +21,7 @@ import { saveAdapter } from '../../src/lora/adapter-file.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { mergeAdapter } from '../../src/lora/merge-adapter.js';
-import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
+import { loadModel, loadProcessor } from '../../src/model/load.js';
 import { lockTimes } from '../../src/ownership/owner-lock.js';
 import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { downloadFile } from '../../src/transfer/download-file.js';
@@ -74,7 +74,7 @@ async function prepare(): Promise<() => Promise<void>> {
     return async () => void (await mergeAdapter({ checkpointDir, adapterDir, outputDir: out, onProgress, onWarning }));
   }
   const engine = createCpuEngine();
-  const model = await loadMinistral3(values.checkpoint, { engine });
+  const model = await loadModel(values.checkpoint, { engine });
   const processor = await loadProcessor(values.checkpoint);
   const rate = Number(values.rate);
   // Another adapter for another rate, so that halves of two would not fit.

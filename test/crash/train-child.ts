@@ -20,7 +20,7 @@ import { createEngine, type EngineChoice } from '../../src/engine/create-engine.
 import { saveAdapter } from '../../src/lora/adapter-file.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
-import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
+import { loadModel, loadProcessor } from '../../src/model/load.js';
 import { abortOnSignals } from '../../src/train/abort-on-signals.js';
 import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { makeDataset } from '../e2e/tiny-model.js';
@@ -43,7 +43,7 @@ const { values } = parseArgs({
 const say = (line: string) => writeSync(1, `${line.replaceAll('\n', ' ')}\n`);
 const outputDir = values.out!;
 const engine = await createEngine(values.engine as EngineChoice);
-const model = await loadMinistral3(values.checkpoint!, { engine });
+const model = await loadModel(values.checkpoint!, { engine });
 const processor = await loadProcessor(values.checkpoint!);
 const adapter = applyLora(model, { r: 4, alpha: 8, dropout: 0.1, targetModules: [...LAYER_PROJECTIONS] });
 const collator = new VlmCollator({ ...processor, chatTemplate: processor.chatTemplate! });

@@ -15,7 +15,7 @@ import { activeAdapter, adaptersOf, deleteAdapter, setAdapter } from '../../src/
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { mergeAdapter } from '../../src/lora/merge-adapter.js';
 import { verifyAdapter } from '../../src/lora/verify-adapter.js';
-import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
+import { loadModel, loadProcessor } from '../../src/model/load.js';
 import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { base, batch, dir, logits, OWN_TEMPLATE, readConfig, saved, silent, world } from './adapter-world.js';
 import { makeAdapter, makeDataset } from './tiny-model.js';
@@ -242,7 +242,7 @@ describe('the output head', () => {
     expect(JSON.parse(await readFile(join(outputDir, 'config.json'), 'utf8'))).toMatchObject({
       tie_word_embeddings: false,
     });
-    await (await loadMinistral3(outputDir, { engine: world.engine })).dispose();
+    await (await loadModel(outputDir, { engine: world.engine })).dispose();
   });
 
   it.each([false, true])('of a tied checkpoint becomes a tensor of its own (in shards: %s)', async (inShards) => {
@@ -281,7 +281,7 @@ describe('the output head', () => {
     for (const [i, value] of plus(embedding.data, lora).entries())
       expect(Math.abs(head[i]! - value)).toBeLessThan(1e-5);
     await after.close();
-    const model = await loadMinistral3(outputDir, { engine: world.engine });
+    const model = await loadModel(outputDir, { engine: world.engine });
     expect(model.modules.tied).toBe(false);
     await model.dispose();
 
@@ -289,7 +289,7 @@ describe('the output head', () => {
     const plain = `${dir}-plain-${inShards}`;
     await saved({}, plain);
     await mergeAdapter({ checkpointDir: tied, adapterDir: plain, outputDir: `${plain}-merged`, ...silent });
-    const again = await loadMinistral3(`${plain}-merged`, { engine: world.engine });
+    const again = await loadModel(`${plain}-merged`, { engine: world.engine });
     expect(again.modules.tied).toBe(true);
     await again.dispose();
   });

@@ -110,6 +110,32 @@ it('a Base model has no chat template', async () => {
   model.dispose();
 });
 
+it('a repository with tekken.json alone is refused before its weights are fetched, unless a processor is named', async () => {
+  const isProcessor = ([name]: [string, unknown]): boolean => /^(tokenizer|processor_config|chat_template)/.test(name);
+  const weights = Object.entries(files).filter((file) => !isProcessor(file));
+  server.commit('org/tekken', { ...Object.fromEntries(weights), 'tekken.json': '{}', 'params.json': '{}' });
+  server.commit('org/processor', Object.fromEntries(Object.entries(files).filter(isProcessor)));
+  const cacheDir = join(world.dir, 'tekken');
+  await expect(fromPretrained('org/tekken', { ...options, cacheDir })).rejects.toThrow(
+    /org\/tekken: it has no tokenizer\.json, only tekken\.json.*\{ processor: '/,
+  );
+  expect(await readdir(cacheDir, { recursive: true }).catch(() => [])).not.toContainEqual(
+    expect.stringContaining('.safetensors'),
+  );
+  for (const localFilesOnly of [false, true]) {
+    const { model, processor } = await fromPretrained('org/tekken', {
+      ...{ ...options, cacheDir, localFilesOnly },
+      processor: 'org/processor',
+    });
+    expect(processor.tokenizer.digest).toBe(world.processor.tokenizer.digest);
+    expect([processor.chatTemplate?.source, model.nameOrPath]).toEqual([
+      world.processor.chatTemplate!.source,
+      'org/tekken',
+    ]);
+    model.dispose();
+  }
+});
+
 it('verifyAdapter finds what a saved adapter does, and leaves the model as it was', async () => {
   const { model } = world;
   const { chatTemplate } = await loadProcessor(world.checkpoint);

@@ -6,8 +6,8 @@ import { EngineError } from '../../src/errors.js';
 import { deleteAdapter, setAdapter } from '../../src/lora/adapter-slots.js';
 import { applyLora, type LoraAdapter } from '../../src/lora/apply-lora.js';
 import { type GeneratedToken, generate, generateTokens, streamText } from '../../src/model/generate.js';
-import { loadMinistral3 } from '../../src/model/load.js';
-import type { Ministral3 } from '../../src/model/ministral3/model.js';
+import { loadModel } from '../../src/model/load.js';
+import type { VisionLanguageModel } from '../../src/model/network/vision-language-model.js';
 import { evaluateLoss } from '../../src/train/evaluate-loss.js';
 import { countLabels } from '../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../src/train/window-step.js';
@@ -27,7 +27,7 @@ vi.mock('../../src/async/event-loop.js', async (original) => {
 });
 
 let world: TinyWorld;
-let model: Ministral3;
+let model: VisionLanguageModel;
 let adapter: LoraAdapter;
 let batch: VlmBatch;
 let prompts: VlmBatch;
@@ -223,7 +223,7 @@ describe('while a computation pauses', () => {
 
   it.each(['model', 'engine'] as const)('the %s is disposed of: every one says so', async (what) => {
     const engine = createCpuEngine({ threads: 2 });
-    const own = await loadMinistral3(world.checkpoint, { engine });
+    const own = await loadModel(world.checkpoint, { engine });
     applyLora(own, { r: 2 });
     const works = [generate(own, prompts, options), evaluateLoss(own, batch), own.lastLogits(prompts)];
     const failed = works.map((work) => expect(work).rejects.toThrow(EngineError));

@@ -3,8 +3,8 @@ import type { VlmBatch } from '../../src/data/types.js';
 import { type CpuEngine, createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
 import { EngineError } from '../../src/errors.js';
 import type { LoraAdapter } from '../../src/lora/apply-lora.js';
-import { loadMinistral3 } from '../../src/model/load.js';
-import type { Ministral3 } from '../../src/model/ministral3/model.js';
+import { loadModel } from '../../src/model/load.js';
+import type { VisionLanguageModel } from '../../src/model/network/vision-language-model.js';
 import { type AccumulateOptions, countLabels, type PassSummary } from '../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../src/train/window-step.js';
 import { relativeL2 } from '../parity/check-list.js';
@@ -43,7 +43,7 @@ interface Outcome {
 async function run(
   batches: readonly VlmBatch[],
   options: Partial<AccumulateOptions> & { tokensPerPass?: number } = {},
-  model: Ministral3 = world.model,
+  model: VisionLanguageModel = world.model,
   trained: LoraAdapter = adapter,
 ): Promise<Outcome> {
   const engine = model.engine as CpuEngine;
@@ -154,12 +154,12 @@ describe('a pass that runs out of memory although it was planned to fit', () => 
   /** A model on an engine that says it had more memory than its heap of `maxBytes`. */
   async function onSmallEngine<T>(
     maxBytes: number,
-    body: (model: Ministral3, adapter: LoraAdapter, freeBytes: number) => Promise<T>,
+    body: (model: VisionLanguageModel, adapter: LoraAdapter, freeBytes: number) => Promise<T>,
   ): Promise<T> {
     const engine = createCpuEngine({ threads: 1, maxBytes });
     const memory = engine.memory.bind(engine);
     engine.memory = () => ({ ...memory(), limitBytes: 2 ** 32 });
-    const model = await loadMinistral3(world.checkpoint, { engine });
+    const model = await loadModel(world.checkpoint, { engine });
     const trained = makeAdapter(model, 0.1);
     const result = await body(model, trained, memory().limitBytes - memory().bytesInUse);
     trained.dispose();

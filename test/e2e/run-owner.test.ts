@@ -8,8 +8,8 @@ import { deleteAdapter, setAdapter } from '../../src/lora/adapter-slots.js';
 import { applyLora, type LoraAdapter } from '../../src/lora/apply-lora.js';
 import { readAdapter } from '../../src/lora/read-adapter.js';
 import { generateText } from '../../src/model/generate.js';
-import { loadMinistral3 } from '../../src/model/load.js';
-import type { Ministral3 } from '../../src/model/ministral3/model.js';
+import { loadModel } from '../../src/model/load.js';
+import type { VisionLanguageModel } from '../../src/model/network/vision-language-model.js';
 import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { accumulateGradients } from '../../src/train/window-step.js';
 import { makeAdapter, makeDataset, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';
@@ -32,7 +32,7 @@ afterEach(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-function trainer(name: string, model: Ministral3 = world.model, seed = 42, maxSteps = 4): SftTrainer {
+function trainer(name: string, model: VisionLanguageModel = world.model, seed = 42, maxSteps = 4): SftTrainer {
   return new SftTrainer({
     model,
     collator: world.collator,
@@ -123,7 +123,7 @@ describe('a run on the embedded engine', () => {
   });
 
   it('goes as it would alone beside one of another model on the same engine, also where that one is stopped', async () => {
-    const model = await loadMinistral3(world.checkpoint, { engine: world.engine });
+    const model = await loadModel(world.checkpoint, { engine: world.engine });
     const second = makeAdapter(model, 0.1);
     try {
       const sets = [adapter.parameters, second.parameters];

@@ -9,16 +9,16 @@ import { VlmCollator } from '../../src/data/vlm-collator.js';
 import { type CpuEngine, createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
 import { applyLora, type LoraAdapter } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
-import { loadMinistral3, loadProcessor, type Ministral3Processor } from '../../src/model/load.js';
-import type { Ministral3 } from '../../src/model/ministral3/model.js';
+import { loadModel, loadProcessor, type ModelProcessor } from '../../src/model/load.js';
+import type { VisionLanguageModel } from '../../src/model/network/vision-language-model.js';
 import { MersenneTwister } from '../../src/random.js';
 
 export interface TinyWorld {
   readonly dir: string;
   readonly checkpoint: string;
   readonly engine: CpuEngine;
-  readonly model: Ministral3;
-  readonly processor: Ministral3Processor;
+  readonly model: VisionLanguageModel;
+  readonly processor: ModelProcessor;
   readonly collator: VlmCollator;
   dispose(): Promise<void>;
 }
@@ -31,7 +31,7 @@ export async function makeTinyWorld(): Promise<TinyWorld> {
   const checkpoint = join(dir, 'checkpoint');
   await writeTinyModel(checkpoint);
   const engine = createCpuEngine();
-  const model = await loadMinistral3(checkpoint, { engine });
+  const model = await loadModel(checkpoint, { engine });
   const processor = await loadProcessor(checkpoint);
   const collator = new VlmCollator({ ...processor, chatTemplate: processor.chatTemplate! });
   const dispose = async (): Promise<void> => {
@@ -81,7 +81,7 @@ export function writeTinyModel(dir: string): Promise<void> {
 
 /** An adapter, by default on both towers, whose B is not zero, so that every gradient is there. */
 export function makeAdapter(
-  model: Ministral3,
+  model: VisionLanguageModel,
   dropout = 0,
   targetModules: string | string[] = [...LAYER_PROJECTIONS],
 ): LoraAdapter {

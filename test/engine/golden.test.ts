@@ -5,8 +5,8 @@ import { Tape } from '../../src/engine/tape.js';
 import { SafetensorsFile } from '../../src/formats/safetensors.js';
 import { loadAdapter } from '../../src/lora/adapter-file.js';
 import type { LoraAdapter } from '../../src/lora/apply-lora.js';
-import { loadMinistral3 } from '../../src/model/load.js';
-import type { Ministral3 } from '../../src/model/ministral3/model.js';
+import { loadModel } from '../../src/model/load.js';
+import type { VisionLanguageModel } from '../../src/model/network/vision-language-model.js';
 import { countLabels } from '../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../src/train/window-step.js';
 import { relativeL2 } from '../parity/check-list.js';
@@ -15,7 +15,7 @@ import { relativeL2 } from '../parity/check-list.js';
 const folder = new URL('../fixtures/golden/', import.meta.url).pathname;
 const engine = createCpuEngine();
 let file: SafetensorsFile;
-let model: Ministral3;
+let model: VisionLanguageModel;
 let adapter: LoraAdapter;
 let batch: VlmBatch;
 
@@ -32,7 +32,7 @@ beforeAll(async () => {
     pixelValues: { data: await file.readFloat32('pixel_values'), shape: file.info('pixel_values').shape },
     imageSizes: await integers('image_sizes'),
   };
-  model = await loadMinistral3(`${folder}checkpoint`, { engine });
+  model = await loadModel(`${folder}checkpoint`, { engine });
   adapter = await loadAdapter(`${folder}adapter`, model);
 });
 afterAll(async () => {

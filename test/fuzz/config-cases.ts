@@ -13,7 +13,7 @@ import type { WeightSource } from '../../src/formats/weight-source.js';
 import { saveAdapter } from '../../src/lora/adapter-file.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { readAdapter } from '../../src/lora/read-adapter.js';
-import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
+import { loadModel, loadProcessor } from '../../src/model/load.js';
 import { readCheckpoint, writeCheckpoint } from '../../src/train/checkpoint.js';
 import type { RunIdentity } from '../../src/train/checkpoint-state.js';
 import { parseSftConfig } from '../../src/train/sft-config.js';
@@ -85,9 +85,9 @@ export async function makeConfigCases(): Promise<{ cases: ConfigCase[]; dispose:
 
   const model = join(root, 'model');
   await writeTinyCheckpoint({ dir: model, seed: 3, corpus: ['one two three'] });
-  const loadModel = (): Promise<unknown> => loadMinistral3(model, { engine, onNotice: () => undefined });
-  await add(join(model, 'config.json'), loadModel);
-  await add(join(model, 'generation_config.json'), loadModel);
+  const load = (): Promise<unknown> => loadModel(model, { engine, onNotice: () => undefined });
+  await add(join(model, 'config.json'), load);
+  await add(join(model, 'generation_config.json'), load);
 
   const loadText = (dir: string) => async (): Promise<unknown> => {
     const { tokenizer, chatTemplate, imageProcessor } = await loadProcessor(dir);

@@ -9,8 +9,8 @@ import { e4m3ToNumber } from '../../src/formats/float8.js';
 import { float32ToBfloat16, roundToDtype } from '../../src/formats/half-precision.js';
 import { ShardedCheckpoint, type TensorToWrite, writeSafetensors } from '../../src/formats/safetensors.js';
 import type { WeightSource } from '../../src/formats/weight-source.js';
-import { loadMinistral3 } from '../../src/model/load.js';
-import { BaseDigest } from '../../src/model/ministral3/base-digest.js';
+import { loadModel } from '../../src/model/load.js';
+import { BaseDigest } from '../../src/model/network/base-digest.js';
 
 let root: string;
 let plain: string;
@@ -66,7 +66,7 @@ async function digests(tensors: readonly TensorToWrite[], shards = 1): Promise<R
 }
 
 async function loaded(): Promise<Readonly<Record<string, string>>> {
-  const model = await loadMinistral3(folder, { engine, onNotice: () => undefined });
+  const model = await loadModel(folder, { engine, onNotice: () => undefined });
   const { baseModel } = model;
   model.dispose();
   return baseModel!;

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Weight } from '../../src/engine/tensor.js';
 import { CheckpointError } from '../../src/errors.js';
 import { sizeOf, type WeightSource } from '../../src/formats/weight-source.js';
-import { loadWeights, type WantedWeight, type WeightProvider } from '../../src/model/ministral3/load-weights.js';
+import { loadWeights, type WantedWeight, type WeightProvider } from '../../src/model/network/load-weights.js';
 
 const wanted = (count: number): WantedWeight[] =>
   Array.from({ length: count }, (_, i) => ({ name: `w${i}`, shape: [i + 1, 2], view: [i + 1, 2], stack: undefined }));

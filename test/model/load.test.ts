@@ -10,7 +10,7 @@ import { float32ToBfloat16, roundToDtype } from '../../src/formats/half-precisio
 import { ShardedCheckpoint, type TensorToWrite, writeSafetensors } from '../../src/formats/safetensors.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { mergeAdapter } from '../../src/lora/merge-adapter.js';
-import { loadMinistral3 } from '../../src/model/load.js';
+import { loadModel } from '../../src/model/load.js';
 import { toMemoryName } from '../../src/model/tensor-names.js';
 
 let root: string;
@@ -117,11 +117,11 @@ async function writeFp8(block = 0): Promise<{ tensors: Tensors; expected: Map<st
   return { tensors, expected };
 }
 
-describe('loadMinistral3', () => {
+describe('loadModel', () => {
   it.each([0, 24])('dequantises an FP8 checkpoint to bfloat16, and says so (blocks of %i)', async (block) => {
     const { expected } = await writeFp8(block);
     const lines: string[] = [];
-    const model = await loadMinistral3(folder, { engine, onNotice: (line) => lines.push(line) });
+    const model = await loadModel(folder, { engine, onNotice: (line) => lines.push(line) });
     expect(lines).toEqual([expect.stringMatching(/: 14 FP8 matrices are dequantised to bfloat16/)]);
     for (const { weight } of model.linearModules) {
       expect([weight.name, weight.dtype]).toEqual([weight.name, 'bf16']);
@@ -144,7 +144,7 @@ describe('loadMinistral3', () => {
     });
     await writeFile(join(folder, 'model.safetensors'), '');
     await writeShards(tensors);
-    const attempt = loadMinistral3(folder, { engine, onNotice: () => {} });
+    const attempt = loadModel(folder, { engine, onNotice: () => {} });
     await expect(attempt).rejects.toThrow(/3 tensors are wrong/);
     await expect(attempt).rejects.toThrow(/q_proj.weight" is stored as F8_E4M3 .* without ".*weight_scale_inv"/);
     await expect(attempt).rejects.toThrow(/k_proj.weight_scale_inv" \[2, 1\], expected one number/);
@@ -158,7 +158,7 @@ describe('loadMinistral3', () => {
     await writeFile(join(folder, 'model.safetensors'), '');
     await writeShards(tensors);
     const before = engine.memory().bytesInUse;
-    await expect(loadMinistral3(folder, { engine, onNotice: () => {} })).rejects.toThrow(
+    await expect(loadModel(folder, { engine, onNotice: () => {} })).rejects.toThrow(
       `${toMemoryName(name)}: its 8-bit floats hold the code 0x7f or 0xff`,
     );
     expect(engine.memory().bytesInUse).toBe(before);
@@ -166,14 +166,12 @@ describe('loadMinistral3', () => {
 
   it('refuses other quantisations and a folder in the layout of Mistral alone', async () => {
     await configure({ quantization_config: { quant_method: 'bitsandbytes' } });
-    await expect(loadMinistral3(folder, { engine })).rejects.toThrow(
-      /quant_method: expected "fp8", got "bitsandbytes"/,
-    );
+    await expect(loadModel(folder, { engine })).rejects.toThrow(/quant_method: expected "fp8", got "bitsandbytes"/);
     await configure({ quantization_config: { quant_method: 'fp8', weight_block_size: [128] } });
-    await expect(loadMinistral3(folder, { engine })).rejects.toThrow(/weight_block_size: expected null or two/);
+    await expect(loadModel(folder, { engine })).rejects.toThrow(/weight_block_size: expected null or two/);
     await configure({ quantization_config: undefined });
     const weights = join(folder, 'model.safetensors');
-    const rejected = (message: RegExp) => expect(loadMinistral3(folder, { engine })).rejects.toThrow(message);
+    const rejected = (message: RegExp) => expect(loadModel(folder, { engine })).rejects.toThrow(message);
     for (const [name, message] of [
       ['model-00001-of-00002.safetensors', /the index is missing/],
       ['pytorch_model.bin', /pytorch_model.bin is a Python pickle/],
@@ -185,7 +183,7 @@ describe('loadMinistral3', () => {
     }
     await rm(join(folder, 'config.json'));
     await writeFile(join(folder, 'params.json'), '{}');
-    await expect(loadMinistral3(folder, { engine })).rejects.toThrow(/Mistral-native[\s\S]*download config.json/);
+    await expect(loadModel(folder, { engine })).rejects.toThrow(/Mistral-native[\s\S]*download config.json/);
   });
 
   it('ties the output head where the checkpoint has none and its config does not forbid it', async () => {
@@ -194,10 +192,10 @@ describe('loadMinistral3', () => {
       if (!name.endsWith('lm_head.weight')) tensors.set(name, { name, dtype: 'F32', shape, data: values });
     }
     await writeShards(tensors);
-    await expect(loadMinistral3(folder, { engine })).rejects.toThrow(/lm_head.weight: missing/);
+    await expect(loadModel(folder, { engine })).rejects.toThrow(/lm_head.weight: missing/);
     await configure({ tie_word_embeddings: true });
     const before = engine.memory().bytesInUse;
-    const model = await loadMinistral3(folder, { engine });
+    const model = await loadModel(folder, { engine });
     expect(model.modules.tied).toBe(true);
     expect(model.modules.lmHead).toBe(model.modules.embedTokens);
     model.dispose();
@@ -206,7 +204,7 @@ describe('loadMinistral3', () => {
 });
 
 describe('tensors that config.json has no place for', () => {
-  const load = (): Promise<unknown> => loadMinistral3(folder, { engine });
+  const load = (): Promise<unknown> => loadModel(folder, { engine });
   const withTensors = async (extra: readonly Stored[]): Promise<void> => {
     const tensors: Tensors = new Map();
     for (const [name, { shape, values }] of await plainTensors()) {
@@ -268,7 +266,7 @@ describe('tensors that config.json has no place for', () => {
         'vision_tower.patch_positional_embedding.inv_freq',
       ].map(vector),
     );
-    await (await loadMinistral3(folder, { engine })).dispose();
+    await (await loadModel(folder, { engine })).dispose();
   });
 });
 
@@ -316,14 +314,14 @@ describe('a folder that is no model', () => {
   ])('is named: %s', async (_, make, message) => {
     const dir = join(folder, 'other');
     await make(dir);
-    await expect(loadMinistral3(dir, { engine })).rejects.toThrow(message);
-    await expect(loadMinistral3(dir, { engine })).rejects.toThrow(TuneError);
+    await expect(loadModel(dir, { engine })).rejects.toThrow(message);
+    await expect(loadModel(dir, { engine })).rejects.toThrow(TuneError);
   });
 });
 
 describe('an engine by its name', () => {
   it('goes with the model that it was made for', async () => {
-    const model = await loadMinistral3(plain, { engine: 'cpu' });
+    const model = await loadModel(plain, { engine: 'cpu' });
     expect([model.engine.name, model.ownsEngine, model.nameOrPath]).toEqual(['cpu', true, plain]);
     const dispose = vi.spyOn(model.engine, 'dispose');
     await model.dispose();
@@ -333,15 +331,15 @@ describe('an engine by its name', () => {
 
   it('that is not one is told with those that are', async () => {
     for (const name of ['gpu', '', 5, null, {}]) {
-      await expect(loadMinistral3(plain, { engine: name as never })).rejects.toThrow(
+      await expect(loadModel(plain, { engine: name as never })).rejects.toThrow(
         /`engine` must be an engine or one of auto, cpu, cuda, tfjs, got /,
       );
     }
-    await expect(loadMinistral3(plain, { engin: 'cpu' } as never)).rejects.toThrow(/did you mean `engine`/);
+    await expect(loadModel(plain, { engin: 'cpu' } as never)).rejects.toThrow(/did you mean `engine`/);
   });
 
   it('of the caller stays when the model goes, and a model that is disposed of says so', async () => {
-    const model = await loadMinistral3(plain, { engine });
+    const model = await loadModel(plain, { engine });
     await model.dispose();
     await model.dispose();
     engine.release(engine.zeros([1]));
@@ -386,7 +384,7 @@ describe('a hostile config.json', () => {
   ])('is refused for %s', async (_, change, message) => {
     await change();
     const start = process.cpuUsage();
-    const error = await loadMinistral3(folder, { engine }).catch((caught: unknown) => caught);
+    const error = await loadModel(folder, { engine }).catch((caught: unknown) => caught);
     expect(error).toBeInstanceOf(TuneError);
     expect((error as Error).message).toMatch(message);
     expect((error as Error).message.length).toBeLessThan(4000);
@@ -397,7 +395,7 @@ describe('a hostile config.json', () => {
 describe('mergeAdapter', () => {
   it('makes a bfloat16 checkpoint of an FP8 one', async () => {
     const { expected } = await writeFp8();
-    const model = await loadMinistral3(folder, { engine, onNotice: () => {} });
+    const model = await loadModel(folder, { engine, onNotice: () => {} });
     const adapter = applyLora(model, { r: 2, targetModules: ['q_proj'] });
     const values = Float32Array.from({ length: adapter.parameters.size }, (_, i) => ((i * 7) % 11) / 50);
     engine.writeParameters(adapter.parameters, values);
@@ -423,7 +421,7 @@ describe('mergeAdapter', () => {
     expect(changed).toBe(result.mergedModules);
     await merged.close();
     const notices: string[] = [];
-    const again = await loadMinistral3(outputDir, { engine, onNotice: (line) => notices.push(line) });
+    const again = await loadModel(outputDir, { engine, onNotice: (line) => notices.push(line) });
     expect(notices).toEqual([]);
     again.dispose();
   });
@@ -432,10 +430,10 @@ describe('mergeAdapter', () => {
 describe('the tokens that end an answer', () => {
   it.each([[[]], [['2']], [[-1]], [[1.5]]])('cannot be %j', async (ids) => {
     await writeFile(join(folder, 'generation_config.json'), JSON.stringify({ eos_token_id: ids }));
-    await expect(loadMinistral3(folder, { engine })).rejects.toThrow(/generation_config\.json: eos_token_id is /);
+    await expect(loadModel(folder, { engine })).rejects.toThrow(/generation_config\.json: eos_token_id is /);
     await rm(join(folder, 'generation_config.json'));
     const { text_config } = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8'));
     await configure({ text_config: { ...text_config, eos_token_id: ids } });
-    await expect(loadMinistral3(folder, { engine })).rejects.toThrow(/eos_token_id.*a token id or a list of them/);
+    await expect(loadModel(folder, { engine })).rejects.toThrow(/eos_token_id.*a token id or a list of them/);
   });
 });

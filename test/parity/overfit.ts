@@ -24,7 +24,7 @@ import { createEngine, type EngineChoice } from '../../src/engine/create-engine.
 import type { Engine } from '../../src/engine/engine.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
-import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
+import { loadModel, loadProcessor } from '../../src/model/load.js';
 import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { randomModel, type Size } from '../bench/random-model.js';
 import { findTfjs } from '../engine/tfjs/installation.js';
@@ -85,7 +85,7 @@ async function run(dir: string, announce: boolean): Promise<Outcome> {
   const engine = await openEngine();
   if (announce) console.log(engine.description);
   const isTiny = options.size === 'tiny';
-  const model = isTiny ? await loadMinistral3(dir, { engine }) : await randomModel(engine, options.size as Size);
+  const model = isTiny ? await loadModel(dir, { engine }) : await randomModel(engine, options.size as Size);
   const adapter = applyLora(model, {
     ...{ r: 16, alpha: 32, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] },
   });

@@ -1,6 +1,6 @@
 """Random weights in a real model's layer shapes, and what transformers and peft compute with them in both precisions.
 
-    python3 real-shapes.py DIR [--size 14B|8B|3B|tiny] [--layers 2] [--vision-layers 2] [--cases 3] [--nudges 1]
+    python3 real-shapes.py DIR [--size 24B|14B|8B|3B|tiny] [--layers 2] [--vision-layers 2] [--cases 3] [--nudges 1]
                                [--seed 1] [--answers-only] [--device cuda|cpu]
 
 Everything is made on one device, without a network; needs torch, transformers, peft and numpy.
@@ -27,13 +27,14 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from torch.utils.checkpoint import checkpoint
 from transformers import (AttentionInterface, AttentionMaskInterface, Ministral3Config, Mistral3Config,
-                          Mistral3ForConditionalGeneration, PixtralVisionConfig)
+                          Mistral3ForConditionalGeneration, MistralConfig, PixtralVisionConfig)
 from transformers.masking_utils import eager_mask
 from transformers.utils import logging
 
 logging.disable_progress_bar()
 
 TEXT = {
+    "24B": dict(hidden_size=5120, intermediate_size=32768, theta=1e9, tied=False),  # Mistral Small
     "14B": dict(hidden_size=5120, intermediate_size=16384, theta=1e9, tied=False),
     "8B": dict(hidden_size=4096, intermediate_size=14336, theta=1e6, tied=False),
     "3B": dict(hidden_size=3072, intermediate_size=9216, theta=1e6, tied=True),
@@ -70,12 +71,16 @@ def build(size, layers, vision_layers, device):
     dims = SMALL if size == "tiny" else REAL
     heads, kv_heads, head_dim = dims["heads"]
     hidden, inner, vision_heads = dims["vision"]
-    rope = dict(rope_type="yarn", rope_theta=shape["theta"], factor=16.0, original_max_position_embeddings=16384,
-                beta_fast=32.0, beta_slow=1.0, mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.1)
-    text = Ministral3Config(vocab_size=dims["vocab"], hidden_size=shape["hidden_size"],
-                            intermediate_size=shape["intermediate_size"], num_hidden_layers=layers,
-                            num_attention_heads=heads, num_key_value_heads=kv_heads, head_dim=head_dim,
-                            rope_parameters=rope, tie_word_embeddings=shape["tied"])
+    common = dict(vocab_size=dims["vocab"], hidden_size=shape["hidden_size"],
+                  intermediate_size=shape["intermediate_size"], num_hidden_layers=layers, num_attention_heads=heads,
+                  num_key_value_heads=kv_heads, head_dim=head_dim, tie_word_embeddings=shape["tied"])
+    if size == "24B":
+        rope = dict(rope_type="default", rope_theta=shape["theta"])
+        text = MistralConfig(**common, rope_parameters=rope, rms_norm_eps=1e-5, sliding_window=None)
+    else:
+        rope = dict(rope_type="yarn", rope_theta=shape["theta"], factor=16.0, original_max_position_embeddings=16384,
+                    beta_fast=32.0, beta_slow=1.0, mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.1)
+        text = Ministral3Config(**common, rope_parameters=rope)
     vision = PixtralVisionConfig(hidden_size=hidden, intermediate_size=inner, num_hidden_layers=vision_layers,
                                  num_attention_heads=vision_heads, image_size=dims["edge"], patch_size=14,
                                  hidden_act="silu")

@@ -17,8 +17,8 @@ import { parseArgs } from 'node:util';
 import { createEngine, type EngineChoice } from '../../src/engine/create-engine.js';
 import { Tape } from '../../src/engine/tape.js';
 import { loadAdapter } from '../../src/lora/adapter-file.js';
-import { loadMinistral3 } from '../../src/model/load.js';
-import type { Ministral3 } from '../../src/model/ministral3/model.js';
+import { loadModel } from '../../src/model/load.js';
+import type { VisionLanguageModel } from '../../src/model/network/vision-language-model.js';
 import { countLabels } from '../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../src/train/window-step.js';
 import { CheckList } from './check-list.js';
@@ -48,7 +48,7 @@ const engine = await createEngine(options.engine as EngineChoice);
 const isFloat32 = engine.name !== 'cuda';
 console.log(engine.description);
 const start = performance.now();
-const model = await loadMinistral3(folder.path('checkpoint'), { engine });
+const model = await loadModel(folder.path('checkpoint'), { engine });
 const seconds = (since: number): string => `${((performance.now() - since) / 1000).toFixed(1)} s`;
 console.log(`${JSON.stringify(await folder.json('versions.json'))}, loaded in ${seconds(start)}`);
 
@@ -58,7 +58,7 @@ function check(what: string, gap: Gap, bound: number): void {
 }
 
 /** Losses and logits [L, V] of the labelled tokens, without dropout. */
-async function forward(batch: Parameters<Ministral3['pack']>[0]): Promise<Map<string, Float32Array>> {
+async function forward(batch: Parameters<VisionLanguageModel['pack']>[0]): Promise<Map<string, Float32Array>> {
   const tape = new Tape(engine, { record: false });
   try {
     const packed = model.pack(batch);

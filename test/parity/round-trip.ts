@@ -18,7 +18,7 @@ import { loadAdapter, saveAdapter } from '../../src/lora/adapter-file.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { mergeAdapter } from '../../src/lora/merge-adapter.js';
-import { loadMinistral3 } from '../../src/model/load.js';
+import { loadModel } from '../../src/model/load.js';
 import { countLabels } from '../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../src/train/window-step.js';
 import { ReferenceFolder } from './reference-folder.js';
@@ -45,7 +45,7 @@ async function timed<T>(part: string, body: () => Promise<T>): Promise<T> {
 const engine = await createEngine(options.engine as EngineChoice);
 console.log(engine.description);
 const checkpointDir = folder.path('checkpoint');
-const model = await timed('load', () => loadMinistral3(checkpointDir, { engine }));
+const model = await timed('load', () => loadModel(checkpointDir, { engine }));
 const batch = await folder.arrays('batch.safetensors', (file) => folder.batch(file));
 const adapter = applyLora(model, { r: 16, alpha: 32, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
 const state = engine.createOptimizerState(adapter.parameters, 'adamw8bit');

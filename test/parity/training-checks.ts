@@ -7,7 +7,7 @@ import type { SftExample } from '../../src/data/types.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
 import type { Engine } from '../../src/engine/engine.js';
 import { loadAdapter } from '../../src/lora/adapter-file.js';
-import { loadMinistral3, loadProcessor } from '../../src/model/load.js';
+import { loadModel, loadProcessor } from '../../src/model/load.js';
 import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { type CheckList, relativeL2, sameNumbers } from './check-list.js';
 import { exampleOf } from './data-checks.js';
@@ -24,7 +24,7 @@ export async function checkTraining(
   const outputDir = await mkdtemp(join(tmpdir(), 'parity-'));
   try {
     await checks.group('training', async () => {
-      const model = await loadMinistral3(reference.path('checkpoint'), { engine });
+      const model = await loadModel(reference.path('checkpoint'), { engine });
       const adapter = await loadAdapter(reference.path('adapter'), model);
       const processor = await loadProcessor(reference.path('checkpoint'));
       const plain = new VlmCollator({ ...processor, chatTemplate: processor.chatTemplate!, maskPrompt: false });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { WeightSource } from '../../../src/formats/weight-source.js';
-import { loadWeights } from '../../../src/model/ministral3/load-weights.js';
+import { loadWeights } from '../../../src/model/network/load-weights.js';
 import { recordingEngine } from '../recording-engine.js';
 
 const EXTENTS = [8, 8];

@@ -9,8 +9,8 @@ import {
   type EngineDriver,
 } from '../../../src/engine/cuda/cuda-engine.js';
 import { sizeOf } from '../../../src/formats/weight-source.js';
-import type { WeightProvider } from '../../../src/model/ministral3/load-weights.js';
-import { Ministral3 } from '../../../src/model/ministral3/model.js';
+import type { WeightProvider } from '../../../src/model/network/load-weights.js';
+import { VisionLanguageModel } from '../../../src/model/network/vision-language-model.js';
 import { configOf, SIZES, type Size, shapesOf } from '../../bench/random-model.js';
 import { FakeMemory } from './fake-memory.js';
 
@@ -83,7 +83,7 @@ export function standInEngine(
 }
 
 /** A model of real size whose weights are never read. */
-export function standInModel(engine: CudaEngine, size: Size): Promise<Ministral3> {
+export function standInModel(engine: CudaEngine, size: Size): Promise<VisionLanguageModel> {
   const config = configOf(size);
   const shapes = shapesOf(config, SIZES[size].tied);
   const provider: WeightProvider = {
@@ -94,5 +94,5 @@ export function standInModel(engine: CudaEngine, size: Size): Promise<Ministral3
     },
     description: `stand-in ${size}`,
   };
-  return Ministral3.load(engine, config, provider);
+  return VisionLanguageModel.load(engine, config, provider);
 }

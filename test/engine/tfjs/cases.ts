@@ -13,7 +13,7 @@ import type { Tensor } from '../../../src/engine/tensor.js';
 import { createTfjsEngine, type TfjsEngine } from '../../../src/engine/tfjs/tfjs-engine.js';
 import { EngineError } from '../../../src/errors.js';
 import { applyLora } from '../../../src/lora/apply-lora.js';
-import { loadMinistral3 } from '../../../src/model/load.js';
+import { loadModel } from '../../../src/model/load.js';
 import { countLabels } from '../../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../../src/train/window-step.js';
 import { expectSame, relativeError } from '../conformance/conformance.js';
@@ -119,7 +119,7 @@ async function stepOn(engine: Engine, kind: 'adamw' | 'adamw8bit'): Promise<Floa
 
 /** Losses and the last gradient norm of three steps of a model with a picture; afterwards only the model is held. */
 async function trainTiny(engine: Engine, dir: string, afterStep: () => void): Promise<number[]> {
-  const model = await loadMinistral3(dir, { engine });
+  const model = await loadModel(dir, { engine });
   const adapter = applyLora(model, { r: 4, alpha: 8, dropout: 0.1, targetModules: ['q_proj', 'down_proj'] });
   const ids = [1, 3, 10, 10, 13, 40, 41, 4, 42, 2, 1, 3, 43, 4, 44, 2, 0, 0, 0, 0];
   const batch: VlmBatch = {

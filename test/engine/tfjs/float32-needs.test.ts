@@ -10,7 +10,7 @@ import { float32Needs, freeHostMemory, hostMemory } from '../../../src/engine/tf
 import type { TfjsEngineOptions } from '../../../src/engine/tfjs/tfjs-engine.js';
 import type { EngineError } from '../../../src/errors.js';
 import { sizeOf } from '../../../src/formats/weight-source.js';
-import { loadMinistral3 } from '../../../src/model/load.js';
+import { loadModel } from '../../../src/model/load.js';
 import { linearModuleName } from '../../../src/model/tensor-names.js';
 import { configOf, SIZES, type Size, shapesOf } from '../../bench/random-model.js';
 
@@ -118,7 +118,7 @@ describe('engine tfjs', () => {
     try {
       await writeTinyCheckpoint({ dir, seed: 7, corpus: ['a picture of a bone'] });
       const engine = await createEngine('tfjs', { tf: namespace({}), tfjs: { memoryBudget: 1e5 } });
-      await expect(loadMinistral3(dir, { engine })).rejects.toThrow(/the model does not fit: .* for the weights alone/);
+      await expect(loadModel(dir, { engine })).rejects.toThrow(/the model does not fit: .* for the weights alone/);
     } finally {
       await rm(dir, { recursive: true, force: true });
     }

@@ -21,8 +21,8 @@ import { setAdapter } from '../../../../src/lora/adapter-slots.js';
 import { applyLora } from '../../../../src/lora/apply-lora.js';
 import type { LoraConfigOptions } from '../../../../src/lora/lora-config.js';
 import { generate } from '../../../../src/model/generate.js';
-import { loadMinistral3, loadProcessor } from '../../../../src/model/load.js';
-import type { Ministral3 } from '../../../../src/model/ministral3/model.js';
+import { loadModel, loadProcessor } from '../../../../src/model/load.js';
+import type { VisionLanguageModel } from '../../../../src/model/network/vision-language-model.js';
 import { MersenneTwister } from '../../../../src/random.js';
 import { countLabels } from '../../../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../../../src/train/window-step.js';
@@ -52,7 +52,7 @@ const prompts = await collator.collatePrompts(makeExamples(3));
 const batch = await collator.collate(makeExamples(3));
 
 /** Writes both adapters with values of a seed. */
-async function writeAdapters(model: Ministral3): Promise<void> {
+async function writeAdapters(model: VisionLanguageModel): Promise<void> {
   for (const [name, config] of Object.entries(CONFIGS)) {
     const adapter = applyLora(model, config, { onWarning });
     const random = new MersenneTwister(name.charCodeAt(0));
@@ -63,7 +63,7 @@ async function writeAdapters(model: Ministral3): Promise<void> {
   }
 }
 
-async function step(model: Ministral3, engine: Engine, samples: VlmBatch): Promise<void> {
+async function step(model: VisionLanguageModel, engine: Engine, samples: VlmBatch): Promise<void> {
   const set = model.trainable;
   const state = engine.createOptimizerState(set, 'adamw');
   const settings = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0, maxGradNorm: 1 };
@@ -80,7 +80,7 @@ async function step(model: Ministral3, engine: Engine, samples: VlmBatch): Promi
 
 /** The logits of the base, A and B, after all checks on this engine. */
 async function passes(engine: Engine, isFirst: boolean): Promise<Float32Array[]> {
-  const model = await loadMinistral3(checkpoint, { engine });
+  const model = await loadModel(checkpoint, { engine });
   if (isFirst) await writeAdapters(model);
   const logits = (): Promise<Float32Array> => model.lastLogits(prompts);
   const ids = (): Promise<number[][]> => generate(model, prompts, { maxNewTokens: 6, doSample: false });

@@ -7,8 +7,8 @@ import { createHash } from 'node:crypto';
 import { dequantizedSource } from '../../formats/float8.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from '../../formats/half-precision.js';
 import { DTYPE_BYTES, type DType, type WeightSource } from '../../formats/weight-source.js';
+import type { ModelConfig } from '../model-config.js';
 import { modelPart } from '../tensor-names.js';
-import type { Ministral3Config } from './config.js';
 
 /** Evenly spread over a tensor, its first and last elements among them; one of no more elements is taken whole. */
 const PIECES = 16;
@@ -96,7 +96,7 @@ export class BaseDigest {
 }
 
 /** Of what a configuration says about the computation: not of what only generation and reading ask for. */
-export function configDigest(config: Ministral3Config): string {
+export function configDigest(config: ModelConfig): string {
   const { eosTokenIds: _, quantization: __, mayTieEmbeddings: ___, text, ...others } = config;
   const { maxPositions: ____, ...decoder } = text;
   return createHash('sha256')

@@ -1,5 +1,5 @@
 /**
- * Ministral 3: a Pixtral vision tower, a patch-merging projector and a decoder with YaRN positions, over packed rows.
+ * A Pixtral vision tower, a patch-merging projector and a decoder, over packed rows: what all families compute.
  * Written once against the engine's operations; inference, training and generation share the same layers.
  */
 
@@ -17,13 +17,13 @@ import type { ParameterSet, Tensor } from '../../engine/tensor.js';
 import { DataError, EngineError, TrainingError } from '../../errors.js';
 import { requireSignal } from '../../require-given.js';
 import type { LinearModule, WriteAdapter } from '../linear-module.js';
+import type { ModelConfig } from '../model-config.js';
 import { configDigest } from './base-digest.js';
-import type { Ministral3Config } from './config.js';
 import { Forward } from './forward.js';
 import { KvCache } from './kv-cache.js';
 import type { AdapterView, PassOptions } from './layers.js';
 import type { WeightProvider } from './load-weights.js';
-import { loadModules, type Ministral3Modules } from './modules.js';
+import { loadModules, type ModelModules } from './modules.js';
 import { PassCosts, trainingFlops } from './pass-costs.js';
 
 /** Where a model came from, and who disposes of its engine. */
@@ -39,13 +39,13 @@ export interface ModelOrigin {
 }
 
 /** The model on an engine: frozen weights, and the adapter that `applyLora` or `loadAdapter` put onto it. */
-export class Ministral3 {
+export class VisionLanguageModel {
   /** Where the weights are and everything is computed. */
   readonly engine: Engine;
   /** Shapes and settings of both towers. */
-  readonly config: Ministral3Config;
+  readonly config: ModelConfig;
   /** The weights by their places. */
-  readonly modules: Ministral3Modules;
+  readonly modules: ModelModules;
   /** Name on the Hub, or folder, that it was loaded from; what `saveAdapter` writes as `base_model_name_or_path`. */
   readonly nameOrPath: string | undefined;
   /** Folder of its files; undefined if it was not loaded from one. */
@@ -69,7 +69,7 @@ export class Ministral3 {
 
   private constructor(
     engine: Engine,
-    config: Ministral3Config,
+    config: ModelConfig,
     { modules, digests }: Awaited<ReturnType<typeof loadModules>>,
     origin: ModelOrigin,
   ) {
@@ -90,11 +90,11 @@ export class Ministral3 {
    */
   static async load(
     engine: Engine,
-    config: Ministral3Config,
+    config: ModelConfig,
     provider: WeightProvider,
     origin: ModelOrigin = {},
-  ): Promise<Ministral3> {
-    return new Ministral3(engine, config, await loadModules(engine, config, provider), origin);
+  ): Promise<VisionLanguageModel> {
+    return new VisionLanguageModel(engine, config, await loadModules(engine, config, provider), origin);
   }
 
   /** Whether `dispose` was called: the weights are gone. */

@@ -8,9 +8,9 @@
 import type { PackedSize } from '../../batch/packed-window.js';
 import type { StorageCosts } from '../../engine/engine.js';
 import type { LinearModule } from '../linear-module.js';
-import type { Ministral3Config } from './config.js';
+import type { ModelConfig } from '../model-config.js';
 import type { RecomputedLayers } from './layers.js';
-import type { LayerModules, Ministral3Modules } from './modules.js';
+import type { LayerModules, ModelModules } from './modules.js';
 
 /** Bytes and operations for each row of one layer. */
 interface LayerCosts {
@@ -48,7 +48,7 @@ interface LayerWidths {
 
 export class PassCosts {
   readonly #storage: StorageCosts;
-  readonly #config: Ministral3Config;
+  readonly #config: ModelConfig;
   readonly #text: readonly LayerCosts[];
   readonly #vision: readonly LayerCosts[];
   /** Kept for each image feature by the projector. */
@@ -57,7 +57,7 @@ export class PassCosts {
   readonly #adapterBytes: number;
 
   /** @param modules with their adapters: what has no gradient keeps nothing */
-  constructor(config: Ministral3Config, modules: Ministral3Modules, storage: StorageCosts) {
+  constructor(config: ModelConfig, modules: ModelModules, storage: StorageCosts) {
     this.#config = config;
     this.#storage = storage;
     const { text, vision, visionFeatureLayer } = config;
@@ -155,8 +155,8 @@ export class PassCosts {
  * rows in the head. Attention, norms, adapters and recomputation are left out.
  */
 export function trainingFlops(
-  config: Ministral3Config,
-  modules: Ministral3Modules,
+  config: ModelConfig,
+  modules: ModelModules,
   { tokens, patches, features, labels }: PackedSize,
 ): number {
   const visionLinears = modules.visionLayers.slice(0, config.visionFeatureLayer).flatMap(modulesOf);

@@ -6,7 +6,7 @@ import type { Tensor } from '../../engine/tensor.js';
 import { DataError } from '../../errors.js';
 import type { KeyValueStore } from './layers.js';
 
-/** Keys and values of all layers, with room for so many tokens of each sequence: see `Ministral3.createCache`. */
+/** Keys and values of all layers, with room for so many tokens of each sequence: see `VisionLanguageModel.createCache`. */
 export class KvCache implements KeyValueStore {
   readonly #engine: Engine;
   readonly #keys: Tensor[];

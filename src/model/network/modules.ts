@@ -1,13 +1,13 @@
 /**
- * The frozen parts of a Ministral 3 model: which tensors there are, their names in transformers' memory and their
- * shapes, loaded into an engine. The name lists of both towers stand here and nowhere else.
+ * The frozen parts of a model: which tensors there are, their names in transformers' memory and their shapes, loaded
+ * into an engine. The name lists of both towers are here and nowhere else.
  */
 import type { Engine } from '../../engine/engine.js';
 import type { Weight } from '../../engine/tensor.js';
 import type { StackPlace } from '../../formats/weight-source.js';
 import type { LinearModule } from '../linear-module.js';
+import type { ModelConfig } from '../model-config.js';
 import { BaseDigest, type WeightDigests } from './base-digest.js';
-import type { Ministral3Config } from './config.js';
 import { loadWeights, type WantedWeight, type WeightProvider } from './load-weights.js';
 
 /** Projections of an attention layer: H query heads and K key/value heads of size D, on a width of C. */
@@ -39,7 +39,7 @@ export interface LayerModules {
 }
 
 /** The weights of a model: C is the width of the decoder, W that of the vision tower, V the vocabulary. */
-export interface Ministral3Modules {
+export interface ModelModules {
   /** [W, 3·patch²], the convolution as a matrix. */
   readonly patchConv: Weight;
   /** [W] `ln_pre`: norm of the embedded patches. */
@@ -120,9 +120,9 @@ class Assembler {
 /** @throws CheckpointError naming every tensor that is missing or misshapen */
 export async function loadModules(
   engine: Engine,
-  config: Ministral3Config,
+  config: ModelConfig,
   provider: WeightProvider,
-): Promise<{ readonly modules: Ministral3Modules; readonly digests: WeightDigests | undefined }> {
+): Promise<{ readonly modules: ModelModules; readonly digests: WeightDigests | undefined }> {
   // transformers ties by its flag, but keeps an lm_head that the checkpoint holds: so presence decides.
   const tied = !provider.has('lm_head.weight') && config.mayTieEmbeddings;
   // Once to learn what is wanted, so that faults show before anything is read; then with the weights.
@@ -137,7 +137,7 @@ export async function loadModules(
   return { modules, digests: digest.digests(tied) };
 }
 
-function assemble(config: Ministral3Config, tied: boolean, take: Take): Ministral3Modules {
+function assemble(config: ModelConfig, tied: boolean, take: Take): ModelModules {
   const { text, vision } = config;
   const load = new Assembler(take);
   const layer = (

@@ -2,7 +2,7 @@
  * Rotary angles. All of it in float32, as transformers does: at long positions the rounding of the angle is visible.
  * Source: modeling_rope_utils.py (YaRN, Peng et al. 2023), modeling_ministral3.py, modeling_pixtral.py.
  */
-import type { RopeConfig } from './config.js';
+import type { RopeConfig } from '../model-config.js';
 
 const f = Math.fround;
 

@@ -7,10 +7,10 @@ import type { Engine } from '../../engine/engine.js';
 import type { Segments } from '../../engine/operations.js';
 import type { Steps, Tape } from '../../engine/tape.js';
 import type { Tensor } from '../../engine/tensor.js';
-import type { Ministral3Config } from './config.js';
+import type { ModelConfig } from '../model-config.js';
 import type { KvCache } from './kv-cache.js';
 import { type AdapterView, addNorm, type LayerShape, linear, type PassOptions, runLayers } from './layers.js';
-import type { Ministral3Modules } from './modules.js';
+import type { ModelModules } from './modules.js';
 import { queryScale, textFrequencies, textRotary, visionRotary } from './rope.js';
 
 /** transformers hard-codes the vision tower's epsilon. */
@@ -18,13 +18,13 @@ const VISION_NORM_EPS = 1e-5;
 
 export class Forward {
   readonly #engine: Engine;
-  readonly #config: Ministral3Config;
-  readonly #modules: Ministral3Modules;
+  readonly #config: ModelConfig;
+  readonly #modules: ModelModules;
   readonly #frequencies: Float32Array;
   /** Scratch, grown to the largest pass; nothing in it outlives the call that fills it. */
   #patches = new Float32Array(0);
 
-  constructor(engine: Engine, config: Ministral3Config, modules: Ministral3Modules) {
+  constructor(engine: Engine, config: ModelConfig, modules: ModelModules) {
     this.#engine = engine;
     this.#config = config;
     this.#modules = modules;
@@ -55,7 +55,7 @@ export class Forward {
     };
   }
 
-  /** As `Ministral3.lossSteps`. */
+  /** As `VisionLanguageModel.lossSteps`. */
   *loss(tape: Tape, packed: PackedBatch, scale: number, options: PassOptions): Steps<Tensor | undefined> {
     if (packed.labelRows.length === 0) return undefined;
     const labelled = yield* this.hidden(tape, packed, options, undefined, packed.labelRows);
@@ -67,7 +67,7 @@ export class Forward {
     })[0]!;
   }
 
-  /** As `Ministral3.logits`. */
+  /** As `VisionLanguageModel.logits`. */
   logits(tape: Tape, hidden: Tensor, rows: Int32Array): Tensor {
     return tape.region([hidden], (inner, inputs) => {
       // While generating, every row is asked for.
@@ -77,7 +77,7 @@ export class Forward {
     })[0]!;
   }
 
-  /** As `Ministral3.hidden`. */
+  /** As `VisionLanguageModel.hidden`. */
   *hidden(tape: Tape, packed: PackedBatch, options: PassOptions, cache?: KvCache, rows?: Int32Array): Steps<Tensor> {
     const { text } = this.#config;
     const modules = this.#modules;
