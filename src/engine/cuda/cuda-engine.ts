@@ -7,7 +7,6 @@ import { parseOptions } from '../../config.js';
 import { EngineError } from '../../errors.js';
 import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep, StorageCosts } from '../engine.js';
-import type { CachedAttention } from '../operations.js';
 import { memoryBudgetSchema } from '../out-of-memory.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
 import type { ParameterSet, Tensor, Weight } from '../tensor.js';
@@ -21,7 +20,7 @@ import { MatrixProducts, type ProductDriver, type ProductLibrary } from './matri
 import { matrixRate } from './matrix-rate.js';
 import { DeviceAllocator, type PhysicalMemory } from './memory.js';
 import { usualAttentionPrograms } from './operations/attention-kernels.js';
-import { decodeCached } from './operations/cached-attention.js';
+import { type CachedAttention, decodeCached } from './operations/cached-attention.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
 import { writeRows } from './operations/rows.js';
 import { type CudaOperations, cudaOperations } from './operations.js';

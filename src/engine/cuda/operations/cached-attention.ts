@@ -3,7 +3,7 @@
  * turns q and k by their positions, appends k and v and attends; otherwise the three operations follow each other.
  */
 import { EngineError } from '../../../errors.js';
-import type { CachedAttention } from '../../operations.js';
+import type { BlockAttributes } from '../../operations.js';
 import type { Tensor } from '../../tensor.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
@@ -11,6 +11,10 @@ import { type AttentionOperation, checkAttention } from './attention.js';
 import { checkTables } from './rotary.js';
 
 const OPERATION = 'attendCached';
+
+export type CachedAttention = Required<Pick<BlockAttributes['attentionBlock'], 'rotary' | 'attention'>> & {
+  readonly cache: NonNullable<BlockAttributes['attentionBlock']['cache']>;
+};
 
 /** The attended rows, or undefined where one kernel cannot do it: nothing has been done then. */
 export function decodeCached(
