@@ -201,8 +201,8 @@ export class CudaEngine implements Engine {
   }
 
   writeRows(target: Tensor, source: Tensor, rows: Int32Array): void {
-    const to = this.#store.matrix(target, -1, -1, 'writeRows', 'target');
-    const from = this.#store.matrix(source, rows.length, to.columns, 'writeRows', 'source');
+    const to = this.#store.matrix(target, 'writeRows', 'target');
+    const from = this.#store.matrix(source, 'writeRows', 'source', { rows: rows.length, columns: to.columns });
     writeRows(this.#store, to, from, rows);
     changed(to);
   }
