@@ -1,10 +1,11 @@
 /** Makes, checks and frees the tensors of the `cuda` engine; conversions, index uploads and copies between layouts. */
 import { EngineError } from '../../errors.js';
 import { sizeOf } from '../../formats/weight-source.js';
+import { KERNELS } from '../../generated/kernel-launchers.js';
 import { type Extents, requireMatrix, type Tensor } from '../tensor.js';
 import { roundUp } from './arena.js';
 import type { CudaDriver } from './driver.js';
-import { grid2, type KernelLauncher } from './kernels.js';
+import { type DevicePointer, grid2, type KernelLauncher, NULL_POINTER, offset } from './launch.js';
 import type { MatrixProducts } from './matrix-products.js';
 import { CACHE, type DeviceAllocator, type DeviceBlock } from './memory.js';
 import type { Download, Staging } from './staging.js';
@@ -122,13 +123,13 @@ export class TensorStore {
 
   /** The columns from `column` on, without a copy. */
   view(of: CudaTensor, column: number, columns: number, rows = of.rows): CudaTensor {
-    const address = of.address + column * ELEMENT_BYTES[of.type];
+    const address = offset(of.address, column * ELEMENT_BYTES[of.type]);
     return new CudaTensor([rows, columns], of.type, of.storage, address, of.ld);
   }
 
   /** A tensor without elements, only to be saved, that carries a shape to backward. */
   shapeOf(tensor: CudaTensor): CudaTensor {
-    return this.saved(new CudaTensor([...tensor.shape], 'bf16', undefined, 0, 0));
+    return this.saved(new CudaTensor([...tensor.shape], 'bf16', undefined, NULL_POINTER, 0));
   }
 
   /** Reads what forward saved in its order. */
@@ -219,9 +220,8 @@ export class TensorStore {
     if (tensor.type === 'bf16' || !tensor.storage) return tensor;
     const narrow = this.createInput(tensor.shape);
     const { rows, columns } = tensor;
-    this.kernels.run('f32_to_bf16', grid2(rows, columns), 128, [
-      ...[narrow.address, tensor.address, rows, columns, narrow.ld, tensor.ld],
-    ]);
+    const parameters = { out: narrow.address, x: tensor.address, rows, columns, ldo: narrow.ld, ldx: tensor.ld };
+    this.kernels.launch(KERNELS.f32ToBf16, grid2(rows, columns), parameters);
     if (--tensor.storage.users === 0) this.#free(tensor.storage);
     tensor.type = 'bf16';
     tensor.storage = narrow.storage;
@@ -232,7 +232,7 @@ export class TensorStore {
   }
 
   /** Calls `body` with the address of the numbers as contiguous float32. */
-  withF32(tensor: Tensor, operation: string, body: (address: number) => void): void {
+  withF32(tensor: Tensor, operation: string, body: (address: DevicePointer) => void): void {
     const known = this.use(tensor, operation);
     if (known.type === 'f32') body(known.address);
     else {
@@ -248,9 +248,8 @@ export class TensorStore {
     const { rows, columns } = tensor;
     if (tensor.type === 'f32') this.driver.copy(wide.address, tensor.address, 4 * tensor.size);
     else {
-      this.kernels.run('bf16_to_f32', grid2(rows, columns), 128, [
-        ...[wide.address, tensor.address, rows, columns, columns, tensor.ld],
-      ]);
+      const parameters = { out: wide.address, x: tensor.address, rows, columns, ldo: columns, ldx: tensor.ld };
+      this.kernels.launch(KERNELS.bf16ToF32, grid2(rows, columns), parameters);
     }
     return wide;
   }
@@ -258,9 +257,8 @@ export class TensorStore {
   /** Queues target = source, both bf16 and of one shape. */
   copyInto(target: CudaTensor, source: CudaTensor): void {
     const { rows, columns } = source;
-    this.kernels.run('copy_bf16', grid2(rows, columns), 128, [
-      ...[target.address, source.address, rows, columns, target.ld, source.ld],
-    ]);
+    const parameters = { out: target.address, x: source.address, rows, columns, ldo: target.ld, ldx: source.ld };
+    this.kernels.launch(KERNELS.copyBf16, grid2(rows, columns), parameters);
   }
 
   /** A tensor whose rows are not spread through a block twice as wide: `tensor` itself, retained, or a copy. */
@@ -278,8 +276,10 @@ export class TensorStore {
   gather({ address, ld, columns }: Pick<DeviceRows, 'address' | 'ld' | 'columns'>, rows: Int32Array): CudaTensor {
     const out = this.create([rows.length, columns]);
     this.withTable(rows, (table) => {
-      const values = [out.address, address, table, rows.length, columns, out.ld, ld];
-      this.kernels.run('gather_rows', grid2(rows.length, columns), 128, values);
+      // biome-ignore format: parameters by operand
+      this.kernels.launch(KERNELS.gatherRows, grid2(rows.length, columns), {
+        out: out.address, x: address, index: table, n: rows.length, columns, ldo: out.ld, ldx: ld,
+      });
     });
     return out;
   }
@@ -287,19 +287,21 @@ export class TensorStore {
   /** out = a + b of one shape, by rows. */
   add(out: CudaTensor, a: CudaTensor, b: CudaTensor): void {
     const { rows, columns } = a;
-    this.kernels.run('add', grid2(rows, columns), 128, [
-      ...[out.address, a.address, b.address, rows, columns, out.ld, a.ld, b.ld],
-    ]);
+    // biome-ignore format: parameters by operand
+    this.kernels.launch(KERNELS.add, grid2(rows, columns), {
+      out: out.address, a: a.address, b: b.address,
+      rows, columns, ldo: out.ld, lda: a.ld, ldb: b.ld,
+    });
   }
 
   /** target += source, both contiguous float32. */
-  addF32(target: number, source: number, count: number): void {
+  addF32(target: DevicePointer, source: DevicePointer, count: number): void {
     const blocks = Math.min(4096, Math.ceil(count / 1024));
-    this.kernels.run('add_f32', [blocks], 256, [target, target, source, count]);
+    this.kernels.launch(KERNELS.addF32, [blocks], { out: target, a: target, b: source, n: count });
   }
 
   /** Calls `body` with an int32 table on the device; it is freed for later calls right after. */
-  withTable(values: Int32Array, body: (address: number) => void): void {
+  withTable(values: Int32Array, body: (address: DevicePointer) => void): void {
     const block = this.table(values, 'index lists');
     try {
       body(block.address);
@@ -309,7 +311,7 @@ export class TensorStore {
   }
 
   /** Address of `count` int32 zeros that every kernel leaves as it found them. */
-  counters(count: number): number {
+  counters(count: number): DevicePointer {
     if (!this.#counters || this.#counters.count < count) {
       if (this.#counters) this.allocator.free(this.#counters.block);
       const size = roundUp(count, 1024);

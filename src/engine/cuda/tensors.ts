@@ -8,6 +8,7 @@
 
 import { sizeOf } from '../../formats/weight-source.js';
 import type { Tensor } from '../tensor.js';
+import { type DevicePointer, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 
 export type ElementType = 'bf16' | 'f32';
@@ -16,7 +17,7 @@ export const ELEMENT_BYTES: Readonly<Record<ElementType, number>> = { bf16: 2, f
 
 /** Rows of a matrix on the device: a tensor, or a part of one. */
 export interface DeviceRows {
-  readonly address: number;
+  readonly address: DevicePointer;
   /** Row stride in elements. */
   readonly ld: number;
   readonly rows: number;
@@ -26,7 +27,7 @@ export interface DeviceRows {
 
 /** `count` rows from `first` on, without a tensor of their own. */
 export function rowRange({ address, ld, columns, type }: DeviceRows, first: number, count: number): DeviceRows {
-  return { address: address + ELEMENT_BYTES[type] * first * ld, ld, rows: count, columns, type };
+  return { address: offset(address, ELEMENT_BYTES[type] * first * ld), ld, rows: count, columns, type };
 }
 
 let nextId = 1;
@@ -54,7 +55,7 @@ export class CudaTensor implements Tensor {
   type: ElementType;
   /** undefined for a tensor without elements of its own: a shape, a parameter. */
   storage: Storage | undefined;
-  address: number;
+  address: DevicePointer;
   /** Row stride in elements. */
   ld: number;
   /** Columns behind its own (rounded up) that nobody else uses: a linear layer's scratch. */
@@ -65,7 +66,13 @@ export class CudaTensor implements Tensor {
   isParameter = false;
   /** Of a parameter's gradient: something was added since the gradients were zeroed. */
   isTouched = false;
-  constructor(shape: readonly number[], type: ElementType, storage: Storage | undefined, address: number, ld: number) {
+  constructor(
+    shape: readonly number[],
+    type: ElementType,
+    storage: Storage | undefined,
+    address: DevicePointer,
+    ld: number,
+  ) {
     this.shape = shape;
     this.size = sizeOf(shape);
     this.columns = shape.at(-1) ?? 1;

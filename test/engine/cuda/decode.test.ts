@@ -34,12 +34,11 @@ describe('products of few rows', () => {
     launches.length = 0;
     run();
     run();
-    expect(launches.map(({ name }) => name)).toEqual(['small_linear', 'small_linear']);
+    expect(launches.map(({ name }) => name)).toEqual(['small_linear_8', 'small_linear_8']);
     // 32 padded columns of u: 4 groups of 8 in 4 splits, and 250 blocks for 2000 rows.
     for (const { grid } of launches) expect(grid).toEqual([16 + 250]);
-    expect(launches.map(({ values }) => values.at(-1))).toEqual([32, 48]);
-    const [M, N, K, E] = launches[0]!.values.slice(6);
-    expect([M, N, K, E]).toEqual([3, 2000, 64, 32]);
+    expect(launches.map(({ parameters }) => parameters.target)).toEqual([32, 48]);
+    expect(launches[0]!.parameters).toMatchObject({ M: 3, N: 2000, K: 64, E: 32 });
     await engine.dispose();
   });
 
@@ -74,8 +73,7 @@ describe('products of few rows', () => {
     const u = run();
     const [product, copy] = launches.slice(-3);
     expect([product!.name, copy!.name]).toEqual(['product', 'copy_bf16']);
-    // Address, source, rows, columns.
-    expect(copy!.values.slice(0, 4)).toEqual([u.address, product!.values[2], 17, 16]);
+    expect(copy!.parameters).toMatchObject({ out: u.address, x: product!.parameters.d, rows: 17, columns: 16 });
     await engine.dispose();
   });
 });
@@ -126,11 +124,12 @@ describe('gatedBlock', () => {
     const before = engine.memory().bytesInUse;
     const { outputs } = run(inputs);
     const [fused, down] = launches as [Launch, Launch];
-    const [n, columns, , , , activation] = fused.values.slice(9);
-    expect([n, columns, activation, fused.grid]).toEqual([96, 64, 1, [24]]);
-    expect([fused.values[6], fused.values[7]]).toEqual([outputs[1]!.address, (inputs[1] as CudaTensor).address]);
-    expect(down.values[1]).toBe(fused.values[0]);
-    expect(names()).toEqual(['small_linear_norm', 'small_linear']);
+    expect(fused).toMatchObject({ grid: [24], parameters: { N: 96, K: 64, activation: 1 } });
+    const [y, sum] = outputs as CudaTensor[];
+    const residual = (inputs[1] as CudaTensor).address;
+    expect(fused.parameters).toMatchObject({ sum: sum!.address, residual, y: down.parameters.x });
+    expect(down.parameters.y).toBe(y!.address);
+    expect(names()).toEqual(['small_linear_norm', 'small_linear_8']);
     for (const tensor of outputs) engine.release(tensor);
     expect(engine.memory().bytesInUse).toBe(before);
     await engine.dispose();
@@ -139,11 +138,11 @@ describe('gatedBlock', () => {
   it('has its norm alone for several rows, and no shortcuts for many or where it is recorded', async () => {
     const { engine, input, run, names } = await prepare();
     run([input(3), input(3)]);
-    expect(names()).toEqual(['rms_norm_forward', 'small_linear', 'small_linear']);
+    expect(names()).toEqual(['rms_norm_forward', 'small_linear_8', 'small_linear_8']);
     run([input(17)]);
     expect(names()).toEqual(['rms_norm_forward', 'product', 'gated_activation_forward', 'product']);
     run([input(1)], true);
-    expect(names()).toEqual(['rms_norm_forward', 'small_linear', 'gated_activation_forward', 'small_linear']);
+    expect(names()).toEqual(['rms_norm_forward', 'small_linear_8', 'gated_activation_forward', 'small_linear_8']);
     await engine.dispose();
   });
 });
@@ -175,7 +174,7 @@ describe('attentionBlock with a cache', () => {
     expect(run([0, 1, 1], [80, 5], [79]).forward().outputs[0]!.shape).toEqual([1, 64]);
     expect(names()).toEqual(['small_linear_norm', 'attention_decode']);
     expect(run([0, 1, 1, 2], [80, 5, 3], [79, 202]).forward().outputs[0]!.shape).toEqual([2, 64]);
-    expect(names()).toEqual(['rms_norm_forward', 'small_linear', 'attention_decode']);
+    expect(names()).toEqual(['rms_norm_forward', 'small_linear_8', 'attention_decode']);
     await engine.dispose();
   });
 
@@ -183,7 +182,7 @@ describe('attentionBlock with a cache', () => {
     const { engine, names, run } = await prepare();
     run([0, 2, 3], [2, 1], [0, 1, 100]).forward();
     expect(names()).toEqual([
-      ...['rms_norm_forward', 'small_linear', 'rotary', 'scatter_rows', 'scatter_rows', 'attention_forward'],
+      ...['rms_norm_forward', 'small_linear_8', 'rotary', 'scatter_rows', 'scatter_rows', 'attention_forward'],
     ]);
     expect(run([0, 1], [80], [78]).forward).toThrow('cache row 78');
     await engine.dispose();

@@ -1,6 +1,7 @@
 /** Activations, alone and gating another row. Backward computes them again from the saved inputs. */
+import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { Activation, Operation, OperationAttributes } from '../../operations.js';
-import { grid2 } from '../kernels.js';
+import { grid2 } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 
@@ -13,8 +14,11 @@ export function activation(store: TensorStore): Operation<OperationAttributes['a
       const x = store.asBf16(store.use(input!, 'activation'));
       const { rows, columns } = x;
       const y = store.createInput(x.shape);
-      const values = [y.address, x.address, rows, columns, y.ld, x.ld, ACTIVATIONS[kind]];
-      store.kernels.run('activation_forward', grid2(rows, columns), 128, values);
+      // biome-ignore format: parameters by operand
+      store.kernels.launch(KERNELS.activationForward, grid2(rows, columns), {
+        out: y.address, x: x.address, rows, columns, ldo: y.ld, ldx: x.ld,
+        kind: ACTIVATIONS[kind],
+      });
       return { outputs: [y], saved: record ? [x] : [] };
     },
     backward([input], [gradient], { activation: kind }, needs) {
@@ -23,9 +27,11 @@ export function activation(store: TensorStore): Operation<OperationAttributes['a
       const { rows, columns } = x;
       const dy = store.like(gradient, x, 'activation', 'output gradient');
       const dx = store.create(x.shape);
-      store.kernels.run('activation_backward', grid2(rows, columns), 128, [
-        ...[dx.address, x.address, dy.address, rows, columns, dx.ld, x.ld, dy.ld, ACTIVATIONS[kind]],
-      ]);
+      // biome-ignore format: parameters by operand
+      store.kernels.launch(KERNELS.activationBackward, grid2(rows, columns), {
+        dx: dx.address, x: x.address, dy: dy.address,
+        rows, columns, lddx: dx.ld, ldx: x.ld, lddy: dy.ld, kind: ACTIVATIONS[kind],
+      });
       return [dx];
     },
   };
@@ -35,9 +41,11 @@ export function activation(store: TensorStore): Operation<OperationAttributes['a
 export function gatedRows(store: TensorStore, gate: CudaTensor, up: CudaTensor, kind: number): CudaTensor {
   const { rows, columns } = gate;
   const y = store.createInput(gate.shape);
-  store.kernels.run('gated_activation_forward', grid2(rows, columns), 128, [
-    ...[y.address, gate.address, up.address, rows, columns, y.ld, gate.ld, up.ld, kind],
-  ]);
+  // biome-ignore format: parameters by operand
+  store.kernels.launch(KERNELS.gatedActivationForward, grid2(rows, columns), {
+    out: y.address, gate: gate.address, up: up.address,
+    rows, columns, ldo: y.ld, ldgate: gate.ld, ldup: up.ld, kind,
+  });
   return y;
 }
 
@@ -53,10 +61,12 @@ export interface GatedGradients {
 /** The gradients of gate and up. */
 export function gatedGradients(store: TensorStore, { gate, up, dy, dGate, dUp }: GatedGradients, kind: number): void {
   const { rows, columns } = gate;
-  store.kernels.run('gated_activation_backward', grid2(rows, columns), 128, [
-    ...[dGate?.address ?? 0, dUp?.address ?? 0, 0, gate.address, up.address, dy.address],
-    ...[rows, columns, dGate?.ld ?? 0, dUp?.ld ?? 0, 0, gate.ld, up.ld, dy.ld, kind],
-  ]);
+  // biome-ignore format: parameters by operand
+  store.kernels.launch(KERNELS.gatedActivationBackward, grid2(rows, columns), {
+    dgate: dGate?.address, dup: dUp?.address, y: undefined,
+    gate: gate.address, up: up.address, dy: dy.address, rows, columns,
+    lddgate: dGate?.ld ?? 0, lddup: dUp?.ld ?? 0, ldy: 0, ldgate: gate.ld, ldup: up.ld, lddy: dy.ld, kind,
+  });
 }
 
 export function gatedActivation(store: TensorStore): Operation<OperationAttributes['gatedActivation']> {

@@ -5,6 +5,7 @@
 import { EngineError } from '../../../errors.js';
 import type { KeyValueRows, OperationAttributes } from '../../operations.js';
 import { requireMatrix } from '../../tensor.js';
+import type { DevicePointer } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import { type AttentionOperation, checkAttention } from './attention.js';
@@ -46,7 +47,7 @@ export function decodeCached(
   const out = store.createInput(q.shape);
   store.withF32(cos, OPERATION, (cosines) =>
     store.withF32(sin, OPERATION, (sines) => {
-      const decode = (scale: number): void =>
+      const decode = (scale?: DevicePointer): void =>
         kernels.decode({ out, q, k: keys, v: values }, attention, {
           k,
           v,
@@ -55,7 +56,7 @@ export function decodeCached(
           queryScale: scale,
         });
       if (queryScale) store.withF32(queryScale, OPERATION, decode);
-      else decode(0);
+      else decode();
     }),
   );
   return out;

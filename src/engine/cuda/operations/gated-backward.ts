@@ -3,7 +3,8 @@
  * the layer behind its low-rank part, takes that layer's dA on the way, and the sums that the layer before needs for its
  * dB.
  */
-import type { KernelName } from '../kernels.js';
+import { KERNELS } from '../../../generated/kernel-launchers.js';
+import { ofWidth } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import { maskBytes } from './dropout-masks.js';
@@ -55,14 +56,17 @@ export function gatedBackward(
   const strips = Math.ceil(columns / TILE);
   const split = splitRows(store, rows, strips, 2, (2 * 4 * 3 * rank) / (TILE * ELEMENT_BYTES));
   const partialA = store.createF32([split.splits, rank, columns]);
+  const gradients = targets(store, low, 'a');
   const partialB = store.createF32([split.splits, 2 * columns, rank]);
-  store.kernels.run(`gated_backward_lora_${rank}` as KernelName, [strips, split.splits], 256, [
-    ...[dGate.address, dUp.address, targets(store, low, 'a')[0]!, partialA.address, partialB.address],
-    ...[store.counters(strips), gate.address, up.address, wide.address],
-    ...[low.du, low.group.a, low.bits?.address ?? 0, u.address, rows, columns],
-    ...[dGate.ld, dUp.ld, gate.ld, up.ld, wide.ld, low.lddu, low.group.lda, maskBytes(columns), u.ld],
-    ...[split.rows, low.group.ranks[0]!, keeps(low.parts)[0]!, kind],
-  ]);
+  // biome-ignore format: parameters by operand
+  store.kernels.launch(ofWidth(KERNELS.gatedBackwardLora, rank), [strips, split.splits], {
+    dgate: dGate.address, dup: dUp.address, gate: gate.address, up: up.address, dy: wide.address,
+    lddgate: dGate.ld, lddup: dUp.ld, ldgate: gate.ld, ldup: up.ld, lddy: wide.ld,
+    gradA: gradients[0]!, partialA: partialA.address, partialB: partialB.address,
+    counters: store.counters(strips), du: low.du, lddu: low.lddu, a: low.group.a, lda: low.group.lda,
+    bits: low.bits?.address, kb: maskBytes(columns), u: u.address, ldu: u.ld, rows, columns,
+    splitRows: split.rows, rankA: low.group.ranks[0]!, keep: keeps(low.parts)[0]!, kind,
+  });
   for (const tensor of [partialA, dGate, dUp]) store.release(tensor);
   return { dy, partialB };
 }

@@ -7,8 +7,10 @@
  *   dA += duᵀ·(mask⊙x)/(1-p),  dB += scale·dyᵀ·u
  * Backward so needs x, u, and the dropout mask as bits.
  */
+import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { LinearPart } from '../../operations.js';
 import type { CudaParameterSet } from '../adapters.js';
+import { grid2, offset } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import type { WeightStore } from '../weights.js';
@@ -175,7 +177,7 @@ export class LinearLayers {
       : store.create([dy.rows, group.columns]);
     if (needsInput) matrix.transposedProduct(row, dy, wide, group.columns);
     else matrix.adapterProduct(row, dy, wide);
-    const du = wide.address + (needsInput ? 2 * paddedColumns : 0);
+    const du = offset(wide.address, needsInput ? 2 * paddedColumns : 0);
     return { wide, low: { du, lddu: wide.ld, bits, group, parts, isWanted } };
   }
 
@@ -202,7 +204,7 @@ export class LinearLayers {
     const { matrix, row } = group.weights[0]!;
     const wide = this.#withSpare(x, matrix.paddedColumns, adapter.columns);
     const bits = rowKeys && hasDropout(group) ? this.#masks.make(x, rowKeys, parts) : undefined;
-    const low = wide.address + 2 * matrix.paddedColumns;
+    const low = offset(wide.address, 2 * matrix.paddedColumns);
     const u = record ? store.saved(store.create([x.rows, adapter.columns])) : undefined;
     loraDown(store, { u: low, ldu: wide.ld, saved: u, x: wide, bits, group: adapter, parts });
     matrix.product(row, wide, y, adapter.columns);
@@ -234,9 +236,15 @@ export class LinearLayers {
     for (const [i, { bias }] of parts.entries()) {
       if (!bias) continue;
       const part = store.view(y, columns[i]!, weights[i]!.rows);
-      const vector = this.#weights.vector(bias, part.columns, 'linear');
-      const grid = [Math.ceil(part.columns / 1024), Math.min(part.rows, 65535)] as const;
-      store.kernels.run('add_bias', grid, 128, [part.address, vector, part.rows, part.columns, part.ld]);
+      const { address, rows, columns: width, ld } = part;
+      const parameters = {
+        y: address,
+        bias: this.#weights.vector(bias, width, 'linear'),
+        rows,
+        columns: width,
+        ldy: ld,
+      };
+      store.kernels.launch(KERNELS.addBias, grid2(rows, width), parameters);
       store.release(part);
     }
   }

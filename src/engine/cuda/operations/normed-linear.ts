@@ -6,6 +6,7 @@
 import type { LinearPart, OperationAttributes } from '../../operations.js';
 import { rowKeysOf } from '../../row-keys.js';
 import type { Tensor } from '../../tensor.js';
+import type { DevicePointer } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import type { WeightStore } from '../weights.js';
@@ -34,7 +35,7 @@ export interface SavedNormedLinear {
   readonly low: readonly (SavedLowRank | undefined)[];
   readonly sum: CudaTensor;
   readonly rstd: CudaTensor;
-  readonly weight: number;
+  readonly weight: DevicePointer;
   /** The norm's result. */
   readonly x: SavedInput;
 }

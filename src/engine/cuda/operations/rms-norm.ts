@@ -1,6 +1,8 @@
 /** RMSNorm by row, with the residual addition before it. Saves the sum and 1/rms. */
+import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
 import type { Tensor } from '../../tensor.js';
+import type { DevicePointer } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import type { WeightStore } from '../weights.js';
@@ -22,7 +24,7 @@ export interface Norm {
   /** float32 [T], written where given. */
   readonly rstd?: CudaTensor | undefined;
   /** Address of the bf16 weight [C]. */
-  readonly weight: number;
+  readonly weight: DevicePointer;
   readonly eps: number;
 }
 
@@ -47,10 +49,13 @@ export function openNorm(
 /** y, as a new tensor. */
 export function normalize(store: TensorStore, { x, residual, sum, rstd, weight, eps }: Norm): CudaTensor {
   const y = store.createInput(x.shape);
-  store.kernels.run('rms_norm_forward', [x.rows], threads(x.columns), [
-    ...[y.address, sum?.address ?? 0, rstd?.address ?? 0, x.address, residual?.address ?? 0, weight],
-    ...[x.rows, x.columns, y.ld, sum?.ld ?? 0, x.ld, residual?.ld ?? 0, eps],
-  ]);
+  const { rows, columns } = x;
+  // biome-ignore format: parameters by operand
+  const parameters = {
+    y: y.address, sum: sum?.address, rstd: rstd?.address, x: x.address, residual: residual?.address, weight,
+    rows, columns, ldy: y.ld, ldsum: sum?.ld ?? 0, ldx: x.ld, ldresidual: residual?.ld ?? 0, eps,
+  };
+  store.kernels.launch(KERNELS.rmsNormForward, [rows], parameters, threads(columns));
   return y;
 }
 
@@ -58,7 +63,7 @@ export interface NormGradient {
   readonly sum: CudaTensor;
   readonly rstd: CudaTensor;
   /** Address of the bf16 weight [C]. */
-  readonly weight: number;
+  readonly weight: DevicePointer;
   /** Of y. */
   readonly dy: CudaTensor | undefined;
   /** Of the sum, where others read it. */
@@ -77,10 +82,12 @@ export function normGradients(
   let dx = dSum;
   if (dy) {
     dx = store.create(sum.shape);
-    store.kernels.run('rms_norm_backward', [rows], threads(columns), [
-      ...[dx.address, dy.address, dSum?.address ?? 0, sum.address, rstd.address, weight],
-      ...[rows, columns, dx.ld, dy.ld, dSum?.ld ?? 0, sum.ld],
-    ]);
+    // biome-ignore format: parameters by operand
+    const parameters = {
+      dx: dx.address, dy: dy.address, direct: dSum?.address, s: sum.address, rstd: rstd.address,
+      weight, rows, columns, lddx: dx.ld, lddy: dy.ld, lddirect: dSum?.ld ?? 0, lds: sum.ld,
+    };
+    store.kernels.launch(KERNELS.rmsNormBackward, [rows], parameters, threads(columns));
   }
   for (let i = dy ? 1 : 0; i < wanted; i++) store.retain(dx!);
   return needs.map((need) => (need ? dx : undefined));

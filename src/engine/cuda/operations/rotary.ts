@@ -1,7 +1,9 @@
 /** Rotary position embedding of queries and keys, in float32 tables. The gradient turns the other way. */
 import { EngineError } from '../../../errors.js';
+import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
 import type { Tensor } from '../../tensor.js';
+import type { DevicePointer } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 
@@ -31,15 +33,18 @@ export function turn(
   checkTables(store, attributes, rows);
   const units = (heads + kvHeads) * Math.ceil(headDim / 16);
   const block = Math.min(256, 32 * Math.ceil(units / 32));
-  const withScale = (body: (address: number) => void): void =>
-    queryScale ? store.withF32(queryScale, OPERATION, body) : body(0);
+  const withScale = (body: (address?: DevicePointer) => void): void =>
+    queryScale ? store.withF32(queryScale, OPERATION, body) : body();
   store.withF32(cos, OPERATION, (cosines) => {
     store.withF32(sin, OPERATION, (sines) => {
       withScale((scale) => {
-        store.kernels.run('rotary', [rows], block, [
-          ...[qOut?.address ?? 0, kOut?.address ?? 0, q?.address ?? 0, k?.address ?? 0, cosines, sines, scale],
-          ...[rows, heads, kvHeads, headDim, qOut?.ld ?? 0, kOut?.ld ?? 0, q?.ld ?? 0, k?.ld ?? 0, sign],
-        ]);
+        // biome-ignore format: parameters by operand
+        const parameters = {
+          qOut: qOut?.address, kOut: kOut?.address, q: q?.address, k: k?.address,
+          ldqOut: qOut?.ld ?? 0, ldkOut: kOut?.ld ?? 0, ldq: q?.ld ?? 0, ldk: k?.ld ?? 0,
+          cos: cosines, sin: sines, queryScale: scale, rows, heads, kvHeads, D: headDim, sign,
+        };
+        store.kernels.launch(KERNELS.rotary, [rows], parameters, block);
       });
     });
   });
