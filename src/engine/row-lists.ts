@@ -1,4 +1,4 @@
-/** Row lists that every engine checks and makes the same way. */
+/** Row lists and ranges that every engine checks and makes the same way. */
 import { EngineError } from '../errors.js';
 import type { RowNoise } from '../random.js';
 import type { OperationAttributes } from './operations.js';
@@ -8,6 +8,44 @@ export function checkRows(rows: Int32Array, count: number, operation: string): v
   for (const [i, row] of rows.entries()) {
     if (row < 0 || row >= count)
       throw new EngineError(`${operation}: index ${row} at ${i} lies outside 0..${count - 1}`);
+  }
+}
+
+/** `checkRows`, and no index may come twice. */
+export function checkDistinctRows(rows: Int32Array, count: number, operation: string): void {
+  checkRows(rows, count, operation);
+  const seen = new Uint8Array(count);
+  for (const row of rows) {
+    if (seen[row]) throw new EngineError(`${operation}: row ${row} is listed twice`);
+    seen[row] = 1;
+  }
+}
+
+/** @throws EngineError if heads or ranges do not fit the tensors, or heads are wider than `maxHeadDim` */
+export function checkAttention(
+  { heads, kvHeads, headDim, segments }: OperationAttributes['attention'],
+  queryRows: number,
+  keyRows: number,
+  maxHeadDim = Number.POSITIVE_INFINITY,
+): void {
+  const { queryStarts, keyStarts, keyLengths } = segments;
+  const fail = (message: string): never => {
+    throw new EngineError(`attention: ${message}`);
+  };
+  if (headDim < 1 || headDim > maxHeadDim) fail(`headDim is ${headDim}, expected 1 to ${maxHeadDim}`);
+  if (kvHeads < 1 || heads % kvHeads !== 0) fail(`${heads} heads cannot share ${kvHeads} key heads evenly`);
+  const count = keyStarts.length;
+  if (queryStarts.length !== count + 1 || keyLengths.length !== count) {
+    fail(`${queryStarts.length} query starts, ${count} key starts and ${keyLengths.length} key lengths do not fit`);
+  }
+  if (queryStarts[0] !== 0 || queryStarts[count] !== queryRows) {
+    fail(`query ranges cover ${queryStarts[0]}..${queryStarts[count]} of 0..${queryRows}`);
+  }
+  for (let s = 0; s < count; s++) {
+    if (queryStarts[s + 1]! < queryStarts[s]!) fail(`query range ${s} ends before it starts`);
+    if (keyStarts[s]! < 0 || keyLengths[s]! < 0 || keyStarts[s]! + keyLengths[s]! > keyRows) {
+      fail(`key range ${s}, ${keyLengths[s]} rows from ${keyStarts[s]}, lies outside the ${keyRows} rows`);
+    }
   }
 }
 

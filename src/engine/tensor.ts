@@ -5,7 +5,7 @@
  * business (float32 on `cpu`, bfloat16 on `cuda`); the model never asks.
  */
 import { EngineError } from '../errors.js';
-import type { DType } from '../formats/weight-source.js';
+import { type DType, sizeOf } from '../formats/weight-source.js';
 
 /** A dense, row-major array in the engine's memory. */
 export interface Tensor {
@@ -74,4 +74,10 @@ export function requireMatrix(
   if (shape.length === 2 && r === (rows ?? r) && c === (columns ?? c)) return;
   const expected = `[${rows ?? 'any'}, ${columns ?? 'any'}]`;
   throw new EngineError(`${operation}: ${what} has shape [${shape.join(', ')}], expected ${expected}`);
+}
+
+/** @throws EngineError if so many values do not fill the shape */
+export function requireFilled({ length }: ArrayLike<number>, shape: readonly number[], what: string): void {
+  if (length === sizeOf(shape)) return;
+  throw new EngineError(`${what}: ${length} numbers do not fill the shape [${shape.join(', ')}]`);
 }

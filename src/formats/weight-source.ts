@@ -1,4 +1,5 @@
 /** Number formats of weights, and a tensor in a file as whoever loads it sees it. */
+import { EngineError } from '../errors.js';
 
 /** Number formats in which weights are kept. */
 export type DType = 'f32' | 'bf16' | 'f16';
@@ -43,6 +44,15 @@ export interface WeightSource {
   readonly stack?: StackPlace | undefined;
   /** Fills `target` with the tensor's bytes from `offset` on (little-endian, row-major). */
   read(target: Uint8Array, offset?: number): Promise<void>;
+}
+
+/** @throws EngineError if the bytes of a source do not fill its dtype and shape */
+export function requireBytes({ name, shape, dtype, byteLength }: WeightSource): void {
+  const needed = sizeOf(shape) * DTYPE_BYTES[dtype];
+  if (byteLength === needed) return;
+  throw new EngineError(
+    `loadWeight: ${name} has ${byteLength} bytes, [${shape.join(', ')}] of ${dtype} needs ${needed}`,
+  );
 }
 
 /** Elements of an array of this shape. */

@@ -11,7 +11,7 @@ set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 out=$1
 shift
-parts=${*:-kernels shapes epoch train memory timed small roundtrip decode load resume flat overfit example}
+parts=${*:-kernels shapes epoch train memory small roundtrip decode load resume flat overfit example}
 scratch=${SCRATCH:-/dev/shm/card}
 mkdir -p "$out" "$scratch"
 log=$out/log.txt
@@ -66,7 +66,6 @@ for part in $parts; do
       limited 60 test/bench/train --workload "$WORKLOAD" --size 14B --samples 240 --budget 40
       ;;
     memory) limited 150 test/bench/train --workload "$WORKLOAD" --size 14B --warmup 5 --samples 1600 --budget 40 ;;
-    timed) limited 60 test/bench/train --workload "$WORKLOAD" --size 14B --samples 240 --time-products ;;
     small)
       limited 120 test/bench/train --workload "$WORKLOAD" --size 3B --micro 8 --samples 480 --peer "$PEER" \
         --peer-micro 13 --variants sdpa,0,0,8 --peer-args=--bf16-adapter

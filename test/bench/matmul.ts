@@ -1,7 +1,7 @@
 /** Speed of the cpu engine's matrix product. Run: npx tsx test/bench/matmul.ts [seconds per figure, default 0.5] */
 import { availableParallelism } from 'node:os';
 import { CpuRuntime } from '../../src/engine/cpu/cpu-runtime.js';
-import type { FrozenWeight } from '../../src/engine/cpu/frozen-weight.js';
+import { StoredWeight } from '../../src/engine/cpu/stored-weight.js';
 import type { DType } from '../../src/formats/weight-source.js';
 
 const seconds = Number(process.argv[2] ?? 0.5);
@@ -59,10 +59,10 @@ for (const [m, k, n] of [
 function measure(runtime: CpuRuntime, { m, n, k, transA, transB, stored }: Case): [number, number] {
   const a = runtime.alloc(4 * m * k);
   const c = runtime.alloc(4 * m * n);
-  let b: number | FrozenWeight;
+  let b: number | StoredWeight;
   runtime.f32(a, m * k).fill(0.5);
   if (stored) {
-    b = runtime.createWeight('b', transB ? [n, k] : [k, n], stored);
+    b = new StoredWeight(runtime, 'b', transB ? [n, k] : [k, n], stored);
     b.bytes.fill(0x3c);
   } else {
     b = runtime.alloc(4 * k * n);
@@ -79,7 +79,7 @@ function measure(runtime: CpuRuntime, { m, n, k, transA, transB, stored }: Case)
   }
   for (const ptr of [a, c]) runtime.free(ptr);
   if (typeof b === 'number') runtime.free(b);
-  else runtime.releaseWeight(b);
+  else b.release();
   rates.sort((x, y) => x - y);
   return [rates.at(-1)!, rates[rates.length >> 1]!];
 }

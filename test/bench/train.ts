@@ -3,7 +3,7 @@
  *
  *   npm run bench:train -- --size 14B --workload FILE [--samples 120] [--micro 2] [--accumulation 4]
  *                          [--gradient-checkpointing auto|true|false] [--tokens-per-pass N] [--budget GIB]
- *                          [--auto-micro-batch] [--warmup STEPS] [--optim adamw8bit] [--time-products] [--repeat 1]
+ *                          [--auto-micro-batch] [--warmup STEPS] [--optim adamw8bit] [--repeat 1]
  *                          [--peer FILE [--python python3] [--variants "sdpa,0,0,2;eager,1,0,2"] [--peer-micro 24]
  *                           [--peer-args ARGS]]
  *
@@ -35,7 +35,6 @@ const { values } = parseArgs({
     'auto-micro-batch': { type: 'boolean', default: false },
     'tokens-per-pass': { type: 'string' },
     budget: { type: 'string' },
-    'time-products': { type: 'boolean', default: false },
     optim: { type: 'string', default: 'adamw8bit' },
     repeat: { type: 'string', default: '1' },
     ...PEER_OPTIONS,
@@ -50,7 +49,6 @@ const checkpointing = ({ auto: 'auto', true: true, false: false } as const)[
 ];
 if (checkpointing === undefined) throw new Error('--gradient-checkpointing: expected auto, true or false');
 const engine = createCudaEngine({
-  timeProducts: values['time-products'],
   ...(values.budget ? { memoryBudget: Number(values.budget) * 2 ** 30 } : {}),
   ...(values['tokens-per-pass'] ? { tokensPerPass: Number(values['tokens-per-pass']) } : {}),
 });
@@ -147,7 +145,6 @@ async function measure(): Promise<Rates> {
       checkpointing,
       budgetGiB: values.budget && Number(values.budget),
       tokensPerPass: engine.tokensPerPass,
-      timeProducts: values['time-products'],
       optim: kind,
       samples,
       seconds: Number(seconds.toFixed(3)),

@@ -2,8 +2,7 @@
 
 import { copyInTurns } from '../../async/event-loop.js';
 import { EngineError } from '../../errors.js';
-import { dequantizedSource } from '../../formats/float8.js';
-import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
+import type { WeightSource } from '../../formats/weight-source.js';
 import {
   type Deferred,
   type Engine,
@@ -14,30 +13,33 @@ import {
   type StorageCosts,
 } from '../engine.js';
 import type { Operations } from '../operations.js';
+import { layOut, type ParameterSpec, requireOwnSet, requireValues, sizeOfAll } from '../parameter-layout.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
-import type { Parameter, ParameterSet, Tensor, Weight } from '../tensor.js';
+import { checkDistinctRows } from '../row-lists.js';
+import { type Parameter, type ParameterSet, requireFilled, type Tensor, type Weight } from '../tensor.js';
 import { CpuRuntime, type CpuRuntimeOptions } from './cpu-runtime.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
-import { checkDistinctRows, scatter } from './operations/rows.js';
+import { scatter } from './operations/rows.js';
 import { cpuOperations } from './operations.js';
-import { AdamW8bitState, adamFactors, applyAdamW8bit, clipScale } from './optimizer.js';
-import { CpuTensor, ELEMENTWISE_BLOCK, nextTensorId, TensorStore } from './tensor-store.js';
-
-/** Weights are read in pieces of this many bytes; many weights may be on their way at once. */
-const PIECE_BYTES = 4 << 20;
+import { AdamW8bitState, adamFactors, applyAdamW8bit, clipScale, requireArrays } from './optimizer.js';
+import { CpuTensor, ELEMENTWISE_BLOCK, TensorStore } from './tensor-store.js';
 
 /** The two flat buffers lie in the heap, values first; parameters are views into them. */
 class CpuParameterSet implements ParameterSet {
-  readonly parameters: readonly Parameter[];
+  readonly parameters: readonly (Parameter & { readonly value: CpuTensor; readonly grad: CpuTensor })[];
   readonly size: number;
   readonly values: CpuTensor;
   readonly gradients: CpuTensor;
 
-  constructor(parameters: readonly Parameter[], values: CpuTensor, gradients: CpuTensor) {
+  constructor(parameters: CpuParameterSet['parameters'], values: CpuTensor, gradients: CpuTensor) {
     this.parameters = parameters;
     this.size = values.size;
     this.values = values;
     this.gradients = gradients;
+  }
+
+  get isReleased(): boolean {
+    return this.values.isFreed;
   }
 }
 
@@ -95,9 +97,7 @@ export class CpuEngine implements Engine {
   }
 
   fromArray(data: Float32Array, shape: readonly number[]): Tensor {
-    if (data.length !== sizeOf(shape)) {
-      throw new EngineError(`fromArray: ${data.length} numbers do not fill the shape [${shape.join(', ')}]`);
-    }
+    requireFilled(data, shape, 'fromArray');
     const tensor = this.#store.create(shape);
     this.#store.values(tensor).set(data);
     return tensor;
@@ -120,7 +120,7 @@ export class CpuEngine implements Engine {
   }
 
   mark(): number {
-    return nextTensorId();
+    return this.#store.mark;
   }
 
   releaseSince(mark: number): void {
@@ -141,29 +141,8 @@ export class CpuEngine implements Engine {
     scatter(this.#store, from, rows, to);
   }
 
-  async loadWeight(stored: WeightSource): Promise<Weight> {
-    const source = dequantizedSource(stored);
-    const weight = this.#runtime.createWeight(source.name, source.shape, source.dtype);
-    try {
-      if (weight.bytes.length !== source.byteLength) {
-        const shape = `[${source.shape.join(', ')}] of ${source.dtype}`;
-        throw new EngineError(
-          `loadWeight: ${source.name} has ${source.byteLength} bytes, ${shape} needs ${weight.bytes.length}`,
-        );
-      }
-      // Through ordinary memory: not every source can write into shared memory.
-      const piece = new Uint8Array(Math.min(PIECE_BYTES, source.byteLength));
-      for (let offset = 0; offset < source.byteLength; offset += piece.length) {
-        const part = piece.subarray(0, Math.min(piece.length, source.byteLength - offset));
-        await source.read(part, offset);
-        weight.bytes.set(part, offset);
-      }
-      this.#store.addWeight(weight);
-    } catch (error) {
-      this.#runtime.releaseWeight(weight);
-      throw error;
-    }
-    return weight;
+  loadWeight(source: WeightSource): Promise<Weight> {
+    return this.#store.loadWeight(source);
   }
 
   async readWeight(weight: Weight): Promise<Float32Array> {
@@ -174,7 +153,7 @@ export class CpuEngine implements Engine {
     const rows = this.#store.create([block, known.columns]);
     for (let row = 0; row < known.rows; row += block) {
       const end = Math.min(known.rows, row + block);
-      this.#runtime.widenRows(known, row, end, rows.ptr);
+      known.widenRows(row, end, rows.ptr);
       const count = (end - row) * known.columns;
       wide.set(this.#store.values(rows).subarray(0, count), row * known.columns);
     }
@@ -186,13 +165,8 @@ export class CpuEngine implements Engine {
     this.#store.releaseWeight(weight);
   }
 
-  createParameters(specs: readonly { name: string; shape: readonly number[]; initial: Float32Array }[]): ParameterSet {
-    for (const { name, shape, initial } of specs) {
-      if (initial.length !== sizeOf(shape)) {
-        throw new EngineError(`createParameters: ${initial.length} numbers do not fill ${name} [${shape.join(', ')}]`);
-      }
-    }
-    const size = specs.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+  createParameters(specs: readonly ParameterSpec[]): ParameterSet {
+    const size = sizeOfAll(specs);
     const values = this.#store.createLasting([size]);
     let gradients: CpuTensor;
     try {
@@ -201,14 +175,12 @@ export class CpuEngine implements Engine {
       this.#store.release(values);
       throw error;
     }
-    let offset = 0;
-    const parameters = specs.map(({ name, shape, initial }): Parameter => {
-      const value = new CpuTensor([...shape], values.ptr + 4 * offset, true);
-      const grad = new CpuTensor([...shape], gradients.ptr + 4 * offset, true);
+    const parameters = layOut(specs, ({ shape, initial }, offset) => {
+      const [value, grad] = [values, gradients].map(
+        (flat) => new CpuTensor([...shape], flat.ptr + 4 * offset, true),
+      ) as [CpuTensor, CpuTensor];
       this.#store.values(value).set(initial);
-      const parameter = { name, shape: value.shape, size: value.size, offset, value, grad };
-      offset += value.size;
-      return parameter;
+      return { value, grad };
     });
     return new CpuParameterSet(parameters, values, gradients);
   }
@@ -227,9 +199,7 @@ export class CpuEngine implements Engine {
 
   writeParameters(set: ParameterSet, values: Float32Array): void {
     const known = this.#set(set);
-    if (values.length !== known.size) {
-      throw new EngineError(`writeParameters: ${values.length} numbers for ${known.size} parameters`);
-    }
+    requireValues(known, values);
     noteChange(set);
     this.#store.values(known.values).set(values);
     this.#torn.delete(known);
@@ -243,15 +213,15 @@ export class CpuEngine implements Engine {
     noteChange(set);
     const { parameters, gradients } = this.#set(set);
     this.#store.values(gradients).fill(0);
-    for (const { grad } of parameters) (grad as CpuTensor).isTouched = false;
+    for (const { grad } of parameters) grad.isTouched = false;
   }
 
   releaseParameters(set: ParameterSet): void {
     requireNotTraining(set, 'releaseParameters: the set');
     const { parameters, values, gradients } = this.#set(set);
     for (const { value, grad } of parameters) {
-      (value as CpuTensor).isFreed = true;
-      (grad as CpuTensor).isFreed = true;
+      value.isFreed = true;
+      grad.isFreed = true;
     }
     this.#store.release(values);
     this.#store.release(gradients);
@@ -291,7 +261,7 @@ export class CpuEngine implements Engine {
     const steps = new Float32Array(own.steps.length);
     if (!Number.isNaN(scale)) {
       for (const [i, { grad }] of known.parameters.entries()) {
-        if ((grad as CpuTensor).isTouched) steps[i] = ++own.steps[i]!;
+        if (grad.isTouched) steps[i] = ++own.steps[i]!;
       }
     }
     if (own.kind === 'adamw8bit') {
@@ -344,12 +314,7 @@ export class CpuEngine implements Engine {
   ): void {
     const own = this.#state(this.#set(set), state);
     const targets = own.kind === 'adamw' ? { steps: own.steps, ...this.#moments(own) } : { steps: own.steps };
-    for (const [name, target] of Object.entries(targets)) {
-      const array = arrays[name];
-      if (array instanceof Float32Array && array.length === target.length) continue;
-      const came = array ? `${array.constructor.name}(${array.length})` : 'nothing';
-      throw new EngineError(`writeOptimizerState: expected ${name} as Float32Array(${target.length}), got ${came}`);
-    }
+    requireArrays(arrays, targets);
     if (own.kind === 'adamw8bit') own.moments.fromArrays(arrays);
     for (const [name, target] of Object.entries(targets)) target.set(arrays[name]!);
     this.#torn.delete(own);
@@ -404,9 +369,7 @@ export class CpuEngine implements Engine {
   }
 
   #set(set: ParameterSet): CpuParameterSet {
-    if (!(set instanceof CpuParameterSet)) throw new EngineError('the parameter set belongs to another engine');
-    if (set.values.isFreed) throw new EngineError('the parameter set is used after it was released');
-    return set;
+    return requireOwnSet(set, CpuParameterSet);
   }
 
   /** @throws EngineError for values that no step of training has: they must not be saved */

@@ -1,10 +1,9 @@
 /** The core of the `cpu` engine: memory, threads, frozen weights and matrix products. Everything returns when done. */
 import { availableParallelism } from 'node:os';
-import { ConfigError, EngineError } from '../../errors.js';
-import type { DType } from '../../formats/weight-source.js';
+import { ConfigError } from '../../errors.js';
 import { KERNELS, KERNELS_RELAXED } from '../../generated/kernels.js';
-import { FrozenWeight, STORED_AS } from './frozen-weight.js';
 import { Heap } from './heap.js';
+import type { WeightBytes } from './kernel-instance.js';
 import { type Matmul, matmul } from './matmul.js';
 import { Pool } from './pool.js';
 
@@ -99,48 +98,19 @@ export class CpuRuntime {
     matmul(this.#pool, this.heap, product);
   }
 
-  /** A frozen weight to be filled through its `bytes`. */
-  createWeight(name: string, shape: readonly number[], dtype: DType): FrozenWeight {
-    const weight = new FrozenWeight(name, shape, dtype);
-    this.#pool.addWeight({ id: weight.id, buffer: weight.buffer, rowBytes: weight.rowBytes });
-    this.#weightBytes += weight.bytes.length;
-    return weight;
+  /** Lets every thread read a frozen weight. */
+  addWeight({ id, buffer, rowBytes }: WeightBytes): void {
+    this.#pool.addWeight({ id, buffer, rowBytes });
+    this.#weightBytes += buffer.byteLength;
   }
 
-  releaseWeight(weight: FrozenWeight): void {
-    this.#pool.dropWeight(weight.id);
-    this.#weightBytes -= weight.bytes.length;
-  }
-
-  /** Rows start..end of a weight, widened to float32, to `target` in the heap. */
-  widenRows(weight: FrozenWeight, start: number, end: number, target: number): void {
-    if (start < 0 || end > weight.rows) throw outside(weight, start, end);
-    this.#widen(weight, 0, start, end - start, target);
-  }
-
-  /** The rows of a weight that `ids` lists, widened to float32, to `target` in the heap. */
-  gatherRows(weight: FrozenWeight, ids: ArrayLike<number>, target: number): void {
-    for (let i = 0; i < ids.length; i++) if (!(ids[i]! >= 0 && ids[i]! < weight.rows)) throw outside(weight, ids[i]!);
-    const table = this.allocI32(ids);
-    try {
-      this.#widen(weight, table, 0, ids.length, target);
-    } finally {
-      this.free(table);
-    }
-  }
-
-  #widen(weight: FrozenWeight, ids: number, first: number, rows: number, target: number): void {
-    const { id, dtype, columns } = weight;
-    const grain = Math.ceil(40_000 / Math.max(1, columns));
-    this.parallel('gatherWeightRows', rows, grain, [ids, first, id, STORED_AS[dtype], columns, target]);
+  dropWeight({ id, buffer }: WeightBytes): void {
+    this.#pool.dropWeight(id);
+    this.#weightBytes -= buffer.byteLength;
   }
 
   /** Ends the threads. The memory goes when the last view of it is dropped. */
   async dispose(): Promise<void> {
     await this.#pool.dispose();
   }
-}
-
-function outside(weight: FrozenWeight, ...rows: number[]): EngineError {
-  return new EngineError(`${weight.name} [${weight.shape}] has no rows ${rows.join(' to ')}`);
 }

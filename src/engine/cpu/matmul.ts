@@ -1,8 +1,17 @@
 /** Matrix products over the heap and over frozen weights: checks, and the choice of kernel and tiles. */
 import { EngineError } from '../../errors.js';
-import { type FrozenWeight, STORED_AS } from './frozen-weight.js';
 import type { Heap } from './heap.js';
 import type { Pool } from './pool.js';
+
+/** A frozen matrix as the kernels read it: rows outside the heap, in a format of wasm/widen.ts. */
+export interface FrozenRows {
+  readonly id: number;
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly rows: number;
+  readonly columns: number;
+  readonly kernelFormat: number;
+}
 
 /** c = alpha · op(a) · op(b) + beta · c, all row-major float32; pointers are byte addresses in the heap. */
 export interface Matmul {
@@ -15,7 +24,7 @@ export interface Matmul {
   readonly lda?: number | undefined;
   readonly transA?: boolean | undefined;
   /** op(b) is [k, n]: stored [k, n], or [n, k] with `transB` (as linear weights are). */
-  readonly b: number | FrozenWeight;
+  readonly b: number | FrozenRows;
   /** Only with `b` in the heap. */
   readonly ldb?: number | undefined;
   readonly transB?: boolean | undefined;
@@ -53,8 +62,8 @@ export function matmul(pool: Pool, heap: Heap, product: Matmul): void {
   check(product, lda, ldb, ldc);
   if (m === 0 || n === 0) return;
   const b = frozen ? frozen.id : (product.b as number);
-  const dtype = frozen ? STORED_AS[frozen.dtype] : 0;
-  const shared = [b, ldb, product.c, ldc, m, n, k, +transB, +(frozen !== undefined), dtype, bRow, bColumn];
+  const format = frozen ? frozen.kernelFormat : 0;
+  const shared = [b, ldb, product.c, ldc, m, n, k, +transB, +(frozen !== undefined), format, bRow, bColumn];
   const work = m * n * k;
   if (m <= (frozen ? FEW_ROWS.frozen : FEW_ROWS.heap) && transB && !transA) {
     const grain = Math.ceil(SMALL_PRODUCT / 4 / (m * Math.max(1, k)));

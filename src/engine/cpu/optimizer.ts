@@ -156,6 +156,19 @@ export class AdamW8bitState {
   }
 }
 
+/** @throws EngineError naming the first array of a state that is missing or does not fit */
+export function requireArrays(
+  arrays: Record<string, Float32Array | Uint8Array>,
+  targets: Record<string, Float32Array>,
+): void {
+  for (const [name, target] of Object.entries(targets)) {
+    const array = arrays[name];
+    if (array instanceof Float32Array && array.length === target.length) continue;
+    const expected = `${name} as Float32Array(${target.length})`;
+    throw new EngineError(`writeOptimizerState: expected ${expected}, got ${describe(array)}`);
+  }
+}
+
 function describe(array: Float32Array | Uint8Array | undefined): string {
   return array ? `${array.constructor.name}(${array.length})` : 'nothing';
 }

@@ -3,10 +3,9 @@
  * parts of a layer, scale·B where the frozen matrix has it. The copies are made again, all in one launch,
  * at the first use after the values changed.
  */
-import { EngineError } from '../../errors.js';
-import { sizeOf } from '../../formats/weight-source.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import type { LoraPart } from '../operations.js';
+import { layOut, type ParameterSpec, sizeOfAll } from '../parameter-layout.js';
 import type { Parameter, ParameterSet } from '../tensor.js';
 import { roundUp } from './arena.js';
 import type { FrozenMatrix, MatrixAdapter } from './frozen-matrix.js';
@@ -26,15 +25,9 @@ const ENTRY_WORDS = 8;
 /** Of an element of the copies. */
 const COPY_BYTES = ELEMENT_BYTES.bf16;
 
-export interface ParameterSpec {
-  readonly name: string;
-  readonly shape: readonly number[];
-  readonly initial: Float32Array;
-}
-
 /** Values and gradients are flat float32 buffers; parameters are views into them. */
 export class CudaParameterSet implements ParameterSet {
-  readonly parameters: readonly Parameter[];
+  readonly parameters: readonly (Parameter & { readonly value: CudaTensor; readonly grad: CudaTensor })[];
   readonly size: number;
   readonly values: CudaTensor;
   readonly gradients: CudaTensor;
@@ -46,12 +39,8 @@ export class CudaParameterSet implements ParameterSet {
   #table: { readonly block: DeviceBlock; readonly entries: number; readonly blocks: number } | undefined;
 
   constructor(store: TensorStore, specs: readonly ParameterSpec[]) {
-    for (const { name, shape, initial } of specs) {
-      if (initial.length === sizeOf(shape)) continue;
-      throw new EngineError(`createParameters: ${initial.length} numbers do not fill ${name} [${shape.join(', ')}]`);
-    }
     this.#store = store;
-    this.size = specs.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+    this.size = sizeOfAll(specs);
     this.values = flat(store, this.size, 'parameters');
     try {
       this.gradients = flat(store, this.size, 'gradients');
@@ -59,20 +48,20 @@ export class CudaParameterSet implements ParameterSet {
       store.release(this.values);
       throw error;
     }
-    let first = 0;
-    this.parameters = specs.map(({ name, shape, initial }): Parameter => {
+    this.parameters = layOut(specs, ({ shape, initial }, first) => {
       store.staging.upload(offset(this.values.address, 4 * first), initial);
-      const [value, grad] = [this.values, this.gradients].map((of) => parameterView(of, shape, first));
-      const parameter = { name, shape: [...shape], size: value!.size, offset: first, value: value!, grad: grad! };
-      first += parameter.size;
-      return parameter;
+      return { value: parameterView(this.values, shape, first), grad: parameterView(this.gradients, shape, first) };
     });
     this.zeroGradients();
   }
 
+  get isReleased(): boolean {
+    return this.values.isFreed;
+  }
+
   zeroGradients(): void {
     this.#store.driver.fillBytes(this.gradients.address, 0, 4 * this.size);
-    for (const { grad } of this.parameters) (grad as CudaTensor).isTouched = false;
+    for (const { grad } of this.parameters) grad.isTouched = false;
   }
 
   /** Brings the copies up to date: all of them, or one that is new. */
@@ -103,8 +92,8 @@ export class CudaParameterSet implements ParameterSet {
     for (const group of [...this.groups]) group.dispose();
     this.forgetTable();
     for (const { value, grad } of this.parameters) {
-      (value as CudaTensor).isFreed = true;
-      (grad as CudaTensor).isFreed = true;
+      value.isFreed = true;
+      grad.isFreed = true;
     }
     this.#store.release(this.values);
     this.#store.release(this.gradients);

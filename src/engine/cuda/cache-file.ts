@@ -1,5 +1,5 @@
 /**
- * What the engine keeps between runs: compiled kernels, chosen algorithms, measured rates. A file that cannot be read,
+ * What the engine keeps between runs: compiled kernels, measured rates. A file that cannot be read,
  * is not of this user, or is no regular file is as good as none: all of it can be made again.
  */
 import { createHash, randomBytes } from 'node:crypto';

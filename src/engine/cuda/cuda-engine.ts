@@ -8,17 +8,17 @@ import { EngineError } from '../../errors.js';
 import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep, StorageCosts } from '../engine.js';
 import { memoryBudgetSchema } from '../out-of-memory.js';
+import { type ParameterSpec, requireOwnSet, requireValues } from '../parameter-layout.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
-import type { ParameterSet, Tensor, Weight } from '../tensor.js';
-import { CudaParameterSet, type ParameterSpec } from './adapters.js';
-import { AlgorithmStore } from './algorithm-store.js';
+import { type ParameterSet, requireFilled, type Tensor, type Weight } from '../tensor.js';
+import { CudaParameterSet } from './adapters.js';
 import { KernelCompiler } from './compiler.js';
 import { CublasLt } from './cublas-lt.js';
 import { CudaDriver } from './driver.js';
 import { Kernels, PLAIN_PROGRAMS } from './kernels.js';
 import type { KernelLauncher } from './launch.js';
 import { MatrixProducts, type ProductDriver, type ProductLibrary } from './matrix-products.js';
-import { matrixRate } from './matrix-rate.js';
+import { matrixRate, type RateDriver } from './matrix-rate.js';
 import { DeviceAllocator, type PhysicalMemory } from './memory.js';
 import { usualAttentionPrograms } from './operations/attention-kernels.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
@@ -48,12 +48,6 @@ export interface CudaEngineOptions {
   readonly tokensPerPass?: number;
   /** LoRA rank up to which weights need no second copy when an adapter comes. Default 16. */
   readonly adapterRank?: number;
-  /**
-   * Let cuBLASLt's candidates for each matrix product take turns in the first steps and keep the fastest, on disk too.
-   * No gain on an H100 under its power limit (docs/performance.md), and runs of one seed may round differently until
-   * the winners are stored. Default false: the library's first choice by size, the same sums in every run.
-   */
-  readonly timeProducts?: boolean;
 }
 
 const optionsSchema = z.strictObject({
@@ -62,7 +56,6 @@ const optionsSchema = z.strictObject({
   rematerialize: z.boolean().optional(),
   tokensPerPass: z.int().nonnegative().optional(),
   adapterRank: z.int().nonnegative().optional(),
-  timeProducts: z.boolean().optional(),
 } satisfies Record<keyof CudaEngineOptions, z.ZodType>);
 
 /**
@@ -74,6 +67,7 @@ const TOKENS_PER_PASS = 2560;
 /** What the engine needs of the driver. */
 export type EngineDriver = StagingDriver &
   ProductDriver &
+  RateDriver &
   PaceDriver &
   DeviceContext['driver'] &
   WeightDriver &
@@ -118,10 +112,7 @@ export class CudaEngine implements Engine {
     this.#staging = new Staging(driver);
     this.#pace = new Pace(driver, this.#staging);
     const { name, capability, totalBytes, driverVersion } = driver.device;
-    const algorithms = new AlgorithmStore(name, library.version);
-    this.#products = new MatrixProducts(driver, library, this.allocator, algorithms, {
-      isTimed: options.timeProducts ?? false,
-    });
+    this.#products = new MatrixProducts(driver, library, this.allocator);
     const [allocator, products, staging] = [this.allocator, this.#products, this.#staging];
     const rematerialize = options.rematerialize ?? true;
     this.#store = new TensorStore({ driver, kernels, allocator, products, staging }, { rematerialize });
@@ -146,9 +137,7 @@ export class CudaEngine implements Engine {
   }
 
   fromArray(data: Float32Array, shape: readonly number[]): Tensor {
-    if (data.length !== sizeOf(shape)) {
-      throw new EngineError(`fromArray: ${data.length} numbers do not fill the shape [${shape.join(', ')}]`);
-    }
+    requireFilled(data, shape, 'fromArray');
     const tensor = this.#store.createF32(shape);
     this.#staging.upload(tensor.address, data);
     return tensor;
@@ -232,9 +221,7 @@ export class CudaEngine implements Engine {
 
   writeParameters(set: ParameterSet, values: Float32Array): void {
     const known = this.#set(set);
-    if (values.length !== known.size) {
-      throw new EngineError(`writeParameters: ${values.length} numbers for ${known.size} parameters`);
-    }
+    requireValues(known, values);
     noteChange(set);
     this.#staging.upload(known.values.address, values);
     known.version++;
@@ -332,9 +319,7 @@ export class CudaEngine implements Engine {
   }
 
   #set(set: ParameterSet): CudaParameterSet {
-    if (!(set instanceof CudaParameterSet)) throw new EngineError('the parameter set belongs to another engine');
-    if (set.values.isFreed) throw new EngineError('the parameter set is used after it was released');
-    return set;
+    return requireOwnSet(set, CudaParameterSet);
   }
 
   #state(set: ParameterSet, state: OptimizerState): CudaOptimizerState {

@@ -15,6 +15,13 @@ export interface MatrixAdapter {
   dispose(): void;
 }
 
+export interface SmallNorm {
+  readonly sum: DevicePointer | undefined;
+  readonly residual: DevicePointer | undefined;
+  readonly weight: DevicePointer;
+  readonly eps: number;
+}
+
 /** A product with a few rows of x, bound by reading the weight once, with what lies around it in the same launch. */
 export interface SmallProduct {
   readonly y: DeviceRows;
@@ -22,7 +29,7 @@ export interface SmallProduct {
   /** Columns of y; with an activation, 2·n rows of the matrix are read: gate above up. */
   readonly n: number;
   readonly blocks: number;
-  /** Low-rank addition: address and row stride of A, columns of u, and where parts of u and their counter lie; undefined for none. */
+  /** Low-rank addition, if any: A and its row stride, columns of u, and where parts of u and their counter lie. */
   readonly a: DevicePointer | undefined;
   readonly lda: number;
   readonly width: number;
@@ -32,15 +39,8 @@ export interface SmallProduct {
   readonly target: number;
   /** y = activation(gate) ⊙ up, by its number in common.cu; -1 for none. */
   readonly activation: number;
-  /** Of the one row of x, before the product: addresses. */
-  readonly norm:
-    | {
-        readonly sum: DevicePointer | undefined;
-        readonly residual: DevicePointer | undefined;
-        readonly weight: DevicePointer;
-        readonly eps: number;
-      }
-    | undefined;
+  /** Of the one row of x, before the product. */
+  readonly norm: SmallNorm | undefined;
 }
 
 /** W [rows, columns]. Rows of it are a weight: products take those from `row` on, as many as the other operand says. */

@@ -1,15 +1,13 @@
 /**
  * Row-major matrix products through cuBLASLt. A product's shape decides its plan: layouts and an algorithm. Packed
  * batches have another number of rows at every step, so algorithms are chosen for a bucket of sizes in which the tiles
- * come out alike: the library's first choice for the bucket's largest size or, where timings decide, the winner among
- * its candidates, which take turns in the products themselves (product-trial.ts) and are kept on disk.
+ * come out alike: the library's first choice for the bucket's largest size. It depends on sizes alone, so that runs
+ * round alike.
  */
 import { EngineError } from '../../errors.js';
-import type { AlgorithmStore } from './algorithm-store.js';
 import type { Algorithm, CublasLt, ProductHandles, ProductType } from './cublas-lt.js';
 import type { CudaDriver } from './driver.js';
 import type { DeviceAllocator } from './memory.js';
-import { ProductTrial, type TrialDriver, TrialGround } from './product-trial.js';
 
 /** D[m, n] = alpha · A·B + beta · D. Addresses are device pointers, strides (ld*) are of rows, in elements. */
 export interface Product {
@@ -36,18 +34,11 @@ export interface Product {
 
 interface Plan {
   readonly handles: ProductHandles;
-  algorithm: Algorithm;
-  /** Under way for the plan's bucket; `algorithm` is only the library's first choice until it has a winner. */
-  trial: ProductTrial | undefined;
+  readonly algorithm: Algorithm;
 }
 
 export const WORKSPACE_BYTES = 64 << 20;
-const CANDIDATES = 4;
-/** Buckets whose winners join the candidates. */
-const NEIGHBOURS = [1, -1];
 const MAX_PLANS = 4096;
-/** Multiplications below which the first candidate is as good as any. */
-const WORTH_TRYING = 2 ** 32;
 /** Rows of the tiles that the library's fast kernels cut a result into. */
 const TILE_ROWS = 128;
 
@@ -67,49 +58,26 @@ export function largestOf(bucket: number): number {
   return Math.floor(2 ** (bucket / 8));
 }
 
-export type ProductDriver = TrialDriver & Pick<CudaDriver, 'stream' | 'launches' | 'destroyEvent'>;
+export type ProductDriver = Pick<CudaDriver, 'stream' | 'launches'>;
 /** What products need of the library; a test gives a recorder. */
 export type ProductLibrary = Pick<
   CublasLt,
   'descriptor' | 'createLayout' | 'destroyLayout' | 'candidates' | 'check' | 'matmul' | 'dispose'
 >;
 
-export interface ProductOptions {
-  /**
-   * Let the library's candidates take turns and keep the fastest of each bucket, also on disk. Default false: the
-   * library's first choice, which depends on sizes alone, so that runs round alike.
-   */
-  readonly isTimed?: boolean;
-}
-
 export class MatrixProducts {
   readonly #driver: ProductDriver;
   readonly #library: ProductLibrary;
-  readonly #store: AlgorithmStore;
   readonly #workspace: number;
-  readonly #ground: TrialGround;
-  readonly #isTimed: boolean;
   /** The library's choices by bucket. */
   readonly #firsts = new Map<string, Algorithm>();
   /** Least recently used first. */
   readonly #plans = new Map<string, Plan>();
-  /** By bucket. */
-  readonly #trials = new Map<string, ProductTrial>();
-  #saveTimer: NodeJS.Timeout | undefined;
 
-  constructor(
-    driver: ProductDriver,
-    library: ProductLibrary,
-    allocator: DeviceAllocator,
-    store: AlgorithmStore,
-    options: ProductOptions = {},
-  ) {
+  constructor(driver: ProductDriver, library: ProductLibrary, allocator: DeviceAllocator) {
     this.#driver = driver;
     this.#library = library;
-    this.#store = store;
     this.#workspace = allocator.allocate(WORKSPACE_BYTES, 'matrix product workspace', 'weights').address;
-    this.#ground = new TrialGround(driver);
-    this.#isTimed = options.isTimed ?? false;
   }
 
   run(product: Product): void {
@@ -123,33 +91,13 @@ export class MatrixProducts {
     if (plan) this.#plans.delete(key);
     else plan = this.#plan(product, alignment, flags);
     this.#plans.set(key, plan);
-    if (plan.trial && this.#try(plan, plan.trial, product)) return;
-    const status = this.#launch(plan.handles, plan.algorithm, product);
-    if (status !== 0) throw productError(product, `status ${status}`);
-  }
-
-  /** Our row-major D = A·B is the library's column-major Dᵀ = Bᵀ·Aᵀ: the operands change places. */
-  #launch(handles: ProductHandles, algorithm: Algorithm, product: Product): number {
-    const { a, b, d, alpha = 1, beta = 0 } = product;
+    const { alpha = 1 } = product;
     const [workspace, stream] = [this.#workspace, this.#driver.stream];
     this.#driver.launches++;
-    return this.#library.matmul(handles, algorithm, alpha, b, a, beta, d, workspace, WORKSPACE_BYTES, stream);
-  }
-
-  /** A candidate's turn, or the end of the trial. @returns whether the product was queued */
-  #try(plan: Plan, trial: ProductTrial, product: Product): boolean {
-    const { handles } = plan;
-    const { winner } = trial;
-    if (winner) {
-      plan.trial = undefined;
-      if (this.#runs(handles, winner)) plan.algorithm = winner;
-      return false;
-    }
-    return trial.run(
-      product.m * product.n * product.k,
-      (algorithm) => this.#runs(handles, algorithm),
-      (algorithm) => this.#launch(handles, algorithm, product),
-    );
+    const { handles, algorithm } = plan;
+    // Our row-major D = A·B is the library's column-major Dᵀ = Bᵀ·Aᵀ: the operands change places.
+    const status = this.#library.matmul(handles, algorithm, alpha, b, a, beta, d, workspace, WORKSPACE_BYTES, stream);
+    if (status !== 0) throw productError(product, `status ${status}`);
   }
 
   #runs(handles: ProductHandles, algorithm: Algorithm): boolean {
@@ -160,7 +108,7 @@ export class MatrixProducts {
   #plan(product: Product, alignment: number, flags: number): Plan {
     if (this.#plans.size >= MAX_PLANS) this.#forgetOldest();
     const handles = this.#handles(product);
-    return { handles, ...this.#choose(product, handles, alignment, flags) };
+    return { handles, algorithm: this.#choose(product, handles, alignment, flags) };
   }
 
   #handles(product: Product): ProductHandles {
@@ -173,77 +121,29 @@ export class MatrixProducts {
     };
   }
 
-  #choose(
-    product: Product,
-    handles: ProductHandles,
-    alignment: number,
-    flags: number,
-  ): { algorithm: Algorithm; trial: ProductTrial | undefined } {
+  #choose(product: Product, handles: ProductHandles, alignment: number, flags: number): Algorithm {
     const { m, n, k, lda, ldb, ldd, transA = false } = product;
-    const strides = [lda, ldb, ldd].map(alignmentOf);
     // The number of tokens is m, or k where A is transposed (a sum over tokens); the other sizes are the model's.
-    const size = sizeBucket(transA ? k : m);
-    const keyOf = (bucket: number): string =>
-      [...(transA ? [m, n, `~${bucket}`] : [`~${bucket}`, n, k]), ...strides, flags, alignment].join(',');
-    if (this.#isTimed && m * n * k >= WORTH_TRYING) return this.#chooseByTime(product, handles, alignment, size, keyOf);
-    const key = `${keyOf(size)},${lda},${ldb},${ldd}`;
+    const bucket = sizeBucket(transA ? k : m);
+    const key = [...(transA ? [m, n] : [n, k]), bucket, flags, alignment, lda, ldb, ldd].join();
     const known = this.#firsts.get(key);
-    if (known && this.#runs(handles, known)) return { algorithm: known, trial: undefined };
+    if (known && this.#runs(handles, known)) return known;
     // Not this size but the bucket's: the order in which sizes come must not decide.
-    const largest = largestOf(size);
+    const largest = largestOf(bucket);
     const whole = this.#handles({ ...product, ...(transA ? { k: largest } : { m: largest }) });
-    const [first] = known ? [] : this.#candidates(whole, alignment, 1);
+    const first = known ? undefined : this.#first(whole, alignment);
     this.#releaseLayouts(whole);
     if (first) this.#firsts.set(key, first);
-    if (first && this.#runs(handles, first)) return { algorithm: first, trial: undefined };
-    const [own] = this.#candidates(handles, alignment, 1);
+    if (first && this.#runs(handles, first)) return first;
+    const own = this.#first(handles, alignment);
     if (!own) throw productError(product, 'no algorithm');
-    return { algorithm: own, trial: undefined };
+    return own;
   }
 
-  /** The bucket's winner, or the library's first choice and the trial that will find one. */
-  #chooseByTime(
-    product: Product,
-    handles: ProductHandles,
-    alignment: number,
-    size: number,
-    keyOf: (bucket: number) => string,
-  ): { algorithm: Algorithm; trial: ProductTrial | undefined } {
-    this.#settle();
-    const key = keyOf(size);
-    const usable = (bucket: number): Algorithm[] => {
-      const found = this.#store.get(keyOf(bucket));
-      return found && this.#runs(handles, found) ? [found] : [];
-    };
-    const [own] = usable(size);
-    if (own) return { algorithm: own, trial: undefined };
-    const [first, ...others] = this.#candidates(handles, alignment, CANDIDATES);
-    if (!first) throw productError(product, 'no algorithm');
-    // A bucket's winner that does not run this very size is no reason to try all of them again.
-    if (this.#store.get(key)) return { algorithm: first, trial: undefined };
-    let trial = this.#trials.get(key);
-    if (!trial) {
-      const near = NEIGHBOURS.flatMap((step) => usable(size + step));
-      trial = new ProductTrial(this.#ground, distinct([first, ...near, ...others]));
-      this.#trials.set(key, trial);
-    }
-    return { algorithm: first, trial };
-  }
-
-  #candidates(handles: ProductHandles, alignment: number, count: number): Algorithm[] {
+  #first(handles: ProductHandles, alignment: number): Algorithm | undefined {
     const alignments = [alignment >> 8, alignment >> 16, alignment].map((value) => value & 255);
     const bytes = alignments.map((value) => Math.max(1, value)) as [number, number, number];
-    return this.#library.candidates(handles, WORKSPACE_BYTES, bytes, count).map(({ algorithm }) => algorithm);
-  }
-
-  /** Stores the winners of trials that have ended. */
-  #settle(): void {
-    for (const [key, { winner }] of this.#trials) {
-      if (!winner) continue;
-      this.#store.set(key, winner);
-      this.#trials.delete(key);
-      this.#saveSoon();
-    }
+    return this.#library.candidates(handles, WORKSPACE_BYTES, bytes, 1)[0]?.algorithm;
   }
 
   #forgetOldest(): void {
@@ -256,27 +156,11 @@ export class MatrixProducts {
     for (const layout of [handles.a, handles.b, handles.d]) this.#library.destroyLayout(layout);
   }
 
-  #saveSoon(): void {
-    this.#saveTimer ??= setTimeout(() => {
-      this.#saveTimer = undefined;
-      this.#store.save();
-    }, 2000).unref();
-  }
-
   dispose(): void {
-    clearTimeout(this.#saveTimer);
-    this.#settle();
-    this.#store.save();
-    for (const event of this.#ground.takeAll()) this.#driver.destroyEvent(event);
     for (const { handles } of this.#plans.values()) this.#releaseLayouts(handles);
     this.#plans.clear();
     this.#library.dispose();
   }
-}
-
-/** Without repetitions. */
-function distinct(algorithms: readonly Algorithm[]): Algorithm[] {
-  return [...new Map(algorithms.map((algorithm) => [algorithm.join(), algorithm])).values()];
 }
 
 /** The largest power of two up to 128 that divides a number (of bytes, or of elements). */

@@ -5,7 +5,7 @@ import { isOutOfMemory } from '../out-of-memory.js';
 import { kernelCacheFolder, readCacheJson, writeCacheFile } from './cache-file.js';
 import type { CudaDriver } from './driver.js';
 import { offset } from './launch.js';
-import type { MatrixProducts, ProductDriver } from './matrix-products.js';
+import type { MatrixProducts } from './matrix-products.js';
 import type { DeviceAllocator, DeviceBlock } from './memory.js';
 import type { Staging } from './staging.js';
 
@@ -14,13 +14,18 @@ const [M, N, K] = [4096, 8192, 8192];
 const RUNS = 10;
 /** No card comes near: a file that says so is damaged. */
 const MAX_TFLOPS = 100_000;
-/** The best of these counts: in the first, clocks may be low and the library's algorithms take turns. */
+/** The best of these counts: in the first, clocks may be low. */
 const ROUNDS = 3;
 /** Random numbers that are repeated; not a power of two, so that no two rows are alike. */
 const RANDOM_NUMBERS = (1 << 20) + 12344;
 
+export type RateDriver = Pick<
+  CudaDriver,
+  'copy' | 'createEvent' | 'recordEvent' | 'synchronizeEvent' | 'elapsedMilliseconds' | 'destroyEvent'
+>;
+
 export interface RateContext {
-  readonly driver: ProductDriver & Pick<CudaDriver, 'copy' | 'synchronizeEvent'>;
+  readonly driver: RateDriver;
   readonly allocator: DeviceAllocator;
   readonly products: Pick<MatrixProducts, 'run'>;
   readonly staging: Pick<Staging, 'upload'>;

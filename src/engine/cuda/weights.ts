@@ -1,7 +1,7 @@
 /** Frozen weights on the device. Weights that share an input can lie in one stacked matrix; vectors are always bf16. */
 import { EngineError } from '../../errors.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from '../../formats/half-precision.js';
-import { DTYPE_BYTES, type DType, type StackPlace, sizeOf, type WeightSource } from '../../formats/weight-source.js';
+import { type DType, requireBytes, type StackPlace, sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import { requireMatrix, type Weight } from '../tensor.js';
 import { roundUp } from './arena.js';
 import { Bf16Matrix } from './bf16-matrix.js';
@@ -57,13 +57,8 @@ export class WeightStore {
 
   /** Loads may overlap: they share a ring of page-locked blocks, and are read in the order of the calls. */
   async load(source: WeightSource): Promise<DeviceWeight> {
-    const { name, shape, dtype, byteLength, stack } = source;
-    const needed = sizeOf(shape) * DTYPE_BYTES[dtype];
-    if (byteLength !== needed) {
-      throw new EngineError(
-        `loadWeight: ${name} has ${byteLength} bytes, [${shape.join(', ')}] of ${dtype} needs ${needed}`,
-      );
-    }
+    requireBytes(source);
+    const { name, shape, dtype, stack } = source;
     const columns = shape.at(-1) ?? 1;
     const rows = sizeOf(shape.slice(0, -1));
     let matrix: FrozenMatrix;

@@ -1,8 +1,9 @@
 /** What a model takes where every number is float32, and whether that fits: told before the first weight is read. */
 import { freemem, totalmem } from 'node:os';
 import { EngineError } from '../../errors.js';
-import { sizeOf } from '../../formats/weight-source.js';
+import { DTYPE_BYTES } from '../../formats/weight-source.js';
 import type { ModelShapes } from '../engine.js';
+import { float32Bytes } from './float32-weight.js';
 
 /** Bytes by purpose. */
 export interface Float32Needs {
@@ -29,7 +30,7 @@ const HOST_BYTES_TRAINED = 16;
 const BLOCKS = 4;
 
 export function float32Needs({ weights, linear }: ModelShapes, options: NeedsOptions): Float32Needs {
-  const bytes = weights.map((shape) => 4 * sizeOf(shape));
+  const bytes = weights.map(float32Bytes);
   const trained = linear.reduce((sum, [out, input]) => sum + options.rank * (out! + input!), 0);
   return {
     weights: bytes.reduce((sum, one) => sum + one, 0),
@@ -64,7 +65,7 @@ export function requireFloat32Room(needs: Float32Needs, room: number, place: str
   const total = weights + adapter + temporaries;
   if (total <= room) return;
   const parts = [
-    `${gigabytes(weights)} for the weights alone (${(weights / 4e9).toFixed(2)} billion numbers of 4 bytes)`,
+    `${gigabytes(weights)} for the weights alone (${(weights / DTYPE_BYTES.f32 / 1e9).toFixed(2)} billion numbers of 4 bytes)`,
     ...(adapter > 0 ? [`${gigabytes(adapter)} to train an adapter of rank ${rank} on every linear layer`] : []),
     `at least ${gigabytes(temporaries)} for temporaries`,
   ];
@@ -72,7 +73,7 @@ export function requireFloat32Room(needs: Float32Needs, room: number, place: str
   throw new EngineError(
     `the model does not fit: the tfjs engine holds every number as float32 and needs ${parts.join(', ')}; ${place} ${gigabytes(room)}`,
     {
-      hint: `use engine cuda (${gigabytes(weights / 2)} of weights, as bfloat16) or cpu (weights as they are stored), or a smaller model${smaller}`,
+      hint: `use engine cuda (${gigabytes((weights * DTYPE_BYTES.bf16) / DTYPE_BYTES.f32)} of weights, as bfloat16) or cpu (weights as they are stored), or a smaller model${smaller}`,
       details: { ...needs, room },
     },
   );

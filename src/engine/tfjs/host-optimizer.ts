@@ -1,6 +1,13 @@
 /** AdamW on the host over flat arrays: moments, and a count of steps for each parameter. */
 import { EngineError } from '../../errors.js';
-import { AdamW8bitState, applyAdamW, applyAdamW8bit, clipScale, gradientNorm } from '../cpu/optimizer.js';
+import {
+  AdamW8bitState,
+  applyAdamW,
+  applyAdamW8bit,
+  clipScale,
+  gradientNorm,
+  requireArrays,
+} from '../cpu/optimizer.js';
 import { learningRateOf, type OptimizerState, type OptimizerStep } from '../engine.js';
 import type { Parameter } from '../tensor.js';
 
@@ -64,12 +71,7 @@ export class HostOptimizer implements OptimizerState {
   /** @throws EngineError if an array is missing or has another length: then nothing was copied */
   fromArrays(arrays: Arrays): void {
     const targets = { steps: this.#steps, ...(this.#moments instanceof AdamW8bitState ? {} : this.#moments) };
-    for (const [name, target] of Object.entries(targets)) {
-      const array = arrays[name];
-      if (array instanceof Float32Array && array.length === target.length) continue;
-      const came = array ? `${array.constructor.name}(${array.length})` : 'nothing';
-      throw new EngineError(`writeOptimizerState: expected ${name} as Float32Array(${target.length}), got ${came}`);
-    }
+    requireArrays(arrays, targets);
     if (this.#moments instanceof AdamW8bitState) this.#moments.fromArrays(arrays);
     for (const [name, target] of Object.entries(targets)) target.set(arrays[name]!);
   }

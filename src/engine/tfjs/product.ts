@@ -1,4 +1,4 @@
-/** Matrix products as each backend computes them best. */
+/** Matrix products as each backend computes them best, and gathers of rows. */
 import type { TfNamespace, TfTensor } from './tf-namespace.js';
 
 /**
@@ -14,4 +14,9 @@ export function product(tf: TfNamespace, a: TfTensor, b: TfTensor, transA = fals
   }
   const turned = (x: TfTensor, trans: boolean): TfTensor => (trans ? tf.transpose(x, [1, 0]) : x);
   return tf.matMul(turned(a, transA), turned(b, transB), false, false);
+}
+
+export function takeRows(tf: TfNamespace, x: TfTensor, rows: Int32Array): TfTensor {
+  if (rows.length === 0) return tf.zeros([0, ...x.shape.slice(1)]);
+  return tf.gather(x, tf.tensor(rows, [rows.length], 'int32'));
 }

@@ -3,64 +3,38 @@
  * is exchanged where the engine's contract changes numbers in place. Also the shape checks of operations.
  */
 import { EngineError, TuneError } from '../../errors.js';
-import { type DType, sizeOf } from '../../formats/weight-source.js';
+import { dequantizedSource, type HeldSource } from '../../formats/float8.js';
+import { requireBytes, type WeightSource } from '../../formats/weight-source.js';
+import { CountedTensor, CountedTensors } from '../counted-tensors.js';
 import { LESS_MEMORY } from '../out-of-memory.js';
-import { type Extents, requireMatrix, type Tensor, type Weight } from '../tensor.js';
+import { requireMatrix, type Tensor, type Weight } from '../tensor.js';
+import { Float32Weight, float32Bytes, readWide } from './float32-weight.js';
+import type { FrozenWeight } from './frozen-weight.js';
 import type { TfNamespace, TfTensor } from './tf-namespace.js';
 
-let nextId = 1;
-
-/** The id of the next tensor. */
-export function nextTensorId(): number {
-  return nextId;
-}
-
-export class TfjsTensor implements Tensor {
-  readonly id = nextId++;
-  readonly shape: readonly number[];
-  readonly size: number;
+export class TfjsTensor extends CountedTensor {
   data: TfTensor;
-  references = 1;
-  isFreed = false;
-  /** Value or gradient of a parameter: freed with its set. */
-  readonly isParameter: boolean;
-  /** Of a parameter's gradient: whether an operation has added to it since it was zeroed. */
-  isTouched = false;
 
   constructor(data: TfTensor, isParameter = false) {
-    this.shape = data.shape;
-    this.size = data.size;
-    this.data = data;
-    this.isParameter = isParameter;
-  }
-}
-
-/** A frozen weight, widened to float32. */
-export class TfjsWeight implements Weight {
-  readonly name: string;
-  readonly shape: readonly number[];
-  readonly dtype: DType;
-  readonly data: TfTensor;
-
-  constructor(name: string, shape: readonly number[], dtype: DType, data: TfTensor) {
-    this.name = name;
-    this.shape = shape;
-    this.dtype = dtype;
+    super(data.shape, isParameter);
     this.data = data;
   }
 }
 
 const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 
-export class TensorStore {
+export class TensorStore extends CountedTensors<TfjsTensor> {
   readonly tf: TfNamespace;
   /** Most bytes to hold. */
   readonly memoryBudget: number;
   bytesInUse = 0;
   peakBytes = 0;
-  readonly #owned = new Set<TfjsTensor | TfjsWeight>();
+  readonly #weights = new Set<FrozenWeight>();
+  /** Settles when the last weight that was asked for is read. */
+  #reading: Promise<unknown> = Promise.resolve();
 
   constructor(tf: TfNamespace, memoryBudget: number) {
+    super(TfjsTensor);
     this.tf = tf;
     this.memoryBudget = memoryBudget;
   }
@@ -86,7 +60,7 @@ export class TensorStore {
       const message = cause instanceof Error ? cause.message : String(cause);
       throw new EngineError(`${operation}: TensorFlow.js failed: ${message}`, { cause });
     }
-    return kept.map((data) => this.adopt(new TfjsTensor(data)));
+    return kept.map((data) => this.#adopt(new TfjsTensor(data)));
   }
 
   /** `run` for a body with one result. */
@@ -109,18 +83,21 @@ export class TensorStore {
     });
   }
 
-  /** Counts a handle or a weight as held. */
-  adopt<T extends TfjsTensor | TfjsWeight>(held: T): T {
-    this.#owned.add(held);
-    this.bytesInUse += 4 * held.data.size;
-    this.peakBytes = Math.max(this.peakBytes, this.bytesInUse);
-    return held;
+  /** Counts a new handle. */
+  #adopt(tensor: TfjsTensor): TfjsTensor {
+    this.live.add(tensor);
+    this.#hold(4 * tensor.size);
+    return tensor;
   }
 
-  #drop(held: TfjsTensor | TfjsWeight): void {
-    if (!this.#owned.delete(held)) return;
-    this.bytesInUse -= 4 * held.data.size;
-    held.data.dispose();
+  #hold(bytes: number): void {
+    this.bytesInUse += bytes;
+    this.peakBytes = Math.max(this.peakBytes, this.bytesInUse);
+  }
+
+  protected drop({ data }: TfjsTensor): void {
+    this.bytesInUse -= 4 * data.size;
+    data.dispose();
   }
 
   /** @throws EngineError if so many more bytes do not fit */
@@ -145,22 +122,29 @@ export class TensorStore {
   fromArray(data: Float32Array, shape: readonly number[], isParameter = false): TfjsTensor {
     this.#note(`a tensor [${shape.join(', ')}]`, 4 * data.length);
     // A copy: some backends keep the array that they are given.
-    return this.adopt(new TfjsTensor(this.#make(data.slice(), shape), isParameter));
+    return this.#adopt(new TfjsTensor(this.#make(data.slice(), shape), isParameter));
   }
 
-  async addWeight(
-    name: string,
-    shape: readonly number[],
-    dtype: DType,
-    read: () => Promise<Float32Array>,
-  ): Promise<TfjsWeight> {
-    const numbers = `${shape.join(' × ')} numbers of 4 bytes`;
-    this.#note(`the weight ${name} (${numbers})`, 4 * sizeOf(shape));
-    const values = await read();
+  /** Chooses the storage format. One after another: each stands whole in memory before it is TensorFlow's. */
+  loadWeight(stored: WeightSource): Promise<FrozenWeight> {
+    const source = dequantizedSource(stored);
+    requireBytes(source);
+    const added = this.#reading.then(() => this.#addWeight(source));
+    this.#reading = added.catch(() => undefined);
+    return added;
+  }
+
+  async #addWeight(source: HeldSource): Promise<FrozenWeight> {
+    const { name, shape } = source;
+    this.#note(`the weight ${name} (${shape.join(' × ')} numbers of 4 bytes)`, float32Bytes(shape));
+    const values = await readWide(source);
     // Until its first use a tensor may be only a reference to the array on the host. A reshape is a use and no copy:
     // so weights go to a GPU one by one.
     const use = (tensor: TfTensor): TfTensor => this.tf.reshape(tensor, [...shape]);
-    return this.adopt(new TfjsWeight(name, shape, dtype, this.#make(values, shape, use)));
+    const weight = new Float32Weight(this.tf, source, this.#make(values, shape, use));
+    this.#weights.add(weight);
+    this.#hold(weight.bytes);
+    return weight;
   }
 
   #make(data: Float32Array, shape: readonly number[], use = (tensor: TfTensor): TfTensor => tensor): TfTensor {
@@ -182,7 +166,7 @@ export class TensorStore {
     const old = target.data;
     target.data = fresh.data;
     fresh.data = old;
-    this.#drop(fresh);
+    this.free(fresh);
   }
 
   /** Adds to a parameter's gradient, and takes the other's numbers over where there were none. */
@@ -199,86 +183,41 @@ export class TensorStore {
     this.release(addition);
   }
 
-  /** @throws EngineError if the tensor is freed or belongs to another engine */
-  use(tensor: Tensor | undefined, operation: string, what = 'the tensor'): TfjsTensor {
-    if (!tensor) throw new EngineError(`${operation}: ${what} is missing`);
-    if (!(tensor instanceof TfjsTensor)) throw new EngineError(`${operation}: ${what} belongs to another engine`);
-    if (!tensor.isFreed) return tensor;
-    const name = `tensor #${tensor.id} [${tensor.shape.join(', ')}]`;
-    throw new EngineError(`${operation}: ${name} is used after it was freed`, {
-      hint: 'Retain it, or make it outside the tape region that ended.',
-    });
-  }
-
-  /** `use`, and the shape must be that of a matrix of these extents. */
-  matrix(tensor: Tensor | undefined, operation: string, what: string, extents?: Extents): TfjsTensor {
-    const known = this.use(tensor, operation, what);
-    requireMatrix(known, operation, what, extents);
-    return known;
-  }
-
-  /** `use`, and the shape must be that of `model`. */
-  like(tensor: Tensor | undefined, model: Tensor, operation: string, what: string): TfjsTensor {
-    const known = this.use(tensor, operation, what);
-    if (known.shape.join() === model.shape.join()) return known;
-    const expected = model.shape.join(', ');
-    throw new EngineError(`${operation}: ${what} has shape [${known.shape.join(', ')}], expected [${expected}]`);
-  }
-
-  retain(tensor: Tensor): void {
-    this.use(tensor, 'retain').references++;
-  }
-
-  release(tensor: Tensor): void {
-    const known = this.use(tensor, 'release');
-    known.references--;
-    if (known.references <= 0 && !known.isParameter) this.free(known);
-  }
-
-  /** Frees the tensors made since the one with this id. */
-  releaseSince(id: number): void {
-    for (const held of [...this.#owned]) {
-      if (held instanceof TfjsTensor && !held.isParameter && held.id >= id) this.free(held);
-    }
-  }
-
-  free(tensor: TfjsTensor): void {
-    tensor.isFreed = true;
-    this.#drop(tensor);
-  }
-
   releaseWeight(weight: Weight): void {
-    this.#drop(this.#weight(weight, 'releaseWeight'));
+    this.#dropWeight(this.weight(weight, 'releaseWeight'));
   }
 
-  #weight(weight: Weight, operation: string): TfjsWeight {
-    if (weight instanceof TfjsWeight && this.#owned.has(weight)) return weight;
+  #dropWeight(weight: FrozenWeight): void {
+    this.#weights.delete(weight);
+    this.bytesInUse -= weight.bytes;
+    weight.dispose();
+  }
+
+  /** @throws EngineError if the weight is released or belongs to another engine */
+  weight(weight: Weight, operation: string): FrozenWeight {
+    const known = weight as FrozenWeight;
+    if (this.#weights.has(known)) return known;
     throw new EngineError(`${operation}: the weight ${weight.name} is released, or belongs to another engine`);
   }
 
-  /** The values of a weight matrix of these extents. */
-  weight(weight: Weight, operation: string, extents?: Extents): TfTensor {
-    const known = this.#weight(weight, operation);
-    requireMatrix(known, operation, known.name, extents);
-    return known.data;
+  /** A weight of so many columns and any number of rows. */
+  weightMatrix(weight: Weight, columns: number, operation: string): FrozenWeight {
+    const known = this.weight(weight, operation);
+    requireMatrix(known, operation, known.name, { columns });
+    return known;
   }
 
   /** The values of a weight vector. */
   vector(weight: Weight, length: number, operation: string): TfTensor {
-    const { data, name, shape } = this.#weight(weight, operation);
-    if (shape.length === 1 && shape[0] === length) return data;
+    const known = this.weight(weight, operation);
+    const { name, shape } = known;
+    if (shape.length === 1 && shape[0] === length) return known.values();
     throw new EngineError(`${operation}: ${name} has shape [${shape.join(', ')}], expected [${length}]`);
-  }
-
-  anyWeight(weight: Weight, operation: string): TfTensor {
-    return this.#weight(weight, operation).data;
   }
 
   /** Frees everything. */
   dispose(): void {
-    for (const held of [...this.#owned]) {
-      if (held instanceof TfjsTensor) held.isFreed = true;
-      this.#drop(held);
-    }
+    for (const tensor of [...this.live]) this.free(tensor);
+    for (const weight of [...this.#weights]) this.#dropWeight(weight);
   }
 }

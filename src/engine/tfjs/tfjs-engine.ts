@@ -9,9 +9,7 @@
 import { z } from 'zod';
 import { parseOptions } from '../../config.js';
 import { EngineError } from '../../errors.js';
-import { dequantizedSource } from '../../formats/float8.js';
-import { bfloat16ToFloat32, float16ToFloat32 } from '../../formats/half-precision.js';
-import { DTYPE_BYTES, sizeOf, type WeightSource } from '../../formats/weight-source.js';
+import type { WeightSource } from '../../formats/weight-source.js';
 import type {
   Deferred,
   Engine,
@@ -23,22 +21,21 @@ import type {
 } from '../engine.js';
 import type { Operations } from '../operations.js';
 import { memoryBudgetSchema } from '../out-of-memory.js';
+import { layOut, type ParameterSpec, requireOwnSet, requireValues, sizeOfAll } from '../parameter-layout.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
-import type { Parameter, ParameterSet, Tensor, Weight } from '../tensor.js';
+import { checkDistinctRows } from '../row-lists.js';
+import { type Parameter, type ParameterSet, requireFilled, type Tensor, type Weight } from '../tensor.js';
 import { float32Needs, freeHostMemory, hostMemory, requireFloat32Room } from './float32-needs.js';
 import { HostOptimizer } from './host-optimizer.js';
-import { checkDistinctRows, replaceRows } from './operations/rows.js';
+import { replaceRows } from './operations/rows.js';
 import { tfjsOperations } from './operations.js';
-import { nextTensorId, TensorStore, type TfjsTensor } from './tensor-store.js';
+import { TensorStore, type TfjsTensor } from './tensor-store.js';
 import { asTfNamespace, type TfNamespace } from './tf-namespace.js';
 
 /** The wasm backend's heap ends at 4 GiB, and past it tensors overlap without an error: stop well before. */
 const WASM_BYTES = 3 * 2 ** 30;
 /** 64 MiB an array: the logits of 128 rows of Ministral's vocabulary. */
 const BLOCK_ELEMENTS = 1 << 24;
-/** Elements of a weight that are read at once. */
-const PIECE_ELEMENTS = 1 << 23;
-
 /** Options of the `tfjs` engine: `createEngine('tfjs', { tf, tfjs: … })`. */
 export interface TfjsEngineOptions {
   /** What `import * as tf from '@tensorflow/tfjs-node'` gives; another backend is chosen with `tf.setBackend` before. */
@@ -95,8 +92,6 @@ export class TfjsEngine implements Engine {
   readonly operations: Operations;
   readonly #store: TensorStore;
   readonly #settings: Settings;
-  /** Settles when the last weight that was asked for is read. */
-  #reading: Promise<void> = Promise.resolve();
 
   constructor(tf: TfNamespace, settings: Settings) {
     this.#settings = settings;
@@ -123,9 +118,7 @@ export class TfjsEngine implements Engine {
   }
 
   fromArray(data: Float32Array, shape: readonly number[]): Tensor {
-    if (data.length !== sizeOf(shape)) {
-      throw new EngineError(`fromArray: ${data.length} numbers do not fill the shape [${shape.join(', ')}]`);
-    }
+    requireFilled(data, shape, 'fromArray');
     return this.#store.fromArray(data, shape);
   }
 
@@ -146,7 +139,7 @@ export class TfjsEngine implements Engine {
   }
 
   mark(): number {
-    return nextTensorId();
+    return this.#store.mark;
   }
 
   releaseSince(mark: number): void {
@@ -182,48 +175,24 @@ export class TfjsEngine implements Engine {
    * Widens the weight to float32.
    * @throws EngineError with the arithmetic if it does not fit beside what is held
    */
-  async loadWeight(stored: WeightSource): Promise<Weight> {
-    const source = dequantizedSource(stored);
-    const { name, shape, dtype, byteLength } = source;
-    if (byteLength !== sizeOf(shape) * DTYPE_BYTES[dtype]) {
-      const needed = sizeOf(shape) * DTYPE_BYTES[dtype];
-      throw new EngineError(
-        `loadWeight: ${name} has ${byteLength} bytes, [${shape.join(', ')}] of ${dtype} needs ${needed}`,
-      );
-    }
-    // One after another: each stands whole in memory before it is TensorFlow's, and is counted before the next.
-    const turn = this.#reading;
-    const added = turn.then(() => this.#store.addWeight(name, shape, dtype, () => readWide(source)));
-    this.#reading = added.then(
-      () => undefined,
-      () => undefined,
-    );
-    return added;
+  async loadWeight(source: WeightSource): Promise<Weight> {
+    return this.#store.loadWeight(source);
   }
 
   async readWeight(weight: Weight): Promise<Float32Array> {
-    return new Float32Array(await this.#store.anyWeight(weight, 'readWeight').data());
+    return new Float32Array(await this.#store.weight(weight, 'readWeight').values().data());
   }
 
   releaseWeight(weight: Weight): void {
     this.#store.releaseWeight(weight);
   }
 
-  createParameters(specs: readonly { name: string; shape: readonly number[]; initial: Float32Array }[]): ParameterSet {
-    for (const { name, shape, initial } of specs) {
-      if (initial.length !== sizeOf(shape)) {
-        throw new EngineError(`createParameters: ${initial.length} numbers do not fill ${name} [${shape.join(', ')}]`);
-      }
-    }
-    const values = new Float32Array(specs.reduce((sum, { initial }) => sum + initial.length, 0));
-    let offset = 0;
-    const parameters = specs.map(({ name, shape, initial }) => {
+  createParameters(specs: readonly ParameterSpec[]): ParameterSet {
+    const values = new Float32Array(sizeOfAll(specs));
+    const parameters = layOut(specs, ({ shape, initial }, offset) => {
       values.set(initial, offset);
       const value = this.#store.fromArray(initial, shape, true);
-      const grad = this.#store.fromArray(new Float32Array(initial.length), shape, true);
-      const parameter = { name, shape: value.shape, size: value.size, offset, value, grad };
-      offset += value.size;
-      return parameter;
+      return { value, grad: this.#store.fromArray(new Float32Array(initial.length), shape, true) };
     });
     return new TfjsParameterSet(parameters, values);
   }
@@ -234,9 +203,7 @@ export class TfjsEngine implements Engine {
 
   writeParameters(set: ParameterSet, values: Float32Array): void {
     const known = this.#set(set);
-    if (values.length !== known.size) {
-      throw new EngineError(`writeParameters: ${values.length} numbers for ${known.size} parameters`);
-    }
+    requireValues(known, values);
     noteChange(set);
     known.values.set(values);
     for (const { value, offset, size } of known.parameters) this.#upload(value, values.subarray(offset, offset + size));
@@ -334,28 +301,8 @@ export class TfjsEngine implements Engine {
   }
 
   #set(set: ParameterSet): TfjsParameterSet {
-    if (!(set instanceof TfjsParameterSet)) throw new EngineError('the parameter set belongs to another engine');
-    if (set.isReleased) throw new EngineError('the parameter set is used after it was released');
-    return set;
+    return requireOwnSet(set, TfjsParameterSet);
   }
-}
-
-/** All numbers of a weight as float32, read in pieces so that the stored form is never held whole. */
-async function readWide(source: WeightSource): Promise<Float32Array> {
-  const wide = new Float32Array(sizeOf(source.shape));
-  const bytesEach = DTYPE_BYTES[source.dtype];
-  for (let at = 0; at < wide.length; at += PIECE_ELEMENTS) {
-    const target = wide.subarray(at, at + PIECE_ELEMENTS);
-    if (source.dtype === 'f32') {
-      await source.read(new Uint8Array(target.buffer, target.byteOffset, target.byteLength), bytesEach * at);
-      continue;
-    }
-    const stored = new Uint16Array(target.length);
-    await source.read(new Uint8Array(stored.buffer), bytesEach * at);
-    if (source.dtype === 'bf16') bfloat16ToFloat32(stored, target);
-    else float16ToFloat32(stored, target);
-  }
-  return wide;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { CpuRuntime } from '../../../src/engine/cpu/cpu-runtime.js';
-import type { FrozenWeight } from '../../../src/engine/cpu/frozen-weight.js';
 import type { Matmul } from '../../../src/engine/cpu/matmul.js';
+import { StoredWeight } from '../../../src/engine/cpu/stored-weight.js';
 import { EngineError } from '../../../src/errors.js';
 import type { DType } from '../../../src/formats/weight-source.js';
 import { MersenneTwister } from '../../../src/random.js';
@@ -45,9 +45,9 @@ function decode(dtype: DType, bits: number): number {
 }
 
 /** A weight with small random numbers, and its numbers. */
-function randomWeight(runtime: CpuRuntime, shape: number[], stored: DType, seed: number): [FrozenWeight, Float32Array] {
+function randomWeight(runtime: CpuRuntime, shape: number[], stored: DType, seed: number): [StoredWeight, Float32Array] {
   const random = new MersenneTwister(seed);
-  const weight = runtime.createWeight('w', shape, stored);
+  const weight = new StoredWeight(runtime, 'w', shape, stored);
   const values = new Float32Array(shape.reduce((a, b) => a * b, 1));
   if (stored === 'f32') {
     for (let i = 0; i < values.length; i++) values[i] = random.nextNormal();
@@ -89,7 +89,7 @@ function run(
   const ldb = bShape[1]!;
   const aValues = uniform((transA ? k : m) * lda);
   const a = place(runtime, aValues);
-  let b: number | FrozenWeight;
+  let b: number | StoredWeight;
   let bValues: Float32Array;
   if (stored) {
     [b, bValues] = randomWeight(runtime, bShape, stored, 7);
@@ -129,7 +129,7 @@ function run(
   }
   for (const ptr of [a, c]) runtime.free(ptr);
   if (typeof b === 'number') runtime.free(b);
-  else runtime.releaseWeight(b);
+  else b.release();
   return { got: new Uint8Array(got.buffer), worst, changedAround };
 }
 
@@ -219,7 +219,7 @@ describe('matmul', () => {
   });
 
   it('refuses extents and row distances that do not fit', () => {
-    const weight = one.createWeight('w', [4, 8], 'f32');
+    const weight = new StoredWeight(one, 'w', [4, 8], 'f32');
     const p = { a: 65536, c: 65536, b: 65536, m: 2, n: 3, k: 4 };
     for (const [change, message] of [
       [{ lda: 3 }, /lda 3 is shorter/],
@@ -238,10 +238,10 @@ describe('matmul', () => {
 
 describe('widening', () => {
   it.each(['bf16', 'f16'] as const)('is exact for all 65536 numbers of %s', (stored) => {
-    const weight = one.createWeight('all', [65536], stored);
+    const weight = new StoredWeight(one, 'all', [65536], stored);
     new Uint16Array(weight.buffer).set(Array.from({ length: weight.rows * weight.columns }, (_, i) => i));
     const target = one.alloc(4 * 65536);
-    one.widenRows(weight, 0, 1, target);
+    weight.widenRows(0, 1, target);
     const got = one.f32(target, 65536);
     const wrong: number[] = [];
     for (let bits = 0; bits < 65536; bits++) if (!Object.is(got[bits], decode(stored, bits))) wrong.push(bits);
@@ -254,13 +254,13 @@ describe('widening', () => {
         const [weight, values] = randomWeight(one, [5, columns], stored, 3);
         const ids = [4, 0, 4, 2];
         const target = one.alloc(4 * ids.length * columns);
-        one.gatherRows(weight, ids, target);
+        weight.gatherRows(ids, target);
         const expected = new Float32Array(ids.length * columns);
         for (const [i, id] of ids.entries())
           expected.set(values.subarray(id * columns, (id + 1) * columns), i * columns);
         expect(Buffer.compare(one.u8(target, 4 * expected.length), new Uint8Array(expected.buffer))).toBe(0);
         one.free(target);
-        one.releaseWeight(weight);
+        weight.release();
       }
     }
   });

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { CpuRuntime } from '../../../src/engine/cpu/cpu-runtime.js';
 import { Heap } from '../../../src/engine/cpu/heap.js';
+import { StoredWeight } from '../../../src/engine/cpu/stored-weight.js';
 import { ConfigError, EngineError } from '../../../src/errors.js';
 
 const MIB = 1 << 20;
@@ -134,7 +135,7 @@ describe('CpuRuntime', () => {
   it('reports a kernel that traps, in whichever thread, and goes on', async () => {
     const runtime = make(2);
     await runtime.ready;
-    const weight = runtime.createWeight('table', [64, 256], 'f32');
+    const weight = new StoredWeight(runtime, 'table', [64, 256], 'f32');
     new Float32Array(weight.buffer).fill(1.5);
     const ids = runtime.allocI32(Array.from({ length: 64 }, (_, i) => (i === 40 ? 64 : i)));
     const target = runtime.alloc(4 * 64 * 256);
@@ -157,18 +158,18 @@ describe('CpuRuntime', () => {
     expect(() => runtime.parallel('transpose', 50, 50, [outside, 800, 16, 800, target, 16])).toThrow(
       /transpose failed/,
     );
-    runtime.widenRows(weight, 0, 64, target);
+    weight.widenRows(0, 64, target);
     expect(runtime.f32(target, 64 * 256).every((value) => value === 1.5)).toBe(true);
   });
 
   it('knows weights that were made before and after the threads started', async () => {
     const runtime = make(2);
-    const early = runtime.createWeight('early', [512, 64], 'f32');
+    const early = new StoredWeight(runtime, 'early', [512, 64], 'f32');
     new Float32Array(early.buffer).set(Array.from({ length: early.rows * early.columns }, (_, i) => i));
-    const gone = runtime.createWeight('gone', [4], 'f32');
-    runtime.releaseWeight(gone);
+    const gone = new StoredWeight(runtime, 'gone', [4], 'f32');
+    gone.release();
     await runtime.ready;
-    const late = runtime.createWeight('late', [512, 64], 'f32');
+    const late = new StoredWeight(runtime, 'late', [512, 64], 'f32');
     new Float32Array(late.buffer).set(Array.from({ length: late.rows * late.columns }, (_, i) => -i));
     expect(runtime.weightBytes).toBe(2 * 4 * 512 * 64);
     const target = runtime.alloc(4 * 512 * 64);
@@ -181,8 +182,8 @@ describe('CpuRuntime', () => {
         expect(runtime.f32(target, 512 * 64).findIndex((value, i) => value !== sign * i)).toBe(-1);
       }
     }
-    expect(() => runtime.gatherRows(late, [1, 512], target)).toThrow(EngineError);
-    expect(() => runtime.widenRows(late, 500, 513, target)).toThrow(EngineError);
+    expect(() => late.gatherRows([1, 512], target)).toThrow(EngineError);
+    expect(() => late.widenRows(500, 513, target)).toThrow(EngineError);
   });
 
   it('refuses unknown kernels, bad thread counts and work after dispose', async () => {

@@ -1,9 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { AlgorithmStore } from '../../../src/engine/cuda/algorithm-store.js';
 import {
   kernelCacheFolder,
   readCacheFile,
@@ -71,35 +70,5 @@ describe('files of the kernel cache', () => {
     expect(readCheckedFile(path)).toBeDefined();
     execFileSync('chown', ['12345', path]);
     expect(readCheckedFile(path)).toBeUndefined();
-  });
-});
-
-describe('AlgorithmStore', () => {
-  const words = Array.from({ length: 8 }, (_, i) => `0x${i}`);
-
-  it('keeps algorithms, and passes over what is none', async () => {
-    const first = new AlgorithmStore('Some Card', 12);
-    first.set('a', BigUint64Array.from(words, BigInt));
-    first.save();
-    const path = join(kernelCacheFolder(), (await readdir(kernelCacheFolder()))[0]!);
-    expect(new AlgorithmStore('Some Card', 12).get('a')).toEqual(BigUint64Array.from(words, BigInt));
-    for (const content of [
-      'null',
-      '[]',
-      '3',
-      '"text"',
-      '',
-      '{"a":null}',
-      '{"a":"12345678"}',
-      '{"a":[1,2,3,4,5,6,7,{}]}',
-    ]) {
-      await writeFile(path, content);
-      expect(new AlgorithmStore('Some Card', 12).get('a')).toBeUndefined();
-    }
-    await writeFile(path, JSON.stringify({ a: [...words, '0x9'], b: words, c: [...words.slice(1), '-1'] }));
-    const store = new AlgorithmStore('Some Card', 12);
-    expect([store.get('a'), store.get('c')]).toEqual([undefined, undefined]);
-    expect(store.get('b')).toBeDefined();
-    expect(dirname(path)).toBe(join(folder, 'kernels'));
   });
 });

@@ -1,6 +1,6 @@
 /** Attention by segment. Saves q, k, v, the output and the log-sum-exp [H, T]; wasm/attention.ts has the arithmetic. */
-import { EngineError } from '../../../errors.js';
 import type { Operation, OperationAttributes, Segments } from '../../operations.js';
+import { checkAttention } from '../../row-lists.js';
 import type { CpuTensor, TensorStore } from '../tensor-store.js';
 
 const OPERATION = 'attention';
@@ -12,28 +12,6 @@ const MAX_HEAD_DIM = 512;
 const GRAIN = 200_000;
 
 type Attributes = OperationAttributes['attention'];
-
-function check({ heads, kvHeads, headDim, segments }: Attributes, queryRows: number, keyRows: number): void {
-  const { queryStarts, keyStarts, keyLengths } = segments;
-  const fail = (message: string): never => {
-    throw new EngineError(`${OPERATION}: ${message}`);
-  };
-  if (headDim < 1 || headDim > MAX_HEAD_DIM) fail(`headDim is ${headDim}, expected 1 to ${MAX_HEAD_DIM}`);
-  if (kvHeads < 1 || heads < kvHeads) fail(`${heads} heads cannot share ${kvHeads} key heads`);
-  const count = keyStarts.length;
-  if (queryStarts.length !== count + 1 || keyLengths.length !== count) {
-    fail(`${queryStarts.length} query starts, ${count} key starts and ${keyLengths.length} key lengths do not fit`);
-  }
-  if (queryStarts[0] !== 0 || queryStarts[count] !== queryRows) {
-    fail(`query ranges cover ${queryStarts[0]}..${queryStarts[count]} of 0..${queryRows}`);
-  }
-  for (let s = 0; s < count; s++) {
-    if (queryStarts[s + 1]! < queryStarts[s]!) fail(`query range ${s} ends before it starts`);
-    if (keyStarts[s]! < 0 || keyLengths[s]! < 0 || keyStarts[s]! + keyLengths[s]! > keyRows) {
-      fail(`key range ${s}, ${keyLengths[s]} rows from ${keyStarts[s]}, lies outside the ${keyRows} rows`);
-    }
-  }
-}
 
 /** (segment, first query row) pairs. */
 function tilesOf({ queryStarts, keyStarts }: Segments): number[] {
@@ -66,7 +44,7 @@ export function attention(store: TensorStore): Operation<Attributes> {
       const k = store.matrix(inputs[1], OPERATION, 'k', { columns: kvHeads * headDim });
       const v = store.matrix(inputs[2], OPERATION, 'v', { rows: k.shape[0]!, columns: kvHeads * headDim });
       const rows = q.shape[0]!;
-      check(attributes, rows, k.shape[0]!);
+      checkAttention(attributes, rows, k.shape[0]!, MAX_HEAD_DIM);
       const { queryStarts, keyStarts, keyLengths } = segments;
       const tiles = tilesOf(segments);
       const items = (tiles.length / 2) * heads;

@@ -29,12 +29,11 @@ export function crossEntropy(store: TensorStore): Operation<OperationAttributes[
         for (let row = 0; row < rows; row += block) {
           const m = Math.min(block, rows - row);
           const a = hidden.ptr + 4 * row * columns;
-          store.matmul({ m, n: vocabulary, k: columns, a, b: weight, transB: true, c: logits.ptr });
+          weight.product(m, a, logits.ptr);
           const ints = [logits.ptr, vocabulary, table + 4 * row, rowLoss.ptr + 4 * row, gradient ? 1 : 0];
           store.byRows('softmaxLoss', m, 8 * vocabulary, ints, [scale, smoothing]);
           if (!gradient) continue;
-          const c = gradient.ptr + 4 * row * columns;
-          store.matmul({ m, n: columns, k: vocabulary, a: logits.ptr, b: weight, c });
+          weight.transposedProduct(m, logits.ptr, gradient.ptr + 4 * row * columns);
         }
       });
       store.release(logits);

@@ -49,15 +49,15 @@ function forwardPart(store: TensorStore, x: CpuTensor, part: LinearPart): { y: C
   const pair = lora && loraOf(store, lora, weight);
   const bias = part.bias && store.vector(part.bias, n, OPERATION);
   const y = store.create([m, n]);
-  store.matmul({ m, n, k, a: x.ptr, b: weight, transB: true, c: y.ptr });
+  weight.product(m, x.ptr, y.ptr);
   if (bias !== undefined) store.byRows('addBias', m, n, [y.ptr, bias, n]);
   if (!lora || !pair) return { y, low: undefined };
   const { rank, a, b } = pair;
   const low = store.createSaved([m, rank]);
   withDropped(store, lora, x, (dropped) => {
-    store.matmul({ m, n: rank, k, a: dropped.ptr, b: a, transB: true, c: low.ptr });
+    store.runtime.matmul({ m, n: rank, k, a: dropped.ptr, b: a, transB: true, c: low.ptr });
   });
-  store.matmul({ m, n, k: rank, a: low.ptr, b, transB: true, c: y.ptr, alpha: lora.scale, beta: 1 });
+  store.runtime.matmul({ m, n, k: rank, a: low.ptr, b, transB: true, c: y.ptr, alpha: lora.scale, beta: 1 });
   return { y, low };
 }
 
@@ -75,20 +75,30 @@ function backwardLora(
   const n = weight.rows;
   const { rank, a, b } = loraOf(store, lora, weight);
   const dLow = store.create([m, rank]);
-  store.matmul({ m, n: rank, k: n, a: dy.ptr, b, c: dLow.ptr, alpha: lora.scale });
+  store.runtime.matmul({ m, n: rank, k: n, a: dy.ptr, b, c: dLow.ptr, alpha: lora.scale });
   const [gradA, gradB] = [lora.a.grad, lora.b.grad].map((grad) => {
     const tensor = store.use(grad, OPERATION);
     tensor.isTouched = true;
     return tensor.ptr;
   }) as [number, number];
-  store.matmul({ m: n, n: rank, k: m, a: dy.ptr, transA: true, b: low.ptr, c: gradB, alpha: lora.scale, beta: 1 });
-  withDropped(store, lora, x, (dropped) => {
-    store.matmul({ m: rank, n: k, k: m, a: dLow.ptr, transA: true, b: dropped.ptr, c: gradA, beta: 1 });
+  store.runtime.matmul({
+    m: n,
+    n: rank,
+    k: m,
+    a: dy.ptr,
+    transA: true,
+    b: low.ptr,
+    c: gradB,
+    alpha: lora.scale,
+    beta: 1,
   });
-  if (dx && lora.dropout === 0) store.matmul({ m, n: k, k: rank, a: dLow.ptr, b: a, c: dx.ptr, beta: 1 });
+  withDropped(store, lora, x, (dropped) => {
+    store.runtime.matmul({ m: rank, n: k, k: m, a: dLow.ptr, transA: true, b: dropped.ptr, c: gradA, beta: 1 });
+  });
+  if (dx && lora.dropout === 0) store.runtime.matmul({ m, n: k, k: rank, a: dLow.ptr, b: a, c: dx.ptr, beta: 1 });
   else if (dx) {
     const share = store.create(x.shape);
-    store.matmul({ m, n: k, k: rank, a: dLow.ptr, b: a, c: share.ptr });
+    store.runtime.matmul({ m, n: k, k: rank, a: dLow.ptr, b: a, c: share.ptr });
     dropout(store, lora, share, dx, true);
     store.release(share);
   }
@@ -122,11 +132,11 @@ export function linear(store: TensorStore): Operation<OperationAttributes['linea
         const dy = gradients[i];
         if (!dy) continue;
         const weight = store.weight(part.weight, OPERATION);
-        const [n, k] = [weight.rows, weight.columns];
+        const k = weight.columns;
         if (needs[0]) {
           const beta = dx ? 1 : 0;
           dx ??= store.create([m, k]);
-          store.matmul({ m, n: k, k: n, a: dy.ptr, b: weight, c: dx.ptr, beta });
+          weight.transposedProduct(m, dy.ptr, dx.ptr, beta);
         }
         if (!part.lora) continue;
         const x = store.matrix(saved[0], OPERATION, 'saved x', { rows: m, columns: k });

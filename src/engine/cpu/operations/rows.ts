@@ -1,20 +1,9 @@
 /** Operations that move rows: embedding lookup, gather, scatter, patch merging. They save nothing: shapes suffice. */
-import { EngineError } from '../../../errors.js';
 import type { RowNoise } from '../../../random.js';
 import { uniformNoise } from '../../../random.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
-import { checkNoise, checkRows, patchOrder } from '../../row-lists.js';
+import { checkDistinctRows, checkNoise, checkRows, patchOrder } from '../../row-lists.js';
 import type { CpuTensor, TensorStore } from '../tensor-store.js';
-
-/** `checkRows`, and no index may come twice: rows are written by several threads. */
-export function checkDistinctRows(rows: Int32Array, count: number, operation: string): void {
-  checkRows(rows, count, operation);
-  const seen = new Uint8Array(count);
-  for (const row of rows) {
-    if (seen[row]) throw new EngineError(`${operation}: row ${row} is listed twice`);
-    seen[row] = 1;
-  }
-}
 
 function gather(store: TensorStore, source: CpuTensor, rows: Int32Array): CpuTensor {
   const columns = source.shape[1]!;
@@ -46,7 +35,7 @@ export function embedding(store: TensorStore): Operation<OperationAttributes['em
       checkRows(ids, weight.rows, 'embedding');
       if (noise) checkNoise(noise, ids.length);
       const out = store.create([ids.length, weight.columns]);
-      store.runtime.gatherRows(weight, ids, out.ptr);
+      weight.gatherRows(ids, out.ptr);
       if (noise) addNoise(store.values(out), noise);
       return { outputs: [out], saved: [] };
     },

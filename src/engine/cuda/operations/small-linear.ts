@@ -52,15 +52,11 @@ export class SmallLinear {
     const blocks = lowBlocks + Math.ceil((activation < 0 ? n : 2 * n) / BLOCK_ROWS);
     const low = group && store.createF32([LOW_SPLITS, rows, width]);
     const target = (this.#count + lowBlocks) % 2 ** 32;
+    const [a, lda] = group ? [group.a, group.lda] : [undefined, 0];
+    const [lowAddress, ready] = low ? [low.address, this.#counter()] : [undefined, undefined];
     weight.matrix.smallProduct(weight.row, {
-      ...{ y, x, n, blocks, width, target, activation },
-      ...{ a: group?.a, lda: group?.lda ?? 0, low: low?.address, ready: low && this.#counter() },
-      norm: norm && {
-        sum: norm.sum?.address,
-        residual: norm.residual?.address,
-        weight: norm.weight,
-        eps: norm.eps,
-      },
+      ...{ y, x, n, blocks, a, lda, width, low: lowAddress, ready, target, activation },
+      norm: norm && { sum: norm.sum?.address, residual: norm.residual?.address, weight: norm.weight, eps: norm.eps },
     });
     // Only now: blocks of a launch that failed are never counted on the device.
     this.#count = target;

@@ -3,8 +3,8 @@
  * Saves q, k, v, the output and each block's log-sum-exp; with P = exp(S - lse), D = rowsum(dO ⊙ O):
  * dV = Pᵀ·dO,  dS = P ⊙ (dO·Vᵀ - D),  dQ = scale·dS·K,  dK = scale·dSᵀ·Q.
  */
-import { EngineError } from '../../../errors.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
+import { checkAttention } from '../../row-lists.js';
 import { product } from '../product.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { TfNamespace, TfTensor } from '../tf-namespace.js';
@@ -28,27 +28,6 @@ interface Block {
 interface Piece {
   readonly start: number;
   readonly data: TfTensor;
-}
-
-function check({ heads, kvHeads, segments }: Attributes, queryRows: number, keyRows: number): void {
-  const { queryStarts, keyStarts, keyLengths } = segments;
-  const fail = (message: string): never => {
-    throw new EngineError(`${OPERATION}: ${message}`);
-  };
-  if (kvHeads < 1 || heads % kvHeads !== 0) fail(`${heads} heads cannot share ${kvHeads} key heads evenly`);
-  const count = keyStarts.length;
-  if (queryStarts.length !== count + 1 || keyLengths.length !== count) {
-    fail(`${queryStarts.length} query starts, ${count} key starts and ${keyLengths.length} key lengths do not fit`);
-  }
-  if (queryStarts[0] !== 0 || queryStarts[count] !== queryRows) {
-    fail(`query ranges cover ${queryStarts[0]}..${queryStarts[count]} of 0..${queryRows}`);
-  }
-  for (let s = 0; s < count; s++) {
-    if (queryStarts[s + 1]! < queryStarts[s]!) fail(`query range ${s} ends before it starts`);
-    if (keyStarts[s]! < 0 || keyLengths[s]! < 0 || keyStarts[s]! + keyLengths[s]! > keyRows) {
-      fail(`key range ${s}, ${keyLengths[s]} rows from ${keyStarts[s]}, lies outside the ${keyRows} rows`);
-    }
-  }
 }
 
 function blocksOf({ heads, causal, segments }: Attributes, maxScores: number): Block[] {
@@ -137,7 +116,7 @@ export function attention(store: TensorStore, maxScores: number): Operation<Attr
       const k = store.matrix(inputs[1], OPERATION, 'k', { columns: kvHeads * headDim });
       const v = store.matrix(inputs[2], OPERATION, 'v', { rows: k.shape[0]!, columns: kvHeads * headDim });
       const rows = q.shape[0]!;
-      check(attributes, rows, k.shape[0]!);
+      checkAttention(attributes, rows, k.shape[0]!);
       const made = store.run(OPERATION, (tf) => {
         const pieces: Piece[] = [];
         const sums: TfTensor[] = [];

@@ -6,10 +6,10 @@
 import { EngineError } from '../../../errors.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
 import { checkRows } from '../../row-lists.js';
-import { product } from '../product.js';
+import type { FrozenWeight } from '../frozen-weight.js';
+import { takeRows } from '../product.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { TfTensor } from '../tf-namespace.js';
-import { takeRows } from './rows.js';
 
 const OPERATION = 'crossEntropy';
 
@@ -20,14 +20,14 @@ export function crossEntropy(store: TensorStore, maxLogits: number): Operation<O
   /** Losses [m], and with `record` the gradient of the sum of the losses [m, C]. */
   const block = (
     hidden: TfTensor,
-    head: TfTensor,
+    head: FrozenWeight,
     targets: Int32Array,
     smoothing: number,
     record: boolean,
   ): TfTensor[] => {
     const rows = targets.length;
-    const vocabulary = head.shape[0]!;
-    const logits = product(tf, hidden, head, false, true);
+    const vocabulary = head.rows;
+    const logits = head.product(hidden);
     const shifted = tf.sub(logits, tf.max(logits, 1, true));
     const exponentials = tf.exp(shifted);
     const total = tf.sum(exponentials, 1, true);
@@ -39,12 +39,16 @@ export function crossEntropy(store: TensorStore, maxLogits: number): Operation<O
     );
     const losses = tf.sub(tf.reshape(tf.log(total), [rows]), chosen);
     if (!record) return [losses];
-    const mean = tf.div(product(tf, exponentials, head), total);
+    const mean = tf.div(head.transposedProduct(exponentials), total);
     return [
       losses,
       tf.sub(
         mean,
-        smooth(takeRows(tf, head, targets), () => tf.mean(head, 0, true)),
+        smooth(head.gatherRows(targets), () =>
+          head.transposedProduct(
+            tf.tensor(new Float32Array(vocabulary).fill(1 / vocabulary), [1, vocabulary], 'float32'),
+          ),
+        ),
       ),
     ];
   };
@@ -53,8 +57,8 @@ export function crossEntropy(store: TensorStore, maxLogits: number): Operation<O
     forward([input], { head, targets, scale, smoothing = 0 }, record) {
       const hidden = store.matrix(input, OPERATION, 'hidden');
       const [rows, columns] = hidden.shape as [number, number];
-      const weight = store.weight(head, OPERATION, { columns });
-      const vocabulary = weight.shape[0]!;
+      const weight = store.weightMatrix(head, columns, OPERATION);
+      const vocabulary = weight.rows;
       if (targets.length !== rows) throw new EngineError(`${OPERATION}: ${targets.length} targets for ${rows} rows`);
       checkRows(targets, vocabulary, OPERATION);
       const step = Math.max(1, Math.floor(maxLogits / vocabulary));

@@ -9,6 +9,7 @@ import { dropoutMask } from '../../../random.js';
 import type { LinearPart, LoraPart, Operation, OperationAttributes } from '../../operations.js';
 import { rowKeysOf } from '../../row-keys.js';
 import type { Tensor } from '../../tensor.js';
+import type { FrozenWeight } from '../frozen-weight.js';
 import { product } from '../product.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { TfNamespace, TfTensor } from '../tf-namespace.js';
@@ -16,8 +17,8 @@ import type { TfNamespace, TfTensor } from '../tf-namespace.js';
 const OPERATION = 'linear';
 
 /** The low-rank pair of a part, checked against the layer. */
-function pairOf(store: TensorStore, lora: LoraPart, weight: TfTensor, name: string): { a: TfTensor; b: TfTensor } {
-  const [out, inner] = weight.shape as [number, number];
+function pairOf(store: TensorStore, lora: LoraPart, weight: FrozenWeight): { a: TfTensor; b: TfTensor } {
+  const { name, rows: out, columns: inner } = weight;
   const rank = lora.a.shape[0] ?? 0;
   const a = store.matrix(lora.a.value, OPERATION, `A of ${name}`, { rows: rank, columns: inner }).data;
   const b = store.matrix(lora.b.value, OPERATION, `B of ${name}`, { rows: out, columns: rank }).data;
@@ -36,11 +37,11 @@ function forwardPart(
   x: TfTensor,
   { weight: frozen, bias, lora }: LinearPart,
 ): { y: TfTensor; low: TfTensor | undefined } {
-  const weight = store.weight(frozen, OPERATION, { columns: x.shape[1]! });
-  let y = product(tf, x, weight, false, true);
-  if (bias) y = tf.add(y, store.vector(bias, weight.shape[0]!, OPERATION));
+  const weight = store.weightMatrix(frozen, x.shape[1]!, OPERATION);
+  let y = weight.product(x);
+  if (bias) y = tf.add(y, store.vector(bias, weight.rows, OPERATION));
   if (!lora) return { y, low: undefined };
-  const { a, b } = pairOf(store, lora, weight, frozen.name);
+  const { a, b } = pairOf(store, lora, weight);
   const low = product(tf, dropout(tf, x, lora), a, false, true);
   return { y: tf.add(y, product(tf, tf.mul(low, lora.scale), b, false, true)), low };
 }
@@ -55,7 +56,7 @@ function backwardLora(
   { weight: frozen, lora }: LinearPart & { lora: LoraPart },
   needsInput: boolean,
 ): { da: TfTensor; db: TfTensor; dx: TfTensor | undefined } {
-  const { a, b } = pairOf(store, lora, store.anyWeight(frozen, OPERATION), frozen.name);
+  const { a, b } = pairOf(store, lora, store.weight(frozen, OPERATION));
   const dLow = tf.mul(product(tf, dy, b), lora.scale);
   const db = product(tf, dy, tf.mul(low, lora.scale), true, false);
   const da = product(tf, dLow, dropout(tf, x, lora), true, false);
@@ -89,13 +90,13 @@ export function linear(store: TensorStore): Operation<OperationAttributes['linea
           const low = lora ? saved[at++] : undefined;
           const gradient = outputGradients[i];
           if (!gradient) continue;
-          const weight = store.anyWeight(part.weight, OPERATION);
-          const dy = store.matrix(gradient, OPERATION, 'output gradient', { columns: weight.shape[0]! }).data;
+          const weight = store.weight(part.weight, OPERATION);
+          const dy = store.matrix(gradient, OPERATION, 'output gradient', { columns: weight.rows }).data;
           const include = (share: TfTensor): TfTensor => (dx ? tf.add(dx, share) : share);
-          if (needsInput) dx = include(product(tf, dy, weight));
+          if (needsInput) dx = include(weight.transposedProduct(dy));
           if (!lora) continue;
           const rows = dy.shape[0]!;
-          const x = store.matrix(saved[0], OPERATION, 'saved x', { rows, columns: weight.shape[1]! }).data;
+          const x = store.matrix(saved[0], OPERATION, 'saved x', { rows, columns: weight.columns }).data;
           const u = store.matrix(low, OPERATION, 'saved u', { rows }).data;
           const { da, db, dx: share } = backwardLora(store, tf, x, u, dy, { ...part, lora }, needsInput);
           if (share) dx = include(share);

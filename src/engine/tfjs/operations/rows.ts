@@ -2,27 +2,12 @@
  * Operations that move rows: embedding lookup, gather, scatter, patch merging. All are gathers of the right rows, in
  * both directions: TensorFlow.js's own scatter updates are missing or wrong on some backends.
  */
-import { EngineError } from '../../../errors.js';
 import { uniformNoise } from '../../../random.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
-import { checkNoise, checkRows, patchOrder } from '../../row-lists.js';
+import { checkDistinctRows, checkNoise, checkRows, patchOrder } from '../../row-lists.js';
+import { takeRows } from '../product.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { TfNamespace, TfTensor } from '../tf-namespace.js';
-
-/** `checkRows`, and no index may come twice. */
-export function checkDistinctRows(rows: Int32Array, count: number, operation: string): void {
-  checkRows(rows, count, operation);
-  const seen = new Uint8Array(count);
-  for (const row of rows) {
-    if (seen[row]) throw new EngineError(`${operation}: row ${row} is listed twice`);
-    seen[row] = 1;
-  }
-}
-
-export function takeRows(tf: TfNamespace, x: TfTensor, rows: Int32Array): TfTensor {
-  if (rows.length === 0) return tf.zeros([0, ...x.shape.slice(1)]);
-  return tf.gather(x, tf.tensor(rows, [rows.length], 'int32'));
-}
 
 /** `base` with row rows[i] replaced by row i of `source`. */
 export function replaceRows(tf: TfNamespace, base: TfTensor, source: TfTensor, rows: Int32Array): TfTensor {
@@ -36,11 +21,11 @@ export function embedding(store: TensorStore): Operation<OperationAttributes['em
   return {
     forward(_inputs, { table, ids, noise }) {
       const weight = store.weight(table, 'embedding');
-      checkRows(ids, weight.shape[0]!, 'embedding');
+      checkRows(ids, weight.rows, 'embedding');
       if (noise) checkNoise(noise, ids.length);
-      const shape = [ids.length, weight.shape[1]!];
+      const shape = [ids.length, weight.columns];
       const rows = store.one('embedding', (tf) => {
-        const taken = takeRows(tf, weight, ids);
+        const taken = weight.gatherRows(ids);
         return noise ? tf.add(taken, tf.tensor(uniformNoise(noise, shape[1]!), shape, 'float32')) : taken;
       });
       return { outputs: [rows], saved: [] };
