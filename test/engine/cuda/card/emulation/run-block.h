@@ -10,9 +10,7 @@ inline void run_block(int threads) {
   for (int i = 0; i < threads; i++) {
     Fiber& f = fibers[i];
     f.done = f.blocked = false; f.operations = 0;
-    getcontext(&f.context);
-    f.context.uc_stack.ss_sp = f.stack.data(); f.context.uc_stack.ss_size = f.stack.size(); f.context.uc_link = nullptr;
-    makecontext(&f.context, entry, 0);
+    start(f.context, f.stack.data(), f.stack.size(), entry);
   }
   std::vector<int> sequence(warps);
   for (int i = 0; i < warps; i++) sequence[i] = i;
@@ -25,7 +23,7 @@ inline void run_block(int threads) {
         for (int i = warp * 32; i < warp * 32 + 32; i++) {
           if (fibers[i].done || fibers[i].blocked) continue;
           current = i; ran = true;
-          swapcontext(&scheduler, &fibers[i].context);
+          switch_to(scheduler, fibers[i].context);
         }
         if (!ran) break;
       }
