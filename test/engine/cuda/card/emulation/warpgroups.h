@@ -17,6 +17,8 @@
 using std::max;
 using std::min;
 #define __global__
+#define __device__
+#define __shared__ static
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define DEVICE static inline
@@ -28,10 +30,11 @@ typedef unsigned short bf16;
 typedef unsigned u32;
 typedef unsigned long long u64;
 struct alignas(8) float2 { float x, y; };
+struct alignas(8) int2 { int x, y; };
 struct alignas(16) int4 { int x, y, z, w; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
 struct Dim { unsigned x, y, z; };
-static Dim blockIdx, gridDim;
+static Dim blockIdx, gridDim, blockDim;
 
 constexpr u32 shared_limit = 232448, shared_base = 1024;
 alignas(1024) static unsigned char shared_memory[shared_limit];
