@@ -162,7 +162,9 @@ export type { CudaEngineOptions } from './engine/cuda/cuda-engine.js';
 export type { Deferred, ModelShapes, OptimizerState, OptimizerStep, StorageCosts } from './engine/engine.js';
 export type {
   Activation,
-  CachedAttention,
+  BlockAttributes,
+  BlockName,
+  Composition,
   ForwardResult,
   LinearPart,
   LoraPart,

@@ -54,14 +54,24 @@ export interface ParameterSet {
   readonly size: number;
 }
 
+/** What is expected of a matrix; an extent that is left out may be any. */
+export interface Extents {
+  readonly rows?: number;
+  readonly columns?: number;
+}
+
 /**
- * Checks that a tensor is a matrix [rows, columns]; -1 leaves an extent open.
- * @throws EngineError naming the operation, the tensor's part in it, and both shapes
+ * Checks that a tensor or weight is a matrix of these extents.
+ * @throws EngineError naming the operation, the array's part in it, and both shapes
  */
-export function requireMatrix(tensor: Tensor, rows: number, columns: number, operation: string, what: string): void {
-  const [r, c] = tensor.shape;
-  if (tensor.shape.length === 2 && (rows < 0 || r === rows) && (columns < 0 || c === columns)) return;
-  const open = (extent: number): string => (extent < 0 ? 'any' : String(extent));
-  const expected = `[${open(rows)}, ${open(columns)}]`;
-  throw new EngineError(`${operation}: ${what} has shape [${tensor.shape.join(', ')}], expected ${expected}`);
+export function requireMatrix(
+  { shape }: { readonly shape: readonly number[] },
+  operation: string,
+  what: string,
+  { rows, columns }: Extents = {},
+): void {
+  const [r, c] = shape;
+  if (shape.length === 2 && r === (rows ?? r) && c === (columns ?? c)) return;
+  const expected = `[${rows ?? 'any'}, ${columns ?? 'any'}]`;
+  throw new EngineError(`${operation}: ${what} has shape [${shape.join(', ')}], expected ${expected}`);
 }

@@ -135,8 +135,8 @@ export class CpuEngine implements Engine {
   }
 
   writeRows(target: Tensor, source: Tensor, rows: Int32Array): void {
-    const to = this.#store.matrix(target, -1, -1, 'writeRows', 'target');
-    const from = this.#store.matrix(source, rows.length, to.shape[1]!, 'writeRows', 'source');
+    const to = this.#store.matrix(target, 'writeRows', 'target');
+    const from = this.#store.matrix(source, 'writeRows', 'source', { rows: rows.length, columns: to.shape[1]! });
     checkDistinctRows(rows, to.shape[0]!, 'writeRows');
     scatter(this.#store, from, rows, to);
   }

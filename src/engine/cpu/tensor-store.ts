@@ -1,7 +1,7 @@
 /** Tensors of the `cpu` engine: float32 blocks of the heap, counted by reference, and the shape checks of operations. */
 import { EngineError } from '../../errors.js';
 import { sizeOf } from '../../formats/weight-source.js';
-import { requireMatrix, type Tensor, type Weight } from '../tensor.js';
+import { type Extents, requireMatrix, type Tensor, type Weight } from '../tensor.js';
 import type { CpuRuntime } from './cpu-runtime.js';
 import { FrozenWeight } from './frozen-weight.js';
 import type { Matmul } from './matmul.js';
@@ -110,11 +110,11 @@ export class TensorStore {
     return tensor;
   }
 
-  /** `use`, and the shape must be [rows, columns]; -1 leaves an extent open. */
-  matrix(tensor: Tensor | undefined, rows: number, columns: number, operation: string, what: string): CpuTensor {
+  /** `use`, and the shape must be that of a matrix of these extents. */
+  matrix(tensor: Tensor | undefined, operation: string, what: string, extents?: Extents): CpuTensor {
     if (!tensor) throw new EngineError(`${operation}: ${what} is missing`);
     const known = this.use(tensor, operation);
-    requireMatrix(known, rows, columns, operation, what);
+    requireMatrix(known, operation, what, extents);
     return known;
   }
 

@@ -1,6 +1,6 @@
 /**
  * Trainable parameters on the device, and the bf16 copies of them that linear layers compute with: A stacked over the
- * parts of a layer, scale·B in the spare columns of the frozen matrix. The copies are made again, all in one launch,
+ * parts of a layer, scale·B where the frozen matrix has it. The copies are made again, all in one launch,
  * at the first use after the values changed.
  */
 import { EngineError } from '../../errors.js';
@@ -8,10 +8,10 @@ import { sizeOf } from '../../formats/weight-source.js';
 import type { LoraPart } from '../operations.js';
 import type { Parameter, ParameterSet } from '../tensor.js';
 import { roundUp } from './arena.js';
+import type { FrozenMatrix, MatrixAdapter } from './frozen-matrix.js';
 import type { DeviceBlock } from './memory.js';
-import { ROW_MULTIPLE, type TensorStore } from './tensor-store.js';
-import { CudaTensor, Storage } from './tensors.js';
-import type { DeviceMatrix, WeightStore } from './weights.js';
+import type { TensorStore } from './tensor-store.js';
+import { CudaTensor, ELEMENT_BYTES, Storage } from './tensors.js';
 
 /** Parts that the kernels of lora.cu take at once. */
 export const MAX_PARTS = 4;
@@ -21,6 +21,8 @@ const RANK_MULTIPLE = 16;
 const REFRESH_BLOCK = 4096;
 /** int32 words of an entry of its table. */
 const ENTRY_WORDS = 8;
+/** Of an element of the copies. */
+const COPY_BYTES = ELEMENT_BYTES.bf16;
 
 export interface ParameterSpec {
   readonly name: string;
@@ -131,7 +133,7 @@ export interface AdapterPart {
 }
 
 /** The adapters of the parts of one stacked linear layer. */
-export class AdapterGroup {
+export class AdapterGroup implements MatrixAdapter {
   readonly set: CudaParameterSet;
   readonly parts: readonly AdapterPart[];
   /** Rank of each part, 0 without an adapter; four. */
@@ -147,17 +149,11 @@ export class AdapterGroup {
   /** The version of the values that the copies are of; 0 for none. */
   version = 0;
   readonly #store: TensorStore;
-  readonly #matrix: DeviceMatrix;
+  readonly #matrix: FrozenMatrix;
   readonly #block: DeviceBlock;
   #isDisposed = false;
 
-  constructor(
-    store: TensorStore,
-    weights: WeightStore,
-    matrix: DeviceMatrix,
-    set: CudaParameterSet,
-    parts: readonly AdapterPart[],
-  ) {
+  constructor(store: TensorStore, matrix: FrozenMatrix, set: CudaParameterSet, parts: readonly AdapterPart[]) {
     this.#store = store;
     this.#matrix = matrix;
     this.set = set;
@@ -169,19 +165,25 @@ export class AdapterGroup {
     this.starts = starts;
     this.columns = this.starts[MAX_PARTS]!;
     this.width = Math.max(...padded);
-    this.lda = roundUp(matrix.columns, ROW_MULTIPLE);
+    this.lda = matrix.paddedColumns;
     // First, as it may run out of memory, after which nobody would free the block.
-    weights.ensureSpare(matrix, this.columns);
-    const bytes = 2 * this.columns * this.lda;
+    matrix.reserveAdapter(this.columns);
+    const bytes = COPY_BYTES * this.columns * this.lda;
     this.#block = store.allocator.allocate(bytes, 'adapters');
     store.driver.fillBytes(this.#block.address, 0, bytes);
     const [first, last] = [parts[0]!, parts.at(-1)!];
-    const at = matrix.block.address + 2 * (first.row * matrix.ld + matrix.paddedColumns);
-    store.driver.clearRows(at, 2 * matrix.ld, 2 * this.columns, last.row + last.rows - first.row);
+    const { address, ld } = matrix.adapterAt(first.row);
+    store.driver.clearRows(address, COPY_BYTES * ld, COPY_BYTES * this.columns, last.row + last.rows - first.row);
     matrix.adapters.get(first.row)?.dispose();
     matrix.adapters.set(first.row, this);
     set.groups.add(this);
     set.forgetTable();
+  }
+
+  /** That of the rows from `row` on. */
+  static of(matrix: FrozenMatrix, row: number): AdapterGroup | undefined {
+    const adapter = matrix.adapters.get(row);
+    return adapter instanceof AdapterGroup ? adapter : undefined;
   }
 
   /** Device address of the stacked A. */
@@ -217,10 +219,10 @@ export class AdapterGroup {
     return this.parts.flatMap(({ row, rows, lora }, i) => {
       if (!lora) return [];
       const [rank, start] = [this.ranks[i]!, this.starts[i]!];
-      const b = matrix.block.address + 2 * (row * matrix.ld + matrix.paddedColumns + start);
+      const b = matrix.adapterAt(row);
       return [
-        [this.a + 2 * start * this.lda, lora.a.offset, rank, matrix.columns, this.lda, 1] as const,
-        [b, lora.b.offset, rows, rank, matrix.ld, lora.scale] as const,
+        [this.a + COPY_BYTES * start * this.lda, lora.a.offset, rank, matrix.columns, this.lda, 1] as const,
+        [b.address + COPY_BYTES * start, lora.b.offset, rows, rank, b.ld, lora.scale] as const,
       ];
     });
   }

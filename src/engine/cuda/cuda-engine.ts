@@ -7,7 +7,6 @@ import { parseOptions } from '../../config.js';
 import { EngineError } from '../../errors.js';
 import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep, StorageCosts } from '../engine.js';
-import type { CachedAttention } from '../operations.js';
 import { memoryBudgetSchema } from '../out-of-memory.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
 import type { ParameterSet, Tensor, Weight } from '../tensor.js';
@@ -21,7 +20,7 @@ import { MatrixProducts, type ProductDriver, type ProductLibrary } from './matri
 import { matrixRate } from './matrix-rate.js';
 import { DeviceAllocator, type PhysicalMemory } from './memory.js';
 import { usualAttentionPrograms } from './operations/attention-kernels.js';
-import { decodeCached } from './operations/cached-attention.js';
+import { type CachedAttention, decodeCached } from './operations/cached-attention.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
 import { writeRows } from './operations/rows.js';
 import { type CudaOperations, cudaOperations } from './operations.js';
@@ -202,8 +201,8 @@ export class CudaEngine implements Engine {
   }
 
   writeRows(target: Tensor, source: Tensor, rows: Int32Array): void {
-    const to = this.#store.matrix(target, -1, -1, 'writeRows', 'target');
-    const from = this.#store.matrix(source, rows.length, to.columns, 'writeRows', 'source');
+    const to = this.#store.matrix(target, 'writeRows', 'target');
+    const from = this.#store.matrix(source, 'writeRows', 'source', { rows: rows.length, columns: to.columns });
     writeRows(this.#store, to, from, rows);
     changed(to);
   }

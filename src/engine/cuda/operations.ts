@@ -1,4 +1,5 @@
 /** The whole table of operations of the `cuda` engine. */
+import { COMPOSITIONS } from '../compositions.js';
 import type { Operations } from '../operations.js';
 import type { CudaParameterSet } from './adapters.js';
 import { activation, gatedActivation } from './operations/activation.js';
@@ -28,6 +29,7 @@ export function cudaOperations(
   capability: number,
 ): CudaOperations {
   return {
+    ...COMPOSITIONS,
     embedding: embedding(store, weights),
     linear: new LinearOperation(store, weights, sets),
     rmsNorm: rmsNorm(store, weights),

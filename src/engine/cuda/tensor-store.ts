@@ -1,14 +1,14 @@
 /** Makes, checks and frees the tensors of the `cuda` engine; conversions, index uploads and copies between layouts. */
 import { EngineError } from '../../errors.js';
 import { sizeOf } from '../../formats/weight-source.js';
-import { requireMatrix, type Tensor } from '../tensor.js';
+import { type Extents, requireMatrix, type Tensor } from '../tensor.js';
 import { roundUp } from './arena.js';
 import type { CudaDriver } from './driver.js';
 import { grid2, type KernelLauncher } from './kernels.js';
 import type { MatrixProducts } from './matrix-products.js';
 import { CACHE, type DeviceAllocator, type DeviceBlock } from './memory.js';
 import type { Staging } from './staging.js';
-import { CudaTensor, ELEMENT_BYTES, type GradientHome, Storage } from './tensors.js';
+import { CudaTensor, type DeviceRows, ELEMENT_BYTES, type GradientHome, Storage } from './tensors.js';
 
 /** What the store and the operations need of the device; a test gives recorders. */
 export interface DeviceContext {
@@ -208,11 +208,11 @@ export class TensorStore {
     return tensor;
   }
 
-  /** `use` as bf16, and the shape must be [rows, columns]; -1 leaves an extent open. */
-  matrix(tensor: Tensor | undefined, rows: number, columns: number, operation: string, what: string): CudaTensor {
+  /** `use` as bf16, and the shape must be that of a matrix of these extents. */
+  matrix(tensor: Tensor | undefined, operation: string, what: string, extents?: Extents): CudaTensor {
     if (!tensor) throw new EngineError(`${operation}: ${what} is missing`);
     const known = this.use(tensor, operation);
-    requireMatrix(known, rows, columns, operation, what);
+    requireMatrix(known, operation, what, extents);
     return this.asBf16(known);
   }
 
@@ -293,6 +293,16 @@ export class TensorStore {
     copy.home = tensor.home;
     this.copyInto(copy, tensor);
     return copy;
+  }
+
+  /** Rows of a bf16 matrix in the order of the list. */
+  gather({ address, ld, columns }: Pick<DeviceRows, 'address' | 'ld' | 'columns'>, rows: Int32Array): CudaTensor {
+    const out = this.create([rows.length, columns]);
+    this.withTable(rows, (table) => {
+      const values = [out.address, address, table, rows.length, columns, out.ld, ld];
+      this.kernels.run('gather_rows', grid2(rows.length, columns), 128, values);
+    });
+    return out;
   }
 
   /** out = a + b of one shape, by rows. */

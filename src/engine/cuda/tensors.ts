@@ -20,6 +20,21 @@ export type ElementType = 'bf16' | 'f32';
 
 export const ELEMENT_BYTES: Readonly<Record<ElementType, number>> = { bf16: 2, f32: 4 };
 
+/** Rows of a matrix on the device: a tensor, or a part of one. */
+export interface DeviceRows {
+  readonly address: number;
+  /** Row stride in elements. */
+  readonly ld: number;
+  readonly rows: number;
+  readonly columns: number;
+  readonly type: ElementType;
+}
+
+/** `count` rows from `first` on, without a tensor of their own. */
+export function rowRange({ address, ld, columns, type }: DeviceRows, first: number, count: number): DeviceRows {
+  return { address: address + ELEMENT_BYTES[type] * first * ld, ld, rows: count, columns, type };
+}
+
 let nextId = 1;
 
 /** A device block and the number of tensors that lie in it. */

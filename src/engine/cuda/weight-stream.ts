@@ -1,12 +1,12 @@
 /**
- * Streams a stored weight into its rows on the device. bf16 is copied to where it belongs; other formats are copied
- * beside it and converted by a kernel. Large weights go in pieces through a ring of page-locked blocks, on the copy
+ * Streams a stored weight into its rows on the device. What is held as it is stored is copied to where it belongs; other
+ * formats are copied beside it and converted by a kernel. Large weights go in pieces through a ring of page-locked blocks, on the copy
  * stream; small ones at once, on the compute stream.
  */
 import { readScale, refuseNotANumber } from '../../formats/float8.js';
 import { DTYPE_BYTES, type StoredDType, type WeightSource } from '../../formats/weight-source.js';
 import type { CudaDriver } from './driver.js';
-import { grid2 } from './kernels.js';
+import { grid2, type KernelLauncher } from './kernels.js';
 import type { DeviceBlock } from './memory.js';
 import type { Staging } from './staging.js';
 import type { TensorStore } from './tensor-store.js';
@@ -20,13 +20,28 @@ const PIECE_BYTES = 32 << 20;
 /** Weights of up to this part of a piece would waste a block of the ring. */
 const SMALL_PART = 1 / 32;
 
-/** Rows on the device. */
-export interface WeightRows {
-  readonly address: number;
-  /** Row stride in elements. */
-  readonly ld: number;
+/** Where the rows of a weight go, in whatever format they are held. */
+export interface WeightTarget {
   readonly rows: number;
   readonly columns: number;
+  /** Whether values that are stored so are held as they are, and go to `upload`. Others go to `convert`. */
+  holds(dtype: StoredDType): boolean;
+  /** Queues a copy of rows of the host. */
+  upload(driver: WeightDriver, row: number, rows: number, bytes: Uint8Array, stream?: number): void;
+  /** Queues a conversion on the compute stream. */
+  convert(stored: StoredRows): void;
+}
+
+/** Rows on the device as the checkpoint stores them, packed. */
+export interface StoredRows {
+  readonly address: number;
+  /** First row, counted from that of the weight. */
+  readonly row: number;
+  readonly rows: number;
+  readonly columns: number;
+  readonly dtype: StoredDType;
+  /** Of 8-bit floats. */
+  readonly scale: Scale | undefined;
 }
 
 /** The tables of an 8-bit weight on the device. */
@@ -60,7 +75,7 @@ export class WeightStream {
    * Resolves when everything is queued and the source is no longer needed.
    * @param keep receives the stored bytes of a weight that comes in one piece
    */
-  async fill(target: WeightRows, source: WeightSource, keep?: (bytes: Uint8Array) => void): Promise<void> {
+  async fill(target: WeightTarget, source: WeightSource, keep?: (bytes: Uint8Array) => void): Promise<void> {
     const filling = this.#fill(target, source, keep);
     this.#active.add(filling);
     try {
@@ -78,7 +93,7 @@ export class WeightStream {
     this.#order = undefined;
   }
 
-  async #fill(target: WeightRows, source: WeightSource, keep?: (bytes: Uint8Array) => void): Promise<void> {
+  async #fill(target: WeightTarget, source: WeightSource, keep?: (bytes: Uint8Array) => void): Promise<void> {
     const scale = source.dtype === 'f8_e4m3' ? await this.#scale(source) : undefined;
     try {
       if (keep || source.byteLength <= SMALL_PART * this.#ring.blockBytes)
@@ -94,7 +109,7 @@ export class WeightStream {
   }
 
   async #fillAtOnce(
-    target: WeightRows,
+    target: WeightTarget,
     source: WeightSource,
     scale: Scale | undefined,
     keep?: (bytes: Uint8Array) => void,
@@ -106,24 +121,26 @@ export class WeightStream {
       const bytes = block.pinned.bytes.subarray(0, byteLength);
       await source.read(bytes, 0);
       keep?.(bytes);
-      if (dtype === 'bf16') {
-        this.#driver.uploadRows(target.address, 2 * target.ld, bytes, 2 * target.columns, target.rows);
+      const { rows, columns } = target;
+      if (target.holds(dtype)) {
+        target.upload(this.#driver, 0, rows, bytes);
         return;
       }
       const { allocator } = this.#store;
       const stored = allocator.allocate(byteLength, 'weight conversion');
       this.#driver.upload(stored.address, bytes);
-      this.#convert(target, 0, target.rows, stored.address, dtype, scale);
+      target.convert({ address: stored.address, row: 0, rows, columns, dtype, scale });
       allocator.free(stored);
     } finally {
       this.#staging.giveBack(block);
     }
   }
 
-  async #fillInPieces(target: WeightRows, source: WeightSource, scale: Scale | undefined): Promise<void> {
+  async #fillInPieces(target: WeightTarget, source: WeightSource, scale: Scale | undefined): Promise<void> {
     const { rows, columns } = target;
     const { stream, copyStream } = this.#driver;
-    const rowBytes = columns * DTYPE_BYTES[source.dtype];
+    const { dtype } = source;
+    const rowBytes = columns * DTYPE_BYTES[dtype];
     const pieceRows = Math.floor(this.#ring.blockBytes / rowBytes);
     if (pieceRows === 0) return this.#fillAtOnce(target, source, scale);
     // What had the target's memory before is ahead on the compute stream.
@@ -138,16 +155,14 @@ export class WeightStream {
         const count = Math.min(pieceRows, rows - row);
         const bytes = block.pinned.bytes.subarray(0, count * rowBytes);
         await source.read(bytes, row * rowBytes);
-        if (source.dtype === 'bf16') {
-          const address = target.address + 2 * row * target.ld;
-          this.#driver.uploadRows(address, 2 * target.ld, bytes, rowBytes, count, copyStream);
-        } else {
+        if (target.holds(dtype)) target.upload(this.#driver, row, count, bytes, copyStream);
+        else {
           const stored = this.#ring.scratch(block);
           this.#driver.upload(stored, bytes, copyStream);
           this.#driver.recordEvent(block.event, copyStream);
           this.#driver.waitEvent(block.event, stream);
           last = stream;
-          this.#convert(target, row, count, stored, source.dtype, scale);
+          target.convert({ address: stored, row, rows: count, columns, dtype, scale });
         }
       } catch (error) {
         hasFailed = true;
@@ -181,25 +196,20 @@ export class WeightStream {
     driver.fillBytes(flag.address, 0, 4);
     return { factors: table, flag, block, across };
   }
+}
 
-  /** Queues the conversion of rows from `row` on, packed at `stored`, on the compute stream. */
-  #convert(
-    target: WeightRows,
-    row: number,
-    rows: number,
-    stored: number,
-    dtype: Exclude<StoredDType, 'bf16'>,
-    scale: Scale | undefined,
-  ): void {
-    const { columns, ld } = target;
-    const { kernels } = this.#store;
-    const plain = [target.address + 2 * row * ld, stored, rows, columns, ld, columns];
-    const grid = grid2(rows, columns);
-    if (!scale) kernels.run(dtype === 'f32' ? 'f32_to_bf16' : 'f16_to_bf16', grid, 128, plain);
-    else {
-      const { factors, flag, block, across } = scale;
-      const places = [factors.address, row, block[0], block[1], across, flag.address];
-      kernels.run('e4m3_to_bf16', grid, 128, [...plain, ...places]);
-    }
+/** Queues the conversion of stored rows to bf16 rows at `target`. */
+export function convertRows(
+  kernels: KernelLauncher,
+  target: { readonly address: number; readonly ld: number },
+  { address, row, rows, columns, dtype, scale }: StoredRows,
+): void {
+  const plain = [target.address, address, rows, columns, target.ld, columns];
+  const grid = grid2(rows, columns);
+  if (!scale) kernels.run(dtype === 'f32' ? 'f32_to_bf16' : 'f16_to_bf16', grid, 128, plain);
+  else {
+    const { factors, flag, block, across } = scale;
+    const places = [factors.address, row, block[0], block[1], across, flag.address];
+    kernels.run('e4m3_to_bf16', grid, 128, [...plain, ...places]);
   }
 }

@@ -1,46 +1,14 @@
-/**
- * Frozen weights on the device: matrices as bf16 with spare columns after their own, where an adapter's scaled B goes
- * (see operations/linear.ts), vectors as bf16. Weights that share an input can lie in one stacked matrix.
- */
+/** Frozen weights on the device. Weights that share an input can lie in one stacked matrix; vectors are always bf16. */
 import { EngineError } from '../../errors.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from '../../formats/half-precision.js';
 import { DTYPE_BYTES, type DType, type StackPlace, sizeOf, type WeightSource } from '../../formats/weight-source.js';
-import type { Weight } from '../tensor.js';
-import type { AdapterGroup } from './adapters.js';
+import { requireMatrix, type Weight } from '../tensor.js';
 import { roundUp } from './arena.js';
-import type { DeviceBlock } from './memory.js';
+import { Bf16Matrix } from './bf16-matrix.js';
+import type { FrozenMatrix } from './frozen-matrix.js';
 import type { Staging } from './staging.js';
-import { ROW_MULTIPLE, type TensorStore } from './tensor-store.js';
+import type { TensorStore } from './tensor-store.js';
 import { type WeightDriver, WeightStream } from './weight-stream.js';
-
-/** A bf16 matrix [rows, columns] with spare columns. */
-export class DeviceMatrix {
-  readonly rows: number;
-  readonly columns: number;
-  /** Own columns, rounded up; zeros lie between. The spare columns start here. */
-  readonly paddedColumns: number;
-  block: DeviceBlock;
-  /** Row stride in elements. */
-  ld: number;
-  /** Weights that lie in it. */
-  users = 0;
-  /** First rows of the weights that were put in it. */
-  readonly places = new Set<number>();
-  /** Adapters whose B stands in the spare columns, by first row. */
-  readonly adapters = new Map<number, AdapterGroup>();
-
-  constructor(rows: number, columns: number, block: DeviceBlock, ld: number) {
-    this.rows = rows;
-    this.columns = columns;
-    this.paddedColumns = roundUp(columns, ROW_MULTIPLE);
-    this.block = block;
-    this.ld = ld;
-  }
-
-  get spare(): number {
-    return this.ld - this.paddedColumns;
-  }
-}
 
 export class DeviceWeight implements Weight {
   readonly name: string;
@@ -49,13 +17,13 @@ export class DeviceWeight implements Weight {
   /** Product of all extents but the last; 1 for a vector. */
   readonly rows: number;
   readonly columns: number;
-  readonly matrix: DeviceMatrix;
+  readonly matrix: FrozenMatrix;
   /** First row in the matrix. */
   readonly row: number;
   /** A vector as it was stored: small, and exact for whoever reads it back. */
   vector: Float32Array | undefined;
 
-  constructor(name: string, shape: readonly number[], dtype: DType, matrix: DeviceMatrix, row: number) {
+  constructor(name: string, shape: readonly number[], dtype: DType, matrix: FrozenMatrix, row: number) {
     this.name = name;
     this.shape = shape;
     this.dtype = dtype;
@@ -66,22 +34,13 @@ export class DeviceWeight implements Weight {
     matrix.users++;
     matrix.places.add(row);
   }
-
-  /** Device address; may change when an adapter needs more spare columns. */
-  get address(): number {
-    return this.matrix.block.address + 2 * this.row * this.matrix.ld;
-  }
-
-  get ld(): number {
-    return this.matrix.ld;
-  }
 }
 
 export class WeightStore {
   readonly #store: TensorStore;
   readonly #stream: WeightStream;
   readonly #weights = new Set<DeviceWeight>();
-  readonly #stacks = new Map<string, DeviceMatrix>();
+  readonly #stacks = new Map<string, FrozenMatrix>();
   /** Spare columns that a matrix gets when it is loaded, for each weight in it. */
   readonly #spareColumns: number;
 
@@ -106,9 +65,10 @@ export class WeightStore {
     }
     const columns = shape.at(-1) ?? 1;
     const rows = sizeOf(shape.slice(0, -1));
-    const matrix = stack
-      ? this.#stack(stack, rows, columns, name)
-      : this.#matrix(rows, columns, shape.length > 1 ? 1 : 0);
+    let matrix: FrozenMatrix;
+    if (stack) matrix = this.#stack(stack, rows, columns, name);
+    else if (shape.length > 1) matrix = this.#matrix(rows, columns, 1);
+    else matrix = new Bf16Matrix(this.#store, rows, columns, 0);
     const held = dtype === 'f8_e4m3' ? 'bf16' : dtype;
     const weight = new DeviceWeight(name, [...shape], held, matrix, stack?.row ?? 0);
     this.#weights.add(weight);
@@ -116,7 +76,7 @@ export class WeightStore {
       weight.vector = widened(bytes, held);
     };
     try {
-      await this.#stream.fill(weight, source, shape.length === 1 ? keep : undefined);
+      await this.#stream.fill(matrix.target(weight.row, rows), source, shape.length === 1 ? keep : undefined);
       return weight;
     } catch (error) {
       this.release(weight);
@@ -124,25 +84,15 @@ export class WeightStore {
     }
   }
 
-  /** The numbers as the device holds them; vectors as they were stored. */
+  /** The values as the device holds them; vectors as they were stored. */
   async read(weight: DeviceWeight): Promise<Float32Array> {
     if (weight.vector) return weight.vector.slice();
-    const { rows, columns } = weight;
+    const { matrix, rows, columns } = weight;
     const wide = new Float32Array(rows * columns);
     // A block of rows at a time: there may be no room for the whole in float32.
     const block = Math.max(1, Math.min(rows, Math.floor((1 << 24) / columns)));
     for (let row = 0; row < rows; row += block) {
-      const count = Math.min(block, rows - row);
-      const narrow = this.#store.create([count, columns]);
-      const rowBytes = 2 * columns;
-      this.#store.driver.copyRows(
-        narrow.address,
-        2 * narrow.ld,
-        weight.address + 2 * row * weight.ld,
-        2 * weight.ld,
-        rowBytes,
-        count,
-      );
+      const narrow = matrix.readRows(weight.row + row, Math.min(block, rows - row));
       const part = this.#store.toF32(narrow);
       const numbers = this.#store.staging.download(part.address, 4 * part.size);
       this.#store.release(narrow);
@@ -156,9 +106,9 @@ export class WeightStore {
     this.#weights.delete(weight);
     const { matrix } = weight;
     if (--matrix.users > 0) return;
-    for (const group of [...matrix.adapters.values()]) group.dispose();
+    for (const adapter of [...matrix.adapters.values()]) adapter.dispose();
     for (const [name, stacked] of this.#stacks) if (stacked === matrix) this.#stacks.delete(name);
-    this.#store.allocator.free(matrix.block);
+    matrix.free();
   }
 
   /** Waits for the weights on their way. */
@@ -175,38 +125,18 @@ export class WeightStore {
   /** A weight [rows, columns] of any number of rows. */
   useMatrix(weight: Weight, columns: number, operation: string): DeviceWeight {
     const known = this.use(weight, operation);
-    if (known.shape.length !== 2 || known.columns !== columns) {
-      const shape = known.shape.join(', ');
-      throw new EngineError(`${operation}: ${known.name} has shape [${shape}], expected [any, ${columns}]`);
-    }
+    requireMatrix(known, operation, known.name, { columns });
     return known;
   }
 
   /** Device address of a bf16 vector of this length. */
   vector(weight: Weight, length: number, operation: string): number {
-    const known = this.use(weight, operation);
-    if (known.shape.length !== 1 || known.columns !== length) {
-      throw new EngineError(`${operation}: ${known.name} has shape [${known.shape.join(', ')}], expected [${length}]`);
-    }
-    return known.address;
+    const { matrix, name, shape } = this.use(weight, operation);
+    if (shape.length === 1 && shape[0] === length && matrix instanceof Bf16Matrix) return matrix.address(0);
+    throw new EngineError(`${operation}: ${name} has shape [${shape.join(', ')}], expected [${length}]`);
   }
 
-  /** Gives a matrix at least `columns` spare columns; its address may change. */
-  ensureSpare(matrix: DeviceMatrix, columns: number): void {
-    if (matrix.spare >= columns) return;
-    const { allocator, driver } = this.#store;
-    const ld = matrix.paddedColumns + columns;
-    const block = allocator.allocate(2 * matrix.rows * ld, 'weights', 'weights');
-    driver.clearRows(block.address + 2 * matrix.paddedColumns, 2 * ld, 2 * columns, matrix.rows);
-    const rowBytes = 2 * matrix.paddedColumns;
-    driver.copyRows(block.address, 2 * ld, matrix.block.address, 2 * matrix.ld, rowBytes, matrix.rows);
-    allocator.free(matrix.block);
-    matrix.block = block;
-    matrix.ld = ld;
-    for (const group of matrix.adapters.values()) group.invalidate();
-  }
-
-  #stack(place: StackPlace, rows: number, columns: number, name: string): DeviceMatrix {
+  #stack(place: StackPlace, rows: number, columns: number, name: string): FrozenMatrix {
     const named = this.#stacks.get(place.name);
     // A place that is taken is of another model with the same names: that one's stack is complete.
     const known = named?.places.has(place.row) ? undefined : named;
@@ -222,14 +152,12 @@ export class WeightStore {
     return matrix;
   }
 
-  /** @param weights how many adapted weights the matrix may hold */
-  #matrix(rows: number, columns: number, weights: number): DeviceMatrix {
-    const ld = roundUp(columns, ROW_MULTIPLE) + weights * this.#spareColumns;
-    const block = this.#store.allocator.allocate(2 * Math.max(1, rows) * ld, 'weights', 'weights');
-    const matrix = new DeviceMatrix(rows, columns, block, ld);
-    // Padding takes part in products with adapters: zeros.
-    this.#store.driver.clearRows(block.address + 2 * columns, 2 * ld, 2 * (ld - columns), rows);
-    return matrix;
+  /**
+   * Chooses the storage format.
+   * @param weights how many adapted weights the matrix may hold
+   */
+  #matrix(rows: number, columns: number, weights: number): FrozenMatrix {
+    return new Bf16Matrix(this.#store, rows, columns, weights * this.#spareColumns);
   }
 }
 

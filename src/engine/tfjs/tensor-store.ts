@@ -5,7 +5,7 @@
 import { EngineError, TuneError } from '../../errors.js';
 import { type DType, sizeOf } from '../../formats/weight-source.js';
 import { LESS_MEMORY } from '../out-of-memory.js';
-import type { Tensor, Weight } from '../tensor.js';
+import { type Extents, requireMatrix, type Tensor, type Weight } from '../tensor.js';
 import type { TfNamespace, TfTensor } from './tf-namespace.js';
 
 let nextId = 1;
@@ -210,13 +210,11 @@ export class TensorStore {
     });
   }
 
-  /** `use`, and the shape must be [rows, columns]; -1 leaves an extent open. */
-  matrix(tensor: Tensor | undefined, rows: number, columns: number, operation: string, what: string): TfjsTensor {
+  /** `use`, and the shape must be that of a matrix of these extents. */
+  matrix(tensor: Tensor | undefined, operation: string, what: string, extents?: Extents): TfjsTensor {
     const known = this.use(tensor, operation, what);
-    const [r, c] = known.shape;
-    if (known.shape.length === 2 && (rows < 0 || r === rows) && (columns < 0 || c === columns)) return known;
-    const expected = [rows, columns].map((extent) => (extent < 0 ? 'any' : extent)).join(', ');
-    throw new EngineError(`${operation}: ${what} has shape [${known.shape.join(', ')}], expected [${expected}]`);
+    requireMatrix(known, operation, what, extents);
+    return known;
   }
 
   /** `use`, and the shape must be that of `model`. */
@@ -258,14 +256,18 @@ export class TensorStore {
     throw new EngineError(`${operation}: the weight ${weight.name} is released, or belongs to another engine`);
   }
 
-  /** The numbers of a weight; its shape must be as given, -1 leaves an extent open. */
-  weight(weight: Weight, shape: readonly number[], operation: string): TfTensor {
+  /** The values of a weight matrix of these extents. */
+  weight(weight: Weight, operation: string, extents?: Extents): TfTensor {
     const known = this.#weight(weight, operation);
-    if (shape.length === known.shape.length && shape.every((extent, i) => extent < 0 || extent === known.shape[i])) {
-      return known.data;
-    }
-    const expected = shape.map((extent) => (extent < 0 ? 'any' : extent)).join(', ');
-    throw new EngineError(`${operation}: ${known.name} has shape [${known.shape.join(', ')}], expected [${expected}]`);
+    requireMatrix(known, operation, known.name, extents);
+    return known.data;
+  }
+
+  /** The values of a weight vector. */
+  vector(weight: Weight, length: number, operation: string): TfTensor {
+    const { data, name, shape } = this.#weight(weight, operation);
+    if (shape.length === 1 && shape[0] === length) return data;
+    throw new EngineError(`${operation}: ${name} has shape [${shape.join(', ')}], expected [${length}]`);
   }
 
   anyWeight(weight: Weight, operation: string): TfTensor {

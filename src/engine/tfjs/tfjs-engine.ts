@@ -162,8 +162,8 @@ export class TfjsEngine implements Engine {
 
   /** Copies the whole target: TensorFlow.js has no writing in place. */
   writeRows(target: Tensor, source: Tensor, rows: Int32Array): void {
-    const to = this.#store.matrix(target, -1, -1, 'writeRows', 'target');
-    const from = this.#store.matrix(source, rows.length, to.shape[1]!, 'writeRows', 'source');
+    const to = this.#store.matrix(target, 'writeRows', 'target');
+    const from = this.#store.matrix(source, 'writeRows', 'source', { rows: rows.length, columns: to.shape[1]! });
     checkDistinctRows(rows, to.shape[0]!, 'writeRows');
     this.#store.replace(to, (tf, old) => replaceRows(tf, old, from.data, rows), 'writeRows');
   }

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { Bf16Matrix } from '../../../src/engine/cuda/bf16-matrix.js';
 import type { KernelName } from '../../../src/engine/cuda/kernels.js';
 import { DeviceAllocator, type PhysicalMemory } from '../../../src/engine/cuda/memory.js';
 import { Staging } from '../../../src/engine/cuda/staging.js';
@@ -252,11 +253,12 @@ function stored(name: string, shape: readonly number[], dtype: StoredDType, seed
 
 /** The own columns of a weight, and whether the padding and the spare ones are zero. */
 function held(weight: DeviceWeight): { numbers: Uint16Array; isPadded: boolean } {
-  const { rows, columns, ld } = weight;
+  const { matrix, row: first, rows, columns } = weight;
+  const pitch = 2 * matrix.adapterAt(first).ld;
   const numbers = new Uint16Array(rows * columns);
   let isPadded = true;
   for (let row = 0; row < rows; row++) {
-    const line = new Uint16Array(card.at(weight.address + 2 * row * ld, 2 * ld).slice().buffer);
+    const line = new Uint16Array(card.at((matrix as Bf16Matrix).address(first + row), pitch).slice().buffer);
     numbers.set(line.subarray(0, columns), row * columns);
     isPadded &&= line.subarray(columns).every((value) => value === 0);
   }

@@ -62,9 +62,9 @@ export function attention(store: TensorStore): Operation<Attributes> {
   return {
     forward(inputs, attributes, record) {
       const { heads, kvHeads, headDim, scale, causal, segments } = attributes;
-      const q = store.matrix(inputs[0], -1, heads * headDim, OPERATION, 'q');
-      const k = store.matrix(inputs[1], -1, kvHeads * headDim, OPERATION, 'k');
-      const v = store.matrix(inputs[2], k.shape[0]!, kvHeads * headDim, OPERATION, 'v');
+      const q = store.matrix(inputs[0], OPERATION, 'q', { columns: heads * headDim });
+      const k = store.matrix(inputs[1], OPERATION, 'k', { columns: kvHeads * headDim });
+      const v = store.matrix(inputs[2], OPERATION, 'v', { rows: k.shape[0]!, columns: kvHeads * headDim });
       const rows = q.shape[0]!;
       check(attributes, rows, k.shape[0]!);
       const { queryStarts, keyStarts, keyLengths } = segments;
@@ -94,7 +94,7 @@ export function attention(store: TensorStore): Operation<Attributes> {
       const { queryStarts, keyStarts, keyLengths } = segments;
       const tensors = saved.map((tensor) => store.use(tensor, OPERATION));
       const rows = tensors[0]!.shape[0]!;
-      const dout = store.matrix(gradient, rows, heads * headDim, OPERATION, 'output gradient');
+      const dout = store.matrix(gradient, OPERATION, 'output gradient', { rows, columns: heads * headDim });
       // Rows outside all segments' keys have zero gradients; the kernel adds to the others.
       const results = [0, 1, 2].map((i) => (needs[i] ? store.zeros(tensors[i]!.shape) : undefined));
       const rowSums: CpuTensor = store.create([heads, rows]);

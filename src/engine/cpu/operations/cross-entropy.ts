@@ -14,7 +14,7 @@ export const MAX_LOGITS = 1 << 24;
 export function crossEntropy(store: TensorStore): Operation<OperationAttributes['crossEntropy']> {
   return {
     forward([input], { head, targets, scale, smoothing = 0 }, record) {
-      const hidden = store.matrix(input, -1, -1, OPERATION, 'hidden');
+      const hidden = store.matrix(input, OPERATION, 'hidden');
       const [rows, columns] = hidden.shape as [number, number];
       const weight = store.weightMatrix(head, columns, OPERATION);
       const vocabulary = weight.rows;

@@ -16,8 +16,8 @@ const OPERATION = 'linear';
 /** Addresses and rank of a part's low-rank pair, checked against the layer. */
 function loraOf(store: TensorStore, lora: LoraPart, weight: FrozenWeight): { rank: number; a: number; b: number } {
   const rank = lora.a.shape[0] ?? 0;
-  store.matrix(lora.a.value, rank, weight.columns, OPERATION, `A of ${weight.name}`);
-  store.matrix(lora.b.value, weight.rows, rank, OPERATION, `B of ${weight.name}`);
+  store.matrix(lora.a.value, OPERATION, `A of ${weight.name}`, { rows: rank, columns: weight.columns });
+  store.matrix(lora.b.value, OPERATION, `B of ${weight.name}`, { rows: weight.rows, columns: rank });
   return { rank, a: store.use(lora.a.value, OPERATION).ptr, b: store.use(lora.b.value, OPERATION).ptr };
 }
 
@@ -98,7 +98,7 @@ function backwardLora(
 export function linear(store: TensorStore): Operation<OperationAttributes['linear']> {
   return {
     forward(inputs, { parts }, record) {
-      const x = store.matrix(inputs[0], -1, -1, OPERATION, 'x');
+      const x = store.matrix(inputs[0], OPERATION, 'x');
       rowKeysOf(parts, x.shape[0]!);
       const results = parts.map((part) => forwardPart(store, x, part));
       const saved: Tensor[] = [];
@@ -111,7 +111,7 @@ export function linear(store: TensorStore): Operation<OperationAttributes['linea
       return { outputs: results.map(({ y }) => y), saved };
     },
     backward(saved, outputGradients, { parts }, needs) {
-      const gradients = outputGradients.map((dy) => dy && store.matrix(dy, -1, -1, OPERATION, 'output gradient'));
+      const gradients = outputGradients.map((dy) => dy && store.matrix(dy, OPERATION, 'output gradient'));
       const known = gradients.find((dy) => dy);
       if (!known) return [undefined];
       const m = known.shape[0]!;
@@ -129,8 +129,8 @@ export function linear(store: TensorStore): Operation<OperationAttributes['linea
           store.matmul({ m, n: k, k: n, a: dy.ptr, b: weight, c: dx.ptr, beta });
         }
         if (!part.lora) continue;
-        const x = store.matrix(saved[0], m, k, OPERATION, 'saved x');
-        const lowRank = store.matrix(u, m, -1, OPERATION, 'saved u');
+        const x = store.matrix(saved[0], OPERATION, 'saved x', { rows: m, columns: k });
+        const lowRank = store.matrix(u, OPERATION, 'saved u', { rows: m });
         backwardLora(store, x, lowRank, dy, weight, part.lora, dx);
       }
       return [dx];

@@ -7,9 +7,9 @@ const OPERATION = 'rmsNorm';
 export function rmsNorm(store: TensorStore): Operation<OperationAttributes['rmsNorm']> {
   return {
     forward(inputs, { weight, eps }, record) {
-      const x = store.matrix(inputs[0], -1, -1, OPERATION, 'x');
+      const x = store.matrix(inputs[0], OPERATION, 'x');
       const [rows, columns] = x.shape as [number, number];
-      const residual = inputs[1] && store.matrix(inputs[1], rows, columns, OPERATION, 'residual');
+      const residual = inputs[1] && store.matrix(inputs[1], OPERATION, 'residual', { rows, columns });
       const scale = store.vector(weight, columns, OPERATION);
       const y = store.create(x.shape);
       const sum = residual && store.create(x.shape);
@@ -19,15 +19,15 @@ export function rmsNorm(store: TensorStore): Operation<OperationAttributes['rmsN
       return { outputs: sum ? [y, sum] : [y], saved: rstd ? [sum ?? x, rstd] : [] };
     },
     backward(saved, [dy, dSum], { weight }, needs) {
-      const sum = store.matrix(saved[0], -1, -1, OPERATION, 'saved sum');
+      const sum = store.matrix(saved[0], OPERATION, 'saved sum');
       const [rows, columns] = sum.shape as [number, number];
       const wanted = needs.filter((need) => need).length;
-      const direct = dSum && store.matrix(dSum, rows, columns, OPERATION, 'gradient of the sum');
+      const direct = dSum && store.matrix(dSum, OPERATION, 'gradient of the sum', { rows, columns });
       if (wanted === 0 || (!dy && !direct)) return needs.map(() => undefined);
       // Both addends have the same gradient: one tensor, counted once for each that wants it.
       let dx = direct;
       if (dy) {
-        const gradient = store.matrix(dy, rows, columns, OPERATION, 'gradient of y');
+        const gradient = store.matrix(dy, OPERATION, 'gradient of y', { rows, columns });
         const rstd = store.use(saved[1]!, OPERATION);
         const scale = store.vector(weight, columns, OPERATION);
         dx = store.create(sum.shape);

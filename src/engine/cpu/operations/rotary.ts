@@ -10,12 +10,14 @@ type Attributes = OperationAttributes['rotary'];
 
 function turn(store: TensorStore, input: Tensor, attributes: Attributes, scaled: boolean, sign: number): CpuTensor {
   const { headDim, cos, sin, queryScale } = attributes;
-  const x = store.matrix(input, -1, -1, OPERATION, scaled ? 'q' : 'k');
+  const x = store.matrix(input, OPERATION, scaled ? 'q' : 'k');
   const [rows, columns] = x.shape as [number, number];
   if (headDim % 2 !== 0 || columns % headDim !== 0) {
     throw new EngineError(`${OPERATION}: rows of ${columns} do not hold heads of ${headDim}, an even number`);
   }
-  const tables = [cos, sin].map((table) => store.matrix(table, rows, headDim / 2, OPERATION, 'cos or sin').ptr);
+  const tables = [cos, sin].map(
+    (table) => store.matrix(table, OPERATION, 'cos or sin', { rows, columns: headDim / 2 }).ptr,
+  );
   const scale = scaled && queryScale ? store.use(queryScale, OPERATION) : undefined;
   if (scale && scale.size !== rows) throw new EngineError(`${OPERATION}: queryScale has ${scale.size} of ${rows} rows`);
   const out = store.create(x.shape);

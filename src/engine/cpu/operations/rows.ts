@@ -58,13 +58,13 @@ export function gatherRows(store: TensorStore): Operation<OperationAttributes['g
   // The number of rows of x is not among what backward is told, so a tensor without elements carries it.
   return {
     forward([input], { rows }, record) {
-      const x = store.matrix(input, -1, -1, 'gatherRows', 'x');
+      const x = store.matrix(input, 'gatherRows', 'x');
       checkDistinctRows(rows, x.shape[0]!, 'gatherRows');
       return { outputs: [gather(store, x, rows)], saved: record ? [store.createSaved([0, x.shape[0]!])] : [] };
     },
     backward([shape], [gradient], { rows }, needs) {
       if (!gradient || !needs[0]) return [undefined];
-      const dy = store.matrix(gradient, rows.length, -1, 'gatherRows', 'output gradient');
+      const dy = store.matrix(gradient, 'gatherRows', 'output gradient', { rows: rows.length });
       const dx = store.zeros([shape!.shape[1]!, dy.shape[1]!]);
       scatter(store, dy, rows, dx);
       return [dx];
@@ -75,8 +75,8 @@ export function gatherRows(store: TensorStore): Operation<OperationAttributes['g
 export function scatterRows(store: TensorStore): Operation<OperationAttributes['scatterRows']> {
   return {
     forward(inputs, { rows }) {
-      const base = store.matrix(inputs[0], -1, -1, 'scatterRows', 'base');
-      const source = store.matrix(inputs[1], rows.length, base.shape[1]!, 'scatterRows', 'source');
+      const base = store.matrix(inputs[0], 'scatterRows', 'base');
+      const source = store.matrix(inputs[1], 'scatterRows', 'source', { rows: rows.length, columns: base.shape[1]! });
       checkDistinctRows(rows, base.shape[0]!, 'scatterRows');
       const out = store.create(base.shape);
       store.values(out).set(store.values(base));
@@ -85,7 +85,7 @@ export function scatterRows(store: TensorStore): Operation<OperationAttributes['
     },
     backward(_saved, [gradient], { rows }, needs) {
       if (!gradient) return [undefined, undefined];
-      const dy = store.matrix(gradient, -1, -1, 'scatterRows', 'output gradient');
+      const dy = store.matrix(gradient, 'scatterRows', 'output gradient');
       let dBase: CpuTensor | undefined;
       if (needs[0]) {
         dBase = store.create(dy.shape);
@@ -100,7 +100,7 @@ export function scatterRows(store: TensorStore): Operation<OperationAttributes['
 export function mergePatches(store: TensorStore): Operation<OperationAttributes['mergePatches']> {
   return {
     forward([input], attributes) {
-      const x = store.matrix(input, -1, -1, 'mergePatches', 'x');
+      const x = store.matrix(input, 'mergePatches', 'x');
       const [patches, columns] = x.shape as [number, number];
       const block = attributes.merge ** 2;
       const order = patchOrder(attributes, patches);
@@ -113,7 +113,7 @@ export function mergePatches(store: TensorStore): Operation<OperationAttributes[
     },
     backward(_saved, [gradient], attributes, needs) {
       if (!gradient || !needs[0]) return [undefined];
-      const dy = store.matrix(gradient, -1, -1, 'mergePatches', 'output gradient');
+      const dy = store.matrix(gradient, 'mergePatches', 'output gradient');
       const block = attributes.merge ** 2;
       const [rows, wide] = dy.shape as [number, number];
       const dx = store.create([rows * block, wide / block]);

@@ -85,9 +85,9 @@ export class AttentionOperation implements Operation<Attributes> {
   forward(inputs: readonly Tensor[], attributes: Attributes, record: boolean): Result {
     const store = this.#store;
     const { heads, kvHeads, headDim, segments } = attributes;
-    const q = store.matrix(inputs[0], -1, heads * headDim, OPERATION, 'q');
-    const k = store.matrix(inputs[1], -1, kvHeads * headDim, OPERATION, 'k');
-    const v = store.matrix(inputs[2], k.rows, kvHeads * headDim, OPERATION, 'v');
+    const q = store.matrix(inputs[0], OPERATION, 'q', { columns: heads * headDim });
+    const k = store.matrix(inputs[1], OPERATION, 'k', { columns: kvHeads * headDim });
+    const v = store.matrix(inputs[2], OPERATION, 'v', { rows: k.rows, columns: kvHeads * headDim });
     checkAttention(attributes, q.rows, k.rows);
     if (headDim % 8 !== 0) return this.#paddedForward(q, k, v, attributes, record);
     // v is a narrow part of the block of q, k and v, whose other columns nobody needs any more: it is kept alone.
@@ -116,7 +116,10 @@ export class AttentionOperation implements Operation<Attributes> {
     const store = this.#store;
     const { heads, headDim } = attributes;
     const tensors = saved.map((tensor) => store.use(tensor, OPERATION));
-    const dOut = store.matrix(gradient, tensors[0]!.rows, heads * headDim, OPERATION, 'output gradient');
+    const dOut = store.matrix(gradient, OPERATION, 'output gradient', {
+      rows: tensors[0]!.rows,
+      columns: heads * headDim,
+    });
     if (headDim % 8 !== 0) return this.#paddedBackward(tensors, dOut, attributes, needs);
     return this.#gradients(tensors, dOut, attributes, needs);
   }

@@ -3,7 +3,7 @@
  * turns q and k by their positions, appends k and v and attends; otherwise the three operations follow each other.
  */
 import { EngineError } from '../../../errors.js';
-import type { CachedAttention } from '../../operations.js';
+import type { BlockAttributes } from '../../operations.js';
 import type { Tensor } from '../../tensor.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
@@ -11,6 +11,10 @@ import { type AttentionOperation, checkAttention } from './attention.js';
 import { checkTables } from './rotary.js';
 
 const OPERATION = 'attendCached';
+
+export type CachedAttention = Required<Pick<BlockAttributes['attentionBlock'], 'rotary' | 'attention'>> & {
+  readonly cache: NonNullable<BlockAttributes['attentionBlock']['cache']>;
+};
 
 /** The attended rows, or undefined where one kernel cannot do it: nothing has been done then. */
 export function decodeCached(
@@ -21,11 +25,11 @@ export function decodeCached(
 ): CudaTensor | undefined {
   const { heads, kvHeads, headDim, causal, segments } = attention;
   if (!causal || headDim % 8 !== 0 || !kernels.isDecode(segments, heads, kvHeads)) return undefined;
-  const q = store.matrix(inputs[0], -1, heads * headDim, OPERATION, 'q');
-  const k = store.matrix(inputs[1], q.rows, kvHeads * headDim, OPERATION, 'k');
-  const v = store.matrix(inputs[2], q.rows, kvHeads * headDim, OPERATION, 'v');
-  const keys = store.matrix(cache.keys, -1, k.columns, OPERATION, 'cached keys');
-  const values = store.matrix(cache.values, keys.rows, v.columns, OPERATION, 'cached values');
+  const q = store.matrix(inputs[0], OPERATION, 'q', { columns: heads * headDim });
+  const k = store.matrix(inputs[1], OPERATION, 'k', { rows: q.rows, columns: kvHeads * headDim });
+  const v = store.matrix(inputs[2], OPERATION, 'v', { rows: q.rows, columns: kvHeads * headDim });
+  const keys = store.matrix(cache.keys, OPERATION, 'cached keys', { columns: k.columns });
+  const values = store.matrix(cache.values, OPERATION, 'cached values', { rows: keys.rows, columns: v.columns });
   checkAttention(attention, q.rows, keys.rows);
   const { queryStarts, keyStarts, keyLengths } = segments;
   for (const [s, start] of keyStarts.entries()) {

@@ -8,6 +8,7 @@ import type { Operation, OperationAttributes } from '../../operations.js';
 import { checkRows } from '../../row-lists.js';
 import { grid2 } from '../kernels.js';
 import type { TensorStore } from '../tensor-store.js';
+import { rowRange } from '../tensors.js';
 import type { WeightStore } from '../weights.js';
 
 const OPERATION = 'crossEntropy';
@@ -19,10 +20,9 @@ const KIND_F32 = 1;
 export function crossEntropy(store: TensorStore, weights: WeightStore): Operation<OperationAttributes['crossEntropy']> {
   return {
     forward([input], { head, targets, scale, smoothing = 0 }, record) {
-      const hidden = store.matrix(input, -1, -1, OPERATION, 'hidden');
+      const hidden = store.matrix(input, OPERATION, 'hidden');
       const { rows, columns } = hidden;
-      const weight = weights.useMatrix(head, columns, OPERATION);
-      const vocabulary = weight.rows;
+      const { matrix, row: headRow, rows: vocabulary } = weights.useMatrix(head, columns, OPERATION);
       if (targets.length !== rows) throw new EngineError(`${OPERATION}: ${targets.length} targets for ${rows} rows`);
       checkRows(targets, vocabulary, OPERATION);
       const loss = store.createF32([1]);
@@ -46,11 +46,7 @@ export function crossEntropy(store: TensorStore, weights: WeightStore): Operatio
         for (let row = 0; row < rows; row += block) {
           const m = Math.min(block, rows - row);
           const at = 4 * row;
-          const a = hidden.address + 2 * row * hidden.ld;
-          store.products.run({
-            ...{ m, n: vocabulary, k: columns, a, lda: hidden.ld, b: weight.address, ldb: weight.ld, transB: true },
-            ...{ d: logits.address, ldd: logits.ld, type: 'f32' as const },
-          });
+          matrix.product(headRow, rowRange(hidden, row, m), { ...rowRange(logits, 0, m), columns: vocabulary });
           store.kernels.run('cross_entropy_chunk', [m], 512, [
             ...[rowMax + at, rowSum + at, target + at, logits.address, table + at],
             ...[m, vocabulary, logits.ld, 0, 1, KIND_F32],
@@ -65,10 +61,7 @@ export function crossEntropy(store: TensorStore, weights: WeightStore): Operatio
             ...[dLogits.address, logits.address, rowMax + at, rowSum + at, table + at, 0],
             ...[m, vocabulary, dLogits.ld, logits.ld, 0, scale, KIND_F32, ...wanted],
           ]);
-          store.products.run({
-            ...{ m, n: columns, k: vocabulary, a: dLogits.address, lda: dLogits.ld, b: weight.address, ldb: weight.ld },
-            ...{ d: gradient.address + 2 * row * gradient.ld, ldd: gradient.ld },
-          });
+          matrix.transposedProduct(headRow, rowRange(dLogits, 0, m), rowRange(gradient, row, m));
         }
       });
       const finish = [rowLoss.address, loss.address, rowMax, rowSum, target, rows, scale];

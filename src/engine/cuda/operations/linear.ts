@@ -1,7 +1,7 @@
 /**
  * Linear layers with optional low-rank additions. Parts whose weights are stacked are one product.
  *
- * The frozen matrix holds scale·B in columns behind its own, the input's rows have room for u = dropout(x)·Aᵀ behind x:
+ * The frozen matrix holds scale·B beside its own columns, the input's rows have room for u = dropout(x)·Aᵀ behind x:
  *   [x | u] · [W | scale·B]ᵀ = y          base and adapter in one product
  *   dy · [W | scale·B] = [dx | du]        both gradients in one product; then dx += mask⊙(du·A)/(1-p)
  *   dA += duᵀ·(mask⊙x)/(1-p),  dB += scale·dyᵀ·u
@@ -29,7 +29,7 @@ import {
   loraInputGradients,
 } from './low-rank-gradients.js';
 import { DeferredNorm } from './rms-norm.js';
-import { SMALL_ROWS, SmallLinear, type SmallProduct } from './small-linear.js';
+import { SmallLinear, type SmallRun } from './small-linear.js';
 import { UnfinishedGradient } from './unfinished-gradient.js';
 
 const OPERATION = 'linear';
@@ -114,11 +114,12 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
 
   forward(inputs: readonly Tensor[], { parts }: OperationAttributes['linear'], record: boolean) {
     const input = inputs[0] && this.#store.useUnfinished(inputs[0], OPERATION);
-    const x = input && !record && DeferredResult.of(input) ? input : this.#store.matrix(input, -1, -1, OPERATION, 'x');
+    const x = input && !record && DeferredResult.of(input) ? input : this.#store.matrix(input, OPERATION, 'x');
     const rowKeys = rowKeysOf(parts, x.rows);
     const saved: CudaTensor[] = [];
     const runs = runsOf(this.#weights, parts, x.columns);
-    if (!record && x.rows <= SMALL_ROWS && isPair(runs, rowKeys)) return { outputs: this.#pair(x, runs[0]!), saved };
+    if (!record && isPair(runs, rowKeys) && x.rows <= runs[0]!.weights[0]!.matrix.smallRows)
+      return { outputs: this.#pair(x, runs[0]!), saved };
     const outputs = runs.flatMap((run) => this.#run(x, run, rowKeys, record ? saved : undefined));
     // Without a low-rank part, backward needs no more than the weights.
     if (saved.length > 0) saved.unshift(this.#store.keepOrRemake(x));
@@ -133,7 +134,7 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
   ): readonly (Tensor | undefined)[] {
     const store = this.#store;
     const gradients = outputGradients.map(
-      (dy, i) => dy && store.matrix(dy, -1, parts[i]!.weight.shape[0]!, OPERATION, 'output gradient'),
+      (dy, i) => dy && store.matrix(dy, OPERATION, 'output gradient', { columns: parts[i]!.weight.shape[0]! }),
     );
     if (!gradients.some((dy) => dy)) return [undefined];
     const k = parts[0]!.weight.shape[1]!;
@@ -169,10 +170,7 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
         const weight = run.weights[0]!;
         const beta = dx ? 1 : 0;
         dx ??= store.create([dy.rows, k]);
-        store.products.run({
-          ...{ m: dy.rows, n: k, k: run.n, a: dy.address, lda: dy.ld, b: weight.address, ldb: weight.ld },
-          ...{ d: dx.address, ldd: dx.ld, beta },
-        });
+        weight.matrix.transposedProduct(weight.row, dy, dx, 0, beta);
       }
       store.release(dy);
     }
@@ -204,7 +202,7 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     const set = parameterSetOf(this.#sets, adapted);
     const parts = run.weights.map(({ row, rows }, i) => ({ row, rows, lora: run.parts[i]!.lora }));
     const { matrix, row } = run.weights[0]!;
-    let group = matrix.adapters.get(row);
+    let group = AdapterGroup.of(matrix, row);
     if (!group || group.set !== set || !group.fits(parts)) {
       for (const part of run.parts) {
         checkLora(part, k);
@@ -212,7 +210,7 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
           throw new EngineError(`${OPERATION}: the adapters of stacked layers are of different parameter sets`);
         }
       }
-      group = new AdapterGroup(this.#store, this.#weights, matrix, set, parts);
+      group = new AdapterGroup(this.#store, matrix, set, parts);
       this.#store.wantSpare(k, group.columns);
     }
     set.refresh(group);
@@ -237,8 +235,9 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
 
   #plain(x: CudaTensor, run: Run): CudaTensor[] {
     const { y, parts } = this.#outputs(x.rows, run);
-    if (x.rows <= SMALL_ROWS) this.#runSmall({ y, x, weight: run.weights[0]!, n: run.n });
-    else this.#product(x, x.columns, y, run);
+    const weight = run.weights[0]!;
+    if (x.rows <= weight.matrix.smallRows) this.#runSmall({ y, x, weight, n: run.n });
+    else weight.matrix.product(weight.row, x, y);
     this.#addBias(parts, run);
     return parts;
   }
@@ -251,21 +250,22 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     saved: CudaTensor[] | undefined,
   ): CudaTensor[] {
     const store = this.#store;
-    const padded = roundUp(x.columns, ROW_MULTIPLE);
+    const weight = run.weights[0]!;
     const { y, parts } = this.#outputs(x.rows, run);
     const keys = hasDropout(run) ? rowKeys : undefined;
-    if (!saved && !keys && x.rows <= SMALL_ROWS) {
-      this.#runSmall({ y, x, weight: run.weights[0]!, n: run.n, group });
+    if (!saved && !keys && x.rows <= weight.matrix.smallRows) {
+      this.#runSmall({ y, x, weight, n: run.n, group });
       this.#addBias(parts, run);
       return parts;
     }
     store.use(x, OPERATION);
+    const padded = weight.matrix.paddedColumns;
     const wide = this.#withSpare(x, padded, group.columns);
     const bits = keys && this.#masks.make(x, keys, run.parts);
     const low = wide.address + 2 * padded;
     const kept = saved && store.saved(store.create([x.rows, group.columns]));
     loraDown(store, { u: low, ldu: wide.ld, saved: kept, x: wide, bits, group, parts: run.parts });
-    this.#product(wide, padded + group.columns, y, run);
+    weight.matrix.product(weight.row, wide, y, group.columns);
     this.#addBias(parts, run);
     if (saved && kept) {
       saved.push(kept);
@@ -278,7 +278,7 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
   }
 
   /** A product whose x may wait for its norm. */
-  #runSmall(product: SmallProduct): void {
+  #runSmall(product: SmallRun): void {
     const { x } = product;
     const deferred = DeferredResult.of(x);
     if (deferred instanceof DeferredNorm && this.small.takesNorm(x)) {
@@ -300,13 +300,6 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
     if (padded > x.columns) store.driver.fillBytes(wide.address, 0, 2 * wide.rows * wide.ld);
     store.copyInto(wide, x);
     return wide;
-  }
-
-  /** y = x·Wᵀ over the first k columns of both. */
-  #product(x: CudaTensor, k: number, y: CudaTensor, run: Run): void {
-    const { address, ld } = run.weights[0]!;
-    const operands = { a: x.address, lda: x.ld, b: address, ldb: ld, transB: true, d: y.address, ldd: y.ld };
-    this.#store.products.run({ m: x.rows, n: run.n, k, ...operands });
   }
 
   #addBias(outputs: readonly CudaTensor[], run: Run): void {
@@ -339,14 +332,10 @@ export class LinearOperation implements Operation<OperationAttributes['linear']>
   /** [dx | du] but for the low-rank part of dx; without a gradient of x, only its spare columns du. */
   #wideGradient(dy: CudaTensor, k: number, run: Run, group: AdapterGroup, needsInput: boolean): CudaTensor {
     const store = this.#store;
-    const weight = run.weights[0]!;
-    const padded = weight.matrix.paddedColumns;
+    const { matrix, row } = run.weights[0]!;
     const wide = needsInput ? store.create([dy.rows, k], group.columns) : store.create([dy.rows, group.columns]);
-    const skipped = needsInput ? 0 : padded;
-    store.products.run({
-      ...{ m: dy.rows, n: padded + group.columns - skipped, k: run.n, a: dy.address, lda: dy.ld },
-      ...{ b: weight.address + 2 * skipped, ldb: weight.ld, d: wide.address, ldd: wide.ld },
-    });
+    if (needsInput) matrix.transposedProduct(row, dy, wide, group.columns);
+    else matrix.adapterProduct(row, dy, wide);
     return wide;
   }
 

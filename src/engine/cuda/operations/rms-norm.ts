@@ -68,8 +68,9 @@ export function rmsNorm(store: TensorStore, weights: WeightStore): Operation<Ope
   return {
     forward(inputs, attributes, record) {
       const { eps } = attributes;
-      const x = store.matrix(inputs[0], -1, -1, OPERATION, 'x');
-      const residual = inputs[1] && store.matrix(inputs[1], x.rows, x.columns, OPERATION, 'residual');
+      const x = store.matrix(inputs[0], OPERATION, 'x');
+      const residual =
+        inputs[1] && store.matrix(inputs[1], OPERATION, 'residual', { rows: x.rows, columns: x.columns });
       const weightNow = (): number => weights.vector(attributes.weight, x.columns, OPERATION);
       const weight = weightNow();
       if (!record && x.rows === 1) {
@@ -88,15 +89,15 @@ export function rmsNorm(store: TensorStore, weights: WeightStore): Operation<Ope
       return { outputs: sum ? [y, sum] : [y], saved: rstd ? [normed, rstd] : [] };
     },
     backward(saved, [dy, dSum], attributes, needs) {
-      const sum = store.matrix(saved[0], -1, -1, OPERATION, 'saved sum');
+      const sum = store.matrix(saved[0], OPERATION, 'saved sum');
       const { rows, columns } = sum;
       const wanted = needs.filter((need) => need).length;
-      const direct = dSum && store.matrix(dSum, rows, columns, OPERATION, 'gradient of the sum');
+      const direct = dSum && store.matrix(dSum, OPERATION, 'gradient of the sum', { rows, columns });
       if (wanted === 0 || (!dy && !direct)) return needs.map(() => undefined);
       // Both addends have the same gradient: one tensor, counted once for each that wants it.
       let dx = direct;
       if (dy) {
-        const gradient = store.matrix(dy, rows, columns, OPERATION, 'gradient of y');
+        const gradient = store.matrix(dy, OPERATION, 'gradient of y', { rows, columns });
         const rstd = store.use(saved[1]!, OPERATION);
         const weight = weights.vector(attributes.weight, columns, OPERATION);
         dx = store.create(sum.shape);

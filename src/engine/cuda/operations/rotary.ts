@@ -61,8 +61,8 @@ export function checkTables(store: TensorStore, { headDim, cos, sin, queryScale 
 export function rotary(store: TensorStore): Operation<Attributes> {
   return {
     forward(inputs, attributes, record) {
-      const q = store.matrix(inputs[0], -1, -1, OPERATION, 'q');
-      const k = store.matrix(inputs[1], q.rows, -1, OPERATION, 'k');
+      const q = store.matrix(inputs[0], OPERATION, 'q');
+      const k = store.matrix(inputs[1], OPERATION, 'k', { rows: q.rows });
       const outputs = [store.create(q.shape), store.create(k.shape)];
       turn(store, [q, k], outputs, attributes, 1);
       const { cos, sin, queryScale } = attributes;
@@ -72,7 +72,7 @@ export function rotary(store: TensorStore): Operation<Attributes> {
     backward(saved, gradients, attributes, needs) {
       const wanted = [0, 1].map((i) => {
         const gradient = needs[i] ? gradients[i] : undefined;
-        return gradient && store.matrix(gradient, -1, -1, OPERATION, 'output gradient');
+        return gradient && store.matrix(gradient, OPERATION, 'output gradient');
       });
       if (!wanted.some((gradient) => gradient)) return [undefined, undefined];
       const results = wanted.map((gradient, i) => gradient && store.createGradient(store.use(saved[i]!, OPERATION)));

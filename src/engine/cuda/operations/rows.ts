@@ -20,16 +20,6 @@ export function inverseOf(rows: Int32Array, count: number, operation: string): I
   return inverse;
 }
 
-/** Rows of a bf16 matrix at `address`, in the order of the list. */
-function gather(store: TensorStore, address: number, ld: number, columns: number, rows: Int32Array): CudaTensor {
-  const out = store.create([rows.length, columns]);
-  store.withTable(rows, (table) => {
-    const values = [out.address, address, table, rows.length, columns, out.ld, ld];
-    store.kernels.run('gather_rows', grid2(rows.length, columns), 128, values);
-  });
-  return out;
-}
-
 /** out[r] = inverse[r] >= 0 ? source[inverse[r]] (or 0) : base[r] (or 0). */
 function select(
   store: TensorStore,
@@ -75,7 +65,7 @@ export function embedding(store: TensorStore, weights: WeightStore): Operation<O
       const weight = weights.use(table, 'embedding');
       checkRows(ids, weight.rows, 'embedding');
       if (noise) checkNoise(noise, ids.length);
-      const out = gather(store, weight.address, weight.ld, weight.columns, ids);
+      const out = weight.matrix.gatherRows(weight.row, ids);
       if (noise) addNoise(store, out, noise);
       return { outputs: [out], saved: [] };
     },
@@ -87,14 +77,14 @@ export function gatherRows(store: TensorStore): Operation<OperationAttributes['g
   // The number of rows of x is not among what backward is told, so a tensor without numbers carries it.
   return {
     forward([input], { rows }, record) {
-      const x = store.matrix(input, -1, -1, 'gatherRows', 'x');
+      const x = store.matrix(input, 'gatherRows', 'x');
       inverseOf(rows, x.rows, 'gatherRows');
-      return { outputs: [gather(store, x.address, x.ld, x.columns, rows)], saved: record ? [store.markOf(x)] : [] };
+      return { outputs: [store.gather(x, rows)], saved: record ? [store.markOf(x)] : [] };
     },
     backward([mark], [gradient], { rows }, needs) {
       if (!gradient || !needs[0]) return [undefined];
       const [count, columns] = mark!.shape as [number, number];
-      const dy = store.matrix(gradient, rows.length, columns, 'gatherRows', 'output gradient');
+      const dy = store.matrix(gradient, 'gatherRows', 'output gradient', { rows: rows.length, columns });
       return [select(store, inverseOf(rows, count, 'gatherRows'), columns, undefined, dy)];
     },
   };
@@ -103,18 +93,18 @@ export function gatherRows(store: TensorStore): Operation<OperationAttributes['g
 export function scatterRows(store: TensorStore): Operation<OperationAttributes['scatterRows']> {
   return {
     forward(inputs, { rows }) {
-      const base = store.matrix(inputs[0], -1, -1, 'scatterRows', 'base');
-      const source = store.matrix(inputs[1], rows.length, base.columns, 'scatterRows', 'source');
+      const base = store.matrix(inputs[0], 'scatterRows', 'base');
+      const source = store.matrix(inputs[1], 'scatterRows', 'source', { rows: rows.length, columns: base.columns });
       const inverse = inverseOf(rows, base.rows, 'scatterRows');
       return { outputs: [select(store, inverse, base.columns, base, source)], saved: [] };
     },
     backward(_saved, [gradient], { rows }, needs) {
       if (!gradient) return [undefined, undefined];
-      const dy = store.matrix(gradient, -1, -1, 'scatterRows', 'output gradient');
+      const dy = store.matrix(gradient, 'scatterRows', 'output gradient');
       const inverse = inverseOf(rows, dy.rows, 'scatterRows');
       return [
         needs[0] ? select(store, inverse, dy.columns, dy, undefined) : undefined,
-        needs[1] ? gather(store, dy.address, dy.ld, dy.columns, rows) : undefined,
+        needs[1] ? store.gather(dy, rows) : undefined,
       ];
     },
   };
@@ -123,7 +113,7 @@ export function scatterRows(store: TensorStore): Operation<OperationAttributes['
 export function mergePatches(store: TensorStore): Operation<OperationAttributes['mergePatches']> {
   return {
     forward([input], attributes) {
-      const x = store.matrix(input, -1, -1, 'mergePatches', 'x');
+      const x = store.matrix(input, 'mergePatches', 'x');
       const { rows: patches, columns } = x;
       const block = attributes.merge ** 2;
       const order = patchOrder(attributes, patches);
@@ -136,7 +126,7 @@ export function mergePatches(store: TensorStore): Operation<OperationAttributes[
     },
     backward(_saved, [gradient], attributes, needs) {
       if (!gradient || !needs[0]) return [undefined];
-      const dy = store.matrix(gradient, -1, -1, 'mergePatches', 'output gradient');
+      const dy = store.matrix(gradient, 'mergePatches', 'output gradient');
       const block = attributes.merge ** 2;
       const columns = dy.columns / block;
       const dx = store.create([dy.rows * block, columns]);

@@ -9,16 +9,13 @@ import type { CudaTensor } from '../tensors.js';
 import type { DeviceWeight } from '../weights.js';
 import type { Norm } from './rms-norm.js';
 
-/** Rows up to which a product is bound by reading the weight once. */
-export const SMALL_ROWS = 16;
-/** LOW_SPLITS, PRODUCT_THREADS and NORM_COLUMNS of generation.cu. */
+/** LOW_SPLITS and NORM_COLUMNS of generation.cu. */
 const LOW_SPLITS = 4;
-const THREADS = 128;
 const NORM_COLUMNS = 8192;
 /** Rows of a matrix that a block has. */
 const BLOCK_ROWS = 8;
 
-export interface SmallProduct {
+export interface SmallRun {
   /** [rows, n] */
   readonly y: CudaTensor;
   /** Also the x of `norm`. */
@@ -26,7 +23,6 @@ export interface SmallProduct {
   /** The first of `n` rows; of 2·n, gate above up, with an activation. */
   readonly weight: DeviceWeight;
   readonly n: number;
-  /** Its B stands in the spare columns of the weight. */
   readonly group?: AdapterGroup | undefined;
   /** Of the one row of x, before the product. */
   readonly norm?: Norm | undefined;
@@ -49,10 +45,10 @@ export class SmallLinear {
     return x.rows === 1 && x.columns <= NORM_COLUMNS;
   }
 
-  /** y = x·Wᵀ (+ bf16(x·Aᵀ)·Bᵀ), for at most SMALL_ROWS rows. */
-  run({ y, x, weight, n, group, norm, activation = -1 }: SmallProduct): void {
+  /** y = x·Wᵀ (+ bf16(x·Aᵀ)·Bᵀ), for at most the weight's `smallRows` rows. */
+  run({ y, x, weight, n, group, norm, activation = -1 }: SmallRun): void {
     const store = this.#store;
-    const { rows, columns } = x;
+    const { rows } = x;
     if (rows === 0) return;
     const width = group ? group.columns : 0;
     const lowBlocks = (width / BLOCK_ROWS) * LOW_SPLITS;
@@ -61,22 +57,15 @@ export class SmallLinear {
     const [a, lda] = group ? [group.a, group.lda] : [0, 0];
     const [lowAddress, ready] = low ? [low.address, this.#counter()] : [0, 0];
     const target = (this.#count + lowBlocks) % 2 ** 32;
-    const { address, ld } = weight;
-    if (norm) {
-      const { sum, residual } = norm;
-      const [total, added] = [sum ? sum.address : 0, residual ? residual.address : 0];
-      // biome-ignore format: parameters, as the README groups them
-      store.kernels.run('small_linear_norm', [blocks], THREADS, [
-        y.address, x.address, address, a, lowAddress, ready, total, added, norm.weight,
-        n, columns, width, ld, lda, activation, target, norm.eps,
-      ]);
-    } else {
-      // biome-ignore format: parameters, as the README groups them
-      store.kernels.run(rows <= 8 ? 'small_linear' : 'small_linear_16', [blocks], THREADS, [
-        y.address, x.address, address, a, lowAddress, ready,
-        rows, n, columns, width, y.ld, x.ld, ld, lda, activation, target,
-      ]);
-    }
+    weight.matrix.smallProduct(weight.row, {
+      ...{ y, x, n, blocks, a, lda, width, low: lowAddress, ready, target, activation },
+      norm: norm && {
+        sum: norm.sum?.address ?? 0,
+        residual: norm.residual?.address ?? 0,
+        weight: norm.weight,
+        eps: norm.eps,
+      },
+    });
     // Only now: blocks of a launch that failed are never counted on the device.
     this.#count = target;
     if (low) store.release(low);

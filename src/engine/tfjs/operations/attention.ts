@@ -133,9 +133,9 @@ export function attention(store: TensorStore, maxScores: number): Operation<Attr
   return {
     forward(inputs, attributes, record) {
       const { heads, kvHeads, headDim, scale } = attributes;
-      const q = store.matrix(inputs[0], -1, heads * headDim, OPERATION, 'q');
-      const k = store.matrix(inputs[1], -1, kvHeads * headDim, OPERATION, 'k');
-      const v = store.matrix(inputs[2], k.shape[0]!, kvHeads * headDim, OPERATION, 'v');
+      const q = store.matrix(inputs[0], OPERATION, 'q', { columns: heads * headDim });
+      const k = store.matrix(inputs[1], OPERATION, 'k', { columns: kvHeads * headDim });
+      const v = store.matrix(inputs[2], OPERATION, 'v', { rows: k.shape[0]!, columns: kvHeads * headDim });
       const rows = q.shape[0]!;
       check(attributes, rows, k.shape[0]!);
       const made = store.run(OPERATION, (tf) => {
@@ -172,7 +172,7 @@ export function attention(store: TensorStore, maxScores: number): Operation<Attr
       const { heads, kvHeads, headDim, scale } = attributes;
       const [q, k, v, out, ...sums] = saved.map((tensor) => store.use(tensor, OPERATION).data);
       const [rows, keyRows] = [q!.shape[0]!, k!.shape[0]!];
-      const dout = store.matrix(gradient, rows, heads * headDim, OPERATION, 'output gradient').data;
+      const dout = store.matrix(gradient, OPERATION, 'output gradient', { rows, columns: heads * headDim }).data;
       const made = store.run(OPERATION, (tf) => {
         const queryPieces: Piece[] = [];
         /** Of k and v: one piece for each segment. */

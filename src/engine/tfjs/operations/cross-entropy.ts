@@ -51,9 +51,9 @@ export function crossEntropy(store: TensorStore, maxLogits: number): Operation<O
 
   return {
     forward([input], { head, targets, scale, smoothing = 0 }, record) {
-      const hidden = store.matrix(input, -1, -1, OPERATION, 'hidden');
+      const hidden = store.matrix(input, OPERATION, 'hidden');
       const [rows, columns] = hidden.shape as [number, number];
-      const weight = store.weight(head, [-1, columns], OPERATION);
+      const weight = store.weight(head, OPERATION, { columns });
       const vocabulary = weight.shape[0]!;
       if (targets.length !== rows) throw new EngineError(`${OPERATION}: ${targets.length} targets for ${rows} rows`);
       checkRows(targets, vocabulary, OPERATION);

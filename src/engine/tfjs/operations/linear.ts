@@ -19,8 +19,8 @@ const OPERATION = 'linear';
 function pairOf(store: TensorStore, lora: LoraPart, weight: TfTensor, name: string): { a: TfTensor; b: TfTensor } {
   const [out, inner] = weight.shape as [number, number];
   const rank = lora.a.shape[0] ?? 0;
-  const a = store.matrix(lora.a.value, rank, inner, OPERATION, `A of ${name}`).data;
-  const b = store.matrix(lora.b.value, out, rank, OPERATION, `B of ${name}`).data;
+  const a = store.matrix(lora.a.value, OPERATION, `A of ${name}`, { rows: rank, columns: inner }).data;
+  const b = store.matrix(lora.b.value, OPERATION, `B of ${name}`, { rows: out, columns: rank }).data;
   return { a, b };
 }
 
@@ -36,9 +36,9 @@ function forwardPart(
   x: TfTensor,
   { weight: frozen, bias, lora }: LinearPart,
 ): { y: TfTensor; low: TfTensor | undefined } {
-  const weight = store.weight(frozen, [-1, x.shape[1]!], OPERATION);
+  const weight = store.weight(frozen, OPERATION, { columns: x.shape[1]! });
   let y = product(tf, x, weight, false, true);
-  if (bias) y = tf.add(y, store.weight(bias, [weight.shape[0]!], OPERATION));
+  if (bias) y = tf.add(y, store.vector(bias, weight.shape[0]!, OPERATION));
   if (!lora) return { y, low: undefined };
   const { a, b } = pairOf(store, lora, weight, frozen.name);
   const low = product(tf, dropout(tf, x, lora), a, false, true);
@@ -65,7 +65,7 @@ function backwardLora(
 export function linear(store: TensorStore): Operation<OperationAttributes['linear']> {
   return {
     forward(inputs, { parts }, record) {
-      const x = store.matrix(inputs[0], -1, -1, OPERATION, 'x');
+      const x = store.matrix(inputs[0], OPERATION, 'x');
       rowKeysOf(parts, x.shape[0]!);
       const made = store.run(OPERATION, (tf) => {
         const results = parts.map((part) => forwardPart(store, tf, x.data, part));
@@ -90,13 +90,13 @@ export function linear(store: TensorStore): Operation<OperationAttributes['linea
           const gradient = outputGradients[i];
           if (!gradient) continue;
           const weight = store.anyWeight(part.weight, OPERATION);
-          const dy = store.matrix(gradient, -1, weight.shape[0]!, OPERATION, 'output gradient').data;
+          const dy = store.matrix(gradient, OPERATION, 'output gradient', { columns: weight.shape[0]! }).data;
           const include = (share: TfTensor): TfTensor => (dx ? tf.add(dx, share) : share);
           if (needsInput) dx = include(product(tf, dy, weight));
           if (!lora) continue;
           const rows = dy.shape[0]!;
-          const x = store.matrix(saved[0], rows, weight.shape[1]!, OPERATION, 'saved x').data;
-          const u = store.matrix(low, rows, -1, OPERATION, 'saved u').data;
+          const x = store.matrix(saved[0], OPERATION, 'saved x', { rows, columns: weight.shape[1]! }).data;
+          const u = store.matrix(low, OPERATION, 'saved u', { rows }).data;
           const { da, db, dx: share } = backwardLora(store, tf, x, u, dy, { ...part, lora }, needsInput);
           if (share) dx = include(share);
           gradients.push(lora.a.grad, lora.b.grad);

@@ -10,10 +10,10 @@ const OPERATION = 'rmsNorm';
 export function rmsNorm(store: TensorStore): Operation<OperationAttributes['rmsNorm']> {
   return {
     forward(inputs, { weight, eps }, record) {
-      const x = store.matrix(inputs[0], -1, -1, OPERATION, 'x');
+      const x = store.matrix(inputs[0], OPERATION, 'x');
       const [rows, columns] = x.shape as [number, number];
-      const residual = inputs[1] && store.matrix(inputs[1], rows, columns, OPERATION, 'residual');
-      const scale = store.weight(weight, [columns], OPERATION);
+      const residual = inputs[1] && store.matrix(inputs[1], OPERATION, 'residual', { rows, columns });
+      const scale = store.vector(weight, columns, OPERATION);
       const made = store.run(OPERATION, (tf) => {
         const sum = residual && tf.add(x.data, residual.data);
         const s = sum ?? x.data;
@@ -27,17 +27,17 @@ export function rmsNorm(store: TensorStore): Operation<OperationAttributes['rmsN
       return { outputs: made, saved: [made[1] ?? x, rstd] };
     },
     backward(saved, [dy, dSum], { weight }, needs) {
-      const sum = store.matrix(saved[0], -1, -1, OPERATION, 'saved sum');
+      const sum = store.matrix(saved[0], OPERATION, 'saved sum');
       const [rows, columns] = sum.shape as [number, number];
       const wanted = needs.filter((need) => need).length;
-      const direct = dSum && store.matrix(dSum, rows, columns, OPERATION, 'gradient of the sum');
+      const direct = dSum && store.matrix(dSum, OPERATION, 'gradient of the sum', { rows, columns });
       if (wanted === 0 || (!dy && !direct)) return needs.map(() => undefined);
       // Both addends have the same gradient: one tensor, counted once for each that wants it.
       let dx = direct;
       if (dy) {
-        const gradient = store.matrix(dy, rows, columns, OPERATION, 'gradient of y');
-        const rstd = store.matrix(saved[1], rows, 1, OPERATION, 'saved 1/rms');
-        const scale = store.weight(weight, [columns], OPERATION);
+        const gradient = store.matrix(dy, OPERATION, 'gradient of y', { rows, columns });
+        const rstd = store.matrix(saved[1], OPERATION, 'saved 1/rms', { rows, columns: 1 });
+        const scale = store.vector(weight, columns, OPERATION);
         dx = store.one(OPERATION, (tf) => {
           const g = tf.mul(gradient.data, scale);
           const share = tf.mul(tf.mean(tf.mul(g, sum.data), 1, true), tf.square(rstd.data));

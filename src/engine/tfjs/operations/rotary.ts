@@ -12,14 +12,14 @@ type Attributes = OperationAttributes['rotary'];
 /** x ⊙ (cos, cos) + (second half, first half) ⊙ (-sin, sin) by head; `sign` -1 turns back. */
 function turn(store: TensorStore, input: Tensor, attributes: Attributes, isQuery: boolean, sign: 1 | -1): TfjsTensor {
   const { headDim } = attributes;
-  const x = store.matrix(input, -1, -1, OPERATION, isQuery ? 'q' : 'k');
+  const x = store.matrix(input, OPERATION, isQuery ? 'q' : 'k');
   const [rows, columns] = x.shape as [number, number];
   if (headDim % 2 !== 0 || columns % headDim !== 0) {
     throw new EngineError(`${OPERATION}: rows of ${columns} do not hold heads of ${headDim}, an even number`);
   }
   const half = headDim / 2;
-  const cos = store.matrix(attributes.cos, rows, half, OPERATION, 'cos').data;
-  const sin = store.matrix(attributes.sin, rows, half, OPERATION, 'sin').data;
+  const cos = store.matrix(attributes.cos, OPERATION, 'cos', { rows, columns: half }).data;
+  const sin = store.matrix(attributes.sin, OPERATION, 'sin', { rows, columns: half }).data;
   const scale = isQuery && attributes.queryScale ? store.use(attributes.queryScale, OPERATION) : undefined;
   if (scale && scale.size !== rows) throw new EngineError(`${OPERATION}: queryScale has ${scale.size} of ${rows} rows`);
   return store.one(OPERATION, (tf: TfNamespace) => {

@@ -35,7 +35,7 @@ export function replaceRows(tf: TfNamespace, base: TfTensor, source: TfTensor, r
 export function embedding(store: TensorStore): Operation<OperationAttributes['embedding']> {
   return {
     forward(_inputs, { table, ids, noise }) {
-      const weight = store.weight(table, [-1, -1], 'embedding');
+      const weight = store.weight(table, 'embedding');
       checkRows(ids, weight.shape[0]!, 'embedding');
       if (noise) checkNoise(noise, ids.length);
       const shape = [ids.length, weight.shape[1]!];
@@ -54,7 +54,7 @@ export function gatherRows(store: TensorStore): Operation<OperationAttributes['g
   // The number of rows of x is not among what backward is told, so a tensor without elements carries it.
   return {
     forward([input], { rows }, record) {
-      const x = store.matrix(input, -1, -1, operation, 'x');
+      const x = store.matrix(input, operation, 'x');
       const count = x.shape[0]!;
       checkDistinctRows(rows, count, operation);
       const [y, shape] = store.run(operation, (tf) => [
@@ -66,7 +66,7 @@ export function gatherRows(store: TensorStore): Operation<OperationAttributes['g
     },
     backward([shape], [gradient], { rows }, needs) {
       if (!gradient || !needs[0]) return [undefined];
-      const dy = store.matrix(gradient, rows.length, -1, operation, 'output gradient');
+      const dy = store.matrix(gradient, operation, 'output gradient', { rows: rows.length });
       const from = new Int32Array(shape!.shape[1]!).fill(rows.length);
       for (const [i, row] of rows.entries()) from[row] = i;
       const dx = store.one(operation, (tf) => takeRows(tf, tf.concat([dy.data, tf.zeros([1, dy.shape[1]!])], 0), from));
@@ -79,14 +79,14 @@ export function scatterRows(store: TensorStore): Operation<OperationAttributes['
   const operation = 'scatterRows';
   return {
     forward(inputs, { rows }) {
-      const base = store.matrix(inputs[0], -1, -1, operation, 'base');
-      const source = store.matrix(inputs[1], rows.length, base.shape[1]!, operation, 'source');
+      const base = store.matrix(inputs[0], operation, 'base');
+      const source = store.matrix(inputs[1], operation, 'source', { rows: rows.length, columns: base.shape[1]! });
       checkDistinctRows(rows, base.shape[0]!, operation);
       return { outputs: [store.one(operation, (tf) => replaceRows(tf, base.data, source.data, rows))], saved: [] };
     },
     backward(_saved, [gradient], { rows }, needs) {
       if (!gradient) return [undefined, undefined];
-      const dy = store.matrix(gradient, -1, -1, operation, 'output gradient');
+      const dy = store.matrix(gradient, operation, 'output gradient');
       const [count, columns] = dy.shape as [number, number];
       const dBase = (tf: TfNamespace): TfTensor => replaceRows(tf, dy.data, tf.zeros([rows.length, columns]), rows);
       checkRows(rows, count, operation);
@@ -103,7 +103,7 @@ export function mergePatches(store: TensorStore): Operation<OperationAttributes[
   const operation = 'mergePatches';
   return {
     forward([input], attributes) {
-      const x = store.matrix(input, -1, -1, operation, 'x');
+      const x = store.matrix(input, operation, 'x');
       const [patches, columns] = x.shape as [number, number];
       const block = attributes.merge ** 2;
       const order = patchOrder(attributes, patches);
@@ -115,7 +115,7 @@ export function mergePatches(store: TensorStore): Operation<OperationAttributes[
     },
     backward(_saved, [gradient], attributes, needs) {
       if (!gradient || !needs[0]) return [undefined];
-      const dy = store.matrix(gradient, -1, -1, operation, 'output gradient');
+      const dy = store.matrix(gradient, operation, 'output gradient');
       const block = attributes.merge ** 2;
       const [rows, wide] = dy.shape as [number, number];
       const patches = rows * block;

@@ -1,0 +1,130 @@
+/** Frozen bf16 rows with spare columns after their own, where scale·B goes: base and adapter are one product. */
+import { FrozenMatrix, type SmallProduct } from './frozen-matrix.js';
+import type { DeviceBlock } from './memory.js';
+import type { TensorStore } from './tensor-store.js';
+import { type CudaTensor, type DeviceRows, ELEMENT_BYTES } from './tensors.js';
+import { convertRows, type WeightTarget } from './weight-stream.js';
+
+const BYTES = ELEMENT_BYTES.bf16;
+/** PRODUCT_THREADS of generation.cu. */
+const THREADS = 128;
+
+export class Bf16Matrix extends FrozenMatrix {
+  readonly smallRows = 16;
+  readonly #store: TensorStore;
+  #block: DeviceBlock;
+  /** Row stride in elements. */
+  #ld: number;
+
+  /** @param spare columns that are ready for adapters */
+  constructor(store: TensorStore, rows: number, columns: number, spare: number) {
+    super(rows, columns);
+    this.#store = store;
+    this.#ld = this.paddedColumns + spare;
+    this.#block = store.allocator.allocate(BYTES * Math.max(1, rows) * this.#ld, 'weights', 'weights');
+    // Padding takes part in products with adapters: zeros.
+    const unused = BYTES * (this.#ld - columns);
+    store.driver.clearRows(this.#block.address + BYTES * columns, BYTES * this.#ld, unused, rows);
+  }
+
+  get bytes(): number {
+    return this.#block.bytes;
+  }
+
+  /** Device address of a row; changes when an adapter needs more spare columns. */
+  address(row: number): number {
+    return this.#block.address + BYTES * row * this.#ld;
+  }
+
+  product(row: number, x: DeviceRows, y: DeviceRows, rank = 0): void {
+    const k = rank > 0 ? this.paddedColumns + rank : this.columns;
+    this.#store.products.run({
+      ...{ m: x.rows, n: y.columns, k, a: x.address, lda: x.ld },
+      ...{ b: this.address(row), ldb: this.#ld, transB: true, d: y.address, ldd: y.ld, type: y.type },
+    });
+  }
+
+  transposedProduct(row: number, dy: DeviceRows, dx: DeviceRows, rank = 0, beta = 0): void {
+    const n = rank > 0 ? this.paddedColumns + rank : this.columns;
+    this.#transposed(this.address(row), n, dy, dx, beta);
+  }
+
+  adapterProduct(row: number, dy: DeviceRows, du: DeviceRows): void {
+    this.#transposed(this.adapterAt(row).address, du.columns, dy, du, 0);
+  }
+
+  #transposed(b: number, n: number, dy: DeviceRows, d: DeviceRows, beta: number): void {
+    this.#store.products.run({
+      ...{ m: dy.rows, n, k: dy.columns, a: dy.address, lda: dy.ld },
+      ...{ b, ldb: this.#ld, d: d.address, ldd: d.ld, beta },
+    });
+  }
+
+  smallProduct(row: number, product: SmallProduct): void {
+    const { y, x, n, blocks, a, lda, width, low, ready, target, activation, norm } = product;
+    const { kernels } = this.#store;
+    const [weight, ld] = [this.address(row), this.#ld];
+    if (norm) {
+      // biome-ignore format: parameters, as the README groups them
+      kernels.run('small_linear_norm', [blocks], THREADS, [
+        y.address, x.address, weight, a, low, ready, norm.sum, norm.residual, norm.weight,
+        n, x.columns, width, ld, lda, activation, target, norm.eps,
+      ]);
+    } else {
+      // biome-ignore format: parameters, as the README groups them
+      kernels.run(x.rows <= 8 ? 'small_linear' : 'small_linear_16', [blocks], THREADS, [
+        y.address, x.address, weight, a, low, ready,
+        x.rows, n, x.columns, width, y.ld, x.ld, ld, lda, activation, target,
+      ]);
+    }
+  }
+
+  gatherRows(row: number, ids: Int32Array): CudaTensor {
+    return this.#store.gather({ address: this.address(row), ld: this.#ld, columns: this.columns }, ids);
+  }
+
+  readRows(row: number, count: number): CudaTensor {
+    const out = this.#store.create([count, this.columns]);
+    const pitch = BYTES * this.#ld;
+    this.#store.driver.copyRows(out.address, BYTES * out.ld, this.address(row), pitch, BYTES * this.columns, count);
+    return out;
+  }
+
+  target(row: number, rows: number): WeightTarget {
+    const { columns } = this;
+    return {
+      rows,
+      columns,
+      holds: (dtype) => dtype === 'bf16',
+      upload: (driver, first, count, bytes, stream) => {
+        driver.uploadRows(this.address(row + first), BYTES * this.#ld, bytes, BYTES * columns, count, stream);
+      },
+      convert: (stored) => {
+        convertRows(this.#store.kernels, { address: this.address(row + stored.row), ld: this.#ld }, stored);
+      },
+    };
+  }
+
+  reserveAdapter(columns: number): void {
+    if (this.#ld - this.paddedColumns >= columns) return;
+    const { allocator, driver } = this.#store;
+    const { rows, paddedColumns } = this;
+    const ld = paddedColumns + columns;
+    const block = allocator.allocate(BYTES * rows * ld, 'weights', 'weights');
+    driver.clearRows(block.address + BYTES * paddedColumns, BYTES * ld, BYTES * columns, rows);
+    const [pitch, oldPitch] = [BYTES * ld, BYTES * this.#ld];
+    driver.copyRows(block.address, pitch, this.#block.address, oldPitch, BYTES * paddedColumns, rows);
+    allocator.free(this.#block);
+    this.#block = block;
+    this.#ld = ld;
+    for (const adapter of this.adapters.values()) adapter.invalidate();
+  }
+
+  adapterAt(row: number): Pick<DeviceRows, 'address' | 'ld'> {
+    return { address: this.address(row) + BYTES * this.paddedColumns, ld: this.#ld };
+  }
+
+  free(): void {
+    this.#store.allocator.free(this.#block);
+  }
+}

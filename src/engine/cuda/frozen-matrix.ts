@@ -1,0 +1,84 @@
+/**
+ * What operations may ask of a frozen matrix on the device, whatever format it is stored in. A format is one subclass in
+ * a file of its own, chosen in weights.ts; nothing else knows how its values lie.
+ */
+import { roundUp } from './arena.js';
+import { ROW_MULTIPLE } from './tensor-store.js';
+import type { CudaTensor, DeviceRows } from './tensors.js';
+import type { WeightTarget } from './weight-stream.js';
+
+/** A low-rank addition to some rows of a matrix; scale·B lies with the matrix. */
+export interface MatrixAdapter {
+  /** scale·B is lost or lies elsewhere. */
+  invalidate(): void;
+  dispose(): void;
+}
+
+/** A product with a few rows of x, bound by reading the weight once, with what lies around it in the same launch. */
+export interface SmallProduct {
+  readonly y: DeviceRows;
+  readonly x: DeviceRows;
+  /** Columns of y; with an activation, 2·n rows of the matrix are read: gate above up. */
+  readonly n: number;
+  readonly blocks: number;
+  /** Low-rank addition: address and row stride of A, columns of u, and where parts of u and their counter lie; zeros for none. */
+  readonly a: number;
+  readonly lda: number;
+  readonly width: number;
+  readonly low: number;
+  readonly ready: number;
+  /** Value of the counter once all parts of u are there. */
+  readonly target: number;
+  /** y = activation(gate) ⊙ up, by its number in common.cu; -1 for none. */
+  readonly activation: number;
+  /** Of the one row of x, before the product: addresses, 0 for what is absent. */
+  readonly norm:
+    | { readonly sum: number; readonly residual: number; readonly weight: number; readonly eps: number }
+    | undefined;
+}
+
+/** W [rows, columns]. Rows of it are a weight: products take those from `row` on, as many as the other operand says. */
+export abstract class FrozenMatrix {
+  readonly rows: number;
+  readonly columns: number;
+  /** `columns` rounded up. In operands with a low-rank part, u and du begin here, after zeros. */
+  readonly paddedColumns: number;
+  /** Weights that lie in it. */
+  users = 0;
+  /** First rows of the weights that were put in it. */
+  readonly places = new Set<number>();
+  /** By first row. */
+  readonly adapters = new Map<number, MatrixAdapter>();
+
+  constructor(rows: number, columns: number) {
+    this.rows = rows;
+    this.columns = columns;
+    this.paddedColumns = roundUp(columns, ROW_MULTIPLE);
+  }
+
+  /** Device memory that it takes. */
+  abstract readonly bytes: number;
+  /** Rows of x up to which `smallProduct` is the faster one; 0 for a format without it. */
+  abstract readonly smallRows: number;
+
+  /** y = x·Wᵀ; with `rank`, [x | u]·[W | scale·B]ᵀ, u of so many columns. */
+  abstract product(row: number, x: DeviceRows, y: DeviceRows, rank?: number): void;
+  /** dx = dy·W + beta·dx; with `rank`, [dx | du] = dy·[W | scale·B]. */
+  abstract transposedProduct(row: number, dy: DeviceRows, dx: DeviceRows, rank?: number, beta?: number): void;
+  /** du = dy·(scale·B) */
+  abstract adapterProduct(row: number, dy: DeviceRows, du: DeviceRows): void;
+  abstract smallProduct(row: number, product: SmallProduct): void;
+  /** Rows row + ids[i] as a new tensor. */
+  abstract gatherRows(row: number, ids: Int32Array): CudaTensor;
+  /** `count` rows as a new tensor. */
+  abstract readRows(row: number, count: number): CudaTensor;
+
+  /** Where `rows` stored rows go that are loaded. */
+  abstract target(row: number, rows: number): WeightTarget;
+
+  /** Makes room for a scale·B of so many columns; adapters whose scale·B moves are told. May run out of memory. */
+  abstract reserveAdapter(columns: number): void;
+  /** Where the scale·B of the rows from `row` on lies, bf16. */
+  abstract adapterAt(row: number): Pick<DeviceRows, 'address' | 'ld'>;
+  abstract free(): void;
+}
