@@ -67,7 +67,9 @@ class Build {
   constructor(name: string, source: string, defines: Readonly<Record<string, string | number>>) {
     this.#source = source;
     this.#defines = Object.entries(defines).map(([key, value]) => `-D${key}=${value}`);
-    const key = createHash('sha256').update(JSON.stringify([source, this.#defines, OPTIONS])).digest('hex');
+    const key = createHash('sha256')
+      .update(JSON.stringify([source, this.#defines, OPTIONS]))
+      .digest('hex');
     mkdirSync(BUILD, { recursive: true });
     const base = join(BUILD, `${name}-${key.slice(0, 24)}`);
     this.path = `${base}.so`;
