@@ -237,6 +237,8 @@ export class TensorStore {
     this.kernels.run('f32_to_bf16', grid2(rows, columns), 128, [
       ...[narrow.address, tensor.address, rows, columns, narrow.ld, tensor.ld],
     ]);
+    // It stays as old as it was: `releaseSince` a mark in between must not free it.
+    this.#storages.set(narrow.storage!, this.#storages.get(tensor.storage)!);
     if (--tensor.storage.users === 0) this.#free(tensor.storage);
     tensor.type = 'bf16';
     this.takeOver(tensor, narrow);

@@ -26,8 +26,9 @@ inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 struct Dim { unsigned x, y, z; };
 inline Dim blockIdx, gridDim, blockDim;
-struct Fiber { Context context; std::vector<char> stack; bool done, blocked; unsigned operations; };
+struct Fiber { Context context; char* stack; bool done, blocked; unsigned operations; };
 struct Slot { const void* pointer; unsigned a[4], b[2]; double number; };
+constexpr size_t stack_bytes = 1 << 20;  // touched as far as it is used
 inline std::vector<Fiber> fibers;
 inline Context scheduler;
 inline int current;

@@ -3,14 +3,14 @@ inline std::function<void()> body;
 inline std::mt19937 order(1);
 inline void entry() { body(); fibers[current].done = true; yield(); }
 inline void run_block(int threads) {
-  if ((int)fibers.size() < threads) { fibers.resize(threads); for (auto& f : fibers) f.stack.resize(64 << 10); }
+  if ((int)fibers.size() < threads) { fibers.resize(threads); for (auto& f : fibers) if (!f.stack) f.stack = (char*)malloc(stack_bytes); }
   const int warps = threads / 32;
   slots.assign(warps * 64, Slot());
   arrived.assign(warps, 0);
   for (int i = 0; i < threads; i++) {
     Fiber& f = fibers[i];
     f.done = f.blocked = false; f.operations = 0;
-    start(f.context, f.stack.data(), f.stack.size(), entry);
+    start(f.context, f.stack, stack_bytes, entry);
   }
   std::vector<int> sequence(warps);
   for (int i = 0; i < warps; i++) sequence[i] = i;

@@ -44,13 +44,14 @@ struct Copy { u32 target; const void* source; int bytes, size; };
 struct Product { float* c; int tiles; const u32* a; u64 left, right; bool add, transposed; };
 struct Fiber {
   Context context;
-  std::vector<char> stack;
+  char* stack;
   bool done;
   unsigned meetings[4];
   std::vector<std::vector<Copy>> copies;
   std::vector<u32> written;  // units of 16 bytes that are not published yet
   std::vector<std::vector<Product>> products;
 };
+constexpr size_t stack_bytes = 1 << 20;  // touched as far as it is used
 static std::vector<Fiber> fibers;
 static Context scheduler;
 static int current, block_threads;
@@ -215,7 +216,7 @@ static std::function<void()> body;
 static void entry() { body(); self().done = true; for (;;) yield(); }
 static void run_block(int threads) {
   block_threads = threads;
-  if ((int)fibers.size() < threads) { fibers.resize(threads); for (auto& f : fibers) f.stack.resize(96 << 10); }
+  if ((int)fibers.size() < threads) { fibers.resize(threads); for (auto& f : fibers) if (!f.stack) f.stack = (char*)malloc(stack_bytes); }
   slots.assign(threads * 2, Slot());
   memset(arrived, 0, sizeof arrived);
   memset(unpublished, 0, sizeof unpublished);
@@ -227,7 +228,7 @@ static void run_block(int threads) {
     f.done = false;
     memset(f.meetings, 0, sizeof f.meetings);
     f.copies.clear(); f.written.clear(); f.products.clear();
-    start(f.context, f.stack.data(), f.stack.size(), entry);
+    start(f.context, f.stack, stack_bytes, entry);
   }
   for (long turn = 0;; turn++) {
     if (turn > 4000000) FAIL("the block does not end");
