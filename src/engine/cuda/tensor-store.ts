@@ -222,6 +222,8 @@ export class TensorStore {
     const { rows, columns } = tensor;
     const parameters = { out: narrow.address, x: tensor.address, rows, columns, ldo: narrow.ld, ldx: tensor.ld };
     this.kernels.launch(KERNELS.f32ToBf16, grid2(rows, columns), parameters);
+    // It stays as old as it was: `releaseSince` a mark in between must not free it.
+    this.#storages.set(narrow.storage!, this.#storages.get(tensor.storage)!);
     if (--tensor.storage.users === 0) this.#free(tensor.storage);
     tensor.type = 'bf16';
     tensor.storage = narrow.storage;
