@@ -96,6 +96,7 @@ export class CudaEngine implements Engine {
   readonly #products: MatrixProducts;
   readonly #store: TensorStore;
   readonly #weights: WeightStore;
+  readonly #disposeOperations: () => void;
   /** The set of each parameter. */
   readonly #sets = new Map<unknown, CudaParameterSet>();
   #matrixTflops: number | undefined;
@@ -128,7 +129,9 @@ export class CudaEngine implements Engine {
       reserveBytes: 320 << 20,
     };
     this.#weights = new WeightStore(this.#store, driver, staging, options.adapterRank ?? 16);
-    this.operations = cudaOperations(this.#store, this.#weights, this.#sets, capability);
+    const { operations, dispose } = cudaOperations(this.#store, this.#weights, this.#sets, capability);
+    this.operations = operations;
+    this.#disposeOperations = dispose;
     const gigabytes = (totalBytes / 2 ** 30).toFixed(0);
     const cuda = `${Math.floor(driverVersion / 1000)}.${Math.floor((driverVersion % 1000) / 10)}`;
     this.description =
@@ -305,7 +308,7 @@ export class CudaEngine implements Engine {
     const { driver, kernels } = this.#parts;
     await this.#weights.dispose();
     driver.synchronize();
-    this.operations.dispose();
+    this.#disposeOperations();
     this.#products.dispose();
     this.#pace.dispose();
     this.#staging.dispose();

@@ -20,11 +20,10 @@ export interface CudaOperations extends Operations {
   readonly attention: AttentionOperation;
   readonly attentionBlock: AttentionBlock;
   readonly gatedBlock: GatedBlock;
-  /** Frees the tables that operations keep on the device. */
-  dispose(): void;
 }
 
 /**
+ * The table, and what frees the lists that operations keep on the device.
  * @param sets the parameter set of each parameter
  * @param capability compute capability of the card, e.g. 90
  */
@@ -33,11 +32,11 @@ export function cudaOperations(
   weights: WeightStore,
   sets: ReadonlyMap<unknown, CudaParameterSet>,
   capability: number,
-): CudaOperations {
+): { readonly operations: CudaOperations; dispose(): void } {
   const layers = new LinearLayers(store, weights, sets);
   const normed = new NormedLinear(store, weights, layers);
   const attention = new AttentionOperation(store, capability);
-  return {
+  const operations: CudaOperations = {
     attentionBlock: new AttentionBlock(store, normed, attention),
     gatedBlock: new GatedBlock(store, normed, layers),
     embedding: embedding(store, weights),
@@ -52,9 +51,10 @@ export function cudaOperations(
     gatherRows: gatherRows(store),
     scatterRows: scatterRows(store),
     crossEntropy: crossEntropy(store, weights),
-    dispose: () => {
-      layers.dispose();
-      attention.dispose();
-    },
   };
+  const dispose = (): void => {
+    layers.dispose();
+    attention.dispose();
+  };
+  return { operations, dispose };
 }
