@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { kernelLaunchers } from './kernel-launchers.mjs';
 
 const source = dirname(fileURLToPath(import.meta.url));
 const target = join(source, 'generated');
@@ -84,11 +85,14 @@ if (kernels.length > 0) {
 const cudaSources = filesUnder(join(source, 'engine/cuda/kernels'), '.cu').concat(
   filesUnder(join(source, 'engine/cuda/kernels'), '.cuh'),
 );
+const cudaTexts = Object.fromEntries(cudaSources.map((file) => [basename(file), readFileSync(file, 'utf8')]));
 await generate('cuda-kernels.ts', cudaSources, () => {
-  const texts = Object.fromEntries(cudaSources.map((file) => [basename(file), readFileSync(file, 'utf8')]));
   const type = 'Readonly<Record<string, string>>';
-  return `/** Texts of the CUDA kernels by file name. */\nexport const KERNEL_SOURCES: ${type} = ${JSON.stringify(texts, null, 1)};\n`;
+  return `/** Texts of the CUDA kernels by file name. */\nexport const KERNEL_SOURCES: ${type} = ${JSON.stringify(cudaTexts, null, 1)};\n`;
 });
+await generate('kernel-launchers.ts', [...cudaSources, join(source, 'kernel-launchers.mjs')], () =>
+  kernelLaunchers(cudaTexts),
+);
 
 const sources = filesUnder(source, '.ts').filter((file) => !file.startsWith(target) && !file.endsWith('.d.ts'));
 for (const file of sources.filter((path) => path.endsWith('-worker.ts'))) {

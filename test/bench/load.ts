@@ -19,6 +19,7 @@ import { parseArgs } from 'node:util';
 import { createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
 import { createCudaEngine } from '../../src/engine/cuda/cuda-engine.js';
 import { CudaDriver, type PinnedBlock } from '../../src/engine/cuda/driver.js';
+import { type DevicePointer, offset } from '../../src/engine/cuda/launch.js';
 import type { Engine } from '../../src/engine/engine.js';
 import { loadMinistral3 } from '../../src/model/load.js';
 import { writeRandomCheckpoint } from './random-checkpoint.js';
@@ -90,14 +91,14 @@ async function plainToCard(
   isCopying: boolean,
 ): Promise<number> {
   const driver = new CudaDriver();
-  const [blocks, allocated]: [PinnedBlock[], number[]] = [[], []];
+  const [blocks, allocated]: [PinnedBlock[], DevicePointer[]] = [[], []];
   try {
     return await seconds(async () => {
       const target = driver.allocate(total);
       for (let i = 0; i < reads; i++) blocks.push(driver.allocatePinned(BLOCK_BYTES));
       const events = blocks.map(() => driver.createEvent());
-      const copy = async (block: number, bytes: Uint8Array, offset: number): Promise<void> => {
-        driver.upload(target + offset, bytes, driver.copyStream);
+      const copy = async (block: number, bytes: Uint8Array, at: number): Promise<void> => {
+        driver.upload(offset(target, at), bytes, driver.copyStream);
         driver.recordEvent(events[block]!, driver.copyStream);
         await passed(driver, events[block]!);
       };

@@ -5,7 +5,6 @@ import {
   type CudaParts,
   type EngineDriver,
 } from '../../src/engine/cuda/cuda-engine.js';
-import { SIGNATURES } from '../../src/engine/cuda/kernels.js';
 import type { PhysicalMemory } from '../../src/engine/cuda/memory.js';
 import { EngineError } from '../../src/errors.js';
 
@@ -13,7 +12,8 @@ export interface Launch {
   /** Of the kernel, or 'product'. */
   readonly name: string;
   readonly grid: readonly (number | undefined)[];
-  readonly values: readonly number[];
+  /** By name; addresses of absent tensors are undefined. */
+  readonly parameters: Readonly<Record<string, unknown>>;
 }
 
 const TOTAL_BYTES = 2 ** 34;
@@ -72,18 +72,16 @@ export function recordingEngine(
 ): { engine: CudaEngine; launches: Launch[]; driver: EngineDriver } {
   const launches: Launch[] = [];
   let next = 1;
-  const write = (name: string, grid: Launch['grid'], signature: string, values: readonly number[]): void => {
-    if (values.length !== signature.length || !values.every(Number.isFinite)) {
-      throw new EngineError(`${name} takes ${signature}, not ${values.join(', ')}`);
-    }
-    launches.push({ name, grid, values });
-  };
   const kernels: CudaParts['kernels'] = {
     multiprocessors: 132,
     hasWarpgroups: true,
-    run: (name, grid, _block, values) => write(name, grid, SIGNATURES.get(name)!, values),
-    variant: (_program, name) => ({ name, handle: 1 }),
-    launch: ({ name }, grid, _block, signature, values) => write(name, grid, signature, values),
+    launch: ({ name }, grid, parameters) => {
+      for (const [key, value] of Object.entries(parameters as object)) {
+        const isComplete = [value].flat().every((each) => each === undefined || Number.isFinite(each));
+        if (!isComplete) throw new EngineError(`${name}: ${key} is ${value}`);
+      }
+      launches.push({ name, grid, parameters: parameters as Launch['parameters'] });
+    },
     dispose: nothing,
   };
   const library: CudaParts['library'] = {
@@ -93,7 +91,7 @@ export function recordingEngine(
     candidates: () => [{ algorithm: new BigUint64Array(8), workspaceBytes: 0 }],
     check: () => 0,
     matmul: (_handles, _algorithm, _alpha, a, b, beta, d) => {
-      launches.push({ name: 'product', grid: [], values: [a, b, d, beta] });
+      launches.push({ name: 'product', grid: [], parameters: { a, b, d, beta } });
       return 0;
     },
     ...{ destroyLayout: nothing, dispose: nothing },

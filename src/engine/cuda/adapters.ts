@@ -5,10 +5,12 @@
  */
 import { EngineError } from '../../errors.js';
 import { sizeOf } from '../../formats/weight-source.js';
+import { KERNELS } from '../../generated/kernel-launchers.js';
 import type { LoraPart } from '../operations.js';
 import type { Parameter, ParameterSet } from '../tensor.js';
 import { roundUp } from './arena.js';
 import type { FrozenMatrix, MatrixAdapter } from './frozen-matrix.js';
+import { type DevicePointer, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import type { TensorStore } from './tensor-store.js';
 import { CudaTensor, ELEMENT_BYTES, Storage } from './tensors.js';
@@ -57,12 +59,12 @@ export class CudaParameterSet implements ParameterSet {
       store.release(this.values);
       throw error;
     }
-    let offset = 0;
+    let first = 0;
     this.parameters = specs.map(({ name, shape, initial }): Parameter => {
-      store.staging.upload(this.values.address + 4 * offset, initial);
-      const [value, grad] = [this.values, this.gradients].map((of) => parameterView(of, shape, offset));
-      const parameter = { name, shape: [...shape], size: value!.size, offset, value: value!, grad: grad! };
-      offset += parameter.size;
+      store.staging.upload(offset(this.values.address, 4 * first), initial);
+      const [value, grad] = [this.values, this.gradients].map((of) => parameterView(of, shape, first));
+      const parameter = { name, shape: [...shape], size: value!.size, offset: first, value: value!, grad: grad! };
+      first += parameter.size;
       return parameter;
     });
     this.zeroGradients();
@@ -108,8 +110,8 @@ export class CudaParameterSet implements ParameterSet {
     this.#store.release(this.gradients);
   }
 
-  #launch(table: number, entries: number, blocks: number): void {
-    this.#store.kernels.run('lora_refresh', [blocks], 256, [this.values.address, table, entries]);
+  #launch(table: DevicePointer, entries: number, blocks: number): void {
+    this.#store.kernels.launch(KERNELS.loraRefresh, [blocks], { values: this.values.address, table, entries });
   }
 }
 
@@ -118,8 +120,8 @@ function flat(store: TensorStore, size: number, holder: string): CudaTensor {
   return new CudaTensor([size], 'f32', new Storage(block, size), block.address, size);
 }
 
-function parameterView(of: CudaTensor, shape: readonly number[], offset: number): CudaTensor {
-  const view = new CudaTensor([...shape], 'f32', undefined, of.address + 4 * offset, shape.at(-1) ?? 1);
+function parameterView(of: CudaTensor, shape: readonly number[], first: number): CudaTensor {
+  const view = new CudaTensor([...shape], 'f32', undefined, offset(of.address, 4 * first), shape.at(-1) ?? 1);
   view.isParameter = true;
   return view;
 }
@@ -187,7 +189,7 @@ export class AdapterGroup implements MatrixAdapter {
   }
 
   /** Device address of the stacked A. */
-  get a(): number {
+  get a(): DevicePointer {
     return this.#block.address;
   }
 

@@ -1,13 +1,13 @@
 /** Frozen bf16 rows with spare columns after their own, where scale·B goes: base and adapter are one product. */
+import { KERNELS } from '../../generated/kernel-launchers.js';
 import { FrozenMatrix, type SmallProduct } from './frozen-matrix.js';
+import { type DevicePointer, offset, ofWidth } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import type { TensorStore } from './tensor-store.js';
 import { type CudaTensor, type DeviceRows, ELEMENT_BYTES } from './tensors.js';
 import { convertRows, type WeightTarget } from './weight-stream.js';
 
 const BYTES = ELEMENT_BYTES.bf16;
-/** PRODUCT_THREADS of generation.cu. */
-const THREADS = 128;
 
 export class Bf16Matrix extends FrozenMatrix {
   readonly smallRows = 16;
@@ -24,7 +24,7 @@ export class Bf16Matrix extends FrozenMatrix {
     this.#block = store.allocator.allocate(BYTES * Math.max(1, rows) * this.#ld, 'weights', 'weights');
     // Padding takes part in products with adapters: zeros.
     const unused = BYTES * (this.#ld - columns);
-    store.driver.clearRows(this.#block.address + BYTES * columns, BYTES * this.#ld, unused, rows);
+    store.driver.clearRows(offset(this.#block.address, BYTES * columns), BYTES * this.#ld, unused, rows);
   }
 
   get bytes(): number {
@@ -32,8 +32,8 @@ export class Bf16Matrix extends FrozenMatrix {
   }
 
   /** Device address of a row; changes when an adapter needs more spare columns. */
-  address(row: number): number {
-    return this.#block.address + BYTES * row * this.#ld;
+  address(row: number): DevicePointer {
+    return offset(this.#block.address, BYTES * row * this.#ld);
   }
 
   product(row: number, x: DeviceRows, y: DeviceRows, rank = 0): void {
@@ -53,7 +53,7 @@ export class Bf16Matrix extends FrozenMatrix {
     this.#transposed(this.adapterAt(row).address, du.columns, dy, du, 0);
   }
 
-  #transposed(b: number, n: number, dy: DeviceRows, d: DeviceRows, beta: number): void {
+  #transposed(b: DevicePointer, n: number, dy: DeviceRows, d: DeviceRows, beta: number): void {
     this.#store.products.run({
       ...{ m: dy.rows, n, k: dy.columns, a: dy.address, lda: dy.ld },
       ...{ b, ldb: this.#ld, d: d.address, ldd: d.ld, beta },
@@ -63,19 +63,17 @@ export class Bf16Matrix extends FrozenMatrix {
   smallProduct(row: number, product: SmallProduct): void {
     const { y, x, n, blocks, a, lda, width, low, ready, target, activation, norm } = product;
     const { kernels } = this.#store;
-    const [weight, ld] = [this.address(row), this.#ld];
+    // biome-ignore format: parameters by operand
+    const common = {
+      y: y.address, x: x.address, w: this.address(row), ldw: this.#ld, N: n, K: x.columns,
+      a, lda, E: width, low, ready, target, activation,
+    };
     if (norm) {
-      // biome-ignore format: parameters, as the README groups them
-      kernels.run('small_linear_norm', [blocks], THREADS, [
-        y.address, x.address, weight, a, low, ready, norm.sum, norm.residual, norm.weight,
-        n, x.columns, width, ld, lda, activation, target, norm.eps,
-      ]);
+      const { sum, residual, weight: normWeight, eps } = norm;
+      kernels.launch(KERNELS.smallLinearNorm, [blocks], { ...common, sum, residual, normWeight, eps });
     } else {
-      // biome-ignore format: parameters, as the README groups them
-      kernels.run(x.rows <= 8 ? 'small_linear' : 'small_linear_16', [blocks], THREADS, [
-        y.address, x.address, weight, a, low, ready,
-        x.rows, n, x.columns, width, y.ld, x.ld, ld, lda, activation, target,
-      ]);
+      const kernel = ofWidth(KERNELS.smallLinear, x.rows <= 8 ? 8 : 16);
+      kernels.launch(kernel, [blocks], { ...common, M: x.rows, ldy: y.ld, ldx: x.ld });
     }
   }
 
@@ -111,7 +109,7 @@ export class Bf16Matrix extends FrozenMatrix {
     const { rows, paddedColumns } = this;
     const ld = paddedColumns + columns;
     const block = allocator.allocate(BYTES * rows * ld, 'weights', 'weights');
-    driver.clearRows(block.address + BYTES * paddedColumns, BYTES * ld, BYTES * columns, rows);
+    driver.clearRows(offset(block.address, BYTES * paddedColumns), BYTES * ld, BYTES * columns, rows);
     const [pitch, oldPitch] = [BYTES * ld, BYTES * this.#ld];
     driver.copyRows(block.address, pitch, this.#block.address, oldPitch, BYTES * paddedColumns, rows);
     allocator.free(this.#block);
@@ -121,7 +119,7 @@ export class Bf16Matrix extends FrozenMatrix {
   }
 
   adapterAt(row: number): Pick<DeviceRows, 'address' | 'ld'> {
-    return { address: this.address(row) + BYTES * this.paddedColumns, ld: this.#ld };
+    return { address: offset(this.address(row), BYTES * this.paddedColumns), ld: this.#ld };
   }
 
   free(): void {

@@ -15,12 +15,12 @@ import { AlgorithmStore } from './algorithm-store.js';
 import { KernelCompiler } from './compiler.js';
 import { CublasLt } from './cublas-lt.js';
 import { CudaDriver } from './driver.js';
-import { type KernelLauncher, Kernels, PLAIN_PROGRAMS } from './kernels.js';
+import { Kernels, PLAIN_PROGRAMS } from './kernels.js';
+import type { KernelLauncher } from './launch.js';
 import { MatrixProducts, type ProductDriver, type ProductLibrary } from './matrix-products.js';
 import { matrixRate } from './matrix-rate.js';
 import { DeviceAllocator, type PhysicalMemory } from './memory.js';
 import { usualAttentionPrograms } from './operations/attention-kernels.js';
-import { type CachedAttention, decodeCached } from './operations/cached-attention.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
 import { writeRows } from './operations/rows.js';
 import { type CudaOperations, cudaOperations } from './operations.js';
@@ -29,7 +29,6 @@ import { Pace, type PaceDriver } from './pace.js';
 import { physicalMemory } from './physical-memory.js';
 import { Staging, type StagingDriver } from './staging.js';
 import { type DeviceContext, TensorStore } from './tensor-store.js';
-import type { CudaTensor } from './tensors.js';
 import type { WeightDriver } from './weight-stream.js';
 import { WeightStore } from './weights.js';
 import { zeroParameters } from './zero-parameters.js';
@@ -159,15 +158,8 @@ export class CudaEngine implements Engine {
     return this.#store.zeros(shape);
   }
 
-  async read(tensor: Tensor): Promise<Float32Array> {
-    const known = this.#store.use(tensor, 'read');
-    if (known.early) return new Float32Array((await known.early.arrive()).slice(0));
-    if (known.type === 'f32')
-      return new Float32Array(await this.#staging.download(known.address, 4 * known.size).arrive());
-    const wide = this.#store.toF32(known);
-    const numbers = this.#staging.download(wide.address, 4 * wide.size);
-    this.#store.release(wide);
-    return new Float32Array(await numbers.arrive());
+  read(tensor: Tensor): Promise<Float32Array> {
+    return this.#store.read(tensor);
   }
 
   retain(tensor: Tensor): void {
@@ -197,20 +189,14 @@ export class CudaEngine implements Engine {
       store.asBf16(to);
       store.add(to, to, store.like(source, to, 'addInPlace', 'source'));
     }
-    changed(to);
+    store.forgetAhead(to);
+    to.isTouched = true;
   }
 
   writeRows(target: Tensor, source: Tensor, rows: Int32Array): void {
     const to = this.#store.matrix(target, 'writeRows', 'target');
     const from = this.#store.matrix(source, 'writeRows', 'source', { rows: rows.length, columns: to.columns });
     writeRows(this.#store, to, from, rows);
-    changed(to);
-  }
-
-  attendCached(q: Tensor, k: Tensor, v: Tensor, options: CachedAttention): Tensor | undefined {
-    const attended = decodeCached(this.#store, this.operations.attention, [q, k, v], options);
-    if (attended) for (const tensor of [options.cache.keys, options.cache.values]) changed(tensor as CudaTensor);
-    return attended;
   }
 
   async loadWeight(source: WeightSource): Promise<Weight> {
@@ -332,8 +318,7 @@ export class CudaEngine implements Engine {
     const { driver, kernels } = this.#parts;
     await this.#weights.dispose();
     driver.synchronize();
-    this.operations.linear.dispose();
-    this.operations.attention.dispose();
+    this.operations.dispose();
     this.#products.dispose();
     this.#pace.dispose();
     this.#staging.dispose();
@@ -356,15 +341,6 @@ export class CudaEngine implements Engine {
     if (state instanceof CudaOptimizerState && state.set === this.#set(set)) return state;
     throw new EngineError('the optimizer state belongs to another parameter set or engine');
   }
-}
-
-/** What was made from the numbers before no longer holds. */
-function changed(tensor: CudaTensor): void {
-  tensor.early?.discard();
-  tensor.early = undefined;
-  tensor.recipe = undefined;
-  tensor.rowProducts = undefined;
-  tensor.isTouched = true;
 }
 
 /** @throws EngineError naming what is missing: a card, the driver, NVRTC or cuBLASLt */

@@ -4,10 +4,8 @@
  */
 import koffi from 'koffi';
 import { EngineError } from '../../errors.js';
+import { type DevicePointer, type Grid, ParameterBlock } from './launch.js';
 import { type LibraryHandle, loadLibrary } from './library-search.js';
-
-/** A device address. */
-export type DevicePointer = number;
 
 const CUDA_ERROR_OUT_OF_MEMORY = 2;
 const CUDA_ERROR_NOT_READY = 600;
@@ -26,8 +24,6 @@ const EVENT_DISABLE_TIMING = 2;
 /** CUmemorytype */
 const MEMORY_HOST = 1;
 const MEMORY_DEVICE = 2;
-/** Most parameters of a kernel. */
-const MAX_PARAMETERS = 64;
 const LAUNCH_TYPES = ['uint64', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint64', 'void*', 'void*'];
 
 export interface DeviceInfo {
@@ -56,8 +52,6 @@ export interface PinnedBlock {
   free(): void;
 }
 
-export type Grid = readonly [number, number?, number?];
-
 export class CudaDriver {
   readonly device: DeviceInfo;
   /** Kernels and products are queued here, in order. */
@@ -69,10 +63,10 @@ export class CudaDriver {
   readonly #library: LibraryHandle;
   readonly #calls = new Map<string, Call>();
   readonly #deviceHandle: number;
-  // One block for the parameters of every launch: the driver copies them before cuLaunchKernel returns.
-  readonly #values = new ArrayBuffer(8 * MAX_PARAMETERS);
-  readonly #valueView = new DataView(this.#values);
-  readonly #pointers = new BigUint64Array(MAX_PARAMETERS);
+  /** Of the next launch. One block serves them all: the driver copies it before cuLaunchKernel returns. */
+  readonly parameters = new ParameterBlock();
+  /** Addresses of the parameters. */
+  readonly #pointers: BigUint64Array;
   readonly #launch: Call;
   /** CUDA_MEMCPY2D: sixteen 8-byte fields. */
   readonly #copyBlock = new DataView(new ArrayBuffer(128));
@@ -88,8 +82,9 @@ export class CudaDriver {
     this.device = this.#describe(device, ordinal);
     this.stream = this.createStream();
     this.copyStream = this.createStream();
-    const base = koffi.address(new Uint8Array(this.#values));
-    for (let i = 0; i < MAX_PARAMETERS; i++) this.#pointers[i] = base + BigInt(8 * i);
+    const { bytes } = this.parameters;
+    const base = koffi.address(bytes);
+    this.#pointers = BigUint64Array.from({ length: bytes.length / 8 }, (_, i) => base + BigInt(8 * i));
     this.#launch = this.#function('cuLaunchKernel', LAUNCH_TYPES);
   }
 
@@ -99,10 +94,10 @@ export class CudaDriver {
 
   /** @throws EngineError; `details.outOfMemory` tells a full card from other failures */
   allocate(bytes: number): DevicePointer {
-    return this.outHandle((out) => this.call('cuMemAlloc_v2', ['void*', 'size_t'], out, bytes));
+    return this.outHandle((out) => this.call('cuMemAlloc_v2', ['void*', 'size_t'], out, bytes)) as DevicePointer;
   }
 
-  free(pointer: DevicePointer): void {
+  free(pointer: number): void {
     this.call('cuMemFree_v2', ['uint64'], pointer);
   }
 
@@ -229,41 +224,12 @@ export class CudaDriver {
     return { name, handle };
   }
 
-  /** Queues a kernel. `signature` has a letter for each parameter: p pointer, i int32, u uint32, l int64, f float32. */
-  launch(
-    kernel: KernelFunction,
-    grid: Grid,
-    block: number,
-    signature: string,
-    values: readonly number[],
-    sharedBytes = 0,
-    stream = this.stream,
-  ): void {
+  /** Queues a kernel with what stands in `parameters`. */
+  launch(kernel: KernelFunction, grid: Grid, block: number, sharedBytes: number): void {
     if (grid[0] === 0 || grid[1] === 0 || grid[2] === 0) return;
-    if (signature.length !== values.length) {
-      throw new EngineError(`CUDA: ${kernel.name} takes (${signature}), got ${values.length} parameters`);
-    }
-    const view = this.#valueView;
-    for (let i = 0; i < values.length; i++) {
-      const value = values[i]!;
-      switch (signature.charCodeAt(i)) {
-        case 105: // i
-          view.setInt32(8 * i, value, true);
-          break;
-        case 117: // u
-          view.setUint32(8 * i, value, true);
-          break;
-        case 102: // f
-          view.setFloat32(8 * i, value, true);
-          break;
-        default: // p, l
-          view.setUint32(8 * i, value % 4294967296, true);
-          view.setUint32(8 * i + 4, Math.floor(value / 4294967296), true);
-      }
-    }
     const [x, y = 1, z = 1] = grid;
     this.launches++;
-    const status = this.#launch(kernel.handle, x, y, z, block, 1, 1, sharedBytes, stream, this.#pointers, null);
+    const status = this.#launch(kernel.handle, x, y, z, block, 1, 1, sharedBytes, this.stream, this.#pointers, null);
     if (status !== 0) throw this.#failure(`launch of ${kernel.name}, grid ${grid.join('×')}, block ${block}`, status);
   }
 

@@ -3,6 +3,7 @@
  * a file of its own, chosen in weights.ts; nothing else knows how its values lie.
  */
 import { roundUp } from './arena.js';
+import type { DevicePointer } from './launch.js';
 import { ROW_MULTIPLE } from './tensor-store.js';
 import type { CudaTensor, DeviceRows } from './tensors.js';
 import type { WeightTarget } from './weight-stream.js';
@@ -21,19 +22,24 @@ export interface SmallProduct {
   /** Columns of y; with an activation, 2·n rows of the matrix are read: gate above up. */
   readonly n: number;
   readonly blocks: number;
-  /** Low-rank addition: address and row stride of A, columns of u, and where parts of u and their counter lie; zeros for none. */
-  readonly a: number;
+  /** Low-rank addition: address and row stride of A, columns of u, and where parts of u and their counter lie; undefined for none. */
+  readonly a: DevicePointer | undefined;
   readonly lda: number;
   readonly width: number;
-  readonly low: number;
-  readonly ready: number;
+  readonly low: DevicePointer | undefined;
+  readonly ready: DevicePointer | undefined;
   /** Value of the counter once all parts of u are there. */
   readonly target: number;
   /** y = activation(gate) ⊙ up, by its number in common.cu; -1 for none. */
   readonly activation: number;
-  /** Of the one row of x, before the product: addresses, 0 for what is absent. */
+  /** Of the one row of x, before the product: addresses. */
   readonly norm:
-    | { readonly sum: number; readonly residual: number; readonly weight: number; readonly eps: number }
+    | {
+        readonly sum: DevicePointer | undefined;
+        readonly residual: DevicePointer | undefined;
+        readonly weight: DevicePointer;
+        readonly eps: number;
+      }
     | undefined;
 }
 

@@ -4,6 +4,7 @@ import { MersenneTwister } from '../../random.js';
 import { isOutOfMemory } from '../out-of-memory.js';
 import { kernelCacheFolder, readCacheJson, writeCacheFile } from './cache-file.js';
 import type { CudaDriver } from './driver.js';
+import { offset } from './launch.js';
 import type { MatrixProducts, ProductDriver } from './matrix-products.js';
 import type { DeviceAllocator, DeviceBlock } from './memory.js';
 import type { Staging } from './staging.js';
@@ -65,7 +66,7 @@ function measure({ driver, allocator, products, staging }: RateContext): number 
       [b, N * K],
     ] as const) {
       for (let at = 0; at < numbers; at += RANDOM_NUMBERS) {
-        driver.copy(block.address + 2 * at, random.address, 2 * Math.min(RANDOM_NUMBERS, numbers - at));
+        driver.copy(offset(block.address, 2 * at), random.address, 2 * Math.min(RANDOM_NUMBERS, numbers - at));
       }
     }
     const product = {

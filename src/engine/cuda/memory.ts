@@ -11,6 +11,7 @@ import { formatBytes } from '../../messages/format-bytes.js';
 import type { EngineMemory } from '../engine.js';
 import { isOutOfMemory, LESS_MEMORY } from '../out-of-memory.js';
 import { Arena, type Block, roundUp } from './arena.js';
+import type { DevicePointer } from './launch.js';
 
 /** What a pool needs of the driver; `VirtualMemory` and `SlabMemory` are the real ones. */
 export interface PhysicalMemory {
@@ -146,6 +147,7 @@ export const CACHE = 'cached index lists';
 
 /** A block and the pool that it goes back to. */
 export interface DeviceBlock extends Block {
+  readonly address: DevicePointer;
   readonly pool: PoolName;
   /** For messages about what fills the card. */
   readonly holder: string;
@@ -182,7 +184,7 @@ export class DeviceAllocator {
     if (!inner) throw this.#outOfMemory(bytes, holder);
     this.#byHolder.set(holder, (this.#byHolder.get(holder) ?? 0) + inner.bytes);
     this.#peak = Math.max(this.#peak, this.#bytesInUse);
-    return { address: inner.address, bytes: inner.bytes, pool, holder, inner };
+    return { address: inner.address as DevicePointer, bytes: inner.bytes, pool, holder, inner };
   }
 
   free(block: DeviceBlock): void {

@@ -1,12 +1,15 @@
 /** The whole table of operations of the `cuda` engine. */
-import { COMPOSITIONS } from '../compositions.js';
 import type { Operations } from '../operations.js';
 import type { CudaParameterSet } from './adapters.js';
 import { activation, gatedActivation } from './operations/activation.js';
 import { add } from './operations/add.js';
 import { AttentionOperation } from './operations/attention.js';
+import { AttentionBlock } from './operations/attention-block.js';
 import { crossEntropy } from './operations/cross-entropy.js';
-import { LinearOperation } from './operations/linear.js';
+import { GatedBlock } from './operations/gated-block.js';
+import { linear } from './operations/linear.js';
+import { LinearLayers } from './operations/linear-layers.js';
+import { NormedLinear } from './operations/normed-linear.js';
 import { rmsNorm } from './operations/rms-norm.js';
 import { rotary } from './operations/rotary.js';
 import { embedding, gatherRows, mergePatches, scatterRows } from './operations/rows.js';
@@ -14,8 +17,11 @@ import type { TensorStore } from './tensor-store.js';
 import type { WeightStore } from './weights.js';
 
 export interface CudaOperations extends Operations {
-  readonly linear: LinearOperation;
   readonly attention: AttentionOperation;
+  readonly attentionBlock: AttentionBlock;
+  readonly gatedBlock: GatedBlock;
+  /** Frees the tables that operations keep on the device. */
+  dispose(): void;
 }
 
 /**
@@ -28,13 +34,17 @@ export function cudaOperations(
   sets: ReadonlyMap<unknown, CudaParameterSet>,
   capability: number,
 ): CudaOperations {
+  const layers = new LinearLayers(store, weights, sets);
+  const normed = new NormedLinear(store, weights, layers);
+  const attention = new AttentionOperation(store, capability);
   return {
-    ...COMPOSITIONS,
+    attentionBlock: new AttentionBlock(store, normed, attention),
+    gatedBlock: new GatedBlock(store, normed, layers),
     embedding: embedding(store, weights),
-    linear: new LinearOperation(store, weights, sets),
+    linear: linear(store, layers),
     rmsNorm: rmsNorm(store, weights),
     rotary: rotary(store),
-    attention: new AttentionOperation(store, capability),
+    attention,
     gatedActivation: gatedActivation(store),
     activation: activation(store),
     add: add(store),
@@ -42,5 +52,9 @@ export function cudaOperations(
     gatherRows: gatherRows(store),
     scatterRows: scatterRows(store),
     crossEntropy: crossEntropy(store, weights),
+    dispose: () => {
+      layers.dispose();
+      attention.dispose();
+    },
   };
 }

@@ -4,10 +4,12 @@
  * which parameters take part, and the steps that each has done, are counted here.
  */
 import { EngineError } from '../../errors.js';
+import { KERNELS } from '../../generated/kernel-launchers.js';
 import { DynamicMap } from '../cpu/dynamic-map.js';
 import { AdamW8bitState } from '../cpu/optimizer.js';
 import { type Deferred, learningRateOf, type OptimizerState, type OptimizerStep } from '../engine.js';
 import type { CudaParameterSet } from './adapters.js';
+import { type DevicePointer, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import type { TensorStore } from './tensor-store.js';
 import type { CudaTensor } from './tensors.js';
@@ -75,7 +77,7 @@ export class CudaOptimizerState implements OptimizerState {
           midpoints,
         ]);
         this.#maps = allocate(4 * 1024);
-        for (const [i, table] of tables.entries()) store.staging.upload(this.#maps.address + 1024 * i, table);
+        for (const [i, table] of tables.entries()) store.staging.upload(offset(this.#maps.address, 1024 * i), table);
       }
     } catch (error) {
       this.release();
@@ -91,31 +93,27 @@ export class CudaOptimizerState implements OptimizerState {
     const { values, gradients, size } = this.set;
     const norm = this.#norm.address;
     // The norm and the factor first, then the partial sums, 8 bytes each.
-    const partials = norm + 8;
+    const partials = offset(norm, 8);
     const blocks = Math.max(1, Math.min(MAX_NORM_BLOCKS, Math.ceil(size / 1024)));
-    kernels.run('squared_norm', [blocks], 256, [partials, gradients.address, size]);
-    kernels.run('clip_scale', [1], 256, [norm, partials, blocks, options.maxGradNorm]);
+    kernels.launch(KERNELS.squaredNorm, [blocks], { partials, grads: gradients.address, n: size });
+    kernels.launch(KERNELS.clipScale, [1], { norm, partials, count: blocks, maxNorm: options.maxGradNorm });
     const { settings, active } = this.#settings(options);
     this.#store.withTable(new Int32Array(settings.buffer), (table) => {
-      const common = [values.address, gradients.address];
+      const at = (name: string): DevicePointer => this.arrays[name]!.block.address;
       const { beta1, beta2, eps } = options;
-      const at = (name: string): number => this.arrays[name]!.block.address;
-      const last = [this.#chunks.address, table, norm];
+      const common = {
+        ...{ values: values.address, grads: gradients.address, m: at('m'), v: at('v') },
+        ...{ chunks: this.#chunks.address, settings: table, norm, beta2 },
+      };
+      const grid = [this.#chunkCount] as const;
       if (this.kind === 'adamw') {
-        kernels.run('adamw', [this.#chunkCount], 256, [
-          ...common,
-          at('m'),
-          at('v'),
-          ...last,
-          1 - beta1,
-          beta2,
-          1 - beta2,
-          eps,
-        ]);
+        kernels.launch(KERNELS.adamw, grid, { ...common, take1: 1 - beta1, take2: 1 - beta2, eps });
       } else {
-        const names = ['codesM', 'codesV', 'scalesM', 'scalesV', 'm', 'v'];
-        const moments = [...names.map(at), this.#maps!.address];
-        kernels.run('adamw8bit', [this.#chunkCount], 256, [...common, ...moments, ...last, beta1, beta2]);
+        kernels.launch(KERNELS.adamw8bit, grid, {
+          ...common,
+          ...{ codesM: at('codesM'), codesV: at('codesV'), scalesM: at('scalesM'), scalesV: at('scalesV') },
+          ...{ maps: this.#maps!.address, beta1 },
+        });
       }
     });
     this.set.version++;

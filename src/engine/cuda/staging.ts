@@ -4,7 +4,8 @@
  * behind their last copy has passed.
  */
 import { EngineError } from '../../errors.js';
-import type { CudaDriver, DevicePointer, PinnedBlock } from './driver.js';
+import type { CudaDriver, PinnedBlock } from './driver.js';
+import { type DevicePointer, offset } from './launch.js';
 
 /** What staging needs of the driver. */
 export type StagingDriver = Pick<
@@ -65,7 +66,7 @@ export class Staging {
       const piece = bytes.subarray(at, at + UPLOAD_PIECE);
       const block = this.take(piece.length);
       block.pinned.bytes.set(piece);
-      this.#driver.upload(target + at, block.pinned.bytes.subarray(0, piece.length));
+      this.#driver.upload(offset(target, at), block.pinned.bytes.subarray(0, piece.length));
       this.giveBack(block);
     }
   }

@@ -1,14 +1,15 @@
 /** Makes, checks and frees the tensors of the `cuda` engine; conversions, index uploads and copies between layouts. */
 import { EngineError } from '../../errors.js';
 import { sizeOf } from '../../formats/weight-source.js';
+import { KERNELS } from '../../generated/kernel-launchers.js';
 import { type Extents, requireMatrix, type Tensor } from '../tensor.js';
 import { roundUp } from './arena.js';
 import type { CudaDriver } from './driver.js';
-import { grid2, type KernelLauncher } from './kernels.js';
+import { type DevicePointer, grid2, type KernelLauncher, NULL_POINTER, offset } from './launch.js';
 import type { MatrixProducts } from './matrix-products.js';
 import { CACHE, type DeviceAllocator, type DeviceBlock } from './memory.js';
-import type { Staging } from './staging.js';
-import { CudaTensor, type DeviceRows, ELEMENT_BYTES, type GradientHome, Storage } from './tensors.js';
+import type { Download, Staging } from './staging.js';
+import { CudaTensor, type DeviceRows, ELEMENT_BYTES, Storage } from './tensors.js';
 
 /** What the store and the operations need of the device; a test gives recorders. */
 export interface DeviceContext {
@@ -36,6 +37,8 @@ export class TensorStore {
   /** Memory of tensors, oldest first, with the number that it was made under. */
   readonly #storages = new Map<Storage, number>();
   #made = 0;
+  /** Values on their way to the host since they were computed. */
+  readonly #ahead = new WeakMap<CudaTensor, Download>();
 
   constructor(context: DeviceContext, options: { rematerialize: boolean }) {
     this.driver = context.driver;
@@ -120,49 +123,44 @@ export class TensorStore {
 
   /** The columns from `column` on, without a copy. */
   view(of: CudaTensor, column: number, columns: number, rows = of.rows): CudaTensor {
-    const address = of.address + column * ELEMENT_BYTES[of.type];
+    const address = offset(of.address, column * ELEMENT_BYTES[of.type]);
     return new CudaTensor([rows, columns], of.type, of.storage, address, of.ld);
   }
 
-  /** A tensor for the gradient of `of`: beside those of its stack where it has one. Not cleared. */
-  createGradient(of: CudaTensor): CudaTensor {
-    if (!of.home) return this.create(of.shape);
-    const { at, column } = of.home;
-    const ld = roundUp(at.columns, ROW_MULTIPLE);
-    const storage = at.claim(column, () => this.storage(at.rows, ld));
-    return new CudaTensor([...of.shape], 'bf16', storage, storage.block.address + 2 * column, ld);
+  /** A tensor without elements, only to be saved, that carries a shape to backward. */
+  shapeOf(tensor: CudaTensor): CudaTensor {
+    return this.saved(new CudaTensor([...tensor.shape], 'bf16', undefined, NULL_POINTER, 0));
   }
 
-  /** A tensor without numbers that stands for the place of another one's gradient. */
-  markOf(tensor: CudaTensor): CudaTensor {
-    const mark = new CudaTensor([...tensor.shape], 'bf16', undefined, 0, 0);
-    mark.home = tensor.home;
-    return this.saved(mark);
-  }
-
-  withHome(tensor: CudaTensor, at: GradientHome, column: number): CudaTensor {
-    tensor.home = { at, column };
-    return tensor;
-  }
-
-  /** What to save so that `tensor` can be had again in backward: itself, or what it is made of. */
-  keepOrRemake(tensor: CudaTensor): CudaTensor {
-    const { recipe } = tensor;
-    if (!recipe || !this.rematerialize || recipe.sources.some((source) => source.isFreed)) return tensor;
-    const kept = new CudaTensor([...tensor.shape], 'bf16', undefined, 0, 0);
-    for (const source of recipe.sources) this.retain(source);
-    kept.recipe = recipe;
-    kept.onFree = () => {
-      for (const source of recipe.sources) this.release(source);
+  /** Reads what forward saved in its order. */
+  reader(saved: readonly Tensor[], operation: string): { next(): CudaTensor; rest(): readonly CudaTensor[] } {
+    let at = 0;
+    return {
+      next: () => this.use(saved[at++]!, operation),
+      rest: () => saved.slice(at).map((tensor) => this.use(tensor, operation)),
     };
-    return this.saved(kept);
   }
 
-  /** The numbers behind `keepOrRemake`, to be released by the caller. */
-  remake(kept: CudaTensor): CudaTensor {
-    if (!kept.storage && kept.recipe) return kept.recipe.make();
-    this.retain(kept);
-    return kept;
+  /** Sends float32 values to the host now: whoever reads them later waits for no more than what is queued so far. */
+  readAhead(tensor: CudaTensor): void {
+    this.#ahead.set(tensor, this.staging.download(tensor.address, 4 * tensor.size));
+  }
+
+  /** To be called when values change that may have been read ahead. */
+  forgetAhead(tensor: CudaTensor): void {
+    this.#ahead.get(tensor)?.discard();
+    this.#ahead.delete(tensor);
+  }
+
+  /** A copy of the values as float32. */
+  async read(tensor: Tensor): Promise<Float32Array> {
+    const known = this.use(tensor, 'read');
+    const ahead = this.#ahead.get(known);
+    if (ahead) return new Float32Array((await ahead.arrive()).slice(0));
+    const wide = known.type === 'f32' ? known : this.toF32(known);
+    const download = this.staging.download(wide.address, 4 * wide.size);
+    if (wide !== known) this.release(wide);
+    return new Float32Array(await download.arrive());
   }
 
   retain(tensor: Tensor): void {
@@ -173,27 +171,15 @@ export class TensorStore {
     const known = this.#own(tensor, 'release');
     known.references--;
     if (known.references > 0 || known.isParameter) return;
-    known.unfinished?.drop();
     known.isFreed = true;
     if (known.storage && --known.storage.users === 0) this.#free(known.storage);
-    known.early?.discard();
-    known.onFree?.();
+    this.forgetAhead(known);
   }
 
   // --- checking
 
-  /**
-   * The tensor, with all its numbers.
-   * @throws EngineError if the tensor is freed or belongs to another engine
-   */
+  /** @throws EngineError if the tensor is freed or belongs to another engine */
   use(tensor: Tensor, operation: string): CudaTensor {
-    const known = this.#own(tensor, operation);
-    known.unfinished?.finish();
-    return known;
-  }
-
-  /** `use` for an operation that knows what to do about numbers that are unfinished. */
-  useUnfinished(tensor: Tensor, operation: string): CudaTensor {
     return this.#own(tensor, operation);
   }
 
@@ -234,27 +220,21 @@ export class TensorStore {
     if (tensor.type === 'bf16' || !tensor.storage) return tensor;
     const narrow = this.createInput(tensor.shape);
     const { rows, columns } = tensor;
-    this.kernels.run('f32_to_bf16', grid2(rows, columns), 128, [
-      ...[narrow.address, tensor.address, rows, columns, narrow.ld, tensor.ld],
-    ]);
+    const parameters = { out: narrow.address, x: tensor.address, rows, columns, ldo: narrow.ld, ldx: tensor.ld };
+    this.kernels.launch(KERNELS.f32ToBf16, grid2(rows, columns), parameters);
     // It stays as old as it was: `releaseSince` a mark in between must not free it.
     this.#storages.set(narrow.storage!, this.#storages.get(tensor.storage)!);
     if (--tensor.storage.users === 0) this.#free(tensor.storage);
     tensor.type = 'bf16';
-    this.takeOver(tensor, narrow);
+    tensor.storage = narrow.storage;
+    tensor.address = narrow.address;
+    tensor.ld = narrow.ld;
+    tensor.spare = narrow.spare;
     return tensor;
   }
 
-  /** `tensor`, which has no place of its own, lies where `made` lies, which nobody may use from here on. */
-  takeOver(tensor: CudaTensor, made: CudaTensor): void {
-    tensor.storage = made.storage;
-    tensor.address = made.address;
-    tensor.ld = made.ld;
-    tensor.spare = made.spare;
-  }
-
   /** Calls `body` with the address of the numbers as contiguous float32. */
-  withF32(tensor: Tensor, operation: string, body: (address: number) => void): void {
+  withF32(tensor: Tensor, operation: string, body: (address: DevicePointer) => void): void {
     const known = this.use(tensor, operation);
     if (known.type === 'f32') body(known.address);
     else {
@@ -270,9 +250,8 @@ export class TensorStore {
     const { rows, columns } = tensor;
     if (tensor.type === 'f32') this.driver.copy(wide.address, tensor.address, 4 * tensor.size);
     else {
-      this.kernels.run('bf16_to_f32', grid2(rows, columns), 128, [
-        ...[wide.address, tensor.address, rows, columns, columns, tensor.ld],
-      ]);
+      const parameters = { out: wide.address, x: tensor.address, rows, columns, ldo: columns, ldx: tensor.ld };
+      this.kernels.launch(KERNELS.bf16ToF32, grid2(rows, columns), parameters);
     }
     return wide;
   }
@@ -280,9 +259,8 @@ export class TensorStore {
   /** Queues target = source, both bf16 and of one shape. */
   copyInto(target: CudaTensor, source: CudaTensor): void {
     const { rows, columns } = source;
-    this.kernels.run('copy_bf16', grid2(rows, columns), 128, [
-      ...[target.address, source.address, rows, columns, target.ld, source.ld],
-    ]);
+    const parameters = { out: target.address, x: source.address, rows, columns, ldo: target.ld, ldx: source.ld };
+    this.kernels.launch(KERNELS.copyBf16, grid2(rows, columns), parameters);
   }
 
   /** A tensor whose rows are not spread through a block twice as wide: `tensor` itself, retained, or a copy. */
@@ -292,7 +270,6 @@ export class TensorStore {
       return tensor;
     }
     const copy = this.create(tensor.shape);
-    copy.home = tensor.home;
     this.copyInto(copy, tensor);
     return copy;
   }
@@ -301,8 +278,10 @@ export class TensorStore {
   gather({ address, ld, columns }: Pick<DeviceRows, 'address' | 'ld' | 'columns'>, rows: Int32Array): CudaTensor {
     const out = this.create([rows.length, columns]);
     this.withTable(rows, (table) => {
-      const values = [out.address, address, table, rows.length, columns, out.ld, ld];
-      this.kernels.run('gather_rows', grid2(rows.length, columns), 128, values);
+      // biome-ignore format: parameters by operand
+      this.kernels.launch(KERNELS.gatherRows, grid2(rows.length, columns), {
+        out: out.address, x: address, index: table, n: rows.length, columns, ldo: out.ld, ldx: ld,
+      });
     });
     return out;
   }
@@ -310,19 +289,21 @@ export class TensorStore {
   /** out = a + b of one shape, by rows. */
   add(out: CudaTensor, a: CudaTensor, b: CudaTensor): void {
     const { rows, columns } = a;
-    this.kernels.run('add', grid2(rows, columns), 128, [
-      ...[out.address, a.address, b.address, rows, columns, out.ld, a.ld, b.ld],
-    ]);
+    // biome-ignore format: parameters by operand
+    this.kernels.launch(KERNELS.add, grid2(rows, columns), {
+      out: out.address, a: a.address, b: b.address,
+      rows, columns, ldo: out.ld, lda: a.ld, ldb: b.ld,
+    });
   }
 
   /** target += source, both contiguous float32. */
-  addF32(target: number, source: number, count: number): void {
+  addF32(target: DevicePointer, source: DevicePointer, count: number): void {
     const blocks = Math.min(4096, Math.ceil(count / 1024));
-    this.kernels.run('add_f32', [blocks], 256, [target, target, source, count]);
+    this.kernels.launch(KERNELS.addF32, [blocks], { out: target, a: target, b: source, n: count });
   }
 
   /** Calls `body` with an int32 table on the device; it is freed for later calls right after. */
-  withTable(values: Int32Array, body: (address: number) => void): void {
+  withTable(values: Int32Array, body: (address: DevicePointer) => void): void {
     const block = this.table(values, 'index lists');
     try {
       body(block.address);
@@ -332,7 +313,7 @@ export class TensorStore {
   }
 
   /** Address of `count` int32 zeros that every kernel leaves as it found them. */
-  counters(count: number): number {
+  counters(count: number): DevicePointer {
     if (!this.#counters || this.#counters.count < count) {
       if (this.#counters) this.allocator.free(this.#counters.block);
       const size = roundUp(count, 1024);

@@ -3,6 +3,7 @@
  * the borders of tensors. Blocks are made when they are first needed and are all given back at the end.
  */
 import type { CudaDriver, PinnedBlock } from './driver.js';
+import type { DevicePointer } from './launch.js';
 import type { DeviceAllocator, DeviceBlock } from './memory.js';
 import type { Staging } from './staging.js';
 
@@ -68,7 +69,7 @@ export class UploadRing {
   }
 
   /** Device memory beside a taken block. The copy stream may write there until the block is given back. */
-  scratch(block: RingBlock): number {
+  scratch(block: RingBlock): DevicePointer {
     if (!block.device) {
       block.device = this.#allocator.allocate(this.blockBytes, 'weight conversion');
       // Whoever had this memory before is ahead on the compute stream.

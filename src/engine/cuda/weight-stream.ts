@@ -5,8 +5,9 @@
  */
 import { readScale, refuseNotANumber } from '../../formats/float8.js';
 import { DTYPE_BYTES, type StoredDType, type WeightSource } from '../../formats/weight-source.js';
+import { KERNELS } from '../../generated/kernel-launchers.js';
 import type { CudaDriver } from './driver.js';
-import { grid2, type KernelLauncher } from './kernels.js';
+import { type DevicePointer, grid2, type KernelLauncher } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import type { Staging } from './staging.js';
 import type { TensorStore } from './tensor-store.js';
@@ -34,7 +35,7 @@ export interface WeightTarget {
 
 /** Rows on the device as the checkpoint stores them, packed. */
 export interface StoredRows {
-  readonly address: number;
+  readonly address: DevicePointer;
   /** First row, counted from that of the weight. */
   readonly row: number;
   readonly rows: number;
@@ -201,15 +202,18 @@ export class WeightStream {
 /** Queues the conversion of stored rows to bf16 rows at `target`. */
 export function convertRows(
   kernels: KernelLauncher,
-  target: { readonly address: number; readonly ld: number },
+  target: { readonly address: DevicePointer; readonly ld: number },
   { address, row, rows, columns, dtype, scale }: StoredRows,
 ): void {
-  const plain = [target.address, address, rows, columns, target.ld, columns];
+  const plain = { out: target.address, x: address, rows, columns, ldo: target.ld, ldx: columns };
   const grid = grid2(rows, columns);
-  if (!scale) kernels.run(dtype === 'f32' ? 'f32_to_bf16' : 'f16_to_bf16', grid, 128, plain);
+  if (!scale) kernels.launch(dtype === 'f32' ? KERNELS.f32ToBf16 : KERNELS.f16ToBf16, grid, plain);
   else {
-    const { factors, flag, block, across } = scale;
-    const places = [factors.address, row, block[0], block[1], across, flag.address];
-    kernels.run('e4m3_to_bf16', grid, 128, [...plain, ...places]);
+    const [blockRows, blockColumns] = scale.block;
+    kernels.launch(KERNELS.e4m3ToBf16, grid, {
+      ...plain,
+      ...{ factors: scale.factors.address, first: row, blockRows, blockColumns, across: scale.across },
+      flag: scale.flag.address,
+    });
   }
 }

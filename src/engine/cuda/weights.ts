@@ -6,6 +6,7 @@ import { requireMatrix, type Weight } from '../tensor.js';
 import { roundUp } from './arena.js';
 import { Bf16Matrix } from './bf16-matrix.js';
 import type { FrozenMatrix } from './frozen-matrix.js';
+import type { DevicePointer } from './launch.js';
 import type { Staging } from './staging.js';
 import type { TensorStore } from './tensor-store.js';
 import { type WeightDriver, WeightStream } from './weight-stream.js';
@@ -130,7 +131,7 @@ export class WeightStore {
   }
 
   /** Device address of a bf16 vector of this length. */
-  vector(weight: Weight, length: number, operation: string): number {
+  vector(weight: Weight, length: number, operation: string): DevicePointer {
     const { matrix, name, shape } = this.use(weight, operation);
     if (shape.length === 1 && shape[0] === length && matrix instanceof Bf16Matrix) return matrix.address(0);
     throw new EngineError(`${operation}: ${name} has shape [${shape.join(', ')}], expected [${length}]`);

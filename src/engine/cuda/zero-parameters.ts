@@ -1,4 +1,5 @@
 /** Which parameters are zero throughout, found on the device: reading hundreds of megabytes back would take seconds. */
+import { KERNELS } from '../../generated/kernel-launchers.js';
 import type { CudaParameterSet } from './adapters.js';
 import { CHUNK_WORDS, chunkTable } from './optimizer.js';
 import type { TensorStore } from './tensor-store.js';
@@ -15,7 +16,8 @@ export async function zeroParameters(
   if (count === 0) return zero;
   const largest = store.createF32([count]);
   store.withTable(chunks, (table) => {
-    store.kernels.run('largest_magnitude', [count], 256, [largest.address, set[of].address, table]);
+    const parameters = { largest: largest.address, x: set[of].address, chunks: table };
+    store.kernels.launch(KERNELS.largestMagnitude, [count], parameters);
   });
   const arrival = store.staging.download(largest.address, 4 * count);
   store.release(largest);

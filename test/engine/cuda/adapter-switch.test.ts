@@ -52,10 +52,10 @@ describe('a stacked layer whose adapter changes between passes', () => {
     expect(run('a')).not.toContain('lora_refresh');
     expect(run('b')).toContain('lora_refresh');
     // scale·B of the third part alone: two copies, A and B.
-    expect(launches.find(({ name }) => name === 'lora_refresh')!.values[2]).toBe(2);
+    expect(launches.find(({ name }) => name === 'lora_refresh')!.parameters.entries).toBe(2);
     expect(run('off')).toEqual(base);
     expect(run('a')).toContain('lora_refresh');
-    expect(launches.find(({ name }) => name === 'lora_refresh')!.values[2]).toBe(6);
+    expect(launches.find(({ name }) => name === 'lora_refresh')!.parameters.entries).toBe(6);
 
     const before = engine.memory().bytesInUse;
     for (let i = 0; i < 5; i++) for (const which of ['b', 'off', 'a']) run(which);

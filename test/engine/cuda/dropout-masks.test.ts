@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Kernel } from '../../../src/engine/cuda/launch.js';
 import { DropoutMasks } from '../../../src/engine/cuda/operations/dropout-masks.js';
 import { type DeviceContext, TensorStore } from '../../../src/engine/cuda/tensor-store.js';
 import type { LinearPart } from '../../../src/engine/operations.js';
@@ -7,7 +8,7 @@ interface Launch {
   readonly name: string;
   readonly grid: readonly number[];
   readonly block: number;
-  readonly values: readonly number[];
+  readonly parameters: Readonly<Record<string, unknown>>;
 }
 
 /** A store without a card: what is launched and uploaded is written down. */
@@ -27,8 +28,8 @@ function recorder() {
   };
   const context = {
     kernels: {
-      run: (name: string, grid: readonly number[], block: number, values: readonly number[]) =>
-        launches.push({ name, grid, block, values }),
+      launch: ({ name }: Kernel<unknown>, grid: readonly number[], parameters: Launch['parameters'], block: number) =>
+        launches.push({ name, grid, block, parameters }),
     },
     allocator,
     staging: { upload: (address: number, words: Int32Array) => uploads.push({ address, words: [...words] }) },
@@ -56,7 +57,7 @@ describe('dropout masks on the device', () => {
       [1, -2, 3],
       [7, 8],
     ]);
-    const addressOf = (launch: number): number => launches[launch]!.values[1]!;
+    const addressOf = (launch: number): unknown => launches[launch]!.parameters.rowKeys;
     expect(addressOf(0)).toBe(uploads[0]!.address);
     expect(addressOf(1)).toBe(uploads[1]!.address);
     expect(addressOf(78)).toBe(uploads[0]!.address);
@@ -95,6 +96,10 @@ describe('dropout masks on the device', () => {
     const [launch] = launches;
     expect(launch).toMatchObject({ name: 'dropout_bits', grid, block });
     expect(launch!.grid[0]! * launch!.block).toBeGreaterThanOrEqual(words);
-    expect(launch!.values.slice(2)).toEqual([rows, columns, 4 * words, 5, 6, 0, 0, 2 ** 30, 0, 0, 0]);
+    const [seeds, thresholds] = [
+      [5, 6, 0, 0],
+      [2 ** 30, 0, 0, 0],
+    ];
+    expect(launch!.parameters).toMatchObject({ rows, K: columns, kb: 4 * words, seeds, thresholds });
   });
 });

@@ -16,10 +16,10 @@ import {
   type CudaParts,
   type EngineDriver,
 } from '../../../src/engine/cuda/cuda-engine.js';
-import type { CudaDriver, Grid, KernelFunction } from '../../../src/engine/cuda/driver.js';
+import type { CudaDriver } from '../../../src/engine/cuda/driver.js';
 import { Kernels, PLAIN_PROGRAMS } from '../../../src/engine/cuda/kernels.js';
+import { type DevicePointer, ParameterBlock } from '../../../src/engine/cuda/launch.js';
 import type { PhysicalMemory } from '../../../src/engine/cuda/memory.js';
-import { EngineError } from '../../../src/errors.js';
 import { KERNEL_SOURCES } from '../../../src/generated/cuda-kernels.js';
 
 const FOLDER = new URL('./card/emulation/', import.meta.url);
@@ -176,12 +176,18 @@ class Device {
 
 function nothing(): void {}
 
+/** Names of the kernels that ran. */
+export const launched = new Set<string>();
+
 /** Fresh memory as cudaMalloc leaves it: anything. Here, no numbers. */
 const POISON = 0xff;
 
 function emulatedDriver(device: Device, capability: number): EngineDriver & Partial<CudaDriver> {
   const modules: Library[] = [];
   const functions: Function[] = [];
+  const parameters = new ParameterBlock();
+  const first = koffi.address(parameters.bytes);
+  const pointers = BigUint64Array.from({ length: parameters.bytes.length / 8 }, (_, i) => first + BigInt(8 * i));
   let next = 1;
   return {
     device: {
@@ -227,23 +233,11 @@ function emulatedDriver(device: Device, capability: number): EngineDriver & Part
       const launch = modules[module]!.func(`launch_${name}`, 'void', types) as unknown as Function;
       return { name, handle: functions.push(launch) - 1 };
     },
-    launch(kernel: KernelFunction, grid: Grid, block: number, signature: string, values: readonly number[]) {
-      const [x, y = 1, z = 1] = grid;
+    parameters,
+    launch: ({ name, handle }, [x, y = 1, z = 1], block) => {
       if (x * y * z === 0) return;
-      if (signature.length !== values.length || !values.every(Number.isFinite)) {
-        throw new EngineError(`${kernel.name} takes ${signature}, not ${values.join(', ')}`);
-      }
-      const view = new DataView(new ArrayBuffer(8 * values.length));
-      for (const [i, value] of values.entries()) {
-        const letter = signature[i];
-        if (letter === 'i') view.setInt32(8 * i, value, true);
-        else if (letter === 'u') view.setUint32(8 * i, value, true);
-        else if (letter === 'f') view.setFloat32(8 * i, value, true);
-        else view.setBigInt64(8 * i, BigInt(value), true);
-      }
-      const first = koffi.address(view);
-      const pointers = BigUint64Array.from(values, (_, i) => first + BigInt(8 * i));
-      functions[kernel.handle]!(x, y, z, block, pointers);
+      launched.add(name);
+      functions[handle]!(x, y, z, block, pointers);
     },
   };
 }

@@ -27,7 +27,7 @@ describe('CudaEngine.areZero', () => {
     expect(launch!.grid).toEqual([4]);
     answer = [0, 0, 0, 0];
     expect(await engine.areZero(set, 'values')).toEqual([true, true, true]);
-    const addresses = launches.filter(({ name }) => name === 'largest_magnitude').map(({ values }) => values[1]);
+    const addresses = launches.filter(({ name }) => name === 'largest_magnitude').map(({ parameters }) => parameters.x);
     expect(new Set(addresses).size).toBe(2);
     await engine.dispose();
   });

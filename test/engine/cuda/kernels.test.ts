@@ -1,10 +1,17 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { FILE_OF, type KernelProgram, Kernels, PLAIN_PROGRAMS, SIGNATURES } from '../../../src/engine/cuda/kernels.js';
+import { Kernels, PLAIN_PROGRAMS, plainKernels } from '../../../src/engine/cuda/kernels.js';
+import {
+  type DevicePointer,
+  type Kernel,
+  type KernelProgram,
+  offset,
+  ofWidth,
+  ParameterBlock,
+} from '../../../src/engine/cuda/launch.js';
 import { AttentionKernels, usualAttentionPrograms } from '../../../src/engine/cuda/operations/attention-kernels.js';
 import { KERNEL_SOURCES } from '../../../src/generated/cuda-kernels.js';
-
-const LETTERS: Readonly<Record<string, string>> = { int: 'i', u32: 'u', i64: 'l', float: 'f' };
+import { KERNELS } from '../../../src/generated/kernel-launchers.js';
 
 /** Kernels that stand in a source under their own names, macros aside. */
 function kernelsIn(source: string): string[] {
@@ -16,30 +23,14 @@ const ALL_KERNELS = Object.entries(KERNEL_SOURCES).flatMap(([file, source]) =>
   kernelsIn(source).map((name) => ({ file, name })),
 );
 
-/** The signature as the source has it. */
-function signatureIn(source: string, name: string): string | undefined {
-  // The widths of lora_down share one body.
-  const plain = name.startsWith('lora_down_') ? 'lora_down' : name;
-  const inside = new RegExp(`\\b${plain}\\(((?:const |\\w+\\*|\\w+ )[^)]*)\\) \\{`).exec(source)?.[1];
-  return inside
-    ?.split(',')
-    .map((parameter) => (parameter.includes('*') ? 'p' : LETTERS[parameter.trim().split(/\s+/).at(-2)!]))
-    .join('');
-}
-
 describe('kernels', () => {
-  it.each([...SIGNATURES])('%s takes (%s) in its source', (name, signature) => {
-    const source = KERNEL_SOURCES[`${FILE_OF.get(name)}.cu`];
-    expect(source, `${FILE_OF.get(name)}.cu`).toBeDefined();
-    expect(signatureIn(source!, name)).toBe(signature);
-  });
-
   it('are all checked by the tests in Python', () => {
     const folder = new URL('./card/', import.meta.url);
     const tests = readdirSync(folder).filter((name) => /^(test|check|attention|kernel)_.*\.py$/.test(name));
     const text = tests.map((name) => readFileSync(new URL(name, folder), 'utf8')).join('\n');
-    const names = [...new Set([...SIGNATURES.keys(), ...ALL_KERNELS.map(({ name }) => name)])];
-    expect(names.length).toBeGreaterThan(SIGNATURES.size);
+    const plain = plainKernels().map(({ name }) => name);
+    const names = [...new Set([...plain, ...ALL_KERNELS.map(({ name }) => name)])];
+    expect(names.length).toBeGreaterThan(plain.length);
     // A name with a width may be put together: f'lora_down_{W}'.
     const isNamed = (name: string): boolean =>
       new RegExp(`\\b(${name}|${name.replace(/\d+$/, '')}\\{\\w+\\})['"]`).test(text);
@@ -69,12 +60,13 @@ describe('Kernels', () => {
       device: { capability: 80, multiprocessors: 108 },
       loadModule: () => 1,
       kernel: (_module: number, name: string) => ({ name, handle: 1 }),
+      parameters: {},
       launch: () => {},
     };
     const kernels = new Kernels(driver as never, compiler as never);
     await kernels.prepare(PLAIN_PROGRAMS);
-    for (const name of SIGNATURES.keys()) kernels.run(name as never, [1], 32, []);
-    expect(compiled.length).toBe(new Set(FILE_OF.values()).size);
+    for (const kernel of plainKernels()) kernels.launch({ ...kernel, pack: () => {} }, [1], {}, 32);
+    expect(compiled.length).toBe(PLAIN_PROGRAMS.length);
     expect(prepared.map((job) => JSON.stringify(job)).sort()).toEqual(
       compiled.map((job) => JSON.stringify(job)).sort(),
     );
@@ -86,8 +78,6 @@ describe('attention kernels', () => {
     readonly file: string;
     readonly name: string;
     readonly grid: readonly number[];
-    readonly signature: string;
-    readonly values: readonly number[];
     /** Files and macros of its program. */
     readonly program: string;
   }
@@ -104,16 +94,8 @@ describe('attention kernels', () => {
       kernels: {
         multiprocessors: 132,
         hasWarpgroups,
-        variant: ({ files, defines }: KernelProgram, name: string) => {
-          return { name, file: files.at(-1)!, program: programOf({ files, defines }) };
-        },
-        launch: (
-          kernel: Pick<Launch, 'name' | 'file' | 'program'>,
-          grid: readonly number[],
-          _block: number,
-          signature: string,
-          values: number[],
-        ) => found.push({ ...kernel, grid, signature, values }),
+        launch: ({ name, program }: Kernel<unknown>, grid: readonly number[]) =>
+          found.push({ name, file: program.files.at(-1)!, program: programOf(program), grid }),
       },
       table: () => ({ address: 8192 }),
       counters: () => 16384,
@@ -137,12 +119,8 @@ describe('attention kernels', () => {
     return found;
   }
 
-  it('are launched with the parameters of their sources', () => {
+  it('are all launched, each from its source', () => {
     const made = [...launches(false), ...launches(true)];
-    for (const { file, name, signature, values } of made) {
-      expect([name, signatureIn(KERNEL_SOURCES[file]!, name)]).toEqual([name, signature]);
-      expect([name, values.length]).toEqual([name, signature.length]);
-    }
     const inSources = ALL_KERNELS.filter(({ file }) => file.startsWith('attention-'));
     expect(inSources.length).toBeGreaterThan(4);
     const nameOf = ({ file, name }: { file: string; name: string }): string => `${file} ${name}`;
@@ -164,5 +142,82 @@ describe('attention kernels', () => {
     expect(forward(true)).toEqual(['attention-warpgroup-forward.cu', 2]);
     expect(forward(false)).toEqual(['attention-forward.cu', 8]);
     expect(forward(true, 12)).toEqual(['attention-forward.cu', 12]);
+  });
+});
+
+describe('launchers', () => {
+  const pointer = (2 ** 40) as DevicePointer;
+  const packed = <P>(kernel: Kernel<P>, parameters: P): DataView => {
+    const block = new ParameterBlock();
+    kernel.pack(block, parameters);
+    return new DataView(block.bytes.buffer);
+  };
+
+  it('pack parameters in the order of the source', () => {
+    // biome-ignore format: parameters by operand
+    const view = packed(KERNELS.rmsNormForward, {
+      eps: 0.5, rows: 3, columns: 24, ldy: 1, ldsum: 2, ldx: 4, ldresidual: -5,
+      y: pointer, sum: undefined, rstd: offset(pointer, 8), x: pointer, residual: undefined, weight: pointer,
+    });
+    const pointers = Array.from({ length: 6 }, (_, i) => Number(view.getBigUint64(8 * i, true)));
+    expect(pointers).toEqual([2 ** 40, 0, 2 ** 40 + 8, 2 ** 40, 0, 2 ** 40]);
+    const numbers = Array.from({ length: 6 }, (_, i) => view.getInt32(48 + 8 * i, true));
+    expect(numbers).toEqual([3, 24, 1, 2, 4, -5]);
+    expect(view.getFloat32(96, true)).toBe(0.5);
+  });
+
+  it('pack lists by the digits of their names, and every kind of number', () => {
+    const lists = { grads: [pointer, undefined, pointer, undefined], ranks: [1, 2, 3, 4], factors: [1, 2, 3, 4] };
+    const sizes = { N: 5, width: 6, splits: 7 };
+    const view = packed(KERNELS.loraFinishB, { ...lists, ...sizes, partial: pointer, firstColumns: [0, 10, 20, 30] });
+    expect(Number(view.getBigUint64(16, true))).toBe(2 ** 40);
+    const numbers = Array.from({ length: 10 }, (_, i) => view.getInt32(40 + 8 * i, true));
+    expect(numbers).toEqual([5, 6, 7, 10, 20, 30, 1, 2, 3, 4]);
+    expect(view.getFloat32(120 + 24, true)).toBe(4);
+    const flat = packed(KERNELS.addF32, { out: pointer, a: pointer, b: pointer, n: 2 ** 33 + 7 });
+    expect(Number(flat.getBigUint64(24, true))).toBe(2 ** 33 + 7);
+    const short = { ...lists, ...sizes, ranks: [1, 2], partial: pointer, firstColumns: [0, 10, 20, 30] };
+    expect(() => packed(KERNELS.loraFinishB, short)).toThrow(/list of 4 values, got 2/);
+  });
+
+  it('exist for certain widths', () => {
+    expect(ofWidth(KERNELS.loraDown, 48).name).toBe('lora_down_48');
+    expect(() => ofWidth(KERNELS.loraDown, 24)).toThrow(/lora_down has the widths 16,32,48,64, not 24/);
+  });
+
+  it('do not compile with a parameter swapped, misspelt or missing', () => {
+    const sizes = { rows: 1, columns: 8, ldo: 8, ldx: 8 };
+    const check = <P>(_kernel: Kernel<P>, _parameters: NoInfer<P>): void => {};
+    check(KERNELS.copyBf16, { ...sizes, out: pointer, x: pointer });
+    // @ts-expect-error: a number for a pointer
+    check(KERNELS.copyBf16, { ...sizes, out: 8, x: pointer });
+    // @ts-expect-error: a pointer for a number
+    check(KERNELS.copyBf16, { ...sizes, out: pointer, x: pointer, rows: pointer });
+    // @ts-expect-error: a pointer moved without `offset`
+    check(KERNELS.copyBf16, { ...sizes, out: pointer, x: pointer + 8 });
+    // @ts-expect-error: misspelt
+    check(KERNELS.copyBf16, { rows: 1, columns: 8, ldo: 8, ldX: 8, out: pointer, x: pointer });
+    // @ts-expect-error: missing
+    check(KERNELS.copyBf16, { ...sizes, out: pointer });
+    // @ts-expect-error: absent where the kernel needs it
+    check(KERNELS.copyBf16, { ...sizes, out: pointer, x: undefined });
+    // @ts-expect-error: those of another kernel
+    check(KERNELS.addBias, { ...sizes, out: pointer, x: pointer });
+  });
+});
+
+describe('the reader of signatures', () => {
+  it('takes one signature for all widths of a kernel, and no type that it does not know', async () => {
+    const { kernelsIn: readKernels, kernelLaunchers } = (await import(
+      new URL('../../../src/kernel-launchers.mjs', import.meta.url).href
+    )) as Record<string, (...sources: unknown[]) => unknown>;
+    const kernel = (name: string, inside: string): string => `KERNEL __launch_bounds__(32) ${name}(${inside}) {}\n`;
+    const source = kernel('sum_8', 'float* y, int n') + kernel('sum_16', 'float* y, int n');
+    expect(readKernels!('sum.cu', source)).toMatchObject([{ name: 'sum', widths: [8, 16], block: 32 }]);
+    const different = kernel('sum_8', 'float* y, int n') + kernel('sum_16', 'float* y, i64 n');
+    expect(() => readKernels!('sum.cu', different)).toThrow(/sum_\* have different parameters/);
+    expect(() => readKernels!('sum.cu', kernel('sum', 'short n'))).toThrow(/cannot read the parameter "short n"/);
+    const twice = { 'attention-a.cu': kernel('sum', 'int n'), 'attention-b.cu': kernel('sum', 'u32 n') };
+    expect(() => kernelLaunchers!(twice)).toThrow(/attention-a.cu and attention-b.cu/);
   });
 });

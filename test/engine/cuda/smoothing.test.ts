@@ -15,7 +15,7 @@ async function launchesOf(smoothing?: number, noisy = false) {
   engine.operations.crossEntropy.forward([hidden], { head: table, targets: ids, scale: 0.5, smoothing }, true);
   engine.operations.embedding.forward([], { table, ids, ...(noisy ? { noise } : {}) }, true);
   const own = launches.filter(({ name }) => name !== 'f32_to_bf16');
-  return own.map(({ name, grid, values }) => ({ name, grid: grid[0], values }));
+  return own.map(({ name, grid, parameters }) => ({ name, grid: grid[0], parameters }));
 }
 
 describe('on the card', () => {
@@ -23,7 +23,7 @@ describe('on the card', () => {
     const plain = await launchesOf();
     const names = ['product', 'cross_entropy_chunk', 'cross_entropy_gradient', 'product', 'cross_entropy_finish'];
     expect(plain.map(({ name }) => name)).toEqual([...names, 'gather_rows']);
-    expect(plain[2]!.values.slice(-4)).toEqual([0.5, 1, 1, 0]);
+    expect(plain[2]!.parameters).toMatchObject({ scale: 0.5, kind: 1, own: 1, other: 0 });
     expect((await launchesOf(0)).map(({ name }) => name)).toEqual(plain.map(({ name }) => name));
     const smooth = await launchesOf(0.25);
     expect(smooth.map(({ name }) => name)).toEqual([
@@ -31,13 +31,15 @@ describe('on the card', () => {
       'gather_rows',
     ]);
     expect(smooth[2]).toMatchObject({ grid: T });
-    expect(smooth[2]!.values.slice(2)).toEqual([T, V, V, 0.75, 0.25 / V, 1]);
-    expect(smooth[3]!.values.slice(-4)).toEqual([0.5, 1, 0.75 + 0.25 / V, 0.25 / V]);
+    const shares = { own: 0.75, each: 0.25 / V };
+    expect(smooth[2]!.parameters).toMatchObject({ rows: T, n: V, ld: V, ...shares, kind: 1 });
+    const wanted = { own: 0.75 + 0.25 / V, other: 0.25 / V };
+    expect(smooth[3]!.parameters).toMatchObject({ scale: 0.5, kind: 1, ...wanted });
   });
 
   it('noise is one kernel behind the lookup', async () => {
     const launches = await launchesOf(0, true);
     expect(launches.slice(-2).map(({ name }) => name)).toEqual(['gather_rows', 'add_noise']);
-    expect(launches.at(-1)!.values.slice(3, 5)).toEqual([T, C]);
+    expect(launches.at(-1)!.parameters).toMatchObject({ rows: T, K: C });
   });
 });

@@ -56,8 +56,6 @@ function standInParts(memory: FakeMemory): CudaParts {
     kernels: {
       multiprocessors: 132,
       hasWarpgroups: true,
-      run: nothing,
-      variant: (_program, name) => ({ name, handle: 1 }),
       launch: nothing,
       dispose: nothing,
     },

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Bf16Matrix } from '../../../src/engine/cuda/bf16-matrix.js';
-import type { KernelName } from '../../../src/engine/cuda/kernels.js';
+import type { Kernel } from '../../../src/engine/cuda/launch.js';
 import { DeviceAllocator, type PhysicalMemory } from '../../../src/engine/cuda/memory.js';
 import { Staging } from '../../../src/engine/cuda/staging.js';
 import { TensorStore } from '../../../src/engine/cuda/tensor-store.js';
@@ -9,6 +9,7 @@ import { type DeviceWeight, WeightStore } from '../../../src/engine/cuda/weights
 import { e4m3ToNumber } from '../../../src/formats/float8.js';
 import { float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from '../../../src/formats/half-precision.js';
 import { DTYPE_BYTES, type StoredDType, sizeOf, type WeightSource } from '../../../src/formats/weight-source.js';
+import type { E4m3ToBf16 } from '../../../src/generated/kernel-launchers.js';
 
 const BASE = 2 ** 20;
 const DEVICE_BYTES = 64 << 20;
@@ -123,8 +124,8 @@ class FakeCard {
   copyRows(): void {}
 
   /** The conversion kernels, on the compute stream. */
-  run(name: KernelName, values: readonly number[]): void {
-    const [out, x, rows, columns, ldo, ldx] = values as [number, number, number, number, number, number];
+  run(name: string, parameters: E4m3ToBf16): void {
+    const { out, x, rows, columns, ldo, ldx } = parameters;
     const size = name === 'f32_to_bf16' ? 4 : name === 'f16_to_bf16' ? 2 : 1;
     this.#queue(this.stream, () => {
       for (let row = 0; row < rows; row++) {
@@ -133,11 +134,11 @@ class FakeCard {
         if (size === 4) numbers = new Float32Array(stored);
         else if (size === 2) numbers = float16ToFloat32(new Uint16Array(stored));
         else {
-          const [factors, first, blockRows, blockColumns, across, flag] = values.slice(6) as number[];
+          const { factors, first, blockRows, blockColumns, across, flag } = parameters;
           numbers = Float32Array.from(new Uint8Array(stored), (code, column) => {
-            if ((code & 0x7f) === 0x7f) this.at(flag!, 4).set([1, 0, 0, 0]);
-            const block = Math.floor((first! + row) / blockRows!) * across! + Math.floor(column / blockColumns!);
-            const factor = new Float32Array(this.at(factors! + 4 * block, 4).slice().buffer)[0]!;
+            if ((code & 0x7f) === 0x7f) this.at(flag, 4).set([1, 0, 0, 0]);
+            const block = Math.floor((first + row) / blockRows) * across + Math.floor(column / blockColumns);
+            const factor = new Float32Array(this.at(factors + 4 * block, 4).slice().buffer)[0]!;
             return e4m3ToNumber(code) * factor;
           });
         }
@@ -200,9 +201,7 @@ beforeEach(() => {
   const kernels = {
     multiprocessors: 1,
     hasWarpgroups: false,
-    run: (name: KernelName, _grid: unknown, _block: number, values: readonly number[]) => card.run(name, values),
-    variant: () => ({ name: '', handle: 0 }),
-    launch: () => {},
+    launch: ({ name }: Kernel<never>, _grid: unknown, parameters: unknown) => card.run(name, parameters as E4m3ToBf16),
   };
   const products = { run: () => {} };
   const store = new TensorStore({ driver: card, kernels, allocator, products, staging }, { rematerialize: true });

@@ -1,4 +1,4 @@
-// Element by element over [rows, C]: a thread has 8 columns, blocks step over the rows. fp32, one rounding.
+// Element by element over [rows, columns]: a thread has 8 columns, blocks step over the rows. fp32, one rounding.
 
 #define COLUMN ((int)(blockIdx.x * blockDim.x + threadIdx.x) * 8)
 #define FOR_ROWS(row, rows) for (int row = blockIdx.y; row < rows; row += gridDim.y)
@@ -9,37 +9,37 @@ DEVICE void gated_forward(float (&g)[8], const float (&u)[8]) {
   for (int i = 0; i < 8; i++) g[i] = g[i] * gate_of<KIND>(g[i]) * u[i];
 }
 
-KERNEL __launch_bounds__(128) gated_activation_forward(bf16* out, const bf16* gate, const bf16* up, int rows, int C, int ldo, int ldgate, int ldup, int kind) {
+KERNEL __launch_bounds__(128) gated_activation_forward(bf16* out, const bf16* gate, const bf16* up, int rows, int columns, int ldo, int ldgate, int ldup, int kind) {
   const int c = COLUMN;
-  if (c >= C) return;
+  if (c >= columns) return;
   FOR_ROWS(row, rows) {
     float g[8], u[8];
-    const uint4 packed = load8(row_of(gate, row, ldgate), c, C);
-    load8(row_of(up, row, ldup), c, C, u);
+    const uint4 packed = load8(row_of(gate, row, ldgate), c, columns);
+    load8(row_of(up, row, ldup), c, columns, u);
     unpack8(packed, g);
 #define CALL(KIND) gated_forward<KIND>(g, u)
     BY_KIND(CALL)
 #undef CALL
-    store8(row_of(out, row, ldo), c, C, g);
+    store8(row_of(out, row, ldo), c, columns, g);
   }
 }
 
-KERNEL __launch_bounds__(128) gated_activation_backward(bf16* dgate, bf16* dup, bf16* y, const bf16* gate, const bf16* up, const bf16* dy, int rows, int C, int lddgate, int lddup, int ldy, int ldgate, int ldup, int lddy, int kind) {
+KERNEL __launch_bounds__(128) gated_activation_backward(bf16* NULLABLE dgate, bf16* NULLABLE dup, bf16* NULLABLE y, const bf16* gate, const bf16* up, const bf16* dy, int rows, int columns, int lddgate, int lddup, int ldy, int ldgate, int ldup, int lddy, int kind) {
   const int c = COLUMN;
-  if (c >= C) return;
+  if (c >= columns) return;
   FOR_ROWS(row, rows) {
     float g[8], u[8], d[8];
-    const uint4 packedGate = load8(row_of(gate, row, ldgate), c, C);
-    const uint4 packedUp = load8(row_of(up, row, ldup), c, C);
-    load8(row_of(dy, row, lddy), c, C, d);
+    const uint4 packedGate = load8(row_of(gate, row, ldgate), c, columns);
+    const uint4 packedUp = load8(row_of(up, row, ldup), c, columns);
+    load8(row_of(dy, row, lddy), c, columns, d);
     unpack8(packedGate, g);
     unpack8(packedUp, u);
 #define CALL(KIND) gated_backward<KIND>(g, u, d)
     BY_KIND(CALL)
 #undef CALL
-    if (dgate) store8(row_of(dgate, row, lddgate), c, C, g);
-    if (dup) store8(row_of(dup, row, lddup), c, C, u);
-    if (y) store8(row_of(y, row, ldy), c, C, d);
+    if (dgate) store8(row_of(dgate, row, lddgate), c, columns, g);
+    if (dup) store8(row_of(dup, row, lddup), c, columns, u);
+    if (y) store8(row_of(y, row, ldy), c, columns, d);
   }
 }
 
@@ -49,16 +49,16 @@ DEVICE void plain_forward(float (&x)[8]) {
   for (int i = 0; i < 8; i++) x[i] *= gate_of<KIND>(x[i]);
 }
 
-KERNEL __launch_bounds__(128) activation_forward(bf16* out, const bf16* x, int rows, int C, int ldo, int ldx, int kind) {
+KERNEL __launch_bounds__(128) activation_forward(bf16* out, const bf16* x, int rows, int columns, int ldo, int ldx, int kind) {
   const int c = COLUMN;
-  if (c >= C) return;
+  if (c >= columns) return;
   FOR_ROWS(row, rows) {
     float v[8];
-    load8(row_of(x, row, ldx), c, C, v);
+    load8(row_of(x, row, ldx), c, columns, v);
 #define CALL(KIND) plain_forward<KIND>(v)
     BY_KIND(CALL)
 #undef CALL
-    store8(row_of(out, row, ldo), c, C, v);
+    store8(row_of(out, row, ldo), c, columns, v);
   }
 }
 
@@ -68,56 +68,56 @@ DEVICE void plain_backward(float (&x)[8], const float (&d)[8]) {
   for (int i = 0; i < 8; i++) x[i] = d[i] * slope_of<KIND>(x[i], gate_of<KIND>(x[i]));
 }
 
-KERNEL __launch_bounds__(128) activation_backward(bf16* dx, const bf16* x, const bf16* dy, int rows, int C, int lddx, int ldx, int lddy, int kind) {
+KERNEL __launch_bounds__(128) activation_backward(bf16* dx, const bf16* x, const bf16* dy, int rows, int columns, int lddx, int ldx, int lddy, int kind) {
   const int c = COLUMN;
-  if (c >= C) return;
+  if (c >= columns) return;
   FOR_ROWS(row, rows) {
     float v[8], d[8];
-    load8(row_of(x, row, ldx), c, C, v);
-    load8(row_of(dy, row, lddy), c, C, d);
+    load8(row_of(x, row, ldx), c, columns, v);
+    load8(row_of(dy, row, lddy), c, columns, d);
 #define CALL(KIND) plain_backward<KIND>(v, d)
     BY_KIND(CALL)
 #undef CALL
-    store8(row_of(dx, row, lddx), c, C, v);
+    store8(row_of(dx, row, lddx), c, columns, v);
   }
 }
 
-KERNEL __launch_bounds__(128) add(bf16* out, const bf16* a, const bf16* b, int rows, int C, int ldo, int lda, int ldb) {
+KERNEL __launch_bounds__(128) add(bf16* out, const bf16* a, const bf16* b, int rows, int columns, int ldo, int lda, int ldb) {
   const int c = COLUMN;
-  if (c >= C) return;
+  if (c >= columns) return;
   FOR_ROWS(row, rows) {
     float v[8], w[8];
-    load8(row_of(a, row, lda), c, C, v);
-    load8(row_of(b, row, ldb), c, C, w);
+    load8(row_of(a, row, lda), c, columns, v);
+    load8(row_of(b, row, ldb), c, columns, w);
 #pragma unroll
     for (int i = 0; i < 8; i++) v[i] += w[i];
-    store8(row_of(out, row, ldo), c, C, v);
+    store8(row_of(out, row, ldo), c, columns, v);
   }
 }
 
-KERNEL __launch_bounds__(128) add_bias(bf16* y, const bf16* bias, int rows, int C, int ldy) {
+KERNEL __launch_bounds__(128) add_bias(bf16* y, const bf16* bias, int rows, int columns, int ldy) {
   const int c = COLUMN;
-  if (c >= C) return;
+  if (c >= columns) return;
   float w[8];
-  load8(bias, c, C, w);
+  load8(bias, c, columns, w);
   FOR_ROWS(row, rows) {
     float v[8];
-    load8(row_of(y, row, ldy), c, C, v);
+    load8(row_of(y, row, ldy), c, columns, v);
 #pragma unroll
     for (int i = 0; i < 8; i++) v[i] += w[i];
-    store8(row_of(y, row, ldy), c, C, v);
+    store8(row_of(y, row, ldy), c, columns, v);
   }
 }
 
-KERNEL __launch_bounds__(128) scale(bf16* out, const bf16* x, const float* factorPointer, float factor, int rows, int C, int ldo, int ldx) {
+KERNEL __launch_bounds__(128) scale(bf16* out, const bf16* x, const float* NULLABLE factorPointer, float factor, int rows, int columns, int ldo, int ldx) {
   const int c = COLUMN;
-  if (c >= C) return;
+  if (c >= columns) return;
   if (factorPointer) factor *= *factorPointer;
   FOR_ROWS(row, rows) {
     float v[8];
-    load8(row_of(x, row, ldx), c, C, v);
+    load8(row_of(x, row, ldx), c, columns, v);
 #pragma unroll
     for (int i = 0; i < 8; i++) v[i] *= factor;
-    store8(row_of(out, row, ldo), c, C, v);
+    store8(row_of(out, row, ldo), c, columns, v);
   }
 }

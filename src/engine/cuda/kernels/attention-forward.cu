@@ -18,7 +18,7 @@
 constexpr float rescale_threshold = 8.0f;
 
 extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
-attention_forward(bf16* __restrict__ output, float* __restrict__ log_sum, const bf16* __restrict__ query,
+attention_forward(bf16* __restrict__ output, float* __restrict__ NULLABLE log_sum, const bf16* __restrict__ query,
                   const bf16* __restrict__ key, const bf16* __restrict__ value, const int4* __restrict__ work,
                   int output_stride, int query_stride, int key_stride, int value_stride,
                   int kv_heads, int query_rows, float scale, int causal) {

@@ -12,6 +12,7 @@ typedef long long i64;
 typedef unsigned long long u64;
 
 #define DEVICE __device__ __forceinline__
+#define NULLABLE  // marks the pointers of a kernel that may be null
 #define KERNEL extern "C" __global__ void
 #define INFINITY_F __int_as_float(0x7f800000)
 
@@ -125,27 +126,27 @@ DEVICE uint4 first8(uint4 v, int n) {
   v.w &= n >= 8 ? full : n > 6 ? 0xffffu : 0;
   return v;
 }
-/** Elements c .. c+7 of a row of C > c, zeros from C on. Rows have room for whole vectors. */
-DEVICE uint4 load8(const bf16* row, int c, int C) {
+/** Elements c .. c+7 of a row of columns > c, zeros from columns on. Rows have room for whole vectors. */
+DEVICE uint4 load8(const bf16* row, int c, int columns) {
   const uint4 v = *(const uint4*)(row + c);
-  return c + 8 <= C ? v : first8(v, C - c);
+  return c + 8 <= columns ? v : first8(v, columns - c);
 }
-/** Start of the last 16 bytes that hold elements of a row of C: loads past the end go there and their result is dropped. */
-DEVICE int last8(int C) { return (C - 1) & ~7; }
-DEVICE void load8(const bf16* row, int c, int C, float (&v)[8]) { unpack8(load8(row, c, C), v); }
+/** Start of the last 16 bytes that hold elements of a row of columns: loads past the end go there and their result is dropped. */
+DEVICE int last8(int columns) { return (columns - 1) & ~7; }
+DEVICE void load8(const bf16* row, int c, int columns, float (&v)[8]) { unpack8(load8(row, c, columns), v); }
 
-DEVICE void store8(bf16* row, int c, int C, uint4 packed) {
-  if (c + 8 <= C) {
+DEVICE void store8(bf16* row, int c, int columns, uint4 packed) {
+  if (c + 8 <= columns) {
     *(uint4*)(row + c) = packed;
     return;
   }
   const u32 words[4] = {packed.x, packed.y, packed.z, packed.w};
 #pragma unroll
   for (int i = 0; i < 8; i++) {
-    if (c + i < C) row[c + i] = (bf16)(words[i / 2] >> (16 * (i % 2)));
+    if (c + i < columns) row[c + i] = (bf16)(words[i / 2] >> (16 * (i % 2)));
   }
 }
-DEVICE void store8(bf16* row, int c, int C, const float (&v)[8]) { store8(row, c, C, pack8(v)); }
+DEVICE void store8(bf16* row, int c, int columns, const float (&v)[8]) { store8(row, c, columns, pack8(v)); }
 
 DEVICE float warp_sum(float x) {
 #pragma unroll

@@ -1,4 +1,4 @@
-// Copies between number formats over [rows, C], and flat fills. Sources (and fp32 targets) may have any stride and
+// Copies between number formats over [rows, columns], and flat fills. Sources (and fp32 targets) may have any stride and
 // alignment: rows of a file lie where they lie. bf16 targets are aligned as everywhere.
 
 #define COLUMN ((int)(blockIdx.x * blockDim.x + threadIdx.x) * 8)
@@ -24,9 +24,9 @@ DEVICE float widen(E4M3 x) {
 
 /** Elements c .. c+7 of a row in any format; one wide load for each 16 bytes where aligned. */
 template <class S>
-DEVICE void load8_any(const S* row, int c, int C, float (&v)[8]) {
+DEVICE void load8_any(const S* row, int c, int columns, float (&v)[8]) {
   const S* p = row + c;
-  if (c + 8 <= C && aligned16(p) && sizeof(S) > 1) {
+  if (c + 8 <= columns && aligned16(p) && sizeof(S) > 1) {
     S held[8];
 #pragma unroll
     for (int i = 0; i < (int)sizeof(held) / 16; i++) ((uint4*)held)[i] = ((const uint4*)p)[i];
@@ -35,73 +35,73 @@ DEVICE void load8_any(const S* row, int c, int C, float (&v)[8]) {
     return;
   }
 #pragma unroll
-  for (int i = 0; i < 8; i++) v[i] = c + i < C ? widen(p[i]) : 0.0f;
+  for (int i = 0; i < 8; i++) v[i] = c + i < columns ? widen(p[i]) : 0.0f;
 }
 
 template <class S>
-DEVICE void to_bf16_rows(bf16* out, const S* x, int rows, int C, int ldo, int ldx) {
+DEVICE void to_bf16_rows(bf16* out, const S* x, int rows, int columns, int ldo, int ldx) {
   const int c = COLUMN;
-  if (c >= C) return;
+  if (c >= columns) return;
   FOR_ROWS(row, rows) {
     float v[8];
-    load8_any(row_of(x, row, ldx), c, C, v);
-    store8(row_of(out, row, ldo), c, C, v);
+    load8_any(row_of(x, row, ldx), c, columns, v);
+    store8(row_of(out, row, ldo), c, columns, v);
   }
 }
 
-KERNEL __launch_bounds__(128) copy_bf16(bf16* out, const bf16* x, int rows, int C, int ldo, int ldx) {
+KERNEL __launch_bounds__(128) copy_bf16(bf16* out, const bf16* x, int rows, int columns, int ldo, int ldx) {
   const int c = COLUMN;
-  if (c >= C) return;
+  if (c >= columns) return;
   FOR_ROWS(row, rows) {
     const bf16* from = row_of(x, row, ldx);
     bf16* to = row_of(out, row, ldo);
-    if (aligned16(from) && c + 8 <= C) {
-      store8(to, c, C, load8(from, c, C));
+    if (aligned16(from) && c + 8 <= columns) {
+      store8(to, c, columns, load8(from, c, columns));
     } else {
-      for (int i = c; i < min(C, c + 8); i++) to[i] = from[i];
+      for (int i = c; i < min(columns, c + 8); i++) to[i] = from[i];
     }
   }
 }
 
-KERNEL __launch_bounds__(128) f32_to_bf16(bf16* out, const float* x, int rows, int C, int ldo, int ldx) {
-  to_bf16_rows(out, x, rows, C, ldo, ldx);
+KERNEL __launch_bounds__(128) f32_to_bf16(bf16* out, const float* x, int rows, int columns, int ldo, int ldx) {
+  to_bf16_rows(out, x, rows, columns, ldo, ldx);
 }
-KERNEL __launch_bounds__(128) f16_to_bf16(bf16* out, const Half* x, int rows, int C, int ldo, int ldx) {
-  to_bf16_rows(out, x, rows, C, ldo, ldx);
+KERNEL __launch_bounds__(128) f16_to_bf16(bf16* out, const Half* x, int rows, int columns, int ldo, int ldx) {
+  to_bf16_rows(out, x, rows, columns, ldo, ldx);
 }
-/** Each number times the factor of its block of blockRows × blockC; row 0 of x is row `first` of the matrix. */
-KERNEL __launch_bounds__(128) e4m3_to_bf16(bf16* out, const E4M3* x, int rows, int C, int ldo, int ldx, const float* factors, int first, int blockRows, int blockC, int across, int* flag) {
+/** Each number times the factor of its block of blockRows × blockColumns; row 0 of x is row `first` of the matrix. */
+KERNEL __launch_bounds__(128) e4m3_to_bf16(bf16* out, const E4M3* x, int rows, int columns, int ldo, int ldx, const float* factors, int first, int blockRows, int blockColumns, int across, int* flag) {
   const int c = COLUMN;
-  if (c >= C) return;
+  if (c >= columns) return;
   FOR_ROWS(row, rows) {
     const float* line = factors + (i64)((first + row) / blockRows) * across;
     float v[8];
-    load8_any(row_of(x, row, ldx), c, C, v);
+    load8_any(row_of(x, row, ldx), c, columns, v);
     bool whole = true;
 #pragma unroll
     for (int i = 0; i < 8; i++) {
       whole &= (__float_as_uint(v[i]) & 0x7fffffffu) <= 0x7f800000u;
-      if (c + i < C) v[i] *= line[(c + i) / blockC];
+      if (c + i < columns) v[i] *= line[(c + i) / blockColumns];
     }
     if (!whole) *flag = 1;
-    store8(row_of(out, row, ldo), c, C, v);
+    store8(row_of(out, row, ldo), c, columns, v);
   }
 }
 
-KERNEL __launch_bounds__(128) bf16_to_f32(float* out, const bf16* x, int rows, int C, int ldo, int ldx) {
+KERNEL __launch_bounds__(128) bf16_to_f32(float* out, const bf16* x, int rows, int columns, int ldo, int ldx) {
   const int c = COLUMN;
-  if (c >= C) return;
+  if (c >= columns) return;
   FOR_ROWS(row, rows) {
     float v[8];
-    load8_any(row_of(x, row, ldx), c, C, v);
+    load8_any(row_of(x, row, ldx), c, columns, v);
     float* to = row_of(out, row, ldo) + c;
-    if (c + 8 <= C && aligned16(to)) {
+    if (c + 8 <= columns && aligned16(to)) {
       ((float4*)to)[0] = make_float4(v[0], v[1], v[2], v[3]);
       ((float4*)to)[1] = make_float4(v[4], v[5], v[6], v[7]);
     } else {
 #pragma unroll
       for (int i = 0; i < 8; i++) {
-        if (c + i < C) to[i] = v[i];
+        if (c + i < columns) to[i] = v[i];
       }
     }
   }
@@ -111,20 +111,4 @@ KERNEL __launch_bounds__(128) bf16_to_f32(float* out, const bf16* x, int rows, i
 
 KERNEL __launch_bounds__(256) add_f32(float* out, const float* a, const float* b, i64 n) {
   FOR_FLAT(i, n) out[i] = a[i] + b[i];
-}
-
-KERNEL __launch_bounds__(256) scale_f32(float* out, const float* x, const float* factorPointer, float factor, i64 n) {
-  if (factorPointer) factor *= *factorPointer;
-  FOR_FLAT(i, n) out[i] = x[i] * factor;
-}
-
-KERNEL __launch_bounds__(256) fill_u32(u32* out, u32 value, i64 n) {
-  FOR_FLAT(i, n) out[i] = value;
-}
-
-/** Uniform with zero mean and the given deviation; element i depends on nothing but (seed, i). */
-KERNEL __launch_bounds__(256) fill_random_bf16(bf16* out, i64 n, u32 seed, float deviation) {
-  const u32 mixed = seed * 0x9e3779b9u;
-  const float step = deviation * 3.4641016f / 4294967296.0f;  // √12: width of a uniform of deviation 1
-  FOR_FLAT(i, n) out[i] = to_bf16((float)(int)counter_hash(seed + (u32)(i >> 32), mixed, (u32)i) * step);
 }

@@ -113,7 +113,7 @@ DEVICE void gradient(bf16* dlogits, const L* logits, const float* rowMax, const 
 }
 
 /** dlogits = (softmax - wanted) · scale · (*lossGradient), wanted: `own` for the target, `other` for the others (1, 0). */
-KERNEL __launch_bounds__(128) cross_entropy_gradient(bf16* dlogits, const void* logits, const float* rowMax, const float* rowSum, const int* targets, const float* lossGradient, int rows, int n, int ldd, int ld, int firstColumn, float scale, int kind, float own, float other) {
+KERNEL __launch_bounds__(128) cross_entropy_gradient(bf16* dlogits, const void* logits, const float* rowMax, const float* rowSum, const int* targets, const float* NULLABLE lossGradient, int rows, int n, int ldd, int ld, int firstColumn, float scale, int kind, float own, float other) {
   if (lossGradient) scale *= *lossGradient;
   if (kind) gradient(dlogits, (const float*)logits, rowMax, rowSum, targets, rows, n, ldd, ld, firstColumn, scale, own, other);
   else gradient(dlogits, (const bf16*)logits, rowMax, rowSum, targets, rows, n, ldd, ld, firstColumn, scale, own, other);

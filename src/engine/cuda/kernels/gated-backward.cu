@@ -1,4 +1,4 @@
-// Backward of y = act(gate)·up between adapted linear layers, all that passes over [T, C] at once: the low-rank part of
+// Backward of y = act(gate)·up between adapted linear layers, all that passes over [T, columns] at once: the low-rank part of
 // y's gradient is added, dgate and dup are made and written, and the products of the rows that the gradients of the
 // adapters need are taken on the way: duᵀ·(mask⊙y) for A behind y, uᵀ·dgate and uᵀ·dup for the two B before it. Every
 // number is rounded as the separate kernels round it.
@@ -15,7 +15,7 @@ DEVICE int place_of(int row, int vector) { return (vector ^ ((row & 1) * 4 + ((r
  * take 16 columns each and half of the rows (rank 16) or of the ranks (rank 32).
  */
 template <int TILES>
-DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* gradA, float* partialA, float* partialB, u32* counters, const bf16* gate, const bf16* up, const bf16* dy, const bf16* du, const bf16* a, const u8* bits, const bf16* u, int rows, int C, int lddgate, int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu, int splitRows, int rankA, float keep, int kind) {
+DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* gradA, float* partialA, float* partialB, u32* counters, const bf16* gate, const bf16* up, const bf16* dy, const bf16* du, const bf16* a, const u8* bits, const bf16* u, int rows, int columns, int lddgate, int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu, int splitRows, int rankA, float keep, int kind) {
   constexpr int RANK = 16 * TILES, STEPS = TILES == 1 ? 2 : 4;
   __shared__ __align__(16) bf16 right[3][64][64];        // mask⊙y, dgate, dup: [row][column]
   __shared__ __align__(16) bf16 left[64][3 * RANK + 8];  // [row][du, u of gate, u of up]: odd multiples of 16 bytes
@@ -25,12 +25,12 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* gradA, float* par
   const int localRow = (warp & 3) * 16 + g, vector = (warp >> 2) * 4 + t;
   const int c = blockIdx.x * 64 + vector * 8;
   // Rows and columns past the end are read from the last ones: rows meet zeros on the left, columns are not written.
-  const int from = min(c, C - 8);
+  const int from = min(c, columns - 8);
 
   // A as it is multiplied with du: lane g's column n of tile j is the one that lane g / 2 has as its 2j + g % 2 th.
   uint2* matrix = &fragments[warp >> 2][0][lane];
   for (int i = warp & 3; i < 4 * TILES; i += 4) {
-    const bf16* at = a + min((int)blockIdx.x * 64 + (warp >> 2) * 32 + (g >> 1) * 8 + i % 4 * 2 + (g & 1), C - 1);
+    const bf16* at = a + min((int)blockIdx.x * 64 + (warp >> 2) * 32 + (g >> 1) * 8 + i % 4 * 2 + (g & 1), columns - 1);
     const int e = i / 4 * 16 + t * 2;
     matrix[i * 32].x = *row_of(at, e, lda) | (u32)*row_of(at, e + 1, lda) << 16;
     matrix[i * 32].y = *row_of(at, e + 8, lda) | (u32)*row_of(at, e + 9, lda) << 16;
@@ -116,7 +116,7 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* gradA, float* par
       *(uint4*)&right[0][local][at] = keep8(pack8(d), mask);
       *(uint4*)&right[1][local][at] = dGate;
       *(uint4*)&right[2][local][at] = dUp;
-      if (r < end && c < C) {
+      if (r < end && c < columns) {
         *(uint4*)(row_of(dgate, r, lddgate) + c) = dGate;
         *(uint4*)(row_of(dup, r, lddup) + c) = dUp;
       }
@@ -153,22 +153,22 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* gradA, float* par
   for (int i = 0; i < 24; i++) {
     const int which = i / 8, e = (TILES == 1 ? 0 : (warp >> 2) * 16) + i % 4 / 2 * 8 + g;
     const int column = blockIdx.x * 64 + (warp & 3) * 16 + i / 4 % 2 * 8 + t * 2 + i % 2;
-    if (column >= C || (TILES == 1 && warp >= 4)) continue;
+    if (column >= columns || (TILES == 1 && warp >= 4)) continue;
     const i64 split = blockIdx.y;
     const float sum = sums[which][i / 4 % 2][i % 4];
-    if (which == 0) partialA[(split * RANK + e) * C + column] = sum;
-    else partialB[((split * 2 + which - 1) * C + column) * RANK + e] = sum;
+    if (which == 0) partialA[(split * RANK + e) * columns + column] = sum;
+    else partialB[((split * 2 + which - 1) * columns + column) * RANK + e] = sum;
   }
   if (!is_last_block(counters + blockIdx.x, gridDim.y)) return;
   for (int i = threadIdx.x; i < rankA * 64; i += 256) {
     const int e = i / 64, column = blockIdx.x * 64 + i % 64;
-    if (column < C) gradA[(i64)e * C + column] += keep * sum_of_splits(partialA + (i64)e * C + column, gridDim.y, (i64)RANK * C);
+    if (column < columns) gradA[(i64)e * columns + column] += keep * sum_of_splits(partialA + (i64)e * columns + column, gridDim.y, (i64)RANK * columns);
   }
 }
 
-KERNEL __launch_bounds__(256, 2) gated_backward_lora_16(bf16* dgate, bf16* dup, float* gradA, float* partialA, float* partialB, u32* counters, const bf16* gate, const bf16* up, const bf16* dy, const bf16* du, const bf16* a, const u8* bits, const bf16* u, int rows, int C, int lddgate, int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu, int splitRows, int rankA, float keep, int kind) {
-  gated_backward_lora<1>(dgate, dup, gradA, partialA, partialB, counters, gate, up, dy, du, a, bits, u, rows, C, lddgate, lddup, ldgate, ldup, lddy, lddu, lda, kb, ldu, splitRows, rankA, keep, kind);
+KERNEL __launch_bounds__(256, 2) gated_backward_lora_16(bf16* dgate, bf16* dup, float* gradA, float* partialA, float* partialB, u32* counters, const bf16* gate, const bf16* up, const bf16* dy, const bf16* du, const bf16* a, const u8* NULLABLE bits, const bf16* u, int rows, int columns, int lddgate, int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu, int splitRows, int rankA, float keep, int kind) {
+  gated_backward_lora<1>(dgate, dup, gradA, partialA, partialB, counters, gate, up, dy, du, a, bits, u, rows, columns, lddgate, lddup, ldgate, ldup, lddy, lddu, lda, kb, ldu, splitRows, rankA, keep, kind);
 }
-KERNEL __launch_bounds__(256, 2) gated_backward_lora_32(bf16* dgate, bf16* dup, float* gradA, float* partialA, float* partialB, u32* counters, const bf16* gate, const bf16* up, const bf16* dy, const bf16* du, const bf16* a, const u8* bits, const bf16* u, int rows, int C, int lddgate, int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu, int splitRows, int rankA, float keep, int kind) {
-  gated_backward_lora<2>(dgate, dup, gradA, partialA, partialB, counters, gate, up, dy, du, a, bits, u, rows, C, lddgate, lddup, ldgate, ldup, lddy, lddu, lda, kb, ldu, splitRows, rankA, keep, kind);
+KERNEL __launch_bounds__(256, 2) gated_backward_lora_32(bf16* dgate, bf16* dup, float* gradA, float* partialA, float* partialB, u32* counters, const bf16* gate, const bf16* up, const bf16* dy, const bf16* du, const bf16* a, const u8* NULLABLE bits, const bf16* u, int rows, int columns, int lddgate, int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu, int splitRows, int rankA, float keep, int kind) {
+  gated_backward_lora<2>(dgate, dup, gradA, partialA, partialB, counters, gate, up, dy, du, a, bits, u, rows, columns, lddgate, lddup, ldgate, ldup, lddy, lddu, lda, kb, ldu, splitRows, rankA, keep, kind);
 }

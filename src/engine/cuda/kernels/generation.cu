@@ -14,27 +14,27 @@ struct RowNorm {
 };
 
 /** normed = bf16(bf16(s·rstd)·weight) with s = bf16(x + residual), as rms_norm_forward rounds it; zeros up to a multiple of 8. */
-DEVICE void normalize_row(bf16* normed, const bf16* x, const RowNorm& norm, int C, bool writesSum) {
+DEVICE void normalize_row(bf16* normed, const bf16* x, const RowNorm& norm, int columns, bool writesSum) {
   constexpr int BATCH = 5, stride = PRODUCT_THREADS * 8;  // 16-byte loads under way at once
   uint4 weights[BATCH];
   auto load_weights = [&](int from) {
 #pragma unroll
-    for (int i = 0; i < BATCH; i++) weights[i] = from + i * stride < C ? load8(norm.weight, from + i * stride, C) : zero16();
+    for (int i = 0; i < BATCH; i++) weights[i] = from + i * stride < columns ? load8(norm.weight, from + i * stride, columns) : zero16();
   };
   const int own = threadIdx.x * 8;
   float squares = 0.0f;
-  for (int from = own; from < C; from += BATCH * stride) {
+  for (int from = own; from < columns; from += BATCH * stride) {
     uint4 held[BATCH], added[BATCH];
 #pragma unroll
     for (int i = 0; i < BATCH; i++) {
       const int c = from + i * stride;
-      held[i] = c < C ? load8(x, c, C) : zero16();
-      added[i] = norm.residual && c < C ? load8(norm.residual, c, C) : zero16();
+      held[i] = c < columns ? load8(x, c, columns) : zero16();
+      added[i] = norm.residual && c < columns ? load8(norm.residual, c, columns) : zero16();
     }
 #pragma unroll
     for (int i = 0; i < BATCH; i++) {
       const int c = from + i * stride;
-      if (c >= C) continue;
+      if (c >= columns) continue;
       float s[8], r[8];
       unpack8(held[i], s);
       unpack8(added[i], r);
@@ -44,17 +44,17 @@ DEVICE void normalize_row(bf16* normed, const bf16* x, const RowNorm& norm, int 
       for (int j = 0; j < 8; j++) squares += s[j] * s[j];
       const uint4 packed = pack8(s);
       *(uint4*)(normed + c) = packed;
-      if (writesSum) store8(norm.sum, c, C, packed);
+      if (writesSum) store8(norm.sum, c, columns, packed);
     }
   }
   load_weights(own);
-  const float scale = rsqrtf(block_sum(squares) / (float)C + norm.eps);
-  for (int from = own; from < C; from += BATCH * stride) {
+  const float scale = rsqrtf(block_sum(squares) / (float)columns + norm.eps);
+  for (int from = own; from < columns; from += BATCH * stride) {
     if (from > own) load_weights(from);
 #pragma unroll
     for (int i = 0; i < BATCH; i++) {
       const int c = from + i * stride;
-      if (c >= C) continue;
+      if (c >= columns) continue;
       float s[8], w[8];
       unpack8(*(const uint4*)(normed + c), s);
       unpack8(weights[i], w);
@@ -205,55 +205,13 @@ DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, 
   if (threadIdx.x == 0) count_up(ready);
 }
 
-KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear(bf16* y, const bf16* x, const bf16* w, const bf16* a, float* low, u32* ready, int M, int N, int K, int E, int ldy, int ldx, int ldw, int lda, int activation, u32 target) {
+KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear_8(bf16* y, const bf16* x, const bf16* w, const bf16* NULLABLE a, float* NULLABLE low, u32* NULLABLE ready, int M, int N, int K, int E, int ldy, int ldx, int ldw, int lda, int activation, u32 target) {
   small_product<1, false>(y, x, w, a, low, ready, RowNorm(), M, N, K, E, ldy, ldx, ldw, lda, activation, target);
 }
-KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear_16(bf16* y, const bf16* x, const bf16* w, const bf16* a, float* low, u32* ready, int M, int N, int K, int E, int ldy, int ldx, int ldw, int lda, int activation, u32 target) {
+KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear_16(bf16* y, const bf16* x, const bf16* w, const bf16* NULLABLE a, float* NULLABLE low, u32* NULLABLE ready, int M, int N, int K, int E, int ldy, int ldx, int ldw, int lda, int activation, u32 target) {
   small_product<2, false>(y, x, w, a, low, ready, RowNorm(), M, N, K, E, ldy, ldx, ldw, lda, activation, target);
 }
 /** x and residual are one row; sum may be null. */
-KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear_norm(bf16* y, const bf16* x, const bf16* w, const bf16* a, float* low, u32* ready, bf16* sum, const bf16* residual, const bf16* normWeight, int N, int K, int E, int ldw, int lda, int activation, u32 target, float eps) {
+KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear_norm(bf16* y, const bf16* x, const bf16* w, const bf16* NULLABLE a, float* NULLABLE low, u32* NULLABLE ready, bf16* NULLABLE sum, const bf16* NULLABLE residual, const bf16* normWeight, int N, int K, int E, int ldw, int lda, int activation, u32 target, float eps) {
   small_product<1, true>(y, x, w, a, low, ready, RowNorm{sum, residual, normWeight, eps}, 1, N, K, E, N, K, ldw, lda, activation, target);
-}
-
-/** index[row] = the lowest index of the largest logit. */
-KERNEL __launch_bounds__(1024) argmax_rows(int* index, const void* logits, int rows, int V, int ld, int kind) {
-  __shared__ float values[32];
-  __shared__ int places[32];
-  const int row = blockIdx.x, lane = threadIdx.x & 31;
-  float best = -INFINITY_F;
-  int place = 0x7fffffff;
-  for (int c = threadIdx.x * 8; c < V; c += blockDim.x * 8) {
-    float v[8];
-    if (!kind) load8(row_of((const bf16*)logits, row, ld), c, V, v);
-    for (int i = 0; i < 8 && c + i < V; i++) {
-      const float x = kind ? row_of((const float*)logits, row, ld)[c + i] : v[i];
-      if (x > best || place == 0x7fffffff) {
-        best = x;
-        place = c + i;
-      }
-    }
-  }
-  for (int pass = 0; pass < 2; pass++) {
-#pragma unroll
-    for (int mask = 16; mask > 0; mask >>= 1) {
-      const float otherBest = __shfl_xor_sync(0xffffffffu, best, mask);
-      const int otherPlace = __shfl_xor_sync(0xffffffffu, place, mask);
-      if (otherBest > best || (otherBest == best && otherPlace < place)) {
-        best = otherBest;
-        place = otherPlace;
-      }
-    }
-    if (pass == 1) break;
-    if (lane == 0) {
-      values[threadIdx.x >> 5] = best;
-      places[threadIdx.x >> 5] = place;
-    }
-    __syncthreads();
-    if (threadIdx.x >= 32) return;
-    const bool used = lane < (int)(blockDim.x >> 5);
-    best = used ? values[lane] : -INFINITY_F;
-    place = used ? places[lane] : 0x7fffffff;
-  }
-  if (threadIdx.x == 0) index[row] = place;
 }

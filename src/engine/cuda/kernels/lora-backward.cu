@@ -1,7 +1,7 @@
 // What the gradient of an adapted layer's input and that of A have in common, in one pass over [T, K]: for each part of the
 // layer, dx += keep·mask⊙(du·A) and grad += keep·duᵀ·(mask⊙x). x may be a norm's result, which is made again on the way.
 
-DEVICE int part_of(int e, int s1, int s2, int s3) { return (e >= s1) + (e >= s2) + (e >= s3); }
+DEVICE int part_of(int e, int start1, int start2, int start3) { return (e >= start1) + (e >= start2) + (e >= start3); }
 
 template <class V>
 DEVICE V pick(int i, V v0, V v1, V v2, V v3) {
@@ -27,7 +27,7 @@ DEVICE uint4 normalized(uint4 s, float scale, uint4 weight) {
  * each and half of the rows (16 columns of du) or every other 16 columns of du. At most 3 parts have ranks.
  */
 template <int TILES>
-DEVICE void lora_backward(float* grad0, float* grad1, float* grad2, float* grad3, float* partial, u32* counters, bf16* dx, const bf16* x, const float* rstd, const bf16* weight, const bf16* du, const bf16* a, const u8* bits, int rows, int K, int lddx, int ldx, int lddu, int lda, int kb, int s1, int s2, int s3, int r0, int r1, int r2, int r3, int splitRows, float keep0, float keep1, float keep2, float keep3) {
+DEVICE void lora_backward(float* grad0, float* grad1, float* grad2, float* grad3, float* partial, u32* counters, bf16* dx, const bf16* x, const float* rstd, const bf16* weight, const bf16* du, const bf16* a, const u8* bits, int rows, int K, int lddx, int ldx, int lddu, int lda, int kb, int start1, int start2, int start3, int rank0, int rank1, int rank2, int rank3, int splitRows, float keep0, float keep1, float keep2, float keep3) {
   constexpr int E = 16 * TILES, SLOTS = TILES < 3 ? TILES : 3, STEPS = TILES == 1 ? 2 : 4, OWN = (TILES + 1) / 2;
   __shared__ __align__(16) bf16 right[SLOTS][64][64];  // mask⊙x by part: [row][column]
   __shared__ __align__(16) bf16 left[64][E + 8];       // du: [row][e]
@@ -52,7 +52,7 @@ DEVICE void lora_backward(float* grad0, float* grad1, float* grad2, float* grad3
   u32 slotOf = 0;
 #pragma unroll
   for (int k = 0; k < TILES; k++) {
-    const int part = part_of(k * 16, s1, s2, s3);
+    const int part = part_of(k * 16, start1, start2, start3);
     if (part != previous) {
       if (slots == min(t, 2)) maskPart = part;
       slots++;
@@ -120,8 +120,8 @@ DEVICE void lora_backward(float* grad0, float* grad1, float* grad2, float* grad3
         const uint2 b = matrix[(k * 4 + j) * 32];
         multiply_add(added[j], low[k][0], low[k][1], low[k][2], low[k][3], b.x, b.y);
       }
-      const int part = part_of(k * 16, s1, s2, s3);
-      if (k + 1 < TILES && part_of(k * 16 + 16, s1, s2, s3) == part) continue;
+      const int part = part_of(k * 16, start1, start2, start3);
+      if (k + 1 < TILES && part_of(k * 16 + 16, start1, start2, start3) == part) continue;
       const float keep = pick(part, keep0, keep1, keep2, keep3);
       const int shift = 8 * ((slotOf >> (4 * k)) & 15);
 #pragma unroll
@@ -194,22 +194,22 @@ DEVICE void lora_backward(float* grad0, float* grad1, float* grad2, float* grad3
   if (!is_last_block(counters + blockIdx.x, gridDim.y)) return;
   for (int i = threadIdx.x; i < E * 64; i += 256) {
     const int e = i / 64, column = firstColumn + i % 64;
-    const int part = part_of(e, s1, s2, s3), local = e - pick(part, 0, s1, s2, s3);
+    const int part = part_of(e, start1, start2, start3), local = e - pick(part, 0, start1, start2, start3);
     float* grad = pick(part, grad0, grad1, grad2, grad3);
-    if (column >= K || !grad || local >= pick(part, r0, r1, r2, r3)) continue;
+    if (column >= K || !grad || local >= pick(part, rank0, rank1, rank2, rank3)) continue;
     grad[(i64)local * K + column] += pick(part, keep0, keep1, keep2, keep3) * sum_of_splits(partial + (i64)e * K + column, gridDim.y, (i64)E * K);
   }
 }
 
-KERNEL __launch_bounds__(256, 2) lora_backward_16(float* grad0, float* grad1, float* grad2, float* grad3, float* partial, u32* counters, bf16* dx, const bf16* x, const float* rstd, const bf16* weight, const bf16* du, const bf16* a, const u8* bits, int rows, int K, int lddx, int ldx, int lddu, int lda, int kb, int s1, int s2, int s3, int r0, int r1, int r2, int r3, int splitRows, float keep0, float keep1, float keep2, float keep3) {
-  lora_backward<1>(grad0, grad1, grad2, grad3, partial, counters, dx, x, rstd, weight, du, a, bits, rows, K, lddx, ldx, lddu, lda, kb, s1, s2, s3, r0, r1, r2, r3, splitRows, keep0, keep1, keep2, keep3);
+KERNEL __launch_bounds__(256, 2) lora_backward_16(float* NULLABLE grad0, float* NULLABLE grad1, float* NULLABLE grad2, float* NULLABLE grad3, float* partial, u32* counters, bf16* dx, const bf16* x, const float* NULLABLE rstd, const bf16* NULLABLE weight, const bf16* du, const bf16* a, const u8* NULLABLE bits, int rows, int K, int lddx, int ldx, int lddu, int lda, int kb, int start1, int start2, int start3, int rank0, int rank1, int rank2, int rank3, int splitRows, float keep0, float keep1, float keep2, float keep3) {
+  lora_backward<1>(grad0, grad1, grad2, grad3, partial, counters, dx, x, rstd, weight, du, a, bits, rows, K, lddx, ldx, lddu, lda, kb, start1, start2, start3, rank0, rank1, rank2, rank3, splitRows, keep0, keep1, keep2, keep3);
 }
-KERNEL __launch_bounds__(256, 2) lora_backward_32(float* grad0, float* grad1, float* grad2, float* grad3, float* partial, u32* counters, bf16* dx, const bf16* x, const float* rstd, const bf16* weight, const bf16* du, const bf16* a, const u8* bits, int rows, int K, int lddx, int ldx, int lddu, int lda, int kb, int s1, int s2, int s3, int r0, int r1, int r2, int r3, int splitRows, float keep0, float keep1, float keep2, float keep3) {
-  lora_backward<2>(grad0, grad1, grad2, grad3, partial, counters, dx, x, rstd, weight, du, a, bits, rows, K, lddx, ldx, lddu, lda, kb, s1, s2, s3, r0, r1, r2, r3, splitRows, keep0, keep1, keep2, keep3);
+KERNEL __launch_bounds__(256, 2) lora_backward_32(float* NULLABLE grad0, float* NULLABLE grad1, float* NULLABLE grad2, float* NULLABLE grad3, float* partial, u32* counters, bf16* dx, const bf16* x, const float* NULLABLE rstd, const bf16* NULLABLE weight, const bf16* du, const bf16* a, const u8* NULLABLE bits, int rows, int K, int lddx, int ldx, int lddu, int lda, int kb, int start1, int start2, int start3, int rank0, int rank1, int rank2, int rank3, int splitRows, float keep0, float keep1, float keep2, float keep3) {
+  lora_backward<2>(grad0, grad1, grad2, grad3, partial, counters, dx, x, rstd, weight, du, a, bits, rows, K, lddx, ldx, lddu, lda, kb, start1, start2, start3, rank0, rank1, rank2, rank3, splitRows, keep0, keep1, keep2, keep3);
 }
-KERNEL __launch_bounds__(256, 2) lora_backward_48(float* grad0, float* grad1, float* grad2, float* grad3, float* partial, u32* counters, bf16* dx, const bf16* x, const float* rstd, const bf16* weight, const bf16* du, const bf16* a, const u8* bits, int rows, int K, int lddx, int ldx, int lddu, int lda, int kb, int s1, int s2, int s3, int r0, int r1, int r2, int r3, int splitRows, float keep0, float keep1, float keep2, float keep3) {
-  lora_backward<3>(grad0, grad1, grad2, grad3, partial, counters, dx, x, rstd, weight, du, a, bits, rows, K, lddx, ldx, lddu, lda, kb, s1, s2, s3, r0, r1, r2, r3, splitRows, keep0, keep1, keep2, keep3);
+KERNEL __launch_bounds__(256, 2) lora_backward_48(float* NULLABLE grad0, float* NULLABLE grad1, float* NULLABLE grad2, float* NULLABLE grad3, float* partial, u32* counters, bf16* dx, const bf16* x, const float* NULLABLE rstd, const bf16* NULLABLE weight, const bf16* du, const bf16* a, const u8* NULLABLE bits, int rows, int K, int lddx, int ldx, int lddu, int lda, int kb, int start1, int start2, int start3, int rank0, int rank1, int rank2, int rank3, int splitRows, float keep0, float keep1, float keep2, float keep3) {
+  lora_backward<3>(grad0, grad1, grad2, grad3, partial, counters, dx, x, rstd, weight, du, a, bits, rows, K, lddx, ldx, lddu, lda, kb, start1, start2, start3, rank0, rank1, rank2, rank3, splitRows, keep0, keep1, keep2, keep3);
 }
-KERNEL __launch_bounds__(256, 2) lora_backward_64(float* grad0, float* grad1, float* grad2, float* grad3, float* partial, u32* counters, bf16* dx, const bf16* x, const float* rstd, const bf16* weight, const bf16* du, const bf16* a, const u8* bits, int rows, int K, int lddx, int ldx, int lddu, int lda, int kb, int s1, int s2, int s3, int r0, int r1, int r2, int r3, int splitRows, float keep0, float keep1, float keep2, float keep3) {
-  lora_backward<4>(grad0, grad1, grad2, grad3, partial, counters, dx, x, rstd, weight, du, a, bits, rows, K, lddx, ldx, lddu, lda, kb, s1, s2, s3, r0, r1, r2, r3, splitRows, keep0, keep1, keep2, keep3);
+KERNEL __launch_bounds__(256, 2) lora_backward_64(float* NULLABLE grad0, float* NULLABLE grad1, float* NULLABLE grad2, float* NULLABLE grad3, float* partial, u32* counters, bf16* dx, const bf16* x, const float* NULLABLE rstd, const bf16* NULLABLE weight, const bf16* du, const bf16* a, const u8* NULLABLE bits, int rows, int K, int lddx, int ldx, int lddu, int lda, int kb, int start1, int start2, int start3, int rank0, int rank1, int rank2, int rank3, int splitRows, float keep0, float keep1, float keep2, float keep3) {
+  lora_backward<4>(grad0, grad1, grad2, grad3, partial, counters, dx, x, rstd, weight, du, a, bits, rows, K, lddx, ldx, lddu, lda, kb, start1, start2, start3, rank0, rank1, rank2, rank3, splitRows, keep0, keep1, keep2, keep3);
 }

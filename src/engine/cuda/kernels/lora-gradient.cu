@@ -2,7 +2,7 @@
 // rows, left [T, e]ᵀ · right [T, columns]: blocks take a range of rows and write fp32 partials; the last block of the same
 // columns adds these in their order, so the result does not depend on timing.
 
-DEVICE int part_of(int e, int s1, int s2, int s3) { return (e >= s1) + (e >= s2) + (e >= s3); }
+DEVICE int part_of(int e, int start1, int start2, int start3) { return (e >= start1) + (e >= start2) + (e >= start3); }
 
 template <class V>
 DEVICE V pick(int i, V v0, V v1, V v2, V v3) {
@@ -102,7 +102,7 @@ DEVICE void write_partial(Tiles& tiles, float (&sums)[4][2][4], float* partial, 
 }
 
 /** grad_i [r_i, K] += factor_i · Σ rows du[row][s_i + e]·mask⊙x[row][k], by way of partial [splits][E][K]. */
-KERNEL __launch_bounds__(256, 3) lora_gradient_a(float* grad0, float* grad1, float* grad2, float* grad3, float* partial, u32* counters, const bf16* du, const bf16* x, const u8* bits, int rows, int K, int E, int lddu, int ldx, int kb, int s1, int s2, int s3, int r0, int r1, int r2, int r3, int splitRows, float factor0, float factor1, float factor2, float factor3) {
+KERNEL __launch_bounds__(256, 3) lora_gradient_a(float* NULLABLE grad0, float* NULLABLE grad1, float* NULLABLE grad2, float* NULLABLE grad3, float* partial, u32* counters, const bf16* du, const bf16* x, const u8* NULLABLE bits, int rows, int K, int E, int lddu, int ldx, int kb, int start1, int start2, int start3, int rank0, int rank1, int rank2, int rank3, int splitRows, float keep0, float keep1, float keep2, float keep3) {
   __shared__ Tiles tiles;
   float sums[4][2][4] = {};
   const int firstE = blockIdx.z * 64, width = min(64, E - firstE), column = blockIdx.x * 64;
@@ -111,7 +111,7 @@ KERNEL __launch_bounds__(256, 3) lora_gradient_a(float* grad0, float* grad1, flo
     int slots = 0, last = -1;
     u32 slotOf = 0, partOfSlot = 0;
     for (int m = 0; m * 16 < width; m++) {
-      const int part = part_of(firstE + m * 16, s1, s2, s3);
+      const int part = part_of(firstE + m * 16, start1, start2, start3);
       if (part != last) partOfSlot |= (u32)part << (8 * slots++);
       last = part;
       slotOf |= (u32)(slots - 1) << (8 * m);
@@ -125,33 +125,33 @@ KERNEL __launch_bounds__(256, 3) lora_gradient_a(float* grad0, float* grad1, flo
   if (!is_last_block(counters + blockIdx.z * gridDim.x + blockIdx.x, gridDim.y)) return;
   for (int i = threadIdx.x; i < width * 64; i += 256) {
     const int e = firstE + i / 64, k = column + i % 64;
-    const int part = part_of(e, s1, s2, s3), local = e - pick(part, 0, s1, s2, s3);
+    const int part = part_of(e, start1, start2, start3), local = e - pick(part, 0, start1, start2, start3);
     float* grad = pick(part, grad0, grad1, grad2, grad3);
-    if (k >= K || !grad || local >= pick(part, r0, r1, r2, r3)) continue;
-    grad[(i64)local * K + k] += pick(part, factor0, factor1, factor2, factor3) * sum_of_splits(partial + (i64)e * K + k, gridDim.y, (i64)E * K);
+    if (k >= K || !grad || local >= pick(part, rank0, rank1, rank2, rank3)) continue;
+    grad[(i64)local * K + k] += pick(part, keep0, keep1, keep2, keep3) * sum_of_splits(partial + (i64)e * K + k, gridDim.y, (i64)E * K);
   }
 }
 
 /** grad_i [columns of part i, r_i] += factor_i · Σ rows dy[row][n]·u[row][s_i + e], by way of partial [splits][N][width]. */
-KERNEL __launch_bounds__(256, 3) lora_gradient_b(float* grad0, float* grad1, float* grad2, float* grad3, float* partial, u32* counters, const bf16* u, const bf16* dy, int rows, int N, int width, int ldu, int lddy, int n1, int n2, int n3, int s1, int s2, int s3, int E, int r0, int r1, int r2, int r3, int splitRows, float factor0, float factor1, float factor2, float factor3) {
+KERNEL __launch_bounds__(256, 3) lora_gradient_b(float* NULLABLE grad0, float* NULLABLE grad1, float* NULLABLE grad2, float* NULLABLE grad3, float* partial, u32* counters, const bf16* u, const bf16* dy, int rows, int N, int width, int ldu, int lddy, int firstColumn1, int firstColumn2, int firstColumn3, int start1, int start2, int start3, int E, int rank0, int rank1, int rank2, int rank3, int splitRows, float factor0, float factor1, float factor2, float factor3) {
   __shared__ Tiles tiles;
   float sums[4][2][4] = {};
   int tile = blockIdx.x, part = 0;
   for (; part < 3; part++) {
-    const int count = (pick(part, n1, n2, n3, N) - pick(part, 0, n1, n2, n3) + 63) / 64;
+    const int count = (pick(part, firstColumn1, firstColumn2, firstColumn3, N) - pick(part, 0, firstColumn1, firstColumn2, firstColumn3) + 63) / 64;
     if (tile < count) break;
     tile -= count;
   }
-  const int firstColumn = pick(part, 0, n1, n2, n3), column = firstColumn + tile * 64, columnEnd = pick(part, n1, n2, n3, N);
-  const int firstLocal = blockIdx.z * 64, firstE = pick(part, 0, s1, s2, s3) + firstLocal;
-  const int partWidth = min(min(64, width - firstLocal), pick(part, s1, s2, s3, E) - firstE);
+  const int firstColumn = pick(part, 0, firstColumn1, firstColumn2, firstColumn3), column = firstColumn + tile * 64, columnEnd = pick(part, firstColumn1, firstColumn2, firstColumn3, N);
+  const int firstLocal = blockIdx.z * 64, firstE = pick(part, 0, start1, start2, start3) + firstLocal;
+  const int partWidth = min(min(64, width - firstLocal), pick(part, start1, start2, start3, E) - firstE);
   float* grad = pick(part, grad0, grad1, grad2, grad3);
   if (partWidth <= 0 || !grad) return;
   const int begin = blockIdx.y * splitRows, end = min(rows, begin + splitRows);
   product_of_rows<0>(tiles, sums, u + firstE, dy, 0, begin, end, partWidth, ldu, lddy, column, columnEnd, rows, 0, 1, 0, 0);
   write_partial(tiles, sums, partial + (i64)blockIdx.y * N * width + firstLocal, partWidth, column, columnEnd, 1, width);
   if (!is_last_block(counters + blockIdx.z * gridDim.x + blockIdx.x, gridDim.y)) return;
-  const int rank = pick(part, r0, r1, r2, r3);
+  const int rank = pick(part, rank0, rank1, rank2, rank3);
   const float factor = pick(part, factor0, factor1, factor2, factor3);
   for (int i = threadIdx.x; i < partWidth * 64; i += 256) {
     const int n = column + i / partWidth, local = firstLocal + i % partWidth;
@@ -161,15 +161,15 @@ KERNEL __launch_bounds__(256, 3) lora_gradient_b(float* grad0, float* grad1, flo
 }
 
 /** The end of lora_gradient_b alone, for partial sums that another kernel has made. */
-KERNEL __launch_bounds__(256) lora_finish_b(float* grad0, float* grad1, float* grad2, float* grad3, const float* partial, int N, int width, int splits, int n1, int n2, int n3, int r0, int r1, int r2, int r3, float factor0, float factor1, float factor2, float factor3) {
+KERNEL __launch_bounds__(256) lora_finish_b(float* NULLABLE grad0, float* NULLABLE grad1, float* NULLABLE grad2, float* NULLABLE grad3, const float* partial, int N, int width, int splits, int firstColumn1, int firstColumn2, int firstColumn3, int rank0, int rank1, int rank2, int rank3, float factor0, float factor1, float factor2, float factor3) {
 #pragma unroll
   for (int turn = 0; turn < 4; turn++) {
     const i64 i = ((i64)blockIdx.x * 4 + turn) * 256 + threadIdx.x;
     const int n = i / width, local = i % width;
-    const int part = part_of(n, n1, n2, n3), rank = pick(part, r0, r1, r2, r3);
+    const int part = part_of(n, firstColumn1, firstColumn2, firstColumn3), rank = pick(part, rank0, rank1, rank2, rank3);
     float* grad = pick(part, grad0, grad1, grad2, grad3);
     if (n >= N || local >= rank || !grad) continue;
-    grad[(i64)(n - pick(part, 0, n1, n2, n3)) * rank + local] += pick(part, factor0, factor1, factor2, factor3) * sum_of_splits(partial + i, splits, (i64)N * width);
+    grad[(i64)(n - pick(part, 0, firstColumn1, firstColumn2, firstColumn3)) * rank + local] += pick(part, factor0, factor1, factor2, factor3) * sum_of_splits(partial + i, splits, (i64)N * width);
   }
 }
 

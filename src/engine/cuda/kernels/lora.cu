@@ -1,7 +1,7 @@
 // The low-rank path's products with x: u = dropout(x)·Aᵀ, and dx += mask⊙(du·A). Parts of a stacked layer own column
-// ranges of u that start at 0, s1, s2, s3, multiples of 16. Bits are those of dropout.cu.
+// ranges of u that start at 0, start1, start2, start3, multiples of 16. Bits are those of dropout.cu.
 
-DEVICE int part_of(int e, int s1, int s2, int s3) { return (e >= s1) + (e >= s2) + (e >= s3); }
+DEVICE int part_of(int e, int start1, int start2, int start3) { return (e >= start1) + (e >= start2) + (e >= start3); }
 
 template <class V>
 DEVICE V pick(int i, V v0, V v1, V v2, V v3) {
@@ -28,15 +28,15 @@ DEVICE u32 share_byte(u32 word, int i) {
  * within a run does not matter as long as both operands agree: lane t takes columns 8t .. 8t+7, one wide load.
  */
 template <int TILES>
-DEVICE void lora_down(bf16* u, bf16* saved, const bf16* x, const bf16* a, const u8* bits, int rows, int K, int E, int ldu, int ldsaved, int ldx, int lda, int kb, int s1, int s2, int s3, float keep0, float keep1, float keep2, float keep3) {
+DEVICE void lora_down(bf16* u, bf16* saved, const bf16* x, const bf16* a, const u8* bits, int rows, int K, int E, int ldu, int ldsaved, int ldx, int lda, int kb, int start1, int start2, int start3, float keep0, float keep1, float keep2, float keep3) {
   // By registers: rows of A under way, and whether x is fetched a turn ahead.
   constexpr int BATCH = TILES > 4 ? 2 : TILES;
   constexpr bool AHEAD = TILES <= 4;
   __shared__ float partial[DOWN_WARPS][16][34];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const int firstRow = blockIdx.x * 32, firstE = blockIdx.y * TILES * 8;
-  const int firstPart = part_of(firstE, s1, s2, s3);
-  const int lastPart = part_of(min(firstE + TILES * 8, E) - 1, s1, s2, s3);
+  const int firstPart = part_of(firstE, start1, start2, start3);
+  const int lastPart = part_of(min(firstE + TILES * 8, E) - 1, start1, start2, start3);
   int row[4];  // g, g+8 of both halves; rows past the end read the last one again
 #pragma unroll
   for (int i = 0; i < 4; i++) row[i] = min(firstRow + i * 8 + g, rows - 1);
@@ -79,7 +79,7 @@ DEVICE void lora_down(bf16* u, bf16* saved, const bf16* x, const bf16* a, const 
         }
       }
       if (n % 2 == 0) {
-        const int part = part_of(firstE + n * 8, s1, s2, s3);
+        const int part = part_of(firstE + n * 8, start1, start2, start3);
         if (part != current) {
           current = part;
           const u32 word = pick(part - firstPart, keeps[0], keeps[1], keeps[2], keeps[3]);
@@ -115,7 +115,7 @@ DEVICE void lora_down(bf16* u, bf16* saved, const bf16* x, const bf16* a, const 
       float sum = 0.0f;
 #pragma unroll
       for (int w = 0; w < DOWN_WARPS; w++) sum += partial[w][threadIdx.x >> 5][lane];
-      const bf16 value = to_bf16(sum * pick(part_of(e, s1, s2, s3), keep0, keep1, keep2, keep3));
+      const bf16 value = to_bf16(sum * pick(part_of(e, start1, start2, start3), keep0, keep1, keep2, keep3));
       row_of(u, r, ldu)[e] = value;
       if (saved) row_of(saved, r, ldsaved)[e] = value;
     }
@@ -123,10 +123,10 @@ DEVICE void lora_down(bf16* u, bf16* saved, const bf16* x, const bf16* a, const 
 }
 
 #define LORA_DOWN(COLUMNS)                                                                                              \
-  KERNEL __launch_bounds__(512) lora_down_##COLUMNS(bf16* u, bf16* saved, const bf16* x, const bf16* a, const u8* bits, \
-      int rows, int K, int E, int ldu, int ldsaved, int ldx, int lda, int kb, int s1, int s2, int s3, float keep0,      \
+  KERNEL __launch_bounds__(512) lora_down_##COLUMNS(bf16* u, bf16* NULLABLE saved, const bf16* x, const bf16* a, const u8* NULLABLE bits, \
+      int rows, int K, int E, int ldu, int ldsaved, int ldx, int lda, int kb, int start1, int start2, int start3, float keep0,      \
       float keep1, float keep2, float keep3) {                                                                          \
-    lora_down<COLUMNS / 8>(u, saved, x, a, bits, rows, K, E, ldu, ldsaved, ldx, lda, kb, s1, s2, s3, keep0, keep1,      \
+    lora_down<COLUMNS / 8>(u, saved, x, a, bits, rows, K, E, ldu, ldsaved, ldx, lda, kb, start1, start2, start3, keep0, keep1,      \
         keep2, keep3);                                                                                                  \
   }
 LORA_DOWN(16)
@@ -138,7 +138,7 @@ LORA_DOWN(64)
  * dx += Σ parts keep·mask⊙(du·A). 64 rows by 128 columns a block, 16 by 64 a warp. Columns of a run of 32 are permuted on
  * the way into shared memory (8t + 2j + i to 8j + 2t + i), so that a lane's results of four tiles are 8 neighbours.
  */
-KERNEL __launch_bounds__(256, 2) lora_input_gradient(bf16* dx, const bf16* du, const bf16* a, const u8* bits, int rows, int K, int E, int lddx, int lddu, int lda, int kb, int s1, int s2, int s3, float keep0, float keep1, float keep2, float keep3) {
+KERNEL __launch_bounds__(256, 2) lora_input_gradient(bf16* dx, const bf16* du, const bf16* a, const u8* NULLABLE bits, int rows, int K, int E, int lddx, int lddu, int lda, int kb, int start1, int start2, int start3, float keep0, float keep1, float keep2, float keep3) {
   __shared__ __align__(16) bf16 tileA[64][136];   // [e][column]
   __shared__ __align__(16) bf16 tileU[64][72];    // [row][e]
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
@@ -159,7 +159,7 @@ KERNEL __launch_bounds__(256, 2) lora_input_gradient(bf16* dx, const bf16* du, c
   if (bits) {
     const int r = min(firstRow + localRow + (t >> 1) * 8, rows - 1);
     const int byte = min((firstColumn + localColumn) / 8 + (t & 1) * 4, kb - 4);
-    load_keeps(keeps, bits + (i64)r * kb + byte, 0, part_of(E - 1, s1, s2, s3), (i64)rows * kb);
+    load_keeps(keeps, bits + (i64)r * kb + byte, 0, part_of(E - 1, start1, start2, start3), (i64)rows * kb);
   }
   float total[8][4] = {}, sums[8][4] = {};
   for (int firstE = 0; firstE < E; firstE += 64) {
@@ -189,8 +189,8 @@ KERNEL __launch_bounds__(256, 2) lora_input_gradient(bf16* dx, const bf16* du, c
         multiply_add(sums[n], low[0], high[0], low[4], high[4], b[0], b[1]);
         multiply_add(sums[n + 1], low[0], high[0], low[4], high[4], b[2], b[3]);
       }
-      const int part = part_of(firstE + e, s1, s2, s3);
-      if (firstE + e + 16 < E && part_of(firstE + e + 16, s1, s2, s3) == part) continue;
+      const int part = part_of(firstE + e, start1, start2, start3);
+      if (firstE + e + 16 < E && part_of(firstE + e + 16, start1, start2, start3) == part) continue;
       const float keep = pick(part, keep0, keep1, keep2, keep3);
 #pragma unroll
       for (int h = 0; h < 2; h++) {

@@ -11,6 +11,7 @@ typedef unsigned short bf16;  // the bits of a bfloat16
 typedef unsigned int u32;
 
 #define DEVICE __device__ __forceinline__
+#define NULLABLE  // marks the pointers of a kernel that may be null
 #define NEGATIVE_INFINITY __int_as_float(0xff800000)
 #define LOG2_E 1.4426950408889634f
 #define LN_2 0.6931471805599453f

@@ -27,7 +27,7 @@ DEVICE void turn1(bf16* out, const bf16* x, const float* cos, const float* sin, 
   out[half] = to_bf16((b * c + a * s) * scale);
 }
 
-KERNEL __launch_bounds__(256) rotary(bf16* qOut, bf16* kOut, const bf16* q, const bf16* k, const float* cos, const float* sin, const float* queryScale, int rows, int heads, int kvHeads, int D, int ldqOut, int ldkOut, int ldq, int ldk, float sign) {
+KERNEL __launch_bounds__(256) rotary(bf16* NULLABLE qOut, bf16* NULLABLE kOut, const bf16* NULLABLE q, const bf16* NULLABLE k, const float* cos, const float* sin, const float* NULLABLE queryScale, int rows, int heads, int kvHeads, int D, int ldqOut, int ldkOut, int ldq, int ldk, float sign) {
   const int row = blockIdx.x;
   const int half = D / 2;
   const bool fast = half % 8 == 0;

@@ -4,45 +4,45 @@
 #define FOR_ROWS(row, rows) for (int row = blockIdx.y; row < rows; row += gridDim.y)
 
 /** out[i] = x[index[i]]. */
-KERNEL __launch_bounds__(128) gather_rows(bf16* out, const bf16* x, const int* index, int n, int C, int ldo, int ldx) {
+KERNEL __launch_bounds__(128) gather_rows(bf16* out, const bf16* x, const int* index, int n, int columns, int ldo, int ldx) {
   const int c = COLUMN;
-  if (c >= C) return;
-  FOR_ROWS(i, n) store8(row_of(out, i, ldo), c, C, load8(row_of(x, index[i], ldx), c, C));
+  if (c >= columns) return;
+  FOR_ROWS(i, n) store8(row_of(out, i, ldo), c, columns, load8(row_of(x, index[i], ldx), c, columns));
 }
 
 /** target[index[i]] = source[i], or zeros without a source. */
-KERNEL __launch_bounds__(128) scatter_rows(bf16* target, const bf16* source, const int* index, int n, int C, int ldt, int lds) {
+KERNEL __launch_bounds__(128) scatter_rows(bf16* target, const bf16* NULLABLE source, const int* index, int n, int columns, int ldt, int lds) {
   const int c = COLUMN;
-  if (c >= C) return;
+  if (c >= columns) return;
   FOR_ROWS(i, n) {
-    const uint4 v = source ? load8(row_of(source, i, lds), c, C) : zero16();
-    store8(row_of(target, index[i], ldt), c, C, v);
+    const uint4 v = source ? load8(row_of(source, i, lds), c, columns) : zero16();
+    store8(row_of(target, index[i], ldt), c, columns, v);
   }
 }
 
 /** out[r] = map[r] >= 0 ? source[map[r]] : base[r]; zeros for what is missing. */
-KERNEL __launch_bounds__(128) select_rows(bf16* out, const bf16* base, const bf16* source, const int* map, int rows, int C, int ldo, int ldb, int lds) {
+KERNEL __launch_bounds__(128) select_rows(bf16* out, const bf16* NULLABLE base, const bf16* NULLABLE source, const int* map, int rows, int columns, int ldo, int ldb, int lds) {
   const int c = COLUMN;
-  if (c >= C) return;
+  if (c >= columns) return;
   FOR_ROWS(row, rows) {
     const int from = map[row];
     uint4 v = zero16();
     if (from >= 0) {
-      if (source) v = load8(row_of(source, from, lds), c, C);
+      if (source) v = load8(row_of(source, from, lds), c, columns);
     } else if (base) {
-      v = load8(row_of(base, row, ldb), c, C);
+      v = load8(row_of(base, row, ldb), c, columns);
     }
-    store8(row_of(out, row, ldo), c, C, v);
+    store8(row_of(out, row, ldo), c, columns, v);
   }
 }
 
 /** out[i][c·block + j] = x[order[i·block + j]][c]. */
-KERNEL __launch_bounds__(128) merge_patches_forward(bf16* out, const bf16* x, const int* order, int outRows, int C, int block, int ldo, int ldx) {
+KERNEL __launch_bounds__(128) merge_patches_forward(bf16* out, const bf16* x, const int* order, int outRows, int columns, int block, int ldo, int ldx) {
   const int c = COLUMN;
-  if (c >= C) return;
+  if (c >= columns) return;
   FOR_ROWS(i, outRows) {
     bf16* to = row_of(out, i, ldo);
-    if (block == 4 && c + 8 <= C) {
+    if (block == 4 && c + 8 <= columns) {
       bf16 in[4][8], merged[32];
 #pragma unroll
       for (int j = 0; j < 4; j++) *(uint4*)in[j] = *(const uint4*)(row_of(x, order[i * 4 + j], ldx) + c);
@@ -54,18 +54,18 @@ KERNEL __launch_bounds__(128) merge_patches_forward(bf16* out, const bf16* x, co
     }
     for (int j = 0; j < block; j++) {
       const bf16* from = row_of(x, order[i * block + j], ldx);
-      for (int e = c; e < min(C, c + 8); e++) to[e * block + j] = from[e];
+      for (int e = c; e < min(columns, c + 8); e++) to[e * block + j] = from[e];
     }
   }
 }
 
 /** The way back: dx[order[i·block + j]][c] = dy[i][c·block + j]. */
-KERNEL __launch_bounds__(128) merge_patches_backward(bf16* dx, const bf16* dy, const int* order, int outRows, int C, int block, int lddx, int lddy) {
+KERNEL __launch_bounds__(128) merge_patches_backward(bf16* dx, const bf16* dy, const int* order, int outRows, int columns, int block, int lddx, int lddy) {
   const int c = COLUMN;
-  if (c >= C) return;
+  if (c >= columns) return;
   FOR_ROWS(i, outRows) {
     const bf16* from = row_of(dy, i, lddy);
-    if (block == 4 && c + 8 <= C) {
+    if (block == 4 && c + 8 <= columns) {
       bf16 out[4][8], merged[32];
 #pragma unroll
       for (int j = 0; j < 4; j++) ((uint4*)merged)[j] = ((const uint4*)(from + c * 4))[j];
@@ -77,7 +77,7 @@ KERNEL __launch_bounds__(128) merge_patches_backward(bf16* dx, const bf16* dy, c
     }
     for (int j = 0; j < block; j++) {
       bf16* to = row_of(dx, order[i * block + j], lddx);
-      for (int e = c; e < min(C, c + 8); e++) to[e] = from[e * block + j];
+      for (int e = c; e < min(columns, c + 8); e++) to[e] = from[e * block + j];
     }
   }
 }

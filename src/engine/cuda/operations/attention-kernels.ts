@@ -1,7 +1,7 @@
 /** Compiles and launches the attention kernels for a head size, and keeps their work lists on the device. */
+import { type AttentionBackwardDelta, KERNELS } from '../../../generated/kernel-launchers.js';
 import type { OperationAttributes, Segments } from '../../operations.js';
-import type { KernelFunction } from '../driver.js';
-import type { KernelProgram } from '../kernels.js';
+import type { DevicePointer, Kernel, KernelProgram, KernelTemplate } from '../launch.js';
 import type { DeviceBlock } from '../memory.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
@@ -39,6 +39,8 @@ const WARPGROUP_HELPERS = ['mma-helpers.cuh', 'warpgroup-helpers.cuh', 'warpgrou
 const KEPT_SEGMENTS = 8;
 /** Query heads of a key/value head that attention_decode takes. */
 const MAX_DECODE_GROUP = 16;
+/** Threads of a block of attention_backward_delta. */
+const DELTA_THREADS = 256;
 /** Blocks under way on each multiprocessor while decoding. */
 const DECODE_BLOCKS = 3;
 
@@ -103,14 +105,13 @@ interface DecodeLists {
   readonly slots: number;
 }
 
-/** The newest key and value of each query row, to be put into the cache, and the rotary tables (addresses). */
+/** The newest key and value of each query row, to be put into the cache, and the rotary tables. */
 export interface NewestRows {
   readonly k: CudaTensor;
   readonly v: CudaTensor;
-  readonly cos: number;
-  readonly sin: number;
-  /** 0 for none. */
-  readonly queryScale: number;
+  readonly cos: DevicePointer;
+  readonly sin: DevicePointer;
+  readonly queryScale: DevicePointer | undefined;
 }
 
 interface BackwardTensors {
@@ -122,10 +123,18 @@ interface BackwardTensors {
   readonly delta: CudaTensor;
 }
 
-interface Compiled {
-  readonly kernel: KernelFunction;
-  readonly block: number;
-  readonly sharedBytes: number;
+/** The kernel of each use. */
+const TEMPLATES = {
+  forward: KERNELS.attentionForward,
+  backwardQuery: KERNELS.attentionBackwardQuery,
+  backwardKeyValue: KERNELS.attentionBackwardKeyValue,
+  decode: KERNELS.attentionDecode,
+} as const satisfies Record<AttentionKernel, unknown>;
+
+type ParametersOf<K extends AttentionKernel> = (typeof TEMPLATES)[K] extends KernelTemplate<infer P> ? P : never;
+
+interface Variant<P> {
+  readonly kernel: Kernel<P>;
   readonly tileRows: number;
   /** Query heads that a block takes, on the query side. */
   readonly heads: number;
@@ -136,8 +145,10 @@ export class AttentionKernels {
   readonly #capability: number;
   /** Lists by kernel and settings; least recently used segments first. */
   readonly #lists = new Map<Segments, Map<string, WorkList | DecodeLists>>();
-  /** attention_decode by head size. */
-  readonly #decoders = new Map<number, Compiled>();
+  /** By kernel, head size and query heads of a key head. */
+  readonly #variants = new Map<AttentionKernel, Map<number, Variant<unknown>>>();
+  /** attention_backward_delta by head size. */
+  readonly #deltas = new Map<number, Kernel<AttentionBackwardDelta>>();
 
   constructor(store: TensorStore, capability: number) {
     this.#store = store;
@@ -154,38 +165,46 @@ export class AttentionKernels {
     }: { out: CudaTensor; lse?: CudaTensor | undefined; q: CudaTensor; k: CudaTensor; v: CudaTensor },
     { heads, kvHeads, headDim, scale, causal, segments }: Attributes,
   ): void {
-    const compiled = this.#compile('forward', 'attention_forward', headDim, heads / kvHeads);
-    const work = this.#work(segments, `q${compiled.tileRows}${causal}`, () =>
-      buildAttentionWork(segments, compiled.tileRows, causal),
+    const variant = this.#variant('forward', headDim, heads / kvHeads);
+    const work = this.#work(segments, `q${variant.tileRows}${causal}`, () =>
+      buildAttentionWork(segments, variant.tileRows, causal),
     );
-    this.#launch(compiled, heads / compiled.heads, work, 'ppppppiiiiiifi', [
-      ...[out.address, lse?.address ?? 0, q.address, k.address, v.address, work.block.address],
-      ...[out.ld, q.ld, k.ld, v.ld, kvHeads, q.rows, scale, causal ? 1 : 0],
-    ]);
+    // biome-ignore format: parameters by operand
+    this.#store.kernels.launch(variant.kernel, [heads / variant.heads, work.items], {
+      output: out.address, outputStride: out.ld, logSum: lse?.address, work: work.block.address,
+      query: q.address, queryStride: q.ld, key: k.address, keyStride: k.ld, value: v.address, valueStride: v.ld,
+      kvHeads, queryRows: q.rows, scale, causal: causal ? 1 : 0,
+    });
   }
 
   /** delta = rowsum(dOut ⊙ out) by head. */
   delta(delta: CudaTensor, dOut: CudaTensor, out: CudaTensor, { heads, headDim }: Attributes): void {
     const program = deltaProgram(this.#capability, headDim);
-    const kernel = this.#store.kernels.variant(program, 'attention_backward_delta');
+    const kernel = this.#deltas.get(headDim) ?? { ...KERNELS.attentionBackwardDelta, program, block: DELTA_THREADS };
+    this.#deltas.set(headDim, kernel);
     const lanes = 2 ** Math.ceil(Math.log2(headDim / 8));
-    const grid = [Math.ceil((out.rows * heads * lanes) / 256)] as const;
-    const values = [delta.address, dOut.address, out.address, dOut.ld, out.ld, heads, out.rows];
-    this.#store.kernels.launch(kernel, grid, 256, 'pppiiii', values);
+    // biome-ignore format: parameters by operand
+    this.#store.kernels.launch(kernel, [Math.ceil((out.rows * heads * lanes) / DELTA_THREADS)], {
+      delta: delta.address, outputGradient: dOut.address, outputGradientStride: dOut.ld,
+      output: out.address, outputStride: out.ld, heads, queryRows: out.rows,
+    });
   }
 
   backwardQuery(
     { dq, dOut, q, k, v, lse, delta }: BackwardTensors & { readonly dq: CudaTensor },
     { heads, kvHeads, headDim, scale, causal, segments }: Attributes,
   ): void {
-    const compiled = this.#compile('backwardQuery', 'attention_backward_query', headDim, heads / kvHeads);
-    const work = this.#work(segments, `q${compiled.tileRows}${causal}`, () =>
-      buildAttentionWork(segments, compiled.tileRows, causal),
+    const variant = this.#variant('backwardQuery', headDim, heads / kvHeads);
+    const work = this.#work(segments, `q${variant.tileRows}${causal}`, () =>
+      buildAttentionWork(segments, variant.tileRows, causal),
     );
-    this.#launch(compiled, heads / compiled.heads, work, 'ppppppppiiiiiiifi', [
-      ...[dq.address, dOut.address, q.address, k.address, v.address, lse.address, delta.address, work.block.address],
-      ...[dq.ld, dOut.ld, q.ld, k.ld, v.ld, kvHeads, q.rows, scale, causal ? 1 : 0],
-    ]);
+    // biome-ignore format: parameters by operand
+    this.#store.kernels.launch(variant.kernel, [heads / variant.heads, work.items], {
+      queryGradient: dq.address, queryGradientStride: dq.ld, outputGradient: dOut.address, outputGradientStride: dOut.ld,
+      query: q.address, queryStride: q.ld, key: k.address, keyStride: k.ld, value: v.address, valueStride: v.ld,
+      logSum: lse.address, delta: delta.address, work: work.block.address,
+      kvHeads, queryRows: q.rows, scale, causal: causal ? 1 : 0,
+    });
   }
 
   /** Key ranges of the segments must not overlap; key rows outside them are left as they were. */
@@ -193,15 +212,18 @@ export class AttentionKernels {
     { dk, dv, dOut, q, k, v, lse, delta }: BackwardTensors & { readonly dk: CudaTensor; readonly dv: CudaTensor },
     { heads, kvHeads, headDim, scale, causal, segments }: Attributes,
   ): void {
-    const compiled = this.#compile('backwardKeyValue', 'attention_backward_key_value', headDim, heads / kvHeads);
-    const work = this.#work(segments, `k${compiled.tileRows}${causal}`, () =>
-      buildAttentionKeyWork(segments, compiled.tileRows, causal),
+    const variant = this.#variant('backwardKeyValue', headDim, heads / kvHeads);
+    const work = this.#work(segments, `k${variant.tileRows}${causal}`, () =>
+      buildAttentionKeyWork(segments, variant.tileRows, causal),
     );
-    this.#launch(compiled, kvHeads, work, 'pppppppppiiiiiiiifi', [
-      ...[dk.address, dv.address, dOut.address, q.address, k.address, v.address],
-      ...[lse.address, delta.address, work.block.address],
-      ...[dk.ld, dv.ld, dOut.ld, q.ld, k.ld, v.ld, heads, q.rows, scale, causal ? 1 : 0],
-    ]);
+    // biome-ignore format: parameters by operand
+    this.#store.kernels.launch(variant.kernel, [kvHeads, work.items], {
+      keyGradient: dk.address, keyGradientStride: dk.ld, valueGradient: dv.address, valueGradientStride: dv.ld,
+      outputGradient: dOut.address, outputGradientStride: dOut.ld,
+      query: q.address, queryStride: q.ld, key: k.address, keyStride: k.ld, value: v.address, valueStride: v.ld,
+      logSum: lse.address, delta: delta.address, work: work.block.address,
+      heads, queryRows: q.rows, scale, causal: causal ? 1 : 0,
+    });
   }
 
   /** Whether every segment has at most one query row, as when tokens are generated one by one. */
@@ -217,18 +239,20 @@ export class AttentionKernels {
     newest?: NewestRows,
   ): void {
     const store = this.#store;
-    // Once a layer and token: looked up without putting its name together.
-    const compiled = this.#decoders.get(headDim) ?? this.#compile('decode', 'attention_decode', headDim);
-    this.#decoders.set(headDim, compiled);
+    const { kernel } = this.#variant('decode', headDim, 1);
     const { items, shares, slots } = this.#decodeLists(segments, kvHeads, causal);
     const partial = store.createF32([slots, heads * headDim]);
     const logSum = store.createF32([slots, heads]);
-    this.#launch(compiled, kvHeads, items, 'ppppppppppppppiiiiiiif', [
-      ...[out.address, partial.address, logSum.address, q.address, k.address, v.address],
-      ...[items.block.address, shares.block.address, slots > 0 ? store.counters(slots * kvHeads) : 0],
-      ...[newest?.k.address ?? 0, newest?.v.address ?? 0, newest?.cos ?? 0, newest?.sin ?? 0, newest?.queryScale ?? 0],
-      ...[out.ld, q.ld, k.ld, v.ld, newest?.k.ld ?? 0, newest?.v.ld ?? 0, heads, scale],
-    ]);
+    // biome-ignore format: parameters by operand
+    store.kernels.launch(kernel, [kvHeads, items.items], {
+      output: out.address, outputStride: out.ld, partialOutput: partial.address, partialLogSum: logSum.address,
+      query: q.address, queryStride: q.ld, key: k.address, keyStride: k.ld, value: v.address, valueStride: v.ld,
+      work: items.block.address, shares: shares.block.address,
+      arrived: slots > 0 ? store.counters(slots * kvHeads) : undefined,
+      newKey: newest?.k.address, newKeyStride: newest?.k.ld ?? 0,
+      newValue: newest?.v.address, newValueStride: newest?.v.ld ?? 0,
+      cosine: newest?.cos, sine: newest?.sin, queryScale: newest?.queryScale, heads, scale,
+    });
     store.release(partial);
     store.release(logSum);
   }
@@ -237,22 +261,24 @@ export class AttentionKernels {
     for (const segments of [...this.#lists.keys()]) this.#forget(segments);
   }
 
-  #launch(compiled: Compiled, heads: number, work: WorkList, signature: string, values: readonly number[]): void {
-    const { kernel, block, sharedBytes } = compiled;
-    this.#store.kernels.launch(kernel, [heads, work.items], block, signature, values, sharedBytes);
-  }
-
-  #compile(file: AttentionKernel, name: string, headDim: number, group = 1): Compiled {
-    const { kernels } = this.#store;
-    const program = attentionProgram(file, this.#capability, headDim, group, kernels.hasWarpgroups);
-    const { tiles, sharedBytes } = program;
-    return {
-      kernel: kernels.variant(program, name),
-      block: 32 * tiles.WARPS * ('HEAD_SPLIT' in tiles ? tiles.HEAD_SPLIT : tiles.TEAMS),
-      sharedBytes,
-      tileRows: attentionTileRows(file, tiles),
-      heads: 'GROUP' in tiles ? tiles.GROUP : 1,
-    };
+  #variant<K extends AttentionKernel>(use: K, headDim: number, group: number): Variant<ParametersOf<K>> {
+    const known = this.#variants.get(use) ?? new Map<number, Variant<unknown>>();
+    this.#variants.set(use, known);
+    const key = 1024 * headDim + group;
+    let variant = known.get(key);
+    if (!variant) {
+      const { hasWarpgroups } = this.#store.kernels;
+      const program = attentionProgram(use, this.#capability, headDim, group, hasWarpgroups);
+      const { tiles } = program;
+      const block = 32 * tiles.WARPS * ('HEAD_SPLIT' in tiles ? tiles.HEAD_SPLIT : tiles.TEAMS);
+      variant = {
+        kernel: { ...(TEMPLATES[use] as KernelTemplate<unknown>), program, block },
+        tileRows: attentionTileRows(use, tiles),
+        heads: 'GROUP' in tiles ? tiles.GROUP : 1,
+      };
+      known.set(key, variant);
+    }
+    return variant as Variant<ParametersOf<K>>;
   }
 
   #work(segments: Segments, key: string, build: () => Int32Array): WorkList {

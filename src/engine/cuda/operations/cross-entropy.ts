@@ -4,9 +4,10 @@
  * multiplied twice a row, not three times as when the vocabulary is cut into chunks.
  */
 import { EngineError } from '../../../errors.js';
+import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
 import { checkRows } from '../../row-lists.js';
-import { grid2 } from '../kernels.js';
+import { type DevicePointer, grid2, offset } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import { rowRange } from '../tensors.js';
 import type { WeightStore } from '../weights.js';
@@ -14,6 +15,7 @@ import type { WeightStore } from '../weights.js';
 const OPERATION = 'crossEntropy';
 /** Most logits held at once: 512 MiB, 1024 rows of Ministral's vocabulary. Products of few rows are bound by the head's bytes. */
 export const MAX_LOGITS = 1 << 27;
+type Triple = [DevicePointer, DevicePointer, DevicePointer];
 /** `kind` of float32 logits. */
 const KIND_F32 = 1;
 
@@ -39,36 +41,40 @@ export function crossEntropy(store: TensorStore, weights: WeightStore): Operatio
       const dLogits = gradient && store.create([block, vocabulary]);
       // Running maximum, sum and the target's logit of each row.
       const running = store.createF32([3, rows]);
-      const [rowMax, rowSum, target] = [0, 1, 2].map((i) => running.address + 4 * i * rows) as [number, number, number];
+      const [maximum, sum, logit] = [0, 1, 2].map((i) => offset(running.address, 4 * i * rows)) as Triple;
       // What the target and every other word are to get of the probability.
-      const wanted = [1 - smoothing + smoothing / vocabulary, smoothing / vocabulary];
+      const wanted = { own: 1 - smoothing + smoothing / vocabulary, other: smoothing / vocabulary };
       store.withTable(targets, (table) => {
         for (let row = 0; row < rows; row += block) {
           const m = Math.min(block, rows - row);
           const at = 4 * row;
+          const [rowMax, rowSum, targetLogit] = [maximum, sum, logit].map((of) => offset(of, at)) as Triple;
+          const chunk = { logits: logits.address, rows: m, n: vocabulary, ld: logits.ld, kind: KIND_F32 };
+          const rowTargets = offset(table, at);
           matrix.product(headRow, rowRange(hidden, row, m), { ...rowRange(logits, 0, m), columns: vocabulary });
-          store.kernels.run('cross_entropy_chunk', [m], 512, [
-            ...[rowMax + at, rowSum + at, target + at, logits.address, table + at],
-            ...[m, vocabulary, logits.ld, 0, 1, KIND_F32],
-          ]);
+          store.kernels.launch(KERNELS.crossEntropyChunk, [m], {
+            ...{ ...chunk, rowMax, rowSum, targetLogit, targets: rowTargets, firstColumn: 0, isFirst: 1 },
+          });
           if (smoothing !== 0) {
-            const shares = [1 - smoothing, smoothing / vocabulary];
-            const values = [target + at, logits.address, m, vocabulary, logits.ld, ...shares, KIND_F32];
-            store.kernels.run('cross_entropy_smooth', [m], 512, values);
+            const shares = { own: 1 - smoothing, each: smoothing / vocabulary };
+            store.kernels.launch(KERNELS.crossEntropySmooth, [m], { ...chunk, ...shares, targetLogit });
           }
           if (!gradient || !dLogits) continue;
-          store.kernels.run('cross_entropy_gradient', grid2(m, vocabulary), 128, [
-            ...[dLogits.address, logits.address, rowMax + at, rowSum + at, table + at, 0],
-            ...[m, vocabulary, dLogits.ld, logits.ld, 0, scale, KIND_F32, ...wanted],
-          ]);
+          store.kernels.launch(KERNELS.crossEntropyGradient, grid2(m, vocabulary), {
+            ...{ ...chunk, ...wanted, rowMax, rowSum, targets: rowTargets, firstColumn: 0 },
+            ...{ dlogits: dLogits.address, ldd: dLogits.ld, lossGradient: undefined, scale },
+          });
           matrix.transposedProduct(headRow, rowRange(dLogits, 0, m), rowRange(gradient, row, m));
         }
       });
-      const finish = [rowLoss.address, loss.address, rowMax, rowSum, target, rows, scale];
-      store.kernels.run('cross_entropy_finish', [1], 1024, finish);
+      // biome-ignore format: parameters by operand
+      store.kernels.launch(KERNELS.crossEntropyFinish, [1], {
+        rowLoss: rowLoss.address, loss: loss.address,
+        rowMax: maximum, rowSum: sum, targetLogit: logit, rows, scale,
+      });
       for (const tensor of [logits, dLogits, running]) if (tensor) store.release(tensor);
       // On its way before the rest of the step is queued: whoever reads it later waits for no more than this.
-      loss.early = store.staging.download(loss.address, 4);
+      store.readAhead(loss);
       return { outputs: [loss, rowLoss], saved: gradient ? [gradient] : [] };
     },
     backward([saved], [lossGradient], _attributes, needs) {
@@ -77,8 +83,11 @@ export function crossEntropy(store: TensorStore, weights: WeightStore): Operatio
       const { rows, columns } = gradient;
       const dx = store.create(gradient.shape);
       store.withF32(lossGradient, OPERATION, (factor) => {
-        const values = [dx.address, gradient.address, factor, 1, rows, columns, dx.ld, gradient.ld];
-        store.kernels.run('scale', grid2(rows, columns), 128, values);
+        // biome-ignore format: parameters by operand
+        store.kernels.launch(KERNELS.scale, grid2(rows, columns), {
+          out: dx.address, x: gradient.address, factorPointer: factor, factor: 1,
+          rows, columns, ldo: dx.ld, ldx: gradient.ld,
+        });
       });
       return [dx];
     },

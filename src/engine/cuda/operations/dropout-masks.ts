@@ -1,5 +1,6 @@
 /** Launches of dropout.cu, and the row keys of the passes under way, on the device. */
 
+import { KERNELS } from '../../../generated/kernel-launchers.js';
 import { dropoutThreshold } from '../../../random.js';
 import type { LinearPart } from '../../operations.js';
 import { MAX_PARTS } from '../adapters.js';
@@ -39,12 +40,14 @@ export class DropoutMasks {
         const lora = parts[i]?.lora;
         return lora ? value(lora) : 0;
       });
-    store.kernels.run('dropout_bits', [Math.ceil(words / block), lines, parts.length], block, [
-      ...[bits.address, this.#table(rowKeys).address, rows, columns, rowBytes],
-      ...own(({ seed }) => seed),
-      // Compared with 16 bits that stand in the upper half.
-      ...own(({ dropout }) => dropoutThreshold(dropout) * 65536),
-    ]);
+    // biome-ignore format: parameters by operand
+    const parameters = {
+      bits: bits.address, rowKeys: this.#table(rowKeys).address, rows, K: columns, kb: rowBytes,
+      seeds: own(({ seed }) => seed),
+      // Compared with the upper 16 bits of the hash.
+      thresholds: own(({ dropout }) => dropoutThreshold(dropout) * 65536),
+    };
+    store.kernels.launch(KERNELS.dropoutBits, [Math.ceil(words / block), lines, parts.length], parameters, block);
     return bits;
   }
 

@@ -1,4 +1,5 @@
 /** Copies of [T, H·D] with each head's columns widened to a multiple of 8, and back: the rare case of odd head sizes. */
+import { offset } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 
@@ -8,7 +9,7 @@ export function packHeads(store: TensorStore, x: CudaTensor, heads: number, head
   const out = store.create([x.rows, heads * wide]);
   store.driver.fillBytes(out.address, 0, 2 * out.rows * out.ld);
   for (let head = 0; head < heads; head++) {
-    const [target, source] = [out.address + 2 * head * wide, x.address + 2 * head * headDim];
+    const [target, source] = [offset(out.address, 2 * head * wide), offset(x.address, 2 * head * headDim)];
     store.driver.copyRows(target, 2 * out.ld, source, 2 * x.ld, 2 * headDim, x.rows);
   }
   return out;
@@ -18,7 +19,7 @@ export function unpackHeads(store: TensorStore, x: CudaTensor, heads: number, he
   const wide = 8 * Math.ceil(headDim / 8);
   const out = store.createInput([x.rows, heads * headDim]);
   for (let head = 0; head < heads; head++) {
-    const [target, source] = [out.address + 2 * head * headDim, x.address + 2 * head * wide];
+    const [target, source] = [offset(out.address, 2 * head * headDim), offset(x.address, 2 * head * wide)];
     store.driver.copyRows(target, 2 * out.ld, source, 2 * x.ld, 2 * headDim, x.rows);
   }
   return out;

@@ -2,9 +2,10 @@
  * Launches of lora-gradient.cu, lora-backward.cu and what backward needs of lora.cu: the low-rank part of dx, and the
  * gradients of A and B, added to the flat float32 gradients.
  */
+import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { LinearPart } from '../../operations.js';
 import { type AdapterGroup, MAX_PARTS } from '../adapters.js';
-import type { KernelName } from '../kernels.js';
+import { type DevicePointer, ofWidth } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import { maskBytes } from './dropout-masks.js';
@@ -28,7 +29,7 @@ interface LoraSide {
 /** What the gradients of x and A are made of. */
 export interface LoraInputSide extends LoraSide {
   /** Address of du [T, E]. */
-  readonly du: number;
+  readonly du: DevicePointer;
   readonly lddu: number;
   readonly bits: CudaTensor | undefined;
 }
@@ -40,6 +41,24 @@ export interface LoraOutputSide extends LoraSide {
   readonly dy: CudaTensor;
   /** First column of each part in dy. */
   readonly columns: readonly number[];
+}
+
+/** The input of an adapted layer as backward has it. */
+export interface SavedInput {
+  readonly rows: number;
+  /** Its values, kept or computed again, to be released by the caller. */
+  rematerialize(): CudaTensor;
+  /** Where x is bf16(bf16(sum·rstd)·weight): a kernel may compute it on the way. */
+  readonly norm?: { readonly sum: CudaTensor; readonly rstd: CudaTensor; readonly weight: DevicePointer } | undefined;
+}
+
+/** An input that was kept. */
+export function savedInput(store: TensorStore, x: CudaTensor): SavedInput {
+  const rematerialize = (): CudaTensor => {
+    store.retain(x);
+    return x;
+  };
+  return { rows: x.rows, rematerialize };
 }
 
 /** A sum over rows in ranges: rows of a range, a multiple of 64, and ranges. */
@@ -74,19 +93,23 @@ export function splitRows(
   return best;
 }
 
-/** Address of each part's gradient, 0 for parts that have none; marks them as touched. */
-export function targets(store: TensorStore, { parts, isWanted }: LoraSide, which: 'a' | 'b'): number[] {
+/** Address of each part's gradient, undefined for parts that have none; marks them as touched. */
+export function targets(
+  store: TensorStore,
+  { parts, isWanted }: LoraSide,
+  which: 'a' | 'b',
+): (DevicePointer | undefined)[] {
   return Array.from({ length: MAX_PARTS }, (_, i) => {
     const lora = parts[i]?.lora;
-    if (!lora || !isWanted[i]) return 0;
+    if (!lora || !isWanted[i]) return undefined;
     const gradient = store.use(lora[which].grad, 'linear');
     gradient.isTouched = true;
     return gradient.address;
   });
 }
 
-/** dx += mask ⊙ (du·A) / (1 - p) and dA += duᵀ·(mask ⊙ x) / (1 - p); `x` as `keepOrRemake` gave it. */
-export function loraInputGradients(store: TensorStore, dx: CudaTensor, low: LoraInputSide, x: CudaTensor): void {
+/** dx += mask ⊙ (du·A) / (1 - p) and dA += duᵀ·(mask ⊙ x) / (1 - p). */
+export function loraInputGradients(store: TensorStore, dx: CudaTensor, low: LoraInputSide, x: SavedInput): void {
   const { rows, columns } = dx;
   const { du, lddu, bits, group, parts } = low;
   const { starts, ranks } = group;
@@ -96,23 +119,20 @@ export function loraInputGradients(store: TensorStore, dx: CudaTensor, low: Lora
     loraGradientA(store, low, x);
     return;
   }
-  // A norm's result is made again on the way.
-  const norm = x.storage ? undefined : x.recipe?.norm;
-  const values = norm ? norm.sum : store.remake(x);
+  const { norm } = x;
+  const values = norm ? norm.sum : x.rematerialize();
   const strips = Math.ceil(columns / TILE);
   // dx is read and written, x is read: 6 bytes an element.
   const split = splitRows(store, rows, strips, 2, (2 * 4 * group.columns) / (TILE * 6));
   const partial = store.createF32([split.splits, group.columns, columns]);
-  store.kernels.run(`lora_backward_${group.columns}` as KernelName, [strips, split.splits], 256, [
-    ...targets(store, low, 'a'),
-    ...[partial.address, store.counters(strips), dx.address, values.address],
-    ...[norm?.rstd.address ?? 0, norm?.weight() ?? 0, du, group.a, bits?.address ?? 0],
-    ...[rows, columns, dx.ld, values.ld, lddu, group.lda, maskBytes(columns)],
-    ...starts.slice(1, MAX_PARTS),
-    ...ranks,
-    split.rows,
-    ...keeps(parts),
-  ]);
+  // biome-ignore format: parameters by operand
+  store.kernels.launch(ofWidth(KERNELS.loraBackward, group.columns), [strips, split.splits], {
+    grads: targets(store, low, 'a'), partial: partial.address, counters: store.counters(strips),
+    dx: dx.address, lddx: dx.ld, x: values.address, ldx: values.ld,
+    rstd: norm?.rstd.address, weight: norm?.weight, du, lddu, a: group.a, lda: group.lda,
+    bits: bits?.address, kb: maskBytes(columns), rows, K: columns,
+    starts, ranks, splitRows: split.rows, keeps: keeps(parts),
+  });
   store.release(partial);
   if (!norm) store.release(values);
 }
@@ -122,19 +142,19 @@ export function loraInputGradient(store: TensorStore, dx: CudaTensor, low: LoraI
   const { rows, columns } = dx;
   const { du, lddu, bits, group, parts } = low;
   const grid = [Math.ceil(columns / 128), Math.ceil(rows / 64)] as const;
-  store.kernels.run('lora_input_gradient', grid, 256, [
-    ...[dx.address, du, group.a, bits?.address ?? 0],
-    ...[rows, columns, group.columns, dx.ld, lddu, group.lda, maskBytes(columns)],
-    ...group.starts.slice(1, MAX_PARTS),
-    ...keeps(parts),
-  ]);
+  // biome-ignore format: parameters by operand
+  store.kernels.launch(KERNELS.loraInputGradient, grid, {
+    dx: dx.address, lddx: dx.ld, du, lddu, a: group.a, lda: group.lda,
+    bits: bits?.address, kb: maskBytes(columns), rows, K: columns, E: group.columns,
+    starts: group.starts, keeps: keeps(parts),
+  });
 }
 
-/** dA += duᵀ·(mask ⊙ x) / (1 - p); `x` as `keepOrRemake` gave it. */
-export function loraGradientA(store: TensorStore, low: LoraInputSide, x: CudaTensor): void {
+/** dA += duᵀ·(mask ⊙ x) / (1 - p). */
+export function loraGradientA(store: TensorStore, low: LoraInputSide, x: SavedInput): void {
   const { du, lddu, bits, group, parts } = low;
   if (x.rows === 0) return;
-  const values = store.remake(x);
+  const values = x.rematerialize();
   const { rows, columns } = values;
   const { starts, ranks, columns: width } = group;
   const tiles = [Math.ceil(columns / TILE), Math.ceil(width / TILE)] as const;
@@ -146,15 +166,12 @@ export function loraGradientA(store: TensorStore, low: LoraInputSide, x: CudaTen
     (2 * 4 * Math.min(width, TILE)) / (TILE * 2),
   );
   const partial = store.createF32([split.splits, width, columns]);
-  store.kernels.run('lora_gradient_a', [tiles[0], split.splits, tiles[1]], 256, [
-    ...targets(store, low, 'a'),
-    ...[partial.address, store.counters(tiles[0] * tiles[1]), du, values.address, bits?.address ?? 0],
-    ...[rows, columns, width, lddu, values.ld, maskBytes(columns)],
-    ...starts.slice(1, MAX_PARTS),
-    ...ranks,
-    split.rows,
-    ...keeps(parts),
-  ]);
+  // biome-ignore format: parameters by operand
+  store.kernels.launch(KERNELS.loraGradientA, [tiles[0], split.splits, tiles[1]], {
+    grads: targets(store, low, 'a'), partial: partial.address, counters: store.counters(tiles[0] * tiles[1]),
+    du, lddu, x: values.address, ldx: values.ld, bits: bits?.address, kb: maskBytes(columns),
+    rows, K: columns, E: width, starts, ranks, splitRows: split.rows, keeps: keeps(parts),
+  });
   store.release(partial);
   store.release(values);
 }
@@ -170,30 +187,23 @@ export function loraGradientB(store: TensorStore, low: LoraOutputSide): void {
   const deep = Math.ceil(width / TILE);
   const split = splitRows(store, rows, tiles * deep, GRADIENT_BLOCKS, (2 * 4 * Math.min(width, TILE)) / (TILE * 2));
   const partial = store.createF32([split.splits, n, width]);
-  store.kernels.run('lora_gradient_b', [tiles, split.splits, deep], 256, [
-    ...targets(store, low, 'b'),
-    ...[partial.address, store.counters(tiles * deep), u.address, dy.address],
-    ...[rows, n, width, u.ld, dy.ld],
-    ...firsts.slice(1, MAX_PARTS),
-    ...starts.slice(1, MAX_PARTS),
-    group.columns,
-    ...ranks,
-    split.rows,
-    ...scales(parts),
-  ]);
+  // biome-ignore format: parameters by operand
+  store.kernels.launch(KERNELS.loraGradientB, [tiles, split.splits, deep], {
+    grads: targets(store, low, 'b'), partial: partial.address, counters: store.counters(tiles * deep),
+    u: u.address, ldu: u.ld, dy: dy.address, lddy: dy.ld, rows, N: n, width, E: group.columns,
+    firstColumns: firsts, starts, ranks, splitRows: split.rows, factors: scales(parts),
+  });
   store.release(partial);
 }
 
 /** The end of `loraGradientB`, of partial sums [splits, N, width] that another kernel has made. */
 export function finishB(store: TensorStore, low: Omit<LoraOutputSide, 'u' | 'dy'>, partial: CudaTensor): void {
   const [splits, n, width] = partial.shape as [number, number, number];
-  store.kernels.run('lora_finish_b', [Math.ceil((n * width) / 1024)], 256, [
-    ...targets(store, low, 'b'),
-    ...[partial.address, n, width, splits],
-    ...firstColumns(low, n).slice(1, MAX_PARTS),
-    ...low.group.ranks,
-    ...scales(low.parts),
-  ]);
+  // biome-ignore format: parameters by operand
+  store.kernels.launch(KERNELS.loraFinishB, [Math.ceil((n * width) / 1024)], {
+    grads: targets(store, low, 'b'), partial: partial.address, N: n, width, splits,
+    firstColumns: firstColumns(low, n), ranks: low.group.ranks, factors: scales(low.parts),
+  });
 }
 
 function scales(parts: readonly LinearPart[]): number[] {

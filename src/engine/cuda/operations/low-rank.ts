@@ -1,9 +1,10 @@
 /** Launches of lora.cu that forward needs: dropout masks and the way down, for up to four stacked parts. */
 
+import { KERNELS } from '../../../generated/kernel-launchers.js';
 import { dropoutScale } from '../../../random.js';
 import type { LinearPart } from '../../operations.js';
 import { type AdapterGroup, MAX_PARTS } from '../adapters.js';
-import { grid2, type KernelName } from '../kernels.js';
+import { type DevicePointer, grid2, ofWidth } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import { maskBytes } from './dropout-masks.js';
@@ -23,7 +24,7 @@ export function keeps(parts: readonly LinearPart[]): number[] {
 
 export interface LoraDown {
   /** Address of u [T, E]. */
-  readonly u: number;
+  readonly u: DevicePointer;
   readonly ldu: number;
   /** A second place for u. */
   readonly saved: CudaTensor | undefined;
@@ -40,18 +41,17 @@ export function loraDown(store: TensorStore, { u, ldu, saved, x, bits, group, pa
     const operands = { a: x.address, lda: ld, b: group.a, ldb: group.lda, transB: true, d: u, ldd: ldu };
     store.products.run({ m: rows, n: group.columns, k: columns, ...operands });
     if (saved) {
-      store.kernels.run('copy_bf16', grid2(rows, group.columns), 128, [
-        ...[saved.address, u, rows, group.columns, saved.ld, ldu],
-      ]);
+      const copy = { out: saved.address, x: u, rows, columns: group.columns, ldo: saved.ld, ldx: ldu };
+      store.kernels.launch(KERNELS.copyBf16, grid2(rows, group.columns), copy);
     }
     return;
   }
   const width = Math.min(group.columns, 64);
   const grid = [Math.ceil(rows / 32), Math.ceil(group.columns / width)] as const;
-  store.kernels.run(`lora_down_${width}` as KernelName, grid, 512, [
-    ...[u, saved?.address ?? 0, x.address, group.a, bits?.address ?? 0],
-    ...[rows, columns, group.columns, ldu, saved?.ld ?? 0, ld, group.lda, maskBytes(columns)],
-    ...group.starts.slice(1, MAX_PARTS),
-    ...keeps(parts),
-  ]);
+  // biome-ignore format: parameters by operand
+  store.kernels.launch(ofWidth(KERNELS.loraDown, width), grid, {
+    u, ldu, saved: saved?.address, ldsaved: saved?.ld ?? 0, x: x.address, ldx: ld, a: group.a, lda: group.lda,
+    bits: bits?.address, kb: maskBytes(columns), rows, K: columns, E: group.columns,
+    starts: group.starts, keeps: keeps(parts),
+  });
 }

@@ -1,10 +1,11 @@
 /** Operations that move rows: embedding lookup, gather, scatter, patch merging. They save nothing: shapes suffice. */
 import { EngineError } from '../../../errors.js';
+import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { RowNoise } from '../../../random.js';
 import { NOISE_SEED } from '../../../random.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
 import { checkNoise, checkRows, patchOrder } from '../../row-lists.js';
-import { grid2 } from '../kernels.js';
+import { grid2 } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import type { WeightStore } from '../weights.js';
@@ -31,10 +32,11 @@ function select(
   const rows = inverse.length;
   const out = store.create([rows, columns]);
   store.withTable(inverse, (map) => {
-    store.kernels.run('select_rows', grid2(rows, columns), 128, [
-      ...[out.address, base?.address ?? 0, source?.address ?? 0, map],
-      ...[rows, columns, out.ld, base?.ld ?? 0, source?.ld ?? 0],
-    ]);
+    // biome-ignore format: parameters by operand
+    store.kernels.launch(KERNELS.selectRows, grid2(rows, columns), {
+      out: out.address, base: base?.address, source: source?.address, map,
+      rows, columns, ldo: out.ld, ldb: base?.ld ?? 0, lds: source?.ld ?? 0,
+    });
   });
   return out;
 }
@@ -43,9 +45,12 @@ function select(
 export function writeRows(store: TensorStore, target: CudaTensor, source: CudaTensor, rows: Int32Array): void {
   inverseOf(rows, target.rows, 'writeRows');
   store.withTable(rows, (table) => {
-    store.kernels.run('scatter_rows', grid2(rows.length, source.columns), 128, [
-      ...[target.address, source.address, table, rows.length, source.columns, target.ld, source.ld],
-    ]);
+    const { columns } = source;
+    // biome-ignore format: parameters by operand
+    store.kernels.launch(KERNELS.scatterRows, grid2(rows.length, columns), {
+      target: target.address, source: source.address, index: table,
+      n: rows.length, columns, ldt: target.ld, lds: source.ld,
+    });
   });
 }
 
@@ -53,8 +58,8 @@ function addNoise(store: TensorStore, { address, rows, columns, ld }: CudaTensor
   const bounds = new Int32Array(noise.bounds.buffer, noise.bounds.byteOffset, noise.bounds.length);
   store.withTable(noise.rowKeys, (keys) => {
     store.withTable(bounds, (limits) => {
-      const values = [address, keys, limits, rows, columns, ld, NOISE_SEED];
-      store.kernels.run('add_noise', grid2(rows, columns), 128, values);
+      const parameters = { x: address, rowKeys: keys, bounds: limits, rows, K: columns, ld, seed: NOISE_SEED };
+      store.kernels.launch(KERNELS.addNoise, grid2(rows, columns), parameters);
     });
   });
 }
@@ -74,12 +79,12 @@ export function embedding(store: TensorStore, weights: WeightStore): Operation<O
 }
 
 export function gatherRows(store: TensorStore): Operation<OperationAttributes['gatherRows']> {
-  // The number of rows of x is not among what backward is told, so a tensor without numbers carries it.
+  // Backward does not receive the row count of x; a tensor without elements carries it.
   return {
     forward([input], { rows }, record) {
       const x = store.matrix(input, 'gatherRows', 'x');
       inverseOf(rows, x.rows, 'gatherRows');
-      return { outputs: [store.gather(x, rows)], saved: record ? [store.markOf(x)] : [] };
+      return { outputs: [store.gather(x, rows)], saved: record ? [store.shapeOf(x)] : [] };
     },
     backward([mark], [gradient], { rows }, needs) {
       if (!gradient || !needs[0]) return [undefined];
@@ -119,8 +124,11 @@ export function mergePatches(store: TensorStore): Operation<OperationAttributes[
       const order = patchOrder(attributes, patches);
       const out = store.createInput([patches / block, columns * block]);
       store.withTable(order, (table) => {
-        const values = [out.address, x.address, table, out.rows, columns, block, out.ld, x.ld];
-        store.kernels.run('merge_patches_forward', grid2(out.rows, columns), 128, values);
+        // biome-ignore format: parameters by operand
+        store.kernels.launch(KERNELS.mergePatchesForward, grid2(out.rows, columns), {
+          out: out.address, x: x.address, order: table,
+          outRows: out.rows, columns, block, ldo: out.ld, ldx: x.ld,
+        });
       });
       return { outputs: [out], saved: [] };
     },
@@ -131,8 +139,11 @@ export function mergePatches(store: TensorStore): Operation<OperationAttributes[
       const columns = dy.columns / block;
       const dx = store.create([dy.rows * block, columns]);
       store.withTable(patchOrder(attributes, dx.rows), (table) => {
-        const values = [dx.address, dy.address, table, dy.rows, columns, block, dx.ld, dy.ld];
-        store.kernels.run('merge_patches_backward', grid2(dy.rows, columns), 128, values);
+        // biome-ignore format: parameters by operand
+        store.kernels.launch(KERNELS.mergePatchesBackward, grid2(dy.rows, columns), {
+          dx: dx.address, dy: dy.address, order: table,
+          outRows: dy.rows, columns, block, lddx: dx.ld, lddy: dy.ld,
+        });
       });
       return [dx];
     },

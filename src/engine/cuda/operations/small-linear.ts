@@ -1,8 +1,5 @@
-/**
- * Products with a few rows of x, bound by reading the weight once. What lies around the product comes in the same
- * launch: a low-rank addition, the norm of a single row before it, the gated activation of a pair after it.
- */
 import type { AdapterGroup } from '../adapters.js';
+import type { DevicePointer } from '../launch.js';
 import { CACHE, type DeviceBlock } from '../memory.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
@@ -54,14 +51,13 @@ export class SmallLinear {
     const lowBlocks = (width / BLOCK_ROWS) * LOW_SPLITS;
     const blocks = lowBlocks + Math.ceil((activation < 0 ? n : 2 * n) / BLOCK_ROWS);
     const low = group && store.createF32([LOW_SPLITS, rows, width]);
-    const [a, lda] = group ? [group.a, group.lda] : [0, 0];
-    const [lowAddress, ready] = low ? [low.address, this.#counter()] : [0, 0];
     const target = (this.#count + lowBlocks) % 2 ** 32;
     weight.matrix.smallProduct(weight.row, {
-      ...{ y, x, n, blocks, a, lda, width, low: lowAddress, ready, target, activation },
+      ...{ y, x, n, blocks, width, target, activation },
+      ...{ a: group?.a, lda: group?.lda ?? 0, low: low?.address, ready: low && this.#counter() },
       norm: norm && {
-        sum: norm.sum?.address ?? 0,
-        residual: norm.residual?.address ?? 0,
+        sum: norm.sum?.address,
+        residual: norm.residual?.address,
         weight: norm.weight,
         eps: norm.eps,
       },
@@ -71,7 +67,7 @@ export class SmallLinear {
     if (low) store.release(low);
   }
 
-  #counter(): number {
+  #counter(): DevicePointer {
     if (!this.#ready) {
       this.#ready = this.#store.allocator.allocate(4, CACHE);
       this.#store.driver.fillBytes(this.#ready.address, 0, 4);

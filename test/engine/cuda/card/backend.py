@@ -17,14 +17,13 @@ def text(name):
     return open(os.path.join(HERE if name.startswith('emulation/') else KERNELS, name)).read()
 
 def parameters(source):
-    """name -> list of C types, as written in the .cu file."""
+    """name -> list of C types, as written in the .cu file; a macro makes a kernel for each width."""
     found = {}
-    for name, inside in re.findall(r'KERNEL __launch_bounds__\([^)]*\) (\w+)\(([^)]*)\) {', source):
-        found[name] = [re.sub(r'\s*\w+$', '', p.strip()) for p in inside.split(',')]
-    inside = re.search(r'DEVICE void lora_down\(([^)]*)\)', source)
-    if inside:
-        for width in (16, 32, 48, 64):
-            found[f'lora_down_{width}'] = [re.sub(r'\s*\w+$', '', p.strip()) for p in inside[1].split(',')]
+    source = source.replace('\\\n', ' ')
+    for macro, argument, name, inside in re.findall(r'(?:#define (\w+)\((\w+)\)\s*)?KERNEL\s+__launch_bounds__\([^)]*\)\s+([\w#]+)\(([^)]*)\)\s*{', source):
+        types = [re.sub(r'\s*\w+$', '', ' '.join(p.split())) for p in inside.split(',')]
+        widths = re.findall(rf'^{macro}\((\d+)\)', source, re.M) if macro else []
+        for each in [name.replace('##' + argument, width) for width in widths] or [name]: found[each] = types
     return found
 
 def letters(types):
@@ -33,19 +32,7 @@ def letters(types):
 SOURCES = {f: text(f + '.cu') for f in FILES}
 TYPES = {f: parameters(SOURCES[f]) for f in FILES}
 FILE_OF = {name: f for f in FILES for name in TYPES[f]}
-SIGNATURES = {}
-for row in text('README.md').splitlines():
-    cells = [c.strip() for c in row.split('|')]
-    if len(cells) >= 5 and re.fullmatch(r'[piulf]{3,}', cells[3]):
-        name = cells[1].split()[0]
-        for each in ([name[:-1] + str(w) for w in (16, 32, 48, 64)] if name in ('lora_down_W', 'lora_backward_E') else [name]):
-            SIGNATURES[each] = cells[3]
-if 'small_linear_16' not in SIGNATURES: SIGNATURES['small_linear_16'] = SIGNATURES['small_linear']
-
-def signature_faults():
-    """Kernels whose README line and source differ."""
-    real = {name: letters(types) for f in FILES for name, types in TYPES[f].items()}
-    return [f'{n}: README {SIGNATURES.get(n)} source {real.get(n)}' for n in sorted(set(real) | set(SIGNATURES)) if real.get(n) != SIGNATURES.get(n)]
+SIGNATURES = {name: letters(types) for f in FILES for name, types in TYPES[f].items()}
 
 def build_emulated(file):
     common = text('common.cu')

@@ -15,7 +15,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { KernelCompiler } from '../../../../src/engine/cuda/compiler.js';
-import { FILE_OF, type KernelProgram } from '../../../../src/engine/cuda/kernels.js';
+import { PLAIN_PROGRAMS, plainKernels } from '../../../../src/engine/cuda/kernels.js';
+import type { KernelProgram } from '../../../../src/engine/cuda/launch.js';
 import { ATTENTION_FILES, attentionProgram } from '../../../../src/engine/cuda/operations/attention-kernels.js';
 import type { AttentionKernel } from '../../../../src/engine/cuda/operations/attention-work.js';
 import { cubinResources } from './cubin-resources.js';
@@ -105,10 +106,7 @@ async function findCompiler(wanted: string | undefined): Promise<Compiler | stri
 }
 
 function programsFor(capability: number): Program[] {
-  const plain = [...new Set(FILE_OF.values())].map((file) => ({
-    ...{ files: ['common.cu', `${file}.cu`], defines: {} },
-    ...{ capability, sharedBytes: 0, isSpecific: false },
-  }));
+  const plain = PLAIN_PROGRAMS.map((program) => ({ ...program, capability }));
   // A card of 9.0 runs the others too, where a compiler lacks sm_90a or the heads do not fit.
   const attention = (Object.keys(ATTENTION_FILES) as AttentionKernel[]).flatMap((kernel) =>
     HEADS.flatMap(([headDim, group]) =>
@@ -148,8 +146,8 @@ async function checkProgram(compiler: Compiler, program: Program, texts: Readonl
       const known = KNOWN_STACKS[`${key} sm_${capability}`]?.bytes ?? 0;
       if (stackBytes > known) faults.push(`${name} spills: ${stackBytes} bytes of stack a thread, ${known} are known`);
     }
-    for (const [name, home] of FILE_OF) {
-      if (`${home}.cu` === file && !kernels.some((kernel) => kernel.name === name))
+    for (const { name, program: home } of plainKernels()) {
+      if (home.files.at(-1) === file && !kernels.some((kernel) => kernel.name === name))
         faults.push(`has no kernel ${name}`);
     }
     if (kernels.length === 0) faults.push('has no kernels');

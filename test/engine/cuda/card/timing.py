@@ -97,8 +97,6 @@ def run(launch):
     state, targets = [f32(R) for _ in range(3)], torch.randint(0, V, (R,), device=device).int()
     bench('cross_entropy_chunk, 512 rows, whole V', R * V * 2, [lambda i=i: launch('cross_entropy_chunk', (R,), 512, *state, logits[i], targets, R, V, V, 0, 1, 0) for i in range(2)])
     bench('cross_entropy_gradient', R * V * 4, [lambda i=i: launch('cross_entropy_gradient', grid2(R, V), 128, logits[i], logits[i], state[0], state[1], targets, None, R, V, V, V, 0, 0.01, 0, 1.0, 0.0) for i in range(2)])
-    out = torch.zeros(8, dtype=torch.int32, device=device)
-    bench('argmax_rows, 1 row', V * 2, [lambda: launch('argmax_rows', (1,), 1024, out, logits[0], 1, V, V, 0)])
     del logits
 
     n = 560 * 108544
@@ -142,7 +140,7 @@ def decoding(launch, bench, mat, f32):
         counted[0] += E // 8 * 4
         head = (y, x, w, a, low, ready)
         if norm: launch('small_linear_norm', (blocks,), 128, *head, sums, residual, weight, n, K, E, K + E, K, activation, counted[0], 1e-5)
-        else: launch('small_linear' if rows <= 8 else 'small_linear_16', (blocks,), 128, *head, rows, n, K, E, n, K, K + E, K, activation, counted[0])
+        else: launch('small_linear_8' if rows <= 8 else 'small_linear_16', (blocks,), 128, *head, rows, n, K, E, n, K, K + E, K, activation, counted[0])
     for name, N, K, E, activation in (*LAYER, ('head', V, H, 0, -1)):
         sets = max(1, min(8, 400_000_000 // (N * K * 2)))
         ws, a = [mat(N, K + E) * 0.02 for _ in range(sets)], mat(max(E, 1), K) * 0.02

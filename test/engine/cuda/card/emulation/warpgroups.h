@@ -22,6 +22,7 @@ using std::min;
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define DEVICE static inline
+#define NULLABLE
 #define NEGATIVE_INFINITY (-INFINITY)
 #define LOG2_E 1.4426950408889634f
 #define LN_2 0.6931471805599453f
