@@ -48,7 +48,10 @@ for (const { group, title, skipped: reason, run } of conformanceChecks()) {
     failed++;
   }
   const worst = meter.readings.reduce<number>((most, { error, limit }) => Math.max(most, error / limit), 0);
-  const share = meter.readings.length > 0 ? `, ${meter.readings.length} readings, worst ${(100 * worst).toFixed(0)} % of its limit` : '';
+  const share =
+    meter.readings.length > 0
+      ? `, ${meter.readings.length} readings, worst ${(100 * worst).toFixed(0)} % of its limit`
+      : '';
   console.log(`${fault ? 'FAILED' : 'ok'}  ${name} (${(performance.now() - start).toFixed(0)} ms${share})`);
   for (const { what, error, limit } of meter.readings) {
     console.log(`      ${what}: ${error.toExponential(1)} of ${limit.toExponential(1)}`);

@@ -18,7 +18,7 @@ import {
 } from '../../../src/engine/cuda/cuda-engine.js';
 import type { CudaDriver } from '../../../src/engine/cuda/driver.js';
 import { Kernels, PLAIN_PROGRAMS } from '../../../src/engine/cuda/kernels.js';
-import { type DevicePointer, ParameterBlock } from '../../../src/engine/cuda/launch.js';
+import { ParameterBlock } from '../../../src/engine/cuda/launch.js';
 import type { PhysicalMemory } from '../../../src/engine/cuda/memory.js';
 import { KERNEL_SOURCES } from '../../../src/generated/cuda-kernels.js';
 
