@@ -61,7 +61,7 @@ export interface AttentionBlockShape extends BlockShape {
 interface MadeBlock<K extends BlockName> {
   readonly name: K;
   readonly attributes: BlockAttributes[K];
-  readonly parameters: { readonly set: ParameterSet; readonly values: Values };
+  readonly parameters: { readonly set: ParameterSet | undefined; readonly values: Values };
   plain(run: PlainRun, inputs: readonly Values[]): Plain;
 }
 
@@ -120,7 +120,7 @@ function gatedBlock(shape: GatedShape): BlockCase {
     async make(lab) {
       const down = specs.slice(2);
       const pairs = [...parameterSpecs(columns, gateUp), ...parameterSpecs(features, down, 'down.')];
-      const parameters = lab.parameters(pairs);
+      const parameters = lab.parametersIfAny(pairs);
       const rowKeys = shape.dropout?.some((p) => p > 0) ? lab.rowKeys(rows) : undefined;
       const norm = await lab.weight('norm', [columns], 'bf16');
       const up = await linearParts(lab, columns, gateUp, parameters.byName, { rowKeys, isStacked });
@@ -150,7 +150,7 @@ function gatedBlock(shape: GatedShape): BlockCase {
 export async function attentionParts(lab: Laboratory, shape: AttentionBlockShape) {
   const { rows, columns, heads, kvHeads, headDim, stacked: isStacked = true } = shape;
   const specs = specsOf(shape, [heads * headDim, kvHeads * headDim, kvHeads * headDim]);
-  const parameters = lab.parameters(parameterSpecs(columns, specs));
+  const parameters = lab.parametersIfAny(parameterSpecs(columns, specs));
   const rowKeys = shape.dropout?.some((p) => p > 0) ? lab.rowKeys(rows) : undefined;
   const norm = await lab.weight('norm', [columns], 'bf16');
   const made: MadeParts = await linearParts(lab, columns, specs, parameters.byName, { rowKeys, isStacked });
@@ -272,7 +272,7 @@ async function throughTape(
     for (const output of made) outputs.push(await engine.read(output));
     return made;
   });
-  if (block.parameters.values.length > 0) gradients.push(await engine.readGradients(block.parameters.set));
+  if (block.parameters.set) gradients.push(await engine.readGradients(block.parameters.set));
   return { outputs, incoming, gradients };
 }
 

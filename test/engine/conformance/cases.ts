@@ -30,7 +30,7 @@ import {
 export interface Trial<A> {
   readonly inputs: readonly { readonly tensor: Tensor; readonly values: Float64Array }[];
   readonly attributes: A;
-  readonly parameters?: { readonly set: ParameterSet; readonly values: Float64Array };
+  readonly parameters?: { readonly set: ParameterSet | undefined; readonly values: Float64Array };
   reference(run: PlainRun, inputs: readonly Values[]): Plain;
   /** The first so many outputs carry gradients. Default: all. */
   readonly gradientOutputs?: number;
@@ -122,7 +122,7 @@ function linear(
   return {
     title: `[${rows}, ${k}] → ${specs.map(describeSpec).join(', ')}${isStacked ? ', stacked' : ''}`,
     async prepare(lab) {
-      const pairs = lab.parameters(parameterSpecs(k, specs));
+      const pairs = lab.parametersIfAny(parameterSpecs(k, specs));
       const rowKeys = specs.some(({ dropout }) => dropout) ? lab.rowKeys(rows) : undefined;
       const { parts, plain } = await linearParts(lab, k, specs, pairs.byName, { rowKeys, isStacked });
       return {

@@ -1,4 +1,5 @@
 /** Random tensors, weights and parameters on an engine, with the numbers that the engine really holds, in double. */
+import assert from 'node:assert/strict';
 import type { Engine } from '../../../src/engine/engine.js';
 import type { Parameter, ParameterSet, Tensor, Weight } from '../../../src/engine/tensor.js';
 import type { DType, StackPlace } from '../../../src/formats/weight-source.js';
@@ -100,6 +101,16 @@ export class Laboratory {
     this.#sets.push(set);
     const values = Float64Array.from(full.flatMap(({ initial }) => [...initial]));
     return { set, values, byName: (name) => set.parameters.find((parameter) => parameter.name === name)! };
+  }
+
+  /** `parameters`, without a set where there are none. */
+  parametersIfAny(specs: Parameters<Laboratory['parameters']>[0]): {
+    set: ParameterSet | undefined;
+    values: Float64Array;
+    byName: (name: string) => Parameter;
+  } {
+    if (specs.length > 0) return this.parameters(specs);
+    return { set: undefined, values: new Float64Array(0), byName: (name) => assert.fail(`no parameter ${name}`) };
   }
 
   /** Frees everything that was made here. */

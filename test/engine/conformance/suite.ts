@@ -100,12 +100,12 @@ class CaseRun<A> {
   }
 
   async parameterGradients(): Promise<Float32Array | undefined> {
-    const { parameters } = this.trial;
-    return parameters && parameters.values.length > 0 ? await this.#engine.readGradients(parameters.set) : undefined;
+    const set = this.trial.parameters?.set;
+    return set && (await this.#engine.readGradients(set));
   }
 
   zeroGradients(): void {
-    if (this.trial.parameters) this.#engine.zeroGradients(this.trial.parameters.set);
+    if (this.trial.parameters?.set) this.#engine.zeroGradients(this.trial.parameters.set);
   }
 }
 
