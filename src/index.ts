@@ -176,13 +176,18 @@ export type { CudaEngineOptions } from './engine/cuda/cuda-engine.js';
 export type { Deferred, ModelShapes, OptimizerState, OptimizerStep, StorageCosts } from './engine/engine.js';
 export type {
   Activation,
-  CachedAttention,
+  BlockAttributes,
+  BlockName,
+  Composition,
+  EntryAttributes,
   ForwardResult,
+  KeyValueRows,
   LinearPart,
   LoraPart,
   Operation,
   OperationAttributes,
   OperationName,
+  OperationRunner,
   Operations,
   Segments,
 } from './engine/operations.js';

@@ -1,7 +1,7 @@
 /** What an engine is: memory, frozen weights, trainable parameters, and the table of operations. */
 
 import type { WeightSource } from '../formats/weight-source.js';
-import type { CachedAttention, Operations } from './operations.js';
+import type { Operations } from './operations.js';
 import type { ParameterSet, Tensor, Weight } from './tensor.js';
 
 /** The engines: WebAssembly on the CPU, TensorFlow.js, one NVIDIA card. */
@@ -130,11 +130,6 @@ export interface Engine {
   addInPlace(target: Tensor, source: Tensor): void;
   /** Copies source row i to row rows[i] of target; for key/value caches. Not differentiable. */
   writeRows(target: Tensor, source: Tensor, rows: Int32Array): void;
-  /**
-   * Where an engine can do it in fewer passes: turns q and k by their positions, appends k and v to the cache and gives
-   * the attended rows; undefined, with nothing done, where it cannot do so for these.
-   */
-  attendCached?(q: Tensor, k: Tensor, v: Tensor, options: CachedAttention): Tensor | undefined;
 
   /**
    * Called before the first weight of a model is read; an engine without it finds out on the way.

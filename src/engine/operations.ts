@@ -1,6 +1,7 @@
 /**
- * The layer-sized operations that the model is written against. An engine gives a forward and a backward for each;
- * the table type is exhaustive, so an operation that is missing from an engine does not compile.
+ * The operations that the model is written against, and the blocks of a layer that engines may fuse. An engine gives a
+ * forward and a backward for each operation, and for each block either that or a composition of operations
+ * (compositions.ts); the table type is exhaustive, so what is missing from an engine does not compile.
  *
  * Shape letters: T rows (tokens or patches), C channels, H query heads, K key/value heads, D head size, R rank,
  * V vocabulary, N images. All rows are packed: there is no batch dimension and no padding inside the model.
@@ -155,25 +156,58 @@ export interface OperationAttributes {
   };
 }
 
-/** Attention to a key/value cache that grows by the rows of this call; at inference only. */
-export interface CachedAttention {
-  /** Of one layer; written in place. */
-  readonly cache: {
-    /** [capacity, K·D] */
-    readonly keys: Tensor;
-    /** [capacity, K·D] */
-    readonly values: Tensor;
-    /** Where the new rows go; the last keys of their segments. */
-    readonly rows: Int32Array;
-  };
-  /** Positions of the rows of this call. */
-  readonly rotary: OperationAttributes['rotary'];
-  /** Its key ranges lie in the cache, the new rows included. */
-  readonly attention: OperationAttributes['attention'];
+/** Keys and values of one layer that stay from pass to pass; the rows of a pass are appended in place. */
+export interface KeyValueRows {
+  /** [capacity, K·D] */
+  readonly keys: Tensor;
+  /** [capacity, K·D] */
+  readonly values: Tensor;
+  /** [T] Where the new rows go: the last keys of their segments. */
+  readonly rows: Int32Array;
 }
 
-/** Keys of an engine's table. */
+/** The blocks of a layer. Each is defined by its composition of operations in compositions.ts. */
+export interface BlockAttributes {
+  /**
+   * (x [T, C]) → (attended [T, H·D]), or (x, residual) → (attended, x + residual): norm, the product with q, k and v,
+   * rotation of q and k, attention.
+   */
+  attentionBlock: {
+    /** Of x + residual. */
+    readonly norm: OperationAttributes['rmsNorm'];
+    /** q, k and v. */
+    readonly projections: readonly [LinearPart, LinearPart, LinearPart];
+    /** Positions of the rows of x. */
+    readonly rotary: OperationAttributes['rotary'];
+    /** Its key ranges lie in the cache where there is one, the new rows included. */
+    readonly attention: OperationAttributes['attention'];
+    /** Gets k and v of these rows, and all of it is attended to. At inference only. */
+    readonly cache?: KeyValueRows | undefined;
+  };
+  /**
+   * (x [T, C]) → (y [T, C]), or (x, residual) → (y, x + residual): norm, the product with gate and up,
+   * activation(gate) ⊙ up, the product with down.
+   */
+  gatedBlock: {
+    /** Of x + residual. */
+    readonly norm: OperationAttributes['rmsNorm'];
+    /** gate and up. */
+    readonly gateUp: readonly [LinearPart, LinearPart];
+    /** Of the gate. */
+    readonly activation: Activation;
+    /** [C, F] */
+    readonly down: LinearPart;
+  };
+}
+
+/** The operations of an engine's table. */
 export type OperationName = keyof OperationAttributes;
+
+/** The blocks of an engine's table. */
+export type BlockName = keyof BlockAttributes;
+
+/** Attributes by the key of the table. */
+export type EntryAttributes = OperationAttributes & BlockAttributes;
 
 /** What a forward gives. */
 export interface ForwardResult {
@@ -187,7 +221,20 @@ export interface ForwardResult {
   readonly saved: readonly Tensor[];
 }
 
-/** One operation of an engine; `A` are its attributes. */
+/**
+ * One operation of an engine, or a block that it computes as one; `A` are its attributes. What forward and backward may
+ * do with what they are given:
+ *
+ * - The values of inputs, output gradients, saved tensors and tensors among the attributes are read, never changed. The
+ *   one exception are the keys and values of a cache, which get the new rows.
+ * - Their representation may change: an engine may bring what came from `fromArray` to its own number format in place
+ *   when it first computes with it. On `cuda` matrices become bfloat16 so, and a later `read` gives the rounded values;
+ *   vectors and tables among the attributes stay float32.
+ * - They are neither released nor held beyond the call: what backward needs is named in `saved`.
+ * - Outputs are new tensors. A gradient may be one of the output gradients again, or the same tensor for several
+ *   inputs, counted once for each.
+ * - Backward adds to the gradients of parameters and may be called once for each forward.
+ */
 export interface Operation<A> {
   /** `record` is false at inference and where nothing below needs a gradient: save nothing then. */
   forward(inputs: readonly Tensor[], attributes: A, record: boolean): ForwardResult;
@@ -203,5 +250,28 @@ export interface Operation<A> {
   ): readonly (Tensor | undefined)[];
 }
 
+/** What a composition runs its operations on: a tape, which records each of them. */
+export interface OperationRunner {
+  readonly engine: { writeRows(target: Tensor, source: Tensor, rows: Int32Array): void };
+  /** As `Tape.apply`: what comes out belongs to the tape's innermost region. */
+  apply<K extends OperationName>(
+    name: K,
+    inputs: readonly Tensor[],
+    attributes: OperationAttributes[K],
+  ): readonly Tensor[];
+}
+
+/** A block made of operations of the same table. */
+export interface Composition<A> {
+  /** Gives the block's outputs; pauses where it yields. */
+  compose(
+    runner: OperationRunner,
+    inputs: readonly Tensor[],
+    attributes: A,
+  ): Generator<number, readonly Tensor[], void>;
+}
+
 /** An engine's whole table. */
-export type Operations = { readonly [K in OperationName]: Operation<OperationAttributes[K]> };
+export type Operations = { readonly [K in OperationName]: Operation<OperationAttributes[K]> } & {
+  readonly [K in BlockName]: Operation<BlockAttributes[K]> | Composition<BlockAttributes[K]>;
+};

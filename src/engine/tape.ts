@@ -7,8 +7,9 @@
  * inputs: it runs a second time, recorded, when backward reaches it.
  */
 import { isTurnDue } from '../async/event-loop.js';
+import { EngineError } from '../errors.js';
 import type { Engine } from './engine.js';
-import type { OperationAttributes, OperationName } from './operations.js';
+import type { BlockName, Composition, EntryAttributes, LinearPart, Operation, OperationName } from './operations.js';
 import type { Tensor } from './tensor.js';
 
 /**
@@ -37,6 +38,8 @@ export interface TapeOptions {
 
 /** Recorded operations between two pauses of a backward pass: some 40 launches on a GPU. A recomputed region is many. */
 const STRETCH = 16;
+/** As how many operations a block counts: those of its composition. */
+const OPERATIONS: Readonly<Record<BlockName, number>> = { attentionBlock: 4, gatedBlock: 4 };
 
 /** Runs operations, records those that a gradient flows through, and owns what they make until a region's end. */
 export class Tape {
@@ -53,27 +56,42 @@ export class Tape {
     this.#record = options.record ?? true;
   }
 
-  /** Runs one operation of the engine. The tensors belong to the innermost region. */
-  apply<K extends OperationName>(
+  /** Runs one entry of the engine's table without pauses. The tensors belong to the innermost region. */
+  apply<K extends OperationName | BlockName>(
     name: K,
     inputs: readonly Tensor[],
-    attributes: OperationAttributes[K],
+    attributes: EntryAttributes[K],
   ): readonly Tensor[] {
-    const operation = this.engine.operations[name];
+    return runAtOnce(this.applySteps(name, inputs, attributes));
+  }
+
+  /** `apply` that may pause inside a block. */
+  *applySteps<K extends OperationName | BlockName>(
+    name: K,
+    inputs: readonly Tensor[],
+    attributes: EntryAttributes[K],
+  ): Steps<readonly Tensor[]> {
+    const entry = this.engine.operations[name] as Operation<EntryAttributes[K]> | Composition<EntryAttributes[K]>;
     const needs = inputs.map((input) => this.#needsGradient.has(input.id));
     const record = this.#record && (needs.includes(true) || hasTrainable(name, attributes));
-    const { outputs, saved } = operation.forward(inputs, attributes, record);
+    if (record && (attributes as Partial<EntryAttributes['attentionBlock']>).cache) {
+      throw new EngineError(`${name}: no gradient flows through a key/value cache`, {
+        hint: 'Give the cache to a pass on a tape that does not record.',
+      });
+    }
+    if ('compose' in entry) return yield* entry.compose(this, inputs, attributes);
+    const { outputs, saved } = entry.forward(inputs, attributes, record);
     for (const output of outputs) this.own(output);
     if (record) {
       for (const tensor of saved) this.engine.retain(tensor);
       for (const output of outputs) this.#needsGradient.add(output.id);
       this.#entries.push({
-        operations: 1,
+        operations: OPERATIONS[name as BlockName] ?? 1,
         inputs,
         needs,
         outputs,
         saved,
-        backward: (gradients) => operation.backward(saved, gradients, attributes, needs),
+        backward: (gradients) => entry.backward(saved, gradients, attributes, needs),
       });
     }
     return outputs;
@@ -289,9 +307,12 @@ function isSteps<T>(made: T | Steps<T>): made is Steps<T> {
   return typeof (made as Partial<Steps<T>>).next === 'function';
 }
 
-/** Whether an operation holds trainable numbers of its own. */
-function hasTrainable<K extends OperationName>(name: K, attributes: OperationAttributes[K]): boolean {
-  return (
-    name === 'linear' && (attributes as OperationAttributes['linear']).parts.some((part) => part.lora !== undefined)
-  );
+/** Whether an entry holds trainable parameters of its own. */
+function hasTrainable<K extends OperationName | BlockName>(name: K, attributes: EntryAttributes[K]): boolean {
+  const has = (parts: readonly LinearPart[]): boolean => parts.some((part) => part.lora !== undefined);
+  if (name === 'linear') return has((attributes as EntryAttributes['linear']).parts);
+  if (name === 'attentionBlock') return has((attributes as EntryAttributes['attentionBlock']).projections);
+  if (name !== 'gatedBlock') return false;
+  const { gateUp, down } = attributes as EntryAttributes['gatedBlock'];
+  return has([...gateUp, down]);
 }

@@ -157,7 +157,6 @@ function noteSaved(label: string, saved: readonly Tensor[]): void {
   const entry = savedBy.get(label) ?? { count: 0, bytes: 0 };
   entry.count++;
   for (let tensor = pending.pop(); tensor; tensor = pending.pop()) {
-    if (!tensor.storage && tensor.recipe) pending.push(...tensor.recipe.sources);
     if (!tensor.storage || seenStorage.has(tensor.storage)) continue;
     seenStorage.add(tensor.storage);
     entry.bytes += tensor.storage.block.bytes;

@@ -10,10 +10,11 @@ import {
   plainActivation,
   plainAttention,
   plainCrossEntropy,
-  plainGather,
   plainLinear,
   plainRmsNorm,
   plainRotary,
+  plainRun,
+  rowElements,
 } from './conformance/plain-reference.js';
 
 // Pauses are counted here, so none may come because the machine is slow.
@@ -144,11 +145,8 @@ class Network {
   }
 
   plainLoss(parameters: Float64Array): number {
-    const at = (name: string): Float64Array => {
-      const { offset, size } = this.parameter(name);
-      return parameters.subarray(offset, offset + size);
-    };
-    let x = plainGather(this.table.values, C, this.ids);
+    const run = plainRun(parameters, false);
+    let x = Float64Array.from(rowElements(this.ids, C), (at) => this.table.values[at]!);
     const [cos, sin] = [Math.cos, Math.sin].map((f) => Float64Array.from(this.angles.map(f))) as [
       Float64Array,
       Float64Array,
@@ -157,13 +155,12 @@ class Network {
       const linear = (input: Float64Array, name: Module): Float64Array => {
         const [n, k] = MODULES[name];
         const { seed, rowKeys } = this.#part(layer, name).lora;
-        const [a, b] = [at(`${layer}.${name}.a`), at(`${layer}.${name}.b`)];
+        const [a, b] = [this.parameter(`${layer}.${name}.a`).offset, this.parameter(`${layer}.${name}.b`).offset];
         const lora = { a, b, rank: R, scale: SCALE, dropout: this.dropout, seed, rowKeys };
-        return plainLinear(input, k, { weight: this.weights[layer]![name].values, n, lora });
+        return plainLinear(run, input, k, [{ weight: this.weights[layer]![name].values, n, lora }]).outputs[0]!;
       };
-      const normed = plainRmsNorm(x, this.norms[layer]!.values, EPS);
-      const q = plainRotary(linear(normed, 'q'), HEADS * D, D, cos, sin);
-      const k = plainRotary(linear(normed, 'k'), KV_HEADS * D, D, cos, sin);
+      const normed = plainRmsNorm(run, [x], this.norms[layer]!.values, EPS).outputs[0]!;
+      const turned = plainRotary(run, [linear(normed, 'q'), linear(normed, 'k')], { headDim: D, cos, sin }, T);
       const shape = {
         heads: HEADS,
         kvHeads: KV_HEADS,
@@ -172,16 +169,13 @@ class Network {
         causal: true,
         segments: this.segments,
       };
-      const out = linear(plainAttention(q, k, linear(normed, 'v'), shape), 'o');
+      const attended = plainAttention(run, [...turned.outputs, linear(normed, 'v')], shape);
+      const out = linear(attended.outputs[0]!, 'o');
       x = x.map((value, i) => value + out[i]!);
     }
-    const rowLoss = plainCrossEntropy(
-      plainRmsNorm(x, this.norms[this.layers]!.values, EPS),
-      this.head.values,
-      C,
-      this.targets,
-    );
-    return rowLoss.reduce((a, b) => a + b) / T;
+    const last = plainRmsNorm(run, [x], this.norms[this.layers]!.values, EPS).outputs[0]!;
+    const wanted = { head: this.head.values, targets: this.targets, scale: 1 / T };
+    return plainCrossEntropy(run, last, C, wanted).outputs[0]![0]!;
   }
 }
 
@@ -315,17 +309,12 @@ describe('tape', () => {
     tape.backward(loss);
     expect(engine.memory().bytesInUse).toBe(before);
     const plainLoss = (parameters: Float64Array): number => {
-      const pair = {
-        a: parameters.subarray(0, 24),
-        b: parameters.subarray(24),
-        rank: 2,
-        scale: 1,
-        dropout: 0,
-        seed: 0,
-      };
-      const output = plainLinear(x.values, columns, { weight: weight.values, n: columns, lora: pair });
+      const run = plainRun(parameters, false);
+      const pair = { a: 0, b: 24, rank: 2, scale: 1, dropout: 0, seed: 0 };
+      const part = { weight: weight.values, n: columns, lora: pair };
+      const output = plainLinear(run, x.values, columns, [part]).outputs[0]!;
       const sum = output.map((value) => 2 * (plainActivation('silu', value) * 2 * value + 3 * value));
-      return plainCrossEntropy(sum, head.values, columns, targets).reduce((a, b) => a + b);
+      return plainCrossEntropy(run, sum, columns, { head: head.values, targets, scale: 1 }).outputs[0]![0]!;
     };
     expect(errorAlong(lab, values, await engine.readGradients(set), plainLoss)).toBeLessThan(1e-5);
     lab.clear();

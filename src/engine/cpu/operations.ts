@@ -1,4 +1,5 @@
 /** The whole table of operations of the `cpu` engine. */
+import { COMPOSITIONS } from '../compositions.js';
 import type { Operations } from '../operations.js';
 import { activation, gatedActivation } from './operations/activation.js';
 import { add } from './operations/add.js';
@@ -12,6 +13,7 @@ import type { TensorStore } from './tensor-store.js';
 
 export function cpuOperations(store: TensorStore): Operations {
   return {
+    ...COMPOSITIONS,
     embedding: embedding(store),
     linear: linear(store),
     rmsNorm: rmsNorm(store),

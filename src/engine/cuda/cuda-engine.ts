@@ -8,7 +8,6 @@ import { EngineError } from '../../errors.js';
 import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep, StorageCosts } from '../engine.js';
 import { memoryBudgetSchema } from '../memory-budget.js';
-import type { CachedAttention } from '../operations.js';
 import { type ParameterSpec, requireOwnSet, requireValues } from '../parameter-layout.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
 import { type ParameterSet, requireFilled, type Tensor, type Weight } from '../tensor.js';
@@ -22,7 +21,6 @@ import { MatrixProducts, type ProductDriver, type ProductLibrary } from './matri
 import { matrixRate, type RateDriver } from './matrix-rate.js';
 import { DeviceAllocator, type PhysicalMemory } from './memory.js';
 import { usualAttentionPrograms } from './operations/attention-kernels.js';
-import { decodeCached } from './operations/cached-attention.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
 import { writeRows } from './operations/rows.js';
 import { type CudaOperations, cudaOperations } from './operations.js';
@@ -31,7 +29,6 @@ import { Pace, type PaceDriver } from './pace.js';
 import { physicalMemory } from './physical-memory.js';
 import { Staging, type StagingDriver } from './staging.js';
 import { type DeviceContext, TensorStore } from './tensor-store.js';
-import type { CudaTensor } from './tensors.js';
 import type { WeightDriver } from './weight-stream.js';
 import { WeightStore } from './weights.js';
 import { zeroParameters } from './zero-parameters.js';
@@ -99,6 +96,7 @@ export class CudaEngine implements Engine {
   readonly #products: MatrixProducts;
   readonly #store: TensorStore;
   readonly #weights: WeightStore;
+  readonly #disposeOperations: () => void;
   /** The set of each parameter. */
   readonly #sets = new Map<unknown, CudaParameterSet>();
   #matrixTflops: number | undefined;
@@ -131,7 +129,9 @@ export class CudaEngine implements Engine {
       reserveBytes: 320 << 20,
     };
     this.#weights = new WeightStore(this.#store, driver, staging, options.adapterRank ?? 16);
-    this.operations = cudaOperations(this.#store, this.#weights, this.#sets, capability);
+    const { operations, dispose } = cudaOperations(this.#store, this.#weights, this.#sets, capability);
+    this.operations = operations;
+    this.#disposeOperations = dispose;
     const gigabytes = (totalBytes / 2 ** 30).toFixed(0);
     const cuda = `${Math.floor(driverVersion / 1000)}.${Math.floor((driverVersion % 1000) / 10)}`;
     this.description =
@@ -150,15 +150,8 @@ export class CudaEngine implements Engine {
     return this.#store.zeros(shape);
   }
 
-  async read(tensor: Tensor): Promise<Float32Array> {
-    const known = this.#store.use(tensor, 'read');
-    if (known.early) return new Float32Array((await known.early.arrive()).slice(0));
-    if (known.type === 'f32')
-      return new Float32Array(await this.#staging.download(known.address, 4 * known.size).arrive());
-    const wide = this.#store.toF32(known);
-    const numbers = this.#staging.download(wide.address, 4 * wide.size);
-    this.#store.release(wide);
-    return new Float32Array(await numbers.arrive());
+  read(tensor: Tensor): Promise<Float32Array> {
+    return this.#store.read(tensor);
   }
 
   retain(tensor: Tensor): void {
@@ -188,20 +181,14 @@ export class CudaEngine implements Engine {
       store.asBf16(to);
       store.add(to, to, store.like(source, to, 'addInPlace', 'source'));
     }
-    changed(to);
+    store.forgetAhead(to);
+    to.isTouched = true;
   }
 
   writeRows(target: Tensor, source: Tensor, rows: Int32Array): void {
     const to = this.#store.matrix(target, 'writeRows', 'target');
     const from = this.#store.matrix(source, 'writeRows', 'source', { rows: rows.length, columns: to.columns });
     writeRows(this.#store, to, from, rows);
-    changed(to);
-  }
-
-  attendCached(q: Tensor, k: Tensor, v: Tensor, options: CachedAttention): Tensor | undefined {
-    const attended = decodeCached(this.#store, this.operations.attention, [q, k, v], options);
-    if (attended) for (const tensor of [options.cache.keys, options.cache.values]) changed(tensor as CudaTensor);
-    return attended;
   }
 
   async loadWeight(source: WeightSource): Promise<Weight> {
@@ -321,8 +308,7 @@ export class CudaEngine implements Engine {
     const { driver, kernels } = this.#parts;
     await this.#weights.dispose();
     driver.synchronize();
-    this.operations.linear.dispose();
-    this.operations.attention.dispose();
+    this.#disposeOperations();
     this.#products.dispose();
     this.#pace.dispose();
     this.#staging.dispose();
@@ -343,15 +329,6 @@ export class CudaEngine implements Engine {
     if (state instanceof CudaOptimizerState && state.set === this.#set(set)) return state;
     throw new EngineError('the optimizer state belongs to another parameter set or engine');
   }
-}
-
-/** What was made from the numbers before no longer holds. */
-function changed(tensor: CudaTensor): void {
-  tensor.early?.discard();
-  tensor.early = undefined;
-  tensor.recipe = undefined;
-  tensor.rowProducts = undefined;
-  tensor.isTouched = true;
 }
 
 /** @throws EngineError naming what is missing: a card, the driver, NVRTC or cuBLASLt */

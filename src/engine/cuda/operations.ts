@@ -4,8 +4,12 @@ import type { CudaParameterSet } from './adapters.js';
 import { activation, gatedActivation } from './operations/activation.js';
 import { add } from './operations/add.js';
 import { AttentionOperation } from './operations/attention.js';
+import { AttentionBlock } from './operations/attention-block.js';
 import { crossEntropy } from './operations/cross-entropy.js';
-import { LinearOperation } from './operations/linear.js';
+import { GatedBlock } from './operations/gated-block.js';
+import { linear } from './operations/linear.js';
+import { LinearLayers } from './operations/linear-layers.js';
+import { NormedLinear } from './operations/normed-linear.js';
 import { rmsNorm } from './operations/rms-norm.js';
 import { rotary } from './operations/rotary.js';
 import { embedding, gatherRows, mergePatches, scatterRows } from './operations/rows.js';
@@ -13,11 +17,13 @@ import type { TensorStore } from './tensor-store.js';
 import type { WeightStore } from './weights.js';
 
 export interface CudaOperations extends Operations {
-  readonly linear: LinearOperation;
   readonly attention: AttentionOperation;
+  readonly attentionBlock: AttentionBlock;
+  readonly gatedBlock: GatedBlock;
 }
 
 /**
+ * The table, and what frees the lists that operations keep on the device.
  * @param sets the parameter set of each parameter
  * @param capability compute capability of the card, e.g. 90
  */
@@ -26,13 +32,18 @@ export function cudaOperations(
   weights: WeightStore,
   sets: ReadonlyMap<unknown, CudaParameterSet>,
   capability: number,
-): CudaOperations {
-  return {
+): { readonly operations: CudaOperations; dispose(): void } {
+  const layers = new LinearLayers(store, weights, sets);
+  const normed = new NormedLinear(store, weights, layers);
+  const attention = new AttentionOperation(store, capability);
+  const operations: CudaOperations = {
+    attentionBlock: new AttentionBlock(store, normed, attention),
+    gatedBlock: new GatedBlock(store, normed, layers),
     embedding: embedding(store, weights),
-    linear: new LinearOperation(store, weights, sets),
+    linear: linear(store, layers),
     rmsNorm: rmsNorm(store, weights),
     rotary: rotary(store),
-    attention: new AttentionOperation(store, capability),
+    attention,
     gatedActivation: gatedActivation(store),
     activation: activation(store),
     add: add(store),
@@ -41,4 +52,9 @@ export function cudaOperations(
     scatterRows: scatterRows(store),
     crossEntropy: crossEntropy(store, weights),
   };
+  const dispose = (): void => {
+    layers.dispose();
+    attention.dispose();
+  };
+  return { operations, dispose };
 }

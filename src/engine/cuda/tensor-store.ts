@@ -8,8 +8,8 @@ import type { CudaDriver } from './driver.js';
 import { type DevicePointer, grid2, type KernelLauncher, NULL_POINTER, offset } from './launch.js';
 import type { MatrixProducts } from './matrix-products.js';
 import { CACHE, type DeviceAllocator, type DeviceBlock } from './memory.js';
-import type { Staging } from './staging.js';
-import { CudaTensor, type DeviceRows, ELEMENT_BYTES, type GradientHome, Storage } from './tensors.js';
+import type { Download, Staging } from './staging.js';
+import { CudaTensor, type DeviceRows, ELEMENT_BYTES, Storage } from './tensors.js';
 
 /** What the store and the operations need of the device; a test gives recorders. */
 export interface DeviceContext {
@@ -37,6 +37,8 @@ export class TensorStore {
   /** Memory of tensors, oldest first, with the number that it was made under. */
   readonly #storages = new Map<Storage, number>();
   #made = 0;
+  /** Values on their way to the host since they were computed. */
+  readonly #ahead = new WeakMap<CudaTensor, Download>();
 
   constructor(context: DeviceContext, options: { rematerialize: boolean }) {
     this.driver = context.driver;
@@ -125,45 +127,40 @@ export class TensorStore {
     return new CudaTensor([rows, columns], of.type, of.storage, address, of.ld);
   }
 
-  /** A tensor for the gradient of `of`: beside those of its stack where it has one. Not cleared. */
-  createGradient(of: CudaTensor): CudaTensor {
-    if (!of.home) return this.create(of.shape);
-    const { at, column } = of.home;
-    const ld = roundUp(at.columns, ROW_MULTIPLE);
-    const storage = at.claim(column, () => this.storage(at.rows, ld));
-    return new CudaTensor([...of.shape], 'bf16', storage, offset(storage.block.address, 2 * column), ld);
+  /** A tensor without elements, only to be saved, that carries a shape to backward. */
+  shapeOf(tensor: CudaTensor): CudaTensor {
+    return this.saved(new CudaTensor([...tensor.shape], 'bf16', undefined, NULL_POINTER, 0));
   }
 
-  /** A tensor without numbers that stands for the place of another one's gradient. */
-  markOf(tensor: CudaTensor): CudaTensor {
-    const mark = new CudaTensor([...tensor.shape], 'bf16', undefined, NULL_POINTER, 0);
-    mark.home = tensor.home;
-    return this.saved(mark);
-  }
-
-  withHome(tensor: CudaTensor, at: GradientHome, column: number): CudaTensor {
-    tensor.home = { at, column };
-    return tensor;
-  }
-
-  /** What to save so that `tensor` can be had again in backward: itself, or what it is made of. */
-  keepOrRemake(tensor: CudaTensor): CudaTensor {
-    const { recipe } = tensor;
-    if (!recipe || !this.rematerialize || recipe.sources.some((source) => source.isFreed)) return tensor;
-    const kept = new CudaTensor([...tensor.shape], 'bf16', undefined, NULL_POINTER, 0);
-    for (const source of recipe.sources) this.retain(source);
-    kept.recipe = recipe;
-    kept.onFree = () => {
-      for (const source of recipe.sources) this.release(source);
+  /** Reads what forward saved in its order. */
+  reader(saved: readonly Tensor[], operation: string): { next(): CudaTensor; rest(): readonly CudaTensor[] } {
+    let at = 0;
+    return {
+      next: () => this.use(saved[at++]!, operation),
+      rest: () => saved.slice(at).map((tensor) => this.use(tensor, operation)),
     };
-    return this.saved(kept);
   }
 
-  /** The numbers behind `keepOrRemake`, to be released by the caller. */
-  remake(kept: CudaTensor): CudaTensor {
-    if (!kept.storage && kept.recipe) return kept.recipe.make();
-    this.retain(kept);
-    return kept;
+  /** Sends float32 values to the host now: whoever reads them later waits for no more than what is queued so far. */
+  readAhead(tensor: CudaTensor): void {
+    this.#ahead.set(tensor, this.staging.download(tensor.address, 4 * tensor.size));
+  }
+
+  /** To be called when values change that may have been read ahead. */
+  forgetAhead(tensor: CudaTensor): void {
+    this.#ahead.get(tensor)?.discard();
+    this.#ahead.delete(tensor);
+  }
+
+  /** A copy of the values as float32. */
+  async read(tensor: Tensor): Promise<Float32Array> {
+    const known = this.use(tensor, 'read');
+    const ahead = this.#ahead.get(known);
+    if (ahead) return new Float32Array((await ahead.arrive()).slice(0));
+    const wide = known.type === 'f32' ? known : this.toF32(known);
+    const download = this.staging.download(wide.address, 4 * wide.size);
+    if (wide !== known) this.release(wide);
+    return new Float32Array(await download.arrive());
   }
 
   retain(tensor: Tensor): void {
@@ -174,27 +171,15 @@ export class TensorStore {
     const known = this.#own(tensor, 'release');
     known.references--;
     if (known.references > 0 || known.isParameter) return;
-    known.unfinished?.drop();
     known.isFreed = true;
     if (known.storage && --known.storage.users === 0) this.#free(known.storage);
-    known.early?.discard();
-    known.onFree?.();
+    this.forgetAhead(known);
   }
 
   // --- checking
 
-  /**
-   * The tensor, with all its numbers.
-   * @throws EngineError if the tensor is freed or belongs to another engine
-   */
+  /** @throws EngineError if the tensor is freed or belongs to another engine */
   use(tensor: Tensor, operation: string): CudaTensor {
-    const known = this.#own(tensor, operation);
-    known.unfinished?.finish();
-    return known;
-  }
-
-  /** `use` for an operation that knows what to do about numbers that are unfinished. */
-  useUnfinished(tensor: Tensor, operation: string): CudaTensor {
     return this.#own(tensor, operation);
   }
 
@@ -237,18 +222,15 @@ export class TensorStore {
     const { rows, columns } = tensor;
     const parameters = { out: narrow.address, x: tensor.address, rows, columns, ldo: narrow.ld, ldx: tensor.ld };
     this.kernels.launch(KERNELS.f32ToBf16, grid2(rows, columns), parameters);
+    // It stays as old as it was: `releaseSince` a mark in between must not free it.
+    this.#storages.set(narrow.storage!, this.#storages.get(tensor.storage)!);
     if (--tensor.storage.users === 0) this.#free(tensor.storage);
     tensor.type = 'bf16';
-    this.takeOver(tensor, narrow);
+    tensor.storage = narrow.storage;
+    tensor.address = narrow.address;
+    tensor.ld = narrow.ld;
+    tensor.spare = narrow.spare;
     return tensor;
-  }
-
-  /** `tensor`, which has no place of its own, lies where `made` lies, which nobody may use from here on. */
-  takeOver(tensor: CudaTensor, made: CudaTensor): void {
-    tensor.storage = made.storage;
-    tensor.address = made.address;
-    tensor.ld = made.ld;
-    tensor.spare = made.spare;
   }
 
   /** Calls `body` with the address of the numbers as contiguous float32. */
@@ -288,7 +270,6 @@ export class TensorStore {
       return tensor;
     }
     const copy = this.create(tensor.shape);
-    copy.home = tensor.home;
     this.copyInto(copy, tensor);
     return copy;
   }

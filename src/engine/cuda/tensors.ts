@@ -4,18 +4,12 @@
  * - What comes from the program (`fromArray`) is float32 until an operation computes with it: then it becomes bf16 in
  *   place. Rotary tables, query scales and loss gradients are used as they came. Vectors stay float32.
  * - Views are column ranges of a wider block, without a copy. Several tensors then share one `Storage`.
- * - A `GradientHome` lets the gradients of such views be written side by side, so that the stacked product behind them
- *   reads them as one matrix.
- * - A tensor may be made again from others (`Recipe`): what backward needs of it is then not kept.
- * - Work that the next operation may do in the pass that it makes anyway is put off (`Unfinished`) or done ahead
- *   (`RowProducts`); neither changes a number that anybody sees.
  */
 
 import { sizeOf } from '../../formats/weight-source.js';
 import type { Tensor } from '../tensor.js';
 import { type DevicePointer, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
-import type { Download } from './staging.js';
 
 export type ElementType = 'bf16' | 'f32';
 
@@ -51,46 +45,6 @@ export class Storage {
   }
 }
 
-/** How to make a tensor again. */
-export interface Recipe {
-  /** Kept alive while the recipe may be used. */
-  readonly sources: readonly CudaTensor[];
-  make(): CudaTensor;
-  /** Of act(gate)·up of the two sources: the activation's number. Its backward takes an unfinished gradient. */
-  readonly gatedBy?: number;
-  /** Of a norm's result: bf16(bf16(sum·rstd)·weight). A kernel may make it on the way. */
-  readonly norm?: NormRecipe;
-}
-
-export interface NormRecipe {
-  readonly sum: CudaTensor;
-  /** float32 [T] */
-  readonly rstd: CudaTensor;
-  /** Address of the bf16 weight [C]. */
-  weight(): DevicePointer;
-}
-
-/** Work that a tensor's numbers lack. `TensorStore.use` has it done for whoever does not know of it. */
-export interface Unfinished {
-  finish(): void;
-  /** The tensor is freed unread: what is due to others than its readers. */
-  drop(): void;
-}
-
-/** Sums over the rows of a stacked output's gradient, made while it was written. They hold until its numbers change. */
-export interface RowProducts {
-  /** [T, E]: the low-rank input that was multiplied with. */
-  readonly u: CudaTensor;
-  /** float32 [splits, N, width]: dyᵀ·u of each part by ranges of rows, as lora_gradient_b has it. */
-  readonly partial: CudaTensor;
-}
-
-/** What a stacked adapted layer saved for the gradient of B. */
-export interface OutputAdapter {
-  readonly u: CudaTensor;
-  readonly group: { readonly starts: readonly number[]; readonly columns: number; readonly width: number };
-}
-
 export class CudaTensor implements Tensor {
   readonly id = nextId++;
   readonly shape: readonly number[];
@@ -99,7 +53,7 @@ export class CudaTensor implements Tensor {
   readonly rows: number;
   readonly columns: number;
   type: ElementType;
-  /** undefined for a tensor without elements of its own: a recipe, a mark, a result that waits. */
+  /** undefined for a tensor without elements of its own: a shape, a parameter. */
   storage: Storage | undefined;
   address: DevicePointer;
   /** Row stride in elements. */
@@ -112,17 +66,6 @@ export class CudaTensor implements Tensor {
   isParameter = false;
   /** Of a parameter's gradient: something was added since the gradients were zeroed. */
   isTouched = false;
-  /** Where the gradient of this tensor should be written. */
-  home: { readonly at: GradientHome; readonly column: number } | undefined;
-  recipe: Recipe | undefined;
-  unfinished: Unfinished | undefined;
-  /** Of the gradient of one part of a stacked output. */
-  rowProducts: RowProducts | undefined;
-  /** The numbers, on their way to the host since they were computed. */
-  early: Download | undefined;
-  /** Called once, when the tensor is freed. */
-  onFree: (() => void) | undefined;
-
   constructor(
     shape: readonly number[],
     type: ElementType,
@@ -143,33 +86,5 @@ export class CudaTensor implements Tensor {
 
   get isContiguous(): boolean {
     return this.ld === this.columns || this.rows <= 1;
-  }
-}
-
-/** A stacked output of `columns` columns, part of which several tensors are. */
-export class GradientHome {
-  readonly rows: number;
-  readonly columns: number;
-  /** Of the layer whose output this is. */
-  adapter: OutputAdapter | undefined;
-  #storage: Storage | undefined;
-  readonly #taken = new Set<number>();
-
-  constructor(rows: number, columns: number) {
-    this.rows = rows;
-    this.columns = columns;
-  }
-
-  /**
-   * Storage for the gradient of the columns from `column` on; the same one for all columns as long as a gradient in it
-   * lives, and another if these columns are taken.
-   */
-  claim(column: number, create: () => Storage): Storage {
-    if (!this.#storage || this.#storage.users === 0 || this.#taken.has(column)) {
-      this.#storage = create();
-      this.#taken.clear();
-    }
-    this.#taken.add(column);
-    return this.#storage;
   }
 }

@@ -1,4 +1,5 @@
 /** The whole table of operations of the `tfjs` engine. */
+import { COMPOSITIONS } from '../compositions.js';
 import type { Operations } from '../operations.js';
 import { attention } from './operations/attention.js';
 import { crossEntropy } from './operations/cross-entropy.js';
@@ -12,6 +13,7 @@ import type { TensorStore } from './tensor-store.js';
 /** @param blockElements most attention scores or logits held in one array */
 export function tfjsOperations(store: TensorStore, blockElements: number): Operations {
   return {
+    ...COMPOSITIONS,
     embedding: embedding(store),
     linear: linear(store),
     rmsNorm: rmsNorm(store),

@@ -1,7 +1,6 @@
 /** Keys and values of every layer for a set of growing sequences; each sequence owns a range of rows. */
 import type { Engine } from '../../engine/engine.js';
-import type { OperationAttributes, Segments } from '../../engine/operations.js';
-import type { Tape } from '../../engine/tape.js';
+import type { KeyValueRows, Segments } from '../../engine/operations.js';
 import type { Tensor } from '../../engine/tensor.js';
 import { DataError } from '../../errors.js';
 import type { KeyValueStore } from './layers.js';
@@ -36,7 +35,7 @@ export class KvCache implements KeyValueStore {
 
   /**
    * Makes room for the next tokens of each sequence (given as packed ranges, possibly empty) and gives the ranges
-   * that they attend to. Called once before the layers run; `attend` then fills the room, layer by layer.
+   * that they attend to. Called once before the layers run, which then fill the room one after the other.
    */
   segments(queryStarts: Int32Array): Segments {
     const rows = new Int32Array(queryStarts[queryStarts.length - 1]!);
@@ -55,21 +54,8 @@ export class KvCache implements KeyValueStore {
     return { queryStarts, keyStarts: this.#starts, keyLengths: this.#lengths.slice() };
   }
 
-  attend(
-    tape: Tape,
-    layer: number,
-    [q, k, v]: readonly [Tensor, Tensor, Tensor],
-    rotary: OperationAttributes['rotary'],
-    attention: OperationAttributes['attention'],
-  ): Tensor {
-    const engine = this.#engine;
-    const [keys, values, rows] = [this.#keys[layer]!, this.#values[layer]!, this.#rows];
-    const attended = engine.attendCached?.(q, k, v, { cache: { keys, values, rows }, rotary, attention });
-    if (attended) return tape.own(attended);
-    const [rotatedQ, rotatedK] = tape.apply('rotary', [q, k], rotary) as [Tensor, Tensor];
-    engine.writeRows(keys, rotatedK, rows);
-    engine.writeRows(values, v, rows);
-    return tape.apply('attention', [rotatedQ, keys, values], attention)[0]!;
+  layer(index: number): KeyValueRows {
+    return { keys: this.#keys[index]!, values: this.#values[index]!, rows: this.#rows };
   }
 
   /** Frees the memory; the cache is of no use afterwards. May be called twice. */

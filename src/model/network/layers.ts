@@ -4,7 +4,7 @@
  */
 
 import { isTurnDue } from '../../async/event-loop.js';
-import type { Activation, LinearPart, OperationAttributes, Segments } from '../../engine/operations.js';
+import type { Activation, KeyValueRows, LinearPart, Segments } from '../../engine/operations.js';
 import type { Steps, Tape } from '../../engine/tape.js';
 import type { Tensor } from '../../engine/tensor.js';
 import { counterHash } from '../../random.js';
@@ -41,14 +41,8 @@ export type AdapterView = readonly (LoraWeights | undefined)[];
 
 /** Keeps keys and values from one pass to the next; `KvCache` is one. */
 export interface KeyValueStore {
-  /** Turns q and k by their positions, puts k and v away and attends to all that is there. */
-  attend(
-    tape: Tape,
-    layer: number,
-    inputs: readonly [q: Tensor, k: Tensor, v: Tensor],
-    rotary: OperationAttributes['rotary'],
-    attention: OperationAttributes['attention'],
-  ): Tensor;
+  /** The cache of a layer, with room for the rows of this pass. */
+  layer(index: number): KeyValueRows;
 }
 
 export interface LayerShape {
@@ -142,7 +136,10 @@ export function* runLayers(
   return stream;
 }
 
-/** One pre-norm layer: x + O(attention(norm(x))), then x + down(activation(gate) ⊙ up). Pauses after what takes long. */
+/**
+ * One pre-norm layer: x + O(attention(norm(x))), then x + down(activation(gate) ⊙ up). Pauses after what takes long.
+ * docs/engines.md has the kernels that each entry runs on `cuda`.
+ */
 function* runLayer(
   tape: Tape,
   stream: readonly Tensor[],
@@ -154,46 +151,37 @@ function* runLayer(
   rows: Int32Array | undefined,
   recompute: boolean,
 ): Steps<readonly Tensor[]> {
-  const { heads, kvHeads, headDim, causal, segments, rowKeys, adapter } = shape;
-  const [normed, sum] = addNorm(tape, stream, layer.attentionNorm, shape.eps);
+  const { heads, kvHeads, headDim, causal, segments, cos, sin, queryScale, rowKeys, adapter, eps, activation } = shape;
+  const part = (module: LinearModule, keys: Int32Array | undefined) => linearPart(module, keys, adapter);
+  const { q, k, v, o } = layer.attention;
+  const [attended, sum = stream[0]!] = (yield* tape.applySteps('attentionBlock', normInputs(stream), {
+    norm: { weight: layer.attentionNorm, eps },
+    projections: [part(q, rowKeys), part(k, rowKeys), part(v, rowKeys)],
+    rotary: { headDim, cos, sin, queryScale },
+    attention: { heads, kvHeads, headDim, scale: headDim ** -0.5, causal, segments },
+    cache: shape.cache?.layer(index),
+  })) as [Tensor, Tensor?];
   options.observe?.(`${name}.${index}`, sum);
-  const { attention } = layer;
-  const projections = [attention.q, attention.k, attention.v];
-  const [q, k, v] = linear(tape, normed, projections, rowKeys, adapter) as [Tensor, Tensor, Tensor];
   if (isTurnDue()) yield 0;
-  const { cos, sin, queryScale } = shape;
-  const rotary = { headDim, cos, sin, queryScale };
-  const mask = { heads, kvHeads, headDim, scale: headDim ** -0.5, causal, segments };
   const chosen = (tensor: Tensor): Tensor => (rows ? tape.apply('gatherRows', [tensor], { rows })[0]! : tensor);
   const x = chosen(sum);
-  const attended = shape.cache
-    ? shape.cache.attend(tape, index, [q, k, v], rotary, mask)
-    : attend(tape, [q, k, v], rotary, mask);
+  const keys = rows && rowKeys ? rows.map((row) => rowKeys[row]!) : rowKeys;
+  const [attentionOutput] = linear(tape, chosen(attended), [o], keys, adapter) as [Tensor];
   if (isTurnDue()) yield 0;
-  const chosenKeys = rows && rowKeys ? rows.map((row) => rowKeys[row]!) : rowKeys;
-  const [attentionOutput] = linear(tape, chosen(attended), [attention.o], chosenKeys, adapter) as [Tensor];
-  if (isTurnDue()) yield 0;
-  const [mlpInput, middle] = tape.apply('rmsNorm', [attentionOutput, x], { weight: layer.mlpNorm, eps: shape.eps }) as [
-    Tensor,
-    Tensor,
-  ];
-  const [gate, up] = linear(tape, mlpInput, [layer.gate, layer.up], chosenKeys, adapter) as [Tensor, Tensor];
-  if (isTurnDue()) yield 0;
-  const [gated] = tape.apply('gatedActivation', [gate, up], { activation: shape.activation }) as [Tensor];
-  const [mlpOutput] = linear(tape, gated, [layer.down], chosenKeys, adapter) as [Tensor];
+  const [mlpOutput, middle] = (yield* tape.applySteps('gatedBlock', [attentionOutput, x], {
+    norm: { weight: layer.mlpNorm, eps },
+    gateUp: [part(layer.gate, keys), part(layer.up, keys)],
+    activation,
+    down: part(layer.down, keys),
+  })) as [Tensor, Tensor];
   if (isTurnDue()) yield 0;
   // One tensor instead of two is kept for the second run.
   return recompute ? tape.apply('add', [middle, mlpOutput], {}) : [middle, mlpOutput];
 }
 
-function attend(
-  tape: Tape,
-  [q, k, v]: readonly [Tensor, Tensor, Tensor],
-  rotary: OperationAttributes['rotary'],
-  attention: OperationAttributes['attention'],
-): Tensor {
-  const [rotatedQ, rotatedK] = tape.apply('rotary', [q, k], rotary) as [Tensor, Tensor];
-  return tape.apply('attention', [rotatedQ, rotatedK, v], attention)[0]!;
+/** The stream as a norm takes it: the last addition first. */
+function normInputs([residual, addition]: readonly Tensor[]): readonly Tensor[] {
+  return addition ? [addition, residual!] : [residual!];
 }
 
 /** Norm of the stream's sum, and the sum. */
@@ -203,8 +191,6 @@ export function addNorm(
   weight: LayerModules['mlpNorm'],
   eps: number,
 ): [Tensor, Tensor] {
-  const [residual, addition] = stream as [Tensor, Tensor?];
-  if (!addition) return [tape.apply('rmsNorm', [residual], { weight, eps })[0]!, residual];
-  const [normed, sum] = tape.apply('rmsNorm', [addition, residual], { weight, eps }) as [Tensor, Tensor];
+  const [normed, sum = stream[0]!] = tape.apply('rmsNorm', normInputs(stream), { weight, eps }) as [Tensor, Tensor?];
   return [normed, sum];
 }

@@ -6,31 +6,32 @@ import type {
   OperationName,
   Segments,
 } from '../../../src/engine/operations.js';
-import type { ParameterSet, Tensor } from '../../../src/engine/tensor.js';
+import type { Parameter, ParameterSet, Tensor } from '../../../src/engine/tensor.js';
 import type { DType } from '../../../src/formats/weight-source.js';
 import { dropoutBits, NOISE_SEED } from '../../../src/random.js';
 import type { Laboratory } from './laboratory.js';
 import {
+  type Plain,
   type PlainPart,
-  plainActivation,
+  type PlainRun,
+  patchElements,
+  plainActivations,
+  plainAdd,
   plainAttention,
   plainCrossEntropy,
-  plainGather,
   plainLinear,
-  plainMergePatches,
+  plainMoved,
   plainRmsNorm,
   plainRotary,
-  plainScatter,
+  rowElements,
+  type Values,
 } from './plain-reference.js';
-
-type Numbers = readonly Float64Array[];
 
 export interface Trial<A> {
   readonly inputs: readonly { readonly tensor: Tensor; readonly values: Float64Array }[];
   readonly attributes: A;
-  readonly parameters?: { readonly set: ParameterSet; readonly values: Float64Array };
-  /** All outputs in double precision. */
-  reference(inputs: Numbers, parameters: Float64Array): Numbers;
+  readonly parameters?: { readonly set: ParameterSet | undefined; readonly values: Float64Array };
+  reference(run: PlainRun, inputs: readonly Values[]): Plain;
   /** The first so many outputs carry gradients. Default: all. */
   readonly gradientOutputs?: number;
 }
@@ -40,7 +41,7 @@ export interface Case<A> {
   prepare(lab: Laboratory): Promise<Trial<A>>;
 }
 
-interface LinearSpec {
+export interface LinearSpec {
   readonly out: number;
   readonly dtype: DType;
   readonly bias?: DType;
@@ -49,58 +50,86 @@ interface LinearSpec {
   readonly dropout?: number;
 }
 
-function linear(rows: number, k: number, specs: readonly LinearSpec[]): Case<OperationAttributes['linear']> {
-  const describe = ({ out, dtype, bias, rank, dropout }: LinearSpec): string =>
-    `${out} ${dtype}${bias ? ' + bias' : ''}${rank ? ` + LoRA r=${rank}` : ''}${dropout ? ` p=${dropout.toFixed(2)}` : ''}`;
+/** Parts of one input for the engine and for the reference. */
+export interface MadeParts {
+  readonly parts: readonly LinearPart[];
+  readonly plain: readonly PlainPart[];
+}
+
+interface PartOptions {
+  /** Before the names of weights and parameters. */
+  readonly name?: string;
+  readonly rowKeys?: Int32Array | undefined;
+  /** All weights in one matrix. */
+  readonly isStacked?: boolean;
+}
+
+/** What the parameters of these parts are. */
+export function parameterSpecs(k: number, specs: readonly LinearSpec[], name = '') {
+  return specs.flatMap(({ out, rank }, i) =>
+    rank
+      ? [
+          { name: `${name}a${i}`, shape: [rank, k], deviation: k ** -0.5 },
+          { name: `${name}b${i}`, shape: [out, rank], deviation: 0.5 },
+        ]
+      : [],
+  );
+}
+
+export async function linearParts(
+  lab: Laboratory,
+  k: number,
+  specs: readonly LinearSpec[],
+  byName: (name: string) => Parameter,
+  { name = '', rowKeys, isStacked = false }: PartOptions = {},
+): Promise<MadeParts> {
+  const parts: LinearPart[] = [];
+  const plain: PlainPart[] = [];
+  const rows = specs.reduce((sum, { out }) => sum + out, 0);
+  let row = 0;
+  for (const [i, { out, dtype, bias, rank, dropout = 0 }] of specs.entries()) {
+    const place = isStacked ? { name: `${name}stack`, row, rows } : undefined;
+    const weight = await lab.weight(`${name}weight${i}`, [out, k], dtype, k ** -0.5, place);
+    row += out;
+    const offset = bias && (await lab.weight(`${name}bias${i}`, [out], bias));
+    const settings = { scale: 0.5 + i, dropout, seed: 1234567 + 99 * i, rowKeys };
+    const [a, b] = rank ? [byName(`${name}a${i}`), byName(`${name}b${i}`)] : [];
+    parts.push({
+      weight: weight.weight,
+      bias: offset?.weight,
+      lora: a && b ? { a, b, ...settings } : undefined,
+    });
+    plain.push({
+      weight: weight.values,
+      n: out,
+      bias: offset?.values,
+      lora: a && b ? { a: a.offset, b: b.offset, rank: rank!, ...settings } : undefined,
+    });
+  }
+  return { parts, plain };
+}
+
+export function describeSpec({ out, dtype, bias, rank, dropout }: LinearSpec): string {
+  return `${out} ${dtype}${bias ? ' + bias' : ''}${rank ? ` + LoRA r=${rank}` : ''}${dropout ? ` p=${dropout.toFixed(2)}` : ''}`;
+}
+
+function linear(
+  rows: number,
+  k: number,
+  specs: readonly LinearSpec[],
+  isStacked = false,
+): Case<OperationAttributes['linear']> {
   return {
-    title: `[${rows}, ${k}] → ${specs.map(describe).join(', ')}`,
+    title: `[${rows}, ${k}] → ${specs.map(describeSpec).join(', ')}${isStacked ? ', stacked' : ''}`,
     async prepare(lab) {
-      const deviation = k ** -0.5;
-      const pairs = lab.parameters(
-        specs.flatMap(({ out, rank }, i) =>
-          rank
-            ? [
-                { name: `a${i}`, shape: [rank, k], deviation },
-                { name: `b${i}`, shape: [out, rank], deviation: 0.5 },
-              ]
-            : [],
-        ),
-      );
+      const pairs = lab.parametersIfAny(parameterSpecs(k, specs));
       const rowKeys = specs.some(({ dropout }) => dropout) ? lab.rowKeys(rows) : undefined;
-      const parts: LinearPart[] = [];
-      const plain: ((parameters: Float64Array) => PlainPart)[] = [];
-      for (const [i, { out, dtype, bias, rank, dropout = 0 }] of specs.entries()) {
-        const weight = await lab.weight(`weight${i}`, [out, k], dtype, deviation);
-        const offset = bias && (await lab.weight(`bias${i}`, [out], bias));
-        const seed = 1234567 + 99 * i;
-        const [a, b, scale] = [pairs.byName(`a${i}`), pairs.byName(`b${i}`), 0.5 + i];
-        parts.push({
-          weight: weight.weight,
-          bias: offset?.weight,
-          lora: rank ? { a, b, scale, dropout, seed, rowKeys } : undefined,
-        });
-        plain.push((parameters) => ({
-          weight: weight.values,
-          n: out,
-          bias: offset?.values,
-          lora: rank
-            ? {
-                a: parameters.subarray(a.offset, a.offset + a.size),
-                b: parameters.subarray(b.offset, b.offset + b.size),
-                rank,
-                scale,
-                dropout,
-                seed,
-                rowKeys,
-              }
-            : undefined,
-        }));
-      }
+      const { parts, plain } = await linearParts(lab, k, specs, pairs.byName, { rowKeys, isStacked });
       return {
         inputs: [await lab.tensor([rows, k])],
         attributes: { parts },
         parameters: pairs,
-        reference: ([x], parameters) => plain.map((part) => plainLinear(x!, k, part(parameters))),
+        reference: (run, [x]) => plainLinear(run, x!, k, plain),
       };
     },
   };
@@ -116,11 +145,7 @@ function rmsNorm(rows: number, columns: number, dtype: DType, residual: boolean)
       return {
         inputs,
         attributes: { weight, eps: 1e-5 },
-        reference: ([x, other]) => {
-          if (!other) return [plainRmsNorm(x!, values, 1e-5)];
-          const sum = x!.map((value, i) => value + other[i]!);
-          return [plainRmsNorm(sum, values, 1e-5), sum];
-        },
+        reference: (run, all) => plainRmsNorm(run, all, values, 1e-5),
       };
     },
   };
@@ -137,23 +162,21 @@ function rotary(
     title: `${rows} rows, ${heads} and ${kvHeads} heads of ${headDim}${scaled ? ', query scale' : ''}`,
     async prepare(lab) {
       const angles = lab.numbers((rows * headDim) / 2, 3);
-      const cos = await lab.tensor([rows, headDim / 2], angles.map(Math.cos));
-      const sin = await lab.tensor([rows, headDim / 2], angles.map(Math.sin));
+      const cos = await lab.table([rows, headDim / 2], angles.map(Math.cos));
+      const sin = await lab.table([rows, headDim / 2], angles.map(Math.sin));
       const queryScale = scaled ? await lab.tensor([rows]) : undefined;
       const [q, k] = [heads * headDim, kvHeads * headDim];
       return {
         inputs: [await lab.tensor([rows, q]), await lab.tensor([rows, k])],
         attributes: { headDim, cos: cos.tensor, sin: sin.tensor, queryScale: queryScale?.tensor },
-        reference: (inputs) => [
-          plainRotary(inputs[0]!, q, headDim, cos.values, sin.values, queryScale?.values),
-          plainRotary(inputs[1]!, k, headDim, cos.values, sin.values),
-        ],
+        reference: (run, all) =>
+          plainRotary(run, all, { headDim, cos: cos.values, sin: sin.values, queryScale: queryScale?.values }, rows),
       };
     },
   };
 }
 
-function segments(queries: readonly number[], keys: readonly number[], starts?: readonly number[]): Segments {
+export function segments(queries: readonly number[], keys: readonly number[], starts?: readonly number[]): Segments {
   const sums = (lengths: readonly number[]): number[] =>
     [0, ...lengths].map((_, i) => lengths.slice(0, i).reduce((sum, length) => sum + length, 0));
   return {
@@ -199,7 +222,7 @@ function attention(spec: AttentionSpec): Case<OperationAttributes['attention']> 
           await lab.tensor([keyRows, kvHeads * headDim]),
         ],
         attributes,
-        reference: (inputs) => [plainAttention(inputs[0]!, inputs[1]!, inputs[2]!, attributes)],
+        reference: (run, all) => plainAttention(run, all, attributes),
       };
     },
   };
@@ -216,7 +239,7 @@ function activation(kind: Activation, rows: number, columns: number): Case<Opera
     prepare: async (lab) => ({
       inputs: [await lab.tensor([rows, columns], spread(lab, rows * columns))],
       attributes: { activation: kind },
-      reference: ([x]) => [x!.map((value) => plainActivation(kind, value))],
+      reference: (run, all) => plainActivations(run, kind, all),
     }),
   };
 }
@@ -231,7 +254,7 @@ function gatedActivation(
     prepare: async (lab) => ({
       inputs: [await lab.tensor([rows, columns], spread(lab, rows * columns)), await lab.tensor([rows, columns])],
       attributes: { activation: kind },
-      reference: ([gate, up]) => [gate!.map((value, i) => plainActivation(kind, value) * up![i]!)],
+      reference: (run, all) => plainActivations(run, kind, all),
     }),
   };
 }
@@ -242,7 +265,7 @@ function add(rows: number, columns: number): Case<OperationAttributes['add']> {
     prepare: async (lab) => ({
       inputs: [await lab.tensor([rows, columns]), await lab.tensor([rows, columns])],
       attributes: {},
-      reference: ([a, b]) => [a!.map((value, i) => value + b![i]!)],
+      reference: plainAdd,
     }),
   };
 }
@@ -259,7 +282,7 @@ function mergePatches(
     prepare: async (lab) => ({
       inputs: [await lab.tensor([patches, columns])],
       attributes: { grids: Int32Array.from(grids), merge },
-      reference: ([x]) => [plainMergePatches(x!, columns, Int32Array.from(grids), merge)],
+      reference: (_, all) => plainMoved(all, patchElements(columns, Int32Array.from(grids), merge)),
     }),
   };
 }
@@ -270,7 +293,7 @@ function gatherRows(rows: readonly number[], count: number, columns: number): Ca
     prepare: async (lab) => ({
       inputs: [await lab.tensor([count, columns])],
       attributes: { rows: Int32Array.from(rows) },
-      reference: ([x]) => [plainGather(x!, columns, rows)],
+      reference: (_, all) => plainMoved(all, rowElements(rows, columns)),
     }),
   };
 }
@@ -285,7 +308,10 @@ function scatterRows(
     prepare: async (lab) => ({
       inputs: [await lab.tensor([count, columns]), await lab.tensor([rows.length, columns])],
       attributes: { rows: Int32Array.from(rows) },
-      reference: ([base, source]) => [plainScatter(base!, source!, columns, Int32Array.from(rows))],
+      reference: (_, all) => {
+        const from = Array.from({ length: count }, (_, row) => (rows.includes(row) ? count + rows.indexOf(row) : row));
+        return plainMoved(all, rowElements(from, columns));
+      },
     }),
   };
 }
@@ -308,14 +334,15 @@ function embedding(
       return {
         inputs: [],
         attributes: { table: weight, ids: Int32Array.from(ids), ...(noise ? { noise } : {}) },
-        reference: () => [
-          plainGather(values, columns, ids).map((value, i) => {
-            if (!noise) return value;
+        reference: (run) => {
+          const rows = rowElements(ids, columns).map((at, i) => {
+            if (!noise) return values[at]!;
             const row = Math.floor(i / columns);
             const bits = dropoutBits(noise.rowKeys[row]!, NOISE_SEED, i % columns);
-            return value + (noise.bounds[row]! * (2 * bits - 65535)) / 65536;
-          }),
-        ],
+            return values[at]! + (noise.bounds[row]! * (2 * bits - 65535)) / 65536;
+          });
+          return { outputs: [run.store(Float64Array.from(rows))], backward: () => [] };
+        },
       };
     },
   };
@@ -339,10 +366,8 @@ function crossEntropy(
         inputs: [await lab.tensor([rows, columns])],
         attributes: { head: weight, targets, scale, smoothing },
         gradientOutputs: 1,
-        reference: ([hidden]) => {
-          const rowLoss = plainCrossEntropy(hidden!, values, columns, targets, smoothing);
-          return [Float64Array.of(scale * rowLoss.reduce((a, b) => a + b)), rowLoss];
-        },
+        reference: (run, [hidden]) =>
+          plainCrossEntropy(run, hidden!, columns, { head: values, targets, scale, smoothing }),
       };
     },
   };

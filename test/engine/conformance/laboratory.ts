@@ -1,9 +1,11 @@
 /** Random tensors, weights and parameters on an engine, with the numbers that the engine really holds, in double. */
+import assert from 'node:assert/strict';
 import type { Engine } from '../../../src/engine/engine.js';
 import type { Parameter, ParameterSet, Tensor, Weight } from '../../../src/engine/tensor.js';
-import type { DType } from '../../../src/formats/weight-source.js';
+import type { DType, StackPlace } from '../../../src/formats/weight-source.js';
 import { DTYPE_BYTES, sizeOf } from '../../../src/formats/weight-source.js';
 import { MersenneTwister } from '../../../src/random.js';
+import { roundBfloat16 } from './plain-reference.js';
 
 /** Cuts a float32 down to the stored format and gives its bits and its value. Normal numbers only. */
 function encode(value: number, dtype: DType): { bits: number; value: number } {
@@ -25,6 +27,8 @@ function encode(value: number, dtype: DType): { bits: number; value: number } {
 export class Laboratory {
   readonly engine: Engine;
   readonly random: MersenneTwister;
+  /** Whether the engine keeps matrices in bfloat16: then all numbers here are such ones, so that it holds them exactly. */
+  readonly isBfloat16: boolean;
   readonly #tensors: Tensor[] = [];
   readonly #weights: Weight[] = [];
   readonly #sets: ParameterSet[] = [];
@@ -32,6 +36,7 @@ export class Laboratory {
   constructor(engine: Engine, seed: number) {
     this.engine = engine;
     this.random = new MersenneTwister(seed);
+    this.isBfloat16 = engine.storage.elementBytes === 2;
   }
 
   numbers(count: number, deviation = 1): Float32Array {
@@ -43,11 +48,16 @@ export class Laboratory {
     return Int32Array.from({ length: count }, () => this.random.nextUint32());
   }
 
-  /** A tensor and its numbers as the engine holds them. */
+  /** A tensor and its numbers as the engine holds them, also when it has computed with it. */
   async tensor(
     shape: readonly number[],
     data = this.numbers(sizeOf(shape)),
   ): Promise<{ tensor: Tensor; values: Float64Array }> {
+    return this.table(shape, this.isBfloat16 && shape.length > 1 ? Float32Array.from(roundBfloat16(data)) : data);
+  }
+
+  /** A tensor that stays float32 everywhere. */
+  async table(shape: readonly number[], data: Float32Array): Promise<{ tensor: Tensor; values: Float64Array }> {
     const tensor = this.engine.fromArray(data, shape);
     this.#tensors.push(tensor);
     return { tensor, values: Float64Array.from(await this.engine.read(tensor)) };
@@ -58,8 +68,11 @@ export class Laboratory {
     shape: readonly number[],
     dtype: DType,
     deviation = 1,
+    stack?: StackPlace,
   ): Promise<{ weight: Weight; values: Float64Array }> {
-    const encoded = Array.from(this.numbers(sizeOf(shape), deviation), (value) => encode(value, dtype));
+    const numbers = this.numbers(sizeOf(shape), deviation);
+    const held = this.isBfloat16 ? roundBfloat16(numbers) : numbers;
+    const encoded = Array.from(held, (value) => encode(value, dtype));
     const bytes = new Uint8Array(encoded.length * DTYPE_BYTES[dtype]);
     const view = new DataView(bytes.buffer);
     for (const [i, { bits }] of encoded.entries()) {
@@ -69,7 +82,7 @@ export class Laboratory {
     const read = async (target: Uint8Array, offset = 0): Promise<void> => {
       target.set(bytes.subarray(offset, offset + target.length));
     };
-    const weight = await this.engine.loadWeight({ name, shape, dtype, byteLength: bytes.length, read });
+    const weight = await this.engine.loadWeight({ name, shape, dtype, byteLength: bytes.length, stack, read });
     this.#weights.push(weight);
     return { weight, values: Float64Array.from(encoded, ({ value }) => value) };
   }
@@ -88,6 +101,16 @@ export class Laboratory {
     this.#sets.push(set);
     const values = Float64Array.from(full.flatMap(({ initial }) => [...initial]));
     return { set, values, byName: (name) => set.parameters.find((parameter) => parameter.name === name)! };
+  }
+
+  /** `parameters`, without a set where there are none. */
+  parametersIfAny(specs: Parameters<Laboratory['parameters']>[0]): {
+    set: ParameterSet | undefined;
+    values: Float64Array;
+    byName: (name: string) => Parameter;
+  } {
+    if (specs.length > 0) return this.parameters(specs);
+    return { set: undefined, values: new Float64Array(0), byName: (name) => assert.fail(`no parameter ${name}`) };
   }
 
   /** Frees everything that was made here. */

@@ -2,6 +2,9 @@ import { describe, expect, it } from 'vitest';
 import type { CudaEngine } from '../../../src/engine/cuda/cuda-engine.js';
 import { buildDecodeWork } from '../../../src/engine/cuda/operations/attention-work.js';
 import type { CudaTensor } from '../../../src/engine/cuda/tensors.js';
+import type { LinearPart } from '../../../src/engine/operations.js';
+import { Tape } from '../../../src/engine/tape.js';
+import type { Tensor, Weight } from '../../../src/engine/tensor.js';
 import { type StackPlace, sizeOf } from '../../../src/formats/weight-source.js';
 import { type Launch, recordingEngine } from '../recording-engine.js';
 
@@ -75,124 +78,126 @@ describe('products of few rows', () => {
   });
 });
 
-describe('a row on its way through a layer', () => {
-  async function layer() {
-    const recorder = recordingEngine();
-    const { engine } = recorder;
-    const load = (name: string, shape: readonly number[], stack?: StackPlace) =>
-      engine.loadWeight({ name, shape, dtype: 'bf16', byteLength: 2 * sizeOf(shape), read: async () => {}, stack });
-    const norm = await load('norm', [64]);
-    const gate = await load('gate', [96, 64], { name: 'gate-up', row: 0, rows: 192 });
-    const up = await load('up', [96, 64], { name: 'gate-up', row: 96, rows: 192 });
-    const down = await load('down', [64, 96]);
-    const one = engine.fromArray(new Float32Array(64), [1, 64]);
-    const two = engine.fromArray(new Float32Array(64), [1, 64]);
-    const { operations } = engine;
-    // As bf16, so that no conversions are among the launches.
-    operations.add.forward([one, two], {}, false);
-    const pair = { parts: [{ weight: gate }, { weight: up }] };
-    const normed = () => operations.rmsNorm.forward([one, two], { weight: norm, eps: 1e-5 }, false).outputs;
-    recorder.launches.length = 0;
-    return { ...recorder, operations, normed, pair, down };
-  }
-  const names = (launches: readonly Launch[]): string[] => launches.map(({ name }) => name);
+/** A card that writes down launches, and weights of a layer on it. */
+async function layer() {
+  const recorder = recordingEngine();
+  const { engine } = recorder;
+  const load = (name: string, shape: readonly number[], stack?: StackPlace) =>
+    engine.loadWeight({ name, shape, dtype: 'bf16', byteLength: 2 * sizeOf(shape), read: async () => {}, stack });
+  const norm = { weight: await load('norm', [64]), eps: 1e-5 };
+  const stacked = async (name: string, widths: readonly number[]) => {
+    const rows = widths.reduce((a, b) => a + b);
+    let row = 0;
+    const parts: { weight: Weight }[] = [];
+    for (const [i, width] of widths.entries()) {
+      parts.push({ weight: await load(`${name}${i}`, [width, 64], { name, row, rows }) });
+      row += width;
+    }
+    return parts;
+  };
+  const tensor = (rows: number, columns: number) => engine.fromArray(new Float32Array(rows * columns), [rows, columns]);
+  /** As bf16, so that no conversions are among the launches. */
+  const input = (rows: number) => {
+    const x = tensor(rows, 64);
+    return engine.operations.add.forward([x, x], {}, false).outputs[0]!;
+  };
+  const names = (): string[] => recorder.launches.splice(0).map(({ name }) => name);
+  return { ...recorder, norm, stacked, load, tensor, input, names };
+}
 
-  it('is normalised, multiplied and gated in one launch, which writes the sum', async () => {
-    const { engine, launches, operations, normed, pair, down } = await layer();
+describe('gatedBlock', () => {
+  const prepare = async () => {
+    const world = await layer();
+    const gateUp = (await world.stacked('gateUp', [96, 96])) as [LinearPart, LinearPart];
+    const down = { weight: await world.load('down', [64, 96]) };
+    const attributes = { norm: world.norm, gateUp, activation: 'gelu', down } as const;
+    const run = (inputs: readonly Tensor[], record = false) => {
+      world.launches.length = 0;
+      return world.engine.operations.gatedBlock.forward(inputs, attributes, record);
+    };
+    return { ...world, run };
+  };
+
+  it('is two launches for a row: norm, product and activation in one, which writes the sum', async () => {
+    const { engine, launches, input, run, names } = await prepare();
+    const inputs = [input(1), input(1)];
     const before = engine.memory().bytesInUse;
-    const [y, sum] = normed();
-    const [gate, up] = operations.linear.forward([y!], pair, false).outputs;
-    const [gated] = operations.gatedActivation.forward([gate!, up!], { activation: 'gelu' }, false).outputs;
-    const [out] = operations.linear.forward([gated!], { parts: [{ weight: down }] }, false).outputs;
-    expect(names(launches)).toEqual(['small_linear_norm', 'small_linear_8']);
-    const [fused] = launches;
+    const { outputs } = run(inputs);
+    const [fused, down] = launches as [Launch, Launch];
     expect(fused).toMatchObject({ grid: [24], parameters: { N: 96, K: 64, activation: 1 } });
-    launches.length = 0;
-    // The sum has been made, the outputs of the pair have not.
-    const doubled = operations.add.forward([sum!, sum!], {}, false).outputs;
-    expect(names(launches)).toEqual(['add']);
-    const made = fused!.parameters.sum;
-    expect(launches[0]!.parameters).toMatchObject({ a: made, b: made });
-    for (const tensor of [y, sum, gate, up, gated, out, ...doubled]) engine.release(tensor!);
+    const [y, sum] = outputs as CudaTensor[];
+    const residual = (inputs[1] as CudaTensor).address;
+    expect(fused.parameters).toMatchObject({ sum: sum!.address, residual, y: down.parameters.x });
+    expect(down.parameters.y).toBe(y!.address);
+    expect(names()).toEqual(['small_linear_norm', 'small_linear_8']);
+    for (const tensor of outputs) engine.release(tensor);
     expect(engine.memory().bytesInUse).toBe(before);
     await engine.dispose();
   });
 
-  it('is computed step by step for whoever reads what lies between', async () => {
-    const { engine, launches, operations, normed, pair } = await layer();
-    const before = engine.memory().bytesInUse;
-    const [y, sum] = normed();
-    const [gate, up] = operations.linear.forward([y!], pair, false).outputs;
-    const read = operations.add.forward([gate!, gate!], {}, false).outputs;
-    expect(names(launches)).toEqual(['small_linear_norm', 'add']);
-    launches.length = 0;
-    const again = operations.add.forward([y!, sum!], {}, false).outputs;
-    const gated = operations.gatedActivation.forward([gate!, up!], { activation: 'silu' }, false).outputs;
-    expect(names(launches)).toEqual(['rms_norm_forward', 'add', 'gated_activation_forward']);
-    for (const tensor of [y, sum, gate, up, ...read, ...again, ...gated]) engine.release(tensor!);
-    launches.length = 0;
-    const [unread, alone] = normed();
-    engine.release(unread!);
-    const sums = operations.add.forward([alone!, alone!], {}, false).outputs;
-    expect(names(launches)).toEqual(['add', 'add']);
-    for (const tensor of [alone, ...sums]) engine.release(tensor!);
-    launches.length = 0;
-    for (const tensor of normed()) engine.release(tensor);
-    expect(launches).toEqual([]);
-    expect(engine.memory().bytesInUse).toBe(before);
-    await engine.dispose();
-  });
-
-  it('is recorded without shortcuts', async () => {
-    const { engine, launches, operations, normed, pair } = await layer();
-    const [gate, up] = operations.linear.forward([normed()[0]!], pair, true).outputs;
-    operations.gatedActivation.forward([gate!, up!], { activation: 'silu' }, true);
-    expect(names(launches)).toEqual(['rms_norm_forward', 'small_linear_8', 'gated_activation_forward']);
+  it('has its norm alone for several rows, and no shortcuts for many or where it is recorded', async () => {
+    const { engine, input, run, names } = await prepare();
+    run([input(3), input(3)]);
+    expect(names()).toEqual(['rms_norm_forward', 'small_linear_8', 'small_linear_8']);
+    run([input(17)]);
+    expect(names()).toEqual(['rms_norm_forward', 'product', 'gated_activation_forward', 'product']);
+    run([input(1)], true);
+    expect(names()).toEqual(['rms_norm_forward', 'small_linear_8', 'gated_activation_forward', 'small_linear_8']);
     await engine.dispose();
   });
 });
 
-describe('attendCached', () => {
-  const options = (engine: CudaEngine, starts: readonly number[], lengths: readonly number[], rows: number[]) => {
-    const count = starts.at(-1)!;
-    const tensor = (columns: number, of = count) => engine.fromArray(new Float32Array(of * columns), [of, columns]);
-    const keyStarts = Int32Array.from(lengths, (_, s) => s * 100);
-    return {
-      inputs: [tensor(4 * 16), tensor(2 * 16), tensor(2 * 16)] as const,
-      rest: {
-        cache: { keys: engine.zeros([300, 32]), values: engine.zeros([300, 32]), rows: Int32Array.from(rows) },
-        rotary: { headDim: 16, cos: tensor(8), sin: tensor(8) },
-        attention: {
-          heads: 4,
-          kvHeads: 2,
-          headDim: 16,
-          scale: 0.25,
-          causal: true,
-          segments: { queryStarts: Int32Array.from(starts), keyStarts, keyLengths: Int32Array.from(lengths) },
-        },
-      },
+describe('attentionBlock with a cache', () => {
+  const prepare = async () => {
+    const world = await layer();
+    const { engine, tensor, input } = world;
+    const projections = (await world.stacked('qkv', [64, 32, 32])) as [LinearPart, LinearPart, LinearPart];
+    const cache = { keys: engine.zeros([300, 32]), values: engine.zeros([300, 32]) };
+    const run = (starts: readonly number[], lengths: readonly number[], rows: readonly number[]) => {
+      const count = starts.at(-1)!;
+      const inputs = [input(count)];
+      const keyStarts = Int32Array.from(lengths, (_, s) => s * 100);
+      const segments = { queryStarts: Int32Array.from(starts), keyStarts, keyLengths: Int32Array.from(lengths) };
+      world.launches.length = 0;
+      const attributes = {
+        ...{ norm: world.norm, projections, cache: { ...cache, rows: Int32Array.from(rows) } },
+        rotary: { headDim: 16, cos: tensor(count, 8), sin: tensor(count, 8) },
+        attention: { heads: 4, kvHeads: 2, headDim: 16, scale: 0.25, causal: true, segments },
+      };
+      return { inputs, attributes, forward: () => engine.operations.attentionBlock.forward(inputs, attributes, false) };
     };
+    return { ...world, run };
   };
 
-  it('is one launch where every sequence has at most one new row', async () => {
-    const { engine, launches } = recordingEngine();
-    const { inputs, rest } = options(engine, [0, 1, 1, 2], [80, 5, 3], [79, 202]);
-    const bf16 = inputs.map((tensor) => engine.operations.add.forward([tensor, tensor], {}, false).outputs[0]!);
-    launches.length = 0;
-    const attended = engine.attendCached(bf16[0]!, bf16[1]!, bf16[2]!, rest);
-    expect(attended?.shape).toEqual([2, 64]);
-    expect(launches.map(({ name }) => name)).toEqual(['attention_decode']);
+  it('is a product and one more launch where every sequence has at most one new row', async () => {
+    const { engine, names, run } = await prepare();
+    expect(run([0, 1, 1], [80, 5], [79]).forward().outputs[0]!.shape).toEqual([1, 64]);
+    expect(names()).toEqual(['small_linear_norm', 'attention_decode']);
+    expect(run([0, 1, 1, 2], [80, 5, 3], [79, 202]).forward().outputs[0]!.shape).toEqual([2, 64]);
+    expect(names()).toEqual(['rms_norm_forward', 'small_linear_8', 'attention_decode']);
     await engine.dispose();
   });
 
-  it('does nothing for prompts, and refuses rows that are not the last keys', async () => {
-    const { engine, launches } = recordingEngine();
-    const prompt = options(engine, [0, 2, 3], [2, 1], [0, 1, 100]);
-    launches.length = 0;
-    expect(engine.attendCached(...prompt.inputs, prompt.rest)).toBeUndefined();
-    expect(launches).toEqual([]);
-    const wrong = options(engine, [0, 1], [80], [78]);
-    expect(() => engine.attendCached(...wrong.inputs, wrong.rest)).toThrow('cache row 78');
+  it('takes the steps apart for prompts, and refuses rows that are not the last keys', async () => {
+    const { engine, names, run } = await prepare();
+    run([0, 2, 3], [2, 1], [0, 1, 100]).forward();
+    expect(names()).toEqual([
+      ...['rms_norm_forward', 'small_linear_8', 'rotary', 'scatter_rows', 'scatter_rows', 'attention_forward'],
+    ]);
+    expect(run([0, 1], [80], [78]).forward).toThrow('cache row 78');
+    await engine.dispose();
+  });
+
+  it('takes no part in a recorded pass with adapters', async () => {
+    const { engine, run } = await prepare();
+    const part = await adapted(engine, 32, 64, 16);
+    const { inputs, attributes } = run([0, 1], [1], [0]);
+    const [q, , v] = attributes.projections;
+    const tape = new Tape(engine);
+    const recorded = { ...attributes, projections: [q, part, v] as [LinearPart, LinearPart, LinearPart] };
+    expect(() => tape.apply('attentionBlock', inputs, recorded)).toThrow(
+      /no gradient flows through a key\/value cache/,
+    );
     await engine.dispose();
   });
 });

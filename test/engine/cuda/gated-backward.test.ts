@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { COMPOSITIONS } from '../../../src/engine/compositions.js';
 import type { CudaEngine } from '../../../src/engine/cuda/cuda-engine.js';
 import type { CudaTensor } from '../../../src/engine/cuda/tensors.js';
 import type { LinearPart } from '../../../src/engine/operations.js';
-import { Tape } from '../../../src/engine/tape.js';
+import { runAtOnce, Tape } from '../../../src/engine/tape.js';
 import type { ParameterSet, Tensor, Weight } from '../../../src/engine/tensor.js';
 import { type Launch, recordingEngine } from '../recording-engine.js';
 
@@ -11,11 +12,13 @@ const [T, C, F] = [130, 24, 72];
 /** gate, up and down of one layer, gate and up stacked, each with an adapter of its rank or none. */
 class Block {
   readonly engine: CudaEngine;
+  readonly norm: Weight;
   readonly parts: readonly LinearPart[];
   readonly set: ParameterSet;
 
-  private constructor(engine: CudaEngine, parts: readonly LinearPart[], set: ParameterSet) {
+  private constructor(engine: CudaEngine, norm: Weight, parts: readonly LinearPart[], set: ParameterSet) {
     this.engine = engine;
+    this.norm = norm;
     this.parts = parts;
     this.set = set;
   }
@@ -50,19 +53,17 @@ class Block {
       if (ranks[i] === 0) return { weight };
       return { weight, lora: { a: find(`a${i}`), b: find(`b${i}`), scale: 2, dropout, seed: i, rowKeys } };
     });
-    return new Block(engine, parts, set);
+    const source = { name: 'norm', shape: [C], dtype: 'bf16', byteLength: 2 * C, read: async () => {} } as const;
+    return new Block(engine, await engine.loadWeight(source), parts, set);
   }
 
-  gateUp(tape: Tape, x: Tensor): Tensor[] {
-    return [...tape.apply('linear', [x], { parts: this.parts.slice(0, 2) })];
-  }
-
-  down(tape: Tape, y: Tensor): Tensor {
-    return tape.apply('linear', [y], { parts: this.parts.slice(2) })[0]!;
-  }
-
-  gated(tape: Tape, inputs: readonly Tensor[]): Tensor {
-    return tape.apply('gatedActivation', inputs, { activation: 'silu' })[0]!;
+  /** The block as one entry, or as the operations that it is made of. */
+  run(tape: Tape, x: Tensor, isFused = true): Tensor {
+    const [gate, up, down] = this.parts as [LinearPart, LinearPart, LinearPart];
+    const norm = { weight: this.norm, eps: 1e-5 };
+    const attributes = { norm, gateUp: [gate, up], activation: 'silu', down } as const;
+    if (isFused) return tape.apply('gatedBlock', [x], attributes)[0]!;
+    return runAtOnce(COMPOSITIONS.gatedBlock.compose(tape, [x], attributes))[0]!;
   }
 
   get touched(): string[] {
@@ -70,6 +71,7 @@ class Block {
   }
 }
 
+/** Of the backward of the activation, and of A of down and of gate and up. */
 const SEPARATE = /gated_activation_forward|lora_backward|lora_gradient_a|gated_activation_backward/;
 
 interface Run {
@@ -79,10 +81,13 @@ interface Run {
 }
 
 /** The launches of backward, after a first pass has asked for the spare columns. */
-async function backward(
-  body: (block: Block, tape: Tape, x: Tensor) => Tensor,
-  { ranks = [16, 16, 16], dropout = 0.1, rematerialize = true, recompute = false } = {},
-): Promise<Run> {
+async function backward({
+  ranks = [16, 16, 16],
+  dropout = 0.1,
+  rematerialize = true,
+  recompute = false,
+  isFused = true,
+}): Promise<Run> {
   const { engine, launches } = recordingEngine({ rematerialize });
   const block = await Block.create(engine, ranks, dropout);
   const source = { name: 'head', shape: [9, C], dtype: 'bf16', byteLength: 18 * C, read: async () => {} } as const;
@@ -91,7 +96,7 @@ async function backward(
   for (;;) {
     const tape = new Tape(engine);
     const x = tape.own(engine.fromArray(new Float32Array(T * C), [T, C]));
-    const last = tape.region([x], (inner) => [body(block, inner, x)], { recompute })[0]!;
+    const last = tape.region([x], (inner) => [block.run(inner, x, isFused)], { recompute })[0]!;
     const loss = tape.apply('crossEntropy', [last], { head, targets: new Int32Array(T), scale: 1 })[0]!;
     engine.zeroGradients(block.set);
     launches.length = 0;
@@ -105,9 +110,6 @@ async function backward(
   }
 }
 
-const plain = (block: Block, tape: Tape, x: Tensor): Tensor =>
-  block.down(tape, block.gated(tape, block.gateUp(tape, x)));
-
 const ALL = ['a0', 'b0', 'a1', 'b1', 'a2', 'b2'];
 
 describe('the backward of a gated activation between adapted layers', () => {
@@ -118,12 +120,13 @@ describe('the backward of a gated activation between adapted layers', () => {
     ['with kept results', { rematerialize: false }],
     ['in a region that runs again', { recompute: true }],
   ])('is one kernel %s', async (_title, options) => {
-    const { names, launches, touched } = await backward(plain, options);
+    const { names, launches, touched } = await backward(options);
     const rank = 'ranks' in options ? 32 : 16;
     const at = names.indexOf(`gated_backward_lora_${rank}`);
     expect(at).toBeGreaterThan(0);
     // Behind it, the sums are finished; what is left is the gradient of A of gate and up.
-    expect(names.slice(at + 1, at + 4)).toEqual(['lora_finish_b', 'product', 'lora_gradient_a']);
+    const norm = 'rematerialize' in options ? [] : ['rms_norm_forward'];
+    expect(names.slice(at + 1)).toEqual(['lora_finish_b', 'product', ...norm, 'lora_gradient_a']);
     const first = names.lastIndexOf('product', at);
     expect(names.slice(first, at)).toEqual(['product']);
     expect(names.filter((name) => name === 'lora_gradient_b')).toHaveLength(1);
@@ -142,7 +145,7 @@ describe('the backward of a gated activation between adapted layers', () => {
     ['down has no adapter', [16, 16, 0]],
     ['only down has one', [0, 0, 16]],
   ])('is done by the separate kernels where %s', async (_title, ranks) => {
-    const { names, touched } = await backward(plain, { ranks });
+    const { names, touched } = await backward({ ranks });
     expect(names.some((name) => name.startsWith('gated_backward_lora'))).toBe(false);
     // Where nothing before down is trained, its input needs no gradient.
     const wanted =
@@ -155,55 +158,11 @@ describe('the backward of a gated activation between adapted layers', () => {
     expect(touched).toEqual(ALL.filter((name) => ranks[Number(name[1])] !== 0));
   });
 
-  it('has every gradient of a sum whole before it is added', async () => {
-    const { names } = await backward((block, tape, x) => {
-      const y = block.gated(tape, block.gateUp(tape, x));
-      return tape.apply('add', [block.down(tape, y), block.down(tape, y)], {})[0]!;
-    });
-    expect(names.some((name) => name.startsWith('gated_backward_lora'))).toBe(false);
-    const at = names.indexOf('add');
-    expect(names.slice(0, at).filter((name) => name === 'lora_backward_16')).toHaveLength(2);
-  });
-
-  it('sums dB from the numbers where the gradient of gate has another share', async () => {
-    const { names } = await backward((block, tape, x) => {
-      const [gate, up] = block.gateUp(tape, x) as [Tensor, Tensor];
-      const outputs = [block.gated(tape, [gate, up]), block.gated(tape, [up, gate])].map((y) => block.down(tape, y));
-      return tape.apply('add', outputs, {})[0]!;
-    });
-    expect(names.filter((name) => name === 'gated_backward_lora_16')).toHaveLength(1);
-    expect(names.filter((name) => name === 'lora_gradient_b')).toHaveLength(3);
-  });
-
-  it('leaves a gradient whole that somebody else reads, and A its gradient when nobody does', async () => {
-    const { engine, launches } = recordingEngine();
-    const block = await Block.create(engine, [16, 16, 16], 0);
-    const { gatedActivation, linear } = engine.operations;
-    const held: number[] = [];
-    for (const isRead of [true, false]) {
-      const inputs = [0, 1].map(() => engine.fromArray(new Float32Array(T * F), [T, F]));
-      const gated = gatedActivation.forward(inputs, { activation: 'silu' }, true);
-      const parts = block.parts.slice(2);
-      const layer = linear.forward(gated.outputs, { parts }, true);
-      for (const tensor of layer.saved) engine.retain(tensor);
-      for (const tensor of [...gated.outputs, ...layer.outputs]) engine.release(tensor);
-      const dy = engine.fromArray(new Float32Array(T * C), [T, C]);
-      engine.zeroGradients(block.set);
-      const [dx] = linear.backward(layer.saved, [dy], { parts }, [true]);
-      for (const tensor of layer.saved) engine.release(tensor);
-      launches.length = 0;
-      if (isRead) {
-        await engine.read(dx!);
-        await engine.read(dx!);
-      }
-      engine.release(dx!);
-      const names = launches.map(({ name }) => name);
-      const last = isRead ? ['lora_backward_16', 'bf16_to_f32', 'bf16_to_f32'] : ['lora_gradient_a'];
-      expect(names).toEqual(['gated_activation_forward', ...last]);
-      expect(block.touched).toEqual(['a2', 'b2']);
-      for (const tensor of [...inputs, dy]) engine.release(tensor);
-      held.push(engine.memory().bytesInUse);
-    }
-    expect(held[1]).toBe(held[0]);
+  it('is left to each operation where they are applied one by one', async () => {
+    const { names, touched } = await backward({ isFused: false });
+    expect(names.filter((name) => SEPARATE.test(name))).toEqual([
+      ...['lora_backward_16', 'gated_activation_backward', 'lora_gradient_a'],
+    ]);
+    expect(touched).toEqual(ALL);
   });
 });

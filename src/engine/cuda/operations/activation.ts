@@ -4,12 +4,9 @@ import type { Activation, Operation, OperationAttributes } from '../../operation
 import { grid2 } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
-import { DeferredPair } from './deferred-pair.js';
-import { DeferredResult } from './deferred-result.js';
-import { gatedBackward } from './gated-backward.js';
 
 /** Kinds as common.cu numbers them. */
-const KIND: Readonly<Record<Activation, number>> = { silu: 0, gelu: 1, gelu_tanh: 2, relu: 3 };
+export const ACTIVATIONS: Readonly<Record<Activation, number>> = { silu: 0, gelu: 1, gelu_tanh: 2, relu: 3 };
 
 export function activation(store: TensorStore): Operation<OperationAttributes['activation']> {
   return {
@@ -20,7 +17,7 @@ export function activation(store: TensorStore): Operation<OperationAttributes['a
       // biome-ignore format: parameters by operand
       store.kernels.launch(KERNELS.activationForward, grid2(rows, columns), {
         out: y.address, x: x.address, rows, columns, ldo: y.ld, ldx: x.ld,
-        kind: KIND[kind],
+        kind: ACTIVATIONS[kind],
       });
       return { outputs: [y], saved: record ? [x] : [] };
     },
@@ -33,14 +30,15 @@ export function activation(store: TensorStore): Operation<OperationAttributes['a
       // biome-ignore format: parameters by operand
       store.kernels.launch(KERNELS.activationBackward, grid2(rows, columns), {
         dx: dx.address, x: x.address, dy: dy.address,
-        rows, columns, lddx: dx.ld, ldx: x.ld, lddy: dy.ld, kind: KIND[kind],
+        rows, columns, lddx: dx.ld, ldx: x.ld, lddy: dy.ld, kind: ACTIVATIONS[kind],
       });
       return [dx];
     },
   };
 }
 
-function gated(store: TensorStore, gate: CudaTensor, up: CudaTensor, kind: number): CudaTensor {
+/** activation(gate) ⊙ up, the activation by its number. */
+export function gatedRows(store: TensorStore, gate: CudaTensor, up: CudaTensor, kind: number): CudaTensor {
   const { rows, columns } = gate;
   const y = store.createInput(gate.shape);
   // biome-ignore format: parameters by operand
@@ -51,39 +49,40 @@ function gated(store: TensorStore, gate: CudaTensor, up: CudaTensor, kind: numbe
   return y;
 }
 
+export interface GatedGradients {
+  readonly gate: CudaTensor;
+  readonly up: CudaTensor;
+  readonly dy: CudaTensor;
+  /** Written, where given. */
+  readonly dGate: CudaTensor | undefined;
+  readonly dUp: CudaTensor | undefined;
+}
+
+/** The gradients of gate and up. */
+export function gatedGradients(store: TensorStore, { gate, up, dy, dGate, dUp }: GatedGradients, kind: number): void {
+  const { rows, columns } = gate;
+  // biome-ignore format: parameters by operand
+  store.kernels.launch(KERNELS.gatedActivationBackward, grid2(rows, columns), {
+    dgate: dGate?.address, dup: dUp?.address, y: undefined,
+    gate: gate.address, up: up.address, dy: dy.address, rows, columns,
+    lddgate: dGate?.ld ?? 0, lddup: dUp?.ld ?? 0, ldy: 0, ldgate: gate.ld, ldup: up.ld, lddy: dy.ld, kind,
+  });
+}
+
 export function gatedActivation(store: TensorStore): Operation<OperationAttributes['gatedActivation']> {
   const operation = 'gatedActivation';
   return {
     forward(inputs, { activation: kind }, record) {
-      const [first, second] = inputs.map((input) => store.useUnfinished(input, operation));
-      const pair = DeferredResult.of(first);
-      if (!record && pair instanceof DeferredPair && first === pair.outputs[0] && second === pair.outputs[1]) {
-        return { outputs: [pair.gated(KIND[kind])], saved: [] };
-      }
       const gate = store.asBf16(store.use(inputs[0]!, operation));
       const up = store.like(inputs[1], gate, operation, 'up');
-      const y = gated(store, gate, up, KIND[kind]);
-      y.recipe = { sources: [gate, up], make: () => gated(store, gate, up, KIND[kind]), gatedBy: KIND[kind] };
-      return { outputs: [y], saved: record ? [gate, up] : [] };
+      return { outputs: [gatedRows(store, gate, up, ACTIVATIONS[kind])], saved: record ? [gate, up] : [] };
     },
     backward(saved, [gradient], { activation: kind }, needs) {
       if (!gradient || !needs.includes(true)) return [undefined, undefined];
       const [gate, up] = saved.map((tensor) => store.asBf16(store.use(tensor, operation))) as [CudaTensor, CudaTensor];
-      if (needs[0] && needs[1]) {
-        const both = gatedBackward(store, { gate, up, dy: store.useUnfinished(gradient, operation), kind: KIND[kind] });
-        if (both) return both;
-      }
-      const { rows, columns } = gate;
       const dy = store.like(gradient, gate, operation, 'output gradient');
-      const dGate = needs[0] ? store.createGradient(gate) : undefined;
-      const dUp = needs[1] ? store.createGradient(up) : undefined;
-      // biome-ignore format: parameters by operand
-      store.kernels.launch(KERNELS.gatedActivationBackward, grid2(rows, columns), {
-        dgate: dGate?.address, dup: dUp?.address, y: undefined,
-        gate: gate.address, up: up.address, dy: dy.address, rows, columns,
-        lddgate: dGate?.ld ?? 0, lddup: dUp?.ld ?? 0, ldy: 0, ldgate: gate.ld, ldup: up.ld, lddy: dy.ld,
-        kind: KIND[kind],
-      });
+      const [dGate, dUp] = needs.map((need) => (need ? store.create(gate.shape) : undefined));
+      gatedGradients(store, { gate, up, dy, dGate, dUp }, ACTIVATIONS[kind]);
       return [dGate, dUp];
     },
   };

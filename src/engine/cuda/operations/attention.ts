@@ -78,11 +78,13 @@ export class AttentionOperation implements Operation<Attributes> {
     return { outputs: [out], saved: [q, k, value, out, lse] };
   }
 
+  /** @param dvInto where the gradient of v should lie, if there is a choice */
   backward(
     saved: readonly Tensor[],
     [gradient]: readonly (Tensor | undefined)[],
     attributes: Attributes,
     needs: readonly boolean[],
+    dvInto?: CudaTensor,
   ): readonly (CudaTensor | undefined)[] {
     const none = [undefined, undefined, undefined];
     if (!gradient || !needs.includes(true)) return none;
@@ -94,7 +96,7 @@ export class AttentionOperation implements Operation<Attributes> {
       columns: heads * headDim,
     });
     if (headDim % 8 !== 0) return this.#paddedBackward(tensors, dOut, attributes, needs);
-    return this.#gradients(tensors, dOut, attributes, needs);
+    return this.#gradients(tensors, dOut, attributes, needs, dvInto);
   }
 
   /** Frees the work lists. */
@@ -107,13 +109,14 @@ export class AttentionOperation implements Operation<Attributes> {
     dOut: CudaTensor,
     attributes: Attributes,
     needs: readonly boolean[],
+    dvInto?: CudaTensor,
   ): (CudaTensor | undefined)[] {
     const store = this.#store;
     const { segments } = attributes;
     const delta = store.createF32([attributes.heads, q!.rows]);
     const common = { q: q!, k: k!, v: v!, lse: lse!, dOut, delta };
     this.kernels.delta(delta, dOut, out!, attributes);
-    const dq = needs[0] ? store.createGradient(q!) : undefined;
+    const dq = needs[0] ? store.create(q!.shape) : undefined;
     if (dq) this.kernels.backwardQuery({ ...common, dq }, attributes);
     let dk: CudaTensor | undefined;
     let dv: CudaTensor | undefined;
@@ -121,17 +124,18 @@ export class AttentionOperation implements Operation<Attributes> {
       const groups = withoutOverlap(segments);
       const isWhole = groups.length === 1 && coversKeys(segments, k!.rows);
       for (const group of groups) {
-        const [keys, values] = [k!, v!].map((of) => (dk ? store.create(of.shape) : store.createGradient(of)));
+        const keys = store.create(k!.shape);
+        const values = (!dv && dvInto) || store.create(v!.shape);
         // Key rows outside the ranges have zero gradients, and the kernel does not write them.
         if (!isWhole)
-          for (const of of [keys!, values!]) store.driver.clearRows(of.address, 2 * of.ld, 2 * of.columns, of.rows);
-        this.kernels.backwardKeyValue({ ...common, dk: keys!, dv: values! }, { ...attributes, segments: group });
+          for (const of of [keys, values]) store.driver.clearRows(of.address, 2 * of.ld, 2 * of.columns, of.rows);
+        this.kernels.backwardKeyValue({ ...common, dk: keys, dv: values }, { ...attributes, segments: group });
         if (dk && dv) {
-          store.add(dk, dk, keys!);
-          store.add(dv, dv, values!);
-          store.release(keys!);
-          store.release(values!);
-        } else [dk, dv] = [keys!, values!];
+          store.add(dk, dk, keys);
+          store.add(dv, dv, values);
+          store.release(keys);
+          store.release(values);
+        } else [dk, dv] = [keys, values];
       }
     }
     store.release(delta);

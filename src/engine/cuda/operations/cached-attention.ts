@@ -1,31 +1,37 @@
 /**
- * Attention to a key/value cache that grows by the rows of this call. Where every sequence has one new row, one kernel
- * turns q and k by their positions, appends k and v and attends; otherwise the three operations follow each other.
+ * Attention to a key/value cache by one kernel that turns q and k by their positions, appends k and v and attends: where
+ * every sequence has one new row.
  */
 import { EngineError } from '../../../errors.js';
-import type { CachedAttention } from '../../operations.js';
+import type { KeyValueRows, OperationAttributes } from '../../operations.js';
 import { checkAttention } from '../../row-lists.js';
-import type { Tensor } from '../../tensor.js';
+import { requireMatrix } from '../../tensor.js';
 import type { DevicePointer } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import { type AttentionOperation, MAX_HEAD_DIM } from './attention.js';
 import { checkTables } from './rotary.js';
 
-const OPERATION = 'attendCached';
+const OPERATION = 'attentionBlock';
 
 /** The attended rows, or undefined where one kernel cannot do it: nothing has been done then. */
 export function decodeCached(
   store: TensorStore,
   { kernels }: AttentionOperation,
-  inputs: readonly [Tensor, Tensor, Tensor],
-  { cache, rotary, attention }: CachedAttention,
+  [q, k, v]: readonly [CudaTensor, CudaTensor, CudaTensor],
+  cache: KeyValueRows,
+  rotary: OperationAttributes['rotary'],
+  attention: OperationAttributes['attention'],
 ): CudaTensor | undefined {
   const { heads, kvHeads, headDim, causal, segments } = attention;
   if (!causal || headDim % 8 !== 0 || !kernels.isDecode(segments, heads, kvHeads)) return undefined;
-  const q = store.matrix(inputs[0], OPERATION, 'q', { columns: heads * headDim });
-  const k = store.matrix(inputs[1], OPERATION, 'k', { rows: q.rows, columns: kvHeads * headDim });
-  const v = store.matrix(inputs[2], OPERATION, 'v', { rows: q.rows, columns: kvHeads * headDim });
+  for (const [what, tensor, columns] of [
+    ['q', q, heads * headDim],
+    ['k', k, kvHeads * headDim],
+    ['v', v, kvHeads * headDim],
+  ] as const) {
+    requireMatrix(tensor, OPERATION, what, { rows: q.rows, columns });
+  }
   const keys = store.matrix(cache.keys, OPERATION, 'cached keys', { columns: k.columns });
   const values = store.matrix(cache.values, OPERATION, 'cached values', { rows: keys.rows, columns: v.columns });
   checkAttention(attention, q.rows, keys.rows, MAX_HEAD_DIM);

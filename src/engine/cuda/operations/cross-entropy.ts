@@ -74,7 +74,7 @@ export function crossEntropy(store: TensorStore, weights: WeightStore): Operatio
       });
       for (const tensor of [logits, dLogits, running]) if (tensor) store.release(tensor);
       // On its way before the rest of the step is queued: whoever reads it later waits for no more than this.
-      loss.early = store.staging.download(loss.address, 4);
+      store.readAhead(loss);
       return { outputs: [loss, rowLoss], saved: gradient ? [gradient] : [] };
     },
     backward([saved], [lossGradient], _attributes, needs) {

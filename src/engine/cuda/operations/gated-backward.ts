@@ -1,16 +1,18 @@
 /**
- * The backward of act(gate)·up between adapted linear layers in one pass (kernels/gated-backward.cu): it finishes the
- * gradient that the layer behind left unfinished, takes that layer's dA on the way, and the sums that the layer before
- * needs for its dB.
+ * The backward of act(gate)·up between adapted layers in one pass (kernels/gated-backward.cu): it gives the gradient of
+ * the layer behind its low-rank part, takes that layer's dA on the way, and the sums that the layer before needs for its
+ * dB.
  */
 import { KERNELS } from '../../../generated/kernel-launchers.js';
 import { ofWidth } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
-import type { CudaTensor, OutputAdapter } from '../tensors.js';
+import type { CudaTensor } from '../tensors.js';
 import { maskBytes } from './dropout-masks.js';
+import type { FusedGroup } from './fused-group.js';
+import type { DeferredGradient } from './linear-layers.js';
 import { keeps } from './low-rank.js';
 import { splitRows, targets } from './low-rank-gradients.js';
-import { UnfinishedGradient } from './unfinished-gradient.js';
+import type { GroupGradient } from './normed-linear.js';
 
 /** Padded ranks that there are kernels for. */
 const RANKS = [16, 32];
@@ -19,40 +21,38 @@ const TILE = 64;
 /** Bytes that pass a block for each element: gate, up, dy, dgate, dup. */
 const ELEMENT_BYTES = 10;
 
+/**
+ * Whether the kernels take the layers around: gate and up as one product, and the same padded rank for all three.
+ * @param columns of gate
+ */
+export function fusesGatedBackward(before: readonly FusedGroup[], down: FusedGroup, columns: number): boolean {
+  const rank = down.adapter?.columns ?? 0;
+  const adapter = before.length === 1 ? before[0]!.adapter : undefined;
+  const isAlike = adapter?.width === rank && adapter.starts[1] === rank && adapter.columns === 2 * rank;
+  return RANKS.includes(rank) && isAlike && columns % 8 === 0;
+}
+
 export interface GatedBackward {
   readonly gate: CudaTensor;
   readonly up: CudaTensor;
-  readonly dy: CudaTensor;
+  /** Of the layer behind; its dx is that of the gated rows. */
+  readonly deferred: DeferredGradient;
+  /** What the layer before saved: [T, E]. */
+  readonly u: CudaTensor;
   /** The activation as activation.cu numbers it. */
   readonly kind: number;
 }
 
-/** The gradients of gate and up, or undefined if the layers around are not as the kernels have them. */
+/** The gradients of gate and up where `fusesGatedBackward` says so; dA of the layer behind. */
 export function gatedBackward(
   store: TensorStore,
-  { gate, up, dy, kind }: GatedBackward,
-): readonly CudaTensor[] | undefined {
-  const { unfinished } = dy;
-  if (!(unfinished instanceof UnfinishedGradient)) return undefined;
-  const { low, recipe } = unfinished;
+  { gate, up, deferred, u, kind }: GatedBackward,
+): Required<GroupGradient> {
+  const { wide, low } = deferred;
   const { rows, columns } = gate;
   const rank = low.group.columns;
-  const before = stackedAdapter(gate, up);
-  if (
-    recipe?.sources[0] !== gate ||
-    recipe.sources[1] !== up ||
-    recipe.gatedBy !== kind ||
-    rows === 0 ||
-    low.parts.length !== 1 ||
-    !RANKS.includes(rank) ||
-    before?.group.width !== rank ||
-    before.group.starts[1] !== rank ||
-    before.group.columns !== 2 * rank
-  ) {
-    return undefined;
-  }
-  const { u } = before;
-  const [dGate, dUp] = [store.createGradient(gate), store.createGradient(up)];
+  const dy = store.create([rows, 2 * columns]);
+  const [dGate, dUp] = [store.view(dy, 0, columns), store.view(dy, columns, columns)];
   const strips = Math.ceil(columns / TILE);
   const split = splitRows(store, rows, strips, 2, (2 * 4 * 3 * rank) / (TILE * ELEMENT_BYTES));
   const partialA = store.createF32([split.splits, rank, columns]);
@@ -60,30 +60,13 @@ export function gatedBackward(
   const partialB = store.createF32([split.splits, 2 * columns, rank]);
   // biome-ignore format: parameters by operand
   store.kernels.launch(ofWidth(KERNELS.gatedBackwardLora, rank), [strips, split.splits], {
-    dgate: dGate.address, dup: dUp.address, gate: gate.address, up: up.address, dy: dy.address,
-    lddgate: dGate.ld, lddup: dUp.ld, ldgate: gate.ld, ldup: up.ld, lddy: dy.ld,
+    dgate: dGate.address, dup: dUp.address, gate: gate.address, up: up.address, dy: wide.address,
+    lddgate: dGate.ld, lddup: dUp.ld, ldgate: gate.ld, ldup: up.ld, lddy: wide.ld,
     gradA: gradients[0]!, partialA: partialA.address, partialB: partialB.address,
     counters: store.counters(strips), du: low.du, lddu: low.lddu, a: low.group.a, lda: low.group.lda,
     bits: low.bits?.address, kb: maskBytes(columns), u: u.address, ldu: u.ld, rows, columns,
     splitRows: split.rows, rankA: low.group.ranks[0]!, keep: keeps(low.parts)[0]!, kind,
   });
-  store.release(partialA);
-  unfinished.dropA();
-  // It goes with the last of the two gradients.
-  store.retain(partialB);
-  const rowProducts = { u, partial: partialB };
-  for (const gradient of [dGate, dUp]) {
-    gradient.rowProducts = rowProducts;
-    gradient.onFree = () => store.release(partialB);
-  }
-  return [dGate, dUp];
-}
-
-/** The adapter of the layer whose outputs are gate and up and no more, next to each other. */
-function stackedAdapter(gate: CudaTensor, up: CudaTensor): OutputAdapter | undefined {
-  const home = gate.home?.at;
-  const { columns } = gate;
-  const isStacked =
-    up.home?.at === home && gate.home?.column === 0 && up.home?.column === columns && home?.columns === 2 * columns;
-  return isStacked && columns % 8 === 0 && !home.adapter?.u.isFreed ? home.adapter : undefined;
+  for (const tensor of [partialA, dGate, dUp]) store.release(tensor);
+  return { dy, partialB };
 }

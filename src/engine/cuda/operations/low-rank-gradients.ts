@@ -43,6 +43,24 @@ export interface LoraOutputSide extends LoraSide {
   readonly columns: readonly number[];
 }
 
+/** The input of an adapted layer as backward has it. */
+export interface SavedInput {
+  readonly rows: number;
+  /** Its values, kept or computed again, to be released by the caller. */
+  rematerialize(): CudaTensor;
+  /** Where x is bf16(bf16(sum·rstd)·weight): a kernel may compute it on the way. */
+  readonly norm?: { readonly sum: CudaTensor; readonly rstd: CudaTensor; readonly weight: DevicePointer } | undefined;
+}
+
+/** An input that was kept. */
+export function savedInput(store: TensorStore, x: CudaTensor): SavedInput {
+  const rematerialize = (): CudaTensor => {
+    store.retain(x);
+    return x;
+  };
+  return { rows: x.rows, rematerialize };
+}
+
 /** A sum over rows in ranges: rows of a range, a multiple of 64, and ranges. */
 export interface RowSplit {
   readonly rows: number;
@@ -90,8 +108,8 @@ export function targets(
   });
 }
 
-/** dx += mask ⊙ (du·A) / (1 - p) and dA += duᵀ·(mask ⊙ x) / (1 - p); `x` as `keepOrRemake` gave it. */
-export function loraInputGradients(store: TensorStore, dx: CudaTensor, low: LoraInputSide, x: CudaTensor): void {
+/** dx += mask ⊙ (du·A) / (1 - p) and dA += duᵀ·(mask ⊙ x) / (1 - p). */
+export function loraInputGradients(store: TensorStore, dx: CudaTensor, low: LoraInputSide, x: SavedInput): void {
   const { rows, columns } = dx;
   const { du, lddu, bits, group, parts } = low;
   const { starts, ranks } = group;
@@ -101,9 +119,8 @@ export function loraInputGradients(store: TensorStore, dx: CudaTensor, low: Lora
     loraGradientA(store, low, x);
     return;
   }
-  // A norm's result is made again on the way.
-  const norm = x.storage ? undefined : x.recipe?.norm;
-  const values = norm ? norm.sum : store.remake(x);
+  const { norm } = x;
+  const values = norm ? norm.sum : x.rematerialize();
   const strips = Math.ceil(columns / TILE);
   // dx is read and written, x is read: 6 bytes an element.
   const split = splitRows(store, rows, strips, 2, (2 * 4 * group.columns) / (TILE * 6));
@@ -112,7 +129,7 @@ export function loraInputGradients(store: TensorStore, dx: CudaTensor, low: Lora
   store.kernels.launch(ofWidth(KERNELS.loraBackward, group.columns), [strips, split.splits], {
     grads: targets(store, low, 'a'), partial: partial.address, counters: store.counters(strips),
     dx: dx.address, lddx: dx.ld, x: values.address, ldx: values.ld,
-    rstd: norm?.rstd.address, weight: norm?.weight(), du, lddu, a: group.a, lda: group.lda,
+    rstd: norm?.rstd.address, weight: norm?.weight, du, lddu, a: group.a, lda: group.lda,
     bits: bits?.address, kb: maskBytes(columns), rows, K: columns,
     starts, ranks, splitRows: split.rows, keeps: keeps(parts),
   });
@@ -133,11 +150,11 @@ export function loraInputGradient(store: TensorStore, dx: CudaTensor, low: LoraI
   });
 }
 
-/** dA += duᵀ·(mask ⊙ x) / (1 - p); `x` as `keepOrRemake` gave it. */
-export function loraGradientA(store: TensorStore, low: LoraInputSide, x: CudaTensor): void {
+/** dA += duᵀ·(mask ⊙ x) / (1 - p). */
+export function loraGradientA(store: TensorStore, low: LoraInputSide, x: SavedInput): void {
   const { du, lddu, bits, group, parts } = low;
   if (x.rows === 0) return;
-  const values = store.remake(x);
+  const values = x.rematerialize();
   const { rows, columns } = values;
   const { starts, ranks, columns: width } = group;
   const tiles = [Math.ceil(columns / TILE), Math.ceil(width / TILE)] as const;

@@ -1,14 +1,11 @@
-/**
- * RMSNorm by row, with the residual addition before it. Saves the sum and 1/rms; the result itself can be made again.
- * At inference the norm of one row waits for the linear layer behind it, which can do it on the way.
- */
+/** RMSNorm by row, with the residual addition before it. Saves the sum and 1/rms. */
 import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
+import type { Tensor } from '../../tensor.js';
 import type { DevicePointer } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import type { WeightStore } from '../weights.js';
-import { DeferredResult } from './deferred-result.js';
 
 const OPERATION = 'rmsNorm';
 
@@ -17,16 +14,40 @@ function threads(columns: number): number {
   return Math.min(512, 32 * Math.ceil(columns / 512));
 }
 
+type Attributes = OperationAttributes['rmsNorm'];
+
 export interface Norm {
   readonly x: CudaTensor;
   readonly residual?: CudaTensor | undefined;
+  /** Written where given: x + residual. */
   readonly sum?: CudaTensor | undefined;
+  /** float32 [T], written where given. */
   readonly rstd?: CudaTensor | undefined;
+  /** Address of the bf16 weight [C]. */
   readonly weight: DevicePointer;
   readonly eps: number;
 }
 
-function normalize(store: TensorStore, { x, residual, sum, rstd, weight, eps }: Norm): CudaTensor {
+/** The norm of (x) or (x, residual), with tensors for what is to come out beside y. */
+export function openNorm(
+  store: TensorStore,
+  weights: WeightStore,
+  inputs: readonly Tensor[],
+  { weight, eps }: Attributes,
+  record: boolean,
+): Norm {
+  const x = store.matrix(inputs[0], OPERATION, 'x');
+  const { rows, columns } = x;
+  const residual = inputs[1] && store.matrix(inputs[1], OPERATION, 'residual', { rows, columns });
+  return {
+    ...{ x, residual, weight: weights.vector(weight, columns, OPERATION), eps },
+    sum: residual && store.create(x.shape),
+    rstd: record ? store.saved(store.createF32([rows])) : undefined,
+  };
+}
+
+/** y, as a new tensor. */
+export function normalize(store: TensorStore, { x, residual, sum, rstd, weight, eps }: Norm): CudaTensor {
   const y = store.createInput(x.shape);
   const { rows, columns } = x;
   // biome-ignore format: parameters by operand
@@ -38,82 +59,56 @@ function normalize(store: TensorStore, { x, residual, sum, rstd, weight, eps }: 
   return y;
 }
 
-/** A norm of which nobody has asked for the numbers yet. Outputs: y, and the sum where there is a residual. */
-export class DeferredNorm extends DeferredResult {
-  readonly #norm: () => Norm;
-
-  constructor(store: TensorStore, x: CudaTensor, residual: CudaTensor | undefined, norm: () => Norm) {
-    super(store, residual ? [x, residual] : [x], residual ? [x.shape, x.shape] : [x.shape]);
-    this.#norm = norm;
-  }
-
-  make(): void {
-    const y = this.outputs[0]!;
-    this.#withSum((norm) => {
-      if (y.unfinished) this.give(y, normalize(this.store, norm));
-      else if (norm.sum) this.store.add(norm.sum, norm.x, norm.residual!);
-    });
-  }
-
-  /** Calls `body`, which normalises on the way and writes the sum where it gets one; y stays without numbers. */
-  fold(body: (norm: Norm) => void): void {
-    this.#withSum(body);
-  }
-
-  #withSum(body: (norm: Norm) => void): void {
-    const sum = this.outputs[1];
-    const made = sum?.unfinished && this.store.create(sum.shape);
-    body({ ...this.#norm(), sum: made });
-    if (sum && made) this.give(sum, made);
-  }
+export interface NormGradient {
+  readonly sum: CudaTensor;
+  readonly rstd: CudaTensor;
+  /** Address of the bf16 weight [C]. */
+  readonly weight: DevicePointer;
+  /** Of y. */
+  readonly dy: CudaTensor | undefined;
+  /** Of the sum, where others read it. */
+  readonly dSum: CudaTensor | undefined;
 }
 
-export function rmsNorm(store: TensorStore, weights: WeightStore): Operation<OperationAttributes['rmsNorm']> {
+/** The gradient of x and residual, which is one and the same: counted once for each that needs it. */
+export function normGradients(
+  store: TensorStore,
+  { sum, rstd, weight, dy, dSum }: NormGradient,
+  needs: readonly boolean[],
+): readonly (CudaTensor | undefined)[] {
+  const { rows, columns } = sum;
+  const wanted = needs.filter((need) => need).length;
+  if (wanted === 0 || (!dy && !dSum)) return needs.map(() => undefined);
+  let dx = dSum;
+  if (dy) {
+    dx = store.create(sum.shape);
+    // biome-ignore format: parameters by operand
+    const parameters = {
+      dx: dx.address, dy: dy.address, direct: dSum?.address, s: sum.address, rstd: rstd.address,
+      weight, rows, columns, lddx: dx.ld, lddy: dy.ld, lddirect: dSum?.ld ?? 0, lds: sum.ld,
+    };
+    store.kernels.launch(KERNELS.rmsNormBackward, [rows], parameters, threads(columns));
+  }
+  for (let i = dy ? 1 : 0; i < wanted; i++) store.retain(dx!);
+  return needs.map((need) => (need ? dx : undefined));
+}
+
+export function rmsNorm(store: TensorStore, weights: WeightStore): Operation<Attributes> {
   return {
     forward(inputs, attributes, record) {
-      const { eps } = attributes;
-      const x = store.matrix(inputs[0], OPERATION, 'x');
-      const residual =
-        inputs[1] && store.matrix(inputs[1], OPERATION, 'residual', { rows: x.rows, columns: x.columns });
-      const weightNow = (): DevicePointer => weights.vector(attributes.weight, x.columns, OPERATION);
-      const weight = weightNow();
-      if (!record && x.rows === 1) {
-        const norm = (): Norm => ({ x, residual, weight: weightNow(), eps });
-        return { outputs: new DeferredNorm(store, x, residual, norm).outputs, saved: [] };
-      }
-      const sum = residual && store.create(x.shape);
-      const rstd = record ? store.saved(store.createF32([x.rows])) : undefined;
-      const y = normalize(store, { x, residual, sum, rstd, weight, eps });
-      const normed = sum ?? x;
-      y.recipe = {
-        sources: rstd ? [normed, rstd] : [normed],
-        make: () => normalize(store, { x: normed, weight: weightNow(), eps }),
-        ...(rstd && { norm: { sum: normed, rstd, weight: weightNow } }),
-      };
-      return { outputs: sum ? [y, sum] : [y], saved: rstd ? [normed, rstd] : [] };
+      const norm = openNorm(store, weights, inputs, attributes, record);
+      const { x, sum, rstd } = norm;
+      const y = normalize(store, norm);
+      return { outputs: sum ? [y, sum] : [y], saved: rstd ? [sum ?? x, rstd] : [] };
     },
     backward(saved, [dy, dSum], attributes, needs) {
       const sum = store.matrix(saved[0], OPERATION, 'saved sum');
       const { rows, columns } = sum;
-      const wanted = needs.filter((need) => need).length;
-      const direct = dSum && store.matrix(dSum, OPERATION, 'gradient of the sum', { rows, columns });
-      if (wanted === 0 || (!dy && !direct)) return needs.map(() => undefined);
-      // Both addends have the same gradient: one tensor, counted once for each that wants it.
-      let dx = direct;
-      if (dy) {
-        const gradient = store.matrix(dy, OPERATION, 'gradient of y', { rows, columns });
-        const rstd = store.use(saved[1]!, OPERATION);
-        const weight = weights.vector(attributes.weight, columns, OPERATION);
-        dx = store.create(sum.shape);
-        // biome-ignore format: parameters by operand
-        const parameters = {
-          dx: dx.address, dy: gradient.address, direct: direct?.address, s: sum.address, rstd: rstd.address,
-          weight, rows, columns, lddx: dx.ld, lddy: gradient.ld, lddirect: direct?.ld ?? 0, lds: sum.ld,
-        };
-        store.kernels.launch(KERNELS.rmsNormBackward, [rows], parameters, threads(columns));
-      }
-      for (let i = dy ? 1 : 0; i < wanted; i++) store.retain(dx!);
-      return needs.map((need) => (need ? dx : undefined));
+      const gradient = (of: Tensor | undefined, what: string) =>
+        of && store.matrix(of, OPERATION, `gradient of ${what}`, { rows, columns });
+      const of = { dy: gradient(dy, 'y'), dSum: gradient(dSum, 'the sum') };
+      const weight = weights.vector(attributes.weight, columns, OPERATION);
+      return normGradients(store, { sum, rstd: store.use(saved[1]!, OPERATION), weight, ...of }, needs);
     },
   };
 }

@@ -2,6 +2,7 @@
 import { EngineError } from '../../../errors.js';
 import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
+import type { Tensor } from '../../tensor.js';
 import type { DevicePointer } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
@@ -18,8 +19,8 @@ function headsOf(x: CudaTensor | undefined, headDim: number): number {
   return x.columns / headDim;
 }
 
-/** Turns q and k, either of which may be absent, into the given outputs. */
-function turn(
+/** Turns q and k, either of which may be absent, into the given outputs; with a sign of -1 the other way round. */
+export function turn(
   store: TensorStore,
   [q, k]: readonly (CudaTensor | undefined)[],
   [qOut, kOut]: readonly (CudaTensor | undefined)[],
@@ -63,6 +64,11 @@ export function checkTables(store: TensorStore, { headDim, cos, sin, queryScale 
   }
 }
 
+/** The tensors that backward reads, for an operation to save. */
+export function tablesOf({ cos, sin, queryScale }: Attributes): readonly Tensor[] {
+  return [cos, sin, ...(queryScale ? [queryScale] : [])];
+}
+
 export function rotary(store: TensorStore): Operation<Attributes> {
   return {
     forward(inputs, attributes, record) {
@@ -70,17 +76,15 @@ export function rotary(store: TensorStore): Operation<Attributes> {
       const k = store.matrix(inputs[1], OPERATION, 'k', { rows: q.rows });
       const outputs = [store.create(q.shape), store.create(k.shape)];
       turn(store, [q, k], outputs, attributes, 1);
-      const { cos, sin, queryScale } = attributes;
-      const tables = [cos, sin, ...(queryScale ? [queryScale] : [])];
-      return { outputs, saved: record ? [store.markOf(q), store.markOf(k), ...tables] : [] };
+      return { outputs, saved: record ? tablesOf(attributes) : [] };
     },
-    backward(saved, gradients, attributes, needs) {
+    backward(_saved, gradients, attributes, needs) {
       const wanted = [0, 1].map((i) => {
         const gradient = needs[i] ? gradients[i] : undefined;
         return gradient && store.matrix(gradient, OPERATION, 'output gradient');
       });
       if (!wanted.some((gradient) => gradient)) return [undefined, undefined];
-      const results = wanted.map((gradient, i) => gradient && store.createGradient(store.use(saved[i]!, OPERATION)));
+      const results = wanted.map((gradient) => gradient && store.create(gradient.shape));
       turn(store, wanted, results, attributes, -1);
       return results;
     },

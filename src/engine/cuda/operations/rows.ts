@@ -79,12 +79,12 @@ export function embedding(store: TensorStore, weights: WeightStore): Operation<O
 }
 
 export function gatherRows(store: TensorStore): Operation<OperationAttributes['gatherRows']> {
-  // The number of rows of x is not among what backward is told, so a tensor without numbers carries it.
+  // Backward does not receive the row count of x; a tensor without elements carries it.
   return {
     forward([input], { rows }, record) {
       const x = store.matrix(input, 'gatherRows', 'x');
       inverseOf(rows, x.rows, 'gatherRows');
-      return { outputs: [store.gather(x, rows)], saved: record ? [store.markOf(x)] : [] };
+      return { outputs: [store.gather(x, rows)], saved: record ? [store.shapeOf(x)] : [] };
     },
     backward([mark], [gradient], { rows }, needs) {
       if (!gradient || !needs[0]) return [undefined];

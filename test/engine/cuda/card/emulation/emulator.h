@@ -1,8 +1,7 @@
 // CPU stand-in for the CUDA language and for the PTX part of common.cu, to check index maths without a GPU. Each thread
 // of a block is a fiber; lanes meet at warp instructions and barriers and otherwise run as far ahead as they can, warps in
-// random order, so that a missing barrier shows as a wrong result.
+// random order, so that a missing barrier shows as a wrong result. Put after fibers.h.
 #pragma once
-#include <ucontext.h>
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -27,16 +26,17 @@ inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 struct Dim { unsigned x, y, z; };
 inline Dim blockIdx, gridDim, blockDim;
-struct Fiber { ucontext_t context; std::vector<char> stack; bool done, blocked; unsigned operations; };
+struct Fiber { Context context; char* stack; bool done, blocked; unsigned operations; };
 struct Slot { const void* pointer; unsigned a[4], b[2]; double number; };
+constexpr size_t stack_bytes = 1 << 20;  // touched as far as it is used
 inline std::vector<Fiber> fibers;
-inline ucontext_t scheduler;
+inline Context scheduler;
 inline int current;
 inline std::vector<Slot> slots;
 inline std::vector<unsigned> arrived;
 struct ThreadIndex { struct { operator unsigned() const { return current; } } x; };
 inline ThreadIndex threadIdx;
-inline void yield() { swapcontext(&fibers[current].context, &scheduler); }
+inline void yield() { switch_to(fibers[current].context, scheduler); }
 inline Slot* meet(const Slot& mine) {
   Fiber& f = fibers[current];
   const int warp = current / 32;

@@ -3,16 +3,14 @@ inline std::function<void()> body;
 inline std::mt19937 order(1);
 inline void entry() { body(); fibers[current].done = true; yield(); }
 inline void run_block(int threads) {
-  if ((int)fibers.size() < threads) { fibers.resize(threads); for (auto& f : fibers) f.stack.resize(64 << 10); }
+  if ((int)fibers.size() < threads) { fibers.resize(threads); for (auto& f : fibers) if (!f.stack) f.stack = (char*)malloc(stack_bytes); }
   const int warps = threads / 32;
   slots.assign(warps * 64, Slot());
   arrived.assign(warps, 0);
   for (int i = 0; i < threads; i++) {
     Fiber& f = fibers[i];
     f.done = f.blocked = false; f.operations = 0;
-    getcontext(&f.context);
-    f.context.uc_stack.ss_sp = f.stack.data(); f.context.uc_stack.ss_size = f.stack.size(); f.context.uc_link = nullptr;
-    makecontext(&f.context, entry, 0);
+    start(f.context, f.stack, stack_bytes, entry);
   }
   std::vector<int> sequence(warps);
   for (int i = 0; i < warps; i++) sequence[i] = i;
@@ -25,7 +23,7 @@ inline void run_block(int threads) {
         for (int i = warp * 32; i < warp * 32 + 32; i++) {
           if (fibers[i].done || fibers[i].blocked) continue;
           current = i; ran = true;
-          swapcontext(&scheduler, &fibers[i].context);
+          switch_to(scheduler, fibers[i].context);
         }
         if (!ran) break;
       }

@@ -2,9 +2,8 @@
 // without a GPU: index maths, descriptors, and that nothing is read or overwritten too early. Each thread is a fiber; warps
 // run in random order. What the hardware may do at any time between two points is done at one of them, by chance: copies
 // when they start or when they are waited for, products when they are closed or when they are waited for. A product aborts
-// if it reads shared rows that were not published, or if its threads disagree.
+// if it reads shared rows that were not published, or if its threads disagree. Put after fibers.h.
 #pragma once
-#include <ucontext.h>
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -18,6 +17,8 @@
 using std::max;
 using std::min;
 #define __global__
+#define __device__
+#define __shared__ static
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define DEVICE static inline
@@ -30,10 +31,11 @@ typedef unsigned short bf16;
 typedef unsigned u32;
 typedef unsigned long long u64;
 struct alignas(8) float2 { float x, y; };
+struct alignas(8) int2 { int x, y; };
 struct alignas(16) int4 { int x, y, z, w; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
 struct Dim { unsigned x, y, z; };
-static Dim blockIdx, gridDim;
+static Dim blockIdx, gridDim, blockDim;
 
 constexpr u32 shared_limit = 232448, shared_base = 1024;
 alignas(1024) static unsigned char shared_memory[shared_limit];
@@ -42,27 +44,28 @@ static std::mt19937 chance(1);
 struct Copy { u32 target; const void* source; int bytes, size; };
 struct Product { float* c; int tiles; const u32* a; u64 left, right; bool add, transposed; };
 struct Fiber {
-  ucontext_t context;
-  std::vector<char> stack;
+  Context context;
+  char* stack;
   bool done;
   unsigned meetings[4];
   std::vector<std::vector<Copy>> copies;
   std::vector<u32> written;  // units of 16 bytes that are not published yet
   std::vector<std::vector<Product>> products;
 };
+constexpr size_t stack_bytes = 1 << 20;  // touched as far as it is used
 static std::vector<Fiber> fibers;
-static ucontext_t scheduler;
+static Context scheduler;
 static int current, block_threads;
 static bool early;
 static unsigned arrived[4][64];
 static unsigned char unpublished[shared_limit / 16];
-struct Slot { double number; u32 address; };
+struct Slot { double number; u32 address, a[4], b[2]; };
 static std::vector<Slot> slots;
 struct ThreadIndex { struct { operator unsigned() const { return current; } } x; };
 static ThreadIndex threadIdx;
 
 static Fiber& self() { return fibers[current]; }
-static void yield() { swapcontext(&self().context, &scheduler); }
+static void yield() { switch_to(self().context, scheduler); }
 /** Waits for all threads of the warp (scope 0), warpgroup (1), block (2) or team (3); returns how many meetings there were before. */
 static unsigned meet(int scope, int team_threads = 0) {
   const int size = scope == 0 ? 32 : scope == 1 ? 128 : scope == 2 ? block_threads : team_threads;
@@ -214,7 +217,7 @@ static std::function<void()> body;
 static void entry() { body(); self().done = true; for (;;) yield(); }
 static void run_block(int threads) {
   block_threads = threads;
-  if ((int)fibers.size() < threads) { fibers.resize(threads); for (auto& f : fibers) f.stack.resize(96 << 10); }
+  if ((int)fibers.size() < threads) { fibers.resize(threads); for (auto& f : fibers) if (!f.stack) f.stack = (char*)malloc(stack_bytes); }
   slots.assign(threads * 2, Slot());
   memset(arrived, 0, sizeof arrived);
   memset(unpublished, 0, sizeof unpublished);
@@ -226,17 +229,13 @@ static void run_block(int threads) {
     f.done = false;
     memset(f.meetings, 0, sizeof f.meetings);
     f.copies.clear(); f.written.clear(); f.products.clear();
-    getcontext(&f.context);
-    f.context.uc_stack.ss_sp = f.stack.data();
-    f.context.uc_stack.ss_size = f.stack.size();
-    f.context.uc_link = nullptr;
-    makecontext(&f.context, entry, 0);
+    start(f.context, f.stack, stack_bytes, entry);
   }
   for (long turn = 0;; turn++) {
     if (turn > 4000000) FAIL("the block does not end");
     const int warp = chance() % (threads / 32);
     for (int again = chance() % 4; again >= 0; again--) {
-      for (int i = warp * 32; i < warp * 32 + 32; i++) if (!fibers[i].done) { current = i; swapcontext(&scheduler, &fibers[i].context); }
+      for (int i = warp * 32; i < warp * 32 + 32; i++) if (!fibers[i].done) { current = i; switch_to(scheduler, fibers[i].context); }
     }
     bool alive = false;
     for (int i = 0; i < threads; i += 32) alive |= !fibers[i].done || !fibers[i + 31].done;

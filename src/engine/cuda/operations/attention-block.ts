@@ -1,0 +1,114 @@
+/**
+ * Norm, q, k and v, rotation and attention as one unit. What passes between them lies in variables here; the block of
+ * q, k and v is freed when attention has read it, and backward writes their gradients side by side, as the product
+ * behind them wants to read them.
+ */
+import type { BlockAttributes, KeyValueRows, Operation } from '../../operations.js';
+import type { Tensor } from '../../tensor.js';
+import type { TensorStore } from '../tensor-store.js';
+import type { CudaTensor } from '../tensors.js';
+import type { AttentionOperation } from './attention.js';
+import { decodeCached } from './cached-attention.js';
+import { gradientRoom, splitParts } from './fused-group.js';
+import type { NormedLinear } from './normed-linear.js';
+import { tablesOf, turn } from './rotary.js';
+import { writeRows } from './rows.js';
+
+const OPERATION = 'attentionBlock';
+
+type Attributes = BlockAttributes['attentionBlock'];
+type Projected = readonly CudaTensor[] & readonly [q: CudaTensor, k: CudaTensor, v: CudaTensor];
+type Attended = ReturnType<AttentionOperation['forward']>;
+
+export class AttentionBlock implements Operation<Attributes> {
+  readonly #store: TensorStore;
+  readonly #normed: NormedLinear;
+  readonly #attention: AttentionOperation;
+
+  constructor(store: TensorStore, normed: NormedLinear, attention: AttentionOperation) {
+    this.#store = store;
+    this.#normed = normed;
+    this.#attention = attention;
+  }
+
+  forward(inputs: readonly Tensor[], attributes: Attributes, record: boolean) {
+    const store = this.#store;
+    const { norm, projections, rotary, cache } = attributes;
+    const opened = this.#normed.open(inputs, norm, projections, record);
+    const { ys, saved } = this.#normed.forward(opened);
+    const qkv = opened.groups.flatMap((group, i) =>
+      splitParts(store, ys[i]!, group),
+    ) as readonly CudaTensor[] as Projected;
+    const attended = cache ? this.#attendCached(qkv, attributes, cache) : this.#attend(qkv, attributes, record);
+    const [out] = attended.outputs as [CudaTensor];
+    const { sum } = opened.norm;
+    return {
+      outputs: sum ? [out, sum] : [out],
+      saved: record ? [...saved, ...tablesOf(rotary), ...attended.saved] : [],
+    };
+  }
+
+  backward(
+    saved: readonly Tensor[],
+    [gradient, gradientOfSum]: readonly (Tensor | undefined)[],
+    { norm, projections, rotary, attention }: Attributes,
+    needs: readonly boolean[],
+  ) {
+    const store = this.#store;
+    const all = store.reader(saved, OPERATION);
+    const normed = this.#normed.take(all.next, norm, projections);
+    for (const _ of tablesOf(rotary)) all.next();
+    const kept = all.rest();
+    const extents = { rows: normed.sum.rows };
+    const dSum = gradientOfSum && store.matrix(gradientOfSum, OPERATION, 'gradient of the sum', extents);
+    if (!gradient) return this.#normed.backward(normed, undefined, dSum, needs);
+    const room = gradientRoom(store, normed.groups, normed.sum.rows);
+    const [qInto, kInto, vInto] = room.parts as Projected;
+    const needsAll = [true, true, true];
+    const [dq, dk, dv] = this.#attention.backward(kept, [gradient], attention, needsAll, vInto) as Projected;
+    turn(store, [dq, dk], [qInto, kInto], rotary, -1);
+    if (dv !== vInto) store.copyInto(vInto, dv);
+    for (const tensor of new Set([dq, dk, dv, ...room.parts])) store.release(tensor);
+    const gradients = room.whole.map((dy) => ({ dy }));
+    return this.#normed.backward(normed, gradients, dSum, needs);
+  }
+
+  /** Consumes q, k and v. */
+  #attend([q, k, v]: Projected, { rotary, attention }: Attributes, record: boolean): Attended {
+    const store = this.#store;
+    const rotated = [store.create(q.shape), store.create(k.shape)] as const;
+    turn(store, [q, k], rotated, rotary, 1);
+    const attended = this.#attention.forward([...rotated, v], attention, record);
+    store.release(q);
+    store.release(k);
+    for (const tensor of [...rotated, v]) {
+      if (attended.saved.includes(tensor)) store.saved(tensor);
+      else store.release(tensor);
+    }
+    return attended;
+  }
+
+  /** Consumes q, k and v: k, turned, and v are appended to the cache, and all of it is attended to. */
+  #attendCached([q, k, v]: Projected, { rotary, attention }: Attributes, cache: KeyValueRows): Attended {
+    const store = this.#store;
+    const release = (...tensors: CudaTensor[]): void => {
+      for (const tensor of tensors) store.release(tensor);
+    };
+    const decoded = decodeCached(store, this.#attention, [q, k, v], cache, rotary, attention);
+    if (decoded) {
+      release(q, k, v);
+      return { outputs: [decoded], saved: [] };
+    }
+    const rotated = [store.create(q.shape), store.create(k.shape)] as const;
+    turn(store, [q, k], rotated, rotary, 1);
+    const extents = { columns: k.columns };
+    const keys = store.matrix(cache.keys, OPERATION, 'cached keys', extents);
+    const values = store.matrix(cache.values, OPERATION, 'cached values', extents);
+    writeRows(store, keys, rotated[1], cache.rows);
+    writeRows(store, values, v, cache.rows);
+    release(q, k, v);
+    const attended = this.#attention.forward([rotated[0], keys, values], attention, false);
+    release(...rotated);
+    return attended;
+  }
+}

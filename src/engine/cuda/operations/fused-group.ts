@@ -1,0 +1,126 @@
+/** Parts of a linear layer whose weights are neighbours in one matrix, so that one product computes them all. */
+import { EngineError } from '../../../errors.js';
+import type { LinearPart } from '../../operations.js';
+import { AdapterGroup, type CudaParameterSet, MAX_PARTS } from '../adapters.js';
+import { ROW_MULTIPLE, type TensorStore } from '../tensor-store.js';
+import type { CudaTensor } from '../tensors.js';
+import type { DeviceWeight, WeightStore } from '../weights.js';
+
+const OPERATION = 'linear';
+
+export interface FusedGroup {
+  /** Position of the first part in the layer. */
+  readonly first: number;
+  readonly parts: readonly LinearPart[];
+  readonly weights: readonly DeviceWeight[];
+  /** Columns of the output. */
+  readonly n: number;
+  /** First output column of each part. */
+  readonly columns: readonly number[];
+  /** Of all parts, with fresh copies of its values; undefined if no part has one. */
+  readonly adapter: AdapterGroup | undefined;
+}
+
+/** @param columns of the input */
+export function fusedGroups(
+  store: TensorStore,
+  weights: WeightStore,
+  sets: ReadonlyMap<unknown, CudaParameterSet>,
+  parts: readonly LinearPart[],
+  columns: number,
+): FusedGroup[] {
+  const known = parts.map((part) => weights.useMatrix(part.weight, columns, OPERATION));
+  const groups: { first: number; parts: LinearPart[]; weights: DeviceWeight[]; n: number; columns: number[] }[] = [];
+  for (const [i, weight] of known.entries()) {
+    const group = groups.at(-1);
+    const before = known[i - 1];
+    const follows =
+      group !== undefined &&
+      before !== undefined &&
+      group.parts.length < MAX_PARTS &&
+      before.matrix === weight.matrix &&
+      before.row + before.rows === weight.row &&
+      // Each part's columns start at 16 bytes.
+      group.n % ROW_MULTIPLE === 0;
+    if (follows) {
+      group.columns.push(group.n);
+      group.parts.push(parts[i]!);
+      group.weights.push(weight);
+      group.n += weight.rows;
+    } else groups.push({ first: i, parts: [parts[i]!], weights: [weight], n: weight.rows, columns: [0] });
+  }
+  return groups.map((group) => ({ ...group, adapter: adapterOf(store, sets, group, columns) }));
+}
+
+export function hasDropout({ parts }: Pick<FusedGroup, 'parts'>): boolean {
+  return parts.some(({ lora }) => lora !== undefined && lora.dropout > 0);
+}
+
+/** The columns of each part in a matrix [T, n] of all, which is released. */
+export function splitParts(store: TensorStore, y: CudaTensor, { columns, weights }: FusedGroup): CudaTensor[] {
+  if (weights.length === 1) return [y];
+  const parts = weights.map((weight, i) => store.view(y, columns[i]!, weight.rows));
+  store.release(y);
+  return parts;
+}
+
+/** Room for the gradients of a layer's outputs: a matrix for each group, and in it the columns of each part. */
+export function gradientRoom(
+  store: TensorStore,
+  groups: readonly FusedGroup[],
+  rows: number,
+): { readonly whole: readonly CudaTensor[]; readonly parts: readonly CudaTensor[] } {
+  const whole = groups.map(({ n }) => store.create([rows, n]));
+  const parts = groups.flatMap(({ weights, columns }, g) =>
+    weights.map((weight, i) => store.view(whole[g]!, columns[i]!, weight.rows)),
+  );
+  return { whole, parts };
+}
+
+function adapterOf(
+  store: TensorStore,
+  sets: ReadonlyMap<unknown, CudaParameterSet>,
+  { parts, weights }: Pick<FusedGroup, 'parts' | 'weights'>,
+  columns: number,
+): AdapterGroup | undefined {
+  const adapted = parts.find((part) => part.lora);
+  if (!adapted) return undefined;
+  const set = parameterSetOf(sets, adapted);
+  const places = weights.map(({ row, rows }, i) => ({ row, rows, lora: parts[i]!.lora }));
+  const { matrix, row } = weights[0]!;
+  let group = AdapterGroup.of(matrix, row);
+  if (!group || group.set !== set || !group.fits(places)) {
+    for (const part of parts) {
+      checkLora(part, columns);
+      if (part.lora && parameterSetOf(sets, part) !== set) {
+        throw new EngineError(`${OPERATION}: the adapters of stacked layers are of different parameter sets`);
+      }
+    }
+    group = new AdapterGroup(store, matrix, set, places);
+    store.wantSpare(columns, group.columns);
+  }
+  set.refresh(group);
+  return group;
+}
+
+function parameterSetOf(sets: ReadonlyMap<unknown, CudaParameterSet>, part: LinearPart): CudaParameterSet {
+  const set = sets.get(part.lora!.a);
+  if (!set || sets.get(part.lora!.b) !== set) {
+    throw new EngineError(`${OPERATION}: A and B of ${part.weight.name} are not of one parameter set of this engine`);
+  }
+  return set;
+}
+
+function checkLora({ lora, weight }: LinearPart, columns: number): void {
+  if (!lora) return;
+  const [rank, n] = [lora.a.shape[0] ?? 0, weight.shape[0]!];
+  for (const [what, shape, expected] of [
+    ['A', lora.a.shape, [rank, columns]],
+    ['B', lora.b.shape, [n, rank]],
+  ] as const) {
+    if (shape.join() === expected.join()) continue;
+    throw new EngineError(
+      `${OPERATION}: ${what} of ${weight.name} has shape [${shape.join(', ')}], expected [${expected.join(', ')}]`,
+    );
+  }
+}

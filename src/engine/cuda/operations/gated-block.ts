@@ -1,0 +1,137 @@
+/**
+ * Norm, gate and up, activation(gate) ⊙ up and down as one unit. What passes between them lies in variables here. In
+ * training the norm's result and the gated rows are not kept: backward has them from the sum, and from gate and up.
+ * Between adapted layers one kernel does the backward of the activation and what down's adapter and that of gate and up
+ * need of the same rows (gated-backward.ts).
+ */
+import type { BlockAttributes, LinearPart, Operation } from '../../operations.js';
+import { rowKeysOf } from '../../row-keys.js';
+import type { Tensor } from '../../tensor.js';
+import type { TensorStore } from '../tensor-store.js';
+import type { CudaTensor } from '../tensors.js';
+import { ACTIVATIONS, gatedGradients, gatedRows } from './activation.js';
+import { type FusedGroup, gradientRoom, splitParts } from './fused-group.js';
+import { fusesGatedBackward, gatedBackward } from './gated-backward.js';
+import { type LinearLayers, packLowRank, takeLowRank } from './linear-layers.js';
+import { savedInput } from './low-rank-gradients.js';
+import type { GroupGradient, NormedLinear, OpenedNormedLinear } from './normed-linear.js';
+
+const OPERATION = 'gatedBlock';
+
+type Attributes = BlockAttributes['gatedBlock'];
+
+export class GatedBlock implements Operation<Attributes> {
+  readonly #store: TensorStore;
+  readonly #normed: NormedLinear;
+  readonly #layers: LinearLayers;
+
+  constructor(store: TensorStore, normed: NormedLinear, layers: LinearLayers) {
+    this.#store = store;
+    this.#normed = normed;
+    this.#layers = layers;
+  }
+
+  forward(inputs: readonly Tensor[], { norm, gateUp, activation, down }: Attributes, record: boolean) {
+    const store = this.#store;
+    const kind = ACTIVATIONS[activation];
+    const opened = this.#normed.open(inputs, norm, gateUp, record);
+    const { sum } = opened.norm;
+    if (!record && this.#isSmallPair(opened)) {
+      const [gated] = this.#normed.forward(opened, kind).ys as [CudaTensor];
+      const { y } = this.#down(gated, down, false);
+      store.release(gated);
+      return { outputs: sum ? [y, sum] : [y], saved: [] };
+    }
+    const { ys, saved } = this.#normed.forward(opened);
+    const [gate, up] = opened.groups.flatMap((group, i) => splitParts(store, ys[i]!, group)) as [
+      CudaTensor,
+      CudaTensor,
+    ];
+    store.like(up, gate, OPERATION, 'up');
+    const gated = gatedRows(store, gate, up, kind);
+    const { y, low, group } = this.#down(gated, down, record);
+    const isKept = low.length > 0 && this.#keepsGated(opened.groups, group, gate.columns);
+    const kept = record ? [gate, up, ...(isKept ? [gated] : [])] : [];
+    for (const tensor of [gate, up, gated]) {
+      if (kept.includes(tensor)) store.saved(tensor);
+      else store.release(tensor);
+    }
+    return { outputs: sum ? [y, sum] : [y], saved: record ? [...saved, ...kept, ...low] : [] };
+  }
+
+  backward(
+    saved: readonly Tensor[],
+    [gradient, gradientOfSum]: readonly (Tensor | undefined)[],
+    { norm, gateUp, activation, down }: Attributes,
+    needs: readonly boolean[],
+  ) {
+    const store = this.#store;
+    const kind = ACTIVATIONS[activation];
+    const { next } = store.reader(saved, OPERATION);
+    const normed = this.#normed.take(next, norm, gateUp);
+    const [gate, up] = [next(), next()];
+    const { rows, columns } = normed.sum;
+    const matrix = (of: Tensor | undefined, what: string) =>
+      of && store.matrix(of, OPERATION, `gradient of ${what}`, { rows, columns });
+    const dSum = matrix(gradientOfSum, 'the sum');
+    const dy = matrix(gradient, 'y');
+    if (!dy) return this.#normed.backward(normed, undefined, dSum, needs);
+    const [group] = this.#layers.groups([down], gate.columns) as [FusedGroup];
+    const isFused = gate.rows > 0 && fusesGatedBackward(normed.groups, group, gate.columns);
+    const gated = this.#keepsGated(normed.groups, group, gate.columns)
+      ? savedInput(store, next())
+      : { rows, rematerialize: () => gatedRows(store, gate, up, kind) };
+    const low = takeLowRank(group, next);
+    const needsGates = needs.includes(true) || normed.groups.some(({ adapter }) => adapter);
+    let gates: readonly GroupGradient[] | undefined;
+    if (low) {
+      const deferred = this.#layers.defer(dy, group, low, { needsInput: needsGates });
+      if (needsGates && isFused) {
+        gates = [gatedBackward(store, { gate, up, deferred, u: normed.low[0]!.u, kind })];
+        store.release(deferred.wide);
+      } else {
+        const dGated = this.#layers.finish(deferred, gated, needsGates);
+        gates = dGated && this.#gateGradients(dGated, normed.groups, { gate, up, kind });
+      }
+    } else if (needsGates) {
+      const dGated = this.#layers.backward(dy, group, undefined, undefined, { needsInput: true })!;
+      gates = this.#gateGradients(dGated, normed.groups, { gate, up, kind });
+    }
+    return this.#normed.backward(normed, gates, dSum, needs);
+  }
+
+  /** Whether gate and up come from one product of few rows without biases, which may give activation(gate) ⊙ up. */
+  #isSmallPair({ norm, groups, rowKeys, record }: OpenedNormedLinear): boolean {
+    const [group] = groups as [FusedGroup];
+    const [first, second] = group.weights;
+    return (
+      first?.rows === second?.rows &&
+      group.parts.every(({ bias }) => !bias) &&
+      this.#layers.isSmall(group, norm.x.rows, { rowKeys, record })
+    );
+  }
+
+  #down(gated: CudaTensor, down: LinearPart, record: boolean) {
+    const [group] = this.#layers.groups([down], gated.columns) as [FusedGroup];
+    const { y, saved } = this.#layers.forward(gated, group, { rowKeys: rowKeysOf([down], gated.rows), record });
+    return { y, low: packLowRank(saved), group };
+  }
+
+  /** Whether the gated rows are saved for dA of down: the fused backward has no use for them. */
+  #keepsGated(before: readonly FusedGroup[], down: FusedGroup, columns: number): boolean {
+    return !this.#store.rematerialize && down.adapter !== undefined && !fusesGatedBackward(before, down, columns);
+  }
+
+  /** By the plain kernel. Consumes `dGated`. */
+  #gateGradients(
+    dGated: CudaTensor,
+    groups: readonly FusedGroup[],
+    { gate, up, kind }: { readonly gate: CudaTensor; readonly up: CudaTensor; readonly kind: number },
+  ): readonly GroupGradient[] {
+    const store = this.#store;
+    const { whole, parts } = gradientRoom(store, groups, gate.rows);
+    gatedGradients(store, { gate, up, dy: dGated, dGate: parts[0], dUp: parts[1] }, kind);
+    for (const tensor of [dGated, ...parts]) store.release(tensor);
+    return whole.map((dy) => ({ dy }));
+  }
+}

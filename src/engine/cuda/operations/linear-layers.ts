@@ -1,0 +1,251 @@
+/**
+ * Products with frozen weights and their low-rank additions, forward and backward, for the operations that hold them.
+ *
+ * The frozen matrix holds scale·B beside its own columns, the input's rows have room for u = dropout(x)·Aᵀ behind x:
+ *   [x | u] · [W | scale·B]ᵀ = y          base and adapter in one product
+ *   dy · [W | scale·B] = [dx | du]        both gradients in one product; then dx += mask⊙(du·A)/(1-p)
+ *   dA += duᵀ·(mask⊙x)/(1-p),  dB += scale·dyᵀ·u
+ * Backward so needs x, u, and the dropout mask as bits.
+ */
+import { KERNELS } from '../../../generated/kernel-launchers.js';
+import type { LinearPart } from '../../operations.js';
+import type { CudaParameterSet } from '../adapters.js';
+import { grid2, offset } from '../launch.js';
+import type { TensorStore } from '../tensor-store.js';
+import type { CudaTensor } from '../tensors.js';
+import type { WeightStore } from '../weights.js';
+import { DropoutMasks } from './dropout-masks.js';
+import { type FusedGroup, fusedGroups, hasDropout } from './fused-group.js';
+import { loraDown } from './low-rank.js';
+import {
+  finishB,
+  type LoraInputSide,
+  loraGradientA,
+  loraGradientB,
+  loraInputGradients,
+  type SavedInput,
+} from './low-rank-gradients.js';
+import type { Norm } from './rms-norm.js';
+import { SmallLinear } from './small-linear.js';
+
+/** What forward kept of an adapted group. */
+export interface SavedLowRank {
+  /** [T, E] */
+  readonly u: CudaTensor;
+  readonly bits: CudaTensor | undefined;
+}
+
+export interface ForwardOptions {
+  /** [T]; they only count where a part has dropout. */
+  readonly rowKeys: Int32Array | undefined;
+  readonly record: boolean;
+}
+
+/** What a product of few rows does in the same launch. */
+export interface SmallOptions {
+  /** Of the one row of x, before the product. */
+  readonly norm?: Norm | undefined;
+  /** The outputs are gate and up of equal width: only activation(gate) ⊙ up comes out. By its number in common.cu. */
+  readonly activation?: number | undefined;
+}
+
+export interface BackwardOptions {
+  readonly needsInput: boolean;
+  /** Whether each part has a gradient at all. Default: all have. */
+  readonly isWanted?: readonly boolean[] | undefined;
+  /** float32 [splits, N, width]: the sums for dB by ranges of rows, as lora_gradient_b has them. Default: made of dy. */
+  readonly partialB?: CudaTensor | undefined;
+  /** What other groups gave so far: the gradient of x is added to it. */
+  readonly addTo?: CudaTensor | undefined;
+}
+
+/** [dx | du] of an adapted group, where dx still lacks its low-rank part and A its gradient. */
+export interface DeferredGradient {
+  /** Only du where nobody needs dx. */
+  readonly wide: CudaTensor;
+  readonly low: LoraInputSide;
+}
+
+/** The order in which operations save what a group kept. */
+export function packLowRank(saved: SavedLowRank | undefined): CudaTensor[] {
+  return saved ? [saved.u, ...(saved.bits ? [saved.bits] : [])] : [];
+}
+
+/** The other way round. @param next gives the next saved tensor */
+export function takeLowRank(group: FusedGroup, next: () => CudaTensor): SavedLowRank | undefined {
+  return group.adapter && { u: next(), bits: hasDropout(group) ? next() : undefined };
+}
+
+export class LinearLayers {
+  readonly #store: TensorStore;
+  readonly #weights: WeightStore;
+  /** The set of each parameter. */
+  readonly #sets: ReadonlyMap<unknown, CudaParameterSet>;
+  readonly #small: SmallLinear;
+  readonly #masks: DropoutMasks;
+
+  constructor(store: TensorStore, weights: WeightStore, sets: ReadonlyMap<unknown, CudaParameterSet>) {
+    this.#store = store;
+    this.#weights = weights;
+    this.#sets = sets;
+    this.#small = new SmallLinear(store);
+    this.#masks = new DropoutMasks(store);
+  }
+
+  dispose(): void {
+    this.#masks.dispose();
+  }
+
+  /** The parts of a layer as products. @param columns of the input */
+  groups(parts: readonly LinearPart[], columns: number): FusedGroup[] {
+    return fusedGroups(this.#store, this.#weights, this.#sets, parts, columns);
+  }
+
+  /** Whether a product of so many rows is bound by reading the weight, and takes other work into its launch. */
+  isSmall(group: FusedGroup, rows: number, { rowKeys, record }: ForwardOptions): boolean {
+    if (rows > group.weights[0]!.matrix.smallRows) return false;
+    return !group.adapter || !(record || (rowKeys && hasDropout(group)));
+  }
+
+  /** Whether `small` takes the norm of x into its launch. */
+  takesNorm(x: CudaTensor): boolean {
+    return this.#small.takesNorm(x);
+  }
+
+  /** The outputs of a group side by side [T, n], and what backward needs beside x. */
+  forward(x: CudaTensor, group: FusedGroup, options: ForwardOptions): { y: CudaTensor; saved?: SavedLowRank } {
+    if (this.isSmall(group, x.rows, options)) return { y: this.small(x, group, {}) };
+    const y = this.#output(x.rows, group.n, group);
+    const saved = group.adapter && this.#adapted(x, y, group, group.adapter, options);
+    if (!group.adapter) {
+      const { matrix, row } = group.weights[0]!;
+      matrix.product(row, x, y);
+    }
+    this.#addBias(y, group);
+    return saved ? { y, saved } : { y };
+  }
+
+  /** `forward` where `isSmall`. */
+  small(x: CudaTensor, group: FusedGroup, { norm, activation }: SmallOptions): CudaTensor {
+    const isGated = activation !== undefined;
+    const n = isGated ? group.n / 2 : group.n;
+    const y = isGated ? this.#store.createInput([x.rows, n]) : this.#output(x.rows, n, group);
+    this.#small.run({ y, x, weight: group.weights[0]!, n, group: group.adapter, norm, activation });
+    if (!isGated) this.#addBias(y, group);
+    return y;
+  }
+
+  /** Adds dA and dB, and gives dx. @param x needed where there is an adapter */
+  backward(
+    dy: CudaTensor,
+    group: FusedGroup,
+    saved: SavedLowRank | undefined,
+    x: SavedInput | undefined,
+    options: BackwardOptions,
+  ): CudaTensor | undefined {
+    const { needsInput, addTo } = options;
+    if (saved && x) {
+      const share = this.finish(this.defer(dy, group, saved, options), x, needsInput);
+      if (!share || !addTo) return share;
+      this.#store.add(addTo, addTo, share);
+      this.#store.release(share);
+      return addTo;
+    }
+    if (!needsInput) return undefined;
+    const { matrix, row } = group.weights[0]!;
+    const dx = addTo ?? this.#store.create([dy.rows, matrix.columns]);
+    matrix.transposedProduct(row, dy, dx, 0, addTo ? 1 : 0);
+    return dx;
+  }
+
+  /** The first half of an adapted group's `backward`: dB, and one product. */
+  defer(
+    dy: CudaTensor,
+    { weights, columns, parts, adapter }: FusedGroup,
+    { u, bits }: SavedLowRank,
+    { needsInput, isWanted = parts.map(() => true), partialB }: BackwardOptions,
+  ): DeferredGradient {
+    const store = this.#store;
+    const group = adapter!;
+    const output = { group, parts, isWanted, columns };
+    if (partialB) finishB(store, output, partialB);
+    else loraGradientB(store, { ...output, u, dy });
+    const { matrix, row } = weights[0]!;
+    const { paddedColumns } = matrix;
+    const wide = needsInput
+      ? store.create([dy.rows, matrix.columns], group.columns)
+      : store.create([dy.rows, group.columns]);
+    if (needsInput) matrix.transposedProduct(row, dy, wide, group.columns);
+    else matrix.adapterProduct(row, dy, wide);
+    const du = offset(wide.address, needsInput ? 2 * paddedColumns : 0);
+    return { wide, low: { du, lddu: wide.ld, bits, group, parts, isWanted } };
+  }
+
+  /** The other half: dA, and what dx lacks. */
+  finish({ wide, low }: DeferredGradient, x: SavedInput, needsInput: boolean): CudaTensor | undefined {
+    if (needsInput) {
+      loraInputGradients(this.#store, wide, low, x);
+      return wide;
+    }
+    loraGradientA(this.#store, low, x);
+    this.#store.release(wide);
+    return undefined;
+  }
+
+  #adapted(
+    x: CudaTensor,
+    y: CudaTensor,
+    group: FusedGroup,
+    adapter: NonNullable<FusedGroup['adapter']>,
+    { rowKeys, record }: ForwardOptions,
+  ): SavedLowRank | undefined {
+    const store = this.#store;
+    const { parts } = group;
+    const { matrix, row } = group.weights[0]!;
+    const wide = this.#withSpare(x, matrix.paddedColumns, adapter.columns);
+    const bits = rowKeys && hasDropout(group) ? this.#masks.make(x, rowKeys, parts) : undefined;
+    const low = offset(wide.address, 2 * matrix.paddedColumns);
+    const u = record ? store.saved(store.create([x.rows, adapter.columns])) : undefined;
+    loraDown(store, { u: low, ldu: wide.ld, saved: u, x: wide, bits, group: adapter, parts });
+    matrix.product(row, wide, y, adapter.columns);
+    store.release(wide);
+    if (u) return { u, bits: bits && store.saved(bits) };
+    if (bits) store.release(bits);
+    return undefined;
+  }
+
+  #output(rows: number, columns: number, { parts }: FusedGroup): CudaTensor {
+    return parts.length === 1 ? this.#store.createInput([rows, columns]) : this.#store.create([rows, columns]);
+  }
+
+  /** x with `columns` free columns behind its padded own ones: x itself, retained, or a copy with zeros between. */
+  #withSpare(x: CudaTensor, padded: number, columns: number): CudaTensor {
+    const store = this.#store;
+    if (x.spare >= columns && padded === x.columns) {
+      store.retain(x);
+      return x;
+    }
+    const wide = store.create(x.shape, columns);
+    if (padded > x.columns) store.driver.fillBytes(wide.address, 0, 2 * wide.rows * wide.ld);
+    store.copyInto(wide, x);
+    return wide;
+  }
+
+  #addBias(y: CudaTensor, { parts, weights, columns }: FusedGroup): void {
+    const store = this.#store;
+    for (const [i, { bias }] of parts.entries()) {
+      if (!bias) continue;
+      const part = store.view(y, columns[i]!, weights[i]!.rows);
+      const { address, rows, columns: width, ld } = part;
+      const parameters = {
+        y: address,
+        bias: this.#weights.vector(bias, width, 'linear'),
+        rows,
+        columns: width,
+        ldy: ld,
+      };
+      store.kernels.launch(KERNELS.addBias, grid2(rows, width), parameters);
+      store.release(part);
+    }
+  }
+}

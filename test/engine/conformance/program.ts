@@ -1,0 +1,64 @@
+/**
+ * The suite as one program, for a machine with a card: every operation and every fused path with its errors and limits.
+ *
+ *   npm run conformance -- [--engine cuda|cpu] [--emulated [80|86|90]] [--only TEXT] [--errors]
+ *
+ * It exits with 1 if a check fails. On machines without the modules for development, bundle it with esbuild.
+ */
+import { parseArgs } from 'node:util';
+import { createEngine } from '../../../src/engine/create-engine.js';
+import type { Engine } from '../../../src/engine/engine.js';
+import { Meter } from './measure.js';
+import { conformanceChecks } from './suite.js';
+
+const { values: options } = parseArgs({
+  options: {
+    engine: { type: 'string', default: 'cuda' },
+    emulated: { type: 'boolean', default: false },
+    capability: { type: 'string', default: '80' },
+    only: { type: 'string' },
+  },
+});
+
+async function openEngine(): Promise<Engine> {
+  if (!options.emulated) return createEngine(options.engine as 'cuda');
+  const { emulatedEngine } = await import('../cuda/emulated-card.js');
+  return emulatedEngine({ capability: Number(options.capability) as 80 });
+}
+
+const engine = await openEngine();
+console.log(engine.description);
+let [passed, failed] = [0, 0];
+const skipped: string[] = [];
+for (const { group, title, skipped: reason, run } of conformanceChecks()) {
+  const name = `${group}, ${title}`;
+  if (options.only && !name.includes(options.only)) continue;
+  if (reason) {
+    skipped.push(`${name}: ${reason}`);
+    continue;
+  }
+  const meter = new Meter();
+  const start = performance.now();
+  let fault: unknown;
+  try {
+    await run(engine, meter);
+    passed++;
+  } catch (error) {
+    fault = error;
+    failed++;
+  }
+  const worst = meter.readings.reduce<number>((most, { error, limit }) => Math.max(most, error / limit), 0);
+  const share =
+    meter.readings.length > 0
+      ? `, ${meter.readings.length} readings, worst ${(100 * worst).toFixed(0)} % of its limit`
+      : '';
+  console.log(`${fault ? 'FAILED' : 'ok'}  ${name} (${(performance.now() - start).toFixed(0)} ms${share})`);
+  for (const { what, error, limit } of meter.readings) {
+    console.log(`      ${what}: ${error.toExponential(1)} of ${limit.toExponential(1)}`);
+  }
+  if (fault) console.log(`      ${fault instanceof Error ? (fault.stack ?? fault.message) : String(fault)}`);
+}
+await engine.dispose();
+for (const line of skipped) console.log(`skipped  ${line}`);
+console.log(`${passed} passed, ${failed} failed, ${skipped.length} skipped`);
+process.exitCode = failed > 0 ? 1 : 0;
