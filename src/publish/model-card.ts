@@ -72,7 +72,7 @@ export const modelCardSchema = z.strictObject({
     .default([]),
 });
 
-/** What a user may write. */
+/** What a user may write. @useDeclaredType */
 export type ModelCard = z.input<typeof modelCardSchema>;
 export type ParsedModelCard = z.output<typeof modelCardSchema>;
 

@@ -40,7 +40,7 @@ export const pushToHubSchema = pushFilesSchema.extend({
   processor: chatTemplateFields.processor,
 });
 
-/** What a user may write. */
+/** What a user may write. @useDeclaredType */
 export type PushToHubOptions = z.input<typeof pushToHubSchema>;
 
 /**
