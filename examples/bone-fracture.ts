@@ -9,11 +9,9 @@ import { join } from 'node:path';
 import {
   abortOnSignals,
   applyLora,
-  barChart,
   ChatTemplate,
   checkPushAccess,
   compareReports,
-  confusionChart,
   createEngine,
   type EngineChoice,
   type EvaluationReport,
@@ -26,12 +24,10 @@ import {
   type ImageSample,
   type IndexedDataset,
   type KaggleProgress,
-  lineChart,
   loadAdapter,
   loadTfjs,
   pushToHub,
   randomPermutation,
-  renderPng,
   type SftConfigInput,
   type SftExample,
   SftTrainer,
@@ -41,8 +37,8 @@ import {
   TUTORIAL_TEMPLATE,
   VlmCollator,
   verifyAdapter,
-  writeContactSheet,
 } from 'ministral-tune';
+import { barChart, confusionChart, lineChart, renderPng, writeContactSheet } from 'ministral-tune/charts';
 import { endWithMessage, plain, readCommandLine } from './command-line.js';
 import { DEMONSTRATION, prepareDemonstration } from './demonstration.js';
 import { fractureCard } from './fracture-card.js';

@@ -1,7 +1,8 @@
 /** What the page of a fracture adapter on the Hub says. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type EvaluationReport, escapeMarkdown, type ModelCard } from 'ministral-tune';
+import type { EvaluationReport, ModelCard } from 'ministral-tune';
+import { escapeMarkdown } from 'ministral-tune/charts';
 
 export interface FractureRun {
   /** Folder with the pictures that the run drew. */

@@ -2,7 +2,7 @@
  * The ten kinds of fracture that the example draws, each as pieces of a long bone and gaps in it. Distances are signed
  * (negative inside) and in pixels, in the coordinates of the bone: u along the shaft, downwards, and v across it.
  */
-import { MersenneTwister } from 'ministral-tune';
+import { MersenneTwister } from 'ministral-tune/data';
 
 export type Field = (u: number, v: number) => number;
 

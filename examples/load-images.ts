@@ -1,12 +1,5 @@
 /** The example's images: from Kaggle, from class folders, or from a table, with a test split held out where asked. */
-import {
-  DataError,
-  ImageFolder,
-  type ImageReadOptions,
-  KaggleImageFolder,
-  type KaggleProgress,
-  type SplitName,
-} from 'ministral-tune';
+import { DataError, ImageFolder, KaggleImageFolder, type KaggleProgress } from 'ministral-tune';
 
 export interface LoadImagesOptions {
   readonly kaggle?: { readonly name: string; readonly onProgress: (progress: KaggleProgress) => void } | undefined;
@@ -22,10 +15,7 @@ export interface LoadImagesOptions {
  */
 export async function loadImages(dir: string, options: LoadImagesOptions): Promise<ImageFolder> {
   const { kaggle, labels, holdout } = options;
-  const reading: ImageReadOptions = {
-    onBadImage: 'skip',
-    onWarning: (line) => console.warn(`Note: ${line}`),
-  };
+  const reading = { onBadImage: 'skip', onWarning: (line: string) => console.warn(`Note: ${line}`) } as const;
   const data = kaggle
     ? await KaggleImageFolder.download(kaggle.name, { ...reading, onProgress: kaggle.onProgress })
     : labels === undefined
@@ -44,7 +34,7 @@ export async function loadImages(dir: string, options: LoadImagesOptions): Promi
   }
   if (holdout !== undefined) return data.split({ test: holdout });
   if (data.splits.has('test')) return data;
-  const instead: SplitName = 'validation';
+  const instead = 'validation';
   throw new DataError(`${data.dir}: there are no test images, only: ${sizes}`, {
     hint: data.splits.has(instead)
       ? `Keep a share of the training images by --holdout 0.2, or rename the folder of ${instead} images to test.`

@@ -5,7 +5,7 @@
  */
 import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { counterHash } from 'ministral-tune';
+import { counterHash } from 'ministral-tune/data';
 import sharp from 'sharp';
 import { Dice, degrees, FRACTURES, makeBone, type Piece } from './fracture-shapes.js';
 

@@ -5,7 +5,9 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { counterHash, MersenneTwister, TUTORIAL_TEMPLATE, writeSafetensors } from 'ministral-tune';
+import { TUTORIAL_TEMPLATE } from 'ministral-tune';
+import { counterHash, MersenneTwister } from 'ministral-tune/data';
+import { writeSafetensors } from 'ministral-tune/safetensors';
 import { CONTROL_TOKENS, trainTinyTokenizer } from './tiny-tokenizer.js';
 
 /** Sizes of the two towers. */

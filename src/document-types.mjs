@@ -1,5 +1,5 @@
 /**
- * Puts the comments of options into dist/index.d.ts. Options are declared once, in zod schemas, and the compiler writes
+ * Puts the comments of options into the declarations in dist. Options are declared once, in zod schemas, and the compiler writes
  * a schema's type without its comments; with them an editor shows a user what each option means.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 
 const source = dirname(fileURLToPath(import.meta.url));
-const declarations = join(source, '..', 'dist', 'index.d.ts');
+const dist = join(source, '..', 'dist');
 
 /** Comments by property, of every top-level constant that holds an object literal, by the constant's name. */
 const documented = new Map();
@@ -56,23 +56,27 @@ function commentOf(schema, property, depth = 0) {
   return undefined;
 }
 
-const text = readFileSync(declarations, 'utf8');
-const file = ts.createSourceFile(declarations, text, ts.ScriptTarget.Latest, true);
-const insertions = [];
 const missing = [];
-for (const { name, type } of file.statements.filter(ts.isVariableStatement).flatMap(constantsOf)) {
-  const shape =
-    type && ts.isTypeReferenceNode(type) && type.typeName.getText() === 'z.ZodObject' && type.typeArguments?.[0];
-  if (!shape || !ts.isTypeLiteralNode(shape)) continue;
-  for (const member of shape.members) {
-    if (member.jsDoc?.length) continue;
-    const comment = commentOf(name.getText(), member.name.getText());
-    if (comment) insertions.push({ at: member.getStart(), comment: comment.replace(/\n\s*\*/g, '\n     *') });
-    else missing.push(`${name.getText()}.${member.name.getText()}`);
-  }
-}
-let written = text;
-for (const { at, comment } of insertions.reverse())
-  written = `${written.slice(0, at)}${comment}\n    ${written.slice(at)}`;
-writeFileSync(declarations, written);
+for (const name of readdirSync(dist)) if (name.endsWith('.d.ts')) documentTypes(join(dist, name));
 if (missing.length > 0) throw new Error(`options without a comment in their schema: ${missing.join(', ')}`);
+
+function documentTypes(path) {
+  const text = readFileSync(path, 'utf8');
+  const file = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+  const insertions = [];
+  for (const { name, type } of file.statements.filter(ts.isVariableStatement).flatMap(constantsOf)) {
+    const shape =
+      type && ts.isTypeReferenceNode(type) && type.typeName.getText() === 'z.ZodObject' && type.typeArguments?.[0];
+    if (!shape || !ts.isTypeLiteralNode(shape)) continue;
+    for (const member of shape.members) {
+      if (member.jsDoc?.length) continue;
+      const comment = commentOf(name.getText(), member.name.getText());
+      if (comment) insertions.push({ at: member.getStart(), comment: comment.replace(/\n\s*\*/g, '\n     *') });
+      else missing.push(`${name.getText()}.${member.name.getText()}`);
+    }
+  }
+  let written = text;
+  for (const { at, comment } of insertions.reverse())
+    written = `${written.slice(0, at)}${comment}\n    ${written.slice(at)}`;
+  writeFileSync(path, written);
+}

@@ -1,7 +1,14 @@
 import { defineConfig } from 'vitest/config';
 
+const source = new URL('../src/', import.meta.url).pathname;
+
 export default defineConfig({
-  resolve: { alias: { 'ministral-tune': new URL('../src/index.ts', import.meta.url).pathname } },
+  resolve: {
+    alias: [
+      { find: /^ministral-tune$/, replacement: `${source}index.ts` },
+      { find: /^ministral-tune\/(\w+)$/, replacement: `${source}$1.ts` },
+    ],
+  },
   test: {
     root: new URL('..', import.meta.url).pathname,
     include: ['test/**/*.test.ts'],

@@ -2,12 +2,16 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import * as charts from '../src/charts.js';
+import * as data from '../src/data.js';
+import * as hub from '../src/hub.js';
 import * as api from '../src/index.js';
+import * as safetensors from '../src/safetensors.js';
 import { makeExamples, makeTinyWorld, type TinyWorld } from './e2e/tiny-model.js';
 
 /** Called as from plain JavaScript: the compiler has not seen the arguments. */
 // biome-ignore lint/suspicious/noExplicitAny: that is what it is about
-const use = api as any;
+const use: any = { ...api, ...data, ...hub, ...charts, ...safetensors };
 const quiet = { onWarning: () => undefined };
 
 let world: TinyWorld;
@@ -20,7 +24,7 @@ beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'wrong-use-'));
   await writeFile(join(dir, 'file.txt'), 'x\n');
   adapter = api.applyLora(world.model, { r: 2, alpha: 4, targetModules: ['q_proj'] }, quiet);
-  const classes = new api.ClassLabel(['cat', 'dog']);
+  const classes = new data.ClassLabel(['cat', 'dog']);
   const set = new api.LabelledDataset(classes, [0, 1], (label) => ({ label, className: classes.int2str(label) }));
   folder = { train: set, test: set };
 });

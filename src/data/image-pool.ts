@@ -20,7 +20,7 @@ const imagePoolSchema = z.strictObject({
   workers: z.number().int().min(1).max(64).optional(),
 });
 
-/** Options of `ImagePool`. */
+/** Options of `ImagePool`. @useDeclaredType */
 export type ImagePoolOptions = z.input<typeof imagePoolSchema>;
 
 interface Job {

@@ -39,7 +39,7 @@ const imageProcessorSchema = z.strictObject({
     .default(1 / 255),
 });
 
-/** Options of `ImageProcessor`; the defaults are those of Pixtral. */
+/** Options of `ImageProcessor`; the defaults are those of Pixtral. @useDeclaredType */
 export type ImageProcessorOptions = z.input<typeof imageProcessorSchema>;
 
 /** What a configuration file may hold, in the names of the file. What this processor cannot do is refused by name. */

@@ -34,7 +34,7 @@ export const DTYPE_BITS = {
   F4: 4,
 } as const;
 
-/** Number formats by their names in the file. */
+/** Number formats by their names in the file. @useDeclaredType */
 export type SafetensorsDType = keyof typeof DTYPE_BITS;
 
 /** One tensor of a file. */

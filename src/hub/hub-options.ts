@@ -46,7 +46,7 @@ export const hubConnectionSchema = z.strictObject({
   signal: z.instanceof(AbortSignal).optional(),
 });
 
-/** Options of everything that asks the Hub. */
+/** Options of everything that asks the Hub. @useDeclaredType */
 export type HubConnectionOptions = z.input<typeof hubConnectionSchema>;
 
 export type HubConnectionSettings = z.output<typeof hubConnectionSchema>;
@@ -101,7 +101,7 @@ export const hubDownloadSchema = hubConnectionSchema.extend({
   onProgress: callback<HubProgress>().optional(),
 });
 
-/** Options of everything that may download from the Hub. */
+/** Options of everything that may download from the Hub. @useDeclaredType */
 export type HubDownloadOptions = z.input<typeof hubDownloadSchema>;
 export type HubDownload = z.output<typeof hubDownloadSchema>;
 

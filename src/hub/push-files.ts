@@ -87,18 +87,20 @@ export interface PushResult {
 /**
  * Makes the repository if it is missing, compares what it has with what it should have, and commits the difference.
  * May be called again at any time, also after a failure half way.
+ * @param refuse given the paths in the repository, says why the files must not come beside them; undefined if they may
  * @throws ConfigError without a token or for a bad name; HubError, explained; the signal's reason
  */
 export async function pushFiles(
   id: string,
   files: readonly PushedFile[],
   options: PushFilesOptions,
+  refuse?: (paths: readonly string[]) => string | undefined,
 ): Promise<PushResult> {
   const repoId = parseRepoId(id);
   const connection = await connectForPush(repoId, options);
-  const contents = await Promise.all(files.map(describe));
+  const contents = await Promise.all(files.map((file) => describe(file, options.signal)));
   const revision = parseRevision(options.revision);
-  const push = new Push(connection, { repoId, revision, action: 'write' }, contents, options);
+  const push = new Push(connection, { repoId, revision, action: 'write' }, contents, options, refuse);
   const budget = new RetryBudget(connection.retry);
   for (;;) {
     try {
@@ -185,18 +187,33 @@ class Push {
   readonly #subject: HubSubject;
   readonly #files: readonly Content[];
   readonly #options: PushFilesOptions;
+  readonly #refuse: ((paths: readonly string[]) => string | undefined) | undefined;
 
-  constructor(connection: HubConnection, subject: HubSubject, files: readonly Content[], options: PushFilesOptions) {
+  constructor(
+    connection: HubConnection,
+    subject: HubSubject,
+    files: readonly Content[],
+    options: PushFilesOptions,
+    refuse?: (paths: readonly string[]) => string | undefined,
+  ) {
     this.#connection = connection;
     this.#subject = subject;
     this.#files = files;
     this.#options = options;
+    this.#refuse = refuse;
   }
 
   async attempt(): Promise<PushResult> {
     const { repoId } = this.#subject;
     const parent = await this.#head();
     const tree = await listTree(this.#connection, this.#subject, parent);
+    const reason = this.#refuse?.([...tree.keys()]);
+    if (reason !== undefined) {
+      throw new HubError(`${repoId}: ${reason}`, {
+        hint: 'Nothing was changed. Push into another repository, or delete that file there first.',
+        details: { repoId },
+      });
+    }
     const changed: Content[] = [];
     const kept: string[] = [];
     for (const file of this.#files) {
@@ -337,7 +354,7 @@ function differs({ path, size, sha256, gitSha1 }: Content, tree: RepoTree): bool
   return there.lfs_sha256 ? there.lfs_sha256 !== sha256 : there.blob_id !== gitSha1;
 }
 
-async function describe(file: PushedFile): Promise<Content> {
+async function describe(file: PushedFile, signal?: AbortSignal): Promise<Content> {
   const { path } = file;
   const text = 'text' in file ? Buffer.from(file.text) : undefined;
   const source = 'source' in file ? file.source : '';
@@ -349,6 +366,7 @@ async function describe(file: PushedFile): Promise<Content> {
   }
   const [sha256, git] = [createHash('sha256'), createHash('sha1').update(`blob ${size}\0`)];
   for await (const chunk of text ? [text] : createReadStream(source, { highWaterMark: 1 << 20 })) {
+    signal?.throwIfAborted();
     sha256.update(chunk as Buffer);
     git.update(chunk as Buffer);
   }

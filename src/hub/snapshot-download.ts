@@ -48,7 +48,7 @@ export const snapshotDownloadSchema = hubDownloadSchema.extend({
   ignorePatterns: patternsSchema.optional(),
 });
 
-/** Options of `snapshotDownload`. */
+/** Options of `snapshotDownload`. @useDeclaredType */
 export type SnapshotDownloadOptions = z.input<typeof snapshotDownloadSchema>;
 
 /** What of a repository is wanted, and how to see that it is there. */

@@ -73,7 +73,7 @@ export const kaggleDownloadSchema = z.strictObject({
   signal: z.instanceof(AbortSignal).optional(),
 });
 
-/** Options of `KaggleImageFolder.download`, beside those of `ImageFolder.load`. */
+/** Options of `KaggleImageFolder.download`, beside those of `ImageFolder.load`. @useDeclaredType */
 export type KaggleDownloadOptions = z.input<typeof kaggleDownloadSchema>;
 
 type ParsedOptions = z.output<typeof kaggleDownloadSchema>;

@@ -166,7 +166,7 @@ const NAMES_IN_PEFT = {
   taskType: 'task_type',
 };
 
-/** What a user may write. */
+/** What a user may write. @useDeclaredType */
 export type LoraConfigOptions = z.input<typeof loraConfigSchema>;
 type ResolvedOptions = z.output<typeof loraConfigSchema>;
 

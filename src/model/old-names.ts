@@ -4,7 +4,6 @@ import { loadModel, type ModelProcessor } from './load.js';
 import type { ModelConfig } from './model-config.js';
 import type { ModelModules } from './network/modules.js';
 import { VisionLanguageModel } from './network/vision-language-model.js';
-import { parseModelConfig } from './parse-config.js';
 
 /** @deprecated It is called `VisionLanguageModel` now. */
 export const Ministral3 = VisionLanguageModel;
@@ -12,8 +11,6 @@ export const Ministral3 = VisionLanguageModel;
 export type Ministral3 = VisionLanguageModel;
 /** @deprecated It is called `loadModel` now. */
 export const loadMinistral3 = loadModel;
-/** @deprecated It is called `parseModelConfig` now. */
-export const parseMinistral3Config = parseModelConfig;
 /** @deprecated It is called `ModelConfig` now. */
 export type Ministral3Config = ModelConfig;
 /** @deprecated It is called `ModelProcessor` now. */

@@ -65,9 +65,9 @@ export const generationConfigSchema = generationFields.superRefine((config, cont
     if (isSet) context.addIssue({ code: 'custom', path: [name], message: 'does nothing without `doSample: true`' });
 });
 
-/** Options as a user writes them. */
+/** Options as a user writes them. @useDeclaredType */
 export type GenerationOptions = z.input<typeof generationConfigSchema>;
-/** Options with the defaults filled in. */
+/** Options with the defaults filled in. @useDeclaredType */
 export type GenerationConfig = z.output<typeof generationConfigSchema>;
 
 /** Names of other libraries. */

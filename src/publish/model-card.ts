@@ -1,23 +1,22 @@
-/** The page of an adapter on the Hub: metadata for its search, and text for people. */
+/** The page of an adapter or a model on the Hub: metadata for its search, and text for people. */
 import { basename } from 'node:path';
 import { z } from 'zod';
-import type { LoraConfig } from '../lora/lora-config.js';
 import { escapeMarkdown, markdownCode, yamlString } from '../messages/markdown.js';
 
 const text = z.string().min(1);
 const words = z.array(text);
 
-/** What an adapter's page says, the option `modelCard` of `pushToHub`. No text in it may be empty. */
+/** What the page says, the option `modelCard` of `pushToHub`. No text in it may be empty. */
 export const modelCardSchema = z.strictObject({
   /** Heading, as text. Default: the repository's name. */
   title: text.optional(),
-  /** The base model's name on the Hub. Default: what the adapter was saved with. */
+  /** The base model's name on the Hub. Default: what the adapter was saved with, or merged into. */
   baseModel: text.optional(),
-  /** What the adapter does, in Markdown. */
+  /** What the adapter or model does, in Markdown. */
   description: text.optional(),
-  /** Shown first, set off: what the adapter must not be used for. */
+  /** Shown first, set off: what it must not be used for. */
   warning: text.optional(),
-  /** Licence of the adapter, in the Hub's spelling, e.g. `apache-2.0`. */
+  /** Its licence, in the Hub's spelling, e.g. `apache-2.0`. */
   license: text.optional(),
   /** Language codes, e.g. `en`. */
   language: words.default([]),
@@ -72,19 +71,25 @@ export const modelCardSchema = z.strictObject({
     .default([]),
 });
 
-/** What a user may write. */
+/** What a user may write. @useDeclaredType */
 export type ModelCard = z.input<typeof modelCardSchema>;
 export type ParsedModelCard = z.output<typeof modelCardSchema>;
 
-/** What the card says about the adapter itself. */
-export interface AdapterFacts {
+/** What is published, as far as it decides what the page says. */
+export interface CardSubject {
   readonly repoId: string;
   readonly baseModel: string | undefined;
-  readonly config: LoraConfig;
-  /** Adapted layers. */
-  readonly layers: { readonly language: number; readonly vision: number; readonly projector: number };
-  readonly maxRank: number;
-  readonly trainedNumbers: number;
+  /** In sentences about it. */
+  readonly noun: 'adapter' | 'model';
+  /** First sentence. */
+  readonly introduction: string;
+  /** The Hub's `library_name`. */
+  readonly library: 'peft' | 'transformers';
+  /** The Hub's `base_model_relation`; undefined where it is told by the files. */
+  readonly relation?: 'finetune';
+  readonly tags: readonly string[];
+  /** After what the user writes: what it is, and how it is used. */
+  readonly sections: readonly string[];
 }
 
 /** Where a picture lies in the repository. */
@@ -93,17 +98,17 @@ export function picturePath(path: string): string {
 }
 
 /** The README.md. */
-export function renderModelCard(card: ParsedModelCard, facts: AdapterFacts): string {
-  const { baseModel, repoId } = facts;
+export function renderModelCard(card: ParsedModelCard, subject: CardSubject): string {
+  const { noun, repoId } = subject;
   const sections = [
-    frontMatter(card, facts),
+    frontMatter(card, subject),
     `# ${escapeMarkdown(card.title ?? repoId.split('/')[1]!)}`,
     card.warning &&
       `> [!WARNING]\n${card.warning
         .split('\n')
         .map((line) => `> ${line}`)
         .join('\n')}`,
-    `A LoRA adapter for ${baseModel ? `[${baseModel}](https://huggingface.co/${baseModel})` : 'a Ministral 3 model'}, trained with ministral-tune.`,
+    subject.introduction,
     card.description,
     results(card),
     ...card.pictures.map(({ path, caption }) => {
@@ -112,27 +117,20 @@ export function renderModelCard(card: ParsedModelCard, facts: AdapterFacts): str
     }),
     card.data && `## Data\n\n${card.data}`,
     card.prompt &&
-      `## Prompt\n\nThe adapter was trained with this prompt, and works best with it:\n\n${fence(card.prompt, 'text')}`,
+      `## Prompt\n\nThe ${noun} was trained with this prompt, and works best with it:\n\n${fence(card.prompt, 'text')}`,
     Object.keys(card.config).length > 0 && `## Training\n\n${settings(card.config)}`,
-    adapterSection(facts),
-    usage(facts),
-    serving(facts),
+    ...subject.sections,
   ];
   return `${sections.filter(Boolean).join('\n\n')}\n`;
 }
 
-function frontMatter(card: ParsedModelCard, { baseModel, repoId }: AdapterFacts): string {
-  const tags = [
-    'lora',
-    'peft',
-    /mistral-small/i.test(baseModel ?? '') ? 'mistral-small' : 'ministral-3',
-    'ministral-tune',
-    ...(baseModel ? [`base_model:adapter:${baseModel}`] : []),
-  ];
+function frontMatter(card: ParsedModelCard, subject: CardSubject): string {
+  const { baseModel, library, relation, tags, repoId } = subject;
   const types = [...new Set(card.metrics.map(({ type }) => type))];
   const lines = [
     baseModel && `base_model: ${yamlString(baseModel)}`,
-    'library_name: peft',
+    baseModel && relation && `base_model_relation: ${relation}`,
+    `library_name: ${library}`,
     'pipeline_tag: image-text-to-text',
     card.license && `license: ${yamlString(card.license)}`,
     list('language', card.language),
@@ -192,75 +190,8 @@ function settings(config: Readonly<Record<string, unknown>>): string {
   return `| setting | value |\n| --- | --- |\n${rows.join('\n')}`;
 }
 
-function adapterSection({ config, layers, maxRank, trainedNumbers }: AdapterFacts): string {
-  const parts = Object.entries(layers).filter(([, count]) => count > 0);
-  const scale = config.useRslora ? 'alpha / √r (rsLoRA)' : 'alpha / r';
-  return [
-    '## Adapter',
-    '',
-    '| | |',
-    '| --- | --- |',
-    row(['rank', config.r === maxRank ? String(config.r) : `${config.r}, in single layers up to ${maxRank}`]),
-    row(['alpha', String(config.alpha)]),
-    row(['scale', scale]),
-    row(['dropout in training', String(config.dropout)]),
-    row(['adapted layers', parts.map(([part, count]) => `${count} ${part}`).join(', ')]),
-    row(['trained numbers', trainedNumbers.toLocaleString('en-US')]),
-  ].join('\n');
-}
-
-function usage({ repoId, baseModel }: AdapterFacts): string {
-  const base = baseModel ?? 'BASE_MODEL';
-  const more = baseModel ? '' : ", { baseModel: 'BASE_MODEL' }";
-  const typescript = [
-    "import { fromPretrained } from 'ministral-tune';",
-    '',
-    `const { model, processor, adapter } = await fromPretrained('${repoId}'${more});`,
-  ].join('\n');
-  const python = [
-    'from peft import PeftModel',
-    'from transformers import AutoModelForImageTextToText, AutoProcessor',
-    '',
-    `model = AutoModelForImageTextToText.from_pretrained("${base}", dtype="auto", device_map="auto")`,
-    `model = PeftModel.from_pretrained(model, "${repoId}")`,
-    `processor = AutoProcessor.from_pretrained("${base}")`,
-  ].join('\n');
-  return [
-    '## Use',
-    'With ministral-tune (TypeScript):',
-    fence(typescript, 'ts'),
-    'With transformers and PEFT (Python):',
-    fence(python, 'python'),
-  ].join('\n\n');
-}
-
-/** Ranks that vLLM can be told. */
-const VLLM_RANKS = [8, 16, 32, 64, 128, 256, 320, 512];
-
-function serving({ repoId, baseModel, layers, maxRank }: AdapterFacts): string {
-  const rank = VLLM_RANKS.find((known) => known >= maxRank);
-  const vision = layers.vision + layers.projector;
-  const flags = [
-    `vllm serve ${baseModel ?? 'BASE_MODEL'}`,
-    '--config-format hf --load-format safetensors --tokenizer-mode hf',
-    `--enable-lora --max-lora-rank ${rank ?? maxRank}`,
-    ...(vision > 0 ? ['--enable-tower-connector-lora'] : []),
-    `--lora-modules ${repoId.split('/')[1]}=${repoId}`,
-  ];
-  const note =
-    vision === 0
-      ? 'Only the language model is adapted, which vLLM serves without further switches. Its names are those of the ' +
-        'Hugging Face files: that is what the format flags are for.'
-      : `${vision} of the adapted layers belong to the vision tower or the projector. vLLM needs ` +
-        '`--enable-tower-connector-lora` for them, an experimental switch that not every version has for this model. ' +
-        'Where it is refused, merge the adapter into its base model (`mergeAdapter`) and serve the result.';
-  const tooHigh =
-    rank === undefined ? `\n\nvLLM takes ranks up to ${VLLM_RANKS.at(-1)}: this adapter has to be merged first.` : '';
-  return `### vLLM\n\n${fence(flags.join(' \\\n  '), 'sh')}\n\n${note}${tooHigh}`;
-}
-
 /** @param cells Markdown that a cell may hold */
-function row(cells: readonly string[]): string {
+export function row(cells: readonly string[]): string {
   return `| ${cells.join(' | ')} |`;
 }
 
@@ -272,7 +203,7 @@ function addressOf(path: string): string {
 }
 
 /** A code block, with as many backticks as it takes. */
-function fence(code: string, language: string): string {
+export function fence(code: string, language: string): string {
   const longest = Math.max(2, ...[...code.matchAll(/`+/g)].map(([ticks]) => ticks.length));
   const ticks = '`'.repeat(longest + 1);
   return `${ticks}${language}\n${code}\n${ticks}`;
@@ -280,4 +211,20 @@ function fence(code: string, language: string): string {
 
 function list(key: string, values: readonly string[]): string | undefined {
   return values.length === 0 ? undefined : `${key}:\n${values.map((value) => `  - ${yamlString(value)}`).join('\n')}`;
+}
+
+/** How it is loaded, in both languages. */
+export function usageSection(typescript: readonly string[], python: readonly string[]): string {
+  return [
+    '## Use',
+    'With ministral-tune (TypeScript):',
+    fence(typescript.join('\n'), 'ts'),
+    `With transformers${python.some((line) => line.includes('peft')) ? ' and PEFT' : ''} (Python):`,
+    fence(python.join('\n'), 'python'),
+  ].join('\n\n');
+}
+
+/** The base model as a link, or what is known of one without a name. */
+export function baseLink(baseModel: string | undefined): string {
+  return baseModel ? `[${baseModel}](https://huggingface.co/${baseModel})` : 'a Mistral vision-language model';
 }

@@ -6,7 +6,7 @@ export const LR_SCHEDULER_TYPES = [
   ...(['inverse_sqrt', 'cosine_with_min_lr', 'cosine_warmup_with_min_lr', 'warmup_stable_decay'] as const),
 ] as const;
 
-/** Name of a learning-rate schedule. */
+/** Name of a learning-rate schedule. @useDeclaredType */
 export type LrSchedulerType = (typeof LR_SCHEDULER_TYPES)[number];
 
 /** Course of the warm-up or the decay of `warmup_stable_decay`. */

@@ -210,9 +210,9 @@ type ScheduleInput =
   | LrSchedule
   | { readonly lrSchedulerType?: undefined; readonly lrSchedulerKwargs?: NoKwargs | undefined };
 
-/** What a user may write. `lrSchedulerKwargs` goes by `lrSchedulerType`. */
+/** What a user may write: {@link SftConfig} documents each option. `lrSchedulerKwargs` goes by `lrSchedulerType`. */
 export type SftConfigInput = Omit<PlainInput, 'lrSchedulerType' | 'lrSchedulerKwargs'> & ScheduleInput;
-/** What the trainer works with: every default filled in. */
+/** What the trainer works with: every default filled in. @useDeclaredType */
 export type SftConfig = z.output<typeof sftConfigSchema>;
 
 /**

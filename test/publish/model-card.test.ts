@@ -1,17 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import { LoraConfig } from '../../src/lora/lora-config.js';
 import { escapeMarkdown } from '../../src/messages/markdown.js';
-import { type AdapterFacts, type ModelCard, modelCardSchema, renderModelCard } from '../../src/publish/model-card.js';
+import { adapterSubject } from '../../src/publish/adapter-card.js';
+import { type ModelCard, modelCardSchema, renderModelCard } from '../../src/publish/model-card.js';
 import { HOSTILE_NAMES, MARKUP_NAMES, markdown, parseYaml, shownText, UNSAFE } from '../markup.js';
 
-const facts: AdapterFacts = {
+const subject = adapterSubject({
   repoId: 'owner/name',
   baseModel: 'org/base',
   config: new LoraConfig({ r: 4, alpha: 8, targetModules: ['q_proj'] }),
   layers: { language: 2, vision: 0, projector: 0 },
   maxRank: 4,
-  trainedNumbers: 100,
-};
+  trainedParameters: 100,
+});
 
 function cardOf(name: string): { front: Record<string, unknown>; text: string; html: string } {
   const card: ModelCard = {
@@ -25,7 +26,7 @@ function cardOf(name: string): { front: Record<string, unknown>; text: string; h
     metrics: [{ type: name, name, value: 0.5, before: 0.25 }],
     evaluatedOn: { name, type: name, split: name, samples: 3 },
   };
-  const whole = renderModelCard(modelCardSchema.parse(card), facts);
+  const whole = renderModelCard(modelCardSchema.parse(card), subject);
   const end = whole.indexOf('\n---\n', 4);
   const text = whole.slice(end + 5);
   return { front: parseYaml(whole.slice(4, end)) as Record<string, unknown>, text, html: markdown.render(text) };
@@ -77,7 +78,7 @@ describe('the card of an adapter', () => {
 
   it('keeps the address of an image whole', () => {
     const card = modelCardSchema.parse({ pictures: [{ path: '/x/a (1)#b?c <d> é%.png', caption: 'one' }] });
-    const html = markdown.render(renderModelCard(card, facts).split('\n---\n')[1]!);
+    const html = markdown.render(renderModelCard(card, subject).split('\n---\n')[1]!);
     const [, address] = /<img src="([^"]*)" alt="one">/.exec(html)!;
     expect(decodeURIComponent(address!)).toBe('images/a (1)#b?c <d> é%.png');
     expect(address).not.toMatch(/[#?() <>]/);

@@ -1,52 +1,13 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { saveAdapter } from '../../src/lora/adapter-file.js';
-import { applyLora } from '../../src/lora/apply-lora.js';
-import { type PushToHubOptions, pushToHub } from '../../src/publish/push-to-hub.js';
-import { fakeModel, someNumbers } from '../lora/fake-engine.js';
-import { HubServer } from '../servers/hub-server.js';
+import { describe, expect, it } from 'vitest';
 import { answer } from '../servers/scripted-server.js';
+import { pushBed } from './push-bed.js';
 
 const ID = 'user/bone-adapter';
-let server: HubServer;
-let folder: string;
-let warnings: string[];
-beforeAll(async () => {
-  server = await HubServer.start();
-});
-afterAll(() => server.close());
-beforeEach(async () => {
-  server.reset();
-  folder = await mkdtemp(join(tmpdir(), 'push-card-'));
-  vi.stubEnv('HF_HOME', folder);
-  vi.stubEnv('HF_TOKEN', '');
-  warnings = [];
-  await save(3);
-});
-afterEach(async () => {
-  vi.unstubAllEnvs();
-  await rm(folder, { recursive: true, force: true });
-});
-
-async function save(seed: number): Promise<void> {
-  const model = fakeModel();
-  const adapter = applyLora(model, { r: 4, towers: 'language' });
-  model.engine.writeParameters(adapter.parameters, someNumbers(adapter.parameters.size, seed));
-  await saveAdapter(adapter, folder, { baseModelNameOrPath: 'org/base' });
-}
-
-const push = (options: PushToHubOptions = {}): ReturnType<typeof pushToHub> =>
-  pushToHub(folder, ID, {
-    endpoint: server.endpoint,
-    token: 'hf_writer',
-    retryDelayMs: 1,
-    onWarning: (line) => warnings.push(line),
-    ...options,
-  });
-const file = (path: string): string => server.head(ID).files.get(path)!.toString();
-const card = (): string => file('README.md');
+const bed = pushBed(ID, ({ save: first }) => first({ r: 4, towers: 'language' }, 3));
+const { push, card, text: file } = bed;
+const save = (seed: number) => bed.save({ r: 4, towers: 'language' }, seed);
 
 describe('a README.md on the Hub', () => {
   it.each([
@@ -63,15 +24,15 @@ describe('a README.md on the Hub', () => {
     await push();
     const edited = edit(card());
     expect(edited).not.toBe(card());
-    server.commit(ID, { 'README.md': edited });
+    bed.server.commit(ID, { 'README.md': edited });
     const same = await push();
-    expect(same).toMatchObject({ changed: false, uploaded: [], kept: ['README.md'], commit: server.head(ID).oid });
+    expect(same).toMatchObject({ changed: false, uploaded: [], kept: ['README.md'], commit: bed.server.head(ID).oid });
     await save(4);
     const result = await push({ modelCard: { title: 'New' } });
     expect(result).toMatchObject({ changed: true, uploaded: ['adapter_model.safetensors'], kept: ['README.md'] });
     expect(card()).toBe(edited);
-    expect(warnings).toHaveLength(2);
-    expect(warnings[0]).toBe(
+    expect(bed.warnings).toHaveLength(2);
+    expect(bed.warnings[0]).toBe(
       'user/bone-adapter: README.md on the Hub was edited there and is kept, so it does not show what `modelCard` says ' +
         'now; `overwriteCard: true` replaces it',
     );
@@ -80,7 +41,7 @@ describe('a README.md on the Hub', () => {
       kept: [],
     });
     expect(card()).toContain('# New');
-    expect(warnings).toHaveLength(2);
+    expect(bed.warnings).toHaveLength(2);
   });
 
   it('is replaced as long as nobody has edited it', async () => {
@@ -88,10 +49,10 @@ describe('a README.md on the Hub', () => {
     expect(await push({ modelCard: { title: 'Second' } })).toMatchObject({ uploaded: ['README.md'], kept: [] });
     expect(card()).toContain('# Second');
     // Line ends of another system are no edit.
-    server.commit(ID, { 'README.md': card().replaceAll('\n', '\r\n') });
+    bed.server.commit(ID, { 'README.md': card().replaceAll('\n', '\r\n') });
     expect(await push({ modelCard: { title: 'Third' } })).toMatchObject({ uploaded: ['README.md'], kept: [] });
     expect(card()).toContain('# Third');
-    expect(warnings).toEqual([]);
+    expect(bed.warnings).toEqual([]);
   });
 
   it('is nobody’s edit though the texts of the card came with other line ends', async () => {
@@ -104,7 +65,7 @@ describe('a README.md on the Hub', () => {
   it('of a new repository, with metadata alone, is replaced, and its metadata stay', async () => {
     const first =
       '---\nlicense: other\nlicense_name: my-licence\nextra_gated_fields:\n  Name: text\n  Country: text\ntags:\n- mine\n---\n';
-    server.commit(ID, { 'README.md': first, '.gitattributes': '*.bin filter=lfs\n' });
+    bed.server.commit(ID, { 'README.md': first, '.gitattributes': '*.bin filter=lfs\n' });
     expect((await push()).uploaded).toContain('README.md');
     const carried =
       'license: other\nlicense_name: my-licence\nextra_gated_fields:\n  Name: text\n  Country: text\n---\n';
@@ -127,7 +88,7 @@ describe('a README.md on the Hub', () => {
     ['blank', '\n \n'],
     ['a byte order mark', '\ufeff---\r\nlicense: mit\r\n---\r\n'],
   ])('is replaced when it says nothing: %s', async (_what, text) => {
-    server.commit(ID, { 'README.md': text });
+    bed.server.commit(ID, { 'README.md': text });
     expect(await push()).toMatchObject({ kept: [] });
     expect(card()).toContain('# bone-adapter');
   });
@@ -139,12 +100,12 @@ describe('a README.md on the Hub', () => {
     ['a very long one', 'x'.repeat(2 << 20)],
     ['no text', Buffer.from([0xff, 0xfe, 0, 1])],
   ])('is kept when it was there before the first push: %s', async (_what, text) => {
-    server.commit(ID, { 'README.md': text });
+    bed.server.commit(ID, { 'README.md': text });
     const result = await push();
     expect(result.kept).toEqual(['README.md']);
     expect(result.uploaded).toContain('adapter_model.safetensors');
     expect(
-      server
+      bed.server
         .head(ID)
         .files.get('README.md')!
         .equals(Buffer.from(text as string)),
@@ -154,19 +115,19 @@ describe('a README.md on the Hub', () => {
   it('is kept when it is edited while the push is on its way', async () => {
     await push();
     await save(4);
-    server.fault(/^POST .*\/commit\//, (request, response) => {
-      server.commit(ID, { 'README.md': '# Just now\n' });
+    bed.server.fault(/^POST .*\/commit\//, (request, response) => {
+      bed.server.commit(ID, { 'README.md': '# Just now\n' });
       answer(412, { error: 'A commit has happened since. Please refresh and try again.' })(request, response);
     });
     const result = await push({ modelCard: { title: 'New' } });
     expect(result).toMatchObject({ uploaded: ['adapter_model.safetensors'], kept: ['README.md'] });
     expect(card()).toBe('# Just now\n');
-    expect(warnings.filter((line) => line.includes('README.md'))).toHaveLength(1);
+    expect(bed.warnings.filter((line) => line.includes('README.md'))).toHaveLength(1);
   });
 
   it('is kept by a pull request, too', async () => {
     await push();
-    server.commit(ID, { 'README.md': '# Mine\n' });
+    bed.server.commit(ID, { 'README.md': '# Mine\n' });
     expect(await push({ createPr: true, modelCard: { title: 'New' } })).toMatchObject({
       changed: false,
       kept: ['README.md'],
@@ -175,15 +136,15 @@ describe('a README.md on the Hub', () => {
     await save(4);
     const result = await push({ createPr: true });
     expect(result.kept).toEqual(['README.md']);
-    expect(server.head(ID, 'refs/pr/1').files.get('README.md')!.toString()).toBe('# Mine\n');
+    expect(bed.server.head(ID, 'refs/pr/1').files.get('README.md')!.toString()).toBe('# Mine\n');
   });
 
   it('of a private repository is read with the token, and a failure to read it is repeated', async () => {
     await push({ private: true });
-    server.commit(ID, { 'README.md': '# Mine\n' });
-    server.fault(/resolve/, answer(503));
+    bed.server.commit(ID, { 'README.md': '# Mine\n' });
+    bed.server.fault(/resolve/, answer(503));
     expect((await push()).kept).toEqual(['README.md']);
-    server.fault(/resolve/, answer(403), 9);
+    bed.server.fault(/resolve/, answer(403), 9);
     await expect(push()).rejects.toThrow(/does not allow this with the token/);
   });
 });
@@ -195,17 +156,17 @@ describe('a README.md that cannot be seen', () => {
     ['a page in its place', 200, '<html><title>Sign in</title></html>'],
   ])('is not replaced: %s', async (_what, status, body) => {
     await push();
-    server.commit(ID, { 'README.md': '# Mine\n' });
-    server.fault(/resolve/, answer(status, body), 9);
+    bed.server.commit(ID, { 'README.md': '# Mine\n' });
+    bed.server.fault(/resolve/, answer(status, body), 9);
     await expect(push({ maxAttempts: 2 })).rejects.toThrow(/what came as README.md is not the file that the Hub lists/);
     expect(card()).toBe('# Mine\n');
   });
 
   it('an address of the pull request shows no token', async () => {
     await push();
-    server.commit(ID, { 'README.md': '# Mine\n' });
+    bed.server.commit(ID, { 'README.md': '# Mine\n' });
     await save(5);
-    server.fault(
+    bed.server.fault(
       /commit/,
       answer(200, JSON.stringify({ commitOid: 'hf_writer', pullRequestUrl: 'https://h/hf_writer', success: true })),
     );
@@ -217,7 +178,7 @@ describe('a README.md that cannot be seen', () => {
 
 describe('what else lies in the repository', () => {
   it('stays, other adapters included', async () => {
-    server.commit(ID, {
+    bed.server.commit(ID, {
       '.gitattributes': '*.bin filter=lfs\n',
       'checkpoint-5/adapter_model.safetensors': 'other weights',
       'checkpoint-5/README.md': '# Five',
@@ -233,9 +194,9 @@ describe('what else lies in the repository', () => {
   });
 
   it('is replaced where it is the adapter: configuration, weights and template are those of the folder', async () => {
-    await writeFile(join(folder, 'chat_template.jinja'), '{{ mine }}');
+    await writeFile(join(bed.folder, 'chat_template.jinja'), '{{ mine }}');
     await push();
-    server.commit(ID, { 'chat_template.jinja': '{{ other }}', 'adapter_config.json': '{}' });
+    bed.server.commit(ID, { 'chat_template.jinja': '{{ other }}', 'adapter_config.json': '{}' });
     const result = await push();
     expect([...result.uploaded].sort()).toEqual(['adapter_config.json', 'chat_template.jinja']);
     expect(file('chat_template.jinja')).toBe('{{ mine }}');
@@ -244,7 +205,7 @@ describe('what else lies in the repository', () => {
 });
 
 it('saveAdapter leaves a README.md in its folder alone', async () => {
-  await writeFile(join(folder, 'README.md'), '# By hand');
+  await writeFile(join(bed.folder, 'README.md'), '# By hand');
   await save(5);
-  expect(await readFile(join(folder, 'README.md'), 'utf8')).toBe('# By hand');
+  expect(await readFile(join(bed.folder, 'README.md'), 'utf8')).toBe('# By hand');
 });

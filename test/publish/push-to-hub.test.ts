@@ -1,61 +1,18 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { CheckpointError, ConfigError, HubError } from '../../src/errors.js';
 import type { PushProgress } from '../../src/hub/push-files.js';
-import { loadAdapter, saveAdapter } from '../../src/lora/adapter-file.js';
-import { applyLora, type LoraAdapter } from '../../src/lora/apply-lora.js';
-import type { LoraConfigOptions } from '../../src/lora/lora-config.js';
-import { type PushToHubOptions, pushToHub } from '../../src/publish/push-to-hub.js';
-import { fakeModel, someNumbers } from '../lora/fake-engine.js';
-import { HubServer, sha256 } from '../servers/hub-server.js';
+import { loadAdapter } from '../../src/lora/adapter-file.js';
+import type { PushToHubOptions } from '../../src/publish/push-to-hub.js';
+import { fakeModel } from '../lora/fake-engine.js';
+import { sha256 } from '../servers/hub-server.js';
 import { answer, hangUp } from '../servers/scripted-server.js';
+import { pushBed } from './push-bed.js';
 
 const ID = 'user/bone-adapter';
-let server: HubServer;
-let folder: string;
-let warnings: string[];
-beforeAll(async () => {
-  server = await HubServer.start();
-});
-afterAll(() => server.close());
-beforeEach(async () => {
-  server.reset();
-  folder = await mkdtemp(join(tmpdir(), 'push-'));
-  vi.stubEnv('HF_HOME', folder);
-  vi.stubEnv('HF_TOKEN', '');
-  warnings = [];
-  await save({ r: 4, towers: 'language' }, 3);
-});
-afterEach(async () => {
-  vi.unstubAllEnvs();
-  await rm(folder, { recursive: true, force: true });
-});
-
-async function save(
-  options: LoraConfigOptions,
-  seed: number,
-  base: string | undefined = 'org/base',
-): Promise<LoraAdapter> {
-  const model = fakeModel();
-  const adapter = applyLora(model, options);
-  model.engine.writeParameters(adapter.parameters, someNumbers(adapter.parameters.size, seed));
-  await saveAdapter(adapter, folder, { baseModelNameOrPath: base });
-  return adapter;
-}
-
-const push = (options: PushToHubOptions = {}, id = ID): ReturnType<typeof pushToHub> =>
-  pushToHub(folder, id, {
-    endpoint: server.endpoint,
-    token: 'hf_writer',
-    retryDelayMs: 1,
-    onWarning: (line) => warnings.push(line),
-    ...options,
-  });
-
-const card = (): string => server.head(ID).files.get('README.md')!.toString();
-const commits = (): number => server.repos.get(ID)!.branches.get('main')!.length;
+const bed = pushBed(ID, ({ save }) => save({ r: 4, towers: 'language' }, 3));
+const { push, card, commits, save } = bed;
 
 describe('pushToHub', () => {
   it('makes a public repository with the adapter and its card', async () => {
@@ -63,34 +20,34 @@ describe('pushToHub', () => {
     const result = await push({ onProgress: (progress) => seen.push(progress) });
     expect(result).toMatchObject({
       repoId: ID,
-      url: `${server.endpoint}/${ID}`,
+      url: `${bed.server.endpoint}/${ID}`,
       changed: true,
       pullRequestUrl: undefined,
     });
-    expect(result.commit).toBe(server.head(ID).oid);
+    expect(result.commit).toBe(bed.server.head(ID).oid);
     expect([...result.uploaded].sort()).toEqual(['README.md', 'adapter_config.json', 'adapter_model.safetensors']);
-    const { files, summary } = server.head(ID);
+    const { files, summary } = bed.server.head(ID);
     expect(summary).toBe('Upload adapter with ministral-tune');
     for (const name of ['adapter_config.json', 'adapter_model.safetensors']) {
-      expect(files.get(name)!.equals(await readFile(join(folder, name)))).toBe(true);
+      expect(files.get(name)!.equals(await readFile(join(bed.folder, name)))).toBe(true);
     }
-    expect(server.repos.get(ID)!.private).toBe(false);
+    expect(bed.server.repos.get(ID)!.private).toBe(false);
     expect(seen.at(-1)?.uploaded).toBe(1);
     expect(new Set(seen.map(({ file }) => file))).toContain('adapter_model.safetensors');
-    expect(warnings).toEqual([]);
+    expect(bed.warnings).toEqual([]);
   });
 
   it('commits nothing the second time, and then only what changed', async () => {
     await push();
-    server.storage.requests.length = 0;
-    expect(await push()).toMatchObject({ changed: false, uploaded: [], commit: server.head(ID).oid });
+    bed.server.storage.requests.length = 0;
+    expect(await push()).toMatchObject({ changed: false, uploaded: [], commit: bed.server.head(ID).oid });
     expect(commits()).toBe(2);
     await save({ r: 4, towers: 'language' }, 4);
     expect(await push({ commitMessage: 'Second' })).toMatchObject({
       changed: true,
       uploaded: ['adapter_model.safetensors'],
     });
-    expect(server.head(ID).summary).toBe('Second');
+    expect(bed.server.head(ID).summary).toBe('Second');
     expect(commits()).toBe(3);
   });
 
@@ -103,27 +60,27 @@ describe('pushToHub', () => {
   it('loads again by its name', async () => {
     const adapter = await save({ r: 4, rankPattern: { q_proj: 2 } }, 5);
     await push({ private: true });
-    expect(server.repos.get(ID)!.private).toBe(true);
-    const options = { endpoint: server.endpoint, cacheDir: join(folder, 'cache') };
+    expect(bed.server.repos.get(ID)!.private).toBe(true);
+    const options = { endpoint: bed.server.endpoint, cacheDir: join(bed.folder, 'cache') };
     const loaded = await loadAdapter(ID, fakeModel(), { ...options, token: 'hf_writer' });
     expect(await loaded.readValues()).toEqual(await adapter.readValues());
     const again = await loadAdapter(ID, fakeModel(), { ...options, localFilesOnly: true });
     expect(again.modules).toHaveLength(adapter.modules.length);
     await expect(loadAdapter(ID, fakeModel(), { ...options, token: false })).rejects.toThrow(/no public repository/);
-    server.commit('user/model', { 'config.json': '{}' });
+    bed.server.commit('user/model', { 'config.json': '{}' });
     await expect(loadAdapter('user/model', fakeModel(), options)).rejects.toThrow(/it holds no adapter/);
-    server.commit('user/old', { 'adapter_config.json': '{}', 'adapter_model.bin': 'pickle' });
+    bed.server.commit('user/old', { 'adapter_config.json': '{}', 'adapter_model.bin': 'pickle' });
     await expect(loadAdapter('user/old', fakeModel(), options)).rejects.toThrow(/a Python pickle, which is never read/);
   });
 
   it('uploads in parts where the Hub asks for them', async () => {
-    server.partSize = 1000;
+    bed.server.partSize = 1000;
     await push();
-    const weights = await readFile(join(folder, 'adapter_model.safetensors'));
-    expect(server.head(ID).files.get('adapter_model.safetensors')!.equals(weights)).toBe(true);
-    const parts = server.storage.requests.filter(({ path }) => path.startsWith('/part/'));
+    const weights = await readFile(join(bed.folder, 'adapter_model.safetensors'));
+    expect(bed.server.head(ID).files.get('adapter_model.safetensors')!.equals(weights)).toBe(true);
+    const parts = bed.server.storage.requests.filter(({ path }) => path.startsWith('/part/'));
     expect(parts).toHaveLength(Math.ceil(weights.length / 1000));
-    expect(server.storage.requests.every(({ headers }) => headers.authorization === undefined)).toBe(true);
+    expect(bed.server.storage.requests.every(({ headers }) => headers.authorization === undefined)).toBe(true);
   });
 
   it('opens a pull request, and none if nothing differs', async () => {
@@ -131,12 +88,12 @@ describe('pushToHub', () => {
     expect((await push({ createPr: true })).pullRequestUrl).toBeUndefined();
     await save({ r: 4, towers: 'language' }, 4);
     const result = await push({ createPr: true });
-    expect(result.pullRequestUrl).toBe(`${server.endpoint}/${ID}/discussions/1`);
+    expect(result.pullRequestUrl).toBe(`${bed.server.endpoint}/${ID}/discussions/1`);
     expect(commits()).toBe(2);
   });
 
   it('survives a Hub that is busy, and connections that break, at every step', async () => {
-    server.partSize = 1000;
+    bed.server.partSize = 1000;
     for (const step of [
       /revision/,
       /repos\/create/,
@@ -147,10 +104,10 @@ describe('pushToHub', () => {
       /complete/,
       /commit\/main/,
     ]) {
-      server.fault(step, answer(503));
-      server.fault(step, hangUp);
+      bed.server.fault(step, answer(503));
+      bed.server.fault(step, hangUp);
     }
-    server.fault(/commit\/main/, answer(429, '', { 'retry-after': '0' }));
+    bed.server.fault(/commit\/main/, answer(429, '', { 'retry-after': '0' }));
     await push();
     expect(commits()).toBe(2);
     expect(await push()).toMatchObject({ changed: false });
@@ -158,34 +115,34 @@ describe('pushToHub', () => {
 
   it('sees that something was done although the answer was lost', async () => {
     // The repository is made, and the commit happens; then the connection breaks.
-    server.lose(/repos\/create/);
-    server.lose(/commit\/main/);
+    bed.server.lose(/repos\/create/);
+    bed.server.lose(/commit\/main/);
     expect(await push()).toMatchObject({ changed: false, commit: expect.any(String) });
     expect(commits()).toBe(2);
     await save({ r: 4, towers: 'language' }, 4);
-    server.lose(/commit\/main/);
+    bed.server.lose(/commit\/main/);
     await expect(push({ createPr: true })).rejects.toThrow(/the pull request may have been opened all the same/);
   });
 
   it('starts over when another commit came in between, and when a signed address has expired', async () => {
     await push();
     await save({ r: 4, towers: 'language' }, 4);
-    server.fault(/preupload/, (_request, response) => {
-      server.commit(ID, { 'other.txt': 'from elsewhere' });
+    bed.server.fault(/preupload/, (_request, response) => {
+      bed.server.commit(ID, { 'other.txt': 'from elsewhere' });
       answer(200, { files: [{ path: 'adapter_model.safetensors', uploadMode: 'lfs' }] })(_request, response);
     });
-    server.fault(/PUT \/put/, answer(403, '<Error><Code>AccessDenied</Code></Error>'));
+    bed.server.fault(/PUT \/put/, answer(403, '<Error><Code>AccessDenied</Code></Error>'));
     await push();
-    expect(server.head(ID).files.has('other.txt')).toBe(true);
-    expect(sha256(server.head(ID).files.get('adapter_model.safetensors')!)).toBe(
-      sha256(await readFile(join(folder, 'adapter_model.safetensors'))),
+    expect(bed.server.head(ID).files.has('other.txt')).toBe(true);
+    expect(sha256(bed.server.head(ID).files.get('adapter_model.safetensors')!)).toBe(
+      sha256(await readFile(join(bed.folder, 'adapter_model.safetensors'))),
     );
   });
 
   it('stops when it is told to', async () => {
     const controller = new AbortController();
     const reason = new Error('enough');
-    server.fault(/PUT \/put/, () => controller.abort(reason));
+    bed.server.fault(/PUT \/put/, () => controller.abort(reason));
     await expect(push({ signal: controller.signal })).rejects.toBe(reason);
     await push();
     expect(commits()).toBe(2);
@@ -204,8 +161,8 @@ describe('what cannot be pushed', () => {
       /the Hub does not allow this with the token from the option `token` \(403\)/,
     );
     expect((error as HubError).hint).toMatch(/Is "someone" your account or organisation, and may the token write\?/);
-    server.commit(ID, { 'a.txt': 'a' });
-    server.tokens.set('hf_reader', 'someone');
+    bed.server.commit(ID, { 'a.txt': 'a' });
+    bed.server.tokens.set('hf_reader', 'someone');
     const read = await push({ token: 'hf_reader' }).catch((caught: Error) => caught.message);
     expect(read).toMatch(/\(403\)/);
     // What the server echoes is shown without the token.
@@ -215,12 +172,12 @@ describe('what cannot be pushed', () => {
   });
 
   it('an object that the storage refuses, in the words of the Hub', async () => {
-    server.fault(
+    bed.server.fault(
       /objects\/batch/,
       answer(200, {
         objects: [
           {
-            oid: sha256(await readFile(join(folder, 'adapter_model.safetensors'))),
+            oid: sha256(await readFile(join(bed.folder, 'adapter_model.safetensors'))),
             error: { code: 422, message: 'quota exceeded' },
           },
         ],
@@ -230,33 +187,33 @@ describe('what cannot be pushed', () => {
   });
 
   it('a folder that holds no sound adapter, before anything is sent', async () => {
-    server.api.requests.length = 0;
+    bed.server.api.requests.length = 0;
     await writeFile(
-      join(folder, 'adapter_config.json'),
+      join(bed.folder, 'adapter_config.json'),
       '{"peft_type":"LORA","target_modules":["q_proj"],"use_dora":true}',
     );
     await expect(push()).rejects.toThrow(/use_dora/);
-    await rm(join(folder, 'adapter_config.json'));
+    await rm(join(bed.folder, 'adapter_config.json'));
     await expect(push()).rejects.toThrow(CheckpointError);
-    expect(server.asked()).toEqual([]);
+    expect(bed.server.asked()).toEqual([]);
   });
 
-  it('a model in place of an adapter', async () => {
-    for (const name of ['adapter_config.json', 'adapter_model.safetensors']) await rm(join(folder, name));
-    await writeFile(join(folder, 'config.json'), '{}');
-    await writeFile(join(folder, 'model.safetensors'), 'x');
-    await expect(push()).rejects.toThrow(/the folder holds a model/);
+  it('a folder of something else, by what it holds', async () => {
+    for (const name of ['adapter_config.json', 'adapter_model.safetensors']) await rm(join(bed.folder, name));
+    await writeFile(join(bed.folder, 'params.json'), '{}');
+    await expect(push()).rejects.toThrow(/holds Mistral-native files/);
     await expect(push({ chatTemplate: 'a.jinja' } as never)).rejects.toThrow(/not the path of a file/);
+    expect(bed.server.asked()).toEqual([]);
   });
 
   it('the path of a base model', async () => {
-    await save({ r: 4, towers: 'language' }, 3, folder);
+    await save({ r: 4, towers: 'language' }, 3, bed.folder);
     await expect(push()).rejects.toThrow(/is a folder of this machine/);
     await save({ r: 4, towers: 'language' }, 3, '/models/somewhere/else');
     await expect(push()).rejects.toThrow(ConfigError);
-    expect(server.asked()).toEqual([]);
+    expect(bed.server.asked()).toEqual([]);
     await push({ modelCard: { baseModel: 'org/base' } });
-    const config = JSON.parse(server.head(ID).files.get('adapter_config.json')!.toString());
+    const config = JSON.parse(bed.server.head(ID).files.get('adapter_config.json')!.toString());
     expect(config.base_model_name_or_path).toBe('org/base');
     expect(card()).not.toContain('/models/');
   });
@@ -270,9 +227,9 @@ describe('what says how the adapter was trained', () => {
   const template = '{{ messages }}';
 
   it('goes along from the folder, and nothing else of it does', async () => {
-    await writeFile(join(folder, 'chat_template.jinja'), template);
-    await writeFile(join(folder, 'tokenizer_config.json'), '{}');
-    await writeFile(join(folder, 'optimizer.pt'), 'x');
+    await writeFile(join(bed.folder, 'chat_template.jinja'), template);
+    await writeFile(join(bed.folder, 'tokenizer_config.json'), '{}');
+    await writeFile(join(bed.folder, 'optimizer.pt'), 'x');
     const { uploaded } = await push();
     expect([...uploaded].sort()).toEqual([
       ...[
@@ -285,7 +242,7 @@ describe('what says how the adapter was trained', () => {
     ]);
     expect(card()).toContain(`await fromPretrained('${ID}')`);
     const loaded = await loadAdapter(ID, fakeModel(), {
-      endpoint: server.endpoint,
+      endpoint: bed.server.endpoint,
       token: 'hf_writer',
       onWarning: () => undefined,
     });
@@ -293,8 +250,8 @@ describe('what says how the adapter was trained', () => {
   });
 
   it('may be given, and wins over that of the folder', async () => {
-    await writeFile(join(folder, 'chat_template.jinja'), '{{ other }}');
-    const file = (): string => server.head(ID).files.get('chat_template.jinja')!.toString();
+    await writeFile(join(bed.folder, 'chat_template.jinja'), '{{ other }}');
+    const file = (): string => bed.server.head(ID).files.get('chat_template.jinja')!.toString();
     await push({ chatTemplate: template });
     expect(file()).toBe(template);
     await push({ processor: { chatTemplate: { source: '{{ third }}' } } });
@@ -321,12 +278,12 @@ describe('the card', () => {
     expect(card()).toContain('--enable-tower-connector-lora');
     expect(card()).toContain('14 of the adapted layers belong to the vision tower or the projector');
     expect(card()).toContain('| scale | alpha / √r (rsLoRA) |');
-    expect(warnings).toHaveLength(1);
-    expect(warnings[0]).toMatch(/^14 of the 28 adapted layers .*--enable-tower-connector-lora/);
+    expect(bed.warnings).toHaveLength(1);
+    expect(bed.warnings[0]).toMatch(/^14 of the 28 adapted layers .*--enable-tower-connector-lora/);
   });
 
   it('carries data, settings, metrics, pictures and a warning', async () => {
-    const picture = join(folder, 'confusion matrix.png');
+    const picture = join(bed.folder, 'confusion matrix.png');
     await writeFile(picture, 'PNG');
     const options: PushToHubOptions = {
       modelCard: {
@@ -348,7 +305,7 @@ describe('the card', () => {
       },
     };
     await push(options);
-    expect(server.head(ID).files.get('images/confusion matrix.png')!.toString()).toBe('PNG');
+    expect(bed.server.head(ID).files.get('images/confusion matrix.png')!.toString()).toBe('PNG');
     const text = card();
     expect(text.slice(0, text.indexOf('\n---\n', 4))).toBe(
       [

@@ -1,0 +1,11 @@
+/** `ministral-tune/charts`: results as images and as Markdown. */
+export { barChart } from './chart/bar-chart.js';
+export { contactSheet, writeContactSheet } from './chart/contact-sheet.js';
+export { lineChart } from './chart/line-chart.js';
+export { renderPng } from './chart/render.js';
+export { comparisonMarkdown, confusionChart, reportMarkdown } from './eval/report.js';
+export { escapeMarkdown } from './messages/markdown.js';
+export type { BarChartOptions } from './chart/bar-chart.js';
+export type { ContactSheetItem, ContactSheetOptions } from './chart/contact-sheet.js';
+export type { LineChartOptions, Point } from './chart/line-chart.js';
+export type { RenderOptions } from './chart/render.js';

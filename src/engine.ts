@@ -1,0 +1,38 @@
+/**
+ * `ministral-tune/engine`: what an engine of `createEngine` offers a model, for those who write a model of their own
+ * against its operations.
+ */
+export { Tape } from './engine/tape.js';
+export type { CreateEngineOptions } from './engine/create-engine.js';
+export type { CudaEngineOptions } from './engine/cuda/cuda-engine.js';
+export type {
+  Deferred,
+  EngineMemory,
+  EngineName,
+  ModelShapes,
+  OptimizerState,
+  OptimizerStep,
+  StorageCosts,
+} from './engine/engine.js';
+export type {
+  Activation,
+  BlockAttributes,
+  BlockName,
+  Composition,
+  EntryAttributes,
+  ForwardResult,
+  KeyValueRows,
+  LinearPart,
+  LoraPart,
+  Operation,
+  OperationAttributes,
+  OperationName,
+  OperationRunner,
+  Operations,
+  Segments,
+} from './engine/operations.js';
+export type { Steps, TapeOptions } from './engine/tape.js';
+export type { Parameter, ParameterSet, Tensor, Weight } from './engine/tensor.js';
+export type { TfNamespace, TfTensor } from './engine/tfjs/tf-namespace.js';
+export type { TfjsEngineOptions } from './engine/tfjs/tfjs-engine.js';
+export type { RowNoise } from './random.js';

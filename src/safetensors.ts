@@ -1,0 +1,6 @@
+/** `ministral-tune/safetensors`: files of tensors, read as far as they are asked for, and written whole. */
+export { SafetensorsFile, ShardedCheckpoint, writeSafetensors } from './formats/safetensors.js';
+export type { Fp8Quantization } from './formats/fp8-checkpoint.js';
+export type { StoredArray, TensorToWrite } from './formats/safetensors.js';
+export type { SafetensorsDType, TensorInfo } from './formats/safetensors-header.js';
+export type { DType, StackPlace, StoredDType, WeightScale, WeightSource } from './formats/weight-source.js';

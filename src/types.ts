@@ -1,0 +1,78 @@
+/**
+ * `ministral-tune/types`: types that signatures of models, LoRA, training, evaluation and publishing mention, for those
+ * who write them down. There is nothing to call here.
+ */
+
+// Models.
+export type { DropoutStream } from './batch/dropout-keys.js';
+export type { PackedSize } from './batch/packed-window.js';
+export type { PackedBatch } from './batch/packed-batch.js';
+export type { PackedImage, PackedImages } from './batch/packed-images.js';
+export type { GeneratedToken } from './model/generate.js';
+export type { LinearModule, LoraWeights, WriteAdapter } from './model/linear-module.js';
+export type { Ministral3Config, Ministral3Modules, Ministral3Processor } from './model/old-names.js';
+export type { LoadOptions } from './model/load.js';
+export type { ModelConfig, RopeConfig, TextConfig, VisionConfig } from './model/model-config.js';
+export type { KvCache } from './model/network/kv-cache.js';
+export type { AdapterView, KeyValueStore, PassOptions, RecomputedLayers } from './model/network/layers.js';
+export type { WeightProvider } from './model/network/load-weights.js';
+export type { ModelOrigin } from './model/network/vision-language-model.js';
+export type { AttentionModules, LayerModules, ModelModules } from './model/network/modules.js';
+export type { FromPretrainedOptions, Pretrained } from './pretrained/from-pretrained.js';
+
+// LoRA.
+export type { LoadAdapterOptions } from './lora/adapter-file.js';
+export type { ApplyLoraOptions } from './lora/apply-lora.js';
+export type { ChatTemplateSource, TemplateHolder } from './lora/chat-template-option.js';
+export type { AdapterOrigin, LoraModule } from './lora/lora-adapter.js';
+export type { LoraEngine, LoraHost } from './lora/lora-host.js';
+export type { MergeAdapterOptions, MergeProgress, MergeResult } from './lora/merge-adapter.js';
+export type { Towers } from './lora/target-modules.js';
+export type { AdapterCheck, ProbedModel } from './lora/verify-adapter.js';
+export type { SaveAdapterOptions } from './lora/write-adapter.js';
+
+// Training.
+export type { AbortOnSignalsOptions, SignalWatch, StopSignal } from './train/abort-on-signals.js';
+export type { BestModel } from './train/best-model.js';
+export type { EvalResult } from './train/evaluate-loss.js';
+export type { EvalEntry, LogEntry } from './train/events.js';
+export type {
+  CosineKwargs,
+  CosineWarmupWithMinLrKwargs,
+  CosineWithMinLrKwargs,
+  CosineWithRestartsKwargs,
+  InverseSqrtKwargs,
+  LrSchedule,
+  LrSchedulerKwargs,
+  LrSchedulerType,
+  NoKwargs,
+  PolynomialKwargs,
+  RampType,
+  WarmupStableDecayKwargs,
+} from './train/schedule.js';
+export type { SftConfig } from './train/sft-config.js';
+export type { ComputeMetrics, SftTrainerOptions, TrainOptions } from './train/sft-trainer.js';
+export type { AccumulateOptions, EvaluateLossOptions, PassSummary, TrainableModel } from './train/trainable-model.js';
+
+// Evaluation and publishing.
+export type {
+  EvaluatedSample,
+  EvaluateOptions,
+  EvaluationProgress,
+  EvaluatorOptions,
+  GenerateAnswers,
+} from './eval/evaluator.js';
+export type { ClassMetrics, ConfusionMatrix, Interval } from './eval/metrics.js';
+export type { AnswerMode } from './eval/parse-answer.js';
+export type { PushToHubOptions } from './publish/push-to-hub.js';
+
+// Errors.
+export type { ArchiveErrorOptions, ZipFault } from './archive/zip-directory.js';
+export type {
+  EngineErrorOptions,
+  HubErrorOptions,
+  ImageErrorOptions,
+  OutOfMemoryErrorOptions,
+  TransferErrorOptions,
+  TuneErrorOptions,
+} from './errors.js';

@@ -1,0 +1,90 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+import { describe, expect, it } from 'vitest';
+import manifest from '../package.json' with { type: 'json' };
+import build from '../tsup.config.js';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const DOORS = ['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'types'];
+
+interface Door {
+  /** Called or constructed. */
+  readonly values: string[];
+  readonly types: string[];
+}
+
+/** Names that a door gives; it holds nothing but lists of what it passes on. */
+function exportsOf(door: string): Door {
+  const path = `${root}src/${door}.ts`;
+  const names: Door = { values: [], types: [] };
+  for (const statement of ts.createSourceFile(path, readFileSync(path, 'utf8'), ts.ScriptTarget.Latest).statements) {
+    if (!ts.isExportDeclaration(statement) || !statement.exportClause || !ts.isNamedExports(statement.exportClause)) {
+      throw new Error(`src/${door}.ts has more than lists of exports`);
+    }
+    for (const { name, isTypeOnly } of statement.exportClause.elements) {
+      (statement.isTypeOnly || isTypeOnly ? names.types : names.values).push(name.text);
+    }
+  }
+  return names;
+}
+
+const doors = new Map(DOORS.map((door) => [door, exportsOf(door)]));
+
+describe('the doors of the package', () => {
+  it('are the same for Node, the build, the documentation', () => {
+    const subpaths = DOORS.map((door) => (door === 'index' ? '.' : `./${door}`));
+    expect(Object.keys(manifest.exports)).toEqual([...subpaths, './package.json']);
+    for (const [i, subpath] of subpaths.entries()) {
+      const files = { types: `./dist/${DOORS[i]}.d.ts`, default: `./dist/${DOORS[i]}.js` };
+      expect(manifest.exports[subpath as '.']).toEqual(files);
+    }
+    const sources = DOORS.map((door) => `src/${door}.ts`);
+    expect((build as { entry: string[] }).entry).toEqual(sources);
+    expect(manifest.typedocOptions.entryPoints).toEqual(sources);
+  });
+
+  it('give each name once', () => {
+    const all = [...doors.values()].flatMap(({ values, types }) => [...values, ...types]);
+    expect(all.filter((name, i) => all.indexOf(name) !== i)).toEqual([]);
+  });
+
+  it('keep the main one to what fits on a page', () => {
+    const { values, types } = doors.get('index')!;
+    expect(values.length + types.length).toBeLessThanOrEqual(80);
+    expect(types.length).toBeLessThan(values.length);
+  });
+
+  it('of parts have these to call', () => {
+    const values = Object.fromEntries([...doors].map(([door, names]) => [door, [...names.values].sort()]));
+    expect(values).toMatchObject({
+      data: [
+        'BYTE_TO_CHAR',
+        'ClassLabel',
+        'DataLoader',
+        'IGNORE_INDEX',
+        'ImageProcessor',
+        'MersenneTwister',
+        'MinistralTokenizer',
+        'counterHash',
+        'decodeImage',
+        'imageSize',
+      ],
+      engine: ['Tape'],
+      safetensors: ['SafetensorsFile', 'ShardedCheckpoint', 'writeSafetensors'],
+      hub: ['MODEL_FILES', 'snapshotDownload'],
+      charts: [
+        'barChart',
+        'comparisonMarkdown',
+        'confusionChart',
+        'contactSheet',
+        'escapeMarkdown',
+        'lineChart',
+        'renderPng',
+        'reportMarkdown',
+        'writeContactSheet',
+      ],
+      types: [],
+    });
+  });
+});
