@@ -22,7 +22,7 @@ export interface ZipLimits {
  * Why an archive is not unpacked. `damaged`: its bytes are not those that were packed, and other ones may be. All
  * others are about what was packed, and the same bytes are refused again.
  */
-export type ZipFault = 'damaged' | 'case' | 'names' | 'encrypted' | 'method' | 'limits' | 'links' | 'not-zip';
+type ZipFault = 'damaged' | 'case' | 'names' | 'encrypted' | 'method' | 'limits' | 'links' | 'not-zip';
 
 /** A file in the archive. */
 export interface ZipEntry {
@@ -38,7 +38,7 @@ export interface ZipEntry {
   readonly end: number;
 }
 
-export interface ZipDirectory {
+interface ZipDirectory {
   /** In the order of their bytes in the archive. */
   readonly files: readonly ZipEntry[];
   /** Folders that have an entry of their own. */

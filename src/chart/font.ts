@@ -13,7 +13,7 @@ import { estimateWidth, systemText } from './system-text.js';
 /** Units of the glyph grid in one em. */
 const EM = 20;
 /** Capital height over size. */
-export const CAP_HEIGHT = 14 / EM;
+const CAP_HEIGHT = 14 / EM;
 
 type Glyph = readonly [width: number, strokes: string];
 
@@ -159,8 +159,8 @@ const ROUND_RIGHT = new Set('beopsBDOQS0235689@$)>');
 const OPEN_LEFT = new Set("AJTVWXYZfjtvwxyz147/\\^~*+=-_)]}'");
 const OPEN_RIGHT = new Set("AFKLPTVWXYZcfkrtvwxyz47/\\^~*+=-_([{'");
 
-export type TextAnchor = 'start' | 'middle' | 'end';
-export type TextWeight = keyof typeof STROKE;
+type TextAnchor = 'start' | 'middle' | 'end';
+type TextWeight = keyof typeof STROKE;
 
 export interface TextOptions {
   /** Em size in SVG units; capitals are 0.7 of it. Default 14. */

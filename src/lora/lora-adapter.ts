@@ -35,7 +35,7 @@ export interface AdapterOrigin {
 }
 
 /** What an adapter is made of. */
-export interface LoraAdapterParts {
+interface LoraAdapterParts {
   readonly name: string;
   readonly config: LoraConfig;
   readonly model: LoraHost;

@@ -66,7 +66,7 @@ function asHeader(value: string): string {
 }
 
 /** The general error for a status. */
-export function statusError({ status, headers, url, text }: SuspectAnswer): HubError {
+function statusError({ status, headers, url, text }: SuspectAnswer): HubError {
   const page = pageTitle(text);
   return new HubError(
     `${url}: the server answered ${statusLine(status)}${page === undefined ? '' : `, with ${page}`}`,

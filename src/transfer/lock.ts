@@ -3,7 +3,7 @@ import { HubError } from '../errors.js';
 import { lockTimes, OwnerLock } from '../ownership/owner-lock.js';
 import { writeError } from './partial-file.js';
 
-export interface LockOptions {
+interface LockOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called once if another holds the lock. */
   readonly onWait?: (() => void) | undefined;
