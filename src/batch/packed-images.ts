@@ -39,7 +39,7 @@ export interface PackedPicture {
   readonly width: number;
 }
 
-export interface PackImageOptions {
+interface PackImageOptions {
   readonly patchSize: number;
   readonly mergeSize: number;
 }

@@ -84,7 +84,7 @@ export async function infer(
   }
 }
 
-export class Pass {
+class Pass {
   readonly tape: Tape;
   readonly #engine: Engine;
   readonly #options: ComputationOptions;

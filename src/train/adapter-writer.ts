@@ -4,7 +4,7 @@ import { afterAbort } from '../async/or-aborted.js';
 import { CheckpointError } from '../errors.js';
 
 /** Milliseconds that `saveAdapter` may take once the run was told to stop. */
-export const ADAPTER_PATIENCE = 30_000;
+const ADAPTER_PATIENCE = 30_000;
 
 export class AdapterWriter {
   readonly #saveAdapter: ((directory: string) => Promise<void>) | undefined;

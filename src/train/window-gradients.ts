@@ -14,7 +14,7 @@ import type { TrainingWindow } from './training-window.js';
 export const MODEL_GRACE = 1_000;
 
 /** What a run computes with. */
-export interface GradientParts {
+interface GradientParts {
   readonly model: TrainableModel;
   readonly config: SftConfig;
   readonly signal: AbortSignal;

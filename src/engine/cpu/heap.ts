@@ -12,7 +12,7 @@ import { LESS_MEMORY } from '../out-of-memory.js';
 const PAGE = 65536;
 const ALIGN = 64;
 /** The last page stays unused, so that a pointer just past a block never wraps to 0. */
-export const MAX_HEAP_PAGES = 65535;
+const MAX_HEAP_PAGES = 65535;
 
 interface Block {
   ptr: number;

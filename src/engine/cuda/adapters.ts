@@ -123,7 +123,7 @@ function parameterView(of: CudaTensor, shape: readonly number[], offset: number)
 }
 
 /** A part of a linear layer as its adapter sees it. */
-export interface AdapterPart {
+interface AdapterPart {
   /** First row in the matrix. */
   readonly row: number;
   readonly rows: number;

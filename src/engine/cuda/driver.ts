@@ -30,7 +30,7 @@ const MEMORY_DEVICE = 2;
 const MAX_PARAMETERS = 64;
 const LAUNCH_TYPES = ['uint64', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint64', 'void*', 'void*'];
 
-export interface DeviceInfo {
+interface DeviceInfo {
   readonly ordinal: number;
   readonly name: string;
   /** Compute capability, e.g. 90. */

@@ -41,7 +41,7 @@ interface Plan {
   trial: ProductTrial | undefined;
 }
 
-export const WORKSPACE_BYTES = 64 << 20;
+const WORKSPACE_BYTES = 64 << 20;
 const CANDIDATES = 4;
 /** Buckets whose winners join the candidates. */
 const NEIGHBOURS = [1, -1];
@@ -74,7 +74,7 @@ export type ProductLibrary = Pick<
   'descriptor' | 'createLayout' | 'destroyLayout' | 'candidates' | 'check' | 'matmul' | 'dispose'
 >;
 
-export interface ProductOptions {
+interface ProductOptions {
   /**
    * Let the library's candidates take turns and keep the fastest of each bucket, also on disk. Default false: the
    * library's first choice, which depends on sizes alone, so that runs round alike.

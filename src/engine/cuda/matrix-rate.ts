@@ -18,7 +18,7 @@ const ROUNDS = 3;
 /** Random numbers that are repeated; not a power of two, so that no two rows are alike. */
 const RANDOM_NUMBERS = (1 << 20) + 12344;
 
-export interface RateContext {
+interface RateContext {
   readonly driver: ProductDriver & Pick<CudaDriver, 'copy' | 'synchronizeEvent'>;
   readonly allocator: DeviceAllocator;
   readonly products: Pick<MatrixProducts, 'run'>;

@@ -41,7 +41,7 @@ export interface Download {
   discard(): void;
 }
 
-export interface StagingBlock {
+interface StagingBlock {
   readonly pinned: PinnedBlock;
   readonly event: number;
 }

@@ -16,7 +16,7 @@ import type { Tensor } from '../tensor.js';
 import type { DeviceBlock } from './memory.js';
 import type { Download } from './staging.js';
 
-export type ElementType = 'bf16' | 'f32';
+type ElementType = 'bf16' | 'f32';
 
 export const ELEMENT_BYTES: Readonly<Record<ElementType, number>> = { bf16: 2, f32: 4 };
 
@@ -36,7 +36,7 @@ export class Storage {
 }
 
 /** How to make a tensor again. */
-export interface Recipe {
+interface Recipe {
   /** Kept alive while the recipe may be used. */
   readonly sources: readonly CudaTensor[];
   make(): CudaTensor;
@@ -46,7 +46,7 @@ export interface Recipe {
   readonly norm?: NormRecipe;
 }
 
-export interface NormRecipe {
+interface NormRecipe {
   readonly sum: CudaTensor;
   /** float32 [T] */
   readonly rstd: CudaTensor;
@@ -62,7 +62,7 @@ export interface Unfinished {
 }
 
 /** Sums over the rows of a stacked output's gradient, made while it was written. They hold until its numbers change. */
-export interface RowProducts {
+interface RowProducts {
   /** [T, E]: the low-rank input that was multiplied with. */
   readonly u: CudaTensor;
   /** float32 [splits, N, width]: dyᵀ·u of each part by ranges of rows, as lora_gradient_b has it. */

@@ -21,7 +21,7 @@ const PIECE_BYTES = 32 << 20;
 const SMALL_PART = 1 / 32;
 
 /** Rows on the device. */
-export interface WeightRows {
+interface WeightRows {
   readonly address: number;
   /** Row stride in elements. */
   readonly ld: number;

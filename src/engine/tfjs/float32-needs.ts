@@ -5,7 +5,7 @@ import { sizeOf } from '../../formats/weight-source.js';
 import type { ModelShapes } from '../engine.js';
 
 /** Bytes by purpose. */
-export interface Float32Needs {
+interface Float32Needs {
   readonly weights: number;
   /** LoRA on every linear layer, to be trained. */
   readonly adapter: number;
@@ -13,7 +13,7 @@ export interface Float32Needs {
   readonly temporaries: number;
 }
 
-export interface NeedsOptions {
+interface NeedsOptions {
   /** 0 for a model that is not trained. */
   readonly rank: number;
   /** Most attention scores or logits in one array. */

@@ -36,7 +36,7 @@ export class TfjsTensor implements Tensor {
 }
 
 /** A frozen weight, widened to float32. */
-export class TfjsWeight implements Weight {
+class TfjsWeight implements Weight {
   readonly name: string;
   readonly shape: readonly number[];
   readonly dtype: DType;

@@ -42,7 +42,7 @@ const MAX_DECODE_GROUP = 16;
 /** Blocks under way on each multiprocessor while decoding. */
 const DECODE_BLOCKS = 3;
 
-export interface AttentionProgram extends KernelProgram {
+interface AttentionProgram extends KernelProgram {
   readonly tiles: AttentionTiles | WarpgroupTiles;
 }
 
@@ -104,7 +104,7 @@ interface DecodeLists {
 }
 
 /** The newest key and value of each query row, to be put into the cache, and the rotary tables (addresses). */
-export interface NewestRows {
+interface NewestRows {
   readonly k: CudaTensor;
   readonly v: CudaTensor;
   readonly cos: number;

@@ -3,7 +3,7 @@ import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import { DeferredResult } from './deferred-result.js';
 
-export interface PairProduct {
+interface PairProduct {
   /** Both outputs, apart. */
   plain(): readonly CudaTensor[];
   /** activation(first) ⊙ second; the activation by its number in common.cu. */

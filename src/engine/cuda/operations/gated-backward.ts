@@ -18,7 +18,7 @@ const TILE = 64;
 /** Bytes that pass a block for each element: gate, up, dy, dgate, dup. */
 const ELEMENT_BYTES = 10;
 
-export interface GatedBackward {
+interface GatedBackward {
   readonly gate: CudaTensor;
   readonly up: CudaTensor;
   readonly dy: CudaTensor;

@@ -46,7 +46,7 @@ interface Run {
   readonly columns: readonly number[];
 }
 
-export function parameterSetOf(sets: ReadonlyMap<unknown, CudaParameterSet>, part: LinearPart): CudaParameterSet {
+function parameterSetOf(sets: ReadonlyMap<unknown, CudaParameterSet>, part: LinearPart): CudaParameterSet {
   const set = sets.get(part.lora!.a);
   if (!set || sets.get(part.lora!.b) !== set) {
     throw new EngineError(`${OPERATION}: A and B of ${part.weight.name} are not of one parameter set of this engine`);

@@ -43,7 +43,7 @@ export interface LoraOutputSide extends LoraSide {
 }
 
 /** A sum over rows in ranges: rows of a range, a multiple of 64, and ranges. */
-export interface RowSplit {
+interface RowSplit {
   readonly rows: number;
   readonly splits: number;
 }
