@@ -1,14 +1,14 @@
 /** One HTTP request: redirects followed by hand, time limits, proxies, and no secrets for others. */
 import { HubError } from '../errors.js';
 import { keepCredentials } from '../messages/secrets.js';
+import { isLoopback, mayBeLoopback } from './address.js';
 import { HttpAnswer } from './http-answer.js';
-import { isLoopback, mayBeLoopback } from './loopback.js';
 import { type ProxyRoute, proxyRoute } from './proxy.js';
 import { failureOf, proxyError, redirectError, shownUrl, timeoutError } from './request-failure.js';
 import { SilenceWatch } from './silence-watch.js';
 
+export { isLoopback } from './address.js';
 export { HttpAnswer } from './http-answer.js';
-export { isLoopback } from './loopback.js';
 export { shownUrl } from './request-failure.js';
 
 export interface HttpRequest {
