@@ -26,7 +26,7 @@ export class UnfinishedGradient implements Unfinished {
   }
 
   /** What x is made of, as long as dA is due. */
-  get recipe() {
+  get recipe(): CudaTensor['recipe'] {
     return this.#x?.recipe;
   }
 
