@@ -49,6 +49,14 @@ export function trainTinyTokenizer(corpus: readonly string[], vocabSize = 640): 
     known.add(merged);
     for (const word of words) word.pieces = mergePair(word.pieces, pair);
   }
+  return tokenizerJson(tokens, merges);
+}
+
+/**
+ * The content of a `tokenizer.json` of the Ministral form.
+ * @param tokens the vocabulary in the order of its ids, control tokens first
+ */
+export function tokenizerJson(tokens: readonly string[], merges: readonly [string, string][]): Record<string, unknown> {
   return {
     version: '1.0',
     truncation: null,
