@@ -1,6 +1,6 @@
 /** Finds the image that a table means: by path, by the end of a path, by name, or by name without its ending. */
 import { dirname, relative } from 'node:path';
-import { decoded } from '../transfer/decoded.js';
+import { decoded } from '../transfer/address.js';
 import { PICTURE_ENDING, type PictureFile } from './folder-tree.js';
 
 const fold = (text: string): string => text.normalize('NFC').toLowerCase();

@@ -3,8 +3,8 @@
  * time limits, errors that explain, a token for one origin only, progress of uploads.
  */
 import { HubError, TransferError } from '../errors.js';
+import { mayBeLoopback } from '../transfer/address.js';
 import { errorOf } from '../transfer/answer-error.js';
-import { mayBeLoopback } from '../transfer/loopback.js';
 import { requestJson } from '../transfer/request-json.js';
 import { withRetries } from '../transfer/retry.js';
 import { type HttpRequest, sendRequest } from '../transfer/send-request.js';

@@ -7,7 +7,7 @@ import { formatBytes } from '../messages/format-bytes.js';
 import { describeGiven, isObject } from '../messages/given-kind.js';
 import { warningLine } from '../messages/one-line.js';
 import { redact } from '../messages/secrets.js';
-import { isLoopback } from '../transfer/loopback.js';
+import { isLoopback } from '../transfer/address.js';
 import type { RetryOptions } from '../transfer/retry.js';
 import type { HttpRequest } from '../transfer/send-request.js';
 import { DEFAULT_SPEED } from '../transfer/speed-watch.js';

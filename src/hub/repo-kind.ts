@@ -1,7 +1,7 @@
 /** Kinds of repositories on the Hub. Inside this folder a data set is called `datasets/OWNER/NAME`, as in its address. */
 import { ConfigError } from '../errors.js';
 import { showValue } from '../messages/show-value.js';
-import { decoded } from '../transfer/decoded.js';
+import { decoded } from '../transfer/address.js';
 
 const DATASET = 'datasets/';
 

@@ -1,10 +1,10 @@
 /** The two calls of Kaggle's public API that a download needs, and its errors in plain words. */
 import { z } from 'zod';
 import { ConfigError, KaggleError } from '../errors.js';
+import { isLoopback } from '../transfer/address.js';
 import { type SuspectAnswer, statusFields, statusLine } from '../transfer/answer-error.js';
 import { googleDigests } from '../transfer/digests.js';
 import { type DownloadProgress, type DownloadResult, downloadFile } from '../transfer/download-file.js';
-import { isLoopback } from '../transfer/loopback.js';
 import { requestJson } from '../transfer/request-json.js';
 import type { RetryOptions } from '../transfer/retry.js';
 import { CREDENTIALS_HINT, type KaggleCredentials } from './credentials.js';

@@ -3,8 +3,7 @@ import { BlockList, isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
 import { ConfigError } from '../errors.js';
 import { keepCredentials } from '../messages/secrets.js';
-import { decoded } from './decoded.js';
-import { isLoopback } from './loopback.js';
+import { decoded, isLoopback } from './address.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

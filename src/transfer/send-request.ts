@@ -1,8 +1,8 @@
 /** One HTTP request: redirects followed by hand, time limits, proxies, and no secrets for others. */
 import { TransferError } from '../errors.js';
 import { keepCredentials } from '../messages/secrets.js';
+import { isLoopback, mayBeLoopback } from './address.js';
 import { type BodyLimits, HttpAnswer } from './http-answer.js';
-import { isLoopback, mayBeLoopback } from './loopback.js';
 import { type ProxyRoute, proxyRoute } from './proxy.js';
 import { failureOf, proxyError, redirectError, shownUrl, timeoutError } from './request-failure.js';
 import { SilenceWatch } from './silence-watch.js';

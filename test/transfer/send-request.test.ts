@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { TransferError } from '../../src/errors.js';
-import { isLoopback, mayBeLoopback } from '../../src/transfer/loopback.js';
+import { isLoopback, mayBeLoopback } from '../../src/transfer/address.js';
 import { requestJson } from '../../src/transfer/request-json.js';
 import { type HttpRequest, sendRequest } from '../../src/transfer/send-request.js';
 import { answer, type Handler, hangUp, ScriptedServer, silence } from '../servers/scripted-server.js';

@@ -8,3 +8,12 @@ export function mayBeLoopback(hostname: string): boolean {
   const host = hostname.replace(/\.$/, '').toLowerCase();
   return isLoopback(host) || /(^|\.)localhost$|^0\.0\.0\.0$|^\[::\]$|^\[::ffff:(7f|0:0\])/.test(host);
 }
+
+/** A part of an address without its percent signs; as it is where they make no sense. */
+export function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
