@@ -60,6 +60,16 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
 /** Open to all that stand below them: the errors that every folder throws, options, and random numbers. */
 const OPEN = ['errors.ts', 'config.ts', 'require-given.ts', 'random.ts'];
 
+/** A declaration that other files can import. */
+const EXPORT =
+  /^export (?:declare )?(?:abstract )?(?:async )?(?:const enum|const|let|function\*?|class|interface|type|enum) (\w+)/gm;
+
+const readSources = (folder: string): { path: string; text: string }[] =>
+  readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.ts') && !path.includes('/wasm/'))
+    .map((path) => join(folder, path))
+    .map((path) => ({ path, text: readFileSync(path, 'utf8') }));
+
 const folderOf = (path: string): string => (path.includes('/') ? path.slice(0, path.indexOf('/')) : '');
 
 describe('the structure of the sources', () => {
@@ -117,6 +127,37 @@ describe('the structure of the sources', () => {
     const others = ['config.ts', 'data/bounded-jinja.ts'];
     const found = files.filter(({ path, text }) => parsed.test(text) && !others.includes(path));
     expect(found.map(({ path }) => path)).toEqual([]);
+  });
+
+  it('exports nothing that nobody else imports', () => {
+    const importers = ['test', 'examples'].flatMap((folder) => readSources(join(root, folder)));
+    const used = new Set<string>();
+    for (const { path, text } of [...readSources(source), ...importers]) {
+      for (const [, names, from] of text.matchAll(
+        /\b(?:import|export)\s+(?:type\s+)?(?:\w+,\s*)?\{([^}]*)\}\s*from '(\.[^']+)'/g,
+      )) {
+        for (const name of names!.split(',')) {
+          used.add(
+            `${resolve(dirname(path), from!)} ${
+              name
+                .trim()
+                .replace(/^type /, '')
+                .split(' ')[0]
+            }`,
+          );
+        }
+      }
+      for (const [, from] of text.matchAll(/(?:import\(|\* as \w+ from )'(\.[^']+)'/g))
+        used.add(resolve(dirname(path), from!));
+    }
+    const unused = files.flatMap(({ path, text }) => {
+      const module = join(source, path.replace(/\.ts$/, '.js'));
+      if (used.has(module) || path.endsWith('-worker.ts')) return [];
+      return [...text.matchAll(EXPORT)]
+        .filter(([, name]) => !used.has(`${module} ${name}`))
+        .map(([, name]) => `${path}: ${name}`);
+    });
+    expect(unused).toEqual([]);
   });
 
   it('keeps files short, named in kebab-case, and none called utils', () => {

@@ -15,7 +15,7 @@ export interface ExtractOptions extends ZipLimits {
   readonly onProgress?: ((progress: ExtractProgress) => void) | undefined;
 }
 
-export interface ExtractProgress {
+interface ExtractProgress {
   readonly files: number;
   readonly totalFiles: number;
   /** Unpacked so far, and in all. */

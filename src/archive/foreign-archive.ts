@@ -1,7 +1,7 @@
 /** What a file is that came where a zip archive was expected. */
 import type { FileHandle } from 'node:fs/promises';
 
-export interface ForeignFile {
+interface ForeignFile {
   /** In words, for messages. */
   readonly what: string;
   /** Whether it may be what the data set consists of; if not, something went wrong on the way. */

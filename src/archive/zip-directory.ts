@@ -55,7 +55,7 @@ export interface ZipEntry {
   readonly end: number;
 }
 
-export interface ZipDirectory {
+interface ZipDirectory {
   /** In the order of their bytes in the archive. */
   readonly files: readonly ZipEntry[];
   /** Folders that have an entry of their own. */

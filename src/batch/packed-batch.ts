@@ -28,7 +28,7 @@ export interface PackedBatch {
   readonly images: PackedImages | undefined;
 }
 
-export interface PackOptions {
+interface PackOptions {
   readonly patchSize: number;
   readonly mergeSize: number;
   readonly imageTokenId: number;

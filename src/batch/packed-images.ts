@@ -38,7 +38,7 @@ export interface PackedImage {
   readonly width: number;
 }
 
-export interface PackImageOptions {
+interface PackImageOptions {
   readonly patchSize: number;
   readonly mergeSize: number;
 }

@@ -13,7 +13,7 @@ import { estimateWidth, systemText, type TextOptions, type TextWeight } from './
 /** Units of the glyph grid in one em. */
 const EM = 20;
 /** Capital height over size. */
-export const CAP_HEIGHT = 14 / EM;
+const CAP_HEIGHT = 14 / EM;
 
 type Glyph = readonly [width: number, strokes: string];
 

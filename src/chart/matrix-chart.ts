@@ -4,7 +4,7 @@ import { fitText, measureText, text } from './font.js';
 import { COLOURS, heading, LABEL_SIZE, rect, svgDocument, tickLabel } from './svg.js';
 import { format } from './svg-values.js';
 
-export interface MatrixChartOptions {
+interface MatrixChartOptions {
   readonly title: string;
   readonly subtitle?: string;
   /** [R] */

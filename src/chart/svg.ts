@@ -14,7 +14,7 @@ export const COLOURS = {
   axis: '#9aa5b1',
 } as const;
 
-export const TITLE_SIZE = 22;
+const TITLE_SIZE = 22;
 export const LABEL_SIZE = 15;
 export const SMALL_SIZE = 13;
 

@@ -5,7 +5,7 @@
  */
 import { escapeXml, format } from './svg-values.js';
 
-export type TextAnchor = 'start' | 'middle' | 'end';
+type TextAnchor = 'start' | 'middle' | 'end';
 export type TextWeight = 'regular' | 'bold';
 
 export interface TextOptions {

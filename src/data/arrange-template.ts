@@ -28,7 +28,7 @@ import {
 import type { ContentPart, Message } from './types.js';
 
 /** A piece, and whether it lies within a `{% generation %}` block. */
-export type ArrangedPiece = OwnedPiece & { readonly inRange: boolean };
+type ArrangedPiece = OwnedPiece & { readonly inRange: boolean };
 
 /** A rendering in pieces; joined they are what the template writes without marks. */
 export interface Arrangement {

@@ -10,7 +10,7 @@ import { nameSample } from './sample-error.js';
 import type { SampleInspection } from './sample-inspection.js';
 import type { Dataset, SftExample, TrainingExample, VlmBatch } from './types.js';
 
-export const dataLoaderOptionsSchema = z.strictObject({
+const dataLoaderOptionsSchema = z.strictObject({
   /** Batches prepared ahead of the one in use. 0 prepares each when it is asked for. Default 2. */
   prefetch: z.int().nonnegative().default(2),
 });

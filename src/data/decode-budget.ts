@@ -12,7 +12,7 @@ const LIMIT_BYTES = 1_073_741_824;
 const UNKNOWN_BYTES = 67_108_864;
 
 /** Memory that is accounted for. */
-export interface Lease {
+interface Lease {
   /** Whether it now covers so many bytes: not if others hold too much. */
   tryResize(bytes: number): boolean;
   /** Covers so many bytes, also beyond the limit: they are taken already. */

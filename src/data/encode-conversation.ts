@@ -15,7 +15,7 @@ export interface EncodedConversation {
   readonly leftOut: readonly string[];
 }
 
-export interface EncodeConversationOptions extends RenderOptions {
+interface EncodeConversationOptions extends RenderOptions {
   /** Names of control tokens in the texts are control tokens. Default false. */
   readonly parseSpecialTokens?: boolean;
 }

@@ -82,7 +82,7 @@ export function plainName(name: string): string {
 }
 
 /** Lower-case words and numbers: `seg_train`, `trainImages2017` → seg, train; train, images, 2017. */
-export function wordsOf(name: string): string[] {
+function wordsOf(name: string): string[] {
   return name
     .normalize('NFKC')
     .replaceAll(/(\p{Ll})(\p{Lu})/gu, '$1 $2')

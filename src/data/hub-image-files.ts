@@ -20,7 +20,7 @@ import { exportImages, type ParquetSource } from './parquet/export-images.js';
 import { type ChosenColumns, findImageColumns } from './parquet/image-columns.js';
 import { ParquetFile } from './parquet/parquet-file.js';
 
-export interface ImageFilesOptions extends ChosenColumns {
+interface ImageFilesOptions extends ChosenColumns {
   readonly dataDir: string | undefined;
   readonly ignorePatterns: string | readonly string[] | undefined;
   readonly allowCaseConflicts: boolean;

@@ -38,7 +38,7 @@ export function imageSource(input: unknown): ImageSource {
 }
 
 /** A file that is to be read: its size decides how much of it is looked at. */
-export interface FileToDigest {
+interface FileToDigest {
   readonly file: FileHandle;
   readonly size: number;
 }

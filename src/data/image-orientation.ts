@@ -12,7 +12,7 @@ import type { RgbImage } from './types.js';
 const MAX_TEXT = 1_048_576;
 
 /** What a decoder found in the file. */
-export interface ImageMetadata {
+interface ImageMetadata {
   readonly exif?: Uint8Array | undefined;
   readonly xmp?: Uint8Array | undefined;
 }

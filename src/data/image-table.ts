@@ -30,7 +30,7 @@ import {
 } from './table-columns.js';
 
 /** What the user says about a table. */
-export interface TableReading extends Omit<ImageTableOptions, keyof ImageReadOptions | 'imageDir'> {
+interface TableReading extends Omit<ImageTableOptions, keyof ImageReadOptions | 'imageDir'> {
   readonly splits?: ImageReadOptions['splits'];
   /** Whether the user gives names to the classes. */
   readonly isNamed?: boolean | undefined;

@@ -49,7 +49,7 @@ export function resizedSize(
  * [3 × 256] normalised value of each level of each channel, in the float32 steps of the reference, which folds the
  * rescaling into mean and deviation: (level - mean / factor) / (std / factor).
  */
-export function normalisationTable({ imageMean, imageStd, rescaleFactor }: PixelSettings): Float32Array {
+function normalisationTable({ imageMean, imageStd, rescaleFactor }: PixelSettings): Float32Array {
   const { fround } = Math;
   const inverse = fround(1 / rescaleFactor);
   const table = new Float32Array(3 * 256);

@@ -11,7 +11,7 @@
 import type { RgbImage } from './types.js';
 
 /** The weights of one axis, `taps` a row, zero after the last one of a position. */
-export interface AxisWeights {
+interface AxisWeights {
   /** Weights stored for each output position: the most that any of them needs, rounded up to a multiple of four. */
   readonly taps: number;
   /** [outputSize] first input position of each output position. */

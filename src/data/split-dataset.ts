@@ -67,7 +67,7 @@ export function parseSplitOptions(options: unknown): z.output<typeof splitSchema
 }
 
 /** What `splitIndices` divides. */
-export interface Divisible {
+interface Divisible {
   readonly length: number;
   /** [length] Class of each sample; undefined: one class. */
   readonly labels: readonly number[] | undefined;

@@ -3,7 +3,7 @@ import { TextError } from '../errors.js';
 import type { ContentPart, Message, Tool, ToolCall } from './types.js';
 
 /** Where a string occurs: it decides what becomes of it. */
-export type LeafKind =
+type LeafKind =
   /** Content of a message. */
   | 'text'
   /** A thought. */
@@ -30,7 +30,7 @@ export interface Leaf {
 export type Put = (leaf: Leaf) => string;
 
 /** How content is handed on: some templates know strings alone, some lists of parts alone. */
-export type Form = 'given' | 'string' | 'list';
+type Form = 'given' | 'string' | 'list';
 
 /** Forms for the user's messages and for all others. */
 export interface Forms {
@@ -41,7 +41,7 @@ export interface Forms {
 }
 
 /** What a rendering is made of. */
-export interface Conversation {
+interface Conversation {
   readonly messages: readonly Message[];
   readonly tools?: readonly Tool[] | undefined;
 }

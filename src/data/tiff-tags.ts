@@ -1,7 +1,7 @@
 /** The first directory of a TIFF file or of an EXIF block, which has the same form. */
 
 /** Entries of the first directory, and the values of those with a single number. */
-export interface TiffTags {
+interface TiffTags {
   /** By tag; only single whole numbers, whatever type they are stored as. */
   readonly numbers: ReadonlyMap<number, number>;
   /** Where the entry of each tag that is present begins. */

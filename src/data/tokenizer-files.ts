@@ -25,7 +25,7 @@ export interface AddedToken {
 }
 
 /** The checked content of a tokenizer.json of the byte-level BPE kind. */
-export interface TokenizerSpec {
+interface TokenizerSpec {
   /** Vocabulary without the special tokens, so that no merge can ever yield one. */
   readonly vocab: Record<string, number>;
   /** The `model` object, with `vocab` as above. */

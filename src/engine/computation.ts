@@ -8,7 +8,7 @@ import type { Engine } from './engine.js';
 import { type Steps, Tape } from './tape.js';
 import type { Tensor } from './tensor.js';
 
-export interface ComputationOptions {
+interface ComputationOptions {
   /** Looked at in each pause; its reason is thrown. */
   readonly signal?: AbortSignal | undefined;
   /** Whether the tapes record. Default false. */
@@ -92,7 +92,7 @@ export async function infer(
   }
 }
 
-export class Pass {
+class Pass {
   readonly tape: Tape;
   readonly #engine: Engine;
   readonly #options: ComputationOptions;

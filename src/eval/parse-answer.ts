@@ -25,7 +25,7 @@ const TRAILING_MARK = /[\s*_`~"'“”„‘’«».,;:!?…。！？]/u;
  *
  * `**Hairline Fracture.**` gives `hairline fracture`; `It is a hairline fracture` stays a sentence.
  */
-export function normalizeAnswer(text: string): string {
+function normalizeAnswer(text: string): string {
   const folded = text.normalize('NFC').toLowerCase().trim();
   // A loop, not a pattern that ends in `+$`: that would take quadratic time on long runs of marks.
   let end = folded.length;

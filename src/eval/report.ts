@@ -13,7 +13,7 @@ import { macroF1, mcnemarExact, occurringClasses } from './metrics.js';
 import { type Alignment, markdownTable, textTable } from './text-table.js';
 
 /** What two reports on the same samples say about each other. */
-export interface ReportComparison {
+interface ReportComparison {
   /** after - before */
   readonly accuracyDelta: number;
   readonly macroF1Delta: number;

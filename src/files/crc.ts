@@ -3,7 +3,7 @@
 /** Polynomials, bits reversed. */
 const POLYNOMIALS = { crc32: 0xedb88320, crc32c: 0x82f63b78 } as const;
 
-export type CrcName = keyof typeof POLYNOMIALS;
+type CrcName = keyof typeof POLYNOMIALS;
 
 /** Eight tables of 256 entries: the check advances by eight bytes a step. */
 const tables = new Map<CrcName, Uint32Array>();

@@ -30,7 +30,7 @@ const LOCK = /^\.ministral-tune[\w-]*\.lock/;
 const LINE = /^(\\?)([0-9a-f]{64}) {2}(.+)$/s;
 
 /** Digests by the names of the files, relative to the folder, with slashes. */
-export type Manifest = ReadonlyMap<string, string>;
+type Manifest = ReadonlyMap<string, string>;
 
 /** A file that is not what its list says. */
 export interface DigestFault {

@@ -22,7 +22,7 @@ export interface ProcessIdentity {
 }
 
 /** `unknown`: only signs of life can say. */
-export type Life = 'alive' | 'dead' | 'unknown';
+type Life = 'alive' | 'dead' | 'unknown';
 
 const BOOT_TOLERANCE_SECONDS = 60;
 

@@ -9,7 +9,7 @@ const MAX_DEPTH = 100;
 /** A tokenizer.json has a list for each of its 270,000 merges; empty ones take 20 times their text. */
 const MAX_CONTAINERS = 1_000_000;
 
-export interface ReadJsonOptions {
+interface ReadJsonOptions {
   /** Default {@link MAX_CONFIG_BYTES}. */
   readonly maxBytes?: number;
   /** Accept the key `__proto__`, which may be a token or a tensor: the reader keeps names in maps. Default false. */

@@ -62,7 +62,7 @@ export const MAX_HEADER_BYTES = 100_000_000;
 const MAX_LISTED_FAULTS = 20;
 
 /** Bytes that a tensor takes, or undefined where the elements do not fill whole bytes. */
-export function tensorByteLength(dtype: SafetensorsDType, shape: readonly number[]): number | undefined {
+function tensorByteLength(dtype: SafetensorsDType, shape: readonly number[]): number | undefined {
   const bits = sizeOf(shape) * DTYPE_BITS[dtype];
   return Number.isSafeInteger(bits) && bits % 8 === 0 ? bits / 8 : undefined;
 }

@@ -434,7 +434,7 @@ export const MISTRAL_NATIVE_HINT =
   'This folder has only the Mistral-native files (params.json, consolidated*.safetensors); download config.json and ' +
   'the model*.safetensors files too.';
 
-export async function isMistralNative(directory: string): Promise<boolean> {
+async function isMistralNative(directory: string): Promise<boolean> {
   const names = await readdir(directory).catch(() => []);
   return names.some((name) => name === 'params.json' || /^consolidated.*\.safetensors$/.test(name));
 }

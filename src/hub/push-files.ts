@@ -51,7 +51,7 @@ export const pushFilesSchema = hubConnectionSchema.extend({
   onProgress: callback<PushProgress>().optional(),
 });
 
-export type PushFilesOptions = z.output<typeof pushFilesSchema>;
+type PushFilesOptions = z.output<typeof pushFilesSchema>;
 
 /** A file on the disk, or its text. */
 export type PushedFile =

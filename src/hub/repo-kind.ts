@@ -60,7 +60,7 @@ export function refuseOtherThanModel(text: string): void {
   }
 }
 
-export interface DatasetName {
+interface DatasetName {
   /** `OWNER/NAME`, or a bare name from the Hub's first days. */
   readonly repoId: string;
   /** In the address. */

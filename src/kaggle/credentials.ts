@@ -16,7 +16,7 @@ export interface KaggleCredentials {
   readonly secrets: readonly string[];
 }
 
-export interface CredentialSearch {
+interface CredentialSearch {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly home: string;
   readonly onWarning: (line: string) => void;

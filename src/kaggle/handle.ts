@@ -9,7 +9,7 @@ export interface KaggleDataset {
 }
 
 /** The files of a competition, which have no versions. */
-export interface KaggleCompetition {
+interface KaggleCompetition {
   readonly competition: string;
 }
 

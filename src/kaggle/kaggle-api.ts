@@ -10,7 +10,7 @@ import type { RetryOptions } from '../transfer/retry.js';
 import { CREDENTIALS_HINT, type KaggleCredentials } from './credentials.js';
 import { formatKaggleHandle, KAGGLE, type KaggleDataset, type KaggleSource, kagglePage } from './handle.js';
 
-export interface KaggleApiOptions {
+interface KaggleApiOptions {
   /** See `kaggleEndpoint`. */
   readonly endpoint: string;
   readonly credentials: KaggleCredentials | undefined;

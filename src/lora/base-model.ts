@@ -5,7 +5,7 @@ import type { LoraHost } from './lora-host.js';
 /** What of a model says where it came from. */
 type Origin = Pick<LoraHost, 'nameOrPath' | 'revision'>;
 
-export interface BaseModel {
+interface BaseModel {
   readonly name: string | undefined;
   readonly revision: string | undefined;
 }

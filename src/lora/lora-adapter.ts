@@ -34,7 +34,7 @@ export interface AdapterOrigin {
 }
 
 /** The adapters of a model, of which its layers compute with one. */
-export interface AdapterHolder {
+interface AdapterHolder {
   readonly active: LoraAdapter | undefined;
   /** Brings the layers and what is trained up to date. */
   update(): void;
@@ -42,7 +42,7 @@ export interface AdapterHolder {
 }
 
 /** What an adapter is made of. */
-export interface LoraAdapterParts {
+interface LoraAdapterParts {
   readonly name: string;
   readonly config: LoraConfig;
   readonly model: LoraHost;

@@ -33,7 +33,7 @@ const layerIndex = z.int().min(0);
 const TASK_TYPES = ['CAUSAL_LM', 'FEATURE_EXTRACTION', 'QUESTION_ANS', 'SEQ_2_SEQ_LM', 'SEQ_CLS', 'TOKEN_CLS'] as const;
 
 /** Options of {@link LoraConfig}: names, defaults and ranges. */
-export const loraConfigSchema = z
+const loraConfigSchema = z
   .strictObject({
     /** Rank of the added matrices. Default 8. */
     r: z.int().min(1).max(MAX_RANK).default(8),

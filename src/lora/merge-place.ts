@@ -12,7 +12,7 @@ const LOCK = /^\.(.+)\.merge\.lock$/;
 /** `.TARGET.RANDOM.partial` */
 const PARTIAL = /^\.(.+)\.[0-9a-f]{8}\.partial$/;
 
-export interface MergePlaceOptions {
+interface MergePlaceOptions {
   readonly onWarning?: ((line: string) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }

@@ -3,7 +3,7 @@ import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat1
 import type { DType } from '../formats/weight-source.js';
 
 /** One module's low-rank addition. */
-export interface LowRank {
+interface LowRank {
   readonly r: number;
   readonly scale: number;
   /** [r, in] */

@@ -6,7 +6,7 @@ import type { LoraConfig } from './lora-config.js';
 import { isAllLinear, isTarget, type PeftRules, withPatterns } from './peft-rules.js';
 
 /** The keys of an `adapter_config.json` that choose modules. */
-export interface PeftTargets {
+interface PeftTargets {
   readonly target_modules: string | readonly string[];
   readonly exclude_modules: string | readonly string[] | null;
   readonly layers_to_transform: number | readonly number[] | null;

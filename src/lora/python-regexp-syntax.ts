@@ -20,7 +20,7 @@ import {
 type Width = readonly [number, number];
 
 /** Whether this place in the text will do. */
-export type PlaceTest = (text: readonly number[], at: number) => boolean;
+type PlaceTest = (text: readonly number[], at: number) => boolean;
 
 /** One piece of an expression. */
 export type Piece = { readonly width: Width } & (

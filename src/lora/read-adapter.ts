@@ -33,7 +33,7 @@ export interface ReadAdapterOptions {
 }
 
 /** Name and weight shape [out, in] of a linear layer that an adapter may sit on. */
-export interface LinearShape {
+interface LinearShape {
   readonly name: string;
   readonly shape: readonly number[];
 }

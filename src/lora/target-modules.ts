@@ -21,11 +21,11 @@ export { isAllLinear, matchingPattern } from './peft-rules.js';
 export type Towers = 'both' | 'language' | 'vision';
 
 /** The options of `LoraConfig` that choose modules. */
-export interface TargetRules extends PeftRules {
+interface TargetRules extends PeftRules {
   readonly towers: Towers;
 }
 
-export interface TargetSelection {
+interface TargetSelection {
   /** Chosen names, in the order in which they were given. */
   readonly matched: readonly string[];
   /** Rules that had no effect. */

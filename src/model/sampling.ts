@@ -14,7 +14,7 @@ import type { MersenneTwister } from '../random.js';
 const tokenId = z.int().min(0);
 
 /** What top-k is when sampling and nothing is set, as in transformers. */
-export const DEFAULT_TOP_K = 50;
+const DEFAULT_TOP_K = 50;
 
 const generationFields = z.strictObject({
   /** Stop after this many generated tokens. Default 256. */
@@ -47,7 +47,7 @@ const generationFields = z.strictObject({
 });
 
 /** Options of generation. Sampling options are refused when `doSample` is false, where they would do nothing. */
-export const generationConfigSchema = generationFields.superRefine((config, context) => {
+const generationConfigSchema = generationFields.superRefine((config, context) => {
   if (config.minNewTokens > config.maxNewTokens)
     context.addIssue({
       code: 'custom',
@@ -118,7 +118,7 @@ export function suppressTokens(logits: Float32Array, tokens: readonly number[]):
   return scores;
 }
 
-export function applyTemperature(logits: Float32Array, temperature: number): Float32Array {
+function applyTemperature(logits: Float32Array, temperature: number): Float32Array {
   const divisor = Math.fround(temperature);
   return logits.map((score) => score / divisor);
 }

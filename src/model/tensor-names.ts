@@ -70,7 +70,7 @@ export function adapterTensorName(moduleName: string, factor: 'A' | 'B'): string
   return `${ADAPTER_PREFIX}${moduleName}.lora_${factor}.weight`;
 }
 
-export interface AdapterTensorName {
+interface AdapterTensorName {
   /** Name in memory of the module that is adapted. */
   readonly module: string;
   readonly factor: 'A' | 'B';

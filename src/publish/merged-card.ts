@@ -2,7 +2,7 @@
 import { formatBytes } from '../messages/format-bytes.js';
 import { baseLink, type CardSubject, fence, row, usageSection } from './model-card.js';
 
-export interface MergedFacts {
+interface MergedFacts {
   readonly repoId: string;
   readonly baseModel: string | undefined;
   readonly parameters: number;

@@ -73,7 +73,7 @@ export const modelCardSchema = z.strictObject({
 
 /** What a user may write. @useDeclaredType */
 export type ModelCard = z.input<typeof modelCardSchema>;
-export type ParsedModelCard = z.output<typeof modelCardSchema>;
+type ParsedModelCard = z.output<typeof modelCardSchema>;
 
 /** What is published, as far as it decides what the page says. */
 export interface CardSubject {

@@ -15,7 +15,7 @@ import { mergedUpload } from './merged-upload.js';
 import { modelCardSchema, picturePath, renderModelCard } from './model-card.js';
 
 /** Options of {@link pushToHub}: names, defaults and ranges. */
-export const pushToHubSchema = pushFilesSchema.extend({
+const pushToHubSchema = pushFilesSchema.extend({
   /** What the page says. Default: what can be told from the files alone. */
   modelCard: modelCardSchema.prefault({}),
   /**

@@ -4,7 +4,7 @@ import type { EvalResult } from './evaluate-loss.js';
 import type { SftConfig } from './sft-config.js';
 
 /** How evaluations are compared. */
-export interface Judge {
+interface Judge {
   /** `evalLoss`, or a name that `computeMetrics` gives. */
   readonly metric: string;
   readonly greaterIsBetter: boolean;

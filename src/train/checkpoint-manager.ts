@@ -23,7 +23,7 @@ interface Place {
   readonly step: number;
 }
 
-export interface OpenedCheckpoint extends ReadCheckpoint {
+interface OpenedCheckpoint extends ReadCheckpoint {
   /** Newer checkpoints that were passed over because they cannot be read, and why. */
   readonly damaged: readonly string[];
 }

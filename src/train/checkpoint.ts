@@ -204,7 +204,7 @@ async function readTensors(path: string, size: number): Promise<TrainingTensors>
 }
 
 /** An evaluation that a run judged the best, and which of its checkpoints must therefore be there. */
-export interface JudgedStep {
+interface JudgedStep {
   readonly run: RunIdentity;
   readonly step: number;
   /** Of the metric. */

@@ -14,7 +14,7 @@ const BASE_MODEL = 'model.base';
 const TOKENIZER = 'collator.tokenizer';
 
 /** What of a model and a collator decides a run, beside what they call their settings. */
-export interface RunParts {
+interface RunParts {
   readonly model: {
     readonly baseModel?: Readonly<Record<string, string>> | undefined;
     readonly nameOrPath?: string | undefined;

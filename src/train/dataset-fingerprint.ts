@@ -47,7 +47,7 @@ export interface DatasetFingerprint {
 }
 
 /** How a set is looked at. */
-export interface FingerprintOptions {
+interface FingerprintOptions {
   /** Of a set of more than 10,000 samples, those are looked at instead where all would take longer. Default 120. */
   readonly maxSeconds?: number | undefined;
   /** What it is to be compared with: where that is about 10,000 samples, so is this. */

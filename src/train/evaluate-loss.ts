@@ -52,7 +52,7 @@ export async function evaluateLoss(
 }
 
 /** What an evaluation goes over, in order. */
-export interface EvaluationParts extends EvaluateLossOptions {
+interface EvaluationParts extends EvaluateLossOptions {
   readonly loader: DataLoader;
   /** Samples of the loader's data set. */
   readonly length: number;

@@ -149,7 +149,7 @@ export class EventStream {
 }
 
 /** One reader: the iterator of a `for await` loop. */
-export class EventReader implements AsyncIterableIterator<TrainingEvent, undefined> {
+class EventReader implements AsyncIterableIterator<TrainingEvent, undefined> {
   readonly #stream: EventStream;
   readonly #onLeave: () => Promise<unknown>;
   #asked: Question[] = [];

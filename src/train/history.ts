@@ -8,7 +8,7 @@ import { readRegularFile } from '../files/regular-file.js';
 import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
 import { requireOwned } from './run-folder.js';
 
-export const HISTORY_FILE = 'train-log.jsonl';
+const HISTORY_FILE = 'train-log.jsonl';
 
 /** A line takes some 400 bytes. */
 const MAX_BYTES = 268_435_456;

@@ -4,7 +4,7 @@ import { printable } from '../messages/one-line.js';
 import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
 import { type GuardedOutput, guardedOutput, guardStandardOutput, type ProgressStream } from './guarded-output.js';
 
-export type ProgressStyle = 'auto' | 'bar' | 'lines' | 'none';
+type ProgressStyle = 'auto' | 'bar' | 'lines' | 'none';
 
 const BAR_WIDTH = 24;
 /** A bar is redrawn at most this often, in milliseconds. */

@@ -15,7 +15,7 @@ export interface SamplerOptions {
 }
 
 /** Where an optimizer step is in its run: known from lengths alone. */
-export interface StepPlace {
+interface StepPlace {
   /** From 0 over the whole run. */
   readonly step: number;
   readonly epoch: number;

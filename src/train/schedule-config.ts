@@ -53,13 +53,13 @@ export function scheduleNameFault(name: unknown): string | undefined {
 }
 
 /** The options of a configuration that a schedule depends on. */
-export interface ScheduleOptions {
+interface ScheduleOptions {
   readonly lrSchedulerType: LrSchedulerType;
   readonly lrSchedulerKwargs?: object | undefined;
   readonly learningRate: number;
 }
 
-export interface ScheduleFault {
+interface ScheduleFault {
   readonly path: readonly string[];
   readonly message: string;
 }

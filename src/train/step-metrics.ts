@@ -5,11 +5,11 @@ import { TrainingError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import type { LogEntry, TrainingEvent } from './events.js';
 
-export type StepEvent = Extract<TrainingEvent, { type: 'step' }>;
+type StepEvent = Extract<TrainingEvent, { type: 'step' }>;
 type WarningEvent = Extract<TrainingEvent, { type: 'warning' }>;
 
 /** An optimizer step that was given to the engine. */
-export interface QueuedStep {
+interface QueuedStep {
   readonly step: number;
   readonly epoch: number;
   readonly learningRate: number;

@@ -36,7 +36,7 @@ import { MODEL_GRACE, type TakenStep, WindowStep } from './window-step.js';
 /** Milliseconds that the engine may take for each part of the last save. */
 const ENGINE_PATIENCE = 60_000;
 
-export interface TrainingLoopOptions {
+interface TrainingLoopOptions {
   readonly model: TrainableModel;
   readonly config: SftConfig;
   /** Of model and collator, by name: a resume refuses others. */

@@ -126,7 +126,7 @@ function summaryOf({ samples, size, recompute, bytes }: PlannedPass): PassSummar
 }
 
 /** What the steps of a run work with. */
-export interface StepParts {
+interface StepParts {
   readonly model: TrainableModel;
   /** The model's when the run began: another adapter may become active meanwhile. */
   readonly trainable: ParameterSet;

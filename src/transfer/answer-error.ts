@@ -70,7 +70,7 @@ function asHeader(value: string): string {
 }
 
 /** The general error for a status. */
-export function statusError({ status, headers, url, text }: SuspectAnswer): TransferError {
+function statusError({ status, headers, url, text }: SuspectAnswer): TransferError {
   const page = pageTitle(text);
   const what = `${url}: the server answered ${statusLine(status)}${page === undefined ? '' : `, with ${page}`}`;
   return new TransferError(what, { hint: page && PAGE_HINT, ...statusFields(status, headers, url) });

@@ -8,12 +8,12 @@ import { Crc } from '../files/crc.js';
 const DIGEST_NAMES = ['sha256', 'sha1', 'gitSha1', 'md5', 'crc32c'] as const;
 
 /** `gitSha1` is the name that git gives a file's content: SHA-1 over a header with the size, and the bytes. */
-export type DigestName = (typeof DIGEST_NAMES)[number];
+type DigestName = (typeof DIGEST_NAMES)[number];
 
 /** Lower-case hexadecimal. */
 export type FileDigests = Readonly<Partial<Record<DigestName, string | undefined>>>;
 
-export interface DigestCheck {
+interface DigestCheck {
   readonly name: DigestName;
   readonly expected: string;
   readonly received: string;

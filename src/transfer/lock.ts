@@ -3,7 +3,7 @@ import { TransferError } from '../errors.js';
 import { writeError } from '../files/disk-errors.js';
 import { lockTimes, OwnerLock } from '../ownership/owner-lock.js';
 
-export interface LockOptions {
+interface LockOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called once if another holds the lock. */
   readonly onWait?: (() => void) | undefined;

@@ -7,7 +7,7 @@ import { shownUrl } from './request-failure.js';
 import { type RetryOptions, withRetries } from './retry.js';
 import { type HttpRequest, sendRequest } from './send-request.js';
 
-export interface JsonRequest extends HttpRequest {
+interface JsonRequest extends HttpRequest {
   /** Error texts of the service; see there. */
   readonly explain?: ExplainAnswer | undefined;
   readonly retry?: RetryOptions | undefined;
@@ -19,7 +19,7 @@ export interface JsonRequest extends HttpRequest {
 const MAX_CONTAINERS = 250_000;
 const TEXT_LIMIT = 64 * 1024;
 
-export interface JsonAnswer {
+interface JsonAnswer {
   readonly value: unknown;
   readonly headers: Headers;
   readonly status: number;

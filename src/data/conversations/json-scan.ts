@@ -11,11 +11,11 @@ export interface RowExtent {
 }
 
 /** A row, or the place where there is none. `column` counts characters or bytes before it, from 0. */
-export type ScannedRow =
+type ScannedRow =
   | { readonly bytes: Buffer; readonly extent: RowExtent; readonly column: number }
   | { readonly fault: string; readonly line: number; readonly column: number };
 
-export interface ScanOptions {
+interface ScanOptions {
   /** Position of the first byte in the file. */
   readonly start: number;
   /** Most bytes of a row; a longer one is the fault `size`. */

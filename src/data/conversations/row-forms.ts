@@ -50,7 +50,7 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
 const FAMILY_COLUMNS = Object.values(FAMILIES).flatMap(({ needs, may }) => [...needs, ...may]);
 
 /** What a row became. */
-export interface ReadRow {
+interface ReadRow {
   readonly example: TrainingExample;
   readonly form: ConversationForm;
   /** Columns with a value that nothing reads. */

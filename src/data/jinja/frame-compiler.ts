@@ -9,7 +9,7 @@ import { Symbols } from './scope.js';
 /** What a statement ends with: a loop's `break` and `continue` go up to it. */
 export type Signal = undefined | 'break' | 'continue';
 export type Execute = (activation: Activation, out: Output) => Signal;
-export type Assign = (activation: Activation, value: Value) => void;
+type Assign = (activation: Activation, value: Value) => void;
 
 export class FrameCompiler extends ExpressionCompiler {
   /** Gives the variables of a scope the values that they start with. */

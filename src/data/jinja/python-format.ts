@@ -111,7 +111,7 @@ function finite(number: number, precision: number): string {
 }
 
 /** How `str.format` finds what a field names: attributes and elements are the template's. */
-export interface FieldAccess {
+interface FieldAccess {
   readonly attribute: (object: Value, name: string) => Value;
   readonly element: (object: Value, key: Value) => Value;
 }

@@ -33,7 +33,7 @@ function unicodeEscape(char: string): string {
   return SHORT[char] ?? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
 
-export interface JsonOptions {
+interface JsonOptions {
   readonly isAscii: Value;
   readonly indent: Value;
   readonly separators: Value;

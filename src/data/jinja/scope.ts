@@ -14,7 +14,7 @@ export interface Ref {
 }
 
 /** What a variable holds when its scope is entered: what the context has, what an outer variable has, or nothing. */
-export type Load =
+type Load =
   | { readonly kind: 'parameter' | 'undefined' }
   | { readonly kind: 'resolve'; readonly name: string }
   | { readonly kind: 'alias'; readonly from: Ref };

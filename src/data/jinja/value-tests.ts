@@ -23,7 +23,7 @@ import {
   type Value,
 } from './python-values.js';
 
-export type Test = (value: Value, args: readonly Value[], kwargs: Kwargs, budget: Budget) => boolean;
+type Test = (value: Value, args: readonly Value[], kwargs: Kwargs, budget: Budget) => boolean;
 
 const unary =
   (test: (value: Value, budget: Budget) => boolean): Test =>

@@ -1,6 +1,6 @@
 /** Thrift's compact protocol, in which Parquet writes its metadata. Untrusted: bounded in elements and depth. */
 
-export type ThriftValue = number | bigint | boolean | Buffer | ThriftStruct | readonly ThriftValue[];
+type ThriftValue = number | bigint | boolean | Buffer | ThriftStruct | readonly ThriftValue[];
 
 /** Fields by number. */
 export type ThriftStruct = ReadonlyMap<number, ThriftValue>;

@@ -11,7 +11,7 @@ import { formatBytes } from '../../messages/format-bytes.js';
 const PAGE = 65536;
 const ALIGN = 64;
 /** The last page stays unused, so that a pointer just past a block never wraps to 0. */
-export const MAX_HEAP_PAGES = 65535;
+const MAX_HEAP_PAGES = 65535;
 
 interface Block {
   ptr: number;

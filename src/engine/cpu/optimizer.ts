@@ -33,7 +33,7 @@ export function clipScale(norm: number, maxNorm: number): number {
 }
 
 /** The numbers of a step that are the same for all elements, in float32. */
-export interface AdamFactors {
+interface AdamFactors {
   readonly decay: number;
   readonly keep2: number;
   readonly take1: number;

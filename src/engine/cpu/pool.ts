@@ -44,7 +44,7 @@ interface PoolThread {
   isWatched: boolean;
 }
 
-export interface PoolOptions {
+interface PoolOptions {
   /** Threads in all, with the calling one. */
   readonly threads: number;
   /** How often a worker looks for a new task before it goes to sleep; 4000 is some tens of microseconds. */

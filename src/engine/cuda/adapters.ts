@@ -116,7 +116,7 @@ function parameterView(of: CudaTensor, shape: readonly number[], first: number):
 }
 
 /** A part of a linear layer as its adapter sees it. */
-export interface AdapterPart {
+interface AdapterPart {
   /** First row in the matrix. */
   readonly row: number;
   readonly rows: number;

@@ -8,7 +8,7 @@ import { type LibraryHandle, loadLibrary } from './library-search.js';
 type Call = (...values: unknown[]) => number;
 
 /** cudaDataType */
-export const DATA_TYPE = { f32: 0, bf16: 14 } as const;
+const DATA_TYPE = { f32: 0, bf16: 14 } as const;
 export type ProductType = keyof typeof DATA_TYPE;
 
 const COMPUTE_32F = 68;
@@ -21,7 +21,7 @@ const ALGORITHM_BYTES = 64;
 /** An algorithm as the library writes it, opaque. */
 export type Algorithm = BigUint64Array;
 
-export interface Candidate {
+interface Candidate {
   readonly algorithm: Algorithm;
   readonly workspaceBytes: number;
 }

@@ -26,7 +26,7 @@ const MEMORY_HOST = 1;
 const MEMORY_DEVICE = 2;
 const LAUNCH_TYPES = ['uint64', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint64', 'void*', 'void*'];
 
-export interface DeviceInfo {
+interface DeviceInfo {
   readonly ordinal: number;
   readonly name: string;
   /** Compute capability, e.g. 90. */

@@ -9,7 +9,7 @@ import { EngineError, reasonOf } from '../../errors.js';
 
 export type LibraryHandle = ReturnType<typeof koffi.load>;
 
-export interface FoundLibrary {
+interface FoundLibrary {
   readonly library: LibraryHandle;
   readonly path: string;
 }
@@ -21,7 +21,7 @@ interface LibrarySpec {
 }
 
 /** The three libraries, and what gives them to a machine that lacks them. */
-export const LIBRARIES = {
+const LIBRARIES = {
   driver: {
     names: ['libcuda.so.1'],
     cure: 'install the NVIDIA driver; in a container, start it with GPU access (docker run --gpus all)',
@@ -36,10 +36,10 @@ export const LIBRARIES = {
   },
 } as const satisfies Record<string, LibrarySpec>;
 
-export type LibraryName = keyof typeof LIBRARIES;
+type LibraryName = keyof typeof LIBRARIES;
 
 /** Folders that are tried after the loader's own path, in order. */
-export function libraryFolders(environment: NodeJS.ProcessEnv = process.env): string[] {
+function libraryFolders(environment: NodeJS.ProcessEnv = process.env): string[] {
   const folders: string[] = [];
   const add = (...paths: string[]): void => {
     for (const path of paths) if (existsSync(path) && !folders.includes(path)) folders.push(path);

@@ -24,7 +24,7 @@ export type RateDriver = Pick<
   'copy' | 'createEvent' | 'recordEvent' | 'synchronizeEvent' | 'elapsedMilliseconds' | 'destroyEvent'
 >;
 
-export interface RateContext {
+interface RateContext {
   readonly driver: RateDriver;
   readonly allocator: DeviceAllocator;
   readonly products: Pick<MatrixProducts, 'run'>;

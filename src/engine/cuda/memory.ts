@@ -32,7 +32,7 @@ export interface PhysicalMemory {
   memoryInfo(): { free: number; total: number };
 }
 
-export type PoolName = 'weights' | 'tensors';
+type PoolName = 'weights' | 'tensors';
 
 /** Physical memory comes in pieces of this size at most: small enough to be found free and moved. */
 const PIECE_BYTES = 32 << 20;

@@ -42,7 +42,7 @@ export interface Download {
   discard(): void;
 }
 
-export interface StagingBlock {
+interface StagingBlock {
   readonly pinned: PinnedBlock;
   readonly event: number;
 }

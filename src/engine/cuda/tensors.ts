@@ -11,7 +11,7 @@ import type { Tensor } from '../tensor.js';
 import { type DevicePointer, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 
-export type ElementType = 'bf16' | 'f32';
+type ElementType = 'bf16' | 'f32';
 
 export const ELEMENT_BYTES: Readonly<Record<ElementType, number>> = { bf16: 2, f32: 4 };
 

@@ -24,7 +24,7 @@ export type RingDriver = Pick<
 /** Twice the reads that Node has threads for (UV_THREADPOOL_SIZE, 4 where not set). */
 export const RING_BLOCKS = 8;
 
-export interface RingBlock {
+interface RingBlock {
   readonly pinned: PinnedBlock;
   /** Free for a user's own ordering between streams while the block is taken. */
   readonly event: number;

@@ -34,7 +34,7 @@ export interface WeightTarget {
 }
 
 /** Rows on the device as the checkpoint stores them, packed. */
-export interface StoredRows {
+interface StoredRows {
   readonly address: DevicePointer;
   /** First row, counted from that of the weight. */
   readonly row: number;

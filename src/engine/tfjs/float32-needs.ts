@@ -6,7 +6,7 @@ import type { ModelShapes } from '../engine.js';
 import { float32Bytes } from './float32-weight.js';
 
 /** Bytes by purpose. */
-export interface Float32Needs {
+interface Float32Needs {
   readonly weights: number;
   /** LoRA on every linear layer, to be trained. */
   readonly adapter: number;
@@ -14,7 +14,7 @@ export interface Float32Needs {
   readonly temporaries: number;
 }
 
-export interface NeedsOptions {
+interface NeedsOptions {
   /** 0 for a model that is not trained. */
   readonly rank: number;
   /** Most attention scores or logits in one array. */

@@ -31,7 +31,7 @@ export function textFrequencies(rope: RopeConfig, headDim: number): Float32Array
   });
 }
 
-export interface RotaryTable {
+interface RotaryTable {
   /** [T, D/2] */
   readonly cos: Float32Array;
   /** [T, D/2] */

@@ -49,7 +49,7 @@ export function gatedRows(store: TensorStore, gate: CudaTensor, up: CudaTensor, 
   return y;
 }
 
-export interface GatedGradients {
+interface GatedGradients {
   readonly gate: CudaTensor;
   readonly up: CudaTensor;
   readonly dy: CudaTensor;

@@ -44,7 +44,7 @@ const DELTA_THREADS = 256;
 /** Blocks under way on each multiprocessor while decoding. */
 const DECODE_BLOCKS = 3;
 
-export interface AttentionProgram extends KernelProgram {
+interface AttentionProgram extends KernelProgram {
   readonly tiles: AttentionTiles | WarpgroupTiles;
 }
 
@@ -106,7 +106,7 @@ interface DecodeLists {
 }
 
 /** The newest key and value of each query row, to be put into the cache, and the rotary tables. */
-export interface NewestRows {
+interface NewestRows {
   readonly k: CudaTensor;
   readonly v: CudaTensor;
   readonly cos: DevicePointer;

@@ -179,7 +179,7 @@ export function buildAttentionKeyWork(segments: Segments, tileRows: number, caus
   return heaviestFirst(items);
 }
 
-export interface DecodeWork {
+interface DecodeWork {
   /** int4 items for attention_decode: grid (K, items). */
   readonly items: Int32Array;
   /** int2 by slot: first slot of the same query row, and their number; empty when nothing was split. */

@@ -27,7 +27,7 @@ function coversKeys({ keyStarts, keyLengths }: Segments, keyRows: number): boole
 }
 
 /** Segments in groups without overlapping key ranges: the kernels write each key row's gradient once. */
-export function withoutOverlap(segments: Segments): Segments[] {
+function withoutOverlap(segments: Segments): Segments[] {
   const { queryStarts, keyStarts, keyLengths } = segments;
   const groups: number[][] = [];
   const meets = (a: number, b: number): boolean =>

@@ -32,7 +32,7 @@ export function fusesGatedBackward(before: readonly FusedGroup[], down: FusedGro
   return RANKS.includes(rank) && isAlike && columns % 8 === 0;
 }
 
-export interface GatedBackward {
+interface GatedBackward {
   readonly gate: CudaTensor;
   readonly up: CudaTensor;
   /** Of the layer behind; its dx is that of the gated rows. */

@@ -42,14 +42,14 @@ export interface ForwardOptions {
 }
 
 /** What a product of few rows does in the same launch. */
-export interface SmallOptions {
+interface SmallOptions {
   /** Of the one row of x, before the product. */
   readonly norm?: Norm | undefined;
   /** The outputs are gate and up of equal width: only activation(gate) ⊙ up comes out. By its number in common.cu. */
   readonly activation?: number | undefined;
 }
 
-export interface BackwardOptions {
+interface BackwardOptions {
   readonly needsInput: boolean;
   /** Whether each part has a gradient at all. Default: all have. */
   readonly isWanted?: readonly boolean[] | undefined;

@@ -35,7 +35,7 @@ export interface LoraInputSide extends LoraSide {
 }
 
 /** What the gradient of B is made of. */
-export interface LoraOutputSide extends LoraSide {
+interface LoraOutputSide extends LoraSide {
   readonly u: CudaTensor;
   /** [T, N], all parts side by side. */
   readonly dy: CudaTensor;
@@ -62,7 +62,7 @@ export function savedInput(store: TensorStore, x: CudaTensor): SavedInput {
 }
 
 /** A sum over rows in ranges: rows of a range, a multiple of 64, and ranges. */
-export interface RowSplit {
+interface RowSplit {
   readonly rows: number;
   readonly splits: number;
 }
@@ -138,7 +138,7 @@ export function loraInputGradients(store: TensorStore, dx: CudaTensor, low: Lora
 }
 
 /** dx += mask ⊙ (du·A) / (1 - p), over all parts. */
-export function loraInputGradient(store: TensorStore, dx: CudaTensor, low: LoraInputSide): void {
+function loraInputGradient(store: TensorStore, dx: CudaTensor, low: LoraInputSide): void {
   const { rows, columns } = dx;
   const { du, lddu, bits, group, parts } = low;
   const grid = [Math.ceil(columns / 128), Math.ceil(rows / 64)] as const;

@@ -22,7 +22,7 @@ export function keeps(parts: readonly LinearPart[]): number[] {
   return four(parts, ({ lora }) => dropoutScale(lora!.dropout), 1);
 }
 
-export interface LoraDown {
+interface LoraDown {
   /** Address of u [T, E]. */
   readonly u: DevicePointer;
   readonly ldu: number;

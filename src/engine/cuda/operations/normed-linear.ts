@@ -30,7 +30,7 @@ export interface OpenedNormedLinear extends ForwardOptions {
 }
 
 /** What forward saved, as backward reads it. */
-export interface SavedNormedLinear {
+interface SavedNormedLinear {
   readonly groups: readonly FusedGroup[];
   readonly low: readonly (SavedLowRank | undefined)[];
   readonly sum: CudaTensor;

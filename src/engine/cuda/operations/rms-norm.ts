@@ -59,7 +59,7 @@ export function normalize(store: TensorStore, { x, residual, sum, rstd, weight, 
   return y;
 }
 
-export interface NormGradient {
+interface NormGradient {
   readonly sum: CudaTensor;
   readonly rstd: CudaTensor;
   /** Address of the bf16 weight [C]. */

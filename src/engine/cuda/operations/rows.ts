@@ -11,7 +11,7 @@ import type { CudaTensor } from '../tensors.js';
 import type { WeightStore } from '../weights.js';
 
 /** `checkRows`, and no index may come twice. Gives the inverse: the position of each row in the list, or -1. */
-export function inverseOf(rows: Int32Array, count: number, operation: string): Int32Array {
+function inverseOf(rows: Int32Array, count: number, operation: string): Int32Array {
   checkRows(rows, count, operation);
   const inverse = new Int32Array(count).fill(-1);
   for (const [i, row] of rows.entries()) {

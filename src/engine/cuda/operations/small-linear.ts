@@ -16,7 +16,7 @@ const NORM_COLUMNS = 8192;
 /** Rows of a matrix that a block has. */
 const BLOCK_ROWS = 8;
 
-export interface SmallRun {
+interface SmallRun {
   /** [rows, n] */
   readonly y: CudaTensor;
   /** Also the x of `norm`. */
