@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import type { Engine } from '../../../src/engine/engine.js';
 import { EngineError } from '../../../src/errors.js';
+import { e4m3ToNumber } from '../../../src/formats/float8.js';
 import { Laboratory } from './laboratory.js';
 import { expectSame, relativeError } from './measure.js';
 
@@ -46,6 +47,43 @@ async function weights(engine: Engine, dtype: 'f32' | 'bf16' | 'f16'): Promise<v
   assert.ok(engine.memory().bytesInUse > before);
   lab.clear();
   assert.equal(engine.memory().bytesInUse, before);
+}
+
+/** 8-bit floats with a factor for each block of rows and columns; all products are exact in bfloat16. */
+async function scaledWeight(engine: Engine): Promise<void> {
+  const shape = [70, 40];
+  const block = [32, 16] as const;
+  const codes = Uint8Array.from({ length: 2800 }, (_, i) => ((i * 31) % 127) | ((i & 1) << 7));
+  const factors = Float32Array.from({ length: 9 }, (_, i) => 0.5 + 0.25 * i);
+  const weight = await engine.loadWeight({
+    ...{ name: 'weight', shape, dtype: 'f8_e4m3', byteLength: codes.length },
+    scale: { block, read: async () => factors },
+    read: async (target, offset = 0) => target.set(codes.subarray(offset, offset + target.length)),
+  });
+  const expected = Float64Array.from(codes, (code, i) => {
+    const at = Math.floor(Math.floor(i / 40) / block[0]) * 3 + Math.floor((i % 40) / block[1]);
+    return e4m3ToNumber(code) * factors[at]!;
+  });
+  expectSame(await engine.readWeight(weight), expected);
+  engine.releaseWeight(weight);
+}
+
+/** Also where a single element far inside is not zero. */
+async function zeroParameters(engine: Engine): Promise<void> {
+  if (!engine.areZero) return;
+  const lab = new Laboratory(engine, 14);
+  const specs = ['a', 'b', 'c'].map((name) => ({ name, shape: [60, 50], deviation: 0 }));
+  const { set } = lab.parameters(specs);
+  assert.deepEqual(await engine.areZero(set, 'values'), [true, true, true]);
+  const values = new Float32Array(9000);
+  values[5990] = -1e-30;
+  engine.writeParameters(set, values);
+  assert.deepEqual(await engine.areZero(set, 'values'), [true, false, true]);
+  assert.deepEqual(await engine.areZero(set, 'gradients'), [true, true, true]);
+  const ones = await lab.tensor([60, 50]);
+  engine.addInPlace(set.parameters[2]!.grad, ones.tensor);
+  assert.deepEqual(await engine.areZero(set, 'gradients'), [true, true, false]);
+  lab.clear();
 }
 
 async function marks(engine: Engine): Promise<void> {
@@ -185,6 +223,8 @@ export const ENGINE_CHECKS: readonly EngineCheck[] = [
     title: `loads, widens and frees a weight of ${dtype}`,
     run: (engine: Engine) => weights(engine, dtype),
   })),
+  { title: 'loads a weight of 8-bit floats with its scales', run: scaledWeight },
+  { title: 'tells parameters that are zero, where it can', run: zeroParameters },
   { title: 'frees what was made since a mark, however it is counted, and nothing else', run: marks },
   { title: 'drops by the key of a row, wherever the row lies, and refuses rows without a key', run: rowKeys },
   { title: 'keeps parameters in order, float32, with gradients at zero', run: parameters },

@@ -7,6 +7,8 @@
  */
 import { parseArgs } from 'node:util';
 import { createEngine } from '../../../src/engine/create-engine.js';
+import { CudaDriver } from '../../../src/engine/cuda/driver.js';
+import { plainKernels } from '../../../src/engine/cuda/kernels.js';
 import type { Engine } from '../../../src/engine/engine.js';
 import { Meter } from './measure.js';
 import { conformanceChecks } from './suite.js';
@@ -20,10 +22,21 @@ const { values: options } = parseArgs({
   },
 });
 
+/** Names of the kernels that ran. */
+let launched = new Set<string>();
+
 async function openEngine(): Promise<Engine> {
-  if (!options.emulated) return createEngine(options.engine as 'cuda');
-  const { emulatedEngine } = await import('../cuda/emulated-card.js');
-  return emulatedEngine({ capability: Number(options.capability) as 80 });
+  if (options.emulated) {
+    const card = await import('../cuda/emulated-card.js');
+    launched = card.launched;
+    return card.emulatedEngine({ capability: Number(options.capability) as 80 });
+  }
+  const { launch } = CudaDriver.prototype;
+  CudaDriver.prototype.launch = function (kernel, ...rest) {
+    launched.add(kernel.name);
+    launch.call(this, kernel, ...rest);
+  };
+  return createEngine(options.engine as 'cuda');
 }
 
 const engine = await openEngine();
@@ -60,5 +73,11 @@ for (const { group, title, skipped: reason, run } of conformanceChecks()) {
 }
 await engine.dispose();
 for (const line of skipped) console.log(`skipped  ${line}`);
+if (engine.name === 'cuda' && !options.only) {
+  const idle = new Set(plainKernels().map(({ name }) => name).filter((name) => !launched.has(name)));
+  console.log(`${launched.size} kernels ran${idle.size > 0 ? `, ${[...idle].join(', ')} did not` : ''}`);
+  // What no check reaches is not known to be right.
+  failed += idle.size;
+}
 console.log(`${passed} passed, ${failed} failed, ${skipped.length} skipped`);
 process.exitCode = failed > 0 ? 1 : 0;
