@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import type { Engine } from '../../../src/engine/engine.js';
 import { EngineError } from '../../../src/errors.js';
 import { e4m3ToNumber } from '../../../src/formats/float8.js';
+import { dropoutMask } from '../../../src/random.js';
 import { Laboratory } from './laboratory.js';
 import { expectSame, relativeError } from './measure.js';
 
@@ -139,6 +140,30 @@ async function rowKeys(engine: Engine, tolerance: number): Promise<void> {
   lab.clear();
 }
 
+/** With A and B the identity and no frozen weight, a layer gives its input as the mask leaves it. */
+async function maskBits(engine: Engine): Promise<void> {
+  const lab = new Laboratory(engine, 15);
+  const [rows, k] = [37, 64];
+  const identity = Float32Array.from({ length: k * k }, (_, i) => (i % (k + 1) === 0 ? 1 : 0));
+  const { weight } = await lab.weight('weight', [k, k], 'bf16', 0);
+  const { set, byName } = lab.parameters(['a', 'b'].map((name) => ({ name, shape: [k, k], deviation: 0 })));
+  engine.writeParameters(set, Float32Array.from([...identity, ...identity]));
+  const { tensor } = await lab.tensor([rows, k], new Float32Array(rows * k).fill(1));
+  for (const dropout of [0.5, 6554 / 65536]) {
+    const [keys, seed] = [lab.rowKeys(rows), lab.random.nextUint32()];
+    const lora = { a: byName('a'), b: byName('b'), scale: 1, dropout, seed, rowKeys: keys };
+    const [y] = engine.operations.linear.forward([tensor], { parts: [{ weight, lora }] }, false).outputs;
+    const kept = Array.from(await engine.read(y!), (value) => (value === 0 ? 0 : 1));
+    engine.release(y!);
+    expectSame(
+      kept,
+      Array.from(dropoutMask(keys, k, seed, dropout), (value) => (value === 0 ? 0 : 1)),
+      'mask',
+    );
+  }
+  lab.clear();
+}
+
 async function parameters(engine: Engine): Promise<void> {
   const lab = new Laboratory(engine, 7);
   const { set, values, byName } = lab.parameters([
@@ -227,6 +252,7 @@ export const ENGINE_CHECKS: readonly EngineCheck[] = [
   { title: 'tells parameters that are zero, where it can', run: zeroParameters },
   { title: 'frees what was made since a mark, however it is counted, and nothing else', run: marks },
   { title: 'drops by the key of a row, wherever the row lies, and refuses rows without a key', run: rowKeys },
+  { title: 'drops the very elements that random.ts tells', run: maskBits },
   { title: 'keeps parameters in order, float32, with gradients at zero', run: parameters },
   ...KINDS.map((kind) => ({
     title: `gives each parameter its own learning rate with ${kind}`,

@@ -64,7 +64,9 @@ describe('gradients of the references are slopes of their results', () => {
       });
     }
   }
-  for (const { block, title, shape, make } of BLOCK_CASES.filter(({ shape, title }) => shape.rows * shape.columns < 1500 && !title.includes('relu'))) {
+  for (const { block, title, shape, make } of BLOCK_CASES.filter(
+    ({ shape, title }) => shape.rows * shape.columns < 1500 && !title.includes('relu'),
+  )) {
     it(`${block}: ${title}`, async () => {
       const lab = new Laboratory(engine, 1);
       const { parameters, plain } = await make(lab);

@@ -22,7 +22,7 @@ const { values: options } = parseArgs({
   },
 });
 
-/** Names of the kernels that ran. */
+/** Names of the kernels that the check under way has launched. */
 let launched = new Set<string>();
 
 async function openEngine(): Promise<Engine> {
@@ -41,6 +41,7 @@ async function openEngine(): Promise<Engine> {
 
 const engine = await openEngine();
 console.log(engine.description);
+const all = new Set<string>();
 let [passed, failed] = [0, 0];
 const skipped: string[] = [];
 for (const { group, title, skipped: reason, run } of conformanceChecks()) {
@@ -51,6 +52,7 @@ for (const { group, title, skipped: reason, run } of conformanceChecks()) {
     continue;
   }
   const meter = new Meter();
+  launched.clear();
   const start = performance.now();
   let fault: unknown;
   try {
@@ -66,6 +68,8 @@ for (const { group, title, skipped: reason, run } of conformanceChecks()) {
       ? `, ${meter.readings.length} readings, worst ${(100 * worst).toFixed(0)} % of its limit`
       : '';
   console.log(`${fault ? 'FAILED' : 'ok'}  ${name} (${(performance.now() - start).toFixed(0)} ms${share})`);
+  if (launched.size > 0) console.log(`      kernels: ${[...launched].join(', ')}`);
+  for (const name of launched) all.add(name);
   for (const { what, error, limit } of meter.readings) {
     console.log(`      ${what}: ${error.toExponential(1)} of ${limit.toExponential(1)}`);
   }
@@ -74,8 +78,12 @@ for (const { group, title, skipped: reason, run } of conformanceChecks()) {
 await engine.dispose();
 for (const line of skipped) console.log(`skipped  ${line}`);
 if (engine.name === 'cuda' && !options.only) {
-  const idle = new Set(plainKernels().map(({ name }) => name).filter((name) => !launched.has(name)));
-  console.log(`${launched.size} kernels ran${idle.size > 0 ? `, ${[...idle].join(', ')} did not` : ''}`);
+  const idle = new Set(
+    plainKernels()
+      .map(({ name }) => name)
+      .filter((name) => !all.has(name)),
+  );
+  console.log(`${all.size} kernels ran${idle.size > 0 ? `, ${[...idle].join(', ')} did not` : ''}`);
   // What no check reaches is not known to be right.
   failed += idle.size;
 }
