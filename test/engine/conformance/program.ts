@@ -1,9 +1,10 @@
 /**
  * The suite as one program, for a machine with a card: every operation and every fused path with its errors and limits.
  *
- *   npm run conformance -- [--engine cuda|cpu] [--emulated [80|86|90]] [--only TEXT] [--errors]
+ *   npm run conformance -- [--engine cuda|cpu] [--emulated [--capability 80|86|90]] [--only TEXT]
  *
- * It exits with 1 if a check fails. On machines without the modules for development, bundle it with esbuild.
+ * It exits with 1 if a check fails, or if none reaches a kernel. On machines without the modules for development, bundle it
+ * with esbuild.
  */
 import { parseArgs } from 'node:util';
 import { createEngine } from '../../../src/engine/create-engine.js';
