@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { kernelLaunchers } from './kernel-launchers.mjs';
+import { kernelLaunchers, withTables } from './kernel-launchers.mjs';
 
 const source = dirname(fileURLToPath(import.meta.url));
 const target = join(source, 'generated');
@@ -93,6 +93,9 @@ await generate('cuda-kernels.ts', cudaSources, () => {
 await generate('kernel-launchers.ts', [...cudaSources, join(source, 'kernel-launchers.mjs')], () =>
   kernelLaunchers(cudaTexts),
 );
+const readmePath = join(source, 'engine/cuda/kernels/README.md');
+const readme = readFileSync(readmePath, 'utf8');
+if (withTables(readme, cudaTexts) !== readme) writeFileSync(readmePath, withTables(readme, cudaTexts));
 
 const sources = filesUnder(source, '.ts').filter((file) => !file.startsWith(target) && !file.endsWith('.d.ts'));
 for (const file of sources.filter((path) => path.endsWith('-worker.ts'))) {

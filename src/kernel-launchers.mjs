@@ -7,17 +7,23 @@
 const SCALARS = { int: 'i32', u32: 'u32', i64: 'i64', float: 'f32' };
 
 const KERNEL =
-  /(?:\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\s*)?(?:#define (\w+)\((\w+)\)\s*)?(?:KERNEL|extern "C" __global__ void)\s+__launch_bounds__\(([^)]*)\)\s+([\w#]+)\(([^)]*)\)\s*\{/g;
+  /(?:\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\n)?(?:#define (\w+)\((\w+)\)\s*)?(?:KERNEL|extern "C" __global__ void)\s+__launch_bounds__\(([^)]*)\)\s+([\w#]+)\(([^)]*)\)\s*\{/g;
 
 /** The kernels of a source: name (without a width), widths, threads of a block if they are fixed, parameters. */
 export function kernelsIn(file, source) {
   const text = source.replace(/\\\n/g, '\n');
+  const [head] = /^(\/\/.*\n)*/.exec(source);
   const found = new Map();
   for (const [, comment, macro, argument, bounds, name, inside] of text.matchAll(KERNEL)) {
     const widthsOfMacro = macro && [...text.matchAll(new RegExp(`^${macro}\\((\\d+)\\)`, 'gm'))].map(([, w]) => w);
     const names = macro ? widthsOfMacro.map((width) => name.replace(`##${argument}`, width)) : [name];
     const parameters = inside.split(',').map((parameter) => parameterOf(parameter, `${file}: ${name}`));
-    const kernel = { file, block: blockOf(bounds, text), parameters, comment: comment?.replace(/\n \*/g, '\n').trim() };
+    const kernel = {
+      file,
+      block: blockOf(bounds, text),
+      parameters,
+      launch: launchOf(comment ?? '', name) ?? launchOf(head, name),
+    };
     for (const each of names) {
       const [, stem, width] = /^(.*?)(?:_(\d+))?$/.exec(each);
       const known = found.get(stem);
@@ -44,6 +50,13 @@ function parameterOf(text, where) {
   };
 }
 
+/** The sentence of a comment behind "Launch:" or "Launch of NAME:". */
+function launchOf(comment, name) {
+  const lines = comment.split('\n').map((line) => line.replace(/^\s*(\*|\/\/) ?/, ''));
+  const sentence = new RegExp(`Launch(?: of ${name})?: ([^\\n]*?)(?:\\.\\s|\\.?\\s*\\n|\\.?$)`);
+  return sentence.exec(lines.join('\n').replace(/\n(?!\n)/g, ' '))?.[1];
+}
+
 /** Threads of a block: a literal or a macro of the file; undefined where they depend on how the file is compiled. */
 function blockOf(bounds, text) {
   const [threads] = bounds.split(',');
@@ -60,8 +73,13 @@ function grouped(parameters) {
     const [, stem, digit] = /^(\w*?)([0-3]?)$/.exec(parameter.name);
     const isList = digit !== '' && parameters.some(({ name }) => name === `${stem}3`);
     const last = groups.at(-1);
-    if (isList && last?.stem === stem) last.count++;
-    else if (isList)
+    if (isList && last?.stem === stem) {
+      const isNext = last.from + last.count === Number(digit);
+      if (!isNext || last.type !== parameter.type || last.isNullable !== parameter.isNullable) {
+        throw new Error(`${parameter.name} does not follow ${stem}${last.from} as the next of its list`);
+      }
+      last.count++;
+    } else if (isList)
       groups.push({ ...parameter, at, stem, property: camelCase(`${stem}s`), from: Number(digit), count: 1 });
     else groups.push({ ...parameter, at, property: camelCase(parameter.name) });
   }
@@ -89,6 +107,8 @@ function packerOf(kernel) {
 
 /** Files that are compiled once for each head size, with macros; all others are one program each. */
 const isTemplate = (file) => file.startsWith('attention-');
+/** Files that are put before a source, as its first line says; else only common.cu. */
+const helpersOf = (source) => /^\/\/ Prepended: (.*)\n/.exec(source)?.[1].split(', ') ?? ['common.cu'];
 const programName = (file) => camelCase(file.replace(/\.cu$/, '').replaceAll('-', '_'));
 
 function constantOf(kernel) {
@@ -122,7 +142,10 @@ export function kernelLaunchers(sources) {
   const all = [...kernels.values()];
   const programs = files
     .filter((file) => !isTemplate(file))
-    .map((file) => `  ${programName(file)}: plainProgram('${file}'),\n`);
+    .map(
+      (file) =>
+        `  ${programName(file)}: plainProgram(${[...helpersOf(sources[file]), file].map((name) => `'${name}'`).join(', ')}),\n`,
+    );
   return `import {
   type DevicePointer,
   type Kernel,
@@ -141,4 +164,31 @@ ${programs.join('')}};
 export const KERNELS = {
 ${all.map(constantOf).join('')}};
 `;
+}
+
+/** Pointers to these need no mark in the tables; scalars are int32 where nothing else is said. */
+const SHORT_TYPES = { 'bf16*': '', 'float*': 'f32', 'double*': 'f64', 'void*': 'bf16 or f32', 'int*': 'i32' };
+
+function cellOf({ name, type, kind, isNullable, stem, from, count }) {
+  const plain = type.replace('const ', '');
+  const mark =
+    kind === 'pointer' ? (SHORT_TYPES[plain] ?? plain.replace('*', '').toLowerCase()) : kind.replace('i32', '');
+  const label = stem ? `${stem}${from}..${from + count - 1}` : name;
+  return `${label}${isNullable ? '?' : ''}${mark && ` ${mark}`}`;
+}
+
+/**
+ * README.md of the kernels with its tables made new: what lies between `<!-- kernels: FILES -->` and `<!-- end -->`.
+ * @param sources texts by file name
+ */
+export function withTables(readme, sources) {
+  return readme.replace(/(<!-- kernels: (.*) -->\n)[\s\S]*?(<!-- end -->)/g, (_, start, files, end) => {
+    const kernels = files.split(', ').flatMap((file) => kernelsIn(file, sources[file]));
+    const rows = kernels.map(({ name, widths, parameters, launch, block }) => {
+      const title = widths.length > 0 ? `${name}_W, W = ${widths.join(', ')}` : name;
+      const launches = [launch?.replaceAll('|', '\\|'), !launch?.includes('block') && block && `block ${block}`];
+      return `| ${title} | ${grouped(parameters).map(cellOf).join(', ')} | ${launches.filter(Boolean).join(', ')} |\n`;
+    });
+    return `${start}| kernel | parameters | launch |\n|---|---|---|\n${rows.join('')}${end}`;
+  });
 }

@@ -146,7 +146,7 @@ export class CpuEngine implements Engine {
   }
 
   async readWeight(weight: Weight): Promise<Float32Array> {
-    const known = this.#store.weight(weight, 'readWeight');
+    const known = this.#store.weights.use(weight, 'readWeight');
     const wide = new Float32Array(known.rows * known.columns);
     // A block of rows at a time: an embedding table is larger than the room that the heap may have left.
     const block = Math.max(1, Math.min(known.rows, Math.floor((1 << 22) / known.columns)));
@@ -162,7 +162,7 @@ export class CpuEngine implements Engine {
   }
 
   releaseWeight(weight: Weight): void {
-    this.#store.releaseWeight(weight);
+    this.#store.weights.take(weight, 'releaseWeight').release();
   }
 
   createParameters(specs: readonly ParameterSpec[]): ParameterSet {

@@ -1,8 +1,8 @@
-/** Tensors of the `cpu` engine: float32 blocks of the heap, counted by reference, and the shape checks of operations. */
-import { EngineError } from '../../errors.js';
+/** Tensors of the `cpu` engine: float32 blocks of the heap, and launches of kernels over them. */
 import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import { CountedTensor, CountedTensors } from '../counted-tensors.js';
-import { requireMatrix, type Weight } from '../tensor.js';
+import { HeldWeights } from '../held-weights.js';
+import type { Weight } from '../tensor.js';
 import type { CpuRuntime } from './cpu-runtime.js';
 import type { FrozenWeight } from './frozen-weight.js';
 import { StoredWeight } from './stored-weight.js';
@@ -23,7 +23,7 @@ export const ELEMENTWISE_BLOCK = 4096;
 
 export class TensorStore extends CountedTensors<CpuTensor> {
   readonly runtime: CpuRuntime;
-  readonly #weights = new Set<FrozenWeight>();
+  readonly weights = new HeldWeights<FrozenWeight>();
 
   constructor(runtime: CpuRuntime) {
     super(CpuTensor);
@@ -69,36 +69,12 @@ export class TensorStore extends CountedTensors<CpuTensor> {
 
   /** Chooses the storage format. */
   async loadWeight(source: WeightSource): Promise<FrozenWeight> {
-    const weight = await StoredWeight.load(this.runtime, source);
-    this.#weights.add(weight);
-    return weight;
-  }
-
-  releaseWeight(weight: Weight): void {
-    const known = this.weight(weight, 'releaseWeight');
-    this.#weights.delete(known);
-    known.release();
-  }
-
-  /** @throws EngineError if the weight is released or belongs to another engine */
-  weight(weight: Weight, operation: string): FrozenWeight {
-    const known = weight as FrozenWeight;
-    if (this.#weights.has(known)) return known;
-    throw new EngineError(`${operation}: the weight ${weight.name} is released, or belongs to another engine`);
-  }
-
-  /** A weight of so many columns and any number of rows. */
-  weightMatrix(weight: Weight, columns: number, operation: string): FrozenWeight {
-    const known = this.weight(weight, operation);
-    requireMatrix(known, operation, known.name, { columns });
-    return known;
+    return this.weights.add(await StoredWeight.load(this.runtime, source));
   }
 
   /** Heap address of a vector weight of this length, as float32. */
   vector(weight: Weight, length: number, operation: string): number {
-    const { name, shape, widened } = this.weight(weight, operation);
-    if (widened !== undefined && shape.length === 1 && shape[0] === length) return widened;
-    throw new EngineError(`${operation}: ${name} has shape [${shape.join(', ')}], expected [${length}]`);
+    return this.weights.useVector(weight, length, operation).widened!;
   }
 
   /** Runs a kernel of wasm/elementwise.ts over n elements; n is its first argument. */

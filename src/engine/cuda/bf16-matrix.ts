@@ -63,14 +63,17 @@ export class Bf16Matrix extends FrozenMatrix {
   smallProduct(row: number, product: SmallProduct): void {
     const { y, x, n, blocks, a, lda, width, low, ready, target, activation, norm } = product;
     const { kernels } = this.#store;
-    const weight = { w: this.address(row), ldw: this.#ld, N: n, K: x.columns };
-    const common = { ...weight, y: y.address, x: x.address, a, lda, E: width, low, ready, target, activation };
+    // biome-ignore format: parameters by operand
+    const common = {
+      y: y.address, x: x.address, w: this.address(row), ldw: this.#ld, N: n, K: x.columns,
+      a, lda, E: width, low, ready, target, activation,
+    };
     if (norm) {
       const { sum, residual, weight: normWeight, eps } = norm;
       kernels.launch(KERNELS.smallLinearNorm, [blocks], { ...common, sum, residual, normWeight, eps });
     } else {
       const kernel = ofWidth(KERNELS.smallLinear, x.rows <= 8 ? 8 : 16);
-      kernels.launch(kernel, [blocks], { ...common, ldy: y.ld, ldx: x.ld, M: x.rows });
+      kernels.launch(kernel, [blocks], { ...common, M: x.rows, ldy: y.ld, ldx: x.ld });
     }
   }
 

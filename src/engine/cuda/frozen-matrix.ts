@@ -15,13 +15,6 @@ export interface MatrixAdapter {
   dispose(): void;
 }
 
-export interface SmallNorm {
-  readonly sum: DevicePointer | undefined;
-  readonly residual: DevicePointer | undefined;
-  readonly weight: DevicePointer;
-  readonly eps: number;
-}
-
 /** A product with a few rows of x, bound by reading the weight once, with what lies around it in the same launch. */
 export interface SmallProduct {
   readonly y: DeviceRows;
@@ -39,8 +32,15 @@ export interface SmallProduct {
   readonly target: number;
   /** y = activation(gate) ⊙ up, by its number in common.cu; -1 for none. */
   readonly activation: number;
-  /** Of the one row of x, before the product. */
-  readonly norm: SmallNorm | undefined;
+  /** Of the one row of x, before the product: addresses. */
+  readonly norm:
+    | {
+        readonly sum: DevicePointer | undefined;
+        readonly residual: DevicePointer | undefined;
+        readonly weight: DevicePointer;
+        readonly eps: number;
+      }
+    | undefined;
 }
 
 /** W [rows, columns]. Rows of it are a weight: products take those from `row` on, as many as the other operand says. */

@@ -40,7 +40,7 @@ export interface KernelProgram {
 
 /** A program that needs no macros. */
 export function plainProgram(...files: string[]): KernelProgram {
-  return { files: ['common.cu', ...files], defines: {}, sharedBytes: 0, isSpecific: false };
+  return { files, defines: {}, sharedBytes: 0, isSpecific: false };
 }
 
 /** A kernel without its program: it is compiled for several head sizes. `P` names its parameters. */

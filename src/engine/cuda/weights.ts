@@ -2,7 +2,8 @@
 import { EngineError } from '../../errors.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from '../../formats/half-precision.js';
 import { type DType, requireBytes, type StackPlace, sizeOf, type WeightSource } from '../../formats/weight-source.js';
-import { requireMatrix, type Weight } from '../tensor.js';
+import { HeldWeights } from '../held-weights.js';
+import type { Weight } from '../tensor.js';
 import { roundUp } from './arena.js';
 import { Bf16Matrix } from './bf16-matrix.js';
 import type { FrozenMatrix } from './frozen-matrix.js';
@@ -37,10 +38,9 @@ export class DeviceWeight implements Weight {
   }
 }
 
-export class WeightStore {
+export class WeightStore extends HeldWeights<DeviceWeight> {
   readonly #store: TensorStore;
   readonly #stream: WeightStream;
-  readonly #weights = new Set<DeviceWeight>();
   readonly #stacks = new Map<string, FrozenMatrix>();
   /** Spare columns that a matrix gets when it is loaded, for each weight in it. */
   readonly #spareColumns: number;
@@ -50,6 +50,7 @@ export class WeightStore {
    * @param pieceBytes see WeightStream
    */
   constructor(store: TensorStore, driver: WeightDriver, staging: Staging, adapterRank: number, pieceBytes?: number) {
+    super();
     this.#store = store;
     this.#stream = new WeightStream(store, driver, staging, pieceBytes);
     this.#spareColumns = roundUp(adapterRank, 16);
@@ -67,7 +68,7 @@ export class WeightStore {
     else matrix = new Bf16Matrix(this.#store, rows, columns, 0);
     const held = dtype === 'f8_e4m3' ? 'bf16' : dtype;
     const weight = new DeviceWeight(name, [...shape], held, matrix, stack?.row ?? 0);
-    this.#weights.add(weight);
+    this.add(weight);
     const keep = (bytes: Uint8Array): void => {
       weight.vector = widened(bytes, held);
     };
@@ -99,7 +100,7 @@ export class WeightStore {
   }
 
   release(weight: DeviceWeight): void {
-    this.#weights.delete(weight);
+    this.held.delete(weight);
     const { matrix } = weight;
     if (--matrix.users > 0) return;
     for (const adapter of [...matrix.adapters.values()]) adapter.dispose();
@@ -112,24 +113,9 @@ export class WeightStore {
     return this.#stream.dispose();
   }
 
-  /** @throws EngineError if the weight is released or belongs to another engine */
-  use(weight: Weight, operation: string): DeviceWeight {
-    if (weight instanceof DeviceWeight && this.#weights.has(weight)) return weight;
-    throw new EngineError(`${operation}: the weight ${weight.name} is released, or belongs to another engine`);
-  }
-
-  /** A weight [rows, columns] of any number of rows. */
-  useMatrix(weight: Weight, columns: number, operation: string): DeviceWeight {
-    const known = this.use(weight, operation);
-    requireMatrix(known, operation, known.name, { columns });
-    return known;
-  }
-
   /** Device address of a bf16 vector of this length. */
   vector(weight: Weight, length: number, operation: string): DevicePointer {
-    const { matrix, name, shape } = this.use(weight, operation);
-    if (shape.length === 1 && shape[0] === length && matrix instanceof Bf16Matrix) return matrix.address(0);
-    throw new EngineError(`${operation}: ${name} has shape [${shape.join(', ')}], expected [${length}]`);
+    return (this.useVector(weight, length, operation).matrix as Bf16Matrix).address(0);
   }
 
   #stack(place: StackPlace, rows: number, columns: number, name: string): FrozenMatrix {

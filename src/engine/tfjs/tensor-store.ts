@@ -1,13 +1,14 @@
 /**
  * Tensors of the `tfjs` engine: handles with a count, each the only owner of one immutable TensorFlow.js tensor, which
- * is exchanged where the engine's contract changes numbers in place. Also the shape checks of operations.
+ * is exchanged where the engine's contract changes numbers in place.
  */
 import { EngineError, TuneError } from '../../errors.js';
 import { dequantizedSource, type HeldSource } from '../../formats/float8.js';
 import { requireBytes, type WeightSource } from '../../formats/weight-source.js';
 import { CountedTensor, CountedTensors } from '../counted-tensors.js';
+import { HeldWeights } from '../held-weights.js';
 import { LESS_MEMORY } from '../out-of-memory.js';
-import { requireMatrix, type Tensor, type Weight } from '../tensor.js';
+import type { Tensor, Weight } from '../tensor.js';
 import { Float32Weight, float32Bytes, readWide } from './float32-weight.js';
 import type { FrozenWeight } from './frozen-weight.js';
 import type { TfNamespace, TfTensor } from './tf-namespace.js';
@@ -29,7 +30,7 @@ export class TensorStore extends CountedTensors<TfjsTensor> {
   readonly memoryBudget: number;
   bytesInUse = 0;
   peakBytes = 0;
-  readonly #weights = new Set<FrozenWeight>();
+  readonly weights = new HeldWeights<FrozenWeight>();
   /** Settles when the last weight that was asked for is read. */
   #reading: Promise<unknown> = Promise.resolve();
 
@@ -141,8 +142,7 @@ export class TensorStore extends CountedTensors<TfjsTensor> {
     // Until its first use a tensor may be only a reference to the array on the host. A reshape is a use and no copy:
     // so weights go to a GPU one by one.
     const use = (tensor: TfTensor): TfTensor => this.tf.reshape(tensor, [...shape]);
-    const weight = new Float32Weight(this.tf, source, this.#make(values, shape, use));
-    this.#weights.add(weight);
+    const weight = this.weights.add(new Float32Weight(this.tf, source, this.#make(values, shape, use)));
     this.#hold(weight.bytes);
     return weight;
   }
@@ -184,40 +184,22 @@ export class TensorStore extends CountedTensors<TfjsTensor> {
   }
 
   releaseWeight(weight: Weight): void {
-    this.#dropWeight(this.weight(weight, 'releaseWeight'));
+    this.#dropWeight(this.weights.take(weight, 'releaseWeight'));
   }
 
   #dropWeight(weight: FrozenWeight): void {
-    this.#weights.delete(weight);
     this.bytesInUse -= weight.bytes;
     weight.dispose();
   }
 
-  /** @throws EngineError if the weight is released or belongs to another engine */
-  weight(weight: Weight, operation: string): FrozenWeight {
-    const known = weight as FrozenWeight;
-    if (this.#weights.has(known)) return known;
-    throw new EngineError(`${operation}: the weight ${weight.name} is released, or belongs to another engine`);
-  }
-
-  /** A weight of so many columns and any number of rows. */
-  weightMatrix(weight: Weight, columns: number, operation: string): FrozenWeight {
-    const known = this.weight(weight, operation);
-    requireMatrix(known, operation, known.name, { columns });
-    return known;
-  }
-
   /** The values of a weight vector. */
   vector(weight: Weight, length: number, operation: string): TfTensor {
-    const known = this.weight(weight, operation);
-    const { name, shape } = known;
-    if (shape.length === 1 && shape[0] === length) return known.values();
-    throw new EngineError(`${operation}: ${name} has shape [${shape.join(', ')}], expected [${length}]`);
+    return this.weights.useVector(weight, length, operation).values();
   }
 
   /** Frees everything. */
   dispose(): void {
     for (const tensor of [...this.live]) this.free(tensor);
-    for (const weight of [...this.#weights]) this.#dropWeight(weight);
+    for (const weight of this.weights.takeAll()) this.#dropWeight(weight);
   }
 }

@@ -180,7 +180,7 @@ export class TfjsEngine implements Engine {
   }
 
   async readWeight(weight: Weight): Promise<Float32Array> {
-    return new Float32Array(await this.#store.weight(weight, 'readWeight').values().data());
+    return new Float32Array(await this.#store.weights.use(weight, 'readWeight').values().data());
   }
 
   releaseWeight(weight: Weight): void {

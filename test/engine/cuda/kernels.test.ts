@@ -13,6 +13,8 @@ import { AttentionKernels, usualAttentionPrograms } from '../../../src/engine/cu
 import { KERNEL_SOURCES } from '../../../src/generated/cuda-kernels.js';
 import { KERNELS } from '../../../src/generated/kernel-launchers.js';
 
+const READER = new URL('../../../src/kernel-launchers.mjs', import.meta.url).href;
+
 /** Kernels that stand in a source under their own names, macros aside. */
 function kernelsIn(source: string): string[] {
   const pattern = /(?:KERNEL|__global__ void)\s+__launch_bounds__\([^)]*\)\s+(\w+)\(/g;
@@ -35,6 +37,32 @@ describe('kernels', () => {
     const isNamed = (name: string): boolean =>
       new RegExp(`\\b(${name}|${name.replace(/\d+$/, '')}\\{\\w+\\})['"]`).test(text);
     expect(names.filter((name) => !isNamed(name))).toEqual([]);
+  });
+
+  it('are formatted: 120 columns, no tabs, no blanks at the end of a line', () => {
+    const wrong = Object.entries(KERNEL_SOURCES).flatMap(([file, text]) =>
+      text.split('\n').flatMap((line, i) => (line.length > 120 || /\t|\s$/.test(line) ? [`${file}:${i + 1}`] : [])),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('have their parameters and launches in the tables of the README', async () => {
+    const { withTables } = (await import(READER)) as Record<string, (...texts: unknown[]) => unknown>;
+    const readme = readFileSync(new URL('../../../src/engine/cuda/kernels/README.md', import.meta.url), 'utf8');
+    expect(withTables!(readme, KERNEL_SOURCES)).toBe(readme);
+    const rows = readme.match(/^\| \w+/gm)!.map((row) => row.slice(2));
+    const missing = [...plainKernels(), ...ALL_KERNELS].filter(
+      ({ name }) => !rows.includes(name) && !rows.includes(name.replace(/\d+$/, 'W')),
+    );
+    expect(missing).toEqual([]);
+  });
+
+  it('are all launched somewhere', () => {
+    const folder = new URL('../../../src/engine/cuda/', import.meta.url);
+    const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
+    const text = files.map((name) => readFileSync(new URL(name, folder), 'utf8')).join('\n');
+    const unused = Object.keys(KERNELS).filter((name) => !new RegExp(`\\bKERNELS\\.${name}\\b`).test(text));
+    expect(unused).toEqual([]);
   });
 
   it('need no headers', () => {
@@ -208,15 +236,18 @@ describe('launchers', () => {
 
 describe('the reader of signatures', () => {
   it('takes one signature for all widths of a kernel, and no type that it does not know', async () => {
-    const { kernelsIn: readKernels, kernelLaunchers } = (await import(
-      new URL('../../../src/kernel-launchers.mjs', import.meta.url).href
-    )) as Record<string, (...sources: unknown[]) => unknown>;
+    const { kernelsIn: readKernels, kernelLaunchers } = (await import(READER)) as Record<
+      string,
+      (...sources: unknown[]) => unknown
+    >;
     const kernel = (name: string, inside: string): string => `KERNEL __launch_bounds__(32) ${name}(${inside}) {}\n`;
     const source = kernel('sum_8', 'float* y, int n') + kernel('sum_16', 'float* y, int n');
     expect(readKernels!('sum.cu', source)).toMatchObject([{ name: 'sum', widths: [8, 16], block: 32 }]);
     const different = kernel('sum_8', 'float* y, int n') + kernel('sum_16', 'float* y, i64 n');
     expect(() => readKernels!('sum.cu', different)).toThrow(/sum_\* have different parameters/);
     expect(() => readKernels!('sum.cu', kernel('sum', 'short n'))).toThrow(/cannot read the parameter "short n"/);
+    const list = { 'sum.cu': kernel('sum', 'int n0, int n2, int n3') };
+    expect(() => kernelLaunchers!(list)).toThrow(/n2 does not follow n0/);
     const twice = { 'attention-a.cu': kernel('sum', 'int n'), 'attention-b.cu': kernel('sum', 'u32 n') };
     expect(() => kernelLaunchers!(twice)).toThrow(/attention-a.cu and attention-b.cu/);
   });

@@ -43,7 +43,7 @@ function withDropped(store: TensorStore, lora: LoraPart, x: CpuTensor, body: (dr
 
 function forwardPart(store: TensorStore, x: CpuTensor, part: LinearPart): { y: CpuTensor; low: CpuTensor | undefined } {
   const [m, k] = x.shape as [number, number];
-  const weight = store.weightMatrix(part.weight, k, OPERATION);
+  const weight = store.weights.useMatrix(part.weight, k, OPERATION);
   const n = weight.rows;
   const lora = part.lora;
   const pair = lora && loraOf(store, lora, weight);
@@ -52,12 +52,13 @@ function forwardPart(store: TensorStore, x: CpuTensor, part: LinearPart): { y: C
   weight.product(m, x.ptr, y.ptr);
   if (bias !== undefined) store.byRows('addBias', m, n, [y.ptr, bias, n]);
   if (!lora || !pair) return { y, low: undefined };
+  const { runtime } = store;
   const { rank, a, b } = pair;
   const low = store.createSaved([m, rank]);
   withDropped(store, lora, x, (dropped) => {
-    store.runtime.matmul({ m, n: rank, k, a: dropped.ptr, b: a, transB: true, c: low.ptr });
+    runtime.matmul({ m, n: rank, k, a: dropped.ptr, b: a, transB: true, c: low.ptr });
   });
-  store.runtime.matmul({ m, n, k: rank, a: low.ptr, b, transB: true, c: y.ptr, alpha: lora.scale, beta: 1 });
+  runtime.matmul({ m, n, k: rank, a: low.ptr, b, transB: true, c: y.ptr, alpha: lora.scale, beta: 1 });
   return { y, low };
 }
 
@@ -73,32 +74,23 @@ function backwardLora(
 ): void {
   const [m, k] = x.shape as [number, number];
   const n = weight.rows;
+  const { runtime } = store;
   const { rank, a, b } = loraOf(store, lora, weight);
   const dLow = store.create([m, rank]);
-  store.runtime.matmul({ m, n: rank, k: n, a: dy.ptr, b, c: dLow.ptr, alpha: lora.scale });
+  runtime.matmul({ m, n: rank, k: n, a: dy.ptr, b, c: dLow.ptr, alpha: lora.scale });
   const [gradA, gradB] = [lora.a.grad, lora.b.grad].map((grad) => {
     const tensor = store.use(grad, OPERATION);
     tensor.isTouched = true;
     return tensor.ptr;
   }) as [number, number];
-  store.runtime.matmul({
-    m: n,
-    n: rank,
-    k: m,
-    a: dy.ptr,
-    transA: true,
-    b: low.ptr,
-    c: gradB,
-    alpha: lora.scale,
-    beta: 1,
-  });
+  runtime.matmul({ m: n, n: rank, k: m, a: dy.ptr, transA: true, b: low.ptr, c: gradB, alpha: lora.scale, beta: 1 });
   withDropped(store, lora, x, (dropped) => {
-    store.runtime.matmul({ m: rank, n: k, k: m, a: dLow.ptr, transA: true, b: dropped.ptr, c: gradA, beta: 1 });
+    runtime.matmul({ m: rank, n: k, k: m, a: dLow.ptr, transA: true, b: dropped.ptr, c: gradA, beta: 1 });
   });
-  if (dx && lora.dropout === 0) store.runtime.matmul({ m, n: k, k: rank, a: dLow.ptr, b: a, c: dx.ptr, beta: 1 });
+  if (dx && lora.dropout === 0) runtime.matmul({ m, n: k, k: rank, a: dLow.ptr, b: a, c: dx.ptr, beta: 1 });
   else if (dx) {
     const share = store.create(x.shape);
-    store.runtime.matmul({ m, n: k, k: rank, a: dLow.ptr, b: a, c: share.ptr });
+    runtime.matmul({ m, n: k, k: rank, a: dLow.ptr, b: a, c: share.ptr });
     dropout(store, lora, share, dx, true);
     store.release(share);
   }
@@ -131,7 +123,7 @@ export function linear(store: TensorStore): Operation<OperationAttributes['linea
         const u = part.lora ? saved[low++] : undefined;
         const dy = gradients[i];
         if (!dy) continue;
-        const weight = store.weight(part.weight, OPERATION);
+        const weight = store.weights.use(part.weight, OPERATION);
         const k = weight.columns;
         if (needs[0]) {
           const beta = dx ? 1 : 0;

@@ -31,7 +31,7 @@ function addNoise(values: Float32Array, noise: RowNoise): void {
 export function embedding(store: TensorStore): Operation<OperationAttributes['embedding']> {
   return {
     forward(_inputs, { table, ids, noise }) {
-      const weight = store.weight(table, 'embedding');
+      const weight = store.weights.use(table, 'embedding');
       checkRows(ids, weight.rows, 'embedding');
       if (noise) checkNoise(noise, ids.length);
       const out = store.create([ids.length, weight.columns]);

@@ -1,7 +1,5 @@
 // Element by element over [rows, columns]: a thread has 8 columns, blocks step over the rows. fp32, one rounding.
-
-#define COLUMN ((int)(blockIdx.x * blockDim.x + threadIdx.x) * 8)
-#define FOR_ROWS(row, rows) for (int row = blockIdx.y; row < rows; row += gridDim.y)
+// Launch: grid2(rows, columns).
 
 template <int KIND>
 DEVICE void gated_forward(float (&g)[8], const float (&u)[8]) {
@@ -9,7 +7,8 @@ DEVICE void gated_forward(float (&g)[8], const float (&u)[8]) {
   for (int i = 0; i < 8; i++) g[i] = g[i] * gate_of<KIND>(g[i]) * u[i];
 }
 
-KERNEL __launch_bounds__(128) gated_activation_forward(bf16* out, const bf16* gate, const bf16* up, int rows, int columns, int ldo, int ldgate, int ldup, int kind) {
+KERNEL __launch_bounds__(128) gated_activation_forward(bf16* out, const bf16* gate, const bf16* up, int rows,
+                                                       int columns, int ldo, int ldgate, int ldup, int kind) {
   const int c = COLUMN;
   if (c >= columns) return;
   FOR_ROWS(row, rows) {
@@ -24,16 +23,19 @@ KERNEL __launch_bounds__(128) gated_activation_forward(bf16* out, const bf16* ga
   }
 }
 
-KERNEL __launch_bounds__(128) gated_activation_backward(bf16* NULLABLE dgate, bf16* NULLABLE dup, bf16* NULLABLE y, const bf16* gate, const bf16* up, const bf16* dy, int rows, int columns, int lddgate, int lddup, int ldy, int ldgate, int ldup, int lddy, int kind) {
+KERNEL __launch_bounds__(128)
+    gated_activation_backward(bf16* NULLABLE dgate, bf16* NULLABLE dup, bf16* NULLABLE y, const bf16* gate,
+                              const bf16* up, const bf16* dy, int rows, int columns, int lddgate, int lddup, int ldy,
+                              int ldgate, int ldup, int lddy, int kind) {
   const int c = COLUMN;
   if (c >= columns) return;
   FOR_ROWS(row, rows) {
     float g[8], u[8], d[8];
-    const uint4 packedGate = load8(row_of(gate, row, ldgate), c, columns);
-    const uint4 packedUp = load8(row_of(up, row, ldup), c, columns);
+    const uint4 packed_gate = load8(row_of(gate, row, ldgate), c, columns);
+    const uint4 packed_up = load8(row_of(up, row, ldup), c, columns);
     load8(row_of(dy, row, lddy), c, columns, d);
-    unpack8(packedGate, g);
-    unpack8(packedUp, u);
+    unpack8(packed_gate, g);
+    unpack8(packed_up, u);
 #define CALL(KIND) gated_backward<KIND>(g, u, d)
     BY_KIND(CALL)
 #undef CALL
@@ -49,7 +51,8 @@ DEVICE void plain_forward(float (&x)[8]) {
   for (int i = 0; i < 8; i++) x[i] *= gate_of<KIND>(x[i]);
 }
 
-KERNEL __launch_bounds__(128) activation_forward(bf16* out, const bf16* x, int rows, int columns, int ldo, int ldx, int kind) {
+KERNEL __launch_bounds__(128)
+    activation_forward(bf16* out, const bf16* x, int rows, int columns, int ldo, int ldx, int kind) {
   const int c = COLUMN;
   if (c >= columns) return;
   FOR_ROWS(row, rows) {
@@ -68,7 +71,8 @@ DEVICE void plain_backward(float (&x)[8], const float (&d)[8]) {
   for (int i = 0; i < 8; i++) x[i] = d[i] * slope_of<KIND>(x[i], gate_of<KIND>(x[i]));
 }
 
-KERNEL __launch_bounds__(128) activation_backward(bf16* dx, const bf16* x, const bf16* dy, int rows, int columns, int lddx, int ldx, int lddy, int kind) {
+KERNEL __launch_bounds__(128) activation_backward(bf16* dx, const bf16* x, const bf16* dy, int rows, int columns,
+                                                  int lddx, int ldx, int lddy, int kind) {
   const int c = COLUMN;
   if (c >= columns) return;
   FOR_ROWS(row, rows) {
@@ -82,7 +86,8 @@ KERNEL __launch_bounds__(128) activation_backward(bf16* dx, const bf16* x, const
   }
 }
 
-KERNEL __launch_bounds__(128) add(bf16* out, const bf16* a, const bf16* b, int rows, int columns, int ldo, int lda, int ldb) {
+KERNEL __launch_bounds__(128)
+    add(bf16* out, const bf16* a, const bf16* b, int rows, int columns, int ldo, int lda, int ldb) {
   const int c = COLUMN;
   if (c >= columns) return;
   FOR_ROWS(row, rows) {
@@ -109,10 +114,11 @@ KERNEL __launch_bounds__(128) add_bias(bf16* y, const bf16* bias, int rows, int 
   }
 }
 
-KERNEL __launch_bounds__(128) scale(bf16* out, const bf16* x, const float* NULLABLE factorPointer, float factor, int rows, int columns, int ldo, int ldx) {
+KERNEL __launch_bounds__(128) scale(bf16* out, const bf16* x, const float* NULLABLE factor_pointer, float factor,
+                                    int rows, int columns, int ldo, int ldx) {
   const int c = COLUMN;
   if (c >= columns) return;
-  if (factorPointer) factor *= *factorPointer;
+  if (factor_pointer) factor *= *factor_pointer;
   FOR_ROWS(row, rows) {
     float v[8];
     load8(row_of(x, row, ldx), c, columns, v);

@@ -11,17 +11,18 @@
 // Memory rule: as in attention-forward.cu. lse and delta are fp32 [H, Tq]. Key ranges of the segments must not overlap
 // (each would write its own dk, dv); key rows outside every segment are not written.
 //
-// HEAD_SPLIT > 1: the warps form that many teams, each with all key rows of the tile and every HEAD_SPLIT-th part of the
-// group's heads; the teams' sums are added in order at the end. So the longest block is that much shorter.
+// HEAD_SPLIT > 1: the warps form that many teams, each with all key rows of the tile and every HEAD_SPLIT-th part of
+// the group's heads; the teams' sums are added in order at the end. So the longest block is that much shorter.
 //
 // Launch: grid (K, work items), block 32 · WARPS · HEAD_SPLIT, dynamic shared bytes
-// 2 · own_tile · row_bytes + HEAD_SPLIT · (4 · row_bytes + 16) · STREAM_TILE; own_tile counts key rows, STREAM_TILE query
-// rows. H/K must be a multiple of HEAD_SPLIT.
+// 2 · own_tile · row_bytes + HEAD_SPLIT · (4 · row_bytes + 16) · STREAM_TILE; own_tile counts key rows, STREAM_TILE
+// query rows. H/K must be a multiple of HEAD_SPLIT.
 // work: int4 (first key row of the tile, end of its segment's key rows, first query row, end of its query rows),
 // heaviest first (buildAttentionKeyWork). H must be a multiple of K.
 
-static_assert(HEAD_SPLIT == 1 || 2 * own_tile * row_bytes + HEAD_SPLIT * (4 * row_bytes + 16) * STREAM_TILE >=
-              own_tile * head_pad * 8, "a team's sums must fit where the tiles were");
+static_assert(HEAD_SPLIT == 1 ||
+                  2 * own_tile * row_bytes + HEAD_SPLIT * (4 * row_bytes + 16) * STREAM_TILE >= own_tile * head_pad * 8,
+              "a team's sums must fit where the tiles were");
 
 constexpr int sums_of_lane = ROW_FRAGMENTS * head_pad / 2;
 
@@ -37,14 +38,14 @@ DEVICE void visit_sums(float (&sum)[ROW_FRAGMENTS][head_pad / 8][4], F visit) {
   }
 }
 
-extern "C" __global__ void __launch_bounds__(threads * HEAD_SPLIT, MIN_BLOCKS)
-attention_backward_key_value(bf16* __restrict__ key_gradient, bf16* __restrict__ value_gradient,
-                             const bf16* __restrict__ output_gradient, const bf16* __restrict__ query,
-                             const bf16* __restrict__ key, const bf16* __restrict__ value,
-                             const float* __restrict__ log_sum, const float* __restrict__ delta, const int4* __restrict__ work,
-                             int key_gradient_stride, int value_gradient_stride, int output_gradient_stride,
-                             int query_stride, int key_stride, int value_stride,
-                             int heads, int query_rows, float scale, int causal) {
+extern "C" __global__ void __launch_bounds__(threads* HEAD_SPLIT, MIN_BLOCKS)
+    attention_backward_key_value(bf16* __restrict__ key_gradient, bf16* __restrict__ value_gradient,
+                                 const bf16* __restrict__ output_gradient, const bf16* __restrict__ query,
+                                 const bf16* __restrict__ key, const bf16* __restrict__ value,
+                                 const float* __restrict__ log_sum, const float* __restrict__ delta,
+                                 const int4* __restrict__ work, int key_gradient_stride, int value_gradient_stride,
+                                 int output_gradient_stride, int query_stride, int key_stride, int value_stride,
+                                 int heads, int query_rows, float scale, int causal) {
   const int4 item = work[blockIdx.y];
   const int key_first = item.x, key_end = item.y, query_end = item.w;
   const int kv_head = blockIdx.x;
@@ -69,9 +70,11 @@ attention_backward_key_value(bf16* __restrict__ key_gradient, bf16* __restrict__
   auto load_step = [&](int step) {
     const u32 stage = stages + (step & 1) * stage_bytes;
     const int valid = query_end - load_row;
-    copy_tile<stream_tile, threads>(stage, query + (long long)load_row * query_stride + load_head * HEAD_DIM, query_stride, valid, thread);
-    copy_tile<stream_tile, threads>(stage + half_stage, output_gradient + (long long)load_row * output_gradient_stride + load_head * HEAD_DIM,
-                                    output_gradient_stride, valid, thread);
+    copy_tile<stream_tile, threads>(stage, query + (long long)load_row * query_stride + load_head * HEAD_DIM,
+                                    query_stride, valid, thread);
+    copy_tile<stream_tile, threads>(
+        stage + half_stage, output_gradient + (long long)load_row * output_gradient_stride + load_head * HEAD_DIM,
+        output_gradient_stride, valid, thread);
     const long long statistics = (long long)load_head * query_rows + load_row;
     for (int i = thread; i < 2 * stream_tile; i += threads) {
       const int row = i % stream_tile;
@@ -85,8 +88,11 @@ attention_backward_key_value(bf16* __restrict__ key_gradient, bf16* __restrict__
     }
   };
   const int valid_keys = key_end - key_first;
-  copy_tile<own_tile, threads * HEAD_SPLIT>(key_tile, key + (long long)key_first * key_stride + kv_head * HEAD_DIM, key_stride, valid_keys, threadIdx.x);
-  copy_tile<own_tile, threads * HEAD_SPLIT>(value_tile, value + (long long)key_first * value_stride + kv_head * HEAD_DIM, value_stride, valid_keys, threadIdx.x);
+  copy_tile<own_tile, threads * HEAD_SPLIT>(key_tile, key + (long long)key_first * key_stride + kv_head * HEAD_DIM,
+                                            key_stride, valid_keys, threadIdx.x);
+  copy_tile<own_tile, threads * HEAD_SPLIT>(value_tile,
+                                            value + (long long)key_first * value_stride + kv_head * HEAD_DIM,
+                                            value_stride, valid_keys, threadIdx.x);
   if (steps > 0) load_step(0);
 
   const int warp_offset = warp * warp_rows;
@@ -110,7 +116,8 @@ attention_backward_key_value(bf16* __restrict__ key_gradient, bf16* __restrict__
     const u32 stage = (step & 1) * stage_bytes;
     const u32 query_tile = stages + stage;
     const u32 gradient_tile = query_tile + half_stage;
-    const float* statistics = (const float*)(shared_memory + 2 * own_bytes + team * team_bytes + stage + 2 * half_stage) + lane % 4 * 2;
+    const float* statistics =
+        (const float*)(shared_memory + 2 * own_bytes + team * team_bytes + stage + 2 * half_stage) + lane % 4 * 2;
 
     float p[ROW_FRAGMENTS][stream_tile / 8][4];
     clear(p);
@@ -196,8 +203,9 @@ attention_backward_key_value(bf16* __restrict__ key_gradient, bf16* __restrict__
     value_factor[f][0] = value_factor[f][1] = 1.0f;
   }
   unsigned char* staging = shared_memory + warp_offset * row_bytes;
-  store_rows<ROW_FRAGMENTS>(key_gradient + (long long)warp_first * key_gradient_stride + kv_head * HEAD_DIM, key_gradient_stride,
-                            key_end - warp_first, key_sum, key_factor, staging, lane);
-  store_rows<ROW_FRAGMENTS>(value_gradient + (long long)warp_first * value_gradient_stride + kv_head * HEAD_DIM, value_gradient_stride,
-                            key_end - warp_first, value_sum, value_factor, staging + own_bytes, lane);
+  store_rows<ROW_FRAGMENTS>(key_gradient + (long long)warp_first * key_gradient_stride + kv_head * HEAD_DIM,
+                            key_gradient_stride, key_end - warp_first, key_sum, key_factor, staging, lane);
+  store_rows<ROW_FRAGMENTS>(value_gradient + (long long)warp_first * value_gradient_stride + kv_head * HEAD_DIM,
+                            value_gradient_stride, key_end - warp_first, value_sum, value_factor, staging + own_bytes,
+                            lane);
 }

@@ -11,13 +11,15 @@
 // Launch of attention_backward_delta: grid ceil(Tq · H · delta_lanes / 256), block 256, no dynamic shared memory;
 // delta_lanes = D / 8 rounded up to a power of two.
 // Launch of attention_backward_query: grid (H, work items), block 32 · WARPS, dynamic shared bytes
-// (2 · own_tile + 4 · STREAM_TILE) · row_bytes; own_tile counts query rows, STREAM_TILE key rows. work as in the forward.
+// (2 · own_tile + 4 · STREAM_TILE) · row_bytes; own_tile counts query rows, STREAM_TILE key rows. work as in the
+// forward.
 
 constexpr int delta_lanes = HEAD_DIM > 64 ? 16 : HEAD_DIM > 32 ? 8 : HEAD_DIM > 16 ? 4 : HEAD_DIM > 8 ? 2 : 1;
 
 extern "C" __global__ void __launch_bounds__(256)
-attention_backward_delta(float* __restrict__ delta, const bf16* __restrict__ output_gradient, const bf16* __restrict__ output,
-                         int output_gradient_stride, int output_stride, int heads, int query_rows) {
+    attention_backward_delta(float* __restrict__ delta, const bf16* __restrict__ output_gradient,
+                             const bf16* __restrict__ output, int output_gradient_stride, int output_stride, int heads,
+                             int query_rows) {
   const long long index = ((long long)blockIdx.x * 256 + threadIdx.x) / delta_lanes;
   const int unit = threadIdx.x % delta_lanes;
   const int head = index % heads;
@@ -37,11 +39,12 @@ attention_backward_delta(float* __restrict__ delta, const bf16* __restrict__ out
 }
 
 extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
-attention_backward_query(bf16* __restrict__ query_gradient, const bf16* __restrict__ output_gradient,
-                         const bf16* __restrict__ query, const bf16* __restrict__ key, const bf16* __restrict__ value,
-                         const float* __restrict__ log_sum, const float* __restrict__ delta, const int4* __restrict__ work,
-                         int query_gradient_stride, int output_gradient_stride, int query_stride, int key_stride, int value_stride,
-                         int kv_heads, int query_rows, float scale, int causal) {
+    attention_backward_query(bf16* __restrict__ query_gradient, const bf16* __restrict__ output_gradient,
+                             const bf16* __restrict__ query, const bf16* __restrict__ key,
+                             const bf16* __restrict__ value, const float* __restrict__ log_sum,
+                             const float* __restrict__ delta, const int4* __restrict__ work, int query_gradient_stride,
+                             int output_gradient_stride, int query_stride, int key_stride, int value_stride,
+                             int kv_heads, int query_rows, float scale, int causal) {
   const int4 item = work[blockIdx.y];
   const int query_first = item.x, query_end = item.y, key_first = item.z, key_end = item.w;
   const int head = blockIdx.x;
@@ -67,8 +70,10 @@ attention_backward_query(bf16* __restrict__ query_gradient, const bf16* __restri
     next_value += stream_tile * value_stride;
   };
   const int valid_rows = query_end - query_first;
-  copy_tile<own_tile, threads>(query_tile, query + (long long)query_first * query_stride + head * HEAD_DIM, query_stride, valid_rows, thread);
-  copy_tile<own_tile, threads>(query_tile + own_bytes, output_gradient + (long long)query_first * output_gradient_stride + head * HEAD_DIM,
+  copy_tile<own_tile, threads>(query_tile, query + (long long)query_first * query_stride + head * HEAD_DIM,
+                               query_stride, valid_rows, thread);
+  copy_tile<own_tile, threads>(query_tile + own_bytes,
+                               output_gradient + (long long)query_first * output_gradient_stride + head * HEAD_DIM,
                                output_gradient_stride, valid_rows, thread);
   if (key_first < seen_end) load_step(key_first, 0);
 
@@ -107,13 +112,15 @@ attention_backward_query(bf16* __restrict__ query_gradient, const bf16* __restri
     clear(ds);
     multiply_transposed<ROW_FRAGMENTS, stream_tile>(ds, query_warp + own_bytes, value_tile + column_major_lane(lane));
     // Keys past the end or not seen: their exp could overflow, so p is set, not multiplied.
-    const bool partial = step_first + stream_tile > key_end || (causal && step_first + stream_tile - 1 > warp_first + diagonal);
+    const bool partial =
+        step_first + stream_tile > key_end || (causal && step_first + stream_tile - 1 > warp_first + diagonal);
 #pragma unroll
     for (int f = 0; f < ROW_FRAGMENTS; f++) {
 #pragma unroll
       for (int half = 0; half < 2; half++) {
         const int row = warp_first + f * 16 + half * 8 + lane / 4;
-        const int limit = partial ? (causal ? min(key_end, row + diagonal + 1) : key_end) - step_first - lane % 4 * 2 : stream_tile;
+        const int limit =
+            partial ? (causal ? min(key_end, row + diagonal + 1) : key_end) - step_first - lane % 4 * 2 : stream_tile;
 #pragma unroll
         for (int n = 0; n < stream_tile / 8; n++) {
 #pragma unroll
@@ -137,6 +144,7 @@ attention_backward_query(bf16* __restrict__ query_gradient, const bf16* __restri
   float result_factor[ROW_FRAGMENTS][2];
 #pragma unroll
   for (int f = 0; f < ROW_FRAGMENTS; f++) result_factor[f][0] = result_factor[f][1] = scale;
-  store_rows<ROW_FRAGMENTS>(query_gradient + (long long)warp_first * query_gradient_stride + head * HEAD_DIM, query_gradient_stride,
-                            query_end - warp_first, sum, result_factor, shared_memory + warp_offset * row_bytes, lane);
+  store_rows<ROW_FRAGMENTS>(query_gradient + (long long)warp_first * query_gradient_stride + head * HEAD_DIM,
+                            query_gradient_stride, query_end - warp_first, sum, result_factor,
+                            shared_memory + warp_offset * row_bytes, lane);
 }

@@ -10,9 +10,9 @@
 // The same launch may turn q and k by their positions and append k and v to the cache (with a new_key): the block whose
 // item ends with the newest key turns it, puts it into its tile and writes it and the value to the last key row.
 //
-// Memory rule: q, o, k, v as in attention-forward.cu. partial_output fp32 [slots, H, D], partial_log_sum fp32 [slots, H]
-// (log2 of the scaled sums). cosine and sine fp32 [query rows, D/2], query_scale fp32 [query rows] or null. arrived: u32
-// [slots, K], zeros before and after every launch.
+// Memory rule: q, o, k, v as in attention-forward.cu. partial_output fp32 [slots, H, D], partial_log_sum fp32 [slots,
+// H] (log2 of the scaled sums). cosine and sine fp32 [query rows, D/2], query_scale fp32 [query rows] or null. arrived:
+// u32 [slots, K], zeros before and after every launch.
 //
 // Launch of attention_decode: grid (K, work items), block 32 · WARPS, dynamic shared bytes
 // WARPS · 4 · STREAM_TILE · row_bytes. ROW_FRAGMENTS must be 1, H/K at most 16, H a multiple of K.
@@ -30,11 +30,13 @@ DEVICE u32 turn(u32 own, u32 other, bool upper, float2 cosine, float2 sine, floa
 }
 
 extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
-attention_decode(bf16* __restrict__ output, float* partial_output, float* partial_log_sum, const bf16* __restrict__ query,
-                 bf16* key, bf16* value, const int4* __restrict__ work, const int2* __restrict__ shares, u32* NULLABLE arrived,
-                 const bf16* __restrict__ NULLABLE new_key, const bf16* __restrict__ NULLABLE new_value, const float* __restrict__ NULLABLE cosine,
-                 const float* __restrict__ NULLABLE sine, const float* __restrict__ NULLABLE query_scale, int output_stride, int query_stride,
-                 int key_stride, int value_stride, int new_key_stride, int new_value_stride, int heads, float scale) {
+    attention_decode(bf16* __restrict__ output, float* partial_output, float* partial_log_sum,
+                     const bf16* __restrict__ query, bf16* key, bf16* value, const int4* __restrict__ work,
+                     const int2* __restrict__ shares, u32* NULLABLE arrived, const bf16* __restrict__ NULLABLE new_key,
+                     const bf16* __restrict__ NULLABLE new_value, const float* __restrict__ NULLABLE cosine,
+                     const float* __restrict__ NULLABLE sine, const float* __restrict__ NULLABLE query_scale,
+                     int output_stride, int query_stride, int key_stride, int value_stride, int new_key_stride,
+                     int new_value_stride, int heads, float scale) {
   constexpr int half_head = HEAD_DIM / 2;
   const int4 item = work[blockIdx.y];
   const int row = item.x & 0x3fffffff, key_first = item.y, key_end = item.z, slot = item.w;
@@ -56,7 +58,8 @@ attention_decode(bf16* __restrict__ output, float* partial_output, float* partia
     const int valid = key_end - key_first - first - (appends ? 1 : 0);
     const u32 stage = stages + stage_index * 2 * half_stage;
     copy_tile<stream_tile, 32>(stage, key_head + (long long)first * key_stride, key_stride, valid, lane);
-    copy_tile<stream_tile, 32>(stage + half_stage, value_head + (long long)first * value_stride, value_stride, valid, lane);
+    copy_tile<stream_tile, 32>(stage + half_stage, value_head + (long long)first * value_stride, value_stride, valid,
+                               lane);
   };
   if (warp < tiles) load_tile(warp, 0);
   close_copy_group();
@@ -68,7 +71,8 @@ attention_decode(bf16* __restrict__ output, float* partial_output, float* partia
     const bf16* from_key = new_key + (long long)row * new_key_stride + kv_head * HEAD_DIM + lane * 2;
     const bf16* from_value = new_value + (long long)row * new_value_stride + kv_head * HEAD_DIM + lane * 2;
     const u32 lower = *(const u32*)from_key, upper = *(const u32*)(from_key + half_head);
-    const float2 c = *(const float2*)(cosine + row * half_head + lane * 2), s = *(const float2*)(sine + row * half_head + lane * 2);
+    const float2 c = *(const float2*)(cosine + row * half_head + lane * 2),
+                 s = *(const float2*)(sine + row * half_head + lane * 2);
     newest[0] = turn(lower, upper, false, c, s, 1.0f);
     newest[1] = turn(upper, lower, true, c, s, 1.0f);
     newest[2] = *(const u32*)from_value;
@@ -89,7 +93,10 @@ attention_decode(bf16* __restrict__ output, float* partial_output, float* partia
     for (int part = 0; part < 4; part++) {
       const int head = lane / 4 + part % 2 * 8;
       const int column = d * 16 + lane % 4 * 2 + part / 2 * 8;
-      query_fragments[d][part] = head < group && column < HEAD_DIM ? *(const u32*)(query + (long long)row * query_stride + (head_first + head) * HEAD_DIM + column) : 0u;
+      query_fragments[d][part] =
+          head < group && column < HEAD_DIM
+              ? *(const u32*)(query + (long long)row * query_stride + (head_first + head) * HEAD_DIM + column)
+              : 0u;
     }
   }
   if (new_key) {
@@ -119,8 +126,10 @@ attention_decode(bf16* __restrict__ output, float* partial_output, float* partia
           if (head >= group || column >= HEAD_DIM) continue;
           const bool upper = column >= half_head;
           const int i = upper ? column - half_head : column;
-          const u32 other = *(const u32*)(query + (long long)row * query_stride + (head_first + head) * HEAD_DIM + (upper ? i : i + half_head));
-          query_fragments[d][part] = turn(query_fragments[d][part], other, upper, *(const float2*)(c_row + i), *(const float2*)(s_row + i), stretch);
+          const u32 other = *(const u32*)(query + (long long)row * query_stride + (head_first + head) * HEAD_DIM +
+                                          (upper ? i : i + half_head));
+          query_fragments[d][part] = turn(query_fragments[d][part], other, upper, *(const float2*)(c_row + i),
+                                          *(const float2*)(s_row + i), stretch);
         }
       }
     }
@@ -141,7 +150,8 @@ attention_decode(bf16* __restrict__ output, float* partial_output, float* partia
     __syncwarp();
     if (appends && tile == tiles - 1) {
       if (owns_newest) {
-        unsigned char* place = warp_memory + stage_index * 2 * half_stage + (key_end - 1 - key_first - tile * stream_tile) * row_bytes + lane * 4;
+        unsigned char* place = warp_memory + stage_index * 2 * half_stage +
+                               (key_end - 1 - key_first - tile * stream_tile) * row_bytes + lane * 4;
         *(u32*)place = newest[0];
         *(u32*)(place + 2 * half_head) = newest[1];
         *(u32*)(place + half_stage) = newest[2];
@@ -229,7 +239,8 @@ attention_decode(bf16* __restrict__ output, float* partial_output, float* partia
     float largest = NEGATIVE_INFINITY, all = 0.0f, result = 0.0f;
     for (int w = 0; w < WARPS; w++) largest = fmaxf(largest, first[w * half_stage + head_pad]);
     for (int w = 0; w < WARPS; w++) {
-      const float share = first[w * half_stage + head_pad + 1] > 0.0f ? exp2_fast(first[w * half_stage + head_pad] - largest) : 0.0f;
+      const float share =
+          first[w * half_stage + head_pad + 1] > 0.0f ? exp2_fast(first[w * half_stage + head_pad] - largest) : 0.0f;
       all += share * first[w * half_stage + head_pad + 1];
       result += share * first[w * half_stage + column];
     }
@@ -239,7 +250,9 @@ attention_decode(bf16* __restrict__ output, float* partial_output, float* partia
       output[(long long)row * output_stride + target_head * HEAD_DIM + column] = (bf16)pack_bf16(result, 0.0f);
     } else {
       partial_output[((long long)slot * heads + target_head) * HEAD_DIM + column] = result;
-      if (column == 0) partial_log_sum[(long long)slot * heads + target_head] = all > 0.0f ? largest + log2_fast(all) : NEGATIVE_INFINITY;
+      if (column == 0)
+        partial_log_sum[(long long)slot * heads + target_head] =
+            all > 0.0f ? largest + log2_fast(all) : NEGATIVE_INFINITY;
     }
   }
   if (slot < 0) return;
@@ -257,13 +270,15 @@ attention_decode(bf16* __restrict__ output, float* partial_output, float* partia
     const int head = head_first + index / HEAD_DIM;
     const int column = index % HEAD_DIM;
     float largest = NEGATIVE_INFINITY, all = 0.0f, result = 0.0f;
-    for (int i = 0; i < share.y; i++) largest = fmaxf(largest, __ldcg(partial_log_sum + (long long)(share.x + i) * heads + head));
+    for (int i = 0; i < share.y; i++)
+      largest = fmaxf(largest, __ldcg(partial_log_sum + (long long)(share.x + i) * heads + head));
     for (int i = 0; i < share.y; i++) {
       const long long place = (long long)(share.x + i) * heads + head;
       const float part = largest == NEGATIVE_INFINITY ? 0.0f : exp2_fast(__ldcg(partial_log_sum + place) - largest);
       all += part;
       result += part * __ldcg(partial_output + place * HEAD_DIM + column);
     }
-    output[(long long)row * output_stride + head * HEAD_DIM + column] = (bf16)pack_bf16(all > 0.0f ? result / all : 0.0f, 0.0f);
+    output[(long long)row * output_stride + head * HEAD_DIM + column] =
+        (bf16)pack_bf16(all > 0.0f ? result / all : 0.0f, 0.0f);
   }
 }

@@ -3,25 +3,25 @@
 //   s = q·kᵀ,  p = softmax(scale · s) over the keys of the row's segment,  o = p·v,  lse = ln Σ exp(scale · s)
 //
 // The keys pass by in tiles with a running maximum m and sum l of each row (online softmax), in powers of two:
-// 2^(c·s - c·m) with c = scale · log2(e) is one multiply-add and one ex2. A row's m follows only when the new maximum is
-// more than 2^8 times larger: p stays below 256, where bf16 and fp32 lose nothing, and the rescaling of o is rare.
+// 2^(c·s - c·m) with c = scale · log2(e) is one multiply-add and one ex2. A row's m follows only when the new maximum
+// is more than 2^8 times larger: p stays below 256, where bf16 and fp32 lose nothing, and the rescaling of o is rare.
 // A row that sees no key (causal, more queries than keys) gives o = 0 and lse = -infinity.
 //
-// Memory rule: q, k, v, o are bf16 rows with any stride that is a multiple of 8 elements, 16-byte aligned; head h is the
-// columns h·D..h·D + D. lse is fp32 [H, Tq]; null means do not save it. Every output element of every row in `work` is
-// written once by one thread: the result does not depend on timing.
+// Memory rule: q, k, v, o are bf16 rows with any stride that is a multiple of 8 elements, 16-byte aligned; head h is
+// the columns h·D..h·D + D. lse is fp32 [H, Tq]; null means do not save it. Every output element of every row in `work`
+// is written once by one thread: the result does not depend on timing.
 //
 // Launch: grid (H, work items), block 32 · WARPS, dynamic shared bytes (own_tile + 4 · STREAM_TILE) · row_bytes.
 // work: int4 (first query row of the tile, end of its segment's query rows, first key row, end of its key rows), in
-// absolute rows, heaviest first (buildAttentionWork). Macros: see attention-tiles.cuh; QUERY_IN_REGISTERS 0 or 1.
+// absolute rows, heaviest first (buildAttentionWork). Macros: see attention-tiles.cuh.
 
 constexpr float rescale_threshold = 8.0f;
 
 extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
-attention_forward(bf16* __restrict__ output, float* __restrict__ NULLABLE log_sum, const bf16* __restrict__ query,
-                  const bf16* __restrict__ key, const bf16* __restrict__ value, const int4* __restrict__ work,
-                  int output_stride, int query_stride, int key_stride, int value_stride,
-                  int kv_heads, int query_rows, float scale, int causal) {
+    attention_forward(bf16* __restrict__ output, float* __restrict__ NULLABLE log_sum, const bf16* __restrict__ query,
+                      const bf16* __restrict__ key, const bf16* __restrict__ value, const int4* __restrict__ work,
+                      int output_stride, int query_stride, int key_stride, int value_stride, int kv_heads,
+                      int query_rows, float scale, int causal) {
   const int4 item = work[blockIdx.y];
   const int query_first = item.x, query_end = item.y, key_first = item.z, key_end = item.w;
   const int head = blockIdx.x;
@@ -45,7 +45,8 @@ attention_forward(bf16* __restrict__ output, float* __restrict__ NULLABLE log_su
     next_key += stream_tile * key_stride;
     next_value += stream_tile * value_stride;
   };
-  copy_tile<own_tile, threads>(query_tile, query + (long long)query_first * query_stride + head * HEAD_DIM, query_stride, query_end - query_first, thread);
+  copy_tile<own_tile, threads>(query_tile, query + (long long)query_first * query_stride + head * HEAD_DIM,
+                               query_stride, query_end - query_first, thread);
   if (key_first < seen_end) load_step(key_first, 0);
 
   const int warp_first = query_first + warp * warp_rows;
@@ -59,9 +60,6 @@ attention_forward(bf16* __restrict__ output, float* __restrict__ NULLABLE log_su
     maximum[f][0] = maximum[f][1] = NEGATIVE_INFINITY;
     total[f][0] = total[f][1] = 0.0f;
   }
-#if QUERY_IN_REGISTERS
-  u32 query_fragments[ROW_FRAGMENTS][head_pad / 16][4];
-#endif
 
   int parity = 0;
 #pragma unroll 1
@@ -76,30 +74,7 @@ attention_forward(bf16* __restrict__ output, float* __restrict__ NULLABLE log_su
 
     float score[ROW_FRAGMENTS][stream_tile / 8][4];
     clear(score);
-#if QUERY_IN_REGISTERS
-    if (step_first == key_first) {
-#pragma unroll
-      for (int f = 0; f < ROW_FRAGMENTS; f++) {
-#pragma unroll
-        for (int d = 0; d < head_pad / 16; d++) load_matrices(query_fragments[f][d], query_warp + f * 16 * row_bytes + d * 32);
-      }
-    }
-#pragma unroll
-    for (int d = 0; d < head_pad / 16; d++) {
-#pragma unroll
-      for (int n = 0; n < stream_tile / 16; n++) {
-        u32 b[4];
-        load_matrices(b, key_tile + column_major_lane(lane) + n * 16 * row_bytes + d * 32);
-#pragma unroll
-        for (int f = 0; f < ROW_FRAGMENTS; f++) {
-          multiply_add(score[f][2 * n], query_fragments[f][d], b[0], b[1]);
-          multiply_add(score[f][2 * n + 1], query_fragments[f][d], b[2], b[3]);
-        }
-      }
-    }
-#else
     multiply_transposed<ROW_FRAGMENTS, stream_tile>(score, query_warp, key_tile + column_major_lane(lane));
-#endif
 
     if (step_first + stream_tile > key_end || (causal && step_first + stream_tile - 1 > warp_first + diagonal)) {
 #pragma unroll
@@ -125,7 +100,8 @@ attention_forward(bf16* __restrict__ output, float* __restrict__ NULLABLE log_su
       for (int half = 0; half < 2; half++) {
         float largest = NEGATIVE_INFINITY;
 #pragma unroll
-        for (int n = 0; n < stream_tile / 8; n++) largest = fmaxf(largest, fmaxf(score[f][n][2 * half], score[f][n][2 * half + 1]));
+        for (int n = 0; n < stream_tile / 8; n++)
+          largest = fmaxf(largest, fmaxf(score[f][n][2 * half], score[f][n][2 * half + 1]));
         // The four lanes of a row hold its columns between them.
         largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 1));
         largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 2));
@@ -181,10 +157,11 @@ attention_forward(bf16* __restrict__ output, float* __restrict__ NULLABLE log_su
       inverse[f][half] = all > 0.0f ? 1.0f / all : 0.0f;
       const int row = warp_first + f * 16 + half * 8 + lane / 4;
       if (log_sum != nullptr && lane % 4 == 0 && row < query_end) {
-        log_sum[(long long)head * query_rows + row] = all > 0.0f ? maximum[f][half] * scale + log2_fast(all) * LN_2 : NEGATIVE_INFINITY;
+        log_sum[(long long)head * query_rows + row] =
+            all > 0.0f ? maximum[f][half] * scale + log2_fast(all) * LN_2 : NEGATIVE_INFINITY;
       }
     }
   }
-  store_rows<ROW_FRAGMENTS>(output + (long long)warp_first * output_stride + head * HEAD_DIM, output_stride, query_end - warp_first,
-                            sum, inverse, shared_memory + warp * warp_rows * row_bytes, lane);
+  store_rows<ROW_FRAGMENTS>(output + (long long)warp_first * output_stride + head * HEAD_DIM, output_stride,
+                            query_end - warp_first, sum, inverse, shared_memory + warp * warp_rows * row_bytes, lane);
 }

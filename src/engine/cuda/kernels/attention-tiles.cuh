@@ -30,13 +30,9 @@ constexpr int stream_tile = STREAM_TILE;
 extern __shared__ __align__(16) unsigned char shared_memory[];
 
 /** This lane's byte offset for a left operand [row][depth], or, transposed, a right operand stored [depth][column]. */
-DEVICE u32 row_major_lane(int lane) {
-  return (lane & 15) * row_bytes + (lane >> 4) * 16;
-}
+DEVICE u32 row_major_lane(int lane) { return (lane & 15) * row_bytes + (lane >> 4) * 16; }
 /** This lane's byte offset for a right operand stored [column][depth]. */
-DEVICE u32 column_major_lane(int lane) {
-  return ((lane & 7) + (lane >> 4) * 8) * row_bytes + ((lane >> 3) & 1) * 16;
-}
+DEVICE u32 column_major_lane(int lane) { return ((lane & 7) + (lane >> 4) * 8) * row_bytes + ((lane >> 3) & 1) * 16; }
 
 /** Starts the copy of ROWS rows, of which `valid` exist; the others become zeros. LOADERS threads take part. */
 template <int ROWS, int LOADERS>
@@ -57,7 +53,8 @@ DEVICE void copy_tile(u32 target, const bf16* source, int stride, int valid, int
   } else {
     for (int index = loader; index < ROWS * units; index += LOADERS) {
       const int row = index / units, unit = index % units;
-      copy_16_bytes(target + row * row_bytes + unit * 16, source + (long long)row * stride + unit * 8, row < valid && unit < HEAD_DIM / 8);
+      copy_16_bytes(target + row * row_bytes + unit * 16, source + (long long)row * stride + unit * 8,
+                    row < valid && unit < HEAD_DIM / 8);
     }
   }
 }
@@ -85,7 +82,8 @@ DEVICE void multiply_transposed(float (&c)[FRAGMENTS][COLUMNS / 8][4], u32 rows,
 
 /** sum [16·FRAGMENTS × D] += left [16·FRAGMENTS × DEPTH], packed in registers, · tile [DEPTH × D] in shared memory. */
 template <int FRAGMENTS, int DEPTH>
-DEVICE void multiply_packed(float (&sum)[FRAGMENTS][head_pad / 8][4], const u32 (&left)[FRAGMENTS][DEPTH / 16][4], u32 tile) {
+DEVICE void multiply_packed(float (&sum)[FRAGMENTS][head_pad / 8][4], const u32 (&left)[FRAGMENTS][DEPTH / 16][4],
+                            u32 tile) {
 #pragma unroll
   for (int depth = 0; depth < DEPTH / 16; depth++) {
 #pragma unroll
@@ -138,7 +136,8 @@ DEVICE void store_rows(bf16* target, int stride, int valid, const float (&sum)[F
       unsigned char* row = staging + (f * 16 + half * 8 + lane / 4) * row_bytes + lane % 4 * 4;
 #pragma unroll
       for (int n = 0; n < head_pad / 8; n++) {
-        *(u32*)(row + n * 16) = pack_bf16(sum[f][n][2 * half] * factor[f][half], sum[f][n][2 * half + 1] * factor[f][half]);
+        *(u32*)(row + n * 16) =
+            pack_bf16(sum[f][n][2 * half] * factor[f][half], sum[f][n][2 * half + 1] * factor[f][half]);
       }
     }
   }
@@ -147,6 +146,7 @@ DEVICE void store_rows(bf16* target, int stride, int valid, const float (&sum)[F
   for (int index = lane; index < FRAGMENTS * 16 * units; index += 32) {
     const int row = index / units;
     const int unit = index % units;
-    if (row < valid) *(uint4*)(target + (long long)row * stride + unit * 8) = *(const uint4*)(staging + row * row_bytes + unit * 16);
+    if (row < valid)
+      *(uint4*)(target + (long long)row * stride + unit * 8) = *(const uint4*)(staging + row * row_bytes + unit * 16);
   }
 }

@@ -1,12 +1,13 @@
-// Attention, backward, the key side, with warpgroup products: what attention-backward-key-value.cu does, for head sizes 64
-// and 128 on sm_90a. The parameters and the formulas are the same; the order of the work is not:
+// Attention, backward, the key side, with warpgroup products: what attention-backward-key-value.cu does, for head sizes
+// 64 and 128 on sm_90a. The parameters and the formulas are the same; the order of the work is not:
 //
-//   step j:  dp = v·do_jᵀ in the background of  p = exp part of s_j;  then  dv += p·do_j  in that of  ds = p ⊙ (dp - delta);
+//   step j:  dp = v·do_jᵀ in the background of  p = exp part of s_j;
+//            then  dv += p·do_j  in that of  ds = p ⊙ (dp - delta);
 //            then, one behind the other:  dk += ds·q_j,  s_(j+1) = k·q_(j+1)ᵀ
 //
-// Query rows and their gradients pass through STAGES stages. TEAMS 2: two teams of WARPS warps, each with all key rows of
-// the tile and every other step, whose sums are added at the end: so the longest block is half as long. Teams do not wait
-// for each other before.
+// Query rows and their gradients pass through STAGES stages. TEAMS 2: two teams of WARPS warps, each with all key rows
+// of the tile and every other step, whose sums are added at the end: so the longest block is half as long. Teams do not
+// wait for each other before.
 //
 // Launch: grid (K, work items), block 32 · WARPS · TEAMS, dynamic shared bytes
 // own_tile · 4 · D + TEAMS · STAGES · STREAM_TILE · (4 · D + 8). H/K must be a multiple of GROUP.
@@ -16,17 +17,18 @@
 constexpr int packed_first = stream_tile / 16 - 1;
 constexpr int stream_positions = stream_tile / GROUP;
 static_assert(TEAMS == 1 || TEAMS == 2, "the sums of two teams are exchanged");
-static_assert(TEAMS == 1 || own_tile * 4 * HEAD_DIM + TEAMS * STAGES * stream_tile * (4 * HEAD_DIM + 8) >= own_tile * 8 * HEAD_DIM,
+static_assert(TEAMS == 1 || own_tile * 4 * HEAD_DIM + TEAMS * STAGES * stream_tile * (4 * HEAD_DIM + 8) >=
+                                own_tile * 8 * HEAD_DIM,
               "a team's sums must fit where the tiles were");
 
-extern "C" __global__ void __launch_bounds__(threads * TEAMS, MIN_BLOCKS)
-attention_backward_key_value(bf16* __restrict__ key_gradient, bf16* __restrict__ value_gradient,
-                             const bf16* __restrict__ output_gradient, const bf16* __restrict__ query,
-                             const bf16* __restrict__ key, const bf16* __restrict__ value,
-                             const float* __restrict__ log_sum, const float* __restrict__ delta, const int4* __restrict__ work,
-                             int key_gradient_stride, int value_gradient_stride, int output_gradient_stride,
-                             int query_stride, int key_stride, int value_stride,
-                             int heads, int query_rows, float scale, int causal) {
+extern "C" __global__ void __launch_bounds__(threads* TEAMS, MIN_BLOCKS)
+    attention_backward_key_value(bf16* __restrict__ key_gradient, bf16* __restrict__ value_gradient,
+                                 const bf16* __restrict__ output_gradient, const bf16* __restrict__ query,
+                                 const bf16* __restrict__ key, const bf16* __restrict__ value,
+                                 const float* __restrict__ log_sum, const float* __restrict__ delta,
+                                 const int4* __restrict__ work, int key_gradient_stride, int value_gradient_stride,
+                                 int output_gradient_stride, int query_stride, int key_stride, int value_stride,
+                                 int heads, int query_rows, float scale, int causal) {
   const int4 item = work[blockIdx.y];
   const int key_first = item.x, key_end = item.y, query_end = item.w;
   const int kv_head = blockIdx.x, group_heads = heads / (int)gridDim.x;
@@ -62,24 +64,32 @@ attention_backward_key_value(bf16* __restrict__ key_gradient, bf16* __restrict__
       load_head += advance(load_row);
       const u32 rows = stages + stage * (2 * half_stage);
       const int valid = query_end - load_row;
-      copy_rows<stream_tile, GROUP, threads>(rows, query + (long long)load_row * query_stride + load_head * HEAD_DIM, query_stride, valid, thread);
-      copy_rows<stream_tile, GROUP, threads>(rows + half_stage, output_gradient + (long long)load_row * output_gradient_stride + load_head * HEAD_DIM,
-                                             output_gradient_stride, valid, thread);
+      copy_rows<stream_tile, GROUP, threads>(rows, query + (long long)load_row * query_stride + load_head * HEAD_DIM,
+                                             query_stride, valid, thread);
+      copy_rows<stream_tile, GROUP, threads>(
+          rows + half_stage, output_gradient + (long long)load_row * output_gradient_stride + load_head * HEAD_DIM,
+          output_gradient_stride, valid, thread);
       const u32 statistics = key_tile + statistics_offset + stage * statistics_bytes;
       const long long first = (long long)load_head * query_rows + load_row;
 #pragma unroll
       for (int i = 0; i < (2 * stream_tile + threads - 1) / threads; i++) {
         const int index = i * threads + thread, m = index % stream_tile;
         if (2 * stream_tile % threads == 0 || index < 2 * stream_tile) {
-          copy_4_bytes(statistics + 4 * index, (index < stream_tile ? log_sum : delta) + first + (long long)(m % GROUP) * query_rows + m / GROUP, m / GROUP < valid);
+          copy_4_bytes(
+              statistics + 4 * index,
+              (index < stream_tile ? log_sum : delta) + first + (long long)(m % GROUP) * query_rows + m / GROUP,
+              m / GROUP < valid);
         }
       }
     }
     close_copy_group();
   };
   const int valid_keys = key_end - key_first;
-  copy_rows<own_tile, 1, threads * TEAMS>(key_tile, key + (long long)key_first * key_stride + kv_head * HEAD_DIM, key_stride, valid_keys, threadIdx.x);
-  copy_rows<own_tile, 1, threads * TEAMS>(key_tile + own_bytes, value + (long long)key_first * value_stride + kv_head * HEAD_DIM, value_stride, valid_keys, threadIdx.x);
+  copy_rows<own_tile, 1, threads * TEAMS>(key_tile, key + (long long)key_first * key_stride + kv_head * HEAD_DIM,
+                                          key_stride, valid_keys, threadIdx.x);
+  copy_rows<own_tile, 1, threads * TEAMS>(key_tile + own_bytes,
+                                          value + (long long)key_first * value_stride + kv_head * HEAD_DIM,
+                                          value_stride, valid_keys, threadIdx.x);
   load_step(0, 0);
   if (STAGES == 3) load_step(1, 1);
 
@@ -95,19 +105,11 @@ attention_backward_key_value(bf16* __restrict__ key_gradient, bf16* __restrict__
   wait_copy_groups<STAGES - 2>();
   publish_rows();
   __syncthreads();
-#if OWN_IN_REGISTERS
-  u32 keys[head_steps][4], values[head_steps][4];
-  load_left<own_tile>(keys, key_tile, warp * 16, lane);
-  load_left<own_tile>(values, key_tile + own_bytes, warp * 16, lane);
-  hold(keys);
-  hold(values);
-  auto multiply_keys = [&](u64 queries) { multiply_transposed(p, keys, queries); };
-  auto multiply_values = [&](float (&ds)[stream_tile / 8][4], u64 gradients) { multiply_transposed(ds, values, gradients); };
-#else
   const u64 keys = describe_rows(key_tile + warp / 4 * (64 * 128), own_tile * 128);
   auto multiply_keys = [&](u64 queries) { multiply_transposed<own_tile>(p, keys, queries); };
-  auto multiply_values = [&](float (&ds)[stream_tile / 8][4], u64 gradients) { multiply_transposed<own_tile>(ds, keys + own_bytes / 16, gradients); };
-#endif
+  auto multiply_values = [&](float(&ds)[stream_tile / 8][4], u64 gradients) {
+    multiply_transposed<own_tile>(ds, keys + own_bytes / 16, gradients);
+  };
   if (steps > 0) {
     fence_products();
     multiply_keys(rows);
@@ -120,7 +122,8 @@ attention_backward_key_value(bf16* __restrict__ key_gradient, bf16* __restrict__
 #pragma unroll 1
   for (int step = 0; step < steps; step++) {
     const u64 queries = rows + stage * (2 * half_stage / 16), gradients = queries + half_stage / 16;
-    const float* statistics = (const float*)(shared_memory + statistics_offset + stage * statistics_bytes) + lane % 4 * 2;
+    const float* statistics =
+        (const float*)(shared_memory + statistics_offset + stage * statistics_bytes) + lane % 4 * 2;
     advance(tile_row);
     // Made anew in each step, so that no register carries what is not needed.
     float ds[stream_tile / 8][4];
@@ -211,10 +214,12 @@ attention_backward_key_value(bf16* __restrict__ key_gradient, bf16* __restrict__
   const int warp_first = key_first + warp * 16;
   unsigned char* staging = shared_memory + (TEAMS == 1 ? 0 : team * own_bytes) + warp * 16 * HEAD_DIM * 2;
   auto store_keys = [&]() {
-    store_rows<1>(key_gradient + (long long)warp_first * key_gradient_stride + kv_head * HEAD_DIM, key_gradient_stride, key_end - warp_first, key_sum, key_factor, staging, lane);
+    store_rows<1>(key_gradient + (long long)warp_first * key_gradient_stride + kv_head * HEAD_DIM, key_gradient_stride,
+                  key_end - warp_first, key_sum, key_factor, staging, lane);
   };
   auto store_values = [&]() {
-    store_rows<1>(value_gradient + (long long)warp_first * value_gradient_stride + kv_head * HEAD_DIM, value_gradient_stride, key_end - warp_first, value_sum, value_factor, staging, lane);
+    store_rows<1>(value_gradient + (long long)warp_first * value_gradient_stride + kv_head * HEAD_DIM,
+                  value_gradient_stride, key_end - warp_first, value_sum, value_factor, staging, lane);
   };
   if constexpr (TEAMS == 1) {
     store_keys();

@@ -1,22 +1,24 @@
-// Attention, backward, the query side, with warpgroup products: what attention-backward-query.cu does after the row sums
-// delta, for head sizes 64 and 128 on sm_90a. The parameters and the formulas are the same; the order of the work is not:
+// Attention, backward, the query side, with warpgroup products: what attention-backward-query.cu does after the row
+// sums delta, for head sizes 64 and 128 on sm_90a. The parameters and the formulas are the same; the order of the work
+// is not:
 //
 //   step j:  dp = do·v_jᵀ in the background of  p = exp part of s_j;  ds = p ⊙ (dp - delta);
 //            then, one behind the other:  dq += ds·k_j,  s_(j+1) = q·k_(j+1)ᵀ
 //
 // Keys and values pass through STAGES stages, 2 or 3.
 //
-// Launch: grid (H / GROUP, work items), block 32 · WARPS, dynamic shared bytes (own_tile + STAGES · STREAM_TILE) · 4 · D.
-// work: as in attention-forward.cu with own_tile / GROUP query rows a tile. Macros: see warpgroup-tiles.cuh.
+// Launch: grid (H / GROUP, work items), block 32 · WARPS, dynamic shared bytes (own_tile + STAGES · STREAM_TILE) · 4 ·
+// D. work: as in attention-forward.cu with own_tile / GROUP query rows a tile. Macros: see warpgroup-tiles.cuh.
 
 constexpr int own_positions = own_tile / GROUP;
 
 extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
-attention_backward_query(bf16* __restrict__ query_gradient, const bf16* __restrict__ output_gradient,
-                         const bf16* __restrict__ query, const bf16* __restrict__ key, const bf16* __restrict__ value,
-                         const float* __restrict__ log_sum, const float* __restrict__ delta, const int4* __restrict__ work,
-                         int query_gradient_stride, int output_gradient_stride, int query_stride, int key_stride, int value_stride,
-                         int kv_heads, int query_rows, float scale, int causal) {
+    attention_backward_query(bf16* __restrict__ query_gradient, const bf16* __restrict__ output_gradient,
+                             const bf16* __restrict__ query, const bf16* __restrict__ key,
+                             const bf16* __restrict__ value, const float* __restrict__ log_sum,
+                             const float* __restrict__ delta, const int4* __restrict__ work, int query_gradient_stride,
+                             int output_gradient_stride, int query_stride, int key_stride, int value_stride,
+                             int kv_heads, int query_rows, float scale, int causal) {
   const int4 item = work[blockIdx.y];
   const int query_first = item.x, query_end = item.y, key_first = item.z, key_end = item.w;
   const int head_first = blockIdx.x * GROUP;
@@ -29,7 +31,8 @@ attention_backward_query(bf16* __restrict__ query_gradient, const bf16* __restri
   // A warpgroup may see less than the block, or have no rows at all.
   const int group_first = query_first + warp / 4 * (64 / GROUP);
   const int group_seen = causal ? min(seen_end, group_first + 64 / GROUP + diagonal) : seen_end;
-  const int group_steps = group_first < query_end ? max(0, (group_seen - key_first + stream_tile - 1) / stream_tile) : 0;
+  const int group_steps =
+      group_first < query_end ? max(0, (group_seen - key_first + stream_tile - 1) / stream_tile) : 0;
 
   constexpr u32 own_bytes = own_tile * HEAD_DIM * 2;
   constexpr u32 half_stage = stream_tile * HEAD_DIM * 2;  // keys, then values
@@ -39,15 +42,20 @@ attention_backward_query(bf16* __restrict__ query_gradient, const bf16* __restri
     if (step < steps) {
       const int first = key_first + step * stream_tile;
       const u32 rows = stages + stage * (2 * half_stage);
-      copy_rows<stream_tile, 1, threads>(rows, key + (long long)first * key_stride + kv_head * HEAD_DIM, key_stride, key_end - first, thread);
-      copy_rows<stream_tile, 1, threads>(rows + half_stage, value + (long long)first * value_stride + kv_head * HEAD_DIM, value_stride, key_end - first, thread);
+      copy_rows<stream_tile, 1, threads>(rows, key + (long long)first * key_stride + kv_head * HEAD_DIM, key_stride,
+                                         key_end - first, thread);
+      copy_rows<stream_tile, 1, threads>(rows + half_stage,
+                                         value + (long long)first * value_stride + kv_head * HEAD_DIM, value_stride,
+                                         key_end - first, thread);
     }
     close_copy_group();
   };
   auto following = [](int stage) { return STAGES == 2 ? stage ^ 1 : stage == 2 ? 0 : stage + 1; };
-  copy_rows<own_tile, GROUP, threads>(query_tile, query + (long long)query_first * query_stride + head_first * HEAD_DIM, query_stride, query_end - query_first, thread);
-  copy_rows<own_tile, GROUP, threads>(query_tile + own_bytes, output_gradient + (long long)query_first * output_gradient_stride + head_first * HEAD_DIM,
-                                      output_gradient_stride, query_end - query_first, thread);
+  copy_rows<own_tile, GROUP, threads>(query_tile, query + (long long)query_first * query_stride + head_first * HEAD_DIM,
+                                      query_stride, query_end - query_first, thread);
+  copy_rows<own_tile, GROUP, threads>(
+      query_tile + own_bytes, output_gradient + (long long)query_first * output_gradient_stride + head_first * HEAD_DIM,
+      output_gradient_stride, query_end - query_first, thread);
   load_step(0, 0);
   if (STAGES == 3) load_step(1, 1);
 
@@ -69,19 +77,11 @@ attention_backward_query(bf16* __restrict__ query_gradient, const bf16* __restri
   wait_copy_groups<STAGES - 2>();
   publish_rows();
   __syncthreads();
-#if OWN_IN_REGISTERS
-  u32 queries[head_steps][4], gradients[head_steps][4];
-  load_left<own_tile>(queries, query_tile, warp * 16, lane);
-  load_left<own_tile>(gradients, query_tile + own_bytes, warp * 16, lane);
-  hold(queries);
-  hold(gradients);
-  auto multiply_queries = [&](u64 keys) { multiply_transposed(p, queries, keys); };
-  auto multiply_gradients = [&](float (&ds)[stream_tile / 8][4], u64 values) { multiply_transposed(ds, gradients, values); };
-#else
   const u64 queries = describe_rows(query_tile + warp / 4 * (64 * 128), own_tile * 128);
   auto multiply_queries = [&](u64 keys) { multiply_transposed<own_tile>(p, queries, keys); };
-  auto multiply_gradients = [&](float (&ds)[stream_tile / 8][4], u64 values) { multiply_transposed<own_tile>(ds, queries + own_bytes / 16, values); };
-#endif
+  auto multiply_gradients = [&](float(&ds)[stream_tile / 8][4], u64 values) {
+    multiply_transposed<own_tile>(ds, queries + own_bytes / 16, values);
+  };
   if (group_steps > 0) {
     fence_products();
     multiply_queries(rows);
@@ -106,7 +106,8 @@ attention_backward_query(bf16* __restrict__ query_gradient, const bf16* __restri
       multiply_gradients(ds, keys + half_stage / 16);
       close_products();
       const int step_first = key_first + step * stream_tile;
-      if (step_first + stream_tile > key_end || (causal && step_first + stream_tile - 1 > query_first + warp * 16 / GROUP + diagonal)) {
+      if (step_first + stream_tile > key_end ||
+          (causal && step_first + stream_tile - 1 > query_first + warp * 16 / GROUP + diagonal)) {
 #pragma unroll
         for (int half = 0; half < 2; half++) {
           const int row = query_first + (warp * 16 + half * 8 + lane / 4) / GROUP;
@@ -162,6 +163,8 @@ attention_backward_query(bf16* __restrict__ query_gradient, const bf16* __restri
   __syncthreads();
   const float result_factor[2] = {scale, scale};
   const int warp_first = query_first + warp * 16 / GROUP;
-  store_rows<GROUP>(query_gradient + (long long)warp_first * query_gradient_stride + (head_first + warp * 16 % GROUP) * HEAD_DIM, query_gradient_stride,
-                    query_end - warp_first, sum, result_factor, shared_memory + warp * 16 * HEAD_DIM * 2, lane);
+  store_rows<GROUP>(
+      query_gradient + (long long)warp_first * query_gradient_stride + (head_first + warp * 16 % GROUP) * HEAD_DIM,
+      query_gradient_stride, query_end - warp_first, sum, result_factor, shared_memory + warp * 16 * HEAD_DIM * 2,
+      lane);
 }

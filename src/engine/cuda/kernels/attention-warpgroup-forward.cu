@@ -13,10 +13,10 @@ constexpr float rescale_threshold = 8.0f;
 constexpr int own_positions = own_tile / GROUP;
 
 extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
-attention_forward(bf16* __restrict__ output, float* __restrict__ NULLABLE log_sum, const bf16* __restrict__ query,
-                  const bf16* __restrict__ key, const bf16* __restrict__ value, const int4* __restrict__ work,
-                  int output_stride, int query_stride, int key_stride, int value_stride,
-                  int kv_heads, int query_rows, float scale, int causal) {
+    attention_forward(bf16* __restrict__ output, float* __restrict__ NULLABLE log_sum, const bf16* __restrict__ query,
+                      const bf16* __restrict__ key, const bf16* __restrict__ value, const int4* __restrict__ work,
+                      int output_stride, int query_stride, int key_stride, int value_stride, int kv_heads,
+                      int query_rows, float scale, int causal) {
   const int4 item = work[blockIdx.y];
   const int query_first = item.x, query_end = item.y, key_first = item.z, key_end = item.w;
   const int head_first = blockIdx.x * GROUP;
@@ -29,7 +29,8 @@ attention_forward(bf16* __restrict__ output, float* __restrict__ NULLABLE log_su
   // A warpgroup may see less than the block, or have no rows at all.
   const int group_first = query_first + warp / 4 * (64 / GROUP);
   const int group_seen = causal ? min(seen_end, group_first + 64 / GROUP + diagonal) : seen_end;
-  const int group_steps = group_first < query_end ? max(0, (group_seen - key_first + stream_tile - 1) / stream_tile) : 0;
+  const int group_steps =
+      group_first < query_end ? max(0, (group_seen - key_first + stream_tile - 1) / stream_tile) : 0;
 
   constexpr u32 stage_bytes = stream_tile * HEAD_DIM * 2;
   const u32 query_tile = shared_address(shared_memory);
@@ -38,14 +39,19 @@ attention_forward(bf16* __restrict__ output, float* __restrict__ NULLABLE log_su
   const bf16* next_key = key + (long long)key_first * key_stride + kv_head * HEAD_DIM;
   const bf16* next_value = value + (long long)key_first * value_stride + kv_head * HEAD_DIM;
   auto load_keys = [&](int step) {
-    if (step < steps) copy_rows<stream_tile, 1, threads>(key_stages + (step & 1) * stage_bytes, next_key, key_stride, key_end - key_first - step * stream_tile, thread);
+    if (step < steps)
+      copy_rows<stream_tile, 1, threads>(key_stages + (step & 1) * stage_bytes, next_key, key_stride,
+                                         key_end - key_first - step * stream_tile, thread);
     next_key += (long long)stream_tile * key_stride;
   };
   auto load_values = [&](int step) {
-    if (step < steps) copy_rows<stream_tile, 1, threads>(value_stages + (step & 1) * stage_bytes, next_value, value_stride, key_end - key_first - step * stream_tile, thread);
+    if (step < steps)
+      copy_rows<stream_tile, 1, threads>(value_stages + (step & 1) * stage_bytes, next_value, value_stride,
+                                         key_end - key_first - step * stream_tile, thread);
     next_value += (long long)stream_tile * value_stride;
   };
-  copy_rows<own_tile, GROUP, threads>(query_tile, query + (long long)query_first * query_stride + head_first * HEAD_DIM, query_stride, query_end - query_first, thread);
+  copy_rows<own_tile, GROUP, threads>(query_tile, query + (long long)query_first * query_stride + head_first * HEAD_DIM,
+                                      query_stride, query_end - query_first, thread);
   load_keys(0);
   close_copy_group();
   load_values(0);
@@ -65,10 +71,14 @@ attention_forward(bf16* __restrict__ output, float* __restrict__ NULLABLE log_su
 #if OWN_IN_REGISTERS
   u32 query_left[head_steps][4];
   load_left<own_tile>(query_left, query_tile, warp * 16, lane);
-  auto multiply_keys = [&](int step) { multiply_transposed(score, query_left, keys + (step & 1) * (stage_bytes / 16)); };
+  auto multiply_keys = [&](int step) {
+    multiply_transposed(score, query_left, keys + (step & 1) * (stage_bytes / 16));
+  };
 #else
   const u64 query_left = describe_rows(query_tile + warp / 4 * (64 * 128), own_tile * 128);
-  auto multiply_keys = [&](int step) { multiply_transposed<own_tile>(score, query_left, keys + (step & 1) * (stage_bytes / 16)); };
+  auto multiply_keys = [&](int step) {
+    multiply_transposed<own_tile>(score, query_left, keys + (step & 1) * (stage_bytes / 16));
+  };
 #endif
   if (group_steps > 0) {
     fence_products();
@@ -83,7 +93,8 @@ attention_forward(bf16* __restrict__ output, float* __restrict__ NULLABLE log_su
     u32 probability[stream_tile / 16][4];
     if (step < group_steps) {
       const int step_first = key_first + step * stream_tile;
-      if (step_first + stream_tile > key_end || (causal && step_first + stream_tile - 1 > query_first + warp * 16 / GROUP + diagonal)) {
+      if (step_first + stream_tile > key_end ||
+          (causal && step_first + stream_tile - 1 > query_first + warp * 16 / GROUP + diagonal)) {
 #pragma unroll
         for (int half = 0; half < 2; half++) {
           const int row = query_first + (warp * 16 + half * 8 + lane / 4) / GROUP;
@@ -180,13 +191,16 @@ attention_forward(bf16* __restrict__ output, float* __restrict__ NULLABLE log_su
     const int m = warp * 16 + half * 8 + lane / 4;
     const int row = query_first + m / GROUP;
     if (log_sum != nullptr && lane % 4 == 0 && row < query_end) {
-      log_sum[(long long)(head_first + m % GROUP) * query_rows + row] = all > 0.0f ? maximum[half] * scale + log2_fast(all) * LN_2 : NEGATIVE_INFINITY;
+      log_sum[(long long)(head_first + m % GROUP) * query_rows + row] =
+          all > 0.0f ? maximum[half] * scale + log2_fast(all) * LN_2 : NEGATIVE_INFINITY;
     }
   }
-  // The copies of the query tile, which are waited for in the loop where there is one, must not land on the staged rows.
+  // The copies of the query tile, which are waited for in the loop where there is one, must not land on the staged
+  // rows.
   wait_copy_groups<0>();
   __syncthreads();
   const int warp_first = query_first + warp * 16 / GROUP;
-  store_rows<GROUP>(output + (long long)warp_first * output_stride + (head_first + warp * 16 % GROUP) * HEAD_DIM, output_stride,
-                    query_end - warp_first, sum, inverse, shared_memory + warp * 16 * HEAD_DIM * 2, lane);
+  store_rows<GROUP>(output + (long long)warp_first * output_stride + (head_first + warp * 16 % GROUP) * HEAD_DIM,
+                    output_stride, query_end - warp_first, sum, inverse, shared_memory + warp * 16 * HEAD_DIM * 2,
+                    lane);
 }

@@ -15,6 +15,9 @@ typedef unsigned long long u64;
 #define NULLABLE  // marks the pointers of a kernel that may be null
 #define KERNEL extern "C" __global__ void
 #define INFINITY_F __int_as_float(0x7f800000)
+// A pass over [rows, columns]: the first of a thread's 8 columns, and its rows.
+#define COLUMN ((int)(blockIdx.x * blockDim.x + threadIdx.x) * 8)
+#define FOR_ROWS(row, rows) for (int row = blockIdx.y; row < rows; row += gridDim.y)
 
 // PTX begin: the CPU emulation stands in for what lies up to "PTX end".
 
@@ -61,15 +64,16 @@ DEVICE void load_matrices_transposed(u32 (&r)[4], const void* shared) {
 
 /** c [16 × 8] += a [16 × 16] · b [16 × 8], fp32 sums. */
 DEVICE void multiply_add(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
-  asm(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 /** Asks for bytes, a multiple of 16, to be brought into the second-level cache. */
 DEVICE void prefetch(const void* p, u32 bytes) {
 #if __CUDA_ARCH__ >= 900
-  if (bytes) asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(__cvta_generic_to_global(p)), "r"(bytes) : "memory");
+  if (bytes)
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(__cvta_generic_to_global(p)), "r"(bytes)
+                 : "memory");
 #endif
 }
 
@@ -78,7 +82,10 @@ DEVICE void count_up(u32* count) {
   asm volatile("fence.acq_rel.gpu;" ::: "memory");
   asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(count) : "memory");
 }
-/** Until a count has come to `target`; it may pass through 2^32. What was written before the counts is seen from here on. */
+/**
+ * Until a count has come to `target`; it may pass through 2^32. What was written before the counts is seen from here
+ * on.
+ */
 DEVICE void await_count(const u32* count, u32 target) {
   u32 now;
   do asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(now) : "l"(count) : "memory");
@@ -87,7 +94,10 @@ DEVICE void await_count(const u32* count, u32 target) {
 /** 16 bytes that other blocks of this kernel wrote. */
 DEVICE float4 load_fresh(const float* p) {
   float4 v;
-  asm volatile("ld.global.cg.v4.f32 {%0,%1,%2,%3}, [%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "l"(p) : "memory");
+  asm volatile("ld.global.cg.v4.f32 {%0,%1,%2,%3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+               : "l"(p)
+               : "memory");
   return v;
 }
 // PTX end
@@ -131,7 +141,10 @@ DEVICE uint4 load8(const bf16* row, int c, int columns) {
   const uint4 v = *(const uint4*)(row + c);
   return c + 8 <= columns ? v : first8(v, columns - c);
 }
-/** Start of the last 16 bytes that hold elements of a row of columns: loads past the end go there and their result is dropped. */
+/**
+ * Start of the last 16 bytes that hold elements of a row of columns: loads past the end go there and their result is
+ * dropped.
+ */
 DEVICE int last8(int columns) { return (columns - 1) & ~7; }
 DEVICE void load8(const bf16* row, int c, int columns, float (&v)[8]) { unpack8(load8(row, c, columns), v); }
 
@@ -175,16 +188,16 @@ DEVICE float block_sum(float x) {
  * before and after. Who is last depends on timing, so what it does must not.
  */
 DEVICE bool is_last_block(u32* counter, u32 count) {
-  __shared__ bool isLast;
+  __shared__ bool is_last;
   __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) {
-    isLast = atomicAdd(counter, 1u) == count - 1;
-    if (isLast) *counter = 0;
+    is_last = atomicAdd(counter, 1u) == count - 1;
+    if (is_last) *counter = 0;
   }
   __syncthreads();
   __threadfence();
-  return isLast;
+  return is_last;
 }
 /** Partial sums that other blocks wrote, `stride` apart, in their order. */
 DEVICE float sum_of_splits(const float* partial, int splits, i64 stride) {
@@ -192,17 +205,6 @@ DEVICE float sum_of_splits(const float* partial, int splits, i64 stride) {
 #pragma unroll 4
   for (int split = 0; split < splits; split++) sum += __ldcg(partial + split * stride);
   return sum;
-}
-
-/** counterHash of random.ts; `mixed` is seed · 0x9e3779b9. */
-DEVICE u32 counter_hash(u32 seed, u32 mixed, u32 counter) {
-  u32 x = counter ^ mixed;
-  x = (x ^ (x >> 16)) * 0x7feb352du;
-  x = (x ^ (x >> 15)) * 0x846ca68bu;
-  x = x ^ (x >> 16) ^ seed;
-  x = (x ^ (x >> 16)) * 0x7feb352du;
-  x = (x ^ (x >> 15)) * 0x846ca68bu;
-  return x ^ (x >> 16);
 }
 
 /** Clears the elements whose bit in `bits` (element 0 lowest) is 0. */
@@ -216,7 +218,8 @@ DEVICE uint4 keep8(uint4 v, u32 bits) {
   return v;
 }
 
-// Activations are written as x·g(x): silu has g = sigmoid(x), gelu g = Φ(x), gelu_tanh g = sigmoid(2u), relu g = [x > 0].
+// Activations are written as x·g(x): silu has g = sigmoid(x), gelu g = Φ(x), gelu_tanh g = sigmoid(2u), relu g = [x >
+// 0].
 
 #define SILU 0
 #define GELU 1
@@ -244,11 +247,15 @@ DEVICE float slope_of(float x, float g) {
 }
 
 /** CALL(kind) with the run-time kind as a compile-time one. */
-#define BY_KIND(CALL)               \
-  if (kind == SILU) CALL(SILU);     \
-  else if (kind == GELU) CALL(GELU);    \
-  else if (kind == GELU_TANH) CALL(GELU_TANH);  \
-  else CALL(3);
+#define BY_KIND(CALL)         \
+  if (kind == SILU)           \
+    CALL(SILU);               \
+  else if (kind == GELU)      \
+    CALL(GELU);               \
+  else if (kind == GELU_TANH) \
+    CALL(GELU_TANH);          \
+  else                        \
+    CALL(3);
 
 /** g → dgate, u → dup, d → the forward's output. */
 template <int KIND>

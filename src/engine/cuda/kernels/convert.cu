@@ -1,8 +1,6 @@
-// Copies between number formats over [rows, columns], and flat fills. Sources (and fp32 targets) may have any stride and
-// alignment: rows of a file lie where they lie. bf16 targets are aligned as everywhere.
-
-#define COLUMN ((int)(blockIdx.x * blockDim.x + threadIdx.x) * 8)
-#define FOR_ROWS(row, rows) for (int row = blockIdx.y; row < rows; row += gridDim.y)
+// Copies between number formats over [rows, columns], and flat fills. Sources (and fp32 targets) may have any stride
+// and alignment: rows of a file lie where they lie. bf16 targets are aligned as everywhere.
+// Launch: grid2(rows, columns).
 
 DEVICE bool aligned16(const void* p) { return ((u64)p & 15) == 0; }
 
@@ -69,19 +67,21 @@ KERNEL __launch_bounds__(128) f32_to_bf16(bf16* out, const float* x, int rows, i
 KERNEL __launch_bounds__(128) f16_to_bf16(bf16* out, const Half* x, int rows, int columns, int ldo, int ldx) {
   to_bf16_rows(out, x, rows, columns, ldo, ldx);
 }
-/** Each number times the factor of its block of blockRows × blockColumns; row 0 of x is row `first` of the matrix. */
-KERNEL __launch_bounds__(128) e4m3_to_bf16(bf16* out, const E4M3* x, int rows, int columns, int ldo, int ldx, const float* factors, int first, int blockRows, int blockColumns, int across, int* flag) {
+/** Each number times the factor of its block of block_rows × block_columns; row 0 of x is row `first` of the matrix. */
+KERNEL __launch_bounds__(128)
+    e4m3_to_bf16(bf16* out, const E4M3* x, int rows, int columns, int ldo, int ldx, const float* factors, int first,
+                 int block_rows, int block_columns, int across, int* flag) {
   const int c = COLUMN;
   if (c >= columns) return;
   FOR_ROWS(row, rows) {
-    const float* line = factors + (i64)((first + row) / blockRows) * across;
+    const float* line = factors + (i64)((first + row) / block_rows) * across;
     float v[8];
     load8_any(row_of(x, row, ldx), c, columns, v);
     bool whole = true;
 #pragma unroll
     for (int i = 0; i < 8; i++) {
       whole &= (__float_as_uint(v[i]) & 0x7fffffffu) <= 0x7f800000u;
-      if (c + i < columns) v[i] *= line[(c + i) / blockColumns];
+      if (c + i < columns) v[i] *= line[(c + i) / block_columns];
     }
     if (!whole) *flag = 1;
     store8(row_of(out, row, ldo), c, columns, v);
@@ -109,6 +109,7 @@ KERNEL __launch_bounds__(128) bf16_to_f32(float* out, const bf16* x, int rows, i
 
 #define FOR_FLAT(i, n) for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (i64)gridDim.x * blockDim.x)
 
+/** Launch: grid [min(4096, ceil(n/1024))]. */
 KERNEL __launch_bounds__(256) add_f32(float* out, const float* a, const float* b, i64 n) {
   FOR_FLAT(i, n) out[i] = a[i] + b[i];
 }

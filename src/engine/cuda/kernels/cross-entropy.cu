@@ -1,5 +1,6 @@
-// Cross-entropy over a vocabulary that comes in chunks of logits [rows, n]: a running maximum and sum of exponentials by
-// row, then the loss, then the gradient of a chunk. Logits are bf16 (kind 0) or fp32 (kind 1).
+// Cross-entropy over a vocabulary that comes in chunks of logits [rows, n]: a running maximum and sum of exponentials
+// by row, then the loss, then the gradient of a chunk. Logits are bf16 (kind 0) or fp32 (kind 1).
+// Launch: grid [rows].
 
 #define LOWEST -3.0e38f
 
@@ -23,7 +24,8 @@ DEVICE float logit_at(const bf16* row, int c) { return from_bf16(row[c]); }
 DEVICE float logit_at(const float* row, int c) { return row[c]; }
 
 template <class L>
-DEVICE void chunk(float* rowMax, float* rowSum, float* targetLogit, const L* logits, const int* targets, int n, int ld, int firstColumn, int isFirst) {
+DEVICE void chunk(float* row_max, float* row_sum, float* target_logit, const L* logits, const int* targets, int n,
+                  int ld, int first_column, int is_first) {
   __shared__ float peaks[32];
   const int row = blockIdx.x;
   logits = row_of(logits, row, ld);
@@ -42,23 +44,27 @@ DEVICE void chunk(float* rowMax, float* rowSum, float* targetLogit, const L* log
 #pragma unroll
     for (int i = 0; i < 8; i++) sum += __expf(v[i] - peak);
   }
-  const float warpPeak = warp_max(peak);
-  if ((threadIdx.x & 31) == 0) peaks[threadIdx.x >> 5] = warpPeak;
+  const float warp_peak = warp_max(peak);
+  if ((threadIdx.x & 31) == 0) peaks[threadIdx.x >> 5] = warp_peak;
   __syncthreads();
   const float top = warp_max((threadIdx.x & 31) < blockDim.x >> 5 ? peaks[threadIdx.x & 31] : LOWEST);
   const float total = block_sum(sum * __expf(peak - top));
   if (threadIdx.x != 0) return;
-  const float before = isFirst ? LOWEST : rowMax[row];
+  const float before = is_first ? LOWEST : row_max[row];
   const float now = fmaxf(before, top);
-  rowMax[row] = now;
-  rowSum[row] = (isFirst ? 0.0f : rowSum[row] * __expf(before - now)) + total * __expf(top - now);
-  const int local = targets[row] - firstColumn;
-  if (local >= 0 && local < n) targetLogit[row] = logit_at(logits, local);
+  row_max[row] = now;
+  row_sum[row] = (is_first ? 0.0f : row_sum[row] * __expf(before - now)) + total * __expf(top - now);
+  const int local = targets[row] - first_column;
+  if (local >= 0 && local < n) target_logit[row] = logit_at(logits, local);
 }
 
-KERNEL __launch_bounds__(512) cross_entropy_chunk(float* rowMax, float* rowSum, float* targetLogit, const void* logits, const int* targets, int rows, int n, int ld, int firstColumn, int isFirst, int kind) {
-  if (kind) chunk(rowMax, rowSum, targetLogit, (const float*)logits, targets, n, ld, firstColumn, isFirst);
-  else chunk(rowMax, rowSum, targetLogit, (const bf16*)logits, targets, n, ld, firstColumn, isFirst);
+KERNEL __launch_bounds__(512)
+    cross_entropy_chunk(float* row_max, float* row_sum, float* target_logit, const void* logits, const int* targets,
+                        int rows, int n, int ld, int first_column, int is_first, int kind) {
+  if (kind)
+    chunk(row_max, row_sum, target_logit, (const float*)logits, targets, n, ld, first_column, is_first);
+  else
+    chunk(row_max, row_sum, target_logit, (const bf16*)logits, targets, n, ld, first_column, is_first);
 }
 
 template <class L>
@@ -72,20 +78,30 @@ DEVICE float sum_of_row(const L* logits, int n) {
   return block_sum(sum);
 }
 
-/** Label smoothing, for logits that hold the whole vocabulary: targetLogit = own · targetLogit + each · Σ logits, by row. */
-KERNEL __launch_bounds__(512) cross_entropy_smooth(float* targetLogit, const void* logits, int rows, int n, int ld, float own, float each, int kind) {
+/**
+ * Label smoothing, for logits that hold the whole vocabulary: target_logit = own · target_logit + each · Σ logits, by
+ * row.
+ */
+KERNEL __launch_bounds__(512) cross_entropy_smooth(float* target_logit, const void* logits, int rows, int n, int ld,
+                                                   float own, float each, int kind) {
   const int row = blockIdx.x;
-  const float sum = kind ? sum_of_row(row_of((const float*)logits, row, ld), n) : sum_of_row(row_of((const bf16*)logits, row, ld), n);
-  if (threadIdx.x == 0) targetLogit[row] = own * targetLogit[row] + each * sum;
+  const float sum =
+      kind ? sum_of_row(row_of((const float*)logits, row, ld), n) : sum_of_row(row_of((const bf16*)logits, row, ld), n);
+  if (threadIdx.x == 0) target_logit[row] = own * target_logit[row] + each * sum;
 }
 
-/** One block: rowLoss = max + log(sum) - target logit; loss = scale · Σ rowLoss, added in a fixed order in double. */
-KERNEL __launch_bounds__(1024) cross_entropy_finish(float* rowLoss, float* loss, const float* rowMax, const float* rowSum, const float* targetLogit, int rows, float scale) {
+/**
+ * One block: row_loss = max + log(sum) - target logit; loss = scale · Σ row_loss, added in a fixed order in double.
+ * Launch: grid [1].
+ */
+KERNEL __launch_bounds__(1024)
+    cross_entropy_finish(float* row_loss, float* loss, const float* row_max, const float* row_sum,
+                         const float* target_logit, int rows, float scale) {
   __shared__ double sums[1024];
   double sum = 0.0;
   for (int row = threadIdx.x; row < rows; row += blockDim.x) {
-    const double value = (double)rowMax[row] - (double)targetLogit[row] + log((double)rowSum[row]);
-    rowLoss[row] = (float)value;
+    const double value = (double)row_max[row] - (double)target_logit[row] + log((double)row_sum[row]);
+    row_loss[row] = (float)value;
     sum += value;
   }
   sums[threadIdx.x] = sum;
@@ -97,14 +113,15 @@ KERNEL __launch_bounds__(1024) cross_entropy_finish(float* rowLoss, float* loss,
 }
 
 template <class L>
-DEVICE void gradient(bf16* dlogits, const L* logits, const float* rowMax, const float* rowSum, const int* targets, int rows, int n, int ldd, int ld, int firstColumn, float scale, float own, float other) {
+DEVICE void gradient(bf16* dlogits, const L* logits, const float* row_max, const float* row_sum, const int* targets,
+                     int rows, int n, int ldd, int ld, int first_column, float scale, float own, float other) {
   const int c = (int)(blockIdx.x * blockDim.x + threadIdx.x) * 8;
   if (c >= n) return;
   for (int row = blockIdx.y; row < rows; row += gridDim.y) {
     float v[8];
     load_logits(row_of(logits, row, ld), c, n, v);
-    const float peak = rowMax[row], factor = scale / rowSum[row];
-    const int target = targets[row] - firstColumn - c;
+    const float peak = row_max[row], factor = scale / row_sum[row];
+    const int target = targets[row] - first_column - c;
     const float hit = scale * own, miss = scale * other;
 #pragma unroll
     for (int i = 0; i < 8; i++) v[i] = __expf(v[i] - peak) * factor - (i == target ? hit : miss);
@@ -112,9 +129,19 @@ DEVICE void gradient(bf16* dlogits, const L* logits, const float* rowMax, const 
   }
 }
 
-/** dlogits = (softmax - wanted) · scale · (*lossGradient), wanted: `own` for the target, `other` for the others (1, 0). */
-KERNEL __launch_bounds__(128) cross_entropy_gradient(bf16* dlogits, const void* logits, const float* rowMax, const float* rowSum, const int* targets, const float* NULLABLE lossGradient, int rows, int n, int ldd, int ld, int firstColumn, float scale, int kind, float own, float other) {
-  if (lossGradient) scale *= *lossGradient;
-  if (kind) gradient(dlogits, (const float*)logits, rowMax, rowSum, targets, rows, n, ldd, ld, firstColumn, scale, own, other);
-  else gradient(dlogits, (const bf16*)logits, rowMax, rowSum, targets, rows, n, ldd, ld, firstColumn, scale, own, other);
+/**
+ * dlogits = (softmax - wanted) · scale · (*loss_gradient), wanted: `own` for the target, `other` for the others (1, 0).
+ * Launch: grid2(rows, n).
+ */
+KERNEL __launch_bounds__(128)
+    cross_entropy_gradient(bf16* dlogits, const void* logits, const float* row_max, const float* row_sum,
+                           const int* targets, const float* NULLABLE loss_gradient, int rows, int n, int ldd, int ld,
+                           int first_column, float scale, int kind, float own, float other) {
+  if (loss_gradient) scale *= *loss_gradient;
+  if (kind)
+    gradient(dlogits, (const float*)logits, row_max, row_sum, targets, rows, n, ldd, ld, first_column, scale, own,
+             other);
+  else
+    gradient(dlogits, (const bf16*)logits, row_max, row_sum, targets, rows, n, ldd, ld, first_column, scale, own,
+             other);
 }

@@ -1,28 +1,28 @@
-// Backward of y = act(gate)·up between adapted linear layers, all that passes over [T, columns] at once: the low-rank part of
-// y's gradient is added, dgate and dup are made and written, and the products of the rows that the gradients of the
-// adapters need are taken on the way: duᵀ·(mask⊙y) for A behind y, uᵀ·dgate and uᵀ·dup for the two B before it. Every
-// number is rounded as the separate kernels round it.
+// Prepended: common.cu, lora-helpers.cuh
+// Backward of y = act(gate)·up between adapted linear layers, all that passes over [T, columns] at once: the low-rank
+// part of y's gradient is added, dgate and dup are made and written, and the products of the rows that the gradients of
+// the adapters need are taken on the way: duᵀ·(mask⊙y) for A behind y, uᵀ·dgate and uᵀ·dup for the two B before it.
+// Every number is rounded as the separate kernels round it.
 
 /**
- * A vector of 8 columns goes to another place in its row of 64, so that neither the rows written (two by four vectors
- * at a time) nor the ones read (eight of one column) meet a bank twice.
- */
-DEVICE int place_of(int row, int vector) { return (vector ^ ((row & 1) * 4 + ((row >> 1) & 3))) * 8; }
-
-/**
- * A block owns 64 columns and a range of rows, 64 at a time. A warp makes 16 rows by 32 columns of them: lane (g, t) has
- * rows g and g + 8, columns 8t .. 8t+7, and fetches the next ones as soon as it has used these. For the products, warps
- * take 16 columns each and half of the rows (rank 16) or of the ranks (rank 32).
+ * A block owns 64 columns and a range of rows, 64 at a time. A warp makes 16 rows by 32 columns of them: lane (g, t)
+ * has rows g and g + 8, columns 8t .. 8t+7, and fetches the next ones as soon as it has used these. For the products,
+ * warps take 16 columns each and half of the rows (rank 16) or of the ranks (rank 32).
  */
 template <int TILES>
-DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* gradA, float* partialA, float* partialB, u32* counters, const bf16* gate, const bf16* up, const bf16* dy, const bf16* du, const bf16* a, const u8* bits, const bf16* u, int rows, int columns, int lddgate, int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu, int splitRows, int rankA, float keep, int kind) {
-  constexpr int RANK = 16 * TILES, STEPS = TILES == 1 ? 2 : 4;
-  __shared__ __align__(16) bf16 right[3][64][64];        // mask⊙y, dgate, dup: [row][column]
-  __shared__ __align__(16) bf16 left[64][3 * RANK + 8];  // [row][du, u of gate, u of up]: odd multiples of 16 bytes
+DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* grad_a, float* partial_a, float* partial_b,
+                                u32* counters, const bf16* gate, const bf16* up, const bf16* dy, const bf16* du,
+                                const bf16* a, const u8* bits, const bf16* u, int rows, int columns, int lddgate,
+                                int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu,
+                                int split_rows, int rank_a, float keep, int kind) {
+  constexpr int padded_rank = 16 * TILES, depth_steps = TILES == 1 ? 2 : 4;
+  __shared__ __align__(16) bf16 right[3][64][64];  // mask⊙y, dgate, dup: [row][column]
+  __shared__ __align__(16)
+      bf16 left[64][3 * padded_rank + 8];  // [row][du, u of gate, u of up]: odd multiples of 16 bytes
   __shared__ uint2 fragments[2][4 * TILES][32];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
-  const int begin = blockIdx.y * splitRows, end = min(rows, begin + splitRows);
-  const int localRow = (warp & 3) * 16 + g, vector = (warp >> 2) * 4 + t;
+  const int begin = blockIdx.y * split_rows, end = min(rows, begin + split_rows);
+  const int local_row = (warp & 3) * 16 + g, vector = (warp >> 2) * 4 + t;
   const int c = blockIdx.x * 64 + vector * 8;
   // Rows and columns past the end are read from the last ones: rows meet zeros on the left, columns are not written.
   const int from = min(c, columns - 8);
@@ -37,19 +37,19 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* gradA, float* par
   }
   __syncthreads();
 
-  uint4 heldGate[2], heldUp[2], heldGradient[2], heldU[TILES];
+  uint4 held_gate[2], held_up[2], held_gradient[2], held_u[TILES];
   u32 kept[2], low[TILES][4];
   const auto fetch = [&](int i, int r0) {
-    const i64 r = min(r0 + localRow + i * 8, end - 1);
-    heldGate[i] = load_once(row_of(gate, r, ldgate) + from);
-    heldUp[i] = load_once(row_of(up, r, ldup) + from);
-    heldGradient[i] = load_once(row_of(dy, r, lddy) + from);
+    const i64 r = min(r0 + local_row + i * 8, end - 1);
+    held_gate[i] = load_once(row_of(gate, r, ldgate) + from);
+    held_up[i] = load_once(row_of(up, r, ldup) + from);
+    held_gradient[i] = load_once(row_of(dy, r, lddy) + from);
     kept[i] = bits ? bits[r * kb + from / 8] : 0xffu;
   };
-  const auto fetchLeft = [&](int r0) {
+  const auto fetch_left = [&](int r0) {
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-      const int r = r0 + localRow + i * 8;
+      const int r = r0 + local_row + i * 8;
       const u32* source = (const u32*)row_of(du, min(r, end - 1), lddu) + t;
 #pragma unroll
       for (int k = 0; k < TILES; k++) {
@@ -60,29 +60,29 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* gradA, float* par
 #pragma unroll
     for (int i = 0; i < TILES; i++) {
       const int at = threadIdx.x + i * 256, r = r0 + at / (4 * TILES);
-      heldU[i] = *(const uint4*)(row_of(u, min(r, end - 1), ldu) + at % (4 * TILES) * 8);
-      if (r >= end) heldU[i] = zero16();
+      held_u[i] = *(const uint4*)(row_of(u, min(r, end - 1), ldu) + at % (4 * TILES) * 8);
+      if (r >= end) held_u[i] = zero16();
     }
   };
 
   float sums[3][2][4] = {};
-  fetchLeft(begin);
+  fetch_left(begin);
   fetch(0, begin);
   fetch(1, begin);
 #pragma unroll 1
   for (int r0 = begin; r0 < end; r0 += 64) {
-    const bool isLast = r0 + 64 >= end;
+    const bool is_last = r0 + 64 >= end;
     if (warp < 4) {
 #pragma unroll
       for (int k = 0; k < TILES; k++) {
 #pragma unroll
-        for (int i = 0; i < 4; i++) *(u32*)&left[localRow + (i & 1) * 8][k * 16 + (i >> 1) * 8 + t * 2] = low[k][i];
+        for (int i = 0; i < 4; i++) *(u32*)&left[local_row + (i & 1) * 8][k * 16 + (i >> 1) * 8 + t * 2] = low[k][i];
       }
     }
 #pragma unroll
     for (int i = 0; i < TILES; i++) {
       const int at = threadIdx.x + i * 256;
-      *(uint4*)&left[at / (4 * TILES)][RANK + at % (4 * TILES) * 8] = heldU[i];
+      *(uint4*)&left[at / (4 * TILES)][padded_rank + at % (4 * TILES) * 8] = held_u[i];
     }
     float added[4][4] = {};
 #pragma unroll
@@ -93,16 +93,16 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* gradA, float* par
         multiply_add(added[j], low[k][0], low[k][1], low[k][2], low[k][3], b.x, b.y);
       }
     }
-    if (!isLast) fetchLeft(r0 + 64);
+    if (!is_last) fetch_left(r0 + 64);
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-      const int local = localRow + i * 8, r = r0 + local;
+      const int local = local_row + i * 8, r = r0 + local;
       const u32 mask = kept[i];
       float x[8], v[8], d[8];
-      unpack8(heldGate[i], x);
-      unpack8(heldUp[i], v);
-      unpack8(heldGradient[i], d);
-      if (!isLast) fetch(i, r0 + 64);
+      unpack8(held_gate[i], x);
+      unpack8(held_up[i], v);
+      unpack8(held_gradient[i], d);
+      if (!is_last) fetch(i, r0 + 64);
 #pragma unroll
       for (int j = 0; j < 8; j++) {
         if ((mask >> j) & 1) d[j] += __fmul_rn(added[j / 2][i * 2 + j % 2], keep);
@@ -111,27 +111,28 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* gradA, float* par
 #define CALL(KIND) gated_backward<KIND>(x, v, d)
       BY_KIND(CALL)
 #undef CALL
-      const uint4 dGate = pack8(x), dUp = pack8(v);
+      const uint4 d_gate = pack8(x), d_up = pack8(v);
       const int at = place_of(local, vector);
       *(uint4*)&right[0][local][at] = keep8(pack8(d), mask);
-      *(uint4*)&right[1][local][at] = dGate;
-      *(uint4*)&right[2][local][at] = dUp;
+      *(uint4*)&right[1][local][at] = d_gate;
+      *(uint4*)&right[2][local][at] = d_up;
       if (r < end && c < columns) {
-        *(uint4*)(row_of(dgate, r, lddgate) + c) = dGate;
-        *(uint4*)(row_of(dup, r, lddup) + c) = dUp;
+        *(uint4*)(row_of(dgate, r, lddgate) + c) = d_gate;
+        *(uint4*)(row_of(dup, r, lddup) + c) = d_up;
       }
     }
     __syncthreads();
     const int depth = TILES == 1 ? (warp >> 2) * 32 : 0, tile = TILES == 1 ? 0 : (warp >> 2) * 16;
 #pragma unroll
-    for (int step = 0; step < STEPS; step++) {
-      const int leftRow = depth + step * 16 + (lane >> 4) * 8 + (lane & 7), rightRow = depth + step * 16 + (lane & 15);
-      const int at = place_of(rightRow, (warp & 3) * 2 + (lane >> 4));
+    for (int step = 0; step < depth_steps; step++) {
+      const int left_row = depth + step * 16 + (lane >> 4) * 8 + (lane & 7),
+                right_row = depth + step * 16 + (lane & 15);
+      const int at = place_of(right_row, (warp & 3) * 2 + (lane >> 4));
 #pragma unroll
       for (int which = 0; which < 3; which++) {
         u32 p[4], q[4];
-        load_matrices_transposed(p, &left[leftRow][which * RANK + tile + (lane & 8)]);
-        load_matrices_transposed(q, &right[which][rightRow][at]);
+        load_matrices_transposed(p, &left[left_row][which * padded_rank + tile + (lane & 8)]);
+        load_matrices_transposed(q, &right[which][right_row][at]);
         multiply_add(sums[which][0], p[0], p[1], p[2], p[3], q[0], q[1]);
         multiply_add(sums[which][1], p[0], p[1], p[2], p[3], q[2], q[3]);
       }
@@ -156,19 +157,30 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* gradA, float* par
     if (column >= columns || (TILES == 1 && warp >= 4)) continue;
     const i64 split = blockIdx.y;
     const float sum = sums[which][i / 4 % 2][i % 4];
-    if (which == 0) partialA[(split * RANK + e) * columns + column] = sum;
-    else partialB[((split * 2 + which - 1) * columns + column) * RANK + e] = sum;
+    if (which == 0)
+      partial_a[(split * padded_rank + e) * columns + column] = sum;
+    else
+      partial_b[((split * 2 + which - 1) * columns + column) * padded_rank + e] = sum;
   }
   if (!is_last_block(counters + blockIdx.x, gridDim.y)) return;
-  for (int i = threadIdx.x; i < rankA * 64; i += 256) {
+  for (int i = threadIdx.x; i < rank_a * 64; i += 256) {
     const int e = i / 64, column = blockIdx.x * 64 + i % 64;
-    if (column < columns) gradA[(i64)e * columns + column] += keep * sum_of_splits(partialA + (i64)e * columns + column, gridDim.y, (i64)RANK * columns);
+    if (column < columns)
+      grad_a[(i64)e * columns + column] +=
+          keep * sum_of_splits(partial_a + (i64)e * columns + column, gridDim.y, (i64)padded_rank * columns);
   }
 }
 
-KERNEL __launch_bounds__(256, 2) gated_backward_lora_16(bf16* dgate, bf16* dup, float* gradA, float* partialA, float* partialB, u32* counters, const bf16* gate, const bf16* up, const bf16* dy, const bf16* du, const bf16* a, const u8* NULLABLE bits, const bf16* u, int rows, int columns, int lddgate, int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu, int splitRows, int rankA, float keep, int kind) {
-  gated_backward_lora<1>(dgate, dup, gradA, partialA, partialB, counters, gate, up, dy, du, a, bits, u, rows, columns, lddgate, lddup, ldgate, ldup, lddy, lddu, lda, kb, ldu, splitRows, rankA, keep, kind);
-}
-KERNEL __launch_bounds__(256, 2) gated_backward_lora_32(bf16* dgate, bf16* dup, float* gradA, float* partialA, float* partialB, u32* counters, const bf16* gate, const bf16* up, const bf16* dy, const bf16* du, const bf16* a, const u8* NULLABLE bits, const bf16* u, int rows, int columns, int lddgate, int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu, int splitRows, int rankA, float keep, int kind) {
-  gated_backward_lora<2>(dgate, dup, gradA, partialA, partialB, counters, gate, up, dy, du, a, bits, u, rows, columns, lddgate, lddup, ldgate, ldup, lddy, lddu, lda, kb, ldu, splitRows, rankA, keep, kind);
-}
+/** Launch: grid [ceil(columns/64), splits]. */
+#define GATED_BACKWARD_LORA(RANK)                                                                                      \
+  KERNEL __launch_bounds__(256, 2) gated_backward_lora_##RANK(                                                         \
+      bf16* dgate, bf16* dup, float* grad_a, float* partial_a, float* partial_b, u32* counters, const bf16* gate,      \
+      const bf16* up, const bf16* dy, const bf16* du, const bf16* a, const u8* NULLABLE bits, const bf16* u, int rows, \
+      int columns, int lddgate, int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu,         \
+      int split_rows, int rank_a, float keep, int kind) {                                                              \
+    gated_backward_lora<RANK / 16>(dgate, dup, grad_a, partial_a, partial_b, counters, gate, up, dy, du, a, bits, u,   \
+                                   rows, columns, lddgate, lddup, ldgate, ldup, lddy, lddu, lda, kb, ldu, split_rows,  \
+                                   rank_a, keep, kind);                                                                \
+  }
+GATED_BACKWARD_LORA(16)
+GATED_BACKWARD_LORA(32)

@@ -13,26 +13,30 @@ struct RowNorm {
   float eps;
 };
 
-/** normed = bf16(bf16(s·rstd)·weight) with s = bf16(x + residual), as rms_norm_forward rounds it; zeros up to a multiple of 8. */
-DEVICE void normalize_row(bf16* normed, const bf16* x, const RowNorm& norm, int columns, bool writesSum) {
-  constexpr int BATCH = 5, stride = PRODUCT_THREADS * 8;  // 16-byte loads under way at once
-  uint4 weights[BATCH];
+/**
+ * normed = bf16(bf16(s·rstd)·weight) with s = bf16(x + residual), as rms_norm_forward rounds it; zeros up to a multiple
+ * of 8.
+ */
+DEVICE void normalize_row(bf16* normed, const bf16* x, const RowNorm& norm, int columns, bool writes_sum) {
+  constexpr int batch = 5, stride = PRODUCT_THREADS * 8;  // 16-byte loads under way at once
+  uint4 weights[batch];
   auto load_weights = [&](int from) {
 #pragma unroll
-    for (int i = 0; i < BATCH; i++) weights[i] = from + i * stride < columns ? load8(norm.weight, from + i * stride, columns) : zero16();
+    for (int i = 0; i < batch; i++)
+      weights[i] = from + i * stride < columns ? load8(norm.weight, from + i * stride, columns) : zero16();
   };
   const int own = threadIdx.x * 8;
   float squares = 0.0f;
-  for (int from = own; from < columns; from += BATCH * stride) {
-    uint4 held[BATCH], added[BATCH];
+  for (int from = own; from < columns; from += batch * stride) {
+    uint4 held[batch], added[batch];
 #pragma unroll
-    for (int i = 0; i < BATCH; i++) {
+    for (int i = 0; i < batch; i++) {
       const int c = from + i * stride;
       held[i] = c < columns ? load8(x, c, columns) : zero16();
       added[i] = norm.residual && c < columns ? load8(norm.residual, c, columns) : zero16();
     }
 #pragma unroll
-    for (int i = 0; i < BATCH; i++) {
+    for (int i = 0; i < batch; i++) {
       const int c = from + i * stride;
       if (c >= columns) continue;
       float s[8], r[8];
@@ -44,15 +48,15 @@ DEVICE void normalize_row(bf16* normed, const bf16* x, const RowNorm& norm, int 
       for (int j = 0; j < 8; j++) squares += s[j] * s[j];
       const uint4 packed = pack8(s);
       *(uint4*)(normed + c) = packed;
-      if (writesSum) store8(norm.sum, c, columns, packed);
+      if (writes_sum) store8(norm.sum, c, columns, packed);
     }
   }
   load_weights(own);
   const float scale = rsqrtf(block_sum(squares) / (float)columns + norm.eps);
-  for (int from = own; from < columns; from += BATCH * stride) {
+  for (int from = own; from < columns; from += batch * stride) {
     if (from > own) load_weights(from);
 #pragma unroll
-    for (int i = 0; i < BATCH; i++) {
+    for (int i = 0; i < batch; i++) {
       const int c = from + i * stride;
       if (c >= columns) continue;
       float s[8], w[8];
@@ -81,53 +85,56 @@ DEVICE void normalize_row(bf16* normed, const bf16* x, const RowNorm& norm, int 
  * sum.
  */
 template <int HALVES, bool NORM>
-DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, float* low, u32* ready, const RowNorm& norm, int M, int N, int K, int E, int ldy, int ldx, int ldw, int lda, int activation, u32 target) {
-  constexpr int RUNS = 4 / HALVES;  // of 32 columns that a warp has under way, twice
-  constexpr int step = PRODUCT_WARPS * RUNS * 32;
+DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, float* low, u32* ready,
+                          const RowNorm& norm, int M, int N, int K, int E, int ldy, int ldx, int ldw, int lda,
+                          int activation, u32 target) {
+  constexpr int run_count = 4 / HALVES;  // of 32 columns that a warp has under way, twice
+  constexpr int step = PRODUCT_WARPS * run_count * 32;
   __shared__ float partial[PRODUCT_WARPS][HALVES * 8][8];
   __shared__ uint4 normed[NORM ? NORM_COLUMNS / 8 : 1];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
-  const int lowBlocks = E / 8 * LOW_SPLITS;
-  const bool isLow = (int)blockIdx.x < lowBlocks, isGated = activation >= 0 && !isLow;
-  const int split = isLow ? blockIdx.x % LOW_SPLITS : 0;
-  const int share = isLow ? ((K + LOW_SPLITS - 1) / LOW_SPLITS + 31) & ~31 : K;
+  const int low_blocks = E / 8 * LOW_SPLITS;
+  const bool is_low = (int)blockIdx.x < low_blocks, is_gated = activation >= 0 && !is_low;
+  const int split = is_low ? blockIdx.x % LOW_SPLITS : 0;
+  const int share = is_low ? ((K + LOW_SPLITS - 1) / LOW_SPLITS + 31) & ~31 : K;
   const int begin = split * share, end = min(K, begin + share);
-  const int first = isLow ? blockIdx.x / LOW_SPLITS * 8 : (blockIdx.x - lowBlocks) * (isGated ? 4 : 8);
+  const int first = is_low ? blockIdx.x / LOW_SPLITS * 8 : (blockIdx.x - low_blocks) * (is_gated ? 4 : 8);
   const int last = last8(end);
   // Rows past the end are read from the last one: their results are not written.
-  const int ownRow = isGated ? min(first + g % 4, N - 1) + g / 4 * N : min(first + g, N - 1);
-  const bf16* weight = isLow ? row_of(a, first + g, lda) : row_of(w, ownRow, ldw);
-  int c0 = begin + warp * RUNS * 32 + t * 8;
-  uint4 b[RUNS];
+  const int own_row = is_gated ? min(first + g % 4, N - 1) + g / 4 * N : min(first + g, N - 1);
+  const bf16* weight = is_low ? row_of(a, first + g, lda) : row_of(w, own_row, ldw);
+  int c0 = begin + warp * run_count * 32 + t * 8;
+  uint4 b[run_count];
 #pragma unroll
-  for (int i = 0; i < RUNS; i++) b[i] = load_once(weight + min(c0 + i * 32, last));
-  if (warp == 0 && t == 0 && begin + step < end) prefetch(weight + begin + step, 2 * (min(end, begin + 3 * step) - begin - step) & ~15);
-  if (NORM) normalize_row((bf16*)normed, x, norm, K, norm.sum && (int)blockIdx.x == lowBlocks);
+  for (int i = 0; i < run_count; i++) b[i] = load_once(weight + min(c0 + i * 32, last));
+  if (warp == 0 && t == 0 && begin + step < end)
+    prefetch(weight + begin + step, 2 * (min(end, begin + 3 * step) - begin - step) & ~15);
+  if (NORM) normalize_row((bf16*)normed, x, norm, K, norm.sum && (int)blockIdx.x == low_blocks);
 
   const bf16* from[HALVES];
 #pragma unroll
   for (int h = 0; h < HALVES; h++) from[h] = NORM ? (const bf16*)normed : row_of(x, min(g + 8 * h, M - 1), ldx);
   float sums[4] = {};
   // At least once, as any warp may have to wait for u.
-  bool isLast;
+  bool is_last;
   do {
-    isLast = c0 - t * 8 + step >= end;
-    uint4 following[RUNS], v[HALVES][RUNS];
-    if (!isLast) {
+    is_last = c0 - t * 8 + step >= end;
+    uint4 following[run_count], v[HALVES][run_count];
+    if (!is_last) {
 #pragma unroll
-      for (int i = 0; i < RUNS; i++) following[i] = load_once(weight + min(c0 + step + i * 32, last));
-    } else if (!isLow && warp * 32 < E) {
+      for (int i = 0; i < run_count; i++) following[i] = load_once(weight + min(c0 + step + i * 32, last));
+    } else if (!is_low && warp * 32 < E) {
       // While the last weights arrive.
       await_count(ready, target);
     }
 #pragma unroll
     for (int h = 0; h < HALVES; h++) {
 #pragma unroll
-      for (int i = 0; i < RUNS; i++) v[h][i] = *(const uint4*)(from[h] + min(c0 + i * 32, last));
+      for (int i = 0; i < run_count; i++) v[h][i] = *(const uint4*)(from[h] + min(c0 + i * 32, last));
     }
-    if (c0 - t * 8 + RUNS * 32 > end) {
+    if (c0 - t * 8 + run_count * 32 > end) {
 #pragma unroll
-      for (int i = 0; i < RUNS; i++) {
+      for (int i = 0; i < run_count; i++) {
         const int left = end - (c0 + i * 32);
         b[i] = first8(b[i], left);
 #pragma unroll
@@ -135,15 +142,15 @@ DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, 
       }
     }
 #pragma unroll
-    for (int i = 0; i < RUNS; i++) {
+    for (int i = 0; i < run_count; i++) {
       const uint4 lower = v[0][i], upper = HALVES == 2 ? v[HALVES - 1][i] : zero16();
       multiply_add(sums, lower.x, upper.x, lower.y, upper.y, b[i].x, b[i].y);
       multiply_add(sums, lower.z, upper.z, lower.w, upper.w, b[i].z, b[i].w);
       b[i] = following[i];
     }
     c0 += step;
-  } while (!isLast);
-  if (!isLow) {
+  } while (!is_last);
+  if (!is_low) {
     const bf16* narrow = weight + ((K + 7) & ~7);
     for (int e0 = warp * 32; e0 < E; e0 += PRODUCT_THREADS) {
       const int e = e0 + t * 8;
@@ -186,9 +193,9 @@ DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, 
       sum += partial[i][row][n];
       up += partial[i][row][n % 4 + 4];
     }
-    if (isLow) {
+    if (is_low) {
       low[((i64)split * M + row) * E + first + n] = sum;
-    } else if (isGated) {
+    } else if (is_gated) {
       sum = round_bf16(sum);
       float opening = 0.0f;
 #define CALL(KIND) opening = gate_of<KIND>(sum)
@@ -200,18 +207,26 @@ DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, 
       row_of(y, row, ldy)[first + n] = to_bf16(sum);
     }
   }
-  if (!isLow) return;
+  if (!is_low) return;
   __syncthreads();
   if (threadIdx.x == 0) count_up(ready);
 }
 
-KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear_8(bf16* y, const bf16* x, const bf16* w, const bf16* NULLABLE a, float* NULLABLE low, u32* NULLABLE ready, int M, int N, int K, int E, int ldy, int ldx, int ldw, int lda, int activation, u32 target) {
-  small_product<1, false>(y, x, w, a, low, ready, RowNorm(), M, N, K, E, ldy, ldx, ldw, lda, activation, target);
-}
-KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear_16(bf16* y, const bf16* x, const bf16* w, const bf16* NULLABLE a, float* NULLABLE low, u32* NULLABLE ready, int M, int N, int K, int E, int ldy, int ldx, int ldw, int lda, int activation, u32 target) {
-  small_product<2, false>(y, x, w, a, low, ready, RowNorm(), M, N, K, E, ldy, ldx, ldw, lda, activation, target);
-}
-/** x and residual are one row; sum may be null. */
-KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear_norm(bf16* y, const bf16* x, const bf16* w, const bf16* NULLABLE a, float* NULLABLE low, u32* NULLABLE ready, bf16* NULLABLE sum, const bf16* NULLABLE residual, const bf16* normWeight, int N, int K, int E, int ldw, int lda, int activation, u32 target, float eps) {
-  small_product<1, true>(y, x, w, a, low, ready, RowNorm{sum, residual, normWeight, eps}, 1, N, K, E, N, K, ldw, lda, activation, target);
+/** Launch: grid [4·E/8 + ceil(N/8)], N/4 in place of N/8 with an activation. */
+#define SMALL_LINEAR(ROWS)                                                                                            \
+  KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear_##ROWS(                                                   \
+      bf16* y, const bf16* x, const bf16* w, const bf16* NULLABLE a, float* NULLABLE low, u32* NULLABLE ready, int M, \
+      int N, int K, int E, int ldy, int ldx, int ldw, int lda, int activation, u32 target) {                          \
+    small_product<ROWS / 8, false>(y, x, w, a, low, ready, RowNorm(), M, N, K, E, ldy, ldx, ldw, lda, activation,     \
+                                   target);                                                                           \
+  }
+SMALL_LINEAR(8)
+SMALL_LINEAR(16)
+/** x and residual are one row; sum may be null. Launch: as small_linear. */
+KERNEL __launch_bounds__(PRODUCT_THREADS, 6)
+    small_linear_norm(bf16* y, const bf16* x, const bf16* w, const bf16* NULLABLE a, float* NULLABLE low,
+                      u32* NULLABLE ready, bf16* NULLABLE sum, const bf16* NULLABLE residual, const bf16* norm_weight,
+                      int N, int K, int E, int ldw, int lda, int activation, u32 target, float eps) {
+  small_product<1, true>(y, x, w, a, low, ready, RowNorm{sum, residual, norm_weight, eps}, 1, N, K, E, N, K, ldw, lda,
+                         activation, target);
 }

@@ -17,9 +17,7 @@ typedef unsigned int u32;
 #define LN_2 0.6931471805599453f
 
 /** Byte address inside the shared window, as ldmatrix and cp.async want it. */
-DEVICE u32 shared_address(const void* pointer) {
-  return (u32)__cvta_generic_to_shared(pointer);
-}
+DEVICE u32 shared_address(const void* pointer) { return (u32)__cvta_generic_to_shared(pointer); }
 
 /** Two floats to bf16, round to nearest even; the first in the low half. */
 DEVICE u32 pack_bf16(float low, float high) {
@@ -27,12 +25,8 @@ DEVICE u32 pack_bf16(float low, float high) {
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
   return packed;
 }
-DEVICE float bf16_low(u32 packed) {
-  return __uint_as_float(packed << 16);
-}
-DEVICE float bf16_high(u32 packed) {
-  return __uint_as_float(packed & 0xffff0000u);
-}
+DEVICE float bf16_low(u32 packed) { return __uint_as_float(packed << 16); }
+DEVICE float bf16_high(u32 packed) { return __uint_as_float(packed & 0xffff0000u); }
 
 DEVICE float exp2_fast(float x) {
   float y;
@@ -63,20 +57,22 @@ DEVICE void load_matrices_transposed(u32 (&r)[4], u32 address) {
 /** c [16 × 8] += a [16 × 16] · b [16 × 8], fp32 sums. */
 DEVICE void multiply_add(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 /** Global to shared in the background. Where not valid, the source is not read and zeros are written. */
 DEVICE void copy_16_bytes(u32 target, const void* source, bool valid) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target), "l"(__cvta_generic_to_global(source)), "r"(valid ? 16 : 0) : "memory");
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target), "l"(__cvta_generic_to_global(source)),
+               "r"(valid ? 16 : 0)
+               : "memory");
 }
 DEVICE void copy_4_bytes(u32 target, const void* source, bool valid) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(target), "l"(__cvta_generic_to_global(source)), "r"(valid ? 4 : 0) : "memory");
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(target), "l"(__cvta_generic_to_global(source)),
+               "r"(valid ? 4 : 0)
+               : "memory");
 }
-DEVICE void close_copy_group() {
-  asm volatile("cp.async.commit_group;" ::: "memory");
-}
+DEVICE void close_copy_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /** Waits until at most PENDING of this thread's newest groups are still under way. */
 template <int PENDING>
 DEVICE void wait_copy_groups() {

@@ -1,9 +1,12 @@
 // RMSNorm by row with the residual addition before it. One block a row; a row stays in registers between the passes.
+// Launch: grid [rows], block min(512, 32·ceil(columns/512)).
 
 #define MAX_VECTORS 4  // 8 elements each, by at most 512 threads: 16384 columns
 
 /** sum = bf16(x + residual); y = bf16(bf16(sum·rstd)·weight), as transformers rounds it. */
-KERNEL __launch_bounds__(512) rms_norm_forward(bf16* y, bf16* NULLABLE sum, float* NULLABLE rstd, const bf16* x, const bf16* NULLABLE residual, const bf16* weight, int rows, int columns, int ldy, int ldsum, int ldx, int ldresidual, float eps) {
+KERNEL __launch_bounds__(512) rms_norm_forward(bf16* y, bf16* NULLABLE sum, float* NULLABLE rstd, const bf16* x,
+                                               const bf16* NULLABLE residual, const bf16* weight, int rows, int columns,
+                                               int ldy, int ldsum, int ldx, int ldresidual, float eps) {
   const int row = blockIdx.x;
   x = row_of(x, row, ldx);
   uint4 held[MAX_VECTORS];
@@ -55,25 +58,27 @@ KERNEL __launch_bounds__(512) rms_norm_forward(bf16* y, bf16* NULLABLE sum, floa
 }
 
 /** With g = dy·weight: dx = rstd·(g - s·rstd²·mean(g·s)) + direct. */
-KERNEL __launch_bounds__(512) rms_norm_backward(bf16* dx, const bf16* dy, const bf16* NULLABLE direct, const bf16* s, const float* rstd, const bf16* weight, int rows, int columns, int lddx, int lddy, int lddirect, int lds) {
+KERNEL __launch_bounds__(512)
+    rms_norm_backward(bf16* dx, const bf16* dy, const bf16* NULLABLE direct, const bf16* s, const float* rstd,
+                      const bf16* weight, int rows, int columns, int lddx, int lddy, int lddirect, int lds) {
   const int row = blockIdx.x;
   dy = row_of(dy, row, lddy);
   s = row_of(s, row, lds);
-  uint4 heldGradient[MAX_VECTORS], heldSum[MAX_VECTORS];
+  uint4 held_gradient[MAX_VECTORS], held_sum[MAX_VECTORS];
   float products = 0.0f;
 #pragma unroll
   for (int i = 0; i < MAX_VECTORS; i++) {
     const int c = (threadIdx.x + i * blockDim.x) * 8;
-    heldGradient[i] = c < columns ? load8(dy, c, columns) : zero16();
-    heldSum[i] = c < columns ? load8(s, c, columns) : zero16();
+    held_gradient[i] = c < columns ? load8(dy, c, columns) : zero16();
+    held_sum[i] = c < columns ? load8(s, c, columns) : zero16();
   }
 #pragma unroll
   for (int i = 0; i < MAX_VECTORS; i++) {
     const int c = (threadIdx.x + i * blockDim.x) * 8;
     if (c >= columns) continue;
     float g[8], v[8], w[8];
-    unpack8(heldGradient[i], g);
-    unpack8(heldSum[i], v);
+    unpack8(held_gradient[i], g);
+    unpack8(held_sum[i], v);
     load8(weight, c, columns, w);
 #pragma unroll
     for (int j = 0; j < 8; j++) products += g[j] * w[j] * v[j];
@@ -87,8 +92,8 @@ KERNEL __launch_bounds__(512) rms_norm_backward(bf16* dx, const bf16* dy, const 
     const int c = (threadIdx.x + i * blockDim.x) * 8;
     if (c >= columns) continue;
     float g[8], v[8], w[8], d[8];
-    unpack8(heldGradient[i], g);
-    unpack8(heldSum[i], v);
+    unpack8(held_gradient[i], g);
+    unpack8(held_sum[i], v);
     load8(weight, c, columns, w);
     unpack8(direct ? load8(direct, c, columns) : zero16(), d);
 #pragma unroll

@@ -2,15 +2,17 @@
 // elements of one parameter: {parameter, first element, elements, quantised, first element of the state, first block of
 // scales, 0, 0}. Settings are four floats a parameter, made new each step; the last is 0 where torch would skip it.
 // Roundings are written out, since the compiler's fast maths would change them.
+// Launch: grid [chunks].
 
 #define CHUNK_WORDS 8
 #define BLOCK 256  // consecutive elements with one scale
 
-/** Sum of squares of what this block sees, in double. */
+/** Sum of squares of what this block sees, in double. Launch: grid [G], G = min(1024, ceil(n/1024)). */
 KERNEL __launch_bounds__(256) squared_norm(double* partials, const float* grads, i64 n) {
   __shared__ double sums[256];
   double sum = 0.0;
-  for (i64 i = (i64)blockIdx.x * 256 + threadIdx.x; i < n; i += (i64)gridDim.x * 256) sum += (double)grads[i] * grads[i];
+  for (i64 i = (i64)blockIdx.x * 256 + threadIdx.x; i < n; i += (i64)gridDim.x * 256)
+    sum += (double)grads[i] * grads[i];
   sums[threadIdx.x] = sum;
   for (int half = 128; half > 0; half /= 2) {
     __syncthreads();
@@ -32,13 +34,17 @@ KERNEL __launch_bounds__(256) largest_magnitude(float* largest, const float* x, 
   tops[threadIdx.x] = top;
   for (int half = 128; half > 0; half /= 2) {
     __syncthreads();
-    if ((int)threadIdx.x < half && tops[threadIdx.x + half] > tops[threadIdx.x]) tops[threadIdx.x] = tops[threadIdx.x + half];
+    if ((int)threadIdx.x < half && tops[threadIdx.x + half] > tops[threadIdx.x])
+      tops[threadIdx.x] = tops[threadIdx.x + half];
   }
   if (threadIdx.x == 0) ((u32*)largest)[blockIdx.x] = tops[0];
 }
 
-/** norm[0] = √Σ partials; norm[1] = what gradients are multiplied with, NaN if the norm is not finite. */
-KERNEL __launch_bounds__(256) clip_scale(float* norm, const double* partials, int count, float maxNorm) {
+/**
+ * norm[0] = √Σ partials; norm[1] = what gradients are multiplied with, NaN if the norm is not finite.
+ * Launch: grid [1].
+ */
+KERNEL __launch_bounds__(256) clip_scale(float* norm, const double* partials, int count, float max_norm) {
   __shared__ double sums[256];
   double sum = 0.0;
   for (int i = threadIdx.x; i < count; i += 256) sum += partials[i];
@@ -50,7 +56,7 @@ KERNEL __launch_bounds__(256) clip_scale(float* norm, const double* partials, in
   if (threadIdx.x != 0) return;
   const double total = sqrt(sums[0]);
   double clip = 1.0;
-  if (maxNorm != 0.0f) clip = fmin(1.0, (double)maxNorm / (total + 1e-6));
+  if (max_norm != 0.0f) clip = fmin(1.0, (double)max_norm / (total + 1e-6));
   const bool finite = total - total == 0.0;
   norm[0] = (float)total;
   norm[1] = finite ? (float)clip : __int_as_float(0x7fc00000);
@@ -60,14 +66,17 @@ DEVICE bool is_nan(float x) { return (__float_as_uint(x) & 0x7fffffffu) > 0x7f80
 DEVICE bool is_finite(float x) { return (__float_as_uint(x) & 0x7f800000u) != 0x7f800000u; }
 
 /** torch.optim.AdamW: decay first. take1 and take2 are 1 - beta, rounded once: 1 - (float)beta is off by 1e-5. */
-DEVICE void adamw_element(float& value, float gradient, float& m, float& v, float4 setting, float take1, float beta2, float take2, float eps) {
+DEVICE void adamw_element(float& value, float gradient, float& m, float& v, float4 setting, float take1, float beta2,
+                          float take2, float eps) {
   m = __fmaf_rn(take1, __fsub_rn(gradient, m), m);
   v = __fmaf_rn(__fmul_rn(take2, gradient), gradient, __fmul_rn(v, beta2));
   const float divisor = __fadd_rn(__fdiv_rn(__fsqrt_rn(v), setting.y), eps);
   value = __fadd_rn(__fmul_rn(value, setting.z), __fdiv_rn(__fmul_rn(setting.x, m), divisor));
 }
 
-KERNEL __launch_bounds__(256) adamw(float* values, const float* grads, float* m, float* v, const int* chunks, const float* settings, const float* norm, float take1, float beta2, float take2, float eps) {
+KERNEL __launch_bounds__(256)
+    adamw(float* values, const float* grads, float* m, float* v, const int* chunks, const float* settings,
+          const float* norm, float take1, float beta2, float take2, float eps) {
   const int* chunk = chunks + (i64)blockIdx.x * CHUNK_WORDS;
   const float4 setting = ((const float4*)settings)[chunk[0]];
   const float clip = norm[1];
@@ -94,8 +103,11 @@ KERNEL __launch_bounds__(256) adamw(float* values, const float* grads, float* m,
   }
 }
 
-/** bitsandbytes' AdamW: decay after the update. A gradient that is not finite keeps the value and clears the moments. */
-DEVICE void adamw8bit_element(float& value, float gradient, float& m, float& v, float4 setting, float beta1, float take1, float beta2, float take2) {
+/**
+ * bitsandbytes' AdamW: decay after the update. A gradient that is not finite keeps the value and clears the moments.
+ */
+DEVICE void adamw8bit_element(float& value, float gradient, float& m, float& v, float4 setting, float beta1,
+                              float take1, float beta2, float take2) {
   if (!is_finite(gradient)) {
     m = 0.0f;
     v = 0.0f;
@@ -118,7 +130,9 @@ DEVICE int nearest_code(const float* midpoints, float x) {
 }
 
 /** A warp has 256 elements, a lane every 32nd of them. maps: signed values, midpoints, unsigned values, midpoints. */
-KERNEL __launch_bounds__(256) adamw8bit(float* values, const float* grads, u8* codesM, u8* codesV, float* scalesM, float* scalesV, float* m, float* v, const float* maps, const int* chunks, const float* settings, const float* norm, float beta1, float beta2) {
+KERNEL __launch_bounds__(256) adamw8bit(float* values, const float* grads, u8* codes_m, u8* codes_v, float* scales_m,
+                                        float* scales_v, float* m, float* v, const float* maps, const int* chunks,
+                                        const float* settings, const float* norm, float beta1, float beta2) {
   __shared__ float map[1024];
   const int* chunk = chunks + (i64)blockIdx.x * CHUNK_WORDS;
   const float4 setting = ((const float4*)settings)[chunk[0]];
@@ -129,7 +143,8 @@ KERNEL __launch_bounds__(256) adamw8bit(float* values, const float* grads, u8* c
   const int count = chunk[2];
   if (chunk[3] == 0) {
     for (int i = threadIdx.x; i < count; i += 256) {
-      adamw8bit_element(values[first + i], __fmul_rn(grads[first + i], clip), m[state + i], v[state + i], setting, beta1, take1, beta2, take2);
+      adamw8bit_element(values[first + i], __fmul_rn(grads[first + i], clip), m[state + i], v[state + i], setting,
+                        beta1, take1, beta2, take2);
     }
     return;
   }
@@ -138,38 +153,38 @@ KERNEL __launch_bounds__(256) adamw8bit(float* values, const float* grads, u8* c
   const int begin = (threadIdx.x >> 5) * BLOCK + (threadIdx.x & 31);
   const u32 block = chunk[5] + (threadIdx.x >> 5);
   if (begin - (int)(threadIdx.x & 31) >= count) return;
-  const float scaleM = scalesM[block], scaleV = scalesV[block];
+  const float scale_m = scales_m[block], scale_v = scales_v[block];
   float one[8], two[8];
-  float topM = 0.0f, topV = 0.0f;
+  float top_m = 0.0f, top_v = 0.0f;
 #pragma unroll
   for (int j = 0; j < 8; j++) {
     const int i = begin + 32 * j;
     one[j] = two[j] = 0.0f;
     if (i >= count) continue;
-    one[j] = __fmul_rn(map[codesM[state + i]], scaleM);
-    two[j] = __fmul_rn(map[512 + codesV[state + i]], scaleV);
+    one[j] = __fmul_rn(map[codes_m[state + i]], scale_m);
+    two[j] = __fmul_rn(map[512 + codes_v[state + i]], scale_v);
     float value = values[first + i];
     adamw8bit_element(value, __fmul_rn(grads[first + i], clip), one[j], two[j], setting, beta1, take1, beta2, take2);
     values[first + i] = value;
-    topM = fmaxf(topM, fabsf(one[j]));
-    topV = fmaxf(topV, two[j]);
+    top_m = fmaxf(top_m, fabsf(one[j]));
+    top_v = fmaxf(top_v, two[j]);
   }
-  topM = warp_max(topM);
-  topV = warp_max(topV);
+  top_m = warp_max(top_m);
+  top_v = warp_max(top_v);
   if ((threadIdx.x & 31) == 0) {
-    scalesM[block] = topM;
-    scalesV[block] = topV;
+    scales_m[block] = top_m;
+    scales_v[block] = top_v;
   }
 #pragma unroll
   for (int j = 0; j < 8; j++) {
     const int i = begin + 32 * j;
     // No `continue` here: NVRTC then keeps the loop, and one and two in memory.
-    if (i < count && topM > 0.0f) {
-      int code = nearest_code(map + 256, __fdiv_rn(one[j], topM));
+    if (i < count && top_m > 0.0f) {
+      int code = nearest_code(map + 256, __fdiv_rn(one[j], top_m));
       // A moment keeps its sign: below zero it takes the smallest negative value.
       if (one[j] < 0.0f && map[code] == 0.0f) code--;
-      codesM[state + i] = (u8)code;
+      codes_m[state + i] = (u8)code;
     }
-    if (i < count && topV > 0.0f) codesV[state + i] = (u8)nearest_code(map + 768, __fdiv_rn(two[j], topV));
+    if (i < count && top_v > 0.0f) codes_v[state + i] = (u8)nearest_code(map + 768, __fdiv_rn(two[j], top_v));
   }
 }

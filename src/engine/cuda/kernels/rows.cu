@@ -1,17 +1,16 @@
 // Moving whole rows: gather, scatter, replace, and the patch merger's blocks. Listed rows are distinct.
 
-#define COLUMN ((int)(blockIdx.x * blockDim.x + threadIdx.x) * 8)
-#define FOR_ROWS(row, rows) for (int row = blockIdx.y; row < rows; row += gridDim.y)
-
-/** out[i] = x[index[i]]. */
-KERNEL __launch_bounds__(128) gather_rows(bf16* out, const bf16* x, const int* index, int n, int columns, int ldo, int ldx) {
+/** out[i] = x[index[i]]. Launch: grid2(n, columns). */
+KERNEL __launch_bounds__(128)
+    gather_rows(bf16* out, const bf16* x, const int* index, int n, int columns, int ldo, int ldx) {
   const int c = COLUMN;
   if (c >= columns) return;
   FOR_ROWS(i, n) store8(row_of(out, i, ldo), c, columns, load8(row_of(x, index[i], ldx), c, columns));
 }
 
-/** target[index[i]] = source[i], or zeros without a source. */
-KERNEL __launch_bounds__(128) scatter_rows(bf16* target, const bf16* NULLABLE source, const int* index, int n, int columns, int ldt, int lds) {
+/** target[index[i]] = source[i], or zeros without a source. Launch: grid2(n, columns). */
+KERNEL __launch_bounds__(128)
+    scatter_rows(bf16* target, const bf16* NULLABLE source, const int* index, int n, int columns, int ldt, int lds) {
   const int c = COLUMN;
   if (c >= columns) return;
   FOR_ROWS(i, n) {
@@ -20,8 +19,9 @@ KERNEL __launch_bounds__(128) scatter_rows(bf16* target, const bf16* NULLABLE so
   }
 }
 
-/** out[r] = map[r] >= 0 ? source[map[r]] : base[r]; zeros for what is missing. */
-KERNEL __launch_bounds__(128) select_rows(bf16* out, const bf16* NULLABLE base, const bf16* NULLABLE source, const int* map, int rows, int columns, int ldo, int ldb, int lds) {
+/** out[r] = map[r] >= 0 ? source[map[r]] : base[r]; zeros for what is missing. Launch: grid2(rows, columns). */
+KERNEL __launch_bounds__(128) select_rows(bf16* out, const bf16* NULLABLE base, const bf16* NULLABLE source,
+                                          const int* map, int rows, int columns, int ldo, int ldb, int lds) {
   const int c = COLUMN;
   if (c >= columns) return;
   FOR_ROWS(row, rows) {
@@ -36,11 +36,12 @@ KERNEL __launch_bounds__(128) select_rows(bf16* out, const bf16* NULLABLE base, 
   }
 }
 
-/** out[i][c·block + j] = x[order[i·block + j]][c]. */
-KERNEL __launch_bounds__(128) merge_patches_forward(bf16* out, const bf16* x, const int* order, int outRows, int columns, int block, int ldo, int ldx) {
+/** out[i][c·block + j] = x[order[i·block + j]][c]. Launch: grid2(out_rows, columns). */
+KERNEL __launch_bounds__(128) merge_patches_forward(bf16* out, const bf16* x, const int* order, int out_rows,
+                                                    int columns, int block, int ldo, int ldx) {
   const int c = COLUMN;
   if (c >= columns) return;
-  FOR_ROWS(i, outRows) {
+  FOR_ROWS(i, out_rows) {
     bf16* to = row_of(out, i, ldo);
     if (block == 4 && c + 8 <= columns) {
       bf16 in[4][8], merged[32];
@@ -59,11 +60,12 @@ KERNEL __launch_bounds__(128) merge_patches_forward(bf16* out, const bf16* x, co
   }
 }
 
-/** The way back: dx[order[i·block + j]][c] = dy[i][c·block + j]. */
-KERNEL __launch_bounds__(128) merge_patches_backward(bf16* dx, const bf16* dy, const int* order, int outRows, int columns, int block, int lddx, int lddy) {
+/** The way back: dx[order[i·block + j]][c] = dy[i][c·block + j]. Launch: grid2(out_rows, columns). */
+KERNEL __launch_bounds__(128) merge_patches_backward(bf16* dx, const bf16* dy, const int* order, int out_rows,
+                                                     int columns, int block, int lddx, int lddy) {
   const int c = COLUMN;
   if (c >= columns) return;
-  FOR_ROWS(i, outRows) {
+  FOR_ROWS(i, out_rows) {
     const bf16* from = row_of(dy, i, lddy);
     if (block == 4 && c + 8 <= columns) {
       bf16 out[4][8], merged[32];

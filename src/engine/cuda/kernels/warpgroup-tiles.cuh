@@ -1,5 +1,5 @@
-// Tiles of the warpgroup attention kernels: rows of one key head in shared memory, products of tiles, rows back to global
-// memory. Prepended as text after warpgroup-helpers.cuh.
+// Tiles of the warpgroup attention kernels: rows of one key head in shared memory, products of tiles, rows back to
+// global memory. Prepended as text after warpgroup-helpers.cuh.
 //
 // Macros (attention-work.ts has the tested table):
 //   HEAD_DIM     D, 64 or 128
@@ -14,8 +14,8 @@
 //
 // Memory rule: rows in shared memory take 128 bytes (64 columns), eight of them a swizzle atom of 1024 bytes, atoms one
 // behind the other from a multiple of 1024; 16-byte unit u of row r lies at place u ^ (r % 8). The same rows serve as a
-// right operand stored [column][depth] (depth along the row) and, transposed, as one stored [depth][column]. A tile of R
-// rows of D columns is D / 64 parts of R · 128 bytes.
+// right operand stored [column][depth] (depth along the row) and, transposed, as one stored [depth][column]. A tile of
+// R rows of D columns is D / 64 parts of R · 128 bytes.
 
 #if HEAD_DIM != 64 && HEAD_DIM != 128
 #error HEAD_DIM must be 64 or 128
@@ -30,14 +30,12 @@ constexpr int head_steps = HEAD_DIM / 16;
 extern __shared__ __align__(1024) unsigned char shared_memory[];
 
 /** Byte offset of a 16-byte unit. */
-DEVICE u32 swizzled(int row, int unit) {
-  return row * 128 + ((unit ^ (row & 7)) << 4);
-}
+DEVICE u32 swizzled(int row, int unit) { return row * 128 + ((unit ^ (row & 7)) << 4); }
 
 /**
  * Descriptor of rows for multiply. As [column][depth] the groups of eight columns are an atom apart. As [depth][column]
- * the groups of eight depths are an atom apart and the parts of 64 columns `part_bytes`, which otherwise has no meaning.
- * The address is in the low bits in units of 16 bytes: to add bytes / 16 is to move on.
+ * the groups of eight depths are an atom apart and the parts of 64 columns `part_bytes`, which otherwise has no
+ * meaning. The address is in the low bits in units of 16 bytes: to add bytes / 16 is to move on.
  */
 DEVICE u64 describe_rows(u32 address, u32 part_bytes) {
   const u32 low = (address & 0x3ffffu) >> 4 | (part_bytes >> 4) << 16;
@@ -52,7 +50,8 @@ DEVICE u64 describe_rows(u32 address, u32 part_bytes) {
 template <int ROWS, int SHARED, int LOADERS>
 DEVICE void copy_rows(u32 target, const bf16* source, int stride, int valid, int loader) {
   constexpr int step = LOADERS / row_units;
-  static_assert(LOADERS % row_units == 0 && step % 8 == 0 && step % SHARED == 0, "a loader keeps its column and its place in the swizzle");
+  static_assert(LOADERS % row_units == 0 && step % 8 == 0 && step % SHARED == 0,
+                "a loader keeps its column and its place in the swizzle");
   const int first = loader / row_units, unit = loader % row_units;
   const bf16* place = source + (long long)(first / SHARED) * stride + first % SHARED * HEAD_DIM + unit * 8;
   target += unit / 8 * (ROWS * 128) + swizzled(first, unit % 8);
@@ -77,14 +76,16 @@ DEVICE void load_left(u32 (&a)[head_steps][4], u32 tile, int first, int lane) {
 template <int TILES>
 DEVICE void multiply_transposed(float (&c)[TILES][4], const u32 (&left)[head_steps][4], u64 tile) {
 #pragma unroll
-  for (int d = 0; d < head_steps; d++) multiply<0>(c, left[d], tile + d / 4 * (TILES * 8 * 128 / 16) + d % 4 * 2, d > 0);
+  for (int d = 0; d < head_steps; d++)
+    multiply<0>(c, left[d], tile + d / 4 * (TILES * 8 * 128 / 16) + d % 4 * 2, d > 0);
 }
 /** The same with the left operand in shared memory: rows of a tile of ROWS. */
 template <int ROWS, int TILES>
 DEVICE void multiply_transposed(float (&c)[TILES][4], u64 left, u64 tile) {
 #pragma unroll
   for (int d = 0; d < head_steps; d++) {
-    multiply<0>(c, left + d / 4 * (ROWS * 128 / 16) + d % 4 * 2, tile + d / 4 * (TILES * 8 * 128 / 16) + d % 4 * 2, d > 0);
+    multiply<0>(c, left + d / 4 * (ROWS * 128 / 16) + d % 4 * 2, tile + d / 4 * (TILES * 8 * 128 / 16) + d % 4 * 2,
+                d > 0);
   }
 }
 
@@ -126,8 +127,8 @@ DEVICE void clear(float (&c)[TILES][4]) {
  * memory, 1024-byte aligned, that nobody else touches. `valid` counts positions of SHARED rows.
  */
 template <int SHARED>
-DEVICE void store_rows(bf16* target, int stride, int valid, const float (&sum)[HEAD_DIM / 8][4], const float (&factor)[2],
-                       unsigned char* staging, int lane) {
+DEVICE void store_rows(bf16* target, int stride, int valid, const float (&sum)[HEAD_DIM / 8][4],
+                       const float (&factor)[2], unsigned char* staging, int lane) {
   __syncwarp();
 #pragma unroll
   for (int half = 0; half < 2; half++) {

@@ -2,8 +2,8 @@
  * Attention by segment: flash-attention kernels for head sizes that are multiples of 8 up to 128. Saves q, k, v, the
  * output and the log-sum-exp [H, T]. Work lists are uploaded once for the layers that share a `Segments` object.
  */
-import { EngineError } from '../../../errors.js';
 import type { Operation, OperationAttributes, Segments } from '../../operations.js';
+import { checkAttention } from '../../row-lists.js';
 import type { Tensor } from '../../tensor.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
@@ -11,37 +11,10 @@ import { AttentionKernels } from './attention-kernels.js';
 import { packHeads, unpackHeads } from './head-padding.js';
 
 const OPERATION = 'attention';
-const MAX_HEAD_DIM = 128;
+export const MAX_HEAD_DIM = 128;
 
 type Attributes = OperationAttributes['attention'];
 type Result = { readonly outputs: readonly CudaTensor[]; readonly saved: readonly CudaTensor[] };
-
-/** @throws EngineError if heads or ranges do not fit the tensors */
-export function checkAttention(
-  { heads, kvHeads, headDim, segments }: Attributes,
-  queryRows: number,
-  keyRows: number,
-): void {
-  const { queryStarts, keyStarts, keyLengths } = segments;
-  const fail = (message: string): never => {
-    throw new EngineError(`${OPERATION}: ${message}`);
-  };
-  if (headDim < 1 || headDim > MAX_HEAD_DIM) fail(`headDim is ${headDim}, expected 1 to ${MAX_HEAD_DIM}`);
-  if (kvHeads < 1 || heads % kvHeads !== 0) fail(`${heads} heads cannot share ${kvHeads} key heads evenly`);
-  const count = keyStarts.length;
-  if (queryStarts.length !== count + 1 || keyLengths.length !== count) {
-    fail(`${queryStarts.length} query starts, ${count} key starts and ${keyLengths.length} key lengths do not fit`);
-  }
-  if (queryStarts[0] !== 0 || queryStarts[count] !== queryRows) {
-    fail(`query ranges cover ${queryStarts[0]}..${queryStarts[count]} of 0..${queryRows}`);
-  }
-  for (let s = 0; s < count; s++) {
-    if (queryStarts[s + 1]! < queryStarts[s]!) fail(`query range ${s} ends before it starts`);
-    if (keyStarts[s]! < 0 || keyLengths[s]! < 0 || keyStarts[s]! + keyLengths[s]! > keyRows) {
-      fail(`key range ${s}, ${keyLengths[s]} rows from ${keyStarts[s]}, lies outside the ${keyRows} rows`);
-    }
-  }
-}
 
 /** Whether the key ranges are all key rows, one after the other: then every row of dk and dv is written. */
 function coversKeys({ keyStarts, keyLengths }: Segments, keyRows: number): boolean {
@@ -88,7 +61,7 @@ export class AttentionOperation implements Operation<Attributes> {
     const q = store.matrix(inputs[0], OPERATION, 'q', { columns: heads * headDim });
     const k = store.matrix(inputs[1], OPERATION, 'k', { columns: kvHeads * headDim });
     const v = store.matrix(inputs[2], OPERATION, 'v', { rows: k.rows, columns: kvHeads * headDim });
-    checkAttention(attributes, q.rows, k.rows);
+    checkAttention(attributes, q.rows, k.rows, MAX_HEAD_DIM);
     if (headDim % 8 !== 0) return this.#paddedForward(q, k, v, attributes, record);
     // v is a narrow part of the block of q, k and v, whose other columns nobody needs any more: it is kept alone.
     const value = record ? store.compact(v) : v;

@@ -4,11 +4,12 @@
  */
 import { EngineError } from '../../../errors.js';
 import type { KeyValueRows, OperationAttributes } from '../../operations.js';
+import { checkAttention } from '../../row-lists.js';
 import { requireMatrix } from '../../tensor.js';
 import type { DevicePointer } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
-import { type AttentionOperation, checkAttention } from './attention.js';
+import { type AttentionOperation, MAX_HEAD_DIM } from './attention.js';
 import { checkTables } from './rotary.js';
 
 const OPERATION = 'attentionBlock';
@@ -33,7 +34,7 @@ export function decodeCached(
   }
   const keys = store.matrix(cache.keys, OPERATION, 'cached keys', { columns: k.columns });
   const values = store.matrix(cache.values, OPERATION, 'cached values', { rows: keys.rows, columns: v.columns });
-  checkAttention(attention, q.rows, keys.rows);
+  checkAttention(attention, q.rows, keys.rows, MAX_HEAD_DIM);
   const { queryStarts, keyStarts, keyLengths } = segments;
   for (const [s, start] of keyStarts.entries()) {
     const row = queryStarts[s]!;

@@ -1,3 +1,7 @@
+/**
+ * Products with a few rows of x, bound by reading the weight once. What lies around the product comes in the same
+ * launch: a low-rank addition, the norm of a single row before it, the gated activation of a pair after it.
+ */
 import type { AdapterGroup } from '../adapters.js';
 import type { DevicePointer } from '../launch.js';
 import { CACHE, type DeviceBlock } from '../memory.js';

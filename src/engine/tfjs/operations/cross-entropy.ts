@@ -57,7 +57,7 @@ export function crossEntropy(store: TensorStore, maxLogits: number): Operation<O
     forward([input], { head, targets, scale, smoothing = 0 }, record) {
       const hidden = store.matrix(input, OPERATION, 'hidden');
       const [rows, columns] = hidden.shape as [number, number];
-      const weight = store.weightMatrix(head, columns, OPERATION);
+      const weight = store.weights.useMatrix(head, columns, OPERATION);
       const vocabulary = weight.rows;
       if (targets.length !== rows) throw new EngineError(`${OPERATION}: ${targets.length} targets for ${rows} rows`);
       checkRows(targets, vocabulary, OPERATION);

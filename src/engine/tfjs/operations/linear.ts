@@ -37,7 +37,7 @@ function forwardPart(
   x: TfTensor,
   { weight: frozen, bias, lora }: LinearPart,
 ): { y: TfTensor; low: TfTensor | undefined } {
-  const weight = store.weightMatrix(frozen, x.shape[1]!, OPERATION);
+  const weight = store.weights.useMatrix(frozen, x.shape[1]!, OPERATION);
   let y = weight.product(x);
   if (bias) y = tf.add(y, store.vector(bias, weight.rows, OPERATION));
   if (!lora) return { y, low: undefined };
@@ -56,7 +56,7 @@ function backwardLora(
   { weight: frozen, lora }: LinearPart & { lora: LoraPart },
   needsInput: boolean,
 ): { da: TfTensor; db: TfTensor; dx: TfTensor | undefined } {
-  const { a, b } = pairOf(store, lora, store.weight(frozen, OPERATION));
+  const { a, b } = pairOf(store, lora, store.weights.use(frozen, OPERATION));
   const dLow = tf.mul(product(tf, dy, b), lora.scale);
   const db = product(tf, dy, tf.mul(low, lora.scale), true, false);
   const da = product(tf, dLow, dropout(tf, x, lora), true, false);
@@ -90,7 +90,7 @@ export function linear(store: TensorStore): Operation<OperationAttributes['linea
           const low = lora ? saved[at++] : undefined;
           const gradient = outputGradients[i];
           if (!gradient) continue;
-          const weight = store.weight(part.weight, OPERATION);
+          const weight = store.weights.use(part.weight, OPERATION);
           const dy = store.matrix(gradient, OPERATION, 'output gradient', { columns: weight.rows }).data;
           const include = (share: TfTensor): TfTensor => (dx ? tf.add(dx, share) : share);
           if (needsInput) dx = include(weight.transposedProduct(dy));

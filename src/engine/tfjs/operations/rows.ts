@@ -20,7 +20,7 @@ export function replaceRows(tf: TfNamespace, base: TfTensor, source: TfTensor, r
 export function embedding(store: TensorStore): Operation<OperationAttributes['embedding']> {
   return {
     forward(_inputs, { table, ids, noise }) {
-      const weight = store.weight(table, 'embedding');
+      const weight = store.weights.use(table, 'embedding');
       checkRows(ids, weight.rows, 'embedding');
       if (noise) checkNoise(noise, ids.length);
       const shape = [ids.length, weight.columns];

@@ -96,25 +96,23 @@ CANDIDATES = {
 }
 
 def tune():
-    jobs = [(kernel, capability, head, config, 0) for (kernel, head), configs in CANDIDATES.items() for config in configs]
-    jobs += [('forward', capability, 64, config, 1) for config in ((4, 2, 64, 2), (4, 2, 48, 2), (8, 1, 64, 2), (8, 1, 64, 1))]
-    jobs += [('forward', capability, 128, config, 1) for config in ((8, 1, 64, 1), (8, 1, 48, 1))]
+    jobs = [(kernel, capability, head, config) for (kernel, head), configs in CANDIDATES.items() for config in configs]
     compile_all(jobs)
     problems = {128: shapes()[0][1], 64: shapes()[1][1]}
     wanted = {}
     for p in problems.values():
         for step in (p.forward(), p.backward_delta(), p.backward_query(), p.backward_key()):
             step()
-    for kernel, _, head, config, in_registers in jobs:
+    for kernel, _, head, config in jobs:
         p = problems[head]
         results = {'forward': (p.o,), 'query': (p.dq,), 'key': (p.dk, p.dv)}[kernel]
         wanted.setdefault((kernel, head), [r.clone() for r in results])
         for r in results:
             r.fill_(math.nan)
-        run = {'forward': lambda: p.forward(config, in_registers), 'query': lambda: p.backward_query(config), 'key': lambda: p.backward_key(config)}[kernel]()
+        run = {'forward': lambda: p.forward(config), 'query': lambda: p.backward_query(config), 'key': lambda: p.backward_key(config)}[kernel]()
         run()
         columns = min(r.shape[1] for r in results) if kernel != 'forward' else p.heads * head
         error = max(relative(r[:, :columns], w[:, :columns]) for r, w in zip(results, wanted[(kernel, head)]))
         ms = milliseconds(run)
         flops = {'forward': 4, 'query': 6, 'key': 8}[kernel] * head * p.heads * pairs(p)
-        print(f'tune {kernel:8s} D{head} {config} {"q in registers" if in_registers else ""}: {ms:.4f} ms {flops / ms / 1e9:.0f} raw TFLOP/s{"" if error < 1e-2 else f"  WRONG {error:.1e}"}', flush=True)
+        print(f'tune {kernel:8s} D{head} {config}: {ms:.4f} ms {flops / ms / 1e9:.0f} raw TFLOP/s{"" if error < 1e-2 else f"  WRONG {error:.1e}"}', flush=True)

@@ -71,16 +71,16 @@ W = Warpgroups
 WARPGROUP_CANDIDATES = {
     ('forward', 64): [W(8, 64, 2), W(4, 64, 4), W(4, 96, 3)],
     ('forward', 128): [W(4, 32, 3, 4), W(8, 32, 2, 4, 0), W(8, 64, 1, 1)],
-    ('query', 64): [W(4, 64, 4, 1, 0), W(4, 64, 3, 1, 1), W(4, 64, 3, 1, 0, 1, 3), W(4, 96, 3, 1, 0), W(8, 64, 2, 1, 0), W(8, 64, 2, 1, 0, 1, 3), W(12, 64, 1, 1, 0, 1, 3), W(16, 64, 1, 1, 0), W(4, 32, 4, 1, 1)],
+    ('query', 64): [W(4, 64, 4, 1, 0), W(4, 64, 3, 1, 0, 1, 3), W(4, 96, 3, 1, 0), W(8, 64, 2, 1, 0), W(8, 64, 2, 1, 0, 1, 3), W(12, 64, 1, 1, 0, 1, 3), W(16, 64, 1, 1, 0)],
     ('query', 128): [W(4, 64, 2, 4, 0), W(4, 32, 3, 4, 0), W(8, 32, 2, 4, 0), W(12, 64, 1, 4, 0), W(12, 32, 1, 4, 0, 1, 3), W(16, 32, 1, 4, 0), W(8, 64, 1, 4, 0, 1, 3), W(8, 32, 2, 1, 0)],
-    ('key', 64): [W(4, 64, 3, 1, 0), W(4, 64, 3, 1, 0, 1, 3), W(4, 32, 4, 1, 0), W(4, 32, 3, 1, 1), W(8, 32, 2, 1, 0), W(8, 32, 2, 1, 0, 1, 3), W(12, 64, 1, 1, 0), W(12, 64, 1, 1, 0, 1, 3), W(16, 32, 1, 1, 0), W(8, 64, 1, 1, 0), W(4, 96, 2, 1, 0), W(4, 64, 2, 1, 1)],
+    ('key', 64): [W(4, 64, 3, 1, 0), W(4, 64, 3, 1, 0, 1, 3), W(4, 32, 4, 1, 0), W(8, 32, 2, 1, 0), W(8, 32, 2, 1, 0, 1, 3), W(12, 64, 1, 1, 0), W(12, 64, 1, 1, 0, 1, 3), W(16, 32, 1, 1, 0), W(8, 64, 1, 1, 0), W(4, 96, 2, 1, 0)],
     ('key', 128): [W(4, 64, 1, 4, 0, 2, 3), W(4, 64, 1, 4, 0, 2, 2), W(4, 64, 2, 4, 0), W(4, 32, 1, 4, 0, 2, 3), W(4, 32, 2, 4, 0), W(4, 32, 2, 4, 0, 1, 3), W(8, 64, 1, 4, 0, 1, 3), W(4, 64, 1, 2, 0, 2, 3), W(4, 64, 1, 1, 0, 2, 3)],
 }
 WARPGROUP_KERNELS = [name for name in ('forward', 'query', 'key') if name in sys.argv] or ['forward', 'query', 'key']
 
 def warpgroup_programs():
-    return [('products', 90, head, W(4, stream, 1), 0) for head in (64, 128) for stream in (32, 64, 96, 128)] + [
-        (kernel, 90, head, config, 0) for (kernel, head), configs in WARPGROUP_CANDIDATES.items() if kernel in WARPGROUP_KERNELS for config in configs]
+    return [('products', 90, head, W(4, stream, 1)) for head in (64, 128) for stream in (32, 64, 96, 128)] + [
+        (kernel, 90, head, config) for (kernel, head), configs in WARPGROUP_CANDIDATES.items() if kernel in WARPGROUP_KERNELS for config in configs]
 
 def open_nvrtc():
     folders = [os.path.join(p, 'nvidia', '*', 'lib') for p in sys.path if p] + ['/usr/local/cuda*/lib64']
@@ -102,16 +102,14 @@ cubins = {}
 start_time = time.time()
 
 def compile_kernel(key):
-    """key = (kernel, capability, head, config, query_in_registers)"""
-    kernel, capability, head, config, in_registers = key
+    """key = (kernel, capability, head, config)"""
+    kernel, capability, head, config = key
     if isinstance(config, Warpgroups):
         text = PRODUCTS if kernel == 'products' else read((FILES[kernel].replace('attention-', 'attention-warpgroup-') + '.cu',))
         source, names, architecture = WARPGROUP_HELPERS + text, MACROS, 'sm_90a'
     else:
         source, names, architecture = HELPERS + read((FILES[kernel] + '.cu',)), ('WARPS', 'ROW_FRAGMENTS', 'STREAM_TILE', 'MIN_BLOCKS', 'HEAD_SPLIT'), f'sm_{capability}'
     options = [f'--gpu-architecture={architecture}', '--std=c++17', '--use_fast_math', '-default-device', f'-DHEAD_DIM={head}', *(f'-D{n}={v}' for n, v in zip(names, config))]
-    if not isinstance(config, Warpgroups):
-        options.append(f'-DQUERY_IN_REGISTERS={in_registers}')
     source = source.encode()
     program = ctypes.c_void_p()
     assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, (kernel + '.cu').encode(), 0, None, None) == 0
@@ -134,7 +132,7 @@ def compile_all(keys):
         list(pool.map(compile_kernel, [k for k in dict.fromkeys(keys) if k not in cubins]))
 
 def standard(capability, heads=(24, 32, 64, 128)):
-    return [(kernel, capability, head, tiles(kernel, capability, head, group), 0) for kernel in FILES for head in heads for group in (1, 2)]
+    return [(kernel, capability, head, tiles(kernel, capability, head, group)) for kernel in FILES for head in heads for group in (1, 2)]
 
 def compile_and_tell(capability):
     begin = time.time()

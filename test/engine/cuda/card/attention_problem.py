@@ -78,12 +78,12 @@ class Problem:
         a, b = self.heads * self.head, self.kv_heads * self.head
         return [x[:, :a], x[:, a:a + b], x[:, a + b:a + 2 * b]]
 
-    def common(self, kernel, config, in_registers=0):
+    def common(self, kernel, config):
         config = config or tiles(kernel, capability, self.head, self.heads // self.kv_heads)
-        return config, (kernel, capability, self.head, config, in_registers), shared_bytes(kernel, config, self.head)
+        return config, (kernel, capability, self.head, config), shared_bytes(kernel, config, self.head)
 
-    def forward(self, config=None, in_registers=0, save=True):
-        config, key, shared = self.common('forward', config, in_registers)
+    def forward(self, config=None, save=True):
+        config, key, shared = self.common('forward', config)
         work = on_device(query_work(self.query_starts, self.key_starts, self.key_lengths, tile_rows(config, 'forward'), self.causal))
         return launch(key, NAMES['forward'], (self.heads // heads_of(config), len(work)), 32 * config[0], shared, self.o, self.lse if save else None, self.q, self.k, self.v, work,
                       self.o.stride(0), self.q.stride(0), self.k.stride(0), self.v.stride(0), self.kv_heads, self.queries, self.scale, int(self.causal))

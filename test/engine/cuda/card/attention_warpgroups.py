@@ -17,7 +17,7 @@ def show_blocks(error, rows=128, columns=128):
 
 def test_products(head, stream):
     """Small whole numbers: every product is exact, so any difference is a wrong place."""
-    key = ('products', capability, head, Warpgroups(4, stream, 1), 0)
+    key = ('products', capability, head, Warpgroups(4, stream, 1))
     random = lambda rows: torch.randint(-4, 5, (rows, head), device='cuda').bfloat16()
     a, b = random(64), random(stream)
     c = [torch.full((64, n), math.nan, device='cuda') for n in (stream, stream, head)]

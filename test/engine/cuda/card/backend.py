@@ -30,6 +30,12 @@ def letters(types):
     return ''.join('p' if '*' in t else LETTERS[t] for t in types)
 
 SOURCES = {f: text(f + '.cu') for f in FILES}
+
+def helpers(source):
+    """Texts that are put between common.cu and a source, as its first line says."""
+    line = re.match(r'// Prepended: (.*)', source)
+    return ''.join(text(name) for name in line[1].split(', ') if name != 'common.cu') if line else ''
+
 TYPES = {f: parameters(SOURCES[f]) for f in FILES}
 FILE_OF = {name: f for f in FILES for name in TYPES[f]}
 SIGNATURES = {name: letters(types) for f in FILES for name, types in TYPES[f].items()}
@@ -42,7 +48,7 @@ def build_emulated(file):
     for name, types in TYPES[file].items():
         arguments = ', '.join(f'*({t}*)a[{i}]' for i, t in enumerate(types))
         wrappers += f'extern "C" void launch_{name}(unsigned x, unsigned y, unsigned z, unsigned block, void** a) {{ gridDim = {{x, y, z}}; blockDim = {{block, 1, 1}}; body = [=] {{ {name}({arguments}); }}; for (unsigned k = 0; k < z; k++) for (unsigned j = 0; j < y; j++) for (unsigned i = 0; i < x; i++) {{ blockIdx = {{i, j, k}}; run_block(block); }} }}\n'
-    source = text('emulation/fibers.h') + text('emulation/emulator.h') + common + SOURCES[file] + text('emulation/run-block.h') + wrappers
+    source = text('emulation/fibers.h') + text('emulation/emulator.h') + common + helpers(SOURCES[file]) + SOURCES[file] + text('emulation/run-block.h') + wrappers
     os.makedirs(BUILD, exist_ok=True)
     path = f'{BUILD}/{file}'
     open(path + '.cpp', 'w').write(source)
@@ -57,7 +63,7 @@ def function(name):
             if EMULATED: _modules[file] = build_emulated(file)
             else:
                 import cupy
-                _modules[file] = cupy.RawModule(code=text('common.cu') + SOURCES[file], options=('--std=c++17', '--use_fast_math'), backend='nvrtc')
+                _modules[file] = cupy.RawModule(code=text('common.cu') + helpers(SOURCES[file]) + SOURCES[file], options=('--std=c++17', '--use_fast_math'), backend='nvrtc')
         _functions[name] = getattr(_modules[file], 'launch_' + name) if EMULATED else _modules[file].get_function(name)
     return _functions[name]
 
