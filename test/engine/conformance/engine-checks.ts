@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import type { Engine } from '../../../src/engine/engine.js';
 import { EngineError } from '../../../src/errors.js';
+import { e4m3ToNumber } from '../../../src/formats/float8.js';
+import { dropoutMask } from '../../../src/random.js';
 import { Laboratory } from './laboratory.js';
 import { expectSame, relativeError } from './measure.js';
 
@@ -46,6 +48,43 @@ async function weights(engine: Engine, dtype: 'f32' | 'bf16' | 'f16'): Promise<v
   assert.ok(engine.memory().bytesInUse > before);
   lab.clear();
   assert.equal(engine.memory().bytesInUse, before);
+}
+
+/** 8-bit floats with a factor for each block of rows and columns; all products are exact in bfloat16. */
+async function scaledWeight(engine: Engine): Promise<void> {
+  const shape = [70, 40];
+  const block = [32, 16] as const;
+  const codes = Uint8Array.from({ length: 2800 }, (_, i) => ((i * 31) % 127) | ((i & 1) << 7));
+  const factors = Float32Array.from({ length: 9 }, (_, i) => 0.5 + 0.25 * i);
+  const weight = await engine.loadWeight({
+    ...{ name: 'weight', shape, dtype: 'f8_e4m3', byteLength: codes.length },
+    scale: { block, read: async () => factors },
+    read: async (target, offset = 0) => target.set(codes.subarray(offset, offset + target.length)),
+  });
+  const expected = Float64Array.from(codes, (code, i) => {
+    const at = Math.floor(Math.floor(i / 40) / block[0]) * 3 + Math.floor((i % 40) / block[1]);
+    return e4m3ToNumber(code) * factors[at]!;
+  });
+  expectSame(await engine.readWeight(weight), expected);
+  engine.releaseWeight(weight);
+}
+
+/** Also where a single element far inside is not zero. */
+async function zeroParameters(engine: Engine): Promise<void> {
+  if (!engine.areZero) return;
+  const lab = new Laboratory(engine, 14);
+  const specs = ['a', 'b', 'c'].map((name) => ({ name, shape: [60, 50], deviation: 0 }));
+  const { set } = lab.parameters(specs);
+  assert.deepEqual(await engine.areZero(set, 'values'), [true, true, true]);
+  const values = new Float32Array(9000);
+  values[5990] = -1e-30;
+  engine.writeParameters(set, values);
+  assert.deepEqual(await engine.areZero(set, 'values'), [true, false, true]);
+  assert.deepEqual(await engine.areZero(set, 'gradients'), [true, true, true]);
+  const ones = await lab.tensor([60, 50]);
+  engine.addInPlace(set.parameters[2]!.grad, ones.tensor);
+  assert.deepEqual(await engine.areZero(set, 'gradients'), [true, true, false]);
+  lab.clear();
 }
 
 async function marks(engine: Engine): Promise<void> {
@@ -98,6 +137,30 @@ async function rowKeys(engine: Engine, tolerance: number): Promise<void> {
   refuses({ rowKeys: keys, dropout: 1 });
   refuses({ rowKeys: keys, dropout: Number.NaN });
   refuses({ rowKeys: keys }, keys.slice());
+  lab.clear();
+}
+
+/** With A and B the identity and no frozen weight, a layer gives its input as the mask leaves it. */
+async function maskBits(engine: Engine): Promise<void> {
+  const lab = new Laboratory(engine, 15);
+  const [rows, k] = [37, 64];
+  const identity = Float32Array.from({ length: k * k }, (_, i) => (i % (k + 1) === 0 ? 1 : 0));
+  const { weight } = await lab.weight('weight', [k, k], 'bf16', 0);
+  const { set, byName } = lab.parameters(['a', 'b'].map((name) => ({ name, shape: [k, k], deviation: 0 })));
+  engine.writeParameters(set, Float32Array.from([...identity, ...identity]));
+  const { tensor } = await lab.tensor([rows, k], new Float32Array(rows * k).fill(1));
+  for (const dropout of [0.5, 6554 / 65536]) {
+    const [keys, seed] = [lab.rowKeys(rows), lab.random.nextUint32()];
+    const lora = { a: byName('a'), b: byName('b'), scale: 1, dropout, seed, rowKeys: keys };
+    const [y] = engine.operations.linear.forward([tensor], { parts: [{ weight, lora }] }, false).outputs;
+    const kept = Array.from(await engine.read(y!), (value) => (value === 0 ? 0 : 1));
+    engine.release(y!);
+    expectSame(
+      kept,
+      Array.from(dropoutMask(keys, k, seed, dropout), (value) => (value === 0 ? 0 : 1)),
+      'mask',
+    );
+  }
   lab.clear();
 }
 
@@ -185,8 +248,11 @@ export const ENGINE_CHECKS: readonly EngineCheck[] = [
     title: `loads, widens and frees a weight of ${dtype}`,
     run: (engine: Engine) => weights(engine, dtype),
   })),
+  { title: 'loads a weight of 8-bit floats with its scales', run: scaledWeight },
+  { title: 'tells parameters that are zero, where it can', run: zeroParameters },
   { title: 'frees what was made since a mark, however it is counted, and nothing else', run: marks },
   { title: 'drops by the key of a row, wherever the row lies, and refuses rows without a key', run: rowKeys },
+  { title: 'drops the very elements that random.ts tells', run: maskBits },
   { title: 'keeps parameters in order, float32, with gradients at zero', run: parameters },
   ...KINDS.map((kind) => ({
     title: `gives each parameter its own learning rate with ${kind}`,

@@ -87,7 +87,7 @@ describe('roundBfloat16', () => {
       1 + 2 ** -8,
       1 + 3 * 2 ** -8,
       1 + 2 ** -8 + 2 ** -16,
-      -3.1415927,
+      -Math.PI,
       Number.NaN,
       Number.POSITIVE_INFINITY,
     ];

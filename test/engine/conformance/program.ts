@@ -1,12 +1,15 @@
 /**
  * The suite as one program, for a machine with a card: every operation and every fused path with its errors and limits.
  *
- *   npm run conformance -- [--engine cuda|cpu] [--emulated [80|86|90]] [--only TEXT] [--errors]
+ *   npm run conformance -- [--engine cuda|cpu] [--emulated [--capability 80|86|90]] [--only TEXT]
  *
- * It exits with 1 if a check fails. On machines without the modules for development, bundle it with esbuild.
+ * It exits with 1 if a check fails, or if none reaches a kernel. On machines without the modules for development, bundle it
+ * with esbuild.
  */
 import { parseArgs } from 'node:util';
 import { createEngine } from '../../../src/engine/create-engine.js';
+import { CudaDriver } from '../../../src/engine/cuda/driver.js';
+import { plainKernels } from '../../../src/engine/cuda/kernels.js';
 import type { Engine } from '../../../src/engine/engine.js';
 import { Meter } from './measure.js';
 import { conformanceChecks } from './suite.js';
@@ -20,14 +23,26 @@ const { values: options } = parseArgs({
   },
 });
 
+/** Names of the kernels that the check under way has launched. */
+let launched = new Set<string>();
+
 async function openEngine(): Promise<Engine> {
-  if (!options.emulated) return createEngine(options.engine as 'cuda');
-  const { emulatedEngine } = await import('../cuda/emulated-card.js');
-  return emulatedEngine({ capability: Number(options.capability) as 80 });
+  if (options.emulated) {
+    const card = await import('../cuda/emulated-card.js');
+    launched = card.launched;
+    return card.emulatedEngine({ capability: Number(options.capability) as 80 });
+  }
+  const { launch } = CudaDriver.prototype;
+  CudaDriver.prototype.launch = function (kernel, ...rest) {
+    launched.add(kernel.name);
+    launch.call(this, kernel, ...rest);
+  };
+  return createEngine(options.engine as 'cuda');
 }
 
 const engine = await openEngine();
 console.log(engine.description);
+const all = new Set<string>();
 let [passed, failed] = [0, 0];
 const skipped: string[] = [];
 for (const { group, title, skipped: reason, run } of conformanceChecks()) {
@@ -38,6 +53,7 @@ for (const { group, title, skipped: reason, run } of conformanceChecks()) {
     continue;
   }
   const meter = new Meter();
+  launched.clear();
   const start = performance.now();
   let fault: unknown;
   try {
@@ -53,6 +69,8 @@ for (const { group, title, skipped: reason, run } of conformanceChecks()) {
       ? `, ${meter.readings.length} readings, worst ${(100 * worst).toFixed(0)} % of its limit`
       : '';
   console.log(`${fault ? 'FAILED' : 'ok'}  ${name} (${(performance.now() - start).toFixed(0)} ms${share})`);
+  if (launched.size > 0) console.log(`      kernels: ${[...launched].join(', ')}`);
+  for (const name of launched) all.add(name);
   for (const { what, error, limit } of meter.readings) {
     console.log(`      ${what}: ${error.toExponential(1)} of ${limit.toExponential(1)}`);
   }
@@ -60,5 +78,15 @@ for (const { group, title, skipped: reason, run } of conformanceChecks()) {
 }
 await engine.dispose();
 for (const line of skipped) console.log(`skipped  ${line}`);
+if (engine.name === 'cuda' && !options.only) {
+  const idle = new Set(
+    plainKernels()
+      .map(({ name }) => name)
+      .filter((name) => !all.has(name)),
+  );
+  console.log(`${all.size} kernels ran${idle.size > 0 ? `, ${[...idle].join(', ')} did not` : ''}`);
+  // What no check reaches is not known to be right.
+  failed += idle.size;
+}
 console.log(`${passed} passed, ${failed} failed, ${skipped.length} skipped`);
 process.exitCode = failed > 0 ? 1 : 0;

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import type { CudaEngine } from '../../../src/engine/cuda/cuda-engine.js';
 import { buildDecodeWork } from '../../../src/engine/cuda/operations/attention-work.js';
-import type { CudaTensor } from '../../../src/engine/cuda/tensors.js';
 import type { LinearPart } from '../../../src/engine/operations.js';
 import { Tape } from '../../../src/engine/tape.js';
-import type { Tensor, Weight } from '../../../src/engine/tensor.js';
+import type { Weight } from '../../../src/engine/tensor.js';
+import { EngineError } from '../../../src/errors.js';
 import { type StackPlace, sizeOf } from '../../../src/formats/weight-source.js';
-import { type Launch, recordingEngine } from '../recording-engine.js';
+import { recordingEngine } from '../recording-engine.js';
 
 async function adapted(engine: CudaEngine, rows: number, columns: number, rank: number) {
   const weight = await engine.loadWeight({
@@ -24,61 +24,7 @@ async function adapted(engine: CudaEngine, rows: number, columns: number, rank: 
   return { weight, lora: { a: a!, b: b!, scale: 2, dropout: 0, seed: 0 } };
 }
 
-describe('products of few rows', () => {
-  it('with an adapter are one launch, whose count of blocks goes on from launch to launch', async () => {
-    const { engine, launches } = recordingEngine();
-    const part = await adapted(engine, 2000, 64, 20);
-    const x = engine.fromArray(new Float32Array(3 * 64), [3, 64]);
-    const run = () => engine.operations.linear.forward([x], { parts: [part] }, false);
-    run();
-    launches.length = 0;
-    run();
-    run();
-    expect(launches.map(({ name }) => name)).toEqual(['small_linear_8', 'small_linear_8']);
-    // 32 padded columns of u: 4 groups of 8 in 4 splits, and 250 blocks for 2000 rows.
-    for (const { grid } of launches) expect(grid).toEqual([16 + 250]);
-    expect(launches.map(({ parameters }) => parameters.target)).toEqual([32, 48]);
-    expect(launches[0]!.parameters).toMatchObject({ M: 3, N: 2000, K: 64, E: 32 });
-    await engine.dispose();
-  });
-
-  it('take the two-step way where backward or dropout needs u, or rows are many', async () => {
-    const { engine, launches } = recordingEngine();
-    const part = await adapted(engine, 64, 64, 16);
-    const names = (rows: number, record: boolean, dropout = 0): string[] => {
-      const x = engine.fromArray(new Float32Array(rows * 64), [rows, 64]);
-      const rowKeys = dropout > 0 ? new Int32Array(rows) : undefined;
-      const parts = [{ ...part, lora: { ...part.lora, dropout, rowKeys } }];
-      engine.operations.linear.forward([x], { parts }, record);
-      // The second time, the adapter has its copies and x its room.
-      launches.length = 0;
-      engine.operations.linear.forward([x], { parts }, record);
-      return launches.map(({ name }) => name).filter((name) => name !== 'copy_bf16' && name !== 'dropout_bits');
-    };
-    expect(names(16, false)).toEqual(['small_linear_16']);
-    expect(names(3, true)).toEqual(['product', 'product']);
-    expect(names(17, false)).toEqual(['product', 'product']);
-    expect(names(17, false, 0.1)).toEqual(['lora_down_16', 'product']);
-    expect(names(513, false)).toEqual(['lora_down_16', 'product']);
-    await engine.dispose();
-  });
-
-  it('keep a copy of u where backward needs it', async () => {
-    const { engine, launches } = recordingEngine();
-    const part = await adapted(engine, 64, 64, 16);
-    const x = engine.fromArray(new Float32Array(17 * 64), [17, 64]);
-    const run = () => engine.operations.linear.forward([x], { parts: [part] }, true).saved[1] as CudaTensor;
-    run();
-    launches.length = 0;
-    const u = run();
-    const [product, copy] = launches.slice(-3);
-    expect([product!.name, copy!.name]).toEqual(['product', 'copy_bf16']);
-    expect(copy!.parameters).toMatchObject({ out: u.address, x: product!.parameters.d, rows: 17, columns: 16 });
-    await engine.dispose();
-  });
-});
-
-/** A card that writes down launches, and weights of a layer on it. */
+/** Weights of a layer on a card that computes nothing. */
 async function layer() {
   const recorder = recordingEngine();
   const { engine } = recorder;
@@ -96,56 +42,12 @@ async function layer() {
     return parts;
   };
   const tensor = (rows: number, columns: number) => engine.fromArray(new Float32Array(rows * columns), [rows, columns]);
-  /** As bf16, so that no conversions are among the launches. */
   const input = (rows: number) => {
     const x = tensor(rows, 64);
     return engine.operations.add.forward([x, x], {}, false).outputs[0]!;
   };
-  const names = (): string[] => recorder.launches.splice(0).map(({ name }) => name);
-  return { ...recorder, norm, stacked, load, tensor, input, names };
+  return { ...recorder, norm, stacked, load, tensor, input };
 }
-
-describe('gatedBlock', () => {
-  const prepare = async () => {
-    const world = await layer();
-    const gateUp = (await world.stacked('gateUp', [96, 96])) as [LinearPart, LinearPart];
-    const down = { weight: await world.load('down', [64, 96]) };
-    const attributes = { norm: world.norm, gateUp, activation: 'gelu', down } as const;
-    const run = (inputs: readonly Tensor[], record = false) => {
-      world.launches.length = 0;
-      return world.engine.operations.gatedBlock.forward(inputs, attributes, record);
-    };
-    return { ...world, run };
-  };
-
-  it('is two launches for a row: norm, product and activation in one, which writes the sum', async () => {
-    const { engine, launches, input, run, names } = await prepare();
-    const inputs = [input(1), input(1)];
-    const before = engine.memory().bytesInUse;
-    const { outputs } = run(inputs);
-    const [fused, down] = launches as [Launch, Launch];
-    expect(fused).toMatchObject({ grid: [24], parameters: { N: 96, K: 64, activation: 1 } });
-    const [y, sum] = outputs as CudaTensor[];
-    const residual = (inputs[1] as CudaTensor).address;
-    expect(fused.parameters).toMatchObject({ sum: sum!.address, residual, y: down.parameters.x });
-    expect(down.parameters.y).toBe(y!.address);
-    expect(names()).toEqual(['small_linear_norm', 'small_linear_8']);
-    for (const tensor of outputs) engine.release(tensor);
-    expect(engine.memory().bytesInUse).toBe(before);
-    await engine.dispose();
-  });
-
-  it('has its norm alone for several rows, and no shortcuts for many or where it is recorded', async () => {
-    const { engine, input, run, names } = await prepare();
-    run([input(3), input(3)]);
-    expect(names()).toEqual(['rms_norm_forward', 'small_linear_8', 'small_linear_8']);
-    run([input(17)]);
-    expect(names()).toEqual(['rms_norm_forward', 'product', 'gated_activation_forward', 'product']);
-    run([input(1)], true);
-    expect(names()).toEqual(['rms_norm_forward', 'small_linear_8', 'gated_activation_forward', 'small_linear_8']);
-    await engine.dispose();
-  });
-});
 
 describe('attentionBlock with a cache', () => {
   const prepare = async () => {
@@ -158,7 +60,6 @@ describe('attentionBlock with a cache', () => {
       const inputs = [input(count)];
       const keyStarts = Int32Array.from(lengths, (_, s) => s * 100);
       const segments = { queryStarts: Int32Array.from(starts), keyStarts, keyLengths: Int32Array.from(lengths) };
-      world.launches.length = 0;
       const attributes = {
         ...{ norm: world.norm, projections, cache: { ...cache, rows: Int32Array.from(rows) } },
         rotary: { headDim: 16, cos: tensor(count, 8), sin: tensor(count, 8) },
@@ -169,22 +70,9 @@ describe('attentionBlock with a cache', () => {
     return { ...world, run };
   };
 
-  it('is a product and one more launch where every sequence has at most one new row', async () => {
-    const { engine, names, run } = await prepare();
-    expect(run([0, 1, 1], [80, 5], [79]).forward().outputs[0]!.shape).toEqual([1, 64]);
-    expect(names()).toEqual(['small_linear_norm', 'attention_decode']);
-    expect(run([0, 1, 1, 2], [80, 5, 3], [79, 202]).forward().outputs[0]!.shape).toEqual([2, 64]);
-    expect(names()).toEqual(['rms_norm_forward', 'small_linear_8', 'attention_decode']);
-    await engine.dispose();
-  });
-
-  it('takes the steps apart for prompts, and refuses rows that are not the last keys', async () => {
-    const { engine, names, run } = await prepare();
-    run([0, 2, 3], [2, 1], [0, 1, 100]).forward();
-    expect(names()).toEqual([
-      ...['rms_norm_forward', 'small_linear_8', 'rotary', 'scatter_rows', 'scatter_rows', 'attention_forward'],
-    ]);
-    expect(run([0, 1], [80], [78]).forward).toThrow('cache row 78');
+  it('refuses rows that are not the last keys', async () => {
+    const { engine, run } = await prepare();
+    expect(run([0, 1], [80], [78]).forward).toThrow(EngineError);
     await engine.dispose();
   });
 

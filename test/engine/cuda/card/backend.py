@@ -48,7 +48,7 @@ def build_emulated(file):
     for name, types in TYPES[file].items():
         arguments = ', '.join(f'*({t}*)a[{i}]' for i, t in enumerate(types))
         wrappers += f'extern "C" void launch_{name}(unsigned x, unsigned y, unsigned z, unsigned block, void** a) {{ gridDim = {{x, y, z}}; blockDim = {{block, 1, 1}}; body = [=] {{ {name}({arguments}); }}; for (unsigned k = 0; k < z; k++) for (unsigned j = 0; j < y; j++) for (unsigned i = 0; i < x; i++) {{ blockIdx = {{i, j, k}}; run_block(block); }} }}\n'
-    source = text('emulation/emulator.h') + common + helpers(SOURCES[file]) + SOURCES[file] + text('emulation/run-block.h') + wrappers
+    source = text('emulation/fibers.h') + text('emulation/emulator.h') + common + helpers(SOURCES[file]) + SOURCES[file] + text('emulation/run-block.h') + wrappers
     os.makedirs(BUILD, exist_ok=True)
     path = f'{BUILD}/{file}'
     open(path + '.cpp', 'w').write(source)

@@ -27,7 +27,7 @@ def build(kernel, head, config):
     wrapper = f'extern "C" void launch(unsigned x, unsigned y, unsigned block, unsigned seed, void** a) {{ chance.seed(seed); gridDim = {{x, y, 1}}; body = [=] {{ {name}({arguments}); }}; for (unsigned j = 0; j < y; j++) for (unsigned i = 0; i < x; i++) {{ blockIdx = {{i, j, 0}}; run_block(block); }} }}\n'
     os.makedirs(BUILD, exist_ok=True)
     path = f'{BUILD}/{kernel}-{head}-{"-".join(map(str, config))}'
-    open(path + '.cpp', 'w').write(macros + text('emulation/warpgroups.h') + tiles + source + wrapper)
+    open(path + '.cpp', 'w').write(macros + text('emulation/fibers.h') + text('emulation/warpgroups.h') + tiles + source + wrapper)
     subprocess.run(['g++', '-std=c++17', '-O1', '-w', '-shared', '-fPIC', '-o', path + '.so', path + '.cpp'], check=True)
     return ctypes.CDLL(path + '.so')
 
