@@ -96,7 +96,7 @@ describe('PassPlanner', () => {
       try {
         plan = planner.planSmaller(plan, failure, window, costs, options);
       } catch (error) {
-        expect(error).toBe(failure);
+        expect(error).toMatchObject({ cause: failure, hint: expect.stringContaining('autoMicroBatch') });
         break;
       }
     }
