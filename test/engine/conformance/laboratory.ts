@@ -33,10 +33,10 @@ export class Laboratory {
   readonly #weights: Weight[] = [];
   readonly #sets: ParameterSet[] = [];
 
-  constructor(engine: Engine, seed: number) {
+  constructor(engine: Engine, seed: number, isBfloat16 = engine.storage.elementBytes === 2) {
     this.engine = engine;
     this.random = new MersenneTwister(seed);
-    this.isBfloat16 = engine.storage.elementBytes === 2;
+    this.isBfloat16 = isBfloat16;
   }
 
   numbers(count: number, deviation = 1): Float32Array {

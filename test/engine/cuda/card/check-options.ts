@@ -24,7 +24,7 @@ function isSame(a: Float32Array, b: Float32Array): boolean {
 
 /** Loss and gradient of hidden rows, on both engines of the same values. */
 async function lossOn(engine: Engine, smoothing: number | undefined): Promise<[number, Float32Array]> {
-  const lab = new Laboratory(engine, 5);
+  const lab = new Laboratory(engine, 5, true);
   const { weight } = await lab.weight('head', [VOCABULARY, COLUMNS], 'bf16', 2 * COLUMNS ** -0.5);
   const { tensor } = await lab.tensor([ROWS, COLUMNS]);
   const targets = Int32Array.from({ length: ROWS }, (_, i) => (i * 7919) % VOCABULARY);
@@ -41,7 +41,7 @@ async function lossOn(engine: Engine, smoothing: number | undefined): Promise<[n
 }
 
 async function embeddedOn(engine: Engine, bound: number): Promise<Float32Array> {
-  const lab = new Laboratory(engine, 6);
+  const lab = new Laboratory(engine, 6, true);
   const { weight } = await lab.weight('table', [99, 5120], 'bf16');
   const ids = Int32Array.from({ length: 777 }, (_, i) => (i * 31) % 99);
   const noise = { rowKeys: lab.rowKeys(777), bounds: new Float32Array(777).fill(bound) };
@@ -58,7 +58,7 @@ async function steppedOn(
   learningRate: number,
   learningRateFactors?: readonly number[],
 ): Promise<Float32Array> {
-  const lab = new Laboratory(engine, 7);
+  const lab = new Laboratory(engine, 7, true);
   const shapes = [
     [64, 70],
     [9, 5],
