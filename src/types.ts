@@ -15,6 +15,7 @@ export type { LoadOptions } from './model/load.js';
 export type { ModelConfig, RopeConfig, TextConfig, VisionConfig } from './model/model-config.js';
 export type { KvCache } from './model/network/kv-cache.js';
 export type { AdapterView, KeyValueStore, PassOptions, RecomputedLayers } from './model/network/layers.js';
+export type { PassCosts } from './model/network/pass-costs.js';
 export type { WeightProvider } from './model/network/load-weights.js';
 export type { ModelOrigin } from './model/network/vision-language-model.js';
 export type { AttentionModules, LayerModules, ModelModules } from './model/network/modules.js';
@@ -52,6 +53,7 @@ export type {
 } from './train/schedule.js';
 export type { SftConfig } from './train/sft-config.js';
 export type { ComputeMetrics, SftTrainerOptions, TrainOptions } from './train/sft-trainer.js';
+export type { Costs } from './train/pass-plan.js';
 export type { AccumulateOptions, EvaluateLossOptions, PassSummary, TrainableModel } from './train/trainable-model.js';
 
 // Evaluation and publishing.
