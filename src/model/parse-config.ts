@@ -24,6 +24,9 @@ export function parseModelConfig(json: unknown, path = 'config.json'): ModelConf
   if (faults.length === 0 && top.raw('text_config') === undefined) faults.push('text_config: missing');
   const text = readText(textFields, family.textDefaults, faults);
   const vision = parseVision(top.raw('vision_config'), faults);
+  // Two names of one field, of which transformers takes this one.
+  const imageToken = top.raw('image_token_index');
+  if (typeof imageToken === 'number') top.only('image_token_id', imageToken);
   const config: ModelConfig = {
     text,
     vision,
@@ -56,6 +59,7 @@ function parseVision(json: unknown, faults: string[]): VisionConfig {
   fields.only('model_type', 'pixtral');
   fields.only('attention_dropout', 0);
   fields.only('num_channels', 3);
+  fields.only('rope_scaling');
   const hiddenSize = fields.count('hidden_size', 1024, MOST.width);
   const heads = fields.count('num_attention_heads', 16, MOST.heads);
   if (hiddenSize % heads !== 0 || (hiddenSize / heads) % 4 !== 0) {

@@ -48,6 +48,8 @@ export function readText(fields: ConfigFields, defaults: TextDefaults, faults: s
 /** Rope settings are in rope_parameters, in older files in rope_scaling with a rope_theta beside it. */
 function readRope(text: ConfigFields, maxPositions: number, defaults: TextDefaults, faults: string[]): RopeConfig {
   const keys = ['rope_parameters', 'rope_scaling'].filter((name) => text.raw(name) !== undefined);
+  // As in transformers, an empty rope_scaling is none; empty rope_parameters are plain ones.
+  if (JSON.stringify(text.raw('rope_scaling')) === '{}') keys.pop();
   if (keys.length > 1) text.fault('rope_scaling', 'none beside rope_parameters: only one of them can be meant');
   const [key] = keys;
   const rope = new ConfigFields(key ? text.raw(key) : defaults.rope, `text_config.${key ?? 'rope_parameters'}`, faults);
@@ -57,6 +59,8 @@ function readRope(text: ConfigFields, maxPositions: number, defaults: TextDefaul
   rope.only('partial_rotary_factor', 1);
   if (!defaults.hasQueryScaling) rope.only('llama_4_scaling_beta', 0);
   const originalMaxPositions = rope.count('original_max_position_embeddings', maxPositions, MOST.positions);
+  // transformers lets one beside the rope settings win.
+  if (type === 'yarn') text.only('original_max_position_embeddings', originalMaxPositions);
   const factor = rope.positive('factor', maxPositions / originalMaxPositions);
   const atLeastZero = (name: string): number => rope.number(name, 0, (value) => value >= 0, 'a number of at least 0');
   const mscale = atLeastZero('mscale');

@@ -96,8 +96,8 @@ export class PassPlanner {
         `${formatBytes(this.#engine.storage.reserveBytes)} are left alone because free memory lies in pieces`,
       {
         hint: 'Or raise memoryBudget.',
-        neededBytes,
-        freeBytes: free,
+        neededBytes: Math.ceil(neededBytes),
+        freeBytes: Math.floor(free),
         limitBytes: budget,
         details: { heldBytes: bytesInUse, tokens: size.tokens, patches: size.patches, samples },
       },

@@ -75,7 +75,7 @@ export class RetryBudget {
 
   #delay(error: TransferError): number {
     const base = this.#options.baseDelayMs ?? 500;
-    const { summary, retryAfterMs: asked } = error;
+    const { summary, hint = '', retryAfterMs: asked } = error;
     if (asked === undefined) {
       const longest = Math.min(this.#options.maxDelayMs ?? 30_000, base * 2 ** (this.#failures - 1));
       return longest * (0.5 + Math.random() / 2);
@@ -84,7 +84,7 @@ export class RetryBudget {
     if (asked > limit) {
       throw error.with({
         summary: `${summary}; the server asks to wait ${Math.ceil(asked / 1000)} s`,
-        hint: `Try again then. Waits above ${limit / 1000} s are left to you; what has arrived so far is kept.`,
+        hint: `${hint} Try again then. Waits above ${limit / 1000} s are left to you; what has arrived so far is kept.`.trim(),
       });
     }
     this.#waited += asked;
@@ -92,7 +92,7 @@ export class RetryBudget {
     if (this.#waited > most) {
       throw error.with({
         summary: `${summary}; the server has asked again and again to wait, more than ${most / 1000} s in all`,
-        hint: 'Try again later; what has arrived so far is kept.',
+        hint: `${hint} Try again later; what has arrived so far is kept.`.trim(),
       });
     }
     // Never earlier than asked, and not all clients at the same moment.

@@ -74,6 +74,7 @@ describe('the family of a config.json', () => {
     expect(ministral.rope).toMatchObject({ ...yarn, attentionFactor: 1 });
     const empty = parse({ model_type: 'ministral3', rope_parameters: { rope_type: 'default' } }).text.rope;
     expect(empty).toMatchObject({ type: 'default', theta: 10000, queryScalingBeta: 0 });
+    expect(parse({ model_type: 'ministral3', rope_scaling: {} }).text).toEqual(ministral);
   });
 
   it('honours YaRN on a Mistral Small, and refuses what it does not compute', () => {
@@ -89,6 +90,22 @@ describe('the family of a config.json', () => {
     expect(faults({ ...PLAIN, rope_parameters: rope, rope_scaling: rope })).toEqual([
       expect.stringMatching(/rope_scaling: expected none beside rope_parameters/),
     ]);
+    expect(parse({ ...PLAIN, rope_parameters: rope, original_max_position_embeddings: 32768 }).text.rope.factor).toBe(
+      4,
+    );
+    expect(faults({ ...PLAIN, rope_parameters: rope, original_max_position_embeddings: 4096 })).toEqual([
+      expect.stringMatching(/original_max_position_embeddings: expected 32768 .*got 4096/),
+    ]);
+    const other = {
+      image_token_index: 10,
+      image_token_id: 12,
+      vision_config: { ...VISION, rope_scaling: { factor: 2 } },
+    };
+    expect(faultOf(() => parse(PLAIN, other)).details['faults']).toEqual([
+      expect.stringMatching(/^vision_config\.rope_scaling: expected null/),
+      expect.stringMatching(/^image_token_id: expected 10 .*got 12/),
+    ]);
+    expect(parse(PLAIN, { ...other, image_token_id: 10, vision_config: VISION }).imageTokenId).toBe(10);
   });
 
   it('is one of those that are supported, which an error names', () => {

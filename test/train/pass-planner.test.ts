@@ -66,6 +66,8 @@ describe('PassPlanner', () => {
     expect(attempt).toThrow(/hint: .*gradientCheckpointing.*autoMicroBatch.*perDeviceTrainBatchSize.*memoryBudget/);
     expect(attempt).toThrow(expect.objectContaining({ neededBytes: 50 * MIB, freeBytes: 40 * MIB }));
     expect(() => planner.plan(windowOf(2), costs, { gradientCheckpointing: false })).toThrow('without recomputation');
+    const tight = () => planner.plan(windowOf(2), costs, { gradientCheckpointing: true, memoryBudget: 1060.3 * MIB });
+    expect(tight).toThrow(expect.objectContaining({ freeBytes: Math.floor(10.3 * MIB) }));
   });
 
   it('halves a micro-batch that does not fit where it may, and says so once for each size', () => {

@@ -50,7 +50,7 @@ describe('withRetries', () => {
     await withRetries(failing(failure({ retryAfterMs: 150 })).work, { baseDelayMs: 1 });
     expect(performance.now() - start).toBeGreaterThanOrEqual(149);
     await expect(withRetries(failing(failure({ retryAfterMs: 3_600_000 })).work)).rejects.toThrow(
-      'the server asks to wait 3600 s',
+      /the server asks to wait 3600 s\n {2}hint: wait Try again then\./,
     );
   });
 

@@ -1,6 +1,6 @@
 /** What a model takes where every number is float32, and whether that fits: told before the first weight is read. */
 import { freemem, totalmem } from 'node:os';
-import { EngineError } from '../../errors.js';
+import { OutOfMemoryError } from '../../errors.js';
 import { DTYPE_BYTES } from '../../formats/weight-source.js';
 import type { ModelShapes } from '../engine.js';
 import { float32Bytes } from './float32-weight.js';
@@ -58,7 +58,7 @@ const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
 
 /**
  * @param room bytes that may be taken, and `place`, whose they are
- * @throws EngineError with the arithmetic and what to do instead
+ * @throws OutOfMemoryError with the arithmetic and what to do instead
  */
 export function requireFloat32Room(needs: Float32Needs, room: number, place: string, rank: number): void {
   const { weights, adapter, temporaries } = needs;
@@ -70,10 +70,12 @@ export function requireFloat32Room(needs: Float32Needs, room: number, place: str
     `at least ${gigabytes(temporaries)} for temporaries`,
   ];
   const smaller = adapter > 0 && total - adapter <= room ? ', or tfjs: { adapterRank: 0 } to generate only' : '';
-  throw new EngineError(
+  throw new OutOfMemoryError(
     `the model does not fit: the tfjs engine holds every number as float32 and needs ${parts.join(', ')}; ${place} ${gigabytes(room)}`,
     {
       hint: `use engine cuda (${gigabytes((weights * DTYPE_BYTES.bf16) / DTYPE_BYTES.f32)} of weights, as bfloat16) or cpu (weights as they are stored), or a smaller model${smaller}`,
+      neededBytes: total,
+      freeBytes: room,
       details: { ...needs, room },
     },
   );

@@ -161,7 +161,7 @@ export class TfjsEngine implements Engine {
     this.#store.replace(to, (tf, old) => replaceRows(tf, old, from.data, rows), 'writeRows');
   }
 
-  /** @throws EngineError if a model of these shapes cannot fit as float32 */
+  /** @throws OutOfMemoryError if a model of these shapes cannot fit as float32 */
   requireRoom(model: ModelShapes): void {
     const { place, memoryBudget, isBudgetGiven, adapterRank, blockElements } = this.#settings;
     const needs = float32Needs(model, { rank: adapterRank, blockElements, onHost: place === 'host' });

@@ -118,7 +118,11 @@ describe('engine tfjs', () => {
     try {
       await writeTinyCheckpoint({ dir, seed: 7, corpus: ['a picture of a bone'] });
       const engine = await createEngine('tfjs', { tf: namespace({}), tfjs: { memoryBudget: 1e5 } });
-      await expect(loadModel(dir, { engine })).rejects.toThrow(/the model does not fit: .* for the weights alone/);
+      await expect(loadModel(dir, { engine })).rejects.toMatchObject({
+        name: 'OutOfMemoryError',
+        message: expect.stringMatching(/the model does not fit: .* for the weights alone/),
+        freeBytes: 1e5,
+      });
     } finally {
       await rm(dir, { recursive: true, force: true });
     }
