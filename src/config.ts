@@ -22,7 +22,8 @@ export function parseOptions<S extends z.ZodType>(
 ): z.output<S> {
   // A promise would pass for an object without options.
   if (isPromise(input) || isContainer(input)) refuseOthers(input, what);
-  const result = schema.safeParse(input);
+  // Without zod's own words, what has a message is a schema's own.
+  const result = schema.safeParse(input, { error: () => '' });
   if (result.success) return result.data;
   // Other values are the schema's to judge: they may come from a file.
   if (kindOf(input) !== undefined || typeof input === 'function') refuseOthers(input, what);
@@ -132,10 +133,10 @@ function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {
 
 /** What was expected and what came. A schema's own words come before the general ones. */
 function describeFault(issue: z.core.$ZodIssue, schema: unknown, value: unknown): string {
-  const own = !/^(Invalid|Too small|Too big|Unrecognized)/.test(issue.message);
-  if (own) {
-    const isWhole = !issue.message.startsWith('expected') || issue.message.includes(', got ');
-    return isWhole ? issue.message : `${issue.message}, got ${showGiven(value)}`;
+  const { message } = issue;
+  if (message !== '') {
+    const isWhole = !message.startsWith('expected') || message.includes(', got ');
+    return isWhole ? message : `${message}, got ${showGiven(value)}`;
   }
   if (issue.code === 'invalid_key') return `expected a name of ${expectation(issue.issues[0]!, undefined)}`;
   const expected = expectation(issue, schema);
@@ -199,7 +200,7 @@ function expectation(issue: z.core.$ZodIssue, schema: unknown): string {
       return [...new Set(expected)].join(' or ');
     }
     default:
-      return issue.message.replace(/^Invalid input: expected /, '');
+      return issue.message || 'another value';
   }
 }
 
