@@ -6,10 +6,10 @@ import { z } from 'zod';
 import { DiskError } from '../errors.js';
 import { writeFileAtomically } from '../files/atomic-file.js';
 import { writeError } from '../files/disk-errors.js';
-import { readRegularFile } from '../files/regular-file.js';
-import { digestsDiffer, type FileDigests } from './digests.js';
+import { readJson } from '../files/read-json.js';
+import { DIGEST_NAMES, digestsDiffer, type FileDigests } from './digests.js';
 
-/** By what a server lets a file be recognised. */
+/** What a server says of a file, to recognise it later. */
 export interface FileFacts {
   readonly etag?: string | undefined;
   readonly lastModified?: string | undefined;
@@ -18,20 +18,12 @@ export interface FileFacts {
   readonly digests: FileDigests;
 }
 
-const MAX_NOTE_BYTES = 64 * 1024;
-
 const noteSchema = z.strictObject({
   source: z.string(),
   etag: z.string().optional(),
   lastModified: z.string().optional(),
   size: z.number().int().nonnegative().optional(),
-  digests: z.strictObject({
-    sha256: z.string().optional(),
-    sha1: z.string().optional(),
-    gitSha1: z.string().optional(),
-    md5: z.string().optional(),
-    crc32c: z.string().optional(),
-  }),
+  digests: z.partialRecord(z.enum(DIGEST_NAMES), z.string()),
 });
 
 /**
@@ -166,7 +158,7 @@ export class PartialFile {
     }
   }
 
-  /** What has arrived stays for the next time; an empty file does not. */
+  /** Received bytes stay for the next time; an empty file does not. */
   async close(): Promise<void> {
     const handle = this.#handle;
     this.#handle = undefined;
@@ -179,9 +171,7 @@ export class PartialFile {
 
   async #readNote(): Promise<FileFacts | undefined> {
     try {
-      const note = noteSchema.parse(
-        JSON.parse((await readRegularFile(`${this.#temporary}.json`, MAX_NOTE_BYTES)).toString('utf8')),
-      );
+      const note = noteSchema.parse(await readJson(`${this.#temporary}.json`));
       return note.source === this.#source ? note : undefined;
     } catch {
       return undefined;
