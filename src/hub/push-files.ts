@@ -9,11 +9,10 @@ import { callback, parseOptions } from '../config.js';
 import { ConfigError, HubError, reasonOf, TransferError } from '../errors.js';
 import { redact } from '../messages/secrets.js';
 import { errorOf } from '../transfer/answer-error.js';
-import { requestJson } from '../transfer/request-json.js';
 import { RetryBudget, withRetries } from '../transfer/retry.js';
 import { sendRequest } from '../transfer/send-request.js';
 import { offlineReason } from './environment.js';
-import { asHubError, explainAnswer, type HubSubject } from './explain-answer.js';
+import { asHubError, askHub, explainAnswer, type HubSubject } from './explain-answer.js';
 import { hubFetch, placeholderToken } from './hub-fetch.js';
 import {
   connectHub,
@@ -47,7 +46,7 @@ export const pushFilesSchema = hubConnectionSchema.extend({
   commitMessage: z.string().min(1).optional(),
   /** Open a pull request instead of committing to the branch. Default false. */
   createPr: z.boolean().default(false),
-  /** Told while files are uploaded. Default: nobody. */
+  /** Called while files are uploaded. Default: none. */
   onProgress: callback<PushProgress>().optional(),
 });
 
@@ -146,19 +145,18 @@ interface Identity {
 }
 
 async function whoIs(connection: HubConnection, repoId: string): Promise<Identity> {
-  const { value } = await requestJson({
-    url: `${connection.endpoint}/api/whoami-v2`,
-    ...requestSettings(connection),
-    explain: explainAnswer(connection, { repoId, revision: 'main', action: 'write' }),
-  }).catch((error: unknown) => {
-    throw asHubError(error);
-  });
+  const subject: HubSubject = { repoId, revision: 'main', action: 'write' };
+  const { value } = await askHub(connection, subject, `${connection.endpoint}/api/whoami-v2`).catch(
+    (error: unknown) => {
+      throw asHubError(error);
+    },
+  );
   return (value as Identity | null) ?? {};
 }
 
 function withOwner(name: string, { name: owner }: Identity): string {
   if (typeof owner === 'string') return parseRepoId(`${owner}/${name}`);
-  throw new HubError(`${name}: the Hub does not tell whose token this is`, { hint: `Give "OWNER/${name}".` });
+  throw new HubError(`${name}: the Hub does not say whose token this is`, { hint: `Give "OWNER/${name}".` });
 }
 
 async function connectForPush(repoId: string, options: HubConnectionSettings): Promise<HubConnection> {
@@ -315,7 +313,7 @@ class Push {
       for (;;) {
         const { done, value } = await events.next();
         if (done) {
-          if (!value) throw new HubError(`${repoId}: the Hub tells nothing of the commit`);
+          if (!value) throw new HubError(`${repoId}: the Hub says nothing of the commit`);
           const { commit, pullRequestUrl } = value;
           // The server's words, on their way to people.
           return { commit: redact(commit.oid), pullRequestUrl: pullRequestUrl && redact(pullRequestUrl) };

@@ -34,7 +34,7 @@ import { clashOf, parseRevision } from './safe-names.js';
 /** Files of a whole repository that are listed where a single folder is wanted, before that is listed alone. */
 const MAX_BESIDE = 20_000;
 
-/** Files that are on their way at a time. */
+/** Files that are fetched at a time. */
 const PARALLEL = 4;
 
 /** Options of `snapshotDownload`: names, defaults and ranges. */
@@ -51,7 +51,7 @@ export const snapshotDownloadSchema = hubDownloadSchema.extend({
 /** Options of `snapshotDownload`. @useDeclaredType */
 export type SnapshotDownloadOptions = z.input<typeof snapshotDownloadSchema>;
 
-/** What of a repository is wanted, and how to see that it is there. */
+/** What of a repository is wanted, and how to see that it is complete. */
 export interface FileSelection {
   readonly allowPatterns?: string | readonly string[] | undefined;
   readonly ignorePatterns?: string | readonly string[] | undefined;
@@ -59,7 +59,7 @@ export interface FileSelection {
   readonly within?: string | undefined;
   /** Says what is wrong with a repository that cannot be meant, from the paths in it. */
   readonly refuse?: (paths: readonly string[], commit: string) => string | undefined;
-  /** Names what a folder lacks, where there is no list of the repository's files to tell. */
+  /** Names what a folder lacks, where there is no list of the repository's files. */
   readonly missingFrom?: (folder: string) => Promise<string[]>;
 }
 
@@ -83,7 +83,7 @@ export async function snapshotDownload(repoId: string, input: SnapshotDownloadOp
   const isDataset = typeof repoId === 'string' && repoId.startsWith('datasets/');
   const snapshot = isDataset
     ? await datasetSnapshot(parseDatasetName(repoId).repoId, options, selection)
-    : await fetchSnapshot(repoId, options, selection);
+    : await fetchNamed(parseRepoId(repoId), options, selection);
   return snapshot.folder;
 }
 
@@ -99,7 +99,7 @@ export async function folderOrSnapshot(
   const folder = await localFolder(idOrFolder);
   if (folder !== undefined) return { folder, commit: undefined };
   try {
-    return await fetchSnapshot(idOrFolder, options, selection);
+    return await fetchNamed(parseRepoId(idOrFolder), options, selection);
   } catch (error) {
     if (!(error instanceof HubError && [undefined, 401, 403, 404].includes(error.status))) throw error;
     const { hint } = error;
@@ -112,10 +112,6 @@ export async function folderOrSnapshot(
 /** The snapshot of a data set. @param name `OWNER/NAME` @throws as `snapshotDownload` */
 export function datasetSnapshot(name: string, options: HubDownload, selection: FileSelection): Promise<Snapshot> {
   return fetchNamed(`datasets/${name}`, options, selection);
-}
-
-async function fetchSnapshot(id: string, options: HubDownload, selection: FileSelection): Promise<Snapshot> {
-  return fetchNamed(parseRepoId(id), options, selection);
 }
 
 async function fetchNamed(repoId: string, options: HubDownload, selection: FileSelection): Promise<Snapshot> {
@@ -168,7 +164,7 @@ async function findCached(cache: RepoCache, revision: string, selection: FileSel
   return { fault: `the cached files of commit ${commit} lack ${shown}`, details: { commit, missing } };
 }
 
-/** One call, once the Hub is to be asked. */
+/** One call that asks the Hub. */
 class SnapshotDownload {
   readonly #cache: RepoCache;
   readonly #connection: HubConnection;
@@ -255,7 +251,7 @@ class SnapshotDownload {
       const { repoId } = this.#subject;
       const { host } = new URL(connection.endpoint);
       connection.warn(
-        `${repoId}: ${host} does not list files; those of the usual names are used: ${found.size} are there`,
+        `${repoId}: ${host} does not list files; those of the usual names are used: it has ${found.size}`,
       );
       return found;
     }
@@ -269,7 +265,7 @@ class SnapshotDownload {
     if (clash === undefined) return;
     const { repoId } = this.#subject;
     throw new HubError(`${repoId}: two files cannot lie beside each other here: ${clash}`, {
-      hint: 'Leave one out with `ignorePatterns`, or name a `cacheDir` on a disk that tells them apart.',
+      hint: 'Leave one out with `ignorePatterns`, or name a `cacheDir` on a disk that distinguishes them.',
       details: { repoId },
     });
   }
@@ -307,7 +303,7 @@ class SnapshotDownload {
         }
       }
     };
-    // All have come to rest before the first fault is told.
+    // All have ended before the first fault is thrown.
     const results = await Promise.allSettled(Array.from({ length: PARALLEL }, worker));
     if (results.some(({ status }) => status === 'rejected')) throw either.reason;
   }

@@ -7,7 +7,7 @@ import type { KaggleSource } from './handle.js';
 const EXPECTED =
   'Expected owner/dataset, or owner/dataset/versions/N for a certain version; competitions/NAME for a competition.';
 
-/** What may stand in a path and a URL as it is. */
+/** Allowed in a path and in a URL without escapes. */
 const SLUG = /^[A-Za-z0-9_-]{1,100}$/;
 const VERSION = /^[1-9]\d{0,8}$/;
 
@@ -35,11 +35,8 @@ const OTHER_PAGES: Readonly<Record<string, string>> = {
 };
 
 /** Pages of a data set, whose addresses mean the data set. */
-const DATASET_PAGES = new Set(
-  'code|data|discussion|discussions|metadata|settings|suggestions|activity|croissant|download|notebooks|usability|versions'.split(
-    '|',
-  ),
-);
+const DATASET_PAGES =
+  /^(code|data|discussions?|metadata|settings|suggestions|activity|croissant|download|notebooks|usability|versions)$/i;
 
 /**
  * `owner/dataset` for the current version; `owner/dataset/versions/3` or `owner/dataset/3` for a certain one;
@@ -165,7 +162,7 @@ function parseParts(
     if (more.length > 1 && !isPage) throw notAHandle(given);
     number = more[0];
   } else if (page !== undefined && more.length === 0 && /^\d+$/.test(page)) number = page;
-  else if (page !== undefined && !(isPage && DATASET_PAGES.has(page.toLowerCase()))) {
+  else if (page !== undefined && !(isPage && DATASET_PAGES.test(page))) {
     throw page.includes('.') ? singleFile(given) : notAHandle(given);
   } else if (page?.toLowerCase() === 'versions' && !isPage) throw notAHandle(given);
   if (number !== undefined && !VERSION.test(number)) {
@@ -187,41 +184,33 @@ function versionOf(rest: string): string | undefined {
   return /[?&](?:dataset_?version_?number)=([^&#]*)/i.exec(rest)?.[1];
 }
 
+function refused(given: string, what: string, hint = EXPECTED): ConfigError {
+  return new ConfigError(`${showValue(given)} ${what}`, { hint, details: { handle: given } });
+}
+
 function notAHandle(given: string, more = ''): ConfigError {
-  return new ConfigError(`${showValue(given)} names no Kaggle data set`, {
-    hint: more ? `${more} ${EXPECTED}` : EXPECTED,
-    details: { handle: given },
-  });
+  return refused(given, 'names no Kaggle data set', more ? `${more} ${EXPECTED}` : EXPECTED);
 }
 
 function other(given: string, what: string): ConfigError {
-  return new ConfigError(`${showValue(given)} names no Kaggle data set, but ${what}`, {
-    hint: EXPECTED,
-    details: { handle: given },
-  });
+  return refused(given, `names no Kaggle data set, but ${what}`);
 }
 
 function singleFile(given: string): ConfigError {
-  return new ConfigError(`${showValue(given)} names a single file; data sets are downloaded as a whole`, {
-    hint: 'Give owner/dataset; the option `ignore` leaves out files and folders when they are read.',
-    details: { handle: given },
-  });
+  const hint = 'Give owner/dataset; the option `ignore` leaves out files and folders when they are read.';
+  return refused(given, 'names a single file; data sets are downloaded as a whole', hint);
 }
 
 function onTheHub(text: string, given: string): ConfigError {
   const name = /datasets\/([\w.-]+\/[\w.-]+)/i.exec(text)?.[1];
   const model = /^(?:[\w.]+\/|hf:\/\/)([\w.-]+\/[\w.-]+)/i.exec(text)?.[1];
-  return new ConfigError(`${showValue(given)} is on the Hugging Face Hub, not on Kaggle`, {
-    hint: name
-      ? `Use HubImageFolder.download('${name}').`
-      : `${model ? `Models are loaded by fromPretrained('${model}'), image` : 'Image'} data sets by HubImageFolder.download('owner/name').`,
-    details: { handle: given },
-  });
+  const models = model ? `Models are loaded by fromPretrained('${model}'), image` : 'Image';
+  const hint = `${models} data sets by HubImageFolder.download('owner/name').`;
+  const what = 'is on the Hugging Face Hub, not on Kaggle';
+  return refused(given, what, name ? `Use HubImageFolder.download('${name}').` : hint);
 }
 
 function aPath(text: string, given: string): ConfigError {
-  return new ConfigError(`${showValue(given)} is a path, and names no Kaggle data set`, {
-    hint: `A folder on this machine is read by KaggleImageFolder.fromFolder(${showValue(text)}). ${EXPECTED}`,
-    details: { handle: given },
-  });
+  const hint = `A folder on this machine is read by KaggleImageFolder.fromFolder(${showValue(text)}). ${EXPECTED}`;
+  return refused(given, 'is a path, and names no Kaggle data set', hint);
 }
