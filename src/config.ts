@@ -8,7 +8,7 @@ import { isContainer, isOptions, optionsHint } from './require-given.js';
 /**
  * Checks an option object against its schema and fills in the defaults.
  * @param what how the object is called in messages, e.g. `SftConfig`
- * @param aliases names of other libraries, in lower case without underscores, for which a fault tells the name here
+ * @param aliases names of other libraries, in lower case without underscores, with the name here that a fault suggests
  * @param shown how messages call an option that came under another name, as from a file
  * @throws ConfigError listing every fault: what was expected and what came, with the nearest known name for an unknown
  * key or word

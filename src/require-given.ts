@@ -67,7 +67,7 @@ const ANYWHERE: Readonly<Partial<Record<GivenKind, string>>> = { promise: 'Await
 
 /**
  * @param what who wants it and as what, e.g. ``generateText: `model` ``
- * @param call how the whole call is written: told where another argument of it came, or nothing
+ * @param call how the whole call is written: shown where another argument of it came, or nothing
  * @throws ConfigError if it is of another kind, or a model or adapter that was disposed of
  */
 export function requireKind(kind: GivenKind, value: unknown, what: string, call?: string): void {

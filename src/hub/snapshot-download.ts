@@ -5,7 +5,7 @@ import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { HubError, reasonOf, TransferError } from '../errors.js';
-import { requireSpace, writeError } from '../files/disk-errors.js';
+import { requireSpace, writing } from '../files/disk-errors.js';
 import { oneLine } from '../messages/one-line.js';
 import { shortList } from '../messages/short-list.js';
 import { downloadFile } from '../transfer/download-file.js';
@@ -356,11 +356,7 @@ class SnapshotDownload {
       if (!(await this.#cache.hasBlob(file))) bytes += Math.max(0, file.size - (await partialBytes(blob)));
     }
     const blob = this.#cache.blob(files[0]!);
-    try {
-      await mkdir(dirname(blob), { recursive: true });
-    } catch (cause) {
-      throw writeError(cause, blob);
-    }
+    await writing(blob, () => mkdir(dirname(blob), { recursive: true }));
     await requireSpace(blob, bytes);
   }
 }

@@ -5,7 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { DiskError } from '../errors.js';
 import { writeFileAtomically } from '../files/atomic-file.js';
-import { writeError } from '../files/disk-errors.js';
+import { writeError, writing } from '../files/disk-errors.js';
 import { readJson } from '../files/read-json.js';
 import { DIGEST_NAMES, digestsDiffer, type FileDigests } from './digests.js';
 
@@ -110,27 +110,23 @@ export class PartialFile {
 
   /** Throws the bytes away and begins those of a file of these facts. */
   async restart(facts: FileFacts): Promise<void> {
-    try {
+    await writing(this.#path, async () => {
       await this.#handle!.truncate(0);
       this.size = 0;
       this.facts = facts;
       const note = { source: this.#source, ...facts };
       await writeFileAtomically(`${this.#temporary}.json`, `${JSON.stringify(note)}\n`);
-    } catch (cause) {
-      throw writeError(cause, this.#path);
-    }
+    });
   }
 
   async append(chunk: Uint8Array): Promise<void> {
-    try {
+    await writing(this.#path, async () => {
       for (let done = 0; done < chunk.length; ) {
         const { bytesWritten } = await this.#handle!.write(chunk, done, chunk.length - done, this.size);
         done += bytesWritten;
         this.size += bytesWritten;
       }
-    } catch (cause) {
-      throw writeError(cause, this.#path);
-    }
+    });
   }
 
   /** Throws the bytes away. */
@@ -143,19 +139,13 @@ export class PartialFile {
 
   /** Flushes to the disk and gives the file its final name. */
   async finish(): Promise<void> {
-    try {
-      const handle = this.#handle!;
-      this.#handle = undefined;
-      try {
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
+    const handle = this.#handle!;
+    this.#handle = undefined;
+    await writing(this.#path, async () => {
+      await handle.sync().finally(() => handle.close());
       await rename(this.#temporary, this.#path);
       await rm(`${this.#temporary}.json`, { force: true });
-    } catch (cause) {
-      throw writeError(cause, this.#path);
-    }
+    });
   }
 
   /** Received bytes stay for the next time; an empty file does not. */
