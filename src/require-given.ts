@@ -126,8 +126,12 @@ export function requireSignal(signal: unknown, what: string): void {
  * @throws ConfigError unless it is an object of options, which may be left out
  */
 export function requireOptions(options: unknown, what: string): void {
-  if (options === undefined || isOptions(options)) return;
-  throw wrong(what, 'an object of options', options, optionsHint(options));
+  if (options !== undefined) requireObject(options, what);
+}
+
+/** @throws ConfigError for what is no object of options at all, rather than a list of the names that it lacks */
+export function requireObject(options: unknown, what: string): void {
+  if (!isOptions(options)) throw wrong(what, 'an object of options', options, optionsHint(options));
 }
 
 /** What has no fields, so that every option would be missing. */
