@@ -5,10 +5,10 @@
 import { HubError, TransferError } from '../errors.js';
 import { mayBeLoopback } from '../transfer/address.js';
 import { errorOf } from '../transfer/answer-error.js';
+import { SilenceWatch } from '../transfer/peer-watch.js';
 import { requestJson } from '../transfer/request-json.js';
 import { withRetries } from '../transfer/retry.js';
 import { type HttpRequest, sendRequest } from '../transfer/send-request.js';
-import { SilenceWatch } from '../transfer/silence-watch.js';
 import { explainAnswer, type HubSubject } from './explain-answer.js';
 import { authorization, type HubConnection, requestSettings } from './hub-options.js';
 

@@ -8,8 +8,8 @@ import { describeGiven, isObject } from '../messages/given-kind.js';
 import { warningLine } from '../messages/one-line.js';
 import { redact } from '../messages/secrets.js';
 import { isLoopback } from '../transfer/address.js';
+import { DEFAULT_SPEED } from '../transfer/peer-watch.js';
 import type { RetryOptions } from '../transfer/retry.js';
-import { DEFAULT_SPEED } from '../transfer/speed-watch.js';
 import { hubEndpoint } from './environment.js';
 import { endpointLogin, findHubToken, type HubToken } from './token.js';
 

@@ -12,27 +12,22 @@ const SLUG = /^[A-Za-z0-9_-]{1,100}$/;
 const VERSION = /^[1-9]\d{0,8}$/;
 
 /** First parts of Kaggle's addresses that name no data set, and what they do name. */
-const OTHER_PAGES: Readonly<Record<string, string>> = {
-  models: 'a Kaggle model, not a data set',
-  'model-instances': 'a Kaggle model, not a data set',
-  code: 'a Kaggle notebook, not a data set',
-  kernels: 'a Kaggle notebook, not a data set',
-  notebooks: 'a Kaggle notebook, not a data set',
-  scripts: 'a Kaggle notebook, not a data set',
-  discussions: 'a discussion on Kaggle, not a data set',
-  discussion: 'a discussion on Kaggle, not a data set',
-  writeups: 'an article on Kaggle, not a data set',
-  benchmarks: 'a Kaggle benchmark, not a data set',
-  learn: 'a Kaggle course, not a data set',
-  organizations: "an organisation's page on Kaggle, not a data set",
-  settings: 'a page of your Kaggle account, not a data set',
-  account: 'a page of your Kaggle account, not a data set',
-  search: 'a search on Kaggle, not a data set',
-  docs: 'a page of documentation, not a data set',
-  rankings: 'a ranking on Kaggle, not a data set',
-  t: 'an invitation to a competition: open it, the address that it leads to has its name',
-  work: 'a page of your Kaggle account, not a data set',
-};
+const OTHER_PAGES: readonly (readonly [RegExp, string])[] = [
+  [/^(models|model-instances)$/, 'a Kaggle model, not a data set'],
+  [/^(code|kernels|notebooks|scripts)$/, 'a Kaggle notebook, not a data set'],
+  [/^discussions?$/, 'a discussion on Kaggle, not a data set'],
+  [/^writeups$/, 'an article on Kaggle, not a data set'],
+  [/^benchmarks$/, 'a Kaggle benchmark, not a data set'],
+  [/^learn$/, 'a Kaggle course, not a data set'],
+  [/^organizations$/, "an organisation's page on Kaggle, not a data set"],
+  [/^(settings|account|work)$/, 'a page of your Kaggle account, not a data set'],
+  [/^search$/, 'a search on Kaggle, not a data set'],
+  [/^docs$/, 'a page of documentation, not a data set'],
+  [/^rankings$/, 'a ranking on Kaggle, not a data set'],
+  [/^t$/, 'an invitation to a competition: open it, the address that it leads to has its name'],
+];
+
+const otherPage = (first: string): string | undefined => OTHER_PAGES.find(([pattern]) => pattern.test(first))?.[1];
 
 /** Pages of a data set, whose addresses mean the data set. */
 const DATASET_PAGES =
@@ -68,7 +63,7 @@ function fromPython(text: string, given: string): string | undefined {
     if (first === undefined) continue;
     if (module === 'kagglehub' && texts.some(({ key }) => key === 'path')) throw singleFile(given);
     if (name.startsWith('competition')) return /^[\w-]+$/.test(first) ? `competitions/${first}` : first;
-    if (name.startsWith('model')) throw other(given, OTHER_PAGES.models!);
+    if (name.startsWith('model')) throw other(given, otherPage('models')!);
     if (/^(notebook|kernel)/.test(name)) throw other(given, 'the output of a Kaggle notebook, not a data set');
     return first;
   }
@@ -88,8 +83,8 @@ function fromCommand(text: string, given: string): string | undefined {
     return addresses.length === 1 ? addresses[0] : undefined;
   }
   const [group = '', action = '', ...rest] = words.slice(at + 1);
-  if (/^(kernels?|k)$/.test(group)) throw other(given, OTHER_PAGES.kernels!);
-  if (/^(models?|m)$/.test(group)) throw other(given, OTHER_PAGES.models!);
+  if (/^(kernels?|k)$/.test(group)) throw other(given, otherPage('kernels')!);
+  if (/^(models?|m)$/.test(group)) throw other(given, otherPage('models')!);
   const isCompetition = /^(competitions?|c)$/.test(group);
   if ((!isCompetition && !/^(datasets?|d)$/.test(group)) || action !== 'download') return undefined;
   let name: string | undefined;
@@ -148,7 +143,8 @@ function parseParts(
     return { competition };
   }
   const rest = group === 'datasets' ? parts.slice(1) : parts;
-  if (group !== 'datasets' && Object.hasOwn(OTHER_PAGES, group)) throw other(given, OTHER_PAGES[group]!);
+  const otherKind = otherPage(group);
+  if (otherKind !== undefined) throw other(given, otherKind);
   const [owner = '', dataset = '', page, ...more] = rest;
   const isPage = isAddress || group === 'datasets';
   if (isPage && rest.length < 2)

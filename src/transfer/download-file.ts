@@ -6,10 +6,10 @@ import { type ExplainAnswer, errorOf, PAGE_HINT } from './answer-error.js';
 import { checkDigest, type FileDigests } from './digests.js';
 import type { HttpAnswer } from './http-answer.js';
 import { type FileFacts, PartialFile } from './partial-file.js';
+import { DEFAULT_SPEED, type SpeedLimit } from './peer-watch.js';
 import { requestError, shownUrl } from './request-failure.js';
 import { RetryBudget, type RetryOptions } from './retry.js';
 import { type HttpRequest, sendRequest } from './send-request.js';
-import { DEFAULT_SPEED, type SpeedLimit } from './speed-watch.js';
 
 export interface DownloadProgress {
   /** Bytes on the disk, those of earlier runs included. */

@@ -1,8 +1,7 @@
 /** The answer to a request, its body read under limits of time, speed and length. */
 import type { ReadableStreamReadResult } from 'node:stream/web';
+import { SilenceWatch, type SpeedLimit, SpeedWatch } from './peer-watch.js';
 import { failureOf, requestError, tooSlowError } from './request-failure.js';
-import { SilenceWatch } from './silence-watch.js';
-import { type SpeedLimit, SpeedWatch } from './speed-watch.js';
 
 /** Time for a body that is read as a whole, in multiples of the longest silence. */
 const WHOLE_BODY = 3;

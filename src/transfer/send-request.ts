@@ -2,9 +2,9 @@
 import { keepCredentials } from '../messages/secrets.js';
 import { isLoopback, mayBeLoopback } from './address.js';
 import { type BodyLimits, HttpAnswer } from './http-answer.js';
+import { SilenceWatch } from './peer-watch.js';
 import { type ProxyRoute, proxyRoute } from './proxy.js';
 import { failureOf, proxyError, redirectError, requestError } from './request-failure.js';
-import { SilenceWatch } from './silence-watch.js';
 
 export interface HttpRequest extends BodyLimits {
   readonly url: string | URL;
