@@ -29,7 +29,7 @@ const SHOWN_DIGITS = 16;
 const LOCK = /^\.ministral-tune[\w-]*\.lock/;
 const LINE = /^(\\?)([0-9a-f]{64}) {2}(.+)$/s;
 
-/** Digests by the names of the files, relative to the folder, with slashes. */
+/** SHA-256 by path below the folder, with slashes. */
 type Manifest = ReadonlyMap<string, string>;
 
 /** A file that is not what its list says. */
@@ -62,7 +62,6 @@ export class FileDigests {
     return this.#threads.run(path);
   }
 
-  /** Ends the threads. */
   async close(reason = new Error('no digest is asked for any more')): Promise<void> {
     const threads = this.#threads;
     this.#threads = undefined;

@@ -84,10 +84,7 @@ function explanation(
     case 401:
       if (token) return [`the Hub does not accept ${who}`, `It may have expired or been revoked. ${TOKEN_HINT}`];
       // The Hub does not show others which private names exist.
-      return [
-        'the Hub has no public repository of this name, and no token was found',
-        `Is the name right? ${TOKEN_HINT}`,
-      ];
+      return ['the Hub has no public repository of this name, and no token was found', `Is it right? ${TOKEN_HINT}`];
     case 403:
       return action === 'write'
         ? [
@@ -101,10 +98,7 @@ function explanation(
         `Does ${page} exist?${token ? '' : ` ${TOKEN_HINT}`}`,
       ];
     case 429:
-      return [
-        'the Hub was asked too often',
-        token ? 'Wait some minutes.' : `With a token more is allowed. ${TOKEN_HINT}`,
-      ];
+      return ['the Hub was asked too often', token ? 'Wait some minutes.' : `A token allows more. ${TOKEN_HINT}`];
     default:
       return [`the Hub answered ${statusLine(status)}`, undefined];
   }

@@ -93,7 +93,7 @@ export async function pushFiles(
   id: string,
   files: readonly PushedFile[],
   options: PushFilesOptions,
-  refuse?: (paths: readonly string[]) => string | undefined,
+  refuse?: Push['refuse'],
 ): Promise<PushResult> {
   const repoId = parseRepoId(id);
   const connection = await connectForPush(repoId, options);
