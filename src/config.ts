@@ -3,12 +3,12 @@ import { z } from 'zod';
 import { ConfigError } from './errors.js';
 import { describeGiven, isPromise, kindOf } from './messages/given-kind.js';
 import { showValue } from './messages/show-value.js';
-import { isContainer, isOptions, optionsHint } from './require-given.js';
+import { isContainer, optionsHint, requireObject } from './require-given.js';
 
 /**
  * Checks an option object against its schema and fills in the defaults.
  * @param what how the object is called in messages, e.g. `SftConfig`
- * @param aliases names of other libraries, in lower case without underscores, for which a fault tells the name here
+ * @param aliases names of other libraries, in lower case without underscores, with the name here that a fault suggests
  * @param shown how messages call an option that came under another name, as from a file
  * @throws ConfigError listing every fault: what was expected and what came, with the nearest known name for an unknown
  * key or word
@@ -21,27 +21,23 @@ export function parseOptions<S extends z.ZodType>(
   shown: Readonly<Record<string, string>> = {},
 ): z.output<S> {
   // A promise would pass for an object without options.
-  if (isPromise(input) || isContainer(input)) refuseOthers(input, what);
-  const result = schema.safeParse(input);
+  if (isPromise(input) || isContainer(input)) requireObject(input, what);
+  // Without zod's own words, what has a message is a schema's own.
+  const result = schema.safeParse(input, { error: () => '' });
   if (result.success) return result.data;
   // Other values are the schema's to judge: they may come from a file.
-  if (kindOf(input) !== undefined || typeof input === 'function') refuseOthers(input, what);
+  if (kindOf(input) !== undefined || typeof input === 'function') requireObject(input, what);
   const faults = result.error.issues.slice(0, MAX_FAULTS).flatMap((issue) => {
     const path = issue.path.map((key, i) => (i === 0 ? (shown[String(key)] ?? String(key)) : String(key))).join('.');
     const rename = (name: string): string => (Object.hasOwn(shown, name) ? shown[name]! : name);
-    // A schema's own message may name other options; only names of several words are replaced.
+    // A schema's own message may name other options; only camelCase names are replaced.
     return describeIssue(issue, path, schema, input, aliases).map((fault) =>
       fault.replace(/\b[a-z]+[A-Z]\w*/g, rename),
     );
   });
   if (faults.length > MAX_FAULTS) faults.splice(MAX_FAULTS, faults.length, 'and more');
-  throw new ConfigError(
-    `${what}: ${faults.length === 1 ? '' : `${faults.length} faults\n  - `}${faults.join('\n  - ')}`,
-    {
-      details: { faults },
-      cause: result.error,
-    },
-  );
+  const count = faults.length === 1 ? '' : `${faults.length} faults\n  - `;
+  throw new ConfigError(`${what}: ${count}${faults.join('\n  - ')}`, { details: { faults }, cause: result.error });
 }
 
 /** An option that is a function. */
@@ -64,7 +60,7 @@ export function checkNames<T extends object>(
   names: Readonly<Record<keyof Required<T>, boolean>>,
   what: string,
 ): void {
-  refuseOthers(options, what);
+  requireObject(options, what);
   const known = Object.keys(names) as (keyof T & string)[];
   const missing = known.filter((name) => names[name] && options[name] === undefined);
   const faults = [
@@ -75,24 +71,13 @@ export function checkNames<T extends object>(
 }
 
 /**
- * @param what who wants it, e.g. `loadProcessor`
- * @throws ConfigError if a folder or file was not named by a string
+ * @param what the function that wants it, e.g. `loadProcessor`
+ * @throws ConfigError unless it is a string that is not empty
  */
 export function requirePath(path: unknown, what: string): void {
   if (typeof path === 'string' && path !== '') return;
-  const hint = optionsHint(path);
-  throw new ConfigError(`${what}: expected a path, got ${path === '' ? 'an empty one' : describeGiven(path)}`, {
-    ...(hint && { hint }),
-  });
-}
-
-/** @throws ConfigError for what is no object of options at all, rather than a list of the names that are not in it */
-function refuseOthers(options: unknown, what: string): void {
-  if (isOptions(options)) return;
-  const hint = optionsHint(options);
-  throw new ConfigError(`${what}: expected an object of options, got ${describeGiven(options)}`, {
-    ...(hint && { hint }),
-  });
+  const given = path === '' ? 'an empty one' : describeGiven(path);
+  throw new ConfigError(`${what}: expected a path, got ${given}`, { hint: optionsHint(path) });
 }
 
 function unknownName(
@@ -132,10 +117,10 @@ function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {
 
 /** What was expected and what came. A schema's own words come before the general ones. */
 function describeFault(issue: z.core.$ZodIssue, schema: unknown, value: unknown): string {
-  const own = !/^(Invalid|Too small|Too big|Unrecognized)/.test(issue.message);
-  if (own) {
-    const isWhole = !issue.message.startsWith('expected') || issue.message.includes(', got ');
-    return isWhole ? issue.message : `${issue.message}, got ${showGiven(value)}`;
+  const { message } = issue;
+  if (message !== '') {
+    const isWhole = !message.startsWith('expected') || message.includes(', got ');
+    return isWhole ? message : `${message}, got ${showGiven(value)}`;
   }
   if (issue.code === 'invalid_key') return `expected a name of ${expectation(issue.issues[0]!, undefined)}`;
   const expected = expectation(issue, schema);
@@ -146,7 +131,7 @@ function describeFault(issue: z.core.$ZodIssue, schema: unknown, value: unknown)
   return `expected ${expected}, got ${showGiven(value)}${near ? `; did you mean ${JSON.stringify(near)}?` : ''}`;
 }
 
-/** A string is named as one, since `"16"` among numbers is easily overlooked. */
+/** A string is named as one, since the quotes of `"16"` are easily overlooked. */
 function showGiven(value: unknown): string {
   return `${typeof value === 'string' ? 'the string ' : ''}${showValue(value)}`;
 }
@@ -199,7 +184,7 @@ function expectation(issue: z.core.$ZodIssue, schema: unknown): string {
       return [...new Set(expected)].join(' or ');
     }
     default:
-      return issue.message.replace(/^Invalid input: expected /, '');
+      return issue.message || 'another value';
   }
 }
 

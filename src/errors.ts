@@ -6,7 +6,7 @@ import { printable, warningLine } from './messages/one-line.js';
 import { redactCause, redactDeep } from './messages/redact-values.js';
 import { redact, redactAddresses } from './messages/secrets.js';
 
-/** Where in the library an error was found; the class tells the same, the string survives JSON. */
+/** Where in the library an error was found; the class says the same, the string survives JSON. */
 export type TuneErrorCode =
   | 'CONFIG'
   | 'DATA'
@@ -40,11 +40,11 @@ export abstract class TuneError extends Error {
   readonly summary: string;
   /** What to do about it; also the end of `message`. */
   readonly hint: string | undefined;
-  /** Facts for programs: paths, numbers, names of samples. */
+  /** Facts for programs: paths, sizes, names of samples. */
   readonly details: Record<string, unknown>;
 
   constructor(message: string, options: TuneErrorOptions = {}) {
-    // The one place: whatever a server has echoed on its way into an error ends here, and so does what a terminal obeys.
+    // The one place where secrets that a server echoed, and control characters, are taken out.
     const clean = (text: string) => new.target.prototype.clean(text);
     const { details = {} } = options;
     const summary = shown(clean(message), details);

@@ -67,7 +67,7 @@ const ANYWHERE: Readonly<Partial<Record<GivenKind, string>>> = { promise: 'Await
 
 /**
  * @param what who wants it and as what, e.g. ``generateText: `model` ``
- * @param call how the whole call is written: told where another argument of it came, or nothing
+ * @param call how the whole call is written: shown where another argument of it came, or nothing
  * @throws ConfigError if it is of another kind, or a model or adapter that was disposed of
  */
 export function requireKind(kind: GivenKind, value: unknown, what: string, call?: string): void {
@@ -126,8 +126,12 @@ export function requireSignal(signal: unknown, what: string): void {
  * @throws ConfigError unless it is an object of options, which may be left out
  */
 export function requireOptions(options: unknown, what: string): void {
-  if (options === undefined || isOptions(options)) return;
-  throw wrong(what, 'an object of options', options, optionsHint(options));
+  if (options !== undefined) requireObject(options, what);
+}
+
+/** @throws ConfigError for what is no object of options at all, rather than a list of the names that it lacks */
+export function requireObject(options: unknown, what: string): void {
+  if (!isOptions(options)) throw wrong(what, 'an object of options', options, optionsHint(options));
 }
 
 /** What has no fields, so that every option would be missing. */

@@ -1,12 +1,13 @@
 /** Unpacks a zip archive of unknown origin. */
-import { type FileHandle, mkdir, open, rm, stat } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createInflateRaw } from 'node:zlib';
 import { reasonOf, TuneError } from '../errors.js';
 import { Crc } from '../files/crc.js';
-import { requireSpace, writeError } from '../files/disk-errors.js';
+import { requireSpace, writing } from '../files/disk-errors.js';
+import { exists } from '../files/regular-file.js';
 import { readZipDirectory, type ZipEntry, type ZipLimits, zipError } from './zip-directory.js';
 
 export interface ExtractOptions extends ZipLimits {
@@ -41,8 +42,8 @@ export async function extractZip(archive: string, dir: string, options: ExtractO
   try {
     const { files, folders, totalBytes, conflicts } = await readZipDirectory(file, archive, options);
     await requireSpace(dir, totalBytes);
-    await makeFolder(dir, false);
-    if (conflicts.length > 0 && !(await tellsNamesApart(dir))) {
+    await writing(dir, () => mkdir(dir));
+    if (conflicts.length > 0 && !(await distinguishesNames(dir))) {
       const more = conflicts.length > 1 ? `, and ${conflicts.length - 1} more like it` : '';
       throw zipError(archive, `the disk of ${dir} takes it for another file of the archive${more}`, {
         entry: conflicts[0],
@@ -52,7 +53,7 @@ export async function extractZip(archive: string, dir: string, options: ExtractO
     const made = new Set([dir]);
     const ensureFolder = async (path: string): Promise<void> => {
       if (made.has(path)) return;
-      await makeFolder(path, true);
+      await writing(path, () => mkdir(path, { recursive: true }));
       made.add(path);
     };
     for (const folder of folders) await ensureFolder(join(dir, folder));
@@ -71,15 +72,12 @@ export async function extractZip(archive: string, dir: string, options: ExtractO
 }
 
 /** Whether a folder holds two files whose names differ in case, or in the form of Unicode, alone. */
-async function tellsNamesApart(dir: string): Promise<boolean> {
+async function distinguishesNames(dir: string): Promise<boolean> {
   const probe = join(dir, '.case-\u00e9');
   const others = ['.CASE-\u00c9', '.case-e\u0301'].map((name) => join(dir, name));
   try {
-    await (await open(probe, 'wx')).close();
-    const found = await Promise.all(others.map((path) => stat(path).catch(() => undefined)));
-    return found.every((one) => one === undefined);
-  } catch (cause) {
-    throw writeError(cause, probe);
+    await writing(probe, async () => (await open(probe, 'wx')).close());
+    return !(await Promise.all(others.map(exists))).includes(true);
   } finally {
     await rm(probe, { force: true });
   }
@@ -92,16 +90,18 @@ async function extractEntry(
   path: string,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const target = await open(path, 'wx').catch((cause: unknown) => {
-    throw writeError(cause, path);
-  });
+  const target = await writing(path, () => open(path, 'wx'));
   const crc = new Crc('crc32');
   let size = 0;
   const receive = async (chunk: Buffer): Promise<void> => {
     size += chunk.length;
     if (size > entry.size) throw zipError(archive, `more than the ${entry.size} bytes declared`, { entry: entry.name });
     crc.update(chunk);
-    await writeWhole(target, chunk, path);
+    await writing(path, async () => {
+      for (let done = 0; done < chunk.length; ) {
+        done += (await target.write(chunk, done, chunk.length - done)).bytesWritten;
+      }
+    });
   };
   const source = readRange(file, entry);
   try {
@@ -125,16 +125,6 @@ async function extractEntry(
   if (crc.value !== entry.crc32) throw zipError(archive, 'the checksum does not match', { entry: entry.name });
 }
 
-async function writeWhole(target: FileHandle, chunk: Buffer, path: string): Promise<void> {
-  try {
-    for (let done = 0; done < chunk.length; ) {
-      done += (await target.write(chunk, done, chunk.length - done)).bytesWritten;
-    }
-  } catch (cause) {
-    throw writeError(cause, path);
-  }
-}
-
 /** A size is only declared: a small archive does not get a big buffer for it. */
 function chunkSizeFor({ size, start, end }: ZipEntry): number {
   return Math.min(CHUNK_BYTES, Math.max(64, size), Math.max(1024, 2 * (end - start)));
@@ -147,13 +137,5 @@ async function* readRange(file: FileHandle, { start, end }: ZipEntry): AsyncGene
     if (bytesRead === 0) return;
     position += bytesRead;
     yield buffer.subarray(0, bytesRead);
-  }
-}
-
-async function makeFolder(path: string, recursive: boolean): Promise<void> {
-  try {
-    await mkdir(path, { recursive });
-  } catch (cause) {
-    throw writeError(cause, path);
   }
 }

@@ -50,7 +50,7 @@ export interface ZipEntry {
   readonly crc32: number;
   /** Whether the bytes are deflated, or else stored as they are. */
   readonly deflated: boolean;
-  /** Where its bytes stand in the archive: from `start` to before `end`. */
+  /** Its bytes lie in the archive from `start` to before `end`. */
   readonly start: number;
   readonly end: number;
 }
@@ -62,7 +62,7 @@ interface ZipDirectory {
   readonly folders: readonly string[];
   /** Bytes of all files unpacked, as declared. */
   readonly totalBytes: number;
-  /** Files that only case or the form of Unicode tells from others; empty unless `allowCaseConflicts`. */
+  /** Files that differ from others in case or the form of Unicode alone; empty unless `allowCaseConflicts`. */
   readonly conflicts: readonly string[];
 }
 
@@ -150,8 +150,8 @@ function checkEntry(entry: yauzl.Entry, path: string): Listed {
   if (entry.compressionMethod !== 0 && entry.compressionMethod !== 8) {
     throw refuse(`compression method ${entry.compressionMethod}; stored and deflated are known`, 'method');
   }
-  const numbers = [entry.uncompressedSize, entry.compressedSize, entry.relativeOffsetOfLocalHeader];
-  if (!numbers.every(Number.isSafeInteger)) throw refuse('sizes beyond all measure', 'damaged');
+  const sizes = [entry.uncompressedSize, entry.compressedSize, entry.relativeOffsetOfLocalHeader];
+  if (!sizes.every(Number.isSafeInteger)) throw refuse('sizes beyond all measure', 'damaged');
   return { name, entry };
 }
 
@@ -222,8 +222,8 @@ async function openZip(file: FileHandle, size: number, path: string): Promise<ya
 const RECORD_BYTES = 46;
 
 /**
- * Reads only inside the file, whatever the archive's own numbers say: yauzl takes them as they are, for positions (one
- * out of range would end the process) and for the length of the buffers it makes.
+ * Reads only inside the file, whatever the archive claims: yauzl trusts its positions (one out of range would end the
+ * process) and its lengths of buffers.
  */
 class HandleReader extends yauzl.RandomAccessReader {
   readonly #file: FileHandle;
@@ -279,7 +279,7 @@ function faultOf(cause: unknown): ZipFault {
 const HINTS: Readonly<Record<ZipFault, string>> = {
   damaged: 'The archive is damaged.',
   case:
-    'A disk that tells capital and small letters apart holds both files; others hold one of them. ' +
+    'A disk that distinguishes capital and small letters holds both files; others hold one of them. ' +
     '`allowCaseConflicts: true` unpacks both where the disk can.',
   names:
     'Such a name may lead out of the folder, or be no name on this system. Look at the archive before you trust it.',

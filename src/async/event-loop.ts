@@ -3,7 +3,7 @@
 /** Milliseconds of computing after which timers, signals and other callbacks get a turn. */
 const SLICE_MS = 15;
 
-/** When the event loop last had a turn that was waited for here. There is one event loop, so one clock for all. */
+/** When `eventLoopTurn` last ended. There is one event loop, so one clock for all. */
 let lastTurn = Number.NEGATIVE_INFINITY;
 
 /** Whether the thread has computed for so long that it should wait for `eventLoopTurn`. */
@@ -24,7 +24,7 @@ export async function findIndexInTurns(array: Float32Array, isFound: (value: num
   return -1;
 }
 
-/** The first value that is infinite or no number; -1 if there is none. */
+/** Index of the first value that is infinite or NaN; -1 if there is none. */
 export function findNotFinite(array: Float32Array): Promise<number> {
   return findIndexInTurns(array, isNotFinite);
 }

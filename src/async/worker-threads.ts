@@ -16,7 +16,7 @@ interface Job<Message, Result> {
 
 /** Threads start with the first messages, and idle ones do not keep the process alive. */
 export class WorkerThreads<Message, Result> {
-  /** At most. */
+  /** Most threads. */
   readonly count: number;
   readonly #program: string;
   readonly #workerData: unknown;

@@ -1,14 +1,14 @@
-/** Files that appear under their name only when they are whole, and that outlast a power cut once they are there. */
+/** Files that appear under their name only when they are complete, and from then on outlast a power cut. */
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { requirePath } from '../config.js';
-import { ConfigError } from '../errors.js';
+import { writing } from './disk-errors.js';
 import { lifeOfPid, ownIdentity, spaceMark } from './process-identity.js';
 
 /**
  * Writes a file under a temporary name in the target's folder (made if need be), flushes it to the disk, renames it to
- * `path` and flushes the folder. When anything fails the temporary file is removed, and what was at `path` before stays
+ * `path` and flushes the folder. When anything fails the temporary file is removed, and the file at `path` stays
  * as it was.
  * @param content the whole content, or a function that writes it piece by piece
  * @param flush false for a file in a folder that is flushed as a whole before it is used
@@ -39,7 +39,7 @@ export async function writeFileAtomically(
   }
 }
 
-/** `.NAME.PID-START-SPACE-RANDOM.tmp`: which process writes it can be told from its name. */
+/** `.NAME.PID-START-SPACE-RANDOM.tmp`: the name identifies the process that writes it. */
 const TEMPORARY = /^\..+\.(\d+)-([0-9a-z]+)-([0-9a-f]{8})-[0-9a-f]{8}\.tmp$/;
 const DAY_MS = 86_400_000;
 
@@ -83,7 +83,7 @@ export async function sweepTemporariesOf(folder: string, names: readonly string[
 
 /**
  * Replaces files that belong together, so that a process killed on the way leaves the old set, the new one, or a folder
- * that says it is not whole: the last file goes first and comes back when all others are there.
+ * that is recognisably incomplete: the last file is removed first, and comes back after all others.
  * @param files name → what writes the file to the path that it is given
  * @param mayReplace is asked when all are written, before the first is put in place; throws if they must not be
  */
@@ -110,7 +110,7 @@ export async function replaceTogether(
 const swept = new Set<string>();
 const MAX_SWEPT = 1000;
 
-/** The same, once in a process for each folder. */
+/** `sweepTemporaries`, once in a process for each folder. */
 export async function sweepOnce(folder: string): Promise<void> {
   const path = resolve(folder);
   if (swept.has(path)) return;
@@ -119,34 +119,17 @@ export async function sweepOnce(folder: string): Promise<void> {
   await sweepTemporaries(path);
 }
 
-const IN_THE_WAY: Readonly<Record<string, string>> = {
-  EISDIR: 'a folder is in its place',
-  ENOTDIR: 'a file is in the place of its folder',
-  EEXIST: 'a file is in the place of its folder',
-  EACCES: 'this user may not write there',
-  EPERM: 'this user may not write there',
-  EROFS: 'the disk is read-only',
-  ENOSPC: 'the disk is full',
-  ENAMETOOLONG: 'its name is too long',
-};
-
 /**
- * The same for a file that a caller names.
- * @param what who writes it, e.g. `renderPng`
- * @throws ConfigError for what is no path, and for a place where no file can be
+ * `writeFileAtomically` for a file that a caller names.
+ * @param what the function that the caller called, e.g. `renderPng`
+ * @throws ConfigError for what is no path; DiskError where no file can be written
  */
 export async function writeNamedFile(path: string, content: string | Uint8Array, what: string): Promise<void> {
   requirePath(path, what);
-  await writeFileAtomically(path, content).catch((cause: NodeJS.ErrnoException) => {
-    throw new ConfigError(`${what}: ${path} cannot be written: ${IN_THE_WAY[cause.code ?? ''] ?? cause.message}`, {
-      hint: 'Give the path of a file, in a folder that can be written to.',
-      details: { path, code: cause.code },
-      cause,
-    });
-  });
+  await writing(path, () => writeFileAtomically(path, content));
 }
 
-/** Makes a folder and those above it that are missing; all of them are on the disk then. */
+/** Makes a folder and those missing above it, and flushes them to the disk. */
 export async function makeFolder(path: string): Promise<void> {
   const first = await mkdir(path, { recursive: true });
   if (first === undefined) return;
@@ -192,14 +175,7 @@ export async function flushTree(folder: string): Promise<void> {
   for (const entry of await readdir(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name);
     if (entry.isDirectory()) await flushTree(path);
-    if (!entry.isFile()) continue;
-    // Windows flushes only what is open for writing.
-    const file = await open(path, process.platform === 'win32' ? 'r+' : 'r');
-    try {
-      await file.sync();
-    } finally {
-      await file.close();
-    }
+    else if (entry.isFile()) await flushFile(path);
   }
   await flushFolder(folder);
 }

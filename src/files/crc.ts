@@ -37,7 +37,7 @@ export class Crc {
     return this;
   }
 
-  /** Of all bytes so far, as an unsigned number. */
+  /** Of all bytes so far, unsigned 32 bits. */
   get value(): number {
     return (this.#state ^ 0xffffffff) >>> 0;
   }

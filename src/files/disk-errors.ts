@@ -1,4 +1,4 @@
-/** What a disk refuses, in words: no room, no right to write. */
+/** What a disk refuses: no room, no right to write, another file in the way. */
 import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DiskError } from '../errors.js';
@@ -9,23 +9,41 @@ export async function requireSpace(path: string, bytes: number): Promise<void> {
   if (free !== undefined && free < bytes) throw noSpaceError(path, { needed: bytes, free });
 }
 
-/** The error for a failure to write, in words for the common causes. */
+const REASONS: Readonly<Record<string, string>> = {
+  EISDIR: 'a folder is in its place',
+  ENOTDIR: 'a file is in the place of its folder',
+  EEXIST: 'another file is in its place',
+  EACCES: 'this user may not write there',
+  EPERM: 'this user may not write there',
+  EROFS: 'the disk is read-only',
+  ENAMETOOLONG: 'its name is too long',
+};
+
+/** The error for a failure to write `path`. Errors that are not the system's stay as they are. */
 export function writeError(cause: unknown, path: string): unknown {
-  const { code, syscall } = cause as NodeJS.ErrnoException;
-  // Others than those of the system have their own words.
+  const { code, syscall, message } = cause as NodeJS.ErrnoException;
   if (code === undefined || syscall === undefined) return cause;
   if (code === 'ENOSPC' || code === 'EDQUOT') return noSpaceError(path, {}, cause);
-  return new DiskError(`${path}: cannot be written: ${(cause as Error).message}`, {
+  return new DiskError(`${path}: cannot be written: ${REASONS[code] ?? message}`, {
     hint: 'The folder must exist or be possible to make, and be writable.',
     details: { path, cause: code },
     cause,
   });
 }
 
+/** Runs what writes `path`. @throws DiskError for what the system refuses; other errors of `work` */
+export async function writing<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    throw writeError(cause, path);
+  }
+}
+
 function noSpaceError(path: string, sizes: { needed?: number; free?: number }, cause?: unknown): DiskError {
-  const numbers = sizes.needed === undefined ? '' : `: ${sizes.needed} bytes are needed, ${sizes.free} are free`;
-  return new DiskError(`${path}: no space left on the disk${numbers}`, {
-    hint: 'Make room, or choose a folder on another disk. What has arrived is kept and continued next time.',
+  const counts = sizes.needed === undefined ? '' : `: ${sizes.needed} bytes are needed, ${sizes.free} are free`;
+  return new DiskError(`${path}: no space left on the disk${counts}`, {
+    hint: 'Make room, or choose a folder on another disk. Downloads go on from the bytes received so far.',
     details: { path, cause: 'ENOSPC', ...sizes },
     cause,
   });

@@ -1,9 +1,9 @@
 /**
- * SHA-256 of the files of a folder, in a list beside them that `sha256sum -c` reads too. A checkpoint carries one: a bit
- * that the disk, a copy or the memory has turned over is found before anything is computed with it.
+ * SHA-256 of the files of a folder, in a list beside them that `sha256sum -c` reads too. A checkpoint carries one, so that
+ * a flipped bit is found before anything is computed with it.
  *
- * The list has one form only, to the byte. So a bit that is turned over in the list itself is found as well: it gives
- * another digest, the name of a file that is not there, or a line that is none.
+ * The list has exactly one valid form. So a bit that flips in the list itself is found as well: it gives another digest,
+ * the name of a missing file, or an invalid line.
  */
 import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
@@ -25,11 +25,11 @@ const MAX_BYTES_HERE = 8_388_608;
 /** A checkpoint has two large files. */
 const MOST_WORKERS = 2;
 const SHOWN_DIGITS = 16;
-/** Of whoever writes into a folder, and what its lock leaves behind for a moment. */
+/** The lock of whoever writes into the folder, and its temporary files. */
 const LOCK = /^\.ministral-tune[\w-]*\.lock/;
 const LINE = /^(\\?)([0-9a-f]{64}) {2}(.+)$/s;
 
-/** Digests by the names of the files, relative to the folder, with slashes. */
+/** SHA-256 by path below the folder, with slashes. */
 type Manifest = ReadonlyMap<string, string>;
 
 /** A file that is not what its list says. */
@@ -42,7 +42,7 @@ export interface DigestFault {
   readonly text: string;
 }
 
-/** Digests files, large ones on other threads, which end with `close`. */
+/** Digests files, large ones on other threads. */
 export class FileDigests {
   #threads: WorkerThreads<string, string> | undefined;
 
@@ -62,7 +62,6 @@ export class FileDigests {
     return this.#threads.run(path);
   }
 
-  /** Ends the threads. */
   async close(reason = new Error('no digest is asked for any more')): Promise<void> {
     const threads = this.#threads;
     this.#threads = undefined;
@@ -70,10 +69,7 @@ export class FileDigests {
   }
 }
 
-/**
- * Names of all regular files of a folder and the folders in it, with slashes, but for the list itself and for what is there
- * only while somebody saves into the folder; sorted.
- */
+/** Sorted names of all regular files in and below a folder, with slashes, without the list, locks and temporary files. */
 export async function listFiles(folder: string, below = ''): Promise<string[]> {
   const names: string[] = [];
   for (const entry of await readdir(join(folder, below), { withFileTypes: true })) {
@@ -119,7 +115,7 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
   for (const [i, line] of lines.entries()) {
     const [, isEscaped, digest, written] = LINE.exec(line) ?? [];
     const name = written === undefined ? undefined : isEscaped ? unescaped(written) : written;
-    // Names as they are written here; another spelling of the same may be a bit that was turned over.
+    // Another spelling of the same name may be a flipped bit.
     const isPlain = name !== undefined && lineOf(name, digest!) === line && !leadsOut(name) && !digests.has(name);
     if (!isPlain) throw damagedList(path, `line ${i + 1} is ${showValue(line)}, not a digest and the name of a file`);
     digests.set(name, digest!);
@@ -187,7 +183,7 @@ export function changedFiles(
   });
 }
 
-/** Takes files out of the list of a folder, for they are about to be written anew. */
+/** Takes files out of the list of a folder before they are written anew. */
 export async function forgetDigests(folder: string, names: readonly string[]): Promise<void> {
   const manifest = await readManifest(folder);
   if (!manifest || !names.some((name) => manifest.has(name))) return;
@@ -214,7 +210,7 @@ function showName(name: string): string {
 
 function damagedList(path: string, why: string, cause?: unknown): CheckpointError {
   return new CheckpointError(`${path} is damaged: ${why}`, {
-    hint: 'The digests of the checkpoint are in it; without them it cannot be told whether the rest is sound. Take another one.',
+    hint: 'The digests of the checkpoint are in it; without them the rest cannot be checked. Take another one.',
     details: { path },
     cause,
   });

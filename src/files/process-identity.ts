@@ -53,7 +53,7 @@ export function lifeOf(process: ProcessIdentity): Life {
   return lifeOfPid(process.pid, process.started);
 }
 
-/** The same for a pid of this process's own `space`. */
+/** `lifeOf` for a pid of this process's own `space`. */
 export function lifeOfPid(pid: number, started: number | undefined): Life {
   const found = process.platform === 'linux' ? linuxProcess(pid) : undefined;
   if (found) {
@@ -93,7 +93,7 @@ function otherSpace(): Pick<ProcessIdentity, 'space' | 'bootTime'> {
 /** State and start from /proc; undefined where /proc hides it, or is that of another PID namespace. */
 function linuxProcess(pid: number): { state: string; started: number } | undefined {
   try {
-    // `unshare --pid` without a /proc of its own: its numbers are those of the namespace above.
+    // `unshare --pid` without a /proc of its own: the pids there are those of the namespace above.
     if (Number.parseInt(readFileSync('/proc/self/stat', 'utf8'), 10) !== process.pid) return undefined;
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     // The command's name, in parentheses, may hold anything.

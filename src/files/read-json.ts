@@ -1,4 +1,4 @@
-/** JSON files of strangers: small enough, flat enough, and free of keys that mean something to JavaScript. */
+/** Untrusted JSON: bounded in size and depth, and free of prototype keys. */
 import { readRegularFile } from './regular-file.js';
 
 /** Configuration files take some kilobytes. */
@@ -18,7 +18,7 @@ interface ReadJsonOptions {
   readonly maxContainers?: number;
 }
 
-/** JSON that is not taken, in this package's own words: those of the parser are another's. */
+/** JSON that this module refuses, as opposed to a syntax error of the parser. */
 export class JsonFault extends SyntaxError {}
 
 /** @throws Error with the reason: the file cannot be read, is too large, is no JSON, or nests too deeply */
@@ -39,7 +39,7 @@ export function parseJson(bytes: Uint8Array, options: Omit<ReadJsonOptions, 'max
     throw new JsonFault('it is a pointer of Git LFS: fetch the file with `git lfs pull`');
   }
   const value: unknown = JSON.parse(text);
-  // Escapes could hide the key, so where one may, the values are asked.
+  // Escapes could hide the key; then the parsed value is searched.
   if (!options.anyKey && /__proto__|\\u00/i.test(text) && hasProtoKey(value)) {
     throw new JsonFault('it has a key __proto__');
   }

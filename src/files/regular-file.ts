@@ -1,4 +1,4 @@
-/** Files of strangers: whatever lies at a path, opening it does not wait, and never more is read than is expected. */
+/** Untrusted files: whatever lies at a path, opening it does not block, and no more than expected is read. */
 import { constants } from 'node:fs';
 import { access, type FileHandle, open } from 'node:fs/promises';
 
@@ -40,7 +40,7 @@ export async function readRegularFile(path: string, maxBytes: number): Promise<B
   }
 }
 
-/** Whether there is anything at a path, links followed. */
+/** Whether anything exists at a path, links followed. */
 export async function exists(path: string): Promise<boolean> {
   return access(path).then(
     () => true,

@@ -8,7 +8,8 @@ import {
   statusFields,
   statusLine,
 } from '../transfer/answer-error.js';
-import type { HubConnection } from './hub-options.js';
+import { requestJson } from '../transfer/request-json.js';
+import { type HubConnection, requestSettings } from './hub-options.js';
 import { TOKEN_HINT } from './token.js';
 
 /** What was asked for. */
@@ -21,6 +22,15 @@ export interface HubSubject {
 /** Explains the answers that the Hub itself gives; those of a storage that it leads to are not its own. */
 export function explainAnswer(connection: HubConnection, subject: HubSubject): ExplainAnswer {
   return (answer) => (answer.status >= 400 ? hubError(answer, connection, subject) : undefined);
+}
+
+/** Asks the Hub for JSON. @throws HubError, explained; TransferError for a Hub out of reach; the signal's reason */
+export function askHub(
+  connection: HubConnection,
+  subject: HubSubject,
+  url: string | URL,
+): ReturnType<typeof requestJson> {
+  return requestJson({ ...requestSettings(connection), url, explain: explainAnswer(connection, subject) });
 }
 
 /** What failed on the way to the Hub, before it could say anything itself. Other errors stay as they are. */
@@ -73,11 +83,8 @@ function explanation(
   switch (status) {
     case 401:
       if (token) return [`the Hub does not accept ${who}`, `It may have expired or been revoked. ${TOKEN_HINT}`];
-      // The Hub does not tell strangers which private names exist.
-      return [
-        'the Hub has no public repository of this name, and no token was found',
-        `Is the name right? ${TOKEN_HINT}`,
-      ];
+      // The Hub does not show others which private names exist.
+      return ['the Hub has no public repository of this name, and no token was found', `Is it right? ${TOKEN_HINT}`];
     case 403:
       return action === 'write'
         ? [
@@ -91,10 +98,7 @@ function explanation(
         `Does ${page} exist?${token ? '' : ` ${TOKEN_HINT}`}`,
       ];
     case 429:
-      return [
-        'the Hub was asked too often',
-        token ? 'Wait some minutes.' : `With a token more is allowed. ${TOKEN_HINT}`,
-      ];
+      return ['the Hub was asked too often', token ? 'Wait some minutes.' : `A token allows more. ${TOKEN_HINT}`];
     default:
       return [`the Hub answered ${statusLine(status)}`, undefined];
   }

@@ -14,10 +14,8 @@ export function selectPaths(
   allow: string | readonly string[] | undefined,
   ignore: string | readonly string[] = [],
 ): string[] {
-  const [allowed, ignored] = [
-    allow === undefined ? undefined : [allow].flat().map(toRegExp),
-    [ignore].flat().map(toRegExp),
-  ];
+  const allowed = allow === undefined ? undefined : [allow].flat().map(toRegExp);
+  const ignored = [ignore].flat().map(toRegExp);
   const matches = (patterns: readonly RegExp[], path: string): boolean =>
     patterns.some((pattern) => pattern.test(path));
   return [...paths].filter((path) => (!allowed || matches(allowed, path)) && !matches(ignored, path));

@@ -5,17 +5,17 @@
 import { HubError, TransferError } from '../errors.js';
 import { mayBeLoopback } from '../transfer/address.js';
 import { errorOf } from '../transfer/answer-error.js';
+import { SilenceWatch } from '../transfer/peer-watch.js';
 import { requestJson } from '../transfer/request-json.js';
 import { withRetries } from '../transfer/retry.js';
 import { type HttpRequest, sendRequest } from '../transfer/send-request.js';
-import { SilenceWatch } from '../transfer/silence-watch.js';
 import { explainAnswer, type HubSubject } from './explain-answer.js';
-import { authorization, type HubConnection } from './hub-options.js';
+import { authorization, type HubConnection, requestSettings } from './hub-options.js';
 
 /** The library takes only tokens that start so. It puts this one where the real one belongs; see {@link hubFetch}. */
 const PLACEHOLDER = 'hf_placeholder';
 
-/** The longest time in which an upload may not move, in milliseconds, the storage's own work at its end included. */
+/** The longest standstill of an upload in milliseconds, the storage's own work at its end included. */
 const UPLOAD_SILENCE_MS = 120_000;
 
 /** No upload as a whole is too slow, as long as it moves. */
@@ -26,7 +26,7 @@ export function placeholderToken({ token }: HubConnection): { accessToken?: stri
   return token ? { accessToken: PLACEHOLDER } : {};
 }
 
-/** What the library hands to a `fetch` that can tell of progress, between 0 and 1. */
+/** What the library hands to a `fetch` that reports progress, between 0 and 1. */
 type LibraryRequest = RequestInit & { progressHint?: { progressCallback?: (progress: number) => void } };
 
 /**
@@ -47,16 +47,8 @@ export function hubFetch(connection: HubConnection, subject: HubSubject): typeof
     // The library gives up the other parts of an upload when one has failed.
     const signals = [connection.signal, init.signal].filter((signal) => signal instanceof AbortSignal);
     const signal = signals.length > 0 ? AbortSignal.any(signals) : undefined;
-    const request: HttpRequest = {
-      url,
-      method: init.method,
-      headers,
-      privateHeaders: forHub && url.origin === origin ? authorization(connection) : {},
-      allowInsecureHttp: connection.allowInsecureHttp,
-      answerTimeoutMs: connection.timeoutMs,
-      silenceTimeoutMs: connection.timeoutMs,
-      signal,
-    };
+    const privateHeaders = forHub && url.origin === origin ? authorization(connection) : {};
+    const request = { ...requestSettings(connection), url, method: init.method, headers, privateHeaders, signal };
     const { body } = init;
     if (body instanceof Blob) return upload(request, body, connection, init.progressHint?.progressCallback);
     const withBody = typeof body === 'string' ? { ...request, body } : request;
@@ -130,7 +122,7 @@ function startOver(error: TransferError): HubError {
   return new HubError(error.summary, { ...error, cause: error, startOver: true });
 }
 
-/** A blob that tells how many bytes of it have been read. */
+/** A blob that reports how many bytes of it have been read. */
 function countedBlob(blob: Blob, onRead: (bytes: number) => void): Blob {
   const stream = (): ReturnType<Blob['stream']> => {
     let sent = 0;

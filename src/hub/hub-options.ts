@@ -8,9 +8,8 @@ import { describeGiven, isObject } from '../messages/given-kind.js';
 import { warningLine } from '../messages/one-line.js';
 import { redact } from '../messages/secrets.js';
 import { isLoopback } from '../transfer/address.js';
+import { DEFAULT_SPEED } from '../transfer/peer-watch.js';
 import type { RetryOptions } from '../transfer/retry.js';
-import type { HttpRequest } from '../transfer/send-request.js';
-import { DEFAULT_SPEED } from '../transfer/speed-watch.js';
 import { hubEndpoint } from './environment.js';
 import { endpointLogin, findHubToken, type HubToken } from './token.js';
 
@@ -40,9 +39,9 @@ export const hubConnectionSchema = z.strictObject({
    * whole, all pages of a list 20 times. Default 30,000.
    */
   timeoutMs: z.number().positive().default(30_000),
-  /** Told in one line what is odd: a failed attempt, a Hub out of reach. Default: `process.emitWarning`. */
+  /** Receives one line for each failed attempt, a Hub out of reach and the like. Default: `process.emitWarning`. */
   onWarning: callback<string>().optional(),
-  /** Stops everything; the call then fails with the signal's reason. What has arrived is continued next time. */
+  /** Stops everything; the call then fails with the signal's reason. Received bytes are continued next time. */
   signal: z.instanceof(AbortSignal).optional(),
 });
 
@@ -63,7 +62,7 @@ export interface HubProgress {
   readonly received: number;
   /** The same, in all. */
   readonly total: number;
-  /** Files that are there. */
+  /** Files that are complete. */
   readonly filesDone: number;
   /** Files that are wanted. */
   readonly filesTotal: number;
@@ -73,7 +72,7 @@ export interface HubProgress {
 export function formatHubProgress(progress: HubProgress): string {
   const names = ['received', 'total', 'filesDone', 'filesTotal'] as const;
   if (!isObject(progress) || !names.every((name) => typeof progress[name] === 'number')) {
-    throw new ConfigError(`formatHubProgress: expected what onProgress is told, got ${describeGiven(progress)}`, {
+    throw new ConfigError(`formatHubProgress: expected what onProgress receives, got ${describeGiven(progress)}`, {
       hint: 'Write onProgress: (progress) => console.log(formatHubProgress(progress)).',
     });
   }
@@ -92,12 +91,12 @@ export const hubDownloadSchema = hubConnectionSchema.extend({
   localFilesOnly: z.boolean().default(false),
   /**
    * A file that arrives more slowly than this, in bytes a second on average over `speedWindowMs`, is asked for again, and
-   * given up after three times; what has arrived is kept. 0: no limit. Default 1024.
+   * given up after three times; received bytes are kept. 0: no limit. Default 1024.
    */
   minBytesPerSecond: z.number().min(0).default(DEFAULT_SPEED.minBytesPerSecond),
   /** Over which `minBytesPerSecond` is measured, in milliseconds. Default 60,000. */
   speedWindowMs: z.number().positive().default(DEFAULT_SPEED.windowMs),
-  /** Told several times a second. Default: nobody. */
+  /** Called several times a second. Default: none. */
   onProgress: callback<HubProgress>().optional(),
 });
 
@@ -119,27 +118,31 @@ export interface HubConnection {
 
 /** @throws ConfigError for a bad endpoint or token */
 export async function connectHub(options: HubConnectionSettings): Promise<HubConnection> {
-  const tell = options.onWarning ?? ((line: string) => process.emitWarning(line, 'HubWarning'));
-  const warn = (line: string): void => tell(warningLine(redact(line)));
+  const emit = options.onWarning ?? ((line: string) => process.emitWarning(line, 'HubWarning'));
+  const warn = (line: string): void => emit(warningLine(redact(line)));
   const endpoint = hubEndpoint(options.endpoint);
   const { protocol, hostname, host } = new URL(endpoint);
   const isPlain = protocol === 'http:' && !isLoopback(hostname);
   const allowed = options.allowInsecureHttp;
   if (isPlain && !allowed) {
-    throw new ConfigError(
-      `${options.endpoint ? '`endpoint`' : 'HF_ENDPOINT'}: ${host} would be asked over plain http`,
-      {
-        hint:
-          'Give its https address. If there is none and the network in between is trusted, `allowInsecureHttp: true` ' +
-          "asks it without a token, 'withToken' with one.",
-        details: { endpoint },
-      },
-    );
+    const source = options.endpoint ? '`endpoint`' : 'HF_ENDPOINT';
+    throw new ConfigError(`${source}: ${host} would be asked over plain http`, {
+      hint:
+        'Give its https address. If there is none and the network in between is trusted, `allowInsecureHttp: true` ' +
+        "asks it without a token, 'withToken' with one.",
+      details: { endpoint },
+    });
+  }
+  const login = await findLogin(options);
+  const isHeldBack = login !== undefined && isPlain && allowed !== 'withToken';
+  if (isHeldBack) {
+    const remedy = "allowInsecureHttp: 'withToken' sends it";
+    warn(`${host} is asked over plain http, without the token from ${login.source}: ${remedy}`);
   }
   return {
     endpoint,
     allowInsecureHttp: isPlain,
-    token: allowedToken(await findLogin(options), isPlain && allowed !== 'withToken', host, warn),
+    token: isHeldBack ? undefined : login,
     retry: { maxAttempts: options.maxAttempts, baseDelayMs: options.retryDelayMs, onRetry: warn },
     timeoutMs: options.timeoutMs,
     signal: options.signal,
@@ -158,38 +161,14 @@ async function findLogin({ endpoint, token }: HubConnectionSettings): Promise<Hu
   return login;
 }
 
-function allowedToken(
-  token: HubToken | undefined,
-  isKept: boolean,
-  host: string,
-  warn: (line: string) => void,
-): HubToken | undefined {
-  if (!token || !isKept) return token;
-  warn(
-    `${host} is asked over plain http, without the token from ${token.source}: allowInsecureHttp: 'withToken' sends it`,
-  );
-  return undefined;
-}
-
 /** The token, for `privateHeaders`. */
 export function authorization({ token }: HubConnection): Record<string, string> {
   return token ? { authorization: `${token.scheme ?? 'Bearer'} ${token.value}` } : {};
 }
 
 /** What every request to the Hub has in common. */
-export function requestSettings(connection: HubConnection): Pick<
-  HttpRequest,
-  'privateHeaders' | 'allowInsecureHttp' | 'answerTimeoutMs' | 'silenceTimeoutMs' | 'signal'
-> & {
-  readonly retry: RetryOptions;
-} {
+export function requestSettings(connection: HubConnection) {
   const { allowInsecureHttp, timeoutMs, retry, signal } = connection;
-  return {
-    privateHeaders: authorization(connection),
-    allowInsecureHttp,
-    answerTimeoutMs: timeoutMs,
-    silenceTimeoutMs: timeoutMs,
-    retry,
-    signal,
-  };
+  const timeouts = { answerTimeoutMs: timeoutMs, silenceTimeoutMs: timeoutMs };
+  return { privateHeaders: authorization(connection), allowInsecureHttp, ...timeouts, retry, signal };
 }

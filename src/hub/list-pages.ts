@@ -1,9 +1,8 @@
 /** The pages of a list of files, as long as they bring something new. */
 import { HubError } from '../errors.js';
 import { shownUrl } from '../transfer/request-failure.js';
-import { requestJson } from '../transfer/request-json.js';
-import { explainAnswer, type HubSubject } from './explain-answer.js';
-import { type HubConnection, requestSettings } from './hub-options.js';
+import { askHub, type HubSubject } from './explain-answer.js';
+import type { HubConnection } from './hub-options.js';
 
 /** What a list may take in all. */
 export interface ListLimits {
@@ -21,7 +20,7 @@ export class ListTooLongError extends HubError {}
 /** Characters of the query of a page: all are kept, so that one that comes again is seen. */
 const MAX_SEARCH = 4096;
 
-/** All pages may take so many times the longest silence of the server. */
+/** Time for all pages, in multiples of the longest silence of the server. */
 const WHOLE_LIST = 20;
 
 /**
@@ -58,12 +57,7 @@ export async function* listPages(
       if (asked.has(next.search)) throw fail('leads back to a page that has come before');
       asked.add(next.search);
       if (asked.size > maxPages) throw fail(`has more than ${maxPages} pages`, ListTooLongError);
-      const answer = await requestJson({
-        ...requestSettings(connection),
-        url: next,
-        signal,
-        explain: explainAnswer(connection, subject),
-      });
+      const answer = await askHub({ ...connection, signal }, subject, next);
       const page = answer.value;
       if (!Array.isArray(page)) throw fail('is no list');
       const paths = page.map((entry) => String((entry as { path?: unknown } | null)?.path));

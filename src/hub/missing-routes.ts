@@ -4,10 +4,9 @@ import { HubError } from '../errors.js';
 import { showValue } from '../messages/show-value.js';
 import { errorOf } from '../transfer/answer-error.js';
 import type { HttpAnswer } from '../transfer/http-answer.js';
-import { requestJson } from '../transfer/request-json.js';
 import { withRetries } from '../transfer/retry.js';
 import { sendRequest } from '../transfer/send-request.js';
-import { explainAnswer, type HubSubject } from './explain-answer.js';
+import { askHub, explainAnswer, type HubSubject } from './explain-answer.js';
 import { selectPaths } from './file-patterns.js';
 import { type HubConnection, requestSettings } from './hub-options.js';
 import { apiPath } from './repo-kind.js';
@@ -44,7 +43,7 @@ export function lacksRoute(error: unknown): error is HubError {
   return error instanceof HubError && error.errorCode === undefined && [404, 405, 501].includes(error.status!);
 }
 
-/** The commit of a revision, from the header of a file. Undefined if no file of a usual name is there. */
+/** The commit of a revision, from the header of a file. Undefined if no file of a usual name exists. */
 export async function probeCommit(connection: HubConnection, subject: HubSubject): Promise<string | undefined> {
   for (const path of ['config.json', 'adapter_config.json', '.gitattributes', 'README.md']) {
     const answer = await head(connection, subject, subject.revision, path);
@@ -64,7 +63,7 @@ export async function probeCommit(connection: HubConnection, subject: HubSubject
 }
 
 /**
- * Those of the files asked for that are there. It is not the list of all files, and must not be kept as one.
+ * Those of the files asked for that exist. It is not the list of all files, and must not be kept as one.
  * @throws HubError for a pattern whose files cannot be known without a list
  */
 export async function probeTree(
@@ -78,7 +77,7 @@ export async function probeTree(
   if (allow === undefined || unknown.length > 0) {
     throw new HubError(
       `${subject.repoId}: the server has no route /api/${apiPath(subject.repoId)}/tree/, so that ` +
-        `${allow === undefined ? 'which files there are' : `what "${unknown[0]}" stands for`} cannot be known`,
+        `${allow === undefined ? 'which files exist' : `what "${unknown[0]}" stands for`} cannot be known`,
       {
         hint: 'Give full names as `allowPatterns`, or a folder that holds the files in place of the name.',
         details: { repoId: subject.repoId, endpoint: connection.endpoint },
@@ -147,8 +146,7 @@ function fileOf(answer: HttpAnswer, path: string, commit: string, { repoId }: Hu
 /** The files that the index of a model in parts names. */
 async function partsOf(connection: HubConnection, subject: HubSubject, commit: string): Promise<string[]> {
   const url = fileAddress(connection, subject.repoId, commit, INDEX);
-  const explain = explainAnswer(connection, subject);
-  const { value } = await requestJson({ ...requestSettings(connection), url, explain });
+  const { value } = await askHub(connection, subject, url);
   const map = (value as { weight_map?: unknown } | null)?.weight_map;
   const parts = new Set(typeof map === 'object' && map !== null ? Object.values(map as object) : []);
   for (const part of parts) {

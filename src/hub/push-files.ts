@@ -9,11 +9,10 @@ import { callback, parseOptions } from '../config.js';
 import { ConfigError, HubError, reasonOf, TransferError } from '../errors.js';
 import { redact } from '../messages/secrets.js';
 import { errorOf } from '../transfer/answer-error.js';
-import { requestJson } from '../transfer/request-json.js';
 import { RetryBudget, withRetries } from '../transfer/retry.js';
 import { sendRequest } from '../transfer/send-request.js';
 import { offlineReason } from './environment.js';
-import { asHubError, explainAnswer, type HubSubject } from './explain-answer.js';
+import { asHubError, askHub, explainAnswer, type HubSubject } from './explain-answer.js';
 import { hubFetch, placeholderToken } from './hub-fetch.js';
 import {
   connectHub,
@@ -47,7 +46,7 @@ export const pushFilesSchema = hubConnectionSchema.extend({
   commitMessage: z.string().min(1).optional(),
   /** Open a pull request instead of committing to the branch. Default false. */
   createPr: z.boolean().default(false),
-  /** Told while files are uploaded. Default: nobody. */
+  /** Called while files are uploaded. Default: none. */
   onProgress: callback<PushProgress>().optional(),
 });
 
@@ -94,17 +93,18 @@ export async function pushFiles(
   id: string,
   files: readonly PushedFile[],
   options: PushFilesOptions,
-  refuse?: (paths: readonly string[]) => string | undefined,
+  refuse?: Push['refuse'],
 ): Promise<PushResult> {
   const repoId = parseRepoId(id);
   const connection = await connectForPush(repoId, options);
   const contents = await Promise.all(files.map((file) => describe(file, options.signal)));
   const revision = parseRevision(options.revision);
-  const push = new Push(connection, { repoId, revision, action: 'write' }, contents, options, refuse);
+  const subject: HubSubject = { repoId, revision, action: 'write' };
+  const push: Push = { connection, subject, files: contents, options, refuse };
   const budget = new RetryBudget(connection.retry);
   for (;;) {
     try {
-      return await push.attempt();
+      return await attemptPush(push);
     } catch (error) {
       options.signal?.throwIfAborted();
       if (!(error instanceof HubError && error.startOver)) throw asHubError(error);
@@ -146,19 +146,18 @@ interface Identity {
 }
 
 async function whoIs(connection: HubConnection, repoId: string): Promise<Identity> {
-  const { value } = await requestJson({
-    url: `${connection.endpoint}/api/whoami-v2`,
-    ...requestSettings(connection),
-    explain: explainAnswer(connection, { repoId, revision: 'main', action: 'write' }),
-  }).catch((error: unknown) => {
-    throw asHubError(error);
-  });
+  const subject: HubSubject = { repoId, revision: 'main', action: 'write' };
+  const { value } = await askHub(connection, subject, `${connection.endpoint}/api/whoami-v2`).catch(
+    (error: unknown) => {
+      throw asHubError(error);
+    },
+  );
   return (value as Identity | null) ?? {};
 }
 
 function withOwner(name: string, { name: owner }: Identity): string {
   if (typeof owner === 'string') return parseRepoId(`${owner}/${name}`);
-  throw new HubError(`${name}: the Hub does not tell whose token this is`, { hint: `Give "OWNER/${name}".` });
+  throw new HubError(`${name}: the Hub does not say whose token this is`, { hint: `Give "OWNER/${name}".` });
 }
 
 async function connectForPush(repoId: string, options: HubConnectionSettings): Promise<HubConnection> {
@@ -182,170 +181,157 @@ interface Content {
 /** A text that people read is shorter. */
 const MAX_TEXT_BYTES = 1 << 20;
 
-class Push {
-  readonly #connection: HubConnection;
-  readonly #subject: HubSubject;
-  readonly #files: readonly Content[];
-  readonly #options: PushFilesOptions;
-  readonly #refuse: ((paths: readonly string[]) => string | undefined) | undefined;
+/** One upload, through all of its attempts. */
+interface Push {
+  readonly connection: HubConnection;
+  readonly subject: HubSubject;
+  readonly files: readonly Content[];
+  readonly options: PushFilesOptions;
+  readonly refuse: ((paths: readonly string[]) => string | undefined) | undefined;
+}
 
-  constructor(
-    connection: HubConnection,
-    subject: HubSubject,
-    files: readonly Content[],
-    options: PushFilesOptions,
-    refuse?: (paths: readonly string[]) => string | undefined,
-  ) {
-    this.#connection = connection;
-    this.#subject = subject;
-    this.#files = files;
-    this.#options = options;
-    this.#refuse = refuse;
+async function attemptPush(push: Push): Promise<PushResult> {
+  const { repoId } = push.subject;
+  const parent = await headCommit(push);
+  const tree = await listTree(push.connection, push.subject, parent);
+  const reason = push.refuse?.([...tree.keys()]);
+  if (reason !== undefined) {
+    throw new HubError(`${repoId}: ${reason}`, {
+      hint: 'Nothing was changed. Push into another repository, or delete that file there first.',
+      details: { repoId },
+    });
   }
-
-  async attempt(): Promise<PushResult> {
-    const { repoId } = this.#subject;
-    const parent = await this.#head();
-    const tree = await listTree(this.#connection, this.#subject, parent);
-    const reason = this.#refuse?.([...tree.keys()]);
-    if (reason !== undefined) {
-      throw new HubError(`${repoId}: ${reason}`, {
-        hint: 'Nothing was changed. Push into another repository, or delete that file there first.',
-        details: { repoId },
-      });
-    }
-    const changed: Content[] = [];
-    const kept: string[] = [];
-    for (const file of this.#files) {
-      if (!differs(file, tree)) continue;
-      const there = tree.get(file.path);
-      const merged = there && file.merge ? await this.#merge(file, there, parent) : file;
-      if (!merged) kept.push(file.path);
-      else if (differs(merged, tree)) changed.push(merged);
-    }
-    const url = `${this.#connection.endpoint}/${repoId}`;
-    if (changed.length === 0) {
-      return { repoId, url, commit: parent, changed: false, uploaded: [], kept, pullRequestUrl: undefined };
-    }
-    const { commit, pullRequestUrl } = await this.#commit(changed, parent);
-    const uploaded = changed.map(({ path }) => path);
-    return { repoId, url, commit, changed: true, uploaded, kept, pullRequestUrl };
+  const changed: Content[] = [];
+  const kept: string[] = [];
+  for (const file of push.files) {
+    if (!differs(file, tree)) continue;
+    const there = tree.get(file.path);
+    const merged = there && file.merge ? await mergedFile(push, file, there, parent) : file;
+    if (!merged) kept.push(file.path);
+    else if (differs(merged, tree)) changed.push(merged);
   }
-
-  /** The file as it should be, given what the repository has; undefined if that is to be kept. */
-  async #merge(file: Content, there: RepoFile, commit: string): Promise<Content | undefined> {
-    if (there.lfs_sha256 !== undefined || there.size > MAX_TEXT_BYTES) return undefined;
-    const text = file.merge!(await this.#read(file.path, there, commit));
-    return text === undefined ? undefined : describe({ path: file.path, text });
+  const url = `${push.connection.endpoint}/${repoId}`;
+  if (changed.length === 0) {
+    return { repoId, url, commit: parent, changed: false, uploaded: [], kept, pullRequestUrl: undefined };
   }
+  const { commit, pullRequestUrl } = await commitFiles(push, changed, parent);
+  const uploaded = changed.map(({ path }) => path);
+  return { repoId, url, commit, changed: true, uploaded, kept, pullRequestUrl };
+}
 
-  /** The text of a file, the very one that the list names: of anything else, also of nothing, nothing can be concluded. */
-  #read(path: string, there: RepoFile, commit: string): Promise<string> {
-    const { retry, signal } = this.#connection;
-    const { repoId } = this.#subject;
-    const attempt = async (): Promise<string> => {
-      const answer = await sendRequest({
-        ...requestSettings(this.#connection),
-        url: fileAddress(this.#connection, repoId, commit, path),
-      });
-      const error =
-        answer.status === 200 ? undefined : await errorOf(answer, explainAnswer(this.#connection, this.#subject));
-      if (error) throw error;
-      const bytes = await answer.bytes(MAX_TEXT_BYTES + 1);
-      const git = createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex');
-      if (bytes.length === there.size && (git === there.blob_id || there.blob_id.length !== 40))
-        return bytes.toString();
-      throw new HubError(`${repoId}: what came as ${path} is not the file that the Hub lists: ${bytes.length} bytes`, {
-        hint: 'Nothing was changed. A mirror or a proxy in between may have answered in its place.',
-        status: answer.status,
-        isTransient: true,
-        details: { repoId, path, size: bytes.length, expectedSize: there.size },
-      });
-    };
-    return withRetries(attempt, retry, signal);
+/** The file as it should be, given what the repository has; undefined if that is to be kept. */
+async function mergedFile(push: Push, file: Content, there: RepoFile, commit: string): Promise<Content | undefined> {
+  if (there.lfs_sha256 !== undefined || there.size > MAX_TEXT_BYTES) return undefined;
+  const text = file.merge!(await readText(push, file.path, there, commit));
+  return text === undefined ? undefined : describe({ path: file.path, text });
+}
+
+/** The text of a file, the very one that the list names: of anything else, also of nothing, nothing can be concluded. */
+function readText(push: Push, path: string, there: RepoFile, commit: string): Promise<string> {
+  const { retry, signal } = push.connection;
+  const { repoId } = push.subject;
+  const attempt = async (): Promise<string> => {
+    const answer = await sendRequest({
+      ...requestSettings(push.connection),
+      url: fileAddress(push.connection, repoId, commit, path),
+    });
+    const error =
+      answer.status === 200 ? undefined : await errorOf(answer, explainAnswer(push.connection, push.subject));
+    if (error) throw error;
+    const bytes = await answer.bytes(MAX_TEXT_BYTES + 1);
+    const git = createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex');
+    if (bytes.length === there.size && (git === there.blob_id || there.blob_id.length !== 40)) return bytes.toString();
+    throw new HubError(`${repoId}: what came as ${path} is not the file that the Hub lists: ${bytes.length} bytes`, {
+      hint: 'Nothing was changed. A mirror or a proxy in between may have answered in its place.',
+      status: answer.status,
+      isTransient: true,
+      details: { repoId, path, size: bytes.length, expectedSize: there.size },
+    });
+  };
+  return withRetries(attempt, retry, signal);
+}
+
+/** The branch's commit; the repository is made if there is none. */
+async function headCommit(push: Push): Promise<string> {
+  try {
+    return await resolveRevision(push.connection, push.subject);
+  } catch (error) {
+    if (!(error instanceof HubError && error.status === 404) || error.errorCode === 'RevisionNotFound') throw error;
   }
+  await createRepository(push);
+  return resolveRevision(push.connection, push.subject);
+}
 
-  /** The branch's commit; the repository is made if there is none. */
-  async #head(): Promise<string> {
-    try {
-      return await resolveRevision(this.#connection, this.#subject);
-    } catch (error) {
-      if (!(error instanceof HubError && error.status === 404) || error.errorCode === 'RevisionNotFound') throw error;
-    }
-    await this.#create();
-    return resolveRevision(this.#connection, this.#subject);
+async function createRepository(push: Push): Promise<void> {
+  try {
+    await createRepo({
+      repo: { type: 'model', name: push.subject.repoId },
+      visibility: push.options.private ? 'private' : 'public',
+      hubUrl: push.connection.endpoint,
+      fetch: hubFetch(push.connection, push.subject),
+      accessToken: placeholderToken(push.connection).accessToken!,
+    });
+  } catch (error) {
+    // Another process was faster, or the answer to an earlier attempt was lost.
+    if (!(error instanceof HubError && error.status === 409)) throw error;
   }
+}
 
-  async #create(): Promise<void> {
-    try {
-      await createRepo({
-        repo: { type: 'model', name: this.#subject.repoId },
-        visibility: this.#options.private ? 'private' : 'public',
-        hubUrl: this.#connection.endpoint,
-        fetch: hubFetch(this.#connection, this.#subject),
-        accessToken: placeholderToken(this.#connection).accessToken!,
-      });
-    } catch (error) {
-      // Another process was faster, or the answer to an earlier attempt was lost.
-      if (!(error instanceof HubError && error.status === 409)) throw error;
-    }
-  }
-
-  async #commit(
-    files: readonly Content[],
-    parent: string,
-  ): Promise<{ commit: string; pullRequestUrl: string | undefined }> {
-    const { commitMessage, createPr, onProgress, signal } = this.#options;
-    const { repoId, revision } = this.#subject;
-    try {
-      const events = commitIter({
-        repo: { type: 'model', name: repoId },
-        branch: revision,
-        title: commitMessage ?? 'Upload with ministral-tune',
-        operations: files.map(({ path, content }): CommitOperation => ({ operation: 'addOrUpdate', path, content })),
-        parentCommit: parent,
-        isPullRequest: createPr,
-        // Plain large-file storage: this package's `fetch` can repeat it piece by piece.
-        useXet: false,
-        hubUrl: this.#connection.endpoint,
-        fetch: hubFetch(this.#connection, this.#subject),
-        ...placeholderToken(this.#connection),
-        ...(signal ? { abortSignal: signal } : {}),
-      });
-      for (;;) {
-        const { done, value } = await events.next();
-        if (done) {
-          if (!value) throw new HubError(`${repoId}: the Hub tells nothing of the commit`);
-          const { commit, pullRequestUrl } = value;
-          // The server's words, on their way to people.
-          return { commit: redact(commit.oid), pullRequestUrl: pullRequestUrl && redact(pullRequestUrl) };
-        }
-        if (value.event === 'fileProgress' && value.state === 'uploading') {
-          onProgress?.({ file: value.path, uploaded: value.progress });
-        }
+async function commitFiles(
+  push: Push,
+  files: readonly Content[],
+  parent: string,
+): Promise<{ commit: string; pullRequestUrl: string | undefined }> {
+  const { commitMessage, createPr, onProgress, signal } = push.options;
+  const { repoId, revision } = push.subject;
+  try {
+    const events = commitIter({
+      repo: { type: 'model', name: repoId },
+      branch: revision,
+      title: commitMessage ?? 'Upload with ministral-tune',
+      operations: files.map(({ path, content }): CommitOperation => ({ operation: 'addOrUpdate', path, content })),
+      parentCommit: parent,
+      isPullRequest: createPr,
+      // Plain large-file storage: this package's `fetch` can repeat it piece by piece.
+      useXet: false,
+      hubUrl: push.connection.endpoint,
+      fetch: hubFetch(push.connection, push.subject),
+      ...placeholderToken(push.connection),
+      ...(signal ? { abortSignal: signal } : {}),
+    });
+    for (;;) {
+      const { done, value } = await events.next();
+      if (done) {
+        if (!value) throw new HubError(`${repoId}: the Hub says nothing of the commit`);
+        const { commit, pullRequestUrl } = value;
+        // The server's words, on their way to people.
+        return { commit: redact(commit.oid), pullRequestUrl: pullRequestUrl && redact(pullRequestUrl) };
       }
-    } catch (error) {
-      signal?.throwIfAborted();
-      throw this.#explain(error);
+      if (value.event === 'fileProgress' && value.state === 'uploading') {
+        onProgress?.({ file: value.path, uploaded: value.progress });
+      }
     }
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw explainFailure(push, error);
   }
+}
 
-  #explain(error: unknown): unknown {
-    if (error instanceof TransferError) {
-      // Whether a pull request was opened before the connection broke cannot be seen from the branch.
-      const unclear = this.#options.createPr && error.status === undefined;
-      if (!unclear || !(error instanceof HubError && error.startOver)) return error;
-      return error.with({
-        summary: `${error.summary}; the pull request may have been opened all the same`,
-        hint: `Look at ${this.#connection.endpoint}/${this.#subject.repoId}/discussions before you try again.`,
-        startOver: false,
-      });
-    }
-    const { repoId } = this.#subject;
-    const status = error instanceof HubApiError ? error.statusCode : undefined;
-    const said = reasonOf(error).replaceAll(this.#connection.token!.value, '***').split(' URL: ')[0]!;
-    return new HubError(`${repoId}: the upload failed: ${said}`, { status, details: { repoId }, cause: error });
+function explainFailure(push: Push, error: unknown): unknown {
+  if (error instanceof TransferError) {
+    // Whether a pull request was opened before the connection broke cannot be seen from the branch.
+    const unclear = push.options.createPr && error.status === undefined;
+    if (!unclear || !(error instanceof HubError && error.startOver)) return error;
+    return error.with({
+      summary: `${error.summary}; the pull request may have been opened all the same`,
+      hint: `Look at ${push.connection.endpoint}/${push.subject.repoId}/discussions before you try again.`,
+      startOver: false,
+    });
   }
+  const { repoId } = push.subject;
+  const status = error instanceof HubApiError ? error.statusCode : undefined;
+  const said = reasonOf(error).replaceAll(push.connection.token!.value, '***').split(' URL: ')[0]!;
+  return new HubError(`${repoId}: the upload failed: ${said}`, { status, details: { repoId }, cause: error });
 }
 
 function differs({ path, size, sha256, gitSha1 }: Content, tree: RepoTree): boolean {

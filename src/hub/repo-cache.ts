@@ -4,7 +4,7 @@ import { copyFile, mkdir, readdir, realpath, rename, rm, stat, symlink } from 'n
 import { dirname, join, relative, sep } from 'node:path';
 import { HubError } from '../errors.js';
 import { sweepOnce, temporaryName, writeFileAtomically } from '../files/atomic-file.js';
-import { writeError } from '../files/disk-errors.js';
+import { writing } from '../files/disk-errors.js';
 import { readRegularFile } from '../files/regular-file.js';
 import { cacheName } from './repo-kind.js';
 import { blobName, formatTree, isCommit, parseTree, type RepoFile, type RepoTree } from './repo-tree.js';
@@ -74,7 +74,7 @@ export class RepoCache {
     return undefined;
   }
 
-  /** Whether lists of single folders are there: of the others nothing is known. */
+  /** Whether it has lists of single folders: of the others nothing is known. */
   async hasPartOfTree(commit: string): Promise<boolean> {
     const names = await readdir(join(this.#folder, 'trees')).catch((): string[] => []);
     return names.some((name) => name.startsWith(`${commit}-`));
@@ -85,7 +85,7 @@ export class RepoCache {
     await this.#writing(path, () => writeFileAtomically(path, formatTree(tree)));
   }
 
-  /** Commits of which something is there. */
+  /** Commits of which it has files. */
   async commits(): Promise<string[]> {
     return (await readdir(join(this.#folder, 'snapshots')).catch((): string[] => [])).filter(isCommit);
   }
@@ -163,11 +163,7 @@ export class RepoCache {
 
   async #writing(path: string, work: () => Promise<void>): Promise<void> {
     await this.requireInside(path);
-    try {
-      await work();
-    } catch (cause) {
-      throw writeError(cause, this.#folder);
-    }
+    await writing(this.#folder, work);
   }
 
   async #hasSize(path: string, size: number): Promise<boolean> {

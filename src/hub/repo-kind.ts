@@ -38,21 +38,15 @@ const KAGGLE_ADDRESS = /^(?:https?:\/\/)?(?:\w+\.)?kaggle\.com(?:\/|$)|^kagglehu
 export function refuseOtherThanModel(text: string): void {
   const given = text.trim();
   if (KAGGLE_ADDRESS.test(given)) {
-    throw wrongKind(
-      text,
-      'is on Kaggle, not on the Hugging Face Hub',
-      'Image data sets from there are read by KaggleImageFolder.download.',
-    );
+    const hint = 'Image data sets from there are read by KaggleImageFolder.download.';
+    throw wrongKind(text, 'is on Kaggle, not on the Hugging Face Hub', hint);
   }
   const isAddress = HUB_ADDRESS.test(given);
   const [kind = '', owner, name] = given.replace(HUB_ADDRESS, '').split(/[/?#@]/);
   if (kind === 'datasets') {
     const id = [owner, name].filter(Boolean).join('/') || 'owner/name';
-    throw wrongKind(
-      text,
-      'is a data set, not a model',
-      `Image data sets are read by HubImageFolder.download('${id}'), files of any kind fetched by snapshotDownload('datasets/${id}').`,
-    );
+    const hint = `Image data sets are read by HubImageFolder.download('${id}'), files of any kind fetched by snapshotDownload('datasets/${id}').`;
+    throw wrongKind(text, 'is a data set, not a model', hint);
   }
   // Without an address the first part may be somebody's name.
   if (Object.hasOwn(OTHER_PAGES, kind) && (isAddress || kind === 'spaces')) {
@@ -78,20 +72,16 @@ const OWNER = /^[A-Za-z0-9](?:[\w.-]*\w)?$/;
  * @throws ConfigError that says what it is instead
  */
 export function parseDatasetName(text: string): DatasetName {
+  const wrong = (what: string, hint = EXPECTED): ConfigError => wrongKind(text, what, hint);
   const given = unwrapped(text.length > 2000 ? '' : text.trim());
   if (KAGGLE_ADDRESS.test(given)) {
-    throw wrongKind(text, 'is on Kaggle, not on the Hugging Face Hub', 'Use KaggleImageFolder.download for it.');
+    throw wrong('is on Kaggle, not on the Hugging Face Hub', 'Use KaggleImageFolder.download for it.');
   }
   if (/^([./~\\]|[A-Za-z]:[\\/])/.test(given)) {
-    throw wrongKind(
-      text,
-      'is a path, not a data set on the Hub',
-      'A folder on this machine is read by ImageFolder.load.',
-    );
+    throw wrong('is a path, not a data set on the Hub', 'A folder on this machine is read by ImageFolder.load.');
   }
   const isAddress = HUB_ADDRESS.test(given);
-  if (!isAddress && /^[a-z][a-z0-9+.-]*:/i.test(given))
-    throw wrongKind(text, 'is no address of the Hugging Face Hub', EXPECTED);
+  if (!isAddress && /^[a-z][a-z0-9+.-]*:/i.test(given)) throw wrong('is no address of the Hugging Face Hub');
   const parts = given
     .replace(HUB_ADDRESS, '')
     .replace(/[?#].*$/s, '')
@@ -101,19 +91,18 @@ export function parseDatasetName(text: string): DatasetName {
   const kind = parts[0]!;
   if (kind === 'datasets') parts.shift();
   else if (isAddress && Object.hasOwn(OTHER_PAGES, kind)) {
-    throw wrongKind(text, `is ${OTHER_PAGES[kind]!}, not a data set`, EXPECTED);
-  } else if (kind === 'spaces') throw wrongKind(text, `is ${OTHER_PAGES.spaces!}, not a data set`, EXPECTED);
+    throw wrong(`is ${OTHER_PAGES[kind]!}, not a data set`);
+  } else if (kind === 'spaces') throw wrong(`is ${OTHER_PAGES.spaces!}, not a data set`);
   else if (isAddress) {
     const name = parts.slice(0, 2).join('/');
     throw parts.length > 1
-      ? wrongKind(
-          text,
+      ? wrong(
           'is a model, not a data set',
           `Models are loaded by fromPretrained('${name}'); a data set's address has /datasets/ in it.`,
         )
-      : wrongKind(text, 'names no data set', EXPECTED);
+      : wrong('names no data set');
   }
-  if (parts.length === 0) throw wrongKind(text, 'names no data set', EXPECTED);
+  if (parts.length === 0) throw wrong('names no data set');
   const bare = parts.length === 1 || ['tree', 'blob', 'resolve', 'viewer'].includes(parts[1]!);
   const id = parts.splice(0, bare ? 1 : 2);
   let revision: string | undefined;
@@ -129,8 +118,7 @@ export function parseDatasetName(text: string): DatasetName {
   else if (parts[0] === 'tree') takeRevision(parts[1], parts.slice(2));
   else if (parts[0] === 'commit') revision = parts[1];
   else if (parts[0] === 'blob' || parts[0] === 'resolve') {
-    throw wrongKind(
-      text,
+    throw wrong(
       'is a single file of a data set',
       `Use HubImageFolder.download('${id.join('/')}'), with \`dataDir\` for a folder in it.`,
     );
@@ -138,10 +126,10 @@ export function parseDatasetName(text: string): DatasetName {
     parts.length > 0 &&
     !(kind === 'datasets' && /^(viewer|discussions|settings|commits?|sql|embed)$/.test(parts[0]!))
   ) {
-    throw wrongKind(text, 'names no data set', EXPECTED);
+    throw wrong('names no data set');
   }
   const isName = NAME.test(name) && (bare || OWNER.test(id[0]!)) && !/--|\.\.|\.git$/.test(id.join('/'));
-  if (!isName) throw wrongKind(text, 'names no data set on the Hub', EXPECTED);
+  if (!isName) throw wrong('names no data set on the Hub');
   return {
     repoId: id.join('/'),
     revision,

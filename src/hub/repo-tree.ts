@@ -4,9 +4,8 @@ import { HubError } from '../errors.js';
 import { parseJson } from '../files/read-json.js';
 import { showValue } from '../messages/show-value.js';
 import type { FileDigests } from '../transfer/digests.js';
-import { requestJson } from '../transfer/request-json.js';
-import { explainAnswer, type HubSubject } from './explain-answer.js';
-import { type HubConnection, requestSettings } from './hub-options.js';
+import { askHub, type HubSubject } from './explain-answer.js';
+import type { HubConnection } from './hub-options.js';
 import { type ListLimits, listPages } from './list-pages.js';
 import { apiPath } from './repo-kind.js';
 import { pathFault } from './safe-names.js';
@@ -27,18 +26,13 @@ export interface RepoFile {
 export type RepoTree = ReadonlyMap<string, RepoFile>;
 
 const size = z.int().min(0);
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const repoFileSchema = z.object({
   size,
   blob_id: z.string().regex(/^[0-9a-f]{40}$|^[0-9a-f]{64}$/),
-  lfs_sha256: z
-    .string()
-    .regex(/^[0-9a-f]{64}$/)
-    .optional(),
+  lfs_sha256: sha256.optional(),
   lfs_size: size.optional(),
-  xet_hash: z
-    .string()
-    .regex(/^[0-9a-f]{64}$/)
-    .optional(),
+  xet_hash: sha256.optional(),
 });
 /** A path that leads out of its folder is never followed. */
 const path = z.string().refine((text) => pathFault(text) === undefined);
@@ -62,14 +56,10 @@ export function isCommit(revision: string): boolean {
 /** The commit that a branch or tag stands for now. @throws HubError that explains what is missing */
 export async function resolveRevision(connection: HubConnection, subject: HubSubject): Promise<string> {
   const url = `${connection.endpoint}/api/${apiPath(subject.repoId)}/revision/${encodeURIComponent(subject.revision)}`;
-  const { value } = await requestJson({
-    ...requestSettings(connection),
-    url,
-    explain: explainAnswer(connection, subject),
-  });
+  const { value } = await askHub(connection, subject, url);
   const sha = (value as { sha?: unknown } | null)?.sha;
   if (typeof sha === 'string' && isCommit(sha)) return sha;
-  throw new HubError(`${url}: the answer does not tell the commit`, { url });
+  throw new HubError(`${url}: the answer does not name the commit`, { url });
 }
 
 const entrySchema = z.object({

@@ -5,13 +5,13 @@ import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { HubError, reasonOf, TransferError } from '../errors.js';
-import { requireSpace, writeError } from '../files/disk-errors.js';
+import { requireSpace, writing } from '../files/disk-errors.js';
 import { oneLine } from '../messages/one-line.js';
 import { shortList } from '../messages/short-list.js';
 import { downloadFile } from '../transfer/download-file.js';
 import { withLock } from '../transfer/lock.js';
 import { partialBytes } from '../transfer/partial-file.js';
-import type { SpeedLimit } from '../transfer/speed-watch.js';
+import type { SpeedLimit } from '../transfer/peer-watch.js';
 import { hubCacheFolder, offlineReason } from './environment.js';
 import { asHubError, explainAnswer, type HubSubject } from './explain-answer.js';
 import { patternsSchema, selectPaths } from './file-patterns.js';
@@ -34,7 +34,7 @@ import { clashOf, parseRevision } from './safe-names.js';
 /** Files of a whole repository that are listed where a single folder is wanted, before that is listed alone. */
 const MAX_BESIDE = 20_000;
 
-/** Files that are on their way at a time. */
+/** Files that are fetched at a time. */
 const PARALLEL = 4;
 
 /** Options of `snapshotDownload`: names, defaults and ranges. */
@@ -51,7 +51,7 @@ export const snapshotDownloadSchema = hubDownloadSchema.extend({
 /** Options of `snapshotDownload`. @useDeclaredType */
 export type SnapshotDownloadOptions = z.input<typeof snapshotDownloadSchema>;
 
-/** What of a repository is wanted, and how to see that it is there. */
+/** What of a repository is wanted, and how to see that it is complete. */
 export interface FileSelection {
   readonly allowPatterns?: string | readonly string[] | undefined;
   readonly ignorePatterns?: string | readonly string[] | undefined;
@@ -59,7 +59,7 @@ export interface FileSelection {
   readonly within?: string | undefined;
   /** Says what is wrong with a repository that cannot be meant, from the paths in it. */
   readonly refuse?: (paths: readonly string[], commit: string) => string | undefined;
-  /** Names what a folder lacks, where there is no list of the repository's files to tell. */
+  /** Names what a folder lacks, where there is no list of the repository's files. */
   readonly missingFrom?: (folder: string) => Promise<string[]>;
 }
 
@@ -83,7 +83,7 @@ export async function snapshotDownload(repoId: string, input: SnapshotDownloadOp
   const isDataset = typeof repoId === 'string' && repoId.startsWith('datasets/');
   const snapshot = isDataset
     ? await datasetSnapshot(parseDatasetName(repoId).repoId, options, selection)
-    : await fetchSnapshot(repoId, options, selection);
+    : await fetchNamed(parseRepoId(repoId), options, selection);
   return snapshot.folder;
 }
 
@@ -99,7 +99,7 @@ export async function folderOrSnapshot(
   const folder = await localFolder(idOrFolder);
   if (folder !== undefined) return { folder, commit: undefined };
   try {
-    return await fetchSnapshot(idOrFolder, options, selection);
+    return await fetchNamed(parseRepoId(idOrFolder), options, selection);
   } catch (error) {
     if (!(error instanceof HubError && [undefined, 401, 403, 404].includes(error.status))) throw error;
     const { hint } = error;
@@ -112,10 +112,6 @@ export async function folderOrSnapshot(
 /** The snapshot of a data set. @param name `OWNER/NAME` @throws as `snapshotDownload` */
 export function datasetSnapshot(name: string, options: HubDownload, selection: FileSelection): Promise<Snapshot> {
   return fetchNamed(`datasets/${name}`, options, selection);
-}
-
-async function fetchSnapshot(id: string, options: HubDownload, selection: FileSelection): Promise<Snapshot> {
-  return fetchNamed(parseRepoId(id), options, selection);
 }
 
 async function fetchNamed(repoId: string, options: HubDownload, selection: FileSelection): Promise<Snapshot> {
@@ -133,9 +129,9 @@ async function fetchNamed(repoId: string, options: HubDownload, selection: FileS
   const connection = await connectHub(options);
   const subject: HubSubject = { repoId, revision, action: 'read' };
   const speed = { minBytesPerSecond: options.minBytesPerSecond, windowMs: options.speedWindowMs };
-  const download = new SnapshotDownload(cache, connection, subject, speed, options.onProgress);
+  const download: Download = { cache, connection, subject, speed, onProgress: options.onProgress };
   try {
-    return await download.run(selection, await findCached(cache, revision, selection));
+    return await runDownload(download, selection, await findCached(cache, revision, selection));
   } catch (error) {
     options.signal?.throwIfAborted();
     throw asHubError(error);
@@ -168,205 +164,193 @@ async function findCached(cache: RepoCache, revision: string, selection: FileSel
   return { fault: `the cached files of commit ${commit} lack ${shown}`, details: { commit, missing } };
 }
 
-/** One call, once the Hub is to be asked. */
-class SnapshotDownload {
-  readonly #cache: RepoCache;
-  readonly #connection: HubConnection;
-  readonly #subject: HubSubject;
-  readonly #speed: SpeedLimit;
-  readonly #onProgress: ((progress: HubProgress) => void) | undefined;
+/** One call that asks the Hub. */
+interface Download {
+  readonly cache: RepoCache;
+  readonly connection: HubConnection;
+  readonly subject: HubSubject;
+  readonly speed: SpeedLimit;
+  readonly onProgress: ((progress: HubProgress) => void) | undefined;
+}
 
-  constructor(
-    cache: RepoCache,
-    connection: HubConnection,
-    subject: HubSubject,
-    speed: SpeedLimit,
-    onProgress: ((progress: HubProgress) => void) | undefined,
-  ) {
-    this.#cache = cache;
-    this.#connection = connection;
-    this.#subject = subject;
-    this.#speed = speed;
-    this.#onProgress = onProgress;
-  }
-
-  async run(selection: FileSelection, cached: CacheFinding): Promise<Snapshot> {
-    const { revision, repoId } = this.#subject;
-    const isThere = 'folder' in cached;
-    // Only with the list of a commit's files is it certain that nothing is missing.
-    if (isThere && isCommit(revision) && (await this.#cache.readTree(revision, selection.within))) return cached;
-    let commit: string;
-    let tree: RepoTree;
-    try {
-      // With something to fall back on, the patience for a Hub out of reach is small.
-      const connection = isThere
-        ? { ...this.#connection, retry: { ...this.#connection.retry, maxAttempts: 2 } }
-        : this.#connection;
-      commit = isCommit(revision) ? revision : await this.#resolve(connection);
-      tree =
-        (await this.#cache.readTree(commit, selection.within)) ?? (await this.#list(connection, commit, selection));
-    } catch (error) {
-      if (!isThere || !(error instanceof TransferError)) throw error;
-      if (!error.isTransient) {
-        const hint = 'The cache has these files: `localFilesOnly: true` or HF_HUB_OFFLINE=1 uses them.';
-        throw error.with({ hint: error.hint ? `${error.hint} ${hint}` : hint });
-      }
-      this.#connection.warn(`${error.summary}; the cached commit ${cached.commit} is used`);
-      return cached;
+async function runDownload(download: Download, selection: FileSelection, cached: CacheFinding): Promise<Snapshot> {
+  const { revision, repoId } = download.subject;
+  const isThere = 'folder' in cached;
+  // Only with the list of a commit's files is it certain that nothing is missing.
+  if (isThere && isCommit(revision) && (await download.cache.readTree(revision, selection.within))) return cached;
+  let commit: string;
+  let tree: RepoTree;
+  try {
+    // With something to fall back on, the patience for a Hub out of reach is small.
+    const connection = isThere
+      ? { ...download.connection, retry: { ...download.connection.retry, maxAttempts: 2 } }
+      : download.connection;
+    commit = isCommit(revision) ? revision : await currentCommit(download, connection);
+    tree =
+      (await download.cache.readTree(commit, selection.within)) ??
+      (await listFiles(download, connection, commit, selection));
+  } catch (error) {
+    if (!isThere || !(error instanceof TransferError)) throw error;
+    if (!error.isTransient) {
+      const hint = 'The cache has these files: `localFilesOnly: true` or HF_HUB_OFFLINE=1 uses them.';
+      throw error.with({ hint: error.hint ? `${error.hint} ${hint}` : hint });
     }
-    const paths = selectPaths(tree.keys(), selection.allowPatterns, selection.ignorePatterns);
-    const refusal =
-      selection.refuse?.([...tree.keys()], commit) ?? (paths.length === 0 ? 'no file of it is wanted' : undefined);
-    if (refusal !== undefined) {
-      throw new HubError(`${repoId}: ${refusal}`, { details: { repoId, revision, commit, files: [...tree.keys()] } });
-    }
-    await this.#requireDistinct(paths);
-    await this.#fetchAll(commit, tree, await this.#cache.missing(commit, tree, paths));
-    await this.#attempt(() => this.#cache.writeRef(revision, commit));
-    return { folder: this.#cache.snapshot(commit), commit };
+    download.connection.warn(`${error.summary}; the cached commit ${cached.commit} is used`);
+    return cached;
   }
-
-  async #resolve(connection: HubConnection): Promise<string> {
-    try {
-      return await resolveRevision(connection, this.#subject);
-    } catch (error) {
-      const commit = lacksRoute(error) ? await probeCommit(connection, this.#subject) : undefined;
-      if (commit === undefined) throw error;
-      return commit;
-    }
+  const paths = selectPaths(tree.keys(), selection.allowPatterns, selection.ignorePatterns);
+  const refusal =
+    selection.refuse?.([...tree.keys()], commit) ?? (paths.length === 0 ? 'no file of it is wanted' : undefined);
+  if (refusal !== undefined) {
+    throw new HubError(`${repoId}: ${refusal}`, { details: { repoId, revision, commit, files: [...tree.keys()] } });
   }
+  await requireDistinct(download, paths);
+  await fetchAll(download, commit, tree, await download.cache.missing(commit, tree, paths));
+  await tryToWrite(download, () => download.cache.writeRef(revision, commit));
+  return { folder: download.cache.snapshot(commit), commit };
+}
 
-  async #list(connection: HubConnection, commit: string, selection: FileSelection): Promise<RepoTree> {
-    let tree: RepoTree;
-    let within: string | undefined;
-    try {
-      // Both lists may be in memory for a while.
-      const limits = selection.within === undefined ? undefined : { maxEntries: MAX_BESIDE };
-      tree = await listTree(connection, this.#subject, commit, limits).catch((error: unknown) => {
-        if (!(error instanceof ListTooLongError) || selection.within === undefined) throw error;
-        within = selection.within;
-        return listTree(connection, this.#subject, commit, undefined, within);
-      });
-    } catch (error) {
-      if (!lacksRoute(error)) throw error;
-      const found = await probeTree(connection, this.#subject, commit, selection.allowPatterns);
-      // Without any, the server's own words about the repository are the better answer.
-      if (found.size === 0) throw error;
-      const { repoId } = this.#subject;
-      const { host } = new URL(connection.endpoint);
-      connection.warn(
-        `${repoId}: ${host} does not list files; those of the usual names are used: ${found.size} are there`,
-      );
-      return found;
-    }
-    await this.#attempt(() => this.#cache.writeTree(commit, tree, within));
-    return tree;
+async function currentCommit(download: Download, connection: HubConnection): Promise<string> {
+  try {
+    return await resolveRevision(connection, download.subject);
+  } catch (error) {
+    const commit = lacksRoute(error) ? await probeCommit(connection, download.subject) : undefined;
+    if (commit === undefined) throw error;
+    return commit;
   }
+}
 
-  /** @throws HubError for files of which one would take the other's place */
-  async #requireDistinct(paths: readonly string[]): Promise<void> {
-    const clash = clashOf(paths, clashOf(paths, true) !== undefined && (await this.#cache.ignoresCase()));
-    if (clash === undefined) return;
-    const { repoId } = this.#subject;
-    throw new HubError(`${repoId}: two files cannot lie beside each other here: ${clash}`, {
-      hint: 'Leave one out with `ignorePatterns`, or name a `cacheDir` on a disk that tells them apart.',
-      details: { repoId },
+async function listFiles(
+  download: Download,
+  connection: HubConnection,
+  commit: string,
+  selection: FileSelection,
+): Promise<RepoTree> {
+  let tree: RepoTree;
+  let within: string | undefined;
+  try {
+    // Both lists may be in memory for a while.
+    const limits = selection.within === undefined ? undefined : { maxEntries: MAX_BESIDE };
+    tree = await listTree(connection, download.subject, commit, limits).catch((error: unknown) => {
+      if (!(error instanceof ListTooLongError) || selection.within === undefined) throw error;
+      within = selection.within;
+      return listTree(connection, download.subject, commit, undefined, within);
     });
+  } catch (error) {
+    if (!lacksRoute(error)) throw error;
+    const found = await probeTree(connection, download.subject, commit, selection.allowPatterns);
+    // Without any, the server's own words about the repository are the better answer.
+    if (found.size === 0) throw error;
+    const { repoId } = download.subject;
+    const { host } = new URL(connection.endpoint);
+    connection.warn(`${repoId}: ${host} does not list files; those of the usual names are used: it has ${found.size}`);
+    return found;
   }
+  await tryToWrite(download, () => download.cache.writeTree(commit, tree, within));
+  return tree;
+}
 
-  /** What only spares a later request may fail: a cache for reading alone is still good for reading. */
-  async #attempt(work: () => Promise<void>): Promise<void> {
-    await work().catch((error: unknown) => this.#connection.warn(reasonOf(error)));
+/** @throws HubError for files of which one would take the other's place */
+async function requireDistinct(download: Download, paths: readonly string[]): Promise<void> {
+  const clash = clashOf(paths, clashOf(paths, true) !== undefined && (await download.cache.ignoresCase()));
+  if (clash === undefined) return;
+  const { repoId } = download.subject;
+  throw new HubError(`${repoId}: two files cannot lie beside each other here: ${clash}`, {
+    hint: 'Leave one out with `ignorePatterns`, or name a `cacheDir` on a disk that distinguishes them.',
+    details: { repoId },
+  });
+}
+
+/** What only spares a later request may fail: a cache for reading alone is still good for reading. */
+async function tryToWrite(download: Download, work: () => Promise<void>): Promise<void> {
+  await work().catch((error: unknown) => download.connection.warn(reasonOf(error)));
+}
+
+async function fetchAll(download: Download, commit: string, tree: RepoTree, paths: readonly string[]): Promise<void> {
+  if (paths.length === 0) return;
+  /** Paths by content: two files may have the same. */
+  const contents = new Map<string, string[]>();
+  for (const path of paths) {
+    const name = blobName(tree.get(path)!);
+    contents.set(name, [...(contents.get(name) ?? []), path]);
   }
+  // The largest first, so that it does not run alone at the end.
+  const groups = [...contents.values()].sort((a, b) => tree.get(b[0]!)!.size - tree.get(a[0]!)!.size);
+  const files = groups.map((group) => tree.get(group[0]!)!);
+  await requireRoom(download, files);
 
-  async #fetchAll(commit: string, tree: RepoTree, paths: readonly string[]): Promise<void> {
-    if (paths.length === 0) return;
-    /** Paths by content: two files may have the same. */
-    const contents = new Map<string, string[]>();
-    for (const path of paths) {
-      const name = blobName(tree.get(path)!);
-      contents.set(name, [...(contents.get(name) ?? []), path]);
-    }
-    // The largest first, so that it does not run alone at the end.
-    const groups = [...contents.values()].sort((a, b) => tree.get(b[0]!)!.size - tree.get(a[0]!)!.size);
-    const files = groups.map((group) => tree.get(group[0]!)!);
-    await this.#requireRoom(files);
-
-    const failed = new AbortController();
-    const { signal } = this.#connection;
-    const either = AbortSignal.any([failed.signal, ...(signal ? [signal] : [])]);
-    const progress = new ProgressSum(groups, tree, this.#onProgress);
-    const queue = groups.values();
-    const worker = async (): Promise<void> => {
-      for (const group of queue) {
-        try {
-          await this.#fetchContent(commit, group, tree.get(group[0]!)!, either, progress);
-        } catch (error) {
-          failed.abort(error);
-          throw error;
-        }
+  const failed = new AbortController();
+  const { signal } = download.connection;
+  const either = AbortSignal.any([failed.signal, ...(signal ? [signal] : [])]);
+  const progress = new ProgressSum(groups, tree, download.onProgress);
+  const queue = groups.values();
+  const worker = async (): Promise<void> => {
+    for (const group of queue) {
+      try {
+        await fetchContent(download, commit, group, tree.get(group[0]!)!, either, progress);
+      } catch (error) {
+        failed.abort(error);
+        throw error;
       }
-    };
-    // All have come to rest before the first fault is told.
-    const results = await Promise.allSettled(Array.from({ length: PARALLEL }, worker));
-    if (results.some(({ status }) => status === 'rejected')) throw either.reason;
-  }
+    }
+  };
+  // All have ended before the first fault is thrown.
+  const results = await Promise.allSettled(Array.from({ length: PARALLEL }, worker));
+  if (results.some(({ status }) => status === 'rejected')) throw either.reason;
+}
 
-  /** Fetches a content unless it is there, and links it under all its paths. */
-  async #fetchContent(
-    commit: string,
-    paths: readonly string[],
-    file: RepoFile,
-    signal: AbortSignal,
-    progress: ProgressSum,
-  ): Promise<void> {
-    signal.throwIfAborted();
-    const { warn } = this.#connection;
-    const { repoId } = this.#subject;
-    const path = paths[0]!;
-    const address = fileAddress(this.#connection, repoId, commit, path);
-    for (const written of [this.#cache.lock(file), this.#cache.blob(file)]) await this.#cache.requireInside(written);
-    const fetched = await withLock(
-      this.#cache.lock(file),
-      async (held) => {
-        if (await this.#cache.hasBlob(file)) return false;
-        await downloadFile({
-          ...requestSettings(this.#connection),
-          url: address,
-          path: this.#cache.blob(file),
-          source: `${repoId} ${blobName(file)}`,
-          expectedSize: file.size,
-          digests: digestsOf(file),
-          explain: explainAnswer(this.#connection, this.#subject),
-          suspectTypes: path.endsWith('.html') ? [] : ['text/html'],
-          speed: this.#speed,
-          signal: held,
-          onProgress: ({ received }) => progress.report(path, received),
-        });
-        return true;
-      },
-      { signal, onWait: () => warn(`${repoId}: ${oneLine(path)} is on its way in another process; waiting for it`) },
-    );
-    for (const [i, name] of paths.entries()) {
-      await this.#cache.link(commit, name, file, fetched && i === paths.length - 1);
-    }
-    progress.finish(path);
+/** Fetches a content unless it is there, and links it under all its paths. */
+async function fetchContent(
+  download: Download,
+  commit: string,
+  paths: readonly string[],
+  file: RepoFile,
+  signal: AbortSignal,
+  progress: ProgressSum,
+): Promise<void> {
+  signal.throwIfAborted();
+  const { warn } = download.connection;
+  const { repoId } = download.subject;
+  const path = paths[0]!;
+  const address = fileAddress(download.connection, repoId, commit, path);
+  for (const written of [download.cache.lock(file), download.cache.blob(file)])
+    await download.cache.requireInside(written);
+  const fetched = await withLock(
+    download.cache.lock(file),
+    async (held) => {
+      if (await download.cache.hasBlob(file)) return false;
+      await downloadFile({
+        ...requestSettings(download.connection),
+        url: address,
+        path: download.cache.blob(file),
+        source: `${repoId} ${blobName(file)}`,
+        expectedSize: file.size,
+        digests: digestsOf(file),
+        explain: explainAnswer(download.connection, download.subject),
+        suspectTypes: path.endsWith('.html') ? [] : ['text/html'],
+        speed: download.speed,
+        signal: held,
+        onProgress: ({ received }) => progress.report(path, received),
+      });
+      return true;
+    },
+    { signal, onWait: () => warn(`${repoId}: ${oneLine(path)} is on its way in another process; waiting for it`) },
+  );
+  for (const [i, name] of paths.entries()) {
+    await download.cache.link(commit, name, file, fetched && i === paths.length - 1);
   }
+  progress.finish(path);
+}
 
-  async #requireRoom(files: readonly RepoFile[]): Promise<void> {
-    let bytes = 0;
-    for (const file of files) {
-      const blob = this.#cache.blob(file);
-      if (!(await this.#cache.hasBlob(file))) bytes += Math.max(0, file.size - (await partialBytes(blob)));
-    }
-    const blob = this.#cache.blob(files[0]!);
-    try {
-      await mkdir(dirname(blob), { recursive: true });
-    } catch (cause) {
-      throw writeError(cause, blob);
-    }
-    await requireSpace(blob, bytes);
+async function requireRoom(download: Download, files: readonly RepoFile[]): Promise<void> {
+  let bytes = 0;
+  for (const file of files) {
+    const blob = download.cache.blob(file);
+    if (!(await download.cache.hasBlob(file))) bytes += Math.max(0, file.size - (await partialBytes(blob)));
   }
+  const blob = download.cache.blob(files[0]!);
+  await writing(blob, () => mkdir(dirname(blob), { recursive: true }));
+  await requireSpace(blob, bytes);
 }
 
 /** Sums up what single files report. */

@@ -58,13 +58,8 @@ export function endpointLogin(option: string | undefined, env: Environment = pro
 function checked(value: string, source: string): HubToken {
   const token = value.trim();
   if (!/^[\x21-\x7e]+$/.test(token)) {
-    throw new ConfigError(
-      `${source}: no access token: it is empty, or has white space or characters beyond ASCII in it`,
-      {
-        hint: TOKEN_HINT,
-        details: { source },
-      },
-    );
+    const what = 'no access token: it is empty, or has white space or characters beyond ASCII in it';
+    throw new ConfigError(`${source}: ${what}`, { hint: TOKEN_HINT, details: { source } });
   }
   return { value: token, source };
 }

@@ -3,6 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { ConfigError } from '../errors.js';
+import { exists } from '../files/regular-file.js';
 
 /** A token, or the older pair of user name and key. */
 export type KaggleLogin = { readonly token: string } | { readonly username: string; readonly key: string };
@@ -28,7 +29,7 @@ export const CREDENTIALS_HINT =
   'a user name and key go into KAGGLE_USERNAME and KAGGLE_KEY, or ~/.kaggle/kaggle.json.';
 
 /**
- * Finds credentials. The first of these that is there counts, a token always before a user name and key:
+ * Finds credentials. The first of these that exists counts, a token always before a user name and key:
  *
  * 1. `login`, given by the caller
  * 2. in a Kaggle notebook: the file that `KAGGLE_API_V1_TOKEN` names
@@ -97,7 +98,10 @@ async function readLogin(search: CredentialSearch): Promise<KaggleCredentials | 
 }
 
 function bearer(token: string, source: string): KaggleCredentials {
-  if (!/^[\x21-\x7e]+$/.test(token)) throw tokenError(source);
+  if (!/^[\x21-\x7e]+$/.test(token)) {
+    const what = 'no Kaggle token: it has white space or characters beyond ASCII in it';
+    throw new ConfigError(`${source}: ${what}`, { hint: CREDENTIALS_HINT, details: { source } });
+  }
   return { authorization: `Bearer ${token}`, source, secrets: [token] };
 }
 
@@ -116,11 +120,7 @@ async function readToken(path: string, search?: CredentialSearch): Promise<strin
 async function kaggleJsonPath({ env, home }: CredentialSearch): Promise<string> {
   if (env['KAGGLE_CONFIG_DIR']) return join(env['KAGGLE_CONFIG_DIR'], 'kaggle.json');
   const folder = join(home, '.kaggle');
-  const isThere = await stat(folder).then(
-    () => true,
-    () => false,
-  );
-  if (isThere || process.platform !== 'linux') return join(folder, 'kaggle.json');
+  if (process.platform !== 'linux' || (await exists(folder))) return join(folder, 'kaggle.json');
   return join(env['XDG_CONFIG_HOME'] || join(home, '.config'), 'kaggle', 'kaggle.json');
 }
 
@@ -128,7 +128,7 @@ async function readKaggleJson(path: string, search: CredentialSearch): Promise<K
   const content = await readSecretJson(path, search);
   if (content === undefined) return undefined;
   const { username, key } = content;
-  // Other settings of the clients may stand there alone, beside a login.
+  // It may hold other settings of the clients alone, beside a login.
   if (username === undefined && key === undefined && Object.keys(content).length > 0) {
     const login = await readLogin(search);
     if (login) return login;
@@ -161,12 +161,9 @@ async function readIfThere(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, 'utf8');
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
+    const { code = '' } = cause as NodeJS.ErrnoException;
     // A token may be taken for a path: too long a name, or no path at all.
-    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ENAMETOOLONG' || code === 'ERR_INVALID_ARG_VALUE') {
-      return undefined;
-    }
-    if (code === 'EISDIR') return undefined;
+    if (['ENOENT', 'ENOTDIR', 'EISDIR', 'ENAMETOOLONG', 'ERR_INVALID_ARG_VALUE'].includes(code)) return undefined;
     throw new ConfigError(`${path}: the credentials cannot be read: ${code}`, { details: { path }, cause });
   }
 }
@@ -175,11 +172,4 @@ async function warnIfReadable(path: string, { onWarning }: CredentialSearch): Pr
   if (process.platform === 'win32') return;
   const { mode } = await stat(path);
   if (mode & 0o077) onWarning(`${path}: others on this machine may read these credentials; run: chmod 600 ${path}`);
-}
-
-function tokenError(source: string): ConfigError {
-  return new ConfigError(`${source}: no Kaggle token: it has white space or characters beyond ASCII in it`, {
-    hint: CREDENTIALS_HINT,
-    details: { source },
-  });
 }

@@ -5,7 +5,7 @@ import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { writeFileAtomically } from '../files/atomic-file.js';
-import { writeError } from '../files/disk-errors.js';
+import { writeError, writing } from '../files/disk-errors.js';
 import type { KaggleDataset, KaggleSource } from './handle.js';
 
 /** `option`, else `$KAGGLEHUB_CACHE`, else `~/.cache/kagglehub`. */
@@ -61,15 +61,13 @@ export class CachePlace {
    */
   async replace(fill: (dir: string) => Promise<void>): Promise<void> {
     const parent = dirname(this.folder);
-    try {
+    await writing(this.folder, async () => {
       await mkdir(parent, { recursive: true });
       // Left behind by a process that died.
       for (const name of await readdir(parent)) {
         if (name.startsWith(this.#temporary)) await rm(join(parent, name), { recursive: true, force: true });
       }
-    } catch (cause) {
-      throw writeError(cause, this.folder);
-    }
+    });
     const temporary = join(parent, `${this.#temporary}${randomUUID()}`);
     try {
       await fill(temporary);
@@ -94,7 +92,7 @@ export async function latestComplete(root: string, dataset: KaggleDataset): Prom
   return undefined;
 }
 
-/** Under which name the cache has a source: Kaggle's addresses do not tell capital and small letters apart. */
+/** Under which name the cache has a source: Kaggle's addresses ignore case. */
 export async function nameInCache(root: string, source: KaggleSource): Promise<KaggleSource> {
   if ('competition' in source) {
     return { competition: await sameName(join(root, 'competitions'), source.competition) };

@@ -37,10 +37,10 @@ export type KaggleProgress =
 export const kaggleDownloadSchema = z.strictObject({
   /** Root of the cache. Default: `$KAGGLEHUB_CACHE`, else `~/.cache/kagglehub`, both shared with Python's kagglehub. */
   cacheDir: z.string().min(1).optional(),
-  /** Download again although the cache has it. What is there stays until the new files are whole. Default false. */
+  /** Download again although the cache has it. The old files stay until the new files are whole. Default false. */
   forceDownload: z.boolean().default(false),
   /**
-   * Unpack files whose names are equal but for case, or the form of Unicode, where the disk tells them apart; elsewhere
+   * Unpack files whose names are equal but for case, or the form of Unicode, where the disk distinguishes them; elsewhere
    * they are refused all the same. Default false: an archive gives the same files on every system.
    */
   allowCaseConflicts: z.boolean().default(false),
@@ -65,11 +65,11 @@ export const kaggleDownloadSchema = z.strictObject({
   retryDelayMs: z.number().min(0).default(500),
   /** The longest silence of the server, in milliseconds. Default 30,000. */
   timeoutMs: z.number().positive().default(30_000),
-  /** Told how far it is, several times a second. Default: nobody. */
+  /** Called several times a second. Default: none. */
   onProgress: callback<KaggleProgress>().optional(),
-  /** Told in one line what is odd: a failed attempt, a server out of reach. Default: `process.emitWarning`. */
+  /** Receives one line for each failed attempt, a server out of reach and the like. Default: `process.emitWarning`. */
   onWarning: callback<string>().optional(),
-  /** Stops the download, which then fails with the signal's reason. What has arrived is continued next time. */
+  /** Stops the download, which then fails with the signal's reason. Received bytes are continued next time. */
   signal: z.instanceof(AbortSignal).optional(),
 });
 
@@ -97,8 +97,8 @@ export async function downloadKaggleDataset(name: string, input: KaggleDownloadO
 
 async function download(name: string, input: KaggleDownloadOptions): Promise<string> {
   const options = parseOptions(kaggleDownloadSchema, input, 'KaggleImageFolder.download');
-  const tell = options.onWarning ?? ((line: string) => process.emitWarning(line, 'KaggleWarning'));
-  const warn = (line: string): void => tell(warningLine(line));
+  const emit = options.onWarning ?? ((line: string) => process.emitWarning(line, 'KaggleWarning'));
+  const warn = (line: string): void => emit(warningLine(line));
   const endpoint = kaggleEndpoint(options.endpoint ?? process.env['KAGGLE_API_ENDPOINT']);
   const root = kaggleCacheFolder(options.cacheDir);
   const source = parseKaggleHandle(name);

@@ -49,20 +49,11 @@ export class KaggleApi {
 
   /** Number of the current version. */
   async currentVersion(dataset: KaggleDataset): Promise<number> {
-    const { timeoutMs, retry, signal } = this.#options;
     const url = this.#url(`datasets/view/${dataset.owner}/${dataset.dataset}`);
-    const { value } = await requestJson({
-      url,
-      privateHeaders: this.#authorization(),
-      explain: (answer) => this.#explain(answer, { ...dataset, version: undefined }),
-      answerTimeoutMs: timeoutMs,
-      silenceTimeoutMs: timeoutMs,
-      retry,
-      signal,
-    });
+    const { value } = await requestJson({ ...this.#settings({ ...dataset, version: undefined }), url });
     const view = viewSchema.safeParse(value);
     if (view.success) return view.data.currentVersionNumber;
-    throw new KaggleError(`${url}: the answer does not tell the current version of the data set`, {
+    throw new KaggleError(`${url}: the answer does not name the current version of the data set`, {
       hint: `Name one: ${dataset.owner}/${dataset.dataset}/versions/N.`,
       url,
       cause: view.error,
@@ -75,7 +66,6 @@ export class KaggleApi {
     path: string,
     onProgress: ((progress: DownloadProgress) => void) | undefined,
   ): Promise<DownloadResult> {
-    const { timeoutMs, retry, signal } = this.#options;
     const [url, query, version] =
       'competition' in source
         ? [this.#url(`competitions/data/download-all/${source.competition}`), '', '']
@@ -85,17 +75,12 @@ export class KaggleApi {
             `/versions/${source.version}`,
           ];
     return downloadFile({
+      ...this.#settings(source),
       url: `${url}${query}`,
       path,
       source: `${url}${version}`,
-      privateHeaders: this.#authorization(),
       readDigests: googleDigests,
-      explain: (answer) => this.#explain(answer, source),
       suspectTypes: ['application/json', 'text/html'],
-      answerTimeoutMs: timeoutMs,
-      silenceTimeoutMs: timeoutMs,
-      retry,
-      signal,
       onProgress,
     });
   }
@@ -104,9 +89,12 @@ export class KaggleApi {
     return `${this.#options.endpoint}/api/v1/${path}`;
   }
 
-  #authorization(): Record<string, string> {
-    const { credentials } = this.#options;
-    return credentials ? { authorization: credentials.authorization } : {};
+  /** What every request for a source has in common. */
+  #settings(source: KaggleSource) {
+    const { credentials, timeoutMs, retry, signal } = this.#options;
+    const privateHeaders: Record<string, string> = credentials ? { authorization: credentials.authorization } : {};
+    const explain = (answer: SuspectAnswer): KaggleError | undefined => this.#explain(answer, source);
+    return { privateHeaders, explain, answerTimeoutMs: timeoutMs, silenceTimeoutMs: timeoutMs, retry, signal };
   }
 
   #explain(answer: SuspectAnswer, source: KaggleSource): KaggleError | undefined {

@@ -1,10 +1,10 @@
-/** An archive that is whole and not unpacked: what is known of it, so that no call downloads it in vain. */
+/** A complete archive that is not unpacked yet: what is known of it, so that no call downloads it in vain. */
 import { rm, stat } from 'node:fs/promises';
 import { z } from 'zod';
 import type { ArchiveError } from '../archive/zip-directory.js';
 import { DiskError } from '../errors.js';
 import { writeFileAtomically } from '../files/atomic-file.js';
-import { readRegularFile } from '../files/regular-file.js';
+import { readJson } from '../files/read-json.js';
 
 const noteSchema = z.object({
   size: z.int().nonnegative(),
@@ -110,11 +110,10 @@ export class KeptArchive {
 
 /** A damaged archive that no digest vouches for is fetched a second time, and not a third. */
 const MOST_DOWNLOADS = 2;
-const MAX_NOTE_BYTES = 64 * 1024;
 
 async function readNote(path: string): Promise<Note | undefined> {
   try {
-    return noteSchema.parse(JSON.parse((await readRegularFile(`${path}.json`, MAX_NOTE_BYTES)).toString('utf8')));
+    return noteSchema.parse(await readJson(`${path}.json`));
   } catch {
     return undefined;
   }

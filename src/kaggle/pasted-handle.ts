@@ -7,39 +7,31 @@ import type { KaggleSource } from './handle.js';
 const EXPECTED =
   'Expected owner/dataset, or owner/dataset/versions/N for a certain version; competitions/NAME for a competition.';
 
-/** What may stand in a path and a URL as it is. */
+/** Allowed in a path and in a URL without escapes. */
 const SLUG = /^[A-Za-z0-9_-]{1,100}$/;
 const VERSION = /^[1-9]\d{0,8}$/;
 
 /** First parts of Kaggle's addresses that name no data set, and what they do name. */
-const OTHER_PAGES: Readonly<Record<string, string>> = {
-  models: 'a Kaggle model, not a data set',
-  'model-instances': 'a Kaggle model, not a data set',
-  code: 'a Kaggle notebook, not a data set',
-  kernels: 'a Kaggle notebook, not a data set',
-  notebooks: 'a Kaggle notebook, not a data set',
-  scripts: 'a Kaggle notebook, not a data set',
-  discussions: 'a discussion on Kaggle, not a data set',
-  discussion: 'a discussion on Kaggle, not a data set',
-  writeups: 'an article on Kaggle, not a data set',
-  benchmarks: 'a Kaggle benchmark, not a data set',
-  learn: 'a Kaggle course, not a data set',
-  organizations: "an organisation's page on Kaggle, not a data set",
-  settings: 'a page of your Kaggle account, not a data set',
-  account: 'a page of your Kaggle account, not a data set',
-  search: 'a search on Kaggle, not a data set',
-  docs: 'a page of documentation, not a data set',
-  rankings: 'a ranking on Kaggle, not a data set',
-  t: 'an invitation to a competition: open it, the address that it leads to has its name',
-  work: 'a page of your Kaggle account, not a data set',
-};
+const OTHER_PAGES: readonly (readonly [RegExp, string])[] = [
+  [/^(models|model-instances)$/, 'a Kaggle model, not a data set'],
+  [/^(code|kernels|notebooks|scripts)$/, 'a Kaggle notebook, not a data set'],
+  [/^discussions?$/, 'a discussion on Kaggle, not a data set'],
+  [/^writeups$/, 'an article on Kaggle, not a data set'],
+  [/^benchmarks$/, 'a Kaggle benchmark, not a data set'],
+  [/^learn$/, 'a Kaggle course, not a data set'],
+  [/^organizations$/, "an organisation's page on Kaggle, not a data set"],
+  [/^(settings|account|work)$/, 'a page of your Kaggle account, not a data set'],
+  [/^search$/, 'a search on Kaggle, not a data set'],
+  [/^docs$/, 'a page of documentation, not a data set'],
+  [/^rankings$/, 'a ranking on Kaggle, not a data set'],
+  [/^t$/, 'an invitation to a competition: open it, the address that it leads to has its name'],
+];
+
+const otherPage = (first: string): string | undefined => OTHER_PAGES.find(([pattern]) => pattern.test(first))?.[1];
 
 /** Pages of a data set, whose addresses mean the data set. */
-const DATASET_PAGES = new Set(
-  'code|data|discussion|discussions|metadata|settings|suggestions|activity|croissant|download|notebooks|usability|versions'.split(
-    '|',
-  ),
-);
+const DATASET_PAGES =
+  /^(code|data|discussions?|metadata|settings|suggestions|activity|croissant|download|notebooks|usability|versions)$/i;
 
 /**
  * `owner/dataset` for the current version; `owner/dataset/versions/3` or `owner/dataset/3` for a certain one;
@@ -71,7 +63,7 @@ function fromPython(text: string, given: string): string | undefined {
     if (first === undefined) continue;
     if (module === 'kagglehub' && texts.some(({ key }) => key === 'path')) throw singleFile(given);
     if (name.startsWith('competition')) return /^[\w-]+$/.test(first) ? `competitions/${first}` : first;
-    if (name.startsWith('model')) throw other(given, OTHER_PAGES.models!);
+    if (name.startsWith('model')) throw other(given, otherPage('models')!);
     if (/^(notebook|kernel)/.test(name)) throw other(given, 'the output of a Kaggle notebook, not a data set');
     return first;
   }
@@ -91,8 +83,8 @@ function fromCommand(text: string, given: string): string | undefined {
     return addresses.length === 1 ? addresses[0] : undefined;
   }
   const [group = '', action = '', ...rest] = words.slice(at + 1);
-  if (/^(kernels?|k)$/.test(group)) throw other(given, OTHER_PAGES.kernels!);
-  if (/^(models?|m)$/.test(group)) throw other(given, OTHER_PAGES.models!);
+  if (/^(kernels?|k)$/.test(group)) throw other(given, otherPage('kernels')!);
+  if (/^(models?|m)$/.test(group)) throw other(given, otherPage('models')!);
   const isCompetition = /^(competitions?|c)$/.test(group);
   if ((!isCompetition && !/^(datasets?|d)$/.test(group)) || action !== 'download') return undefined;
   let name: string | undefined;
@@ -151,7 +143,8 @@ function parseParts(
     return { competition };
   }
   const rest = group === 'datasets' ? parts.slice(1) : parts;
-  if (group !== 'datasets' && Object.hasOwn(OTHER_PAGES, group)) throw other(given, OTHER_PAGES[group]!);
+  const otherKind = otherPage(group);
+  if (otherKind !== undefined) throw other(given, otherKind);
   const [owner = '', dataset = '', page, ...more] = rest;
   const isPage = isAddress || group === 'datasets';
   if (isPage && rest.length < 2)
@@ -165,7 +158,7 @@ function parseParts(
     if (more.length > 1 && !isPage) throw notAHandle(given);
     number = more[0];
   } else if (page !== undefined && more.length === 0 && /^\d+$/.test(page)) number = page;
-  else if (page !== undefined && !(isPage && DATASET_PAGES.has(page.toLowerCase()))) {
+  else if (page !== undefined && !(isPage && DATASET_PAGES.test(page))) {
     throw page.includes('.') ? singleFile(given) : notAHandle(given);
   } else if (page?.toLowerCase() === 'versions' && !isPage) throw notAHandle(given);
   if (number !== undefined && !VERSION.test(number)) {
@@ -187,41 +180,33 @@ function versionOf(rest: string): string | undefined {
   return /[?&](?:dataset_?version_?number)=([^&#]*)/i.exec(rest)?.[1];
 }
 
+function refused(given: string, what: string, hint = EXPECTED): ConfigError {
+  return new ConfigError(`${showValue(given)} ${what}`, { hint, details: { handle: given } });
+}
+
 function notAHandle(given: string, more = ''): ConfigError {
-  return new ConfigError(`${showValue(given)} names no Kaggle data set`, {
-    hint: more ? `${more} ${EXPECTED}` : EXPECTED,
-    details: { handle: given },
-  });
+  return refused(given, 'names no Kaggle data set', more ? `${more} ${EXPECTED}` : EXPECTED);
 }
 
 function other(given: string, what: string): ConfigError {
-  return new ConfigError(`${showValue(given)} names no Kaggle data set, but ${what}`, {
-    hint: EXPECTED,
-    details: { handle: given },
-  });
+  return refused(given, `names no Kaggle data set, but ${what}`);
 }
 
 function singleFile(given: string): ConfigError {
-  return new ConfigError(`${showValue(given)} names a single file; data sets are downloaded as a whole`, {
-    hint: 'Give owner/dataset; the option `ignore` leaves out files and folders when they are read.',
-    details: { handle: given },
-  });
+  const hint = 'Give owner/dataset; the option `ignore` leaves out files and folders when they are read.';
+  return refused(given, 'names a single file; data sets are downloaded as a whole', hint);
 }
 
 function onTheHub(text: string, given: string): ConfigError {
   const name = /datasets\/([\w.-]+\/[\w.-]+)/i.exec(text)?.[1];
   const model = /^(?:[\w.]+\/|hf:\/\/)([\w.-]+\/[\w.-]+)/i.exec(text)?.[1];
-  return new ConfigError(`${showValue(given)} is on the Hugging Face Hub, not on Kaggle`, {
-    hint: name
-      ? `Use HubImageFolder.download('${name}').`
-      : `${model ? `Models are loaded by fromPretrained('${model}'), image` : 'Image'} data sets by HubImageFolder.download('owner/name').`,
-    details: { handle: given },
-  });
+  const models = model ? `Models are loaded by fromPretrained('${model}'), image` : 'Image';
+  const hint = `${models} data sets by HubImageFolder.download('owner/name').`;
+  const what = 'is on the Hugging Face Hub, not on Kaggle';
+  return refused(given, what, name ? `Use HubImageFolder.download('${name}').` : hint);
 }
 
 function aPath(text: string, given: string): ConfigError {
-  return new ConfigError(`${showValue(given)} is a path, and names no Kaggle data set`, {
-    hint: `A folder on this machine is read by KaggleImageFolder.fromFolder(${showValue(text)}). ${EXPECTED}`,
-    details: { handle: given },
-  });
+  const hint = `A folder on this machine is read by KaggleImageFolder.fromFolder(${showValue(text)}). ${EXPECTED}`;
+  return refused(given, 'is a path, and names no Kaggle data set', hint);
 }

@@ -5,7 +5,7 @@ import { stat } from 'node:fs/promises';
 import { Crc } from '../files/crc.js';
 
 /** From the strongest to the weakest. */
-const DIGEST_NAMES = ['sha256', 'sha1', 'gitSha1', 'md5', 'crc32c'] as const;
+export const DIGEST_NAMES = ['sha256', 'sha1', 'gitSha1', 'md5', 'crc32c'] as const;
 
 /** `gitSha1` is the name that git gives a file's content: SHA-1 over a header with the size, and the bytes. */
 type DigestName = (typeof DIGEST_NAMES)[number];

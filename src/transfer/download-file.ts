@@ -6,17 +6,17 @@ import { type ExplainAnswer, errorOf, PAGE_HINT } from './answer-error.js';
 import { checkDigest, type FileDigests } from './digests.js';
 import type { HttpAnswer } from './http-answer.js';
 import { type FileFacts, PartialFile } from './partial-file.js';
-import { shownUrl } from './request-failure.js';
+import { DEFAULT_SPEED, type SpeedLimit } from './peer-watch.js';
+import { requestError, shownUrl } from './request-failure.js';
 import { RetryBudget, type RetryOptions } from './retry.js';
 import { type HttpRequest, sendRequest } from './send-request.js';
-import { DEFAULT_SPEED, type SpeedLimit } from './speed-watch.js';
 
 export interface DownloadProgress {
   /** Bytes on the disk, those of earlier runs included. */
   readonly received: number;
   /** Bytes of the whole file; undefined if the server does not say. */
   readonly total: number | undefined;
-  /** Bytes that were there already when this download began. */
+  /** Bytes that were on the disk when this download began. */
   readonly resumedFrom: number;
 }
 
@@ -27,7 +27,7 @@ export interface DownloadRequest
    * redirects is asked again for every attempt, with the same effect.
    */
   readonly url: string | URL | (() => Promise<string | URL>);
-  /** The finished file. It appears, or replaces what is there, when it is whole and checked. */
+  /** The finished file. It appears, or replaces another, when it is whole and checked. */
   readonly path: string;
   /**
    * Names what is fetched, without secrets; an interrupted file of another source is not continued. Default: the URL
@@ -49,7 +49,7 @@ export interface DownloadRequest
   /** A server that sends less is given up, after three attempts. Default: 1024 bytes a second, on average over 60 s. */
   readonly speed?: SpeedLimit | undefined;
   /**
-   * Bytes of a file whose size neither `expectedSize` nor the server tells. Default 64 GiB; the last 1 GiB of the disk
+   * Bytes of a file whose size neither `expectedSize` nor the server gives. Default 64 GiB; the last 1 GiB of the disk
    * is not filled either.
    */
   readonly maxUnknownBytes?: number | undefined;
@@ -70,7 +70,7 @@ export interface DownloadResult {
   readonly attempts: number;
 }
 
-/** So much that is new counts as progress: the retries start again. */
+/** New bytes that count as progress: the retries start again. */
 const PROGRESS_BYTES = 64 * 1024;
 /** Windows of the speed limit after whose bytes a server counts as not slow. */
 const STEADY_WINDOWS = 8;
@@ -122,7 +122,7 @@ export async function downloadFile(request: DownloadRequest): Promise<DownloadRe
   }
 }
 
-/** Asks once and writes what comes. */
+/** One request, its body appended to the partial file. */
 async function attempt(request: DownloadRequest, partial: PartialFile, report: Reporter): Promise<void> {
   const expected = request.digests ?? {};
   if (partial.size > 0 && partial.size === partial.facts?.size && partial.resumable(expected)) return;
@@ -155,23 +155,18 @@ async function attempt(request: DownloadRequest, partial: PartialFile, report: R
   }
 }
 
-/** Errors, and answers that are something else than the file. */
 async function refuseOtherThanFile(answer: HttpAnswer, request: DownloadRequest, partial: PartialFile): Promise<void> {
-  const url = shownUrl(answer.url);
-  if (answer.status === 416) {
+  const { status, url } = answer;
+  if (status === 416) {
     await partial.discard();
-    throw new TransferError(`${url}: the server has no more bytes of this file`, {
-      url,
-      status: 416,
-      isTransient: true,
-    });
+    throw requestError(url, 'the server has no more bytes of this file', { status: 416, isTransient: true });
   }
   const suspect = request.suspectTypes?.includes(answer.contentType) ?? false;
-  if (answer.status >= 400 || suspect) {
+  if (status >= 400 || suspect) {
     // The storage refuses a signed address, most often because it has expired: the next attempt brings a fresh one.
     const signed = answer.foreign || typeof request.url === 'function';
     const error = await errorOf(answer, signed ? undefined : request.explain);
-    if (error && signed && answer.status < 500) {
+    if (error && signed && status < 500) {
       throw error.with({
         hint: 'The address that the service gave is refused by its storage: expired, or the clock is wrong?',
         isTransient: true,
@@ -179,19 +174,18 @@ async function refuseOtherThanFile(answer: HttpAnswer, request: DownloadRequest,
     }
     if (error) throw error;
     if (suspect) {
-      const from = answer.foreign ? `, after a redirect to ${answer.url.host}` : '';
-      throw new TransferError(`${url}: ${answer.contentType} came where a file was expected${from}`, {
+      const from = answer.foreign ? `, after a redirect to ${url.host}` : '';
+      throw requestError(url, `${answer.contentType} came where a file was expected${from}`, {
         hint: PAGE_HINT,
-        url,
-        status: answer.status,
+        status,
         details: { contentType: answer.contentType },
       });
     }
   }
   const encoding = answer.headers.get('content-encoding') ?? 'identity';
-  if ((answer.status !== 200 && answer.status !== 206) || encoding !== 'identity') {
-    const what = encoding === 'identity' ? `status ${answer.status}` : `content encoding ${encoding}`;
-    throw new TransferError(`${url}: ${what} where a file was expected`, { url, status: answer.status });
+  if ((status !== 200 && status !== 206) || encoding !== 'identity') {
+    const what = encoding === 'identity' ? `status ${status}` : `content encoding ${encoding}`;
+    throw requestError(url, `${what} where a file was expected`, { status });
   }
 }
 
@@ -202,8 +196,7 @@ function factsOf(answer: HttpAnswer, request: DownloadRequest): FileFacts {
   const size = text && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
   const { expectedSize } = request;
   if (size !== undefined && expectedSize !== undefined && size !== expectedSize) {
-    throw new TransferError(`${shownUrl(answer.url)}: the server offers ${size} bytes, ${expectedSize} were expected`, {
-      url: shownUrl(answer.url),
+    throw requestError(answer.url, `the server offers ${size} bytes, ${expectedSize} were expected`, {
       isTransient: true,
       details: { path: request.path, size, expectedSize },
     });
@@ -242,11 +235,10 @@ async function requireContinuation(
   const wrong = from === 0 || range?.start !== from;
   if (!wrong && !partial.differsFrom(facts)) return;
   await partial.discard();
-  const url = shownUrl(answer.url);
   const what = wrong
     ? `bytes from ${from} were asked for, \`${answer.headers.get('content-range') ?? ''}\` came`
     : 'the file changed between two attempts';
-  throw new TransferError(`${url}: ${what}`, { url, status: 206, isTransient: true });
+  throw requestError(answer.url, what, { status: 206, isTransient: true });
 }
 
 async function receive(
@@ -256,14 +248,14 @@ async function receive(
   report: Reporter,
 ): Promise<void> {
   const total = partial.facts?.size;
-  const url = shownUrl(answer.url);
+  const { url } = answer;
   if (total !== undefined) await requireSpace(request.path, total - partial.size);
   report(partial.size, total);
   let look = LOOK_BYTES;
   for await (const chunk of answer.chunks(request.speed ?? DEFAULT_SPEED)) {
     if (total !== undefined && partial.size + chunk.length > total) {
       await partial.discard();
-      throw new TransferError(`${url}: more than the ${total} bytes announced`, { url, isTransient: true });
+      throw requestError(url, `more than the ${total} bytes announced`, { isTransient: true });
     }
     if (total === undefined) {
       const isLook = partial.size + chunk.length > look;
@@ -274,28 +266,26 @@ async function receive(
     report(partial.size, total);
   }
   if (total !== undefined && partial.size < total) {
-    throw new TransferError(`${url}: the transfer broke off after ${partial.size} of ${total} bytes`, {
-      url,
+    throw requestError(url, `the transfer broke off after ${partial.size} of ${total} bytes`, {
       isTransient: true,
       details: { received: partial.size, total },
     });
   }
 }
 
-/** Before more of a file that never said how long it is. What has arrived of an endless one is worth nothing. */
+/** Checked before each piece of a file of unknown size. Received bytes of an endless one are worth nothing. */
 async function requireEnd(
   request: DownloadRequest,
   partial: PartialFile,
-  url: string,
+  url: URL,
   next: number,
   isLook: boolean,
 ): Promise<void> {
   const most = request.maxUnknownBytes ?? MAX_UNKNOWN_BYTES;
   try {
     if (partial.size + next > most) {
-      throw new TransferError(`${url}: more than ${most} bytes came, and the server does not say how many there are`, {
+      throw requestError(url, `more than ${most} bytes came, and the server does not say how many there are`, {
         hint: 'Is the address right? A server that is in order gives the length of a file of this size.',
-        url,
         details: { path: request.path, maxBytes: most },
       });
     }

@@ -1,12 +1,11 @@
 /** The answer to a request, its body read under limits of time, speed and length. */
 import type { ReadableStreamReadResult } from 'node:stream/web';
-import { failureOf, timeoutError, tooSlowError } from './request-failure.js';
-import { SilenceWatch } from './silence-watch.js';
-import { type SpeedLimit, SpeedWatch } from './speed-watch.js';
+import { SilenceWatch, type SpeedLimit, SpeedWatch } from './peer-watch.js';
+import { failureOf, requestError, tooSlowError } from './request-failure.js';
 
-/** A body that is read as a whole may take so many times the longest silence. */
+/** Time for a body that is read as a whole, in multiples of the longest silence. */
 const WHOLE_BODY = 3;
-/** So many that silence is seen first, however seldom this process runs. */
+/** Enough that silence is seen first, however seldom this process runs. */
 const WHOLE_LOOKS = 8 * WHOLE_BODY + 8;
 
 /** How long a body may take. */
@@ -62,29 +61,31 @@ export class HttpAnswer {
     const reader = this.#response.body?.getReader();
     if (!reader) return;
     const { signal, silenceTimeoutMs: limit = 30_000 } = this.#limits;
-    // The stream of an aborted request does not always fail by itself: whoever waits for it is told here.
+    // The stream of an aborted request does not always fail by itself: whoever waits for it is rejected here.
     let fail: (reason: unknown) => void = () => undefined;
     const onAbort = (): void => fail(signal?.reason);
     const own = this.#controller.signal;
     const onOwnAbort = (): void => fail(own.reason);
     signal?.addEventListener('abort', onAbort);
     own.addEventListener('abort', onOwnAbort);
-    const pace = speed && new SpeedWatch(speed, () => this.#controller.abort(slowError(this.url, speed)));
+    const speedWatch = speed && new SpeedWatch(speed, () => this.#controller.abort(slowError(this.url, speed)));
     try {
       for (;;) {
         const watch = new SilenceWatch(limit, () =>
-          this.#controller.abort(timeoutError(this.url, `nothing arrived for ${limit / 1000} s`)),
+          this.#controller.abort(
+            requestError(this.url, `nothing arrived for ${limit / 1000} s`, { isTransient: true }),
+          ),
         );
         try {
           signal?.throwIfAborted();
           own.throwIfAborted();
-          pace?.wait();
+          speedWatch?.wait();
           const { done, value } = await new Promise<ReadableStreamReadResult<Uint8Array>>((resolve, reject) => {
             fail = reject;
             reader.read().then(resolve, reject);
           });
           if (done) return;
-          pace?.heard(value.length);
+          speedWatch?.heard(value.length);
           watch.stop();
           yield value;
         } catch (cause) {
@@ -94,7 +95,7 @@ export class HttpAnswer {
         }
       }
     } finally {
-      pace?.stop();
+      speedWatch?.stop();
       signal?.removeEventListener('abort', onAbort);
       own.removeEventListener('abort', onOwnAbort);
       reader.cancel().catch(() => undefined);
@@ -105,18 +106,13 @@ export class HttpAnswer {
   async bytes(limit: number): Promise<Buffer> {
     const { silenceTimeoutMs = 30_000 } = this.#limits;
     const whole = this.#limits.wholeTimeoutMs ?? WHOLE_BODY * silenceTimeoutMs;
-    const deadline = new SilenceWatch(
-      whole,
-      () =>
-        this.#controller.abort(
-          tooSlowError(
-            this.url,
-            `the answer was not complete after ${whole / 1000} s`,
-            'On a connection as slow as that a longer `timeoutMs` helps.',
-          ),
-        ),
-      WHOLE_LOOKS,
-    );
+    const expire = (): void => {
+      const what = `the answer was not complete after ${whole / 1000} s`;
+      this.#controller.abort(
+        tooSlowError(this.url, what, 'On a connection as slow as that a longer `timeoutMs` helps.'),
+      );
+    };
+    const deadline = new SilenceWatch(whole, expire, WHOLE_LOOKS);
     let bytes = Buffer.alloc(0);
     let length = 0;
     try {
@@ -150,6 +146,6 @@ function slowError(url: URL, { minBytesPerSecond, windowMs }: SpeedLimit): unkno
   return tooSlowError(
     url,
     `less than ${minBytesPerSecond} bytes a second arrived for ${windowMs / 1000} s: too slow to go on`,
-    'What has arrived is kept, and the next call goes on there. `minBytesPerSecond` sets the limit, where there is such an option.',
+    'Received bytes are kept, and the next call goes on there. `minBytesPerSecond` sets the limit, where there is such an option.',
   );
 }

@@ -1,6 +1,6 @@
 /** One download of a file at a time, among all processes that share the disk. */
 import { TransferError } from '../errors.js';
-import { writeError } from '../files/disk-errors.js';
+import { writing } from '../files/disk-errors.js';
 import { lockTimes, OwnerLock } from '../ownership/owner-lock.js';
 
 interface LockOptions {
@@ -23,9 +23,7 @@ export async function withLock<T>(
   work: (signal: AbortSignal) => Promise<T>,
   options: LockOptions = {},
 ): Promise<T> {
-  const lock = await OwnerLock.take(path, { what: 'download', whenHeld: 'wait', ...options }).catch((cause) => {
-    throw writeError(cause, path);
-  });
+  const lock = await writing(path, () => OwnerLock.take(path, { what: 'download', whenHeld: 'wait', ...options }));
   const lost = new AbortController();
   const watch = setInterval(async () => {
     const reason = await lock.check().catch(() => undefined);

@@ -5,11 +5,11 @@ import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { DiskError } from '../errors.js';
 import { writeFileAtomically } from '../files/atomic-file.js';
-import { writeError } from '../files/disk-errors.js';
-import { readRegularFile } from '../files/regular-file.js';
-import { digestsDiffer, type FileDigests } from './digests.js';
+import { writeError, writing } from '../files/disk-errors.js';
+import { readJson } from '../files/read-json.js';
+import { DIGEST_NAMES, digestsDiffer, type FileDigests } from './digests.js';
 
-/** By what a server lets a file be recognised. */
+/** What a server says of a file, to recognise it later. */
 export interface FileFacts {
   readonly etag?: string | undefined;
   readonly lastModified?: string | undefined;
@@ -18,20 +18,12 @@ export interface FileFacts {
   readonly digests: FileDigests;
 }
 
-const MAX_NOTE_BYTES = 64 * 1024;
-
 const noteSchema = z.strictObject({
   source: z.string(),
   etag: z.string().optional(),
   lastModified: z.string().optional(),
   size: z.number().int().nonnegative().optional(),
-  digests: z.strictObject({
-    sha256: z.string().optional(),
-    sha1: z.string().optional(),
-    gitSha1: z.string().optional(),
-    md5: z.string().optional(),
-    crc32c: z.string().optional(),
-  }),
+  digests: z.partialRecord(z.enum(DIGEST_NAMES), z.string()),
 });
 
 /**
@@ -118,27 +110,23 @@ export class PartialFile {
 
   /** Throws the bytes away and begins those of a file of these facts. */
   async restart(facts: FileFacts): Promise<void> {
-    try {
+    await writing(this.#path, async () => {
       await this.#handle!.truncate(0);
       this.size = 0;
       this.facts = facts;
       const note = { source: this.#source, ...facts };
       await writeFileAtomically(`${this.#temporary}.json`, `${JSON.stringify(note)}\n`);
-    } catch (cause) {
-      throw writeError(cause, this.#path);
-    }
+    });
   }
 
   async append(chunk: Uint8Array): Promise<void> {
-    try {
+    await writing(this.#path, async () => {
       for (let done = 0; done < chunk.length; ) {
         const { bytesWritten } = await this.#handle!.write(chunk, done, chunk.length - done, this.size);
         done += bytesWritten;
         this.size += bytesWritten;
       }
-    } catch (cause) {
-      throw writeError(cause, this.#path);
-    }
+    });
   }
 
   /** Throws the bytes away. */
@@ -151,22 +139,16 @@ export class PartialFile {
 
   /** Flushes to the disk and gives the file its final name. */
   async finish(): Promise<void> {
-    try {
-      const handle = this.#handle!;
-      this.#handle = undefined;
-      try {
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
+    const handle = this.#handle!;
+    this.#handle = undefined;
+    await writing(this.#path, async () => {
+      await handle.sync().finally(() => handle.close());
       await rename(this.#temporary, this.#path);
       await rm(`${this.#temporary}.json`, { force: true });
-    } catch (cause) {
-      throw writeError(cause, this.#path);
-    }
+    });
   }
 
-  /** What has arrived stays for the next time; an empty file does not. */
+  /** Received bytes stay for the next time; an empty file does not. */
   async close(): Promise<void> {
     const handle = this.#handle;
     this.#handle = undefined;
@@ -179,9 +161,7 @@ export class PartialFile {
 
   async #readNote(): Promise<FileFacts | undefined> {
     try {
-      const note = noteSchema.parse(
-        JSON.parse((await readRegularFile(`${this.#temporary}.json`, MAX_NOTE_BYTES)).toString('utf8')),
-      );
+      const note = noteSchema.parse(await readJson(`${this.#temporary}.json`));
       return note.source === this.#source ? note : undefined;
     } catch {
       return undefined;

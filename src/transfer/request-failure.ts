@@ -1,30 +1,24 @@
 /** From what makes a request fail to errors that say where, why, and what to do. */
-import { TransferError } from '../errors.js';
+import { TransferError, type TransferErrorOptions } from '../errors.js';
 
-/** A URL fit for messages: without user, password, query and fragment, where signatures and tokens stand. */
+/** A URL fit for messages: without user, password, query and fragment, which may hold signatures and tokens. */
 export function shownUrl(url: URL): string {
   return `${url.origin}${url.pathname}`;
 }
 
-export function timeoutError(url: URL, what: string): TransferError {
-  return new TransferError(`${shownUrl(url)}: ${what}`, { url: shownUrl(url), isTransient: true });
+/** The error for a request to `url`, with which its message begins. */
+export function requestError(url: URL, what: string, options: TransferErrorOptions = {}): TransferError {
+  return new TransferError(`${shownUrl(url)}: ${what}`, { ...options, url: shownUrl(url) });
 }
 
 /** For a server that sends, but not enough: it is asked again less often. */
 export function tooSlowError(url: URL, what: string, hint: string): TransferError {
-  return new TransferError(`${shownUrl(url)}: ${what}`, {
-    hint,
-    url: shownUrl(url),
-    isTransient: true,
-    isTooSlow: true,
-  });
+  return requestError(url, what, { hint, isTransient: true, isTooSlow: true });
 }
 
 export function redirectError(url: URL, what: string): TransferError {
-  return new TransferError(`${shownUrl(url)}: a redirect ${what} is not followed`, {
-    hint: 'Is a proxy, a captive portal or a page for signing in between?',
-    url: shownUrl(url),
-  });
+  const hint = 'Is a proxy, a captive portal or a page for signing in between?';
+  return requestError(url, `a redirect ${what} is not followed`, { hint });
 }
 
 const CERTIFICATE_HINT =
@@ -54,18 +48,14 @@ export function failureOf(
   if (refused !== undefined) return proxyError(refused, url, proxy!, cause);
   const code = codes.at(-1);
   if (code === 'UND_ERR_HEADERS_OVERFLOW' || code === 'HPE_HEADER_OVERFLOW') {
-    return new TransferError(`${shownUrl(url)}: the header of the answer is too long to be read`, {
-      hint: 'A mirror or a proxy on the way may add to it: ask without it, or try again later.',
-      url: shownUrl(url),
-      details,
-      cause,
-    });
+    const hint = 'A mirror or a proxy on the way may add to it: ask without it, or try again later.';
+    return requestError(url, 'the header of the answer is too long to be read', { hint, details, cause });
   }
   const certificate = codes.some((name) => /CERT|SIGNATURE|ERR_TLS|SELF_SIGNED/.test(name));
   const plain = codes.includes('EPROTO') || codes.includes('ERR_SSL_WRONG_VERSION_NUMBER');
   const through = proxy === undefined ? '' : ` (through the proxy ${proxy})`;
   const why = code === 'ENOTFOUND' ? 'the host was not found' : reason || String(cause);
-  return new TransferError(`${shownUrl(url)}: the connection failed${through}: ${why}`, {
+  return requestError(url, `the connection failed${through}: ${why}`, {
     hint: certificate
       ? CERTIFICATE_HINT
       : plain
@@ -75,7 +65,6 @@ export function failureOf(
               ? 'Where only a proxy leads out, name it in HTTPS_PROXY.'
               : 'NO_PROXY names hosts that need none.'
           }`,
-    url: shownUrl(url),
     isTransient: !certificate,
     details: { ...details, ...(code ? { cause: code } : {}) },
     cause,
@@ -94,9 +83,8 @@ export function proxyError(status: number, url: URL, proxy: string, cause?: unkn
     407: 'It wants a user and password: http://USER:PASSWORD@HOST:PORT in HTTPS_PROXY, special characters as %XX.',
     403: `Its rules do not allow ${url.host}: ask whoever runs it, or name a mirror that it allows as \`endpoint\`.`,
   };
-  return new TransferError(`${shownUrl(url)}: the proxy ${proxy} answered ${status}, not the host itself`, {
+  return requestError(url, `the proxy ${proxy} answered ${status}, not the host itself`, {
     hint: hints[status] ?? `It may be out of order, or cannot reach ${url.host}. NO_PROXY names hosts that need none.`,
-    url: shownUrl(url),
     isTransient: status >= 500,
     details: { proxy, proxyStatus: status },
     cause,

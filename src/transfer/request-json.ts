@@ -1,9 +1,9 @@
 /** JSON over HTTP, with bounded retries. */
-import { TransferError } from '../errors.js';
+import type { TransferError } from '../errors.js';
 import { JsonFault, parseJson } from '../files/read-json.js';
 import { type ExplainAnswer, errorOf, PAGE_HINT, pageTitle, suspectAnswer } from './answer-error.js';
 import type { HttpAnswer } from './http-answer.js';
-import { shownUrl } from './request-failure.js';
+import { requestError } from './request-failure.js';
 import { type RetryOptions, withRetries } from './retry.js';
 import { type HttpRequest, sendRequest } from './send-request.js';
 
@@ -36,48 +36,35 @@ export function requestJson(request: JsonRequest): Promise<JsonAnswer> {
 
 async function requestOnce(request: JsonRequest): Promise<JsonAnswer> {
   const answer = await sendRequest({ ...request, headers: { accept: 'application/json', ...request.headers } });
-  const url = shownUrl(answer.url);
-  if (answer.status < 200 || answer.status >= 300) {
-    throw (
-      (await errorOf(answer, request.explain)) ??
-      new TransferError(`${url}: an answer of status ${answer.status}`, { url, status: answer.status })
-    );
+  const { status, headers, url } = answer;
+  if (status < 200 || status >= 300) {
+    throw (await errorOf(answer, request.explain)) ?? requestError(url, `an answer of status ${status}`, { status });
   }
   const limit = request.maxBytes ?? 8 * 1024 * 1024;
   const bytes = await answer.bytes(limit + 1);
   if (bytes.length > limit) {
-    throw new TransferError(`${url}: an answer of more than ${limit} bytes, where a short one was expected`, {
-      url,
-      status: answer.status,
-    });
+    throw requestError(url, `an answer of more than ${limit} bytes, where a short one was expected`, { status });
   }
-  const { status, headers } = answer;
   const error = request.explain?.(suspectAnswer(answer, bytes.toString('utf8', 0, TEXT_LIMIT)));
   if (error) throw error;
   try {
     return { value: parseJson(bytes, { maxContainers: MAX_CONTAINERS }), headers, status };
   } catch (cause) {
-    throw notJson(answer, url, bytes, cause);
+    throw notJson(answer, bytes, cause);
   }
 }
 
-function notJson(answer: HttpAnswer, url: string, bytes: Buffer, cause: unknown): TransferError {
+function notJson(answer: HttpAnswer, bytes: Buffer, cause: unknown): TransferError {
   const text = bytes.toString('utf8', 0, TEXT_LIMIT);
-  const facts = { url, status: answer.status, details: { contentType: answer.contentType }, cause };
+  const { url, status, contentType } = answer;
+  const facts = { status, details: { contentType }, cause };
   if (cause instanceof JsonFault) {
-    return new TransferError(`${url}: the answer is not read: ${cause.message}`, {
-      hint: 'No answer of the service is like that: check the address, and mirrors and proxies on the way to it.',
-      ...facts,
-    });
+    const hint = 'No answer of the service is like that: check the address, and mirrors and proxies on the way to it.';
+    return requestError(url, `the answer is not read: ${cause.message}`, { hint, ...facts });
   }
   const what = text.trim() === '' ? 'nothing' : /^\s*</.test(text) ? 'a web page' : 'something else';
   const page = pageTitle(suspectAnswer(answer, text).text)?.replace(/^a web page/, '');
-  const from = answer.foreign ? `, after a redirect to ${answer.url.host}` : '';
-  return new TransferError(
-    `${url}: ${what} came where JSON was expected${page ? `:${page.replace(/^,/, '')}` : ''}${from}`,
-    {
-      hint: PAGE_HINT,
-      ...facts,
-    },
-  );
+  const title = page ? `:${page.replace(/^,/, '')}` : '';
+  const from = answer.foreign ? `, after a redirect to ${url.host}` : '';
+  return requestError(url, `${what} came where JSON was expected${title}${from}`, { hint: PAGE_HINT, ...facts });
 }

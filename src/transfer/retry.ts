@@ -16,7 +16,7 @@ export interface RetryOptions {
   readonly maxRetryAfterMs?: number | undefined;
   /** The longest sum of the waits that servers ask for, in milliseconds. Default 900,000. */
   readonly maxTotalRetryAfterMs?: number | undefined;
-  /** Told before each wait, in one line. */
+  /** Called before each wait, with a line that gives the reason. */
   readonly onRetry?: ((line: string) => void) | undefined;
 }
 
@@ -84,7 +84,7 @@ export class RetryBudget {
     if (asked > limit) {
       throw error.with({
         summary: `${summary}; the server asks to wait ${Math.ceil(asked / 1000)} s`,
-        hint: `${hint} Try again then. Waits above ${limit / 1000} s are left to you; what has arrived so far is kept.`.trim(),
+        hint: `${hint} Try again then. Waits above ${limit / 1000} s are left to you; received bytes are kept.`.trim(),
       });
     }
     this.#waited += asked;
@@ -92,7 +92,7 @@ export class RetryBudget {
     if (this.#waited > most) {
       throw error.with({
         summary: `${summary}; the server has asked again and again to wait, more than ${most / 1000} s in all`,
-        hint: `${hint} Try again later; what has arrived so far is kept.`.trim(),
+        hint: `${hint} Try again later; received bytes are kept.`.trim(),
       });
     }
     // Never earlier than asked, and not all clients at the same moment.

@@ -1,11 +1,10 @@
 /** One HTTP request: redirects followed by hand, time limits, proxies, and no secrets for others. */
-import { TransferError } from '../errors.js';
 import { keepCredentials } from '../messages/secrets.js';
 import { isLoopback, mayBeLoopback } from './address.js';
 import { type BodyLimits, HttpAnswer } from './http-answer.js';
+import { SilenceWatch } from './peer-watch.js';
 import { type ProxyRoute, proxyRoute } from './proxy.js';
-import { failureOf, proxyError, redirectError, shownUrl, timeoutError } from './request-failure.js';
-import { SilenceWatch } from './silence-watch.js';
+import { failureOf, proxyError, redirectError, requestError } from './request-failure.js';
 
 export interface HttpRequest extends BodyLimits {
   readonly url: string | URL;
@@ -19,7 +18,7 @@ export interface HttpRequest extends BodyLimits {
    * After a redirect to another origin they are not sent any more, not even back to the first. No error shows them.
    */
   readonly privateHeaders?: Readonly<Record<string, string>> | undefined;
-  /** Until the header of the final answer is there, redirects included, in milliseconds. Default 30,000. */
+  /** Until the header of the final answer has come, redirects included, in milliseconds. Default 30,000. */
   readonly answerTimeoutMs?: number | undefined;
   /**
    * Speak plain http also with other machines, if the first URL is one. Default false: only https, and http with this
@@ -48,7 +47,7 @@ export async function sendRequest(request: HttpRequest): Promise<HttpAnswer> {
   const limit = request.answerTimeoutMs ?? 30_000;
   let url = first;
   const watch = new SilenceWatch(limit, () =>
-    controller.abort(timeoutError(url, `no answer within ${limit / 1000} s`)),
+    controller.abort(requestError(url, `no answer within ${limit / 1000} s`, { isTransient: true })),
   );
   let foreign = false;
   let method = request.method ?? 'GET';
@@ -73,10 +72,7 @@ export async function sendRequest(request: HttpRequest): Promise<HttpAnswer> {
       if (next && next.origin !== first.origin && request.stopAtOrigin) return answer();
       await response.body?.cancel().catch(() => undefined);
       if (redirects === MAX_REDIRECTS) {
-        throw new TransferError(`${shownUrl(first)}: more than ${MAX_REDIRECTS} redirects`, {
-          url: shownUrl(first),
-          status: response.status,
-        });
+        throw requestError(first, `more than ${MAX_REDIRECTS} redirects`, { status: response.status });
       }
       if (!next) throw redirectError(url, 'to no valid address');
       refuseUnsafe(next, first, request);
@@ -112,10 +108,7 @@ function refuseUnsafe(url: URL, first: URL, { allowInsecureHttp = false }: HttpR
   const redirected = url !== first;
   if (url.username !== '' || url.password !== '') {
     if (redirected) throw redirectError(url, 'to an address with a password in it');
-    throw new TransferError(`${shownUrl(url)}: an address with a user or password in it`, {
-      hint: 'Give credentials separately.',
-      url: shownUrl(url),
-    });
+    throw requestError(url, 'an address with a user or password in it', { hint: 'Give credentials separately.' });
   }
   const local = isLoopback(url.hostname);
   if (redirected && mayBeLoopback(url.hostname) && !mayBeLoopback(first.hostname))
@@ -123,8 +116,7 @@ function refuseUnsafe(url: URL, first: URL, { allowInsecureHttp = false }: HttpR
   const mayBePlain = first.protocol === 'http:' && (local || allowInsecureHttp);
   if (url.protocol === 'https:' || (url.protocol === 'http:' && mayBePlain)) return;
   if (redirected) throw redirectError(url, `to ${url.protocol.slice(0, -1)}, which is not encrypted`);
-  throw new TransferError(`${shownUrl(url)}: only https is spoken, and http with this machine itself`, {
+  throw requestError(url, 'only https is spoken, and http with this machine itself', {
     hint: 'Plain http shows and lets change what is sent, on every machine in between. `allowInsecureHttp` allows it, where there is such an option.',
-    url: shownUrl(url),
   });
 }

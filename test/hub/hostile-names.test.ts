@@ -140,7 +140,7 @@ describe('a commit', () => {
   it('has 40 digits, wherever it comes from', async () => {
     for (const sha of ['..', '', 5, null, `${'a'.repeat(40)}/..`, 'A'.repeat(40), 'a'.repeat(41)]) {
       bed.server.fault(/revision/, answer(200, { sha }));
-      await expect(bed.download()).rejects.toThrow(/does not tell the commit/);
+      await expect(bed.download()).rejects.toThrow(/does not name the commit/);
     }
     await mkdir(join(repoFolder(), 'refs'), { recursive: true });
     for (const text of ['../../../..', '..', `${OID}/..`, 'x'.repeat(100_000)]) {

@@ -121,7 +121,7 @@ describe('a mirror without routes of the API', () => {
       expect((await readFile(join(folder, name))).equals(Buffer.from(content as Buffer))).toBe(true);
     }
     expect(bed.warnings).toEqual([
-      expect.stringMatching(/org\/model: 127\.0\.0\.1:\d+ does not list files; .* 7 are there/),
+      expect.stringMatching(/org\/model: 127\.0\.0\.1:\d+ does not list files; .* it has 7/),
     ]);
     // What was not asked for is not thought to be absent.
     bed.server.api.requests.length = 0;
@@ -149,7 +149,7 @@ describe('a mirror without routes of the API', () => {
   it('is named where files cannot be known', async () => {
     only(/\/api\//);
     const all = await failure(bed.download());
-    expect(all.message).toContain('the server has no route /api/models/org/model/tree/, so that which files there are');
+    expect(all.message).toContain('the server has no route /api/models/org/model/tree/, so that which files exist');
     expect(all.hint).toContain('allowPatterns');
     await expect(bed.download({ allowPatterns: '*.parquet' })).rejects.toThrow(/what "\*\.parquet" stands for/);
     await expect(bed.download({ ...options, revision: 'v9' })).rejects.toThrow(/revision|404/);

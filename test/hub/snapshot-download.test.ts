@@ -264,7 +264,7 @@ describe('a Hub that says no', () => {
     server.fault(/config\.json/, page);
     await expect(download()).rejects.toThrow(/text\/html came where a file was expected/);
     server.fault(/revision/, answer(200, { id: 'no sha' }));
-    await expect(download()).rejects.toThrow(/does not tell the commit/);
+    await expect(download()).rejects.toThrow(/does not name the commit/);
   });
 
   it('a list that leads out of the folder', async () => {

@@ -376,7 +376,7 @@ describe('what the service answers', () => {
       expect(error.hint).toContain('captive portal');
     }
     server.api.script.push(answer(200, { title: 'A set' }));
-    expect((await failure()).message).toContain('does not tell the current version');
+    expect((await failure()).message).toContain('does not name the current version');
   });
 
   it('a web page instead of the archive', async () => {

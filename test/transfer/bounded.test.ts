@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { TransferError } from '../../src/errors.js';
 import { type DownloadRequest, downloadFile } from '../../src/transfer/download-file.js';
+import { SpeedWatch } from '../../src/transfer/peer-watch.js';
 import { requestJson } from '../../src/transfer/request-json.js';
 import { RetryBudget } from '../../src/transfer/retry.js';
-import { SpeedWatch } from '../../src/transfer/speed-watch.js';
 import { endless, trickle } from '../servers/hostile-handlers.js';
 import { answer, type Handler, ScriptedServer } from '../servers/scripted-server.js';
 

@@ -61,7 +61,7 @@ it('keeps what has arrived when the disk fills up, and goes on when there is roo
   const path = join(dir, 'b', 'file');
   const error = await failure(downloadFile({ url: server.url, path }));
   expect(error.message).toContain('no space left on the disk');
-  expect(error.hint).toContain('continued next time');
+  expect(error.hint).toContain('go on from the bytes received so far');
   expect(server.requests).toHaveLength(1);
   disk.room = Number.POSITIVE_INFINITY;
   expect((await downloadFile({ url: server.url, path })).resumedFrom).toBe(123_456);

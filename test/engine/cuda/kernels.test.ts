@@ -13,7 +13,7 @@ import { AttentionKernels, usualAttentionPrograms } from '../../../src/engine/cu
 import { KERNEL_SOURCES } from '../../../src/generated/cuda-kernels.js';
 import { KERNELS } from '../../../src/generated/kernel-launchers.js';
 
-const READER = new URL('../../../src/kernel-launchers.mjs', import.meta.url).href;
+const READER = new URL('../../../scripts/kernel-launchers.mjs', import.meta.url).href;
 
 /** Kernels that stand in a source under their own names, macros aside. */
 function kernelsIn(source: string): string[] {

@@ -1,4 +1,4 @@
-// The kernels of the cpu engine, compiled with AssemblyScript by src/generate.mjs. Each file exports functions of the
+// The kernels of the cpu engine, compiled with AssemblyScript by scripts/generate.mjs. Each file exports functions of the
 // form (args: usize, start: i32, end: i32): void, called by name through CpuRuntime.parallel.
 export { setScratch } from './thread';
 export * from './matmul';

@@ -1,14 +1,15 @@
 /**
- * Puts the comments of options into the declarations in dist. Options are declared once, in zod schemas, and the compiler writes
- * a schema's type without its comments; with them an editor shows a user what each option means.
+ * Puts the comments of options into the declarations in dist: an editor shows them where a user types an option. Options
+ * are declared in zod schemas, and the compiler writes a schema's type without its comments.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 
-const source = dirname(fileURLToPath(import.meta.url));
-const dist = join(source, '..', 'dist');
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const source = join(root, 'src');
+const dist = join(root, 'dist');
 
 /** Comments by property, of every top-level constant that holds an object literal, by the constant's name. */
 const documented = new Map();

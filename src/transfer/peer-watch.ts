@@ -1,7 +1,35 @@
-/** A limit on a peer that sends, but so slowly that it never ends. */
+/** Limits on a peer that is silent or slow, which a busy machine does not use up. */
 
-/** Looks within a window, as in `SilenceWatch`: a process that was not run for a while has missed a single one. */
+/**
+ * Looks at the peer within a limit of time: a process that was not run for a while has missed a single one, and reads what
+ * came meanwhile before the next.
+ */
 const LOOKS = 8;
+
+/** Calls `expire` once after `limit` milliseconds, counted in looks, without a call of `heard`. */
+export class SilenceWatch {
+  readonly #timer: NodeJS.Timeout;
+  #looks = 0;
+
+  /** @param looks in which the time is counted: of two watches on a busy machine the one with fewer expires first */
+  constructor(limit: number, expire: () => void, looks: number = LOOKS) {
+    this.#timer = setInterval(() => {
+      if (++this.#looks < looks) return;
+      this.stop();
+      expire();
+    }, limit / looks);
+  }
+
+  /** Something came. */
+  heard(): void {
+    this.#looks = 0;
+  }
+
+  /** May be called twice. */
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+}
 
 export interface SpeedLimit {
   /** Less than this on average over a window is too slow. 0: no limit. */

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { SilenceWatch } from '../../src/transfer/silence-watch.js';
+import { SilenceWatch } from '../../src/transfer/peer-watch.js';
 
 /** As on a machine that does not run this process for a while. */
 function standStill(milliseconds: number): void {

@@ -1,15 +1,16 @@
 /**
- * Makes src/generated/ (not kept in git) from the sources beside it: the WebAssembly kernels as base64, and each
+ * Makes src/generated/ (not kept in git) from src/: the WebAssembly kernels as base64, and each
  * worker thread's program as one bundled string, so that a worker starts the same way from the sources, from dist
  * and from inside a user's own bundle. Skips what is up to date.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { kernelLaunchers, withTables } from './kernel-launchers.mjs';
 
-const source = dirname(fileURLToPath(import.meta.url));
+const scripts = dirname(fileURLToPath(import.meta.url));
+const source = join(scripts, '..', 'src');
 const target = join(source, 'generated');
 mkdirSync(target, { recursive: true });
 
@@ -23,7 +24,7 @@ function filesUnder(folder, ending) {
 
 function hashOf(files) {
   const hash = createHash('sha256').update(readFileSync(fileURLToPath(import.meta.url)));
-  for (const file of files) hash.update(file.slice(source.length)).update(readFileSync(file));
+  for (const file of files) hash.update(relative(source, file)).update(readFileSync(file));
   return hash.digest('hex');
 }
 
@@ -90,7 +91,7 @@ await generate('cuda-kernels.ts', cudaSources, () => {
   const type = 'Readonly<Record<string, string>>';
   return `/** Texts of the CUDA kernels by file name. */\nexport const KERNEL_SOURCES: ${type} = ${JSON.stringify(cudaTexts, null, 1)};\n`;
 });
-await generate('kernel-launchers.ts', [...cudaSources, join(source, 'kernel-launchers.mjs')], () =>
+await generate('kernel-launchers.ts', [...cudaSources, join(scripts, 'kernel-launchers.mjs')], () =>
   kernelLaunchers(cudaTexts),
 );
 const readmePath = join(source, 'engine/cuda/kernels/README.md');

@@ -1,6 +1,6 @@
 /**
- * Reads the signatures of the CUDA kernels and writes a typed constant for each: parameters by name, pointers apart from
- * numbers. What a kernel and TypeScript must agree on is so written once, in the .cu file.
+ * Reads the signatures of the CUDA kernels and writes a typed constant for each, with named parameters and a type of its
+ * own for pointers. So what a kernel and TypeScript must agree on is written once, in the .cu file.
  */
 
 /** C types of scalars, and how a launch packs them. */
