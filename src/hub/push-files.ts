@@ -98,9 +98,9 @@ export async function pushFiles(
 ): Promise<PushResult> {
   const repoId = parseRepoId(id);
   const connection = await connectForPush(repoId, options);
-  const contents = await Promise.all(files.map((file) => describe(file, options.signal)));
+  await Promise.all(files.map(sizeOf));
   const revision = parseRevision(options.revision);
-  const push = new Push(connection, { repoId, revision, action: 'write' }, contents, options, refuse);
+  const push = new Push(connection, { repoId, revision, action: 'write' }, files, options, refuse);
   const budget = new RetryBudget(connection.retry);
   for (;;) {
     try {
@@ -185,14 +185,15 @@ const MAX_TEXT_BYTES = 1 << 20;
 class Push {
   readonly #connection: HubConnection;
   readonly #subject: HubSubject;
-  readonly #files: readonly Content[];
+  readonly #files: readonly PushedFile[];
+  #contents: readonly Content[] | undefined;
   readonly #options: PushFilesOptions;
   readonly #refuse: ((paths: readonly string[]) => string | undefined) | undefined;
 
   constructor(
     connection: HubConnection,
     subject: HubSubject,
-    files: readonly Content[],
+    files: readonly PushedFile[],
     options: PushFilesOptions,
     refuse?: (paths: readonly string[]) => string | undefined,
   ) {
@@ -214,9 +215,11 @@ class Push {
         details: { repoId },
       });
     }
+    // Not before the repository is known to take them: to digest gigabytes takes minutes.
+    this.#contents ??= await Promise.all(this.#files.map((file) => describe(file, this.#options.signal)));
     const changed: Content[] = [];
     const kept: string[] = [];
-    for (const file of this.#files) {
+    for (const file of this.#contents) {
       if (!differs(file, tree)) continue;
       const there = tree.get(file.path);
       const merged = there && file.merge ? await this.#merge(file, there, parent) : file;
@@ -354,16 +357,21 @@ function differs({ path, size, sha256, gitSha1 }: Content, tree: RepoTree): bool
   return there.lfs_sha256 ? there.lfs_sha256 !== sha256 : there.blob_id !== gitSha1;
 }
 
+/** @throws ConfigError if there is no such file */
+async function sizeOf(file: PushedFile): Promise<number> {
+  if ('text' in file) return Buffer.byteLength(file.text);
+  try {
+    return (await stat(file.source)).size;
+  } catch (cause) {
+    throw new ConfigError(`${file.source}: there is no such file to push`, { details: { path: file.source }, cause });
+  }
+}
+
 async function describe(file: PushedFile, signal?: AbortSignal): Promise<Content> {
   const { path } = file;
   const text = 'text' in file ? Buffer.from(file.text) : undefined;
   const source = 'source' in file ? file.source : '';
-  let size: number;
-  try {
-    size = text?.length ?? (await stat(source)).size;
-  } catch (cause) {
-    throw new ConfigError(`${source}: there is no such file to push`, { details: { path: source }, cause });
-  }
+  const size = await sizeOf(file);
   const [sha256, git] = [createHash('sha256'), createHash('sha1').update(`blob ${size}\0`)];
   for await (const chunk of text ? [text] : createReadStream(source, { highWaterMark: 1 << 20 })) {
     signal?.throwIfAborted();

@@ -9,8 +9,7 @@ import { counterHash, MersenneTwister } from '../random.js';
 import { AdapterSlots, DEFAULT_ADAPTER } from './adapter-slots.js';
 import { type AdapterOrigin, LoraAdapter, type LoraModule } from './lora-adapter.js';
 import { LoraConfig, type LoraConfigOptions } from './lora-config.js';
-import { type LoraHost, requireLoraHost } from './lora-host.js';
-import { warnWith } from './lora-warnings.js';
+import { type LoraHost, requireLoraHost, warnWith } from './lora-host.js';
 import { matchingPattern, selectTargetModules } from './target-modules.js';
 
 export { LoraAdapter, type LoraModule } from './lora-adapter.js';

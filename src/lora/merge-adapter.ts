@@ -22,7 +22,7 @@ import {
   type TemplateHolder,
 } from './chat-template-option.js';
 import { type LoraAdapter, requireAdapter } from './lora-adapter.js';
-import { warnWith } from './lora-warnings.js';
+import { warnWith } from './lora-host.js';
 import { baseName, freeFolder, mergedCard, ownFiles, requireCheckpoint, smallFiles } from './merge-files.js';
 import { MergeOutput, type UntiedHead, type WrittenTensor } from './merge-output.js';
 import { MergePlace } from './merge-place.js';

@@ -18,8 +18,7 @@ import {
   type TemplateHolder,
 } from './chat-template-option.js';
 import { type LoraAdapter, requireAdapter } from './lora-adapter.js';
-import { describeValue } from './lora-host.js';
-import { warnWith } from './lora-warnings.js';
+import { describeValue, warnWith } from './lora-host.js';
 import { peftTargets } from './peft-targets.js';
 
 /** Options of {@link saveAdapter}. */

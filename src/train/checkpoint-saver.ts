@@ -8,7 +8,7 @@ import { CheckpointError, EngineError, reasonOf } from '../errors.js';
 import type { BestModelTracker } from './best-model.js';
 import type { CheckpointManager, Progress, SavedCheckpoint } from './checkpoint-manager.js';
 import type { TrainingTensors } from './checkpoint-state.js';
-import type { RunLog } from './run-log.js';
+import type { RunLog } from './history.js';
 import type { StepMetrics } from './step-metrics.js';
 
 export interface CheckpointSaverParts {
@@ -79,7 +79,7 @@ export class CheckpointSaver {
         const kept = last ? `the last checkpoint is ${last.path}` : 'there is no checkpoint yet';
         const isBest = checkpoints.unsavedBest === step;
         const more = isBest ? '; this is the best step so far, and is kept in memory until then' : '';
-        await log.warn(step, `${error.message}\n  The run goes on; ${kept}; the next save tries again${more}.`);
+        await log.warn(step, `${reasonOf(error)}\n  The run goes on; ${kept}; the next save tries again${more}.`);
         return false;
       }
     });

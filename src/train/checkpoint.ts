@@ -8,7 +8,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findNotFinite } from '../async/event-loop.js';
-import { CheckpointError, TrainingError } from '../errors.js';
+import { CheckpointError, reasonOf, TrainingError } from '../errors.js';
 import { flushFile, writeFileAtomically } from '../files/atomic-file.js';
 import { MANIFEST_FILE, readManifest } from '../files/file-digests.js';
 import { readJson } from '../files/read-json.js';
@@ -26,8 +26,7 @@ import {
   type TrainerState,
   type TrainingTensors,
 } from './checkpoint-state.js';
-import { compareRuns } from './compare-runs.js';
-import { wayOn } from './resume-rules.js';
+import { compareRuns, wayOn } from './compare-runs.js';
 
 const STATE_FILE = 'trainer-state.json';
 const TENSOR_FILE = 'training-state.safetensors';
@@ -82,7 +81,7 @@ export async function writeCheckpoint(
     // The folder is another run's by now: no later save can succeed.
     if (cause instanceof TrainingError) throw cause;
     const path = join(outputDir, checkpointName(step));
-    throw new CheckpointError(`cannot write ${path}: ${(cause as Error).message}`, {
+    throw new CheckpointError(`cannot write ${path}: ${reasonOf(cause)}`, {
       cause,
       hint: 'Check the free space and the rights of `outputDir`. Earlier checkpoints are untouched.',
       details: { path, step },
@@ -273,7 +272,7 @@ async function readParameters(file: SafetensorsFile, size: number): Promise<Floa
 
 async function readState(path: string, { hasManifest }: SealFindings): Promise<TrainerState> {
   const json = await readJson(join(path, STATE_FILE), { maxBytes: MAX_STATE_BYTES }).catch((cause: Error) => {
-    throw new CheckpointError(`${path} is no checkpoint: ${cause.message}`, {
+    throw new CheckpointError(`${path} is no checkpoint: ${reasonOf(cause)}`, {
       hint: 'Expected a folder checkpoint-N of `outputDir`, or true for the latest one there.',
       details: { path },
       cause,

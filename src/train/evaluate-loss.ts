@@ -10,7 +10,7 @@ import type { Steps } from '../engine/tape.js';
 import type { Tensor } from '../engine/tensor.js';
 import { DataError } from '../errors.js';
 import { requireSignal } from '../require-given.js';
-import { withLessMemory } from './less-memory.js';
+import { withLessMemory } from './pass-planner.js';
 import type { EvaluateLossOptions, TrainableModel } from './trainable-model.js';
 
 /** What an evaluation measured, named as transformers names it. */

@@ -219,7 +219,7 @@ export type SftConfig = z.output<typeof sftConfigSchema>;
  * Options that a resumed run may change, because the parameters of a step do not depend on them; some choose at which
  * step the run ends, or which step's parameters it ends with. (A change of how the best is chosen is refused where
  * one has been chosen.) They stand here and not in the trainer so that a new option is judged where it is written. What of the
- * collator may change is in `resume-rules.ts`.
+ * collator may change is in `compare-runs.ts`.
  */
 export const RESUME_MAY_CHANGE: ReadonlySet<keyof SftConfig> = new Set([
   'outputDir',

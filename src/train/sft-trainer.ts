@@ -13,17 +13,15 @@ import { judgeOf } from './best-model.js';
 import { type EvalResult, evaluateDataset } from './evaluate-loss.js';
 import type { TrainOutput } from './events.js';
 import { checkEvaluationSet, checkLabels } from './label-check.js';
-import { learningRateFactors } from './lora-plus.js';
 import { Progress } from './progress.js';
-import { runWarnings } from './run-warnings.js';
 import { Sampler } from './sampler.js';
 import { parseSftConfig, type SftConfig, type SftConfigInput, sftConfigSchema } from './sft-config.js';
 import type { TrainableModel } from './trainable-model.js';
-import { asDataset, checkMetrics, checkTrainerOptions } from './trainer-parts.js';
+import { asDataset, checkMetrics, checkTrainerOptions, runWarnings } from './trainer-parts.js';
 import { TrainingLoop } from './training-loop.js';
 import { type RunControl, TrainingRun } from './training-run.js';
 import { describeSkipped } from './training-window.js';
-import { MODEL_GRACE } from './window-step.js';
+import { learningRateFactors, MODEL_GRACE } from './window-step.js';
 
 /** What a trainer is made of. */
 export interface SftTrainerOptions {

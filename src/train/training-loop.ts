@@ -15,22 +15,20 @@ import { listCheckpoints, savedFingerprints } from './checkpoint.js';
 import { AdapterWriter, checkpointAdapter } from './checkpoint-adapter.js';
 import { CheckpointManager } from './checkpoint-manager.js';
 import { CheckpointSaver } from './checkpoint-saver.js';
-import { evaluationWarnings, settingsWithParts } from './compare-runs.js';
+import { changedSettings, evaluationWarnings, settingsWithParts } from './compare-runs.js';
 import { fingerprintDataset } from './dataset-fingerprint.js';
 import type { EvalResult } from './evaluate-loss.js';
 import { ReaderLeft } from './event-readers.js';
 import type { TrainingEvent, TrainOutput } from './events.js';
-import { LeftOutSteps } from './left-out.js';
-import { changedSettings } from './resume-rules.js';
+import { RunLog } from './history.js';
 import { claimRunFolder, type RunFolder } from './run-folder.js';
-import { RunLog } from './run-log.js';
 import type { Sampler } from './sampler.js';
 import { learningRateFactor, type ScheduleRun } from './schedule.js';
 import { scheduleOf } from './schedule-config.js';
 import { optimizerKind, resolveSteps, type SftConfig, scheduleRun } from './sft-config.js';
 import { StepMetrics } from './step-metrics.js';
 import type { TrainableModel } from './trainable-model.js';
-import { describeWindow } from './training-window.js';
+import { describeWindow, LeftOutSteps } from './training-window.js';
 import { MODEL_GRACE, type TakenStep, WindowStep } from './window-step.js';
 
 /** Milliseconds that the engine may take for each part of the last save. */

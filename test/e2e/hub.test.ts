@@ -2,11 +2,12 @@
 import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { MODEL_FILES } from '../../src/hub/snapshot-download.js';
 import { saveAdapter } from '../../src/lora/adapter-file.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { verifyAdapter } from '../../src/lora/verify-adapter.js';
 import { loadProcessor } from '../../src/model/load.js';
-import { type FromPretrainedOptions, fromPretrained, MODEL_FILES } from '../../src/pretrained/from-pretrained.js';
+import { type FromPretrainedOptions, fromPretrained } from '../../src/pretrained/from-pretrained.js';
 import { HubServer } from '../servers/hub-server.js';
 import { makeAdapter, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';
 
