@@ -41,7 +41,6 @@ interface AdapterHolder {
   remove(adapter: LoraAdapter): void;
 }
 
-/** What an adapter is made of. */
 interface LoraAdapterParts {
   readonly name: string;
   readonly config: LoraConfig;

@@ -29,7 +29,6 @@ const namesUpTo = (longest: number) =>
   });
 const layerIndex = z.int().min(0);
 
-/** Those of PEFT. */
 const TASK_TYPES = ['CAUSAL_LM', 'FEATURE_EXTRACTION', 'QUESTION_ANS', 'SEQ_2_SEQ_LM', 'SEQ_CLS', 'TOKEN_CLS'] as const;
 
 /** Options of {@link LoraConfig}: names, defaults and ranges. */

@@ -143,7 +143,6 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
     const template = chatTemplateText(parsedTemplate) ?? data.origin.chatTemplate;
 
     const partial = await place.open();
-    // Another merge may have been faster.
     await freeFolder(outputDir, sources);
     const bytesTotal = output.bytes;
     let bytesDone = 0;

@@ -2,7 +2,6 @@
 import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from '../formats/half-precision.js';
 import type { DType } from '../formats/weight-source.js';
 
-/** One module's low-rank addition. */
 interface LowRank {
   readonly r: number;
   readonly scale: number;

@@ -18,7 +18,6 @@ interface PeftField {
 const field = (value: unknown, use: PeftUse): PeftField => ({ default: value, use });
 const refused = (value: unknown, what: string): PeftField => field(value, { refused: what });
 
-/** Sorted as PEFT sorts them. */
 export const PEFT_FIELDS: Readonly<Record<string, PeftField>> = {
   alora_invocation_tokens: refused(null, 'the adapter acts only after these tokens'),
   alpha_pattern: field({}, 'read'),

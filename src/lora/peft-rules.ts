@@ -135,7 +135,6 @@ function matchesNames(rule: string | readonly string[], name: string): boolean {
   return rule.some((entry) => endsWithName(name, entry));
 }
 
-/** Whether an entry of a list means this module. */
 export function endsWithName(name: string, ending: string): boolean {
   return name === ending || name.endsWith(`.${ending}`);
 }

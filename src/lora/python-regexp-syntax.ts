@@ -19,10 +19,8 @@ import {
 /** Lengths that a piece can match: [shortest, longest]. */
 type Width = readonly [number, number];
 
-/** Whether this place in the text will do. */
 type PlaceTest = (text: readonly number[], at: number) => boolean;
 
-/** One piece of an expression. */
 export type Piece = { readonly width: Width } & (
   | {
       readonly kind: 'character';

@@ -1,6 +1,5 @@
 /** Characters of Python's regular expressions: tokens, escapes, classes. `re` as of Python 3.11. */
 
-/** What a character must be, by its code point. */
 export type CharacterTest = (code: number) => boolean;
 
 /** Letters of the inline flags that are on: `a`, `i`, `m`, `s`, `u`, `x`. */

@@ -13,7 +13,6 @@ export interface PythonMatch {
 
 type Step = (at: number) => boolean;
 
-/** Of one matching run. */
 interface Run {
   text: readonly number[];
   /** Places where the groups start and end; -1 for unset. */
@@ -21,7 +20,6 @@ interface Run {
   readonly ends: number[];
 }
 
-/** A compiled expression. */
 export class PythonRegExp {
   readonly #syntax: PythonSyntax;
   readonly #run: Run;

@@ -50,7 +50,6 @@ export interface AdapterData {
 }
 
 export interface AdapterModuleData {
-  /** Name in memory. */
   readonly name: string;
   readonly r: number;
   readonly scale: number;

@@ -156,7 +156,6 @@ async function* piecesOf(
   if (rest) yield rest;
 }
 
-/** Options that were checked before the first token. */
 interface CheckedOptions {
   readonly signal: AbortSignal | undefined;
   readonly parsed: GenerationConfig;

@@ -2,7 +2,6 @@
 import { existsSync } from 'node:fs';
 import { beat, unlinkOwn, writeAgain } from './lock-file.js';
 
-/** A lock that is held. */
 export interface Beating {
   readonly path: string;
   readonly token: string;

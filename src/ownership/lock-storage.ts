@@ -6,7 +6,6 @@ import { temporaryName } from '../files/atomic-file.js';
 import { readRegularFile } from '../files/regular-file.js';
 import { formatLock, type LockOwner, MAX_LOCK_BYTES, parseLock } from './lock-file.js';
 
-/** What lies at a lock's path. */
 export interface SeenLock {
   readonly owner: LockOwner | undefined;
   /** Changes with each sign of life. */
@@ -32,7 +31,6 @@ export async function createLock(path: string, owner: LockOwner): Promise<boolea
   } finally {
     await rm(temporary, { force: true }).catch(() => undefined);
   }
-  // The disk has no hard links.
   try {
     await writeNew(path, text);
     return true;

@@ -97,7 +97,6 @@ export function imagePath(path: string): string {
   return `images/${basename(path)}`;
 }
 
-/** The README.md. */
 export function renderModelCard(card: ParsedModelCard, subject: CardSubject): string {
   const { noun, repoId } = subject;
   const sections = [

@@ -80,7 +80,6 @@ export function abortOnSignals(options: AbortOnSignalsOptions = {}): SignalWatch
     }
     if (received) return;
     received = name;
-    // An error that nobody catches would make it 1.
     process.once('exit', () => {
       process.exitCode = exitCode(name);
     });
@@ -154,7 +153,6 @@ function environmentOf(pid: number): ReadonlyMap<string, string> {
   }
 }
 
-/** Linux alone has these files. */
 function ignores(pid: number | 'self'): boolean {
   try {
     const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1];

@@ -3,7 +3,6 @@ import { TrainingError } from '../errors.js';
 import type { EvalResult } from './evaluate-loss.js';
 import type { SftConfig } from './sft-config.js';
 
-/** How evaluations are compared. */
 interface Judge {
   /** `evalLoss`, or a name that `computeMetrics` gives. */
   readonly metric: string;
@@ -54,7 +53,6 @@ export function judgeOf(config: SftConfig): Judge | undefined {
   return { metric, greaterIsBetter: greaterIsBetter ?? !metric.toLowerCase().endsWith('loss') };
 }
 
-/** Keeps the best evaluation of a run. */
 export class BestModelTracker {
   readonly #judge: Judge;
   readonly #patience: number;

@@ -15,7 +15,6 @@ import { requireOwned, requireUnused, underOwnership } from './run-folder.js';
 /** `.checkpoint-7.1234-0a1b2c3d.tmp`: being written by process 1234; with `replaced-` or `removed-`: on its way out. */
 const HIDDEN = /^\.(checkpoint-\d+)\.(replaced-|removed-)?(\d+-[0-9a-f]{8})\.tmp$/;
 
-/** Marks of the hidden folders that this process works on. */
 const ownMarks = new Set<string>();
 
 export function checkpointName(step: number): string {

@@ -76,7 +76,6 @@ export class CheckpointManager {
     return join(this.#run.config.outputDir, checkpointName(step));
   }
 
-  /** Puts the output folder in order after a process that was killed there. */
   tidy(): Promise<void> {
     return tidyCheckpointFolders(this.#run.config.outputDir, true);
   }

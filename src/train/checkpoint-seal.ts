@@ -63,13 +63,11 @@ export class CheckpointSeal {
     }
   }
 
-  /** @throws CheckpointError if a file does not hold this text to the bit */
   async requireText(name: string, text: string): Promise<void> {
     const path = join(this.#folder, name);
     if (!(await readFile(path)).equals(Buffer.from(text))) throw unfaithful(path, 'it');
   }
 
-  /** Writes the list of all files. */
   async end(): Promise<void> {
     await this.begin();
     const names = [...this.#found.keys()].sort();
@@ -77,7 +75,6 @@ export class CheckpointSeal {
     await writeManifest(this.#folder, new Map(found));
   }
 
-  /** Ends what is under way. */
   close(): Promise<void> {
     return this.#digests.close();
   }

@@ -105,7 +105,6 @@ function compareParts(saved: Settings, now: Settings): Difference[] {
   return differences;
 }
 
-/** Keys of `baseModel`. */
 const PART_NAMES: Readonly<Record<string, string>> = {
   config: 'config.json',
   language: 'weights of the language model',
@@ -170,7 +169,6 @@ export function changedSettings(saved: Settings, now: Settings, step: number): s
 /** Something in which two runs differ. */
 interface Difference {
   readonly of: 'setting' | 'training set' | 'base model' | 'tokenizer' | 'adapter' | 'best model';
-  /** Of the setting. */
   readonly name?: string;
   readonly text: string;
 }

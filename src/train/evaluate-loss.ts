@@ -51,10 +51,8 @@ export async function evaluateLoss(
   return { lossSum: losses[0]!, labelCount };
 }
 
-/** What an evaluation goes over, in order. */
 interface EvaluationParts extends EvaluateLossOptions {
   readonly loader: DataLoader;
-  /** Samples of the loader's data set. */
   readonly length: number;
   readonly batchSize: number;
   /** Receives the samples of a batch that cannot be read and are left out. */

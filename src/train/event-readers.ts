@@ -106,7 +106,6 @@ export class EventStream {
     for (const reader of loops.getStore() ?? []) if (this.#readers.has(reader) && reader.isBusy) reader.letGo();
   }
 
-  /** For readers. */
   get length(): number {
     return this.#events.length;
   }
@@ -116,7 +115,6 @@ export class EventStream {
     return this.#outcome;
   }
 
-  /** For readers. */
   at(index: number): TrainingEvent {
     return this.#events[index]!;
   }
@@ -127,7 +125,6 @@ export class EventStream {
     for (const resume of this.#held) resume();
   }
 
-  /** For readers. */
   close(reader: EventReader): void {
     this.#readers.delete(reader);
     this.changed();

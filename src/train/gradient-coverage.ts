@@ -62,7 +62,6 @@ export class GradientCoverage {
   }
 }
 
-/** Which parameters are zero throughout, in the order of the set. */
 async function areZero(engine: Engine, set: ParameterSet, of: 'values' | 'gradients'): Promise<readonly boolean[]> {
   if (engine.areZero) return engine.areZero(set, of);
   const flat = await (of === 'values' ? engine.readParameters(set) : engine.readGradients(set));

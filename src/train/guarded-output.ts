@@ -65,7 +65,6 @@ export class GuardedOutput {
     this.#stream = stream;
   }
 
-  /** Nothing is written any more. */
   get isGone(): boolean {
     return this.#isGone;
   }
@@ -139,7 +138,6 @@ export class GuardedOutput {
     else if (this.#stream.listenerCount?.('error') === 1) throw error;
   };
 
-  /** Others write to it too. */
   get #isShared(): boolean {
     const stream: unknown = this.#stream;
     return stream === process.stdout || stream === process.stderr;

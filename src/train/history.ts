@@ -144,7 +144,6 @@ export async function readHistory(path: string): Promise<{
   return { logs, evaluations };
 }
 
-/** The values of an event alone. */
 export function withoutType<T extends { type: string }>(event: T): T extends unknown ? Omit<T, 'type'> : never {
   const { type, ...values } = event;
   return values as T extends unknown ? Omit<T, 'type'> : never;

@@ -84,7 +84,6 @@ export class ImageLooker {
       this.#signal?.throwIfAborted();
       const group = jobs.slice(from, from + FILES_AT_ONCE);
       const opened = await Promise.all(group.map(({ source }) => openToDigest(source.path)));
-      // In order: it decides which files are looked at whole.
       const ranges = opened.map((file) => (typeof file === 'string' ? [] : this.#digester.ranges(file.size)));
       await Promise.all(
         group.map(async ({ source, digests, at }, i) => {

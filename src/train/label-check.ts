@@ -87,7 +87,6 @@ export async function checkEvaluationSet(
   if (dropped === dataset.length && count > 0) throw allTooLong('the evaluation set', count, longest);
 }
 
-/** It would stop the run at its first evaluation. */
 function tooLongError({ length, maxLength }: NonNullable<SampleInspection['tooLong']>): DataError {
   return new DataError(`${length} tokens by its text alone; maxLength is ${maxLength}`, {
     hint: 'Raise `maxLength`, or set `overlong` of the collator to "drop" or "truncateText".',
@@ -122,14 +121,12 @@ async function forProbes(
   return count;
 }
 
-/** In how many samples something was found, and in which first. */
 interface Tally {
   count: number;
   samples: number;
   readonly first: string;
 }
 
-/** What was found in the samples, to be said once. */
 class Findings {
   readonly #looked: number;
   readonly #stopTokenIds: ReadonlySet<number> | undefined;

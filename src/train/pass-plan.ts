@@ -33,10 +33,8 @@ export interface PlanOptions {
   readonly autoMicroBatch: boolean;
 }
 
-/** What does not fit, at its smallest. */
 export interface Misfit {
   readonly neededBytes: number;
-  /** The largest pass. */
   readonly size: PackedSize;
   readonly samples: number;
 }

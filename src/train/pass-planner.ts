@@ -20,7 +20,6 @@ export class PassPlanner {
   readonly #engine: PlannerEngine;
   /** Bytes that a pass may take, learned from one that did not fit. */
   #ceiling = Number.POSITIVE_INFINITY;
-  /** The smallest micro-batch that was warned of. */
   #warnedMicroBatch = Number.POSITIVE_INFINITY;
 
   constructor(engine: PlannerEngine) {

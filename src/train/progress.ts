@@ -135,7 +135,6 @@ function formatLog(entry: Shown, totalSteps: number, secondsLeft: number, use: r
   ].join('  ');
 }
 
-/** Arithmetic, waiting for data, peak of memory. */
 function formatUse(entry: LogEntry): string[] {
   const { modelTflops, modelFlopsUtilization, dataWaitShare, peakMemoryBytes } = entry;
   const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;

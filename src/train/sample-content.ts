@@ -50,7 +50,6 @@ export function sampleOthers(example: TrainingExample): string {
 
 const SAMPLE_KEYS: ReadonlySet<string> = new Set([
   ...['messages', 'images', 'tools', 'prompt', 'completion', 'text'],
-  // A name for messages.
   'id',
 ]);
 

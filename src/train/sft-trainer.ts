@@ -77,13 +77,11 @@ export interface TrainOptions {
   readonly resumeFromCheckpoint?: string | boolean | undefined;
 }
 
-/** The data sets of the options, arrays made into ones. */
 interface TrainerDatasets {
   readonly trainDataset: Dataset<TrainingExample>;
   readonly evalDataset: Dataset<TrainingExample> | undefined;
 }
 
-/** Their names, and whether they must be given. */
 const TRAINER_OPTIONS = {
   model: true,
   config: false,

@@ -151,7 +151,6 @@ export class StepMetrics {
     return entry;
   }
 
-  /** Begins the first logging interval. */
   startClock(): void {
     this.#lastLog = performance.now();
   }

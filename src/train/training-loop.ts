@@ -46,7 +46,6 @@ interface TrainingLoopOptions {
   readonly warnings: readonly string[];
   readonly dataset: Dataset<TrainingExample>;
   readonly evalDataset: Dataset<TrainingExample> | undefined;
-  /** Over `dataset`. */
   readonly loader: DataLoader;
   /** Throws if the data is not fit to be trained on. Gives warnings for when the run has begun. */
   readonly checkData: (signal: AbortSignal) => Promise<readonly string[]>;
@@ -61,7 +60,6 @@ interface TrainingLoopOptions {
   readonly show: (event: TrainingEvent) => Promise<void>;
   /** Settles when no reader is, also after one has left. */
   readonly whenRead: (step: number) => Promise<void>;
-  /** Of the parameters that are trained. */
   readonly lease: ParameterLease;
 }
 
@@ -102,7 +100,6 @@ export class TrainingLoop {
     this.#trainable = options.model.trainable;
   }
 
-  /** Optimizer steps done. */
   get globalStep(): number {
     return this.#globalStep;
   }
@@ -164,7 +161,6 @@ export class TrainingLoop {
     return output;
   }
 
-  /** All that comes before the first step. */
   async #begin(resumeFrom: string | true | undefined): Promise<void> {
     const { model, config, sampler, dataset, signal, warnings } = this.#options;
     signal.throwIfAborted();
@@ -358,7 +354,6 @@ export class TrainingLoop {
     return this.#globalStep % resolveSteps(interval, this.#options.sampler.totalSteps) === 0;
   }
 
-  /** After the last step. */
   #isDue(strategy: SftConfig['saveStrategy'], interval: number): boolean {
     if (strategy === 'steps') return this.#isAtEnd || this.#isEvery(interval);
     return strategy === 'epoch' && (this.#isAtEnd || this.#endsEpoch);
@@ -375,7 +370,6 @@ export class TrainingLoop {
         const onBatch = () => this.#steps.requireSameParameters(step);
         result = await this.#options.evaluate(this.#options.signal, (message) => warnings.push(message), onBatch);
       } finally {
-        // Where it fails they may say why.
         for (const message of warnings) await this.#log.warn(step, message);
       }
       const best = isJudged ? this.#best : undefined;

@@ -10,7 +10,6 @@ import { countLabels } from './trainable-model.js';
 const LISTED = 5;
 
 export interface TrainingWindow {
-  /** Those that hold a sample. */
   readonly batches: readonly VlmBatch[];
   /** Labelled tokens as the loss counts them; at least 1. */
   readonly labelCount: number;
@@ -18,7 +17,6 @@ export interface TrainingWindow {
   readonly dropoutSlots: readonly number[];
   /** Real tokens, padding left out. */
   readonly tokens: number;
-  /** Names of all samples, for messages. */
   readonly sampleIds: readonly string[];
   /** Names of the samples from which nothing is learned, for messages. */
   readonly unlabelled: readonly string[];

@@ -27,7 +27,6 @@ export class BaseDigest {
   readonly #tensors = new Map<string, string>();
   #isWhole = true;
 
-  /** The source, whose bytes are looked at while they are read. */
   watch(source: WeightSource): { readonly source: WeightSource; readonly done: () => Promise<void> } {
     const { name, shape, dtype, byteLength, scale } = source;
     const width = DTYPE_BYTES[dtype];

@@ -36,7 +36,6 @@ export class Forward {
     return this.#modules.linear.map(({ lora }) => lora);
   }
 
-  /** Drops the scratch. */
   clear(): void {
     this.#patches = new Float32Array(0);
   }

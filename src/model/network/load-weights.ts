@@ -75,7 +75,6 @@ export async function loadWeights(
   return weights;
 }
 
-/** An engine may throw at once. */
 async function load(
   engine: Pick<Engine, 'loadWeight'>,
   source: WeightSource,
@@ -87,7 +86,6 @@ async function load(
   return weight;
 }
 
-/** The tensors as engines see them. */
 function checkedSources(provider: WeightProvider, wanted: readonly WantedWeight[]): WeightSource[] {
   const faults: string[] = [];
   const sources: WeightSource[] = [];

@@ -68,7 +68,6 @@ export interface ModelModules {
   readonly linear: readonly LinearModule[];
 }
 
-/** What a module needs of the checkpoint. */
 type Take = (wanted: WantedWeight) => Weight;
 
 /** Puts modules together from the weights that `take` gives. */

@@ -82,7 +82,6 @@ export class PassCosts {
         projectorSaved += inputs[i]! * b + lowRank([module], inputs[i]!, storage);
         needs = true;
       }
-      // The activation's input.
       if (i === 1 && needs) projectorSaved += text.hiddenSize * b;
     }
     this.#projectorSaved = projectorSaved;
@@ -94,7 +93,6 @@ export class PassCosts {
     this.#text = layersCosts(modules.textLayers, widths, storage, needs).costs;
   }
 
-  /** Layers of each tower. */
   get layers(): RecomputedLayers {
     return { vision: this.#vision.length, text: this.#text.length };
   }
