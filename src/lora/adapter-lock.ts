@@ -40,7 +40,7 @@ export async function whileWriting<T>(
   };
   try {
     return await work(requireOwned).catch(async (error) => {
-      // Its new owner has removed what was being written: that it has one is the better reason.
+      // A new owner has removed what was being written: report that instead.
       await requireOwned();
       throw error;
     });

@@ -143,7 +143,7 @@ function givenValue(
   const value = values.get(name);
   const size = shape[0]! * shape[1]!;
   if (value?.length === size) return value;
-  throw new ConfigError(`values: "${name}" [${shape}] needs ${size} numbers, got ${value ? value.length : 'none'}`);
+  throw new ConfigError(`values: "${name}" [${shape}] needs ${size} values, got ${value ? value.length : 'none'}`);
 }
 
 function initialA(module: LinearModule, r: number, init: LoraConfig['initLoraWeights'], seed: number): Float32Array {

@@ -108,13 +108,9 @@ const loraConfigSchema = z
 const MAX_SCALE = 1e6;
 const MIN_SCALE = 1e-9;
 
-function scaleFaults(options: {
-  readonly r: number;
-  readonly alpha: number;
-  readonly useRslora: boolean;
-  readonly rankPattern: Readonly<Record<string, number>>;
-  readonly alphaPattern: Readonly<Record<string, number>>;
-}): [path: 'alpha' | 'alphaPattern', message: string][] {
+function scaleFaults(
+  options: Pick<LoraConfig, 'r' | 'alpha' | 'useRslora' | 'rankPattern' | 'alphaPattern'>,
+): [path: 'alpha' | 'alphaPattern', message: string][] {
   const ranks = [options.r, ...Object.values(options.rankPattern)];
   const fault = (alpha: number, name: string): string | undefined => {
     const rank = ranks.find((r) => {

@@ -122,7 +122,7 @@ async function readFiles(
         spelling,
       ));
     } catch (cause) {
-      // Rules for another model match nothing; the keys tell which model it is.
+      // Rules for another model match nothing; the keys show which model it is.
       const known = new Set(adaptable.map(({ name }) => name));
       const others = [...file.tensors.keys()].filter((key) => !known.has(parseAdapterTensorName(key)?.module ?? ''));
       const explained = explainKeys(others, file.tensors.size, known, origin.baseModelNameOrPath);
@@ -178,7 +178,7 @@ async function readFiles(
       const key = keys.get(name)!;
       const array = await file.readFloat32(key);
       const bad = await findNotFinite(array);
-      if (bad >= 0) faults.push(`${key}: element ${bad} is ${array[bad]}, no finite number`);
+      if (bad >= 0) faults.push(`${key}: element ${bad} is ${array[bad]}, which is not finite`);
       values.set(name, array);
     }
     if (faults.length > 0) throw badTensors(path, faults, count, NOT_FINITE);

@@ -17,7 +17,7 @@ import {
 
 export { isAllLinear, matchingPattern } from './peft-rules.js';
 
-/** `vision` is everything that turns pictures into tokens: the vision tower and the projector. */
+/** `vision` is everything that turns images into tokens: the vision tower and the projector. */
 export type Towers = 'both' | 'language' | 'vision';
 
 interface TargetRules extends PeftRules {

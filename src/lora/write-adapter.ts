@@ -170,20 +170,11 @@ async function writeValues(
   }
 }
 
-interface WrittenBase {
-  readonly name: string | null;
-  readonly revision: string | null;
-}
-
 /** What was said, else where the model came from, else what the adapter's own files said. */
 async function baseToWrite(
   { model, origin }: LoraAdapter,
-  options: {
-    baseModelNameOrPath?: string | undefined;
-    revision?: string | undefined;
-    onWarning?: SaveAdapterOptions['onWarning'];
-  },
-): Promise<WrittenBase> {
+  options: SaveAdapterOptions,
+): Promise<{ readonly name: string | null; readonly revision: string | null }> {
   if (options.baseModelNameOrPath !== undefined) {
     return { name: options.baseModelNameOrPath, revision: options.revision ?? null };
   }
@@ -199,7 +190,10 @@ async function baseToWrite(
   return { name: name ?? null, revision: options.revision ?? revision ?? null };
 }
 
-function peftConfig(adapter: LoraAdapter, { name, revision }: WrittenBase): Record<string, unknown> {
+function peftConfig(
+  adapter: LoraAdapter,
+  { name, revision }: Awaited<ReturnType<typeof baseToWrite>>,
+): Record<string, unknown> {
   const matched = adapter.modules.map(({ module }) => module.name);
   const all = adapter.model.linearModules.map((module) => module.name);
   return { ...adapter.config.toPeft(name), ...peftTargets(adapter.config, matched, all), revision };

@@ -1,4 +1,4 @@
-/** A checkpoint folder in the published layout, opened: the model, and what turns pictures and text into its input. */
+/** A checkpoint folder in the published layout, opened: the model, and what turns images and text into its input. */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkNames, requirePath } from '../config.js';
@@ -30,7 +30,7 @@ export interface LoadOptions {
   onNotice?: ((line: string) => void) | undefined;
 }
 
-/** What turns pictures and text into the input of a model, as its checkpoint says. */
+/** What turns images and text into the input of a model, as its checkpoint says. */
 export interface ModelProcessor {
   /** From tokenizer.json and the configuration beside it. */
   readonly tokenizer: MinistralTokenizer;
@@ -163,12 +163,10 @@ export async function loadImageProcessor(dir: string, optional = false): Promise
   if (nested) return ImageProcessor.fromConfig(processor);
   if (preprocessor !== undefined) return ImageProcessor.fromConfig(preprocessor, { processorConfig: processor });
   if (optional) return undefined;
-  throw new CheckpointError(
-    `${dir} has no processor_config.json with an image_processor, and no preprocessor_config.json`,
-    {
-      hint: 'these files say how pictures are resized and normalised; copy them from the original checkpoint',
-    },
-  );
+  const missing = 'no processor_config.json with an image_processor, and no preprocessor_config.json';
+  throw new CheckpointError(`${dir} has ${missing}`, {
+    hint: 'these files say how images are resized and normalised; copy them from the original checkpoint',
+  });
 }
 
 async function readOptionalJson(path: string): Promise<unknown> {

@@ -17,7 +17,7 @@ const PREFIXES: readonly (readonly [string, string])[] = [
 
 const ADAPTER_PREFIX = 'base_model.model.';
 
-/** The parts of the model that adapters tell apart. */
+/** The parts of the model that adapters distinguish. */
 export type ModelPart = 'language' | 'vision' | 'projector' | 'other';
 
 /** A tensor's or module's name in transformers' memory, from either spelling. */

@@ -81,9 +81,9 @@ export function beat(path: string, token: string, count: number): string | undef
 }
 
 /**
- * Makes a lock again that is gone.
+ * Restores a lock that is gone.
  * @param temporary a free name beside it
- * @returns whether nobody else has it: it is there again, or cannot be made, as on a full disk or without its folder
+ * @returns whether nobody else has it: it is restored, or cannot be made, as on a full disk or without its folder
  */
 export function writeAgain(path: string, text: string, temporary: string): boolean {
   // A lock that is seen to be empty would be taken for another's.

@@ -24,7 +24,7 @@ export async function createLock(path: string, owner: LockOwner): Promise<boolea
       return true;
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      // A server's answer may get lost, and the call be repeated: then the file is there, and is its own.
+      // A server's answer may get lost, and the call be repeated: then the file exists, and is its own.
       if (code === 'EEXIST') return (await lookAtLock(path))?.owner?.token === owner.token;
       if (code === 'ENOENT') throw error;
     }

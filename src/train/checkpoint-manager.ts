@@ -76,10 +76,6 @@ export class CheckpointManager {
     return join(this.#run.config.outputDir, checkpointName(step));
   }
 
-  tidy(): Promise<void> {
-    return tidyCheckpointFolders(this.#run.config.outputDir, true);
-  }
-
   /**
    * Reads the checkpoint to go on from.
    * @param from its folder, or true for the newest in the output folder that can be read
@@ -162,8 +158,8 @@ export class CheckpointManager {
     tracker.lost(other === undefined ? undefined : { ...saved!, checkpoint: other });
     const why = faults.length > 0 ? ` (${faults.join('; ')})` : '';
     const instead = tracker.best
-      ? `; the best that is left is step ${tracker.best.step}, ${tracker.best.metric} ${tracker.best.value}`
-      : '; the best is told anew from here';
+      ? `; the best of the others is step ${tracker.best.step}, ${tracker.best.metric} ${tracker.best.value}`
+      : '; the best is chosen anew from here';
     return [`the checkpoint of the best step so far, ${before.step}, is gone${why}${instead}`, ...warnings];
   }
 

@@ -61,7 +61,6 @@ export async function writeCheckpoint(
       const underWay: Promise<unknown>[] = [];
       try {
         await writeAdapter?.(folder);
-        // Digested while the next file is written.
         await seal.begin();
         await writeArrays(path, arrays);
         // To flush a file is to wait for the disk: time to read it back and to digest it.
@@ -172,7 +171,7 @@ async function readSound(
   const state = await readState(path, findings);
   const warnings = [...findings.warnings];
   if (!findings.hasManifest) {
-    warnings.push(`${path} was written by an earlier version, without digests: whether it is damaged cannot be told`);
+    warnings.push(`${path} was written by an earlier version, without digests: whether it is damaged is not known`);
   }
   return { state, warnings };
 }
@@ -211,9 +210,8 @@ interface JudgedStep {
 }
 
 /**
- * The trainable parameters of the checkpoint of an evaluated step: [size]. Other files of it may be damaged: `warnings`
- * tell.
- * @throws CheckpointError if what they are in is damaged or cannot be read, if they are another number or not finite, or
+ * The trainable parameters of the checkpoint of an evaluated step: [size]. `warnings` name other files that are damaged.
+ * @throws CheckpointError if what they are in is damaged or cannot be read, if their count is another or one is not finite, or
  *   if the checkpoint is another one than that of the step
  */
 export async function readCheckpointParameters(
@@ -264,7 +262,7 @@ async function readParameters(file: SafetensorsFile, size: number): Promise<Floa
   }
   const bad = await findNotFinite(parameters);
   if (bad < 0) return parameters;
-  throw new CheckpointError(`${file.path}: parameter ${bad} is ${parameters[bad]}, no finite number`, {
+  throw new CheckpointError(`${file.path}: parameter ${bad} is ${parameters[bad]}, which is not finite`, {
     hint: 'The training had diverged, or the file is damaged; resume from an earlier checkpoint.',
     details: { path: file.path },
   });

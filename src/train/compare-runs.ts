@@ -1,10 +1,12 @@
 /** In what a saved run and the present one differ: what a resume may change, and what to do about the rest. */
+import type { Collator } from '../data/data-loader.js';
 import { firstLines } from '../messages/short-list.js';
 import { showValue } from '../messages/show-value.js';
 import { judgeOf } from './best-model.js';
 import type { RunIdentity, TrainerState } from './checkpoint-state.js';
 import { compareDatasets } from './dataset-fingerprint.js';
 import { parseSftConfig, RESUME_MAY_CHANGE, type SftConfig } from './sft-config.js';
+import type { TrainableModel } from './trainable-model.js';
 
 type Settings = Readonly<Record<string, unknown>>;
 
@@ -14,31 +16,24 @@ const MAX_LISTED = 20;
 const BASE_MODEL = 'model.base';
 const TOKENIZER = 'collator.tokenizer';
 
-/** What of a model and a collator decides a run, beside what they call their settings. */
-interface RunParts {
-  readonly model: {
-    readonly baseModel?: Readonly<Record<string, string>> | undefined;
-    readonly nameOrPath?: string | undefined;
-  };
-  readonly tokenizerDigest: string | undefined;
-}
-
-/** The settings of a run with the digests of its base model and its tokenizer. */
-export function settingsWithParts(
-  settings: Settings,
-  { model: { baseModel, nameOrPath }, tokenizerDigest }: RunParts,
-): Settings {
+/** What decides a run besides its configuration and its data, by whose it is: settings, base model, tokenizer. */
+export function runSettings(model: TrainableModel, collator: Collator): Settings {
+  const { baseModel, nameOrPath } = model;
+  const owners = { model: model.trainingSettings, collator: collator.settings };
+  const named = Object.entries(owners).flatMap(([owner, settings]) =>
+    Object.entries(settings ?? {}).map(([name, value]) => [`${owner}.${name}`, value] as const),
+  );
   return {
-    ...settings,
+    ...Object.fromEntries(named),
     ...(baseModel && { [BASE_MODEL]: { ...baseModel, ...(nameOrPath !== undefined && { name: nameOrPath }) } }),
-    ...(tokenizerDigest !== undefined && { [TOKENIZER]: tokenizerDigest }),
+    ...(collator.tokenizerDigest !== undefined && { [TOKENIZER]: collator.tokenizerDigest }),
   };
 }
 
 /** Everything in which a saved run and the present one differ. */
 export function compareRuns(saved: TrainerState, now: RunIdentity): Difference[] {
   const differences: Difference[] = [
-    // What an earlier version did not know it did as the default has it.
+    // Earlier versions acted by the defaults of options that they did not have.
     ...compareSettings(comparable({ ...parseSftConfig(), ...saved.config }), comparable(now.config), RESUME_MAY_CHANGE),
     ...compareSettings(
       saved.settings ?? {},
@@ -54,7 +49,7 @@ export function compareRuns(saved: TrainerState, now: RunIdentity): Difference[]
   return differences;
 }
 
-/** Other evaluations than before where they decide nothing: worth a warning, as their losses stand in one log. */
+/** Other evaluations than before where they decide nothing: worth a warning, as their losses are in one log. */
 export function evaluationWarnings(saved: TrainerState, now: RunIdentity): string[] {
   if (saved.best && compareJudges(saved, now).length > 0) return [];
   const [was, is] = [saved.evalDataset, now.evalDataset];
@@ -123,10 +118,10 @@ function compareJudges(saved: TrainerState, now: RunIdentity): Difference[] {
   const [before, after] = [saved.best, judge].map(({ metric, greaterIsBetter }) => {
     return `${metric} (${greaterIsBetter ? 'greater' : 'less'} is better)`;
   });
-  if (before !== after) texts.push(`the best model was told by ${before}, now by ${after}`);
+  if (before !== after) texts.push(`the best model was chosen by ${before}, now by ${after}`);
   const [was, is] = [saved.evalDataset, now.evalDataset];
   const change = was && is && compareDatasets(was, is);
-  if (change) texts.push(`the evaluation set, which tells the best model, ${change}`);
+  if (change) texts.push(`the evaluation set, which decides the best model, ${change}`);
   return texts.map((text) => ({ of: 'best model', text }));
 }
 
@@ -192,7 +187,7 @@ export function wayOn(differences: readonly Difference[]): string {
   if (isOf('tokenizer')) lines.push('The tokenizer: give the one that the checkpoint was trained with.');
   if (isOf('adapter')) lines.push('The adapter: apply it with the configuration as it was.');
   if (isOf('best model')) {
-    lines.push('How the best is told: as it was, or without `loadBestModelAtEnd` and whatever else asks for a best.');
+    lines.push('How the best is chosen: as it was, or without `loadBestModelAtEnd` and whatever else asks for a best.');
   }
   lines.push(
     'Or begin a new run with what was learned: loadAdapter(checkpoint, model), then train() without ' +

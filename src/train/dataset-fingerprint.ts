@@ -183,14 +183,14 @@ export function compareDatasets(before: DatasetFingerprint, now: DatasetFingerpr
     const { digests } = now;
     const changed = digests.flatMap((digest, block) => (digest === before.digests[block] ? [] : [block]));
     const where = placed(changed, digests.length, Math.min(PROBES, length), length);
-    return where && `has other texts or picture files than before, ${where}`;
+    return where && `has other texts or image files than before, ${where}`;
   }
   const count = now.looked ?? length;
   const blocks = Math.min(BLOCKS, count);
   const texts = changedBlocks(before.texts, now.texts);
   const differences: string[] = [];
   for (const [what, changed] of [
-    ['other texts or picture files than before', texts],
+    ['other texts or image files than before', texts],
     ['image files with other contents than before (or another `bitDepth`)', changedBlocks(before.images, now.images)],
     ['other images in memory than before', changedBlocks(before.pixels, now.pixels)],
     ['other values beside its messages than before', changedBlocks(before.others, now.others)],

@@ -20,7 +20,7 @@ type HistoryLine =
   | { type: 'start'; step: number; totalSteps: number; time: string };
 
 /** Writes `start`, `log` and `evaluate` events to `train-log.jsonl` in a folder; never removes a line. */
-class TrainHistory {
+export class TrainHistory {
   readonly path: string;
   readonly #outputDir: string;
   /** Whether the file may end within a line: a killed process or a full disk cut one off, which would swallow the next. */

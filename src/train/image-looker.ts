@@ -11,7 +11,7 @@ const DECODED_FILES = 16;
 /** Samples that are made a second time where their images are not files: they may be drawn anew each time. */
 const MADE_TWICE = 8;
 
-/** Digests of the images of one sample, in their order; null where there is nothing of the kind. */
+/** Digests of the images of one sample, in their order; null for none of the kind. */
 export interface ImageDigests {
   /** Of files, and of encoded images that came in the rows of a file. */
   readonly files: (string | null)[];

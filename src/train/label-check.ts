@@ -1,4 +1,4 @@
-/** Before a run: is there something to learn in every sample? Found out late, it costs the hours before. */
+/** Before a run: does every sample hold something to learn? Found out late, it costs the hours before. */
 
 import { eventLoopTurn } from '../async/event-loop.js';
 import { orAborted } from '../async/or-aborted.js';
@@ -17,7 +17,7 @@ const LISTED = 10;
 const PER_TURN = 64;
 
 /**
- * Asks the collator, if it can tell from the text alone, whether each sample has a label, and what else of the samples
+ * Asks the collator, if it can say from the text alone, whether each sample has a label, and what else of the samples
  * should be known before the first step.
  * @param stopTokenIds the tokens that stop generation, where they are known
  * @returns warnings, one line each
@@ -172,7 +172,7 @@ class Findings {
     const lines: string[] = [];
     for (const [what, { samples, first }] of this.#tooLong) {
       lines.push(
-        `${samples} of ${this.#looked} samples are longer than ${what} (first: ${first}), told by their text alone`,
+        `${samples} of ${this.#looked} samples are longer than ${what} (first: ${first}), by their text alone`,
       );
     }
     for (const [reason, found] of this.#open) {

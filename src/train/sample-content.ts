@@ -53,7 +53,7 @@ const SAMPLE_KEYS: ReadonlySet<string> = new Set([
   'id',
 ]);
 
-/** Every value, arrays of numbers by their digest. */
+/** Every value, typed arrays by their digest. */
 function wholeText(value: unknown): string {
   try {
     return (

@@ -17,7 +17,7 @@ import { Progress } from './progress.js';
 import { Sampler } from './sampler.js';
 import { parseSftConfig, type SftConfig, type SftConfigInput, sftConfigSchema } from './sft-config.js';
 import type { TrainableModel } from './trainable-model.js';
-import { asDataset, checkMetrics, checkTrainerOptions, runWarnings } from './trainer-parts.js';
+import { asDataset, checkMetrics, checkTrainerOptions } from './trainer-parts.js';
 import { TrainingLoop } from './training-loop.js';
 import { type RunControl, TrainingRun } from './training-run.js';
 import { describeSkipped } from './training-window.js';
@@ -215,9 +215,6 @@ export class SftTrainer {
         model,
         config,
         sampler: this.#sampler,
-        warnings: runWarnings(config, this.#sampler),
-        settings: namedSettings(this.#options),
-        tokenizerDigest: this.#options.collator.tokenizerDigest,
         dataset: this.#options.trainDataset,
         evalDataset: this.#options.evalDataset,
         loader: this.#loader(this.#options.trainDataset),
@@ -291,14 +288,4 @@ export class SftTrainer {
     const prefetch = dataloaderPrefetch ?? Math.max(2, 2 * gradientAccumulationSteps);
     return new DataLoader({ dataset, collator: this.#options.collator, prefetch });
   }
-}
-
-/** What decides a run besides its configuration and its data, by whose it is. */
-function namedSettings({ model, collator }: Pick<SftTrainerOptions, 'model' | 'collator'>): Record<string, unknown> {
-  const owners = { model: model.trainingSettings, collator: collator.settings };
-  return Object.fromEntries(
-    Object.entries(owners).flatMap(([owner, settings]) =>
-      Object.entries(settings ?? {}).map(([name, value]) => [`${owner}.${name}`, value] as const),
-    ),
-  );
 }

@@ -22,7 +22,7 @@ const isDataset = (value: unknown): value is Dataset<unknown> => isKind(value, '
 const isImageFolder = (value: unknown): boolean => !isDataset(value) && isKind(value, 'imageFolder');
 
 /**
- * Everything but the data sets, as far as it is there: missing and unknown names are others' to tell.
+ * Checks everything but the data sets, as far as given; others report missing and unknown names.
  * @param configNames options that belong into `config`
  * @throws ConfigError
  */

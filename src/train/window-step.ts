@@ -19,7 +19,7 @@ import { optimizerKind, type SftConfig } from './sft-config.js';
 import type { AccumulateOptions, PassSummary, TrainableModel } from './trainable-model.js';
 import type { TrainingWindow } from './training-window.js';
 
-/** Milliseconds that an engine's own end is waited for when the run was told to stop. */
+/** Milliseconds that an engine's own end is waited for when the run is to stop. */
 export const MODEL_GRACE = 1_000;
 
 /** By model: they remember what turned out too large. */

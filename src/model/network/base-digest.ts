@@ -28,7 +28,7 @@ export class BaseDigest {
   #isWhole = true;
 
   watch(source: WeightSource): { readonly source: WeightSource; readonly done: () => Promise<void> } {
-    const { name, shape, dtype, byteLength, scale } = source;
+    const { name, shape, dtype, byteLength } = source;
     const width = DTYPE_BYTES[dtype];
     const pieces = piecesOf(byteLength / width, width);
     const seen = pieces.map(({ bytes }) => new Uint8Array(bytes.length));
@@ -48,24 +48,15 @@ export class BaseDigest {
         this.#isWhole = false;
         return;
       }
-      this.#tensors.set(
-        name,
-        await digest().catch(() => {
-          this.#isWhole = false;
-          return '';
-        }),
-      );
+      try {
+        this.#tensors.set(name, await digest());
+      } catch {
+        this.#isWhole = false;
+      }
     };
     const digest = async (): Promise<string> => {
       const hash = createHash('sha256').update(JSON.stringify(shape));
-      const stored = heldSource({
-        name,
-        shape,
-        dtype,
-        byteLength,
-        scale,
-        read: (target, offset) => copy(pieces, target, offset),
-      });
+      const stored = dequantizedSource({ ...source, read: (target, offset) => copy(pieces, target, offset) });
       const held = DTYPE_BYTES[stored.dtype];
       for (const { from, bytes } of pieces) {
         const values = new Uint8Array((bytes.length / width) * held);
@@ -117,8 +108,6 @@ async function copy(pieces: readonly Piece[], target: Uint8Array, offset = 0): P
   const piece = pieces.find(({ from, bytes }) => from <= offset && offset + target.length <= from + bytes.length)!;
   target.set(piece.bytes.subarray(offset - piece.from, offset - piece.from + target.length));
 }
-
-const heldSource = (source: WeightSource): WeightSource & { readonly dtype: DType } => dequantizedSource(source);
 
 function widened(bytes: Uint8Array, dtype: DType): Float32Array {
   const { buffer } = bytes as Uint8Array<ArrayBuffer>;

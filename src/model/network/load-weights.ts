@@ -14,7 +14,7 @@ import type { BaseDigest } from './base-digest.js';
 export interface WeightProvider {
   /** Whether there is such a tensor. */
   has(name: string): boolean;
-  /** Called once for each wanted tensor that is there. @throws CheckpointError, listed with the other faults */
+  /** Called once for each wanted tensor that exists. @throws CheckpointError, listed with the other faults */
   source(name: string): WeightSource;
   /** Names in the order in which they are best read. Default: the model's order. */
   readonly order?: Iterable<string> | undefined;

@@ -1,9 +1,7 @@
 /**
- * What a packed pass takes: bytes at its peak, and time for what is chosen about it; and what a training step computes.
- *
- * Counted from the shapes, not measured on the first pass: a plan is then a pure function of window and budget, so a
- * resumed run plans as the one that never stopped. The engine names how it keeps things (`Engine.storage`), the model
- * what it computes; neither knows the other. Tests hold the figures against the engines' own books.
+ * Costs of a packed pass: peak bytes, and time of what is chosen about it; and the operations of a training step. Counted
+ * from shapes, not measured: a plan is then a pure function of window and budget, the same after a resume. The engine
+ * says how it stores tensors (`Engine.storage`); tests compare the figures with the engines' own counts.
  */
 import type { PackedSize } from '../../batch/packed-window.js';
 import type { StorageCosts } from '../../engine/engine.js';
@@ -193,7 +191,7 @@ function tower(layers: readonly LayerCosts[], recomputed: number) {
     /** Kept by the last layer: part of its forward run. */
     last: last && !isRecomputed ? last.saved : 0,
     forward: most(({ forward }) => forward),
-    // Backward begins with everything kept; where no layer is kept whole, the first one is made again on top.
+    // Backward begins with everything kept; where no layer is kept whole, the first one is recomputed on top.
     backward: most(({ backward }) => backward) + (isRecomputed ? most(({ saved }) => saved) : 0),
   };
 }
