@@ -41,17 +41,13 @@ interface AdapterHolder {
   remove(adapter: LoraAdapter): void;
 }
 
-interface LoraAdapterParts {
-  readonly name: string;
-  readonly config: LoraConfig;
-  readonly model: LoraHost;
+type LoraAdapterParts = Pick<
+  LoraAdapter,
+  'name' | 'config' | 'model' | 'parameters' | 'modules' | 'warnings' | 'origin'
+> & {
   readonly slots: AdapterHolder;
-  readonly parameters: ParameterSet;
-  readonly modules: readonly LoraModule[];
   readonly weights: readonly LoraWeights[];
-  readonly warnings: readonly string[];
-  readonly origin: AdapterOrigin;
-}
+};
 
 /** An adapter that sits on a model. */
 export class LoraAdapter {

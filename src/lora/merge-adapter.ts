@@ -1,7 +1,6 @@
 /**
- * Merges an adapter into its base checkpoint: W + scale · B·A, computed in float32 and rounded once to the dtype in
- * which W is stored. Works tensor by tensor, so a model of any size needs little memory. Of an FP8 checkpoint comes a
- * bfloat16 one.
+ * Merges an adapter into its base checkpoint, tensor by tensor: W + scale · B·A, computed in float32 and rounded once to
+ * the dtype of W; an FP8 checkpoint becomes bfloat16.
  */
 import { copyFile, readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';

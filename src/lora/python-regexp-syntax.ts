@@ -21,8 +21,7 @@ type Width = readonly [number, number];
 
 type PlaceTest = (text: readonly number[], at: number) => boolean;
 
-export type Piece = { readonly width: Width } & // `literal` is equal for equal literals.
-(
+export type Piece = { readonly width: Width } & ( // `literal` is equal for equal literals.
   | { readonly kind: 'character'; readonly test: CharacterTest; readonly literal?: string }
   | { readonly kind: 'place'; readonly test: PlaceTest }
   | { readonly kind: 'sequence'; readonly pieces: readonly Piece[] }

@@ -74,9 +74,7 @@ export async function saveAdapter(
 }
 
 /**
- * Writes the adapter with these values [parameters.size] into a checkpoint's folder. One that somebody has written there
- * already stays.
- * @param maker of the batches that it was trained on: its chat template goes beside the adapter, where it has one
+ * As `WriteAdapter`, with these values [parameters.size].
  * @throws as {@link saveAdapter}
  */
 export async function writeIntoCheckpoint(

@@ -145,28 +145,26 @@ export async function loadProcessor(dir: string): Promise<ModelProcessor> {
   requirePath(dir, 'loadProcessor');
   const [tokenizer, imageProcessor, chatTemplate] = await Promise.all([
     MinistralTokenizer.fromFolder(dir),
-    loadImageProcessor(dir),
+    findImageProcessor(dir),
     ChatTemplate.findInFolder(dir),
   ]);
-  return { tokenizer, imageProcessor, chatTemplate };
+  if (imageProcessor) return { tokenizer, imageProcessor, chatTemplate };
+  const missing = 'no processor_config.json with an image_processor, and no preprocessor_config.json';
+  throw new CheckpointError(`${dir} has ${missing}`, {
+    hint: 'these files say how images are resized and normalised; copy them from the original checkpoint',
+  });
 }
 
-/** processor_config.json, in older checkpoints preprocessor_config.json with or without the other beside it. */
-export async function loadImageProcessor(dir: string): Promise<ImageProcessor>;
-/** @param optional undefined in place of an error where the folder has none */
-export async function loadImageProcessor(dir: string, optional: boolean): Promise<ImageProcessor | undefined>;
-export async function loadImageProcessor(dir: string, optional = false): Promise<ImageProcessor | undefined> {
+/** From processor_config.json, in older checkpoints preprocessor_config.json with or without it; undefined without either. */
+export async function findImageProcessor(dir: string): Promise<ImageProcessor | undefined> {
   const [processor, preprocessor] = await Promise.all(
     ['processor_config.json', 'preprocessor_config.json'].map((name) => readOptionalJson(join(dir, name))),
   );
   const nested = typeof processor === 'object' && processor !== null && 'image_processor' in processor;
   if (nested) return ImageProcessor.fromConfig(processor);
-  if (preprocessor !== undefined) return ImageProcessor.fromConfig(preprocessor, { processorConfig: processor });
-  if (optional) return undefined;
-  const missing = 'no processor_config.json with an image_processor, and no preprocessor_config.json';
-  throw new CheckpointError(`${dir} has ${missing}`, {
-    hint: 'these files say how images are resized and normalised; copy them from the original checkpoint',
-  });
+  return preprocessor === undefined
+    ? undefined
+    : ImageProcessor.fromConfig(preprocessor, { processorConfig: processor });
 }
 
 async function readOptionalJson(path: string): Promise<unknown> {

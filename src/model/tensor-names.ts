@@ -1,7 +1,6 @@
 /**
- * The one place that knows the names of checkpoint tensors. Published files use the older spelling of transformers
- * (`language_model.model.…`), its memory since 4.52 another (`model.language_model.…`); readers accept both. Inside
- * this package a tensor or module goes by its name in memory.
+ * Names of checkpoint tensors. Published files use the older spelling of transformers (`language_model.model.…`), its
+ * memory since 4.52 another (`model.language_model.…`), as does this package; readers accept both.
  */
 
 import { CheckpointError } from '../errors.js';

@@ -21,8 +21,8 @@ import { isLocalName } from '../lora/base-model.js';
 import { readAdapterConfig, requireSoundWeights } from '../lora/read-adapter.js';
 import { warningLine } from '../messages/one-line.js';
 import {
+  findImageProcessor,
   loadFrom,
-  loadImageProcessor,
   loadProcessor,
   type ModelProcessor,
   requireEngine,
@@ -210,23 +210,20 @@ function originOf(
 }
 
 /** The parts of a processor that an adapter's folder holds. @throws as `loadProcessor` */
-async function ownProcessor(folder: string): Promise<Partial<ModelProcessor>> {
-  const names = new Set(await readdir(folder).catch((): string[] => []));
-  const hasImageProcessor = names.has('preprocessor_config.json') || names.has('processor_config.json');
+async function ownProcessor(
+  folder: string,
+): Promise<{ readonly [K in keyof ModelProcessor]: ModelProcessor[K] | undefined }> {
+  const hasTokenizer = await exists(join(folder, 'tokenizer.json'));
   const [tokenizer, imageProcessor, chatTemplate] = await Promise.all([
-    names.has('tokenizer.json') ? MinistralTokenizer.fromFolder(folder) : undefined,
-    hasImageProcessor ? loadImageProcessor(folder, true) : undefined,
+    hasTokenizer ? MinistralTokenizer.fromFolder(folder) : undefined,
+    findImageProcessor(folder),
     ChatTemplate.findInFolder(folder),
   ]);
-  return {
-    ...(tokenizer && { tokenizer }),
-    ...(imageProcessor && { imageProcessor }),
-    ...(chatTemplate && { chatTemplate }),
-  };
+  return { tokenizer, imageProcessor, chatTemplate };
 }
 
 /** The adapter's own parts win; its template speaks of the tokens of the tokenizer that is used. */
-function mergedProcessor(base: ModelProcessor, own: Partial<ModelProcessor>): ModelProcessor {
+function mergedProcessor(base: ModelProcessor, own: Awaited<ReturnType<typeof ownProcessor>>): ModelProcessor {
   const tokenizer = own.tokenizer ?? base.tokenizer;
   const imageProcessor = own.imageProcessor ?? base.imageProcessor;
   const template = own.chatTemplate ?? base.chatTemplate;

@@ -27,21 +27,22 @@ interface AdapterParts {
 export class AdapterWriter {
   /** For checkpoints. */
   readonly write: CheckpointAdapter;
-  #isSilent = false;
+  /** `saveAdapter` did not answer in time: from then on checkpoints are written without it. */
+  isSilent = false;
 
   constructor({ model, collator, saveAdapter, signal }: AdapterParts) {
     const { engine, trainable } = model;
     const writeOwn = model.writeAdapter?.bind(model);
     const save = async (directory: string): Promise<void> => {
       await afterAbort(saveAdapter!(directory), signal, ADAPTER_PATIENCE, () => {
-        this.#isSilent = true;
+        this.isSilent = true;
         const seconds = ADAPTER_PATIENCE / 1000;
         return new CheckpointError(`\`saveAdapter\` has not answered within ${seconds} s after the run was to stop`);
       });
     };
     this.write = async (folder, parameters, isCurrent) => {
-      if (saveAdapter && !this.#isSilent && isCurrent) await save(folder);
-      else if (saveAdapter && !this.#isSilent) {
+      if (saveAdapter && !this.isSilent && isCurrent) await save(folder);
+      else if (saveAdapter && !this.isSilent) {
         const current = await engine.readParameters(trainable);
         engine.writeParameters(trainable, parameters);
         try {
@@ -52,10 +53,5 @@ export class AdapterWriter {
       }
       await writeOwn?.(folder, parameters, collator);
     };
-  }
-
-  /** `saveAdapter` did not answer in time: from then on checkpoints are written without it. */
-  get isSilent(): boolean {
-    return this.#isSilent;
   }
 }

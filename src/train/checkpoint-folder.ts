@@ -89,8 +89,7 @@ export async function removeCheckpointFolder(path: string): Promise<void> {
 
 /**
  * Finishes what a dead process left half-done: a checkpoint that was being replaced gets its name back, half-written
- * and half-removed ones go. Whoever owns the folder is the only one who writes there, so that all that is half-done has
- * been left. A folder that a living run owns is not touched.
+ * and half-removed ones go. A folder that a living run owns is not touched.
  * @param isOwner the caller owns the folder; else it becomes its owner for the while
  */
 export async function tidyCheckpointFolders(outputDir: string, isOwner = false): Promise<void> {

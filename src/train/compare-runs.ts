@@ -168,31 +168,28 @@ interface Difference {
   readonly text: string;
 }
 
+/** What to do about a difference, by its kind; settings are named. */
+const WAY_ON: Readonly<Record<Exclude<Difference['of'], 'setting'>, string>> = {
+  'training set':
+    'The training set: the order of the samples follows from it, so give it as it was. A sample that is too long can be ' +
+    'left out by the collator (`overlong: "drop"` or "truncateText", or another `maxLength` or `longestEdge`), and an ' +
+    'unreadable image by `onBadImage: "skip"` of its folder: these may change.',
+  'base model': 'The base model: load the one that the checkpoint was trained on.',
+  tokenizer: 'The tokenizer: give the one that the checkpoint was trained with.',
+  adapter: 'The adapter: apply it with the configuration as it was.',
+  'best model': 'How the best is chosen: as it was, or without `loadBestModelAtEnd` and whatever else asks for a best.',
+};
+
 /** The way on from a checkpoint that is refused, for each kind of difference. */
 export function wayOn(differences: readonly Difference[]): string {
   const names = differences.flatMap(({ name }) => name ?? []);
-  const isOf = (what: Difference['of']) => differences.some((difference) => difference.of === what);
-  const lines: string[] = [];
-  if (names.length > 0) {
-    lines.push(`${names.map((name) => `\`${name}\``).join(', ')}: part of every step so far; set it back to go on.`);
-  }
-  if (isOf('training set')) {
-    lines.push(
-      'The training set: the order of the samples follows from it, so give it as it was. A sample that is too long can be ' +
-        'left out by the collator (`overlong: "drop"` or "truncateText", or another `maxLength` or `longestEdge`), and an ' +
-        'unreadable image by `onBadImage: "skip"` of its folder: these may change.',
-    );
-  }
-  if (isOf('base model')) lines.push('The base model: load the one that the checkpoint was trained on.');
-  if (isOf('tokenizer')) lines.push('The tokenizer: give the one that the checkpoint was trained with.');
-  if (isOf('adapter')) lines.push('The adapter: apply it with the configuration as it was.');
-  if (isOf('best model')) {
-    lines.push('How the best is chosen: as it was, or without `loadBestModelAtEnd` and whatever else asks for a best.');
-  }
-  lines.push(
+  const settings = names.map((name) => `\`${name}\``).join(', ');
+  const kinds = new Set<string>(differences.map((difference) => difference.of));
+  return [
+    ...(names.length > 0 ? [`${settings}: part of every step so far; set it back to go on.`] : []),
+    ...Object.entries(WAY_ON).flatMap(([kind, text]) => (kinds.has(kind) ? [text] : [])),
     'Or begin a new run with what was learned: loadAdapter(checkpoint, model), then train() without ' +
       '`resumeFromCheckpoint`, in another `outputDir`.',
     `A resume may change: ${[...RESUME_MAY_CHANGE, ...SETTINGS_MAY_CHANGE].join(', ')}.`,
-  );
-  return lines.join('\n    ');
+  ].join('\n    ');
 }

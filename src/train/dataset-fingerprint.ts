@@ -125,12 +125,12 @@ async function look(
   }
   return {
     length,
-    digests: old.end(),
+    digests: old.done,
     ...(count < length && { looked: count }),
-    ...(length > 0 && { texts: texts.end().join('') }),
-    ...(looker.hasFiles && { images: images.end().join('') }),
-    ...(looker.hasMade && { pixels: pixels.end().join('') }),
-    ...(hasOthers && !othersVary && { others: others.end().join('') }),
+    ...(length > 0 && { texts: texts.done.join('') }),
+    ...(looker.hasFiles && { images: images.done.join('') }),
+    ...(looker.hasMade && { pixels: pixels.done.join('') }),
+    ...(hasOthers && !othersVary && { others: others.done.join('') }),
   };
 }
 
@@ -141,9 +141,10 @@ class BlockDigests {
   readonly #count: number;
   readonly #blocks: number;
   readonly #digest: (hash: Hash) => string;
-  readonly #done: string[] = [];
+  readonly done: string[] = [];
   #hash = createHash('sha256');
-  #next = 0;
+  /** Texts so far. */
+  next = 0;
 
   constructor(count: number, most: number, digest: (hash: Hash) => string) {
     this.#count = count;
@@ -151,21 +152,12 @@ class BlockDigests {
     this.#digest = digest;
   }
 
-  /** Texts so far. */
-  get next(): number {
-    return this.#next;
-  }
-
   add(text: string): void {
     this.#hash.update(text);
-    this.#next++;
-    if (this.#next < firstOf(this.#done.length + 1, this.#blocks, this.#count)) return;
-    this.#done.push(this.#digest(this.#hash));
+    this.next++;
+    if (this.next < firstOf(this.done.length + 1, this.#blocks, this.#count)) return;
+    this.done.push(this.#digest(this.#hash));
     this.#hash = createHash('sha256');
-  }
-
-  end(): string[] {
-    return this.#done;
   }
 }
 

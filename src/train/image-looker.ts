@@ -34,7 +34,7 @@ export class ImageLooker {
   readonly #signal: AbortSignal | undefined;
   readonly #digester = new ImageDigester();
   #jobs: FileJob[] = [];
-  #hasFiles = false;
+  hasFiles = false;
   #hasMade = false;
   #varies = false;
 
@@ -42,10 +42,6 @@ export class ImageLooker {
   constructor(count: number, signal: AbortSignal | undefined) {
     this.#count = count;
     this.#signal = signal;
-  }
-
-  get hasFiles(): boolean {
-    return this.#hasFiles;
   }
 
   /** Whether there were images that are no files, the same each time. */
@@ -64,7 +60,7 @@ export class ImageLooker {
       digests.files.push(null);
       digests.made.push(inMemory(source, this.#digester));
       if (source.kind === 'file' || source.kind === 'handle') this.#jobs.push({ source, place, digests, at });
-      if (source.kind === 'file') this.#hasFiles = true;
+      if (source.kind === 'file') this.hasFiles = true;
       else if (source.kind !== 'none') this.#hasMade = true;
     }
     const isOwn = sources.some(({ kind }) => kind !== 'file' && kind !== 'none');
@@ -92,7 +88,7 @@ export class ImageLooker {
           if (!isFile && source.kind === 'handle') return;
           const bitDepth = source.kind === 'file' ? source.bitDepth : undefined;
           digests.files[at] = isFile ? await digestFile(file, ranges[i]!, bitDepth) : file;
-          this.#hasFiles = true;
+          this.hasFiles = true;
         }),
       );
       for (const { source, digests, at, place } of group) {

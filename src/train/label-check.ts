@@ -17,8 +17,7 @@ const LISTED = 10;
 const PER_TURN = 64;
 
 /**
- * Asks the collator, if it can say from the text alone, whether each sample has a label, and what else of the samples
- * should be known before the first step.
+ * Asks the collator, if it can say from the text alone, whether each sample has a label, and what else is worth a warning.
  * @param stopTokenIds the tokens that stop generation, where they are known
  * @returns warnings, one line each
  * @throws DataError naming the samples without a label, and what making or encoding a sample throws

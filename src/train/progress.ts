@@ -67,7 +67,7 @@ export class Progress {
         break;
       case 'loadBest':
         this.#line(
-          `took the best step, ${event.step} (${event.metric} ${event.value.toPrecision(5)}), from ${event.checkpoint}`,
+          `took the best step, ${event.step} (${event.metric} ${event.value.toPrecision(5)}), from ${event.checkpoint ?? 'memory'}`,
         );
         break;
       case 'warning':

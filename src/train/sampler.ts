@@ -52,10 +52,6 @@ export class Sampler {
     this.totalSteps = options.maxSteps > 0 ? options.maxSteps : Math.ceil(options.numTrainEpochs * this.stepsPerEpoch);
   }
 
-  epochOrder(epoch: number): number[] {
-    return Array.from(this.#order(epoch));
-  }
-
   #order(epoch: number): Uint32Array {
     let order = this.#orders.get(epoch);
     if (!order) {

@@ -220,30 +220,12 @@ export type SftConfig = z.output<typeof sftConfigSchema>;
  * where none has been. Listed here so that a new option is judged where it is written. Those of the collator:
  * `compare-runs.ts`.
  */
-export const RESUME_MAY_CHANGE: ReadonlySet<keyof SftConfig> = new Set([
-  'outputDir',
-  'perDeviceEvalBatchSize',
-  'dataloaderPrefetch',
-  'loggingSteps',
-  'loggingFirstStep',
-  'progress',
-  'evalStrategy',
-  'evalSteps',
-  'evalDelay',
-  'evalOnStart',
-  'saveStrategy',
-  'saveSteps',
-  'saveTotalLimit',
-  'loadBestModelAtEnd',
-  'metricForBestModel',
-  'greaterIsBetter',
-  'earlyStoppingPatience',
-  'earlyStoppingThreshold',
-  'onNonFiniteLoss',
-  'maxSkippedSteps',
-  'gradientCheckpointing',
-  'memoryBudget',
-  'autoMicroBatch',
+export const RESUME_MAY_CHANGE: ReadonlySet<string> = new Set<keyof SftConfig>([
+  ...(['outputDir', 'perDeviceEvalBatchSize', 'dataloaderPrefetch', 'loggingSteps', 'loggingFirstStep'] as const),
+  ...(['progress', 'evalStrategy', 'evalSteps', 'evalDelay', 'evalOnStart', 'saveStrategy', 'saveSteps'] as const),
+  ...(['saveTotalLimit', 'loadBestModelAtEnd', 'metricForBestModel', 'greaterIsBetter'] as const),
+  ...(['earlyStoppingPatience', 'earlyStoppingThreshold', 'onNonFiniteLoss', 'maxSkippedSteps'] as const),
+  ...(['gradientCheckpointing', 'memoryBudget', 'autoMicroBatch'] as const),
 ]);
 
 /**

@@ -77,11 +77,6 @@ export interface TrainOptions {
   readonly resumeFromCheckpoint?: string | boolean | undefined;
 }
 
-interface TrainerDatasets {
-  readonly trainDataset: Dataset<TrainingExample>;
-  readonly evalDataset: Dataset<TrainingExample> | undefined;
-}
-
 const TRAINER_OPTIONS = {
   model: true,
   config: false,
@@ -97,7 +92,10 @@ const TRAIN_OPTIONS = { signal: false, resumeFromCheckpoint: false } as const;
 export class SftTrainer {
   /** Every default filled in. */
   readonly config: SftConfig;
-  readonly #options: SftTrainerOptions & TrainerDatasets;
+  readonly #options: SftTrainerOptions & {
+    readonly trainDataset: Dataset<TrainingExample>;
+    readonly evalDataset: Dataset<TrainingExample> | undefined;
+  };
   /** As it was given, to be recognised. */
   readonly #givenEvalDataset: SftTrainerOptions['evalDataset'];
   readonly #sampler: Sampler;

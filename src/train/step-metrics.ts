@@ -9,12 +9,7 @@ type StepEvent = Extract<TrainingEvent, { type: 'step' }>;
 type WarningEvent = Extract<TrainingEvent, { type: 'warning' }>;
 
 /** An optimizer step that was given to the engine. */
-interface QueuedStep {
-  readonly step: number;
-  readonly epoch: number;
-  readonly learningRate: number;
-  readonly tokens: number;
-  readonly labels: number;
+interface QueuedStep extends Omit<StepEvent, 'type' | 'loss' | 'gradNorm'> {
   /** Operations that the model asks for; undefined if it does not count. */
   readonly flops?: number | undefined;
   readonly sampleIds: readonly string[];

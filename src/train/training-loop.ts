@@ -171,8 +171,8 @@ export class TrainingLoop {
       trainableParameters: model.trainable.size,
       step: this.#firstStep,
     });
-    for (const message of [...runWarnings(config, sampler), ...doubts, ...found])
-      await this.#log.warn(this.#firstStep, message);
+    const warnings = new Set([...runWarnings(config, sampler), ...doubts, ...found]);
+    for (const message of warnings) await this.#log.warn(this.#firstStep, message);
   }
 
   /** Makes the optimizer's state, or takes up that of a checkpoint. Gives warnings for when the run has begun. */

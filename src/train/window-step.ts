@@ -168,16 +168,12 @@ export class WindowStep {
   readonly #coverage = new GradientCoverage();
   /** Of the learning rates, where those of the parameters differ. */
   readonly #factors: readonly number[] | undefined;
-  #unanswered: Promise<unknown> | undefined;
+  /** What the engine is computing though nobody waits for it; settles with it, whatever the outcome. */
+  unanswered: Promise<unknown> | undefined;
 
   constructor(parts: StepParts) {
     this.#parts = parts;
     this.#factors = learningRateFactors(parts.trainable, parts.config.loraplusLrRatio);
-  }
-
-  /** What the engine is computing though nobody waits for it; settles with it, whatever it gives. */
-  get unanswered(): Promise<unknown> | undefined {
-    return this.#unanswered;
   }
 
   /**
@@ -239,9 +235,9 @@ export class WindowStep {
       const options = { labelCount, dropoutSeeds, labelSmoothing, neftuneNoiseAlpha, ...memory, signal, onWarning };
       const work = forwardBackward(model, packed, options);
       const answered = () => {
-        this.#unanswered = undefined;
+        this.unanswered = undefined;
       };
-      this.#unanswered = work.then(answered, answered);
+      this.unanswered = work.then(answered, answered);
       const loss = await afterAbort(work, signal, MODEL_GRACE);
       const changes = changesOf(trainable);
       try {

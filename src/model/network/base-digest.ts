@@ -1,7 +1,6 @@
 /**
- * Digests of a model's frozen weights, made of pieces of each tensor while an engine reads it: no byte is read for it
- * alone. They are about the values, so number format, files, names in files and engine play no part: 8-bit floats count
- * as the bf16 values that they become.
+ * Digests of a model's frozen weights, from pieces of each tensor while an engine reads it. They depend on the values
+ * alone, not on dtype, files or engine; 8-bit floats count as the bf16 values that they become.
  */
 import { createHash } from 'node:crypto';
 import { dequantizedSource } from '../../formats/float8.js';
