@@ -167,7 +167,7 @@ it('verifyAdapter finds what a saved adapter does, and leaves the model as it wa
     values.map(() => 1e30),
   );
   await saveAdapter(adapter, directory);
-  await expect(verifyAdapter(model, directory, batch)).rejects.toThrow(/makes logits that are no numbers/);
+  await expect(verifyAdapter(model, directory, batch)).rejects.toThrow(/produces logits that are not finite/);
   adapter.dispose();
 
   // Without an adapter of its own the model is compared with itself.
