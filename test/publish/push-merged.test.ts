@@ -94,7 +94,7 @@ describe('pushToHub of a merged model', () => {
   it('is refused before a file is digested, which may take minutes', async () => {
     // A folder in the place of a shard cannot be read.
     const files = [{ path: SHARDS[0]!, source: bed.folder }];
-    const options = pushFilesSchema.parse({ endpoint: bed.server.endpoint, token: 'hf_writer', retries: 0 });
+    const options = pushFilesSchema.parse({ endpoint: bed.server.endpoint, token: 'hf_writer' });
     await expect(pushFiles(ID, files, options, () => 'it holds others')).rejects.toThrow('it holds others');
     await expect(pushFiles(ID, files, options)).rejects.toThrow(/EISDIR/);
   });
