@@ -10,7 +10,8 @@ import { AdapterSlots, DEFAULT_ADAPTER } from './adapter-slots.js';
 import { type AdapterOrigin, LoraAdapter, type LoraModule } from './lora-adapter.js';
 import { LoraConfig, type LoraConfigOptions } from './lora-config.js';
 import { type LoraHost, requireLoraHost, warnWith } from './lora-host.js';
-import { matchingPattern, selectTargetModules } from './target-modules.js';
+import { matchingPattern } from './peft-rules.js';
+import { selectTargetModules } from './target-modules.js';
 
 export { LoraAdapter, type LoraModule } from './lora-adapter.js';
 export { type LoraEngine, type LoraHost, requireLoraHost } from './lora-host.js';

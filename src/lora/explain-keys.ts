@@ -112,10 +112,9 @@ export function explainNames(names: ReadonlySet<string | undefined>): Explanatio
 
 /**
  * What keys that do not fit have in common, with counts; undefined if nothing is known.
- * @param unfit keys of the file that are not of this model
- * @param all how many keys the file has
- * @param known names of the layers that the model has
- * @param base the model that the adapter was trained on, as far as its files say
+ * @param all count of the file's keys
+ * @param known names of the model's layers
+ * @param base the model that the adapter was trained on, if known
  */
 export function explainKeys(
   unfit: readonly string[],

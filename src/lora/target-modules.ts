@@ -15,8 +15,6 @@ import {
   withPatterns,
 } from './peft-rules.js';
 
-export { isAllLinear, matchingPattern } from './peft-rules.js';
-
 /** `vision` is everything that turns images into tokens: the vision tower and the projector. */
 export type Towers = 'both' | 'language' | 'vision';
 

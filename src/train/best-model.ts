@@ -110,10 +110,7 @@ export class BestModelTracker {
     return isBest;
   }
 
-  /**
-   * The step that was judged last was to be saved and could not be, or was not.
-   * @param isKept whether its parameters are in memory: it is the best all the same. Else the best is what it was before
-   */
+  /** The step judged last was not saved. @param isKept its parameters are in memory, so it stays the best */
   unsaved(isKept: boolean): void {
     if (isKept) this.moved(undefined);
     else this.#set(this.#before);

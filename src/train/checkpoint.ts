@@ -1,9 +1,7 @@
 /**
  * `checkpoint-{step}` folders: the adapter, `trainer-state.json`, `training-state.safetensors` with the flat parameters
- * and the optimizer's moments, and `checkpoint.sha256` with the digests of all of them. A folder gets its name when
- * everything in it is written and was read back.
- *
- * There is no random state to keep: the order of the samples and the dropout masks follow from the seed and the step.
+ * and the optimizer's moments, and `checkpoint.sha256` with the digests of all files. No random state is saved: sample
+ * order and dropout masks follow from seed and step.
  */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -229,10 +227,7 @@ export async function readCheckpointParameters(
   }
 }
 
-/**
- * That a folder holds the checkpoint of an evaluated step, as far as its state says: another run may have written there, or
- * somebody may have renamed it. @throws CheckpointError
- */
+/** @throws CheckpointError if a folder's state is not that of the evaluated step: of another run, or renamed */
 export async function requireCheckpointOf(path: string, judged: JudgedStep): Promise<void> {
   const manifest = await readManifest(path);
   requireJudged(path, await readState(path, { hasManifest: manifest !== undefined, warnings: [] }), judged);

@@ -11,7 +11,7 @@ import { sampleExtras, sampleOthers, sampleText } from './sample-content.js';
 
 /** Samples that are looked at in a set of any size, whatever that takes. */
 const PROBES = 10_000;
-/** Of a larger set all are, where that takes no longer; and samples after which this is estimated. */
+/** All of a larger set are, if that takes no longer; estimated after so many. */
 const MAX_SECONDS = 120;
 const PER_ESTIMATE = 1000;
 /** Each has digests of its own, so that a difference can be placed: to the sample in sets of up to so many. */
@@ -29,9 +29,8 @@ const MADE_TWICE = 8;
 export interface DatasetFingerprint {
   readonly length: number;
   /**
-   * Of each of up to 16 equal blocks of up to 10,000 evenly spread samples, the beginning of a SHA-256 over their roles,
-   * texts, calls and tools and the names of their image files. Folders play no part, so the data may move. All that
-   * earlier versions wrote.
+   * Of up to 16 equal blocks of up to 10,000 evenly spread samples, the start of a SHA-256 over roles, texts, calls, tools
+   * and image file names without folders, so that the data may move. All that earlier versions wrote.
    */
   readonly digests: readonly string[];
   /** Number of evenly spread samples that the rest is about; missing where it is all. */

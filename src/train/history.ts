@@ -96,8 +96,8 @@ export class RunLog {
 }
 
 /**
- * The entries of the last run in a `train-log.jsonl`. Where a run was resumed, what came after its checkpoint gives
- * way to what the resumed run wrote. A last line that was cut off by a crash is left out.
+ * The entries of the last run in a `train-log.jsonl`. Entries after a resumed checkpoint are replaced by those of the
+ * resumed run; a last line that a crash cut off is left out.
  * @throws CheckpointError if the file cannot be read
  */
 export async function readHistory(path: string): Promise<{

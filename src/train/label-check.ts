@@ -13,7 +13,7 @@ import { shortList } from '../messages/short-list.js';
 /** Samples that are looked at; of a larger set these, evenly spread. The others are found when their batch is made. */
 const PROBES = 10_000;
 const LISTED = 10;
-/** Samples between two looks at the clock, the signal and whatever else waits for its turn. */
+/** Samples between two turns of the event loop. */
 const PER_TURN = 64;
 
 /**

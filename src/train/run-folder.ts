@@ -147,10 +147,7 @@ export async function underOwnership(outputDir: string, work: () => Promise<void
   }
 }
 
-/**
- * A checkpoint that cannot be read, of a folder whose owner may just have removed it: says so.
- * @param error why it cannot be read
- */
+/** The error of a checkpoint that cannot be read, explained where another run may just have removed it. */
 export async function explainVanished(path: string, error: unknown): Promise<unknown> {
   const owner = await OwnerLock.ownerOf(resolve(dirname(path), RUN_LOCK));
   if (!owner) return error;

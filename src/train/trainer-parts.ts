@@ -92,8 +92,7 @@ function requireFunction(value: unknown, name: string, hint: string): void {
 }
 
 /**
- * What was given as a data set that throws a DataError, naming the index, where an item is no sample. The items of an
- * array are looked at here and now.
+ * A data set that throws a DataError, naming the index, for an item that is no sample; an array's items are checked now.
  * @throws ConfigError for anything that is neither a data set nor an array
  */
 export function asDataset(given: unknown, name: string): Dataset<TrainingExample> {

@@ -26,9 +26,8 @@ export const MODEL_GRACE = 1_000;
 const planners = new WeakMap<TrainableModel, PassPlanner>();
 
 /**
- * Adds the gradient of the window's loss to the parameters, which must be zero before: a window that runs out of memory
- * is begun again from zero, in smaller passes. Its samples run in as few packed passes as fit; the result is that of
- * running the micro-batches one by one.
+ * Adds the gradient of the window's loss to that of the parameters, which must be zero: a window that runs out of memory
+ * is begun again from zero. Packed passes, as few as fit, with the result of running the micro-batches one by one.
  * @returns the window's loss, fetched late
  * @throws OutOfMemoryError if nothing that the options allow fits; TrainingError if a run trains the
  *   parameters, or the seeds do not match the micro-batches; the signal's reason

@@ -38,6 +38,11 @@ export interface LayerModules {
   readonly down: LinearModule;
 }
 
+/** The linear layers of a layer, in order. */
+export function modulesOf({ attention, gate, up, down }: LayerModules): LinearModule[] {
+  return [attention.q, attention.k, attention.v, attention.o, gate, up, down];
+}
+
 /** The weights of a model: C is the width of the decoder, W that of the vision tower, V the vocabulary. */
 export interface ModelModules {
   /** [W, 3·patch²], the convolution as a matrix. */

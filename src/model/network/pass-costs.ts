@@ -8,7 +8,7 @@ import type { StorageCosts } from '../../engine/engine.js';
 import type { LinearModule } from '../linear-module.js';
 import type { ModelConfig } from '../model-config.js';
 import type { RecomputedLayers } from './layers.js';
-import type { LayerModules, ModelModules } from './modules.js';
+import { type LayerModules, type ModelModules, modulesOf } from './modules.js';
 
 /** Bytes and operations for each row of one layer. */
 interface LayerCosts {
@@ -145,10 +145,9 @@ export class PassCosts {
 }
 
 /**
- * Operations that a training step asks of the model: the "4N" count. For each frozen weight of a linear layer and each
- * row that it is multiplied with, 2 operations forward and 2 for the gradient of the row, the latter only where one
- * flows. Rows: tokens in the decoder, patches in the vision layers that run, merged patches in the projector, labelled
- * rows in the head. Attention, norms, adapters and recomputation are left out.
+ * Operations of a training step, the "4N" count: for each frozen linear weight and each row (token, patch, merged patch,
+ * labelled row) 2 forward, and 2 for the row's gradient where one flows. Attention, norms, adapters and recomputation
+ * are left out.
  */
 export function trainingFlops(
   config: ModelConfig,
@@ -209,10 +208,6 @@ function layersCosts(
     return layerCosts(layer, widths, storage, needs);
   });
   return { costs, needs };
-}
-
-function modulesOf({ attention, gate, up, down }: LayerModules): LinearModule[] {
-  return [attention.q, attention.k, attention.v, attention.o, gate, up, down];
 }
 
 function layerCosts(
