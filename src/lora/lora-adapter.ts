@@ -178,7 +178,7 @@ export class LoraAdapter {
     this.#slots.remove(this);
     // Whoever computes with them still, in pauses for the event loop, learns so.
     for (const weights of this.#weights) weights.isReleased = true;
-    // An engine that went with the model has freed everything.
+    // The model's own engine has freed everything.
     if (this.model.isDisposed && this.model.ownsEngine) return;
     this.engine.releaseParameters(this.parameters);
   }

@@ -115,7 +115,7 @@ function scaleFaults(
   const fault = (alpha: number, name: string): string | undefined => {
     const rank = ranks.find((r) => {
       const scale = scaleOf(alpha, r, options.useRslora);
-      // What is not above zero has a fault of its own.
+      // Others have a fault of their own.
       return alpha > 0 && r > 0 && !(scale >= MIN_SCALE && scale <= MAX_SCALE);
     });
     if (rank === undefined) return undefined;

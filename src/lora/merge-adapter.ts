@@ -137,7 +137,6 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
     const output = await MergeOutput.of(checkpoint, { changes, untied: changes ? untied : undefined });
     const small = new Map(await smallFiles(checkpoint));
     if (adapterDir !== undefined) {
-      // Those of the adapter say how it was trained.
       for (const [name, path] of await ownFiles(adapterDir, PROCESSOR_FILES)) small.set(name, path);
     }
     const trainedOn = (adapter && baseOf(adapter.model).name) ?? data.origin.baseModelNameOrPath;

@@ -98,7 +98,6 @@ export function category(token: string, flags: Flags): CharacterTest | undefined
   return letter === letter.toLowerCase() ? test : (code) => !test(code);
 }
 
-/** Whether the character belongs to a word, for `\b`. */
 export const isWord = (code: number, flags: Flags): boolean => CATEGORIES.w![flags.has('a') ? 1 : 0](code);
 
 export function anyCharacter(flags: Flags): CharacterTest {

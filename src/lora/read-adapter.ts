@@ -204,18 +204,14 @@ export async function adapterData(adapter: LoraAdapter): Promise<AdapterData> {
   return { config: adapter.config, modules, values, origin: adapter.origin, warnings: [] };
 }
 
-/**
- * That there are weights; of a checkpoint's folder, that they are those that were written there.
- * @throws CheckpointError
- */
+/** @throws CheckpointError if weights are missing, or not as they were written into a checkpoint's folder */
 export async function requireSoundWeights(directory: string): Promise<void> {
   await requireAdapterWeights(directory);
   await requireUnchanged(directory, [ADAPTER_WEIGHTS_FILE]);
 }
 
 /**
- * The checked configuration of an adapter's folder, and what else its files say. The small files of a checkpoint's
- * folder must be those that were written there.
+ * The checked configuration of an adapter's folder, and what else its files say; in a checkpoint's folder unchanged ones.
  * @throws CheckpointError or ConfigError
  */
 export async function readAdapterConfig(directory: string): Promise<{ config: LoraConfig; origin: AdapterOrigin }> {

@@ -1,6 +1,6 @@
 /**
- * What a lock file holds: a line of JSON about its owner, then a line with a counter that the owner raises as long as
- * it lives. The functions are synchronous: a worker thread uses them as well, and so does the end of a process.
+ * A lock file: a line of JSON about its owner, and a line with a counter that the owner raises as long as it lives.
+ * Synchronous, for a worker thread and the end of a process.
  */
 import { closeSync, futimesSync, linkSync, openSync, readFileSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import type { ProcessIdentity } from '../files/process-identity.js';

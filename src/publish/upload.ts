@@ -1,4 +1,3 @@
-/** What of a folder is published, and what is said of it. */
 import { stat } from 'node:fs/promises';
 import { ConfigError } from '../errors.js';
 import type { PushedFile } from '../hub/push-files.js';

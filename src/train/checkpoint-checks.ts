@@ -113,7 +113,6 @@ function refuse(path: string, what: string, faults: readonly string[]): void {
   });
 }
 
-/** Minus zero is no negative value; NaN by its name. */
 function show(value: number): string {
   return Object.is(value, -0) ? '-0' : String(value);
 }

@@ -110,8 +110,8 @@ export class CheckpointSaver {
     const { log, checkpoints } = this.#parts;
     await this.retryBest();
     const lost = checkpoints.unsavedBest;
-    if (lost !== undefined)
-      await log.warn(step, `the best step, ${lost}, could not be saved and ends with this process`);
+    if (lost === undefined) return;
+    await log.warn(step, `the best step, ${lost}, could not be saved and ends with this process`);
   }
 
   /** The best step's parameters instead of the last one's. @param step optimizer steps done */

@@ -74,14 +74,13 @@ export async function evaluateDataset(model: TrainableModel, parts: EvaluationPa
   for await (const batch of loader.batches(consecutive(length, batchSize), signal && { signal })) {
     if (batch.skipped?.length) onSkipped?.(batch.skipped);
     skipped += batch.skipped?.length ?? 0;
-    // A collator that drops over-long samples may leave nothing.
+    // A collator may have dropped all samples.
     if (batch.inputIds.shape[0] === 0) continue;
     onBatch?.();
     const loss = evaluateLoss(model, batch, { labelSmoothing, signal }).catch((error: unknown) => {
       throw withLessMemory(error, 'evaluation');
     });
     const result = await orAborted(loss, signal);
-    // A small model is through before a pause is due.
     if (isTurnDue()) await eventLoopTurn();
     lossSum += result.lossSum;
     labelCount += result.labelCount;

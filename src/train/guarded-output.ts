@@ -113,7 +113,6 @@ export class GuardedOutput {
         }
         if (this.#unanswered > 0) return;
         for (const resolve of this.#whenAnswered.splice(0)) resolve();
-        // The stream emits the error after this.
         setImmediate(() => this.#leave()).unref();
       });
     } catch (error) {

@@ -1,7 +1,4 @@
-/**
- * One run at a time in an output folder: it writes and removes checkpoints there, and two would end with each other's
- * parameters. A run holds the lock from its start to its end, whatever the path by which it names the folder.
- */
+/** One run at a time in an output folder: two would end with each other's parameters. Locked from start to end. */
 import { mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { CheckpointError, TrainingError, TuneError } from '../errors.js';

@@ -1,6 +1,6 @@
 /**
- * One optimizer step on a window of micro-batches: pack them, plan the passes, for each pass forward, loss and backward,
- * then clip and update. A window that runs out of memory is begun again in smaller passes.
+ * One optimizer step: pack a window of micro-batches, plan its passes, run each forward and backward, clip and update. A
+ * window that runs out of memory is begun again in smaller passes.
  */
 
 import { afterAbort } from '../async/or-aborted.js';

@@ -1,6 +1,6 @@
 /**
- * The forward pass: vision tower, projector, decoder. Both towers are the same pre-norm transformer layer with other
- * widths, masks and rotary tables. Source: modeling_pixtral.py, modeling_mistral3.py, modeling_ministral3.py.
+ * The pre-norm transformer layer of both towers, with other widths, masks and rotary tables. Source:
+ * modeling_pixtral.py, modeling_mistral3.py, modeling_ministral3.py.
  */
 
 import { isTurnDue } from '../../async/event-loop.js';

@@ -32,10 +32,7 @@ export interface WantedWeight {
   readonly stack: StackPlace | undefined;
 }
 
-/**
- * Enough to keep a disk and a card busy while large and small tensors alternate. Engines read in pieces, so this bounds
- * the memory on the way, too.
- */
+/** Keeps disk and card busy. Engines read in pieces, so this bounds the memory on the way, too. */
 const MOST_AT_ONCE = 32;
 
 /**

@@ -1,7 +1,4 @@
-/**
- * The frozen parts of a model: which tensors there are, their names in transformers' memory and their shapes, loaded
- * into an engine. The name lists of both towers are here and nowhere else.
- */
+/** The frozen tensors of a model, by their names in transformers' memory and their shapes, loaded into an engine. */
 import type { Engine } from '../../engine/engine.js';
 import type { Weight } from '../../engine/tensor.js';
 import type { StackPlace } from '../../formats/weight-source.js';

@@ -33,7 +33,7 @@ const OPERATIONS_PER_SAVED_BYTE = 1000;
 const TOKENS_PER_PASS_START = 140;
 /** Ranks are padded to a multiple of this by engines that pad at all. */
 const RANK_MULTIPLE = 16;
-/** Uncounted odds and ends: alignment, lists. */
+/** Alignment, lists. */
 const SLACK = 1.01;
 
 interface LayerWidths {

@@ -1,7 +1,4 @@
-/**
- * A Pixtral vision tower, a patch-merging projector and a decoder, over packed rows: what all families compute.
- * Written once against the engine's operations; inference, training and generation share the same layers.
- */
+/** A Pixtral vision tower, a patch-merging projector and a decoder, over packed rows: what all families compute. */
 
 import type { DropoutStream } from '../../batch/dropout-keys.js';
 import { type PackedBatch, packBatch } from '../../batch/packed-batch.js';
