@@ -144,7 +144,7 @@ export async function readHistory(path: string): Promise<{
   return { logs, evaluations };
 }
 
-export function withoutType<T extends { type: string }>(event: T): T extends unknown ? Omit<T, 'type'> : never {
+function withoutType<T extends { type: string }>(event: T): T extends unknown ? Omit<T, 'type'> : never {
   const { type, ...values } = event;
   return values as T extends unknown ? Omit<T, 'type'> : never;
 }
