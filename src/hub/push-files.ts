@@ -97,10 +97,15 @@ export async function pushFiles(
 ): Promise<PushResult> {
   const repoId = parseRepoId(id);
   const connection = await connectForPush(repoId, options);
-  const contents = await Promise.all(files.map((file) => describe(file, options.signal)));
+  await Promise.all(files.map(sizeOf));
   const revision = parseRevision(options.revision);
   const subject: HubSubject = { repoId, revision, action: 'write' };
-  const push: Push = { connection, subject, files: contents, options, refuse };
+  let contents: Promise<readonly Content[]> | undefined;
+  const describeAll = () => {
+    contents ??= Promise.all(files.map((file) => describe(file, options.signal)));
+    return contents;
+  };
+  const push: Push = { connection, subject, contents: describeAll, options, refuse };
   const budget = new RetryBudget(connection.retry);
   for (;;) {
     try {
@@ -185,7 +190,8 @@ const MAX_TEXT_BYTES = 1 << 20;
 interface Push {
   readonly connection: HubConnection;
   readonly subject: HubSubject;
-  readonly files: readonly Content[];
+  /** Each file is digested once. */
+  readonly contents: () => Promise<readonly Content[]>;
   readonly options: PushFilesOptions;
   readonly refuse: ((paths: readonly string[]) => string | undefined) | undefined;
 }
@@ -203,7 +209,8 @@ async function attemptPush(push: Push): Promise<PushResult> {
   }
   const changed: Content[] = [];
   const kept: string[] = [];
-  for (const file of push.files) {
+  // Not before the repository is known to take them: to digest gigabytes takes minutes.
+  for (const file of await push.contents()) {
     if (!differs(file, tree)) continue;
     const there = tree.get(file.path);
     const merged = there && file.merge ? await mergedFile(push, file, there, parent) : file;
@@ -340,16 +347,21 @@ function differs({ path, size, sha256, gitSha1 }: Content, tree: RepoTree): bool
   return there.lfs_sha256 ? there.lfs_sha256 !== sha256 : there.blob_id !== gitSha1;
 }
 
+/** @throws ConfigError if there is no such file */
+async function sizeOf(file: PushedFile): Promise<number> {
+  if ('text' in file) return Buffer.byteLength(file.text);
+  try {
+    return (await stat(file.source)).size;
+  } catch (cause) {
+    throw new ConfigError(`${file.source}: there is no such file to push`, { details: { path: file.source }, cause });
+  }
+}
+
 async function describe(file: PushedFile, signal?: AbortSignal): Promise<Content> {
   const { path } = file;
   const text = 'text' in file ? Buffer.from(file.text) : undefined;
   const source = 'source' in file ? file.source : '';
-  let size: number;
-  try {
-    size = text?.length ?? (await stat(source)).size;
-  } catch (cause) {
-    throw new ConfigError(`${source}: there is no such file to push`, { details: { path: source }, cause });
-  }
+  const size = await sizeOf(file);
   const [sha256, git] = [createHash('sha256'), createHash('sha1').update(`blob ${size}\0`)];
   for await (const chunk of text ? [text] : createReadStream(source, { highWaterMark: 1 << 20 })) {
     signal?.throwIfAborted();

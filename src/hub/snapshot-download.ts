@@ -51,6 +51,19 @@ export const snapshotDownloadSchema = hubDownloadSchema.extend({
 /** Options of `snapshotDownload`. @useDeclaredType */
 export type SnapshotDownloadOptions = z.input<typeof snapshotDownloadSchema>;
 
+/** What `fromPretrained` reads of a checkpoint; never the Mistral-native `consolidated.safetensors`. */
+export const MODEL_FILES: readonly string[] = [
+  'config.json',
+  'generation_config.json',
+  'model*.safetensors',
+  'model.safetensors.index.json',
+  'tokenizer*.json',
+  'special_tokens_map.json',
+  'processor_config.json',
+  'preprocessor_config.json',
+  'chat_template.*',
+];
+
 /** What of a repository is wanted, and how to see that it is complete. */
 export interface FileSelection {
   readonly allowPatterns?: string | readonly string[] | undefined;

@@ -6,8 +6,7 @@ import { adapterFolder } from './adapter-folder.js';
 import { adapterNameSchema, putOn } from './apply-lora.js';
 import { otherBaseWarning } from './base-model.js';
 import type { LoraAdapter } from './lora-adapter.js';
-import { type LoraHost, requireLoraHost } from './lora-host.js';
-import { warnWith } from './lora-warnings.js';
+import { type LoraHost, requireLoraHost, warnWith } from './lora-host.js';
 import { type ReadAdapterOptions, readAdapter, readChatTemplate } from './read-adapter.js';
 
 export { type SaveAdapterOptions, saveAdapter } from './write-adapter.js';

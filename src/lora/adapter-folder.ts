@@ -7,7 +7,6 @@ import { type FileSelection, folderOrSnapshot } from '../hub/snapshot-download.j
 export const ADAPTER_CONFIG_FILE = 'adapter_config.json';
 export const ADAPTER_WEIGHTS_FILE = 'adapter_model.safetensors';
 
-/** @throws as `snapshotDownload` does */
 export async function adapterFolder(idOrFolder: string, options: HubDownload): Promise<string> {
   return (await folderOrSnapshot(idOrFolder, options, ADAPTER_SELECTION)).folder;
 }

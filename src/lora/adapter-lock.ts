@@ -6,7 +6,7 @@ import { CheckpointError } from '../errors.js';
 import { exists } from '../files/regular-file.js';
 import { describeOwner, OwnerLock } from '../ownership/owner-lock.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from './adapter-folder.js';
-import { warnWith } from './lora-warnings.js';
+import { warnWith } from './lora-host.js';
 
 /** In the folder while its files are written or uploaded. */
 export const ADAPTER_LOCK = '.ministral-tune-adapter.lock';
@@ -40,7 +40,7 @@ export async function whileWriting<T>(
   };
   try {
     return await work(requireOwned).catch(async (error) => {
-      // Its new owner has removed what was being written: that it has one is the better reason.
+      // A new owner has removed what was being written: report that instead.
       await requireOwned();
       throw error;
     });

@@ -18,7 +18,6 @@ export class AdapterSlots {
   readonly adapters = new Map<string, LoraAdapter>();
   readonly #model: LoraHost;
   #active: LoraAdapter | undefined;
-  /** Whose A and B are in the layers. */
   #attached: LoraAdapter | undefined;
 
   constructor(model: LoraHost) {

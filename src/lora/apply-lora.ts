@@ -9,9 +9,9 @@ import { counterHash, MersenneTwister } from '../random.js';
 import { AdapterSlots, DEFAULT_ADAPTER } from './adapter-slots.js';
 import { type AdapterOrigin, LoraAdapter, type LoraModule } from './lora-adapter.js';
 import { LoraConfig, type LoraConfigOptions } from './lora-config.js';
-import { type LoraHost, requireLoraHost } from './lora-host.js';
-import { warnWith } from './lora-warnings.js';
-import { matchingPattern, selectTargetModules } from './target-modules.js';
+import { type LoraHost, requireLoraHost, warnWith } from './lora-host.js';
+import { matchingPattern } from './peft-rules.js';
+import { selectTargetModules } from './target-modules.js';
 
 export { LoraAdapter, type LoraModule } from './lora-adapter.js';
 export { type LoraEngine, type LoraHost, requireLoraHost } from './lora-host.js';
@@ -144,7 +144,7 @@ function givenValue(
   const value = values.get(name);
   const size = shape[0]! * shape[1]!;
   if (value?.length === size) return value;
-  throw new ConfigError(`values: "${name}" [${shape}] needs ${size} numbers, got ${value ? value.length : 'none'}`);
+  throw new ConfigError(`values: "${name}" [${shape}] needs ${size} values, got ${value ? value.length : 'none'}`);
 }
 
 function initialA(module: LinearModule, r: number, init: LoraConfig['initLoraWeights'], seed: number): Float32Array {

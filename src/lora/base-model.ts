@@ -2,7 +2,6 @@
 import { stat } from 'node:fs/promises';
 import type { LoraHost } from './lora-host.js';
 
-/** What of a model says where it came from. */
 type Origin = Pick<LoraHost, 'nameOrPath' | 'revision'>;
 
 interface BaseModel {

@@ -16,7 +16,7 @@ interface KeyKind {
   readonly hint: string;
 }
 
-/** In the order of what tells most. */
+/** The most specific first. */
 const KEY_KINDS: readonly KeyKind[] = [
   { matches: /\.lora_[ab]$/, what: 'those of an mlx adapter (lora_a, lora_b)', hint: MLX_HINT },
   { matches: /_proj\.[AB]$/, what: 'those of an mlx-vlm adapter (A, B)', hint: MLX_HINT },
@@ -112,10 +112,9 @@ export function explainNames(names: ReadonlySet<string | undefined>): Explanatio
 
 /**
  * What keys that do not fit have in common, with counts; undefined if nothing is known.
- * @param unfit keys of the file that are not of this model
- * @param all how many keys the file has
- * @param known names of the layers that the model has
- * @param base the model that the adapter was trained on, as far as its files tell
+ * @param all count of the file's keys
+ * @param known names of the model's layers
+ * @param base the model that the adapter was trained on, if known
  */
 export function explainKeys(
   unfit: readonly string[],
@@ -173,5 +172,5 @@ function explainPrefix(unfit: readonly string[], all: number, known: ReadonlySet
   };
 }
 
-/** What stands before `layers.N.…`, and that itself. */
+/** [prefix, `layers.N.…`] */
 const SPLIT = /^(.*?)(layers\.\d+\..+)$/;

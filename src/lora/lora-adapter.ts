@@ -41,18 +41,13 @@ interface AdapterHolder {
   remove(adapter: LoraAdapter): void;
 }
 
-/** What an adapter is made of. */
-interface LoraAdapterParts {
-  readonly name: string;
-  readonly config: LoraConfig;
-  readonly model: LoraHost;
+type LoraAdapterParts = Pick<
+  LoraAdapter,
+  'name' | 'config' | 'model' | 'parameters' | 'modules' | 'warnings' | 'origin'
+> & {
   readonly slots: AdapterHolder;
-  readonly parameters: ParameterSet;
-  readonly modules: readonly LoraModule[];
   readonly weights: readonly LoraWeights[];
-  readonly warnings: readonly string[];
-  readonly origin: AdapterOrigin;
-}
+};
 
 /** An adapter that sits on a model. */
 export class LoraAdapter {
@@ -183,7 +178,7 @@ export class LoraAdapter {
     this.#slots.remove(this);
     // Whoever computes with them still, in pauses for the event loop, learns so.
     for (const weights of this.#weights) weights.isReleased = true;
-    // An engine that went with the model has freed everything.
+    // The model's own engine has freed everything.
     if (this.model.isDisposed && this.model.ownsEngine) return;
     this.engine.releaseParameters(this.parameters);
   }

@@ -29,7 +29,6 @@ const namesUpTo = (longest: number) =>
   });
 const layerIndex = z.int().min(0);
 
-/** Those of PEFT. */
 const TASK_TYPES = ['CAUSAL_LM', 'FEATURE_EXTRACTION', 'QUESTION_ANS', 'SEQ_2_SEQ_LM', 'SEQ_CLS', 'TOKEN_CLS'] as const;
 
 /** Options of {@link LoraConfig}: names, defaults and ranges. */
@@ -109,18 +108,14 @@ const loraConfigSchema = z
 const MAX_SCALE = 1e6;
 const MIN_SCALE = 1e-9;
 
-function scaleFaults(options: {
-  readonly r: number;
-  readonly alpha: number;
-  readonly useRslora: boolean;
-  readonly rankPattern: Readonly<Record<string, number>>;
-  readonly alphaPattern: Readonly<Record<string, number>>;
-}): [path: 'alpha' | 'alphaPattern', message: string][] {
+function scaleFaults(
+  options: Pick<LoraConfig, 'r' | 'alpha' | 'useRslora' | 'rankPattern' | 'alphaPattern'>,
+): [path: 'alpha' | 'alphaPattern', message: string][] {
   const ranks = [options.r, ...Object.values(options.rankPattern)];
   const fault = (alpha: number, name: string): string | undefined => {
     const rank = ranks.find((r) => {
       const scale = scaleOf(alpha, r, options.useRslora);
-      // What is not above zero has a fault of its own.
+      // Others have a fault of their own.
       return alpha > 0 && r > 0 && !(scale >= MIN_SCALE && scale <= MAX_SCALE);
     });
     if (rank === undefined) return undefined;
@@ -173,33 +168,33 @@ type ResolvedOptions = z.output<typeof loraConfigSchema>;
 /** Checked settings of an adapter, every default filled in: {@link LoraConfigOptions} documents each. Immutable. */
 export class LoraConfig {
   /** Rank where no `rankPattern` says another. */
-  readonly r: number;
+  readonly r!: number;
   /** Where no `alphaPattern` says another; {@link forModule} gives the scale that it makes. */
-  readonly alpha: number;
+  readonly alpha!: number;
   /** Probability, 0 <= dropout < 1; in training only. */
-  readonly dropout: number;
+  readonly dropout!: number;
   /** Whether the scale is alpha / √r instead of alpha / r. */
-  readonly useRslora: boolean;
+  readonly useRslora!: boolean;
   /** Biases are never trained. */
-  readonly bias: 'none';
+  readonly bias!: 'none';
   /** A list of names or their endings; a string is a regular expression for whole names, or "all-linear". */
-  readonly targetModules: string | readonly string[];
+  readonly targetModules!: string | readonly string[];
   /** By the same rules, except "all-linear"; undefined for none. */
-  readonly excludeModules: string | readonly string[] | undefined;
+  readonly excludeModules!: string | readonly string[] | undefined;
   /** Side of the model that the other rules choose from. Not of PEFT: its files say it by `exclude_modules`. */
-  readonly towers: Towers;
+  readonly towers!: Towers;
   /** Numbers of layers, from 0 in each tower; undefined or an empty list for all. */
-  readonly layersToTransform: number | readonly number[] | undefined;
+  readonly layersToTransform!: number | readonly number[] | undefined;
   /** Words, as regular expressions, before the layer's number; undefined: it is the first number in the name. */
-  readonly layersPattern: string | readonly string[] | undefined;
+  readonly layersPattern!: string | readonly string[] | undefined;
   /** Regular expression for the end of a name → r, in order: the first match counts. */
-  readonly rankPattern: Readonly<Record<string, number>>;
+  readonly rankPattern!: Readonly<Record<string, number>>;
   /** The same for alpha. */
-  readonly alphaPattern: Readonly<Record<string, number>>;
+  readonly alphaPattern!: Readonly<Record<string, number>>;
   /** How A starts, if it is not loaded. A file's false, "orthogonal", "eva" and "mica" are read as true. */
-  readonly initLoraWeights: true | 'gaussian';
+  readonly initLoraWeights!: true | 'gaussian';
   /** PEFT's `task_type`; null if it is left open, as by a file that has none. */
-  readonly taskType: string | null;
+  readonly taskType!: string | null;
 
   /**
    * @param what how messages call the options, as the path of a file
@@ -208,20 +203,7 @@ export class LoraConfig {
    */
   constructor(options: LoraConfigOptions = {}, what = 'LoraConfig', shown: Readonly<Record<string, string>> = {}) {
     const resolved: ResolvedOptions = parseOptions(loraConfigSchema, options, what, NAMES_ELSEWHERE, shown);
-    this.r = resolved.r;
-    this.alpha = resolved.alpha;
-    this.dropout = resolved.dropout;
-    this.useRslora = resolved.useRslora;
-    this.bias = resolved.bias;
-    this.targetModules = resolved.targetModules;
-    this.excludeModules = resolved.excludeModules;
-    this.towers = resolved.towers;
-    this.layersToTransform = resolved.layersToTransform;
-    this.layersPattern = resolved.layersPattern;
-    this.rankPattern = resolved.rankPattern;
-    this.alphaPattern = resolved.alphaPattern;
-    this.initLoraWeights = resolved.initLoraWeights;
-    this.taskType = resolved.taskType;
+    Object.assign(this, resolved);
   }
 
   /** Rank, alpha and scale of one module, by its name. */

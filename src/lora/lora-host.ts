@@ -3,6 +3,7 @@ import type { Engine } from '../engine/engine.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { ConfigError } from '../errors.js';
 import { describeGiven } from '../messages/given-kind.js';
+import { warningLine } from '../messages/one-line.js';
 import type { LinearModule, WriteAdapter } from '../model/linear-module.js';
 
 /** What an adapter needs of an engine. */
@@ -57,4 +58,19 @@ function isPretrained(value: unknown): boolean {
 /** What came instead, for messages. */
 export function describeValue(value: unknown): string {
   return value instanceof Promise ? 'a promise: await it' : describeGiven(value);
+}
+
+const MAX_REMEMBERED = 1000;
+const emitted = new Set<string>();
+
+/** Gives each line to the listener; without one each becomes a warning of the process, once. */
+export function warnWith(onWarning: ((line: string) => void) | undefined, lines: readonly string[]): void {
+  for (const text of lines) {
+    const line = warningLine(text);
+    if (onWarning) onWarning(line);
+    else if (!emitted.has(line) && emitted.size < MAX_REMEMBERED) {
+      emitted.add(line);
+      process.emitWarning(line, 'LoraWarning');
+    }
+  }
 }

@@ -1,17 +1,19 @@
 /**
- * Merges an adapter into its base checkpoint: W + scale · B·A, computed in float32 and rounded once to the dtype in
- * which W is stored. Works tensor by tensor, so a model of any size needs little memory. Of an FP8 checkpoint comes a
- * bfloat16 one.
+ * Merges an adapter into its base checkpoint, tensor by tensor: W + scale · B·A, computed in float32 and rounded once to
+ * the dtype of W; an FP8 checkpoint becomes bfloat16.
  */
 import { copyFile, readdir } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
+import { WorkerThreads } from '../async/worker-threads.js';
 import { checkNames, parseOptions, requirePath } from '../config.js';
 import { CheckpointError, ConfigError } from '../errors.js';
 import { writeFileAtomically } from '../files/atomic-file.js';
 import type { HeldSource } from '../formats/float8.js';
 import { engineDtype, ShardedCheckpoint, type TensorToWrite, writeSafetensors } from '../formats/safetensors.js';
 import { DTYPE_BYTES } from '../formats/weight-source.js';
+import program from '../generated/merge-worker.js';
 import { linearModuleName, toDiskName, toMemoryName } from '../model/tensor-names.js';
 import { CHAT_TEMPLATE_FILE, PROCESSOR_FILES } from './adapter-folder.js';
 import { baseOf, otherBaseWarning } from './base-model.js';
@@ -22,12 +24,11 @@ import {
   type TemplateHolder,
 } from './chat-template-option.js';
 import { type LoraAdapter, requireAdapter } from './lora-adapter.js';
-import { warnWith } from './lora-warnings.js';
+import { warnWith } from './lora-host.js';
 import { baseName, freeFolder, mergedCard, ownFiles, requireCheckpoint, smallFiles } from './merge-files.js';
 import { MergeOutput, type UntiedHead, type WrittenTensor } from './merge-output.js';
 import { MergePlace } from './merge-place.js';
-import { MergePool } from './merge-pool.js';
-import { mergeRows } from './merged-weight.js';
+import { type MergedRows, mergeRows, type RowsToMerge } from './merged-weight.js';
 import { type AdapterData, type AdapterModuleData, adapterData, OUTPUT_HEAD, readAdapter } from './read-adapter.js';
 
 /** Options of {@link mergeAdapter}: either `adapterDir` or `adapter`, not both. */
@@ -91,6 +92,8 @@ const OPTIONS = {
   signal: false,
 } as const;
 
+/** A large model has billions of rows to merge, and one thread takes minutes; more threads wait for the disk. */
+const WORKERS = Math.min(16, availableParallelism());
 const CHUNK_BYTES = 8 * 1024 * 1024;
 /** Of rows that are merged; a smaller tensor is not worth a thread. */
 const MERGE_CHUNK_BYTES = 4 * 1024 * 1024;
@@ -124,7 +127,7 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
 
   await requireCheckpoint(checkpointDir);
   const checkpoint = await ShardedCheckpoint.open(checkpointDir);
-  const pool = new MergePool();
+  const threads = new WorkerThreads<RowsToMerge, MergedRows>(program, WORKERS);
   const place = new MergePlace(outputDir, options);
   try {
     const { linears, untied } = linearTensors(checkpoint);
@@ -134,7 +137,6 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
     const output = await MergeOutput.of(checkpoint, { changes, untied: changes ? untied : undefined });
     const small = new Map(await smallFiles(checkpoint));
     if (adapterDir !== undefined) {
-      // Those of the adapter say how it was trained.
       for (const [name, path] of await ownFiles(adapterDir, PROCESSOR_FILES)) small.set(name, path);
     }
     const trainedOn = (adapter && baseOf(adapter.model).name) ?? data.origin.baseModelNameOrPath;
@@ -143,7 +145,6 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
     const template = chatTemplateText(parsedTemplate) ?? data.origin.chatTemplate;
 
     const partial = await place.open();
-    // Another merge may have been faster.
     await freeFolder(outputDir, sources);
     const bytesTotal = output.bytes;
     let bytesDone = 0;
@@ -157,7 +158,7 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
         const chunks = async function* (): AsyncGenerator<Uint8Array> {
           const module = merged.get(name);
           yield* module
-            ? mergedRows(output.source(name), module, pool, options.signal)
+            ? mergedRows(output.source(name), module, threads, options.signal)
             : copiedBytes(tensor, options.signal);
           progress(tensor);
         };
@@ -181,7 +182,7 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
   } catch (error) {
     throw await place.reasonOf(error);
   } finally {
-    await pool.close();
+    await threads.close(new Error('the merge has ended'));
     await checkpoint.close();
     await place.close();
   }
@@ -256,7 +257,7 @@ function modulesByTensor(
 async function* mergedRows(
   source: HeldSource,
   module: AdapterModuleData,
-  pool: MergePool,
+  threads: WorkerThreads<RowsToMerge, MergedRows>,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
   const { dtype, shape, byteLength } = source;
@@ -269,14 +270,14 @@ async function* mergedRows(
     await source.read(bytes, offset);
     const [first, end] = [offset / rowBytes, (offset + bytes.length) / rowBytes];
     const rows = { bytes, dtype, lora: { r, scale, a, b: b.slice(first * r, end * r) } };
-    const result = byteLength < MERGE_CHUNK_BYTES ? mergeRows(rows) : await pool.merge(rows, signal);
+    const result = byteLength < MERGE_CHUNK_BYTES ? mergeRows(rows) : await threads.run(rows, [bytes.buffer], signal);
     if ('bytes' in result) return result.bytes;
     throw beyondError(source, result.beyond);
   };
   const ahead: Promise<Uint8Array>[] = [];
   for (let offset = 0; offset < byteLength || ahead.length > 0; ) {
     signal?.throwIfAborted();
-    for (; offset < byteLength && ahead.length <= pool.workers; offset += chunkBytes) {
+    for (; offset < byteLength && ahead.length <= WORKERS; offset += chunkBytes) {
       const chunk = merge(offset);
       // Awaited later, or never if an earlier one fails.
       chunk.catch(() => undefined);

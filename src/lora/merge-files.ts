@@ -44,9 +44,8 @@ const NOT_COPIED =
   /\.(safetensors|bin|pt|pth|ckpt|gguf|h5|msgpack|onnx|npz)$|\.index\.json$|^(params\.json|README\.md|adapter_config\.json|\..*)$/i;
 
 /**
- * Name and real path of config, tokenizer, processor, chat template, generation settings, licence, and the index of
- * the shards. A link may lead into the folder itself or into the store of the Hub's cache that it belongs to; where
- * another one leads, there may be what its maker wants to see published with the merged model.
+ * Name and real path of everything beside the weights that belongs to the model, and of the shards' index. A link must
+ * stay in the folder or its store in the Hub's cache: another could publish a private file with the merged model.
  * @throws CheckpointError naming a link that leads elsewhere
  */
 export async function smallFiles({ directory, indexFile }: ShardedCheckpoint): Promise<[name: string, path: string][]> {

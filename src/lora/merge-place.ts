@@ -5,7 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { CheckpointError, TuneError } from '../errors.js';
 import { flushFolder, flushTree } from '../files/atomic-file.js';
 import { describeOwner, HeldError, OwnerLock } from '../ownership/owner-lock.js';
-import { warnWith } from './lora-warnings.js';
+import { warnWith } from './lora-host.js';
 
 /** `.TARGET.merge.lock`, as long as a merge into TARGET is under way. */
 const LOCK = /^\.(.+)\.merge\.lock$/;

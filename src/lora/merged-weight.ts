@@ -1,8 +1,7 @@
-/** The arithmetic of a merge on numbers in memory, free of files, so that worker threads can carry it. */
+/** The arithmetic of a merge on values in memory, free of files, so that worker threads can carry it. */
 import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from '../formats/half-precision.js';
 import type { DType } from '../formats/weight-source.js';
 
-/** One module's low-rank addition. */
 interface LowRank {
   readonly r: number;
   readonly scale: number;
@@ -98,7 +97,7 @@ export function mergeRows({ bytes, dtype, lora }: RowsToMerge): MergedRows {
   return beyond === undefined ? { bytes: narrow(merged, dtype) } : { beyond };
 }
 
-/** From this magnitude on, a stored number is infinite. */
+/** From this magnitude on, a stored value is infinite. */
 const ROUNDS_TO_INFINITY: Readonly<Record<DType, number>> = {
   f32: Number.POSITIVE_INFINITY,
   bf16: 2 ** 128 - 2 ** 119,

@@ -18,7 +18,6 @@ interface PeftField {
 const field = (value: unknown, use: PeftUse): PeftField => ({ default: value, use });
 const refused = (value: unknown, what: string): PeftField => field(value, { refused: what });
 
-/** Sorted as PEFT sorts them. */
 export const PEFT_FIELDS: Readonly<Record<string, PeftField>> = {
   alora_invocation_tokens: refused(null, 'the adapter acts only after these tokens'),
   alpha_pattern: field({}, 'read'),
@@ -90,7 +89,7 @@ const HARMLESS_INITS: readonly unknown[] = [undefined, null, true, false, 'gauss
 /** Ways to start that take a part off the base weights; `pissa_niter_16` is one too. */
 const CHANGES_BASE = /^(pissa(_niter_\d+)?|olora|corda|loftq|lora_ga)$/i;
 
-/** Other kinds of adapters that PEFT writes, by their `peft_type`. */
+/** PEFT's other kinds of adapters, by `peft_type`. */
 const OTHER_TYPES = [
   ...['ADALORA', 'ADAMSS', 'ADAPTION_PROMPT', 'BEFT', 'BOFT', 'BONE', 'C3A', 'CARTRIDGE', 'CPT', 'DEFT', 'DELORA'],
   ...['FOURIERFT', 'FROD', 'GLORA', 'GRALORA', 'HIRA', 'HRA', 'IA3', 'LILY', 'LN_TUNING', 'LOHA', 'LOKR', 'MISS'],

@@ -19,9 +19,8 @@ export interface PeftRules {
 const MAX_MILLISECONDS = 700;
 
 /**
- * Runs what matches names against patterns of a file. The work may be done twice: if the clock ran out while other
- * processes had the processor, it gets twice the time.
- * @throws ConfigError if a pattern takes too long or too much
+ * Bounds the time of matching names against patterns. If it ran out while other processes had the processor, `work` runs
+ * again with twice the time. @throws ConfigError if a pattern takes too long or too much
  */
 export function withPatterns<T>(options: string, work: () => T): T {
   const hint = 'Use a list of names, or a pattern without nested repetitions.';
@@ -135,7 +134,6 @@ function matchesNames(rule: string | readonly string[], name: string): boolean {
   return rule.some((entry) => endsWithName(name, entry));
 }
 
-/** Whether an entry of a list means this module. */
 export function endsWithName(name: string, ending: string): boolean {
   return name === ending || name.endsWith(`.${ending}`);
 }

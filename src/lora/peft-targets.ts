@@ -1,7 +1,4 @@
-/**
- * The targets of a saved adapter. PEFT matches the rules of a file against all modules of a model, norms and containers
- * among them, where only linear layers were asked here: what is saved has to choose the same there.
- */
+/** The targets of a saved adapter: PEFT matches them against all modules, norms and containers among them. */
 import type { LoraConfig } from './lora-config.js';
 import { isAllLinear, isTarget, type PeftRules, withPatterns } from './peft-rules.js';
 
@@ -14,8 +11,7 @@ interface PeftTargets {
 }
 
 /**
- * The shortest rules by which PEFT chooses exactly `matched` of `all`: the configuration's own, or else the last words
- * of the names, or else the full names.
+ * The shortest rules by which PEFT chooses exactly `matched` of `all`: the configuration's own, endings, or full names.
  * @param matched adapted layers, by the names that PEFT sees (those in memory)
  * @param all every linear layer of the model, adapted or not; the modules beside them are known
  */

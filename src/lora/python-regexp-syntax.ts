@@ -19,16 +19,10 @@ import {
 /** Lengths that a piece can match: [shortest, longest]. */
 type Width = readonly [number, number];
 
-/** Whether this place in the text will do. */
 type PlaceTest = (text: readonly number[], at: number) => boolean;
 
-/** One piece of an expression. */
-export type Piece = { readonly width: Width } & (
-  | {
-      readonly kind: 'character';
-      readonly test: CharacterTest /** Equal for equal literals. */;
-      readonly literal?: string;
-    }
+export type Piece = { readonly width: Width } & ( // `literal` is equal for equal literals.
+  | { readonly kind: 'character'; readonly test: CharacterTest; readonly literal?: string }
   | { readonly kind: 'place'; readonly test: PlaceTest }
   | { readonly kind: 'sequence'; readonly pieces: readonly Piece[] }
   | { readonly kind: 'choice'; readonly pieces: readonly Piece[] }
@@ -314,7 +308,7 @@ class Parser {
     for (; letter !== ')' && letter !== ':' && letter !== '-'; letter = tokens.take()) on.push(flagLetter(letter));
     if (on.includes('a') && on.includes('u')) throw new SyntaxError('the flags a and u exclude each other');
     if (letter === ')') {
-      if (!mayHaveFlags) throw new SyntaxError(`the flags (?${on.join('')}) stand not at the start`);
+      if (!mayHaveFlags) throw new SyntaxError(`the flags (?${on.join('')}) are not at the start`);
       const all = new Set([...this.#globalFlags, ...on]);
       if (all.has('a') && all.has('u')) throw new SyntaxError('the flags a and u exclude each other');
       this.#globalFlags = this.#changed(all, [], []);

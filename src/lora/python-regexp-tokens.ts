@@ -1,6 +1,5 @@
 /** Characters of Python's regular expressions: tokens, escapes, classes. `re` as of Python 3.11. */
 
-/** What a character must be, by its code point. */
 export type CharacterTest = (code: number) => boolean;
 
 /** Letters of the inline flags that are on: `a`, `i`, `m`, `s`, `u`, `x`. */
@@ -99,7 +98,6 @@ export function category(token: string, flags: Flags): CharacterTest | undefined
   return letter === letter.toLowerCase() ? test : (code) => !test(code);
 }
 
-/** Whether the character belongs to a word, for `\b`. */
 export const isWord = (code: number, flags: Flags): boolean => CATEGORIES.w![flags.has('a') ? 1 : 0](code);
 
 export function anyCharacter(flags: Flags): CharacterTest {

@@ -1,7 +1,6 @@
 /**
- * Python's regular expressions, as adapter configurations bring them along. Matched by backtracking as Python does it,
- * since JavaScript's RegExp has no possessive repetitions, no conditionals and no flags inside an expression, and
- * takes references to unset groups for empty ones. Meant for names: short texts. Callers bound the time.
+ * Python's regular expressions, as in adapter configurations, matched by backtracking: JavaScript's RegExp has no
+ * possessive repetitions, conditionals or inline flags. Meant for names: short texts. Callers bound the time.
  */
 import { type Piece, type PythonSyntax, parsePython } from './python-regexp-syntax.js';
 import { lowerCase } from './python-regexp-tokens.js';
@@ -13,7 +12,6 @@ export interface PythonMatch {
 
 type Step = (at: number) => boolean;
 
-/** Of one matching run. */
 interface Run {
   text: readonly number[];
   /** Places where the groups start and end; -1 for unset. */
@@ -21,7 +19,6 @@ interface Run {
   readonly ends: number[];
 }
 
-/** A compiled expression. */
 export class PythonRegExp {
   readonly #syntax: PythonSyntax;
   readonly #run: Run;

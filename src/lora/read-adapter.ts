@@ -50,7 +50,6 @@ export interface AdapterData {
 }
 
 export interface AdapterModuleData {
-  /** Name in memory. */
   readonly name: string;
   readonly r: number;
   readonly scale: number;
@@ -123,7 +122,7 @@ async function readFiles(
         spelling,
       ));
     } catch (cause) {
-      // Rules for another model match nothing; the keys tell which model it is.
+      // Rules for another model match nothing; the keys show which model it is.
       const known = new Set(adaptable.map(({ name }) => name));
       const others = [...file.tensors.keys()].filter((key) => !known.has(parseAdapterTensorName(key)?.module ?? ''));
       const explained = explainKeys(others, file.tensors.size, known, origin.baseModelNameOrPath);
@@ -179,7 +178,7 @@ async function readFiles(
       const key = keys.get(name)!;
       const array = await file.readFloat32(key);
       const bad = await findNotFinite(array);
-      if (bad >= 0) faults.push(`${key}: element ${bad} is ${array[bad]}, no finite number`);
+      if (bad >= 0) faults.push(`${key}: element ${bad} is ${array[bad]}, which is not finite`);
       values.set(name, array);
     }
     if (faults.length > 0) throw badTensors(path, faults, count, NOT_FINITE);
@@ -205,18 +204,14 @@ export async function adapterData(adapter: LoraAdapter): Promise<AdapterData> {
   return { config: adapter.config, modules, values, origin: adapter.origin, warnings: [] };
 }
 
-/**
- * That there are weights; of a checkpoint's folder, that they are those that were written there.
- * @throws CheckpointError
- */
+/** @throws CheckpointError if weights are missing, or not as they were written into a checkpoint's folder */
 export async function requireSoundWeights(directory: string): Promise<void> {
   await requireAdapterWeights(directory);
   await requireUnchanged(directory, [ADAPTER_WEIGHTS_FILE]);
 }
 
 /**
- * The checked configuration of an adapter's folder, and what else its files say. The small files of a checkpoint's
- * folder must be those that were written there.
+ * The checked configuration of an adapter's folder, and what else its files say; in a checkpoint's folder unchanged ones.
  * @throws CheckpointError or ConfigError
  */
 export async function readAdapterConfig(directory: string): Promise<{ config: LoraConfig; origin: AdapterOrigin }> {

@@ -15,12 +15,9 @@ import {
   withPatterns,
 } from './peft-rules.js';
 
-export { isAllLinear, matchingPattern } from './peft-rules.js';
-
-/** `vision` is everything that turns pictures into tokens: the vision tower and the projector. */
+/** `vision` is everything that turns images into tokens: the vision tower and the projector. */
 export type Towers = 'both' | 'language' | 'vision';
 
-/** The options of `LoraConfig` that choose modules. */
 interface TargetRules extends PeftRules {
   readonly towers: Towers;
 }

@@ -30,7 +30,7 @@ const TOLERANCE = 0.01;
  * Loads an adapter's files beside the adapter that the model may have, and compares the logits of a batch: without any
  * adapter, with the files, with the adapter on the model. Two or three forward passes; the model is left as it was.
  * @param batch a few samples or prompts, from the collator
- * @throws CheckpointError if the files change no logit, make one that is no number, or do something else than the
+ * @throws CheckpointError if the files change no logit, make one NaN or infinite, or do something else than the
  *   adapter on the model; as `loadAdapter` does
  */
 export async function verifyAdapter(model: ProbedModel, directory: string, batch: VlmBatch): Promise<AdapterCheck> {
@@ -76,7 +76,7 @@ export async function verifyAdapter(model: ProbedModel, directory: string, batch
 }
 
 function faultOf(maxChange: number, maxDeviation: number | undefined): string | undefined {
-  if (!Number.isFinite(maxChange)) return 'makes logits that are no numbers: its training has diverged';
+  if (!Number.isFinite(maxChange)) return 'produces logits that are not finite: its training has diverged';
   if (maxChange === 0) return 'changes no logit: it has not been trained, or every B is zero';
   if (maxDeviation === undefined || maxDeviation <= TOLERANCE * maxChange) return undefined;
   return (

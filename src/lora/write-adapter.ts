@@ -18,8 +18,7 @@ import {
   type TemplateHolder,
 } from './chat-template-option.js';
 import { type LoraAdapter, requireAdapter } from './lora-adapter.js';
-import { describeValue } from './lora-host.js';
-import { warnWith } from './lora-warnings.js';
+import { describeValue, warnWith } from './lora-host.js';
 import { peftTargets } from './peft-targets.js';
 
 /** Options of {@link saveAdapter}. */
@@ -75,9 +74,7 @@ export async function saveAdapter(
 }
 
 /**
- * Writes the adapter with these values [parameters.size] into a checkpoint's folder. One that somebody has written there
- * already stays.
- * @param maker of the batches that it was trained on: its chat template goes beside the adapter, where it has one
+ * As `WriteAdapter`, with these values [parameters.size].
  * @throws as {@link saveAdapter}
  */
 export async function writeIntoCheckpoint(
@@ -171,20 +168,11 @@ async function writeValues(
   }
 }
 
-interface WrittenBase {
-  readonly name: string | null;
-  readonly revision: string | null;
-}
-
 /** What was said, else where the model came from, else what the adapter's own files said. */
 async function baseToWrite(
   { model, origin }: LoraAdapter,
-  options: {
-    baseModelNameOrPath?: string | undefined;
-    revision?: string | undefined;
-    onWarning?: SaveAdapterOptions['onWarning'];
-  },
-): Promise<WrittenBase> {
+  options: SaveAdapterOptions,
+): Promise<{ readonly name: string | null; readonly revision: string | null }> {
   if (options.baseModelNameOrPath !== undefined) {
     return { name: options.baseModelNameOrPath, revision: options.revision ?? null };
   }
@@ -200,7 +188,10 @@ async function baseToWrite(
   return { name: name ?? null, revision: options.revision ?? revision ?? null };
 }
 
-function peftConfig(adapter: LoraAdapter, { name, revision }: WrittenBase): Record<string, unknown> {
+function peftConfig(
+  adapter: LoraAdapter,
+  { name, revision }: Awaited<ReturnType<typeof baseToWrite>>,
+): Record<string, unknown> {
   const matched = adapter.modules.map(({ module }) => module.name);
   const all = adapter.model.linearModules.map((module) => module.name);
   return { ...adapter.config.toPeft(name), ...peftTargets(adapter.config, matched, all), revision };

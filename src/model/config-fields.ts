@@ -26,7 +26,6 @@ const ACTIVATIONS: Readonly<Record<string, Activation>> = {
   relu: 'relu',
 };
 
-/** Reads fields of one JSON object and collects what is wrong with them. */
 export class ConfigFields {
   readonly #object: Json;
   readonly #where: string;

@@ -156,7 +156,6 @@ async function* piecesOf(
   if (rest) yield rest;
 }
 
-/** Options that were checked before the first token. */
 interface CheckedOptions {
   readonly signal: AbortSignal | undefined;
   readonly parsed: GenerationConfig;
@@ -176,12 +175,10 @@ function checkCall(
   if (isText) requireKind('tokenizer', tokenizer, `${name}: \`tokenizer\``, call);
   requireBatch(prompts, `${name}: \`prompts\``, call);
   if (prompts.labels) {
-    throw new ConfigError(
-      `${name}: \`prompts\`: expected a batch of prompts, got one to train on, with the answers in it`,
-      {
-        hint: 'Write collator.collatePrompts(samples) in place of collator.collate(samples).',
-      },
-    );
+    const expected = 'expected a batch of prompts, got one to train on, with the answers in it';
+    throw new ConfigError(`${name}: \`prompts\`: ${expected}`, {
+      hint: 'Write collator.collatePrompts(samples) in place of collator.collate(samples).',
+    });
   }
   const { signal, ...rest } = isOptions(options) ? options : { signal: undefined };
   requireSignal(signal, name);

@@ -1,4 +1,4 @@
-/** A checkpoint folder in the published layout, opened: the model, and what turns pictures and text into its input. */
+/** A checkpoint folder in the published layout, opened: the model, and what turns images and text into its input. */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkNames, requirePath } from '../config.js';
@@ -30,7 +30,7 @@ export interface LoadOptions {
   onNotice?: ((line: string) => void) | undefined;
 }
 
-/** What turns pictures and text into the input of a model, as its checkpoint says. */
+/** What turns images and text into the input of a model, as its checkpoint says. */
 export interface ModelProcessor {
   /** From tokenizer.json and the configuration beside it. */
   readonly tokenizer: MinistralTokenizer;
@@ -145,30 +145,26 @@ export async function loadProcessor(dir: string): Promise<ModelProcessor> {
   requirePath(dir, 'loadProcessor');
   const [tokenizer, imageProcessor, chatTemplate] = await Promise.all([
     MinistralTokenizer.fromFolder(dir),
-    loadImageProcessor(dir),
+    findImageProcessor(dir),
     ChatTemplate.findInFolder(dir),
   ]);
-  return { tokenizer, imageProcessor, chatTemplate };
+  if (imageProcessor) return { tokenizer, imageProcessor, chatTemplate };
+  const missing = 'no processor_config.json with an image_processor, and no preprocessor_config.json';
+  throw new CheckpointError(`${dir} has ${missing}`, {
+    hint: 'these files say how images are resized and normalised; copy them from the original checkpoint',
+  });
 }
 
-/** processor_config.json, in older checkpoints preprocessor_config.json with or without the other beside it. */
-export async function loadImageProcessor(dir: string): Promise<ImageProcessor>;
-/** @param optional undefined in place of an error where the folder has none */
-export async function loadImageProcessor(dir: string, optional: boolean): Promise<ImageProcessor | undefined>;
-export async function loadImageProcessor(dir: string, optional = false): Promise<ImageProcessor | undefined> {
+/** From processor_config.json, in older checkpoints preprocessor_config.json with or without it; undefined without either. */
+export async function findImageProcessor(dir: string): Promise<ImageProcessor | undefined> {
   const [processor, preprocessor] = await Promise.all(
     ['processor_config.json', 'preprocessor_config.json'].map((name) => readOptionalJson(join(dir, name))),
   );
   const nested = typeof processor === 'object' && processor !== null && 'image_processor' in processor;
   if (nested) return ImageProcessor.fromConfig(processor);
-  if (preprocessor !== undefined) return ImageProcessor.fromConfig(preprocessor, { processorConfig: processor });
-  if (optional) return undefined;
-  throw new CheckpointError(
-    `${dir} has no processor_config.json with an image_processor, and no preprocessor_config.json`,
-    {
-      hint: 'these files say how pictures are resized and normalised; copy them from the original checkpoint',
-    },
-  );
+  return preprocessor === undefined
+    ? undefined
+    : ImageProcessor.fromConfig(preprocessor, { processorConfig: processor });
 }
 
 async function readOptionalJson(path: string): Promise<unknown> {

@@ -2,9 +2,8 @@ import type { Json } from './config-fields.js';
 import type { TextConfig } from './model-config.js';
 
 /**
- * Checkpoints of one `model_type`. All so far have the `mistral3` form: a Pixtral tower, a projector that merges patches and a
- * decoder, of which the family brings what is its own. What is computed, under which names, from which image tokens and
- * at which costs follows from the `ModelConfig` that is read by it.
+ * Checkpoints of one `model_type`. All so far have the `mistral3` form: a Pixtral tower, a projector that merges patches
+ * and a decoder. Everything else follows from the `ModelConfig` that is read with it.
  */
 export interface ModelFamily {
   /** For people. */

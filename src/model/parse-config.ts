@@ -83,7 +83,6 @@ function parseVision(json: unknown, faults: string[]): VisionConfig {
 function parseEos(fields: ConfigFields): number[] {
   const ids: unknown[] = [fields.raw('eos_token_id') ?? 2].flat();
   const valid = ids.every((id): id is number => typeof id === 'number' && Number.isSafeInteger(id) && id >= 0);
-  // Without any, an answer would never end.
   if (valid && ids.length > 0 && ids.length <= MOST.eosTokens) return ids;
   fields.fault('eos_token_id', 'a token id or a list of them');
   return [];

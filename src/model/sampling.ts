@@ -184,7 +184,7 @@ export function argmax(logits: Float32Array): number {
       best = i;
       bestScore = score;
     } else {
-      throw new EngineError(`logits: expected numbers, found NaN at token ${i} of ${logits.length}`, {
+      throw new EngineError(`logits: expected finite scores, found NaN at token ${i} of ${logits.length}`, {
         hint: 'The weights or the adapter may be damaged, or activations overflowed.',
         details: { token: i },
       });
@@ -211,11 +211,6 @@ export function processLogits(logits: Float32Array, config: GenerationConfig, st
   if (config.topP < 1) scores = applyTopP(scores, config.topP);
   if (config.minP > 0) scores = applyMinP(scores, config.minP);
   return scores;
-}
-
-/** The distribution [V] that the next token is drawn from; softmax of the processed scores when greedy. */
-export function probabilities(logits: Float32Array, config: GenerationConfig, state: SequenceState = {}): Float32Array {
-  return softmax(processLogits(logits, config, state));
 }
 
 /**

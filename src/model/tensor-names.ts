@@ -1,7 +1,6 @@
 /**
- * The one place that knows the names of checkpoint tensors. Published files use the older spelling of transformers
- * (`language_model.model.…`), its memory since 4.52 another (`model.language_model.…`); readers accept both. Inside
- * this package a tensor or module goes by its name in memory.
+ * Names of checkpoint tensors. Published files use the older spelling of transformers (`language_model.model.…`), its
+ * memory since 4.52 another (`model.language_model.…`), as does this package; readers accept both.
  */
 
 import { CheckpointError } from '../errors.js';
@@ -17,7 +16,7 @@ const PREFIXES: readonly (readonly [string, string])[] = [
 
 const ADAPTER_PREFIX = 'base_model.model.';
 
-/** The parts of the model that adapters tell apart. */
+/** The parts of the model that adapters distinguish. */
 export type ModelPart = 'language' | 'vision' | 'projector' | 'other';
 
 /** A tensor's or module's name in transformers' memory, from either spelling. */

@@ -2,11 +2,10 @@
 import { existsSync } from 'node:fs';
 import { beat, unlinkOwn, writeAgain } from './lock-file.js';
 
-/** A lock that is held. */
 export interface Beating {
   readonly path: string;
   readonly token: string;
-  /** The whole file, to make it again. */
+  /** The whole file, to restore it. */
   readonly text: string;
   /** A name beside it that nobody else uses. */
   readonly temporary: string;
@@ -45,7 +44,7 @@ export function beatAll(locks: Iterable<Beating>): void {
   }
 }
 
-/** A lock that was removed by hand: later its owner could not tell that from one that was taken over. */
+/** A lock that was removed by hand: later its owner could not know it from one that was taken over. */
 function makeAgain({ path, token, text, temporary, trace, staleMs, seen, state }: Beating): void {
   if (Date.now() - seen[0]! > staleMs || Atomics.load(state, 0) !== HELD || existsSync(trace)) return;
   if (writeAgain(path, text, temporary)) seen[0] = Date.now();

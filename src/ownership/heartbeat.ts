@@ -28,7 +28,7 @@ export function startBeating(lock: Beating, beatMs: number): void {
   }
 }
 
-/** No lock is made again from here on: at the end of the process. */
+/** No lock is restored any more: at the end of the process. */
 export function silence(): void {
   for (const { state } of beating.values()) Atomics.store(state, 0, RELEASED);
 }

@@ -1,6 +1,6 @@
 /**
- * What a lock file holds: a line of JSON about its owner, then a line with a counter that the owner raises as long as
- * it lives. The functions are synchronous: a worker thread uses them as well, and so does the end of a process.
+ * A lock file: a line of JSON about its owner, and a line with a counter that the owner raises as long as it lives.
+ * Synchronous, for a worker thread and the end of a process.
  */
 import { closeSync, futimesSync, linkSync, openSync, readFileSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import type { ProcessIdentity } from '../files/process-identity.js';
@@ -81,9 +81,9 @@ export function beat(path: string, token: string, count: number): string | undef
 }
 
 /**
- * Makes a lock again that is gone.
+ * Restores a lock that is gone.
  * @param temporary a free name beside it
- * @returns whether nobody else has it: it is there again, or cannot be made, as on a full disk or without its folder
+ * @returns whether nobody else has it: it is restored, or cannot be made, as on a full disk or without its folder
  */
 export function writeAgain(path: string, text: string, temporary: string): boolean {
   // A lock that is seen to be empty would be taken for another's.

@@ -6,7 +6,6 @@ import { temporaryName } from '../files/atomic-file.js';
 import { readRegularFile } from '../files/regular-file.js';
 import { formatLock, type LockOwner, MAX_LOCK_BYTES, parseLock } from './lock-file.js';
 
-/** What lies at a lock's path. */
 export interface SeenLock {
   readonly owner: LockOwner | undefined;
   /** Changes with each sign of life. */
@@ -25,14 +24,13 @@ export async function createLock(path: string, owner: LockOwner): Promise<boolea
       return true;
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      // A server's answer may get lost, and the call be repeated: then the file is there, and is its own.
+      // A server's answer may get lost, and the call be repeated: then the file exists, and is its own.
       if (code === 'EEXIST') return (await lookAtLock(path))?.owner?.token === owner.token;
       if (code === 'ENOENT') throw error;
     }
   } finally {
     await rm(temporary, { force: true }).catch(() => undefined);
   }
-  // The disk has no hard links.
   try {
     await writeNew(path, text);
     return true;

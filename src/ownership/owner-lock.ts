@@ -1,10 +1,8 @@
 /**
- * One owner at a time, among processes of one host, of several containers and of several hosts that share a disk.
- *
- * A lock is a file that is made only if there is none. An owner of the same boot and PID namespace is known to live or
- * not at once. Of any other one only its signs of life tell: it raises a counter in the file every `beatMs`, and is
- * taken for dead when somebody watched the file for `staleMs` without a change. Clocks are never compared. An owner that
- * was suspended for longer finds its lock gone when it looks (`check`), which it does before it writes.
+ * One owner at a time, among the processes of all hosts and containers that share a disk. A lock is a file that is made
+ * only if there is none. Whether an owner of the same boot and PID namespace lives is known at once. Any other one raises
+ * a counter in the file every `beatMs`, and is taken for dead when somebody watched the file for `staleMs` without a
+ * change; clocks are never compared. An owner calls `check` before it writes: it may have been suspended for longer.
  */
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
@@ -72,12 +70,9 @@ export function describeOwner(owner: LockOwner | undefined): string {
 }
 
 /** Locks of this thread by token; global, so that a second copy of this package sees them too. */
-const held = heldLocks(globalThis as { [HELD_LOCKS]?: Map<string, string> });
-
-function heldLocks(place: { [HELD_LOCKS]?: Map<string, string> }): Map<string, string> {
-  place[HELD_LOCKS] ??= new Map();
-  return place[HELD_LOCKS];
-}
+const place = globalThis as { [HELD_LOCKS]?: Map<string, string> };
+place[HELD_LOCKS] ??= new Map();
+const held = place[HELD_LOCKS];
 
 export class OwnerLock {
   readonly path: string;
@@ -125,7 +120,7 @@ export class OwnerLock {
         }
         if (life === 'alive' && whenHeld === 'refuse') throw new HeldError(path, seen.owner);
       }
-      // In the other case somebody was faster, and is gone already.
+      // Else somebody was faster, and is gone already.
       if (seen || whenHeld === 'wait') {
         if (!waited) onWait?.(seen?.owner);
         waited = true;
@@ -148,7 +143,7 @@ export class OwnerLock {
 
   /**
    * Whether the lock is still its owner's: to be asked before each write that another owner would suffer from. One that
-   * was removed by hand is made again.
+   * was removed by hand is restored.
    * @returns undefined, or how it was lost
    */
   check(): Promise<string | undefined> {
@@ -159,7 +154,7 @@ export class OwnerLock {
   async #check(): Promise<string | undefined> {
     const { token } = this.#owner;
     let seen = await lookAtLock(this.path);
-    // It may be just being made again, on a disk without hard links.
+    // It may be in the middle of being restored, on a disk without hard links.
     for (let look = 0; look < 3 && seen && !seen.owner; look++) {
       await delay(lockTimes.pollMs);
       seen = await lookAtLock(this.path);
@@ -203,7 +198,7 @@ export class OwnerLock {
 
 /** Follows a lock that another holds. */
 class Watch {
-  /** Whether the last `dead` was told by the lack of signs alone. */
+  /** Whether the last `dead` follows from the lack of signs of life alone. */
   wasWatched = false;
   #state: string | undefined;
   #token: string | undefined;
@@ -221,7 +216,7 @@ class Watch {
     if (owner && held.has(owner.token)) return 'alive';
     const life = owner ? lifeOf(owner) : 'unknown';
     // Another thread or a second copy of this package may hold it under this very identity, or have lost it; a worker
-    // thread of another process may have been ended. Their signs tell.
+    // thread of another process may have been ended. Only signs of life show which.
     const isUnsure = life === 'alive' && (owner?.pid === ownIdentity().pid || owner?.thread !== undefined);
     if (life !== 'unknown' && !isUnsure) return life;
     const now = performance.now();

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { callback, parseOptions } from '../config.js';
 import { ChatTemplate } from '../data/chat-template.js';
+import { MinistralTokenizer } from '../data/tokenizer.js';
 import type { EngineChoice } from '../engine/create-engine.js';
 import type { Engine } from '../engine/engine.js';
 import { CheckpointError, ConfigError, HubError } from '../errors.js';
@@ -12,29 +13,22 @@ import { exists } from '../files/regular-file.js';
 import { INDEX_FILE, readShardIndex } from '../formats/safetensors.js';
 import { type HubDownload, type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
 import { plainRepoName } from '../hub/repo-id.js';
-import { type FileSelection, folderOrSnapshot } from '../hub/snapshot-download.js';
+import { type FileSelection, folderOrSnapshot, MODEL_FILES } from '../hub/snapshot-download.js';
 import { putFilesOn } from '../lora/adapter-file.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_SELECTION, PROCESSOR_FILES } from '../lora/adapter-folder.js';
 import { adapterNameSchema, type LoraAdapter } from '../lora/apply-lora.js';
 import { isLocalName } from '../lora/base-model.js';
 import { readAdapterConfig, requireSoundWeights } from '../lora/read-adapter.js';
 import { warningLine } from '../messages/one-line.js';
-import { loadFrom, loadProcessor, type ModelProcessor, requireEngine, requireModelFolder } from '../model/load.js';
+import {
+  findImageProcessor,
+  loadFrom,
+  loadProcessor,
+  type ModelProcessor,
+  requireEngine,
+  requireModelFolder,
+} from '../model/load.js';
 import type { VisionLanguageModel } from '../model/network/vision-language-model.js';
-import { ownProcessor } from './own-processor.js';
-
-/** What {@link fromPretrained} reads of a checkpoint; never the Mistral-native `consolidated.safetensors`. */
-export const MODEL_FILES: readonly string[] = [
-  'config.json',
-  'generation_config.json',
-  'model*.safetensors',
-  'model.safetensors.index.json',
-  'tokenizer*.json',
-  'special_tokens_map.json',
-  'processor_config.json',
-  'preprocessor_config.json',
-  'chat_template.*',
-];
 
 /** Options of {@link fromPretrained}; for a folder, those of the download but `signal` do nothing. */
 export interface FromPretrainedOptions extends HubDownloadOptions {
@@ -215,8 +209,21 @@ function originOf(
   return { nameOrPath: name, revision: commit === undefined || revision === 'main' ? undefined : revision };
 }
 
+/** The parts of a processor that an adapter's folder holds. @throws as `loadProcessor` */
+async function ownProcessor(
+  folder: string,
+): Promise<{ readonly [K in keyof ModelProcessor]: ModelProcessor[K] | undefined }> {
+  const hasTokenizer = await exists(join(folder, 'tokenizer.json'));
+  const [tokenizer, imageProcessor, chatTemplate] = await Promise.all([
+    hasTokenizer ? MinistralTokenizer.fromFolder(folder) : undefined,
+    findImageProcessor(folder),
+    ChatTemplate.findInFolder(folder),
+  ]);
+  return { tokenizer, imageProcessor, chatTemplate };
+}
+
 /** The adapter's own parts win; its template speaks of the tokens of the tokenizer that is used. */
-function mergedProcessor(base: ModelProcessor, own: Partial<ModelProcessor>): ModelProcessor {
+function mergedProcessor(base: ModelProcessor, own: Awaited<ReturnType<typeof ownProcessor>>): ModelProcessor {
   const tokenizer = own.tokenizer ?? base.tokenizer;
   const imageProcessor = own.imageProcessor ?? base.imageProcessor;
   const template = own.chatTemplate ?? base.chatTemplate;

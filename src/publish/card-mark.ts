@@ -23,7 +23,6 @@ export function isReplaceable(there: string): boolean {
   return metadataAlone(page) !== undefined;
 }
 
-/** Lines of metadata that are not ours. */
 function carriedFrom(page: string): string[] {
   if (MARK.test(page)) {
     const lines = frontMatter(page)?.lines ?? [];

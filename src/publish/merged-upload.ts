@@ -1,11 +1,12 @@
-/** What of a merged model's folder is published. */
+/** What of a merged model's folder is published, and what its page says. */
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { requireUnchanged } from '../files/file-digests.js';
 import { ShardedCheckpoint } from '../formats/safetensors.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, PROCESSOR_FILES } from '../lora/adapter-folder.js';
 import { smallFiles } from '../lora/merge-files.js';
-import { mergedSubject } from './merged-card.js';
+import { formatBytes } from '../messages/format-bytes.js';
+import { baseLink, type CardSubject, fence, row, usageSection } from './model-card.js';
 import { hubName, type Upload } from './upload.js';
 
 /** Beside the weights, their index and the files of the processor. */
@@ -63,4 +64,50 @@ async function writtenBase(directory: string): Promise<string | undefined> {
   const page = await readFile(join(directory, 'README.md'), 'utf8').catch(() => '');
   const [, metadata = ''] = /^---\n([\s\S]*?)\n---\n/.exec(page) ?? [];
   return /^base_model: "?([\w.-]+\/[\w.-]+)"?$/m.exec(metadata)?.[1];
+}
+
+interface MergedFacts {
+  readonly repoId: string;
+  readonly baseModel: string | undefined;
+  readonly parameters: number;
+  /** Number formats of the weights, by their names in the files. */
+  readonly dtypes: readonly string[];
+  /** Of all weights. */
+  readonly bytes: number;
+}
+
+/** What the page says of a merged model. */
+function mergedSubject({ repoId, baseModel, parameters, dtypes, bytes }: MergedFacts): CardSubject {
+  const model = [
+    '## Model',
+    '',
+    '| | |',
+    '| --- | --- |',
+    row(['parameters', parameters.toLocaleString('en-US')]),
+    row(['stored as', dtypes.join(', ')]),
+    row(['size of the weights', formatBytes(bytes)]),
+  ].join('\n');
+  const typescript = [
+    "import { fromPretrained } from 'ministral-tune';",
+    '',
+    `const { model, processor } = await fromPretrained('${repoId}');`,
+  ];
+  const python = [
+    'from transformers import AutoModelForImageTextToText, AutoProcessor',
+    '',
+    `model = AutoModelForImageTextToText.from_pretrained("${repoId}", dtype="auto", device_map="auto")`,
+    `processor = AutoProcessor.from_pretrained("${repoId}")`,
+  ];
+  const serve = `vllm serve ${repoId} \\\n  --config-format hf --load-format safetensors --tokenizer-mode hf`;
+  return {
+    repoId,
+    baseModel,
+    noun: 'model',
+    introduction: `${baseModel ? baseLink(baseModel) : 'A model'} with a LoRA adapter merged into its weights by ministral-tune.`,
+    library: 'transformers',
+    // The Hub's `merge` is several models made one.
+    relation: 'finetune',
+    tags: ['lora', 'ministral-tune'],
+    sections: [model, usageSection(typescript, python), `### vLLM\n\n${fence(serve, 'sh')}`],
+  };
 }

@@ -62,9 +62,9 @@ export const modelCardSchema = z.strictObject({
   pictures: z
     .array(
       z.strictObject({
-        /** On this machine; the file keeps its name, which no other picture may have. */
+        /** On this machine; the file keeps its name, which no other image may have. */
         path: text,
-        /** Below the picture, and in its place where it is not shown; Markdown. */
+        /** Below the image, and in its place where it is not shown; Markdown. */
         caption: text,
       }),
     )
@@ -85,19 +85,18 @@ export interface CardSubject {
   readonly introduction: string;
   /** The Hub's `library_name`. */
   readonly library: 'peft' | 'transformers';
-  /** The Hub's `base_model_relation`; undefined where it is told by the files. */
+  /** The Hub's `base_model_relation`; undefined where the files say it. */
   readonly relation?: 'finetune';
   readonly tags: readonly string[];
   /** After what the user writes: what it is, and how it is used. */
   readonly sections: readonly string[];
 }
 
-/** Where a picture lies in the repository. */
-export function picturePath(path: string): string {
+/** Path of an image in the repository. */
+export function imagePath(path: string): string {
   return `images/${basename(path)}`;
 }
 
-/** The README.md. */
 export function renderModelCard(card: ParsedModelCard, subject: CardSubject): string {
   const { noun, repoId } = subject;
   const sections = [
@@ -113,7 +112,7 @@ export function renderModelCard(card: ParsedModelCard, subject: CardSubject): st
     results(card),
     ...card.pictures.map(({ path, caption }) => {
       const alternative = caption.replace(/[[\]\\]/g, '\\$&').replace(/\s+/g, ' ');
-      return `![${alternative}](${addressOf(picturePath(path))})\n\n*${caption}*`;
+      return `![${alternative}](${addressOf(imagePath(path))})\n\n*${caption}*`;
     }),
     card.data && `## Data\n\n${card.data}`,
     card.prompt &&

@@ -12,11 +12,11 @@ import { chatTemplateFields, chatTemplateText } from '../lora/chat-template-opti
 import { adapterUpload } from './adapter-upload.js';
 import { isReplaceable, markedCard } from './card-mark.js';
 import { mergedUpload } from './merged-upload.js';
-import { modelCardSchema, picturePath, renderModelCard } from './model-card.js';
+import { imagePath, modelCardSchema, renderModelCard } from './model-card.js';
 
 /** Options of {@link pushToHub}: names, defaults and ranges. */
 const pushToHubSchema = pushFilesSchema.extend({
-  /** What the page says. Default: what can be told from the files alone. */
+  /** What the page says. Default: what the files alone say. */
   modelCard: modelCardSchema.prefault({}),
   /**
    * Replace a README.md on the Hub that people have edited. Default false: it is kept as it is, with a warning, and
@@ -69,13 +69,13 @@ async function push(directory: string, id: string, options: z.output<typeof push
   const files: PushedFile[] = [
     ...upload.files.filter(({ path }) => template === undefined || path !== CHAT_TEMPLATE_FILE),
     ...(template === undefined ? [] : [{ path: CHAT_TEMPLATE_FILE, text: template }]),
-    ...card.pictures.map(({ path }) => ({ path: picturePath(path), source: path })),
+    ...card.pictures.map(({ path }) => ({ path: imagePath(path), source: path })),
     cardFile(renderModelCard(card, upload.subject(repoId)), overwriteCard),
   ];
   const names = files.map(({ path }) => path);
   const twice = names.filter((name, i) => names.indexOf(name) !== i);
   if (twice.length > 0)
-    throw new ConfigError(`pushToHub: several pictures would become ${[...new Set(twice)].join(', ')}`);
+    throw new ConfigError(`pushToHub: several images would become ${[...new Set(twice)].join(', ')}`);
   const commitMessage = push.commitMessage ?? `Upload ${what} with ministral-tune`;
   const result = await pushFiles(repoId, files, { ...push, commitMessage }, upload.refuse);
   if (result.kept.length > 0) {

@@ -1,4 +1,3 @@
-/** What of a folder is published, and what is said of it. */
 import { stat } from 'node:fs/promises';
 import { ConfigError } from '../errors.js';
 import type { PushedFile } from '../hub/push-files.js';
@@ -23,9 +22,7 @@ export async function hubName(name: string | undefined, what: string): Promise<s
   );
   try {
     if (!isFolder) return parseRepoId(plainRepoName(name));
-  } catch {
-    // Told below.
-  }
+  } catch {}
   throw new ConfigError(`the ${what}'s base model "${name}" is a folder of this machine, which helps nobody else`, {
     hint: "Give the base model's name on the Hub as `modelCard: { baseModel: ... }`.",
     details: { baseModel: name },

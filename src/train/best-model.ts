@@ -3,7 +3,6 @@ import { TrainingError } from '../errors.js';
 import type { EvalResult } from './evaluate-loss.js';
 import type { SftConfig } from './sft-config.js';
 
-/** How evaluations are compared. */
 interface Judge {
   /** `evalLoss`, or a name that `computeMetrics` gives. */
   readonly metric: string;
@@ -54,7 +53,6 @@ export function judgeOf(config: SftConfig): Judge | undefined {
   return { metric, greaterIsBetter: greaterIsBetter ?? !metric.toLowerCase().endsWith('loss') };
 }
 
-/** Keeps the best evaluation of a run. */
 export class BestModelTracker {
   readonly #judge: Judge;
   readonly #patience: number;
@@ -112,10 +110,7 @@ export class BestModelTracker {
     return isBest;
   }
 
-  /**
-   * The step that was judged last was to be saved and could not be, or was not.
-   * @param isKept whether its parameters are in memory: it is the best all the same. Else the best is what it was before
-   */
+  /** The step judged last was not saved. @param isKept its parameters are in memory, so it stays the best */
   unsaved(isKept: boolean): void {
     if (isKept) this.moved(undefined);
     else this.#set(this.#before);

@@ -9,63 +9,49 @@ import type { TrainableModel } from './trainable-model.js';
  */
 export type CheckpointAdapter = (folder: string, parameters: Float32Array, isCurrent: boolean) => Promise<void>;
 
-/**
- * The user's function first, then the model's own, which leaves alone what is there. For the adapter that is active now:
- * it may be switched off, or another one active, when a checkpoint is written.
- */
-export function checkpointAdapter(
-  model: Pick<TrainableModel, 'engine' | 'trainable' | 'writeAdapter'>,
-  maker: unknown,
-  saveAdapter: ((directory: string) => Promise<void>) | undefined,
-): CheckpointAdapter {
-  const { engine, trainable } = model;
-  const write = model.writeAdapter?.bind(model);
-  return async (folder, parameters, isCurrent) => {
-    if (saveAdapter && isCurrent) await saveAdapter(folder);
-    else if (saveAdapter) {
-      const current = await engine.readParameters(trainable);
-      engine.writeParameters(trainable, parameters);
-      try {
-        await saveAdapter(folder);
-      } finally {
-        engine.writeParameters(trainable, current);
-      }
-    }
-    await write?.(folder, parameters, maker);
-  };
-}
-
-/** Milliseconds that `saveAdapter` may take once the run was told to stop. */
+/** Milliseconds that `saveAdapter` may take once the run is to stop. */
 const ADAPTER_PATIENCE = 30_000;
 
-/** The caller's `saveAdapter`, which may never answer: a run that is told to stop does not wait for it for ever. */
+interface AdapterParts {
+  readonly model: Pick<TrainableModel, 'engine' | 'trainable' | 'writeAdapter'>;
+  readonly collator: unknown;
+  /** The user's, which may never answer: a run that is to stop does not wait for it for ever. */
+  readonly saveAdapter: ((directory: string) => Promise<void>) | undefined;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The user's function first, then the model's own, which leaves alone what it finds. For the adapter that is active when
+ * the run begins: it may be switched off, or another one active, when a checkpoint is written.
+ */
 export class AdapterWriter {
-  readonly #saveAdapter: ((directory: string) => Promise<void>) | undefined;
-  readonly #signal: AbortSignal;
-  #isSilent = false;
+  /** For checkpoints. */
+  readonly write: CheckpointAdapter;
+  /** `saveAdapter` did not answer in time: from then on checkpoints are written without it. */
+  isSilent = false;
 
-  constructor(saveAdapter: ((directory: string) => Promise<void>) | undefined, signal: AbortSignal) {
-    this.#saveAdapter = saveAdapter;
-    this.#signal = signal;
-  }
-
-  /** It did not answer in time: from then on checkpoints are written without it. */
-  get isSilent(): boolean {
-    return this.#isSilent;
-  }
-
-  /** For checkpoints; undefined without a `saveAdapter`. */
-  get write(): ((directory: string) => Promise<void>) | undefined {
-    const saveAdapter = this.#saveAdapter;
-    if (!saveAdapter) return undefined;
-    return async (directory) => {
-      if (this.#isSilent) return;
-      await afterAbort(saveAdapter(directory), this.#signal, ADAPTER_PATIENCE, () => {
-        this.#isSilent = true;
-        return new CheckpointError(
-          `\`saveAdapter\` has not answered within ${ADAPTER_PATIENCE / 1000} s after the run was told to stop`,
-        );
+  constructor({ model, collator, saveAdapter, signal }: AdapterParts) {
+    const { engine, trainable } = model;
+    const writeOwn = model.writeAdapter?.bind(model);
+    const save = async (directory: string): Promise<void> => {
+      await afterAbort(saveAdapter!(directory), signal, ADAPTER_PATIENCE, () => {
+        this.isSilent = true;
+        const seconds = ADAPTER_PATIENCE / 1000;
+        return new CheckpointError(`\`saveAdapter\` has not answered within ${seconds} s after the run was to stop`);
       });
+    };
+    this.write = async (folder, parameters, isCurrent) => {
+      if (saveAdapter && !this.isSilent && isCurrent) await save(folder);
+      else if (saveAdapter && !this.isSilent) {
+        const current = await engine.readParameters(trainable);
+        engine.writeParameters(trainable, parameters);
+        try {
+          await save(folder);
+        } finally {
+          engine.writeParameters(trainable, current);
+        }
+      }
+      await writeOwn?.(folder, parameters, collator);
     };
   }
 }

@@ -37,7 +37,7 @@ export async function checkOptimizer(
   { parameters, optimizer }: TrainingTensors,
 ): Promise<void> {
   const faults: string[] = [];
-  const { steps, m, v, codesM, codesV, scalesM, scalesV } = optimizer;
+  const { steps, m, v, codesM, codesV } = optimizer;
   const same = (a: string, b: string) => {
     const [left, right] = [optimizer[a], optimizer[b]];
     // Which arrays there must be the engine knows.
@@ -51,8 +51,8 @@ export async function checkOptimizer(
   if ((m || v || codesM || codesV) && moments !== parameters.length) {
     faults.push(`there are moments of ${moments} values, expected those of ${parameters.length} parameters`);
   }
-  for (const [name, array] of Object.entries({ m, v, scalesM, scalesV })) {
-    const rule = RULES[name]!;
+  for (const [name, rule] of Object.entries(RULES)) {
+    const array = optimizer[name];
     if (!array) continue;
     if (!(array instanceof Float32Array)) {
       faults.push(`${name} holds bytes, expected float32`);
@@ -113,7 +113,6 @@ function refuse(path: string, what: string, faults: readonly string[]): void {
   });
 }
 
-/** Minus zero is no negative value; NaN by its name. */
 function show(value: number): string {
   return Object.is(value, -0) ? '-0' : String(value);
 }

@@ -1,10 +1,8 @@
 /**
- * How a checkpoint's folder comes and goes, so that a kill or a power cut at any moment leaves nothing half-done.
- *
- * A folder is filled under a hidden name, flushed, and renamed to `checkpoint-{step}`. One that is there already is
- * first renamed to a hidden name, for a folder cannot be renamed onto another. A process that dies between the two
- * renames leaves both, each whole, and neither under its name: `tidyCheckpointFolders` then gives the new one its name.
- * Folders are removed under a hidden name as well, so that what is called `checkpoint-{step}` is always whole.
+ * Checkpoint folders that survive a kill or a power cut: filled under a hidden name, flushed, then renamed to
+ * `checkpoint-{step}`. An existing one is first renamed to a hidden name, since a folder cannot be renamed onto another;
+ * after a death between the two renames `tidyCheckpointFolders` gives the new one its name. Folders are removed under a
+ * hidden name as well, so that what is called `checkpoint-{step}` is always whole.
  */
 import { randomBytes } from 'node:crypto';
 import { readdir, rename, rm } from 'node:fs/promises';
@@ -15,7 +13,6 @@ import { requireOwned, requireUnused, underOwnership } from './run-folder.js';
 /** `.checkpoint-7.1234-0a1b2c3d.tmp`: being written by process 1234; with `replaced-` or `removed-`: on its way out. */
 const HIDDEN = /^\.(checkpoint-\d+)\.(replaced-|removed-)?(\d+-[0-9a-f]{8})\.tmp$/;
 
-/** Marks of the hidden folders that this process works on. */
 const ownMarks = new Set<string>();
 
 export function checkpointName(step: number): string {
@@ -47,7 +44,7 @@ export async function writeCheckpointFolder(
       await takeName(temporary, target, join(outputDir, `.${name}.replaced-${mark}.tmp`));
     } catch (error) {
       await rm(temporary, { recursive: true, force: true }).catch(() => {});
-      // Its new owner has removed what was being written: that it has one is the better reason.
+      // A new owner has removed what was being written: report that instead.
       await requireOwned(outputDir);
       throw error;
     }
@@ -70,7 +67,7 @@ async function takeName(temporary: string, target: string, replaced: string): Pr
     throw error;
   }
   await flushFolder(dirname(target));
-  // The checkpoint is there; what is left of the old one can wait for the next start.
+  // The checkpoint is in place; the remains of the old one can wait for the next start.
   if (existed) await rm(replaced, { recursive: true, force: true }).catch(() => {});
 }
 
@@ -92,8 +89,7 @@ export async function removeCheckpointFolder(path: string): Promise<void> {
 
 /**
  * Finishes what a dead process left half-done: a checkpoint that was being replaced gets its name back, half-written
- * and half-removed ones go. Whoever owns the folder is the only one who writes there, so that all that is half-done has
- * been left. A folder that a living run owns is not touched.
+ * and half-removed ones go. A folder that a living run owns is not touched.
  * @param isOwner the caller owns the folder; else it becomes its owner for the while
  */
 export async function tidyCheckpointFolders(outputDir: string, isOwner = false): Promise<void> {

@@ -76,11 +76,6 @@ export class CheckpointManager {
     return join(this.#run.config.outputDir, checkpointName(step));
   }
 
-  /** Puts the output folder in order after a process that was killed there. */
-  tidy(): Promise<void> {
-    return tidyCheckpointFolders(this.#run.config.outputDir, true);
-  }
-
   /**
    * Reads the checkpoint to go on from.
    * @param from its folder, or true for the newest in the output folder that can be read
@@ -145,9 +140,8 @@ export class CheckpointManager {
   }
 
   /**
-   * Finds the checkpoint of the best step of a run that was resumed, and takes its parameters into memory where they are
-   * to be loaded in the end. Where it is gone the best of those that were saved takes its place.
-   * @returns warnings
+   * Finds the best step's checkpoint of a resumed run, with `loadBestModelAtEnd` its parameters too; where it is gone the
+   * best of the saved ones takes its place. @returns warnings
    */
   async takeUpBest(tracker: BestModelTracker, size: number): Promise<string[]> {
     const before = tracker.best;
@@ -163,8 +157,8 @@ export class CheckpointManager {
     tracker.lost(other === undefined ? undefined : { ...saved!, checkpoint: other });
     const why = faults.length > 0 ? ` (${faults.join('; ')})` : '';
     const instead = tracker.best
-      ? `; the best that is left is step ${tracker.best.step}, ${tracker.best.metric} ${tracker.best.value}`
-      : '; the best is told anew from here';
+      ? `; the best of the others is step ${tracker.best.step}, ${tracker.best.metric} ${tracker.best.value}`
+      : '; the best is chosen anew from here';
     return [`the checkpoint of the best step so far, ${before.step}, is gone${why}${instead}`, ...warnings];
   }
 
@@ -197,9 +191,8 @@ export class CheckpointManager {
   }
 
   /**
-   * The parameters of the best step: [size]. They come from its checkpoint if that is sound, else from memory.
-   * @returns why the checkpoint could not be used, if it could not
-   * @throws CheckpointError if they are nowhere
+   * The parameters of the best step: [size], from its checkpoint if that is sound, else from memory with the `fault`.
+   * @throws CheckpointError if they are in neither
    */
   async readBest(best: BestModel, size: number): Promise<{ parameters: Float32Array; fault: string | undefined }> {
     const copy = this.#best?.step === best.step ? this.#best.parameters : undefined;
@@ -241,10 +234,7 @@ export class CheckpointManager {
     return { path, step, ...(await this.#removeSurplus(progress.best)) };
   }
 
-  /**
-   * Tries again to write the best step's checkpoint, if that failed before.
-   * @returns undefined if there is nothing to write, or it cannot be written
-   */
+  /** Tries again to write the best step's checkpoint, if that failed before; undefined if nothing was written. */
   async saveBest(best: BestModelState): Promise<SavedCheckpoint | undefined> {
     const copy = this.#best;
     if (!copy?.unsaved || best.best?.step !== copy.step) return undefined;

@@ -1,4 +1,4 @@
-/** The saves of a run: what could not be written costs a warning, and the best step is never lost by it. */
+/** The saves of a run: a failed one costs a warning, and never the best step. */
 
 import { eventLoopTurn, isTurnDue } from '../async/event-loop.js';
 import { exclusively } from '../engine/computation.js';
@@ -8,7 +8,7 @@ import { CheckpointError, EngineError, reasonOf } from '../errors.js';
 import type { BestModelTracker } from './best-model.js';
 import type { CheckpointManager, Progress, SavedCheckpoint } from './checkpoint-manager.js';
 import type { TrainingTensors } from './checkpoint-state.js';
-import type { RunLog } from './run-log.js';
+import type { RunLog } from './history.js';
 import type { StepMetrics } from './step-metrics.js';
 
 export interface CheckpointSaverParts {
@@ -20,9 +20,9 @@ export interface CheckpointSaverParts {
   readonly metrics: StepMetrics;
   readonly best: BestModelTracker | undefined;
   readonly checkpoints: CheckpointManager;
-  /** Waits for the engine, but not for ever where the run is told to stop. */
+  /** Waits for the engine, but not for ever once the run is to stop. */
   readonly answer: <T>(value: Promise<T>) => Promise<T>;
-  /** Waits for readers who are at work on an event: the parameters are meanwhile those of its step. */
+  /** Waits for readers that are handling an event: until then the parameters stay those of its step. */
   readonly whenRead: () => Promise<void>;
 }
 
@@ -76,10 +76,10 @@ export class CheckpointSaver {
       } catch (error) {
         if (!(error instanceof CheckpointError)) throw error;
         const last = checkpoints.latest;
-        const kept = last ? `the last checkpoint is ${last.path}` : 'there is no checkpoint yet';
+        const kept = last ? `the last checkpoint is ${last.path}` : 'no checkpoint exists yet';
         const isBest = checkpoints.unsavedBest === step;
         const more = isBest ? '; this is the best step so far, and is kept in memory until then' : '';
-        await log.warn(step, `${error.message}\n  The run goes on; ${kept}; the next save tries again${more}.`);
+        await log.warn(step, `${reasonOf(error)}\n  The run goes on; ${kept}; the next save tries again${more}.`);
         return false;
       }
     });
@@ -110,8 +110,8 @@ export class CheckpointSaver {
     const { log, checkpoints } = this.#parts;
     await this.retryBest();
     const lost = checkpoints.unsavedBest;
-    if (lost !== undefined)
-      await log.warn(step, `the best step, ${lost}, could not be saved and ends with this process`);
+    if (lost === undefined) return;
+    await log.warn(step, `the best step, ${lost}, could not be saved and ends with this process`);
   }
 
   /** The best step's parameters instead of the last one's. @param step optimizer steps done */

@@ -1,7 +1,4 @@
-/**
- * What makes a checkpoint's folder one that can be relied on: each file is read back and digested before the folder gets
- * its name, and all of them are looked at again before anything is taken from it.
- */
+/** Each file of a checkpoint is read back and digested before its folder gets its name, and checked before it is read. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CheckpointError } from '../errors.js';
@@ -63,13 +60,11 @@ export class CheckpointSeal {
     }
   }
 
-  /** @throws CheckpointError if a file does not hold this text to the bit */
   async requireText(name: string, text: string): Promise<void> {
     const path = join(this.#folder, name);
     if (!(await readFile(path)).equals(Buffer.from(text))) throw unfaithful(path, 'it');
   }
 
-  /** Writes the list of all files. */
   async end(): Promise<void> {
     await this.begin();
     const names = [...this.#found.keys()].sort();
@@ -77,7 +72,6 @@ export class CheckpointSeal {
     await writeManifest(this.#folder, new Map(found));
   }
 
-  /** Ends what is under way. */
   close(): Promise<void> {
     return this.#digests.close();
   }
@@ -98,9 +92,8 @@ export interface SealFindings {
 }
 
 /**
- * Compares all files of a checkpoint with its list. Files that the list does not name are somebody else's, but for those
- * that every checkpoint has.
- * @param required those files
+ * Compares all files of a checkpoint with its list; others in the folder are not looked at.
+ * @param required files that the list must name
  * @param use what is taken from it: `parameters` alone need no more than the required files, and the rest is reported
  * @throws CheckpointError naming each file that is missing or is not as it was written
  */

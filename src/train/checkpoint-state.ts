@@ -55,7 +55,6 @@ export interface RunIdentity {
   /** Of the model and the collator, by name: what else decides the result, as JSON. */
   readonly settings?: Readonly<Record<string, unknown>> | undefined;
   readonly dataset: DatasetFingerprint;
-  /** Missing without an evaluation set. */
   readonly evalDataset?: DatasetFingerprint | undefined;
   /** Trainable tensors in order. */
   readonly parameters: readonly { readonly name: string; readonly shape: readonly number[] }[];
@@ -78,7 +77,6 @@ export interface TrainerState extends RunIdentity {
   readonly logHistory: readonly (LogEntry | EvalEntry)[];
 }
 
-/** The values of a checkpoint. */
 export interface TrainingTensors {
   readonly parameters: Float32Array;
   readonly optimizer: Record<string, Float32Array | Uint8Array>;

@@ -1,14 +1,12 @@
 /**
  * `checkpoint-{step}` folders: the adapter, `trainer-state.json`, `training-state.safetensors` with the flat parameters
- * and the optimizer's moments, and `checkpoint.sha256` with the digests of all of them. A folder gets its name when
- * everything in it is written and was read back.
- *
- * There is no random state to keep: the order of the samples and the dropout masks follow from the seed and the step.
+ * and the optimizer's moments, and `checkpoint.sha256` with the digests of all files. No random state is saved: sample
+ * order and dropout masks follow from seed and step.
  */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findNotFinite } from '../async/event-loop.js';
-import { CheckpointError, TrainingError } from '../errors.js';
+import { CheckpointError, reasonOf, TrainingError } from '../errors.js';
 import { flushFile, writeFileAtomically } from '../files/atomic-file.js';
 import { MANIFEST_FILE, readManifest } from '../files/file-digests.js';
 import { readJson } from '../files/read-json.js';
@@ -26,8 +24,7 @@ import {
   type TrainerState,
   type TrainingTensors,
 } from './checkpoint-state.js';
-import { compareRuns } from './compare-runs.js';
-import { wayOn } from './resume-rules.js';
+import { compareRuns, wayOn } from './compare-runs.js';
 
 const STATE_FILE = 'trainer-state.json';
 const TENSOR_FILE = 'training-state.safetensors';
@@ -62,7 +59,6 @@ export async function writeCheckpoint(
       const underWay: Promise<unknown>[] = [];
       try {
         await writeAdapter?.(folder);
-        // Digested while the next file is written.
         await seal.begin();
         await writeArrays(path, arrays);
         // To flush a file is to wait for the disk: time to read it back and to digest it.
@@ -82,7 +78,7 @@ export async function writeCheckpoint(
     // The folder is another run's by now: no later save can succeed.
     if (cause instanceof TrainingError) throw cause;
     const path = join(outputDir, checkpointName(step));
-    throw new CheckpointError(`cannot write ${path}: ${(cause as Error).message}`, {
+    throw new CheckpointError(`cannot write ${path}: ${reasonOf(cause)}`, {
       cause,
       hint: 'Check the free space and the rights of `outputDir`. Earlier checkpoints are untouched.',
       details: { path, step },
@@ -173,7 +169,7 @@ async function readSound(
   const state = await readState(path, findings);
   const warnings = [...findings.warnings];
   if (!findings.hasManifest) {
-    warnings.push(`${path} was written by an earlier version, without digests: whether it is damaged cannot be told`);
+    warnings.push(`${path} was written by an earlier version, without digests: whether it is damaged is not known`);
   }
   return { state, warnings };
 }
@@ -212,9 +208,8 @@ interface JudgedStep {
 }
 
 /**
- * The trainable parameters of the checkpoint of an evaluated step: [size]. Other files of it may be damaged: `warnings`
- * tell.
- * @throws CheckpointError if what they are in is damaged or cannot be read, if they are another number or not finite, or
+ * The trainable parameters of the checkpoint of an evaluated step: [size]. `warnings` name other files that are damaged.
+ * @throws CheckpointError if what they are in is damaged or cannot be read, if their count is another or one is not finite, or
  *   if the checkpoint is another one than that of the step
  */
 export async function readCheckpointParameters(
@@ -232,10 +227,7 @@ export async function readCheckpointParameters(
   }
 }
 
-/**
- * That a folder holds the checkpoint of an evaluated step, as far as its state says: another run may have written there, or
- * somebody may have renamed it. @throws CheckpointError
- */
+/** @throws CheckpointError if a folder's state is not that of the evaluated step: of another run, or renamed */
 export async function requireCheckpointOf(path: string, judged: JudgedStep): Promise<void> {
   const manifest = await readManifest(path);
   requireJudged(path, await readState(path, { hasManifest: manifest !== undefined, warnings: [] }), judged);
@@ -265,7 +257,7 @@ async function readParameters(file: SafetensorsFile, size: number): Promise<Floa
   }
   const bad = await findNotFinite(parameters);
   if (bad < 0) return parameters;
-  throw new CheckpointError(`${file.path}: parameter ${bad} is ${parameters[bad]}, no finite number`, {
+  throw new CheckpointError(`${file.path}: parameter ${bad} is ${parameters[bad]}, which is not finite`, {
     hint: 'The training had diverged, or the file is damaged; resume from an earlier checkpoint.',
     details: { path: file.path },
   });
@@ -273,7 +265,7 @@ async function readParameters(file: SafetensorsFile, size: number): Promise<Floa
 
 async function readState(path: string, { hasManifest }: SealFindings): Promise<TrainerState> {
   const json = await readJson(join(path, STATE_FILE), { maxBytes: MAX_STATE_BYTES }).catch((cause: Error) => {
-    throw new CheckpointError(`${path} is no checkpoint: ${cause.message}`, {
+    throw new CheckpointError(`${path} is no checkpoint: ${reasonOf(cause)}`, {
       hint: 'Expected a folder checkpoint-N of `outputDir`, or true for the latest one there.',
       details: { path },
       cause,

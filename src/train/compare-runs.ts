@@ -1,11 +1,14 @@
-/** In what a saved run and the present one differ. */
+/** In what a saved run and the present one differ: what a resume may change, and what to do about the rest. */
+import type { Collator } from '../data/data-loader.js';
 import { firstLines } from '../messages/short-list.js';
 import { showValue } from '../messages/show-value.js';
 import { judgeOf } from './best-model.js';
 import type { RunIdentity, TrainerState } from './checkpoint-state.js';
 import { compareDatasets } from './dataset-fingerprint.js';
-import { type Difference, SETTINGS_MAY_CHANGE } from './resume-rules.js';
 import { parseSftConfig, RESUME_MAY_CHANGE, type SftConfig } from './sft-config.js';
+import type { TrainableModel } from './trainable-model.js';
+
+type Settings = Readonly<Record<string, unknown>>;
 
 const MAX_LISTED = 20;
 
@@ -13,31 +16,24 @@ const MAX_LISTED = 20;
 const BASE_MODEL = 'model.base';
 const TOKENIZER = 'collator.tokenizer';
 
-/** What of a model and a collator decides a run, beside what they call their settings. */
-interface RunParts {
-  readonly model: {
-    readonly baseModel?: Readonly<Record<string, string>> | undefined;
-    readonly nameOrPath?: string | undefined;
-  };
-  readonly tokenizerDigest: string | undefined;
-}
-
-/** The settings of a run with the digests of its base model and its tokenizer. */
-export function settingsWithParts(
-  settings: Readonly<Record<string, unknown>>,
-  { model: { baseModel, nameOrPath }, tokenizerDigest }: RunParts,
-): Readonly<Record<string, unknown>> {
+/** What decides a run besides its configuration and its data, by whose it is: settings, base model, tokenizer. */
+export function runSettings(model: TrainableModel, collator: Collator): Settings {
+  const { baseModel, nameOrPath } = model;
+  const owners = { model: model.trainingSettings, collator: collator.settings };
+  const named = Object.entries(owners).flatMap(([owner, settings]) =>
+    Object.entries(settings ?? {}).map(([name, value]) => [`${owner}.${name}`, value] as const),
+  );
   return {
-    ...settings,
+    ...Object.fromEntries(named),
     ...(baseModel && { [BASE_MODEL]: { ...baseModel, ...(nameOrPath !== undefined && { name: nameOrPath }) } }),
-    ...(tokenizerDigest !== undefined && { [TOKENIZER]: tokenizerDigest }),
+    ...(collator.tokenizerDigest !== undefined && { [TOKENIZER]: collator.tokenizerDigest }),
   };
 }
 
 /** Everything in which a saved run and the present one differ. */
 export function compareRuns(saved: TrainerState, now: RunIdentity): Difference[] {
   const differences: Difference[] = [
-    // What an earlier version did not know it did as the default has it.
+    // Earlier versions acted by the defaults of options that they did not have.
     ...compareSettings(comparable({ ...parseSftConfig(), ...saved.config }), comparable(now.config), RESUME_MAY_CHANGE),
     ...compareSettings(
       saved.settings ?? {},
@@ -53,7 +49,7 @@ export function compareRuns(saved: TrainerState, now: RunIdentity): Difference[]
   return differences;
 }
 
-/** Other evaluations than before where they decide nothing: worth a warning, as their losses stand in one log. */
+/** Other evaluations than before where they decide nothing: worth a warning, as their losses are in one log. */
 export function evaluationWarnings(saved: TrainerState, now: RunIdentity): string[] {
   if (saved.best && compareJudges(saved, now).length > 0) return [];
   const [was, is] = [saved.evalDataset, now.evalDataset];
@@ -68,15 +64,11 @@ export function evaluationWarnings(saved: TrainerState, now: RunIdentity): strin
 }
 
 /** Under one name what has two. */
-function comparable({ warmupRatio, warmupSteps, ...others }: SftConfig): Readonly<Record<string, unknown>> {
+function comparable({ warmupRatio, warmupSteps, ...others }: SftConfig): Settings {
   return { ...others, warmupSteps: warmupRatio || warmupSteps };
 }
 
-function compareSettings(
-  saved: Readonly<Record<string, unknown>>,
-  now: Readonly<Record<string, unknown>>,
-  mayChange: ReadonlySet<string> = new Set(),
-): Difference[] {
+function compareSettings(saved: Settings, now: Settings, mayChange: ReadonlySet<string> = new Set()): Difference[] {
   const differences: Difference[] = [];
   for (const key of new Set([...Object.keys(saved), ...Object.keys(now)])) {
     if (mayChange.has(key) || JSON.stringify(saved[key]) === JSON.stringify(now[key])) continue;
@@ -87,10 +79,10 @@ function compareSettings(
 }
 
 /** The base model and the tokenizer. */
-function compareParts(saved: Readonly<Record<string, unknown>>, now: Readonly<Record<string, unknown>>): Difference[] {
+function compareParts(saved: Settings, now: Settings): Difference[] {
   const differences: Difference[] = [];
   const [was, is] = [saved[BASE_MODEL], now[BASE_MODEL]].map((value) =>
-    typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : undefined,
+    typeof value === 'object' && value !== null ? (value as Settings) : undefined,
   );
   if (was && is) {
     const parts = Object.keys(PART_NAMES).filter((part) => was[part] !== is[part]);
@@ -108,7 +100,6 @@ function compareParts(saved: Readonly<Record<string, unknown>>, now: Readonly<Re
   return differences;
 }
 
-/** Keys of `baseModel`. */
 const PART_NAMES: Readonly<Record<string, string>> = {
   config: 'config.json',
   language: 'weights of the language model',
@@ -127,10 +118,10 @@ function compareJudges(saved: TrainerState, now: RunIdentity): Difference[] {
   const [before, after] = [saved.best, judge].map(({ metric, greaterIsBetter }) => {
     return `${metric} (${greaterIsBetter ? 'greater' : 'less'} is better)`;
   });
-  if (before !== after) texts.push(`the best model was told by ${before}, now by ${after}`);
+  if (before !== after) texts.push(`the best model was chosen by ${before}, now by ${after}`);
   const [was, is] = [saved.evalDataset, now.evalDataset];
   const change = was && is && compareDatasets(was, is);
-  if (change) texts.push(`the evaluation set, which tells the best model, ${change}`);
+  if (change) texts.push(`the evaluation set, which decides the best model, ${change}`);
   return texts.map((text) => ({ of: 'best model', text }));
 }
 
@@ -145,4 +136,60 @@ function compareParameters(saved: RunIdentity['parameters'], now: RunIdentity['p
     if (was !== is) texts.push(`trainable tensor ${i} was ${was}, now ${is}`);
   });
   return firstLines(texts, MAX_LISTED, 'trainable tensors').map((text) => ({ of: 'adapter', text }));
+}
+
+/**
+ * Settings of the collator that a resumed run may change, with a warning: what to do about samples that are too long. They
+ * choose neither the samples of a step nor their order, so the steps done were right, and later ones are those of a run
+ * that had them from the start: a sample that was too long would have stopped it, or is in an epoch that is over.
+ * What is learned of a sample (labels, template, tokens, levels of pixels) is no such setting.
+ */
+export const SETTINGS_MAY_CHANGE: ReadonlySet<string> = new Set([
+  'collator.maxLength',
+  'collator.overlong',
+  'collator.longestEdge',
+]);
+
+/** A warning of the settings that a resume changes; none if there are none. */
+export function changedSettings(saved: Settings, now: Settings, step: number): string[] {
+  const changes = [...SETTINGS_MAY_CHANGE].flatMap((name) => {
+    if (JSON.stringify(saved[name]) === JSON.stringify(now[name])) return [];
+    const [was, is] = [saved[name], now[name]].map((value) => (value === undefined ? 'not set' : showValue(value)));
+    return [`\`${name}\` was ${was}, now ${is}`];
+  });
+  if (changes.length === 0) return [];
+  return [`${changes.join('; ')}: the batches from here on are made so, those of the ${step} steps before were not`];
+}
+
+/** Something in which two runs differ. */
+interface Difference {
+  readonly of: 'setting' | 'training set' | 'base model' | 'tokenizer' | 'adapter' | 'best model';
+  readonly name?: string;
+  readonly text: string;
+}
+
+/** What to do about a difference, by its kind; settings are named. */
+const WAY_ON: Readonly<Record<Exclude<Difference['of'], 'setting'>, string>> = {
+  'training set':
+    'The training set: the order of the samples follows from it, so give it as it was. A sample that is too long can be ' +
+    'left out by the collator (`overlong: "drop"` or "truncateText", or another `maxLength` or `longestEdge`), and an ' +
+    'unreadable image by `onBadImage: "skip"` of its folder: these may change.',
+  'base model': 'The base model: load the one that the checkpoint was trained on.',
+  tokenizer: 'The tokenizer: give the one that the checkpoint was trained with.',
+  adapter: 'The adapter: apply it with the configuration as it was.',
+  'best model': 'How the best is chosen: as it was, or without `loadBestModelAtEnd` and whatever else asks for a best.',
+};
+
+/** The way on from a checkpoint that is refused, for each kind of difference. */
+export function wayOn(differences: readonly Difference[]): string {
+  const names = differences.flatMap(({ name }) => name ?? []);
+  const settings = names.map((name) => `\`${name}\``).join(', ');
+  const kinds = new Set<string>(differences.map((difference) => difference.of));
+  return [
+    ...(names.length > 0 ? [`${settings}: part of every step so far; set it back to go on.`] : []),
+    ...Object.entries(WAY_ON).flatMap(([kind, text]) => (kinds.has(kind) ? [text] : [])),
+    'Or begin a new run with what was learned: loadAdapter(checkpoint, model), then train() without ' +
+      '`resumeFromCheckpoint`, in another `outputDir`.',
+    `A resume may change: ${[...RESUME_MAY_CHANGE, ...SETTINGS_MAY_CHANGE].join(', ')}.`,
+  ].join('\n    ');
 }

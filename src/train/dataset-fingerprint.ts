@@ -11,7 +11,7 @@ import { sampleExtras, sampleOthers, sampleText } from './sample-content.js';
 
 /** Samples that are looked at in a set of any size, whatever that takes. */
 const PROBES = 10_000;
-/** Of a larger set all are, where that takes no longer; and samples after which this is estimated. */
+/** All of a larger set are, if that takes no longer; estimated after so many. */
 const MAX_SECONDS = 120;
 const PER_ESTIMATE = 1000;
 /** Each has digests of its own, so that a difference can be placed: to the sample in sets of up to so many. */
@@ -29,9 +29,8 @@ const MADE_TWICE = 8;
 export interface DatasetFingerprint {
   readonly length: number;
   /**
-   * Of each of up to 16 equal blocks of up to 10,000 evenly spread samples, the beginning of a SHA-256 over their roles,
-   * texts, calls and tools and the names of their image files. Folders play no part, so the data may move. All that
-   * earlier versions wrote.
+   * Of up to 16 equal blocks of up to 10,000 evenly spread samples, the start of a SHA-256 over roles, texts, calls, tools
+   * and image file names without folders, so that the data may move. All that earlier versions wrote.
    */
   readonly digests: readonly string[];
   /** Number of evenly spread samples that the rest is about; missing where it is all. */
@@ -125,12 +124,12 @@ async function look(
   }
   return {
     length,
-    digests: old.end(),
+    digests: old.done,
     ...(count < length && { looked: count }),
-    ...(length > 0 && { texts: texts.end().join('') }),
-    ...(looker.hasFiles && { images: images.end().join('') }),
-    ...(looker.hasMade && { pixels: pixels.end().join('') }),
-    ...(hasOthers && !othersVary && { others: others.end().join('') }),
+    ...(length > 0 && { texts: texts.done.join('') }),
+    ...(looker.hasFiles && { images: images.done.join('') }),
+    ...(looker.hasMade && { pixels: pixels.done.join('') }),
+    ...(hasOthers && !othersVary && { others: others.done.join('') }),
   };
 }
 
@@ -141,9 +140,10 @@ class BlockDigests {
   readonly #count: number;
   readonly #blocks: number;
   readonly #digest: (hash: Hash) => string;
-  readonly #done: string[] = [];
+  readonly done: string[] = [];
   #hash = createHash('sha256');
-  #next = 0;
+  /** Texts so far. */
+  next = 0;
 
   constructor(count: number, most: number, digest: (hash: Hash) => string) {
     this.#count = count;
@@ -151,21 +151,12 @@ class BlockDigests {
     this.#digest = digest;
   }
 
-  /** Texts so far. */
-  get next(): number {
-    return this.#next;
-  }
-
   add(text: string): void {
     this.#hash.update(text);
-    this.#next++;
-    if (this.#next < firstOf(this.#done.length + 1, this.#blocks, this.#count)) return;
-    this.#done.push(this.#digest(this.#hash));
+    this.next++;
+    if (this.next < firstOf(this.done.length + 1, this.#blocks, this.#count)) return;
+    this.done.push(this.#digest(this.#hash));
     this.#hash = createHash('sha256');
-  }
-
-  end(): string[] {
-    return this.#done;
   }
 }
 
@@ -183,14 +174,14 @@ export function compareDatasets(before: DatasetFingerprint, now: DatasetFingerpr
     const { digests } = now;
     const changed = digests.flatMap((digest, block) => (digest === before.digests[block] ? [] : [block]));
     const where = placed(changed, digests.length, Math.min(PROBES, length), length);
-    return where && `has other texts or picture files than before, ${where}`;
+    return where && `has other texts or image files than before, ${where}`;
   }
   const count = now.looked ?? length;
   const blocks = Math.min(BLOCKS, count);
   const texts = changedBlocks(before.texts, now.texts);
   const differences: string[] = [];
   for (const [what, changed] of [
-    ['other texts or picture files than before', texts],
+    ['other texts or image files than before', texts],
     ['image files with other contents than before (or another `bitDepth`)', changedBlocks(before.images, now.images)],
     ['other images in memory than before', changedBlocks(before.pixels, now.pixels)],
     ['other values beside its messages than before', changedBlocks(before.others, now.others)],

@@ -10,7 +10,7 @@ import type { Steps } from '../engine/tape.js';
 import type { Tensor } from '../engine/tensor.js';
 import { DataError } from '../errors.js';
 import { requireSignal } from '../require-given.js';
-import { withLessMemory } from './less-memory.js';
+import { withLessMemory } from './pass-planner.js';
 import type { EvaluateLossOptions, TrainableModel } from './trainable-model.js';
 
 /** What an evaluation measured, named as transformers names it. */
@@ -51,10 +51,8 @@ export async function evaluateLoss(
   return { lossSum: losses[0]!, labelCount };
 }
 
-/** What an evaluation goes over, in order. */
 interface EvaluationParts extends EvaluateLossOptions {
   readonly loader: DataLoader;
-  /** Samples of the loader's data set. */
   readonly length: number;
   readonly batchSize: number;
   /** Receives the samples of a batch that cannot be read and are left out. */
@@ -76,14 +74,13 @@ export async function evaluateDataset(model: TrainableModel, parts: EvaluationPa
   for await (const batch of loader.batches(consecutive(length, batchSize), signal && { signal })) {
     if (batch.skipped?.length) onSkipped?.(batch.skipped);
     skipped += batch.skipped?.length ?? 0;
-    // A collator that drops over-long samples may leave nothing.
+    // A collator may have dropped all samples.
     if (batch.inputIds.shape[0] === 0) continue;
     onBatch?.();
     const loss = evaluateLoss(model, batch, { labelSmoothing, signal }).catch((error: unknown) => {
       throw withLessMemory(error, 'evaluation');
     });
     const result = await orAborted(loss, signal);
-    // A small model is through before a pause is due.
     if (isTurnDue()) await eventLoopTurn();
     lossSum += result.lossSum;
     labelCount += result.labelCount;

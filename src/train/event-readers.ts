@@ -1,9 +1,7 @@
 /**
- * The events of a run and those who read them. The run waits for its readers: from the time a reader has caught up, each
- * event that it takes holds the run until it asks for the next one, so that the model is meanwhile as it was at the event.
- *
- * A run that waits for a reader which itself waits for the run would wait for ever. So a reader lets the run go on while
- * its own loop awaits the run; the asynchronous context that `next` marks says whose loop it is.
+ * The events of a run and their readers. Once a reader has caught up, each event that it takes holds the run until it
+ * asks for the next one, so that the model stays as it was at the event. While its own loop awaits the run, a reader
+ * lets it go on, else both would wait for ever; the asynchronous context that `next` marks says whose loop it is.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { TrainingEvent } from './events.js';
@@ -32,11 +30,12 @@ export class ReaderLeft extends Error {
 const loops = new AsyncLocalStorage<readonly EventReader[]>();
 
 export class EventStream {
-  readonly #events: TrainingEvent[] = [];
+  readonly events: TrainingEvent[] = [];
   readonly #readers = new Set<EventReader>();
   /** The run that is waiting for its readers. */
   #held: (() => void)[] = [];
-  #outcome: Promise<unknown> | undefined;
+  /** Undefined as long as there may be more events. */
+  outcome: Promise<unknown> | undefined;
   #isAwaited = false;
 
   /**
@@ -44,7 +43,7 @@ export class EventStream {
    * @param signal once it is aborted nobody is waited for: the run only ends from there on
    */
   async emit(event: TrainingEvent, signal: AbortSignal): Promise<void> {
-    this.#events.push(event);
+    this.events.push(event);
     for (const reader of this.#readers) reader.serve();
     // Nothing comes after the end, so nothing can change under its readers.
     if (event.type !== 'end') await this.handled(event.step, signal);
@@ -78,7 +77,7 @@ export class EventStream {
 
   /** There are no more events. @param outcome settled: readers throw where it is rejected */
   end(outcome: Promise<unknown>): void {
-    this.#outcome = outcome;
+    this.outcome = outcome;
     for (const reader of this.#readers) reader.serve();
   }
 
@@ -106,28 +105,12 @@ export class EventStream {
     for (const reader of loops.getStore() ?? []) if (this.#readers.has(reader) && reader.isBusy) reader.letGo();
   }
 
-  /** For readers. */
-  get length(): number {
-    return this.#events.length;
-  }
-
-  /** For readers: undefined as long as there may be more events. */
-  get outcome(): Promise<unknown> | undefined {
-    return this.#outcome;
-  }
-
-  /** For readers. */
-  at(index: number): TrainingEvent {
-    return this.#events[index]!;
-  }
-
   /** For readers: one asks, leaves or lets go. */
   changed(): void {
     if (this.#held.length === 0 || this.#isHeld) return;
     for (const resume of this.#held) resume();
   }
 
-  /** For readers. */
   close(reader: EventReader): void {
     this.#readers.delete(reader);
     this.changed();
@@ -136,7 +119,7 @@ export class EventStream {
   #goOnWithout(step: number, isMeant: (reader: EventReader) => boolean): void {
     const message = `step ${step}: a reader of the run's events does not ask for the next one; the run goes on without it`;
     const readers = [...this.#readers].filter((reader) => reader.holds && isMeant(reader));
-    if (readers.length > 0) this.#events.push({ type: 'warning', step, message });
+    if (readers.length > 0) this.events.push({ type: 'warning', step, message });
     for (const reader of this.#readers) reader.serve();
     for (const reader of readers) reader.letGo();
   }
@@ -153,7 +136,7 @@ class EventReader implements AsyncIterableIterator<TrainingEvent, undefined> {
   readonly #stream: EventStream;
   readonly #onLeave: () => Promise<unknown>;
   #asked: Question[] = [];
-  #isOpen = true;
+  isOpen = true;
   /** It has caught up with the run, which waits for it from then on. */
   #isLive = false;
   /** Events that it was given. */
@@ -166,7 +149,7 @@ class EventReader implements AsyncIterableIterator<TrainingEvent, undefined> {
 
   /** Whether the run waits for it: it is at work on an event, or one has come since. */
   get holds(): boolean {
-    return this.#isLive && (this.#asked.length === 0 || this.taken < this.#stream.length);
+    return this.#isLive && (this.#asked.length === 0 || this.taken < this.#stream.events.length);
   }
 
   /** Whether it was given an event and has not asked for the next one. */
@@ -174,12 +157,8 @@ class EventReader implements AsyncIterableIterator<TrainingEvent, undefined> {
     return this.#asked.length === 0 && this.taken > 0;
   }
 
-  get isOpen(): boolean {
-    return this.#isOpen;
-  }
-
   next(): Promise<Result> {
-    if (!this.#isOpen) return Promise.resolve({ done: true, value: undefined });
+    if (!this.isOpen) return Promise.resolve({ done: true, value: undefined });
     // Before the first event this would mark the code that starts the loop, not its body.
     if (this.taken > 0) this.#markLoop();
     return new Promise<Result>((resolve, reject) => {
@@ -192,7 +171,7 @@ class EventReader implements AsyncIterableIterator<TrainingEvent, undefined> {
 
   /** Leaves the run, which stops: settles when it has ended, and throws what it failed with. */
   async return(): Promise<Result> {
-    if (this.#isOpen) {
+    if (this.isOpen) {
       this.#close();
       this.#stream.awaited();
       await (this.#stream.outcome ?? this.#onLeave());
@@ -213,8 +192,8 @@ class EventReader implements AsyncIterableIterator<TrainingEvent, undefined> {
   /** For the stream: answers what was asked as far as events go. */
   serve(): void {
     while (this.#asked.length > 0) {
-      if (this.taken < this.#stream.length) {
-        this.#asked.shift()!.resolve({ done: false, value: this.#stream.at(this.taken++) });
+      if (this.taken < this.#stream.events.length) {
+        this.#asked.shift()!.resolve({ done: false, value: this.#stream.events[this.taken++]! });
         continue;
       }
       const { outcome } = this.#stream;
@@ -237,7 +216,7 @@ class EventReader implements AsyncIterableIterator<TrainingEvent, undefined> {
   }
 
   #close(): void {
-    this.#isOpen = false;
+    this.isOpen = false;
     for (const { resolve } of this.#asked.splice(0)) resolve({ done: true, value: undefined });
     this.#stream.close(this);
   }

@@ -92,7 +92,7 @@ export type TrainingEvent =
       readonly samples: number;
       /** Optimizer steps of the whole run. */
       readonly totalSteps: number;
-      /** Trainable numbers. */
+      /** Trainable values. */
       readonly trainableParameters: number;
       /** Optimizer steps done before: 0, or those of the checkpoint. */
       readonly step: number;

@@ -8,12 +8,9 @@ import { shortList } from '../messages/short-list.js';
 const LISTED = 5;
 
 /**
- * Looks at the gradients twice in a run, each before the optimizer step.
- *
- * At the first step a tensor that is itself all zero must receive a gradient: in LoRA that is B. The gradient of its
- * partner A passes through B and is exactly zero as long as B is, so a tensor that is not zero gets a second chance: the
- * step after the first update with a rate above zero (with a warm-up the first update has rate 0 and moves nothing; one
- * that was left out because it was not finite moves nothing either).
+ * Looks at the gradients twice in a run, each time before the optimizer step. At the first step a tensor that is all
+ * zero, in LoRA B, must receive a gradient. That of A passes through B and is zero as long as B is: it is looked at
+ * after the first update that moved B (with a warm-up the first has rate 0).
  */
 export class GradientCoverage {
   #phase: 'first' | 'wait' | 'second' | 'done' = 'first';
@@ -62,7 +59,6 @@ export class GradientCoverage {
   }
 }
 
-/** Which parameters are zero throughout, in the order of the set. */
 async function areZero(engine: Engine, set: ParameterSet, of: 'values' | 'gradients'): Promise<readonly boolean[]> {
   if (engine.areZero) return engine.areZero(set, of);
   const flat = await (of === 'values' ? engine.readParameters(set) : engine.readGradients(set));

@@ -53,7 +53,8 @@ export function guardStandardOutput(): GuardedOutput[] {
 
 export class GuardedOutput {
   readonly #stream: NodeStream;
-  #isGone = false;
+  /** The reader is gone: nothing is written any more. */
+  isGone = false;
   #holders = 0;
   #isListening = false;
   #unanswered = 0;
@@ -63,11 +64,6 @@ export class GuardedOutput {
 
   constructor(stream: ProgressStream) {
     this.#stream = stream;
-  }
-
-  /** Nothing is written any more. */
-  get isGone(): boolean {
-    return this.#isGone;
   }
 
   /** Errors of the stream are taken until {@link release}: without a listener they end the process. */
@@ -96,10 +92,10 @@ export class GuardedOutput {
   /** Never throws. */
   write(text: string): void {
     const stream = this.#stream;
-    if (this.#isGone) return;
+    if (this.isGone) return;
     try {
       if (stream.destroyed || stream.writableEnded) {
-        this.#isGone = true;
+        this.isGone = true;
         return;
       }
       if ((stream.writableLength ?? 0) > MAX_UNREAD) return;
@@ -117,7 +113,6 @@ export class GuardedOutput {
         }
         if (this.#unanswered > 0) return;
         for (const resolve of this.#whenAnswered.splice(0)) resolve();
-        // The stream emits the error after this.
         setImmediate(() => this.#leave()).unref();
       });
     } catch (error) {
@@ -128,7 +123,7 @@ export class GuardedOutput {
   #fail(error: unknown): void {
     const code = codeOf(error);
     if (code === 'EIO') closeDeadTerminalsAtExit();
-    if (!PASSING.has(code)) this.#isGone = true;
+    if (!PASSING.has(code)) this.isGone = true;
   }
 
   readonly #onError = (error: unknown): void => {
@@ -139,7 +134,6 @@ export class GuardedOutput {
     else if (this.#stream.listenerCount?.('error') === 1) throw error;
   };
 
-  /** Others write to it too. */
   get #isShared(): boolean {
     const stream: unknown = this.#stream;
     return stream === process.stdout || stream === process.stderr;
@@ -148,7 +142,7 @@ export class GuardedOutput {
   #leave(): void {
     // A stream without callbacks may fail at any time.
     const answers = this.#stream.writableLength !== undefined;
-    if (this.#holders > 0 || this.#unanswered > 0 || this.#isGone || !answers || !this.#isListening) return;
+    if (this.#holders > 0 || this.#unanswered > 0 || this.isGone || !answers || !this.#isListening) return;
     this.#isListening = false;
     this.#stream.off?.('error', this.#onError);
   }

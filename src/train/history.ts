@@ -2,9 +2,10 @@
 import { appendFile, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { requirePath } from '../config.js';
-import { CheckpointError } from '../errors.js';
+import { CheckpointError, reasonOf, TrainingError } from '../errors.js';
 import { makeFolder } from '../files/atomic-file.js';
 import { readRegularFile } from '../files/regular-file.js';
+import { printable } from '../messages/one-line.js';
 import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
 import { requireOwned } from './run-folder.js';
 
@@ -46,9 +47,57 @@ export class TrainHistory {
   }
 }
 
+/** Where the events of a run go: to whoever watches, into the history file, and into the list that checkpoints keep. */
+export class RunLog {
+  readonly #history: TrainHistory;
+  readonly #show: (event: TrainingEvent) => Promise<void>;
+  #entries: (LogEntry | EvalEntry)[] = [];
+  #saidNoHistory = false;
+
+  /** @param show settles when whoever watches has handled the event */
+  constructor(outputDir: string, show: (event: TrainingEvent) => Promise<void>) {
+    this.#history = new TrainHistory(outputDir);
+    this.#show = show;
+  }
+
+  /** Log lines and evaluations so far, those before a resume included. */
+  get entries(): readonly (LogEntry | EvalEntry)[] {
+    return this.#entries;
+  }
+
+  restore(entries: readonly (LogEntry | EvalEntry)[]): void {
+    this.#entries = [...entries];
+  }
+
+  async emit(event: TrainingEvent): Promise<void> {
+    await this.#append(event);
+    if (event.type === 'log' || event.type === 'evaluate') this.#entries.push(withoutType(event));
+    await this.#show(event);
+  }
+
+  warn(step: number, message: string): Promise<void> {
+    return this.emit({ type: 'warning', step, message: printable(`step ${step}: ${message}`) });
+  }
+
+  /** A log that cannot be written is an error at the start, and later no reason to lose the run. */
+  async #append(event: TrainingEvent): Promise<void> {
+    try {
+      await this.#history.append(event);
+    } catch (cause) {
+      // The folder is another run's by now.
+      if (cause instanceof TrainingError) throw cause;
+      const message = printable(`cannot write ${this.#history.path}: ${reasonOf(cause)}`);
+      if (event.type === 'start') throw new CheckpointError(message, { cause, hint: 'Choose another `outputDir`.' });
+      if (this.#saidNoHistory) return;
+      this.#saidNoHistory = true;
+      await this.#show({ type: 'warning', step: event.step, message });
+    }
+  }
+}
+
 /**
- * The entries of the last run in a `train-log.jsonl`. Where a run was resumed, what came after its checkpoint gives
- * way to what the resumed run wrote. A last line that was cut off by a crash is left out.
+ * The entries of the last run in a `train-log.jsonl`. Entries after a resumed checkpoint are replaced by those of the
+ * resumed run; a last line that a crash cut off is left out.
  * @throws CheckpointError if the file cannot be read
  */
 export async function readHistory(path: string): Promise<{
@@ -95,8 +144,7 @@ export async function readHistory(path: string): Promise<{
   return { logs, evaluations };
 }
 
-/** The values of an event alone. */
-export function withoutType<T extends { type: string }>(event: T): T extends unknown ? Omit<T, 'type'> : never {
+function withoutType<T extends { type: string }>(event: T): T extends unknown ? Omit<T, 'type'> : never {
   const { type, ...values } = event;
   return values as T extends unknown ? Omit<T, 'type'> : never;
 }

@@ -11,7 +11,7 @@ const DECODED_FILES = 16;
 /** Samples that are made a second time where their images are not files: they may be drawn anew each time. */
 const MADE_TWICE = 8;
 
-/** Digests of the images of one sample, in their order; null where there is nothing of the kind. */
+/** Digests of the images of one sample, in their order; null for none of the kind. */
 export interface ImageDigests {
   /** Of files, and of encoded images that came in the rows of a file. */
   readonly files: (string | null)[];
@@ -34,7 +34,7 @@ export class ImageLooker {
   readonly #signal: AbortSignal | undefined;
   readonly #digester = new ImageDigester();
   #jobs: FileJob[] = [];
-  #hasFiles = false;
+  hasFiles = false;
   #hasMade = false;
   #varies = false;
 
@@ -42,10 +42,6 @@ export class ImageLooker {
   constructor(count: number, signal: AbortSignal | undefined) {
     this.#count = count;
     this.#signal = signal;
-  }
-
-  get hasFiles(): boolean {
-    return this.#hasFiles;
   }
 
   /** Whether there were images that are no files, the same each time. */
@@ -64,7 +60,7 @@ export class ImageLooker {
       digests.files.push(null);
       digests.made.push(inMemory(source, this.#digester));
       if (source.kind === 'file' || source.kind === 'handle') this.#jobs.push({ source, place, digests, at });
-      if (source.kind === 'file') this.#hasFiles = true;
+      if (source.kind === 'file') this.hasFiles = true;
       else if (source.kind !== 'none') this.#hasMade = true;
     }
     const isOwn = sources.some(({ kind }) => kind !== 'file' && kind !== 'none');
@@ -84,7 +80,6 @@ export class ImageLooker {
       this.#signal?.throwIfAborted();
       const group = jobs.slice(from, from + FILES_AT_ONCE);
       const opened = await Promise.all(group.map(({ source }) => openToDigest(source.path)));
-      // In order: it decides which files are looked at whole.
       const ranges = opened.map((file) => (typeof file === 'string' ? [] : this.#digester.ranges(file.size)));
       await Promise.all(
         group.map(async ({ source, digests, at }, i) => {
@@ -93,7 +88,7 @@ export class ImageLooker {
           if (!isFile && source.kind === 'handle') return;
           const bitDepth = source.kind === 'file' ? source.bitDepth : undefined;
           digests.files[at] = isFile ? await digestFile(file, ranges[i]!, bitDepth) : file;
-          this.#hasFiles = true;
+          this.hasFiles = true;
         }),
       );
       for (const { source, digests, at, place } of group) {

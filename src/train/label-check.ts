@@ -1,4 +1,4 @@
-/** Before a run: is there something to learn in every sample? Found out late, it costs the hours before. */
+/** Before a run: does every sample hold something to learn? Found out late, it costs the hours before. */
 
 import { eventLoopTurn } from '../async/event-loop.js';
 import { orAborted } from '../async/or-aborted.js';
@@ -13,12 +13,11 @@ import { shortList } from '../messages/short-list.js';
 /** Samples that are looked at; of a larger set these, evenly spread. The others are found when their batch is made. */
 const PROBES = 10_000;
 const LISTED = 10;
-/** Samples between two looks at the clock, the signal and whatever else waits for its turn. */
+/** Samples between two turns of the event loop. */
 const PER_TURN = 64;
 
 /**
- * Asks the collator, if it can tell from the text alone, whether each sample has a label, and what else of the samples
- * should be known before the first step.
+ * Asks the collator, if it can say from the text alone, whether each sample has a label, and what else is worth a warning.
  * @param stopTokenIds the tokens that stop generation, where they are known
  * @returns warnings, one line each
  * @throws DataError naming the samples without a label, and what making or encoding a sample throws
@@ -87,7 +86,6 @@ export async function checkEvaluationSet(
   if (dropped === dataset.length && count > 0) throw allTooLong('the evaluation set', count, longest);
 }
 
-/** It would stop the run at its first evaluation. */
 function tooLongError({ length, maxLength }: NonNullable<SampleInspection['tooLong']>): DataError {
   return new DataError(`${length} tokens by its text alone; maxLength is ${maxLength}`, {
     hint: 'Raise `maxLength`, or set `overlong` of the collator to "drop" or "truncateText".',
@@ -122,14 +120,12 @@ async function forProbes(
   return count;
 }
 
-/** In how many samples something was found, and in which first. */
 interface Tally {
   count: number;
   samples: number;
   readonly first: string;
 }
 
-/** What was found in the samples, to be said once. */
 class Findings {
   readonly #looked: number;
   readonly #stopTokenIds: ReadonlySet<number> | undefined;
@@ -175,7 +171,7 @@ class Findings {
     const lines: string[] = [];
     for (const [what, { samples, first }] of this.#tooLong) {
       lines.push(
-        `${samples} of ${this.#looked} samples are longer than ${what} (first: ${first}), told by their text alone`,
+        `${samples} of ${this.#looked} samples are longer than ${what} (first: ${first}), by their text alone`,
       );
     }
     for (const [reason, found] of this.#open) {

@@ -33,10 +33,8 @@ export interface PlanOptions {
   readonly autoMicroBatch: boolean;
 }
 
-/** What does not fit, at its smallest. */
 export interface Misfit {
   readonly neededBytes: number;
-  /** The largest pass. */
   readonly size: PackedSize;
   readonly samples: number;
 }
@@ -183,10 +181,7 @@ function planPass(samples: readonly WindowSample[], costs: Costs, options: PlanO
   return best ?? pass(costs.layers);
 }
 
-/**
- * The smallest count up to `most` that fits, found by bisection: each layer that is recomputed frees memory. Only
- * recomputing all may take more than all but one, as a whole layer then comes on top; it is the last to be tried.
- */
+/** The smallest count up to `most` that fits, by bisection: each recomputed layer frees memory, but for the very last. */
 function fewest(most: number, fits: (count: number) => boolean): number | undefined {
   let low = 0;
   let high = most;

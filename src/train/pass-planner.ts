@@ -3,7 +3,6 @@ import type { WindowSample } from '../batch/packed-window.js';
 import type { Engine } from '../engine/engine.js';
 import { OutOfMemoryError, reasonOf } from '../errors.js';
 import { formatBytes } from '../messages/format-bytes.js';
-import { withLessMemory } from './less-memory.js';
 import { type Costs, isPlan, type Misfit, type PassPlan, planPasses } from './pass-plan.js';
 import type { AccumulateOptions } from './trainable-model.js';
 
@@ -21,7 +20,6 @@ export class PassPlanner {
   readonly #engine: PlannerEngine;
   /** Bytes that a pass may take, learned from one that did not fit. */
   #ceiling = Number.POSITIVE_INFINITY;
-  /** The smallest micro-batch that was warned of. */
   #warnedMicroBatch = Number.POSITIVE_INFINITY;
 
   constructor(engine: PlannerEngine) {
@@ -103,4 +101,19 @@ export class PassPlanner {
       },
     );
   }
+}
+
+/** What the options of a run can do where an engine is out of memory: the engine itself does not know them. */
+const LESS = {
+  step:
+    'Set gradientCheckpointing: "auto" or true, autoMicroBatch: true, or lower perDeviceTrainBatchSize (and raise ' +
+    'gradientAccumulationSteps as much), ',
+  evaluation: 'Lower perDeviceEvalBatchSize, ',
+};
+
+/** The same error with a hint at these options; others stay as they are. */
+export function withLessMemory(error: unknown, work: keyof typeof LESS): unknown {
+  if (!(error instanceof OutOfMemoryError)) return error;
+  const hint = `${LESS[work]}the collator's maxLength or the image processor's longestEdge.`;
+  return error.with({ hint: error.hint === undefined ? hint : `${hint} ${error.hint}` });
 }

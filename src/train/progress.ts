@@ -67,7 +67,7 @@ export class Progress {
         break;
       case 'loadBest':
         this.#line(
-          `took the best step, ${event.step} (${event.metric} ${event.value.toPrecision(5)}), from ${event.checkpoint}`,
+          `took the best step, ${event.step} (${event.metric} ${event.value.toPrecision(5)}), from ${event.checkpoint ?? 'memory'}`,
         );
         break;
       case 'warning':
@@ -135,7 +135,6 @@ function formatLog(entry: Shown, totalSteps: number, secondsLeft: number, use: r
   ].join('  ');
 }
 
-/** Arithmetic, waiting for data, peak of memory. */
 function formatUse(entry: LogEntry): string[] {
   const { modelTflops, modelFlopsUtilization, dataWaitShare, peakMemoryBytes } = entry;
   const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;

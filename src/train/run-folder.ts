@@ -1,7 +1,4 @@
-/**
- * One run at a time in an output folder: it writes and removes checkpoints there, and two would end with each other's
- * parameters. A run holds the lock from its start to its end, whatever the path by which it names the folder.
- */
+/** One run at a time in an output folder: two would end with each other's parameters. Locked from start to end. */
 import { mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { CheckpointError, TrainingError, TuneError } from '../errors.js';
@@ -147,10 +144,7 @@ export async function underOwnership(outputDir: string, work: () => Promise<void
   }
 }
 
-/**
- * A checkpoint that cannot be read, of a folder whose owner may just have removed it: says so.
- * @param error why it cannot be read
- */
+/** The error of a checkpoint that cannot be read, explained where another run may just have removed it. */
 export async function explainVanished(path: string, error: unknown): Promise<unknown> {
   const owner = await OwnerLock.ownerOf(resolve(dirname(path), RUN_LOCK));
   if (!owner) return error;

@@ -50,11 +50,10 @@ export function sampleOthers(example: TrainingExample): string {
 
 const SAMPLE_KEYS: ReadonlySet<string> = new Set([
   ...['messages', 'images', 'tools', 'prompt', 'completion', 'text'],
-  // A name for messages.
   'id',
 ]);
 
-/** Every value, arrays of numbers by their digest. */
+/** Every value, typed arrays by their digest. */
 function wholeText(value: unknown): string {
   try {
     return (

@@ -2,7 +2,6 @@
 import { packedPermutation } from '../random.js';
 
 export interface SamplerOptions {
-  /** Samples of the data set. */
   readonly length: number;
   readonly batchSize: number;
   readonly gradientAccumulationSteps: number;
@@ -40,9 +39,7 @@ export interface Window extends StepPlace {
 export class Sampler {
   readonly options: SamplerOptions;
   readonly microBatchesPerEpoch: number;
-  /** Optimizer steps of an epoch. */
   readonly stepsPerEpoch: number;
-  /** Optimizer steps of the run. */
   readonly totalSteps: number;
   /** Orders of the epoch at work and of the next, into which reading ahead may reach. */
   readonly #orders = new Map<number, Uint32Array>();
@@ -53,11 +50,6 @@ export class Sampler {
     this.microBatchesPerEpoch = options.dropLast ? Math.floor(batches) : Math.ceil(batches);
     this.stepsPerEpoch = Math.ceil(this.microBatchesPerEpoch / options.gradientAccumulationSteps);
     this.totalSteps = options.maxSteps > 0 ? options.maxSteps : Math.ceil(options.numTrainEpochs * this.stepsPerEpoch);
-  }
-
-  /** The order of an epoch (from 0). */
-  epochOrder(epoch: number): number[] {
-    return Array.from(this.#order(epoch));
   }
 
   #order(epoch: number): Uint32Array {

@@ -64,7 +64,6 @@ interface ScheduleFault {
   readonly message: string;
 }
 
-/** Everything that is wrong with the settings of a schedule. */
 export function scheduleFaults({ lrSchedulerType, lrSchedulerKwargs, learningRate }: ScheduleOptions): ScheduleFault[] {
   const given = { ...lrSchedulerKwargs } as Readonly<Record<string, unknown>>;
   const known = Object.keys(SCHEMAS[lrSchedulerType].shape);

@@ -131,7 +131,6 @@ export function learningRateFactor(schedule: LrSchedule, step: number, run: Sche
       return isWarmup ? rise : Math.max(0, wave(progress, schedule.lrSchedulerKwargs?.numCycles));
     case 'cosine_with_restarts': {
       if (isWarmup) return rise;
-      // Each cycle is half a wave.
       const cycles = schedule.lrSchedulerKwargs?.numCycles ?? 1;
       return progress >= 1 ? 0 : Math.max(0, wave((cycles * progress) % 1));
     }
@@ -192,12 +191,10 @@ function stableSteps({ numStableSteps, numDecaySteps }: WarmupStableDecayKwargs,
   return numStableSteps ?? run.totalSteps - run.warmupSteps - numDecaySteps;
 }
 
-/** From 1 down to 0 in half a wave. */
 function wave(progress: number, cycles = 0.5): number {
   return 0.5 * (1 + Math.cos(Math.PI * cycles * 2 * progress));
 }
 
-/** A factor from 0 to 1, moved to `low` to 1. */
 function above(low: number, factor: number): number {
   return factor * (1 - low) + low;
 }

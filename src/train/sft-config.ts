@@ -59,7 +59,7 @@ export const sftConfigSchema = z.strictObject({
   perDeviceTrainBatchSize: count('a batch size').default(8),
   /** Samples of a batch in evaluation. Default: 8. */
   perDeviceEvalBatchSize: count('a batch size').default(8),
-  /** Micro-batches of an optimizer step. The last step of an epoch takes what is left. Default: 1. */
+  /** Micro-batches of an optimizer step. The last step of an epoch takes the rest. Default: 1. */
   gradientAccumulationSteps: count('a number of micro-batches').default(1),
   /** Leave out a last micro-batch that is not full. Default: false. */
   dataloaderDropLast: z.boolean().default(false),
@@ -216,35 +216,16 @@ export type SftConfigInput = Omit<PlainInput, 'lrSchedulerType' | 'lrSchedulerKw
 export type SftConfig = z.output<typeof sftConfigSchema>;
 
 /**
- * Options that a resumed run may change, because the parameters of a step do not depend on them; some choose at which
- * step the run ends, or which step's parameters it ends with. (A change of how the best is chosen is refused where
- * one has been chosen.) They stand here and not in the trainer so that a new option is judged where it is written. What of the
- * collator may change is in `resume-rules.ts`.
+ * Options that a resumed run may change, as the parameters of a step do not depend on them; how the best is chosen only
+ * where none has been. Listed here so that a new option is judged where it is written. Those of the collator:
+ * `compare-runs.ts`.
  */
-export const RESUME_MAY_CHANGE: ReadonlySet<keyof SftConfig> = new Set([
-  'outputDir',
-  'perDeviceEvalBatchSize',
-  'dataloaderPrefetch',
-  'loggingSteps',
-  'loggingFirstStep',
-  'progress',
-  'evalStrategy',
-  'evalSteps',
-  'evalDelay',
-  'evalOnStart',
-  'saveStrategy',
-  'saveSteps',
-  'saveTotalLimit',
-  'loadBestModelAtEnd',
-  'metricForBestModel',
-  'greaterIsBetter',
-  'earlyStoppingPatience',
-  'earlyStoppingThreshold',
-  'onNonFiniteLoss',
-  'maxSkippedSteps',
-  'gradientCheckpointing',
-  'memoryBudget',
-  'autoMicroBatch',
+export const RESUME_MAY_CHANGE: ReadonlySet<string> = new Set<keyof SftConfig>([
+  ...(['outputDir', 'perDeviceEvalBatchSize', 'dataloaderPrefetch', 'loggingSteps', 'loggingFirstStep'] as const),
+  ...(['progress', 'evalStrategy', 'evalSteps', 'evalDelay', 'evalOnStart', 'saveStrategy', 'saveSteps'] as const),
+  ...(['saveTotalLimit', 'loadBestModelAtEnd', 'metricForBestModel', 'greaterIsBetter'] as const),
+  ...(['earlyStoppingPatience', 'earlyStoppingThreshold', 'onNonFiniteLoss', 'maxSkippedSteps'] as const),
+  ...(['gradientCheckpointing', 'memoryBudget', 'autoMicroBatch'] as const),
 ]);
 
 /**

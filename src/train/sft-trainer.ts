@@ -13,9 +13,7 @@ import { judgeOf } from './best-model.js';
 import { type EvalResult, evaluateDataset } from './evaluate-loss.js';
 import type { TrainOutput } from './events.js';
 import { checkEvaluationSet, checkLabels } from './label-check.js';
-import { learningRateFactors } from './lora-plus.js';
 import { Progress } from './progress.js';
-import { runWarnings } from './run-warnings.js';
 import { Sampler } from './sampler.js';
 import { parseSftConfig, type SftConfig, type SftConfigInput, sftConfigSchema } from './sft-config.js';
 import type { TrainableModel } from './trainable-model.js';
@@ -23,7 +21,7 @@ import { asDataset, checkMetrics, checkTrainerOptions } from './trainer-parts.js
 import { TrainingLoop } from './training-loop.js';
 import { type RunControl, TrainingRun } from './training-run.js';
 import { describeSkipped } from './training-window.js';
-import { MODEL_GRACE } from './window-step.js';
+import { learningRateFactors, MODEL_GRACE } from './window-step.js';
 
 /** What a trainer is made of. */
 export interface SftTrainerOptions {
@@ -79,13 +77,6 @@ export interface TrainOptions {
   readonly resumeFromCheckpoint?: string | boolean | undefined;
 }
 
-/** The data sets of the options, arrays made into ones. */
-interface TrainerDatasets {
-  readonly trainDataset: Dataset<TrainingExample>;
-  readonly evalDataset: Dataset<TrainingExample> | undefined;
-}
-
-/** Their names, and whether they must be given. */
 const TRAINER_OPTIONS = {
   model: true,
   config: false,
@@ -101,7 +92,10 @@ const TRAIN_OPTIONS = { signal: false, resumeFromCheckpoint: false } as const;
 export class SftTrainer {
   /** Every default filled in. */
   readonly config: SftConfig;
-  readonly #options: SftTrainerOptions & TrainerDatasets;
+  readonly #options: SftTrainerOptions & {
+    readonly trainDataset: Dataset<TrainingExample>;
+    readonly evalDataset: Dataset<TrainingExample> | undefined;
+  };
   /** As it was given, to be recognised. */
   readonly #givenEvalDataset: SftTrainerOptions['evalDataset'];
   readonly #sampler: Sampler;
@@ -219,9 +213,6 @@ export class SftTrainer {
         model,
         config,
         sampler: this.#sampler,
-        warnings: runWarnings(config, this.#sampler),
-        settings: namedSettings(this.#options),
-        tokenizerDigest: this.#options.collator.tokenizerDigest,
         dataset: this.#options.trainDataset,
         evalDataset: this.#options.evalDataset,
         loader: this.#loader(this.#options.trainDataset),
@@ -295,14 +286,4 @@ export class SftTrainer {
     const prefetch = dataloaderPrefetch ?? Math.max(2, 2 * gradientAccumulationSteps);
     return new DataLoader({ dataset, collator: this.#options.collator, prefetch });
   }
-}
-
-/** What decides a run besides its configuration and its data, by whose it is. */
-function namedSettings({ model, collator }: Pick<SftTrainerOptions, 'model' | 'collator'>): Record<string, unknown> {
-  const owners = { model: model.trainingSettings, collator: collator.settings };
-  return Object.fromEntries(
-    Object.entries(owners).flatMap(([owner, settings]) =>
-      Object.entries(settings ?? {}).map(([name, value]) => [`${owner}.${name}`, value] as const),
-    ),
-  );
 }

@@ -9,12 +9,7 @@ type StepEvent = Extract<TrainingEvent, { type: 'step' }>;
 type WarningEvent = Extract<TrainingEvent, { type: 'warning' }>;
 
 /** An optimizer step that was given to the engine. */
-interface QueuedStep {
-  readonly step: number;
-  readonly epoch: number;
-  readonly learningRate: number;
-  readonly tokens: number;
-  readonly labels: number;
+interface QueuedStep extends Omit<StepEvent, 'type' | 'loss' | 'gradNorm'> {
   /** Operations that the model asks for; undefined if it does not count. */
   readonly flops?: number | undefined;
   readonly sampleIds: readonly string[];
@@ -36,11 +31,8 @@ export interface MetricsState {
 
 export class StepMetrics {
   readonly #queue: QueuedStep[] = [];
-  #totalLoss: number;
-  #totalSteps: number;
-  #lossSinceLog: number;
-  #stepsSinceLog: number;
-  #skippedSteps: number;
+  /** As a checkpoint holds them. */
+  readonly #sums: { -readonly [K in keyof MetricsState]: MetricsState[K] };
   readonly #maxSkippedSteps: number;
   #tokensSinceLog = 0;
   #waitSinceLog = 0;
@@ -55,11 +47,8 @@ export class StepMetrics {
   /** @param maxSkippedSteps steps that may be left out because they are not finite; the next one is an error */
   constructor(maxSkippedSteps: number, restored?: MetricsState) {
     this.#maxSkippedSteps = maxSkippedSteps;
-    this.#skippedSteps = restored?.skippedSteps ?? 0;
-    this.#totalLoss = restored?.totalLoss ?? 0;
-    this.#totalSteps = restored?.totalSteps ?? 0;
-    this.#lossSinceLog = restored?.lossSinceLog ?? 0;
-    this.#stepsSinceLog = restored?.stepsSinceLog ?? 0;
+    const none: MetricsState = { totalLoss: 0, totalSteps: 0, lossSinceLog: 0, stepsSinceLog: 0, skippedSteps: 0 };
+    this.#sums = { ...none, ...restored };
   }
 
   add(step: QueuedStep): void {
@@ -87,10 +76,10 @@ export class StepMetrics {
         await this.#fail(event, sampleIds, lastCheckpoint, emit);
         continue;
       }
-      this.#totalLoss += event.loss;
-      this.#totalSteps++;
-      this.#lossSinceLog += event.loss;
-      this.#stepsSinceLog++;
+      this.#sums.totalLoss += event.loss;
+      this.#sums.totalSteps++;
+      this.#sums.lossSinceLog += event.loss;
+      this.#sums.stepsSinceLog++;
       this.#tokensSinceLog += event.tokens;
       this.#waitSinceLog += dataWait;
       this.#flopsSinceLog += flops ?? Number.NaN;
@@ -108,13 +97,13 @@ export class StepMetrics {
   ): Promise<void> {
     const what = describeNonFinite(event, sampleIds);
     const { step } = event;
-    if (this.#skippedSteps < this.#maxSkippedSteps) {
-      this.#skippedSteps++;
-      const count = `step ${this.#skippedSteps} of at most ${this.#maxSkippedSteps} that are left out`;
+    if (this.#sums.skippedSteps < this.#maxSkippedSteps) {
+      this.#sums.skippedSteps++;
+      const count = `step ${this.#sums.skippedSteps} of at most ${this.#maxSkippedSteps} that are left out`;
       return emit({ type: 'warning', step, message: `step ${step}: ${what}; nothing was learned from it (${count})` });
     }
     const where = lastCheckpoint ? `last checkpoint: ${lastCheckpoint}` : 'no checkpoint was written yet';
-    const others = this.#skippedSteps > 0 ? ` after ${this.#skippedSteps} steps that were left out` : '';
+    const others = this.#sums.skippedSteps > 0 ? ` after ${this.#sums.skippedSteps} steps that were left out` : '';
     this.#failure = new TrainingError(`step ${step}: ${what}${others}; ${where}`, {
       hint:
         'Look at these samples, then resume from the checkpoint; `onNonFiniteLoss: "skip"` leaves out a few such steps. ' +
@@ -130,14 +119,14 @@ export class StepMetrics {
    * @param matrixTflops rate of the engine's matrix products, for the utilisation
    */
   takeLog({ bytesInUse, peakBytes }: EngineMemory, matrixTflops?: number): LogEntry | undefined {
-    if (!this.#last || this.#stepsSinceLog === 0) return undefined;
+    if (!this.#last || this.#sums.stepsSinceLog === 0) return undefined;
     const { step, epoch, gradNorm, learningRate } = this.#last;
     const seconds = (performance.now() - this.#lastLog) / 1000;
     const modelTflops = this.#flopsSinceLog / Math.max(seconds, 1e-9) / 1e12;
     const entry: LogEntry = {
       step,
       epoch,
-      loss: this.#lossSinceLog / this.#stepsSinceLog,
+      loss: this.#sums.lossSinceLog / this.#sums.stepsSinceLog,
       gradNorm,
       learningRate,
       tokensPerSecond: this.#tokensSinceLog / Math.max(seconds, 1e-9),
@@ -148,8 +137,8 @@ export class StepMetrics {
       memoryBytes: bytesInUse,
       peakMemoryBytes: peakBytes,
     };
-    this.#lossSinceLog = 0;
-    this.#stepsSinceLog = 0;
+    this.#sums.lossSinceLog = 0;
+    this.#sums.stepsSinceLog = 0;
     this.#tokensSinceLog = 0;
     this.#waitSinceLog = 0;
     this.#flopsSinceLog = 0;
@@ -157,7 +146,6 @@ export class StepMetrics {
     return entry;
   }
 
-  /** Begins the first logging interval. */
   startClock(): void {
     this.#lastLog = performance.now();
   }
@@ -174,26 +162,20 @@ export class StepMetrics {
 
   /** Mean of the losses of all steps, those before a resume included; 0 without steps. */
   get meanLoss(): number {
-    return this.#totalSteps === 0 ? 0 : this.#totalLoss / this.#totalSteps;
+    return this.#sums.totalSteps === 0 ? 0 : this.#sums.totalLoss / this.#sums.totalSteps;
   }
 
   /** Steps that were taken, those before a resume included. */
   get learnedSteps(): number {
-    return this.#totalSteps;
+    return this.#sums.totalSteps;
   }
 
   get skippedSteps(): number {
-    return this.#skippedSteps;
+    return this.#sums.skippedSteps;
   }
 
   get state(): MetricsState {
-    return {
-      totalLoss: this.#totalLoss,
-      totalSteps: this.#totalSteps,
-      lossSinceLog: this.#lossSinceLog,
-      stepsSinceLog: this.#stepsSinceLog,
-      skippedSteps: this.#skippedSteps,
-    };
+    return { ...this.#sums };
   }
 }
 

@@ -4,6 +4,10 @@ import type { Dataset, TrainingExample } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
 import { isKind, isObject, isPromise } from '../messages/given-kind.js';
 import { showValue } from '../messages/show-value.js';
+import type { Sampler } from './sampler.js';
+import { scheduleWarnings } from './schedule.js';
+import { scheduleOf } from './schedule-config.js';
+import { type SftConfig, scheduleRun } from './sft-config.js';
 
 /** Names that people bring from transformers and TRL. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {
@@ -18,7 +22,7 @@ const isDataset = (value: unknown): value is Dataset<unknown> => isKind(value, '
 const isImageFolder = (value: unknown): boolean => !isDataset(value) && isKind(value, 'imageFolder');
 
 /**
- * Everything but the data sets, as far as it is there: missing and unknown names are others' to tell.
+ * Checks everything but the data sets, as far as given; others report missing and unknown names.
  * @param configNames options that belong into `config`
  * @throws ConfigError
  */
@@ -88,8 +92,7 @@ function requireFunction(value: unknown, name: string, hint: string): void {
 }
 
 /**
- * What was given as a data set that throws a DataError, naming the index, where an item is no sample. The items of an
- * array are looked at here and now.
+ * A data set that throws a DataError, naming the index, for an item that is no sample; an array's items are checked now.
  * @throws ConfigError for anything that is neither a data set nor an array
  */
 export function asDataset(given: unknown, name: string): Dataset<TrainingExample> {
@@ -144,6 +147,22 @@ export function checkMetrics(given: unknown): Readonly<Record<string, number>> |
   const bad = Object.entries(given).find(([, value]) => typeof value !== 'number');
   if (!bad) return { ...(given as Readonly<Record<string, number>>) };
   throw wrong(`${what}: \`${bad[0]}\``, 'a number', describe(bad[1]), 'Leave out what is none, or write Number(…).');
+}
+
+/** What in a configuration has another effect than it seems to, a line each, reported at the start of a run. */
+export function runWarnings(config: SftConfig, sampler: Sampler): string[] {
+  const { totalSteps } = sampler;
+  const warnings = scheduleWarnings(scheduleOf(config), scheduleRun(config, totalSteps));
+  if (config.warmupRatio > 0) {
+    warnings.push(`\`warmupRatio\` is the older name: write \`warmupSteps: ${config.warmupRatio}\`, a share below 1`);
+  }
+  const byEpoch = config.evalStrategy === 'epoch';
+  const end = byEpoch ? sampler.place(totalSteps - 1).epochAfter : totalSteps;
+  if (config.evalDelay > end) {
+    const length = `${Number(end.toFixed(2))} ${byEpoch ? 'epochs' : 'steps'}`;
+    warnings.push(`the run has ${length} and \`evalDelay\` is ${config.evalDelay}: nothing is ever evaluated`);
+  }
+  return warnings;
 }
 
 /** Checks each sample when it is asked for. */

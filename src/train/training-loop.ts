@@ -4,7 +4,7 @@
  */
 
 import { afterAbort, orAborted } from '../async/or-aborted.js';
-import type { DataLoader } from '../data/data-loader.js';
+import type { Collator, DataLoader } from '../data/data-loader.js';
 import type { Dataset, TrainingExample, VlmBatch } from '../data/types.js';
 import type { OptimizerState } from '../engine/engine.js';
 import type { ParameterLease } from '../engine/parameter-lease.js';
@@ -12,25 +12,25 @@ import type { ParameterSet } from '../engine/tensor.js';
 import { reasonOf, TrainingError, TuneError } from '../errors.js';
 import { BestModelTracker, judgeOf } from './best-model.js';
 import { listCheckpoints, savedFingerprints } from './checkpoint.js';
-import { AdapterWriter, checkpointAdapter } from './checkpoint-adapter.js';
+import { AdapterWriter } from './checkpoint-adapter.js';
+import { tidyCheckpointFolders } from './checkpoint-folder.js';
 import { CheckpointManager } from './checkpoint-manager.js';
 import { CheckpointSaver } from './checkpoint-saver.js';
-import { evaluationWarnings, settingsWithParts } from './compare-runs.js';
+import { changedSettings, evaluationWarnings, runSettings } from './compare-runs.js';
 import { fingerprintDataset } from './dataset-fingerprint.js';
 import type { EvalResult } from './evaluate-loss.js';
 import { ReaderLeft } from './event-readers.js';
 import type { TrainingEvent, TrainOutput } from './events.js';
-import { LeftOutSteps } from './left-out.js';
-import { changedSettings } from './resume-rules.js';
+import { RunLog } from './history.js';
 import { claimRunFolder, type RunFolder } from './run-folder.js';
-import { RunLog } from './run-log.js';
 import type { Sampler } from './sampler.js';
 import { learningRateFactor, type ScheduleRun } from './schedule.js';
 import { scheduleOf } from './schedule-config.js';
 import { optimizerKind, resolveSteps, type SftConfig, scheduleRun } from './sft-config.js';
 import { StepMetrics } from './step-metrics.js';
 import type { TrainableModel } from './trainable-model.js';
-import { describeWindow } from './training-window.js';
+import { runWarnings } from './trainer-parts.js';
+import { describeWindow, LeftOutSteps } from './training-window.js';
 import { MODEL_GRACE, type TakenStep, WindowStep } from './window-step.js';
 
 /** Milliseconds that the engine may take for each part of the last save. */
@@ -39,31 +39,22 @@ const ENGINE_PATIENCE = 60_000;
 interface TrainingLoopOptions {
   readonly model: TrainableModel;
   readonly config: SftConfig;
-  /** Of model and collator, by name: a resume refuses others. */
-  readonly settings: Readonly<Record<string, unknown>>;
-  /** Of the collator's tokenizer, where it is known. */
-  readonly tokenizerDigest: string | undefined;
   readonly sampler: Sampler;
-  /** To be shown once the run has begun. */
-  readonly warnings: readonly string[];
   readonly dataset: Dataset<TrainingExample>;
   readonly evalDataset: Dataset<TrainingExample> | undefined;
-  /** Over `dataset`. */
   readonly loader: DataLoader;
   /** Throws if the data is not fit to be trained on. Gives warnings for when the run has begun. */
   readonly checkData: (signal: AbortSignal) => Promise<readonly string[]>;
   /** `onBatch` is called before each batch: throws if it must not be measured. */
   readonly evaluate: (signal: AbortSignal, warn: (message: string) => void, onBatch: () => void) => Promise<EvalResult>;
   readonly saveAdapter: ((directory: string) => Promise<void>) | undefined;
-  /** What made the batches: a model may write of it what its adapter needs. */
-  readonly collator: unknown;
+  readonly collator: Collator;
   /** Aborted for whatever reason the run is to end before its time; a reader's leave is one. */
   readonly signal: AbortSignal;
   /** Settles when every reader has handled the event. */
   readonly show: (event: TrainingEvent) => Promise<void>;
   /** Settles when no reader is, also after one has left. */
   readonly whenRead: (step: number) => Promise<void>;
-  /** Of the parameters that are trained. */
   readonly lease: ParameterLease;
 }
 
@@ -93,18 +84,17 @@ export class TrainingLoop {
   #evaluationDue = false;
   /** The last step is counted, and what follows it is not reported yet. */
   #isStepOpen = false;
-  /** Told to stop, or failed: only the last save is left, which the signal does not end. */
+  /** Stopped or failed: only the last save remains, which the signal does not end. */
   #isEnding = false;
 
   constructor(options: TrainingLoopOptions) {
     this.#options = options;
     this.#log = new RunLog(options.config.outputDir, options.show);
     this.#schedule = scheduleRun(options.config, options.sampler.totalSteps);
-    this.#adapter = new AdapterWriter(options.saveAdapter, options.signal);
+    this.#adapter = new AdapterWriter(options);
     this.#trainable = options.model.trainable;
   }
 
-  /** Optimizer steps done. */
   get globalStep(): number {
     return this.#globalStep;
   }
@@ -149,7 +139,7 @@ export class TrainingLoop {
       await this.#settle();
     } catch (error) {
       await this.#rescue(error);
-      // What an abort made others throw is no news; the reason for the abort is.
+      // Errors that an abort caused say less than its reason.
       if (!signal.aborted || error instanceof TuneError) throw error;
       if (!(signal.reason instanceof ReaderLeft)) throw signal.reason;
       isStopped = true;
@@ -166,9 +156,8 @@ export class TrainingLoop {
     return output;
   }
 
-  /** All that comes before the first step. */
   async #begin(resumeFrom: string | true | undefined): Promise<void> {
-    const { model, config, sampler, dataset, signal, warnings } = this.#options;
+    const { model, config, sampler, dataset, signal } = this.#options;
     signal.throwIfAborted();
     const onWait = (message: string) => void this.#log.warn(0, message).catch(() => undefined);
     this.#folder = await claimRunFolder(config.outputDir, { signal, onWait });
@@ -182,12 +171,13 @@ export class TrainingLoop {
       trainableParameters: model.trainable.size,
       step: this.#firstStep,
     });
-    for (const message of [...warnings, ...doubts, ...found]) await this.#log.warn(this.#firstStep, message);
+    const warnings = new Set([...runWarnings(config, sampler), ...doubts, ...found]);
+    for (const message of warnings) await this.#log.warn(this.#firstStep, message);
   }
 
   /** Makes the optimizer's state, or takes up that of a checkpoint. Gives warnings for when the run has begun. */
   async #prepare(resumeFrom: string | true | undefined): Promise<string[]> {
-    const { model, config, settings, tokenizerDigest, dataset, evalDataset, sampler, collator, signal } = this.#options;
+    const { model, config, dataset, evalDataset, sampler, collator, lease, signal } = this.#options;
     const { engine } = model;
     const trainable = this.#trainable;
     const judge = judgeOf(config);
@@ -196,20 +186,19 @@ export class TrainingLoop {
     const saved = from === undefined ? {} : await savedFingerprints(from);
     const identity = {
       config,
-      settings: settingsWithParts(settings, { model, tokenizerDigest }),
+      settings: runSettings(model, collator),
       dataset: await fingerprintDataset(dataset, signal, { before: saved.dataset }),
       ...(evaluated && { evalDataset: await fingerprintDataset(evaluated, signal, { before: saved.evalDataset }) }),
       parameters: trainable.parameters.map(({ name, shape }) => ({ name, shape })),
     };
-    this.#checkpoints = new CheckpointManager(identity, checkpointAdapter(model, collator, this.#adapter.write), {
+    this.#checkpoints = new CheckpointManager(identity, this.#adapter.write, {
       totalSteps: sampler.totalSteps,
       epochAfter: (steps) => (steps === 0 ? 0 : sampler.place(steps - 1).epochAfter),
     });
-    await this.#checkpoints.tidy();
+    await tidyCheckpointFolders(config.outputDir, true);
     const resumed = resumeFrom === undefined ? undefined : await orAborted(this.#checkpoints.open(resumeFrom), signal);
     this.#optimizer = engine.createOptimizerState(trainable, optimizerKind(config));
     engine.zeroGradients(trainable);
-    const { lease } = this.#options;
     this.#steps = new WindowStep({
       ...{ model, trainable, optimizer: this.#optimizer, config, lease, signal },
       answer: (value) => this.#answer(value),
@@ -227,7 +216,7 @@ export class TrainingLoop {
     const { state, tensors, damaged } = resumed;
     const warnings = damaged.map((reason) => `passed over a checkpoint that cannot be read: ${reason}`);
     warnings.push(...resumed.warnings, ...evaluationWarnings(state, identity));
-    warnings.push(...changedSettings(state.settings ?? {}, settings, state.globalStep));
+    warnings.push(...changedSettings(state.settings ?? {}, identity.settings, state.globalStep));
     await this.#saver.restore(tensors);
     this.#log.restore(state.logHistory);
     this.#globalStep = state.globalStep;
@@ -295,7 +284,7 @@ export class TrainingLoop {
     this.#isStepOpen = true;
   }
 
-  /** The engine's answer: given up where the run is told to stop, and for the last save when it takes too long. */
+  /** The engine's answer: given up once the run is to stop, and for the last save when it takes too long. */
   #answer<T>(value: Promise<T>): Promise<T> {
     const { signal } = this.#options;
     if (!this.#isEnding) return afterAbort(value, signal, MODEL_GRACE);
@@ -360,7 +349,6 @@ export class TrainingLoop {
     return this.#globalStep % resolveSteps(interval, this.#options.sampler.totalSteps) === 0;
   }
 
-  /** After the last step. */
   #isDue(strategy: SftConfig['saveStrategy'], interval: number): boolean {
     if (strategy === 'steps') return this.#isAtEnd || this.#isEvery(interval);
     return strategy === 'epoch' && (this.#isAtEnd || this.#endsEpoch);
@@ -377,7 +365,6 @@ export class TrainingLoop {
         const onBatch = () => this.#steps.requireSameParameters(step);
         result = await this.#options.evaluate(this.#options.signal, (message) => warnings.push(message), onBatch);
       } finally {
-        // Where it fails they may say why.
         for (const message of warnings) await this.#log.warn(step, message);
       }
       const best = isJudged ? this.#best : undefined;

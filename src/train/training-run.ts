@@ -90,7 +90,6 @@ export class TrainingRun implements PromiseLike<TrainOutput>, AsyncIterable<Trai
   }
 }
 
-/** What a run's body is given. */
 export type RunControl = Parameters<ConstructorParameters<typeof TrainingRun>[0]>[0];
 
 /** Reports when somebody begins to wait for it: only its own loop can say whether that may be waited for. */

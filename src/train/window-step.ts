@@ -1,6 +1,6 @@
 /**
- * One optimizer step on a window of micro-batches: pack them, plan the passes, for each pass forward, loss and backward,
- * then clip and update. A window that runs out of memory is begun again in smaller passes.
+ * One optimizer step: pack a window of micro-batches, plan its passes, run each forward and backward, clip and update. A
+ * window that runs out of memory is begun again in smaller passes.
  */
 
 import { afterAbort } from '../async/or-aborted.js';
@@ -10,26 +10,24 @@ import { exclusively, runPass } from '../engine/computation.js';
 import type { Deferred, Engine, OptimizerState, OptimizerStep } from '../engine/engine.js';
 import { changesOf, type ParameterLease, requireOwnCall } from '../engine/parameter-lease.js';
 import type { ParameterSet, Tensor } from '../engine/tensor.js';
-import { OutOfMemoryError, TrainingError } from '../errors.js';
+import { ConfigError, OutOfMemoryError, TrainingError } from '../errors.js';
 import { counterHash } from '../random.js';
 import { GradientCoverage } from './gradient-coverage.js';
-import { learningRateFactors } from './lora-plus.js';
 import type { PlannedPass } from './pass-plan.js';
 import { PassPlanner } from './pass-planner.js';
 import { optimizerKind, type SftConfig } from './sft-config.js';
 import type { AccumulateOptions, PassSummary, TrainableModel } from './trainable-model.js';
 import type { TrainingWindow } from './training-window.js';
 
-/** Milliseconds that an engine's own end is waited for when the run was told to stop. */
+/** Milliseconds that an engine's own end is waited for when the run is to stop. */
 export const MODEL_GRACE = 1_000;
 
 /** By model: they remember what turned out too large. */
 const planners = new WeakMap<TrainableModel, PassPlanner>();
 
 /**
- * Adds the gradient of the window's loss to the parameters, which must be zero before: a window that runs out of memory
- * is begun again from zero, in smaller passes. Its samples run in as few packed passes as fit; the result is that of
- * running the micro-batches one by one.
+ * Adds the gradient of the window's loss to that of the parameters, which must be zero: a window that runs out of memory
+ * is begun again from zero. Packed passes, as few as fit, with the result of running the micro-batches one by one.
  * @returns the window's loss, fetched late
  * @throws OutOfMemoryError if nothing that the options allow fits; TrainingError if a run trains the
  *   parameters, or the seeds do not match the micro-batches; the signal's reason
@@ -125,6 +123,22 @@ function summaryOf({ samples, size, recompute, bytes }: PlannedPass): PassSummar
   return { samples: samples.length, tokens, patches, recomputedLayers: recompute, bytes };
 }
 
+/** LoRA+ (Hayou et al. 2024), after PEFT's `create_loraplus_optimizer`: `lora_B` as a word of a tensor's name. */
+const LORA_B = /(^|\.)lora_B(\.|$)/;
+
+/**
+ * What each parameter multiplies the learning rate with, in the order of the set; undefined if all have the same rate.
+ * @throws ConfigError if a ratio is asked for and no parameter is a B
+ */
+export function learningRateFactors(set: ParameterSet, ratio: number): readonly number[] | undefined {
+  if (ratio === 1) return undefined;
+  const isB = set.parameters.map(({ name }) => LORA_B.test(name));
+  if (isB.includes(true)) return isB.map((b) => (b ? ratio : 1));
+  throw new ConfigError(`\`loraplusLrRatio\` is ${ratio}, but no trainable parameter is a lora_B`, {
+    details: { ratio, first: set.parameters.slice(0, 3).map(({ name }) => name) },
+  });
+}
+
 /** What the steps of a run work with. */
 interface StepParts {
   readonly model: TrainableModel;
@@ -153,16 +167,12 @@ export class WindowStep {
   readonly #coverage = new GradientCoverage();
   /** Of the learning rates, where those of the parameters differ. */
   readonly #factors: readonly number[] | undefined;
-  #unanswered: Promise<unknown> | undefined;
+  /** What the engine is computing though nobody waits for it; settles with it, whatever the outcome. */
+  unanswered: Promise<unknown> | undefined;
 
   constructor(parts: StepParts) {
     this.#parts = parts;
     this.#factors = learningRateFactors(parts.trainable, parts.config.loraplusLrRatio);
-  }
-
-  /** What the engine is computing though nobody waits for it; settles with it, whatever it gives. */
-  get unanswered(): Promise<unknown> | undefined {
-    return this.#unanswered;
   }
 
   /**
@@ -224,9 +234,9 @@ export class WindowStep {
       const options = { labelCount, dropoutSeeds, labelSmoothing, neftuneNoiseAlpha, ...memory, signal, onWarning };
       const work = forwardBackward(model, packed, options);
       const answered = () => {
-        this.#unanswered = undefined;
+        this.unanswered = undefined;
       };
-      this.#unanswered = work.then(answered, answered);
+      this.unanswered = work.then(answered, answered);
       const loss = await afterAbort(work, signal, MODEL_GRACE);
       const changes = changesOf(trainable);
       try {

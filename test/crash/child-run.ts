@@ -19,7 +19,7 @@ export interface ChildOptions {
   /** Least time of a micro-batch, and of a save. */
   readonly stepMs?: number;
   readonly saveMs?: number;
-  /** What tells the best step. */
+  /** What decides the best step. */
   readonly judge?: 'loss' | 'score' | undefined;
   /** Folder of the adapter at the end. Default `final` in `out`. */
   readonly final?: string | undefined;

@@ -17,7 +17,7 @@ export interface KillCourseOptions {
   readonly steps: number;
   readonly engine?: string;
   readonly seed?: number;
-  /** `score`: the best step is told by `computeMetrics`, and the run stops early. Default `loss`. */
+  /** `score`: the best step is chosen by `computeMetrics`, and the run stops early. Default `loss`. */
   readonly judge?: 'loss' | 'score';
   readonly onLine?: (line: string) => void;
 }

@@ -3,7 +3,7 @@
  *
  *   npx tsx test/crash/kill-resume.ts [--kills 50] [--steps 24] [--engine cpu|cuda] [--seed 1] [--judge loss|score]
  *
- * With `--judge score` the best step is told by `computeMetrics`, the run stops early, and two checkpoints are kept.
+ * With `--judge score` the best step is chosen by `computeMetrics`, the run stops early, and two checkpoints are kept.
  *
  * Prints a line for each kill and a RESULT line; fails at the first thing that is not as it must be.
  */

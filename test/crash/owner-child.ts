@@ -8,25 +8,20 @@
  * Says `ready` when all is loaded, begins when a line comes in, and says what happens, a line each: `step N`, `saving`,
  * `saved N`, `warning TEXT`, `progress`, and at the end `done` or `refused CODE TEXT`.
  */
-import { writeSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { VlmCollator } from '../../src/data/vlm-collator.js';
 import { createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
 import { TuneError } from '../../src/errors.js';
 import { saveAdapter } from '../../src/lora/adapter-file.js';
-import { applyLora } from '../../src/lora/apply-lora.js';
-import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { mergeAdapter } from '../../src/lora/merge-adapter.js';
-import { loadModel, loadProcessor } from '../../src/model/load.js';
 import { lockTimes } from '../../src/ownership/owner-lock.js';
 import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { downloadFile } from '../../src/transfer/download-file.js';
 import { withLock } from '../../src/transfer/lock.js';
 import { makeDataset } from '../e2e/tiny-model.js';
+import { childParts, say } from './child-parts.js';
 
 const { values } = parseArgs({
   options: {
@@ -46,7 +41,6 @@ const { values } = parseArgs({
     'stale-ms': { type: 'string', default: '60000' },
   },
 });
-const say = (line: string): void => void writeSync(1, `${line.replaceAll('\n', ' ')}\n`);
 const staleMs = Number(values['stale-ms']);
 Object.assign(lockTimes, { staleMs, beatMs: staleMs / 12 });
 const out = values.out!;
@@ -74,11 +68,9 @@ async function prepare(): Promise<() => Promise<void>> {
     return async () => void (await mergeAdapter({ checkpointDir, adapterDir, outputDir: out, onProgress, onWarning }));
   }
   const engine = createCpuEngine();
-  const model = await loadModel(values.checkpoint, { engine });
-  const processor = await loadProcessor(values.checkpoint);
   const rate = Number(values.rate);
   // Another adapter for another rate, so that halves of two would not fit.
-  const adapter = applyLora(model, { r: 4, alpha: rate * 400, dropout: 0.1, targetModules: [...LAYER_PROJECTIONS] });
+  const { adapter, parts } = await childParts(values.checkpoint, engine, rate * 400, values);
   if (values.task === 'save') {
     return async () => {
       for (let i = 0; i < Number(values.steps); i++) {
@@ -89,21 +81,9 @@ async function prepare(): Promise<() => Promise<void>> {
       }
     };
   }
-  const collator = new VlmCollator({ ...processor, chatTemplate: processor.chatTemplate! });
   const trainer = new SftTrainer({
-    model,
+    ...parts,
     trainDataset: makeDataset(14),
-    collator: {
-      collate: async (examples, options) => {
-        await sleep(Number(values['step-ms']));
-        return collator.collate(examples, options);
-      },
-    },
-    saveAdapter: async (directory) => {
-      say('saving');
-      await sleep(Number(values['save-ms']));
-      await saveAdapter(adapter, directory);
-    },
     config: {
       outputDir: out,
       progress: 'none',

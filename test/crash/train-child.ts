@@ -11,19 +11,14 @@
  * example.
  */
 import { createHash } from 'node:crypto';
-import { writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { VlmCollator } from '../../src/data/vlm-collator.js';
 import { createEngine, type EngineChoice } from '../../src/engine/create-engine.js';
 import { saveAdapter } from '../../src/lora/adapter-file.js';
-import { applyLora } from '../../src/lora/apply-lora.js';
-import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
-import { loadModel, loadProcessor } from '../../src/model/load.js';
 import { abortOnSignals } from '../../src/train/abort-on-signals.js';
 import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { makeDataset } from '../e2e/tiny-model.js';
+import { childParts, say } from './child-parts.js';
 
 const { values } = parseArgs({
   options: {
@@ -39,14 +34,9 @@ const { values } = parseArgs({
     final: { type: 'string' },
   },
 });
-/** At once, so that nothing is lost when the process is killed. */
-const say = (line: string) => writeSync(1, `${line.replaceAll('\n', ' ')}\n`);
 const outputDir = values.out!;
 const engine = await createEngine(values.engine as EngineChoice);
-const model = await loadModel(values.checkpoint!, { engine });
-const processor = await loadProcessor(values.checkpoint!);
-const adapter = applyLora(model, { r: 4, alpha: 8, dropout: 0.1, targetModules: [...LAYER_PROJECTIONS] });
-const collator = new VlmCollator({ ...processor, chatTemplate: processor.chatTemplate! });
+const { adapter, parts } = await childParts(values.checkpoint!, engine, 8, values);
 /** Follows from the bits of the parameters alone, grows with them, and is rough, so that the best comes at any time. */
 async function score(): Promise<number> {
   const values = await engine.readParameters(adapter.parameters);
@@ -56,20 +46,9 @@ async function score(): Promise<number> {
 const isScored = values.judge === 'score';
 const stop = abortOnSignals({ onStop: (name) => say(`stopped ${name}`) });
 const trainer = new SftTrainer({
-  model,
+  ...parts,
   trainDataset: makeDataset(14),
   evalDataset: makeDataset(4, 11),
-  collator: {
-    collate: async (examples, options) => {
-      await sleep(Number(values['step-ms']));
-      return collator.collate(examples, options);
-    },
-  },
-  saveAdapter: async (directory) => {
-    say('saving');
-    await sleep(Number(values['save-ms']));
-    await saveAdapter(adapter, directory);
-  },
   ...(isScored && { computeMetrics: async () => ({ score: await score() }) }),
   config: {
     outputDir,

@@ -104,18 +104,20 @@ describe('a run on the embedded engine', () => {
     for await (const event of trainer('first').train()) {
       if (event.type === 'log') losses.push(event.loss);
       if (event.type !== 'step') continue;
-      const told = (what: string) => new RegExp(`^${what}.*: a run in ".*first", ${event.step} of 4 steps done`);
-      expect(() => deleteAdapter(world.model, adapter.name)).toThrow(told('dispose: the adapter "default" is being'));
-      expect(() => adapter.dispose()).toThrow(told('dispose: the adapter "default"'));
-      expect(() => setAdapter(world.model, 'other')).toThrow(told('setAdapter: the adapter "default"'));
+      const refusal = (what: string) => new RegExp(`^${what}.*: a run in ".*first", ${event.step} of 4 steps done`);
+      expect(() => deleteAdapter(world.model, adapter.name)).toThrow(
+        refusal('dispose: the adapter "default" is being'),
+      );
+      expect(() => adapter.dispose()).toThrow(refusal('dispose: the adapter "default"'));
+      expect(() => setAdapter(world.model, 'other')).toThrow(refusal('setAdapter: the adapter "default"'));
       expect(setAdapter(world.model, adapter.name)).toBe(adapter);
-      expect(() => world.model.dispose()).toThrow(told('model.dispose: its adapter'));
-      await adapter.withDisabled(() => expect(() => world.model.dispose()).toThrow(told('model.dispose')));
-      await expect(world.engine.dispose()).rejects.toThrow(told('engine.dispose'));
-      expect(() => world.engine.releaseParameters(adapter.parameters)).toThrow(told('releaseParameters'));
+      expect(() => world.model.dispose()).toThrow(refusal('model.dispose: its adapter'));
+      await adapter.withDisabled(() => expect(() => world.model.dispose()).toThrow(refusal('model.dispose')));
+      await expect(world.engine.dispose()).rejects.toThrow(refusal('engine.dispose'));
+      expect(() => world.engine.releaseParameters(adapter.parameters)).toThrow(refusal('releaseParameters'));
       const options = { labelCount: 1, dropoutSeeds: [1], gradientCheckpointing: false };
-      await expect(accumulateGradients(world.model, [batch], options)).rejects.toThrow(told('accumulateGradients'));
-      await expect(trainer('second').train()).rejects.toThrow(told('train: the model is training already'));
+      await expect(accumulateGradients(world.model, [batch], options)).rejects.toThrow(refusal('accumulateGradients'));
+      await expect(trainer('second').train()).rejects.toThrow(refusal('train: the model is training already'));
       expect([adapter.isActive, adapter.isDisposed, world.model.isDisposed]).toEqual([true, false, false]);
     }
     expect(losses).toEqual(alone);

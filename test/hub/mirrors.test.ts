@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { ConfigError } from '../../src/errors.js';
-import { MODEL_FILES } from '../../src/pretrained/from-pretrained.js';
+import { MODEL_FILES } from '../../src/hub/snapshot-download.js';
 import { answer, type Handler } from '../servers/scripted-server.js';
 import { failure, hubTestBed } from './hub-test-bed.js';
 

@@ -94,7 +94,7 @@ describe('applyLora', () => {
     const adapter = applyLora(fakeModel(), config, { values });
     expect((await adapterData(adapter)).modules).toEqual([{ name: module, r: 2, scale: 4, a, b }]);
     const short = new Map(values).set(key(module, 'A'), a.subarray(1));
-    expect(() => applyLora(fakeModel(), config, { values: short })).toThrow(/needs 20 numbers, got 19/);
+    expect(() => applyLora(fakeModel(), config, { values: short })).toThrow(/needs 20 values, got 19/);
     const extra = new Map(values).set('x', a);
     expect(() => applyLora(fakeModel(), config, { values: extra })).toThrow(/does not make: x/);
     const partial = new Map([[key(module, 'A'), a]]);

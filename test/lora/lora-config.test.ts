@@ -201,7 +201,7 @@ describe('LoraConfig.fromPeft', () => {
       { target_modules: '.*(q_proj' },
       /`target_modules`: "\.\*\(q_proj" is not a regular expression of Python: missing \)/,
     ],
-    [{ rank_pattern: { 'a(?i)': 2 } }, /`rank_pattern`: .* stand not at the start/],
+    [{ rank_pattern: { 'a(?i)': 2 } }, /`rank_pattern`: .* are not at the start/],
     [{ alpha_pattern: { q_proj: 'x' } }, /`alpha_pattern.q_proj`: expected a number, got the string "x"/],
     [{ lora_alpha: null }, /`lora_alpha`: expected a number, got null/],
     [{ lora_dropout: 1 }, /`lora_dropout`: expected less than 1, got 1/],

@@ -59,7 +59,7 @@ describe('PythonRegExp', () => {
 
   it.each([
     ['(?<n>a)', /Python writes \(\?P<name>/],
-    ['a(?i)b', /stand not at the start/],
+    ['a(?i)b', /are not at the start/],
     ['a**', /two repetitions in a row/],
     ['(?<=a*)b', /look-behind needs a pattern of one length/],
     ['[a-\\d]', /bad character range a-\\d/],

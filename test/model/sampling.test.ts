@@ -10,7 +10,6 @@ import {
   type GenerationOptions,
   nextToken,
   parseGenerationConfig,
-  probabilities,
   processLogits,
   type SequenceState,
   sample,
@@ -72,7 +71,7 @@ describe('probabilities', () => {
     ],
   ];
   it.each(golden)('matches transformers: %s', (_, options, state, expected) => {
-    const actual = probabilities(LOGITS, parseGenerationConfig({ doSample: true, ...options }), state);
+    const actual = softmax(processLogits(LOGITS, parseGenerationConfig({ doSample: true, ...options }), state));
     expect(actual.length).toBe(expected.length);
     for (const [i, value] of expected.entries()) expect(Math.abs(actual[i]! - value)).toBeLessThan(1e-7);
   });
@@ -87,7 +86,7 @@ describe('probabilities', () => {
       minP: 0.1,
       repetitionPenalty: 2,
     });
-    probabilities(LOGITS, config, { tokens: [2, 3] });
+    softmax(processLogits(LOGITS, config, { tokens: [2, 3] }));
     expect(LOGITS).toEqual(before);
   });
 
@@ -161,7 +160,7 @@ describe('processors', () => {
 
   it('works on a vocabulary of one', () => {
     const config = parseGenerationConfig({ doSample: true, topP: 0, minP: 1, topK: 1, temperature: 0.01 });
-    expect([...probabilities(Float32Array.of(-5), config)]).toEqual([1]);
+    expect([...softmax(processLogits(Float32Array.of(-5), config))]).toEqual([1]);
   });
 });
 

@@ -13,7 +13,7 @@ import { loadModel, loadProcessor } from '../../src/model/load.js';
 import type { RopeConfig } from '../../src/model/model-config.js';
 import { textFrequencies } from '../../src/model/network/rope.js';
 import type { VisionLanguageModel } from '../../src/model/network/vision-language-model.js';
-import { parseGenerationConfig, probabilities } from '../../src/model/sampling.js';
+import { parseGenerationConfig, processLogits, softmax } from '../../src/model/sampling.js';
 import { indexByMemoryName } from '../../src/model/tensor-names.js';
 import { countLabels } from '../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../src/train/window-step.js';
@@ -236,7 +236,7 @@ export async function checkModel(
         topP: value('top_p') ?? 1,
         minP: value('min_p') ?? 0,
       });
-      const actual = probabilities(Float32Array.from(json.generate.sampling_logits), config);
+      const actual = softmax(processLogits(Float32Array.from(json.generate.sampling_logits), config));
       checks.atMost(`sampling ${name}`, Math.max(...actual.map((p, i) => Math.abs(p - expected[i]!))), 1e-6);
     }
   });

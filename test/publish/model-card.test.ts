@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { LoraConfig } from '../../src/lora/lora-config.js';
 import { escapeMarkdown } from '../../src/messages/markdown.js';
-import { adapterSubject } from '../../src/publish/adapter-card.js';
+import { adapterSubject } from '../../src/publish/adapter-upload.js';
 import { type ModelCard, modelCardSchema, renderModelCard } from '../../src/publish/model-card.js';
 import { HOSTILE_NAMES, MARKUP_NAMES, markdown, parseYaml, shownText, UNSAFE } from '../markup.js';
 

@@ -2,7 +2,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { writeSafetensors } from '../../src/formats/safetensors.js';
-import type { PushProgress } from '../../src/hub/push-files.js';
+import { type PushProgress, pushFiles, pushFilesSchema } from '../../src/hub/push-files.js';
 import { mergedCard } from '../../src/lora/merge-files.js';
 import { someNumbers } from '../lora/fake-engine.js';
 import { parseYaml } from '../markup.js';
@@ -89,6 +89,14 @@ describe('pushToHub of a merged model', () => {
       `it holds ${name}, which would be loaded with or in place of the merged model`,
     );
     expect(bed.commits()).toBe(1);
+  });
+
+  it('is refused before a file is digested, which may take minutes', async () => {
+    // A folder in the place of a shard cannot be read.
+    const files = [{ path: SHARDS[0]!, source: bed.folder }];
+    const options = pushFilesSchema.parse({ endpoint: bed.server.endpoint, token: 'hf_writer' });
+    await expect(pushFiles(ID, files, options, () => 'it holds others')).rejects.toThrow('it holds others');
+    await expect(pushFiles(ID, files, options)).rejects.toThrow(/EISDIR/);
   });
 
   it('goes on after a broken connection, and stops when it is told to', async () => {

@@ -282,9 +282,9 @@ describe('the card', () => {
     expect(bed.warnings[0]).toMatch(/^14 of the 28 adapted layers .*--enable-tower-connector-lora/);
   });
 
-  it('carries data, settings, metrics, pictures and a warning', async () => {
-    const picture = join(bed.folder, 'confusion matrix.png');
-    await writeFile(picture, 'PNG');
+  it('carries data, settings, metrics, images and a warning', async () => {
+    const image = join(bed.folder, 'confusion matrix.png');
+    await writeFile(image, 'PNG');
     const options: PushToHubOptions = {
       modelCard: {
         title: 'Bones: a "test"',
@@ -301,7 +301,7 @@ describe('the card', () => {
           { type: 'f1', value: 0.5 },
         ],
         evaluatedOn: { name: 'Bone Break', type: 'bone-break', split: 'test', samples: 140 },
-        pictures: [{ path: picture, caption: 'Confusion [in\n%]' }],
+        pictures: [{ path: image, caption: 'Confusion [in\n%]' }],
       },
     };
     await push(options);
@@ -330,10 +330,10 @@ describe('the card', () => {
     expect(text).toContain('````text\nWhich one? ```x```\n````');
     expect(text).toContain('| `learningRate` | `0.0002` |\n| `optim` | `adamw_8bit` |');
     const two = [
-      { path: picture, caption: 'a' },
-      { path: picture, caption: 'b' },
+      { path: image, caption: 'a' },
+      { path: image, caption: 'b' },
     ];
-    await expect(push({ modelCard: { pictures: two } })).rejects.toThrow(/several pictures would become/);
+    await expect(push({ modelCard: { pictures: two } })).rejects.toThrow(/several images would become/);
     await expect(push({ modelCard: { pictures: [{ path: '/nothing.png', caption: 'a' }] } })).rejects.toThrow(
       /no such file/,
     );

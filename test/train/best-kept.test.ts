@@ -262,7 +262,7 @@ describe('a resume', () => {
     const again = course(() => false, { maxSteps: 5 }, [0.3, 0, 0, 0, 0]);
     const { events } = await follow(again.trainer.train({ resumeFromCheckpoint: true }));
     expect(warningsOf(events)).toEqual([
-      expect.stringMatching(/best step so far, 2, is gone; the best that is left is step 1, score 0\.7/),
+      expect.stringMatching(/best step so far, 2, is gone; the best of the others is step 1, score 0\.7/),
     ]);
     expect(again.model.values).toEqual(await savedParameters(1));
   });

@@ -79,7 +79,7 @@ describe('BestModelTracker', () => {
     expect(tracker.best).toEqual({ metric: 'evalLoss', value: 0.25, step: 7, checkpoint: 'checkpoint-7' });
   });
 
-  it('never takes a value that is no number, and takes back a step that was neither saved nor kept', () => {
+  it('never takes a value that is not finite, and takes back a step that was neither saved nor kept', () => {
     const config = parseSftConfig({ evalStrategy: 'steps', loadBestModelAtEnd: true });
     const tracker = new BestModelTracker(judgeOf(config)!, config);
     expect(tracker.judge(1, 'a', result(Number.NaN))).toBe(false);
@@ -329,11 +329,11 @@ describe('a resume', () => {
     ).result.catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(CheckpointError);
     expect((error as CheckpointError).details.differences).toEqual([
-      'the best model was told by evalLoss (less is better), now by score (greater is better)',
-      'the evaluation set, which tells the best model, had 5 samples, now 6',
+      'the best model was chosen by evalLoss (less is better), now by score (greater is better)',
+      'the evaluation set, which decides the best model, had 5 samples, now 6',
     ]);
     await expect(resume({}, { evalDataset: linearDataset(5) })).rejects.toThrow(
-      /the evaluation set, which tells the best model, has other texts/,
+      /the evaluation set, which decides the best model, has other texts/,
     );
     await resume({ earlyStoppingPatience: 5, earlyStoppingThreshold: 0.5, loadBestModelAtEnd: false });
   });

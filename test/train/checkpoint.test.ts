@@ -151,7 +151,7 @@ describe('resumeFromCheckpoint', () => {
     ]);
     const otherTexts = trainer(linearModel(), {}, { trainDataset: linearDataset(7, 1) });
     await expect(otherTexts.train({ resumeFromCheckpoint: true })).rejects.toThrow(
-      'the training set has other texts or picture files than before, somewhere from sample 0 to 6',
+      'the training set has other texts or image files than before, somewhere from sample 0 to 6',
     );
     const other = linearModel();
     Object.assign(other.trainable.parameters[1]!, { name: 'lora_C' });
@@ -161,16 +161,16 @@ describe('resumeFromCheckpoint', () => {
   });
 
   it('refuses another adapter or collator, and goes on with a model that tells nothing', async () => {
-    const told = (loraDropout: number, maskPrompt: boolean): [LinearModel, Partial<SftTrainerOptions>] => {
+    const decided = (loraDropout: number, maskPrompt: boolean): [LinearModel, Partial<SftTrainerOptions>] => {
       const model = Object.assign(linearModel(), { trainingSettings: { loraScale: 2, loraDropout } });
       return [model, { collator: { ...linearCollator, settings: { maskPrompt } } }];
     };
     const run = ([model, more]: [LinearModel, Partial<SftTrainerOptions>]) => trainer(model, {}, more);
-    await run(told(0.05, true)).train();
-    await expect(run(told(0.1, false)).train({ resumeFromCheckpoint: true })).rejects.toThrow(
+    await run(decided(0.05, true)).train();
+    await expect(run(decided(0.1, false)).train({ resumeFromCheckpoint: true })).rejects.toThrow(
       /`model\.loraDropout` was 0\.05, now 0\.1\n.*`collator\.maskPrompt` was true, now false/,
     );
-    await run(told(0.05, true)).train({ resumeFromCheckpoint: true });
+    await run(decided(0.05, true)).train({ resumeFromCheckpoint: true });
   });
 
   it('warns in a new run of the checkpoints of another', async () => {
@@ -279,7 +279,11 @@ describe('a checkpoint that was tampered with', () => {
   it.each<[string, TensorToWrite[], RegExp]>([
     ['no parameters', [], /no tensor "parameters"/],
     ['other numbers', [{ name: 'parameters', dtype: 'F64', shape: [3], data: new Float64Array(3) }], /in F32/],
-    ['no numbers', [{ name: 'parameters', dtype: 'F32', shape: [3], data: Float32Array.of(1, NaN, 2) }], /1 is NaN/],
+    [
+      'values that are not finite',
+      [{ name: 'parameters', dtype: 'F32', shape: [3], data: Float32Array.of(1, NaN, 2) }],
+      /1 is NaN/,
+    ],
     ['too few', [{ name: 'parameters', dtype: 'F32', shape: [2], data: new Float32Array(2) }], /expected 3 param/],
     [
       'a strange name',

@@ -74,10 +74,10 @@ describe('another evaluation set', () => {
     await begin(judged, { evalDataset: linearDataset(3) });
     expect(await resume(judged, { evalDataset: linearDataset(3) })).toEqual([]);
     expect(await refused(resume(judged, { evalDataset: linearDataset(3, 1) }))).toEqual([
-      'the evaluation set, which tells the best model, has other texts or picture files than before, in the samples 0, 1, 2',
+      'the evaluation set, which decides the best model, has other texts or image files than before, in the samples 0, 1, 2',
     ]);
     expect(await refused(resume(judged, { evalDataset: linearDataset(4) }))).toEqual([
-      'the evaluation set, which tells the best model, had 3 samples, now 4',
+      'the evaluation set, which decides the best model, had 3 samples, now 4',
     ]);
   });
 

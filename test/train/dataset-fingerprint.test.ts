@@ -41,7 +41,7 @@ describe('fingerprintDataset', () => {
         .messages.map((turn, i) => (i === 1 ? file[at]!.messages[1]! : turn)),
     };
     for (const changed of [answer, file]) {
-      const words = `has other texts or picture files than before, in sample ${at}`;
+      const words = `has other texts or image files than before, in sample ${at}`;
       expect(compareDatasets(before, await mark(changed))).toBe(words);
     }
   });
@@ -70,7 +70,7 @@ describe('fingerprintDataset', () => {
     expect(compareDatasets(before, await mark(samples(50).reverse()))).toMatch(/somewhere from sample 0 to 49$/);
   });
 
-  it('tells a swap, other pictures beside the messages, and another length', async () => {
+  it('tells a swap, other images beside the messages, and another length', async () => {
     const before = await mark(samples(50));
     expect(compareDatasets(before, before)).toBeUndefined();
     const swapped = samples(50);

@@ -161,7 +161,7 @@ describe('a full disk', () => {
     const { events, error } = await follow(trainer(linearModel(), {}, { saveAdapter }).train());
     expect(error).toBeUndefined();
     expect(warningsOf(events)).toHaveLength(6);
-    expect(warningsOf(events)[0]).toContain('there is no checkpoint yet');
+    expect(warningsOf(events)[0]).toContain('no checkpoint exists yet');
     expect(events.at(-1)).toMatchObject({ type: 'end', output: { checkpoints: [] } });
     expect(await checkpoints()).toEqual([]);
   });

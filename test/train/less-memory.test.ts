@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { EngineError, OutOfMemoryError } from '../../src/errors.js';
-import { withLessMemory } from '../../src/train/less-memory.js';
+import { withLessMemory } from '../../src/train/pass-planner.js';
 
 it('says which options of a run take less, before what the engine says', () => {
   const full = new OutOfMemoryError('full', { neededBytes: 9, hint: 'See nvidia-smi.' });

@@ -125,7 +125,7 @@ describe('a run that learns nothing', () => {
     expect(all.events).toEqual([]);
     const some = await follow(once, { collator: long(true, (id) => id > '4') });
     expect(some.warnings).toEqual([
-      'step 0: 2 of 7 samples are longer than maxLength 16 and are dropped (first: 5), told by their text alone',
+      'step 0: 2 of 7 samples are longer than maxLength 16 and are dropped (first: 5), by their text alone',
     ]);
     const stop = await follow(once, { collator: long(false, (id) => id > '4') });
     expect(stop.warnings).toEqual([expect.stringContaining('maxLength 16 and stop the run when it comes to them')]);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { SftExample } from '../../src/data/types.js';
 import { CheckpointError, DataError } from '../../src/errors.js';
-import { SETTINGS_MAY_CHANGE } from '../../src/train/resume-rules.js';
+import { SETTINGS_MAY_CHANGE } from '../../src/train/compare-runs.js';
 import type { SftConfigInput } from '../../src/train/sft-config.js';
 import type { SftTrainerOptions } from '../../src/train/sft-trainer.js';
 import { linearCollator, linearDataset, linearModel, linearTrainer } from './linear-model.js';

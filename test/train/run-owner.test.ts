@@ -257,7 +257,7 @@ describe('an abort is heard though somebody never answers', () => {
     expect(last).toMatch(/checkpoint-[34]/);
     const warnings = warningsOf(events);
     expect(warnings).toHaveLength(2);
-    expect(warnings[0]).toMatch(/`saveAdapter` has not answered within 30 s after the run was told to stop/);
+    expect(warnings[0]).toMatch(/`saveAdapter` has not answered within 30 s after the run was to stop/);
     expect(warnings[1]).toMatch(/this save was made without what it writes/);
     // It goes on as any other.
     const whole = linearModel();

@@ -1,7 +1,6 @@
 /**
- * Digests of a model's frozen weights, made of pieces of each tensor while an engine reads it: no byte is read for it
- * alone. They are about the values, so number format, files, names in files and engine play no part: 8-bit floats count
- * as the bf16 values that they become.
+ * Digests of a model's frozen weights, from pieces of each tensor while an engine reads it. They depend on the values
+ * alone, not on dtype, files or engine; 8-bit floats count as the bf16 values that they become.
  */
 import { createHash } from 'node:crypto';
 import { dequantizedSource } from '../../formats/float8.js';
@@ -27,9 +26,8 @@ export class BaseDigest {
   readonly #tensors = new Map<string, string>();
   #isWhole = true;
 
-  /** The source, whose bytes are looked at while they are read. */
   watch(source: WeightSource): { readonly source: WeightSource; readonly done: () => Promise<void> } {
-    const { name, shape, dtype, byteLength, scale } = source;
+    const { name, shape, dtype, byteLength } = source;
     const width = DTYPE_BYTES[dtype];
     const pieces = piecesOf(byteLength / width, width);
     const seen = pieces.map(({ bytes }) => new Uint8Array(bytes.length));
@@ -49,24 +47,15 @@ export class BaseDigest {
         this.#isWhole = false;
         return;
       }
-      this.#tensors.set(
-        name,
-        await digest().catch(() => {
-          this.#isWhole = false;
-          return '';
-        }),
-      );
+      try {
+        this.#tensors.set(name, await digest());
+      } catch {
+        this.#isWhole = false;
+      }
     };
     const digest = async (): Promise<string> => {
       const hash = createHash('sha256').update(JSON.stringify(shape));
-      const stored = heldSource({
-        name,
-        shape,
-        dtype,
-        byteLength,
-        scale,
-        read: (target, offset) => copy(pieces, target, offset),
-      });
+      const stored = dequantizedSource({ ...source, read: (target, offset) => copy(pieces, target, offset) });
       const held = DTYPE_BYTES[stored.dtype];
       for (const { from, bytes } of pieces) {
         const values = new Uint8Array((bytes.length / width) * held);
@@ -118,8 +107,6 @@ async function copy(pieces: readonly Piece[], target: Uint8Array, offset = 0): P
   const piece = pieces.find(({ from, bytes }) => from <= offset && offset + target.length <= from + bytes.length)!;
   target.set(piece.bytes.subarray(offset - piece.from, offset - piece.from + target.length));
 }
-
-const heldSource = (source: WeightSource): WeightSource & { readonly dtype: DType } => dequantizedSource(source);
 
 function widened(bytes: Uint8Array, dtype: DType): Float32Array {
   const { buffer } = bytes as Uint8Array<ArrayBuffer>;

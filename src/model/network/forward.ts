@@ -36,7 +36,6 @@ export class Forward {
     return this.#modules.linear.map(({ lora }) => lora);
   }
 
-  /** Drops the scratch. */
   clear(): void {
     this.#patches = new Float32Array(0);
   }
@@ -91,10 +90,7 @@ export class Forward {
       const half = [packed.ids.length, text.headDim / 2];
       const scale = queryScale(text.rope, packed.positions);
       const shape: LayerShape = {
-        heads: text.heads,
-        kvHeads: text.kvHeads,
-        headDim: text.headDim,
-        activation: text.activation,
+        ...text,
         eps: text.normEps,
         causal: true,
         segments: cache ? cache.segments(packed.starts) : segmentsOf(packed.starts),
@@ -130,10 +126,8 @@ export class Forward {
       const { cos, sin } = visionRotary(vision.ropeTheta, vision.headDim, images.grids);
       const half = [count, vision.headDim / 2];
       const shape: LayerShape = {
-        heads: vision.heads,
+        ...vision,
         kvHeads: vision.heads,
-        headDim: vision.headDim,
-        activation: vision.activation,
         eps: VISION_NORM_EPS,
         causal: false,
         segments: segmentsOf(images.starts),

@@ -13,6 +13,7 @@ export class KvCache implements KeyValueStore {
   readonly #capacities: readonly number[];
   /** First row of each sequence. */
   readonly #starts: Int32Array;
+  /** Tokens held of each sequence. */
   readonly #lengths: Int32Array;
   #rows = new Int32Array(0);
 
@@ -26,11 +27,6 @@ export class KvCache implements KeyValueStore {
     const rows = capacities.reduce((sum, capacity) => sum + capacity, 0);
     this.#keys = Array.from({ length: layers }, () => engine.zeros([rows, width]));
     this.#values = Array.from({ length: layers }, () => engine.zeros([rows, width]));
-  }
-
-  /** Tokens held of each sequence. */
-  get lengths(): Int32Array {
-    return this.#lengths;
   }
 
   /**

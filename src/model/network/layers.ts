@@ -1,6 +1,6 @@
 /**
- * The forward pass: vision tower, projector, decoder. Both towers are the same pre-norm transformer layer with other
- * widths, masks and rotary tables. Source: modeling_pixtral.py, modeling_mistral3.py, modeling_ministral3.py.
+ * The pre-norm transformer layer of both towers, with other widths, masks and rotary tables. Source:
+ * modeling_pixtral.py, modeling_mistral3.py, modeling_ministral3.py.
  */
 
 import { isTurnDue } from '../../async/event-loop.js';
@@ -9,7 +9,7 @@ import type { Steps, Tape } from '../../engine/tape.js';
 import type { Tensor } from '../../engine/tensor.js';
 import { counterHash } from '../../random.js';
 import type { LinearModule, LoraWeights } from '../linear-module.js';
-import type { LayerModules } from './modules.js';
+import { type LayerModules, modulesOf } from './modules.js';
 
 /** How many of the first layers of each tower keep only their input and are run again in backward. */
 export interface RecomputedLayers {
@@ -91,8 +91,7 @@ export function linear(
 }
 
 function hasLora(layer: LayerModules, adapter: AdapterView): boolean {
-  const { q, k, v, o } = layer.attention;
-  return [q, k, v, o, layer.gate, layer.up, layer.down].some((module) => adapter[module.index] !== undefined);
+  return modulesOf(layer).some((module) => adapter[module.index] !== undefined);
 }
 
 function recomputedLayers({ recompute }: PassOptions, tower: keyof RecomputedLayers): number {

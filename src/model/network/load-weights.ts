@@ -14,7 +14,7 @@ import type { BaseDigest } from './base-digest.js';
 export interface WeightProvider {
   /** Whether there is such a tensor. */
   has(name: string): boolean;
-  /** Called once for each wanted tensor that is there. @throws CheckpointError, listed with the other faults */
+  /** Called once for each wanted tensor that exists. @throws CheckpointError, listed with the other faults */
   source(name: string): WeightSource;
   /** Names in the order in which they are best read. Default: the model's order. */
   readonly order?: Iterable<string> | undefined;
@@ -32,10 +32,7 @@ export interface WantedWeight {
   readonly stack: StackPlace | undefined;
 }
 
-/**
- * Enough to keep a disk and a card busy while large and small tensors alternate. Engines read in pieces, so this bounds
- * the memory on the way, too.
- */
+/** Keeps disk and card busy. Engines read in pieces, so this bounds the memory on the way, too. */
 const MOST_AT_ONCE = 32;
 
 /**
@@ -75,7 +72,6 @@ export async function loadWeights(
   return weights;
 }
 
-/** An engine may throw at once. */
 async function load(
   engine: Pick<Engine, 'loadWeight'>,
   source: WeightSource,
@@ -87,7 +83,6 @@ async function load(
   return weight;
 }
 
-/** The tensors as engines see them. */
 function checkedSources(provider: WeightProvider, wanted: readonly WantedWeight[]): WeightSource[] {
   const faults: string[] = [];
   const sources: WeightSource[] = [];

@@ -1,7 +1,4 @@
-/**
- * The frozen parts of a model: which tensors there are, their names in transformers' memory and their shapes, loaded
- * into an engine. The name lists of both towers are here and nowhere else.
- */
+/** The frozen tensors of a model, by their names in transformers' memory and their shapes, loaded into an engine. */
 import type { Engine } from '../../engine/engine.js';
 import type { Weight } from '../../engine/tensor.js';
 import type { StackPlace } from '../../formats/weight-source.js';
@@ -38,6 +35,11 @@ export interface LayerModules {
   readonly down: LinearModule;
 }
 
+/** The linear layers of a layer, in order. */
+export function modulesOf({ attention, gate, up, down }: LayerModules): LinearModule[] {
+  return [attention.q, attention.k, attention.v, attention.o, gate, up, down];
+}
+
 /** The weights of a model: C is the width of the decoder, W that of the vision tower, V the vocabulary. */
 export interface ModelModules {
   /** [W, 3·patch²], the convolution as a matrix. */
@@ -68,7 +70,6 @@ export interface ModelModules {
   readonly linear: readonly LinearModule[];
 }
 
-/** What a module needs of the checkpoint. */
 type Take = (wanted: WantedWeight) => Weight;
 
 /** Puts modules together from the weights that `take` gives. */
@@ -103,8 +104,9 @@ class Assembler {
     return module;
   }
 
-  /** Layers that read the same input, in order: [name, out]. */
-  stackedModules(prefix: string, parts: readonly [string, number][], input: number): LinearModule[] {
+  /** Layers that read the same input, in order: name → out. */
+  stackedModules(prefix: string, widths: Readonly<Record<string, number>>, input: number): LinearModule[] {
+    const parts = Object.entries(widths);
     const rows = parts.reduce((sum, [, out]) => sum + out, 0);
     const modules: LinearModule[] = [];
     let row = 0;
@@ -143,25 +145,17 @@ function assemble(config: ModelConfig, tied: boolean, take: Take): ModelModules 
   const layer = (
     prefix: string,
     names: { attentionNorm: string; attention: string; mlpNorm: string; mlp: string },
-    shape: { hiddenSize: number; intermediateSize: number; queryWidth: number; kvWidth: number },
+    { hiddenSize: hidden, intermediateSize: inner }: { hiddenSize: number; intermediateSize: number },
+    query: number,
+    keyValue: number,
   ): LayerModules => {
-    const { hiddenSize: hidden, intermediateSize: inner } = shape;
     const attention = `${prefix}.${names.attention}`;
     const mlp = `${prefix}.${names.mlp}`;
     const attentionNorm = load.weight(`${prefix}.${names.attentionNorm}.weight`, [hidden]);
-    const projections: [string, number][] = [
-      ['q_proj', shape.queryWidth],
-      ['k_proj', shape.kvWidth],
-      ['v_proj', shape.kvWidth],
-    ];
-    const [q, k, v] = load.stackedModules(attention, projections, hidden);
-    const o = load.linearModule(`${attention}.o_proj`, hidden, shape.queryWidth);
+    const [q, k, v] = load.stackedModules(attention, { q_proj: query, k_proj: keyValue, v_proj: keyValue }, hidden);
+    const o = load.linearModule(`${attention}.o_proj`, hidden, query);
     const mlpNorm = load.weight(`${prefix}.${names.mlpNorm}.weight`, [hidden]);
-    const gates: [string, number][] = [
-      ['gate_proj', inner],
-      ['up_proj', inner],
-    ];
-    const [gate, up] = load.stackedModules(mlp, gates, hidden);
+    const [gate, up] = load.stackedModules(mlp, { gate_proj: inner, up_proj: inner }, hidden);
     const down = load.linearModule(`${mlp}.down_proj`, hidden, inner);
     return { attentionNorm, attention: { q: q!, k: k!, v: v!, o }, mlpNorm, gate: gate!, up: up!, down };
   };
@@ -173,40 +167,24 @@ function assemble(config: ModelConfig, tied: boolean, take: Take): ModelModules 
     [vision.hiddenSize, patchLength],
   );
   const lnPre = load.weight(`${tower}.ln_pre.weight`, [vision.hiddenSize]);
-  const visionLayers: LayerModules[] = [];
-  for (let i = 0; i < vision.layers; i++) {
-    const names = {
-      attentionNorm: 'attention_norm',
-      attention: 'attention',
-      mlpNorm: 'ffn_norm',
-      mlp: 'feed_forward',
-    };
-    const shape = { ...vision, queryWidth: vision.hiddenSize, kvWidth: vision.hiddenSize };
-    visionLayers.push(layer(`${tower}.transformer.layers.${i}`, names, shape));
-  }
+  const visionLayers = Array.from({ length: vision.layers }, (_, i) => {
+    const names = { attentionNorm: 'attention_norm', attention: 'attention', mlpNorm: 'ffn_norm', mlp: 'feed_forward' };
+    return layer(`${tower}.transformer.layers.${i}`, names, vision, vision.hiddenSize, vision.hiddenSize);
+  });
   const projector = 'model.multi_modal_projector';
   const projectorNorm = load.weight(`${projector}.norm.weight`, [vision.hiddenSize]);
   const merged = vision.hiddenSize * config.spatialMergeSize ** 2;
   const mergingLayer = load.linearModule(`${projector}.patch_merger.merging_layer`, vision.hiddenSize, merged);
-  const linear1 = load.linearModule(`${projector}.linear_1`, text.hiddenSize, vision.hiddenSize, {
-    bias: config.projectorBias,
-  });
-  const linear2 = load.linearModule(`${projector}.linear_2`, text.hiddenSize, text.hiddenSize, {
-    bias: config.projectorBias,
-  });
+  const bias = config.projectorBias;
+  const linear1 = load.linearModule(`${projector}.linear_1`, text.hiddenSize, vision.hiddenSize, { bias });
+  const linear2 = load.linearModule(`${projector}.linear_2`, text.hiddenSize, text.hiddenSize, { bias });
   const decoder = 'model.language_model';
   const embedTokens = load.weight(`${decoder}.embed_tokens.weight`, [text.vocabSize, text.hiddenSize]);
-  const textLayers: LayerModules[] = [];
-  for (let i = 0; i < text.layers; i++) {
-    const names = {
-      attentionNorm: 'input_layernorm',
-      attention: 'self_attn',
-      mlpNorm: 'post_attention_layernorm',
-      mlp: 'mlp',
-    };
-    const shape = { ...text, queryWidth: text.heads * text.headDim, kvWidth: text.kvHeads * text.headDim };
-    textLayers.push(layer(`${decoder}.layers.${i}`, names, shape));
-  }
+  const norms = { attentionNorm: 'input_layernorm', mlpNorm: 'post_attention_layernorm' };
+  const textLayers = Array.from({ length: text.layers }, (_, i) => {
+    const names = { ...norms, attention: 'self_attn', mlp: 'mlp' };
+    return layer(`${decoder}.layers.${i}`, names, text, text.heads * text.headDim, text.kvHeads * text.headDim);
+  });
   const norm = load.weight(`${decoder}.norm.weight`, [text.hiddenSize]);
   const lmHead = tied ? embedTokens : load.weight('lm_head.weight', [text.vocabSize, text.hiddenSize]);
   return {

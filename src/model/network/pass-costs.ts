@@ -1,16 +1,14 @@
 /**
- * What a packed pass takes: bytes at its peak, and time for what is chosen about it; and what a training step computes.
- *
- * Counted from the shapes, not measured on the first pass: a plan is then a pure function of window and budget, so a
- * resumed run plans as the one that never stopped. The engine names how it keeps things (`Engine.storage`), the model
- * what it computes; neither knows the other. Tests hold the figures against the engines' own books.
+ * Costs of a packed pass: peak bytes, and time of what is chosen about it; and the operations of a training step. Counted
+ * from shapes, not measured: a plan is then a pure function of window and budget, the same after a resume. The engine
+ * says how it stores tensors (`Engine.storage`); tests compare the figures with the engines' own counts.
  */
 import type { PackedSize } from '../../batch/packed-window.js';
 import type { StorageCosts } from '../../engine/engine.js';
 import type { LinearModule } from '../linear-module.js';
 import type { ModelConfig } from '../model-config.js';
 import type { RecomputedLayers } from './layers.js';
-import type { LayerModules, ModelModules } from './modules.js';
+import { type LayerModules, type ModelModules, modulesOf } from './modules.js';
 
 /** Bytes and operations for each row of one layer. */
 interface LayerCosts {
@@ -35,7 +33,7 @@ const OPERATIONS_PER_SAVED_BYTE = 1000;
 const TOKENS_PER_PASS_START = 140;
 /** Ranks are padded to a multiple of this by engines that pad at all. */
 const RANK_MULTIPLE = 16;
-/** Uncounted odds and ends: alignment, lists. */
+/** Alignment, lists. */
 const SLACK = 1.01;
 
 interface LayerWidths {
@@ -82,7 +80,6 @@ export class PassCosts {
         projectorSaved += inputs[i]! * b + lowRank([module], inputs[i]!, storage);
         needs = true;
       }
-      // The activation's input.
       if (i === 1 && needs) projectorSaved += text.hiddenSize * b;
     }
     this.#projectorSaved = projectorSaved;
@@ -94,7 +91,6 @@ export class PassCosts {
     this.#text = layersCosts(modules.textLayers, widths, storage, needs).costs;
   }
 
-  /** Layers of each tower. */
   get layers(): RecomputedLayers {
     return { vision: this.#vision.length, text: this.#text.length };
   }
@@ -149,10 +145,9 @@ export class PassCosts {
 }
 
 /**
- * Operations that a training step asks of the model: the "4N" count. For each frozen weight of a linear layer and each
- * row that it is multiplied with, 2 operations forward and 2 for the gradient of the row, the latter only where one
- * flows. Rows: tokens in the decoder, patches in the vision layers that run, merged patches in the projector, labelled
- * rows in the head. Attention, norms, adapters and recomputation are left out.
+ * Operations of a training step, the "4N" count: for each frozen linear weight and each row (token, patch, merged patch,
+ * labelled row) 2 forward, and 2 for the row's gradient where one flows. Attention, norms, adapters and recomputation
+ * are left out.
  */
 export function trainingFlops(
   config: ModelConfig,
@@ -195,7 +190,7 @@ function tower(layers: readonly LayerCosts[], recomputed: number) {
     /** Kept by the last layer: part of its forward run. */
     last: last && !isRecomputed ? last.saved : 0,
     forward: most(({ forward }) => forward),
-    // Backward begins with everything kept; where no layer is kept whole, the first one is made again on top.
+    // Backward begins with everything kept; where no layer is kept whole, the first one is recomputed on top.
     backward: most(({ backward }) => backward) + (isRecomputed ? most(({ saved }) => saved) : 0),
   };
 }
@@ -213,10 +208,6 @@ function layersCosts(
     return layerCosts(layer, widths, storage, needs);
   });
   return { costs, needs };
-}
-
-function modulesOf({ attention, gate, up, down }: LayerModules): LinearModule[] {
-  return [attention.q, attention.k, attention.v, attention.o, gate, up, down];
 }
 
 function layerCosts(

@@ -88,11 +88,11 @@ export function visionRotary(theta: number, headDim: number, grids: Int32Array):
   for (const size of grids) extent = Math.max(extent, size);
   const rows = anglesOf(
     extent,
-    Float32Array.from({ length: evens }, (_, i) => all[2 * i]!),
+    all.filter((_, i) => i % 2 === 0),
   );
   const columns = anglesOf(
     extent,
-    Float32Array.from({ length: half - evens }, (_, i) => all[2 * i + 1]!),
+    all.filter((_, i) => i % 2 === 1),
   );
   let at = 0;
   for (let n = 0; n < grids.length; n += 2) {

@@ -1,7 +1,4 @@
-/**
- * A Pixtral vision tower, a patch-merging projector and a decoder, over packed rows: what all families compute.
- * Written once against the engine's operations; inference, training and generation share the same layers.
- */
+/** A Pixtral vision tower, a patch-merging projector and a decoder, over packed rows: what all families compute. */
 
 import type { DropoutStream } from '../../batch/dropout-keys.js';
 import { type PackedBatch, packBatch } from '../../batch/packed-batch.js';
@@ -258,10 +255,8 @@ export class VisionLanguageModel {
     this.#isDisposed = true;
     const { modules, engine } = this;
     this.#forward.clear();
-    const norms = [...modules.visionLayers, ...modules.textLayers].flatMap((layer) => [
-      layer.attentionNorm,
-      layer.mlpNorm,
-    ]);
+    const layers = [...modules.visionLayers, ...modules.textLayers];
+    const norms = layers.flatMap(({ attentionNorm, mlpNorm }) => [attentionNorm, mlpNorm]);
     const single = [modules.patchConv, modules.lnPre, modules.projectorNorm, modules.embedTokens, modules.norm];
     for (const weight of [...norms, ...single]) engine.releaseWeight(weight);
     if (!modules.tied) engine.releaseWeight(modules.lmHead);
@@ -279,11 +274,9 @@ export class VisionLanguageModel {
 
   #requireWeights(): void {
     if (!this.#isDisposed) return;
-    throw new EngineError(
-      `the model${this.nameOrPath ? ` ${this.nameOrPath}` : ''} is disposed of: its weights are gone`,
-      {
-        hint: 'Call dispose() after the last use, or load the model again.',
-      },
-    );
+    const name = this.nameOrPath ? ` ${this.nameOrPath}` : '';
+    throw new EngineError(`the model${name} is disposed of: its weights are gone`, {
+      hint: 'Call dispose() after the last use, or load the model again.',
+    });
   }
 }
