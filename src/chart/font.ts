@@ -1,5 +1,5 @@
 /**
- * A small stroke font, so that pictures have text on machines without fonts: a bare server has none, and an SVG
+ * A small stroke font, so that images have text on machines without fonts: a bare server has none, and an SVG
  * `<text>` element would then come out empty.
  *
  * Glyphs are drawn on a grid: baseline y = 0, x-height 10, capitals and figures 14, descenders 4 below; the em is 20.

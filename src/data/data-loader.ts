@@ -97,7 +97,7 @@ export class DataLoader {
   ): AsyncGenerator<VlmBatch, void, undefined> {
     signal?.throwIfAborted();
     const stop = new AbortController();
-    // Every picture on its way listens to it: many listeners are no leak here.
+    // Every image on its way listens to it: many listeners are no leak here.
     setMaxListeners(0, stop.signal);
     const pending: Promise<VlmBatch>[] = [];
     const lists = order[Symbol.iterator]();

@@ -58,7 +58,7 @@ export class ClassLabel {
 
 /**
  * A `Dataset` made of a length and a function from index to item. Nothing is kept: an item is made anew each time it
- * is asked for, so a set of pictures costs no memory.
+ * is asked for, so a set of images costs no memory.
  */
 export class IndexedDataset<T> implements Dataset<T> {
   /** Number of items. */

@@ -5,7 +5,7 @@ import type { MinistralTokenizer } from './tokenizer.js';
 import type { Message } from './types.js';
 
 export interface EncodedConversation {
-  /** Exactly one BOS, in front. A picture is one image token. */
+  /** Exactly one BOS, in front. An image is one image token. */
   readonly ids: number[];
   /** True on the tokens of an answer: the assistant's text up to and with the token that closes it. */
   readonly isAnswer: boolean[];

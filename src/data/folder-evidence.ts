@@ -2,13 +2,13 @@
 
 import { oneLine } from '../messages/one-line.js';
 import { shortList } from '../messages/short-list.js';
-import type { FolderNode, PictureFile } from './folder-tree.js';
+import type { FolderNode, FoundFile } from './folder-tree.js';
 
 /** Splits as they are called here: a folder `training` is `train`, `val` and `valid` are `validation`. */
 export type SplitName = 'train' | 'test' | 'validation';
 
-export interface PlacedPicture {
-  readonly file: PictureFile;
+export interface PlacedImage {
+  readonly file: FoundFile;
   readonly className: string;
   readonly split: SplitName;
 }
@@ -22,7 +22,7 @@ export interface LayoutOptions {
 
 /** Where every image belongs. */
 export interface Placement {
-  readonly placed: PlacedPicture[];
+  readonly placed: PlacedImage[];
   /** One line for each doubt. */
   readonly warnings: string[];
   /** Folders of images without a class. */
@@ -218,8 +218,8 @@ export function oppositesAmong(names: Iterable<string>): [string, string] | unde
 }
 
 /** Files that are the masks of others in the same folder: `1_mask.png` beside `1.png`. */
-export function maskFiles(files: readonly PictureFile[]): PictureFile[] {
-  const stemOf = ({ path }: PictureFile) => path.replace(/\.[^./\\]+$/, '');
+export function maskFiles(files: readonly FoundFile[]): FoundFile[] {
+  const stemOf = ({ path }: FoundFile) => path.replace(/\.[^./\\]+$/, '');
   const stems = new Set(files.map(stemOf));
   return files.filter((file) => {
     const base = /^(.+?)[ _-](?:mask|seg|segmentation|groundtruth|gt)s?(?:[ _-]?\d+)?$/i.exec(stemOf(file))?.[1];
@@ -247,12 +247,12 @@ export function listNames(names: readonly string[], shown = 4): string {
 }
 
 /** All images below a folder. */
-export function picturesBelow(folder: FolderNode): PictureFile[] {
-  return [...folder.pictures, ...folder.folders.flatMap(picturesBelow)];
+export function imagesBelow(folder: FolderNode): FoundFile[] {
+  return [...folder.images, ...folder.folders.flatMap(imagesBelow)];
 }
 
 /** All files below a folder that are no images. */
-export function othersBelow(folder: FolderNode): PictureFile[] {
+export function othersBelow(folder: FolderNode): FoundFile[] {
   return [...folder.others, ...folder.folders.flatMap(othersBelow)];
 }
 

@@ -15,7 +15,7 @@ import { datasetSnapshot, type FileSelection, type Snapshot } from '../hub/snaps
 import { oneLine } from '../messages/one-line.js';
 import { shortList } from '../messages/short-list.js';
 import { withLock } from '../transfer/lock.js';
-import { PICTURE_ENDING } from './folder-tree.js';
+import { IMAGE_ENDING } from './folder-tree.js';
 import { exportImages, type ParquetSource } from './parquet/export-images.js';
 import { type ChosenColumns, findImageColumns } from './parquet/image-columns.js';
 import { ParquetFile } from './parquet/parquet-file.js';
@@ -55,7 +55,7 @@ export async function downloadImageFiles(
   const unpacking = new Unpacking(cache, `${repoId} ${commit}`, download, options);
   const tables = paths.filter(isImageTable);
   if (tables.length > 0) {
-    const others = paths.filter((path) => PICTURE_ENDING.test(path) || isZip(path)).length;
+    const others = paths.filter((path) => IMAGE_ENDING.test(path) || isZip(path)).length;
     const warn = download.onWarning ?? ((line: string) => process.emitWarning(line, 'HubWarning'));
     if (others > 0)
       warn(`${repoId}: its Parquet files are read, and ${others} images and archives beside them are not`);
@@ -135,7 +135,7 @@ function refuse(paths: readonly string[], dataDir: string): string | undefined {
     return `it has no folder "${dataDir}"${folders.length > 0 ? `, but ${list(folders)}` : ''}`;
   }
   const count = (pattern: RegExp): number => inside.filter((path) => pattern.test(path)).length;
-  const images = count(PICTURE_ENDING);
+  const images = count(IMAGE_ENDING);
   if (inside.some(isImageTable)) return undefined;
   // Beside tables that hold the images there are only those of the page.
   if (count(/\.arrow$/i) === 0 && (images > 0 || inside.some(isZip))) return undefined;

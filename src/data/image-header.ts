@@ -73,7 +73,7 @@ export async function readHeader(
   try {
     header = await parseHeader(bytes, format);
   } catch (cause) {
-    throw imageError(name, `the header of the picture cannot be read: ${reasonOf(cause)}`, {
+    throw imageError(name, `the header of the image cannot be read: ${reasonOf(cause)}`, {
       hint: format === 'tiff' ? `${ODD_TIFF} ${DAMAGED}` : DAMAGED,
       details: { format },
       cause,
@@ -177,7 +177,7 @@ async function readImageFile(path: string, maxPixels: number): Promise<Uint8Arra
     const isAddress = /^(https?|data):/i.test(path);
     const shown = isAddress ? `${path.slice(0, 80)}${path.length > 80 ? '…' : ''}` : oneLine(path);
     const why = code === 'ENOENT' ? 'no such file' : reasonOf(cause);
-    throw imageError(shown, `cannot read the picture: ${why}`, {
+    throw imageError(shown, `cannot read the image: ${why}`, {
       hint: isAddress ? 'A string is a file path. Fetch the address yourself and give the bytes.' : undefined,
       cause,
     });

@@ -1,4 +1,4 @@
-/** Pictures processed off the main thread: decoded on libuv's threads, resized and normalised in worker threads. */
+/** Images processed off the main thread: decoded on libuv's threads, resized and normalised in worker threads. */
 
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
@@ -38,8 +38,8 @@ interface Job {
 }
 
 /**
- * An `ImageProcessor` on several threads, with the same results. Workers start with the first pictures, an idle pool
- * does not keep the process alive, and at most two pictures a worker are held decoded, and of large ones fewer: what
+ * An `ImageProcessor` on several threads, with the same results. Workers start with the first images, an idle pool
+ * does not keep the process alive, and at most two images a worker are held decoded, and of large ones fewer: what
  * all pools of the process hold decoded is bounded. The others wait as they were given, in order.
  *
  * ```ts
@@ -71,9 +71,9 @@ export class ImagePool {
   }
 
   /**
-   * As `ImageProcessor.process`. Aborting rejects at once with the signal's reason; a picture that is already with a
+   * As `ImageProcessor.process`. Aborting rejects at once with the signal's reason; an image that is already with a
    * worker is finished there and dropped.
-   * @throws ImageError naming the picture, DataError if the pool is closed
+   * @throws ImageError naming the image, DataError if the pool is closed
    */
   process(input: ImageInput, options: { readonly signal?: AbortSignal } = {}): Promise<ProcessedImage> {
     try {
@@ -185,11 +185,11 @@ export class ImagePool {
 }
 
 function closedError(): DataError {
-  return new DataError('the image pool is closed', { hint: 'Await the pictures before the pool is closed.' });
+  return new DataError('the image pool is closed', { hint: 'Await the images before the pool is closed.' });
 }
 
 function workerError(job: Job, cause: unknown): ImageError {
-  return new ImageError(`${oneLine(job.name)}: processing the picture failed: ${reasonOf(cause)}`, {
+  return new ImageError(`${oneLine(job.name)}: processing the image failed: ${reasonOf(cause)}`, {
     details: { path: job.name },
     cause,
   });

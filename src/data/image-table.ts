@@ -6,17 +6,17 @@ import { showValue } from '../messages/show-value.js';
 import { firstKey, listOf, MISSING, wholeNumber } from './class-cells.js';
 import type { Table, TableRow } from './csv.js';
 import { FileIndex } from './file-index.js';
-import type { PlacedPicture, Placement } from './folder-evidence.js';
+import type { PlacedImage, Placement } from './folder-evidence.js';
 import {
+  imagesBelow,
   listNames,
   othersBelow,
-  picturesBelow,
   type SplitName,
   splitInName,
   splitOfCell,
   splitsAmong,
 } from './folder-evidence.js';
-import type { FolderNode, PictureFile } from './folder-tree.js';
+import type { FolderNode, FoundFile } from './folder-tree.js';
 import type { ImageReadOptions, ImageTableOptions } from './image-folder-options.js';
 import { nameMap } from './number-names.js';
 import {
@@ -42,10 +42,10 @@ export async function placeByTables(
   paths: readonly string[],
   options: TableReading,
 ): Promise<Placement> {
-  const files = new FileIndex(tree.path, picturesBelow(tree));
+  const files = new FileIndex(tree.path, imagesBelow(tree));
   const others = new FileIndex(tree.path, othersBelow(tree));
   const warnings: string[] = [];
-  const placed = new Map<PictureFile, PlacedPicture & { row: string }>();
+  const placed = new Map<FoundFile, PlacedImage & { row: string }>();
   const folderSplits = splitsByFile(tree, options);
   for (const path of paths) {
     const { table, isHeaderless } = await readTableOf(files, path, options);
@@ -99,7 +99,7 @@ interface Surroundings {
   /** Files that are no images. */
   readonly others: FileIndex;
   readonly options: TableReading;
-  readonly folderSplits: ReadonlyMap<PictureFile, SplitName>;
+  readonly folderSplits: ReadonlyMap<FoundFile, SplitName>;
   readonly isOneOfSeveral: boolean;
 }
 
@@ -108,7 +108,7 @@ class TableReader {
   readonly #files: FileIndex;
   readonly #others: FileIndex;
   readonly #options: TableReading;
-  readonly #folderSplits: ReadonlyMap<PictureFile, SplitName>;
+  readonly #folderSplits: ReadonlyMap<FoundFile, SplitName>;
   readonly #isOneOfSeveral: boolean;
   readonly #name: string;
 
@@ -122,7 +122,7 @@ class TableReader {
     this.#name = oneLine(basename(table.path));
   }
 
-  read(warnings: string[]): (PlacedPicture & { row: string })[] {
+  read(warnings: string[]): (PlacedImage & { row: string })[] {
     const fileColumn = this.#fileColumn();
     const { splitColumn: wanted } = this.#options;
     const splitColumn =
@@ -134,7 +134,7 @@ class TableReader {
     const missing: string[] = [];
     const foreign: string[] = [];
     const unlabelled: string[] = [];
-    const seen = new Map<PictureFile, string>();
+    const seen = new Map<FoundFile, string>();
     let repeated = 0;
     const placed = this.#table.rows.flatMap((row, i) => {
       const cell = row[fileColumn]!;
@@ -314,7 +314,7 @@ class TableReader {
     );
   }
 
-  #fileOf(cell: string, split: SplitName | undefined): PictureFile | undefined {
+  #fileOf(cell: string, split: SplitName | undefined): FoundFile | undefined {
     const found = this.#files.find(cell, this.#table.path);
     if (found.length < 2) return found[0];
     const ofSplit = split === undefined ? [] : found.filter((file) => this.#folderSplits.get(file) === split);
@@ -351,10 +351,10 @@ class TableReader {
 }
 
 /** The split that the folders above an image tell of. */
-function splitsByFile(root: FolderNode, { splits }: TableReading): Map<PictureFile, SplitName> {
-  const found = new Map<PictureFile, SplitName>();
+function splitsByFile(root: FolderNode, { splits }: TableReading): Map<FoundFile, SplitName> {
+  const found = new Map<FoundFile, SplitName>();
   const walk = (folder: FolderNode, split: SplitName | undefined): void => {
-    if (split) for (const file of folder.pictures) found.set(file, split);
+    if (split) for (const file of folder.images) found.set(file, split);
     const names = splitsAmong(
       folder.folders.map(({ name }) => name),
       splits,
@@ -365,7 +365,7 @@ function splitsByFile(root: FolderNode, { splits }: TableReading): Map<PictureFi
   return found;
 }
 
-function warnUnnamed(files: FileIndex, placed: ReadonlyMap<PictureFile, unknown>, warnings: string[]): void {
+function warnUnnamed(files: FileIndex, placed: ReadonlyMap<FoundFile, unknown>, warnings: string[]): void {
   const byFolder = new Map<string, number>();
   for (const file of files.files) {
     if (placed.has(file)) continue;

@@ -228,7 +228,7 @@ function verticalPass(input: Uint8Array, inputHeight: number, outputHeight: numb
 }
 
 /**
- * Resamples a picture to `width` × `height` pixels. An axis whose size does not change is left alone; if neither
+ * Resamples an image to `width` × `height` pixels. An axis whose size does not change is left alone; if neither
  * changes, the input itself is returned.
  */
 export function resampleBicubic(image: RgbImage, width: number, height: number): RgbImage {

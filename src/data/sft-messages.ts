@@ -9,7 +9,7 @@ import type { ContentPart, Message, SftExample } from './types.js';
 export { checkMessage };
 
 /**
- * The messages with a picture in each image part: those beside the messages fill the empty parts in order. If no part
+ * The messages with an image in each image part: those beside the messages fill the empty parts in order. If no part
  * is an image part, they go before the text of the first user message, where TRL puts them. Keys without a value go.
  * @throws DataError if the sample is none, if the numbers differ or there are no messages, TextError if a message is
  *   malformed
@@ -57,9 +57,9 @@ export function attachImages(example: SftExample): Message[] {
     };
   });
   if (used !== given.length) {
-    throw new DataError(`${given.length} pictures in \`images\` for ${used} image parts without one of their own`, {
+    throw new DataError(`${given.length} images in \`images\` for ${used} image parts without one of their own`, {
       hint: 'give as many `images` as the messages have image parts that hold no `image`',
-      details: { pictures: given.length, imageParts: used },
+      details: { images: given.length, imageParts: used },
     });
   }
   return attached;

@@ -1,4 +1,4 @@
-/** An evaluation report as text, Markdown, JSON and a picture, and two reports side by side. */
+/** An evaluation report as text, Markdown, JSON and an image, and two reports side by side. */
 
 import { matrixChart } from '../chart/matrix-chart.js';
 import { renderPng } from '../chart/render.js';
@@ -54,7 +54,7 @@ export async function writeReport(report: EvaluationReport, path: string): Promi
   await writeNamedFile(path, reportJson(report), 'writeReport');
 }
 
-/** More classes than this are not drawn: a picture of them would be shades without names. */
+/** More classes than this are not drawn: an image of them would be shades without names. */
 const MAX_DRAWN_CLASSES = 150;
 /** Of so many those are drawn that are confused most, with their numbers. */
 const MOST_CONFUSED = 40;

@@ -42,7 +42,7 @@ function third(change: (collate: Collate, ...given: Parameters<Collate>) => Retu
   return { collate: (...given) => (++batches === 3 ? change(collate, ...given) : collate(...given)) };
 }
 
-/** A pixel that is no number: it reaches every token after the picture. */
+/** A pixel that is no number: it reaches every token after the image. */
 const poisoned = () =>
   third(async (collate, examples, options) => {
     const batch = await collate(examples, options);

@@ -44,7 +44,7 @@ function chunks<T>(items: readonly T[], size: number): T[][] {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
 }
 
-it('tells what a resume compares: scale and dropout of the adapter, template, pictures and labels', () => {
+it('tells what a resume compares: scale and dropout of the adapter, template, images and labels', () => {
   expect(world.model.trainingSettings).toEqual({ loraScale: 2, loraDropout: 0 });
   const { settings } = world.collator;
   expect(settings).toMatchObject({ maskPrompt: true, overlong: 'error', longestEdge: expect.any(Number) });

@@ -42,7 +42,7 @@ export async function makeTinyWorld(): Promise<TinyWorld> {
   return { dir, checkpoint, engine, model, processor, collator, dispose };
 }
 
-/** Samples of several picture sizes and answer lengths. */
+/** Samples of several image sizes and answer lengths. */
 export function makeExamples(count: number, seed = 5): SftExample[] {
   const random = new MersenneTwister(seed);
   return Array.from({ length: count }, (_, i) => {

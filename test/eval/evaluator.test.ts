@@ -253,7 +253,7 @@ describe('reports', () => {
     expect(lines).toHaveLength(5);
   });
 
-  it('writes JSON and the picture of the matrix, and nothing else', async () => {
+  it('writes JSON and the image of the matrix, and nothing else', async () => {
     const report = await reportOf(better);
     await writeReport(report, join(folder, 'new', 'report.json'));
     await writeConfusionPng(report, join(folder, 'new', 'confusion.png'));
