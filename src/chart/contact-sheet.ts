@@ -104,7 +104,6 @@ export async function writeContactSheet(
   await writeNamedFile(path, await contactSheet(items, options), 'writeContactSheet');
 }
 
-/** Names of the options; none must be given. */
 const SHEET_OPTIONS = { title: false, subtitle: false, columns: false, cell: false, captionLines: false } as const;
 
 function checkItem(item: ContactSheetItem, index: number): void {
@@ -125,7 +124,6 @@ function checkItem(item: ContactSheetItem, index: number): void {
   requireText(item.caption, `${what}: \`caption\``);
 }
 
-/** Scales an image into its square, keeping its shape, centred. */
 async function fitImage(image: RgbImage, x: number, y: number, cell: number, index: number): Promise<OverlayOptions> {
   const { width, height, data } = image;
   if (!(width > 0 && height > 0) || data.length !== width * height * 3)
@@ -142,7 +140,6 @@ async function fitImage(image: RgbImage, x: number, y: number, cell: number, ind
   return { input, left: x + ((cell - fitted[0]!) >> 1), top: y + ((cell - fitted[1]!) >> 1) };
 }
 
-/** The lines below an image, with a coloured bar and a mark if it is known to be right or wrong. */
 function captionParts(x: number, y: number, cell: number, lines: readonly string[], correct?: boolean): string[] {
   const parts: string[] = [];
   let indent = 0;

@@ -10,7 +10,6 @@
 import { format } from './svg-values.js';
 import { estimateWidth, systemText, type TextOptions, type TextWeight } from './system-text.js';
 
-/** Units of the glyph grid in one em. */
 const EM = 20;
 /** Capital height over size. */
 const CAP_HEIGHT = 14 / EM;
@@ -258,12 +257,10 @@ function lettersOf(content: string): string[] {
   ]);
 }
 
-/** Whether the stroke font has a character, or leaves it out. */
 function isKnown(character: string): boolean {
   return Object.hasOwn(GLYPHS, character) || /[\p{M}\p{Cc}\p{Cf}\p{Cs}]/u.test(character);
 }
 
-/** Whether the stroke font has all of a text. */
 export function hasStrokes(content: string): boolean {
   return lettersOf(content).every(isKnown);
 }

@@ -107,7 +107,6 @@ export function matrixChart(options: MatrixChartOptions): string {
   return svgDocument(width, bottom + MARGIN, title, body);
 }
 
-/** As large as there is room for. */
 function cellFor(count: number, columns: number): number {
   if (count <= NUMBERED) return Math.max(30, Math.min(54, Math.floor(760 / columns)));
   return Math.max(SMALLEST_CELL, Math.min(LARGEST_DENSE_CELL, Math.floor(DENSE_SIDE / count)));

@@ -15,7 +15,6 @@ export function escapeXml(value: string): string {
     .replace(/[&<>"]/g, (c) => names[c]!);
 }
 
-/** The inverse. */
 export function unescapeXml(value: string): string {
   const characters: Record<string, string> = { '&amp;': '&', '&lt;': '<', '&gt;': '>', '&quot;': '"' };
   return value.replace(/&(amp|lt|gt|quot);/g, (name) => characters[name]!);

@@ -1,5 +1,4 @@
 /** What all charts share: the frame, the palette, shapes, ticks and the legend. */
-
 import { measureText, text } from './font.js';
 import { escapeXml, format } from './svg-values.js';
 

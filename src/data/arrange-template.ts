@@ -1,5 +1,4 @@
 /** Renders a conversation in pieces, each with the message that it belongs to. */
-
 import { TextError } from '../errors.js';
 import {
   assignOwners,
@@ -27,7 +26,6 @@ import {
 } from './template-view.js';
 import type { ContentPart, Message } from './types.js';
 
-/** A piece, and whether it lies within a `{% generation %}` block. */
 type ArrangedPiece = OwnedPiece & { readonly inRange: boolean };
 
 /** A rendering in pieces; joined they are what the template writes without marks. */
@@ -38,7 +36,6 @@ export interface Arrangement {
 
 /** What the template writes where the model is to answer, found with the plainest question. */
 interface PromptEnd {
-  /** What it adds to the question for an answer. */
   readonly prompt: string;
   /** The white space that it writes from there to the answer. */
   readonly lead: string;
@@ -46,13 +43,11 @@ interface PromptEnd {
   readonly fault?: string;
 }
 
-/** One rendering, cut at its marks. */
 interface Cut {
   readonly text: string;
   readonly pieces: readonly Piece[];
   readonly ranges: Ranges;
   readonly forms: Forms;
-  /** As in the `Marking` that gave the pieces. */
   readonly keepEnds: boolean;
 }
 
@@ -62,7 +57,6 @@ const PROBE = 'x';
 export class TemplateArranger {
   readonly #template: BoundedTemplate;
   readonly #names: Readonly<Record<string, string>>;
-  /** What may be in a rendering besides the conversation. */
   readonly #text: string;
   readonly #isUnmarked: boolean;
   readonly #forms: readonly Forms[];
@@ -84,7 +78,6 @@ export class TemplateArranger {
     this.#marksAnswers = marksAnswers;
   }
 
-  /** The plain rendering. */
   render(request: RenderRequest): string {
     const given = FORMS[0]!;
     const { leak } = this.#marksFor(request);
@@ -265,7 +258,6 @@ export class TemplateArranger {
     return headers;
   }
 
-  /** See `ChatTemplate.promptFault`. */
   promptFault(): string | undefined {
     return this.#generationPrompt().fault;
   }

@@ -40,7 +40,6 @@ export interface DataLoaderOptions extends z.input<typeof dataLoaderOptionsSchem
   readonly collator: Collator;
 }
 
-/** Their names, and whether they must be given. */
 const LOADER_OPTIONS = { dataset: true, collator: true, prefetch: false } as const;
 
 /**

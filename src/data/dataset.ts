@@ -1,5 +1,4 @@
 /** Random-access collections whose items are made when they are asked for, with the methods of a Hugging Face Dataset. */
-
 import { DataError } from '../errors.js';
 import { describeGiven } from '../messages/given-kind.js';
 import { oneLine } from '../messages/one-line.js';

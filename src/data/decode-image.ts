@@ -145,7 +145,6 @@ export async function imageSize(
   return { width, height };
 }
 
-/** Names of the options; none must be given. */
 const DECODE_OPTIONS = {
   maxPixels: false,
   maxAspectRatio: false,

@@ -11,7 +11,6 @@ export interface EncodedConversation {
   readonly isAnswer: boolean[];
   /** Indices into `ids` of the image tokens. */
   readonly imagePositions: number[];
-  /** What of the conversation the template does not show; see `leftOut` of a `SampleInspection`. */
   readonly leftOut: readonly string[];
 }
 
@@ -20,7 +19,6 @@ interface EncodeConversationOptions extends RenderOptions {
   readonly parseSpecialTokens?: boolean;
 }
 
-/** A stretch of plain text, or one control token of the template. */
 type Unit = { isAnswer: boolean; readonly isCall: boolean; readonly answerIndex: number | undefined } & (
   | { readonly text: string; readonly fromTemplate: boolean; readonly id?: undefined }
   | { readonly id: number }
@@ -166,7 +164,6 @@ function leftOut(
   return found;
 }
 
-/** Encodes neighbouring texts as one. A token belongs to the answer if any of its bytes does. */
 function encodeRun(
   tokenizer: MinistralTokenizer,
   run: readonly { text: string; isAnswer: boolean }[],

@@ -55,15 +55,16 @@ export function dropCopies(top: FolderNode, unwrap: Unwrap, warnings: string[]):
     const isNamed = (one: FolderNode, other: FolderNode) => namesOnTheWay(one).includes(plainName(other.name));
     const twin = others.find((one) => one.total === folder.total && (isNamed(one, folder) || isNamed(folder, one)));
     // Of two, the deeper one goes, then the one with the later name.
-    const isLater = twin && (depth(folder) - depth(twin) || (folder.name < twin.name ? 1 : -1)) > 0;
+    const isLater = twin && (depthOf(folder) - depthOf(twin) || (folder.name < twin.name ? 1 : -1)) > 0;
     if (twin && isLater && areSame(namesBelow(inner), namesBelow(unwrap(twin))))
       return drop(folder, `\`${oneLine(twin.name)}\``);
   }
   return top;
 }
 
-function depth(folder: FolderNode): number {
-  return Math.max(0, ...filled(folder).map((inner) => 1 + depth(inner)));
+/** Levels of folders with images below. */
+export function depthOf(folder: FolderNode): number {
+  return Math.max(0, ...filled(folder).map((inner) => 1 + depthOf(inner)));
 }
 
 /** Plain names of a folder and of the wrapped ones inside. */
@@ -283,7 +284,6 @@ export function refuseLooseImages(folder: FolderNode): void {
   );
 }
 
-/** One warning for all masks of a name. */
 export function maskWarnings(left: MaskCount): string[] {
   return [...left].map(
     ([name, { folders, images }]) =>

@@ -1,5 +1,4 @@
 /** From a tree of folders to classes and splits: which layout it is, or why it is none. */
-
 import { dirname } from 'node:path';
 import type { DataError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
@@ -48,7 +47,6 @@ export function placeFolderImages(root: FolderNode, options: LayoutOptions = {})
   return new Placing(root, options).byEvidence();
 }
 
-/** Paths of the folders of a split that hold no image. */
 export function emptySplitFolders(root: FolderNode, split: SplitName, options: LayoutOptions = {}): string[] {
   const splits = splitsOf(root.folders, options);
   return root.folders.flatMap((folder) => [

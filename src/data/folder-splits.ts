@@ -25,7 +25,6 @@ function wordCount(name: string): number {
   return name.trim().split(/[^\p{L}\p{N}]+/u).length;
 }
 
-/** Reads folders as splits, with what the user says about them. */
 export class SplitReading {
   readonly #options: { readonly splits?: Readonly<Record<string, SplitName | false>> | undefined };
 
@@ -96,7 +95,6 @@ export class SplitReading {
     return isWhole && [...splits].every(isLoose) ? set : undefined;
   }
 
-  /** A split folder with images anywhere below. */
   splitBelow(folder: FolderNode): FolderNode | undefined {
     const splits = this.splits(filled(folder));
     for (const inner of filled(folder)) {

@@ -34,7 +34,6 @@ export interface FolderNode {
 /** Ways by which symbolic links may lead to one folder. */
 const MAX_VISITS = 16;
 
-/** What is gathered on the way through all folders. */
 interface Walk {
   readonly candidates: { file: FoundFile; named: boolean }[];
   /** By real path. */
@@ -147,7 +146,6 @@ async function readFolder(path: string, key: string, lineage: readonly string[],
   return node;
 }
 
-/** Why the content of a file is no image, or undefined. */
 async function faultOf(path: string): Promise<string | undefined> {
   try {
     const { file: handle } = await openRegularFile(path);

@@ -1,5 +1,4 @@
 /** The images of a data set on the Hub, as one folder: the snapshot itself, or one with its zip archives unpacked. */
-
 import { createHash, randomUUID } from 'node:crypto';
 import { copyFile, mkdir, readdir, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -103,7 +102,6 @@ async function fetchAfterLook(
   }
 }
 
-/** A relative path with slashes. */
 function folderIn(dataDir: string | undefined): string {
   const parts = (dataDir ?? '')
     .replaceAll('\\', '/')
@@ -157,7 +155,6 @@ function list(names: readonly string[]): string {
   return shortList(names, 5, (name) => JSON.stringify(name.slice(0, 100)));
 }
 
-/** Paths below a folder, with `/`. */
 async function filesBelow(dir: string, prefix = ''): Promise<string[]> {
   const entries = await readdir(join(dir, prefix), { withFileTypes: true });
   const found: string[] = [];

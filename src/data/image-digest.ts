@@ -13,7 +13,6 @@ const PIECES = 3;
 const PIECE_BYTES = 16_384;
 const READ_BYTES = 262_144;
 
-/** Where the content of an image is. */
 export type ImageSource =
   | { readonly kind: 'file'; readonly path: string; readonly bitDepth?: number | undefined }
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
@@ -37,7 +36,6 @@ export function imageSource(input: unknown): ImageSource {
   return data instanceof Uint8Array ? { kind: 'pixels', image: input as RgbImage } : { kind: 'none' };
 }
 
-/** A file that is to be read: its size decides how much of it is looked at. */
 interface FileToDigest {
   readonly file: FileHandle;
   readonly size: number;

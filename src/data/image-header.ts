@@ -42,7 +42,6 @@ export interface DecodeOptions {
   readonly name?: string;
 }
 
-/** An encoded image and what its header says. */
 export interface ImageHeader {
   readonly bytes: Uint8Array;
   readonly format: ImageFormat;

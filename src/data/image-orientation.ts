@@ -11,7 +11,6 @@ import type { RgbImage } from './types.js';
 /** What Pillow accepts of a text chunk; more is made to fill memory. */
 const MAX_TEXT = 1_048_576;
 
-/** What a decoder found in the file. */
 interface ImageMetadata {
   readonly exif?: Uint8Array | undefined;
   readonly xmp?: Uint8Array | undefined;

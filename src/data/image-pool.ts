@@ -1,5 +1,4 @@
 /** Images processed off the main thread: decoded on libuv's threads, resized and normalised in worker threads. */
-
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { onAbort } from '../async/on-abort.js';
@@ -27,11 +26,8 @@ interface Job {
   readonly input: ImageInput;
   readonly name: string;
   image?: RgbImage;
-  /** Gives its memory back. */
   release?: () => void;
-  /** Ends its waiting for memory. */
   readonly stop: AbortController;
-  /** Answered, or given up: nobody waits for it any more. */
   settled: boolean;
   readonly resolve: (result: ProcessedImage) => void;
   readonly reject: (error: unknown) => void;
@@ -52,7 +48,6 @@ export class ImagePool {
   readonly processor: ImageProcessor;
   /** Worker threads at most. */
   readonly workers: number;
-  /** Not yet begun, in the order of arrival. */
   #waiting: Job[] = [];
   /** Decoded, waiting for a worker. */
   #decoded: Job[] = [];

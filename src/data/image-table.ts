@@ -3,7 +3,7 @@ import { basename, dirname } from 'node:path';
 import { DataError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import { showValue } from '../messages/show-value.js';
-import { firstKey, listOf, MISSING, wholeNumber } from './class-cells.js';
+import { firstKey, listOf, MISSING, nameMap, wholeNumber } from './class-cells.js';
 import type { Table, TableRow } from './csv.js';
 import { FileIndex } from './file-index.js';
 import type { PlacedImage, Placement } from './folder-evidence.js';
@@ -14,11 +14,10 @@ import {
   type SplitName,
   splitInName,
   splitOfCell,
-  splitsAmong,
+  splitsOf,
 } from './folder-evidence.js';
 import type { FolderNode, FoundFile } from './folder-tree.js';
 import type { ImageReadOptions, ImageTableOptions } from './image-folder-options.js';
-import { nameMap } from './number-names.js';
 import {
   columnNamed,
   doubtfulSplit,
@@ -29,7 +28,6 @@ import {
   splitColumnOf,
 } from './table-columns.js';
 
-/** What the user says about a table. */
 interface TableReading extends Omit<ImageTableOptions, keyof ImageReadOptions | 'imageDir'> {
   readonly splits?: ImageReadOptions['splits'];
   /** Whether the user gives names to the classes. */
@@ -105,32 +103,24 @@ interface Surroundings {
 
 class TableReader {
   readonly #table: Table;
-  readonly #files: FileIndex;
-  readonly #others: FileIndex;
-  readonly #options: TableReading;
-  readonly #folderSplits: ReadonlyMap<FoundFile, SplitName>;
-  readonly #isOneOfSeveral: boolean;
+  readonly #around: Surroundings;
   readonly #name: string;
 
   constructor(table: Table, around: Surroundings) {
     this.#table = table;
-    this.#files = around.files;
-    this.#others = around.others;
-    this.#options = around.options;
-    this.#folderSplits = around.folderSplits;
-    this.#isOneOfSeveral = around.isOneOfSeveral;
+    this.#around = around;
     this.#name = oneLine(basename(table.path));
   }
 
   read(warnings: string[]): (PlacedImage & { row: string })[] {
     const fileColumn = this.#fileColumn();
-    const { splitColumn: wanted } = this.#options;
+    const { splitColumn: wanted } = this.#around.options;
     const splitColumn =
       wanted === undefined ? splitColumnOf(this.#table) : columnNamed(this.#table, wanted, 'splitColumn');
-    const labelOf = this.#options.labelOf ?? this.#labelReader(fileColumn, splitColumn);
+    const labelOf = this.#around.options.labelOf ?? this.#labelReader(fileColumn, splitColumn);
     const split =
       splitInName(basename(this.#table.path)) ??
-      (this.#isOneOfSeveral ? splitInName(basename(dirname(this.#table.path))) : undefined);
+      (this.#around.isOneOfSeveral ? splitInName(basename(dirname(this.#table.path))) : undefined);
     const missing: string[] = [];
     const foreign: string[] = [];
     const unlabelled: string[] = [];
@@ -151,7 +141,7 @@ class TableReader {
       }
       const file = this.#fileOf(cell, split);
       if (!file) {
-        const [other] = this.#others.find(cell, this.#table.path);
+        const [other] = this.#around.others.find(cell, this.#table.path);
         if (other) foreign.push(basename(other.path));
         else missing.push(cell);
         return [];
@@ -159,9 +149,9 @@ class TableReader {
       if (seen.get(file) === label) repeated++;
       seen.set(file, label);
       const own = this.#splitOf(row, splitColumn, i);
-      const ofTable = this.#isOneOfSeveral
-        ? (split ?? this.#folderSplits.get(file))
-        : (this.#folderSplits.get(file) ?? split);
+      const ofTable = this.#around.isOneOfSeveral
+        ? (split ?? this.#around.folderSplits.get(file))
+        : (this.#around.folderSplits.get(file) ?? split);
       return [{ file, className: label, split: own ?? ofTable ?? 'train', row: `row ${i + 1} of ${this.#name}` }];
     });
     if (placed.length === 0) {
@@ -172,7 +162,7 @@ class TableReader {
           : foreign.length > 0
             ? `none of ${foreign.length} files can be read as an image, e.g. ${JSON.stringify(example)}`
             : 'no row has a label',
-        `Images lie e.g. at ${JSON.stringify(this.#files.files[0]?.key)}. Give \`imageDir\`, the folder of the images, or \`fileColumn\`.`,
+        `Images lie e.g. at ${JSON.stringify(this.#around.files.files[0]?.key)}. Give \`imageDir\`, the folder of the images, or \`fileColumn\`.`,
       );
     }
     const tell = (count: number, what: string, examples: readonly string[]) => {
@@ -193,7 +183,7 @@ class TableReader {
     );
     tell(unlabelled.length, `of ${this.#table.rows.length} rows have no label; they are left out`, unlabelled);
     tell(repeated, 'rows repeat an earlier one', []);
-    const doubt = this.#options.splitOf || splitColumn !== undefined ? undefined : doubtfulSplit(this.#table);
+    const doubt = this.#around.options.splitOf || splitColumn !== undefined ? undefined : doubtfulSplit(this.#table);
     if (doubt) {
       const { column, values } = doubt;
       const all = values.map((value) => `${JSON.stringify(value)}: '…'`);
@@ -210,20 +200,20 @@ class TableReader {
   }
 
   #fileColumn(): string {
-    const { fileColumn } = this.#options;
+    const { fileColumn } = this.#around.options;
     if (fileColumn !== undefined) return columnNamed(this.#table, fileColumn, 'fileColumn');
-    const found = fileColumnOf(this.#table, this.#files);
+    const found = fileColumnOf(this.#table, this.#around.files);
     if (found !== undefined) return found;
     const [first] = this.#table.rows;
     throw this.#error(
       `no column names images of this folder; columns: ${listNames(this.#table.columns, 12)}, first row ${showValue(first)}`,
-      `Give \`fileColumn\`, and \`imageDir\` if the images lie elsewhere. Images here: ${JSON.stringify(this.#files.files[0]?.key)}.`,
+      `Give \`fileColumn\`, and \`imageDir\` if the images lie elsewhere. Images here: ${JSON.stringify(this.#around.files.files[0]?.key)}.`,
     );
   }
 
   /** @throws DataError for more labels than one in a row, and for what is no class */
   #labelReader(fileColumn: string, splitColumn: string | undefined): (row: TableRow) => string | undefined {
-    const { labelColumn } = this.#options;
+    const { labelColumn } = this.#around.options;
     const labels =
       typeof labelColumn === 'object'
         ? { oneHot: labelColumn.map((name) => columnNamed(this.#table, name, 'labelColumn')) }
@@ -315,9 +305,9 @@ class TableReader {
   }
 
   #fileOf(cell: string, split: SplitName | undefined): FoundFile | undefined {
-    const found = this.#files.find(cell, this.#table.path);
+    const found = this.#around.files.find(cell, this.#table.path);
     if (found.length < 2) return found[0];
-    const ofSplit = split === undefined ? [] : found.filter((file) => this.#folderSplits.get(file) === split);
+    const ofSplit = split === undefined ? [] : found.filter((file) => this.#around.folderSplits.get(file) === split);
     if (ofSplit.length === 1) return ofSplit[0];
     throw this.#error(
       `${JSON.stringify(cell)} may be ${found
@@ -329,7 +319,7 @@ class TableReader {
   }
 
   #splitOf(row: TableRow, column: string | undefined, index: number): SplitName | undefined {
-    const { splitOf, splits } = this.#options;
+    const { splitOf, splits } = this.#around.options;
     if (splitOf) return splitOf(row);
     const cell = column === undefined ? '' : row[column]!;
     if (cell === '') return undefined;
@@ -355,11 +345,8 @@ function splitsByFile(root: FolderNode, { splits }: TableReading): Map<FoundFile
   const found = new Map<FoundFile, SplitName>();
   const walk = (folder: FolderNode, split: SplitName | undefined): void => {
     if (split) for (const file of folder.images) found.set(file, split);
-    const names = splitsAmong(
-      folder.folders.map(({ name }) => name),
-      splits,
-    );
-    for (const inner of folder.folders) walk(inner, split ?? names.get(inner.name));
+    const own = splitsOf(folder.folders, { splits });
+    for (const inner of folder.folders) walk(inner, split ?? own.get(inner));
   };
   walk(root, undefined);
   return found;

@@ -1,5 +1,4 @@
 /** From a folder, or from a table beside images, to the splits of an `ImageFolder`. */
-
 import { stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { z } from 'zod';
@@ -38,7 +37,6 @@ import { checkTables, findTables, metadataOf, offerTable, type TableEvidence, ta
 
 const splitName = z.enum(['train', 'test', 'validation']);
 
-/** What folders and tables have in common. */
 const reading = {
   onBadImage: z.enum(['error', 'skip']).default('error'),
   verify: z.boolean().optional(),
@@ -81,7 +79,6 @@ const imageTableSchema = z.strictObject({
 
 type Reading = z.output<typeof imageFolderSchema> | z.output<typeof imageTableSchema>;
 
-/** Everything of an `ImageFolder`; see there. */
 export async function readImageFolder(dir: string, options: ImageFolderOptions = {}): Promise<ImageFolderContent> {
   requirePath(dir, 'ImageFolder.load');
   const parsed = parseOptions(imageFolderSchema, options, 'ImageFolder');
@@ -129,7 +126,6 @@ function commonDir(paths: readonly string[]): string {
   return dir;
 }
 
-/** The tree without what is ignored. */
 async function readTree(dir: string, options: Reading, warnings: string[]): Promise<FolderNode> {
   const root = resolve(dir);
   const tree = await readFolderTree(root);
@@ -149,7 +145,6 @@ async function readTree(dir: string, options: Reading, warnings: string[]): Prom
   });
 }
 
-/** Counts of files by ending, the most frequent first. */
 function endingsOf(tree: FolderNode): string {
   const counts = new Map<string, number>();
   for (const { path, isDicom } of othersBelow(tree)) {
@@ -282,7 +277,6 @@ function datasetOf(
   });
 }
 
-/** In order of path. */
 async function findBadImages(
   images: readonly PlacedImage[],
   options: Reading,

@@ -106,7 +106,6 @@ function horizontalPass(input: Uint8Array, height: number, inputWidth: number, o
   return bytes;
 }
 
-/** Any number of taps. */
 function anyTapRows(
   input: Uint8Array,
   output: Uint8ClampedArray,

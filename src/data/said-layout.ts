@@ -2,7 +2,14 @@
 import { DataError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import { showValue } from '../messages/show-value.js';
-import { layoutError, type MaskCount, maskWarnings, refuseLooseImages, withoutMasks } from './folder-doubts.js';
+import {
+  depthOf,
+  layoutError,
+  type MaskCount,
+  maskWarnings,
+  refuseLooseImages,
+  withoutMasks,
+} from './folder-doubts.js';
 import {
   filled,
   imagesBelow,
@@ -96,9 +103,4 @@ function unwrapFor(root: FolderNode, pattern: readonly string[], options: Layout
     if (depthOf(only) < pattern.length) return top;
     top = only;
   }
-}
-
-/** Folders below until images lie in them. */
-function depthOf(folder: FolderNode): number {
-  return Math.max(0, ...filled(folder).map((inner) => 1 + depthOf(inner)));
 }

@@ -1,8 +1,7 @@
 /** What is to be known of a sample before a run, told from its text alone. */
-
 import type { ChatTemplate } from './chat-template.js';
+import { foreignMarkersIn } from './conversations/image-markers.js';
 import { closingIds, type EncodedConversation } from './encode-conversation.js';
-import { foreignMarkersIn } from './foreign-markers.js';
 import type { MinistralTokenizer } from './tokenizer.js';
 import type { Message, Tool } from './types.js';
 

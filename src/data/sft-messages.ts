@@ -1,5 +1,4 @@
 /** Small, pure operations on the messages of a training sample. */
-
 import { DataError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import { checkMessage, checkSample } from './check-message.js';

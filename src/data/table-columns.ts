@@ -125,7 +125,6 @@ function holdsObjects(rows: readonly TableRow[], column: string): boolean {
   return rows.some((row) => /^(?:\{.*\}|\[[[{].*\])$/s.test(row[column]!));
 }
 
-/** Columns of a row that hold a 1. */
 export function onesOf(row: TableRow, columns: readonly string[]): string[] {
   return columns.filter((column) => Number(row[column]) === 1);
 }

@@ -101,7 +101,6 @@ export function metadataOf(tree: FolderNode, tables: readonly TableEvidence[], w
   return metadata.filter(({ labels }) => labels).map(({ path }) => path);
 }
 
-/** How the table would be read. */
 function callFor(tree: FolderNode, { path, fileColumn, labels, isHeaderless }: TableEvidence): string {
   const show = (column: string) => (isHeaderless ? column : JSON.stringify(column));
   const label = !labels ? "'…'" : 'column' in labels ? show(labels.column) : JSON.stringify(labels.oneHot.slice(0, 12));
@@ -112,7 +111,6 @@ function callFor(tree: FolderNode, { path, fileColumn, labels, isHeaderless }: T
 const saidBy = (table: TableEvidence): string =>
   `${oneLine(basename(table.path))} (columns ${listNames(table.columns, 10)}) names images`;
 
-/** A refused layout whose classes a table may have. */
 export function offerTable(error: DataError, tree: FolderNode, tables: readonly TableEvidence[]): DataError {
   const labelled = tables.filter(({ labels }) => labels);
   const table =

@@ -1,5 +1,4 @@
 /** What is wrong with a chat template for a conversation, in words. */
-
 import { TextError, type TuneErrorOptions } from '../errors.js';
 import { warningLine } from '../messages/one-line.js';
 import { missingLeaves } from './assistant-spans.js';

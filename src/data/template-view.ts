@@ -4,20 +4,16 @@ import type { ContentPart, Message, Tool, ToolCall } from './types.js';
 
 /** Where a string occurs: it decides what becomes of it. */
 type LeafKind =
-  /** Content of a message. */
   | 'text'
-  /** A thought. */
   | 'thinking'
   /** The name of a called tool, its arguments, or a string among them. */
   | 'call'
-  /** What a tool answered. */
   | 'result'
   /** The name of a tool that may be called. */
   | 'tool'
   /** Names, ids, keys, and the other strings of tool definitions. */
   | 'detail';
 
-/** A string that a template is given. */
 export interface Leaf {
   readonly kind: LeafKind;
   /** Absent in definitions of tools. */
@@ -26,7 +22,6 @@ export interface Leaf {
   readonly text: string;
 }
 
-/** Called at every string; what it gives is what the template sees. */
 export type Put = (leaf: Leaf) => string;
 
 /** How content is handed on: some templates know strings alone, some lists of parts alone. */
@@ -40,13 +35,11 @@ export interface Forms {
   readonly reasoning?: boolean;
 }
 
-/** What a rendering is made of. */
 interface Conversation {
   readonly messages: readonly Message[];
   readonly tools?: readonly Tool[] | undefined;
 }
 
-/** A conversation, and whether it is to end where the model is to answer. */
 export interface RenderRequest extends Conversation {
   readonly addGenerationPrompt: boolean;
 }

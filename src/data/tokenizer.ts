@@ -30,7 +30,6 @@ export interface DecodeOptions {
   readonly skipSpecialTokens?: boolean;
 }
 
-/** Names of the options; none must be given. */
 const ENCODE_OPTIONS = { addSpecialTokens: false, parseSpecialTokens: false } as const;
 const DECODE_OPTIONS = { skipSpecialTokens: false } as const;
 const ONE_TEXT =

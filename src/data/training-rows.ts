@@ -9,7 +9,6 @@ export const PLAIN_TEMPLATE =
   '{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}' +
   '{% if not add_generation_prompt %}{{ eos_token }}{% endif %}';
 
-/** A sample in one form. */
 export interface TrainingRow {
   /** With an image in each image part. */
   readonly messages: Message[];

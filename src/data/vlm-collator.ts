@@ -46,10 +46,8 @@ export class VlmCollator {
   readonly settings: Readonly<Record<string, unknown>>;
   readonly #tokenizer: MinistralTokenizer;
   readonly #chatTemplate: ChatTemplate;
-  /** For samples of plain strings. */
   readonly #plainTemplate: ChatTemplate;
   readonly #images: Pick<ImagePreprocessor, 'process'>;
-  /** Side in pixels of what one image token stands for. */
   readonly #cellSize: number;
   readonly #onDropped: ((sample: DroppedSample) => void) | undefined;
   /** By roles and texts, least recently used first. Undefined where the template may write the time. */
@@ -387,7 +385,6 @@ export class VlmCollator {
   }
 }
 
-/** Names of the options of one batch; none must be given. */
 const COLLATE_OPTIONS = { signal: false, paddingSide: false } as const;
 
 /** @throws DataError for what is no list of samples; what is in it is looked at one by one */

@@ -8,7 +8,6 @@ import { requireKind } from '../require-given.js';
 const count = z.int().nonnegative();
 const share = z.number();
 
-/** What is read of an answered sample. */
 const sampleSchema = z.looseObject({
   id: z.string(),
   expected: count,

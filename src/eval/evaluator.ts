@@ -1,5 +1,4 @@
 /** Asks a model for the class of every sample of a data set, reads the answers, and counts. */
-
 import { eventLoopTurn, isTurnDue } from '../async/event-loop.js';
 import { orAborted } from '../async/or-aborted.js';
 import { checkNames } from '../config.js';
@@ -64,7 +63,6 @@ export interface EvaluateOptions<T> {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Names of the options, and whether they must be given. */
 const EVALUATOR_OPTIONS = {
   classNames: true,
   generate: true,
@@ -299,7 +297,6 @@ export class Evaluator {
   }
 }
 
-/** What a `LabelledDataset` says of its labels. */
 interface Labelled {
   readonly classLabel: { readonly names: readonly string[] };
 }

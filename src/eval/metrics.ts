@@ -61,7 +61,6 @@ export function confusionMatrix(
   return { counts, unparsed };
 }
 
-/** Samples in the matrix. */
 export function sampleCount(matrix: ConfusionMatrix): number {
   return sum(matrix.unparsed) + sum(matrix.counts.map(sum));
 }
@@ -138,7 +137,7 @@ export function mcnemarExact(gained: number, lost: number): number {
   return Math.min(1, 2 * tail);
 }
 
-function sum(values: readonly number[]): number {
+export function sum(values: readonly number[]): number {
   return values.reduce((a, b) => a + b, 0);
 }
 

@@ -57,7 +57,6 @@ function repeated(names: readonly string[]): Set<string> {
   return new Set(names.map(look).filter((one) => seen.has(one) || !seen.add(one)));
 }
 
-/** A character by its code point. */
 function escaped(character: string): string {
   const short = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }[character];
   if (short !== undefined) return short;

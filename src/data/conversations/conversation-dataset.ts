@@ -154,7 +154,6 @@ export class ConversationDataset extends IndexedDataset<TrainingExample> {
   }
 }
 
-/** Names of other tools for the options. */
 const ALIASES = {
   removecolumns: 'ignoreColumns',
   imagefolder: 'imageRoot',

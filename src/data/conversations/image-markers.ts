@@ -83,7 +83,6 @@ function inFront(
   return messages.map((message, i) => (i === first ? { ...message, content: parts } : message));
 }
 
-/** How often a marker occurs. */
 function countMarkers(text: string, marker: string): number {
   return text.split(marker).length - 1;
 }
@@ -126,4 +125,16 @@ function markersIn(messages: readonly Message[], marker: string, ofRole: (role: 
     else for (const part of content) if (part.type === 'text') sum += countMarkers(part.text, marker);
   }
   return sum;
+}
+
+/**
+ * Image markers of other tools and models: numbered ones of InternVL, MMMU and Phi; Qwen's, Gemma's, DeepSeek's,
+ * llama.cpp's; closing tags; other cases. Images are parts here, so these stay text.
+ */
+const FOREIGN_MARKER =
+  /<\|?(?:image|img)[ _-]?\d{1,3}\|?>|<\|(?:image|image_pad|img|vision_start|vision_end)\|>|<(?:start|end)_of_image>|<image_(?:soft_token|placeholder|pad|token)>|<\/?img>|<\/image>|<(?:IMAGE|Image|IMG|Img|ImageHere|picture)>|\[img-\d{1,3}\]/g;
+
+/** The markers in a text, in order. */
+export function foreignMarkersIn(text: string): string[] {
+  return text.includes('<') || text.includes('[img-') ? (text.match(FOREIGN_MARKER) ?? []) : [];
 }

@@ -1,5 +1,4 @@
 /** Reads all rows once: their form, their faults and their images are known before anything is trained. */
-
 import { nearestName } from '../../config.js';
 import { DataError, ImageError } from '../../errors.js';
 import { oneLine, warningLine } from '../../messages/one-line.js';
@@ -7,17 +6,14 @@ import { forEachConcurrently } from '../folder-tree.js';
 import { meantKey } from '../known-keys.js';
 import type { ImageInput, SkippedSample, TrainingExample } from '../types.js';
 import { type ImageCellOptions, readImageCell } from './image-cells.js';
-import { describeNote } from './notes.js';
-import type { RowContext, RowNote } from './row-context.js';
+import { describeNote, type RowContext, type RowNote } from './row-context.js';
 import { RowFault } from './row-fault.js';
 import { type ConversationForm, readRow } from './row-forms.js';
 import { ImageChecks } from './row-images.js';
 
 /** Faults that one error lists; more of them are hardly of another kind. */
 const MAX_FAULTS = 10;
-/** Columns that are remembered for messages. */
 const MAX_COLUMNS = 1000;
-/** Rows whose images are looked at together. */
 const ROWS_AT_ONCE = 64;
 
 export interface ReadOptions extends ImageCellOptions {
@@ -27,7 +23,6 @@ export interface ReadOptions extends ImageCellOptions {
   readonly verify: boolean;
 }
 
-/** What all rows together are. */
 export interface LoadedRows {
   /** Positions of the rows that are samples, rising. */
   readonly indices: readonly number[];
@@ -63,7 +58,6 @@ function contextOf(name: string, options: ReadOptions, images: ImageInput[], not
   };
 }
 
-/** Takes rows one after the other; `finish` gives what they were. */
 export class RowLoader {
   readonly #what: string;
   readonly #options: ReadOptions;

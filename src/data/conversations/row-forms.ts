@@ -1,12 +1,11 @@
 /** The forms of a row: which columns tell it, and the sample that it becomes. */
 import { oneLine } from '../../messages/one-line.js';
-import { foreignMarkersIn } from '../foreign-markers.js';
 import { describeKind, isRecord, meantKey } from '../known-keys.js';
 import type { ImageInput, Message, SftExample, TrainingExample } from '../types.js';
 import type { TurnEvidence } from './content-parts.js';
-import { placeImages } from './image-markers.js';
+import { foreignMarkersIn, placeImages } from './image-markers.js';
 import type { RowContext } from './row-context.js';
-import { RowFault } from './row-fault.js';
+import { mismatch, RowFault } from './row-fault.js';
 import { readTools } from './tools.js';
 import { readTurns } from './turns.js';
 
@@ -49,7 +48,6 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
 
 const FAMILY_COLUMNS = Object.values(FAMILIES).flatMap(({ needs, may }) => [...needs, ...may]);
 
-/** What a row became. */
 interface ReadRow {
   readonly example: TrainingExample;
   readonly form: ConversationForm;
@@ -276,8 +274,7 @@ function readPromptCompletion(row: Record<string, unknown>, context: RowContext,
 
 function readText(row: Record<string, unknown>, context: RowContext): TrainingExample {
   const { text } = row;
-  if (typeof text !== 'string')
-    throw new RowFault(`\`text\`: expected text, got ${describeKind(text)}`, 'give it as text');
+  if (typeof text !== 'string') throw mismatch('`text`', 'text', text, 'give it as text');
   context.note('plainText');
   refuseImages(row, 'write the row as { "messages": [...] }, with the image in the question');
   return { text };
@@ -293,7 +290,7 @@ function readAlpaca(row: Record<string, unknown>, context: RowContext): SftExamp
   const text = (key: string): string => {
     const value = row[key] ?? '';
     if (typeof value === 'string') return value;
-    throw new RowFault(`\`${key}\`: expected text, got ${describeKind(value)}`, 'give it as text');
+    throw mismatch(`\`${key}\``, 'text', value, 'give it as text');
   };
   const history = row['history'] ?? [];
   const isPair = (pair: unknown) =>
@@ -317,8 +314,7 @@ function readAlpaca(row: Record<string, unknown>, context: RowContext): SftExamp
 
 function withSystem(system: unknown, messages: Message[]): Message[] {
   if (system === undefined || system === '') return messages;
-  if (typeof system !== 'string')
-    throw new RowFault(`\`system\`: expected text, got ${describeKind(system)}`, 'give it as text');
+  if (typeof system !== 'string') throw mismatch('`system`', 'text', system, 'give it as text');
   if (messages[0]?.role === 'system') {
     throw new RowFault(
       '`system` beside a system message',

@@ -121,7 +121,6 @@ export interface Block {
   readonly kind: 'block';
   readonly name: string;
   readonly isScoped: boolean;
-  readonly isRequired: boolean;
   readonly body: readonly Statement[];
   readonly line: number;
 }

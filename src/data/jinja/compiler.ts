@@ -22,7 +22,6 @@ import { hasScopedBlock, readNames, rejectLoopTarget } from './searches.js';
 /** Python nests at most 20 loops in a function. */
 const MAX_LOOPS = 18;
 
-/** Renders a context's template. */
 export type Program = (rendering: Rendering, context: Context) => void;
 
 /** @throws JinjaError where jinja2 finds a fault before rendering; TextError for what is not supported */

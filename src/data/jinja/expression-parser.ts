@@ -327,7 +327,6 @@ export class ExpressionParser {
     return { args, kwargs, rest, keywords };
   }
 
-  /** The filter whose name comes next. */
   filter(operand: Expression | undefined): Extract<Expression, { kind: 'filter' }> {
     const { line } = this.current;
     const name = this.#dottedName();

@@ -221,6 +221,6 @@ class Parser extends ExpressionParser {
     const body = this.#closedBlock('endblock');
     if (isRequired) throw unsupported('a required block');
     this.skipIf('name', name);
-    return { kind: 'block', name, isScoped, isRequired, body, line };
+    return { kind: 'block', name, isScoped, body, line };
   }
 }

@@ -180,7 +180,6 @@ export function asItems(value: Value): readonly Value[] | undefined {
   return value instanceof PyTuple ? value.items : undefined;
 }
 
-/** `len`. */
 export function lengthOf(value: Value): number {
   const items = asItems(value);
   if (items) return items.length;
@@ -216,7 +215,6 @@ function* rangeItems(range: PyRange): Iterator<Value> {
   for (let i = 0; i < range.length; i++) yield range.at(i);
 }
 
-/** `list`, paid for. */
 export function toList(value: Value, budget: Budget): Value[] {
   const list: Value[] = [];
   const iterator = iterate(value, budget);
@@ -227,7 +225,6 @@ export function toList(value: Value, budget: Budget): Value[] {
   return list;
 }
 
-/** `str`. */
 export function toText(value: Value, budget: Budget): string {
   if (typeof value === 'string') return value;
   if (value instanceof Undefined) return '';
@@ -268,7 +265,6 @@ export function repr(value: Value, budget: Budget, depth: number): string {
   throw unsupported(`the printed form of a ${typeName(value)}, which holds an address in Python,`);
 }
 
-/** `==`. */
 export function isEqual(a: Value, b: Value, budget: Budget, depth = 0): boolean {
   if (a === b) return true;
   const [left, right] = [asNumber(a), asNumber(b)];

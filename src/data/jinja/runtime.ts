@@ -22,7 +22,6 @@ import {
 import type { FunctionScope, Ref } from './scope.js';
 import type { FilterContext } from './sequence-filters.js';
 
-/** Text that grows. */
 export interface Output {
   text: string;
 }
@@ -33,7 +32,6 @@ export interface Context {
   readonly given: ReadonlyMap<string, Value>;
 }
 
-/** A rendering, as a whole. */
 export interface Rendering extends FilterContext {
   readonly budget: Budget;
   readonly root: Output;
@@ -69,7 +67,6 @@ export function callValue(callee: Value, args: readonly Value[], kwargs: Kwargs,
   throw new JinjaError(`'${typeName(callee)}' object is not callable`);
 }
 
-/** Takes a value apart into so many. */
 export function unpack(value: Value, count: number, budget: Budget): readonly Value[] {
   const items = asItems(value) ?? [];
   if (!asItems(value)) {

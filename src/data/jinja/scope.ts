@@ -39,7 +39,6 @@ export class FunctionScope {
     return ref;
   }
 
-  /** A variable of no name. */
   unnamed(): Ref {
     return this.ref(-1, String(this.#refs.size));
   }

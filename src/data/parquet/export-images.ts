@@ -10,7 +10,6 @@ import { type ChosenColumns, findImageColumns, type ImageColumns } from './image
 import type { ParquetValue } from './page-values.js';
 import { type ParquetColumn, ParquetFile } from './parquet-file.js';
 
-/** A file, and where it lies in the data set. */
 export interface ParquetSource {
   readonly path: string;
   /** Below the folder that is read, with `/`. */

@@ -10,7 +10,6 @@ export interface ImageColumns {
   /** What the file of an image was called. */
   readonly path: ParquetColumn | undefined;
   readonly label: ParquetColumn;
-  /** Names of classes that are written as numbers. */
   readonly classNames: readonly string[] | undefined;
 }
 

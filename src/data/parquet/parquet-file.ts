@@ -10,7 +10,6 @@ import { decompress } from './decompress.js';
 import { decodeRuns, decodeValues, type ParquetValue, PLAIN } from './page-values.js';
 import { listIn, numberIn, structIn, ThriftReader, type ThriftStruct, textIn } from './thrift.js';
 
-/** A column of values. */
 export interface ParquetColumn {
   /** Names from the outermost, joined by dots. */
   readonly path: string;
@@ -18,7 +17,6 @@ export interface ParquetColumn {
   readonly type: number;
   /** Bytes of a value of fixed length. */
   readonly length: number;
-  /** Whether its bytes are text. */
   readonly isText: boolean;
   /** Levels of what may be missing: the value, and structs around it. */
   readonly optionalLevels: number;
