@@ -35,7 +35,6 @@ export interface ContactSheetOptions {
   readonly captionLines?: number;
 }
 
-/** What the renderer and viewers take. */
 const MAX_SIDE = 32_767;
 const MARGIN = 36;
 const GUTTER = 22;

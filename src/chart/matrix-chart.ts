@@ -38,7 +38,6 @@ const LARGEST_DENSE_CELL = 20;
 /** Levels of shading in a matrix without numbers: one path each. */
 const LEVELS = 24;
 const SMALLEST_LABEL = 9;
-/** White to the palette's blue. */
 const SHADES = [
   [255, 255, 255],
   [0, 84, 144],

@@ -13,6 +13,7 @@ import {
 import type { BoundedTemplate } from './bounded-jinja.js';
 import { OutOfBoundsError } from './jinja/error.js';
 import { cutAtMarks, isUnmarked, type Marking, type Marks, marker, type Piece, unusedMarks } from './marked-texts.js';
+import { partsOf } from './sft-messages.js';
 import { isAboutForm, isAboutType, leaked, refused, requireComplete, requireHarmless } from './template-faults.js';
 import {
   changesLists,
@@ -180,7 +181,7 @@ export class TemplateArranger {
   #cut(request: RenderRequest): Cut {
     const marks = this.#marksFor(request);
     let first: TextError | undefined;
-    let told: TextError | undefined;
+    let reported: TextError | undefined;
     for (const [i, forms] of this.#forms.entries()) {
       if (i > 0 && changesNothing(request, forms)) continue;
       // A list that is read in part is not one that should have been a string.
@@ -191,10 +192,10 @@ export class TemplateArranger {
         if (!(error instanceof TextError) || error instanceof OutOfBoundsError) throw error;
         first ??= error;
         // In another form the list may be no fault any more, but something else.
-        if (!told || (isAboutType(told) && !isAboutForm(error))) told = error;
+        if (!reported || (isAboutType(reported) && !isAboutForm(error))) reported = error;
       }
     }
-    throw told;
+    throw reported;
   }
 
   #cutAs(request: RenderRequest, forms: Forms, marks: Marks): Cut {
@@ -270,13 +271,8 @@ export class TemplateArranger {
 
   #findPrompt(): PromptEnd {
     const question: Message = { role: 'user', content: 'a' };
-    const of = (messages: readonly Message[], addGenerationPrompt: boolean): string | undefined => {
-      try {
-        return this.render({ messages, addGenerationPrompt });
-      } catch {
-        return undefined;
-      }
-    };
+    const of = (messages: readonly Message[], addGenerationPrompt: boolean) =>
+      unlessRefused(() => this.render({ messages, addGenerationPrompt }));
     const open = of([question], true);
     const closed = of([question], false);
     if (open === undefined) return { prompt: '', lead: '' };
@@ -308,13 +304,8 @@ export class TemplateArranger {
     if (header !== undefined) return commonLength(gap, header);
     const before = { ...request, messages: request.messages.slice(0, index) };
     const { leak } = this.#marksFor(request);
-    const run = (addGenerationPrompt: boolean): string | undefined => {
-      try {
-        return this.#run({ ...before, addGenerationPrompt }, forms, leak, asIs).text;
-      } catch {
-        return undefined;
-      }
-    };
+    const run = (addGenerationPrompt: boolean) =>
+      unlessRefused(() => this.#run({ ...before, addGenerationPrompt }, forms, leak, asIs).text);
     const [open, closed] = [run(true), run(false)];
     if (open !== undefined && text.startsWith(open) && open.length >= offset) return open.length - offset;
     const prompt = closed !== undefined && open?.startsWith(closed) ? open.slice(closed.length) : '';
@@ -327,18 +318,23 @@ export class TemplateArranger {
   }
 }
 
+function unlessRefused(render: () => string): string | undefined {
+  try {
+    return render();
+  } catch {
+    return undefined;
+  }
+}
+
 /** Whether a message is texts and images alone, without anything that is used for marks. */
 function hasPlainTexts({ content, tool_calls, tool_call_id, name }: Message): boolean {
   if (tool_calls || tool_call_id !== undefined || name !== undefined) return false;
-  if (typeof content === 'string') return isUnmarked(content);
-  return content.every((part) => part.type === 'image' || (part.type === 'text' && isUnmarked(part.text)));
+  return partsOf(content).every((part) => part.type === 'image' || (part.type === 'text' && isUnmarked(part.text)));
 }
 
 /** Whether a text of the messages is nowhere in a rendering: perhaps it was given in a form that is not read. */
 function lacksText(rendered: string, messages: readonly Message[]): boolean {
-  return messages.some(({ content }) => {
-    const texts =
-      typeof content === 'string' ? [content] : content.map((part) => (part.type === 'text' ? part.text : ''));
-    return texts.some((text) => !rendered.includes(text.trim()));
-  });
+  return messages.some(({ content }) =>
+    partsOf(content).some((part) => part.type === 'text' && !rendered.includes(part.text.trim())),
+  );
 }

@@ -78,7 +78,6 @@ export function gapsBefore(pieces: readonly Piece[], isWanted: (piece: Piece) =>
   return gaps;
 }
 
-/** Cuts pieces at the borders of ranges, and says which lie within one. */
 export function cutAtRanges(pieces: readonly OwnedPiece[], ranges: Ranges): (OwnedPiece & { inRange: boolean })[] {
   if (ranges.length === 0) return pieces.map((piece) => ({ ...piece, inRange: false }));
   const borders = [...new Set(ranges.flat())].sort((a, b) => a - b);

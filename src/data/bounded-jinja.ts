@@ -98,7 +98,6 @@ export class BoundedTemplate {
   }
 }
 
-/** Runs what recurses as deeply as a template says. */
 function withinStack<T>(run: () => T): T {
   try {
     return run();

@@ -114,7 +114,6 @@ export function checkMessage(message: Message, index: number): void {
   for (part = 0; part < content.length; part++) checkPart(content[part], role, fault);
 }
 
-/** @param key that belongs to another role */
 type MakeFault = (message: string, hint?: string, key?: string) => Error;
 
 /** @throws what `fault` makes, for a key of another role, a value of another kind, or a malformed call */

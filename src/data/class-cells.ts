@@ -45,7 +45,6 @@ export const wholeNumber = (text: string): string => text.replace(/\.0+$/, '');
 /** What programs write where a value is missing. */
 export const MISSING = /^(?:nan|<na>|n\/a|#n\/a|null|na)$/i;
 
-/** The values of a JSON list of texts or numbers, or undefined. */
 export function listOf(cell: string): string[] | undefined {
   if (!cell.startsWith('[') || !cell.endsWith(']')) return undefined;
   try {
@@ -61,7 +60,6 @@ export function listOf(cell: string): string[] | undefined {
   }
 }
 
-/** The first key of a JSON object that holds a text. */
 export function firstKey(object: string): string | undefined {
   try {
     return Object.entries(JSON.parse(object) as object).find(([, value]) => typeof value === 'string')?.[0];

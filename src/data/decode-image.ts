@@ -84,7 +84,6 @@ export async function decodeImage(input: ImageInput, options: DecodeOptions = {}
   return (await openImage(input, options)).decode();
 }
 
-/** An image whose header was read and whose bytes are in memory. */
 export interface OpenedImage {
   /** What its pixels take: while they are decoded, and with a copy for a worker. */
   readonly bytes: number;
@@ -165,7 +164,6 @@ export function requireImage(input: unknown, what: string): asserts input is Ima
   throw new ImageError(`${what}: expected an image, got ${describeGiven(input)}`, { hint });
 }
 
-/** How messages call an image. */
 export function imageName(input: ImageInput, options: DecodeOptions = {}): string {
   if (typeof input === 'string') return oneLine(input);
   if (input instanceof Uint8Array) return options.name ?? `image of ${input.byteLength} bytes`;

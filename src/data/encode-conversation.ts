@@ -1,6 +1,7 @@
 /** From a conversation to token ids, with the answers marked by their place in the template. */
 import { TextError } from '../errors.js';
 import type { ChatTemplate, RenderOptions, TemplateSegment } from './chat-template.js';
+import { partsOf } from './sft-messages.js';
 import type { MinistralTokenizer } from './tokenizer.js';
 import type { Message } from './types.js';
 
@@ -98,7 +99,6 @@ export function answerEndIds(tokenizer: MinistralTokenizer, template: ChatTempla
   return endsOf(tokenizer, template).ends;
 }
 
-/** All tokens that close an answer: EOS does so in any template. */
 export function closingIds(tokenizer: MinistralTokenizer, template: ChatTemplate): ReadonlySet<number> {
   return endsOf(tokenizer, template).closing;
 }
@@ -196,9 +196,7 @@ function requireImageOrder(
   messages: readonly Message[],
   tokenizer: MinistralTokenizer,
 ): void {
-  const counts = messages.map(({ content }) => {
-    return typeof content === 'string' ? 0 : content.filter((part) => part.type === 'image').length;
-  });
+  const counts = messages.map(({ content }) => partsOf(content).filter((part) => part.type === 'image').length);
   if (counts.every((count) => count === 0)) return;
   const sums = [0];
   for (const count of counts) sums.push(sums.at(-1)! + count);

@@ -9,7 +9,6 @@ const stemOf = (name: string): string =>
 
 const withoutZeros = (digits: string): string => digits.replace(/^0+(?=\d)/, '');
 
-/** The path of an address on the web; other cells as they are. */
 function pathOf(cell: string): string {
   if (!/^(?:https?|s3|gs|file):\/\//i.test(cell)) return cell;
   return decoded(cell.replace(/[?#].*$/, '').replace(/^[a-z0-9]+:\/\//i, ''));

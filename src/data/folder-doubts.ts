@@ -62,12 +62,10 @@ export function dropCopies(top: FolderNode, unwrap: Unwrap, warnings: string[]):
   return top;
 }
 
-/** Levels of folders with images below. */
 export function depthOf(folder: FolderNode): number {
   return Math.max(0, ...filled(folder).map((inner) => 1 + depthOf(inner)));
 }
 
-/** Plain names of a folder and of the wrapped ones inside. */
 function namesOnTheWay(folder: FolderNode): string[] {
   const [only, ...others] = filled(folder);
   const inner = only && others.length === 0 && folder.images.length === 0 ? namesOnTheWay(only) : [];

@@ -126,7 +126,6 @@ export function splitsAmong(
   return splits;
 }
 
-/** The split in the name of a table such as `Training_set.csv`. */
 export function splitInName(name: string): SplitName | undefined {
   return splitWordOf(name.replace(/\.[^.]*$/, ''), SPLIT_WORDS)?.split;
 }
@@ -146,7 +145,6 @@ const consistsOf = (name: string, vocabularies: readonly ReadonlySet<string>[]):
   );
 };
 
-/** `images`, `JPEGImages`, `images_001`: a folder of all images. */
 export function isContainer(name: string): boolean {
   return consistsOf(name, [CONTAINER_WORDS, PART_WORDS]);
 }

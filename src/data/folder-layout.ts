@@ -163,7 +163,6 @@ class Placing implements Placement {
     this.#placeAll(top, top.name, 'train');
   }
 
-  /** `images` beside `masks`: the container, if it has class folders. */
   #onlyContainer(parent: FolderNode, folders: readonly FolderNode[]): FolderNode | undefined {
     if (!folders.some(({ name }) => isMaskFolder(name))) {
       refuseEqualChildren(parent, folders, (folder) => this.#reading.unwrap(folder));

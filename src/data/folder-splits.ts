@@ -12,7 +12,6 @@ import {
 } from './folder-evidence.js';
 import type { FolderNode } from './folder-tree.js';
 
-/** Holds images and no folder with images. */
 export function isFlat(folder: FolderNode): boolean {
   return filled(folder).length === 0;
 }

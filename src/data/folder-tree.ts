@@ -50,7 +50,7 @@ const SYSTEM_NAMES: ReadonlySet<string> = new Set(
 export const IMAGE_ENDING = /\.(jpe?g|jfif|png|webp|gif|bmp|tiff?|heic|avif)$/i;
 
 /**
- * Reads a folder and what is below it. Files are told by their first bytes; what is neither an image nor named like
+ * Reads a folder and what is below it. Files are recognised by their first bytes; what is neither an image nor named like
  * one is left out, and so are names that start with a dot and those of systems, as `__MACOSX`. Symbolic links are followed.
  * @throws DataError for a folder that is missing, no folder, or unreadable, and for a loop of symbolic links
  */
@@ -71,17 +71,17 @@ export async function readFolderTree(dir: string): Promise<FolderNode> {
   }
   const candidates: { file: FoundFile; named: boolean }[] = [];
   const node = await readFolder(root, '', [real], { candidates, visits: new Map() });
-  const strangers = new Set<FoundFile>();
+  const nonImages = new Set<FoundFile>();
   await forEachConcurrently(candidates, 32, async ({ file, named }) => {
     const fault = file.fault ?? (await faultOf(file.path));
     if (fault === undefined) return;
     if (named) file.fault = fault;
     else {
-      strangers.add(file);
+      nonImages.add(file);
       if (/\bDICOM\b/.test(fault)) file.isDicom = true;
     }
   });
-  prune(node, strangers);
+  prune(node, nonImages);
   return node;
 }
 
@@ -162,13 +162,12 @@ async function faultOf(path: string): Promise<string | undefined> {
   }
 }
 
-/** Moves what is no image out of `images`, and counts. */
-function prune(node: FolderNode, strangers: ReadonlySet<FoundFile>): void {
-  node.others = node.images.filter((file) => strangers.has(file));
-  node.images = node.images.filter((file) => !strangers.has(file));
+function prune(node: FolderNode, nonImages: ReadonlySet<FoundFile>): void {
+  node.others = node.images.filter((file) => nonImages.has(file));
+  node.images = node.images.filter((file) => !nonImages.has(file));
   node.total = node.images.length;
   for (const folder of node.folders) {
-    prune(folder, strangers);
+    prune(folder, nonImages);
     node.total += folder.total;
   }
 }

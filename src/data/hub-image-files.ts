@@ -245,15 +245,14 @@ class Unpacking {
     });
   }
 
-  /** A folder that is there, or is made whole. */
   async #make(name: string, fill: (dir: string) => Promise<void>): Promise<string> {
     const folder = join(this.#cache, name);
-    const isThere = async (): Promise<boolean> => (await stat(folder).catch(() => undefined))?.isDirectory() ?? false;
-    if (await isThere()) return folder;
+    const exists = async (): Promise<boolean> => (await stat(folder).catch(() => undefined))?.isDirectory() ?? false;
+    if (await exists()) return folder;
     const { signal, onWarning } = this.#download;
     const onWait = (): void => onWarning?.(`${this.#name.split(' ')[0]}: another process unpacks it; waiting`);
     const work = async (): Promise<void> => {
-      if (await isThere()) return;
+      if (await exists()) return;
       const beginning = `.${name}.unpacking.`;
       for (const left of await readdir(this.#cache)) {
         // Of a process that died.

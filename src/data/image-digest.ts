@@ -1,4 +1,4 @@
-/** Short marks of what images hold, told without decoding them. Bytes of files pass through and are not kept. */
+/** Short marks of what images hold, computed without decoding them. Bytes of files pass through and are not kept. */
 import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { openRegularFile } from '../files/regular-file.js';
@@ -21,7 +21,6 @@ export type ImageSource =
   | { readonly kind: 'handle'; readonly path: string; readonly decode: () => Promise<RgbImage> }
   | { readonly kind: 'none' };
 
-/** @param input an ImageInput; what is none has no source */
 export function imageSource(input: unknown): ImageSource {
   if (typeof input === 'string') return { kind: 'file', path: input };
   if (input instanceof Uint8Array) return { kind: 'bytes', bytes: input };

@@ -6,7 +6,6 @@ export type ImageFormat = 'jpeg' | 'png' | 'webp' | 'gif' | 'tiff' | 'bmp' | 'av
 /** First bytes that `imageFormatOf` and `describeFormat` want to see; fewer are enough if the file has no more. */
 export const IMAGE_HEADER_BYTES = 512;
 
-/** The formats that are read, for messages. */
 export const READ_FORMATS = 'JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF';
 
 export interface UnreadFormat {

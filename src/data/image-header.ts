@@ -105,7 +105,6 @@ async function parseHeader(bytes: Uint8Array, format: ImageFormat): Promise<Imag
   return { bytes: isOdd ? withoutOrientation(bytes) : bytes, format, width, height, orientation, metadata };
 }
 
-/** The error about an image of this name, which goes before the reason. */
 export function imageError(name: string, reason: string, options: TuneErrorOptions): ImageError {
   return new ImageError(`${name}: ${reason}`, { ...options, reason, details: { path: name, ...options.details } });
 }

@@ -54,7 +54,6 @@ function readPngMetadata(bytes: Uint8Array): ImageMetadata {
   return { exif: exif ?? fromRawProfile(rawProfile), xmp };
 }
 
-/** The text of a chunk, or undefined if it does not unpack. */
 function textOf(type: string, data: Buffer, key: string): Buffer | undefined {
   let text = data.subarray(key.length + 1);
   let isPacked = type === 'zTXt';
@@ -79,7 +78,6 @@ function fromRawProfile(text: string | undefined): Uint8Array | undefined {
   return text === undefined ? undefined : Buffer.from(text.split('\n').slice(3).join('').replaceAll(/\s/g, ''), 'hex');
 }
 
-/** The image as it is meant to be seen, for an orientation of 1 to 8. */
 export function orient(image: RgbImage, orientation: number): RgbImage {
   if (orientation === 1) return image;
   const { width: from, height: rows, data } = image;

@@ -49,7 +49,6 @@ export class ImagePool {
   /** Worker threads at most. */
   readonly workers: number;
   #waiting: Job[] = [];
-  /** Decoded, waiting for a worker. */
   #decoded: Job[] = [];
   /** Begun and not yet out of the pool: their pixels may be in memory. */
   readonly #begun = new Set<Job>();

@@ -179,7 +179,7 @@ export class ImageProcessor {
     });
   }
 
-  /** The numbers alone, as a worker thread takes them. */
+  /** The settings as plain data, as a worker thread takes them. */
   get settings(): PixelSettings {
     const { longestEdge, imageMean, imageStd, rescaleFactor } = this;
     return { longestEdge, cellSize: this.patchSize * this.spatialMergeSize, imageMean, imageStd, rescaleFactor };

@@ -165,24 +165,24 @@ class TableReader {
         `Images lie e.g. at ${JSON.stringify(this.#around.files.files[0]?.key)}. Give \`imageDir\`, the folder of the images, or \`fileColumn\`.`,
       );
     }
-    const tell = (count: number, what: string, examples: readonly string[]) => {
+    const report = (count: number, what: string, examples: readonly string[]) => {
       if (count > 0)
         warnings.push(
           `${this.#name}: ${count} ${what}${examples.length > 0 ? `, e.g. ${listNames(examples.slice(0, 3))}` : ''}`,
         );
     };
-    tell(
+    report(
       missing.length,
       `of ${this.#table.rows.length} rows name files that are not there; they are left out`,
       missing,
     );
-    tell(
+    report(
       foreign.length,
       `of ${this.#table.rows.length} rows name files that are no readable images; they are left out`,
       foreign,
     );
-    tell(unlabelled.length, `of ${this.#table.rows.length} rows have no label; they are left out`, unlabelled);
-    tell(repeated, 'rows repeat an earlier one', []);
+    report(unlabelled.length, `of ${this.#table.rows.length} rows have no label; they are left out`, unlabelled);
+    report(repeated, 'rows repeat an earlier one', []);
     const doubt = this.#around.options.splitOf || splitColumn !== undefined ? undefined : doubtfulSplit(this.#table);
     if (doubt) {
       const { column, values } = doubt;
@@ -340,7 +340,7 @@ class TableReader {
   }
 }
 
-/** The split that the folders above an image tell of. */
+/** The split of the folders above each image. */
 function splitsByFile(root: FolderNode, { splits }: TableReading): Map<FoundFile, SplitName> {
   const found = new Map<FoundFile, SplitName>();
   const walk = (folder: FolderNode, split: SplitName | undefined): void => {

@@ -24,14 +24,12 @@ const OTHER_NAMES = aliases({
   train: 'loss learn mask',
 });
 
-/** The known name that was probably meant, or undefined. */
 export function meantKey(key: string, known: readonly string[]): string | undefined {
   const plain = key.toLowerCase().replaceAll(/[_-]/g, '');
   const other = OTHER_NAMES.get(plain);
   return other !== undefined && known.includes(other) ? other : nearestName(key, known);
 }
 
-/** `unknown key \`imgs\`; did you mean \`images\`?` */
 export function unknownKey(key: string, known: readonly string[]): string {
   const near = meantKey(key, known);
   const shown = showValue(key).slice(1, -1);
@@ -46,7 +44,6 @@ export function findUnknownKey(value: object, known: readonly string[]): string 
   return undefined;
 }
 
-/** What a value is, where an object was expected. */
 export function describeKind(value: unknown): string {
   if (value instanceof Promise) return 'a promise: await it';
   if (value === undefined || value === null || typeof value !== 'object') return showValue(value);
@@ -55,7 +52,6 @@ export function describeKind(value: unknown): string {
     : `an object with ${Object.keys(value).map(oneLine).join(', ') || 'no keys'}`;
 }
 
-/** Whether a value is an object with keys, and no list. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -68,8 +68,8 @@ function withImages(batch: VlmBatch, images: readonly ProcessedImage[]): VlmBatc
     imageSizes: { value: { data: sizes, shape: [images.length, 2] }, enumerable: true },
     pixelValues: {
       get: () => {
-        const waiting = unpadded.get(batch);
-        if (waiting) pixelValues = padImages(waiting);
+        const images = unpadded.get(batch);
+        if (images) pixelValues = padImages(images);
         unpadded.delete(batch);
         return pixelValues;
       },
@@ -78,7 +78,7 @@ function withImages(batch: VlmBatch, images: readonly ProcessedImage[]): VlmBatc
   });
 }
 
-/** Zeros go on after normalisation, at the right and the bottom; `imageSizes` tells how much is image. */
+/** Zeros go on after normalisation, at the right and the bottom; `imageSizes` has the sizes before. */
 function padImages(images: readonly ProcessedImage[]): NdArray<Float32Array> {
   const N = images.length;
   const H = Math.max(...images.map((image) => image.height));

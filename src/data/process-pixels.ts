@@ -5,7 +5,7 @@
 import { resampleBicubic } from './resample.js';
 import type { RgbImage } from './types.js';
 
-/** The numbers that decide what an image becomes. */
+/** Settings that decide what an image becomes. */
 export interface PixelSettings {
   /** Neither side of the result is longer than this, rounded up to whole cells. */
   readonly longestEdge: number;
@@ -61,7 +61,6 @@ function normalisationTable({ imageMean, imageStd, rescaleFactor }: PixelSetting
   return table;
 }
 
-/** Resizes and normalises one image. */
 export function processPixels(image: RgbImage, settings: PixelSettings): ProcessedImage {
   const target = resizedSize(image.width, image.height, settings);
   const { width, height, data } = resampleBicubic(image, target.width, target.height);

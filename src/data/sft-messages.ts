@@ -28,17 +28,12 @@ export function attachImages(example: SftExample): Message[] {
   let messages: Message[] = example.messages.map(withoutEmptyKeys);
   messages.forEach(checkMessage);
   const given = example.images ?? [];
-  const hasImageParts = messages.some(
-    ({ content }) => typeof content !== 'string' && content.some((part) => part.type === 'image'),
-  );
+  const hasImageParts = messages.some(({ content }) => partsOf(content).some((part) => part.type === 'image'));
   const firstUser = messages.findIndex((message) => message.role === 'user');
   const question = messages[firstUser];
   if (given.length > 0 && !hasImageParts && question) {
     const { content } = question;
-    const placed: ContentPart[] = [
-      ...given.map(() => ({ type: 'image' }) as const),
-      ...(typeof content === 'string' ? [{ type: 'text', text: content } as const] : content),
-    ];
+    const placed: ContentPart[] = [...given.map(() => ({ type: 'image' }) as const), ...partsOf(content)];
     messages = messages.with(firstUser, { ...question, content: placed });
   }
   let used = 0;
@@ -62,6 +57,15 @@ export function attachImages(example: SftExample): Message[] {
     });
   }
   return attached;
+}
+
+/** The content as parts: a string is one text part. */
+export function partsOf(content: Message['content']): readonly ContentPart[] {
+  return typeof content === 'string' ? [{ type: 'text', text: content }] : content;
+}
+
+export function textOf(part: ContentPart): string | undefined {
+  return part.type === 'text' ? part.text : part.type === 'thinking' ? part.thinking : undefined;
 }
 
 /** Tables of Hugging Face fill the keys that a message does not have with null; OpenAI's calls come without a text. */
@@ -90,7 +94,6 @@ export function promptOf(messages: readonly Message[]): Message[] {
   return messages.slice(0, end);
 }
 
-/** Length of all user text, in UTF-16 units. */
 export function userTextLength(messages: readonly Message[]): number {
   let length = 0;
   mapUserText(messages, (text) => {

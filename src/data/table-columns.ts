@@ -64,7 +64,6 @@ export function fileColumnOf(table: Table, files: FileIndex): string | undefined
   return best?.column;
 }
 
-/** The column all of whose values name splits, or undefined. */
 export function splitColumnOf(table: Table): string | undefined {
   return table.columns.find((column) => {
     if (!SPLIT_NAMES.has(plain(column))) return false;
@@ -129,7 +128,6 @@ export function onesOf(row: TableRow, columns: readonly string[]): string[] {
   return columns.filter((column) => Number(row[column]) === 1);
 }
 
-/** Whether each value of one column goes with one value of the other. */
 function sayTheSame(rows: readonly TableRow[], one: string, other: string): boolean {
   const pairs = new Set(rows.map((row) => `${row[one]}\0${row[other]}`)).size;
   return pairs === new Set(rows.map((row) => row[one])).size && pairs === new Set(rows.map((row) => row[other])).size;

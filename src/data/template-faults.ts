@@ -20,10 +20,6 @@ export function isAboutType(error: TextError): boolean {
   return isAboutForm(error) && (!(cause instanceof Error) || cause instanceof OperandError);
 }
 
-function newError(message: string, options: TuneErrorOptions): TextError {
-  return new TextError(message, options);
-}
-
 function aboutForm(message: string, options: TuneErrorOptions): TextError {
   const error = new TextError(message, options);
   formFaults.add(error);
@@ -88,8 +84,7 @@ export function requireComplete(pieces: readonly Piece[], leaves: readonly Leaf[
   if (!missing) return;
   const { kind, messageIndex, role, text } = missing;
   const what = { text: 'text', thinking: 'a thought', call: 'a tool call', result: 'the tool’s answer' };
-  // A thought may be looked for beside the content.
-  throw (kind === 'thinking' ? aboutForm : newError)(
+  const error = new TextError(
     `the chat template leaves out ${what[kind as keyof typeof what]} of message ${messageIndex} (${role})`,
     {
       hint:
@@ -99,6 +94,9 @@ export function requireComplete(pieces: readonly Piece[], leaves: readonly Leaf[
       details: { messageIndex, role, text: text.slice(0, 200) },
     },
   );
+  // A thought may be looked for beside the content.
+  if (kind === 'thinking') formFaults.add(error);
+  throw error;
 }
 
 export function requireHarmless({ tools }: RenderRequest): void {

@@ -2,7 +2,6 @@
 import { TextError } from '../errors.js';
 import type { ContentPart, Message, Tool, ToolCall } from './types.js';
 
-/** Where a string occurs: it decides what becomes of it. */
 type LeafKind =
   | 'text'
   | 'thinking'
@@ -27,7 +26,6 @@ export type Put = (leaf: Leaf) => string;
 /** How content is handed on: some templates know strings alone, some lists of parts alone. */
 type Form = 'given' | 'string' | 'list';
 
-/** Forms for the user's messages and for all others. */
 export interface Forms {
   readonly user: Form;
   readonly others: Form;
@@ -56,7 +54,6 @@ export const FORMS: readonly Forms[] = [
   { user: 'string', others: 'list' },
 ];
 
-/** Whether the forms hand a conversation on as it is. */
 export function changesNothing({ messages }: Conversation, forms: Forms): boolean {
   return messages.every((message) => {
     const form = formOf(message, forms);
@@ -64,7 +61,6 @@ export function changesNothing({ messages }: Conversation, forms: Forms): boolea
   });
 }
 
-/** Whether they make a string of a list. */
 export function changesLists({ messages }: Conversation, forms: Forms): boolean {
   return messages.some(({ content, role }) => {
     return typeof content !== 'string' && (role === 'user' ? forms.user : forms.others) === 'string';

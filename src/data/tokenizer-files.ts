@@ -23,7 +23,6 @@ export interface AddedToken {
   readonly special: boolean;
 }
 
-/** The checked content of a tokenizer.json of the byte-level BPE kind. */
 interface TokenizerSpec {
   /** Vocabulary without the special tokens, so that no merge can ever yield one. */
   readonly vocab: Record<string, number>;

@@ -99,7 +99,6 @@ export function isPlainSample(example: TrainingExample): boolean {
   return !messages && !Array.isArray(prompt);
 }
 
-/** The message as one that is shown but not learned. */
 export function unlearned(message: Message): Message {
   const { weight: _, ...rest } = message;
   return { ...rest, train: false };

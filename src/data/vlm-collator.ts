@@ -18,7 +18,7 @@ import { type EncodedSample, type PaddingSide, padBatch } from './pad-batch.js';
 import type { ProcessedImage } from './process-pixels.js';
 import { nameSample } from './sample-error.js';
 import { inspectConversation, type SampleInspection, spelledTokens } from './sample-inspection.js';
-import { keepUserText, promptOf, userTextLength } from './sft-messages.js';
+import { keepUserText, partsOf, promptOf, userTextLength } from './sft-messages.js';
 import type { MinistralTokenizer } from './tokenizer.js';
 import { isPlainSample, PLAIN_TEMPLATE, rowOf, type TrainingRow, unlearned } from './training-rows.js';
 import {
@@ -358,7 +358,6 @@ export class VlmCollator {
     });
   }
 
-  /** Puts the blocks of image tokens in their places, and makes the labels. */
   #expand({ ids, isAnswer, imagePositions }: EncodedConversation, blocks: readonly number[][]) {
     const inputIds: number[] = [];
     const labels: number[] = [];
@@ -448,6 +447,6 @@ function seenOf(message: Message): unknown {
 
 function imagesOf(messages: readonly Message[]): ImageInput[] {
   return messages.flatMap(({ content }) =>
-    typeof content === 'string' ? [] : content.flatMap((part) => (part.type === 'image' ? part.image! : [])),
+    partsOf(content).flatMap((part) => (part.type === 'image' ? part.image! : [])),
   );
 }

@@ -83,7 +83,7 @@ export interface EvaluatedSample {
   readonly answer: string;
 }
 
-/** Told after each batch. */
+/** Reported after each batch. */
 export interface EvaluationProgress {
   /** Samples answered so far. */
   readonly done: number;
@@ -273,7 +273,6 @@ export class Evaluator {
     };
   }
 
-  /** Classes are compared by name wherever a name is known. */
   #labelOf(
     item: { readonly label: number; readonly className?: string },
     index: number,

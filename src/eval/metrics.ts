@@ -100,7 +100,6 @@ export function macroF1(perClass: readonly ClassMetrics[]): number {
   return ratio(sum(perClass.map((one) => one.f1)), perClass.length);
 }
 
-/** The z of a two-sided 95 % interval. */
 const Z_95 = 1.959963984540054;
 
 /**

@@ -101,7 +101,6 @@ function hexOf(bytes: Buffer): string {
   return cuttable([...bytes.toString('hex')]);
 }
 
-/** All parts in a row, or the first of them where the text was cut. */
 function cuttable(parts: readonly string[]): string {
   const tail = parts.length > MAX_NESTED ? '[\\w.~+/=%-]*' : '';
   const optional = parts.slice(HEAD, MAX_NESTED).reduceRight((inner, part) => `(?:${BETWEEN}${part}${inner})?`, tail);

@@ -6,7 +6,6 @@ import type { ContentPart, Message, ThinkingPart } from '../types.js';
 import type { RowContext } from './row-context.js';
 import { mismatch, RowFault, readRecord } from './row-fault.js';
 
-/** What in the turns of a row shows its form. */
 export interface TurnEvidence {
   shareGpt?: boolean;
   openai?: boolean;
@@ -27,7 +26,6 @@ interface Place {
 const PART_HINT =
   'parts are { "type": "text", "text" }, { "type": "image_url", "image_url" } and { "type": "image", "image" }';
 
-/** @throws RowFault */
 export function readContent(
   content: unknown,
   place: Place,
@@ -100,7 +98,6 @@ function requireInOrder(index: unknown, where: string, seen: TurnEvidence): void
   );
 }
 
-/** `source` as Anthropic has it. */
 function readSource(source: unknown, where: string, context: RowContext): unknown {
   const hint = 'write "source": { "type": "base64", "media_type", "data" }';
   const keys = ['type', 'media_type', 'data', 'url'];
@@ -138,7 +135,6 @@ function readAddress(part: Record<string, unknown>, where: string, context: RowC
   throw mismatch(`${where}: \`url\``, 'text', url, 'write a path or a data: URL');
 }
 
-/** `reasoning_content` of a message goes before its text. */
 export function readThinking(
   reasoning: unknown,
   content: Message['content'],

@@ -70,7 +70,7 @@ export class RowLoader {
   readonly #faults: { name: string; error: RowFault }[] = [];
   readonly #bad: { name: string; sampleId: string; reason: string }[] = [];
   #badImages = 0;
-  #waiting: { index: number; name: string; sampleId: string; images: ImageInput[] }[] = [];
+  #unchecked: { index: number; name: string; sampleId: string; images: ImageInput[] }[] = [];
 
   /** @param what how messages call the file */
   constructor(what: string, options: ReadOptions) {
@@ -98,13 +98,13 @@ export class RowLoader {
         seen.rows++;
         this.#notes.set(kind, seen);
       }
-      this.#waiting.push({ index, name, sampleId: example.id ?? name, images });
+      this.#unchecked.push({ index, name, sampleId: example.id ?? name, images });
     } catch (error) {
       if (!(error instanceof RowFault)) throw error;
       this.#faults.push({ name, error });
       if (this.#faults.length > MAX_FAULTS) throw faultyRows(this.#faults, true, this.#what);
     }
-    if (this.#waiting.length >= ROWS_AT_ONCE) await this.#lookAtImages();
+    if (this.#unchecked.length >= ROWS_AT_ONCE) await this.#lookAtImages();
   }
 
   /** @throws DataError or ImageError for everything that is wrong */
@@ -145,8 +145,8 @@ export class RowLoader {
   }
 
   async #lookAtImages(): Promise<void> {
-    const rows = this.#waiting;
-    this.#waiting = [];
+    const rows = this.#unchecked;
+    this.#unchecked = [];
     const faults = new Map<number, string>();
     const images = rows.flatMap((row) => row.images.map((image) => ({ row, image })));
     await forEachConcurrently(images, 8, async ({ row, image }) => {

@@ -37,7 +37,6 @@ const noteTexts = (marker: string | undefined, spelled: string | undefined) => (
   plainText: ['plain text: all of it is learned', false],
 });
 
-/** @param first the first of the rows */
 export function describeNote(
   kind: RowNote,
   rows: number,

@@ -11,7 +11,6 @@ export class RowFault extends Error {
   }
 }
 
-/** @param where with the key, e.g. `message 0: \`content\`` */
 export function mismatch(where: string, expected: string, value: unknown, hint: string): RowFault {
   return new RowFault(`${where}: expected ${expected}, got ${describeKind(value)}`, hint);
 }

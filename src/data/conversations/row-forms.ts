@@ -1,6 +1,7 @@
 /** The forms of a row: which columns tell it, and the sample that it becomes. */
 import { oneLine } from '../../messages/one-line.js';
 import { describeKind, isRecord, meantKey } from '../known-keys.js';
+import { partsOf, textOf } from '../sft-messages.js';
 import type { ImageInput, Message, SftExample, TrainingExample } from '../types.js';
 import type { TurnEvidence } from './content-parts.js';
 import { foreignMarkersIn, placeImages } from './image-markers.js';
@@ -10,15 +11,18 @@ import { readTools } from './tools.js';
 import { readTurns } from './turns.js';
 
 /** How rows of a file are written. `messages`: roles and texts alone, as OpenAI, Mistral and TRL all have them. */
-export type ConversationForm =
-  | 'messages'
-  | 'openai'
-  | 'mistral'
-  | 'trl'
-  | 'prompt-completion'
-  | 'text'
-  | 'sharegpt'
-  | 'alpaca';
+export type ConversationForm = (typeof FORMS)[number];
+
+export const FORMS = [
+  'messages',
+  'openai',
+  'mistral',
+  'trl',
+  'prompt-completion',
+  'text',
+  'sharegpt',
+  'alpaca',
+] as const;
 
 type Family = 'messages' | 'conversations' | 'prompt-completion' | 'text' | 'alpaca';
 
@@ -32,7 +36,6 @@ const FAMILIES: Readonly<Record<Family, { readonly needs: readonly string[]; rea
 };
 const COMMON = ['images', 'image', 'id', 'conversation_id'];
 
-/** The families that a form given by the user may be found in. */
 const FORM_FAMILIES: Readonly<Record<ConversationForm, readonly Family[]>> = {
   messages: ['messages', 'conversations'],
   openai: ['messages'],
@@ -91,9 +94,9 @@ export function readRow(value: unknown, form: ConversationForm | undefined, cont
 
 function hasImageInAnswer(example: TrainingExample): boolean {
   if (!('messages' in example)) return false;
-  return example.messages.some(({ role, content }) => {
-    return role === 'assistant' && typeof content !== 'string' && content.some((part) => part.type === 'image');
-  });
+  return example.messages.some(
+    ({ role, content }) => role === 'assistant' && partsOf(content).some(({ type }) => type === 'image'),
+  );
 }
 
 function textsOf(example: TrainingExample): string[] {
@@ -101,12 +104,7 @@ function textsOf(example: TrainingExample): string[] {
   if (!('messages' in example)) {
     return [example.prompt, example.completion].filter((text) => typeof text === 'string');
   }
-  return example.messages.flatMap(({ content }) => {
-    if (typeof content === 'string') return content;
-    return content.flatMap((part) =>
-      part.type === 'text' ? part.text : part.type === 'thinking' ? part.thinking : [],
-    );
-  });
+  return example.messages.flatMap(({ content }) => partsOf(content).flatMap((part) => textOf(part) ?? []));
 }
 
 function noteText(text: string, context: RowContext): void {
@@ -116,17 +114,11 @@ function noteText(text: string, context: RowContext): void {
   if (foreign !== undefined) context.note('foreignMarker', foreign);
 }
 
-/** Of an answer that is learned and calls no tool. */
 function hasEmptyAnswer(example: TrainingExample): boolean {
   const isBlank = (text: unknown) => typeof text === 'string' && text.trim() === '';
   if (!('messages' in example)) return 'completion' in example && isBlank(example.completion);
   return example.messages.some(({ role, content, tool_calls, weight, train }) => {
-    const isEmpty =
-      typeof content === 'string'
-        ? isBlank(content)
-        : content.every((part) =>
-            isBlank(part.type === 'text' ? part.text : part.type === 'thinking' && part.thinking),
-          );
+    const isEmpty = partsOf(content).every((part) => isBlank(textOf(part)));
     return isEmpty && role === 'assistant' && !tool_calls && weight !== 0 && train !== false;
   });
 }

@@ -27,7 +27,6 @@ export function readTools(value: unknown): Tool[] {
   });
 }
 
-/** @throws RowFault */
 export function readToolCalls(value: unknown, where: string): ToolCall[] {
   if (!Array.isArray(value)) throw mismatch(where, 'a list', value, CALL_HINT);
   return value.map((call: unknown, i) => readToolCall(call, `${where}[${i}]`));

@@ -112,7 +112,6 @@ function hasNull(given: ToolCall['function']['arguments']): boolean {
   return typeof given !== 'string' && Object.values(given).includes(null);
 }
 
-/** What OpenAI's answers hold beside their text. */
 function refuseLegacy(turn: Record<string, unknown>, where: string): void {
   const isEmpty = (value: unknown) =>
     value === undefined || value === '' || (Array.isArray(value) && value.length === 0);
@@ -154,7 +153,6 @@ function checkKeys(turn: Record<string, unknown>, role: Message['role'], where: 
   });
 }
 
-/** Whether an answer is learned, as far as the turn says. */
 function learningOf({ weight, train }: Record<string, unknown>): Pick<Message, 'weight' | 'train'> {
   return {
     ...(weight !== undefined && { weight: weight as 0 | 1 }),

@@ -1,6 +1,5 @@
 /** The syntax tree of a template, as jinja2's parser has it. */
 
-/** An argument list: positional ones, keywords, `*args` and `**kwargs`. */
 export interface Arguments {
   readonly args: readonly Expression[];
   readonly kwargs: readonly (readonly [string, Expression])[];

@@ -12,7 +12,6 @@ export type Execute = (activation: Activation, out: Output) => Signal;
 type Assign = (activation: Activation, value: Value) => void;
 
 export class FrameCompiler extends ExpressionCompiler {
-  /** Gives the variables of a scope the values that they start with. */
   protected enter(frame: Frame): (activation: Activation) => void {
     const { scope } = frame;
     const steps = [...frame.symbols.loads].flatMap(([{ slot }, load]): ((activation: Activation) => void)[] => {
@@ -58,7 +57,6 @@ export class FrameCompiler extends ExpressionCompiler {
     };
   }
 
-  /** Writes a value as `str` has it. */
   protected write(value: Value, { rendering }: Activation, out: Output): void {
     const text = toText(value, rendering.budget);
     rendering.budget.spend(text.length);

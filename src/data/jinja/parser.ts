@@ -56,7 +56,6 @@ class Parser extends ExpressionParser {
     return body;
   }
 
-  /** The same, without the tag's name, which comes next. */
   #closedBlock(end: string): Statement[] {
     const body = this.#block(end);
     this.next();

@@ -269,7 +269,6 @@ export function subscript(object: Value, key: Value): Value | undefined {
   return undefined;
 }
 
-/** `object[start:stop:step]`. */
 export function slice(object: Value, bounds: readonly (Value | undefined)[], budget: Budget): Value {
   if (object instanceof Undefined) throw object.fail();
   const text = asText(object);
@@ -313,7 +312,6 @@ export function slice(object: Value, bounds: readonly (Value | undefined)[], bud
   return Array.isArray(object) ? result : new PyTuple(result);
 }
 
-/** `sorted`: stable, by what `key` gives. */
 export function sorted(
   items: readonly Value[],
   key: (item: Value) => Value,

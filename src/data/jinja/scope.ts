@@ -6,7 +6,6 @@
 import type { Arguments, Expression, Statement } from './ast.js';
 import { JinjaError } from './error.js';
 
-/** Where a variable lies: a slot among those of a function. */
 export interface Ref {
   readonly scope: FunctionScope;
   readonly slot: number;

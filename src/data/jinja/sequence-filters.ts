@@ -37,7 +37,6 @@ export interface FilterContext {
 
 export type FilterFunction = (value: Value, args: readonly Value[], kwargs: Kwargs, context: FilterContext) => Value;
 
-/** A filter that takes no arguments. */
 export const withoutArguments =
   (name: string, apply: (value: Value, budget: Budget) => Value): FilterFunction =>
   (value, args, kwargs, { budget }) => {
@@ -71,7 +70,6 @@ function lowerCase(value: Value): Value {
   return typeof value === 'string' ? value.toLowerCase() : value;
 }
 
-/** As `getter`, for several attributes with commas between them. */
 function multiGetter(attribute: Value, budget: Budget, ignoresCase: boolean): Getter {
   const names = typeof attribute === 'string' ? attribute.split(',') : [attribute];
   const getters = names.map((name) => getter(name, budget, ignoresCase));
@@ -82,7 +80,6 @@ function iteratorOf(generate: () => Iterator<Value>): PyIterator {
   return new PyIterator(generate());
 }
 
-/** The elements one after the other, each of them paid for. */
 function* each(value: Value, budget: Budget): Generator<Value> {
   const iterator = iterate(value, budget);
   for (let step = iterator.next(); !step.done; step = iterator.next()) {

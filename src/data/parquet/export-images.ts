@@ -86,7 +86,6 @@ async function exportFile(file: ParquetFile, columns: ImageColumns, target: Targ
   }
 }
 
-/** The name of a class; null for none, as -1 is in the `datasets` library. */
 function classOf(
   value: ParquetValue | null,
   { classNames, label }: ImageColumns,

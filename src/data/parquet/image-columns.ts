@@ -86,7 +86,6 @@ function choose(file: ParquetFile, given: string | undefined, found: readonly st
   throw columnError(file, which, tops, option);
 }
 
-/** The note of the `datasets` library: a type for each column. */
 function featuresOf({ notes }: ParquetFile): ReadonlyMap<string, Feature> {
   try {
     const note = JSON.parse(notes.get('huggingface') ?? '{}') as { info?: { features?: Record<string, Feature> } };

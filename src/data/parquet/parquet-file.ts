@@ -188,7 +188,6 @@ interface Page {
   readonly bytes: Buffer;
 }
 
-/** The values of a page, null for those that are missing. */
 function present(
   { count, encoding, levels, bytes }: Page,
   column: ParquetColumn,
@@ -202,11 +201,11 @@ function present(
     [runs, values] = [bytes.subarray(4, 4 + length), bytes.subarray(4 + length)];
   }
   const width = Math.ceil(Math.log2(column.optionalLevels + 1));
-  const isThere = decodeRuns(runs, width, count);
-  const there = isThere.reduce((sum, level) => sum + (level === column.optionalLevels ? 1 : 0), 0);
-  const decoded = decodeValues(values, there, encoding, column, dictionary);
+  const presence = decodeRuns(runs, width, count);
+  const presentCount = presence.reduce((sum, level) => sum + (level === column.optionalLevels ? 1 : 0), 0);
+  const decoded = decodeValues(values, presentCount, encoding, column, dictionary);
   let next = 0;
-  return Array.from(isThere, (level) => (level === column.optionalLevels ? decoded[next++]! : null));
+  return Array.from(presence, (level) => (level === column.optionalLevels ? decoded[next++]! : null));
 }
 
 /** The leaves of a schema, which lists a tree from the root, each struct before what is in it. */

@@ -113,7 +113,6 @@ export class ThriftReader {
   }
 }
 
-/** A field that is a number; undefined for another type or none. */
 export function numberIn(struct: ThriftStruct | undefined, id: number): number | undefined {
   const value = struct?.get(id);
   return typeof value === 'number' ? value : undefined;
