@@ -11,8 +11,8 @@ import { type EvaluationProgress, Evaluator, withoutAnswer } from '../../src/eva
 import {
   compareReports,
   compareSamples,
-  confusionChart,
   comparisonMarkdown,
+  confusionChart,
   formatReport,
   reportJson,
   reportMarkdown,
