@@ -1,5 +1,5 @@
 /**
- * Teaches a Ministral 3 model to name the kind of fracture on an X-ray, from a folder of pictures to an evaluated
+ * Teaches a Ministral 3 model to name the kind of fracture on an X-ray, from a folder of images to an evaluated
  * LoRA adapter. For education only: nothing here is fit for medical use.
  *
  * `npm run example -- --help` tells the options.
@@ -123,10 +123,10 @@ const four = await Promise.all(
     .slice(0, 4)
     .map((i) => train.get(i)),
 );
-const pictures = await Promise.all(
+const images = await Promise.all(
   four.map(async ({ image, className }) => ({ image: await image.decode(), caption: className })),
 );
-await writeContactSheet(pictures, join(out, 'samples.png'), { columns: 4, title: 'Four training samples' });
+await writeContactSheet(images, join(out, 'samples.png'), { columns: 4, title: 'Four training samples' });
 console.log(`${join(out, 'class-counts.png')}, ${join(out, 'samples.png')}`);
 
 heading('Prompt');
@@ -169,7 +169,7 @@ const { model, processor } = await fromPretrained(modelName, {
   },
 });
 const { tokenizer, imageProcessor } = processor;
-// The official chat template is long and makes the model follow its format instead of the picture.
+// The official chat template is long and makes the model follow its format instead of the image.
 const chatTemplate = new ChatTemplate(TUTORIAL_TEMPLATE, {
   bosToken: tokenizer.bosToken,
   eosToken: tokenizer.eosToken,
@@ -339,7 +339,7 @@ if (repoId) {
 }
 console.log(`\n${seconds.toFixed(1)} s for training and both evaluations. Everything is in ${out}/`);
 if (!options.model || !(options.data || options.kaggle)) {
-  console.log('This was a demonstration: drawn pictures or a tiny random model. It says nothing about real X-rays.');
+  console.log('This was a demonstration: drawn images or a tiny random model. It says nothing about real X-rays.');
 }
 await imagePool.close();
 model.dispose();

@@ -3,9 +3,9 @@ import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { TuneError } from 'ministral-tune';
 
-const HELP = `npm run example                                         a demonstration on drawn pictures and a tiny model
+const HELP = `npm run example                                         a demonstration on drawn images and a tiny model
 npm run example -- --data DIR --model NAME [--engine E] the real thing
-npm run example -- --kaggle --model NAME                the same, with the tutorial's pictures from Kaggle
+npm run example -- --kaggle --model NAME                the same, with the tutorial's images from Kaggle
 
 --data DIR      folder with <Class>/{Train,Test}/*, {Train,Test}/<Class>/* or <Class>/* at any depth (default: drawn by
                 synthetic-radiographs.ts)

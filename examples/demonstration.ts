@@ -1,4 +1,4 @@
-/** The embedded default of the example: pictures drawn on the spot, a tiny random model, and what it learns well with. */
+/** The embedded default of the example: images drawn on the spot, a tiny random model, and what it learns well with. */
 import { join } from 'node:path';
 import { drawSyntheticRadiographs, FRACTURE_CLASSES } from './synthetic-radiographs.js';
 import { writeTinyCheckpoint } from './tiny-checkpoint.js';
@@ -41,7 +41,7 @@ export async function prepareDemonstration(
       testPerClass: TEST_PER_CLASS,
     });
     console.log(
-      `drew ${FRACTURE_CLASSES.length} × (${TRAIN_PER_CLASS} + ${TEST_PER_CLASS}) pictures into ${folders.data}`,
+      `drew ${FRACTURE_CLASSES.length} × (${TRAIN_PER_CLASS} + ${TEST_PER_CLASS}) images into ${folders.data}`,
     );
   }
   if (options.model) {

@@ -1,6 +1,6 @@
 /**
  * Draws the data set of the example: small radiographs of one long bone, each with one of ten kinds of fracture.
- * They stand in for real X-rays where nothing may be downloaded. Every picture has its own seed: its own bone, pose,
+ * They stand in for real X-rays where nothing may be downloaded. Every image has its own seed: its own bone, pose,
  * soft tissue, exposure, film grain, and place and size of the fracture. They are drawings, not medical images.
  */
 import { mkdir, rename } from 'node:fs/promises';
@@ -18,7 +18,7 @@ const cover = (d: number): number => Math.min(1, Math.max(0, 0.5 - d));
 /** The ten class names, sorted as the folder walk sorts them. */
 export const FRACTURE_CLASSES: readonly string[] = Object.keys(FRACTURES);
 
-/** One picture of one class: [IMAGE_HEIGHT, IMAGE_WIDTH] grey levels. The same seed gives the same bytes. */
+/** One image of one class: [IMAGE_HEIGHT, IMAGE_WIDTH] grey levels. The same seed gives the same bytes. */
 export function drawRadiograph(className: string, seed: number): Uint8Array {
   const compose = FRACTURES[className];
   if (!compose) throw new RangeError(`no fracture class "${className}"; known: ${FRACTURE_CLASSES.join(', ')}`);
@@ -75,7 +75,7 @@ export interface SyntheticRadiographsOptions {
   testPerClass: number;
 }
 
-/** Writes the data set in the layout of the public one. No picture of Test shares its seed with one of Train. */
+/** Writes the data set in the layout of the public one. No image of Test shares its seed with one of Train. */
 export async function drawSyntheticRadiographs(options: SyntheticRadiographsOptions): Promise<void> {
   const { dir, seed, trainPerClass, testPerClass } = options;
   for (const [label, className] of FRACTURE_CLASSES.entries()) {
@@ -83,7 +83,7 @@ export async function drawSyntheticRadiographs(options: SyntheticRadiographsOpti
       const folder = join(dir, className, split);
       await mkdir(folder, { recursive: true });
       const count = split === 'Train' ? trainPerClass : testPerClass;
-      // Encoding runs on the threads of sharp while the next picture is drawn.
+      // Encoding runs on the threads of sharp while the next image is drawn.
       const writes = Array.from({ length: count }, (_, i) => {
         // Counters of the splits never meet: Test counts from 2^31.
         const counter = (split === 'Test' ? 0x80000000 : 0) + i * FRACTURE_CLASSES.length + label;
@@ -95,7 +95,7 @@ export async function drawSyntheticRadiographs(options: SyntheticRadiographsOpti
   }
 }
 
-/** Writes under a temporary name first, so that a picture is whole or absent. */
+/** Writes under a temporary name first, so that an image is whole or absent. */
 async function writePng(file: string, pixels: Uint8Array): Promise<void> {
   const raw = { width: IMAGE_WIDTH, height: IMAGE_HEIGHT, channels: 1 as const };
   await sharp(pixels, { raw }).toColourspace('b-w').png().toFile(`${file}.partial`);

@@ -16,7 +16,7 @@ const VISION = { hidden: 64, feedForward: 256, layers: 2, heads: 4, patch: 14, m
 
 /**
  * Standard deviations of the random weights, times 1/√(inputs) for linear layers. The embeddings are small beside
- * what attention adds, so that the picture, a tenth of the tokens, is not drowned by the prompt; the head is large
+ * what attention adds, so that the image, a tenth of the tokens, is not drowned by the prompt; the head is large
  * enough for confident answers from a normalised state.
  */
 const INIT = { embedding: 0.05, head: 0.2, linear: 1, projectorOut: 1.5 };

@@ -3,7 +3,7 @@
  * for logs, and a `summary` and a `hint` for people: what was expected, what came, where, and what to do.
  */
 import { printable, warningLine } from './messages/one-line.js';
-import { redactCause, redactDeep } from './messages/redact-values.js';
+import { redactDeep } from './messages/redact-values.js';
 import { redact, redactAddresses } from './messages/secrets.js';
 
 /** Where in the library an error was found; the class says the same, the string survives JSON. */
@@ -50,7 +50,7 @@ export abstract class TuneError extends Error {
     const summary = shown(clean(message), details);
     // A hint is this package's own words, and may show the form of an address with a password.
     const hint = options.hint === undefined ? undefined : shown(redact(options.hint), details);
-    const cause = options.cause === undefined ? {} : { cause: shownCause(redactCause(options.cause, clean)) };
+    const cause = options.cause === undefined ? {} : { cause: shownCause(redactDeep(options.cause, clean)) };
     super(summary + (hint ? `\n  hint: ${hint}` : ''), cause);
     this.summary = summary;
     this.hint = hint;

@@ -316,10 +316,10 @@ const DATA: readonly Case[] = [
 ];
 
 const FILES: readonly Case[] = [
-  ['a folder as picture', () => use.renderPng('<svg/>', undefined), /^renderPng: `path`: expected a path, got nothing/],
+  ['a folder as image', () => use.renderPng('<svg/>', undefined), /^renderPng: `path`: expected a path, got nothing/],
   ['a folder in the way', () => use.writeReport({}, dir), /^writeReport: expected an evaluation report, got {}\n/],
   [
-    'no picture',
+    'no image',
     () => use.contactSheet([{ image: { path: 'a.png', decode: () => 0 }, caption: 'a' }]),
     /`items\[0\]`: expected the pixels { width, height, data }, got an image\n.*image\.decode\(\)/,
   ],

@@ -41,7 +41,6 @@ export interface BarChartOptions {
 
 const MARGIN = 36;
 
-/** Any number: what can be drawn is told with its place. */
 const optionsSchema = z.strictObject({
   title: z.string(),
   subtitle: z.string().optional(),
@@ -109,7 +108,6 @@ export function barChart(options: BarChartOptions): string {
   return svgDocument(width, bottom + (options.xLabel ? 66 : 42), title, body);
 }
 
-/** The same chart, of at most as many labels as can be drawn. */
 function boundedBars(options: BarChartOptions): BarChartOptions {
   const { labels, series } = options;
   if (labels.length <= MAX_LABELS) return options;
@@ -126,7 +124,6 @@ function boundedBars(options: BarChartOptions): BarChartOptions {
   };
 }
 
-/** Square at the axis, rounded at its end. */
 function bar(x: number, y: number, width: number, height: number, colour: string): string {
   if (width <= 0) return '';
   if (width < 6) return rect(x, y, width, height, colour);

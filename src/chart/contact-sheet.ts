@@ -1,4 +1,4 @@
-/** Pictures with captions in one picture: a look at the data, or at answers before and after training. */
+/** Images with captions in one image: a look at the data, or at answers before and after training. */
 import sharp, { type OverlayOptions } from 'sharp';
 import { checkNames, requirePath } from '../config.js';
 import type { RgbImage } from '../data/types.js';
@@ -11,11 +11,11 @@ import { text, wrapText } from './font.js';
 import { COLOURS, heading, rect, svgDocument } from './svg.js';
 import { format } from './svg-values.js';
 
-/** A picture of a contact sheet, with what is written below it. */
+/** An image of a contact sheet, with what is written below it. */
 export interface ContactSheetItem {
   /** Shrunk or enlarged to fit its square, not cropped. */
   readonly image: RgbImage;
-  /** Below the picture; `\n` starts a new line. */
+  /** Below the image; `\n` starts a new line. */
   readonly caption: string;
   /** Marks an answer as right (a tick, a blue-green bar) or wrong (a cross, a vermilion bar). Default: no mark. */
   readonly correct?: boolean | undefined;
@@ -23,19 +23,18 @@ export interface ContactSheetItem {
 
 /** Options of `contactSheet` and `writeContactSheet`. */
 export interface ContactSheetOptions {
-  /** Above the pictures. */
+  /** Above the images. */
   readonly title?: string;
   /** Below the title, smaller; left out if there is no title. */
   readonly subtitle?: string;
-  /** Default 4, or fewer if there are fewer pictures. */
+  /** Default 4, or fewer if there are fewer images. */
   readonly columns?: number;
-  /** Side in pixels of the square that each picture fits in. Default 260. */
+  /** Side in pixels of the square that each image fits in. Default 260. */
   readonly cell?: number;
   /** Lines of caption, at most. Default 3. */
   readonly captionLines?: number;
 }
 
-/** What the renderer and viewers take. */
 const MAX_SIDE = 32_767;
 const MARGIN = 36;
 const GUTTER = 22;
@@ -52,12 +51,12 @@ export async function contactSheet(
   items: readonly ContactSheetItem[],
   options: ContactSheetOptions = {},
 ): Promise<Uint8Array> {
-  requireList(items, 'contactSheet', 'pictures with captions', 'Write [{ image, caption }].');
+  requireList(items, 'contactSheet', 'images with captions', 'Write [{ image, caption }].');
   checkNames(options, SHEET_OPTIONS, 'contactSheet');
   for (const name of ['title', 'subtitle'] as const) {
     if (options[name] !== undefined) requireText(options[name], `contactSheet: \`${name}\``);
   }
-  if (items.length === 0) throw new ConfigError('contactSheet: expected at least one picture, got none');
+  if (items.length === 0) throw new ConfigError('contactSheet: expected at least one image, got none');
   const columns = wholeNumber('columns', options.columns ?? Math.min(4, items.length));
   const cell = wholeNumber('cell', options.cell ?? 260);
   const maxLines = wholeNumber('captionLines', options.captionLines ?? 3);
@@ -76,7 +75,7 @@ export async function contactSheet(
   const height = rowTops.at(-1)! - GUTTER + MARGIN;
   if (Math.max(width, height) > MAX_SIDE) {
     throw new ConfigError(
-      `contactSheet: ${items.length} pictures in ${columns} columns make ${width} × ${height} pixels, of at most ${MAX_SIDE} a side`,
+      `contactSheet: ${items.length} images in ${columns} columns make ${width} × ${height} pixels, of at most ${MAX_SIDE} a side`,
       { hint: 'Show fewer of them, write several sheets, or give more `columns` or a smaller `cell`.' },
     );
   }
@@ -89,7 +88,7 @@ export async function contactSheet(
     body.push(rect(x, y, cell, cell, '#14181d'));
     body.push(...captionParts(x, y + cell, cell, captions[i]!, item.correct));
   }
-  const title = options.title ?? `${items.length} pictures`;
+  const title = options.title ?? `${items.length} images`;
   const page = Buffer.from(await drawableText(svgDocument(width, height, title, body)));
   return sharp(page, { density: 72 }).composite(overlays).png().toBuffer();
 }
@@ -104,7 +103,6 @@ export async function writeContactSheet(
   await writeNamedFile(path, await contactSheet(items, options), 'writeContactSheet');
 }
 
-/** Names of the options; none must be given. */
 const SHEET_OPTIONS = { title: false, subtitle: false, columns: false, cell: false, captionLines: false } as const;
 
 function checkItem(item: ContactSheetItem, index: number): void {
@@ -125,12 +123,11 @@ function checkItem(item: ContactSheetItem, index: number): void {
   requireText(item.caption, `${what}: \`caption\``);
 }
 
-/** Scales a picture into its square, keeping its shape, centred. */
 async function fitImage(image: RgbImage, x: number, y: number, cell: number, index: number): Promise<OverlayOptions> {
   const { width, height, data } = image;
   if (!(width > 0 && height > 0) || data.length !== width * height * 3)
     throw new ImageError(
-      `contactSheet: expected ${width} × ${height} × 3 bytes for picture ${index}, got ${data.length}`,
+      `contactSheet: expected ${width} × ${height} × 3 bytes for image ${index}, got ${data.length}`,
       { details: { index } },
     );
   const scale = Math.min(cell / width, cell / height);
@@ -142,7 +139,6 @@ async function fitImage(image: RgbImage, x: number, y: number, cell: number, ind
   return { input, left: x + ((cell - fitted[0]!) >> 1), top: y + ((cell - fitted[1]!) >> 1) };
 }
 
-/** The lines below a picture, with a coloured bar and a mark if it is known to be right or wrong. */
 function captionParts(x: number, y: number, cell: number, lines: readonly string[], correct?: boolean): string[] {
   const parts: string[] = [];
   let indent = 0;

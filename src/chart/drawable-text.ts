@@ -27,7 +27,6 @@ const ELEMENT = /<text data-line="([^"]*)"[^>]*>([^<]*)<\/text>/g;
 const known = new Map<string, boolean>();
 let hasWarned = false;
 
-/** The SVG with its text as it can be drawn here. */
 export async function drawableText(
   svg: string,
   hasFont: (characters: readonly string[]) => Promise<readonly boolean[]> = probeFonts,

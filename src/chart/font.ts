@@ -1,5 +1,5 @@
 /**
- * A small stroke font, so that pictures have text on machines without fonts: a bare server has none, and an SVG
+ * A small stroke font, so that images have text on machines without fonts: a bare server has none, and an SVG
  * `<text>` element would then come out empty.
  *
  * Glyphs are drawn on a grid: baseline y = 0, x-height 10, capitals and figures 14, descenders 4 below; the em is 20.
@@ -10,7 +10,6 @@
 import { format } from './svg-values.js';
 import { estimateWidth, systemText, type TextOptions, type TextWeight } from './system-text.js';
 
-/** Units of the glyph grid in one em. */
 const EM = 20;
 /** Capital height over size. */
 const CAP_HEIGHT = 14 / EM;
@@ -258,12 +257,10 @@ function lettersOf(content: string): string[] {
   ]);
 }
 
-/** Whether the stroke font has a character, or leaves it out. */
 function isKnown(character: string): boolean {
   return Object.hasOwn(GLYPHS, character) || /[\p{M}\p{Cc}\p{Cf}\p{Cs}]/u.test(character);
 }
 
-/** Whether the stroke font has all of a text. */
 export function hasStrokes(content: string): boolean {
   return lettersOf(content).every(isKnown);
 }

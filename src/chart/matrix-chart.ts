@@ -38,7 +38,6 @@ const LARGEST_DENSE_CELL = 20;
 /** Levels of shading in a matrix without numbers: one path each. */
 const LEVELS = 24;
 const SMALLEST_LABEL = 9;
-/** White to the palette's blue. */
 const SHADES = [
   [255, 255, 255],
   [0, 84, 144],
@@ -107,7 +106,6 @@ export function matrixChart(options: MatrixChartOptions): string {
   return svgDocument(width, bottom + MARGIN, title, body);
 }
 
-/** As large as there is room for. */
 function cellFor(count: number, columns: number): number {
   if (count <= NUMBERED) return Math.max(30, Math.min(54, Math.floor(760 / columns)));
   return Math.max(SMALLEST_CELL, Math.min(LARGEST_DENSE_CELL, Math.floor(DENSE_SIDE / count)));

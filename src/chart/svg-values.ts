@@ -5,7 +5,6 @@ export function format(value: number): string {
   return String(Math.round(value * 1000) / 1000);
 }
 
-/** Text as XML content or as a value in double quotes. */
 export function escapeXml(value: string): string {
   const names: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
   // Control characters and lone surrogates are not allowed in XML at all; direction overrides would reach further.
@@ -15,7 +14,6 @@ export function escapeXml(value: string): string {
     .replace(/[&<>"]/g, (c) => names[c]!);
 }
 
-/** The inverse. */
 export function unescapeXml(value: string): string {
   const characters: Record<string, string> = { '&amp;': '&', '&lt;': '<', '&gt;': '>', '&quot;': '"' };
   return value.replace(/&(amp|lt|gt|quot);/g, (name) => characters[name]!);

@@ -1,5 +1,4 @@
 /** What all charts share: the frame, the palette, shapes, ticks and the legend. */
-
 import { measureText, text } from './font.js';
 import { escapeXml, format } from './svg-values.js';
 
@@ -23,7 +22,7 @@ export function seriesColour(i: number): string {
   return PALETTE[i % PALETTE.length]!;
 }
 
-/** A whole picture. `title` is also given as text to screen readers. */
+/** The document. `title` is also given as text to screen readers. */
 export function svgDocument(width: number, height: number, title: string, body: readonly string[]): string {
   const size = `width="${Math.ceil(width)}" height="${Math.ceil(height)}"`;
   return [

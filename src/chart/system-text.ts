@@ -23,7 +23,6 @@ export interface TextOptions {
   readonly weight?: TextWeight;
 }
 
-/** All that is needed to draw the line in another way. */
 export interface Line extends TextOptions {
   readonly x: number;
   readonly y: number;
@@ -31,7 +30,6 @@ export interface Line extends TextOptions {
   readonly width: number;
 }
 
-/** One line of text as an SVG text element. */
 export function systemText(
   x: number,
   y: number,

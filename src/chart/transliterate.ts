@@ -1,5 +1,4 @@
 /** Other scripts in the letters of the stroke font, where a machine has no font for them. */
-
 import { hasStrokes } from './font.js';
 
 const CYRILLIC: Readonly<Record<string, string>> = {

@@ -1,5 +1,4 @@
 /** Renders a conversation in pieces, each with the message that it belongs to. */
-
 import { TextError } from '../errors.js';
 import {
   assignOwners,
@@ -14,6 +13,7 @@ import {
 import type { BoundedTemplate } from './bounded-jinja.js';
 import { OutOfBoundsError } from './jinja/error.js';
 import { cutAtMarks, isUnmarked, type Marking, type Marks, marker, type Piece, unusedMarks } from './marked-texts.js';
+import { partsOf } from './sft-messages.js';
 import { isAboutForm, isAboutType, leaked, refused, requireComplete, requireHarmless } from './template-faults.js';
 import {
   changesLists,
@@ -27,7 +27,6 @@ import {
 } from './template-view.js';
 import type { ContentPart, Message } from './types.js';
 
-/** A piece, and whether it lies within a `{% generation %}` block. */
 type ArrangedPiece = OwnedPiece & { readonly inRange: boolean };
 
 /** A rendering in pieces; joined they are what the template writes without marks. */
@@ -38,7 +37,6 @@ export interface Arrangement {
 
 /** What the template writes where the model is to answer, found with the plainest question. */
 interface PromptEnd {
-  /** What it adds to the question for an answer. */
   readonly prompt: string;
   /** The white space that it writes from there to the answer. */
   readonly lead: string;
@@ -46,13 +44,11 @@ interface PromptEnd {
   readonly fault?: string;
 }
 
-/** One rendering, cut at its marks. */
 interface Cut {
   readonly text: string;
   readonly pieces: readonly Piece[];
   readonly ranges: Ranges;
   readonly forms: Forms;
-  /** As in the `Marking` that gave the pieces. */
   readonly keepEnds: boolean;
 }
 
@@ -62,7 +58,6 @@ const PROBE = 'x';
 export class TemplateArranger {
   readonly #template: BoundedTemplate;
   readonly #names: Readonly<Record<string, string>>;
-  /** What may be in a rendering besides the conversation. */
   readonly #text: string;
   readonly #isUnmarked: boolean;
   readonly #forms: readonly Forms[];
@@ -84,7 +79,6 @@ export class TemplateArranger {
     this.#marksAnswers = marksAnswers;
   }
 
-  /** The plain rendering. */
   render(request: RenderRequest): string {
     const given = FORMS[0]!;
     const { leak } = this.#marksFor(request);
@@ -187,7 +181,7 @@ export class TemplateArranger {
   #cut(request: RenderRequest): Cut {
     const marks = this.#marksFor(request);
     let first: TextError | undefined;
-    let told: TextError | undefined;
+    let reported: TextError | undefined;
     for (const [i, forms] of this.#forms.entries()) {
       if (i > 0 && changesNothing(request, forms)) continue;
       // A list that is read in part is not one that should have been a string.
@@ -198,10 +192,10 @@ export class TemplateArranger {
         if (!(error instanceof TextError) || error instanceof OutOfBoundsError) throw error;
         first ??= error;
         // In another form the list may be no fault any more, but something else.
-        if (!told || (isAboutType(told) && !isAboutForm(error))) told = error;
+        if (!reported || (isAboutType(reported) && !isAboutForm(error))) reported = error;
       }
     }
-    throw told;
+    throw reported;
   }
 
   #cutAs(request: RenderRequest, forms: Forms, marks: Marks): Cut {
@@ -265,7 +259,6 @@ export class TemplateArranger {
     return headers;
   }
 
-  /** See `ChatTemplate.promptFault`. */
   promptFault(): string | undefined {
     return this.#generationPrompt().fault;
   }
@@ -278,13 +271,8 @@ export class TemplateArranger {
 
   #findPrompt(): PromptEnd {
     const question: Message = { role: 'user', content: 'a' };
-    const of = (messages: readonly Message[], addGenerationPrompt: boolean): string | undefined => {
-      try {
-        return this.render({ messages, addGenerationPrompt });
-      } catch {
-        return undefined;
-      }
-    };
+    const of = (messages: readonly Message[], addGenerationPrompt: boolean) =>
+      unlessRefused(() => this.render({ messages, addGenerationPrompt }));
     const open = of([question], true);
     const closed = of([question], false);
     if (open === undefined) return { prompt: '', lead: '' };
@@ -316,13 +304,8 @@ export class TemplateArranger {
     if (header !== undefined) return commonLength(gap, header);
     const before = { ...request, messages: request.messages.slice(0, index) };
     const { leak } = this.#marksFor(request);
-    const run = (addGenerationPrompt: boolean): string | undefined => {
-      try {
-        return this.#run({ ...before, addGenerationPrompt }, forms, leak, asIs).text;
-      } catch {
-        return undefined;
-      }
-    };
+    const run = (addGenerationPrompt: boolean) =>
+      unlessRefused(() => this.#run({ ...before, addGenerationPrompt }, forms, leak, asIs).text);
     const [open, closed] = [run(true), run(false)];
     if (open !== undefined && text.startsWith(open) && open.length >= offset) return open.length - offset;
     const prompt = closed !== undefined && open?.startsWith(closed) ? open.slice(closed.length) : '';
@@ -335,18 +318,23 @@ export class TemplateArranger {
   }
 }
 
+function unlessRefused(render: () => string): string | undefined {
+  try {
+    return render();
+  } catch {
+    return undefined;
+  }
+}
+
 /** Whether a message is texts and images alone, without anything that is used for marks. */
 function hasPlainTexts({ content, tool_calls, tool_call_id, name }: Message): boolean {
   if (tool_calls || tool_call_id !== undefined || name !== undefined) return false;
-  if (typeof content === 'string') return isUnmarked(content);
-  return content.every((part) => part.type === 'image' || (part.type === 'text' && isUnmarked(part.text)));
+  return partsOf(content).every((part) => part.type === 'image' || (part.type === 'text' && isUnmarked(part.text)));
 }
 
 /** Whether a text of the messages is nowhere in a rendering: perhaps it was given in a form that is not read. */
 function lacksText(rendered: string, messages: readonly Message[]): boolean {
-  return messages.some(({ content }) => {
-    const texts =
-      typeof content === 'string' ? [content] : content.map((part) => (part.type === 'text' ? part.text : ''));
-    return texts.some((text) => !rendered.includes(text.trim()));
-  });
+  return messages.some(({ content }) =>
+    partsOf(content).some((part) => part.type === 'text' && !rendered.includes(part.text.trim())),
+  );
 }

@@ -2,7 +2,6 @@
 import { TextError } from '../errors.js';
 import type { Piece } from './marked-texts.js';
 
-/** A piece with the message that owns it. */
 export interface OwnedPiece extends Piece {
   /** The message that the text is from, or that made the template write it; absent in the template's own text. */
   readonly owner?: number;
@@ -61,7 +60,6 @@ function callOf(leaf: { readonly kind: string; readonly role?: string }): { isCa
   return leaf.role === 'assistant' && (leaf.kind === 'call' || leaf.kind === 'detail') ? { isCall: true } : {};
 }
 
-/** Length of what two texts begin with alike. */
 export function commonLength(a: string, b: string): number {
   let length = 0;
   while (length < a.length && a[length] === b[length]) length++;
@@ -80,7 +78,6 @@ export function gapsBefore(pieces: readonly Piece[], isWanted: (piece: Piece) =>
   return gaps;
 }
 
-/** Cuts pieces at the borders of ranges, and says which lie within one. */
 export function cutAtRanges(pieces: readonly OwnedPiece[], ranges: Ranges): (OwnedPiece & { inRange: boolean })[] {
   if (ranges.length === 0) return pieces.map((piece) => ({ ...piece, inRange: false }));
   const borders = [...new Set(ranges.flat())].sort((a, b) => a - b);
@@ -107,7 +104,6 @@ export function cutAtRanges(pieces: readonly OwnedPiece[], ranges: Ranges): (Own
   });
 }
 
-/** Strings that a rendering does not show. */
 export function missingLeaves(
   pieces: readonly Piece[],
   leaves: readonly NonNullable<Piece['leaf']>[],

@@ -26,7 +26,6 @@ const QUICK_TOTAL = 100_000;
 const MAX_MILLISECONDS = 700;
 const CHARACTERS_A_MILLISECOND = 100;
 
-/** A rendering, and where in it lies what `{% generation %}` encloses. */
 export interface TrackedRendering {
   readonly text: string;
   /** Starts and ends in UTF-16 code units, in the order in which the blocks ended. */
@@ -99,7 +98,6 @@ export class BoundedTemplate {
   }
 }
 
-/** Runs what recurses as deeply as a template says. */
 function withinStack<T>(run: () => T): T {
   try {
     return run();
@@ -113,7 +111,6 @@ function withinStack<T>(run: () => T): T {
 
 /** Makes Python's values from what a conversation holds, and measures them. */
 class InputReader {
-  /** Characters and elements. */
   size = 0;
 
   read(value: unknown, depth: number): Value {

@@ -233,7 +233,6 @@ function checkRequest(messages: readonly Message[], options: RenderOptions, what
   messages.forEach(checkMessage);
 }
 
-/** Names of the options; none must be given. */
 const RENDER_OPTIONS = { addGenerationPrompt: false, continueFinalMessage: false, tools: false } as const;
 
 function requestOf(messages: readonly Message[], options: RenderOptions): RenderRequest {

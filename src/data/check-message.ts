@@ -1,9 +1,8 @@
 /** Samples and messages as they are handed over: in plain JavaScript the compiler has not seen them. */
-
 import { DataError, TextError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import { showValue } from '../messages/show-value.js';
-import { describeKind, findUnknownKey, isRecord, unknownKey } from './known-keys.js';
+import { aliases, describeKind, findUnknownKey, isRecord, unknownKey } from './known-keys.js';
 import type { Message, SftExample } from './types.js';
 
 const ROLES = ['system', 'user', 'assistant', 'tool'];
@@ -14,25 +13,21 @@ const PART_KEYS: Readonly<Record<string, readonly string[]>> = {
   image: ['type', 'image'],
   thinking: ['type', 'thinking', 'closed'],
 };
-/** Whose messages may hold what. */
 const KEY_ROLES: Readonly<Record<string, readonly string[]>> = {
   tool_calls: ['assistant'],
+  reasoning_content: ['assistant'],
   weight: ['assistant'],
   train: ['assistant'],
   prefix: ['assistant'],
   tool_call_id: ['tool'],
   name: ['tool'],
 };
-const OTHER_ROLES: Readonly<Record<string, string>> = {
-  human: 'user',
-  gpt: 'assistant',
-  bot: 'assistant',
-  ai: 'assistant',
-  model: 'assistant',
-  developer: 'system',
-  function: 'tool',
-  observation: 'tool',
-};
+const OTHER_ROLES = aliases({
+  user: 'human',
+  assistant: 'gpt bot ai model',
+  system: 'developer',
+  tool: 'function observation',
+});
 const LOADER = 'ConversationDataset.fromRows reads the forms of OpenAI, Mistral, TRL, ShareGPT and LLaMA-Factory';
 
 /** @throws DataError for what is no sample at all */
@@ -101,7 +96,7 @@ export function checkMessage(message: Message, index: number): void {
   if (unknown !== undefined) throw fault(unknownKey(unknown, MESSAGE_KEYS), `remove or rename the key. ${LOADER}.`);
   if (typeof role !== 'string') throw fault(role === undefined ? '`role` is missing' : '`role` is no string');
   if (!ROLES.includes(role)) {
-    const other = OTHER_ROLES[role.toLowerCase()] ?? ROLES.find((known) => known === role.toLowerCase());
+    const other = OTHER_ROLES.get(role.toLowerCase()) ?? ROLES.find((known) => known === role.toLowerCase());
     throw fault(
       `there is no role ${showValue(role)}${other ? `; did you mean "${other}"?` : ''}`,
       `roles: ${ROLES.join(', ')}. ${LOADER}.`,
@@ -119,9 +114,10 @@ export function checkMessage(message: Message, index: number): void {
   for (part = 0; part < content.length; part++) checkPart(content[part], role, fault);
 }
 
-type MakeFault = (message: string, hint?: string) => Error;
+type MakeFault = (message: string, hint?: string, key?: string) => Error;
 
-function checkKeysOfRole(message: Record<string, unknown>, role: string, fault: MakeFault): void {
+/** @throws what `fault` makes, for a key of another role, a value of another kind, or a malformed call */
+export function checkKeysOfRole(message: Record<string, unknown>, role: string, fault: MakeFault): void {
   for (const [key, roles] of Object.entries(KEY_ROLES)) {
     const value = message[key];
     if (value === undefined || value === null) continue;
@@ -132,6 +128,7 @@ function checkKeysOfRole(message: Record<string, unknown>, role: string, fault: 
       throw fault(
         `\`${key}\` is a key of ${what}`,
         'remove it, or correct the role: only the assistant’s messages are learned',
+        key,
       );
     }
     if (key === 'weight' && value !== 0 && value !== 1)

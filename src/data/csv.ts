@@ -59,7 +59,6 @@ export async function readTable(path: string, options: ReadTableOptions = {}): P
   return separated(text, path, options);
 }
 
-/** Whole lines from the beginning of a file. */
 async function readHead(path: string): Promise<Buffer> {
   const { file, size } = await openRegularFile(path);
   try {

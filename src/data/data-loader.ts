@@ -40,7 +40,6 @@ export interface DataLoaderOptions extends z.input<typeof dataLoaderOptionsSchem
   readonly collator: Collator;
 }
 
-/** Their names, and whether they must be given. */
 const LOADER_OPTIONS = { dataset: true, collator: true, prefetch: false } as const;
 
 /**
@@ -97,7 +96,7 @@ export class DataLoader {
   ): AsyncGenerator<VlmBatch, void, undefined> {
     signal?.throwIfAborted();
     const stop = new AbortController();
-    // Every picture on its way listens to it: many listeners are no leak here.
+    // Every image on its way listens to it: many listeners are no leak here.
     setMaxListeners(0, stop.signal);
     const pending: Promise<VlmBatch>[] = [];
     const lists = order[Symbol.iterator]();

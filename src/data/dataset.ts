@@ -1,5 +1,4 @@
 /** Random-access collections whose items are made when they are asked for, with the methods of a Hugging Face Dataset. */
-
 import { DataError } from '../errors.js';
 import { describeGiven } from '../messages/given-kind.js';
 import { oneLine } from '../messages/one-line.js';
@@ -58,7 +57,7 @@ export class ClassLabel {
 
 /**
  * A `Dataset` made of a length and a function from index to item. Nothing is kept: an item is made anew each time it
- * is asked for, so a set of pictures costs no memory.
+ * is asked for, so a set of images costs no memory.
  */
 export class IndexedDataset<T> implements Dataset<T> {
   /** Number of items. */

@@ -4,7 +4,6 @@
  */
 import type { RgbImage } from './types.js';
 
-/** What the headers say. */
 export interface BmpHeader {
   /** Pixels. */
   readonly width: number;

@@ -1,5 +1,4 @@
 /** How much memory decoded images take at a time, over the whole process: whoever needs more waits for its turn. */
-
 import { onAbort } from '../async/on-abort.js';
 import { openRegularFile } from '../files/regular-file.js';
 import { EmbeddedImage } from './conversations/image-cells.js';
@@ -11,7 +10,6 @@ const LIMIT_BYTES = 1_073_741_824;
 /** What an image is taken to need that says nothing before it is decoded. */
 const UNKNOWN_BYTES = 67_108_864;
 
-/** Memory that is accounted for. */
 interface Lease {
   /** Whether it now covers so many bytes: not if others hold too much. */
   tryResize(bytes: number): boolean;
@@ -135,7 +133,6 @@ export async function decodeWithin(
   }
 }
 
-/** Undefined for what has no header to read first. */
 async function opener(input: ImageInput): Promise<OpenedImage | undefined> {
   if (input instanceof ImageFile || input instanceof EmbeddedImage) return input.open();
   return typeof input === 'string' || input instanceof Uint8Array ? openImage(input) : undefined;

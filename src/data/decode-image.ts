@@ -84,7 +84,6 @@ export async function decodeImage(input: ImageInput, options: DecodeOptions = {}
   return (await openImage(input, options)).decode();
 }
 
-/** An image whose header was read and whose bytes are in memory. */
 export interface OpenedImage {
   /** What its pixels take: while they are decoded, and with a copy for a worker. */
   readonly bytes: number;
@@ -102,7 +101,7 @@ export async function openImage(input: string | Uint8Array, options: DecodeOptio
       return await decodeBytes(header, name, options);
     } catch (cause) {
       const { format } = header;
-      throw imageError(name, `the picture does not decode: ${reasonOf(cause)}`, {
+      throw imageError(name, `the image does not decode: ${reasonOf(cause)}`, {
         hint: DAMAGED,
         details: { format },
         cause,
@@ -145,7 +144,6 @@ export async function imageSize(
   return { width, height };
 }
 
-/** Names of the options; none must be given. */
 const DECODE_OPTIONS = {
   maxPixels: false,
   maxAspectRatio: false,
@@ -166,12 +164,11 @@ export function requireImage(input: unknown, what: string): asserts input is Ima
   throw new ImageError(`${what}: expected an image, got ${describeGiven(input)}`, { hint });
 }
 
-/** How messages call an image. */
 export function imageName(input: ImageInput, options: DecodeOptions = {}): string {
   if (typeof input === 'string') return oneLine(input);
-  if (input instanceof Uint8Array) return options.name ?? `picture of ${input.byteLength} bytes`;
+  if (input instanceof Uint8Array) return options.name ?? `image of ${input.byteLength} bytes`;
   if (input !== null && typeof input === 'object' && 'path' in input) return oneLine(input.path);
-  return options.name ?? 'picture given as pixels';
+  return options.name ?? 'image given as pixels';
 }
 
 async function decodeBytes(header: ImageHeader, name: string, options: DecodeOptions): Promise<RgbImage> {
@@ -180,32 +177,32 @@ async function decodeBytes(header: ImageHeader, name: string, options: DecodeOpt
   const metadata = header.metadata!;
   // The decoder turns the image where it knows of it, the faster way.
   const isTurnedThere = format === 'avif' || (metadata.orientation ?? 1) === orientation;
-  const picture = sharp(bytes, {
+  const pipeline = sharp(bytes, {
     autoOrient: isTurnedThere,
     ignoreIcc: true,
     // Warnings are common in files that every viewer shows; missing or corrupt pixels are not accepted.
     failOn: 'error',
     limitInputPixels: options.maxPixels ?? DEFAULT_MAX_PIXELS,
   }).timeout({ seconds: MAX_SECONDS });
-  const image = await toRgb(picture, metadata, name, options);
+  const image = await toRgb(pipeline, metadata, name, options);
   return isTurnedThere ? image : orient(image, orientation);
 }
 
 async function toRgb(
-  picture: Sharp,
+  pipeline: Sharp,
   { space, format }: Metadata,
   name: string,
   options: DecodeOptions,
 ): Promise<RgbImage> {
   if (space === 'cmyk') {
-    const raw = picture.pipelineColourspace('cmyk').toColourspace('cmyk').raw();
+    const raw = pipeline.pipelineColourspace('cmyk').toColourspace('cmyk').raw();
     const { data, info } = await raw.toBuffer({ resolveWithObject: true });
     return { width: info.width, height: info.height, data: rgbFromCmyk(data, info.channels) };
   }
   const is16Bit = (space === 'grey16' || space === 'rgb16') && (format === 'png' || format === 'tiff');
   const { bitDepth = 16, onBrightestSample = processWatch(options.bitDepth) } = options;
   const fromSamples = async (): Promise<RgbImage> => {
-    const raw = picture.clone().toColourspace(space!).raw({ depth: 'ushort' });
+    const raw = pipeline.clone().toColourspace(space!).raw({ depth: 'ushort' });
     const { data, info } = await raw.toBuffer({ resolveWithObject: true });
     const samples = new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2);
     const narrowed = narrowSamples(samples, info.channels, bitDepth);
@@ -213,7 +210,7 @@ async function toRgb(
     return { width: info.width, height: info.height, data: narrowed.data };
   };
   if (is16Bit && (space === 'grey16' || bitDepth !== 16)) return fromSamples();
-  const { data, info } = await picture.toColourspace('srgb').removeAlpha().raw().toBuffer({ resolveWithObject: true });
+  const { data, info } = await pipeline.toColourspace('srgb').removeAlpha().raw().toBuffer({ resolveWithObject: true });
   if (info.channels !== 3) throw new Error(`${info.channels} channels instead of 3`);
   // The high bytes of colour, which the decoder gives three times as fast; only what is dark is looked at more closely.
   if (is16Bit && data.every((level) => level < LOOKS_NARROW >> 8)) return fromSamples();
@@ -258,7 +255,7 @@ function checkRgbImage(image: RgbImage, name: string): RgbImage {
         ? `${width} × ${height} RGB pixels are ${width * height * 3} bytes, but \`data\` has ${data.length}`
         : undefined;
   if (fault === undefined) return image;
-  throw imageError(name, `not an RGB picture: ${fault}`, {
+  throw imageError(name, `not an RGB image: ${fault}`, {
     hint: 'Give { width, height, data } with three bytes a pixel, or a path, or encoded bytes.',
   });
 }

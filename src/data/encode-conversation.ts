@@ -1,17 +1,17 @@
 /** From a conversation to token ids, with the answers marked by their place in the template. */
 import { TextError } from '../errors.js';
 import type { ChatTemplate, RenderOptions, TemplateSegment } from './chat-template.js';
+import { partsOf } from './sft-messages.js';
 import type { MinistralTokenizer } from './tokenizer.js';
 import type { Message } from './types.js';
 
 export interface EncodedConversation {
-  /** Exactly one BOS, in front. A picture is one image token. */
+  /** Exactly one BOS, in front. An image is one image token. */
   readonly ids: number[];
   /** True on the tokens of an answer: the assistant's text up to and with the token that closes it. */
   readonly isAnswer: boolean[];
   /** Indices into `ids` of the image tokens. */
   readonly imagePositions: number[];
-  /** What of the conversation the template does not show; see `leftOut` of a `SampleInspection`. */
   readonly leftOut: readonly string[];
 }
 
@@ -20,7 +20,6 @@ interface EncodeConversationOptions extends RenderOptions {
   readonly parseSpecialTokens?: boolean;
 }
 
-/** A stretch of plain text, or one control token of the template. */
 type Unit = { isAnswer: boolean; readonly isCall: boolean; readonly answerIndex: number | undefined } & (
   | { readonly text: string; readonly fromTemplate: boolean; readonly id?: undefined }
   | { readonly id: number }
@@ -100,7 +99,6 @@ export function answerEndIds(tokenizer: MinistralTokenizer, template: ChatTempla
   return endsOf(tokenizer, template).ends;
 }
 
-/** All tokens that close an answer: EOS does so in any template. */
 export function closingIds(tokenizer: MinistralTokenizer, template: ChatTemplate): ReadonlySet<number> {
   return endsOf(tokenizer, template).closing;
 }
@@ -166,7 +164,6 @@ function leftOut(
   return found;
 }
 
-/** Encodes neighbouring texts as one. A token belongs to the answer if any of its bytes does. */
 function encodeRun(
   tokenizer: MinistralTokenizer,
   run: readonly { text: string; isAnswer: boolean }[],
@@ -199,9 +196,7 @@ function requireImageOrder(
   messages: readonly Message[],
   tokenizer: MinistralTokenizer,
 ): void {
-  const counts = messages.map(({ content }) => {
-    return typeof content === 'string' ? 0 : content.filter((part) => part.type === 'image').length;
-  });
+  const counts = messages.map(({ content }) => partsOf(content).filter((part) => part.type === 'image').length);
   if (counts.every((count) => count === 0)) return;
   const sums = [0];
   for (const count of counts) sums.push(sums.at(-1)! + count);

@@ -1,35 +1,34 @@
 /** Finds the image that a table means: by path, by the end of a path, by name, or by name without its ending. */
 import { dirname, relative } from 'node:path';
 import { decoded } from '../transfer/address.js';
-import { PICTURE_ENDING, type PictureFile } from './folder-tree.js';
+import { type FoundFile, IMAGE_ENDING } from './folder-tree.js';
 
 const fold = (text: string): string => text.normalize('NFC').toLowerCase();
 const stemOf = (name: string): string =>
-  PICTURE_ENDING.test(name) ? name.replace(PICTURE_ENDING, '') : name.replace(/\.[^.]*$/, '');
+  IMAGE_ENDING.test(name) ? name.replace(IMAGE_ENDING, '') : name.replace(/\.[^.]*$/, '');
 
 const withoutZeros = (digits: string): string => digits.replace(/^0+(?=\d)/, '');
 
-/** The path of an address on the web; other cells as they are. */
 function pathOf(cell: string): string {
   if (!/^(?:https?|s3|gs|file):\/\//i.test(cell)) return cell;
   return decoded(cell.replace(/[?#].*$/, '').replace(/^[a-z0-9]+:\/\//i, ''));
 }
 
 export class FileIndex {
-  readonly files: readonly PictureFile[];
+  readonly files: readonly FoundFile[];
   readonly #root: string;
-  readonly #byKey: ReadonlyMap<string, PictureFile>;
-  readonly #byName = new Map<string, PictureFile[]>();
-  readonly #byStem = new Map<string, PictureFile[]>();
+  readonly #byKey: ReadonlyMap<string, FoundFile>;
+  readonly #byName = new Map<string, FoundFile[]>();
+  readonly #byStem = new Map<string, FoundFile[]>();
   /** By stems that are numbers, without leading zeros. */
-  readonly #byNumber = new Map<string, PictureFile[]>();
+  readonly #byNumber = new Map<string, FoundFile[]>();
 
   /** Of the last call, which mostly is that of the next. */
   #tablePath = '';
   #tableDir = '';
 
   /** @param root absolute path, for cells that are paths below a table */
-  constructor(root: string, files: readonly PictureFile[]) {
+  constructor(root: string, files: readonly FoundFile[]) {
     this.#root = root;
     this.files = files;
     this.#byKey = new Map(this.files.map((file) => [file.key.normalize('NFC'), file]));
@@ -43,7 +42,7 @@ export class FileIndex {
   }
 
   /** The images that a cell may mean; more than one where the cell says too little. */
-  find(cell: string, tablePath: string): readonly PictureFile[] {
+  find(cell: string, tablePath: string): readonly FoundFile[] {
     const segments = pathOf(cell)
       .normalize('NFC')
       .replaceAll('\\', '/')
@@ -60,7 +59,7 @@ export class FileIndex {
     const exact = this.#byKey.get(tableDir ? `${tableDir}/${path}` : path) ?? this.#byKey.get(path);
     if (exact) return [exact];
     const folded = fold(name);
-    const hasEnding = PICTURE_ENDING.test(name);
+    const hasEnding = IMAGE_ENDING.test(name);
     const found = hasEnding
       ? (this.#byName.get(folded) ?? this.#byStem.get(stemOf(folded)))
       : (this.#byStem.get(folded) ??
@@ -68,7 +67,7 @@ export class FileIndex {
         // A table program wrote the id `0001` as 1.
         (/^[1-9]\d*$/.test(name) ? this.#byNumber.get(name) : undefined));
     if (!found || found.length < 2) return found ?? [];
-    const agreement = (file: PictureFile): number => {
+    const agreement = (file: FoundFile): number => {
       const own = file.key.split('/').slice(0, -1).map(fold);
       const wanted = segments.slice(0, -1).map(fold);
       let equal = 0;
@@ -82,7 +81,7 @@ export class FileIndex {
   }
 }
 
-function push(map: Map<string, PictureFile[]>, key: string, file: PictureFile): void {
+function push(map: Map<string, FoundFile[]>, key: string, file: FoundFile): void {
   const list = map.get(key);
   if (list) list.push(file);
   else map.set(key, [file]);

@@ -3,16 +3,16 @@ import { nearestName } from '../config.js';
 import { DataError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import { TABLE_ENDING } from './csv.js';
-import type { PlacedPicture, Placement } from './folder-evidence.js';
+import type { PlacedImage, Placement } from './folder-evidence.js';
 import { listNames, othersBelow, plainName, seenName as spelling } from './folder-evidence.js';
-import type { FolderNode, PictureFile } from './folder-tree.js';
+import type { FolderNode, FoundFile } from './folder-tree.js';
 import type { TableEvidence } from './table-evidence.js';
 
 /**
  * Class names that a reader takes for one: those that differ in Unicode form or outer spaces become one; those that
  * differ in letter case only where no split has both. Anything of it is a warning.
  */
-export function mergeEqualNames(placed: readonly PlacedPicture[], warnings: string[]): PlacedPicture[] {
+export function mergeEqualNames(placed: readonly PlacedImage[], warnings: string[]): PlacedImage[] {
   const groups = new Map<string, Set<string>>();
   for (const { className } of placed) {
     const key = plainName(className);
@@ -51,11 +51,11 @@ export function mergeEqualNames(placed: readonly PlacedPicture[], warnings: stri
 
 /** The images of the chosen classes, and the names in the order of their labels. @throws DataError for a class that is none */
 export function chooseClasses(
-  placed: readonly PlacedPicture[],
+  placed: readonly PlacedImage[],
   order: readonly string[] | undefined,
   classes: readonly string[] | Readonly<Record<string, string>> | undefined,
   root: string,
-): { placed: PlacedPicture[]; names: string[] } {
+): { placed: PlacedImage[]; names: string[] } {
   const found = new Set(placed.map(({ className }) => className));
   if (classes === undefined) {
     const sorted = [...found].sort();
@@ -85,7 +85,7 @@ export function chooseClasses(
   return { placed: chosen, names: [...new Set(named.values())] };
 }
 
-export function warnAboutClasses(placed: readonly PlacedPicture[], names: readonly string[], warnings: string[]): void {
+export function warnAboutClasses(placed: readonly PlacedImage[], names: readonly string[], warnings: string[]): void {
   const counts = new Map(names.map((name) => [name, { train: 0, test: 0, validation: 0 }]));
   for (const { className, split } of placed) counts.get(className)![split]++;
   if (names.length === 1)
@@ -137,7 +137,7 @@ export function warnAboutFiles(
         : `; classes may be in ${oneLine(table.slice(tree.path.length + 1))}: \`ImageFolder.fromTable\``;
     warnings.push(`\`${pathOf(folder)}\`: ${folder.total} images without class folders, left out${source}`);
   }
-  const left = new Map<string, PictureFile[]>();
+  const left = new Map<string, FoundFile[]>();
   const isSeveral = placement.classFolders.length > 1;
   for (const folder of placement.classFolders) {
     const others = othersBelow(folder);
@@ -165,7 +165,7 @@ export function warnAboutFiles(
     warnings.push(`files in class folders that are no readable images, left out: ${parts.slice(0, 6).join(', ')}`);
 }
 
-function endingOf({ path, isDicom }: PictureFile): string {
+function endingOf({ path, isDicom }: FoundFile): string {
   const ending = isDicom ? '.dcm' : /\.[^./\\]{1,12}$/.exec(path)?.[0].toLowerCase();
   return ending === undefined ? 'without an ending' : ending === '.dcm' ? '.dcm, DICOM' : oneLine(ending);
 }

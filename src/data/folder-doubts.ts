@@ -14,7 +14,7 @@ import {
   plainName,
   splitsAmong,
 } from './folder-evidence.js';
-import type { FolderNode, PictureFile } from './folder-tree.js';
+import type { FolderNode, FoundFile } from './folder-tree.js';
 
 export const LAYOUTS =
   'Layouts: <class>/<split>/*, <split>/<class>/*, or <class>/*, below any number of wrapping folders.';
@@ -46,7 +46,7 @@ export function dropCopies(top: FolderNode, unwrap: Unwrap, warnings: string[]):
   for (const folder of folders) {
     const others = folders.filter((one) => one !== folder);
     // Names are compared only where the counts are equal: a data set may have thousands of folders.
-    if (top.pictures.length === 0 && 2 * folder.total === top.total) {
+    if (top.images.length === 0 && 2 * folder.total === top.total) {
       const rest = new Map(others.flatMap((one) => [...below(one, one.name)]));
       if (areSame(namesBelow(unwrap(folder)), rest)) return drop(folder, 'what lies beside it');
     }
@@ -55,34 +55,33 @@ export function dropCopies(top: FolderNode, unwrap: Unwrap, warnings: string[]):
     const isNamed = (one: FolderNode, other: FolderNode) => namesOnTheWay(one).includes(plainName(other.name));
     const twin = others.find((one) => one.total === folder.total && (isNamed(one, folder) || isNamed(folder, one)));
     // Of two, the deeper one goes, then the one with the later name.
-    const isLater = twin && (depth(folder) - depth(twin) || (folder.name < twin.name ? 1 : -1)) > 0;
+    const isLater = twin && (depthOf(folder) - depthOf(twin) || (folder.name < twin.name ? 1 : -1)) > 0;
     if (twin && isLater && areSame(namesBelow(inner), namesBelow(unwrap(twin))))
       return drop(folder, `\`${oneLine(twin.name)}\``);
   }
   return top;
 }
 
-function depth(folder: FolderNode): number {
-  return Math.max(0, ...filled(folder).map((inner) => 1 + depth(inner)));
+export function depthOf(folder: FolderNode): number {
+  return Math.max(0, ...filled(folder).map((inner) => 1 + depthOf(inner)));
 }
 
-/** Plain names of a folder and of the wrapped ones inside. */
 function namesOnTheWay(folder: FolderNode): string[] {
   const [only, ...others] = filled(folder);
-  const inner = only && others.length === 0 && folder.pictures.length === 0 ? namesOnTheWay(only) : [];
+  const inner = only && others.length === 0 && folder.images.length === 0 ? namesOnTheWay(only) : [];
   return [plainName(folder.name), ...inner];
 }
 
-function* below(folder: FolderNode, prefix: string): Generator<[string, PictureFile]> {
-  for (const file of folder.pictures) yield [`${prefix}/${file.key.split('/').at(-1)}`, file];
+function* below(folder: FolderNode, prefix: string): Generator<[string, FoundFile]> {
+  for (const file of folder.images) yield [`${prefix}/${file.key.split('/').at(-1)}`, file];
   for (const inner of folder.folders) yield* below(inner, `${prefix}/${inner.name}`);
 }
 
-function namesBelow(folder: FolderNode): Map<string, PictureFile> {
+function namesBelow(folder: FolderNode): Map<string, FoundFile> {
   return new Map([...below(folder, '')].map(([name, file]) => [name.slice(1), file]));
 }
 
-function areSame(one: ReadonlyMap<string, PictureFile>, other: ReadonlyMap<string, PictureFile>): boolean {
+function areSame(one: ReadonlyMap<string, FoundFile>, other: ReadonlyMap<string, FoundFile>): boolean {
   if (one.size !== other.size) return false;
   for (const name of one.keys()) if (!other.has(name)) return false;
   const step = Math.ceil(one.size / COMPARED_FILES);
@@ -118,7 +117,7 @@ export function checkClassFolders(
   refuseEqualChildren(parent, folders, unwrap);
   const deep = folders.flatMap(filled).flatMap(filled);
   const isDeep = folders.every(
-    (folder) => folder.pictures.length === 0 && filled(folder).every(({ pictures }) => pictures.length === 0),
+    (folder) => folder.images.length === 0 && filled(folder).every(({ images }) => images.length === 0),
   );
   const kinds = folders.flatMap(filled).filter(({ name }) => !isContainer(name) && !isMaskFolder(name));
   const stems = new Set(
@@ -129,7 +128,7 @@ export function checkClassFolders(
     ),
   );
   const areKinds =
-    folders.length < 6 && folders.every((folder) => folder.pictures.length === 0 && filled(folder).length > 1);
+    folders.length < 6 && folders.every((folder) => folder.images.length === 0 && filled(folder).length > 1);
   if (areKinds && deep.length === 0 && kinds.length > folders.length && stems.size > 2) {
     warnings.push(
       `the classes ${listNames(names)} hold folders (${listNames(kinds.map(({ name }) => name))}); if those are the classes: \`layout: '*/class'\``,
@@ -159,7 +158,7 @@ export function refuseEqualChildren(parent: FolderNode, folders: readonly Folder
   const first = folders[0] && JSON.stringify(pathBelow(parent, folders[0]));
   const children = folders.map((folder) => {
     const inner = unwrap(folder);
-    const names = inner.pictures.length > 0 ? [] : filled(inner).map(({ name }) => plainName(name));
+    const names = inner.images.length > 0 ? [] : filled(inner).map(({ name }) => plainName(name));
     return names.every((name) => isContainer(name) || isMaskFolder(name)) ? [] : names;
   });
   const nested = children.filter((names) => names.length > 0);
@@ -196,19 +195,19 @@ function foldersBelow(folder: FolderNode): FolderNode[] {
 export type MaskCount = Map<string, { folders: number; images: number }>;
 
 /** The images below a class folder without its masks: folders beside `images`, and files `1_mask.png` beside `1.png`. */
-export function withoutMasks(folder: FolderNode, left: MaskCount): PictureFile[] {
+export function withoutMasks(folder: FolderNode, left: MaskCount): FoundFile[] {
   const count = (name: string, images: number) => {
     const { folders, images: before } = left.get(name) ?? { folders: 0, images: 0 };
     left.set(name, { folders: folders + 1, images: before + images });
   };
-  const masks = new Set(maskFiles(folder.pictures));
+  const masks = new Set(maskFiles(folder.images));
   if (masks.size > 0) count('*_mask.*', masks.size);
   const inner = filled(folder);
   const aside = inner.filter(({ name }) => isMaskFolder(name));
-  const hasImages = folder.pictures.length > 0 || aside.length < inner.length;
+  const hasImages = folder.images.length > 0 || aside.length < inner.length;
   const isSorted = hasImages && inner.every(({ name }) => isContainer(name) || isMaskFolder(name));
   return [
-    ...folder.pictures.filter((file) => !masks.has(file)),
+    ...folder.images.filter((file) => !masks.has(file)),
     ...inner.flatMap((one) => {
       if (!isSorted || !aside.includes(one)) return withoutMasks(one, left);
       count(one.name, one.total);
@@ -221,7 +220,7 @@ export function withoutMasks(folder: FolderNode, left: MaskCount): PictureFile[]
 export function detectionEvidence(root: FolderNode): string | undefined {
   const found = new Set<string>();
   const walk = (folder: FolderNode): void => {
-    if (isMaskFolder(folder.name) && folder.pictures.length > 0) found.add(`masks in \`${oneLine(folder.name)}\``);
+    if (isMaskFolder(folder.name) && folder.images.length > 0) found.add(`masks in \`${oneLine(folder.name)}\``);
     for (const { key } of folder.others) {
       const name = key.split('/').at(-1)!.toLowerCase();
       const above = key.split('/').slice(0, -1).find(isMaskFolder);
@@ -240,9 +239,9 @@ export function detectionEvidence(root: FolderNode): string | undefined {
 /** The part of a file's name before its number: `cat` of `cat.0.jpg`. */
 const PREFIX = /^(\p{L}.*?[^\d._ -])[._ -]*\(?\d+\)?$/u;
 
-function prefixesOf(pictures: readonly PictureFile[]): Map<string, number> {
+function prefixesOf(images: readonly FoundFile[]): Map<string, number> {
   const prefixes = new Map<string, number>();
-  for (const { key } of pictures) {
+  for (const { key } of images) {
     const stem = key
       .split('/')
       .at(-1)!
@@ -255,27 +254,27 @@ function prefixesOf(pictures: readonly PictureFile[]): Map<string, number> {
 }
 
 /** Whether names count images class by class: `cat.0.jpg`, `cat.1.jpg`, `dog.0.jpg`, `dog.1.jpg`. */
-export function namesHoldClasses(pictures: readonly PictureFile[]): boolean {
-  const counts = [...prefixesOf(pictures).values()];
+export function namesHoldClasses(images: readonly FoundFile[]): boolean {
+  const counts = [...prefixesOf(images).values()];
   const covered = counts.reduce((a, b) => a + b, 0);
-  return counts.length >= 2 && covered >= 0.5 * pictures.length && counts.every((count) => count >= 2);
+  return counts.length >= 2 && covered >= 0.5 * images.length && counts.every((count) => count >= 2);
 }
 
 /** What to write where the class is in the file's name; empty where it cannot be. */
-export function fileNameHint(pictures: readonly PictureFile[]): string {
-  const prefixes = [...prefixesOf(pictures)].sort((a, b) => b[1] - a[1]).map(([name]) => name);
-  if (prefixes.length < 2 || prefixes.length > Math.max(4, pictures.length / 2)) {
+export function fileNameHint(images: readonly FoundFile[]): string {
+  const prefixes = [...prefixesOf(images)].sort((a, b) => b[1] - a[1]).map(([name]) => name);
+  if (prefixes.length < 2 || prefixes.length > Math.max(4, images.length / 2)) {
     return 'If a table has the classes: `ImageFolder.fromTable(…)`; if a name tells them: `classOf: (path) => …`.';
   }
   return `If the file name tells the class (${listNames(prefixes)}): \`classOf: (path) => /([^/]*[^/\\d._ -])[._ -]*\\d+\\.\\w+$/.exec(path)?.[1]\`.`;
 }
 
 /** @throws DataError for images beside folders that are classes or splits */
-export function refuseLoosePictures(folder: FolderNode): void {
-  const [loose] = folder.pictures;
+export function refuseLooseImages(folder: FolderNode): void {
+  const [loose] = folder.images;
   if (!loose) return;
   throw new DataError(
-    `${oneLine(loose.path)}: a picture outside of any class folder, one of ${folder.pictures.length} in ${oneLine(folder.path)}`,
+    `${oneLine(loose.path)}: an image outside of any class folder, one of ${folder.images.length} in ${oneLine(folder.path)}`,
     {
       hint: `Move it into its class, or leave it out: \`ignore: [${JSON.stringify(loose.key.split('/').at(-1))}]\`. ${LAYOUTS}`,
       details: { path: loose.path },
@@ -283,7 +282,6 @@ export function refuseLoosePictures(folder: FolderNode): void {
   );
 }
 
-/** One warning for all masks of a name. */
 export function maskWarnings(left: MaskCount): string[] {
   return [...left].map(
     ([name, { folders, images }]) =>

@@ -1,31 +1,27 @@
 /** What names say about a folder of images: a split, masks, a container of all images, a part of an archive. */
-
 import { oneLine } from '../messages/one-line.js';
 import { shortList } from '../messages/short-list.js';
-import type { FolderNode, PictureFile } from './folder-tree.js';
+import type { FolderNode, FoundFile } from './folder-tree.js';
+import { aliases } from './known-keys.js';
 
 /** Splits as they are called here: a folder `training` is `train`, `val` and `valid` are `validation`. */
 export type SplitName = 'train' | 'test' | 'validation';
 
-export interface PlacedPicture {
-  readonly file: PictureFile;
+export interface PlacedImage {
+  readonly file: FoundFile;
   readonly className: string;
   readonly split: SplitName;
 }
 
-/** What the user says about a folder. */
 export interface LayoutOptions {
   readonly layout?: string | undefined;
   readonly splits?: Readonly<Record<string, SplitName | false>> | undefined;
   readonly classOf?: ((path: string) => string | undefined) | undefined;
 }
 
-/** Where every image belongs. */
 export interface Placement {
-  readonly placed: PlacedPicture[];
-  /** One line for each doubt. */
+  readonly placed: PlacedImage[];
   readonly warnings: string[];
-  /** Folders of images without a class. */
   readonly unlabelled: FolderNode[];
   /** Class folders, those without images too. */
   readonly classFolders: FolderNode[];
@@ -33,25 +29,14 @@ export interface Placement {
   readonly classOrder?: readonly string[];
 }
 
-const SPLIT_WORDS: ReadonlyMap<string, SplitName> = new Map([
-  ['train', 'train'],
-  ['training', 'train'],
-  ['test', 'test'],
-  ['testing', 'test'],
-  ['val', 'validation'],
-  ['valid', 'validation'],
-  ['validation', 'validation'],
-  ['validate', 'validation'],
-  ['trainval', 'train'],
-]);
+const SPLIT_WORDS = aliases({
+  train: 'train training trainval',
+  test: 'test testing',
+  validation: 'val valid validation validate',
+} satisfies Record<SplitName, string>);
 
 /** Splits only beside a train folder. */
-const WEAK_SPLIT_WORDS: ReadonlyMap<string, SplitName> = new Map([
-  ['dev', 'validation'],
-  ['eval', 'validation'],
-  ['evaluation', 'test'],
-  ['holdout', 'test'],
-]);
+const WEAK_SPLIT_WORDS = aliases({ validation: 'dev eval', test: 'evaluation holdout' });
 
 const words = (text: string): ReadonlySet<string> => new Set(text.split(' '));
 
@@ -93,7 +78,6 @@ function wordsOf(name: string): string[] {
 
 interface SplitWord {
   readonly split: SplitName;
-  /** The other words. */
   readonly rest: string;
   /** The other words say nothing. */
   readonly isPlain: boolean;
@@ -142,12 +126,10 @@ export function splitsAmong(
   return splits;
 }
 
-/** The split in the name of a table such as `Training_set.csv`. */
 export function splitInName(name: string): SplitName | undefined {
   return splitWordOf(name.replace(/\.[^.]*$/, ''), SPLIT_WORDS)?.split;
 }
 
-/** The split that a cell of a table names: `train`, `Training`, `val`, `dev`. */
 export function splitOfCell(text: string): SplitName | undefined {
   const [word, ...others] = wordsOf(text);
   return others.length > 0 || word === undefined ? undefined : (SPLIT_WORDS.get(word) ?? WEAK_SPLIT_WORDS.get(word));
@@ -163,7 +145,6 @@ const consistsOf = (name: string, vocabularies: readonly ReadonlySet<string>[]):
   );
 };
 
-/** `images`, `JPEGImages`, `images_001`: a folder of all images. */
 export function isContainer(name: string): boolean {
   return consistsOf(name, [CONTAINER_WORDS, PART_WORDS]);
 }
@@ -218,8 +199,8 @@ export function oppositesAmong(names: Iterable<string>): [string, string] | unde
 }
 
 /** Files that are the masks of others in the same folder: `1_mask.png` beside `1.png`. */
-export function maskFiles(files: readonly PictureFile[]): PictureFile[] {
-  const stemOf = ({ path }: PictureFile) => path.replace(/\.[^./\\]+$/, '');
+export function maskFiles(files: readonly FoundFile[]): FoundFile[] {
+  const stemOf = ({ path }: FoundFile) => path.replace(/\.[^./\\]+$/, '');
   const stems = new Set(files.map(stemOf));
   return files.filter((file) => {
     const base = /^(.+?)[ _-](?:mask|seg|segmentation|groundtruth|gt)s?(?:[ _-]?\d+)?$/i.exec(stemOf(file))?.[1];
@@ -246,13 +227,11 @@ export function listNames(names: readonly string[], shown = 4): string {
   return shortList(names, names.length === shown + 1 ? shown + 1 : shown, (name) => `\`${oneLine(name)}\``);
 }
 
-/** All images below a folder. */
-export function picturesBelow(folder: FolderNode): PictureFile[] {
-  return [...folder.pictures, ...folder.folders.flatMap(picturesBelow)];
+export function imagesBelow(folder: FolderNode): FoundFile[] {
+  return [...folder.images, ...folder.folders.flatMap(imagesBelow)];
 }
 
-/** All files below a folder that are no images. */
-export function othersBelow(folder: FolderNode): PictureFile[] {
+export function othersBelow(folder: FolderNode): FoundFile[] {
   return [...folder.others, ...folder.folders.flatMap(othersBelow)];
 }
 
@@ -261,7 +240,6 @@ export function filled(folder: FolderNode): FolderNode[] {
   return folder.folders.filter(({ total }) => total > 0);
 }
 
-/** Those of these folders that are splits. */
 export function splitsOf(
   folders: readonly FolderNode[],
   { splits }: { readonly splits?: Readonly<Record<string, SplitName | false>> | undefined },

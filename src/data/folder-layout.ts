@@ -1,5 +1,4 @@
 /** From a tree of folders to classes and splits: which layout it is, or why it is none. */
-
 import { dirname } from 'node:path';
 import type { DataError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
@@ -14,19 +13,19 @@ import {
   namesHoldClasses,
   partsError,
   refuseEqualChildren,
-  refuseLoosePictures,
+  refuseLooseImages,
   withoutMasks,
 } from './folder-doubts.js';
 import {
   arePartNames,
   filled,
+  imagesBelow,
   isContainer,
   isMaskFolder,
   type LayoutOptions,
   listNames,
-  type PlacedPicture,
+  type PlacedImage,
   type Placement,
-  picturesBelow,
   plainName,
   type SplitName,
   splitInName,
@@ -39,16 +38,15 @@ import { placeByCallback, placeByPattern } from './said-layout.js';
 export type { SplitName } from './folder-evidence.js';
 
 /**
- * Gives every picture its class and split.
+ * Gives every image its class and split.
  * @throws DataError naming the folder or file that fits no layout: nothing is left out silently
  */
-export function placePictures(root: FolderNode, options: LayoutOptions = {}): Placement {
+export function placeFolderImages(root: FolderNode, options: LayoutOptions = {}): Placement {
   if (options.classOf) return placeByCallback(root, options.classOf, options);
   if (options.layout !== undefined) return placeByPattern(root, options.layout.split('/'), options);
   return new Placing(root, options).byEvidence();
 }
 
-/** Paths of the folders of a split that hold no picture. */
 export function emptySplitFolders(root: FolderNode, split: SplitName, options: LayoutOptions = {}): string[] {
   const splits = splitsOf(root.folders, options);
   return root.folders.flatMap((folder) => [
@@ -58,7 +56,7 @@ export function emptySplitFolders(root: FolderNode, split: SplitName, options: L
 }
 
 class Placing implements Placement {
-  readonly placed: PlacedPicture[] = [];
+  readonly placed: PlacedImage[] = [];
   readonly warnings: string[] = [];
   readonly unlabelled: FolderNode[] = [];
   readonly classFolders: FolderNode[] = [];
@@ -104,25 +102,25 @@ class Placing implements Placement {
         this.#placeLone(top);
         return;
       }
-      refuseLoosePictures(top);
+      refuseLooseImages(top);
       if (hasInnerSplits.length > 0) {
         const hollow = top.folders.find(
           (folder) => folder.total === 0 && splitsOf(folder.folders, this.#options).size > 0,
         );
-        if (hollow) throw layoutError(hollow, 'this class folder holds no pictures');
+        if (hollow) throw layoutError(hollow, 'this class folder holds no images');
         this.#placeClassesWithSplits(folders);
         return;
       }
       this.#placeClasses(top, 'train', true);
       return;
     }
-    if (folders.every(({ pictures }) => pictures.length > 0) && folders.every(isFlat)) {
-      // All pictures lie in the splits themselves: of one class, if a folder that is no split holds the splits.
+    if (folders.every(({ images }) => images.length > 0) && folders.every(isFlat)) {
+      // All images lie in the splits themselves: of one class, if a folder that is no split holds the splits.
       if (
         splits.size === folders.length &&
         top !== this.#root &&
         !isContainerOrMask(top) &&
-        !namesHoldClasses(picturesBelow(top))
+        !namesHoldClasses(imagesBelow(top))
       ) {
         this.classFolders.push(top);
         this.#placeClassesWithSplits([top]);
@@ -137,7 +135,7 @@ class Placing implements Placement {
       }
       throw this.#noClassFolders(top, folders);
     }
-    refuseLoosePictures(top);
+    refuseLooseImages(top);
     folders = folders.filter((folder) => splits.has(folder) || !this.#isBesideSplits(folder));
     this.#placeSplits(folders, splits);
     this.#warnRepeated(splits);
@@ -158,14 +156,13 @@ class Placing implements Placement {
   }
 
   #placeLone(top: FolderNode): void {
-    if (top === this.#root || isContainerOrMask(top) || namesHoldClasses(top.pictures)) {
+    if (top === this.#root || isContainerOrMask(top) || namesHoldClasses(top.images)) {
       throw this.#noClassFolders(top, []);
     }
     this.classFolders.push(top);
     this.#placeAll(top, top.name, 'train');
   }
 
-  /** `images` beside `masks`: the container, if it has class folders. */
   #onlyContainer(parent: FolderNode, folders: readonly FolderNode[]): FolderNode | undefined {
     if (!folders.some(({ name }) => isMaskFolder(name))) {
       refuseEqualChildren(parent, folders, (folder) => this.#reading.unwrap(folder));
@@ -173,7 +170,7 @@ class Placing implements Placement {
     const containers = folders.filter(({ name }) => isContainer(name) && !isMaskFolder(name));
     const [container] = containers;
     const others = folders.filter((folder) => folder !== container);
-    const hasClasses = containers.length === 1 && filled(container!).length > 0 && container!.pictures.length === 0;
+    const hasClasses = containers.length === 1 && filled(container!).length > 0 && container!.images.length === 0;
     if (arePartNames(folders.map(({ name }) => name))) return undefined;
     if (!hasClasses) throw this.#noClassFolders(parent, folders);
     const total = others.reduce((sum, folder) => sum + folder.total, 0);
@@ -234,7 +231,7 @@ class Placing implements Placement {
 
   /** <class>/** @param isFirst whether doubts are looked for here, once for a data set */
   #placeClasses(parent: FolderNode, split: SplitName, isFirst: boolean): void {
-    refuseLoosePictures(parent);
+    refuseLooseImages(parent);
     const folders = filled(parent);
     const splits = this.#reading.splits(folders);
     const isClass = splits.size === 1 && folders.length > 1 && this.#reading.isClassCalledSplit(folders, splits);
@@ -283,7 +280,7 @@ class Placing implements Placement {
           ],
         );
       }
-      refuseLoosePictures(folder);
+      refuseLooseImages(folder);
       const splits = this.#reading.splits(filled(folder));
       for (const inner of filled(folder)) {
         const split = splits.get(inner);
@@ -298,10 +295,10 @@ class Placing implements Placement {
         this.#placeAll(inner, folder.name, split);
       }
     }
-    const [nested] = insides.filter(({ pictures }) => pictures.length === 0);
+    const [nested] = insides.filter(({ images }) => images.length === 0);
     const isDoubtful =
       insides.some((one) => filled(one).some((inner) => !isContainerOrMask(inner))) &&
-      insides.every(({ pictures }) => pictures.length === 0) &&
+      insides.every(({ images }) => images.length === 0) &&
       insides.some((one) => filled(one).length > 1);
     if (nested && isDoubtful) {
       const names = [...new Set(insides.flatMap((one) => filled(one).map(({ name }) => name)))];
@@ -325,21 +322,21 @@ class Placing implements Placement {
         `looks like a detection or segmentation data set (${detection}): there are no class folders`,
         [
           'Cut out one image for each box, or give classes by `classOf: (path) => …` or a table: `ImageFolder.fromTable(…)`.',
-          namesHoldClasses(top.pictures) || folders.some(({ pictures }) => namesHoldClasses(pictures))
-            ? fileNameHint(picturesBelow(top))
+          namesHoldClasses(top.images) || folders.some(({ images }) => namesHoldClasses(images))
+            ? fileNameHint(imagesBelow(top))
             : '',
         ],
       );
     }
     const names = folders.map(({ name }) => name);
     if (arePartNames(names) && folders.some((folder) => filled(folder).length > 0)) return partsError(top, names);
-    const pictures = picturesBelow(top);
+    const images = imagesBelow(top);
     const where = folders.length === 0 ? 'directly in this folder' : `directly in ${listNames(names)}`;
     const splits = this.#reading.splits(folders).size > 0;
     return layoutError(
       top,
-      `no class folders: ${pictures.length} pictures lie ${where}${splits ? ', which are splits' : ''}`,
-      [fileNameHint(pictures)],
+      `no class folders: ${images.length} images lie ${where}${splits ? ', which are splits' : ''}`,
+      [fileNameHint(images)],
     );
   }
 }

@@ -12,7 +12,6 @@ import {
 } from './folder-evidence.js';
 import type { FolderNode } from './folder-tree.js';
 
-/** Holds images and no folder with images. */
 export function isFlat(folder: FolderNode): boolean {
   return filled(folder).length === 0;
 }
@@ -25,7 +24,6 @@ function wordCount(name: string): number {
   return name.trim().split(/[^\p{L}\p{N}]+/u).length;
 }
 
-/** Reads folders as splits, with what the user says about them. */
 export class SplitReading {
   readonly #options: { readonly splits?: Readonly<Record<string, SplitName | false>> | undefined };
 
@@ -40,7 +38,7 @@ export class SplitReading {
   /** Descends through folders that hold nothing but one folder. */
   unwrap(folder: FolderNode): FolderNode {
     const [only, ...others] = filled(folder);
-    if (!only || others.length > 0 || folder.pictures.length > 0) return folder;
+    if (!only || others.length > 0 || folder.images.length > 0) return folder;
     // `train` alone is a split, unless splits follow inside it.
     const isSplit = this.splits([only]).size > 0;
     return isSplit && this.splits(only.folders).size === 0 ? folder : this.unwrap(only);
@@ -86,17 +84,16 @@ export class SplitReading {
     splits: ReadonlyMap<FolderNode, SplitName>,
   ): FolderNode | undefined {
     const [set, ...others] = folders.filter((folder) => !splits.has(folder));
-    if (!set || others.length > 0 || splits.size === 0 || top.pictures.length > 0) return undefined;
+    if (!set || others.length > 0 || splits.size === 0 || top.images.length > 0) return undefined;
     const isLoose = ([folder, split]: [FolderNode, SplitName]) =>
       split !== 'train' && (isFlat(folder) || this.isRepeatedFlat(folder));
     const inner = this.unwrap(set);
     const own = this.splits(filled(inner));
     const isWhole =
-      [...own.values()].includes('train') && own.size === filled(inner).length && inner.pictures.length === 0;
+      [...own.values()].includes('train') && own.size === filled(inner).length && inner.images.length === 0;
     return isWhole && [...splits].every(isLoose) ? set : undefined;
   }
 
-  /** A split folder with pictures anywhere below. */
   splitBelow(folder: FolderNode): FolderNode | undefined {
     const splits = this.splits(filled(folder));
     for (const inner of filled(folder)) {
@@ -109,8 +106,7 @@ export class SplitReading {
   /** Below a split: where its class folders lie. `train/train/…`, `train/images/…`, `train/dataset/…` beside `test/dataset/…`. */
   classParent(folder: FolderNode, all: readonly FolderNode[]): FolderNode {
     const [only, ...others] = filled(folder);
-    if (!only || others.length > 0 || folder.pictures.length > 0 || isFlat(only) || only.pictures.length > 0)
-      return folder;
+    if (!only || others.length > 0 || folder.images.length > 0 || isFlat(only) || only.images.length > 0) return folder;
     const isRepeated = plainName(only.name) === plainName(folder.name) || this.splits([only]).size > 0;
     const twins = all.filter((one) => one !== folder).map((one) => filled(one));
     const names = new Set(filled(only).map(({ name }) => plainName(name)));

@@ -6,13 +6,13 @@ import { openRegularFile } from '../files/regular-file.js';
 import { oneLine } from '../messages/one-line.js';
 import { describeFormat, IMAGE_HEADER_BYTES, imageFormatOf, READ_FORMATS } from './image-format.js';
 
-/** A file whose content is a picture, or whose name says so. */
-export interface PictureFile {
+/** A file whose content is an image, or whose name says so. */
+export interface FoundFile {
   /** Absolute path. */
   readonly path: string;
   /** Path below the root, with `/` on every system: what order goes by. */
   readonly key: string;
-  /** Why a file with a picture's name is none. */
+  /** Why a file with an image's name is none. */
   fault?: string;
   /** A file without an image's name that is DICOM, which often has no ending. */
   isDicom?: boolean;
@@ -22,21 +22,20 @@ export interface FolderNode {
   readonly name: string;
   /** Absolute path. */
   readonly path: string;
-  /** Pictures in this folder itself. */
-  pictures: PictureFile[];
+  /** Images in this folder itself. */
+  images: FoundFile[];
   /** Files in this folder itself that are no images and are not named like one. */
-  others: PictureFile[];
+  others: FoundFile[];
   readonly folders: FolderNode[];
-  /** Pictures in this folder and below. */
+  /** Images in this folder and below. */
   total: number;
 }
 
 /** Ways by which symbolic links may lead to one folder. */
 const MAX_VISITS = 16;
 
-/** What is gathered on the way through all folders. */
 interface Walk {
-  readonly candidates: { file: PictureFile; named: boolean }[];
+  readonly candidates: { file: FoundFile; named: boolean }[];
   /** By real path. */
   readonly visits: Map<string, number>;
 }
@@ -48,10 +47,10 @@ const SYSTEM_NAMES: ReadonlySet<string> = new Set(
   ),
 );
 
-export const PICTURE_ENDING = /\.(jpe?g|jfif|png|webp|gif|bmp|tiff?|heic|avif)$/i;
+export const IMAGE_ENDING = /\.(jpe?g|jfif|png|webp|gif|bmp|tiff?|heic|avif)$/i;
 
 /**
- * Reads a folder and what is below it. Files are told by their first bytes; what is neither a picture nor named like
+ * Reads a folder and what is below it. Files are recognised by their first bytes; what is neither an image nor named like
  * one is left out, and so are names that start with a dot and those of systems, as `__MACOSX`. Symbolic links are followed.
  * @throws DataError for a folder that is missing, no folder, or unreadable, and for a loop of symbolic links
  */
@@ -61,7 +60,7 @@ export async function readFolderTree(dir: string): Promise<FolderNode> {
   try {
     real = await realpath(root);
     if (!(await stat(root)).isDirectory()) {
-      throw new DataError(`${oneLine(root)}: a file, where a folder of pictures was expected`, {
+      throw new DataError(`${oneLine(root)}: a file, where a folder of images was expected`, {
         hint: 'Give the folder of the images; a table of their classes is read by `ImageFolder.fromTable`.',
         details: { path: root },
       });
@@ -70,19 +69,19 @@ export async function readFolderTree(dir: string): Promise<FolderNode> {
     if (cause instanceof DataError) throw cause;
     throw folderError(root, cause);
   }
-  const candidates: { file: PictureFile; named: boolean }[] = [];
+  const candidates: { file: FoundFile; named: boolean }[] = [];
   const node = await readFolder(root, '', [real], { candidates, visits: new Map() });
-  const strangers = new Set<PictureFile>();
+  const nonImages = new Set<FoundFile>();
   await forEachConcurrently(candidates, 32, async ({ file, named }) => {
     const fault = file.fault ?? (await faultOf(file.path));
     if (fault === undefined) return;
     if (named) file.fault = fault;
     else {
-      strangers.add(file);
+      nonImages.add(file);
       if (/\bDICOM\b/.test(fault)) file.isDicom = true;
     }
   });
-  prune(node, strangers);
+  prune(node, nonImages);
   return node;
 }
 
@@ -113,14 +112,14 @@ async function readFolder(path: string, key: string, lineage: readonly string[],
   const visits = (walk.visits.get(lineage.at(-1)!) ?? 0) + 1;
   walk.visits.set(lineage.at(-1)!, visits);
   if (visits > MAX_VISITS) throw manyWaysError(path);
-  const node: FolderNode = { name: basename(path), path, pictures: [], others: [], folders: [], total: 0 };
+  const node: FolderNode = { name: basename(path), path, images: [], others: [], folders: [], total: 0 };
   const entries = await readdir(path, { withFileTypes: true }).catch((cause: unknown) => {
     throw folderError(path, cause);
   });
   for (const entry of entries) {
     if (entry.name.startsWith('.') || SYSTEM_NAMES.has(entry.name.toLowerCase())) continue;
-    const file: PictureFile = { path: join(path, entry.name), key: key ? `${key}/${entry.name}` : entry.name };
-    const named = PICTURE_ENDING.test(entry.name);
+    const file: FoundFile = { path: join(path, entry.name), key: key ? `${key}/${entry.name}` : entry.name };
+    const named = IMAGE_ENDING.test(entry.name);
     let kind: { isDirectory(): boolean; isFile(): boolean } = entry;
     if (entry.isSymbolicLink()) {
       try {
@@ -136,18 +135,17 @@ async function readFolder(path: string, key: string, lineage: readonly string[],
       if (lineage.includes(real)) throw loopError(file.path);
       node.folders.push(await readFolder(file.path, file.key, [...lineage, real], walk));
     } else if (kind.isFile() || file.fault !== undefined) {
-      node.pictures.push(file);
+      node.images.push(file);
       walk.candidates.push({ file, named });
     } else if (named) {
       file.fault = 'a pipe, a socket or a device, not a file';
-      node.pictures.push(file);
+      node.images.push(file);
       walk.candidates.push({ file, named });
     }
   }
   return node;
 }
 
-/** Why the content of a file is no picture, or undefined. */
 async function faultOf(path: string): Promise<string | undefined> {
   try {
     const { file: handle } = await openRegularFile(path);
@@ -164,13 +162,12 @@ async function faultOf(path: string): Promise<string | undefined> {
   }
 }
 
-/** Moves what is no image out of `pictures`, and counts. */
-function prune(node: FolderNode, strangers: ReadonlySet<PictureFile>): void {
-  node.others = node.pictures.filter((file) => strangers.has(file));
-  node.pictures = node.pictures.filter((file) => !strangers.has(file));
-  node.total = node.pictures.length;
+function prune(node: FolderNode, nonImages: ReadonlySet<FoundFile>): void {
+  node.others = node.images.filter((file) => nonImages.has(file));
+  node.images = node.images.filter((file) => !nonImages.has(file));
+  node.total = node.images.length;
   for (const folder of node.folders) {
-    prune(folder, strangers);
+    prune(folder, nonImages);
     node.total += folder.total;
   }
 }

@@ -1,5 +1,4 @@
 /** The images of a data set on the Hub, as one folder: the snapshot itself, or one with its zip archives unpacked. */
-
 import { createHash, randomUUID } from 'node:crypto';
 import { copyFile, mkdir, readdir, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -15,7 +14,7 @@ import { datasetSnapshot, type FileSelection, type Snapshot } from '../hub/snaps
 import { oneLine } from '../messages/one-line.js';
 import { shortList } from '../messages/short-list.js';
 import { withLock } from '../transfer/lock.js';
-import { PICTURE_ENDING } from './folder-tree.js';
+import { IMAGE_ENDING } from './folder-tree.js';
 import { exportImages, type ParquetSource } from './parquet/export-images.js';
 import { type ChosenColumns, findImageColumns } from './parquet/image-columns.js';
 import { ParquetFile } from './parquet/parquet-file.js';
@@ -55,7 +54,7 @@ export async function downloadImageFiles(
   const unpacking = new Unpacking(cache, `${repoId} ${commit}`, download, options);
   const tables = paths.filter(isImageTable);
   if (tables.length > 0) {
-    const others = paths.filter((path) => PICTURE_ENDING.test(path) || isZip(path)).length;
+    const others = paths.filter((path) => IMAGE_ENDING.test(path) || isZip(path)).length;
     const warn = download.onWarning ?? ((line: string) => process.emitWarning(line, 'HubWarning'));
     if (others > 0)
       warn(`${repoId}: its Parquet files are read, and ${others} images and archives beside them are not`);
@@ -103,7 +102,6 @@ async function fetchAfterLook(
   }
 }
 
-/** A relative path with slashes. */
 function folderIn(dataDir: string | undefined): string {
   const parts = (dataDir ?? '')
     .replaceAll('\\', '/')
@@ -135,7 +133,7 @@ function refuse(paths: readonly string[], dataDir: string): string | undefined {
     return `it has no folder "${dataDir}"${folders.length > 0 ? `, but ${list(folders)}` : ''}`;
   }
   const count = (pattern: RegExp): number => inside.filter((path) => pattern.test(path)).length;
-  const images = count(PICTURE_ENDING);
+  const images = count(IMAGE_ENDING);
   if (inside.some(isImageTable)) return undefined;
   // Beside tables that hold the images there are only those of the page.
   if (count(/\.arrow$/i) === 0 && (images > 0 || inside.some(isZip))) return undefined;
@@ -157,7 +155,6 @@ function list(names: readonly string[]): string {
   return shortList(names, 5, (name) => JSON.stringify(name.slice(0, 100)));
 }
 
-/** Paths below a folder, with `/`. */
 async function filesBelow(dir: string, prefix = ''): Promise<string[]> {
   const entries = await readdir(join(dir, prefix), { withFileTypes: true });
   const found: string[] = [];
@@ -248,15 +245,14 @@ class Unpacking {
     });
   }
 
-  /** A folder that is there, or is made whole. */
   async #make(name: string, fill: (dir: string) => Promise<void>): Promise<string> {
     const folder = join(this.#cache, name);
-    const isThere = async (): Promise<boolean> => (await stat(folder).catch(() => undefined))?.isDirectory() ?? false;
-    if (await isThere()) return folder;
+    const exists = async (): Promise<boolean> => (await stat(folder).catch(() => undefined))?.isDirectory() ?? false;
+    if (await exists()) return folder;
     const { signal, onWarning } = this.#download;
     const onWait = (): void => onWarning?.(`${this.#name.split(' ')[0]}: another process unpacks it; waiting`);
     const work = async (): Promise<void> => {
-      if (await isThere()) return;
+      if (await exists()) return;
       const beginning = `.${name}.unpacking.`;
       for (const left of await readdir(this.#cache)) {
         // Of a process that died.

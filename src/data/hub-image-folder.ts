@@ -88,7 +88,6 @@ export class HubImageFolder extends ImageFolder {
   }
 }
 
-/** What an address says, unless an option says something else. */
 function said(
   option: 'revision' | 'dataDir',
   given: string | undefined,

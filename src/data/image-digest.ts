@@ -1,4 +1,4 @@
-/** Short marks of what images hold, told without decoding them. Bytes of files pass through and are not kept. */
+/** Short marks of what images hold, computed without decoding them. Bytes of files pass through and are not kept. */
 import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { openRegularFile } from '../files/regular-file.js';
@@ -13,7 +13,6 @@ const PIECES = 3;
 const PIECE_BYTES = 16_384;
 const READ_BYTES = 262_144;
 
-/** Where the content of an image is. */
 export type ImageSource =
   | { readonly kind: 'file'; readonly path: string; readonly bitDepth?: number | undefined }
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
@@ -22,7 +21,6 @@ export type ImageSource =
   | { readonly kind: 'handle'; readonly path: string; readonly decode: () => Promise<RgbImage> }
   | { readonly kind: 'none' };
 
-/** @param input an ImageInput; what is none has no source */
 export function imageSource(input: unknown): ImageSource {
   if (typeof input === 'string') return { kind: 'file', path: input };
   if (input instanceof Uint8Array) return { kind: 'bytes', bytes: input };
@@ -37,7 +35,6 @@ export function imageSource(input: unknown): ImageSource {
   return data instanceof Uint8Array ? { kind: 'pixels', image: input as RgbImage } : { kind: 'none' };
 }
 
-/** A file that is to be read: its size decides how much of it is looked at. */
 interface FileToDigest {
   readonly file: FileHandle;
   readonly size: number;

@@ -86,7 +86,7 @@ export interface ImageTableOptions extends ImageReadOptions {
   readonly header?: boolean | undefined;
 }
 
-/** A picture of a class. */
+/** An image of a class. */
 export interface ImageSample {
   /** Reads the file at `path` anew each time it is decoded. */
   readonly image: LazyImage;
@@ -98,7 +98,7 @@ export interface ImageSample {
   readonly path: string;
 }
 
-/** A file that is named or begins like a picture and cannot be read as one. */
+/** A file that is named or begins like an image and cannot be read as one. */
 export interface SkippedImage {
   /** Absolute path. */
   readonly path: string;
@@ -110,9 +110,9 @@ export interface SkippedImage {
 export interface ImageFolderContent {
   /** Absolute path. */
   readonly dir: string;
-  /** Classes of all splits, sorted by code unit; one stays whose pictures were all skipped. */
+  /** Classes of all splits, sorted by code unit; one stays whose images were all skipped. */
   readonly classLabel: ClassLabel;
-  /** Those with pictures, in the order train, test, validation. */
+  /** Those with images, in the order train, test, validation. */
   readonly splits: ReadonlyMap<SplitName, LabelledDataset<ImageSample>>;
   /** By path; empty with `onBadImage: 'error'`. */
   readonly skipped: readonly SkippedImage[];

@@ -1,4 +1,4 @@
-/** A folder of pictures sorted into class folders, as data sets are published, to train and test splits. */
+/** A folder of images sorted into class folders, as data sets are published, to train and test splits. */
 import { ConfigError, DataError } from '../errors.js';
 import { describeGiven, isObject } from '../messages/given-kind.js';
 import { oneLine, warningLine } from '../messages/one-line.js';
@@ -35,7 +35,7 @@ export class ImageFolder {
   readonly dir: string;
   /** Classes of all splits; every split shares it. */
   readonly classLabel: ClassLabel;
-  /** Those with pictures; `train`, `test` and `validation` are short for its values. */
+  /** Those with images; `train`, `test` and `validation` are short for its values. */
   readonly splits: ReadonlyMap<SplitName, LabelledDataset<ImageSample>>;
   /** Files left out by `onBadImage: 'skip'`, with the reason. */
   readonly skipped: readonly SkippedImage[];
@@ -57,7 +57,7 @@ export class ImageFolder {
 
   /**
    * @throws DataError for a folder that is missing, unreadable, of no known layout, with two readings, or with an empty
-   *   split, and ImageError for bad pictures; ConfigError for bad options
+   *   split, and ImageError for bad images; ConfigError for bad options
    */
   static async load(dir: string, options: ImageFolderOptions = {}): Promise<ImageFolder> {
     return new ImageFolder(await readImageFolder(dir, options));

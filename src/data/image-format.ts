@@ -1,16 +1,13 @@
 /** What a file is, by its first bytes and never by its name: the formats that are read, and names for what is not. */
 // biome-ignore-all lint/suspicious/noControlCharactersInRegex: formats are recognised by such bytes
 
-/** The image formats that are read. */
 export type ImageFormat = 'jpeg' | 'png' | 'webp' | 'gif' | 'tiff' | 'bmp' | 'avif';
 
 /** First bytes that `imageFormatOf` and `describeFormat` want to see; fewer are enough if the file has no more. */
 export const IMAGE_HEADER_BYTES = 512;
 
-/** The formats that are read, for messages. */
 export const READ_FORMATS = 'JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF';
 
-/** A file that is no image that is read here. */
 export interface UnreadFormat {
   /** With its article: `a DICOM file`. */
   readonly name: string;
@@ -42,7 +39,6 @@ export function describeFormat(bytes: Uint8Array): string {
   return `${name}: ${hint[0]!.toLowerCase()}${hint.slice(1).replace(/\.$/, '')}`;
 }
 
-/** The same in two parts. */
 export function unreadFormat(bytes: Uint8Array): UnreadFormat {
   if (bytes.length === 0) return { name: 'an empty file', hint: 'Fetch it again, or leave it out.' };
   const start = ascii(bytes, 0, IMAGE_HEADER_BYTES);

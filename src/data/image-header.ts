@@ -42,7 +42,6 @@ export interface DecodeOptions {
   readonly name?: string;
 }
 
-/** An encoded image and what its header says. */
 export interface ImageHeader {
   readonly bytes: Uint8Array;
   readonly format: ImageFormat;
@@ -73,7 +72,7 @@ export async function readHeader(
   try {
     header = await parseHeader(bytes, format);
   } catch (cause) {
-    throw imageError(name, `the header of the picture cannot be read: ${reasonOf(cause)}`, {
+    throw imageError(name, `the header of the image cannot be read: ${reasonOf(cause)}`, {
       hint: format === 'tiff' ? `${ODD_TIFF} ${DAMAGED}` : DAMAGED,
       details: { format },
       cause,
@@ -106,7 +105,6 @@ async function parseHeader(bytes: Uint8Array, format: ImageFormat): Promise<Imag
   return { bytes: isOdd ? withoutOrientation(bytes) : bytes, format, width, height, orientation, metadata };
 }
 
-/** The error about an image of this name, which goes before the reason. */
 export function imageError(name: string, reason: string, options: TuneErrorOptions): ImageError {
   return new ImageError(`${name}: ${reason}`, { ...options, reason, details: { path: name, ...options.details } });
 }
@@ -177,7 +175,7 @@ async function readImageFile(path: string, maxPixels: number): Promise<Uint8Arra
     const isAddress = /^(https?|data):/i.test(path);
     const shown = isAddress ? `${path.slice(0, 80)}${path.length > 80 ? '…' : ''}` : oneLine(path);
     const why = code === 'ENOENT' ? 'no such file' : reasonOf(cause);
-    throw imageError(shown, `cannot read the picture: ${why}`, {
+    throw imageError(shown, `cannot read the image: ${why}`, {
       hint: isAddress ? 'A string is a file path. Fetch the address yourself and give the bytes.' : undefined,
       cause,
     });

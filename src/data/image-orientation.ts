@@ -11,7 +11,6 @@ import type { RgbImage } from './types.js';
 /** What Pillow accepts of a text chunk; more is made to fill memory. */
 const MAX_TEXT = 1_048_576;
 
-/** What a decoder found in the file. */
 interface ImageMetadata {
   readonly exif?: Uint8Array | undefined;
   readonly xmp?: Uint8Array | undefined;
@@ -55,7 +54,6 @@ function readPngMetadata(bytes: Uint8Array): ImageMetadata {
   return { exif: exif ?? fromRawProfile(rawProfile), xmp };
 }
 
-/** The text of a chunk, or undefined if it does not unpack. */
 function textOf(type: string, data: Buffer, key: string): Buffer | undefined {
   let text = data.subarray(key.length + 1);
   let isPacked = type === 'zTXt';
@@ -80,7 +78,6 @@ function fromRawProfile(text: string | undefined): Uint8Array | undefined {
   return text === undefined ? undefined : Buffer.from(text.split('\n').slice(3).join('').replaceAll(/\s/g, ''), 'hex');
 }
 
-/** The image as it is meant to be seen, for an orientation of 1 to 8. */
 export function orient(image: RgbImage, orientation: number): RgbImage {
   if (orientation === 1) return image;
   const { width: from, height: rows, data } = image;

@@ -1,5 +1,4 @@
-/** Pictures processed off the main thread: decoded on libuv's threads, resized and normalised in worker threads. */
-
+/** Images processed off the main thread: decoded on libuv's threads, resized and normalised in worker threads. */
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { onAbort } from '../async/on-abort.js';
@@ -27,19 +26,16 @@ interface Job {
   readonly input: ImageInput;
   readonly name: string;
   image?: RgbImage;
-  /** Gives its memory back. */
   release?: () => void;
-  /** Ends its waiting for memory. */
   readonly stop: AbortController;
-  /** Answered, or given up: nobody waits for it any more. */
   settled: boolean;
   readonly resolve: (result: ProcessedImage) => void;
   readonly reject: (error: unknown) => void;
 }
 
 /**
- * An `ImageProcessor` on several threads, with the same results. Workers start with the first pictures, an idle pool
- * does not keep the process alive, and at most two pictures a worker are held decoded, and of large ones fewer: what
+ * An `ImageProcessor` on several threads, with the same results. Workers start with the first images, an idle pool
+ * does not keep the process alive, and at most two images a worker are held decoded, and of large ones fewer: what
  * all pools of the process hold decoded is bounded. The others wait as they were given, in order.
  *
  * ```ts
@@ -52,9 +48,7 @@ export class ImagePool {
   readonly processor: ImageProcessor;
   /** Worker threads at most. */
   readonly workers: number;
-  /** Not yet begun, in the order of arrival. */
   #waiting: Job[] = [];
-  /** Decoded, waiting for a worker. */
   #decoded: Job[] = [];
   /** Begun and not yet out of the pool: their pixels may be in memory. */
   readonly #begun = new Set<Job>();
@@ -71,9 +65,9 @@ export class ImagePool {
   }
 
   /**
-   * As `ImageProcessor.process`. Aborting rejects at once with the signal's reason; a picture that is already with a
+   * As `ImageProcessor.process`. Aborting rejects at once with the signal's reason; an image that is already with a
    * worker is finished there and dropped.
-   * @throws ImageError naming the picture, DataError if the pool is closed
+   * @throws ImageError naming the image, DataError if the pool is closed
    */
   process(input: ImageInput, options: { readonly signal?: AbortSignal } = {}): Promise<ProcessedImage> {
     try {
@@ -185,11 +179,11 @@ export class ImagePool {
 }
 
 function closedError(): DataError {
-  return new DataError('the image pool is closed', { hint: 'Await the pictures before the pool is closed.' });
+  return new DataError('the image pool is closed', { hint: 'Await the images before the pool is closed.' });
 }
 
 function workerError(job: Job, cause: unknown): ImageError {
-  return new ImageError(`${oneLine(job.name)}: processing the picture failed: ${reasonOf(cause)}`, {
+  return new ImageError(`${oneLine(job.name)}: processing the image failed: ${reasonOf(cause)}`, {
     details: { path: job.name },
     cause,
   });

@@ -1,5 +1,5 @@
 /**
- * The Pixtral image processor: a picture of any size to normalised float32 pixels whose sides are whole
+ * The Pixtral image processor: an image of any size to normalised float32 pixels whose sides are whole
  * token cells. Bit-equal to transformers' `PixtralImageProcessor` (torchvision, on the CPU) for equal input pixels.
  */
 import { z } from 'zod';
@@ -12,7 +12,7 @@ import { imageName } from './decode-image.js';
 import { type PixelSettings, type ProcessedImage, processPixels, resizedSize } from './process-pixels.js';
 import type { ImageInput } from './types.js';
 
-/** A picture is enlarged to whole cells of patch × merge pixels: these bound what the smallest one becomes. */
+/** An image is enlarged to whole cells of patch × merge pixels: these bound what the smallest one becomes. */
 const MAX_PATCH = 128;
 const MAX_MERGE = 16;
 const MAX_EDGE = 65_536;
@@ -75,10 +75,10 @@ const imageFieldsSchema = z.object({
     .transform((size) => (typeof size === 'number' ? size : size.height))
     .nullish(),
   resample: only(3, 'only 3 (bicubic) is implemented'),
-  do_resize: only(true, 'the vision tower needs resized pictures'),
+  do_resize: only(true, 'the vision tower needs resized images'),
   do_rescale: only(true, 'only rescaling together with normalising is implemented'),
   do_normalize: only(true, 'only rescaling together with normalising is implemented'),
-  do_convert_rgb: only(true, 'pictures are always converted to RGB'),
+  do_convert_rgb: only(true, 'images are always converted to RGB'),
   do_center_crop: only(false, 'cropping is not implemented'),
   data_format: only('channels_first', 'the vision tower takes channels first'),
   rescale_factor: z.number().positive().nullish(),
@@ -105,17 +105,17 @@ export interface FromConfigOptions {
   readonly spatialMergeSize?: number;
 }
 
-/** Token cells of a picture. */
+/** Token cells of an image. */
 export interface ImageGrid {
   /** Cells from top to bottom. */
   readonly rows: number;
   /** Cells from left to right. */
   readonly cols: number;
-  /** Tokens that stand for the picture in the text: a cell each and one break or end token a row. */
+  /** Tokens that stand for the image in the text: a cell each and one break or end token a row. */
   readonly tokens: number;
 }
 
-/** Turns pictures into what the vision tower takes. Holds no state but its settings. */
+/** Turns images into what the vision tower takes. Holds no state but its settings. */
 export class ImageProcessor {
   /** In pixels. A longer side is shrunk to it, then rounded up to whole cells; nothing is enlarged to it. */
   readonly longestEdge: number;
@@ -179,7 +179,7 @@ export class ImageProcessor {
     });
   }
 
-  /** The numbers alone, as a worker thread takes them. */
+  /** The settings as plain data, as a worker thread takes them. */
   get settings(): PixelSettings {
     const { longestEdge, imageMean, imageStd, rescaleFactor } = this;
     return { longestEdge, cellSize: this.patchSize * this.spatialMergeSize, imageMean, imageStd, rescaleFactor };
@@ -187,12 +187,12 @@ export class ImageProcessor {
 
   /**
    * Size in pixels after resizing: multiples of patch size × merge size, at most `longestEdge` rounded up.
-   * @throws ImageError for a picture so narrow that shrinking leaves nothing of it; `name` is for the message
+   * @throws ImageError for an image so narrow that shrinking leaves nothing of it; `name` is for the message
    */
   resizedSize(
     width: number,
     height: number,
-    name = 'picture',
+    name = 'image',
   ): {
     /** Pixels. */
     width: number;
@@ -210,15 +210,15 @@ export class ImageProcessor {
     const size = resizedSize(width, height, this.settings);
     if (size.width === 0 || size.height === 0) {
       throw new ImageError(
-        `${name}: ${width} × ${height} pixels: shrunk to a longest edge of ${this.longestEdge} the picture has no ` +
+        `${name}: ${width} × ${height} pixels: shrunk to a longest edge of ${this.longestEdge} the image has no ` +
           `${size.width === 0 ? 'width' : 'height'} left`,
-        { hint: 'Crop the picture, or leave it out.', details: { path: name, width, height } },
+        { hint: 'Crop the image, or leave it out.', details: { path: name, width, height } },
       );
     }
     return size;
   }
 
-  /** Rows and columns of token cells of a picture of that size, without decoding it. */
+  /** Rows and columns of token cells of an image of that size, without decoding it. */
   gridOf(width: number, height: number): ImageGrid {
     const size = this.resizedSize(width, height);
     const cell = this.patchSize * this.spatialMergeSize;
@@ -228,8 +228,8 @@ export class ImageProcessor {
   }
 
   /**
-   * Decodes, resizes and normalises one picture on this thread; `ImagePool` does the same on others.
-   * @throws ImageError naming the picture
+   * Decodes, resizes and normalises one image on this thread; `ImagePool` does the same on others.
+   * @throws ImageError naming the image
    */
   async process(input: ImageInput, options: { readonly signal?: AbortSignal } = {}): Promise<ProcessedImage> {
     checkNames(options, { signal: false }, 'ImageProcessor.process');

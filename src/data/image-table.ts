@@ -3,22 +3,21 @@ import { basename, dirname } from 'node:path';
 import { DataError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import { showValue } from '../messages/show-value.js';
-import { firstKey, listOf, MISSING, wholeNumber } from './class-cells.js';
+import { firstKey, listOf, MISSING, nameMap, wholeNumber } from './class-cells.js';
 import type { Table, TableRow } from './csv.js';
 import { FileIndex } from './file-index.js';
-import type { PlacedPicture, Placement } from './folder-evidence.js';
+import type { PlacedImage, Placement } from './folder-evidence.js';
 import {
+  imagesBelow,
   listNames,
   othersBelow,
-  picturesBelow,
   type SplitName,
   splitInName,
   splitOfCell,
-  splitsAmong,
+  splitsOf,
 } from './folder-evidence.js';
-import type { FolderNode, PictureFile } from './folder-tree.js';
+import type { FolderNode, FoundFile } from './folder-tree.js';
 import type { ImageReadOptions, ImageTableOptions } from './image-folder-options.js';
-import { nameMap } from './number-names.js';
 import {
   columnNamed,
   doubtfulSplit,
@@ -29,7 +28,6 @@ import {
   splitColumnOf,
 } from './table-columns.js';
 
-/** What the user says about a table. */
 interface TableReading extends Omit<ImageTableOptions, keyof ImageReadOptions | 'imageDir'> {
   readonly splits?: ImageReadOptions['splits'];
   /** Whether the user gives names to the classes. */
@@ -42,10 +40,10 @@ export async function placeByTables(
   paths: readonly string[],
   options: TableReading,
 ): Promise<Placement> {
-  const files = new FileIndex(tree.path, picturesBelow(tree));
+  const files = new FileIndex(tree.path, imagesBelow(tree));
   const others = new FileIndex(tree.path, othersBelow(tree));
   const warnings: string[] = [];
-  const placed = new Map<PictureFile, PlacedPicture & { row: string }>();
+  const placed = new Map<FoundFile, PlacedImage & { row: string }>();
   const folderSplits = splitsByFile(tree, options);
   for (const path of paths) {
     const { table, isHeaderless } = await readTableOf(files, path, options);
@@ -99,42 +97,34 @@ interface Surroundings {
   /** Files that are no images. */
   readonly others: FileIndex;
   readonly options: TableReading;
-  readonly folderSplits: ReadonlyMap<PictureFile, SplitName>;
+  readonly folderSplits: ReadonlyMap<FoundFile, SplitName>;
   readonly isOneOfSeveral: boolean;
 }
 
 class TableReader {
   readonly #table: Table;
-  readonly #files: FileIndex;
-  readonly #others: FileIndex;
-  readonly #options: TableReading;
-  readonly #folderSplits: ReadonlyMap<PictureFile, SplitName>;
-  readonly #isOneOfSeveral: boolean;
+  readonly #around: Surroundings;
   readonly #name: string;
 
   constructor(table: Table, around: Surroundings) {
     this.#table = table;
-    this.#files = around.files;
-    this.#others = around.others;
-    this.#options = around.options;
-    this.#folderSplits = around.folderSplits;
-    this.#isOneOfSeveral = around.isOneOfSeveral;
+    this.#around = around;
     this.#name = oneLine(basename(table.path));
   }
 
-  read(warnings: string[]): (PlacedPicture & { row: string })[] {
+  read(warnings: string[]): (PlacedImage & { row: string })[] {
     const fileColumn = this.#fileColumn();
-    const { splitColumn: wanted } = this.#options;
+    const { splitColumn: wanted } = this.#around.options;
     const splitColumn =
       wanted === undefined ? splitColumnOf(this.#table) : columnNamed(this.#table, wanted, 'splitColumn');
-    const labelOf = this.#options.labelOf ?? this.#labelReader(fileColumn, splitColumn);
+    const labelOf = this.#around.options.labelOf ?? this.#labelReader(fileColumn, splitColumn);
     const split =
       splitInName(basename(this.#table.path)) ??
-      (this.#isOneOfSeveral ? splitInName(basename(dirname(this.#table.path))) : undefined);
+      (this.#around.isOneOfSeveral ? splitInName(basename(dirname(this.#table.path))) : undefined);
     const missing: string[] = [];
     const foreign: string[] = [];
     const unlabelled: string[] = [];
-    const seen = new Map<PictureFile, string>();
+    const seen = new Map<FoundFile, string>();
     let repeated = 0;
     const placed = this.#table.rows.flatMap((row, i) => {
       const cell = row[fileColumn]!;
@@ -151,7 +141,7 @@ class TableReader {
       }
       const file = this.#fileOf(cell, split);
       if (!file) {
-        const [other] = this.#others.find(cell, this.#table.path);
+        const [other] = this.#around.others.find(cell, this.#table.path);
         if (other) foreign.push(basename(other.path));
         else missing.push(cell);
         return [];
@@ -159,9 +149,9 @@ class TableReader {
       if (seen.get(file) === label) repeated++;
       seen.set(file, label);
       const own = this.#splitOf(row, splitColumn, i);
-      const ofTable = this.#isOneOfSeveral
-        ? (split ?? this.#folderSplits.get(file))
-        : (this.#folderSplits.get(file) ?? split);
+      const ofTable = this.#around.isOneOfSeveral
+        ? (split ?? this.#around.folderSplits.get(file))
+        : (this.#around.folderSplits.get(file) ?? split);
       return [{ file, className: label, split: own ?? ofTable ?? 'train', row: `row ${i + 1} of ${this.#name}` }];
     });
     if (placed.length === 0) {
@@ -172,28 +162,28 @@ class TableReader {
           : foreign.length > 0
             ? `none of ${foreign.length} files can be read as an image, e.g. ${JSON.stringify(example)}`
             : 'no row has a label',
-        `Images lie e.g. at ${JSON.stringify(this.#files.files[0]?.key)}. Give \`imageDir\`, the folder of the images, or \`fileColumn\`.`,
+        `Images lie e.g. at ${JSON.stringify(this.#around.files.files[0]?.key)}. Give \`imageDir\`, the folder of the images, or \`fileColumn\`.`,
       );
     }
-    const tell = (count: number, what: string, examples: readonly string[]) => {
+    const report = (count: number, what: string, examples: readonly string[]) => {
       if (count > 0)
         warnings.push(
           `${this.#name}: ${count} ${what}${examples.length > 0 ? `, e.g. ${listNames(examples.slice(0, 3))}` : ''}`,
         );
     };
-    tell(
+    report(
       missing.length,
       `of ${this.#table.rows.length} rows name files that are not there; they are left out`,
       missing,
     );
-    tell(
+    report(
       foreign.length,
       `of ${this.#table.rows.length} rows name files that are no readable images; they are left out`,
       foreign,
     );
-    tell(unlabelled.length, `of ${this.#table.rows.length} rows have no label; they are left out`, unlabelled);
-    tell(repeated, 'rows repeat an earlier one', []);
-    const doubt = this.#options.splitOf || splitColumn !== undefined ? undefined : doubtfulSplit(this.#table);
+    report(unlabelled.length, `of ${this.#table.rows.length} rows have no label; they are left out`, unlabelled);
+    report(repeated, 'rows repeat an earlier one', []);
+    const doubt = this.#around.options.splitOf || splitColumn !== undefined ? undefined : doubtfulSplit(this.#table);
     if (doubt) {
       const { column, values } = doubt;
       const all = values.map((value) => `${JSON.stringify(value)}: '…'`);
@@ -210,20 +200,20 @@ class TableReader {
   }
 
   #fileColumn(): string {
-    const { fileColumn } = this.#options;
+    const { fileColumn } = this.#around.options;
     if (fileColumn !== undefined) return columnNamed(this.#table, fileColumn, 'fileColumn');
-    const found = fileColumnOf(this.#table, this.#files);
+    const found = fileColumnOf(this.#table, this.#around.files);
     if (found !== undefined) return found;
     const [first] = this.#table.rows;
     throw this.#error(
       `no column names images of this folder; columns: ${listNames(this.#table.columns, 12)}, first row ${showValue(first)}`,
-      `Give \`fileColumn\`, and \`imageDir\` if the images lie elsewhere. Images here: ${JSON.stringify(this.#files.files[0]?.key)}.`,
+      `Give \`fileColumn\`, and \`imageDir\` if the images lie elsewhere. Images here: ${JSON.stringify(this.#around.files.files[0]?.key)}.`,
     );
   }
 
   /** @throws DataError for more labels than one in a row, and for what is no class */
   #labelReader(fileColumn: string, splitColumn: string | undefined): (row: TableRow) => string | undefined {
-    const { labelColumn } = this.#options;
+    const { labelColumn } = this.#around.options;
     const labels =
       typeof labelColumn === 'object'
         ? { oneHot: labelColumn.map((name) => columnNamed(this.#table, name, 'labelColumn')) }
@@ -314,10 +304,10 @@ class TableReader {
     );
   }
 
-  #fileOf(cell: string, split: SplitName | undefined): PictureFile | undefined {
-    const found = this.#files.find(cell, this.#table.path);
+  #fileOf(cell: string, split: SplitName | undefined): FoundFile | undefined {
+    const found = this.#around.files.find(cell, this.#table.path);
     if (found.length < 2) return found[0];
-    const ofSplit = split === undefined ? [] : found.filter((file) => this.#folderSplits.get(file) === split);
+    const ofSplit = split === undefined ? [] : found.filter((file) => this.#around.folderSplits.get(file) === split);
     if (ofSplit.length === 1) return ofSplit[0];
     throw this.#error(
       `${JSON.stringify(cell)} may be ${found
@@ -329,7 +319,7 @@ class TableReader {
   }
 
   #splitOf(row: TableRow, column: string | undefined, index: number): SplitName | undefined {
-    const { splitOf, splits } = this.#options;
+    const { splitOf, splits } = this.#around.options;
     if (splitOf) return splitOf(row);
     const cell = column === undefined ? '' : row[column]!;
     if (cell === '') return undefined;
@@ -350,22 +340,19 @@ class TableReader {
   }
 }
 
-/** The split that the folders above an image tell of. */
-function splitsByFile(root: FolderNode, { splits }: TableReading): Map<PictureFile, SplitName> {
-  const found = new Map<PictureFile, SplitName>();
+/** The split of the folders above each image. */
+function splitsByFile(root: FolderNode, { splits }: TableReading): Map<FoundFile, SplitName> {
+  const found = new Map<FoundFile, SplitName>();
   const walk = (folder: FolderNode, split: SplitName | undefined): void => {
-    if (split) for (const file of folder.pictures) found.set(file, split);
-    const names = splitsAmong(
-      folder.folders.map(({ name }) => name),
-      splits,
-    );
-    for (const inner of folder.folders) walk(inner, split ?? names.get(inner.name));
+    if (split) for (const file of folder.images) found.set(file, split);
+    const own = splitsOf(folder.folders, { splits });
+    for (const inner of folder.folders) walk(inner, split ?? own.get(inner));
   };
   walk(root, undefined);
   return found;
 }
 
-function warnUnnamed(files: FileIndex, placed: ReadonlyMap<PictureFile, unknown>, warnings: string[]): void {
+function warnUnnamed(files: FileIndex, placed: ReadonlyMap<FoundFile, unknown>, warnings: string[]): void {
   const byFolder = new Map<string, number>();
   for (const file of files.files) {
     if (placed.has(file)) continue;

@@ -1,58 +1,35 @@
 /** Keys of samples, messages and parts: one that nothing reads is a mistake, reported with the nearest name. */
-
 import { nearestName } from '../config.js';
 import { oneLine } from '../messages/one-line.js';
 import { showValue } from '../messages/show-value.js';
 
-/** What others call what has a name here. In lower case without underscores and hyphens. */
-const OTHER_NAMES: Readonly<Record<string, string>> = {
-  image: 'images',
-  img: 'images',
-  imgs: 'images',
-  picture: 'images',
-  pictures: 'images',
-  photo: 'images',
-  imagepath: 'images',
-  imagepaths: 'images',
-  imagefile: 'images',
-  imageurl: 'images',
-  imageurls: 'images',
-  filename: 'images',
-  conversation: 'messages',
-  conversations: 'messages',
-  dialog: 'messages',
-  dialogue: 'messages',
-  chat: 'messages',
-  turns: 'messages',
-  query: 'prompt',
-  question: 'prompt',
-  response: 'completion',
-  answer: 'completion',
-  functions: 'tools',
-  functioncall: 'tool_calls',
-  toolcall: 'tool_calls',
-  toolcalls: 'tool_calls',
-  toolid: 'tool_call_id',
-  callid: 'tool_call_id',
-  reasoning: 'reasoning_content',
-  from: 'role',
-  speaker: 'role',
-  author: 'role',
-  value: 'content',
-  body: 'content',
-  loss: 'train',
-  learn: 'train',
-  mask: 'train',
-};
+/** By each word of the lists the key of its list. */
+export function aliases<K extends string>(lists: Readonly<Record<K, string>>): ReadonlyMap<string, K> {
+  const entries = Object.entries(lists) as [K, string][];
+  return new Map(entries.flatMap(([key, words]) => words.split(' ').map((word): [string, K] => [word, key])));
+}
 
-/** The known name that was probably meant, or undefined. */
+/** What others call what has a name here. In lower case without underscores and hyphens. */
+const OTHER_NAMES = aliases({
+  images: 'image img imgs picture pictures photo imagepath imagepaths imagefile imageurl imageurls filename',
+  messages: 'conversation conversations dialog dialogue chat turns',
+  prompt: 'query question',
+  completion: 'response answer',
+  tools: 'functions',
+  tool_calls: 'functioncall toolcall toolcalls',
+  tool_call_id: 'toolid callid',
+  reasoning_content: 'reasoning',
+  role: 'from speaker author',
+  content: 'value body',
+  train: 'loss learn mask',
+});
+
 export function meantKey(key: string, known: readonly string[]): string | undefined {
   const plain = key.toLowerCase().replaceAll(/[_-]/g, '');
-  const other = Object.hasOwn(OTHER_NAMES, plain) ? OTHER_NAMES[plain]! : undefined;
+  const other = OTHER_NAMES.get(plain);
   return other !== undefined && known.includes(other) ? other : nearestName(key, known);
 }
 
-/** `unknown key \`imgs\`; did you mean \`images\`?` */
 export function unknownKey(key: string, known: readonly string[]): string {
   const near = meantKey(key, known);
   const shown = showValue(key).slice(1, -1);
@@ -67,7 +44,6 @@ export function findUnknownKey(value: object, known: readonly string[]): string 
   return undefined;
 }
 
-/** What a value is, where an object was expected. */
 export function describeKind(value: unknown): string {
   if (value instanceof Promise) return 'a promise: await it';
   if (value === undefined || value === null || typeof value !== 'object') return showValue(value);
@@ -76,7 +52,6 @@ export function describeKind(value: unknown): string {
     : `an object with ${Object.keys(value).map(oneLine).join(', ') || 'no keys'}`;
 }
 
-/** Whether a value is an object with keys, and no list. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -56,7 +56,6 @@ export function unusedMarks(text: string): Marks {
   return { open, middle, close, leak };
 }
 
-/** Marks strings and lists them, each with the text between its marks. */
 export function marker({ open, middle, close }: Marks, { keepEnds, tools }: Marking, leaves: Leaf[]): Put {
   return (leaf) => {
     const { kind, text } = leaf;

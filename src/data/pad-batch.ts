@@ -1,4 +1,4 @@
-/** From samples of different lengths and pictures of different sizes to the dense arrays of a batch. */
+/** From samples of different lengths and images of different sizes to the dense arrays of a batch. */
 import type { ProcessedImage } from './process-pixels.js';
 import { IGNORE_INDEX, type NdArray, type SkippedSample, type VlmBatch } from './types.js';
 
@@ -6,7 +6,7 @@ import { IGNORE_INDEX, type NdArray, type SkippedSample, type VlmBatch } from '.
 export interface EncodedSample {
   /** As in `SkippedSample`. */
   readonly id: string;
-  /** [T], pictures expanded to their rows of image tokens. */
+  /** [T], images expanded to their rows of image tokens. */
   readonly inputIds: readonly number[];
   /** [T], -100 where nothing is learned; absent in a prompt. */
   readonly labels?: readonly number[];
@@ -17,11 +17,11 @@ export interface EncodedSample {
 /** On which side of a shorter sample the padding goes. */
 export type PaddingSide = 'left' | 'right';
 
-/** Pictures of batches whose padded pixels nobody has asked for. */
+/** Images of batches whose padded pixels nobody has asked for. */
 const unpadded = new WeakMap<VlmBatch, readonly ProcessedImage[]>();
 
 /**
- * The pictures of a batch before padding, which saves who can use them a copy that is larger than all else in a batch.
+ * The images of a batch before padding, which saves who can use them a copy that is larger than all else in a batch.
  * Undefined once `pixelValues` was read, as they may have been changed there, and for batches from elsewhere.
  */
 export function unpaddedImages(batch: VlmBatch): readonly ProcessedImage[] | undefined {
@@ -68,8 +68,8 @@ function withImages(batch: VlmBatch, images: readonly ProcessedImage[]): VlmBatc
     imageSizes: { value: { data: sizes, shape: [images.length, 2] }, enumerable: true },
     pixelValues: {
       get: () => {
-        const waiting = unpadded.get(batch);
-        if (waiting) pixelValues = padImages(waiting);
+        const images = unpadded.get(batch);
+        if (images) pixelValues = padImages(images);
         unpadded.delete(batch);
         return pixelValues;
       },
@@ -78,7 +78,7 @@ function withImages(batch: VlmBatch, images: readonly ProcessedImage[]): VlmBatc
   });
 }
 
-/** Zeros go on after normalisation, at the right and the bottom; `imageSizes` tells how much is picture. */
+/** Zeros go on after normalisation, at the right and the bottom; `imageSizes` has the sizes before. */
 function padImages(images: readonly ProcessedImage[]): NdArray<Float32Array> {
   const N = images.length;
   const H = Math.max(...images.map((image) => image.height));

@@ -5,7 +5,7 @@
 import { resampleBicubic } from './resample.js';
 import type { RgbImage } from './types.js';
 
-/** The numbers that decide what a picture becomes. */
+/** Settings that decide what an image becomes. */
 export interface PixelSettings {
   /** Neither side of the result is longer than this, rounded up to whole cells. */
   readonly longestEdge: number;
@@ -19,7 +19,7 @@ export interface PixelSettings {
   readonly rescaleFactor: number;
 }
 
-/** A picture as the vision tower takes it. */
+/** An image as the vision tower takes it. */
 export interface ProcessedImage {
   /** [3, height, width], normalised. */
   readonly pixelValues: Float32Array;
@@ -30,8 +30,8 @@ export interface ProcessedImage {
 }
 
 /**
- * The size that a picture is resized to: shrunk with floor until neither side exceeds `longestEdge`, then each side
- * rounded up to whole cells. So the aspect ratio changes a little, and a picture is enlarged by less than a cell.
+ * The size that an image is resized to: shrunk with floor until neither side exceeds `longestEdge`, then each side
+ * rounded up to whole cells. So the aspect ratio changes a little, and an image is enlarged by less than a cell.
  * After transformers' `get_resize_output_image_size`. A side that shrinks to nothing comes out as 0.
  */
 export function resizedSize(
@@ -61,7 +61,6 @@ function normalisationTable({ imageMean, imageStd, rescaleFactor }: PixelSetting
   return table;
 }
 
-/** Resizes and normalises one picture. */
 export function processPixels(image: RgbImage, settings: PixelSettings): ProcessedImage {
   const target = resizedSize(image.width, image.height, settings);
   const { width, height, data } = resampleBicubic(image, target.width, target.height);

@@ -1,5 +1,4 @@
 /** From a folder, or from a table beside images, to the splits of an `ImageFolder`. */
-
 import { stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { z } from 'zod';
@@ -17,11 +16,11 @@ import {
   ignoreFilter,
   listNames,
   othersBelow,
-  type PlacedPicture,
+  type PlacedImage,
   type Placement,
   type SplitName,
 } from './folder-evidence.js';
-import { emptySplitFolders, placePictures } from './folder-layout.js';
+import { emptySplitFolders, placeFolderImages } from './folder-layout.js';
 import { type FolderNode, forEachConcurrently, readFolderTree } from './folder-tree.js';
 import type {
   ImageFolderContent,
@@ -38,7 +37,6 @@ import { checkTables, findTables, metadataOf, offerTable, type TableEvidence, ta
 
 const splitName = z.enum(['train', 'test', 'validation']);
 
-/** What folders and tables have in common. */
 const reading = {
   onBadImage: z.enum(['error', 'skip']).default('error'),
   verify: z.boolean().optional(),
@@ -81,7 +79,6 @@ const imageTableSchema = z.strictObject({
 
 type Reading = z.output<typeof imageFolderSchema> | z.output<typeof imageTableSchema>;
 
-/** Everything of an `ImageFolder`; see there. */
 export async function readImageFolder(dir: string, options: ImageFolderOptions = {}): Promise<ImageFolderContent> {
   requirePath(dir, 'ImageFolder.load');
   const parsed = parseOptions(imageFolderSchema, options, 'ImageFolder');
@@ -129,7 +126,6 @@ function commonDir(paths: readonly string[]): string {
   return dir;
 }
 
-/** The tree without what is ignored. */
 async function readTree(dir: string, options: Reading, warnings: string[]): Promise<FolderNode> {
   const root = resolve(dir);
   const tree = await readFolderTree(root);
@@ -139,7 +135,7 @@ async function readTree(dir: string, options: Reading, warnings: string[]): Prom
   }
   if (tree.total > 0) return tree;
   const endings = endingsOf(tree);
-  throw new DataError(`${oneLine(root)}: no pictures in this folder or below${endings ? `, but ${endings}` : ''}`, {
+  throw new DataError(`${oneLine(root)}: no images in this folder or below${endings ? `, but ${endings}` : ''}`, {
     hint: /DICOM/.test(endings)
       ? 'Convert them to PNG with a chosen window, the same for all files.'
       : /\.(arrow|parquet|tfrecords?|npz|npy|h5|pkl|zip|tar|gz|rar)\b/.test(endings)
@@ -149,7 +145,6 @@ async function readTree(dir: string, options: Reading, warnings: string[]): Prom
   });
 }
 
-/** Counts of files by ending, the most frequent first. */
 function endingsOf(tree: FolderNode): string {
   const counts = new Map<string, number>();
   for (const { path, isDicom } of othersBelow(tree)) {
@@ -166,14 +161,14 @@ function endingsOf(tree: FolderNode): string {
 function prune(folder: FolderNode, fits: (name: string, key: string) => boolean, key: string): number {
   const below = (name: string) => (key ? `${key}/${name}` : name);
   const isKept = ({ path }: { path: string }) => !fits(basename(path), below(basename(path)));
-  const before = folder.pictures.length + folder.others.length + folder.folders.length;
-  folder.pictures = folder.pictures.filter(isKept);
+  const before = folder.images.length + folder.others.length + folder.folders.length;
+  folder.images = folder.images.filter(isKept);
   folder.others = folder.others.filter(isKept);
   const kept = folder.folders.filter(isKept);
   folder.folders.splice(0, folder.folders.length, ...kept);
-  let taken = before - folder.pictures.length - folder.others.length - kept.length;
+  let taken = before - folder.images.length - folder.others.length - kept.length;
   for (const inner of kept) taken += prune(inner, fits, below(inner.name));
-  folder.total = folder.pictures.length + kept.reduce((sum, { total }) => sum + total, 0);
+  folder.total = folder.images.length + kept.reduce((sum, { total }) => sum + total, 0);
   return taken;
 }
 
@@ -184,7 +179,7 @@ function placeByFolders(
 ): Placement {
   let placement: Placement;
   try {
-    placement = placePictures(tree, options);
+    placement = placeFolderImages(tree, options);
   } catch (error) {
     throw error instanceof DataError ? offerTable(error, tree, tables) : error;
   }
@@ -201,7 +196,7 @@ function warnOfFolders(
 ): void {
   let names: string[] = [];
   try {
-    const placement = placePictures(tree, options);
+    const placement = placeFolderImages(tree, options);
     names = [...new Set(placement.placed.map(({ className }) => className))];
     checkTables(tree, placement, tables);
   } catch {
@@ -229,8 +224,8 @@ async function finish(
     bitDepth: options.bitDepth,
     onBrightestSample: (name, brightest) => depths.note(name, brightest),
   };
-  const bad = await depths.during(() => findBadPictures(placed, options, limits));
-  if (bad.length > 0 && options.onBadImage === 'error') throw badPicturesError(bad, root);
+  const bad = await depths.during(() => findBadImages(placed, options, limits));
+  if (bad.length > 0 && options.onBadImage === 'error') throw badImagesError(bad, root);
   const badPaths = new Set(bad.map(({ path }) => path));
   warnAboutFiles(tree, placement, tables, warnings);
   const good = placed.filter(({ file }) => !badPaths.has(file.path));
@@ -245,8 +240,8 @@ async function finish(
   const classLabel = new ClassLabel(names);
   const splits = new Map<SplitName, LabelledDataset<ImageSample>>();
   for (const name of ['train', 'test', 'validation'] as const) {
-    const ofSplit = placed.filter((picture) => picture.split === name);
-    const goodOnes = good.filter((picture) => picture.split === name);
+    const ofSplit = placed.filter((image) => image.split === name);
+    const goodOnes = good.filter((image) => image.split === name);
     const empty = placement.classFolders.length > 0 ? emptySplitFolders(tree, name, options) : [];
     if (goodOnes.length > 0)
       splits.set(name, datasetOf(goodOnes, classLabel, { ...limits, onBadImage: options.onBadImage }));
@@ -267,12 +262,12 @@ async function finish(
 }
 
 function datasetOf(
-  pictures: readonly PlacedPicture[],
+  images: readonly PlacedImage[],
   classLabel: ClassLabel,
   options: ImageFileOptions,
 ): LabelledDataset<ImageSample> {
-  const sorted = pictures
-    .map((picture) => ({ ...picture, label: classLabel.str2int(picture.className) }))
+  const sorted = images
+    .map((image) => ({ ...image, label: classLabel.str2int(image.className) }))
     .sort((a, b) => a.label - b.label || byCodeUnit(a.file.key, b.file.key));
   const labels = sorted.map(({ label }) => label);
   return new LabelledDataset<ImageSample>(classLabel, labels, (index) => {
@@ -282,15 +277,14 @@ function datasetOf(
   });
 }
 
-/** In order of path. */
-async function findBadPictures(
-  pictures: readonly PlacedPicture[],
+async function findBadImages(
+  images: readonly PlacedImage[],
   options: Reading,
   limits: DecodeOptions,
 ): Promise<SkippedImage[]> {
   const bad: SkippedImage[] = [];
   const whole: string[] = [];
-  for (const { file } of pictures) {
+  for (const { file } of images) {
     if (file.fault === undefined) whole.push(file.path);
     else bad.push({ path: file.path, reason: file.fault });
   }
@@ -308,11 +302,11 @@ async function findBadPictures(
   return bad.sort((a, b) => byCodeUnit(a.path, b.path));
 }
 
-function badPicturesError(bad: readonly SkippedImage[], root: string): ImageError {
+function badImagesError(bad: readonly SkippedImage[], root: string): ImageError {
   const shown = bad.slice(0, 10).map(({ path, reason }) => `\n  - ${oneLine(path)}: ${reason}`);
   const more = bad.length > shown.length ? `\n  and ${bad.length - shown.length} more` : '';
   return new ImageError(
-    `${oneLine(root)}: ${bad.length === 1 ? 'a file is' : `${bad.length} files are`} no readable picture${shown.join('')}${more}`,
+    `${oneLine(root)}: ${bad.length === 1 ? 'a file is' : `${bad.length} files are`} no readable image${shown.join('')}${more}`,
     {
       hint: "Repair or remove them, or load with `onBadImage: 'skip'` to leave them out.",
       details: { path: bad[0]!.path, files: bad },
@@ -331,7 +325,7 @@ function emptySplitError(
     ? `all ${skipped.length} of its images were skipped, ${oneLine(first.path)} because ${first.reason}`
     : `no image in ${folders.map(oneLine).join(', ')}`;
   return new DataError(`${oneLine(root)}: the ${name} split is empty: ${why}`, {
-    hint: `Put pictures there, or remove the ${name} folders if there is no such split.`,
+    hint: `Put images there, or remove the ${name} folders if there is no such split.`,
     details: { path: root, split: name },
   });
 }

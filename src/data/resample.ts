@@ -106,7 +106,6 @@ function horizontalPass(input: Uint8Array, height: number, inputWidth: number, o
   return bytes;
 }
 
-/** Any number of taps. */
 function anyTapRows(
   input: Uint8Array,
   output: Uint8ClampedArray,
@@ -228,7 +227,7 @@ function verticalPass(input: Uint8Array, inputHeight: number, outputHeight: numb
 }
 
 /**
- * Resamples a picture to `width` × `height` pixels. An axis whose size does not change is left alone; if neither
+ * Resamples an image to `width` × `height` pixels. An axis whose size does not change is left alone; if neither
  * changes, the input itself is returned.
  */
 export function resampleBicubic(image: RgbImage, width: number, height: number): RgbImage {

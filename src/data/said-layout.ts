@@ -2,13 +2,20 @@
 import { DataError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import { showValue } from '../messages/show-value.js';
-import { layoutError, type MaskCount, maskWarnings, refuseLoosePictures, withoutMasks } from './folder-doubts.js';
+import {
+  depthOf,
+  layoutError,
+  type MaskCount,
+  maskWarnings,
+  refuseLooseImages,
+  withoutMasks,
+} from './folder-doubts.js';
 import {
   filled,
+  imagesBelow,
   type LayoutOptions,
-  type PlacedPicture,
+  type PlacedImage,
   type Placement,
-  picturesBelow,
   type SplitName,
   splitsOf,
 } from './folder-evidence.js';
@@ -20,11 +27,11 @@ export function placeByCallback(
   classOf: (path: string) => string | undefined,
   options: LayoutOptions,
 ): Placement {
-  const placed: PlacedPicture[] = [];
+  const placed: PlacedImage[] = [];
   let without = 0;
   const walk = (folder: FolderNode, split: SplitName | undefined): void => {
     const splits = splitsOf(filled(folder), options);
-    for (const file of folder.pictures) {
+    for (const file of folder.images) {
       const className = classOf(file.key);
       if (className === undefined) without++;
       else if (typeof className === 'string' && className !== '') {
@@ -40,7 +47,7 @@ export function placeByCallback(
   };
   walk(root, undefined);
   if (placed.length === 0) {
-    const [first] = picturesBelow(root);
+    const [first] = imagesBelow(root);
     throw new DataError(`${oneLine(root.path)}: \`classOf\` gave no class for any of ${without} images`, {
       hint: `It is called with paths below the folder, such as ${JSON.stringify(first?.key)}.`,
       details: { path: root.path },
@@ -52,7 +59,7 @@ export function placeByCallback(
 
 /** @param pattern `class`, `split` or `*` for each level of folders. @throws DataError where the folders are others */
 export function placeByPattern(root: FolderNode, pattern: readonly string[], options: LayoutOptions): Placement {
-  const placed: PlacedPicture[] = [];
+  const placed: PlacedImage[] = [];
   const classFolders: FolderNode[] = [];
   const masks: MaskCount = new Map();
   const descend = (
@@ -65,7 +72,7 @@ export function placeByPattern(root: FolderNode, pattern: readonly string[], opt
       for (const file of withoutMasks(folder, masks)) placed.push({ file, className: className!, split });
       return;
     }
-    refuseLoosePictures(folder);
+    refuseLooseImages(folder);
     const splits = splitsOf(filled(folder), options);
     for (const inner of filled(folder)) {
       if (segment === 'class') classFolders.push(inner);
@@ -91,14 +98,9 @@ function unwrapFor(root: FolderNode, pattern: readonly string[], options: Layout
   let top = root;
   for (;;) {
     const [only, ...others] = filled(top);
-    if (!only || others.length > 0 || top.pictures.length > 0) return top;
+    if (!only || others.length > 0 || top.images.length > 0) return top;
     if (pattern[0] === 'split' && splitsOf([only], options).size > 0) return top;
     if (depthOf(only) < pattern.length) return top;
     top = only;
   }
-}
-
-/** Folders below until images lie in them. */
-function depthOf(folder: FolderNode): number {
-  return Math.max(0, ...filled(folder).map((inner) => 1 + depthOf(inner)));
 }

@@ -15,7 +15,6 @@ export const LOOKS_NARROW = 2 ** 14;
 /** Beside images that use more than the above, only these are. */
 const IS_NARROW = 2 ** 12;
 
-/** One of several images, for a message. */
 interface Seen {
   count: number;
   /** That with the brightest sample. */
@@ -31,7 +30,6 @@ export class DepthWatch {
   readonly #bitDepth: number | undefined;
   readonly #warn: (line: string) => void;
   readonly #said = new Set<string>();
-  /** By what they look like. */
   readonly #seen: Record<'narrow' | 'middle' | 'full' | 'clipped', Seen> = {
     narrow: { count: 0, name: '', brightest: 0 },
     middle: { count: 0, name: '', brightest: 0 },

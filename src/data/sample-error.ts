@@ -1,5 +1,4 @@
 /** Errors about a sample name the sample. */
-
 import { DataError, reasonOf, TuneError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 

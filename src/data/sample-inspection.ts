@@ -1,8 +1,8 @@
 /** What is to be known of a sample before a run, told from its text alone. */
-
 import type { ChatTemplate } from './chat-template.js';
+import { foreignMarkersIn } from './conversations/image-markers.js';
 import { closingIds, type EncodedConversation } from './encode-conversation.js';
-import { foreignMarkersIn } from './foreign-markers.js';
+import { partsOf, textOf } from './sft-messages.js';
 import type { MinistralTokenizer } from './tokenizer.js';
 import type { Message, Tool } from './types.js';
 
@@ -121,10 +121,7 @@ function textsOf(messages: readonly Message[], tools: readonly Tool[] | undefine
     }
   };
   for (const { content, tool_calls } of messages) {
-    if (typeof content === 'string') texts.push(content);
-    else
-      for (const part of content)
-        texts.push(part.type === 'text' ? part.text : part.type === 'thinking' ? part.thinking : '');
+    texts.push(...partsOf(content).flatMap((part) => textOf(part) ?? []));
     walk(tool_calls?.map((call) => call.function));
   }
   walk(tools);

@@ -1,5 +1,4 @@
 /** Small, pure operations on the messages of a training sample. */
-
 import { DataError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import { checkMessage, checkSample } from './check-message.js';
@@ -9,7 +8,7 @@ import type { ContentPart, Message, SftExample } from './types.js';
 export { checkMessage };
 
 /**
- * The messages with a picture in each image part: those beside the messages fill the empty parts in order. If no part
+ * The messages with an image in each image part: those beside the messages fill the empty parts in order. If no part
  * is an image part, they go before the text of the first user message, where TRL puts them. Keys without a value go.
  * @throws DataError if the sample is none, if the numbers differ or there are no messages, TextError if a message is
  *   malformed
@@ -29,17 +28,12 @@ export function attachImages(example: SftExample): Message[] {
   let messages: Message[] = example.messages.map(withoutEmptyKeys);
   messages.forEach(checkMessage);
   const given = example.images ?? [];
-  const hasImageParts = messages.some(
-    ({ content }) => typeof content !== 'string' && content.some((part) => part.type === 'image'),
-  );
+  const hasImageParts = messages.some(({ content }) => partsOf(content).some((part) => part.type === 'image'));
   const firstUser = messages.findIndex((message) => message.role === 'user');
   const question = messages[firstUser];
   if (given.length > 0 && !hasImageParts && question) {
     const { content } = question;
-    const placed: ContentPart[] = [
-      ...given.map(() => ({ type: 'image' }) as const),
-      ...(typeof content === 'string' ? [{ type: 'text', text: content } as const] : content),
-    ];
+    const placed: ContentPart[] = [...given.map(() => ({ type: 'image' }) as const), ...partsOf(content)];
     messages = messages.with(firstUser, { ...question, content: placed });
   }
   let used = 0;
@@ -57,12 +51,21 @@ export function attachImages(example: SftExample): Message[] {
     };
   });
   if (used !== given.length) {
-    throw new DataError(`${given.length} pictures in \`images\` for ${used} image parts without one of their own`, {
+    throw new DataError(`${given.length} images in \`images\` for ${used} image parts without one of their own`, {
       hint: 'give as many `images` as the messages have image parts that hold no `image`',
-      details: { pictures: given.length, imageParts: used },
+      details: { images: given.length, imageParts: used },
     });
   }
   return attached;
+}
+
+/** The content as parts: a string is one text part. */
+export function partsOf(content: Message['content']): readonly ContentPart[] {
+  return typeof content === 'string' ? [{ type: 'text', text: content }] : content;
+}
+
+export function textOf(part: ContentPart): string | undefined {
+  return part.type === 'text' ? part.text : part.type === 'thinking' ? part.thinking : undefined;
 }
 
 /** Tables of Hugging Face fill the keys that a message does not have with null; OpenAI's calls come without a text. */
@@ -91,7 +94,6 @@ export function promptOf(messages: readonly Message[]): Message[] {
   return messages.slice(0, end);
 }
 
-/** Length of all user text, in UTF-16 units. */
 export function userTextLength(messages: readonly Message[]): number {
   let length = 0;
   mapUserText(messages, (text) => {

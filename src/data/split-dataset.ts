@@ -66,7 +66,6 @@ export function parseSplitOptions(options: unknown): z.output<typeof splitSchema
   return parsed;
 }
 
-/** What `splitIndices` divides. */
 interface Divisible {
   readonly length: number;
   /** [length] Class of each sample; undefined: one class. */
@@ -109,7 +108,6 @@ export function splitIndices({ length, labels, groups, shares, seed }: Divisible
   return parts;
 }
 
-/** Samples that stay together. */
 function blocksOf(length: number, groups: readonly (string | number)[] | undefined): number[][] {
   if (!groups) return Array.from({ length }, (_, i) => [i]);
   const byGroup = new Map<string | number, number[]>();

@@ -4,7 +4,7 @@ import { oneLine } from '../messages/one-line.js';
 import { type ReadTableOptions, readTable, type Table, type TableRow } from './csv.js';
 import type { FileIndex } from './file-index.js';
 import { listNames, splitOfCell } from './folder-evidence.js';
-import { PICTURE_ENDING } from './folder-tree.js';
+import { IMAGE_ENDING } from './folder-tree.js';
 
 const plain = (name: string): string => name.toLowerCase().replaceAll(/[^\p{L}\p{N}]/gu, '');
 
@@ -43,7 +43,7 @@ export async function readTableOf(
   options: ReadTableOptions,
 ): Promise<{ table: Table; isHeaderless: boolean }> {
   const table = await readTable(path, options);
-  const isNamed = (name: string) => PICTURE_ENDING.test(name) && files.find(name, path).length > 0;
+  const isNamed = (name: string) => IMAGE_ENDING.test(name) && files.find(name, path).length > 0;
   const isHeaderless = options.header === undefined && !/\.(jsonl?|ndjson)$/i.test(path) && table.columns.some(isNamed);
   return { table: isHeaderless ? await readTable(path, { ...options, header: false }) : table, isHeaderless };
 }
@@ -56,7 +56,7 @@ export function fileColumnOf(table: Table, files: FileIndex): string | undefined
       .filter((value) => value !== '');
     const found = values.filter((value) => files.find(value, table.path).length > 0).length / (values.length || 1);
     const distinct = new Set(values).size / (values.length || 1);
-    const hasEndings = values.some((value) => PICTURE_ENDING.test(value)) ? 0.3 : 0;
+    const hasEndings = values.some((value) => IMAGE_ENDING.test(value)) ? 0.3 : 0;
     const score = found + (FILE_NAMES.has(plain(column)) ? 0.3 : 0) + 0.2 * distinct + hasEndings;
     return { column, found, score };
   });
@@ -64,7 +64,6 @@ export function fileColumnOf(table: Table, files: FileIndex): string | undefined
   return best?.column;
 }
 
-/** The column all of whose values name splits, or undefined. */
 export function splitColumnOf(table: Table): string | undefined {
   return table.columns.find((column) => {
     if (!SPLIT_NAMES.has(plain(column))) return false;
@@ -125,12 +124,10 @@ function holdsObjects(rows: readonly TableRow[], column: string): boolean {
   return rows.some((row) => /^(?:\{.*\}|\[[[{].*\])$/s.test(row[column]!));
 }
 
-/** Columns of a row that hold a 1. */
 export function onesOf(row: TableRow, columns: readonly string[]): string[] {
   return columns.filter((column) => Number(row[column]) === 1);
 }
 
-/** Whether each value of one column goes with one value of the other. */
 function sayTheSame(rows: readonly TableRow[], one: string, other: string): boolean {
   const pairs = new Set(rows.map((row) => `${row[one]}\0${row[other]}`)).size;
   return pairs === new Set(rows.map((row) => row[one])).size && pairs === new Set(rows.map((row) => row[other])).size;

@@ -6,8 +6,8 @@ import type { Table } from './csv.js';
 import { FileIndex } from './file-index.js';
 import { LAYOUTS } from './folder-doubts.js';
 import type { Placement } from './folder-evidence.js';
-import { listNames, othersBelow, picturesBelow, plainName, splitInName } from './folder-evidence.js';
-import type { FolderNode, PictureFile } from './folder-tree.js';
+import { imagesBelow, listNames, othersBelow, plainName, splitInName } from './folder-evidence.js';
+import type { FolderNode, FoundFile } from './folder-tree.js';
 import {
   fileColumnOf,
   type LabelColumns,
@@ -27,9 +27,9 @@ export interface TableEvidence {
   /** Undefined: no column looks like a class. */
   readonly labels: LabelColumns | undefined;
   /** Images of the first rows, with what the table calls them. */
-  readonly named: ReadonlyMap<PictureFile, string>;
+  readonly named: ReadonlyMap<FoundFile, string>;
   /** Images of the first rows, with the row's cells. */
-  readonly cells: ReadonlyMap<PictureFile, readonly string[]>;
+  readonly cells: ReadonlyMap<FoundFile, readonly string[]>;
   readonly covers: (folder: FolderNode) => boolean;
 }
 
@@ -44,7 +44,7 @@ export async function findTables(tree: FolderNode): Promise<TableEvidence[]> {
   const candidates = othersBelow(tree).filter(({ key }) => /\.(csv|tsv|jsonl|ndjson)$/i.test(key));
   candidates.sort((a, b) => a.key.split('/').length - b.key.split('/').length || (a.key < b.key ? -1 : 1));
   if (candidates.length === 0) return [];
-  const files = new FileIndex(tree.path, picturesBelow(tree));
+  const files = new FileIndex(tree.path, imagesBelow(tree));
   const found: TableEvidence[] = [];
   for (const { path } of candidates.slice(0, MAX_TABLES)) {
     const { table, isHeaderless } = await readTableOf(files, path, { headOnly: true }).catch(() => NO_TABLE);
@@ -61,8 +61,8 @@ function evidenceOf(table: Table, fileColumn: string, files: FileIndex): Omit<Ta
   // The answers of a sample submission are no labels. Of two columns of equal right whoever reads the table will hear.
   const isAnswers = /submission/i.test(basename(table.path));
   const labels = isAnswers ? undefined : labelColumnsOf(table, [fileColumn, splitColumnOf(table)], 'first');
-  const named = new Map<PictureFile, string>();
-  const cells = new Map<PictureFile, readonly string[]>();
+  const named = new Map<FoundFile, string>();
+  const cells = new Map<FoundFile, readonly string[]>();
   for (const row of table.rows.slice(0, 2000)) {
     const label = !labels ? '' : 'column' in labels ? row[labels.column]! : (onesOf(row, labels.oneHot)[0] ?? '');
     for (const file of files.find(row[fileColumn]!, table.path)) {
@@ -74,7 +74,7 @@ function evidenceOf(table: Table, fileColumn: string, files: FileIndex): Omit<Ta
     }
   }
   const { path, columns } = table;
-  const covers = (folder: FolderNode) => labels !== undefined && picturesBelow(folder).some((file) => named.has(file));
+  const covers = (folder: FolderNode) => labels !== undefined && imagesBelow(folder).some((file) => named.has(file));
   return { path, columns, fileColumn, labels, named, cells, covers };
 }
 
@@ -101,7 +101,6 @@ export function metadataOf(tree: FolderNode, tables: readonly TableEvidence[], w
   return metadata.filter(({ labels }) => labels).map(({ path }) => path);
 }
 
-/** How the table would be read. */
 function callFor(tree: FolderNode, { path, fileColumn, labels, isHeaderless }: TableEvidence): string {
   const show = (column: string) => (isHeaderless ? column : JSON.stringify(column));
   const label = !labels ? "'…'" : 'column' in labels ? show(labels.column) : JSON.stringify(labels.oneHot.slice(0, 12));
@@ -112,7 +111,6 @@ function callFor(tree: FolderNode, { path, fileColumn, labels, isHeaderless }: T
 const saidBy = (table: TableEvidence): string =>
   `${oneLine(basename(table.path))} (columns ${listNames(table.columns, 10)}) names images`;
 
-/** A refused layout whose classes a table may have. */
 export function offerTable(error: DataError, tree: FolderNode, tables: readonly TableEvidence[]): DataError {
   const labelled = tables.filter(({ labels }) => labels);
   const table =

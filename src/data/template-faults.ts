@@ -1,5 +1,4 @@
 /** What is wrong with a chat template for a conversation, in words. */
-
 import { TextError, type TuneErrorOptions } from '../errors.js';
 import { warningLine } from '../messages/one-line.js';
 import { missingLeaves } from './assistant-spans.js';
@@ -19,10 +18,6 @@ export function isAboutForm(error: TextError): boolean {
 export function isAboutType(error: TextError): boolean {
   const { cause } = error;
   return isAboutForm(error) && (!(cause instanceof Error) || cause instanceof OperandError);
-}
-
-function newError(message: string, options: TuneErrorOptions): TextError {
-  return new TextError(message, options);
 }
 
 function aboutForm(message: string, options: TuneErrorOptions): TextError {
@@ -89,8 +84,7 @@ export function requireComplete(pieces: readonly Piece[], leaves: readonly Leaf[
   if (!missing) return;
   const { kind, messageIndex, role, text } = missing;
   const what = { text: 'text', thinking: 'a thought', call: 'a tool call', result: 'the tool’s answer' };
-  // A thought may be looked for beside the content.
-  throw (kind === 'thinking' ? aboutForm : newError)(
+  const error = new TextError(
     `the chat template leaves out ${what[kind as keyof typeof what]} of message ${messageIndex} (${role})`,
     {
       hint:
@@ -100,6 +94,9 @@ export function requireComplete(pieces: readonly Piece[], leaves: readonly Leaf[
       details: { messageIndex, role, text: text.slice(0, 200) },
     },
   );
+  // A thought may be looked for beside the content.
+  if (kind === 'thinking') formFaults.add(error);
+  throw error;
 }
 
 export function requireHarmless({ tools }: RenderRequest): void {

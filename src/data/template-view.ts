@@ -2,22 +2,17 @@
 import { TextError } from '../errors.js';
 import type { ContentPart, Message, Tool, ToolCall } from './types.js';
 
-/** Where a string occurs: it decides what becomes of it. */
 type LeafKind =
-  /** Content of a message. */
   | 'text'
-  /** A thought. */
   | 'thinking'
   /** The name of a called tool, its arguments, or a string among them. */
   | 'call'
-  /** What a tool answered. */
   | 'result'
   /** The name of a tool that may be called. */
   | 'tool'
   /** Names, ids, keys, and the other strings of tool definitions. */
   | 'detail';
 
-/** A string that a template is given. */
 export interface Leaf {
   readonly kind: LeafKind;
   /** Absent in definitions of tools. */
@@ -26,13 +21,11 @@ export interface Leaf {
   readonly text: string;
 }
 
-/** Called at every string; what it gives is what the template sees. */
 export type Put = (leaf: Leaf) => string;
 
 /** How content is handed on: some templates know strings alone, some lists of parts alone. */
 type Form = 'given' | 'string' | 'list';
 
-/** Forms for the user's messages and for all others. */
 export interface Forms {
   readonly user: Form;
   readonly others: Form;
@@ -40,13 +33,11 @@ export interface Forms {
   readonly reasoning?: boolean;
 }
 
-/** What a rendering is made of. */
 interface Conversation {
   readonly messages: readonly Message[];
   readonly tools?: readonly Tool[] | undefined;
 }
 
-/** A conversation, and whether it is to end where the model is to answer. */
 export interface RenderRequest extends Conversation {
   readonly addGenerationPrompt: boolean;
 }
@@ -63,7 +54,6 @@ export const FORMS: readonly Forms[] = [
   { user: 'string', others: 'list' },
 ];
 
-/** Whether the forms hand a conversation on as it is. */
 export function changesNothing({ messages }: Conversation, forms: Forms): boolean {
   return messages.every((message) => {
     const form = formOf(message, forms);
@@ -71,7 +61,6 @@ export function changesNothing({ messages }: Conversation, forms: Forms): boolea
   });
 }
 
-/** Whether they make a string of a list. */
 export function changesLists({ messages }: Conversation, forms: Forms): boolean {
   return messages.some(({ content, role }) => {
     return typeof content !== 'string' && (role === 'user' ? forms.user : forms.others) === 'string';

@@ -16,7 +16,6 @@ const MAX_TOKEN_LENGTH = 256;
 const MAX_PATTERN_LENGTH = 4096;
 const MAX_STEPS = 16;
 
-/** An entry of `added_tokens`. */
 export interface AddedToken {
   readonly id: number;
   readonly content: string;
@@ -24,7 +23,6 @@ export interface AddedToken {
   readonly special: boolean;
 }
 
-/** The checked content of a tokenizer.json of the byte-level BPE kind. */
 interface TokenizerSpec {
   /** Vocabulary without the special tokens, so that no merge can ever yield one. */
   readonly vocab: Record<string, number>;
@@ -216,7 +214,6 @@ export async function readJsonFile(dir: string, name: string): Promise<unknown> 
   }
 }
 
-/** Reads a text file; undefined if it does not exist. */
 export async function readTextFile(dir: string, name: string): Promise<string | undefined> {
   return (await readBytes(dir, name, MAX_CONFIG_BYTES))?.toString('utf8');
 }

@@ -30,7 +30,6 @@ export interface DecodeOptions {
   readonly skipSpecialTokens?: boolean;
 }
 
-/** Names of the options; none must be given. */
 const ENCODE_OPTIONS = { addSpecialTokens: false, parseSpecialTokens: false } as const;
 const DECODE_OPTIONS = { skipSpecialTokens: false } as const;
 const ONE_TEXT =
@@ -76,7 +75,7 @@ export class MinistralTokenizer {
   readonly eosTokenId: number;
   /** Falls back to the id of EOS. */
   readonly padTokenId: number;
-  /** `[IMG]`, one for each cell of a picture; undefined in a tokenizer for text only, as are the next two. */
+  /** `[IMG]`, one for each cell of an image; undefined in a tokenizer for text only, as are the next two. */
   readonly imageTokenId: number | undefined;
   /** `[IMG_BREAK]`, at the end of each row of cells but the last. */
   readonly imageBreakTokenId: number | undefined;

@@ -9,7 +9,6 @@ export const PLAIN_TEMPLATE =
   '{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}' +
   '{% if not add_generation_prompt %}{{ eos_token }}{% endif %}';
 
-/** A sample in one form. */
 export interface TrainingRow {
   /** With an image in each image part. */
   readonly messages: Message[];
@@ -100,7 +99,6 @@ export function isPlainSample(example: TrainingExample): boolean {
   return !messages && !Array.isArray(prompt);
 }
 
-/** The message as one that is shown but not learned. */
 export function unlearned(message: Message): Message {
   const { weight: _, ...rest } = message;
   return { ...rest, train: false };

@@ -2,7 +2,7 @@
  * What flows between the parts of the data side. Host memory only: bytes and typed arrays, no tensors.
  */
 
-/** A decoded picture: 8-bit RGB, row-major, three bytes a pixel, no padding between rows. */
+/** A decoded image: 8-bit RGB, row-major, three bytes a pixel, no padding between rows. */
 export interface RgbImage {
   /** Pixels. */
   readonly width: number;
@@ -12,17 +12,17 @@ export interface RgbImage {
   readonly data: Uint8Array;
 }
 
-/** A picture that is decoded only when it is asked for. */
+/** An image that is decoded only when it is asked for. */
 export interface LazyImage {
   /** Where it comes from, for messages. */
   readonly path: string;
-  /** What becomes of a training sample whose picture cannot be read when it is needed. Default 'error'. */
+  /** What becomes of a training sample whose image cannot be read when it is needed. Default 'error'. */
   readonly onBadImage?: 'error' | 'skip' | undefined;
   /** Called each time the pixels are needed. Rejects with an ImageError: `onBadImage` skips nothing else. */
   decode(): Promise<RgbImage>;
 }
 
-/** Anything that stands for a picture: a file path, encoded bytes, decoded pixels, or a lazy handle. */
+/** Anything that stands for an image: a file path, encoded bytes, decoded pixels, or a lazy handle. */
 export type ImageInput = string | Uint8Array | RgbImage | LazyImage;
 
 /** A stretch of text in a message. */
@@ -33,7 +33,7 @@ export interface TextPart {
   readonly text: string;
 }
 
-/** `image` may be left out when the pictures are given beside the messages, in order. */
+/** `image` may be left out when the images are given beside the messages, in order. */
 export interface ImagePart {
   /** Tells it from a `TextPart`. */
   readonly type: 'image';
@@ -145,7 +145,7 @@ export interface TextExample {
 /** One training sample, in any of the forms that TRL uses. */
 export type TrainingExample = SftExample | PromptCompletionExample | TextExample;
 
-/** A sample that was left out because a picture of it cannot be read. */
+/** A sample that was left out because an image of it cannot be read. */
 export interface SkippedSample {
   /** The sample's `id`; where it has none its index, from a `DataLoader`, else `<i> of the batch`. */
   readonly sampleId: string;
@@ -171,15 +171,15 @@ export interface VlmBatch {
   readonly attentionMask: NdArray<Int32Array>;
   /** [B, T], -100 where nothing is learned. Absent at inference. */
   readonly labels?: NdArray<Int32Array>;
-  /** [N, 3, Hmax, Wmax], normalised, zero-padded at the right and the bottom. Absent without pictures. */
+  /** [N, 3, Hmax, Wmax], normalised, zero-padded at the right and the bottom. Absent without images. */
   readonly pixelValues?: NdArray<Float32Array>;
-  /** Height and width of each picture before padding [N, 2], multiples of patch size × merge size. */
+  /** Height and width of each image before padding [N, 2], multiples of patch size × merge size. */
   readonly imageSizes?: NdArray<Int32Array>;
   /** Names of the samples, for messages. */
   readonly sampleIds?: readonly string[];
   /** Ids of the tokens that close an answer in the chat template: of a batch of prompts, generation stops at them too. */
   readonly stopTokenIds?: readonly number[];
-  /** Samples that are missing from the batch because a picture cannot be read, by `onBadImage: 'skip'`. */
+  /** Samples that are missing from the batch because an image cannot be read, by `onBadImage: 'skip'`. */
   readonly skipped?: readonly SkippedSample[];
 }
 

@@ -1,4 +1,4 @@
-/** From samples (messages and pictures) to batches: template, tokens, image tokens, labels, padding. */
+/** From samples (messages and images) to batches: template, tokens, image tokens, labels, padding. */
 import { createHash } from 'node:crypto';
 import type { z } from 'zod';
 import { checkNames, parseOptions } from '../config.js';
@@ -18,7 +18,7 @@ import { type EncodedSample, type PaddingSide, padBatch } from './pad-batch.js';
 import type { ProcessedImage } from './process-pixels.js';
 import { nameSample } from './sample-error.js';
 import { inspectConversation, type SampleInspection, spelledTokens } from './sample-inspection.js';
-import { keepUserText, promptOf, userTextLength } from './sft-messages.js';
+import { keepUserText, partsOf, promptOf, userTextLength } from './sft-messages.js';
 import type { MinistralTokenizer } from './tokenizer.js';
 import { isPlainSample, PLAIN_TEMPLATE, rowOf, type TrainingRow, unlearned } from './training-rows.js';
 import {
@@ -42,14 +42,12 @@ const LONGEST_KEPT = 65_536;
 export class VlmCollator {
   /** With the defaults filled in; without tokenizer, template, image processor and callback. */
   readonly options: z.output<typeof vlmCollatorOptionsSchema>;
-  /** The options that decide a batch, the picture settings, and a digest of the template. */
+  /** The options that decide a batch, the image settings, and a digest of the template. */
   readonly settings: Readonly<Record<string, unknown>>;
   readonly #tokenizer: MinistralTokenizer;
   readonly #chatTemplate: ChatTemplate;
-  /** For samples of plain strings. */
   readonly #plainTemplate: ChatTemplate;
   readonly #images: Pick<ImagePreprocessor, 'process'>;
-  /** Side in pixels of what one image token stands for. */
   readonly #cellSize: number;
   readonly #onDropped: ((sample: DroppedSample) => void) | undefined;
   /** By roles and texts, least recently used first. Undefined where the template may write the time. */
@@ -108,10 +106,10 @@ export class VlmCollator {
   }
 
   /**
-   * A training batch: [B, T] ids, mask and labels; [N, 3, H, W] pictures in the order of their image tokens. With
-   * `overlong: 'drop'`, or a picture of `onBadImage: 'skip'` that cannot be read (see `skipped` of the batch), B may be
+   * A training batch: [B, T] ids, mask and labels; [N, 3, H, W] images in the order of their image tokens. With
+   * `overlong: 'drop'`, or an image of `onBadImage: 'skip'` that cannot be read (see `skipped` of the batch), B may be
    * smaller than the number of examples, down to 0.
-   * @throws DataError, TextError or ImageError naming the sample: too long, nothing to learn, pictures that do not match
+   * @throws DataError, TextError or ImageError naming the sample: too long, nothing to learn, images that do not match
    */
   async collate(examples: readonly TrainingExample[], options: CollateOptions = {}): Promise<VlmBatch> {
     checkCall(examples, options, 'collate');
@@ -122,7 +120,7 @@ export class VlmCollator {
   }
 
   /**
-   * Whether anything of a sample would be labelled, told from its text alone: no picture is read.
+   * Whether anything of a sample would be labelled, told from its text alone: no image is read.
    * @throws DataError or TextError if it cannot be encoded
    */
   hasLabels(example: TrainingExample): boolean {
@@ -192,8 +190,8 @@ export class VlmCollator {
           return await this.#encode(example, sampleId, prompt, signal);
         } catch (error) {
           if (signal?.aborted) throw error;
-          if (skipped && error instanceof SkippablePicture) return { sampleId, reason: error.message };
-          throw nameSample(error instanceof SkippablePicture ? error.cause : error, sampleId);
+          if (skipped && error instanceof SkippableImage) return { sampleId, reason: error.message };
+          throw nameSample(error instanceof SkippableImage ? error.cause : error, sampleId);
         }
       }),
     );
@@ -259,9 +257,9 @@ export class VlmCollator {
     const places = conversation.imagePositions.length;
     const imageCount = imagesOf(messages).length;
     if (places !== imageCount) {
-      throw new DataError(`${imageCount} pictures for ${places} image tokens in the rendered conversation`, {
+      throw new DataError(`${imageCount} images for ${places} image tokens in the rendered conversation`, {
         hint: 'the chat template must write one image token for each image part, and the tokenizer must know it',
-        details: { pictures: imageCount, imageTokens: places },
+        details: { images: imageCount, imageTokens: places },
       });
     }
     return conversation;
@@ -294,7 +292,7 @@ export class VlmCollator {
   async #process(input: ImageInput, signal: AbortSignal | undefined): Promise<ProcessedImage> {
     const image = await this.#images.process(input, signal && { signal }).catch((error: unknown) => {
       const isSkippable = error instanceof ImageError && typeof input === 'object' && 'onBadImage' in input;
-      throw isSkippable && input.onBadImage === 'skip' ? new SkippablePicture(error) : error;
+      throw isSkippable && input.onBadImage === 'skip' ? new SkippableImage(error) : error;
     });
     const { pixelValues, height, width } = image;
     const cell = this.#cellSize;
@@ -334,7 +332,7 @@ export class VlmCollator {
     if (maxLength === undefined || length <= maxLength || (overlong === 'drop' && !prompt)) return conversation;
     const details = { length, maxLength, imageTokens: extra + imageCount };
     if (overlong !== 'truncateText') {
-      throw new DataError(`${length} tokens, ${details.imageTokens} of them for pictures; maxLength is ${maxLength}`, {
+      throw new DataError(`${length} tokens, ${details.imageTokens} of them for images; maxLength is ${maxLength}`, {
         hint:
           'raise maxLength, use smaller images, or set overlong to "drop" or "truncateText"; a run that this stopped can ' +
           'be resumed with any of them',
@@ -360,7 +358,6 @@ export class VlmCollator {
     });
   }
 
-  /** Puts the blocks of image tokens in their places, and makes the labels. */
   #expand({ ids, isAnswer, imagePositions }: EncodedConversation, blocks: readonly number[][]) {
     const inputIds: number[] = [];
     const labels: number[] = [];
@@ -387,7 +384,6 @@ export class VlmCollator {
   }
 }
 
-/** Names of the options of one batch; none must be given. */
 const COLLATE_OPTIONS = { signal: false, paddingSide: false } as const;
 
 /** @throws DataError for what is no list of samples; what is in it is looked at one by one */
@@ -410,8 +406,8 @@ function checkCall(examples: unknown, options: CollateOptions & { paddingSide?: 
   throw new DataError(`${what}: expected a list of samples, got ${describeGiven(examples)}`, { hint });
 }
 
-/** A picture cannot be read, and its handle says that its sample may be left out. */
-class SkippablePicture extends Error {
+/** An image cannot be read, and its handle says that its sample may be left out. */
+class SkippableImage extends Error {
   override readonly cause: ImageError;
   constructor(cause: ImageError) {
     super(cause.summary);
@@ -451,6 +447,6 @@ function seenOf(message: Message): unknown {
 
 function imagesOf(messages: readonly Message[]): ImageInput[] {
   return messages.flatMap(({ content }) =>
-    typeof content === 'string' ? [] : content.flatMap((part) => (part.type === 'image' ? part.image! : [])),
+    partsOf(content).flatMap((part) => (part.type === 'image' ? part.image! : [])),
   );
 }

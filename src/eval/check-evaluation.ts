@@ -1,5 +1,4 @@
 /** What an evaluator is given, and what a user's functions give it. */
-
 import { checkNames } from '../config.js';
 import type { SftExample } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
@@ -11,7 +10,6 @@ import { requireCallback, requireKind, requireList, requireSignal, requireText }
 export const GENERATE_HINT =
   'generate: async (examples) => generateText(model, tokenizer, await collator.collatePrompts(examples)).';
 
-/** Names of the options of one evaluation, and whether they must be given. */
 const EVALUATE_OPTIONS = { toExample: true, limit: false, onProgress: false, signal: false } as const;
 
 /** @throws ConfigError */

@@ -8,7 +8,6 @@ import { requireKind } from '../require-given.js';
 const count = z.int().nonnegative();
 const share = z.number();
 
-/** What is read of an answered sample. */
 const sampleSchema = z.looseObject({
   id: z.string(),
   expected: count,
@@ -41,7 +40,6 @@ export function requireReport(report: unknown, what: string): void {
   parseOptions(reportSchema, report, what);
 }
 
-/** As {@link requireReport}, of the confusion matrix alone. */
 export function requireMatrix(report: unknown, what: string): void {
   if (!isObject(report) || !('confusion' in report)) requireKind('report', report, what);
   const { classNames, confusion } = parseOptions(matrixSchema, report, what);

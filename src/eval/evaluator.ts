@@ -1,5 +1,4 @@
 /** Asks a model for the class of every sample of a data set, reads the answers, and counts. */
-
 import { eventLoopTurn, isTurnDue } from '../async/event-loop.js';
 import { orAborted } from '../async/or-aborted.js';
 import { checkNames } from '../config.js';
@@ -64,7 +63,6 @@ export interface EvaluateOptions<T> {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Names of the options, and whether they must be given. */
 const EVALUATOR_OPTIONS = {
   classNames: true,
   generate: true,
@@ -85,7 +83,7 @@ export interface EvaluatedSample {
   readonly answer: string;
 }
 
-/** Told after each batch. */
+/** Reported after each batch. */
 export interface EvaluationProgress {
   /** Samples answered so far. */
   readonly done: number;
@@ -275,7 +273,6 @@ export class Evaluator {
     };
   }
 
-  /** Classes are compared by name wherever a name is known. */
   #labelOf(
     item: { readonly label: number; readonly className?: string },
     index: number,
@@ -299,7 +296,6 @@ export class Evaluator {
   }
 }
 
-/** What a `LabelledDataset` says of its labels. */
 interface Labelled {
   readonly classLabel: { readonly names: readonly string[] };
 }

@@ -61,7 +61,6 @@ export function confusionMatrix(
   return { counts, unparsed };
 }
 
-/** Samples in the matrix. */
 export function sampleCount(matrix: ConfusionMatrix): number {
   return sum(matrix.unparsed) + sum(matrix.counts.map(sum));
 }
@@ -101,7 +100,6 @@ export function macroF1(perClass: readonly ClassMetrics[]): number {
   return ratio(sum(perClass.map((one) => one.f1)), perClass.length);
 }
 
-/** The z of a two-sided 95 % interval. */
 const Z_95 = 1.959963984540054;
 
 /**
@@ -138,7 +136,7 @@ export function mcnemarExact(gained: number, lost: number): number {
   return Math.min(1, 2 * tail);
 }
 
-function sum(values: readonly number[]): number {
+export function sum(values: readonly number[]): number {
   return values.reduce((a, b) => a + b, 0);
 }
 

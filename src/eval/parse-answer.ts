@@ -3,7 +3,6 @@
  * else. No search for a name inside a sentence, no nearest name, no prefix: a model that explains itself did not follow
  * the instruction, and the report shows that as `unparsed` rather than hiding it.
  */
-
 import { ConfigError } from '../errors.js';
 import { showValue } from '../messages/show-value.js';
 
@@ -48,15 +47,6 @@ export function createAnswerParser(classNames: readonly string[], mode: AnswerMo
     const key = normalizeAnswer(text);
     return exact.get(text.trim()) ?? (key ? normalized.get(key) : undefined);
   };
-}
-
-/** One answer against one list; see `createAnswerParser` for many. */
-export function parseAnswer(
-  text: string,
-  classNames: readonly string[],
-  mode: AnswerMode = 'normalized',
-): number | undefined {
-  return createAnswerParser(classNames, mode)(text);
 }
 
 function indexNames(names: readonly string[], keyOf: (name: string) => string, mode: AnswerMode): Map<string, number> {

@@ -1,7 +1,5 @@
-/** An evaluation report as text, Markdown, JSON and a picture, and two reports side by side. */
-
+/** An evaluation report as text, Markdown, JSON and an image, and two reports side by side. */
 import { matrixChart } from '../chart/matrix-chart.js';
-import { renderPng } from '../chart/render.js';
 import { requirePath } from '../config.js';
 import { DataError } from '../errors.js';
 import { writeNamedFile } from '../files/atomic-file.js';
@@ -9,7 +7,7 @@ import { distinctNames, oneLine } from '../messages/one-line.js';
 import { requireText } from '../require-given.js';
 import { requireMatrix, requireReport } from './check-report.js';
 import type { EvaluationReport } from './evaluator.js';
-import { macroF1, mcnemarExact, occurringClasses } from './metrics.js';
+import { macroF1, mcnemarExact, occurringClasses, sum } from './metrics.js';
 import { type Alignment, markdownTable, textTable } from './text-table.js';
 
 /** What two reports on the same samples say about each other. */
@@ -54,7 +52,7 @@ export async function writeReport(report: EvaluationReport, path: string): Promi
   await writeNamedFile(path, reportJson(report), 'writeReport');
 }
 
-/** More classes than this are not drawn: a picture of them would be shades without names. */
+/** More classes than this are not drawn: an image of them would be shades without names. */
 const MAX_DRAWN_CLASSES = 150;
 /** Of so many those are drawn that are confused most, with their numbers. */
 const MOST_CONFUSED = 40;
@@ -101,13 +99,6 @@ function mostConfused({ confusion: { counts, unparsed } }: EvaluationReport): nu
   return ranked.slice(0, MOST_CONFUSED).sort((a, b) => a - b);
 }
 
-const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
-
-/** Writes the confusion matrix as a PNG. */
-export async function writeConfusionPng(report: EvaluationReport, path: string, title?: string): Promise<void> {
-  await renderPng(confusionChart(report, title), path, { scale: 2 });
-}
-
 /** @throws DataError if the reports do not have the same classes in the same order */
 export function compareSamples(before: EvaluationReport, after: EvaluationReport): ReportComparison {
   requireReport(before, 'compareSamples: `before`');
@@ -140,11 +131,9 @@ export function compareSamples(before: EvaluationReport, after: EvaluationReport
 }
 
 function listed(names: readonly string[]): string {
-  const more = names.length > MAX_LISTED ? `, … ${names.length} in all` : '';
-  return `[${names.slice(0, MAX_LISTED).map(oneLine).join(', ')}${more}]`;
+  const more = names.length > 20 ? `, … ${names.length} in all` : '';
+  return `[${names.slice(0, 20).map(oneLine).join(', ')}${more}]`;
 }
-
-const MAX_LISTED = 20;
 
 /** Both reports side by side with differences, for the terminal. */
 export function compareReports(before: EvaluationReport, after: EvaluationReport): string {
@@ -162,7 +151,7 @@ export function comparisonMarkdown(before: EvaluationReport, after: EvaluationRe
 
 function headline(report: EvaluationReport): string[] {
   const { low, high } = report.accuracyInterval;
-  const unparsed = report.confusion.unparsed.reduce((a, b) => a + b, 0);
+  const unparsed = sum(report.confusion.unparsed);
   const part = report.count < report.datasetLength ? ` (of ${report.datasetLength})` : '';
   const occurring = occurringClasses(report.confusion, report.perClass);
   const ofOccurring =
@@ -196,7 +185,7 @@ function comparisonTable(before: EvaluationReport, after: EvaluationReport): [st
   ];
   const fixed = (value: number) => value.toFixed(3);
   const names = distinctNames(after.perClass.map(({ name }) => name));
-  const unparsed = (report: EvaluationReport) => report.confusion.unparsed.reduce((a, b) => a + b, 0);
+  const unparsed = (report: EvaluationReport) => sum(report.confusion.unparsed);
   const rows = [
     row('accuracy', before.accuracy, after.accuracy, percent),
     row('macro F1', before.macroF1, after.macroF1, fixed),

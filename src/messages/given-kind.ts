@@ -3,7 +3,6 @@ import { showValue } from './show-value.js';
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** Null is none. */
 export const isObject = (value: unknown): value is Fields => typeof value === 'object' && value !== null;
 export const isPromise = (value: unknown): boolean => isObject(value) && typeof value.then === 'function';
 
@@ -59,7 +58,6 @@ export function kindOf(value: unknown): GivenKind | undefined {
   return (Object.keys(KINDS) as GivenKind[]).find((kind) => isKind(value, kind));
 }
 
-/** How messages call a kind. */
 export const nameOfKind = (kind: GivenKind): string => KINDS[kind][0];
 
 /** What came, in a few words: a kind by its name, other objects by their class, plain data as it is written. */

@@ -45,19 +45,16 @@ function explicit(text: string): string {
   return text.replace(/^ | $|(?<= ) |[^\x21-\x7e\p{L}\p{N}\p{P}\p{S} ]|[\p{Default_Ignorable_Code_Point}]/gu, escaped);
 }
 
-/** What is left of a name for the eye. */
 function look(name: string): string {
   const visible = name.replace(/\p{Default_Ignorable_Code_Point}/gu, '').normalize('NFC');
   return visible.replace(/\p{Z}+/gu, ' ').trim();
 }
 
-/** Looks that more than one name has. */
 function repeated(names: readonly string[]): Set<string> {
   const seen = new Set<string>();
   return new Set(names.map(look).filter((one) => seen.has(one) || !seen.add(one)));
 }
 
-/** A character by its code point. */
 function escaped(character: string): string {
   const short = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }[character];
   if (short !== undefined) return short;

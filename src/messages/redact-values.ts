@@ -7,7 +7,7 @@ const MAX_FOREIGN = 2000;
 
 /**
  * A value with every string and name in it made clean, circles and all. Without anything to hide it is the value
- * itself. Objects of a class stay as they are, but for errors, maps, sets and addresses.
+ * itself. An error becomes one of the same class; other objects of a class stay as they are, but for maps, sets and URLs.
  */
 export function redactDeep(value: unknown, clean: Clean): unknown {
   try {
@@ -16,14 +16,6 @@ export function redactDeep(value: unknown, clean: Clean): unknown {
     // A getter or a trap that throws: nothing is known of what is behind it.
     return value instanceof Error ? bareError(value, clean) : '(not readable)';
   }
-}
-
-/**
- * An error without secrets: itself if it has none, else a copy of the same class with its name, code, message and
- * fields.
- */
-export function redactCause(cause: unknown, clean: Clean): unknown {
-  return redactDeep(cause, clean);
 }
 
 function bareError(error: Error, clean: Clean): Error {
@@ -56,7 +48,6 @@ function isClean(root: unknown, clean: Clean): boolean {
   return true;
 }
 
-/** Arrays, plain objects, maps and sets. */
 function isContainer(value: object): boolean {
   if (Array.isArray(value) || value instanceof Map || value instanceof Set) return true;
   const prototype: unknown = Object.getPrototypeOf(value);
@@ -78,7 +69,6 @@ function partsOfError(error: Error): unknown[] {
   ];
 }
 
-/** Names and values; what is computed when asked is not asked. */
 function fieldsOf(value: object): [string, unknown][] {
   return Object.entries(Object.getOwnPropertyDescriptors(value)).flatMap(([name, { enumerable, get, value: field }]) =>
     enumerable && !get ? [[name, field] as [string, unknown]] : [],

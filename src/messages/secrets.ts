@@ -28,7 +28,6 @@ const LETTERS_LENGTH = 16;
  */
 const BETWEEN = '(?:\\s|\\\\{1,32}[nrt]|%0[ad]){0,8}';
 
-/** Each with what finds it. */
 const known = new Map<string, RegExp>();
 
 /** From now on {@link redact} hides this text. */
@@ -75,7 +74,6 @@ function secretPattern(value: string): RegExp {
   return new RegExp(written.join('|'), 'gi');
 }
 
-/** The value, each character of it plain or escaped. */
 function anyWriting(value: string): string {
   const parts = [...value].map((character) => {
     const code = character.codePointAt(0)!;
@@ -103,7 +101,6 @@ function hexOf(bytes: Buffer): string {
   return cuttable([...bytes.toString('hex')]);
 }
 
-/** All parts in a row, or the first of them where the text was cut. */
 function cuttable(parts: readonly string[]): string {
   const tail = parts.length > MAX_NESTED ? '[\\w.~+/=%-]*' : '';
   const optional = parts.slice(HEAD, MAX_NESTED).reduceRight((inner, part) => `(?:${BETWEEN}${part}${inner})?`, tail);

@@ -37,7 +37,6 @@ function write(value: unknown, depth: number): string {
   return `${open}${shown.join(',')}${length > MAX_ITEMS ? ',…' : ''}${close}`;
 }
 
-/** Undefined for plain data. */
 function className(value: object): string | undefined {
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype === null || Object.getPrototypeOf(prototype) === null) return undefined;

@@ -21,12 +21,12 @@ describe('barChart', () => {
   };
 
   it('draws bars whose area follows the values', async () => {
-    const picture = await draw(barChart(options));
-    expect(picture.width).toBe(1000);
+    const image = await draw(barChart(options));
+    expect(image.width).toBe(1000);
     // Below the legend, each group has its own band of rows.
     const [top, group] = [100, 44];
     const areas = (colour: string) =>
-      [0, 1, 2].map((i) => picture.count(colour, { top: top + i * group, bottom: top + (i + 1) * group }));
+      [0, 1, 2].map((i) => image.count(colour, { top: top + i * group, bottom: top + (i + 1) * group }));
     const trainAreas = areas(BLUE);
     const testAreas = areas(ORANGE);
     const unit = trainAreas[0]! / 100;
@@ -37,18 +37,16 @@ describe('barChart', () => {
 
   it('grows with the number of labels and keeps long ones inside', async () => {
     const labels = Array.from({ length: 12 }, (_, i) => `${'very long name '.repeat(10)}${i}`);
-    const picture = await draw(
-      barChart({ title: '', labels, series: [{ name: '', values: labels.map((_, i) => i) }] }),
-    );
-    expect(picture.height).toBeGreaterThan(12 * 30);
-    const ink = picture.count('#ffffff', { left: 0, right: 30 });
-    expect(ink).toBe(30 * picture.height);
-    expect(picture.count(BLUE)).toBeGreaterThan(5000);
+    const image = await draw(barChart({ title: '', labels, series: [{ name: '', values: labels.map((_, i) => i) }] }));
+    expect(image.height).toBeGreaterThan(12 * 30);
+    const ink = image.count('#ffffff', { left: 0, right: 30 });
+    expect(ink).toBe(30 * image.height);
+    expect(image.count(BLUE)).toBeGreaterThan(5000);
   });
 
   it('draws all zeros', async () => {
-    const picture = await draw(barChart({ title: 'none', labels: ['a'], series: [{ name: 's', values: [0] }] }));
-    expect(picture.count(BLUE)).toBe(0);
+    const image = await draw(barChart({ title: 'none', labels: ['a'], series: [{ name: 's', values: [0] }] }));
+    expect(image.count(BLUE)).toBe(0);
   });
 
   it('refuses what does not fit', () => {
@@ -64,10 +62,10 @@ describe('lineChart', () => {
 
   it('draws a straight line straight, from corner to corner', async () => {
     const points = Array.from({ length: 101 }, (_, i) => [i, i] as const);
-    const picture = await draw(draws(points));
+    const image = await draw(draws(points));
     const blue: [number, number][] = [];
-    for (let y = 0; y < picture.height; y++)
-      for (let x = 0; x < picture.width; x++) if (distance(picture.at(x, y), rgb(BLUE)) < 30) blue.push([x, y]);
+    for (let y = 0; y < image.height; y++)
+      for (let x = 0; x < image.width; x++) if (distance(image.at(x, y), rgb(BLUE)) < 30) blue.push([x, y]);
     const xs = blue.map(([x]) => x);
     const [left, right] = [Math.min(...xs), Math.max(...xs)];
     expect(right).toBeGreaterThan(950);
@@ -76,7 +74,7 @@ describe('lineChart', () => {
     const [a, b, c] = [left + 10, (left + right) >> 1, right - 10].map(yAt) as [number, number, number];
     expect(a).toBeGreaterThan(b);
     expect(Math.abs(b - (a + c) / 2)).toBeLessThan(2);
-    expect(c).toBeLessThan(60 + picture.height * 0.15);
+    expect(c).toBeLessThan(60 + image.height * 0.15);
   });
 
   it('draws a power law straight on a logarithmic axis', () => {
@@ -159,11 +157,11 @@ describe('matrixChart', () => {
 
   it('shades cells by their share of the row', async () => {
     const svg = matrixChart(options);
-    const picture = await draw(svg);
+    const image = await draw(svg);
     const boxes = cells(svg);
     expect(boxes).toHaveLength(6);
     // Just inside the corner, away from the number.
-    const brightness = boxes.map(([x, y]) => picture.at(x! + 6, y! + 6)[0]);
+    const brightness = boxes.map(([x, y]) => image.at(x! + 6, y! + 6)[0]);
     expect(brightness[0]!).toBeLessThan(brightness[3]!);
     expect(brightness[3]!).toBeLessThan(brightness[1]!);
     expect(brightness[1]!).toBeLessThan(brightness[2]!);
@@ -177,9 +175,9 @@ describe('matrixChart', () => {
   it('writes every number, in white on dark cells', async () => {
     const svg = matrixChart({ ...options, rowLabels: ['a'], columnLabels: ['b'], values: [[8]] });
     const [x, y, side] = cells(svg)[0]! as [number, number, number];
-    const picture = await draw(svg);
+    const image = await draw(svg);
     const box = { left: Math.ceil(x), right: Math.floor(x + side), top: Math.ceil(y), bottom: Math.floor(y + side) };
-    expect(picture.count('#ffffff', box)).toBeGreaterThan(5);
+    expect(image.count('#ffffff', box)).toBeGreaterThan(5);
   });
 
   it('stays whole with many classes and long names', async () => {
@@ -190,11 +188,11 @@ describe('matrixChart', () => {
       columnLabels: names,
       values: names.map(() => names.map(() => 0)),
     });
-    const picture = await draw(svg);
-    expect(picture.width).toBeGreaterThan(40 * 30);
+    const image = await draw(svg);
+    expect(image.width).toBeGreaterThan(40 * 30);
     // The margins are empty: nothing is cut off.
-    expect(picture.count('#ffffff', { left: picture.width - 20 })).toBe(20 * picture.height);
-    expect(picture.count('#ffffff', { right: 20 })).toBe(20 * picture.height);
+    expect(image.count('#ffffff', { left: image.width - 20 })).toBe(20 * image.height);
+    expect(image.count('#ffffff', { right: 20 })).toBe(20 * image.height);
   });
 
   it('refuses values that do not fit the labels', () => {
@@ -250,7 +248,7 @@ describe('ticks', () => {
 
 describe('svgDocument', () => {
   it('is valid with any title', async () => {
-    const picture = await draw(svgDocument(10.2, 20, '<a & "b">\u0000\ud800\ufffe 🙂\n', []));
-    expect([picture.width, picture.height]).toEqual([11, 20]);
+    const image = await draw(svgDocument(10.2, 20, '<a & "b">\u0000\ud800\ufffe 🙂\n', []));
+    expect([image.width, image.height]).toEqual([11, 20]);
   });
 });

@@ -1,4 +1,4 @@
-/** Looks at real pixels of a picture. */
+/** Looks at real pixels of an image. */
 import sharp from 'sharp';
 import { svgToPng } from '../../src/chart/render.js';
 
@@ -8,7 +8,7 @@ export interface Pixels {
   readonly width: number;
   readonly height: number;
   at(x: number, y: number): Colour;
-  /** Pixels of about this colour inside a box, the whole picture by default. */
+  /** Pixels of about this colour inside a box, the whole image by default. */
   count(colour: string, box?: { left?: number; top?: number; right?: number; bottom?: number }): number;
 }
 

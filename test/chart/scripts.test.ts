@@ -60,10 +60,10 @@ describe('names in other scripts', () => {
 
   it('are drawn in the same place, of the same extent', async () => {
     const latin = await drawableText(page('骨折骨折'), nowhere, () => undefined);
-    const picture = await decode(await svgToPng(latin));
-    expect(picture.count('#ffffff', { right: 19 })).toBe(19 * picture.height);
-    expect(picture.count('#ffffff', { left: 20 + 4 * 20 * 1.8 })).toBe((picture.width - 164) * picture.height);
-    expect(picture.count('#ffffff')).toBeLessThan(picture.width * picture.height - 50);
+    const image = await decode(await svgToPng(latin));
+    expect(image.count('#ffffff', { right: 19 })).toBe(19 * image.height);
+    expect(image.count('#ffffff', { left: 20 + 4 * 20 * 1.8 })).toBe((image.width - 164) * image.height);
+    expect(image.count('#ffffff')).toBeLessThan(image.width * image.height - 50);
   });
 
   it('never come out as boxes, whatever this machine has', async () => {

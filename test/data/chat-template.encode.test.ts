@@ -82,7 +82,7 @@ describe('encodeConversation', () => {
     );
   });
 
-  it('has the same control tokens, answers and pictures whatever the texts say', () => {
+  it('has the same control tokens, answers and images whatever the texts say', () => {
     const hostile = fc
       .array(
         fc.oneof(fc.constantFrom(...CONTROL_TOKENS, '[', 'INST]', '</', ' ', '\n'), fc.string({ unit: 'binary' })),

@@ -74,7 +74,7 @@ describe('IndexedDataset', () => {
 
   it('passes on what making an item throws', async () => {
     const dataset = new IndexedDataset(1, () => {
-      throw new RangeError('no such picture');
+      throw new RangeError('no such image');
     });
     await expect(dataset.get(0)).rejects.toThrow(RangeError);
   });

@@ -24,7 +24,7 @@ afterAll(() => rm(folder, { recursive: true }));
 const firstChannel = (data: Uint8Array) => [...data].filter((_, i) => i % 3 === 0);
 
 describe('decodeImage', () => {
-  it('reads lossless pictures exactly: PNG and WebP, bytes and file', async () => {
+  it('reads lossless images exactly: PNG and WebP, bytes and file', async () => {
     const encoded = [await rgb.clone().png().toBuffer(), await rgb.clone().webp({ lossless: true }).toBuffer()];
     for (const [i, bytes] of encoded.entries()) {
       expect(await decodeImage(bytes)).toEqual(noise);
@@ -169,7 +169,7 @@ describe('decodeImage', () => {
     [3, (x: number, y: number) => (H - 1 - y) * W + (W - 1 - x), W, H],
     [6, (x: number, y: number) => (H - 1 - x) * W + y, H, W],
     [8, (x: number, y: number) => x * W + (W - 1 - y), H, W],
-  ])('turns a picture by its EXIF orientation %i', async (orientation, source, width, height) => {
+  ])('turns an image by its EXIF orientation %i', async (orientation, source, width, height) => {
     const bytes = await rgb.clone().withMetadata({ orientation }).png().toBuffer();
     const image = await decodeImage(bytes);
     expect([image.width, image.height]).toEqual([width, height]);
@@ -200,7 +200,7 @@ describe('decodeImage', () => {
     await expect(decodeImage({ ...noise, width: W + 1 })).rejects.toThrow(/pixels are 1224 bytes, but `data` has 1173/);
     await expect(decodeImage({ ...noise, height: 0 })).rejects.toThrow(ImageError);
     const bad = { path: 'case-7', decode: async () => ({ ...noise, width: 2 }) };
-    await expect(decodeImage(bad)).rejects.toThrow(/^case-7: not an RGB picture/);
+    await expect(decodeImage(bad)).rejects.toThrow(/^case-7: not an RGB image/);
   });
 
   it.each(['png', 'jpeg', 'webp', 'gif', 'tiff', 'avif'] as const)(
@@ -221,7 +221,7 @@ describe('decodeImage', () => {
 
   it('says what is wrong with a file', async () => {
     const missing = join(folder, 'missing.png');
-    await expect(decodeImage(missing)).rejects.toThrow(`${missing}: cannot read the picture: no such file`);
+    await expect(decodeImage(missing)).rejects.toThrow(`${missing}: cannot read the image: no such file`);
     await expect(decodeImage(folder)).rejects.toThrow('a folder, not a file');
     await expect(decodeImage('https://example.com/a.png')).rejects.toThrow('A string is a file path');
     await expect(decodeImage(Buffer.alloc(0), { name: 'nothing' })).rejects.toThrow(
@@ -293,9 +293,9 @@ describe('TIFF and bitmaps', () => {
     const bmp = bmpOf(5, 4);
     expect([...(await decodeImage(bmp)).data.subarray(0, 3)]).toEqual([200, 100, 50]);
     await expect(decodeImage(bmp.subarray(0, 80), { name: 'a.bmp' })).rejects.toThrow(
-      /^a\.bmp: the picture does not decode: 80 bytes, where 117 were expected/,
+      /^a\.bmp: the image does not decode: 80 bytes, where 117 were expected/,
     );
-    await expect(decodeImage(bmp.subarray(0, 30))).rejects.toThrow(/header of the picture cannot be read/);
+    await expect(decodeImage(bmp.subarray(0, 30))).rejects.toThrow(/header of the image cannot be read/);
     const edited = (at: number, value: number) => {
       const copy = Buffer.from(bmp);
       copy.writeInt32LE(value, at);
@@ -343,7 +343,7 @@ describe('an aspect ratio', () => {
   });
 });
 
-describe('hostile pictures', () => {
+describe('hostile images', () => {
   const row = Buffer.alloc(4 * 3);
   const tiny = (chunk: Buffer): Buffer => png(4, 4, 8, 2, [row, row, row, row], chunk);
 
@@ -388,7 +388,7 @@ describe('hostile pictures', () => {
   it('that are pipes are not waited for', async () => {
     const path = join(folder, 'pipe.png');
     execFileSync('mkfifo', [path]);
-    await expect(decodeImage(path)).rejects.toThrow(`${path}: cannot read the picture: not a regular file`);
+    await expect(decodeImage(path)).rejects.toThrow(`${path}: cannot read the image: not a regular file`);
   });
 });
 

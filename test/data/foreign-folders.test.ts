@@ -101,7 +101,7 @@ describe('splits', () => {
 
   it('of one name are no class', async () => {
     const { message } = await load(two('cars_train/cars_train', 'cars_test/cars_test'));
-    expect(message).toMatch(/no class folders: 2 pictures lie directly in `cars_train`/);
+    expect(message).toMatch(/no class folders: 2 images lie directly in `cars_train`/);
   });
 
   it('inside folds are said to be other divisions, and read by what the message says', async () => {
@@ -178,7 +178,7 @@ describe('DICOM files without an ending', () => {
 
   it('are called so, alone and as a class beside others', async () => {
     const { message } = await load([dicom('cat/IM1'), dicom('dog/IM2')]);
-    expect(message).toMatch(/no pictures in this folder or below, but 2 DICOM files\n.*Convert them to PNG/);
+    expect(message).toMatch(/no images in this folder or below, but 2 DICOM files\n.*Convert them to PNG/);
     expect((await load([dicom('cat/IM1'), ...two('dog', 'fox')])).warnings).toMatch(
       /class `cat` has 1 files and none that can be read \(\.dcm, DICOM\)/,
     );

@@ -290,7 +290,7 @@ describe('reports on hostile classes', () => {
       }),
     ];
     for (const svg of svgs) {
-      // Marks that are not drawn do nothing in a picture.
+      // Marks that are not drawn do nothing in an image.
       expect(svg.replaceAll('\n', ' ')).not.toMatch(/[\p{Cc}\p{Cs}\u202a-\u202e\u2066-\u2069]/u);
       expect(svg).not.toMatch(/<(img|script|b|a|foreignObject)\b/i);
       const elements = new Set([...svg.matchAll(/<([a-zA-Z]+)/g)].map(([, name]) => name));

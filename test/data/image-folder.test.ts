@@ -12,13 +12,13 @@ import { ConfigError, DataError, ImageError } from '../../src/errors.js';
 let base: string;
 let dir: string;
 let count = 0;
-const pictures = {} as Record<'png' | 'jpeg' | 'webp' | 'gif', Buffer>;
+const encoded = {} as Record<'png' | 'jpeg' | 'webp' | 'gif', Buffer>;
 
 beforeAll(async () => {
   base = await mkdtemp(join(tmpdir(), 'image-folder-'));
   const plain = sharp({ create: { width: 20, height: 10, channels: 3, background: '#358' } });
   for (const format of ['png', 'jpeg', 'webp', 'gif'] as const) {
-    pictures[format] = await plain.clone().toFormat(format).toBuffer();
+    encoded[format] = await plain.clone().toFormat(format).toBuffer();
   }
 });
 afterAll(() => rm(base, { recursive: true }));
@@ -26,10 +26,10 @@ beforeEach(() => {
   dir = join(base, String(count++));
 });
 
-/** Writes files below `dir`: pictures (PNG) unless given otherwise. */
+/** Writes files below `dir`: images (PNG) unless given otherwise. */
 async function put(...files: (string | [path: string, content: Buffer | string])[]): Promise<void> {
   for (const file of files) {
-    const [path, content] = typeof file === 'string' ? [file, pictures.png] : file;
+    const [path, content] = typeof file === 'string' ? [file, encoded.png] : file;
     await mkdir(dirname(join(dir, path)), { recursive: true });
     await writeFile(join(dir, path), content);
   }
@@ -54,7 +54,7 @@ describe('layouts', () => {
     await put(
       ...['Set/Set/b cut/Train/2.png', 'Set/Set/b cut/Train/10.png', 'Set/Set/b cut/Test/1.png'],
       ...['Set/Set/A/TRAIN/x.png', 'Set/Set/A/test/y.png', 'Set/Set/A/test/deeper/z.png'],
-      ['Set/readme.txt', 'not a picture'],
+      ['Set/readme.txt', 'not an image'],
     );
     const folder = await KaggleImageFolder.fromFolder(dir);
     expect(folder).toBeInstanceOf(ImageFolder);
@@ -137,18 +137,18 @@ describe('layouts', () => {
 });
 
 describe('files', () => {
-  it('tells pictures by content, whatever they are called', async () => {
+  it('tells images by content, whatever they are called', async () => {
     await put(
-      ['c/1.jpg', pictures.png],
-      ['c/2', pictures.jpeg],
-      ['c/3.data', pictures.webp],
-      ['c/4.gif', pictures.gif],
+      ['c/1.jpg', encoded.png],
+      ['c/2', encoded.jpeg],
+      ['c/3.data', encoded.webp],
+      ['c/4.gif', encoded.gif],
       ['c/notes.txt', 'text'],
       ['c/Thumbs.db', Buffer.alloc(50)],
       ['c/.DS_Store', Buffer.alloc(50)],
       ['c/._1.jpg', Buffer.alloc(50)],
       ['__MACOSX/c/1.jpg', Buffer.alloc(50)],
-      ['.cache/x/1.png', pictures.png],
+      ['.cache/x/1.png', encoded.png],
     );
     const folder = await ImageFolder.load(dir);
     expect((await listed(folder.train)).map((line) => line.slice(-6).trim())).toEqual([
@@ -161,11 +161,11 @@ describe('files', () => {
     for await (const sample of folder.train) expect((await sample.image.decode()).width).toBe(20);
   });
 
-  it('stops at files that are named like pictures and are none, and names them all', async () => {
+  it('stops at files that are named like images and are none, and names them all', async () => {
     await put('c/ok.png', ['c/a.png', 'text'], ['c/b.JPEG', ''], ['c/d.bmp', 'BM'], ['c/text.txt', 'text']);
     const error = await failure();
     expect(error).toBeInstanceOf(ImageError);
-    expect(error.message).toContain('3 files are no readable picture');
+    expect(error.message).toContain('3 files are no readable image');
     expect(error.message).toContain(
       `${join(dir, 'c/a.png')}: the content is no JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF image, but a text file`,
     );
@@ -176,7 +176,7 @@ describe('files', () => {
   });
 
   it('leaves bad and damaged files out on request, with the reason', async () => {
-    const cut = pictures.jpeg.subarray(0, pictures.jpeg.length - 40);
+    const cut = encoded.jpeg.subarray(0, encoded.jpeg.length - 40);
     await put('c/ok.png', ['c/a.png', 'text'], ['c/cut.jpg', cut], 'd/ok.png');
     const folder = await ImageFolder.load(dir, { onBadImage: 'skip' });
     expect(await listed(folder.train)).toEqual(['0 c c/ok.png', '1 d d/ok.png']);
@@ -191,7 +191,7 @@ describe('files', () => {
   });
 
   it('finds damaged files before training when asked to', async () => {
-    await put('c/ok.png', ['c/cut.png', pictures.png.subarray(0, 60)]);
+    await put('c/ok.png', ['c/cut.png', encoded.png.subarray(0, 60)]);
     expect((await ImageFolder.load(dir)).train.length).toBe(2);
     expect((await failure({ verify: true })).message).toContain(join(dir, 'c/cut.png'));
   });
@@ -205,7 +205,7 @@ describe('files', () => {
     await expect(sample.image.decode()).rejects.toThrow(ImageError);
   });
 
-  it('keeps the class of which every picture was skipped, and refuses a split without any', async () => {
+  it('keeps the class of which every image was skipped, and refuses a split without any', async () => {
     await put('train/a/1.png', ['train/b/1.png', 'text'], 'test/b/1.png');
     const folder = await ImageFolder.load(dir, { onBadImage: 'skip' });
     expect([...folder.train.classCounts().values()]).toEqual([1, 0]);
@@ -220,27 +220,23 @@ describe('what is refused', () => {
   it('a missing folder, a file, an empty folder, and unknown options', async () => {
     expect((await failure()).message).toContain(`${dir}: no such folder\n`);
     await put(['only/notes.txt', 'text']);
-    expect((await failure()).message).toContain('no pictures in this folder or below');
+    expect((await failure()).message).toContain('no images in this folder or below');
     const file = join(dir, 'only/notes.txt');
-    await expect(ImageFolder.load(file)).rejects.toThrow(`${file}: a file, where a folder of pictures was expected`);
+    await expect(ImageFolder.load(file)).rejects.toThrow(`${file}: a file, where a folder of images was expected`);
     const typo = { onBadImages: 'skip' } as never;
     await expect(ImageFolder.load(dir, typo)).rejects.toThrow(ConfigError);
     await expect(ImageFolder.load(dir, typo)).rejects.toThrow('did you mean `onBadImage`');
   });
 
   it.each([
-    ['pictures without a class', ['1.png', '2.png'], /no class folders/],
+    ['images without a class', ['1.png', '2.png'], /no class folders/],
     ['splits without classes', ['Train/1.png', 'Test/2.png'], /no class folders/],
+    ['an image beside class folders', ['a/1.png', 'b/1.png', 'loose.png'], /loose\.png: an image outside of any class/],
+    ['an image beside split folders', ['a/Train/1.png', 'a/2.png', 'b/Train/1.png'], /2\.png: an image outside/],
     [
-      'a picture beside class folders',
-      ['a/1.png', 'b/1.png', 'loose.png'],
-      /loose\.png: a picture outside of any class/,
-    ],
-    ['a picture beside split folders', ['a/Train/1.png', 'a/2.png', 'b/Train/1.png'], /2\.png: a picture outside/],
-    [
-      'a picture beside classes of a split',
+      'an image beside classes of a split',
       ['train/a/1.png', 'train/2.png', 'test/a/1.png'],
-      /2\.png: a picture outside/,
+      /2\.png: an image outside/,
     ],
     [
       'a class without splits',
@@ -262,11 +258,11 @@ describe('what is refused', () => {
     expect(error.message).toContain('<class>/<split>/*');
   });
 
-  it('an empty split, and a class folder without pictures', async () => {
+  it('an empty split, and a class folder without images', async () => {
     await put('a/Train/1.png', 'b/Train/1.png', ['a/Test/readme.txt', 'text']);
     expect((await failure()).message).toMatch(/the test split is empty: no image in .*Test/);
     await put('a/Test/1.png', ['c/Train/readme.txt', 'text']);
-    expect((await failure()).message).toMatch(/c: this class folder holds no pictures/);
+    expect((await failure()).message).toMatch(/c: this class folder holds no images/);
   });
 
   it('pipes, without waiting for them', async () => {
@@ -274,7 +270,7 @@ describe('what is refused', () => {
     execFileSync('mkfifo', [join(dir, 'a', '2.png'), join(dir, 'a', 'pipe'), join(dir, 'pipe-behind-a-link')]);
     await symlink(join(dir, 'pipe-behind-a-link'), join(dir, 'b', '2.png'));
     const { message } = await failure();
-    expect(message).toMatch(/2 files are no readable picture/);
+    expect(message).toMatch(/2 files are no readable image/);
     expect(message).toContain(`${join(dir, 'a', '2.png')}: a pipe, a socket or a device, not a file`);
     expect(message).toContain(`${join(dir, 'b', '2.png')}: a pipe, a socket or a device, not a file`);
     expect(message).not.toContain(`${join('a', 'pipe')}:`);
@@ -289,7 +285,7 @@ describe('what is refused', () => {
       for (const name of ['x', 'y'])
         await symlink(join(dir, 'rest', String(i + 1)), join(dir, 'rest', String(i), name));
     }
-    await writeFile(join(dir, 'rest', '29', '1.png'), pictures.png);
+    await writeFile(join(dir, 'rest', '29', '1.png'), encoded.png);
     const error = await ImageFolder.load(join(dir, 'set')).catch((caught: unknown) => caught);
     expect(error).toBeInstanceOf(DataError);
     expect((error as Error).message).toMatch(/symbolic links lead to this folder by more than 16 ways/);
@@ -304,7 +300,7 @@ describe('what is refused', () => {
   });
 
   it('names that would change the message are written out', async () => {
-    await put('a/1.png', ['b/x\n  hint: all is well \u001b[32m.png', 'no picture']);
+    await put('a/1.png', ['b/x\n  hint: all is well \u001b[32m.png', 'no image']);
     const { message } = await failure();
     expect(message.split('\n')).toHaveLength(3);
     expect(message).toContain('x\\n  hint: all is well \\u001b[32m.png: the content is no JPEG');
@@ -331,7 +327,7 @@ it('follows symbolic links that lead elsewhere, and reports those that lead nowh
   await put('a/1.png', 'b/1.png');
   const elsewhere = join(base, 'elsewhere');
   await mkdir(elsewhere, { recursive: true });
-  await writeFile(join(elsewhere, 'x.png'), pictures.png);
+  await writeFile(join(elsewhere, 'x.png'), encoded.png);
   await symlink(elsewhere, join(dir, 'c'));
   await symlink(join(elsewhere, 'x.png'), join(dir, 'a', '2.png'));
   expect(await listed((await ImageFolder.load(dir)).train)).toEqual([

@@ -9,7 +9,7 @@ import { noiseImage } from './noise-image.js';
 
 const processor = new ImageProcessor({ longestEdge: 140 });
 
-/** A picture whose decoding waits until it is let go. */
+/** An image whose decoding waits until it is let go. */
 function gated(path: string, image: RgbImage): LazyImage & { started: boolean; open: () => void } {
   let open = () => {};
   const gate = new Promise<void>((resolve) => {
@@ -31,7 +31,7 @@ const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) => Buffer.fro
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('ImagePool', () => {
-  it('gives what the processor gives, for more pictures than workers', async () => {
+  it('gives what the processor gives, for more images than workers', async () => {
     await using pool = new ImagePool(processor, { workers: 2 });
     const images = Array.from({ length: 12 }, (_, i) => noiseImage(20 + 17 * i, 200 - 13 * i));
     const kept = images.map(({ data }) => data.slice());
@@ -45,7 +45,7 @@ describe('ImagePool', () => {
     expect(images.every(({ data }, i) => Buffer.compare(data, kept[i]!) === 0)).toBe(true);
   });
 
-  it('names the picture that fails and goes on with the others', async () => {
+  it('names the image that fails and goes on with the others', async () => {
     await using pool = new ImagePool(processor, { workers: 1 });
     const broken: LazyImage = { path: 'broken.png', decode: () => Promise.reject(new ImageError('broken.png: cut')) };
     const results = await Promise.allSettled([
@@ -58,11 +58,11 @@ describe('ImagePool', () => {
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected', 'rejected', 'fulfilled']);
     const reasons = results.flatMap((result) => (result.status === 'rejected' ? [String(result.reason.message)] : []));
     expect(reasons[0]).toContain('broken.png');
-    expect(reasons[1]).toContain('/no/such/file.png: cannot read the picture: no such file');
+    expect(reasons[1]).toContain('/no/such/file.png: cannot read the image: no such file');
     expect(reasons[2]).toContain('thin.png: 2000 × 1 pixels');
   });
 
-  it('begins no more pictures than it has room for', async () => {
+  it('begins no more images than it has room for', async () => {
     await using pool = new ImagePool(processor, { workers: 1 });
     const inputs = Array.from({ length: 5 }, (_, i) => gated(`${i}.png`, noiseImage(10, 10)));
     const results = inputs.map((input) => pool.process(input));

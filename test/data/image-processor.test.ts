@@ -93,7 +93,7 @@ describe('the resize rule', () => {
     expect(processor.gridOf(5000, 5000)).toEqual({ rows: 55, cols: 55, tokens: 3080 });
   });
 
-  it('refuses a picture of which shrinking leaves nothing', () => {
+  it('refuses an image of which shrinking leaves nothing', () => {
     expect(() => new ImageProcessor().gridOf(4000, 1)).toThrow(/4000 × 1 pixels.*no height left/);
     expect(() => new ImageProcessor().gridOf(0, 10)).toThrow(ImageError);
     expect(() => new ImageProcessor().gridOf(1.5, 10)).toThrow(ImageError);
@@ -152,7 +152,7 @@ describe('ImageProcessor.process', () => {
     await expect(new ImageProcessor().process(noiseImage(5, 5), { signal })).rejects.toBe(reason);
   });
 
-  it('names the picture that is too narrow', async () => {
+  it('names the image that is too narrow', async () => {
     const image = noiseImage(3000, 1);
     const lazy = { path: 'thin.png', decode: async () => image };
     await expect(new ImageProcessor().process(lazy)).rejects.toThrow(/^thin\.png: 3000 × 1 pixels/);

@@ -55,7 +55,7 @@ const SETS: readonly PublicSet[] = [
       'sampleSubmission.csv=id,label\n1,0\n2,0\n3,0\n',
     ],
     refused: [
-      /9 pictures lie directly in `test1`, `train`, which are splits/,
+      /9 images lie directly in `test1`, `train`, which are splits/,
       /file name tells the class \(`cat`, `dog`\): `classOf/,
     ],
     options: { classOf: (path) => /([^/]*[^/\d._ -])[._ -]*\d+\.\w+$/.exec(path)?.[1] },
@@ -433,7 +433,7 @@ const SETS: readonly PublicSet[] = [
   {
     name: 'Hugging Face, saved to disk',
     files: ['train/data-00000-of-00001.arrow=x', 'train/state.json={}', 'dataset_dict.json={}'],
-    refused: /no pictures in this folder or below, but 2 \.json, 1 \.arrow\n.*not read: unpack them/,
+    refused: /no images in this folder or below, but 2 \.json, 1 \.arrow\n.*not read: unpack them/,
   },
 ];
 

@@ -77,7 +77,7 @@ describe('resampleBicubic', () => {
     expect(createHash('sha256').update(data).digest('hex').slice(0, 32)).toBe(sha256);
   });
 
-  it('returns the picture itself where no size changes', () => {
+  it('returns the image itself where no size changes', () => {
     const image = noiseImage(12, 7);
     expect(resampleBicubic(image, 12, 7)).toBe(image);
   });
@@ -89,7 +89,7 @@ describe('resampleBicubic', () => {
     expect(image.data).toEqual(before);
   });
 
-  it('keeps an even picture even within one level, at any size', () => {
+  it('keeps an even image even within one level, at any size', () => {
     const side = fc.integer({ min: 1, max: 80 });
     fc.assert(
       fc.property(side, side, side, side, fc.integer({ min: 0, max: 255 }), (w, h, toW, toH, level) => {

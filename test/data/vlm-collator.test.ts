@@ -14,19 +14,19 @@ import { TINY_CONFIG, tinyTokenizerJson } from './tiny-tokenizer.js';
 const tokenizer = new MinistralTokenizer(tinyTokenizerJson(), TINY_CONFIG);
 const [BOS, EOS, IMG, PAD, BREAK, END] = [1, 2, 10, 11, 12, 13];
 
-/** Takes pictures whose sides are multiples of 4 as they are; a value tells picture, channel, row and column. */
+/** Takes images whose sides are multiples of 4 as they are; a value tells image, channel, row and column. */
 const imageProcessor = {
   patchSize: 2,
   spatialMergeSize: 2,
   async process(input: ImageInput) {
-    if (typeof input === 'string') throw new ImageError(`${input}: not a picture`, { details: { path: input } });
+    if (typeof input === 'string') throw new ImageError(`${input}: not an image`, { details: { path: input } });
     const { width, height, data } = input as RgbImage;
     const values = Array.from({ length: 3 * height * width }, (_, i) => data[0]! * 1000 + i + 1);
     return { pixelValues: Float32Array.from(values), height, width };
   },
 };
 
-const picture = (width: number, height: number, mark = 1): RgbImage => ({ width, height, data: Uint8Array.of(mark) });
+const pixels = (width: number, height: number, mark = 1): RgbImage => ({ width, height, data: Uint8Array.of(mark) });
 
 const make = (options: Partial<VlmCollatorOptions> = {}) =>
   new VlmCollator({ tokenizer, chatTemplate: new ChatTemplate(TUTORIAL_TEMPLATE), imageProcessor, ...options });
@@ -51,9 +51,9 @@ const unpadded = (batch: VlmBatch, key: 'inputIds' | 'labels' = 'inputIds') => {
 };
 
 describe('VlmCollator.collate', () => {
-  it('expands pictures, pads at the right and labels only the answers', async () => {
+  it('expands images, pads at the right and labels only the answers', async () => {
     const batch = await make().collate([
-      example('Is it broken?', 'yes', picture(12, 8), 'a.png'),
+      example('Is it broken?', 'yes', pixels(12, 8), 'a.png'),
       example(' it?', 'no fracture', undefined, 'b'),
     ]);
     const image = [IMG, IMG, IMG, BREAK, IMG, IMG, IMG, END];
@@ -78,18 +78,18 @@ describe('VlmCollator.collate', () => {
 
   it('labels all but padding and [IMG] when the prompt is not masked', async () => {
     const batch = await make({ maskPrompt: false }).collate([
-      example('Is it broken?', 'yes', picture(8, 8)),
+      example('Is it broken?', 'yes', pixels(8, 8)),
       example('Is', 'no'),
     ]);
     const first = [BOS, 3, 30, 291, 293, 299, 83, -100, -100, BREAK, -100, -100, END, 4, 301, EOS];
     expect(rows(batch.labels)).toEqual([first, [BOS, 3, 30, 291, 4, 302, EOS, ...new Array(9).fill(-100)]]);
   });
 
-  it('pads pictures with zeros at the right and the bottom, and has no pictures without pictures', async () => {
+  it('pads images with zeros at the right and the bottom, and has no pixel values without images', async () => {
     const batch = await make().collate([
-      example('Is', 'no', picture(4, 8, 1)),
+      example('Is', 'no', pixels(4, 8, 1)),
       example('Is', 'no'),
-      example('Is', 'no', picture(8, 4, 2)),
+      example('Is', 'no', pixels(8, 4, 2)),
     ]);
     expect(batch.pixelValues?.shape).toEqual([2, 3, 8, 8]);
     expect(rows(batch.imageSizes)).toEqual([
@@ -110,14 +110,14 @@ describe('VlmCollator.collate', () => {
     expect(text.imageSizes).toBeUndefined();
   });
 
-  it('takes pictures beside the messages, in order, also for text without places for them', async () => {
-    const images = [picture(4, 4, 5), picture(8, 4, 6)];
+  it('takes images beside the messages, in order, also for text without places for them', async () => {
+    const images = [pixels(4, 4, 5), pixels(8, 4, 6)];
     const parts: SftExample = {
       messages: [
         message('user', [
           { type: 'image' },
           { type: 'text', text: 'Is' },
-          { type: 'image', image: picture(4, 8, 7) },
+          { type: 'image', image: pixels(4, 8, 7) },
           { type: 'image' },
         ]),
         message('assistant', 'no'),
@@ -139,8 +139,8 @@ describe('VlmCollator.collate', () => {
   });
 
   it('uses the pool in place of the processor', async () => {
-    const imagePool = { process: async () => imageProcessor.process(picture(8, 4, 9)) };
-    const batch = await make({ imagePool }).collate([example('Is', 'no', picture(4, 4))]);
+    const imagePool = { process: async () => imageProcessor.process(pixels(8, 4, 9)) };
+    const batch = await make({ imagePool }).collate([example('Is', 'no', pixels(4, 4))]);
     expect(rows(batch.imageSizes)).toEqual([[4, 8]]);
   });
 
@@ -164,7 +164,7 @@ describe('VlmCollator.collate', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(shape, { minLength: 1, maxLength: 4 }), async (shapes) => {
         const examples = shapes.map(({ text, answer, size }) =>
-          example(text, answer, size ? picture(size[0] * 4, size[1] * 4) : undefined),
+          example(text, answer, size ? pixels(size[0] * 4, size[1] * 4) : undefined),
         );
         const right = await make().collate(examples);
         const left = await make({ paddingSide: 'left' }).collate(examples);
@@ -204,7 +204,7 @@ describe('VlmCollator.collate', () => {
 });
 
 describe('the pixels of a batch', () => {
-  const batchOf = () => make().collate([example('a', 'yes', picture(12, 8)), example('b', 'no', picture(8, 12, 2))]);
+  const batchOf = () => make().collate([example('a', 'yes', pixels(12, 8)), example('b', 'no', pixels(8, 12, 2))]);
   const patchesOf = (batch: VlmBatch) => {
     const tokens = batch.inputIds.data.filter((id) => id === IMG);
     const images = packImages(batch, tokens, { patchSize: 2, mergeSize: 2 })!;
@@ -249,25 +249,25 @@ describe('VlmCollator and conversations that come again', () => {
     return { chatTemplate, count };
   };
 
-  it('encodes their text once, whatever the pictures, and gives what it would have given', async () => {
+  it('encodes their text once, whatever the images, and gives what it would have given', async () => {
     const { chatTemplate, count } = counting();
     const collator = make({ chatTemplate });
-    const samples = [picture(12, 8), picture(8, 8, 2), undefined].map((image) => example('Is it?', 'yes', image));
+    const samples = [pixels(12, 8), pixels(8, 8, 2), undefined].map((image) => example('Is it?', 'yes', image));
     for (const sample of [...samples, ...samples]) {
       expect(await collator.collate([sample])).toEqual(await make().collate([sample]));
     }
-    // With and without a picture.
+    // With and without an image.
     expect(count.value).toBe(2);
-    await collator.collate([example('Is it?', 'no', picture(8, 8))]);
+    await collator.collate([example('Is it?', 'no', pixels(8, 8))]);
     expect(count.value).toBe(3);
     await collator.collatePrompts(samples.slice(0, 2));
     expect(count.value).toBe(4);
   });
 
-  it('goes by what the template sees: not by pictures', async () => {
+  it('goes by what the template sees: not by images', async () => {
     const { chatTemplate, count } = counting();
     const collator = make({ chatTemplate });
-    const costly = Object.assign(picture(8, 8), {
+    const costly = Object.assign(pixels(8, 8), {
       toJSON: () => {
         throw new Error('looked at');
       },
@@ -296,13 +296,13 @@ describe('VlmCollator and conversations that come again', () => {
 });
 
 describe('VlmCollator and long samples', () => {
-  const long = example('Is it broken? yes no'.repeat(5), 'yes', picture(8, 8), 'long.png');
+  const long = example('Is it broken? yes no'.repeat(5), 'yes', pixels(8, 8), 'long.png');
   const short = example('Is', 'no', undefined, 'short');
 
   it('names the sample, its length and the limit by default', async () => {
     const failing = make({ maxLength: 20 }).collate([short, long]);
     await expect(failing).rejects.toThrow(DataError);
-    await expect(failing).rejects.toThrow(/sample long\.png: \d+ tokens, 6 of them for pictures; maxLength is 20/);
+    await expect(failing).rejects.toThrow(/sample long\.png: \d+ tokens, 6 of them for images; maxLength is 20/);
     const { inputIds } = await make().encode(long);
     await expect(failing).rejects.toMatchObject({
       details: { sample: 'long.png', length: inputIds.length, maxLength: 20 },
@@ -324,10 +324,10 @@ describe('VlmCollator and long samples', () => {
 
   it('shortens only user text, from its end, to the last token that fits', async () => {
     const text = 'é🦴 Is it broken? '.repeat(4);
-    const full = (await make().encode(example(text, 'yes.', picture(8, 8)))).inputIds.length;
-    const bare = (await make().encode(example('', 'yes.', picture(8, 8)))).inputIds.length;
+    const full = (await make().encode(example(text, 'yes.', pixels(8, 8)))).inputIds.length;
+    const bare = (await make().encode(example('', 'yes.', pixels(8, 8)))).inputIds.length;
     for (let maxLength = bare; maxLength < full; maxLength++) {
-      const batch = await make({ maxLength, overlong: 'truncateText' }).collate([example(text, 'yes.', picture(8, 8))]);
+      const batch = await make({ maxLength, overlong: 'truncateText' }).collate([example(text, 'yes.', pixels(8, 8))]);
       const [ids] = unpadded(batch);
       expect(ids!.length).toBeLessThanOrEqual(maxLength);
       // A character takes at most four tokens here.
@@ -337,10 +337,10 @@ describe('VlmCollator and long samples', () => {
       expect(ids!.filter((id) => id === IMG)).toHaveLength(4);
       expect(ids!.slice(-4)).toEqual([4, 301, 66, EOS]);
       expect(rows(batch.labels)[0]!.slice(-3)).toEqual([301, 66, EOS]);
-      expect(ids).toEqual((await make().encode(example(kept, 'yes.', picture(8, 8)))).inputIds);
+      expect(ids).toEqual((await make().encode(example(kept, 'yes.', pixels(8, 8)))).inputIds);
     }
     const hopeless = make({ maxLength: bare - 1, overlong: 'truncateText' }).collate([
-      example(text, 'yes.', picture(8, 8), 'long.png'),
+      example(text, 'yes.', pixels(8, 8), 'long.png'),
     ]);
     await expect(hopeless).rejects.toThrow(/long\.png: .* even without any user text/);
   });
@@ -392,16 +392,16 @@ describe('VlmCollator and faulty samples', () => {
     }
   });
 
-  it('names a sample whose pictures do not match', async () => {
+  it('names a sample whose images do not match', async () => {
     const withPart = [message('user', [{ type: 'image' }, { type: 'text', text: 'Is' }]), message('assistant', 'no')];
-    await expect(fails({ messages: withPart })).rejects.toThrow(/sample x7: 0 pictures in `images` for 1 image parts/);
-    const images = [picture(4, 4), picture(4, 4)];
-    await expect(fails({ messages: withPart, images })).rejects.toThrow(/2 pictures in `images` for 1 image parts/);
+    await expect(fails({ messages: withPart })).rejects.toThrow(/sample x7: 0 images in `images` for 1 image parts/);
+    const images = [pixels(4, 4), pixels(4, 4)];
+    await expect(fails({ messages: withPart, images })).rejects.toThrow(/2 images in `images` for 1 image parts/);
     const blind = new ChatTemplate(
       '{{ bos_token }}{{ messages[0].content[1].text }}[/INST]{{ messages[1].content }}</s>',
     );
-    await expect(fails({ messages: withPart, images: [picture(4, 4)] }, { chatTemplate: blind })).rejects.toThrow(
-      /1 pictures for 0 image tokens/,
+    await expect(fails({ messages: withPart, images: [pixels(4, 4)] }, { chatTemplate: blind })).rejects.toThrow(
+      /1 images for 0 image tokens/,
     );
   });
 
@@ -409,7 +409,7 @@ describe('VlmCollator and faulty samples', () => {
     const broken = { ...example('Is', 'no'), images: ['a/b.png'] };
     const image = fails({ ...broken, messages: [message('user', 'Is'), message('assistant', 'no')] });
     await expect(image).rejects.toThrow(ImageError);
-    await expect(image).rejects.toThrow('sample x7: a/b.png: not a picture');
+    await expect(image).rejects.toThrow('sample x7: a/b.png: not an image');
     await expect(image).rejects.toMatchObject({ details: { path: 'a/b.png', sample: 'x7' } });
     await expect(fails({ messages: [message('assistant', 'no')] }, { chatTemplate: turns })).rejects.toThrow(TextError);
     const nothing = { messages: [{ role: 'user', content: null }] } as unknown as SftExample;
@@ -418,7 +418,7 @@ describe('VlmCollator and faulty samples', () => {
   });
 
   it('refuses pixels that do not make whole tokens', async () => {
-    await expect(fails(example('Is', 'no', picture(6, 4)))).rejects.toThrow(/sides that are multiples of 4/);
+    await expect(fails(example('Is', 'no', pixels(6, 4)))).rejects.toThrow(/sides that are multiples of 4/);
   });
 
   it('lists wrong options, and stops when aborted', async () => {
@@ -431,7 +431,7 @@ describe('VlmCollator and faulty samples', () => {
 
 describe('VlmCollator.collatePrompts', () => {
   it('ends where the answer begins, pads at the left and has no labels', async () => {
-    const samples = [example('Is it broken?', 'yes', picture(8, 4)), example('Is', 'no')];
+    const samples = [example('Is it broken?', 'yes', pixels(8, 4)), example('Is', 'no')];
     for (const chatTemplate of [new ChatTemplate(TUTORIAL_TEMPLATE), turns]) {
       const collator = make({ chatTemplate });
       const prompts = await collator.collatePrompts(samples);

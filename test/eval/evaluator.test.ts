@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { renderPng } from '../../src/chart/render.js';
 import { ClassLabel, LabelledDataset } from '../../src/data/dataset.js';
 import type { Dataset, SftExample } from '../../src/data/types.js';
 import { ConfigError, DataError } from '../../src/errors.js';
@@ -11,10 +12,10 @@ import {
   compareReports,
   compareSamples,
   comparisonMarkdown,
+  confusionChart,
   formatReport,
   reportJson,
   reportMarkdown,
-  writeConfusionPng,
   writeReport,
 } from '../../src/eval/report.js';
 import { displayWidth } from '../../src/eval/text-table.js';
@@ -253,10 +254,10 @@ describe('reports', () => {
     expect(lines).toHaveLength(5);
   });
 
-  it('writes JSON and the picture of the matrix, and nothing else', async () => {
+  it('writes JSON and the image of the matrix, and nothing else', async () => {
     const report = await reportOf(better);
     await writeReport(report, join(folder, 'new', 'report.json'));
-    await writeConfusionPng(report, join(folder, 'new', 'confusion.png'));
+    await renderPng(confusionChart(report), join(folder, 'new', 'confusion.png'), { scale: 2 });
     expect((await readdir(join(folder, 'new'))).sort()).toEqual(['confusion.png', 'report.json']);
     expect(JSON.parse(await readFile(join(folder, 'new', 'report.json'), 'utf8'))).toEqual(report);
     const { format, width } = await sharp(join(folder, 'new', 'confusion.png')).metadata();

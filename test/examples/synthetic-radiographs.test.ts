@@ -69,7 +69,7 @@ describe('drawSyntheticRadiographs', () => {
     expect((await listing(dir)).size).toBe(50);
   });
 
-  it('shares no picture between Train and Test, nor within a split', async () => {
+  it('shares no image between Train and Test, nor within a split', async () => {
     await drawSyntheticRadiographs({ dir, seed: 2, trainPerClass: 4, testPerClass: 4 });
     const files = await listing(dir);
     expect(new Set(files.values()).size).toBe(files.size);
@@ -87,7 +87,7 @@ describe('drawSyntheticRadiographs', () => {
       await draw('d', 6, 1),
     ];
     expect(again).toEqual(first);
-    // Asking for more pictures adds some and changes none.
+    // Asking for more images adds some and changes none.
     for (const [file, value] of first) expect(more.get(file)).toBe(value);
     expect([...other.values()].some((value) => [...first.values()].includes(value))).toBe(false);
   });

@@ -4,9 +4,8 @@ import { showValue } from '../../messages/show-value.js';
 import { describeKind, isRecord } from '../known-keys.js';
 import type { ContentPart, Message, ThinkingPart } from '../types.js';
 import type { RowContext } from './row-context.js';
-import { RowFault, readRecord } from './row-fault.js';
+import { mismatch, RowFault, readRecord } from './row-fault.js';
 
-/** What in the turns of a row shows its form. */
 export interface TurnEvidence {
   shareGpt?: boolean;
   openai?: boolean;
@@ -27,7 +26,6 @@ interface Place {
 const PART_HINT =
   'parts are { "type": "text", "text" }, { "type": "image_url", "image_url" } and { "type": "image", "image" }';
 
-/** @throws RowFault */
 export function readContent(
   content: unknown,
   place: Place,
@@ -43,16 +41,13 @@ export function readContent(
     const what = place.role === 'assistant' ? 'the text of the answer' : 'its text';
     throw new RowFault(`${place.where}: \`content\` is missing`, `write ${what}; "" beside tool_calls`);
   }
-  throw new RowFault(
-    `${place.where}: \`content\`: expected text or a list of parts, got ${describeKind(content)}`,
-    PART_HINT,
-  );
+  throw mismatch(`${place.where}: \`content\``, 'text or a list of parts', content, PART_HINT);
 }
 
 function readPart(value: unknown, where: string, place: Place, context: RowContext, seen: TurnEvidence): ContentPart {
   if (!isRecord(value)) {
     const hint = typeof value === 'string' ? 'write { "type": "text", "text": "..." }' : PART_HINT;
-    throw new RowFault(`${where}: expected an object, got ${describeKind(value)}`, hint);
+    throw mismatch(where, 'an object', value, hint);
   }
   const record = (...keys: string[]) =>
     readRecord(value, where, ['type', ...keys], context.ignored, `${place.path}.content`, PART_HINT);
@@ -62,7 +57,7 @@ function readPart(value: unknown, where: string, place: Place, context: RowConte
       // Tables of parts have the columns of images in texts too, without values.
       const { text } = record('text');
       if (typeof text === 'string') return { type, text };
-      throw new RowFault(`${where}: \`text\`: expected text, got ${showValue(text)}`, PART_HINT);
+      throw mismatch(`${where}: \`text\``, 'text', text, PART_HINT);
     }
     case 'image_url':
       return { type: 'image', image: context.image(readAddress(record('image_url'), where, context, seen), where) };
@@ -83,10 +78,7 @@ function readPart(value: unknown, where: string, place: Place, context: RowConte
       requireThinker(place.role, where);
       const { thinking, closed } = record('thinking', 'closed');
       if (closed !== undefined && typeof closed !== 'boolean') {
-        throw new RowFault(
-          `${where}: \`closed\`: expected true or false, got ${showValue(closed)}`,
-          'write it without quotes',
-        );
+        throw mismatch(`${where}: \`closed\``, 'true or false', closed, 'write it without quotes');
       }
       return { type, thinking: thinkingText(thinking, where), ...(closed !== undefined && { closed }) };
     }
@@ -106,7 +98,6 @@ function requireInOrder(index: unknown, where: string, seen: TurnEvidence): void
   );
 }
 
-/** `source` as Anthropic has it. */
 function readSource(source: unknown, where: string, context: RowContext): unknown {
   const hint = 'write "source": { "type": "base64", "media_type", "data" }';
   const keys = ['type', 'media_type', 'data', 'url'];
@@ -136,15 +127,14 @@ function readAddress(part: Record<string, unknown>, where: string, context: RowC
   );
   if (detail !== undefined) {
     if (!['auto', 'low', 'high'].includes(detail as string)) {
-      throw new RowFault(`${where}: \`detail\`: expected auto, low or high, got ${showValue(detail)}`, 'leave it out');
+      throw mismatch(`${where}: \`detail\``, 'auto, low or high', detail, 'leave it out');
     }
     if (detail !== 'auto') context.note('detail');
   }
   if (typeof url === 'string') return url;
-  throw new RowFault(`${where}: \`url\`: expected text, got ${showValue(url)}`, 'write a path or a data: URL');
+  throw mismatch(`${where}: \`url\``, 'text', url, 'write a path or a data: URL');
 }
 
-/** `reasoning_content` of a message goes before its text. */
 export function readThinking(
   reasoning: unknown,
   content: Message['content'],
@@ -153,10 +143,7 @@ export function readThinking(
 ): Message['content'] {
   if (reasoning === undefined || reasoning === '') return content;
   if (typeof reasoning !== 'string') {
-    throw new RowFault(
-      `${where}: \`reasoning_content\`: expected text, got ${describeKind(reasoning)}`,
-      'give it as text',
-    );
+    throw mismatch(`${where}: \`reasoning_content\``, 'text', reasoning, 'give it as text');
   }
   seen.mistral = true;
   const parts: readonly ContentPart[] =
@@ -171,8 +158,7 @@ export function readThinking(
 function thinkingText(thinking: unknown, where: string): string {
   if (typeof thinking === 'string') return thinking;
   const hint = 'write { "type": "thinking", "thinking": "..." } or a list of text parts';
-  if (!Array.isArray(thinking))
-    throw new RowFault(`${where}: \`thinking\`: expected text, got ${describeKind(thinking)}`, hint);
+  if (!Array.isArray(thinking)) throw mismatch(`${where}: \`thinking\``, 'text', thinking, hint);
   return thinking
     .map((chunk: unknown) => {
       if (isRecord(chunk) && chunk['type'] === 'text' && typeof chunk['text'] === 'string') return chunk['text'];

@@ -8,10 +8,8 @@ import { IndexedDataset } from '../dataset.js';
 import type { SkippedSample, TrainingExample } from '../types.js';
 import { isFolder, JsonRowFile } from './json-rows.js';
 import { type LoadedRows, type ReadOptions, RowLoader, sampleOf } from './load-rows.js';
-import type { ConversationForm } from './row-forms.js';
+import { type ConversationForm, FORMS } from './row-forms.js';
 import { rowImageShape } from './row-images.js';
-
-const FORMS = ['messages', 'openai', 'mistral', 'trl', 'prompt-completion', 'text', 'sharegpt', 'alpaca'] as const;
 
 const conversationOptionsSchema = z.strictObject({
   form: z.enum(FORMS).optional(),
@@ -154,7 +152,6 @@ export class ConversationDataset extends IndexedDataset<TrainingExample> {
   }
 }
 
-/** Names of other tools for the options. */
 const ALIASES = {
   removecolumns: 'ignoreColumns',
   imagefolder: 'imageRoot',
@@ -179,6 +176,6 @@ function settingsOf(parsed: z.output<typeof conversationOptionsSchema>, folder: 
 }
 
 function warn(loaded: LoadedRows, what: string, onWarning: ((line: string) => void) | undefined): void {
-  const tell = onWarning ?? ((line: string) => process.emitWarning(line, 'ConversationWarning'));
-  for (const warning of loaded.warnings) tell(warningLine(`${what}: ${warning}`));
+  const report = onWarning ?? ((line: string) => process.emitWarning(line, 'ConversationWarning'));
+  for (const warning of loaded.warnings) report(warningLine(`${what}: ${warning}`));
 }

@@ -1,5 +1,4 @@
 /** The ways in which rows refer to images: paths, addresses, data: URLs, cells of Hugging Face tables. */
-
 import { isAbsolute, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ImageError } from '../../errors.js';
@@ -7,7 +6,7 @@ import { oneLine } from '../../messages/one-line.js';
 import { ImageFile, imageFormatOf, type OpenedImage, openImage } from '../decode-image.js';
 import { describeKind, findUnknownKey, isRecord, unknownKey } from '../known-keys.js';
 import type { ImageInput, LazyImage, RgbImage } from '../types.js';
-import { RowFault } from './row-fault.js';
+import { mismatch, RowFault } from './row-fault.js';
 
 /** In characters: more than file systems take. */
 const LONGEST_PATH = 4096;
@@ -39,7 +38,6 @@ export class EmbeddedImage implements LazyImage {
     this.fault = imageFormatOf(bytes) ? undefined : `${bytes.length} bytes that are no JPEG, PNG, WebP or GIF image`;
   }
 
-  /** The encoded bytes. */
   get content(): { readonly bytes: Uint8Array; readonly bitDepth?: undefined } {
     return { bytes: this.#bytes };
   }
@@ -51,7 +49,6 @@ export class EmbeddedImage implements LazyImage {
     return openImage(this.#bytes, this.#maxPixels === undefined ? { name } : { name, maxPixels: this.#maxPixels });
   }
 
-  /** @throws ImageError naming the row */
   async decode(): Promise<RgbImage> {
     return (await this.open()).decode();
   }
@@ -83,8 +80,10 @@ export function readImageCell(cell: unknown, where: string, row: string, options
       throw new RowFault(`${where}: ${unknownKey(unknown, ['bytes', 'path'])}`, 'an image cell is { bytes, path }');
     }
   }
-  throw new RowFault(
-    `${where}: expected an image, got ${describeKind(cell)}`,
+  throw mismatch(
+    where,
+    'an image',
+    cell,
     'write a path relative to the file, a data: URL, or { bytes, path } as Hugging Face data sets have it',
   );
 }

@@ -1,4 +1,5 @@
 /** Places images that were given beside the conversation: in empty image parts, at markers, or in front. */
+import { partsOf } from '../sft-messages.js';
 import type { ContentPart, ImageInput, Message } from '../types.js';
 import type { RowContext } from './row-context.js';
 import { RowFault } from './row-fault.js';
@@ -78,14 +79,9 @@ function inFront(
     throw new RowFault('images, but no user message to show them in', 'add the question that they belong to');
   context.note(marked ? 'imagesFirstMarked' : 'imagesFirst');
   const { content } = messages[first]!;
-  const text: readonly ContentPart[] = typeof content === 'string' ? textPart(content) : content;
+  const text = content === '' ? [] : partsOf(content);
   const parts: ContentPart[] = [...images.map((image) => ({ type: 'image', image }) as const), ...text];
   return messages.map((message, i) => (i === first ? { ...message, content: parts } : message));
-}
-
-/** How often a marker occurs. */
-function countMarkers(text: string, marker: string): number {
-  return text.split(marker).length - 1;
 }
 
 function splitAt(text: string, marker: string, next: () => ImageInput): ContentPart[] {
@@ -103,7 +99,6 @@ function mapParts(messages: readonly Message[], change: (part: ContentPart) => C
   return messages.map((message) => (typeof message.content === 'string' ? message : withParts(message, change)));
 }
 
-/** A text without a change stays a text. */
 function withParts(message: Message, change: (part: ContentPart) => ContentPart[]): Message {
   const { content } = message;
   if (typeof content !== 'string') return { ...message, content: content.flatMap(change) };
@@ -112,18 +107,25 @@ function withParts(message: Message, change: (part: ContentPart) => ContentPart[
 }
 
 function count(messages: readonly Message[], test: (part: ContentPart) => boolean): number {
-  return messages.reduce(
-    (sum, { content }) => sum + (typeof content === 'string' ? 0 : content.filter(test).length),
-    0,
-  );
+  return messages.reduce((sum, { content }) => sum + partsOf(content).filter(test).length, 0);
 }
 
 function markersIn(messages: readonly Message[], marker: string, ofRole: (role: Message['role']) => boolean): number {
   let sum = 0;
   for (const { role, content } of messages) {
     if (!ofRole(role)) continue;
-    if (typeof content === 'string') sum += countMarkers(content, marker);
-    else for (const part of content) if (part.type === 'text') sum += countMarkers(part.text, marker);
+    for (const part of partsOf(content)) if (part.type === 'text') sum += part.text.split(marker).length - 1;
   }
   return sum;
+}
+
+/**
+ * Image markers of other tools and models: numbered ones of InternVL, MMMU and Phi; Qwen's, Gemma's, DeepSeek's,
+ * llama.cpp's; closing tags; other cases. Images are parts here, so these stay text.
+ */
+const FOREIGN_MARKER =
+  /<\|?(?:image|img)[ _-]?\d{1,3}\|?>|<\|(?:image|image_pad|img|vision_start|vision_end)\|>|<(?:start|end)_of_image>|<image_(?:soft_token|placeholder|pad|token)>|<\/?img>|<\/image>|<(?:IMAGE|Image|IMG|Img|ImageHere|picture)>|\[img-\d{1,3}\]/g;
+
+export function foreignMarkersIn(text: string): string[] {
+  return text.includes('<') || text.includes('[img-') ? (text.match(FOREIGN_MARKER) ?? []) : [];
 }

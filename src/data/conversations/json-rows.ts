@@ -27,7 +27,6 @@ const FOREIGN: readonly (readonly [start: string, what: string, hint: string])[]
   ['version https://git-lfs', 'a pointer of Git LFS, not the file itself', 'fetch the file with `git lfs pull`'],
 ];
 
-/** A file of rows. */
 export class JsonRowFile {
   /** Absolute path. */
   readonly path: string;
@@ -201,7 +200,6 @@ function faultAt(file: JsonRowFile, line: number, column: number, fault: string,
   });
 }
 
-/** Whether a path is a folder: the commonest wrong file. */
 export async function isFolder(path: string): Promise<boolean> {
   return stat(path).then(
     (entry) => entry.isDirectory(),

@@ -1,6 +1,5 @@
 /** Finds the rows in the bytes of a file without making anything of them. */
 
-/** Where a row lies. */
 export interface RowExtent {
   /** First byte, counted from the start of the file. */
   readonly start: number;
@@ -28,7 +27,6 @@ type ScanState = 'open' | 'value' | 'inside' | 'comma' | 'done';
 
 const isSpace = (byte: number): boolean => byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
 
-/** Each line that is not empty. */
 export async function* scanLines(
   chunks: AsyncIterable<Buffer>,
   { start, maxBytes }: ScanOptions,

@@ -1,5 +1,4 @@
 /** Reads all rows once: their form, their faults and their images are known before anything is trained. */
-
 import { nearestName } from '../../config.js';
 import { DataError, ImageError } from '../../errors.js';
 import { oneLine, warningLine } from '../../messages/one-line.js';
@@ -7,17 +6,14 @@ import { forEachConcurrently } from '../folder-tree.js';
 import { meantKey } from '../known-keys.js';
 import type { ImageInput, SkippedSample, TrainingExample } from '../types.js';
 import { type ImageCellOptions, readImageCell } from './image-cells.js';
-import { describeNote } from './notes.js';
-import type { RowContext, RowNote } from './row-context.js';
+import { describeNote, type RowContext, type RowNote } from './row-context.js';
 import { RowFault } from './row-fault.js';
 import { type ConversationForm, readRow } from './row-forms.js';
 import { ImageChecks } from './row-images.js';
 
 /** Faults that one error lists; more of them are hardly of another kind. */
 const MAX_FAULTS = 10;
-/** Columns that are remembered for messages. */
 const MAX_COLUMNS = 1000;
-/** Rows whose images are looked at together. */
 const ROWS_AT_ONCE = 64;
 
 export interface ReadOptions extends ImageCellOptions {
@@ -27,7 +23,6 @@ export interface ReadOptions extends ImageCellOptions {
   readonly verify: boolean;
 }
 
-/** What all rows together are. */
 export interface LoadedRows {
   /** Positions of the rows that are samples, rising. */
   readonly indices: readonly number[];
@@ -63,7 +58,6 @@ function contextOf(name: string, options: ReadOptions, images: ImageInput[], not
   };
 }
 
-/** Takes rows one after the other; `finish` gives what they were. */
 export class RowLoader {
   readonly #what: string;
   readonly #options: ReadOptions;
@@ -76,7 +70,7 @@ export class RowLoader {
   readonly #faults: { name: string; error: RowFault }[] = [];
   readonly #bad: { name: string; sampleId: string; reason: string }[] = [];
   #badImages = 0;
-  #waiting: { index: number; name: string; sampleId: string; images: ImageInput[] }[] = [];
+  #unchecked: { index: number; name: string; sampleId: string; images: ImageInput[] }[] = [];
 
   /** @param what how messages call the file */
   constructor(what: string, options: ReadOptions) {
@@ -104,13 +98,13 @@ export class RowLoader {
         seen.rows++;
         this.#notes.set(kind, seen);
       }
-      this.#waiting.push({ index, name, sampleId: example.id ?? name, images });
+      this.#unchecked.push({ index, name, sampleId: example.id ?? name, images });
     } catch (error) {
       if (!(error instanceof RowFault)) throw error;
       this.#faults.push({ name, error });
       if (this.#faults.length > MAX_FAULTS) throw faultyRows(this.#faults, true, this.#what);
     }
-    if (this.#waiting.length >= ROWS_AT_ONCE) await this.#lookAtImages();
+    if (this.#unchecked.length >= ROWS_AT_ONCE) await this.#lookAtImages();
   }
 
   /** @throws DataError or ImageError for everything that is wrong */
@@ -151,8 +145,8 @@ export class RowLoader {
   }
 
   async #lookAtImages(): Promise<void> {
-    const rows = this.#waiting;
-    this.#waiting = [];
+    const rows = this.#unchecked;
+    this.#unchecked = [];
     const faults = new Map<number, string>();
     const images = rows.flatMap((row) => row.images.map((image) => ({ row, image })));
     await forEachConcurrently(images, 8, async ({ row, image }) => {

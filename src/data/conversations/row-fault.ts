@@ -1,7 +1,6 @@
 /** What is wrong with a row, before its file and line are known. */
-import { findUnknownKey, isRecord, unknownKey } from '../known-keys.js';
+import { describeKind, findUnknownKey, isRecord, unknownKey } from '../known-keys.js';
 
-/** The fault of one row: the loader puts its place in front. */
 export class RowFault extends Error {
   override readonly name = 'RowFault';
   readonly hint: string;
@@ -10,6 +9,10 @@ export class RowFault extends Error {
     super(message);
     this.hint = hint;
   }
+}
+
+export function mismatch(where: string, expected: string, value: unknown, hint: string): RowFault {
+  return new RowFault(`${where}: expected ${expected}, got ${describeKind(value)}`, hint);
 }
 
 /**
@@ -24,9 +27,7 @@ export function readRecord(
   path: string,
   hint: string,
 ): Record<string, unknown> {
-  if (!isRecord(value)) {
-    throw new RowFault(`${where}: expected an object, got ${value === null ? 'null' : typeof value}`, hint);
-  }
+  if (!isRecord(value)) throw mismatch(where, 'an object', value, hint);
   const kept = Object.entries(value).filter(([key, inner]) => {
     return inner !== null && inner !== undefined && !ignored.has(path === '' ? key : `${path}.${key}`);
   });

@@ -1,25 +1,28 @@
 /** The forms of a row: which columns tell it, and the sample that it becomes. */
 import { oneLine } from '../../messages/one-line.js';
-import { foreignMarkersIn } from '../foreign-markers.js';
 import { describeKind, isRecord, meantKey } from '../known-keys.js';
+import { partsOf, textOf } from '../sft-messages.js';
 import type { ImageInput, Message, SftExample, TrainingExample } from '../types.js';
 import type { TurnEvidence } from './content-parts.js';
-import { placeImages } from './image-markers.js';
+import { foreignMarkersIn, placeImages } from './image-markers.js';
 import type { RowContext } from './row-context.js';
-import { RowFault } from './row-fault.js';
+import { mismatch, RowFault } from './row-fault.js';
 import { readTools } from './tools.js';
 import { readTurns } from './turns.js';
 
 /** How rows of a file are written. `messages`: roles and texts alone, as OpenAI, Mistral and TRL all have them. */
-export type ConversationForm =
-  | 'messages'
-  | 'openai'
-  | 'mistral'
-  | 'trl'
-  | 'prompt-completion'
-  | 'text'
-  | 'sharegpt'
-  | 'alpaca';
+export type ConversationForm = (typeof FORMS)[number];
+
+export const FORMS = [
+  'messages',
+  'openai',
+  'mistral',
+  'trl',
+  'prompt-completion',
+  'text',
+  'sharegpt',
+  'alpaca',
+] as const;
 
 type Family = 'messages' | 'conversations' | 'prompt-completion' | 'text' | 'alpaca';
 
@@ -33,7 +36,6 @@ const FAMILIES: Readonly<Record<Family, { readonly needs: readonly string[]; rea
 };
 const COMMON = ['images', 'image', 'id', 'conversation_id'];
 
-/** The families that a form given by the user may be found in. */
 const FORM_FAMILIES: Readonly<Record<ConversationForm, readonly Family[]>> = {
   messages: ['messages', 'conversations'],
   openai: ['messages'],
@@ -49,7 +51,6 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
 
 const FAMILY_COLUMNS = Object.values(FAMILIES).flatMap(({ needs, may }) => [...needs, ...may]);
 
-/** What a row became. */
 interface ReadRow {
   readonly example: TrainingExample;
   readonly form: ConversationForm;
@@ -93,9 +94,9 @@ export function readRow(value: unknown, form: ConversationForm | undefined, cont
 
 function hasImageInAnswer(example: TrainingExample): boolean {
   if (!('messages' in example)) return false;
-  return example.messages.some(({ role, content }) => {
-    return role === 'assistant' && typeof content !== 'string' && content.some((part) => part.type === 'image');
-  });
+  return example.messages.some(
+    ({ role, content }) => role === 'assistant' && partsOf(content).some(({ type }) => type === 'image'),
+  );
 }
 
 function textsOf(example: TrainingExample): string[] {
@@ -103,12 +104,7 @@ function textsOf(example: TrainingExample): string[] {
   if (!('messages' in example)) {
     return [example.prompt, example.completion].filter((text) => typeof text === 'string');
   }
-  return example.messages.flatMap(({ content }) => {
-    if (typeof content === 'string') return content;
-    return content.flatMap((part) =>
-      part.type === 'text' ? part.text : part.type === 'thinking' ? part.thinking : [],
-    );
-  });
+  return example.messages.flatMap(({ content }) => partsOf(content).flatMap((part) => textOf(part) ?? []));
 }
 
 function noteText(text: string, context: RowContext): void {
@@ -118,17 +114,11 @@ function noteText(text: string, context: RowContext): void {
   if (foreign !== undefined) context.note('foreignMarker', foreign);
 }
 
-/** Of an answer that is learned and calls no tool. */
 function hasEmptyAnswer(example: TrainingExample): boolean {
   const isBlank = (text: unknown) => typeof text === 'string' && text.trim() === '';
   if (!('messages' in example)) return 'completion' in example && isBlank(example.completion);
   return example.messages.some(({ role, content, tool_calls, weight, train }) => {
-    const isEmpty =
-      typeof content === 'string'
-        ? isBlank(content)
-        : content.every((part) =>
-            isBlank(part.type === 'text' ? part.text : part.type === 'thinking' && part.thinking),
-          );
+    const isEmpty = partsOf(content).every((part) => isBlank(textOf(part)));
     return isEmpty && role === 'assistant' && !tool_calls && weight !== 0 && train !== false;
   });
 }
@@ -276,8 +266,7 @@ function readPromptCompletion(row: Record<string, unknown>, context: RowContext,
 
 function readText(row: Record<string, unknown>, context: RowContext): TrainingExample {
   const { text } = row;
-  if (typeof text !== 'string')
-    throw new RowFault(`\`text\`: expected text, got ${describeKind(text)}`, 'give it as text');
+  if (typeof text !== 'string') throw mismatch('`text`', 'text', text, 'give it as text');
   context.note('plainText');
   refuseImages(row, 'write the row as { "messages": [...] }, with the image in the question');
   return { text };
@@ -293,7 +282,7 @@ function readAlpaca(row: Record<string, unknown>, context: RowContext): SftExamp
   const text = (key: string): string => {
     const value = row[key] ?? '';
     if (typeof value === 'string') return value;
-    throw new RowFault(`\`${key}\`: expected text, got ${describeKind(value)}`, 'give it as text');
+    throw mismatch(`\`${key}\``, 'text', value, 'give it as text');
   };
   const history = row['history'] ?? [];
   const isPair = (pair: unknown) =>
@@ -317,8 +306,7 @@ function readAlpaca(row: Record<string, unknown>, context: RowContext): SftExamp
 
 function withSystem(system: unknown, messages: Message[]): Message[] {
   if (system === undefined || system === '') return messages;
-  if (typeof system !== 'string')
-    throw new RowFault(`\`system\`: expected text, got ${describeKind(system)}`, 'give it as text');
+  if (typeof system !== 'string') throw mismatch('`system`', 'text', system, 'give it as text');
   if (messages[0]?.role === 'system') {
     throw new RowFault(
       '`system` beside a system message',

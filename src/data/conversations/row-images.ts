@@ -9,7 +9,6 @@ import { IMAGE_HEADER_BYTES, ImageFile, imageFormatOf } from '../decode-image.js
 import type { ImageInput } from '../types.js';
 import { EmbeddedImage } from './image-cells.js';
 
-/** The policy for images, with the names and defaults of `ImageFolder`. */
 export const rowImageShape = {
   onBadImage: z.enum(['error', 'skip']).default('error'),
   verify: z.boolean().optional(),
@@ -18,16 +17,10 @@ export const rowImageShape = {
 
 export class ImageChecks {
   readonly #decodes: boolean;
-  /** By path; undefined for a good one. */
   readonly #faults = new Map<string, Promise<string | undefined>>();
 
   constructor(decodes: boolean) {
     this.#decodes = decodes;
-  }
-
-  /** Number of different files that were looked at. */
-  get files(): number {
-    return this.#faults.size;
   }
 
   /** What is wrong with an image, in one line that names it; undefined for a good one. */

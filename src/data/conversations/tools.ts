@@ -1,7 +1,7 @@
 /** Tools and calls as the forms write them, to those of this package. */
 import { describeKind, isRecord } from '../known-keys.js';
 import type { Tool, ToolCall } from '../types.js';
-import { RowFault, readRecord } from './row-fault.js';
+import { mismatch, RowFault, readRecord } from './row-fault.js';
 
 const TOOL_HINT = 'write tools: [{ "type": "function", "function": { "name", "description", "parameters" } }]';
 const CALL_HINT = 'write tool_calls: [{ "id", "type": "function", "function": { "name", "arguments" } }]';
@@ -10,12 +10,12 @@ const NONE: ReadonlySet<string> = new Set();
 /** A list, or JSON text of one as LLaMA-Factory has it; plain functions are wrapped. @throws RowFault */
 export function readTools(value: unknown): Tool[] {
   const tools = typeof value === 'string' ? (value.trim() === '' ? [] : parseText(value, '`tools`')) : value;
-  if (!Array.isArray(tools)) throw new RowFault(`\`tools\`: expected a list, got ${describeKind(tools)}`, TOOL_HINT);
+  if (!Array.isArray(tools)) throw mismatch('`tools`', 'a list', tools, TOOL_HINT);
   return tools.map((tool: unknown, i): Tool => {
     const where = `\`tools[${i}]\``;
     const described = isRecord(tool) && 'function' in tool ? tool['function'] : tool;
     if (!isRecord(described) || typeof described['name'] !== 'string') {
-      throw new RowFault(`${where}: expected a tool, got ${describeKind(tool)}`, TOOL_HINT);
+      throw mismatch(where, 'a tool', tool, TOOL_HINT);
     }
     if (described !== tool) {
       const { type } = readRecord(tool, where, ['type', 'function'], NONE, 'tools', TOOL_HINT);
@@ -27,9 +27,8 @@ export function readTools(value: unknown): Tool[] {
   });
 }
 
-/** @throws RowFault */
 export function readToolCalls(value: unknown, where: string): ToolCall[] {
-  if (!Array.isArray(value)) throw new RowFault(`${where}: expected a list, got ${describeKind(value)}`, CALL_HINT);
+  if (!Array.isArray(value)) throw mismatch(where, 'a list', value, CALL_HINT);
   return value.map((call: unknown, i) => readToolCall(call, `${where}[${i}]`));
 }
 

@@ -1,6 +1,5 @@
 /** The syntax tree of a template, as jinja2's parser has it. */
 
-/** An argument list: positional ones, keywords, `*args` and `**kwargs`. */
 export interface Arguments {
   readonly args: readonly Expression[];
   readonly kwargs: readonly (readonly [string, Expression])[];
@@ -121,7 +120,6 @@ export interface Block {
   readonly kind: 'block';
   readonly name: string;
   readonly isScoped: boolean;
-  readonly isRequired: boolean;
   readonly body: readonly Statement[];
   readonly line: number;
 }

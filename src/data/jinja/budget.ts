@@ -24,7 +24,6 @@ export class Budget {
     this.#left = Math.min(MAX_TOTAL + 256 * inputSize, total);
   }
 
-  /** True when there is nothing left to spend. */
   get isSpent(): boolean {
     return this.#left < 0;
   }
@@ -48,7 +47,6 @@ export class Budget {
     if (!(size <= this.#maxValue)) throw outOfBounds(`a value would have ${Math.ceil(size)} characters`);
   }
 
-  /** Runs what calls a macro. */
   call<T>(run: () => T): T {
     if (++this.#calls > MAX_CALLS) throw outOfBounds(`macros call one another more than ${MAX_CALLS} deep`);
     this.spend(256);

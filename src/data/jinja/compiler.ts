@@ -17,12 +17,11 @@ import {
   type Rendering,
 } from './runtime.js';
 import { FunctionScope, type Ref, Symbols } from './scope.js';
-import { hasScopedBlock, readNames, rejectLoopTarget } from './searches.js';
+import { bodiesOf, hasScopedBlock, readNames, rejectLoopTarget } from './searches.js';
 
 /** Python nests at most 20 loops in a function. */
 const MAX_LOOPS = 18;
 
-/** Renders a context's template. */
 export type Program = (rendering: Rendering, context: Context) => void;
 
 /** @throws JinjaError where jinja2 finds a fault before rendering; TextError for what is not supported */
@@ -49,9 +48,7 @@ class Compiler extends FrameCompiler {
         if (this.#blocks.has(node.name)) throw new JinjaError(`block '${node.name}' defined twice (line ${node.line})`);
         this.#blocks.set(node.name, node);
       }
-      if ('body' in node) this.#collectBlocks(node.body);
-      if ('orElse' in node) this.#collectBlocks(node.orElse);
-      if ('elifs' in node) this.#collectBlocks(node.elifs);
+      this.#collectBlocks(bodiesOf(node).flat());
     }
   }
 
@@ -79,7 +76,6 @@ class Compiler extends FrameCompiler {
     };
   }
 
-  /** The variable `self`, whose attributes are the blocks. */
   #self(activation: Activation): PyObject {
     return new PyObject('TemplateReference', (name) => {
       const block = this.#compiledBlocks.get(name);
@@ -200,7 +196,6 @@ class Compiler extends FrameCompiler {
     }
   }
 
-  /** Runs a body and keeps its text in a variable. */
   #captured(body: readonly Statement[], frame: Frame, text: Ref): Execute {
     const execute = this.#statements(body, frame);
     return (activation) => {

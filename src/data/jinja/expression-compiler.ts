@@ -25,7 +25,6 @@ import { TESTS } from './value-tests.js';
 
 export type Evaluate = (activation: Activation) => Value;
 
-/** Where an expression or a statement occurs. */
 export interface Frame {
   readonly symbols: Symbols;
   readonly scope: FunctionScope;

@@ -275,7 +275,6 @@ export class ExpressionParser {
     return { kind: 'item', object, key: items.length === 1 ? items[0]! : { kind: 'tuple', items, line } };
   }
 
-  /** A key, or a slice of the object. */
   #subscribed(object: Expression): { readonly node: Expression; readonly isSlice: boolean } {
     let start: Expression | undefined;
     if (!this.is('op', ':')) {
@@ -327,7 +326,6 @@ export class ExpressionParser {
     return { args, kwargs, rest, keywords };
   }
 
-  /** The filter whose name comes next. */
   filter(operand: Expression | undefined): Extract<Expression, { kind: 'filter' }> {
     const { line } = this.current;
     const name = this.#dottedName();

@@ -22,7 +22,7 @@ import {
   Undefined,
   type Value,
 } from './python-values.js';
-import { type FilterFunction, SEQUENCE_FILTERS } from './sequence-filters.js';
+import { type FilterFunction, SEQUENCE_FILTERS, withoutArguments } from './sequence-filters.js';
 
 const MAX_INDENT = 16;
 
@@ -34,13 +34,11 @@ function soft(value: Value, name: string, budget: Budget): string {
   return text;
 }
 
-const changing =
-  (name: string, change: (text: string) => string): FilterFunction =>
-  (value, args, kwargs, { budget }) => {
-    bind(name, [], args, kwargs);
+const changing = (name: string, change: (text: string) => string): FilterFunction =>
+  withoutArguments(name, (value, budget) => {
     if (value instanceof Markup) return new Markup(change(soft(value.text, name, budget)));
     return change(soft(value, name, budget));
-  };
+  });
 
 /** jinja2's own way: a word starts behind white space, a hyphen or an opening bracket. */
 function title(text: string): string {
@@ -64,10 +62,7 @@ const defaulting: FilterFunction = (value, args, kwargs) => {
   return fallback === undefined ? '' : fallback;
 };
 
-const length: FilterFunction = (value, args, kwargs) => {
-  bind('len', [], args, kwargs);
-  return lengthOf(value);
-};
+const length = withoutArguments('len', lengthOf);
 
 const indent: FilterFunction = (value, args, kwargs, { budget }) => {
   const [width = 4, first = false, blank = false] = bind('indent', ['width', 'first', 'blank'], args, kwargs);
@@ -157,31 +152,18 @@ const truncate: FilterFunction = (value, args, kwargs, { budget }) => {
 const TEXT_FILTERS: Readonly<Record<string, FilterFunction>> = {
   upper: changing('upper', (text) => text.toUpperCase()),
   lower: changing('lower', (text) => text.toLowerCase()),
-  title: (value, args, kwargs, { budget }) => {
-    bind('title', [], args, kwargs);
-    return title(toText(value, budget));
-  },
+  title: withoutArguments('title', (value, budget) => title(toText(value, budget))),
   capitalize: changing('capitalize', capitalize),
-  wordcount: (value, args, kwargs, { budget }) => {
-    bind('wordcount', [], args, kwargs);
-    return toText(value, budget).match(/[\p{L}\p{N}_]+/gu)?.length ?? 0;
-  },
-  string: (value, args, kwargs, { budget }) => {
-    bind('string', [], args, kwargs);
-    return value instanceof Markup ? value : toText(value, budget);
-  },
-  safe: (value, args, kwargs, { budget }) => {
-    bind('safe', [], args, kwargs);
-    return new Markup(toText(value, budget));
-  },
-  escape: (value, args, kwargs, { budget }) => {
-    bind('escape', [], args, kwargs);
-    return value instanceof Markup ? value : escapeHtml(toText(value, budget), budget);
-  },
-  forceescape: (value, args, kwargs, { budget }) => {
-    bind('forceescape', [], args, kwargs);
-    return escapeHtml(toText(value, budget), budget);
-  },
+  wordcount: withoutArguments(
+    'wordcount',
+    (value, budget) => toText(value, budget).match(/[\p{L}\p{N}_]+/gu)?.length ?? 0,
+  ),
+  string: withoutArguments('string', (value, budget) => (value instanceof Markup ? value : toText(value, budget))),
+  safe: withoutArguments('safe', (value, budget) => new Markup(toText(value, budget))),
+  escape: withoutArguments('escape', (value, budget) =>
+    value instanceof Markup ? value : escapeHtml(toText(value, budget), budget),
+  ),
+  forceescape: withoutArguments('forceescape', (value, budget) => escapeHtml(toText(value, budget), budget)),
   trim: (value, args, kwargs, { budget }) => {
     const [chars = null] = bind('trim', ['chars'], args, kwargs);
     if (value instanceof Markup && chars === null) return new Markup(strip(value.text));
@@ -210,15 +192,14 @@ const TEXT_FILTERS: Readonly<Record<string, FilterFunction>> = {
     const [isAscii = false, indent = null, separators = null, sortKeys = false] = bind('tojson', names, args, kwargs);
     return toJson(value, { isAscii, indent, separators, sortKeys }, budget);
   },
-  abs: (value, args, kwargs) => {
-    bind('abs', [], args, kwargs);
+  abs: withoutArguments('abs', (value) => {
     if (value instanceof Undefined) throw value.fail();
     const number = asNumber(value);
     if (number === undefined) {
       throw new OperandError(`bad operand type for abs(): '${typeName(value)}'`, [typeName(value)]);
     }
     return value instanceof PyFloat ? new PyFloat(Math.abs(number)) : Math.abs(number);
-  },
+  }),
   attr: (value, args, kwargs, { budget }) => {
     const [name] = bind('attr', ['!name'], args, kwargs);
     if (value instanceof Undefined) throw value.fail();
@@ -244,15 +225,8 @@ export const FILTERS: ReadonlyMap<string, FilterFunction> = new Map([
 ]);
 
 /** Filters of jinja2 that no chat template needs: chance, HTML and wrapping. */
-export const OTHER_FILTERS: ReadonlySet<string> = new Set([
-  'filesizeformat',
-  'pprint',
-  'random',
-  'striptags',
-  'urlencode',
-  'urlize',
-  'wordwrap',
-  'xmlattr',
-]);
+export const OTHER_FILTERS: ReadonlySet<string> = new Set(
+  'filesizeformat pprint random striptags urlencode urlize wordwrap xmlattr'.split(' '),
+);
 
 export const FILTER_NAMES: ReadonlySet<string> = new Set([...FILTERS.keys(), ...OTHER_FILTERS]);

@@ -12,7 +12,6 @@ export type Execute = (activation: Activation, out: Output) => Signal;
 type Assign = (activation: Activation, value: Value) => void;
 
 export class FrameCompiler extends ExpressionCompiler {
-  /** Gives the variables of a scope the values that they start with. */
   protected enter(frame: Frame): (activation: Activation) => void {
     const { scope } = frame;
     const steps = [...frame.symbols.loads].flatMap(([{ slot }, load]): ((activation: Activation) => void)[] => {
@@ -36,7 +35,6 @@ export class FrameCompiler extends ExpressionCompiler {
     };
   }
 
-  /** Takes the values away. */
   protected leave(frame: Frame): (activation: Activation) => void {
     const slots = [...frame.symbols.loads.keys()].map(({ slot }) => slot);
     return (activation) => {
@@ -44,12 +42,10 @@ export class FrameCompiler extends ExpressionCompiler {
     };
   }
 
-  /** A frame within another. */
   protected inner(frame: Frame, symbols = new Symbols(frame.scope, frame.symbols)): Frame {
     return { symbols, scope: symbols.scope, isTop: false, isSoft: false, loops: frame.loops };
   }
 
-  /** Runs a body with the variables of a frame. */
   protected scoped(frame: Frame, body: Execute, wrap: (body: Execute) => Execute): Execute {
     const run = wrap(body);
     const [enter, leave] = [this.enter(frame), this.leave(frame)];
@@ -61,7 +57,6 @@ export class FrameCompiler extends ExpressionCompiler {
     };
   }
 
-  /** Writes a value as `str` has it. */
   protected write(value: Value, { rendering }: Activation, out: Output): void {
     const text = toText(value, rendering.budget);
     rendering.budget.spend(text.length);
@@ -76,7 +71,6 @@ export class FrameCompiler extends ExpressionCompiler {
     return (activation) => checkNamespace(read(activation));
   }
 
-  /** Sets a name, an attribute of a namespace, or several of them. */
   protected assign(target: Expression, frame: Frame): Assign {
     if (target.kind === 'tuple') {
       const parts = target.items.map((item) => this.assign(item, frame));

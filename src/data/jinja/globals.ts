@@ -89,7 +89,6 @@ export function globalsOf(budget: Budget): [string, Value][] {
   return Object.entries(functions).map(([name, call]) => [name, new PyFunction(name, call)]);
 }
 
-/** Python's `dict(…)`: of a dict or of pairs, and of keywords. */
 function dictOf(callee: string, args: readonly Value[], kwargs: Kwargs, budget: Budget): Map<Key, Value> {
   if (args.length > 1) throw new JinjaError(`${callee} expected at most 1 argument, got ${args.length}`);
   const dict = new Map<Key, Value>();

@@ -31,7 +31,6 @@ class Lexer {
   #position = 0;
   #line = 1;
   #lineCountedTo = 0;
-  /** Whether the text before the next tag starts a line. */
   #startsLine = true;
 
   constructor(text: string) {
@@ -73,7 +72,6 @@ class Lexer {
     return new JinjaError(`${why} (line ${this.#line})`);
   }
 
-  /** Text before a tag, without what the tag strips. */
   #before(data: string, sign: string | undefined, isBlock: boolean): string {
     if (sign === '-') return stripEnd(data);
     if (sign === '+' || !isBlock) return data;
@@ -100,7 +98,6 @@ class Lexer {
     this.#close(end - sign.length, sign, 2, true);
   }
 
-  /** After `{%`: reads a raw block. False if there is none. */
   #raw(): boolean {
     const begin = /\s*raw\s*(?:(-)%\}|%\})/y;
     begin.lastIndex = this.#position;

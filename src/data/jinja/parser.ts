@@ -56,7 +56,6 @@ class Parser extends ExpressionParser {
     return body;
   }
 
-  /** The same, without the tag's name, which comes next. */
   #closedBlock(end: string): Statement[] {
     const body = this.#block(end);
     this.next();
@@ -221,6 +220,6 @@ class Parser extends ExpressionParser {
     const body = this.#closedBlock('endblock');
     if (isRequired) throw unsupported('a required block');
     this.skipIf('name', name);
-    return { kind: 'block', name, isScoped, isRequired, body, line };
+    return { kind: 'block', name, isScoped, body, line };
   }
 }

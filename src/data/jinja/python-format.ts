@@ -38,7 +38,6 @@ function padded(text: string, width: number, align: string, fill: string, budget
 
 const CONVERSION = /%(?:\(([^()]*)\))?([-+ #0]*)(\d+|\*)?(?:\.(\d+|\*)?)?([hlL]?)([\s\S]?)/gu;
 
-/** `text % values`. */
 export function percentFormat(text: string, values: Value, budget: Budget): string {
   const list = values instanceof PyTuple ? values.items : [values];
   const dict = values instanceof Map ? (values as PyDict) : undefined;
@@ -119,7 +118,6 @@ interface FieldAccess {
 const FIELD = /^([^.[!:{}]*)((?:\.[^.[!:{}]+|\[[^\]{}]+\])*)(?:!([rs]))?(?::([\s\S]*))?$/u;
 const PART = /\.([^.[]+)|\[([^\]]+)\]/gu;
 
-/** `text.format(…)`. */
 export function braceFormat(
   text: string,
   args: readonly Value[],
@@ -176,7 +174,6 @@ export function braceFormat(
 
 const SPEC = /^(?:([\s\S])?([<>=^]))?([-+ ])?(0)?(\d+)?(,)?(?:\.(\d+))?([dfsFxXob])?$/u;
 
-/** `format(value, spec)`. */
 function formatted(value: Value, spec: string, budget: Budget): string {
   if (spec === '') return toText(value, budget);
   if (value instanceof Undefined) throw unsupported('a format of an undefined value');

@@ -52,7 +52,6 @@ export function roundInteger(value: number, decimals: number): number {
   return checkInteger(isUp ? down + unit : down);
 }
 
-/** `int(text, base)`. */
 export function parseInteger(text: string, base = 10): number | undefined {
   const match = /^([+-]?)(0[bB]_?|0[oO]_?|0[xX]_?)?([\da-zA-Z]+(?:_[\da-zA-Z]+)*)$/.exec(strip(text));
   if (!match) {
@@ -82,7 +81,6 @@ export function parseInteger(text: string, base = 10): number | undefined {
 
 const FLOAT = /^[+-]?(?:\d+(?:_\d+)*(?:\.(?:\d+(?:_\d+)*)?)?|\.\d+(?:_\d+)*)(?:e[+-]?\d+(?:_\d+)*)?$/i;
 
-/** `float(text)`. */
 export function parseFloatText(text: string): number | undefined {
   const plain = strip(text);
   if (FLOAT.test(plain)) return Number(plain.replaceAll('_', ''));

@@ -1,5 +1,4 @@
 /** Python's operators on the values of templates. */
-
 import type { BinaryOperator, CompareOperator } from './ast.js';
 import { type Budget, ELEMENT, MAX_NESTING } from './budget.js';
 import { JinjaError, OperandError, outOfBounds, unsupported } from './error.js';
@@ -77,7 +76,6 @@ const ESCAPES: Readonly<Record<string, string>> = {
   '"': '&#34;',
 };
 
-/** What the filter `escape` gives. */
 export function escapeHtml(text: string, budget: Budget): Markup {
   budget.expect(text.length * 5);
   return new Markup(text.replace(/[&><'"]/g, (char) => ESCAPES[char]!));
@@ -153,7 +151,6 @@ function floats(operator: BinaryOperator, a: number, b: number): number {
   return quotient - floor > 0.5 ? floor + 1 : floor;
 }
 
-/** `-x` and `+x`. */
 export function signed(isNegative: boolean, value: Value): Value {
   if (value instanceof Undefined) throw value.fail();
   const number = asNumber(value);
@@ -209,7 +206,6 @@ export function orderOf(operator: string, a: Value, b: Value, budget: Budget, de
   throw new JinjaError(`'${operator}' not supported between instances of '${typeName(a)}' and '${typeName(b)}'`);
 }
 
-/** `item in container`. */
 export function contains(container: Value, item: Value, budget: Budget): boolean {
   const text = asText(container);
   if (text !== undefined) {
@@ -273,7 +269,6 @@ export function subscript(object: Value, key: Value): Value | undefined {
   return undefined;
 }
 
-/** `object[start:stop:step]`. */
 export function slice(object: Value, bounds: readonly (Value | undefined)[], budget: Budget): Value {
   if (object instanceof Undefined) throw object.fail();
   const text = asText(object);
@@ -317,7 +312,6 @@ export function slice(object: Value, bounds: readonly (Value | undefined)[], bud
   return Array.isArray(object) ? result : new PyTuple(result);
 }
 
-/** `sorted`: stable, by what `key` gives. */
 export function sorted(
   items: readonly Value[],
   key: (item: Value) => Value,

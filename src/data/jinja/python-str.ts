@@ -224,19 +224,9 @@ export const STR_METHODS: ReadonlyMap<string, Method> = new Map(
   } satisfies Record<string, Method>),
 );
 
-/** Methods that Python has and these templates do not. */
-export const OTHER_STR_METHODS: ReadonlySet<string> = new Set([
-  'casefold',
-  'encode',
-  'expandtabs',
-  'format_map',
-  'isnumeric',
-  'isprintable',
-  'istitle',
-  'maketrans',
-  'swapcase',
-  'translate',
-]);
+export const OTHER_STR_METHODS: ReadonlySet<string> = new Set(
+  'casefold encode expandtabs format_map isnumeric isprintable istitle maketrans swapcase translate'.split(' '),
+);
 
 export function isUpper(text: string): boolean {
   return /\p{Uppercase}/u.test(text) && !/\p{Lowercase}|\p{Lt}/u.test(text);

@@ -172,7 +172,6 @@ function splitSpaceFromEnd(text: string, max: number): string[] {
 
 const ESCAPED = /['\\\p{C}\p{Z}]/gu;
 
-/** `repr` of a text. */
 export function quote(text: string): string {
   const mark = text.includes("'") && !text.includes('"') ? '"' : "'";
   const inner = text.replace(ESCAPED, (char) => {

@@ -55,7 +55,6 @@ export class PyRange {
   }
 }
 
-/** What `keys`, `values` and `items` of a dict give. */
 export class PyView {
   constructor(
     readonly kind: 'keys' | 'values' | 'items',
@@ -155,32 +154,27 @@ export function isTrue(value: Value): boolean {
   return true;
 }
 
-/** The number that a value is in arithmetic: a bool is one. */
 export function asNumber(value: Value): number | undefined {
   if (typeof value === 'number') return value;
   if (typeof value === 'boolean') return value ? 1 : 0;
   return value instanceof PyFloat ? value.value : undefined;
 }
 
-/** The integer that Python's `__index__` gives. */
 export function asInteger(value: Value): number | undefined {
   if (typeof value === 'boolean') return value ? 1 : 0;
   return typeof value === 'number' ? value : undefined;
 }
 
-/** The text of a text, with or without a mark of safety. */
 export function asText(value: Value): string | undefined {
   if (typeof value === 'string') return value;
   return value instanceof Markup ? value.text : undefined;
 }
 
-/** Elements of a list or tuple, which can be taken as they are. */
 export function asItems(value: Value): readonly Value[] | undefined {
   if (Array.isArray(value)) return value;
   return value instanceof PyTuple ? value.items : undefined;
 }
 
-/** `len`. */
 export function lengthOf(value: Value): number {
   const items = asItems(value);
   if (items) return items.length;
@@ -194,7 +188,6 @@ export function lengthOf(value: Value): number {
   throw new JinjaError(`object of type '${typeName(value)}' has no len()`);
 }
 
-/** `iter`: each element is paid for. */
 export function iterate(value: Value, budget: Budget): Iterator<Value> {
   const items = asItems(value);
   if (items) return items.values();
@@ -216,7 +209,6 @@ function* rangeItems(range: PyRange): Iterator<Value> {
   for (let i = 0; i < range.length; i++) yield range.at(i);
 }
 
-/** `list`, paid for. */
 export function toList(value: Value, budget: Budget): Value[] {
   const list: Value[] = [];
   const iterator = iterate(value, budget);
@@ -227,7 +219,6 @@ export function toList(value: Value, budget: Budget): Value[] {
   return list;
 }
 
-/** `str`. */
 export function toText(value: Value, budget: Budget): string {
   if (typeof value === 'string') return value;
   if (value instanceof Undefined) return '';
@@ -268,7 +259,6 @@ export function repr(value: Value, budget: Budget, depth: number): string {
   throw unsupported(`the printed form of a ${typeName(value)}, which holds an address in Python,`);
 }
 
-/** `==`. */
 export function isEqual(a: Value, b: Value, budget: Budget, depth = 0): boolean {
   if (a === b) return true;
   const [left, right] = [asNumber(a), asNumber(b)];
@@ -302,7 +292,6 @@ export function isEqual(a: Value, b: Value, budget: Budget, depth = 0): boolean 
   return false;
 }
 
-/** The key under which a dict has a value. */
 export function toKey(value: Value): Key {
   if (typeof value === 'string' || typeof value === 'number' || value === null) return value;
   if (value instanceof Markup) return value.text;

@@ -22,7 +22,6 @@ import {
 import type { FunctionScope, Ref } from './scope.js';
 import type { FilterContext } from './sequence-filters.js';
 
-/** Text that grows. */
 export interface Output {
   text: string;
 }
@@ -33,7 +32,6 @@ export interface Context {
   readonly given: ReadonlyMap<string, Value>;
 }
 
-/** A rendering, as a whole. */
 export interface Rendering extends FilterContext {
   readonly budget: Budget;
   readonly root: Output;
@@ -69,7 +67,6 @@ export function callValue(callee: Value, args: readonly Value[], kwargs: Kwargs,
   throw new JinjaError(`'${typeName(callee)}' object is not callable`);
 }
 
-/** Takes a value apart into so many. */
 export function unpack(value: Value, count: number, budget: Budget): readonly Value[] {
   const items = asItems(value) ?? [];
   if (!asItems(value)) {
@@ -83,7 +80,6 @@ export function unpack(value: Value, count: number, budget: Budget): readonly Va
   return items;
 }
 
-/** The special variable `loop`, which also hands out the elements. */
 export class LoopState {
   readonly object: PyObject;
   index0 = -1;
@@ -193,7 +189,6 @@ export class LoopState {
   }
 }
 
-/** A macro's parameters, and where its special variables go. */
 export interface MacroShape {
   readonly name: string | undefined;
   readonly params: readonly string[];
@@ -203,7 +198,6 @@ export interface MacroShape {
   readonly slots: readonly Ref[];
 }
 
-/** Puts the arguments of a call into the variables, as jinja2's macros do. */
 export function bindMacro(
   shape: MacroShape,
   slots: (Value | undefined)[],
@@ -246,7 +240,6 @@ export function macroObject(shape: MacroShape, call: PyFunction['call'], name: s
   return new PyObject('Macro', (key) => attributes.get(key), call, print);
 }
 
-/** Sets an attribute of a namespace; `check` comes first, as in Python. */
 export function checkNamespace(value: Value | undefined): asserts value is Namespace {
   if (!(value instanceof Namespace)) throw new JinjaError('cannot assign attribute on non-namespace object');
 }

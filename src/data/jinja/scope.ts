@@ -6,7 +6,6 @@
 import type { Arguments, Expression, Statement } from './ast.js';
 import { JinjaError } from './error.js';
 
-/** Where a variable lies: a slot among those of a function. */
 export interface Ref {
   readonly scope: FunctionScope;
   readonly slot: number;
@@ -39,7 +38,6 @@ export class FunctionScope {
     return ref;
   }
 
-  /** A variable of no name. */
   unnamed(): Ref {
     return this.ref(-1, String(this.#refs.size));
   }

@@ -71,15 +71,12 @@ export function readNames(statements: readonly Statement[], names: readonly stri
   return found;
 }
 
-/** Whether a block in it sees the variables around it. */
+export function bodiesOf(node: Statement): (readonly Statement[])[] {
+  return ['body' in node ? node.body : [], 'orElse' in node ? node.orElse : [], 'elifs' in node ? node.elifs : []];
+}
+
 export function hasScopedBlock(body: readonly Statement[]): boolean {
-  return body.some(
-    (node) =>
-      (node.kind === 'block' && node.isScoped) ||
-      ('body' in node && hasScopedBlock(node.body)) ||
-      ('orElse' in node && hasScopedBlock(node.orElse)) ||
-      ('elifs' in node && hasScopedBlock(node.elifs)),
-  );
+  return body.some((node) => (node.kind === 'block' && node.isScoped) || bodiesOf(node).some(hasScopedBlock));
 }
 
 /** `loop` is the loop's own: neither its target nor its body may set it. */
@@ -91,7 +88,5 @@ export function rejectLoopTarget(node: Statement): void {
     }
   };
   if (node.kind === 'for' || node.kind === 'set' || node.kind === 'set block') check(node.target);
-  if ('body' in node) node.body.forEach(rejectLoopTarget);
-  if ('orElse' in node) node.orElse.forEach(rejectLoopTarget);
-  if ('elifs' in node) node.elifs.forEach(rejectLoopTarget);
+  bodiesOf(node).flat().forEach(rejectLoopTarget);
 }

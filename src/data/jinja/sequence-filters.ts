@@ -37,6 +37,13 @@ export interface FilterContext {
 
 export type FilterFunction = (value: Value, args: readonly Value[], kwargs: Kwargs, context: FilterContext) => Value;
 
+export const withoutArguments =
+  (name: string, apply: (value: Value, budget: Budget) => Value): FilterFunction =>
+  (value, args, kwargs, { budget }) => {
+    bind(name, [], args, kwargs);
+    return apply(value, budget);
+  };
+
 type Getter = (item: Value) => Value;
 
 function attributeParts(attribute: Value): Value[] {
@@ -63,7 +70,6 @@ function lowerCase(value: Value): Value {
   return typeof value === 'string' ? value.toLowerCase() : value;
 }
 
-/** As `getter`, for several attributes with commas between them. */
 function multiGetter(attribute: Value, budget: Budget, ignoresCase: boolean): Getter {
   const names = typeof attribute === 'string' ? attribute.split(',') : [attribute];
   const getters = names.map((name) => getter(name, budget, ignoresCase));
@@ -74,7 +80,6 @@ function iteratorOf(generate: () => Iterator<Value>): PyIterator {
   return new PyIterator(generate());
 }
 
-/** The elements one after the other, each of them paid for. */
 function* each(value: Value, budget: Budget): Generator<Value> {
   const iterator = iterate(value, budget);
   for (let step = iterator.next(); !step.done; step = iterator.next()) {
@@ -182,8 +187,7 @@ const sum: FilterFunction = (value, args, kwargs, { budget }) => {
   return total;
 };
 
-const reverse: FilterFunction = (value, args, kwargs, { budget }) => {
-  bind('reverse', [], args, kwargs);
+const reverse = withoutArguments('reverse', (value, budget) => {
   if (value instanceof Markup) throw unsupported('the filter reverse after `safe` or `escape`');
   if (typeof value === 'string') {
     budget.expect(value.length);
@@ -194,7 +198,7 @@ const reverse: FilterFunction = (value, args, kwargs, { budget }) => {
   }
   const items = toList(value, budget).reverse();
   return value instanceof PyIterator ? items : new PyIterator(items.values());
-};
+});
 
 const batch: FilterFunction = (value, args, kwargs, { budget }) => {
   const [count, fill = null] = bind('batch', ['!linecount', 'fill_with'], args, kwargs);
@@ -262,25 +266,19 @@ export const SEQUENCE_FILTERS: Readonly<Record<string, FilterFunction>> = {
     }
     return result;
   },
-  list: (value, args, kwargs, { budget }) => {
-    bind('list', [], args, kwargs);
-    return toList(value, budget);
-  },
-  items: (value, args, kwargs) => {
-    bind('items', [], args, kwargs);
-    return iteratorOf(function* () {
+  list: withoutArguments('list', toList),
+  items: withoutArguments('items', (value) =>
+    iteratorOf(function* () {
       if (value instanceof Undefined) return;
       if (!(value instanceof Map)) throw new JinjaError('Can only get item pairs from a mapping.');
       yield* new PyView('items', value as PyDict);
-    });
-  },
-  first: (value, args, kwargs, { budget }) => {
-    bind('first', [], args, kwargs);
+    }),
+  ),
+  first: withoutArguments('first', (value, budget) => {
     const step = iterate(value, budget).next();
     return step.done ? new Undefined('No first item, sequence was empty.') : step.value;
-  },
-  last: (value, args, kwargs, { budget }) => {
-    bind('last', [], args, kwargs);
+  }),
+  last: withoutArguments('last', (value, budget) => {
     const isReversible =
       asText(value) !== undefined || asItems(value) || value instanceof Map || value instanceof Undefined;
     if (!isReversible && !(value instanceof PyRange) && !(value instanceof PyView)) {
@@ -288,7 +286,7 @@ export const SEQUENCE_FILTERS: Readonly<Record<string, FilterFunction>> = {
     }
     const items = toList(value, budget);
     return items.length === 0 ? new Undefined('No last item, sequence was empty.') : items.at(-1)!;
-  },
+  }),
   sort: (value, args, kwargs, { budget }) => {
     const names = ['reverse', 'case_sensitive', 'attribute'];
     const [isReversed = false, sensitive = false, attribute = null] = bind('sort', names, args, kwargs);

@@ -125,7 +125,6 @@ const ENTRIES: Readonly<Record<string, Test>> = {
 
 export const TESTS: ReadonlyMap<string, Test> = new Map(Object.entries(ENTRIES));
 
-/** A test by a name that the template computes. */
 export function callTest(
   name: Value,
   value: Value,

@@ -37,7 +37,6 @@ export function decompress(codec: number, bytes: Buffer, size: number): Buffer {
   return whole;
 }
 
-/** Snappy's raw format: literals, and copies of what came before. */
 function unsnappy(bytes: Buffer, size: number): Buffer {
   let at = 0;
   let announced = 0;

@@ -10,7 +10,6 @@ import { type ChosenColumns, findImageColumns, type ImageColumns } from './image
 import type { ParquetValue } from './page-values.js';
 import { type ParquetColumn, ParquetFile } from './parquet-file.js';
 
-/** A file, and where it lies in the data set. */
 export interface ParquetSource {
   readonly path: string;
   /** Below the folder that is read, with `/`. */
@@ -87,7 +86,6 @@ async function exportFile(file: ParquetFile, columns: ImageColumns, target: Targ
   }
 }
 
-/** The name of a class; null for none, as -1 is in the `datasets` library. */
 function classOf(
   value: ParquetValue | null,
   { classNames, label }: ImageColumns,

@@ -10,7 +10,6 @@ export interface ImageColumns {
   /** What the file of an image was called. */
   readonly path: ParquetColumn | undefined;
   readonly label: ParquetColumn;
-  /** Names of classes that are written as numbers. */
   readonly classNames: readonly string[] | undefined;
 }
 
@@ -87,7 +86,6 @@ function choose(file: ParquetFile, given: string | undefined, found: readonly st
   throw columnError(file, which, tops, option);
 }
 
-/** The note of the `datasets` library: a type for each column. */
 function featuresOf({ notes }: ParquetFile): ReadonlyMap<string, Feature> {
   try {
     const note = JSON.parse(notes.get('huggingface') ?? '{}') as { info?: { features?: Record<string, Feature> } };

@@ -1,6 +1,5 @@
 /** Values in the pages of a Parquet column. @throws Error, for the caller to explain */
 
-/** What a cell may hold here. */
 export type ParquetValue = Buffer | number | bigint | boolean;
 
 export const PLAIN = 0;

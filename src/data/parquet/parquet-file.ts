@@ -10,7 +10,6 @@ import { decompress } from './decompress.js';
 import { decodeRuns, decodeValues, type ParquetValue, PLAIN } from './page-values.js';
 import { listIn, numberIn, structIn, ThriftReader, type ThriftStruct, textIn } from './thrift.js';
 
-/** A column of values. */
 export interface ParquetColumn {
   /** Names from the outermost, joined by dots. */
   readonly path: string;
@@ -18,7 +17,6 @@ export interface ParquetColumn {
   readonly type: number;
   /** Bytes of a value of fixed length. */
   readonly length: number;
-  /** Whether its bytes are text. */
   readonly isText: boolean;
   /** Levels of what may be missing: the value, and structs around it. */
   readonly optionalLevels: number;
@@ -190,7 +188,6 @@ interface Page {
   readonly bytes: Buffer;
 }
 
-/** The values of a page, null for those that are missing. */
 function present(
   { count, encoding, levels, bytes }: Page,
   column: ParquetColumn,
@@ -204,11 +201,11 @@ function present(
     [runs, values] = [bytes.subarray(4, 4 + length), bytes.subarray(4 + length)];
   }
   const width = Math.ceil(Math.log2(column.optionalLevels + 1));
-  const isThere = decodeRuns(runs, width, count);
-  const there = isThere.reduce((sum, level) => sum + (level === column.optionalLevels ? 1 : 0), 0);
-  const decoded = decodeValues(values, there, encoding, column, dictionary);
+  const presence = decodeRuns(runs, width, count);
+  const presentCount = presence.reduce((sum, level) => sum + (level === column.optionalLevels ? 1 : 0), 0);
+  const decoded = decodeValues(values, presentCount, encoding, column, dictionary);
   let next = 0;
-  return Array.from(isThere, (level) => (level === column.optionalLevels ? decoded[next++]! : null));
+  return Array.from(presence, (level) => (level === column.optionalLevels ? decoded[next++]! : null));
 }
 
 /** The leaves of a schema, which lists a tree from the root, each struct before what is in it. */

@@ -2,7 +2,6 @@
 
 type ThriftValue = number | bigint | boolean | Buffer | ThriftStruct | readonly ThriftValue[];
 
-/** Fields by number. */
 export type ThriftStruct = ReadonlyMap<number, ThriftValue>;
 
 const MAX_DEPTH = 24;
@@ -19,7 +18,6 @@ export class ThriftReader {
     this.#bytes = bytes;
   }
 
-  /** Bytes read so far. */
   get position(): number {
     return this.#at;
   }
@@ -115,7 +113,6 @@ export class ThriftReader {
   }
 }
 
-/** A field that is a number; undefined for another type or none. */
 export function numberIn(struct: ThriftStruct | undefined, id: number): number | undefined {
   const value = struct?.get(id);
   return typeof value === 'number' ? value : undefined;

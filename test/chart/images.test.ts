@@ -12,7 +12,7 @@ import { decode, distance, rgb } from './pixels.js';
 
 let folder: string;
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'pictures-'));
+  folder = await mkdtemp(join(tmpdir(), 'images-'));
 });
 afterAll(() => rm(folder, { recursive: true }));
 
@@ -33,9 +33,9 @@ describe('rendering', () => {
   });
 
   it('makes missing folders and leaves nothing but the file', async () => {
-    await renderPng(svg, join(folder, 'a', 'b', 'picture.png'));
-    expect(await readdir(join(folder, 'a', 'b'))).toEqual(['picture.png']);
-    expect((await decode(join(folder, 'a', 'b', 'picture.png'))).at(20, 15)).toEqual([0, 114, 178]);
+    await renderPng(svg, join(folder, 'a', 'b', 'image.png'));
+    expect(await readdir(join(folder, 'a', 'b'))).toEqual(['image.png']);
+    expect((await decode(join(folder, 'a', 'b', 'image.png'))).at(20, 15)).toEqual([0, 114, 178]);
   });
 
   it('keeps the old file when the new one cannot be drawn', async () => {
@@ -55,7 +55,7 @@ describe('rendering', () => {
 });
 
 describe('contactSheet', () => {
-  it('shows every picture whole, centred in its square', async () => {
+  it('shows every image whole, centred in its square', async () => {
     const items = [
       { image: solid(40, 20, '#ff0000'), caption: 'wide' },
       { image: solid(20, 40, '#00ff00'), caption: 'tall' },
@@ -85,7 +85,7 @@ describe('contactSheet', () => {
     expect(neither.count('#009e73') + neither.count('#d55e00')).toBe(0);
   });
 
-  it('draws captions below their pictures and makes room for more lines', async () => {
+  it('draws captions below their images and makes room for more lines', async () => {
     const image = solid(10, 10, '#ffffff');
     const one = await decode(await contactSheet([{ image, caption: 'HHHH' }], { cell: 200 }));
     const two = await decode(await contactSheet([{ image, caption: 'HHHH\nHHHH' }], { cell: 200 }));
@@ -108,17 +108,15 @@ describe('contactSheet', () => {
     expect((await decode(path)).count('#ff0000')).toBe(2500);
   });
 
-  it('refuses no pictures and pixels that do not fit', async () => {
+  it('refuses no images and pixels that do not fit', async () => {
     await expect(contactSheet([])).rejects.toThrow(ConfigError);
     const broken = { width: 4, height: 4, data: new Uint8Array(5) };
-    await expect(contactSheet([{ image: broken, caption: '' }])).rejects.toThrow(
-      /4 × 4 × 3 bytes for picture 0, got 5/,
-    );
+    await expect(contactSheet([{ image: broken, caption: '' }])).rejects.toThrow(/4 × 4 × 3 bytes for image 0, got 5/);
     const image = solid(1, 1, '#000000');
     await expect(contactSheet([{ image, caption: '' }], { columns: 0 })).rejects.toThrow(/`columns`/);
     const many = Array.from({ length: 500 }, () => ({ image, caption: '' }));
     await expect(contactSheet(many, { columns: 1 })).rejects.toThrow(
-      /500 pictures in 1 columns make 332 × \d+ pixels, of at most 32767.*\n.*more `columns`/,
+      /500 images in 1 columns make 332 × \d+ pixels, of at most 32767.*\n.*more `columns`/,
     );
   });
 });
