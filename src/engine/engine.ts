@@ -2,7 +2,7 @@
 
 import type { WeightSource } from '../formats/weight-source.js';
 import type { Operations } from './operations.js';
-import type { ParameterSet, Tensor, Weight } from './tensor.js';
+import type { ParameterSet, ParameterSpec, Tensor, Weight } from './tensor.js';
 
 /** The engines: WebAssembly on the CPU, TensorFlow.js, one NVIDIA card. */
 export type EngineName = 'cpu' | 'tfjs' | 'cuda';
@@ -76,6 +76,9 @@ export interface OptimizerState {
   readonly kind: 'adamw' | 'adamw8bit';
 }
 
+/** Everything that a bit-equal resume of an optimizer needs, by name. */
+export type OptimizerArrays = Record<string, Float32Array | Uint8Array>;
+
 /** A value that is on its way from the device; awaiting it is the only thing that waits. */
 export type Deferred<T> = () => Promise<T>;
 
@@ -148,7 +151,7 @@ export interface Engine {
   releaseWeight(weight: Weight): void;
 
   /** Values start at `initial` (float32, in order), gradients at zero. */
-  createParameters(specs: readonly { name: string; shape: readonly number[]; initial: Float32Array }[]): ParameterSet;
+  createParameters(specs: readonly ParameterSpec[]): ParameterSet;
   /**
    * All values in one array, in the order of the set.
    * @param inTurns they may be those of a moment later than the call: the event loop has turns before
@@ -173,17 +176,13 @@ export interface Engine {
   optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number>;
   /** Frees the moments; the state must not be used after it. */
   releaseOptimizerState(set: ParameterSet, state: OptimizerState): void;
-  /** Everything that a bit-equal resume needs. */
-  readOptimizerState(set: ParameterSet, state: OptimizerState): Promise<Record<string, Float32Array | Uint8Array>>;
+  /** Copies of the state's arrays. */
+  readOptimizerState(set: ParameterSet, state: OptimizerState): Promise<OptimizerArrays>;
   /**
    * Copies in what `readOptimizerState` gave, here or on another engine, for a state of this kind and set.
    * @throws EngineError if an array is missing or of another type or length: then nothing is changed
    */
-  writeOptimizerState(
-    set: ParameterSet,
-    state: OptimizerState,
-    arrays: Record<string, Float32Array | Uint8Array>,
-  ): void;
+  writeOptimizerState(set: ParameterSet, state: OptimizerState, arrays: OptimizerArrays): void;
 
   /**
    * Which parameters' values or gradients are zero throughout; for engines where reading all of them is slow. In the

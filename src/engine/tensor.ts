@@ -46,7 +46,15 @@ export interface Parameter {
   readonly grad: Tensor;
 }
 
-/** All trainable numbers of a run. */
+/** A parameter to be made. */
+export interface ParameterSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** Values in order. */
+  readonly initial: Float32Array;
+}
+
+/** All trainable parameters of a run. */
 export interface ParameterSet {
   /** In the order in which they were given, without gaps in the flat arrays. */
   readonly parameters: readonly Parameter[];
@@ -79,5 +87,5 @@ export function requireMatrix(
 /** @throws EngineError if so many values do not fill the shape */
 export function requireFilled({ length }: ArrayLike<number>, shape: readonly number[], what: string): void {
   if (length === sizeOf(shape)) return;
-  throw new EngineError(`${what}: ${length} numbers do not fill the shape [${shape.join(', ')}]`);
+  throw new EngineError(`${what}: ${length} values do not fill the shape [${shape.join(', ')}]`);
 }

@@ -5,8 +5,8 @@
  */
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import type { LoraPart } from '../operations.js';
-import { layOut, type ParameterSpec, sizeOfAll } from '../parameter-layout.js';
-import type { Parameter, ParameterSet } from '../tensor.js';
+import { layOut, sizeOfAll } from '../parameter-layout.js';
+import type { Parameter, ParameterSet, ParameterSpec } from '../tensor.js';
 import { roundUp } from './arena.js';
 import type { FrozenMatrix, MatrixAdapter } from './frozen-matrix.js';
 import { type DevicePointer, offset } from './launch.js';
@@ -106,13 +106,11 @@ export class CudaParameterSet implements ParameterSet {
 
 function flat(store: TensorStore, size: number, holder: string): CudaTensor {
   const block = store.allocator.allocate(4 * size, holder);
-  return new CudaTensor([size], 'f32', new Storage(block, size), block.address, size);
+  return new CudaTensor([size], 'f32', new Storage(block), block.address, size);
 }
 
 function parameterView(of: CudaTensor, shape: readonly number[], first: number): CudaTensor {
-  const view = new CudaTensor([...shape], 'f32', undefined, offset(of.address, 4 * first), shape.at(-1) ?? 1);
-  view.isParameter = true;
-  return view;
+  return new CudaTensor([...shape], 'f32', undefined, offset(of.address, 4 * first), shape.at(-1) ?? 1, true);
 }
 
 /** A part of a linear layer as its adapter sees it. */

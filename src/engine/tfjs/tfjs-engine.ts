@@ -10,21 +10,30 @@ import { z } from 'zod';
 import { parseOptions } from '../../config.js';
 import { EngineError } from '../../errors.js';
 import type { WeightSource } from '../../formats/weight-source.js';
+import { CountingEngine } from '../counted-tensors.js';
 import type {
   Deferred,
   Engine,
   EngineMemory,
   ModelShapes,
+  OptimizerArrays,
   OptimizerState,
   OptimizerStep,
   StorageCosts,
 } from '../engine.js';
 import { memoryBudgetSchema } from '../memory-budget.js';
 import type { Operations } from '../operations.js';
-import { layOut, type ParameterSpec, requireOwnSet, requireValues, sizeOfAll } from '../parameter-layout.js';
+import { layOut, requireOwnSet, requireValues, sizeOfAll } from '../parameter-layout.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
 import { checkDistinctRows } from '../row-lists.js';
-import { type Parameter, type ParameterSet, requireFilled, type Tensor, type Weight } from '../tensor.js';
+import {
+  type Parameter,
+  type ParameterSet,
+  type ParameterSpec,
+  requireFilled,
+  type Tensor,
+  type Weight,
+} from '../tensor.js';
 import { float32Needs, freeHostMemory, hostMemory, requireFloat32Room } from './float32-needs.js';
 import { HostOptimizer } from './host-optimizer.js';
 import { replaceRows } from './operations/rows.js';
@@ -84,7 +93,7 @@ interface Settings {
   readonly blockElements: number;
 }
 
-export class TfjsEngine implements Engine {
+export class TfjsEngine extends CountingEngine implements Engine {
   readonly name = 'tfjs';
   readonly tokensPerPass = 0;
   readonly storage: StorageCosts;
@@ -94,8 +103,10 @@ export class TfjsEngine implements Engine {
   readonly #settings: Settings;
 
   constructor(tf: TfNamespace, settings: Settings) {
+    const store = new TensorStore(tf, settings.memoryBudget);
+    super(store);
+    this.#store = store;
     this.#settings = settings;
-    this.#store = new TensorStore(tf, settings.memoryBudget);
     this.operations = tfjsOperations(this.#store, settings.blockElements);
     this.storage = {
       elementBytes: 4,
@@ -128,22 +139,6 @@ export class TfjsEngine implements Engine {
 
   async read(tensor: Tensor): Promise<Float32Array> {
     return new Float32Array(await this.#store.use(tensor, 'read').data.data());
-  }
-
-  retain(tensor: Tensor): void {
-    this.#store.retain(tensor);
-  }
-
-  release(tensor: Tensor): void {
-    this.#store.release(tensor);
-  }
-
-  mark(): number {
-    return this.#store.mark;
-  }
-
-  releaseSince(mark: number): void {
-    this.#store.releaseSince(mark);
   }
 
   addInPlace(target: Tensor, source: Tensor): void {
@@ -251,18 +246,11 @@ export class TfjsEngine implements Engine {
     return () => Promise.resolve(norm);
   }
 
-  async readOptimizerState(
-    set: ParameterSet,
-    state: OptimizerState,
-  ): Promise<Record<string, Float32Array | Uint8Array>> {
+  async readOptimizerState(set: ParameterSet, state: OptimizerState): Promise<OptimizerArrays> {
     return this.#state(this.#set(set), state).toArrays();
   }
 
-  writeOptimizerState(
-    set: ParameterSet,
-    state: OptimizerState,
-    arrays: Record<string, Float32Array | Uint8Array>,
-  ): void {
+  writeOptimizerState(set: ParameterSet, state: OptimizerState, arrays: OptimizerArrays): void {
     this.#state(this.#set(set), state).fromArrays(arrays);
   }
 
@@ -279,10 +267,6 @@ export class TfjsEngine implements Engine {
   async dispose(): Promise<void> {
     requireIdleEngine(this, 'engine.dispose');
     this.#store.dispose();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.dispose();
   }
 
   #upload(target: TfjsTensor, numbers: Float32Array): void {

@@ -54,7 +54,7 @@ function forwardPart(store: TensorStore, x: CpuTensor, part: LinearPart): { y: C
   if (!lora || !pair) return { y, low: undefined };
   const { runtime } = store;
   const { rank, a, b } = pair;
-  const low = store.createSaved([m, rank]);
+  const low = store.saved(store.create([m, rank]));
   withDropped(store, lora, x, (dropped) => {
     runtime.matmul({ m, n: rank, k, a: dropped.ptr, b: a, transB: true, c: low.ptr });
   });

@@ -49,7 +49,7 @@ export function gatherRows(store: TensorStore): Operation<OperationAttributes['g
     forward([input], { rows }, record) {
       const x = store.matrix(input, 'gatherRows', 'x');
       checkDistinctRows(rows, x.shape[0]!, 'gatherRows');
-      return { outputs: [gather(store, x, rows)], saved: record ? [store.createSaved([0, x.shape[0]!])] : [] };
+      return { outputs: [gather(store, x, rows)], saved: record ? [store.saved(store.create([0, x.shape[0]!]))] : [] };
     },
     backward([shape], [gradient], { rows }, needs) {
       if (!gradient || !needs[0]) return [undefined];

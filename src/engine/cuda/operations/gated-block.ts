@@ -9,7 +9,7 @@ import { rowKeysOf } from '../../row-keys.js';
 import type { Tensor } from '../../tensor.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
-import { ACTIVATIONS, gatedGradients, gatedRows } from './activation.js';
+import { ACTIVATIONS, gatedGradients, gatedRows } from './elementwise.js';
 import { type FusedGroup, gradientRoom, splitParts } from './fused-group.js';
 import { fusesGatedBackward, gatedBackward } from './gated-backward.js';
 import { type LinearLayers, packLowRank, takeLowRank } from './linear-layers.js';

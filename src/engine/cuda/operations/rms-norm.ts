@@ -77,8 +77,7 @@ export function normGradients(
   needs: readonly boolean[],
 ): readonly (CudaTensor | undefined)[] {
   const { rows, columns } = sum;
-  const wanted = needs.filter((need) => need).length;
-  if (wanted === 0 || (!dy && !dSum)) return needs.map(() => undefined);
+  if (!needs.includes(true)) return needs.map(() => undefined);
   let dx = dSum;
   if (dy) {
     dx = store.create(sum.shape);
@@ -89,8 +88,7 @@ export function normGradients(
     };
     store.kernels.launch(KERNELS.rmsNormBackward, [rows], parameters, threads(columns));
   }
-  for (let i = dy ? 1 : 0; i < wanted; i++) store.retain(dx!);
-  return needs.map((need) => (need ? dx : undefined));
+  return store.shared(dx, needs, dy ? 1 : 0);
 }
 
 export function rmsNorm(store: TensorStore, weights: WeightStore): Operation<Attributes> {

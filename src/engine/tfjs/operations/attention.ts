@@ -143,8 +143,7 @@ export function attention(store: TensorStore, maxScores: number): Operation<Attr
         return [assemble(tf, pieces, rows, heads * headDim), ...sums];
       });
       const [out, ...sums] = made;
-      for (const lse of sums) lse.references = 0;
-      return { outputs: [out!], saved: record ? [q, k, v, out!, ...sums] : [] };
+      return { outputs: [out!], saved: record ? [q, k, v, out!, ...sums.map((lse) => store.saved(lse))] : [] };
     },
     backward(saved, [gradient], attributes, needs) {
       if (!gradient || !needs.includes(true)) return [undefined, undefined, undefined];

@@ -81,8 +81,7 @@ export function crossEntropy(store: TensorStore, maxLogits: number): Operation<O
         return record ? [loss, rowLoss, tf.mul(tf.concat(gradients, 0), scale)] : [loss, rowLoss];
       });
       const [loss, rowLoss, gradient] = made;
-      if (gradient) gradient.references = 0;
-      return { outputs: [loss!, rowLoss!], saved: gradient ? [gradient] : [] };
+      return { outputs: [loss!, rowLoss!], saved: gradient ? [store.saved(gradient)] : [] };
     },
     backward([saved], [lossGradient], _attributes, needs) {
       if (!lossGradient || !needs[0]) return [undefined];

@@ -74,9 +74,8 @@ export function linear(store: TensorStore): Operation<OperationAttributes['linea
         return [...results.map(({ y }) => y), ...lows];
       });
       const lows = made.splice(parts.length);
-      for (const low of lows) low.references = 0;
       // Without a low-rank part, backward needs no more than the weights.
-      return { outputs: made, saved: lows.length > 0 ? [x, ...lows] : [] };
+      return { outputs: made, saved: lows.length > 0 ? [x, ...lows.map((low) => store.saved(low))] : [] };
     },
     backward(saved, outputGradients, { parts }, needs) {
       const needsInput = needs[0] === true;

@@ -46,8 +46,7 @@ export function gatherRows(store: TensorStore): Operation<OperationAttributes['g
         takeRows(tf, x.data, rows),
         ...(record ? [tf.zeros([0, count])] : []),
       ]);
-      if (shape) shape.references = 0;
-      return { outputs: [y!], saved: shape ? [shape] : [] };
+      return { outputs: [y!], saved: shape ? [store.saved(shape)] : [] };
     },
     backward([shape], [gradient], { rows }, needs) {
       if (!gradient || !needs[0]) return [undefined];
