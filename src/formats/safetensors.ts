@@ -15,9 +15,10 @@ import { describeGiven } from '../messages/given-kind.js';
 import { firstLines } from '../messages/short-list.js';
 import { showValue } from '../messages/show-value.js';
 import { requireInteger, requireText } from '../require-given.js';
-import { checkTensor, checkTensors } from './check-tensors.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from './half-precision.js';
 import {
+  checkTensor,
+  checkTensors,
   layOut,
   MAX_HEADER_BYTES,
   parseHeader,

@@ -7,7 +7,30 @@ import { delimiter, dirname, join } from 'node:path';
 import koffi from 'koffi';
 import { EngineError, reasonOf } from '../../errors.js';
 
-export type LibraryHandle = ReturnType<typeof koffi.load>;
+type LibraryHandle = ReturnType<typeof koffi.load>;
+
+/** A function of a library that returns a status. */
+export type ForeignFunction = (...values: unknown[]) => number;
+
+/** Functions of a library by name and parameter types; each is declared once. */
+export function foreignFunctions(library: LibraryHandle) {
+  const known = new Map<string, ForeignFunction>();
+  return (name: string, parameters: readonly string[]): ForeignFunction => {
+    let found = known.get(name);
+    if (!found) {
+      found = library.func(name, 'int', [...parameters]) as unknown as ForeignFunction;
+      known.set(name, found);
+    }
+    return found;
+  };
+}
+
+/** What `body` writes into an 8-byte out-parameter. */
+export function outHandle(body: (out: BigUint64Array) => void): number {
+  const out = new BigUint64Array(1);
+  body(out);
+  return Number(out[0]);
+}
 
 interface FoundLibrary {
   readonly library: LibraryHandle;

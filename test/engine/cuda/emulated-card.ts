@@ -268,7 +268,7 @@ function emulatedProducts(device: Device): CudaParts['library'] {
       return next++;
     },
     destroyLayout: (layout) => layouts.delete(layout),
-    candidates: () => [{ algorithm: new BigUint64Array(8), workspaceBytes: 0 }],
+    firstChoice: () => new BigUint64Array(8),
     check: () => 0,
     matmul: (handles, _algorithm, alpha, a, b, beta, d) => {
       const [left, right, result] = [handles.a, handles.b, handles.d].map((layout) => layouts.get(layout)!);

@@ -64,7 +64,7 @@ function standInParts(memory: FakeMemory): CudaParts {
       descriptor: () => 1,
       createLayout: () => next++,
       destroyLayout: nothing,
-      candidates: () => [{ algorithm: new BigUint64Array(8), workspaceBytes: 0 }],
+      firstChoice: () => new BigUint64Array(8),
       check: () => 0,
       matmul: () => 0,
       dispose: nothing,

@@ -63,9 +63,9 @@ export function gatedGradients(store: TensorStore, { gate, up, dy, dGate, dUp }:
   const { rows, columns } = gate;
   // biome-ignore format: parameters by operand
   store.kernels.launch(KERNELS.gatedActivationBackward, grid2(rows, columns), {
-    dgate: dGate?.address, dup: dUp?.address, y: undefined,
+    dgate: dGate?.address, dup: dUp?.address,
     gate: gate.address, up: up.address, dy: dy.address, rows, columns,
-    lddgate: dGate?.ld ?? 0, lddup: dUp?.ld ?? 0, ldy: 0, ldgate: gate.ld, ldup: up.ld, lddy: dy.ld, kind,
+    lddgate: dGate?.ld ?? 0, lddup: dUp?.ld ?? 0, ldgate: gate.ld, ldup: up.ld, lddy: dy.ld, kind,
   });
 }
 

@@ -5,7 +5,7 @@
  * need of the same rows (gated-backward.ts).
  */
 import type { BlockAttributes, LinearPart, Operation } from '../../operations.js';
-import { rowKeysOf } from '../../row-keys.js';
+import { rowKeysOf } from '../../row-lists.js';
 import type { Tensor } from '../../tensor.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';

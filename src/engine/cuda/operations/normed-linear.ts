@@ -4,7 +4,7 @@
  * launch of the product.
  */
 import type { LinearPart, OperationAttributes } from '../../operations.js';
-import { rowKeysOf } from '../../row-keys.js';
+import { rowKeysOf } from '../../row-lists.js';
 import type { Tensor } from '../../tensor.js';
 import type { DevicePointer } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';

@@ -7,7 +7,7 @@
 
 import { dropoutMask } from '../../../random.js';
 import type { LinearPart, LoraPart, Operation, OperationAttributes } from '../../operations.js';
-import { rowKeysOf } from '../../row-keys.js';
+import { rowKeysOf } from '../../row-lists.js';
 import type { Tensor } from '../../tensor.js';
 import type { FrozenWeight } from '../frozen-weight.js';
 import { product } from '../product.js';
