@@ -29,7 +29,6 @@ function driver(): EngineDriver {
       capability: 90,
       multiprocessors: 132,
       totalBytes: TOTAL_BYTES,
-      sharedBytesPerBlock: 227 << 10,
       driverVersion: 13000,
       hasVirtualMemory: false,
     },

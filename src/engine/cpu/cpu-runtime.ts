@@ -62,10 +62,6 @@ export class CpuRuntime {
     return new Float64Array(this.heap.memory.buffer, ptr, length);
   }
 
-  i32(ptr: number, length: number): Int32Array {
-    return this.heap.i32.subarray(ptr >>> 2, (ptr >>> 2) + length);
-  }
-
   u8(ptr: number, length: number): Uint8Array {
     return this.heap.u8.subarray(ptr, ptr + length);
   }

@@ -15,7 +15,6 @@ const ATTRIBUTES = {
   multiprocessors: 16,
   major: 75,
   minor: 76,
-  sharedMemoryPerBlockOptin: 97,
   virtualMemory: 102,
 } as const;
 const FUNC_MAX_DYNAMIC_SHARED = 8;
@@ -33,7 +32,6 @@ interface DeviceInfo {
   readonly capability: number;
   readonly multiprocessors: number;
   readonly totalBytes: number;
-  readonly sharedBytesPerBlock: number;
   readonly driverVersion: number;
   /** Whether address ranges can be reserved and backed apart. */
   readonly hasVirtualMemory: boolean;
@@ -275,7 +273,6 @@ export class CudaDriver {
       capability: 10 * attribute(ATTRIBUTES.major) + attribute(ATTRIBUTES.minor),
       multiprocessors: attribute(ATTRIBUTES.multiprocessors),
       totalBytes: outHandle((out) => this.call('cuDeviceTotalMem_v2', ['void*', 'int'], out, device)),
-      sharedBytesPerBlock: attribute(ATTRIBUTES.sharedMemoryPerBlockOptin),
       driverVersion: this.#outInt((out) => this.call('cuDriverGetVersion', ['void*'], out)),
       hasVirtualMemory: attribute(ATTRIBUTES.virtualMemory) === 1,
     };

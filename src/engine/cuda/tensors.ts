@@ -70,8 +70,4 @@ export class CudaTensor extends CountedTensor {
     this.ld = ld;
     if (storage) storage.users++;
   }
-
-  get isContiguous(): boolean {
-    return this.ld === this.columns || this.rows <= 1;
-  }
 }

@@ -196,7 +196,6 @@ function emulatedDriver(device: Device, capability: number): EngineDriver & Part
       capability,
       multiprocessors: 4,
       totalBytes: TOTAL_BYTES,
-      sharedBytesPerBlock: 232448,
       driverVersion: 13000,
       hasVirtualMemory: false,
     },

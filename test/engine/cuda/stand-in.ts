@@ -25,7 +25,6 @@ function standInParts(memory: FakeMemory): CudaParts {
       capability: 90,
       multiprocessors: 132,
       totalBytes: memory.total,
-      sharedBytesPerBlock: 232448,
       driverVersion: 13000,
       hasVirtualMemory: true,
     },

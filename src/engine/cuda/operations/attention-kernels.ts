@@ -114,10 +114,13 @@ interface NewestRows {
   readonly queryScale: DevicePointer | undefined;
 }
 
-interface BackwardTensors {
+interface Operands {
   readonly q: CudaTensor;
   readonly k: CudaTensor;
   readonly v: CudaTensor;
+}
+
+interface BackwardTensors extends Operands {
   readonly lse: CudaTensor;
   readonly dOut: CudaTensor;
   readonly delta: CudaTensor;
@@ -156,13 +159,7 @@ export class AttentionKernels {
   }
 
   forward(
-    {
-      out,
-      lse,
-      q,
-      k,
-      v,
-    }: { out: CudaTensor; lse?: CudaTensor | undefined; q: CudaTensor; k: CudaTensor; v: CudaTensor },
+    { out, lse, q, k, v }: Operands & { readonly out: CudaTensor; readonly lse: CudaTensor | undefined },
     { heads, kvHeads, headDim, scale, causal, segments }: Attributes,
   ): void {
     const variant = this.#variant('forward', headDim, heads / kvHeads);
@@ -234,7 +231,7 @@ export class AttentionKernels {
 
   /** With `newest`, q is turned and the new rows are appended: k and v are the cache, each segment's last key is new. */
   decode(
-    { out, q, k, v }: { out: CudaTensor; q: CudaTensor; k: CudaTensor; v: CudaTensor },
+    { out, q, k, v }: Operands & { readonly out: CudaTensor },
     { heads, kvHeads, headDim, scale, causal, segments }: Attributes,
     newest?: NewestRows,
   ): void {

@@ -5,9 +5,8 @@
  */
 import type { Operation, OperationAttributes } from '../../operations.js';
 import { checkAttention } from '../../row-lists.js';
-import { product } from '../product.js';
 import type { TensorStore } from '../tensor-store.js';
-import type { TfNamespace, TfTensor } from '../tf-namespace.js';
+import { product, type TfNamespace, type TfTensor } from '../tf-namespace.js';
 
 const OPERATION = 'attention';
 /** Added to the scores of hidden keys; its exponential is 0. */

@@ -7,9 +7,8 @@ import { EngineError } from '../../../errors.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
 import { checkRows } from '../../row-lists.js';
 import type { FrozenWeight } from '../frozen-weight.js';
-import { takeRows } from '../product.js';
 import type { TensorStore } from '../tensor-store.js';
-import type { TfTensor } from '../tf-namespace.js';
+import { type TfTensor, takeRows } from '../tf-namespace.js';
 
 const OPERATION = 'crossEntropy';
 

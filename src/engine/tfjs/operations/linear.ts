@@ -10,9 +10,8 @@ import type { LinearPart, LoraPart, Operation, OperationAttributes } from '../..
 import { rowKeysOf } from '../../row-lists.js';
 import type { Tensor } from '../../tensor.js';
 import type { FrozenWeight } from '../frozen-weight.js';
-import { product } from '../product.js';
 import type { TensorStore } from '../tensor-store.js';
-import type { TfNamespace, TfTensor } from '../tf-namespace.js';
+import { product, type TfNamespace, type TfTensor } from '../tf-namespace.js';
 
 const OPERATION = 'linear';
 

@@ -5,9 +5,8 @@
 import { uniformNoise } from '../../../random.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
 import { checkDistinctRows, checkNoise, checkRows, patchOrder } from '../../row-lists.js';
-import { takeRows } from '../product.js';
 import type { TensorStore } from '../tensor-store.js';
-import type { TfNamespace, TfTensor } from '../tf-namespace.js';
+import { type TfNamespace, type TfTensor, takeRows } from '../tf-namespace.js';
 
 /** `base` with row rows[i] replaced by row i of `source`. */
 export function replaceRows(tf: TfNamespace, base: TfTensor, source: TfTensor, rows: Int32Array): TfTensor {
