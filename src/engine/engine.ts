@@ -24,9 +24,9 @@ export interface EngineMemory {
 export interface StorageCosts {
   /** Bytes of an element of a tensor. */
   readonly elementBytes: number;
-  /** Norms and gated activations are made again in backward; else they are kept. */
+  /** Backward recomputes norms and gated activations; else they are kept. */
   readonly rematerializes: boolean;
-  /** Dropout masks are kept, a bit an element; else they are made again. */
+  /** Dropout masks are kept, a bit an element; else they are recomputed. */
   readonly keepsMasks: boolean;
   /** Most logits that cross-entropy holds at once, and the bytes that one takes. */
   readonly logits: {
@@ -82,7 +82,7 @@ export type OptimizerArrays = Record<string, Float32Array | Uint8Array>;
 /** A value that is on its way from the device; awaiting it is the only thing that waits. */
 export type Deferred<T> = () => Promise<T>;
 
-/** Shapes of a model, as a checkpoint's header tells them. */
+/** Shapes of a model, from a checkpoint's header. */
 export interface ModelShapes {
   /** All weights. */
   readonly weights: readonly (readonly number[])[];
@@ -112,11 +112,11 @@ export interface Engine {
   matrixTflops?(): number | undefined;
 
   // Tensors are counted by reference; a new one has a count of 1.
-  /** The numbers are copied: `data` is the caller's again at once. */
+  /** The values are copied: `data` may be reused at once. */
   fromArray(data: Float32Array, shape: readonly number[]): Tensor;
   /** A new tensor filled with zeros. */
   zeros(shape: readonly number[]): Tensor;
-  /** A copy of the numbers, as float32. */
+  /** A copy of the values, as float32. */
   read(tensor: Tensor): Promise<Float32Array>;
   /** Counts one more reference. @throws EngineError if the tensor is freed */
   retain(tensor: Tensor): void;
@@ -171,7 +171,7 @@ export interface Engine {
   /**
    * Clips, updates the values and the state; gives the gradient norm before clipping. As in torch, a parameter that no
    * operation gave a gradient since `zeroGradients` is left out entirely: no decay, no change of its moments, and its
-   * own count of steps stands still. Nothing is updated if the norm is not finite.
+   * own count of steps stays. Nothing is updated if the norm is not finite.
    */
   optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number>;
   /** Frees the moments; the state must not be used after it. */

@@ -1,8 +1,8 @@
 /**
  * What every engine calls a tensor, a frozen weight and a trainable parameter.
  *
- * A tensor is a handle to memory that the engine owns, counted by reference. Its number format is the engine's own
- * business (float32 on `cpu`, bfloat16 on `cuda`); the model never asks.
+ * A tensor is a handle to memory that the engine owns, counted by reference. The engine chooses its number format:
+ * float32 on `cpu`, bfloat16 on `cuda`.
  */
 import { EngineError } from '../errors.js';
 import { type DType, sizeOf } from '../formats/weight-source.js';
@@ -22,11 +22,11 @@ export interface Tensor {
  * [out, in].
  */
 export interface Weight {
-  /** That of its source. */
+  /** As in the checkpoint. */
   readonly name: string;
-  /** That of its source. */
+  /** Outermost extent first. */
   readonly shape: readonly number[];
-  /** That of its source, bf16 for f8_e4m3; whatever the engine computes with. */
+  /** Storage dtype, as in the checkpoint; bf16 for f8_e4m3. */
   readonly dtype: DType;
 }
 

@@ -53,7 +53,7 @@ interface PoolOptions {
 
 export class Pool {
   readonly threads: number;
-  /** Resolves when every worker is running. Tasks before that are done by the threads that are there. */
+  /** Resolves when every worker is running. Earlier tasks run on the threads that have started. */
   readonly ready: Promise<void>;
   readonly #main: KernelInstance;
   readonly #control: Int32Array;

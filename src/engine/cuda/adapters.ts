@@ -1,6 +1,6 @@
 /**
  * Trainable parameters on the device, and the bf16 copies of them that linear layers compute with: A stacked over the
- * parts of a layer, scale·B where the frozen matrix has it. The copies are made again, all in one launch,
+ * parts of a layer, scale·B where the frozen matrix has it. The copies are refreshed, all in one launch,
  * at the first use after the values changed.
  */
 import { KERNELS } from '../../generated/kernel-launchers.js';

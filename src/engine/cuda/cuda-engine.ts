@@ -48,7 +48,7 @@ export interface CudaEngineOptions {
   /** Most bytes of device memory for tensors and weights. Default: what the card has. */
   readonly memoryBudget?: number;
   /**
-   * Make cheap results (norms, gated activations) again in backward instead of keeping them: about a third less memory
+   * Recompute cheap results (norms, gated activations) in backward instead of keeping them: about a third less memory
    * for 2 % more time. Default true.
    */
   readonly rematerialize?: boolean;
@@ -81,7 +81,7 @@ export type EngineDriver = StagingDriver &
   WeightDriver &
   Pick<CudaDriver, 'device' | 'synchronize' | 'dispose'>;
 
-/** What an engine stands on; a test gives stand-ins. */
+/** What an engine is made of; a test gives stand-ins. */
 export interface CudaParts {
   readonly driver: EngineDriver;
   readonly memory: PhysicalMemory;

@@ -28,7 +28,7 @@ export interface SmallProduct {
   readonly width: number;
   readonly low: DevicePointer | undefined;
   readonly ready: DevicePointer | undefined;
-  /** Value of the counter once all parts of u are there. */
+  /** Value of the counter once all parts of u are written. */
   readonly target: number;
   /** y = activation(gate) ⊙ up, by its number in common.cu; -1 for none. */
   readonly activation: number;
@@ -82,7 +82,7 @@ export abstract class FrozenMatrix {
   /** Where `rows` stored rows go that are loaded. */
   abstract target(row: number, rows: number): WeightTarget;
 
-  /** Makes room for a scale·B of so many columns; adapters whose scale·B moves are told. May run out of memory. */
+  /** Makes room for a scale·B of so many columns; adapters whose scale·B moves are invalidated. May run out of memory. */
   abstract reserveAdapter(columns: number): void;
   /** Where the scale·B of the rows from `row` on lies, bf16. */
   abstract adapterAt(row: number): Pick<DeviceRows, 'address' | 'ld'>;

@@ -62,7 +62,7 @@ export class Kernels implements KernelLauncher {
     const { capability } = this.#driver.device;
     await Promise.all(
       programs.map(({ files, defines, isSpecific }) =>
-        // What fails is tried again, and told, when the kernel is needed.
+        // What fails is tried again when the kernel is needed, and throws there.
         this.#compiler.prepare(nameOf(files), sourceOf(files), capability, defines, isSpecific).catch(() => undefined),
       ),
     );

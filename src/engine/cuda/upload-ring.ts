@@ -28,7 +28,7 @@ interface RingBlock {
   readonly pinned: PinnedBlock;
   /** Free for a user's own ordering between streams while the block is taken. */
   readonly event: number;
-  /** Room of the same size on the device, for numbers that a kernel converts; see `scratch`. */
+  /** Room of the same size on the device, for values that a kernel converts; see `scratch`. */
   device: DeviceBlock | undefined;
 }
 

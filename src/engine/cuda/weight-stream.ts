@@ -3,7 +3,7 @@
  * formats are copied beside it and converted by a kernel. Large weights go in pieces through a ring of page-locked blocks, on the copy
  * stream; small ones at once, on the compute stream.
  */
-import { readScale, refuseNotANumber } from '../../formats/float8.js';
+import { readScale, refuseNaN } from '../../formats/float8.js';
 import { DTYPE_BYTES, type StoredDType, type WeightSource } from '../../formats/weight-source.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import type { CudaDriver } from './driver.js';
@@ -48,7 +48,7 @@ interface StoredRows {
 /** The tables of an 8-bit weight on the device. */
 interface Scale {
   readonly factors: DeviceBlock;
-  /** One word that becomes 1 when a code stands for no number. */
+  /** One word that becomes 1 for a code that is NaN. */
   readonly flag: DeviceBlock;
   readonly block: readonly [rows: number, columns: number];
   readonly across: number;
@@ -102,7 +102,7 @@ export class WeightStream {
       else await this.#fillInPieces(target, source, scale);
       if (scale) {
         const flag = new Int32Array(await this.#staging.download(scale.flag.address, 4).arrive());
-        if (flag[0] !== 0) refuseNotANumber(source.name);
+        if (flag[0] !== 0) refuseNaN(source.name);
       }
     } finally {
       if (scale) for (const block of [scale.factors, scale.flag]) this.#store.allocator.free(block);

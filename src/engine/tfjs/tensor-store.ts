@@ -1,6 +1,6 @@
 /**
  * Tensors of the `tfjs` engine: handles with a count, each the only owner of one immutable TensorFlow.js tensor, which
- * is exchanged where the engine's contract changes numbers in place.
+ * is exchanged where the engine's contract changes values in place.
  */
 import { EngineError, OutOfMemoryError, reasonOf, TuneError } from '../../errors.js';
 import { dequantizedSource, type HeldSource } from '../../formats/float8.js';
@@ -123,7 +123,7 @@ export class TensorStore extends CountedTensors<TfjsTensor> {
     return this.#adopt(new TfjsTensor(this.#make(data.slice(), shape), isParameter));
   }
 
-  /** Chooses the storage format. One after another: each stands whole in memory before it is TensorFlow's. */
+  /** Chooses the storage format. One after another: each is whole in memory before TensorFlow has it. */
   loadWeight(stored: WeightSource): Promise<FrozenWeight> {
     const source = dequantizedSource(stored);
     requireBytes(source);
@@ -134,7 +134,7 @@ export class TensorStore extends CountedTensors<TfjsTensor> {
 
   async #addWeight(source: HeldSource): Promise<FrozenWeight> {
     const { name, shape } = source;
-    this.#note(`the weight ${name} (${shape.join(' × ')} numbers of 4 bytes)`, float32Bytes(shape));
+    this.#note(`the weight ${name} (${shape.join(' × ')} values of 4 bytes)`, float32Bytes(shape));
     const values = await readWide(source);
     // Until its first use a tensor may be only a reference to the array on the host. A reshape is a use and no copy:
     // so weights go to a GPU one by one.
@@ -157,7 +157,7 @@ export class TensorStore extends CountedTensors<TfjsTensor> {
     }
   }
 
-  /** Gives a handle other numbers of the same shape; the old ones are freed. */
+  /** Gives a handle other values of the same shape; the old ones are freed. */
   replace(target: TfjsTensor, make: (tf: TfNamespace, old: TfTensor) => TfTensor, operation: string): void {
     const fresh = this.one(operation, (tf) => make(tf, target.data));
     const old = target.data;
@@ -166,7 +166,7 @@ export class TensorStore extends CountedTensors<TfjsTensor> {
     this.free(fresh);
   }
 
-  /** Adds to a parameter's gradient, and takes the other's numbers over where there were none. */
+  /** Adds to a parameter's gradient, and takes the other's values over where it had none. */
   accumulate(gradient: Tensor, addition: TfjsTensor, operation: string): void {
     const target = this.like(gradient, addition, operation, 'parameter gradient');
     if (target.isTouched) {

@@ -20,7 +20,7 @@ export type TfTensor = {
 export interface TfNamespace {
   ready(): Promise<void>;
   getBackend(): string;
-  /** The backend itself; that of tfjs-node tells whether TensorFlow sees a GPU. */
+  /** The backend itself; that of tfjs-node reports whether TensorFlow sees a GPU. */
   backend?(): object;
   memory(): { numTensors: number; numBytes: number };
   /** Frees every tensor made in `body` but those that were kept. */

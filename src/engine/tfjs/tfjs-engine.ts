@@ -51,7 +51,7 @@ export interface TfjsEngineOptions {
   tf: TfNamespace;
   /**
    * Most bytes that weights, tensors and temporaries may take. Default: 3 GiB on wasm, on a CPU what the host has, on a
-   * GPU no bound, because TensorFlow.js cannot tell what the card has.
+   * GPU no bound, because TensorFlow.js does not know what the card has.
    */
   memoryBudget?: number;
   /** LoRA rank, on every linear layer, that must have room beside a model's weights; 0 if nothing is trained. Default 16. */
@@ -124,7 +124,7 @@ export class TfjsEngine extends CountingEngine implements Engine {
     const backend = `backend ${tf.getBackend()}${whereOf(tf)}`;
     const budget = Number.isFinite(settings.memoryBudget)
       ? `up to ${(settings.memoryBudget / 1e9).toFixed(1)} GB`
-      : 'memory unknown: set memoryBudget to be told before it runs out';
+      : 'memory unknown: set memoryBudget for an error before it runs out';
     this.description = `tfjs: float32, TensorFlow.js${release ? ` ${release}` : ''}, ${backend}, ${budget}`;
   }
 
@@ -269,8 +269,8 @@ export class TfjsEngine extends CountingEngine implements Engine {
     this.#store.dispose();
   }
 
-  #upload(target: TfjsTensor, numbers: Float32Array): void {
-    this.#store.replace(target, (tf) => tf.tensor(numbers.slice(), [...target.shape], 'float32'), 'upload');
+  #upload(target: TfjsTensor, values: Float32Array): void {
+    this.#store.replace(target, (tf) => tf.tensor(values.slice(), [...target.shape], 'float32'), 'upload');
   }
 
   #gradients(set: TfjsParameterSet): Float32Array {
@@ -305,7 +305,7 @@ export async function createTfjsEngine(options: TfjsEngineOptions): Promise<Tfjs
   return new TfjsEngine(tf, { place, memoryBudget, isBudgetGiven, adapterRank, blockElements });
 }
 
-/** What the backend of tfjs-node and tfjs-node-gpu tells of itself. */
+/** What the backend of tfjs-node and tfjs-node-gpu reports. */
 function nativeBackend(tf: TfNamespace): { isGPUPackage?: boolean; isUsingGpuDevice?: boolean } {
   return tf.backend?.() ?? {};
 }
@@ -321,6 +321,6 @@ function whereOf(tf: TfNamespace): string {
   if (tf.getBackend() !== 'tensorflow') return '';
   const { isGPUPackage, isUsingGpuDevice } = nativeBackend(tf);
   if (isUsingGpuDevice) return ' on a GPU';
-  // It does not fail where a card or a library is missing.
+  // It falls back silently where a card or a library is missing.
   return isGPUPackage ? ' on the CPU, because it found no GPU or not the libraries of CUDA 11.2' : ' on the CPU';
 }

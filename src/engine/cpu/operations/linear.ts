@@ -1,7 +1,7 @@
 /**
  * Linear layers with optional low-rank additions. With x' = dropout(x) and u = x'·Aᵀ:
  * y = x·Wᵀ + bias + scale·u·Bᵀ;  du = scale·dy·B;  dB += scale·dyᵀ·u;  dA += duᵀ·x';  dx = dy·W + mask(du·A).
- * Of the low-rank path only u [T, R] is saved; x' is made again from x and the seed.
+ * Of the low-rank path only u [T, R] is saved; x' is recomputed from x and the seed.
  */
 
 import { dropoutScale, dropoutThreshold } from '../../../random.js';

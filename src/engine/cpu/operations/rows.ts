@@ -44,7 +44,7 @@ export function embedding(store: TensorStore): Operation<OperationAttributes['em
 }
 
 export function gatherRows(store: TensorStore): Operation<OperationAttributes['gatherRows']> {
-  // The number of rows of x is not among what backward is told, so a tensor without elements carries it.
+  // Backward does not receive the row count of x; a tensor without elements carries it.
   return {
     forward([input], { rows }, record) {
       const x = store.matrix(input, 'gatherRows', 'x');

@@ -1,7 +1,7 @@
 /**
  * Cross-entropy from hidden rows and the head. Logits exist for one block of rows at a time; where a gradient will be
  * needed that of the hidden rows, scale·(softmax·head - wanted·head), is computed in the same pass and saved: `wanted`
- * gives smoothing/V to each word and what is left to the target.
+ * gives smoothing/V to each word and the rest to the target.
  */
 import { EngineError } from '../../../errors.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
