@@ -61,7 +61,6 @@ export abstract class CountedTensors<T extends CountedTensor> {
     return known;
   }
 
-  /** `use`, and the shape must be that of `model`. */
   like(tensor: Tensor | undefined, model: Tensor, operation: string, what: string): T {
     const known = this.use(tensor, operation, what);
     if (known.shape.join() === model.shape.join()) return known;

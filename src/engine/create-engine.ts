@@ -1,4 +1,3 @@
-/** Chooses an engine, once and visibly. */
 import { checkNames, nearestName } from '../config.js';
 import { ConfigError, EngineError, reasonOf } from '../errors.js';
 import { describeGiven, isObject, isPromise } from '../messages/given-kind.js';

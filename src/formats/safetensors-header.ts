@@ -11,7 +11,6 @@ import { isOptions } from '../require-given.js';
 import { type ScannedEntry, type ScannedHeader, scanHeader } from './safetensors-scanner.js';
 import { sizeOf } from './weight-source.js';
 
-/** Bits of one element. */
 const DTYPE_BITS = {
   F64: 64,
   I64: 64,

@@ -7,7 +7,6 @@ export type DType = 'f32' | 'bf16' | 'f16';
 /** Number formats of weights in files. 8-bit floats come with a scale, and become bf16 while they are loaded. */
 export type StoredDType = DType | 'f8_e4m3';
 
-/** Bytes of one element. */
 export const DTYPE_BYTES: Readonly<Record<StoredDType, number>> = { f32: 4, bf16: 2, f16: 2, f8_e4m3: 1 };
 
 /** What the 8-bit values of a matrix are multiplied with: one factor for each block of rows and columns. */

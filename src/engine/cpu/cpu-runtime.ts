@@ -94,7 +94,6 @@ export class CpuRuntime {
     matmul(this.#pool, this.heap, product);
   }
 
-  /** Lets every thread read a frozen weight. */
   addWeight({ id, buffer, rowBytes }: WeightBytes): void {
     this.#pool.addWeight({ id, buffer, rowBytes });
     this.#weightBytes += buffer.byteLength;
@@ -105,7 +104,6 @@ export class CpuRuntime {
     this.#weightBytes -= buffer.byteLength;
   }
 
-  /** Ends the threads. The memory goes when the last view of it is dropped. */
   async dispose(): Promise<void> {
     await this.#pool.dispose();
   }

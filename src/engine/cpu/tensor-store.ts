@@ -57,7 +57,6 @@ export class TensorStore extends CountedTensors<CpuTensor> {
     this.runtime.free(ptr);
   }
 
-  /** Chooses the storage format. */
   async loadWeight(source: WeightSource): Promise<FrozenWeight> {
     return this.weights.add(await StoredWeight.load(this.runtime, source));
   }

@@ -18,11 +18,8 @@ import { CudaTensor, ELEMENT_BYTES, Storage } from './tensors.js';
 export const MAX_PARTS = 4;
 /** Ranks are padded to multiples of this. */
 const RANK_MULTIPLE = 16;
-/** Elements of a block of lora_refresh. */
 const REFRESH_BLOCK = 4096;
-/** int32 words of an entry of its table. */
 const ENTRY_WORDS = 8;
-/** Of an element of the copies. */
 const COPY_BYTES = ELEMENT_BYTES.bf16;
 
 /** Values and gradients are flat float32 buffers; parameters are views into them. */
@@ -175,7 +172,6 @@ export class AdapterGroup implements MatrixAdapter {
     return adapter instanceof AdapterGroup ? adapter : undefined;
   }
 
-  /** Device address of the stacked A. */
   get a(): DevicePointer {
     return this.#block.address;
   }

@@ -44,7 +44,6 @@ const WARPGROUP_TRIAL =
 export class KernelCompiler {
   readonly version: string;
   readonly #function: ReturnType<typeof foreignFunctions>;
-  /** Newest compute capability that this compiler knows. */
   readonly #newest: number;
   #hasWarpgroups: boolean | undefined;
   /** Code by its path in the cache, which may not be writable. */

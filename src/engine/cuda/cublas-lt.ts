@@ -16,7 +16,6 @@ const PREFERENCE = { workspaceBytes: 1, alignmentA: 5, alignmentB: 6, alignmentC
 const RESULT_BYTES = 96;
 const ALGORITHM_BYTES = 64;
 
-/** An algorithm as the library writes it, opaque. */
 export type Algorithm = BigUint64Array;
 
 export interface ProductHandles {
@@ -49,7 +48,6 @@ export class CublasLt {
     this.#matmul = this.#function('cublasLtMatmul', MATMUL_TYPES);
   }
 
-  /** An operation descriptor; there are four. */
   descriptor(transA: boolean, transB: boolean): number {
     const key = (transA ? 2 : 0) + (transB ? 1 : 0);
     let descriptor = this.#descriptors.get(key);

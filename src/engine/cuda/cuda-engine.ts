@@ -72,7 +72,6 @@ const optionsSchema = z.strictObject({
  */
 const TOKENS_PER_PASS = 2560;
 
-/** What the engine needs of the driver. */
 export type EngineDriver = StagingDriver &
   ProductDriver &
   RateDriver &
@@ -105,11 +104,9 @@ export class CudaEngine extends CountingEngine implements Engine {
   readonly #store: TensorStore;
   readonly #weights: WeightStore;
   readonly #disposeOperations: () => void;
-  /** The set of each parameter. */
   readonly #sets = new Map<unknown, CudaParameterSet>();
   #matrixTflops: number | undefined;
   readonly #pace: Pace;
-  /** Weights on their way. */
   #loading = 0;
   #isDisposed = false;
 

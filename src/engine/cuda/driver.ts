@@ -20,7 +20,6 @@ const ATTRIBUTES = {
 const FUNC_MAX_DYNAMIC_SHARED = 8;
 const STREAM_NON_BLOCKING = 1;
 const EVENT_DISABLE_TIMING = 2;
-/** CUmemorytype */
 const MEMORY_HOST = 1;
 const MEMORY_DEVICE = 2;
 const LAUNCH_TYPES = ['uint64', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint64', 'void*', 'void*'];
@@ -60,7 +59,6 @@ export class CudaDriver {
   readonly #deviceHandle: number;
   /** Of the next launch. One block serves them all: the driver copies it before cuLaunchKernel returns. */
   readonly parameters = new ParameterBlock();
-  /** Addresses of the parameters. */
   readonly #pointers: BigUint64Array;
   readonly #launch: ForeignFunction;
   /** CUDA_MEMCPY2D: sixteen 8-byte fields. */
@@ -143,7 +141,6 @@ export class CudaDriver {
     else this.#copy2D(MEMORY_DEVICE, source, sourcePitch, target, targetPitch, rowBytes, rows, this.stream);
   }
 
-  /** Queues a copy to pinned memory. */
   downloadAsync(target: ArrayBufferView, source: DevicePointer, stream = this.stream): void {
     if (target.byteLength === 0) return;
     const types = ['void*', 'uint64', 'size_t', 'uint64'];
@@ -184,7 +181,6 @@ export class CudaDriver {
     this.call('cuStreamWaitEvent', ['uint64', 'uint64', 'uint'], stream, event, 0);
   }
 
-  /** Whether the work before the event is done. */
   eventDone(event: number): boolean {
     const status = this.#function('cuEventQuery', ['uint64'])(event);
     if (status === 0) return true;

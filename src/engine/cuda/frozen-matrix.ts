@@ -49,11 +49,9 @@ export abstract class FrozenMatrix {
   readonly columns: number;
   /** `columns` rounded up. In operands with a low-rank part, u and du begin here, after zeros. */
   readonly paddedColumns: number;
-  /** Weights that lie in it. */
   users = 0;
   /** First rows of the weights that were put in it. */
   readonly places = new Set<number>();
-  /** By first row. */
   readonly adapters = new Map<number, MatrixAdapter>();
 
   constructor(rows: number, columns: number) {
@@ -62,7 +60,6 @@ export abstract class FrozenMatrix {
     this.paddedColumns = roundUp(columns, ROW_MULTIPLE);
   }
 
-  /** Device memory that it takes. */
   abstract readonly bytes: number;
   /** Rows of x up to which `smallProduct` is the faster one; 0 for a format without it. */
   abstract readonly smallRows: number;

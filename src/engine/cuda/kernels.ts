@@ -9,7 +9,6 @@ import type { Grid, Kernel, KernelLauncher, KernelProgram } from './launch.js';
 /** The programs that need no macros. */
 export const PLAIN_PROGRAMS: readonly KernelProgram[] = Object.values(PROGRAMS);
 
-/** Every kernel of these programs. */
 export function plainKernels(): Kernel<unknown>[] {
   return Object.values(KERNELS).flatMap((kernel) =>
     'program' in kernel ? [kernel] : 'pack' in kernel ? [] : Object.values(kernel),

@@ -53,7 +53,6 @@ export function sizeBucket(size: number): number {
   return Math.ceil(8 * Math.log2(Math.max(1, size)));
 }
 
-/** The largest size of a bucket. */
 export function largestOf(bucket: number): number {
   if (bucket > SMALL_BUCKETS) return LARGEST_SMALL + (bucket - SMALL_BUCKETS) * TILE_ROWS;
   return Math.floor(2 ** (bucket / 8));
@@ -70,7 +69,6 @@ export class MatrixProducts {
   readonly #driver: ProductDriver;
   readonly #library: ProductLibrary;
   readonly #workspace: number;
-  /** By bucket. */
   readonly #firsts = new Map<string, Algorithm>();
   /** Least recently used first. */
   readonly #plans = new Map<string, Plan>();

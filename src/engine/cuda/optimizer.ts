@@ -37,7 +37,6 @@ interface StateArray {
 export class CudaOptimizerState implements OptimizerState {
   readonly kind: OptimizerStep['kind'];
   readonly set: CudaParameterSet;
-  /** Steps that each parameter has done. */
   readonly steps: Float32Array;
   readonly arrays: Readonly<Record<string, StateArray>>;
   readonly #store: TensorStore;

@@ -7,7 +7,6 @@ import { EngineError } from '../../errors.js';
 import type { CudaDriver, PinnedBlock } from './driver.js';
 import { type DevicePointer, offset } from './launch.js';
 
-/** What staging needs of the driver. */
 export type StagingDriver = Pick<
   CudaDriver,
   | 'allocatePinned'

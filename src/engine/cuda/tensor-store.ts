@@ -189,7 +189,6 @@ export class TensorStore extends CountedTensors<CudaTensor> {
     return wide;
   }
 
-  /** Queues target = source, both bf16 and of one shape. */
   copyInto(target: CudaTensor, source: CudaTensor): void {
     const { rows, columns } = source;
     const parameters = { out: target.address, x: source.address, rows, columns, ldo: target.ld, ldx: source.ld };

@@ -7,7 +7,6 @@ import type { DevicePointer } from './launch.js';
 import type { DeviceAllocator, DeviceBlock } from './memory.js';
 import type { Staging } from './staging.js';
 
-/** What the ring needs of the driver. */
 export type RingDriver = Pick<
   CudaDriver,
   | 'stream'

@@ -13,7 +13,6 @@ import type { Staging } from './staging.js';
 import type { TensorStore } from './tensor-store.js';
 import { type RingDriver, UploadRing } from './upload-ring.js';
 
-/** What the stream needs of the driver. */
 export type WeightDriver = RingDriver & Pick<CudaDriver, 'uploadRows' | 'upload'>;
 
 /** Bytes of a piece: large, so that calls and copies cost little beside the bytes. */
@@ -27,7 +26,6 @@ export interface WeightTarget {
   readonly columns: number;
   /** Whether values that are stored so are held as they are, and go to `upload`. Others go to `convert`. */
   holds(dtype: StoredDType): boolean;
-  /** Queues a copy of rows of the host. */
   upload(driver: WeightDriver, row: number, rows: number, bytes: Uint8Array, stream?: number): void;
   /** Queues a conversion on the compute stream. */
   convert(stored: StoredRows): void;
@@ -59,7 +57,6 @@ export class WeightStream {
   readonly #driver: WeightDriver;
   readonly #staging: Staging;
   readonly #ring: UploadRing;
-  /** Weights on their way. */
   readonly #active = new Set<Promise<void>>();
   /** Orders the two streams; made with the first weight. */
   #order: number | undefined;

@@ -5,7 +5,6 @@ import { DTYPE_BYTES } from '../../formats/weight-source.js';
 import type { ModelShapes } from '../engine.js';
 import { float32Bytes } from './float32-weight.js';
 
-/** Bytes by purpose. */
 interface Float32Needs {
   readonly weights: number;
   /** LoRA on every linear layer, to be trained. */

@@ -82,7 +82,6 @@ export class TensorStore extends CountedTensors<TfjsTensor> {
     });
   }
 
-  /** Counts a new handle. */
   #adopt(tensor: TfjsTensor): TfjsTensor {
     this.live.add(tensor);
     this.#hold(4 * tensor.size);
@@ -189,12 +188,10 @@ export class TensorStore extends CountedTensors<TfjsTensor> {
     weight.dispose();
   }
 
-  /** The values of a weight vector. */
   vector(weight: Weight, length: number, operation: string): TfTensor {
     return this.weights.useVector(weight, length, operation).values();
   }
 
-  /** Frees everything. */
   dispose(): void {
     for (const tensor of [...this.live]) this.free(tensor);
     for (const weight of this.weights.takeAll()) this.#dropWeight(weight);

@@ -83,7 +83,6 @@ class TfjsParameterSet implements ParameterSet {
 /** Where TensorFlow.js computes, by what that means for memory. */
 type Place = 'host' | 'wasm' | 'device';
 
-/** What an engine was made with, defaults filled in. */
 interface Settings {
   readonly place: Place;
   readonly memoryBudget: number;

@@ -8,7 +8,6 @@ import type { Segments } from '../../operations.js';
 export interface AttentionTiles {
   readonly WARPS: number;
   readonly ROW_FRAGMENTS: number;
-  /** Rows of the other side in a step of the loop. */
   readonly STREAM_TILE: number;
   readonly MIN_BLOCKS: number;
   /** Teams of warps that share the query heads of a key head; only in backwardKeyValue more than 1. */

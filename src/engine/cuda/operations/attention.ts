@@ -111,7 +111,6 @@ export class AttentionOperation implements Operation<Attributes> {
     return this.#gradients(tensors, dOut, attributes, needs, dvInto);
   }
 
-  /** Frees the work lists. */
   dispose(): void {
     this.kernels.dispose();
   }

@@ -10,7 +10,6 @@ import type { CudaTensor } from '../tensors.js';
 
 /** Key tables that are kept: text, patches and merged patches of a pass, and of the one before. */
 const KEPT_TABLES = 6;
-/** Rows that a thread does, one after the other. */
 const ROWS_PER_THREAD = 4;
 
 /** A value for each of the parts that a kernel takes. */
@@ -21,7 +20,6 @@ export function byPart(parts: readonly LinearPart[], value: (lora: LoraPart) => 
   });
 }
 
-/** Bytes of a mask row. */
 export function maskBytes(columns: number): number {
   return 4 * Math.ceil(columns / 32);
 }

@@ -58,7 +58,6 @@ interface GatedGradients {
   readonly dUp: CudaTensor | undefined;
 }
 
-/** The gradients of gate and up. */
 export function gatedGradients(store: TensorStore, { gate, up, dy, dGate, dUp }: GatedGradients, kind: number): void {
   const { rows, columns } = gate;
   // biome-ignore format: parameters by operand

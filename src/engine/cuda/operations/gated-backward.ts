@@ -16,7 +16,6 @@ import type { GroupGradient } from './normed-linear.js';
 
 /** Padded ranks that there are kernels for. */
 const RANKS = [16, 32];
-/** Columns of a block. */
 const TILE = 64;
 /** Bytes that pass a block for each element: gate, up, dy, dgate, dup. */
 const ELEMENT_BYTES = 10;

@@ -22,11 +22,9 @@ const MAX_RANKED = 3;
 interface LoraSide {
   readonly group: AdapterGroup;
   readonly parts: readonly LinearPart[];
-  /** Whether each part has a gradient at all. */
   readonly isWanted: readonly boolean[];
 }
 
-/** What the gradients of x and A are made of. */
 export interface LoraInputSide extends LoraSide {
   /** Address of du [T, E]. */
   readonly du: DevicePointer;
@@ -34,7 +32,6 @@ export interface LoraInputSide extends LoraSide {
   readonly bits: CudaTensor | undefined;
 }
 
-/** What the gradient of B is made of. */
 interface LoraOutputSide extends LoraSide {
   readonly u: CudaTensor;
   /** [T, N], all parts side by side. */
@@ -52,7 +49,6 @@ export interface SavedInput {
   readonly norm?: { readonly sum: CudaTensor; readonly rstd: CudaTensor; readonly weight: DevicePointer } | undefined;
 }
 
-/** An input that was kept. */
 export function savedInput(store: TensorStore, x: CudaTensor): SavedInput {
   const rematerialize = (): CudaTensor => {
     store.retain(x);

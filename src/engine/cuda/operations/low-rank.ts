@@ -18,7 +18,6 @@ export function keepScales(parts: readonly LinearPart[]): number[] {
 }
 
 interface LoraDown {
-  /** Address of u [T, E]. */
   readonly u: DevicePointer;
   readonly ldu: number;
   /** A second place for u. */

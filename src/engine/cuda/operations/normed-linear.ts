@@ -29,14 +29,12 @@ export interface OpenedNormedLinear extends ForwardOptions {
   readonly groups: readonly FusedGroup[];
 }
 
-/** What forward saved, as backward reads it. */
 interface SavedNormedLinear {
   readonly groups: readonly FusedGroup[];
   readonly low: readonly (SavedLowRank | undefined)[];
   readonly sum: CudaTensor;
   readonly rstd: CudaTensor;
   readonly weight: DevicePointer;
-  /** The norm's result. */
   readonly x: SavedInput;
 }
 

@@ -9,7 +9,6 @@ import type { WeightStore } from '../weights.js';
 
 const OPERATION = 'rmsNorm';
 
-/** Threads of a block; one block a row. */
 function threads(columns: number): number {
   return Math.min(512, 32 * Math.ceil(columns / 512));
 }

@@ -23,7 +23,6 @@ interface Block {
   readonly keys: number;
 }
 
-/** Rows of a longer array. */
 interface Piece {
   readonly start: number;
   readonly data: TfTensor;
