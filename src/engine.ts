@@ -10,6 +10,7 @@ export type {
   EngineMemory,
   EngineName,
   ModelShapes,
+  OptimizerArrays,
   OptimizerState,
   OptimizerStep,
   StorageCosts,
@@ -32,7 +33,7 @@ export type {
   Segments,
 } from './engine/operations.js';
 export type { Steps, TapeOptions } from './engine/tape.js';
-export type { Parameter, ParameterSet, Tensor, Weight } from './engine/tensor.js';
+export type { Parameter, ParameterSet, ParameterSpec, Tensor, Weight } from './engine/tensor.js';
 export type { TfNamespace, TfTensor } from './engine/tfjs/tf-namespace.js';
 export type { TfjsEngineOptions } from './engine/tfjs/tfjs-engine.js';
 export type { RowNoise } from './random.js';

@@ -22,7 +22,7 @@ export interface DropoutKeys {
   readonly features: Int32Array;
 }
 
-/** Keeps rows of different kinds but equal places apart; any three numbers would do. */
+/** Domain separation: rows of different kinds but equal places need different masks. Any three constants do. */
 const KINDS = { tokens: 0x243f6a88, patches: 0x85a308d3, features: 0x13198a2e } as const;
 
 /** @param starts first token of each sample, and T at the end [B + 1] */

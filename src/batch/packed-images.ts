@@ -8,7 +8,7 @@ import { DataError } from '../errors.js';
 
 /** N images of a packed batch, in the order of their tokens: P patches, merged to M features. */
 export interface PackedImages {
-  /** Where the pixels of each image are [N]. */
+  /** Pixels of each image [N]. */
   readonly images: readonly PackedImage[];
   /** Pixels along the side of a patch. */
   readonly patchSize: number;
@@ -109,7 +109,7 @@ export function patchesLength({ images, patchSize, starts }: PackedImages): numb
 
 /**
  * Reads the pixels in their order, as they are cold by then: read patch by patch they take four times as long.
- * @param patches of `patchesLength` numbers; all are written
+ * @param patches of `patchesLength` values; all are written
  */
 export function writePatches({ images, patchSize, grids }: PackedImages, patches: Float32Array): void {
   let first = 0;

@@ -9,7 +9,6 @@ export interface PackedSize {
   readonly patches: number;
   /** Image features: merged patches. */
   readonly features: number;
-  /** Labelled rows. */
   readonly labels: number;
 }
 
@@ -33,7 +32,6 @@ export function sumOfSizes(sizes: readonly PackedSize[]): PackedSize {
   return sum;
 }
 
-/** A sample of the window. */
 export interface WindowSample {
   /** Its micro-batch, and its place in it. */
   readonly microBatch: number;

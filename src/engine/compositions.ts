@@ -34,7 +34,6 @@ export const COMPOSITIONS: Compositions = {
 
 type Cache = NonNullable<BlockAttributes['attentionBlock']['cache']>;
 
-/** Puts k and v of the new rows into the cache; all keys and values. */
 function append({ engine }: OperationRunner, { keys, values, rows }: Cache, k: Tensor, v: Tensor): readonly Tensor[] {
   engine.writeRows(keys, k, rows);
   engine.writeRows(values, v, rows);

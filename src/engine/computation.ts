@@ -1,6 +1,6 @@
 /**
  * A computation on an engine. It pauses for the event loop, so that aborts, signals and timers are heard; the engine is
- * its own until it ends, so that what others ask for meanwhile waits and gives what it gives alone.
+ * its own until it ends, so that other computations wait and give the same results as alone.
  */
 import { eventLoopTurn } from '../async/event-loop.js';
 import { orAborted } from '../async/or-aborted.js';
@@ -17,7 +17,7 @@ interface ComputationOptions {
   readonly requireParts?: (() => void) | undefined;
 }
 
-/** The end of the last computation on an engine that is under way or waits. */
+/** By engine: settles when the last computation that runs or waits there has ended. */
 const ends = new WeakMap<Engine, Promise<void>>();
 
 /**
@@ -139,7 +139,7 @@ class Pass {
       steps?.return(undefined);
       this.tape.dispose();
     } catch {
-      // The engine may be gone, with all that was there; what happened first is the error.
+      // The engine may be disposed already; the first error counts.
     }
   }
 }

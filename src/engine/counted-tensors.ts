@@ -1,4 +1,4 @@
-/** Tensors counted by reference, and the checks of them: what the engines' stores have in common. */
+/** Tensors counted by reference, and the checks of them: what the engines and their stores have in common. */
 import { EngineError } from '../errors.js';
 import { sizeOf } from '../formats/weight-source.js';
 import { type Extents, requireMatrix, type Tensor } from './tensor.js';
@@ -61,12 +61,28 @@ export abstract class CountedTensors<T extends CountedTensor> {
     return known;
   }
 
-  /** `use`, and the shape must be that of `model`. */
   like(tensor: Tensor | undefined, model: Tensor, operation: string, what: string): T {
     const known = this.use(tensor, operation, what);
     if (known.shape.join() === model.shape.join()) return known;
     const expected = model.shape.join(', ');
     throw new EngineError(`${operation}: ${what} has shape [${known.shape.join(', ')}], expected [${expected}]`);
+  }
+
+  /**
+   * For a tensor that is made only to be saved for backward: it starts with a count of 0, so that it is freed when the
+   * tape releases what an operation saved.
+   */
+  saved(tensor: T): T {
+    tensor.references = 0;
+    return tensor;
+  }
+
+  /** One gradient of several inputs, counted once for each that needs it. @param counted references that it has already */
+  shared(gradient: Tensor | undefined, needs: readonly boolean[], counted = 0): (T | undefined)[] {
+    if (!gradient) return needs.map(() => undefined);
+    const known = this.use(gradient, 'gradient');
+    known.references += needs.filter((need) => need).length - counted;
+    return needs.map((need) => (need ? known : undefined));
   }
 
   /** Takes a tensor out of what `releaseSince` frees: it was made beside a computation, not by it. */
@@ -94,5 +110,36 @@ export abstract class CountedTensors<T extends CountedTensor> {
     tensor.isFreed = true;
     this.live.delete(tensor);
     this.drop(tensor);
+  }
+}
+
+/** An engine whose tensors are counted by its store. */
+export abstract class CountingEngine {
+  readonly #tensors: CountedTensors<CountedTensor>;
+
+  constructor(tensors: CountedTensors<CountedTensor>) {
+    this.#tensors = tensors;
+  }
+
+  retain(tensor: Tensor): void {
+    this.#tensors.retain(tensor);
+  }
+
+  release(tensor: Tensor): void {
+    this.#tensors.release(tensor);
+  }
+
+  mark(): number {
+    return this.#tensors.mark;
+  }
+
+  releaseSince(mark: number): void {
+    this.#tensors.releaseSince(mark);
+  }
+
+  abstract dispose(): Promise<void>;
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
   }
 }

@@ -1,4 +1,3 @@
-/** Chooses an engine, once and visibly. */
 import { checkNames, nearestName } from '../config.js';
 import { ConfigError, EngineError, reasonOf } from '../errors.js';
 import { describeGiven, isObject, isPromise } from '../messages/given-kind.js';
@@ -16,7 +15,7 @@ export type EngineChoice = 'auto' | 'cpu' | 'cuda' | 'tfjs';
 export interface CreateEngineOptions {
   /** Threads of the cpu engine, the calling one included. Default: as many as the machine offers. */
   threads?: number;
-  /** Told in one line which engine `auto` took and why. Default: nobody. */
+  /** Receives one line: which engine `auto` took and why. Default: none. */
   onChoice?: (line: string) => void;
   /** Options of the cuda engine: which card, how much of its memory. */
   cuda?: CudaEngineOptions;
@@ -26,7 +25,7 @@ export interface CreateEngineOptions {
   tfjs?: Omit<TfjsEngineOptions, 'tf'>;
 }
 
-/** Their names; none must be given. */
+/** All are optional. */
 const OPTIONS = { threads: false, onChoice: false, cuda: false, tf: false, tfjs: false } as const;
 
 /**
@@ -59,10 +58,10 @@ export async function createEngine(choice: EngineChoice = 'auto', options: Creat
   }
 }
 
-/** Of the cpu engine; what a pool can hold is told there. */
+/** Of the cpu engine, whose pool has a bound of its own. */
 const MAX_THREADS = 1024;
 const CHOICES: readonly EngineChoice[] = ['auto', 'cpu', 'cuda', 'tfjs'];
-/** What else people call them. */
+/** Other names in use. */
 const OTHER_NAMES: Readonly<Record<string, EngineChoice>> = {
   gpu: 'cuda',
   nvidia: 'cuda',
@@ -88,7 +87,7 @@ function cpu(options: CreateEngineOptions): Engine {
   return createCpuEngine(options.threads === undefined ? {} : { threads: options.threads });
 }
 
-/** cuda if a card and all that it needs is there, else cpu. */
+/** cuda where a card and its libraries exist, else cpu. */
 async function automatic(options: CreateEngineOptions): Promise<Engine> {
   let reason = `there is no cuda engine for ${process.platform}`;
   if (process.platform === 'linux') {
@@ -99,7 +98,7 @@ async function automatic(options: CreateEngineOptions): Promise<Engine> {
       return engine;
     } catch (error) {
       if (error instanceof ConfigError) throw error;
-      // createEngine('cuda') tells the whole of it.
+      // createEngine('cuda') throws the whole message.
       reason = reasonOf(error);
     }
   }

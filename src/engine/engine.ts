@@ -2,7 +2,7 @@
 
 import type { WeightSource } from '../formats/weight-source.js';
 import type { Operations } from './operations.js';
-import type { ParameterSet, Tensor, Weight } from './tensor.js';
+import type { ParameterSet, ParameterSpec, Tensor, Weight } from './tensor.js';
 
 /** The engines: WebAssembly on the CPU, TensorFlow.js, one NVIDIA card. */
 export type EngineName = 'cpu' | 'tfjs' | 'cuda';
@@ -24,9 +24,9 @@ export interface EngineMemory {
 export interface StorageCosts {
   /** Bytes of an element of a tensor. */
   readonly elementBytes: number;
-  /** Norms and gated activations are made again in backward; else they are kept. */
+  /** Backward recomputes norms and gated activations; else they are kept. */
   readonly rematerializes: boolean;
-  /** Dropout masks are kept, a bit an element; else they are made again. */
+  /** Dropout masks are kept, a bit an element; else they are recomputed. */
   readonly keepsMasks: boolean;
   /** Most logits that cross-entropy holds at once, and the bytes that one takes. */
   readonly logits: {
@@ -76,10 +76,13 @@ export interface OptimizerState {
   readonly kind: 'adamw' | 'adamw8bit';
 }
 
+/** Everything that a bit-equal resume of an optimizer needs, by name. */
+export type OptimizerArrays = Record<string, Float32Array | Uint8Array>;
+
 /** A value that is on its way from the device; awaiting it is the only thing that waits. */
 export type Deferred<T> = () => Promise<T>;
 
-/** Shapes of a model, as a checkpoint's header tells them. */
+/** Shapes of a model, from a checkpoint's header. */
 export interface ModelShapes {
   /** All weights. */
   readonly weights: readonly (readonly number[])[];
@@ -109,11 +112,11 @@ export interface Engine {
   matrixTflops?(): number | undefined;
 
   // Tensors are counted by reference; a new one has a count of 1.
-  /** The numbers are copied: `data` is the caller's again at once. */
+  /** The values are copied: `data` may be reused at once. */
   fromArray(data: Float32Array, shape: readonly number[]): Tensor;
   /** A new tensor filled with zeros. */
   zeros(shape: readonly number[]): Tensor;
-  /** A copy of the numbers, as float32. */
+  /** A copy of the values, as float32. */
   read(tensor: Tensor): Promise<Float32Array>;
   /** Counts one more reference. @throws EngineError if the tensor is freed */
   retain(tensor: Tensor): void;
@@ -148,7 +151,7 @@ export interface Engine {
   releaseWeight(weight: Weight): void;
 
   /** Values start at `initial` (float32, in order), gradients at zero. */
-  createParameters(specs: readonly { name: string; shape: readonly number[]; initial: Float32Array }[]): ParameterSet;
+  createParameters(specs: readonly ParameterSpec[]): ParameterSet;
   /**
    * All values in one array, in the order of the set.
    * @param inTurns they may be those of a moment later than the call: the event loop has turns before
@@ -168,22 +171,18 @@ export interface Engine {
   /**
    * Clips, updates the values and the state; gives the gradient norm before clipping. As in torch, a parameter that no
    * operation gave a gradient since `zeroGradients` is left out entirely: no decay, no change of its moments, and its
-   * own count of steps stands still. Nothing is updated if the norm is not finite.
+   * own count of steps stays. Nothing is updated if the norm is not finite.
    */
   optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number>;
   /** Frees the moments; the state must not be used after it. */
   releaseOptimizerState(set: ParameterSet, state: OptimizerState): void;
-  /** Everything that a bit-equal resume needs. */
-  readOptimizerState(set: ParameterSet, state: OptimizerState): Promise<Record<string, Float32Array | Uint8Array>>;
+  /** Copies of the state's arrays. */
+  readOptimizerState(set: ParameterSet, state: OptimizerState): Promise<OptimizerArrays>;
   /**
    * Copies in what `readOptimizerState` gave, here or on another engine, for a state of this kind and set.
    * @throws EngineError if an array is missing or of another type or length: then nothing is changed
    */
-  writeOptimizerState(
-    set: ParameterSet,
-    state: OptimizerState,
-    arrays: Record<string, Float32Array | Uint8Array>,
-  ): void;
+  writeOptimizerState(set: ParameterSet, state: OptimizerState, arrays: OptimizerArrays): void;
 
   /**
    * Which parameters' values or gradients are zero throughout; for engines where reading all of them is slow. In the

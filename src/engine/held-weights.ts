@@ -10,7 +10,7 @@ export class HeldWeights<W extends Weight> {
     return weight;
   }
 
-  /** Those that are left, which it then no longer holds. */
+  /** All that it held. */
   takeAll(): W[] {
     const all = [...this.held];
     this.held.clear();

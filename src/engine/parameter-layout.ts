@@ -1,14 +1,7 @@
 /** Parameters of a set in flat arrays: how they lie there, and the checks of what comes from outside. */
 import { EngineError } from '../errors.js';
 import { sizeOf } from '../formats/weight-source.js';
-import { type Parameter, type ParameterSet, requireFilled } from './tensor.js';
-
-export interface ParameterSpec {
-  readonly name: string;
-  readonly shape: readonly number[];
-  /** Values in order. */
-  readonly initial: Float32Array;
-}
+import { type Parameter, type ParameterSet, type ParameterSpec, requireFilled } from './tensor.js';
 
 /** Elements of all. @throws EngineError if initial values do not fill a shape */
 export function sizeOfAll(specs: readonly ParameterSpec[]): number {
@@ -43,5 +36,5 @@ export function requireOwnSet<S extends ParameterSet & { readonly isReleased: bo
 /** @throws EngineError for another number of values than the set has */
 export function requireValues({ size }: ParameterSet, values: Float32Array): void {
   if (values.length === size) return;
-  throw new EngineError(`writeParameters: ${values.length} numbers for ${size} parameters`);
+  throw new EngineError(`writeParameters: ${values.length} values for ${size} parameters`);
 }

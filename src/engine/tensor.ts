@@ -1,8 +1,8 @@
 /**
  * What every engine calls a tensor, a frozen weight and a trainable parameter.
  *
- * A tensor is a handle to memory that the engine owns, counted by reference. Its number format is the engine's own
- * business (float32 on `cpu`, bfloat16 on `cuda`); the model never asks.
+ * A tensor is a handle to memory that the engine owns, counted by reference. The engine chooses its number format:
+ * float32 on `cpu`, bfloat16 on `cuda`.
  */
 import { EngineError } from '../errors.js';
 import { type DType, sizeOf } from '../formats/weight-source.js';
@@ -22,11 +22,11 @@ export interface Tensor {
  * [out, in].
  */
 export interface Weight {
-  /** That of its source. */
+  /** As in the checkpoint. */
   readonly name: string;
-  /** That of its source. */
+  /** Outermost extent first. */
   readonly shape: readonly number[];
-  /** That of its source, bf16 for f8_e4m3; whatever the engine computes with. */
+  /** Storage dtype, as in the checkpoint; bf16 for f8_e4m3. */
   readonly dtype: DType;
 }
 
@@ -46,7 +46,15 @@ export interface Parameter {
   readonly grad: Tensor;
 }
 
-/** All trainable numbers of a run. */
+/** A parameter to be made. */
+export interface ParameterSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** Values in order. */
+  readonly initial: Float32Array;
+}
+
+/** All trainable parameters of a run. */
 export interface ParameterSet {
   /** In the order in which they were given, without gaps in the flat arrays. */
   readonly parameters: readonly Parameter[];
@@ -79,5 +87,5 @@ export function requireMatrix(
 /** @throws EngineError if so many values do not fill the shape */
 export function requireFilled({ length }: ArrayLike<number>, shape: readonly number[], what: string): void {
   if (length === sizeOf(shape)) return;
-  throw new EngineError(`${what}: ${length} numbers do not fill the shape [${shape.join(', ')}]`);
+  throw new EngineError(`${what}: ${length} values do not fill the shape [${shape.join(', ')}]`);
 }

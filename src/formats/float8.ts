@@ -1,6 +1,6 @@
 /**
  * 8-bit floats of quantised checkpoints: e4m3 with the range of torch.float8_e4m3fn (four bits of exponent, three of
- * mantissa, largest number 448, no infinities; 0x7f and 0xff are not numbers), stored with scales.
+ * mantissa, largest value 448, no infinities; 0x7f and 0xff are NaN), stored with scales.
  */
 import { CheckpointError } from '../errors.js';
 import { float32ToBfloat16 } from './half-precision.js';
@@ -13,12 +13,12 @@ export type HeldSource = WeightSource & { readonly dtype: DType };
 export function e4m3ToNumber(code: number): number {
   const exponent = (code >>> 3) & 0xf;
   const mantissa = code & 7;
-  if (isNotANumber(code)) return Number.NaN;
+  if (isNaNCode(code)) return Number.NaN;
   const magnitude = exponent === 0 ? mantissa * 2 ** -9 : (8 + mantissa) * 2 ** (exponent - 10);
   return code & 0x80 ? -magnitude : magnitude;
 }
 
-function isNotANumber(code: number): boolean {
+function isNaNCode(code: number): boolean {
   return (code & 0x7f) === 0x7f;
 }
 
@@ -27,13 +27,13 @@ function tableOf(factor: number): Uint16Array {
   return float32ToBfloat16(Float32Array.from({ length: 256 }, (_, code) => e4m3ToNumber(code) * factor));
 }
 
-/** numbers[i] = table[codes[i]] for start ≤ i < end; false if a code stands for no number. */
-function lookUp(numbers: Uint16Array, codes: Uint8Array, table: Uint16Array, start: number, end: number): boolean {
+/** values[i] = table[codes[i]] for start ≤ i < end; false if a code is NaN. */
+function lookUp(values: Uint16Array, codes: Uint8Array, table: Uint16Array, start: number, end: number): boolean {
   let isWhole = true;
   for (let i = start; i < end; i++) {
     const code = codes[i]!;
-    if (isNotANumber(code)) isWhole = false;
-    numbers[i] = table[code]!;
+    if (isNaNCode(code)) isWhole = false;
+    values[i] = table[code]!;
   }
   return isWhole;
 }
@@ -50,7 +50,7 @@ export async function readScale(source: WeightSource): Promise<{
 }> {
   const { name, scale, shape } = source;
   const [rows, columns] = matrixShape(shape);
-  if (!scale) throw new CheckpointError(`${name}: 8-bit numbers came without their scale`);
+  if (!scale) throw new CheckpointError(`${name}: 8-bit floats came without their scale`);
   const [blockRows, blockColumns] = scale.block;
   const across = Math.ceil(columns / blockColumns);
   const needed = across * Math.ceil(rows / blockRows);
@@ -68,9 +68,9 @@ export async function readScale(source: WeightSource): Promise<{
 
 const DAMAGED = 'The quantised checkpoint is damaged: download it again, or use the bfloat16 one.';
 
-/** @throws CheckpointError always: the weight holds the code of no number */
-export function refuseNotANumber(name: string): never {
-  throw new CheckpointError(`${name}: its 8-bit floats hold the code 0x7f or 0xff, which is not a number`, {
+/** @throws CheckpointError always: the weight holds a NaN */
+export function refuseNaN(name: string): never {
+  throw new CheckpointError(`${name}: its 8-bit floats hold the code 0x7f or 0xff, which is NaN`, {
     hint: DAMAGED,
     details: { name },
   });
@@ -78,7 +78,7 @@ export function refuseNotANumber(name: string): never {
 
 /**
  * The same weight as bf16, converted on the host while it is read; other weights as they are. Offsets and lengths are
- * those of the bf16 numbers.
+ * those of the bf16 values.
  */
 export function dequantizedSource(source: WeightSource): HeldSource {
   if (source.dtype !== 'f8_e4m3') return source as HeldSource;
@@ -96,7 +96,7 @@ export function dequantizedSource(source: WeightSource): HeldSource {
     const { factors, block, across } = await scale;
     const codes = new Uint8Array(target.length / 2);
     await source.read(codes, offset / 2);
-    const numbers = new Uint16Array(target.buffer, target.byteOffset, codes.length);
+    const values = new Uint16Array(target.buffer, target.byteOffset, codes.length);
     for (let i = 0; i < codes.length; ) {
       // A run of codes with one factor.
       const row = Math.floor((offset / 2 + i) / columns);
@@ -104,7 +104,7 @@ export function dequantizedSource(source: WeightSource): HeldSource {
       const run = Math.min(columns - column, block[1] - (column % block[1]), codes.length - i);
       const index = Math.floor(row / block[0]) * across + Math.floor(column / block[1]);
       tables[index] ??= tableOf(factors[index]!);
-      if (!lookUp(numbers, codes, tables[index], i, i + run)) refuseNotANumber(name);
+      if (!lookUp(values, codes, tables[index], i, i + run)) refuseNaN(name);
       i += run;
     }
   };

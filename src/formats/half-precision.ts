@@ -88,7 +88,7 @@ export function float16ToFloat32(
   return target;
 }
 
-/** Rounds each number in place to the nearest one that `dtype` can hold. */
+/** Rounds each value in place to the nearest one that `dtype` can hold. */
 export function roundToDtype(values: Float32Array, dtype: DType): Float32Array {
   if (dtype === 'bf16') bfloat16ToFloat32(float32ToBfloat16(values), values);
   else if (dtype === 'f16') float16ToFloat32(float32ToFloat16(values), values);

@@ -3,13 +3,15 @@
  * Each entry gives dtype, shape and the byte range of a tensor, counted from the end of the header.
  * Format: https://github.com/huggingface/safetensors#format
  */
-import { CheckpointError } from '../errors.js';
+import { CheckpointError, ConfigError } from '../errors.js';
+import { describeGiven, isObject } from '../messages/given-kind.js';
+import { firstLines } from '../messages/short-list.js';
 import { showValue } from '../messages/show-value.js';
+import { isOptions } from '../require-given.js';
 import { type ScannedEntry, type ScannedHeader, scanHeader } from './safetensors-scanner.js';
 import { sizeOf } from './weight-source.js';
 
-/** Bits of one element. */
-export const DTYPE_BITS = {
+const DTYPE_BITS = {
   F64: 64,
   I64: 64,
   U64: 64,
@@ -84,17 +86,17 @@ export function parseHeader(json: Uint8Array, dataLength: number, path: string):
       cause,
     });
   }
-  const faults = new FaultList();
+  const faults: string[] = [];
   const infos: TensorInfo[] = [];
   for (const entry of scanned.entries) {
     const info = readEntry(entry);
-    if (typeof info === 'string') faults.add(`"${entry.name}": ${info}`);
+    if (typeof info === 'string') faults.push(`"${entry.name}": ${info}`);
     else infos.push(info);
   }
   infos.sort((a, b) => a.dataOffset - b.dataOffset || a.byteLength - b.byteLength);
-  if (faults.count === 0) addRangeFaults(infos, dataLength, faults);
-  if (faults.count > 0) {
-    const { listed } = faults;
+  if (faults.length === 0) addRangeFaults(infos, dataLength, faults);
+  if (faults.length > 0) {
+    const listed = firstLines(faults, MAX_LISTED_FAULTS);
     throw new CheckpointError(`${path}: bad safetensors header:\n  - ${listed.join('\n  - ')}`, {
       hint: 'The file is damaged or was cut off; download or write it again.',
       details: { path, faults: listed },
@@ -104,21 +106,6 @@ export function parseHeader(json: Uint8Array, dataLength: number, path: string):
     tensors: new Map(infos.map((info) => [info.name, info])),
     metadata: Object.fromEntries(scanned.metadata),
   };
-}
-
-/** The first faults in words, and how many there are: a damaged file may have one for each of its tensors. */
-class FaultList {
-  count = 0;
-  readonly #first: string[] = [];
-
-  add(fault: string): void {
-    if (++this.count <= MAX_LISTED_FAULTS) this.#first.push(fault);
-  }
-
-  get listed(): string[] {
-    const more = this.count - this.#first.length;
-    return more > 0 ? [...this.#first, `and ${more} more`] : this.#first;
-  }
 }
 
 /** Length field and JSON, padded with spaces so that the data starts at a multiple of eight bytes. */
@@ -181,12 +168,39 @@ function readEntry({ name, dtype, shape, offsets }: ScannedEntry): TensorInfo | 
 }
 
 /** The ranges, sorted, must tile the data from its first byte to its last. */
-function addRangeFaults(infos: readonly TensorInfo[], dataLength: number, faults: FaultList): void {
+function addRangeFaults(infos: readonly TensorInfo[], dataLength: number, faults: string[]): void {
   let end = 0;
   for (const { name, dataOffset, byteLength } of infos) {
-    if (dataOffset < end) faults.add(`"${name}" starts at byte ${dataOffset}, inside the tensor that ends at ${end}`);
-    else if (dataOffset > end) faults.add(`bytes ${end} to ${dataOffset}, before "${name}", belong to no tensor`);
+    if (dataOffset < end) faults.push(`"${name}" starts at byte ${dataOffset}, inside the tensor that ends at ${end}`);
+    else if (dataOffset > end) faults.push(`bytes ${end} to ${dataOffset}, before "${name}", belong to no tensor`);
     end = Math.max(end, dataOffset + byteLength);
   }
-  if (end !== dataLength) faults.add(`the tensors take ${end} bytes, the file holds ${dataLength} after its header`);
+  if (end !== dataLength) faults.push(`the tensors take ${end} bytes, the file holds ${dataLength} after its header`);
+}
+
+const TENSOR_HINT = 'Write [{ name, dtype: "F32", shape: [2, 3], data: new Float32Array(6) }].';
+
+/** @throws ConfigError for what is no list, or metadata that are no texts by name */
+export function checkTensors(tensors: unknown, metadata: unknown): void {
+  const isList =
+    typeof tensors !== 'string' && typeof (tensors as Iterable<unknown> | null)?.[Symbol.iterator] === 'function';
+  if (!isList) {
+    throw new ConfigError(`writeSafetensors: expected a list of tensors, got ${describeGiven(tensors)}`, {
+      hint: TENSOR_HINT,
+    });
+  }
+  const wrong = isObject(metadata) ? Object.entries(metadata).find(([, text]) => typeof text !== 'string') : undefined;
+  if (isOptions(metadata) && wrong === undefined) return;
+  const came = wrong ? `${describeGiven(wrong[1])} as ${showValue(wrong[0])}` : describeGiven(metadata);
+  throw new ConfigError(`writeSafetensors: \`metadata\`: expected an object of names and texts, got ${came}`);
+}
+
+/** @throws ConfigError for what is no tensor; its bytes are counted when they are written */
+export function checkTensor(tensor: unknown): void {
+  const { name, dtype, shape, data, chunks } = isObject(tensor) ? tensor : {};
+  const isShape = Array.isArray(shape) && shape.every((extent) => typeof extent === 'number');
+  const isKnown = typeof dtype === 'string' && Object.hasOwn(DTYPE_BITS, dtype);
+  if (typeof name === 'string' && isKnown && isShape && (ArrayBuffer.isView(data) || typeof chunks === 'function'))
+    return;
+  throw new ConfigError(`writeSafetensors: expected a tensor, got ${describeGiven(tensor)}`, { hint: TENSOR_HINT });
 }

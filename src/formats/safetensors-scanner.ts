@@ -20,7 +20,7 @@ const WORD = /^(?:true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)$/
 const WORD_BYTES: ReadonlySet<number> = new Set(Buffer.from('truefalsn0123456789.+-E'));
 const KNOWN_KEYS: readonly string[] = ['dtype', 'shape', 'data_offsets'];
 
-/** An entry as it stands in the file, its numbers not yet checked against each other. */
+/** An entry as in the file, its shape and offsets not yet checked against each other. */
 export interface ScannedEntry {
   readonly name: string;
   readonly dtype: string;

@@ -15,9 +15,10 @@ import { describeGiven } from '../messages/given-kind.js';
 import { firstLines } from '../messages/short-list.js';
 import { showValue } from '../messages/show-value.js';
 import { requireInteger, requireText } from '../require-given.js';
-import { checkTensor, checkTensors } from './check-tensors.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from './half-precision.js';
 import {
+  checkTensor,
+  checkTensors,
   layOut,
   MAX_HEADER_BYTES,
   parseHeader,
@@ -49,18 +50,17 @@ const MAX_LISTED_FAULTS = 20;
 /** Bytes per system call: few calls, and a read that can be cancelled between them. */
 const READ_CHUNK = 32 * 1024 * 1024;
 
-/** What `readArray` gives: numbers as they are stored; half formats are widened, booleans and 8-bit floats are bytes. */
+/** What `readArray` gives: values as they are stored; half formats are widened, booleans and 8-bit floats are bytes. */
+// biome-ignore format: floats and integers
 export type StoredArray =
-  | Float32Array
-  | Float64Array
-  | BigInt64Array
-  | BigUint64Array
-  | Int32Array
-  | Uint32Array
-  | Int16Array
-  | Uint16Array
-  | Int8Array
-  | Uint8Array;
+  | Float32Array | Float64Array
+  | BigInt64Array | BigUint64Array | Int32Array | Uint32Array | Int16Array | Uint16Array | Int8Array | Uint8Array;
+
+/** By number format; the others are widened, or come as bytes. */
+const ARRAY_TYPES: Readonly<Partial<Record<SafetensorsDType, new (buffer: ArrayBuffer) => StoredArray>>> = {
+  ...{ F64: Float64Array, F32: Float32Array, I64: BigInt64Array, U64: BigUint64Array },
+  ...{ I32: Int32Array, U32: Uint32Array, I16: Int16Array, U16: Uint16Array, I8: Int8Array },
+};
 
 /** An open safetensors file. Reads are by position, so any number may run at once. */
 export class SafetensorsFile {
@@ -178,33 +178,10 @@ export class SafetensorsFile {
     const { dtype, byteLength } = this.info(name);
     const bytes = new Uint8Array(byteLength);
     await this.readBytes(name, bytes);
-    const { buffer } = bytes;
-    switch (dtype) {
-      case 'F64':
-        return new Float64Array(buffer);
-      case 'F32':
-        return new Float32Array(buffer);
-      case 'BF16':
-        return bfloat16ToFloat32(new Uint16Array(buffer));
-      case 'F16':
-        return float16ToFloat32(new Uint16Array(buffer));
-      case 'I64':
-        return new BigInt64Array(buffer);
-      case 'U64':
-        return new BigUint64Array(buffer);
-      case 'I32':
-        return new Int32Array(buffer);
-      case 'U32':
-        return new Uint32Array(buffer);
-      case 'I16':
-        return new Int16Array(buffer);
-      case 'U16':
-        return new Uint16Array(buffer);
-      case 'I8':
-        return new Int8Array(buffer);
-      default:
-        return bytes;
-    }
+    if (dtype === 'BF16') return bfloat16ToFloat32(new Uint16Array(bytes.buffer));
+    if (dtype === 'F16') return float16ToFloat32(new Uint16Array(bytes.buffer));
+    const type = ARRAY_TYPES[dtype];
+    return type ? new type(bytes.buffer) : bytes;
   }
 
   /** Releases the file; what was read stays valid. May be called twice. */
@@ -443,7 +420,7 @@ async function missingWeightsHint(directory: string): Promise<string> {
   if (await isMistralNative(directory)) return MISTRAL_NATIVE_HINT;
   const names = await readdir(directory).catch((): string[] => []);
   if (names.some((name) => /^model-\d+-of-\d+\.safetensors$/.test(name))) {
-    return `Its shards are there, the index is missing: download ${INDEX_FILE} too.`;
+    return `It has the shards but not their index: download ${INDEX_FILE} too.`;
   }
   const pickle = names.find((name) => /^pytorch_model.*\.bin$/.test(name));
   if (pickle !== undefined) return `${pickle} is a Python pickle, which is never read: take the model as safetensors.`;

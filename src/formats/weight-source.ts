@@ -4,13 +4,12 @@ import { EngineError } from '../errors.js';
 /** Number formats in which weights are kept. */
 export type DType = 'f32' | 'bf16' | 'f16';
 
-/** Number formats of weights in files. 8-bit floats stand there with a scale, and become bf16 while they are loaded. */
+/** Number formats of weights in files. 8-bit floats come with a scale, and become bf16 while they are loaded. */
 export type StoredDType = DType | 'f8_e4m3';
 
-/** Bytes of one element. */
 export const DTYPE_BYTES: Readonly<Record<StoredDType, number>> = { f32: 4, bf16: 2, f16: 2, f8_e4m3: 1 };
 
-/** What the 8-bit numbers of a matrix are multiplied with: one factor for each block of rows and columns. */
+/** What the 8-bit values of a matrix are multiplied with: one factor for each block of rows and columns. */
 export interface WeightScale {
   /** Rows and columns of a block; the last blocks may be cut. The matrix itself where one factor serves all. */
   readonly block: readonly [rows: number, columns: number];
@@ -30,7 +29,7 @@ export interface StackPlace {
 
 /** A tensor in a file, to be streamed into the engine. */
 export interface WeightSource {
-  /** Becomes the weight's; stands in messages. */
+  /** Becomes the weight's name, also in messages. */
   readonly name: string;
   /** Outermost extent first. */
   readonly shape: readonly number[];

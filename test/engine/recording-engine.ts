@@ -29,7 +29,6 @@ function driver(): EngineDriver {
       capability: 90,
       multiprocessors: 132,
       totalBytes: TOTAL_BYTES,
-      sharedBytesPerBlock: 227 << 10,
       driverVersion: 13000,
       hasVirtualMemory: false,
     },
@@ -88,7 +87,7 @@ export function recordingEngine(
     version: 1,
     descriptor: () => 1,
     createLayout: () => next++,
-    candidates: () => [{ algorithm: new BigUint64Array(8), workspaceBytes: 0 }],
+    firstChoice: () => new BigUint64Array(8),
     check: () => 0,
     matmul: (_handles, _algorithm, _alpha, a, b, beta, d) => {
       launches.push({ name: 'product', grid: [], parameters: { a, b, d, beta } });

@@ -3,20 +3,29 @@
 import { copyInTurns } from '../../async/event-loop.js';
 import { EngineError } from '../../errors.js';
 import type { WeightSource } from '../../formats/weight-source.js';
+import { CountingEngine } from '../counted-tensors.js';
 import {
   type Deferred,
   type Engine,
   type EngineMemory,
   learningRateOf,
+  type OptimizerArrays,
   type OptimizerState,
   type OptimizerStep,
   type StorageCosts,
 } from '../engine.js';
 import type { Operations } from '../operations.js';
-import { layOut, type ParameterSpec, requireOwnSet, requireValues, sizeOfAll } from '../parameter-layout.js';
+import { layOut, requireOwnSet, requireValues, sizeOfAll } from '../parameter-layout.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
 import { checkDistinctRows } from '../row-lists.js';
-import { type Parameter, type ParameterSet, requireFilled, type Tensor, type Weight } from '../tensor.js';
+import {
+  type Parameter,
+  type ParameterSet,
+  type ParameterSpec,
+  requireFilled,
+  type Tensor,
+  type Weight,
+} from '../tensor.js';
 import { CpuRuntime, type CpuRuntimeOptions } from './cpu-runtime.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
 import { scatter } from './operations/rows.js';
@@ -64,7 +73,7 @@ function runs(values: Float32Array, factors: ArrayLike<number> | undefined): { s
   return found;
 }
 
-export class CpuEngine implements Engine {
+export class CpuEngine extends CountingEngine implements Engine {
   readonly name = 'cpu';
   readonly tokensPerPass = 0;
   readonly storage: StorageCosts;
@@ -78,8 +87,11 @@ export class CpuEngine implements Engine {
   readonly #torn = new WeakSet<CpuParameterSet | OptimizerState>();
 
   constructor(options: CpuRuntimeOptions = {}) {
-    this.#runtime = new CpuRuntime(options);
-    this.#store = new TensorStore(this.#runtime);
+    const runtime = new CpuRuntime(options);
+    const store = new TensorStore(runtime);
+    super(store);
+    this.#runtime = runtime;
+    this.#store = store;
     this.operations = cpuOperations(this.#store);
     this.storage = {
       elementBytes: 4,
@@ -109,22 +121,6 @@ export class CpuEngine implements Engine {
 
   async read(tensor: Tensor): Promise<Float32Array> {
     return this.#store.values(this.#store.use(tensor, 'read')).slice();
-  }
-
-  retain(tensor: Tensor): void {
-    this.#store.retain(tensor);
-  }
-
-  release(tensor: Tensor): void {
-    this.#store.release(tensor);
-  }
-
-  mark(): number {
-    return this.#store.mark;
-  }
-
-  releaseSince(mark: number): void {
-    this.#store.releaseSince(mark);
   }
 
   addInPlace(target: Tensor, source: Tensor): void {
@@ -293,25 +289,18 @@ export class CpuEngine implements Engine {
     return () => Promise.resolve(norm);
   }
 
-  async readOptimizerState(
-    set: ParameterSet,
-    state: OptimizerState,
-  ): Promise<Record<string, Float32Array | Uint8Array>> {
+  async readOptimizerState(set: ParameterSet, state: OptimizerState): Promise<OptimizerArrays> {
     const own = this.#state(this.#set(set), state);
     this.#requireWhole(own);
     const moments = own.kind === 'adamw' ? this.#moments(own) : own.moments.toArrays();
-    const arrays: Record<string, Float32Array | Uint8Array> = { steps: own.steps, ...moments };
+    const arrays: OptimizerArrays = { steps: own.steps, ...moments };
     const copies = await copyInTurns(Object.values(arrays));
     this.#state(this.#set(set), state);
     this.#requireWhole(own);
     return Object.fromEntries(Object.keys(arrays).map((name, i) => [name, copies[i]!]));
   }
 
-  writeOptimizerState(
-    set: ParameterSet,
-    state: OptimizerState,
-    arrays: Record<string, Float32Array | Uint8Array>,
-  ): void {
+  writeOptimizerState(set: ParameterSet, state: OptimizerState, arrays: OptimizerArrays): void {
     const own = this.#state(this.#set(set), state);
     const targets = own.kind === 'adamw' ? { steps: own.steps, ...this.#moments(own) } : { steps: own.steps };
     requireArrays(arrays, targets);
@@ -335,10 +324,6 @@ export class CpuEngine implements Engine {
   async dispose(): Promise<void> {
     requireIdleEngine(this, 'engine.dispose');
     await this.#runtime.dispose();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.dispose();
   }
 
   #newMoments(size: number): { m: CpuTensor; v: CpuTensor } {

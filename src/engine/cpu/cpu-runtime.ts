@@ -62,10 +62,6 @@ export class CpuRuntime {
     return new Float64Array(this.heap.memory.buffer, ptr, length);
   }
 
-  i32(ptr: number, length: number): Int32Array {
-    return this.heap.i32.subarray(ptr >>> 2, (ptr >>> 2) + length);
-  }
-
   u8(ptr: number, length: number): Uint8Array {
     return this.heap.u8.subarray(ptr, ptr + length);
   }
@@ -98,7 +94,6 @@ export class CpuRuntime {
     matmul(this.#pool, this.heap, product);
   }
 
-  /** Lets every thread read a frozen weight. */
   addWeight({ id, buffer, rowBytes }: WeightBytes): void {
     this.#pool.addWeight({ id, buffer, rowBytes });
     this.#weightBytes += buffer.byteLength;
@@ -109,7 +104,6 @@ export class CpuRuntime {
     this.#weightBytes -= buffer.byteLength;
   }
 
-  /** Ends the threads. The memory goes when the last view of it is dropped. */
   async dispose(): Promise<void> {
     await this.#pool.dispose();
   }

@@ -34,7 +34,7 @@ export class DynamicMap {
   }
 }
 
-/** Float32 numbers and, in the same memory, their bits. */
+/** Float32 values and, in the same memory, their bits. */
 export class BitView {
   readonly floats: Float32Array;
   readonly bits: Uint32Array;
@@ -72,7 +72,7 @@ function buildFirstCodes(midpoints: Float32Array): Uint8Array {
   const codes = new Uint8Array(65536);
   const view = new BitView(1);
   for (let upper = 0; upper < codes.length; upper++) {
-    // The smallest number of a bucket: lower bits clear if positive, all set if negative.
+    // The smallest value of a bucket: lower bits clear if positive, all set if negative.
     view.bits[0] = upper < 0x8000 ? upper << 16 : ((upper << 16) | 0xffff) >>> 0;
     const x = view.floats[0]!;
     let code = 0;

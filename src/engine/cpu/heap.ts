@@ -17,7 +17,6 @@ interface Block {
   ptr: number;
   size: number;
   free: boolean;
-  /** Neighbours in memory. */
   before: Block | undefined;
   after: Block | undefined;
 }

@@ -1,10 +1,9 @@
 /** The whole table of operations of the `cpu` engine. */
 import { COMPOSITIONS } from '../compositions.js';
 import type { Operations } from '../operations.js';
-import { activation, gatedActivation } from './operations/activation.js';
-import { add } from './operations/add.js';
 import { attention } from './operations/attention.js';
 import { crossEntropy } from './operations/cross-entropy.js';
+import { activation, add, gatedActivation } from './operations/elementwise.js';
 import { linear } from './operations/linear.js';
 import { rmsNorm } from './operations/rms-norm.js';
 import { rotary } from './operations/rotary.js';

@@ -6,7 +6,7 @@
  *   m = β1 m + (1-β1) g      v = β2 v + (1-β2) g²      p -= lr/(1-β1^t) · m / (√v / √(1-β2^t) + eps)
  */
 import { EngineError } from '../../errors.js';
-import { learningRateOf, type OptimizerStep } from '../engine.js';
+import { learningRateOf, type OptimizerArrays, type OptimizerStep } from '../engine.js';
 import { BitView, DynamicMap } from './dynamic-map.js';
 
 /** One step of a parameter that has its own count of steps, as torch keeps it. */
@@ -32,7 +32,7 @@ export function clipScale(norm: number, maxNorm: number): number {
   return maxNorm === 0 ? 1 : Math.min(1, maxNorm / (norm + 1e-6));
 }
 
-/** The numbers of a step that are the same for all elements, in float32. */
+/** The factors of a step that are the same for all elements, in float32. */
 interface AdamFactors {
   readonly decay: number;
   readonly keep2: number;
@@ -135,7 +135,7 @@ export class AdamW8bitState {
   }
 
   /** Views of everything that a bit-equal resume needs. */
-  toArrays(): Record<string, Float32Array | Uint8Array> {
+  toArrays(): OptimizerArrays {
     const { codesM, codesV, scalesM, scalesV, m, v } = this;
     return { codesM, codesV, scalesM, scalesV, m, v };
   }
@@ -144,33 +144,30 @@ export class AdamW8bitState {
    * Copies in what `toArrays` gave.
    * @throws EngineError if an array is missing or has another length: then nothing was copied
    */
-  fromArrays(arrays: Record<string, Float32Array | Uint8Array>): void {
-    const own = Object.entries(this.toArrays());
-    const faults = own.flatMap(([name, target]) => {
-      const source = arrays[name];
-      if (source?.constructor === target.constructor && source.length === target.length) return [];
-      return [`${name}: expected ${target.constructor.name}(${target.length}), got ${describe(source)}`];
-    });
-    if (faults.length > 0) throw new EngineError(`8-bit optimizer state does not fit: ${faults.join('; ')}`);
-    for (const [name, target] of own) target.set(arrays[name]!);
+  fromArrays(arrays: OptimizerArrays): void {
+    const own = this.toArrays();
+    requireArrays(arrays, own);
+    for (const [name, target] of Object.entries(own)) target.set(arrays[name]!);
   }
 }
 
 /** @throws EngineError naming the first array of a state that is missing or does not fit */
-export function requireArrays(
-  arrays: Record<string, Float32Array | Uint8Array>,
-  targets: Record<string, Float32Array>,
-): void {
+export function requireArrays(arrays: OptimizerArrays, targets: OptimizerArrays): void {
   for (const [name, target] of Object.entries(targets)) {
-    const array = arrays[name];
-    if (array instanceof Float32Array && array.length === target.length) continue;
-    const expected = `${name} as Float32Array(${target.length})`;
-    throw new EngineError(`writeOptimizerState: expected ${expected}, got ${describe(array)}`);
+    requireArray(name, arrays[name], target.constructor as typeof Float32Array, target.length);
   }
 }
 
-function describe(array: Float32Array | Uint8Array | undefined): string {
-  return array ? `${array.constructor.name}(${array.length})` : 'nothing';
+/** @throws EngineError if the array of a state is missing or does not fit */
+export function requireArray(
+  name: string,
+  array: OptimizerArrays[string] | undefined,
+  type: typeof Float32Array | typeof Uint8Array,
+  length: number,
+): void {
+  if (array instanceof type && array.length === length) return;
+  const received = array ? `${array.constructor.name}(${array.length})` : 'nothing';
+  throw new EngineError(`writeOptimizerState: expected ${name} as ${type.name}(${length}), got ${received}`);
 }
 
 /**

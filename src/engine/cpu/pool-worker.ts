@@ -29,7 +29,7 @@ export interface PoolWorkerData {
   readonly index: number;
 }
 
-/** What the main thread tells a worker. */
+/** From the main thread to a worker. */
 export type PoolMessage = { readonly add: WeightBytes } | { readonly drop: number };
 
 const { module, memory, scratch, port, spins, places, index } = workerData as PoolWorkerData;

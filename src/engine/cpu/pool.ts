@@ -53,7 +53,7 @@ interface PoolOptions {
 
 export class Pool {
   readonly threads: number;
-  /** Resolves when every worker is running. Tasks before that are done by the threads that are there. */
+  /** Resolves when every worker is running. Earlier tasks run on the threads that have started. */
   readonly ready: Promise<void>;
   readonly #main: KernelInstance;
   readonly #control: Int32Array;
@@ -61,7 +61,6 @@ export class Pool {
   readonly #floatSlots: Float32Array;
   readonly #names: Map<string, number>;
   readonly #workers: PoolThread[] = [];
-  /** A word of each worker. */
   readonly #places: Int32Array;
   readonly #spins: number;
   #lost: EngineError | undefined;
@@ -84,7 +83,6 @@ export class Pool {
     this.ready.catch(() => undefined);
   }
 
-  /** Makes a weight known to every thread. */
   addWeight(weight: WeightBytes): void {
     this.#main.addWeight(weight);
     this.#announce({ add: weight });
@@ -144,7 +142,6 @@ export class Pool {
     if (failures.length > 0) throw failed(name, 'failed in a worker thread', failures[0]);
   }
 
-  /** Ends the workers. */
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;

@@ -7,7 +7,6 @@ import type { FrozenWeight } from './frozen-weight.js';
 import type { WeightBytes } from './kernel-instance.js';
 import type { FrozenRows } from './matmul.js';
 
-/** How the kernels number the formats (wasm/widen.ts). */
 const KERNEL_FORMATS: Readonly<Record<DType, number>> = { f32: 0, bf16: 1, f16: 2 };
 
 /** Weights are read in pieces of this many bytes; many weights may be on their way at once. */

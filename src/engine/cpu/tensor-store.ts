@@ -30,7 +30,7 @@ export class TensorStore extends CountedTensors<CpuTensor> {
     this.runtime = runtime;
   }
 
-  /** A new tensor with a count of 1; its numbers are not cleared. */
+  /** A new tensor with a count of 1, not cleared. */
   create(shape: readonly number[]): CpuTensor {
     const tensor = new CpuTensor([...shape], this.runtime.alloc(4 * sizeOf(shape)), false);
     this.live.add(tensor);
@@ -42,23 +42,13 @@ export class TensorStore extends CountedTensors<CpuTensor> {
     return this.keep(this.zeros(shape));
   }
 
-  /**
-   * A tensor that is made only to be saved for backward: it starts with a count of 0, so that it is freed when the
-   * tape, which counts on what an operation saved, lets go of it.
-   */
-  createSaved(shape: readonly number[]): CpuTensor {
-    const tensor = this.create(shape);
-    tensor.references = 0;
-    return tensor;
-  }
-
   zeros(shape: readonly number[]): CpuTensor {
     const tensor = this.create(shape);
     this.values(tensor).fill(0);
     return tensor;
   }
 
-  /** The numbers themselves, not a copy. */
+  /** A view, not a copy. */
   values(tensor: CpuTensor): Float32Array {
     return this.runtime.f32(tensor.ptr, tensor.size);
   }
@@ -67,7 +57,6 @@ export class TensorStore extends CountedTensors<CpuTensor> {
     this.runtime.free(ptr);
   }
 
-  /** Chooses the storage format. */
   async loadWeight(source: WeightSource): Promise<FrozenWeight> {
     return this.weights.add(await StoredWeight.load(this.runtime, source));
   }
@@ -87,7 +76,7 @@ export class TensorStore extends CountedTensors<CpuTensor> {
     this.runtime.parallel(kernel, Math.ceil(n / ELEMENTWISE_BLOCK), 4, ints, floats);
   }
 
-  /** Runs a kernel by rows, where a row costs about as much as `columns` copied numbers. */
+  /** Runs a kernel by rows, where a row costs about as much as `columns` copied values. */
   byRows(kernel: string, rows: number, columns: number, ints: readonly number[], floats: readonly number[] = []): void {
     this.runtime.parallel(kernel, rows, Math.max(1, Math.floor(32768 / columns)), ints, floats);
   }

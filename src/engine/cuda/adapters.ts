@@ -1,12 +1,12 @@
 /**
  * Trainable parameters on the device, and the bf16 copies of them that linear layers compute with: A stacked over the
- * parts of a layer, scale·B where the frozen matrix has it. The copies are made again, all in one launch,
+ * parts of a layer, scale·B where the frozen matrix has it. The copies are refreshed, all in one launch,
  * at the first use after the values changed.
  */
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import type { LoraPart } from '../operations.js';
-import { layOut, type ParameterSpec, sizeOfAll } from '../parameter-layout.js';
-import type { Parameter, ParameterSet } from '../tensor.js';
+import { layOut, sizeOfAll } from '../parameter-layout.js';
+import type { Parameter, ParameterSet, ParameterSpec } from '../tensor.js';
 import { roundUp } from './arena.js';
 import type { FrozenMatrix, MatrixAdapter } from './frozen-matrix.js';
 import { type DevicePointer, offset } from './launch.js';
@@ -18,11 +18,8 @@ import { CudaTensor, ELEMENT_BYTES, Storage } from './tensors.js';
 export const MAX_PARTS = 4;
 /** Ranks are padded to multiples of this. */
 const RANK_MULTIPLE = 16;
-/** Elements of a block of lora_refresh. */
 const REFRESH_BLOCK = 4096;
-/** int32 words of an entry of its table. */
 const ENTRY_WORDS = 8;
-/** Of an element of the copies. */
 const COPY_BYTES = ELEMENT_BYTES.bf16;
 
 /** Values and gradients are flat float32 buffers; parameters are views into them. */
@@ -106,13 +103,11 @@ export class CudaParameterSet implements ParameterSet {
 
 function flat(store: TensorStore, size: number, holder: string): CudaTensor {
   const block = store.allocator.allocate(4 * size, holder);
-  return new CudaTensor([size], 'f32', new Storage(block, size), block.address, size);
+  return new CudaTensor([size], 'f32', new Storage(block), block.address, size);
 }
 
 function parameterView(of: CudaTensor, shape: readonly number[], first: number): CudaTensor {
-  const view = new CudaTensor([...shape], 'f32', undefined, offset(of.address, 4 * first), shape.at(-1) ?? 1);
-  view.isParameter = true;
-  return view;
+  return new CudaTensor([...shape], 'f32', undefined, offset(of.address, 4 * first), shape.at(-1) ?? 1, true);
 }
 
 /** A part of a linear layer as its adapter sees it. */
@@ -177,7 +172,6 @@ export class AdapterGroup implements MatrixAdapter {
     return adapter instanceof AdapterGroup ? adapter : undefined;
   }
 
-  /** Device address of the stacked A. */
   get a(): DevicePointer {
     return this.#block.address;
   }

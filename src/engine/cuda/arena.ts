@@ -148,7 +148,6 @@ export class Arena {
     if (this.#last === span) this.#last = added;
   }
 
-  /** Merges `second` into its left neighbour. */
   #join(first: Span, second: Span): void {
     first.bytes += second.bytes;
     first.next = second.next;

@@ -1,6 +1,6 @@
 /**
  * What the engine keeps between runs: compiled kernels, measured rates. A file that cannot be read,
- * is not of this user, or is no regular file is as good as none: all of it can be made again.
+ * is not of this user, or is no regular file is as good as none: its contents are recomputed.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, constants, fstatSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';

@@ -7,10 +7,21 @@ import { join } from 'node:path';
 import koffi from 'koffi';
 import { EngineError } from '../../errors.js';
 import { kernelCacheFolder, readCheckedFile, writeCheckedFile } from './cache-file.js';
-import { type LibraryHandle, loadLibrary } from './library-search.js';
+import { type ForeignFunction, foreignFunctions, loadLibrary } from './library-search.js';
 
-type Call = (...values: unknown[]) => number;
 type AsyncCall = { async(...values: unknown[]): void };
+
+/**
+ * What `compile` takes. `capability` is that of the card, e.g. 90; `isSpecific` code is for it alone, with what later ones
+ * lack: sm_90a instead of sm_90.
+ */
+type Request = [
+  name: string,
+  source: string,
+  capability: number,
+  defines?: Readonly<Record<string, string | number>>,
+  isSpecific?: boolean,
+];
 
 /** What is to be compiled, and where its code is kept. */
 interface Job {
@@ -32,9 +43,7 @@ const WARPGROUP_TRIAL =
 
 export class KernelCompiler {
   readonly version: string;
-  readonly #library: LibraryHandle;
-  readonly #calls = new Map<string, Call>();
-  /** Newest compute capability that this compiler knows. */
+  readonly #function: ReturnType<typeof foreignFunctions>;
   readonly #newest: number;
   #hasWarpgroups: boolean | undefined;
   /** Code by its path in the cache, which may not be writable. */
@@ -42,7 +51,7 @@ export class KernelCompiler {
 
   constructor() {
     const { library, path } = loadLibrary('nvrtc');
-    this.#library = library;
+    this.#function = foreignFunctions(library);
     // NVRTC looks its builtins up by name only: they must be loaded before, for everyone to see.
     for (const name of builtinsBeside(path)) {
       try {
@@ -77,19 +86,12 @@ export class KernelCompiler {
   }
 
   /**
-   * Code for the given compute capability, e.g. 90, from the cache or fresh: machine code, or PTX for the driver to
-   * finish where the card is newer than the compiler.
-   * @param isSpecific for this capability alone, with what later ones lack: sm_90a instead of sm_90
+   * Code from the cache or fresh: machine code, or PTX for the driver to finish where the card is newer than the
+   * compiler.
    * @throws EngineError with the compiler's log
    */
-  compile(
-    name: string,
-    source: string,
-    capability: number,
-    defines: Readonly<Record<string, string | number>> = {},
-    isSpecific = false,
-  ): Uint8Array {
-    const job = this.#job(name, source, capability, defines, isSpecific);
+  compile(...request: Request): Uint8Array {
+    const job = this.#job(...request);
     const known = this.#prepared.get(job.path) ?? readCheckedFile(job.path);
     if (known) return known;
     const { program, options } = this.#start(job);
@@ -103,14 +105,8 @@ export class KernelCompiler {
   }
 
   /** Compiles on another thread what is not in the cache, for `compile` to find. @throws EngineError as `compile` */
-  async prepare(
-    name: string,
-    source: string,
-    capability: number,
-    defines: Readonly<Record<string, string | number>>,
-    isSpecific: boolean,
-  ): Promise<void> {
-    const job = this.#job(name, source, capability, defines, isSpecific);
+  async prepare(...request: Request): Promise<void> {
+    const job = this.#job(...request);
     if (this.#prepared.has(job.path) || readCheckedFile(job.path)) return;
     const { program, options } = this.#start(job);
     try {
@@ -126,13 +122,7 @@ export class KernelCompiler {
     }
   }
 
-  #job(
-    name: string,
-    source: string,
-    capability: number,
-    defines: Readonly<Record<string, string | number>>,
-    isSpecific: boolean,
-  ): Job {
+  #job(...[name, source, capability, defines = {}, isSpecific = false]: Request): Job {
     const isNative = isSpecific || capability <= this.#newest;
     const options = [
       `--gpu-architecture=${isNative ? `sm_${capability}${isSpecific ? 'a' : ''}` : `compute_${this.#newest}`}`,
@@ -143,13 +133,8 @@ export class KernelCompiler {
     ];
     const content = JSON.stringify([source, options, this.version]);
     const key = createHash('sha256').update(content).digest('hex').slice(0, 32);
-    return {
-      name,
-      source,
-      options,
-      isNative,
-      path: join(kernelCacheFolder(), `${name}-sm${capability}-${key}.kernel`),
-    };
+    const path = join(kernelCacheFolder(), `${name}-sm${capability}-${key}.kernel`);
+    return { name, source, options, isNative, path };
   }
 
   /** A program, and its options as the compiler reads them: both stay alive with what is returned. */
@@ -162,7 +147,7 @@ export class KernelCompiler {
     return { program, options: { texts, pointers, length: options.length } };
   }
 
-  get #compileCall(): Call {
+  get #compileCall(): ForeignFunction {
     return this.#function('nvrtcCompileProgram', ['uint64', 'int', 'void*']);
   }
 
@@ -185,15 +170,6 @@ export class KernelCompiler {
     const bytes = new Uint8Array(Number(size[0]));
     this.#call(dataCall, ['uint64', 'void*'], program, bytes);
     return bytes;
-  }
-
-  #function(name: string, parameters: readonly string[]): Call {
-    let call = this.#calls.get(name);
-    if (!call) {
-      call = this.#library.func(name, 'int', [...parameters]) as unknown as Call;
-      this.#calls.set(name, call);
-    }
-    return call;
   }
 
   #call(name: string, parameters: readonly string[], ...values: unknown[]): void {

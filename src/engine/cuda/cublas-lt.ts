@@ -3,9 +3,7 @@
  * column-major here, as the library sees them.
  */
 import { EngineError } from '../../errors.js';
-import { type LibraryHandle, loadLibrary } from './library-search.js';
-
-type Call = (...values: unknown[]) => number;
+import { type ForeignFunction, foreignFunctions, loadLibrary, outHandle } from './library-search.js';
 
 /** cudaDataType */
 const DATA_TYPE = { f32: 0, bf16: 14 } as const;
@@ -18,13 +16,7 @@ const PREFERENCE = { workspaceBytes: 1, alignmentA: 5, alignmentB: 6, alignmentC
 const RESULT_BYTES = 96;
 const ALGORITHM_BYTES = 64;
 
-/** An algorithm as the library writes it, opaque. */
 export type Algorithm = BigUint64Array;
-
-interface Candidate {
-  readonly algorithm: Algorithm;
-  readonly workspaceBytes: number;
-}
 
 export interface ProductHandles {
   readonly descriptor: number;
@@ -40,29 +32,28 @@ const MATMUL_TYPES = [
 
 export class CublasLt {
   readonly version: number;
-  readonly #library: LibraryHandle;
-  readonly #calls = new Map<string, Call>();
+  readonly #function: ReturnType<typeof foreignFunctions>;
   readonly #handle: number;
-  readonly #matmul: Call;
+  readonly #matmul: ForeignFunction;
   readonly #descriptors = new Map<number, number>();
   // Read by the library before it returns: one pair serves every product.
   readonly #alpha = new Float32Array(1);
   readonly #beta = new Float32Array(1);
 
   constructor() {
-    this.#library = loadLibrary('cublasLt').library;
-    this.version = Number((this.#library.func('cublasLtGetVersion', 'size_t', []) as unknown as () => number)());
-    this.#handle = this.#out((out) => this.#call('cublasLtCreate', ['void*'], out));
+    const { library } = loadLibrary('cublasLt');
+    this.#function = foreignFunctions(library);
+    this.version = Number((library.func('cublasLtGetVersion', 'size_t', []) as unknown as () => number)());
+    this.#handle = outHandle((out) => this.#call('cublasLtCreate', ['void*'], out));
     this.#matmul = this.#function('cublasLtMatmul', MATMUL_TYPES);
   }
 
-  /** An operation descriptor; there are four. */
   descriptor(transA: boolean, transB: boolean): number {
     const key = (transA ? 2 : 0) + (transB ? 1 : 0);
     let descriptor = this.#descriptors.get(key);
     if (descriptor === undefined) {
       const types = ['void*', 'int', 'int'];
-      descriptor = this.#out((out) => this.#call('cublasLtMatmulDescCreate', types, out, COMPUTE_32F, DATA_TYPE.f32));
+      descriptor = outHandle((out) => this.#call('cublasLtMatmulDescCreate', types, out, COMPUTE_32F, DATA_TYPE.f32));
       this.#setDescriptor(descriptor, DESCRIPTOR.transA, transA ? 1 : 0);
       this.#setDescriptor(descriptor, DESCRIPTOR.transB, transB ? 1 : 0);
       this.#descriptors.set(key, descriptor);
@@ -72,7 +63,7 @@ export class CublasLt {
 
   createLayout(type: ProductType, rows: number, columns: number, ld: number): number {
     const types = ['void*', 'int', 'uint64', 'uint64', 'int64'];
-    return this.#out((out) => this.#call('cublasLtMatrixLayoutCreate', types, out, DATA_TYPE[type], rows, columns, ld));
+    return outHandle((out) => this.#call('cublasLtMatrixLayoutCreate', types, out, DATA_TYPE[type], rows, columns, ld));
   }
 
   destroyLayout(layout: number): void {
@@ -80,16 +71,15 @@ export class CublasLt {
   }
 
   /**
-   * Algorithms for a product, the most promising first.
+   * The library's first choice for a product.
    * @param alignments bytes that the addresses of A, B and D are multiples of
    */
-  candidates(
+  firstChoice(
     product: ProductHandles,
     workspaceBytes: number,
     alignments: readonly [number, number, number],
-    count: number,
-  ): Candidate[] {
-    const preference = this.#out((out) => this.#call('cublasLtMatmulPreferenceCreate', ['void*'], out));
+  ): Algorithm | undefined {
+    const preference = outHandle((out) => this.#call('cublasLtMatmulPreferenceCreate', ['void*'], out));
     const set = (attribute: number, value: BigUint64Array | Uint32Array): void => {
       const types = ['uint64', 'int', 'void*', 'size_t'];
       this.#call('cublasLtMatmulPreferenceSetAttribute', types, preference, attribute, value, value.byteLength);
@@ -100,17 +90,14 @@ export class CublasLt {
       set(PREFERENCE.alignmentB, Uint32Array.of(alignments[1]));
       set(PREFERENCE.alignmentC, Uint32Array.of(alignments[2]));
       set(PREFERENCE.alignmentD, Uint32Array.of(alignments[2]));
-      const results = new Uint8Array(count * RESULT_BYTES);
+      const result = new Uint8Array(RESULT_BYTES);
       const found = new Int32Array(1);
       const { descriptor, a, b, d } = product;
       const heuristic = this.#function('cublasLtMatmulAlgoGetHeuristic', [
         ...['uint64', 'uint64', 'uint64', 'uint64', 'uint64', 'uint64', 'uint64', 'int', 'void*', 'void*'],
       ]);
-      const status = heuristic(this.#handle, descriptor, a, b, d, d, preference, count, results, found);
-      if (status !== 0) return [];
-      return Array.from({ length: found[0]! }, (_, i) => readResult(results, i * RESULT_BYTES)).filter(
-        (candidate): candidate is Candidate => candidate !== undefined,
-      );
+      const status = heuristic(this.#handle, descriptor, a, b, d, d, preference, 1, result, found);
+      return status === 0 && found[0] === 1 ? readResult(result)?.algorithm : undefined;
     } finally {
       this.#call('cublasLtMatmulPreferenceDestroy', ['uint64'], preference);
     }
@@ -123,7 +110,7 @@ export class CublasLt {
     const types = ['uint64', 'uint64', 'uint64', 'uint64', 'uint64', 'uint64', 'void*', 'void*'];
     const check = this.#function('cublasLtMatmulAlgoCheck', types);
     if (check(this.#handle, descriptor, a, b, d, d, algorithm, result) !== 0) return undefined;
-    return readResult(result, 0)?.workspaceBytes;
+    return readResult(result)?.workspaceBytes;
   }
 
   /** Queues D = alpha·op(A)·op(B) + beta·D. @returns the status */
@@ -161,31 +148,16 @@ export class CublasLt {
     this.#call('cublasLtMatmulDescSetAttribute', types, descriptor, attribute, Int32Array.of(value), 4);
   }
 
-  #function(name: string, parameters: readonly string[]): Call {
-    let call = this.#calls.get(name);
-    if (!call) {
-      call = this.#library.func(name, 'int', [...parameters]) as unknown as Call;
-      this.#calls.set(name, call);
-    }
-    return call;
-  }
-
   #call(name: string, parameters: readonly string[], ...values: unknown[]): void {
     const status = this.#function(name, parameters)(...values);
     if (status !== 0) throw new EngineError(`cuBLASLt: ${name} failed with status ${status}`, { status });
   }
-
-  #out(body: (out: BigUint64Array) => void): number {
-    const out = new BigUint64Array(1);
-    body(out);
-    return Number(out[0]);
-  }
 }
 
 /** undefined if the library marked the result as not usable. */
-function readResult(results: Uint8Array, offset: number): Candidate | undefined {
-  const view = new DataView(results.buffer, results.byteOffset + offset, RESULT_BYTES);
+function readResult(result: Uint8Array): { algorithm: Algorithm; workspaceBytes: number } | undefined {
+  const view = new DataView(result.buffer, result.byteOffset, RESULT_BYTES);
   if (view.getInt32(ALGORITHM_BYTES + 8, true) !== 0) return undefined;
-  const algorithm = new BigUint64Array(results.slice(offset, offset + ALGORITHM_BYTES).buffer);
+  const algorithm = new BigUint64Array(result.slice(0, ALGORITHM_BYTES).buffer);
   return { algorithm, workspaceBytes: Number(view.getBigUint64(ALGORITHM_BYTES, true)) };
 }

@@ -6,11 +6,20 @@ import { z } from 'zod';
 import { parseOptions } from '../../config.js';
 import { EngineError } from '../../errors.js';
 import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
-import type { Deferred, Engine, EngineMemory, OptimizerState, OptimizerStep, StorageCosts } from '../engine.js';
+import { CountingEngine } from '../counted-tensors.js';
+import type {
+  Deferred,
+  Engine,
+  EngineMemory,
+  OptimizerArrays,
+  OptimizerState,
+  OptimizerStep,
+  StorageCosts,
+} from '../engine.js';
 import { memoryBudgetSchema } from '../memory-budget.js';
-import { type ParameterSpec, requireOwnSet, requireValues } from '../parameter-layout.js';
+import { requireOwnSet, requireValues } from '../parameter-layout.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
-import { type ParameterSet, requireFilled, type Tensor, type Weight } from '../tensor.js';
+import { type ParameterSet, type ParameterSpec, requireFilled, type Tensor, type Weight } from '../tensor.js';
 import { CudaParameterSet } from './adapters.js';
 import { KernelCompiler } from './compiler.js';
 import { CublasLt } from './cublas-lt.js';
@@ -24,14 +33,13 @@ import { usualAttentionPrograms } from './operations/attention-kernels.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
 import { writeRows } from './operations/rows.js';
 import { type CudaOperations, cudaOperations } from './operations.js';
-import { CudaOptimizerState } from './optimizer.js';
+import { CudaOptimizerState, zeroParameters } from './optimizer.js';
 import { Pace, type PaceDriver } from './pace.js';
 import { physicalMemory } from './physical-memory.js';
 import { Staging, type StagingDriver } from './staging.js';
 import { type DeviceContext, TensorStore } from './tensor-store.js';
 import type { WeightDriver } from './weight-stream.js';
 import { WeightStore } from './weights.js';
-import { zeroParameters } from './zero-parameters.js';
 
 /** Options of the `cuda` engine: `createEngine('cuda', { cuda: … })`. */
 export interface CudaEngineOptions {
@@ -40,7 +48,7 @@ export interface CudaEngineOptions {
   /** Most bytes of device memory for tensors and weights. Default: what the card has. */
   readonly memoryBudget?: number;
   /**
-   * Make cheap results (norms, gated activations) again in backward instead of keeping them: about a third less memory
+   * Recompute cheap results (norms, gated activations) in backward instead of keeping them: about a third less memory
    * for 2 % more time. Default true.
    */
   readonly rematerialize?: boolean;
@@ -64,7 +72,6 @@ const optionsSchema = z.strictObject({
  */
 const TOKENS_PER_PASS = 2560;
 
-/** What the engine needs of the driver. */
 export type EngineDriver = StagingDriver &
   ProductDriver &
   RateDriver &
@@ -73,7 +80,7 @@ export type EngineDriver = StagingDriver &
   WeightDriver &
   Pick<CudaDriver, 'device' | 'synchronize' | 'dispose'>;
 
-/** What an engine stands on; a test gives stand-ins. */
+/** What an engine is made of; a test gives stand-ins. */
 export interface CudaParts {
   readonly driver: EngineDriver;
   readonly memory: PhysicalMemory;
@@ -84,7 +91,7 @@ export interface CudaParts {
   readonly prepared?: Promise<void>;
 }
 
-export class CudaEngine implements Engine {
+export class CudaEngine extends CountingEngine implements Engine {
   readonly name = 'cuda';
   readonly description: string;
   readonly operations: CudaOperations;
@@ -97,26 +104,28 @@ export class CudaEngine implements Engine {
   readonly #store: TensorStore;
   readonly #weights: WeightStore;
   readonly #disposeOperations: () => void;
-  /** The set of each parameter. */
   readonly #sets = new Map<unknown, CudaParameterSet>();
   #matrixTflops: number | undefined;
   readonly #pace: Pace;
-  /** Weights on their way. */
   #loading = 0;
   #isDisposed = false;
 
   constructor(parts: CudaParts, options: CudaEngineOptions = {}) {
     const { driver, kernels, library, compilerVersion } = parts;
+    const allocator = new DeviceAllocator(parts.memory, options.memoryBudget);
+    const staging = new Staging(driver);
+    const products = new MatrixProducts(driver, library, allocator);
+    const rematerialize = options.rematerialize ?? true;
+    const store = new TensorStore({ driver, kernels, allocator, products, staging }, { rematerialize });
+    super(store);
     this.#parts = parts;
     this.tokensPerPass = options.tokensPerPass ?? TOKENS_PER_PASS;
-    this.allocator = new DeviceAllocator(parts.memory, options.memoryBudget);
-    this.#staging = new Staging(driver);
-    this.#pace = new Pace(driver, this.#staging);
+    this.allocator = allocator;
+    this.#staging = staging;
+    this.#pace = new Pace(driver, staging);
+    this.#products = products;
+    this.#store = store;
     const { name, capability, totalBytes, driverVersion } = driver.device;
-    this.#products = new MatrixProducts(driver, library, this.allocator);
-    const [allocator, products, staging] = [this.allocator, this.#products, this.#staging];
-    const rematerialize = options.rematerialize ?? true;
-    this.#store = new TensorStore({ driver, kernels, allocator, products, staging }, { rematerialize });
     this.storage = {
       elementBytes: 2,
       rematerializes: rematerialize,
@@ -128,8 +137,8 @@ export class CudaEngine implements Engine {
       rowTile: 256,
       reserveBytes: 320 << 20,
     };
-    this.#weights = new WeightStore(this.#store, driver, staging, options.adapterRank ?? 16);
-    const { operations, dispose } = cudaOperations(this.#store, this.#weights, this.#sets, capability);
+    this.#weights = new WeightStore(store, driver, staging, options.adapterRank ?? 16);
+    const { operations, dispose } = cudaOperations(store, this.#weights, this.#sets, capability);
     this.operations = operations;
     this.#disposeOperations = dispose;
     const gigabytes = (totalBytes / 2 ** 30).toFixed(0);
@@ -152,22 +161,6 @@ export class CudaEngine implements Engine {
 
   read(tensor: Tensor): Promise<Float32Array> {
     return this.#store.read(tensor);
-  }
-
-  retain(tensor: Tensor): void {
-    this.#store.retain(tensor);
-  }
-
-  release(tensor: Tensor): void {
-    this.#store.release(tensor);
-  }
-
-  mark(): number {
-    return this.#store.mark;
-  }
-
-  releaseSince(mark: number): void {
-    this.#store.releaseSince(mark);
   }
 
   addInPlace(target: Tensor, source: Tensor): void {
@@ -259,15 +252,11 @@ export class CudaEngine implements Engine {
     if (state instanceof CudaOptimizerState) state.release();
   }
 
-  readOptimizerState(set: ParameterSet, state: OptimizerState): Promise<Record<string, Float32Array | Uint8Array>> {
+  readOptimizerState(set: ParameterSet, state: OptimizerState): Promise<OptimizerArrays> {
     return this.#state(set, state).read();
   }
 
-  writeOptimizerState(
-    set: ParameterSet,
-    state: OptimizerState,
-    arrays: Record<string, Float32Array | Uint8Array>,
-  ): void {
+  writeOptimizerState(set: ParameterSet, state: OptimizerState, arrays: OptimizerArrays): void {
     this.#state(set, state).write(arrays);
   }
 
@@ -315,10 +304,6 @@ export class CudaEngine implements Engine {
     kernels.dispose();
     this.allocator.dispose();
     driver.dispose();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.dispose();
   }
 
   #set(set: ParameterSet): CudaParameterSet {

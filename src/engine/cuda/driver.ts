@@ -5,7 +5,7 @@
 import koffi from 'koffi';
 import { EngineError, OutOfMemoryError } from '../../errors.js';
 import { type DevicePointer, type Grid, ParameterBlock } from './launch.js';
-import { type LibraryHandle, loadLibrary } from './library-search.js';
+import { type ForeignFunction, foreignFunctions, loadLibrary, outHandle } from './library-search.js';
 
 const CUDA_ERROR_OUT_OF_MEMORY = 2;
 const CUDA_ERROR_NOT_READY = 600;
@@ -15,13 +15,11 @@ const ATTRIBUTES = {
   multiprocessors: 16,
   major: 75,
   minor: 76,
-  sharedMemoryPerBlockOptin: 97,
   virtualMemory: 102,
 } as const;
 const FUNC_MAX_DYNAMIC_SHARED = 8;
 const STREAM_NON_BLOCKING = 1;
 const EVENT_DISABLE_TIMING = 2;
-/** CUmemorytype */
 const MEMORY_HOST = 1;
 const MEMORY_DEVICE = 2;
 const LAUNCH_TYPES = ['uint64', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint64', 'void*', 'void*'];
@@ -33,13 +31,10 @@ interface DeviceInfo {
   readonly capability: number;
   readonly multiprocessors: number;
   readonly totalBytes: number;
-  readonly sharedBytesPerBlock: number;
   readonly driverVersion: number;
   /** Whether address ranges can be reserved and backed apart. */
   readonly hasVirtualMemory: boolean;
 }
-
-type Call = (...values: unknown[]) => number;
 
 export interface KernelFunction {
   readonly name: string;
@@ -60,24 +55,22 @@ export class CudaDriver {
   readonly copyStream: number;
   /** Kernels and products queued so far. */
   launches = 0;
-  readonly #library: LibraryHandle;
-  readonly #calls = new Map<string, Call>();
+  readonly #function: ReturnType<typeof foreignFunctions>;
   readonly #deviceHandle: number;
   /** Of the next launch. One block serves them all: the driver copies it before cuLaunchKernel returns. */
   readonly parameters = new ParameterBlock();
-  /** Addresses of the parameters. */
   readonly #pointers: BigUint64Array;
-  readonly #launch: Call;
+  readonly #launch: ForeignFunction;
   /** CUDA_MEMCPY2D: sixteen 8-byte fields. */
   readonly #copyBlock = new DataView(new ArrayBuffer(128));
 
   /** @param ordinal which card, as nvidia-smi counts them; CUDA_VISIBLE_DEVICES applies */
   constructor(ordinal = 0) {
-    this.#library = loadLibrary('driver').library;
+    this.#function = foreignFunctions(loadLibrary('driver').library);
     this.call('cuInit', ['uint'], 0);
     const device = this.#outInt((out) => this.call('cuDeviceGet', ['void*', 'int'], out, ordinal));
     this.#deviceHandle = device;
-    const context = this.outHandle((out) => this.call('cuDevicePrimaryCtxRetain', ['void*', 'int'], out, device));
+    const context = outHandle((out) => this.call('cuDevicePrimaryCtxRetain', ['void*', 'int'], out, device));
     this.call('cuCtxSetCurrent', ['uint64'], context);
     this.device = this.#describe(device, ordinal);
     this.stream = this.createStream();
@@ -89,12 +82,12 @@ export class CudaDriver {
   }
 
   createStream(): number {
-    return this.outHandle((out) => this.call('cuStreamCreate', ['void*', 'uint'], out, STREAM_NON_BLOCKING));
+    return outHandle((out) => this.call('cuStreamCreate', ['void*', 'uint'], out, STREAM_NON_BLOCKING));
   }
 
   /** @throws OutOfMemoryError for a full card; EngineError */
   allocate(bytes: number): DevicePointer {
-    return this.outHandle((out) => this.call('cuMemAlloc_v2', ['void*', 'size_t'], out, bytes)) as DevicePointer;
+    return outHandle((out) => this.call('cuMemAlloc_v2', ['void*', 'size_t'], out, bytes)) as DevicePointer;
   }
 
   free(pointer: number): void {
@@ -103,7 +96,7 @@ export class CudaDriver {
 
   allocatePinned(bytes: number): PinnedBlock {
     const types = ['void*', 'size_t', 'uint'];
-    const address = this.outHandle((out) => this.call('cuMemHostAlloc', types, out, bytes, 0));
+    const address = outHandle((out) => this.call('cuMemHostAlloc', types, out, bytes, 0));
     const view = new Uint8Array(koffi.view(BigInt(address), bytes));
     return { bytes: view, free: () => this.call('cuMemFreeHost', ['uint64'], address) };
   }
@@ -148,7 +141,6 @@ export class CudaDriver {
     else this.#copy2D(MEMORY_DEVICE, source, sourcePitch, target, targetPitch, rowBytes, rows, this.stream);
   }
 
-  /** Queues a copy to pinned memory. */
   downloadAsync(target: ArrayBufferView, source: DevicePointer, stream = this.stream): void {
     if (target.byteLength === 0) return;
     const types = ['void*', 'uint64', 'size_t', 'uint64'];
@@ -178,7 +170,7 @@ export class CudaDriver {
 
   createEvent(timing = false): number {
     const flags = timing ? 0 : EVENT_DISABLE_TIMING;
-    return this.outHandle((out) => this.call('cuEventCreate', ['void*', 'uint'], out, flags));
+    return outHandle((out) => this.call('cuEventCreate', ['void*', 'uint'], out, flags));
   }
 
   recordEvent(event: number, stream = this.stream): void {
@@ -189,7 +181,6 @@ export class CudaDriver {
     this.call('cuStreamWaitEvent', ['uint64', 'uint64', 'uint'], stream, event, 0);
   }
 
-  /** Whether the work before the event is done. */
   eventDone(event: number): boolean {
     const status = this.#function('cuEventQuery', ['uint64'])(event);
     if (status === 0) return true;
@@ -212,19 +203,19 @@ export class CudaDriver {
   }
 
   loadModule(code: Uint8Array): number {
-    return this.outHandle((out) => this.call('cuModuleLoadData', ['void*', 'void*'], out, code));
+    return outHandle((out) => this.call('cuModuleLoadData', ['void*', 'void*'], out, code));
   }
 
   kernel(module: number, name: string, dynamicSharedBytes = 0): KernelFunction {
     const types = ['void*', 'uint64', 'str'];
-    const handle = this.outHandle((out) => this.call('cuModuleGetFunction', types, out, module, name));
+    const handle = outHandle((out) => this.call('cuModuleGetFunction', types, out, module, name));
     if (dynamicSharedBytes > 48 << 10) {
       this.call('cuFuncSetAttribute', ['uint64', 'int', 'int'], handle, FUNC_MAX_DYNAMIC_SHARED, dynamicSharedBytes);
     }
     return { name, handle };
   }
 
-  /** Queues a kernel with what stands in `parameters`. */
+  /** Queues a kernel with the values in `parameters`. */
   launch(kernel: KernelFunction, grid: Grid, block: number, sharedBytes: number): void {
     if (grid[0] === 0 || grid[1] === 0 || grid[2] === 0) return;
     const [x, y = 1, z = 1] = grid;
@@ -244,13 +235,6 @@ export class CudaDriver {
   call(name: string, parameters: readonly string[], ...values: unknown[]): void {
     const status = this.#function(name, parameters)(...values);
     if (status !== 0) throw this.#failure(name, status);
-  }
-
-  /** What `body` writes into an 8-byte out-parameter. */
-  outHandle(body: (out: BigUint64Array) => void): number {
-    const out = new BigUint64Array(1);
-    body(out);
-    return Number(out[0]);
   }
 
   #copy2D(
@@ -284,20 +268,10 @@ export class CudaDriver {
       name: Buffer.from(name.subarray(0, name.indexOf(0))).toString(),
       capability: 10 * attribute(ATTRIBUTES.major) + attribute(ATTRIBUTES.minor),
       multiprocessors: attribute(ATTRIBUTES.multiprocessors),
-      totalBytes: this.outHandle((out) => this.call('cuDeviceTotalMem_v2', ['void*', 'int'], out, device)),
-      sharedBytesPerBlock: attribute(ATTRIBUTES.sharedMemoryPerBlockOptin),
+      totalBytes: outHandle((out) => this.call('cuDeviceTotalMem_v2', ['void*', 'int'], out, device)),
       driverVersion: this.#outInt((out) => this.call('cuDriverGetVersion', ['void*'], out)),
       hasVirtualMemory: attribute(ATTRIBUTES.virtualMemory) === 1,
     };
-  }
-
-  #function(name: string, parameters: readonly string[]): Call {
-    let call = this.#calls.get(name);
-    if (!call) {
-      call = this.#library.func(name, 'int', [...parameters]) as unknown as Call;
-      this.#calls.set(name, call);
-    }
-    return call;
   }
 
   #failure(what: string, status: number): EngineError {

@@ -28,7 +28,7 @@ export interface SmallProduct {
   readonly width: number;
   readonly low: DevicePointer | undefined;
   readonly ready: DevicePointer | undefined;
-  /** Value of the counter once all parts of u are there. */
+  /** Value of the counter once all parts of u are written. */
   readonly target: number;
   /** y = activation(gate) ⊙ up, by its number in common.cu; -1 for none. */
   readonly activation: number;
@@ -49,11 +49,9 @@ export abstract class FrozenMatrix {
   readonly columns: number;
   /** `columns` rounded up. In operands with a low-rank part, u and du begin here, after zeros. */
   readonly paddedColumns: number;
-  /** Weights that lie in it. */
   users = 0;
   /** First rows of the weights that were put in it. */
   readonly places = new Set<number>();
-  /** By first row. */
   readonly adapters = new Map<number, MatrixAdapter>();
 
   constructor(rows: number, columns: number) {
@@ -62,7 +60,6 @@ export abstract class FrozenMatrix {
     this.paddedColumns = roundUp(columns, ROW_MULTIPLE);
   }
 
-  /** Device memory that it takes. */
   abstract readonly bytes: number;
   /** Rows of x up to which `smallProduct` is the faster one; 0 for a format without it. */
   abstract readonly smallRows: number;
@@ -82,7 +79,7 @@ export abstract class FrozenMatrix {
   /** Where `rows` stored rows go that are loaded. */
   abstract target(row: number, rows: number): WeightTarget;
 
-  /** Makes room for a scale·B of so many columns; adapters whose scale·B moves are told. May run out of memory. */
+  /** Makes room for a scale·B of so many columns; adapters whose scale·B moves are invalidated. May run out of memory. */
   abstract reserveAdapter(columns: number): void;
   /** Where the scale·B of the rows from `row` on lies, bf16. */
   abstract adapterAt(row: number): Pick<DeviceRows, 'address' | 'ld'>;

@@ -9,7 +9,6 @@ import type { Grid, Kernel, KernelLauncher, KernelProgram } from './launch.js';
 /** The programs that need no macros. */
 export const PLAIN_PROGRAMS: readonly KernelProgram[] = Object.values(PROGRAMS);
 
-/** Every kernel of these programs. */
 export function plainKernels(): Kernel<unknown>[] {
   return Object.values(KERNELS).flatMap((kernel) =>
     'program' in kernel ? [kernel] : 'pack' in kernel ? [] : Object.values(kernel),
@@ -62,7 +61,7 @@ export class Kernels implements KernelLauncher {
     const { capability } = this.#driver.device;
     await Promise.all(
       programs.map(({ files, defines, isSpecific }) =>
-        // What fails is tried again, and told, when the kernel is needed.
+        // What fails is tried again when the kernel is needed, and throws there.
         this.#compiler.prepare(nameOf(files), sourceOf(files), capability, defines, isSpecific).catch(() => undefined),
       ),
     );

@@ -75,7 +75,6 @@ export interface KernelLauncher {
   launch<P>(kernel: Kernel<P>, grid: Grid, parameters: NoInfer<P>, block?: number): void;
 }
 
-/** Most parameters of a kernel. */
 const MAX_PARAMETERS = 64;
 const HIGH_WORD = 2 ** 32;
 

@@ -1,26 +1,38 @@
 /**
  * Finds NVIDIA's libraries where users really have them: the loader's own path, CUDA_HOME, toolkit folders, a conda
- * environment, the wheels of a Python environment. Nothing is installed or asked for beyond what is there.
+ * environment, the wheels of a Python environment. Nothing is installed.
  */
 import { existsSync, readdirSync, realpathSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import koffi from 'koffi';
 import { EngineError, reasonOf } from '../../errors.js';
 
-export type LibraryHandle = ReturnType<typeof koffi.load>;
+type LibraryHandle = ReturnType<typeof koffi.load>;
 
-interface FoundLibrary {
-  readonly library: LibraryHandle;
-  readonly path: string;
+/** A function of a library that returns a status. */
+export type ForeignFunction = (...values: unknown[]) => number;
+
+/** Functions of a library by name and parameter types; each is declared once. */
+export function foreignFunctions(library: LibraryHandle) {
+  const known = new Map<string, ForeignFunction>();
+  return (name: string, parameters: readonly string[]): ForeignFunction => {
+    let found = known.get(name);
+    if (!found) {
+      found = library.func(name, 'int', [...parameters]) as unknown as ForeignFunction;
+      known.set(name, found);
+    }
+    return found;
+  };
 }
 
-interface LibrarySpec {
-  /** File names by falling preference. */
-  readonly names: readonly string[];
-  readonly cure: string;
+/** What `body` writes into an 8-byte out-parameter. */
+export function outHandle(body: (out: BigUint64Array) => void): number {
+  const out = new BigUint64Array(1);
+  body(out);
+  return Number(out[0]);
 }
 
-/** The three libraries, and what gives them to a machine that lacks them. */
+/** The three libraries: file names by falling preference, and what gives them to a machine that lacks them. */
 const LIBRARIES = {
   driver: {
     names: ['libcuda.so.1'],
@@ -34,9 +46,7 @@ const LIBRARIES = {
     names: ['libcublasLt.so.13', 'libcublasLt.so.12'],
     cure: 'install the CUDA toolkit (libcublas), or `pip install nvidia-cublas`, or set CUDA_HOME to a toolkit',
   },
-} as const satisfies Record<string, LibrarySpec>;
-
-type LibraryName = keyof typeof LIBRARIES;
+} as const;
 
 /** Folders that are tried after the loader's own path, in order. */
 function libraryFolders(environment: NodeJS.ProcessEnv = process.env): string[] {
@@ -102,7 +112,7 @@ function enlargeCallStack(): void {
  * Loads a library from the first place that has it.
  * @throws EngineError listing every attempt and the cure
  */
-export function loadLibrary(name: LibraryName, options: { global?: boolean } = {}): FoundLibrary {
+export function loadLibrary(name: keyof typeof LIBRARIES): { readonly library: LibraryHandle; readonly path: string } {
   enlargeCallStack();
   const { names, cure } = LIBRARIES[name];
   const attempts: string[] = [];
@@ -110,7 +120,7 @@ export function loadLibrary(name: LibraryName, options: { global?: boolean } = {
   const inFolders = folders.flatMap((folder) => names.map((file) => join(folder, file)));
   for (const path of [...names, ...inFolders.filter((candidate) => existsSync(candidate))]) {
     try {
-      return { library: koffi.load(path, options.global ? { global: true } : {}), path };
+      return { library: koffi.load(path), path };
     } catch (error) {
       attempts.push(`${path}: ${reasonOf(error)}`);
     }

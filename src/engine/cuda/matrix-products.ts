@@ -7,22 +7,23 @@
 import { EngineError } from '../../errors.js';
 import type { Algorithm, CublasLt, ProductHandles, ProductType } from './cublas-lt.js';
 import type { CudaDriver } from './driver.js';
+import type { DevicePointer } from './launch.js';
 import type { DeviceAllocator } from './memory.js';
 
-/** D[m, n] = alpha · A·B + beta · D. Addresses are device pointers, strides (ld*) are of rows, in elements. */
+/** D[m, n] = alpha · A·B + beta · D. Strides (ld*) are of rows, in elements. */
 export interface Product {
   readonly m: number;
   readonly n: number;
   readonly k: number;
-  readonly a: number;
+  readonly a: DevicePointer;
   readonly lda: number;
   /** A is stored [k, m]. */
   readonly transA?: boolean;
-  readonly b: number;
+  readonly b: DevicePointer;
   readonly ldb: number;
   /** B is stored [n, k]. */
   readonly transB?: boolean;
-  readonly d: number;
+  readonly d: DevicePointer;
   readonly ldd: number;
   /** Default bf16; A and B are bf16 always. */
   readonly type?: ProductType;
@@ -52,7 +53,6 @@ export function sizeBucket(size: number): number {
   return Math.ceil(8 * Math.log2(Math.max(1, size)));
 }
 
-/** The largest size of a bucket. */
 export function largestOf(bucket: number): number {
   if (bucket > SMALL_BUCKETS) return LARGEST_SMALL + (bucket - SMALL_BUCKETS) * TILE_ROWS;
   return Math.floor(2 ** (bucket / 8));
@@ -62,14 +62,13 @@ export type ProductDriver = Pick<CudaDriver, 'stream' | 'launches'>;
 /** What products need of the library; a test gives a recorder. */
 export type ProductLibrary = Pick<
   CublasLt,
-  'descriptor' | 'createLayout' | 'destroyLayout' | 'candidates' | 'check' | 'matmul' | 'dispose'
+  'descriptor' | 'createLayout' | 'destroyLayout' | 'firstChoice' | 'check' | 'matmul' | 'dispose'
 >;
 
 export class MatrixProducts {
   readonly #driver: ProductDriver;
   readonly #library: ProductLibrary;
   readonly #workspace: number;
-  /** The library's choices by bucket. */
   readonly #firsts = new Map<string, Algorithm>();
   /** Least recently used first. */
   readonly #plans = new Map<string, Plan>();
@@ -143,7 +142,7 @@ export class MatrixProducts {
   #first(handles: ProductHandles, alignment: number): Algorithm | undefined {
     const alignments = [alignment >> 8, alignment >> 16, alignment].map((value) => value & 255);
     const bytes = alignments.map((value) => Math.max(1, value)) as [number, number, number];
-    return this.#library.candidates(handles, WORKSPACE_BYTES, bytes, 1)[0]?.algorithm;
+    return this.#library.firstChoice(handles, WORKSPACE_BYTES, bytes);
   }
 
   #forgetOldest(): void {

@@ -1,4 +1,4 @@
-/** The rate of a large bf16 product of random numbers on this card: what utilisation is measured against. */
+/** The rate of a large bf16 product of random values on this card: what utilisation is measured against. */
 import { join } from 'node:path';
 import { OutOfMemoryError } from '../../errors.js';
 import { MersenneTwister } from '../../random.js';
@@ -16,8 +16,8 @@ const RUNS = 10;
 const MAX_TFLOPS = 100_000;
 /** The best of these counts: in the first, clocks may be low. */
 const ROUNDS = 3;
-/** Random numbers that are repeated; not a power of two, so that no two rows are alike. */
-const RANDOM_NUMBERS = (1 << 20) + 12344;
+/** Random values that are repeated; not a power of two, so that no two rows are alike. */
+const RANDOM_VALUES = (1 << 20) + 12344;
 
 export type RateDriver = Pick<
   CudaDriver,
@@ -54,24 +54,21 @@ function measure({ driver, allocator, products, staging }: RateContext): number 
   const blocks: DeviceBlock[] = [];
   const events: number[] = [];
   try {
-    const allocate = (numbers: number): DeviceBlock => {
-      const block = allocator.allocate(2 * numbers, 'rate of matrix products');
+    const allocate = (elements: number): DeviceBlock => {
+      const block = allocator.allocate(2 * elements, 'rate of matrix products');
       blocks.push(block);
       return block;
     };
-    const [random, a, b, d] = [RANDOM_NUMBERS, M * K, N * K, M * N].map(allocate) as [
+    const [random, a, b, d] = [RANDOM_VALUES, M * K, N * K, M * N].map(allocate) as [
       DeviceBlock,
       DeviceBlock,
       DeviceBlock,
       DeviceBlock,
     ];
     staging.upload(random.address, randomBf16());
-    for (const [block, numbers] of [
-      [a, M * K],
-      [b, N * K],
-    ] as const) {
-      for (let at = 0; at < numbers; at += RANDOM_NUMBERS) {
-        driver.copy(offset(block.address, 2 * at), random.address, 2 * Math.min(RANDOM_NUMBERS, numbers - at));
+    for (const [block, elements] of [[a, M * K] as const, [b, N * K] as const]) {
+      for (let at = 0; at < elements; at += RANDOM_VALUES) {
+        driver.copy(offset(block.address, 2 * at), random.address, 2 * Math.min(RANDOM_VALUES, elements - at));
       }
     }
     const product = {
@@ -96,11 +93,11 @@ function measure({ driver, allocator, products, staging }: RateContext): number 
   }
 }
 
-/** Numbers uniform in ±√3, of variance 1. */
+/** Values uniform in ±√3, of variance 1. */
 function randomBf16(): Uint16Array {
   const random = new MersenneTwister(1);
-  const numbers = new Float32Array(RANDOM_NUMBERS);
-  for (let i = 0; i < numbers.length; i++) numbers[i] = (random.nextUint32() / 2 ** 31 - 1) * Math.sqrt(3);
-  const bits = new Uint32Array(numbers.buffer);
+  const values = new Float32Array(RANDOM_VALUES);
+  for (let i = 0; i < values.length; i++) values[i] = (random.nextUint32() / 2 ** 31 - 1) * Math.sqrt(3);
+  const bits = new Uint32Array(values.buffer);
   return Uint16Array.from(bits, (word) => word >>> 16);
 }

@@ -179,7 +179,8 @@ export class DeviceAllocator {
    * @throws OutOfMemoryError if neither the budget nor the card has that much
    */
   allocate(bytes: number, holder = 'tensors', pool: PoolName = 'tensors'): DeviceBlock {
-    const inner = this.#pools[pool].allocate(bytes, () => this.#budget - this.#capacity);
+    // An empty block has an address as well.
+    const inner = this.#pools[pool].allocate(Math.max(1, bytes), () => this.#budget - this.#capacity);
     if (!inner) throw this.#outOfMemory(bytes, holder);
     this.#byHolder.set(holder, (this.#byHolder.get(holder) ?? 0) + inner.bytes);
     this.#peak = Math.max(this.#peak, this.#bytesInUse);

@@ -1,11 +1,10 @@
 /** The whole table of operations of the `cuda` engine. */
 import type { Operations } from '../operations.js';
 import type { CudaParameterSet } from './adapters.js';
-import { activation, gatedActivation } from './operations/activation.js';
-import { add } from './operations/add.js';
 import { AttentionOperation } from './operations/attention.js';
 import { AttentionBlock } from './operations/attention-block.js';
 import { crossEntropy } from './operations/cross-entropy.js';
+import { activation, add, gatedActivation } from './operations/elementwise.js';
 import { GatedBlock } from './operations/gated-block.js';
 import { linear } from './operations/linear.js';
 import { LinearLayers } from './operations/linear-layers.js';

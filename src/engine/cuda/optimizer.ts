@@ -6,8 +6,14 @@
 import { EngineError } from '../../errors.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import { DynamicMap } from '../cpu/dynamic-map.js';
-import { AdamW8bitState } from '../cpu/optimizer.js';
-import { type Deferred, learningRateOf, type OptimizerState, type OptimizerStep } from '../engine.js';
+import { AdamW8bitState, requireArray } from '../cpu/optimizer.js';
+import {
+  type Deferred,
+  learningRateOf,
+  type OptimizerArrays,
+  type OptimizerState,
+  type OptimizerStep,
+} from '../engine.js';
 import type { CudaParameterSet } from './adapters.js';
 import { type DevicePointer, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
@@ -16,25 +22,21 @@ import type { CudaTensor } from './tensors.js';
 
 /** Elements that a block of adamw and adamw8bit updates. */
 const CHUNK = 2048;
-export const CHUNK_WORDS = 8;
+const CHUNK_WORDS = 8;
 /** Partial sums of the norm at most. */
 const MAX_NORM_BLOCKS = 1024;
 const HOLDER = 'optimizer state';
 
-/** An array of the state: where it lies, and what it is on the host. */
+/** An array of the state: where it lies, and its type on the host. */
 interface StateArray {
   readonly block: DeviceBlock;
   readonly length: number;
-  readonly kind: 'f32' | 'u8';
+  readonly type: typeof Float32Array | typeof Uint8Array;
 }
-
-/** Lengths of the device arrays of a state. */
-type Layout = Readonly<Record<string, { readonly length: number; readonly kind: 'f32' | 'u8' }>>;
 
 export class CudaOptimizerState implements OptimizerState {
   readonly kind: OptimizerStep['kind'];
   readonly set: CudaParameterSet;
-  /** Steps that each parameter has done. */
   readonly steps: Float32Array;
   readonly arrays: Readonly<Record<string, StateArray>>;
   readonly #store: TensorStore;
@@ -51,9 +53,9 @@ export class CudaOptimizerState implements OptimizerState {
     this.set = set;
     this.kind = kind;
     this.steps = new Float32Array(set.parameters.length);
-    const sizes = set.parameters.map(({ size }) => size);
-    const slots = kind === 'adamw8bit' ? slotsOf(sizes) : undefined;
-    const chunks = chunkTable(set, slots?.slots);
+    // Where each parameter's 8-bit moments lie: as on the cpu, so that a run may change engines.
+    const host = kind === 'adamw8bit' ? new AdamW8bitState(set.parameters.map(({ size }) => size)) : undefined;
+    const chunks = chunkTable(set, host?.slots);
     this.#chunkCount = chunks.length / CHUNK_WORDS;
     const keep = (block: DeviceBlock): DeviceBlock => {
       this.#blocks.push(block);
@@ -61,13 +63,19 @@ export class CudaOptimizerState implements OptimizerState {
     };
     const allocate = (bytes: number): DeviceBlock => keep(store.allocator.allocate(bytes, HOLDER));
     try {
+      const array = (type: StateArray['type'], length: number): StateArray => {
+        const bytes = length * type.BYTES_PER_ELEMENT;
+        const block = allocate(bytes);
+        store.driver.fillBytes(block.address, 0, bytes);
+        return { block, length, type };
+      };
       this.arrays = Object.fromEntries(
-        Object.entries(slots?.layout ?? flatLayout(set.size)).map(([name, { length, kind: type }]) => {
-          const bytes = length * (type === 'f32' ? 4 : 1);
-          const block = allocate(bytes);
-          store.driver.fillBytes(block.address, 0, bytes);
-          return [name, { block, length, kind: type }];
-        }),
+        host
+          ? Object.entries(host.toArrays()).map(([name, own]) => [
+              name,
+              array(own instanceof Uint8Array ? Uint8Array : Float32Array, own.length),
+            ])
+          : ['m', 'v'].map((name) => [name, array(Float32Array, set.size)]),
       );
       this.#chunks = keep(store.table(chunks, HOLDER));
       this.#norm = allocate(8 + 8 * MAX_NORM_BLOCKS);
@@ -128,7 +136,7 @@ export class CudaOptimizerState implements OptimizerState {
     };
   }
 
-  /** Four numbers for each parameter (kernels/README.md), and the parameters that take part. */
+  /** Four values for each parameter (kernels/README.md), and the parameters that take part. */
   #settings(options: OptimizerStep): { settings: Float32Array; active: number[] } {
     const { beta1, beta2, eps, weightDecay } = options;
     const settings = new Float32Array(4 * this.steps.length);
@@ -147,31 +155,19 @@ export class CudaOptimizerState implements OptimizerState {
     return { settings, active };
   }
 
-  async read(): Promise<Record<string, Float32Array | Uint8Array>> {
-    const entries = Object.entries(this.arrays).map(([name, { block, length, kind }]) => {
-      const bytes = this.#store.staging.download(block.address, length * (kind === 'f32' ? 4 : 1));
-      return async () => {
-        const buffer = await bytes.arrive();
-        return [name, kind === 'f32' ? new Float32Array(buffer) : new Uint8Array(buffer)] as const;
-      };
+  async read(): Promise<OptimizerArrays> {
+    const entries = Object.entries(this.arrays).map(([name, { block, length, type }]) => {
+      const bytes = this.#store.staging.download(block.address, length * type.BYTES_PER_ELEMENT);
+      return async () => [name, new type(await bytes.arrive())] as const;
     });
     const steps = this.steps.slice();
     return { steps, ...Object.fromEntries(await Promise.all(entries.map((entry) => entry()))) };
   }
 
   /** @throws EngineError if an array is missing or has another length: then nothing was written */
-  write(arrays: Record<string, Float32Array | Uint8Array>): void {
-    const expected: Record<string, { length: number; kind: 'f32' | 'u8' }> = {
-      steps: { length: this.steps.length, kind: 'f32' },
-      ...this.arrays,
-    };
-    for (const [name, { length, kind }] of Object.entries(expected)) {
-      const array = arrays[name];
-      const type = kind === 'f32' ? Float32Array : Uint8Array;
-      if (array instanceof type && array.length === length) continue;
-      const came = array ? `${array.constructor.name}(${array.length})` : 'nothing';
-      throw new EngineError(`writeOptimizerState: expected ${name} as ${type.name}(${length}), got ${came}`);
-    }
+  write(arrays: OptimizerArrays): void {
+    requireArray('steps', arrays.steps, Float32Array, this.steps.length);
+    for (const [name, { length, type }] of Object.entries(this.arrays)) requireArray(name, arrays[name], type, length);
     this.steps.set(arrays.steps!);
     for (const [name, { block }] of Object.entries(this.arrays))
       this.#store.staging.upload(block.address, arrays[name]!);
@@ -184,35 +180,8 @@ export class CudaOptimizerState implements OptimizerState {
   }
 }
 
-function flatLayout(size: number): Layout {
-  return { m: { length: size, kind: 'f32' }, v: { length: size, kind: 'f32' } };
-}
-
-interface Slot {
-  readonly quantised: boolean;
-  readonly start: number;
-  readonly firstBlock: number;
-}
-
-/** Where each parameter's 8-bit moments lie: as on the cpu, so that a run may change engines. */
-function slotsOf(sizes: readonly number[]): { slots: readonly Slot[]; layout: Layout } {
-  const { slots, codesM, scalesM, m } = new AdamW8bitState(sizes);
-  const [codes, scales, full] = [codesM, scalesM, m].map(({ length }) => length) as [number, number, number];
-  return {
-    slots,
-    layout: {
-      codesM: { length: codes, kind: 'u8' },
-      codesV: { length: codes, kind: 'u8' },
-      scalesM: { length: scales, kind: 'f32' },
-      scalesV: { length: scales, kind: 'f32' },
-      m: { length: full, kind: 'f32' },
-      v: { length: full, kind: 'f32' },
-    },
-  };
-}
-
 /** {parameter, first element, elements, quantised, first element of the state, first block of scales, 0, 0}. */
-export function chunkTable(set: CudaParameterSet, slots?: readonly Slot[]): Int32Array {
+function chunkTable(set: CudaParameterSet, slots?: AdamW8bitState['slots']): Int32Array {
   const words: number[] = [];
   for (const [parameter, { offset, size }] of set.parameters.entries()) {
     const slot = slots?.[parameter];
@@ -223,4 +192,30 @@ export function chunkTable(set: CudaParameterSet, slots?: readonly Slot[]): Int3
     }
   }
   return Int32Array.from(words);
+}
+
+/**
+ * Which parameters are zero throughout, found on the device: reading hundreds of megabytes back would take seconds.
+ * @param of the set's values or gradients
+ */
+export async function zeroParameters(
+  store: TensorStore,
+  set: CudaParameterSet,
+  of: 'values' | 'gradients',
+): Promise<boolean[]> {
+  const chunks = chunkTable(set);
+  const count = chunks.length / CHUNK_WORDS;
+  const zero = set.parameters.map(() => true);
+  if (count === 0) return zero;
+  const largest = store.createF32([count]);
+  store.withTable(chunks, (table) => {
+    const parameters = { largest: largest.address, x: set[of].address, chunks: table };
+    store.kernels.launch(KERNELS.largestMagnitude, [count], parameters);
+  });
+  const arrival = store.staging.download(largest.address, 4 * count);
+  store.release(largest);
+  const magnitudes = new Float32Array(await arrival.arrive());
+  // The first word of a chunk is its parameter.
+  for (let i = 0; i < count; i++) if (magnitudes[i] !== 0) zero[chunks[CHUNK_WORDS * i]!] = false;
+  return zero;
 }

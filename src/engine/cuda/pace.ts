@@ -12,7 +12,6 @@ const LAUNCHES_AHEAD = 640;
 
 interface Mark {
   readonly event: number;
-  /** Launches up to the event. */
   readonly launches: number;
 }
 
@@ -22,7 +21,6 @@ export class Pace {
   /** Not known to be passed, oldest first. */
   readonly #marks: Mark[] = [];
   readonly #idle: number[] = [];
-  /** Launches that are known to be done. */
   #done = 0;
 
   constructor(driver: PaceDriver, staging: Pick<Staging, 'passed'>) {

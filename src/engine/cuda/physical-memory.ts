@@ -1,5 +1,6 @@
 /** Device memory from the driver: by mapping pieces into reserved addresses, or in slabs where that is missing. */
 import type { CudaDriver } from './driver.js';
+import { outHandle } from './library-search.js';
 import type { PhysicalMemory } from './memory.js';
 
 /** CU_MEM_ALLOCATION_TYPE_PINNED and CU_MEM_LOCATION_TYPE_DEVICE */
@@ -24,7 +25,7 @@ class VirtualMemory implements PhysicalMemory {
     this.#properties = Int32Array.of(PINNED, 0, DEVICE, ordinal, 0, 0, 0, 0);
     this.#access = Int32Array.of(DEVICE, ordinal, READ_WRITE);
     const types = ['void*', 'void*', 'int'];
-    this.granularity = driver.outHandle((out) =>
+    this.granularity = outHandle((out) =>
       driver.call('cuMemGetAllocationGranularity', types, out, this.#properties, 0),
     );
   }
@@ -32,18 +33,14 @@ class VirtualMemory implements PhysicalMemory {
   reserve(bytes: number): number {
     const size = Math.ceil(bytes / this.granularity) * this.granularity;
     const types = ['void*', 'size_t', 'size_t', 'uint64', 'uint64'];
-    const address = this.#driver.outHandle((out) =>
-      this.#driver.call('cuMemAddressReserve', types, out, size, 0, 0, 0),
-    );
+    const address = outHandle((out) => this.#driver.call('cuMemAddressReserve', types, out, size, 0, 0, 0));
     this.#ranges.push({ address, bytes: size });
     return address;
   }
 
   map(address: number, bytes: number): { address: number; handle: number } {
     const types = ['void*', 'size_t', 'void*', 'uint64'];
-    const handle = this.#driver.outHandle((out) =>
-      this.#driver.call('cuMemCreate', types, out, bytes, this.#properties, 0),
-    );
+    const handle = outHandle((out) => this.#driver.call('cuMemCreate', types, out, bytes, this.#properties, 0));
     this.#attach(handle, address, bytes);
     return { address, handle };
   }

@@ -7,7 +7,6 @@ import { EngineError } from '../../errors.js';
 import type { CudaDriver, PinnedBlock } from './driver.js';
 import { type DevicePointer, offset } from './launch.js';
 
-/** What staging needs of the driver. */
 export type StagingDriver = Pick<
   CudaDriver,
   | 'allocatePinned'
@@ -34,7 +33,7 @@ const UPLOAD_PIECE = 16 << 20;
 /** Larger blocks are given back to the system after use. */
 const LARGEST_KEPT = 64 << 20;
 
-/** Numbers on their way to the host. */
+/** Values on their way to the host. */
 export interface Download {
   /** Fresh bytes, once the device has come that far; always the same ones. */
   arrive(): Promise<ArrayBuffer>;
@@ -59,7 +58,7 @@ export class Staging {
     this.#driver = driver;
   }
 
-  /** Queues a copy of the numbers as they are now. */
+  /** Queues a copy of the values as they are now. */
   upload(target: DevicePointer, source: ArrayBufferView): void {
     const bytes = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
     for (let at = 0; at < bytes.length; at += UPLOAD_PIECE) {
@@ -71,7 +70,7 @@ export class Staging {
     }
   }
 
-  /** Queues a read-back of the numbers as they will be when the device comes to it. */
+  /** Queues a read-back of the values as the stream then has them. */
   download(source: DevicePointer, bytes: number): Download {
     if (bytes === 0) return { arrive: async () => new ArrayBuffer(0), discard: () => {} };
     const block = this.take(bytes);

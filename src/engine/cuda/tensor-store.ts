@@ -1,15 +1,15 @@
 /** Makes, checks and frees the tensors of the `cuda` engine; conversions, index uploads and copies between layouts. */
-import { EngineError } from '../../errors.js';
 import { sizeOf } from '../../formats/weight-source.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
-import { type Extents, requireMatrix, type Tensor } from '../tensor.js';
+import { CountedTensors } from '../counted-tensors.js';
+import type { Extents, Tensor } from '../tensor.js';
 import { roundUp } from './arena.js';
 import type { CudaDriver } from './driver.js';
 import { type DevicePointer, grid2, type KernelLauncher, NULL_POINTER, offset } from './launch.js';
 import type { MatrixProducts } from './matrix-products.js';
 import { CACHE, type DeviceAllocator, type DeviceBlock } from './memory.js';
 import type { Download, Staging } from './staging.js';
-import { CudaTensor, type DeviceRows, ELEMENT_BYTES, Storage } from './tensors.js';
+import { CudaTensor, type DeviceRows, ELEMENT_BYTES, type ElementType, Storage } from './tensors.js';
 
 /** What the store and the operations need of the device; a test gives recorders. */
 export interface DeviceContext {
@@ -23,24 +23,22 @@ export interface DeviceContext {
 /** Row strides of bf16 are multiples of this (16 bytes). */
 export const ROW_MULTIPLE = 8;
 
-export class TensorStore {
+export class TensorStore extends CountedTensors<CudaTensor> {
   readonly driver: DeviceContext['driver'];
   readonly kernels: KernelLauncher;
   readonly allocator: DeviceAllocator;
   readonly products: DeviceContext['products'];
   readonly staging: DeviceContext['staging'];
-  /** Whether cheap results are made again in backward instead of being kept. */
+  /** Whether backward recomputes cheap results instead of keeping them. */
   readonly rematerialize: boolean;
   /** Columns that an adapted linear layer wants beside its input, by input width. */
   readonly #spare = new Map<number, number>();
   #counters: { readonly block: DeviceBlock; readonly count: number } | undefined;
-  /** Memory of tensors, oldest first, with the number that it was made under. */
-  readonly #storages = new Map<Storage, number>();
-  #made = 0;
-  /** Values on their way to the host since they were computed. */
+  /** Downloads that started when the values were computed. */
   readonly #ahead = new WeakMap<CudaTensor, Download>();
 
   constructor(context: DeviceContext, options: { rematerialize: boolean }) {
+    super(CudaTensor);
     this.driver = context.driver;
     this.kernels = context.kernels;
     this.allocator = context.allocator;
@@ -49,13 +47,10 @@ export class TensorStore {
     this.rematerialize = options.rematerialize;
   }
 
-  // --- making and freeing
-
-  /** A new bf16 tensor with a count of 1; its numbers are not cleared. */
+  /** A new bf16 tensor with a count of 1, not cleared. */
   create(shape: readonly number[], spare = 0): CudaTensor {
     const ld = roundUp(shape.at(-1) ?? 1, ROW_MULTIPLE) + spare;
-    const storage = this.storage(sizeOf(shape.slice(0, -1)), ld);
-    const tensor = new CudaTensor([...shape], 'bf16', storage, storage.block.address, ld);
+    const tensor = this.#create(shape, 'bf16', ld);
     tensor.spare = spare;
     return tensor;
   }
@@ -68,42 +63,33 @@ export class TensorStore {
     return this.create(shape, this.#spare.get(shape.at(-1) ?? 1) ?? 0);
   }
 
-  /** Tells producers how many columns a linear layer of this input width wants beside its input. */
+  /** Notes how many spare columns a linear layer of this input width needs, for the producers of its input. */
   wantSpare(width: number, columns: number): void {
     if ((this.#spare.get(width) ?? 0) < columns) this.#spare.set(width, columns);
   }
 
-  /** A new float32 tensor with a count of 1, contiguous; its numbers are not cleared. */
+  /** A new float32 tensor with a count of 1, contiguous, not cleared. */
   createF32(shape: readonly number[]): CudaTensor {
-    const ld = shape.at(-1) ?? 1;
-    const storage = this.#storage(4 * sizeOf(shape), ld);
-    return new CudaTensor([...shape], 'f32', storage, storage.block.address, ld);
+    return this.#create(shape, 'f32', shape.at(-1) ?? 1);
   }
 
-  /** Room for rows of bf16. */
-  storage(rows: number, ld: number): Storage {
-    return this.#storage(2 * rows * ld, ld);
+  #create(shape: readonly number[], type: ElementType, ld: number): CudaTensor {
+    const block = this.allocator.allocate(ELEMENT_BYTES[type] * sizeOf(shape.slice(0, -1)) * ld);
+    return this.#adopt(new CudaTensor([...shape], type, new Storage(block), block.address, ld));
   }
 
-  #storage(bytes: number, ld: number): Storage {
-    const storage = new Storage(this.allocator.allocate(bytes), ld);
-    this.#storages.set(storage, this.#made++);
-    return storage;
+  #adopt(tensor: CudaTensor): CudaTensor {
+    this.live.add(tensor);
+    return tensor;
   }
 
-  #free(storage: Storage): void {
-    this.#storages.delete(storage);
-    this.allocator.free(storage.block);
+  protected drop(tensor: CudaTensor): void {
+    this.#leave(tensor.storage);
+    this.forgetAhead(tensor);
   }
 
-  /** How many memories of tensors were made so far. */
-  get mark(): number {
-    return this.#made;
-  }
-
-  /** Frees those made since, whatever lies in them; the tensors must not be used any more. */
-  releaseSince(mark: number): void {
-    for (const [storage, made] of [...this.#storages]) if (made >= mark) this.#free(storage);
+  #leave(storage: Storage | undefined): void {
+    if (storage && --storage.users === 0) this.allocator.free(storage.block);
   }
 
   zeros(shape: readonly number[]): CudaTensor {
@@ -112,24 +98,15 @@ export class TensorStore {
     return tensor;
   }
 
-  /**
-   * For a tensor that is made only to be saved for backward: it starts with a count of 0, so that it is freed when the
-   * tape, which counts on what an operation saved, lets go of it.
-   */
-  saved(tensor: CudaTensor): CudaTensor {
-    tensor.references = 0;
-    return tensor;
-  }
-
   /** The columns from `column` on, without a copy. */
   view(of: CudaTensor, column: number, columns: number, rows = of.rows): CudaTensor {
     const address = offset(of.address, column * ELEMENT_BYTES[of.type]);
-    return new CudaTensor([rows, columns], of.type, of.storage, address, of.ld);
+    return this.#adopt(new CudaTensor([rows, columns], of.type, of.storage, address, of.ld));
   }
 
   /** A tensor without elements, only to be saved, that carries a shape to backward. */
   shapeOf(tensor: CudaTensor): CudaTensor {
-    return this.saved(new CudaTensor([...tensor.shape], 'bf16', undefined, NULL_POINTER, 0));
+    return this.saved(this.#adopt(new CudaTensor([...tensor.shape], 'bf16', undefined, NULL_POINTER, 0)));
   }
 
   /** Reads what forward saved in its order. */
@@ -163,68 +140,24 @@ export class TensorStore {
     return new Float32Array(await download.arrive());
   }
 
-  retain(tensor: Tensor): void {
-    this.#own(tensor, 'retain').references++;
+  /** As bf16. */
+  override matrix(tensor: Tensor | undefined, operation: string, what: string, extents?: Extents): CudaTensor {
+    return this.asBf16(super.matrix(tensor, operation, what, extents));
   }
 
-  release(tensor: Tensor): void {
-    const known = this.#own(tensor, 'release');
-    known.references--;
-    if (known.references > 0 || known.isParameter) return;
-    known.isFreed = true;
-    if (known.storage && --known.storage.users === 0) this.#free(known.storage);
-    this.forgetAhead(known);
+  /** As bf16. */
+  override like(tensor: Tensor | undefined, model: Tensor, operation: string, what: string): CudaTensor {
+    return this.asBf16(super.like(tensor, model, operation, what));
   }
 
-  // --- checking
-
-  /** @throws EngineError if the tensor is freed or belongs to another engine */
-  use(tensor: Tensor, operation: string): CudaTensor {
-    return this.#own(tensor, operation);
-  }
-
-  #own(tensor: Tensor, operation: string): CudaTensor {
-    if (!(tensor instanceof CudaTensor)) throw new EngineError(`${operation}: the tensor belongs to another engine`);
-    if (tensor.isFreed) {
-      throw new EngineError(
-        `${operation}: tensor #${tensor.id} [${tensor.shape.join(', ')}] is used after it was freed`,
-        { hint: 'Retain it, or make it outside the tape region that ended.' },
-      );
-    }
-    return tensor;
-  }
-
-  /** `use` as bf16, and the shape must be that of a matrix of these extents. */
-  matrix(tensor: Tensor | undefined, operation: string, what: string, extents?: Extents): CudaTensor {
-    if (!tensor) throw new EngineError(`${operation}: ${what} is missing`);
-    const known = this.use(tensor, operation);
-    requireMatrix(known, operation, what, extents);
-    return this.asBf16(known);
-  }
-
-  /** `use` as bf16, and the shape must be that of `model`. */
-  like(tensor: Tensor | undefined, model: Tensor, operation: string, what: string): CudaTensor {
-    if (!tensor) throw new EngineError(`${operation}: ${what} is missing`);
-    const known = this.use(tensor, operation);
-    if (known.shape.join() !== model.shape.join()) {
-      const expected = model.shape.join(', ');
-      throw new EngineError(`${operation}: ${what} has shape [${known.shape.join(', ')}], expected [${expected}]`);
-    }
-    return this.asBf16(known);
-  }
-
-  // --- number formats and layouts
-
-  /** Turns a float32 tensor into bf16 in place, with spare columns as `createInput`. */
+  /** Converts a float32 tensor to bf16 in place, with spare columns as `createInput`. */
   asBf16(tensor: CudaTensor): CudaTensor {
     if (tensor.type === 'bf16' || !tensor.storage) return tensor;
-    const narrow = this.createInput(tensor.shape);
+    const narrow = this.keep(this.createInput(tensor.shape));
     const { rows, columns } = tensor;
     const parameters = { out: narrow.address, x: tensor.address, rows, columns, ldo: narrow.ld, ldx: tensor.ld };
     this.kernels.launch(KERNELS.f32ToBf16, grid2(rows, columns), parameters);
-    // It stays as old as it was: `releaseSince` a mark in between must not free it.
-    this.#storages.set(narrow.storage!, this.#storages.get(tensor.storage)!);
-    if (--tensor.storage.users === 0) this.#free(tensor.storage);
+    this.#leave(tensor.storage);
     tensor.type = 'bf16';
     tensor.storage = narrow.storage;
     tensor.address = narrow.address;
@@ -233,7 +166,7 @@ export class TensorStore {
     return tensor;
   }
 
-  /** Calls `body` with the address of the numbers as contiguous float32. */
+  /** Calls `body` with the address of the values as contiguous float32. */
   withF32(tensor: Tensor, operation: string, body: (address: DevicePointer) => void): void {
     const known = this.use(tensor, operation);
     if (known.type === 'f32') body(known.address);
@@ -256,7 +189,6 @@ export class TensorStore {
     return wide;
   }
 
-  /** Queues target = source, both bf16 and of one shape. */
   copyInto(target: CudaTensor, source: CudaTensor): void {
     const { rows, columns } = source;
     const parameters = { out: target.address, x: source.address, rows, columns, ldo: target.ld, ldx: source.ld };

@@ -7,11 +7,11 @@
  */
 
 import { sizeOf } from '../../formats/weight-source.js';
-import type { Tensor } from '../tensor.js';
+import { CountedTensor } from '../counted-tensors.js';
 import { type DevicePointer, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 
-type ElementType = 'bf16' | 'f32';
+export type ElementType = 'bf16' | 'f32';
 
 export const ELEMENT_BYTES: Readonly<Record<ElementType, number>> = { bf16: 2, f32: 4 };
 
@@ -30,25 +30,17 @@ export function rowRange({ address, ld, columns, type }: DeviceRows, first: numb
   return { address: offset(address, ELEMENT_BYTES[type] * first * ld), ld, rows: count, columns, type };
 }
 
-let nextId = 1;
-
 /** A device block and the number of tensors that lie in it. */
 export class Storage {
   readonly block: DeviceBlock;
-  /** Row stride of everything inside, in elements. */
-  readonly ld: number;
   users = 0;
 
-  constructor(block: DeviceBlock, ld: number) {
+  constructor(block: DeviceBlock) {
     this.block = block;
-    this.ld = ld;
   }
 }
 
-export class CudaTensor implements Tensor {
-  readonly id = nextId++;
-  readonly shape: readonly number[];
-  readonly size: number;
+export class CudaTensor extends CountedTensor {
   /** Product of all extents but the last; 1 for a vector. */
   readonly rows: number;
   readonly columns: number;
@@ -60,21 +52,16 @@ export class CudaTensor implements Tensor {
   ld: number;
   /** Columns behind its own (rounded up) that nobody else uses: a linear layer's scratch. */
   spare = 0;
-  references = 1;
-  isFreed = false;
-  /** Lies inside a parameter set and is freed with it. */
-  isParameter = false;
-  /** Of a parameter's gradient: something was added since the gradients were zeroed. */
-  isTouched = false;
+
   constructor(
     shape: readonly number[],
     type: ElementType,
     storage: Storage | undefined,
     address: DevicePointer,
     ld: number,
+    isParameter = false,
   ) {
-    this.shape = shape;
-    this.size = sizeOf(shape);
+    super(shape, isParameter);
     this.columns = shape.at(-1) ?? 1;
     this.rows = shape.length === 2 ? shape[0]! : sizeOf(shape.slice(0, -1));
     this.type = type;
@@ -82,9 +69,5 @@ export class CudaTensor implements Tensor {
     this.address = address;
     this.ld = ld;
     if (storage) storage.users++;
-  }
-
-  get isContiguous(): boolean {
-    return this.ld === this.columns || this.rows <= 1;
   }
 }

@@ -7,7 +7,6 @@ import type { DevicePointer } from './launch.js';
 import type { DeviceAllocator, DeviceBlock } from './memory.js';
 import type { Staging } from './staging.js';
 
-/** What the ring needs of the driver. */
 export type RingDriver = Pick<
   CudaDriver,
   | 'stream'
@@ -28,7 +27,7 @@ interface RingBlock {
   readonly pinned: PinnedBlock;
   /** Free for a user's own ordering between streams while the block is taken. */
   readonly event: number;
-  /** Room of the same size on the device, for numbers that a kernel converts; see `scratch`. */
+  /** Room of the same size on the device, for values that a kernel converts; see `scratch`. */
   device: DeviceBlock | undefined;
 }
 

@@ -3,7 +3,7 @@
  * formats are copied beside it and converted by a kernel. Large weights go in pieces through a ring of page-locked blocks, on the copy
  * stream; small ones at once, on the compute stream.
  */
-import { readScale, refuseNotANumber } from '../../formats/float8.js';
+import { readScale, refuseNaN } from '../../formats/float8.js';
 import { DTYPE_BYTES, type StoredDType, type WeightSource } from '../../formats/weight-source.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import type { CudaDriver } from './driver.js';
@@ -13,7 +13,6 @@ import type { Staging } from './staging.js';
 import type { TensorStore } from './tensor-store.js';
 import { type RingDriver, UploadRing } from './upload-ring.js';
 
-/** What the stream needs of the driver. */
 export type WeightDriver = RingDriver & Pick<CudaDriver, 'uploadRows' | 'upload'>;
 
 /** Bytes of a piece: large, so that calls and copies cost little beside the bytes. */
@@ -27,7 +26,6 @@ export interface WeightTarget {
   readonly columns: number;
   /** Whether values that are stored so are held as they are, and go to `upload`. Others go to `convert`. */
   holds(dtype: StoredDType): boolean;
-  /** Queues a copy of rows of the host. */
   upload(driver: WeightDriver, row: number, rows: number, bytes: Uint8Array, stream?: number): void;
   /** Queues a conversion on the compute stream. */
   convert(stored: StoredRows): void;
@@ -48,7 +46,7 @@ interface StoredRows {
 /** The tables of an 8-bit weight on the device. */
 interface Scale {
   readonly factors: DeviceBlock;
-  /** One word that becomes 1 when a code stands for no number. */
+  /** One word that becomes 1 for a code that is NaN. */
   readonly flag: DeviceBlock;
   readonly block: readonly [rows: number, columns: number];
   readonly across: number;
@@ -59,7 +57,6 @@ export class WeightStream {
   readonly #driver: WeightDriver;
   readonly #staging: Staging;
   readonly #ring: UploadRing;
-  /** Weights on their way. */
   readonly #active = new Set<Promise<void>>();
   /** Orders the two streams; made with the first weight. */
   #order: number | undefined;
@@ -102,7 +99,7 @@ export class WeightStream {
       else await this.#fillInPieces(target, source, scale);
       if (scale) {
         const flag = new Int32Array(await this.#staging.download(scale.flag.address, 4).arrive());
-        if (flag[0] !== 0) refuseNotANumber(source.name);
+        if (flag[0] !== 0) refuseNaN(source.name);
       }
     } finally {
       if (scale) for (const block of [scale.factors, scale.flag]) this.#store.allocator.free(block);

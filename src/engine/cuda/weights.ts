@@ -91,10 +91,10 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     for (let row = 0; row < rows; row += block) {
       const narrow = matrix.readRows(weight.row + row, Math.min(block, rows - row));
       const part = this.#store.toF32(narrow);
-      const numbers = this.#store.staging.download(part.address, 4 * part.size);
+      const values = this.#store.staging.download(part.address, 4 * part.size);
       this.#store.release(narrow);
       this.#store.release(part);
-      wide.set(new Float32Array(await numbers.arrive()), row * columns);
+      wide.set(new Float32Array(await values.arrive()), row * columns);
     }
     return wide;
   }

@@ -1,11 +1,10 @@
-/** What a model takes where every number is float32, and whether that fits: told before the first weight is read. */
+/** What a model takes in float32, and whether that fits: known before the first weight is read. */
 import { freemem, totalmem } from 'node:os';
 import { OutOfMemoryError } from '../../errors.js';
 import { DTYPE_BYTES } from '../../formats/weight-source.js';
 import type { ModelShapes } from '../engine.js';
 import { float32Bytes } from './float32-weight.js';
 
-/** Bytes by purpose. */
 interface Float32Needs {
   readonly weights: number;
   /** LoRA on every linear layer, to be trained. */
@@ -23,7 +22,7 @@ interface NeedsOptions {
   readonly onHost: boolean;
 }
 
-/** Bytes of one trained number: value and gradient in tensors; on the host both again, and two moments. */
+/** Bytes of one trained element: value and gradient in tensors; on the host both again, and two moments. */
 const TENSOR_BYTES_TRAINED = 8;
 const HOST_BYTES_TRAINED = 16;
 /** Arrays of `blockElements` that live at a time. */
@@ -65,13 +64,13 @@ export function requireFloat32Room(needs: Float32Needs, room: number, place: str
   const total = weights + adapter + temporaries;
   if (total <= room) return;
   const parts = [
-    `${gigabytes(weights)} for the weights alone (${(weights / DTYPE_BYTES.f32 / 1e9).toFixed(2)} billion numbers of 4 bytes)`,
+    `${gigabytes(weights)} for the weights alone (${(weights / DTYPE_BYTES.f32 / 1e9).toFixed(2)} billion values of 4 bytes)`,
     ...(adapter > 0 ? [`${gigabytes(adapter)} to train an adapter of rank ${rank} on every linear layer`] : []),
     `at least ${gigabytes(temporaries)} for temporaries`,
   ];
   const smaller = adapter > 0 && total - adapter <= room ? ', or tfjs: { adapterRank: 0 } to generate only' : '';
   throw new OutOfMemoryError(
-    `the model does not fit: the tfjs engine holds every number as float32 and needs ${parts.join(', ')}; ${place} ${gigabytes(room)}`,
+    `the model does not fit: the tfjs engine holds every value as float32 and needs ${parts.join(', ')}; ${place} ${gigabytes(room)}`,
     {
       hint: `use engine cuda (${gigabytes((weights * DTYPE_BYTES.bf16) / DTYPE_BYTES.f32)} of weights, as bfloat16) or cpu (weights as they are stored), or a smaller model${smaller}`,
       neededBytes: total,

@@ -2,8 +2,7 @@
 import { bfloat16ToFloat32, float16ToFloat32 } from '../../formats/half-precision.js';
 import { DTYPE_BYTES, type DType, sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import type { FrozenWeight } from './frozen-weight.js';
-import { product, takeRows } from './product.js';
-import type { TfNamespace, TfTensor } from './tf-namespace.js';
+import { product, type TfNamespace, type TfTensor, takeRows } from './tf-namespace.js';
 
 /** Elements of a weight that are read at once. */
 const PIECE_ELEMENTS = 1 << 23;

@@ -10,7 +10,7 @@ export interface FrozenWeight extends Weight {
   /** Product of all extents but the last; 1 for a vector. */
   readonly rows: number;
   readonly columns: number;
-  /** Bytes that it takes. */
+  /** Memory, in bytes. */
   readonly bytes: number;
 
   /** x · Wᵀ */

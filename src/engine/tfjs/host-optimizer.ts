@@ -8,10 +8,8 @@ import {
   gradientNorm,
   requireArrays,
 } from '../cpu/optimizer.js';
-import { learningRateOf, type OptimizerState, type OptimizerStep } from '../engine.js';
+import { learningRateOf, type OptimizerArrays, type OptimizerState, type OptimizerStep } from '../engine.js';
 import type { Parameter } from '../tensor.js';
-
-type Arrays = Record<string, Float32Array | Uint8Array>;
 
 export class HostOptimizer implements OptimizerState {
   readonly kind: OptimizerStep['kind'];
@@ -63,13 +61,13 @@ export class HostOptimizer implements OptimizerState {
   }
 
   /** Copies of everything that a bit-equal resume needs. */
-  toArrays(): Arrays {
+  toArrays(): OptimizerArrays {
     const moments = this.#moments instanceof AdamW8bitState ? this.#moments.toArrays() : this.#moments;
     return Object.fromEntries(Object.entries({ steps: this.#steps, ...moments }).map(([name, a]) => [name, a.slice()]));
   }
 
   /** @throws EngineError if an array is missing or has another length: then nothing was copied */
-  fromArrays(arrays: Arrays): void {
+  fromArrays(arrays: OptimizerArrays): void {
     const targets = { steps: this.#steps, ...(this.#moments instanceof AdamW8bitState ? {} : this.#moments) };
     requireArrays(arrays, targets);
     if (this.#moments instanceof AdamW8bitState) this.#moments.fromArrays(arrays);

@@ -1,6 +1,6 @@
 /**
  * Tensors of the `tfjs` engine: handles with a count, each the only owner of one immutable TensorFlow.js tensor, which
- * is exchanged where the engine's contract changes numbers in place.
+ * is exchanged where the engine's contract changes values in place.
  */
 import { EngineError, OutOfMemoryError, reasonOf, TuneError } from '../../errors.js';
 import { dequantizedSource, type HeldSource } from '../../formats/float8.js';
@@ -82,7 +82,6 @@ export class TensorStore extends CountedTensors<TfjsTensor> {
     });
   }
 
-  /** Counts a new handle. */
   #adopt(tensor: TfjsTensor): TfjsTensor {
     this.live.add(tensor);
     this.#hold(4 * tensor.size);
@@ -123,7 +122,7 @@ export class TensorStore extends CountedTensors<TfjsTensor> {
     return this.#adopt(new TfjsTensor(this.#make(data.slice(), shape), isParameter));
   }
 
-  /** Chooses the storage format. One after another: each stands whole in memory before it is TensorFlow's. */
+  /** Chooses the storage format. One after another: each is whole in memory before TensorFlow has it. */
   loadWeight(stored: WeightSource): Promise<FrozenWeight> {
     const source = dequantizedSource(stored);
     requireBytes(source);
@@ -134,7 +133,7 @@ export class TensorStore extends CountedTensors<TfjsTensor> {
 
   async #addWeight(source: HeldSource): Promise<FrozenWeight> {
     const { name, shape } = source;
-    this.#note(`the weight ${name} (${shape.join(' × ')} numbers of 4 bytes)`, float32Bytes(shape));
+    this.#note(`the weight ${name} (${shape.join(' × ')} values of 4 bytes)`, float32Bytes(shape));
     const values = await readWide(source);
     // Until its first use a tensor may be only a reference to the array on the host. A reshape is a use and no copy:
     // so weights go to a GPU one by one.
@@ -157,7 +156,7 @@ export class TensorStore extends CountedTensors<TfjsTensor> {
     }
   }
 
-  /** Gives a handle other numbers of the same shape; the old ones are freed. */
+  /** Gives a handle other values of the same shape; the old ones are freed. */
   replace(target: TfjsTensor, make: (tf: TfNamespace, old: TfTensor) => TfTensor, operation: string): void {
     const fresh = this.one(operation, (tf) => make(tf, target.data));
     const old = target.data;
@@ -166,7 +165,7 @@ export class TensorStore extends CountedTensors<TfjsTensor> {
     this.free(fresh);
   }
 
-  /** Adds to a parameter's gradient, and takes the other's numbers over where there were none. */
+  /** Adds to a parameter's gradient, and takes the other's values over where it had none. */
   accumulate(gradient: Tensor, addition: TfjsTensor, operation: string): void {
     const target = this.like(gradient, addition, operation, 'parameter gradient');
     if (target.isTouched) {
@@ -189,12 +188,10 @@ export class TensorStore extends CountedTensors<TfjsTensor> {
     weight.dispose();
   }
 
-  /** The values of a weight vector. */
   vector(weight: Weight, length: number, operation: string): TfTensor {
     return this.weights.useVector(weight, length, operation).values();
   }
 
-  /** Frees everything. */
   dispose(): void {
     for (const tensor of [...this.live]) this.free(tensor);
     for (const weight of this.weights.takeAll()) this.#dropWeight(weight);

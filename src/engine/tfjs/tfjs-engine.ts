@@ -10,21 +10,30 @@ import { z } from 'zod';
 import { parseOptions } from '../../config.js';
 import { EngineError } from '../../errors.js';
 import type { WeightSource } from '../../formats/weight-source.js';
+import { CountingEngine } from '../counted-tensors.js';
 import type {
   Deferred,
   Engine,
   EngineMemory,
   ModelShapes,
+  OptimizerArrays,
   OptimizerState,
   OptimizerStep,
   StorageCosts,
 } from '../engine.js';
 import { memoryBudgetSchema } from '../memory-budget.js';
 import type { Operations } from '../operations.js';
-import { layOut, type ParameterSpec, requireOwnSet, requireValues, sizeOfAll } from '../parameter-layout.js';
+import { layOut, requireOwnSet, requireValues, sizeOfAll } from '../parameter-layout.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
 import { checkDistinctRows } from '../row-lists.js';
-import { type Parameter, type ParameterSet, requireFilled, type Tensor, type Weight } from '../tensor.js';
+import {
+  type Parameter,
+  type ParameterSet,
+  type ParameterSpec,
+  requireFilled,
+  type Tensor,
+  type Weight,
+} from '../tensor.js';
 import { float32Needs, freeHostMemory, hostMemory, requireFloat32Room } from './float32-needs.js';
 import { HostOptimizer } from './host-optimizer.js';
 import { replaceRows } from './operations/rows.js';
@@ -42,7 +51,7 @@ export interface TfjsEngineOptions {
   tf: TfNamespace;
   /**
    * Most bytes that weights, tensors and temporaries may take. Default: 3 GiB on wasm, on a CPU what the host has, on a
-   * GPU no bound, because TensorFlow.js cannot tell what the card has.
+   * GPU no bound, because TensorFlow.js does not know what the card has.
    */
   memoryBudget?: number;
   /** LoRA rank, on every linear layer, that must have room beside a model's weights; 0 if nothing is trained. Default 16. */
@@ -74,7 +83,6 @@ class TfjsParameterSet implements ParameterSet {
 /** Where TensorFlow.js computes, by what that means for memory. */
 type Place = 'host' | 'wasm' | 'device';
 
-/** What an engine was made with, defaults filled in. */
 interface Settings {
   readonly place: Place;
   readonly memoryBudget: number;
@@ -84,7 +92,7 @@ interface Settings {
   readonly blockElements: number;
 }
 
-export class TfjsEngine implements Engine {
+export class TfjsEngine extends CountingEngine implements Engine {
   readonly name = 'tfjs';
   readonly tokensPerPass = 0;
   readonly storage: StorageCosts;
@@ -94,8 +102,10 @@ export class TfjsEngine implements Engine {
   readonly #settings: Settings;
 
   constructor(tf: TfNamespace, settings: Settings) {
+    const store = new TensorStore(tf, settings.memoryBudget);
+    super(store);
+    this.#store = store;
     this.#settings = settings;
-    this.#store = new TensorStore(tf, settings.memoryBudget);
     this.operations = tfjsOperations(this.#store, settings.blockElements);
     this.storage = {
       elementBytes: 4,
@@ -113,7 +123,7 @@ export class TfjsEngine implements Engine {
     const backend = `backend ${tf.getBackend()}${whereOf(tf)}`;
     const budget = Number.isFinite(settings.memoryBudget)
       ? `up to ${(settings.memoryBudget / 1e9).toFixed(1)} GB`
-      : 'memory unknown: set memoryBudget to be told before it runs out';
+      : 'memory unknown: set memoryBudget for an error before it runs out';
     this.description = `tfjs: float32, TensorFlow.js${release ? ` ${release}` : ''}, ${backend}, ${budget}`;
   }
 
@@ -128,22 +138,6 @@ export class TfjsEngine implements Engine {
 
   async read(tensor: Tensor): Promise<Float32Array> {
     return new Float32Array(await this.#store.use(tensor, 'read').data.data());
-  }
-
-  retain(tensor: Tensor): void {
-    this.#store.retain(tensor);
-  }
-
-  release(tensor: Tensor): void {
-    this.#store.release(tensor);
-  }
-
-  mark(): number {
-    return this.#store.mark;
-  }
-
-  releaseSince(mark: number): void {
-    this.#store.releaseSince(mark);
   }
 
   addInPlace(target: Tensor, source: Tensor): void {
@@ -251,18 +245,11 @@ export class TfjsEngine implements Engine {
     return () => Promise.resolve(norm);
   }
 
-  async readOptimizerState(
-    set: ParameterSet,
-    state: OptimizerState,
-  ): Promise<Record<string, Float32Array | Uint8Array>> {
+  async readOptimizerState(set: ParameterSet, state: OptimizerState): Promise<OptimizerArrays> {
     return this.#state(this.#set(set), state).toArrays();
   }
 
-  writeOptimizerState(
-    set: ParameterSet,
-    state: OptimizerState,
-    arrays: Record<string, Float32Array | Uint8Array>,
-  ): void {
+  writeOptimizerState(set: ParameterSet, state: OptimizerState, arrays: OptimizerArrays): void {
     this.#state(this.#set(set), state).fromArrays(arrays);
   }
 
@@ -281,12 +268,8 @@ export class TfjsEngine implements Engine {
     this.#store.dispose();
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.dispose();
-  }
-
-  #upload(target: TfjsTensor, numbers: Float32Array): void {
-    this.#store.replace(target, (tf) => tf.tensor(numbers.slice(), [...target.shape], 'float32'), 'upload');
+  #upload(target: TfjsTensor, values: Float32Array): void {
+    this.#store.replace(target, (tf) => tf.tensor(values.slice(), [...target.shape], 'float32'), 'upload');
   }
 
   #gradients(set: TfjsParameterSet): Float32Array {
@@ -321,7 +304,7 @@ export async function createTfjsEngine(options: TfjsEngineOptions): Promise<Tfjs
   return new TfjsEngine(tf, { place, memoryBudget, isBudgetGiven, adapterRank, blockElements });
 }
 
-/** What the backend of tfjs-node and tfjs-node-gpu tells of itself. */
+/** What the backend of tfjs-node and tfjs-node-gpu reports. */
 function nativeBackend(tf: TfNamespace): { isGPUPackage?: boolean; isUsingGpuDevice?: boolean } {
   return tf.backend?.() ?? {};
 }
@@ -337,6 +320,6 @@ function whereOf(tf: TfNamespace): string {
   if (tf.getBackend() !== 'tensorflow') return '';
   const { isGPUPackage, isUsingGpuDevice } = nativeBackend(tf);
   if (isUsingGpuDevice) return ' on a GPU';
-  // It does not fail where a card or a library is missing.
+  // It falls back silently where a card or a library is missing.
   return isGPUPackage ? ' on the CPU, because it found no GPU or not the libraries of CUDA 11.2' : ' on the CPU';
 }

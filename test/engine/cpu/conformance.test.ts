@@ -116,7 +116,7 @@ describe('cpu engine', () => {
     const k = engine.fromArray(new Float32Array(280).fill(1).fill(Number.NaN, 100, 101), [70, 4]);
     const [out] = engine.operations.attention.forward([q, k, q], shape, false).outputs;
     const numbers = await engine.read(out!);
-    // Row 25 of k is not a number: queries before it do not see it, those after it do.
+    // Row 25 of k is NaN: queries before it do not see it, those after it do.
     expect(numbers.slice(0, 100)).toEqual(new Float32Array(100).fill(1));
     expect(numbers.slice(100).every(Number.isNaN)).toBe(true);
     const rows = new Int32Array(0);

@@ -226,6 +226,6 @@ describe('applyAdamW8bit', () => {
     );
     const other = new AdamW8bitState([4096]);
     expect(() => other.fromArrays(new AdamW8bitState([8192]).toArrays())).toThrow(EngineError);
-    expect(() => other.fromArrays({})).toThrow(/codesM: expected Uint8Array\(4096\), got nothing/);
+    expect(() => other.fromArrays({})).toThrow(/codesM as Uint8Array\(4096\), got nothing/);
   });
 });

@@ -196,7 +196,6 @@ function emulatedDriver(device: Device, capability: number): EngineDriver & Part
       capability,
       multiprocessors: 4,
       totalBytes: TOTAL_BYTES,
-      sharedBytesPerBlock: 232448,
       driverVersion: 13000,
       hasVirtualMemory: false,
     },
@@ -268,7 +267,7 @@ function emulatedProducts(device: Device): CudaParts['library'] {
       return next++;
     },
     destroyLayout: (layout) => layouts.delete(layout),
-    candidates: () => [{ algorithm: new BigUint64Array(8), workspaceBytes: 0 }],
+    firstChoice: () => new BigUint64Array(8),
     check: () => 0,
     matmul: (handles, _algorithm, alpha, a, b, beta, d) => {
       const [left, right, result] = [handles.a, handles.b, handles.d].map((layout) => layouts.get(layout)!);

@@ -2,12 +2,23 @@ import { describe, expect, it } from 'vitest';
 import type { WeightSource } from '../../../src/formats/weight-source.js';
 import { loadWeights } from '../../../src/model/network/load-weights.js';
 import { recordingEngine } from '../recording-engine.js';
+import { standInEngine } from './stand-in.js';
 
 const EXTENTS = [8, 8];
 
 function source(name: string, read: WeightSource['read'] = async () => {}, shape: readonly number[] = EXTENTS) {
   return { name, shape, dtype: 'bf16' as const, byteLength: 2 * shape.reduce((a, b) => a * b), read };
 }
+
+describe('CudaEngine.createParameters', () => {
+  it('makes an empty set on an engine that holds nothing yet', async () => {
+    const { engine } = standInEngine(2 ** 30);
+    const set = engine.createParameters([]);
+    expect([set.size, set.parameters]).toEqual([0, []]);
+    engine.releaseParameters(set);
+    await engine.dispose();
+  });
+});
 
 describe('CudaEngine.areZero', () => {
   it('tells by the largest magnitude of each chunk of each parameter', async () => {

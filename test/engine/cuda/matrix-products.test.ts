@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Algorithm } from '../../../src/engine/cuda/cublas-lt.js';
+import type { DevicePointer } from '../../../src/engine/cuda/launch.js';
 import {
   largestOf,
   MatrixProducts,
@@ -15,7 +16,7 @@ const algorithm = (id: number): Algorithm => BigUint64Array.from([id, 0, 0, 0, 0
 class FakeDevice {
   readonly stream = 1;
   launches = 0;
-  /** Rows and columns of the layouts made, and columns (a product's rows) of the results that candidates were asked for. */
+  /** Rows and columns of the layouts made, and columns (a product's rows) of the results that a choice was asked for. */
   readonly layouts: [number, number][] = [];
   readonly asked: number[] = [];
 
@@ -26,9 +27,9 @@ class FakeDevice {
       return this.layouts.length;
     },
     destroyLayout: () => {},
-    candidates: ({ d }) => {
+    firstChoice: ({ d }) => {
       this.asked.push(this.layouts[d - 1]![1]);
-      return [{ algorithm: algorithm(1), workspaceBytes: 0 }];
+      return algorithm(1);
     },
     check: () => 0,
     matmul: () => 0,
@@ -37,7 +38,8 @@ class FakeDevice {
 }
 
 const allocator = { allocate: () => ({ address: 0 }) } as unknown as DeviceAllocator;
-const product = (m: number): Product => ({ m, n: 4096, k: 4096, a: 0, lda: 4096, b: 0, ldb: 4096, d: 0, ldd: 4096 });
+const [a, b, d] = [256, 512, 768] as DevicePointer[] as [DevicePointer, DevicePointer, DevicePointer];
+const product = (m: number): Product => ({ m, n: 4096, k: 4096, a, lda: 4096, b, ldb: 4096, d, ldd: 4096 });
 const make = (device: FakeDevice): MatrixProducts => new MatrixProducts(device, device.library, allocator);
 
 describe('MatrixProducts', () => {
@@ -67,7 +69,7 @@ describe('MatrixProducts', () => {
       return 0;
     };
     const shape = { m: 3, n: 5, k: 7, lda: 8, ldb: 16, ldd: 24 };
-    make(device).run({ ...shape, a: 256, b: 512, d: 768, transB: true, alpha: 2, beta: 1 });
+    make(device).run({ ...shape, a, b, d, transB: true, alpha: 2, beta: 1 });
     expect(device.layouts.slice(0, 3)).toEqual([
       [7, 5],
       [7, 3],

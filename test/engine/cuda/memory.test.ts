@@ -70,6 +70,14 @@ describe('DeviceAllocator', () => {
     );
   });
 
+  it('gives a block without bytes an address, also where it is the first one', () => {
+    const allocator = new DeviceAllocator(new FakeMemory(2 ** 30));
+    const block = allocator.allocate(0);
+    expect(block.address).toBeGreaterThan(0);
+    allocator.free(block);
+    expect(allocator.memory().bytesInUse).toBe(0);
+  });
+
   it('moves the memory of holes when no hole is large enough', () => {
     const memory = new FakeMemory(256 * MIB);
     const allocator = new DeviceAllocator(memory);

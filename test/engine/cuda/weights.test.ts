@@ -356,14 +356,14 @@ describe('WeightStore', () => {
   it.each([
     [8, 24],
     [140, 1000],
-  ])('refuses 8-bit numbers that are none, in [%i, %i]', async (rows, columns) => {
+  ])('refuses 8-bit floats that are NaN, in [%i, %i]', async (rows, columns) => {
     const { source } = stored('damaged', [rows, columns], 'f8_e4m3', 0);
     const read = async (target: Uint8Array, offset?: number): Promise<void> => {
       await source.read(target, offset);
       target[target.length - 2] = 0x7f;
     };
     await expect(weights.load({ ...source, read })).rejects.toThrow('damaged: its 8-bit floats hold the code');
-    await expect(weights.load({ ...source, scale: undefined })).rejects.toThrow('damaged: 8-bit numbers came without');
+    await expect(weights.load({ ...source, scale: undefined })).rejects.toThrow('damaged: 8-bit floats came without');
     expect(allocator.memory().bytesInUse).toBe(0);
   });
 });

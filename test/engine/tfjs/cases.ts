@@ -248,7 +248,7 @@ export function describeTfjs(installation: TfjsInstallation, backend: string): v
       const small = await createTfjsEngine({ tf, memoryBudget: 1000 });
       const read = () => Promise.reject(new Error('it was read'));
       const source = { name: 'w', shape: [20, 20], dtype: 'bf16', byteLength: 800, read } as const;
-      await expect(small.loadWeight(source)).rejects.toThrow(/the weight w \(20 × 20 numbers of 4 bytes\) needs/);
+      await expect(small.loadWeight(source)).rejects.toThrow(/the weight w \(20 × 20 values of 4 bytes\) needs/);
       await expect(small.loadWeight({ ...source, shape: [2, 200] })).rejects.toThrow(EngineError);
       await expect(small.loadWeight({ ...source, shape: [2, 20] })).rejects.toThrow(/w has 800 bytes/);
       expect(() => small.fromArray(new Float32Array(300), [300])).toThrow(/more than/);

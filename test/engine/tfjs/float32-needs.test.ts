@@ -80,7 +80,7 @@ describe('float32Needs', () => {
 describe('engine tfjs', () => {
   it('refuses a 14B model where it cannot fit, with the arithmetic and what to do', async () => {
     const error = await refusal(modelOf('14B'), { isGpu: true }, { memoryBudget: 40e9 });
-    expect(error?.message).toMatch(/float32 and needs 55\.8 GB for the weights alone \(13\.95 billion numbers/);
+    expect(error?.message).toMatch(/float32 and needs 55\.8 GB for the weights alone \(13\.95 billion values/);
     expect(error?.message).toMatch(/adapter of rank 16 .*the memory budget leaves 40\.0 GB/);
     expect(error?.hint).toContain('use engine cuda (27.9 GB of weights, as bfloat16)');
     expect(error?.hint).not.toContain('adapterRank');

@@ -49,7 +49,7 @@ export function attention(store: TensorStore): Operation<Attributes> {
       const tiles = tilesOf(segments);
       const items = (tiles.length / 2) * heads;
       const out = store.create(q.shape);
-      const lse = record ? store.createSaved([heads, rows]) : undefined;
+      const lse = record ? store.saved(store.create([heads, rows])) : undefined;
       store.withTable([...tiles, ...queryStarts, ...keyStarts, ...keyLengths], (table) => {
         const starts = table + 4 * tiles.length;
         const keys = starts + 4 * queryStarts.length;

@@ -22,7 +22,7 @@ export function crossEntropy(store: TensorStore): Operation<OperationAttributes[
       checkRows(targets, vocabulary, OPERATION);
       const loss = store.create([1]);
       const rowLoss = store.create([rows]);
-      const gradient = record ? store.createSaved(hidden.shape) : undefined;
+      const gradient = record ? store.saved(store.create(hidden.shape)) : undefined;
       const block = Math.max(1, Math.min(rows, Math.floor(MAX_LOGITS / vocabulary)));
       const logits = store.create([block, vocabulary]);
       store.withTable(targets, (table) => {

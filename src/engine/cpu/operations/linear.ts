@@ -1,12 +1,12 @@
 /**
  * Linear layers with optional low-rank additions. With x' = dropout(x) and u = x'·Aᵀ:
  * y = x·Wᵀ + bias + scale·u·Bᵀ;  du = scale·dy·B;  dB += scale·dyᵀ·u;  dA += duᵀ·x';  dx = dy·W + mask(du·A).
- * Of the low-rank path only u [T, R] is saved; x' is made again from x and the seed.
+ * Of the low-rank path only u [T, R] is saved; x' is recomputed from x and the seed.
  */
 
 import { dropoutScale, dropoutThreshold } from '../../../random.js';
 import type { LinearPart, LoraPart, Operation, OperationAttributes } from '../../operations.js';
-import { rowKeysOf } from '../../row-keys.js';
+import { rowKeysOf } from '../../row-lists.js';
 import type { Tensor } from '../../tensor.js';
 import type { FrozenWeight } from '../frozen-weight.js';
 import type { CpuTensor, TensorStore } from '../tensor-store.js';
@@ -54,7 +54,7 @@ function forwardPart(store: TensorStore, x: CpuTensor, part: LinearPart): { y: C
   if (!lora || !pair) return { y, low: undefined };
   const { runtime } = store;
   const { rank, a, b } = pair;
-  const low = store.createSaved([m, rank]);
+  const low = store.saved(store.create([m, rank]));
   withDropped(store, lora, x, (dropped) => {
     runtime.matmul({ m, n: rank, k, a: dropped.ptr, b: a, transB: true, c: low.ptr });
   });

@@ -13,7 +13,7 @@ export function rmsNorm(store: TensorStore): Operation<OperationAttributes['rmsN
       const scale = store.vector(weight, columns, OPERATION);
       const y = store.create(x.shape);
       const sum = residual && store.create(x.shape);
-      const rstd = record ? store.createSaved([rows]) : undefined;
+      const rstd = record ? store.saved(store.create([rows])) : undefined;
       const ints = [x.ptr, residual?.ptr ?? 0, scale, y.ptr, sum?.ptr ?? 0, rstd?.ptr ?? 0, columns];
       store.byRows('rmsNorm', rows, columns, ints, [eps]);
       return { outputs: sum ? [y, sum] : [y], saved: rstd ? [sum ?? x, rstd] : [] };
@@ -21,10 +21,8 @@ export function rmsNorm(store: TensorStore): Operation<OperationAttributes['rmsN
     backward(saved, [dy, dSum], { weight }, needs) {
       const sum = store.matrix(saved[0], OPERATION, 'saved sum');
       const [rows, columns] = sum.shape as [number, number];
-      const wanted = needs.filter((need) => need).length;
       const direct = dSum && store.matrix(dSum, OPERATION, 'gradient of the sum', { rows, columns });
-      if (wanted === 0 || (!dy && !direct)) return needs.map(() => undefined);
-      // Both addends have the same gradient: one tensor, counted once for each that wants it.
+      if (!needs.includes(true)) return needs.map(() => undefined);
       let dx = direct;
       if (dy) {
         const gradient = store.matrix(dy, OPERATION, 'gradient of y', { rows, columns });
@@ -34,8 +32,7 @@ export function rmsNorm(store: TensorStore): Operation<OperationAttributes['rmsN
         const ints = [gradient.ptr, direct?.ptr ?? 0, sum.ptr, rstd.ptr, scale, dx.ptr, columns];
         store.byRows('rmsNormBackward', rows, columns, ints);
       }
-      for (let i = dy ? 1 : 0; i < wanted; i++) store.retain(dx!);
-      return needs.map((need) => (need ? dx : undefined));
+      return store.shared(dx, needs, dy ? 1 : 0);
     },
   };
 }

@@ -44,12 +44,12 @@ export function embedding(store: TensorStore): Operation<OperationAttributes['em
 }
 
 export function gatherRows(store: TensorStore): Operation<OperationAttributes['gatherRows']> {
-  // The number of rows of x is not among what backward is told, so a tensor without elements carries it.
+  // Backward does not receive the row count of x; a tensor without elements carries it.
   return {
     forward([input], { rows }, record) {
       const x = store.matrix(input, 'gatherRows', 'x');
       checkDistinctRows(rows, x.shape[0]!, 'gatherRows');
-      return { outputs: [gather(store, x, rows)], saved: record ? [store.createSaved([0, x.shape[0]!])] : [] };
+      return { outputs: [gather(store, x, rows)], saved: record ? [store.saved(store.create([0, x.shape[0]!]))] : [] };
     },
     backward([shape], [gradient], { rows }, needs) {
       if (!gradient || !needs[0]) return [undefined];

@@ -122,7 +122,7 @@ function rowProduct(
 }
 
 /**
- * Copies `rows` rows of `columns` numbers into `target` turned over: target[column][row], `width` numbers a row of the
+ * Copies `rows` rows of `columns` values into `target` turned over: target[column][row], `width` values a row of the
  * target (a multiple of 4), zeros where there is no source row up to the next multiple of 8.
  */
 export function packTransposed(

@@ -170,7 +170,7 @@ function dropFour(x: usize, out: usize, bits: v128, threshold: v128, keepScale: 
 
 /**
  * [x, out, rowKeys, columns, seed, threshold (of 16 bits), add, keepScale (f32)], by row: out = mask·x·keepScale, or
- * out += that; the mask is that of random.ts. The 16 bits stand in the upper half of 32, above others that cannot
+ * out += that; the mask is that of random.ts. The 16 bits are the upper half of 32, above others that cannot
  * change what a comparison with a threshold in the upper half gives.
  */
 export function dropout(args: usize, start: i32, end: i32): void {

@@ -3,7 +3,7 @@ import { address, addWide, exp4, float, integer } from './vector-math';
 
 /**
  * [logits, columns, targets, rowLoss, gradient, scale, smoothing]: rowLoss = log Σ e^logit - Σ wanted·logit by row, where
- * `wanted` gives smoothing/columns to each column and what is left to the target. With `gradient` the logits are replaced
+ * `wanted` gives smoothing/columns to each column and the rest to the target. With `gradient` the logits are replaced
  * by scale·(softmax - wanted).
  */
 export function softmaxLoss(args: usize, start: i32, end: i32): void {

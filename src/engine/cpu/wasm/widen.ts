@@ -28,7 +28,7 @@ function widenF16(x: v128): v128 {
   return v128.or(value, i32x4.shl(v128.and(x, i32x4.splat(0x8000)), 16));
 }
 
-/** `count` 16-bit numbers at `from` as float32 to `to`. */
+/** `count` 16-bit values at `from` as float32 to `to`. */
 function widen(dtype: i32, from: usize, to: usize, count: i32): void {
   if (dtype == BF16) widenLoop(true, from, to, count);
   else widenLoop(false, from, to, count);

@@ -24,9 +24,9 @@ KERNEL __launch_bounds__(128) gated_activation_forward(bf16* out, const bf16* ga
 }
 
 KERNEL __launch_bounds__(128)
-    gated_activation_backward(bf16* NULLABLE dgate, bf16* NULLABLE dup, bf16* NULLABLE y, const bf16* gate,
-                              const bf16* up, const bf16* dy, int rows, int columns, int lddgate, int lddup, int ldy,
-                              int ldgate, int ldup, int lddy, int kind) {
+    gated_activation_backward(bf16* NULLABLE dgate, bf16* NULLABLE dup, const bf16* gate, const bf16* up,
+                              const bf16* dy, int rows, int columns, int lddgate, int lddup, int ldgate, int ldup,
+                              int lddy, int kind) {
   const int c = COLUMN;
   if (c >= columns) return;
   FOR_ROWS(row, rows) {
@@ -41,7 +41,6 @@ KERNEL __launch_bounds__(128)
 #undef CALL
     if (dgate) store8(row_of(dgate, row, lddgate), c, columns, g);
     if (dup) store8(row_of(dup, row, lddup), c, columns, u);
-    if (y) store8(row_of(y, row, ldy), c, columns, d);
   }
 }
 

@@ -2,7 +2,7 @@
 // tiles that see the keys, of all H/K query heads of the group, so dk and dv are each written once, with no atomics.
 //
 //   p = exp(scale · s - lse),  dv = pᵀ·do,  dp = do·vᵀ,  ds = p ⊙ (dp - delta),  dk = scale · dsᵀ·q
-//   with s = q·kᵀ made again and delta = rowsum(do ⊙ o) from attention_backward_delta.
+//   with s = q·kᵀ recomputed and delta = rowsum(do ⊙ o) from attention_backward_delta.
 //
 // Everything is computed transposed (keys are the rows): pᵀ and dsᵀ come out of the tensor cores in the layout in which
 // they go in again as left operands, so neither passes through shared memory. 4 products of the 7 of this backward.

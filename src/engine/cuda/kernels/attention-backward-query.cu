@@ -1,7 +1,7 @@
 // Attention, backward, the query side: the row sums delta, then dq with one block for a tile of query rows of one head.
 //
 //   delta = rowsum(do ⊙ o) by head
-//   p = exp(scale · s - lse),  dp = do·vᵀ,  ds = p ⊙ (dp - delta),  dq = scale · ds·k      with s = q·kᵀ made again
+//   p = exp(scale · s - lse),  dp = do·vᵀ,  ds = p ⊙ (dp - delta),  dq = scale · ds·k      with s = q·kᵀ recomputed
 //
 // s and dp are made here a second time (3 products of 7, where one kernel with fp32 atomics on dq would need 5): the
 // price of a result that does not depend on timing, and of dq without an fp32 buffer and its conversion.

@@ -105,7 +105,7 @@ extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
         // The four lanes of a row hold its columns between them.
         largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 1));
         largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 2));
-        // False for -infinity against -infinity (their difference is not a number): a row without keys so far.
+        // False for -infinity against -infinity (their difference is NaN): a row without keys so far.
         if ((largest - maximum[f][half]) * factor > rescale_threshold) {
           correction[half] = exp2_fast((maximum[f][half] - largest) * factor);
           maximum[f][half] = largest;

@@ -120,7 +120,7 @@ extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
         // The four lanes of a row hold its columns between them.
         largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 1));
         largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 2));
-        // False for -infinity against -infinity (their difference is not a number): a row without keys so far.
+        // False for -infinity against -infinity (their difference is NaN): a row without keys so far.
         if ((largest - maximum[half]) * factor > rescale_threshold) {
           correction[half] = exp2_fast((maximum[half] - largest) * factor);
           maximum[half] = largest;
@@ -153,7 +153,7 @@ extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
       pack_tiles(probability, score);
     }
 
-    // After the barrier the next keys and these values are there, and no warpgroup reads the last values or these keys.
+    // After the barrier the next keys and these values have arrived, and no warpgroup reads the last values or these keys.
     wait_copy_groups<0>();
     publish_rows();
     __syncthreads();

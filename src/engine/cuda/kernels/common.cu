@@ -19,7 +19,7 @@ typedef unsigned long long u64;
 #define COLUMN ((int)(blockIdx.x * blockDim.x + threadIdx.x) * 8)
 #define FOR_ROWS(row, rows) for (int row = blockIdx.y; row < rows; row += gridDim.y)
 
-// PTX begin: the CPU emulation stands in for what lies up to "PTX end".
+// PTX begin: the CPU emulation replaces what lies up to "PTX end".
 
 /** Two floats to bf16, round to nearest even; the first in the low half. */
 DEVICE u32 pack_bf16(float low, float high) {

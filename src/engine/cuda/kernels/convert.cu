@@ -13,7 +13,7 @@ DEVICE float widen(Half x) { return half_to_float(x.bits); }
 struct E4M3 {
   u8 bits;
 };
-/** As a half, the exponent is 8 too small; 0x7f and 0xff are not numbers. */
+/** As a half, the exponent is 8 too small; 0x7f and 0xff are NaN. */
 DEVICE float widen(E4M3 x) {
   const u32 sign = x.bits & 0x80u, magnitude = x.bits & 0x7fu;
   if (magnitude == 0x7fu) return __int_as_float(0x7fc00000);

@@ -9,7 +9,7 @@ DEVICE u32 mix_bits(u32 x) {
 }
 
 /**
- * A thread makes 32 columns of a row, zero from K on. Thresholds stand in the upper half, so that 16 bits are compared
+ * A thread makes 32 columns of a row, zero from K on. Thresholds are in the upper half, so that 16 bits are compared
  * without a shift: the lower half of the other side cannot change the outcome.
  * Launch: block B = min(256, 32·ceil(ceil(K/32)/32)), grid [ceil(ceil(K/32)/B), min(ceil(rows/4), 65535), parts].
  */

@@ -71,7 +71,7 @@ DEVICE void normalize_row(bf16* normed, const bf16* x, const RowNorm& norm, int 
 }
 
 /**
- * y [M, N] = x·Wᵀ + u·Bᵀ with u = bf16(x·Aᵀ), for M <= 8·HALVES. B [N, E] stands in the columns of w from roundup(K, 8)
+ * y [M, N] = x·Wᵀ + u·Bᵀ with u = bf16(x·Aᵀ), for M <= 8·HALVES. B [N, E] lies in the columns of w from roundup(K, 8)
  * on. A block has 8 rows of a matrix (the columns of the matrix instruction); its warps split K. Lane t takes columns
  * 8t .. 8t+7 of a run for both operands: the order of the depths within a run does not matter.
  *

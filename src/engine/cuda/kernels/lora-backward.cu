@@ -1,6 +1,6 @@
 // Prepended: common.cu, lora-helpers.cuh
 // What the gradient of an adapted layer's input and that of A have in common, in one pass over [T, K]: for each part of
-// the layer, dx += keep·mask⊙(du·A) and grad += keep·duᵀ·(mask⊙x). x may be a norm's result, which is made again on the
+// the layer, dx += keep·mask⊙(du·A) and grad += keep·duᵀ·(mask⊙x). x may be a norm's result, which is recomputed on the
 // way.
 
 /** bf16(bf16(s·scale)·weight), as rms_norm_forward makes it. */

@@ -1,5 +1,5 @@
 // Thin wrappers around the tensor-core instructions of sm_80 and up. All inline PTX of the attention kernels is here,
-// so that a CPU emulation can stand in for this one file. Prepended as text: NVRTC sees no #include.
+// so that a CPU emulation can replace this one file. Prepended as text: NVRTC sees no #include.
 //
 // Lane layout (g = lane / 4, t = lane % 4) of mma.m16n8k16, from the PTX reference:
 //   a[0..3]: rows g, g+8, g, g+8; depths 2t, 2t, 2t+8, 2t+8 (two neighbours a register)

@@ -1,5 +1,5 @@
 // Thin wrappers around the warpgroup matrix products of Hopper (sm_90a). All inline PTX that the warpgroup kernels need
-// beyond mma-helpers.cuh is here, so that a CPU emulation can stand in for the two files. Prepended as text after
+// beyond mma-helpers.cuh is here, so that a CPU emulation can replace the two files. Prepended as text after
 // mma-helpers.cuh.
 //
 // A warpgroup is four warps; warp w has rows 16·w .. 16·w + 15 of a product of 64 rows, in the lane layout of

@@ -20,7 +20,6 @@ import {
 
 type Attributes = OperationAttributes['attention'];
 
-/** File of each kernel. */
 export const ATTENTION_FILES: Readonly<Record<AttentionKernel, string>> = {
   forward: 'attention-forward.cu',
   backwardQuery: 'attention-backward-query.cu',
@@ -39,9 +38,7 @@ const WARPGROUP_HELPERS = ['mma-helpers.cuh', 'warpgroup-helpers.cuh', 'warpgrou
 const KEPT_SEGMENTS = 8;
 /** Query heads of a key/value head that attention_decode takes. */
 const MAX_DECODE_GROUP = 16;
-/** Threads of a block of attention_backward_delta. */
 const DELTA_THREADS = 256;
-/** Blocks under way on each multiprocessor while decoding. */
 const DECODE_BLOCKS = 3;
 
 interface AttentionProgram extends KernelProgram {
@@ -83,7 +80,6 @@ const USUAL_HEADS = [
   [64, 1],
 ] as const;
 
-/** What such a model will need; the kernel of decoding only for the decoder. */
 export function usualAttentionPrograms(capability: number, hasWarpgroups: boolean): AttentionProgram[] {
   return USUAL_HEADS.flatMap(([headDim, group]) => {
     const kernels = (Object.keys(ATTENTION_FILES) as AttentionKernel[]).filter(
@@ -114,16 +110,18 @@ interface NewestRows {
   readonly queryScale: DevicePointer | undefined;
 }
 
-interface BackwardTensors {
+interface Operands {
   readonly q: CudaTensor;
   readonly k: CudaTensor;
   readonly v: CudaTensor;
+}
+
+interface BackwardTensors extends Operands {
   readonly lse: CudaTensor;
   readonly dOut: CudaTensor;
   readonly delta: CudaTensor;
 }
 
-/** The kernel of each use. */
 const TEMPLATES = {
   forward: KERNELS.attentionForward,
   backwardQuery: KERNELS.attentionBackwardQuery,
@@ -147,7 +145,6 @@ export class AttentionKernels {
   readonly #lists = new Map<Segments, Map<string, WorkList | DecodeLists>>();
   /** By kernel, head size and query heads of a key head. */
   readonly #variants = new Map<AttentionKernel, Map<number, Variant<unknown>>>();
-  /** attention_backward_delta by head size. */
   readonly #deltas = new Map<number, Kernel<AttentionBackwardDelta>>();
 
   constructor(store: TensorStore, capability: number) {
@@ -156,13 +153,7 @@ export class AttentionKernels {
   }
 
   forward(
-    {
-      out,
-      lse,
-      q,
-      k,
-      v,
-    }: { out: CudaTensor; lse?: CudaTensor | undefined; q: CudaTensor; k: CudaTensor; v: CudaTensor },
+    { out, lse, q, k, v }: Operands & { readonly out: CudaTensor; readonly lse: CudaTensor | undefined },
     { heads, kvHeads, headDim, scale, causal, segments }: Attributes,
   ): void {
     const variant = this.#variant('forward', headDim, heads / kvHeads);
@@ -234,7 +225,7 @@ export class AttentionKernels {
 
   /** With `newest`, q is turned and the new rows are appended: k and v are the cache, each segment's last key is new. */
   decode(
-    { out, q, k, v }: { out: CudaTensor; q: CudaTensor; k: CudaTensor; v: CudaTensor },
+    { out, q, k, v }: Operands & { readonly out: CudaTensor },
     { heads, kvHeads, headDim, scale, causal, segments }: Attributes,
     newest?: NewestRows,
   ): void {

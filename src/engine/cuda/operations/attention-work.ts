@@ -8,7 +8,6 @@ import type { Segments } from '../../operations.js';
 export interface AttentionTiles {
   readonly WARPS: number;
   readonly ROW_FRAGMENTS: number;
-  /** Rows of the other side in a step of the loop. */
   readonly STREAM_TILE: number;
   readonly MIN_BLOCKS: number;
   /** Teams of warps that share the query heads of a key head; only in backwardKeyValue more than 1. */
@@ -143,14 +142,16 @@ export function attentionSharedBytes(
   }
 }
 
+function rangesOf({ queryStarts, keyStarts, keyLengths }: Segments) {
+  return Array.from(keyStarts, (keyStart, s) => {
+    return { queryStart: queryStarts[s]!, queryEnd: queryStarts[s + 1]!, keyStart, keyEnd: keyStart + keyLengths[s]! };
+  });
+}
+
 /** int4 items for attention_forward and attention_backward_query: grid (H, items). */
 export function buildAttentionWork(segments: Segments, tileRows: number, causal: boolean): Int32Array {
   const items: number[][] = [];
-  for (let s = 0; s < segments.keyStarts.length; s++) {
-    const queryStart = segments.queryStarts[s]!;
-    const queryEnd = segments.queryStarts[s + 1]!;
-    const keyStart = segments.keyStarts[s]!;
-    const keyEnd = keyStart + segments.keyLengths[s]!;
+  for (const { queryStart, queryEnd, keyStart, keyEnd } of rangesOf(segments)) {
     for (let first = queryStart; first < queryEnd; first += tileRows) {
       const last = Math.min(first + tileRows, queryEnd);
       const seen = causal ? Math.min(keyEnd, last + keyEnd - queryEnd) : keyEnd;
@@ -166,11 +167,7 @@ export function buildAttentionWork(segments: Segments, tileRows: number, causal:
  */
 export function buildAttentionKeyWork(segments: Segments, tileRows: number, causal: boolean): Int32Array {
   const items: number[][] = [];
-  for (let s = 0; s < segments.keyStarts.length; s++) {
-    const queryStart = segments.queryStarts[s]!;
-    const queryEnd = segments.queryStarts[s + 1]!;
-    const keyStart = segments.keyStarts[s]!;
-    const keyEnd = keyStart + segments.keyLengths[s]!;
+  for (const { queryStart, queryEnd, keyStart, keyEnd } of rangesOf(segments)) {
     for (let first = keyStart; first < keyEnd; first += tileRows) {
       const seenFrom = causal ? Math.max(queryStart, first - (keyEnd - queryEnd)) : queryStart;
       items.push([first, keyEnd, queryStart, queryEnd, Math.max(0, queryEnd - seenFrom)]);
@@ -200,11 +197,8 @@ export function buildDecodeWork(segments: Segments, kvHeads: number, causal: boo
   const items: number[][] = [];
   const shares: number[] = [];
   let slots = 0;
-  for (let s = 0; s < segments.keyStarts.length; s++) {
-    const queryEnd = segments.queryStarts[s + 1]!;
-    const keyStart = segments.keyStarts[s]!;
-    const keyEnd = keyStart + segments.keyLengths[s]!;
-    for (let row = segments.queryStarts[s]!; row < queryEnd; row++) {
+  for (const { queryStart, queryEnd, keyStart, keyEnd } of rangesOf(segments)) {
+    for (let row = queryStart; row < queryEnd; row++) {
       const end = Math.max(keyStart, causal ? keyEnd - (queryEnd - 1 - row) : keyEnd);
       const length = Math.max(SPLIT_KEYS, SPLIT_KEYS * Math.ceil((end - keyStart) / wanted / SPLIT_KEYS));
       const count = Math.max(1, Math.ceil((end - keyStart) / length));

@@ -5,10 +5,10 @@
 import type { Operation, OperationAttributes, Segments } from '../../operations.js';
 import { checkAttention } from '../../row-lists.js';
 import type { Tensor } from '../../tensor.js';
+import { offset } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import { AttentionKernels } from './attention-kernels.js';
-import { packHeads, unpackHeads } from './head-padding.js';
 
 const OPERATION = 'attention';
 export const MAX_HEAD_DIM = 128;
@@ -24,6 +24,18 @@ function coversKeys({ keyStarts, keyLengths }: Segments, keyRows: number): boole
     next += keyLengths[s]!;
   }
   return next === keyRows;
+}
+
+/** [T, H·from] → [T, H·to]: a copy with heads of another size, zeros in what is added. */
+function resizeHeads(store: TensorStore, x: CudaTensor, heads: number, from: number, to: number): CudaTensor {
+  const isWider = to > from;
+  const out = isWider ? store.create([x.rows, heads * to]) : store.createInput([x.rows, heads * to]);
+  if (isWider) store.driver.fillBytes(out.address, 0, 2 * out.rows * out.ld);
+  for (let head = 0; head < heads; head++) {
+    const [target, source] = [offset(out.address, 2 * head * to), offset(x.address, 2 * head * from)];
+    store.driver.copyRows(target, 2 * out.ld, source, 2 * x.ld, 2 * Math.min(from, to), x.rows);
+  }
+  return out;
 }
 
 /** Segments in groups without overlapping key ranges: the kernels write each key row's gradient once. */
@@ -99,7 +111,6 @@ export class AttentionOperation implements Operation<Attributes> {
     return this.#gradients(tensors, dOut, attributes, needs, dvInto);
   }
 
-  /** Frees the work lists. */
   dispose(): void {
     this.kernels.dispose();
   }
@@ -148,23 +159,24 @@ export class AttentionOperation implements Operation<Attributes> {
   #paddedForward(q: CudaTensor, k: CudaTensor, v: CudaTensor, attributes: Attributes, record: boolean): Result {
     const store = this.#store;
     const { heads, kvHeads, headDim } = attributes;
-    const wide = { ...attributes, headDim: 8 * Math.ceil(headDim / 8) };
-    const packed = [packHeads(store, q, heads, headDim), ...[k, v].map((of) => packHeads(store, of, kvHeads, headDim))];
-    const result = this.forward(packed, wide, record);
-    const out = unpackHeads(store, result.outputs[0]!, heads, headDim);
-    if (!record) for (const tensor of [...packed, result.outputs[0]!]) store.release(tensor);
-    // Saved tensors that were made here start with a count of 0.
-    else for (const tensor of [...packed, result.outputs[0]!]) store.saved(tensor);
+    const wide = 8 * Math.ceil(headDim / 8);
+    const packed = [q, k, v].map((of, i) => resizeHeads(store, of, i === 0 ? heads : kvHeads, headDim, wide));
+    const result = this.forward(packed, { ...attributes, headDim: wide }, record);
+    const out = resizeHeads(store, result.outputs[0]!, heads, wide, headDim);
+    for (const tensor of [...packed, result.outputs[0]!]) {
+      if (record) store.saved(tensor);
+      else store.release(tensor);
+    }
     return { outputs: [out], saved: result.saved };
   }
 
   #paddedBackward(saved: readonly CudaTensor[], dOut: CudaTensor, attributes: Attributes, needs: readonly boolean[]) {
     const store = this.#store;
     const { heads, kvHeads, headDim } = attributes;
-    const wide = { ...attributes, headDim: 8 * Math.ceil(headDim / 8) };
-    const packed = packHeads(store, dOut, heads, headDim);
-    const results = this.#gradients(saved, packed, wide, needs).map((gradient, i) => {
-      const narrow = gradient && unpackHeads(store, gradient, i === 0 ? heads : kvHeads, headDim);
+    const wide = 8 * Math.ceil(headDim / 8);
+    const packed = resizeHeads(store, dOut, heads, headDim, wide);
+    const results = this.#gradients(saved, packed, { ...attributes, headDim: wide }, needs).map((gradient, i) => {
+      const narrow = gradient && resizeHeads(store, gradient, i === 0 ? heads : kvHeads, wide, headDim);
       if (gradient) store.release(gradient);
       return narrow;
     });

@@ -6,11 +6,10 @@ import { EngineError } from '../../../errors.js';
 import type { KeyValueRows, OperationAttributes } from '../../operations.js';
 import { checkAttention } from '../../row-lists.js';
 import { requireMatrix } from '../../tensor.js';
-import type { DevicePointer } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import { type AttentionOperation, MAX_HEAD_DIM } from './attention.js';
-import { checkTables } from './rotary.js';
+import { withTables } from './rotary.js';
 
 const OPERATION = 'attentionBlock';
 
@@ -43,22 +42,10 @@ export function decodeCached(
       throw new EngineError(`${OPERATION}: row ${row} goes to cache row ${cache.rows[row]}, not to its last key`);
     }
   }
-  const { cos, sin, queryScale } = rotary;
-  checkTables(store, rotary, q.rows);
-  const out = store.createInput(q.shape);
-  store.withF32(cos, OPERATION, (cosines) =>
-    store.withF32(sin, OPERATION, (sines) => {
-      const decode = (scale?: DevicePointer): void =>
-        kernels.decode({ out, q, k: keys, v: values }, attention, {
-          k,
-          v,
-          cos: cosines,
-          sin: sines,
-          queryScale: scale,
-        });
-      if (queryScale) store.withF32(queryScale, OPERATION, decode);
-      else decode();
-    }),
-  );
+  let out!: CudaTensor;
+  withTables(store, rotary, q.rows, (tables) => {
+    out = store.createInput(q.shape);
+    kernels.decode({ out, q, k: keys, v: values }, attention, { k, v, ...tables });
+  });
   return out;
 }

@@ -2,7 +2,7 @@
 
 import { KERNELS } from '../../../generated/kernel-launchers.js';
 import { dropoutThreshold } from '../../../random.js';
-import type { LinearPart } from '../../operations.js';
+import type { LinearPart, LoraPart } from '../../operations.js';
 import { MAX_PARTS } from '../adapters.js';
 import type { DeviceBlock } from '../memory.js';
 import type { TensorStore } from '../tensor-store.js';
@@ -10,10 +10,16 @@ import type { CudaTensor } from '../tensors.js';
 
 /** Key tables that are kept: text, patches and merged patches of a pass, and of the one before. */
 const KEPT_TABLES = 6;
-/** Rows that a thread does, one after the other. */
 const ROWS_PER_THREAD = 4;
 
-/** Bytes of a mask row. */
+/** A value for each of the parts that a kernel takes. */
+export function byPart(parts: readonly LinearPart[], value: (lora: LoraPart) => number, otherwise: number): number[] {
+  return Array.from({ length: MAX_PARTS }, (_, i) => {
+    const lora = parts[i]?.lora;
+    return lora ? value(lora) : otherwise;
+  });
+}
+
 export function maskBytes(columns: number): number {
   return 4 * Math.ceil(columns / 32);
 }
@@ -35,17 +41,12 @@ export class DropoutMasks {
     const bits = store.createF32([parts.length * rows * words]);
     const block = Math.min(256, 32 * Math.ceil(words / 32));
     const lines = Math.min(Math.ceil(rows / ROWS_PER_THREAD), 65535);
-    const own = (value: (lora: NonNullable<LinearPart['lora']>) => number): number[] =>
-      Array.from({ length: MAX_PARTS }, (_, i) => {
-        const lora = parts[i]?.lora;
-        return lora ? value(lora) : 0;
-      });
     // biome-ignore format: parameters by operand
     const parameters = {
       bits: bits.address, rowKeys: this.#table(rowKeys).address, rows, K: columns, kb: rowBytes,
-      seeds: own(({ seed }) => seed),
+      seeds: byPart(parts, ({ seed }) => seed, 0),
       // Compared with the upper 16 bits of the hash.
-      thresholds: own(({ dropout }) => dropoutThreshold(dropout) * 65536),
+      thresholds: byPart(parts, ({ dropout }) => dropoutThreshold(dropout) * 65536, 0),
     };
     store.kernels.launch(KERNELS.dropoutBits, [Math.ceil(words / block), lines, parts.length], parameters, block);
     return bits;

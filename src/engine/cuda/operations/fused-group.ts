@@ -1,6 +1,7 @@
 /** Parts of a linear layer whose weights are neighbours in one matrix, so that one product computes them all. */
 import { EngineError } from '../../../errors.js';
 import type { LinearPart } from '../../operations.js';
+import { requireMatrix } from '../../tensor.js';
 import { AdapterGroup, type CudaParameterSet, MAX_PARTS } from '../adapters.js';
 import { ROW_MULTIPLE, type TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
@@ -113,14 +114,7 @@ function parameterSetOf(sets: ReadonlyMap<unknown, CudaParameterSet>, part: Line
 
 function checkLora({ lora, weight }: LinearPart, columns: number): void {
   if (!lora) return;
-  const [rank, n] = [lora.a.shape[0] ?? 0, weight.shape[0]!];
-  for (const [what, shape, expected] of [
-    ['A', lora.a.shape, [rank, columns]],
-    ['B', lora.b.shape, [n, rank]],
-  ] as const) {
-    if (shape.join() === expected.join()) continue;
-    throw new EngineError(
-      `${OPERATION}: ${what} of ${weight.name} has shape [${shape.join(', ')}], expected [${expected.join(', ')}]`,
-    );
-  }
+  const rank = lora.a.shape[0] ?? 0;
+  requireMatrix(lora.a, OPERATION, `A of ${weight.name}`, { rows: rank, columns });
+  requireMatrix(lora.b, OPERATION, `B of ${weight.name}`, { rows: weight.shape[0]!, columns: rank });
 }

@@ -10,13 +10,12 @@ import type { CudaTensor } from '../tensors.js';
 import { maskBytes } from './dropout-masks.js';
 import type { FusedGroup } from './fused-group.js';
 import type { DeferredGradient } from './linear-layers.js';
-import { keeps } from './low-rank.js';
+import { keepScales } from './low-rank.js';
 import { splitRows, targets } from './low-rank-gradients.js';
 import type { GroupGradient } from './normed-linear.js';
 
 /** Padded ranks that there are kernels for. */
 const RANKS = [16, 32];
-/** Columns of a block. */
 const TILE = 64;
 /** Bytes that pass a block for each element: gate, up, dy, dgate, dup. */
 const ELEMENT_BYTES = 10;
@@ -65,7 +64,7 @@ export function gatedBackward(
     gradA: gradients[0]!, partialA: partialA.address, partialB: partialB.address,
     counters: store.counters(strips), du: low.du, lddu: low.lddu, a: low.group.a, lda: low.group.lda,
     bits: low.bits?.address, kb: maskBytes(columns), u: u.address, ldu: u.ld, rows, columns,
-    splitRows: split.rows, rankA: low.group.ranks[0]!, keep: keeps(low.parts)[0]!, kind,
+    splitRows: split.rows, rankA: low.group.ranks[0]!, keep: keepScales(low.parts)[0]!, kind,
   });
   for (const tensor of [partialA, dGate, dUp]) store.release(tensor);
   return { dy, partialB };

@@ -5,11 +5,11 @@
  * need of the same rows (gated-backward.ts).
  */
 import type { BlockAttributes, LinearPart, Operation } from '../../operations.js';
-import { rowKeysOf } from '../../row-keys.js';
+import { rowKeysOf } from '../../row-lists.js';
 import type { Tensor } from '../../tensor.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
-import { ACTIVATIONS, gatedGradients, gatedRows } from './activation.js';
+import { ACTIVATIONS, gatedGradients, gatedRows } from './elementwise.js';
 import { type FusedGroup, gradientRoom, splitParts } from './fused-group.js';
 import { fusesGatedBackward, gatedBackward } from './gated-backward.js';
 import { type LinearLayers, packLowRank, takeLowRank } from './linear-layers.js';

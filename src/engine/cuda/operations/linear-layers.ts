@@ -79,7 +79,6 @@ export function takeLowRank(group: FusedGroup, next: () => CudaTensor): SavedLow
 export class LinearLayers {
   readonly #store: TensorStore;
   readonly #weights: WeightStore;
-  /** The set of each parameter. */
   readonly #sets: ReadonlyMap<unknown, CudaParameterSet>;
   readonly #small: SmallLinear;
   readonly #masks: DropoutMasks;
@@ -96,7 +95,6 @@ export class LinearLayers {
     this.#masks.dispose();
   }
 
-  /** The parts of a layer as products. @param columns of the input */
   groups(parts: readonly LinearPart[], columns: number): FusedGroup[] {
     return fusedGroups(this.#store, this.#weights, this.#sets, parts, columns);
   }
@@ -125,7 +123,6 @@ export class LinearLayers {
     return saved ? { y, saved } : { y };
   }
 
-  /** `forward` where `isSmall`. */
   small(x: CudaTensor, group: FusedGroup, { norm, activation }: SmallOptions): CudaTensor {
     const isGated = activation !== undefined;
     const n = isGated ? group.n / 2 : group.n;

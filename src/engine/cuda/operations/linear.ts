@@ -1,6 +1,6 @@
 /** Linear layers as an operation of their own: backward keeps x as it is. */
 import type { Operation, OperationAttributes } from '../../operations.js';
-import { rowKeysOf } from '../../row-keys.js';
+import { rowKeysOf } from '../../row-lists.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import { type FusedGroup, splitParts } from './fused-group.js';

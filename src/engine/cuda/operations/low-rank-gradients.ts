@@ -8,8 +8,8 @@ import { type AdapterGroup, MAX_PARTS } from '../adapters.js';
 import { type DevicePointer, ofWidth } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
-import { maskBytes } from './dropout-masks.js';
-import { four, keeps } from './low-rank.js';
+import { byPart, maskBytes } from './dropout-masks.js';
+import { keepScales } from './low-rank.js';
 
 /** Rows and columns that a block has at a time. */
 const TILE = 64;
@@ -22,11 +22,9 @@ const MAX_RANKED = 3;
 interface LoraSide {
   readonly group: AdapterGroup;
   readonly parts: readonly LinearPart[];
-  /** Whether each part has a gradient at all. */
   readonly isWanted: readonly boolean[];
 }
 
-/** What the gradients of x and A are made of. */
 export interface LoraInputSide extends LoraSide {
   /** Address of du [T, E]. */
   readonly du: DevicePointer;
@@ -34,7 +32,6 @@ export interface LoraInputSide extends LoraSide {
   readonly bits: CudaTensor | undefined;
 }
 
-/** What the gradient of B is made of. */
 interface LoraOutputSide extends LoraSide {
   readonly u: CudaTensor;
   /** [T, N], all parts side by side. */
@@ -52,7 +49,6 @@ export interface SavedInput {
   readonly norm?: { readonly sum: CudaTensor; readonly rstd: CudaTensor; readonly weight: DevicePointer } | undefined;
 }
 
-/** An input that was kept. */
 export function savedInput(store: TensorStore, x: CudaTensor): SavedInput {
   const rematerialize = (): CudaTensor => {
     store.retain(x);
@@ -131,7 +127,7 @@ export function loraInputGradients(store: TensorStore, dx: CudaTensor, low: Lora
     dx: dx.address, lddx: dx.ld, x: values.address, ldx: values.ld,
     rstd: norm?.rstd.address, weight: norm?.weight, du, lddu, a: group.a, lda: group.lda,
     bits: bits?.address, kb: maskBytes(columns), rows, K: columns,
-    starts, ranks, splitRows: split.rows, keeps: keeps(parts),
+    starts, ranks, splitRows: split.rows, keeps: keepScales(parts),
   });
   store.release(partial);
   if (!norm) store.release(values);
@@ -146,7 +142,7 @@ function loraInputGradient(store: TensorStore, dx: CudaTensor, low: LoraInputSid
   store.kernels.launch(KERNELS.loraInputGradient, grid, {
     dx: dx.address, lddx: dx.ld, du, lddu, a: group.a, lda: group.lda,
     bits: bits?.address, kb: maskBytes(columns), rows, K: columns, E: group.columns,
-    starts: group.starts, keeps: keeps(parts),
+    starts: group.starts, keeps: keepScales(parts),
   });
 }
 
@@ -170,7 +166,7 @@ export function loraGradientA(store: TensorStore, low: LoraInputSide, x: SavedIn
   store.kernels.launch(KERNELS.loraGradientA, [tiles[0], split.splits, tiles[1]], {
     grads: targets(store, low, 'a'), partial: partial.address, counters: store.counters(tiles[0] * tiles[1]),
     du, lddu, x: values.address, ldx: values.ld, bits: bits?.address, kb: maskBytes(columns),
-    rows, K: columns, E: width, starts, ranks, splitRows: split.rows, keeps: keeps(parts),
+    rows, K: columns, E: width, starts, ranks, splitRows: split.rows, keeps: keepScales(parts),
   });
   store.release(partial);
   store.release(values);
@@ -207,7 +203,7 @@ export function finishB(store: TensorStore, low: Omit<LoraOutputSide, 'u' | 'dy'
 }
 
 function scales(parts: readonly LinearPart[]): number[] {
-  return four(parts, ({ lora }) => lora!.scale, 0);
+  return byPart(parts, ({ scale }) => scale, 0);
 }
 
 function firstColumns({ columns }: Pick<LoraOutputSide, 'columns'>, n: number): number[] {

@@ -3,27 +3,21 @@
 import { KERNELS } from '../../../generated/kernel-launchers.js';
 import { dropoutScale } from '../../../random.js';
 import type { LinearPart } from '../../operations.js';
-import { type AdapterGroup, MAX_PARTS } from '../adapters.js';
+import type { AdapterGroup } from '../adapters.js';
 import { type DevicePointer, grid2, ofWidth } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
-import { maskBytes } from './dropout-masks.js';
+import { byPart, maskBytes } from './dropout-masks.js';
 
 /** Rows up to which lora_down, with a block for 32 of them, leaves most of the card idle: a library's product splits K. */
 const FEW_ROWS = 512;
 
-/** A value for each of the four parts that a kernel takes. */
-export function four(parts: readonly LinearPart[], value: (part: LinearPart) => number, otherwise: number): number[] {
-  return Array.from({ length: MAX_PARTS }, (_, i) => (parts[i]?.lora ? value(parts[i]!) : otherwise));
-}
-
 /** 1 / (1 - p) of each part. */
-export function keeps(parts: readonly LinearPart[]): number[] {
-  return four(parts, ({ lora }) => dropoutScale(lora!.dropout), 1);
+export function keepScales(parts: readonly LinearPart[]): number[] {
+  return byPart(parts, ({ dropout }) => dropoutScale(dropout), 1);
 }
 
 interface LoraDown {
-  /** Address of u [T, E]. */
   readonly u: DevicePointer;
   readonly ldu: number;
   /** A second place for u. */
@@ -52,6 +46,6 @@ export function loraDown(store: TensorStore, { u, ldu, saved, x, bits, group, pa
   store.kernels.launch(ofWidth(KERNELS.loraDown, width), grid, {
     u, ldu, saved: saved?.address, ldsaved: saved?.ld ?? 0, x: x.address, ldx: ld, a: group.a, lda: group.lda,
     bits: bits?.address, kb: maskBytes(columns), rows, K: columns, E: group.columns,
-    starts: group.starts, keeps: keeps(parts),
+    starts: group.starts, keeps: keepScales(parts),
   });
 }

@@ -4,7 +4,7 @@
  * launch of the product.
  */
 import type { LinearPart, OperationAttributes } from '../../operations.js';
-import { rowKeysOf } from '../../row-keys.js';
+import { rowKeysOf } from '../../row-lists.js';
 import type { Tensor } from '../../tensor.js';
 import type { DevicePointer } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
@@ -29,14 +29,12 @@ export interface OpenedNormedLinear extends ForwardOptions {
   readonly groups: readonly FusedGroup[];
 }
 
-/** What forward saved, as backward reads it. */
 interface SavedNormedLinear {
   readonly groups: readonly FusedGroup[];
   readonly low: readonly (SavedLowRank | undefined)[];
   readonly sum: CudaTensor;
   readonly rstd: CudaTensor;
   readonly weight: DevicePointer;
-  /** The norm's result. */
   readonly x: SavedInput;
 }
 

@@ -9,7 +9,6 @@ import type { WeightStore } from '../weights.js';
 
 const OPERATION = 'rmsNorm';
 
-/** Threads of a block; one block a row. */
 function threads(columns: number): number {
   return Math.min(512, 32 * Math.ceil(columns / 512));
 }
@@ -77,8 +76,7 @@ export function normGradients(
   needs: readonly boolean[],
 ): readonly (CudaTensor | undefined)[] {
   const { rows, columns } = sum;
-  const wanted = needs.filter((need) => need).length;
-  if (wanted === 0 || (!dy && !dSum)) return needs.map(() => undefined);
+  if (!needs.includes(true)) return needs.map(() => undefined);
   let dx = dSum;
   if (dy) {
     dx = store.create(sum.shape);
@@ -89,8 +87,7 @@ export function normGradients(
     };
     store.kernels.launch(KERNELS.rmsNormBackward, [rows], parameters, threads(columns));
   }
-  for (let i = dy ? 1 : 0; i < wanted; i++) store.retain(dx!);
-  return needs.map((need) => (need ? dx : undefined));
+  return store.shared(dx, needs, dy ? 1 : 0);
 }
 
 export function rmsNorm(store: TensorStore, weights: WeightStore): Operation<Attributes> {

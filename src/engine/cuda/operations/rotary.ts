@@ -2,7 +2,7 @@
 import { EngineError } from '../../../errors.js';
 import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
-import type { Tensor } from '../../tensor.js';
+import { requireMatrix, type Tensor } from '../../tensor.js';
 import type { DevicePointer } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
@@ -27,41 +27,51 @@ export function turn(
   attributes: Attributes,
   sign: number,
 ): void {
-  const { headDim, cos, sin, queryScale } = attributes;
+  const { headDim } = attributes;
   const rows = (q ?? k)!.rows;
   const [heads, kvHeads] = [headsOf(q, headDim), headsOf(k, headDim)];
-  checkTables(store, attributes, rows);
   const units = (heads + kvHeads) * Math.ceil(headDim / 16);
   const block = Math.min(256, 32 * Math.ceil(units / 32));
-  const withScale = (body: (address?: DevicePointer) => void): void =>
-    queryScale ? store.withF32(queryScale, OPERATION, body) : body();
-  store.withF32(cos, OPERATION, (cosines) => {
-    store.withF32(sin, OPERATION, (sines) => {
-      withScale((scale) => {
-        // biome-ignore format: parameters by operand
-        const parameters = {
-          qOut: qOut?.address, kOut: kOut?.address, q: q?.address, k: k?.address,
-          ldqOut: qOut?.ld ?? 0, ldkOut: kOut?.ld ?? 0, ldq: q?.ld ?? 0, ldk: k?.ld ?? 0,
-          cos: cosines, sin: sines, queryScale: scale, rows, heads, kvHeads, D: headDim, sign,
-        };
-        store.kernels.launch(KERNELS.rotary, [rows], parameters, block);
-      });
-    });
+  withTables(store, attributes, rows, (tables) => {
+    // biome-ignore format: parameters by operand
+    const parameters = {
+      qOut: qOut?.address, kOut: kOut?.address, q: q?.address, k: k?.address,
+      ldqOut: qOut?.ld ?? 0, ldkOut: kOut?.ld ?? 0, ldq: q?.ld ?? 0, ldk: k?.ld ?? 0,
+      ...tables, rows, heads, kvHeads, D: headDim, sign,
+    };
+    store.kernels.launch(KERNELS.rotary, [rows], parameters, block);
   });
 }
 
-/** @throws EngineError if a table does not have a row for each of `rows` */
-export function checkTables(store: TensorStore, { headDim, cos, sin, queryScale }: Attributes, rows: number): void {
+interface TableAddresses {
+  readonly cos: DevicePointer;
+  readonly sin: DevicePointer;
+  readonly queryScale: DevicePointer | undefined;
+}
+
+/**
+ * Calls `body` with the tables as float32.
+ * @throws EngineError if a table does not have a row for each of `rows`
+ */
+export function withTables(
+  store: TensorStore,
+  { headDim, cos, sin, queryScale }: Attributes,
+  rows: number,
+  body: (tables: TableAddresses) => void,
+): void {
   for (const table of [cos, sin]) {
-    const { shape } = store.use(table, OPERATION);
-    if (shape.length === 2 && shape[0] === rows && shape[1] === headDim / 2) continue;
-    throw new EngineError(
-      `${OPERATION}: cos or sin has shape [${shape.join(', ')}], expected [${rows}, ${headDim / 2}]`,
-    );
+    requireMatrix(store.use(table, OPERATION), OPERATION, 'cos or sin', { rows, columns: headDim / 2 });
   }
   if (queryScale && queryScale.size !== rows) {
     throw new EngineError(`${OPERATION}: queryScale has ${queryScale.size} of ${rows} rows`);
   }
+  store.withF32(cos, OPERATION, (cosines) => {
+    store.withF32(sin, OPERATION, (sines) => {
+      const run = (scale?: DevicePointer): void => body({ cos: cosines, sin: sines, queryScale: scale });
+      if (queryScale) store.withF32(queryScale, OPERATION, run);
+      else run();
+    });
+  });
 }
 
 /** The tensors that backward reads, for an operation to save. */

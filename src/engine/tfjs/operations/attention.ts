@@ -5,9 +5,8 @@
  */
 import type { Operation, OperationAttributes } from '../../operations.js';
 import { checkAttention } from '../../row-lists.js';
-import { product } from '../product.js';
 import type { TensorStore } from '../tensor-store.js';
-import type { TfNamespace, TfTensor } from '../tf-namespace.js';
+import { product, type TfNamespace, type TfTensor } from '../tf-namespace.js';
 
 const OPERATION = 'attention';
 /** Added to the scores of hidden keys; its exponential is 0. */
@@ -24,7 +23,6 @@ interface Block {
   readonly keys: number;
 }
 
-/** Rows of a longer array. */
 interface Piece {
   readonly start: number;
   readonly data: TfTensor;
@@ -143,8 +141,7 @@ export function attention(store: TensorStore, maxScores: number): Operation<Attr
         return [assemble(tf, pieces, rows, heads * headDim), ...sums];
       });
       const [out, ...sums] = made;
-      for (const lse of sums) lse.references = 0;
-      return { outputs: [out!], saved: record ? [q, k, v, out!, ...sums] : [] };
+      return { outputs: [out!], saved: record ? [q, k, v, out!, ...sums.map((lse) => store.saved(lse))] : [] };
     },
     backward(saved, [gradient], attributes, needs) {
       if (!gradient || !needs.includes(true)) return [undefined, undefined, undefined];

@@ -1,15 +1,14 @@
 /**
  * Cross-entropy from hidden rows and the head. Logits exist for one block of rows at a time; where a gradient will be
  * needed that of the hidden rows, scale·(softmax·head - wanted·head), is computed in the same pass and saved: `wanted`
- * gives smoothing/V to each word and what is left to the target.
+ * gives smoothing/V to each word and the rest to the target.
  */
 import { EngineError } from '../../../errors.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
 import { checkRows } from '../../row-lists.js';
 import type { FrozenWeight } from '../frozen-weight.js';
-import { takeRows } from '../product.js';
 import type { TensorStore } from '../tensor-store.js';
-import type { TfTensor } from '../tf-namespace.js';
+import { type TfTensor, takeRows } from '../tf-namespace.js';
 
 const OPERATION = 'crossEntropy';
 
@@ -81,8 +80,7 @@ export function crossEntropy(store: TensorStore, maxLogits: number): Operation<O
         return record ? [loss, rowLoss, tf.mul(tf.concat(gradients, 0), scale)] : [loss, rowLoss];
       });
       const [loss, rowLoss, gradient] = made;
-      if (gradient) gradient.references = 0;
-      return { outputs: [loss!, rowLoss!], saved: gradient ? [gradient] : [] };
+      return { outputs: [loss!, rowLoss!], saved: gradient ? [store.saved(gradient)] : [] };
     },
     backward([saved], [lossGradient], _attributes, needs) {
       if (!lossGradient || !needs[0]) return [undefined];

@@ -100,10 +100,6 @@ export function add(store: TensorStore): Operation<OperationAttributes['add']> {
       const b = store.like(inputs[1], a, 'add', 'b');
       return { outputs: [store.one('add', (tf) => tf.add(a.data, b.data))], saved: [] };
     },
-    backward(_saved, [gradient], _attributes, needs) {
-      if (!gradient) return [undefined, undefined];
-      for (const need of needs) if (need) store.retain(gradient);
-      return needs.map((need) => (need ? gradient : undefined));
-    },
+    backward: (_saved, [gradient], _attributes, needs) => store.shared(gradient, needs),
   };
 }

@@ -7,12 +7,11 @@
 
 import { dropoutMask } from '../../../random.js';
 import type { LinearPart, LoraPart, Operation, OperationAttributes } from '../../operations.js';
-import { rowKeysOf } from '../../row-keys.js';
+import { rowKeysOf } from '../../row-lists.js';
 import type { Tensor } from '../../tensor.js';
 import type { FrozenWeight } from '../frozen-weight.js';
-import { product } from '../product.js';
 import type { TensorStore } from '../tensor-store.js';
-import type { TfNamespace, TfTensor } from '../tf-namespace.js';
+import { product, type TfNamespace, type TfTensor } from '../tf-namespace.js';
 
 const OPERATION = 'linear';
 
@@ -74,9 +73,8 @@ export function linear(store: TensorStore): Operation<OperationAttributes['linea
         return [...results.map(({ y }) => y), ...lows];
       });
       const lows = made.splice(parts.length);
-      for (const low of lows) low.references = 0;
       // Without a low-rank part, backward needs no more than the weights.
-      return { outputs: made, saved: lows.length > 0 ? [x, ...lows] : [] };
+      return { outputs: made, saved: lows.length > 0 ? [x, ...lows.map((low) => store.saved(low))] : [] };
     },
     backward(saved, outputGradients, { parts }, needs) {
       const needsInput = needs[0] === true;

@@ -23,16 +23,13 @@ export function rmsNorm(store: TensorStore): Operation<OperationAttributes['rmsN
       });
       const rstd = record ? made.pop() : undefined;
       if (!rstd) return { outputs: made, saved: [] };
-      rstd.references = 0;
-      return { outputs: made, saved: [made[1] ?? x, rstd] };
+      return { outputs: made, saved: [made[1] ?? x, store.saved(rstd)] };
     },
     backward(saved, [dy, dSum], { weight }, needs) {
       const sum = store.matrix(saved[0], OPERATION, 'saved sum');
       const [rows, columns] = sum.shape as [number, number];
-      const wanted = needs.filter((need) => need).length;
       const direct = dSum && store.matrix(dSum, OPERATION, 'gradient of the sum', { rows, columns });
-      if (wanted === 0 || (!dy && !direct)) return needs.map(() => undefined);
-      // Both addends have the same gradient: one tensor, counted once for each that wants it.
+      if (!needs.includes(true)) return needs.map(() => undefined);
       let dx = direct;
       if (dy) {
         const gradient = store.matrix(dy, OPERATION, 'gradient of y', { rows, columns });
@@ -45,8 +42,7 @@ export function rmsNorm(store: TensorStore): Operation<OperationAttributes['rmsN
           return direct ? tf.add(through, direct.data) : through;
         });
       }
-      for (let i = dy ? 1 : 0; i < wanted; i++) store.retain(dx!);
-      return needs.map((need) => (need ? dx : undefined));
+      return store.shared(dx, needs, dy ? 1 : 0);
     },
   };
 }

@@ -5,9 +5,8 @@
 import { uniformNoise } from '../../../random.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
 import { checkDistinctRows, checkNoise, checkRows, patchOrder } from '../../row-lists.js';
-import { takeRows } from '../product.js';
 import type { TensorStore } from '../tensor-store.js';
-import type { TfNamespace, TfTensor } from '../tf-namespace.js';
+import { type TfNamespace, type TfTensor, takeRows } from '../tf-namespace.js';
 
 /** `base` with row rows[i] replaced by row i of `source`. */
 export function replaceRows(tf: TfNamespace, base: TfTensor, source: TfTensor, rows: Int32Array): TfTensor {
@@ -36,7 +35,7 @@ export function embedding(store: TensorStore): Operation<OperationAttributes['em
 
 export function gatherRows(store: TensorStore): Operation<OperationAttributes['gatherRows']> {
   const operation = 'gatherRows';
-  // The number of rows of x is not among what backward is told, so a tensor without elements carries it.
+  // Backward does not receive the row count of x; a tensor without elements carries it.
   return {
     forward([input], { rows }, record) {
       const x = store.matrix(input, operation, 'x');
@@ -46,8 +45,7 @@ export function gatherRows(store: TensorStore): Operation<OperationAttributes['g
         takeRows(tf, x.data, rows),
         ...(record ? [tf.zeros([0, count])] : []),
       ]);
-      if (shape) shape.references = 0;
-      return { outputs: [y!], saved: shape ? [shape] : [] };
+      return { outputs: [y!], saved: shape ? [store.saved(shape)] : [] };
     },
     backward([shape], [gradient], { rows }, needs) {
       if (!gradient || !needs[0]) return [undefined];

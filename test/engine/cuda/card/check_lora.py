@@ -184,7 +184,8 @@ def test_gated_backward(T, C, ranks, p, kind, split):
     s, keeps = [rank] * 3, [keep, 1.0, 1.0, 1.0]
     dx, want, y = M(T, C, dy.v), M(T, 2 * C), M(T, C)
     launch('lora_input_gradient', (cdiv(C, 128), cdiv(T, 64)), 256, dx, du, A, bits, T, C, rank, dx.ld, du.ld, A.ld, kb, *s, *keeps)
-    launch('gated_activation_backward', grid2(T, C), 128, want, want.buffer[C:], y, both, both.buffer[C:], dx, T, C, want.ld, want.ld, y.ld, both.ld, both.ld, dx.ld, kind)
+    launch('gated_activation_backward', grid2(T, C), 128, want, want.buffer[C:], both, both.buffer[C:], dx, T, C, want.ld, want.ld, both.ld, both.ld, dx.ld, kind)
+    launch('gated_activation_forward', grid2(T, C), 128, y, both, both.buffer[C:], T, C, y.ld, both.ld, both.ld, kind)
     # The compiler may contract other products in another kernel: now and then another rounding.
     check(f'{tag} gradients', float((out.v != want.v).float().mean()) < 1e-3 and rel(out.v, want.v) < 1e-4, rel(out.v, want.v))
     mask = torch.ones(T, C, dtype=F64, device=DEVICE)

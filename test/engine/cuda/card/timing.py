@@ -50,7 +50,7 @@ def run(launch):
     bench('rotary in place', T * 5120 * 4, [lambda i=i: launch('rotary', (T,), 256, qkv[i], qkv[i][:, 4096:], qkv[i], qkv[i][:, 4096:], cos, sin, None, T, 32, 8, 128, 6144, 6144, 6144, 6144, 1.0) for i in range(4)])
     gu, dgu, o, do = [mat(T, 2 * FF)], [mat(T, 2 * FF)], [mat(T, FF)], [mat(T, FF)]
     bench('gated_activation_forward', 3 * T * FF * 2, [lambda: launch('gated_activation_forward', grid2(T, FF), 128, o[0], gu[0], gu[0][:, FF:], T, FF, FF, 2 * FF, 2 * FF, 0)])
-    bench('gated_activation_backward', 5 * T * FF * 2, [lambda: launch('gated_activation_backward', grid2(T, FF), 128, dgu[0], dgu[0][:, FF:], None, gu[0], gu[0][:, FF:], do[0], T, FF, 2 * FF, 2 * FF, 0, 2 * FF, 2 * FF, FF, 0)])
+    bench('gated_activation_backward', 5 * T * FF * 2, [lambda: launch('gated_activation_backward', grid2(T, FF), 128, dgu[0], dgu[0][:, FF:], gu[0], gu[0][:, FF:], do[0], T, FF, 2 * FF, 2 * FF, 2 * FF, 2 * FF, FF, 0)])
     counters = torch.zeros(4096, dtype=torch.int32, device=device)
     kb = 4 * cdiv(FF, 32)
     for rank in (16, 32):

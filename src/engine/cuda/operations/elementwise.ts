@@ -1,4 +1,4 @@
-/** Activations, alone and gating another row. Backward computes them again from the saved inputs. */
+/** Addition and activations, alone and gating another row. Backward recomputes activations from the saved inputs. */
 import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { Activation, Operation, OperationAttributes } from '../../operations.js';
 import { grid2 } from '../launch.js';
@@ -58,14 +58,13 @@ interface GatedGradients {
   readonly dUp: CudaTensor | undefined;
 }
 
-/** The gradients of gate and up. */
 export function gatedGradients(store: TensorStore, { gate, up, dy, dGate, dUp }: GatedGradients, kind: number): void {
   const { rows, columns } = gate;
   // biome-ignore format: parameters by operand
   store.kernels.launch(KERNELS.gatedActivationBackward, grid2(rows, columns), {
-    dgate: dGate?.address, dup: dUp?.address, y: undefined,
+    dgate: dGate?.address, dup: dUp?.address,
     gate: gate.address, up: up.address, dy: dy.address, rows, columns,
-    lddgate: dGate?.ld ?? 0, lddup: dUp?.ld ?? 0, ldy: 0, ldgate: gate.ld, ldup: up.ld, lddy: dy.ld, kind,
+    lddgate: dGate?.ld ?? 0, lddup: dUp?.ld ?? 0, ldgate: gate.ld, ldup: up.ld, lddy: dy.ld, kind,
   });
 }
 
@@ -85,5 +84,26 @@ export function gatedActivation(store: TensorStore): Operation<OperationAttribut
       gatedGradients(store, { gate, up, dy, dGate, dUp }, ACTIVATIONS[kind]);
       return [dGate, dUp];
     },
+  };
+}
+
+/** a + b. The gradient of the sum is the gradient of both. */
+export function add(store: TensorStore): Operation<OperationAttributes['add']> {
+  return {
+    forward(inputs) {
+      const first = store.use(inputs[0]!, 'add');
+      // Vectors (of losses) stay float32.
+      if (first.shape.length < 2 && first.type === 'f32') {
+        const sum = store.toF32(first);
+        store.withF32(inputs[1]!, 'add', (b) => store.addF32(sum.address, b, sum.size));
+        return { outputs: [sum], saved: [] };
+      }
+      const a = store.asBf16(first);
+      const b = store.like(inputs[1], a, 'add', 'b');
+      const sum = store.create(a.shape);
+      store.add(sum, a, b);
+      return { outputs: [sum], saved: [] };
+    },
+    backward: (_saved, [gradient], _attributes, needs) => store.shared(gradient, needs),
   };
 }

@@ -1,4 +1,4 @@
-/** Activations, alone and gating another row. Backward computes them again from the saved inputs. */
+/** Addition and activations, alone and gating another row. Backward recomputes activations from the saved inputs. */
 import type { Activation, Operation, OperationAttributes } from '../../operations.js';
 import type { TensorStore } from '../tensor-store.js';
 
@@ -44,5 +44,19 @@ export function gatedActivation(store: TensorStore): Operation<OperationAttribut
       store.elementwise('gatedActivateBackward', gate!.size, [...pointers, KIND[kind]]);
       return [dGate, dUp];
     },
+  };
+}
+
+/** a + b. The gradient of the sum is the gradient of both. */
+export function add(store: TensorStore): Operation<OperationAttributes['add']> {
+  return {
+    forward(inputs) {
+      const a = store.use(inputs[0]!, 'add');
+      const b = store.like(inputs[1], a, 'add', 'b');
+      const sum = store.create(a.shape);
+      store.elementwise('add', a.size, [a.ptr, b.ptr, sum.ptr]);
+      return { outputs: [sum], saved: [] };
+    },
+    backward: (_saved, [gradient], _attributes, needs) => store.shared(gradient, needs),
   };
 }
