@@ -3,7 +3,6 @@
 import { KERNELS } from '../../../generated/kernel-launchers.js';
 import { dropoutThreshold } from '../../../random.js';
 import type { LinearPart } from '../../operations.js';
-import { MAX_PARTS } from '../adapters.js';
 import type { DeviceBlock } from '../memory.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
@@ -35,17 +34,14 @@ export class DropoutMasks {
     const bits = store.createF32([parts.length * rows * words]);
     const block = Math.min(256, 32 * Math.ceil(words / 32));
     const lines = Math.min(Math.ceil(rows / ROWS_PER_THREAD), 65535);
-    const own = (value: (lora: NonNullable<LinearPart['lora']>) => number): number[] =>
-      Array.from({ length: MAX_PARTS }, (_, i) => {
-        const lora = parts[i]?.lora;
-        return lora ? value(lora) : 0;
-      });
+    const seed = (i: number): number => parts[i]?.lora?.seed ?? 0;
+    // Compared with the upper 16 bits of the hash.
+    const threshold = (i: number): number => dropoutThreshold(parts[i]?.lora?.dropout ?? 0) * 65536;
     // biome-ignore format: parameters by operand
     const parameters = {
       bits: bits.address, rowKeys: this.#table(rowKeys).address, rows, K: columns, kb: rowBytes,
-      seeds: own(({ seed }) => seed),
-      // Compared with the upper 16 bits of the hash.
-      thresholds: own(({ dropout }) => dropoutThreshold(dropout) * 65536),
+      seeds: [seed(0), seed(1), seed(2), seed(3)],
+      thresholds: [threshold(0), threshold(1), threshold(2), threshold(3)],
     };
     store.kernels.launch(KERNELS.dropoutBits, [Math.ceil(words / block), lines, parts.length], parameters, block);
     return bits;

@@ -3,7 +3,7 @@
 import { KERNELS } from '../../../generated/kernel-launchers.js';
 import { dropoutScale } from '../../../random.js';
 import type { LinearPart } from '../../operations.js';
-import { type AdapterGroup, MAX_PARTS } from '../adapters.js';
+import type { AdapterGroup } from '../adapters.js';
 import { type DevicePointer, grid2, ofWidth } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
@@ -14,7 +14,9 @@ const FEW_ROWS = 512;
 
 /** A value for each of the four parts that a kernel takes. */
 export function four(parts: readonly LinearPart[], value: (part: LinearPart) => number, otherwise: number): number[] {
-  return Array.from({ length: MAX_PARTS }, (_, i) => (parts[i]?.lora ? value(parts[i]!) : otherwise));
+  // Not Array.from: several of these are made for each launch.
+  const at = (i: number): number => (parts[i]?.lora ? value(parts[i]!) : otherwise);
+  return [at(0), at(1), at(2), at(3)];
 }
 
 /** 1 / (1 - p) of each part. */
