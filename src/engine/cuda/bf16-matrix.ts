@@ -38,9 +38,10 @@ export class Bf16Matrix extends FrozenMatrix {
 
   product(row: number, x: DeviceRows, y: DeviceRows, rank = 0): void {
     const k = rank > 0 ? this.paddedColumns + rank : this.columns;
+    // biome-ignore format: parameters by operand
     this.#store.products.run({
-      ...{ m: x.rows, n: y.columns, k, a: x.address, lda: x.ld },
-      ...{ b: this.address(row), ldb: this.#ld, transB: true, d: y.address, ldd: y.ld, type: y.type },
+      m: x.rows, n: y.columns, k, a: x.address, lda: x.ld,
+      b: this.address(row), ldb: this.#ld, transB: true, d: y.address, ldd: y.ld, type: y.type,
     });
   }
 
@@ -54,9 +55,10 @@ export class Bf16Matrix extends FrozenMatrix {
   }
 
   #transposed(b: DevicePointer, n: number, dy: DeviceRows, d: DeviceRows, beta: number): void {
+    // biome-ignore format: parameters by operand
     this.#store.products.run({
-      ...{ m: dy.rows, n, k: dy.columns, a: dy.address, lda: dy.ld },
-      ...{ b, ldb: this.#ld, d: d.address, ldd: d.ld, beta },
+      m: dy.rows, n, k: dy.columns, a: dy.address, lda: dy.ld,
+      b, ldb: this.#ld, d: d.address, ldd: d.ld, beta,
     });
   }
 

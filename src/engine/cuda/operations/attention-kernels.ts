@@ -170,9 +170,12 @@ export class AttentionKernels {
 
   /** delta = rowsum(dOut ⊙ out) by head. */
   delta(delta: CudaTensor, dOut: CudaTensor, out: CudaTensor, { heads, headDim }: Attributes): void {
-    const program = deltaProgram(this.#capability, headDim);
-    const kernel = this.#deltas.get(headDim) ?? { ...KERNELS.attentionBackwardDelta, program, block: DELTA_THREADS };
-    this.#deltas.set(headDim, kernel);
+    let kernel = this.#deltas.get(headDim);
+    if (!kernel) {
+      const program = deltaProgram(this.#capability, headDim);
+      kernel = { ...KERNELS.attentionBackwardDelta, program, block: DELTA_THREADS };
+      this.#deltas.set(headDim, kernel);
+    }
     const lanes = 2 ** Math.ceil(Math.log2(headDim / 8));
     // biome-ignore format: parameters by operand
     this.#store.kernels.launch(kernel, [Math.ceil((out.rows * heads * lanes) / DELTA_THREADS)], {

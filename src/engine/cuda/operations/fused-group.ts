@@ -22,6 +22,15 @@ export interface FusedGroup {
   readonly adapter: AdapterGroup | undefined;
 }
 
+/** While parts join it. */
+interface OpenGroup extends FusedGroup {
+  readonly parts: LinearPart[];
+  readonly weights: DeviceWeight[];
+  n: number;
+  readonly columns: number[];
+  adapter: AdapterGroup | undefined;
+}
+
 /** @param columns of the input */
 export function fusedGroups(
   store: TensorStore,
@@ -31,7 +40,7 @@ export function fusedGroups(
   columns: number,
 ): FusedGroup[] {
   const known = parts.map((part) => weights.useMatrix(part.weight, columns, OPERATION));
-  const groups: { first: number; parts: LinearPart[]; weights: DeviceWeight[]; n: number; columns: number[] }[] = [];
+  const groups: OpenGroup[] = [];
   for (const [i, weight] of known.entries()) {
     const group = groups.at(-1);
     const before = known[i - 1];
@@ -48,9 +57,13 @@ export function fusedGroups(
       group.parts.push(parts[i]!);
       group.weights.push(weight);
       group.n += weight.rows;
-    } else groups.push({ first: i, parts: [parts[i]!], weights: [weight], n: weight.rows, columns: [0] });
+    } else {
+      const [own, n] = [parts[i]!, weight.rows];
+      groups.push({ first: i, parts: [own], weights: [weight], n, columns: [0], adapter: undefined });
+    }
   }
-  return groups.map((group) => ({ ...group, adapter: adapterOf(store, sets, group, columns) }));
+  for (const group of groups) group.adapter = adapterOf(store, sets, group, columns);
+  return groups;
 }
 
 export function hasDropout({ parts }: Pick<FusedGroup, 'parts'>): boolean {

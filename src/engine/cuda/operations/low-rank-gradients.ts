@@ -4,7 +4,7 @@
  */
 import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { LinearPart } from '../../operations.js';
-import { type AdapterGroup, MAX_PARTS } from '../adapters.js';
+import type { AdapterGroup } from '../adapters.js';
 import { type DevicePointer, ofWidth } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
@@ -95,13 +95,14 @@ export function targets(
   { parts, isWanted }: LoraSide,
   which: 'a' | 'b',
 ): (DevicePointer | undefined)[] {
-  return Array.from({ length: MAX_PARTS }, (_, i) => {
+  const at = (i: number): DevicePointer | undefined => {
     const lora = parts[i]?.lora;
     if (!lora || !isWanted[i]) return undefined;
     const gradient = store.use(lora[which].grad, 'linear');
     gradient.isTouched = true;
     return gradient.address;
-  });
+  };
+  return [at(0), at(1), at(2), at(3)];
 }
 
 /** dx += mask ⊙ (du·A) / (1 - p) and dA += duᵀ·(mask ⊙ x) / (1 - p). */
@@ -207,5 +208,5 @@ function scales(parts: readonly LinearPart[]): number[] {
 }
 
 function firstColumns({ columns }: Pick<LoraOutputSide, 'columns'>, n: number): number[] {
-  return Array.from({ length: MAX_PARTS + 1 }, (_, i) => columns[i] ?? n);
+  return [columns[0] ?? n, columns[1] ?? n, columns[2] ?? n, columns[3] ?? n, n];
 }

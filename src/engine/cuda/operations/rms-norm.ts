@@ -39,7 +39,10 @@ export function openNorm(
   const { rows, columns } = x;
   const residual = inputs[1] && store.matrix(inputs[1], OPERATION, 'residual', { rows, columns });
   return {
-    ...{ x, residual, weight: weights.vector(weight, columns, OPERATION), eps },
+    x,
+    residual,
+    weight: weights.vector(weight, columns, OPERATION),
+    eps,
     sum: residual && store.create(x.shape),
     rstd: record ? store.saved(store.createF32([rows])) : undefined,
   };
