@@ -40,7 +40,10 @@ export function kernelsIn(file, source) {
 function parameterOf(text, where) {
   const match = /^(const )?(\w+)(\*)?( __restrict__)?( NULLABLE)? (\w+)$/.exec(text.trim().replace(/\s+/g, ' '));
   if (!match || (!match[3] && !SCALARS[match[2]]))
-    throw new Error(`${where}: cannot read the parameter "${text.trim()}"`);
+    throw new Error(
+      `${where}: cannot read the parameter "${text.trim()}"; expected "[const] TYPE* [__restrict__] [NULLABLE] name", ` +
+        `TYPE one word, or one of ${Object.keys(SCALARS).join(', ')} and a name`,
+    );
   const [, constant = '', type, star, , nullable, name] = match;
   return {
     name,

@@ -73,7 +73,7 @@ export function learningRateOf({ learningRate, learningRateFactors }: OptimizerS
 /** First and second moments, in the form that the engine keeps them; opaque to everything but the engine. */
 export interface OptimizerState {
   /** What it was created for; a step of another kind throws EngineError. */
-  readonly kind: 'adamw' | 'adamw8bit';
+  readonly kind: OptimizerStep['kind'];
 }
 
 /** Everything that a bit-equal resume of an optimizer needs, by name. */

@@ -88,6 +88,12 @@ export function float16ToFloat32(
   return target;
 }
 
+/** Stored values as float32. Those of f32 share the memory of `bytes`, which starts at a whole element. */
+export function widen({ buffer, byteOffset, byteLength }: Uint8Array, dtype: DType): Float32Array {
+  if (dtype === 'f32') return new Float32Array(buffer, byteOffset, byteLength / 4);
+  return (dtype === 'bf16' ? bfloat16ToFloat32 : float16ToFloat32)(new Uint16Array(buffer, byteOffset, byteLength / 2));
+}
+
 /** Rounds each value in place to the nearest one that `dtype` can hold. */
 export function roundToDtype(values: Float32Array, dtype: DType): Float32Array {
   if (dtype === 'bf16') bfloat16ToFloat32(float32ToBfloat16(values), values);

@@ -1,5 +1,5 @@
 /** The arithmetic of a merge on values in memory, free of files, so that worker threads can carry it. */
-import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from '../formats/half-precision.js';
+import { float32ToBfloat16, float32ToFloat16, widen } from '../formats/half-precision.js';
 import type { DType } from '../formats/weight-source.js';
 
 interface LowRank {
@@ -108,11 +108,6 @@ function firstBeyond(values: Float32Array, bound: number): number | undefined {
   // NaN is below nothing.
   for (let i = 0; i < values.length; i++) if (!(Math.abs(values[i]!) < bound)) return values[i];
   return undefined;
-}
-
-function widen({ buffer }: Uint8Array<ArrayBuffer>, dtype: DType): Float32Array {
-  if (dtype === 'f32') return new Float32Array(buffer);
-  return (dtype === 'bf16' ? bfloat16ToFloat32 : float16ToFloat32)(new Uint16Array(buffer));
 }
 
 function narrow(values: Float32Array, dtype: DType): Uint8Array<ArrayBuffer> {

@@ -26,6 +26,12 @@ const OPTIMIZERS = {
 } as const;
 type OptimizerName = keyof typeof OPTIMIZERS;
 
+/** The engine's names. */
+const ENGINE_KINDS: Readonly<Record<SftConfig['optim'], OptimizerStep['kind']>> = {
+  adamw: 'adamw',
+  adamw_8bit: 'adamw8bit',
+};
+
 function optimizerFault(name: unknown): string | undefined {
   if (name !== 'adam' && name !== 'adam_8bit') return undefined;
   const own = name === 'adam' ? 'adamw' : 'adamw_8bit';
@@ -75,7 +81,7 @@ export const sftConfigSchema = z.strictObject({
       error: ({ input }) => optimizerFault(input),
     })
     .default('adamw')
-    .transform((name): 'adamw' | 'adamw_8bit' => OPTIMIZERS[name]),
+    .transform((name) => OPTIMIZERS[name]),
   /** Peak learning rate, of LoRA's A where `loraplusLrRatio` is set. Default: 2e-5. */
   learningRate: z.number().nonnegative().default(2e-5),
   /**
@@ -271,5 +277,5 @@ export function scheduleRun({ warmupSteps, warmupRatio, learningRate }: SftConfi
 
 /** The engine's name of the optimizer. */
 export function optimizerKind(config: SftConfig): OptimizerStep['kind'] {
-  return config.optim === 'adamw' ? 'adamw' : 'adamw8bit';
+  return ENGINE_KINDS[config.optim];
 }

@@ -227,10 +227,14 @@ export class CpuEngine extends CountingEngine implements Engine {
     const known = this.#set(set);
     const { parameters, size } = known;
     const steps = new Float32Array(parameters.length);
-    const state: CpuOptimizerState =
-      kind === 'adamw'
-        ? { kind, steps, ...this.#newMoments(size) }
-        : { kind, steps, moments: new AdamW8bitState(parameters.map((parameter) => parameter.size)) };
+    const states: { readonly [K in OptimizerStep['kind']]: () => CpuOptimizerState } = {
+      adamw: () => ({ kind: 'adamw', steps, ...this.#newMoments(size) }),
+      adamw8bit: () => ({
+        ...{ kind: 'adamw8bit', steps },
+        moments: new AdamW8bitState(parameters.map((parameter) => parameter.size)),
+      }),
+    };
+    const state = states[kind]();
     this.#states.set(state, known);
     return state;
   }

@@ -1,12 +1,20 @@
 /** A frozen f32, bf16 or f16 weight as the checkpoint has it, outside the wasm memory in a buffer of all threads. */
 import { EngineError } from '../../errors.js';
-import { dequantizedSource } from '../../formats/float8.js';
+import { dequantizedSource, type HeldSource } from '../../formats/float8.js';
 import { DTYPE_BYTES, type DType, requireBytes, sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import type { CpuRuntime } from './cpu-runtime.js';
 import type { FrozenWeight } from './frozen-weight.js';
 import type { WeightBytes } from './kernel-instance.js';
 import type { FrozenRows } from './matmul.js';
 
+/** How rows lie in the buffer: what `stageRows` of wasm/widen.ts reads. */
+interface RowLayout {
+  /** The kernels' number of the format. */
+  readonly kernelFormat: number;
+  readonly rowBytes: number;
+}
+
+/** Of what is kept as it is stored. */
 const KERNEL_FORMATS: Readonly<Record<DType, number>> = { f32: 0, bf16: 1, f16: 2 };
 
 /** Weights are read in pieces of this many bytes; many weights may be on their way at once. */
@@ -31,20 +39,21 @@ export class StoredWeight implements FrozenWeight, FrozenRows, WeightBytes {
   readonly rowBytes: number;
   readonly byteLength: number;
   readonly buffer: SharedArrayBuffer;
-  /** The stored bytes, little-endian, row-major; to be filled once, before the first use. */
+  /** The rows, little-endian; to be filled once, before the first use. */
   readonly bytes: Uint8Array;
   widened: number | undefined;
   readonly #runtime: CpuRuntime;
 
-  constructor(runtime: CpuRuntime, name: string, shape: readonly number[], dtype: DType) {
+  /** @param layout default: the values as `dtype` has them; another format gives its own and overrides `putRows` */
+  constructor(runtime: CpuRuntime, name: string, shape: readonly number[], dtype: DType, layout?: RowLayout) {
     this.#runtime = runtime;
     this.name = name;
     this.shape = shape;
     this.dtype = dtype;
     this.columns = shape.at(-1) ?? 1;
     this.rows = sizeOf(shape.slice(0, -1));
-    this.kernelFormat = KERNEL_FORMATS[dtype];
-    this.rowBytes = this.columns * DTYPE_BYTES[dtype];
+    this.kernelFormat = layout?.kernelFormat ?? KERNEL_FORMATS[dtype];
+    this.rowBytes = layout?.rowBytes ?? this.columns * DTYPE_BYTES[dtype];
     this.byteLength = this.rows * this.rowBytes;
     try {
       this.buffer = new SharedArrayBuffer(this.byteLength);
@@ -62,25 +71,36 @@ export class StoredWeight implements FrozenWeight, FrozenRows, WeightBytes {
   static async load(runtime: CpuRuntime, stored: WeightSource): Promise<StoredWeight> {
     const source = dequantizedSource(stored);
     requireBytes(source);
-    const weight = new StoredWeight(runtime, source.name, source.shape, source.dtype);
+    return new StoredWeight(runtime, source.name, source.shape, source.dtype).fill(source);
+  }
+
+  /** Reads all rows, and releases the weight if that fails. */
+  protected async fill(source: HeldSource): Promise<this> {
+    const { rows, columns, shape } = this;
     try {
+      const rowBytes = columns * DTYPE_BYTES[source.dtype];
+      const pieceRows = Math.max(1, Math.floor(PIECE_BYTES / Math.max(1, rowBytes)));
       // Through ordinary memory: not every source can write into shared memory.
-      const piece = new Uint8Array(Math.min(PIECE_BYTES, source.byteLength));
-      for (let offset = 0; offset < source.byteLength; offset += piece.length) {
-        const part = piece.subarray(0, Math.min(piece.length, source.byteLength - offset));
-        await source.read(part, offset);
-        weight.bytes.set(part, offset);
+      const piece = new Uint8Array(Math.min(pieceRows, rows) * rowBytes);
+      for (let row = 0; row < rows && rowBytes > 0; row += pieceRows) {
+        const part = piece.subarray(0, Math.min(pieceRows, rows - row) * rowBytes);
+        await source.read(part, row * rowBytes);
+        this.putRows(part, row, source.dtype);
       }
-      const { rows, columns, shape } = weight;
       if (shape.length === 1 || rows * columns <= MAX_WIDENED) {
-        weight.widened = runtime.alloc(4 * rows * columns);
-        weight.widenRows(0, rows, weight.widened);
+        this.widened = this.#runtime.alloc(4 * rows * columns);
+        this.widenRows(0, rows, this.widened);
       }
-      return weight;
+      return this;
     } catch (error) {
-      weight.release();
+      this.release();
       throw error;
     }
+  }
+
+  /** Takes whole rows as the source gives them. */
+  protected putRows(bytes: Uint8Array, row: number, _dtype: DType): void {
+    this.bytes.set(bytes, row * this.rowBytes);
   }
 
   product(m: number, x: number, y: number): void {

@@ -114,15 +114,16 @@ export class CudaOptimizerState implements OptimizerState {
         ...{ chunks: this.#chunks.address, settings: table, norm, beta2 },
       };
       const grid = [this.#chunkCount] as const;
-      if (this.kind === 'adamw') {
-        kernels.launch(KERNELS.adamw, grid, { ...common, take1: 1 - beta1, take2: 1 - beta2, eps });
-      } else {
-        kernels.launch(KERNELS.adamw8bit, grid, {
-          ...common,
-          ...{ codesM: at('codesM'), codesV: at('codesV'), scalesM: at('scalesM'), scalesV: at('scalesV') },
-          ...{ maps: this.#maps!.address, beta1 },
-        });
-      }
+      const update: Readonly<Record<OptimizerStep['kind'], () => void>> = {
+        adamw: () => kernels.launch(KERNELS.adamw, grid, { ...common, take1: 1 - beta1, take2: 1 - beta2, eps }),
+        adamw8bit: () =>
+          kernels.launch(KERNELS.adamw8bit, grid, {
+            ...common,
+            ...{ codesM: at('codesM'), codesV: at('codesV'), scalesM: at('scalesM'), scalesV: at('scalesV') },
+            ...{ maps: this.#maps!.address, beta1 },
+          }),
+      };
+      update[this.kind]();
     });
     this.set.version++;
     const arrival = staging.download(norm, 4);
@@ -149,8 +150,11 @@ export class CudaOptimizerState implements OptimizerState {
       const first = 1 - beta1 ** t;
       const second = Math.sqrt(1 - beta2 ** t);
       const decay = 1 - learningRate * weightDecay;
-      if (this.kind === 'adamw') settings.set([-learningRate / first, second, decay, 1], 4 * i);
-      else settings.set([(-learningRate * second) / first, second * eps, decay, 1], 4 * i);
+      const factors: Readonly<Record<OptimizerStep['kind'], readonly [number, number]>> = {
+        adamw: [-learningRate / first, second],
+        adamw8bit: [(-learningRate * second) / first, second * eps],
+      };
+      settings.set([...factors[this.kind], decay, 1], 4 * i);
     }
     return { settings, active };
   }

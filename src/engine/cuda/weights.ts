@@ -1,6 +1,6 @@
 /** Frozen weights on the device. Weights that share an input can lie in one stacked matrix; vectors are always bf16. */
 import { EngineError } from '../../errors.js';
-import { bfloat16ToFloat32, float16ToFloat32 } from '../../formats/half-precision.js';
+import { widen } from '../../formats/half-precision.js';
 import { type DType, requireBytes, type StackPlace, sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import { HeldWeights } from '../held-weights.js';
 import type { Weight } from '../tensor.js';
@@ -70,7 +70,7 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     const weight = new DeviceWeight(name, [...shape], held, matrix, stack?.row ?? 0);
     this.add(weight);
     const keep = (bytes: Uint8Array): void => {
-      weight.vector = widened(bytes, held);
+      weight.vector = widen(bytes.slice(), held);
     };
     try {
       await this.#stream.fill(matrix.target(weight.row, rows), source, shape.length === 1 ? keep : undefined);
@@ -141,11 +141,4 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
   #matrix(rows: number, columns: number, weights: number): FrozenMatrix {
     return new Bf16Matrix(this.#store, rows, columns, weights * this.#spareColumns);
   }
-}
-
-function widened(bytes: Uint8Array, dtype: DType): Float32Array {
-  const copy = bytes.slice().buffer;
-  if (dtype === 'f32') return new Float32Array(copy);
-  const half = new Uint16Array(copy);
-  return dtype === 'bf16' ? bfloat16ToFloat32(half) : float16ToFloat32(half);
 }

@@ -11,11 +11,13 @@ import {
 import { learningRateOf, type OptimizerArrays, type OptimizerState, type OptimizerStep } from '../engine.js';
 import type { Parameter } from '../tensor.js';
 
+type Moments = { readonly m: Float32Array; readonly v: Float32Array } | AdamW8bitState;
+
 export class HostOptimizer implements OptimizerState {
   readonly kind: OptimizerStep['kind'];
   /** For each parameter how many steps it has taken part in. */
   readonly #steps: Float32Array;
-  readonly #moments: { readonly m: Float32Array; readonly v: Float32Array } | AdamW8bitState;
+  readonly #moments: Moments;
   readonly parameters: readonly Pick<Parameter, 'offset' | 'size'>[];
 
   constructor(kind: OptimizerStep['kind'], parameters: readonly Pick<Parameter, 'offset' | 'size'>[]) {
@@ -23,10 +25,11 @@ export class HostOptimizer implements OptimizerState {
     this.parameters = parameters;
     this.#steps = new Float32Array(parameters.length);
     const size = parameters.reduce((sum, parameter) => sum + parameter.size, 0);
-    this.#moments =
-      kind === 'adamw'
-        ? { m: new Float32Array(size), v: new Float32Array(size) }
-        : new AdamW8bitState(parameters.map((parameter) => parameter.size));
+    const moments: { readonly [K in OptimizerStep['kind']]: () => Moments } = {
+      adamw: () => ({ m: new Float32Array(size), v: new Float32Array(size) }),
+      adamw8bit: () => new AdamW8bitState(parameters.map((parameter) => parameter.size)),
+    };
+    this.#moments = moments[kind]();
   }
 
   /**

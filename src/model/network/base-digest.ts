@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { dequantizedSource } from '../../formats/float8.js';
-import { bfloat16ToFloat32, float16ToFloat32 } from '../../formats/half-precision.js';
+import { widen } from '../../formats/half-precision.js';
 import { DTYPE_BYTES, type DType, type WeightSource } from '../../formats/weight-source.js';
 import type { ModelConfig } from '../model-config.js';
 import { modelPart } from '../tensor-names.js';
@@ -60,7 +60,7 @@ export class BaseDigest {
       for (const { from, bytes } of pieces) {
         const values = new Uint8Array((bytes.length / width) * held);
         await stored.read(values, (from / width) * held);
-        hash.update(new Uint8Array(widened(values, stored.dtype).buffer));
+        hash.update(new Uint8Array(widen(values, stored.dtype).buffer));
       }
       return hash.digest('hex');
     };
@@ -106,10 +106,4 @@ function piecesOf(elements: number, width: number): Piece[] {
 async function copy(pieces: readonly Piece[], target: Uint8Array, offset = 0): Promise<void> {
   const piece = pieces.find(({ from, bytes }) => from <= offset && offset + target.length <= from + bytes.length)!;
   target.set(piece.bytes.subarray(offset - piece.from, offset - piece.from + target.length));
-}
-
-function widened(bytes: Uint8Array, dtype: DType): Float32Array {
-  const { buffer } = bytes as Uint8Array<ArrayBuffer>;
-  if (dtype === 'f32') return new Float32Array(buffer);
-  return dtype === 'bf16' ? bfloat16ToFloat32(new Uint16Array(buffer)) : float16ToFloat32(new Uint16Array(buffer));
 }
