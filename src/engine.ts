@@ -1,8 +1,10 @@
 /**
  * `ministral-tune/engine`: what an engine of `createEngine` offers a model, for those who write a model of their own
- * against its operations.
+ * against its operations, or their own loop over one.
  */
 export { Tape } from './engine/tape.js';
+export { evaluateLoss } from './train/evaluate-loss.js';
+export { accumulateGradients } from './train/window-step.js';
 export type { CreateEngineOptions } from './engine/create-engine.js';
 export type { CudaEngineOptions } from './engine/cuda/cuda-engine.js';
 export type {

@@ -70,7 +70,7 @@ describe('the doors of the package', () => {
         'decodeImage',
         'imageSize',
       ],
-      engine: ['Tape'],
+      engine: ['Tape', 'accumulateGradients', 'evaluateLoss'],
       safetensors: ['SafetensorsFile', 'ShardedCheckpoint', 'writeSafetensors'],
       hub: ['MODEL_FILES', 'snapshotDownload'],
       charts: [
