@@ -173,7 +173,7 @@ describe('loadModel', () => {
     const weights = join(folder, 'model.safetensors');
     const rejected = (message: RegExp) => expect(loadModel(folder, { engine })).rejects.toThrow(message);
     for (const [name, message] of [
-      ['model-00001-of-00002.safetensors', /the index is missing/],
+      ['model-00001-of-00002.safetensors', /the shards but not their index/],
       ['pytorch_model.bin', /pytorch_model.bin is a Python pickle/],
       ['model-q4.gguf', /GGUF files are not read/],
     ] as const) {

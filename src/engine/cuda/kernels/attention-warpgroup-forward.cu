@@ -153,7 +153,7 @@ extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
       pack_tiles(probability, score);
     }
 
-    // After the barrier the next keys and these values have arrived, and no warpgroup reads the last values or these keys.
+    // After the barrier the next keys and these values have arrived; no warpgroup still reads the last values or keys.
     wait_copy_groups<0>();
     publish_rows();
     __syncthreads();
