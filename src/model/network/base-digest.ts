@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { dequantizedSource } from '../../formats/float8.js';
 import { widen } from '../../formats/half-precision.js';
-import { DTYPE_BYTES, type DType, type WeightSource } from '../../formats/weight-source.js';
+import { DTYPE_BYTES, type WeightSource } from '../../formats/weight-source.js';
 import type { ModelConfig } from '../model-config.js';
 import { modelPart } from '../tensor-names.js';
 

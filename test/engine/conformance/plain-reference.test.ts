@@ -81,7 +81,7 @@ describe('gradients of the references are slopes of their results', () => {
 });
 
 describe('roundBfloat16', () => {
-  it('rounds to the nearest, ties to even, and keeps what is no number', () => {
+  it('rounds to the nearest, ties to even, and keeps NaN', () => {
     const given = [
       1,
       1 + 2 ** -8,
