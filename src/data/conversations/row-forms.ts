@@ -11,7 +11,15 @@ import { readTools } from './tools.js';
 import { readTurns } from './turns.js';
 
 /** How rows of a file are written. `messages`: roles and texts alone, as OpenAI, Mistral and TRL all have them. */
-export type ConversationForm = (typeof FORMS)[number];
+export type ConversationForm =
+  | 'messages'
+  | 'openai'
+  | 'mistral'
+  | 'trl'
+  | 'prompt-completion'
+  | 'text'
+  | 'sharegpt'
+  | 'alpaca';
 
 export const FORMS = [
   'messages',
@@ -22,7 +30,7 @@ export const FORMS = [
   'text',
   'sharegpt',
   'alpaca',
-] as const;
+] as const satisfies readonly ConversationForm[];
 
 type Family = 'messages' | 'conversations' | 'prompt-completion' | 'text' | 'alpaca';
 
