@@ -76,8 +76,7 @@ export class AttentionBlock implements Operation<Attributes> {
   /** Consumes q, k and v. */
   #attend([q, k, v]: Projected, { rotary, attention }: Attributes, record: boolean): Attended {
     const store = this.#store;
-    const rotated = [store.create(q.shape), store.create(k.shape)] as const;
-    turn(store, [q, k], rotated, rotary, 1);
+    const rotated = this.#rotate(q, k, rotary);
     const attended = this.#attention.forward([...rotated, v], attention, record);
     store.release(q);
     store.release(k);
@@ -99,8 +98,7 @@ export class AttentionBlock implements Operation<Attributes> {
       release(q, k, v);
       return { outputs: [decoded], saved: [] };
     }
-    const rotated = [store.create(q.shape), store.create(k.shape)] as const;
-    turn(store, [q, k], rotated, rotary, 1);
+    const rotated = this.#rotate(q, k, rotary);
     const extents = { columns: k.columns };
     const keys = store.matrix(cache.keys, OPERATION, 'cached keys', extents);
     const values = store.matrix(cache.values, OPERATION, 'cached values', extents);
@@ -110,5 +108,11 @@ export class AttentionBlock implements Operation<Attributes> {
     const attended = this.#attention.forward([rotated[0], keys, values], attention, false);
     release(...rotated);
     return attended;
+  }
+
+  #rotate(q: CudaTensor, k: CudaTensor, rotary: Attributes['rotary']): readonly [CudaTensor, CudaTensor] {
+    const rotated = [this.#store.create(q.shape), this.#store.create(k.shape)] as const;
+    turn(this.#store, [q, k], rotated, rotary, 1);
+    return rotated;
   }
 }

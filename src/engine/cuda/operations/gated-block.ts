@@ -50,7 +50,7 @@ export class GatedBlock implements Operation<Attributes> {
     store.like(up, gate, OPERATION, 'up');
     const gated = gatedRows(store, gate, up, kind);
     const { y, low, group } = this.#down(gated, down, record);
-    const isKept = low.length > 0 && this.#keepsGated(opened.groups, group, gate.columns);
+    const isKept = low.length > 0 && this.#keepsGated(group, fusesGatedBackward(opened.groups, group, gate.columns));
     const kept = record ? [gate, up, ...(isKept ? [gated] : [])] : [];
     for (const tensor of [gate, up, gated]) {
       if (kept.includes(tensor)) store.saved(tensor);
@@ -77,8 +77,8 @@ export class GatedBlock implements Operation<Attributes> {
     const dy = matrix(gradient, 'y');
     if (!dy) return this.#normed.backward(normed, undefined, dSum, needs);
     const [group] = this.#layers.groups([down], gate.columns) as [FusedGroup];
-    const isFused = gate.rows > 0 && fusesGatedBackward(normed.groups, group, gate.columns);
-    const gated = this.#keepsGated(normed.groups, group, gate.columns)
+    const isFused = fusesGatedBackward(normed.groups, group, gate.columns);
+    const gated = this.#keepsGated(group, isFused)
       ? savedInput(store, next())
       : { rows, rematerialize: () => gatedRows(store, gate, up, kind) };
     const low = takeLowRank(group, next);
@@ -86,7 +86,7 @@ export class GatedBlock implements Operation<Attributes> {
     let gates: readonly GroupGradient[] | undefined;
     if (low) {
       const deferred = this.#layers.defer(dy, group, low, { needsInput: needsGates });
-      if (needsGates && isFused) {
+      if (needsGates && isFused && gate.rows > 0) {
         gates = [gatedBackward(store, { gate, up, deferred, u: normed.low[0]!.u, kind })];
         store.release(deferred.wide);
       } else {
@@ -118,8 +118,8 @@ export class GatedBlock implements Operation<Attributes> {
   }
 
   /** Whether the gated rows are saved for dA of down: the fused backward has no use for them. */
-  #keepsGated(before: readonly FusedGroup[], down: FusedGroup, columns: number): boolean {
-    return !this.#store.rematerialize && down.adapter !== undefined && !fusesGatedBackward(before, down, columns);
+  #keepsGated(down: FusedGroup, isFused: boolean): boolean {
+    return !this.#store.rematerialize && down.adapter !== undefined && !isFused;
   }
 
   /** By the plain kernel. Consumes `dGated`. */

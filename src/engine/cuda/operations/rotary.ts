@@ -2,6 +2,7 @@
 import { EngineError } from '../../../errors.js';
 import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
+import { rotaryHeads } from '../../rotary.js';
 import { requireMatrix, type Tensor } from '../../tensor.js';
 import type { DevicePointer } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
@@ -12,11 +13,7 @@ const OPERATION = 'rotary';
 type Attributes = OperationAttributes['rotary'];
 
 function headsOf(x: CudaTensor | undefined, headDim: number): number {
-  if (!x) return 0;
-  if (headDim % 2 !== 0 || x.columns % headDim !== 0) {
-    throw new EngineError(`${OPERATION}: rows of ${x.columns} do not hold heads of ${headDim}, an even number`);
-  }
-  return x.columns / headDim;
+  return x ? rotaryHeads(x.columns, headDim) : 0;
 }
 
 /** Turns q and k, either of which may be absent, into the given outputs; with a sign of -1 the other way round. */

@@ -1,6 +1,7 @@
-/** Rotary position embedding of queries and keys. The gradient turns the other way; only the tables are saved. */
+/** Rotary position embedding of queries and keys. */
 import { EngineError } from '../../../errors.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
+import { rotaryByTensor, rotaryHeads } from '../../rotary.js';
 import type { Tensor } from '../../tensor.js';
 import type { TensorStore, TfjsTensor } from '../tensor-store.js';
 import type { TfNamespace, TfTensor } from '../tf-namespace.js';
@@ -14,16 +15,13 @@ function turn(store: TensorStore, input: Tensor, attributes: Attributes, isQuery
   const { headDim } = attributes;
   const x = store.matrix(input, OPERATION, isQuery ? 'q' : 'k');
   const [rows, columns] = x.shape as [number, number];
-  if (headDim % 2 !== 0 || columns % headDim !== 0) {
-    throw new EngineError(`${OPERATION}: rows of ${columns} do not hold heads of ${headDim}, an even number`);
-  }
+  const heads = rotaryHeads(columns, headDim);
   const half = headDim / 2;
   const cos = store.matrix(attributes.cos, OPERATION, 'cos', { rows, columns: half }).data;
   const sin = store.matrix(attributes.sin, OPERATION, 'sin', { rows, columns: half }).data;
   const scale = isQuery && attributes.queryScale ? store.use(attributes.queryScale, OPERATION) : undefined;
   if (scale && scale.size !== rows) throw new EngineError(`${OPERATION}: queryScale has ${scale.size} of ${rows} rows`);
   return store.one(OPERATION, (tf: TfNamespace) => {
-    const heads = columns / headDim;
     // The tables are small beside x: a row's scale goes into them.
     const table = (first: TfTensor, second: TfTensor): TfTensor => {
       const joined = tf.concat([first, second], 1);
@@ -40,17 +38,5 @@ function turn(store: TensorStore, input: Tensor, attributes: Attributes, isQuery
 }
 
 export function rotary(store: TensorStore): Operation<Attributes> {
-  return {
-    forward([q, k], attributes, record) {
-      const outputs = [turn(store, q!, attributes, true, 1), turn(store, k!, attributes, false, 1)];
-      const { cos, sin, queryScale } = attributes;
-      return { outputs, saved: record ? [cos, sin, ...(queryScale ? [queryScale] : [])] : [] };
-    },
-    backward(_saved, [dq, dk], attributes, needs) {
-      return [
-        needs[0] && dq ? turn(store, dq, attributes, true, -1) : undefined,
-        needs[1] && dk ? turn(store, dk, attributes, false, -1) : undefined,
-      ];
-    },
-  };
+  return rotaryByTensor((...given) => turn(store, ...given));
 }
