@@ -32,6 +32,7 @@ export type {
   OperationName,
   OperationRunner,
   Operations,
+  Precision,
   Segments,
 } from './engine/operations.js';
 export type { Steps, TapeOptions } from './engine/tape.js';

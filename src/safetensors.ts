@@ -3,4 +3,13 @@ export { SafetensorsFile, ShardedCheckpoint, writeSafetensors } from './formats/
 export type { Fp8Quantization } from './formats/fp8-checkpoint.js';
 export type { StoredArray, TensorToWrite } from './formats/safetensors.js';
 export type { SafetensorsDType, TensorInfo } from './formats/safetensors-header.js';
-export type { DType, StackPlace, StoredDType, WeightScale, WeightSource } from './formats/weight-source.js';
+export type {
+  DType,
+  HeldFormat,
+  Nf4Absmax,
+  Nf4State,
+  StackPlace,
+  StoredDType,
+  WeightScale,
+  WeightSource,
+} from './formats/weight-source.js';

@@ -1,7 +1,7 @@
 /** What an engine is: memory, frozen weights, trainable parameters, and the table of operations. */
 
-import type { WeightSource } from '../formats/weight-source.js';
-import type { Operations } from './operations.js';
+import type { HeldFormat, WeightSource } from '../formats/weight-source.js';
+import type { Operations, Precision } from './operations.js';
 import type { ParameterSet, ParameterSpec, Tensor, Weight } from './tensor.js';
 
 /** The engines: WebAssembly on the CPU, TensorFlow.js, one NVIDIA card. */
@@ -106,6 +106,10 @@ export interface Engine {
    * asks for it; 0 runs its micro-batches one by one, as written. Larger passes use a GPU better and take more memory.
    */
   readonly tokensPerPass: number;
+  /** Formats beside the stored ones in which it can hold frozen matrices. Default: none. */
+  readonly heldFormats?: readonly HeldFormat['format'][] | undefined;
+  /** Precisions of products with frozen matrices beside `bf16`. Default: none. */
+  readonly precisions?: readonly Precision[] | undefined;
   /** For planning passes; constant. */
   readonly storage: StorageCosts;
   /** Rate of large matrix products of this engine here, in 10^12 operations a second, where it knows. May measure once. */

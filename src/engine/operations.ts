@@ -31,6 +31,12 @@ export interface LoraPart {
   readonly rowKeys?: Int32Array | undefined;
 }
 
+/**
+ * Number format of the operands of a product with a frozen matrix. `fp8-backward`: e4m3 for the gradient of the input
+ * alone; `fp8`: forward too. Low-rank parts, and all sums, are computed as with `bf16`.
+ */
+export type Precision = 'bf16' | 'fp8-backward' | 'fp8';
+
 /** One output of a linear operation. */
 export interface LinearPart {
   /** [out, in] */
@@ -39,6 +45,8 @@ export interface LinearPart {
   readonly bias?: Weight | undefined;
   /** Without one nothing here is trained. */
   readonly lora?: LoraPart | undefined;
+  /** All parts of an operation have the same. Only engines that list it take another than the default, `bf16`. */
+  readonly precision?: Precision | undefined;
 }
 
 /**
@@ -129,7 +137,7 @@ export interface OperationAttributes {
     /** Patches along a side of a block. */
     readonly merge: number;
   };
-  /** (x [T, C]) → [rows.length, C]. Rows are distinct. */
+  /** (x [T, C]) → [rows.length, C]. Rows may repeat: backward sums their gradients. */
   gatherRows: {
     /** In 0..T-1, in the order of the result. */
     readonly rows: Int32Array;
@@ -140,7 +148,8 @@ export interface OperationAttributes {
     readonly rows: Int32Array;
   };
   /**
-   * (hidden [T, C]) → (loss [1], rowLoss [T]): rowLoss = -log softmax(hidden·headᵀ)[target], loss = scale · Σ rowLoss.
+   * (hidden [T, C]) → (loss [1], rowLoss [T]): rowLoss = -log softmax(hidden·headᵀ)[target],
+   * loss = scale · Σ weights · rowLoss.
    * With smoothing ε, rowLoss is 1 - ε of that and ε of the mean of -log softmax over the vocabulary.
    * Never holds [T, V]. rowLoss carries no gradient.
    */
@@ -153,6 +162,8 @@ export interface OperationAttributes {
     readonly scale: number;
     /** ε of label smoothing, 0 <= ε < 1. Default 0. */
     readonly smoothing?: number | undefined;
+    /** [T] How often each row counts in loss and gradient; rowLoss goes without. Default: once. */
+    readonly weights?: Float32Array | undefined;
   };
 }
 
@@ -183,6 +194,11 @@ export interface BlockAttributes {
     readonly attention: OperationAttributes['attention'];
     /** Gets k and v of these rows, and all of it is attended to. At inference only. */
     readonly cache?: KeyValueRows | undefined;
+    /**
+     * [Tk] The rows of k and v, after rotation, that stand where `attention.segments` counts keys, or that go to
+     * `cache.rows` one by one: rows that several segments share are named once for each. Default: each row once, in order.
+     */
+    readonly keyRows?: Int32Array | undefined;
   };
   /**
    * (x [T, C]) → (y [T, C]), or (x, residual) → (y, x + residual): norm, the product with gate and up,

@@ -5,7 +5,7 @@
  * float32 on `cpu`, bfloat16 on `cuda`.
  */
 import { EngineError } from '../errors.js';
-import { type DType, sizeOf } from '../formats/weight-source.js';
+import { type DType, type HeldFormat, sizeOf } from '../formats/weight-source.js';
 
 /** A dense, row-major array in the engine's memory. */
 export interface Tensor {
@@ -26,8 +26,10 @@ export interface Weight {
   readonly name: string;
   /** Outermost extent first. */
   readonly shape: readonly number[];
-  /** Storage dtype, as in the checkpoint; bf16 for f8_e4m3. */
+  /** Storage dtype, as in the checkpoint; bf16 for f8_e4m3 and nf4. */
   readonly dtype: DType;
+  /** Where it is held in another format than `dtype`. */
+  readonly held?: HeldFormat['format'] | undefined;
 }
 
 /** A trainable array: float32 value and gradient. */

@@ -4,10 +4,40 @@ import { EngineError } from '../errors.js';
 /** Number formats in which weights are kept. */
 export type DType = 'f32' | 'bf16' | 'f16';
 
-/** Number formats of weights in files. 8-bit floats come with a scale, and become bf16 while they are loaded. */
-export type StoredDType = DType | 'f8_e4m3';
+/**
+ * Number formats of weights in files. 8-bit floats come with a scale, 4-bit ones with a state; unless they are held so,
+ * they become bf16 while they are loaded.
+ */
+export type StoredDType = DType | 'f8_e4m3' | 'nf4';
 
-export const DTYPE_BYTES: Readonly<Record<StoredDType, number>> = { f32: 4, bf16: 2, f16: 2, f8_e4m3: 1 };
+/** Bytes of a value; two 4-bit values share one, the even one in the high half. */
+export const DTYPE_BYTES: Readonly<Record<StoredDType, number>> = { f32: 4, bf16: 2, f16: 2, f8_e4m3: 1, nf4: 0.5 };
+
+/** What `nf4` values are multiplied with: the largest magnitude of each block of `blockSize` values, row-major. */
+export type Nf4Absmax =
+  | { readonly absmax: Float32Array }
+  /** 8-bit codes of absmax - offset in blocks of their own: absmax = map[code] · nestedAbsmax + offset. */
+  | {
+      readonly codes: Uint8Array;
+      /** [256] */
+      readonly map: Float32Array;
+      readonly nestedAbsmax: Float32Array;
+      readonly nestedBlockSize: number;
+      readonly offset: number;
+    };
+
+/** Beside the 4-bit codes of a matrix; bitsandbytes calls it the quant state. */
+export interface Nf4State {
+  /** Values of a block: a power of two, 32 to 4096. Blocks run through the matrix row-major, the last one may be cut. */
+  readonly blockSize: number;
+  read(): Promise<Nf4Absmax>;
+}
+
+/** How an engine is to hold a matrix, if not as it is stored. */
+export type HeldFormat =
+  | { readonly format: 'nf4'; readonly blockSize: number; readonly doubleQuantization: boolean }
+  /** With one scale for each row, or the stored scales of an e4m3 matrix. */
+  | { readonly format: 'f8_e4m3' };
 
 /** What the 8-bit values of a matrix are multiplied with: one factor for each block of rows and columns. */
 export interface WeightScale {
@@ -39,6 +69,13 @@ export interface WeightSource {
   readonly byteLength: number;
   /** Given where the dtype is f8_e4m3, and only there. */
   readonly scale?: WeightScale | undefined;
+  /** Given where the dtype is nf4, and only there. */
+  readonly quantState?: Nf4State | undefined;
+  /**
+   * Format to keep a matrix in; engines that do not list it in `heldFormats` refuse. Default: f32, bf16 and f16 as they
+   * are stored, nf4 as nf4, f8_e4m3 as bf16.
+   */
+  readonly hold?: HeldFormat | undefined;
   /** A hint that an engine may use or ignore. */
   readonly stack?: StackPlace | undefined;
   /** Fills `target` with the tensor's bytes from `offset` on (little-endian, row-major). */

@@ -70,7 +70,7 @@ async function readConversations(path: string): Promise<void> {
 const engine = {
   loadWeight: async ({ name, shape, dtype, byteLength, read }: WeightSource): Promise<Weight> => {
     await read(new Uint8Array(byteLength));
-    return { name, shape, dtype: dtype === 'f8_e4m3' ? 'bf16' : dtype };
+    return { name, shape, dtype: dtype === 'f8_e4m3' || dtype === 'nf4' ? 'bf16' : dtype };
   },
   releaseWeight: () => undefined,
 } as unknown as Engine;

@@ -66,7 +66,7 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     if (stack) matrix = this.#stack(stack, rows, columns, name);
     else if (shape.length > 1) matrix = this.#matrix(rows, columns, 1);
     else matrix = new Bf16Matrix(this.#store, rows, columns, 0);
-    const held = dtype === 'f8_e4m3' ? 'bf16' : dtype;
+    const held = dtype === 'f8_e4m3' || dtype === 'nf4' ? 'bf16' : dtype;
     const weight = new DeviceWeight(name, [...shape], held, matrix, stack?.row ?? 0);
     this.add(weight);
     const keep = (bytes: Uint8Array): void => {
