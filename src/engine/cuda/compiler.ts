@@ -71,8 +71,12 @@ export class KernelCompiler {
     this.#newest = Math.max(...architectures);
   }
 
-  /** Whether this compiler knows sm_90a, the architecture of Hopper with its warpgroup products. */
+  /**
+   * Whether this compiler knows sm_90a, the architecture of Hopper with its warpgroup products. With
+   * MINISTRAL_TUNE_WARPGROUPS=off the kernels for all cards are taken there as well.
+   */
   get hasWarpgroups(): boolean {
+    if (process.env.MINISTRAL_TUNE_WARPGROUPS === 'off') return false;
     if (this.#hasWarpgroups === undefined) {
       try {
         this.compile('warpgroup-trial', WARPGROUP_TRIAL, 90, {}, true);

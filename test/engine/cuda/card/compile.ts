@@ -1,5 +1,5 @@
 /**
- * Compiles every kernel in every variant that the engine uses, for cards of compute capability 8.0, 8.6, 8.9 and 9.0.
+ * Compiles every kernel in every variant that the engine uses, for cards of compute capability 8.0 to 12.0.
  * It needs no GPU: NVRTC where it is found, as the engine uses it, else nvcc.
  *
  *   npx tsx test/engine/cuda/card/compile.ts [--compiler nvrtc | nvcc]
@@ -27,6 +27,8 @@ const CARDS: ReadonlyMap<number, number> = new Map([
   [86, 99 << 10],
   [89, 99 << 10],
   [90, 227 << 10],
+  [100, 227 << 10],
+  [120, 99 << 10],
 ]);
 /** Head size and query heads of a key head: of the text tower, of the vision tower, and odd ones. */
 const HEADS = [
@@ -36,12 +38,23 @@ const HEADS = [
   [24, 1],
 ] as const;
 const CAP_OF_TWO_BLOCKS = 'two blocks of 256 threads on a multiprocessor leave 128 registers to each';
+const NEVER_RUN = 'registers were chosen on cards of 8.0 and 9.0; this one was compiled for, never run on';
 /** Bytes of stack that a kernel may take on a card, and why it is left at that. */
 const KNOWN_STACKS: Readonly<Record<string, { bytes: number; reason: string }>> = {
   'lora_input_gradient sm_80': { bytes: 16, reason: CAP_OF_TWO_BLOCKS },
   'lora_input_gradient sm_86': { bytes: 16, reason: CAP_OF_TWO_BLOCKS },
   'lora_input_gradient sm_89': { bytes: 16, reason: CAP_OF_TWO_BLOCKS },
   'lora_down_64 sm_90': { bytes: 8, reason: 'its 512 threads leave 128 registers to each' },
+  'gated_backward_lora_16 sm_100': { bytes: 16, reason: NEVER_RUN },
+  'gated_backward_lora_32 sm_100': { bytes: 16, reason: NEVER_RUN },
+  'lora_down_64 sm_100': { bytes: 80, reason: NEVER_RUN },
+  'attention_forward HEAD_DIM 128 sm_100': { bytes: 24, reason: NEVER_RUN },
+  'attention_backward_query HEAD_DIM 128 sm_100': { bytes: 8, reason: NEVER_RUN },
+  'attention_decode HEAD_DIM 128 sm_100': { bytes: 16, reason: NEVER_RUN },
+  'gated_backward_lora_16 sm_120': { bytes: 16, reason: NEVER_RUN },
+  'gated_backward_lora_32 sm_120': { bytes: 24, reason: NEVER_RUN },
+  'lora_down_48 sm_120': { bytes: 8, reason: NEVER_RUN },
+  'lora_down_64 sm_120': { bytes: 80, reason: NEVER_RUN },
 };
 
 interface Program extends KernelProgram {
