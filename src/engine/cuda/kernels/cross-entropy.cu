@@ -132,8 +132,8 @@ DEVICE void gradient(bf16* dlogits, const L* logits, const float* row_max, const
 }
 
 /**
- * dlogits = (softmax - wanted) · scale · weight of the row · (*loss_gradient), wanted: `own` for the target, `other` for
- * the others (1, 0).
+ * dlogits = (softmax - wanted) · scale · weight of the row · (*loss_gradient), wanted: `own` for the target, `other`
+ * for the others (1, 0).
  * Launch: grid2(rows, n).
  */
 KERNEL __launch_bounds__(128)
