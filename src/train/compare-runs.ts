@@ -33,8 +33,8 @@ export function runSettings(model: TrainableModel, collator: Collator): Settings
 /** Everything in which a saved run and the present one differ. */
 export function compareRuns(saved: TrainerState, now: RunIdentity): Difference[] {
   const differences: Difference[] = [
-    // Earlier versions acted by the defaults of options that they did not have.
-    ...compareSettings(comparable({ ...parseSftConfig(), ...saved.config }), comparable(now.config), RESUME_MAY_CHANGE),
+    // Earlier versions acted by the defaults of options that they did not have, and shared nothing.
+    ...compareSettings(comparable({ ...parseSftConfig(), sharePrefix: false, ...saved.config }), comparable(now.config), RESUME_MAY_CHANGE),
     ...compareSettings(
       saved.settings ?? {},
       now.settings ?? {},
