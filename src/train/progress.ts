@@ -58,7 +58,9 @@ export class Progress {
         if (event.sharedTokens > 0 && !this.#saidShared) {
           this.#saidShared = true;
           const [shared, all] = [event.sharedTokens, event.tokens].map((count) => count.toLocaleString('en-US'));
-          this.#line(`sharePrefix: ${shared} of ${all} tokens of step ${event.step} were computed with those of another sample`);
+          this.#line(
+            `sharePrefix: ${shared} of ${all} tokens of step ${event.step} were computed with those of another sample`,
+          );
         }
         this.#drawBar(event);
         break;

@@ -23,7 +23,7 @@ const log: TrainingEvent = {
   memoryBytes: 27 * 2 ** 30,
   peakMemoryBytes: 39.8 * 2 ** 30,
 };
-const step: TrainingEvent = { type: 'step', ...values, tokens: 4000, labels: 90 };
+const step: TrainingEvent = { type: 'step', ...values, tokens: 4000, sharedTokens: 0, labels: 90 };
 
 function shown(events: TrainingEvent[], stream: { isTTY?: boolean; columns?: number }): string {
   let text = '';
