@@ -10,12 +10,13 @@ type Compositions = { readonly [K in BlockName]: Composition<BlockAttributes[K]>
 
 export const COMPOSITIONS: Compositions = {
   attentionBlock: {
-    *compose(runner, inputs, { norm, projections, rotary, attention, cache }) {
+    *compose(runner, inputs, { norm, projections, rotary, attention, cache, keyRows }) {
       const [normed, ...sum] = runner.apply('rmsNorm', inputs, norm) as [Tensor, ...Tensor[]];
       const [q, k, v] = runner.apply('linear', [normed], { parts: projections }) as [Tensor, Tensor, Tensor];
       if (isTurnDue()) yield 0;
       const [rotatedQ, rotatedK] = runner.apply('rotary', [q, k], rotary) as [Tensor, Tensor];
-      const keysAndValues = cache ? append(runner, cache, rotatedK, v) : [rotatedK, v];
+      const [ownK, ownV] = keyRows ? [rotatedK, v].map((x) => gather(runner, x, keyRows)) : [rotatedK, v];
+      const keysAndValues = cache ? append(runner, cache, ownK!, ownV!) : [ownK!, ownV!];
       const [attended] = runner.apply('attention', [rotatedQ, ...keysAndValues], attention) as [Tensor];
       return [attended, ...sum];
     },
@@ -31,6 +32,10 @@ export const COMPOSITIONS: Compositions = {
     },
   },
 };
+
+function gather(runner: OperationRunner, x: Tensor, rows: Int32Array): Tensor {
+  return runner.apply('gatherRows', [x], { rows })[0]!;
+}
 
 type Cache = NonNullable<BlockAttributes['attentionBlock']['cache']>;
 

@@ -196,7 +196,8 @@ export interface BlockAttributes {
     readonly cache?: KeyValueRows | undefined;
     /**
      * [Tk] The rows of k and v, after rotation, that stand where `attention.segments` counts keys, or that go to
-     * `cache.rows` one by one: rows that several segments share are named once for each. Default: each row once, in order.
+     * `cache.rows` one by one: rows that several segments share are named once for each. Default: each row once, in order. Layers share the
+     * array, and nobody changes it: `cuda` keeps tables by it.
      */
     readonly keyRows?: Int32Array | undefined;
   };

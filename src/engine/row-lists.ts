@@ -21,6 +21,55 @@ export function checkDistinctRows(rows: Int32Array, count: number, operation: st
   }
 }
 
+/** The other way round of a list of rows: source row r stands at places[starts[r]] .. places[starts[r + 1] - 1] of it. */
+export interface RowPlaces {
+  /** [count + 1] */
+  readonly starts: Int32Array;
+  /** [rows.length], rising for each row: sums in this order do not depend on timing. */
+  readonly places: Int32Array;
+}
+
+/**
+ * Checks a list of rows, and gives the places of each where any row comes twice.
+ * @throws EngineError naming the first row outside 0..count-1
+ */
+export function repeatedPlaces(rows: Int32Array, count: number, operation: string): RowPlaces | undefined {
+  const times = timesOf(rows, count, operation);
+  return times.some((own) => own > 1) ? placesFrom(rows, times) : undefined;
+}
+
+/** `repeatedPlaces`, also where every row comes once. */
+export function rowPlaces(rows: Int32Array, count: number, operation: string): RowPlaces {
+  return placesFrom(rows, timesOf(rows, count, operation));
+}
+
+/** [count] How often each row is listed. */
+function timesOf(rows: Int32Array, count: number, operation: string): Int32Array {
+  checkRows(rows, count, operation);
+  const times = new Int32Array(count);
+  for (const row of rows) times[row]!++;
+  return times;
+}
+
+function placesFrom(rows: Int32Array, times: Int32Array): RowPlaces {
+  const starts = new Int32Array(times.length + 1);
+  for (const [row, own] of times.entries()) starts[row + 1] = starts[row]! + own;
+  const next = starts.slice();
+  const places = new Int32Array(rows.length);
+  for (const [i, row] of rows.entries()) places[next[row]!++] = i;
+  return { starts, places };
+}
+
+/** @throws EngineError if weights are not finite, or not for as many rows */
+export function checkRowWeights(weights: Float32Array | undefined, rows: number, operation: string): void {
+  if (!weights) return;
+  if (weights.length !== rows) throw new EngineError(`${operation}: ${weights.length} weights for ${rows} rows`);
+  const row = weights.findIndex((weight) => !Number.isFinite(weight));
+  if (row >= 0) {
+    throw new EngineError(`${operation}: the weight of row ${row} is ${weights[row]}, expected a finite number`);
+  }
+}
+
 /** @throws EngineError if heads or ranges do not fit the tensors, or heads are wider than `maxHeadDim` */
 export function checkAttention(
   { heads, kvHeads, headDim, segments }: OperationAttributes['attention'],

@@ -35,8 +35,9 @@ export function cudaOperations(
   const layers = new LinearLayers(store, weights, sets);
   const normed = new NormedLinear(store, weights, layers);
   const attention = new AttentionOperation(store, capability);
+  const attentionBlock = new AttentionBlock(store, normed, attention);
   const operations: CudaOperations = {
-    attentionBlock: new AttentionBlock(store, normed, attention),
+    attentionBlock,
     gatedBlock: new GatedBlock(store, normed, layers),
     embedding: embedding(store, weights),
     linear: linear(store, layers),
@@ -54,6 +55,7 @@ export function cudaOperations(
   const dispose = (): void => {
     layers.dispose();
     attention.dispose();
+    attentionBlock.dispose();
   };
   return { operations, dispose };
 }

@@ -14,12 +14,15 @@ import {
   type PlainRun,
   plainActivations,
   plainAttention,
+  plainGathered,
   plainLinear,
   plainRmsNorm,
   plainRotary,
+  rowElements,
   type Values,
 } from './plain-reference.js';
 import { outputGradients, References, type Tolerances } from './references.js';
+import { describeSharing, type Sharing, sharedLayout } from './shared-rows.js';
 import { gradientsThrough } from './tape-gradients.js';
 
 export const EPS = 1e-5;
@@ -55,6 +58,8 @@ export interface AttentionBlockShape extends BlockShape {
   readonly headDim: number;
   readonly causal?: boolean;
   readonly segments?: readonly number[];
+  /** In place of segments: `keyRows` for samples with common rows. */
+  readonly sharing?: readonly Sharing[];
   readonly queryScale?: boolean;
 }
 
@@ -177,14 +182,12 @@ export async function rotaryTables(lab: Laboratory, rows: number, headDim: numbe
 function attentionBlock(shape: AttentionBlockShape): BlockCase {
   const { rows, columns, heads, kvHeads, headDim, causal = true } = shape;
   const lengths = shape.segments ?? [rows];
+  const shared = shape.sharing && sharedLayout(shape.sharing);
+  const layout = shape.sharing ? describeSharing(shape.sharing) : lengths.join('+');
   const specs = specsOf(shape, [heads * headDim, kvHeads * headDim, kvHeads * headDim]);
   return {
     block: 'attentionBlock',
-    title: titleOf(
-      `${heads}/${kvHeads} heads of ${headDim}, ${causal ? 'causal' : 'full'} ${lengths.join('+')}`,
-      shape,
-      specs,
-    ),
+    title: titleOf(`${heads}/${kvHeads} heads of ${headDim}, ${causal ? 'causal' : 'full'} ${layout}`, shape, specs),
     shape,
     async make(lab) {
       const { parameters, norm, made } = await attentionParts(lab, shape);
@@ -195,7 +198,7 @@ function attentionBlock(shape: AttentionBlockShape): BlockCase {
         headDim,
         causal,
         scale: headDim ** -0.5,
-        segments: segments(lengths, lengths),
+        segments: shared ? segments(shared.queries, shared.keys) : segments(lengths, lengths),
       };
       return {
         name: 'attentionBlock',
@@ -204,6 +207,7 @@ function attentionBlock(shape: AttentionBlockShape): BlockCase {
           projections: [made.parts[0]!, made.parts[1]!, made.parts[2]!],
           rotary: tables.attributes,
           attention,
+          keyRows: shared?.keyRows,
         },
         parameters,
         plain: (run, inputs) => {
@@ -211,11 +215,17 @@ function attentionBlock(shape: AttentionBlockShape): BlockCase {
           const projected = plainLinear(run, normed.outputs[0]!, columns, made.plain);
           const [q, k, v] = projected.outputs;
           const turned = plainRotary(run, [q!, k!], tables.plain, rows);
-          const attended = plainAttention(run, [...turned.outputs, v!], attention);
+          const [turnedQ, turnedK] = turned.outputs;
+          const gather = (x: Values): Plain =>
+            shared
+              ? plainGathered(run, [x], rowElements(shared.keyRows, kvHeads * headDim))
+              : { outputs: [x], backward: ([dx]) => [dx!] };
+          const [keys, values] = [gather(turnedK!), gather(v!)];
           const rotated: Plain = {
-            outputs: [...turned.outputs, v!],
-            backward: ([dq, dk, dv]) => [...turned.backward([dq, dk]), dv!],
+            outputs: [turnedQ!, keys.outputs[0]!, values.outputs[0]!],
+            backward: ([dq, dk, dv]) => [...turned.backward([dq, keys.backward([dk])[0]]), values.backward([dv])[0]!],
           };
+          const attended = plainAttention(run, rotated.outputs, attention);
           return chained(normed, [projected, rotated, attended], attended, inputs.length > 1);
         },
       };
@@ -395,4 +405,45 @@ export const BLOCK_CASES: readonly BlockCase[] = [
     residual: true,
   }),
   attentionBlock({ about: 'no adapter', rows: 20, columns: 64, heads: 2, kvHeads: 1, headDim: 64, residual: true }),
+
+  attentionBlock({
+    ...{ about: 'shared rows', rows: 147, columns: 64, heads: 4, kvHeads: 1, headDim: 128, residual: true },
+    ...{ ranks: [16, 16, 16], dropout: [THIRD, THIRD, THIRD], queryScale: true },
+    sharing: [
+      { prefix: 40, own: [9, 1, 20] },
+      { prefix: 0, own: [7] },
+      { prefix: 3, own: [0, 66, 1] },
+    ],
+  }),
+  attentionBlock({
+    ...{ about: 'shared rows, long', rows: 345, columns: 64, heads: 2, kvHeads: 1, headDim: 64, ranks: [8, 8, 8] },
+    sharing: [{ prefix: 150, own: [60, 5, 130] }],
+  }),
+  attentionBlock({
+    ...{ about: 'shared rows, recomputed', rows: 61, columns: 64, heads: 8, kvHeads: 2, headDim: 32, residual: true },
+    ...{ ranks: [8, 0, 8], recompute: true, sharing: [{ prefix: 33, own: [1, 1, 1, 1, 1, 17, 6] }] },
+  }),
+  attentionBlock({
+    ...{ about: 'shared rows, odd sizes', rows: 20, columns: 67, heads: 3, kvHeads: 1, headDim: 6, ranks: [5, 5, 5] },
+    sharing: [
+      { prefix: 5, own: [2, 3] },
+      { prefix: 4, own: [5, 1] },
+    ],
+  }),
+  attentionBlock({
+    ...{
+      about: 'shared rows, apart, full',
+      rows: 24,
+      columns: 64,
+      heads: 2,
+      kvHeads: 2,
+      headDim: 64,
+      ranks: [4, 4, 4],
+    },
+    ...{ stacked: false, residual: true, causal: false, sharing: [{ prefix: 11, own: [4, 9] }] },
+  }),
+  attentionBlock({
+    ...{ about: 'shared rows', rows: 26, columns: 64, heads: 4, kvHeads: 1, headDim: 128, inference: true },
+    ...{ residual: true, queryScale: true, ranks: [8, 8, 8], sharing: [{ prefix: 17, own: [3, 1, 5] }] },
+  }),
 ];

@@ -13,12 +13,15 @@ import {
   type Values,
 } from './plain-reference.js';
 import type { Tolerances } from './references.js';
+import { sharedLayout } from './shared-rows.js';
 
 export interface CacheCase {
   readonly title: string;
   readonly shape: Omit<AttentionBlockShape, 'rows' | 'about'>;
   /** New rows of each sequence, step by step. */
   readonly steps: readonly (readonly number[])[];
+  /** Rows that all sequences have in common before their own of the first step; computed once. */
+  readonly prefix?: number;
   /** Cache rows of a sequence. */
   readonly capacity: number;
 }
@@ -42,16 +45,18 @@ class PlainCache {
     parts: Parameters<typeof plainLinear>[3],
     tables: Parameters<typeof plainRotary>[2],
     rows: Int32Array,
+    keyRows: Int32Array,
     attention: Parameters<typeof plainAttention>[2],
   ): Values {
     const { run } = this;
     const normed = plainRmsNorm(run, [x], norm, EPS).outputs[0]!;
     const [q, k, v] = plainLinear(run, normed, columns, parts).outputs;
-    const [turnedQ, turnedK] = plainRotary(run, [q!, k!], tables, rows.length).outputs;
+    const [turnedQ, turnedK] = plainRotary(run, [q!, k!], tables, x.length / columns).outputs;
     const width = attention.kvHeads * attention.headDim;
     for (const [i, row] of rows.entries()) {
-      this.keys.set(turnedK!.subarray(i * width, (i + 1) * width), row * width);
-      this.values.set(v!.subarray(i * width, (i + 1) * width), row * width);
+      const from = keyRows[i]! * width;
+      this.keys.set(turnedK!.subarray(from, from + width), row * width);
+      this.values.set(v!.subarray(from, from + width), row * width);
     }
     return plainAttention(run, [turnedQ!, this.keys, this.values], attention).outputs[0]!;
   }
@@ -60,7 +65,7 @@ class PlainCache {
 export async function runCache(
   lab: Laboratory,
   meter: Meter,
-  { shape, steps, capacity }: CacheCase,
+  { shape, steps, capacity, prefix = 0 }: CacheCase,
   tolerances: Tolerances,
 ): Promise<void> {
   const { engine } = lab;
@@ -73,14 +78,20 @@ export async function runCache(
   const lengths = new Array<number>(sequences).fill(0);
   try {
     for (const [step, counts] of steps.entries()) {
-      const rows = Int32Array.from(
-        counts.flatMap((count, s) => Array.from({ length: count }, (_, i) => s * capacity + lengths[s]! + i)),
+      const layout = sharedLayout(
+        step === 0 && prefix > 0 ? [{ prefix, own: counts }] : counts.map((count) => ({ prefix: 0, own: [count] })),
       );
-      for (const [s, count] of counts.entries()) lengths[s]! += count;
-      const x = await lab.tensor([rows.length, columns]);
-      const tables = await rotaryTables(lab, rows.length, headDim, shape.queryScale ?? false);
+      const rows = Int32Array.from(
+        layout.keys.flatMap((count, s) => Array.from({ length: count }, (_, i) => s * capacity + lengths[s]! + i)),
+      );
+      for (const [s, count] of layout.keys.entries()) lengths[s]! += count;
+      const x = await lab.tensor([layout.rows, columns]);
+      const tables = await rotaryTables(lab, layout.rows, headDim, shape.queryScale ?? false);
       const segments = {
-        queryStarts: Int32Array.from([0, ...counts.map((_, s) => counts.slice(0, s + 1).reduce((a, b) => a + b))]),
+        queryStarts: Int32Array.from([
+          0,
+          ...counts.map((_, s) => layout.queries.slice(0, s + 1).reduce((a, b) => a + b)),
+        ]),
         keyStarts: Int32Array.from(counts, (_, s) => s * capacity),
         keyLengths: Int32Array.from(lengths),
       };
@@ -92,11 +103,12 @@ export async function runCache(
         rotary: tables.attributes,
         attention,
         cache: { keys, values, rows },
+        keyRows: prefix > 0 && step === 0 ? layout.keyRows : undefined,
       });
       const actual = await engine.read(attended!);
       tape.dispose();
       const [exact, rounded] = caches.map((cache) =>
-        cache.step(x.values, norm.values, columns, made.plain, tables.plain, rows, attention),
+        cache.step(x.values, norm.values, columns, made.plain, tables.plain, rows, layout.keyRows, attention),
       );
       meter.compare(`step ${step}`, actual, exact!, lab.isBfloat16 ? rounded : undefined, tolerances.forward);
     }
@@ -114,11 +126,18 @@ export async function runCache(
   }
 }
 
-function cacheCase(about: string, steps: CacheCase['steps'], capacity: number, shape: CacheCase['shape']): CacheCase {
+function cacheCase(
+  about: string,
+  steps: CacheCase['steps'],
+  capacity: number,
+  shape: CacheCase['shape'],
+  prefix = 0,
+): CacheCase {
   const { heads, kvHeads, headDim, queryScale, ranks } = shape;
   const marks = [queryScale ? ', query scale' : '', ranks ? `, LoRA r=${ranks.join(', ')}` : ''].join('');
   const rows = steps.map((counts) => counts.join('+')).join(', ');
   return {
+    prefix,
     title: `cache, ${about}: ${heads}/${kvHeads} heads of ${headDim}${marks}, rows ${rows}`,
     shape,
     steps,
@@ -180,4 +199,25 @@ export const CACHE_CASES: readonly CacheCase[] = [
     { columns: 64, heads: 3, kvHeads: 1, headDim: 6, queryScale: true },
   ),
   cacheCase('heads of 24', [[3], [1], [1]], 6, { columns: 64, heads: 2, kvHeads: 1, headDim: 24 }),
+  cacheCase(
+    'a common prefix of 21',
+    [
+      [3, 1, 6],
+      [1, 1, 1],
+      [2, 0, 1],
+    ],
+    32,
+    { columns: 64, heads: 4, kvHeads: 1, headDim: 128, queryScale: true, ranks: [8, 8, 8] },
+    21,
+  ),
+  cacheCase(
+    'a common prefix of one, rows of one',
+    [
+      [0, 1],
+      [1, 1],
+    ],
+    4,
+    { columns: 64, heads: 3, kvHeads: 1, headDim: 6 },
+    1,
+  ),
 ];

@@ -19,6 +19,7 @@ import {
   plainAdd,
   plainAttention,
   plainCrossEntropy,
+  plainGathered,
   plainLinear,
   plainMoved,
   plainRmsNorm,
@@ -288,12 +289,13 @@ function mergePatches(
 }
 
 function gatherRows(rows: readonly number[], count: number, columns: number): Case<OperationAttributes['gatherRows']> {
+  const list = rows.length > 20 ? `${rows.slice(0, 8).join(', ')} … (${rows.length})` : rows.join(', ');
   return {
-    title: `rows ${rows.join(', ')} of [${count}, ${columns}]`,
+    title: `rows ${list} of [${count}, ${columns}]`,
     prepare: async (lab) => ({
       inputs: [await lab.tensor([count, columns])],
       attributes: { rows: Int32Array.from(rows) },
-      reference: (_, all) => plainMoved(all, rowElements(rows, columns)),
+      reference: (run, all) => plainGathered(run, all, rowElements(rows, columns)),
     }),
   };
 }
@@ -355,19 +357,22 @@ function crossEntropy(
   dtype: DType,
   deviation = 1,
   smoothing?: number,
+  weighted = false,
 ): Case<OperationAttributes['crossEntropy']> {
   return {
-    title: `[${rows}, ${columns}], ${vocabulary} words ${dtype}${deviation > 1 ? ', sharp' : ''}${smoothing ? `, smoothing ${smoothing}` : ''}`,
+    title: `[${rows}, ${columns}], ${vocabulary} words ${dtype}${deviation > 1 ? ', sharp' : ''}${smoothing ? `, smoothing ${smoothing}` : ''}${weighted ? ', weighted' : ''}`,
     async prepare(lab) {
       const { weight, values } = await lab.weight('head', [vocabulary, columns], dtype, deviation * columns ** -0.5);
       const targets = Int32Array.from({ length: rows }, () => lab.random.nextUint32() % vocabulary);
       const scale = 1 / (rows + 2);
+      // Rows that count several times, once, in part and not at all.
+      const weights = weighted ? Float32Array.from(targets, (_, row) => [3, 1, 0.375, 0][row % 4]!) : undefined;
       return {
         inputs: [await lab.tensor([rows, columns])],
-        attributes: { head: weight, targets, scale, smoothing },
+        attributes: { head: weight, targets, scale, smoothing, weights },
         gradientOutputs: 1,
         reference: (run, [hidden]) =>
-          plainCrossEntropy(run, hidden!, columns, { head: values, targets, scale, smoothing }),
+          plainCrossEntropy(run, hidden!, columns, { head: values, targets, scale, smoothing, weights }),
       };
     },
   };
@@ -445,7 +450,22 @@ export const CASES: {
   ],
   add: [add(1, 1), add(7, 13), add(129, 67)],
   mergePatches: [mergePatches([2, 2], 8, 2), mergePatches([4, 6, 2, 4, 8, 2], 7, 2), mergePatches([3, 9], 24, 3)],
-  gatherRows: [gatherRows([0], 1, 5), gatherRows([6, 0, 3], 7, 66), gatherRows([128, 5, 64, 1], 129, 33)],
+  gatherRows: [
+    gatherRows([0], 1, 5),
+    gatherRows([6, 0, 3], 7, 66),
+    gatherRows([128, 5, 64, 1], 129, 33),
+    gatherRows([2, 2, 0, 2], 4, 7),
+    gatherRows(
+      Array.from({ length: 300 }, (_, i) => (i % 60 < 40 ? i % 60 : 40 + Math.floor(i / 3))),
+      150,
+      66,
+    ),
+    gatherRows(
+      Array.from({ length: 40 }, () => 0),
+      2,
+      1030,
+    ),
+  ],
   scatterRows: [scatterRows([0], 1, 5), scatterRows([6, 0, 3], 7, 66), scatterRows([128, 5, 64, 1], 129, 33)],
   crossEntropy: [
     crossEntropy(1, 8, 7, 'f32'),
@@ -454,5 +474,7 @@ export const CASES: {
     crossEntropy(5, 64, 515, 'bf16', 12),
     crossEntropy(7, 24, 1001, 'bf16', 1, 0.1),
     crossEntropy(5, 64, 514, 'f32', 12, 0.5),
+    crossEntropy(9, 24, 1001, 'bf16', 1, undefined, true),
+    crossEntropy(130, 33, 130, 'f16', 1, 0.1, true),
   ],
 };

@@ -52,6 +52,13 @@ const DEFECTS: readonly Defect[] = [
     group: 'gatedBlock',
   },
   {
+    name: 'repeats: only the first copy of a shared row has a gradient',
+    file: 'rows.cu',
+    from: /for \(int i = 0; i < count; i\+\+\)/,
+    to: 'for (int i = 0; i < min(count, 1); i++)',
+    group: 'attentionBlock',
+  },
+  {
     name: 'wrong transposition: the values of a tile are multiplied as if they were keys',
     file: 'attention-tiles.cuh',
     from: /load_matrices_transposed\(b,/,

@@ -343,6 +343,12 @@ export function plainMoved(inputs: readonly Values[], from: readonly number[]): 
   };
 }
 
+/** `plainMoved`, whose gradients are stored. */
+export function plainGathered(run: PlainRun, inputs: readonly Values[], from: readonly number[]): Plain {
+  const moved = plainMoved(inputs, from);
+  return { outputs: moved.outputs, backward: (gradients) => moved.backward(gradients).map((dx) => run.store(dx)) };
+}
+
 /** Elements of whole rows. */
 export function rowElements(rows: Iterable<number>, columns: number): number[] {
   return [...rows].flatMap((row) => Array.from({ length: columns }, (_, i) => row * columns + i));
@@ -374,11 +380,13 @@ export interface PlainTargets {
   readonly targets: Int32Array;
   readonly scale: number;
   readonly smoothing?: number | undefined;
+  readonly weights?: Float32Array | undefined;
 }
 
 /** (hidden) → (loss [1], loss of each row), neither rounded. The gradient of the logits is stored. */
 export function plainCrossEntropy(run: PlainRun, hidden: Values, columns: number, given: PlainTargets): Plain {
-  const { head, targets, scale, smoothing = 0 } = given;
+  const { head, targets, scale, smoothing = 0, weights } = given;
+  const weightOf = (row: number): number => (weights ? weights[row]! : 1);
   const vocabulary = head.length / columns;
   const logits = product(hidden, head, [targets.length, vocabulary, columns], 'b');
   const dLogits = new Float64Array(logits.length);
@@ -390,12 +398,12 @@ export function plainCrossEntropy(run: PlainRun, hidden: Values, columns: number
     const mean = own.reduce((sum, logit) => sum + (logTotal - logit), 0) / vocabulary;
     for (const [i, logit] of own.entries()) {
       const wanted = (i === target ? 1 - smoothing : 0) + smoothing / vocabulary;
-      dLogits[row * vocabulary + i] = scale * (Math.exp(logit - logTotal) - wanted);
+      dLogits[row * vocabulary + i] = scale * weightOf(row) * (Math.exp(logit - logTotal) - wanted);
     }
     return (1 - smoothing) * (logTotal - own[target]!) + smoothing * mean;
   });
   return {
-    outputs: [Float64Array.of(scale * rowLoss.reduce((a, b) => a + b, 0)), rowLoss],
+    outputs: [Float64Array.of(scale * rowLoss.reduce((sum, loss, row) => sum + weightOf(row) * loss, 0)), rowLoss],
     backward: ([dLoss]) => {
       const dx = run.store(product(run.store(dLogits), head, [targets.length, columns, vocabulary], 'none'));
       return [run.store(dx.map((value) => value * (dLoss?.[0] ?? 0)))];

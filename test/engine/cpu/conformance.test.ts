@@ -171,8 +171,8 @@ describe('cpu engine', () => {
       'gatherRows: index 2 at 1 lies outside 0..1',
     );
     const twice = Int32Array.of(1, 1);
-    expect(() => operations.gatherRows.forward([x], { rows: twice }, false)).toThrow(
-      'gatherRows: row 1 is listed twice',
+    expect(() => operations.scatterRows.forward([x, x], { rows: twice }, false)).toThrow(
+      'scatterRows: row 1 is listed twice',
     );
     const grids = Int32Array.of(1, 3);
     expect(() => operations.mergePatches.forward([y], { grids, merge: 2 }, false)).toThrow(/grid 0 of 1 × 3/);

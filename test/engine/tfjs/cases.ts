@@ -286,7 +286,7 @@ export function describeTfjs(installation: TfjsInstallation, backend: string): v
       const { operations } = engine;
       expect(() => operations.add.forward([x, y], {}, false)).toThrow('add: b has shape [3, 2], expected [2, 3]');
       const twice = Int32Array.of(1, 1);
-      expect(() => operations.gatherRows.forward([x], { rows: twice }, false)).toThrow('row 1 is listed twice');
+      expect(() => operations.scatterRows.forward([x, x], { rows: twice }, false)).toThrow('row 1 is listed twice');
       engine.release(x);
       engine.release(y);
       expect(() => operations.add.forward([x, x], {}, false)).toThrow(/add: tensor #\d+ \[2, 3\] is used after/);

@@ -2,7 +2,14 @@
 import type { RowNoise } from '../../../random.js';
 import { uniformNoise } from '../../../random.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
-import { checkDistinctRows, checkNoise, checkRows, patchOrder } from '../../row-lists.js';
+import {
+  checkDistinctRows,
+  checkNoise,
+  checkRows,
+  patchOrder,
+  type RowPlaces,
+  repeatedPlaces,
+} from '../../row-lists.js';
 import type { CpuTensor, TensorStore } from '../tensor-store.js';
 
 function gather(store: TensorStore, source: CpuTensor, rows: Int32Array): CpuTensor {
@@ -20,6 +27,17 @@ export function scatter(store: TensorStore, source: CpuTensor | undefined, rows:
   store.withTable(rows, (table) => {
     store.byRows('scatterRows', rows.length, columns, [source?.ptr ?? 0, table, target.ptr, columns]);
   });
+}
+
+/** dx[r] = the sum of its rows of dy, in order. */
+function sumRows(store: TensorStore, dy: CpuTensor, { starts, places }: RowPlaces): CpuTensor {
+  const [rows, columns] = [starts.length - 1, dy.shape[1]!];
+  const dx = store.create([rows, columns]);
+  store.withTable([...starts, ...places], (table) => {
+    const ints = [dy.ptr, table, table + 4 * starts.length, dx.ptr, columns];
+    store.byRows('sumRows', rows, columns * Math.ceil(places.length / Math.max(1, rows)), ints);
+  });
+  return dx;
 }
 
 /** On this thread: a hash an element is little beside the passes of this engine. */
@@ -48,13 +66,16 @@ export function gatherRows(store: TensorStore): Operation<OperationAttributes['g
   return {
     forward([input], { rows }, record) {
       const x = store.matrix(input, 'gatherRows', 'x');
-      checkDistinctRows(rows, x.shape[0]!, 'gatherRows');
+      checkRows(rows, x.shape[0]!, 'gatherRows');
       return { outputs: [gather(store, x, rows)], saved: record ? [store.saved(store.create([0, x.shape[0]!]))] : [] };
     },
     backward([shape], [gradient], { rows }, needs) {
       if (!gradient || !needs[0]) return [undefined];
       const dy = store.matrix(gradient, 'gatherRows', 'output gradient', { rows: rows.length });
-      const dx = store.zeros([shape!.shape[1]!, dy.shape[1]!]);
+      const count = shape!.shape[1]!;
+      const repeated = repeatedPlaces(rows, count, 'gatherRows');
+      if (repeated) return [sumRows(store, dy, repeated)];
+      const dx = store.zeros([count, dy.shape[1]!]);
       scatter(store, dy, rows, dx);
       return [dx];
     },

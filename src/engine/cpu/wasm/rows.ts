@@ -1,4 +1,4 @@
-/** Moving whole rows: gather, scatter, and the patch merger's blocks. Listed rows are distinct, so writes never meet. */
+/** Moving whole rows: gather, scatter, sums of repeated rows, and the patch merger's blocks. Writes never meet. */
 import { address, integer } from './vector-math';
 
 /** [x, rows, out, columns]: out[i] = x[rows[i]]. */
@@ -20,6 +20,30 @@ export function scatterRows(args: usize, start: i32, end: i32): void {
     const to = address(args, 2) + <usize>load<i32>(rows + (<usize>i << 2)) * bytes;
     if (source) memory.copy(to, source + <usize>i * bytes, bytes);
     else memory.fill(to, 0, bytes);
+  }
+}
+
+/** [dy, starts, places, dx, columns]: dx[r] = Σ dy[places[j]], j from starts[r] to starts[r + 1], in order. */
+export function sumRows(args: usize, start: i32, end: i32): void {
+  const columns = integer(args, 4);
+  const bytes = <usize>columns << 2;
+  for (let row = start; row < end; row++) {
+    const starts = address(args, 1) + (<usize>row << 2);
+    const last = load<i32>(starts, 4);
+    const to = address(args, 3) + <usize>row * bytes;
+    memory.fill(to, 0, bytes);
+    for (let i = load<i32>(starts); i < last; i++) {
+      const from = address(args, 0) + <usize>load<i32>(address(args, 2) + (<usize>i << 2)) * bytes;
+      let c = 0;
+      for (; c + 4 <= columns; c += 4) {
+        const at = <usize>c << 2;
+        v128.store(to + at, f32x4.add(v128.load(to + at), v128.load(from + at)));
+      }
+      for (; c < columns; c++) {
+        const at = <usize>c << 2;
+        store<f32>(to + at, load<f32>(to + at) + load<f32>(from + at));
+      }
+    }
   }
 }
 

@@ -2,20 +2,20 @@
 import { address, addWide, exp4, float, integer } from './vector-math';
 
 /**
- * [logits, columns, targets, rowLoss, gradient, scale, smoothing]: rowLoss = log Σ e^logit - Σ wanted·logit by row, where
- * `wanted` gives smoothing/columns to each column and the rest to the target. With `gradient` the logits are replaced
- * by scale·(softmax - wanted).
+ * [logits, columns, targets, rowLoss, gradient, weights or 0, scale, smoothing]: rowLoss = log Σ e^logit - Σ wanted·logit
+ * by row, where `wanted` gives smoothing/columns to each column and the rest to the target. With `gradient` the logits
+ * are replaced by scale·weight·(softmax - wanted).
  */
 export function softmaxLoss(args: usize, start: i32, end: i32): void {
   const columns = integer(args, 1);
   const gradient = integer(args, 4) != 0;
-  const scale = float(args, 5);
-  const smoothing = <f64>float(args, 6);
+  const weights = address(args, 5);
+  const smoothing = <f64>float(args, 7);
   const rest = 1.0 - smoothing;
-  const even = <f32>(<f64>scale * smoothing / <f64>columns);
   const whole = columns & ~3;
   for (let row = start; row < end; row++) {
     const logits = address(args, 0) + (<usize>row * columns << 2);
+    const scale = weights ? float(args, 6) * load<f32>(weights + (<usize>row << 2)) : float(args, 6);
     const target = load<i32>(address(args, 2) + (<usize>row << 2));
     let peaks = f32x4.splat(-Infinity);
     for (let i = 0; i < whole; i += 4) peaks = f32x4.max(peaks, v128.load(logits + (<usize>i << 2)));
@@ -54,7 +54,7 @@ export function softmaxLoss(args: usize, start: i32, end: i32): void {
         const at = logits + (<usize>i << 2);
         store<f32>(at, load<f32>(at) * factor);
       }
-      if (smoothing != 0) subtract(logits, columns, even);
+      if (smoothing != 0) subtract(logits, columns, <f32>(<f64>scale * smoothing / <f64>columns));
       const at = logits + (<usize>target << 2);
       store<f32>(at, load<f32>(at) - <f32>(<f64>scale * rest));
     }

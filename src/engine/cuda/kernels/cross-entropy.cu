@@ -91,18 +91,18 @@ KERNEL __launch_bounds__(512) cross_entropy_smooth(float* target_logit, const vo
 }
 
 /**
- * One block: row_loss = max + log(sum) - target logit; loss = scale · Σ row_loss, added in a fixed order in double.
- * Launch: grid [1].
+ * One block: row_loss = max + log(sum) - target logit; loss = scale · Σ weight · row_loss, added in a fixed order in
+ * double. Without weights each is 1. Launch: grid [1].
  */
 KERNEL __launch_bounds__(1024)
     cross_entropy_finish(float* row_loss, float* loss, const float* row_max, const float* row_sum,
-                         const float* target_logit, int rows, float scale) {
+                         const float* target_logit, const float* NULLABLE weights, int rows, float scale) {
   __shared__ double sums[1024];
   double sum = 0.0;
   for (int row = threadIdx.x; row < rows; row += blockDim.x) {
     const double value = (double)row_max[row] - (double)target_logit[row] + log((double)row_sum[row]);
     row_loss[row] = (float)value;
-    sum += value;
+    sum += weights ? (double)weights[row] * value : value;
   }
   sums[threadIdx.x] = sum;
   for (int half = blockDim.x / 2; half > 0; half /= 2) {
@@ -114,12 +114,14 @@ KERNEL __launch_bounds__(1024)
 
 template <class L>
 DEVICE void gradient(bf16* dlogits, const L* logits, const float* row_max, const float* row_sum, const int* targets,
-                     int rows, int n, int ldd, int ld, int first_column, float scale, float own, float other) {
+                     const float* weights, int rows, int n, int ldd, int ld, int first_column, float whole_scale,
+                     float own, float other) {
   const int c = (int)(blockIdx.x * blockDim.x + threadIdx.x) * 8;
   if (c >= n) return;
   for (int row = blockIdx.y; row < rows; row += gridDim.y) {
     float v[8];
     load_logits(row_of(logits, row, ld), c, n, v);
+    const float scale = weights ? whole_scale * weights[row] : whole_scale;
     const float peak = row_max[row], factor = scale / row_sum[row];
     const int target = targets[row] - first_column - c;
     const float hit = scale * own, miss = scale * other;
@@ -130,18 +132,20 @@ DEVICE void gradient(bf16* dlogits, const L* logits, const float* row_max, const
 }
 
 /**
- * dlogits = (softmax - wanted) · scale · (*loss_gradient), wanted: `own` for the target, `other` for the others (1, 0).
+ * dlogits = (softmax - wanted) · scale · weight of the row · (*loss_gradient), wanted: `own` for the target, `other`
+ * for the others (1, 0).
  * Launch: grid2(rows, n).
  */
 KERNEL __launch_bounds__(128)
     cross_entropy_gradient(bf16* dlogits, const void* logits, const float* row_max, const float* row_sum,
-                           const int* targets, const float* NULLABLE loss_gradient, int rows, int n, int ldd, int ld,
-                           int first_column, float scale, int kind, float own, float other) {
+                           const int* targets, const float* NULLABLE weights, const float* NULLABLE loss_gradient,
+                           int rows, int n, int ldd, int ld, int first_column, float scale, int kind, float own,
+                           float other) {
   if (loss_gradient) scale *= *loss_gradient;
   if (kind)
-    gradient(dlogits, (const float*)logits, row_max, row_sum, targets, rows, n, ldd, ld, first_column, scale, own,
-             other);
+    gradient(dlogits, (const float*)logits, row_max, row_sum, targets, weights, rows, n, ldd, ld, first_column, scale,
+             own, other);
   else
-    gradient(dlogits, (const bf16*)logits, row_max, row_sum, targets, rows, n, ldd, ld, first_column, scale, own,
-             other);
+    gradient(dlogits, (const bf16*)logits, row_max, row_sum, targets, weights, rows, n, ldd, ld, first_column, scale,
+             own, other);
 }

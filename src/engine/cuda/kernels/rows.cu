@@ -1,4 +1,5 @@
-// Moving whole rows: gather, scatter, replace, and the patch merger's blocks. Listed rows are distinct.
+// Moving whole rows: gather, scatter, replace, sums of repeated rows, and the patch merger's blocks. Rows that are
+// written are distinct.
 
 /** out[i] = x[index[i]]. Launch: grid2(n, columns). */
 KERNEL __launch_bounds__(128)
@@ -33,6 +34,51 @@ KERNEL __launch_bounds__(128) select_rows(bf16* out, const bf16* NULLABLE base, 
       v = load8(row_of(base, row, ldb), c, columns);
     }
     store8(row_of(out, row, ldo), c, columns, v);
+  }
+}
+
+/**
+ * key_out[to[i]] = key[from[i]], and the same of the values, of as many columns; without `to` row i.
+ * Launch: grid2(n, columns).
+ */
+KERNEL __launch_bounds__(128) gather_key_value(bf16* key_out, bf16* value_out, const bf16* key, const bf16* value,
+                                               const int* from, const int* NULLABLE to, int n, int columns,
+                                               int ldkey_out, int ldvalue_out, int ldkey, int ldvalue) {
+  const int c = COLUMN;
+  if (c >= columns) return;
+  FOR_ROWS(i, n) {
+    const int source = from[i], target = to ? to[i] : i;
+    const uint4 k = load8(row_of(key, source, ldkey), c, columns);
+    const uint4 v = load8(row_of(value, source, ldvalue), c, columns);
+    store8(row_of(key_out, target, ldkey_out), c, columns, k);
+    store8(row_of(value_out, target, ldvalue_out), c, columns, v);
+  }
+}
+
+DEVICE void sum_row(bf16* out, const bf16* x, const int* places, int count, int c, int columns, int ldx) {
+  float sum[8] = {};
+  for (int i = 0; i < count; i++) {
+    float v[8];
+    load8(row_of(x, places[i], ldx), c, columns, v);
+#pragma unroll
+    for (int j = 0; j < 8; j++) sum[j] += v[j];
+  }
+  store8(out, c, columns, sum);
+}
+
+/**
+ * out[r] = Σ x[places[i]], i from starts[r] to starts[r + 1], in this order, rounded once; zeros where there is none.
+ * The same of a second matrix of as many columns where it is given. Launch: grid2(rows, columns).
+ */
+KERNEL __launch_bounds__(128)
+    sum_rows(bf16* out, bf16* NULLABLE second_out, const bf16* x, const bf16* NULLABLE second, const int* starts,
+             const int* places, int rows, int columns, int ldo, int ldsecond_out, int ldx, int ldsecond) {
+  const int c = COLUMN;
+  if (c >= columns) return;
+  FOR_ROWS(row, rows) {
+    const int first = starts[row], count = starts[row + 1] - first;
+    sum_row(row_of(out, row, ldo), x, places + first, count, c, columns, ldx);
+    if (second) sum_row(row_of(second_out, row, ldsecond_out), second, places + first, count, c, columns, ldsecond);
   }
 }
 

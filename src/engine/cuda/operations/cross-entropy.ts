@@ -6,7 +6,7 @@
 import { EngineError } from '../../../errors.js';
 import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
-import { checkRows } from '../../row-lists.js';
+import { checkRows, checkRowWeights } from '../../row-lists.js';
 import { type DevicePointer, grid2, offset } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import { rowRange } from '../tensors.js';
@@ -21,12 +21,13 @@ const KIND_F32 = 1;
 
 export function crossEntropy(store: TensorStore, weights: WeightStore): Operation<OperationAttributes['crossEntropy']> {
   return {
-    forward([input], { head, targets, scale, smoothing = 0 }, record) {
+    forward([input], { head, targets, scale, smoothing = 0, weights: rowWeights }, record) {
       const hidden = store.matrix(input, OPERATION, 'hidden');
       const { rows, columns } = hidden;
       const { matrix, row: headRow, rows: vocabulary } = weights.useMatrix(head, columns, OPERATION);
       if (targets.length !== rows) throw new EngineError(`${OPERATION}: ${targets.length} targets for ${rows} rows`);
       checkRows(targets, vocabulary, OPERATION);
+      checkRowWeights(rowWeights, rows, OPERATION);
       const loss = store.createF32([1]);
       const rowLoss = store.createF32([rows]);
       const gradient = record ? store.saved(store.create(hidden.shape)) : undefined;
@@ -44,6 +45,8 @@ export function crossEntropy(store: TensorStore, weights: WeightStore): Operatio
       const [maximum, sum, logit] = [0, 1, 2].map((i) => offset(running.address, 4 * i * rows)) as Triple;
       // What the target and every other word are to get of the probability.
       const wanted = { own: 1 - smoothing + smoothing / vocabulary, other: smoothing / vocabulary };
+      const rowFactors = rowWeights && store.createF32([rows]);
+      if (rowFactors) store.staging.upload(rowFactors.address, rowWeights);
       store.withTable(targets, (table) => {
         for (let row = 0; row < rows; row += block) {
           const m = Math.min(block, rows - row);
@@ -62,6 +65,7 @@ export function crossEntropy(store: TensorStore, weights: WeightStore): Operatio
           if (!gradient || !dLogits) continue;
           store.kernels.launch(KERNELS.crossEntropyGradient, grid2(m, vocabulary), {
             ...{ ...chunk, ...wanted, rowMax, rowSum, targets: rowTargets, firstColumn: 0 },
+            weights: rowFactors && offset(rowFactors.address, at),
             ...{ dlogits: dLogits.address, ldd: dLogits.ld, lossGradient: undefined, scale },
           });
           matrix.transposedProduct(headRow, rowRange(dLogits, 0, m), rowRange(gradient, row, m));
@@ -70,9 +74,9 @@ export function crossEntropy(store: TensorStore, weights: WeightStore): Operatio
       // biome-ignore format: parameters by operand
       store.kernels.launch(KERNELS.crossEntropyFinish, [1], {
         rowLoss: rowLoss.address, loss: loss.address,
-        rowMax: maximum, rowSum: sum, targetLogit: logit, rows, scale,
+        rowMax: maximum, rowSum: sum, targetLogit: logit, weights: rowFactors?.address, rows, scale,
       });
-      for (const tensor of [logits, dLogits, running]) if (tensor) store.release(tensor);
+      for (const tensor of [logits, dLogits, running, rowFactors]) if (tensor) store.release(tensor);
       // On its way before the rest of the step is queued: whoever reads it later waits for no more than this.
       store.readAhead(loss);
       return { outputs: [loss, rowLoss], saved: gradient ? [gradient] : [] };

@@ -4,14 +4,14 @@ import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { RowNoise } from '../../../random.js';
 import { NOISE_SEED } from '../../../random.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
-import { checkNoise, checkRows, patchOrder } from '../../row-lists.js';
-import { grid2 } from '../launch.js';
+import { checkNoise, checkRows, patchOrder, type RowPlaces, repeatedPlaces } from '../../row-lists.js';
+import { type DevicePointer, grid2, offset } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import type { WeightStore } from '../weights.js';
 
 /** `checkRows`, and no index may come twice. Gives the inverse: the position of each row in the list, or -1. */
-function inverseOf(rows: Int32Array, count: number, operation: string): Int32Array {
+export function inverseOf(rows: Int32Array, count: number, operation: string): Int32Array {
   checkRows(rows, count, operation);
   const inverse = new Int32Array(count).fill(-1);
   for (const [i, row] of rows.entries()) {
@@ -39,6 +39,27 @@ function select(
     });
   });
   return out;
+}
+
+/** `places` on the device: starts [count + 1], then as many places as there are. */
+export function placeWords({ starts, places }: RowPlaces): Int32Array {
+  return Int32Array.from([...starts, ...places]);
+}
+
+/** out[r] = the sum of its rows of x, by `placeWords`; of a second pair of matrices too. */
+export function sumRows(
+  store: TensorStore,
+  [out, secondOut]: readonly [CudaTensor, CudaTensor?],
+  [x, second]: readonly [CudaTensor, CudaTensor?],
+  table: DevicePointer,
+): void {
+  const { rows, columns } = out;
+  // biome-ignore format: parameters by operand
+  store.kernels.launch(KERNELS.sumRows, grid2(rows, columns), {
+    out: out.address, ldo: out.ld, secondOut: secondOut?.address, ldsecondOut: secondOut?.ld ?? 0,
+    x: x.address, ldx: x.ld, second: second?.address, ldsecond: second?.ld ?? 0,
+    starts: table, places: offset(table, 4 * (rows + 1)), rows, columns,
+  });
 }
 
 /** target[rows[i]] = source[i], in place. */
@@ -83,13 +104,19 @@ export function gatherRows(store: TensorStore): Operation<OperationAttributes['g
   return {
     forward([input], { rows }, record) {
       const x = store.matrix(input, 'gatherRows', 'x');
-      inverseOf(rows, x.rows, 'gatherRows');
+      checkRows(rows, x.rows, 'gatherRows');
       return { outputs: [store.gather(x, rows)], saved: record ? [store.shapeOf(x)] : [] };
     },
     backward([mark], [gradient], { rows }, needs) {
       if (!gradient || !needs[0]) return [undefined];
       const [count, columns] = mark!.shape as [number, number];
       const dy = store.matrix(gradient, 'gatherRows', 'output gradient', { rows: rows.length, columns });
+      const repeated = repeatedPlaces(rows, count, 'gatherRows');
+      if (repeated) {
+        const dx = store.create([count, columns]);
+        store.withTable(placeWords(repeated), (table) => sumRows(store, [dx], [dy], table));
+        return [dx];
+      }
       return [select(store, inverseOf(rows, count, 'gatherRows'), columns, undefined, dy)];
     },
   };

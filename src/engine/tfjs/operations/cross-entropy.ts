@@ -5,7 +5,7 @@
  */
 import { EngineError } from '../../../errors.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
-import { checkRows } from '../../row-lists.js';
+import { checkRows, checkRowWeights } from '../../row-lists.js';
 import type { FrozenWeight } from '../frozen-weight.js';
 import type { TensorStore } from '../tensor-store.js';
 import { type TfTensor, takeRows } from '../tf-namespace.js';
@@ -53,13 +53,14 @@ export function crossEntropy(store: TensorStore, maxLogits: number): Operation<O
   };
 
   return {
-    forward([input], { head, targets, scale, smoothing = 0 }, record) {
+    forward([input], { head, targets, scale, smoothing = 0, weights }, record) {
       const hidden = store.matrix(input, OPERATION, 'hidden');
       const [rows, columns] = hidden.shape as [number, number];
       const weight = store.weights.useMatrix(head, columns, OPERATION);
       const vocabulary = weight.rows;
       if (targets.length !== rows) throw new EngineError(`${OPERATION}: ${targets.length} targets for ${rows} rows`);
       checkRows(targets, vocabulary, OPERATION);
+      checkRowWeights(weights, rows, OPERATION);
       const step = Math.max(1, Math.floor(maxLogits / vocabulary));
       const made = store.run(OPERATION, () => {
         const losses: TfTensor[] = [];
@@ -76,8 +77,17 @@ export function crossEntropy(store: TensorStore, maxLogits: number): Operation<O
         // The wasm backend's sum of nothing is not zero.
         if (rows === 0) return [tf.zeros([1]), tf.zeros([0]), ...(record ? [tf.zeros([0, columns])] : [])];
         const rowLoss = tf.concat(losses, 0);
-        const loss = tf.reshape(tf.mul(tf.sum(rowLoss, 0, false), scale), [1]);
-        return record ? [loss, rowLoss, tf.mul(tf.concat(gradients, 0), scale)] : [loss, rowLoss];
+        const counted = weights ? tf.mul(rowLoss, tf.tensor(weights, [rows], 'float32')) : rowLoss;
+        const loss = tf.reshape(tf.mul(tf.sum(counted, 0, false), scale), [1]);
+        if (!record) return [loss, rowLoss];
+        const factor = weights
+          ? tf.tensor(
+              weights.map((weight) => scale * weight),
+              [rows, 1],
+              'float32',
+            )
+          : scale;
+        return [loss, rowLoss, tf.mul(tf.concat(gradients, 0), factor)];
       });
       const [loss, rowLoss, gradient] = made;
       return { outputs: [loss!, rowLoss!], saved: gradient ? [store.saved(gradient)] : [] };

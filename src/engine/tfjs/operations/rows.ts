@@ -4,7 +4,14 @@
  */
 import { uniformNoise } from '../../../random.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
-import { checkDistinctRows, checkNoise, checkRows, patchOrder } from '../../row-lists.js';
+import {
+  checkDistinctRows,
+  checkNoise,
+  checkRows,
+  patchOrder,
+  type RowPlaces,
+  repeatedPlaces,
+} from '../../row-lists.js';
 import type { TensorStore } from '../tensor-store.js';
 import { type TfNamespace, type TfTensor, takeRows } from '../tf-namespace.js';
 
@@ -14,6 +21,21 @@ export function replaceRows(tf: TfNamespace, base: TfTensor, source: TfTensor, r
   const from = Int32Array.from({ length: count }, (_, i) => i);
   for (const [i, row] of rows.entries()) from[row] = count + i;
   return takeRows(tf, tf.concat([base, source], 0), from);
+}
+
+/** Sums of the rows of x at the places of each row: as many gathers as the most repeated row has places. */
+function sumRows(tf: TfNamespace, x: TfTensor, { starts, places }: RowPlaces): TfTensor {
+  const [count, columns] = x.shape as [number, number];
+  const padded = tf.concat([x, tf.zeros([1, columns])], 0);
+  const times = starts.subarray(1).map((end, row) => end - starts[row]!);
+  const layers = times.reduce((a, b) => Math.max(a, b), 0);
+  let sum: TfTensor | undefined;
+  for (let layer = 0; layer < layers; layer++) {
+    const from = times.map((own, row) => (layer < own ? places[starts[row]! + layer]! : count));
+    const rows = takeRows(tf, padded, from);
+    sum = sum ? tf.add(sum, rows) : rows;
+  }
+  return sum ?? tf.zeros([times.length, columns]);
 }
 
 export function embedding(store: TensorStore): Operation<OperationAttributes['embedding']> {
@@ -40,7 +62,7 @@ export function gatherRows(store: TensorStore): Operation<OperationAttributes['g
     forward([input], { rows }, record) {
       const x = store.matrix(input, operation, 'x');
       const count = x.shape[0]!;
-      checkDistinctRows(rows, count, operation);
+      checkRows(rows, count, operation);
       const [y, shape] = store.run(operation, (tf) => [
         takeRows(tf, x.data, rows),
         ...(record ? [tf.zeros([0, count])] : []),
@@ -50,7 +72,10 @@ export function gatherRows(store: TensorStore): Operation<OperationAttributes['g
     backward([shape], [gradient], { rows }, needs) {
       if (!gradient || !needs[0]) return [undefined];
       const dy = store.matrix(gradient, operation, 'output gradient', { rows: rows.length });
-      const from = new Int32Array(shape!.shape[1]!).fill(rows.length);
+      const count = shape!.shape[1]!;
+      const repeated = repeatedPlaces(rows, count, operation);
+      if (repeated) return [store.one(operation, (tf) => sumRows(tf, dy.data, repeated))];
+      const from = new Int32Array(count).fill(rows.length);
       for (const [i, row] of rows.entries()) from[row] = i;
       const dx = store.one(operation, (tf) => takeRows(tf, tf.concat([dy.data, tf.zeros([1, dy.shape[1]!])], 0), from));
       return [dx];

@@ -126,6 +126,7 @@ def warpgroup_checks_and_times():
                 test_warpgroup_backward(head, group, 1, [64], [64], False, kernel)
                 test_warpgroup_backward(head, 2 * group, 2, [1, 7, 64, 129, 700], [1, 7, 64, 129, 700], causal, kernel)
                 test_warpgroup_backward(head, 4, 1, [1, 5, 130, 64, 40], [100, 700, 90, 64, 0], not causal, kernel)
+                test_warpgroup_backward(head, 2 * group, 2, [560, 60, 41, 129, 1], [560, 560, 541, 629, 501], True, kernel)
     print(f'{len(failures)} failures at {time.time() - start_time:.0f} s', flush=True)
     for head, heads, kv_heads, lengths, causal in ((64, 16, 16, VISION, False), (64, 16, 16, VISION[:4], False), (64, 16, 16, [1400] * 8, False), (64, 16, 16, [12100], False), (128, 32, 8, TEXT, True), (128, 32, 8, TEXT[:4], True)):
         p = Problem(head, heads, kv_heads, lengths, lengths, causal)

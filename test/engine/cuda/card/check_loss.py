@@ -9,8 +9,10 @@ from dynamic_maps import dynamic_map
 from kernel_checks import B16, F32, F64, I32, M, cdiv, check, grid2, judge, launch, rnd, up
 
 # ---- loss
-def test_cross_entropy(R, V, size, kind, epsilon=0.0):
+def test_cross_entropy(R, V, size, kind, epsilon=0.0, weighted=False):
     """In chunks; with label smoothing of epsilon, which takes the whole vocabulary as one chunk."""
+    counts = torch.tensor([3.0, 1.0, 0.375, 0.0], device=DEVICE).repeat(cdiv(R, 4))[:R].contiguous() if weighted else None
+    each = torch.ones(R, dtype=F64, device=DEVICE) if counts is None else counts.to(F64)
     logits = (torch.randn(R, V, device=DEVICE) * 4)
     targets = torch.randint(0, V, (R,), device=DEVICE).to(I32)
     logits = logits.to(F32 if kind else B16)
@@ -23,21 +25,22 @@ def test_cross_entropy(R, V, size, kind, epsilon=0.0):
         launch('cross_entropy_chunk', (R,), 512, *state, chunk, targets, R, n, chunk.ld, first, int(first == 0), kind)
     if epsilon: launch('cross_entropy_smooth', (R,), 512, state[2], chunks[0][2], R, V, chunks[0][2].ld, 1 - epsilon, epsilon / V, kind)
     rowLoss, loss = torch.full((R,), float('nan'), device=DEVICE), torch.full((1,), float('nan'), device=DEVICE)
-    launch('cross_entropy_finish', (1,), 1024, rowLoss, loss, *state, R, 0.25)
+    launch('cross_entropy_finish', (1,), 1024, rowLoss, loss, *state, counts, R, 0.25)
     exact = F.cross_entropy(logits.to(F64), targets.long(), reduction='none', label_smoothing=epsilon)
     # The loss is a difference of logits and may come near zero: its error is one of theirs, in float32.
     limit = (8 if epsilon else 4) * float(np.spacing(np.float32(logits.float().abs().max().item())))
     off = float((rowLoss.to(F64) - exact).abs().max())
     check(f'row loss {R}x{V}', off <= limit, f'error {off:.2e} limit {limit:.2e}')
-    off = abs(float(loss[0]) - float(exact.sum()) * 0.25)
-    check('loss', off <= 0.25 * R * limit, f'error {off:.2e} limit {0.25 * R * limit:.2e}')
+    off = abs(float(loss[0]) - float((each * exact).sum()) * 0.25)
+    limit *= 0.25 * float(each.sum())
+    check('loss', off <= limit, f'error {off:.2e} limit {limit:.2e}')
     own, other = 1 - epsilon + epsilon / V, epsilon / V
     wanted = F.one_hot(targets.long(), V).to(F64) * (own - other) + other
-    want = (torch.softmax(logits.to(F64), -1) - wanted) * 0.25 * 1.7
+    want = (torch.softmax(logits.to(F64), -1) - wanted) * 0.25 * 1.7 * each[:, None]
     upstream = torch.tensor([1.7], device=DEVICE)
     for first, n, chunk in chunks:
         O = chunk if not kind else M(R, n)
-        launch('cross_entropy_gradient', grid2(R, n), 128, O, chunk, state[0], state[1], targets, upstream, R, n, O.ld, chunk.ld, first, 0.25, kind, own, other)
+        launch('cross_entropy_gradient', grid2(R, n), 128, O, chunk, state[0], state[1], targets, counts, upstream, R, n, O.ld, chunk.ld, first, 0.25, kind, own, other)
         judge(f'loss gradient {R}x{V} {first}', O.v, want[:, first:first + n], want[:, first:first + n].to(B16))
         check('loss gradient guard', O.whole())
 

@@ -166,3 +166,30 @@ def test_rows(T, C):
         check(f'merge {block}x{C}', torch.equal(O.v, x[order.long()].reshape(outs, block, C).transpose(1, 2).reshape(outs, -1)) and O.whole())
         launch('merge_patches_backward', grid2(outs, C), 128, D, O, order, outs, C, block, D.ld, O.ld)
         check('merge back', torch.equal(D.v, x) and D.whole())
+
+def test_repeated_rows(T, C):
+    """Copies of key rows, and the sums of what comes back for them; the last row has none where there are several."""
+    k, v = rnd(T, C), rnd(T, C)
+    n = 3 * T + 1
+    rows = torch.randint(0, max(1, T - 1), (n,), device=DEVICE).to(I32)
+    K, V, KO, VO = M(T, C, k), M(T, C, v, 16), M(n, C, None, 24), M(n, C)
+    launch('gather_key_value', grid2(n, C), 128, KO, VO, K, V, rows, None, n, C, KO.ld, VO.ld, K.ld, V.ld)
+    index = rows.long()
+    check(f'key rows {T}x{C}', torch.equal(KO.v, k[index]) and torch.equal(VO.v, v[index]) and KO.whole() and VO.whole())
+    to = torch.randperm(n + 2, device=DEVICE)[:n].to(I32)
+    KC, VC = M(n + 2, C), M(n + 2, C, None, 16)
+    launch('gather_key_value', grid2(n, C), 128, KC, VC, K, V, rows, to, n, C, KC.ld, VC.ld, K.ld, V.ld)
+    check('key rows to a cache', torch.equal(KC.v[to.long()], k[index]) and torch.equal(VC.v[to.long()], v[index]) and int(KC.v.isnan().sum()) == 2 * C)
+    counts = torch.bincount(index, minlength=T)
+    starts = torch.cat([torch.zeros(1, dtype=torch.int64, device=DEVICE), counts.cumsum(0)]).to(I32)
+    places = torch.sort(index, stable=True).indices.to(I32)
+    dk, dv = rnd(n, C), rnd(n, C)
+    DK, DV, A, B = M(n, C, dk), M(n, C, dv, 16), M(T, C), M(T, C, None, 24)
+    launch('sum_rows', grid2(T, C), 128, A, B, DK, DV, starts, places, T, C, A.ld, B.ld, DK.ld, DV.ld)
+    for name, got, of in (('dk', A, dk), ('dv', B, dv)):
+        exact = torch.zeros(T, C, dtype=F64, device=DEVICE).index_add_(0, index, of.to(F64))
+        judge(f'sums of rows {name} {T}x{C}', got.v, exact, exact.to(B16))
+        check('sums guard', got.whole())
+    first = A.v.clone()
+    launch('sum_rows', grid2(T, C), 128, A, None, DK, None, starts, places, T, C, A.ld, 0, DK.ld, 0)
+    check('sums of one matrix, again', torch.equal(A.v, first))

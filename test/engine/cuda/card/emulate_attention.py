@@ -149,8 +149,10 @@ if __name__ == '__main__':
             check(kernel, 64, config, 2, 2, [64], [64], False)
             check(kernel, 64, config, 2, 1, [1, 7, 130, 200], [1, 300, 64, 129], False)
             check(kernel, 64, config, 2, 1, [1, 7, 130, 200, 9], [1, 300, 64, 200, 0], True)
+            check(kernel, 64, config, 2, 1, [150, 5, 70, 1], [150, 145, 210, 141], True)
         for config in groups:
             check(kernel, 128, config, 4, 1, [1, 70, 9, 200], [40, 70, 0, 200], True)
             check(kernel, 128, config, 8, 2, [3, 100], [40, 150], False)
+            check(kernel, 128, config, 4, 1, [90, 5, 70, 1], [90, 75, 140, 71], True)
     print(f'{failures} failures')
     sys.exit(failures > 0)

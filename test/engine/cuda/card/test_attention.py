@@ -111,6 +111,9 @@ for head, heads, kv_heads in ((128, 8, 2), (64, 4, 4), (64, 4, 1), (32, 4, 2), (
 for head in (128, 64, 24):
     for causal in (True, False):
         test_training(head, 4, 2, [1, 5, 130, 64, 700], [100, 700, 1000, 64, 741], causal)
+# Samples behind a prefix that the first of them has: fewer query rows than key rows, aligned at the end.
+test_training(128, 8, 2, [560, 60, 41, 129, 1], [560, 560, 541, 629, 501], True)
+test_training(64, 4, 2, [560, 60, 41, 129, 1], [560, 560, 541, 629, 501], True)
 test_training(64, 4, 2, [40, 9, 300], [12, 0, 130], True, gap_of_torch=False)
 test_forward_long()
 for blocks in (1, 400):

@@ -5,7 +5,7 @@ import backend
 from backend import EMULATED
 from check_lora import test_dropout, test_noise, test_gated_backward, test_lora, test_refresh
 from check_loss import test_cross_entropy, test_optimizer, test_small
-from check_rows import test_activation, test_elementwise, test_flat, test_norm, test_rotary, test_rows
+from check_rows import test_activation, test_elementwise, test_flat, test_norm, test_repeated_rows, test_rotary, test_rows
 from kernel_checks import SEED, tally
 
 ROWS = (1, 7) if EMULATED else (1, 7, 129)
@@ -17,6 +17,7 @@ def run_tests():
             test_norm(rows, C)
             test_elementwise(rows, C)
             if C <= 5120: test_rows(rows, C)
+            if C <= 5120: test_repeated_rows(rows, C)
             for kind in range(4): test_activation(rows, C, kind)
         for heads, kv, D in ((4, 2, 64), (3, 1, 6), (32, 8, 128)): test_rotary(rows, heads, kv, D)
     test_flat()
@@ -33,6 +34,7 @@ def run_tests():
         for kind in (0, 1):
             test_cross_entropy(R, V, size, kind)
             test_cross_entropy(R, V, V, kind, epsilon=0.1)
+            test_cross_entropy(R, V, V, kind, epsilon=0.1, weighted=True)
     test_optimizer()
     for Mr, N, K in ((1, 24, 48), (3, 1030, 520), (8, 40, 13), (9, 40, 136), (16, 21, 600)) + (() if EMULATED else ((1, 6144, 5120), (8, 5120, 16384), (4, 48, 5120), (2, 131072, 5120))):
         for E in (0, 16, 48): test_small(Mr, N, K, E)

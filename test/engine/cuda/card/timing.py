@@ -96,7 +96,7 @@ def run(launch):
     logits = [mat(R, V) for _ in range(2)]
     state, targets = [f32(R) for _ in range(3)], torch.randint(0, V, (R,), device=device).int()
     bench('cross_entropy_chunk, 512 rows, whole V', R * V * 2, [lambda i=i: launch('cross_entropy_chunk', (R,), 512, *state, logits[i], targets, R, V, V, 0, 1, 0) for i in range(2)])
-    bench('cross_entropy_gradient', R * V * 4, [lambda i=i: launch('cross_entropy_gradient', grid2(R, V), 128, logits[i], logits[i], state[0], state[1], targets, None, R, V, V, V, 0, 0.01, 0, 1.0, 0.0) for i in range(2)])
+    bench('cross_entropy_gradient', R * V * 4, [lambda i=i: launch('cross_entropy_gradient', grid2(R, V), 128, logits[i], logits[i], state[0], state[1], targets, None, None, R, V, V, V, 0, 0.01, 0, 1.0, 0.0) for i in range(2)])
     del logits
 
     n = 560 * 108544
