@@ -10,7 +10,7 @@ import { isSameImage, sliceImages } from './packed-images.js';
 const FEWEST_TOKENS = 16;
 
 /** What a sample takes over from another one. */
-export interface SharedSize {
+interface SharedSize {
   readonly tokens: number;
   readonly patches: number;
   readonly features: number;
