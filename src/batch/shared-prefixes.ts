@@ -104,9 +104,9 @@ export class SharedPrefixes {
   #sourceOf(sample: number, pass: readonly number[], at: number): number | undefined {
     let best: number | undefined;
     let most = 0;
-    for (const other of pass.slice(0, at)) {
-      const { tokens } = this.#sizeOf(sample, other);
-      if (tokens > most) [best, most] = [other, tokens];
+    for (let i = 0; i < at; i++) {
+      const { tokens } = this.#sizeOf(sample, pass[i]);
+      if (tokens > most) [best, most] = [pass[i], tokens];
     }
     return best;
   }

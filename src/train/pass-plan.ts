@@ -108,8 +108,9 @@ function preferredPasses(
   let passes = Math.max(1, Math.ceil(sizeOf(samples).tokens / tokensPerPass));
   // What samples of different passes share is computed in each.
   for (; passes > 1 && passes < samples.length; passes++) {
-    const parts = evenly(samples, passes, costs, sizeOf);
-    if (parts.reduce((sum, part) => sum + sizeOf(part).tokens, 0) <= passes * tokensPerPass) break;
+    const fits = (parts: readonly (readonly WindowSample[])[]): boolean =>
+      parts.reduce((sum, part) => sum + sizeOf(part).tokens, 0) <= passes * tokensPerPass;
+    if (partitions(samples, passes, costs, sizeOf, false).some(fits)) break;
   }
   return Math.min(samples.length, passes);
 }
@@ -129,15 +130,44 @@ function partitions(
   sizeOf: SizeOf,
   asWritten: boolean,
 ): (readonly WindowSample[])[][] {
-  const even = evenly(samples, n, costs, sizeOf);
-  if (!asWritten) return [even];
+  const isShared = sizeOf(samples).tokens < sumOfSamples(samples).tokens;
+  const even = [
+    evenly(samples, n, costs, sizeOf),
+    ...(isShared && n > 1 && n < samples.length ? [bySharing(samples, n, sizeOf)] : []),
+  ];
+  if (!asWritten) return even;
   const byBatch = new Map<number, WindowSample[]>();
   for (const sample of samples) {
     const batch = byBatch.get(sample.microBatch);
     if (batch) batch.push(sample);
     else byBatch.set(sample.microBatch, [sample]);
   }
-  return [[...byBatch.values()], even];
+  return [[...byBatch.values()], ...even];
+}
+
+/** Each sample next to the one it shares most with, cut into passes of about as many tokens. */
+function bySharing(samples: readonly WindowSample[], n: number, sizeOf: SizeOf): WindowSample[][] {
+  const left = [...samples];
+  const chain = left.splice(0, 1);
+  while (left.length > 0) {
+    const last = chain.at(-1)!;
+    // Fewest tokens beside the last one's, of those that it would have alone.
+    const gain = left.map((sample) => sample.size.tokens - sizeOf([last, sample].sort(inWindow)).tokens);
+    chain.push(...left.splice(gain.indexOf(Math.max(...gain)), 1));
+  }
+  const all = sumOfSamples(samples).tokens;
+  const passes: WindowSample[][] = Array.from({ length: n }, () => []);
+  let before = 0;
+  for (const sample of chain) {
+    const middle = before + sample.size.tokens / 2;
+    passes[Math.min(n - 1, Math.floor((n * middle) / all))]!.push(sample);
+    before += sample.size.tokens;
+  }
+  return passes.filter((pass) => pass.length > 0).map((pass) => pass.sort(inWindow));
+}
+
+function inWindow(a: WindowSample, b: WindowSample): number {
+  return a.microBatch - b.microBatch || a.row - b.row;
 }
 
 /** Largest first, each to the lightest pass: no pass is more than a third above the best that could be had. */
@@ -183,13 +213,13 @@ function fillTiles(passes: Deal[], deal: (members: Deal['members']) => Deal): vo
       // Each of one for none or one of the other; what is found is taken at once.
       for (const x of [undefined, ...a.members]) {
         for (const y of [undefined, ...b.members]) {
+          if ((x && !a.members.includes(x)) || (y && !b.members.includes(y))) continue;
           const [from, to] = [a, b].map(({ members }, side) => {
             const [goes, comes] = side === 0 ? [x, y] : [y, x];
             return deal([...members.filter((member) => member !== goes), ...(comes ? [comes] : [])]);
           }) as [Deal, Deal];
-          const isIn = (!x || a.members.includes(x)) && (!y || b.members.includes(y));
           const isFull = from.members.length > 0 && to.members.length > 0 && Math.max(from.weight, to.weight) <= most;
-          if (!isIn || !isFull || from.time + to.time >= time) continue;
+          if (!isFull || from.time + to.time >= time) continue;
           time = from.time + to.time;
           [a, b] = [from, to];
           [passes[i], passes[j]] = [a, b];

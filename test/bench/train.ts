@@ -4,6 +4,7 @@
  *   npm run bench:train -- --size 14B --workload FILE [--samples 120] [--micro 2] [--accumulation 4]
  *                          [--gradient-checkpointing auto|true|false] [--tokens-per-pass N] [--budget GIB]
  *                          [--auto-micro-batch] [--warmup STEPS] [--optim adamw8bit] [--repeat 1]
+ *                          [--share-prefix true|false|true,false]
  *                          [--peer FILE [--python python3] [--variants "sdpa,0,0,2;eager,1,0,2"] [--peer-micro 24]
  *                           [--peer-args ARGS]]
  *

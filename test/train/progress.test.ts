@@ -46,6 +46,14 @@ describe('Progress', () => {
     );
   });
 
+  it('says once how many tokens samples share', () => {
+    const sharing = { ...step, tokens: 4128, sharedTokens: 1127 };
+    expect(shown([start, step, { ...sharing, step: 13 }, { ...sharing, step: 14 }], {})).toBe(
+      'training: 989 samples, 124 steps, 67,567,616 trainable parameters\n' +
+        'sharePrefix: 1,127 of 4,128 tokens of step 13 were computed with those of another sample\n',
+    );
+  });
+
   it('shows what is known: no rate without a count, no share without a rate of the engine', () => {
     const { modelTflops: _, modelFlopsUtilization, ...rest } = log;
     expect(shown([start, rest], {})).toContain('1234 tok/s  data 1 %  39.80 GiB  ');
