@@ -33,6 +33,8 @@ export class SharedPrefixes {
   readonly #extents: readonly (readonly ImageExtent[])[];
   /** [W, W] tokens that two samples have in common, below the diagonal. */
   readonly #common: Int32Array;
+  /** [W, W] how many of them a sample can take over from an earlier one. */
+  readonly #shareable: Int32Array;
   readonly #sizes = new Map<number, SharedSize>();
   /** Whether no sample begins as another does. */
   readonly isEmpty: boolean;
@@ -57,6 +59,7 @@ export class SharedPrefixes {
     }
     this.#common = common;
     this.isEmpty = most < FEWEST_TOKENS;
+    this.#shareable = common.map((length, at) => this.#shareableOf(samples, Math.floor(at / count), length));
     this.#samples = this.isEmpty ? samples : this.#withCommonKeys(samples);
   }
 
@@ -104,9 +107,12 @@ export class SharedPrefixes {
   #sourceOf(sample: number, pass: readonly number[], at: number): number | undefined {
     let best: number | undefined;
     let most = 0;
+    const row = sample * this.#samples.length;
     for (let i = 0; i < at; i++) {
-      const { tokens } = this.#sizeOf(sample, pass[i]);
-      if (tokens > most) [best, most] = [pass[i], tokens];
+      const tokens = this.#shareable[row + pass[i]!]!;
+      if (tokens <= most) continue;
+      best = pass[i];
+      most = tokens;
     }
     return best;
   }
@@ -116,21 +122,26 @@ export class SharedPrefixes {
     const key = sample * this.#samples.length + source;
     let size = this.#sizes.get(key);
     if (!size) {
-      size = this.#shareable(sample, source);
+      size = this.#measure(sample, source);
       this.#sizes.set(key, size);
     }
     return size;
   }
 
-  #shareable(sample: number, source: number): SharedSize {
-    const { ids, labelRows, labelTargets } = this.#samples[sample]!;
+  #shareableOf(samples: readonly PackedBatch[], sample: number, common: number): number {
+    if (common < FEWEST_TOKENS) return 0;
     // Each sample keeps a row of its own: generation asks for its last one.
-    const most = Math.min(this.#common[sample * this.#samples.length + source]!, ids.length - 1);
-    const extents = this.#extents[sample]!;
-    const cut = extents.find(({ firstToken, lastToken }) => firstToken < most && most <= lastToken);
+    const most = Math.min(common, samples[sample]!.ids.length - 1);
+    const cut = this.#extents[sample]!.find(({ firstToken, lastToken }) => firstToken < most && most <= lastToken);
     const tokens = cut ? cut.firstToken : most;
-    if (tokens < FEWEST_TOKENS) return NOTHING;
-    const last = extents.findLast(({ lastToken }) => lastToken < tokens);
+    return tokens < FEWEST_TOKENS ? 0 : tokens;
+  }
+
+  #measure(sample: number, source: number): SharedSize {
+    const tokens = this.#shareable[sample * this.#samples.length + source]!;
+    if (tokens === 0) return NOTHING;
+    const { labelRows, labelTargets } = this.#samples[sample]!;
+    const last = this.#extents[sample]!.findLast(({ lastToken }) => lastToken < tokens);
     const other = this.#samples[source]!;
     const targets = new Map(Array.from(other.labelRows, (row, i) => [row, other.labelTargets[i]!]));
     let labels = 0;

@@ -203,6 +203,13 @@ function inOrder(members: Deal['members']): WindowSample[] {
   return [...members].sort((a, b) => a.at - b.at).map(({ sample }) => sample);
 }
 
+type Member = Deal['members'][number];
+
+function exchange({ members }: Deal, goes: Member | undefined, comes: Member | undefined): Deal['members'] {
+  const stay = members.filter((member) => member !== goes);
+  return comes ? [...stay, comes] : stay;
+}
+
 /** Exchanges samples between passes as long as that leaves fewer rows of tiles empty. */
 function fillTiles(passes: Deal[], deal: (members: Deal['members']) => Deal): void {
   const most = UNEVENNESS * Math.max(...passes.map(({ weight }) => weight));
@@ -214,12 +221,12 @@ function fillTiles(passes: Deal[], deal: (members: Deal['members']) => Deal): vo
       for (const x of [undefined, ...a.members]) {
         for (const y of [undefined, ...b.members]) {
           if ((x && !a.members.includes(x)) || (y && !b.members.includes(y))) continue;
-          const [from, to] = [a, b].map(({ members }, side) => {
-            const [goes, comes] = side === 0 ? [x, y] : [y, x];
-            return deal([...members.filter((member) => member !== goes), ...(comes ? [comes] : [])]);
-          }) as [Deal, Deal];
-          const isFull = from.members.length > 0 && to.members.length > 0 && Math.max(from.weight, to.weight) <= most;
-          if (!isFull || from.time + to.time >= time) continue;
+          const [fromMembers, toMembers] = [exchange(a, x, y), exchange(b, y, x)];
+          if (fromMembers.length === 0 || toMembers.length === 0) continue;
+          const from = deal(fromMembers);
+          if (from.weight > most || from.time >= time) continue;
+          const to = deal(toMembers);
+          if (to.weight > most || from.time + to.time >= time) continue;
           time = from.time + to.time;
           [a, b] = [from, to];
           [passes[i], passes[j]] = [a, b];
