@@ -24,7 +24,8 @@ export function replaceRows(tf: TfNamespace, base: TfTensor, source: TfTensor, r
 }
 
 /** Sums of the rows of x at the places of each row: as many gathers as the most repeated row has places. */
-function sumRows(tf: TfNamespace, x: TfTensor, { starts, places }: RowPlaces): TfTensor {
+function sumRows(store: TensorStore, x: TfTensor, { starts, places }: RowPlaces): TfTensor {
+  const { tf } = store;
   const [count, columns] = x.shape as [number, number];
   const padded = tf.concat([x, tf.zeros([1, columns])], 0);
   const times = starts.subarray(1).map((end, row) => end - starts[row]!);
@@ -32,8 +33,12 @@ function sumRows(tf: TfNamespace, x: TfTensor, { starts, places }: RowPlaces): T
   let sum: TfTensor | undefined;
   for (let layer = 0; layer < layers; layer++) {
     const from = times.map((own, row) => (layer < own ? places[starts[row]! + layer]! : count));
-    const rows = takeRows(tf, padded, from);
-    sum = sum ? tf.add(sum, rows) : rows;
+    const before = sum;
+    [sum] = store.part(() => {
+      const rows = takeRows(tf, padded, from);
+      return [before ? tf.add(before, rows) : rows];
+    });
+    before?.dispose();
   }
   return sum ?? tf.zeros([times.length, columns]);
 }
@@ -74,7 +79,7 @@ export function gatherRows(store: TensorStore): Operation<OperationAttributes['g
       const dy = store.matrix(gradient, operation, 'output gradient', { rows: rows.length });
       const count = shape!.shape[1]!;
       const repeated = repeatedPlaces(rows, count, operation);
-      if (repeated) return [store.one(operation, (tf) => sumRows(tf, dy.data, repeated))];
+      if (repeated) return [store.one(operation, () => sumRows(store, dy.data, repeated))];
       const from = new Int32Array(count).fill(rows.length);
       for (const [i, row] of rows.entries()) from[row] = i;
       const dx = store.one(operation, (tf) => takeRows(tf, tf.concat([dy.data, tf.zeros([1, dy.shape[1]!])], 0), from));
