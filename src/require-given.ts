@@ -121,6 +121,11 @@ export function requireSignal(signal: unknown, what: string): void {
   throw wrong(`${what}: \`signal\``, 'an AbortSignal', signal, inner);
 }
 
+/** @throws ConfigError if it is neither true nor false */
+export function requireBoolean(value: unknown, what: string): void {
+  if (typeof value !== 'boolean') throw wrong(what, 'true or false', value, undefined);
+}
+
 /**
  * For options of one field or two, where no schema is needed.
  * @throws ConfigError unless it is an object of options, which may be left out

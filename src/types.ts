@@ -6,7 +6,7 @@
 // Models.
 export type { DropoutStream } from './batch/dropout-keys.js';
 export type { PackedSize } from './batch/packed-window.js';
-export type { PackedBatch } from './batch/packed-batch.js';
+export type { PackedBatch, SharedKeys } from './batch/packed-batch.js';
 export type { PackedImage, PackedImages } from './batch/packed-images.js';
 export type { GeneratedToken } from './model/generate.js';
 export type { LinearModule, LoraWeights, WriteAdapter } from './model/linear-module.js';

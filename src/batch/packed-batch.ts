@@ -16,16 +16,28 @@ export interface PackedBatch {
   readonly ids: Int32Array;
   /** Position of each token in its own sample [T]. */
   readonly positions: Int32Array;
-  /** First token of each sample, and T at the end [B + 1]. */
+  /** First token of each sample that is its own, and T at the end [B + 1]. */
   readonly starts: Int32Array;
-  /** Tokens whose successor is labelled, rising [L]. */
+  /** Tokens whose successor is labelled, rising [L]; a shared one once for each of its labels. */
   readonly labelRows: Int32Array;
   /** Those labels: token ids [L]. */
   readonly labelTargets: Int32Array;
+  /** How many samples have that label [L]. Default: one each. */
+  readonly labelWeights?: Float32Array | undefined;
+  /** What samples attend to, where some share tokens. Default: each has all of its tokens to itself. */
+  readonly sharedKeys?: SharedKeys | undefined;
   /** Dropout key of each token [T]; without, dropout is off. */
   readonly rowKeys?: Int32Array | undefined;
   /** Undefined for text alone. */
   readonly images: PackedImages | undefined;
+}
+
+/** All tokens of each sample, where T holds those that several samples begin with only once. */
+export interface SharedKeys {
+  /** Rows of all tokens of each sample, one sample after the other [K]. */
+  readonly rows: Int32Array;
+  /** First of them of each sample, and K at the end [B + 1]. */
+  readonly starts: Int32Array;
 }
 
 interface PackOptions {
@@ -103,6 +115,7 @@ export function packBatch(batch: VlmBatch, options: PackOptions, dropout?: Dropo
 /** Several packed batches as one. Nothing of it attends across the seams, so the losses are those of the parts. */
 export function joinPacked(parts: readonly PackedBatch[]): PackedBatch {
   if (parts.length === 1) return parts[0]!;
+  for (const part of parts) requireUnshared(part);
   const tokenOffsets = offsetsOf(parts.map(({ ids }) => ids.length));
   const shift = (values: Int32Array, by: number): Int32Array => values.map((value) => value + by);
   const images = parts.flatMap((part, i) => (part.images ? [{ ...part.images, offset: tokenOffsets[i]! }] : []));
@@ -137,6 +150,12 @@ export function joinPacked(parts: readonly PackedBatch[]): PackedBatch {
   };
 }
 
+/** @throws DataError for a batch whose samples share tokens: it is what a pass takes, and is not cut or joined again */
+export function requireUnshared({ sharedKeys }: PackedBatch): void {
+  if (sharedKeys)
+    throw new DataError('expected a packed batch in which each sample has its own tokens, got shared ones');
+}
+
 function offsetsOf(lengths: readonly number[]): number[] {
   let sum = 0;
   return lengths.map((length) => {
@@ -160,12 +179,11 @@ function joinKeys(parts: readonly (Int32Array | undefined)[]): Int32Array | unde
 }
 
 /** The noise of NEFTune for rows of `columns` values; undefined without dropout keys: in evaluation and generation. */
-export function embeddingNoise(
-  { rowKeys, starts }: PackedBatch,
-  alpha: number | undefined,
-  columns: number,
-): RowNoise | undefined {
+export function embeddingNoise(packed: PackedBatch, alpha: number | undefined, columns: number): RowNoise | undefined {
+  const { rowKeys, starts } = packed;
   if (!alpha || !rowKeys) return undefined;
+  // The bound depends on the length of the sample.
+  requireUnshared(packed);
   const bounds = new Float32Array(rowKeys.length);
   for (let b = 0; b + 1 < starts.length; b++) {
     const [first, end] = [starts[b]!, starts[b + 1]!];

@@ -102,6 +102,25 @@ function imagesOf(batch: VlmBatch): PackedImage[] | undefined {
   });
 }
 
+/** Images `first` to `end` of a batch, for the tokens from `firstToken` on that their features replace. */
+export function sliceImages(
+  { images, patchSize, grids, starts, tokenRows, rowKeys, mergedRowKeys }: PackedImages,
+  [first, end]: readonly [number, number],
+  [firstFeature, endFeature]: readonly [number, number],
+  firstToken: number,
+): PackedImages {
+  const from = starts[first]!;
+  return {
+    images: images.slice(first, end),
+    patchSize,
+    grids: grids.subarray(2 * first, 2 * end),
+    starts: starts.slice(first, end + 1).map((start) => start - from),
+    tokenRows: tokenRows.subarray(firstFeature, endFeature).map((row) => row - firstToken),
+    rowKeys: rowKeys?.subarray(from, starts[end]!),
+    mergedRowKeys: mergedRowKeys?.subarray(firstFeature, endFeature),
+  };
+}
+
 /** Pixels of each patch as (channel, row, column): [P, channels · patchSize²] in all. */
 export function patchesLength({ images, patchSize, starts }: PackedImages): number {
   return starts.at(-1)! * (images[0]?.channels ?? 0) * patchSize ** 2;
@@ -128,6 +147,28 @@ export function writePatches({ images, patchSize, grids }: PackedImages, patches
     }
     first += rows * columns * length;
   }
+}
+
+/** Whether two images have the same size and the same pixels, to the bit; padding does not count. */
+export function isSameImage(a: PackedImages, n: number, b: PackedImages, m: number): boolean {
+  const [rows, columns] = [a.grids[2 * n]!, a.grids[2 * n + 1]!];
+  if (a.patchSize !== b.patchSize || rows !== b.grids[2 * m] || columns !== b.grids[2 * m + 1]) return false;
+  const [x, y] = [a.images[n]!, b.images[m]!];
+  if (x.channels !== y.channels) return false;
+  const isSameLayout = x.height === y.height && x.width === y.width;
+  if (isSameLayout && x.pixels === y.pixels && x.offset === y.offset) return true;
+  const [height, width] = [rows * a.patchSize, columns * a.patchSize];
+  // The first rows tell most images apart.
+  for (let c = 0; c < x.channels; c++) {
+    for (let row = 0; row < height; row++) {
+      const line = ({ pixels, offset, height, width: stride }: PackedImage): Buffer => {
+        const from = pixels.byteOffset + 4 * (offset + (c * height + row) * stride);
+        return Buffer.from(pixels.buffer, from, 4 * width);
+      };
+      if (!line(x).equals(line(y))) return false;
+    }
+  }
+  return true;
 }
 
 /** @throws DataError */

@@ -1,7 +1,8 @@
 /** The packed micro-batches of an optimizer step, taken apart into samples, of which passes are made without a copy. */
 
-import { joinPacked, type PackedBatch } from './packed-batch.js';
-import type { PackedImages } from './packed-images.js';
+import { joinPacked, type PackedBatch, requireUnshared } from './packed-batch.js';
+import { sliceImages } from './packed-images.js';
+import { SharedPrefixes } from './shared-prefixes.js';
 
 /** What one sample, or all of a pass, brings. */
 export interface PackedSize {
@@ -10,6 +11,8 @@ export interface PackedSize {
   /** Image features: merged patches. */
   readonly features: number;
   readonly labels: number;
+  /** Rows of keys that attention reads, where samples share tokens. Default: one for each token. */
+  readonly keys?: number | undefined;
 }
 
 export function sizeOfPacked({ ids, labelRows, images }: PackedBatch): PackedSize {
@@ -39,25 +42,58 @@ export interface WindowSample {
   readonly size: PackedSize;
 }
 
+/** How a window is made into passes. */
+interface PackedWindowOptions {
+  /** Compute what samples of a pass have in common before their first difference once. Default false. */
+  readonly sharePrefix?: boolean | undefined;
+}
+
 export class PackedWindow {
   readonly samples: readonly WindowSample[];
   readonly #microBatches: readonly PackedBatch[];
   readonly #parts: readonly (readonly PackedBatch[])[];
+  /** First sample of each micro-batch. */
+  readonly #firsts: readonly number[];
+  /** Undefined if nothing is to be shared, or samples have nothing in common. */
+  readonly #prefixes: SharedPrefixes | undefined;
 
-  constructor(microBatches: readonly PackedBatch[]) {
+  constructor(microBatches: readonly PackedBatch[], { sharePrefix = false }: PackedWindowOptions = {}) {
     this.#microBatches = microBatches;
     this.#parts = microBatches.map(splitPacked);
     this.samples = this.#parts.flatMap((parts, microBatch) =>
       parts.map((part, row) => ({ microBatch, row, size: sizeOfPacked(part) })),
     );
+    let count = 0;
+    this.#firsts = this.#parts.map((parts) => {
+      count += parts.length;
+      return count - parts.length;
+    });
+    const prefixes = sharePrefix ? new SharedPrefixes(this.#parts.flat()) : undefined;
+    this.#prefixes = prefixes?.isEmpty ? undefined : prefixes;
   }
 
+  /** Of all samples, each with all of its tokens. */
   get size(): PackedSize {
     return sumOfSizes(this.samples.map(({ size }) => size));
   }
 
-  /** The given samples as one batch. */
+  /** What a pass of these samples computes: shared tokens once. */
+  sizeOf(samples: readonly WindowSample[]): PackedSize {
+    const sum = sumOfSizes(samples.map(({ size }) => size));
+    const shared = this.#prefixes?.sizeIn(this.#placesOf(samples));
+    if (!shared || shared.tokens === 0) return sum;
+    return {
+      tokens: sum.tokens - shared.tokens,
+      patches: sum.patches - shared.patches,
+      features: sum.features - shared.features,
+      labels: sum.labels - shared.labels,
+      keys: sum.tokens,
+    };
+  }
+
+  /** The given samples as one batch. @param samples in the order of the window */
   join(samples: readonly WindowSample[]): PackedBatch {
+    if (this.#prefixes) return this.#prefixes.join(this.#placesOf(samples));
     const first = samples[0]!;
     const whole = this.#microBatches[first.microBatch]!;
     const isWhole =
@@ -65,10 +101,22 @@ export class PackedWindow {
       samples.every(({ microBatch }) => microBatch === first.microBatch);
     return isWhole ? whole : joinPacked(samples.map(({ microBatch, row }) => this.#parts[microBatch]![row]!));
   }
+
+  #placesOf(samples: readonly WindowSample[]): number[] {
+    return samples.map(({ microBatch, row }) => this.#firsts[microBatch]! + row);
+  }
+}
+
+/** The batch with the tokens that its samples have in common before their first difference once. */
+export function sharePrefixes(packed: PackedBatch): PackedBatch {
+  if (packed.starts.length <= 2) return packed;
+  const window = new PackedWindow([packed], { sharePrefix: true });
+  return window.join(window.samples);
 }
 
 /** One packed batch for each sample, in order. */
 export function splitPacked(packed: PackedBatch): PackedBatch[] {
+  requireUnshared(packed);
   const { ids, positions, starts, labelRows, labelTargets, rowKeys, images } = packed;
   const patchesOfFeature = images ? images.starts.at(-1)! / images.tokenRows.length : 1;
   let label = 0;
@@ -92,27 +140,9 @@ export function splitPacked(packed: PackedBatch): PackedBatch[] {
       labelTargets: labelTargets.subarray(firstLabel, label),
       rowKeys: rowKeys?.subarray(first, end),
       images:
-        images && image > firstImage ? sliceImages(images, firstImage, image, firstFeature, feature, first) : undefined,
+        images && image > firstImage
+          ? sliceImages(images, [firstImage, image], [firstFeature, feature], first)
+          : undefined,
     };
   });
-}
-
-function sliceImages(
-  { images, patchSize, grids, starts, tokenRows, rowKeys, mergedRowKeys }: PackedImages,
-  first: number,
-  end: number,
-  firstFeature: number,
-  endFeature: number,
-  firstToken: number,
-): PackedImages {
-  const from = starts[first]!;
-  return {
-    images: images.slice(first, end),
-    patchSize,
-    grids: grids.subarray(2 * first, 2 * end),
-    starts: starts.slice(first, end + 1).map((start) => start - from),
-    tokenRows: tokenRows.subarray(firstFeature, endFeature).map((row) => row - firstToken),
-    rowKeys: rowKeys?.subarray(from, starts[end]!),
-    mergedRowKeys: mergedRowKeys?.subarray(firstFeature, endFeature),
-  };
 }

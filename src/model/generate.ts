@@ -1,13 +1,14 @@
 /** Generation with a key/value cache: greedy or sampled, one prompt or a ragged batch, token by token. */
 
 import type { PackedBatch } from '../batch/packed-batch.js';
+import { sharePrefixes } from '../batch/packed-window.js';
 import { requireBatch } from '../batch/require-batch.js';
 import type { MinistralTokenizer } from '../data/tokenizer.js';
 import type { VlmBatch } from '../data/types.js';
 import { exclusively } from '../engine/computation.js';
 import { ConfigError } from '../errors.js';
 import { MersenneTwister } from '../random.js';
-import { isOptions, requireKind, requireSignal } from '../require-given.js';
+import { isOptions, requireBoolean, requireKind, requireSignal } from '../require-given.js';
 import type { VisionLanguageModel } from './network/vision-language-model.js';
 import { type GenerationConfig, type GenerationOptions, nextToken, parseGenerationConfig } from './sampling.js';
 
@@ -18,6 +19,8 @@ export interface GenerateOptions extends GenerationOptions {
    * The memory is freed at once.
    */
   signal?: AbortSignal;
+  /** Compute tokens that prompts have in common before their first difference once. Default true. */
+  sharePrefix?: boolean;
 }
 
 /** One new token of one sequence. */
@@ -50,7 +53,7 @@ export function generateTokens(
 async function* tokensOf(
   model: VisionLanguageModel,
   prompts: VlmBatch,
-  { signal, parsed }: CheckedOptions,
+  { signal, sharePrefix, parsed }: CheckedOptions,
 ): AsyncGenerator<GeneratedToken, void, undefined> {
   // An answer may be learned with another end than the model's own: the template's.
   const ends = [...new Set([...model.config.eosTokenIds, ...(prompts.stopTokenIds ?? [])])];
@@ -71,7 +74,7 @@ async function* tokensOf(
   };
   signal?.addEventListener('abort', abort, { once: true });
   let active = sequences.map((_, i) => i);
-  let step: PackedBatch = packed;
+  let step = sharePrefix ? sharePrefixes(packed) : packed;
   try {
     for (let count = 0; active.length > 0; count++) {
       signal?.throwIfAborted();
@@ -158,6 +161,7 @@ async function* piecesOf(
 
 interface CheckedOptions {
   readonly signal: AbortSignal | undefined;
+  readonly sharePrefix: boolean;
   readonly parsed: GenerationConfig;
 }
 
@@ -180,10 +184,11 @@ function checkCall(
       hint: 'Write collator.collatePrompts(samples) in place of collator.collate(samples).',
     });
   }
-  const { signal, ...rest } = isOptions(options) ? options : { signal: undefined };
+  const { signal, sharePrefix = true, ...rest } = isOptions(options) ? options : {};
   requireSignal(signal, name);
+  requireBoolean(sharePrefix, `${name}: \`sharePrefix\``);
   const parsed = parseGenerationConfig(isOptions(options) ? rest : options, name);
-  return { signal, parsed };
+  return { signal, sharePrefix, parsed };
 }
 
 /** The last token of every active sequence; ended ones have an empty range. */

@@ -30,11 +30,13 @@ export function runSettings(model: TrainableModel, collator: Collator): Settings
   };
 }
 
+/** Earlier versions acted by the defaults of options that they did not have, and shared no prefixes. */
+const SETTINGS_BEFORE: SftConfig = { ...parseSftConfig(), ...{ sharePrefix: false } };
+
 /** Everything in which a saved run and the present one differ. */
 export function compareRuns(saved: TrainerState, now: RunIdentity): Difference[] {
   const differences: Difference[] = [
-    // Earlier versions acted by the defaults of options that they did not have.
-    ...compareSettings(comparable({ ...parseSftConfig(), ...saved.config }), comparable(now.config), RESUME_MAY_CHANGE),
+    ...compareSettings(comparable({ ...SETTINGS_BEFORE, ...saved.config }), comparable(now.config), RESUME_MAY_CHANGE),
     ...compareSettings(
       saved.settings ?? {},
       now.settings ?? {},

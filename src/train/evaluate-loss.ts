@@ -2,6 +2,7 @@
 
 import { eventLoopTurn, isTurnDue } from '../async/event-loop.js';
 import { orAborted } from '../async/or-aborted.js';
+import { sharePrefixes } from '../batch/packed-window.js';
 import { checkNames } from '../config.js';
 import type { DataLoader } from '../data/data-loader.js';
 import type { SkippedSample, VlmBatch } from '../data/types.js';
@@ -9,7 +10,7 @@ import { infer } from '../engine/computation.js';
 import type { Steps } from '../engine/tape.js';
 import type { Tensor } from '../engine/tensor.js';
 import { DataError } from '../errors.js';
-import { requireSignal } from '../require-given.js';
+import { requireBoolean, requireSignal } from '../require-given.js';
 import { withLessMemory } from './pass-planner.js';
 import type { EvaluateLossOptions, TrainableModel } from './trainable-model.js';
 
@@ -36,12 +37,14 @@ export async function evaluateLoss(
   /** Labelled tokens that are predicted: never the first of a sample. */
   readonly labelCount: number;
 }> {
-  checkNames(options, { labelSmoothing: false, signal: false }, 'evaluateLoss');
-  requireSignal(options.signal, 'evaluateLoss');
-  const { labelSmoothing, signal } = options;
-  const packed = model.pack(batch);
-  const labelCount = packed.labelRows.length;
+  checkNames(options, { labelSmoothing: false, sharePrefix: false, signal: false }, 'evaluateLoss');
+  const { labelSmoothing, sharePrefix = true, signal } = options;
+  requireSignal(signal, 'evaluateLoss');
+  requireBoolean(sharePrefix, 'evaluateLoss: `sharePrefix`');
+  const whole = model.pack(batch);
+  const labelCount = whole.labelRows.length;
   if (labelCount === 0) return { lossSum: 0, labelCount };
+  const packed = sharePrefix && model.sharesPrefixes ? sharePrefixes(whole) : whole;
   const adapter = model.adapterView?.();
   const requireParts = () => adapter && model.requireParts?.(adapter);
   const losses = await infer(model.engine, { signal, requireParts }, (tape) => {
@@ -66,7 +69,7 @@ interface EvaluationParts extends EvaluateLossOptions {
  * @throws DataError if no token of the data set carries a label; the signal's reason
  */
 export async function evaluateDataset(model: TrainableModel, parts: EvaluationParts): Promise<EvalResult> {
-  const { loader, length, batchSize, labelSmoothing, signal, onSkipped, onBatch } = parts;
+  const { loader, length, batchSize, labelSmoothing, sharePrefix, signal, onSkipped, onBatch } = parts;
   const start = performance.now();
   let lossSum = 0;
   let labelCount = 0;
@@ -77,7 +80,7 @@ export async function evaluateDataset(model: TrainableModel, parts: EvaluationPa
     // A collator may have dropped all samples.
     if (batch.inputIds.shape[0] === 0) continue;
     onBatch?.();
-    const loss = evaluateLoss(model, batch, { labelSmoothing, signal }).catch((error: unknown) => {
+    const loss = evaluateLoss(model, batch, { labelSmoothing, sharePrefix, signal }).catch((error: unknown) => {
       throw withLessMemory(error, 'evaluation');
     });
     const result = await orAborted(loss, signal);

@@ -17,6 +17,8 @@ export interface LogEntry {
   readonly learningRate: number;
   /** Real tokens (padding left out, image tokens counted) a second, evaluation and saving left out. */
   readonly tokensPerSecond: number;
+  /** Share of those tokens that were computed together with the same ones of another sample. Missing if there are none. */
+  readonly sharedTokenShare?: number;
   /** Seconds since the last log, evaluation and saving left out. */
   readonly seconds: number;
   /** Share of those seconds spent waiting for data, 0 to 1. */
@@ -116,6 +118,8 @@ export type TrainingEvent =
       readonly learningRate: number;
       /** Real tokens of the step. */
       readonly tokens: number;
+      /** Those of them that were computed together with the same tokens of another sample: `sharePrefix`. */
+      readonly sharedTokens: number;
       /** Labelled tokens of the step. */
       readonly labels: number;
     }

@@ -9,6 +9,7 @@ import type { PassCosts } from '../model/network/pass-costs.js';
 export interface PlannedPass {
   /** In the order of the window. */
   readonly samples: readonly WindowSample[];
+  /** What is computed: what the samples share counts once. */
   readonly size: PackedSize;
   /** The first layers of each tower that are run again in backward. */
   readonly recompute: RecomputedLayers;
@@ -25,12 +26,14 @@ export interface PassPlan {
 export interface PlanOptions {
   /** Most bytes that a pass may take above what is held between passes. */
   readonly budgetBytes: number;
-  /** Passes of up to about so many tokens are preferred; 0 prefers the micro-batches as written. */
+  /** Passes that compute up to about so many tokens are preferred; 0 prefers the micro-batches as written. */
   readonly tokensPerPass: number;
   /** true: recompute everything; false: nothing; auto: what is needed. */
   readonly gradientCheckpointing: boolean | 'auto';
   /** May more passes be made than there are micro-batches, where they do not fit? */
   readonly autoMicroBatch: boolean;
+  /** What a pass of these samples, in the order of the window, computes. Default: the sum of their sizes. */
+  readonly sizeOf?: ((samples: readonly WindowSample[]) => PackedSize) | undefined;
 }
 
 export interface Misfit {
@@ -52,7 +55,9 @@ export function planPasses(samples: readonly WindowSample[], costs: Costs, optio
   const rows = new Map<number, number>();
   for (const { microBatch } of samples) rows.set(microBatch, (rows.get(microBatch) ?? 0) + 1);
   const written = Math.max(...rows.values());
-  const preferred = preferredPasses(samples, rows.size, options.tokensPerPass);
+  const { sizeOf = sumOfSamples } = options;
+  const together = sizeOf(samples);
+  const preferred = preferredPasses(samples, rows.size, costs, options);
   let from = preferred;
   let misfit: Misfit | undefined;
   for (let microBatchSize = written; microBatchSize >= 1; microBatchSize = Math.floor(microBatchSize / 2)) {
@@ -60,17 +65,20 @@ export function planPasses(samples: readonly WindowSample[], costs: Costs, optio
     const count = [...rows.values()].reduce((sum, size) => sum + Math.ceil(size / microBatchSize), 0);
     let best: { plan: PassPlan; time: number } | undefined;
     for (let n = from; n <= Math.max(count, preferred); n++) {
-      for (const parts of partitions(samples, n, costs, options.tokensPerPass === 0 && n === rows.size)) {
+      let least = Number.POSITIVE_INFINITY;
+      for (const parts of partitions(samples, n, costs, sizeOf, options.tokensPerPass === 0 && n === rows.size)) {
         const passes = parts.map((part) => planPass(part, costs, options));
         const time = passes.reduce((sum, pass) => sum + costs.recomputeTime(pass.size, pass.recompute), 0);
-        const total = time + n * costs.passTime;
+        const around = n * costs.passTime + repeatedTime(passes, together, costs);
+        const total = time + around;
+        least = Math.min(least, around);
         const largest = passes.reduce((max, pass) => (pass.bytes > max.bytes ? pass : max));
         if (largest.bytes > options.budgetBytes) {
           misfit = { neededBytes: largest.bytes, size: largest.size, samples: largest.samples.length };
         } else if (!best || total < best.time) best = { plan: { passes, microBatchSize }, time: total };
       }
       // More passes cannot save recomputation that is not there, or is wanted anyhow.
-      const isDone = best && (options.gradientCheckpointing !== 'auto' || best.time <= n * costs.passTime);
+      const isDone = best && (options.gradientCheckpointing !== 'auto' || best.time <= least);
       if (isDone) break;
     }
     if (best) return best.plan;
@@ -84,10 +92,34 @@ export function isPlan(result: PassPlan | Misfit): result is PassPlan {
   return 'passes' in result;
 }
 
-function preferredPasses(samples: readonly WindowSample[], microBatches: number, tokensPerPass: number): number {
+type SizeOf = NonNullable<PlanOptions['sizeOf']>;
+
+function sumOfSamples(samples: readonly WindowSample[]): PackedSize {
+  return sumOfSizes(samples.map(({ size }) => size));
+}
+
+function preferredPasses(
+  samples: readonly WindowSample[],
+  microBatches: number,
+  costs: Costs,
+  { tokensPerPass, sizeOf = sumOfSamples }: PlanOptions,
+): number {
   if (tokensPerPass === 0) return microBatches;
-  const tokens = samples.reduce((sum, { size }) => sum + size.tokens, 0);
-  return Math.min(samples.length, Math.max(1, Math.ceil(tokens / tokensPerPass)));
+  let passes = Math.max(1, Math.ceil(sizeOf(samples).tokens / tokensPerPass));
+  // What samples of different passes share is computed in each.
+  for (; passes > 1 && passes < samples.length; passes++) {
+    const fits = (parts: readonly (readonly WindowSample[])[]): boolean =>
+      parts.reduce((sum, part) => sum + sizeOf(part).tokens, 0) <= passes * tokensPerPass;
+    if (partitions(samples, passes, costs, sizeOf, false).some(fits)) break;
+  }
+  return Math.min(samples.length, passes);
+}
+
+/** Time of what several passes compute and a single one would compute once, forward and backward. */
+function repeatedTime(passes: readonly PlannedPass[], together: PackedSize, costs: Costs): number {
+  const { tokens, patches } = sumOfSizes(passes.map(({ size }) => size));
+  const repeated = { ...together, tokens: tokens - together.tokens, patches: patches - together.patches };
+  return 2 * costs.recomputeTime(repeated, costs.layers);
 }
 
 /** Ways to deal the samples to `n` passes that are worth a look, the better one first. */
@@ -95,64 +127,109 @@ function partitions(
   samples: readonly WindowSample[],
   n: number,
   costs: Costs,
+  sizeOf: SizeOf,
   asWritten: boolean,
 ): (readonly WindowSample[])[][] {
-  const even = evenly(samples, n, costs);
-  if (!asWritten) return [even];
+  const isShared = sizeOf(samples).tokens < sumOfSamples(samples).tokens;
+  const even = [
+    evenly(samples, n, costs, sizeOf),
+    ...(isShared && n > 1 && n < samples.length ? [bySharing(samples, n, sizeOf)] : []),
+  ];
+  if (!asWritten) return even;
   const byBatch = new Map<number, WindowSample[]>();
   for (const sample of samples) {
     const batch = byBatch.get(sample.microBatch);
     if (batch) batch.push(sample);
     else byBatch.set(sample.microBatch, [sample]);
   }
-  return [[...byBatch.values()], even];
+  return [[...byBatch.values()], ...even];
+}
+
+/** Each sample next to the one it shares most with, cut into passes of about as many tokens. */
+function bySharing(samples: readonly WindowSample[], n: number, sizeOf: SizeOf): WindowSample[][] {
+  const left = [...samples];
+  const chain = left.splice(0, 1);
+  while (left.length > 0) {
+    const last = chain.at(-1)!;
+    // Fewest tokens beside the last one's, of those that it would have alone.
+    const gain = left.map((sample) => sample.size.tokens - sizeOf([last, sample].sort(inWindow)).tokens);
+    chain.push(...left.splice(gain.indexOf(Math.max(...gain)), 1));
+  }
+  const all = sumOfSamples(samples).tokens;
+  const passes: WindowSample[][] = Array.from({ length: n }, () => []);
+  let before = 0;
+  for (const sample of chain) {
+    const middle = before + sample.size.tokens / 2;
+    passes[Math.min(n - 1, Math.floor((n * middle) / all))]!.push(sample);
+    before += sample.size.tokens;
+  }
+  return passes.filter((pass) => pass.length > 0).map((pass) => pass.sort(inWindow));
+}
+
+function inWindow(a: WindowSample, b: WindowSample): number {
+  return a.microBatch - b.microBatch || a.row - b.row;
 }
 
 /** Largest first, each to the lightest pass: no pass is more than a third above the best that could be had. */
-function evenly(samples: readonly WindowSample[], n: number, costs: Costs): WindowSample[][] {
+function evenly(samples: readonly WindowSample[], n: number, costs: Costs, sizeOf: SizeOf): WindowSample[][] {
   const order = samples.map((sample, at) => ({ sample, at, weight: costs.weight(sample.size) }));
   order.sort((a, b) => b.weight - a.weight || a.at - b.at);
-  const passes = Array.from({ length: n }, () => ({ weight: 0, members: [] as typeof order }));
+  const deal = (members: Deal['members']): Deal => {
+    const size = sizeOf(inOrder(members));
+    return { members, weight: costs.weight(size), time: costs.tileTime(size) };
+  };
+  const passes: Deal[] = Array.from({ length: n }, () => ({ members: [], weight: 0, time: 0 }));
   for (const entry of order) {
-    const lightest = passes.reduce((least, pass) => (pass.weight < least.weight ? pass : least));
-    lightest.members.push(entry);
-    lightest.weight += entry.weight;
+    // With what it shares, a sample is light where others of its kind are.
+    const grown = passes.map(({ members }) => deal([...members, entry]));
+    const lightest = grown.reduce((least, pass) => (pass.weight < least.weight ? pass : least));
+    passes[grown.indexOf(lightest)] = lightest;
   }
-  fillTiles(passes, costs);
+  fillTiles(passes, deal);
   const filled = passes.filter(({ members }) => members.length > 0);
-  for (const { members } of filled) members.sort((a, b) => a.at - b.at);
-  filled.sort((a, b) => a.members[0]!.at - b.members[0]!.at);
-  return filled.map(({ members }) => members.map(({ sample }) => sample));
+  const first = ({ members }: Deal): number => Math.min(...members.map(({ at }) => at));
+  filled.sort((a, b) => first(a) - first(b));
+  return filled.map(({ members }) => inOrder(members));
 }
 
 interface Deal {
-  weight: number;
-  members: { readonly sample: WindowSample; readonly at: number; readonly weight: number }[];
+  readonly weight: number;
+  /** Lost to tiles of rows that are not full. */
+  readonly time: number;
+  readonly members: readonly { readonly sample: WindowSample; readonly at: number }[];
+}
+
+function inOrder(members: Deal['members']): WindowSample[] {
+  return [...members].sort((a, b) => a.at - b.at).map(({ sample }) => sample);
+}
+
+type Member = Deal['members'][number];
+
+function exchange({ members }: Deal, goes: Member | undefined, comes: Member | undefined): Deal['members'] {
+  const stay = members.filter((member) => member !== goes);
+  return comes ? [...stay, comes] : stay;
 }
 
 /** Exchanges samples between passes as long as that leaves fewer rows of tiles empty. */
-function fillTiles(passes: readonly Deal[], costs: Costs): void {
+function fillTiles(passes: Deal[], deal: (members: Deal['members']) => Deal): void {
   const most = UNEVENNESS * Math.max(...passes.map(({ weight }) => weight));
-  const deal = (members: Deal['members']): Deal & { readonly time: number } => ({
-    members,
-    weight: members.reduce((sum, { weight }) => sum + weight, 0),
-    time: costs.tileTime(sumOfSizes(members.map(({ sample }) => sample.size))),
-  });
-  for (const [i, a] of passes.entries()) {
-    for (const b of passes.slice(i + 1)) {
-      let time = deal(a.members).time + deal(b.members).time;
+  for (let i = 0; i < passes.length; i++) {
+    for (let j = i + 1; j < passes.length; j++) {
+      let [a, b] = [passes[i]!, passes[j]!];
+      let time = a.time + b.time;
       // Each of one for none or one of the other; what is found is taken at once.
       for (const x of [undefined, ...a.members]) {
         for (const y of [undefined, ...b.members]) {
-          const [from, to] = [a, b].map(({ members }, side) => {
-            const [goes, comes] = side === 0 ? [x, y] : [y, x];
-            return deal([...members.filter((member) => member !== goes), ...(comes ? [comes] : [])]);
-          }) as [ReturnType<typeof deal>, ReturnType<typeof deal>];
-          const isIn = (!x || a.members.includes(x)) && (!y || b.members.includes(y));
-          const isFull = from.members.length > 0 && to.members.length > 0 && Math.max(from.weight, to.weight) <= most;
-          if (!isIn || !isFull || from.time + to.time >= time) continue;
+          if ((x && !a.members.includes(x)) || (y && !b.members.includes(y))) continue;
+          const [fromMembers, toMembers] = [exchange(a, x, y), exchange(b, y, x)];
+          if (fromMembers.length === 0 || toMembers.length === 0) continue;
+          const from = deal(fromMembers);
+          if (from.weight > most || from.time >= time) continue;
+          const to = deal(toMembers);
+          if (to.weight > most || from.time + to.time >= time) continue;
           time = from.time + to.time;
-          [a.members, a.weight, b.members, b.weight] = [from.members, from.weight, to.members, to.weight];
+          [a, b] = [from, to];
+          [passes[i], passes[j]] = [a, b];
         }
       }
     }
@@ -161,8 +238,8 @@ function fillTiles(passes: readonly Deal[], costs: Costs): void {
 
 /** The layers to recompute in a pass: the least time that fits, or all of them if nothing does. */
 function planPass(samples: readonly WindowSample[], costs: Costs, options: PlanOptions): PlannedPass {
-  const size = sumOfSizes(samples.map((sample) => sample.size));
-  const { budgetBytes, gradientCheckpointing } = options;
+  const { budgetBytes, gradientCheckpointing, sizeOf = sumOfSamples } = options;
+  const size = sizeOf(samples);
   const pass = (recompute: RecomputedLayers): PlannedPass => {
     return { samples, size, recompute, bytes: costs.peakBytes(size, recompute) };
   };

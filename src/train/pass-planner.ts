@@ -3,7 +3,7 @@ import type { WindowSample } from '../batch/packed-window.js';
 import type { Engine } from '../engine/engine.js';
 import { OutOfMemoryError, reasonOf } from '../errors.js';
 import { formatBytes } from '../messages/format-bytes.js';
-import { type Costs, isPlan, type Misfit, type PassPlan, planPasses } from './pass-plan.js';
+import { type Costs, isPlan, type Misfit, type PassPlan, type PlanOptions, planPasses } from './pass-plan.js';
 import type { AccumulateOptions } from './trainable-model.js';
 
 /** After a pass ran out of memory, the next may take so much of what it was to take. */
@@ -14,7 +14,8 @@ export type PlannerEngine = Pick<Engine, 'tokensPerPass' | 'storage' | 'memory'>
 type PlannerOptions = Pick<
   AccumulateOptions,
   'gradientCheckpointing' | 'memoryBudget' | 'autoMicroBatch' | 'onWarning'
->;
+> &
+  Pick<PlanOptions, 'sizeOf'>;
 
 export class PassPlanner {
   readonly #engine: PlannerEngine;
@@ -36,6 +37,7 @@ export class PassPlanner {
       tokensPerPass,
       gradientCheckpointing,
       autoMicroBatch,
+      sizeOf: options.sizeOf,
     });
     if (!isPlan(result)) throw withLessMemory(this.#tooLarge(result, Math.min(free, this.#ceiling), options), 'step');
     const written = Math.max(...samples.map(({ row }) => row + 1));

@@ -26,6 +26,7 @@ export class Progress {
   #lastDraw = Number.NEGATIVE_INFINITY;
   #tokens = 0;
   #barShown = false;
+  #saidShared = false;
 
   constructor(
     style: ProgressStyle,
@@ -54,6 +55,13 @@ export class Progress {
         break;
       case 'step':
         this.#tokens += event.tokens;
+        if (event.sharedTokens > 0 && !this.#saidShared) {
+          this.#saidShared = true;
+          const [shared, all] = [event.sharedTokens, event.tokens].map((count) => count.toLocaleString('en-US'));
+          this.#line(
+            `sharePrefix: ${shared} of ${all} tokens of step ${event.step} were computed with those of another sample`,
+          );
+        }
         this.#drawBar(event);
         break;
       case 'log':

@@ -139,6 +139,13 @@ export const sftConfigSchema = z.strictObject({
    * the sample (transformers takes the padded length of its batch) and the width C. Images have none. 0: off. Default: 0.
    */
   neftuneNoiseAlpha: z.number().nonnegative().default(0),
+  /**
+   * Tokens that samples of a pass have in common before their first difference, such as the same instruction before
+   * different images, are computed once, in training and in evaluations; they are found in the data. Loss and gradients
+   * are those of samples computed apart, within rounding. With LoRA dropout the masks of such tokens are one draw for all
+   * samples of an optimizer step: right for each, but not independent. Not with NEFTune in training. Default: true.
+   */
+  sharePrefix: z.boolean().default(true),
 
   /**
    * When the evaluation set is measured. `steps` and `epoch` also measure at the end. An evaluation comes before a save

@@ -270,10 +270,11 @@ export class SftTrainer {
   ): Promise<EvalResult> {
     if (!dataset?.length) throw new DataError('there is no evaluation set, or it is empty');
     const { model, evalDataset, computeMetrics } = this.#options;
-    const { perDeviceEvalBatchSize: batchSize, labelSmoothingFactor: labelSmoothing } = this.config;
+    const { perDeviceEvalBatchSize: batchSize, labelSmoothingFactor: labelSmoothing, sharePrefix } = this.config;
     const onSkipped = (samples: readonly SkippedSample[]) => warn?.(`evaluation: ${describeSkipped(samples)}`);
     const loader = this.#loader(dataset);
-    const parts = { loader, length: dataset.length, batchSize, labelSmoothing, signal, onSkipped, onBatch };
+    const settings = { batchSize, labelSmoothing, sharePrefix, signal };
+    const parts = { loader, length: dataset.length, ...settings, onSkipped, onBatch };
     const loss = evaluateDataset(model, parts);
     const result = await (signal ? afterAbort(loss, signal, MODEL_GRACE) : loss);
     if (!computeMetrics || dataset !== evalDataset) return result;

@@ -35,6 +35,7 @@ export class StepMetrics {
   readonly #sums: { -readonly [K in keyof MetricsState]: MetricsState[K] };
   readonly #maxSkippedSteps: number;
   #tokensSinceLog = 0;
+  #sharedSinceLog = 0;
   #waitSinceLog = 0;
   /** Not a number once a step did not count. */
   #flopsSinceLog = 0;
@@ -81,6 +82,7 @@ export class StepMetrics {
       this.#sums.lossSinceLog += event.loss;
       this.#sums.stepsSinceLog++;
       this.#tokensSinceLog += event.tokens;
+      this.#sharedSinceLog += event.sharedTokens;
       this.#waitSinceLog += dataWait;
       this.#flopsSinceLog += flops ?? Number.NaN;
       this.tokens += event.tokens;
@@ -130,6 +132,7 @@ export class StepMetrics {
       gradNorm,
       learningRate,
       tokensPerSecond: this.#tokensSinceLog / Math.max(seconds, 1e-9),
+      ...(this.#sharedSinceLog > 0 && { sharedTokenShare: this.#sharedSinceLog / this.#tokensSinceLog }),
       seconds,
       dataWaitShare: Math.min(1, this.#waitSinceLog / Math.max(seconds, 1e-9)),
       ...(Number.isNaN(modelTflops) ? {} : { modelTflops }),
@@ -140,6 +143,7 @@ export class StepMetrics {
     this.#sums.lossSinceLog = 0;
     this.#sums.stepsSinceLog = 0;
     this.#tokensSinceLog = 0;
+    this.#sharedSinceLog = 0;
     this.#waitSinceLog = 0;
     this.#flopsSinceLog = 0;
     this.#lastLog = performance.now();

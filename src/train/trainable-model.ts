@@ -30,6 +30,11 @@ export interface AccumulateOptions {
    * from `dropoutSeeds`. Default: none.
    */
   readonly neftuneNoiseAlpha?: number | undefined;
+  /**
+   * Compute tokens that samples of a pass have in common before their first difference once, where the model
+   * `sharesPrefixes`; see `SftConfig.sharePrefix`. Not with NEFTune, whose noise depends on the sample. Default true.
+   */
+  readonly sharePrefix?: boolean | undefined;
   /** Looked at in pauses of the computation: its reason is thrown, with some gradients added already. */
   readonly signal?: AbortSignal | undefined;
   /** Receives what had to change for the window to fit. */
@@ -42,6 +47,8 @@ export interface AccumulateOptions {
 export interface EvaluateLossOptions {
   /** As in training. Default 0. */
   readonly labelSmoothing?: number | undefined;
+  /** Compute what samples of the batch have in common before their first difference once. Default true. */
+  readonly sharePrefix?: boolean | undefined;
   /** Looked at in pauses of the computation: its reason is thrown. Default: none. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -52,7 +59,9 @@ export interface PassSummary {
   readonly samples: number;
   /** Real tokens: padding left out, image tokens counted. */
   readonly tokens: number;
-  /** Of the vision tower, before they are merged. */
+  /** Those of them that are computed together with the same tokens of another sample: `sharePrefix`. */
+  readonly sharedTokens: number;
+  /** Of the vision tower, before they are merged; those of shared images once. */
   readonly patches: number;
   /** The first layers of each tower that are run again in backward. */
   readonly recomputedLayers: RecomputedLayers;
@@ -81,6 +90,11 @@ export interface TrainableModel {
   readonly nameOrPath?: string | undefined;
   /** Of its checkpoint; asked only which tokens stop generation. */
   readonly config?: { readonly eosTokenIds?: readonly number[] | undefined } | undefined;
+  /**
+   * Whether `lossSteps` takes batches whose samples share tokens: `sharedKeys` and `labelWeights` of a `PackedBatch`.
+   * Default: it is given none.
+   */
+  readonly sharesPrefixes?: boolean | undefined;
   /** The batch without padding; `dropout` switches dropout on and says which masks the samples get. */
   pack(batch: VlmBatch, dropout?: DropoutStream): PackedBatch;
   /**

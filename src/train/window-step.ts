@@ -4,7 +4,7 @@
  */
 
 import { afterAbort } from '../async/or-aborted.js';
-import { PackedWindow } from '../batch/packed-window.js';
+import { PackedWindow, type WindowSample } from '../batch/packed-window.js';
 import type { VlmBatch } from '../data/types.js';
 import { exclusively, runPass } from '../engine/computation.js';
 import type { Deferred, Engine, OptimizerState, OptimizerStep } from '../engine/engine.js';
@@ -38,14 +38,21 @@ export async function accumulateGradients(
   options: AccumulateOptions,
 ): Promise<Deferred<number>> {
   requireOwnCall(model.trainable, options, 'accumulateGradients');
-  return forwardBackward(model, packWindow(model, microBatches, options.dropoutSeeds), options);
+  return forwardBackward(model, packWindow(model, microBatches, options), options);
 }
 
-function packWindow(model: TrainableModel, microBatches: readonly VlmBatch[], seeds: readonly number[]): PackedWindow {
+function packWindow(
+  model: TrainableModel,
+  microBatches: readonly VlmBatch[],
+  { dropoutSeeds: seeds, sharePrefix = true, neftuneNoiseAlpha = 0 }: AccumulateOptions,
+): PackedWindow {
   if (seeds.length !== microBatches.length) {
     throw new TrainingError(`${seeds.length} dropoutSeeds for ${microBatches.length} micro-batches, expected one each`);
   }
-  return new PackedWindow(microBatches.map((batch, i) => model.pack(batch, { seed: seeds[i]! })));
+  const packed = microBatches.map((batch, i) => model.pack(batch, { seed: seeds[i]! }));
+  return new PackedWindow(packed, {
+    sharePrefix: sharePrefix && neftuneNoiseAlpha === 0 && model.sharesPrefixes === true,
+  });
 }
 
 /** Alone on the engine, with the adapter that is on now. */
@@ -62,7 +69,8 @@ function forwardBackward(
   const planner = planners.get(model) ?? new PassPlanner(engine);
   planners.set(model, planner);
   return exclusively(engine, signal, async () => {
-    let plan = planner.plan(window.samples, costs, options);
+    const planned = { ...options, sizeOf: (samples: readonly WindowSample[]) => window.sizeOf(samples) };
+    let plan = planner.plan(window.samples, costs, planned);
     for (;;) {
       options.onPlan?.(plan.passes.map(summaryOf));
       const mark = engine.mark();
@@ -85,7 +93,7 @@ function forwardBackward(
         engine.releaseSince(mark);
         if (!(error instanceof OutOfMemoryError)) throw error;
         engine.zeroGradients(trainable);
-        plan = planner.planSmaller(plan, error, window.samples, costs, options);
+        plan = planner.planSmaller(plan, error, window.samples, costs, planned);
       }
     }
   });
@@ -119,8 +127,10 @@ const unread = new FinalizationRegistry<{ readonly engine: Engine; readonly loss
 );
 
 function summaryOf({ samples, size, recompute, bytes }: PlannedPass): PassSummary {
-  const { tokens, patches } = size;
-  return { samples: samples.length, tokens, patches, recomputedLayers: recompute, bytes };
+  const tokens = samples.reduce((sum, sample) => sum + sample.size.tokens, 0);
+  const sharedTokens = tokens - size.tokens;
+  const { patches } = size;
+  return { samples: samples.length, tokens, sharedTokens, patches, recomputedLayers: recompute, bytes };
 }
 
 /** LoRA+ (Hayou et al. 2024), after PEFT's `create_loraplus_optimizer`: `lora_B` as a word of a tensor's name. */
@@ -159,6 +169,8 @@ export interface TakenStep {
   readonly gradNorm: Deferred<number>;
   /** Operations that the model asks for; undefined if it does not count. */
   readonly flops: number | undefined;
+  /** Tokens that were computed together with those of another sample. */
+  readonly sharedTokens: number;
 }
 
 /** Takes the steps of a run, on nobody's parameters but those that are trained. */
@@ -189,7 +201,7 @@ export class WindowStep {
   ): Promise<TakenStep> {
     const { model, trainable, optimizer, config, lease, answer } = this.#parts;
     const { engine } = model;
-    const { loss: late, flops } = await this.#gradients(step, window, meanwhile, onWarning);
+    const { loss: late, flops, sharedTokens } = await this.#gradients(step, window, meanwhile, onWarning);
     // Only where a step may be left out is the loss waited for before the update.
     const value = config.onNonFiniteLoss === 'skip' ? await answer(late()) : undefined;
     const loss = value === undefined ? late : async () => value;
@@ -213,7 +225,7 @@ export class WindowStep {
       );
     }
     engine.zeroGradients(trainable);
-    return { loss, gradNorm, flops };
+    return { loss, gradNorm, flops, sharedTokens };
   }
 
   /** Loss and gradients of the window; computed again if `meanwhile`, or a reader in it, changed the parameters. */
@@ -224,14 +236,19 @@ export class WindowStep {
     onWarning: (message: string) => void,
   ): Promise<Omit<TakenStep, 'gradNorm'>> {
     const { model, trainable, config, signal } = this.#parts;
-    const { labelSmoothingFactor: labelSmoothing, neftuneNoiseAlpha } = config;
+    const { labelSmoothingFactor: labelSmoothing, neftuneNoiseAlpha, sharePrefix } = config;
     const { gradientCheckpointing, memoryBudget, autoMicroBatch } = config;
     const dropoutSeeds = dropoutSlots.map((slot) => counterHash(config.seed, slot));
     const memory = { gradientCheckpointing, memoryBudget, autoMicroBatch };
     for (;;) {
       this.requireSameParameters(step);
-      const packed = packWindow(model, batches, dropoutSeeds);
-      const options = { labelCount, dropoutSeeds, labelSmoothing, neftuneNoiseAlpha, ...memory, signal, onWarning };
+      let sharedTokens = 0;
+      const onPlan = (passes: readonly PassSummary[]) => {
+        sharedTokens = passes.reduce((sum, pass) => sum + pass.sharedTokens, 0);
+      };
+      const settings = { labelSmoothing, neftuneNoiseAlpha, sharePrefix };
+      const options = { labelCount, dropoutSeeds, ...settings, ...memory, signal, onWarning, onPlan };
+      const packed = packWindow(model, batches, options);
       const work = forwardBackward(model, packed, options);
       const answered = () => {
         this.unanswered = undefined;
@@ -243,7 +260,9 @@ export class WindowStep {
         await meanwhile();
         signal.throwIfAborted();
         this.requireSameParameters(step);
-        if (changesOf(trainable) === changes) return { loss, flops: model.trainingFlops?.(packed.size) };
+        if (changesOf(trainable) === changes) {
+          return { loss, flops: model.trainingFlops?.(packed.size), sharedTokens };
+        }
       } catch (error) {
         discard(loss);
         throw error;

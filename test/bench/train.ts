@@ -4,6 +4,7 @@
  *   npm run bench:train -- --size 14B --workload FILE [--samples 120] [--micro 2] [--accumulation 4]
  *                          [--gradient-checkpointing auto|true|false] [--tokens-per-pass N] [--budget GIB]
  *                          [--auto-micro-batch] [--warmup STEPS] [--optim adamw8bit] [--repeat 1]
+ *                          [--share-prefix true|false|true,false]
  *                          [--peer FILE [--python python3] [--variants "sdpa,0,0,2;eager,1,0,2"] [--peer-micro 24]
  *                           [--peer-args ARGS]]
  *
@@ -36,6 +37,7 @@ const { values } = parseArgs({
     'auto-micro-batch': { type: 'boolean', default: false },
     'tokens-per-pass': { type: 'string' },
     budget: { type: 'string' },
+    'share-prefix': { type: 'string', default: 'true' },
     optim: { type: 'string', default: 'adamw8bit' },
     repeat: { type: 'string', default: '1' },
     ...PEER_OPTIONS,
@@ -48,6 +50,9 @@ const accumulation = Number(values.accumulation);
 const checkpointing = ({ auto: 'auto', true: true, false: false } as const)[
   values['gradient-checkpointing'] as 'auto' | 'true' | 'false'
 ];
+/** One or several, by commas: measured in turn. */
+const sharings = values['share-prefix'].split(',').map((value) => value !== 'false');
+let sharePrefix = sharings[0]!;
 if (checkpointing === undefined) throw new Error('--gradient-checkpointing: expected auto, true or false');
 const engine = createCudaEngine({
   ...(values.budget ? { memoryBudget: Number(values.budget) * 2 ** 30 } : {}),
@@ -67,6 +72,8 @@ let step = 0;
 let flops = 0;
 /** How often windows were run in each way, and the estimates of their peaks over the real ones. */
 const plans = new Map<string, number>();
+/** Tokens of the data, those of them that are computed with others, and passes: of the windows that are measured. */
+const computed = { tokens: 0, sharedTokens: 0, passes: 0 };
 const ratios: number[] = [];
 let peakBytes = 0;
 const inUse: Record<number, number> = {};
@@ -91,6 +98,7 @@ async function run(window: readonly VlmBatch[]): Promise<() => Promise<number>> 
     dropoutSeeds: window.map((_, i) => step * 1000 + i),
     gradientCheckpointing: checkpointing!,
     autoMicroBatch: values['auto-micro-batch'],
+    sharePrefix,
     onWarning: (message) => console.log(`step ${step}: ${message}`),
     onPlan: (planned) => {
       passes = planned;
@@ -99,6 +107,11 @@ async function run(window: readonly VlmBatch[]): Promise<() => Promise<number>> 
   const real = engine.memory().peakBytes;
   peakBytes = Math.max(peakBytes, real);
   ratios.push(Math.max(...passes.map(({ bytes }) => bytes)) / (real - held));
+  for (const { tokens, sharedTokens } of passes) {
+    computed.tokens += tokens;
+    computed.sharedTokens += sharedTokens;
+    computed.passes++;
+  }
   const layers = passes.map(({ recomputedLayers: { vision, text } }) => `${vision}+${text}`);
   const plan = `${passes.length} passes, recomputed ${new Set(layers).size === 1 ? layers[0] : layers.join(' ')}`;
   plans.set(plan, (plans.get(plan) ?? 0) + 1);
@@ -131,6 +144,7 @@ async function measure(): Promise<Rates> {
   // Batches are made before the clock runs: this measures the engine, not the noise generator.
   const windows = Array.from({ length: steps }, next);
   [flops, peakBytes] = [0, 0];
+  Object.assign(computed, { tokens: 0, sharedTokens: 0, passes: 0 });
   let pending: (() => Promise<number>) | undefined;
   let tokens = 0;
   const start = performance.now();
@@ -160,6 +174,8 @@ async function measure(): Promise<Rates> {
       seconds: Number(seconds.toFixed(3)),
       samplesPerSecond: Number((samples / seconds).toFixed(2)),
       tokensPerSecond: Math.round(tokens / seconds),
+      sharePrefix,
+      ...computed,
       epoch989Seconds: Number(((989 * seconds) / samples).toFixed(1)),
       modelTflops4N: Number(tflops.toFixed(1)),
       matrixTflops: matrixTflops && Number(matrixTflops.toFixed(1)),
@@ -176,7 +192,12 @@ async function measure(): Promise<Rates> {
 }
 
 const rounds: Rates[] = [];
-for (let i = 0; i < Number(values.repeat); i++) rounds.push(await measure());
+for (let i = 0; i < Number(values.repeat); i++) {
+  for (const sharing of sharings) {
+    sharePrefix = sharing;
+    rounds.push(await measure());
+  }
+}
 console.log('how the windows were run, warm-up included:');
 for (const [plan, count] of [...plans].sort((a, b) => b[1] - a[1]).slice(0, 12)) console.log(`  ${count} × ${plan}`);
 if (plans.size > 12) console.log(`  and ${plans.size - 12} other ways`);

@@ -1,4 +1,7 @@
-/** Micro-batches with the sizes of a real data set: random tokens and pixels, real picture grids and lengths. */
+/**
+ * Micro-batches with the sizes of a real data set: random tokens and pixels, real image grids and lengths. The prompt
+ * before the image is the same in all samples, as it is there.
+ */
 import { readFileSync } from 'node:fs';
 import type { VlmBatch } from '../../src/data/types.js';
 import { MersenneTwister, randomPermutation } from '../../src/random.js';
@@ -17,6 +20,7 @@ export function* workloadBatches(path: string, batchSize: number, seed = 42): Ge
   const workload = JSON.parse(readFileSync(path, 'utf8')) as Workload;
   const train = workload.rows.filter((row) => row[1] === 0);
   const random = new MersenneTwister(seed);
+  const prompt = [1, ...wordsOf(random, workload.promptTokens - 2)];
   const noise = Float32Array.from({ length: 1 << 20 }, () => random.nextNormal());
   for (let epoch = 0; ; epoch++) {
     const order = randomPermutation(train.length, seed + epoch);
@@ -24,6 +28,7 @@ export function* workloadBatches(path: string, batchSize: number, seed = 42): Ge
       yield makeBatch(
         order.slice(at, at + batchSize).map((i) => train[i]!),
         workload,
+        prompt,
         random,
         noise,
       );
@@ -31,22 +36,25 @@ export function* workloadBatches(path: string, batchSize: number, seed = 42): Ge
   }
 }
 
+function wordsOf(random: MersenneTwister, count: number): number[] {
+  return Array.from({ length: count }, () => 1000 + (random.nextUint32() % 129000));
+}
+
 function makeBatch(
   rows: readonly Workload['rows'][number][],
   workload: Workload,
+  before: readonly number[],
   random: MersenneTwister,
   noise: Float32Array,
 ): VlmBatch {
-  const word = (): number => 1000 + (random.nextUint32() % 129000);
-  const words = (count: number): number[] => Array.from({ length: count }, word);
   const sequences = rows.map(([label, , , , gridH, gridW]) => {
     const image: number[] = [];
     for (let r = 0; r < gridH; r++) {
       for (let c = 0; c < gridW; c++) image.push(IMG);
       image.push(r + 1 < gridH ? BREAK : END);
     }
-    const prompt = [1, ...words(workload.promptTokens - 2), ...image, word()];
-    return { prompt, answer: words(workload.answerTokens[label]!) };
+    const prompt = [...before, ...image, ...wordsOf(random, 1)];
+    return { prompt, answer: wordsOf(random, workload.answerTokens[label]!) };
   });
   const width = Math.max(...sequences.map(({ prompt, answer }) => prompt.length + answer.length));
   const size = rows.length * width;

@@ -252,7 +252,7 @@ describe('dropout', () => {
     const labelCount = batches.reduce((sum, batch) => sum + countLabels(batch), 0);
     const window = async () => {
       engine.zeroGradients(everywhere.parameters);
-      const options = { labelCount, dropoutSeeds: [5, 6, 7, 8], gradientCheckpointing: false };
+      const options = { labelCount, dropoutSeeds: [5, 6, 7, 8], gradientCheckpointing: false, sharePrefix: false };
       const loss = await (await accumulateGradients(model, batches, options))();
       return { loss, gradients: await engine.readGradients(everywhere.parameters) };
     };

@@ -78,13 +78,29 @@ function budgetFor(engine: CpuEngine, bytes: number): number {
 describe('a window gives the same loss and gradients however it is planned', () => {
   it.each([1, 2, 3, 4, 8])('in %i passes', async (passes) => {
     for (const batches of [apart, together]) {
-      const written = await run(batches, { gradientCheckpointing: false });
+      const sharePrefix = false;
+      const written = await run(batches, { gradientCheckpointing: false, sharePrefix });
       expect(written.plans[0]).toHaveLength(batches.length);
       expect(written.loss).toBeGreaterThan(1);
-      const planned = await run(batches, { tokensPerPass: Math.ceil(tokens(apart) / passes) });
+      const planned = await run(batches, { tokensPerPass: Math.ceil(tokens(apart) / passes), sharePrefix });
       expect(planned.plans).toHaveLength(1);
       expect(planned.plans[0]).toHaveLength(passes);
       expect(planned.plans[0]!.reduce((sum, { samples }) => sum + samples, 0)).toBe(8);
+      expect(Math.abs(planned.loss - written.loss)).toBeLessThan(1e-5);
+      expect(relativeL2(planned.gradients, written.gradients)).toBeLessThan(1e-5);
+    }
+  });
+
+  it.each([1, 2, 3, 4, 8])('in %i passes that share the prompt, dropout masks included', async (passes) => {
+    for (const batches of [apart, together]) {
+      const written = await run(batches, { gradientCheckpointing: false });
+      const { sharedTokens } = (await run(together, { tokensPerPass: 1e6 })).plans[0]![0]!;
+      // In so many passes the prompt is computed as often.
+      const computed = tokens(apart) - (sharedTokens / 7) * (8 - passes);
+      const planned = await run(batches, { tokensPerPass: Math.ceil(computed / passes) });
+      expect(planned.plans[0]).toHaveLength(passes);
+      const saved = planned.plans[0]!.reduce((sum, pass) => sum + pass.sharedTokens, 0);
+      expect(saved).toBe((sharedTokens / 7) * (8 - passes));
       expect(Math.abs(planned.loss - written.loss)).toBeLessThan(1e-5);
       expect(relativeL2(planned.gradients, written.gradients)).toBeLessThan(1e-5);
     }

@@ -88,6 +88,21 @@ describe('resumeFromCheckpoint', () => {
     );
   });
 
+  it('takes a checkpoint of before prefixes were shared for one without', async () => {
+    await trainer(linearModel(), { maxSteps: 2 }).train();
+    const path = join(folder, 'checkpoint-1');
+    const file = join(path, 'trainer-state.json');
+    const state = JSON.parse(await readFile(file, 'utf8')) as { config: Record<string, unknown> };
+    expect(state.config['sharePrefix']).toBe(true);
+    delete state.config['sharePrefix'];
+    await writeFile(file, JSON.stringify(state));
+    await reseal(path);
+    const resume = (config: SftConfigInput) =>
+      trainer(linearModel(), { maxSteps: 2, ...config }).train({ resumeFromCheckpoint: path });
+    await expect(resume({}).result).rejects.toThrow(/`sharePrefix` was false, now true/);
+    expect((await resume({ sharePrefix: false })).globalStep).toBe(2);
+  });
+
   it('goes on from the newest after an abort, and the history reads as one', async () => {
     const whole = linearModel();
     const expected = await trainer(whole, { outputDir: join(folder, 'whole') }).train();

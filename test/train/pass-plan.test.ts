@@ -148,6 +148,49 @@ describe('planPasses', () => {
     expect(plan(large, { ...options, budgetBytes: 300 * 22, autoMicroBatch: true }).microBatchSize).toBe(3);
   });
 
+  describe('of samples that share tokens', () => {
+    /** A hundred tokens of each sample are those of all samples of its group. */
+    const shared = (groups: readonly number[]) => (members: readonly WindowSample[]) => {
+      const none = { tokens: 0, patches: 0, features: 0, labels: 0 };
+      const all = members.map(({ size }) => size).reduce(sum, none);
+      const count = new Set(members.map(({ microBatch }) => groups[microBatch])).size;
+      return { ...all, tokens: all.tokens - 100 * (members.length - count) };
+    };
+    const samples = windowOf([
+      [300, 300],
+      [300, 300],
+    ]);
+
+    it('counts what is computed, as often as there are passes', () => {
+      const sizeOf = shared([0, 0]);
+      expect(tokensOf(plan(samples, { sizeOf, tokensPerPass: 900 }))).toEqual([900]);
+      expect(tokensOf(plan(samples, { sizeOf, tokensPerPass: 899 }))).toEqual([500, 500]);
+      // Twice 450 would be enough for 900 tokens, but two passes compute a thousand.
+      expect(tokensOf(plan(samples, { sizeOf, tokensPerPass: 450 }))).toEqual([500, 300, 300]);
+      expect(plan(samples, { sizeOf, tokensPerPass: 900 }).passes[0]!.bytes).toBe(900 * 100 + 2400 * 8);
+    });
+
+    it('splits only where that costs less than recomputing, what is computed twice included', () => {
+      const sizeOf = shared([0, 0]);
+      // A vision layer frees 4,320 bytes for 2,400; a pass more costs 2,000 and a hundred tokens, 40,000.
+      const options = { sizeOf, tokensPerPass: 900, budgetBytes: 900 * 100 + 2400 * 8 - 1000 };
+      expect(recomputed(plan(samples, options))).toEqual([[1, 0]]);
+      const alone = plan(samples, { tokensPerPass: 1200, budgetBytes: 1200 * 100 + 2400 * 8 - 1000 });
+      expect(alone.passes).toHaveLength(2);
+    });
+
+    it('keeps those together that share', () => {
+      const sizeOf = shared([0, 1, 0, 1]);
+      const window = windowOf([
+        [300, 300],
+        [300, 300],
+        [300, 300],
+        [300, 300],
+      ]);
+      expect(tokensOf(plan(window, { sizeOf, tokensPerPass: 900 }))).toEqual([900, 900]);
+    });
+  });
+
   it('puts every sample into one pass, within the budget, for any window', () => {
     const sizes = fc.array(fc.array(fc.integer({ min: 2, max: 900 }), { minLength: 1, maxLength: 5 }), {
       minLength: 1,

@@ -23,7 +23,7 @@ const log: TrainingEvent = {
   memoryBytes: 27 * 2 ** 30,
   peakMemoryBytes: 39.8 * 2 ** 30,
 };
-const step: TrainingEvent = { type: 'step', ...values, tokens: 4000, labels: 90 };
+const step: TrainingEvent = { type: 'step', ...values, tokens: 4000, sharedTokens: 0, labels: 90 };
 
 function shown(events: TrainingEvent[], stream: { isTTY?: boolean; columns?: number }): string {
   let text = '';
@@ -43,6 +43,14 @@ describe('Progress', () => {
       'training: 989 samples, 124 steps, 67,567,616 trainable parameters\n' +
         'step  12/124  epoch 0.10  loss 1.2346  lr 9.60e-5  grad 0.813  1234 tok/s  310 TFLOP/s (41 %)  data 1 %  39.80 GiB  1m 52s left\n' +
         'warning: careful\n',
+    );
+  });
+
+  it('says once how many tokens samples share', () => {
+    const sharing = { ...step, tokens: 4128, sharedTokens: 1127 };
+    expect(shown([start, step, { ...sharing, step: 13 }, { ...sharing, step: 14 }], {})).toBe(
+      'training: 989 samples, 124 steps, 67,567,616 trainable parameters\n' +
+        'sharePrefix: 1,127 of 4,128 tokens of step 13 were computed with those of another sample\n',
     );
   });
 

@@ -61,6 +61,7 @@ export class Forward {
     return tape.apply('crossEntropy', [labelled], {
       head: this.#modules.lmHead,
       targets: packed.labelTargets,
+      weights: packed.labelWeights,
       scale,
       smoothing: options.labelSmoothing,
     })[0]!;
@@ -93,7 +94,10 @@ export class Forward {
         ...text,
         eps: text.normEps,
         causal: true,
-        segments: cache ? cache.segments(packed.starts) : segmentsOf(packed.starts),
+        segments: cache
+          ? cache.segments(packed.starts, packed.sharedKeys?.starts)
+          : segmentsOf(packed.starts, packed.sharedKeys?.starts),
+        keyRows: packed.sharedKeys?.rows,
         cos: inner.own(engine.fromArray(cos, half)),
         sin: inner.own(engine.fromArray(sin, half)),
         queryScale: scale && inner.own(engine.fromArray(scale, [packed.ids.length])),
@@ -177,8 +181,8 @@ export class Forward {
   }
 }
 
-/** Each packed range attends to itself. */
-function segmentsOf(starts: Int32Array): Segments {
-  const keyLengths = Int32Array.from({ length: starts.length - 1 }, (_, i) => starts[i + 1]! - starts[i]!);
-  return { queryStarts: starts, keyStarts: starts.slice(0, -1), keyLengths };
+/** Each packed range attends to itself, or to its range of keys. */
+function segmentsOf(queryStarts: Int32Array, keyStarts: Int32Array = queryStarts): Segments {
+  const keyLengths = Int32Array.from({ length: keyStarts.length - 1 }, (_, i) => keyStarts[i + 1]! - keyStarts[i]!);
+  return { queryStarts, keyStarts: keyStarts.slice(0, -1), keyLengths };
 }

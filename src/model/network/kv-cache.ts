@@ -32,12 +32,13 @@ export class KvCache implements KeyValueStore {
   /**
    * Makes room for the next tokens of each sequence (given as packed ranges, possibly empty) and gives the ranges
    * that they attend to. Called once before the layers run, which then fill the room one after the other.
+   * @param newStarts the same ranges with the tokens that a sequence shares with another one: each gets a copy of them
    */
-  segments(queryStarts: Int32Array): Segments {
-    const rows = new Int32Array(queryStarts[queryStarts.length - 1]!);
+  segments(queryStarts: Int32Array, newStarts: Int32Array = queryStarts): Segments {
+    const rows = new Int32Array(newStarts[newStarts.length - 1]!);
     let at = 0;
     for (let s = 0; s < this.#capacities.length; s++) {
-      const added = queryStarts[s + 1]! - queryStarts[s]!;
+      const added = newStarts[s + 1]! - newStarts[s]!;
       if (this.#lengths[s]! + added > this.#capacities[s]!) {
         throw new DataError(
           `the key/value cache of sequence ${s} holds ${this.#capacities[s]} tokens, ${this.#lengths[s]! + added} are needed`,

@@ -53,6 +53,8 @@ export interface LayerShape {
   readonly eps: number;
   readonly causal: boolean;
   readonly segments: Segments;
+  /** The rows of k and v that stand where the segments count keys, or that the cache gets. Default: each row once. */
+  readonly keyRows?: Int32Array | undefined;
   readonly cos: Tensor;
   readonly sin: Tensor;
   readonly queryScale: Tensor | undefined;
@@ -150,7 +152,8 @@ function* runLayer(
   rows: Int32Array | undefined,
   recompute: boolean,
 ): Steps<readonly Tensor[]> {
-  const { heads, kvHeads, headDim, causal, segments, cos, sin, queryScale, rowKeys, adapter, eps, activation } = shape;
+  const { heads, kvHeads, headDim, causal, segments, keyRows, cos, sin, queryScale } = shape;
+  const { rowKeys, adapter, eps, activation } = shape;
   const part = (module: LinearModule, keys: Int32Array | undefined) => linearPart(module, keys, adapter);
   const { q, k, v, o } = layer.attention;
   const [attended, sum = stream[0]!] = (yield* tape.applySteps('attentionBlock', normInputs(stream), {
@@ -159,6 +162,7 @@ function* runLayer(
     rotary: { headDim, cos, sin, queryScale },
     attention: { heads, kvHeads, headDim, scale: headDim ** -0.5, causal, segments },
     cache: shape.cache?.layer(index),
+    keyRows,
   })) as [Tensor, Tensor?];
   options.observe?.(`${name}.${index}`, sum);
   if (isTurnDue()) yield 0;

@@ -99,12 +99,13 @@ export class PassCosts {
   peakBytes(size: PackedSize, recompute: RecomputedLayers): number {
     const { text, vision, spatialMergeSize } = this.#config;
     const { elementBytes: b, logits, scratchBytes } = this.#storage;
-    const { tokens: T, patches: P, features: M, labels: L } = size;
+    const { tokens: T, patches: P, features: M, labels: L, keys = T } = size;
     const [C, Cv] = [text.hiddenSize * b, vision.hiddenSize * b];
     const onText = tower(this.#text, recompute.text);
     const onVision = tower(this.#vision, recompute.vision);
     const tables = 4 * text.headDim * T + 4 * vision.headDim * P;
-    const kept = onText.kept * T + onVision.kept * P + this.#projectorSaved * M + tables;
+    const copies = keys > T ? this.#keyCopies(keys, T, recompute.text) : { kept: 0, running: 0 };
+    const kept = onText.kept * T + onVision.kept * P + this.#projectorSaved * M + tables + copies.kept;
     const pixels = 3 * vision.patchSize ** 2 * b;
     const blocks = Math.ceil(L / Math.max(1, Math.floor(logits.most / text.vocabSize)));
     const rowsOfLogits = blocks > 0 ? Math.ceil(L / blocks) : 0;
@@ -112,13 +113,22 @@ export class PassCosts {
       // Forward: the last vision layer, the projector, the last decoder layer, the head.
       onVision.kept * P - onVision.last * P + (onVision.forward + pixels + 2 * Cv) * P + C * T,
       onVision.kept * P + (pixels + 4 * Cv) * P + (Cv * (spatialMergeSize ** 2 + 1) + 3 * C) * M + C * T,
-      kept - onText.last * T + onText.forward * T + 2 * C * T + C * M,
+      kept - onText.last * T + onText.forward * T + copies.running + 2 * C * T + C * M,
       kept + 5 * C * L + logits.bytes * text.vocabSize * rowsOfLogits,
       // Backward: the last decoder layer, the last vision layer.
-      kept + onText.backward * T + 2 * C * T + 2 * C * L,
+      kept + onText.backward * T + 2 * copies.running + 2 * C * T + 2 * C * L,
       onVision.kept * P + onVision.backward * P + 3 * C * T + tables,
     ];
     return SLACK * Math.max(...moments) + scratchBytes + this.#adapterBytes;
+  }
+
+  /** Bytes of k and v where segments share rows: in all layers that keep copies for backward, and in one that runs. */
+  #keyCopies(keys: number, tokens: number, recomputed: number): { readonly kept: number; readonly running: number } {
+    const { elementBytes, rematerializes } = this.#storage;
+    const { kvHeads, headDim } = this.#config.text;
+    const running = 2 * elementBytes * kvHeads * headDim * keys;
+    const layers = this.#text.filter(({ saved }, i) => saved > 0 && i >= recomputed).length;
+    return { kept: rematerializes ? 0 : (running * layers * (keys - tokens)) / keys, running };
   }
 
   /** What decides how evenly samples are spread over passes: the bytes that one keeps. */

@@ -2,7 +2,7 @@
 
 import type { DropoutStream } from '../../batch/dropout-keys.js';
 import { type PackedBatch, packBatch } from '../../batch/packed-batch.js';
-import type { PackedSize } from '../../batch/packed-window.js';
+import { type PackedSize, sharePrefixes } from '../../batch/packed-window.js';
 import { requireBatch } from '../../batch/require-batch.js';
 import { checkNames } from '../../config.js';
 import type { VlmBatch } from '../../data/types.js';
@@ -12,7 +12,7 @@ import { requireIdleEngine, requireNotTraining } from '../../engine/parameter-le
 import { runAtOnce, type Steps, type Tape } from '../../engine/tape.js';
 import type { ParameterSet, Tensor } from '../../engine/tensor.js';
 import { DataError, EngineError, TrainingError } from '../../errors.js';
-import { requireSignal } from '../../require-given.js';
+import { requireBoolean, requireSignal } from '../../require-given.js';
 import type { LinearModule, WriteAdapter } from '../linear-module.js';
 import type { ModelConfig } from '../model-config.js';
 import { configDigest } from './base-digest.js';
@@ -51,6 +51,8 @@ export class VisionLanguageModel {
   readonly revision: string | undefined;
   /** Whether `dispose` disposes of the engine too: it was made from a name for this model. */
   readonly ownsEngine: boolean;
+  /** Its passes take samples that share tokens. */
+  readonly sharesPrefixes = true;
   readonly #forward: Forward;
   /**
    * Digests of its config.json, as far as it decides what is computed, and of pieces of all weights of each part. They
@@ -175,13 +177,19 @@ export class VisionLanguageModel {
    */
   async lastLogits(
     batch: VlmBatch,
-    options: { readonly signal?: AbortSignal | undefined } = {},
+    options: {
+      /** Compute what samples have in common before their first difference once. Default true. */
+      readonly sharePrefix?: boolean | undefined;
+      readonly signal?: AbortSignal | undefined;
+    } = {},
   ): Promise<Float32Array> {
-    checkNames(options, { signal: false }, 'lastLogits');
-    requireSignal(options.signal, 'lastLogits');
-    const packed = this.pack(batch);
+    checkNames(options, { sharePrefix: false, signal: false }, 'lastLogits');
+    const { sharePrefix = true, signal } = options;
+    requireSignal(signal, 'lastLogits');
+    requireBoolean(sharePrefix, 'lastLogits: `sharePrefix`');
+    const packed = sharePrefix ? sharePrefixes(this.pack(batch)) : this.pack(batch);
     const rows = packed.starts.slice(1).map((end) => end - 1);
-    return this.rowLogits(packed, rows, options);
+    return this.rowLogits(packed, rows, { signal });
   }
 
   /**

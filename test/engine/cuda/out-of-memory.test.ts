@@ -7,13 +7,13 @@ import { standInEngine, standInModel } from './stand-in.js';
 
 const GIB = 2 ** 30;
 
-/** A sample of text alone. */
+/** A sample of text alone, which has nothing in common with one of another length. */
 function textOf(tokens: number) {
   const shape = [1, tokens];
   const labels = new Int32Array(tokens).fill(-100);
   labels[tokens - 1] = 7;
   return {
-    inputIds: { data: new Int32Array(tokens).fill(1000), shape },
+    inputIds: { data: new Int32Array(tokens).fill(tokens), shape },
     attentionMask: { data: new Int32Array(tokens).fill(1), shape },
     labels: { data: labels, shape },
   };
