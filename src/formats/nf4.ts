@@ -76,6 +76,7 @@ export class Nf4Quantizer {
 
   #finishBlock(): void {
     const { floats, bits } = this.#block;
+    const { codes } = this;
     const count = this.#filled;
     // Magnitudes of floats compare as their bits do; infinities and NaNs are the largest.
     let top = 0;
@@ -102,7 +103,7 @@ export class Nf4Quantizer {
       while (floats[i]! > MIDPOINTS[high]!) high++;
       let low = FIRST_CODES[bits[i + 1]! >>> 16]!;
       while (floats[i + 1]! > MIDPOINTS[low]!) low++;
-      this.codes[byte] = (high << 4) | low;
+      codes[byte] = (high << 4) | low;
     }
     this.#done += count;
     this.#filled = 0;
