@@ -131,7 +131,7 @@ async function plainToMemory(shards: readonly Shard[], total: number, reads: num
 async function ours(
   folder: string,
   make: () => Engine & { synchronize?(): void },
-  quantization: LoadOptions['quantization'],
+  quantization?: LoadOptions['quantization'],
 ): Promise<number> {
   const engine = make();
   try {
