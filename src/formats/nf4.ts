@@ -27,7 +27,7 @@ const MIDPOINTS = Float32Array.of(
 export const NESTED_BLOCK_SIZE = 256;
 
 /** By the upper 16 bits of a float32: the code of the smallest float32 with those bits. That of a NaN is 0. */
-const FIRST_CODES = /* @__PURE__ */ firstCodes();
+let firstCodes: Uint8Array | undefined;
 
 /** Of bitsandbytes' signed dynamic map, which double quantisation uses. */
 let nestedMap: DynamicMap | undefined;
@@ -77,6 +77,7 @@ export class Nf4Quantizer {
   #finishBlock(): void {
     const { floats, bits } = this.#block;
     const { codes } = this;
+    firstCodes ??= findFirstCodes();
     const count = this.#filled;
     // Magnitudes of floats compare as their bits do; infinities and NaNs are the largest.
     let top = 0;
@@ -99,9 +100,9 @@ export class Nf4Quantizer {
     const padded = count + (count % 2);
     for (let i = 0; i < padded; i++) floats[i] = floats[i]! * reciprocal;
     for (let i = 0, byte = this.#done / 2; i < padded; i += 2, byte++) {
-      let high = FIRST_CODES[bits[i]! >>> 16]!;
+      let high = firstCodes[bits[i]! >>> 16]!;
       while (floats[i]! > MIDPOINTS[high]!) high++;
-      let low = FIRST_CODES[bits[i + 1]! >>> 16]!;
+      let low = firstCodes[bits[i + 1]! >>> 16]!;
       while (floats[i + 1]! > MIDPOINTS[low]!) low++;
       codes[byte] = (high << 4) | low;
     }
@@ -184,7 +185,7 @@ function floatOf(bits: number): number {
   return view.floats[0]!;
 }
 
-function firstCodes(): Uint8Array {
+function findFirstCodes(): Uint8Array {
   const codes = new Uint8Array(65536);
   const view = new BitView(1);
   for (let upper = 0; upper < codes.length; upper++) {

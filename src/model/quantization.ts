@@ -263,6 +263,7 @@ function bytesOf(hold: HeldFormat, shape: readonly number[]): number {
 
 /** `5.8 GiB` and `22.7`. */
 function inOneUnit(small: number, large: number): [string, string] {
-  const [unit, bytes] = large >= 2 ** 30 ? (['GiB', 2 ** 30] as const) : (['MiB', 2 ** 20] as const);
+  const power = large >= 2 ** 30 ? 30 : large >= 2 ** 20 ? 20 : 10;
+  const [unit, bytes] = [{ 30: 'GiB', 20: 'MiB', 10: 'KiB' }[power], 2 ** power];
   return [`${(small / bytes).toFixed(1)} ${unit}`, (large / bytes).toFixed(1)];
 }

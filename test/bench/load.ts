@@ -3,7 +3,7 @@
  * page-locked memory and copies them to the card.
  *
  *   npm run bench:load -- --folder DIR | --make DIR --size 14B|8B|3B [--dtype bf16|e4m3] [--layers N]
- *                         [--runs 3] [--reads 8] [--engine cuda|cpu]
+ *                         [--runs 3] [--reads 8] [--engine cuda|cpu] [--quantization nf4|fp8]
  *
  * Both start with nothing allocated and end when all bytes are on the card; they take turns, and which one starts
  * changes from round to round. The first round may find the files outside the page cache. Reads go through Node's
@@ -21,7 +21,8 @@ import { createCudaEngine } from '../../src/engine/cuda/cuda-engine.js';
 import { CudaDriver, type PinnedBlock } from '../../src/engine/cuda/driver.js';
 import { type DevicePointer, offset } from '../../src/engine/cuda/launch.js';
 import type { Engine } from '../../src/engine/engine.js';
-import { loadModel } from '../../src/model/load.js';
+import { type LoadOptions, loadModel } from '../../src/model/load.js';
+import type { QuantizationMethod } from '../../src/model/quantization.js';
 import { writeRandomCheckpoint } from './random-checkpoint.js';
 import { SIZES, type Size } from './random-model.js';
 
@@ -127,11 +128,15 @@ async function plainToMemory(shards: readonly Shard[], total: number, reads: num
   });
 }
 
-async function ours(folder: string, make: () => Engine & { synchronize?(): void }): Promise<number> {
+async function ours(
+  folder: string,
+  make: () => Engine & { synchronize?(): void },
+  quantization?: LoadOptions['quantization'],
+): Promise<number> {
   const engine = make();
   try {
     return await seconds(async () => {
-      const model = await loadModel(folder, { engine, onNotice: (line) => console.log(line) });
+      const model = await loadModel(folder, { engine, quantization, onNotice: (line) => console.log(line) });
       engine.synchronize?.();
       if (model.modules.textLayers.length === 0) throw new Error('nothing was loaded');
     });
@@ -190,6 +195,7 @@ const { values } = parseArgs({
     runs: { type: 'string', default: '3' },
     reads: { type: 'string', default: '8' },
     engine: { type: 'string', default: 'cuda' },
+    quantization: { type: 'string' },
   },
 });
 const folder = values.folder ?? values.make;
@@ -218,7 +224,12 @@ const contenders = [
   {
     name: 'ours',
     times: [] as number[],
-    run: () => ours(folder, () => (isCuda ? createCudaEngine() : createCpuEngine())),
+    run: () =>
+      ours(
+        folder,
+        () => (isCuda ? createCudaEngine() : createCpuEngine()),
+        values.quantization as QuantizationMethod | undefined,
+      ),
   },
 ];
 let residentPeak = 0;
