@@ -3,10 +3,9 @@
  * or once more quantised. A weight of a stack begins with blocks of its own.
  */
 import { EngineError } from '../../errors.js';
+import { DynamicMap } from '../../formats/dynamic-map.js';
 import type { Nf4Absmax, StoredDType } from '../../formats/weight-source.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
-import { DynamicMap } from '../cpu/dynamic-map.js';
-import { MAX_PARTS } from './adapters.js';
 import { roundUp } from './arena.js';
 import { type DevicePointer, type Grid, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
@@ -191,6 +190,7 @@ class QuantizedTarget implements WeightTarget {
   readonly rows: number;
   readonly columns: number;
   readonly rowMultiple: number;
+  readonly quantizes = true;
   readonly #matrix: Nf4Matrix;
   readonly #store: TensorStore;
   readonly #part: Nf4Part;
