@@ -38,7 +38,7 @@ interface Nf4Part extends Part {
 }
 
 /** Addresses and layout of all parts, as kernels take them. */
-export interface Nf4Layout {
+interface Nf4Layout {
   readonly codes: DevicePointer;
   /** 8-bit codes of absmax, if it is quantised: `absmax` is then the nested one. */
   readonly absmaxCodes: DevicePointer | undefined;
