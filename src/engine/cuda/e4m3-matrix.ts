@@ -29,13 +29,8 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
   /** float32, one for each row. */
   readonly #scales: DeviceBlock;
 
-  constructor(
-    store: TensorStore,
-    rows: number,
-    columns: number,
-    { spare, maxParts }: { readonly spare: number; readonly maxParts: number },
-  ) {
-    super(store, rows, columns, spare, maxParts);
+  constructor(store: TensorStore, rows: number, columns: number, maxParts: number) {
+    super(store, rows, columns, maxParts);
     const { allocator, driver } = store;
     this.ld = roundUp(columns, ROW_MULTIPLE);
     this.#codes = allocator.allocate(rows * this.ld, 'weights', 'weights');

@@ -68,9 +68,9 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
     store: TensorStore,
     rows: number,
     columns: number,
-    { spare, maxParts, format }: { readonly spare: number; readonly maxParts: number; readonly format: Nf4Format },
+    { maxParts, format }: { readonly maxParts: number; readonly format: Nf4Format },
   ) {
-    super(store, rows, columns, spare, maxParts);
+    super(store, rows, columns, maxParts);
     this.format = format;
     const { blockSize, nestedBlockSize } = format;
     // Each part begins with a nested block.
