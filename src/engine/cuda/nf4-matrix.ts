@@ -185,6 +185,9 @@ function requireLength({ length }: ArrayLike<number>, needed: number, what: stri
   throw new EngineError(`loadWeight: ${length} ${what}, the 4-bit values need ${needed}`);
 }
 
+/** That of double quantisation, which takes a while to make. */
+let nestedMap: DynamicMap | undefined;
+
 /** Quantises pieces as they come, and their absmax at the end. */
 class QuantizedTarget implements WeightTarget {
   readonly rows: number;
@@ -240,7 +243,8 @@ class QuantizedTarget implements WeightTarget {
     const { kernels } = this.#store;
     const n = this.#blocks;
     const blockSize = this.#matrix.format.nestedBlockSize;
-    const map = new DynamicMap(true);
+    nestedMap ??= new DynamicMap(true);
+    const map = nestedMap;
     this.#store.staging.upload(table, map.values);
     kernels.launch(KERNELS.absmaxMean, [1], { mean: offset(table, 4 * MAP_SIZE), x: absmax, n });
     const midpoints = this.#store.allocator.allocate(map.midpoints.byteLength, 'weight conversion');
