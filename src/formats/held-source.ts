@@ -97,6 +97,8 @@ function dequantizedNf4(source: WeightSource): HeldSource {
     const start = offset / 2;
     const codes = new Uint8Array(Math.ceil((start + values.length) / 2) - Math.floor(start / 2));
     await source.read(codes, Math.floor(start / 2));
+    // Whoever has read a weight to its end may keep the source, but not megabytes of its factors.
+    if (start + values.length >= size) absmax = undefined;
     dequantizeNf4(codes, factors, quantState.blockSize, start, values);
   };
   return { name, shape, dtype: 'bf16', byteLength: 2 * size, stack, read };

@@ -72,6 +72,13 @@ export class QuantizedCheckpoint {
     return this.#states.has(name) ? 'nf4' : undefined;
   }
 
+  /** Bytes of a tensor with what belongs to it. */
+  bytesOf(name: string): number {
+    const { tensors } = this.#checkpoint;
+    const parts = ['', '.absmax', '.nested_absmax', '_scale_inv'];
+    return parts.reduce((sum, part) => sum + (tensors.get(`${name}${part}`)?.byteLength ?? 0), 0);
+  }
+
   /** Of the weight, where the stored one is that of its codes. */
   shapeOf(name: string): readonly number[] {
     const state = this.#states.get(name);

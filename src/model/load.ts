@@ -143,7 +143,7 @@ const ENGINE_CHOICES: readonly EngineChoice[] = ['auto', 'cpu', 'cuda', 'tfjs'];
 function tensorsOf(stored: ReadonlyMap<string, string>, quantized: QuantizedCheckpoint): StoredTensor[] {
   return [...stored].flatMap(([name, file]) => {
     if (quantized.isCompanion(file)) return [];
-    return [{ name, stored: quantized.formatOf(file), shape: quantized.shapeOf(file) }];
+    return [{ name, stored: quantized.formatOf(file), shape: quantized.shapeOf(file), bytes: quantized.bytesOf(file) }];
   });
 }
 

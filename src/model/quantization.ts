@@ -80,11 +80,16 @@ export function parseQuantizationOption(given: unknown, what: string): Quantizat
   );
 }
 
-/** A tensor of a checkpoint: its name in memory, how it is stored, and its shape (not that of its codes). */
+/** A tensor of a checkpoint. */
 export interface StoredTensor {
+  /** In memory. */
   readonly name: string;
+  /** The quantised format that it is stored in. */
   readonly stored: 'nf4' | 'f8_e4m3' | undefined;
+  /** Of the weight, not of its codes. */
   readonly shape: readonly number[];
+  /** With its scales. */
+  readonly bytes: number;
 }
 
 /** How one matrix is kept. */
@@ -210,7 +215,7 @@ function noticeOf(
   const groups = new Map<string, { count: number; bytes: number; plain: number }>();
   let widened8 = 0;
   let widened4 = 0;
-  for (const { name, stored, shape } of matrices) {
+  for (const { name, stored, shape, bytes: storedBytes } of matrices) {
     const held = plan.get(name);
     const kept = held?.as === 'held' ? describeHold(held.hold) : held?.as === 'stored' ? 'nf4, as they are stored' : '';
     if (kept === '') {
@@ -220,7 +225,7 @@ function noticeOf(
     }
     const group = groups.get(kept) ?? { count: 0, bytes: 0, plain: 0 };
     const size = sizeOf(shape);
-    const bytes = held?.as === 'held' ? bytesOf(held.hold, shape) : (size / 2) * (1 + 2 / 64);
+    const bytes = held?.as === 'held' && held.hold.format !== stored ? bytesOf(held.hold, shape) : storedBytes;
     groups.set(kept, { count: group.count + 1, bytes: group.bytes + bytes, plain: group.plain + 2 * size });
   }
   const lines = [...groups].map(([kept, { count, bytes, plain }]) => {

@@ -78,7 +78,7 @@ export async function randomModel(
   const config = configOf(size, fewer);
   const shapes = shapesOf(config, SIZES[size].tied);
   const option = parseQuantizationOption(quantization, 'randomModel');
-  const stored = [...shapes].map(([name, shape]) => ({ name, shape, stored: undefined }));
+  const stored = [...shapes].map(([name, shape]) => ({ name, shape, stored: undefined, bytes: 2 * sizeOf(shape) }));
   const plan = new QuantizationPlan(engine, stored, option, 'randomModel');
   if (plan.notice !== undefined) console.log(`random ${size}: ${plan.notice}`);
   const source = (name: string): WeightSource => {

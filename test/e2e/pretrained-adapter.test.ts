@@ -129,6 +129,17 @@ describe('fromPretrained of an adapter', () => {
     await model.dispose();
   });
 
+  it('loads the base with the quantisation that is asked for', async () => {
+    await saved();
+    const engine = Object.create(options.engine as object, { heldFormats: { value: [] } }) as typeof options.engine;
+    await expect(fromPretrained(dir, { ...options, engine, quantization: 'nf4' })).rejects.toThrow(
+      /fromPretrained: the cpu engine does not hold matrices in nf4/,
+    );
+    await expect(fromPretrained('org/none', { ...options, quantization: 'nf8' as 'nf4' })).rejects.toThrow(
+      /fromPretrained: `quantization`: expected one of "nf4"/,
+    );
+  });
+
   it('misses the weights of the adapter before it looks for the base', async () => {
     await saved({ baseModelNameOrPath: 'org/none' });
     await rm(join(dir, 'adapter_model.safetensors'));

@@ -7,6 +7,7 @@ import { MinistralTokenizer } from '../../src/data/tokenizer.js';
 import { type CpuEngine, createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
 import { e4m3ToNumber } from '../../src/formats/float8.js';
 import { float32ToBfloat16, roundToDtype } from '../../src/formats/half-precision.js';
+import { dequantizedSource, quantizedSource } from '../../src/formats/held-source.js';
 import { ShardedCheckpoint, type TensorToWrite, writeSafetensors } from '../../src/formats/safetensors.js';
 import type { WeightSource } from '../../src/formats/weight-source.js';
 import { loadModel } from '../../src/model/load.js';
@@ -79,6 +80,17 @@ async function configure(name: string, change: (json: Record<string, unknown>) =
   await writeFile(path, JSON.stringify(json));
 }
 
+function sourceOf(
+  shape: readonly number[],
+  dtype: 'f32' | 'bf16',
+  bytes: Uint8Array,
+  hold?: WeightSource['hold'],
+): WeightSource {
+  const read = async (target: Uint8Array, offset = 0): Promise<void> =>
+    target.set(bytes.subarray(offset, offset + target.length));
+  return { name: 'model.language_model.x.weight', shape, dtype, byteLength: bytes.length, hold, read };
+}
+
 describe('the base model of a run', () => {
   it('is told by the values of its weights, not by number format, files, order or folder', async () => {
     for (const part of ['config', 'language', 'vision', 'projector', 'other']) {
@@ -108,6 +120,29 @@ describe('the base model of a run', () => {
     expect(await changed(/vision_tower.*attention_norm/)).toEqual(['vision']);
     expect(await changed(/projector.*linear_2/)).toEqual(['projector']);
     expect(await changed(/lm_head/)).toEqual(['other']);
+  });
+
+  it('is the same in 4 bits as with the bfloat16 values that these become, whatever pieces are read', async () => {
+    const shape = [1, 12_345];
+    const values = Float32Array.from({ length: 12_345 }, (_, i) => Math.sin(i));
+    const hold = { format: 'nf4', blockSize: 64, doubleQuantization: true } as const;
+    const held = await quantizedSource(sourceOf(shape, 'f32', new Uint8Array(values.buffer), hold));
+    const bytes = new Uint8Array(2 * values.length);
+    await dequantizedSource(held).read(bytes);
+    const digestOf = async (source: WeightSource, pieceBytes: number): Promise<unknown> => {
+      const digest = new BaseDigest();
+      const watched = digest.watch(source);
+      for (let at = 0; at < source.byteLength; at += pieceBytes) {
+        await watched.source.read(new Uint8Array(Math.min(pieceBytes, source.byteLength - at)), at);
+      }
+      await watched.done();
+      return digest.digests(false);
+    };
+    const expected = await digestOf(sourceOf(shape, 'bf16', bytes), 1000);
+    expect(expected).toMatchObject({ language: expect.stringMatching(/^[0-9a-f]{16}$/) });
+    for (const pieceBytes of [6173, 999, 64]) expect(await digestOf(held, pieceBytes)).toEqual(expected);
+    bytes[100]! ^= 1;
+    expect(await digestOf(sourceOf(shape, 'bf16', bytes), 1000)).not.toEqual(expected);
   });
 
   it('is the same in 8 bits as with the bfloat16 values that these become', async () => {

@@ -34,6 +34,7 @@ export class Nf4Weight extends StoredWeight {
 
   private constructor(runtime: CpuRuntime, source: WeightSource, blocks: Blocks, stored?: Nf4Absmax) {
     const { name, shape, dtype } = source;
+    requireBlocks(name, blocks);
     super(runtime, name, shape, dtype === 'f32' || dtype === 'f16' ? dtype : 'bf16', {
       held: 'nf4',
       kernelFormat: KERNEL_FORMAT,
@@ -101,6 +102,18 @@ export class Nf4Weight extends StoredWeight {
     this.bytes.set(absmax.codes, absmaxAt);
     new Float32Array(this.buffer, nestedAt).set(absmax.nestedAbsmax);
   }
+}
+
+/** The kernel divides by shifting. @throws EngineError for blocks of another size than a power of two */
+function requireBlocks(name: string, { blockSize, nestedBlockSize }: Blocks): void {
+  const isPower = (size: number): boolean => Number.isInteger(Math.log2(size));
+  if (blockSize >= 32 && blockSize <= 4096 && isPower(blockSize)) {
+    if (nestedBlockSize === 0 || (nestedBlockSize <= 65536 && isPower(nestedBlockSize))) return;
+  }
+  throw new EngineError(
+    `loadWeight: ${name} in blocks of ${blockSize} values and ${nestedBlockSize} absmax: expected powers of two, the ` +
+      `first from 32 to 4096`,
+  );
 }
 
 /** Where things lie in the bytes of a weight of `size` values; `nestedAt` is 0 without double quantisation. */

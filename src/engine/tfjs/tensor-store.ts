@@ -123,7 +123,16 @@ export class TensorStore extends CountedTensors<TfjsTensor> {
   }
 
   /** Chooses the storage format. One after another: each is whole in memory before TensorFlow has it. */
-  loadWeight(stored: WeightSource): Promise<FrozenWeight> {
+  async loadWeight(stored: WeightSource): Promise<FrozenWeight> {
+    const { name, hold, shape } = stored;
+    if (hold && shape.length > 1) {
+      throw new EngineError(
+        `loadWeight: ${name} is to be held in ${hold.format}, but the tfjs engine holds float32 only`,
+        {
+          hint: 'Use the engine cuda or cpu, or leave the weight as it is stored.',
+        },
+      );
+    }
     const source = dequantizedSource(stored);
     requireBytes(source);
     const added = this.#reading.then(() => this.#addWeight(source));

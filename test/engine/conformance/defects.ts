@@ -58,6 +58,27 @@ const DEFECTS: readonly Defect[] = [
     to: 'load_matrices(b,',
     group: 'attentionBlock',
   },
+  {
+    name: 'order of half bytes: the even code of a byte is taken from its low half',
+    file: 'widening.cu',
+    from: /values\[pair >> 4 & 15\] \* factor, values\[pair & 15\] \* factor/,
+    to: 'values[pair & 15] * factor, values[pair >> 4 & 15] * factor',
+    group: 'held weights',
+  },
+  {
+    name: 'blocks: those of a weight below another one begin with the stack',
+    file: 'widening.cu',
+    from: /\(\(i64\)OF_PART\(part, part_block\) << block_shift\) \+ \(i64\)\(row - part_row\)/,
+    to: '(i64)row',
+    group: 'linear',
+  },
+  {
+    name: 'scales: e4m3 rows take that of the row before',
+    file: 'widening.cu',
+    from: /\(\(row - part_row\) \/ OF_PART\(part, block_height\)\)/,
+    to: '(max(row - part_row - 1, 0) / OF_PART(part, block_height))',
+    group: 'linear',
+  },
 ];
 
 const { values: options } = parseArgs({ options: { emulated: { type: 'boolean', default: false } } });
@@ -94,8 +115,8 @@ for (const group of new Set(DEFECTS.map((defect) => defect.group))) {
   if (failed > 0) missed++;
 }
 for (const { name, file, from, to, group } of DEFECTS) {
-  const whole = sources[file]!;
-  if (!from.test(whole)) throw new Error(`${file} has no ${from}: the defect "${name}" cannot be planted`);
+  const whole = sources[file];
+  if (!whole || !from.test(whole)) throw new Error(`${file} has no ${from}: the defect "${name}" cannot be planted`);
   sources[file] = whole.replace(from, to);
   const { run, failed, first } = await failures(group);
   sources[file] = whole;

@@ -70,6 +70,14 @@ async function quantizes(engine: Engine, hold: HeldFormat): Promise<void> {
       await roundTrip(engine, sourceOf(bytes, shape, { dtype, hold }), expected, `[${shape}] of ${dtype}`);
     }
   }
+  const before = engine.memory().bytesInUse;
+  for (const bits of [0x7f80, 0xffc0]) {
+    const patterns = new Uint16Array(33 * 129).fill(0x3f00);
+    patterns[1234] = bits;
+    const source = sourceOf(new Uint8Array(patterns.buffer), [33, 129], { hold });
+    await assert.rejects(() => engine.loadWeight(source), CheckpointError);
+  }
+  assert.equal(engine.memory().bytesInUse, before);
 }
 
 /** All codes but NaN, with scales that make values which bfloat16 has to round. */

@@ -44,7 +44,7 @@ describe('weights held in fewer bits', () => {
     [[257, 301], nf4(64, true)],
     [[301, 257], nf4(128, false)],
     [[5, 20011], nf4(4096, true)],
-    [[70000, 1], nf4(32, true)],
+    [[2200, 31], nf4(32, true)],
     [[131, 515], { format: 'f8_e4m3' }],
     [[700, 100], { format: 'f8_e4m3' }],
     [[5, 20011], { format: 'f8_e4m3' }],
@@ -54,6 +54,9 @@ describe('weights held in fewer bits', () => {
     const plain = await StoredWeight.load(runtime, dequantizedSource(await quantizedSource(source)));
     const held = await (hold.format === 'nf4' ? Nf4Weight : E4m3Weight).load(runtime, source);
     expect([held.widened, held.held, held.dtype]).toEqual([undefined, hold.format, 'f32']);
+    expect(held.byteLength / (rows * columns)).toBeLessThan(
+      0.02 + (hold.format === 'nf4' ? 0.5 + (hold.doubleQuantization ? 1 : 4) / hold.blockSize : 1 + 4 / columns),
+    );
     const most = Math.max(rows, columns) * 9;
     const [a, expected, got] = [place(most), place(most), place(most)];
     const same = (count: number, run: (weight: StoredWeight, to: number) => void): void => {
@@ -73,5 +76,15 @@ describe('weights held in fewer bits', () => {
     for (const ptr of [a, expected, got]) runtime.free(ptr);
     plain.release();
     held.release();
+  });
+
+  it('refuses blocks and factors that do not fit', async () => {
+    const source = sourceOf([40, 64], nf4(48, true));
+    await expect(Nf4Weight.load(runtime, source)).rejects.toThrow(/w in blocks of 48 .* powers of two/);
+    const codes: WeightSource = { ...source, dtype: 'nf4', byteLength: 1280, hold: undefined };
+    await expect(Nf4Weight.load(runtime, codes)).rejects.toThrow(/w came without the quant state/);
+    const quantState = { blockSize: 64, read: async () => ({ absmax: new Float32Array(39) }) };
+    await expect(Nf4Weight.load(runtime, { ...codes, quantState })).rejects.toThrow(/39 absmax .* expected 40/);
+    expect(runtime.weightBytes).toBe(0);
   });
 });
