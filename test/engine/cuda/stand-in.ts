@@ -86,7 +86,7 @@ export function standInEngine(
 export function standInModel(engine: CudaEngine, size: Size, quantization?: string): Promise<VisionLanguageModel> {
   const config = configOf(size);
   const shapes = shapesOf(config, SIZES[size].tied);
-  const stored = [...shapes].map(([name, shape]) => ({ name, shape, stored: undefined }));
+  const stored = [...shapes].map(([name, shape]) => ({ name, shape, bytes: 2 * sizeOf(shape), stored: undefined }));
   const plan = new QuantizationPlan(engine, stored, parseQuantizationOption(quantization, 'stand-in'), 'stand-in');
   const provider: WeightProvider = {
     has: (name) => shapes.has(name),
