@@ -60,15 +60,16 @@ interface Case {
   readonly size?: Size;
   /** Default: each sample by itself. */
   readonly sharePrefix?: boolean;
+  readonly quantization?: 'nf4' | 'fp8';
 }
 
 /** A model with an adapter on a card that keeps the books. The rank is small, but padded as larger ones. */
-async function prepare({ lora, size = '14B', budget, tokensPerPass }: Case) {
+async function prepare({ lora, size = '14B', budget, tokensPerPass, quantization }: Case) {
   const { engine } = standInEngine(80 * GIB, {
     ...(tokensPerPass === undefined ? {} : { tokensPerPass }),
     ...(budget ? { memoryBudget: budget * GIB } : {}),
   });
-  const model = await standInModel(engine, size);
+  const model = await standInModel(engine, size, quantization);
   const adapter = applyLora(model, { r: 4, alpha: 8, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS], ...lora });
   engine.createOptimizerState(adapter.parameters, 'adamw8bit');
   return { engine, model };
@@ -132,6 +133,8 @@ describe('PassCosts, against the books of the cuda engine at real sizes', () => 
     ['the vision tower alone', { lora: { towers: 'vision' } }, 1.08],
     ['two kinds of linears', { lora: { targetModules: ['q_proj', 'v_proj'] } }, 1.08],
     ['a few layers', { lora: { layersToTransform: [20, 23, 25] } }, 1.1],
+    ['matrices in 4 bits', { quantization: 'nf4' }, 1.05],
+    ['matrices in 8 bits', { quantization: 'fp8', gradientCheckpointing: true }, 1.15],
     ['the projector as well', { lora: { targetModules: 'all-linear' } }, 1.05],
   ])('holds for 3B, or the size that is said, with %s', async (_, options, most) => {
     const { ratios, passes } = await run({ size: '3B', tokensPerPass: 8192, ...options });
@@ -166,4 +169,13 @@ describe('PassCosts, against the books of the cuda engine at real sizes', () => 
       if (budget === 40) expect(passes.every(({ recomputedLayers }) => recomputedLayers.text === 0)).toBe(true);
     },
   );
+
+  it.each([
+    ['nf4', 13],
+    ['fp8', 19],
+  ] as const)('keeps the 14B model as %s within a hard budget of %d GiB', async (quantization, budget) => {
+    const { peakGiB, warnings } = await run({ budget, quantization });
+    expect(warnings).toEqual([]);
+    expect(peakGiB).toBeLessThan(budget);
+  });
 });

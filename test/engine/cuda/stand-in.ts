@@ -11,6 +11,7 @@ import {
 import { sizeOf } from '../../../src/formats/weight-source.js';
 import type { WeightProvider } from '../../../src/model/network/load-weights.js';
 import { VisionLanguageModel } from '../../../src/model/network/vision-language-model.js';
+import { parseQuantizationOption, QuantizationPlan } from '../../../src/model/quantization.js';
 import { configOf, SIZES, type Size, shapesOf } from '../../bench/random-model.js';
 import { FakeMemory } from './fake-memory.js';
 
@@ -34,7 +35,7 @@ function standInParts(memory: FakeMemory): CudaParts {
     allocatePinned: (bytes) => ({ bytes: new Uint8Array(bytes), free: nothing }),
     upload: nothing,
     uploadRows: nothing,
-    downloadAsync: nothing,
+    downloadAsync: (target) => new Uint8Array(target.buffer, target.byteOffset, target.byteLength).fill(0),
     createEvent: () => next++,
     recordEvent: nothing,
     eventDone: () => true,
@@ -81,15 +82,17 @@ export function standInEngine(
   return { engine: new CudaEngine(standInParts(memory), options), memory };
 }
 
-/** A model of real size whose weights are never read. */
-export function standInModel(engine: CudaEngine, size: Size): Promise<VisionLanguageModel> {
+/** A model of real size whose weights are never read. @param quantization as the option of `loadModel` */
+export function standInModel(engine: CudaEngine, size: Size, quantization?: string): Promise<VisionLanguageModel> {
   const config = configOf(size);
   const shapes = shapesOf(config, SIZES[size].tied);
+  const stored = [...shapes].map(([name, shape]) => ({ name, shape, bytes: 2 * sizeOf(shape), stored: undefined }));
+  const plan = new QuantizationPlan(engine, stored, parseQuantizationOption(quantization, 'stand-in'), 'stand-in');
   const provider: WeightProvider = {
     has: (name) => shapes.has(name),
     source: (name) => {
       const shape = shapes.get(name)!;
-      return { name, shape, dtype: 'bf16', byteLength: 2 * sizeOf(shape), read: async () => {} };
+      return plan.apply(name, { name, shape, dtype: 'bf16', byteLength: 2 * sizeOf(shape), read: async () => {} });
     },
     description: `stand-in ${size}`,
   };
