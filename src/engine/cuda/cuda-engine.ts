@@ -96,7 +96,8 @@ export class CudaEngine extends CountingEngine implements Engine {
   readonly description: string;
   readonly operations: CudaOperations;
   readonly tokensPerPass: number;
-  readonly storage: StorageCosts;
+  readonly heldFormats = ['nf4', 'f8_e4m3'] as const;
+  readonly #storage: StorageCosts;
   readonly #parts: CudaParts;
   readonly allocator: DeviceAllocator;
   readonly #staging: Staging;
@@ -126,7 +127,7 @@ export class CudaEngine extends CountingEngine implements Engine {
     this.#products = products;
     this.#store = store;
     const { name, capability, totalBytes, driverVersion } = driver.device;
-    this.storage = {
+    this.#storage = {
       elementBytes: 2,
       rematerializes: rematerialize,
       keepsMasks: true,
@@ -146,6 +147,12 @@ export class CudaEngine extends CountingEngine implements Engine {
     this.description =
       `cuda: bfloat16, ${name} (sm_${capability}, ${gigabytes} GiB), driver for CUDA ${cuda}, ` +
       `NVRTC ${compilerVersion}, cuBLASLt ${library.version}`;
+  }
+
+  /** As for the weights that are loaded now. */
+  get storage(): StorageCosts {
+    const { scratchBytes } = this.#storage;
+    return { ...this.#storage, scratchBytes: scratchBytes + this.#weights.scratchBytes };
   }
 
   fromArray(data: Float32Array, shape: readonly number[]): Tensor {

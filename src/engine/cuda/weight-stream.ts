@@ -3,6 +3,7 @@
  * formats are copied beside it and converted by a kernel. Large weights go in pieces through a ring of page-locked blocks, on the copy
  * stream; small ones at once, on the compute stream.
  */
+import { EngineError } from '../../errors.js';
 import { readScale, refuseNaN } from '../../formats/float8.js';
 import { DTYPE_BYTES, type StoredDType, type WeightSource } from '../../formats/weight-source.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
@@ -24,15 +25,21 @@ const SMALL_PART = 1 / 32;
 export interface WeightTarget {
   readonly rows: number;
   readonly columns: number;
+  /** Pieces begin at a multiple of this many rows. Default 1. */
+  readonly rowMultiple?: number;
   /** Whether values that are stored so are held as they are, and go to `upload`. Others go to `convert`. */
   holds(dtype: StoredDType): boolean;
   upload(driver: WeightDriver, row: number, rows: number, bytes: Uint8Array, stream?: number): void;
   /** Queues a conversion on the compute stream. */
   convert(stored: StoredRows): void;
+  /** Queues on the compute stream what all rows together need. */
+  finish?(scale: Scale | undefined): void;
+  /** Frees what loading took, also after a failure. */
+  release?(): void;
 }
 
 /** Rows on the device as the checkpoint stores them, packed. */
-interface StoredRows {
+export interface StoredRows {
   readonly address: DevicePointer;
   /** First row, counted from that of the weight. */
   readonly row: number;
@@ -44,7 +51,7 @@ interface StoredRows {
 }
 
 /** The tables of an 8-bit weight on the device. */
-interface Scale {
+export interface Scale {
   readonly factors: DeviceBlock;
   /** One word that becomes 1 for a code that is NaN. */
   readonly flag: DeviceBlock;
@@ -97,11 +104,13 @@ export class WeightStream {
       if (keep || source.byteLength <= SMALL_PART * this.#ring.blockBytes)
         await this.#fillAtOnce(target, source, scale, keep);
       else await this.#fillInPieces(target, source, scale);
+      target.finish?.(scale);
       if (scale) {
         const flag = new Int32Array(await this.#staging.download(scale.flag.address, 4).arrive());
         if (flag[0] !== 0) refuseNaN(source.name);
       }
     } finally {
+      target.release?.();
       if (scale) for (const block of [scale.factors, scale.flag]) this.#store.allocator.free(block);
     }
   }
@@ -135,11 +144,11 @@ export class WeightStream {
   }
 
   async #fillInPieces(target: WeightTarget, source: WeightSource, scale: Scale | undefined): Promise<void> {
-    const { rows, columns } = target;
+    const { rows, columns, rowMultiple = 1 } = target;
     const { stream, copyStream } = this.#driver;
     const { dtype } = source;
     const rowBytes = columns * DTYPE_BYTES[dtype];
-    const pieceRows = Math.floor(this.#ring.blockBytes / rowBytes);
+    const pieceRows = rowMultiple * Math.floor(this.#ring.blockBytes / (rowMultiple * rowBytes));
     if (pieceRows === 0) return this.#fillAtOnce(target, source, scale);
     // What had the target's memory before is ahead on the compute stream.
     this.#follow(copyStream, stream);
@@ -151,7 +160,8 @@ export class WeightStream {
         // After a failure nothing more is read.
         if (hasFailed) return;
         const count = Math.min(pieceRows, rows - row);
-        const bytes = block.pinned.bytes.subarray(0, count * rowBytes);
+        // Two 4-bit values share a byte.
+        const bytes = block.pinned.bytes.subarray(0, Math.ceil(count * rowBytes));
         await source.read(bytes, row * rowBytes);
         if (target.holds(dtype)) target.upload(this.#driver, row, count, bytes, copyStream);
         else {
@@ -194,6 +204,19 @@ export class WeightStream {
     driver.fillBytes(flag.address, 0, 4);
     return { factors: table, flag, block, across };
   }
+}
+
+/** Numbers of the stored formats in quantization.cu. */
+const KINDS = { f32: 0, bf16: 1, f16: 2, f8_e4m3: 3 } as const;
+
+/** Stored rows as the kernels of quantization.cu take them. @throws EngineError for 4-bit values */
+export function storedSource({ address, row, columns, dtype, scale }: StoredRows) {
+  if (dtype === 'nf4') throw new EngineError('loadWeight: 4-bit values are not quantised again');
+  const [blockRows, blockColumns] = scale?.block ?? [1, 1];
+  return {
+    ...{ x: address, kind: KINDS[dtype], first: row, columns, blockRows, blockColumns, across: scale?.across ?? 0 },
+    ...{ factors: scale?.factors.address, flag: scale?.flag.address },
+  };
 }
 
 /** Queues the conversion of stored rows to bf16 rows at `target`. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DynamicMap } from '../../../src/engine/cpu/dynamic-map.js';
+import { DynamicMap } from '../../../src/formats/dynamic-map.js';
 import {
   type AdamStep,
   AdamW8bitState,
