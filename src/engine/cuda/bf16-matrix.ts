@@ -8,6 +8,8 @@ import { type CudaTensor, type DeviceRows, ELEMENT_BYTES } from './tensors.js';
 import { convertRows, type WeightTarget } from './weight-stream.js';
 
 const BYTES = ELEMENT_BYTES.bf16;
+/** Rows that a block of small_linear has. */
+const BLOCK_ROWS = 8;
 
 export class Bf16Matrix extends FrozenMatrix {
   readonly smallRows = 16;
@@ -63,8 +65,9 @@ export class Bf16Matrix extends FrozenMatrix {
   }
 
   smallProduct(row: number, product: SmallProduct): void {
-    const { y, x, n, blocks, a, lda, width, low, ready, target, activation, norm } = product;
+    const { y, x, n, lowBlocks, a, lda, width, low, ready, target, activation, norm } = product;
     const { kernels } = this.#store;
+    const blocks = lowBlocks + Math.ceil((activation < 0 ? n : 2 * n) / BLOCK_ROWS);
     // biome-ignore format: parameters by operand
     const common = {
       y: y.address, x: x.address, w: this.address(row), ldw: this.#ld, N: n, K: x.columns,

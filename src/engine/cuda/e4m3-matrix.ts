@@ -2,7 +2,8 @@
 import type { StoredDType } from '../../formats/weight-source.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import { roundUp } from './arena.js';
-import { type DevicePointer, type Grid, grid2, offset } from './launch.js';
+import { type DevicePointer, type Grid, grid2, offset, ofWidth } from './launch.js';
+import type { SmallProduct } from './frozen-matrix.js';
 import type { DeviceBlock } from './memory.js';
 import { PackedMatrix, type Part, type WideRows } from './packed-matrix.js';
 import type { TensorStore } from './tensor-store.js';
@@ -56,6 +57,19 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
   /** Device address of the scales [rows] from `row` on; undefined if a weight has those of blocks. */
   scalesAt(row: number): DevicePointer | undefined {
     return this.parts.some(({ block }) => block) ? undefined : offset(this.#scales.address, 4 * row);
+  }
+
+  /** With a scale for each row, in rows that are whole vectors. */
+  get smallRows(): number {
+    return this.columns === this.ld && this.scalesAt(0) ? 16 : 0;
+  }
+
+  smallProduct(row: number, product: SmallProduct): void {
+    const { grid, parameters, normed, width } = this.smallParameters(row, product);
+    const { kernels } = this.store;
+    const weight = { codes: this.codesAt(row), scales: this.scalesAt(row)!, ldc: this.ld };
+    if (normed) kernels.launch(KERNELS.smallLinearNormE4m3, grid, { ...normed, ...weight });
+    else kernels.launch(ofWidth(KERNELS.smallLinearE4m3, width), grid, { ...parameters, ...weight });
   }
 
   protected get packedBytes(): number {

@@ -5,10 +5,11 @@
 import { EngineError } from '../../errors.js';
 import type { Nf4Absmax, StoredDType } from '../../formats/weight-source.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
-import { DynamicMap } from '../cpu/dynamic-map.js';
+import { DynamicMap } from '../../formats/dynamic-map.js';
 import { MAX_PARTS } from './adapters.js';
 import { roundUp } from './arena.js';
-import { type DevicePointer, type Grid, offset } from './launch.js';
+import { type DevicePointer, type Grid, offset, ofWidth } from './launch.js';
+import type { SmallProduct } from './frozen-matrix.js';
 import type { DeviceBlock } from './memory.js';
 import { PackedMatrix, type Part, type WideRows } from './packed-matrix.js';
 import type { TensorStore } from './tensor-store.js';
@@ -61,6 +62,8 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
   readonly #absmaxCodes: DevicePointer | undefined;
   readonly #absmax: DevicePointer;
   readonly #tables: DevicePointer | undefined;
+  /** Of the parts so far. */
+  #layout: Nf4Layout | undefined;
   /** Blocks that parts have taken. */
   #taken = 0;
   readonly #blocks: number;
@@ -91,7 +94,7 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
   }
 
   get layout(): Nf4Layout {
-    return {
+    this.#layout ??= {
       codes: this.#block.address,
       absmaxCodes: this.#absmaxCodes,
       absmax: this.#absmax,
@@ -101,6 +104,20 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
       blockShift: Math.log2(this.format.blockSize),
       nestedShift: Math.log2(Math.max(1, this.format.nestedBlockSize)),
     };
+    return this.#layout;
+  }
+
+  /** Blocks of 64 that begin with each row, as the kernels for few rows take them. */
+  get smallRows(): number {
+    return this.format.blockSize === 64 && this.columns % 64 === 0 ? 16 : 0;
+  }
+
+  smallProduct(row: number, product: SmallProduct): void {
+    const { grid, parameters, normed, width } = this.smallParameters(row, product);
+    const { kernels } = this.store;
+    const weight = { ...this.layout, first: row };
+    if (normed) kernels.launch(KERNELS.smallLinearNormNf4, grid, { ...normed, ...weight });
+    else kernels.launch(ofWidth(KERNELS.smallLinearNf4, width), grid, { ...parameters, ...weight });
   }
 
   protected get packedBytes(): number {
@@ -149,6 +166,7 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
     const table = this.#tables && offset(this.#tables, 4 * TABLE_SIZE * this.parts.length);
     const part = { row, rows, block: this.#taken, table };
     this.addPart(part);
+    this.#layout = undefined;
     this.#taken += count;
     return part;
   }

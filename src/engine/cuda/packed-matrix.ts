@@ -16,6 +16,8 @@ const BYTES = ELEMENT_BYTES.bf16;
 /** Columns that a thread of widening.cu makes, and threads of a block. */
 const UNIT = 16;
 const THREADS = 256;
+/** Rows that a block of generation-held.cu has. */
+const SMALL_BLOCK_ROWS = 16;
 /** Fewest columns of a result that a product is cut into for want of memory. */
 const FEWEST_COLUMNS = 512;
 
@@ -40,7 +42,7 @@ export interface Part {
 }
 
 export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
-  readonly smallRows: number = 0;
+  override readonly smallNormColumns: number = 6144;
   protected readonly store: TensorStore;
   /** In the order of their rows; at most MAX_PARTS. */
   protected readonly parts: P[] = [];
@@ -112,8 +114,19 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
     this.#transposed(address, ld, du.columns, dy, du, 0);
   }
 
-  smallProduct(_row: number, _product: SmallProduct): void {
-    throw new EngineError(`products with few rows are not made from ${this.held} directly`);
+  /** What the kernels of generation-held.cu have in common, with the norm of a single row or without. */
+  protected smallParameters(row: number, { y, x, n, lowBlocks, norm, ...product }: SmallProduct) {
+    const { a, lda, width, low, ready, target, activation } = product;
+    const b = width > 0 ? this.adapterAt(row) : undefined;
+    const grid: Grid = [lowBlocks + Math.ceil((activation < 0 ? n : 2 * n) / SMALL_BLOCK_ROWS)];
+    // biome-ignore format: parameters by operand
+    const parameters = {
+      y: y.address, x: x.address, a, b: b?.address, low, ready,
+      M: x.rows, N: n, K: this.columns, E: width, ldy: y.ld, ldx: x.ld, lda, ldb: b?.ld ?? 0, activation, target,
+    };
+    const { sum, residual, weight: normWeight, eps } = norm ?? {};
+    const normed = normWeight && { ...parameters, sum, residual, normWeight, eps: eps! };
+    return { grid, parameters, normed, width: x.rows <= 8 ? 8 : 16 };
   }
 
   gatherRows(row: number, ids: Int32Array): CudaTensor {

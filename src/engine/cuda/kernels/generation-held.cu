@@ -34,17 +34,30 @@ struct Around {
   u32 target;
 };
 
-/** Codes [rows, K/2] and absmax [rows, K/64]. Parts that were quantised apart begin at rows start1 .. start3. */
+/** As widen_nf4 has it, in blocks of 64, K a multiple of 64; row 0 of the product is row `first` of the matrix. */
 struct Nf4 {
   const u8* codes;
-  const void* absmax;  // u8 codes with `nested0`, else fp32
-  const float* map;    // values of the absmax codes
-  const float* nested0;
-  const float* nested1;
-  const float* nested2;
-  const float* nested3;
-  int start1, start2, start3;
-  float offset0, offset1, offset2, offset3;
+  const u8* absmax_codes;
+  const float* absmax;
+  const float* table0;
+  const float* table1;
+  const float* table2;
+  const float* table3;
+  int first, nested_shift, part_row1, part_row2, part_row3, part_block0, part_block1, part_block2, part_block3;
+
+  /** First block of a row of the product. */
+  DEVICE int block(int of, int K) const {
+    const int row = first + of;
+    int from = 0, block = part_block0;
+    if (row >= part_row1) from = part_row1, block = part_block1;
+    if (row >= part_row2) from = part_row2, block = part_block2;
+    if (row >= part_row3) from = part_row3, block = part_block3;
+    return block + (row - from) * (K / CHUNK);
+  }
+  DEVICE const float* table(int of) const {
+    const int row = first + of;
+    return row >= part_row3 ? table3 : row >= part_row2 ? table2 : row >= part_row1 ? table1 : table0;
+  }
 };
 struct E4m3 {
   const u8* codes;
@@ -61,24 +74,17 @@ struct Nf4Lane {
   const Format& format;
   const u8* from[2];
   // absmax of a batch: lanes 0 and 1 decode two chunks each of the upper row, 2 and 3 of the lower one.
-  int block, own_block;  // the row's first in all parts and in its own
-  const float* nested_of;
-  float offset;
+  int block;
+  const float* table;
   float raw[2], nested[2], scales[2];
   int lane;
 
   DEVICE Nf4Lane(const Nf4& format, const int (&rows)[2], int K) : format(format), lane(threadIdx.x & 31) {
+    const int blocks[2] = {format.block(rows[0], K), format.block(rows[1], K)};
 #pragma unroll
-    for (int i = 0; i < 2; i++) from[i] = format.codes + (u64)((u32)rows[i] * (u32)(K / 2)) + lane % 4 * 8;
-    const int row = lane % 4 < 2 ? rows[0] : rows[1];
-    int start = 0;
-    nested_of = format.nested0;
-    offset = format.offset0;
-    if (row >= format.start1) start = format.start1, nested_of = format.nested1, offset = format.offset1;
-    if (row >= format.start2) start = format.start2, nested_of = format.nested2, offset = format.offset2;
-    if (row >= format.start3) start = format.start3, nested_of = format.nested3, offset = format.offset3;
-    block = row * (K / CHUNK) + lane % 2 * 2;
-    own_block = (row - start) * (K / CHUNK) + lane % 2 * 2;
+    for (int i = 0; i < 2; i++) from[i] = format.codes + (u64)(u32)blocks[i] * (CHUNK / 2) + lane % 4 * 8;
+    block = (lane % 4 < 2 ? blocks[0] : blocks[1]) + lane % 2 * 2;
+    table = format.table(lane % 4 < 2 ? rows[0] : rows[1]);
   }
   static DEVICE u32 row_bytes(int K) { return K / 2; }
   DEVICE const u8* row_codes(bool lower) const { return (lower ? from[1] : from[0]) - lane % 4 * 8; }
@@ -91,11 +97,11 @@ struct Nf4Lane {
 #pragma unroll
     for (int j = 0; j < 2; j++) {
       const int own = min(chunk + j, last - lane % 2 * 2);
-      if (format.nested0) {
-        raw[j] = __uint_as_float(((const u8*)format.absmax)[block + own]);
-        nested[j] = nested_of[(own_block + own) >> 8];
+      if (format.absmax_codes) {
+        raw[j] = __uint_as_float(format.absmax_codes[block + own]);
+        nested[j] = format.absmax[(block + own) >> format.nested_shift];
       } else {
-        raw[j] = ((const float*)format.absmax)[block + own];
+        raw[j] = format.absmax[block + own];
       }
     }
   }
@@ -103,17 +109,17 @@ struct Nf4Lane {
   DEVICE void take_scales() {
 #pragma unroll
     for (int j = 0; j < 2; j++) {
-      const float absmax = format.nested0 ? format.map[__float_as_uint(raw[j])] * nested[j] + offset : raw[j];
+      const float absmax = format.absmax_codes ? table[__float_as_uint(raw[j])] * nested[j] + table[256] : raw[j];
       scales[j] = absmax * (1.0f / TABLE_SCALE);
     }
   }
-  static DEVICE u32 pair(const u32* table, u32 bytes) { return *(const u32*)((const u8*)table + bytes); }
-  /** Values 4i .. 4i+3 of a piece: the table has 128 bytes for each byte, a word for each lane. */
-  DEVICE void expand(const Piece& piece, int i, const u32* table, u32& first, u32& second) const {
+  static DEVICE u32 pair(const u32* pairs, u32 bytes) { return *(const u32*)((const u8*)pairs + bytes); }
+  /** Values 4i .. 4i+3 of a piece: the pairs have 128 bytes for each byte, a word for each lane. */
+  DEVICE void expand(const Piece& piece, int i, const u32* pairs, u32& first, u32& second) const {
     const u32 word = i < 2 ? piece.x : piece.y;
     const u32 left = i % 2 == 0 ? word << 7 : word >> 9, right = i % 2 == 0 ? word >> 1 : word >> 17;
-    first = pair(table, (left & 0x7f80u) | (u32)lane * 4);
-    second = pair(table, (right & 0x7f80u) | (u32)lane * 4);
+    first = pair(pairs, (left & 0x7f80u) | (u32)lane * 4);
+    second = pair(pairs, (right & 0x7f80u) | (u32)lane * 4);
   }
   DEVICE void add(float (&sums)[4], const float (&own)[4], int i) const {
     const float upper = __shfl_sync(0xffffffffu, scales[i % 2], (lane & ~3) + i / 2);
@@ -173,11 +179,11 @@ struct E4m3Lane {
 };
 
 /** Each byte's two values for each lane. */
-DEVICE void fill_table(uint4* table) {
+DEVICE void fill_table(uint4* pairs) {
   const int byte = threadIdx.x;
   const u32 both = NF4_TABLE[byte >> 4] | NF4_TABLE[byte & 15] << 16;
 #pragma unroll
-  for (int i = 0; i < 8; i++) table[byte * 8 + (i + byte) % 8] = make_uint4(both, both, both, both);
+  for (int i = 0; i < 8; i++) pairs[byte * 8 + (i + byte) % 8] = make_uint4(both, both, both, both);
 }
 
 /** A part of u = x·Aᵀ: 8 columns from K/LOW_SPLITS columns of x. `partial` [warps][8 · HALVES][8]. */
@@ -367,31 +373,34 @@ DEVICE void held_product(const typename Lane::Format& format, const Around& p, c
 }
 
 /** Launch: grid [4·E/8 + ceil(N/16)], N/8 in place of N/16 with an activation. */
-#define SMALL_LINEAR_NF4(ROWS)                                                                                     \
-  KERNEL __launch_bounds__(HELD_THREADS, 6 - ROWS / 4) small_linear_nf4_##ROWS(                                    \
-      bf16* y, const bf16* x, const u8* codes, const void* absmax, const float* NULLABLE map,                      \
-      const float* NULLABLE nested0, const float* NULLABLE nested1, const float* NULLABLE nested2,                 \
-      const float* NULLABLE nested3, const bf16* NULLABLE a, const bf16* NULLABLE b, float* NULLABLE low,          \
-      u32* NULLABLE ready, int start1, int start2, int start3, float offset0, float offset1, float offset2,        \
-      float offset3, int M, int N, int K, int E, int ldy, int ldx, int lda, int ldb, int activation, u32 target) { \
-    const Nf4 format = {codes,  absmax, map,    nested0, nested1, nested2, nested3,                                \
-                        start1, start2, start3, offset0, offset1, offset2, offset3};                               \
-    const Around p = {y, x, a, b, low, ready, M, N, K, E, ldy, ldx, lda, ldb, activation, target};                 \
-    held_product<Nf4Lane, ROWS / 8, false>(format, p, RowNorm());                                                  \
+#define SMALL_LINEAR_NF4(ROWS)                                                                                        \
+  KERNEL __launch_bounds__(HELD_THREADS, 6 - ROWS / 4) small_linear_nf4_##ROWS(                                       \
+      bf16* y, const bf16* x, const u8* codes, const u8* NULLABLE absmax_codes, const float* absmax,                  \
+      const float* NULLABLE table0, const float* NULLABLE table1, const float* NULLABLE table2,                       \
+      const float* NULLABLE table3, const bf16* NULLABLE a, const bf16* NULLABLE b, float* NULLABLE low,              \
+      u32* NULLABLE ready, int first, int nested_shift, int part_row1, int part_row2, int part_row3, int part_block0, \
+      int part_block1, int part_block2, int part_block3, int M, int N, int K, int E, int ldy, int ldx, int lda,       \
+      int ldb, int activation, u32 target) {                                                                          \
+    const Nf4 format = {codes,       absmax_codes, absmax,       table0,     table1,    table2,                       \
+                        table3,      first,        nested_shift, part_row1,  part_row2, part_row3,                    \
+                        part_block0, part_block1,  part_block2,  part_block3};                                        \
+    const Around p = {y, x, a, b, low, ready, M, N, K, E, ldy, ldx, lda, ldb, activation, target};                    \
+    held_product<Nf4Lane, ROWS / 8, false>(format, p, RowNorm());                                                     \
   }
 SMALL_LINEAR_NF4(8)
 SMALL_LINEAR_NF4(16)
 /** x and residual are one row; sum may be null. Launch: as small_linear_nf4. */
 KERNEL __launch_bounds__(HELD_THREADS, 4)
-    small_linear_norm_nf4(bf16* y, const bf16* x, const u8* codes, const void* absmax, const float* NULLABLE map,
-                          const float* NULLABLE nested0, const float* NULLABLE nested1, const float* NULLABLE nested2,
-                          const float* NULLABLE nested3, const bf16* NULLABLE a, const bf16* NULLABLE b,
+    small_linear_norm_nf4(bf16* y, const bf16* x, const u8* codes, const u8* NULLABLE absmax_codes, const float* absmax,
+                          const float* NULLABLE table0, const float* NULLABLE table1, const float* NULLABLE table2,
+                          const float* NULLABLE table3, const bf16* NULLABLE a, const bf16* NULLABLE b,
                           float* NULLABLE low, u32* NULLABLE ready, bf16* NULLABLE sum, const bf16* NULLABLE residual,
-                          const bf16* norm_weight, int start1, int start2, int start3, float offset0, float offset1,
-                          float offset2, float offset3, int N, int K, int E, int lda, int ldb, int activation,
-                          u32 target, float eps) {
-  const Nf4 format = {codes,  absmax, map,    nested0, nested1, nested2, nested3,
-                      start1, start2, start3, offset0, offset1, offset2, offset3};
+                          const bf16* norm_weight, int first, int nested_shift, int part_row1, int part_row2,
+                          int part_row3, int part_block0, int part_block1, int part_block2, int part_block3, int N,
+                          int K, int E, int lda, int ldb, int activation, u32 target, float eps) {
+  const Nf4 format = {codes,       absmax_codes, absmax,       table0,     table1,    table2,
+                      table3,      first,        nested_shift, part_row1,  part_row2, part_row3,
+                      part_block0, part_block1,  part_block2,  part_block3};
   const Around p = {y, x, a, b, low, ready, 1, N, K, E, N, K, lda, ldb, activation, target};
   held_product<Nf4Lane, 1, true>(format, p, RowNorm{sum, residual, norm_weight, eps});
 }
@@ -401,9 +410,9 @@ KERNEL __launch_bounds__(HELD_THREADS, 4)
   KERNEL __launch_bounds__(HELD_THREADS, 6 - ROWS / 4)                                                                \
       small_linear_e4m3_##ROWS(bf16* y, const bf16* x, const u8* codes, const float* scales, const bf16* NULLABLE a,  \
                                const bf16* NULLABLE b, float* NULLABLE low, u32* NULLABLE ready, int M, int N, int K, \
-                               int E, int ldy, int ldx, int ldw, int lda, int ldb, int activation, u32 target) {      \
+                               int E, int ldy, int ldx, int ldc, int lda, int ldb, int activation, u32 target) {      \
     const Around p = {y, x, a, b, low, ready, M, N, K, E, ldy, ldx, lda, ldb, activation, target};                    \
-    held_product<E4m3Lane, ROWS / 8, false>(E4m3{codes, scales, ldw}, p, RowNorm());                                  \
+    held_product<E4m3Lane, ROWS / 8, false>(E4m3{codes, scales, ldc}, p, RowNorm());                                  \
   }
 SMALL_LINEAR_E4M3(8)
 SMALL_LINEAR_E4M3(16)
@@ -411,8 +420,8 @@ SMALL_LINEAR_E4M3(16)
 KERNEL __launch_bounds__(HELD_THREADS, 4)
     small_linear_norm_e4m3(bf16* y, const bf16* x, const u8* codes, const float* scales, const bf16* NULLABLE a,
                            const bf16* NULLABLE b, float* NULLABLE low, u32* NULLABLE ready, bf16* NULLABLE sum,
-                           const bf16* NULLABLE residual, const bf16* norm_weight, int N, int K, int E, int ldw,
+                           const bf16* NULLABLE residual, const bf16* norm_weight, int N, int K, int E, int ldc,
                            int lda, int ldb, int activation, u32 target, float eps) {
   const Around p = {y, x, a, b, low, ready, 1, N, K, E, N, K, lda, ldb, activation, target};
-  held_product<E4m3Lane, 1, true>(E4m3{codes, scales, ldw}, p, RowNorm{sum, residual, norm_weight, eps});
+  held_product<E4m3Lane, 1, true>(E4m3{codes, scales, ldc}, p, RowNorm{sum, residual, norm_weight, eps});
 }
