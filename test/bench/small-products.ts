@@ -6,8 +6,8 @@
  *
  * Layers have weights of their own, so that nothing comes from the second-level cache. Prints for each format, number of
  * rows and product µs and GB/s of weights, as the median of the repetitions, and the same for all products of a layer in
- * a row: with each launch after the end of the one before, and with launches that overlap. Ends with FAILED where the two
- * differ in a result.
+ * a row: with each launch after the end of the one before, and with launches that overlap. Says FAILED where the two
+ * differ in a result, or a product of a few rows from that of many by more than rounding.
  */
 import { parseArgs } from 'node:util';
 import type { CudaDriver } from '../../src/engine/cuda/driver.js';
@@ -131,6 +131,24 @@ for (const format of options.formats.split(',')) {
       const [x, zero] = [engine.fromArray(data, [rows, columns]), engine.zeros([rows, columns])];
       return engine.operations.add.forward([x, zero], {}, false).outputs[0]!;
     };
+    for (const [what, parts, columns] of [
+      ['qkv', layers[0]!.qkv, hidden],
+      ['o', [layers[0]!.o], own],
+      ['down', [layers[0]!.down], inner],
+    ] as const) {
+      const few = input(columns);
+      const many = engine.operations.gatherRows.forward([few], { rows: new Int32Array(32).fill(0) }, false).outputs[0]!;
+      const outputs = [few, many].map((of) => linear.forward([of], { parts }, false).outputs[0]!);
+      const [one, other] = (await Promise.all(outputs.map((y) => engine.read(y)))) as [Float32Array, Float32Array];
+      const largest = other.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+      const error = one.subarray(0, one.length / rows).reduce((m, v, i) => Math.max(m, Math.abs(v - other[i]!)), 0);
+      const relative = error / largest;
+      if (!(relative < 0.01)) hasFailed = true;
+      console.log(
+        `${relative < 0.01 ? 'ok' : 'FAILED'} ${format}, ${rows} rows, ${what}: ${relative.toExponential(1)}`,
+      );
+      free([few, many, ...outputs]);
+    }
     const [x, attended, gated] = [input(hidden), input(own), input(inner)];
     const cases: readonly (readonly [string, number, (layer: Layer) => readonly Tensor[]])[] = [
       ['qkv', (own + 2 * shared) * hidden, ({ qkv }) => linear.forward([x], { parts: qkv }, false).outputs],

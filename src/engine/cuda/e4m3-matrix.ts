@@ -2,8 +2,8 @@
 import type { StoredDType } from '../../formats/weight-source.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import { roundUp } from './arena.js';
-import { type DevicePointer, type Grid, grid2, offset, ofWidth } from './launch.js';
 import type { SmallProduct } from './frozen-matrix.js';
+import { type DevicePointer, type Grid, grid2, offset, ofWidth } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import { PackedMatrix, type Part, type WideRows } from './packed-matrix.js';
 import type { TensorStore } from './tensor-store.js';

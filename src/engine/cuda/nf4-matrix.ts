@@ -3,13 +3,13 @@
  * or once more quantised. A weight of a stack begins with blocks of its own.
  */
 import { EngineError } from '../../errors.js';
+import { DynamicMap } from '../../formats/dynamic-map.js';
 import type { Nf4Absmax, StoredDType } from '../../formats/weight-source.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
-import { DynamicMap } from '../../formats/dynamic-map.js';
 import { MAX_PARTS } from './adapters.js';
 import { roundUp } from './arena.js';
-import { type DevicePointer, type Grid, offset, ofWidth } from './launch.js';
 import type { SmallProduct } from './frozen-matrix.js';
+import { type DevicePointer, type Grid, offset, ofWidth } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import { PackedMatrix, type Part, type WideRows } from './packed-matrix.js';
 import type { TensorStore } from './tensor-store.js';
