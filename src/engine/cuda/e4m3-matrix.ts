@@ -108,6 +108,7 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
     return {
       rows,
       columns: this.columns,
+      quantizes: true,
       holds: () => false,
       upload: () => undefined,
       convert: (stored) => this.#convert(part, stored),
@@ -119,8 +120,8 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
     const { kernels } = this.store;
     const { rows, columns } = stored;
     const out = this.codesAt(row + stored.row);
+    const flag = stored.flag!;
     if (stored.scale) {
-      const flag = stored.scale.flag.address;
       kernels.launch(KERNELS.e4m3Copy, grid2(rows, columns), {
         out,
         x: stored.address,
@@ -133,7 +134,7 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
     }
     const { x, kind } = storedSource(stored);
     const scales = offset(factors, 4 * stored.row);
-    kernels.launch(KERNELS.e4m3Quantize, [rows], { codes: out, scales, x, kind, columns, ldc: this.ld });
+    kernels.launch(KERNELS.e4m3Quantize, [rows], { codes: out, scales, x, kind, columns, ldc: this.ld, flag });
   }
 
   /** Keeps the stored factors: one for each row, or as they are where they differ within one. */

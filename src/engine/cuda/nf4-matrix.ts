@@ -6,7 +6,6 @@ import { EngineError } from '../../errors.js';
 import { DynamicMap } from '../../formats/dynamic-map.js';
 import type { Nf4Absmax, StoredDType } from '../../formats/weight-source.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
-import { MAX_PARTS } from './adapters.js';
 import { roundUp } from './arena.js';
 import type { SmallProduct } from './frozen-matrix.js';
 import { type DevicePointer, type Grid, offset, ofWidth } from './launch.js';
@@ -40,7 +39,7 @@ interface Nf4Part extends Part {
 }
 
 /** Addresses and layout of all parts, as kernels take them. */
-export interface Nf4Layout {
+interface Nf4Layout {
   readonly codes: DevicePointer;
   /** 8-bit codes of absmax, if it is quantised: `absmax` is then the nested one. */
   readonly absmaxCodes: DevicePointer | undefined;
@@ -209,6 +208,7 @@ class QuantizedTarget implements WeightTarget {
   readonly rows: number;
   readonly columns: number;
   readonly rowMultiple: number;
+  readonly quantizes = true;
   readonly #matrix: Nf4Matrix;
   readonly #store: TensorStore;
   readonly #part: Nf4Part;

@@ -12,7 +12,7 @@ import { CudaDriver } from '../../../src/engine/cuda/driver.js';
 import { plainKernels } from '../../../src/engine/cuda/kernels.js';
 import type { Engine } from '../../../src/engine/engine.js';
 import { Meter } from './measure.js';
-import { conformanceChecks } from './suite.js';
+import { cannotHold, conformanceChecks } from './suite.js';
 
 const { values: options } = parseArgs({
   options: {
@@ -45,7 +45,9 @@ console.log(engine.description);
 const all = new Set<string>();
 let [passed, failed] = [0, 0];
 const skipped: string[] = [];
-for (const { group, title, skipped: reason, run } of conformanceChecks()) {
+for (const check of conformanceChecks()) {
+  const { group, title, run } = check;
+  const reason = check.skipped ?? cannotHold(engine, check);
   const name = `${group}, ${title}`;
   if (options.only && !name.includes(options.only)) continue;
   if (reason) {

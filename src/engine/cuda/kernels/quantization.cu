@@ -17,12 +17,12 @@ struct Stored {
     if (kind == F32) return ((const float*)x)[i];
     if (kind == BF16) return widen(((const bf16*)x)[i]);
     if (kind == F16) return widen(((const Half*)x)[i]);
-    const int row = (int)(i / columns), c = (int)(i - (i64)row * columns);
+    const int row = (int)((u32)i / (u32)columns), c = (int)((u32)i - (u32)row * (u32)columns);
     const float factor = factors[(i64)((first + row) / block_rows) * across + c / block_columns];
     return round_bf16(widen(((const E4M3*)x)[i]) * factor);
   }
 };
-DEVICE bool is_nan(float x) { return (__float_as_uint(x) & 0x7fffffffu) > 0x7f800000u; }
+DEVICE bool is_finite(float x) { return (__float_as_uint(x) & 0x7f800000u) != 0x7f800000u; }
 
 /** How many midpoints between neighbouring values lie below x. */
 DEVICE u32 nf4_code(float x) {
@@ -35,12 +35,12 @@ DEVICE u32 nf4_code(float x) {
 
 /**
  * n values that begin with a block: their codes, two a byte, the even one high, and the absmax of each block. flag
- * becomes 1 for a NaN. A warp has a block.
+ * becomes 1 where a value is not finite. A warp has a block.
  * Launch: grid [ceil(blocks/8)].
  */
 KERNEL __launch_bounds__(256) nf4_quantize(u8* codes, float* absmax, const void* x, i64 n, int kind, int block_size,
                                            const float* NULLABLE factors, int first, int columns, int block_rows,
-                                           int block_columns, int across, int* NULLABLE flag) {
+                                           int block_columns, int across, int* flag) {
   const Stored stored = {x, kind, factors, first, columns, block_rows, block_columns, across};
   const i64 block = (i64)blockIdx.x * 8 + (threadIdx.x >> 5), begin = block * block_size;
   if (begin >= n) return;
@@ -48,14 +48,14 @@ KERNEL __launch_bounds__(256) nf4_quantize(u8* codes, float* absmax, const void*
   float top = 0.0f;
   for (int j = lane; j < count; j += 32) {
     const float value = stored.at(begin + j);
-    if (flag && is_nan(value)) *flag = 1;
+    if (!is_finite(value)) *flag = 1;
     top = fmaxf(top, fabsf(value));
   }
   top = warp_max(top);
   const float inverse = __fdiv_rn(1.0f, top);
   for (int j = 2 * lane; j < count; j += 64) {
     const u32 high = nf4_code(__fmul_rn(stored.at(begin + j), inverse));
-    const u32 low = j + 1 < count ? nf4_code(__fmul_rn(stored.at(begin + j + 1), inverse)) : 0;
+    const u32 low = nf4_code(__fmul_rn(j + 1 < count ? stored.at(begin + j + 1) : 0.0f, inverse));
     codes[(begin + j) / 2] = (u8)(high << 4 | low);
   }
   if (lane == 0) absmax[block] = top;
@@ -107,21 +107,36 @@ DEVICE u32 to_e4m3(float x) {
   return sign | min(rounded - (120u << 3), 0x7eu);
 }
 
-/** scale = max |row| / 448, 1 for zeros; codes of x / scale. x is contiguous, kind not e4m3. Launch: grid [rows]. */
-KERNEL __launch_bounds__(256) e4m3_quantize(u8* codes, float* scales, const void* x, int kind, int columns, int ldc) {
+/**
+ * scale = max |row| / 448, 1 for zeros; codes of x / scale. x is contiguous, kind not e4m3. flag becomes 1 where a
+ * value is not finite.
+ * Launch: grid [rows].
+ */
+KERNEL __launch_bounds__(256)
+    e4m3_quantize(u8* codes, float* scales, const void* x, int kind, int columns, int ldc, int* flag) {
   const Stored stored = {x, kind, nullptr, 0, columns, 1, 1, 0};
   __shared__ float tops[8];
   const i64 begin = (i64)blockIdx.x * columns;
   float top = 0.0f;
-  for (int c = threadIdx.x; c < columns; c += 256) top = fmaxf(top, fabsf(stored.at(begin + c)));
+  for (int c = threadIdx.x; c < columns; c += 256) {
+    const float value = stored.at(begin + c);
+    if (!is_finite(value)) *flag = 1;
+    top = fmaxf(top, fabsf(value));
+  }
   top = warp_max(top);
   if ((threadIdx.x & 31) == 0) tops[threadIdx.x >> 5] = top;
   __syncthreads();
   for (int i = 0; i < 8; i++) top = fmaxf(top, tops[i]);
-  const float scale = top > 0.0f ? __fdiv_rn(top, 448.0f) : 1.0f;
+  const float quotient = __fdiv_rn(top, 448.0f), scale = quotient > 0.0f ? quotient : 1.0f;
   if (threadIdx.x == 0) scales[blockIdx.x] = scale;
   for (int c = threadIdx.x; c < columns; c += 256)
     codes[(i64)blockIdx.x * ldc + c] = (u8)to_e4m3(__fdiv_rn(stored.at(begin + c), scale));
+}
+
+/** Whether one of four codes is NaN. */
+DEVICE bool has_nan(u32 codes) {
+  // Adding 1 to the seven bits of a magnitude reaches the eighth for 127 alone.
+  return (((codes & 0x7f7f7f7fu) + 0x01010101u) & 0x80808080u) != 0;
 }
 
 /** flag becomes 1 where a code is NaN. x is contiguous, of any alignment. Launch: grid2(rows, columns). */
@@ -131,20 +146,16 @@ KERNEL __launch_bounds__(128) e4m3_copy(u8* out, const u8* x, int rows, int colu
   FOR_ROWS(row, rows) {
     const u8* from = x + (i64)row * columns + c;
     u8* to = out + (i64)row * ldo + c;
-    __align__(8) u8 held[8];
-    const bool is_whole = c + 8 <= columns && ((u64)from & 7) == 0;
-    if (is_whole) *(uint2*)held = *(const uint2*)from;
-    bool is_valid = true;
-#pragma unroll
-    for (int i = 0; i < 8; i++) {
-      if (!is_whole) held[i] = c + i < columns ? from[i] : 0;
-      is_valid &= (held[i] & 0x7f) != 0x7f;
+    if (c + 8 <= columns && ((u64)from & 7) == 0) {
+      const uint2 codes = *(const uint2*)from;
+      if (has_nan(codes.x) || has_nan(codes.y)) *flag = 1;
+      *(uint2*)to = codes;
+    } else {
+      for (int i = 0; i < min(8, columns - c); i++) {
+        if (has_nan(from[i])) *flag = 1;
+        to[i] = from[i];
+      }
     }
-    if (!is_valid) *flag = 1;
-    if (c + 8 <= columns)
-      *(uint2*)to = *(const uint2*)held;
-    else
-      for (int i = 0; c + i < columns; i++) to[i] = held[i];
   }
 }
 
