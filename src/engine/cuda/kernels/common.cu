@@ -91,8 +91,8 @@ DEVICE void prefetch(const void* p, u32 bytes) {
 #endif
 }
 /**
- * Of kernels whose blocks may start while the kernel before still runs: waits until that one has ended and what it wrote
- * is seen. Only frozen weights may be read before. Such a kernel begins with start_next.
+ * Of kernels whose blocks may start while the kernel before still runs: waits until that one has ended and what it
+ * wrote is seen. Only frozen weights may be read before. Such a kernel begins with start_next.
  */
 DEVICE void await_previous() {
 #if __CUDA_ARCH__ >= 900

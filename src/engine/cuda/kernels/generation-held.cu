@@ -2,13 +2,13 @@
 // Decoding from weights that are held in 4 or 8 bits: products with a few rows of x, bound by reading the codes once.
 //
 // A block has 16 rows of a matrix, the rows of the matrix instruction's left operand; its warps split K and take it in
-// chunks of 64 columns. Lane t of a row has columns 16t .. 16t+15 of a chunk, for both operands. So a chunk of NF4 is one
-// quantised block in all lanes of a row: its sums are multiplied by absmax, not the values.
-//   NF4: a byte is two values, bf16 neighbours in a register, which come from a table of the 256 bytes in shared memory.
-//     Each lane has a copy in a bank of its own. Three instructions for two values, one load among them, and a matrix
-//     instruction for eight.
-//   e4m3: sign, exponent and mantissa are moved to their places in a bf16 whose exponent is 120 too small, and made right
-//     by one exact multiplication of two values. The scale of a row multiplies its sum.
+// chunks of 64 columns. Lane t of a row has columns 16t .. 16t+15 of a chunk, for both operands. So a chunk of NF4 is
+// one quantised block in all lanes of a row: its sums are multiplied by absmax, not the values.
+//   NF4: a byte is two values, bf16 neighbours in a register, which come from a table of the 256 bytes in shared
+//     memory. Each lane has a copy in a bank of its own. Three instructions for two values, one load among them, and a
+//     matrix instruction for eight.
+//   e4m3: sign, exponent and mantissa are moved to their places in a bf16 whose exponent is 120 too small, and made
+//     right by one exact multiplication of two values. The scale of a row multiplies its sum.
 
 #define HELD_THREADS 256
 #define HELD_WARPS (HELD_THREADS / 32)
@@ -18,7 +18,7 @@
 #define TABLE_SCALE 1.437006f
 #define PREFETCH_BYTES 2048u  // of each row, into the second-level cache
 
-/** bf16(value · TABLE_SCALE) of the codes: with this scale rounding changes them least (0.06 % of their mean square). */
+/** bf16(value · TABLE_SCALE) of the codes: with this scale rounding changes them least. */
 __constant__ u32 NF4_TABLE[16] = {0xbfb8, 0xbf80, 0xbf41, 0xbf11, 0xbed1, 0xbe88, 0xbe06, 0x0000,
                                   0x3dea, 0x3e6d, 0x3eb5, 0x3ef9, 0x3f22, 0x3f4f, 0x3f85, 0x3fb8};
 
