@@ -1,5 +1,4 @@
 /** Frozen rows in 8-bit floats, with one scale for each row or those of blocks of rows and columns as stored. */
-import type { StoredDType } from '../../formats/weight-source.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import { roundUp } from './arena.js';
 import type { SmallProduct } from './frozen-matrix.js';
