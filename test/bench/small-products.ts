@@ -126,9 +126,9 @@ for (const format of options.formats.split(',')) {
   }
   const { linear, gatedBlock } = engine.operations;
   for (const rows of options.rows.split(',').map(Number)) {
-    const input = (columns: number): Tensor => {
-      const data = Float32Array.from({ length: rows * columns }, (_, i) => Math.cos(i * 7.7));
-      const [x, zero] = [engine.fromArray(data, [rows, columns]), engine.zeros([rows, columns])];
+    const input = (columns: number, count = rows): Tensor => {
+      const data = Float32Array.from({ length: count * columns }, (_, i) => Math.cos(i * 7.7));
+      const [x, zero] = [engine.fromArray(data, [count, columns]), engine.zeros([count, columns])];
       return engine.operations.add.forward([x, zero], {}, false).outputs[0]!;
     };
     for (const [what, parts, columns] of [
@@ -137,7 +137,7 @@ for (const format of options.formats.split(',')) {
       ['down', [layers[0]!.down], inner],
     ] as const) {
       const few = input(columns);
-      const many = engine.operations.gatherRows.forward([few], { rows: new Int32Array(32).fill(0) }, false).outputs[0]!;
+      const many = input(columns, 32);
       const outputs = [few, many].map((of) => linear.forward([of], { parts }, false).outputs[0]!);
       const [one, other] = (await Promise.all(outputs.map((y) => engine.read(y)))) as [Float32Array, Float32Array];
       const largest = other.reduce((most, value) => Math.max(most, Math.abs(value)), 0);

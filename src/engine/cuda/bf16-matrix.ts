@@ -68,18 +68,50 @@ export class Bf16Matrix extends FrozenMatrix {
     const { y, x, n, lowBlocks, a, lda, width, low, ready, target, activation, norm } = product;
     const { kernels } = this.#store;
     const blocks = lowBlocks + Math.ceil((activation < 0 ? n : 2 * n) / BLOCK_ROWS);
-    // biome-ignore format: parameters by operand
-    const common = {
-      y: y.address, x: x.address, w: this.address(row), ldw: this.#ld, N: n, K: x.columns,
-      a, lda, E: width, low, ready, target, activation,
-    };
+    const w = this.address(row);
+    const ldw = this.#ld;
+    // biome-ignore-start format: parameters by operand
     if (norm) {
-      const { sum, residual, weight: normWeight, eps } = norm;
-      kernels.launch(KERNELS.smallLinearNorm, [blocks], { ...common, sum, residual, normWeight, eps });
+      kernels.launch(KERNELS.smallLinearNorm, [blocks], {
+        y: y.address,
+        x: x.address,
+        w,
+        ldw,
+        a,
+        lda,
+        low,
+        ready,
+        N: n,
+        K: x.columns,
+        E: width,
+        activation,
+        target,
+        sum: norm.sum,
+        residual: norm.residual,
+        normWeight: norm.weight,
+        eps: norm.eps,
+      });
     } else {
-      const kernel = ofWidth(KERNELS.smallLinear, x.rows <= 8 ? 8 : 16);
-      kernels.launch(kernel, [blocks], { ...common, M: x.rows, ldy: y.ld, ldx: x.ld });
+      kernels.launch(ofWidth(KERNELS.smallLinear, x.rows <= 8 ? 8 : 16), [blocks], {
+        y: y.address,
+        x: x.address,
+        w,
+        ldw,
+        a,
+        lda,
+        low,
+        ready,
+        M: x.rows,
+        N: n,
+        K: x.columns,
+        E: width,
+        ldy: y.ld,
+        ldx: x.ld,
+        activation,
+        target,
+      });
     }
+    // biome-ignore-end format: parameters by operand
   }
 
   gatherRows(row: number, ids: Int32Array): CudaTensor {

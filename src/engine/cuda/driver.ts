@@ -66,6 +66,9 @@ export class CudaDriver {
   readonly #launch: ForeignFunction;
   /** CUlaunchConfig: grid, block and dynamic shared bytes, then stream, attributes and their number. */
   readonly #config = new Uint32Array(new ArrayBuffer(56));
+  readonly #configAddress: number;
+  /** Older drivers lack it. */
+  #launchEx: ForeignFunction | undefined;
   /** CUlaunchAttribute: number, padding, a value of 64 bytes. */
   readonly #attribute = new Uint32Array(new ArrayBuffer(72));
   /** CUDA_MEMCPY2D: sixteen 8-byte fields. */
@@ -86,6 +89,7 @@ export class CudaDriver {
     const base = koffi.address(bytes);
     this.#pointers = BigUint64Array.from({ length: bytes.length / 8 }, (_, i) => base + BigInt(8 * i));
     this.#launch = this.#function('cuLaunchKernel', LAUNCH_TYPES);
+    this.#configAddress = Number(koffi.address(this.#config));
     this.#attribute.set([PROGRAMMATIC_STREAM_SERIALIZATION, 0, 1]);
     new BigUint64Array(this.#config.buffer, 32).set([BigInt(this.stream), koffi.address(this.#attribute), 1n]);
   }
@@ -231,9 +235,16 @@ export class CudaDriver {
     this.launches++;
     let status: number;
     if (kernel.overlaps) {
-      this.#config.set([x, y, z, block, 1, 1, sharedBytes]);
-      const launch = this.#function('cuLaunchKernelEx', ['void*', 'uint64', 'void*', 'void*']);
-      status = launch(this.#config, kernel.handle, this.#pointers, null);
+      const config = this.#config;
+      config[0] = x;
+      config[1] = y;
+      config[2] = z;
+      config[3] = block;
+      config[4] = 1;
+      config[5] = 1;
+      config[6] = sharedBytes;
+      this.#launchEx ??= this.#function('cuLaunchKernelEx', ['uint64', 'uint64', 'void*', 'void*']);
+      status = this.#launchEx(this.#configAddress, kernel.handle, this.#pointers, null);
     } else status = this.#launch(kernel.handle, x, y, z, block, 1, 1, sharedBytes, this.stream, this.#pointers, null);
     if (status !== 0) throw this.#failure(`launch of ${kernel.name}, grid ${grid.join('×')}, block ${block}`, status);
   }

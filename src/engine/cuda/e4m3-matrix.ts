@@ -64,11 +64,60 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
   }
 
   smallProduct(row: number, product: SmallProduct): void {
-    const { grid, parameters, normed, width } = this.smallParameters(row, product);
+    const { y, x, n, a, lda, width, low, ready, target, activation, norm } = product;
     const { kernels } = this.store;
-    const weight = { codes: this.codesAt(row), scales: this.scalesAt(row)!, ldc: this.ld };
-    if (normed) kernels.launch(KERNELS.smallLinearNormE4m3, grid, { ...normed, ...weight });
-    else kernels.launch(ofWidth(KERNELS.smallLinearE4m3, width), grid, { ...parameters, ...weight });
+    const grid = this.smallGrid(product);
+    const [codes, scales] = [this.codesAt(row), this.scalesAt(row)!];
+    const adapter = width > 0 ? this.adapterAt(row) : undefined;
+    const [b, ldb] = [adapter?.address, adapter ? adapter.ld : 0];
+    // biome-ignore-start format: parameters by operand
+    if (norm) {
+      kernels.launch(KERNELS.smallLinearNormE4m3, grid, {
+        y: y.address,
+        x: x.address,
+        codes,
+        scales,
+        ldc: this.ld,
+        a,
+        lda,
+        b,
+        ldb,
+        low,
+        ready,
+        N: n,
+        K: this.columns,
+        E: width,
+        activation,
+        target,
+        sum: norm.sum,
+        residual: norm.residual,
+        normWeight: norm.weight,
+        eps: norm.eps,
+      });
+    } else {
+      kernels.launch(ofWidth(KERNELS.smallLinearE4m3, x.rows <= 8 ? 8 : 16), grid, {
+        y: y.address,
+        x: x.address,
+        codes,
+        scales,
+        ldc: this.ld,
+        a,
+        lda,
+        b,
+        ldb,
+        low,
+        ready,
+        M: x.rows,
+        N: n,
+        K: this.columns,
+        E: width,
+        ldy: y.ld,
+        ldx: x.ld,
+        activation,
+        target,
+      });
+    }
+    // biome-ignore-end format: parameters by operand
   }
 
   protected get packedBytes(): number {

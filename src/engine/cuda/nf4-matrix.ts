@@ -112,11 +112,70 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
   }
 
   smallProduct(row: number, product: SmallProduct): void {
-    const { grid, parameters, normed, width } = this.smallParameters(row, product);
+    const { y, x, n, a, lda, width, low, ready, target, activation, norm } = product;
     const { kernels } = this.store;
-    const weight = { ...this.layout, first: row };
-    if (normed) kernels.launch(KERNELS.smallLinearNormNf4, grid, { ...normed, ...weight });
-    else kernels.launch(ofWidth(KERNELS.smallLinearNf4, width), grid, { ...parameters, ...weight });
+    const grid = this.smallGrid(product);
+    const { codes, absmaxCodes, absmax, tables, nestedShift, partRows, partBlocks } = this.layout;
+    const adapter = width > 0 ? this.adapterAt(row) : undefined;
+    const [b, ldb] = [adapter?.address, adapter ? adapter.ld : 0];
+    // biome-ignore-start format: parameters by operand
+    if (norm) {
+      kernels.launch(KERNELS.smallLinearNormNf4, grid, {
+        y: y.address,
+        x: x.address,
+        codes,
+        absmaxCodes,
+        absmax,
+        tables,
+        nestedShift,
+        partRows,
+        partBlocks,
+        first: row,
+        a,
+        lda,
+        b,
+        ldb,
+        low,
+        ready,
+        N: n,
+        K: this.columns,
+        E: width,
+        activation,
+        target,
+        sum: norm.sum,
+        residual: norm.residual,
+        normWeight: norm.weight,
+        eps: norm.eps,
+      });
+    } else {
+      kernels.launch(ofWidth(KERNELS.smallLinearNf4, x.rows <= 8 ? 8 : 16), grid, {
+        y: y.address,
+        x: x.address,
+        codes,
+        absmaxCodes,
+        absmax,
+        tables,
+        nestedShift,
+        partRows,
+        partBlocks,
+        first: row,
+        a,
+        lda,
+        b,
+        ldb,
+        low,
+        ready,
+        M: x.rows,
+        N: n,
+        K: this.columns,
+        E: width,
+        ldy: y.ld,
+        ldx: x.ld,
+        activation,
+        target,
+      });
+    }
+    // biome-ignore-end format: parameters by operand
   }
 
   protected get packedBytes(): number {

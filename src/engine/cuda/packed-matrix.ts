@@ -114,19 +114,9 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
     this.#transposed(address, ld, du.columns, dy, du, 0);
   }
 
-  /** What the kernels of generation-held.cu have in common, with the norm of a single row or without. */
-  protected smallParameters(row: number, { y, x, n, lowBlocks, norm, ...product }: SmallProduct) {
-    const { a, lda, width, low, ready, target, activation } = product;
-    const b = width > 0 ? this.adapterAt(row) : undefined;
-    const grid: Grid = [lowBlocks + Math.ceil((activation < 0 ? n : 2 * n) / SMALL_BLOCK_ROWS)];
-    // biome-ignore format: parameters by operand
-    const parameters = {
-      y: y.address, x: x.address, a, b: b?.address, low, ready,
-      M: x.rows, N: n, K: this.columns, E: width, ldy: y.ld, ldx: x.ld, lda, ldb: b?.ld ?? 0, activation, target,
-    };
-    const { sum, residual, weight: normWeight, eps } = norm ?? {};
-    const normed = normWeight && { ...parameters, sum, residual, normWeight, eps: eps! };
-    return { grid, parameters, normed, width: x.rows <= 8 ? 8 : 16 };
+  /** Blocks of a kernel of generation-held.cu. */
+  protected smallGrid({ n, lowBlocks, activation }: SmallProduct): Grid {
+    return [lowBlocks + Math.ceil((activation < 0 ? n : 2 * n) / SMALL_BLOCK_ROWS)];
   }
 
   gatherRows(row: number, ids: Int32Array): CudaTensor {

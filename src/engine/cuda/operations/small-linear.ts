@@ -55,9 +55,16 @@ export class SmallLinear {
     const target = (this.#count + lowBlocks) % 2 ** 32;
     const [a, lda] = group ? [group.a, group.lda] : [undefined, 0];
     const [lowAddress, ready] = low ? [low.address, this.#counter()] : [undefined, undefined];
+    const normed = norm && {
+      sum: norm.sum?.address,
+      residual: norm.residual?.address,
+      weight: norm.weight,
+      eps: norm.eps,
+    };
+    // Without spreads here and in the formats: they cost more than the launch.
+    // biome-ignore format: parameters by operand
     weight.matrix.smallProduct(weight.row, {
-      ...{ y, x, n, lowBlocks, a, lda, width, low: lowAddress, ready, target, activation },
-      norm: norm && { sum: norm.sum?.address, residual: norm.residual?.address, weight: norm.weight, eps: norm.eps },
+      y, x, n, lowBlocks, a, lda, width, low: lowAddress, ready, target, activation, norm: normed,
     });
     // Only now: blocks of a launch that failed are never counted on the device.
     this.#count = target;
