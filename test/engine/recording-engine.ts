@@ -39,7 +39,11 @@ function driver(): EngineDriver {
     createEvent: () => next++,
     eventDone: () => true,
     elapsedMilliseconds: () => 1,
-    ...{ upload: nothing, uploadRows: nothing, downloadAsync: nothing, copy: nothing, copyRows: nothing },
+    ...{ upload: nothing, uploadRows: nothing, copy: nothing, copyRows: nothing },
+    // What a card that computes nothing has: zeros.
+    downloadAsync: ({ buffer, byteOffset, byteLength }) => {
+      new Uint8Array(buffer, byteOffset, byteLength).fill(0);
+    },
     ...{ fillBytes: nothing, clearRows: nothing, recordEvent: nothing, synchronizeEvent: nothing },
     ...{ destroyEvent: nothing, synchronize: nothing, waitEvent: nothing, dispose: nothing },
   };

@@ -8,6 +8,8 @@ import { type CudaTensor, type DeviceRows, ELEMENT_BYTES } from './tensors.js';
 import { convertRows, type WeightTarget } from './weight-stream.js';
 
 const BYTES = ELEMENT_BYTES.bf16;
+/** Rows that a block of small_linear has. */
+const BLOCK_ROWS = 8;
 
 export class Bf16Matrix extends FrozenMatrix {
   readonly smallRows = 16;
@@ -63,20 +65,53 @@ export class Bf16Matrix extends FrozenMatrix {
   }
 
   smallProduct(row: number, product: SmallProduct): void {
-    const { y, x, n, blocks, a, lda, width, low, ready, target, activation, norm } = product;
+    const { y, x, n, lowBlocks, a, lda, width, low, ready, target, activation, norm } = product;
     const { kernels } = this.#store;
-    // biome-ignore format: parameters by operand
-    const common = {
-      y: y.address, x: x.address, w: this.address(row), ldw: this.#ld, N: n, K: x.columns,
-      a, lda, E: width, low, ready, target, activation,
-    };
+    const blocks = lowBlocks + Math.ceil((activation < 0 ? n : 2 * n) / BLOCK_ROWS);
+    const w = this.address(row);
+    const ldw = this.#ld;
+    // biome-ignore-start format: parameters by operand
     if (norm) {
-      const { sum, residual, weight: normWeight, eps } = norm;
-      kernels.launch(KERNELS.smallLinearNorm, [blocks], { ...common, sum, residual, normWeight, eps });
+      kernels.launch(KERNELS.smallLinearNorm, [blocks], {
+        y: y.address,
+        x: x.address,
+        w,
+        ldw,
+        a,
+        lda,
+        low,
+        ready,
+        N: n,
+        K: x.columns,
+        E: width,
+        activation,
+        target,
+        sum: norm.sum,
+        residual: norm.residual,
+        normWeight: norm.weight,
+        eps: norm.eps,
+      });
     } else {
-      const kernel = ofWidth(KERNELS.smallLinear, x.rows <= 8 ? 8 : 16);
-      kernels.launch(kernel, [blocks], { ...common, M: x.rows, ldy: y.ld, ldx: x.ld });
+      kernels.launch(ofWidth(KERNELS.smallLinear, x.rows <= 8 ? 8 : 16), [blocks], {
+        y: y.address,
+        x: x.address,
+        w,
+        ldw,
+        a,
+        lda,
+        low,
+        ready,
+        M: x.rows,
+        N: n,
+        K: x.columns,
+        E: width,
+        ldy: y.ld,
+        ldx: x.ld,
+        activation,
+        target,
+      });
     }
+    // biome-ignore-end format: parameters by operand
   }
 
   gatherRows(row: number, ids: Int32Array): CudaTensor {

@@ -1,6 +1,7 @@
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import { roundUp } from './arena.js';
-import { type DevicePointer, type Grid, grid2, offset } from './launch.js';
+import type { SmallProduct } from './frozen-matrix.js';
+import { type DevicePointer, type Grid, grid2, offset, ofWidth } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import { PackedMatrix, type Part, type WideRows } from './packed-matrix.js';
 import type { TensorStore } from './tensor-store.js';
@@ -49,6 +50,68 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
   /** Device address of the scales [rows] from `row` on; undefined if a weight has those of blocks. */
   scalesAt(row: number): DevicePointer | undefined {
     return this.parts.some(({ block }) => block) ? undefined : offset(this.#scales.address, 4 * row);
+  }
+
+  /** With a scale for each row, in rows that are whole vectors. */
+  get smallRows(): number {
+    return this.columns === this.ld && this.scalesAt(0) ? 16 : 0;
+  }
+
+  smallProduct(row: number, product: SmallProduct): void {
+    const { y, x, n, a, lda, width, low, ready, target, activation, norm } = product;
+    const { kernels } = this.store;
+    const grid = this.smallGrid(product);
+    const [codes, scales] = [this.codesAt(row), this.scalesAt(row)!];
+    const adapter = width > 0 ? this.adapterAt(row) : undefined;
+    const [b, ldb] = [adapter?.address, adapter ? adapter.ld : 0];
+    // biome-ignore-start format: parameters by operand
+    if (norm) {
+      kernels.launch(KERNELS.smallLinearNormE4m3, grid, {
+        y: y.address,
+        x: x.address,
+        codes,
+        scales,
+        ldc: this.ld,
+        a,
+        lda,
+        b,
+        ldb,
+        low,
+        ready,
+        N: n,
+        K: this.columns,
+        E: width,
+        activation,
+        target,
+        sum: norm.sum,
+        residual: norm.residual,
+        normWeight: norm.weight,
+        eps: norm.eps,
+      });
+    } else {
+      kernels.launch(ofWidth(KERNELS.smallLinearE4m3, x.rows <= 8 ? 8 : 16), grid, {
+        y: y.address,
+        x: x.address,
+        codes,
+        scales,
+        ldc: this.ld,
+        a,
+        lda,
+        b,
+        ldb,
+        low,
+        ready,
+        M: x.rows,
+        N: n,
+        K: this.columns,
+        E: width,
+        ldy: y.ld,
+        ldx: x.ld,
+        activation,
+        target,
+      });
+    }
+    // biome-ignore-end format: parameters by operand
   }
 
   protected get packedBytes(): number {

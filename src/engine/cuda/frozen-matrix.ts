@@ -22,7 +22,8 @@ export interface SmallProduct {
   readonly x: DeviceRows;
   /** Columns of y; with an activation, 2·n rows of the matrix are read: gate above up. */
   readonly n: number;
-  readonly blocks: number;
+  /** Blocks of threads that make u, before those for y. */
+  readonly lowBlocks: number;
   /** Low-rank addition, if any: A and its row stride, columns of u, and where parts of u and their counter lie. */
   readonly a: DevicePointer | undefined;
   readonly lda: number;
@@ -70,6 +71,8 @@ export abstract class FrozenMatrix {
   }
   /** Rows of x up to which `smallProduct` is the faster one; 0 for a format without it. */
   abstract readonly smallRows: number;
+  /** Columns up to which `smallProduct` takes a norm. */
+  readonly smallNormColumns: number = 8192;
 
   /** y = x·Wᵀ; with `rank`, [x | u]·[W | scale·B]ᵀ, u of so many columns. */
   abstract product(row: number, x: DeviceRows, y: DeviceRows, rank?: number): void;

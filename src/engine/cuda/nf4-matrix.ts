@@ -7,7 +7,8 @@ import { DynamicMap } from '../../formats/dynamic-map.js';
 import type { Nf4Absmax, StoredDType } from '../../formats/weight-source.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import { roundUp } from './arena.js';
-import { type DevicePointer, type Grid, offset } from './launch.js';
+import type { SmallProduct } from './frozen-matrix.js';
+import { type DevicePointer, type Grid, offset, ofWidth } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import { PackedMatrix, type Part, type WideRows } from './packed-matrix.js';
 import type { TensorStore } from './tensor-store.js';
@@ -60,6 +61,8 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
   readonly #absmaxCodes: DevicePointer | undefined;
   readonly #absmax: DevicePointer;
   readonly #tables: DevicePointer | undefined;
+  /** Of the parts so far. */
+  #layout: Nf4Layout | undefined;
   /** Blocks that parts have taken. */
   #taken = 0;
   readonly #blocks: number;
@@ -90,7 +93,7 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
   }
 
   get layout(): Nf4Layout {
-    return {
+    this.#layout ??= {
       codes: this.#block.address,
       absmaxCodes: this.#absmaxCodes,
       absmax: this.#absmax,
@@ -100,6 +103,79 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
       blockShift: Math.log2(this.format.blockSize),
       nestedShift: Math.log2(Math.max(1, this.format.nestedBlockSize)),
     };
+    return this.#layout;
+  }
+
+  /** Blocks of 64 that begin with each row, as the kernels for few rows take them. */
+  get smallRows(): number {
+    return this.format.blockSize === 64 && this.columns % 64 === 0 ? 16 : 0;
+  }
+
+  smallProduct(row: number, product: SmallProduct): void {
+    const { y, x, n, a, lda, width, low, ready, target, activation, norm } = product;
+    const { kernels } = this.store;
+    const grid = this.smallGrid(product);
+    const { codes, absmaxCodes, absmax, tables, nestedShift, partRows, partBlocks } = this.layout;
+    const adapter = width > 0 ? this.adapterAt(row) : undefined;
+    const [b, ldb] = [adapter?.address, adapter ? adapter.ld : 0];
+    // biome-ignore-start format: parameters by operand
+    if (norm) {
+      kernels.launch(KERNELS.smallLinearNormNf4, grid, {
+        y: y.address,
+        x: x.address,
+        codes,
+        absmaxCodes,
+        absmax,
+        tables,
+        nestedShift,
+        partRows,
+        partBlocks,
+        first: row,
+        a,
+        lda,
+        b,
+        ldb,
+        low,
+        ready,
+        N: n,
+        K: this.columns,
+        E: width,
+        activation,
+        target,
+        sum: norm.sum,
+        residual: norm.residual,
+        normWeight: norm.weight,
+        eps: norm.eps,
+      });
+    } else {
+      kernels.launch(ofWidth(KERNELS.smallLinearNf4, x.rows <= 8 ? 8 : 16), grid, {
+        y: y.address,
+        x: x.address,
+        codes,
+        absmaxCodes,
+        absmax,
+        tables,
+        nestedShift,
+        partRows,
+        partBlocks,
+        first: row,
+        a,
+        lda,
+        b,
+        ldb,
+        low,
+        ready,
+        M: x.rows,
+        N: n,
+        K: this.columns,
+        E: width,
+        ldy: y.ld,
+        ldx: x.ld,
+        activation,
+        target,
+      });
+    }
+    // biome-ignore-end format: parameters by operand
   }
 
   protected get packedBytes(): number {
@@ -148,6 +224,7 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
     const table = this.#tables && offset(this.#tables, 4 * TABLE_SIZE * this.parts.length);
     const part = { row, rows, block: this.#taken, table };
     this.addPart(part);
+    this.#layout = undefined;
     this.#taken += count;
     return part;
   }

@@ -16,6 +16,8 @@ const BYTES = ELEMENT_BYTES.bf16;
 /** Columns that a thread of widening.cu makes, and threads of a block. */
 const UNIT = 16;
 const THREADS = 256;
+/** Rows that a block of generation-held.cu has. */
+const SMALL_BLOCK_ROWS = 16;
 /** Fewest columns of a result that a product is cut into for want of memory. */
 const FEWEST_COLUMNS = 512;
 
@@ -40,7 +42,7 @@ export interface Part {
 }
 
 export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
-  readonly smallRows: number = 0;
+  override readonly smallNormColumns: number = 6144;
   protected readonly store: TensorStore;
   /** In the order of their rows; at most MAX_PARTS. */
   protected readonly parts: P[] = [];
@@ -108,8 +110,9 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
     this.#transposed(address, ld, du.columns, dy, du, 0);
   }
 
-  smallProduct(_row: number, _product: SmallProduct): void {
-    throw new EngineError(`products with few rows are not made from ${this.held} directly`);
+  /** Blocks of a kernel of generation-held.cu. */
+  protected smallGrid({ n, lowBlocks, activation }: SmallProduct): Grid {
+    return [lowBlocks + Math.ceil((activation < 0 ? n : 2 * n) / SMALL_BLOCK_ROWS)];
   }
 
   gatherRows(row: number, ids: Int32Array): CudaTensor {

@@ -1,6 +1,7 @@
 /** The passes of the model over packed rows, in steps: they may pause between operations for the event loop. */
 
 import { isTurnDue } from '../../async/event-loop.js';
+import { imageGroups } from '../../batch/image-groups.js';
 import { embeddingNoise, type PackedBatch } from '../../batch/packed-batch.js';
 import { type PackedImages, patchesLength, writePatches } from '../../batch/packed-images.js';
 import type { Engine } from '../../engine/engine.js';
@@ -12,6 +13,12 @@ import type { KvCache } from './kv-cache.js';
 import { type AdapterView, addNorm, type LayerShape, linear, type PassOptions, runLayers } from './layers.js';
 import type { ModelModules } from './modules.js';
 import { queryScale, textFrequencies, textRotary, visionRotary } from './rope.js';
+
+/**
+ * Patches of the images that go through the tower together before tokens are generated: of some ten photographs. The host
+ * writes the next ones meanwhile.
+ */
+const PATCHES_AT_ONCE = 16384;
 
 /** transformers hard-codes the vision tower's epsilon. */
 const VISION_NORM_EPS = 1e-5;
@@ -84,7 +91,7 @@ export class Forward {
     const engine = this.#engine;
     const frequencies = this.#frequencies;
     const adapter = options.adapter ?? this.adapter();
-    const embed = (inner: Tape) => this.#embed(inner, packed, { ...options, adapter });
+    const embed = (inner: Tape) => this.#embed(inner, packed, { ...options, adapter }, cache !== undefined);
     const [result] = yield* tape.regionSteps([], function* (inner) {
       const x = yield* embed(inner);
       const { cos, sin } = textRotary(text.rope, frequencies, packed.positions);
@@ -171,13 +178,19 @@ export class Forward {
   }
 
   /** Token embeddings [T, C] with the image features in place of the image tokens. */
-  *#embed(tape: Tape, packed: PackedBatch, options: PassOptions): Steps<Tensor> {
+  *#embed(tape: Tape, packed: PackedBatch, options: PassOptions, inGroups: boolean): Steps<Tensor> {
     const noise = embeddingNoise(packed, options.neftuneNoiseAlpha, this.#config.text.hiddenSize);
     const lookup = { table: this.#modules.embedTokens, ids: packed.ids, ...(noise ? { noise } : {}) };
     const [embedded] = tape.apply('embedding', [], lookup) as [Tensor];
     if (!packed.images) return embedded;
-    const features = yield* this.imageFeatures(tape, packed.images, options);
-    return tape.apply('scatterRows', [embedded, features], { rows: packed.images.tokenRows })[0]!;
+    let result = embedded;
+    for (const images of inGroups ? imageGroups(packed.images, PATCHES_AT_ONCE) : [packed.images]) {
+      const features = yield* this.imageFeatures(tape, images, options);
+      const [next] = tape.apply('scatterRows', [result, features], { rows: images.tokenRows }) as [Tensor];
+      if (result !== embedded) for (const tensor of [result, features]) tape.forget(tensor);
+      result = next;
+    }
+    return result;
   }
 }
 

@@ -98,14 +98,14 @@ export function visionRotary(theta: number, headDim: number, grids: Int32Array):
   for (let n = 0; n < grids.length; n += 2) {
     for (let row = 0; row < grids[n]!; row++) {
       for (let column = 0; column < grids[n + 1]!; column++, at += half) {
-        for (const [of, index, shift] of [
-          [rows, row, 0],
-          [columns, column, evens],
-        ] as const) {
-          for (let i = 0; i < of.count; i++) {
-            cos[at + shift + i] = of.cos[index * of.count + i]!;
-            sin[at + shift + i] = of.sin[index * of.count + i]!;
-          }
+        const [ofRow, ofColumn] = [row * rows.count, column * columns.count];
+        for (let i = 0; i < rows.count; i++) {
+          cos[at + i] = rows.cos[ofRow + i]!;
+          sin[at + i] = rows.sin[ofRow + i]!;
+        }
+        for (let i = 0; i < columns.count; i++) {
+          cos[at + evens + i] = columns.cos[ofColumn + i]!;
+          sin[at + evens + i] = columns.sin[ofColumn + i]!;
         }
       }
     }

@@ -5,7 +5,7 @@ import type { LinearPart } from '../../../src/engine/operations.js';
 import { Tape } from '../../../src/engine/tape.js';
 import type { Weight } from '../../../src/engine/tensor.js';
 import { EngineError } from '../../../src/errors.js';
-import { type StackPlace, sizeOf } from '../../../src/formats/weight-source.js';
+import { type HeldFormat, type StackPlace, sizeOf } from '../../../src/formats/weight-source.js';
 import { recordingEngine } from '../recording-engine.js';
 
 async function adapted(engine: CudaEngine, rows: number, columns: number, rank: number) {
@@ -87,6 +87,47 @@ describe('attentionBlock with a cache', () => {
       /no gradient flows through a key\/value cache/,
     );
     await engine.dispose();
+  });
+});
+
+describe('products of a few rows from held weights', () => {
+  const formats = {
+    nf4: { format: 'nf4', blockSize: 64, doubleQuantization: true },
+    'nf4 in larger blocks': { format: 'nf4', blockSize: 128, doubleQuantization: true },
+    f8_e4m3: { format: 'f8_e4m3' },
+  } as const;
+  const run = async (hold: HeldFormat, rows: number, columns: number) => {
+    const { engine, launches } = recordingEngine();
+    const weight = await engine.loadWeight({
+      ...{ name: 'w', shape: [48, columns], dtype: 'bf16', byteLength: 96 * columns, read: async () => {}, hold },
+    });
+    const given = engine.fromArray(new Float32Array(rows * columns), [rows, columns]);
+    const x = engine.operations.add.forward([given, given], {}, false).outputs[0]!;
+    launches.length = 0;
+    engine.operations.linear.forward([x], { parts: [{ weight }] }, false);
+    const names = launches.map(({ name }) => name);
+    await engine.dispose();
+    return names;
+  };
+
+  it.each([
+    ['nf4', 1, 128, 'small_linear_nf4_8'],
+    ['nf4', 9, 128, 'small_linear_nf4_16'],
+    ['f8_e4m3', 8, 80, 'small_linear_e4m3_8'],
+    ['f8_e4m3', 16, 80, 'small_linear_e4m3_16'],
+  ] as const)('%s, %i rows of %i columns: %s', async (format, rows, columns, kernel) => {
+    expect(await run(formats[format], rows, columns)).toEqual([kernel]);
+  });
+
+  it.each([
+    ['nf4', 17, 128, 'widen_nf4'],
+    ['nf4', 1, 96, 'widen_nf4'],
+    ['nf4 in larger blocks', 1, 128, 'widen_nf4'],
+    ['f8_e4m3', 1, 72, 'widen_e4m3'],
+  ] as const)('%s, %i rows of %i columns: widened first', async (format, rows, columns, kernel) => {
+    const names = await run(formats[format], rows, columns);
+    expect(names).toContain(kernel);
+    expect(names.some((name) => name.startsWith('small_linear'))).toBe(false);
   });
 });
 

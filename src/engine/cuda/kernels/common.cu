@@ -47,6 +47,20 @@ DEVICE uint4 load_once(const void* p) {
   return v;
 }
 
+/** 8 bytes that are read once. */
+DEVICE uint2 load_once8(const void* p) {
+  uint2 v;
+  asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v2.u32 {%0,%1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(p));
+  return v;
+}
+
+/** The bf16 values of a, each times that of b. */
+DEVICE u32 multiply_bf16(u32 a, u32 b) {
+  u32 r;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(b), "r"(0x80008000u));
+  return r;
+}
+
 /** Bytes of a and b picked by the four nibbles of `selector`; a nibble of 8 + i gives byte i's sign eight times. */
 DEVICE u32 permute_bytes(u32 a, u32 b, u32 selector) {
   u32 r;
@@ -74,6 +88,21 @@ DEVICE void prefetch(const void* p, u32 bytes) {
   if (bytes)
     asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(__cvta_generic_to_global(p)), "r"(bytes)
                  : "memory");
+#endif
+}
+/**
+ * Of kernels whose blocks may start while the kernel before still runs: waits until that one has ended and what it
+ * wrote is seen. Only frozen weights may be read before. Such a kernel begins with start_next.
+ */
+DEVICE void await_previous() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+/** Lets the blocks of the next kernel start once all of this one's have. */
+DEVICE void start_next() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
 

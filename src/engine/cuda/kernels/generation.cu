@@ -1,74 +1,9 @@
-// Decoding: products with a few rows of x, bound by reading the weight once, and the largest logit of a row.
+// Prepended: common.cu, generation-helpers.cuh
+// Decoding: products with a few rows of x, bound by reading the weight once.
 
-#define LOW_SPLITS 4  // parts of K that u = x·Aᵀ is made in, each by a block of its own
 #define PRODUCT_THREADS 128
 #define PRODUCT_WARPS (PRODUCT_THREADS / 32)
 #define NORM_COLUMNS 8192  // most columns of a row that is normalised on the way
-
-/** A normalisation of the one row of x before the product. */
-struct RowNorm {
-  bf16* sum;
-  const bf16* residual;
-  const bf16* weight;
-  float eps;
-};
-
-/**
- * normed = bf16(bf16(s·rstd)·weight) with s = bf16(x + residual), as rms_norm_forward rounds it; zeros up to a multiple
- * of 8.
- */
-DEVICE void normalize_row(bf16* normed, const bf16* x, const RowNorm& norm, int columns, bool writes_sum) {
-  constexpr int batch = 5, stride = PRODUCT_THREADS * 8;  // 16-byte loads under way at once
-  uint4 weights[batch];
-  auto load_weights = [&](int from) {
-#pragma unroll
-    for (int i = 0; i < batch; i++)
-      weights[i] = from + i * stride < columns ? load8(norm.weight, from + i * stride, columns) : zero16();
-  };
-  const int own = threadIdx.x * 8;
-  float squares = 0.0f;
-  for (int from = own; from < columns; from += batch * stride) {
-    uint4 held[batch], added[batch];
-#pragma unroll
-    for (int i = 0; i < batch; i++) {
-      const int c = from + i * stride;
-      held[i] = c < columns ? load8(x, c, columns) : zero16();
-      added[i] = norm.residual && c < columns ? load8(norm.residual, c, columns) : zero16();
-    }
-#pragma unroll
-    for (int i = 0; i < batch; i++) {
-      const int c = from + i * stride;
-      if (c >= columns) continue;
-      float s[8], r[8];
-      unpack8(held[i], s);
-      unpack8(added[i], r);
-#pragma unroll
-      for (int j = 0; j < 8; j++) s[j] = round_bf16(s[j] + r[j]);
-#pragma unroll
-      for (int j = 0; j < 8; j++) squares += s[j] * s[j];
-      const uint4 packed = pack8(s);
-      *(uint4*)(normed + c) = packed;
-      if (writes_sum) store8(norm.sum, c, columns, packed);
-    }
-  }
-  load_weights(own);
-  const float scale = rsqrtf(block_sum(squares) / (float)columns + norm.eps);
-  for (int from = own; from < columns; from += batch * stride) {
-    if (from > own) load_weights(from);
-#pragma unroll
-    for (int i = 0; i < batch; i++) {
-      const int c = from + i * stride;
-      if (c >= columns) continue;
-      float s[8], w[8];
-      unpack8(*(const uint4*)(normed + c), s);
-      unpack8(weights[i], w);
-#pragma unroll
-      for (int j = 0; j < 8; j++) s[j] = round_bf16(s[j] * scale) * w[j];
-      *(uint4*)(normed + c) = pack8(s);
-    }
-  }
-  __syncthreads();
-}
 
 /**
  * y [M, N] = x·Wᵀ + u·Bᵀ with u = bf16(x·Aᵀ), for M <= 8·HALVES. B [N, E] lies in the columns of w from roundup(K, 8)
@@ -92,6 +27,7 @@ DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, 
   constexpr int step = PRODUCT_WARPS * run_count * 32;
   __shared__ float partial[PRODUCT_WARPS][HALVES * 8][8];
   __shared__ uint4 normed[NORM ? NORM_COLUMNS / 8 : 1];
+  start_next();
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const int low_blocks = E / 8 * LOW_SPLITS;
   const bool is_low = (int)blockIdx.x < low_blocks, is_gated = activation >= 0 && !is_low;
@@ -104,12 +40,15 @@ DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, 
   const int own_row = is_gated ? min(first + g % 4, N - 1) + g / 4 * N : min(first + g, N - 1);
   const bf16* weight = is_low ? row_of(a, first + g, lda) : row_of(w, own_row, ldw);
   int c0 = begin + warp * run_count * 32 + t * 8;
+  // A changes between steps.
+  if (is_low) await_previous();
   uint4 b[run_count];
 #pragma unroll
   for (int i = 0; i < run_count; i++) b[i] = load_once(weight + min(c0 + i * 32, last));
   if (warp == 0 && t == 0 && begin + step < end)
     prefetch(weight + begin + step, 2 * (min(end, begin + 3 * step) - begin - step) & ~15);
-  if (NORM) normalize_row((bf16*)normed, x, norm, K, norm.sum && (int)blockIdx.x == low_blocks);
+  if (!is_low) await_previous();
+  if (NORM) normalize_row<PRODUCT_THREADS>((bf16*)normed, x, norm, K, norm.sum && (int)blockIdx.x == low_blocks);
 
   const bf16* from[HALVES];
 #pragma unroll

@@ -106,8 +106,8 @@ export class LinearLayers {
   }
 
   /** Whether `small` takes the norm of x into its launch. */
-  takesNorm(x: CudaTensor): boolean {
-    return this.#small.takesNorm(x);
+  takesNorm(x: CudaTensor, group: FusedGroup): boolean {
+    return this.#small.takesNorm(x, group.weights[0]!);
   }
 
   /** The outputs of a group side by side [T, n], and what backward needs beside x. */

@@ -78,7 +78,8 @@ export class NormedLinear {
     const layers = this.#layers;
     const options = { rowKeys, record };
     const { x, sum, rstd } = norm;
-    if (!record && layers.takesNorm(x) && groups.every((group) => layers.isSmall(group, x.rows, options))) {
+    const takesNorm = (group: FusedGroup) => layers.isSmall(group, x.rows, options) && layers.takesNorm(x, group);
+    if (!record && groups.every(takesNorm)) {
       // The first one writes the sum.
       const small = (group: FusedGroup, i: number) =>
         layers.small(x, group, { norm: i === 0 ? norm : { ...norm, sum: undefined }, activation });

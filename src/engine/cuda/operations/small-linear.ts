@@ -10,11 +10,9 @@ import type { CudaTensor } from '../tensors.js';
 import type { DeviceWeight } from '../weights.js';
 import type { Norm } from './rms-norm.js';
 
-/** LOW_SPLITS and NORM_COLUMNS of generation.cu. */
+/** LOW_SPLITS of generation-helpers.cuh, and the columns of u that a block makes. */
 const LOW_SPLITS = 4;
-const NORM_COLUMNS = 8192;
-/** Rows of a matrix that a block has. */
-const BLOCK_ROWS = 8;
+const LOW_COLUMNS = 8;
 
 interface SmallRun {
   /** [rows, n] */
@@ -42,8 +40,8 @@ export class SmallLinear {
   }
 
   /** Whether the norm of `x` can be done on the way to a product. */
-  takesNorm(x: CudaTensor): boolean {
-    return x.rows === 1 && x.columns <= NORM_COLUMNS;
+  takesNorm(x: CudaTensor, { matrix }: DeviceWeight): boolean {
+    return x.rows === 1 && x.columns <= matrix.smallNormColumns;
   }
 
   /** y = x·Wᵀ (+ bf16(x·Aᵀ)·Bᵀ), for at most the weight's `smallRows` rows. */
@@ -52,15 +50,21 @@ export class SmallLinear {
     const { rows } = x;
     if (rows === 0) return;
     const width = group ? group.columns : 0;
-    const lowBlocks = (width / BLOCK_ROWS) * LOW_SPLITS;
-    const blocks = lowBlocks + Math.ceil((activation < 0 ? n : 2 * n) / BLOCK_ROWS);
+    const lowBlocks = (width / LOW_COLUMNS) * LOW_SPLITS;
     const low = group && store.createF32([LOW_SPLITS, rows, width]);
     const target = (this.#count + lowBlocks) % 2 ** 32;
     const [a, lda] = group ? [group.a, group.lda] : [undefined, 0];
     const [lowAddress, ready] = low ? [low.address, this.#counter()] : [undefined, undefined];
+    const normed = norm && {
+      sum: norm.sum?.address,
+      residual: norm.residual?.address,
+      weight: norm.weight,
+      eps: norm.eps,
+    };
+    // Without spreads here and in the formats: they cost more than the launch.
+    // biome-ignore format: parameters by operand
     weight.matrix.smallProduct(weight.row, {
-      ...{ y, x, n, blocks, a, lda, width, low: lowAddress, ready, target, activation },
-      norm: norm && { sum: norm.sum?.address, residual: norm.residual?.address, weight: norm.weight, eps: norm.eps },
+      y, x, n, lowBlocks, a, lda, width, low: lowAddress, ready, target, activation, norm: normed,
     });
     // Only now: blocks of a launch that failed are never counted on the device.
     this.#count = target;

@@ -4,6 +4,7 @@ import sys, time
 import backend
 from backend import EMULATED
 from check_lora import test_dropout, test_noise, test_gated_backward, test_lora, test_refresh
+from check_held_products import test_held
 from check_loss import test_cross_entropy, test_optimizer, test_small
 from check_quantized import test_e4m3, test_nf4
 from check_rows import test_activation, test_elementwise, test_flat, test_norm, test_repeated_rows, test_rotary, test_rows
@@ -51,6 +52,16 @@ def run_tests():
         for norm in ('x', 'sum'):
             for E in (0, 48): test_small(1, N, K, E, norm=norm)
             test_small(1, max(N, 131), K, 32, activation=0, norm=norm)
+    for form in ('nf4', 'nf4 with plain absmax', 'e4m3'):
+        for Mr, N, K in ((1, 24, 64), (3, 131, 576), (8, 40, 192), (16, 21, 640)) + (() if EMULATED else ((1, 6144, 5120), (8, 5120, 16384))):
+            for E in (0, 16, 48): test_held(form, Mr, N, K, E)
+            test_held(form, Mr, max(N, 131), K, 32, activation=Mr % 4)
+        test_held(form, 2, 40, 128, E=288)
+        for N, K in ((24, 64), (9, 5120)) + (() if EMULATED else ((6144, 5120), (1030, 6144))):
+            for norm in ('x', 'sum'):
+                for E in (0, 48): test_held(form, 1, N, K, E, norm=norm)
+                test_held(form, 1, max(N, 131), K, 32, activation=0, norm=norm)
+    for K in (16, 48, 208): test_held('e4m3', 3, 37, K, 16)
     if not EMULATED:
         for _ in range(20): test_small(1, 6144, 5120, E=48)
 

@@ -5,6 +5,14 @@ DEVICE bf16 to_bf16(float x) {
 DEVICE u32 pack_bf16(float low, float high) { return to_bf16(low) | (u32)to_bf16(high) << 16; }
 DEVICE float half_to_float(unsigned short x) { _Float16 h; memcpy(&h, &x, 2); return (float)h; }
 DEVICE uint4 load_once(const void* p) { return *(const uint4*)p; }
+DEVICE uint2 load_once8(const void* p) { return *(const uint2*)p; }
+DEVICE u32 multiply_bf16(u32 a, u32 b) {
+  const float low = __uint_as_float(a << 16) * __uint_as_float(b << 16);
+  const float high = __uint_as_float(a & 0xffff0000u) * __uint_as_float(b & 0xffff0000u);
+  return pack_bf16(low, high);
+}
+DEVICE void await_previous() {}
+DEVICE void start_next() {}
 DEVICE u32 permute_bytes(u32 a, u32 b, u32 selector) {
   u32 r = 0;
   for (int i = 0; i < 4; i++) {

@@ -1,0 +1,198 @@
+/**
+ * Time of the products with a few rows that decoding makes, at the shapes of a layer, by storage format.
+ *
+ *   npx tsx test/bench/small-products.ts [--size 14B] [--layers 8] [--rows 1,2,8,16] [--formats bf16,f8_e4m3,nf4]
+ *                                        [--rank 16] [--repeat 10]
+ *
+ * Layers have weights of their own, so that nothing comes from the second-level cache. Prints for each format, number of
+ * rows and product µs and GB/s of weights, as the median of the repetitions, and the same for all products of a layer in
+ * a row: with each launch after the end of the one before, and with launches that overlap. Says FAILED where the two
+ * differ in a result, or a product of a few rows from that of many by more than rounding.
+ */
+import { parseArgs } from 'node:util';
+import type { CudaDriver } from '../../src/engine/cuda/driver.js';
+import type { LinearPart } from '../../src/engine/operations.js';
+import type { Tensor, Weight } from '../../src/engine/tensor.js';
+import type { HeldFormat, StackPlace } from '../../src/formats/weight-source.js';
+import { median } from './median.js';
+import { openCuda } from './open-cuda.js';
+import { configOf, type Size } from './random-model.js';
+
+const { values: options } = parseArgs({
+  options: {
+    size: { type: 'string', default: '14B' },
+    layers: { type: 'string', default: '8' },
+    rows: { type: 'string', default: '1,2,8,16' },
+    formats: { type: 'string', default: 'bf16,f8_e4m3,nf4' },
+    rank: { type: 'string', default: '16' },
+    repeat: { type: 'string', default: '10' },
+  },
+});
+const { text } = configOf(options.size as Size);
+const rank = Number(options.rank);
+const { driver, engine } = openCuda();
+console.log(engine.description);
+let isSerial = false;
+const launch = driver.launch.bind(driver);
+driver.launch = ((kernel, ...rest) =>
+  launch(isSerial ? { ...kernel, overlaps: false } : kernel, ...rest)) as CudaDriver['launch'];
+
+const noise = Uint16Array.from({ length: 1 << 22 }, (_, i) => {
+  // Between -1/16 and 1/16, as bf16.
+  const bits = new Uint32Array(Float32Array.of(Math.sin(i * 12.9898) / 16).buffer);
+  return bits[0]! >>> 16;
+});
+const noiseBytes = new Uint8Array(noise.buffer);
+const HOLD: Readonly<Record<string, HeldFormat>> = {
+  nf4: { format: 'nf4', blockSize: 64, doubleQuantization: true },
+  f8_e4m3: { format: 'f8_e4m3' },
+};
+const BYTES: Readonly<Record<string, number>> = { bf16: 2, f8_e4m3: 1, nf4: 0.5 + 1 / 64 + 4 / 64 / 256 };
+
+interface Layer {
+  readonly qkv: readonly LinearPart[];
+  readonly o: LinearPart;
+  readonly gateUp: readonly [LinearPart, LinearPart];
+  readonly down: LinearPart;
+}
+
+let names = 0;
+async function load(format: string, shape: readonly number[], stack?: StackPlace): Promise<Weight> {
+  const byteLength = 2 * shape.reduce((product, extent) => product * extent, 1);
+  const read = async (target: Uint8Array, from = 0): Promise<void> => {
+    for (let at = 0; at < target.length; ) {
+      const begin = (from + at) % noiseBytes.length;
+      const part = noiseBytes.subarray(begin, begin + target.length - at);
+      target.set(part, at);
+      at += part.length;
+    }
+  };
+  const hold = shape.length > 1 ? HOLD[format] : undefined;
+  return engine.loadWeight({ name: `w${names++}`, shape, dtype: 'bf16', byteLength, read, stack, hold });
+}
+
+/** Weights that share an input, with adapters. */
+async function stacked(format: string, widths: readonly number[], columns: number): Promise<LinearPart[]> {
+  const rows = widths.reduce((a, b) => a + b);
+  const name = `stack${names++}`;
+  const parts: LinearPart[] = [];
+  let row = 0;
+  for (const width of widths) {
+    const weight = await load(format, [width, columns], widths.length > 1 ? { name, row, rows } : undefined);
+    row += width;
+    if (rank === 0) {
+      parts.push({ weight });
+      continue;
+    }
+    const fill = (n: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(i) / 64);
+    const set = engine.createParameters([
+      { name: `a${names}`, shape: [rank, columns], initial: fill(rank * columns) },
+      { name: `b${names}`, shape: [width, rank], initial: fill(width * rank) },
+    ]);
+    const [a, b] = set.parameters;
+    parts.push({ weight, lora: { a: a!, b: b!, scale: 1, dropout: 0, seed: 1 } });
+  }
+  return parts;
+}
+
+const [start, end] = [driver.createEvent(true), driver.createEvent(true)];
+/** Milliseconds of what `body` queues. */
+function time(body: () => void): number {
+  const times = Array.from({ length: Number(options.repeat) + 2 }, () => {
+    driver.recordEvent(start);
+    body();
+    driver.recordEvent(end);
+    engine.synchronize();
+    return driver.elapsedMilliseconds(start, end);
+  });
+  return median(times.slice(2));
+}
+function free(outputs: readonly Tensor[]): void {
+  for (const tensor of outputs) engine.release(tensor);
+}
+
+let hasFailed = false;
+for (const format of options.formats.split(',')) {
+  const { hiddenSize: hidden, intermediateSize: inner } = text;
+  const [own, shared] = [text.heads * text.headDim, text.kvHeads * text.headDim];
+  const norm = { weight: await load('bf16', [hidden]), eps: 1e-5 };
+  const layers: Layer[] = [];
+  for (let i = 0; i < Number(options.layers); i++) {
+    const qkv = await stacked(format, [own, shared, shared], hidden);
+    const [o] = await stacked(format, [hidden], own);
+    const gateUp = await stacked(format, [inner, inner], hidden);
+    const [down] = await stacked(format, [hidden], inner);
+    layers.push({ qkv, o: o!, gateUp: gateUp as unknown as Layer['gateUp'], down: down! });
+  }
+  const { linear, gatedBlock } = engine.operations;
+  for (const rows of options.rows.split(',').map(Number)) {
+    const input = (columns: number, count = rows): Tensor => {
+      const data = Float32Array.from({ length: count * columns }, (_, i) => Math.cos(i * 7.7));
+      const [x, zero] = [engine.fromArray(data, [count, columns]), engine.zeros([count, columns])];
+      return engine.operations.add.forward([x, zero], {}, false).outputs[0]!;
+    };
+    for (const [what, parts, columns] of [
+      ['qkv', layers[0]!.qkv, hidden],
+      ['o', [layers[0]!.o], own],
+      ['down', [layers[0]!.down], inner],
+    ] as const) {
+      const few = input(columns);
+      const many = input(columns, 32);
+      const outputs = [few, many].map((of) => linear.forward([of], { parts }, false).outputs[0]!);
+      const [one, other] = (await Promise.all(outputs.map((y) => engine.read(y)))) as [Float32Array, Float32Array];
+      const largest = other.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+      const error = one.subarray(0, one.length / rows).reduce((m, v, i) => Math.max(m, Math.abs(v - other[i]!)), 0);
+      const relative = error / largest;
+      if (!(relative < 0.01)) hasFailed = true;
+      console.log(
+        `${relative < 0.01 ? 'ok' : 'FAILED'} ${format}, ${rows} rows, ${what}: ${relative.toExponential(1)}`,
+      );
+      free([few, many, ...outputs]);
+    }
+    const [x, attended, gated] = [input(hidden), input(own), input(inner)];
+    const cases: readonly (readonly [string, number, (layer: Layer) => readonly Tensor[]])[] = [
+      ['qkv', (own + 2 * shared) * hidden, ({ qkv }) => linear.forward([x], { parts: qkv }, false).outputs],
+      ['o', hidden * own, ({ o }) => linear.forward([attended], { parts: [o] }, false).outputs],
+      ['down', inner * hidden, ({ down }) => linear.forward([gated], { parts: [down] }, false).outputs],
+      [
+        'norm, gate, up, down',
+        3 * inner * hidden,
+        ({ gateUp, down }) => gatedBlock.forward([x], { norm, gateUp, activation: 'silu', down }, false).outputs,
+      ],
+    ];
+    const report = (what: string, milliseconds: number, weights: number): void => {
+      const bytes = weights * BYTES[format]!;
+      const figures = { us: milliseconds * 1000, gigabytesPerSecond: bytes / milliseconds / 1e6 };
+      console.log(`RESULT ${JSON.stringify({ bench: 'small product', format, rows, what, ...figures })}`);
+    };
+    for (const [what, weights, run] of cases) {
+      const total = time(() => {
+        for (const layer of layers) free(run(layer));
+      });
+      report(what, total / layers.length, weights);
+    }
+    const chain = [cases[0]!, cases[1]!, cases[3]!];
+    const weights = chain.reduce((sum, [, count]) => sum + count, 0);
+    const all = (): void => {
+      for (const layer of layers) for (const [, , run] of chain) free(run(layer));
+    };
+    const results: Float32Array[] = [];
+    for (const serial of [true, false]) {
+      isSerial = serial;
+      report(`layer, ${serial ? 'one launch after the other' : 'overlapping'}`, time(all) / layers.length, weights);
+      const [y] = chain[2]![2](layers.at(-1)!);
+      results.push(await engine.read(y!));
+      engine.release(y!);
+    }
+    const differ = results[0]!.filter((value, i) => !Object.is(value, results[1]![i])).length;
+    if (differ > 0) hasFailed = true;
+    if (differ > 0) console.log(`FAILED ${format}, ${rows} rows: ${differ} values differ`);
+    free([x, attended, gated]);
+  }
+  for (const { qkv, o, gateUp, down } of layers) {
+    for (const { weight } of [...qkv, o, ...gateUp, down]) engine.releaseWeight(weight);
+  }
+  engine.releaseWeight(norm.weight);
+}
+await engine.dispose();
+process.exitCode = hasFailed ? 1 : 0;
