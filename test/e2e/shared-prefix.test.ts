@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { VlmBatch } from '../../src/data/types.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
@@ -5,10 +6,12 @@ import type { LoraAdapter } from '../../src/lora/apply-lora.js';
 import { generate } from '../../src/model/generate.js';
 import { MersenneTwister } from '../../src/random.js';
 import { evaluateLoss } from '../../src/train/evaluate-loss.js';
+import type { TrainingEvent } from '../../src/train/events.js';
+import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { type AccumulateOptions, countLabels, type PassSummary } from '../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../src/train/window-step.js';
 import { relativeL2 } from '../parity/check-list.js';
-import { makeAdapter, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';
+import { makeAdapter, makeDataset, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';
 
 let world: TinyWorld;
 let adapter: LoraAdapter;
@@ -216,6 +219,35 @@ describe('a sample alone and NEFTune', () => {
       expect(shared.passes[0]!.sharedTokens).toBe(0);
     }
   });
+});
+
+it('a run reports how many tokens its samples shared, and computes them apart if it is told to', async () => {
+  const outcomes = [];
+  for (const sharePrefix of [true, false]) {
+    const trainer = new SftTrainer({
+      model: world.model,
+      trainDataset: makeDataset(4),
+      evalDataset: makeDataset(3, 9),
+      collator: world.collator,
+      config: {
+        ...{ outputDir: join(world.dir, `run-${sharePrefix}`), saveStrategy: 'no', progress: 'none', sharePrefix },
+        ...{ maxSteps: 1, perDeviceTrainBatchSize: 4, loggingSteps: 1, learningRate: 0, evalStrategy: 'steps' },
+      },
+    });
+    const events: TrainingEvent[] = [];
+    for await (const event of trainer.train()) events.push(event);
+    const of = <T extends TrainingEvent['type']>(type: T) =>
+      events.find((event) => event.type === type) as Extract<TrainingEvent, { type: T }>;
+    outcomes.push({ step: of('step'), log: of('log'), evaluation: of('evaluate') });
+  }
+  const [shared, apart] = outcomes as [(typeof outcomes)[0], (typeof outcomes)[0]];
+  expect(apart.step.sharedTokens).toBe(0);
+  expect(apart.log).not.toHaveProperty('sharedTokenShare');
+  expect(shared.step.sharedTokens).toBeGreaterThan(3 * 16);
+  expect(shared.step.tokens).toBe(apart.step.tokens);
+  expect(shared.log.sharedTokenShare).toBe(shared.step.sharedTokens / shared.step.tokens);
+  expect(Math.abs(shared.step.loss - apart.step.loss)).toBeLessThan(1e-6);
+  expect(Math.abs(shared.evaluation.evalLoss - apart.evaluation.evalLoss)).toBeLessThan(1e-6);
 });
 
 it('refuses a sharePrefix that is neither true nor false', async () => {
