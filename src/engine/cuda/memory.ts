@@ -144,6 +144,9 @@ class Pool {
 /** Holder of small index lists that later calls use again; not counted as in use. */
 export const CACHE = 'cached index lists';
 
+/** Holder of the block in which products widen weights: plans count it by itself, so it is in use only in the peak. */
+export const SCRATCH = 'widened weights';
+
 /** A block and the pool that it goes back to. */
 export interface DeviceBlock extends Block {
   readonly address: DevicePointer;
@@ -194,7 +197,8 @@ export class DeviceAllocator {
 
   memory(): EngineMemory {
     const cached = this.#byHolder.get(CACHE) ?? 0;
-    return { bytesInUse: this.#bytesInUse - cached, peakBytes: this.#peak - cached, limitBytes: this.#limit };
+    const bytesInUse = this.#bytesInUse - cached - (this.#byHolder.get(SCRATCH) ?? 0);
+    return { bytesInUse, peakBytes: this.#peak - cached, limitBytes: this.#limit };
   }
 
   resetPeak(): void {

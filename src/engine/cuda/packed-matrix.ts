@@ -1,7 +1,7 @@
 /**
  * Frozen matrices held in 4 or 8 bits. A product widens the rows that it needs into a bf16 block laid out as a
- * Bf16Matrix, [W | scale·B], and so is the same product; the block is freed right after. scale·B lies in a bf16 block
- * of its own.
+ * Bf16Matrix, [W | scale·B], and so is the same product; all products share the block. scale·B lies in a bf16 block of
+ * its own.
  */
 import { EngineError, OutOfMemoryError } from '../../errors.js';
 import { MAX_PARTS } from './adapters.js';
@@ -80,11 +80,10 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
     const k = rank > 0 ? this.paddedColumns + rank : this.columns;
     const multiply = (first: number, n: number): void => {
       const d = offset(y.address, ELEMENT_BYTES[y.type] * first);
-      this.#widened(row + first, n, rank, (b, ldb) => {
-        // biome-ignore format: parameters by operand
-        this.store.products.run({
-          m: x.rows, n, k, a: x.address, lda: x.ld, b, ldb, transB: true, d, ldd: y.ld, type: y.type,
-        });
+      const wide = this.#widened(row + first, n, rank);
+      // biome-ignore format: parameters by operand
+      this.store.products.run({
+        m: x.rows, n, k, a: x.address, lda: x.ld, ...wide, transB: true, d, ldd: y.ld, type: y.type,
       });
     };
     // Halves where there is no room for all rows at once.
@@ -102,7 +101,8 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
 
   transposedProduct(row: number, dy: DeviceRows, dx: DeviceRows, rank = 0, beta = 0): void {
     const n = rank > 0 ? this.paddedColumns + rank : this.columns;
-    this.#widened(row, dy.columns, rank, (b, ldb) => this.#transposed(b, ldb, n, dy, dx, beta));
+    const { b, ldb } = this.#widened(row, dy.columns, rank);
+    this.#transposed(b, ldb, n, dy, dx, beta);
   }
 
   adapterProduct(row: number, dy: DeviceRows, du: DeviceRows): void {
@@ -149,6 +149,8 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
 
   free(): void {
     if (this.#low) this.store.allocator.free(this.#low);
+    // Whoever still needs it takes it anew.
+    this.store.freeScratch();
     this.freePacked();
   }
 
@@ -165,17 +167,12 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
     return Array.from({ length: MAX_PARTS }, (_, i) => (this.parts[i] ? value(this.parts[i]) : missing));
   }
 
-  /** Calls `body` with the rows as bf16. */
-  #widened(row: number, rows: number, rank: number, body: (address: DevicePointer, ld: number) => void): void {
-    const { allocator } = this.store;
-    const ldo = this.#wideColumns;
-    const block = allocator.allocate(BYTES * rows * ldo, 'widened weights');
-    try {
-      this.#widen({ out: block.address, ldo, first: row, rows, rank });
-      body(block.address, ldo);
-    } finally {
-      allocator.free(block);
-    }
+  /** The rows as bf16, for the product that is queued next. */
+  #widened(row: number, rows: number, rank: number): { readonly b: DevicePointer; readonly ldb: number } {
+    const ldb = this.#wideColumns;
+    const b = this.store.scratch(BYTES * rows * ldb);
+    this.#widen({ out: b, ldo: ldb, first: row, rows, rank });
+    return { b, ldb };
   }
 
   #widen(rows: WideRows): void {

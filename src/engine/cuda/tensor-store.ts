@@ -7,7 +7,7 @@ import { roundUp } from './arena.js';
 import type { CudaDriver } from './driver.js';
 import { type DevicePointer, grid2, type KernelLauncher, NULL_POINTER, offset } from './launch.js';
 import type { MatrixProducts } from './matrix-products.js';
-import { CACHE, type DeviceAllocator, type DeviceBlock } from './memory.js';
+import { CACHE, type DeviceAllocator, type DeviceBlock, SCRATCH } from './memory.js';
 import type { Download, Staging } from './staging.js';
 import { CudaTensor, type DeviceRows, ELEMENT_BYTES, type ElementType, Storage } from './tensors.js';
 
@@ -34,6 +34,7 @@ export class TensorStore extends CountedTensors<CudaTensor> {
   /** Columns that an adapted linear layer wants beside its input, by input width. */
   readonly #spare = new Map<number, number>();
   #counters: { readonly block: DeviceBlock; readonly count: number } | undefined;
+  #scratch: DeviceBlock | undefined;
   /** Downloads that started when the values were computed. */
   readonly #ahead = new WeakMap<CudaTensor, Download>();
 
@@ -254,6 +255,23 @@ export class TensorStore extends CountedTensors<CudaTensor> {
       this.#counters = { block, count: size };
     }
     return this.#counters.block.address;
+  }
+
+  /**
+   * Address of so many bytes for what is queued next. The block is kept: a large one that came and went with each product
+   * would leave holes among the tensors.
+   */
+  scratch(bytes: number): DevicePointer {
+    if (!this.#scratch || this.#scratch.bytes < bytes) {
+      this.freeScratch();
+      this.#scratch = this.allocator.allocate(bytes, SCRATCH);
+    }
+    return this.#scratch.address;
+  }
+
+  freeScratch(): void {
+    if (this.#scratch) this.allocator.free(this.#scratch);
+    this.#scratch = undefined;
   }
 
   /** An int32 table on the device, to be freed by the caller. */
