@@ -1,0 +1,61 @@
+/** Quantises rows of bf16 to e4m3 (kernels/e4m3.cu). */
+import { KERNELS } from '../../generated/kernel-launchers.js';
+import type { E4m3Scales } from './cublas-lt.js';
+import type { E4m3Rows } from './frozen-matrix.js';
+import { type DevicePointer, offset } from './launch.js';
+import type { TensorStore } from './tensor-store.js';
+import type { DeviceRows } from './tensors.js';
+
+/** Threads for a row of so many elements. */
+function threads(columns: number): number {
+  return Math.min(512, 32 * Math.ceil(columns / 512));
+}
+
+/** Writes the codes of x ⊙ factors, and a scale for each row. */
+export function quantizeRows(store: TensorStore, x: DeviceRows, to: E4m3Rows, factors?: DevicePointer): void {
+  launch(store, x, to, factors, undefined);
+}
+
+/**
+ * Calls `body` with x ⊙ factors as the operand of a product; it is freed after that.
+ * @param factors float32, by column; default 1
+ */
+export function withQuantized(
+  store: TensorStore,
+  x: DeviceRows,
+  scales: E4m3Scales,
+  factors: DevicePointer | undefined,
+  body: (operand: E4m3Rows) => void,
+): void {
+  const { rows, columns } = x;
+  const bytes = rows * columns;
+  // Behind the codes a scale for each row; or one for all, and the amax that it is made of.
+  const block = store.allocator.allocate(bytes + 4 * Math.max(2, rows), 'e4m3 operands');
+  const operand = { codes: block.address, ld: columns, scales: offset(block.address, bytes) };
+  try {
+    if (scales === 'rows') quantizeRows(store, x, operand, factors);
+    else {
+      const most = offset(operand.scales, 4);
+      store.driver.fillBytes(most, 0, 4);
+      const parameters = { most, x: x.address, factors, rows, columns, ldx: x.ld };
+      store.kernels.launch(KERNELS.tensorAmax, [rows], parameters, threads(columns));
+      launch(store, x, operand, factors, most);
+    }
+    body(operand);
+  } finally {
+    store.allocator.free(block);
+  }
+}
+
+function launch(
+  store: TensorStore,
+  { address, ld, rows, columns }: DeviceRows,
+  to: E4m3Rows,
+  factors: DevicePointer | undefined,
+  most: DevicePointer | undefined,
+): void {
+  // biome-ignore format: parameters by operand
+  store.kernels.launch(KERNELS.quantizeE4m3, [rows], {
+    codes: to.codes, scales: to.scales, x: address, factors, most, rows, columns, ldcodes: to.ld, ldx: ld,
+  }, threads(columns));
+}
