@@ -101,6 +101,8 @@ export class CudaEngine extends CountingEngine implements Engine {
   readonly operations: CudaOperations;
   readonly tokensPerPass: number;
   readonly precisions: readonly Precision[];
+  /** Of e4m3 operands that are made on the way. */
+  readonly e4m3Scales: E4m3Scales | undefined;
   readonly #storage: StorageCosts;
   readonly #e4m3: E4m3Products;
   readonly #parts: CudaParts;
@@ -145,6 +147,7 @@ export class CudaEngine extends CountingEngine implements Engine {
     };
     this.#weights = new WeightStore(store, driver, staging, options.adapterRank ?? 16);
     const scales = parts.e4m3Scales ?? e4m3ScalesOf(capability, library.version);
+    this.e4m3Scales = scales;
     this.precisions = scales ? ['fp8-backward', 'fp8'] : [];
     this.#e4m3 = new E4m3Products(store, scales, capability);
     const { operations, dispose } = cudaOperations(store, this.#weights, this.#sets, capability, this.#e4m3);

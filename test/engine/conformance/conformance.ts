@@ -21,9 +21,15 @@ export function describeConformance(
     const checks = conformanceChecks(options);
     for (const group of new Set(checks.map((check) => check.group))) {
       describe(group, () => {
-        for (const { title, skipped, run } of checks.filter((check) => check.group === group)) {
+        for (const { title, skipped, lacks, run } of checks.filter((check) => check.group === group)) {
           if (skipped) it.skip(`${title}: ${skipped}`, () => {});
-          else it(title, () => run(engine, new Meter()));
+          else {
+            it(title, (context) => {
+              const reason = lacks?.(engine);
+              if (reason) context.skip(reason);
+              return run(engine, new Meter());
+            });
+          }
         }
       });
     }

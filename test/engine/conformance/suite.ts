@@ -14,6 +14,7 @@ import { ENGINE_CHECKS } from './engine-checks.js';
 import type { Laboratory } from './laboratory.js';
 import { expectSame, type Meter, relativeError } from './measure.js';
 import type { Gradients } from './plain-reference.js';
+import { PRECISION_CASES } from './precision.js';
 import { inLaboratory, outputGradients, References, type Tolerances } from './references.js';
 
 export interface ConformanceOptions {
@@ -31,6 +32,8 @@ export interface Check {
   readonly title: string;
   /** Why it is not run. */
   readonly skipped?: string | undefined;
+  /** What this engine has not that it needs, if anything: it is not run then. */
+  lacks?(engine: Engine): string | undefined;
   run(engine: Engine, meter: Meter): Promise<void>;
 }
 
@@ -204,6 +207,12 @@ export function conformanceChecks(options: ConformanceOptions = {}): Check[] {
   for (const name of Object.keys(CASES) as OperationName[]) {
     for (const testCase of CASES[name] as readonly Case<unknown>[])
       checks.push(...caseChecks(name, testCase, tolerances));
+  }
+  for (const testCase of PRECISION_CASES) {
+    const lacks = ({ precisions = [] }: Engine): string | undefined =>
+      precisions.includes('fp8') ? undefined : 'the engine has no e4m3 products';
+    const own = caseChecks('linear', testCase, tolerances);
+    checks.push(...own.map((check) => ({ ...check, group: 'precision', lacks })));
   }
   for (const testCase of BLOCK_CASES) {
     checks.push({

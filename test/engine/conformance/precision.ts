@@ -1,0 +1,66 @@
+/** Linear layers in e4m3, against plain loops over the same rounded operands. */
+import type { E4m3Scales } from '../../../src/engine/cuda/cublas-lt.js';
+import type { Engine } from '../../../src/engine/engine.js';
+import type { OperationAttributes, Precision } from '../../../src/engine/operations.js';
+import { type Case, describeSpec, type LinearSpec, linearParts, parameterSpecs } from './cases.js';
+import { plainE4m3Linear } from './plain-e4m3.js';
+import { plainLinear } from './plain-reference.js';
+
+interface Options {
+  readonly isStacked?: boolean;
+  /** Copies of the weights are made before. */
+  readonly isPrepared?: boolean;
+  /** Extents that the library does not take: the product stays in bf16. */
+  readonly isPlain?: boolean;
+}
+
+/** One scale for an operand, or one a row. */
+function isWhole(engine: Engine & { readonly e4m3Scales?: E4m3Scales | undefined }): boolean {
+  return engine.e4m3Scales === 'tensor';
+}
+
+function linear(
+  precision: Exclude<Precision, 'bf16'>,
+  rows: number,
+  k: number,
+  specs: readonly LinearSpec[],
+  { isStacked = false, isPrepared = false, isPlain = false }: Options = {},
+): Case<OperationAttributes['linear']> {
+  const marks = `${isStacked ? ', stacked' : ''}${isPrepared ? ', copies kept' : ''}${isPlain ? ', as bf16' : ''}`;
+  return {
+    title: `${precision}: [${rows}, ${k}] → ${specs.map(describeSpec).join(', ')}${marks}`,
+    async prepare(lab) {
+      const pairs = lab.parametersIfAny(parameterSpecs(k, specs));
+      const rowKeys = specs.some(({ dropout }) => dropout) ? lab.rowKeys(rows) : undefined;
+      const { parts, plain } = await linearParts(lab, k, specs, pairs.byName, { rowKeys, isStacked });
+      const weights = parts.map(({ weight }) => weight);
+      if (isPrepared) lab.engine.preparePrecision?.(weights, precision);
+      const groups = isStacked ? [plain] : plain.map((part) => [part]);
+      return {
+        inputs: [await lab.tensor([rows, k])],
+        attributes: { parts: parts.map((part) => ({ ...part, precision })) },
+        parameters: pairs,
+        reference: (run, [x]) =>
+          isPlain
+            ? plainLinear(run, x!, k, plain)
+            : plainE4m3Linear(run, x!, k, groups, precision, isWhole(lab.engine)),
+      };
+    },
+  };
+}
+
+const bf16 = (out: number, more: Partial<LinearSpec> = {}): LinearSpec => ({ out, dtype: 'bf16', ...more });
+const TENTH = 6554 / 65536;
+const THREE = [bf16(64, { rank: 16 }), bf16(32, { rank: 8, dropout: TENTH }), bf16(16)];
+
+export const PRECISION_CASES: readonly Case<OperationAttributes['linear']>[] = (
+  ['fp8-backward', 'fp8'] as const
+).flatMap((precision) => [
+  linear(precision, 37, 64, [bf16(48)]),
+  linear(precision, 1, 80, [bf16(16, { rank: 4, bias: 'bf16' })]),
+  linear(precision, 133, 144, THREE, { isStacked: true }),
+  linear(precision, 133, 144, THREE, { isStacked: true, isPrepared: true }),
+  linear(precision, 50, 96, THREE),
+  linear(precision, 9, 4112, [bf16(32, { rank: 16, dropout: TENTH })], { isPrepared: true }),
+  linear(precision, 20, 72, [bf16(40, { rank: 8 })], { isPlain: true }),
+]);
