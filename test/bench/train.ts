@@ -3,7 +3,7 @@
  *
  *   npm run bench:train -- --size 14B --workload FILE [--samples 120] [--micro 2] [--accumulation 4]
  *                          [--gradient-checkpointing auto|true|false] [--tokens-per-pass N] [--budget GIB]
- *                          [--auto-micro-batch] [--warmup STEPS] [--optim adamw8bit] [--repeat 1]
+ *                          [--auto-micro-batch] [--precision bf16|fp8-backward|fp8] [--warmup STEPS] [--optim adamw8bit] [--repeat 1]
  *                          [--peer FILE [--python python3] [--variants "sdpa,0,0,2;eager,1,0,2"] [--peer-micro 24]
  *                           [--peer-args ARGS]]
  *
@@ -15,6 +15,7 @@
 import { parseArgs } from 'node:util';
 import type { VlmBatch } from '../../src/data/types.js';
 import { createCudaEngine } from '../../src/engine/cuda/cuda-engine.js';
+import type { Precision } from '../../src/engine/operations.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { countLabels, type PassSummary } from '../../src/train/trainable-model.js';
@@ -36,6 +37,7 @@ const { values } = parseArgs({
     'auto-micro-batch': { type: 'boolean', default: false },
     'tokens-per-pass': { type: 'string' },
     budget: { type: 'string' },
+    precision: { type: 'string', default: 'bf16' },
     optim: { type: 'string', default: 'adamw8bit' },
     repeat: { type: 'string', default: '1' },
     ...PEER_OPTIONS,
@@ -91,6 +93,7 @@ async function run(window: readonly VlmBatch[]): Promise<() => Promise<number>> 
     dropoutSeeds: window.map((_, i) => step * 1000 + i),
     gradientCheckpointing: checkpointing!,
     autoMicroBatch: values['auto-micro-batch'],
+    precision: values.precision as Precision,
     onWarning: (message) => console.log(`step ${step}: ${message}`),
     onPlan: (planned) => {
       passes = planned;
@@ -153,6 +156,7 @@ async function measure(): Promise<Rates> {
       micro,
       accumulation,
       checkpointing,
+      precision: values.precision,
       budgetGiB: values.budget && Number(values.budget),
       tokensPerPass: engine.tokensPerPass,
       optim: kind,

@@ -6,7 +6,7 @@
  * the whole operand; y is then multiplied by the weight's scales in a launch of its own.
  */
 
-import { EngineError } from '../../errors.js';
+import { EngineError, OutOfMemoryError } from '../../errors.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import type { Precision } from '../operations.js';
 import type { E4m3Scales } from './cublas-lt.js';
@@ -126,8 +126,14 @@ export class E4m3Products {
     let room = COPIES_SHARE * Math.max(0, limitBytes - bytesInUse);
     const keep = (copies: E4m3Copies, make: () => void): void => {
       if (copies.copyBytes > room) return;
-      make();
-      room -= copies.copyBytes;
+      try {
+        make();
+        room -= copies.copyBytes;
+      } catch (error) {
+        if (!(error instanceof OutOfMemoryError)) throw error;
+        // The card has less than the books say.
+        room = 0;
+      }
     };
     if (precision === 'fp8') for (const copies of all) if (!copies.hasCodes) keep(copies, () => copies.keepCodes());
     for (const copies of all) if (!copies.hasTransposed) keep(copies, () => copies.keepTransposed());

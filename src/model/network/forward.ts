@@ -7,6 +7,7 @@ import type { Engine } from '../../engine/engine.js';
 import type { Segments } from '../../engine/operations.js';
 import type { Steps, Tape } from '../../engine/tape.js';
 import type { Tensor } from '../../engine/tensor.js';
+import { EngineError } from '../../errors.js';
 import type { ModelConfig } from '../model-config.js';
 import type { KvCache } from './kv-cache.js';
 import { type AdapterView, addNorm, type LayerShape, linear, type PassOptions, runLayers } from './layers.js';
@@ -82,6 +83,7 @@ export class Forward {
     const modules = this.#modules;
     const engine = this.#engine;
     const frequencies = this.#frequencies;
+    requirePrecision(engine, options);
     const adapter = options.adapter ?? this.adapter();
     const embed = (inner: Tape) => this.#embed(inner, packed, { ...options, adapter });
     const [result] = yield* tape.regionSteps([], function* (inner) {
@@ -181,4 +183,12 @@ export class Forward {
 function segmentsOf(starts: Int32Array): Segments {
   const keyLengths = Int32Array.from({ length: starts.length - 1 }, (_, i) => starts[i + 1]! - starts[i]!);
   return { queryStarts: starts, keyStarts: starts.slice(0, -1), keyLengths };
+}
+
+/** Engines compute in bf16 what they do not know otherwise. */
+function requirePrecision({ name, precisions = [] }: Engine, { precision = 'bf16' }: PassOptions): void {
+  if (precision === 'bf16' || precisions.includes(precision)) return;
+  throw new EngineError(`precision '${precision}': the ${name} engine has ${['bf16', ...precisions].join(', ')} here`, {
+    hint: "Leave precision out, or set it to 'bf16'.",
+  });
 }
