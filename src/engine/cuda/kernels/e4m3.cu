@@ -103,7 +103,10 @@ KERNEL __launch_bounds__(512) quantize_e4m3(u8* codes, float* scales, const bf16
   }
 }
 
-/** Raises *most, the bits of a float that is not negative, to the largest magnitude of x ⊙ factors. Launch: grid [rows], block min(512, 32·ceil(columns/512)). */
+/**
+ * Raises *most, the bits of a float that is not negative, to the largest magnitude of x ⊙ factors.
+ * Launch: grid [rows], block min(512, 32·ceil(columns/512)).
+ */
 KERNEL __launch_bounds__(512)
     tensor_amax(u32* most, const bf16* x, const float* NULLABLE factors, int rows, int columns, int ldx) {
   x = row_of(x, blockIdx.x, ldx);
