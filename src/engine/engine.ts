@@ -37,7 +37,7 @@ export interface StorageCosts {
   };
   /** Arrays of its longest rows that an operation makes beside its results while it runs. */
   readonly temporaries: number;
-  /** Buffers whose size does not grow with the rows, in bytes. */
+  /** Buffers whose size does not grow with the rows, in bytes; with the largest matrix that products widen. */
   readonly scratchBytes: number;
   /** Matrix products take as long for fewer rows as for the next multiple of this. 1 for engines without such steps. */
   readonly rowTile: number;
@@ -110,7 +110,7 @@ export interface Engine {
   readonly heldFormats?: readonly HeldFormat['format'][] | undefined;
   /** Precisions of products with frozen matrices beside `bf16`. Default: none. */
   readonly precisions?: readonly Precision[] | undefined;
-  /** For planning passes; constant. */
+  /** For planning passes; constant once the weights are loaded. */
   readonly storage: StorageCosts;
   /** Rate of large matrix products of this engine here, in 10^12 operations a second, where it knows. May measure once. */
   matrixTflops?(): number | undefined;

@@ -1,13 +1,11 @@
 /**
- * 8-bit floats of quantised checkpoints: e4m3 with the range of torch.float8_e4m3fn (four bits of exponent, three of
- * mantissa, largest value 448, no infinities; 0x7f and 0xff are NaN), stored with scales.
+ * 8-bit floats: e4m3 with the range of torch.float8_e4m3fn (four bits of exponent, three of mantissa, largest value 448,
+ * no infinities; 0x7f and 0xff are NaN). A matrix has scales beside them.
  */
 import { CheckpointError } from '../errors.js';
+import { BitView } from './bit-view.js';
 import { float32ToBfloat16 } from './half-precision.js';
-import { type DType, sizeOf, type WeightScale, type WeightSource } from './weight-source.js';
-
-/** A weight in a format that engines on the host keep. */
-export type HeldSource = WeightSource & { readonly dtype: DType };
+import { sizeOf, type WeightScale, type WeightSource } from './weight-source.js';
 
 /** The number behind a code. */
 export function e4m3ToNumber(code: number): number {
@@ -17,6 +15,74 @@ export function e4m3ToNumber(code: number): number {
   const magnitude = exponent === 0 ? mantissa * 2 ** -9 : (8 + mantissa) * 2 ** (exponent - 10);
   return code & 0x80 ? -magnitude : magnitude;
 }
+
+/** The code nearest to x as float32, ties to the even mantissa; beyond 448 that of 448. NaN gives 0x7f. */
+export function numberToE4m3(x: number): number {
+  const view = new BitView(1);
+  view.floats[0] = x;
+  return e4m3OfBits(view.bits[0]!);
+}
+
+/** float32 bit pattern → code. */
+function e4m3OfBits(bits: number): number {
+  const sign = (bits >>> 24) & 0x80;
+  const magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000) return 0x7f;
+  // 448; and from 432 on it is the nearest, as 480 would be NaN.
+  if (magnitude >= 0x43e00000) return sign | 0x7e;
+  if (magnitude >= 0x3c800000) return sign | ((magnitude - 0x3c000000 + 0x7ffff + ((magnitude >>> 20) & 1)) >>> 20);
+  // Below 2⁻⁶ the result is a multiple of 2⁻⁹.
+  const shift = 141 - (magnitude >>> 23);
+  if (shift > 24) return sign;
+  const mantissa = (magnitude & 0x7fffff) | 0x800000;
+  const quotient = mantissa >>> shift;
+  const rest = mantissa & ((1 << shift) - 1);
+  const half = 1 << (shift - 1);
+  return sign | (quotient + (rest > half || (rest === half && (quotient & 1) === 1) ? 1 : 0));
+}
+
+/**
+ * Quantises whole rows: each has the scale amax / 448, and the codes of x / scale, both rounded to float32. A row of
+ * zeros has the scale 1.
+ * @param values some rows
+ * @param codes filled from its beginning on
+ * @param scales filled from its beginning on, one a row
+ * @throws CheckpointError for a value that is not finite
+ */
+export function quantizeRows(
+  name: string,
+  values: Float32Array,
+  columns: number,
+  codes: Uint8Array,
+  scales: Float32Array,
+): void {
+  const view = new BitView(columns);
+  const { floats, bits } = view;
+  for (let row = 0, start = 0; start < values.length; row++, start += columns) {
+    let top = 0;
+    let areFinite = true;
+    for (let i = 0; i < columns; i++) {
+      const magnitude = Math.abs(values[start + i]!);
+      if (magnitude > top) top = magnitude;
+      // Of infinities and NaNs alone this is not 0.
+      if (magnitude - magnitude !== 0) areFinite = false;
+    }
+    if (!areFinite) {
+      throw new CheckpointError(`${name}: a value is not finite, so it cannot be quantised`, {
+        hint: 'The checkpoint is damaged: download it again.',
+        details: { name },
+      });
+    }
+    // That of values below 10⁻⁴² would round to 0.
+    const scale = Math.fround(top / E4M3_MAX) || 1;
+    scales[row] = scale;
+    for (let i = 0; i < columns; i++) floats[i] = values[start + i]! / scale;
+    for (let i = 0; i < columns; i++) codes[start + i] = e4m3OfBits(bits[i]!);
+  }
+}
+
+/** The largest value of e4m3. */
+const E4M3_MAX = 448;
 
 function isNaNCode(code: number): boolean {
   return (code & 0x7f) === 0x7f;
@@ -76,39 +142,26 @@ export function refuseNaN(name: string): never {
   });
 }
 
-/**
- * The same weight as bf16, converted on the host while it is read; other weights as they are. Offsets and lengths are
- * those of the bf16 values.
- */
-export function dequantizedSource(source: WeightSource): HeldSource {
-  if (source.dtype !== 'f8_e4m3') return source as HeldSource;
-  const { name, shape, stack, byteLength } = source;
-  if (byteLength !== sizeOf(shape)) {
-    throw new CheckpointError(
-      `${name} has ${byteLength} bytes, [${shape.join(', ')}] of f8_e4m3 needs ${sizeOf(shape)}`,
-    );
+/** Fills `values` with the bf16 patterns of elements `start` to `start + codes.length` of an 8-bit weight. */
+export function dequantizeRun(
+  codes: Uint8Array,
+  start: number,
+  values: Uint16Array,
+  source: WeightSource,
+  { factors, block, across }: Awaited<ReturnType<typeof readScale>>,
+  tables: Uint16Array[],
+): void {
+  const [, columns] = matrixShape(source.shape);
+  for (let i = 0; i < codes.length; ) {
+    // A run of codes with one factor.
+    const row = Math.floor((start + i) / columns);
+    const column = (start + i) % columns;
+    const run = Math.min(columns - column, block[1] - (column % block[1]), codes.length - i);
+    const index = Math.floor(row / block[0]) * across + Math.floor(column / block[1]);
+    tables[index] ??= tableOf(factors[index]!);
+    if (!lookUp(values, codes, tables[index], i, i + run)) refuseNaN(source.name);
+    i += run;
   }
-  const [, columns] = matrixShape(shape);
-  let scale: ReturnType<typeof readScale> | undefined;
-  const tables: Uint16Array[] = [];
-  const read = async (target: Uint8Array, offset = 0): Promise<void> => {
-    scale ??= readScale(source);
-    const { factors, block, across } = await scale;
-    const codes = new Uint8Array(target.length / 2);
-    await source.read(codes, offset / 2);
-    const values = new Uint16Array(target.buffer, target.byteOffset, codes.length);
-    for (let i = 0; i < codes.length; ) {
-      // A run of codes with one factor.
-      const row = Math.floor((offset / 2 + i) / columns);
-      const column = (offset / 2 + i) % columns;
-      const run = Math.min(columns - column, block[1] - (column % block[1]), codes.length - i);
-      const index = Math.floor(row / block[0]) * across + Math.floor(column / block[1]);
-      tables[index] ??= tableOf(factors[index]!);
-      if (!lookUp(values, codes, tables[index], i, i + run)) refuseNaN(name);
-      i += run;
-    }
-  };
-  return { name, shape, dtype: 'bf16', byteLength: 2 * byteLength, stack, read };
 }
 
 function matrixShape(shape: readonly number[]): [rows: number, columns: number] {

@@ -84,7 +84,7 @@ export interface WeightSource {
 
 /** @throws EngineError if the bytes of a source do not fill its dtype and shape */
 export function requireBytes({ name, shape, dtype, byteLength }: WeightSource): void {
-  const needed = sizeOf(shape) * DTYPE_BYTES[dtype];
+  const needed = Math.ceil(sizeOf(shape) * DTYPE_BYTES[dtype]);
   if (byteLength === needed) return;
   throw new EngineError(
     `loadWeight: ${name} has ${byteLength} bytes, [${shape.join(', ')}] of ${dtype} needs ${needed}`,

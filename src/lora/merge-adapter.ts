@@ -10,7 +10,7 @@ import { WorkerThreads } from '../async/worker-threads.js';
 import { checkNames, parseOptions, requirePath } from '../config.js';
 import { CheckpointError, ConfigError } from '../errors.js';
 import { writeFileAtomically } from '../files/atomic-file.js';
-import type { HeldSource } from '../formats/float8.js';
+import type { HeldSource } from '../formats/held-source.js';
 import { engineDtype, ShardedCheckpoint, type TensorToWrite, writeSafetensors } from '../formats/safetensors.js';
 import { DTYPE_BYTES } from '../formats/weight-source.js';
 import program from '../generated/merge-worker.js';

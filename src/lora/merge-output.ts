@@ -6,13 +6,13 @@ import { basename, join } from 'node:path';
 import { CheckpointError } from '../errors.js';
 import { writeFileAtomically } from '../files/atomic-file.js';
 import { readJson } from '../files/read-json.js';
-import { dequantizedSource, type HeldSource } from '../formats/float8.js';
 import {
   checkpointSource,
   type Fp8Quantization,
   isQuantizationTensor,
   parseQuantization,
 } from '../formats/fp8-checkpoint.js';
+import { dequantizedSource, type HeldSource } from '../formats/held-source.js';
 import { FILE_DTYPES, type SafetensorsDType, type ShardedCheckpoint } from '../formats/safetensors.js';
 
 export interface WrittenTensor {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { dequantizedSource, e4m3ToNumber } from '../../src/formats/float8.js';
+import { e4m3ToNumber, numberToE4m3, quantizeRows } from '../../src/formats/float8.js';
 import { float32ToBfloat16, roundToDtype } from '../../src/formats/half-precision.js';
+import { dequantizedSource, quantizedSource } from '../../src/formats/held-source.js';
 import type { WeightSource } from '../../src/formats/weight-source.js';
 
 /** The number of a code, put together from the bits of a float32. */
@@ -34,6 +35,67 @@ describe('e4m3', () => {
       else expect(number).toBeNaN();
     }
     expect([0x7e, 0xfe, 0x01, 0x38, 0x08].map(e4m3ToNumber)).toEqual([448, -448, 2 ** -9, 1, 2 ** -6]);
+  });
+});
+
+/** By search: of the two nearest, the one with the even code; 448 is the last. */
+function nearestCode(x: number): number {
+  const sign = x < 0 || Object.is(x, -0) ? 0x80 : 0;
+  let best = 0;
+  for (let code = 1; code < 127; code++) {
+    const [distance, least] = [code, best].map((c) => Math.abs(independent(c) - Math.abs(x)));
+    if (distance! < least! || (distance === least && code % 2 === 0)) best = code;
+  }
+  return sign | best;
+}
+
+describe('quantising to e4m3', () => {
+  it('takes the nearest code for every value, middle and neighbour of a middle', () => {
+    const values = [0, -0, 500, -500, 3e38, 1e-30, 2 ** -149];
+    for (let code = 0; code < 126; code++) {
+      const middle = (independent(code) + independent(code + 1)) / 2;
+      for (const x of [independent(code), middle, middle * (1 + 2 ** -22), middle * (1 - 2 ** -22)]) values.push(x, -x);
+    }
+    values.push(448, -448, 463, 465, 1e4);
+    for (const x of values.map(Math.fround)) expect([x, numberToE4m3(x)]).toEqual([x, nearestCode(x)]);
+    expect(numberToE4m3(Number.NaN)).toBe(0x7f);
+    expect([Infinity, -Infinity].map(numberToE4m3)).toEqual([0x7e, 0xfe]);
+  });
+
+  it('gives each row its scale, and rows of zeros the scale 1', () => {
+    const rows = [
+      [1, -2, 3, 0.1],
+      [0, 0, -0, 0],
+      [1e-3, 448, -7, 1e-9],
+      [2 ** -149, 0, 0, 0],
+    ];
+    const codes = new Uint8Array(16);
+    const scales = new Float32Array(4);
+    quantizeRows('w', Float32Array.from(rows.flat()), 4, codes, scales);
+    expect([...scales]).toEqual([Math.fround(3 / 448), 1, 1, 1]);
+    const expected = rows.flatMap((row, r) => row.map((x) => nearestCode(Math.fround(Math.fround(x) / scales[r]!))));
+    expect([...codes]).toEqual(expected);
+    expect(() => quantizeRows('w', Float32Array.of(1, Number.NaN), 2, codes, scales)).toThrow(
+      /w: a value is not finite/,
+    );
+  });
+
+  it('on the host holds the values of codes times scales of rows', async () => {
+    const [rows, columns] = [5, 9];
+    const values = Float32Array.from({ length: rows * columns }, (_, i) => Math.sin(i) * (1 + i));
+    const read = async (target: Uint8Array, offset = 0): Promise<void> =>
+      target.set(new Uint8Array(values.buffer).subarray(offset, offset + target.length));
+    const stored = { name: 'w', shape: [rows, columns], dtype: 'f32', byteLength: 180, read } as const;
+    const held = await quantizedSource({ ...stored, hold: { format: 'f8_e4m3' } });
+    expect(held).toMatchObject({ dtype: 'f8_e4m3', byteLength: 45, scale: { block: [1, columns] } });
+    const found = new Uint16Array(rows * columns);
+    await dequantizedSource(held).read(new Uint8Array(found.buffer));
+    const expected = Float32Array.from(values, (x, i) => {
+      const start = i - (i % columns);
+      const scale = Math.fround(Math.max(...values.subarray(start, start + columns).map(Math.abs)) / 448);
+      return independent(nearestCode(Math.fround(x / scale))) * scale;
+    });
+    expect(found).toEqual(float32ToBfloat16(expected));
   });
 });
 

@@ -6,8 +6,9 @@
  *   m = β1 m + (1-β1) g      v = β2 v + (1-β2) g²      p -= lr/(1-β1^t) · m / (√v / √(1-β2^t) + eps)
  */
 import { EngineError } from '../../errors.js';
+import { BitView } from '../../formats/bit-view.js';
+import { DynamicMap } from '../../formats/dynamic-map.js';
 import { learningRateOf, type OptimizerArrays, type OptimizerStep } from '../engine.js';
-import { BitView, DynamicMap } from './dynamic-map.js';
 
 /** One step of a parameter that has its own count of steps, as torch keeps it. */
 export interface AdamStep extends OptimizerStep {

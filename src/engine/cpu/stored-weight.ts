@@ -1,6 +1,6 @@
 /** A frozen f32, bf16 or f16 weight as the checkpoint has it, outside the wasm memory in a buffer of all threads. */
 import { EngineError } from '../../errors.js';
-import { dequantizedSource, type HeldSource } from '../../formats/float8.js';
+import { dequantizedSource, type HeldSource } from '../../formats/held-source.js';
 import { DTYPE_BYTES, type DType, requireBytes, sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import type { CpuRuntime } from './cpu-runtime.js';
 import type { FrozenWeight } from './frozen-weight.js';

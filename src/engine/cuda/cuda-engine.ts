@@ -100,6 +100,7 @@ export class CudaEngine extends CountingEngine implements Engine {
   readonly description: string;
   readonly operations: CudaOperations;
   readonly tokensPerPass: number;
+  readonly heldFormats = ['nf4', 'f8_e4m3'] as const;
   readonly precisions: readonly Precision[];
   /** Of e4m3 operands that are made on the way. */
   readonly e4m3Scales: E4m3Scales | undefined;
@@ -160,9 +161,10 @@ export class CudaEngine extends CountingEngine implements Engine {
       `NVRTC ${compilerVersion}, cuBLASLt ${library.version}`;
   }
 
+  /** As for the weights that are loaded now, and the precision that they were prepared for. */
   get storage(): StorageCosts {
-    const { scratchBytes } = this.#storage;
-    return { ...this.#storage, scratchBytes: scratchBytes + this.#e4m3.scratchBytes };
+    const scratchBytes = this.#storage.scratchBytes + this.#weights.scratchBytes + this.#e4m3.scratchBytes;
+    return { ...this.#storage, scratchBytes };
   }
 
   fromArray(data: Float32Array, shape: readonly number[]): Tensor {

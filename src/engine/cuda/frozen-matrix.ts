@@ -2,6 +2,7 @@
  * What operations may ask of a frozen matrix on the device, whatever format it is stored in. A format is one subclass in
  * a file of its own, chosen in weights.ts; nothing else knows how its values lie.
  */
+import type { HeldFormat, Nf4Absmax } from '../../formats/weight-source.js';
 import { roundUp } from './arena.js';
 import type { DevicePointer } from './launch.js';
 import { ROW_MULTIPLE } from './tensor-store.js';
@@ -74,7 +75,13 @@ export abstract class FrozenMatrix {
     this.paddedColumns = roundUp(columns, ROW_MULTIPLE);
   }
 
+  /** Where it is not bf16. */
+  readonly held: HeldFormat['format'] | undefined;
   abstract readonly bytes: number;
+  /** Most bytes that a product takes beside its operands while it runs. */
+  get scratchBytes(): number {
+    return 0;
+  }
   /** Rows of x up to which `smallProduct` is the faster one; 0 for a format without it. */
   abstract readonly smallRows: number;
 
@@ -99,8 +106,11 @@ export abstract class FrozenMatrix {
     return undefined;
   }
 
-  /** Where `rows` stored rows go that are loaded. */
-  abstract target(row: number, rows: number): WeightTarget;
+  /**
+   * Where `rows` stored rows go that are loaded.
+   * @param absmax of 4-bit values
+   */
+  abstract target(row: number, rows: number, absmax?: Nf4Absmax): WeightTarget;
 
   /** Makes room for a scale·B of so many columns; adapters whose scale·B moves are invalidated. May run out of memory. */
   abstract reserveAdapter(columns: number): void;

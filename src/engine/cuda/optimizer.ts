@@ -4,8 +4,8 @@
  * which parameters take part, and the steps that each has done, are counted here.
  */
 import { EngineError } from '../../errors.js';
+import { DynamicMap } from '../../formats/dynamic-map.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
-import { DynamicMap } from '../cpu/dynamic-map.js';
 import { AdamW8bitState, requireArray } from '../cpu/optimizer.js';
 import {
   type Deferred,

@@ -3,6 +3,7 @@
  * formats are copied beside it and converted by a kernel. Large weights go in pieces through a ring of page-locked blocks, on the copy
  * stream; small ones at once, on the compute stream.
  */
+import { CheckpointError, EngineError } from '../../errors.js';
 import { readScale, refuseNaN } from '../../formats/float8.js';
 import { DTYPE_BYTES, type StoredDType, type WeightSource } from '../../formats/weight-source.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
@@ -24,15 +25,23 @@ const SMALL_PART = 1 / 32;
 export interface WeightTarget {
   readonly rows: number;
   readonly columns: number;
+  /** Pieces begin at a multiple of this many rows. Default 1. */
+  readonly rowMultiple?: number;
+  /** Values that are not finite are refused. */
+  readonly quantizes?: boolean;
   /** Whether values that are stored so are held as they are, and go to `upload`. Others go to `convert`. */
   holds(dtype: StoredDType): boolean;
   upload(driver: WeightDriver, row: number, rows: number, bytes: Uint8Array, stream?: number): void;
   /** Queues a conversion on the compute stream. */
   convert(stored: StoredRows): void;
+  /** Queues on the compute stream what all rows together need. */
+  finish?(scale: Scale | undefined): void;
+  /** Frees what loading took, also after a failure. */
+  release?(): void;
 }
 
 /** Rows on the device as the checkpoint stores them, packed. */
-interface StoredRows {
+export interface StoredRows {
   readonly address: DevicePointer;
   /** First row, counted from that of the weight. */
   readonly row: number;
@@ -41,13 +50,13 @@ interface StoredRows {
   readonly dtype: StoredDType;
   /** Of 8-bit floats. */
   readonly scale: Scale | undefined;
+  /** One word that becomes 1 for a code that is NaN, or a value that cannot be quantised. */
+  readonly flag: DevicePointer | undefined;
 }
 
 /** The tables of an 8-bit weight on the device. */
-interface Scale {
+export interface Scale {
   readonly factors: DeviceBlock;
-  /** One word that becomes 1 for a code that is NaN. */
-  readonly flag: DeviceBlock;
   readonly block: readonly [rows: number, columns: number];
   readonly across: number;
 }
@@ -92,24 +101,31 @@ export class WeightStream {
   }
 
   async #fill(target: WeightTarget, source: WeightSource, keep?: (bytes: Uint8Array) => void): Promise<void> {
-    const scale = source.dtype === 'f8_e4m3' ? await this.#scale(source) : undefined;
+    const { name, dtype, byteLength } = source;
+    const { allocator } = this.#store;
+    let scale: Scale | undefined;
+    let flag: DeviceBlock | undefined;
     try {
-      if (keep || source.byteLength <= SMALL_PART * this.#ring.blockBytes)
-        await this.#fillAtOnce(target, source, scale, keep);
-      else await this.#fillInPieces(target, source, scale);
-      if (scale) {
-        const flag = new Int32Array(await this.#staging.download(scale.flag.address, 4).arrive());
-        if (flag[0] !== 0) refuseNaN(source.name);
+      if (dtype === 'f8_e4m3') scale = await this.#scale(source);
+      if (scale || (target.quantizes && !target.holds(dtype))) flag = this.#flag();
+      const tables = { scale, flag: flag?.address };
+      if (keep || byteLength <= SMALL_PART * this.#ring.blockBytes) await this.#fillAtOnce(target, source, tables, keep);
+      else await this.#fillInPieces(target, source, tables);
+      target.finish?.(scale);
+      if (flag) {
+        const [word] = new Int32Array(await this.#staging.download(flag.address, 4).arrive());
+        if (word !== 0) refuse(name, dtype);
       }
     } finally {
-      if (scale) for (const block of [scale.factors, scale.flag]) this.#store.allocator.free(block);
+      target.release?.();
+      for (const block of [scale?.factors, flag]) if (block) allocator.free(block);
     }
   }
 
   async #fillAtOnce(
     target: WeightTarget,
     source: WeightSource,
-    scale: Scale | undefined,
+    tables: Pick<StoredRows, 'scale' | 'flag'>,
     keep?: (bytes: Uint8Array) => void,
   ): Promise<void> {
     const { dtype, byteLength } = source;
@@ -127,20 +143,24 @@ export class WeightStream {
       const { allocator } = this.#store;
       const stored = allocator.allocate(byteLength, 'weight conversion');
       this.#driver.upload(stored.address, bytes);
-      target.convert({ address: stored.address, row: 0, rows, columns, dtype, scale });
+      target.convert({ address: stored.address, row: 0, rows, columns, dtype, ...tables });
       allocator.free(stored);
     } finally {
       this.#staging.giveBack(block);
     }
   }
 
-  async #fillInPieces(target: WeightTarget, source: WeightSource, scale: Scale | undefined): Promise<void> {
-    const { rows, columns } = target;
+  async #fillInPieces(
+    target: WeightTarget,
+    source: WeightSource,
+    tables: Pick<StoredRows, 'scale' | 'flag'>,
+  ): Promise<void> {
+    const { rows, columns, rowMultiple = 1 } = target;
     const { stream, copyStream } = this.#driver;
     const { dtype } = source;
     const rowBytes = columns * DTYPE_BYTES[dtype];
-    const pieceRows = Math.floor(this.#ring.blockBytes / rowBytes);
-    if (pieceRows === 0) return this.#fillAtOnce(target, source, scale);
+    const pieceRows = rowMultiple * Math.floor(this.#ring.blockBytes / (rowMultiple * rowBytes));
+    if (pieceRows === 0) return this.#fillAtOnce(target, source, tables);
     // What had the target's memory before is ahead on the compute stream.
     this.#follow(copyStream, stream);
     let hasFailed = false;
@@ -151,7 +171,8 @@ export class WeightStream {
         // After a failure nothing more is read.
         if (hasFailed) return;
         const count = Math.min(pieceRows, rows - row);
-        const bytes = block.pinned.bytes.subarray(0, count * rowBytes);
+        // Two 4-bit values share a byte.
+        const bytes = block.pinned.bytes.subarray(0, Math.ceil(count * rowBytes));
         await source.read(bytes, row * rowBytes);
         if (target.holds(dtype)) target.upload(this.#driver, row, count, bytes, copyStream);
         else {
@@ -160,7 +181,7 @@ export class WeightStream {
           this.#driver.recordEvent(block.event, copyStream);
           this.#driver.waitEvent(block.event, stream);
           last = stream;
-          target.convert({ address: stored, row, rows: count, columns, dtype, scale });
+          target.convert({ address: stored, row, rows: count, columns, dtype, ...tables });
         }
       } catch (error) {
         hasFailed = true;
@@ -187,20 +208,45 @@ export class WeightStream {
 
   async #scale(source: WeightSource): Promise<Scale> {
     const { factors, block, across } = await readScale(source);
-    const { allocator, driver } = this.#store;
-    const table = allocator.allocate(factors.byteLength, 'weight conversion');
+    const table = this.#store.allocator.allocate(factors.byteLength, 'weight conversion');
     this.#staging.upload(table.address, factors);
-    const flag = allocator.allocate(4, 'weight conversion');
-    driver.fillBytes(flag.address, 0, 4);
-    return { factors: table, flag, block, across };
+    return { factors: table, block, across };
   }
+
+  #flag(): DeviceBlock {
+    const flag = this.#store.allocator.allocate(4, 'weight conversion');
+    this.#store.driver.fillBytes(flag.address, 0, 4);
+    return flag;
+  }
+}
+
+/** @throws CheckpointError always */
+function refuse(name: string, dtype: StoredDType): never {
+  if (dtype === 'f8_e4m3') refuseNaN(name);
+  throw new CheckpointError(`${name}: a value is not finite, so it cannot be quantised`, {
+    hint: 'The checkpoint is damaged: download it again.',
+    details: { name },
+  });
+}
+
+/** Numbers of the stored formats in quantization.cu. */
+const KINDS = { f32: 0, bf16: 1, f16: 2, f8_e4m3: 3 } as const;
+
+/** Stored rows as the kernels of quantization.cu take them. @throws EngineError for 4-bit values */
+export function storedSource({ address, row, columns, dtype, scale, flag }: StoredRows) {
+  if (dtype === 'nf4') throw new EngineError('loadWeight: 4-bit values are not quantised again');
+  const [blockRows, blockColumns] = scale?.block ?? [1, 1];
+  return {
+    ...{ x: address, kind: KINDS[dtype], first: row, columns, blockRows, blockColumns, across: scale?.across ?? 0 },
+    ...{ factors: scale?.factors.address, flag: flag! },
+  };
 }
 
 /** Queues the conversion of stored rows to bf16 rows at `target`. */
 export function convertRows(
   kernels: KernelLauncher,
   target: { readonly address: DevicePointer; readonly ld: number },
-  { address, row, rows, columns, dtype, scale }: StoredRows,
+  { address, row, rows, columns, dtype, scale, flag }: StoredRows,
 ): void {
   const plain = { out: target.address, x: address, rows, columns, ldo: target.ld, ldx: columns };
   const grid = grid2(rows, columns);
@@ -210,7 +256,7 @@ export function convertRows(
     kernels.launch(KERNELS.e4m3ToBf16, grid, {
       ...plain,
       ...{ factors: scale.factors.address, first: row, blockRows, blockColumns, across: scale.across },
-      flag: scale.flag.address,
+      flag: flag!,
     });
   }
 }

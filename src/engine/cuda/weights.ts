@@ -1,13 +1,24 @@
 /** Frozen weights on the device. Weights that share an input can lie in one stacked matrix; vectors are always bf16. */
 import { EngineError } from '../../errors.js';
 import { widen } from '../../formats/half-precision.js';
-import { type DType, requireBytes, type StackPlace, sizeOf, type WeightSource } from '../../formats/weight-source.js';
+import {
+  type DType,
+  type HeldFormat,
+  type Nf4Absmax,
+  requireBytes,
+  type StackPlace,
+  sizeOf,
+  type WeightSource,
+} from '../../formats/weight-source.js';
 import { HeldWeights } from '../held-weights.js';
 import type { Weight } from '../tensor.js';
+import { MAX_PARTS } from './adapters.js';
 import { roundUp } from './arena.js';
 import { Bf16Matrix } from './bf16-matrix.js';
+import { E4m3Matrix } from './e4m3-matrix.js';
 import type { FrozenMatrix } from './frozen-matrix.js';
 import type { DevicePointer } from './launch.js';
+import { NESTED_BLOCK_SIZE, type Nf4Format, Nf4Matrix } from './nf4-matrix.js';
 import type { Staging } from './staging.js';
 import type { TensorStore } from './tensor-store.js';
 import { type WeightDriver, WeightStream } from './weight-stream.js';
@@ -16,6 +27,7 @@ export class DeviceWeight implements Weight {
   readonly name: string;
   readonly shape: readonly number[];
   readonly dtype: DType;
+  readonly held: HeldFormat['format'] | undefined;
   /** Product of all extents but the last; 1 for a vector. */
   readonly rows: number;
   readonly columns: number;
@@ -32,6 +44,7 @@ export class DeviceWeight implements Weight {
     this.columns = shape.at(-1) ?? 1;
     this.rows = sizeOf(shape.slice(0, -1));
     this.matrix = matrix;
+    this.held = matrix.held;
     this.row = row;
     matrix.users++;
     matrix.places.add(row);
@@ -59,21 +72,24 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
   /** Loads may overlap: they share a ring of page-locked blocks, and are read in the order of the calls. */
   async load(source: WeightSource): Promise<DeviceWeight> {
     requireBytes(source);
-    const { name, shape, dtype, stack } = source;
+    const { name, shape, dtype } = source;
+    const absmax = await source.quantState?.read();
+    const format = formatOf(source, absmax);
     const columns = shape.at(-1) ?? 1;
     const rows = sizeOf(shape.slice(0, -1));
+    const stacked = source.stack && this.#stack(source.stack, rows, columns, format, name);
     let matrix: FrozenMatrix;
-    if (stack) matrix = this.#stack(stack, rows, columns, name);
-    else if (shape.length > 1) matrix = this.#matrix(rows, columns, 1);
+    if (stacked) matrix = stacked;
+    else if (shape.length > 1) matrix = this.#matrix(rows, columns, 1, format);
     else matrix = new Bf16Matrix(this.#store, rows, columns, 0);
-    const held = dtype === 'f8_e4m3' || dtype === 'nf4' ? 'bf16' : dtype;
-    const weight = new DeviceWeight(name, [...shape], held, matrix, stack?.row ?? 0);
+    const stored = dtype === 'f8_e4m3' || dtype === 'nf4' ? 'bf16' : dtype;
+    const weight = new DeviceWeight(name, [...shape], stored, matrix, stacked ? source.stack!.row : 0);
     this.add(weight);
     const keep = (bytes: Uint8Array): void => {
-      weight.vector = widen(bytes.slice(), held);
+      weight.vector = widen(bytes.slice(), stored);
     };
     try {
-      await this.#stream.fill(matrix.target(weight.row, rows), source, shape.length === 1 ? keep : undefined);
+      await this.#stream.fill(matrix.target(weight.row, rows, absmax), source, shape.length === 1 ? keep : undefined);
       return weight;
     } catch (error) {
       this.release(weight);
@@ -119,12 +135,20 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     return (this.useVector(weight, length, operation).matrix as Bf16Matrix).address(0);
   }
 
-  #stack(place: StackPlace, rows: number, columns: number, name: string): FrozenMatrix {
+  /** @returns undefined for a weight that cannot lie with those that are in the stack, as it is held in another format */
+  #stack(
+    place: StackPlace,
+    rows: number,
+    columns: number,
+    format: MatrixFormat,
+    name: string,
+  ): FrozenMatrix | undefined {
     const named = this.#stacks.get(place.name);
     // A place that is taken is of another model with the same names: that one's stack is complete.
     const known = named?.places.has(place.row) ? undefined : named;
+    if (known && !isOfFormat(known, format)) return undefined;
     // Room for the adapters of q, k and v.
-    const matrix = known ?? this.#matrix(place.rows, columns, 3);
+    const matrix = known ?? this.#matrix(place.rows, columns, 3, format);
     if (matrix.columns !== columns || matrix.rows !== place.rows || place.row + rows > place.rows) {
       throw new EngineError(
         `loadWeight: ${name} [${rows}, ${columns}] does not fit at row ${place.row} of the stack ${place.name} ` +
@@ -135,11 +159,48 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     return matrix;
   }
 
-  /**
-   * Chooses the storage format.
-   * @param weights how many adapted weights the matrix may hold
-   */
-  #matrix(rows: number, columns: number, weights: number): FrozenMatrix {
-    return new Bf16Matrix(this.#store, rows, columns, weights * this.#spareColumns);
+  /** The most that a product with one of the matrices takes beside its operands. */
+  get scratchBytes(): number {
+    let most = 0;
+    for (const { matrix } of this.held) most = Math.max(most, matrix.scratchBytes);
+    return most;
   }
+
+  /** @param weights how many adapted weights the matrix may hold */
+  #matrix(rows: number, columns: number, weights: number, format: MatrixFormat): FrozenMatrix {
+    const spare = weights * this.#spareColumns;
+    const options = { spare, maxParts: weights === 1 ? 1 : MAX_PARTS };
+    if (format === 'bf16') return new Bf16Matrix(this.#store, rows, columns, spare);
+    if (format === 'f8_e4m3') return new E4m3Matrix(this.#store, rows, columns, options);
+    return new Nf4Matrix(this.#store, rows, columns, { ...options, format });
+  }
+}
+
+type MatrixFormat = 'bf16' | 'f8_e4m3' | Nf4Format;
+
+/** The storage format of a weight. @throws EngineError for one that cannot be held as it should */
+function formatOf({ name, shape, dtype, quantState, hold }: WeightSource, absmax: Nf4Absmax | undefined): MatrixFormat {
+  if (shape.length < 2) return 'bf16';
+  if (dtype === 'nf4') {
+    if (!quantState || !absmax) throw new EngineError(`loadWeight: ${name}: 4-bit values came without their state`);
+    if (hold && hold.format !== 'nf4')
+      throw new EngineError(`loadWeight: ${name} is stored as nf4 and cannot be held as ${hold.format}`);
+    return nf4Format(name, quantState.blockSize, 'codes' in absmax ? absmax.nestedBlockSize : 0);
+  }
+  if (hold?.format === 'nf4') return nf4Format(name, hold.blockSize, hold.doubleQuantization ? NESTED_BLOCK_SIZE : 0);
+  return hold?.format ?? 'bf16';
+}
+
+function nf4Format(name: string, blockSize: number, nestedBlockSize: number): Nf4Format {
+  for (const size of nestedBlockSize > 0 ? [blockSize, nestedBlockSize] : [blockSize]) {
+    if (Number.isInteger(Math.log2(size)) && size >= 32 && size <= 4096) continue;
+    throw new EngineError(`loadWeight: ${name}: blocks of ${size} values, expected a power of two from 32 to 4096`);
+  }
+  return { blockSize, nestedBlockSize };
+}
+
+function isOfFormat(matrix: FrozenMatrix, format: MatrixFormat): boolean {
+  if (typeof format === 'string') return (matrix.held ?? 'bf16') === format;
+  const { blockSize, nestedBlockSize } = matrix instanceof Nf4Matrix ? matrix.format : { ...format, blockSize: 0 };
+  return blockSize === format.blockSize && nestedBlockSize === format.nestedBlockSize;
 }

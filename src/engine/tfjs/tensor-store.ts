@@ -3,7 +3,7 @@
  * is exchanged where the engine's contract changes values in place.
  */
 import { EngineError, OutOfMemoryError, reasonOf, TuneError } from '../../errors.js';
-import { dequantizedSource, type HeldSource } from '../../formats/float8.js';
+import { dequantizedSource, type HeldSource } from '../../formats/held-source.js';
 import { requireBytes, type WeightSource } from '../../formats/weight-source.js';
 import { CountedTensor, CountedTensors } from '../counted-tensors.js';
 import { HeldWeights } from '../held-weights.js';

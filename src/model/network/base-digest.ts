@@ -3,8 +3,8 @@
  * alone, not on dtype, files or engine; 8-bit floats count as the bf16 values that they become.
  */
 import { createHash } from 'node:crypto';
-import { dequantizedSource } from '../../formats/float8.js';
 import { widen } from '../../formats/half-precision.js';
+import { dequantizedSource } from '../../formats/held-source.js';
 import { DTYPE_BYTES, type WeightSource } from '../../formats/weight-source.js';
 import type { ModelConfig } from '../model-config.js';
 import { modelPart } from '../tensor-names.js';

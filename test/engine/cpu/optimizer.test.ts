@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DynamicMap } from '../../../src/engine/cpu/dynamic-map.js';
 import {
   type AdamStep,
   AdamW8bitState,
@@ -10,6 +9,7 @@ import {
   gradientNorm,
 } from '../../../src/engine/cpu/optimizer.js';
 import { EngineError } from '../../../src/errors.js';
+import { DynamicMap } from '../../../src/formats/dynamic-map.js';
 import { MersenneTwister } from '../../../src/random.js';
 
 const base: AdamStep = {

@@ -207,6 +207,16 @@ DEVICE float sum_of_splits(const float* partial, int splits, i64 stride) {
   return sum;
 }
 
+/** The code nearest to x, the lower at a tie: how many midpoints lie below x. */
+DEVICE int nearest_code(const float* midpoints, float x) {
+  int code = 0;
+#pragma unroll
+  for (int step = 128; step > 0; step /= 2) {
+    if (x > midpoints[code + step - 1]) code += step;
+  }
+  return code;
+}
+
 /** Clears the elements whose bit in `bits` (element 0 lowest) is 0. */
 DEVICE uint4 keep8(uint4 v, u32 bits) {
   // Bits 2j and 2j + 1 reach the signs of the two low bytes after a shift by 2j.

@@ -1,24 +1,9 @@
+// Prepended: common.cu, stored-values.cuh
 // Copies between number formats over [rows, columns], and flat fills. Sources (and fp32 targets) may have any stride
 // and alignment: rows of a file lie where they lie. bf16 targets are aligned as everywhere.
 // Launch: grid2(rows, columns).
 
 DEVICE bool aligned16(const void* p) { return ((u64)p & 15) == 0; }
-
-DEVICE float widen(bf16 x) { return from_bf16(x); }
-DEVICE float widen(float x) { return x; }
-struct Half {
-  unsigned short bits;
-};
-DEVICE float widen(Half x) { return half_to_float(x.bits); }
-struct E4M3 {
-  u8 bits;
-};
-/** As a half, the exponent is 8 too small; 0x7f and 0xff are NaN. */
-DEVICE float widen(E4M3 x) {
-  const u32 sign = x.bits & 0x80u, magnitude = x.bits & 0x7fu;
-  if (magnitude == 0x7fu) return __int_as_float(0x7fc00000);
-  return half_to_float((unsigned short)((sign << 8) | (magnitude << 7))) * 256.0f;
-}
 
 /** Elements c .. c+7 of a row in any format; one wide load for each 16 bytes where aligned. */
 template <class S>

@@ -119,16 +119,6 @@ DEVICE void adamw8bit_element(float& value, float gradient, float& m, float& v, 
   value = __fmul_rn(__fadd_rn(value, update), setting.z);
 }
 
-/** The code nearest to x, the lower at a tie: how many midpoints lie below x. */
-DEVICE int nearest_code(const float* midpoints, float x) {
-  int code = 0;
-#pragma unroll
-  for (int step = 128; step > 0; step /= 2) {
-    if (x > midpoints[code + step - 1]) code += step;
-  }
-  return code;
-}
-
 /** A warp has 256 elements, a lane every 32nd of them. maps: signed values, midpoints, unsigned values, midpoints. */
 KERNEL __launch_bounds__(256) adamw8bit(float* values, const float* grads, u8* codes_m, u8* codes_v, float* scales_m,
                                         float* scales_v, float* m, float* v, const float* maps, const int* chunks,

@@ -2,6 +2,7 @@
  * Dynamic tree quantisation of Dettmers et al. (2021, "8-bit Optimizers via Block-wise Quantization"): 256 values whose
  * spacing is fine near 1 and reaches down seven decades, built as bitsandbytes' `create_dynamic_map` does.
  */
+import { BitView } from './bit-view.js';
 
 const DECADES = 7;
 
@@ -31,17 +32,6 @@ export class DynamicMap {
       while (x > midpoints[code]!) code++;
       codes[start + i] = code;
     }
-  }
-}
-
-/** Float32 values and, in the same memory, their bits. */
-export class BitView {
-  readonly floats: Float32Array;
-  readonly bits: Uint32Array;
-
-  constructor(length: number) {
-    this.floats = new Float32Array(length);
-    this.bits = new Uint32Array(this.floats.buffer);
   }
 }
 

@@ -1,0 +1,146 @@
+/** Frozen rows in 8-bit floats, with one scale for each row or those of blocks of rows and columns as stored. */
+import type { StoredDType } from '../../formats/weight-source.js';
+import { KERNELS } from '../../generated/kernel-launchers.js';
+import { roundUp } from './arena.js';
+import type { E4m3Rows } from './frozen-matrix.js';
+import { type DevicePointer, type Grid, grid2, offset } from './launch.js';
+import type { DeviceBlock } from './memory.js';
+import { PackedMatrix, type Part, type WideRows } from './packed-matrix.js';
+import type { TensorStore } from './tensor-store.js';
+import { type Scale, type StoredRows, storedSource, type WeightTarget } from './weight-stream.js';
+
+/** Row strides are multiples of this. */
+const ROW_MULTIPLE = 16;
+
+/** Element (r, c) of a part is multiplied with factors[⌊r / blockRows⌋ · across + ⌊c / blockColumns⌋]. */
+interface E4m3Part extends Part {
+  factors: DevicePointer;
+  blockRows: number;
+  blockColumns: number;
+  across: number;
+  /** Of factors that are not one a row. */
+  block: DeviceBlock | undefined;
+}
+
+export class E4m3Matrix extends PackedMatrix<E4m3Part> {
+  override readonly held = 'f8_e4m3';
+  /** Row stride of the codes in bytes; zeros behind the columns. */
+  readonly ld: number;
+  readonly #codes: DeviceBlock;
+  /** float32, one for each row. */
+  readonly #scales: DeviceBlock;
+
+  constructor(
+    store: TensorStore,
+    rows: number,
+    columns: number,
+    { spare, maxParts }: { readonly spare: number; readonly maxParts: number },
+  ) {
+    super(store, rows, columns, spare, maxParts);
+    const { allocator, driver } = store;
+    this.ld = roundUp(columns, ROW_MULTIPLE);
+    this.#codes = allocator.allocate(rows * this.ld, 'weights', 'weights');
+    try {
+      this.#scales = allocator.allocate(4 * rows, 'weights', 'weights');
+    } catch (error) {
+      allocator.free(this.#codes);
+      throw error;
+    }
+    driver.clearRows(offset(this.#codes.address, columns), this.ld, this.ld - columns, rows);
+  }
+
+  /** Device address of a row's codes. */
+  codesAt(row: number): DevicePointer {
+    return offset(this.#codes.address, row * this.ld);
+  }
+
+  /** Device address of the scales [rows] from `row` on; undefined if a weight has those of blocks. */
+  scalesAt(row: number): DevicePointer | undefined {
+    return this.parts.some(({ block }) => block) ? undefined : offset(this.#scales.address, 4 * row);
+  }
+
+  override e4m3Rows(row: number): E4m3Rows | undefined {
+    const scales = this.scalesAt(row);
+    return scales && { codes: this.codesAt(row), ld: this.ld, scales };
+  }
+
+  protected get packedBytes(): number {
+    return this.parts.reduce((sum, { block }) => sum + (block?.bytes ?? 0), this.#codes.bytes + this.#scales.bytes);
+  }
+
+  protected freePacked(): void {
+    const blocks = this.parts.flatMap(({ block }) => block ?? []);
+    for (const block of [this.#codes, this.#scales, ...blocks]) this.store.allocator.free(block);
+  }
+
+  protected widen(
+    { out, ldo, first, rows, index, rank }: WideRows,
+    grid: Grid,
+    b: DevicePointer | undefined,
+    ldb: number,
+  ) {
+    const factors = this.ofParts(({ factors }) => factors, undefined as DevicePointer | undefined);
+    // biome-ignore format: parameters by operand
+    this.store.kernels.launch(KERNELS.widenE4m3, grid, {
+      out, ldo, b, ldb, index, first, rows, K: this.columns, E: rank,
+      codes: this.#codes.address, ldc: this.ld, factors,
+      partRows: this.ofParts(({ row }) => row, this.rows),
+      blockHeights: this.ofParts(({ blockRows }) => blockRows, 1),
+      blockWidths: this.ofParts(({ blockColumns }) => blockColumns, 1),
+      widths: this.ofParts(({ across }) => across, 1),
+    });
+  }
+
+  target(row: number, rows: number): WeightTarget {
+    const scales = offset(this.#scales.address, 4 * row);
+    const part: E4m3Part = {
+      ...{ row, rows, factors: scales, blockRows: 1, blockColumns: this.columns, across: 1, block: undefined },
+    };
+    this.addPart(part);
+    return {
+      rows,
+      columns: this.columns,
+      quantizes: true,
+      holds: () => false,
+      upload: () => undefined,
+      convert: (stored) => this.#convert(part, stored),
+      finish: (scale) => scale && this.#takeScale(part, scale),
+    };
+  }
+
+  #convert({ row, factors }: E4m3Part, stored: StoredRows): void {
+    const { kernels } = this.store;
+    const { rows, columns } = stored;
+    const out = this.codesAt(row + stored.row);
+    const flag = stored.flag!;
+    if (stored.scale) {
+      kernels.launch(KERNELS.e4m3Copy, grid2(rows, columns), {
+        out,
+        x: stored.address,
+        rows,
+        columns,
+        ldo: this.ld,
+        flag,
+      });
+      return;
+    }
+    const { x, kind } = storedSource(stored);
+    const scales = offset(factors, 4 * stored.row);
+    kernels.launch(KERNELS.e4m3Quantize, [rows], { codes: out, scales, x, kind, columns, ldc: this.ld, flag });
+  }
+
+  /** Keeps the stored factors: one for each row, or as they are where they differ within one. */
+  #takeScale(part: E4m3Part, { factors, block: [blockRows, blockColumns], across }: Scale): void {
+    const { allocator, driver, kernels } = this.store;
+    if (across === 1) {
+      const { rows } = part;
+      const parameters = { scales: part.factors, factors: factors.address, rows, blockRows };
+      kernels.launch(KERNELS.expandScales, [Math.ceil(rows / 256)], parameters);
+      return;
+    }
+    const bytes = 4 * across * Math.ceil(part.rows / blockRows);
+    part.block = allocator.allocate(bytes, 'weights', 'weights');
+    driver.copy(part.block.address, factors.address, bytes);
+    Object.assign(part, { factors: part.block.address, blockRows, blockColumns, across });
+  }
+}

@@ -1,0 +1,265 @@
+/**
+ * Frozen rows in bitsandbytes' NF4: 4-bit codes of row-major blocks, with the largest magnitude of each block as float32
+ * or once more quantised. A weight of a stack begins with blocks of its own.
+ */
+import { EngineError } from '../../errors.js';
+import { DynamicMap } from '../../formats/dynamic-map.js';
+import type { Nf4Absmax, StoredDType } from '../../formats/weight-source.js';
+import { KERNELS } from '../../generated/kernel-launchers.js';
+import { roundUp } from './arena.js';
+import { type DevicePointer, type Grid, offset } from './launch.js';
+import type { DeviceBlock } from './memory.js';
+import { PackedMatrix, type Part, type WideRows } from './packed-matrix.js';
+import type { TensorStore } from './tensor-store.js';
+import { type StoredRows, storedSource, type WeightTarget } from './weight-stream.js';
+
+/** How an NF4 matrix is laid out. */
+export interface Nf4Format {
+  /** Values of a block, a power of two. */
+  readonly blockSize: number;
+  /** Blocks that share a nested absmax, a power of two; 0 where absmax is float32. */
+  readonly nestedBlockSize: number;
+}
+
+/** Blocks with one nested absmax in a matrix that is quantised while it is loaded. */
+export const NESTED_BLOCK_SIZE = 256;
+/** Values of the dynamic map, and the offset behind them; a table takes this many floats. */
+const MAP_SIZE = 256;
+const TABLE_SIZE = 260;
+/** Blocks that nf4_quantize and absmax_quantize have a block of threads for. */
+const BLOCKS_A_LAUNCH = 8;
+const ALIGNMENT = 16;
+
+interface Nf4Part extends Part {
+  /** Its first block. */
+  readonly block: number;
+  /** Device address of its map [256] and offset. */
+  readonly table: DevicePointer | undefined;
+}
+
+/** Addresses and layout of all parts, as kernels take them. */
+export interface Nf4Layout {
+  readonly codes: DevicePointer;
+  /** 8-bit codes of absmax, if it is quantised: `absmax` is then the nested one. */
+  readonly absmaxCodes: DevicePointer | undefined;
+  readonly absmax: DevicePointer;
+  readonly tables: readonly (DevicePointer | undefined)[];
+  /** First row of each part. */
+  readonly partRows: readonly number[];
+  /** First block of each part: value (r, c) of the part lies at partBlock·blockSize + r·columns + c. */
+  readonly partBlocks: readonly number[];
+  /** Base-2 logarithms of the sizes of blocks. */
+  readonly blockShift: number;
+  readonly nestedShift: number;
+}
+
+export class Nf4Matrix extends PackedMatrix<Nf4Part> {
+  override readonly held = 'nf4';
+  readonly format: Nf4Format;
+  readonly #block: DeviceBlock;
+  readonly #absmaxCodes: DevicePointer | undefined;
+  readonly #absmax: DevicePointer;
+  readonly #tables: DevicePointer | undefined;
+  /** Blocks that parts have taken. */
+  #taken = 0;
+  readonly #blocks: number;
+
+  constructor(
+    store: TensorStore,
+    rows: number,
+    columns: number,
+    { spare, maxParts, format }: { readonly spare: number; readonly maxParts: number; readonly format: Nf4Format },
+  ) {
+    super(store, rows, columns, spare, maxParts);
+    this.format = format;
+    const { blockSize, nestedBlockSize } = format;
+    // Each part begins with a nested block.
+    const unit = Math.max(1, nestedBlockSize);
+    const slack = maxParts > 1 ? maxParts : 0;
+    this.#blocks = roundUp(Math.ceil((rows * columns) / blockSize), unit) + slack * unit;
+    const codeBytes = roundUp((this.#blocks * blockSize) / 2, ALIGNMENT);
+    const absmaxCodeBytes = nestedBlockSize > 0 ? roundUp(this.#blocks, ALIGNMENT) : 0;
+    const absmaxBytes = roundUp((4 * this.#blocks) / unit, ALIGNMENT);
+    const tableBytes = nestedBlockSize > 0 ? maxParts * 4 * TABLE_SIZE : 0;
+    const bytes = codeBytes + absmaxCodeBytes + absmaxBytes + tableBytes;
+    this.#block = store.allocator.allocate(bytes, 'weights', 'weights');
+    const { address } = this.#block;
+    this.#absmaxCodes = nestedBlockSize > 0 ? offset(address, codeBytes) : undefined;
+    this.#absmax = offset(address, codeBytes + absmaxCodeBytes);
+    this.#tables = nestedBlockSize > 0 ? offset(this.#absmax, absmaxBytes) : undefined;
+  }
+
+  get layout(): Nf4Layout {
+    return {
+      codes: this.#block.address,
+      absmaxCodes: this.#absmaxCodes,
+      absmax: this.#absmax,
+      tables: this.ofParts(({ table }) => table, undefined),
+      partRows: this.ofParts(({ row }) => row, this.rows),
+      partBlocks: this.ofParts(({ block }) => block, 0),
+      blockShift: Math.log2(this.format.blockSize),
+      nestedShift: Math.log2(Math.max(1, this.format.nestedBlockSize)),
+    };
+  }
+
+  protected get packedBytes(): number {
+    return this.#block.bytes;
+  }
+
+  protected freePacked(): void {
+    this.store.allocator.free(this.#block);
+  }
+
+  protected widen(
+    { out, ldo, first, rows, index, rank }: WideRows,
+    grid: Grid,
+    b: DevicePointer | undefined,
+    ldb: number,
+  ) {
+    // biome-ignore format: parameters by operand
+    this.store.kernels.launch(KERNELS.widenNf4, grid, {
+      out, ldo, b, ldb, index, first, rows, K: this.columns, E: rank, ...this.layout,
+    });
+  }
+
+  target(row: number, rows: number, stored?: Nf4Absmax): WeightTarget {
+    const part = this.#addPart(row, rows);
+    return stored ? this.#storedTarget(part, stored) : new QuantizedTarget(this, this.store, part);
+  }
+
+  /** Device address of the codes from a value of a part on. */
+  codesAt({ block }: Nf4Part, value: number): DevicePointer {
+    return offset(this.#block.address, (block * this.format.blockSize + value) / 2);
+  }
+
+  absmaxAt({ block }: Nf4Part): DevicePointer {
+    const { nestedBlockSize } = this.format;
+    return offset(this.#absmax, (4 * block) / Math.max(1, nestedBlockSize));
+  }
+
+  /** undefined where absmax is float32. */
+  absmaxCodesAt({ block }: Nf4Part): DevicePointer | undefined {
+    return this.#absmaxCodes && offset(this.#absmaxCodes, block);
+  }
+
+  #addPart(row: number, rows: number): Nf4Part {
+    const { blockSize, nestedBlockSize } = this.format;
+    const count = roundUp(Math.ceil((rows * this.columns) / blockSize), Math.max(1, nestedBlockSize));
+    const table = this.#tables && offset(this.#tables, 4 * TABLE_SIZE * this.parts.length);
+    const part = { row, rows, block: this.#taken, table };
+    this.addPart(part);
+    this.#taken += count;
+    return part;
+  }
+
+  #storedTarget(part: Nf4Part, stored: Nf4Absmax): WeightTarget {
+    const { staging } = this.store;
+    const { columns } = this;
+    const { rows } = part;
+    const blocks = Math.ceil((rows * columns) / this.format.blockSize);
+    if ('absmax' in stored) {
+      requireLength(stored.absmax, blocks, 'absmax');
+      staging.upload(this.absmaxAt(part), stored.absmax);
+    } else {
+      requireLength(stored.codes, blocks, 'codes of absmax');
+      requireLength(stored.nestedAbsmax, Math.ceil(blocks / stored.nestedBlockSize), 'nested absmax');
+      requireLength(stored.map, MAP_SIZE, 'values of the map');
+      staging.upload(this.absmaxCodesAt(part)!, stored.codes);
+      staging.upload(this.absmaxAt(part), stored.nestedAbsmax);
+      staging.upload(part.table!, Float32Array.of(...stored.map, stored.offset));
+    }
+    return {
+      rows,
+      columns,
+      rowMultiple: 2,
+      holds: () => true,
+      upload: (driver, first, _count, bytes, stream) =>
+        driver.upload(this.codesAt(part, first * columns), bytes, stream),
+      convert: () => undefined,
+    };
+  }
+}
+
+function requireLength({ length }: ArrayLike<number>, needed: number, what: string): void {
+  if (length === needed) return;
+  throw new EngineError(`loadWeight: ${length} ${what}, the 4-bit values need ${needed}`);
+}
+
+/** Quantises pieces as they come, and their absmax at the end. */
+class QuantizedTarget implements WeightTarget {
+  readonly rows: number;
+  readonly columns: number;
+  readonly rowMultiple: number;
+  readonly quantizes = true;
+  readonly #matrix: Nf4Matrix;
+  readonly #store: TensorStore;
+  readonly #part: Nf4Part;
+  /** float32 absmax of all blocks, until it is quantised. */
+  #absmax: DeviceBlock | undefined;
+
+  constructor(matrix: Nf4Matrix, store: TensorStore, part: Nf4Part) {
+    this.rows = part.rows;
+    this.columns = matrix.columns;
+    this.#matrix = matrix;
+    this.#store = store;
+    this.#part = part;
+    // A piece begins with a block.
+    const { blockSize, nestedBlockSize } = matrix.format;
+    this.rowMultiple = blockSize / powerOfTwoIn(this.columns, blockSize);
+    if (nestedBlockSize > 0) this.#absmax = store.allocator.allocate(4 * this.#blocks, 'weight conversion');
+  }
+
+  get #blocks(): number {
+    return Math.ceil((this.rows * this.columns) / this.#matrix.format.blockSize);
+  }
+
+  holds(_dtype: StoredDType): boolean {
+    return false;
+  }
+
+  upload(): void {}
+
+  convert(stored: StoredRows): void {
+    const { blockSize } = this.#matrix.format;
+    const n = stored.rows * stored.columns;
+    const first = stored.row * stored.columns;
+    const absmax = this.#absmax?.address ?? this.#matrix.absmaxAt(this.#part);
+    this.#store.kernels.launch(KERNELS.nf4Quantize, [Math.ceil(n / blockSize / BLOCKS_A_LAUNCH)], {
+      ...storedSource(stored),
+      codes: this.#matrix.codesAt(this.#part, first),
+      absmax: offset(absmax, (4 * first) / blockSize),
+      n,
+      blockSize,
+    });
+  }
+
+  finish(): void {
+    const absmax = this.#absmax?.address;
+    const { table } = this.#part;
+    if (!absmax || !table) return;
+    const { kernels } = this.#store;
+    const n = this.#blocks;
+    const blockSize = this.#matrix.format.nestedBlockSize;
+    const map = new DynamicMap(true);
+    this.#store.staging.upload(table, map.values);
+    kernels.launch(KERNELS.absmaxMean, [1], { mean: offset(table, 4 * MAP_SIZE), x: absmax, n });
+    const midpoints = this.#store.allocator.allocate(map.midpoints.byteLength, 'weight conversion');
+    this.#store.staging.upload(midpoints.address, map.midpoints);
+    kernels.launch(KERNELS.absmaxQuantize, [Math.ceil(n / blockSize / BLOCKS_A_LAUNCH)], {
+      codes: this.#matrix.absmaxCodesAt(this.#part)!,
+      nested: this.#matrix.absmaxAt(this.#part),
+      ...{ absmax, table, midpoints: midpoints.address, n, blockSize },
+    });
+    this.#store.allocator.free(midpoints);
+  }
+
+  release(): void {
+    if (this.#absmax) this.#store.allocator.free(this.#absmax);
+    this.#absmax = undefined;
+  }
+}
+
+/** The largest power of two that divides `value`, at most `limit`. */
+function powerOfTwoIn(value: number, limit: number): number {
+  return Math.min(limit, value & -value);
+}

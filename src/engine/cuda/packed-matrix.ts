@@ -1,0 +1,194 @@
+/**
+ * Frozen matrices held in 4 or 8 bits. A product widens the rows that it needs into a bf16 block laid out as a
+ * Bf16Matrix, [W | scale·B], and so is the same product; the block is freed right after. scale·B lies in a bf16 block
+ * of its own.
+ */
+import { EngineError, OutOfMemoryError } from '../../errors.js';
+import { MAX_PARTS } from './adapters.js';
+import { roundUp } from './arena.js';
+import { FrozenMatrix, type SmallProduct } from './frozen-matrix.js';
+import { type DevicePointer, type Grid, offset } from './launch.js';
+import type { DeviceBlock } from './memory.js';
+import { ROW_MULTIPLE, type TensorStore } from './tensor-store.js';
+import { type CudaTensor, type DeviceRows, ELEMENT_BYTES } from './tensors.js';
+
+const BYTES = ELEMENT_BYTES.bf16;
+/** Columns that a thread of widening.cu makes, and threads of a block. */
+const UNIT = 16;
+const THREADS = 256;
+/** Fewest columns of a result that a product is cut into for want of memory. */
+const FEWEST_COLUMNS = 512;
+
+/** Rows to widen. */
+export interface WideRows {
+  readonly out: DevicePointer;
+  /** Row stride of the result. */
+  readonly ldo: number;
+  /** First row of the matrix. */
+  readonly first: number;
+  readonly rows: number;
+  /** Rows counted from the first, int32 on the device; default all in order. */
+  readonly index?: DevicePointer | undefined;
+  /** Columns of scale·B behind W. */
+  readonly rank: number;
+}
+
+/** A weight of a stack: its rows of the matrix. */
+export interface Part {
+  readonly row: number;
+  readonly rows: number;
+}
+
+export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
+  readonly smallRows: number = 0;
+  protected readonly store: TensorStore;
+  /** In the order of their rows; at most MAX_PARTS. */
+  protected readonly parts: P[] = [];
+  readonly #maxParts: number;
+  /** Columns for scale·B. */
+  #spare: number;
+  #low: DeviceBlock | undefined;
+
+  /**
+   * @param spare columns that are ready for adapters
+   * @param maxParts weights that it may hold below each other
+   */
+  constructor(store: TensorStore, rows: number, columns: number, spare: number, maxParts: number) {
+    super(rows, columns);
+    this.store = store;
+    this.#spare = spare;
+    this.#maxParts = maxParts;
+  }
+
+  protected abstract readonly packedBytes: number;
+  protected abstract freePacked(): void;
+  /** @param low where scale·B of the matrix's first row lies, if it is wanted */
+  protected abstract widen(rows: WideRows, grid: Grid, low: DevicePointer | undefined, ldb: number): void;
+
+  get bytes(): number {
+    return this.packedBytes + (this.#low?.bytes ?? 0);
+  }
+
+  override get scratchBytes(): number {
+    return BYTES * this.rows * this.#wideColumns;
+  }
+
+  /** Row stride of widened rows: that of a Bf16Matrix. */
+  get #wideColumns(): number {
+    return this.paddedColumns + this.#spare;
+  }
+
+  product(row: number, x: DeviceRows, y: DeviceRows, rank = 0): void {
+    const k = rank > 0 ? this.paddedColumns + rank : this.columns;
+    const multiply = (first: number, n: number): void => {
+      const d = offset(y.address, ELEMENT_BYTES[y.type] * first);
+      this.#widened(row + first, n, rank, (b, ldb) => {
+        // biome-ignore format: parameters by operand
+        this.store.products.run({
+          m: x.rows, n, k, a: x.address, lda: x.ld, b, ldb, transB: true, d, ldd: y.ld, type: y.type,
+        });
+      });
+    };
+    // Halves where there is no room for all rows at once.
+    for (let [first, most] = [0, y.columns]; first < y.columns; ) {
+      const n = Math.min(most, y.columns - first);
+      try {
+        multiply(first, n);
+        first += n;
+      } catch (error) {
+        if (!(error instanceof OutOfMemoryError) || most <= FEWEST_COLUMNS) throw error;
+        most = roundUp(most / 2, ROW_MULTIPLE);
+      }
+    }
+  }
+
+  transposedProduct(row: number, dy: DeviceRows, dx: DeviceRows, rank = 0, beta = 0): void {
+    const n = rank > 0 ? this.paddedColumns + rank : this.columns;
+    this.#widened(row, dy.columns, rank, (b, ldb) => this.#transposed(b, ldb, n, dy, dx, beta));
+  }
+
+  adapterProduct(row: number, dy: DeviceRows, du: DeviceRows): void {
+    const { address, ld } = this.adapterAt(row);
+    this.#transposed(address, ld, du.columns, dy, du, 0);
+  }
+
+  smallProduct(_row: number, _product: SmallProduct): void {
+    throw new EngineError(`products with few rows are not made from ${this.held} directly`);
+  }
+
+  gatherRows(row: number, ids: Int32Array): CudaTensor {
+    const out = this.store.create([ids.length, this.columns]);
+    this.store.withTable(ids, (index) => {
+      this.#widen({ out: out.address, ldo: out.ld, first: row, rows: ids.length, index, rank: 0 });
+    });
+    return out;
+  }
+
+  readRows(row: number, count: number): CudaTensor {
+    const out = this.store.create([count, this.columns]);
+    this.#widen({ out: out.address, ldo: out.ld, first: row, rows: count, rank: 0 });
+    return out;
+  }
+
+  reserveAdapter(columns: number): void {
+    if (this.#low && this.#spare >= columns) return;
+    const { allocator, driver } = this.store;
+    const spare = Math.max(columns, this.#spare);
+    const block = allocator.allocate(BYTES * this.rows * spare, 'weights', 'weights');
+    // Padding of ranks takes part in products: zeros.
+    driver.fillBytes(block.address, 0, BYTES * this.rows * spare);
+    if (this.#low) allocator.free(this.#low);
+    this.#low = block;
+    this.#spare = spare;
+    for (const adapter of this.adapters.values()) adapter.invalidate();
+  }
+
+  adapterAt(row: number): Pick<DeviceRows, 'address' | 'ld'> {
+    if (!this.#low) throw new EngineError(`no room was reserved for an adapter`);
+    return { address: offset(this.#low.address, BYTES * row * this.#spare), ld: this.#spare };
+  }
+
+  free(): void {
+    if (this.#low) this.store.allocator.free(this.#low);
+    this.freePacked();
+  }
+
+  /** @throws EngineError for more weights than kernels take */
+  protected addPart(part: P): void {
+    if (this.parts.length >= this.#maxParts)
+      throw new EngineError(`loadWeight: a stack of ${this.held} weights holds at most ${this.#maxParts}`);
+    this.parts.push(part);
+    this.parts.sort((a, b) => a.row - b.row);
+  }
+
+  /** A value of each part, and one for those that are not there. */
+  protected ofParts<T>(value: (part: P) => T, missing: T): T[] {
+    return Array.from({ length: MAX_PARTS }, (_, i) => (this.parts[i] ? value(this.parts[i]) : missing));
+  }
+
+  /** Calls `body` with the rows as bf16. */
+  #widened(row: number, rows: number, rank: number, body: (address: DevicePointer, ld: number) => void): void {
+    const { allocator } = this.store;
+    const ldo = this.#wideColumns;
+    const block = allocator.allocate(BYTES * rows * ldo, 'widened weights');
+    try {
+      this.#widen({ out: block.address, ldo, first: row, rows, rank });
+      body(block.address, ldo);
+    } finally {
+      allocator.free(block);
+    }
+  }
+
+  #widen(rows: WideRows): void {
+    const units = Math.ceil(this.columns / UNIT) + rows.rank / UNIT;
+    const low = rows.rank > 0 ? this.adapterAt(0).address : undefined;
+    this.widen(rows, [Math.ceil((rows.rows * units) / THREADS)], low, this.#spare);
+  }
+
+  #transposed(b: DevicePointer, ldb: number, n: number, dy: DeviceRows, d: DeviceRows, beta: number): void {
+    // biome-ignore format: parameters by operand
+    this.store.products.run({
+      m: dy.rows, n, k: dy.columns, a: dy.address, lda: dy.ld, b, ldb, d: d.address, ldd: d.ld, beta,
+    });
+  }
+}
