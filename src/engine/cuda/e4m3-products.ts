@@ -70,8 +70,13 @@ export class E4m3Products {
     return [matrix.columns, row, rows].every((extent) => extent % E4M3_MULTIPLE === 0);
   }
 
-  /** y = x·Wᵀ */
-  product({ matrix, row, rows }: MatrixRows, x: DeviceRows, y: DeviceRows): void {
+  /** Whether `product` can add to what y holds. */
+  get accumulates(): boolean {
+    return this.scales === 'rows';
+  }
+
+  /** y = x·Wᵀ + beta·y */
+  product({ matrix, row, rows }: MatrixRows, x: DeviceRows, y: DeviceRows, beta = 0): void {
     const { scales } = this;
     if (!scales || x.rows === 0) return;
     const store = this.#store;
@@ -80,7 +85,7 @@ export class E4m3Products {
         // biome-ignore format: parameters by operand
         store.products.run({
           m: x.rows, n: rows, k: x.columns, a: a.codes, lda: a.ld,
-          b: b.codes, ldb: b.ld, transB: true, d: y.address, ldd: y.ld,
+          b: b.codes, ldb: b.ld, transB: true, d: y.address, ldd: y.ld, beta,
           e4m3: { scales, a: a.scales, b: scales === 'rows' ? b.scales : this.#one(1), isFast: true },
         });
         if (scales === 'rows') return;

@@ -2,13 +2,18 @@
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import type { E4m3Scales } from './cublas-lt.js';
 import type { E4m3Rows } from './frozen-matrix.js';
-import { type DevicePointer, offset } from './launch.js';
+import { type DevicePointer, offset, ofWidth } from './launch.js';
 import type { TensorStore } from './tensor-store.js';
 import type { DeviceRows } from './tensors.js';
 
-/** Threads for a row of so many elements. */
-function threads(columns: number): number {
-  return Math.min(512, 32 * Math.ceil(columns / 512));
+/** Vectors of 8 elements that a thread of quantize_e4m3 holds. */
+const VECTORS = [2, 4, 8] as const;
+const MAX_THREADS = 512;
+
+/** Threads for a row of so many elements, and vectors of each. */
+function shapeOf(columns: number): { readonly threads: number; readonly vectors: number } {
+  const vectors = VECTORS.find((count) => 8 * MAX_THREADS * count >= columns) ?? 8;
+  return { threads: Math.min(MAX_THREADS, 32 * Math.ceil(columns / (256 * vectors))), vectors };
 }
 
 /** Writes the codes of x ⊙ factors, and a scale for each row. */
@@ -38,7 +43,12 @@ export function withQuantized(
       const most = offset(operand.scales, 4);
       store.driver.fillBytes(most, 0, 4);
       const parameters = { most, x: x.address, factors, rows, columns, ldx: x.ld };
-      store.kernels.launch(KERNELS.tensorAmax, [rows], parameters, threads(columns));
+      store.kernels.launch(
+        KERNELS.tensorAmax,
+        [rows],
+        parameters,
+        Math.min(MAX_THREADS, 32 * Math.ceil(columns / 512)),
+      );
       launch(store, x, operand, factors, most);
     }
     body(operand);
@@ -54,8 +64,9 @@ function launch(
   factors: DevicePointer | undefined,
   most: DevicePointer | undefined,
 ): void {
+  const { threads, vectors } = shapeOf(columns);
   // biome-ignore format: parameters by operand
-  store.kernels.launch(KERNELS.quantizeE4m3, [rows], {
+  store.kernels.launch(ofWidth(KERNELS.quantizeE4m3, vectors), [rows], {
     codes: to.codes, scales: to.scales, x: address, factors, most, rows, columns, ldcodes: to.ld, ldx: ld,
-  }, threads(columns));
+  }, threads);
 }

@@ -1,7 +1,6 @@
 // Operands of e4m3 products: rows of bf16 to one byte each with a float32 scale, and what weights need beside.
 // value = code · scale, scale = amax / 448; columns, rows of codes and their strides are multiples of 16.
 
-#define MAX_VECTORS 8  // 8 elements each, by at most 512 threads: 32768 columns stay in registers
 #define E4M3_MAX 448.0f
 // Rows below this lose precision instead of overflowing: 448 / amax must be finite.
 #define LEAST_AMAX 1e-30f
@@ -60,33 +59,28 @@ DEVICE void quantize8(u8* codes, uint4 packed, const float* factors, int c, floa
                                     pack_e4m3(v[4], v[5]) | pack_e4m3(v[6], v[7]) << 16);
 }
 
-/**
- * codes [rows, columns] of x ⊙ factors, with a scale for each row; with `most` (the bits of the largest magnitude, of
- * tensor_amax) one scale for all. NaN and infinity become NaN.
- * Launch: grid [rows], block min(512, 32·ceil(columns/512)).
- */
-KERNEL __launch_bounds__(512) quantize_e4m3(u8* codes, float* scales, const bf16* x, const float* NULLABLE factors,
-                                            const u32* NULLABLE most, int rows, int columns, int ldcodes, int ldx) {
+/** VECTORS of 8 elements of a row stay in a thread's registers between the passes; what is beyond is read again. */
+template <int VECTORS>
+DEVICE void quantize_row(u8* codes, float* scales, const bf16* x, const float* factors, const u32* most, int columns) {
   const int row = blockIdx.x, step = blockDim.x * 8, first = threadIdx.x * 8;
-  x = row_of(x, row, ldx);
-  codes = row_of(codes, row, ldcodes);
-  uint4 held[MAX_VECTORS];
+  // Rows are read past L1, where the factors of all rows stay.
+  uint4 held[VECTORS];
 #pragma unroll
-  for (int i = 0; i < MAX_VECTORS; i++) {
+  for (int i = 0; i < VECTORS; i++) {
     const int c = first + i * step;
-    held[i] = c < columns ? *(const uint4*)(x + c) : zero16();
+    held[i] = c < columns ? load_once(x + c) : zero16();
   }
   float amax = 0.0f;
   if (most) {
     amax = __uint_as_float(*most);
   } else {
 #pragma unroll
-    for (int i = 0; i < MAX_VECTORS; i++) {
+    for (int i = 0; i < VECTORS; i++) {
       const int c = first + i * step;
       if (c < columns) amax = largest8(held[i], factors, c, amax);
     }
-    for (int c = first + MAX_VECTORS * step; c < columns; c += step) {
-      amax = largest8(*(const uint4*)(x + c), factors, c, amax);
+    for (int c = first + VECTORS * step; c < columns; c += step) {
+      amax = largest8(load_once(x + c), factors, c, amax);
     }
     amax = block_max(amax);
   }
@@ -94,14 +88,29 @@ KERNEL __launch_bounds__(512) quantize_e4m3(u8* codes, float* scales, const bf16
   if (threadIdx.x == 0 && (!most || row == 0)) scales[row] = __fdiv_rn(amax, E4M3_MAX);
   const float inverse = __fdiv_rn(E4M3_MAX, amax);
 #pragma unroll
-  for (int i = 0; i < MAX_VECTORS; i++) {
+  for (int i = 0; i < VECTORS; i++) {
     const int c = first + i * step;
     if (c < columns) quantize8(codes, held[i], factors, c, inverse);
   }
-  for (int c = first + MAX_VECTORS * step; c < columns; c += step) {
-    quantize8(codes, *(const uint4*)(x + c), factors, c, inverse);
+  for (int c = first + VECTORS * step; c < columns; c += step) {
+    quantize8(codes, load_once(x + c), factors, c, inverse);
   }
 }
+
+/**
+ * codes [rows, columns] of x ⊙ factors, with a scale for each row; with `most` (the bits of the largest magnitude, of
+ * tensor_amax) one scale for all. NaN and infinity become NaN. W vectors of 8 elements a thread.
+ * Launch: grid [rows], block min(512, 32·ceil(columns/(256·W))).
+ */
+#define QUANTIZE_E4M3(W)                                                                                             \
+  KERNEL __launch_bounds__(512)                                                                                      \
+      quantize_e4m3_##W(u8* codes, float* scales, const bf16* x, const float* NULLABLE factors,                      \
+                        const u32* NULLABLE most, int rows, int columns, int ldcodes, int ldx) {                     \
+    quantize_row<W>(row_of(codes, blockIdx.x, ldcodes), scales, row_of(x, blockIdx.x, ldx), factors, most, columns); \
+  }
+QUANTIZE_E4M3(2)
+QUANTIZE_E4M3(4)
+QUANTIZE_E4M3(8)
 
 /**
  * Raises *most, the bits of a float that is not negative, to the largest magnitude of x ⊙ factors.
@@ -112,7 +121,7 @@ KERNEL __launch_bounds__(512)
   x = row_of(x, blockIdx.x, ldx);
   float amax = 0.0f;
   for (int c = threadIdx.x * 8; c < columns; c += blockDim.x * 8) {
-    amax = largest8(*(const uint4*)(x + c), factors, c, amax);
+    amax = largest8(load_once(x + c), factors, c, amax);
   }
   amax = block_max(amax);
   if (threadIdx.x == 0) atomicMax(most, __float_as_uint(amax));

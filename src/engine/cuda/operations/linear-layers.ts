@@ -8,7 +8,7 @@
  * Backward so needs x, u, and the dropout mask as bits.
  *
  * In e4m3 (e4m3-products.ts) the frozen matrix has a product of its own, and the low-rank part one in bf16:
- *   y = x·Wᵀ, y += u·(scale·B)ᵀ;  dx = dy·W, du = dy·(scale·B)
+ *   y = u·(scale·B)ᵀ, y += x·Wᵀ;  dx = dy·W, du = dy·(scale·B)
  */
 import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { LinearPart } from '../../operations.js';
@@ -209,21 +209,25 @@ export class LinearLayers {
     const { adapter } = group;
     const all = matrixRows(group);
     if (this.#e4m3.takes(group.precision, false, all)) {
-      this.#e4m3.product(all, x, y);
-      return adapter && this.#addLowRank(x, y, group, adapter, options);
+      // A product that adds has little more to do: the thin one, bound by writing y, goes first.
+      const isFirst = adapter !== undefined && this.#e4m3.accumulates;
+      const saved = isFirst ? this.#lowRank(x, y, group, adapter, options, 0) : undefined;
+      this.#e4m3.product(all, x, y, isFirst ? 1 : 0);
+      return adapter && !isFirst ? this.#lowRank(x, y, group, adapter, options, 1) : saved;
     }
     if (adapter) return this.#adapted(x, y, group, adapter, options);
     all.matrix.product(all.row, x, y);
     return undefined;
   }
 
-  /** y += u·(scale·B)ᵀ */
-  #addLowRank(
+  /** y = u·(scale·B)ᵀ + beta·y */
+  #lowRank(
     x: CudaTensor,
     y: CudaTensor,
     group: FusedGroup,
     adapter: NonNullable<FusedGroup['adapter']>,
     { rowKeys, record }: ForwardOptions,
+    beta: number,
   ): SavedLowRank | undefined {
     const store = this.#store;
     const { parts, n } = group;
@@ -235,7 +239,7 @@ export class LinearLayers {
     // biome-ignore format: parameters by operand
     store.products.run({
       m: x.rows, n, k: adapter.columns, a: u.address, lda: u.ld,
-      b: b.address, ldb: b.ld, transB: true, d: y.address, ldd: y.ld, beta: 1,
+      b: b.address, ldb: b.ld, transB: true, d: y.address, ldd: y.ld, beta,
     });
     // What is only saved starts with a count of 0.
     if (record) return { u: store.saved(u), bits: bits && store.saved(bits) };

@@ -4,29 +4,29 @@ from backend import DEVICE
 from kernel_checks import B16, F32, I32, M, cdiv, check, grid2, launch, rnd
 
 U8 = torch.uint8
-def block(C): return min(512, 32 * cdiv(C, 512))
+def block(C, W=2): return min(512, 32 * cdiv(C, 256 * W))
 def codes_of(x, scale): return (x * (448 / scale[:, None])).clamp(-448, 448).to(torch.float8_e4m3fn).view(U8)
-def test_e4m3(rows, C):
+def test_e4m3(rows, C, W):
     x, factors = rnd(rows, C) * (10.0 ** (torch.rand(rows, 1, device=DEVICE) * 6 - 3)).to(B16), 0.5 + torch.rand(C, device=DEVICE)
     x[0] = 0
     X, ld = M(rows, C, x, 16), C + 32
     for given in (None, factors):
         v = x.float() * (given if given is not None else 1)
         codes, scales = torch.full((rows, ld), 0x55, dtype=U8, device=DEVICE), torch.zeros(rows, device=DEVICE)
-        launch('quantize_e4m3', (rows,), block(C), codes, scales, X, given, None, rows, C, ld, X.ld)
+        launch(f'quantize_e4m3_{W}', (rows,), block(C, W), codes, scales, X, given, None, rows, C, ld, X.ld)
         amax = v.abs().amax(1).clamp(min=1e-30)
         check(f'e4m3 codes {rows}x{C}', torch.equal(codes[:, :C], codes_of(v, amax)) and bool((codes[:, C:] == 0x55).all()))
         check(f'e4m3 scales {rows}x{C}', torch.equal(scales, amax / 448))
         most = torch.zeros(1, dtype=I32, device=DEVICE)
         launch('tensor_amax', (rows,), block(C), most, X, given, rows, C, X.ld)
         check(f'e4m3 amax {rows}x{C}', most.view(F32)[0] == v.abs().max())
-        launch('quantize_e4m3', (rows,), block(C), codes, scales, X, given, most, rows, C, ld, X.ld)
+        launch(f'quantize_e4m3_{W}', (rows,), block(C, W), codes, scales, X, given, most, rows, C, ld, X.ld)
         whole = v.abs().max().clamp(min=1e-30).expand(rows)
         check(f'e4m3 codes, one scale {rows}x{C}', torch.equal(codes[:, :C], codes_of(v, whole)) and scales[0] == whole[0] / 448)
     # What is no number stays none.
     x[0, 3], x[-1, 5] = float('nan'), float('inf')
     X = M(rows, C, x)
-    launch('quantize_e4m3', (rows,), block(C), codes, scales, X, None, None, rows, C, ld, X.ld)
+    launch(f'quantize_e4m3_{W}', (rows,), block(C, W), codes, scales, X, None, None, rows, C, ld, X.ld)
     check(f'e4m3 NaN {rows}x{C}', (codes[0, 3] & 127) == 127 and (codes[-1, 5] & 127) == 127)
     y = rnd(rows, C)
     Y = M(rows, C, y)

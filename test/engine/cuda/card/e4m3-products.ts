@@ -138,8 +138,10 @@ async function compare(m: number, first: number, n: number, k: number, isKept: b
       expected[t * n + j] = sum * left.scales[t]! * codes.scales[j]!;
     }
   }
-  check(`${what}, forward`, await store.read(y), expected, 3e-3);
-  check(`${what}, backward`, await store.read(dx), expectedBack, 3e-3);
+  // The rounding of y to bf16: 1.7e-3 of many values, up to 2^-8 of one that is most of a few.
+  const limit = (count: number) => (count < 256 ? 2 ** -8 : 3e-3);
+  check(`${what}, forward`, await store.read(y), expected, limit(m * n));
+  check(`${what}, backward`, await store.read(dx), expectedBack, limit(m * k));
   for (const made of [wide, xs, dys, plain, y, dx]) store.release(made);
   matrix.copies?.free();
   matrix.free();
