@@ -162,6 +162,8 @@ heading('Model');
 const modelName = options.model ?? demonstration.model;
 const { model, processor } = await fromPretrained(modelName, {
   engine,
+  quantization: options.quantization,
+  onNotice: console.log,
   onProgress: (progress) => {
     if (!process.stderr.isTTY) return;
     const end = progress.filesDone === progress.filesTotal ? '\n' : '';

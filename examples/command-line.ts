@@ -20,6 +20,7 @@ npm run example -- --kaggle --model NAME                the same, with the tutor
 --resume        go on where a stopped training left its checkpoint (Ctrl-C and a closed terminal save one)
 --epochs N      passes over the training set       --limit N   use N training and N test samples
 --engine NAME   auto, cpu, cuda; or a TensorFlow.js that you installed: tfjs-node, tfjs-node-gpu, tfjs (either)
+--quantization nf4|fp8  hold the decoder's linear layers in 4 or 8 bits (default: as stored, FP8 as bfloat16)
 --memory-budget GIB   most memory that training may take, weights included (default: what there is)
 --out DIR       results (default: runs/bone-fracture)`;
 
@@ -38,6 +39,7 @@ function parse() {
       epochs: { type: 'string' },
       limit: { type: 'string' },
       engine: { type: 'string', default: 'auto' },
+      quantization: { type: 'string' },
       'memory-budget': { type: 'string' },
       out: { type: 'string', default: 'runs/bone-fracture' },
       help: { type: 'boolean', short: 'h', default: false },
@@ -50,14 +52,21 @@ function parse() {
   }
   if (values.labels && !values.data) throw new Error('--labels: give the folder of the images by --data');
   const { epochs, limit, holdout, 'memory-budget': budget, ...others } = values;
+  const quantization = METHODS.find((method) => method === values.quantization);
+  if (values.quantization !== undefined && !quantization) {
+    throw new Error(`--quantization: expected ${METHODS.join(', ')}, got "${values.quantization}"`);
+  }
   return {
     ...others,
+    quantization,
     epochs: positive('epochs', epochs),
     limit: whole('limit', limit),
     holdout: share('holdout', holdout),
     memoryBudget: positive('memory-budget', budget),
   };
 }
+
+const METHODS = ['nf4', 'fp8', 'none'] as const;
 
 function positive(name: string, text: string | undefined): number | undefined {
   if (text === undefined || Number(text) > 0) return text === undefined ? undefined : Number(text);

@@ -10,39 +10,28 @@ import type { WeightScale, WeightSource } from './weight-source.js';
 
 /** What the `quantization_config` of an FP8 checkpoint says about its scales. */
 export interface Fp8Quantization {
+  readonly method: 'fp8';
   /** Rows and columns that a factor covers; undefined if one factor serves a whole matrix. */
   readonly blockSize: readonly [rows: number, columns: number] | undefined;
 }
 
 const SCALE_SUFFIX = '_scale_inv';
 
-/** Tensors that only quantised checkpoints have: scales of weights and activations. */
-export function isQuantizationTensor(name: string): boolean {
-  return /\.(weight_scale_inv|activation_scale)$/.test(name);
+/** Stored name of the weight that a scale belongs to; undefined for other tensors. */
+export function fp8WeightOf(name: string): string | undefined {
+  const [, module] = /^(.+)\.(?:weight_scale_inv|activation_scale)$/.exec(name) ?? [];
+  return module === undefined ? undefined : `${module}.weight`;
 }
 
-/**
- * Reads the `quantization_config` of a config.json; undefined if there is none.
- * @param faults receives what is wrong with it
- */
-export function parseQuantization(json: unknown, faults: string[]): Fp8Quantization | undefined {
-  if (json === undefined || json === null) return undefined;
-  if (typeof json !== 'object' || Array.isArray(json)) {
-    faults.push(`quantization_config: expected an object, got ${showValue(json)}`);
-    return undefined;
-  }
-  const { quant_method: method, weight_block_size: size } = json as Record<string, unknown>;
-  if (method !== 'fp8') {
-    const hint = 'use an FP8 checkpoint or the model in bfloat16, e.g. the repository whose name ends in -BF16';
-    faults.push(`quantization_config.quant_method: expected "fp8", got ${showValue(method)}; ${hint}`);
-    return undefined;
-  }
-  if (size === undefined || size === null) return { blockSize: undefined };
+/** Reads `quantization_config` where its quant_method is fp8. @param faults receives what is wrong with it */
+export function parseFp8(json: Readonly<Record<string, unknown>>, faults: string[]): Fp8Quantization | undefined {
+  const { weight_block_size: size } = json;
+  if (size === undefined || size === null) return { method: 'fp8', blockSize: undefined };
   const valid =
     Array.isArray(size) &&
     size.length === 2 &&
     size.every((extent) => Number.isInteger(extent) && extent > 0 && extent <= 2 ** 24);
-  if (valid) return { blockSize: [size[0], size[1]] };
+  if (valid) return { method: 'fp8', blockSize: [size[0], size[1]] };
   faults.push(
     `quantization_config.weight_block_size: expected null or two positive whole numbers, got ${showValue(size)}`,
   );
@@ -50,19 +39,19 @@ export function parseQuantization(json: unknown, faults: string[]): Fp8Quantizat
 }
 
 /**
- * A tensor to be streamed into an engine, with its scale where it is stored in 8 bits.
- * @throws CheckpointError if the scale is missing or does not fit, or for a dtype that no engine takes
+ * A weight in 8 bits to be streamed into an engine, with its scale.
+ * @param blockSize rows and columns that a factor covers; undefined if one serves a whole matrix
+ * @throws CheckpointError if the scale is missing or does not fit
  */
-export function checkpointSource(
+export function fp8Source(
   checkpoint: ShardedCheckpoint,
   name: string,
-  quantization: Fp8Quantization | undefined,
+  blockSize: Fp8Quantization['blockSize'],
 ): WeightSource {
   const file = checkpoint.fileOf(name);
-  const { dtype, shape, byteLength } = file.info(name);
-  if (dtype !== 'F8_E4M3') return file.source(name);
+  const { shape, byteLength } = file.info(name);
   const read = (target: Uint8Array, offset = 0): Promise<void> => file.readBytes(name, target, offset);
-  const scale = scaleOf(checkpoint, name, shape, quantization);
+  const scale = scaleOf(checkpoint, name, shape, blockSize);
   return { name, shape, dtype: 'f8_e4m3', byteLength, scale, read };
 }
 
@@ -70,7 +59,7 @@ function scaleOf(
   checkpoint: ShardedCheckpoint,
   name: string,
   shape: readonly number[],
-  quantization: Fp8Quantization | undefined,
+  size: Fp8Quantization['blockSize'],
 ): WeightScale {
   const scaleName = `${name}${SCALE_SUFFIX}`;
   const info = checkpoint.tensors.get(scaleName);
@@ -86,7 +75,6 @@ function scaleOf(
     throw fail(`and "${scaleName}" as ${info.dtype}, expected F32, BF16 or F16`);
   }
   const read = (): Promise<Float32Array> => checkpoint.readFloat32(scaleName);
-  const size = quantization?.blockSize;
   const block = size ?? ([rows!, columns!] as const);
   const blocks = [Math.ceil(rows! / block[0]), Math.ceil(columns! / block[1])];
   const isOne = info.shape.every((extent) => extent === 1);

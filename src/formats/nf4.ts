@@ -24,7 +24,7 @@ const MIDPOINTS = Float32Array.of(
 );
 
 /** Values of absmax that share one of the second level, in double quantisation. */
-const NESTED_BLOCK_SIZE = 256;
+export const NESTED_BLOCK_SIZE = 256;
 
 /** By the upper 16 bits of a float32: the code of the smallest float32 with those bits. That of a NaN is 0. */
 const FIRST_CODES = /* @__PURE__ */ firstCodes();
@@ -49,7 +49,7 @@ export class Nf4Quantizer {
    * @param size values of the weight
    * @param codes to be filled, (size + 1) / 2 bytes, in shared memory too. Default: an array of its own
    */
-  constructor(name: string, size: number, blockSize: number, codes = new Uint8Array(Math.ceil(size / 2))) {
+  constructor(name: string, size: number, blockSize: number, codes: Uint8Array = new Uint8Array(Math.ceil(size / 2))) {
     this.#name = name;
     this.#size = size;
     this.#block = new BitView(blockSize);

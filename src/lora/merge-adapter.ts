@@ -11,6 +11,7 @@ import { checkNames, parseOptions, requirePath } from '../config.js';
 import { CheckpointError, ConfigError } from '../errors.js';
 import { writeFileAtomically } from '../files/atomic-file.js';
 import type { HeldSource } from '../formats/held-source.js';
+import { QuantizedCheckpoint } from '../formats/quantized-checkpoint.js';
 import { engineDtype, ShardedCheckpoint, type TensorToWrite, writeSafetensors } from '../formats/safetensors.js';
 import { DTYPE_BYTES } from '../formats/weight-source.js';
 import program from '../generated/merge-worker.js';
@@ -72,7 +73,7 @@ export interface MergeResult {
   readonly outputDir: string;
   /** Linear layers that were changed. */
   readonly mergedModules: number;
-  /** Tensors written; the scales of an FP8 base are left out. */
+  /** Tensors written; the scales of a base in 8 or 4 bits are left out. */
   readonly tensors: number;
   /** Bytes of all tensors. */
   readonly bytes: number;
@@ -103,7 +104,8 @@ const MERGE_CHUNK_BYTES = 4 * 1024 * 1024;
  * head stays tied, unless the adapter (of another tool) has adapted it: then it becomes a tensor of its own, and
  * config.json says so, for the embedding stays as it was in training. Tokenizer, processor and chat template are those
  * of the adapter where it has its own, and a README.md names the base model where its name on the Hub is known. FP8
- * weights, changed or not, are written as bfloat16, and the copy has neither their scales nor a `quantization_config`.
+ * weights and 4-bit ones of bitsandbytes, changed or not, are written as bfloat16, and the copy has neither their scales
+ * nor a `quantization_config`.
  * Everything is written into a temporary folder beside `outputDir`, which then takes its name; what a killed merge left
  * of one is removed by the next merge beside it.
  * @throws CheckpointError if the adapter does not fit, the weights are quantised in another way, the merged weights are
@@ -130,9 +132,10 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
   const threads = new WorkerThreads<RowsToMerge, MergedRows>(program, WORKERS);
   const place = new MergePlace(outputDir, options);
   try {
-    const { linears, untied } = linearTensors(checkpoint);
+    const quantized = await QuantizedCheckpoint.of(checkpoint, undefined);
+    const { linears, untied } = linearTensors(checkpoint, quantized);
     const data = adapter ? await adapterData(adapter) : await readAdapter(adapterDir!, [...linears.values()]);
-    const merged = modulesByTensor(data, linears, checkpoint);
+    const merged = modulesByTensor(data, linears, checkpoint, quantized);
     const changes = data.modules.some(({ name }) => name === OUTPUT_HEAD);
     const output = await MergeOutput.of(checkpoint, { changes, untied: changes ? untied : undefined });
     const small = new Map(await smallFiles(checkpoint));
@@ -198,13 +201,17 @@ interface LinearTensor {
  * Linear layers of a checkpoint, by their names in memory. An output head that is tied to the embedding is one too: the
  * embedding stays as it is, for the adapter of a head was trained beside it, and the head gets a tensor of its own.
  */
-function linearTensors(checkpoint: ShardedCheckpoint): {
+function linearTensors(
+  checkpoint: ShardedCheckpoint,
+  quantized: QuantizedCheckpoint,
+): {
   linears: Map<string, LinearTensor>;
   untied: UntiedHead | undefined;
 } {
   const linears = new Map<string, LinearTensor>();
   let untied: UntiedHead | undefined;
-  for (const { name: tensor, shape } of checkpoint.tensors.values()) {
+  for (const tensor of checkpoint.tensors.keys()) {
+    const shape = quantized.shapeOf(tensor);
     const name = linearModuleName(tensor, shape);
     if (name !== undefined) linears.set(name, { name, shape, tensor });
   }
@@ -226,6 +233,7 @@ function modulesByTensor(
   data: AdapterData,
   linears: ReadonlyMap<string, LinearTensor>,
   checkpoint: ShardedCheckpoint,
+  quantized: QuantizedCheckpoint,
 ): Map<string, AdapterModuleData> {
   const merged = new Map<string, AdapterModuleData>();
   const faults: string[] = [];
@@ -239,8 +247,8 @@ function modulesByTensor(
     const dtype = checkpoint.tensors.get(linear.tensor)?.dtype ?? 'F32';
     if (module.a.length !== module.r * inner || module.b.length !== out * module.r) {
       faults.push(`${module.name}: the adapter was made for another shape than [${out}, ${inner}]`);
-    } else if (!engineDtype(dtype) && dtype !== 'F8_E4M3') {
-      faults.push(`${linear.tensor}: stored as ${dtype}, expected F32, BF16, F16 or F8_E4M3`);
+    } else if (!engineDtype(dtype) && !quantized.formatOf(linear.tensor)) {
+      faults.push(`${linear.tensor}: stored as ${dtype}, expected F32, BF16, F16, F8_E4M3 or NF4 of bitsandbytes`);
     }
     merged.set(linear.tensor, module);
   }

@@ -23,17 +23,17 @@ export async function requireCheckpoint(directory: string): Promise<void> {
   });
 }
 
-/** Weights packed by another method than FP8 have no rows that an addition could reach. @throws CheckpointError */
+/** Weights packed by another method than FP8 and bitsandbytes have no rows that an addition could reach. @throws CheckpointError */
 async function requireUnquantized(directory: string): Promise<void> {
   const path = join(directory, 'config.json');
   // Whether it can be read matters to those who need it.
   const json = (await readJson(path).catch(() => undefined)) as { quantization_config?: { quant_method?: unknown } };
   const method = json?.quantization_config?.quant_method;
-  if (method === undefined || method === 'fp8') return;
+  if (method === undefined || method === 'fp8' || method === 'bitsandbytes') return;
   throw new CheckpointError(
     `${path}: the weights are quantised (${showValue(method)}), and nothing is merged into these`,
     {
-      hint: 'Merge into the base model in 16 bits or FP8: its shapes are the same, and the adapter fits it.',
+      hint: 'Merge into the base model in 16 bits, FP8 or NF4: its shapes are the same, and the adapter fits it.',
       details: { path },
     },
   );

@@ -1,18 +1,13 @@
 /**
- * What a merged checkpoint holds: the tensors of its base in their dtypes; of an FP8 base, bfloat16 weights without
- * scales, and a config.json without `quantization_config`.
+ * What a merged checkpoint holds: the tensors of its base in their dtypes; of a base in 8 or 4 bits, bfloat16 weights
+ * without scales, and a config.json without `quantization_config`.
  */
 import { basename, join } from 'node:path';
 import { CheckpointError } from '../errors.js';
 import { writeFileAtomically } from '../files/atomic-file.js';
 import { readJson } from '../files/read-json.js';
-import {
-  checkpointSource,
-  type Fp8Quantization,
-  isQuantizationTensor,
-  parseQuantization,
-} from '../formats/fp8-checkpoint.js';
 import { dequantizedSource, type HeldSource } from '../formats/held-source.js';
+import { parseQuantization, QuantizedCheckpoint } from '../formats/quantized-checkpoint.js';
 import { FILE_DTYPES, type SafetensorsDType, type ShardedCheckpoint } from '../formats/safetensors.js';
 
 export interface WrittenTensor {
@@ -35,7 +30,7 @@ export class MergeOutput {
   /** By name, in the order of the base. */
   readonly tensors: ReadonlyMap<string, WrittenTensor>;
   readonly #checkpoint: ShardedCheckpoint;
-  readonly #quantization: Fp8Quantization | undefined;
+  readonly #quantized: QuantizedCheckpoint;
   /** The changed config.json; undefined if it stays as it is. */
   readonly #config: Record<string, unknown> | undefined;
   /** Shard of each tensor, by file name. */
@@ -46,21 +41,21 @@ export class MergeOutput {
   private constructor(
     checkpoint: ShardedCheckpoint,
     config: Record<string, unknown> | undefined,
-    quantization: Fp8Quantization | undefined,
+    quantized: QuantizedCheckpoint,
     isQuantized: boolean,
     untied: UntiedHead | undefined,
   ) {
     this.#checkpoint = checkpoint;
     this.#config = config;
-    this.#quantization = quantization;
+    this.#quantized = quantized;
     this.#changesIndex = isQuantized || untied !== undefined;
     const tensors = new Map<string, WrittenTensor>();
     for (const { name, dtype, shape, byteLength } of checkpoint.tensors.values()) {
-      if (isQuantized && isQuantizationTensor(name)) continue;
+      if (isQuantized && quantized.isCompanion(name)) continue;
       this.#shards.set(name, basename(checkpoint.fileOf(name).path));
-      if (dtype === 'F8_E4M3') {
+      if (quantized.formatOf(name)) {
         const held = this.source(name);
-        const { byteLength, read } = held;
+        const { shape, byteLength, read } = held;
         tensors.set(name, { name, dtype: FILE_DTYPES[held.dtype], shape, byteLength, read });
       } else {
         const file = checkpoint.fileOf(name);
@@ -78,14 +73,15 @@ export class MergeOutput {
 
   /**
    * @param head whether the output head changes, which then is no longer that of the embedding
-   * @throws CheckpointError if 8-bit weights are stored in a way that is not known
+   * @throws CheckpointError if 8-bit or 4-bit weights are stored in a way that is not known
    */
   static async of(
     checkpoint: ShardedCheckpoint,
     head: { readonly changes: boolean; readonly untied?: UntiedHead | undefined } = { changes: false },
   ): Promise<MergeOutput> {
-    const isQuantized = [...checkpoint.tensors.values()].some(({ dtype }) => dtype === 'F8_E4M3');
-    if (!isQuantized && !head.changes) return new MergeOutput(checkpoint, undefined, undefined, false, undefined);
+    const plain = await QuantizedCheckpoint.of(checkpoint, undefined);
+    const isQuantized = plain.isQuantized;
+    if (!isQuantized && !head.changes) return new MergeOutput(checkpoint, undefined, plain, false, undefined);
     const path = join(checkpoint.directory, 'config.json');
     const what = isQuantized ? 'how the weights are quantised' : 'whether embedding and output head are tied';
     const json = await readJson(path).catch((cause: Error) => {
@@ -97,9 +93,10 @@ export class MergeOutput {
     const faults: string[] = [];
     const quantization = isQuantized ? parseQuantization(config.quantization_config, faults) : undefined;
     if (faults.length > 0) throw new CheckpointError(`${path} cannot be used:\n  - ${faults.join('\n  - ')}`);
-    const { quantization_config: _, ...plain } = config;
-    const changed = { ...(isQuantized ? plain : config), ...(head.changes ? untie(config) : {}) };
-    return new MergeOutput(checkpoint, changed, quantization, isQuantized, head.untied);
+    const quantized = isQuantized ? await QuantizedCheckpoint.of(checkpoint, quantization) : plain;
+    const { quantization_config: _, ...others } = config;
+    const changed = { ...(isQuantized ? others : config), ...(head.changes ? untie(config) : {}) };
+    return new MergeOutput(checkpoint, changed, quantized, isQuantized, head.untied);
   }
 
   /** Tensors of one file of the base, as they are written, in its order. */
@@ -116,7 +113,7 @@ export class MergeOutput {
   /** A weight in the format in which it is merged and written. */
   source(name: string): HeldSource {
     const stored = name === this.#untied?.name ? this.#untied.embedding : name;
-    const source = dequantizedSource(checkpointSource(this.#checkpoint, stored, this.#quantization));
+    const source = dequantizedSource(this.#quantized.source(stored));
     return stored === name ? source : { ...source, name };
   }
 

@@ -11,12 +11,19 @@ import { CheckpointError, ConfigError } from '../errors.js';
 import { describeFolder } from '../files/describe-folder.js';
 import { readJson } from '../files/read-json.js';
 import { exists } from '../files/regular-file.js';
-import { checkpointSource, isQuantizationTensor } from '../formats/fp8-checkpoint.js';
+import { QuantizedCheckpoint } from '../formats/quantized-checkpoint.js';
 import { MISTRAL_NATIVE_HINT, ShardedCheckpoint } from '../formats/safetensors.js';
 import { showValue } from '../messages/show-value.js';
 import type { ModelConfig } from './model-config.js';
 import { type ModelOrigin, VisionLanguageModel } from './network/vision-language-model.js';
 import { parseModelConfig } from './parse-config.js';
+import {
+  parseQuantizationOption,
+  type QuantizationMethod,
+  type QuantizationOptions,
+  QuantizationPlan,
+  type StoredTensor,
+} from './quantization.js';
 import { indexByMemoryName, linearModuleName } from './tensor-names.js';
 
 /** Options of {@link loadModel}. */
@@ -26,6 +33,12 @@ export interface LoadOptions {
    * a name is disposed of by `model.dispose()`. Default `auto`: cuda where a card and its libraries are found, else cpu.
    */
   engine?: Engine | EngineChoice | undefined;
+  /**
+   * Holds the linear layers of the decoder in 4 bits (`nf4`) or 8 (`fp8`), or all in 16 (`none`); an object says more,
+   * e.g. which modules are left out. From checkpoints in 16 bits or FP8 they are quantised while they are loaded.
+   * Default: 4-bit checkpoints of bitsandbytes as they are stored, FP8 ones widened to bfloat16.
+   */
+  quantization?: QuantizationMethod | QuantizationOptions | undefined;
   /** Receives what is worth knowing about the checkpoint, a line each. Default: a warning of the process. */
   onNotice?: ((line: string) => void) | undefined;
 }
@@ -43,27 +56,29 @@ export interface ModelProcessor {
 /**
  * Loads a model: config.json, generation_config.json, and model.safetensors or its shards. Both naming schemes of
  * tensors are accepted; weights keep their stored number format (float32, bfloat16 or float16), those of an FP8
- * checkpoint become bfloat16. Every tensor of the files must have its place in the model that config.json describes.
- * @throws ConfigError or CheckpointError naming every fault, EngineError if the model does not fit
+ * checkpoint become bfloat16, those of a 4-bit one of bitsandbytes stay in 4 bits; `quantization` says otherwise. Every tensor of the files must have its place in the model that config.json describes.
+ * @throws ConfigError or CheckpointError naming every fault, EngineError if the model does not fit or the engine does not
+ *   hold what `quantization` asks for
  */
 export async function loadModel(dir: string, options: LoadOptions = {}): Promise<VisionLanguageModel> {
-  checkNames(options, { engine: false, onNotice: false }, 'loadModel');
+  checkNames(options, { engine: false, quantization: false, onNotice: false }, 'loadModel');
   return loadFrom(dir, options, { nameOrPath: dir }, 'loadModel');
 }
 
 /** @param what who asks, for messages */
 export async function loadFrom(
   dir: string,
-  { engine: given, onNotice }: LoadOptions,
+  { engine: given, quantization, onNotice }: LoadOptions,
   origin: ModelOrigin,
   what: string,
 ): Promise<VisionLanguageModel> {
   requirePath(dir, what);
   requireEngine(given, what);
+  const option = parseQuantizationOption(quantization, what);
   const config = await readConfig(dir);
   const { engine, ownsEngine } = await engineOf(given);
   try {
-    return await loadInto(engine, dir, config, onNotice, { ...origin, folder: dir, ownsEngine });
+    return await loadInto(engine, dir, config, { option, onNotice, what }, { ...origin, folder: dir, ownsEngine });
   } catch (error) {
     if (ownsEngine) await engine.dispose();
     throw error;
@@ -74,32 +89,38 @@ async function loadInto(
   engine: Engine,
   dir: string,
   config: ModelConfig,
-  onNotice: LoadOptions['onNotice'],
+  { option, onNotice, what }: Loading,
   origin: ModelOrigin,
 ): Promise<VisionLanguageModel> {
   const checkpoint = await ShardedCheckpoint.open(dir);
   try {
     const stored = indexByMemoryName(checkpoint.tensors.keys());
-    engine.requireRoom?.(shapesOf(checkpoint));
-    const quantized = [...checkpoint.tensors.values()].filter(({ dtype }) => dtype === 'F8_E4M3');
-    if (quantized.length > 0) {
-      const notify = onNotice ?? ((line: string) => process.emitWarning(line, 'QuantizedCheckpoint'));
-      notify(
-        `${dir}: ${quantized.length} FP8 matrices are dequantised to bfloat16 and take as much memory as those of the ` +
-          'BF16 checkpoint',
-      );
+    const quantized = await QuantizedCheckpoint.of(checkpoint, config.quantization);
+    const tensors = tensorsOf(stored, quantized);
+    engine.requireRoom?.(shapesOf(tensors));
+    const plan = new QuantizationPlan(engine, tensors, option, what);
+    if (plan.notice !== undefined) {
+      // What was asked for is no reason for a warning.
+      const warn = (line: string): void => process.emitWarning(line, 'QuantizedCheckpoint');
+      (onNotice ?? (option ? () => {} : warn))(`${dir}: ${plan.notice}`);
     }
     const provider = {
       description: dir,
       has: (name: string) => stored.has(name),
-      source: (name: string) => checkpointSource(checkpoint, stored.get(name)!, config.quantization),
+      source: (name: string) => plan.apply(name, quantized.source(stored.get(name)!)),
       order: stored.keys(),
-      required: requiredNames(checkpoint, stored),
+      required: tensors.map(({ name }) => name).filter((name) => !isComputedTable(name)),
     };
-    return await VisionLanguageModel.load(engine, config, provider, origin);
+    return await VisionLanguageModel.load(engine, config, provider, { ...origin, quantization: plan.description });
   } finally {
     await checkpoint.close();
   }
+}
+
+/** How a model is loaded, and who asks. */
+interface Loading extends Pick<LoadOptions, 'onNotice'> {
+  readonly option: QuantizationOptions | undefined;
+  readonly what: string;
 }
 
 /** The engine itself, or one of this name that goes with the model. */
@@ -118,25 +139,25 @@ export function requireEngine(engine: unknown, what: string): void {
 
 const ENGINE_CHOICES: readonly EngineChoice[] = ['auto', 'cpu', 'cuda', 'tfjs'];
 
-/** Names in memory of all tensors but those that change nothing: tables that are computed, scales of 8-bit weights. */
-function requiredNames({ tensors }: ShardedCheckpoint, stored: ReadonlyMap<string, string>): string[] {
-  const isHarmless = (name: string): boolean => {
-    if (/\.(inv_freq|original_inv_freq|position_ids)$/.test(name)) return true;
-    if (!isQuantizationTensor(name)) return false;
-    // The scale of a weight that is not in 8 bits says that the weight was converted without it.
-    const weight = name.replace(/\.(weight_scale_inv|activation_scale)$/, '.weight');
-    return tensors.get(weight)?.dtype === 'F8_E4M3';
-  };
-  return [...stored].flatMap(([name, file]) => (isHarmless(file) ? [] : [name]));
+/** All but what belongs to quantised weights. */
+function tensorsOf(stored: ReadonlyMap<string, string>, quantized: QuantizedCheckpoint): StoredTensor[] {
+  return [...stored].flatMap(([name, file]) => {
+    if (quantized.isCompanion(file)) return [];
+    return [{ name, stored: quantized.formatOf(file), shape: quantized.shapeOf(file) }];
+  });
 }
 
-function shapesOf({ tensors }: ShardedCheckpoint): ModelShapes {
+/** Tables that the model computes itself. */
+function isComputedTable(name: string): boolean {
+  return /\.(inv_freq|original_inv_freq|position_ids)$/.test(name);
+}
+
+function shapesOf(tensors: readonly StoredTensor[]): ModelShapes {
   const isAdaptable = (name: string, shape: readonly number[]): boolean =>
     ![undefined, 'lm_head'].includes(linearModuleName(name, shape));
-  const all = [...tensors].map(([name, { shape }]) => ({ shape, isLinear: isAdaptable(name, shape) }));
   return {
-    weights: all.map(({ shape }) => shape),
-    linear: all.filter(({ isLinear }) => isLinear).map(({ shape }) => shape),
+    weights: tensors.map(({ shape }) => shape),
+    linear: tensors.filter(({ name, shape }) => isAdaptable(name, shape)).map(({ shape }) => shape),
   };
 }
 

@@ -1,7 +1,7 @@
 /** config.json of a checkpoint, checked: all that the model, its costs and generation ask about it. */
 
 import type { Activation } from '../engine/operations.js';
-import type { Fp8Quantization } from '../formats/fp8-checkpoint.js';
+import type { StoredQuantization } from '../formats/quantized-checkpoint.js';
 
 /** `text_config.rope_parameters`, in older files `rope_scaling`: positions of the decoder. */
 export interface RopeConfig {
@@ -100,6 +100,6 @@ export interface ModelConfig {
   readonly mayTieEmbeddings: boolean;
   /** `text_config.eos_token_id`, default 2; generation_config.json overrides it. Any of these ends an answer. */
   readonly eosTokenIds: readonly number[];
-  /** `quantization_config`: how linear layers are stored in 8-bit floats; undefined in an ordinary checkpoint. */
-  readonly quantization: Fp8Quantization | undefined;
+  /** `quantization_config`: how linear layers are stored in 8 or 4 bits; undefined in an ordinary checkpoint. */
+  readonly quantization: StoredQuantization | undefined;
 }

@@ -4,7 +4,7 @@
  */
 
 import { ConfigError } from '../errors.js';
-import { parseQuantization } from '../formats/fp8-checkpoint.js';
+import { parseQuantization } from '../formats/quantized-checkpoint.js';
 import { showValue } from '../messages/show-value.js';
 import { ConfigFields, MOST } from './config-fields.js';
 import { familyOf } from './families.js';

@@ -29,6 +29,7 @@ import {
   requireModelFolder,
 } from '../model/load.js';
 import type { VisionLanguageModel } from '../model/network/vision-language-model.js';
+import { parseQuantizationOption, type QuantizationMethod, type QuantizationOptions } from '../model/quantization.js';
 
 /** Options of {@link fromPretrained}; for a folder, those of the download but `signal` do nothing. */
 export interface FromPretrainedOptions extends HubDownloadOptions {
@@ -49,6 +50,13 @@ export interface FromPretrainedOptions extends HubDownloadOptions {
    * that has none of its own in the Hugging Face layout, as that of Mistral Small 3.2. Default: the model's own.
    */
   processor?: string | undefined;
+  /**
+   * Holds the linear layers of the decoder in 4 bits (`nf4`) or 8 (`fp8`), or all in 16 (`none`); an object says more,
+   * e.g. which modules are left out. From checkpoints in 16 bits or FP8 they are quantised while they are loaded. For an
+   * adapter it goes for its base model. Default: 4-bit checkpoints of bitsandbytes as they are stored, FP8 ones widened
+   * to bfloat16.
+   */
+  quantization?: QuantizationMethod | QuantizationOptions | undefined;
   /** Receives what is worth knowing about the checkpoint, a line each. Default: a warning of the process. */
   onNotice?: ((line: string) => void) | undefined;
 }
@@ -72,6 +80,7 @@ const schema = hubDownloadSchema.extend({
   baseModel: z.string().min(1).optional(),
   adapterName: adapterNameSchema.optional(),
   processor: z.string().min(1).optional(),
+  quantization: z.custom<FromPretrainedOptions['quantization']>((value) => value !== undefined).optional(),
   onNotice: callback<string>().optional(),
 });
 
@@ -90,8 +99,10 @@ type Options = z.output<typeof schema>;
  */
 export async function fromPretrained(idOrFolder: string, options: FromPretrainedOptions = {}): Promise<Pretrained> {
   const parsed = parseOptions(schema, options, 'fromPretrained');
-  const { engine, onNotice, baseModel: _base, adapterName: _name, processor: from, ...download } = parsed;
+  const { engine, quantization, onNotice, baseModel: _base, adapterName: _name, processor: from, ...download } = parsed;
   requireEngine(engine, 'fromPretrained');
+  // Before gigabytes are fetched.
+  parseQuantizationOption(quantization, 'fromPretrained');
   const { folder, commit } = await folderOrSnapshot(idOrFolder, download, selectionOf(from));
   const isAdapter = await exists(join(folder, ADAPTER_CONFIG_FILE));
   if (isAdapter && !(await hasModel(folder))) return loadWithAdapter(idOrFolder, folder, commit, parsed);
@@ -105,7 +116,12 @@ export async function fromPretrained(idOrFolder: string, options: FromPretrained
   // The processor is read first: it is small, and a fault in it should not wait for the weights.
   const processor = await processorOf(folder, from, download);
   download.signal?.throwIfAborted();
-  const model = await loadFrom(folder, { engine, onNotice }, originOf(idOrFolder, commit, download), 'fromPretrained');
+  const model = await loadFrom(
+    folder,
+    { engine, quantization, onNotice },
+    originOf(idOrFolder, commit, download),
+    'fromPretrained',
+  );
   return { model, processor, adapter: undefined, folder, commit };
 }
 
@@ -114,7 +130,7 @@ async function loadWithAdapter(
   idOrFolder: string,
   folder: string,
   commit: string | undefined,
-  { engine, onNotice, baseModel, adapterName, processor: from, ...download }: Options,
+  { engine, quantization, onNotice, baseModel, adapterName, processor: from, ...download }: Options,
 ): Promise<Pretrained> {
   const { origin } = await readAdapterConfig(folder);
   // Before gigabytes of its base model are fetched.
@@ -133,7 +149,7 @@ async function loadWithAdapter(
   download.signal?.throwIfAborted();
   const model = await loadFrom(
     base.folder,
-    { engine, onNotice },
+    { engine, quantization, onNotice },
     originOf(name, base.commit, baseDownload),
     'fromPretrained',
   ).catch((error: unknown) => {

@@ -4,7 +4,7 @@
  *
  *   npm run bench:epoch -- --data DIR [--size 14B | 8B | 3B | tiny] [--tokenizer DIR] [--engine cuda] [--limit N]
  *                          [--workers N] [--prefetch N] [--checkpointing] [--tokens-per-pass N] [--budget GIB]
- *                          [--precision bf16|fp8-backward|fp8]
+ *                          [--precision bf16|fp8-backward|fp8] [--quantization nf4 | fp8]
  *
  * --data       <Class>/{Train,Test}/* at any depth, as on Kaggle; the training split is used
  * --size       random weights in a real shape, with pictures of up to 1540 pixels; or the example's tiny checkpoint
@@ -46,6 +46,7 @@ const { values: options } = parseArgs({
     'tokens-per-pass': { type: 'string' },
     budget: { type: 'string' },
     precision: { type: 'string', default: 'bf16' },
+    quantization: { type: 'string' },
   },
 });
 if (!options.data) {
@@ -85,7 +86,9 @@ try {
   await writeTinyCheckpoint({ dir: work, seed: 1, corpus: [prompt, ...data.classNames] });
   const isTiny = options.size === 'tiny';
   const loadStart = performance.now();
-  const model = isTiny ? await loadModel(work, { engine }) : await randomModel(engine, options.size as Size);
+  const model = isTiny
+    ? await loadModel(work, { engine })
+    : await randomModel(engine, options.size as Size, undefined, options.quantization);
   const adapter = applyLora(model, { r: 16, alpha: 32, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
   console.log(`${adapter.description}; loaded in ${((performance.now() - loadStart) / 1000).toFixed(1)} s`);
   const tokenizer = await MinistralTokenizer.fromFolder(options.tokenizer ?? work);

@@ -2,7 +2,7 @@
  * Decoding speed of a real-sized model with random weights, adapter not merged: one sequence, and a test split at once.
  *
  *   npm run bench:generate -- --size 14B --workload FILE [--tokens 48] [--answers 140] [--batch 70] [--answer-tokens 8]
- *                             [--repeat 1] [--peer FILE [--python python3] [--peer-args "--merge"]]
+ *                             [--repeat 1] [--quantization nf4|fp8] [--peer FILE [--python python3] [--peer-args "--merge"]]
  *
  * With --peer, then runs that program (transformers + peft) on the same card and prints a RESULT line with both: time a
  * token, the prompt's pass included, medians of the repetitions.
@@ -27,12 +27,13 @@ const { values } = parseArgs({
     batch: { type: 'string', default: '70' },
     'answer-tokens': { type: 'string', default: '8' },
     repeat: { type: 'string', default: '1' },
+    quantization: { type: 'string' },
     ...PEER_OPTIONS,
   },
 });
 const engine = createCudaEngine();
 console.log(engine.description);
-const model = await randomModel(engine, values.size as Size);
+const model = await randomModel(engine, values.size as Size, undefined, values.quantization);
 applyLora(model, { r: 16, alpha: 32, targetModules: [...LAYER_PROJECTIONS] });
 
 /** Where the time of the steps went, in milliseconds; sums. */

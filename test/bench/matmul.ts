@@ -1,8 +1,9 @@
-/** Speed of the cpu engine's matrix product. Run: npx tsx test/bench/matmul.ts [seconds per figure, default 0.5] */
+/** Speed of the cpu engine's matrix product. Run: npx tsx test/bench/matmul.ts [seconds per figure, default 0.5] [part of the label] */
 import { availableParallelism } from 'node:os';
 import { CpuRuntime } from '../../src/engine/cpu/cpu-runtime.js';
 import { StoredWeight } from '../../src/engine/cpu/stored-weight.js';
-import type { DType } from '../../src/formats/weight-source.js';
+import { TensorStore } from '../../src/engine/cpu/tensor-store.js';
+import type { DType, HeldFormat } from '../../src/formats/weight-source.js';
 
 const seconds = Number(process.argv[2] ?? 0.5);
 
@@ -14,6 +15,7 @@ interface Case {
   readonly transA: boolean;
   readonly transB: boolean;
   readonly stored?: DType;
+  readonly hold?: HeldFormat;
 }
 
 const forms = [
@@ -44,6 +46,21 @@ for (const [m, k, n] of [
     cases.push({ label: `${m}x${k}x${n} ${form}, bf16 weight`, m, n, k, transA, transB, stored: 'bf16' });
   }
 }
+const heldFormats: readonly HeldFormat[] = [
+  { format: 'nf4', blockSize: 64, doubleQuantization: true },
+  { format: 'nf4', blockSize: 64, doubleQuantization: false },
+  { format: 'f8_e4m3' },
+];
+for (const m of [1, 4, 64, 700]) {
+  for (const [form, transA, transB] of forms.slice(0, 2)) {
+    const sizes = { m, k: 3072, n: 9216, transA, transB, stored: 'bf16' } as const;
+    cases.push({ label: `${m}x3072x9216 ${form}, bf16 weight`, ...sizes });
+    for (const hold of heldFormats) {
+      const name = hold.format === 'nf4' && hold.doubleQuantization ? 'nf4 (double)' : hold.format;
+      cases.push({ label: `${m}x3072x9216 ${form}, ${name} weight`, ...sizes, hold });
+    }
+  }
+}
 for (const [m, k, n] of [
   [200, 64, 160],
   [200, 16, 64],
@@ -56,12 +73,18 @@ for (const [m, k, n] of [
 }
 
 /** GFLOP/s: best and median over runs of about `seconds` in all. */
-function measure(runtime: CpuRuntime, { m, n, k, transA, transB, stored }: Case): [number, number] {
+async function measure(runtime: CpuRuntime, one: Case): Promise<[number, number]> {
+  const { m, n, k, transA, transB, stored, hold } = one;
   const a = runtime.alloc(4 * m * k);
   const c = runtime.alloc(4 * m * n);
   let b: number | StoredWeight;
   runtime.f32(a, m * k).fill(0.5);
-  if (stored) {
+  if (stored && hold) {
+    const shape = transB ? [n, k] : [k, n];
+    const read = async (target: Uint8Array): Promise<void> => void target.fill(0x3c);
+    const source = { name: 'b', shape, dtype: stored, byteLength: 2 * n * k, hold, read };
+    b = (await new TensorStore(runtime).loadWeight(source)) as StoredWeight;
+  } else if (stored) {
     b = new StoredWeight(runtime, 'b', transB ? [n, k] : [k, n], stored);
     b.bytes.fill(0x3c);
   } else {
@@ -89,11 +112,12 @@ const runtimes = counts.map((threads) => new CpuRuntime({ threads }));
 await Promise.all(runtimes.map((runtime) => runtime.ready));
 console.log(`GFLOP/s, best (median); node ${process.version}, relaxed SIMD ${runtimes[0]!.relaxedSimd ? 'on' : 'off'}`);
 console.log(''.padEnd(32) + counts.map((count) => `${count} thread${count > 1 ? 's' : ''}`.padStart(18)).join(''));
-for (const one of cases) {
-  const figures = runtimes.map((runtime) => {
-    const [best, median] = measure(runtime, one);
-    return `${best.toFixed(1)} (${median.toFixed(1)})`.padStart(18);
-  });
+for (const one of cases.filter(({ label }) => label.includes(process.argv[3] ?? ''))) {
+  const figures: string[] = [];
+  for (const runtime of runtimes) {
+    const [best, median] = await measure(runtime, one);
+    figures.push(`${best.toFixed(1)} (${median.toFixed(1)})`.padStart(18));
+  }
   console.log(one.label.padEnd(32) + figures.join(''));
 }
 await Promise.all(runtimes.map((runtime) => runtime.dispose()));

@@ -2,7 +2,7 @@
  * Where a training step of a real-sized model spends its time and memory, on the device and on the host.
  *
  *   npx tsx test/bench/profile.ts --workload FILE [--size 14B] [--steps 6] [--tokens-per-pass 8192] [--checkpointing]
- *                                 [--budget GIB] [--out FILE]
+ *                                 [--budget GIB] [--out FILE] [--quantization nf4|fp8]
  *
  * Four parts: (1) the first steps, with what tuning of matrix products costs; (2) steps as they are, one line each;
  * (3) a step with an event around every operation of the table; (4) a step with an event around every launch.
@@ -34,6 +34,7 @@ const { values: options } = parseArgs({
     'tokens-per-pass': { type: 'string', default: '8192' },
     budget: { type: 'string' },
     out: { type: 'string' },
+    quantization: { type: 'string' },
   },
 });
 
@@ -220,7 +221,7 @@ for (const [name, operation] of Object.entries(engine.operations) as [string, An
 
 print(engine.description);
 const loadStart = performance.now();
-const model = await randomModel(engine, options.size as Size);
+const model = await randomModel(engine, options.size as Size, undefined, options.quantization);
 const adapter = applyLora(model, { r: 16, alpha: 32, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
 const state = engine.createOptimizerState(adapter.parameters, 'adamw8bit');
 print(

@@ -4,6 +4,7 @@ import { sizeOf, type WeightSource } from '../../src/formats/weight-source.js';
 import type { ModelConfig } from '../../src/model/model-config.js';
 import { VisionLanguageModel } from '../../src/model/network/vision-language-model.js';
 import { parseModelConfig } from '../../src/model/parse-config.js';
+import { parseQuantizationOption, QuantizationPlan } from '../../src/model/quantization.js';
 
 export const SIZES = {
   '3B': { hidden_size: 3072, intermediate_size: 9216, num_hidden_layers: 26, theta: 1e6, tied: true },
@@ -65,11 +66,21 @@ export function randomBlock(): Uint8Array {
   return new Uint8Array(block.buffer);
 }
 
-export async function randomModel(engine: Engine, size: Size, fewer?: FewerLayers): Promise<VisionLanguageModel> {
+/** @param quantization as the option of `loadModel`: nf4, fp8 or none */
+export async function randomModel(
+  engine: Engine,
+  size: Size,
+  fewer?: FewerLayers,
+  quantization?: string,
+): Promise<VisionLanguageModel> {
   const block = randomBlock();
   const ones = new Uint8Array(Uint16Array.from({ length: 1 << 15 }, () => 0x3f80).buffer);
   const config = configOf(size, fewer);
   const shapes = shapesOf(config, SIZES[size].tied);
+  const option = parseQuantizationOption(quantization, 'randomModel');
+  const stored = [...shapes].map(([name, shape]) => ({ name, shape, stored: undefined }));
+  const plan = new QuantizationPlan(engine, stored, option, 'randomModel');
+  if (plan.notice !== undefined) console.log(`random ${size}: ${plan.notice}`);
   const source = (name: string): WeightSource => {
     const shape = shapes.get(name)!;
     const from = shape.length === 1 ? ones : block;
@@ -94,7 +105,7 @@ export async function randomModel(engine: Engine, size: Size, fewer?: FewerLayer
   };
   return VisionLanguageModel.load(engine, config, {
     has: (name) => shapes.has(name),
-    source,
+    source: (name) => plan.apply(name, source(name)),
     description: `random ${size}`,
   });
 }

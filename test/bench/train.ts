@@ -3,7 +3,8 @@
  *
  *   npm run bench:train -- --size 14B --workload FILE [--samples 120] [--micro 2] [--accumulation 4]
  *                          [--gradient-checkpointing auto|true|false] [--tokens-per-pass N] [--budget GIB]
- *                          [--auto-micro-batch] [--precision bf16|fp8-backward|fp8] [--warmup STEPS] [--optim adamw8bit] [--repeat 1]
+ *                          [--auto-micro-batch] [--warmup STEPS] [--optim adamw8bit] [--repeat 1]
+ *                          [--quantization nf4|fp8] [--precision bf16|fp8-backward|fp8]
  *                          [--peer FILE [--python python3] [--variants "sdpa,0,0,2;eager,1,0,2"] [--peer-micro 24]
  *                           [--peer-args ARGS]]
  *
@@ -40,6 +41,7 @@ const { values } = parseArgs({
     precision: { type: 'string', default: 'bf16' },
     optim: { type: 'string', default: 'adamw8bit' },
     repeat: { type: 'string', default: '1' },
+    quantization: { type: 'string' },
     ...PEER_OPTIONS,
     variants: { type: 'string', default: 'sdpa,0,0,2;eager,1,0,2' },
     'peer-micro': { type: 'string', default: '24' },
@@ -57,7 +59,7 @@ const engine = createCudaEngine({
 });
 console.log(engine.description);
 const loadStart = performance.now();
-const model = await randomModel(engine, values.size as Size);
+const model = await randomModel(engine, values.size as Size, undefined, values.quantization);
 const adapter = applyLora(model, { r: 16, alpha: 32, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
 const kind = values.optim as 'adamw' | 'adamw8bit';
 const state = engine.createOptimizerState(adapter.parameters, kind);

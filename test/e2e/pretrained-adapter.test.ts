@@ -119,11 +119,11 @@ describe('fromPretrained of an adapter', () => {
     const quantised = `${dir}-bnb-4bit`;
     await cp(world.checkpoint, quantised, { recursive: true });
     const config = JSON.parse(await readFile(join(quantised, 'config.json'), 'utf8')) as object;
-    const changed = { ...config, quantization_config: { quant_method: 'bitsandbytes' } };
+    const changed = { ...config, quantization_config: { quant_method: 'bitsandbytes', load_in_8bit: true } };
     await writeFile(join(quantised, 'config.json'), JSON.stringify(changed));
     await saved({ baseModelNameOrPath: quantised });
     await expect(fromPretrained(dir, options)).rejects.toThrow(
-      /the base model of .*, ".*bnb-4bit", cannot be loaded: .*[\s\S]*bitsandbytes[\s\S]*hint: Say another form of it.*baseModel/,
+      /the base model of .*, ".*bnb-4bit", cannot be loaded: .*[\s\S]*LLM.int8[\s\S]*hint: Say another form of it.*baseModel/,
     );
     const { model } = await fromPretrained(dir, { ...options, baseModel: world.checkpoint });
     await model.dispose();

@@ -284,10 +284,10 @@ describe('mergeAdapter', () => {
   it('names a base whose weights are packed by another method, before it compares shapes', async () => {
     await writeBase('f32');
     const merge = () => mergeAdapter({ checkpointDir: base, adapter: trained({ r: 2 }), outputDir: out });
-    for (const method of ['bitsandbytes', 'awq', 'gptq', 'compressed-tensors']) {
+    for (const method of ['awq', 'gptq', 'compressed-tensors']) {
       const config = JSON.stringify({ quantization_config: { quant_method: method } });
       await writeFile(join(base, 'config.json'), config);
-      await expect(merge()).rejects.toThrow(new RegExp(`quantised \\("${method}"\\)[\\s\\S]*16 bits or FP8`));
+      await expect(merge()).rejects.toThrow(new RegExp(`quantised \\("${method}"\\)[\\s\\S]*16 bits, FP8 or NF4`));
     }
     await writeFile(join(base, 'config.json'), JSON.stringify({ quantization_config: null }));
     expect((await merge()).mergedModules).toBeGreaterThan(0);

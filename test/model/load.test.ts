@@ -165,8 +165,10 @@ describe('loadModel', () => {
   });
 
   it('refuses other quantisations and a folder in the layout of Mistral alone', async () => {
-    await configure({ quantization_config: { quant_method: 'bitsandbytes' } });
-    await expect(loadModel(folder, { engine })).rejects.toThrow(/quant_method: expected "fp8", got "bitsandbytes"/);
+    await configure({ quantization_config: { quant_method: 'gptq' } });
+    await expect(loadModel(folder, { engine })).rejects.toThrow(
+      /quant_method: expected "fp8" or "bitsandbytes", got "gptq"/,
+    );
     await configure({ quantization_config: { quant_method: 'fp8', weight_block_size: [128] } });
     await expect(loadModel(folder, { engine })).rejects.toThrow(/weight_block_size: expected null or two/);
     await configure({ quantization_config: undefined });

@@ -76,6 +76,7 @@ function runs(values: Float32Array, factors: ArrayLike<number> | undefined): { s
 export class CpuEngine extends CountingEngine implements Engine {
   readonly name = 'cpu';
   readonly tokensPerPass = 0;
+  readonly heldFormats = ['nf4', 'f8_e4m3'] as const;
   readonly storage: StorageCosts;
   readonly description: string;
   readonly operations: Operations;

@@ -1,7 +1,14 @@
 /** A frozen f32, bf16 or f16 weight as the checkpoint has it, outside the wasm memory in a buffer of all threads. */
 import { EngineError } from '../../errors.js';
-import { dequantizedSource, type HeldSource } from '../../formats/held-source.js';
-import { DTYPE_BYTES, type DType, requireBytes, sizeOf, type WeightSource } from '../../formats/weight-source.js';
+import { dequantizedSource } from '../../formats/held-source.js';
+import {
+  DTYPE_BYTES,
+  type DType,
+  type HeldFormat,
+  requireBytes,
+  sizeOf,
+  type WeightSource,
+} from '../../formats/weight-source.js';
 import type { CpuRuntime } from './cpu-runtime.js';
 import type { FrozenWeight } from './frozen-weight.js';
 import type { WeightBytes } from './kernel-instance.js';
@@ -9,9 +16,12 @@ import type { FrozenRows } from './matmul.js';
 
 /** How rows lie in the buffer: what `stageRows` of wasm/widen.ts reads. */
 interface RowLayout {
+  readonly held: HeldFormat['format'];
   /** The kernels' number of the format. */
   readonly kernelFormat: number;
+  /** From one row to the next. */
   readonly rowBytes: number;
+  readonly byteLength: number;
 }
 
 /** Of what is kept as it is stored. */
@@ -33,28 +43,30 @@ export class StoredWeight implements FrozenWeight, FrozenRows, WeightBytes {
   readonly name: string;
   readonly shape: readonly number[];
   readonly dtype: DType;
+  readonly held: HeldFormat['format'] | undefined;
   readonly rows: number;
   readonly columns: number;
   readonly kernelFormat: number;
   readonly rowBytes: number;
   readonly byteLength: number;
   readonly buffer: SharedArrayBuffer;
-  /** The rows, little-endian; to be filled once, before the first use. */
+  /** All of the buffer, little-endian; to be filled once, before the first use. */
   readonly bytes: Uint8Array;
   widened: number | undefined;
   readonly #runtime: CpuRuntime;
 
-  /** @param layout default: the values as `dtype` has them; another format gives its own and overrides `putRows` */
+  /** @param layout default: the values as `dtype` has them; another format gives its own and overrides `read` */
   constructor(runtime: CpuRuntime, name: string, shape: readonly number[], dtype: DType, layout?: RowLayout) {
     this.#runtime = runtime;
     this.name = name;
     this.shape = shape;
     this.dtype = dtype;
+    this.held = layout?.held;
     this.columns = shape.at(-1) ?? 1;
     this.rows = sizeOf(shape.slice(0, -1));
     this.kernelFormat = layout?.kernelFormat ?? KERNEL_FORMATS[dtype];
     this.rowBytes = layout?.rowBytes ?? this.columns * DTYPE_BYTES[dtype];
-    this.byteLength = this.rows * this.rowBytes;
+    this.byteLength = layout?.byteLength ?? this.rows * this.rowBytes;
     try {
       this.buffer = new SharedArrayBuffer(this.byteLength);
     } catch (cause) {
@@ -74,19 +86,11 @@ export class StoredWeight implements FrozenWeight, FrozenRows, WeightBytes {
     return new StoredWeight(runtime, source.name, source.shape, source.dtype).fill(source);
   }
 
-  /** Reads all rows, and releases the weight if that fails. */
-  protected async fill(source: HeldSource): Promise<this> {
+  /** Reads all values, and releases the weight if that fails. */
+  protected async fill(source: WeightSource): Promise<this> {
     const { rows, columns, shape } = this;
     try {
-      const rowBytes = columns * DTYPE_BYTES[source.dtype];
-      const pieceRows = Math.max(1, Math.floor(PIECE_BYTES / Math.max(1, rowBytes)));
-      // Through ordinary memory: not every source can write into shared memory.
-      const piece = new Uint8Array(Math.min(pieceRows, rows) * rowBytes);
-      for (let row = 0; row < rows && rowBytes > 0; row += pieceRows) {
-        const part = piece.subarray(0, Math.min(pieceRows, rows - row) * rowBytes);
-        await source.read(part, row * rowBytes);
-        this.putRows(part, row, source.dtype);
-      }
+      await this.read(source);
       if (shape.length === 1 || rows * columns <= MAX_WIDENED) {
         this.widened = this.#runtime.alloc(4 * rows * columns);
         this.widenRows(0, rows, this.widened);
@@ -98,9 +102,9 @@ export class StoredWeight implements FrozenWeight, FrozenRows, WeightBytes {
     }
   }
 
-  /** Takes whole rows as the source gives them. */
-  protected putRows(bytes: Uint8Array, row: number, _dtype: DType): void {
-    this.bytes.set(bytes, row * this.rowBytes);
+  /** Fills `bytes` from its source. */
+  protected read(source: WeightSource): Promise<void> {
+    return readPieces(source, this.rowBytes, (bytes, at) => this.bytes.set(bytes, at));
   }
 
   product(m: number, x: number, y: number): void {
@@ -143,5 +147,23 @@ export class StoredWeight implements FrozenWeight, FrozenRows, WeightBytes {
 
   #outside(...rows: number[]): EngineError {
     return new EngineError(`${this.name} [${this.shape}] has no rows ${rows.join(' to ')}`);
+  }
+}
+
+/** Reads a source in pieces of whole units. Each is valid during the call; offsets are in bytes. */
+export async function readPieces(
+  source: WeightSource,
+  unitBytes: number,
+  take: (piece: Uint8Array, offset: number) => void,
+): Promise<void> {
+  const { byteLength } = source;
+  if (unitBytes === 0) return;
+  const pieceBytes = unitBytes * Math.max(1, Math.floor(PIECE_BYTES / unitBytes));
+  // Through ordinary memory: not every source can write into shared memory.
+  const memory = new Uint8Array(Math.min(pieceBytes, byteLength));
+  for (let offset = 0; offset < byteLength; offset += pieceBytes) {
+    const piece = memory.subarray(0, Math.min(pieceBytes, byteLength - offset));
+    await source.read(piece, offset);
+    take(piece, offset);
   }
 }

@@ -1,11 +1,16 @@
 /** Tensors of the `cpu` engine: float32 blocks of the heap, and launches of kernels over them. */
-import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
+import { type HeldFormat, sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import { CountedTensor, CountedTensors } from '../counted-tensors.js';
 import { HeldWeights } from '../held-weights.js';
 import type { Weight } from '../tensor.js';
 import type { CpuRuntime } from './cpu-runtime.js';
+import { E4m3Weight } from './e4m3-weight.js';
 import type { FrozenWeight } from './frozen-weight.js';
+import { Nf4Weight } from './nf4-weight.js';
 import { StoredWeight } from './stored-weight.js';
+
+/** What weights are held in beside the formats in which they are stored. */
+const HELD_FORMATS = { nf4: Nf4Weight, f8_e4m3: E4m3Weight } satisfies Record<HeldFormat['format'], unknown>;
 
 export class CpuTensor extends CountedTensor {
   /** Byte address in the heap. */
@@ -57,8 +62,12 @@ export class TensorStore extends CountedTensors<CpuTensor> {
     this.runtime.free(ptr);
   }
 
+  /** Chooses the storage format: vectors stay as they are. */
   async loadWeight(source: WeightSource): Promise<FrozenWeight> {
-    return this.weights.add(await StoredWeight.load(this.runtime, source));
+    const { hold, dtype, shape } = source;
+    const held = dtype === 'nf4' ? (hold?.format ?? dtype) : hold?.format;
+    const format = held && shape.length > 1 ? HELD_FORMATS[held] : StoredWeight;
+    return this.weights.add(await format.load(this.runtime, source));
   }
 
   /** Heap address of a vector weight of this length, as float32. */

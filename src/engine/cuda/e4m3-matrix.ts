@@ -1,5 +1,3 @@
-/** Frozen rows in 8-bit floats, with one scale for each row or those of blocks of rows and columns as stored. */
-import type { StoredDType } from '../../formats/weight-source.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import { roundUp } from './arena.js';
 import type { E4m3Rows } from './frozen-matrix.js';
@@ -30,13 +28,8 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
   /** float32, one for each row. */
   readonly #scales: DeviceBlock;
 
-  constructor(
-    store: TensorStore,
-    rows: number,
-    columns: number,
-    { spare, maxParts }: { readonly spare: number; readonly maxParts: number },
-  ) {
-    super(store, rows, columns, spare, maxParts);
+  constructor(store: TensorStore, rows: number, columns: number, maxParts: number) {
+    super(store, rows, columns, maxParts);
     const { allocator, driver } = store;
     this.ld = roundUp(columns, ROW_MULTIPLE);
     this.#codes = allocator.allocate(rows * this.ld, 'weights', 'weights');

@@ -38,7 +38,7 @@ interface Nf4Part extends Part {
 }
 
 /** Addresses and layout of all parts, as kernels take them. */
-export interface Nf4Layout {
+interface Nf4Layout {
   readonly codes: DevicePointer;
   /** 8-bit codes of absmax, if it is quantised: `absmax` is then the nested one. */
   readonly absmaxCodes: DevicePointer | undefined;
@@ -68,9 +68,9 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
     store: TensorStore,
     rows: number,
     columns: number,
-    { spare, maxParts, format }: { readonly spare: number; readonly maxParts: number; readonly format: Nf4Format },
+    { maxParts, format }: { readonly maxParts: number; readonly format: Nf4Format },
   ) {
-    super(store, rows, columns, spare, maxParts);
+    super(store, rows, columns, maxParts);
     this.format = format;
     const { blockSize, nestedBlockSize } = format;
     // Each part begins with a nested block.

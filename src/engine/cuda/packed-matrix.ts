@@ -46,17 +46,13 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
   protected readonly parts: P[] = [];
   readonly #maxParts: number;
   /** Columns for scale·B. */
-  #spare: number;
+  #spare = 0;
   #low: DeviceBlock | undefined;
 
-  /**
-   * @param spare columns that are ready for adapters
-   * @param maxParts weights that it may hold below each other
-   */
-  constructor(store: TensorStore, rows: number, columns: number, spare: number, maxParts: number) {
+  /** @param maxParts weights that it may hold below each other */
+  constructor(store: TensorStore, rows: number, columns: number, maxParts: number) {
     super(rows, columns);
     this.store = store;
-    this.#spare = spare;
     this.#maxParts = maxParts;
   }
 
@@ -131,20 +127,20 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
   }
 
   reserveAdapter(columns: number): void {
-    if (this.#low && this.#spare >= columns) return;
+    if (this.#spare >= columns) return;
     const { allocator, driver } = this.store;
-    const spare = Math.max(columns, this.#spare);
-    const block = allocator.allocate(BYTES * this.rows * spare, 'weights', 'weights');
+    const bytes = BYTES * this.rows * columns;
+    const block = allocator.allocate(bytes, 'weights', 'weights');
     // Padding of ranks takes part in products: zeros.
-    driver.fillBytes(block.address, 0, BYTES * this.rows * spare);
+    driver.fillBytes(block.address, 0, bytes);
     if (this.#low) allocator.free(this.#low);
     this.#low = block;
-    this.#spare = spare;
+    this.#spare = columns;
     for (const adapter of this.adapters.values()) adapter.invalidate();
   }
 
   adapterAt(row: number): Pick<DeviceRows, 'address' | 'ld'> {
-    if (!this.#low) throw new EngineError(`no room was reserved for an adapter`);
+    if (!this.#low) throw new EngineError('no room was reserved for an adapter');
     return { address: offset(this.#low.address, BYTES * row * this.#spare), ld: this.#spare };
   }
 

@@ -109,7 +109,8 @@ export class WeightStream {
       if (dtype === 'f8_e4m3') scale = await this.#scale(source);
       if (scale || (target.quantizes && !target.holds(dtype))) flag = this.#flag();
       const tables = { scale, flag: flag?.address };
-      if (keep || byteLength <= SMALL_PART * this.#ring.blockBytes) await this.#fillAtOnce(target, source, tables, keep);
+      if (keep || byteLength <= SMALL_PART * this.#ring.blockBytes)
+        await this.#fillAtOnce(target, source, tables, keep);
       else await this.#fillInPieces(target, source, tables);
       target.finish?.(scale);
       if (flag) {

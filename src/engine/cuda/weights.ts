@@ -169,10 +169,19 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
   /** @param weights how many adapted weights the matrix may hold */
   #matrix(rows: number, columns: number, weights: number, format: MatrixFormat): FrozenMatrix {
     const spare = weights * this.#spareColumns;
-    const options = { spare, maxParts: weights === 1 ? 1 : MAX_PARTS };
     if (format === 'bf16') return new Bf16Matrix(this.#store, rows, columns, spare);
-    if (format === 'f8_e4m3') return new E4m3Matrix(this.#store, rows, columns, options);
-    return new Nf4Matrix(this.#store, rows, columns, { ...options, format });
+    const maxParts = weights === 1 ? 1 : MAX_PARTS;
+    const matrix =
+      format === 'f8_e4m3'
+        ? new E4m3Matrix(this.#store, rows, columns, maxParts)
+        : new Nf4Matrix(this.#store, rows, columns, { maxParts, format });
+    try {
+      matrix.reserveAdapter(spare);
+      return matrix;
+    } catch (error) {
+      matrix.free();
+      throw error;
+    }
   }
 }
 

@@ -1,11 +1,12 @@
 /**
  * Digests of a model's frozen weights, from pieces of each tensor while an engine reads it. They depend on the values
- * alone, not on dtype, files or engine; 8-bit floats count as the bf16 values that they become.
+ * alone, not on dtype, files or engine, nor on how the engine holds them; what is stored in 8 or 4 bits counts as the
+ * bf16 values that it becomes, so a 4-bit checkpoint is another base than the one it was made from.
  */
 import { createHash } from 'node:crypto';
 import { widen } from '../../formats/half-precision.js';
 import { dequantizedSource } from '../../formats/held-source.js';
-import { DTYPE_BYTES, type WeightSource } from '../../formats/weight-source.js';
+import { DTYPE_BYTES, sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import type { ModelConfig } from '../model-config.js';
 import { modelPart } from '../tensor-names.js';
 
@@ -13,8 +14,10 @@ import { modelPart } from '../tensor-names.js';
 const PIECES = 16;
 const PIECE_ELEMENTS = 512;
 
-/** A piece of a tensor's bytes: some of `buffer`, which may end with bytes of the next piece. */
+/** Some elements of a tensor, and the bytes that hold them, from byte `from` on. */
 interface Piece {
+  readonly element: number;
+  readonly count: number;
   readonly from: number;
   readonly bytes: Uint8Array;
 }
@@ -29,7 +32,7 @@ export class BaseDigest {
   watch(source: WeightSource): { readonly source: WeightSource; readonly done: () => Promise<void> } {
     const { name, shape, dtype, byteLength } = source;
     const width = DTYPE_BYTES[dtype];
-    const pieces = piecesOf(byteLength / width, width);
+    const pieces = piecesOf(dtype === 'nf4' ? sizeOf(shape) : byteLength / width, width);
     const seen = pieces.map(({ bytes }) => new Uint8Array(bytes.length));
     const read = async (target: Uint8Array, offset = 0): Promise<void> => {
       await source.read(target, offset);
@@ -57,9 +60,9 @@ export class BaseDigest {
       const hash = createHash('sha256').update(JSON.stringify(shape));
       const stored = dequantizedSource({ ...source, read: (target, offset) => copy(pieces, target, offset) });
       const held = DTYPE_BYTES[stored.dtype];
-      for (const { from, bytes } of pieces) {
-        const values = new Uint8Array((bytes.length / width) * held);
-        await stored.read(values, (from / width) * held);
+      for (const { element, count } of pieces) {
+        const values = new Uint8Array(count * held);
+        await stored.read(values, element * held);
         hash.update(new Uint8Array(widen(values, stored.dtype).buffer));
       }
       return hash.digest('hex');
@@ -95,11 +98,15 @@ export function configDigest(config: ModelConfig): string {
 }
 
 function piecesOf(elements: number, width: number): Piece[] {
-  if (elements <= PIECES * PIECE_ELEMENTS) return [{ from: 0, bytes: new Uint8Array(elements * width) }];
-  return Array.from({ length: PIECES }, (_, i) => ({
-    from: width * Math.floor((i * (elements - PIECE_ELEMENTS)) / (PIECES - 1)),
-    bytes: new Uint8Array(width * PIECE_ELEMENTS),
-  }));
+  const piece = (element: number, count: number): Piece => {
+    // Two elements of 4 bits share a byte.
+    const [from, end] = [Math.floor(element * width), Math.ceil((element + count) * width)];
+    return { element, count, from, bytes: new Uint8Array(end - from) };
+  };
+  if (elements <= PIECES * PIECE_ELEMENTS) return [piece(0, elements)];
+  return Array.from({ length: PIECES }, (_, i) =>
+    piece(Math.floor((i * (elements - PIECE_ELEMENTS)) / (PIECES - 1)), PIECE_ELEMENTS),
+  );
 }
 
 /** Fills `target` from the piece that holds it. */

@@ -97,9 +97,9 @@ function checkedSources(provider: WeightProvider, wanted: readonly WantedWeight[
         faults.push(`${name}: shape [${source.shape.join(', ')}], expected [${shape.join(', ')}]`);
         continue;
       }
-      const { dtype, byteLength, scale } = source;
+      const { dtype, byteLength, scale, quantState, hold } = source;
       const read = (target: Uint8Array, offset?: number): Promise<void> => source.read(target, offset);
-      sources.push({ name, shape: view, dtype, byteLength, scale, stack, read });
+      sources.push({ name, shape: view, dtype, byteLength, scale, quantState, hold, stack, read });
     } catch (error) {
       if (!(error instanceof CheckpointError)) throw error;
       faults.push(`${name}: ${error.summary}`);
@@ -109,7 +109,29 @@ function checkedSources(provider: WeightProvider, wanted: readonly WantedWeight[
   const unread = [...(provider.required ?? [])].filter((name) => !known.has(name));
   if (unread.length > 0) throw badCheckpoint(provider.description, faults, unread);
   if (faults.length > 0) throw badCheckpoint(provider.description, faults);
-  return sources;
+  return withoutMixedStacks(sources);
+}
+
+/** A stack is held in one format: where some of its weights are left out of a quantisation, each is held on its own. */
+function withoutMixedStacks(sources: readonly WeightSource[]): WeightSource[] {
+  const formats = new Map<string, Set<string>>();
+  for (const source of sources) {
+    if (!source.stack) continue;
+    const found = formats.get(source.stack.name) ?? new Set();
+    formats.set(source.stack.name, found.add(heldFormatOf(source)));
+  }
+  return sources.map((source) =>
+    source.stack && formats.get(source.stack.name)!.size > 1 ? { ...source, stack: undefined } : source,
+  );
+}
+
+/** As far as the weights of a stack must have it in common; what is held in 16 or 32 bits is all the same here. */
+function heldFormatOf({ dtype, hold, quantState, scale, shape }: WeightSource): string {
+  if (dtype === 'nf4') return `nf4 ${quantState?.blockSize}`;
+  if (hold?.format === 'nf4') return `nf4 ${hold.blockSize} ${hold.doubleQuantization}`;
+  if (!hold) return '';
+  const isByBlock = scale !== undefined && scale.block.join() !== shape.join() && scale.block[1] !== shape[1];
+  return isByBlock ? `f8_e4m3 ${scale.block}` : 'f8_e4m3';
 }
 
 function inFileOrder(provider: WeightProvider, sources: readonly WeightSource[]): WeightSource[] {

@@ -32,6 +32,8 @@ export interface ModelOrigin {
   readonly revision?: string | undefined;
   /** Folder of the files: the one given, or a snapshot in the Hub's cache. */
   readonly folder?: string | undefined;
+  /** How matrices were quantised while they were loaded, in words; undefined if their values are those of the files. */
+  readonly quantization?: string | undefined;
   /** The engine was made for this model alone: `dispose` disposes of it too. Default false. */
   readonly ownsEngine?: boolean | undefined;
 }
@@ -50,6 +52,11 @@ export class VisionLanguageModel {
   readonly folder: string | undefined;
   /** Branch, tag or commit on the Hub that was asked for; undefined for `main` and for a folder. */
   readonly revision: string | undefined;
+  /**
+   * How matrices were quantised while they were loaded, in words; undefined if their values are those of the files. A
+   * weight says in `held` what it is held as.
+   */
+  readonly quantization: string | undefined;
   /** Whether `dispose` disposes of the engine too: it was made from a name for this model. */
   readonly ownsEngine: boolean;
   readonly #forward: Forward;
@@ -76,6 +83,7 @@ export class VisionLanguageModel {
     this.nameOrPath = origin.nameOrPath;
     this.folder = origin.folder;
     this.revision = origin.revision;
+    this.quantization = origin.quantization;
     this.ownsEngine = origin.ownsEngine ?? false;
     this.config = config;
     this.modules = modules;
@@ -116,13 +124,17 @@ export class VisionLanguageModel {
     return this.#trainable;
   }
 
-  /** Scale and dropout of the adapter: one number where all layers have the same, else all in the order of the layers. */
+  /**
+   * Scale and dropout of the adapter: one number where all layers have the same, else all in the order of the layers. And
+   * the quantisation, where the model was quantised while it was loaded.
+   */
   get trainingSettings(): Readonly<Record<string, unknown>> {
     const adapted = this.linearModules.flatMap(({ lora }) => lora ?? []);
     const oneOrAll = (values: readonly number[]): unknown => (new Set(values).size <= 1 ? values[0] : values.join(' '));
     return {
       loraScale: oneOrAll(adapted.map(({ scale }) => scale)),
       loraDropout: oneOrAll(adapted.map(({ dropout }) => dropout)),
+      ...(this.quantization !== undefined && { quantization: this.quantization }),
     };
   }
 

@@ -456,3 +456,19 @@ export const CASES: {
     crossEntropy(5, 64, 514, 'f32', 12, 0.5),
   ],
 };
+
+/** Of matrices that an engine keeps in fewer bits only, where a small one may be kept in float32 as well. */
+export const HELD_LINEAR_CASES: readonly Case<OperationAttributes['linear']>[] = [
+  linear(3, 301, [{ out: 250, dtype: 'bf16', rank: 4 }]),
+  linear(20, 640, [{ out: 120, dtype: 'bf16', bias: 'bf16' }]),
+  linear(
+    40,
+    96,
+    [
+      { out: 21, dtype: 'bf16', rank: 8, dropout: 0.5 },
+      { out: 7, dtype: 'bf16', rank: 8, dropout: 0.5 },
+      { out: 36, dtype: 'bf16', rank: 8, dropout: 0.5 },
+    ],
+    true,
+  ),
+];

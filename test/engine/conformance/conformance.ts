@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, it } from 'vitest';
 import type { Engine } from '../../../src/engine/engine.js';
 import { Meter } from './measure.js';
-import { type ConformanceOptions, conformanceChecks } from './suite.js';
+import { type ConformanceOptions, cannotHold, conformanceChecks } from './suite.js';
 
 export { expectSame, relativeError } from './measure.js';
 
@@ -21,12 +21,12 @@ export function describeConformance(
     const checks = conformanceChecks(options);
     for (const group of new Set(checks.map((check) => check.group))) {
       describe(group, () => {
-        for (const { title, skipped, lacks, run } of checks.filter((check) => check.group === group)) {
+        for (const check of checks.filter((one) => one.group === group)) {
+          const { title, skipped, run } = check;
           if (skipped) it.skip(`${title}: ${skipped}`, () => {});
           else {
-            it(title, (context) => {
-              const reason = lacks?.(engine);
-              if (reason) context.skip(reason);
+            it(title, ({ skip }) => {
+              skip(cannotHold(engine, check) !== undefined, cannotHold(engine, check));
               return run(engine, new Meter());
             });
           }

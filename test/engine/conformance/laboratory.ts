@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict';
 import type { Engine } from '../../../src/engine/engine.js';
 import type { Parameter, ParameterSet, Tensor, Weight } from '../../../src/engine/tensor.js';
-import type { DType, StackPlace } from '../../../src/formats/weight-source.js';
+import type { DType, HeldFormat, StackPlace } from '../../../src/formats/weight-source.js';
 import { DTYPE_BYTES, sizeOf } from '../../../src/formats/weight-source.js';
 import { MersenneTwister } from '../../../src/random.js';
+import { plainHeldValues } from './plain-quantization.js';
 import { roundBfloat16 } from './plain-reference.js';
 
 /** Cuts a float32 down to the stored format and gives its bits and its value. Normal numbers only. */
@@ -24,19 +25,34 @@ function encode(value: number, dtype: DType): { bits: number; value: number } {
   return { bits, value: view.getFloat32(0) };
 }
 
+/** Stored bytes and what they stand for. */
+export function encodeAll(numbers: Float32Array | Float64Array, dtype: DType): { bytes: Uint8Array; values: number[] } {
+  const encoded = Array.from(numbers, (value) => encode(value, dtype));
+  const bytes = new Uint8Array(encoded.length * DTYPE_BYTES[dtype]);
+  const view = new DataView(bytes.buffer);
+  for (const [i, { bits }] of encoded.entries()) {
+    if (dtype === 'f32') view.setUint32(4 * i, bits, true);
+    else view.setUint16(2 * i, bits, true);
+  }
+  return { bytes, values: encoded.map(({ value }) => value) };
+}
+
 export class Laboratory {
   readonly engine: Engine;
   readonly random: MersenneTwister;
   /** Whether the engine keeps matrices in bfloat16: then all numbers here are such ones, so that it holds them exactly. */
   readonly isBfloat16: boolean;
+  /** What matrices are held in, if not as they are stored. */
+  readonly hold: HeldFormat | undefined;
   readonly #tensors: Tensor[] = [];
   readonly #weights: Weight[] = [];
   readonly #sets: ParameterSet[] = [];
 
-  constructor(engine: Engine, seed: number, isBfloat16 = engine.storage.elementBytes === 2) {
+  constructor(engine: Engine, seed: number, isBfloat16 = engine.storage.elementBytes === 2, hold?: HeldFormat) {
     this.engine = engine;
     this.random = new MersenneTwister(seed);
     this.isBfloat16 = isBfloat16;
+    this.hold = hold;
   }
 
   numbers(count: number, deviation = 1): Float32Array {
@@ -71,20 +87,17 @@ export class Laboratory {
     stack?: StackPlace,
   ): Promise<{ weight: Weight; values: Float64Array }> {
     const numbers = this.numbers(sizeOf(shape), deviation);
-    const held = this.isBfloat16 ? roundBfloat16(numbers) : numbers;
-    const encoded = Array.from(held, (value) => encode(value, dtype));
-    const bytes = new Uint8Array(encoded.length * DTYPE_BYTES[dtype]);
-    const view = new DataView(bytes.buffer);
-    for (const [i, { bits }] of encoded.entries()) {
-      if (dtype === 'f32') view.setUint32(4 * i, bits, true);
-      else view.setUint16(2 * i, bits, true);
-    }
+    const { bytes, values } = encodeAll(this.isBfloat16 ? roundBfloat16(numbers) : numbers, dtype);
     const read = async (target: Uint8Array, offset = 0): Promise<void> => {
       target.set(bytes.subarray(offset, offset + target.length));
     };
-    const weight = await this.engine.loadWeight({ name, shape, dtype, byteLength: bytes.length, stack, read });
+    const hold = shape.length > 1 ? this.hold : undefined;
+    const source = { name, shape, dtype, byteLength: bytes.length, stack, hold, read };
+    const weight = await this.engine.loadWeight(source);
     this.#weights.push(weight);
-    return { weight, values: Float64Array.from(encoded, ({ value }) => value) };
+    const { held } = weight;
+    assert.equal(held, hold?.format, `what ${name} is held in`);
+    return { weight, values: hold ? plainHeldValues(values, shape.at(-1)!, hold) : Float64Array.from(values) };
   }
 
   parameters(specs: readonly { name: string; shape: readonly number[]; deviation: number }[]): {

@@ -6,6 +6,10 @@ import { type Case, describeSpec, type LinearSpec, linearParts, parameterSpecs }
 import { plainE4m3Linear } from './plain-e4m3.js';
 import { plainLinear } from './plain-reference.js';
 
+interface PrecisionCase extends Case<OperationAttributes['linear']> {
+  readonly precision: Precision;
+}
+
 interface Options {
   readonly isStacked?: boolean;
   /** Copies of the weights are made before. */
@@ -25,9 +29,10 @@ function linear(
   k: number,
   specs: readonly LinearSpec[],
   { isStacked = false, isPrepared = false, isPlain = false }: Options = {},
-): Case<OperationAttributes['linear']> {
+): PrecisionCase {
   const marks = `${isStacked ? ', stacked' : ''}${isPrepared ? ', copies kept' : ''}${isPlain ? ', as bf16' : ''}`;
   return {
+    precision,
     title: `${precision}: [${rows}, ${k}] → ${specs.map(describeSpec).join(', ')}${marks}`,
     async prepare(lab) {
       const pairs = lab.parametersIfAny(parameterSpecs(k, specs));
@@ -53,9 +58,7 @@ const bf16 = (out: number, more: Partial<LinearSpec> = {}): LinearSpec => ({ out
 const TENTH = 6554 / 65536;
 const THREE = [bf16(64, { rank: 16 }), bf16(32, { rank: 8, dropout: TENTH }), bf16(16)];
 
-export const PRECISION_CASES: readonly Case<OperationAttributes['linear']>[] = (
-  ['fp8-backward', 'fp8'] as const
-).flatMap((precision) => [
+export const PRECISION_CASES: readonly PrecisionCase[] = (['fp8-backward', 'fp8'] as const).flatMap((precision) => [
   linear(precision, 37, 64, [bf16(48)]),
   linear(precision, 1, 80, [bf16(16, { rank: 4, bias: 'bf16' })]),
   linear(precision, 133, 144, THREE, { isStacked: true }),
@@ -64,3 +67,9 @@ export const PRECISION_CASES: readonly Case<OperationAttributes['linear']>[] = (
   linear(precision, 9, 4112, [bf16(32, { rank: 16, dropout: TENTH })], { isPrepared: true }),
   linear(precision, 20, 72, [bf16(40, { rank: 8 })], { isPlain: true }),
 ]);
+
+/** Of matrices that are kept in fewer bits. */
+export const HELD_PRECISION_CASES: readonly PrecisionCase[] = [
+  linear('fp8', 40, 96, THREE, { isStacked: true }),
+  linear('fp8-backward', 40, 128, [bf16(64, { rank: 16 })], { isPrepared: true }),
+];

@@ -15,7 +15,7 @@ import { CudaDriver } from '../../../src/engine/cuda/driver.js';
 import { plainKernels } from '../../../src/engine/cuda/kernels.js';
 import type { Engine } from '../../../src/engine/engine.js';
 import { Meter } from './measure.js';
-import { conformanceChecks } from './suite.js';
+import { cannotHold, conformanceChecks } from './suite.js';
 
 const { values: options } = parseArgs({
   options: {
@@ -50,9 +50,10 @@ console.log(engine.description);
 const all = new Set<string>();
 let [passed, failed] = [0, 0];
 const skipped: string[] = [];
-for (const { group, title, skipped: unwanted, lacks, run } of conformanceChecks()) {
+for (const check of conformanceChecks()) {
+  const { group, title, run } = check;
+  const reason = check.skipped ?? cannotHold(engine, check);
   const name = `${group}, ${title}`;
-  const reason = unwanted ?? lacks?.(engine);
   if (options.only && !name.includes(options.only)) continue;
   if (reason) {
     skipped.push(`${name}: ${reason}`);

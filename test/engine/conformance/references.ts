@@ -1,6 +1,7 @@
 /** What an engine's results are compared with: the exact ones, and the bfloat16 composition's. */
 import assert from 'node:assert/strict';
 import type { Engine } from '../../../src/engine/engine.js';
+import type { HeldFormat } from '../../../src/formats/weight-source.js';
 import { Laboratory } from './laboratory.js';
 import type { Meter } from './measure.js';
 import { type Gradients, type Plain, type PlainRun, plainRun, type Values } from './plain-reference.js';
@@ -69,9 +70,10 @@ export async function inLaboratory(
   engine: Engine,
   seed: number,
   body: (lab: Laboratory) => Promise<void>,
+  hold?: HeldFormat,
 ): Promise<void> {
   const before = engine.memory().bytesInUse;
-  const lab = new Laboratory(engine, seed);
+  const lab = new Laboratory(engine, seed, undefined, hold);
   try {
     await body(lab);
   } finally {

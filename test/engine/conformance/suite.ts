@@ -5,16 +5,19 @@
  */
 import assert from 'node:assert/strict';
 import type { Engine } from '../../../src/engine/engine.js';
-import type { Operation, OperationName } from '../../../src/engine/operations.js';
+import type { Operation, OperationName, Precision } from '../../../src/engine/operations.js';
 import type { Tensor } from '../../../src/engine/tensor.js';
+import type { HeldFormat } from '../../../src/formats/weight-source.js';
 import { BLOCK_CASES, runBlock } from './blocks.js';
 import { CACHE_CASES, runCache } from './cached-attention.js';
-import { CASES, type Case, type Trial } from './cases.js';
+import { CASES, type Case, HELD_LINEAR_CASES, type Trial } from './cases.js';
 import { ENGINE_CHECKS } from './engine-checks.js';
+import { HELD_CHECKS } from './held-checks.js';
 import type { Laboratory } from './laboratory.js';
 import { expectSame, type Meter, relativeError } from './measure.js';
+import { describeHold } from './plain-quantization.js';
 import type { Gradients } from './plain-reference.js';
-import { PRECISION_CASES } from './precision.js';
+import { HELD_PRECISION_CASES, PRECISION_CASES } from './precision.js';
 import { inLaboratory, outputGradients, References, type Tolerances } from './references.js';
 
 export interface ConformanceOptions {
@@ -30,11 +33,20 @@ export interface Check {
   /** An operation, a block, or `memory`. */
   readonly group: string;
   readonly title: string;
+  /** Only for engines that hold matrices so: `cannotHold`. */
+  readonly held?: HeldFormat['format'] | undefined;
   /** Why it is not run. */
   readonly skipped?: string | undefined;
-  /** What this engine has not that it needs, if anything: it is not run then. */
-  lacks?(engine: Engine): string | undefined;
+  /** Only for engines with products in this precision: `cannotHold`. */
+  readonly precision?: Precision | undefined;
   run(engine: Engine, meter: Meter): Promise<void>;
+}
+
+/** Why an engine does not run a check, if it is one of a format or a precision that it has not. */
+export function cannotHold(engine: Engine, { held, precision }: Check): string | undefined {
+  if (precision && !engine.precisions?.includes(precision))
+    return `${engine.name} has no products in ${precision} here`;
+  return held && !engine.heldFormats?.includes(held) ? `${engine.name} holds no ${held}` : undefined;
 }
 
 /** One case of one operation. */
@@ -171,16 +183,28 @@ async function checkBackward<A>(run: CaseRun<A>, meter: Meter, tolerance: number
   }
 }
 
-function caseChecks<A>(name: OperationName, testCase: Case<A>, { forward, backward }: Tolerances): Check[] {
+/** `hold`: matrices held so; what is expected are the results of the values that they then stand for. */
+function caseChecks<A>(
+  name: OperationName,
+  testCase: Case<A>,
+  { forward, backward }: Tolerances,
+  hold?: HeldFormat,
+): Check[] {
+  const title = titleOf(testCase.title, hold);
   const seed = testCase.title.length + name.length;
   const within = (engine: Engine, body: (run: CaseRun<A>) => Promise<void>): Promise<void> =>
-    inLaboratory(engine, seed, async (lab) =>
-      body(new CaseRun(lab, engine.operations[name] as unknown as Operation<A>, await testCase.prepare(lab))),
+    inLaboratory(
+      engine,
+      seed,
+      async (lab) =>
+        body(new CaseRun(lab, engine.operations[name] as unknown as Operation<A>, await testCase.prepare(lab))),
+      hold,
     );
   const checks: Check[] = [
     {
       group: name,
-      title: `${testCase.title}: forward`,
+      held: hold?.format,
+      title: `${title}: forward`,
       run: (engine, meter) =>
         within(engine, async (run) => run.references.compareOutputs(meter, await run.forward(), forward)),
     },
@@ -188,11 +212,20 @@ function caseChecks<A>(name: OperationName, testCase: Case<A>, { forward, backwa
   if (name !== 'embedding') {
     checks.push({
       group: name,
-      title: `${testCase.title}: backward`,
+      held: hold?.format,
+      title: `${title}: backward`,
       run: (engine, meter) => within(engine, (run) => checkBackward(run, meter, backward)),
     });
   }
   return checks;
+}
+
+function precisionChecks(
+  { precision, ...testCase }: (typeof PRECISION_CASES)[number],
+  tolerances: Tolerances,
+  hold?: HeldFormat,
+): Check[] {
+  return caseChecks('linear', testCase, tolerances, hold).map((check) => ({ ...check, group: 'precision', precision }));
 }
 
 /** All checks, in order. */
@@ -204,31 +237,52 @@ export function conformanceChecks(options: ConformanceOptions = {}): Check[] {
     title,
     run: (engine: Engine) => run(engine, forwardTolerance),
   }));
+  for (const { title, format, run } of HELD_CHECKS) checks.push({ group: 'held weights', held: format, title, run });
   for (const name of Object.keys(CASES) as OperationName[]) {
-    for (const testCase of CASES[name] as readonly Case<unknown>[])
+    for (const testCase of CASES[name] as readonly Case<unknown>[]) {
       checks.push(...caseChecks(name, testCase, tolerances));
+    }
   }
-  for (const testCase of PRECISION_CASES) {
-    const lacks = ({ precisions = [] }: Engine): string | undefined =>
-      precisions.includes('fp8') ? undefined : 'the engine has no e4m3 products';
-    const own = caseChecks('linear', testCase, tolerances);
-    checks.push(...own.map((check) => ({ ...check, group: 'precision', lacks })));
+  for (const testCase of PRECISION_CASES) checks.push(...precisionChecks(testCase, tolerances));
+  for (const testCase of HELD_PRECISION_CASES) {
+    for (const hold of HOLDS) checks.push(...precisionChecks(testCase, tolerances, hold));
   }
-  for (const testCase of BLOCK_CASES) {
-    checks.push({
-      group: testCase.block,
-      title: testCase.title,
-      run: (engine, meter) =>
-        inLaboratory(engine, testCase.title.length, (lab) => runBlock(lab, meter, testCase, tolerances)),
-    });
-  }
-  for (const testCase of CACHE_CASES) {
-    checks.push({
-      group: 'attentionBlock',
-      title: testCase.title,
-      run: (engine, meter) =>
-        inLaboratory(engine, testCase.title.length, (lab) => runCache(lab, meter, testCase, tolerances)),
-    });
+  checks.push(...blockChecks(tolerances));
+  for (const hold of HOLDS) {
+    for (const name of ['embedding', 'linear', 'crossEntropy'] as const) {
+      const cases = name === 'linear' ? [...CASES.linear, ...HELD_LINEAR_CASES] : CASES[name];
+      for (const testCase of cases as readonly Case<unknown>[]) {
+        checks.push(...caseChecks(name, testCase, tolerances, hold));
+      }
+    }
+    checks.push(...blockChecks(tolerances, hold));
   }
   return checks.map((check) => ({ ...check, skipped: skip[check.group] }));
+}
+
+/** One of each kernel: loading has the others. */
+const HOLDS: readonly HeldFormat[] = [
+  { format: 'nf4', blockSize: 64, doubleQuantization: true },
+  { format: 'f8_e4m3' },
+];
+
+function titleOf(title: string, hold: HeldFormat | undefined): string {
+  return hold ? `${title}, held in ${describeHold(hold)}` : title;
+}
+
+function blockChecks(tolerances: Tolerances, hold?: HeldFormat): Check[] {
+  const check = (group: string, title: string, body: (lab: Laboratory, meter: Meter) => Promise<void>): Check => ({
+    group,
+    held: hold?.format,
+    title: titleOf(title, hold),
+    run: (engine, meter) => inLaboratory(engine, title.length, (lab) => body(lab, meter), hold),
+  });
+  return [
+    ...BLOCK_CASES.map((testCase) =>
+      check(testCase.block, testCase.title, (lab, meter) => runBlock(lab, meter, testCase, tolerances)),
+    ),
+    ...CACHE_CASES.map((testCase) =>
+      check('attentionBlock', testCase.title, (lab, meter) => runCache(lab, meter, testCase, tolerances)),
+    ),
+  ];
 }

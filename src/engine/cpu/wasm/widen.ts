@@ -1,14 +1,13 @@
 // Frozen weights: their rows are copied in by the thread's JavaScript (they lie outside this memory) and widened here.
+import { copyRows } from './host';
 import { scratch } from './thread';
+import { stageE4m3, stageNf4 } from './widen-quantized';
 
-/** Stored formats, numbered as in frozen-weight.ts; float16 is 2. */
+/** Stored formats, numbered as in stored-weight.ts, nf4-weight.ts and e4m3-weight.ts; float16 is 2. */
 const F32: i32 = 0;
 const BF16: i32 = 1;
-
-/** kernel-instance.ts: bytes start..start+bytes of `rows` rows of a weight, one after the other, to `target`. */
-// @ts-ignore: decorator
-@external('host', 'copyRows')
-declare function copyRows(weight: i32, row: i32, rows: i32, start: i32, bytes: i32, target: usize): void;
+const NF4: i32 = 3;
+const E4M3: i32 = 4;
 
 /** Four bfloat16 in the upper halves of their 32-bit lanes are float32 already. */
 // @ts-ignore: decorator
@@ -58,11 +57,15 @@ function widenLoop(bf16: bool, from: usize, to: usize, count: i32): void {
 
 /**
  * Rows row..row+rows, columns column..column+columns of a frozen weight as float32 to `target`, rows one after the
- * other. `raw` has room for them as stored.
+ * other. `raw` has room for two bytes a value, and for 64 KiB beside one.
  */
 export function stageRows(weight: i32, dtype: i32, row: i32, rows: i32, column: i32, columns: i32, raw: usize, target: usize): void {
   if (dtype == F32) {
     copyRows(weight, row, rows, column << 2, columns << 2, target);
+  } else if (dtype == NF4) {
+    stageNf4(weight, row, rows, column, columns, raw, target);
+  } else if (dtype == E4M3) {
+    stageE4m3(weight, row, rows, column, columns, raw, target);
   } else {
     copyRows(weight, row, rows, column << 1, columns << 1, raw);
     widen(dtype, raw, target, rows * columns);

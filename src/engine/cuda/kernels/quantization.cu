@@ -108,8 +108,8 @@ DEVICE u32 to_e4m3(float x) {
 }
 
 /**
- * scale = max |row| / 448, 1 for zeros; codes of x / scale. x is contiguous, kind not e4m3. flag becomes 1 where a value
- * is not finite.
+ * scale = max |row| / 448, 1 for zeros; codes of x / scale. x is contiguous, kind not e4m3. flag becomes 1 where a
+ * value is not finite.
  * Launch: grid [rows].
  */
 KERNEL __launch_bounds__(256)

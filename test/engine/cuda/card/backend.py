@@ -6,7 +6,7 @@ import torch
 HERE = os.path.dirname(os.path.abspath(__file__))
 KERNELS = os.path.join(HERE, '../../../../src/engine/cuda/kernels')
 BUILD = os.path.join(tempfile.gettempdir(), 'emulated-kernels')
-FILES = 'normalization rotary activation convert rows dropout lora lora-gradient lora-backward gated-backward cross-entropy optimizer generation'.split()
+FILES = 'normalization rotary activation convert quantization widening rows dropout lora lora-gradient lora-backward gated-backward cross-entropy optimizer generation'.split()
 EMULATED = os.environ.get('EMULATE') == '1' or not torch.cuda.is_available()
 DEVICE = 'cpu' if EMULATED else 'cuda'
 LETTERS = {'int': 'i', 'u32': 'u', 'i64': 'l', 'float': 'f'}

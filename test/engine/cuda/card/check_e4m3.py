@@ -6,7 +6,7 @@ from kernel_checks import B16, F32, I32, M, cdiv, check, grid2, launch, rnd
 U8 = torch.uint8
 def block(C, W=2): return min(512, 32 * cdiv(C, 256 * W))
 def codes_of(x, scale): return (x * (448 / scale[:, None])).clamp(-448, 448).to(torch.float8_e4m3fn).view(U8)
-def test_e4m3(rows, C, W):
+def test_e4m3_operands(rows, C, W):
     x, factors = rnd(rows, C) * (10.0 ** (torch.rand(rows, 1, device=DEVICE) * 6 - 3)).to(B16), 0.5 + torch.rand(C, device=DEVICE)
     x[0] = 0
     X, ld = M(rows, C, x, 16), C + 32

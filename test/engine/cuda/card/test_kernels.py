@@ -3,9 +3,10 @@ python3 test_kernels.py [seed] [--no-timing]; EMULATE=1 runs the same checks on 
 import sys, time
 import backend
 from backend import EMULATED
-from check_e4m3 import test_e4m3, test_transposed_bytes
+from check_e4m3 import test_e4m3_operands, test_transposed_bytes
 from check_lora import test_dropout, test_noise, test_gated_backward, test_lora, test_refresh
 from check_loss import test_cross_entropy, test_optimizer, test_small
+from check_quantized import test_e4m3, test_nf4
 from check_rows import test_activation, test_elementwise, test_flat, test_norm, test_rotary, test_rows
 from kernel_checks import SEED, tally
 
@@ -21,8 +22,13 @@ def run_tests():
             for kind in range(4): test_activation(rows, C, kind)
         for heads, kv, D in ((4, 2, 64), (3, 1, 6), (32, 8, 128)): test_rotary(rows, heads, kv, D)
     test_flat()
-    for rows, C, W in ((1, 16, 2), (7, 80, 4), (33, 1040, 8)) + (() if EMULATED else ((300, 5120, 2), (40, 16384, 4), (40, 32768, 8), (9, 65536, 8))): test_e4m3(rows, C, W)
+    for rows, C, W in ((1, 16, 2), (7, 80, 4), (33, 1040, 8)) + (() if EMULATED else ((300, 5120, 2), (40, 16384, 4), (40, 32768, 8), (9, 65536, 8))): test_e4m3_operands(rows, C, W)
     for rows, C in ((16, 16), (80, 144), (64, 400)) + (() if EMULATED else ((6144, 5120),)): test_transposed_bytes(rows, C)
+    for rows, C in ((1, 64), (40, 96), (37, 50), (33, 13), (130, 520)) + (() if EMULATED else ((4096, 5120),)):
+        for kind in range(3):
+            test_nf4(rows, C, 64, 256, kind)
+            test_nf4(rows, C, 128, 0, kind)
+            test_e4m3(rows, C, kind)
     cases = [(1, 24, [4], [24], 0.0, 64), (7, 72, [8, 20], [40, 16], 0.05, 64), (70, 520, [16, 16, 4], [64, 80, 16], 0.1, 64), (33, 13, [16], [8], 0.5, 64), (66, 128, [48, 32], [136, 72], 0.3, 64), (200, 64, [64], [72], 0.1, 128), (65, 40, [32, 32], [64, 8], 0.2, 64), (130, 136, [48, 16], [24, 64], 0.2, 64)]
     if not EMULATED: cases += [(129, 5120, [16, 16, 16], [4096, 1024, 1024], 0.05, 64), (500, 1024, [64, 64], [4096, 4096], 0.1, 128), (500, 1024, [256], [1000], 0.0, 192), (129, 16384, [16], [5120], 0.05, 128)]
     for case in ((1, 5, [0.5]), (3, 64, [0.1, 0.25]), (9, 1000, [0.05, 0, 0.3, 0.9]), (6, 9000, [0.1])) + (() if EMULATED else ((4128, 5120, [0.05] * 3), (4128, 16384, [0.1]))): test_dropout(*case)
