@@ -12,7 +12,7 @@ import type { Precision } from '../operations.js';
 import type { E4m3Scales } from './cublas-lt.js';
 import { E4M3_MULTIPLE, E4m3Copies } from './e4m3-copies.js';
 import { withQuantized } from './e4m3-rows.js';
-import type { FrozenMatrix } from './frozen-matrix.js';
+import type { E4m3Rows, FrozenMatrix } from './frozen-matrix.js';
 import { type DevicePointer, grid2 } from './launch.js';
 import { CACHE, type DeviceBlock } from './memory.js';
 import type { TensorStore } from './tensor-store.js';
@@ -75,12 +75,15 @@ export class E4m3Products {
     return this.scales === 'rows';
   }
 
-  /** y = x·Wᵀ + beta·y */
-  product({ matrix, row, rows }: MatrixRows, x: DeviceRows, y: DeviceRows, beta = 0): void {
+  /**
+   * y = x·Wᵀ + beta·y
+   * @param operand the codes of x, with a scale for each row, where they were made with it
+   */
+  product({ matrix, row, rows }: MatrixRows, x: DeviceRows, y: DeviceRows, beta = 0, operand?: E4m3Rows): void {
     const { scales } = this;
     if (!scales || x.rows === 0) return;
     const store = this.#store;
-    withQuantized(store, x, scales, undefined, (a) => {
+    const multiply = (a: E4m3Rows): void => {
       E4m3Copies.of(store, matrix).withCodes(row, rows, (b) => {
         // biome-ignore format: parameters by operand
         store.products.run({
@@ -92,7 +95,9 @@ export class E4m3Products {
         const parameters = { y: y.address, factors: b.scales, rows: x.rows, columns: rows, ldy: y.ld };
         store.kernels.launch(KERNELS.scaleColumns, grid2(x.rows, rows), parameters);
       });
-    });
+    };
+    if (operand) multiply(operand);
+    else withQuantized(store, x, scales, undefined, multiply);
   }
 
   /** dx = dy·W */

@@ -3,6 +3,7 @@ import { KERNELS } from '../../generated/kernel-launchers.js';
 import type { E4m3Scales } from './cublas-lt.js';
 import type { E4m3Rows } from './frozen-matrix.js';
 import { type DevicePointer, offset, ofWidth } from './launch.js';
+import type { DeviceBlock } from './memory.js';
 import type { TensorStore } from './tensor-store.js';
 import type { DeviceRows } from './tensors.js';
 
@@ -10,8 +11,11 @@ import type { DeviceRows } from './tensors.js';
 const VECTORS = [2, 4, 8] as const;
 const MAX_THREADS = 512;
 
+/** Most columns that a kernel keeps in registers. */
+export const MAX_HELD = 8 * MAX_THREADS * 8;
+
 /** Threads for a row of so many elements, and vectors of each. */
-function shapeOf(columns: number): { readonly threads: number; readonly vectors: number } {
+export function quantizeShape(columns: number): { readonly threads: number; readonly vectors: number } {
   const vectors = VECTORS.find((count) => 8 * MAX_THREADS * count >= columns) ?? 8;
   return { threads: Math.min(MAX_THREADS, 32 * Math.ceil(columns / (256 * vectors))), vectors };
 }
@@ -19,6 +23,18 @@ function shapeOf(columns: number): { readonly threads: number; readonly vectors:
 /** Writes the codes of x ⊙ factors, and a scale for each row. */
 export function quantizeRows(store: TensorStore, x: DeviceRows, to: E4m3Rows, factors?: DevicePointer): void {
   launch(store, x, to, factors, undefined);
+}
+
+/** Room for the codes of [rows, columns], with a scale for each row behind them. The caller frees the block. */
+export function operandRoom(
+  store: TensorStore,
+  rows: number,
+  columns: number,
+): E4m3Rows & { readonly block: DeviceBlock } {
+  const bytes = rows * columns;
+  // One scale for all comes with the amax that it is made of.
+  const block = store.allocator.allocate(bytes + 4 * Math.max(2, rows), 'e4m3 operands');
+  return { block, codes: block.address, ld: columns, scales: offset(block.address, bytes) };
 }
 
 /**
@@ -33,10 +49,7 @@ export function withQuantized(
   body: (operand: E4m3Rows) => void,
 ): void {
   const { rows, columns } = x;
-  const bytes = rows * columns;
-  // Behind the codes a scale for each row; or one for all, and the amax that it is made of.
-  const block = store.allocator.allocate(bytes + 4 * Math.max(2, rows), 'e4m3 operands');
-  const operand = { codes: block.address, ld: columns, scales: offset(block.address, bytes) };
+  const operand = operandRoom(store, rows, columns);
   try {
     if (scales === 'rows') quantizeRows(store, x, operand, factors);
     else {
@@ -53,7 +66,7 @@ export function withQuantized(
     }
     body(operand);
   } finally {
-    store.allocator.free(block);
+    store.allocator.free(operand.block);
   }
 }
 
@@ -64,7 +77,7 @@ function launch(
   factors: DevicePointer | undefined,
   most: DevicePointer | undefined,
 ): void {
-  const { threads, vectors } = shapeOf(columns);
+  const { threads, vectors } = quantizeShape(columns);
   // biome-ignore format: parameters by operand
   store.kernels.launch(ofWidth(KERNELS.quantizeE4m3, vectors), [rows], {
     codes: to.codes, scales: to.scales, x: address, factors, most, rows, columns, ldcodes: to.ld, ldx: ld,

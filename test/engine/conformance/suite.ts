@@ -17,7 +17,7 @@ import type { Laboratory } from './laboratory.js';
 import { expectSame, type Meter, relativeError } from './measure.js';
 import { describeHold } from './plain-quantization.js';
 import type { Gradients } from './plain-reference.js';
-import { HELD_PRECISION_CASES, PRECISION_CASES } from './precision.js';
+import { HELD_PRECISION_CASES, PRECISION_BLOCK_CHECKS, PRECISION_CASES } from './precision.js';
 import { inLaboratory, outputGradients, References, type Tolerances } from './references.js';
 
 export interface ConformanceOptions {
@@ -244,6 +244,8 @@ export function conformanceChecks(options: ConformanceOptions = {}): Check[] {
     }
   }
   for (const testCase of PRECISION_CASES) checks.push(...precisionChecks(testCase, tolerances));
+  for (const { title, run } of PRECISION_BLOCK_CHECKS)
+    checks.push({ group: 'precision', precision: 'fp8', title, run });
   for (const testCase of HELD_PRECISION_CASES) {
     for (const hold of HOLDS) checks.push(...precisionChecks(testCase, tolerances, hold));
   }

@@ -112,6 +112,52 @@ QUANTIZE_E4M3(2)
 QUANTIZE_E4M3(4)
 QUANTIZE_E4M3(8)
 
+/** out = activation(gate) ⊙ up as gated_activation_forward has it, and its codes. columns <= 4096·VECTORS. */
+template <int VECTORS>
+DEVICE void quantize_gated_row(bf16* out, u8* codes, float* scales, const bf16* gate, const bf16* up, int columns,
+                               int kind) {
+  uint4 held[VECTORS];
+  float amax = 0.0f;
+#pragma unroll
+  for (int i = 0; i < VECTORS; i++) {
+    const int c = (threadIdx.x + i * blockDim.x) * 8;
+    if (c >= columns) continue;
+    float g[8], u[8];
+    unpack8(load_once(gate + c), g);
+    unpack8(load_once(up + c), u);
+#define CALL(KIND) gated_forward<KIND>(g, u)
+    BY_KIND(CALL)
+#undef CALL
+    held[i] = pack8(g);
+    *(uint4*)(out + c) = held[i];
+    amax = largest8(held[i], nullptr, c, amax);
+  }
+  amax = fmaxf(block_max(amax), LEAST_AMAX);
+  if (threadIdx.x == 0) *scales = __fdiv_rn(amax, E4M3_MAX);
+  const float inverse = __fdiv_rn(E4M3_MAX, amax);
+#pragma unroll
+  for (int i = 0; i < VECTORS; i++) {
+    const int c = (threadIdx.x + i * blockDim.x) * 8;
+    if (c < columns) quantize8(codes, held[i], nullptr, c, inverse);
+  }
+}
+
+/**
+ * gated_activation_forward, with the codes of out and a scale for each row. columns <= 4096·W.
+ * Launch: grid [rows], block min(512, 32·ceil(columns/(256·W))).
+ */
+#define GATED_ACTIVATION_E4M3(W)                                                                                       \
+  KERNEL __launch_bounds__(512)                                                                                        \
+      gated_activation_e4m3_##W(bf16* out, u8* codes, float* scales, const bf16* gate, const bf16* up, int rows,       \
+                                int columns, int ldo, int ldcodes, int ldgate, int ldup, int kind) {                   \
+    const int row = blockIdx.x;                                                                                        \
+    quantize_gated_row<W>(row_of(out, row, ldo), row_of(codes, row, ldcodes), scales + row, row_of(gate, row, ldgate), \
+                          row_of(up, row, ldup), columns, kind);                                                       \
+  }
+GATED_ACTIVATION_E4M3(2)
+GATED_ACTIVATION_E4M3(4)
+GATED_ACTIVATION_E4M3(8)
+
 /**
  * Raises *most, the bits of a float that is not negative, to the largest magnitude of x ⊙ factors.
  * Launch: grid [rows], block min(512, 32·ceil(columns/512)).

@@ -14,6 +14,7 @@ import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { LinearPart } from '../../operations.js';
 import type { CudaParameterSet } from '../adapters.js';
 import type { E4m3Products } from '../e4m3-products.js';
+import type { E4m3Rows } from '../frozen-matrix.js';
 import { grid2, offset } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
@@ -43,6 +44,8 @@ export interface ForwardOptions {
   /** [T]; they only count where a part has dropout. */
   readonly rowKeys: Int32Array | undefined;
   readonly record: boolean;
+  /** The e4m3 codes of x, where `takesOperand` says so and they were made with it. */
+  readonly operand?: E4m3Rows | undefined;
 }
 
 /** What a product of few rows does in the same launch. */
@@ -115,6 +118,11 @@ export class LinearLayers {
     if (group.precision === 'fp8') return false;
     if (rows > group.weights[0]!.matrix.smallRows) return false;
     return !group.adapter || !(record || (rowKeys && hasDropout(group)));
+  }
+
+  /** Whether forward reads e4m3 codes of x with a scale for each row: who makes x may make them. */
+  takesOperand(group: FusedGroup): boolean {
+    return this.#e4m3.accumulates && this.#e4m3.takes(group.precision, false, matrixRows(group));
   }
 
   /** Whether `small` takes the norm of x into its launch. */
@@ -212,7 +220,7 @@ export class LinearLayers {
       // A product that adds has little more to do: the thin one, bound by writing y, goes first.
       const isFirst = adapter !== undefined && this.#e4m3.accumulates;
       const saved = isFirst ? this.#lowRank(x, y, group, adapter, options, 0) : undefined;
-      this.#e4m3.product(all, x, y, isFirst ? 1 : 0);
+      this.#e4m3.product(all, x, y, isFirst ? 1 : 0, options.operand);
       return adapter && !isFirst ? this.#lowRank(x, y, group, adapter, options, 1) : saved;
     }
     if (adapter) return this.#adapted(x, y, group, adapter, options);

@@ -33,6 +33,15 @@ def test_e4m3_operands(rows, C, W):
     launch('scale_columns', grid2(rows, C), 128, Y, factors, rows, C, Y.ld)
     check(f'e4m3 scaled columns {rows}x{C}', torch.equal(Y.v, (y.float() * factors).to(B16)) and Y.whole())
 
+def test_gated_e4m3(rows, C, W, kind):
+    gate, up = rnd(rows, C), rnd(rows, C)
+    G, U, plain, Y = M(rows, C, gate, 16), M(rows, C, up), M(rows, C), M(rows, C, None, 24)
+    codes, scales = torch.zeros((2, rows, C), dtype=U8, device=DEVICE), torch.zeros((2, rows), device=DEVICE)
+    launch('gated_activation_forward', grid2(rows, C), 128, plain, G, U, rows, C, plain.ld, G.ld, U.ld, kind)
+    launch(f'quantize_e4m3_{W}', (rows,), block(C, W), codes[0], scales[0], plain, None, None, rows, C, C, plain.ld)
+    launch(f'gated_activation_e4m3_{W}', (rows,), block(C, W), Y, codes[1], scales[1], G, U, rows, C, Y.ld, C, G.ld, U.ld, kind)
+    check(f'gated e4m3 {rows}x{C} {kind}', torch.equal(Y.v, plain.v) and Y.whole() and torch.equal(codes[0], codes[1]) and torch.equal(scales[0], scales[1]))
+
 def test_transposed_bytes(rows, C):
     x = torch.randint(0, 256, (rows, C + 16), dtype=torch.int32, device=DEVICE).to(U8)
     out = torch.full((C, rows + 32), 0x55, dtype=U8, device=DEVICE)
