@@ -15,6 +15,7 @@ import { counterHash } from '../random.js';
 import { GradientCoverage } from './gradient-coverage.js';
 import type { PlannedPass } from './pass-plan.js';
 import { PassPlanner } from './pass-planner.js';
+import { preparePrecision } from './precision.js';
 import { optimizerKind, type SftConfig } from './sft-config.js';
 import type { AccumulateOptions, PassSummary, TrainableModel } from './trainable-model.js';
 import type { TrainingWindow } from './training-window.js';
@@ -62,13 +63,14 @@ function forwardBackward(
   options: AccumulateOptions,
 ): Promise<Deferred<number>> {
   const { engine, trainable } = model;
-  const { signal, labelCount, labelSmoothing, neftuneNoiseAlpha } = options;
+  const { signal, labelCount, labelSmoothing, neftuneNoiseAlpha, precision = 'bf16' } = options;
   const adapter = model.adapterView?.();
-  const costs = model.passCosts();
   const requireParts = () => adapter && model.requireParts?.(adapter);
   const planner = planners.get(model) ?? new PassPlanner(engine);
   planners.set(model, planner);
   return exclusively(engine, signal, async () => {
+    preparePrecision(model, precision);
+    const costs = model.passCosts(precision);
     const planned = { ...options, sizeOf: (samples: readonly WindowSample[]) => window.sizeOf(samples) };
     let plan = planner.plan(window.samples, costs, planned);
     for (;;) {
@@ -78,7 +80,7 @@ function forwardBackward(
       try {
         for (const { samples, recompute } of plan.passes) {
           await runPass(engine, { signal, requireParts, record: true }, async (pass) => {
-            const settings = { recompute, labelSmoothing, neftuneNoiseAlpha, adapter };
+            const settings = { recompute, labelSmoothing, neftuneNoiseAlpha, precision, adapter };
             const loss = await pass.run(model.lossSteps(pass.tape, window.join(samples), 1 / labelCount, settings));
             if (!loss) return;
             engine.retain(loss);
@@ -236,7 +238,7 @@ export class WindowStep {
     onWarning: (message: string) => void,
   ): Promise<Omit<TakenStep, 'gradNorm'>> {
     const { model, trainable, config, signal } = this.#parts;
-    const { labelSmoothingFactor: labelSmoothing, neftuneNoiseAlpha, sharePrefix } = config;
+    const { labelSmoothingFactor: labelSmoothing, neftuneNoiseAlpha, sharePrefix, precision } = config;
     const { gradientCheckpointing, memoryBudget, autoMicroBatch } = config;
     const dropoutSeeds = dropoutSlots.map((slot) => counterHash(config.seed, slot));
     const memory = { gradientCheckpointing, memoryBudget, autoMicroBatch };
@@ -246,8 +248,8 @@ export class WindowStep {
       const onPlan = (passes: readonly PassSummary[]) => {
         sharedTokens = passes.reduce((sum, pass) => sum + pass.sharedTokens, 0);
       };
-      const settings = { labelSmoothing, neftuneNoiseAlpha, sharePrefix };
-      const options = { labelCount, dropoutSeeds, ...settings, ...memory, signal, onWarning, onPlan };
+      const computed = { labelSmoothing, neftuneNoiseAlpha, sharePrefix, precision };
+      const options = { labelCount, dropoutSeeds, ...computed, ...memory, signal, onWarning, onPlan };
       const packed = packWindow(model, batches, options);
       const work = forwardBackward(model, packed, options);
       const answered = () => {

@@ -125,6 +125,10 @@ export class Bf16Matrix extends FrozenMatrix {
     return out;
   }
 
+  override bf16Rows(row: number, count: number): DeviceRows {
+    return { address: this.address(row), ld: this.#ld, rows: count, columns: this.columns, type: 'bf16' };
+  }
+
   target(row: number, rows: number): WeightTarget {
     const { columns } = this;
     return {

@@ -17,13 +17,15 @@ import type {
   StorageCosts,
 } from '../engine.js';
 import { memoryBudgetSchema } from '../memory-budget.js';
+import type { Precision } from '../operations.js';
 import { requireOwnSet, requireValues } from '../parameter-layout.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
 import { type ParameterSet, type ParameterSpec, requireFilled, type Tensor, type Weight } from '../tensor.js';
 import { CudaParameterSet } from './adapters.js';
 import { KernelCompiler } from './compiler.js';
-import { CublasLt } from './cublas-lt.js';
+import { CublasLt, type E4m3Scales } from './cublas-lt.js';
 import { CudaDriver } from './driver.js';
+import { E4m3Products, e4m3ScalesOf } from './e4m3-products.js';
 import { Kernels, PLAIN_PROGRAMS } from './kernels.js';
 import type { KernelLauncher } from './launch.js';
 import { MatrixProducts, type ProductDriver, type ProductLibrary } from './matrix-products.js';
@@ -90,6 +92,8 @@ export interface CudaParts {
   readonly kernels: KernelLauncher & { dispose(): void };
   readonly library: ProductLibrary & { readonly version: number };
   readonly compilerVersion: string;
+  /** Default: what card and library have. */
+  readonly e4m3Scales?: E4m3Scales;
   /** Settles when the kernels are compiled; loading waits for it at its end. */
   readonly prepared?: Promise<void>;
 }
@@ -100,7 +104,11 @@ export class CudaEngine extends CountingEngine implements Engine {
   readonly operations: CudaOperations;
   readonly tokensPerPass: number;
   readonly heldFormats = ['nf4', 'f8_e4m3'] as const;
+  readonly precisions: readonly Precision[];
+  /** Of e4m3 operands that are made on the way. */
+  readonly e4m3Scales: E4m3Scales | undefined;
   readonly #storage: StorageCosts;
+  readonly #e4m3: E4m3Products;
   readonly #parts: CudaParts;
   readonly allocator: DeviceAllocator;
   readonly #staging: Staging;
@@ -142,7 +150,11 @@ export class CudaEngine extends CountingEngine implements Engine {
       reserveBytes: 320 << 20,
     };
     this.#weights = new WeightStore(store, driver, staging, options.adapterRank ?? 16);
-    const { operations, dispose } = cudaOperations(store, this.#weights, this.#sets, capability);
+    const scales = parts.e4m3Scales ?? e4m3ScalesOf(capability, library.version);
+    this.e4m3Scales = scales;
+    this.precisions = scales ? ['fp8-backward', 'fp8'] : [];
+    this.#e4m3 = new E4m3Products(store, scales, capability);
+    const { operations, dispose } = cudaOperations(store, this.#weights, this.#sets, capability, this.#e4m3);
     this.operations = operations;
     this.#disposeOperations = dispose;
     const gigabytes = (totalBytes / 2 ** 30).toFixed(0);
@@ -152,10 +164,10 @@ export class CudaEngine extends CountingEngine implements Engine {
       `NVRTC ${compilerVersion}, cuBLASLt ${library.version}`;
   }
 
-  /** As for the weights that are loaded now. */
+  /** As for the weights that are loaded now, and the precision that they were prepared for. */
   get storage(): StorageCosts {
-    const { scratchBytes } = this.#storage;
-    return { ...this.#storage, scratchBytes: scratchBytes + this.#weights.scratchBytes };
+    const scratchBytes = this.#storage.scratchBytes + this.#weights.scratchBytes + this.#e4m3.scratchBytes;
+    return { ...this.#storage, scratchBytes };
   }
 
   fromArray(data: Float32Array, shape: readonly number[]): Tensor {
@@ -213,6 +225,11 @@ export class CudaEngine extends CountingEngine implements Engine {
 
   releaseWeight(weight: Weight): void {
     this.#weights.release(this.#weights.use(weight, 'releaseWeight'));
+  }
+
+  preparePrecision(weights: readonly Weight[], precision: Precision): void {
+    const known = weights.map((weight) => this.#weights.use(weight, 'preparePrecision'));
+    this.#e4m3.prepare(known, precision);
   }
 
   createParameters(specs: readonly ParameterSpec[]): ParameterSet {
@@ -308,6 +325,7 @@ export class CudaEngine extends CountingEngine implements Engine {
     await this.#weights.dispose();
     driver.synchronize();
     this.#disposeOperations();
+    this.#e4m3.dispose();
     this.#products.dispose();
     this.#pace.dispose();
     this.#staging.dispose();
@@ -326,8 +344,14 @@ export class CudaEngine extends CountingEngine implements Engine {
   }
 }
 
-/** @throws EngineError naming what is missing: a card, the driver, NVRTC or cuBLASLt */
-export function createCudaEngine(options: CudaEngineOptions = {}): CudaEngine {
+/**
+ * @param parts instead of the usual ones, to test what other cards have
+ * @throws EngineError naming what is missing: a card, the driver, NVRTC or cuBLASLt
+ */
+export function createCudaEngine(
+  options: CudaEngineOptions = {},
+  parts: Pick<CudaParts, 'e4m3Scales'> = {},
+): CudaEngine {
   parseOptions(optionsSchema, options, 'cuda engine');
   const driver = new CudaDriver(options.device);
   try {
@@ -337,7 +361,8 @@ export function createCudaEngine(options: CudaEngineOptions = {}): CudaEngine {
     const attention = usualAttentionPrograms(driver.device.capability, kernels.hasWarpgroups);
     const prepared = kernels.prepare([...PLAIN_PROGRAMS, ...attention]);
     const memory = physicalMemory(driver);
-    return new CudaEngine({ driver, memory, kernels, library, compilerVersion: compiler.version, prepared }, options);
+    const { version } = compiler;
+    return new CudaEngine({ driver, memory, kernels, library, compilerVersion: version, prepared, ...parts }, options);
   } catch (error) {
     // Else the card's memory stays taken, though the process may go on with another engine.
     driver.dispose();

@@ -121,6 +121,7 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     if (--matrix.users > 0) return;
     for (const adapter of [...matrix.adapters.values()]) adapter.dispose();
     for (const [name, stacked] of this.#stacks) if (stacked === matrix) this.#stacks.delete(name);
+    matrix.copies?.free();
     matrix.free();
   }
 

@@ -4,7 +4,7 @@
  */
 
 import { isTurnDue } from '../../async/event-loop.js';
-import type { Activation, KeyValueRows, LinearPart, Segments } from '../../engine/operations.js';
+import type { Activation, KeyValueRows, LinearPart, Precision, Segments } from '../../engine/operations.js';
 import type { Steps, Tape } from '../../engine/tape.js';
 import type { Tensor } from '../../engine/tensor.js';
 import { counterHash } from '../../random.js';
@@ -30,6 +30,11 @@ export interface PassOptions {
    * were packed for training: their rows have keys. Image features take the place of their noisy rows. Default: none.
    */
   readonly neftuneNoiseAlpha?: number | undefined;
+  /**
+   * Of the decoder's products with frozen weights. The vision tower's are too narrow to gain, and it, projector and head
+   * keep bf16. Default: `bf16`.
+   */
+  readonly precision?: Precision | undefined;
   /** The adapter to compute with, whatever becomes of the model's meanwhile. Default: the one that is on now. */
   readonly adapter?: AdapterView | undefined;
   /** Called with every hidden state; the tensor lives only during the call unless retained. */
@@ -73,13 +78,19 @@ export interface LayerShape {
 const LAYER_SEED = 0xa4093822;
 
 /** A layer's weight and its LoRA as the linear operation takes them, for rows with these dropout keys. */
-export function linearPart(module: LinearModule, rowKeys: Int32Array | undefined, adapter?: AdapterView): LinearPart {
+export function linearPart(
+  module: LinearModule,
+  rowKeys: Int32Array | undefined,
+  adapter?: AdapterView,
+  precision?: Precision,
+): LinearPart {
   const { weight, bias } = module;
   const lora = adapter ? adapter[module.index] : module.lora;
-  if (!lora) return { weight, bias };
+  if (!lora) return { weight, bias, precision };
   const { a, b, scale } = lora;
   const dropout = rowKeys ? lora.dropout : 0;
-  return { weight, bias, lora: { a, b, scale, dropout, seed: counterHash(LAYER_SEED, module.index), rowKeys } };
+  const seed = counterHash(LAYER_SEED, module.index);
+  return { weight, bias, precision, lora: { a, b, scale, dropout, seed, rowKeys } };
 }
 
 export function linear(
@@ -88,8 +99,9 @@ export function linear(
   modules: readonly LinearModule[],
   rowKeys: Int32Array | undefined,
   adapter: AdapterView,
+  precision?: Precision,
 ): readonly Tensor[] {
-  return tape.apply('linear', [x], { parts: modules.map((module) => linearPart(module, rowKeys, adapter)) });
+  return tape.apply('linear', [x], { parts: modules.map((module) => linearPart(module, rowKeys, adapter, precision)) });
 }
 
 function hasLora(layer: LayerModules, adapter: AdapterView): boolean {
@@ -154,7 +166,8 @@ function* runLayer(
 ): Steps<readonly Tensor[]> {
   const { heads, kvHeads, headDim, causal, segments, keyRows, cos, sin, queryScale } = shape;
   const { rowKeys, adapter, eps, activation } = shape;
-  const part = (module: LinearModule, keys: Int32Array | undefined) => linearPart(module, keys, adapter);
+  const precision = name === 'language_model' ? options.precision : undefined;
+  const part = (module: LinearModule, keys: Int32Array | undefined) => linearPart(module, keys, adapter, precision);
   const { q, k, v, o } = layer.attention;
   const [attended, sum = stream[0]!] = (yield* tape.applySteps('attentionBlock', normInputs(stream), {
     norm: { weight: layer.attentionNorm, eps },
@@ -169,7 +182,7 @@ function* runLayer(
   const chosen = (tensor: Tensor): Tensor => (rows ? tape.apply('gatherRows', [tensor], { rows })[0]! : tensor);
   const x = chosen(sum);
   const keys = rows && rowKeys ? rows.map((row) => rowKeys[row]!) : rowKeys;
-  const [attentionOutput] = linear(tape, chosen(attended), [o], keys, adapter) as [Tensor];
+  const [attentionOutput] = linear(tape, chosen(attended), [o], keys, adapter, precision) as [Tensor];
   if (isTurnDue()) yield 0;
   const [mlpOutput, middle] = (yield* tape.applySteps('gatedBlock', [attentionOutput, x], {
     norm: { weight: layer.mlpNorm, eps },

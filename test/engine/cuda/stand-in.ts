@@ -62,6 +62,8 @@ function standInParts(memory: FakeMemory): CudaParts {
     library: {
       version: 0,
       descriptor: () => 1,
+      e4m3Descriptor: () => 2,
+      setScales: () => {},
       createLayout: () => next++,
       destroyLayout: nothing,
       firstChoice: () => new BigUint64Array(8),
