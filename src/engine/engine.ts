@@ -7,17 +7,21 @@ import type { ParameterSet, ParameterSpec, Tensor, Weight } from './tensor.js';
 /** The engines: WebAssembly on the CPU, TensorFlow.js, one NVIDIA card. */
 export type EngineName = 'cpu' | 'tfjs' | 'cuda';
 
-/** An engine's own books, in bytes: what libraries and the process take beside them is not counted. */
+/** An engine's own books, in bytes. */
 export interface EngineMemory {
   /** Bytes held by tensors, parameters and weights now. */
   readonly bytesInUse: number;
   /** The most that `bytesInUse` has been since `resetPeak`; on `cpu` weights count as they are now. */
   readonly peakBytes: number;
   /**
-   * The most that `bytesInUse` can come to. `cuda`: the budget, or what the card had free when the engine was made;
-   * `cpu`: held weights and a heap of 4 GiB; `tfjs`: the budget, or the host's memory, on a GPU Infinity.
+   * The most that `bytesInUse` can come to. `cuda`: the budget less `overheadBytes`, or what the card had free when the
+   * engine was made; `cpu`: held weights and a heap of 4 GiB; `tfjs`: the budget, or the host's memory, on a GPU Infinity.
    */
   readonly limitBytes: number;
+  /** `cuda`: what is set aside of a budget for the process beside this: context, code, buffers of libraries. */
+  readonly overheadBytes?: number | undefined;
+  /** `cuda`: what the process takes on the card, as nvidia-smi shows it; measured at most a second ago. */
+  readonly deviceBytes?: number | undefined;
 }
 
 /** How an engine keeps what backward needs: enough to say beforehand what a pass will take. */

@@ -78,8 +78,9 @@ export class PassPlanner {
   }
 
   #freeBytes(memoryBudget = Number.POSITIVE_INFINITY): number {
-    const { bytesInUse, limitBytes } = this.#engine.memory();
-    return Math.max(0, Math.min(limitBytes, memoryBudget) - bytesInUse - this.#engine.storage.reserveBytes);
+    const { bytesInUse, limitBytes, overheadBytes = 0 } = this.#engine.memory();
+    const limit = Math.min(limitBytes, memoryBudget - overheadBytes);
+    return Math.max(0, limit - bytesInUse - this.#engine.storage.reserveBytes);
   }
 
   #tooLarge({ neededBytes, size, samples }: Misfit, free: number, options: PlannerOptions): OutOfMemoryError {

@@ -36,6 +36,7 @@ import { type CudaOperations, cudaOperations } from './operations.js';
 import { CudaOptimizerState, zeroParameters } from './optimizer.js';
 import { Pace, type PaceDriver } from './pace.js';
 import { physicalMemory } from './physical-memory.js';
+import { Overhead } from './process-memory.js';
 import { Staging, type StagingDriver } from './staging.js';
 import { type DeviceContext, TensorStore } from './tensor-store.js';
 import type { WeightDriver } from './weight-stream.js';
@@ -45,7 +46,10 @@ import { WeightStore } from './weights.js';
 export interface CudaEngineOptions {
   /** Which card, as nvidia-smi counts them. Default 0. */
   readonly device?: number;
-  /** Most bytes of device memory for tensors and weights. Default: what the card has. */
+  /**
+   * Most bytes of device memory that the process may take, as nvidia-smi shows it: weights, tensors, context, code and
+   * the buffers of libraries. Default: what the card has.
+   */
   readonly memoryBudget?: number;
   /**
    * Recompute cheap results (norms, gated activations) in backward instead of keeping them: about a third less memory
@@ -87,6 +91,8 @@ export interface CudaParts {
   readonly kernels: KernelLauncher & { dispose(): void };
   readonly library: ProductLibrary & { readonly version: number };
   readonly compilerVersion: string;
+  /** What the process takes beside `memory`. Default: nothing. */
+  readonly overhead?: Overhead;
   /** Settles when the kernels are compiled; loading waits for it at its end. */
   readonly prepared?: Promise<void>;
 }
@@ -112,7 +118,7 @@ export class CudaEngine extends CountingEngine implements Engine {
 
   constructor(parts: CudaParts, options: CudaEngineOptions = {}) {
     const { driver, kernels, library, compilerVersion } = parts;
-    const allocator = new DeviceAllocator(parts.memory, options.memoryBudget);
+    const allocator = new DeviceAllocator(parts.memory, options.memoryBudget, parts.overhead);
     const staging = new Staging(driver);
     const products = new MatrixProducts(driver, library, allocator);
     const rematerialize = options.rematerialize ?? true;
@@ -327,7 +333,9 @@ export function createCudaEngine(options: CudaEngineOptions = {}): CudaEngine {
     const attention = usualAttentionPrograms(driver.device.capability, kernels.hasWarpgroups);
     const prepared = kernels.prepare([...PLAIN_PROGRAMS, ...attention]);
     const memory = physicalMemory(driver);
-    return new CudaEngine({ driver, memory, kernels, library, compilerVersion: compiler.version, prepared }, options);
+    const overhead = new Overhead(driver.process, driver.process.contextBytes);
+    const compilerVersion = compiler.version;
+    return new CudaEngine({ driver, memory, overhead, kernels, library, compilerVersion, prepared }, options);
   } catch (error) {
     // Else the card's memory stays taken, though the process may go on with another engine.
     driver.dispose();
