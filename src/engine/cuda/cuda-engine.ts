@@ -58,6 +58,13 @@ export interface CudaEngineOptions {
   readonly rematerialize?: boolean;
   /** An optimizer step runs in packed passes of up to about so many tokens; fewer where memory asks. Default 2560. */
   readonly tokensPerPass?: number;
+  /**
+   * What may lie in host memory when the card, or the budget, does not hold all and a pass beside it: first the table of
+   * embeddings, of which used rows are uploaded, then decoder layers in bfloat16, which are streamed to the card each
+   * time they are used. `auto` moves as little as fits; `none` nothing. Or say what to move: the table, and how many
+   * layers. Results are the same, bit for bit. Default `auto`.
+   */
+  readonly offload?: 'auto' | 'none' | { readonly embedding?: boolean; readonly layers?: number };
   /** LoRA rank up to which weights need no second copy when an adapter comes. Default 16. */
   readonly adapterRank?: number;
 }
@@ -67,6 +74,12 @@ const optionsSchema = z.strictObject({
   memoryBudget: memoryBudgetSchema.optional(),
   rematerialize: z.boolean().optional(),
   tokensPerPass: z.int().nonnegative().optional(),
+  offload: z
+    .union([
+      z.literal(['auto', 'none']),
+      z.strictObject({ embedding: z.boolean().optional(), layers: z.int().nonnegative().optional() }),
+    ])
+    .optional(),
   adapterRank: z.int().nonnegative().optional(),
 } satisfies Record<keyof CudaEngineOptions, z.ZodType>);
 
@@ -75,6 +88,9 @@ const optionsSchema = z.strictObject({
  * (docs/performance.md).
  */
 const TOKENS_PER_PASS = 2560;
+
+/** Each pass more streams the layers again. */
+const STREAMED_TOKENS_PER_PASS = 8192;
 
 export type EngineDriver = StagingDriver &
   ProductDriver &
@@ -101,8 +117,8 @@ export class CudaEngine extends CountingEngine implements Engine {
   readonly name = 'cuda';
   readonly description: string;
   readonly operations: CudaOperations;
-  readonly tokensPerPass: number;
-  readonly storage: StorageCosts;
+  readonly #storage: StorageCosts;
+  readonly #options: CudaEngineOptions;
   readonly #parts: CudaParts;
   readonly allocator: DeviceAllocator;
   readonly #staging: Staging;
@@ -125,14 +141,14 @@ export class CudaEngine extends CountingEngine implements Engine {
     const store = new TensorStore({ driver, kernels, allocator, products, staging }, { rematerialize });
     super(store);
     this.#parts = parts;
-    this.tokensPerPass = options.tokensPerPass ?? TOKENS_PER_PASS;
+    this.#options = options;
     this.allocator = allocator;
     this.#staging = staging;
     this.#pace = new Pace(driver, staging);
     this.#products = products;
     this.#store = store;
     const { name, capability, totalBytes, driverVersion } = driver.device;
-    this.storage = {
+    this.#storage = {
       elementBytes: 2,
       rematerializes: rematerialize,
       keepsMasks: true,
@@ -152,6 +168,17 @@ export class CudaEngine extends CountingEngine implements Engine {
     this.description =
       `cuda: bfloat16, ${name} (sm_${capability}, ${gigabytes} GiB), driver for CUDA ${cuda}, ` +
       `NVRTC ${compilerVersion}, cuBLASLt ${library.version}`;
+  }
+
+  get tokensPerPass(): number {
+    return (
+      this.#options.tokensPerPass ?? (this.#weights.streamedBytes > 0 ? STREAMED_TOKENS_PER_PASS : TOKENS_PER_PASS)
+    );
+  }
+
+  get storage(): StorageCosts {
+    const { streamedBytes } = this.#weights;
+    return streamedBytes > 0 ? { ...this.#storage, streamedBytes } : this.#storage;
   }
 
   fromArray(data: Float32Array, shape: readonly number[]): Tensor {
@@ -188,6 +215,10 @@ export class CudaEngine extends CountingEngine implements Engine {
     const to = this.#store.matrix(target, 'writeRows', 'target');
     const from = this.#store.matrix(source, 'writeRows', 'source', { rows: rows.length, columns: to.columns });
     writeRows(this.#store, to, from, rows);
+  }
+
+  placeWeights(sources: readonly WeightSource[], trainingBytes: (tokens: number) => number): void {
+    this.#weights.place(sources, this.#options.offload ?? 'auto', trainingBytes);
   }
 
   async loadWeight(source: WeightSource): Promise<Weight> {
@@ -303,6 +334,7 @@ export class CudaEngine extends CountingEngine implements Engine {
     const { driver, kernels } = this.#parts;
     await this.#weights.dispose();
     driver.synchronize();
+    this.#weights.disposeHost();
     this.#disposeOperations();
     this.#products.dispose();
     this.#pace.dispose();
