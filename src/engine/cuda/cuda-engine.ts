@@ -117,6 +117,7 @@ export class CudaEngine extends CountingEngine implements Engine {
   readonly name = 'cuda';
   readonly description: string;
   readonly operations: CudaOperations;
+  tokensPerPass: number;
   readonly #storage: StorageCosts;
   readonly #options: CudaEngineOptions;
   readonly #parts: CudaParts;
@@ -142,6 +143,7 @@ export class CudaEngine extends CountingEngine implements Engine {
     super(store);
     this.#parts = parts;
     this.#options = options;
+    this.tokensPerPass = options.tokensPerPass ?? TOKENS_PER_PASS;
     this.allocator = allocator;
     this.#staging = staging;
     this.#pace = new Pace(driver, staging);
@@ -168,12 +170,6 @@ export class CudaEngine extends CountingEngine implements Engine {
     this.description =
       `cuda: bfloat16, ${name} (sm_${capability}, ${gigabytes} GiB), driver for CUDA ${cuda}, ` +
       `NVRTC ${compilerVersion}, cuBLASLt ${library.version}`;
-  }
-
-  get tokensPerPass(): number {
-    return (
-      this.#options.tokensPerPass ?? (this.#weights.streamedBytes > 0 ? STREAMED_TOKENS_PER_PASS : TOKENS_PER_PASS)
-    );
   }
 
   get storage(): StorageCosts {
@@ -218,7 +214,9 @@ export class CudaEngine extends CountingEngine implements Engine {
   }
 
   placeWeights(sources: readonly WeightSource[], trainingBytes: (tokens: number) => number): void {
-    this.#weights.place(sources, this.#options.offload ?? 'auto', trainingBytes);
+    const { offload = 'auto', tokensPerPass } = this.#options;
+    const isStreamed = this.#weights.place(sources, offload, trainingBytes);
+    this.tokensPerPass = tokensPerPass ?? (isStreamed ? STREAMED_TOKENS_PER_PASS : this.tokensPerPass);
   }
 
   async loadWeight(source: WeightSource): Promise<Weight> {

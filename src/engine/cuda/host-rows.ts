@@ -14,7 +14,7 @@ import type { WeightTarget } from './weight-stream.js';
 const PIECE_BYTES = 16 << 20;
 
 /** What a table in host memory works with. */
-export interface HostRowsParts {
+interface HostRowsParts {
   readonly store: TensorStore;
   readonly driver: Pick<CudaDriver, 'uploadRows'>;
   readonly staging: Pick<Staging, 'take' | 'giveBack'>;

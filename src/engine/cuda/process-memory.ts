@@ -6,7 +6,7 @@ import type { ForeignFunction } from './library-search.js';
 import { foreignFunctions, loadLibrary } from './library-search.js';
 
 /** What the books of the card need to know about the process. */
-export interface ProcessMemory {
+interface ProcessMemory {
   /** Bytes of the card that the process takes now, its pools included; undefined if that cannot be told. */
   usedBytes(): number | undefined;
 }

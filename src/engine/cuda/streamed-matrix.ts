@@ -22,7 +22,7 @@ const BYTES = ELEMENT_BYTES.bf16;
 type StreamedDriver = Pick<CudaDriver, 'allocatePinned' | 'uploadRows'>;
 
 /** What a streamed matrix works with. */
-export interface StreamParts {
+interface StreamParts {
   readonly store: TensorStore;
   readonly driver: StreamedDriver;
   readonly stream: LayerStream;

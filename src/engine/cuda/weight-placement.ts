@@ -12,7 +12,7 @@ import { ELEMENT_BYTES } from './tensors.js';
 /** What may leave the device; see `CudaEngineOptions.offload`. */
 export type Offload = 'auto' | 'none' | { readonly embedding?: boolean; readonly layers?: number };
 
-export interface Placement {
+interface Placement {
   /** Whether tables of which only rows are looked up lie in host memory. */
   readonly embedding: boolean;
   /** Decoder layers that are streamed. */
@@ -23,11 +23,11 @@ export interface Placement {
 export const STREAM_SLOTS = 2;
 
 /** Tokens of a pass that should find room beside the weights, everything recomputed, before layers are streamed. */
-const LEAST_TOKENS = 1024;
+const LEAST_TOKENS = 2560;
 /** The same before a table leaves the device, and once layers are streamed: each pass more streams them again. */
 const USUAL_TOKENS = 4096;
 
-export interface PlacementOptions {
+interface PlacementOptions {
   readonly offload: Offload;
   /** Bytes for weights and all that training takes. */
   readonly roomBytes: number;

@@ -83,9 +83,10 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
 
   /**
    * Decides where the weights of a model are to lie.
+   * @returns whether layers are streamed
    * @throws OutOfMemoryError if they do not fit however they are placed
    */
-  place(sources: readonly WeightSource[], offload: Offload, trainingBytes: (tokens: number) => number): void {
+  place(sources: readonly WeightSource[], offload: Offload, trainingBytes: (tokens: number) => number): boolean {
     const { bytesInUse, limitBytes, overheadBytes = 0 } = this.#store.allocator.memory();
     const placement = placeWeights(sources, {
       ...{ offload, roomBytes: limitBytes - bytesInUse, overheadBytes: overheadBytes + bytesInUse },
@@ -102,6 +103,7 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
         this.#places.set(name, { stream, layer: usage.layer });
       }
     }
+    return stream !== undefined;
   }
 
   /** Loads may overlap: they share a ring of page-locked blocks, and are read in the order of the calls. */

@@ -6,7 +6,6 @@ import type { LinearModule } from '../linear-module.js';
 import type { ModelConfig } from '../model-config.js';
 import { BaseDigest, type WeightDigests } from './base-digest.js';
 import { loadWeights, type WantedWeight, type WeightProvider } from './load-weights.js';
-import { trainingBytes } from './training-bytes.js';
 
 /** Projections of an attention layer: H query heads and K key/value heads of size D, on a width of C. */
 export interface AttentionModules {
@@ -122,11 +121,15 @@ class Assembler {
   }
 }
 
-/** @throws CheckpointError naming every tensor that is missing or misshapen */
+/**
+ * @param trainingBytes of modules without weights; see `Engine.placeWeights`
+ * @throws CheckpointError naming every tensor that is missing or misshapen
+ */
 export async function loadModules(
   engine: Engine,
   config: ModelConfig,
   provider: WeightProvider,
+  trainingBytes?: (modules: ModelModules) => (tokens: number) => number,
 ): Promise<{ readonly modules: ModelModules; readonly digests: WeightDigests | undefined }> {
   // transformers ties by its flag, but keeps an lm_head that the checkpoint holds: so presence decides.
   const tied = !provider.has('lm_head.weight') && config.mayTieEmbeddings;
@@ -137,7 +140,7 @@ export async function loadModules(
     return { name: one.name, shape: one.view, dtype: 'f32' };
   });
   const digest = new BaseDigest();
-  const weights = await loadWeights(engine, provider, wanted, digest, trainingBytes(config, planned, engine));
+  const weights = await loadWeights(engine, provider, wanted, digest, trainingBytes?.(planned));
   const modules = assemble(config, tied, ({ name }) => weights.get(name)!);
   return { modules, digests: digest.digests(tied) };
 }

@@ -132,11 +132,11 @@ for (const dtype of ['bf16', 'f32'] as const) {
       const differences = values.reduce((sum, value, i) => sum + (Object.is(value, other[i]) ? 0 : 1), 0);
       const isSame = differences === 0 && values.length === other.length;
       if (!isSame) failed++;
-      const isFinite = values.every(Number.isFinite);
-      if (!isFinite) failed++;
+      const hasValues = values.every(Number.isFinite);
+      if (!hasValues) failed++;
       console.log(
-        `${isSame && isFinite ? 'ok    ' : 'FAILED'} ${dtype}, ${JSON.stringify(offload)}: ${name}` +
-          `${isSame ? '' : `, ${differences} of ${values.length} differ`}${isFinite ? '' : ', not finite'}`,
+        `${isSame && hasValues ? 'ok    ' : 'FAILED'} ${dtype}, ${JSON.stringify(offload)}: ${name}` +
+          `${isSame ? '' : `, ${differences} of ${values.length} differ`}${hasValues ? '' : ', not finite'}`,
       );
     }
   }
