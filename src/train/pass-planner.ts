@@ -86,19 +86,28 @@ export class PassPlanner {
   #tooLarge({ neededBytes, size, samples }: Misfit, free: number, options: PlannerOptions): OutOfMemoryError {
     const { gradientCheckpointing, memoryBudget } = options;
     const recomputed = gradientCheckpointing === false ? 'without recomputation' : 'with every layer recomputed';
-    const { bytesInUse, limitBytes } = this.#engine.memory();
-    const budget = Math.min(limitBytes, memoryBudget ?? limitBytes);
+    const { bytesInUse, limitBytes, overheadBytes = 0 } = this.#engine.memory();
+    const budget = Math.min(limitBytes + overheadBytes, memoryBudget ?? Number.POSITIVE_INFINITY);
+    const { reserveBytes } = this.#engine.storage;
+    const smallest = Math.ceil(overheadBytes + bytesInUse + neededBytes + reserveBytes);
+    const beside = overheadBytes > 0 ? `, code and context ${formatBytes(overheadBytes)}` : '';
     return new OutOfMemoryError(
       `out of memory: ${samples} ${samples === 1 ? 'sample' : 'samples'} of ${size.tokens} tokens and ${size.patches} ` +
         `image patches need ${formatBytes(neededBytes)} ${recomputed}, ${formatBytes(free)} are free: of ` +
-        `${formatBytes(budget)}, weights and training state hold ${formatBytes(bytesInUse)}, and ` +
-        `${formatBytes(this.#engine.storage.reserveBytes)} are left alone because free memory lies in pieces`,
+        `${formatBytes(budget)}, weights and training state hold ${formatBytes(bytesInUse)}${beside}, and ` +
+        `${formatBytes(reserveBytes)} are left alone because free memory lies in pieces`,
       {
-        hint: 'Or raise memoryBudget.',
+        hint: `Or raise memoryBudget: ${formatBytes(smallest)} is the smallest that can.`,
         neededBytes: Math.ceil(neededBytes),
         freeBytes: Math.floor(free),
         limitBytes: budget,
-        details: { heldBytes: bytesInUse, tokens: size.tokens, patches: size.patches, samples },
+        details: {
+          heldBytes: bytesInUse,
+          smallestBudgetBytes: smallest,
+          tokens: size.tokens,
+          patches: size.patches,
+          samples,
+        },
       },
     );
   }

@@ -86,6 +86,7 @@ export function placeWeights(sources: readonly WeightSource[], options: Placemen
         neededBytes: least,
         freeBytes: roomBytes,
         limitBytes: roomBytes,
+        details: { smallestBudgetBytes: Math.ceil(least + overheadBytes + trainingBytes(0)) },
       },
     );
   }
