@@ -59,7 +59,7 @@ export class StreamedMatrix extends FrozenMatrix implements HostMatrix {
   }
 
   get bytes(): number {
-    return this.#host.bytes.length;
+    return BYTES * this.rows * this.columns;
   }
 
   makeSlot(): Bf16Matrix {
