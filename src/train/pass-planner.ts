@@ -3,6 +3,7 @@ import type { WindowSample } from '../batch/packed-window.js';
 import type { Engine } from '../engine/engine.js';
 import { OutOfMemoryError, reasonOf } from '../errors.js';
 import { formatBytes } from '../messages/format-bytes.js';
+import { describePlan, LESS_MEMORY } from './describe-plan.js';
 import { type Costs, isPlan, type Misfit, type PassPlan, planPasses } from './pass-plan.js';
 import type { AccumulateOptions } from './trainable-model.js';
 
@@ -49,6 +50,17 @@ export class PassPlanner {
       );
     }
     return result;
+  }
+
+  /** In a line: what was chosen, what it costs, and what would be next. */
+  describe(plan: PassPlan, samples: readonly WindowSample[], costs: Costs, options: PlannerOptions): string {
+    const { gradientCheckpointing, autoMicroBatch = false } = options;
+    const { tokensPerPass, storage } = this.#engine;
+    const freeBytes = Math.min(this.#freeBytes(options.memoryBudget), this.#ceiling);
+    const most = Math.max(...plan.passes.map(({ bytes }) => bytes));
+    const budgetBytes = LESS_MEMORY * Math.min(freeBytes, most);
+    const next = planPasses(samples, costs, { budgetBytes, tokensPerPass, gradientCheckpointing, autoMicroBatch });
+    return describePlan({ plan, costs, storage, freeBytes, next });
   }
 
   /**

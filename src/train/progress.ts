@@ -54,6 +54,7 @@ export class Progress {
         break;
       case 'step':
         this.#tokens += event.tokens;
+        if (event.plan !== undefined) this.#line(`step ${event.step}: ${event.plan}`);
         this.#drawBar(event);
         break;
       case 'log':

@@ -64,7 +64,9 @@ function forwardBackward(
   return exclusively(engine, signal, async () => {
     let plan = planner.plan(window.samples, costs, options);
     for (;;) {
-      options.onPlan?.(plan.passes.map(summaryOf));
+      const current = plan;
+      const describe = () => planner.describe(current, window.samples, costs, options);
+      options.onPlan?.(plan.passes.map(summaryOf), describe);
       const mark = engine.mark();
       const losses: Tensor[] = [];
       try {
@@ -159,6 +161,8 @@ export interface TakenStep {
   readonly gradNorm: Deferred<number>;
   /** Operations that the model asks for; undefined if it does not count. */
   readonly flops: number | undefined;
+  /** Of the first step: how it was run. */
+  readonly plan?: string;
 }
 
 /** Takes the steps of a run, on nobody's parameters but those that are trained. */
@@ -167,6 +171,8 @@ export class WindowStep {
   readonly #coverage = new GradientCoverage();
   /** Of the learning rates, where those of the parameters differ. */
   readonly #factors: readonly number[] | undefined;
+  /** Whether the plan of a step was reported. */
+  #hasPlan = false;
   /** What the engine is computing though nobody waits for it; settles with it, whatever the outcome. */
   unanswered: Promise<unknown> | undefined;
 
@@ -189,7 +195,7 @@ export class WindowStep {
   ): Promise<TakenStep> {
     const { model, trainable, optimizer, config, lease, answer } = this.#parts;
     const { engine } = model;
-    const { loss: late, flops } = await this.#gradients(step, window, meanwhile, onWarning);
+    const { loss: late, flops, plan } = await this.#gradients(step, window, meanwhile, onWarning);
     // Only where a step may be left out is the loss waited for before the update.
     const value = config.onNonFiniteLoss === 'skip' ? await answer(late()) : undefined;
     const loss = value === undefined ? late : async () => value;
@@ -213,7 +219,7 @@ export class WindowStep {
       );
     }
     engine.zeroGradients(trainable);
-    return { loss, gradNorm, flops };
+    return { loss, gradNorm, flops, ...(plan === undefined ? {} : { plan }) };
   }
 
   /** Loss and gradients of the window; computed again if `meanwhile`, or a reader in it, changed the parameters. */
@@ -228,10 +234,23 @@ export class WindowStep {
     const { gradientCheckpointing, memoryBudget, autoMicroBatch } = config;
     const dropoutSeeds = dropoutSlots.map((slot) => counterHash(config.seed, slot));
     const memory = { gradientCheckpointing, memoryBudget, autoMicroBatch };
+    let plan: string | undefined;
+    const onPlan: AccumulateOptions['onPlan'] = (_passes, describe) => {
+      if (!this.#hasPlan) plan = describe();
+    };
     for (;;) {
       this.requireSameParameters(step);
       const packed = packWindow(model, batches, dropoutSeeds);
-      const options = { labelCount, dropoutSeeds, labelSmoothing, neftuneNoiseAlpha, ...memory, signal, onWarning };
+      const options = {
+        labelCount,
+        dropoutSeeds,
+        labelSmoothing,
+        neftuneNoiseAlpha,
+        ...memory,
+        signal,
+        onWarning,
+        onPlan,
+      };
       const work = forwardBackward(model, packed, options);
       const answered = () => {
         this.unanswered = undefined;
@@ -243,7 +262,10 @@ export class WindowStep {
         await meanwhile();
         signal.throwIfAborted();
         this.requireSameParameters(step);
-        if (changesOf(trainable) === changes) return { loss, flops: model.trainingFlops?.(packed.size) };
+        if (changesOf(trainable) === changes) {
+          this.#hasPlan = true;
+          return { loss, flops: model.trainingFlops?.(packed.size), ...(plan === undefined ? {} : { plan }) };
+        }
       } catch (error) {
         discard(loss);
         throw error;

@@ -26,6 +26,8 @@ export const STREAM_SLOTS = 2;
 const LEAST_TOKENS = 2560;
 /** The same before a table leaves the device, and once layers are streamed: each pass more streams them again. */
 const USUAL_TOKENS = 4096;
+/** Of a long sample. */
+const SAMPLE_TOKENS = 1024;
 
 interface PlacementOptions {
   readonly offload: Offload;
@@ -45,7 +47,13 @@ interface Sizes {
   /** Bytes of tables of which only rows are looked up. */
   lookup: number;
   /** Bytes of each decoder layer that can be streamed. */
-  readonly layers: Map<number, number>;
+  readonly layers: Map<number, LayerSizes>;
+}
+
+interface LayerSizes {
+  readonly bytes: number;
+  /** What stays on the device of a streamed layer: scale·B. */
+  readonly adapters: number;
 }
 
 /** @throws OutOfMemoryError if the weights do not fit however they are placed */
@@ -53,12 +61,12 @@ export function placeWeights(sources: readonly WeightSource[], options: Placemen
   const { offload, roomBytes, overheadBytes, trainingBytes } = options;
   const { fixed, lookup, layers } = sizesOf(sources, options.spareColumns);
   const order = [...layers.keys()].sort((a, b) => a - b);
-  const largest = Math.max(0, ...layers.values());
+  const largest = Math.max(0, ...[...layers.values()].map(({ bytes }) => bytes));
   /** Bytes on the device with so many layers streamed. */
   const held = (isLookedUpOnHost: boolean, streamed: number): number => {
     const chosen = spread(order, streamed);
     let bytes = fixed + (isLookedUpOnHost ? 0 : lookup) + Math.min(streamed, STREAM_SLOTS) * largest;
-    for (const [layer, size] of layers) if (!chosen.has(layer)) bytes += size;
+    for (const [layer, size] of layers) bytes += chosen.has(layer) ? size.adapters : size.bytes;
     return bytes;
   };
   if (offload === 'none') return { embedding: false, layers: new Set() };
@@ -75,18 +83,19 @@ export function placeWeights(sources: readonly WeightSource[], options: Placemen
   }
   const least = held(true, order.length);
   if (least > roomBytes) {
+    const trains = Math.ceil(least + overheadBytes + trainingBytes(SAMPLE_TOKENS));
     throw new OutOfMemoryError(
       `the weights do not fit: ${formatBytes(least)} of them have to lie on the card, with ` +
         `${order.length === 0 ? 'no layer' : 'every decoder layer'} streamed from host memory; ` +
         `${formatBytes(roomBytes)} are free for them`,
       {
         hint:
-          `The smallest memoryBudget that loads them is ${formatBytes(least + overheadBytes)}; to train, ` +
-          `${formatBytes(least + overheadBytes + trainingBytes(LEAST_TOKENS))}.`,
+          `The smallest memoryBudget that loads them is ${formatBytes(least + overheadBytes)}; to train on samples of ` +
+          `up to ${SAMPLE_TOKENS} tokens, ${formatBytes(trains)}.`,
         neededBytes: least,
         freeBytes: roomBytes,
         limitBytes: roomBytes,
-        details: { smallestBudgetBytes: Math.ceil(least + overheadBytes + trainingBytes(0)) },
+        details: { smallestBudgetBytes: trains },
       },
     );
   }
@@ -111,7 +120,10 @@ function sizesOf(sources: readonly WeightSource[], spareColumns: number): Sizes 
     const { usage } = source;
     if (usage === 'lookup') sizes.lookup += bytes;
     else if (typeof usage === 'object' && isStreamable(source)) {
-      sizes.layers.set(usage.layer, (sizes.layers.get(usage.layer) ?? 0) + bytes);
+      const known = sizes.layers.get(usage.layer) ?? { bytes: 0, adapters: 0 };
+      const rows = sizeOf(source.shape.slice(0, -1));
+      const adapters = ELEMENT_BYTES.bf16 * rows * spareOf(source, spareColumns);
+      sizes.layers.set(usage.layer, { bytes: known.bytes + bytes, adapters: known.adapters + adapters });
     } else sizes.fixed += bytes;
   }
   return sizes;
@@ -120,11 +132,17 @@ function sizesOf(sources: readonly WeightSource[], spareColumns: number): Sizes 
 /** Values of a block of 64 share a scale of a byte, with double quantisation. */
 const HELD_BYTES = { nf4: 0.5 + 1.1 / 64, f8_e4m3: 1 } as const;
 
-function bytesOf({ shape, dtype, hold, stack }: WeightSource, spareColumns: number): number {
+/** Columns of scale·B: a stack has those of three weights. */
+function spareOf({ stack }: WeightSource, spareColumns: number): number {
+  return spareColumns * (stack ? 3 : 1);
+}
+
+function bytesOf(source: WeightSource, spareColumns: number): number {
+  const { shape, dtype, hold } = source;
   const columns = shape.at(-1) ?? 1;
   const rows = sizeOf(shape.slice(0, -1));
   if (shape.length < 2) return ELEMENT_BYTES.bf16 * columns;
-  const spare = spareColumns * (stack ? 3 : 1);
+  const spare = spareOf(source, spareColumns);
   const held = hold?.format ?? (dtype === 'nf4' ? 'nf4' : undefined);
   if (held) return HELD_BYTES[held] * rows * columns + ELEMENT_BYTES.bf16 * rows * (spare + 2);
   return ELEMENT_BYTES.bf16 * rows * (roundUp(columns, ROW_MULTIPLE) + spare);

@@ -110,22 +110,25 @@ function setUp(seed: number, layers: readonly number[], slots = 2) {
 const LAYERS = [3, 5, 7, 9, 11];
 
 describe('streamed layers', () => {
-  it.each([1, 2, 3])('are there when they are used and stay until they were, in any order of events (%i slots)', (slots) => {
-    for (let seed = 0; seed < 40; seed++) {
-      const { device, stream, all, use, seen, expected } = setUp(seed, LAYERS, slots);
-      // Not in the order of the layers, as files are read.
-      for (const layer of [2, 0, 4, 1, 3]) for (const one of all[layer]!.toReversed()) stream.add(one);
-      for (let pass = 0; pass < 3; pass++) {
-        for (let at = 0; at < LAYERS.length; at++) use(at);
-        for (let at = LAYERS.length - 1; at >= 0; at--) use(at, [0, 1, 1, 0]);
-        if (pass === 1) device.drain();
+  it.each([1, 2, 3])(
+    'are there when they are used and stay until they were, in any order of events (%i slots)',
+    (slots) => {
+      for (let seed = 0; seed < 40; seed++) {
+        const { device, stream, all, use, seen, expected } = setUp(seed, LAYERS, slots);
+        // Not in the order of the layers, as files are read.
+        for (const layer of [2, 0, 4, 1, 3]) for (const one of all[layer]!.toReversed()) stream.add(one);
+        for (let pass = 0; pass < 3; pass++) {
+          for (let at = 0; at < LAYERS.length; at++) use(at);
+          for (let at = LAYERS.length - 1; at >= 0; at--) use(at, [0, 1, 1, 0]);
+          if (pass === 1) device.drain();
+        }
+        const random = new MersenneTwister(seed);
+        for (let i = 0; i < 20; i++) use(random.nextUint32() % LAYERS.length);
+        device.drain();
+        expect(seen).toEqual(expected);
       }
-      const random = new MersenneTwister(seed);
-      for (let i = 0; i < 20; i++) use(random.nextUint32() % LAYERS.length);
-      device.drain();
-      expect(seen).toEqual(expected);
-    }
-  });
+    },
+  );
 
   it('are foreseen from the second pass on: none is copied twice, and those at the turn stay', () => {
     const { stream, all, use, copies } = setUp(1, LAYERS);
