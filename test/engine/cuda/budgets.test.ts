@@ -65,7 +65,7 @@ describe('a budget of the cuda engine', () => {
     // Not even the weights, then the weights but no pass.
     const trains = await refusal(GIB);
     expect((await train(trains)).passes).toBeGreaterThan(0);
-    const smallest = await refusal(trains - 300 * 2 ** 20);
+    const smallest = await refusal(trains - 400 * 2 ** 20);
     expect(smallest).toBeLessThanOrEqual(trains);
     expect((await train(smallest)).passes).toBe(4);
     expect(await refusal(smallest - 2 ** 20)).toBeGreaterThanOrEqual(smallest - 1);

@@ -87,7 +87,13 @@ function setUp(seed: number, layers: readonly number[], slots = 2) {
       });
     },
     makeSlot: () => {
-      const slot = { value: undefined, isFree: false, free: () => void (slot.isFree = true) };
+      const slot = {
+        value: undefined,
+        isFree: false,
+        free: () => {
+          slot.isFree = true;
+        },
+      };
       made.push(slot);
       return slot as unknown as Bf16Matrix;
     },
