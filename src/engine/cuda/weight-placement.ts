@@ -108,9 +108,9 @@ function spread(order: readonly number[], count: number): Set<number> {
   return new Set(order.filter((_, i) => share(i + 1) > share(i)));
 }
 
-/** Whether a matrix is held as bf16 and read whole, layer by layer. */
-export function isStreamable({ shape, usage, dtype, hold }: WeightSource): boolean {
-  return typeof usage === 'object' && shape.length > 1 && !hold && dtype !== 'nf4';
+/** Whether the weight may lie in host memory: matrices that are held as bf16. */
+export function mayLeave({ shape, usage, dtype, hold }: WeightSource): boolean {
+  return usage !== undefined && shape.length > 1 && !hold && dtype !== 'nf4';
 }
 
 function sizesOf(sources: readonly WeightSource[], spareColumns: number): Sizes {
@@ -118,13 +118,14 @@ function sizesOf(sources: readonly WeightSource[], spareColumns: number): Sizes 
   for (const source of sources) {
     const bytes = bytesOf(source, spareColumns);
     const { usage } = source;
-    if (usage === 'lookup') sizes.lookup += bytes;
-    else if (typeof usage === 'object' && isStreamable(source)) {
+    if (usage === undefined || !mayLeave(source)) sizes.fixed += bytes;
+    else if (usage === 'lookup') sizes.lookup += bytes;
+    else {
       const known = sizes.layers.get(usage.layer) ?? { bytes: 0, adapters: 0 };
       const rows = sizeOf(source.shape.slice(0, -1));
       const adapters = ELEMENT_BYTES.bf16 * rows * spareOf(source, spareColumns);
       sizes.layers.set(usage.layer, { bytes: known.bytes + bytes, adapters: known.adapters + adapters });
-    } else sizes.fixed += bytes;
+    }
   }
   return sizes;
 }

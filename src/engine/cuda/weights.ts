@@ -14,7 +14,7 @@ import { LayerStream } from './layer-stream.js';
 import type { Staging } from './staging.js';
 import { StreamedMatrix } from './streamed-matrix.js';
 import type { TensorStore } from './tensor-store.js';
-import { isStreamable, type Offload, placeWeights, STREAM_SLOTS } from './weight-placement.js';
+import { mayLeave, type Offload, placeWeights, STREAM_SLOTS } from './weight-placement.js';
 import { type WeightDriver, WeightStream } from './weight-stream.js';
 
 export class DeviceWeight implements Weight {
@@ -98,8 +98,9 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     for (const source of sources) {
       const { name, usage } = source;
       this.#places.delete(name);
+      if (!mayLeave(source)) continue;
       if (usage === 'lookup' && embedding) this.#places.set(name, 'host rows');
-      else if (typeof usage === 'object' && stream && layers.has(usage.layer) && isStreamable(source)) {
+      else if (typeof usage === 'object' && stream && layers.has(usage.layer)) {
         this.#places.set(name, { stream, layer: usage.layer });
       }
     }

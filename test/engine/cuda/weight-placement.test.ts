@@ -56,7 +56,7 @@ describe('where weights lie', () => {
 
   it('leaves layers that are held in another format, or whose weights have no usage, on the card', () => {
     const held = MODEL.map((one) => ({ ...one, hold: { format: 'f8_e4m3' } as const }));
-    expect(place(80, 'auto', held)).toEqual({ embedding: true, layers: [] });
+    expect(place(100, 'auto', held)).toEqual({ embedding: true, layers: [] });
     const unknown = MODEL.map(({ usage: _, ...one }) => one);
     expect(() => place(100, 'auto', unknown)).toThrow('with no layer streamed from host memory');
   });
