@@ -6,7 +6,7 @@ import type { Costs, Misfit, PassPlan } from './pass-plan.js';
 /** A plan for this share of the memory stands for what would be next. */
 export const LESS_MEMORY = 0.85;
 
-export interface DescribedPlan {
+interface DescribedPlan {
   readonly plan: PassPlan;
   readonly costs: Costs;
   readonly storage: Pick<StorageCosts, 'streamedBytes'>;
