@@ -54,12 +54,12 @@ export class PassPlanner {
 
   /** In a line: what was chosen, what it costs, and what would be next. */
   describe(plan: PassPlan, samples: readonly WindowSample[], costs: Costs, options: PlannerOptions): string {
-    const { gradientCheckpointing, autoMicroBatch = false } = options;
+    const { autoMicroBatch = false } = options;
     const { tokensPerPass, storage } = this.#engine;
     const freeBytes = Math.min(this.#freeBytes(options.memoryBudget), this.#ceiling);
     const most = Math.max(...plan.passes.map(({ bytes }) => bytes));
     const budgetBytes = LESS_MEMORY * Math.min(freeBytes, most);
-    const next = planPasses(samples, costs, { budgetBytes, tokensPerPass, gradientCheckpointing, autoMicroBatch });
+    const next = planPasses(samples, costs, { ...options, budgetBytes, tokensPerPass, autoMicroBatch });
     return describePlan({ plan, costs, storage, freeBytes, next });
   }
 
