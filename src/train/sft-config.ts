@@ -215,8 +215,8 @@ export const sftConfigSchema = z.strictObject({
    */
   gradientCheckpointing: z.union([z.boolean(), z.literal('auto')]).default('auto'),
   /**
-   * Most bytes of the engine’s memory, weights included, that `auto` and the passes of a step are planned for.
-   * Default: the limit of the engine, which an own `memoryBudget` may set.
+   * Most bytes that `auto` and the passes of a step are planned for, weights included; on `cuda` all that the process
+   * takes on the card. Default: the limit of the engine, which an own `memoryBudget` may set.
    */
   memoryBudget: z.number().positive().optional(),
   /**

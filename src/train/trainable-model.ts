@@ -42,8 +42,11 @@ export interface AccumulateOptions {
   readonly signal?: AbortSignal | undefined;
   /** Receives what had to change for the window to fit. */
   readonly onWarning?: ((message: string) => void) | undefined;
-  /** Receives the passes of the window, before each attempt. */
-  readonly onPlan?: ((passes: readonly PassSummary[]) => void) | undefined;
+  /**
+   * Receives the passes of the window, before each attempt. `describe` says in a line what was chosen, what it costs and
+   * what would be next with less memory.
+   */
+  readonly onPlan?: ((passes: readonly PassSummary[], describe: () => string) => void) | undefined;
 }
 
 /** How the loss of an evaluation is computed. */

@@ -38,6 +38,7 @@ import { type CudaOperations, cudaOperations } from './operations.js';
 import { CudaOptimizerState, zeroParameters } from './optimizer.js';
 import { Pace, type PaceDriver } from './pace.js';
 import { physicalMemory } from './physical-memory.js';
+import { Overhead } from './process-memory.js';
 import { Staging, type StagingDriver } from './staging.js';
 import { type DeviceContext, TensorStore } from './tensor-store.js';
 import type { WeightDriver } from './weight-stream.js';
@@ -47,7 +48,10 @@ import { WeightStore } from './weights.js';
 export interface CudaEngineOptions {
   /** Which card, as nvidia-smi counts them. Default 0. */
   readonly device?: number;
-  /** Most bytes of device memory for tensors and weights. Default: what the card has. */
+  /**
+   * Most bytes of device memory that the process may take, as nvidia-smi shows it: weights, tensors, context, code and
+   * the buffers of libraries. Default: what the card has.
+   */
   readonly memoryBudget?: number;
   /**
    * Recompute cheap results (norms, gated activations) in backward instead of keeping them: about a third less memory
@@ -59,6 +63,13 @@ export interface CudaEngineOptions {
    * Larger passes are a few percent faster, and take more memory. Default 5120.
    */
   readonly tokensPerPass?: number;
+  /**
+   * What may lie in host memory when the card, or the budget, does not hold all and a pass beside it: first the table of
+   * embeddings, of which used rows are uploaded, then decoder layers in bfloat16, which are streamed to the card each
+   * time they are used. `auto` moves as little as fits; `none` nothing. Or say what to move: the table, and how many
+   * layers. Results are the same, bit for bit. Default `auto`.
+   */
+  readonly offload?: 'auto' | 'none' | { readonly embedding?: boolean; readonly layers?: number };
   /** LoRA rank up to which weights need no second copy when an adapter comes. Default 16. */
   readonly adapterRank?: number;
 }
@@ -68,6 +79,12 @@ const optionsSchema = z.strictObject({
   memoryBudget: memoryBudgetSchema.optional(),
   rematerialize: z.boolean().optional(),
   tokensPerPass: z.int().nonnegative().optional(),
+  offload: z
+    .union([
+      z.literal(['auto', 'none']),
+      z.strictObject({ embedding: z.boolean().optional(), layers: z.int().nonnegative().optional() }),
+    ])
+    .optional(),
   adapterRank: z.int().nonnegative().optional(),
 } satisfies Record<keyof CudaEngineOptions, z.ZodType>);
 
@@ -76,6 +93,9 @@ const optionsSchema = z.strictObject({
  * computed once. Beyond, products gain nothing.
  */
 const TOKENS_PER_PASS = 5120;
+
+/** Each pass more streams the layers again. */
+const STREAMED_TOKENS_PER_PASS = 8192;
 
 export type EngineDriver = StagingDriver &
   ProductDriver &
@@ -94,6 +114,8 @@ export interface CudaParts {
   readonly compilerVersion: string;
   /** Default: what card and library have. */
   readonly e4m3Scales?: E4m3Scales;
+  /** What the process takes beside `memory`. Default: nothing. */
+  readonly overhead?: Overhead;
   /** Settles when the kernels are compiled; loading waits for it at its end. */
   readonly prepared?: Promise<void>;
 }
@@ -102,13 +124,14 @@ export class CudaEngine extends CountingEngine implements Engine {
   readonly name = 'cuda';
   readonly description: string;
   readonly operations: CudaOperations;
-  readonly tokensPerPass: number;
+  tokensPerPass: number;
   readonly heldFormats = ['nf4', 'f8_e4m3'] as const;
   readonly precisions: readonly Precision[];
   /** Of e4m3 operands that are made on the way. */
   readonly e4m3Scales: E4m3Scales | undefined;
   readonly #storage: StorageCosts;
   readonly #e4m3: E4m3Products;
+  readonly #options: CudaEngineOptions;
   readonly #parts: CudaParts;
   readonly allocator: DeviceAllocator;
   readonly #staging: Staging;
@@ -124,13 +147,14 @@ export class CudaEngine extends CountingEngine implements Engine {
 
   constructor(parts: CudaParts, options: CudaEngineOptions = {}) {
     const { driver, kernels, library, compilerVersion } = parts;
-    const allocator = new DeviceAllocator(parts.memory, options.memoryBudget);
+    const allocator = new DeviceAllocator(parts.memory, options.memoryBudget, parts.overhead);
     const staging = new Staging(driver);
     const products = new MatrixProducts(driver, library, allocator);
     const rematerialize = options.rematerialize ?? true;
     const store = new TensorStore({ driver, kernels, allocator, products, staging }, { rematerialize });
     super(store);
     this.#parts = parts;
+    this.#options = options;
     this.tokensPerPass = options.tokensPerPass ?? TOKENS_PER_PASS;
     this.allocator = allocator;
     this.#staging = staging;
@@ -166,8 +190,9 @@ export class CudaEngine extends CountingEngine implements Engine {
 
   /** As for the weights that are loaded now, and the precision that they were prepared for. */
   get storage(): StorageCosts {
+    const { streamedBytes } = this.#weights;
     const scratchBytes = this.#storage.scratchBytes + this.#weights.scratchBytes + this.#e4m3.scratchBytes;
-    return { ...this.#storage, scratchBytes };
+    return { ...this.#storage, scratchBytes, ...(streamedBytes > 0 ? { streamedBytes } : {}) };
   }
 
   fromArray(data: Float32Array, shape: readonly number[]): Tensor {
@@ -204,6 +229,12 @@ export class CudaEngine extends CountingEngine implements Engine {
     const to = this.#store.matrix(target, 'writeRows', 'target');
     const from = this.#store.matrix(source, 'writeRows', 'source', { rows: rows.length, columns: to.columns });
     writeRows(this.#store, to, from, rows);
+  }
+
+  placeWeights(sources: readonly WeightSource[], trainingBytes: (tokens: number) => number): void {
+    const { offload = 'auto', tokensPerPass } = this.#options;
+    const isStreamed = this.#weights.place(sources, offload, trainingBytes);
+    this.tokensPerPass = tokensPerPass ?? (isStreamed ? STREAMED_TOKENS_PER_PASS : this.tokensPerPass);
   }
 
   async loadWeight(source: WeightSource): Promise<Weight> {
@@ -324,6 +355,7 @@ export class CudaEngine extends CountingEngine implements Engine {
     const { driver, kernels } = this.#parts;
     await this.#weights.dispose();
     driver.synchronize();
+    this.#weights.disposeHost();
     this.#disposeOperations();
     this.#e4m3.dispose();
     this.#products.dispose();
@@ -361,8 +393,9 @@ export function createCudaEngine(
     const attention = usualAttentionPrograms(driver.device.capability, kernels.hasWarpgroups);
     const prepared = kernels.prepare([...PLAIN_PROGRAMS, ...attention]);
     const memory = physicalMemory(driver);
-    const { version } = compiler;
-    return new CudaEngine({ driver, memory, kernels, library, compilerVersion: version, prepared, ...parts }, options);
+    const overhead = new Overhead(driver.process, driver.process.contextBytes);
+    const compilerVersion = compiler.version;
+    return new CudaEngine({ driver, memory, overhead, kernels, library, compilerVersion, prepared, ...parts }, options);
   } catch (error) {
     // Else the card's memory stays taken, though the process may go on with another engine.
     driver.dispose();

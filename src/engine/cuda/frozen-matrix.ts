@@ -11,6 +11,8 @@ import type { WeightTarget } from './weight-stream.js';
 
 /** A low-rank addition to some rows of a matrix; scale·B lies with the matrix. */
 export interface MatrixAdapter {
+  /** Of the values that scale·B was made of; 0 before that. */
+  readonly version: number;
   /** scale·B is lost or lies elsewhere. */
   invalidate(): void;
   dispose(): void;

@@ -32,6 +32,8 @@ interface LayerCosts {
 const OPERATIONS_PER_SAVED_BYTE = 1000;
 /** A pass more costs about as much as this many tokens: weights are read and kernels launched once more. */
 const TOKENS_PER_PASS_START = 140;
+/** On cards from the smallest to the largest between 4000 and 12000 operations pass while a byte comes from the host. */
+const OPERATIONS_PER_STREAMED_BYTE = 8000;
 /** Ranks are padded to a multiple of this by engines that pad at all. */
 const RANK_MULTIPLE = 16;
 /** Alignment, lists. */
@@ -152,7 +154,8 @@ export class PassCosts {
 
   /** Time that one more pass costs, in operations. */
   get passTime(): number {
-    return TOKENS_PER_PASS_START * 2 * timeOf(this.#text);
+    const streamed = 2 * (this.#storage.streamedBytes ?? 0) * OPERATIONS_PER_STREAMED_BYTE;
+    return TOKENS_PER_PASS_START * 2 * timeOf(this.#text) + streamed;
   }
 }
 

@@ -23,6 +23,7 @@ import type { AdapterView, PassOptions } from './layers.js';
 import type { WeightProvider } from './load-weights.js';
 import { loadModules, type ModelModules, modulesOf } from './modules.js';
 import { PassCosts, trainingFlops } from './pass-costs.js';
+import { trainingBytes } from './training-bytes.js';
 
 /** Where a model came from, and who disposes of its engine. */
 export interface ModelOrigin {
@@ -102,7 +103,8 @@ export class VisionLanguageModel {
     provider: WeightProvider,
     origin: ModelOrigin = {},
   ): Promise<VisionLanguageModel> {
-    return new VisionLanguageModel(engine, config, await loadModules(engine, config, provider), origin);
+    const loaded = await loadModules(engine, config, provider, (modules) => trainingBytes(config, modules, engine));
+    return new VisionLanguageModel(engine, config, loaded, origin);
   }
 
   /** Whether `dispose` was called: the weights are gone. */
