@@ -17,7 +17,6 @@ import type { SftConfigInput } from '../../src/train/sft-config.js';
 import { SftTrainer } from '../../src/train/sft-trainer.js';
 
 export const OVERFIT_PROMPT = `Which fracture is it? Answer with one of: ${FRACTURE_CLASSES.join(', ')}.`;
-export const OVERFIT_SAMPLES = 8;
 
 /** Grey levels as an image of three equal channels. */
 export function imageOf(grey: Uint8Array): RgbImage {
@@ -85,14 +84,16 @@ export interface OverfitOptions {
   /** For what the run writes. */
   readonly dir: string;
   readonly seed: number;
+  /** An even count. Default 8. */
+  readonly samples?: number;
   readonly config: ComparedSettings & { readonly maxSteps: number; readonly learningRate: number };
 }
 
-/** The same eight samples again and again, with a new adapter that is gone afterwards. */
+/** The same few samples again and again, with a new adapter that is gone afterwards. */
 export async function overfit(model: VisionLanguageModel, options: OverfitOptions): Promise<LearningRun> {
-  const { processor, dir, seed, config } = options;
+  const { processor, dir, seed, samples: count = 8, config } = options;
   const adapter = newAdapter(model);
-  const samples = Array.from({ length: OVERFIT_SAMPLES }, (_, i) => {
+  const samples = Array.from({ length: count }, (_, i) => {
     const className = FRACTURE_CLASSES[i % FRACTURE_CLASSES.length]!;
     return exampleOf(
       `${i} ${className}`,
@@ -108,7 +109,7 @@ export async function overfit(model: VisionLanguageModel, options: OverfitOption
     config: {
       outputDir: join(dir, 'overfit'),
       perDeviceTrainBatchSize: 2,
-      gradientAccumulationSteps: OVERFIT_SAMPLES / 2,
+      gradientAccumulationSteps: count / 2,
       lrSchedulerType: 'constant',
       optim: 'adamw_8bit',
       saveStrategy: 'no',
@@ -130,7 +131,7 @@ export interface DemonstrationParts {
   readonly collator: VlmCollator;
   readonly processor: ModelProcessor;
   readonly dir: string;
-  readonly config: ComparedSettings;
+  readonly config: ComparedSettings & { readonly seed?: number };
 }
 
 /** Trains as the example does without options, and asks the model for the class of each test sample. */

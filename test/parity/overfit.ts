@@ -22,7 +22,7 @@ import { loadModel, loadProcessor } from '../../src/model/load.js';
 import { randomModel, type Size } from '../bench/random-model.js';
 import { findTfjs } from '../engine/tfjs/installation.js';
 import { CheckList } from './check-list.js';
-import { difference, type LearningRun, OVERFIT_PROMPT, OVERFIT_SAMPLES, overfit } from './learning-runs.js';
+import { difference, type LearningRun, OVERFIT_PROMPT, overfit } from './learning-runs.js';
 
 const { values: options } = parseArgs({
   options: {
@@ -35,6 +35,7 @@ const { values: options } = parseArgs({
   },
 });
 const seed = Number(options.seed);
+const SAMPLES = 8;
 
 async function openEngine(): Promise<Engine> {
   if (options.engine !== 'tfjs') return createEngine(options.engine as EngineChoice);
@@ -50,7 +51,7 @@ async function run(dir: string, announce: boolean): Promise<LearningRun> {
   const model = isTiny ? await loadModel(dir, { engine }) : await randomModel(engine, options.size as Size);
   const learningRate = Number(options.rate ?? (isTiny ? 2e-3 : 1e-4));
   const config = { maxSteps: Number(options.steps), learningRate };
-  const outcome = await overfit(model, { processor: await loadProcessor(dir), dir, seed, config });
+  const outcome = await overfit(model, { processor: await loadProcessor(dir), dir, seed, samples: SAMPLES, config });
   model.dispose();
   await engine.dispose();
   return outcome;
@@ -65,7 +66,7 @@ try {
   const [first, last] = [losses[0]!, losses.at(-1)!];
   const reached = losses.findIndex((loss) => loss < first / 10) + 1;
   console.log(
-    `${options.size}, ${OVERFIT_SAMPLES} samples, ${losses.length} steps in ${seconds.toFixed(1)} s: first loss ${first}, last ` +
+    `${options.size}, ${SAMPLES} samples, ${losses.length} steps in ${seconds.toFixed(1)} s: first loss ${first}, last ` +
       `loss ${last}; ${reached > 0 ? `under a tenth at step ${reached}` : 'never under a tenth'}`,
   );
   checks.atMost('overfit: last loss by the first', last / first, 0.1);

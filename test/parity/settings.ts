@@ -2,13 +2,16 @@
  * Whether a model learns as well in each setting as in bfloat16: products in e4m3, a base held in 4 or 8 bits, and
  * prefixes that are not shared.
  *
- *   npm run settings -- [--engine cuda | cpu] [--emulated] [--only NAME,NAME] [--steps 60] [--train 240] [--test 100]
+ *   npm run settings -- [--engine cuda | cpu] [--emulated] [--only NAME,NAME] [--samples 8] [--steps 60]
+ *                        [--train 240] [--test 100] [--seeds 3]
  *
- * In each setting that the engine has, eight samples are overfitted twice from one seed, which must give equal losses,
+ * In each setting that the engine has, --samples are overfitted twice from one seed, which must give equal losses,
  * gradient norms and adapters; then the example's demonstration is trained, with --train images of each class (0: not
  * at all), and asked for the class of --test others. The loss of the overfitted samples must come within one percent of
- * the first step's to that of bf16 and under a tenth of it, the accuracy to a point below that of bf16. With less than
- * the demonstration's images nothing is learned, and no accuracy judged. The exit status is 1 if a check fails.
+ * the first step's to that of bf16 and under a tenth of it. Accuracies of bf16 itself differ by up to two points with
+ * the order of the samples and the dropout: it is trained from --seeds, and others may be a point below the least of
+ * these. With less than the demonstration's images nothing is learned, and no accuracy judged. The exit status is 1 if
+ * a check fails.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -57,9 +60,11 @@ const { values: options } = parseArgs({
     engine: { type: 'string', default: 'cuda' },
     emulated: { type: 'boolean', default: false },
     only: { type: 'string' },
+    samples: { type: 'string', default: '8' },
     steps: { type: 'string', default: '60' },
     train: { type: 'string', default: String(TRAIN_PER_CLASS) },
     test: { type: 'string', default: '100' },
+    seeds: { type: 'string', default: '3' },
   },
 });
 const [trainPerClass, testPerClass] = [Number(options.train), Number(options.test)];
@@ -92,8 +97,11 @@ try {
   const { imageProcessor } = processor;
   const images = trainPerClass > 0 ? await drawImages({ Train: trainPerClass, Test: testPerClass }) : undefined;
   if (images) console.log(`${images.Train.length} + ${images.Test.length} images drawn after ${seconds()}`);
-  const [train, test] = [toExamples(images?.Train ?? []), toExamples(images?.Test ?? [])];
-  const testClasses = images?.Test.map(({ className }) => className) ?? [];
+  const data = {
+    train: toExamples(images?.Train ?? []),
+    test: toExamples(images?.Test ?? []),
+    testClasses: images?.Test.map(({ className }) => className) ?? [],
+  };
   // Each image is processed once for all settings.
   const processed = new Map<ImageInput, Promise<ProcessedImage>>();
   const process = (input: ImageInput): Promise<ProcessedImage> => {
@@ -115,7 +123,7 @@ try {
     const once = () =>
       withModel(setting, (model) =>
         overfit(model, {
-          ...{ processor, dir, seed: OVERFIT_SEED },
+          ...{ processor, dir, seed: OVERFIT_SEED, samples: Number(options.samples) },
           config: { ...config, maxSteps: Number(options.steps), learningRate: 2e-3 },
         }),
       );
@@ -128,22 +136,28 @@ try {
         `steps, ${apart === '' ? 'twice equal' : `NOT equal: ${apart}`} (${((performance.now() - begun) / 1000).toFixed(1)} s)`,
     );
     checks.exact(`${setting.name}: two runs of one seed`, apart === '', apart);
-    if (!images) return { losses };
-    const parts = { train, test, testClasses, collator, processor, dir, config };
+    return losses;
+  };
+  /** @returns the accuracy */
+  const train = async (setting: Setting, seed: number): Promise<number> => {
+    const { name, precision, sharePrefix } = setting;
+    const parts = { ...data, collator, processor, dir, config: { precision, sharePrefix, seed } };
     const from = performance.now();
-    const { accuracy, losses: all } = await withModel(setting, (model) => demonstrate(model, parts));
-    const end = all.slice(-20);
+    const { accuracy, losses } = await withModel(setting, (model) => demonstrate(model, parts));
+    const end = losses.slice(-20);
     const loss = end.reduce((sum, value) => sum + value, 0) / end.length;
     console.log(
-      `${setting.name}: demonstration, ${all.length} steps, loss ${loss.toFixed(4)} at the end, accuracy ` +
-        `${accuracy.toFixed(4)} of ${test.length} (${((performance.now() - from) / 1000).toFixed(1)} s, ${seconds()} in all)`,
+      `${name}: demonstration, seed ${seed}, ${losses.length} steps, loss ${loss.toFixed(4)} at the end, accuracy ` +
+        `${accuracy.toFixed(4)} of ${data.test.length} (${((performance.now() - from) / 1000).toFixed(1)} s, ${seconds()} in all)`,
     );
-    return { losses, accuracy };
+    return accuracy;
   };
 
   const wanted = options.only?.split(',').map((name) => name.trim());
   const bf16 = await learn(SETTINGS[0]);
-  const isWhole = trainPerClass >= TRAIN_PER_CLASS;
+  const accuracies: number[] = [];
+  for (let i = 0; images && i < Number(options.seeds); i++) accuracies.push(await train(SETTINGS[0], SEED + i));
+  const isWhole = trainPerClass >= TRAIN_PER_CLASS && accuracies.length > 0;
   for (const setting of SETTINGS.slice(1)) {
     const { name } = setting;
     if (wanted && !wanted.includes(name)) continue;
@@ -152,15 +166,15 @@ try {
       console.log(`${name}: skipped, ${missing}`);
       continue;
     }
-    const { losses, accuracy } = await learn(setting);
-    const apart = Math.abs(losses.last - bf16.losses.last) / bf16.losses.first;
+    const losses = await learn(setting);
+    const apart = Math.abs(losses.last - bf16.last) / bf16.first;
     checks.atMost(`${name}: overfit, last loss beside that of bf16, by the first`, apart, 0.01);
     if (Number(options.steps) >= 60) {
       checks.atMost(`${name}: overfit, last loss by the first`, losses.last / losses.first, 0.1);
     }
-    if (accuracy !== undefined && bf16.accuracy !== undefined && isWhole) {
-      checks.atLeast(`${name}: accuracy of the demonstration`, accuracy, bf16.accuracy - 0.01);
-    }
+    if (!images) continue;
+    const accuracy = await train(setting, SEED);
+    if (isWhole) checks.atLeast(`${name}: accuracy`, accuracy, Math.min(...accuracies) - 0.01);
   }
   await engine.dispose();
 } finally {
