@@ -3,15 +3,16 @@
  * prefixes that are not shared.
  *
  *   npm run settings -- [--engine cuda | cpu] [--emulated] [--only NAME,NAME] [--samples 8] [--steps 60]
- *                        [--train 240] [--test 100] [--seeds 3]
+ *                        [--train 240] [--test 50] [--seeds 3]
  *
  * In each setting that the engine has, --samples are overfitted twice from one seed, which must give equal losses,
  * gradient norms and adapters; then the example's demonstration is trained, with --train images of each class (0: not
  * at all), and asked for the class of --test others. The loss of the overfitted samples must come within one percent of
- * the first step's to that of bf16 and under a tenth of it. Accuracies of bf16 itself differ by up to two points with
- * the order of the samples and the dropout: it is trained from --seeds, and others may be a point below the least of
- * these. With fewer steps or images nothing is learned, and no loss or accuracy judged. The exit status is 1 if a check
- * fails.
+ * the first step's to that of bf16 and under a tenth of it. Accuracies scatter by a point or two with the order of the
+ * samples, the dropout and mere rounding: each setting is trained from --seeds, and its mean may be a point and one
+ * standard error of the difference below that of bf16. The error comes from the scatter within all settings. With fewer
+ * steps or images nothing is learned, and no loss or accuracy judged. The exit status is 1 if a check fails. On a card
+ * one training takes about four seconds.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -65,7 +66,7 @@ const { values: options } = parseArgs({
     samples: { type: 'string', default: '8' },
     steps: { type: 'string', default: String(LEAST_STEPS) },
     train: { type: 'string', default: String(TRAIN_PER_CLASS) },
-    test: { type: 'string', default: '100' },
+    test: { type: 'string', default: '50' },
     seeds: { type: 'string', default: '3' },
   },
 });
@@ -83,6 +84,38 @@ function lack({ precisions = [], heldFormats = [] }: Engine, { quantization, pre
   const format = quantization === 'nf4' ? 'nf4' : 'f8_e4m3';
   if (quantization && !heldFormats.includes(format)) return `it does not hold ${quantization}`;
   return precision === 'bf16' || precisions.includes(precision) ? '' : `it has no products in ${precision}`;
+}
+
+interface Trained {
+  readonly name: string;
+  /** By seed. */
+  readonly accuracies: readonly number[];
+}
+
+const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/** The first is what the others are compared with. */
+function judgeAccuracies(trained: readonly Trained[]): void {
+  const seeds = trained[0]!.accuracies.length;
+  if (seeds < 2) {
+    console.log('accuracies of one seed are not judged: they scatter by more than a point');
+    return;
+  }
+  const squares = trained.flatMap(({ accuracies }) => accuracies.map((value) => (value - mean(accuracies)) ** 2));
+  const scatter = Math.sqrt(squares.reduce((sum, value) => sum + value, 0) / (trained.length * (seeds - 1)));
+  const standardError = scatter * Math.sqrt(2 / seeds);
+  const bf16 = mean(trained[0]!.accuracies);
+  const points = (value: number): string => (100 * value).toFixed(2);
+  console.log(
+    `accuracies of one setting scatter by ${points(scatter)} points (standard deviation); the difference of two means of ` +
+      `${seeds} seeds has a standard error of ${points(standardError)}`,
+  );
+  for (const { name, accuracies } of trained) {
+    const apart = mean(accuracies) - bf16;
+    console.log(`${name}: mean accuracy ${points(mean(accuracies))} %, ${points(apart)} points beside bf16`);
+    if (name === trained[0]!.name) continue;
+    checks.atLeast(`${name}: accuracy beside bf16`, 100 * apart, -1 - 100 * standardError, ' points');
+  }
 }
 
 const checks = new CheckList({ quiet: true });
@@ -157,9 +190,13 @@ try {
 
   const wanted = options.only?.split(',').map((name) => name.trim());
   const bf16 = await learn(SETTINGS[0]);
-  const accuracies: number[] = [];
-  for (let i = 0; images && i < Number(options.seeds); i++) accuracies.push(await train(SETTINGS[0], SEED + i));
-  const isWhole = trainPerClass >= TRAIN_PER_CLASS && accuracies.length > 0;
+  const trained: Trained[] = [];
+  const trainAll = async (setting: Setting): Promise<void> => {
+    const accuracies: number[] = [];
+    for (let i = 0; images && i < Number(options.seeds); i++) accuracies.push(await train(setting, SEED + i));
+    trained.push({ name: setting.name, accuracies });
+  };
+  await trainAll(SETTINGS[0]);
   for (const setting of SETTINGS.slice(1)) {
     const { name } = setting;
     if (wanted && !wanted.includes(name)) continue;
@@ -174,10 +211,9 @@ try {
       checks.atMost(`${name}: overfit, last loss beside that of bf16, by the first`, apart, 0.01);
       checks.atMost(`${name}: overfit, last loss by the first`, losses.last / losses.first, 0.1);
     }
-    if (!images) continue;
-    const accuracy = await train(setting, SEED);
-    if (isWhole) checks.atLeast(`${name}: accuracy`, accuracy, Math.min(...accuracies) - 0.01);
+    await trainAll(setting);
   }
+  if (trainPerClass >= TRAIN_PER_CLASS) judgeAccuracies(trained);
   await engine.dispose();
 } finally {
   await rm(dir, { recursive: true, force: true });
