@@ -42,6 +42,7 @@ import { barChart, confusionChart, lineChart, renderPng, writeContactSheet } fro
 import { endWithMessage, plain, readCommandLine } from './command-line.js';
 import { DEMONSTRATION, prepareDemonstration } from './demonstration.js';
 import { fractureCard } from './fracture-card.js';
+import { fracturePrompt } from './fracture-prompt.js';
 import { loadImages } from './load-images.js';
 
 endWithMessage();
@@ -86,7 +87,7 @@ heading('Data');
 const demonstration = await prepareDemonstration(out, {
   data: !options.data && !options.kaggle,
   model: !options.model,
-  prompt: makePrompt,
+  prompt: fracturePrompt,
 });
 const data = await loadImages(options.data ?? demonstration.data, {
   kaggle: options.kaggle ? { name: KAGGLE_DATASET, onProgress: showDownload } : undefined,
@@ -130,19 +131,7 @@ await writeContactSheet(images, join(out, 'samples.png'), { columns: 4, title: '
 console.log(`${join(out, 'class-counts.png')}, ${join(out, 'samples.png')}`);
 
 heading('Prompt');
-function makePrompt(classNames: readonly string[]): string {
-  const list = classNames.join(', ');
-  return [
-    'You are a radiology assistant specialised in bone fracture classification.',
-    'You must classify the X-ray image into exactly ONE of the following classes:',
-    list,
-    'Rules:',
-    '- Reply with ONLY the class name.',
-    '- No explanations, no extra words, no markdown, no punctuation.',
-    `- Output must be EXACTLY one of: ${list}`,
-  ].join('\n');
-}
-const prompt = makePrompt(data.classNames);
+const prompt = fracturePrompt(data.classNames);
 const question = (sample: ImageSample, text: string): SftExample['messages'] => [
   {
     role: 'user',
@@ -199,7 +188,10 @@ const evaluator = new Evaluator({
   classNames: data.classNames,
   batchSize: 20,
   generate: async (examples) =>
-    generateText(model, tokenizer, await collator.collatePrompts(examples), { maxNewTokens: settings.maxNewTokens }),
+    generateText(model, tokenizer, await collator.collatePrompts(examples), {
+      maxNewTokens: settings.maxNewTokens,
+      sharePrefix: options.sharePrefix,
+    }),
 });
 const evaluate = (what: string): Promise<EvaluationReport> =>
   evaluator.evaluate(test, {
@@ -238,6 +230,8 @@ const sftConfig: SftConfigInput = {
   ...(options.epochs ? { numTrainEpochs: options.epochs } : {}),
   ...(options.memoryBudget ? { memoryBudget: options.memoryBudget * 2 ** 30 } : {}),
   autoMicroBatch: true,
+  precision: options.precision,
+  sharePrefix: options.sharePrefix,
   outputDir: join(out, 'checkpoints'),
   optim: 'adamw_8bit',
   lrSchedulerType: 'linear',

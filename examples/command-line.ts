@@ -21,6 +21,8 @@ npm run example -- --kaggle --model NAME                the same, with the tutor
 --epochs N      passes over the training set       --limit N   use N training and N test samples
 --engine NAME   auto, cpu, cuda; or a TensorFlow.js that you installed: tfjs-node, tfjs-node-gpu, tfjs (either)
 --quantization nf4|fp8  hold the decoder's linear layers in 4 or 8 bits (default: as stored, FP8 as bfloat16)
+--precision bf16|fp8-backward|fp8   e4m3 products in training, on cuda (default: bf16)
+--no-share-prefix       compute what samples begin with alike for each of them again
 --memory-budget GIB   most memory that training may take, weights included (default: what there is)
 --out DIR       results (default: runs/bone-fracture)`;
 
@@ -40,6 +42,8 @@ function parse() {
       limit: { type: 'string' },
       engine: { type: 'string', default: 'auto' },
       quantization: { type: 'string' },
+      precision: { type: 'string', default: 'bf16' },
+      'no-share-prefix': { type: 'boolean', default: false },
       'memory-budget': { type: 'string' },
       out: { type: 'string', default: 'runs/bone-fracture' },
       help: { type: 'boolean', short: 'h', default: false },
@@ -51,14 +55,12 @@ function parse() {
     );
   }
   if (values.labels && !values.data) throw new Error('--labels: give the folder of the images by --data');
-  const { epochs, limit, holdout, 'memory-budget': budget, ...others } = values;
-  const quantization = METHODS.find((method) => method === values.quantization);
-  if (values.quantization !== undefined && !quantization) {
-    throw new Error(`--quantization: expected ${METHODS.join(', ')}, got "${values.quantization}"`);
-  }
+  const { epochs, limit, holdout, 'memory-budget': budget, 'no-share-prefix': isApart, ...others } = values;
   return {
     ...others,
-    quantization,
+    quantization: oneOf('quantization', METHODS, values.quantization),
+    precision: oneOf('precision', PRECISIONS, values.precision)!,
+    sharePrefix: !isApart,
     epochs: positive('epochs', epochs),
     limit: whole('limit', limit),
     holdout: share('holdout', holdout),
@@ -67,6 +69,13 @@ function parse() {
 }
 
 const METHODS = ['nf4', 'fp8', 'none'] as const;
+const PRECISIONS = ['bf16', 'fp8-backward', 'fp8'] as const;
+
+function oneOf<T extends string>(name: string, words: readonly T[], text: string | undefined): T | undefined {
+  const word = words.find((known) => known === text);
+  if (word !== undefined || text === undefined) return word;
+  throw new Error(`--${name}: expected ${words.join(', ')}, got "${text}"`);
+}
 
 function positive(name: string, text: string | undefined): number | undefined {
   if (text === undefined || Number(text) > 0) return text === undefined ? undefined : Number(text);

@@ -15,8 +15,9 @@ export const DEMONSTRATION = {
   maxNewTokens: 12,
 };
 
-const SEED = 42;
-const TRAIN_PER_CLASS = 240;
+/** Of the images, and of the weights. */
+export const SEED = 42;
+export const TRAIN_PER_CLASS = 240;
 const TEST_PER_CLASS = 20;
 
 export interface DemonstrationOptions {

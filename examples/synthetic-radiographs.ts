@@ -75,19 +75,24 @@ export interface SyntheticRadiographsOptions {
   testPerClass: number;
 }
 
+/** Image `index` of a class: counters of the splits never meet, Test counts from 2^31. */
+export function radiographOf(className: string, seed: number, split: 'Train' | 'Test', index: number): Uint8Array {
+  const label = FRACTURE_CLASSES.indexOf(className);
+  const counter = (split === 'Test' ? 0x80000000 : 0) + index * FRACTURE_CLASSES.length + label;
+  return drawRadiograph(className, counterHash(seed, counter));
+}
+
 /** Writes the data set in the layout of the public one. No image of Test shares its seed with one of Train. */
 export async function drawSyntheticRadiographs(options: SyntheticRadiographsOptions): Promise<void> {
   const { dir, seed, trainPerClass, testPerClass } = options;
-  for (const [label, className] of FRACTURE_CLASSES.entries()) {
+  for (const className of FRACTURE_CLASSES) {
     for (const split of ['Train', 'Test'] as const) {
       const folder = join(dir, className, split);
       await mkdir(folder, { recursive: true });
       const count = split === 'Train' ? trainPerClass : testPerClass;
       // Encoding runs on the threads of sharp while the next image is drawn.
       const writes = Array.from({ length: count }, (_, i) => {
-        // Counters of the splits never meet: Test counts from 2^31.
-        const counter = (split === 'Test' ? 0x80000000 : 0) + i * FRACTURE_CLASSES.length + label;
-        const pixels = drawRadiograph(className, counterHash(seed, counter));
+        const pixels = radiographOf(className, seed, split, i);
         return writePng(join(folder, `${String(i).padStart(4, '0')}.png`), pixels);
       });
       await Promise.all(writes);

@@ -10,28 +10,19 @@
  * same seed: every loss and every number of the adapter must be equal. `tfjs` takes the installation that
  * MINISTRAL_TUNE_TFJS names. The exit status is 1 if a check fails.
  */
-import { createHash } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { drawRadiograph, FRACTURE_CLASSES, IMAGE_HEIGHT, IMAGE_WIDTH } from '../../examples/synthetic-radiographs.js';
+import { FRACTURE_CLASSES } from '../../examples/synthetic-radiographs.js';
 import { writeTinyCheckpoint } from '../../examples/tiny-checkpoint.js';
-import { IndexedDataset } from '../../src/data/dataset.js';
-import type { SftExample } from '../../src/data/types.js';
-import { VlmCollator } from '../../src/data/vlm-collator.js';
 import { createEngine, type EngineChoice } from '../../src/engine/create-engine.js';
 import type { Engine } from '../../src/engine/engine.js';
-import { applyLora } from '../../src/lora/apply-lora.js';
-import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { loadModel, loadProcessor } from '../../src/model/load.js';
-import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { randomModel, type Size } from '../bench/random-model.js';
 import { findTfjs } from '../engine/tfjs/installation.js';
 import { CheckList } from './check-list.js';
-
-const PROMPT = `Which fracture is it? Answer with one of: ${FRACTURE_CLASSES.join(', ')}.`;
-const SAMPLES = 8;
+import { difference, type LearningRun, OVERFIT_PROMPT, overfit } from './learning-runs.js';
 
 const { values: options } = parseArgs({
   options: {
@@ -44,6 +35,7 @@ const { values: options } = parseArgs({
   },
 });
 const seed = Number(options.seed);
+const SAMPLES = 8;
 
 async function openEngine(): Promise<Engine> {
   if (options.engine !== 'tfjs') return createEngine(options.engine as EngineChoice);
@@ -52,92 +44,23 @@ async function openEngine(): Promise<Engine> {
   return found.createEngine(found.backends[0]!);
 }
 
-function samples(): SftExample[] {
-  return Array.from({ length: SAMPLES }, (_, i): SftExample => {
-    const className = FRACTURE_CLASSES[i % FRACTURE_CLASSES.length]!;
-    const grey = drawRadiograph(className, 100 * seed + i);
-    const data = Uint8Array.from({ length: 3 * grey.length }, (_value, at) => grey[Math.floor(at / 3)]!);
-    return {
-      id: `${i} ${className}`,
-      messages: [
-        {
-          role: 'user',
-          content: [
-            { type: 'text', text: PROMPT },
-            { type: 'image', image: { width: IMAGE_WIDTH, height: IMAGE_HEIGHT, data } },
-          ],
-        },
-        { role: 'assistant', content: [{ type: 'text', text: className }] },
-      ],
-    };
-  });
-}
-
-interface Outcome {
-  readonly losses: number[];
-  readonly gradNorms: number[];
-  /** Of the adapter's float32 numbers. */
-  readonly adapterHash: string;
-  readonly seconds: number;
-}
-
-async function run(dir: string, announce: boolean): Promise<Outcome> {
+async function run(dir: string, announce: boolean): Promise<LearningRun> {
   const engine = await openEngine();
   if (announce) console.log(engine.description);
   const isTiny = options.size === 'tiny';
   const model = isTiny ? await loadModel(dir, { engine }) : await randomModel(engine, options.size as Size);
-  const adapter = applyLora(model, {
-    ...{ r: 16, alpha: 32, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] },
-  });
-  const processor = await loadProcessor(dir);
-  const trainer = new SftTrainer({
-    model,
-    trainDataset: IndexedDataset.from(samples()),
-    collator: new VlmCollator({ ...processor, chatTemplate: processor.chatTemplate! }),
-    config: {
-      outputDir: join(dir, 'run'),
-      maxSteps: Number(options.steps),
-      perDeviceTrainBatchSize: 2,
-      gradientAccumulationSteps: SAMPLES / 2,
-      learningRate: Number(options.rate ?? (isTiny ? 2e-3 : 1e-4)),
-      lrSchedulerType: 'constant',
-      optim: 'adamw_8bit',
-      saveStrategy: 'no',
-      progress: 'none',
-      gradientCheckpointing: false,
-      seed,
-    },
-  });
-  const losses: number[] = [];
-  const gradNorms: number[] = [];
-  const start = performance.now();
-  for await (const event of trainer.train()) {
-    if (event.type !== 'step') continue;
-    losses.push(event.loss);
-    gradNorms.push(event.gradNorm);
-  }
-  const seconds = (performance.now() - start) / 1000;
-  const values = await engine.readParameters(adapter.parameters);
-  const adapterHash = createHash('sha256').update(new Uint8Array(values.buffer)).digest('hex');
-  adapter.dispose();
+  const learningRate = Number(options.rate ?? (isTiny ? 2e-3 : 1e-4));
+  const config = { maxSteps: Number(options.steps), learningRate };
+  const outcome = await overfit(model, { processor: await loadProcessor(dir), dir, seed, samples: SAMPLES, config });
   model.dispose();
   await engine.dispose();
-  return { losses, gradNorms, adapterHash, seconds };
-}
-
-/** What differs between two runs, or '' if nothing does. */
-function difference(a: Outcome, b: Outcome): string {
-  const step = a.losses.findIndex((loss, i) => loss !== b.losses[i]);
-  if (step >= 0) return `the losses part at step ${step + 1}: ${a.losses[step]} and ${b.losses[step]}`;
-  const norm = a.gradNorms.findIndex((value, i) => value !== b.gradNorms[i]);
-  if (norm >= 0) return `the gradient norms part at step ${norm + 1}: ${a.gradNorms[norm]} and ${b.gradNorms[norm]}`;
-  return a.adapterHash === b.adapterHash ? '' : `the adapters differ after ${a.losses.length} equal losses`;
+  return outcome;
 }
 
 const checks = new CheckList();
 const dir = await mkdtemp(join(tmpdir(), 'overfit-'));
 try {
-  await writeTinyCheckpoint({ dir, seed: 1, corpus: [PROMPT, ...FRACTURE_CLASSES] });
+  await writeTinyCheckpoint({ dir, seed: 1, corpus: [OVERFIT_PROMPT, ...FRACTURE_CLASSES] });
   const outcome = await run(dir, true);
   const { losses, seconds } = outcome;
   const [first, last] = [losses[0]!, losses.at(-1)!];

@@ -1,4 +1,4 @@
-/** The six-step run of transformers.Trainer, repeated. */
+/** The six-step run of transformers.Trainer, repeated, with and without shared prefixes. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,9 +21,22 @@ export async function checkTraining(
   json: ReferenceJson,
   engine: Engine,
 ): Promise<void> {
+  for (const sharePrefix of [true, false]) await checkRun(checks, judge, { reference, json, engine, sharePrefix });
+}
+
+interface RunParts {
+  readonly reference: ReferenceFolder;
+  readonly json: ReferenceJson;
+  readonly engine: Engine;
+  readonly sharePrefix: boolean;
+}
+
+async function checkRun(checks: CheckList, judge: Judge, parts: RunParts): Promise<void> {
+  const { reference, json, engine, sharePrefix } = parts;
   const outputDir = await mkdtemp(join(tmpdir(), 'parity-'));
+  const title = sharePrefix ? 'training' : 'training, unshared';
   try {
-    await checks.group('training', async () => {
+    await checks.group(title, async () => {
       const model = await loadModel(reference.path('checkpoint'), { engine });
       const adapter = await loadAdapter(reference.path('adapter'), model);
       const processor = await loadProcessor(reference.path('checkpoint'));
@@ -55,6 +68,7 @@ export async function checkTraining(
           adamEpsilon: args['adam_epsilon']!,
           loggingSteps: args['logging_steps']!,
           seed: args['seed']!,
+          sharePrefix,
           lrSchedulerType: 'linear',
           optim: 'adamw_torch',
           saveStrategy: 'no',
@@ -65,35 +79,37 @@ export async function checkTraining(
       });
       const output = await trainer.train();
       checks.exact(
-        'training: sample order of every micro-batch',
+        `${title}: sample order of every micro-batch`,
         JSON.stringify(seen) === JSON.stringify(json.trainer.micro_batches),
         JSON.stringify(seen),
       );
       const logs = output.logHistory.filter((entry) => 'loss' in entry);
+      const shares = logs.map(({ sharedTokenShare = 0 }) => `${(100 * sharedTokenShare).toFixed(0)} %`);
+      console.log(`${title}: shared tokens of the steps ${shares.join(', ')}`);
       const expected = json.trainer.log_history.filter((entry) => entry.loss !== undefined);
       checks.exact(
-        'training: number of steps',
+        `${title}: number of steps`,
         logs.length === expected.length,
         `${logs.length} against ${expected.length}`,
       );
       for (const [i, entry] of expected.entries()) {
         const log = logs[i]!;
         if (judge.isFloat32) {
-          checks.atMost(`training step ${i + 1}: loss`, Math.abs(log.loss / entry.loss! - 1), 1e-4);
-          checks.atMost(`training step ${i + 1}: gradient norm`, Math.abs(log.gradNorm / entry.grad_norm - 1), 1e-4);
+          checks.atMost(`${title}, step ${i + 1}: loss`, Math.abs(log.loss / entry.loss! - 1), 1e-4);
+          checks.atMost(`${title}, step ${i + 1}: gradient norm`, Math.abs(log.gradNorm / entry.grad_norm - 1), 1e-4);
         }
         checks.exact(
-          `training step ${i + 1}: learning rate`,
+          `${title}, step ${i + 1}: learning rate`,
           Math.abs(log.learningRate - entry.learning_rate) <= 1e-12,
         );
       }
       if (!judge.isFloat32) {
         const lossesSeen = logs.map(({ loss }) => loss);
         const expectedLosses = Float32Array.from(expected, ({ loss }) => loss!);
-        await judge.losses('training: losses', lossesSeen, expectedLosses, { key: 'training/loss' });
+        await judge.losses(`${title}: losses`, lossesSeen, expectedLosses, { key: 'training/loss' });
         const norms = Float32Array.from(logs, ({ gradNorm }) => gradNorm);
         const expectedNorms = Float32Array.from(expected, ({ grad_norm }) => grad_norm);
-        await judge.array('training: gradient norms', norms, expectedNorms, { key: 'training/grad_norm', bound: 1e-4 });
+        await judge.array(`${title}: gradient norms`, norms, expectedNorms, { key: 'training/grad_norm', bound: 1e-4 });
       }
       const flat = await engine.readParameters(adapter.parameters);
       await reference.arrays('adapter_after_training/adapter_model.safetensors', async (file) => {
@@ -101,11 +117,11 @@ export async function checkTraining(
         for (const { name, offset, size } of adapter.parameters.parameters) {
           tensors.push({ name, actual: flat.subarray(offset, offset + size), expected: await file.readFloat32(name) });
         }
-        checks.exact('training: same adapter tensors', sameNumbers([tensors.length], [file.tensors.size]));
+        checks.exact(`${title}: same adapter tensors`, sameNumbers([tensors.length], [file.tensors.size]));
         if (judge.isFloat32) {
           const errors = tensors.map(({ actual, expected }) => relativeL2(actual, expected));
-          checks.atMost('training: final adapter, worst tensor', Math.max(...errors), 1e-3);
-        } else await judge.adapterTensors('training: final', tensors, { key: 'training', bound: 1e-3 });
+          checks.atMost(`${title}: final adapter, worst tensor`, Math.max(...errors), 1e-3);
+        } else await judge.adapterTensors(`${title}: final`, tensors, { key: 'training', bound: 1e-3 });
       });
       adapter.dispose();
       model.dispose();

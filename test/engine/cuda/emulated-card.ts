@@ -322,6 +322,8 @@ export async function emulatedEngine({ capability = 80, ...options }: EmulatedCa
     },
     options,
   );
+  // Measuring it would take hours.
+  engine.matrixTflops = () => undefined;
   const { allocator } = engine;
   const allocate = allocator.allocate.bind(allocator);
   allocator.allocate = (...given) => {

@@ -1,0 +1,13 @@
+/** The question of the example: the classes, and that nothing but one of them is the answer. */
+export function fracturePrompt(classNames: readonly string[]): string {
+  const list = classNames.join(', ');
+  return [
+    'You are a radiology assistant specialised in bone fracture classification.',
+    'You must classify the X-ray image into exactly ONE of the following classes:',
+    list,
+    'Rules:',
+    '- Reply with ONLY the class name.',
+    '- No explanations, no extra words, no markdown, no punctuation.',
+    `- Output must be EXACTLY one of: ${list}`,
+  ].join('\n');
+}
