@@ -11,7 +11,7 @@ import { KERNELS } from '../../generated/kernel-launchers.js';
 import type { Precision } from '../operations.js';
 import type { E4m3Scales } from './cublas-lt.js';
 import { E4M3_MULTIPLE, E4m3Copies } from './e4m3-copies.js';
-import { withQuantized } from './e4m3-rows.js';
+import { type LowRankProduct, withQuantized, withQuantizedLowRank } from './e4m3-rows.js';
 import type { E4m3Rows, FrozenMatrix } from './frozen-matrix.js';
 import { type DevicePointer, grid2 } from './launch.js';
 import { CACHE, type DeviceBlock } from './memory.js';
@@ -100,21 +100,39 @@ export class E4m3Products {
     else withQuantized(store, x, scales, undefined, multiply);
   }
 
-  /** dx = dy·W */
-  transposedProduct({ matrix, row, rows }: MatrixRows, dy: DeviceRows, dx: DeviceRows): void {
+  /**
+   * The factors [rows] of dy's columns in `transposedProduct`, where they are known before it: who makes dy may then
+   * take the largest magnitude of each of its rows.
+   */
+  gradientFactors({ matrix, row }: MatrixRows): DevicePointer | undefined {
+    return this.scales === 'rows' ? E4m3Copies.of(this.#store, matrix).transposedScales(row) : undefined;
+  }
+
+  /**
+   * dx = dy·W
+   * @param known the largest magnitudes of dy ⊙ `gradientFactors`, float32 [T], and du that is to be made on the way
+   */
+  transposedProduct(
+    { matrix, row, rows }: MatrixRows,
+    dy: DeviceRows,
+    dx: DeviceRows,
+    known?: LowRankProduct & { readonly most: DevicePointer },
+  ): void {
     const { scales } = this;
     if (!scales || dy.rows === 0) return;
     const store = this.#store;
     const { columns } = matrix;
     E4m3Copies.of(store, matrix).withTransposed(row, rows, (b) => {
-      withQuantized(store, dy, scales, b.scales, (a) => {
+      const multiply = (a: E4m3Rows): void => {
         // biome-ignore format: parameters by operand
         store.products.run({
           m: dy.rows, n: columns, k: rows, a: a.codes, lda: a.ld,
           b: b.codes, ldb: b.ld, transB: true, d: dx.address, ldd: dx.ld,
           e4m3: { scales, a: a.scales, b: this.#one(scales === 'rows' ? columns : 1), isFast: false },
         });
-      });
+      };
+      if (known) withQuantizedLowRank(store, dy, b.scales, known.most, known, multiply);
+      else withQuantized(store, dy, scales, b.scales, multiply);
     });
   }
 
