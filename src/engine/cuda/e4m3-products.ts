@@ -27,6 +27,8 @@ const ROW_SCALES_VERSION = 120900;
 
 /** Most of the free memory that kept copies take: what backward would keep is worth more there. */
 const COPIES_SHARE = 1 / 3;
+/** What they leave free in any case: a pass of a few thousand tokens through a 14B model takes about 3 GiB. */
+const PASS_BYTES = 4 * 2 ** 30;
 
 /** The scales that card and library have for operands; undefined without e4m3 products. */
 export function e4m3ScalesOf(capability: number, libraryVersion: number): E4m3Scales | undefined {
@@ -137,12 +139,15 @@ export class E4m3Products {
   }
 
   /**
-   * Makes the copies of weights that products of this precision read, as far as they fit into a third of what is free:
-   * first those of forward, then those of backward, in order. The others are made for each product. `bf16` frees them.
+   * Makes the copies of weights that products of this precision read, as far as they fit into a third of what is free
+   * and leave room for a pass: first those of forward, then those of backward, in order. The others are made for each
+   * product. `bf16` frees them.
    */
   prepare(weights: readonly DeviceWeight[], precision: Precision): void {
     const store = this.#store;
-    const matrices = [...new Set(weights.map(({ matrix }) => matrix))];
+    const isTaken = ({ rows, columns }: FrozenMatrix) =>
+      [rows, columns].every((extent) => extent % E4M3_MULTIPLE === 0);
+    const matrices = [...new Set(weights.map(({ matrix }) => matrix))].filter(isTaken);
     this.#scratchBytes = 0;
     if (precision === 'bf16') {
       for (const { copies } of matrices) copies?.free();
@@ -151,7 +156,8 @@ export class E4m3Products {
     this.#require(precision);
     const all = matrices.map((matrix) => E4m3Copies.of(store, matrix));
     const { limitBytes, bytesInUse } = store.allocator.memory();
-    let room = COPIES_SHARE * Math.max(0, limitBytes - bytesInUse);
+    const free = limitBytes - bytesInUse;
+    let room = Math.min(COPIES_SHARE * free, free - PASS_BYTES);
     const keep = (copies: E4m3Copies, make: () => void): void => {
       if (copies.copyBytes > room) return;
       try {
