@@ -125,22 +125,25 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* grad_a, float* pa
         *(uint4*)(row_of(dgate, r, lddgate) + c) = d_gate;
         *(uint4*)(row_of(dup, r, lddup) + c) = d_up;
       }
-      if (AMAX) {
-        unpack8(d_gate, x);
-        unpack8(d_up, v);
-        float largest = 0.0f;
-#pragma unroll
-        for (int j = 0; j < 8; j++) {
-          largest = fmaxf(largest, fabsf(x[j] * factor[0][vector * 8 + j]));
-          largest = fmaxf(largest, fabsf(v[j] * factor[1][vector * 8 + j]));
-        }
-        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 1));
-        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 2));
-        // The largest is the same whoever comes first.
-        if (t == 0 && r < end) atomicMax(most + r, __float_as_uint(largest));
-      }
     }
     __syncthreads();
+    if (AMAX) {  // four threads a row, of vectors that meet no bank twice
+      const int local = threadIdx.x >> 2;
+      float largest = 0.0f;
+#pragma unroll 1
+      for (int i = 0; i < 4; i++) {
+        const int which = i >> 1, own = (threadIdx.x & 3) + (i & 1) * 4;
+        const float* by = &factor[which][own * 8];
+        float v[8];
+        unpack8(*(const uint4*)&right[1 + which][local][place_of(local, own)], v);
+#pragma unroll
+        for (int j = 0; j < 8; j++) largest = fmaxf(largest, fabsf(v[j] * by[j]));
+      }
+      largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 1));
+      largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 2));
+      // The largest is the same whoever comes first.
+      if ((threadIdx.x & 3) == 0 && r0 + local < end) atomicMax(most + r0 + local, __float_as_uint(largest));
+    }
     const int depth = TILES == 1 ? (warp >> 2) * 32 : 0, tile = TILES == 1 ? 0 : (warp >> 2) * 16;
 #pragma unroll
     for (int step = 0; step < depth_steps; step++) {
