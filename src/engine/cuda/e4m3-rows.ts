@@ -99,7 +99,7 @@ export function withQuantizedLowRank(
     const parameters = { out: transposed.address, b: b.address, n, ldb: b.ld };
     kernels.launch(ofWidth(KERNELS.transposeLowRank, rank), [Math.ceil(columns / 256)], parameters);
     // biome-ignore format: parameters by operand
-    kernels.launch(ofWidth(KERNELS.quantizeLowRank, rank), [Math.ceil(rows / 16)], {
+    kernels.launch(ofWidth(KERNELS.quantizeLowRank, rank), [Math.ceil(rows / 16), 2], {
       codes: operand.codes, scales: operand.scales, du: du.address, x: x.address, factors, most, b: transposed.address,
       rows, n, ldcodes: operand.ld, lddu: du.ld, ldx: x.ld,
     });

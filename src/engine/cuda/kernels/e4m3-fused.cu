@@ -140,11 +140,11 @@ KERNEL __launch_bounds__(512)
 TRANSPOSE_LOW_RANK(16)
 TRANSPOSE_LOW_RANK(32)
 
-#define LOW_WARPS 12
+#define LOW_WARPS 8
 
 /**
- * A block has 16 rows; its warps take every 12th run of 64 columns. The order of the depths within a run does not
- * matter as long as both operands agree: lane t takes columns 8t .. 8t+7 of either half, one wide load each.
+ * A block has 16 rows of one part; its warps take every 8th run of 64 columns. The order of the depths within a run does
+ * not matter as long as both operands agree: lane t takes columns 8t .. 8t+7 of either half, one wide load each.
  */
 template <int TILES>
 DEVICE void quantize_low_rank(u8* codes, float* scales, bf16* du, const bf16* x, const float* factors, const u32* most,
@@ -159,64 +159,73 @@ DEVICE void quantize_low_rank(u8* codes, float* scales, bf16* du, const bf16* x,
     row[i] = min((int)blockIdx.x * 16 + i * 8 + g, rows - 1);
     inverse[i] = __fdiv_rn(E4M3_MAX, fmaxf(__uint_as_float(most[row[i]]), LEAST_AMAX));
   }
+  const int part = blockIdx.y;
+  float sums[TILES][4] = {};
+  uint4 ahead[2][2];
+  const auto fetch = [&](int half, int run) {
+    const int c = run * 64 + half * 32 + t * 8;
+#pragma unroll
+    for (int i = 0; i < 2; i++) ahead[half][i] = c < n ? load_once(row_of(x, row[i], ldx) + part * n + c) : zero16();
+  };
+  fetch(0, warp);
+  fetch(1, warp);
 #pragma unroll 1
-  for (int part = 0; part < 2; part++) {
-    float sums[TILES][4] = {};
-    uint4 ahead[2][2];
-    const auto fetch = [&](int half, int run) {
-      const int c = run * 64 + half * 32 + t * 8;
+  for (int run = warp; run * 64 < n; run += LOW_WARPS) {
 #pragma unroll
-      for (int i = 0; i < 2; i++) ahead[half][i] = c < n ? load_once(row_of(x, row[i], ldx) + part * n + c) : zero16();
-    };
-    fetch(0, warp);
-    fetch(1, warp);
-#pragma unroll 1
-    for (int run = warp; run * 64 < n; run += LOW_WARPS) {
+    for (int half = 0; half < 2; half++) {
+      const int c = run * 64 + half * 32 + t * 8, column = part * n + c;
+      const uint4 held[2] = {ahead[half][0], ahead[half][1]};
+      uint4 v[TILES];
+      const int from = g * 2 * n + part * n + min(c, n - 8);
 #pragma unroll
-      for (int half = 0; half < 2; half++) {
-        const int c = run * 64 + half * 32 + t * 8, column = part * n + c;
-        const uint4 held[2] = {ahead[half][0], ahead[half][1]};
-        fetch(half, run + LOW_WARPS);
-        const int from = g * 2 * n + part * n + min(c, n - 8);
+      for (int tile = 0; tile < TILES; tile++) v[tile] = *(const uint4*)(b + (from + tile * 16 * n));
+      const float4 low = *(const float4*)(factors + part * n + min(c, n - 8)),
+                   high = *(const float4*)(factors + part * n + min(c, n - 8) + 4);
+      fetch(half, run + LOW_WARPS);
 #pragma unroll
-        for (int tile = 0; tile < TILES; tile++) {
-          const uint4 v = *(const uint4*)(b + (from + tile * 16 * n));
-          multiply_add(sums[tile], held[0].x, held[1].x, held[0].y, held[1].y, v.x, v.y);
-          multiply_add(sums[tile], held[0].z, held[1].z, held[0].w, held[1].w, v.z, v.w);
-        }
+      for (int tile = 0; tile < TILES; tile++) {
+        multiply_add(sums[tile], held[0].x, held[1].x, held[0].y, held[1].y, v[tile].x, v[tile].y);
+        multiply_add(sums[tile], held[0].z, held[1].z, held[0].w, held[1].w, v[tile].z, v[tile].w);
+      }
 #pragma unroll
-        for (int i = 0; i < 2; i++) {
-          if (c < n) quantize8(row_of(codes, row[i], ldcodes), held[i], factors, column, inverse[i]);
-        }
+      for (int i = 0; i < 2; i++) {
+        if (c >= n) continue;
+        float scaled[8];
+        unpack8(held[i], scaled);
+        scaled[0] *= low.x, scaled[1] *= low.y, scaled[2] *= low.z, scaled[3] *= low.w;
+        scaled[4] *= high.x, scaled[5] *= high.y, scaled[6] *= high.z, scaled[7] *= high.w;
+        store_e4m3(row_of(codes, row[i], ldcodes) + column, scaled, inverse[i]);
       }
     }
-    __syncthreads();
+  }
+  __syncthreads();
 #pragma unroll
-    for (int tile = 0; tile < TILES; tile++) {
+  for (int tile = 0; tile < TILES; tile++) {
 #pragma unroll
-      for (int i = 0; i < 4; i++) partial[warp][g + i / 2 * 8][tile * 8 + t * 2 + i % 2] = sums[tile][i];
-    }
-    __syncthreads();
-    // In the order of the warps.
-    for (int i = threadIdx.x; i < 16 * 8 * TILES; i += 32 * LOW_WARPS) {
-      const int local = i / (8 * TILES), e = i % (8 * TILES), r = blockIdx.x * 16 + local;
-      float sum = 0.0f;
+    for (int i = 0; i < 4; i++) partial[warp][g + i / 2 * 8][tile * 8 + t * 2 + i % 2] = sums[tile][i];
+  }
+  __syncthreads();
+  // In the order of the warps.
+  for (int i = threadIdx.x; i < 16 * 8 * TILES; i += 32 * LOW_WARPS) {
+    const int local = i / (8 * TILES), e = i % (8 * TILES), r = blockIdx.x * 16 + local;
+    float sum = 0.0f;
 #pragma unroll
-      for (int w = 0; w < LOW_WARPS; w++) sum += partial[w][local][e];
-      if (r < rows) row_of(du, r, lddu)[part * 8 * TILES + e] = to_bf16(sum);
-    }
+    for (int w = 0; w < LOW_WARPS; w++) sum += partial[w][local][e];
+    if (r < rows) row_of(du, r, lddu)[part * 8 * TILES + e] = to_bf16(sum);
   }
   const int r = blockIdx.x * 16 + threadIdx.x;
-  if (threadIdx.x < 16 && r < rows) scales[r] = __fdiv_rn(fmaxf(__uint_as_float(most[r]), LEAST_AMAX), E4M3_MAX);
+  if (part == 0 && threadIdx.x < 16 && r < rows)
+    scales[r] = __fdiv_rn(fmaxf(__uint_as_float(most[r]), LEAST_AMAX), E4M3_MAX);
 #endif
 }
 
 /**
  * Of x [T, 2·n], the gradient of two stacked parts: codes of x ⊙ factors with a scale for each row, whose largest
- * magnitude `most` has (the bits), and du [T, 2·R] = x·b, b [R, 2·n] of transpose_low_rank. Launch: grid [ceil(rows/16)].
+ * magnitude `most` has (the bits), and du [T, 2·R] = x·b, b [R, 2·n] of transpose_low_rank.
+ * Launch: grid [ceil(rows/16), 2].
  */
 #define QUANTIZE_LOW_RANK(R)                                                                                          \
-  KERNEL __launch_bounds__(384, 2)                                                                                    \
+  KERNEL __launch_bounds__(256, 3)                                                                                    \
       quantize_low_rank_##R(u8* codes, float* scales, bf16* du, const bf16* x, const float* factors, const u32* most, \
                             const bf16* b, int rows, int n, int ldcodes, int lddu, int ldx) {                         \
     quantize_low_rank<R / 8>(codes, scales, du, x, factors, most, b, rows, n, ldcodes, lddu, ldx);                    \

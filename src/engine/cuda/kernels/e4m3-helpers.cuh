@@ -49,11 +49,14 @@ DEVICE float largest8(uint4 packed, const float* factors, int c, float most) {
   for (int j = 0; j < 8; j++) most = fmaxf(most, fabsf(v[j]));
   return most;
 }
+DEVICE void store_e4m3(u8* codes, float (&v)[8], float inverse) {
+#pragma unroll
+  for (int j = 0; j < 8; j++) v[j] *= inverse;
+  *(uint2*)codes = make_uint2(pack_e4m3(v[0], v[1]) | pack_e4m3(v[2], v[3]) << 16,
+                              pack_e4m3(v[4], v[5]) | pack_e4m3(v[6], v[7]) << 16);
+}
 DEVICE void quantize8(u8* codes, uint4 packed, const float* factors, int c, float inverse) {
   float v[8];
   factored8(packed, factors, c, v);
-#pragma unroll
-  for (int j = 0; j < 8; j++) v[j] *= inverse;
-  *(uint2*)(codes + c) = make_uint2(pack_e4m3(v[0], v[1]) | pack_e4m3(v[2], v[3]) << 16,
-                                    pack_e4m3(v[4], v[5]) | pack_e4m3(v[6], v[7]) << 16);
+  store_e4m3(codes + c, v, inverse);
 }

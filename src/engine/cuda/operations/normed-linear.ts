@@ -93,15 +93,18 @@ export class NormedLinear {
       : { y: normalize(store, norm), operand: undefined };
     const ys: CudaTensor[] = [];
     const low: CudaTensor[] = [];
-    for (const group of groups) {
-      if (activation !== undefined) ys.push(layers.small(normed, group, { activation }));
-      else {
-        const product = layers.forward(normed, group, { ...options, operand });
-        ys.push(product.y);
-        low.push(...packLowRank(product.saved));
+    try {
+      for (const group of groups) {
+        if (activation !== undefined) ys.push(layers.small(normed, group, { activation }));
+        else {
+          const product = layers.forward(normed, group, { ...options, operand });
+          ys.push(product.y);
+          low.push(...packLowRank(product.saved));
+        }
       }
+    } finally {
+      if (operand) store.allocator.free(operand.block);
     }
-    if (operand) store.allocator.free(operand.block);
     const isKept = low.length > 0 && !store.rematerialize;
     if (isKept) store.saved(normed);
     else store.release(normed);
