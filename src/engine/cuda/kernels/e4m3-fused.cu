@@ -143,8 +143,8 @@ TRANSPOSE_LOW_RANK(32)
 #define LOW_WARPS 8
 
 /**
- * A block has 16 rows of one part; its warps take every 8th run of 64 columns. The order of the depths within a run does
- * not matter as long as both operands agree: lane t takes columns 8t .. 8t+7 of either half, one wide load each.
+ * A block has 16 rows of one part; its warps take every 8th run of 64 columns. The order of the depths within a run
+ * does not matter as long as both operands agree: lane t takes columns 8t .. 8t+7 of either half, one wide load each.
  */
 template <int TILES>
 DEVICE void quantize_low_rank(u8* codes, float* scales, bf16* du, const bf16* x, const float* factors, const u32* most,
