@@ -3,6 +3,7 @@
  *
  *   npx tsx test/bench/profile.ts --workload FILE [--size 14B] [--steps 6] [--tokens-per-pass 8192] [--checkpointing]
  *                                 [--budget GIB] [--out FILE] [--quantization nf4|fp8]
+ *                                 [--precision bf16|fp8-backward|fp8]
  *
  * Four parts: (1) the first steps, with what tuning of matrix products costs; (2) steps as they are, one line each;
  * (3) a step with an event around every operation of the table; (4) a step with an event around every launch.
@@ -13,7 +14,7 @@ import { parseArgs } from 'node:util';
 import type { VlmBatch } from '../../src/data/types.js';
 import { MatrixProducts, type Product } from '../../src/engine/cuda/matrix-products.js';
 import type { CudaTensor, Storage } from '../../src/engine/cuda/tensors.js';
-import type { Operation } from '../../src/engine/operations.js';
+import type { Operation, Precision } from '../../src/engine/operations.js';
 import type { Tensor } from '../../src/engine/tensor.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
@@ -35,6 +36,7 @@ const { values: options } = parseArgs({
     budget: { type: 'string' },
     out: { type: 'string' },
     quantization: { type: 'string' },
+    precision: { type: 'string', default: 'bf16' },
   },
 });
 
@@ -100,8 +102,9 @@ driver.launch = (kernel, ...rest) => {
 };
 const runProduct = MatrixProducts.prototype.run;
 MatrixProducts.prototype.run = function (product: Product): void {
-  const { m, n, k, transA, transB } = product;
-  const label = (): string => `${transA ? 'T' : 'N'}${transB ? 'T' : 'N'} ${rowsName(m)}×${n}×${k}`;
+  const { m, n, k, transA, transB, e4m3, beta = 0 } = product;
+  const kind = `${e4m3 ? 'e4m3 ' : ''}${beta ? 'added ' : ''}`;
+  const label = (): string => `${kind}${transA ? 'T' : 'N'}${transB ? 'T' : 'N'} ${rowsName(m)}×${n}×${k}`;
   const start = performance.now();
   if (mode === 'launches')
     spanned(
@@ -246,6 +249,7 @@ async function queue(window: readonly VlmBatch[]): Promise<() => Promise<number>
     labelCount: window.reduce((sum, batch) => sum + countLabels(batch), 0),
     dropoutSeeds: window.map((_, i) => step * 1000 + i),
     gradientCheckpointing: options.checkpointing,
+    precision: options.precision as Precision,
   });
   const norm = engine.optimizerStep(adapter.parameters, state, {
     ...{ kind: 'adamw8bit', learningRate: 1e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0 },

@@ -7,7 +7,7 @@ import { KERNELS } from '../../generated/kernel-launchers.js';
 import { roundUp } from './arena.js';
 import { quantizeRows } from './e4m3-rows.js';
 import type { E4m3Rows, FrozenMatrix, MatrixCopies } from './frozen-matrix.js';
-import { offset } from './launch.js';
+import { type DevicePointer, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import type { TensorStore } from './tensor-store.js';
 
@@ -44,6 +44,11 @@ export class E4m3Copies implements MatrixCopies {
 
   get hasTransposed(): boolean {
     return this.#transposed !== undefined;
+  }
+
+  /** The scales [rows] of the rows from `row` on, where nothing has to be made for dx = dy·W. */
+  transposedScales(row: number): DevicePointer | undefined {
+    return this.#transposed && offset(this.#transposed.scales, 4 * row);
   }
 
   /** Bytes of either copy. */

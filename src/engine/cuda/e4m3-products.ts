@@ -11,7 +11,7 @@ import { KERNELS } from '../../generated/kernel-launchers.js';
 import type { Precision } from '../operations.js';
 import type { E4m3Scales } from './cublas-lt.js';
 import { E4M3_MULTIPLE, E4m3Copies } from './e4m3-copies.js';
-import { withQuantized } from './e4m3-rows.js';
+import { type LowRankProduct, withQuantized, withQuantizedLowRank } from './e4m3-rows.js';
 import type { E4m3Rows, FrozenMatrix } from './frozen-matrix.js';
 import { type DevicePointer, grid2 } from './launch.js';
 import { CACHE, type DeviceBlock } from './memory.js';
@@ -27,6 +27,8 @@ const ROW_SCALES_VERSION = 120900;
 
 /** Most of the free memory that kept copies take: what backward would keep is worth more there. */
 const COPIES_SHARE = 1 / 3;
+/** What they leave free in any case: a pass of a few thousand tokens through a 14B model takes about 3 GiB. */
+const PASS_BYTES = 4 * 2 ** 30;
 
 /** The scales that card and library have for operands; undefined without e4m3 products. */
 export function e4m3ScalesOf(capability: number, libraryVersion: number): E4m3Scales | undefined {
@@ -100,31 +102,52 @@ export class E4m3Products {
     else withQuantized(store, x, scales, undefined, multiply);
   }
 
-  /** dx = dy·W */
-  transposedProduct({ matrix, row, rows }: MatrixRows, dy: DeviceRows, dx: DeviceRows): void {
+  /**
+   * The factors [rows] of dy's columns in `transposedProduct`, where they are known before it: who makes dy may then
+   * take the largest magnitude of each of its rows.
+   */
+  gradientFactors({ matrix, row }: MatrixRows): DevicePointer | undefined {
+    return this.scales === 'rows' ? E4m3Copies.of(this.#store, matrix).transposedScales(row) : undefined;
+  }
+
+  /**
+   * dx = dy·W
+   * @param known the largest magnitudes of dy ⊙ `gradientFactors`, float32 [T], and du that is to be made on the way
+   */
+  transposedProduct(
+    { matrix, row, rows }: MatrixRows,
+    dy: DeviceRows,
+    dx: DeviceRows,
+    known?: LowRankProduct & { readonly most: DevicePointer },
+  ): void {
     const { scales } = this;
     if (!scales || dy.rows === 0) return;
     const store = this.#store;
     const { columns } = matrix;
     E4m3Copies.of(store, matrix).withTransposed(row, rows, (b) => {
-      withQuantized(store, dy, scales, b.scales, (a) => {
+      const multiply = (a: E4m3Rows): void => {
         // biome-ignore format: parameters by operand
         store.products.run({
           m: dy.rows, n: columns, k: rows, a: a.codes, lda: a.ld,
           b: b.codes, ldb: b.ld, transB: true, d: dx.address, ldd: dx.ld,
           e4m3: { scales, a: a.scales, b: this.#one(scales === 'rows' ? columns : 1), isFast: false },
         });
-      });
+      };
+      if (known) withQuantizedLowRank(store, dy, b.scales, known.most, known, multiply);
+      else withQuantized(store, dy, scales, b.scales, multiply);
     });
   }
 
   /**
-   * Makes the copies of weights that products of this precision read, as far as they fit into a third of what is free:
-   * first those of forward, then those of backward, in order. The others are made for each product. `bf16` frees them.
+   * Makes the copies of weights that products of this precision read, as far as they fit into a third of what is free
+   * and leave room for a pass: first those of forward, then those of backward, in order. The others are made for each
+   * product. `bf16` frees them.
    */
   prepare(weights: readonly DeviceWeight[], precision: Precision): void {
     const store = this.#store;
-    const matrices = [...new Set(weights.map(({ matrix }) => matrix))];
+    const isTaken = ({ rows, columns }: FrozenMatrix) =>
+      [rows, columns].every((extent) => extent % E4M3_MULTIPLE === 0);
+    const matrices = [...new Set(weights.map(({ matrix }) => matrix))].filter(isTaken);
     this.#scratchBytes = 0;
     if (precision === 'bf16') {
       for (const { copies } of matrices) copies?.free();
@@ -133,7 +156,8 @@ export class E4m3Products {
     this.#require(precision);
     const all = matrices.map((matrix) => E4m3Copies.of(store, matrix));
     const { limitBytes, bytesInUse } = store.allocator.memory();
-    let room = COPIES_SHARE * Math.max(0, limitBytes - bytesInUse);
+    const free = limitBytes - bytesInUse;
+    let room = Math.min(COPIES_SHARE * free, free - PASS_BYTES);
     const keep = (copies: E4m3Copies, make: () => void): void => {
       if (copies.copyBytes > room) return;
       try {

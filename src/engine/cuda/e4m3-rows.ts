@@ -70,6 +70,46 @@ export function withQuantized(
   }
 }
 
+/** What the product of a gradient by a low-rank part takes: scale·B of two stacked parts of one padded rank, and du. */
+export interface LowRankProduct {
+  readonly b: Pick<DeviceRows, 'address' | 'ld'>;
+  readonly rank: number;
+  readonly du: Pick<DeviceRows, 'address' | 'ld'>;
+}
+
+/**
+ * As `withQuantized` with a scale for each row, for rows whose largest magnitudes are known; du = x·(scale·B) is made
+ * on the way.
+ * @param most float32 [T]: the largest magnitude of each row of x ⊙ factors
+ */
+export function withQuantizedLowRank(
+  store: TensorStore,
+  x: DeviceRows,
+  factors: DevicePointer,
+  most: DevicePointer,
+  { b, rank, du }: LowRankProduct,
+  body: (operand: E4m3Rows) => void,
+): void {
+  const { kernels } = store;
+  const { rows, columns } = x;
+  const n = columns / 2;
+  const transposed = store.create([rank, columns]);
+  const operand = operandRoom(store, rows, columns);
+  try {
+    const parameters = { out: transposed.address, b: b.address, n, ldb: b.ld };
+    kernels.launch(ofWidth(KERNELS.transposeLowRank, rank), [Math.ceil(columns / 256)], parameters);
+    // biome-ignore format: parameters by operand
+    kernels.launch(ofWidth(KERNELS.quantizeLowRank, rank), [Math.ceil(rows / 16), 2], {
+      codes: operand.codes, scales: operand.scales, du: du.address, x: x.address, factors, most, b: transposed.address,
+      rows, n, ldcodes: operand.ld, lddu: du.ld, ldx: x.ld,
+    });
+    store.release(transposed);
+    body(operand);
+  } finally {
+    store.allocator.free(operand.block);
+  }
+}
+
 function launch(
   store: TensorStore,
   { address, ld, rows, columns }: DeviceRows,

@@ -1,10 +1,11 @@
 /** Linear layers in e4m3, against plain loops over the same rounded operands. */
+import assert from 'node:assert/strict';
 import type { E4m3Scales } from '../../../src/engine/cuda/cublas-lt.js';
 import type { Engine } from '../../../src/engine/engine.js';
 import type { BlockAttributes, Operation, OperationAttributes, Precision } from '../../../src/engine/operations.js';
 import type { Tensor } from '../../../src/engine/tensor.js';
 import { type Case, describeSpec, type LinearSpec, linearParts, type MadeParts, parameterSpecs } from './cases.js';
-import { expectSame } from './measure.js';
+import { expectSame, relativeError } from './measure.js';
 import { plainE4m3Linear } from './plain-e4m3.js';
 import { plainLinear } from './plain-reference.js';
 import { inLaboratory } from './references.js';
@@ -59,6 +60,8 @@ function linear(
 
 const bf16 = (out: number, more: Partial<LinearSpec> = {}): LinearSpec => ({ out, dtype: 'bf16', ...more });
 const TENTH = 6554 / 65536;
+/** Of values in bf16 whose float32 sums have another order: few are rounded the other way, by 2^-8. */
+const SUM_ORDER = 2e-3;
 const THREE = [bf16(64, { rank: 16 }), bf16(32, { rank: 8, dropout: TENTH }), bf16(16)];
 
 export const PRECISION_CASES: readonly PrecisionCase[] = (['fp8-backward', 'fp8'] as const).flatMap((precision) => [
@@ -102,7 +105,51 @@ async function gatedBlock(engine: Engine, rows: number, columns: number, feature
   });
 }
 
-export const PRECISION_BLOCK_CHECKS = (
+/**
+ * Backward where copies of the weights are kept: gate and up's gradient is quantised by row maxima that the block took,
+ * and du is made on the way, a sum in another order.
+ */
+async function gatedBlockBackward(
+  engine: Engine,
+  precision: Exclude<Precision, 'bf16'>,
+  rows: number,
+  columns: number,
+  features: number,
+  rank: number,
+): Promise<void> {
+  await inLaboratory(engine, rows, async (lab) => {
+    const specs = [bf16(features, { rank }), bf16(features, { rank: rank - 3 })];
+    const down = [bf16(columns, { rank, dropout: TENTH })];
+    const pairs = lab.parameters([...parameterSpecs(columns, specs), ...parameterSpecs(features, down, 'down.')]);
+    const rowKeys = lab.rowKeys(rows);
+    const norm = { weight: (await lab.weight('norm', [columns], 'bf16')).weight, eps: 1e-5 };
+    const precise = ({ parts }: MadeParts) => parts.map((part) => ({ ...part, precision }));
+    const both = precise(await linearParts(lab, columns, specs, pairs.byName, { rowKeys, isStacked: true }));
+    const out = precise(await linearParts(lab, features, down, pairs.byName, { name: 'down.', rowKeys }));
+    const { tensor: x } = await lab.tensor([rows, columns]);
+    const { tensor: dy } = await lab.tensor([rows, columns]);
+    const block = engine.operations.gatedBlock as Operation<BlockAttributes['gatedBlock']>;
+    const attributes = { norm, gateUp: [both[0]!, both[1]!] as const, activation: 'silu' as const, down: out[0]! };
+    const results: Float32Array[][] = [];
+    for (const isKept of [false, true]) {
+      const weights = [...both, ...out].map(({ weight }) => weight);
+      engine.preparePrecision?.(weights, isKept ? precision : 'bf16');
+      engine.zeroGradients(pairs.set);
+      const { outputs, saved } = block.forward([x], attributes, true);
+      for (const tensor of saved) engine.retain(tensor);
+      const [dx] = block.backward(saved, [dy], attributes, [true]) as [Tensor];
+      const of = [dx, ...pairs.set.parameters.map(({ grad }) => grad)];
+      results.push(await Promise.all(of.map((tensor) => engine.read(tensor))));
+      for (const tensor of [...outputs, ...saved, dx]) engine.release(tensor);
+    }
+    for (const [i, plain] of results[0]!.entries()) {
+      const error = relativeError(results[1]![i]!, plain);
+      assert.ok(error < SUM_ORDER, `gradient ${i} of the block with copies kept is ${error} away from the one without`);
+    }
+  });
+}
+
+const FORWARD_BLOCKS = (
   [
     [37, 64, 80],
     [3, 48, 4112],
@@ -113,3 +160,16 @@ export const PRECISION_BLOCK_CHECKS = (
   title: `gated block [${rows}, ${columns}] of ${features} in fp8, against its operations`,
   run: (engine: Engine) => gatedBlock(engine, rows, columns, features),
 }));
+
+const BACKWARD_BLOCKS = (
+  [
+    ['fp8', 37, 64, 80, 16],
+    ['fp8-backward', 100, 48, 208, 16],
+    ['fp8', 21, 32, 112, 32],
+  ] as const
+).map(([precision, rows, columns, features, rank]) => ({
+  title: `gated block [${rows}, ${columns}] of ${features}, rank ${rank}, backward in ${precision}, copies kept or not`,
+  run: (engine: Engine) => gatedBlockBackward(engine, precision, rows, columns, features, rank),
+}));
+
+export const PRECISION_BLOCK_CHECKS = [...FORWARD_BLOCKS, ...BACKWARD_BLOCKS];

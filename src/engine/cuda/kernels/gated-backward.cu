@@ -9,17 +9,18 @@
  * has rows g and g + 8, columns 8t .. 8t+7, and fetches the next ones as soon as it has used these. For the products,
  * warps take 16 columns each and half of the rows (rank 16) or of the ranks (rank 32).
  */
-template <int TILES>
+template <int TILES, bool AMAX>
 DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* grad_a, float* partial_a, float* partial_b,
                                 u32* counters, const bf16* gate, const bf16* up, const bf16* dy, const bf16* du,
                                 const bf16* a, const u8* bits, const bf16* u, int rows, int columns, int lddgate,
                                 int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu,
-                                int split_rows, int rank_a, float keep, int kind) {
+                                int split_rows, int rank_a, float keep, int kind, u32* most, const float* factors) {
   constexpr int padded_rank = 16 * TILES, depth_steps = TILES == 1 ? 2 : 4;
   __shared__ __align__(16) bf16 right[3][64][64];  // mask⊙y, dgate, dup: [row][column]
   __shared__ __align__(16)
       bf16 left[64][3 * padded_rank + 8];  // [row][du, u of gate, u of up]: odd multiples of 16 bytes
   __shared__ uint2 fragments[2][4 * TILES][32];
+  __shared__ __align__(16) float factor[AMAX ? 2 : 1][AMAX ? 64 : 1];  // of the columns of dgate and dup
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const int begin = blockIdx.y * split_rows, end = min(rows, begin + split_rows);
   const int local_row = (warp & 3) * 16 + g, vector = (warp >> 2) * 4 + t;
@@ -34,6 +35,10 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* grad_a, float* pa
     const int e = i / 4 * 16 + t * 2;
     matrix[i * 32].x = *row_of(at, e, lda) | (u32)*row_of(at, e + 1, lda) << 16;
     matrix[i * 32].y = *row_of(at, e + 8, lda) | (u32)*row_of(at, e + 9, lda) << 16;
+  }
+  if (AMAX && threadIdx.x < 128) {
+    const int column = blockIdx.x * 64 + threadIdx.x % 64;
+    factor[threadIdx.x / 64][threadIdx.x % 64] = column < columns ? factors[threadIdx.x / 64 * columns + column] : 0.0f;
   }
   __syncthreads();
 
@@ -122,6 +127,23 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* grad_a, float* pa
       }
     }
     __syncthreads();
+    if (AMAX) {  // four threads a row, of vectors that meet no bank twice
+      const int local = threadIdx.x >> 2;
+      float largest = 0.0f;
+#pragma unroll 1
+      for (int i = 0; i < 4; i++) {
+        const int which = i >> 1, own = (threadIdx.x & 3) + (i & 1) * 4;
+        const float* by = &factor[which][own * 8];
+        float v[8];
+        unpack8(*(const uint4*)&right[1 + which][local][place_of(local, own)], v);
+#pragma unroll
+        for (int j = 0; j < 8; j++) largest = fmaxf(largest, fabsf(v[j] * by[j]));
+      }
+      largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 1));
+      largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 2));
+      // The largest is the same whoever comes first.
+      if ((threadIdx.x & 3) == 0 && r0 + local < end) atomicMax(most + r0 + local, __float_as_uint(largest));
+    }
     const int depth = TILES == 1 ? (warp >> 2) * 32 : 0, tile = TILES == 1 ? 0 : (warp >> 2) * 16;
 #pragma unroll
     for (int step = 0; step < depth_steps; step++) {
@@ -178,9 +200,26 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* grad_a, float* pa
       const bf16* up, const bf16* dy, const bf16* du, const bf16* a, const u8* NULLABLE bits, const bf16* u, int rows, \
       int columns, int lddgate, int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu,         \
       int split_rows, int rank_a, float keep, int kind) {                                                              \
-    gated_backward_lora<RANK / 16>(dgate, dup, grad_a, partial_a, partial_b, counters, gate, up, dy, du, a, bits, u,   \
-                                   rows, columns, lddgate, lddup, ldgate, ldup, lddy, lddu, lda, kb, ldu, split_rows,  \
-                                   rank_a, keep, kind);                                                                \
+    gated_backward_lora<RANK / 16, false>(dgate, dup, grad_a, partial_a, partial_b, counters, gate, up, dy, du, a,     \
+                                          bits, u, rows, columns, lddgate, lddup, ldgate, ldup, lddy, lddu, lda, kb,   \
+                                          ldu, split_rows, rank_a, keep, kind, 0, 0);                                  \
   }
 GATED_BACKWARD_LORA(16)
 GATED_BACKWARD_LORA(32)
+
+/**
+ * gated_backward_lora, which also raises most[row], the bits of a float that is not negative, to the largest magnitude
+ * of [dgate | dup] ⊙ factors. Launch: grid [ceil(columns/64), splits].
+ */
+#define GATED_BACKWARD_AMAX(RANK)                                                                                      \
+  KERNEL __launch_bounds__(256, 2) gated_backward_amax_##RANK(                                                         \
+      bf16* dgate, bf16* dup, float* grad_a, float* partial_a, float* partial_b, u32* counters, const bf16* gate,      \
+      const bf16* up, const bf16* dy, const bf16* du, const bf16* a, const u8* NULLABLE bits, const bf16* u, int rows, \
+      int columns, int lddgate, int lddup, int ldgate, int ldup, int lddy, int lddu, int lda, int kb, int ldu,         \
+      int split_rows, int rank_a, float keep, int kind, u32* most, const float* factors) {                             \
+    gated_backward_lora<RANK / 16, true>(dgate, dup, grad_a, partial_a, partial_b, counters, gate, up, dy, du, a,      \
+                                         bits, u, rows, columns, lddgate, lddup, ldgate, ldup, lddy, lddu, lda, kb,    \
+                                         ldu, split_rows, rank_a, keep, kind, most, factors);                          \
+  }
+GATED_BACKWARD_AMAX(16)
+GATED_BACKWARD_AMAX(32)

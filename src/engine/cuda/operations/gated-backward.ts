@@ -4,7 +4,7 @@
  * dB.
  */
 import { KERNELS } from '../../../generated/kernel-launchers.js';
-import { ofWidth } from '../launch.js';
+import { type DevicePointer, ofWidth } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import { maskBytes } from './dropout-masks.js';
@@ -40,13 +40,15 @@ interface GatedBackward {
   readonly u: CudaTensor;
   /** The activation as activation.cu numbers it. */
   readonly kind: number;
+  /** float32 [2·columns]: the largest magnitude of each row of dy ⊙ factors is taken too. */
+  readonly factors?: DevicePointer | undefined;
 }
 
 /** The gradients of gate and up where `fusesGatedBackward` says so; dA of the layer behind. */
 export function gatedBackward(
   store: TensorStore,
-  { gate, up, deferred, u, kind }: GatedBackward,
-): Required<GroupGradient> {
+  { gate, up, deferred, u, kind, factors }: GatedBackward,
+): GroupGradient {
   const { wide, low } = deferred;
   const { rows, columns } = gate;
   const rank = low.group.columns;
@@ -58,14 +60,25 @@ export function gatedBackward(
   const gradients = targets(store, low, 'a');
   const partialB = store.createF32([split.splits, 2 * columns, rank]);
   // biome-ignore format: parameters by operand
-  store.kernels.launch(ofWidth(KERNELS.gatedBackwardLora, rank), [strips, split.splits], {
+  const parameters = {
     dgate: dGate.address, dup: dUp.address, gate: gate.address, up: up.address, dy: wide.address,
     lddgate: dGate.ld, lddup: dUp.ld, ldgate: gate.ld, ldup: up.ld, lddy: wide.ld,
     gradA: gradients[0]!, partialA: partialA.address, partialB: partialB.address,
     counters: store.counters(strips), du: low.du, lddu: low.lddu, a: low.group.a, lda: low.group.lda,
     bits: low.bits?.address, kb: maskBytes(columns), u: u.address, ldu: u.ld, rows, columns,
     splitRows: split.rows, rankA: low.group.ranks[0]!, keep: keepScales(low.parts)[0]!, kind,
-  });
+  };
+  const grid = [strips, split.splits] as const;
+  let most: CudaTensor | undefined;
+  if (factors !== undefined) {
+    most = store.createF32([rows]);
+    store.driver.fillBytes(most.address, 0, 4 * rows);
+    store.kernels.launch(ofWidth(KERNELS.gatedBackwardAmax, rank), grid, {
+      ...parameters,
+      most: most.address,
+      factors,
+    });
+  } else store.kernels.launch(ofWidth(KERNELS.gatedBackwardLora, rank), grid, parameters);
   for (const tensor of [partialA, dGate, dUp]) store.release(tensor);
-  return { dy, partialB };
+  return { dy, partialB, most };
 }

@@ -88,7 +88,8 @@ export class GatedBlock implements Operation<Attributes> {
     if (low) {
       const deferred = this.#layers.defer(dy, group, low, { needsInput: needsGates });
       if (needsGates && isFused && gate.rows > 0) {
-        gates = [gatedBackward(store, { gate, up, deferred, u: normed.low[0]!.u, kind })];
+        const factors = needs.includes(true) ? this.#layers.gradientFactors(normed.groups[0]!) : undefined;
+        gates = [gatedBackward(store, { gate, up, deferred, u: normed.low[0]!.u, kind, factors })];
         store.release(deferred.wide);
       } else {
         const dGated = this.#layers.finish(deferred, gated, needsGates);

@@ -15,7 +15,7 @@ import type { LinearPart } from '../../operations.js';
 import type { CudaParameterSet } from '../adapters.js';
 import type { E4m3Products } from '../e4m3-products.js';
 import type { E4m3Rows } from '../frozen-matrix.js';
-import { grid2, offset } from '../launch.js';
+import { type DevicePointer, grid2, offset } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import type { WeightStore } from '../weights.js';
@@ -62,6 +62,8 @@ interface BackwardOptions {
   readonly isWanted?: readonly boolean[] | undefined;
   /** float32 [splits, N, width]: the sums for dB by ranges of rows, as lora_gradient_b has them. Default: made of dy. */
   readonly partialB?: CudaTensor | undefined;
+  /** float32 [T]: the largest magnitude of each row of dy ⊙ `gradientFactors`, which were known; of two parts alike. */
+  readonly most?: CudaTensor | undefined;
   /** What other groups gave so far: the gradient of x is added to it. */
   readonly addTo?: CudaTensor | undefined;
 }
@@ -125,6 +127,12 @@ export class LinearLayers {
     return this.#e4m3.accumulates && this.#e4m3.takes(group.precision, false, matrixRows(group));
   }
 
+  /** By what dy's columns are multiplied before it is quantised for dx: who makes it may take the rows' largest. */
+  gradientFactors(group: FusedGroup): DevicePointer | undefined {
+    const all = matrixRows(group);
+    return this.#e4m3.takes(group.precision, true, all) ? this.#e4m3.gradientFactors(all) : undefined;
+  }
+
   /** Whether `small` takes the norm of x into its launch. */
   takesNorm(x: CudaTensor, group: FusedGroup): boolean {
     return this.#small.takesNorm(x, group.weights[0]!);
@@ -179,7 +187,7 @@ export class LinearLayers {
     dy: CudaTensor,
     whole: FusedGroup,
     { u, bits }: SavedLowRank,
-    { needsInput, isWanted = whole.parts.map(() => true), partialB }: BackwardOptions,
+    { needsInput, isWanted = whole.parts.map(() => true), partialB, most }: BackwardOptions,
   ): DeferredGradient {
     const store = this.#store;
     const { weights, columns, parts, adapter } = whole;
@@ -195,8 +203,11 @@ export class LinearLayers {
     const du = offset(wide.address, needsInput ? 2 * paddedColumns : 0);
     if (!needsInput) matrix.adapterProduct(row, dy, wide);
     else if (this.#e4m3.takes(whole.precision, true, matrixRows(whole))) {
-      this.#e4m3.transposedProduct(matrixRows(whole), dy, wide);
-      matrix.adapterProduct(row, dy, { address: du, ld: wide.ld, rows: dy.rows, columns: group.columns, type: 'bf16' });
+      const low = { address: du, ld: wide.ld, rows: dy.rows, columns: group.columns, type: 'bf16' } as const;
+      const b = matrix.adapterAt(row);
+      const known = most && { most: most.address, b, rank: group.width, du: low };
+      this.#e4m3.transposedProduct(matrixRows(whole), dy, wide, known);
+      if (!known) matrix.adapterProduct(row, dy, low);
     } else matrix.transposedProduct(row, dy, wide, group.columns);
     return { wide, low: { du, lddu: wide.ld, bits, group, parts, isWanted } };
   }

@@ -19,7 +19,7 @@ import {
   takeLowRank,
 } from './linear-layers.js';
 import { type SavedInput, savedInput } from './low-rank-gradients.js';
-import { type Norm, normalize, normGradients, openNorm } from './rms-norm.js';
+import { type Norm, normalize, normalizeE4m3, normGradients, openNorm } from './rms-norm.js';
 
 type NormAttributes = OperationAttributes['rmsNorm'];
 
@@ -42,6 +42,8 @@ interface SavedNormedLinear {
 export interface GroupGradient {
   readonly dy: CudaTensor;
   readonly partialB?: CudaTensor | undefined;
+  /** The largest magnitudes of its rows, as `LinearLayers.backward` takes them. */
+  readonly most?: CudaTensor | undefined;
 }
 
 export class NormedLinear {
@@ -85,16 +87,23 @@ export class NormedLinear {
         layers.small(x, group, { norm: i === 0 ? norm : { ...norm, sum: undefined }, activation });
       return { ys: groups.map(small), saved: [] };
     }
-    const normed = normalize(store, norm);
+    const isQuantized = groups.every((group) => layers.takesOperand(group));
+    const { y: normed, operand } = isQuantized
+      ? normalizeE4m3(store, norm)
+      : { y: normalize(store, norm), operand: undefined };
     const ys: CudaTensor[] = [];
     const low: CudaTensor[] = [];
-    for (const group of groups) {
-      if (activation !== undefined) ys.push(layers.small(normed, group, { activation }));
-      else {
-        const product = layers.forward(normed, group, options);
-        ys.push(product.y);
-        low.push(...packLowRank(product.saved));
+    try {
+      for (const group of groups) {
+        if (activation !== undefined) ys.push(layers.small(normed, group, { activation }));
+        else {
+          const product = layers.forward(normed, group, { ...options, operand });
+          ys.push(product.y);
+          low.push(...packLowRank(product.saved));
+        }
       }
+    } finally {
+      if (operand) store.allocator.free(operand.block);
     }
     const isKept = low.length > 0 && !store.rematerialize;
     if (isKept) store.saved(normed);
@@ -134,11 +143,11 @@ export class NormedLinear {
     const store = this.#store;
     const needsInput = needs.includes(true);
     let dNormed: CudaTensor | undefined;
-    for (const [i, { dy, partialB }] of gradients?.entries() ?? []) {
-      const options = { needsInput, partialB, addTo: dNormed };
+    for (const [i, { dy, partialB, most }] of gradients?.entries() ?? []) {
+      const options = { needsInput, partialB, most, addTo: dNormed };
       dNormed = this.#layers.backward(dy, groups[i]!, low[i], x, options);
       store.release(dy);
-      if (partialB) store.release(partialB);
+      for (const made of [partialB, most]) if (made) store.release(made);
     }
     const results = normGradients(store, { sum, rstd, weight, dy: dNormed, dSum }, needs);
     if (dNormed) store.release(dNormed);

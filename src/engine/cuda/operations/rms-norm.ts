@@ -2,6 +2,7 @@
 import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
 import type { Tensor } from '../../tensor.js';
+import { operandRoom } from '../e4m3-rows.js';
 import type { DevicePointer } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
@@ -59,6 +60,21 @@ export function normalize(store: TensorStore, { x, residual, sum, rstd, weight, 
   };
   store.kernels.launch(KERNELS.rmsNormForward, [rows], parameters, threads(columns));
   return y;
+}
+
+/** As `normalize`, with the e4m3 codes of y; the caller frees their block. */
+export function normalizeE4m3(store: TensorStore, { x, residual, sum, rstd, weight, eps }: Norm) {
+  const y = store.createInput(x.shape);
+  const { rows, columns } = x;
+  const operand = operandRoom(store, rows, columns);
+  // biome-ignore format: parameters by operand
+  const parameters = {
+    y: y.address, codes: operand.codes, scales: operand.scales, sum: sum?.address, rstd: rstd?.address, x: x.address,
+    residual: residual?.address, weight, rows, columns, ldy: y.ld, ldcodes: operand.ld, ldsum: sum?.ld ?? 0,
+    ldx: x.ld, ldresidual: residual?.ld ?? 0, eps,
+  };
+  store.kernels.launch(KERNELS.rmsNormE4m3, [rows], parameters, threads(columns));
+  return { y, operand };
 }
 
 interface NormGradient {

@@ -1,7 +1,7 @@
 """Kernels that make the operands of e4m3 products."""
 import torch
 from backend import DEVICE
-from kernel_checks import B16, F32, I32, M, cdiv, check, grid2, launch, rnd
+from kernel_checks import B16, F32, I32, M, cdiv, check, grid2, launch, rel, rnd
 
 U8 = torch.uint8
 def block(C, W=2): return min(512, 32 * cdiv(C, 256 * W))
@@ -41,6 +41,31 @@ def test_gated_e4m3(rows, C, W, kind):
     launch(f'quantize_e4m3_{W}', (rows,), block(C, W), codes[0], scales[0], plain, None, None, rows, C, C, plain.ld)
     launch(f'gated_activation_e4m3_{W}', (rows,), block(C, W), Y, codes[1], scales[1], G, U, rows, C, Y.ld, C, G.ld, U.ld, kind)
     check(f'gated e4m3 {rows}x{C} {kind}', torch.equal(Y.v, plain.v) and Y.whole() and torch.equal(codes[0], codes[1]) and torch.equal(scales[0], scales[1]))
+
+def test_norm_e4m3(rows, C):
+    x, r, w = M(rows, C, rnd(rows, C)), M(rows, C, rnd(rows, C), 16), rnd(C)
+    y, s = [M(rows, C, None, 24) for _ in range(2)], [M(rows, C) for _ in range(2)]
+    codes, scales = torch.zeros((2, rows, C), dtype=U8, device=DEVICE), torch.zeros((2, rows), device=DEVICE)
+    rstd = torch.zeros((2, rows), device=DEVICE)
+    launch('rms_norm_forward', (rows,), block(C), y[0], s[0], rstd[0], x, r, w, rows, C, y[0].ld, s[0].ld, x.ld, r.ld, 1e-5)
+    launch('quantize_e4m3_8', (rows,), block(C, 8), codes[0], scales[0], y[0], None, None, rows, C, C, y[0].ld)
+    launch('rms_norm_e4m3', (rows,), block(C), y[1], codes[1], scales[1], s[1], rstd[1], x, r, w, rows, C, y[1].ld, C, s[1].ld, x.ld, r.ld, 1e-5)
+    same = lambda pair: torch.equal(pair[0], pair[1])
+    check(f'norm e4m3 {rows}x{C}', torch.equal(y[0].v, y[1].v) and torch.equal(s[0].v, s[1].v) and y[1].whole() and same(codes) and same(scales) and same(rstd))
+
+def test_low_rank_e4m3(rows, n, R):
+    X, factors, b = M(rows, 2 * n, rnd(rows, 2 * n), 16), 0.5 + torch.rand(2 * n, device=DEVICE), M(2 * n, 2 * R, rnd(2 * n, 2 * R), 8)
+    B = torch.zeros((R, 2 * n), dtype=B16, device=DEVICE)
+    launch(f'transpose_low_rank_{R}', (cdiv(2 * n, 256),), 256, B, b, n, b.ld)
+    parts = torch.cat([b.v[:n, :R], b.v[n:, R:]])
+    check(f'low rank transposed {n} {R}', torch.equal(B, parts.t()))
+    codes, scales = torch.zeros((2, rows, 2 * n), dtype=U8, device=DEVICE), torch.zeros((2, rows), device=DEVICE)
+    launch('quantize_e4m3_8', (rows,), block(2 * n, 8), codes[0], scales[0], X, factors, None, rows, 2 * n, 2 * n, X.ld)
+    most, du = (X.v.float() * factors).abs().amax(1).view(I32), M(rows, 2 * R)
+    launch(f'quantize_low_rank_{R}', (cdiv(rows, 16), 2), 256, codes[1], scales[1], du, X, factors, most, B, rows, n, 2 * n, du.ld, X.ld)
+    check(f'low rank codes {rows}x{n} {R}', torch.equal(codes[0], codes[1]) and torch.equal(scales[0], scales[1]) and du.whole())
+    want = torch.cat([X.v[:, i * n:(i + 1) * n].double() @ parts[i * n:(i + 1) * n].double() for i in range(2)], 1)
+    check(f'low rank du {rows}x{n} {R}', rel(du.v, want) < 4e-3, rel(du.v, want))
 
 def test_transposed_bytes(rows, C):
     x = torch.randint(0, 256, (rows, C + 16), dtype=torch.int32, device=DEVICE).to(U8)

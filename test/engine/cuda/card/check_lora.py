@@ -179,6 +179,10 @@ def test_gated_backward(T, C, ranks, p, kind, split):
     out, partialB, gradA = M(T, 2 * C), nan(splits, 2 * C, rank), torch.randn(ranks[0], C, device=DEVICE)
     before, counters = gradA.clone().to(F64), torch.zeros(cdiv(C, 64), dtype=I32, device=DEVICE)
     launch(f'gated_backward_lora_{rank}', (cdiv(C, 64), splits), 256, out, out.buffer[C:], gradA, nan(splits, rank, C), partialB, counters, both, both.buffer[C:], dy, du, A, bits, u, T, C, out.ld, out.ld, both.ld, both.ld, dy.ld, du.ld, A.ld, kb, u.ld, split, ranks[0], keep, kind)
+    # The same again, with the largest magnitude of each row.
+    again, most, factors = M(T, 2 * C), torch.zeros(T, dtype=I32, device=DEVICE), 0.5 + torch.rand(2 * C, device=DEVICE)
+    launch(f'gated_backward_amax_{rank}', (cdiv(C, 64), splits), 256, again, again.buffer[C:], torch.zeros_like(gradA), nan(splits, rank, C), torch.zeros_like(partialB), counters, both, both.buffer[C:], dy, du, A, bits, u, T, C, again.ld, again.ld, both.ld, both.ld, dy.ld, du.ld, A.ld, kb, u.ld, split, ranks[0], keep, kind, most, factors)
+    check(f'{tag} largest', torch.equal(again.v, out.v) and torch.equal(most.view(torch.float32), (out.v.float() * factors).abs().amax(1)))
     check(f'{tag} counters', not counters.any())
     check(f'{tag} guard', out.whole() and dy.whole() and both.whole())
     s, keeps = [rank] * 3, [keep, 1.0, 1.0, 1.0]
