@@ -3,7 +3,7 @@
  * planned for beside what nvidia-smi shows at most, and how fast it goes.
  *
  *   npx tsx test/bench/budgets.ts --workload FILE [--size 14B] [--budgets 12,14,16,20,24,28,32,40,50,60]
- *                                 [--steps 6] [--micro 2] [--accumulation 4] [--smallest]
+ *                                 [--steps 6] [--micro 2] [--accumulation 4] [--quantization nf4|fp8] [--smallest]
  *
  * Each budget (GiB) is tried in a process of its own. The plan is what weights, training state and the largest pass take
  * by the estimates, and the process beside them. With --smallest: a budget that cannot work, the one that its error
@@ -32,6 +32,7 @@ const { values } = parseArgs({
     steps: { type: 'string', default: '6' },
     micro: { type: 'string', default: '2' },
     accumulation: { type: 'string', default: '4' },
+    quantization: { type: 'string' },
     smallest: { type: 'boolean', default: false },
     /** Of a process that tries one budget: its bytes. */
     one: { type: 'string' },
@@ -63,7 +64,7 @@ async function tryBudget(memoryBudget: number): Promise<Outcome> {
 async function train(memoryBudget: number): Promise<Outcome> {
   const engine = createCudaEngine({ memoryBudget });
   const start = performance.now();
-  const model = await randomModel(engine, values.size as Size);
+  const model = await randomModel(engine, values.size as Size, undefined, values.quantization);
   engine.synchronize();
   const loadSeconds = (performance.now() - start) / 1000;
   const adapter = applyLora(model, { r: 16, alpha: 32, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
@@ -141,7 +142,7 @@ async function watch<T>(body: () => Promise<T>): Promise<{ result: T; processes:
 
 function inProcess(bytes: number): Promise<Outcome> {
   const path = fileURLToPath(import.meta.url);
-  const others = ['size', 'workload', 'steps', 'micro', 'accumulation'] as const;
+  const others = ['size', 'workload', 'steps', 'micro', 'accumulation', 'quantization'] as const;
   const given = others.flatMap((name) => (values[name] === undefined ? [] : [`--${name}`, values[name]]));
   const child = spawn(process.execPath, [...process.execArgv, path, '--one', String(bytes), ...given]);
   let text = '';
