@@ -102,7 +102,7 @@ export abstract class FrozenMatrix {
   /** `count` rows as a new tensor. */
   abstract readRows(row: number, count: number): CudaTensor;
 
-  /** The rows from `row` on where they lie, for a format that holds bf16. */
+  /** The rows from `row` on as bf16, where they lie or widened for what is queued next; undefined if it gives no products. */
   bf16Rows(_row: number, _count: number): DeviceRows | undefined {
     return undefined;
   }

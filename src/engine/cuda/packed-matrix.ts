@@ -129,6 +129,11 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
     return out;
   }
 
+  override bf16Rows(row: number, count: number): DeviceRows {
+    const { b, ldb } = this.#widened(row, count, 0);
+    return { address: b, ld: ldb, rows: count, columns: this.columns, type: 'bf16' };
+  }
+
   reserveAdapter(columns: number): void {
     if (this.#spare >= columns) return;
     const { allocator, driver } = this.store;

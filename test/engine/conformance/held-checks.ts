@@ -145,25 +145,25 @@ async function keepsNf4(engine: Engine, blockSize: number, isDouble: boolean): P
   }
 }
 
-/** Each weight of a stack has blocks of its own. */
+/** Each weight of a stack has blocks of its own, in whatever order they come, and is whole before the others are there. */
 async function stacks(engine: Engine, hold: HeldFormat): Promise<void> {
   const before = engine.memory().bytesInUse;
   const lab = new Laboratory(engine, 23);
-  const columns = 72;
-  const heights = [21, 5, 14];
-  const rows = heights.reduce((sum, height) => sum + height);
-  let row = 0;
+  const [columns, rows] = [72, 40];
   const made = [];
-  for (const [i, height] of heights.entries()) {
+  for (const [row, height] of [
+    [26, 14],
+    [0, 21],
+    [21, 5],
+  ] as const) {
     const { bytes, values } = stored(lab, [height, columns], 'bf16');
     const stack = { name: 'stack', row, rows };
-    const source = sourceOf(bytes, [height, columns], { name: `weight${i}`, stack, hold });
+    const source = sourceOf(bytes, [height, columns], { name: `rows from ${row}`, stack, hold });
     made.push({ weight: await engine.loadWeight(source), expected: plainHeldValues(values, columns, hold) });
-    row += height;
-  }
-  for (const { weight, expected } of made) {
-    assert.equal(weight.held, hold.format);
-    expectSame(await engine.readWeight(weight), expected, weight.name);
+    for (const { weight, expected } of made) {
+      assert.equal(weight.held, hold.format);
+      expectSame(await engine.readWeight(weight), expected, `${weight.name}, ${made.length} loaded`);
+    }
   }
   for (const { weight } of made) engine.releaseWeight(weight);
   assert.equal(engine.memory().bytesInUse, before);

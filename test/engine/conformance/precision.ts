@@ -154,6 +154,7 @@ const FORWARD_BLOCKS = (
     [37, 64, 80],
     [3, 48, 4112],
     [2, 16, 8224],
+    [2, 16, 16400],
     [2, 16, 32784],
   ] as const
 ).map(([rows, columns, features]) => ({

@@ -4,7 +4,8 @@
  *   npm run conformance -- [--engine cuda|cpu] [--emulated [--capability 80|86|89|90]] [--only TEXT]
  *                          [--e4m3-scales rows|tensor]
  *
- * It exits with 1 if a check fails, or if none reaches a kernel. On machines without the modules for development, bundle it
+ * It exits with 1 if a check fails, or if none reaches a kernel that this card can run. A whole run on a card with e4m3
+ * scales for each row checks the products with one scale too. On machines without the modules for development, bundle it
  * with esbuild.
  */
 import { parseArgs } from 'node:util';
@@ -30,41 +31,37 @@ const { values: options } = parseArgs({
 /** Names of the kernels that the check under way has launched. */
 let launched = new Set<string>();
 
-async function openEngine(): Promise<Engine> {
+const { launch } = CudaDriver.prototype;
+CudaDriver.prototype.launch = function (kernel, ...rest) {
+  launched.add(kernel.name);
+  launch.call(this, kernel, ...rest);
+};
+
+async function openEngine(e4m3Scales: E4m3Scales | undefined): Promise<Engine> {
   if (options.emulated) {
     const card = await import('../cuda/emulated-card.js');
     launched = card.launched;
-    return card.emulatedEngine({ capability: Number(options.capability) as 80 });
+    return card.emulatedEngine({ capability: Number(options.capability) as 80 }, e4m3Scales);
   }
-  const { launch } = CudaDriver.prototype;
-  CudaDriver.prototype.launch = function (kernel, ...rest) {
-    launched.add(kernel.name);
-    launch.call(this, kernel, ...rest);
-  };
-  const e4m3Scales = options['e4m3-scales'] as E4m3Scales | undefined;
   return e4m3Scales ? createCudaEngine({}, { e4m3Scales }) : createEngine(options.engine as 'cuda');
 }
 
-const engine = await openEngine();
-console.log(engine.description);
 const all = new Set<string>();
 let [passed, failed] = [0, 0];
 const skipped: string[] = [];
-for (const check of conformanceChecks()) {
-  const { group, title, run } = check;
+
+async function runCheck(engine: Engine, check: ReturnType<typeof conformanceChecks>[number], name: string) {
   const reason = check.skipped ?? cannotHold(engine, check);
-  const name = `${group}, ${title}`;
-  if (options.only && !name.includes(options.only)) continue;
   if (reason) {
     skipped.push(`${name}: ${reason}`);
-    continue;
+    return;
   }
   const meter = new Meter();
   launched.clear();
   const start = performance.now();
   let fault: unknown;
   try {
-    await run(engine, meter);
+    await check.run(engine, meter);
     passed++;
   } catch (error) {
     fault = error;
@@ -83,11 +80,29 @@ for (const check of conformanceChecks()) {
   }
   if (fault) console.log(`      ${fault instanceof Error ? (fault.stack ?? fault.message) : String(fault)}`);
 }
+
+const scales = options['e4m3-scales'] as E4m3Scales | undefined;
+const engine = await openEngine(scales);
+console.log(engine.description);
+for (const check of conformanceChecks()) {
+  const name = `${check.group}, ${check.title}`;
+  if (!options.only || name.includes(options.only)) await runCheck(engine, check, name);
+}
 await engine.dispose();
+const isWhole = engine.name === 'cuda' && !options.only && !scales;
+if (isWhole && 'e4m3Scales' in engine && engine.e4m3Scales === 'rows') {
+  const other = await openEngine('tensor');
+  for (const check of conformanceChecks()) {
+    if (check.group === 'precision') await runCheck(other, check, `precision with one scale, ${check.title}`);
+  }
+  await other.dispose();
+}
 for (const line of skipped) console.log(`skipped  ${line}`);
-if (engine.name === 'cuda' && !options.only && !options['e4m3-scales']) {
+if (isWhole) {
+  const hasPrecisions = (engine.precisions ?? []).length > 0;
   const idle = new Set(
     plainKernels()
+      .filter(({ program }) => hasPrecisions || !program.files.some((file) => file.startsWith('e4m3')))
       .map(({ name }) => name)
       .filter((name) => !all.has(name)),
   );

@@ -15,6 +15,7 @@ import { ENGINE_CHECKS } from './engine-checks.js';
 import { HELD_CHECKS } from './held-checks.js';
 import type { Laboratory } from './laboratory.js';
 import { expectSame, type Meter, relativeError } from './measure.js';
+import { NON_FINITE_CHECKS } from './non-finite.js';
 import { describeHold } from './plain-quantization.js';
 import type { Gradients } from './plain-reference.js';
 import { HELD_PRECISION_CASES, PRECISION_BLOCK_CHECKS, PRECISION_CASES } from './precision.js';
@@ -244,7 +245,7 @@ export function conformanceChecks(options: ConformanceOptions = {}): Check[] {
     }
   }
   for (const testCase of PRECISION_CASES) checks.push(...precisionChecks(testCase, tolerances));
-  for (const { title, run } of PRECISION_BLOCK_CHECKS)
+  for (const { title, run } of [...PRECISION_BLOCK_CHECKS, ...NON_FINITE_CHECKS])
     checks.push({ group: 'precision', precision: 'fp8', title, run });
   for (const testCase of HELD_PRECISION_CASES) {
     for (const hold of HOLDS) checks.push(...precisionChecks(testCase, tolerances, hold));

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import koffi from 'koffi';
 import type { KernelCompiler } from '../../../src/engine/cuda/compiler.js';
+import type { E4m3Scales } from '../../../src/engine/cuda/cublas-lt.js';
 import {
   CudaEngine,
   type CudaEngineOptions,
@@ -306,7 +307,10 @@ export interface EmulatedCardOptions extends CudaEngineOptions {
 }
 
 /** Compiles what is not in the temporary folder yet, which takes half a minute the first time. */
-export async function emulatedEngine({ capability = 80, ...options }: EmulatedCardOptions = {}): Promise<CudaEngine> {
+export async function emulatedEngine(
+  { capability = 80, ...options }: EmulatedCardOptions = {},
+  e4m3Scales?: E4m3Scales,
+): Promise<CudaEngine> {
   const device = new Device();
   const driver = emulatedDriver(device, capability);
   const compiler = new EmulatedCompiler(capability === 90);
@@ -319,6 +323,7 @@ export async function emulatedEngine({ capability = 80, ...options }: EmulatedCa
       kernels,
       library: emulatedProducts(device),
       compilerVersion: compiler.version,
+      ...(e4m3Scales && { e4m3Scales }),
     },
     options,
   );

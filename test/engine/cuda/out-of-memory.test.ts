@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Precision } from '../../../src/engine/operations.js';
 import { applyLora } from '../../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../../src/lora/lora-config.js';
 import type { PassSummary } from '../../../src/train/trainable-model.js';
@@ -20,9 +21,11 @@ function textOf(tokens: number) {
 }
 
 /** A model on a card of 24 GiB, and what runs a window of four samples on it. */
-async function prepare() {
+async function prepare(quantization?: string, precision: Precision = 'bf16') {
   const { engine, memory } = standInEngine(24 * GIB, { tokensPerPass: 10_000 });
-  const model = await standInModel(engine, '3B');
+  const model = await standInModel(engine, '3B', quantization);
+  // Before the steps, so that it does not count as left behind by them.
+  model.preparePrecision(precision);
   applyLora(model, { r: 4, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
   const window = [800, 700, 900, 600].map(textOf);
   const run = async (): Promise<{ plans: (readonly PassSummary[])[]; warnings: string[] }> => {
@@ -32,6 +35,7 @@ async function prepare() {
       labelCount: 4,
       dropoutSeeds: [0, 1, 2, 3],
       gradientCheckpointing: 'auto',
+      precision,
       onPlan: (passes) => plans.push(passes),
       onWarning: (message) => warnings.push(message),
     });
@@ -42,12 +46,21 @@ async function prepare() {
 }
 
 describe('the cuda engine on a card that another program fills later', () => {
-  it.each([1, 2, 3, 4])(
-    'begins a window again in smaller passes, and leaves nothing behind (%i GiB left)',
-    async (left) => {
-      const alone = await prepare();
+  it.each<[left: number, quantization?: string, precision?: Precision]>([
+    [1],
+    [2],
+    [3],
+    [4],
+    // Products that widen, and e4m3 products whose operands are made for each.
+    [1, 'nf4'],
+    [1, 'nf4', 'fp8'],
+    [2, 'none', 'fp8'],
+  ])(
+    'begins a window again in smaller passes, and leaves nothing behind (%i GiB left, %s, %s)',
+    async (left, quantization, precision) => {
+      const alone = await prepare(quantization, precision);
       expect((await alone.run()).plans).toHaveLength(1);
-      const { engine, memory, run } = await prepare();
+      const { engine, memory, run } = await prepare(quantization, precision);
       memory.map(2 ** 45, memory.memoryInfo().free - left * GIB);
       const first = await run();
       expect(first.plans[0]).toHaveLength(1);

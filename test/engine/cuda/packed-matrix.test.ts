@@ -110,6 +110,18 @@ describe('PackedMatrix', () => {
     expect(allocator.memory().bytesInUse).toBe(before);
   });
 
+  it('gives rows as bf16 in the block that products widen into', () => {
+    const { matrix, allocator, before, launches } = prepare();
+    matrix.product(10, x, y);
+    const rows = matrix.bf16Rows(4, 6);
+    expect(rows).toEqual({ address: launches[0]!.parameters.out, ld: 32, rows: 6, columns: 13, type: 'bf16' });
+    expect(launches[1]).toMatchObject({
+      name: 'widen_nf4',
+      parameters: { out: rows.address, first: 4, rows: 6, E: 0 },
+    });
+    expect(allocator.memory().bytesInUse).toBe(before);
+  });
+
   it('gathers listed rows as bf16', () => {
     const { matrix, launches } = prepare();
     const out = matrix.gatherRows(10, Int32Array.of(3, 0));

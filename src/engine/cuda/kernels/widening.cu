@@ -37,8 +37,8 @@ KERNEL __launch_bounds__(256)
     widen_nf4(bf16* out, const u8* codes, const u8* NULLABLE absmax_codes, const float* absmax,
               const float* NULLABLE table0, const float* NULLABLE table1, const float* NULLABLE table2,
               const float* NULLABLE table3, const int* NULLABLE index, const bf16* NULLABLE b, int first, int rows,
-              int K, int E, int ldo, int ldb, int block_shift, int nested_shift, int part_row1, int part_row2,
-              int part_row3, int part_block0, int part_block1, int part_block2, int part_block3) {
+              int K, int E, int ldo, int ldb, int block_shift, int nested_shift, int part_row0, int part_row1,
+              int part_row2, int part_row3, int part_block0, int part_block1, int part_block2, int part_block3) {
   __shared__ float values[16];
   if (threadIdx.x < 16) values[threadIdx.x] = NF4_VALUES[threadIdx.x];
   __syncthreads();
@@ -49,7 +49,7 @@ KERNEL __launch_bounds__(256)
   bf16* to = row_of(out, own.row, ldo);
   if (own.is_low) return copy_low(to + padded + c, row_of(b, row, ldb) + c);
   const int part = PART_OF(row);
-  const int part_row = part == 0 ? 0 : part == 1 ? part_row1 : part == 2 ? part_row2 : part_row3;
+  const int part_row = OF_PART(part, part_row);
   const float* table = OF_PART(part, table);
   const i64 flat = ((i64)OF_PART(part, part_block) << block_shift) + (i64)(row - part_row) * K + c;
   auto absmax_of = [&](i64 block) {
@@ -85,10 +85,10 @@ KERNEL __launch_bounds__(256)
 KERNEL __launch_bounds__(256)
     widen_e4m3(bf16* out, const u8* codes, const float* NULLABLE factor0, const float* NULLABLE factor1,
                const float* NULLABLE factor2, const float* NULLABLE factor3, const int* NULLABLE index,
-               const bf16* NULLABLE b, int first, int rows, int K, int E, int ldo, int ldc, int ldb, int part_row1,
-               int part_row2, int part_row3, int block_height0, int block_height1, int block_height2, int block_height3,
-               int block_width0, int block_width1, int block_width2, int block_width3, int width0, int width1,
-               int width2, int width3) {
+               const bf16* NULLABLE b, int first, int rows, int K, int E, int ldo, int ldc, int ldb, int part_row0,
+               int part_row1, int part_row2, int part_row3, int block_height0, int block_height1, int block_height2,
+               int block_height3, int block_width0, int block_width1, int block_width2, int block_width3, int width0,
+               int width1, int width2, int width3) {
   const Unit own = own_unit(K, E);
   if (own.row >= rows) return;
   const int padded = (K + 7) & ~7, c = 16 * own.unit;
@@ -96,7 +96,7 @@ KERNEL __launch_bounds__(256)
   bf16* to = row_of(out, own.row, ldo);
   if (own.is_low) return copy_low(to + padded + c, row_of(b, row, ldb) + c);
   const int part = PART_OF(row);
-  const int part_row = part == 0 ? 0 : part == 1 ? part_row1 : part == 2 ? part_row2 : part_row3;
+  const int part_row = OF_PART(part, part_row);
   const int block_width = OF_PART(part, block_width);
   const float* factors =
       OF_PART(part, factor) + (i64)((row - part_row) / OF_PART(part, block_height)) * OF_PART(part, width);

@@ -46,10 +46,12 @@ export function fusedGroups(
   for (const [i, weight] of known.entries()) {
     const group = groups.at(-1);
     const before = known[i - 1];
+    const { precision = 'bf16' } = parts[i]!;
     const follows =
       group !== undefined &&
       before !== undefined &&
       group.parts.length < MAX_PARTS &&
+      group.precision === precision &&
       before.matrix === weight.matrix &&
       before.row + before.rows === weight.row &&
       // Each part's columns start at 16 bytes.
@@ -60,9 +62,8 @@ export function fusedGroups(
       group.weights.push(weight);
       group.n += weight.rows;
     } else {
-      const [own, n] = [parts[i]!, weight.rows];
-      const { precision = 'bf16' } = own;
-      groups.push({ first: i, parts: [own], weights: [weight], precision, n, columns: [0], adapter: undefined });
+      const n = weight.rows;
+      groups.push({ first: i, parts: [parts[i]!], weights: [weight], precision, n, columns: [0], adapter: undefined });
     }
   }
   for (const group of groups) group.adapter = adapterOf(store, sets, group, columns);

@@ -33,10 +33,11 @@ const CARDS: ReadonlyMap<number, number> = new Map([
 /** Head size and query heads of a key head: of the text tower, of the vision tower, and odd ones. */
 const HEADS = [
   [128, 4],
-  [128, 1],
   [64, 1],
+  [128, 1],
   [24, 1],
 ] as const;
+const TOWERS = 2;
 const CAP_OF_TWO_BLOCKS = 'two blocks of 256 threads on a multiprocessor leave 128 registers to each';
 const NEVER_RUN = 'registers were chosen on cards of 8.0 and 9.0; this one was compiled for, never run on';
 /** Bytes of stack that a kernel may take on a card, and why it is left at that. */
@@ -52,6 +53,7 @@ const KNOWN_STACKS: Readonly<Record<string, { bytes: number; reason: string }>> 
   'attention_forward HEAD_DIM 128 sm_100': { bytes: 24, reason: NEVER_RUN },
   'attention_backward_query HEAD_DIM 128 sm_100': { bytes: 8, reason: NEVER_RUN },
   'attention_decode HEAD_DIM 128 sm_100': { bytes: 16, reason: NEVER_RUN },
+  'small_linear_nf4_8 sm_100': { bytes: 8, reason: NEVER_RUN },
   'gated_backward_lora_16 sm_120': { bytes: 16, reason: NEVER_RUN },
   'gated_backward_lora_32 sm_120': { bytes: 24, reason: NEVER_RUN },
   'gated_backward_amax_32 sm_120': { bytes: 8, reason: NEVER_RUN },
@@ -90,20 +92,41 @@ async function nvcc(): Promise<Compiler> {
   const roots = [process.env.CUDA_HOME, process.env.CUDA_PATH, '/usr/local/cuda'].filter((root) => root !== undefined);
   const path = roots.map((root) => join(root, 'bin/nvcc')).find(existsSync) ?? 'nvcc';
   const { stdout } = await run(path, ['--version']);
+  const intermediates = new Map<string, Promise<string>>();
   let count = 0;
+  const call = async (from: string, to: string, options: readonly string[]): Promise<void> => {
+    await run(path, [...options, '-o', to, from]);
+  };
+  // Most of the time goes into PTX, which is the same for several cards.
+  const intermediate = async (macros: readonly string[], architecture: string, source: string): Promise<string> => {
+    const base = join(scratch, String(count++));
+    writeFileSync(`${base}.cu`, source);
+    const options = ['-ptx', `-arch=compute_${architecture}`, '-std=c++17', '--use_fast_math', ...macros];
+    await call(`${base}.cu`, `${base}.ptx`, options);
+    return `${base}.ptx`;
+  };
   return {
     name: `nvcc ${/release ([\d.]+)/.exec(stdout)?.[1]}`,
     width: availableParallelism(),
     compile: async ({ defines, capability, isSpecific }, source) => {
-      const base = join(scratch, String(count++));
-      writeFileSync(`${base}.cu`, source);
       const macros = Object.entries(defines).map(([key, value]) => `-D${key}=${value}`);
-      const architecture = `-arch=sm_${capability}${isSpecific ? 'a' : ''}`;
-      const options = ['-cubin', architecture, '-std=c++17', '--use_fast_math', ...macros];
-      await run(path, [...options, '-o', `${base}.cubin`, `${base}.cu`]);
-      return readFileSync(`${base}.cubin`);
+      const architecture = isSpecific ? `${capability}a` : String(leastWithSamePtx(capability, source));
+      const key = JSON.stringify([source, macros, architecture]);
+      const known = intermediates.get(key) ?? intermediate(macros, architecture, source);
+      intermediates.set(key, known);
+      const cubin = join(scratch, `${count++}.cubin`);
+      await call(await known, cubin, ['-cubin', `-arch=sm_${capability}${isSpecific ? 'a' : ''}`]);
+      return readFileSync(cubin);
     },
   };
+}
+
+/** nvcc makes the same PTX for the cards up to 9.0, and for those after it, but where the source asks for one. */
+function leastWithSamePtx(capability: number, source: string): number {
+  const guards = [...source.matchAll(/__CUDA_ARCH__ >= (\d+)/g)].map(([, version]) => Number(version) / 10);
+  const isAlike = (card: number): boolean =>
+    card >= 100 === capability >= 100 && guards.every((guard) => card >= guard === capability >= guard);
+  return [...CARDS.keys()].find(isAlike) ?? capability;
 }
 
 /** The compiler that is wanted or found, or the reasons why there is none. */
@@ -123,8 +146,10 @@ async function findCompiler(wanted: string | undefined): Promise<Compiler | stri
 function programsFor(capability: number): Program[] {
   const plain = PLAIN_PROGRAMS.map((program) => ({ ...program, capability }));
   // A card of 9.0 runs the others too, where a compiler lacks sm_90a or the heads do not fit.
+  // Those after it are compiled for the towers alone.
+  const heads = HEADS.filter((_, i) => capability < 100 || i < TOWERS);
   const attention = (Object.keys(ATTENTION_FILES) as AttentionKernel[]).flatMap((kernel) =>
-    HEADS.flatMap(([headDim, group]) =>
+    heads.flatMap(([headDim, group]) =>
       (capability === 90 ? [false, true] : [false]).map((hasWarpgroups) => ({
         ...attentionProgram(kernel, capability, headDim, group, hasWarpgroups),
         capability,
