@@ -216,11 +216,28 @@ describe('the option quantization', () => {
     [{ method: 'nf4', blockSize: 48 }, /`blockSize`: expected a power of two from 32 to 4096, got 48/],
     [{ method: 'nf4', bnb_4bit_use_double_quant: true }, /unknown option .*did you mean `doubleQuantization`/],
     [{ method: 'nf4', llm_int8_skip_modules: [] }, /did you mean `skipModules`/],
-    [{ method: 'fp8', doubleQuantization: true }, /`doubleQuantization` go with the method "nf4"/],
+    [{ method: 'fp8', doubleQuantization: true }, /method "fp8" has no `doubleQuantization`/],
+    [{ method: 'none', skipModules: ['lm_head'] }, /method "none" has no `skipModules`/],
+    ['int8', /got "int8"; did you mean "fp8"\?/],
+    ['fp4', /got "fp4"; did you mean "nf4"\?/],
+    ['BitsAndBytes', /got "BitsAndBytes"; did you mean "nf4"\?/],
+    [{ method: 'nf4', load_in_8bit: true }, /unknown option `load_in_8bit`; did you mean `method`\?/],
   ])('refuses %j', async (quantization, message) => {
     const attempt = load({ quantization: quantization as never });
     await expect(attempt).rejects.toThrow(message);
     await expect(attempt).rejects.toBeInstanceOf(ConfigError);
+  });
+
+  it('refuses modules that do not exist, and to skip all of them', async () => {
+    const attempt = load({ quantization: { method: 'nf4', skipModules: ['.*'] } });
+    await expect(attempt).rejects.toThrow(/no linear layer is called "\.\*"\n\s+hint: .*no patterns/);
+    await expect(load({ quantization: { method: 'fp8', skipModules: ['model', 'lm_head'] } })).rejects.toThrow(
+      /`quantization\.skipModules` leaves no matrix to be held in fp8/,
+    );
+  });
+
+  it("is named where transformers' arguments are given", async () => {
+    await expect(load({ load_in_4bit: true } as object)).rejects.toThrow(/`load_in_4bit`; did you mean `quantization`/);
   });
 
   it('is refused by an engine that does not hold the format', async () => {
@@ -248,12 +265,22 @@ describe('a 4-bit checkpoint', () => {
     expect(mixed.length).toBeGreaterThan(2);
   });
 
+  it('has an embedding in 16 bits, whatever it is stored in', async () => {
+    await writeBnb((name) => name.includes('embed_tokens'));
+    const { of, sources, notices } = await load({});
+    expect(of('nf4')).toEqual([]);
+    expect(sources.get('model.language_model.embed_tokens.weight')).toMatchObject({ dtype: 'bf16' });
+    expect(notices).toEqual([]);
+  });
+
   it('becomes bfloat16 where 16 bits are asked for, or the engine does not hold it', async () => {
     await writeBnb();
     const held = await load({});
-    for (const found of [await load({ quantization: 'none' }), await load({}, [])]) {
+    const asked = await load({ quantization: 'none' });
+    for (const found of [asked, await load({}, [])]) {
       expect(found.of('nf4')).toEqual([]);
       expect(found.notices).toEqual([expect.stringMatching(/14 NF4 matrices are dequantised to bfloat16/)]);
+      expect(found.notices[0]?.includes('the cpu engine does not hold 4 bits')).toBe(found !== asked);
       expect(found.values).toEqual(held.values);
       expect(found.baseModel).toEqual(held.baseModel);
     }
