@@ -105,12 +105,14 @@ function preferredPasses(
   { tokensPerPass, sizeOf = sumOfSamples }: PlanOptions,
 ): number {
   if (tokensPerPass === 0) return microBatches;
-  let passes = Math.max(1, Math.ceil(sizeOf(samples).tokens / tokensPerPass));
+  const { tokens } = sizeOf(samples);
+  let passes = Math.max(1, Math.ceil(tokens / tokensPerPass));
+  if (tokens === sumOfSamples(samples).tokens) return Math.min(samples.length, passes);
   // What samples of different passes share is computed in each.
   for (; passes > 1 && passes < samples.length; passes++) {
     const fits = (parts: readonly (readonly WindowSample[])[]): boolean =>
       parts.reduce((sum, part) => sum + sizeOf(part).tokens, 0) <= passes * tokensPerPass;
-    if (partitions(samples, passes, costs, sizeOf, false).some(fits)) break;
+    if (fits(bySharing(samples, passes, sizeOf)) || fits(evenly(samples, passes, costs, sizeOf))) break;
   }
   return Math.min(samples.length, passes);
 }
@@ -132,7 +134,7 @@ function partitions(
 ): (readonly WindowSample[])[][] {
   const isShared = sizeOf(samples).tokens < sumOfSamples(samples).tokens;
   const even = [
-    evenly(samples, n, costs, sizeOf),
+    evenly(samples, n, costs, sizeOf, true),
     ...(isShared && n > 1 && n < samples.length ? [bySharing(samples, n, sizeOf)] : []),
   ];
   if (!asWritten) return even;
@@ -170,8 +172,17 @@ function inWindow(a: WindowSample, b: WindowSample): number {
   return a.microBatch - b.microBatch || a.row - b.row;
 }
 
-/** Largest first, each to the lightest pass: no pass is more than a third above the best that could be had. */
-function evenly(samples: readonly WindowSample[], n: number, costs: Costs, sizeOf: SizeOf): WindowSample[][] {
+/**
+ * Largest first, each to the lightest pass: no pass is more than a third above the best that could be had.
+ * @param fills whether samples are then exchanged to fill tiles, which takes most of the time of a plan
+ */
+function evenly(
+  samples: readonly WindowSample[],
+  n: number,
+  costs: Costs,
+  sizeOf: SizeOf,
+  fills = false,
+): WindowSample[][] {
   const order = samples.map((sample, at) => ({ sample, at, weight: costs.weight(sample.size) }));
   order.sort((a, b) => b.weight - a.weight || a.at - b.at);
   const deal = (members: Deal['members']): Deal => {
@@ -185,7 +196,7 @@ function evenly(samples: readonly WindowSample[], n: number, costs: Costs, sizeO
     const lightest = grown.reduce((least, pass) => (pass.weight < least.weight ? pass : least));
     passes[grown.indexOf(lightest)] = lightest;
   }
-  fillTiles(passes, deal);
+  if (fills) fillTiles(passes, deal);
   const filled = passes.filter(({ members }) => members.length > 0);
   const first = ({ members }: Deal): number => Math.min(...members.map(({ at }) => at));
   filled.sort((a, b) => first(a) - first(b));

@@ -311,7 +311,16 @@ describe('a 4-bit checkpoint', () => {
       if (name.includes('1.mlp.up_proj')) tensors.delete('.quant_state.bitsandbytes__nf4');
       return [...tensors.values()];
     });
-    await expect(load({})).rejects.toThrow(/2 tensors are wrong:[\s\S]*without ".*absmax"[\s\S]*without ".*nf4"/);
+    const attempt = load({});
+    await expect(attempt).rejects.toThrow(/2 tensors are wrong:[\s\S]*without ".*absmax"[\s\S]*without ".*nf4"/);
+    await expect(attempt).rejects.toMatchObject({
+      hint: expect.stringContaining('the model in bfloat16 with the option'),
+    });
+    const model = await loadModel(plain, { engine: cpu });
+    const adapter = applyLora(model, { r: 2, targetModules: ['q_proj'] });
+    const merge = { adapter, checkpointDir: folder, outputDir: `${folder}-merged`, onWarning: () => {} };
+    await expect(mergeAdapter(merge)).rejects.toThrow(/up_proj.weight" is stored (as U8|in 4 bits) without/);
+    await model.dispose();
     await writeBnb();
     const more = {
       name: 'language_model.model.norm.weight.absmax',
