@@ -187,7 +187,7 @@ function requireConsistent(option: QuantizationOptions | undefined, isNf4: boole
   if (!isNf4 || !option || option.method === 'none') return;
   if (option.method === 'fp8') {
     throw new ConfigError(`${what}: \`quantization\` is "fp8", but the checkpoint is stored in 4 bits (bitsandbytes)`, {
-      hint: 'Leave the option out to hold it in 4 bits, "none" makes 16 bits of it; for 8 bits take the FP8 checkpoint or the one in bfloat16.',
+      hint: 'Leave the option out to hold it in 4 bits, or set it to "none" for 16 bits; for 8 bits take the FP8 checkpoint or the one in bfloat16.',
     });
   }
   const { doubleQuantization, blockSize, skipModules } = option;
