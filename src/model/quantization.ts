@@ -206,7 +206,7 @@ function unheld(
 ): EngineError {
   const known = heldFormats?.map((format) => (format === 'nf4' ? 'nf4' : 'fp8')) ?? [];
   return new EngineError(
-    `${what}: the ${name} engine does not hold matrices in ${method}; it holds ${['16 bits', ...known].join(', ')}`,
+    `${what}: the ${name} engine does not hold matrices in ${method}; below 16 bits it holds ${known.join(', ') || 'none'}`,
     { hint: 'Use the engine cuda or cpu, or leave the option `quantization` out.' },
   );
 }
