@@ -53,19 +53,23 @@ export function callback<T>(): z.ZodCustom<(value: T) => void, (value: T) => voi
 /**
  * Checks the names in an object of parts (models, callbacks), whose values no schema describes.
  * @param names every name; true: it must be given
+ * @param aliases as for `parseOptions`
  * @throws ConfigError listing the missing and the unknown names, with the nearest known one
  */
 export function checkNames<T extends object>(
   options: T,
   names: Readonly<Record<keyof Required<T>, boolean>>,
   what: string,
+  aliases: Readonly<Record<string, string>> = {},
 ): void {
   requireObject(options, what);
   const known = Object.keys(names) as (keyof T & string)[];
   const missing = known.filter((name) => names[name] && options[name] === undefined);
   const faults = [
     ...missing.map((name) => `\`${name}\` is missing`),
-    ...Object.keys(options).flatMap((name) => (Object.hasOwn(names, name) ? [] : unknownName(name, name, known))),
+    ...Object.keys(options).flatMap((name) =>
+      Object.hasOwn(names, name) ? [] : unknownName(name, name, known, aliases),
+    ),
   ];
   if (faults.length > 0) throw new ConfigError(`${what}: ${faults.join('; ')}`, { details: { faults } });
 }

@@ -5,7 +5,7 @@
 import { CheckpointError } from '../errors.js';
 import { BitView } from './bit-view.js';
 import { float32ToBfloat16 } from './half-precision.js';
-import { sizeOf, type WeightScale, type WeightSource } from './weight-source.js';
+import { matrixShape, type WeightScale, type WeightSource } from './weight-source.js';
 
 /** The number behind a code. */
 export function e4m3ToNumber(code: number): number {
@@ -162,8 +162,4 @@ export function dequantizeRun(
     if (!lookUp(values, codes, tables[index], i, i + run)) refuseNaN(source.name);
     i += run;
   }
-}
-
-function matrixShape(shape: readonly number[]): [rows: number, columns: number] {
-  return [sizeOf(shape.slice(0, -1)), shape.at(-1) ?? 1];
 }

@@ -3,7 +3,7 @@ import { CheckpointError } from '../errors.js';
 import { dequantizeRun, quantizeRows, readScale } from './float8.js';
 import { widen } from './half-precision.js';
 import { dequantizeNf4, expandAbsmax, Nf4Quantizer } from './nf4.js';
-import { DTYPE_BYTES, type DType, sizeOf, type WeightSource } from './weight-source.js';
+import { DTYPE_BYTES, type DType, matrixShape, sizeOf, type WeightSource } from './weight-source.js';
 
 /** A weight in a format that engines on the host keep as it is. */
 export type HeldSource = WeightSource & { readonly dtype: DType };
@@ -113,8 +113,4 @@ function inMemory(bytes: Uint8Array): Pick<WeightSource, 'byteLength' | 'read'> 
   const read = async (target: Uint8Array, offset = 0): Promise<void> =>
     target.set(bytes.subarray(offset, offset + target.length));
   return { byteLength: bytes.length, read };
-}
-
-function matrixShape(shape: readonly number[]): [rows: number, columns: number] {
-  return [sizeOf(shape.slice(0, -1)), shape.at(-1) ?? 1];
 }

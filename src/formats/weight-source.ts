@@ -105,3 +105,8 @@ export function sizeOf(shape: readonly number[]): number {
   for (const extent of shape) size *= extent;
   return size;
 }
+
+/** Rows and columns of a weight: the last extent counts columns. */
+export function matrixShape(shape: readonly number[]): [rows: number, columns: number] {
+  return [sizeOf(shape.slice(0, -1)), shape.at(-1) ?? 1];
+}

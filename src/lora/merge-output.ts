@@ -53,7 +53,8 @@ export class MergeOutput {
     for (const { name, dtype, shape, byteLength } of checkpoint.tensors.values()) {
       if (isQuantized && quantized.isCompanion(name)) continue;
       this.#shards.set(name, basename(checkpoint.fileOf(name).path));
-      if (quantized.formatOf(name)) {
+      // Of packed weights that are no readable NF4, `source` throws: they would be of no use without their parts.
+      if (quantized.formatOf(name) || (isQuantized && (dtype === 'U8' || dtype === 'I8'))) {
         const held = this.source(name);
         const { shape, byteLength, read } = held;
         tensors.set(name, { name, dtype: FILE_DTYPES[held.dtype], shape, byteLength, read });

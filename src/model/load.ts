@@ -18,6 +18,7 @@ import type { ModelConfig } from './model-config.js';
 import { type ModelOrigin, VisionLanguageModel } from './network/vision-language-model.js';
 import { parseModelConfig } from './parse-config.js';
 import {
+  LOAD_ALIASES,
   parseQuantizationOption,
   type QuantizationMethod,
   type QuantizationOptions,
@@ -61,7 +62,7 @@ export interface ModelProcessor {
  *   hold what `quantization` asks for
  */
 export async function loadModel(dir: string, options: LoadOptions = {}): Promise<VisionLanguageModel> {
-  checkNames(options, { engine: false, quantization: false, onNotice: false }, 'loadModel');
+  checkNames(options, { engine: false, quantization: false, onNotice: false }, 'loadModel', LOAD_ALIASES);
   return loadFrom(dir, options, { nameOrPath: dir }, 'loadModel');
 }
 

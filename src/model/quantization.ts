@@ -45,13 +45,28 @@ const schema = z.strictObject({
   skipModules: z.array(z.string().min(1)).readonly().optional(),
 });
 
+/** Arguments of transformers' `from_pretrained`, by what they are called here. */
+export const LOAD_ALIASES: Readonly<Record<string, string>> = {
+  loadin4bit: 'quantization',
+  loadin8bit: 'quantization',
+  quantizationconfig: 'quantization',
+};
+
 const ALIASES: Readonly<Record<string, string>> = {
   bnb4bitusedoublequant: 'doubleQuantization',
   bnb4bitquanttype: 'method',
   loadin4bit: 'method',
+  loadin8bit: 'method',
   bnb4bitblocksize: 'blockSize',
   llmint8skipmodules: 'skipModules',
   modulestonotconvert: 'skipModules',
+};
+
+/** What other libraries call the methods, in lower case without signs. */
+const METHOD_ALIASES: Readonly<Record<string, QuantizationMethod>> = {
+  ...{ '4bit': 'nf4', int4: 'nf4', fp4: 'nf4', bnb: 'nf4', bnb4bit: 'nf4', bitsandbytes: 'nf4', loadin4bit: 'nf4' },
+  ...{ '8bit': 'fp8', int8: 'fp8', e4m3: 'fp8', f8e4m3: 'fp8', float8: 'fp8', loadin8bit: 'fp8' },
+  ...{ '16bit': 'none', bf16: 'none', bfloat16: 'none', no: 'none', off: 'none' },
 };
 
 /**
@@ -64,20 +79,31 @@ export function parseQuantizationOption(given: unknown, what: string): Quantizat
   const name = `${what}: \`quantization\``;
   if (typeof given === 'object' && given !== null) {
     const parsed = parseOptions(schema, given, name, ALIASES);
-    const { method, doubleQuantization, blockSize } = parsed;
-    const ofNf4 = { doubleQuantization, blockSize };
-    const unused = Object.entries(ofNf4).flatMap(([key, value]) => (value === undefined ? [] : `\`${key}\``));
-    if (method !== 'nf4' && unused.length > 0) {
-      throw new ConfigError(`${name}: ${unused.join(' and ')} go with the method "nf4", got ${showValue(method)}`);
+    const { method, doubleQuantization, blockSize, skipModules } = parsed;
+    const unused = namesOfGiven({
+      ...(method !== 'nf4' && { doubleQuantization, blockSize }),
+      ...(method === 'none' && { skipModules }),
+    });
+    if (unused.length > 0) {
+      throw new ConfigError(`${name}: the method ${showValue(method)} has no ${unused.join(', ')}`, {
+        hint: `Leave ${unused.length === 1 ? 'it' : 'them'} out, or quantise with the method "nf4".`,
+      });
     }
     return parsed;
   }
   if (METHODS.includes(given as QuantizationMethod)) return { method: given as QuantizationMethod };
-  const near = typeof given === 'string' ? nearestName(given, METHODS) : undefined;
+  const plain = String(given)
+    .toLowerCase()
+    .replaceAll(/[^a-z\d]/g, '');
+  const near = Object.hasOwn(METHOD_ALIASES, plain) ? METHOD_ALIASES[plain] : nearestName(String(given), METHODS);
   throw new ConfigError(
     `${name}: expected one of ${METHODS.map((method) => `"${method}"`).join(', ')} or an object with a \`method\`, got ` +
       `${showValue(given)}${near ? `; did you mean "${near}"?` : ''}`,
   );
+}
+
+function namesOfGiven(options: object): string[] {
+  return Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : `\`${name}\``));
 }
 
 /** A tensor of a checkpoint. */
@@ -135,7 +161,12 @@ export class QuantizationPlan {
         if (isWanted && (stored !== undefined || !staysSo)) this.#held.set(name, { as: 'held', hold });
       }
     }
-    this.notice = noticeOf(matrices, this.#held, isHeld('f8_e4m3'), engine);
+    if (option?.skipModules && ![...this.#held.values()].some(({ as }) => as === 'held')) {
+      throw new ConfigError(`${what}: \`quantization.skipModules\` leaves no matrix to be held in ${method}`, {
+        hint: 'Skip fewer modules, or leave the option `quantization` out.',
+      });
+    }
+    this.notice = noticeOf(matrices, this.#held, engine);
     const changed = matrices.filter(({ name, stored }) => {
       const held = this.#held.get(name);
       return held?.as === 'held' && held.hold.format !== stored;
@@ -146,7 +177,8 @@ export class QuantizationPlan {
   /** The source with how it is to be held. @param name in memory */
   apply(name: string, source: WeightSource): WeightSource {
     const held = this.#held.get(name);
-    if (held?.as === 'widened') return dequantizedSource(source);
+    // Matrices are planned for; products with others, such as the embedding, are only made from 16 bits.
+    if (held?.as === 'widened' || (!held && source.dtype === 'nf4')) return dequantizedSource(source);
     return held?.as === 'held' ? { ...source, hold: held.hold } : source;
   }
 }
@@ -155,16 +187,14 @@ function requireConsistent(option: QuantizationOptions | undefined, isNf4: boole
   if (!isNf4 || !option || option.method === 'none') return;
   if (option.method === 'fp8') {
     throw new ConfigError(`${what}: \`quantization\` is "fp8", but the checkpoint is stored in 4 bits (bitsandbytes)`, {
-      hint: 'Leave the option out to hold it in 4 bits, "none" makes 16 bits of it; for 8 bits take the FP8 checkpoint or the one in bfloat16.',
+      hint: 'Leave the option out to hold it in 4 bits, or set it to "none" for 16 bits; for 8 bits take the FP8 checkpoint or the one in bfloat16.',
     });
   }
   const { doubleQuantization, blockSize, skipModules } = option;
-  const given = Object.entries({ doubleQuantization, blockSize, skipModules }).flatMap(([name, value]) =>
-    value === undefined ? [] : `\`${name}\``,
-  );
+  const given = namesOfGiven({ doubleQuantization, blockSize, skipModules });
   if (given.length === 0) return;
   throw new ConfigError(
-    `${what}: ${given.join(', ')} of \`quantization\`: the checkpoint is stored in 4 bits (bitsandbytes), where this is decided`,
+    `${what}: ${given.join(', ')} of \`quantization\`: the checkpoint is stored in 4 bits (bitsandbytes), which decides this`,
     { hint: 'Leave it out, or take the checkpoint in bfloat16.' },
   );
 }
@@ -176,7 +206,7 @@ function unheld(
 ): EngineError {
   const known = heldFormats?.map((format) => (format === 'nf4' ? 'nf4' : 'fp8')) ?? [];
   return new EngineError(
-    `${what}: the ${name} engine does not hold matrices in ${method}; it holds ${['16 bits', ...known].join(', ')}`,
+    `${what}: the ${name} engine does not hold matrices in ${method}; below 16 bits it holds ${known.join(', ') || 'none'}`,
     { hint: 'Use the engine cuda or cpu, or leave the option `quantization` out.' },
   );
 }
@@ -196,11 +226,13 @@ function skipRule(
       !matrices.some(({ name }) => matches(name, module)),
   );
   if (unknown !== undefined) {
-    const known = new Set(matrices.flatMap(({ name }) => [name.replace(/\.weight$/, ''), ...name.split('.')]));
-    const near = nearestName(unknown, [...known]);
+    const modules = matrices.map(({ name }) => name.replace(/\.weight$/, ''));
+    const parts = modules.flatMap((name) => name.split('.').filter((part) => /^[a-z]/.test(part)));
+    const near = nearestName(unknown, [...new Set([...modules, ...parts])]);
     throw new ConfigError(
       `${what}: \`quantization.skipModules\`: no linear layer is called ${showValue(unknown)}` +
         `${near ? `; did you mean "${near}"?` : ''}`,
+      { hint: 'Give names of modules or parts of them between dots, no patterns: vision_tower, o_proj, layers.0.' },
     );
   }
   return (name) => skipped.some((module) => matches(name, module));
@@ -209,8 +241,7 @@ function skipRule(
 function noticeOf(
   matrices: readonly StoredTensor[],
   plan: ReadonlyMap<string, Held>,
-  holdsE4m3: boolean,
-  { name: engine }: Pick<Engine, 'name'>,
+  { name: engine, heldFormats = [] }: Pick<Engine, 'name' | 'heldFormats'>,
 ): string | undefined {
   const groups = new Map<string, { count: number; bytes: number; plain: number }>();
   let widened8 = 0;
@@ -235,13 +266,13 @@ function noticeOf(
   if (widened8 > 0) {
     lines.push(
       `${widened8} FP8 matrices are dequantised to bfloat16 and take as much memory as those of the BF16 checkpoint` +
-        `${holdsE4m3 && groups.size === 0 ? '; the option quantization: "fp8" keeps them in 8 bits' : ''}`,
+        `${heldFormats.includes('f8_e4m3') && groups.size === 0 ? '; the option quantization: "fp8" keeps them in 8 bits' : ''}`,
     );
   }
   if (widened4 > 0) {
     lines.push(
       `${widened4} NF4 matrices are dequantised to bfloat16 and take as much memory as those of the BF16 checkpoint` +
-        `${groups.size === 0 ? `: as \`quantization\` asks, or because the ${engine} engine does not hold 4 bits` : ''}`,
+        `${heldFormats.includes('nf4') ? '' : `, for the ${engine} engine does not hold 4 bits`}`,
     );
   }
   return lines.length === 0 ? undefined : lines.join('; ');

@@ -29,7 +29,12 @@ import {
   requireModelFolder,
 } from '../model/load.js';
 import type { VisionLanguageModel } from '../model/network/vision-language-model.js';
-import { parseQuantizationOption, type QuantizationMethod, type QuantizationOptions } from '../model/quantization.js';
+import {
+  LOAD_ALIASES,
+  parseQuantizationOption,
+  type QuantizationMethod,
+  type QuantizationOptions,
+} from '../model/quantization.js';
 
 /** Options of {@link fromPretrained}; for a folder, those of the download but `signal` do nothing. */
 export interface FromPretrainedOptions extends HubDownloadOptions {
@@ -98,7 +103,7 @@ type Options = z.output<typeof schema>;
  *   missing and cannot be fetched; as `loadModel`, `loadProcessor` and `loadAdapter` do; the signal's reason
  */
 export async function fromPretrained(idOrFolder: string, options: FromPretrainedOptions = {}): Promise<Pretrained> {
-  const parsed = parseOptions(schema, options, 'fromPretrained');
+  const parsed = parseOptions(schema, options, 'fromPretrained', LOAD_ALIASES);
   const { engine, quantization, onNotice, baseModel: _base, adapterName: _name, processor: from, ...download } = parsed;
   requireEngine(engine, 'fromPretrained');
   // Before gigabytes are fetched.

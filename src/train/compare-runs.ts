@@ -36,7 +36,12 @@ const SETTINGS_BEFORE: SftConfig = { ...parseSftConfig(), ...{ sharePrefix: fals
 /** Everything in which a saved run and the present one differ. */
 export function compareRuns(saved: TrainerState, now: RunIdentity): Difference[] {
   const differences: Difference[] = [
-    ...compareSettings(comparable({ ...SETTINGS_BEFORE, ...saved.config }), comparable(now.config), RESUME_MAY_CHANGE),
+    ...compareSettings(
+      comparable({ ...SETTINGS_BEFORE, ...saved.config }),
+      comparable(now.config),
+      RESUME_MAY_CHANGE,
+      Object.keys(SETTINGS_BEFORE).filter((name) => !(name in saved.config)),
+    ),
     ...compareSettings(
       saved.settings ?? {},
       now.settings ?? {},
@@ -70,12 +75,19 @@ function comparable({ warmupRatio, warmupSteps, ...others }: SftConfig): Setting
   return { ...others, warmupSteps: warmupRatio || warmupSteps };
 }
 
-function compareSettings(saved: Settings, now: Settings, mayChange: ReadonlySet<string> = new Set()): Difference[] {
+/** @param added options that the version which saved the run did not have */
+function compareSettings(
+  saved: Settings,
+  now: Settings,
+  mayChange: ReadonlySet<string>,
+  added: readonly string[] = [],
+): Difference[] {
   const differences: Difference[] = [];
   for (const key of new Set([...Object.keys(saved), ...Object.keys(now)])) {
     if (mayChange.has(key) || JSON.stringify(saved[key]) === JSON.stringify(now[key])) continue;
     const [was, is] = [saved[key], now[key]].map((value) => (value === undefined ? 'not set' : showValue(value)));
-    differences.push({ of: 'setting', name: key, text: `\`${key}\` was ${was}, now ${is}` });
+    const version = added.includes(key) ? ' (the version that began the run had no such option)' : '';
+    differences.push({ of: 'setting', name: key, text: `\`${key}\` was ${was}, now ${is}${version}` });
   }
   return differences;
 }

@@ -57,7 +57,8 @@ export function planPasses(samples: readonly WindowSample[], costs: Costs, optio
   const written = Math.max(...rows.values());
   const { sizeOf = sumOfSamples } = options;
   const together = sizeOf(samples);
-  const preferred = preferredPasses(samples, rows.size, costs, options);
+  const chain = together.tokens < sumOfSamples(samples).tokens ? chainBySharing(samples, sizeOf) : undefined;
+  const preferred = preferredPasses(samples, rows.size, chain, costs, options);
   let from = preferred;
   let misfit: Misfit | undefined;
   for (let microBatchSize = written; microBatchSize >= 1; microBatchSize = Math.floor(microBatchSize / 2)) {
@@ -66,7 +67,14 @@ export function planPasses(samples: readonly WindowSample[], costs: Costs, optio
     let best: { plan: PassPlan; time: number } | undefined;
     for (let n = from; n <= Math.max(count, preferred); n++) {
       let least = Number.POSITIVE_INFINITY;
-      for (const parts of partitions(samples, n, costs, sizeOf, options.tokensPerPass === 0 && n === rows.size)) {
+      for (const parts of partitions(
+        samples,
+        n,
+        chain,
+        costs,
+        sizeOf,
+        options.tokensPerPass === 0 && n === rows.size,
+      )) {
         const passes = parts.map((part) => planPass(part, costs, options));
         const time = passes.reduce((sum, pass) => sum + costs.recomputeTime(pass.size, pass.recompute), 0);
         const around = n * costs.passTime + repeatedTime(passes, together, costs);
@@ -101,16 +109,18 @@ function sumOfSamples(samples: readonly WindowSample[]): PackedSize {
 function preferredPasses(
   samples: readonly WindowSample[],
   microBatches: number,
+  chain: Chain | undefined,
   costs: Costs,
   { tokensPerPass, sizeOf = sumOfSamples }: PlanOptions,
 ): number {
   if (tokensPerPass === 0) return microBatches;
   let passes = Math.max(1, Math.ceil(sizeOf(samples).tokens / tokensPerPass));
+  if (!chain) return Math.min(samples.length, passes);
   // What samples of different passes share is computed in each.
   for (; passes > 1 && passes < samples.length; passes++) {
     const fits = (parts: readonly (readonly WindowSample[])[]): boolean =>
       parts.reduce((sum, part) => sum + sizeOf(part).tokens, 0) <= passes * tokensPerPass;
-    if (partitions(samples, passes, costs, sizeOf, false).some(fits)) break;
+    if (fits(cut(chain, passes)) || fits(evenly(samples, passes, costs, sizeOf))) break;
   }
   return Math.min(samples.length, passes);
 }
@@ -126,14 +136,14 @@ function repeatedTime(passes: readonly PlannedPass[], together: PackedSize, cost
 function partitions(
   samples: readonly WindowSample[],
   n: number,
+  chain: Chain | undefined,
   costs: Costs,
   sizeOf: SizeOf,
   asWritten: boolean,
 ): (readonly WindowSample[])[][] {
-  const isShared = sizeOf(samples).tokens < sumOfSamples(samples).tokens;
   const even = [
-    evenly(samples, n, costs, sizeOf),
-    ...(isShared && n > 1 && n < samples.length ? [bySharing(samples, n, sizeOf)] : []),
+    evenly(samples, n, costs, sizeOf, true),
+    ...(chain && n > 1 && n < samples.length ? [cut(chain, n)] : []),
   ];
   if (!asWritten) return even;
   const byBatch = new Map<number, WindowSample[]>();
@@ -145,8 +155,11 @@ function partitions(
   return [[...byBatch.values()], ...even];
 }
 
-/** Each sample next to the one it shares most with, cut into passes of about as many tokens. */
-function bySharing(samples: readonly WindowSample[], n: number, sizeOf: SizeOf): WindowSample[][] {
+/** Samples in an order in which they share much with their neighbours. */
+type Chain = readonly WindowSample[];
+
+/** Each sample next to the one it shares most with, of those that are left. */
+function chainBySharing(samples: readonly WindowSample[], sizeOf: SizeOf): Chain {
   const left = [...samples];
   const chain = left.splice(0, 1);
   while (left.length > 0) {
@@ -155,7 +168,12 @@ function bySharing(samples: readonly WindowSample[], n: number, sizeOf: SizeOf):
     const gain = left.map((sample) => sample.size.tokens - sizeOf([last, sample].sort(inWindow)).tokens);
     chain.push(...left.splice(gain.indexOf(Math.max(...gain)), 1));
   }
-  const all = sumOfSamples(samples).tokens;
+  return chain;
+}
+
+/** The chain in passes of about as many tokens. */
+function cut(chain: Chain, n: number): WindowSample[][] {
+  const all = sumOfSamples(chain).tokens;
   const passes: WindowSample[][] = Array.from({ length: n }, () => []);
   let before = 0;
   for (const sample of chain) {
@@ -170,8 +188,17 @@ function inWindow(a: WindowSample, b: WindowSample): number {
   return a.microBatch - b.microBatch || a.row - b.row;
 }
 
-/** Largest first, each to the lightest pass: no pass is more than a third above the best that could be had. */
-function evenly(samples: readonly WindowSample[], n: number, costs: Costs, sizeOf: SizeOf): WindowSample[][] {
+/**
+ * Largest first, each to the lightest pass: no pass is more than a third above the best that could be had.
+ * @param fills whether samples are then exchanged to fill tiles, which takes most of the time of a plan
+ */
+function evenly(
+  samples: readonly WindowSample[],
+  n: number,
+  costs: Costs,
+  sizeOf: SizeOf,
+  fills = false,
+): WindowSample[][] {
   const order = samples.map((sample, at) => ({ sample, at, weight: costs.weight(sample.size) }));
   order.sort((a, b) => b.weight - a.weight || a.at - b.at);
   const deal = (members: Deal['members']): Deal => {
@@ -185,7 +212,7 @@ function evenly(samples: readonly WindowSample[], n: number, costs: Costs, sizeO
     const lightest = grown.reduce((least, pass) => (pass.weight < least.weight ? pass : least));
     passes[grown.indexOf(lightest)] = lightest;
   }
-  fillTiles(passes, deal);
+  if (fills) fillTiles(passes, deal);
   const filled = passes.filter(({ members }) => members.length > 0);
   const first = ({ members }: Deal): number => Math.min(...members.map(({ at }) => at));
   filled.sort((a, b) => first(a) - first(b));

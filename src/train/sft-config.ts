@@ -227,6 +227,14 @@ export const sftConfigSchema = z.strictObject({
   autoMicroBatch: z.boolean().default(false),
 });
 
+/** Arguments of transformers and accelerate, by what they are called here. */
+const ALIASES: Readonly<Record<string, string>> = {
+  bf16: 'precision',
+  fp16: 'precision',
+  fp8: 'precision',
+  mixedprecision: 'precision',
+};
+
 type PlainInput = z.input<typeof sftConfigSchema>;
 type ScheduleInput =
   | LrSchedule
@@ -278,7 +286,7 @@ export function parseSftConfig(input: SftConfigInput = {}): SftConfig {
       fault('earlyStoppingThreshold', 'has no effect without `earlyStoppingPatience`');
     }
   });
-  return parseOptions(schema, input, 'SftConfig');
+  return parseOptions(schema, input, 'SftConfig', ALIASES);
 }
 
 /** A number of steps from an option that may be a share of all steps, as transformers rounds it. */

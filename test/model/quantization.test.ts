@@ -216,18 +216,37 @@ describe('the option quantization', () => {
     [{ method: 'nf4', blockSize: 48 }, /`blockSize`: expected a power of two from 32 to 4096, got 48/],
     [{ method: 'nf4', bnb_4bit_use_double_quant: true }, /unknown option .*did you mean `doubleQuantization`/],
     [{ method: 'nf4', llm_int8_skip_modules: [] }, /did you mean `skipModules`/],
-    [{ method: 'fp8', doubleQuantization: true }, /`doubleQuantization` go with the method "nf4"/],
+    [{ method: 'fp8', doubleQuantization: true }, /method "fp8" has no `doubleQuantization`/],
+    [{ method: 'none', skipModules: ['lm_head'] }, /method "none" has no `skipModules`/],
+    ['int8', /got "int8"; did you mean "fp8"\?/],
+    ['fp4', /got "fp4"; did you mean "nf4"\?/],
+    ['BitsAndBytes', /got "BitsAndBytes"; did you mean "nf4"\?/],
+    [{ method: 'nf4', load_in_8bit: true }, /unknown option `load_in_8bit`; did you mean `method`\?/],
   ])('refuses %j', async (quantization, message) => {
     const attempt = load({ quantization: quantization as never });
     await expect(attempt).rejects.toThrow(message);
     await expect(attempt).rejects.toBeInstanceOf(ConfigError);
   });
 
+  it('refuses modules that do not exist, and to skip all of them', async () => {
+    const attempt = load({ quantization: { method: 'nf4', skipModules: ['.*'] } });
+    await expect(attempt).rejects.toThrow(/no linear layer is called "\.\*"\n\s+hint: .*no patterns/);
+    await expect(load({ quantization: { method: 'fp8', skipModules: ['model', 'lm_head'] } })).rejects.toThrow(
+      /`quantization\.skipModules` leaves no matrix to be held in fp8/,
+    );
+  });
+
+  it("is named where transformers' arguments are given", async () => {
+    await expect(load({ load_in_4bit: true } as object)).rejects.toThrow(/`load_in_4bit`; did you mean `quantization`/);
+  });
+
   it('is refused by an engine that does not hold the format', async () => {
     const attempt = load({ quantization: 'nf4' }, ['f8_e4m3']);
-    await expect(attempt).rejects.toThrow(/the cpu engine does not hold matrices in nf4; it holds 16 bits, fp8/);
+    await expect(attempt).rejects.toThrow(/the cpu engine does not hold matrices in nf4; below 16 bits it holds fp8/);
     await expect(attempt).rejects.toBeInstanceOf(EngineError);
-    await expect(load({ quantization: 'fp8' }, [])).rejects.toThrow(/does not hold matrices in fp8; it holds 16 bits/);
+    await expect(load({ quantization: 'fp8' }, [])).rejects.toThrow(
+      /does not hold matrices in fp8; below 16 bits it holds none/,
+    );
   });
 });
 
@@ -248,12 +267,22 @@ describe('a 4-bit checkpoint', () => {
     expect(mixed.length).toBeGreaterThan(2);
   });
 
+  it('has an embedding in 16 bits, whatever it is stored in', async () => {
+    await writeBnb((name) => name.includes('embed_tokens'));
+    const { of, sources, notices } = await load({});
+    expect(of('nf4')).toEqual([]);
+    expect(sources.get('model.language_model.embed_tokens.weight')).toMatchObject({ dtype: 'bf16' });
+    expect(notices).toEqual([]);
+  });
+
   it('becomes bfloat16 where 16 bits are asked for, or the engine does not hold it', async () => {
     await writeBnb();
     const held = await load({});
-    for (const found of [await load({ quantization: 'none' }), await load({}, [])]) {
+    const asked = await load({ quantization: 'none' });
+    for (const found of [asked, await load({}, [])]) {
       expect(found.of('nf4')).toEqual([]);
       expect(found.notices).toEqual([expect.stringMatching(/14 NF4 matrices are dequantised to bfloat16/)]);
+      expect(found.notices[0]?.includes('the cpu engine does not hold 4 bits')).toBe(found !== asked);
       expect(found.values).toEqual(held.values);
       expect(found.baseModel).toEqual(held.baseModel);
     }
@@ -284,7 +313,16 @@ describe('a 4-bit checkpoint', () => {
       if (name.includes('1.mlp.up_proj')) tensors.delete('.quant_state.bitsandbytes__nf4');
       return [...tensors.values()];
     });
-    await expect(load({})).rejects.toThrow(/2 tensors are wrong:[\s\S]*without ".*absmax"[\s\S]*without ".*nf4"/);
+    const attempt = load({});
+    await expect(attempt).rejects.toThrow(/2 tensors are wrong:[\s\S]*without ".*absmax"[\s\S]*without ".*nf4"/);
+    await expect(attempt).rejects.toMatchObject({
+      hint: expect.stringContaining('the model in bfloat16 with the option'),
+    });
+    const model = await loadModel(plain, { engine: cpu });
+    const adapter = applyLora(model, { r: 2, targetModules: ['q_proj'] });
+    const merge = { adapter, checkpointDir: folder, outputDir: `${folder}-merged`, onWarning: () => {} };
+    await expect(mergeAdapter(merge)).rejects.toThrow(/up_proj.weight" is stored (as U8|in 4 bits) without/);
+    await model.dispose();
     await writeBnb();
     const more = {
       name: 'language_model.model.norm.weight.absmax',

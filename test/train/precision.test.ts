@@ -19,5 +19,6 @@ describe('precision', () => {
       expect((error as ConfigError).hint).toContain('"bf16", "fp8-backward"');
     }
     expect(() => linearTrainer(linearModel(), { precision: 'fp8' })).toThrow(ConfigError);
+    expect(() => linearTrainer(linearModel(), { bf16: true } as object)).toThrow(/`bf16`; did you mean `precision`\?/);
   });
 });

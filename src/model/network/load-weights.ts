@@ -89,16 +89,21 @@ async function load(
 
 function checkedSources(provider: WeightProvider, wanted: readonly WantedWeight[]): WeightSource[] {
   const faults: string[] = [];
+  const hints = new Set<string | undefined>();
+  const fault = (text: string, hint?: string): void => {
+    faults.push(text);
+    hints.add(hint);
+  };
   const sources: WeightSource[] = [];
   for (const { name, shape, view, stack, usage } of wanted) {
     if (!provider.has(name)) {
-      faults.push(`${name}: missing, expected [${shape.join(', ')}]`);
+      fault(`${name}: missing, expected [${shape.join(', ')}]`);
       continue;
     }
     try {
       const source = provider.source(name);
       if (source.shape.join() !== shape.join()) {
-        faults.push(`${name}: shape [${source.shape.join(', ')}], expected [${shape.join(', ')}]`);
+        fault(`${name}: shape [${source.shape.join(', ')}], expected [${shape.join(', ')}]`);
         continue;
       }
       const { dtype, byteLength, scale, quantState, hold } = source;
@@ -106,13 +111,14 @@ function checkedSources(provider: WeightProvider, wanted: readonly WantedWeight[
       sources.push({ name, shape: view, dtype, byteLength, scale, quantState, hold, stack, usage, read });
     } catch (error) {
       if (!(error instanceof CheckpointError)) throw error;
-      faults.push(`${name}: ${error.summary}`);
+      fault(`${name}: ${error.summary}`, error.hint);
     }
   }
   const known = new Set(wanted.map(({ name }) => name));
   const unread = [...(provider.required ?? [])].filter((name) => !known.has(name));
   if (unread.length > 0) throw badCheckpoint(provider.description, faults, unread);
-  if (faults.length > 0) throw badCheckpoint(provider.description, faults);
+  if (faults.length > 0)
+    throw badCheckpoint(provider.description, faults, [], hints.size === 1 ? [...hints][0] : undefined);
   return withoutMixedStacks(sources);
 }
 
@@ -144,11 +150,15 @@ function inFileOrder(provider: WeightProvider, sources: readonly WeightSource[])
   return [...sources].sort((a, b) => place(a) - place(b));
 }
 
-/** @param unread names of stored tensors that config.json has no place for */
+/**
+ * @param unread names of stored tensors that config.json has no place for
+ * @param hint where all faults have the same
+ */
 function badCheckpoint(
   description: string,
   faults: readonly string[],
   unread: readonly string[] = [],
+  hint?: string,
 ): CheckpointError {
   const groups: string[] = [];
   if (faults.length > 0) groups.push(`${faults.length} tensors are wrong:\n  - ${listed(faults)}`);
@@ -164,7 +174,7 @@ function badCheckpoint(
       ? 'names such as model.layers.0 are those of a text-only model: take the vision-language checkpoint'
       : unread.length > 0
         ? 'check that config.json and the safetensors files belong to the same checkpoint, above all num_hidden_layers'
-        : 'check that config.json and the safetensors files belong to the same checkpoint',
+        : (hint ?? 'check that config.json and the safetensors files belong to the same checkpoint'),
   });
 }
 
