@@ -11,9 +11,10 @@ import { parseArgs } from 'node:util';
 import type { VlmBatch } from '../../src/data/types.js';
 import { offset } from '../../src/engine/cuda/launch.js';
 import type { DeviceBlock } from '../../src/engine/cuda/memory.js';
+import type { RowMaxima } from '../../src/engine/engine.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
-import { generateTokens } from '../../src/model/generate.js';
+import { generate } from '../../src/model/generate.js';
 import { median } from './median.js';
 import { openCuda } from './open-cuda.js';
 import { PEER_OPTIONS, runPeer } from './peer.js';
@@ -48,30 +49,37 @@ driver.launch = (kernel, ...rest) => {
   launch(values['no-overlap'] ? { ...kernel, overlaps: false } : kernel, ...rest);
   spent.launching += performance.now() - start;
 };
-const [rowLogits, read] = [model.rowLogits.bind(model), engine.read.bind(engine)];
+const [rowMaxima, read] = [model.rowMaxima.bind(model), engine.rowMaxima.bind(engine)];
+/** When the first token of each sequence was there. */
+let first: number | undefined;
 /** Set while the card is measured alone: a block of which copies keep the card busy until a token is queued. */
 let ahead: DeviceBlock | undefined;
 const events = [driver.createEvent(true), driver.createEvent(true)] as const;
 const cardTimes: number[] = [];
-model.rowLogits = async (...given) => {
+async function timed(given: Parameters<typeof rowMaxima>): Promise<RowMaxima> {
   if (ahead) {
     for (let i = 0; i < 10; i++) driver.copy(offset(ahead.address, COPIED), ahead.address, COPIED);
     driver.recordEvent(events[0]);
   }
   const start = performance.now();
   const waited = spent.waiting;
-  const result = await rowLogits(...given);
+  const result = await rowMaxima(...given)!;
   spent.queueing += performance.now() - start - (spent.waiting - waited);
+  if (first === undefined) {
+    first = performance.now();
+    Object.assign(spent, { queueing: 0, launching: 0, waiting: 0 });
+  }
   return result;
-};
-engine.read = async (tensor) => {
+}
+model.rowMaxima = (...given) => timed(given);
+engine.rowMaxima = async (tensor) => {
   const start = performance.now();
   const reading = read(tensor);
   if (ahead) driver.recordEvent(events[1]);
-  const numbers = await reading;
+  const found = await reading;
   if (ahead) cardTimes.push(driver.elapsedMilliseconds(...events));
   spent.waiting += performance.now() - start;
-  return numbers;
+  return found;
 };
 
 interface Decoded {
@@ -88,16 +96,10 @@ interface Decoded {
 
 async function decode(prompts: VlmBatch, tokens: number): Promise<Decoded> {
   const start = performance.now();
-  let first = 0;
-  let steps = 0;
-  const rows = prompts.inputIds.shape[0]!;
-  for await (const { sequence } of generateTokens(model, prompts, { maxNewTokens: tokens, eosTokenIds: [1_000_000] })) {
-    if (sequence !== rows - 1 || steps++ > 0) continue;
-    first = performance.now();
-    Object.assign(spent, { queueing: 0, launching: 0, waiting: 0 });
-  }
+  first = undefined;
+  await generate(model, prompts, { maxNewTokens: tokens, eosTokenIds: [1_000_000] });
   const end = performance.now();
-  const sums = [end - first, spent.queueing, spent.launching, spent.waiting];
+  const sums = [end - first!, spent.queueing, spent.launching, spent.waiting];
   const [perToken, queueing, launching, waiting] = sums.map((sum) => sum / (tokens - 1)) as [
     number,
     number,
@@ -105,7 +107,7 @@ async function decode(prompts: VlmBatch, tokens: number): Promise<Decoded> {
     number,
   ];
   return {
-    prefill: (first - start) / 1000,
+    prefill: (first! - start) / 1000,
     total: (end - start) / 1000,
     ...{ perToken, queueing, launching, waiting, choosing: perToken - queueing - waiting },
   };
