@@ -82,6 +82,45 @@ export function linearPart(module: LinearModule, rowKeys: Int32Array | undefined
   return { weight, bias, lora: { a, b, scale, dropout, seed: counterHash(LAYER_SEED, module.index), rowKeys } };
 }
 
+/** The parts of a layer's linear layers, by what is computed together. */
+interface LayerParts {
+  readonly projections: readonly [LinearPart, LinearPart, LinearPart];
+  readonly output: readonly [LinearPart];
+  readonly gateUp: readonly [LinearPart, LinearPart];
+  readonly down: LinearPart;
+}
+
+/** Those without dropout, of each adapter as it was: a generated token computes with the same objects as the one before. */
+const knownParts = new WeakMap<AdapterView, Map<LayerModules, LayerParts>>();
+
+/** @param keys of the rows behind attention */
+function partsOf(
+  layer: LayerModules,
+  adapter: AdapterView,
+  rowKeys: Int32Array | undefined,
+  keys: Int32Array | undefined,
+): LayerParts {
+  let known = rowKeys ? undefined : knownParts.get(adapter);
+  let parts = known?.get(layer);
+  if (parts) return parts;
+  const { q, k, v, o } = layer.attention;
+  const before = (module: LinearModule) => linearPart(module, rowKeys, adapter);
+  const behind = (module: LinearModule) => linearPart(module, keys, adapter);
+  parts = {
+    projections: [before(q), before(k), before(v)],
+    output: [behind(o)],
+    gateUp: [behind(layer.gate), behind(layer.up)],
+    down: behind(layer.down),
+  };
+  if (rowKeys) return parts;
+  if (!known) {
+    known = new Map();
+    knownParts.set(adapter, known);
+  }
+  known.set(layer, parts);
+  return parts;
+}
+
 export function linear(
   tape: Tape,
   x: Tensor,
@@ -154,11 +193,11 @@ function* runLayer(
 ): Steps<readonly Tensor[]> {
   const { heads, kvHeads, headDim, causal, segments, keyRows, cos, sin, queryScale } = shape;
   const { rowKeys, adapter, eps, activation } = shape;
-  const part = (module: LinearModule, keys: Int32Array | undefined) => linearPart(module, keys, adapter);
-  const { q, k, v, o } = layer.attention;
+  const keys = rows && rowKeys ? rows.map((row) => rowKeys[row]!) : rowKeys;
+  const parts = partsOf(layer, adapter, rowKeys, keys);
   const [attended, sum = stream[0]!] = (yield* tape.applySteps('attentionBlock', normInputs(stream), {
     norm: { weight: layer.attentionNorm, eps },
-    projections: [part(q, rowKeys), part(k, rowKeys), part(v, rowKeys)],
+    projections: parts.projections,
     rotary: { headDim, cos, sin, queryScale },
     attention: { heads, kvHeads, headDim, scale: headDim ** -0.5, causal, segments },
     cache: shape.cache?.layer(index),
@@ -168,14 +207,13 @@ function* runLayer(
   if (isTurnDue()) yield 0;
   const chosen = (tensor: Tensor): Tensor => (rows ? tape.apply('gatherRows', [tensor], { rows })[0]! : tensor);
   const x = chosen(sum);
-  const keys = rows && rowKeys ? rows.map((row) => rowKeys[row]!) : rowKeys;
-  const [attentionOutput] = linear(tape, chosen(attended), [o], keys, adapter) as [Tensor];
+  const [attentionOutput] = tape.apply('linear', [chosen(attended)], { parts: parts.output }) as [Tensor];
   if (isTurnDue()) yield 0;
   const [mlpOutput, middle] = (yield* tape.applySteps('gatedBlock', [attentionOutput, x], {
     norm: { weight: layer.mlpNorm, eps },
-    gateUp: [part(layer.gate, keys), part(layer.up, keys)],
+    gateUp: parts.gateUp,
     activation,
-    down: part(layer.down, keys),
+    down: parts.down,
   })) as [Tensor, Tensor];
   if (isTurnDue()) yield 0;
   // One tensor instead of two is kept for the second run.
