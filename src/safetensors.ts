@@ -13,5 +13,6 @@ export type {
   StackPlace,
   StoredDType,
   WeightScale,
+  WeightUsage,
   WeightSource,
 } from './formats/weight-source.js';

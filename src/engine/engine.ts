@@ -7,17 +7,21 @@ import type { ParameterSet, ParameterSpec, Tensor, Weight } from './tensor.js';
 /** The engines: WebAssembly on the CPU, TensorFlow.js, one NVIDIA card. */
 export type EngineName = 'cpu' | 'tfjs' | 'cuda';
 
-/** An engine's own books, in bytes: what libraries and the process take beside them is not counted. */
+/** An engine's own books, in bytes. */
 export interface EngineMemory {
   /** Bytes held by tensors, parameters and weights now. */
   readonly bytesInUse: number;
   /** The most that `bytesInUse` has been since `resetPeak`; on `cpu` weights count as they are now. */
   readonly peakBytes: number;
   /**
-   * The most that `bytesInUse` can come to. `cuda`: the budget, or what the card had free when the engine was made;
-   * `cpu`: held weights and a heap of 4 GiB; `tfjs`: the budget, or the host's memory, on a GPU Infinity.
+   * The most that `bytesInUse` can come to. `cuda`: the budget less `overheadBytes`, or what the card had free when the
+   * engine was made; `cpu`: held weights and a heap of 4 GiB; `tfjs`: the budget, or the host's memory, on a GPU Infinity.
    */
   readonly limitBytes: number;
+  /** `cuda`: what is set aside of a budget for the process beside this: context, code, buffers of libraries. */
+  readonly overheadBytes?: number | undefined;
+  /** `cuda`: what the process takes on the card, as nvidia-smi shows it; measured at most a second ago. */
+  readonly deviceBytes?: number | undefined;
 }
 
 /** How an engine keeps what backward needs: enough to say beforehand what a pass will take. */
@@ -41,6 +45,8 @@ export interface StorageCosts {
   readonly scratchBytes: number;
   /** Matrix products take as long for fewer rows as for the next multiple of this. 1 for engines without such steps. */
   readonly rowTile: number;
+  /** Bytes that the device fetches from host memory in each direction of a pass, because they have no room there. */
+  readonly streamedBytes?: number | undefined;
   /** Bytes of the limit that a pass should leave alone, because free memory lies in pieces. */
   readonly reserveBytes: number;
 }
@@ -118,7 +124,7 @@ export interface Engine {
   readonly heldFormats?: readonly HeldFormat['format'][] | undefined;
   /** Precisions of products with frozen matrices beside `bf16`. Default: none. */
   readonly precisions?: readonly Precision[] | undefined;
-  /** For planning passes; constant once the weights are loaded. */
+  /** For planning passes; constant while no weights come or go. */
   readonly storage: StorageCosts;
   /** Rate of large matrix products of this engine here, in 10^12 operations a second, where it knows. May measure once. */
   matrixTflops?(): number | undefined;
@@ -154,6 +160,13 @@ export interface Engine {
    */
   requireRoom?(model: ModelShapes): void;
   /**
+   * Called with all weights of a model before the first of them is loaded: the engine decides which lie in host memory,
+   * where it can hold weights there.
+   * @param trainingBytes what training with a usual adapter takes beside the weights, in passes of so many tokens
+   * @throws OutOfMemoryError if the weights do not fit at all
+   */
+  placeWeights?(sources: readonly WeightSource[], trainingBytes: (tokens: number) => number): void;
+  /**
    * Streams a weight into the engine's memory; calls may overlap. The caller releases it.
    * @throws EngineError if there is no room, EngineError or (8-bit floats) CheckpointError if its bytes do not fill
    *   dtype and shape, and whatever the source throws
@@ -163,6 +176,11 @@ export interface Engine {
   readWeight(weight: Weight): Promise<Float32Array>;
   /** @throws EngineError if it is released already or belongs to another engine */
   releaseWeight(weight: Weight): void;
+  /**
+   * Makes what products of these weights in this precision read beside them, as far as memory has room; `bf16` frees it.
+   * Without it products make it each time, with the same results. @throws EngineError if the engine lacks the precision
+   */
+  preparePrecision?(weights: readonly Weight[], precision: Precision): void;
 
   /** Values start at `initial` (float32, in order), gradients at zero. */
   createParameters(specs: readonly ParameterSpec[]): ParameterSet;

@@ -33,7 +33,8 @@ export interface LoraPart {
 
 /**
  * Number format of the operands of a product with a frozen matrix. `fp8-backward`: e4m3 for the gradient of the input
- * alone; `fp8`: forward too. Low-rank parts, and all sums, are computed as with `bf16`.
+ * alone; `fp8`: forward too. Low-rank parts, and all sums, are computed as with `bf16`. Products whose extents are no
+ * multiples of 16 stay in bf16.
  */
 export type Precision = 'bf16' | 'fp8-backward' | 'fp8';
 

@@ -57,6 +57,12 @@ export interface StackPlace {
   readonly rows: number;
 }
 
+/**
+ * How a weight is read: single rows of it alone, or as part of a decoder layer, of which the model uses one after the
+ * other.
+ */
+export type WeightUsage = 'lookup' | { readonly layer: number };
+
 /** A tensor in a file, to be streamed into the engine. */
 export interface WeightSource {
   /** Becomes the weight's name, also in messages. */
@@ -78,6 +84,8 @@ export interface WeightSource {
   readonly hold?: HeldFormat | undefined;
   /** A hint that an engine may use or ignore. */
   readonly stack?: StackPlace | undefined;
+  /** A hint that an engine may use or ignore. Default: the weight may be wanted at any time, as a whole. */
+  readonly usage?: WeightUsage | undefined;
   /** Fills `target` with the tensor's bytes from `offset` on (little-endian, row-major). */
   read(target: Uint8Array, offset?: number): Promise<void>;
 }

@@ -122,6 +122,8 @@ export type TrainingEvent =
       readonly sharedTokens: number;
       /** Labelled tokens of the step. */
       readonly labels: number;
+      /** Of the first step: its passes, what they cost, and what would be next with less memory; for people. */
+      readonly plan?: string;
     }
   | ({
       /** When `loggingSteps` or `loggingFirstStep` says so, unless all steps since the last log were left out. */

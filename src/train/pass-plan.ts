@@ -255,7 +255,17 @@ function planPass(samples: readonly WindowSample[], costs: Costs, options: PlanO
     const time = costs.recomputeTime(size, recompute);
     if (time < bestTime) [best, bestTime] = [pass(recompute), time];
   }
-  return best ?? pass(costs.layers);
+  return best ?? leastBytes(costs.layers, pass);
+}
+
+/** The pass that takes the least memory: with all layers recomputed the last one comes on top of nothing that it frees. */
+function leastBytes(
+  { vision, text }: RecomputedLayers,
+  pass: (recompute: RecomputedLayers) => PlannedPass,
+): PlannedPass {
+  const counts = (layers: number): number[] => [layers, Math.max(0, layers - 1)];
+  const passes = counts(vision).flatMap((v) => counts(text).map((t) => pass({ vision: v, text: t })));
+  return passes.reduce((least, one) => (one.bytes < least.bytes ? one : least));
 }
 
 /** The smallest count up to `most` that fits, by bisection: each recomputed layer frees memory, but for the very last. */

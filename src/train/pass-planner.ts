@@ -3,6 +3,7 @@ import type { WindowSample } from '../batch/packed-window.js';
 import type { Engine } from '../engine/engine.js';
 import { OutOfMemoryError, reasonOf } from '../errors.js';
 import { formatBytes } from '../messages/format-bytes.js';
+import { describePlan, LESS_MEMORY } from './describe-plan.js';
 import { type Costs, isPlan, type Misfit, type PassPlan, type PlanOptions, planPasses } from './pass-plan.js';
 import type { AccumulateOptions } from './trainable-model.js';
 
@@ -53,6 +54,17 @@ export class PassPlanner {
     return result;
   }
 
+  /** In a line: what was chosen, what it costs, and what would be next. */
+  describe(plan: PassPlan, samples: readonly WindowSample[], costs: Costs, options: PlannerOptions): string {
+    const { autoMicroBatch = false } = options;
+    const { tokensPerPass, storage } = this.#engine;
+    const freeBytes = Math.min(this.#freeBytes(options.memoryBudget), this.#ceiling);
+    const most = Math.max(...plan.passes.map(({ bytes }) => bytes));
+    const budgetBytes = LESS_MEMORY * Math.min(freeBytes, most);
+    const next = planPasses(samples, costs, { ...options, budgetBytes, tokensPerPass, autoMicroBatch });
+    return describePlan({ plan, costs, storage, freeBytes, next });
+  }
+
   /**
    * A smaller plan, of which it warns, after a pass of `failed` ran out of memory; later plans are smaller too.
    * @throws the failure if nothing smaller is allowed
@@ -80,26 +92,36 @@ export class PassPlanner {
   }
 
   #freeBytes(memoryBudget = Number.POSITIVE_INFINITY): number {
-    const { bytesInUse, limitBytes } = this.#engine.memory();
-    return Math.max(0, Math.min(limitBytes, memoryBudget) - bytesInUse - this.#engine.storage.reserveBytes);
+    const { bytesInUse, limitBytes, overheadBytes = 0 } = this.#engine.memory();
+    const limit = Math.min(limitBytes, memoryBudget - overheadBytes);
+    return Math.max(0, limit - bytesInUse - this.#engine.storage.reserveBytes);
   }
 
   #tooLarge({ neededBytes, size, samples }: Misfit, free: number, options: PlannerOptions): OutOfMemoryError {
     const { gradientCheckpointing, memoryBudget } = options;
     const recomputed = gradientCheckpointing === false ? 'without recomputation' : 'with every layer recomputed';
-    const { bytesInUse, limitBytes } = this.#engine.memory();
-    const budget = Math.min(limitBytes, memoryBudget ?? limitBytes);
+    const { bytesInUse, limitBytes, overheadBytes = 0 } = this.#engine.memory();
+    const budget = Math.min(limitBytes + overheadBytes, memoryBudget ?? Number.POSITIVE_INFINITY);
+    const { reserveBytes } = this.#engine.storage;
+    const smallest = Math.ceil(overheadBytes + bytesInUse + neededBytes + reserveBytes);
+    const beside = overheadBytes > 0 ? `, code and context ${formatBytes(overheadBytes)}` : '';
     return new OutOfMemoryError(
       `out of memory: ${samples} ${samples === 1 ? 'sample' : 'samples'} of ${size.tokens} tokens and ${size.patches} ` +
         `image patches need ${formatBytes(neededBytes)} ${recomputed}, ${formatBytes(free)} are free: of ` +
-        `${formatBytes(budget)}, weights and training state hold ${formatBytes(bytesInUse)}, and ` +
-        `${formatBytes(this.#engine.storage.reserveBytes)} are left alone because free memory lies in pieces`,
+        `${formatBytes(budget)}, weights and training state hold ${formatBytes(bytesInUse)}${beside}, and ` +
+        `${formatBytes(reserveBytes)} are left alone because free memory lies in pieces`,
       {
-        hint: 'Or raise memoryBudget.',
+        hint: `Or raise memoryBudget: ${formatBytes(smallest)} is the smallest that can.`,
         neededBytes: Math.ceil(neededBytes),
         freeBytes: Math.floor(free),
         limitBytes: budget,
-        details: { heldBytes: bytesInUse, tokens: size.tokens, patches: size.patches, samples },
+        details: {
+          heldBytes: bytesInUse,
+          smallestBudgetBytes: smallest,
+          tokens: size.tokens,
+          patches: size.patches,
+          samples,
+        },
       },
     );
   }

@@ -62,6 +62,7 @@ export class Progress {
             `sharePrefix: ${shared} of ${all} tokens of step ${event.step} were computed with those of another sample`,
           );
         }
+        if (event.plan !== undefined) this.#line(`step ${event.step}: ${event.plan}`);
         this.#drawBar(event);
         break;
       case 'log':

@@ -13,6 +13,7 @@ import { judgeOf } from './best-model.js';
 import { type EvalResult, evaluateDataset } from './evaluate-loss.js';
 import type { TrainOutput } from './events.js';
 import { checkEvaluationSet, checkLabels } from './label-check.js';
+import { requirePrecision } from './precision.js';
 import { Progress } from './progress.js';
 import { Sampler } from './sampler.js';
 import { parseSftConfig, type SftConfig, type SftConfigInput, sftConfigSchema } from './sft-config.js';
@@ -133,6 +134,7 @@ export class SftTrainer {
     }
     // What cannot be had is an error here, not when the run begins.
     learningRateFactors(trainable, config.loraplusLrRatio);
+    requirePrecision(options.model.engine, config.precision);
     const { length } = trainDataset;
     this.#sampler = new Sampler({
       length,

@@ -5,6 +5,7 @@ import type { PackedBatch } from '../batch/packed-batch.js';
 import type { PackedSize } from '../batch/packed-window.js';
 import { IGNORE_INDEX, type VlmBatch } from '../data/types.js';
 import type { Engine } from '../engine/engine.js';
+import type { Precision } from '../engine/operations.js';
 import type { Steps, Tape } from '../engine/tape.js';
 import type { ParameterSet, Tensor } from '../engine/tensor.js';
 import type { WriteAdapter } from '../model/linear-module.js';
@@ -35,12 +36,17 @@ export interface AccumulateOptions {
    * `sharesPrefixes`; see `SftConfig.sharePrefix`. Not with NEFTune, whose noise depends on the sample. Default true.
    */
   readonly sharePrefix?: boolean | undefined;
+  /** Of products with frozen weights. Default: `bf16`. */
+  readonly precision?: Precision | undefined;
   /** Looked at in pauses of the computation: its reason is thrown, with some gradients added already. */
   readonly signal?: AbortSignal | undefined;
   /** Receives what had to change for the window to fit. */
   readonly onWarning?: ((message: string) => void) | undefined;
-  /** Receives the passes of the window, before each attempt. */
-  readonly onPlan?: ((passes: readonly PassSummary[]) => void) | undefined;
+  /**
+   * Receives the passes of the window, before each attempt. `describe` says in a line what was chosen, what it costs and
+   * what would be next with less memory.
+   */
+  readonly onPlan?: ((passes: readonly PassSummary[], describe: () => string) => void) | undefined;
 }
 
 /** How the loss of an evaluation is computed. */
@@ -103,7 +109,9 @@ export interface TrainableModel {
    */
   lossSteps(tape: Tape, packed: PackedBatch, scale: number, options: PassOptions): Steps<Tensor | undefined>;
   /** Bytes and time of passes, counted from their sizes: the same sizes give the same plan. */
-  passCosts(): Costs;
+  passCosts(precision?: Precision): Costs;
+  /** Asked before the first window of a run in another precision than before: `Engine.preparePrecision` of its weights. */
+  preparePrecision?(precision: Precision): void;
   /** The adapter that is on now: `lossSteps` is given it back, whatever becomes of the model's meanwhile. */
   adapterView?(): AdapterView;
   /** Asked after each pause. @throws if the weights or that adapter are gone */

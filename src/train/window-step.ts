@@ -15,6 +15,7 @@ import { counterHash } from '../random.js';
 import { GradientCoverage } from './gradient-coverage.js';
 import type { PlannedPass } from './pass-plan.js';
 import { PassPlanner } from './pass-planner.js';
+import { preparePrecision } from './precision.js';
 import { optimizerKind, type SftConfig } from './sft-config.js';
 import type { AccumulateOptions, PassSummary, TrainableModel } from './trainable-model.js';
 import type { TrainingWindow } from './training-window.js';
@@ -62,23 +63,26 @@ function forwardBackward(
   options: AccumulateOptions,
 ): Promise<Deferred<number>> {
   const { engine, trainable } = model;
-  const { signal, labelCount, labelSmoothing, neftuneNoiseAlpha } = options;
+  const { signal, labelCount, labelSmoothing, neftuneNoiseAlpha, precision = 'bf16' } = options;
   const adapter = model.adapterView?.();
-  const costs = model.passCosts();
   const requireParts = () => adapter && model.requireParts?.(adapter);
   const planner = planners.get(model) ?? new PassPlanner(engine);
   planners.set(model, planner);
   return exclusively(engine, signal, async () => {
+    preparePrecision(model, precision);
+    const costs = model.passCosts(precision);
     const planned = { ...options, sizeOf: (samples: readonly WindowSample[]) => window.sizeOf(samples) };
     let plan = planner.plan(window.samples, costs, planned);
     for (;;) {
-      options.onPlan?.(plan.passes.map(summaryOf));
+      const current = plan;
+      const describe = () => planner.describe(current, window.samples, costs, planned);
+      options.onPlan?.(plan.passes.map(summaryOf), describe);
       const mark = engine.mark();
       const losses: Tensor[] = [];
       try {
         for (const { samples, recompute } of plan.passes) {
           await runPass(engine, { signal, requireParts, record: true }, async (pass) => {
-            const settings = { recompute, labelSmoothing, neftuneNoiseAlpha, adapter };
+            const settings = { recompute, labelSmoothing, neftuneNoiseAlpha, precision, adapter };
             const loss = await pass.run(model.lossSteps(pass.tape, window.join(samples), 1 / labelCount, settings));
             if (!loss) return;
             engine.retain(loss);
@@ -171,6 +175,8 @@ export interface TakenStep {
   readonly flops: number | undefined;
   /** Tokens that were computed together with those of another sample. */
   readonly sharedTokens: number;
+  /** Of the first step: how it was run. */
+  readonly plan?: string;
 }
 
 /** Takes the steps of a run, on nobody's parameters but those that are trained. */
@@ -179,6 +185,8 @@ export class WindowStep {
   readonly #coverage = new GradientCoverage();
   /** Of the learning rates, where those of the parameters differ. */
   readonly #factors: readonly number[] | undefined;
+  /** Whether the plan of a step was reported. */
+  #hasPlan = false;
   /** What the engine is computing though nobody waits for it; settles with it, whatever the outcome. */
   unanswered: Promise<unknown> | undefined;
 
@@ -201,7 +209,7 @@ export class WindowStep {
   ): Promise<TakenStep> {
     const { model, trainable, optimizer, config, lease, answer } = this.#parts;
     const { engine } = model;
-    const { loss: late, flops, sharedTokens } = await this.#gradients(step, window, meanwhile, onWarning);
+    const { loss: late, flops, sharedTokens, plan } = await this.#gradients(step, window, meanwhile, onWarning);
     // Only where a step may be left out is the loss waited for before the update.
     const value = config.onNonFiniteLoss === 'skip' ? await answer(late()) : undefined;
     const loss = value === undefined ? late : async () => value;
@@ -225,7 +233,7 @@ export class WindowStep {
       );
     }
     engine.zeroGradients(trainable);
-    return { loss, gradNorm, flops, sharedTokens };
+    return { loss, gradNorm, flops, sharedTokens, ...(plan === undefined ? {} : { plan }) };
   }
 
   /** Loss and gradients of the window; computed again if `meanwhile`, or a reader in it, changed the parameters. */
@@ -236,18 +244,20 @@ export class WindowStep {
     onWarning: (message: string) => void,
   ): Promise<Omit<TakenStep, 'gradNorm'>> {
     const { model, trainable, config, signal } = this.#parts;
-    const { labelSmoothingFactor: labelSmoothing, neftuneNoiseAlpha, sharePrefix } = config;
+    const { labelSmoothingFactor: labelSmoothing, neftuneNoiseAlpha, sharePrefix, precision } = config;
     const { gradientCheckpointing, memoryBudget, autoMicroBatch } = config;
     const dropoutSeeds = dropoutSlots.map((slot) => counterHash(config.seed, slot));
     const memory = { gradientCheckpointing, memoryBudget, autoMicroBatch };
+    let plan: string | undefined;
     for (;;) {
       this.requireSameParameters(step);
       let sharedTokens = 0;
-      const onPlan = (passes: readonly PassSummary[]) => {
+      const onPlan: AccumulateOptions['onPlan'] = (passes, describe) => {
         sharedTokens = passes.reduce((sum, pass) => sum + pass.sharedTokens, 0);
+        if (!this.#hasPlan) plan = describe();
       };
-      const settings = { labelSmoothing, neftuneNoiseAlpha, sharePrefix };
-      const options = { labelCount, dropoutSeeds, ...settings, ...memory, signal, onWarning, onPlan };
+      const computed = { labelSmoothing, neftuneNoiseAlpha, sharePrefix, precision };
+      const options = { labelCount, dropoutSeeds, ...computed, ...memory, signal, onWarning, onPlan };
       const packed = packWindow(model, batches, options);
       const work = forwardBackward(model, packed, options);
       const answered = () => {
@@ -261,7 +271,9 @@ export class WindowStep {
         signal.throwIfAborted();
         this.requireSameParameters(step);
         if (changesOf(trainable) === changes) {
-          return { loss, flops: model.trainingFlops?.(packed.size), sharedTokens };
+          this.#hasPlan = true;
+          const described = plan === undefined ? {} : { plan };
+          return { loss, flops: model.trainingFlops?.(packed.size), sharedTokens, ...described };
         }
       } catch (error) {
         discard(loss);

@@ -4,7 +4,7 @@
  *
  *   npm run bench:epoch -- --data DIR [--size 14B | 8B | 3B | tiny] [--tokenizer DIR] [--engine cuda] [--limit N]
  *                          [--workers N] [--prefetch N] [--checkpointing] [--tokens-per-pass N] [--budget GIB]
- *                          [--quantization nf4 | fp8]
+ *                          [--precision bf16|fp8-backward|fp8] [--quantization nf4 | fp8]
  *
  * --data       <Class>/{Train,Test}/* at any depth, as on Kaggle; the training split is used
  * --size       random weights in a real shape, with pictures of up to 1540 pixels; or the example's tiny checkpoint
@@ -25,6 +25,7 @@ import { KaggleImageFolder } from '../../src/data/kaggle-image-folder.js';
 import { MinistralTokenizer } from '../../src/data/tokenizer.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
 import { createEngine, type EngineChoice } from '../../src/engine/create-engine.js';
+import type { Precision } from '../../src/engine/operations.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { loadModel, loadProcessor } from '../../src/model/load.js';
@@ -44,6 +45,7 @@ const { values: options } = parseArgs({
     checkpointing: { type: 'boolean', default: false },
     'tokens-per-pass': { type: 'string' },
     budget: { type: 'string' },
+    precision: { type: 'string', default: 'bf16' },
     quantization: { type: 'string' },
   },
 });
@@ -121,6 +123,7 @@ try {
       perDeviceTrainBatchSize: BATCH,
       gradientAccumulationSteps: ACCUMULATION,
       optim: 'adamw_8bit',
+      precision: options.precision as Precision,
       learningRate: 2e-4,
       warmupSteps: 25,
       maxGradNorm: 0.3,

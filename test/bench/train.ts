@@ -4,8 +4,8 @@
  *   npm run bench:train -- --size 14B --workload FILE [--samples 120] [--micro 2] [--accumulation 4]
  *                          [--gradient-checkpointing auto|true|false] [--tokens-per-pass N] [--budget GIB]
  *                          [--auto-micro-batch] [--warmup STEPS] [--optim adamw8bit] [--repeat 1]
- *                          [--share-prefix true|false|true,false]
- *                          [--quantization nf4|fp8]
+ *                          [--share-prefix true|false|true,false] [--quantization nf4|fp8]
+ *                          [--precision bf16|fp8-backward|fp8]
  *                          [--peer FILE [--python python3] [--variants "sdpa,0,0,2;eager,1,0,2"] [--peer-micro 24]
  *                           [--peer-args ARGS]]
  *
@@ -17,6 +17,7 @@
 import { parseArgs } from 'node:util';
 import type { VlmBatch } from '../../src/data/types.js';
 import { createCudaEngine } from '../../src/engine/cuda/cuda-engine.js';
+import type { Precision } from '../../src/engine/operations.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { countLabels, type PassSummary } from '../../src/train/trainable-model.js';
@@ -39,6 +40,7 @@ const { values } = parseArgs({
     'tokens-per-pass': { type: 'string' },
     budget: { type: 'string' },
     'share-prefix': { type: 'string', default: 'true' },
+    precision: { type: 'string', default: 'bf16' },
     optim: { type: 'string', default: 'adamw8bit' },
     repeat: { type: 'string', default: '1' },
     quantization: { type: 'string' },
@@ -101,6 +103,7 @@ async function run(window: readonly VlmBatch[]): Promise<() => Promise<number>> 
     gradientCheckpointing: checkpointing!,
     autoMicroBatch: values['auto-micro-batch'],
     sharePrefix,
+    precision: values.precision as Precision,
     onWarning: (message) => console.log(`step ${step}: ${message}`),
     onPlan: (planned) => {
       passes = planned;
@@ -169,6 +172,7 @@ async function measure(): Promise<Rates> {
       micro,
       accumulation,
       checkpointing,
+      precision: values.precision,
       budgetGiB: values.budget && Number(values.budget),
       tokensPerPass: engine.tokensPerPass,
       optim: kind,

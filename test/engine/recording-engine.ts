@@ -90,6 +90,8 @@ export function recordingEngine(
   const library: CudaParts['library'] = {
     version: 1,
     descriptor: () => 1,
+    e4m3Descriptor: () => 2,
+    setScales: nothing,
     createLayout: () => next++,
     firstChoice: () => new BigUint64Array(8),
     check: () => 0,

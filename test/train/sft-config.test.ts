@@ -196,7 +196,7 @@ describe('parseSftConfig', () => {
       ...['adamBeta1', 'adamBeta2', 'adamEpsilon', 'dataSeed', 'dataloaderDropLast', 'gradientAccumulationSteps'],
       ...['labelSmoothingFactor', 'learningRate', 'loraplusLrRatio', 'lrSchedulerKwargs', 'lrSchedulerType'],
       ...['maxGradNorm', 'maxSteps', 'neftuneNoiseAlpha', 'numTrainEpochs', 'optim'],
-      ...['perDeviceTrainBatchSize', 'seed', 'sharePrefix', 'warmupRatio', 'warmupSteps', 'weightDecay'],
+      ...['perDeviceTrainBatchSize', 'precision', 'seed', 'sharePrefix', 'warmupRatio', 'warmupSteps', 'weightDecay'],
     ]);
   });
 

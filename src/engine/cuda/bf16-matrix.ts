@@ -1,5 +1,6 @@
 /** Frozen bf16 rows with spare columns after their own, where scale·B goes: base and adapter are one product. */
 import { KERNELS } from '../../generated/kernel-launchers.js';
+import type { CudaDriver } from './driver.js';
 import { FrozenMatrix, type SmallProduct } from './frozen-matrix.js';
 import { type DevicePointer, offset, ofWidth } from './launch.js';
 import type { DeviceBlock } from './memory.js';
@@ -125,6 +126,10 @@ export class Bf16Matrix extends FrozenMatrix {
     return out;
   }
 
+  override bf16Rows(row: number, count: number): DeviceRows {
+    return { address: this.address(row), ld: this.#ld, rows: count, columns: this.columns, type: 'bf16' };
+  }
+
   target(row: number, rows: number): WeightTarget {
     const { columns } = this;
     return {
@@ -138,6 +143,11 @@ export class Bf16Matrix extends FrozenMatrix {
         convertRows(this.#store.kernels, { address: this.address(row + stored.row), ld: this.#ld }, stored);
       },
     };
+  }
+
+  /** Queues a copy of all rows, packed on the host. */
+  uploadAll(driver: Pick<CudaDriver, 'uploadRows'>, bytes: Uint8Array, stream: number): void {
+    driver.uploadRows(this.#block.address, BYTES * this.#ld, bytes, BYTES * this.columns, this.rows, stream);
   }
 
   reserveAdapter(columns: number): void {

@@ -6,11 +6,17 @@ import { EngineError } from '../../errors.js';
 import { type ForeignFunction, foreignFunctions, loadLibrary, outHandle } from './library-search.js';
 
 /** cudaDataType */
-const DATA_TYPE = { f32: 0, bf16: 14 } as const;
-export type ProductType = keyof typeof DATA_TYPE;
+const DATA_TYPE = { f32: 0, bf16: 14, e4m3: 28 } as const;
+export type ProductType = 'f32' | 'bf16';
+/** A float32 scale for each row of an operand (a vector along its outer extent), or one for all of it. */
+export type E4m3Scales = 'rows' | 'tensor';
 
 const COMPUTE_32F = 68;
-const DESCRIPTOR = { transA: 3, transB: 4 } as const;
+const DESCRIPTOR = {
+  ...{ transA: 3, transB: 4, scaleA: 17, scaleB: 18, fastAccumulation: 25, scaleModeA: 31, scaleModeB: 32 },
+} as const;
+/** CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F; one scalar is the default. */
+const OUTER_VECTOR = 3;
 const PREFERENCE = { workspaceBytes: 1, alignmentA: 5, alignmentB: 6, alignmentC: 7, alignmentD: 8 } as const;
 /** A heuristic result: the algorithm (64 bytes), workspace bytes (8), status (4), waves (4), reserved (16). */
 const RESULT_BYTES = 96;
@@ -35,7 +41,8 @@ export class CublasLt {
   readonly #function: ReturnType<typeof foreignFunctions>;
   readonly #handle: number;
   readonly #matmul: ForeignFunction;
-  readonly #descriptors = new Map<number, number>();
+  readonly #descriptors = new Map<string, number>();
+  readonly #pointer = new BigUint64Array(1);
   // Read by the library before it returns: one pair serves every product.
   readonly #alpha = new Float32Array(1);
   readonly #beta = new Float32Array(1);
@@ -49,19 +56,46 @@ export class CublasLt {
   }
 
   descriptor(transA: boolean, transB: boolean): number {
-    const key = (transA ? 2 : 0) + (transB ? 1 : 0);
+    return this.#known(`${transA},${transB}`, (descriptor) => {
+      this.#setDescriptor(descriptor, DESCRIPTOR.transA, Int32Array.of(transA ? 1 : 0));
+      this.#setDescriptor(descriptor, DESCRIPTOR.transB, Int32Array.of(transB ? 1 : 0));
+    });
+  }
+
+  /**
+   * Of a product of e4m3 operands, A transposed: the one order that Ada and Hopper have.
+   * @param isFast sums stay in the tensor cores, with fewer bits than float32
+   */
+  e4m3Descriptor(scales: E4m3Scales, isFast: boolean): number {
+    return this.#known(`e4m3,${scales},${isFast}`, (descriptor) => {
+      this.#setDescriptor(descriptor, DESCRIPTOR.transA, Int32Array.of(1));
+      this.#setDescriptor(descriptor, DESCRIPTOR.fastAccumulation, Int8Array.of(isFast ? 1 : 0));
+      if (scales === 'tensor') return;
+      this.#setDescriptor(descriptor, DESCRIPTOR.scaleModeA, Int32Array.of(OUTER_VECTOR));
+      this.#setDescriptor(descriptor, DESCRIPTOR.scaleModeB, Int32Array.of(OUTER_VECTOR));
+    });
+  }
+
+  /** Device addresses of the scales of A and B, for the next product of this descriptor. */
+  setScales(descriptor: number, a: number, b: number): void {
+    for (const [attribute, address] of [[DESCRIPTOR.scaleA, a] as const, [DESCRIPTOR.scaleB, b] as const]) {
+      this.#pointer[0] = BigInt(address);
+      this.#setDescriptor(descriptor, attribute, this.#pointer);
+    }
+  }
+
+  #known(key: string, set: (descriptor: number) => void): number {
     let descriptor = this.#descriptors.get(key);
     if (descriptor === undefined) {
       const types = ['void*', 'int', 'int'];
       descriptor = outHandle((out) => this.#call('cublasLtMatmulDescCreate', types, out, COMPUTE_32F, DATA_TYPE.f32));
-      this.#setDescriptor(descriptor, DESCRIPTOR.transA, transA ? 1 : 0);
-      this.#setDescriptor(descriptor, DESCRIPTOR.transB, transB ? 1 : 0);
+      set(descriptor);
       this.#descriptors.set(key, descriptor);
     }
     return descriptor;
   }
 
-  createLayout(type: ProductType, rows: number, columns: number, ld: number): number {
+  createLayout(type: ProductType | 'e4m3', rows: number, columns: number, ld: number): number {
     const types = ['void*', 'int', 'uint64', 'uint64', 'int64'];
     return outHandle((out) => this.#call('cublasLtMatrixLayoutCreate', types, out, DATA_TYPE[type], rows, columns, ld));
   }
@@ -143,9 +177,9 @@ export class CublasLt {
     this.#call('cublasLtDestroy', ['uint64'], this.#handle);
   }
 
-  #setDescriptor(descriptor: number, attribute: number, value: number): void {
+  #setDescriptor(descriptor: number, attribute: number, value: Int8Array | Int32Array | BigUint64Array): void {
     const types = ['uint64', 'int', 'void*', 'size_t'];
-    this.#call('cublasLtMatmulDescSetAttribute', types, descriptor, attribute, Int32Array.of(value), 4);
+    this.#call('cublasLtMatmulDescSetAttribute', types, descriptor, attribute, value, value.byteLength);
   }
 
   #call(name: string, parameters: readonly string[], ...values: unknown[]): void {

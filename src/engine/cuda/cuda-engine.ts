@@ -18,13 +18,15 @@ import type {
   StorageCosts,
 } from '../engine.js';
 import { memoryBudgetSchema } from '../memory-budget.js';
+import type { Precision } from '../operations.js';
 import { requireOwnSet, requireValues } from '../parameter-layout.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
 import { type ParameterSet, type ParameterSpec, requireFilled, type Tensor, type Weight } from '../tensor.js';
 import { CudaParameterSet } from './adapters.js';
 import { KernelCompiler } from './compiler.js';
-import { CublasLt } from './cublas-lt.js';
+import { CublasLt, type E4m3Scales } from './cublas-lt.js';
 import { CudaDriver } from './driver.js';
+import { E4m3Products, e4m3ScalesOf } from './e4m3-products.js';
 import { Kernels, PLAIN_PROGRAMS } from './kernels.js';
 import type { KernelLauncher } from './launch.js';
 import { MatrixProducts, type ProductDriver, type ProductLibrary } from './matrix-products.js';
@@ -38,6 +40,7 @@ import { type CudaOperations, cudaOperations } from './operations.js';
 import { CudaOptimizerState, zeroParameters } from './optimizer.js';
 import { Pace, type PaceDriver } from './pace.js';
 import { physicalMemory } from './physical-memory.js';
+import { Overhead } from './process-memory.js';
 import { Staging, type StagingDriver } from './staging.js';
 import { type DeviceContext, TensorStore } from './tensor-store.js';
 import type { WeightDriver } from './weight-stream.js';
@@ -47,7 +50,10 @@ import { WeightStore } from './weights.js';
 export interface CudaEngineOptions {
   /** Which card, as nvidia-smi counts them. Default 0. */
   readonly device?: number;
-  /** Most bytes of device memory for tensors and weights. Default: what the card has. */
+  /**
+   * Most bytes of device memory that the process may take, as nvidia-smi shows it: weights, tensors, context, code and
+   * the buffers of libraries. Default: what the card has.
+   */
   readonly memoryBudget?: number;
   /**
    * Recompute cheap results (norms, gated activations) in backward instead of keeping them: about a third less memory
@@ -59,6 +65,13 @@ export interface CudaEngineOptions {
    * Larger passes are a few percent faster, and take more memory. Default 5120.
    */
   readonly tokensPerPass?: number;
+  /**
+   * What may lie in host memory when the card, or the budget, does not hold all and a pass beside it: first the table of
+   * embeddings, of which used rows are uploaded, then decoder layers in bfloat16, which are streamed to the card each
+   * time they are used. `auto` moves as little as fits; `none` nothing. Or say what to move: the table, and how many
+   * layers. Results are the same, bit for bit. Default `auto`.
+   */
+  readonly offload?: 'auto' | 'none' | { readonly embedding?: boolean; readonly layers?: number };
   /** LoRA rank up to which weights need no second copy when an adapter comes. Default 16. */
   readonly adapterRank?: number;
 }
@@ -68,6 +81,12 @@ const optionsSchema = z.strictObject({
   memoryBudget: memoryBudgetSchema.optional(),
   rematerialize: z.boolean().optional(),
   tokensPerPass: z.int().nonnegative().optional(),
+  offload: z
+    .union([
+      z.literal(['auto', 'none']),
+      z.strictObject({ embedding: z.boolean().optional(), layers: z.int().nonnegative().optional() }),
+    ])
+    .optional(),
   adapterRank: z.int().nonnegative().optional(),
 } satisfies Record<keyof CudaEngineOptions, z.ZodType>);
 
@@ -76,6 +95,9 @@ const optionsSchema = z.strictObject({
  * computed once. Beyond, products gain nothing.
  */
 const TOKENS_PER_PASS = 5120;
+
+/** Each pass more streams the layers again. */
+const STREAMED_TOKENS_PER_PASS = 8192;
 
 export type EngineDriver = StagingDriver &
   ProductDriver &
@@ -92,6 +114,10 @@ export interface CudaParts {
   readonly kernels: KernelLauncher & { dispose(): void };
   readonly library: ProductLibrary & { readonly version: number };
   readonly compilerVersion: string;
+  /** Default: what card and library have. */
+  readonly e4m3Scales?: E4m3Scales;
+  /** What the process takes beside `memory`. Default: nothing. */
+  readonly overhead?: Overhead;
   /** Settles when the kernels are compiled; loading waits for it at its end. */
   readonly prepared?: Promise<void>;
 }
@@ -100,9 +126,14 @@ export class CudaEngine extends CountingEngine implements Engine {
   readonly name = 'cuda';
   readonly description: string;
   readonly operations: CudaOperations;
-  readonly tokensPerPass: number;
+  tokensPerPass: number;
   readonly heldFormats = ['nf4', 'f8_e4m3'] as const;
+  readonly precisions: readonly Precision[];
+  /** Of e4m3 operands that are made on the way. */
+  readonly e4m3Scales: E4m3Scales | undefined;
   readonly #storage: StorageCosts;
+  readonly #e4m3: E4m3Products;
+  readonly #options: CudaEngineOptions;
   readonly #parts: CudaParts;
   readonly allocator: DeviceAllocator;
   readonly #staging: Staging;
@@ -118,13 +149,14 @@ export class CudaEngine extends CountingEngine implements Engine {
 
   constructor(parts: CudaParts, options: CudaEngineOptions = {}) {
     const { driver, kernels, library, compilerVersion } = parts;
-    const allocator = new DeviceAllocator(parts.memory, options.memoryBudget);
+    const allocator = new DeviceAllocator(parts.memory, options.memoryBudget, parts.overhead);
     const staging = new Staging(driver);
     const products = new MatrixProducts(driver, library, allocator);
     const rematerialize = options.rematerialize ?? true;
     const store = new TensorStore({ driver, kernels, allocator, products, staging }, { rematerialize });
     super(store);
     this.#parts = parts;
+    this.#options = options;
     this.tokensPerPass = options.tokensPerPass ?? TOKENS_PER_PASS;
     this.allocator = allocator;
     this.#staging = staging;
@@ -144,7 +176,11 @@ export class CudaEngine extends CountingEngine implements Engine {
       reserveBytes: 320 << 20,
     };
     this.#weights = new WeightStore(store, driver, staging, options.adapterRank ?? 16);
-    const { operations, dispose } = cudaOperations(store, this.#weights, this.#sets, capability);
+    const scales = parts.e4m3Scales ?? e4m3ScalesOf(capability, library.version);
+    this.e4m3Scales = scales;
+    this.precisions = scales ? ['fp8-backward', 'fp8'] : [];
+    this.#e4m3 = new E4m3Products(store, scales, capability);
+    const { operations, dispose } = cudaOperations(store, this.#weights, this.#sets, capability, this.#e4m3);
     this.operations = operations;
     this.#disposeOperations = dispose;
     const gigabytes = (totalBytes / 2 ** 30).toFixed(0);
@@ -154,10 +190,11 @@ export class CudaEngine extends CountingEngine implements Engine {
       `NVRTC ${compilerVersion}, cuBLASLt ${library.version}`;
   }
 
-  /** As for the weights that are loaded now. */
+  /** As for the weights that are loaded now, and the precision that they were prepared for. */
   get storage(): StorageCosts {
-    const { scratchBytes } = this.#storage;
-    return { ...this.#storage, scratchBytes: scratchBytes + this.#weights.scratchBytes };
+    const { streamedBytes } = this.#weights;
+    const scratchBytes = this.#storage.scratchBytes + this.#weights.scratchBytes + this.#e4m3.scratchBytes;
+    return { ...this.#storage, scratchBytes, ...(streamedBytes > 0 ? { streamedBytes } : {}) };
   }
 
   fromArray(data: Float32Array, shape: readonly number[]): Tensor {
@@ -200,6 +237,12 @@ export class CudaEngine extends CountingEngine implements Engine {
     writeRows(this.#store, to, from, rows);
   }
 
+  placeWeights(sources: readonly WeightSource[], trainingBytes: (tokens: number) => number): void {
+    const { offload = 'auto', tokensPerPass } = this.#options;
+    const isStreamed = this.#weights.place(sources, offload, trainingBytes);
+    this.tokensPerPass = tokensPerPass ?? (isStreamed ? STREAMED_TOKENS_PER_PASS : this.tokensPerPass);
+  }
+
   async loadWeight(source: WeightSource): Promise<Weight> {
     this.#loading++;
     let weight: Weight;
@@ -219,6 +262,11 @@ export class CudaEngine extends CountingEngine implements Engine {
 
   releaseWeight(weight: Weight): void {
     this.#weights.release(this.#weights.use(weight, 'releaseWeight'));
+  }
+
+  preparePrecision(weights: readonly Weight[], precision: Precision): void {
+    const known = weights.map((weight) => this.#weights.use(weight, 'preparePrecision'));
+    this.#e4m3.prepare(known, precision);
   }
 
   createParameters(specs: readonly ParameterSpec[]): ParameterSet {
@@ -313,7 +361,9 @@ export class CudaEngine extends CountingEngine implements Engine {
     const { driver, kernels } = this.#parts;
     await this.#weights.dispose();
     driver.synchronize();
+    this.#weights.disposeHost();
     this.#disposeOperations();
+    this.#e4m3.dispose();
     this.#products.dispose();
     this.#pace.dispose();
     this.#staging.dispose();
@@ -332,8 +382,14 @@ export class CudaEngine extends CountingEngine implements Engine {
   }
 }
 
-/** @throws EngineError naming what is missing: a card, the driver, NVRTC or cuBLASLt */
-export function createCudaEngine(options: CudaEngineOptions = {}): CudaEngine {
+/**
+ * @param parts instead of the usual ones, to test what other cards have
+ * @throws EngineError naming what is missing: a card, the driver, NVRTC or cuBLASLt
+ */
+export function createCudaEngine(
+  options: CudaEngineOptions = {},
+  parts: Pick<CudaParts, 'e4m3Scales'> = {},
+): CudaEngine {
   parseOptions(optionsSchema, options, 'cuda engine');
   const driver = new CudaDriver(options.device);
   try {
@@ -343,7 +399,9 @@ export function createCudaEngine(options: CudaEngineOptions = {}): CudaEngine {
     const attention = usualAttentionPrograms(driver.device.capability, kernels.hasWarpgroups);
     const prepared = kernels.prepare([...PLAIN_PROGRAMS, ...attention]);
     const memory = physicalMemory(driver);
-    return new CudaEngine({ driver, memory, kernels, library, compilerVersion: compiler.version, prepared }, options);
+    const overhead = new Overhead(driver.process, driver.process.contextBytes);
+    const compilerVersion = compiler.version;
+    return new CudaEngine({ driver, memory, overhead, kernels, library, compilerVersion, prepared, ...parts }, options);
   } catch (error) {
     // Else the card's memory stays taken, though the process may go on with another engine.
     driver.dispose();

@@ -6,6 +6,7 @@ import koffi from 'koffi';
 import { EngineError, OutOfMemoryError } from '../../errors.js';
 import { type DevicePointer, type Grid, ParameterBlock } from './launch.js';
 import { type ForeignFunction, foreignFunctions, loadLibrary, outHandle } from './library-search.js';
+import { NvmlProcess } from './process-memory.js';
 
 const CUDA_ERROR_OUT_OF_MEMORY = 2;
 const CUDA_ERROR_NOT_READY = 600;
@@ -56,6 +57,8 @@ export class CudaDriver {
   readonly stream: number;
   /** Uploads that run beside the compute stream. */
   readonly copyStream: number;
+  /** What the process takes on this card. */
+  readonly process: NvmlProcess;
   /** Kernels and products queued so far. */
   launches = 0;
   readonly #function: ReturnType<typeof foreignFunctions>;
@@ -80,11 +83,13 @@ export class CudaDriver {
     this.call('cuInit', ['uint'], 0);
     const device = this.#outInt((out) => this.call('cuDeviceGet', ['void*', 'int'], out, ordinal));
     this.#deviceHandle = device;
+    this.process = new NvmlProcess(this.#busId(device));
     const context = outHandle((out) => this.call('cuDevicePrimaryCtxRetain', ['void*', 'int'], out, device));
     this.call('cuCtxSetCurrent', ['uint64'], context);
     this.device = this.#describe(device, ordinal);
     this.stream = this.createStream();
     this.copyStream = this.createStream();
+    this.process.noteContext();
     const { bytes } = this.parameters;
     const base = koffi.address(bytes);
     this.#pointers = BigUint64Array.from({ length: bytes.length / 8 }, (_, i) => base + BigInt(8 * i));
@@ -281,6 +286,13 @@ export class CudaDriver {
       this.#copyBlock.setUint32(8 * i + 4, Math.floor(value / 4294967296), true);
     }
     this.call('cuMemcpy2DAsync_v2', ['void*', 'uint64'], this.#copyBlock, stream);
+  }
+
+  /** The PCI address, e.g. 0000:1B:00.0. */
+  #busId(device: number): string {
+    const text = new Uint8Array(32);
+    this.call('cuDeviceGetPCIBusId', ['void*', 'int', 'int'], text, text.length, device);
+    return Buffer.from(text.subarray(0, text.indexOf(0))).toString();
   }
 
   #describe(device: number, ordinal: number): DeviceInfo {

@@ -1,6 +1,6 @@
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import { roundUp } from './arena.js';
-import type { SmallProduct } from './frozen-matrix.js';
+import type { E4m3Rows, SmallProduct } from './frozen-matrix.js';
 import { type DevicePointer, type Grid, grid2, offset, ofWidth } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import { PackedMatrix, type Part, type WideRows } from './packed-matrix.js';
@@ -112,6 +112,11 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
       });
     }
     // biome-ignore-end format: parameters by operand
+  }
+
+  override e4m3Rows(row: number): E4m3Rows | undefined {
+    const scales = this.scalesAt(row);
+    return scales && { codes: this.codesAt(row), ld: this.ld, scales };
   }
 
   protected get packedBytes(): number {

@@ -11,6 +11,8 @@ import type { WeightTarget } from './weight-stream.js';
 
 /** A low-rank addition to some rows of a matrix; scale·B lies with the matrix. */
 export interface MatrixAdapter {
+  /** Of the values that scale·B was made of; 0 before that. */
+  readonly version: number;
   /** scale·B is lost or lies elsewhere. */
   invalidate(): void;
   dispose(): void;
@@ -45,6 +47,19 @@ export interface SmallProduct {
     | undefined;
 }
 
+/** e4m3 codes on the device, and the float32 scale of each row. */
+export interface E4m3Rows {
+  readonly codes: DevicePointer;
+  /** Row stride in bytes, a multiple of 16. */
+  readonly ld: number;
+  readonly scales: DevicePointer;
+}
+
+/** What was made of a matrix beside it, for products in another format (e4m3-copies.ts). */
+export interface MatrixCopies {
+  free(): void;
+}
+
 /** W [rows, columns]. Rows of it are a weight: products take those from `row` on, as many as the other operand says. */
 export abstract class FrozenMatrix {
   readonly rows: number;
@@ -55,6 +70,7 @@ export abstract class FrozenMatrix {
   /** First rows of the weights that were put in it. */
   readonly places = new Set<number>();
   readonly adapters = new Map<number, MatrixAdapter>();
+  copies: MatrixCopies | undefined;
 
   constructor(rows: number, columns: number) {
     this.rows = rows;
@@ -85,6 +101,15 @@ export abstract class FrozenMatrix {
   abstract gatherRows(row: number, ids: Int32Array): CudaTensor;
   /** `count` rows as a new tensor. */
   abstract readRows(row: number, count: number): CudaTensor;
+
+  /** The rows from `row` on where they lie, for a format that holds bf16. */
+  bf16Rows(_row: number, _count: number): DeviceRows | undefined {
+    return undefined;
+  }
+  /** The rows from `row` on where they lie, for a format that holds e4m3 with a scale for each row. */
+  e4m3Rows(_row: number): E4m3Rows | undefined {
+    return undefined;
+  }
 
   /**
    * Where `rows` stored rows go that are loaded.

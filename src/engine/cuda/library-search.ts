@@ -32,11 +32,15 @@ export function outHandle(body: (out: BigUint64Array) => void): number {
   return Number(out[0]);
 }
 
-/** The three libraries: file names by falling preference, and what gives them to a machine that lacks them. */
+/** The libraries: file names by falling preference, and what gives them to a machine that lacks them. */
 const LIBRARIES = {
   driver: {
     names: ['libcuda.so.1'],
     cure: 'install the NVIDIA driver; in a container, start it with GPU access (docker run --gpus all)',
+  },
+  nvml: {
+    names: ['libnvidia-ml.so.1'],
+    cure: 'it comes with the NVIDIA driver; in a container, allow the utility capability',
   },
   nvrtc: {
     names: ['libnvrtc.so.13', 'libnvrtc.so.12'],

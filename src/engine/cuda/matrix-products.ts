@@ -5,10 +5,19 @@
  * round alike.
  */
 import { EngineError } from '../../errors.js';
-import type { Algorithm, CublasLt, ProductHandles, ProductType } from './cublas-lt.js';
+import type { Algorithm, CublasLt, E4m3Scales, ProductHandles, ProductType } from './cublas-lt.js';
 import type { CudaDriver } from './driver.js';
 import type { DevicePointer } from './launch.js';
 import type { DeviceAllocator } from './memory.js';
+
+/** What turns the codes of e4m3 operands into values: a float32 for each row of A and of B as stored, or one for each. */
+interface E4m3Factors {
+  readonly scales: E4m3Scales;
+  readonly a: DevicePointer;
+  readonly b: DevicePointer;
+  /** Sums stay in the tensor cores, with fewer bits than float32. */
+  readonly isFast: boolean;
+}
 
 /** D[m, n] = alpha · A·B + beta · D. Strides (ld*) are of rows, in elements. */
 export interface Product {
@@ -25,8 +34,10 @@ export interface Product {
   readonly transB?: boolean;
   readonly d: DevicePointer;
   readonly ldd: number;
-  /** Default bf16; A and B are bf16 always. */
+  /** Default bf16. */
   readonly type?: ProductType;
+  /** A and B are e4m3, B stored [n, k]. Default: both bf16. */
+  readonly e4m3?: E4m3Factors;
   /** Default 1. */
   readonly alpha?: number;
   /** Default 0. */
@@ -62,7 +73,15 @@ export type ProductDriver = Pick<CudaDriver, 'stream' | 'launches'>;
 /** What products need of the library; a test gives a recorder. */
 export type ProductLibrary = Pick<
   CublasLt,
-  'descriptor' | 'createLayout' | 'destroyLayout' | 'firstChoice' | 'check' | 'matmul' | 'dispose'
+  | 'descriptor'
+  | 'e4m3Descriptor'
+  | 'setScales'
+  | 'createLayout'
+  | 'destroyLayout'
+  | 'firstChoice'
+  | 'check'
+  | 'matmul'
+  | 'dispose'
 >;
 
 export class MatrixProducts {
@@ -81,10 +100,14 @@ export class MatrixProducts {
 
   run(product: Product): void {
     const { m, n, k, a, lda, b, ldb, d, ldd, transA = false, transB = false, type = 'bf16', beta = 0 } = product;
+    const { e4m3 } = product;
     if (m === 0 || n === 0 || k === 0) return;
     // The three alignments in one number; 16 bytes and less make another plan.
     const alignment = alignmentOf(a) * 65536 + alignmentOf(b) * 256 + alignmentOf(d);
-    const flags = (transA ? 1 : 0) + (transB ? 2 : 0) + (type === 'f32' ? 4 : 0) + (beta !== 0 ? 8 : 0);
+    const kind = e4m3 ? 16 + (e4m3.isFast ? 32 : 0) + (e4m3.scales === 'rows' ? 64 : 0) : 0;
+    const flags = (transA ? 1 : 0) + (transB ? 2 : 0) + (type === 'f32' ? 4 : 0) + (beta !== 0 ? 8 : 0) + kind;
+    // Before a plan too: an algorithm is chosen for a complete description.
+    if (e4m3) this.#library.setScales(this.#descriptor(product), e4m3.b, e4m3.a);
     const key = `${m},${n},${k},${lda},${ldb},${ldd},${flags},${alignment}`;
     let plan = this.#plans.get(key);
     if (plan) this.#plans.delete(key);
@@ -111,13 +134,19 @@ export class MatrixProducts {
   }
 
   #handles(product: Product): ProductHandles {
-    const { m, n, k, lda, ldb, ldd, transA = false, transB = false, type = 'bf16' } = product;
+    const { m, n, k, lda, ldb, ldd, transA = false, transB = false, type = 'bf16', e4m3 } = product;
+    const operand = e4m3 ? 'e4m3' : 'bf16';
     return {
-      descriptor: this.#library.descriptor(transB, transA),
-      a: transB ? this.#library.createLayout('bf16', k, n, ldb) : this.#library.createLayout('bf16', n, k, ldb),
-      b: transA ? this.#library.createLayout('bf16', m, k, lda) : this.#library.createLayout('bf16', k, m, lda),
+      descriptor: this.#descriptor(product),
+      a: transB ? this.#library.createLayout(operand, k, n, ldb) : this.#library.createLayout(operand, n, k, ldb),
+      b: transA ? this.#library.createLayout(operand, m, k, lda) : this.#library.createLayout(operand, k, m, lda),
       d: this.#library.createLayout(type, n, m, ldd),
     };
+  }
+
+  #descriptor({ transA = false, transB = false, e4m3 }: Product): number {
+    if (!e4m3) return this.#library.descriptor(transB, transA);
+    return this.#library.e4m3Descriptor(e4m3.scales, e4m3.isFast);
   }
 
   #choose(product: Product, handles: ProductHandles, alignment: number, flags: number): Algorithm {

@@ -11,6 +11,7 @@ import { formatBytes } from '../../messages/format-bytes.js';
 import type { EngineMemory } from '../engine.js';
 import { Arena, type Block, roundUp } from './arena.js';
 import type { DevicePointer } from './launch.js';
+import { Overhead } from './process-memory.js';
 
 /** What a pool needs of the driver; `VirtualMemory` and `SlabMemory` are the real ones. */
 export interface PhysicalMemory {
@@ -160,17 +161,22 @@ export class DeviceAllocator {
   readonly #memory: PhysicalMemory;
   readonly #pools: Readonly<Record<PoolName, Pool>>;
   readonly #budget: number;
-  /** What the card had free for the engine at the start, less a margin, or the budget if that is lower. */
-  readonly #limit: number;
+  readonly #overhead: Overhead;
+  /** What the card had free for the engine at the start, less a margin. */
+  readonly #cardBytes: number;
   readonly #byHolder = new Map<string, number>();
   #peak = 0;
 
-  /** @param budget most bytes of device memory that all pools may take together; default what the card has */
-  constructor(memory: PhysicalMemory, budget = Number.POSITIVE_INFINITY) {
+  /**
+   * @param budget most bytes of device memory that the process may take; default what the card has
+   * @param overhead what it takes beside the pools
+   */
+  constructor(memory: PhysicalMemory, budget = Number.POSITIVE_INFINITY, overhead = new Overhead()) {
     this.#memory = memory;
     this.#budget = budget;
+    this.#overhead = overhead;
     const { free, total } = memory.memoryInfo();
-    this.#limit = Math.min(budget, Math.floor(free - MARGIN_SHARE * total));
+    this.#cardBytes = Math.floor(free - MARGIN_SHARE * total);
     this.#pools = {
       weights: new Pool(memory, GROWTH_BYTES.weights),
       tensors: new Pool(memory, GROWTH_BYTES.tensors),
@@ -183,7 +189,7 @@ export class DeviceAllocator {
    */
   allocate(bytes: number, holder = 'tensors', pool: PoolName = 'tensors'): DeviceBlock {
     // An empty block has an address as well.
-    const inner = this.#pools[pool].allocate(Math.max(1, bytes), () => this.#budget - this.#capacity);
+    const inner = this.#pools[pool].allocate(Math.max(1, bytes), () => this.#room());
     if (!inner) throw this.#outOfMemory(bytes, holder);
     this.#byHolder.set(holder, (this.#byHolder.get(holder) ?? 0) + inner.bytes);
     this.#peak = Math.max(this.#peak, this.#bytesInUse);
@@ -196,9 +202,15 @@ export class DeviceAllocator {
   }
 
   memory(): EngineMemory {
+    this.#overhead.measure(this.#capacity);
     const cached = this.#byHolder.get(CACHE) ?? 0;
-    const bytesInUse = this.#bytesInUse - cached - (this.#byHolder.get(SCRATCH) ?? 0);
-    return { bytesInUse, peakBytes: this.#peak - cached, limitBytes: this.#limit };
+    return {
+      bytesInUse: this.#bytesInUse - cached - (this.#byHolder.get(SCRATCH) ?? 0),
+      peakBytes: this.#peak - cached,
+      limitBytes: this.#limit,
+      overheadBytes: this.#overhead.counted,
+      deviceBytes: this.#capacity + this.#overhead.bytes,
+    };
   }
 
   resetPeak(): void {
@@ -208,6 +220,18 @@ export class DeviceAllocator {
   dispose(): void {
     for (const pool of Object.values(this.#pools)) pool.dispose();
     this.#memory.dispose();
+  }
+
+  /** What the pools may come to. */
+  get #limit(): number {
+    return Math.max(0, Math.min(this.#budget - this.#overhead.counted, this.#cardBytes));
+  }
+
+  /** What the pools may still grow by. */
+  #room(): number {
+    if (!Number.isFinite(this.#budget)) return this.#budget;
+    this.#overhead.measure(this.#capacity);
+    return Math.max(0, this.#budget - this.#overhead.counted - this.#capacity);
   }
 
   get #bytesInUse(): number {
@@ -223,7 +247,9 @@ export class DeviceAllocator {
     const holders = [...this.#byHolder].filter(([, held]) => held > 0).sort(([, a], [, b]) => b - a);
     const held = holders.map(([name, size]) => `${name} ${formatBytes(size)}`).join(', ') || 'nothing';
     const isBudget = Number.isFinite(this.#budget);
-    const limit = isBudget ? `the budget is ${formatBytes(this.#budget)}, ` : '';
+    const { counted } = this.#overhead;
+    const beside = counted > 0 ? `, of which code and context take ${formatBytes(counted)}` : '';
+    const limit = isBudget ? `the budget is ${formatBytes(this.#budget)}${beside}, ` : '';
     const free = this.#capacity - this.#bytesInUse;
     return new OutOfMemoryError(
       `out of device memory: ${formatBytes(bytes)} needed for ${holder}; ${limit}${formatBytes(free)} of the engine's memory is free ` +

@@ -1,6 +1,7 @@
 /** The whole table of operations of the `cuda` engine. */
 import type { Operations } from '../operations.js';
 import type { CudaParameterSet } from './adapters.js';
+import type { E4m3Products } from './e4m3-products.js';
 import { AttentionOperation } from './operations/attention.js';
 import { AttentionBlock } from './operations/attention-block.js';
 import { crossEntropy } from './operations/cross-entropy.js';
@@ -31,8 +32,9 @@ export function cudaOperations(
   weights: WeightStore,
   sets: ReadonlyMap<unknown, CudaParameterSet>,
   capability: number,
+  e4m3: E4m3Products,
 ): { readonly operations: CudaOperations; dispose(): void } {
-  const layers = new LinearLayers(store, weights, sets);
+  const layers = new LinearLayers(store, weights, sets, e4m3);
   const normed = new NormedLinear(store, weights, layers);
   const attention = new AttentionOperation(store, capability);
   const attentionBlock = new AttentionBlock(store, normed, attention);

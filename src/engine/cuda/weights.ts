@@ -17,10 +17,15 @@ import { roundUp } from './arena.js';
 import { Bf16Matrix } from './bf16-matrix.js';
 import { E4m3Matrix } from './e4m3-matrix.js';
 import type { FrozenMatrix } from './frozen-matrix.js';
+import { HostRows } from './host-rows.js';
+import { type HostDriver, HostWeights } from './host-weight.js';
 import type { DevicePointer } from './launch.js';
+import { LayerStream } from './layer-stream.js';
 import { NESTED_BLOCK_SIZE, type Nf4Format, Nf4Matrix } from './nf4-matrix.js';
 import type { Staging } from './staging.js';
+import { StreamedMatrix } from './streamed-matrix.js';
 import type { TensorStore } from './tensor-store.js';
+import { mayLeave, type Offload, placeWeights, STREAM_SLOTS } from './weight-placement.js';
 import { type WeightDriver, WeightStream } from './weight-stream.js';
 
 export class DeviceWeight implements Weight {
@@ -57,16 +62,62 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
   readonly #stacks = new Map<string, FrozenMatrix>();
   /** Spare columns that a matrix gets when it is loaded, for each weight in it. */
   readonly #spareColumns: number;
+  readonly #driver: WeightDriver & HostDriver;
+  readonly #staging: Staging;
+  readonly #host: HostWeights;
+  /** Where weights that are still to be loaded are to lie, by name; others lie on the device. */
+  readonly #places = new Map<string, 'host rows' | { readonly stream: LayerStream; readonly layer: number }>();
+  readonly #streams = new Set<LayerStream>();
 
   /**
    * @param adapterRank rank for which spare columns are kept ready; a higher one costs a copy of the matrix
    * @param pieceBytes see WeightStream
    */
-  constructor(store: TensorStore, driver: WeightDriver, staging: Staging, adapterRank: number, pieceBytes?: number) {
+  constructor(
+    store: TensorStore,
+    driver: WeightDriver & HostDriver,
+    staging: Staging,
+    adapterRank: number,
+    pieceBytes?: number,
+  ) {
     super();
     this.#store = store;
     this.#stream = new WeightStream(store, driver, staging, pieceBytes);
     this.#spareColumns = roundUp(adapterRank, 16);
+    this.#driver = driver;
+    this.#staging = staging;
+    this.#host = new HostWeights(store, driver, staging, this.#stream);
+  }
+
+  /** Bytes that come from host memory each time all streamed layers are used. */
+  get streamedBytes(): number {
+    return [...this.#streams].reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /**
+   * Decides where the weights of a model are to lie.
+   * @returns whether layers are streamed
+   * @throws OutOfMemoryError if they do not fit however they are placed
+   */
+  place(sources: readonly WeightSource[], offload: Offload, trainingBytes: (tokens: number) => number): boolean {
+    const { bytesInUse, limitBytes, overheadBytes = 0 } = this.#store.allocator.memory();
+    const placement = placeWeights(sources, {
+      ...{ offload, roomBytes: limitBytes - bytesInUse, overheadBytes: overheadBytes + bytesInUse },
+      ...{ spareColumns: this.#spareColumns, trainingBytes },
+    });
+    const { embedding, layers } = placement;
+    const stream = layers.size > 0 ? new LayerStream(this.#driver, Math.min(STREAM_SLOTS, layers.size)) : undefined;
+    if (stream) this.#streams.add(stream);
+    for (const source of sources) {
+      const { name, usage } = source;
+      this.#places.delete(name);
+      if (!mayLeave(source)) continue;
+      if (usage === 'lookup' && embedding) this.#places.set(name, 'host rows');
+      else if (typeof usage === 'object' && stream && layers.has(usage.layer)) {
+        this.#places.set(name, { stream, layer: usage.layer });
+      }
+    }
+    return stream !== undefined;
   }
 
   /** Loads may overlap: they share a ring of page-locked blocks, and are read in the order of the calls. */
@@ -80,7 +131,7 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     const stacked = source.stack && this.#stack(source.stack, rows, columns, format, name);
     let matrix: FrozenMatrix;
     if (stacked) matrix = stacked;
-    else if (shape.length > 1) matrix = this.#matrix(rows, columns, 1, format);
+    else if (shape.length > 1) matrix = this.#matrix(rows, columns, 1, format, name);
     else matrix = new Bf16Matrix(this.#store, rows, columns, 0);
     const stored = dtype === 'f8_e4m3' || dtype === 'nf4' ? 'bf16' : dtype;
     const weight = new DeviceWeight(name, [...shape], stored, matrix, stacked ? source.stack!.row : 0);
@@ -88,8 +139,11 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     const keep = (bytes: Uint8Array): void => {
       weight.vector = widen(bytes.slice(), stored);
     };
+    this.#places.delete(name);
     try {
-      await this.#stream.fill(matrix.target(weight.row, rows, absmax), source, shape.length === 1 ? keep : undefined);
+      const kept = shape.length === 1 ? keep : undefined;
+      if (matrix instanceof StreamedMatrix || matrix instanceof HostRows) await matrix.load(source, weight.row, rows);
+      else await this.#stream.fill(matrix.target(weight.row, rows, absmax), source, kept);
       return weight;
     } catch (error) {
       this.release(weight);
@@ -121,12 +175,25 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     if (--matrix.users > 0) return;
     for (const adapter of [...matrix.adapters.values()]) adapter.dispose();
     for (const [name, stacked] of this.#stacks) if (stacked === matrix) this.#stacks.delete(name);
+    matrix.copies?.free();
     matrix.free();
+    if (!(matrix instanceof StreamedMatrix)) return;
+    for (const stream of this.#streams) {
+      if (stream.isEmpty && this.#streams.delete(stream)) stream.dispose();
+    }
   }
 
   /** Waits for the weights on their way. */
   dispose(): Promise<void> {
     return this.#stream.dispose();
+  }
+
+  /** Frees what lies in page-locked host memory. Nothing may be under way. */
+  disposeHost(): void {
+    const streamed = new Set([...this.held].map(({ matrix }) => matrix).filter((one) => one instanceof StreamedMatrix));
+    for (const matrix of streamed) matrix.free();
+    for (const stream of this.#streams) stream.dispose();
+    this.#streams.clear();
   }
 
   /** Device address of a bf16 vector of this length. */
@@ -147,7 +214,7 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     const known = named?.places.has(place.row) ? undefined : named;
     if (known && !isOfFormat(known, format)) return undefined;
     // Room for the adapters of q, k and v.
-    const matrix = known ?? this.#matrix(place.rows, columns, 3, format);
+    const matrix = known ?? this.#matrix(place.rows, columns, 3, format, name);
     if (matrix.columns !== columns || matrix.rows !== place.rows || place.row + rows > place.rows) {
       throw new EngineError(
         `loadWeight: ${name} [${rows}, ${columns}] does not fit at row ${place.row} of the stack ${place.name} ` +
@@ -165,10 +232,13 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     return most;
   }
 
-  /** @param weights how many adapted weights the matrix may hold */
-  #matrix(rows: number, columns: number, weights: number, format: MatrixFormat): FrozenMatrix {
+  /**
+   * @param weights how many adapted weights the matrix may hold
+   * @param name of the first weight in it
+   */
+  #matrix(rows: number, columns: number, weights: number, format: MatrixFormat, name: string): FrozenMatrix {
     const spare = weights * this.#spareColumns;
-    if (format === 'bf16') return new Bf16Matrix(this.#store, rows, columns, spare);
+    if (format === 'bf16') return this.#wholeMatrix(rows, columns, spare, name);
     const maxParts = weights === 1 ? 1 : MAX_PARTS;
     const matrix =
       format === 'f8_e4m3'
@@ -181,6 +251,14 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
       matrix.free();
       throw error;
     }
+  }
+
+  #wholeMatrix(rows: number, columns: number, spare: number, name: string): FrozenMatrix {
+    const place = this.#places.get(name);
+    const shared = { store: this.#store, driver: this.#driver, staging: this.#staging, weights: this.#host };
+    if (place === 'host rows') return new HostRows(shared, rows, columns);
+    if (!place) return new Bf16Matrix(this.#store, rows, columns, spare);
+    return new StreamedMatrix({ ...shared, stream: place.stream }, place.layer, rows, columns, spare);
   }
 }
 

@@ -8,6 +8,7 @@ import type { Engine } from '../../engine/engine.js';
 import type { Segments } from '../../engine/operations.js';
 import type { Steps, Tape } from '../../engine/tape.js';
 import type { Tensor } from '../../engine/tensor.js';
+import { EngineError } from '../../errors.js';
 import type { ModelConfig } from '../model-config.js';
 import type { KvCache } from './kv-cache.js';
 import { type AdapterView, addNorm, type LayerShape, linear, type PassOptions, runLayers } from './layers.js';
@@ -90,6 +91,7 @@ export class Forward {
     const modules = this.#modules;
     const engine = this.#engine;
     const frequencies = this.#frequencies;
+    requirePrecision(engine, options);
     const adapter = options.adapter ?? this.adapter();
     const embed = (inner: Tape) => this.#embed(inner, packed, { ...options, adapter }, cache !== undefined);
     const [result] = yield* tape.regionSteps([], function* (inner) {
@@ -198,4 +200,12 @@ export class Forward {
 function segmentsOf(queryStarts: Int32Array, keyStarts: Int32Array = queryStarts): Segments {
   const keyLengths = Int32Array.from({ length: keyStarts.length - 1 }, (_, i) => keyStarts[i + 1]! - keyStarts[i]!);
   return { queryStarts, keyStarts: keyStarts.slice(0, -1), keyLengths };
+}
+
+/** Engines compute in bf16 what they do not know otherwise. */
+function requirePrecision({ name, precisions = [] }: Engine, { precision = 'bf16' }: PassOptions): void {
+  if (precision === 'bf16' || precisions.includes(precision)) return;
+  throw new EngineError(`precision '${precision}': the ${name} engine has ${['bf16', ...precisions].join(', ')} here`, {
+    hint: "Leave precision out, or set it to 'bf16'.",
+  });
 }

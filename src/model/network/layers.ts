@@ -4,7 +4,7 @@
  */
 
 import { isTurnDue } from '../../async/event-loop.js';
-import type { Activation, KeyValueRows, LinearPart, Segments } from '../../engine/operations.js';
+import type { Activation, KeyValueRows, LinearPart, Precision, Segments } from '../../engine/operations.js';
 import type { Steps, Tape } from '../../engine/tape.js';
 import type { Tensor } from '../../engine/tensor.js';
 import { counterHash } from '../../random.js';
@@ -30,6 +30,11 @@ export interface PassOptions {
    * were packed for training: their rows have keys. Image features take the place of their noisy rows. Default: none.
    */
   readonly neftuneNoiseAlpha?: number | undefined;
+  /**
+   * Of the decoder's products with frozen weights. The vision tower's are too narrow to gain, and it, projector and head
+   * keep bf16. Default: `bf16`.
+   */
+  readonly precision?: Precision | undefined;
   /** The adapter to compute with, whatever becomes of the model's meanwhile. Default: the one that is on now. */
   readonly adapter?: AdapterView | undefined;
   /** Called with every hidden state; the tensor lives only during the call unless retained. */
@@ -73,13 +78,19 @@ export interface LayerShape {
 const LAYER_SEED = 0xa4093822;
 
 /** A layer's weight and its LoRA as the linear operation takes them, for rows with these dropout keys. */
-export function linearPart(module: LinearModule, rowKeys: Int32Array | undefined, adapter?: AdapterView): LinearPart {
+export function linearPart(
+  module: LinearModule,
+  rowKeys: Int32Array | undefined,
+  adapter?: AdapterView,
+  precision?: Precision,
+): LinearPart {
   const { weight, bias } = module;
   const lora = adapter ? adapter[module.index] : module.lora;
-  if (!lora) return { weight, bias };
+  if (!lora) return { weight, bias, precision };
   const { a, b, scale } = lora;
   const dropout = rowKeys ? lora.dropout : 0;
-  return { weight, bias, lora: { a, b, scale, dropout, seed: counterHash(LAYER_SEED, module.index), rowKeys } };
+  const seed = counterHash(LAYER_SEED, module.index);
+  return { weight, bias, precision, lora: { a, b, scale, dropout, seed, rowKeys } };
 }
 
 /** The parts of a layer's linear layers, by what is computed together. */
@@ -90,29 +101,31 @@ interface LayerParts {
   readonly down: LinearPart;
 }
 
-/** Those without dropout, of each adapter as it was: a generated token computes with the same objects as the one before. */
+interface PartOptions {
+  readonly rowKeys: Int32Array | undefined;
+  /** Those of the rows behind attention. */
+  readonly keys: Int32Array | undefined;
+  readonly precision: Precision | undefined;
+}
+
+/** As at inference, of each adapter as it was: a generated token computes with the same objects as the one before. */
 const knownParts = new WeakMap<AdapterView, Map<LayerModules, LayerParts>>();
 
-/** @param keys of the rows behind attention */
-function partsOf(
-  layer: LayerModules,
-  adapter: AdapterView,
-  rowKeys: Int32Array | undefined,
-  keys: Int32Array | undefined,
-): LayerParts {
-  let known = rowKeys ? undefined : knownParts.get(adapter);
+function partsOf(layer: LayerModules, adapter: AdapterView, { rowKeys, keys, precision }: PartOptions): LayerParts {
+  const isKept = !rowKeys && !precision;
+  let known = isKept ? knownParts.get(adapter) : undefined;
   let parts = known?.get(layer);
   if (parts) return parts;
   const { q, k, v, o } = layer.attention;
-  const before = (module: LinearModule) => linearPart(module, rowKeys, adapter);
-  const behind = (module: LinearModule) => linearPart(module, keys, adapter);
+  const before = (module: LinearModule) => linearPart(module, rowKeys, adapter, precision);
+  const behind = (module: LinearModule) => linearPart(module, keys, adapter, precision);
   parts = {
     projections: [before(q), before(k), before(v)],
     output: [behind(o)],
     gateUp: [behind(layer.gate), behind(layer.up)],
     down: behind(layer.down),
   };
-  if (rowKeys) return parts;
+  if (!isKept) return parts;
   if (!known) {
     known = new Map();
     knownParts.set(adapter, known);
@@ -127,8 +140,9 @@ export function linear(
   modules: readonly LinearModule[],
   rowKeys: Int32Array | undefined,
   adapter: AdapterView,
+  precision?: Precision,
 ): readonly Tensor[] {
-  return tape.apply('linear', [x], { parts: modules.map((module) => linearPart(module, rowKeys, adapter)) });
+  return tape.apply('linear', [x], { parts: modules.map((module) => linearPart(module, rowKeys, adapter, precision)) });
 }
 
 function hasLora(layer: LayerModules, adapter: AdapterView): boolean {
@@ -193,8 +207,9 @@ function* runLayer(
 ): Steps<readonly Tensor[]> {
   const { heads, kvHeads, headDim, causal, segments, keyRows, cos, sin, queryScale } = shape;
   const { rowKeys, adapter, eps, activation } = shape;
+  const precision = name === 'language_model' ? options.precision : undefined;
   const keys = rows && rowKeys ? rows.map((row) => rowKeys[row]!) : rowKeys;
-  const parts = partsOf(layer, adapter, rowKeys, keys);
+  const parts = partsOf(layer, adapter, { rowKeys, keys, precision });
   const [attended, sum = stream[0]!] = (yield* tape.applySteps('attentionBlock', normInputs(stream), {
     norm: { weight: layer.attentionNorm, eps },
     projections: parts.projections,

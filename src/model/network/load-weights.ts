@@ -6,7 +6,7 @@
 import type { Engine } from '../../engine/engine.js';
 import type { Weight } from '../../engine/tensor.js';
 import { CheckpointError } from '../../errors.js';
-import type { StackPlace, WeightSource } from '../../formats/weight-source.js';
+import type { StackPlace, WeightSource, WeightUsage } from '../../formats/weight-source.js';
 import { firstLines } from '../../messages/short-list.js';
 import type { BaseDigest } from './base-digest.js';
 
@@ -30,6 +30,7 @@ export interface WantedWeight {
   /** Shape that the engine sees, with the same number of elements. */
   readonly view: readonly number[];
   readonly stack: StackPlace | undefined;
+  readonly usage?: WeightUsage | undefined;
 }
 
 /** Keeps disk and card busy. Engines read in pieces, so this bounds the memory on the way, too. */
@@ -38,15 +39,18 @@ const MOST_AT_ONCE = 32;
 /**
  * The weights by name. When one fails, those that are loaded are released.
  * @param digest receives pieces of each weight as it is read
+ * @param trainingBytes as `Engine.placeWeights` takes it
  * @throws CheckpointError naming every tensor that is missing or misshapen, before anything is read
  */
 export async function loadWeights(
-  engine: Pick<Engine, 'loadWeight' | 'releaseWeight'>,
+  engine: Pick<Engine, 'loadWeight' | 'releaseWeight' | 'placeWeights'>,
   provider: WeightProvider,
   wanted: readonly WantedWeight[],
   digest?: BaseDigest,
+  trainingBytes: (tokens: number) => number = () => 0,
 ): Promise<Map<string, Weight>> {
   const sources = inFileOrder(provider, checkedSources(provider, wanted));
+  engine.placeWeights?.(sources, trainingBytes);
   const weights = new Map<string, Weight>();
   const running = new Set<Promise<void>>();
   let failure: { readonly error: unknown } | undefined;
@@ -86,7 +90,7 @@ async function load(
 function checkedSources(provider: WeightProvider, wanted: readonly WantedWeight[]): WeightSource[] {
   const faults: string[] = [];
   const sources: WeightSource[] = [];
-  for (const { name, shape, view, stack } of wanted) {
+  for (const { name, shape, view, stack, usage } of wanted) {
     if (!provider.has(name)) {
       faults.push(`${name}: missing, expected [${shape.join(', ')}]`);
       continue;
@@ -99,7 +103,7 @@ function checkedSources(provider: WeightProvider, wanted: readonly WantedWeight[
       }
       const { dtype, byteLength, scale, quantState, hold } = source;
       const read = (target: Uint8Array, offset?: number): Promise<void> => source.read(target, offset);
-      sources.push({ name, shape: view, dtype, byteLength, scale, quantState, hold, stack, read });
+      sources.push({ name, shape: view, dtype, byteLength, scale, quantState, hold, stack, usage, read });
     } catch (error) {
       if (!(error instanceof CheckpointError)) throw error;
       faults.push(`${name}: ${error.summary}`);

@@ -1,7 +1,7 @@
 /** The frozen tensors of a model, by their names in transformers' memory and their shapes, loaded into an engine. */
 import type { Engine } from '../../engine/engine.js';
 import type { Weight } from '../../engine/tensor.js';
-import type { StackPlace } from '../../formats/weight-source.js';
+import type { StackPlace, WeightUsage } from '../../formats/weight-source.js';
 import type { LinearModule } from '../linear-module.js';
 import type { ModelConfig } from '../model-config.js';
 import { BaseDigest, type WeightDigests } from './base-digest.js';
@@ -75,6 +75,8 @@ type Take = (wanted: WantedWeight) => Weight;
 /** Puts modules together from the weights that `take` gives. */
 class Assembler {
   readonly linear: LinearModule[] = [];
+  /** Of the weights that are taken next. */
+  usage: WeightUsage | undefined;
   readonly #take: Take;
 
   constructor(take: Take) {
@@ -83,7 +85,7 @@ class Assembler {
 
   /** @param view shape that the engine sees, with the same number of elements */
   weight(name: string, shape: readonly number[], view: readonly number[] = shape, stack?: StackPlace): Weight {
-    return this.#take({ name, shape, view, stack });
+    return this.#take({ name, shape, view, stack, usage: this.usage });
   }
 
   linearModule(
@@ -119,22 +121,26 @@ class Assembler {
   }
 }
 
-/** @throws CheckpointError naming every tensor that is missing or misshapen */
+/**
+ * @param trainingBytes of modules without weights; see `Engine.placeWeights`
+ * @throws CheckpointError naming every tensor that is missing or misshapen
+ */
 export async function loadModules(
   engine: Engine,
   config: ModelConfig,
   provider: WeightProvider,
+  trainingBytes?: (modules: ModelModules) => (tokens: number) => number,
 ): Promise<{ readonly modules: ModelModules; readonly digests: WeightDigests | undefined }> {
   // transformers ties by its flag, but keeps an lm_head that the checkpoint holds: so presence decides.
   const tied = !provider.has('lm_head.weight') && config.mayTieEmbeddings;
   // Once to learn what is wanted, so that faults show before anything is read; then with the weights.
   const wanted: WantedWeight[] = [];
-  assemble(config, tied, (one) => {
+  const planned = assemble(config, tied, (one) => {
     wanted.push(one);
     return { name: one.name, shape: one.view, dtype: 'f32' };
   });
   const digest = new BaseDigest();
-  const weights = await loadWeights(engine, provider, wanted, digest);
+  const weights = await loadWeights(engine, provider, wanted, digest, trainingBytes?.(planned));
   const modules = assemble(config, tied, ({ name }) => weights.get(name)!);
   return { modules, digests: digest.digests(tied) };
 }
@@ -179,12 +185,16 @@ function assemble(config: ModelConfig, tied: boolean, take: Take): ModelModules 
   const linear1 = load.linearModule(`${projector}.linear_1`, text.hiddenSize, vision.hiddenSize, { bias });
   const linear2 = load.linearModule(`${projector}.linear_2`, text.hiddenSize, text.hiddenSize, { bias });
   const decoder = 'model.language_model';
+  // Tied, it is the head as well.
+  load.usage = tied ? undefined : 'lookup';
   const embedTokens = load.weight(`${decoder}.embed_tokens.weight`, [text.vocabSize, text.hiddenSize]);
   const norms = { attentionNorm: 'input_layernorm', mlpNorm: 'post_attention_layernorm' };
   const textLayers = Array.from({ length: text.layers }, (_, i) => {
+    load.usage = { layer: i };
     const names = { ...norms, attention: 'self_attn', mlp: 'mlp' };
     return layer(`${decoder}.layers.${i}`, names, text, text.heads * text.headDim, text.kvHeads * text.headDim);
   });
+  load.usage = undefined;
   const norm = load.weight(`${decoder}.norm.weight`, [text.hiddenSize]);
   const lmHead = tied ? embedTokens : load.weight('lm_head.weight', [text.vocabSize, text.hiddenSize]);
   return {

@@ -5,6 +5,7 @@
  */
 import type { PackedSize } from '../../batch/packed-window.js';
 import type { StorageCosts } from '../../engine/engine.js';
+import type { Precision } from '../../engine/operations.js';
 import type { LinearModule } from '../linear-module.js';
 import type { ModelConfig } from '../model-config.js';
 import type { RecomputedLayers } from './layers.js';
@@ -31,6 +32,8 @@ interface LayerCosts {
 const OPERATIONS_PER_SAVED_BYTE = 1000;
 /** A pass more costs about as much as this many tokens: weights are read and kernels launched once more. */
 const TOKENS_PER_PASS_START = 140;
+/** On cards from the smallest to the largest between 4000 and 12000 operations pass while a byte comes from the host. */
+const OPERATIONS_PER_STREAMED_BYTE = 8000;
 /** Ranks are padded to a multiple of this by engines that pad at all. */
 const RANK_MULTIPLE = 16;
 /** Alignment, lists. */
@@ -55,7 +58,7 @@ export class PassCosts {
   readonly #adapterBytes: number;
 
   /** @param modules with their adapters: what has no gradient keeps nothing */
-  constructor(config: ModelConfig, modules: ModelModules, storage: StorageCosts) {
+  constructor(config: ModelConfig, modules: ModelModules, storage: StorageCosts, precision: Precision = 'bf16') {
     this.#config = config;
     this.#storage = storage;
     const { text, vision, visionFeatureLayer } = config;
@@ -88,7 +91,8 @@ export class PassCosts {
       0,
     );
     const widths = { query, keyValue, hidden: text.hiddenSize, inner: text.intermediateSize, heads: text.heads };
-    this.#text = layersCosts(modules.textLayers, widths, storage, needs).costs;
+    const { costs } = layersCosts(modules.textLayers, widths, storage, needs);
+    this.#text = precision === 'bf16' ? costs : costs.map((cost) => withOperands(cost, text.intermediateSize));
   }
 
   get layers(): RecomputedLayers {
@@ -150,7 +154,8 @@ export class PassCosts {
 
   /** Time that one more pass costs, in operations. */
   get passTime(): number {
-    return TOKENS_PER_PASS_START * 2 * timeOf(this.#text);
+    const streamed = 2 * (this.#storage.streamedBytes ?? 0) * OPERATIONS_PER_STREAMED_BYTE;
+    return TOKENS_PER_PASS_START * 2 * timeOf(this.#text) + streamed;
   }
 }
 
@@ -179,6 +184,11 @@ export function trainingFlops(
     count(textLinears, throughProjector || isTrained(textLinears)) * tokens +
     4 * vocabulary * hidden * labels
   );
+}
+
+/** With the e4m3 copies of a product's rows: the gated ones forward, the gradients of gate and up backward. */
+function withOperands(costs: LayerCosts, inner: number): LayerCosts {
+  return { ...costs, forward: costs.forward + inner, backward: costs.backward + 2 * inner };
 }
 
 /** Of the layers that keep anything: others are never run again. */

@@ -8,6 +8,7 @@ import { checkNames } from '../../config.js';
 import type { VlmBatch } from '../../data/types.js';
 import { infer } from '../../engine/computation.js';
 import type { Engine, RowMaxima } from '../../engine/engine.js';
+import type { Precision } from '../../engine/operations.js';
 import { requireIdleEngine, requireNotTraining } from '../../engine/parameter-lease.js';
 import { runAtOnce, type Steps, type Tape } from '../../engine/tape.js';
 import type { ParameterSet, Tensor } from '../../engine/tensor.js';
@@ -20,8 +21,9 @@ import { Forward } from './forward.js';
 import { KvCache } from './kv-cache.js';
 import type { AdapterView, PassOptions } from './layers.js';
 import type { WeightProvider } from './load-weights.js';
-import { loadModules, type ModelModules } from './modules.js';
+import { loadModules, type ModelModules, modulesOf } from './modules.js';
 import { PassCosts, trainingFlops } from './pass-costs.js';
+import { trainingBytes } from './training-bytes.js';
 
 /** Where a model came from, and who disposes of its engine. */
 export interface ModelOrigin {
@@ -109,7 +111,8 @@ export class VisionLanguageModel {
     provider: WeightProvider,
     origin: ModelOrigin = {},
   ): Promise<VisionLanguageModel> {
-    return new VisionLanguageModel(engine, config, await loadModules(engine, config, provider), origin);
+    const loaded = await loadModules(engine, config, provider, (modules) => trainingBytes(config, modules, engine));
+    return new VisionLanguageModel(engine, config, loaded, origin);
   }
 
   /** Whether `dispose` was called: the weights are gone. */
@@ -171,8 +174,18 @@ export class VisionLanguageModel {
   }
 
   /** What passes cost with the adapter that is on now: bytes and time. */
-  passCosts(): PassCosts {
-    return new PassCosts(this.config, this.modules, this.engine.storage);
+  passCosts(precision?: Precision): PassCosts {
+    return new PassCosts(this.config, this.modules, this.engine.storage, precision);
+  }
+
+  /** Makes what the decoder's products in this precision read beside its weights, as far as memory has room. */
+  preparePrecision(precision: Precision): void {
+    this.#requireWeights();
+    const linears = this.modules.textLayers.flatMap(modulesOf);
+    this.engine.preparePrecision?.(
+      linears.map(({ weight }) => weight),
+      precision,
+    );
   }
 
   /** Operations that a training step of this size asks for: see `trainingFlops`. */

@@ -1,13 +1,16 @@
 /**
  * The suite as one program, for a machine with a card: every operation and every fused path with its errors and limits.
  *
- *   npm run conformance -- [--engine cuda|cpu] [--emulated [--capability 80|86|90]] [--only TEXT]
+ *   npm run conformance -- [--engine cuda|cpu] [--emulated [--capability 80|86|89|90]] [--only TEXT]
+ *                          [--e4m3-scales rows|tensor]
  *
  * It exits with 1 if a check fails, or if none reaches a kernel. On machines without the modules for development, bundle it
  * with esbuild.
  */
 import { parseArgs } from 'node:util';
 import { createEngine } from '../../../src/engine/create-engine.js';
+import type { E4m3Scales } from '../../../src/engine/cuda/cublas-lt.js';
+import { createCudaEngine } from '../../../src/engine/cuda/cuda-engine.js';
 import { CudaDriver } from '../../../src/engine/cuda/driver.js';
 import { plainKernels } from '../../../src/engine/cuda/kernels.js';
 import type { Engine } from '../../../src/engine/engine.js';
@@ -20,6 +23,7 @@ const { values: options } = parseArgs({
     emulated: { type: 'boolean', default: false },
     capability: { type: 'string', default: '80' },
     only: { type: 'string' },
+    'e4m3-scales': { type: 'string' },
   },
 });
 
@@ -37,7 +41,8 @@ async function openEngine(): Promise<Engine> {
     launched.add(kernel.name);
     launch.call(this, kernel, ...rest);
   };
-  return createEngine(options.engine as 'cuda');
+  const e4m3Scales = options['e4m3-scales'] as E4m3Scales | undefined;
+  return e4m3Scales ? createCudaEngine({}, { e4m3Scales }) : createEngine(options.engine as 'cuda');
 }
 
 const engine = await openEngine();
@@ -80,7 +85,7 @@ for (const check of conformanceChecks()) {
 }
 await engine.dispose();
 for (const line of skipped) console.log(`skipped  ${line}`);
-if (engine.name === 'cuda' && !options.only) {
+if (engine.name === 'cuda' && !options.only && !options['e4m3-scales']) {
   const idle = new Set(
     plainKernels()
       .map(({ name }) => name)

@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import type { Engine } from '../../../src/engine/engine.js';
-import type { Operation, OperationName } from '../../../src/engine/operations.js';
+import type { Operation, OperationName, Precision } from '../../../src/engine/operations.js';
 import type { Tensor } from '../../../src/engine/tensor.js';
 import type { HeldFormat } from '../../../src/formats/weight-source.js';
 import { BLOCK_CASES, runBlock } from './blocks.js';
@@ -17,6 +17,7 @@ import type { Laboratory } from './laboratory.js';
 import { expectSame, type Meter, relativeError } from './measure.js';
 import { describeHold } from './plain-quantization.js';
 import type { Gradients } from './plain-reference.js';
+import { HELD_PRECISION_CASES, PRECISION_BLOCK_CHECKS, PRECISION_CASES } from './precision.js';
 import { inLaboratory, outputGradients, References, type Tolerances } from './references.js';
 
 export interface ConformanceOptions {
@@ -36,11 +37,15 @@ export interface Check {
   readonly held?: HeldFormat['format'] | undefined;
   /** Why it is not run. */
   readonly skipped?: string | undefined;
+  /** Only for engines with products in this precision: `cannotHold`. */
+  readonly precision?: Precision | undefined;
   run(engine: Engine, meter: Meter): Promise<void>;
 }
 
-/** Why an engine does not run a check, if it is one of a format that it does not hold. */
-export function cannotHold(engine: Engine, { held }: Check): string | undefined {
+/** Why an engine does not run a check, if it is one of a format or a precision that it has not. */
+export function cannotHold(engine: Engine, { held, precision }: Check): string | undefined {
+  if (precision && !engine.precisions?.includes(precision))
+    return `${engine.name} has no products in ${precision} here`;
   return held && !engine.heldFormats?.includes(held) ? `${engine.name} holds no ${held}` : undefined;
 }
 
@@ -215,6 +220,14 @@ function caseChecks<A>(
   return checks;
 }
 
+function precisionChecks(
+  { precision, ...testCase }: (typeof PRECISION_CASES)[number],
+  tolerances: Tolerances,
+  hold?: HeldFormat,
+): Check[] {
+  return caseChecks('linear', testCase, tolerances, hold).map((check) => ({ ...check, group: 'precision', precision }));
+}
+
 /** All checks, in order. */
 export function conformanceChecks(options: ConformanceOptions = {}): Check[] {
   const { forwardTolerance = 2e-6, backwardTolerance = 1e-5, skip = {} } = options;
@@ -229,6 +242,12 @@ export function conformanceChecks(options: ConformanceOptions = {}): Check[] {
     for (const testCase of CASES[name] as readonly Case<unknown>[]) {
       checks.push(...caseChecks(name, testCase, tolerances));
     }
+  }
+  for (const testCase of PRECISION_CASES) checks.push(...precisionChecks(testCase, tolerances));
+  for (const { title, run } of PRECISION_BLOCK_CHECKS)
+    checks.push({ group: 'precision', precision: 'fp8', title, run });
+  for (const testCase of HELD_PRECISION_CASES) {
+    for (const hold of HOLDS) checks.push(...precisionChecks(testCase, tolerances, hold));
   }
   checks.push(...blockChecks(tolerances));
   for (const hold of HOLDS) {

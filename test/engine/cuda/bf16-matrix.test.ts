@@ -69,7 +69,7 @@ describe('Bf16Matrix', () => {
   it('moves to a wider place for a larger adapter, and tells the ones that lay in it', () => {
     const { matrix, copies, allocator } = setUp(40, 13, 16);
     let told = 0;
-    matrix.adapters.set(0, { invalidate: () => told++, dispose: () => {} });
+    matrix.adapters.set(0, { version: 1, invalidate: () => told++, dispose: () => {} });
     const before = matrix.address(0);
     matrix.reserveAdapter(16);
     expect([told, matrix.address(0), matrix.adapterAt(1).ld]).toEqual([0, before, 32]);

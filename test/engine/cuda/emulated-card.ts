@@ -155,6 +155,7 @@ class Device {
   readonly upload: (target: number, source: ArrayBufferView, bytes: number) => void;
   readonly download: (target: ArrayBufferView, source: number, bytes: number) => void;
   readonly matmul: (...values: number[]) => void;
+  readonly matmulE4m3: (...values: number[]) => void;
 
   constructor() {
     const build = new Build('device', text('device.cpp'), {});
@@ -171,6 +172,8 @@ class Device {
     const sizes = ['int', 'int', 'int', 'int', 'int', 'int', 'int', 'int', 'int'];
     const types = ['uint64', 'uint64', 'uint64', ...sizes, 'float', 'float'];
     this.matmul = find('matmul', 'void', types) as Device['matmul'];
+    const e4m3 = ['uint64', 'uint64', 'uint64', ...sizes.slice(3), 'uint64', 'uint64', 'int', 'float'];
+    this.matmulE4m3 = find('matmul_e4m3', 'void', e4m3) as Device['matmulE4m3'];
   }
 }
 
@@ -259,9 +262,14 @@ function emulatedMemory(device: Device): PhysicalMemory {
 function emulatedProducts(device: Device): CudaParts['library'] {
   const layouts = new Map<number, { type: string; rows: number; columns: number; ld: number }>();
   let next = 1;
+  let scales: readonly number[] = [];
   return {
-    version: 0,
+    version: 120900,
     descriptor: (transA, transB) => (transA ? 2 : 0) + (transB ? 1 : 0),
+    e4m3Descriptor: (kind) => (kind === 'rows' ? 5 : 4),
+    setScales: (_descriptor, a, b) => {
+      scales = [a, b];
+    },
     createLayout: (type, rows, columns, ld) => {
       layouts.set(next, { type, rows, columns, ld });
       return next++;
@@ -271,6 +279,16 @@ function emulatedProducts(device: Device): CudaParts['library'] {
     check: () => 0,
     matmul: (handles, _algorithm, alpha, a, b, beta, d) => {
       const [left, right, result] = [handles.a, handles.b, handles.d].map((layout) => layouts.get(layout)!);
+      if (handles.descriptor >= 4) {
+        const [m, n, k] = [result!.rows, result!.columns, left!.rows];
+        const extents = [m, n, k, result!.ld, left!.ld, right!.ld];
+        const isAligned = [a, b, d, m, k, left!.ld, right!.ld, 2 * result!.ld].every((value) => value % 16 === 0);
+        if (!isAligned || left!.columns !== m || right!.columns !== n) {
+          throw new Error(`the card takes no such e4m3 product: ${[a, b, d, ...extents]}`);
+        }
+        device.matmulE4m3(d, a, b, ...extents, ...scales, handles.descriptor === 5 ? 1 : 0, beta);
+        return 0;
+      }
       const [transA, transB] = [handles.descriptor >> 1, handles.descriptor & 1];
       const k = transA ? left!.rows : left!.columns;
       const isWide = result!.type === 'f32' ? 1 : 0;
@@ -284,7 +302,7 @@ function emulatedProducts(device: Device): CudaParts['library'] {
 
 export interface EmulatedCardOptions extends CudaEngineOptions {
   /** 90 has warpgroup products. Default 80. */
-  readonly capability?: 80 | 86 | 90;
+  readonly capability?: 80 | 86 | 89 | 90;
 }
 
 /** Compiles what is not in the temporary folder yet, which takes half a minute the first time. */

@@ -22,6 +22,8 @@ class FakeDevice {
 
   readonly library: ProductLibrary = {
     descriptor: () => 1,
+    e4m3Descriptor: () => 2,
+    setScales: () => {},
     createLayout: (_, rows, columns) => {
       this.layouts.push([rows, columns]);
       return this.layouts.length;

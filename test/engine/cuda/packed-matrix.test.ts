@@ -81,7 +81,7 @@ describe('PackedMatrix', () => {
   it('moves scale·B for a larger adapter, and tells the ones that lay in it', () => {
     const { matrix, allocator, before } = prepare();
     let told = 0;
-    matrix.adapters.set(0, { invalidate: () => told++, dispose: () => {} });
+    matrix.adapters.set(0, { version: 1, invalidate: () => told++, dispose: () => {} });
     matrix.reserveAdapter(16);
     expect([told, allocator.memory().bytesInUse]).toEqual([0, before]);
     matrix.reserveAdapter(48);

@@ -1,12 +1,6 @@
 // Element by element over [rows, columns]: a thread has 8 columns, blocks step over the rows. fp32, one rounding.
 // Launch: grid2(rows, columns).
 
-template <int KIND>
-DEVICE void gated_forward(float (&g)[8], const float (&u)[8]) {
-#pragma unroll
-  for (int i = 0; i < 8; i++) g[i] = g[i] * gate_of<KIND>(g[i]) * u[i];
-}
-
 KERNEL __launch_bounds__(128) gated_activation_forward(bf16* out, const bf16* gate, const bf16* up, int rows,
                                                        int columns, int ldo, int ldgate, int ldup, int kind) {
   const int c = COLUMN;

@@ -296,6 +296,13 @@ DEVICE float slope_of(float x, float g) {
   else                        \
     CALL(3);
 
+/** g → activation(g) ⊙ u */
+template <int KIND>
+DEVICE void gated_forward(float (&g)[8], const float (&u)[8]) {
+#pragma unroll
+  for (int i = 0; i < 8; i++) g[i] = g[i] * gate_of<KIND>(g[i]) * u[i];
+}
+
 /** g → dgate, u → dup, d → the forward's output. */
 template <int KIND>
 DEVICE void gated_backward(float (&g)[8], float (&u)[8], float (&d)[8]) {

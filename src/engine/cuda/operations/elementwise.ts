@@ -1,7 +1,8 @@
 /** Addition and activations, alone and gating another row. Backward recomputes activations from the saved inputs. */
 import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { Activation, Operation, OperationAttributes } from '../../operations.js';
-import { grid2 } from '../launch.js';
+import { operandRoom, quantizeShape } from '../e4m3-rows.js';
+import { grid2, ofWidth } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 
@@ -47,6 +48,20 @@ export function gatedRows(store: TensorStore, gate: CudaTensor, up: CudaTensor, 
     rows, columns, ldo: y.ld, ldgate: gate.ld, ldup: up.ld, kind,
   });
   return y;
+}
+
+/** As `gatedRows`, with the e4m3 codes of the result; the caller frees their block. */
+export function gatedRowsE4m3(store: TensorStore, gate: CudaTensor, up: CudaTensor, kind: number) {
+  const { rows, columns } = gate;
+  const y = store.createInput(gate.shape);
+  const operand = operandRoom(store, rows, columns);
+  const { threads, vectors } = quantizeShape(columns);
+  // biome-ignore format: parameters by operand
+  store.kernels.launch(ofWidth(KERNELS.gatedActivationE4m3, vectors), [rows], {
+    out: y.address, codes: operand.codes, scales: operand.scales, gate: gate.address, up: up.address, rows, columns,
+    ldo: y.ld, ldcodes: operand.ld, ldgate: gate.ld, ldup: up.ld, kind,
+  }, threads);
+  return { y, operand };
 }
 
 interface GatedGradients {

@@ -1,8 +1,9 @@
 /** Parts of a linear layer whose weights are neighbours in one matrix, so that one product computes them all. */
 import { EngineError } from '../../../errors.js';
-import type { LinearPart } from '../../operations.js';
+import type { LinearPart, Precision } from '../../operations.js';
 import { requireMatrix } from '../../tensor.js';
 import { AdapterGroup, type CudaParameterSet, MAX_PARTS } from '../adapters.js';
+import type { FrozenMatrix } from '../frozen-matrix.js';
 import { ROW_MULTIPLE, type TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import type { DeviceWeight, WeightStore } from '../weights.js';
@@ -14,6 +15,7 @@ export interface FusedGroup {
   readonly first: number;
   readonly parts: readonly LinearPart[];
   readonly weights: readonly DeviceWeight[];
+  readonly precision: Precision;
   /** Columns of the output. */
   readonly n: number;
   /** First output column of each part. */
@@ -87,11 +89,22 @@ function makeGroups(
       group.n += weight.rows;
     } else {
       const [own, n] = [parts[i]!, weight.rows];
-      groups.push({ first: i, parts: [own], weights: [weight], n, columns: [0], adapter: undefined });
+      const { precision = 'bf16' } = own;
+      groups.push({ first: i, parts: [own], weights: [weight], precision, n, columns: [0], adapter: undefined });
     }
   }
   for (const group of groups) group.adapter = adapterOf(store, sets, group, columns);
   return groups;
+}
+
+/** The rows of the matrix that the group's product has. */
+export function matrixRows({ weights, n }: FusedGroup): {
+  readonly matrix: FrozenMatrix;
+  readonly row: number;
+  readonly rows: number;
+} {
+  const { matrix, row } = weights[0]!;
+  return { matrix, row, rows: n };
 }
 
 export function hasDropout({ parts }: Pick<FusedGroup, 'parts'>): boolean {

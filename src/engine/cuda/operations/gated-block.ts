@@ -7,9 +7,11 @@
 import type { BlockAttributes, LinearPart, Operation } from '../../operations.js';
 import { rowKeysOf } from '../../row-lists.js';
 import type { Tensor } from '../../tensor.js';
+import { MAX_HELD } from '../e4m3-rows.js';
+import type { E4m3Rows } from '../frozen-matrix.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
-import { ACTIVATIONS, gatedGradients, gatedRows } from './elementwise.js';
+import { ACTIVATIONS, gatedGradients, gatedRows, gatedRowsE4m3 } from './elementwise.js';
 import { type FusedGroup, gradientRoom, splitParts } from './fused-group.js';
 import { fusesGatedBackward, gatedBackward } from './gated-backward.js';
 import { type LinearLayers, packLowRank, takeLowRank } from './linear-layers.js';
@@ -48,8 +50,7 @@ export class GatedBlock implements Operation<Attributes> {
       CudaTensor,
     ];
     store.like(up, gate, OPERATION, 'up');
-    const gated = gatedRows(store, gate, up, kind);
-    const { y, low, group } = this.#down(gated, down, record);
+    const { gated, y, low, group } = this.#gatedDown(gate, up, kind, down, record);
     const isKept = low.length > 0 && this.#keepsGated(group, fusesGatedBackward(opened.groups, group, gate.columns));
     const kept = record ? [gate, up, ...(isKept ? [gated] : [])] : [];
     for (const tensor of [gate, up, gated]) {
@@ -111,10 +112,33 @@ export class GatedBlock implements Operation<Attributes> {
     );
   }
 
-  #down(gated: CudaTensor, down: LinearPart, record: boolean) {
-    const [group] = this.#layers.groups([down], gated.columns) as [FusedGroup];
-    const { y, saved } = this.#layers.forward(gated, group, { rowKeys: rowKeysOf([down], gated.rows), record });
+  #down(gated: CudaTensor, down: LinearPart, record: boolean, group = this.#groupOf(down, gated), operand?: E4m3Rows) {
+    const { y, saved } = this.#layers.forward(gated, group, {
+      rowKeys: rowKeysOf([down], gated.rows),
+      record,
+      operand,
+    });
     return { y, low: packLowRank(saved), group };
+  }
+
+  #groupOf(down: LinearPart, { columns }: CudaTensor): FusedGroup {
+    return this.#layers.groups([down], columns)[0]!;
+  }
+
+  /** The gated rows, quantised on the way where down's product is in e4m3, and what comes of them. */
+  #gatedDown(gate: CudaTensor, up: CudaTensor, kind: number, down: LinearPart, record: boolean) {
+    const store = this.#store;
+    const group = this.#groupOf(down, gate);
+    if (gate.columns > MAX_HELD || !this.#layers.takesOperand(group)) {
+      const gated = gatedRows(store, gate, up, kind);
+      return { gated, ...this.#down(gated, down, record, group) };
+    }
+    const { y: gated, operand } = gatedRowsE4m3(store, gate, up, kind);
+    try {
+      return { gated, ...this.#down(gated, down, record, group, operand) };
+    } finally {
+      store.allocator.free(operand.block);
+    }
   }
 
   /** Whether the gated rows are saved for dA of down: the fused backward has no use for them. */

@@ -6,16 +6,21 @@
  *   dy · [W | scale·B] = [dx | du]        both gradients in one product; then dx += mask⊙(du·A)/(1-p)
  *   dA += duᵀ·(mask⊙x)/(1-p),  dB += scale·dyᵀ·u
  * Backward so needs x, u, and the dropout mask as bits.
+ *
+ * In e4m3 (e4m3-products.ts) the frozen matrix has a product of its own, and the low-rank part one in bf16:
+ *   y = u·(scale·B)ᵀ, y += x·Wᵀ;  dx = dy·W, du = dy·(scale·B)
  */
 import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { LinearPart } from '../../operations.js';
 import type { CudaParameterSet } from '../adapters.js';
+import type { E4m3Products } from '../e4m3-products.js';
+import type { E4m3Rows } from '../frozen-matrix.js';
 import { grid2, offset } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import type { WeightStore } from '../weights.js';
 import { DropoutMasks } from './dropout-masks.js';
-import { type FusedGroup, fusedGroups, hasDropout } from './fused-group.js';
+import { type FusedGroup, fusedGroups, hasDropout, matrixRows } from './fused-group.js';
 import { loraDown } from './low-rank.js';
 import {
   finishB,
@@ -39,6 +44,8 @@ export interface ForwardOptions {
   /** [T]; they only count where a part has dropout. */
   readonly rowKeys: Int32Array | undefined;
   readonly record: boolean;
+  /** The e4m3 codes of x, where `takesOperand` says so and they were made with it. */
+  readonly operand?: E4m3Rows | undefined;
 }
 
 /** What a product of few rows does in the same launch. */
@@ -82,8 +89,15 @@ export class LinearLayers {
   readonly #sets: ReadonlyMap<unknown, CudaParameterSet>;
   readonly #small: SmallLinear;
   readonly #masks: DropoutMasks;
+  readonly #e4m3: E4m3Products;
 
-  constructor(store: TensorStore, weights: WeightStore, sets: ReadonlyMap<unknown, CudaParameterSet>) {
+  constructor(
+    store: TensorStore,
+    weights: WeightStore,
+    sets: ReadonlyMap<unknown, CudaParameterSet>,
+    e4m3: E4m3Products,
+  ) {
+    this.#e4m3 = e4m3;
     this.#store = store;
     this.#weights = weights;
     this.#sets = sets;
@@ -101,8 +115,14 @@ export class LinearLayers {
 
   /** Whether a product of so many rows is bound by reading the weight, and takes other work into its launch. */
   isSmall(group: FusedGroup, rows: number, { rowKeys, record }: ForwardOptions): boolean {
+    if (group.precision === 'fp8') return false;
     if (rows > group.weights[0]!.matrix.smallRows) return false;
     return !group.adapter || !(record || (rowKeys && hasDropout(group)));
+  }
+
+  /** Whether forward reads e4m3 codes of x with a scale for each row: who makes x may make them. */
+  takesOperand(group: FusedGroup): boolean {
+    return this.#e4m3.accumulates && this.#e4m3.takes(group.precision, false, matrixRows(group));
   }
 
   /** Whether `small` takes the norm of x into its launch. */
@@ -114,11 +134,7 @@ export class LinearLayers {
   forward(x: CudaTensor, group: FusedGroup, options: ForwardOptions): { y: CudaTensor; saved?: SavedLowRank } {
     if (this.isSmall(group, x.rows, options)) return { y: this.small(x, group, {}) };
     const y = this.#output(x.rows, group.n, group);
-    const saved = group.adapter && this.#adapted(x, y, group, group.adapter, options);
-    if (!group.adapter) {
-      const { matrix, row } = group.weights[0]!;
-      matrix.product(row, x, y);
-    }
+    const saved = this.#product(x, y, group, options);
     this.#addBias(y, group);
     return saved ? { y, saved } : { y };
   }
@@ -143,13 +159,16 @@ export class LinearLayers {
     const { needsInput, addTo } = options;
     if (saved && x) {
       const share = this.finish(this.defer(dy, group, saved, options), x, needsInput);
-      if (!share || !addTo) return share;
-      this.#store.add(addTo, addTo, share);
-      this.#store.release(share);
-      return addTo;
+      return share && addTo ? this.#added(addTo, share) : share;
     }
     if (!needsInput) return undefined;
     const { matrix, row } = group.weights[0]!;
+    const all = matrixRows(group);
+    if (this.#e4m3.takes(group.precision, true, all)) {
+      const share = this.#store.create([dy.rows, matrix.columns]);
+      this.#e4m3.transposedProduct(all, dy, share);
+      return addTo ? this.#added(addTo, share) : share;
+    }
     const dx = addTo ?? this.#store.create([dy.rows, matrix.columns]);
     matrix.transposedProduct(row, dy, dx, 0, addTo ? 1 : 0);
     return dx;
@@ -158,11 +177,12 @@ export class LinearLayers {
   /** The first half of an adapted group's `backward`: dB, and one product. */
   defer(
     dy: CudaTensor,
-    { weights, columns, parts, adapter }: FusedGroup,
+    whole: FusedGroup,
     { u, bits }: SavedLowRank,
-    { needsInput, isWanted = parts.map(() => true), partialB }: BackwardOptions,
+    { needsInput, isWanted = whole.parts.map(() => true), partialB }: BackwardOptions,
   ): DeferredGradient {
     const store = this.#store;
+    const { weights, columns, parts, adapter } = whole;
     const group = adapter!;
     const output = { group, parts, isWanted, columns };
     if (partialB) finishB(store, output, partialB);
@@ -172,9 +192,12 @@ export class LinearLayers {
     const wide = needsInput
       ? store.create([dy.rows, matrix.columns], group.columns)
       : store.create([dy.rows, group.columns]);
-    if (needsInput) matrix.transposedProduct(row, dy, wide, group.columns);
-    else matrix.adapterProduct(row, dy, wide);
     const du = offset(wide.address, needsInput ? 2 * paddedColumns : 0);
+    if (!needsInput) matrix.adapterProduct(row, dy, wide);
+    else if (this.#e4m3.takes(whole.precision, true, matrixRows(whole))) {
+      this.#e4m3.transposedProduct(matrixRows(whole), dy, wide);
+      matrix.adapterProduct(row, dy, { address: du, ld: wide.ld, rows: dy.rows, columns: group.columns, type: 'bf16' });
+    } else matrix.transposedProduct(row, dy, wide, group.columns);
     return { wide, low: { du, lddu: wide.ld, bits, group, parts, isWanted } };
   }
 
@@ -187,6 +210,56 @@ export class LinearLayers {
     loraGradientA(this.#store, low, x);
     this.#store.release(wide);
     return undefined;
+  }
+
+  /** y, still without biases, and what is saved of a low-rank part. */
+  #product(x: CudaTensor, y: CudaTensor, group: FusedGroup, options: ForwardOptions): SavedLowRank | undefined {
+    const { adapter } = group;
+    const all = matrixRows(group);
+    if (this.#e4m3.takes(group.precision, false, all)) {
+      // A product that adds has little more to do: the thin one, bound by writing y, goes first.
+      const isFirst = adapter !== undefined && this.#e4m3.accumulates;
+      const saved = isFirst ? this.#lowRank(x, y, group, adapter, options, 0) : undefined;
+      this.#e4m3.product(all, x, y, isFirst ? 1 : 0, options.operand);
+      return adapter && !isFirst ? this.#lowRank(x, y, group, adapter, options, 1) : saved;
+    }
+    if (adapter) return this.#adapted(x, y, group, adapter, options);
+    all.matrix.product(all.row, x, y);
+    return undefined;
+  }
+
+  /** y = u·(scale·B)ᵀ + beta·y */
+  #lowRank(
+    x: CudaTensor,
+    y: CudaTensor,
+    group: FusedGroup,
+    adapter: NonNullable<FusedGroup['adapter']>,
+    { rowKeys, record }: ForwardOptions,
+    beta: number,
+  ): SavedLowRank | undefined {
+    const store = this.#store;
+    const { parts, n } = group;
+    const { matrix, row } = group.weights[0]!;
+    const bits = rowKeys && hasDropout(group) ? this.#masks.make(x, rowKeys, parts) : undefined;
+    const u = store.create([x.rows, adapter.columns]);
+    loraDown(store, { u: u.address, ldu: u.ld, saved: undefined, x, bits, group: adapter, parts });
+    const b = matrix.adapterAt(row);
+    // biome-ignore format: parameters by operand
+    store.products.run({
+      m: x.rows, n, k: adapter.columns, a: u.address, lda: u.ld,
+      b: b.address, ldb: b.ld, transB: true, d: y.address, ldd: y.ld, beta,
+    });
+    // What is only saved starts with a count of 0.
+    if (record) return { u: store.saved(u), bits: bits && store.saved(bits) };
+    store.release(u);
+    if (bits) store.release(bits);
+    return undefined;
+  }
+
+  #added(to: CudaTensor, share: CudaTensor): CudaTensor {
+    this.#store.add(to, to, share);
+    this.#store.release(share);
+    return to;
   }
 
   #adapted(

@@ -3,6 +3,7 @@ python3 test_kernels.py [seed] [--no-timing]; EMULATE=1 runs the same checks on 
 import sys, time
 import backend
 from backend import EMULATED
+from check_e4m3 import test_e4m3_operands, test_gated_e4m3, test_transposed_bytes
 from check_lora import test_dropout, test_noise, test_gated_backward, test_lora, test_refresh
 from check_held_products import test_held
 from check_loss import test_cross_entropy, test_largest, test_optimizer, test_small
@@ -23,6 +24,10 @@ def run_tests():
             for kind in range(4): test_activation(rows, C, kind)
         for heads, kv, D in ((4, 2, 64), (3, 1, 6), (32, 8, 128)): test_rotary(rows, heads, kv, D)
     test_flat()
+    for rows, C, W in ((1, 16, 2), (7, 80, 4), (33, 1040, 8)) + (() if EMULATED else ((300, 5120, 2), (40, 16384, 4), (40, 32768, 8), (9, 65536, 8))): test_e4m3_operands(rows, C, W)
+    for rows, C, W in ((3, 80, 2), (2, 1040, 4)) + (() if EMULATED else ((300, 16384, 4), (9, 32768, 8))):
+        for kind in range(4): test_gated_e4m3(rows, C, W, kind)
+    for rows, C in ((16, 16), (80, 144), (64, 400)) + (() if EMULATED else ((6144, 5120),)): test_transposed_bytes(rows, C)
     for rows, C in ((1, 64), (40, 96), (37, 50), (33, 13), (130, 520)) + (() if EMULATED else ((4096, 5120),)):
         for kind in range(3):
             test_nf4(rows, C, 64, 256, kind)

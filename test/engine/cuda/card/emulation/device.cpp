@@ -1,4 +1,5 @@
 // Memory and matrix products of the emulated card. Device memory is host memory.
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -26,6 +27,25 @@ void card_matmul(uint64_t d, uint64_t a, uint64_t b, int m, int n, int k, int ld
     const size_t at = (size_t)j * ldd + i;
     if (wide) ((float*)d)[at] = sum + (beta ? beta * ((float*)d)[at] : 0);
     else ((bf16*)d)[at] = to_bf16(sum + (beta ? beta * to_float(((bf16*)d)[at]) : 0));
+  }
+}
+static float from_e4m3(unsigned char x) {
+  const int exponent = x >> 3 & 15, mantissa = x & 7;
+  if ((x & 127) == 127) return 0.0f / 0.0f;
+  const float magnitude = exponent ? ldexpf(1 + mantissa / 8.0f, exponent - 7) : ldexpf(mantissa / 8.0f, -6);
+  return x & 128 ? -magnitude : magnitude;
+}
+/** D [m, n] = Aᵀ·B + beta · D of e4m3 codes, column-major; a scale for each column of A and B, or one. D bf16. */
+void card_matmul_e4m3(uint64_t d, uint64_t a, uint64_t b, int m, int n, int k, int ldd, int lda, int ldb, uint64_t scaleA, uint64_t scaleB, int rows, float beta) {
+  std::vector<float> left((size_t)m * k), right((size_t)n * k);
+  for (int i = 0; i < m; i++) for (int p = 0; p < k; p++) left[(size_t)i * k + p] = from_e4m3(((const unsigned char*)a)[(size_t)i * lda + p]);
+  for (int j = 0; j < n; j++) for (int p = 0; p < k; p++) right[(size_t)j * k + p] = from_e4m3(((const unsigned char*)b)[(size_t)j * ldb + p]);
+  for (int j = 0; j < n; j++) for (int i = 0; i < m; i++) {
+    float sum = 0;
+    for (int p = 0; p < k; p++) sum += left[(size_t)i * k + p] * right[(size_t)j * k + p];
+    sum *= ((const float*)scaleA)[rows ? i : 0] * ((const float*)scaleB)[rows ? j : 0];
+    bf16& at = ((bf16*)d)[(size_t)j * ldd + i];
+    at = to_bf16(sum + (beta ? beta * to_float(at) : 0));
   }
 }
 }

@@ -1,0 +1,150 @@
+/**
+ * Where the weights of a model are to lie: on the device, or in host memory, from which decoder layers are streamed to
+ * the device as they are used and rows of a table are uploaded. Pure: sizes in, placement out.
+ */
+import { OutOfMemoryError } from '../../errors.js';
+import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
+import { formatBytes } from '../../messages/format-bytes.js';
+import { roundUp } from './arena.js';
+import { ROW_MULTIPLE } from './tensor-store.js';
+import { ELEMENT_BYTES } from './tensors.js';
+
+/** What may leave the device; see `CudaEngineOptions.offload`. */
+export type Offload = 'auto' | 'none' | { readonly embedding?: boolean; readonly layers?: number };
+
+interface Placement {
+  /** Whether tables of which only rows are looked up lie in host memory. */
+  readonly embedding: boolean;
+  /** Decoder layers that are streamed. */
+  readonly layers: ReadonlySet<number>;
+}
+
+/** Layers that have room on the device at a time: one is used while the next one arrives. */
+export const STREAM_SLOTS = 2;
+
+/** Tokens of a pass that should find room beside the weights, everything recomputed, before layers are streamed. */
+const LEAST_TOKENS = 2560;
+/** The same before a table leaves the device, and once layers are streamed: each pass more streams them again. */
+const USUAL_TOKENS = 4096;
+/** Of a long sample. */
+const SAMPLE_TOKENS = 1024;
+
+interface PlacementOptions {
+  readonly offload: Offload;
+  /** Bytes for weights and all that training takes. */
+  readonly roomBytes: number;
+  /** What a budget has to hold beside that. */
+  readonly overheadBytes: number;
+  /** Spare columns of a matrix for each adapted weight. */
+  readonly spareColumns: number;
+  /** Bytes that training with a usual adapter takes beside the weights, in passes of so many tokens. */
+  readonly trainingBytes: (tokens: number) => number;
+}
+
+interface Sizes {
+  /** Bytes of what stays on the device in any case. */
+  fixed: number;
+  /** Bytes of tables of which only rows are looked up. */
+  lookup: number;
+  /** Bytes of each decoder layer that can be streamed. */
+  readonly layers: Map<number, LayerSizes>;
+}
+
+interface LayerSizes {
+  readonly bytes: number;
+  /** What stays on the device of a streamed layer: scale·B. */
+  readonly adapters: number;
+}
+
+/** @throws OutOfMemoryError if the weights do not fit however they are placed */
+export function placeWeights(sources: readonly WeightSource[], options: PlacementOptions): Placement {
+  const { offload, roomBytes, overheadBytes, trainingBytes } = options;
+  const { fixed, lookup, layers } = sizesOf(sources, options.spareColumns);
+  const order = [...layers.keys()].sort((a, b) => a - b);
+  const largest = Math.max(0, ...[...layers.values()].map(({ bytes }) => bytes));
+  /** Bytes on the device with so many layers streamed. */
+  const held = (isLookedUpOnHost: boolean, streamed: number): number => {
+    const chosen = spread(order, streamed);
+    let bytes = fixed + (isLookedUpOnHost ? 0 : lookup) + Math.min(streamed, STREAM_SLOTS) * largest;
+    for (const [layer, size] of layers) bytes += chosen.has(layer) ? size.adapters : size.bytes;
+    return bytes;
+  };
+  if (offload === 'none') return { embedding: false, layers: new Set() };
+  if (offload !== 'auto') {
+    const { embedding = false, layers: count = 0 } = offload;
+    return { embedding, layers: spread(order, Math.min(count, order.length)) };
+  }
+  const embedding = held(false, 0) + trainingBytes(USUAL_TOKENS) > roomBytes;
+  if (held(embedding, 0) + trainingBytes(LEAST_TOKENS) <= roomBytes) return { embedding, layers: new Set() };
+  const usual = trainingBytes(USUAL_TOKENS);
+  // Fewer than there are slots for would save nothing.
+  for (let count = STREAM_SLOTS + 1; count <= order.length; count++) {
+    if (held(true, count) + usual <= roomBytes) return { embedding: true, layers: spread(order, count) };
+  }
+  const least = held(true, order.length);
+  if (least > roomBytes) {
+    const trains = Math.ceil(least + overheadBytes + trainingBytes(SAMPLE_TOKENS));
+    throw new OutOfMemoryError(
+      `the weights do not fit: ${formatBytes(least)} of them have to lie on the card, with ` +
+        `${order.length === 0 ? 'no layer' : 'every decoder layer'} streamed from host memory; ` +
+        `${formatBytes(roomBytes)} are free for them`,
+      {
+        hint:
+          `The smallest memoryBudget that loads them is ${formatBytes(least + overheadBytes)}; to train on samples of ` +
+          `up to ${SAMPLE_TOKENS} tokens, ${formatBytes(trains)}.`,
+        neededBytes: least,
+        freeBytes: roomBytes,
+        limitBytes: roomBytes,
+        details: { smallestBudgetBytes: trains },
+      },
+    );
+  }
+  return { embedding: true, layers: spread(order, order.length > STREAM_SLOTS ? order.length : 0) };
+}
+
+/** `count` of them, as evenly as they can lie: so copies go on while others are used. */
+function spread(order: readonly number[], count: number): Set<number> {
+  const share = (i: number): number => Math.floor((i * count) / Math.max(1, order.length));
+  return new Set(order.filter((_, i) => share(i + 1) > share(i)));
+}
+
+/** Whether the weight may lie in host memory: matrices that are held as bf16. */
+export function mayLeave({ shape, usage, dtype, hold }: WeightSource): boolean {
+  return usage !== undefined && shape.length > 1 && !hold && dtype !== 'nf4';
+}
+
+function sizesOf(sources: readonly WeightSource[], spareColumns: number): Sizes {
+  const sizes: Sizes = { fixed: 0, lookup: 0, layers: new Map() };
+  for (const source of sources) {
+    const bytes = bytesOf(source, spareColumns);
+    const { usage } = source;
+    if (usage === undefined || !mayLeave(source)) sizes.fixed += bytes;
+    else if (usage === 'lookup') sizes.lookup += bytes;
+    else {
+      const known = sizes.layers.get(usage.layer) ?? { bytes: 0, adapters: 0 };
+      const rows = sizeOf(source.shape.slice(0, -1));
+      const adapters = ELEMENT_BYTES.bf16 * rows * spareOf(source, spareColumns);
+      sizes.layers.set(usage.layer, { bytes: known.bytes + bytes, adapters: known.adapters + adapters });
+    }
+  }
+  return sizes;
+}
+
+/** Values of a block of 64 share a scale of a byte, with double quantisation. */
+const HELD_BYTES = { nf4: 0.5 + 1.1 / 64, f8_e4m3: 1 } as const;
+
+/** Columns of scale·B: a stack has those of three weights. */
+function spareOf({ stack }: WeightSource, spareColumns: number): number {
+  return spareColumns * (stack ? 3 : 1);
+}
+
+function bytesOf(source: WeightSource, spareColumns: number): number {
+  const { shape, dtype, hold } = source;
+  const columns = shape.at(-1) ?? 1;
+  const rows = sizeOf(shape.slice(0, -1));
+  if (shape.length < 2) return ELEMENT_BYTES.bf16 * columns;
+  const spare = spareOf(source, spareColumns);
+  const held = hold?.format ?? (dtype === 'nf4' ? 'nf4' : undefined);
+  if (held) return HELD_BYTES[held] * rows * columns + ELEMENT_BYTES.bf16 * rows * (spare + 2);
+  return ELEMENT_BYTES.bf16 * rows * (roundUp(columns, ROW_MULTIPLE) + spare);
+}

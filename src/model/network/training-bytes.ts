@@ -1,0 +1,58 @@
+/** What training will take beside the weights of a model, before there is an adapter: for engines that place weights. */
+import type { Engine } from '../../engine/engine.js';
+import type { Parameter } from '../../engine/tensor.js';
+import type { LinearModule } from '../linear-module.js';
+import type { ModelConfig } from '../model-config.js';
+import type { ModelModules } from './modules.js';
+import { PassCosts } from './pass-costs.js';
+
+/** Of the usual adapter: on all linear layers, with dropout. */
+const RANK = 16;
+const DROPOUT = 0.05;
+/** Value, gradient, two 8-bit moments, and a copy in the engine's format. */
+const PARAMETER_BYTES = 4 + 4 + 2.1 + 2;
+type Four = [LinearModule, LinearModule, LinearModule, LinearModule];
+
+/** Of the tokens of a usual sample: patches and features of its image, labelled ones. */
+const SHARES = { patches: 2.5, features: 0.625, labels: 0.1 } as const;
+
+/**
+ * Bytes by the tokens of a pass, with every layer recomputed and a usual adapter.
+ * @param modules names and shapes count, the weights need not exist
+ */
+export function trainingBytes(
+  config: ModelConfig,
+  modules: ModelModules,
+  { storage }: Pick<Engine, 'storage'>,
+): (tokens: number) => number {
+  const layers = (of: ModelModules['textLayers']) =>
+    of.map((layer) => {
+      const { attention, gate, up, down } = layer;
+      const [q, k, v, o] = [attention.q, attention.k, attention.v, attention.o].map(adapted) as Four;
+      return { ...layer, attention: { q, k, v, o }, gate: adapted(gate), up: adapted(up), down: adapted(down) };
+    });
+  const all: ModelModules = {
+    ...modules,
+    visionLayers: layers(modules.visionLayers),
+    textLayers: layers(modules.textLayers),
+    mergingLayer: adapted(modules.mergingLayer),
+    linear1: adapted(modules.linear1),
+    linear2: adapted(modules.linear2),
+    linear: modules.linear.map(adapted),
+  };
+  const costs = new PassCosts(config, all, storage);
+  let parameters = 0;
+  for (const { weight } of modules.linear) parameters += RANK * (weight.shape[0]! + weight.shape[1]!);
+  return (tokens) => {
+    const { patches, features, labels } = SHARES;
+    const size = { tokens, patches: patches * tokens, features: features * tokens, labels: Math.ceil(labels * tokens) };
+    return PARAMETER_BYTES * parameters + costs.peakBytes(size, costs.layers) + storage.reserveBytes;
+  };
+}
+
+function adapted(module: LinearModule): LinearModule {
+  const [out, input] = module.weight.shape as [number, number];
+  const parameter = (shape: readonly number[]): Parameter => ({ shape, size: shape[0]! * shape[1]! }) as Parameter;
+  const lora = { a: parameter([RANK, input]), b: parameter([out, RANK]), scale: 1, dropout: DROPOUT };
+  return { ...module, lora };
+}

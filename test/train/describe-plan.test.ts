@@ -1,0 +1,44 @@
+import { describe, expect, it } from 'vitest';
+import { describePlan } from '../../src/train/describe-plan.js';
+import type { Costs, PassPlan } from '../../src/train/pass-plan.js';
+
+const MIB = 2 ** 20;
+const costs: Costs = {
+  layers: { vision: 4, text: 10 },
+  peakBytes: () => 0,
+  weight: () => 0,
+  recomputeTime: ({ tokens }, { vision, text }) => tokens * (vision + 9 * text),
+  tileTime: () => 0,
+  passTime: 0,
+};
+
+function planOf(bytes: readonly number[], vision: number, text: number): PassPlan {
+  const size = { tokens: 100, patches: 0, features: 0, labels: 1 };
+  return {
+    passes: bytes.map((each) => ({ samples: [], size, recompute: { vision, text }, bytes: each * MIB })),
+    microBatchSize: 1,
+  };
+}
+
+describe('a plan in words', () => {
+  it('says what was chosen, what it costs, and what would be next', () => {
+    const described = { plan: planOf([300, 200], 4, 4), costs, storage: {}, freeBytes: 400 * MIB };
+    expect(describePlan({ ...described, next: planOf([150, 100, 100], 0, 0) })).toBe(
+      '2 passes, up to 4 of 4 vision and 4 of 10 decoder layers recomputed (about 21 % more time), each within 300.00 MiB of the ' +
+        '400.00 MiB that are free; with 15 % less: 3 passes, nothing recomputed',
+    );
+  });
+
+  it('names layers that are streamed, and that nothing smaller is allowed', () => {
+    const size = { tokens: 1, patches: 0, features: 0, labels: 1 };
+    const text = describePlan({
+      plan: planOf([300], 0, 0),
+      ...{ costs, storage: { streamedBytes: 2 ** 30 }, freeBytes: Number.POSITIVE_INFINITY },
+      next: { neededBytes: 1, size, samples: 1 },
+    });
+    expect(text).toBe(
+      '1 pass, nothing recomputed, each within 300.00 MiB; 1.00 GiB of layers come from host memory, forward and backward ' +
+        'of each pass; with 15 % less nothing that the options allow would fit',
+    );
+  });
+});
