@@ -92,7 +92,10 @@ DEVICE void prefetch(const void* p, u32 bytes) {
 }
 /**
  * Of kernels whose blocks may start while the kernel before still runs: waits until that one has ended and what it
- * wrote is seen. Only frozen weights may be read before. Such a kernel begins with start_next.
+ * wrote is seen. All threads come here, so that a kernel that has ended says the same of all before it. Memory is used
+ * again as soon as the host has queued its last reader, which may still run: so before this nothing is written, and
+ * nothing read but frozen weights. Pointers are not __restrict__: their reads could move ahead of it. Such a kernel
+ * begins with start_next.
  */
 DEVICE void await_previous() {
 #if __CUDA_ARCH__ >= 900
