@@ -235,8 +235,10 @@ export class CudaDriver {
 
   /** Queues a kernel with the values in `parameters`. */
   launch(kernel: KernelFunction, grid: Grid, block: number, sharedBytes: number): void {
-    if (grid[0] === 0 || grid[1] === 0 || grid[2] === 0) return;
-    const [x, y = 1, z = 1] = grid;
+    const x = grid[0];
+    const y = grid[1] ?? 1;
+    const z = grid[2] ?? 1;
+    if (x === 0 || y === 0 || z === 0) return;
     this.launches++;
     let status: number;
     if (kernel.overlaps) {
