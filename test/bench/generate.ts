@@ -2,7 +2,7 @@
  * Decoding speed of a real-sized model with random weights, adapter not merged: one sequence, and a test split at once.
  *
  *   npm run bench:generate -- --size 14B --workload FILE [--tokens 48] [--answers 140] [--batch 70] [--answer-tokens 8]
- *                             [--repeat 1] [--quantization nf4|fp8] [--no-overlap] [--peer FILE [--python python3] [--peer-args "--merge"]]
+ *                             [--repeat 1] [--quantization nf4|fp8] [--peer FILE [--python python3] [--peer-args "--merge"]]
  *
  * With --peer, then runs that program (transformers + peft) on the same card and prints a RESULT line with both: time a
  * token, the prompt's pass included, medians of the repetitions.
@@ -31,7 +31,6 @@ const { values } = parseArgs({
     'answer-tokens': { type: 'string', default: '8' },
     repeat: { type: 'string', default: '1' },
     quantization: { type: 'string' },
-    'no-overlap': { type: 'boolean', default: false },
     ...PEER_OPTIONS,
   },
 });
@@ -46,7 +45,7 @@ const spent = { queueing: 0, launching: 0, waiting: 0 };
 const launch = driver.launch.bind(driver);
 driver.launch = (kernel, ...rest) => {
   const start = performance.now();
-  launch(values['no-overlap'] ? { ...kernel, overlaps: false } : kernel, ...rest);
+  launch(kernel, ...rest);
   spent.launching += performance.now() - start;
 };
 const [rowMaxima, read] = [model.rowMaxima.bind(model), engine.rowMaxima.bind(engine)];

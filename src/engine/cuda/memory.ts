@@ -1,7 +1,6 @@
 /**
  * Device memory. Kernels run in the order of one stream, so a freed block may be handed out at once: whatever uses it
- * next is queued behind what used it before. Kernels that start before the one ahead has ended (await_previous in
- * common.cu) write nothing until then, and read nothing but frozen weights.
+ * next is queued behind what used it before.
  *
  * A pool is one long range of addresses that is backed with physical memory piece by piece (the driver's virtual
  * memory API), so that ragged sizes meet in one arena and merge. When a request does not fit although enough is free,

@@ -30,16 +30,14 @@ DEVICE u32 turn(u32 own, u32 other, bool upper, float2 cosine, float2 sine, floa
 }
 
 extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
-    attention_decode(bf16* output, float* partial_output, float* partial_log_sum, const bf16* query, bf16* key,
-                     bf16* value, const int4* work, const int2* shares, u32* NULLABLE arrived,
-                     const bf16* NULLABLE new_key, const bf16* NULLABLE new_value, const float* NULLABLE cosine,
-                     const float* NULLABLE sine, const float* NULLABLE query_scale, int output_stride, int query_stride,
-                     int key_stride, int value_stride, int new_key_stride, int new_value_stride, int heads,
-                     float scale) {
+    attention_decode(bf16* __restrict__ output, float* partial_output, float* partial_log_sum,
+                     const bf16* __restrict__ query, bf16* key, bf16* value, const int4* __restrict__ work,
+                     const int2* __restrict__ shares, u32* NULLABLE arrived, const bf16* __restrict__ NULLABLE new_key,
+                     const bf16* __restrict__ NULLABLE new_value, const float* __restrict__ NULLABLE cosine,
+                     const float* __restrict__ NULLABLE sine, const float* __restrict__ NULLABLE query_scale,
+                     int output_stride, int query_stride, int key_stride, int value_stride, int new_key_stride,
+                     int new_value_stride, int heads, float scale) {
   constexpr int half_head = HEAD_DIM / 2;
-  start_next();
-  // No parameter is __restrict__: what the kernel before writes could be read ahead of this, as if it never changed.
-  await_previous();
   const int4 item = work[blockIdx.y];
   const int row = item.x & 0x3fffffff, key_first = item.y, key_end = item.z, slot = item.w;
   const bool appends = new_key && item.x >> 30;

@@ -233,7 +233,7 @@ DEVICE void low_rank_part(const Around& p, const bf16* const (&from)[HALVES], fl
 /**
  * y [M, N] = x·Wᵀ + u·Bᵀ with u = bf16(x·Aᵀ), for M <= 8·HALVES, and all else as small_product in generation.cu: the
  * first blocks make u, an activation takes gate and up from one block (its upper and its lower 8 rows), NORM
- * normalises the one row of x. What does not depend on the kernel before is begun while that still runs.
+ * normalises the one row of x.
  */
 template <class Lane, int HALVES, bool NORM>
 DEVICE void held_product(const typename Lane::Format& format, const Around& p, const RowNorm& norm) {
@@ -242,7 +242,6 @@ DEVICE void held_product(const typename Lane::Format& format, const Around& p, c
   __shared__ uint4 normed[NORM ? HELD_NORM_COLUMNS / 8 : 1];
   __shared__ float sums_of_warps[Lane::has_table ? 1 : HELD_WARPS * HALVES * 8 * HELD_ROWS];
   float* partial = Lane::has_table ? (float*)table : sums_of_warps;
-  start_next();
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const int low_blocks = p.E / 8 * LOW_SPLITS;
   const bool is_low = (int)blockIdx.x < low_blocks, is_gated = p.activation >= 0;
@@ -264,7 +263,6 @@ DEVICE void held_product(const typename Lane::Format& format, const Around& p, c
     if (warp == 0 && t < 2) prefetch(weights.row_codes(t == 1), bytes);
     if (Lane::has_table) fill_table(table);
   }
-  await_previous();
   const bf16* from[HALVES];
 #pragma unroll
   for (int h = 0; h < HALVES; h++) from[h] = NORM ? (const bf16*)normed : row_of(p.x, min(g + 8 * h, p.M - 1), p.ldx);
