@@ -56,6 +56,7 @@ interface Nf4Layout {
 
 export class Nf4Matrix extends PackedMatrix<Nf4Part> {
   override readonly held = 'nf4';
+  protected override readonly smallBlocks = 4;
   readonly format: Nf4Format;
   readonly #block: DeviceBlock;
   readonly #absmaxCodes: DevicePointer | undefined;
