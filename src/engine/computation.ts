@@ -63,12 +63,16 @@ export async function runPass(
   }
 }
 
-/** The values that a pass without gradients gives, alone on the engine. */
-export async function infer(
+/**
+ * What a pass without gradients gives, computed alone on the engine.
+ * @param read takes what is wanted of the pass's result. Default: all values
+ */
+export async function infer<T = Float32Array>(
   engine: Engine,
   options: ComputationOptions,
   body: (tape: Tape) => Steps<Tensor>,
-): Promise<Float32Array> {
+  read: (result: Tensor) => Promise<T> = (result) => engine.read(result) as Promise<T>,
+): Promise<T> {
   const result = await exclusively(engine, options.signal, async () => {
     const pass = new Pass(engine, options);
     const steps = body(pass.tape);
@@ -86,7 +90,7 @@ export async function infer(
   });
   // Whoever waits for the engine may queue work while this comes from the device.
   try {
-    return await engine.read(result);
+    return await read(result);
   } finally {
     engine.release(result);
   }

@@ -85,6 +85,14 @@ export interface OptimizerState {
 /** Everything that a bit-equal resume of an optimizer needs, by name. */
 export type OptimizerArrays = Record<string, Float32Array | Uint8Array>;
 
+/** What `Engine.rowMaxima` finds. */
+export interface RowMaxima {
+  /** [R] NaN where the row has any. */
+  readonly values: Float32Array;
+  /** [R] Where it stands, the lowest of equal ones; that of the first NaN. */
+  readonly indices: Int32Array;
+}
+
 /** A value that is on its way from the device; awaiting it is the only thing that waits. */
 export type Deferred<T> = () => Promise<T>;
 
@@ -128,6 +136,8 @@ export interface Engine {
   zeros(shape: readonly number[]): Tensor;
   /** A copy of the values, as float32. */
   read(tensor: Tensor): Promise<Float32Array>;
+  /** The largest value of each row [R, C], for engines where reading all values takes longer. */
+  rowMaxima?(matrix: Tensor): Promise<RowMaxima>;
   /** Counts one more reference. @throws EngineError if the tensor is freed */
   retain(tensor: Tensor): void;
   /**

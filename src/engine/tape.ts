@@ -62,7 +62,9 @@ export class Tape {
     inputs: readonly Tensor[],
     attributes: EntryAttributes[K],
   ): readonly Tensor[] {
-    return runAtOnce(this.applySteps(name, inputs, attributes));
+    const entry = this.engine.operations[name] as Operation<EntryAttributes[K]> | Composition<EntryAttributes[K]>;
+    if ('compose' in entry) return runAtOnce(this.applySteps(name, inputs, attributes));
+    return this.#run(entry, name, inputs, attributes);
   }
 
   /** `apply` that may pause inside a block. */
@@ -72,29 +74,48 @@ export class Tape {
     attributes: EntryAttributes[K],
   ): Steps<readonly Tensor[]> {
     const entry = this.engine.operations[name] as Operation<EntryAttributes[K]> | Composition<EntryAttributes[K]>;
+    if (!('compose' in entry)) return this.#run(entry, name, inputs, attributes);
+    if (this.#record) this.#isRecorded(name, inputs, attributes);
+    return yield* entry.compose(this, inputs, attributes);
+  }
+
+  #run<K extends OperationName | BlockName>(
+    entry: Operation<EntryAttributes[K]>,
+    name: K,
+    inputs: readonly Tensor[],
+    attributes: EntryAttributes[K],
+  ): readonly Tensor[] {
+    const record = this.#record && this.#isRecorded(name, inputs, attributes);
+    const { outputs, saved } = entry.forward(inputs, attributes, record);
+    for (const output of outputs) this.own(output);
+    if (!record) return outputs;
     const needs = inputs.map((input) => this.#needsGradient.has(input.id));
-    const record = this.#record && (needs.includes(true) || hasTrainable(name, attributes));
-    if (record && (attributes as Partial<EntryAttributes['attentionBlock']>).cache) {
+    for (const tensor of saved) this.engine.retain(tensor);
+    for (const output of outputs) this.#needsGradient.add(output.id);
+    this.#entries.push({
+      operations: OPERATIONS[name as BlockName] ?? 1,
+      inputs,
+      needs,
+      outputs,
+      saved,
+      backward: (gradients) => entry.backward(saved, gradients, attributes, needs),
+    });
+    return outputs;
+  }
+
+  /** Whether a gradient flows through it. @throws EngineError if one would have to flow through a cache */
+  #isRecorded<K extends OperationName | BlockName>(
+    name: K,
+    inputs: readonly Tensor[],
+    attributes: EntryAttributes[K],
+  ): boolean {
+    const isRecorded = inputs.some((input) => this.#needsGradient.has(input.id)) || hasTrainable(name, attributes);
+    if (isRecorded && (attributes as Partial<EntryAttributes['attentionBlock']>).cache) {
       throw new EngineError(`${name}: no gradient flows through a key/value cache`, {
         hint: 'Give the cache to a pass on a tape that does not record.',
       });
     }
-    if ('compose' in entry) return yield* entry.compose(this, inputs, attributes);
-    const { outputs, saved } = entry.forward(inputs, attributes, record);
-    for (const output of outputs) this.own(output);
-    if (record) {
-      for (const tensor of saved) this.engine.retain(tensor);
-      for (const output of outputs) this.#needsGradient.add(output.id);
-      this.#entries.push({
-        operations: OPERATIONS[name as BlockName] ?? 1,
-        inputs,
-        needs,
-        outputs,
-        saved,
-        backward: (gradients) => entry.backward(saved, gradients, attributes, needs),
-      });
-    }
-    return outputs;
+    return isRecorded;
   }
 
   /** Hands a tensor made outside the tape to the innermost region. */

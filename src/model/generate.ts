@@ -10,7 +10,14 @@ import { ConfigError } from '../errors.js';
 import { MersenneTwister } from '../random.js';
 import { isOptions, requireBoolean, requireKind, requireSignal } from '../require-given.js';
 import type { VisionLanguageModel } from './network/vision-language-model.js';
-import { type GenerationConfig, type GenerationOptions, nextToken, parseGenerationConfig } from './sampling.js';
+import {
+  type GenerationConfig,
+  type GenerationOptions,
+  nextToken,
+  parseGenerationConfig,
+  requireLargest,
+  takesLargest,
+} from './sampling.js';
 
 /** Options of generation, and a signal. */
 export interface GenerateOptions extends GenerationOptions {
@@ -47,14 +54,19 @@ export function generateTokens(
   prompts: VlmBatch,
   options: GenerateOptions = {},
 ): AsyncGenerator<GeneratedToken, void, undefined> {
-  return tokensOf(model, prompts, checkCall('generateTokens', model, prompts, options));
+  const checked = checkCall('generateTokens', model, prompts, options);
+  return tokensOf(model, prompts, checked, true) as AsyncGenerator<GeneratedToken, void, undefined>;
 }
 
+type NewToken = Omit<GeneratedToken, 'logits'> & Partial<GeneratedToken>;
+
+/** @param withLogits else they are read from the engine only where the choice of the token needs them */
 async function* tokensOf(
   model: VisionLanguageModel,
   prompts: VlmBatch,
   { signal, sharePrefix, parsed }: CheckedOptions,
-): AsyncGenerator<GeneratedToken, void, undefined> {
+  withLogits = false,
+): AsyncGenerator<NewToken, void, undefined> {
   // An answer may be learned with another end than the model's own: the template's.
   const ends = [...new Set([...model.config.eosTokenIds, ...(prompts.stopTokenIds ?? [])])];
   const config: GenerationConfig = { ...parsed, eosTokenIds: parsed.eosTokenIds ?? ends };
@@ -80,18 +92,23 @@ async function* tokensOf(
       signal?.throwIfAborted();
       isComputing = true;
       const rows = Int32Array.from(active, (sequence) => step.starts[sequence + 1]! - 1);
-      const logits = await model.rowLogits(step, rows, { cache, adapter, signal });
+      const passOptions = { cache, adapter, signal };
+      const isPlain = !withLogits && takesLargest(config, count);
+      const maxima = isPlain ? await model.rowMaxima(step, rows, passOptions) : undefined;
+      const logits = maxima ? undefined : await model.rowLogits(step, rows, passOptions);
       isComputing = false;
-      const size = logits.length / rows.length;
+      const size = model.config.text.vocabSize;
       const ended = new Set<number>();
       for (const [i, sequence] of active.entries()) {
-        const scores = logits.subarray(i * size, (i + 1) * size);
+        const scores = logits?.subarray(i * size, (i + 1) * size);
         const tokens = sequences[sequence]!;
-        const id = nextToken(scores, config, { tokens, newTokenCount: count }, generator);
+        const id = scores
+          ? nextToken(scores, config, { tokens, newTokenCount: count }, generator)
+          : requireLargest(maxima!.indices[i]!, maxima!.values[i]!, size);
         tokens.push(id);
         const last = config.eosTokenIds!.includes(id) || count + 1 === config.maxNewTokens;
         if (last) ended.add(sequence);
-        yield { sequence, id, last, logits: scores };
+        yield { sequence, id, last, ...(scores && { logits: scores }) };
         signal?.throwIfAborted();
       }
       active = active.filter((sequence) => !ended.has(sequence));

@@ -201,19 +201,29 @@ export function argmax(logits: Float32Array): number {
       best = i;
       bestScore = score;
     } else {
-      throw new EngineError(`logits: expected finite scores, found NaN at token ${i} of ${logits.length}`, {
-        hint: 'The weights or the adapter may be damaged, or activations overflowed.',
-        details: { token: i },
-      });
+      return requireLargest(i, score, length);
     }
   }
-  if (best < 0 || bestScore === Infinity)
-    throw new EngineError(
-      best < 0
-        ? `logits: expected at least one finite score among ${logits.length}, found none`
-        : `logits: expected finite scores, found infinity at token ${best}`,
-    );
-  return best;
+  return requireLargest(best, bestScore, length);
+}
+
+/**
+ * The index of the largest of so many scores, as it was found.
+ * @throws EngineError as `argmax`
+ */
+export function requireLargest(index: number, score: number, length: number): number {
+  if (score - score === 0) return index;
+  if (Number.isNaN(score)) {
+    throw new EngineError(`logits: expected finite scores, found NaN at token ${index} of ${length}`, {
+      hint: 'The weights or the adapter may be damaged, or activations overflowed.',
+      details: { token: index },
+    });
+  }
+  throw new EngineError(
+    score < 0
+      ? `logits: expected at least one finite score among ${length}, found none`
+      : `logits: expected finite scores, found infinity at token ${index}`,
+  );
 }
 
 /** Scores [V] after every processor that the configuration asks for. The input is left as it is. */
@@ -253,6 +263,14 @@ export function sample(weights: Float32Array | Float64Array, generator: Mersenne
   return last;
 }
 
+/** Whether the next token is the one with the largest logit, whatever the others are. */
+export function takesLargest(
+  { doSample, repetitionPenalty, minNewTokens }: GenerationConfig,
+  newTokenCount = 0,
+): boolean {
+  return !doSample && repetitionPenalty === 1 && newTokenCount >= minNewTokens;
+}
+
 /** The next token: drawn when `doSample`, otherwise the likeliest. */
 export function nextToken(
   logits: Float32Array,
@@ -260,8 +278,7 @@ export function nextToken(
   state: SequenceState,
   generator: MersenneTwister,
 ): number {
-  const isPlain = config.repetitionPenalty === 1 && (state.newTokenCount ?? 0) >= config.minNewTokens;
-  if (isPlain && !config.doSample) return argmax(logits);
+  if (takesLargest(config, state.newTokenCount)) return argmax(logits);
   const scores = processLogits(logits, config, state);
   return config.doSample ? sample(softmax(scores), generator) : argmax(scores);
 }

@@ -9,11 +9,14 @@
  */
 import { parseArgs } from 'node:util';
 import type { VlmBatch } from '../../src/data/types.js';
-import { createCudaEngine } from '../../src/engine/cuda/cuda-engine.js';
+import { offset } from '../../src/engine/cuda/launch.js';
+import type { DeviceBlock } from '../../src/engine/cuda/memory.js';
+import type { RowMaxima } from '../../src/engine/engine.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
-import { generateTokens } from '../../src/model/generate.js';
+import { generate } from '../../src/model/generate.js';
 import { median } from './median.js';
+import { openCuda } from './open-cuda.js';
 import { PEER_OPTIONS, runPeer } from './peer.js';
 import { randomModel, type Size } from './random-model.js';
 import { workloadBatches } from './workload.js';
@@ -31,26 +34,51 @@ const { values } = parseArgs({
     ...PEER_OPTIONS,
   },
 });
-const engine = createCudaEngine();
+const COPIED = 4 * 2 ** 30;
+const { driver, engine } = openCuda();
 console.log(engine.description);
 const model = await randomModel(engine, values.size as Size, undefined, values.quantization);
 applyLora(model, { r: 16, alpha: 32, targetModules: [...LAYER_PROJECTIONS] });
 
-/** Where the time of the steps went, in milliseconds; sums. */
-const spent = { queueing: 0, waiting: 0 };
-const [rowLogits, read] = [model.rowLogits.bind(model), engine.read.bind(engine)];
-model.rowLogits = async (...given) => {
+/** Where the time of the steps went, in milliseconds; sums. Launching, the driver's share, is a part of queueing. */
+const spent = { queueing: 0, launching: 0, waiting: 0 };
+const launch = driver.launch.bind(driver);
+driver.launch = (kernel, ...rest) => {
+  const start = performance.now();
+  launch(kernel, ...rest);
+  spent.launching += performance.now() - start;
+};
+const [rowMaxima, read] = [model.rowMaxima.bind(model), engine.rowMaxima.bind(engine)];
+/** When the first token of each sequence was there. */
+let first: number | undefined;
+/** Set while the card is measured alone: a block of which copies keep the card busy until a token is queued. */
+let ahead: DeviceBlock | undefined;
+const events = [driver.createEvent(true), driver.createEvent(true)] as const;
+const cardTimes: number[] = [];
+async function timed(given: Parameters<typeof rowMaxima>): Promise<RowMaxima> {
+  if (ahead) {
+    for (let i = 0; i < 10; i++) driver.copy(offset(ahead.address, COPIED), ahead.address, COPIED);
+    driver.recordEvent(events[0]);
+  }
   const start = performance.now();
   const waited = spent.waiting;
-  const result = await rowLogits(...given);
+  const result = await rowMaxima(...given)!;
   spent.queueing += performance.now() - start - (spent.waiting - waited);
+  if (first === undefined) {
+    first = performance.now();
+    Object.assign(spent, { queueing: 0, launching: 0, waiting: 0 });
+  }
   return result;
-};
-engine.read = async (tensor) => {
+}
+model.rowMaxima = (...given) => timed(given);
+engine.rowMaxima = async (tensor) => {
   const start = performance.now();
-  const numbers = await read(tensor);
+  const reading = read(tensor);
+  if (ahead) driver.recordEvent(events[1]);
+  const found = await reading;
+  if (ahead) cardTimes.push(driver.elapsedMilliseconds(...events));
   spent.waiting += performance.now() - start;
-  return numbers;
+  return found;
 };
 
 interface Decoded {
@@ -60,26 +88,27 @@ interface Decoded {
   /** Milliseconds a token of each sequence: all of it, queueing the work, waiting for the logits, and the rest. */
   readonly perToken: number;
   readonly queueing: number;
+  readonly launching: number;
   readonly waiting: number;
   readonly choosing: number;
 }
 
 async function decode(prompts: VlmBatch, tokens: number): Promise<Decoded> {
   const start = performance.now();
-  let first = 0;
-  let steps = 0;
-  const rows = prompts.inputIds.shape[0]!;
-  for await (const { sequence } of generateTokens(model, prompts, { maxNewTokens: tokens, eosTokenIds: [1_000_000] })) {
-    if (sequence !== rows - 1 || steps++ > 0) continue;
-    first = performance.now();
-    Object.assign(spent, { queueing: 0, waiting: 0 });
-  }
+  first = undefined;
+  await generate(model, prompts, { maxNewTokens: tokens, eosTokenIds: [1_000_000] });
   const end = performance.now();
-  const [perToken, queueing, waiting] = [end - first, spent.queueing, spent.waiting].map((sum) => sum / (tokens - 1));
+  const sums = [end - first!, spent.queueing, spent.launching, spent.waiting];
+  const [perToken, queueing, launching, waiting] = sums.map((sum) => sum / (tokens - 1)) as [
+    number,
+    number,
+    number,
+    number,
+  ];
   return {
-    prefill: (first - start) / 1000,
+    prefill: (first! - start) / 1000,
     total: (end - start) / 1000,
-    ...{ perToken: perToken!, queueing: queueing!, waiting: waiting!, choosing: perToken! - queueing! - waiting! },
+    ...{ perToken, queueing, launching, waiting, choosing: perToken - queueing - waiting },
   };
 }
 
@@ -88,13 +117,20 @@ const single = withoutLabels(workloadBatches(values.workload!, 1).next().value a
 await decode(single, 4);
 const ours: number[] = [];
 for (let i = 0; i < Number(values.repeat); i++) {
-  const { prefill, total, perToken, queueing, waiting, choosing } = await decode(single, Number(values.tokens));
+  const { prefill, total, perToken, ...parts } = await decode(single, Number(values.tokens));
   ours.push((1000 * total) / Number(values.tokens));
-  const parts = { queueing, waiting, choosing };
   console.log(
     `RESULT ${JSON.stringify({ bench: 'decode', size: values.size, batch: 1, promptTokens: single.inputIds.shape[1], prefillSeconds: prefill, millisecondsPerToken: perToken, parts })}`,
   );
 }
+ahead = engine.allocator.allocate(2 * COPIED);
+const { launching, queueing } = await decode(single, 8);
+engine.allocator.free(ahead);
+ahead = undefined;
+const cardMilliseconds = median(cardTimes.slice(1));
+console.log(
+  `RESULT ${JSON.stringify({ bench: 'decode, card alone', size: values.size, cardMilliseconds, launching, queueing })}`,
+);
 const batches = workloadBatches(values.workload!, Number(values.batch));
 // Made before the clock starts: random pixels take longer than what they stand for.
 const all: VlmBatch[] = [];
@@ -106,8 +142,7 @@ while (count < Number(values.answers)) {
 }
 const start = performance.now();
 for (const prompts of all) {
-  const { prefill, perToken, queueing, waiting, choosing } = await decode(prompts, Number(values['answer-tokens']));
-  const parts = { queueing, waiting, choosing };
+  const { prefill, perToken, total: _, ...parts } = await decode(prompts, Number(values['answer-tokens']));
   console.log(`batch of ${prompts.inputIds.shape[0]}: ${JSON.stringify({ prefill, perToken, parts })}`);
 }
 console.log(

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Engine } from '../../src/engine/engine.js';
 import { Tape } from '../../src/engine/tape.js';
 import type { LoraAdapter } from '../../src/lora/apply-lora.js';
 import { generate, generateText, generateTokens, streamText } from '../../src/model/generate.js';
@@ -60,6 +61,46 @@ describe('generation', () => {
       eosTokenIds: [stop],
     });
     expect(stopped).toEqual(alone.map((ids) => (ids.includes(stop) ? ids.slice(0, ids.indexOf(stop) + 1) : ids)));
+  });
+
+  it('takes the likeliest token where the engine finds it, and reads logits where they are needed', async () => {
+    const { model, collator } = world;
+    const engine: Engine = world.engine;
+    const prompts = await collator.collatePrompts(makeExamples(3));
+    const options = { maxNewTokens: 5, eosTokenIds: NEVER };
+    const expected = await generate(model, prompts, options);
+    const { vocabSize } = model.config.text;
+    let [found, poisoned] = [0, false];
+    engine.rowMaxima = async (logits) => {
+      found++;
+      const all = await engine.read(logits);
+      const rows = Array.from({ length: all.length / vocabSize }, (_, i) =>
+        all.subarray(i * vocabSize, (i + 1) * vocabSize),
+      );
+      const indices = Int32Array.from(rows, (row) => row.indexOf(Math.max(...row)));
+      const values = Float32Array.from(rows, (row, i) => (poisoned ? Number.NaN : row[indices[i]!]!));
+      return { values, indices };
+    };
+    try {
+      expect(await generate(model, prompts, options)).toEqual(expected);
+      expect(found).toBe(5);
+      const tokens: number[][] = [[], [], []];
+      for await (const { sequence, id, logits } of generateTokens(model, prompts, options)) {
+        expect(logits.indexOf(Math.max(...logits))).toBe(id);
+        tokens[sequence]!.push(id);
+      }
+      expect(tokens).toEqual(expected);
+      await generate(model, prompts, { ...options, doSample: true });
+      await generate(model, prompts, { ...options, repetitionPenalty: 1.5 });
+      expect(found).toBe(5);
+      // The first two tokens may not end the answer: only their logits are looked at.
+      await generate(model, prompts, { ...options, minNewTokens: 2 });
+      expect(found).toBe(8);
+      poisoned = true;
+      await expect(generate(model, prompts, options)).rejects.toThrow(/NaN at token/);
+    } finally {
+      delete engine.rowMaxima;
+    }
   });
 
   it('stops at the model’s own end and at that of the prompts’ template, unless told where', async () => {

@@ -14,6 +14,7 @@ import type {
   OptimizerArrays,
   OptimizerState,
   OptimizerStep,
+  RowMaxima,
   StorageCosts,
 } from '../engine.js';
 import { memoryBudgetSchema } from '../memory-budget.js';
@@ -33,6 +34,7 @@ import { matrixRate, type RateDriver } from './matrix-rate.js';
 import { DeviceAllocator, type PhysicalMemory } from './memory.js';
 import { usualAttentionPrograms } from './operations/attention-kernels.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
+import { rowMaxima } from './operations/largest.js';
 import { writeRows } from './operations/rows.js';
 import { type CudaOperations, cudaOperations } from './operations.js';
 import { CudaOptimizerState, zeroParameters } from './optimizer.js';
@@ -208,6 +210,10 @@ export class CudaEngine extends CountingEngine implements Engine {
 
   read(tensor: Tensor): Promise<Float32Array> {
     return this.#store.read(tensor);
+  }
+
+  rowMaxima(matrix: Tensor): Promise<RowMaxima> {
+    return rowMaxima(this.#store, matrix);
   }
 
   addInPlace(target: Tensor, source: Tensor): void {

@@ -21,7 +21,6 @@ const ATTRIBUTES = {
 const FUNC_MAX_DYNAMIC_SHARED = 8;
 const STREAM_NON_BLOCKING = 1;
 const EVENT_DISABLE_TIMING = 2;
-const PROGRAMMATIC_STREAM_SERIALIZATION = 6;
 const MEMORY_HOST = 1;
 const MEMORY_DEVICE = 2;
 const LAUNCH_TYPES = ['uint64', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint64', 'void*', 'void*'];
@@ -41,8 +40,6 @@ interface DeviceInfo {
 export interface KernelFunction {
   readonly name: string;
   readonly handle: number;
-  /** Its blocks may start while the kernel before still runs. */
-  readonly overlaps?: boolean;
 }
 
 /** Page-locked host memory; uploads from it and downloads to it do not block. */
@@ -67,13 +64,6 @@ export class CudaDriver {
   readonly parameters = new ParameterBlock();
   readonly #pointers: BigUint64Array;
   readonly #launch: ForeignFunction;
-  /** CUlaunchConfig: grid, block and dynamic shared bytes, then stream, attributes and their number. */
-  readonly #config = new Uint32Array(new ArrayBuffer(56));
-  readonly #configAddress: number;
-  /** Older drivers lack it. */
-  #launchEx: ForeignFunction | undefined;
-  /** CUlaunchAttribute: number, padding, a value of 64 bytes. */
-  readonly #attribute = new Uint32Array(new ArrayBuffer(72));
   /** CUDA_MEMCPY2D: sixteen 8-byte fields. */
   readonly #copyBlock = new DataView(new ArrayBuffer(128));
 
@@ -94,9 +84,6 @@ export class CudaDriver {
     const base = koffi.address(bytes);
     this.#pointers = BigUint64Array.from({ length: bytes.length / 8 }, (_, i) => base + BigInt(8 * i));
     this.#launch = this.#function('cuLaunchKernel', LAUNCH_TYPES);
-    this.#configAddress = Number(koffi.address(this.#config));
-    this.#attribute.set([PROGRAMMATIC_STREAM_SERIALIZATION, 0, 1]);
-    new BigUint64Array(this.#config.buffer, 32).set([BigInt(this.stream), koffi.address(this.#attribute), 1n]);
   }
 
   createStream(): number {
@@ -224,33 +211,23 @@ export class CudaDriver {
     return outHandle((out) => this.call('cuModuleLoadData', ['void*', 'void*'], out, code));
   }
 
-  kernel(module: number, name: string, dynamicSharedBytes = 0, overlaps = false): KernelFunction {
+  kernel(module: number, name: string, dynamicSharedBytes = 0): KernelFunction {
     const types = ['void*', 'uint64', 'str'];
     const handle = outHandle((out) => this.call('cuModuleGetFunction', types, out, module, name));
     if (dynamicSharedBytes > 48 << 10) {
       this.call('cuFuncSetAttribute', ['uint64', 'int', 'int'], handle, FUNC_MAX_DYNAMIC_SHARED, dynamicSharedBytes);
     }
-    return { name, handle, overlaps };
+    return { name, handle };
   }
 
   /** Queues a kernel with the values in `parameters`. */
   launch(kernel: KernelFunction, grid: Grid, block: number, sharedBytes: number): void {
-    if (grid[0] === 0 || grid[1] === 0 || grid[2] === 0) return;
-    const [x, y = 1, z = 1] = grid;
+    const x = grid[0];
+    const y = grid[1] ?? 1;
+    const z = grid[2] ?? 1;
+    if (x === 0 || y === 0 || z === 0) return;
     this.launches++;
-    let status: number;
-    if (kernel.overlaps) {
-      const config = this.#config;
-      config[0] = x;
-      config[1] = y;
-      config[2] = z;
-      config[3] = block;
-      config[4] = 1;
-      config[5] = 1;
-      config[6] = sharedBytes;
-      this.#launchEx ??= this.#function('cuLaunchKernelEx', ['uint64', 'uint64', 'void*', 'void*']);
-      status = this.#launchEx(this.#configAddress, kernel.handle, this.#pointers, null);
-    } else status = this.#launch(kernel.handle, x, y, z, block, 1, 1, sharedBytes, this.stream, this.#pointers, null);
+    const status = this.#launch(kernel.handle, x, y, z, block, 1, 1, sharedBytes, this.stream, this.#pointers, null);
     if (status !== 0) throw this.#failure(`launch of ${kernel.name}, grid ${grid.join('×')}, block ${block}`, status);
   }
 

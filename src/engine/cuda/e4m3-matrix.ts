@@ -22,6 +22,7 @@ interface E4m3Part extends Part {
 
 export class E4m3Matrix extends PackedMatrix<E4m3Part> {
   override readonly held = 'f8_e4m3';
+  protected override readonly smallBlocks = 3;
   /** Row stride of the codes in bytes; zeros behind the columns. */
   readonly ld: number;
   readonly #codes: DeviceBlock;

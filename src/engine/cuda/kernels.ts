@@ -49,16 +49,11 @@ export class Kernels implements KernelLauncher {
     const { name, program } = kernel;
     let known = this.#functions.get(kernel);
     if (!known) {
-      known = this.#driver.kernel(this.#module(program), name, program.sharedBytes, this.#overlaps(program));
+      known = this.#driver.kernel(this.#module(program), name, program.sharedBytes);
       this.#functions.set(kernel, known);
     }
     kernel.pack(this.#driver.parameters, parameters);
     this.#driver.launch(known, grid, block, program.sharedBytes);
-  }
-
-  /** Whether blocks of the program's kernels start early and wait for the kernel before by themselves. */
-  #overlaps({ files }: KernelProgram): boolean {
-    return this.#driver.device.capability >= 90 && sourceOf(files.slice(-1)).includes('await_previous();');
   }
 
   /** Compiles programs beside what the program does meanwhile, so that the first step need not. Never fails. */

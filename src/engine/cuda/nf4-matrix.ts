@@ -56,6 +56,7 @@ interface Nf4Layout {
 
 export class Nf4Matrix extends PackedMatrix<Nf4Part> {
   override readonly held = 'nf4';
+  protected override readonly smallBlocks = 4;
   readonly format: Nf4Format;
   readonly #block: DeviceBlock;
   readonly #absmaxCodes: DevicePointer | undefined;
@@ -117,7 +118,8 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
     const grid = this.smallGrid(product);
     const { codes, absmaxCodes, absmax, tables, nestedShift, partRows, partBlocks } = this.layout;
     const adapter = width > 0 ? this.adapterAt(row) : undefined;
-    const [b, ldb] = [adapter?.address, adapter ? adapter.ld : 0];
+    const b = adapter?.address;
+    const ldb = adapter ? adapter.ld : 0;
     // biome-ignore-start format: parameters by operand
     if (norm) {
       kernels.launch(KERNELS.smallLinearNormNf4, grid, {

@@ -42,7 +42,7 @@ export interface Part {
 }
 
 export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
-  override readonly smallNormColumns: number = 6144;
+  override readonly smallNormColumns: number = 5632;
   protected readonly store: TensorStore;
   /** In the order of their rows; at most MAX_PARTS. */
   protected readonly parts: P[] = [];
@@ -59,6 +59,8 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
   }
 
   protected abstract readonly packedBytes: number;
+  /** Blocks that a multiprocessor holds of a kernel of generation-held.cu for at most 8 rows. */
+  protected abstract readonly smallBlocks: number;
   protected abstract freePacked(): void;
   /** @param low where scale·B of the matrix's first row lies, if it is wanted */
   protected abstract widen(rows: WideRows, grid: Grid, low: DevicePointer | undefined, ldb: number): void;
@@ -110,9 +112,10 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
     this.#transposed(address, ld, du.columns, dy, du, 0);
   }
 
-  /** Blocks of a kernel of generation-held.cu. */
-  protected smallGrid({ n, lowBlocks, activation }: SmallProduct): Grid {
-    return [lowBlocks + Math.ceil((activation < 0 ? n : 2 * n) / SMALL_BLOCK_ROWS)];
+  /** Blocks of a kernel of generation-held.cu: as many as fit on the card, each with rows in turns. */
+  protected smallGrid({ x, n, lowBlocks, activation }: SmallProduct): Grid {
+    const most = this.store.kernels.multiprocessors * (x.rows <= 8 ? this.smallBlocks : 2);
+    return [lowBlocks + Math.min(most, Math.ceil((activation < 0 ? n : 2 * n) / SMALL_BLOCK_ROWS))];
   }
 
   gatherRows(row: number, ids: Int32Array): CudaTensor {

@@ -75,7 +75,8 @@ export class TensorStore extends CountedTensors<CudaTensor> {
   }
 
   #create(shape: readonly number[], type: ElementType, ld: number): CudaTensor {
-    const block = this.allocator.allocate(ELEMENT_BYTES[type] * sizeOf(shape.slice(0, -1)) * ld);
+    const rows = shape.length === 2 ? shape[0]! : sizeOf(shape.slice(0, -1));
+    const block = this.allocator.allocate(ELEMENT_BYTES[type] * rows * ld);
     return this.#adopt(new CudaTensor([...shape], type, new Storage(block), block.address, ld));
   }
 

@@ -56,9 +56,12 @@ export class Forward {
     cache: KvCache | undefined,
   ): (tape: Tape) => Steps<Tensor> {
     const forward = this;
+    const ofHidden = Int32Array.from(rows.keys());
+    // While generating, every row is asked for.
+    const isWhole = rows.length === packed.ids.length && rows.every((row, i) => row === i);
     return function* (tape) {
-      const hidden = yield* forward.hidden(tape, packed, options, cache, cache ? undefined : rows);
-      return forward.logits(tape, hidden, cache ? rows : Int32Array.from(rows.keys()));
+      const hidden = yield* forward.hidden(tape, packed, options, cache, isWhole ? undefined : rows);
+      return forward.logits(tape, hidden, ofHidden);
     };
   }
 
@@ -78,7 +81,6 @@ export class Forward {
   /** As `VisionLanguageModel.logits`. */
   logits(tape: Tape, hidden: Tensor, rows: Int32Array): Tensor {
     return tape.region([hidden], (inner, inputs) => {
-      // While generating, every row is asked for.
       const isWhole = rows.length === hidden.shape[0] && rows.every((row, i) => row === i);
       const gathered = isWhole ? inputs : inner.apply('gatherRows', inputs, { rows });
       return inner.apply('linear', gathered, { parts: [{ weight: this.#modules.lmHead }] });

@@ -93,6 +93,47 @@ export function linearPart(
   return { weight, bias, precision, lora: { a, b, scale, dropout, seed, rowKeys } };
 }
 
+/** The parts of a layer's linear layers, by what is computed together. */
+interface LayerParts {
+  readonly projections: readonly [LinearPart, LinearPart, LinearPart];
+  readonly output: readonly [LinearPart];
+  readonly gateUp: readonly [LinearPart, LinearPart];
+  readonly down: LinearPart;
+}
+
+interface PartOptions {
+  readonly rowKeys: Int32Array | undefined;
+  /** Those of the rows behind attention. */
+  readonly keys: Int32Array | undefined;
+  readonly precision: Precision | undefined;
+}
+
+/** As at inference, of each adapter as it was: a generated token computes with the same objects as the one before. */
+const knownParts = new WeakMap<AdapterView, Map<LayerModules, LayerParts>>();
+
+function partsOf(layer: LayerModules, adapter: AdapterView, { rowKeys, keys, precision }: PartOptions): LayerParts {
+  const isKept = !rowKeys && !precision;
+  let known = isKept ? knownParts.get(adapter) : undefined;
+  let parts = known?.get(layer);
+  if (parts) return parts;
+  const { q, k, v, o } = layer.attention;
+  const before = (module: LinearModule) => linearPart(module, rowKeys, adapter, precision);
+  const behind = (module: LinearModule) => linearPart(module, keys, adapter, precision);
+  parts = {
+    projections: [before(q), before(k), before(v)],
+    output: [behind(o)],
+    gateUp: [behind(layer.gate), behind(layer.up)],
+    down: behind(layer.down),
+  };
+  if (!isKept) return parts;
+  if (!known) {
+    known = new Map();
+    knownParts.set(adapter, known);
+  }
+  known.set(layer, parts);
+  return parts;
+}
+
 export function linear(
   tape: Tape,
   x: Tensor,
@@ -167,11 +208,11 @@ function* runLayer(
   const { heads, kvHeads, headDim, causal, segments, keyRows, cos, sin, queryScale } = shape;
   const { rowKeys, adapter, eps, activation } = shape;
   const precision = name === 'language_model' ? options.precision : undefined;
-  const part = (module: LinearModule, keys: Int32Array | undefined) => linearPart(module, keys, adapter, precision);
-  const { q, k, v, o } = layer.attention;
+  const keys = rows && rowKeys ? rows.map((row) => rowKeys[row]!) : rowKeys;
+  const parts = partsOf(layer, adapter, { rowKeys, keys, precision });
   const [attended, sum = stream[0]!] = (yield* tape.applySteps('attentionBlock', normInputs(stream), {
     norm: { weight: layer.attentionNorm, eps },
-    projections: [part(q, rowKeys), part(k, rowKeys), part(v, rowKeys)],
+    projections: parts.projections,
     rotary: { headDim, cos, sin, queryScale },
     attention: { heads, kvHeads, headDim, scale: headDim ** -0.5, causal, segments },
     cache: shape.cache?.layer(index),
@@ -181,14 +222,13 @@ function* runLayer(
   if (isTurnDue()) yield 0;
   const chosen = (tensor: Tensor): Tensor => (rows ? tape.apply('gatherRows', [tensor], { rows })[0]! : tensor);
   const x = chosen(sum);
-  const keys = rows && rowKeys ? rows.map((row) => rowKeys[row]!) : rowKeys;
-  const [attentionOutput] = linear(tape, chosen(attended), [o], keys, adapter, precision) as [Tensor];
+  const [attentionOutput] = tape.apply('linear', [chosen(attended)], { parts: parts.output }) as [Tensor];
   if (isTurnDue()) yield 0;
   const [mlpOutput, middle] = (yield* tape.applySteps('gatedBlock', [attentionOutput, x], {
     norm: { weight: layer.mlpNorm, eps },
-    gateUp: [part(layer.gate, keys), part(layer.up, keys)],
+    gateUp: parts.gateUp,
     activation,
-    down: part(layer.down, keys),
+    down: parts.down,
   })) as [Tensor, Tensor];
   if (isTurnDue()) yield 0;
   // One tensor instead of two is kept for the second run.

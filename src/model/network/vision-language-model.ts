@@ -7,7 +7,7 @@ import { requireBatch } from '../../batch/require-batch.js';
 import { checkNames } from '../../config.js';
 import type { VlmBatch } from '../../data/types.js';
 import { infer } from '../../engine/computation.js';
-import type { Engine } from '../../engine/engine.js';
+import type { Engine, RowMaxima } from '../../engine/engine.js';
 import type { Precision } from '../../engine/operations.js';
 import { requireIdleEngine, requireNotTraining } from '../../engine/parameter-lease.js';
 import { runAtOnce, type Steps, type Tape } from '../../engine/tape.js';
@@ -37,6 +37,14 @@ export interface ModelOrigin {
   readonly quantization?: string | undefined;
   /** The engine was made for this model alone: `dispose` disposes of it too. Default false. */
   readonly ownsEngine?: boolean | undefined;
+}
+
+/** How the logits of rows are computed. */
+interface RowOptions {
+  readonly cache?: KvCache | undefined;
+  /** What is computed with, whatever becomes of the model's adapter meanwhile. Default: the one that is on. */
+  readonly adapter?: AdapterView | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** The model on an engine: frozen weights, and the adapter that `applyLora` or `loadAdapter` put onto it. */
@@ -219,21 +227,31 @@ export class VisionLanguageModel {
 
   /**
    * Logits [rows.length, V] of rows of a packed batch; for generation.
-   * @param options.adapter what is computed with, whatever becomes of the model's adapter meanwhile
    * @throws the signal's reason when aborted
    */
-  rowLogits(
+  rowLogits(packed: PackedBatch, rows: Int32Array, options: RowOptions = {}): Promise<Float32Array> {
+    return this.#ofRows(packed, rows, options, (logits) => this.engine.read(logits));
+  }
+
+  /**
+   * The likeliest token of rows of a packed batch and its logit, on engines that find it without reading all logits; else
+   * undefined.
+   * @throws the signal's reason when aborted
+   */
+  rowMaxima(packed: PackedBatch, rows: Int32Array, options: RowOptions = {}): Promise<RowMaxima> | undefined {
+    if (!this.engine.rowMaxima) return undefined;
+    return this.#ofRows(packed, rows, options, (logits) => this.engine.rowMaxima!(logits));
+  }
+
+  #ofRows<T>(
     packed: PackedBatch,
     rows: Int32Array,
-    options: {
-      readonly cache?: KvCache | undefined;
-      readonly adapter?: AdapterView | undefined;
-      readonly signal?: AbortSignal | undefined;
-    } = {},
-  ): Promise<Float32Array> {
-    const { cache, signal, adapter = this.#forward.adapter() } = options;
+    { cache, signal, adapter = this.#forward.adapter() }: RowOptions,
+    read: (logits: Tensor) => Promise<T>,
+  ): Promise<T> {
     const requireParts = (): void => this.requireParts(adapter);
-    return infer(this.engine, { signal, requireParts }, this.#forward.rowLogits(packed, rows, { adapter }, cache));
+    const body = this.#forward.rowLogits(packed, rows, { adapter }, cache);
+    return infer(this.engine, { signal, requireParts }, body, read);
   }
 
   /** What sits on the layers now: a computation of several passes goes on with it. */

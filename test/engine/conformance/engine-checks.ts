@@ -87,6 +87,44 @@ async function zeroParameters(engine: Engine): Promise<void> {
   lab.clear();
 }
 
+/** Ties, NaN and infinities; float32 and rows that an operation has made. */
+async function rowMaxima(engine: Engine): Promise<void> {
+  if (!engine.rowMaxima) return;
+  const columns = 9001;
+  const plain = Float32Array.from({ length: columns }, (_, i) => ((i * 37) % 101) / 64 - 2);
+  const row = (changes: Record<number, number>) => Object.assign(plain.slice(), changes);
+  const cases: [Float32Array, number, number][] = [
+    [plain, 100 / 64 - 2, plain.indexOf(100 / 64 - 2)],
+    [row({ 9000: 5 }), 5, 9000],
+    [row({ 8191: 5, 17: 5, 8200: 5 }), 5, 17],
+    [row({ 8192: Number.NaN, 4097: Number.NaN, 3: 7 }), Number.NaN, 4097],
+    [row({ 5: Number.POSITIVE_INFINITY }), Number.POSITIVE_INFINITY, 5],
+    [plain.map(() => Number.NEGATIVE_INFINITY), Number.NEGATIVE_INFINITY, 0],
+    [plain.map(() => -3), -3, 0],
+  ];
+  const all = new Float32Array(cases.length * columns);
+  for (const [i, [values]] of cases.entries()) all.set(values, i * columns);
+  const given = engine.fromArray(all, [cases.length, columns]);
+  const [copied] = engine.operations.gatherRows.forward(
+    [given],
+    { rows: Int32Array.from(cases.keys()) },
+    false,
+  ).outputs;
+  const wide = engine.fromArray(all, [cases.length, columns]);
+  for (const tensor of [copied!, wide]) {
+    const { values, indices } = await engine.rowMaxima(tensor);
+    assert.deepEqual(
+      [...values],
+      cases.map(([, value]) => value),
+    );
+    assert.deepEqual(
+      [...indices],
+      cases.map(([, , index]) => index),
+    );
+  }
+  for (const tensor of [given, copied!, wide]) engine.release(tensor);
+}
+
 async function marks(engine: Engine): Promise<void> {
   const before = engine.fromArray(Float32Array.of(1, 2, 3, 4), [2, 2]);
   const { bytesInUse, limitBytes } = engine.memory();
@@ -245,6 +283,7 @@ async function states(engine: Engine, kind: Kind): Promise<void> {
 const KINDS = Object.keys({ adamw: true, adamw8bit: true } satisfies Record<Kind, true>) as Kind[];
 
 export const ENGINE_CHECKS: readonly EngineCheck[] = [
+  { title: 'finds the largest value of each row', run: rowMaxima },
   { title: 'copies rows, adds in place and counts references', run: copies },
   ...(['f32', 'bf16', 'f16'] as const).map((dtype) => ({
     title: `loads, widens and frees a weight of ${dtype}`,

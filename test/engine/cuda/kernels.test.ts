@@ -101,41 +101,6 @@ describe('Kernels', () => {
   });
 });
 
-describe('kernels that start before the one ahead has ended', () => {
-  /** Whether each plain kernel is launched so, by name. */
-  function overlapping(capability: number): Map<string, boolean> {
-    const found = new Map<string, boolean>();
-    const driver = {
-      device: { capability, multiprocessors: 108 },
-      loadModule: () => 1,
-      kernel: (_module: number, name: string, _sharedBytes: number, overlaps: boolean) => {
-        found.set(name, overlaps);
-        return { name, handle: 1 };
-      },
-      parameters: {},
-      launch: () => {},
-    };
-    const kernels = new Kernels(driver as never, { compile: () => new Uint8Array(1) } as never);
-    for (const kernel of plainKernels()) kernels.launch({ ...kernel, pack: () => {} }, [1], {}, 32);
-    return found;
-  }
-
-  it('are those of decoding, on cards that can', () => {
-    const names = [...overlapping(90)].filter(([, overlaps]) => overlaps).map(([name]) => name);
-    expect(names.length).toBeGreaterThan(0);
-    expect(names.filter((name) => !name.startsWith('small_linear'))).toEqual([]);
-    expect([...overlapping(89).values()]).not.toContain(true);
-  });
-
-  it('wait for it in every source that lets the next one start', () => {
-    const sources = Object.entries(KERNEL_SOURCES).filter(([file]) => file !== 'common.cu' && file.endsWith('.cu'));
-    const starting = sources.filter(([, text]) => text.includes('start_next();')).map(([file]) => file);
-    const waiting = sources.filter(([, text]) => text.includes('await_previous();')).map(([file]) => file);
-    expect(starting).toContain('attention-decode.cu');
-    expect(waiting).toEqual(starting);
-  });
-});
-
 describe('attention kernels', () => {
   interface Launch {
     readonly file: string;

@@ -38,8 +38,6 @@ extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
                      int output_stride, int query_stride, int key_stride, int value_stride, int new_key_stride,
                      int new_value_stride, int heads, float scale) {
   constexpr int half_head = HEAD_DIM / 2;
-  start_next();
-  await_previous();
   const int4 item = work[blockIdx.y];
   const int row = item.x & 0x3fffffff, key_first = item.y, key_end = item.z, slot = item.w;
   const bool appends = new_key && item.x >> 30;

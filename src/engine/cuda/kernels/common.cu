@@ -90,22 +90,6 @@ DEVICE void prefetch(const void* p, u32 bytes) {
                  : "memory");
 #endif
 }
-/**
- * Of kernels whose blocks may start while the kernel before still runs: waits until that one has ended and what it
- * wrote is seen. Only frozen weights may be read before. Such a kernel begins with start_next.
- */
-DEVICE void await_previous() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-/** Lets the blocks of the next kernel start once all of this one's have. */
-DEVICE void start_next() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
-
 /** Counts up by one after all that this block has written (the caller has synchronised it). */
 DEVICE void count_up(u32* count) {
   asm volatile("fence.acq_rel.gpu;" ::: "memory");

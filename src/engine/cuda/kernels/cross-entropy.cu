@@ -67,6 +67,74 @@ KERNEL __launch_bounds__(512)
     chunk(row_max, row_sum, target_logit, (const bf16*)logits, targets, n, ld, first_column, is_first);
 }
 
+/** Whether a value comes before another one: the larger first, NaN before all, of equal ones the lower index. */
+DEVICE bool comes_first(float value, int index, float other, int other_index) {
+  const bool is_nan = (__float_as_uint(value) & 0x7fffffffu) > 0x7f800000u;
+  const bool is_other_nan = (__float_as_uint(other) & 0x7fffffffu) > 0x7f800000u;
+  if (is_nan || is_other_nan) return is_nan && (!is_other_nan || index < other_index);
+  return value > other || (value == other && index < other_index);
+}
+
+/** Rows that need not start at 16 bytes where they are fp32. */
+DEVICE void load_row(const bf16* row, int c, int n, float (&v)[8]) { load_logits(row, c, n, v); }
+DEVICE void load_row(const float* row, int c, int n, float (&v)[8]) {
+#pragma unroll
+  for (int i = 0; i < 8; i++) v[i] = row[min(c + i, n - 1)];
+}
+
+template <class L>
+DEVICE void largest(float* largest_value, int* largest_index, const L* logits, int n, int ld) {
+  __shared__ float values[32];
+  __shared__ int indices[32];
+  const int row = blockIdx.x, lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  logits = row_of(logits, row, ld);
+  float value = -INFINITY_F;
+  int index = n;
+  for (int c = threadIdx.x * 8; c < n; c += blockDim.x * 8) {
+    float v[8];
+    load_row(logits, c, n, v);
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+      if (c + i >= n || !comes_first(v[i], c + i, value, index)) continue;
+      value = v[i];
+      index = c + i;
+    }
+  }
+  auto reduce = [&]() {
+#pragma unroll
+    for (int mask = 16; mask > 0; mask >>= 1) {
+      const float other = __shfl_xor_sync(0xffffffffu, value, mask);
+      const int other_index = __shfl_xor_sync(0xffffffffu, index, mask);
+      if (!comes_first(other, other_index, value, index)) continue;
+      value = other;
+      index = other_index;
+    }
+  };
+  reduce();
+  if (lane == 0) {
+    values[warp] = value;
+    indices[warp] = index;
+  }
+  __syncthreads();
+  if (warp > 0) return;
+  const bool is_warp = lane < (int)(blockDim.x >> 5);
+  value = is_warp ? values[lane] : -INFINITY_F;
+  index = is_warp ? indices[lane] : n;
+  reduce();
+  if (lane > 0) return;
+  largest_value[row] = value;
+  largest_index[row] = index;
+}
+
+/** The largest value of each row and its lowest index; the first NaN where there is one. */
+KERNEL __launch_bounds__(1024)
+    largest_logit(float* largest_value, int* largest_index, const void* logits, int n, int ld, int kind) {
+  if (kind)
+    largest(largest_value, largest_index, (const float*)logits, n, ld);
+  else
+    largest(largest_value, largest_index, (const bf16*)logits, n, ld);
+}
+
 template <class L>
 DEVICE float sum_of_row(const L* logits, int n) {
   float sum = 0.0f;

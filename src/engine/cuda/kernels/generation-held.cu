@@ -13,7 +13,7 @@
 #define HELD_THREADS 256
 #define HELD_WARPS (HELD_THREADS / 32)
 #define HELD_ROWS 16
-#define HELD_NORM_COLUMNS 6144  // most columns of a row that is normalised on the way, beside the table of NF4
+#define HELD_NORM_COLUMNS 5632  // most columns of a row that is normalised on the way, beside the table of NF4
 #define CHUNK 64
 #define TABLE_SCALE 1.437006f
 #define PREFETCH_BYTES 2048u  // of each row, into the second-level cache
@@ -79,7 +79,8 @@ struct Nf4Lane {
   float raw[2], nested[2], scales[2];
   int lane;
 
-  DEVICE Nf4Lane(const Nf4& format, const int (&rows)[2], int K) : format(format), lane(threadIdx.x & 31) {
+  DEVICE Nf4Lane(const Nf4& format) : format(format), lane(threadIdx.x & 31) {}
+  DEVICE void start(const int (&rows)[2], int K) {
     const int blocks[2] = {format.block(rows[0], K), format.block(rows[1], K)};
 #pragma unroll
     for (int i = 0; i < 2; i++) from[i] = format.codes + (u64)(u32)blocks[i] * (CHUNK / 2) + lane % 4 * 8;
@@ -138,11 +139,14 @@ struct E4m3Lane {
   typedef uint4 Piece;
   static constexpr int batch = 3;
   static constexpr bool has_table = false;
+  const Format& format;
   const u8* from[2];
   float scales[2];
   int K, column;
 
-  DEVICE E4m3Lane(const E4m3& format, const int (&rows)[2], int K) : K(K), column((threadIdx.x & 3) * 16) {
+  DEVICE E4m3Lane(const E4m3& format) : format(format), column((threadIdx.x & 3) * 16) {}
+  DEVICE void start(const int (&rows)[2], int columns) {
+    K = columns;
 #pragma unroll
     for (int i = 0; i < 2; i++) {
       from[i] = format.codes + (i64)rows[i] * format.ld;
@@ -233,38 +237,39 @@ DEVICE void low_rank_part(const Around& p, const bf16* const (&from)[HALVES], fl
 /**
  * y [M, N] = x·Wᵀ + u·Bᵀ with u = bf16(x·Aᵀ), for M <= 8·HALVES, and all else as small_product in generation.cu: the
  * first blocks make u, an activation takes gate and up from one block (its upper and its lower 8 rows), NORM
- * normalises the one row of x. What does not depend on the kernel before is begun while that still runs.
+ * normalises the one row of x.
  */
 template <class Lane, int HALVES, bool NORM>
 DEVICE void held_product(const typename Lane::Format& format, const Around& p, const RowNorm& norm) {
   constexpr int batch = Lane::batch;
   __shared__ uint4 table[Lane::has_table ? 2048 : 1];
   __shared__ uint4 normed[NORM ? HELD_NORM_COLUMNS / 8 : 1];
-  __shared__ float sums_of_warps[Lane::has_table ? 1 : HELD_WARPS * HALVES * 8 * HELD_ROWS];
-  float* partial = Lane::has_table ? (float*)table : sums_of_warps;
-  start_next();
+  __shared__ float partial[HELD_WARPS * HALVES * 8 * HELD_ROWS];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const int low_blocks = p.E / 8 * LOW_SPLITS;
   const bool is_low = (int)blockIdx.x < low_blocks, is_gated = p.activation >= 0;
-  const int first = ((int)blockIdx.x - low_blocks) * (is_gated ? HELD_ROWS / 2 : HELD_ROWS);
-  // Rows past the end are read from the last one: their results are not written.
-  const int rows[2] = {is_low ? 0 : min(first + g, p.N - 1), is_low     ? 0
-                                                             : is_gated ? min(first + g, p.N - 1) + p.N
-                                                                        : min(first + 8 + g, p.N - 1)};
-  Lane weights(format, rows, p.K);
+  const int own = is_gated ? HELD_ROWS / 2 : HELD_ROWS;
+  Lane weights(format);
   const int chunks = (p.K + CHUNK - 1) / CHUNK, share = (chunks + HELD_WARPS - 1) / HELD_WARPS;
-  int c = warp * share;
-  const int end = min(chunks, c + share);
+  const int begin = warp * share, end = min(chunks, begin + share);
   typename Lane::Piece pieces[batch][2];
-  if (!is_low) {
+  int first = ((int)blockIdx.x - low_blocks) * own;
+  // Rows past the end are read from the last one: their results are not written.
+  int rows[2];
+  auto start = [&]() {
+    rows[0] = min(first + g, p.N - 1);
+    rows[1] = is_gated ? rows[0] + p.N : min(first + 8 + g, p.N - 1);
+    weights.start(rows, p.K);
 #pragma unroll
-    for (int i = 0; i < batch; i++) weights.load(pieces[i], min(c + i, chunks - 1));
-    weights.load_scales(c, chunks - 1);
+    for (int i = 0; i < batch; i++) weights.load(pieces[i], min(begin + i, chunks - 1));
+    weights.load_scales(begin, chunks - 1);
     const u32 bytes = min(PREFETCH_BYTES, Lane::row_bytes(p.K)) & ~15u;
     if (warp == 0 && t < 2) prefetch(weights.row_codes(t == 1), bytes);
+  };
+  if (!is_low) {
+    start();
     if (Lane::has_table) fill_table(table);
   }
-  await_previous();
   const bf16* from[HALVES];
 #pragma unroll
   for (int h = 0; h < HALVES; h++) from[h] = NORM ? (const bf16*)normed : row_of(p.x, min(g + 8 * h, p.M - 1), p.ldx);
@@ -274,105 +279,114 @@ DEVICE void held_product(const typename Lane::Format& format, const Around& p, c
     __syncthreads();
   if (is_low) return low_rank_part<HALVES>(p, from, partial);
 
-  float sums[HALVES][4] = {};
-  for (; c < end; c += batch) {
-    weights.take_scales();
-    if (c + batch < end) weights.load_scales(c + batch, end - 1);
+  for (bool is_next = false;; is_next = true) {
+    float sums[HALVES][4] = {};
+    for (int c = begin; c < end; c += batch) {
+      weights.take_scales();
+      if (c + batch < end) weights.load_scales(c + batch, end - 1);
 #pragma unroll
-    for (int i = 0; i < batch; i++) {
-      if (c + i >= end) continue;
-      const int column = (c + i) * CHUNK + t * 16;
-      uint4 v[HALVES][2];
-#pragma unroll
-      for (int h = 0; h < HALVES; h++) {
-#pragma unroll
-        for (int j = 0; j < 2; j++) v[h][j] = column < p.K ? *(const uint4*)(from[h] + column + j * 8) : zero16();
-      }
-      float own[HALVES][4] = {};
-#pragma unroll
-      for (int j = 0; j < 4; j++) {
-        u32 left[2], right[2];
-        weights.expand(pieces[i][0], j, (const u32*)table, left[0], left[1]);
-        weights.expand(pieces[i][1], j, (const u32*)table, right[0], right[1]);
+      for (int i = 0; i < batch; i++) {
+        if (c + i >= end) continue;
+        const int column = (c + i) * CHUNK + t * 16;
+        uint4 v[HALVES][2];
 #pragma unroll
         for (int h = 0; h < HALVES; h++) {
-          const uint4 x = v[h][j / 2];
-          multiply_add(own[h], left[0], right[0], left[1], right[1], j % 2 ? x.z : x.x, j % 2 ? x.w : x.y);
+#pragma unroll
+          for (int j = 0; j < 2; j++) v[h][j] = column < p.K ? *(const uint4*)(from[h] + column + j * 8) : zero16();
         }
+        float own[HALVES][4] = {};
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+          u32 left[2], right[2];
+          weights.expand(pieces[i][0], j, (const u32*)table, left[0], left[1]);
+          weights.expand(pieces[i][1], j, (const u32*)table, right[0], right[1]);
+#pragma unroll
+          for (int h = 0; h < HALVES; h++) {
+            const uint4 x = v[h][j / 2];
+            multiply_add(own[h], left[0], right[0], left[1], right[1], j % 2 ? x.z : x.x, j % 2 ? x.w : x.y);
+          }
+        }
+#pragma unroll
+        for (int h = 0; h < HALVES; h++) weights.add(sums[h], own[h], i);
+        if (c + i + batch < end) weights.load(pieces[i], c + i + batch);
       }
-#pragma unroll
-      for (int h = 0; h < HALVES; h++) weights.add(sums[h], own[h], i);
-      if (c + i + batch < end) weights.load(pieces[i], c + i + batch);
     }
-  }
 #pragma unroll
-  for (int h = 0; h < HALVES; h++) weights.finish(sums[h]);
+    for (int h = 0; h < HALVES; h++) weights.finish(sums[h]);
+    // The next rows arrive while these are summed up.
+    const int own_first = first, own_rows[2] = {rows[0], rows[1]};
+    first += ((int)gridDim.x - low_blocks) * own;
+    const bool is_last = first >= p.N;
+    if (!is_last) start();
 
-  // Lane t has depths 4t .. 4t+3 of 16 columns of u and B.
-  if (warp * 16 < p.E) {
-    uint2 factors[2];
+    // Lane t has depths 4t .. 4t+3 of 16 columns of u and B.
+    if (warp * 16 < p.E) {
+      uint2 factors[2];
 #pragma unroll
-    for (int i = 0; i < 2; i++) factors[i] = load_once8(row_of(p.b, rows[i], p.ldb) + warp * 16 + t * 4);
-    await_count(p.ready, p.target);
+      for (int i = 0; i < 2; i++) factors[i] = load_once8(row_of(p.b, own_rows[i], p.ldb) + warp * 16 + t * 4);
+      await_count(p.ready, p.target);
 #pragma unroll 1
-    for (int e = warp * 16 + t * 4; e < p.E; e += HELD_WARPS * 16) {
-      if (e >= HELD_WARPS * 16) {
+      for (int e = warp * 16 + t * 4; e < p.E; e += HELD_WARPS * 16) {
+        if (e >= HELD_WARPS * 16) {
 #pragma unroll
-        for (int i = 0; i < 2; i++) factors[i] = load_once8(row_of(p.b, rows[i], p.ldb) + e);
-      }
-#pragma unroll
-      for (int h = 0; h < HALVES; h++) {
-        const float* part = p.low + min(g + 8 * h, p.M - 1) * p.E + e;
-        float4 u = {0.0f, 0.0f, 0.0f, 0.0f};
-#pragma unroll
-        for (int s = 0; s < LOW_SPLITS; s++, part += p.M * p.E) {
-          const float4 share_of_u = load_fresh(part);
-          u.x += share_of_u.x;
-          u.y += share_of_u.y;
-          u.z += share_of_u.z;
-          u.w += share_of_u.w;
+          for (int i = 0; i < 2; i++) factors[i] = load_once8(row_of(p.b, own_rows[i], p.ldb) + e);
         }
-        multiply_add(sums[h], factors[0].x, factors[1].x, factors[0].y, factors[1].y, pack_bf16(u.x, u.y),
-                     pack_bf16(u.z, u.w));
+#pragma unroll
+        for (int h = 0; h < HALVES; h++) {
+          const float* part = p.low + min(g + 8 * h, p.M - 1) * p.E + e;
+          float4 u = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+          for (int s = 0; s < LOW_SPLITS; s++, part += p.M * p.E) {
+            const float4 share_of_u = load_fresh(part);
+            u.x += share_of_u.x;
+            u.y += share_of_u.y;
+            u.z += share_of_u.z;
+            u.w += share_of_u.w;
+          }
+          multiply_add(sums[h], factors[0].x, factors[1].x, factors[0].y, factors[1].y, pack_bf16(u.x, u.y),
+                       pack_bf16(u.z, u.w));
+        }
       }
     }
-  }
 
-  // The sums lie where the table was.
-  if (Lane::has_table) __syncthreads();
+    // Those of the rows before are added up.
+    if (is_next) __syncthreads();
 #pragma unroll
-  for (int h = 0; h < HALVES; h++) {
-    float* own = partial + (warp * HALVES * 8 + h * 8 + t * 2) * HELD_ROWS + g;
-    own[0] = sums[h][0];
-    own[HELD_ROWS] = sums[h][1];
-    own[8] = sums[h][2];
-    own[HELD_ROWS + 8] = sums[h][3];
-  }
-  __syncthreads();
-  const int m = threadIdx.x / HELD_ROWS, n = threadIdx.x % HELD_ROWS;
-  if (m >= p.M) return;
-  float sum = 0.0f, up = 0.0f;
+    for (int h = 0; h < HALVES; h++) {
+      float* to = partial + (warp * HALVES * 8 + h * 8 + t * 2) * HELD_ROWS + g;
+      to[0] = sums[h][0];
+      to[HELD_ROWS] = sums[h][1];
+      to[8] = sums[h][2];
+      to[HELD_ROWS + 8] = sums[h][3];
+    }
+    __syncthreads();
+    const int m = threadIdx.x / HELD_ROWS, n = threadIdx.x % HELD_ROWS;
+    if (m < p.M) {
+      float sum = 0.0f, up = 0.0f;
 #pragma unroll
-  for (int i = 0; i < HELD_WARPS; i++) {
-    const float* row = partial + (i * HALVES * 8 + m) * HELD_ROWS;
-    sum += row[n];
-    up += row[n % 8 + 8];
-  }
-  bf16* y = row_of(p.y, m, p.ldy) + first;
-  if (!is_gated) {
-    if (first + n < p.N) y[n] = to_bf16(sum);
-    return;
-  }
-  sum = round_bf16(sum);
-  float opening = 0.0f;
+      for (int i = 0; i < HELD_WARPS; i++) {
+        const float* row = partial + (i * HALVES * 8 + m) * HELD_ROWS;
+        sum += row[n];
+        up += row[n % 8 + 8];
+      }
+      bf16* y = row_of(p.y, m, p.ldy) + own_first;
+      if (is_gated) {
+        sum = round_bf16(sum);
+        float opening = 0.0f;
 #define CALL(KIND) opening = gate_of<KIND>(sum)
-  const int kind = p.activation;
-  BY_KIND(CALL)
+        const int kind = p.activation;
+        BY_KIND(CALL)
 #undef CALL
-  if (n < 8 && first + n < p.N) y[n] = to_bf16(sum * opening * round_bf16(up));
+        if (n < 8 && own_first + n < p.N) y[n] = to_bf16(sum * opening * round_bf16(up));
+      } else if (own_first + n < p.N) {
+        y[n] = to_bf16(sum);
+      }
+    }
+    if (is_last) return;
+  }
 }
 
-/** Launch: grid [4·E/8 + ceil(N/16)], N/8 in place of N/16 with an activation. */
+/** Launch: grid [4·E/8 + at most ceil(N/16)], N/8 in place of N/16 with an activation: fewer blocks take rows in turns. */
 #define SMALL_LINEAR_NF4(ROWS)                                                                                        \
   KERNEL __launch_bounds__(HELD_THREADS, 6 - ROWS / 4) small_linear_nf4_##ROWS(                                       \
       bf16* y, const bf16* x, const u8* codes, const u8* NULLABLE absmax_codes, const float* absmax,                  \
@@ -407,7 +421,7 @@ KERNEL __launch_bounds__(HELD_THREADS, 4)
 
 /** Launch: as small_linear_nf4. */
 #define SMALL_LINEAR_E4M3(ROWS)                                                                                       \
-  KERNEL __launch_bounds__(HELD_THREADS, 6 - ROWS / 4)                                                                \
+  KERNEL __launch_bounds__(HELD_THREADS, 4 - ROWS / 8)                                                                \
       small_linear_e4m3_##ROWS(bf16* y, const bf16* x, const u8* codes, const float* scales, const bf16* NULLABLE a,  \
                                const bf16* NULLABLE b, float* NULLABLE low, u32* NULLABLE ready, int M, int N, int K, \
                                int E, int ldy, int ldx, int ldc, int lda, int ldb, int activation, u32 target) {      \
@@ -417,7 +431,7 @@ KERNEL __launch_bounds__(HELD_THREADS, 4)
 SMALL_LINEAR_E4M3(8)
 SMALL_LINEAR_E4M3(16)
 /** x and residual are one row; sum may be null. Launch: as small_linear_nf4. */
-KERNEL __launch_bounds__(HELD_THREADS, 4)
+KERNEL __launch_bounds__(HELD_THREADS, 3)
     small_linear_norm_e4m3(bf16* y, const bf16* x, const u8* codes, const float* scales, const bf16* NULLABLE a,
                            const bf16* NULLABLE b, float* NULLABLE low, u32* NULLABLE ready, bf16* NULLABLE sum,
                            const bf16* NULLABLE residual, const bf16* norm_weight, int N, int K, int E, int ldc,

@@ -27,7 +27,6 @@ DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, 
   constexpr int step = PRODUCT_WARPS * run_count * 32;
   __shared__ float partial[PRODUCT_WARPS][HALVES * 8][8];
   __shared__ uint4 normed[NORM ? NORM_COLUMNS / 8 : 1];
-  start_next();
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const int low_blocks = E / 8 * LOW_SPLITS;
   const bool is_low = (int)blockIdx.x < low_blocks, is_gated = activation >= 0 && !is_low;
@@ -40,14 +39,11 @@ DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, 
   const int own_row = is_gated ? min(first + g % 4, N - 1) + g / 4 * N : min(first + g, N - 1);
   const bf16* weight = is_low ? row_of(a, first + g, lda) : row_of(w, own_row, ldw);
   int c0 = begin + warp * run_count * 32 + t * 8;
-  // A changes between steps.
-  if (is_low) await_previous();
   uint4 b[run_count];
 #pragma unroll
   for (int i = 0; i < run_count; i++) b[i] = load_once(weight + min(c0 + i * 32, last));
   if (warp == 0 && t == 0 && begin + step < end)
     prefetch(weight + begin + step, 2 * (min(end, begin + 3 * step) - begin - step) & ~15);
-  if (!is_low) await_previous();
   if (NORM) normalize_row<PRODUCT_THREADS>((bf16*)normed, x, norm, K, norm.sum && (int)blockIdx.x == low_blocks);
 
   const bf16* from[HALVES];

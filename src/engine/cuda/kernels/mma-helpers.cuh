@@ -72,17 +72,6 @@ DEVICE void copy_4_bytes(u32 target, const void* source, bool valid) {
                "r"(valid ? 4 : 0)
                : "memory");
 }
-/** As in common.cu. */
-DEVICE void await_previous() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-DEVICE void start_next() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
 DEVICE void close_copy_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /** Waits until at most PENDING of this thread's newest groups are still under way. */
 template <int PENDING>

@@ -24,21 +24,18 @@ export function decodeCached(
 ): CudaTensor | undefined {
   const { heads, kvHeads, headDim, causal, segments } = attention;
   if (!causal || headDim % 8 !== 0 || !kernels.isDecode(segments, heads, kvHeads)) return undefined;
-  for (const [what, tensor, columns] of [
-    ['q', q, heads * headDim],
-    ['k', k, kvHeads * headDim],
-    ['v', v, kvHeads * headDim],
-  ] as const) {
-    requireMatrix(tensor, OPERATION, what, { rows: q.rows, columns });
-  }
+  const extents = { rows: q.rows, columns: kvHeads * headDim };
+  requireMatrix(q, OPERATION, 'q', { rows: q.rows, columns: heads * headDim });
+  requireMatrix(k, OPERATION, 'k', extents);
+  requireMatrix(v, OPERATION, 'v', extents);
   const keys = store.matrix(cache.keys, OPERATION, 'cached keys', { columns: k.columns });
   const values = store.matrix(cache.values, OPERATION, 'cached values', { rows: keys.rows, columns: v.columns });
   checkAttention(attention, q.rows, keys.rows, MAX_HEAD_DIM);
   const { queryStarts, keyStarts, keyLengths } = segments;
-  for (const [s, start] of keyStarts.entries()) {
+  for (let s = 0; s < keyStarts.length; s++) {
     const row = queryStarts[s]!;
     if (queryStarts[s + 1] === row) continue;
-    if (cache.rows[row] !== start + keyLengths[s]! - 1) {
+    if (cache.rows[row] !== keyStarts[s]! + keyLengths[s]! - 1) {
       throw new EngineError(`${OPERATION}: row ${row} goes to cache row ${cache.rows[row]}, not to its last key`);
     }
   }

@@ -33,8 +33,36 @@ interface OpenGroup extends FusedGroup {
   adapter: AdapterGroup | undefined;
 }
 
+/** Groups of lists of parts that come again with each generated token, and the input's columns. */
+const knownGroups = new WeakMap<readonly LinearPart[], { readonly columns: number; readonly groups: FusedGroup[] }>();
+
 /** @param columns of the input */
 export function fusedGroups(
+  store: TensorStore,
+  weights: WeightStore,
+  sets: ReadonlyMap<unknown, CudaParameterSet>,
+  parts: readonly LinearPart[],
+  columns: number,
+): FusedGroup[] {
+  const known = knownGroups.get(parts);
+  if (known && known.columns === columns && known.groups.every((group) => isCurrent(group, weights))) {
+    for (const { adapter } of known.groups) adapter?.set.refresh(adapter);
+    return known.groups;
+  }
+  const groups = makeGroups(store, weights, sets, parts, columns);
+  knownGroups.set(parts, { columns, groups });
+  return groups;
+}
+
+/** Whether nothing that the group is made of has been released or replaced. */
+function isCurrent({ parts, weights: own, adapter }: FusedGroup, weights: WeightStore): boolean {
+  for (const { weight } of parts) weights.use(weight, OPERATION);
+  if (!adapter) return true;
+  const { matrix, row } = own[0]!;
+  return matrix.adapters.get(row) === adapter && !adapter.set.isReleased;
+}
+
+function makeGroups(
   store: TensorStore,
   weights: WeightStore,
   sets: ReadonlyMap<unknown, CudaParameterSet>,

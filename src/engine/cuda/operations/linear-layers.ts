@@ -75,6 +75,10 @@ export interface DeferredGradient {
   readonly low: LoraInputSide;
 }
 
+function hasBias({ bias }: LinearPart): boolean {
+  return bias !== undefined;
+}
+
 /** The order in which operations save what a group kept. */
 export function packLowRank(saved: SavedLowRank | undefined): CudaTensor[] {
   return saved ? [saved.u, ...(saved.bits ? [saved.bits] : [])] : [];
@@ -313,6 +317,7 @@ export class LinearLayers {
   }
 
   #addBias(y: CudaTensor, { parts, weights, columns }: FusedGroup): void {
+    if (!parts.some(hasBias)) return;
     const store = this.#store;
     for (const [i, { bias }] of parts.entries()) {
       if (!bias) continue;

@@ -53,8 +53,10 @@ export class SmallLinear {
     const lowBlocks = (width / LOW_COLUMNS) * LOW_SPLITS;
     const low = group && store.createF32([LOW_SPLITS, rows, width]);
     const target = (this.#count + lowBlocks) % 2 ** 32;
-    const [a, lda] = group ? [group.a, group.lda] : [undefined, 0];
-    const [lowAddress, ready] = low ? [low.address, this.#counter()] : [undefined, undefined];
+    const a = group?.a;
+    const lda = group ? group.lda : 0;
+    const lowAddress = low?.address;
+    const ready = low && this.#counter();
     const normed = norm && {
       sum: norm.sum?.address,
       residual: norm.residual?.address,

@@ -44,6 +44,20 @@ def test_cross_entropy(R, V, size, kind, epsilon=0.0, weighted=False):
         judge(f'loss gradient {R}x{V} {first}', O.v, want[:, first:first + n], want[:, first:first + n].to(B16))
         check('loss gradient guard', O.whole())
 
+def test_largest(R, V, kind):
+    """Ties, NaN and infinities in rows that need not start at 16 bytes where they are float32."""
+    logits = (torch.randn(R, V, device=DEVICE) * 4).to(F32 if kind else B16)
+    logits[0, [V - 1, V // 2]] = 99
+    if R > 1: logits[1, [V // 3, V - 1]] = float('nan')
+    if R > 2: logits[2] = -math.inf
+    value, index = torch.zeros(R, device=DEVICE), torch.full((R,), -1, dtype=I32, device=DEVICE)
+    x = logits.contiguous() if kind else M(R, V, logits)
+    launch('largest_logit', (R,), 1024, value, index, x, V, V if kind else x.ld, kind)
+    # The first of all that are largest; torch, too, takes NaN for the largest.
+    top = logits.float().amax(-1, keepdim=True)
+    same = torch.where(top.isnan(), logits.isnan(), logits.float() == top)
+    check(f'largest {R}x{V}', torch.equal(index.long(), same.int().argmax(-1)) and torch.equal(value.nan_to_num(7.0), top[:, 0].nan_to_num(7.0)))
+
 # ---- optimizer
 def test_optimizer():
     sizes = [5000, 33, 4096, 7, 9000]

@@ -6,7 +6,7 @@ from backend import EMULATED
 from check_e4m3 import test_e4m3_operands, test_gated_e4m3, test_low_rank_e4m3, test_norm_e4m3, test_transposed_bytes
 from check_lora import test_dropout, test_noise, test_gated_backward, test_lora, test_refresh
 from check_held_products import test_held
-from check_loss import test_cross_entropy, test_optimizer, test_small
+from check_loss import test_cross_entropy, test_largest, test_optimizer, test_small
 from check_quantized import test_e4m3, test_nf4
 from check_rows import test_activation, test_elementwise, test_flat, test_norm, test_repeated_rows, test_rotary, test_rows
 from kernel_checks import SEED, tally
@@ -49,6 +49,7 @@ def run_tests():
             test_cross_entropy(R, V, size, kind)
             test_cross_entropy(R, V, V, kind, epsilon=0.1)
             test_cross_entropy(R, V, V, kind, epsilon=0.1, weighted=True)
+            test_largest(R, V, kind)
     test_optimizer()
     for Mr, N, K in ((1, 24, 48), (3, 1030, 520), (8, 40, 13), (9, 40, 136), (16, 21, 600)) + (() if EMULATED else ((1, 6144, 5120), (8, 5120, 16384), (4, 48, 5120), (2, 131072, 5120))):
         for E in (0, 16, 48): test_small(Mr, N, K, E)
@@ -64,7 +65,7 @@ def run_tests():
             for E in (0, 16, 48): test_held(form, Mr, N, K, E)
             test_held(form, Mr, max(N, 131), K, 32, activation=Mr % 4)
         test_held(form, 2, 40, 128, E=288)
-        for N, K in ((24, 64), (9, 5120)) + (() if EMULATED else ((6144, 5120), (1030, 6144))):
+        for N, K in ((24, 64), (9, 5120)) + (() if EMULATED else ((6144, 5120), (1030, 5632))):
             for norm in ('x', 'sum'):
                 for E in (0, 48): test_held(form, 1, N, K, E, norm=norm)
                 test_held(form, 1, max(N, 131), K, 32, activation=0, norm=norm)

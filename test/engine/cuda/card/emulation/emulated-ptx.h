@@ -11,8 +11,6 @@ DEVICE u32 multiply_bf16(u32 a, u32 b) {
   const float high = __uint_as_float(a & 0xffff0000u) * __uint_as_float(b & 0xffff0000u);
   return pack_bf16(low, high);
 }
-DEVICE void await_previous() {}
-DEVICE void start_next() {}
 DEVICE u32 permute_bytes(u32 a, u32 b, u32 selector) {
   u32 r = 0;
   for (int i = 0; i < 4; i++) {

@@ -26,8 +26,6 @@ static void multiply_add(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
     c[i] += sum;
   }
 }
-static void await_previous() {}
-static void start_next() {}
 static void __threadfence() {}
 template <class V> V __ldcg(const V* p) { return *p; }
 static u32 atomicInc(u32* p, u32 last) { const u32 was = *p; *p = was >= last ? 0 : was + 1; return was; }
