@@ -5,6 +5,7 @@ import type { Costs, PassPlan } from '../../src/train/pass-plan.js';
 const MIB = 2 ** 20;
 const costs: Costs = {
   layers: { vision: 4, text: 10 },
+  hostBytes: () => 0,
   peakBytes: () => 0,
   weight: () => 0,
   recomputeTime: ({ tokens }, { vision, text }) => tokens * (vision + 9 * text),

@@ -9,6 +9,7 @@ import { type Costs, isPlan, type PassPlan, type PlanOptions, planPasses } from 
  */
 const costs: Costs = {
   layers: { vision: 4, text: 10 },
+  hostBytes: () => 0,
   peakBytes: ({ tokens, patches }, { vision, text }) =>
     tokens * (10 * (10 - text) + text + (text === 10 ? 10 : 0)) + patches * (2 * (4 - vision) + 0.2 * vision),
   weight: ({ tokens, patches }) => 100 * tokens + 8 * patches,
