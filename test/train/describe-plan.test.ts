@@ -30,6 +30,14 @@ describe('a plan in words', () => {
     );
   });
 
+  it('says what goes to host memory', () => {
+    const plan = planOf([300], 0, 4);
+    const described = { plan, costs: { ...costs, hostBytes: () => 10 * MIB }, storage: {}, freeBytes: 400 * MIB };
+    expect(describePlan({ ...described, next: plan })).toContain(
+      '4 of 10 decoder layers recomputed, up to 10.00 MiB of their inputs in host memory (about 19 % more time)',
+    );
+  });
+
   it('names layers that are streamed, and that nothing smaller is allowed', () => {
     const size = { tokens: 1, patches: 0, features: 0, labels: 1 };
     const text = describePlan({

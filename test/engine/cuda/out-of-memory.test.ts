@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { CudaEngineOptions } from '../../../src/engine/cuda/cuda-engine.js';
 import { applyLora } from '../../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../../src/lora/lora-config.js';
 import type { PassSummary } from '../../../src/train/trainable-model.js';
@@ -20,8 +21,8 @@ function textOf(tokens: number) {
 }
 
 /** A model on a card of 24 GiB, and what runs a window of four samples on it. */
-async function prepare() {
-  const { engine, memory } = standInEngine(24 * GIB, { tokensPerPass: 10_000 });
+async function prepare(offload: CudaEngineOptions['offload'] = 'auto') {
+  const { engine, memory } = standInEngine(24 * GIB, { tokensPerPass: 10_000, offload });
   const model = await standInModel(engine, '3B');
   applyLora(model, { r: 4, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
   const window = [800, 700, 900, 600].map(textOf);
@@ -42,26 +43,29 @@ async function prepare() {
 }
 
 describe('the cuda engine on a card that another program fills later', () => {
-  it.each([1, 2, 3, 4])(
-    'begins a window again in smaller passes, and leaves nothing behind (%i GiB left)',
-    async (left) => {
-      const alone = await prepare();
-      expect((await alone.run()).plans).toHaveLength(1);
-      const { engine, memory, run } = await prepare();
-      memory.map(2 ** 45, memory.memoryInfo().free - left * GIB);
-      const first = await run();
-      expect(first.plans[0]).toHaveLength(1);
-      expect(first.plans.length).toBeGreaterThan(1);
-      expect(first.plans.at(-1)!.length).toBeGreaterThan(1);
-      expect(first.warnings).toHaveLength(first.plans.length - 1);
-      expect(first.warnings[0]).toMatch(/^out of device memory: .*; the step is begun again in/);
-      expect(engine.memory().bytesInUse).toBe(alone.engine.memory().bytesInUse);
-      const second = await run();
-      expect([second.plans.length, second.warnings.length]).toEqual([1, 0]);
-      expect(engine.memory().bytesInUse).toBe(alone.engine.memory().bytesInUse);
-      memory.release({ address: 2 ** 45, bytes: memory.mapped.get(2 ** 45)! });
-      await alone.engine.dispose();
-      await engine.dispose();
-    },
-  );
+  it.each<[number, CudaEngineOptions['offload']]>([
+    [1, 'auto'],
+    [2, 'auto'],
+    [3, 'auto'],
+    [4, 'auto'],
+    [1, { activations: true }],
+  ])('begins a window again in smaller passes, and leaves nothing behind (%i GiB left, %j)', async (left, offload) => {
+    const alone = await prepare(offload);
+    expect((await alone.run()).plans).toHaveLength(1);
+    const { engine, memory, run } = await prepare(offload);
+    memory.map(2 ** 45, memory.memoryInfo().free - left * GIB);
+    const first = await run();
+    expect(first.plans[0]).toHaveLength(1);
+    expect(first.plans.length).toBeGreaterThan(1);
+    expect(first.plans.at(-1)!.length).toBeGreaterThan(1);
+    expect(first.warnings).toHaveLength(first.plans.length - 1);
+    expect(first.warnings[0]).toMatch(/^out of device memory: .*; the step is begun again in/);
+    expect(engine.memory().bytesInUse).toBe(alone.engine.memory().bytesInUse);
+    const second = await run();
+    expect([second.plans.length, second.warnings.length]).toEqual([1, 0]);
+    expect(engine.memory().bytesInUse).toBe(alone.engine.memory().bytesInUse);
+    memory.release({ address: 2 ** 45, bytes: memory.mapped.get(2 ** 45)! });
+    await alone.engine.dispose();
+    await engine.dispose();
+  });
 });

@@ -127,8 +127,13 @@ async function results(given: CudaEngineOptions, dtype: DType): Promise<Map<stri
 
 let failed = 0;
 const everything = { embedding: true, layers, activations: true };
-const all: CudaEngineOptions['offload'][] = [{ embedding: true }, { layers: 3 }, { activations: true }, everything];
-const offloads = options.offload === undefined ? all : [JSON.parse(options.offload) as CudaEngineOptions['offload']];
+const all: NonNullable<CudaEngineOptions['offload']>[] = [
+  { embedding: true },
+  { layers: 3 },
+  { activations: true },
+  everything,
+];
+const offloads = options.offload === undefined ? all : [JSON.parse(options.offload) as (typeof all)[number]];
 for (const dtype of ['bf16', 'f32'] as const) {
   if (options.dtype !== undefined && dtype !== options.dtype) continue;
   const expected = await results({ offload: 'none' }, dtype);
