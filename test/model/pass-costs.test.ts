@@ -131,7 +131,12 @@ describe('PassCosts, against the books of the cuda engine at real sizes', () => 
   it.each<[string, Case, number]>([
     ['all layers recomputed', { gradientCheckpointing: true }, 1.08],
     ['all layers of a Mistral Small recomputed', { size: '24B', gradientCheckpointing: true }, 1.08],
-    ['all layers recomputed from host memory', { gradientCheckpointing: true, offload: { activations: true } }, 1.1],
+    // The same bytes too many, of a pass of less than half the size.
+    [
+      'all layers recomputed and their inputs in host memory',
+      { gradientCheckpointing: true, offload: { activations: true } },
+      1.25,
+    ],
     ['no dropout', { lora: { dropout: 0 } }, 1.05],
     ['the decoder alone', { lora: { towers: 'language' } }, 1.08],
     ['the vision tower alone', { lora: { towers: 'vision' } }, 1.08],

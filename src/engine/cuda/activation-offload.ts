@@ -75,7 +75,7 @@ export class ActivationOffload {
   prefetch({ hostCopy }: CudaTensor): void {
     if (!hostCopy || hostCopy.storage) return;
     const { copyStream } = this.#driver;
-    const storage = new Storage(this.#allocator.allocate(hostCopy.piece.bytes.length));
+    const storage = new Storage(this.#allocator.allocate(hostCopy.piece.block.bytes));
     storage.users = 1;
     hostCopy.storage = storage;
     // What had the block before is ahead on the compute stream.

@@ -7,6 +7,7 @@ import { PinnedArena } from '../../../src/engine/cuda/pinned-arena.js';
 import { CudaTensor, Storage } from '../../../src/engine/cuda/tensors.js';
 import { OutOfMemoryError } from '../../../src/errors.js';
 import { MersenneTwister } from '../../../src/random.js';
+import { standInEngine } from './stand-in.js';
 import { COMPUTE, TwoQueues } from './two-queues.js';
 
 const [ROWS, COLUMNS] = [4, 64];
@@ -156,6 +157,37 @@ describe('tensors that leave the device until backward', () => {
     use(next);
     queues.drain();
     expect(seen).toEqual([[1], [2]]);
+  });
+});
+
+describe('the cuda engine', () => {
+  it('has the room of what went to host memory until it is used, and frees it there if nobody uses it', async () => {
+    const { engine } = standInEngine(2 ** 30);
+    const held = () => engine.memory().bytesInUse;
+    const before = held();
+    const [first, second] = [engine.zeros([256, 512]), engine.zeros([256, 512])];
+    const bytes = (held() - before) / 2;
+    for (const tensor of [first, second]) engine.moveToHost(tensor);
+    // That of the last one is free when another leaves.
+    expect(held() - before).toBe(bytes);
+    engine.retain(first);
+    engine.release(first);
+    expect(held() - before).toBe(bytes);
+    engine.prefetch(first);
+    expect(held() - before).toBe(2 * bytes);
+    expect(await engine.read(first)).toHaveLength(256 * 512);
+    engine.moveToHost(first);
+    expect(held() - before).toBe(bytes);
+    expect(await engine.read(second)).toHaveLength(256 * 512);
+    expect(held() - before).toBe(2 * bytes);
+    const mark = engine.mark();
+    engine.moveToHost(engine.zeros([256, 512]));
+    engine.moveToHost(engine.zeros([256, 512]));
+    engine.releaseSince(mark);
+    for (const tensor of [first, second]) engine.release(tensor);
+    expect(held()).toBe(before);
+    expect(() => engine.moveToHost(first)).toThrow('is used after it was freed');
+    await engine.dispose();
   });
 });
 
