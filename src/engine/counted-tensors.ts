@@ -43,8 +43,13 @@ export abstract class CountedTensors<T extends CountedTensor> {
     return nextId;
   }
 
-  /** @throws EngineError if the tensor is missing, freed or of another engine */
-  use(tensor: Tensor | undefined, operation: string, what = 'the tensor'): T {
+  /** The tensor, to compute with. @throws EngineError if it is missing, freed or of another engine */
+  use(tensor: Tensor | undefined, operation: string, what?: string): T {
+    return this.known(tensor, operation, what);
+  }
+
+  /** The tensor, wherever its values lie. @throws EngineError as `use` */
+  protected known(tensor: Tensor | undefined, operation: string, what = 'the tensor'): T {
     if (!tensor) throw new EngineError(`${operation}: ${what} is missing`);
     if (!(tensor instanceof this.#kind)) throw new EngineError(`${operation}: ${what} belongs to another engine`);
     if (!tensor.isFreed) return tensor;
@@ -92,11 +97,11 @@ export abstract class CountedTensors<T extends CountedTensor> {
   }
 
   retain(tensor: Tensor): void {
-    this.use(tensor, 'retain').references++;
+    this.known(tensor, 'retain').references++;
   }
 
   release(tensor: Tensor): void {
-    const known = this.use(tensor, 'release');
+    const known = this.known(tensor, 'release');
     known.references--;
     if (known.references <= 0 && !known.isParameter) this.free(known);
   }

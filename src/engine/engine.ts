@@ -47,6 +47,11 @@ export interface StorageCosts {
   readonly rowTile: number;
   /** Bytes that the device fetches from host memory in each direction of a pass, because they have no room there. */
   readonly streamedBytes?: number | undefined;
+  /**
+   * Whether what recomputed layers keep, their input, goes to host memory between forward and backward: where a plan
+   * needs it, or always. Default: never.
+   */
+  readonly offloadsInputs?: 'auto' | 'always' | undefined;
   /** Bytes of the limit that a pass should leave alone, because free memory lies in pieces. */
   readonly reserveBytes: number;
 }
@@ -149,6 +154,13 @@ export interface Engine {
   mark(): number;
   /** Frees every tensor made since the mark, whatever counts on it: what failed half-way leaves nothing behind. */
   releaseSince(mark: number): void;
+  /**
+   * Says that a tensor is not used for a while: where the engine can, its values go to host memory, and their room on the
+   * device to others. Whatever uses it later gets them back, bit for bit.
+   */
+  moveToHost?(tensor: Tensor): void;
+  /** Says that a tensor is used soon: values that went to host memory come back meanwhile. @throws OutOfMemoryError */
+  prefetch?(tensor: Tensor): void;
   /** target += source, same shape; for gradients that arrive from several consumers. */
   addInPlace(target: Tensor, source: Tensor): void;
   /** Copies source row i to row rows[i] of target; for key/value caches. Not differentiable. */
@@ -162,10 +174,14 @@ export interface Engine {
   /**
    * Called with all weights of a model before the first of them is loaded: the engine decides which lie in host memory,
    * where it can hold weights there.
-   * @param trainingBytes what training with a usual adapter takes beside the weights, in passes of so many tokens
+   * @param trainingBytes what training with a usual adapter takes beside the weights, in passes of so many tokens; with
+   *   what layers keep in host memory, or without
    * @throws OutOfMemoryError if the weights do not fit at all
    */
-  placeWeights?(sources: readonly WeightSource[], trainingBytes: (tokens: number) => number): void;
+  placeWeights?(
+    sources: readonly WeightSource[],
+    trainingBytes: (tokens: number, offloadInputs?: boolean) => number,
+  ): void;
   /**
    * Streams a weight into the engine's memory; calls may overlap. The caller releases it.
    * @throws EngineError if there is no room, EngineError or (8-bit floats) CheckpointError if its bytes do not fill

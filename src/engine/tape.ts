@@ -26,6 +26,8 @@ interface TapeEntry {
   readonly needs: readonly boolean[];
   readonly outputs: readonly Tensor[];
   readonly saved: readonly Tensor[];
+  /** Of those, what went to host memory. */
+  readonly offloaded?: readonly Tensor[] | undefined;
   backward(
     outputGradients: readonly (Tensor | undefined)[],
   ): readonly (Tensor | undefined)[] | Steps<readonly (Tensor | undefined)[]>;
@@ -34,6 +36,11 @@ interface TapeEntry {
 export interface TapeOptions {
   /** Save what backward needs. Default true; false at inference. */
   record?: boolean;
+}
+
+interface RegionOptions {
+  readonly recompute?: boolean;
+  readonly offload?: readonly Tensor[];
 }
 
 /** Recorded operations between two pauses of a backward pass: some 40 launches on a GPU. A recomputed region is many. */
@@ -142,11 +149,12 @@ export class Tape {
    * Runs `body` and frees, at its end, what it made and nobody needs.
    * @param inputs tensors from outside that the body reads and gradients flow to
    * @param options.recompute keep only `inputs` for backward and run `body` again there (gradient checkpointing)
+   * @param options.offload of the inputs, those that are kept in host memory where the engine can
    */
   region(
     inputs: readonly Tensor[],
     body: (tape: Tape, inputs: readonly Tensor[]) => readonly Tensor[],
-    options: { recompute?: boolean } = {},
+    options: RegionOptions = {},
   ): readonly Tensor[] {
     // biome-ignore lint/correctness/useYield: it runs at once
     const steps = function* (tape: Tape, given: readonly Tensor[]): Steps<readonly Tensor[]> {
@@ -159,7 +167,7 @@ export class Tape {
   *regionSteps(
     inputs: readonly Tensor[],
     body: (tape: Tape, inputs: readonly Tensor[]) => Steps<readonly Tensor[]>,
-    options: { recompute?: boolean } = {},
+    options: RegionOptions = {},
   ): Steps<readonly Tensor[]> {
     if (!options.recompute || !this.#record) {
       this.#regions.push([]);
@@ -194,7 +202,9 @@ export class Tape {
         again.dispose();
       }
     };
-    this.#entries.push({ operations: STRETCH, inputs, needs, outputs, saved: inputs, backward });
+    const { offload: offloaded = [] } = options;
+    this.#entries.push({ operations: STRETCH, inputs, needs, outputs, saved: inputs, offloaded, backward });
+    for (const tensor of offloaded) engine.moveToHost?.(tensor);
     return outputs;
   }
 
@@ -286,6 +296,8 @@ export class Tape {
       while (this.#entries.length > 0) {
         const entry = this.#entries.pop()!;
         try {
+          // On its way while this entry is computed.
+          for (const tensor of this.#entries.at(-1)?.offloaded ?? []) engine.prefetch?.(tensor);
           const incoming = entry.outputs.map((output) => gradients.get(output.id));
           if (incoming.some((gradient) => gradient !== undefined)) {
             const made = entry.backward(incoming);

@@ -41,8 +41,10 @@ function chosen({ passes }: PassPlan, costs: Costs): string {
   // Backward through frozen weights takes as long as forward.
   const whole = 2 * passes.reduce((sum, { size }) => sum + costs.recomputeTime(size, costs.layers), 0);
   const { layers } = costs;
+  const hostBytes = Math.max(...passes.map(({ size, recompute }) => costs.hostBytes(size, recompute)));
+  const moved = hostBytes > 0 ? `, up to ${formatBytes(hostBytes)} of their inputs in host memory` : '';
   return (
-    `${count}, up to ${vision} of ${layers.vision} vision and ${text} of ${layers.text} decoder layers recomputed ` +
+    `${count}, up to ${vision} of ${layers.vision} vision and ${text} of ${layers.text} decoder layers recomputed${moved} ` +
     `(about ${Math.round((100 * extra) / whole)} % more time)`
   );
 }

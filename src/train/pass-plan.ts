@@ -3,6 +3,7 @@
  * into a number of bytes: as few passes and as little recomputation as fit, by estimated time. Pure: sizes in, plan out.
  */
 import { type PackedSize, sumOfSizes, type WindowSample } from '../batch/packed-window.js';
+import type { StorageCosts } from '../engine/engine.js';
 import type { RecomputedLayers } from '../model/network/layers.js';
 import type { PassCosts } from '../model/network/pass-costs.js';
 
@@ -32,6 +33,8 @@ export interface PlanOptions {
   readonly gradientCheckpointing: boolean | 'auto';
   /** May more passes be made than there are micro-batches, where they do not fit? */
   readonly autoMicroBatch: boolean;
+  /** Whether what recomputed layers keep goes to host memory: where a pass does not fit without, or always. */
+  readonly offloadsInputs?: StorageCosts['offloadsInputs'];
   /** What a pass of these samples, in the order of the window, computes. Default: the sum of their sizes. */
   readonly sizeOf?: ((samples: readonly WindowSample[]) => PackedSize) | undefined;
 }
@@ -43,9 +46,13 @@ export interface Misfit {
 }
 
 /** What the planner asks of a model: time and bytes of its passes. */
-export type Costs = Pick<PassCosts, 'layers' | 'peakBytes' | 'weight' | 'recomputeTime' | 'tileTime' | 'passTime'>;
+export type Costs = Pick<
+  PassCosts,
+  'layers' | 'peakBytes' | 'hostBytes' | 'weight' | 'recomputeTime' | 'tileTime' | 'passTime'
+>;
 
 const NO_LAYERS: RecomputedLayers = { vision: 0, text: 0 };
+const ON_HOST: Pick<RecomputedLayers, 'offloadInputs'> = { offloadInputs: true };
 /** How much heavier than the heaviest of an even deal a pass may be, to fill tiles of rows better. */
 const UNEVENNESS = 1.06;
 
@@ -265,24 +272,32 @@ function fillTiles(passes: Deal[], deal: (members: Deal['members']) => Deal): vo
 
 /** The layers to recompute in a pass: the least time that fits, or all of them if nothing does. */
 function planPass(samples: readonly WindowSample[], costs: Costs, options: PlanOptions): PlannedPass {
-  const { budgetBytes, gradientCheckpointing, sizeOf = sumOfSamples } = options;
+  const { budgetBytes, gradientCheckpointing, offloadsInputs, sizeOf = sumOfSamples } = options;
   const size = sizeOf(samples);
   const pass = (recompute: RecomputedLayers): PlannedPass => {
     return { samples, size, recompute, bytes: costs.peakBytes(size, recompute) };
   };
-  if (gradientCheckpointing === true) return pass(costs.layers);
-  const none = pass(NO_LAYERS);
-  if (gradientCheckpointing === false || none.bytes <= budgetBytes) return none;
-  let best: PlannedPass | undefined;
-  let bestTime = Number.POSITIVE_INFINITY;
-  for (let vision = 0; vision <= costs.layers.vision; vision++) {
-    const text = fewest(costs.layers.text, (n) => costs.peakBytes(size, { vision, text: n }) <= budgetBytes);
-    if (text === undefined) continue;
-    const recompute = { vision, text };
-    const time = costs.recomputeTime(size, recompute);
-    if (time < bestTime) [best, bestTime] = [pass(recompute), time];
+  const places = offloadsInputs === 'always' ? [ON_HOST] : offloadsInputs === 'auto' ? [{}, ON_HOST] : [{}];
+  const fits = ({ bytes }: PlannedPass): boolean => bytes <= budgetBytes;
+  if (gradientCheckpointing === true) {
+    const passes = places.map((place) => pass({ ...costs.layers, ...place }));
+    return passes.find(fits) ?? passes.at(-1)!;
   }
-  return best ?? leastBytes(costs.layers, pass);
+  const none = pass(NO_LAYERS);
+  if (gradientCheckpointing === false || fits(none)) return none;
+  for (const place of places) {
+    let best: PlannedPass | undefined;
+    let bestTime = Number.POSITIVE_INFINITY;
+    for (let vision = 0; vision <= costs.layers.vision; vision++) {
+      const text = fewest(costs.layers.text, (n) => fits(pass({ vision, text: n, ...place })));
+      if (text === undefined) continue;
+      const recompute = { vision, text, ...place };
+      const time = costs.recomputeTime(size, recompute);
+      if (time < bestTime) [best, bestTime] = [pass(recompute), time];
+    }
+    if (best) return best;
+  }
+  return leastBytes(costs.layers, (layers) => pass({ ...layers, ...places.at(-1) }));
 }
 
 /** The pass that takes the least memory: with all layers recomputed the last one comes on top of nothing that it frees. */

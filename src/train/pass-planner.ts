@@ -32,12 +32,14 @@ export class PassPlanner {
   plan(samples: readonly WindowSample[], costs: Costs, options: PlannerOptions): PassPlan {
     const { gradientCheckpointing, autoMicroBatch = false } = options;
     const free = this.#freeBytes(options.memoryBudget);
-    const { tokensPerPass } = this.#engine;
+    const { tokensPerPass, storage } = this.#engine;
+    const { offloadsInputs } = storage;
     const result = planPasses(samples, costs, {
       budgetBytes: Math.min(free, this.#ceiling),
       tokensPerPass,
       gradientCheckpointing,
       autoMicroBatch,
+      offloadsInputs,
       sizeOf: options.sizeOf,
     });
     if (!isPlan(result)) throw withLessMemory(this.#tooLarge(result, Math.min(free, this.#ceiling), options), 'step');
@@ -61,7 +63,9 @@ export class PassPlanner {
     const freeBytes = Math.min(this.#freeBytes(options.memoryBudget), this.#ceiling);
     const most = Math.max(...plan.passes.map(({ bytes }) => bytes));
     const budgetBytes = LESS_MEMORY * Math.min(freeBytes, most);
-    const next = planPasses(samples, costs, { ...options, budgetBytes, tokensPerPass, autoMicroBatch });
+    const { offloadsInputs } = storage;
+    const all = { ...options, budgetBytes, tokensPerPass, autoMicroBatch, offloadsInputs };
+    const next = planPasses(samples, costs, all);
     return describePlan({ plan, costs, storage, freeBytes, next });
   }
 

@@ -107,11 +107,12 @@ class Network {
   }
 
   /** Each layer keeps the stream as a pair, added by the next norm. */
-  loss(tape: Tape, recompute: boolean): Tensor {
+  loss(tape: Tape, recompute: boolean, leaves = false): Tensor {
     const [embedded] = tape.apply('embedding', [], { table: this.table.weight, ids: this.ids }) as [Tensor];
     let stream: readonly Tensor[] = [embedded];
     for (let layer = 0; layer < this.layers; layer++) {
-      stream = tape.region(stream, (inner, inputs) => this.#layer(inner, inputs, layer), { recompute });
+      const options = { recompute, offload: leaves ? stream : [] };
+      stream = tape.region(stream, (inner, inputs) => this.#layer(inner, inputs, layer), options);
     }
     const [normed] = tape.apply('rmsNorm', [stream[1]!, stream[0]!], {
       weight: this.norms[this.layers]!.weight,
@@ -318,6 +319,25 @@ describe('tape', () => {
     };
     expect(errorAlong(lab, values, await engine.readGradients(set), plainLoss)).toBeLessThan(1e-5);
     lab.clear();
+  });
+
+  it('lets inputs of recomputed regions leave, and asks for each while the region after it runs again', async () => {
+    const network = await Network.create(engine, 3, 0);
+    const calls: string[] = [];
+    const order: Tensor[] = [];
+    Object.assign(engine, {
+      moveToHost: (tensor: Tensor) => calls.push(`out ${order.push(tensor) - 1}`),
+      prefetch: (tensor: Tensor) => calls.push(`back ${order.indexOf(tensor)}`),
+    });
+    const tape = new Tape(engine);
+    const loss = network.loss(tape, true, true);
+    // One tensor of the first layer, then two of each; the second layer reads the first one's again.
+    expect(calls.splice(0)).toEqual(['out 0', 'out 1', 'out 2', 'out 3', 'out 4']);
+    await tape.backwardInStretches(loss, async () => void calls.push('pause'));
+    expect(calls).toEqual(['back 3', 'back 4', 'back 0', 'back 2', 'pause', 'back 0', 'pause', 'pause']);
+    delete engine.moveToHost;
+    delete engine.prefetch;
+    network.lab.clear();
   });
 
   it('frees what a region made, so that using it afterwards is an error', () => {

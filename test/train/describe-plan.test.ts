@@ -5,6 +5,7 @@ import type { Costs, PassPlan } from '../../src/train/pass-plan.js';
 const MIB = 2 ** 20;
 const costs: Costs = {
   layers: { vision: 4, text: 10 },
+  hostBytes: () => 0,
   peakBytes: () => 0,
   weight: () => 0,
   recomputeTime: ({ tokens }, { vision, text }) => tokens * (vision + 9 * text),
@@ -26,6 +27,14 @@ describe('a plan in words', () => {
     expect(describePlan({ ...described, next: planOf([150, 100, 100], 0, 0) })).toBe(
       '2 passes, up to 4 of 4 vision and 4 of 10 decoder layers recomputed (about 21 % more time), each within 300.00 MiB of the ' +
         '400.00 MiB that are free; with 15 % less: 3 passes, nothing recomputed',
+    );
+  });
+
+  it('says what goes to host memory', () => {
+    const plan = planOf([300], 0, 4);
+    const described = { plan, costs: { ...costs, hostBytes: () => 10 * MIB }, storage: {}, freeBytes: 400 * MIB };
+    expect(describePlan({ ...described, next: plan })).toContain(
+      '4 of 10 decoder layers recomputed, up to 10.00 MiB of their inputs in host memory (about 19 % more time)',
     );
   });
 

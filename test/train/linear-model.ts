@@ -171,6 +171,7 @@ export function linearModel(
     },
     passCosts: () => ({
       layers: { vision: 0, text: 0 },
+      hostBytes: () => 0,
       peakBytes: () => 0,
       weight: ({ tokens }) => tokens,
       recomputeTime: () => 0,

@@ -9,6 +9,7 @@ import { type Costs, isPlan, type PassPlan, type PlanOptions, planPasses } from 
  */
 const costs: Costs = {
   layers: { vision: 4, text: 10 },
+  hostBytes: () => 0,
   peakBytes: ({ tokens, patches }, { vision, text }) =>
     tokens * (10 * (10 - text) + text + (text === 10 ? 10 : 0)) + patches * (2 * (4 - vision) + 0.2 * vision),
   weight: ({ tokens, patches }) => 100 * tokens + 8 * patches,
@@ -150,6 +151,50 @@ describe('planPasses', () => {
     const little = planPasses(large, costs, { ...options, budgetBytes: 100, autoMicroBatch: true });
     expect(little).toMatchObject({ samples: 1, size: { tokens: 100 } });
     expect(plan(large, { ...options, budgetBytes: 300 * 22, autoMicroBatch: true }).microBatchSize).toBe(3);
+  });
+
+  describe('with inputs of recomputed layers in host memory', () => {
+    /** Two inputs stay: a byte a token less for each further layer, and each takes 4 to move. */
+    const moving: Costs = {
+      ...costs,
+      peakBytes: (size, recompute) => {
+        const moved = recompute.offloadInputs ? Math.max(0, recompute.text - 2) : 0;
+        return costs.peakBytes(size, recompute) - moved * size.tokens;
+      },
+      hostBytes: ({ tokens }, { text, offloadInputs }) => (offloadInputs ? text * tokens : 0),
+      recomputeTime: (size, recompute) =>
+        costs.recomputeTime(size, recompute) + 4 * (recompute.offloadInputs ? recompute.text * size.tokens : 0),
+    };
+    const planned = (options: Partial<PlanOptions>, used = moving) =>
+      planPasses(window, used, { ...defaults, tokensPerPass: 2000, ...options });
+    const places = (result: ReturnType<typeof planPasses>) =>
+      isPlan(result) && result.passes.map(({ recompute }) => recompute.offloadInputs ?? false);
+    // A pass of 500 tokens with all but a decoder layer recomputed, and its vision tower.
+    const least = 500 * 19 + 800;
+
+    it('uses it only where no pass fits without', () => {
+      const auto = { offloadsInputs: 'auto', budgetBytes: least } as const;
+      expect(places(planned(auto))).toEqual([false, false, false, false]);
+      const tight = planned({ ...auto, budgetBytes: least - 1 });
+      expect(new Set(places(tight) || [])).toEqual(new Set([true]));
+      expect(isPlan(planned({ budgetBytes: least - 1 }))).toBe(false);
+      const misfit = planned({ ...auto, budgetBytes: 1 });
+      expect(misfit).toMatchObject({ neededBytes: least - 7 * 500 });
+    });
+
+    it('uses it where further passes would take longer', () => {
+      const costly = { ...moving, passTime: 1e6 };
+      const budgetBytes = 4 * least - 1;
+      expect(places(planned({ offloadsInputs: 'auto', budgetBytes }, costly))).toEqual([true]);
+      expect(places(planned({ budgetBytes }, costly))).toEqual([false, false]);
+    });
+
+    it('always uses it where told so', () => {
+      const always = { offloadsInputs: 'always' } as const;
+      expect(places(planned({ ...always, gradientCheckpointing: true }))).toEqual([true]);
+      expect(recomputed(planned(always) as PassPlan)).toEqual([[0, 0]]);
+      expect(new Set(places(planned({ ...always, budgetBytes: least })) || [])).toEqual(new Set([true]));
+    });
   });
 
   describe('of samples that share tokens', () => {

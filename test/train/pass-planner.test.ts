@@ -9,6 +9,7 @@ const MIB = 2 ** 20;
 /** A MiB a token, of which recomputation leaves a quarter. */
 const costs: Costs = {
   layers: { vision: 0, text: 4 },
+  hostBytes: () => 0,
   peakBytes: ({ tokens }, { text }) => (MIB * tokens * (4 - 0.75 * text)) / 4,
   weight: ({ tokens }) => tokens,
   recomputeTime: ({ tokens }, { text }) => tokens * text,

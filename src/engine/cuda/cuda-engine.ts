@@ -22,6 +22,7 @@ import type { Precision } from '../operations.js';
 import { requireOwnSet, requireValues } from '../parameter-layout.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
 import { type ParameterSet, type ParameterSpec, requireFilled, type Tensor, type Weight } from '../tensor.js';
+import { ActivationOffload } from './activation-offload.js';
 import { CudaParameterSet } from './adapters.js';
 import { KernelCompiler } from './compiler.js';
 import { CublasLt, type E4m3Scales } from './cublas-lt.js';
@@ -68,10 +69,14 @@ export interface CudaEngineOptions {
   /**
    * What may lie in host memory when the card, or the budget, does not hold all and a pass beside it: first the table of
    * embeddings, of which used rows are uploaded, then decoder layers in bfloat16, which are streamed to the card each
-   * time they are used. `auto` moves as little as fits; `none` nothing. Or say what to move: the table, and how many
-   * layers. Results are the same, bit for bit. Default `auto`.
+   * time they are used. What recomputed layers keep for backward may lie there too, where a pass does not fit without.
+   * `auto` moves as little as fits; `none` nothing. Or say what to move: the table, how many layers, and, always, what
+   * recomputed layers keep. Results are the same, bit for bit. Default `auto`.
    */
-  readonly offload?: 'auto' | 'none' | { readonly embedding?: boolean; readonly layers?: number };
+  readonly offload?:
+    | 'auto'
+    | 'none'
+    | { readonly embedding?: boolean; readonly layers?: number; readonly activations?: boolean };
   /** LoRA rank up to which weights need no second copy when an adapter comes. Default 16. */
   readonly adapterRank?: number;
 }
@@ -84,7 +89,11 @@ const optionsSchema = z.strictObject({
   offload: z
     .union([
       z.literal(['auto', 'none']),
-      z.strictObject({ embedding: z.boolean().optional(), layers: z.int().nonnegative().optional() }),
+      z.strictObject({
+        embedding: z.boolean().optional(),
+        layers: z.int().nonnegative().optional(),
+        activations: z.boolean().optional(),
+      }),
     ])
     .optional(),
   adapterRank: z.int().nonnegative().optional(),
@@ -137,6 +146,7 @@ export class CudaEngine extends CountingEngine implements Engine {
   readonly #parts: CudaParts;
   readonly allocator: DeviceAllocator;
   readonly #staging: Staging;
+  readonly #activations: ActivationOffload;
   readonly #products: MatrixProducts;
   readonly #store: TensorStore;
   readonly #weights: WeightStore;
@@ -153,17 +163,21 @@ export class CudaEngine extends CountingEngine implements Engine {
     const staging = new Staging(driver);
     const products = new MatrixProducts(driver, library, allocator);
     const rematerialize = options.rematerialize ?? true;
-    const store = new TensorStore({ driver, kernels, allocator, products, staging }, { rematerialize });
+    const activations = new ActivationOffload(driver, allocator);
+    const store = new TensorStore({ driver, kernels, allocator, products, staging, activations }, { rematerialize });
     super(store);
     this.#parts = parts;
     this.#options = options;
     this.tokensPerPass = options.tokensPerPass ?? TOKENS_PER_PASS;
     this.allocator = allocator;
     this.#staging = staging;
+    this.#activations = activations;
     this.#pace = new Pace(driver, staging);
     this.#products = products;
     this.#store = store;
     const { name, capability, totalBytes, driverVersion } = driver.device;
+    const { offload = 'auto' } = options;
+    const moves = typeof offload === 'object' && offload.activations ? 'always' : undefined;
     this.#storage = {
       elementBytes: 2,
       rematerializes: rematerialize,
@@ -174,6 +188,7 @@ export class CudaEngine extends CountingEngine implements Engine {
       scratchBytes: 24 << 20,
       rowTile: 256,
       reserveBytes: 320 << 20,
+      offloadsInputs: offload === 'auto' ? 'auto' : moves,
     };
     this.#weights = new WeightStore(store, driver, staging, options.adapterRank ?? 16);
     const scales = parts.e4m3Scales ?? e4m3ScalesOf(capability, library.version);
@@ -208,6 +223,14 @@ export class CudaEngine extends CountingEngine implements Engine {
     return this.#store.zeros(shape);
   }
 
+  moveToHost(tensor: Tensor): void {
+    this.#store.moveToHost(tensor);
+  }
+
+  prefetch(tensor: Tensor): void {
+    this.#store.prefetch(tensor);
+  }
+
   read(tensor: Tensor): Promise<Float32Array> {
     return this.#store.read(tensor);
   }
@@ -237,7 +260,10 @@ export class CudaEngine extends CountingEngine implements Engine {
     writeRows(this.#store, to, from, rows);
   }
 
-  placeWeights(sources: readonly WeightSource[], trainingBytes: (tokens: number) => number): void {
+  placeWeights(
+    sources: readonly WeightSource[],
+    trainingBytes: (tokens: number, offloadInputs?: boolean) => number,
+  ): void {
     const { offload = 'auto', tokensPerPass } = this.#options;
     const isStreamed = this.#weights.place(sources, offload, trainingBytes);
     this.tokensPerPass = tokensPerPass ?? (isStreamed ? STREAMED_TOKENS_PER_PASS : this.tokensPerPass);
@@ -366,6 +392,7 @@ export class CudaEngine extends CountingEngine implements Engine {
     this.#e4m3.dispose();
     this.#products.dispose();
     this.#pace.dispose();
+    this.#activations.dispose();
     this.#staging.dispose();
     kernels.dispose();
     this.allocator.dispose();

@@ -3,6 +3,7 @@ import { sizeOf } from '../../formats/weight-source.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import { CountedTensors } from '../counted-tensors.js';
 import type { Extents, Tensor } from '../tensor.js';
+import type { ActivationOffload } from './activation-offload.js';
 import { roundUp } from './arena.js';
 import type { CudaDriver } from './driver.js';
 import { type DevicePointer, grid2, type KernelLauncher, NULL_POINTER, offset } from './launch.js';
@@ -18,6 +19,8 @@ export interface DeviceContext {
   readonly allocator: DeviceAllocator;
   readonly products: Pick<MatrixProducts, 'run'>;
   readonly staging: Pick<Staging, 'upload' | 'download'>;
+  /** Default: tensors stay on the device. */
+  readonly activations?: ActivationOffload | undefined;
 }
 
 /** Row strides of bf16 are multiples of this (16 bytes). */
@@ -29,6 +32,7 @@ export class TensorStore extends CountedTensors<CudaTensor> {
   readonly allocator: DeviceAllocator;
   readonly products: DeviceContext['products'];
   readonly staging: DeviceContext['staging'];
+  readonly #activations: ActivationOffload | undefined;
   /** Whether backward recomputes cheap results instead of keeping them. */
   readonly rematerialize: boolean;
   /** Columns that an adapted linear layer wants beside its input, by input width. */
@@ -45,6 +49,7 @@ export class TensorStore extends CountedTensors<CudaTensor> {
     this.allocator = context.allocator;
     this.products = context.products;
     this.staging = context.staging;
+    this.#activations = context.activations;
     this.rematerialize = options.rematerialize;
   }
 
@@ -85,7 +90,24 @@ export class TensorStore extends CountedTensors<CudaTensor> {
     return tensor;
   }
 
+  override use(tensor: Tensor | undefined, operation: string, what?: string): CudaTensor {
+    const known = this.known(tensor, operation, what);
+    if (known.hostCopy) this.#activations!.bringBack(known);
+    return known;
+  }
+
+  /** Its values may lie in host memory until it is used. */
+  moveToHost(tensor: Tensor): void {
+    this.#activations?.moveToHost(this.known(tensor, 'moveToHost'));
+  }
+
+  /** Its values are used soon. @throws OutOfMemoryError */
+  prefetch(tensor: Tensor): void {
+    this.#activations?.prefetch(this.known(tensor, 'prefetch'));
+  }
+
   protected drop(tensor: CudaTensor): void {
+    if (tensor.hostCopy) this.#activations!.drop(tensor);
     this.#leave(tensor.storage);
     this.forgetAhead(tensor);
   }

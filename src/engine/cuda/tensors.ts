@@ -10,6 +10,7 @@ import { sizeOf } from '../../formats/weight-source.js';
 import { CountedTensor } from '../counted-tensors.js';
 import { type DevicePointer, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
+import type { PinnedPiece } from './pinned-arena.js';
 
 export type ElementType = 'bf16' | 'f32';
 
@@ -40,6 +41,15 @@ export class Storage {
   }
 }
 
+/** Where the values of a tensor are that has left the device, or is about to. */
+export interface HostCopy {
+  readonly piece: PinnedPiece;
+  /** Passed when the last copy is done, out or back. */
+  readonly event: number;
+  /** On the device: until the copy out has passed, and from when the copy back was queued. */
+  storage: Storage | undefined;
+}
+
 export class CudaTensor extends CountedTensor {
   /** Product of all extents but the last; 1 for a vector. */
   readonly rows: number;
@@ -52,6 +62,8 @@ export class CudaTensor extends CountedTensor {
   ld: number;
   /** Columns behind its own (rounded up) that nobody else uses: a linear layer's scratch. */
   spare = 0;
+  /** While it lies in host memory; `storage` is undefined then, and `TensorStore.use` brings it back. */
+  hostCopy: HostCopy | undefined;
 
   constructor(
     shape: readonly number[],

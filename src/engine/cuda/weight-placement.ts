@@ -10,7 +10,10 @@ import { ROW_MULTIPLE } from './tensor-store.js';
 import { ELEMENT_BYTES } from './tensors.js';
 
 /** What may leave the device; see `CudaEngineOptions.offload`. */
-export type Offload = 'auto' | 'none' | { readonly embedding?: boolean; readonly layers?: number };
+export type Offload =
+  | 'auto'
+  | 'none'
+  | { readonly embedding?: boolean; readonly layers?: number; readonly activations?: boolean };
 
 interface Placement {
   /** Whether tables of which only rows are looked up lie in host memory. */
@@ -37,8 +40,11 @@ interface PlacementOptions {
   readonly overheadBytes: number;
   /** Spare columns of a matrix for each adapted weight. */
   readonly spareColumns: number;
-  /** Bytes that training with a usual adapter takes beside the weights, in passes of so many tokens. */
-  readonly trainingBytes: (tokens: number) => number;
+  /**
+   * Bytes that training with a usual adapter takes beside the weights, in passes of so many tokens, with what recomputed
+   * layers keep in host memory or on the device.
+   */
+  readonly trainingBytes: (tokens: number, offloadInputs?: boolean) => number;
 }
 
 interface Sizes {
@@ -83,7 +89,7 @@ export function placeWeights(sources: readonly WeightSource[], options: Placemen
   }
   const least = held(true, order.length);
   if (least > roomBytes) {
-    const trains = Math.ceil(least + overheadBytes + trainingBytes(SAMPLE_TOKENS));
+    const trains = Math.ceil(least + overheadBytes + trainingBytes(SAMPLE_TOKENS, true));
     throw new OutOfMemoryError(
       `the weights do not fit: ${formatBytes(least)} of them have to lie on the card, with ` +
         `${order.length === 0 ? 'no layer' : 'every decoder layer'} streamed from host memory; ` +

@@ -99,7 +99,11 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
    * @returns whether layers are streamed
    * @throws OutOfMemoryError if they do not fit however they are placed
    */
-  place(sources: readonly WeightSource[], offload: Offload, trainingBytes: (tokens: number) => number): boolean {
+  place(
+    sources: readonly WeightSource[],
+    offload: Offload,
+    trainingBytes: (tokens: number, offloadInputs?: boolean) => number,
+  ): boolean {
     const { bytesInUse, limitBytes, overheadBytes = 0 } = this.#store.allocator.memory();
     const placement = placeWeights(sources, {
       ...{ offload, roomBytes: limitBytes - bytesInUse, overheadBytes: overheadBytes + bytesInUse },

@@ -17,6 +17,8 @@ export interface RecomputedLayers {
   readonly vision: number;
   /** Of the decoder. */
   readonly text: number;
+  /** What they keep lies in host memory from forward to backward, where the engine can. Default false. */
+  readonly offloadInputs?: boolean | undefined;
 }
 
 /** How a pass is run, and who may look at what it computes. */
@@ -149,7 +151,7 @@ function hasLora(layer: LayerModules, adapter: AdapterView): boolean {
   return modulesOf(layer).some((module) => adapter[module.index] !== undefined);
 }
 
-function recomputedLayers({ recompute }: PassOptions, tower: keyof RecomputedLayers): number {
+function recomputedLayers({ recompute }: PassOptions, tower: 'vision' | 'text'): number {
   if (typeof recompute === 'object') return recompute[tower];
   return recompute ? Number.POSITIVE_INFINITY : 0;
 }
@@ -168,6 +170,7 @@ export function* runLayers(
   name: 'vision_tower' | 'language_model',
 ): Steps<readonly Tensor[]> {
   const recomputed = recomputedLayers(options, name === 'vision_tower' ? 'vision' : 'text');
+  const offloads = typeof options.recompute === 'object' && options.recompute.offloadInputs === true;
   let stream: readonly Tensor[] = [x];
   // Named as inputs, so that a second run of a layer still finds them.
   const tables = [shape.cos, shape.sin, ...(shape.queryScale ? [shape.queryScale] : [])];
@@ -182,7 +185,7 @@ export function* runLayers(
         const rows = i === layers.length - 1 ? shape.resultRows : undefined;
         return runLayer(inner, inputs.slice(0, width), i, layer, shape, options, name, rows, recompute);
       },
-      { recompute },
+      { recompute, offload: offloads ? before : [] },
     );
     // Without this, every layer's result would live until the last one has run.
     for (const tensor of before) if (tensor !== x && !stream.includes(tensor)) tape.forget(tensor);

@@ -47,7 +47,7 @@ export async function loadWeights(
   provider: WeightProvider,
   wanted: readonly WantedWeight[],
   digest?: BaseDigest,
-  trainingBytes: (tokens: number) => number = () => 0,
+  trainingBytes: (tokens: number, offloadInputs?: boolean) => number = () => 0,
 ): Promise<Map<string, Weight>> {
   const sources = inFileOrder(provider, checkedSources(provider, wanted));
   engine.placeWeights?.(sources, trainingBytes);

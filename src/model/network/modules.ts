@@ -129,7 +129,7 @@ export async function loadModules(
   engine: Engine,
   config: ModelConfig,
   provider: WeightProvider,
-  trainingBytes?: (modules: ModelModules) => (tokens: number) => number,
+  trainingBytes?: (modules: ModelModules) => (tokens: number, offloadInputs?: boolean) => number,
 ): Promise<{ readonly modules: ModelModules; readonly digests: WeightDigests | undefined }> {
   // transformers ties by its flag, but keeps an lm_head that the checkpoint holds: so presence decides.
   const tied = !provider.has('lm_head.weight') && config.mayTieEmbeddings;

@@ -34,6 +34,8 @@ const OPERATIONS_PER_SAVED_BYTE = 1000;
 const TOKENS_PER_PASS_START = 140;
 /** On cards from the smallest to the largest between 4000 and 12000 operations pass while a byte comes from the host. */
 const OPERATIONS_PER_STREAMED_BYTE = 8000;
+/** Inputs of layers that stay on the device though they are offloaded: of the layer that runs, and of the next one. */
+const INPUTS_ON_DEVICE = 2;
 /** Ranks are padded to a multiple of this by engines that pad at all. */
 const RANK_MULTIPLE = 16;
 /** Alignment, lists. */
@@ -99,14 +101,15 @@ export class PassCosts {
     return { vision: this.#vision.length, text: this.#text.length };
   }
 
-  /** Bytes above what is held between passes, at the worst moment of a pass. */
+  /** Bytes on the device above what is held between passes, at the worst moment of a pass. */
   peakBytes(size: PackedSize, recompute: RecomputedLayers): number {
     const { text, vision, spatialMergeSize } = this.#config;
     const { elementBytes: b, logits, scratchBytes } = this.#storage;
     const { tokens: T, patches: P, features: M, labels: L, keys = T } = size;
     const [C, Cv] = [text.hiddenSize * b, vision.hiddenSize * b];
-    const onText = tower(this.#text, recompute.text);
-    const onVision = tower(this.#vision, recompute.vision);
+    const inputs = recompute.offloadInputs ? INPUTS_ON_DEVICE : Number.POSITIVE_INFINITY;
+    const onText = tower(this.#text, recompute.text, inputs);
+    const onVision = tower(this.#vision, recompute.vision, inputs);
     const tables = 4 * text.headDim * T + 4 * vision.headDim * P;
     const copies = keys > T ? this.#keyCopies(keys, T, recompute.text) : { kept: 0, running: 0 };
     const kept = onText.kept * T + onVision.kept * P + this.#projectorSaved * M + tables + copies.kept;
@@ -140,9 +143,18 @@ export class PassCosts {
     return tower(this.#text, 0).kept * tokens + tower(this.#vision, 0).kept * patches + tokens;
   }
 
-  /** Time of recomputing the first layers of each tower, in operations. */
-  recomputeTime({ tokens, patches }: PackedSize, { text, vision }: RecomputedLayers): number {
-    return timeOf(this.#text.slice(0, text)) * tokens + timeOf(this.#vision.slice(0, vision)) * patches;
+  /** Time of recomputing the first layers of each tower, in operations, and of moving their inputs out and back. */
+  recomputeTime(size: PackedSize, recompute: RecomputedLayers): number {
+    const { text, vision } = recompute;
+    const { tokens, patches } = size;
+    const moved = 2 * this.hostBytes(size, recompute) * OPERATIONS_PER_STREAMED_BYTE;
+    return timeOf(this.#text.slice(0, text)) * tokens + timeOf(this.#vision.slice(0, vision)) * patches + moved;
+  }
+
+  /** Bytes in host memory at the end of a pass's forward run. */
+  hostBytes({ tokens, patches }: PackedSize, { text, vision, offloadInputs = false }: RecomputedLayers): number {
+    if (!offloadInputs) return 0;
+    return inputsOf(this.#text.slice(0, text)) * tokens + inputsOf(this.#vision.slice(0, vision)) * patches;
   }
 
   /** Time that a pass of this size loses because products take whole tiles of rows, in operations. */
@@ -196,22 +208,31 @@ function timeOf(layers: readonly LayerCosts[]): number {
   return layers.reduce((sum, { saved, time }) => (saved > 0 ? sum + time : sum), 0);
 }
 
-/** Bytes for each row of a whole tower whose first layers are recomputed. */
-function tower(layers: readonly LayerCosts[], recomputed: number) {
+/** Of the layers that keep anything. */
+function inputsOf(layers: readonly LayerCosts[]): number {
+  return layers.reduce((sum, { saved, input }) => (saved > 0 ? sum + input : sum), 0);
+}
+
+/** Bytes for each row of a whole tower whose first layers are recomputed. @param most inputs of them on the device */
+function tower(layers: readonly LayerCosts[], recomputed: number, most = Number.POSITIVE_INFINITY) {
   let kept = 0;
+  let inputs = 0;
   for (const [i, { saved, input }] of layers.entries()) {
-    if (saved > 0) kept += i < recomputed ? input : saved;
+    if (saved === 0) continue;
+    if (i >= recomputed) kept += saved;
+    else if (inputs++ < most) kept += input;
   }
-  const most = (value: (layer: LayerCosts) => number) => layers.reduce((max, layer) => Math.max(max, value(layer)), 0);
+  const largest = (value: (layer: LayerCosts) => number) =>
+    layers.reduce((max, layer) => Math.max(max, value(layer)), 0);
   const last = layers.at(-1);
   const isRecomputed = recomputed >= layers.length;
   return {
     kept,
     /** Kept by the last layer: part of its forward run. */
     last: last && !isRecomputed ? last.saved : 0,
-    forward: most(({ forward }) => forward),
+    forward: largest(({ forward }) => forward),
     // Backward begins with everything kept; where no layer is kept whole, the first one is recomputed on top.
-    backward: most(({ backward }) => backward) + (isRecomputed ? most(({ saved }) => saved) : 0),
+    backward: largest(({ backward }) => backward) + (isRecomputed ? largest(({ saved }) => saved) : 0),
   };
 }
 

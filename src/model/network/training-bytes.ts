@@ -17,14 +17,14 @@ type Four = [LinearModule, LinearModule, LinearModule, LinearModule];
 const SHARES = { patches: 2.5, features: 0.625, labels: 0.1 } as const;
 
 /**
- * Bytes by the tokens of a pass, with every layer recomputed and a usual adapter.
+ * Bytes by the tokens of a pass, with every layer recomputed and a usual adapter, and what layers keep in host memory or not.
  * @param modules names and shapes count, the weights need not exist
  */
 export function trainingBytes(
   config: ModelConfig,
   modules: ModelModules,
   { storage }: Pick<Engine, 'storage'>,
-): (tokens: number) => number {
+): (tokens: number, offloadInputs?: boolean) => number {
   const layers = (of: ModelModules['textLayers']) =>
     of.map((layer) => {
       const { attention, gate, up, down } = layer;
@@ -43,10 +43,12 @@ export function trainingBytes(
   const costs = new PassCosts(config, all, storage);
   let parameters = 0;
   for (const { weight } of modules.linear) parameters += RANK * (weight.shape[0]! + weight.shape[1]!);
-  return (tokens) => {
+  return (tokens, offloadInputs = false) => {
     const { patches, features, labels } = SHARES;
     const size = { tokens, patches: patches * tokens, features: features * tokens, labels: Math.ceil(labels * tokens) };
-    return PARAMETER_BYTES * parameters + costs.peakBytes(size, costs.layers) + storage.reserveBytes;
+    return (
+      PARAMETER_BYTES * parameters + costs.peakBytes(size, { ...costs.layers, offloadInputs }) + storage.reserveBytes
+    );
   };
 }
 

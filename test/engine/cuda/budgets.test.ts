@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { CudaEngineOptions } from '../../../src/engine/cuda/cuda-engine.js';
 import { OutOfMemoryError } from '../../../src/errors.js';
 import { applyLora } from '../../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../../src/lora/lora-config.js';
@@ -21,8 +22,8 @@ function sampleOf(tokens: number) {
 }
 
 /** A window of an 8B model in a budget. */
-async function train(memoryBudget: number) {
-  const { engine, memory } = standInEngine(CARD, { memoryBudget });
+async function train(memoryBudget: number, offload: CudaEngineOptions['offload'] = 'auto') {
+  const { engine, memory } = standInEngine(CARD, { memoryBudget, offload });
   try {
     const model = await standInModel(engine, '8B');
     const adapter = applyLora(model, { r: 16, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
@@ -41,7 +42,8 @@ async function train(memoryBudget: number) {
     });
     await loss();
     const { streamedBytes = 0 } = engine.storage;
-    return { planBytes, passes: passes.length, streamedBytes, takenBytes: CARD - memory.memoryInfo().free };
+    const offloads = passes.some(({ recomputedLayers }) => recomputedLayers.offloadInputs);
+    return { planBytes, passes: passes.length, offloads, streamedBytes, takenBytes: CARD - memory.memoryInfo().free };
   } finally {
     await engine.dispose();
   }
@@ -57,8 +59,8 @@ describe('a budget of the cuda engine', () => {
   });
 
   it('that cannot work says the smallest that can: it can, and less cannot', async () => {
-    const refusal = async (bytes: number): Promise<number> => {
-      const error = await train(bytes).catch((reason: unknown) => reason);
+    const refusal = async (bytes: number, offload?: CudaEngineOptions['offload']): Promise<number> => {
+      const error = await train(bytes, offload).catch((reason: unknown) => reason);
       expect(error).toBeInstanceOf(OutOfMemoryError);
       return (error as OutOfMemoryError).details.smallestBudgetBytes as number;
     };
@@ -67,7 +69,12 @@ describe('a budget of the cuda engine', () => {
     expect((await train(trains)).passes).toBeGreaterThan(0);
     const smallest = await refusal(trains - 400 * 2 ** 20);
     expect(smallest).toBeLessThanOrEqual(trains);
-    expect((await train(smallest)).passes).toBe(3);
+    const least = await train(smallest);
+    expect([least.passes, least.offloads]).toEqual([3, true]);
+    expect(least.takenBytes).toBeLessThanOrEqual(smallest);
+    // Without what layers keep: 300 MiB more.
+    const more = await refusal(smallest, { embedding: true, layers: 34 });
+    expect(more - smallest).toBeGreaterThan(200 * 2 ** 20);
     expect(await refusal(smallest - 2 ** 20)).toBeGreaterThanOrEqual(smallest - 1);
   });
 });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { CudaEngineOptions } from '../../../src/engine/cuda/cuda-engine.js';
 import type { Precision } from '../../../src/engine/operations.js';
 import { applyLora } from '../../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../../src/lora/lora-config.js';
@@ -20,9 +21,15 @@ function textOf(tokens: number) {
   };
 }
 
+interface Setting {
+  readonly quantization?: string;
+  readonly precision?: Precision;
+  readonly offload?: CudaEngineOptions['offload'];
+}
+
 /** A model on a card of 24 GiB, and what runs a window of four samples on it. */
-async function prepare(quantization?: string, precision: Precision = 'bf16') {
-  const { engine, memory } = standInEngine(24 * GIB, { tokensPerPass: 10_000 });
+async function prepare({ quantization, precision = 'bf16', offload = 'auto' }: Setting) {
+  const { engine, memory } = standInEngine(24 * GIB, { tokensPerPass: 10_000, offload });
   const model = await standInModel(engine, '3B', quantization);
   // Before the steps, so that it does not count as left behind by them.
   model.preparePrecision(precision);
@@ -46,21 +53,22 @@ async function prepare(quantization?: string, precision: Precision = 'bf16') {
 }
 
 describe('the cuda engine on a card that another program fills later', () => {
-  it.each<[left: number, quantization?: string, precision?: Precision]>([
-    [1],
-    [2],
-    [3],
-    [4],
+  it.each<[left: number, setting: Setting]>([
+    [1, {}],
+    [2, {}],
+    [3, {}],
+    [4, {}],
     // Products that widen, and e4m3 products whose operands are made for each.
-    [1, 'nf4'],
-    [1, 'nf4', 'fp8'],
-    [2, 'none', 'fp8'],
+    [1, { quantization: 'nf4' }],
+    [1, { quantization: 'nf4', precision: 'fp8' }],
+    [2, { precision: 'fp8' }],
+    [1, { offload: { activations: true } }],
   ])(
-    'begins a window again in smaller passes, and leaves nothing behind (%i GiB left, %s, %s)',
-    async (left, quantization, precision) => {
-      const alone = await prepare(quantization, precision);
+    'begins a window again in smaller passes, and leaves nothing behind (%i GiB left, %j)',
+    async (left, setting) => {
+      const alone = await prepare(setting);
       expect((await alone.run()).plans).toHaveLength(1);
-      const { engine, memory, run } = await prepare(quantization, precision);
+      const { engine, memory, run } = await prepare(setting);
       memory.map(2 ** 45, memory.memoryInfo().free - left * GIB);
       const first = await run();
       expect(first.plans[0]).toHaveLength(1);

@@ -1,9 +1,9 @@
 /**
- * Weights in host memory: layers that are streamed and a table of which rows are looked up give the bits of a model that
- * lies on the card whole. Losses and gradients of windows with and without recomputation, a changed adapter, one of a
+ * Host memory: layers that are streamed, a table of which rows are looked up, and inputs of recomputed layers that leave
+ * until backward give the bits of a model that lies on the card whole. Losses and gradients of windows with and without recomputation, a changed adapter, one of a
  * higher rank, evaluation, generation, and reading weights back.
  *
- *   npx tsx test/engine/cuda/card/check-offload.ts [--emulated] [--width 1024] [--layers 7]
+ *   npx tsx test/engine/cuda/card/check-offload.ts [--emulated] [--width 1024] [--layers 7] [--offload JSON] [--dtype bf16|f32]
  */
 import { parseArgs } from 'node:util';
 import type { VlmBatch } from '../../../../src/data/types.js';
@@ -23,6 +23,9 @@ const { values: options } = parseArgs({
     emulated: { type: 'boolean', default: false },
     width: { type: 'string' },
     layers: { type: 'string', default: '7' },
+    /** One that is checked, instead of all. */
+    offload: { type: 'string' },
+    dtype: { type: 'string' },
   },
 });
 const width = Number(options.width ?? (options.emulated ? 64 : 1024));
@@ -123,9 +126,18 @@ async function results(given: CudaEngineOptions, dtype: DType): Promise<Map<stri
 }
 
 let failed = 0;
+const everything = { embedding: true, layers, activations: true };
+const all: NonNullable<CudaEngineOptions['offload']>[] = [
+  { embedding: true },
+  { layers: 3 },
+  { activations: true },
+  everything,
+];
+const offloads = options.offload === undefined ? all : [JSON.parse(options.offload) as (typeof all)[number]];
 for (const dtype of ['bf16', 'f32'] as const) {
+  if (options.dtype !== undefined && dtype !== options.dtype) continue;
   const expected = await results({ offload: 'none' }, dtype);
-  for (const offload of [{ embedding: true }, { layers: 3 }, { embedding: true, layers }]) {
+  for (const offload of offloads) {
     const found = await results({ offload }, dtype);
     for (const [name, values] of expected) {
       const other = found.get(name)!;
