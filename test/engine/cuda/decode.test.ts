@@ -120,6 +120,32 @@ describe('products of a few rows from held weights', () => {
   });
 
   it.each([
+    ['nf4', 8, 4],
+    ['nf4', 16, 2],
+    ['f8_e4m3', 1, 3],
+  ] as const)(
+    '%s, %i rows: %i blocks a multiprocessor take the rows of a wide matrix in turns',
+    async (format, rows, blocks) => {
+      const { engine, launches } = recordingEngine();
+      const shape = [65536, 64];
+      const weight = await engine.loadWeight({
+        ...{
+          name: 'w',
+          shape,
+          dtype: 'bf16',
+          byteLength: 2 * sizeOf(shape),
+          read: async () => {},
+          hold: formats[format],
+        },
+      });
+      const x = engine.fromArray(new Float32Array(rows * 64), [rows, 64]);
+      engine.operations.linear.forward([x], { parts: [{ weight }] }, false);
+      expect(launches.at(-1)!.grid).toEqual([132 * blocks]);
+      await engine.dispose();
+    },
+  );
+
+  it.each([
     ['nf4', 17, 128, 'widen_nf4'],
     ['nf4', 1, 96, 'widen_nf4'],
     ['nf4 in larger blocks', 1, 128, 'widen_nf4'],
