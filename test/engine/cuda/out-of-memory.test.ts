@@ -63,26 +63,23 @@ describe('the cuda engine on a card that another program fills later', () => {
     [1, { quantization: 'nf4', precision: 'fp8' }],
     [2, { precision: 'fp8' }],
     [1, { offload: { activations: true } }],
-  ])(
-    'begins a window again in smaller passes, and leaves nothing behind (%i GiB left, %j)',
-    async (left, setting) => {
-      const alone = await prepare(setting);
-      expect((await alone.run()).plans).toHaveLength(1);
-      const { engine, memory, run } = await prepare(setting);
-      memory.map(2 ** 45, memory.memoryInfo().free - left * GIB);
-      const first = await run();
-      expect(first.plans[0]).toHaveLength(1);
-      expect(first.plans.length).toBeGreaterThan(1);
-      expect(first.plans.at(-1)!.length).toBeGreaterThan(1);
-      expect(first.warnings).toHaveLength(first.plans.length - 1);
-      expect(first.warnings[0]).toMatch(/^out of device memory: .*; the step is begun again in/);
-      expect(engine.memory().bytesInUse).toBe(alone.engine.memory().bytesInUse);
-      const second = await run();
-      expect([second.plans.length, second.warnings.length]).toEqual([1, 0]);
-      expect(engine.memory().bytesInUse).toBe(alone.engine.memory().bytesInUse);
-      memory.release({ address: 2 ** 45, bytes: memory.mapped.get(2 ** 45)! });
-      await alone.engine.dispose();
-      await engine.dispose();
-    },
-  );
+  ])('begins a window again in smaller passes, and leaves nothing behind (%i GiB left, %j)', async (left, setting) => {
+    const alone = await prepare(setting);
+    expect((await alone.run()).plans).toHaveLength(1);
+    const { engine, memory, run } = await prepare(setting);
+    memory.map(2 ** 45, memory.memoryInfo().free - left * GIB);
+    const first = await run();
+    expect(first.plans[0]).toHaveLength(1);
+    expect(first.plans.length).toBeGreaterThan(1);
+    expect(first.plans.at(-1)!.length).toBeGreaterThan(1);
+    expect(first.warnings).toHaveLength(first.plans.length - 1);
+    expect(first.warnings[0]).toMatch(/^out of device memory: .*; the step is begun again in/);
+    expect(engine.memory().bytesInUse).toBe(alone.engine.memory().bytesInUse);
+    const second = await run();
+    expect([second.plans.length, second.warnings.length]).toEqual([1, 0]);
+    expect(engine.memory().bytesInUse).toBe(alone.engine.memory().bytesInUse);
+    memory.release({ address: 2 ** 45, bytes: memory.mapped.get(2 ** 45)! });
+    await alone.engine.dispose();
+    await engine.dispose();
+  });
 });

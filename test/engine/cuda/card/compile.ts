@@ -64,7 +64,6 @@ const KNOWN_STACKS: Readonly<Record<string, { bytes: number; reason: string }>> 
   'attention_forward HEAD_DIM 128 sm_100': { bytes: 24, reason: NEVER_RUN },
   'attention_backward_query HEAD_DIM 128 sm_100': { bytes: 8, reason: NEVER_RUN },
   'attention_decode HEAD_DIM 128 sm_100': { bytes: 16, reason: NEVER_RUN },
-  'small_linear_nf4_8 sm_100': { bytes: 8, reason: NEVER_RUN },
   'gated_backward_lora_16 sm_120': { bytes: 16, reason: NEVER_RUN },
   'gated_backward_lora_32 sm_120': { bytes: 24, reason: NEVER_RUN },
   'gated_backward_amax_32 sm_120': { bytes: 8, reason: NEVER_RUN },
