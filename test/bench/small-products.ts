@@ -65,28 +65,26 @@ async function load(format: string, shape: readonly number[], stack?: StackPlace
   return engine.loadWeight({ name: `w${names++}`, shape, dtype: 'bf16', byteLength, read, stack, hold });
 }
 
-/** Weights that share an input, with adapters. */
+/** Weights that share an input, with adapters of one set. */
 async function stacked(format: string, widths: readonly number[], columns: number): Promise<LinearPart[]> {
   const rows = widths.reduce((a, b) => a + b);
   const name = `stack${names++}`;
-  const parts: LinearPart[] = [];
+  const weights: Weight[] = [];
   let row = 0;
   for (const width of widths) {
-    const weight = await load(format, [width, columns], widths.length > 1 ? { name, row, rows } : undefined);
+    weights.push(await load(format, [width, columns], widths.length > 1 ? { name, row, rows } : undefined));
     row += width;
-    if (rank === 0) {
-      parts.push({ weight });
-      continue;
-    }
-    const fill = (n: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(i) / 64);
-    const set = engine.createParameters([
-      { name: `a${names}`, shape: [rank, columns], initial: fill(rank * columns) },
-      { name: `b${names}`, shape: [width, rank], initial: fill(width * rank) },
-    ]);
-    const [a, b] = set.parameters;
-    parts.push({ weight, lora: { a: a!, b: b!, scale: 1, dropout: 0, seed: 1 } });
   }
-  return parts;
+  if (rank === 0) return weights.map((weight) => ({ weight }));
+  const spec = (of: string, shape: readonly [number, number]) => {
+    const initial = Float32Array.from({ length: shape[0] * shape[1] }, (_, i) => Math.sin(i) / 64);
+    return { name: of, shape, initial };
+  };
+  const specs = widths.flatMap((width, i) => [spec(`a${i}`, [rank, columns]), spec(`b${i}`, [width, rank])]);
+  const { parameters } = engine.createParameters(specs);
+  return weights.map((weight, i) => {
+    return { weight, lora: { a: parameters[2 * i]!, b: parameters[2 * i + 1]!, scale: 1, dropout: 0, seed: 1 } };
+  });
 }
 
 const [start, end] = [driver.createEvent(true), driver.createEvent(true)];
