@@ -140,7 +140,9 @@ export async function loadModules(
     return { name: one.name, shape: one.view, dtype: 'f32' };
   });
   const digest = new BaseDigest();
-  const weights = await loadWeights(engine, provider, wanted, digest, trainingBytes?.(planned));
+  // Only an engine that places weights asks what training takes.
+  const estimate = engine.placeWeights && trainingBytes?.(planned);
+  const weights = await loadWeights(engine, provider, wanted, digest, estimate);
   const modules = assemble(config, tied, ({ name }) => weights.get(name)!);
   return { modules, digests: digest.digests(tied) };
 }
