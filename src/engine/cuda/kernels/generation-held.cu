@@ -388,7 +388,7 @@ DEVICE void held_product(const typename Lane::Format& format, const Around& p, c
 
 /** Launch: grid [4·E/8 + ceil(N/16)], N/8 in place of N/16 with an activation, or fewer: they take rows in turns. */
 #define SMALL_LINEAR_NF4(ROWS)                                                                                        \
-  KERNEL __launch_bounds__(HELD_THREADS, 4 - ROWS / 8) small_linear_nf4_##ROWS(                                       \
+  KERNEL __launch_bounds__(HELD_THREADS, 6 - ROWS / 4) small_linear_nf4_##ROWS(                                       \
       bf16* y, const bf16* x, const u8* codes, const u8* NULLABLE absmax_codes, const float* absmax,                  \
       const float* NULLABLE table0, const float* NULLABLE table1, const float* NULLABLE table2,                       \
       const float* NULLABLE table3, const bf16* NULLABLE a, const bf16* NULLABLE b, float* NULLABLE low,              \
