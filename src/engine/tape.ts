@@ -38,8 +38,11 @@ export interface TapeOptions {
   record?: boolean;
 }
 
-interface RegionOptions {
+/** Options of a region. */
+export interface RegionOptions {
+  /** Keep only the inputs for backward and run the body again there (gradient checkpointing). Default false. */
   readonly recompute?: boolean;
+  /** Of the inputs of a recomputed region, those to keep in host memory where the engine can. Default: none. */
   readonly offload?: readonly Tensor[];
 }
 

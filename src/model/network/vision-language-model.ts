@@ -39,8 +39,8 @@ export interface ModelOrigin {
   readonly ownsEngine?: boolean | undefined;
 }
 
-/** How the logits of rows are computed. */
-interface RowOptions {
+/** Options of `rowLogits` and `rowMaxima`. */
+export interface RowOptions {
   readonly cache?: KvCache | undefined;
   /** What is computed with, whatever becomes of the model's adapter meanwhile. Default: the one that is on. */
   readonly adapter?: AdapterView | undefined;
