@@ -151,8 +151,6 @@ export class Tape {
   /**
    * Runs `body` and frees, at its end, what it made and nobody needs.
    * @param inputs tensors from outside that the body reads and gradients flow to
-   * @param options.recompute keep only `inputs` for backward and run `body` again there (gradient checkpointing)
-   * @param options.offload of the inputs, those that are kept in host memory where the engine can
    */
   region(
     inputs: readonly Tensor[],
