@@ -22,7 +22,7 @@ npm run example -- --kaggle --model NAME                the same, with the tutor
 --engine NAME   auto, cpu, cuda; or a TensorFlow.js that you installed: tfjs-node, tfjs-node-gpu, tfjs (either)
 --quantization nf4|fp8|none  the decoder's linear layers in 4, 8 or 16 bits (default: as stored, FP8 as bfloat16)
 --precision bf16|fp8-backward|fp8   e4m3 products in training, on cuda (default: bf16)
---no-share-prefix       compute what samples begin with alike for each of them again
+--no-share-prefix       compute common prefixes of samples for each of them again
 --memory-budget GIB   most memory that training may take, weights included (default: what there is)
 --out DIR       results (default: runs/bone-fracture)`;
 

@@ -15,7 +15,7 @@ export const DEMONSTRATION = {
   maxNewTokens: 12,
 };
 
-/** Of the images, and of the weights. */
+/** Seed of the images and of the weights. */
 export const SEED = 42;
 export const TRAIN_PER_CLASS = 240;
 const TEST_PER_CLASS = 20;

@@ -1,4 +1,4 @@
-/** The question of the example: the classes, and that nothing but one of them is the answer. */
+/** The example's prompt: name exactly one of the classes. */
 export function fracturePrompt(classNames: readonly string[]): string {
   const list = classNames.join(', ');
   return [

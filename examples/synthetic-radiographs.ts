@@ -75,7 +75,7 @@ export interface SyntheticRadiographsOptions {
   testPerClass: number;
 }
 
-/** Image `index` of a class: counters of the splits never meet, Test counts from 2^31. */
+/** Image `index` of a class. Test counts from 2^31, so that no image is in both splits. */
 export function radiographOf(className: string, seed: number, split: 'Train' | 'Test', index: number): Uint8Array {
   const label = FRACTURE_CLASSES.indexOf(className);
   const counter = (split === 'Test' ? 0x80000000 : 0) + index * FRACTURE_CLASSES.length + label;

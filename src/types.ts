@@ -18,7 +18,7 @@ export type { AdapterView, KeyValueStore, PassOptions, RecomputedLayers } from '
 export type { PassCosts } from './model/network/pass-costs.js';
 export type { WeightProvider } from './model/network/load-weights.js';
 export type { QuantizationMethod, QuantizationOptions } from './model/quantization.js';
-export type { ModelOrigin } from './model/network/vision-language-model.js';
+export type { ModelOrigin, RowOptions } from './model/network/vision-language-model.js';
 export type { AttentionModules, LayerModules, ModelModules } from './model/network/modules.js';
 export type { FromPretrainedOptions, Pretrained } from './pretrained/from-pretrained.js';
 

@@ -1,11 +1,14 @@
-/** Images of a packed batch, dealt out so that the host can prepare some while the device computes others. */
+/** Splits the images of a packed batch, so that the host writes one group while the device computes another. */
 import type { PackedImages } from './packed-images.js';
 
 /**
- * Groups of neighbouring images with at most so many patches each, or one image. Without dropout keys: for passes that
- * nothing is learned from.
+ * Consecutive images in groups of at most `maxPatches` patches; a larger image is a group of its own. Dropout keys are
+ * left out: for inference only.
  */
-export function imageGroups({ images, grids, starts, tokenRows, ...rest }: PackedImages, most: number): PackedImages[] {
+export function imageGroups(
+  { images, grids, starts, tokenRows, ...rest }: PackedImages,
+  maxPatches: number,
+): PackedImages[] {
   const patches = starts.at(-1)!;
   const groups: PackedImages[] = [];
   const add = (from: number, to: number): void => {
@@ -20,7 +23,7 @@ export function imageGroups({ images, grids, starts, tokenRows, ...rest }: Packe
   };
   let from = 0;
   for (let n = 1; n < images.length; n++) {
-    if (starts[n + 1]! - starts[from]! <= most) continue;
+    if (starts[n + 1]! - starts[from]! <= maxPatches) continue;
     add(from, n);
     from = n;
   }

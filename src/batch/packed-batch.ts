@@ -16,15 +16,15 @@ export interface PackedBatch {
   readonly ids: Int32Array;
   /** Position of each token in its own sample [T]. */
   readonly positions: Int32Array;
-  /** First token of each sample that is its own, and T at the end [B + 1]. */
+  /** Offset of each sample's own tokens, and T at the end [B + 1]. */
   readonly starts: Int32Array;
-  /** Tokens whose successor is labelled, rising [L]; a shared one once for each of its labels. */
+  /** Tokens whose successor is labelled, ascending [L]; a shared token once for each distinct label. */
   readonly labelRows: Int32Array;
   /** Those labels: token ids [L]. */
   readonly labelTargets: Int32Array;
-  /** How many samples have that label [L]. Default: one each. */
+  /** Number of samples that have each label [L]. Default: 1 each. */
   readonly labelWeights?: Float32Array | undefined;
-  /** What samples attend to, where some share tokens. Default: each has all of its tokens to itself. */
+  /** What each sample attends to, where samples share a prefix. Default: its own tokens, which are all it has. */
   readonly sharedKeys?: SharedKeys | undefined;
   /** Dropout key of each token [T]; without, dropout is off. */
   readonly rowKeys?: Int32Array | undefined;
@@ -32,11 +32,11 @@ export interface PackedBatch {
   readonly images: PackedImages | undefined;
 }
 
-/** All tokens of each sample, where T holds those that several samples begin with only once. */
+/** All tokens of each sample, by their rows in a batch that stores shared prefixes once. */
 export interface SharedKeys {
-  /** Rows of all tokens of each sample, one sample after the other [K]. */
+  /** Row of each token in the batch, one sample after the other [K]. */
   readonly rows: Int32Array;
-  /** First of them of each sample, and K at the end [B + 1]. */
+  /** Offset of each sample in `rows`, and K at the end [B + 1]. */
   readonly starts: Int32Array;
 }
 
@@ -150,10 +150,10 @@ export function joinPacked(parts: readonly PackedBatch[]): PackedBatch {
   };
 }
 
-/** @throws DataError for a batch whose samples share tokens: it is what a pass takes, and is not cut or joined again */
+/** @throws DataError for a batch whose samples share tokens: it is ready for a pass, and cannot be split or joined */
 export function requireUnshared({ sharedKeys }: PackedBatch): void {
   if (sharedKeys)
-    throw new DataError('expected a packed batch in which each sample has its own tokens, got shared ones');
+    throw new DataError('expected a packed batch in which each sample has its own tokens, got shared tokens');
 }
 
 function offsetsOf(lengths: readonly number[]): number[] {

@@ -102,7 +102,7 @@ function imagesOf(batch: VlmBatch): PackedImage[] | undefined {
   });
 }
 
-/** Images `first` to `end` of a batch, for the tokens from `firstToken` on that their features replace. */
+/** Images `first` to `end` of a batch, for a batch that begins at token `firstToken` of it. */
 export function sliceImages(
   { images, patchSize, grids, starts, tokenRows, rowKeys, mergedRowKeys }: PackedImages,
   [first, end]: readonly [number, number],
@@ -149,7 +149,7 @@ export function writePatches({ images, patchSize, grids }: PackedImages, patches
   }
 }
 
-/** Whether two images have the same size and the same pixels, to the bit; padding does not count. */
+/** Whether two images have the same size and bitwise equal pixels; padding is ignored. */
 export function isSameImage(a: PackedImages, n: number, b: PackedImages, m: number): boolean {
   const [rows, columns] = [a.grids[2 * n]!, a.grids[2 * n + 1]!];
   if (a.patchSize !== b.patchSize || rows !== b.grids[2 * m] || columns !== b.grids[2 * m + 1]) return false;
@@ -158,7 +158,7 @@ export function isSameImage(a: PackedImages, n: number, b: PackedImages, m: numb
   const isSameLayout = x.height === y.height && x.width === y.width;
   if (isSameLayout && x.pixels === y.pixels && x.offset === y.offset) return true;
   const [height, width] = [rows * a.patchSize, columns * a.patchSize];
-  // The first rows tell most images apart.
+  // Images that differ mostly do so in their first rows.
   for (let c = 0; c < x.channels; c++) {
     for (let row = 0; row < height; row++) {
       const line = ({ pixels, offset, height, width: stride }: PackedImage): Buffer => {

@@ -11,7 +11,7 @@ export interface PackedSize {
   /** Image features: merged patches. */
   readonly features: number;
   readonly labels: number;
-  /** Rows of keys that attention reads, where samples share tokens. Default: one for each token. */
+  /** Rows of keys that attention reads, where samples share a prefix. Default: `tokens`. */
   readonly keys?: number | undefined;
 }
 
@@ -44,7 +44,7 @@ export interface WindowSample {
 
 /** How a window is made into passes. */
 interface PackedWindowOptions {
-  /** Compute what samples of a pass have in common before their first difference once. Default false. */
+  /** Compute the common prefixes of a pass's samples only once. Default false. */
   readonly sharePrefix?: boolean | undefined;
 }
 
@@ -54,7 +54,7 @@ export class PackedWindow {
   readonly #parts: readonly (readonly PackedBatch[])[];
   /** First sample of each micro-batch. */
   readonly #firsts: readonly number[];
-  /** Undefined if nothing is to be shared, or samples have nothing in common. */
+  /** Undefined if sharing is off, or no samples have a common prefix. */
   readonly #prefixes: SharedPrefixes | undefined;
 
   constructor(microBatches: readonly PackedBatch[], { sharePrefix = false }: PackedWindowOptions = {}) {
@@ -72,12 +72,12 @@ export class PackedWindow {
     this.#prefixes = prefixes?.isEmpty ? undefined : prefixes;
   }
 
-  /** Of all samples, each with all of its tokens. */
+  /** Of all samples, nothing shared. */
   get size(): PackedSize {
     return sumOfSizes(this.samples.map(({ size }) => size));
   }
 
-  /** What a pass of these samples computes: shared tokens once. */
+  /** What a pass of these samples computes: shared prefixes count once. */
   sizeOf(samples: readonly WindowSample[]): PackedSize {
     const sum = sumOfSizes(samples.map(({ size }) => size));
     const shared = this.#prefixes?.sizeIn(this.#placesOf(samples));
@@ -107,7 +107,7 @@ export class PackedWindow {
   }
 }
 
-/** The batch with the tokens that its samples have in common before their first difference once. */
+/** The batch with common prefixes of its samples stored once. */
 export function sharePrefixes(packed: PackedBatch): PackedBatch {
   if (packed.starts.length <= 2) return packed;
   const window = new PackedWindow([packed], { sharePrefix: true });

@@ -1,15 +1,14 @@
 /**
- * Tokens that samples have in common before their first difference are computed once in a pass: each sample takes over
- * the rows of the earlier one that it has most in common with, and adds its own. So several prompts in one pass are
- * shared each among their own samples, and prompts that begin alike as far as they do.
+ * Common prefixes of samples are computed once in a pass: each sample reuses the rows of the earlier sample with which it
+ * has the longest prefix in common, and adds its own. So prefixes form a tree, and several prompts need no grouping.
  */
 import { joinPacked, type PackedBatch } from './packed-batch.js';
 import { isSameImage, sliceImages } from './packed-images.js';
 
-/** Fewer tokens save less than the copies of their keys and values take. */
+/** A shorter prefix saves less time than copying its keys and values takes. */
 const FEWEST_TOKENS = 16;
 
-/** What a sample takes over from another one. */
+/** What a sample reuses of an earlier one. */
 interface SharedSize {
   readonly tokens: number;
   readonly patches: number;
@@ -18,7 +17,7 @@ interface SharedSize {
   readonly labels: number;
 }
 
-/** Where an image of a sample lies, and the patches and features up to its end. */
+/** First and last token of an image in its sample, and the patches and features up to its end. */
 interface ImageExtent {
   readonly firstToken: number;
   readonly lastToken: number;
@@ -31,16 +30,16 @@ const NOTHING: SharedSize = { tokens: 0, patches: 0, features: 0, labels: 0 };
 export class SharedPrefixes {
   readonly #samples: readonly PackedBatch[];
   readonly #extents: readonly (readonly ImageExtent[])[];
-  /** [W, W] tokens that two samples have in common, below the diagonal. */
+  /** [W, W] length of the common prefix of two samples, below the diagonal. */
   readonly #common: Int32Array;
-  /** [W, W] how many of them a sample can take over from an earlier one. */
+  /** [W, W] how much of it the later sample reuses: no part of an image, and never its last token. */
   readonly #shareable: Int32Array;
   readonly #sizes = new Map<number, SharedSize>();
-  /** Whether no sample begins as another does. */
+  /** Whether no common prefix is long enough. */
   readonly isEmpty: boolean;
 
   /**
-   * Common rows get the dropout keys of the first sample that has them, in whatever passes the samples run.
+   * Shared rows get the dropout keys of the first sample that has them, however samples are dealt to passes.
    * @param samples of a window, one packed batch each
    */
   constructor(samples: readonly PackedBatch[]) {
@@ -51,7 +50,7 @@ export class SharedPrefixes {
     for (let b = 1; b < count; b++) {
       for (let a = 0; a < b; a++) {
         const [one, other] = a === 0 ? [0, 0] : [common[a * count]!, common[b * count]!];
-        // What differs in how much it has in common with a third one has no more than that in common.
+        // If their prefixes in common with sample 0 differ in length, the shorter is what they have in common.
         const length = one === other ? this.#compare(samples, a, b, one) : Math.min(one, other);
         common[b * count + a] = length;
         most = Math.max(most, length);
@@ -63,7 +62,7 @@ export class SharedPrefixes {
     this.#samples = this.isEmpty ? samples : this.#withCommonKeys(samples);
   }
 
-  /** What the samples of a pass take over from each other. @param pass places in the window, rising */
+  /** What the samples of a pass reuse of each other. @param pass indices into the window, ascending */
   sizeIn(pass: readonly number[]): SharedSize {
     const sum = { ...NOTHING };
     for (const [at, sample] of pass.entries()) {
@@ -76,7 +75,7 @@ export class SharedPrefixes {
     return sum;
   }
 
-  /** The samples of a pass as one batch, shared tokens once. @param pass places in the window, rising */
+  /** The samples of a pass as one batch, shared prefixes once. @param pass indices into the window, ascending */
   join(pass: readonly number[]): PackedBatch {
     const starts = new Int32Array(pass.length + 1);
     const rows: Int32Array[] = [];
@@ -103,7 +102,7 @@ export class SharedPrefixes {
     return { ...joined, sharedKeys: { rows: all, starts } };
   }
 
-  /** The sample of the pass before this one that it has most in common with. */
+  /** The earlier sample of the pass of which this one reuses most. */
   #sourceOf(sample: number, pass: readonly number[], at: number): number | undefined {
     let best: number | undefined;
     let most = 0;
@@ -151,7 +150,7 @@ export class SharedPrefixes {
     return { tokens, patches: last?.patches ?? 0, features: last?.features ?? 0, labels };
   }
 
-  /** The sample without the tokens and images that it takes over, and without labels. */
+  /** The sample without the tokens and images that it reuses, and without labels. */
   #withoutFirst(sample: number, tokens: number): PackedBatch {
     const whole = this.#samples[sample]!;
     const none = new Int32Array(0);
@@ -172,7 +171,7 @@ export class SharedPrefixes {
     };
   }
 
-  /** @param from what they are known to have in common */
+  /** @param from length that is known to be common */
   #compare(samples: readonly PackedBatch[], a: number, b: number, from: number): number {
     const [one, other] = [samples[a]!, samples[b]!];
     const most = Math.min(one.ids.length, other.ids.length);
@@ -181,7 +180,7 @@ export class SharedPrefixes {
     for (const [n, { firstToken, lastToken }] of this.#extents[b]!.entries()) {
       if (firstToken < from) continue;
       if (firstToken >= length) break;
-      // Tokens of an image are equal before its pixels are.
+      // All images have the same tokens: pixels decide.
       if (lastToken >= length || !isSameImage(one.images!, n, other.images!, n)) return firstToken;
     }
     return length;
@@ -237,7 +236,7 @@ interface Label {
   weight: number;
 }
 
-/** Labels by row: equal ones of a shared row are one, with the number of samples that have it. */
+/** Labels by row: equal labels of a shared row are merged, weighted by the number of samples. */
 class LabelSet {
   readonly #labels: Label[] = [];
   readonly #byRow = new Map<number, readonly Label[]>();

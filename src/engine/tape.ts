@@ -38,8 +38,11 @@ export interface TapeOptions {
   record?: boolean;
 }
 
-interface RegionOptions {
+/** Options of a region. */
+export interface RegionOptions {
+  /** Keep only the inputs for backward and run the body again there (gradient checkpointing). Default false. */
   readonly recompute?: boolean;
+  /** Of the inputs of a recomputed region, those to keep in host memory where the engine can. Default: none. */
   readonly offload?: readonly Tensor[];
 }
 
@@ -148,8 +151,6 @@ export class Tape {
   /**
    * Runs `body` and frees, at its end, what it made and nobody needs.
    * @param inputs tensors from outside that the body reads and gradients flow to
-   * @param options.recompute keep only `inputs` for backward and run `body` again there (gradient checkpointing)
-   * @param options.offload of the inputs, those that are kept in host memory where the engine can
    */
   region(
     inputs: readonly Tensor[],

@@ -20,7 +20,7 @@ export interface BitsAndBytesQuantization {
 export interface BnbState {
   readonly shape: readonly [rows: number, columns: number];
   readonly blockSize: number;
-  /** Double quantisation: values of absmax that share one of `nested_absmax`, and the mean that was taken off. */
+  /** Double quantisation: values of absmax that share one of `nested_absmax`, and the mean that was subtracted. */
   readonly nested: { readonly blockSize: number; readonly offset: number } | undefined;
 }
 

@@ -2,7 +2,8 @@
  * Dynamic tree quantisation of Dettmers et al. (2021, "8-bit Optimizers via Block-wise Quantization"): 256 values whose
  * spacing is fine near 1 and reaches down seven decades, built as bitsandbytes' `create_dynamic_map` does.
  */
-import { BitView } from './bit-view.js';
+import type { BitView } from './bit-view.js';
+import { firstCodes } from './nearest-code.js';
 
 const DECADES = 7;
 
@@ -19,7 +20,7 @@ export class DynamicMap {
     this.values = buildValues(signed);
     this.midpoints = new Float32Array(256).fill(Infinity);
     for (let i = 0; i < 255; i++) this.midpoints[i] = (this.values[i]! + this.values[i + 1]!) / 2;
-    this.firstCode = buildFirstCodes(this.midpoints);
+    this.firstCode = firstCodes(this.midpoints);
   }
 
   /** Writes the code of the value nearest to each of source[0, count) to `codes` from `start` on; the lower at a tie. */
@@ -56,18 +57,4 @@ function buildValues(signed: boolean): Float32Array {
     }
   }
   return Float32Array.from(values).sort();
-}
-
-function buildFirstCodes(midpoints: Float32Array): Uint8Array {
-  const codes = new Uint8Array(65536);
-  const view = new BitView(1);
-  for (let upper = 0; upper < codes.length; upper++) {
-    // The smallest value of a bucket: lower bits clear if positive, all set if negative.
-    view.bits[0] = upper < 0x8000 ? upper << 16 : ((upper << 16) | 0xffff) >>> 0;
-    const x = view.floats[0]!;
-    let code = 0;
-    while (code < 255 && x > midpoints[code]!) code++;
-    codes[upper] = code;
-  }
-  return codes;
 }

@@ -1,11 +1,14 @@
 /**
  * 8-bit floats: e4m3 with the range of torch.float8_e4m3fn (four bits of exponent, three of mantissa, largest value 448,
- * no infinities; 0x7f and 0xff are NaN). A matrix has scales beside them.
+ * no infinities; 0x7f and 0xff are NaN). A matrix comes with scales.
  */
 import { CheckpointError } from '../errors.js';
 import { BitView } from './bit-view.js';
 import { float32ToBfloat16 } from './half-precision.js';
 import { matrixShape, type WeightScale, type WeightSource } from './weight-source.js';
+
+/** The largest value of e4m3. */
+const E4M3_MAX = 448;
 
 /** The number behind a code. */
 export function e4m3ToNumber(code: number): number {
@@ -16,7 +19,7 @@ export function e4m3ToNumber(code: number): number {
   return code & 0x80 ? -magnitude : magnitude;
 }
 
-/** The code nearest to x as float32, ties to the even mantissa; beyond 448 that of 448. NaN gives 0x7f. */
+/** The code nearest to x as float32, ties to even, saturating at 448. NaN gives 0x7f. */
 export function numberToE4m3(x: number): number {
   const view = new BitView(1);
   view.floats[0] = x;
@@ -28,7 +31,7 @@ function e4m3OfBits(bits: number): number {
   const sign = (bits >>> 24) & 0x80;
   const magnitude = bits & 0x7fffffff;
   if (magnitude > 0x7f800000) return 0x7f;
-  // 448; and from 432 on it is the nearest, as 480 would be NaN.
+  // From 448 on; values between 432 and 448 round to it below.
   if (magnitude >= 0x43e00000) return sign | 0x7e;
   if (magnitude >= 0x3c800000) return sign | ((magnitude - 0x3c000000 + 0x7ffff + ((magnitude >>> 20) & 1)) >>> 20);
   // Below 2⁻⁶ the result is a multiple of 2⁻⁹.
@@ -64,7 +67,7 @@ export function quantizeRows(
     for (let i = 0; i < columns; i++) {
       const magnitude = Math.abs(values[start + i]!);
       if (magnitude > top) top = magnitude;
-      // Of infinities and NaNs alone this is not 0.
+      // NaN for infinities and NaNs, 0 for all others.
       if (magnitude - magnitude !== 0) areFinite = false;
     }
     if (!areFinite) {
@@ -73,16 +76,13 @@ export function quantizeRows(
         details: { name },
       });
     }
-    // That of values below 10⁻⁴² would round to 0.
+    // The scale of a row with a maximum below some 10⁻⁴² would round to 0.
     const scale = Math.fround(top / E4M3_MAX) || 1;
     scales[row] = scale;
     for (let i = 0; i < columns; i++) floats[i] = values[start + i]! / scale;
     for (let i = 0; i < columns; i++) codes[start + i] = e4m3OfBits(bits[i]!);
   }
 }
-
-/** The largest value of e4m3. */
-const E4M3_MAX = 448;
 
 function isNaNCode(code: number): boolean {
   return (code & 0x7f) === 0x7f;

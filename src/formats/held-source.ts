@@ -1,19 +1,19 @@
-/** Weights in the format that an engine keeps: widened to 16 bits, or quantised, on the host while they are read. */
+/** Weights in the format that an engine holds: dequantised to bf16 while they are read, or quantised, on the host. */
 import { CheckpointError } from '../errors.js';
 import { dequantizeRun, quantizeRows, readScale } from './float8.js';
 import { widen } from './half-precision.js';
 import { dequantizeNf4, expandAbsmax, Nf4Quantizer } from './nf4.js';
 import { DTYPE_BYTES, type DType, matrixShape, sizeOf, type WeightSource } from './weight-source.js';
 
-/** A weight in a format that engines on the host keep as it is. */
+/** A weight in 16 or 32 bits. */
 export type HeldSource = WeightSource & { readonly dtype: DType };
 
-/** Values that are quantised at a time, about. */
+/** About as many values are quantised at a time. */
 const PIECE_VALUES = 1 << 20;
 
 /**
- * The same weight as bf16, converted on the host while it is read; those of 16 and 32 bits as they are. Offsets and
- * lengths are those of the bf16 values.
+ * The weight dequantised to bf16 on the host while it is read; one in 16 or 32 bits as it is. Offsets and lengths count
+ * the bf16 bytes.
  */
 export function dequantizedSource(source: WeightSource): HeldSource {
   if (source.dtype === 'f8_e4m3') return dequantizedE4m3(source);
@@ -22,9 +22,9 @@ export function dequantizedSource(source: WeightSource): HeldSource {
 }
 
 /**
- * The weight as `hold` asks, in memory: quantised on the host, all of it at once. One that has no `hold`, or is stored
- * so already, is given back as it is. `dequantizedSource` of the result has the values that an engine which holds the
- * format computes with.
+ * The weight quantised on the host to the format of its `hold`, whole in memory; without a `hold`, or stored in that
+ * format already, the weight as it is. `dequantizedSource` of the result has the values that an engine holding the format
+ * computes with.
  * @throws CheckpointError for a value that is not finite; what the source throws
  */
 export async function quantizedSource(source: WeightSource): Promise<WeightSource> {
@@ -49,8 +49,8 @@ export async function quantizedSource(source: WeightSource): Promise<WeightSourc
 }
 
 /**
- * The values in order, widened to float32; those of 8-bit floats rounded to bf16 before.
- * @param visit receives them and how many came before; they are overwritten by the next piece
+ * The values in order, widened to float32; those of 8-bit floats rounded to bf16 first.
+ * @param visit receives a piece, which the next one overwrites, and the index of its first value
  */
 async function eachPiece(
   stored: WeightSource,
@@ -97,7 +97,7 @@ function dequantizedNf4(source: WeightSource): HeldSource {
     const start = offset / 2;
     const codes = new Uint8Array(Math.ceil((start + values.length) / 2) - Math.floor(start / 2));
     await source.read(codes, Math.floor(start / 2));
-    // Whoever has read a weight to its end may keep the source, but not megabytes of its factors.
+    // The source may outlive its last read; its factors, megabytes of them, should not.
     if (start + values.length >= size) absmax = undefined;
     dequantizeNf4(codes, factors, quantState.blockSize, start, values);
   };

@@ -7,16 +7,17 @@ import { CheckpointError } from '../errors.js';
 import { BitView } from './bit-view.js';
 import { DynamicMap } from './dynamic-map.js';
 import { float32ToBfloat16 } from './half-precision.js';
+import { firstCodes } from './nearest-code.js';
 import type { Nf4Absmax } from './weight-source.js';
 
-/** What the codes 0 to 15 stand for, before they are multiplied with their block's absmax. */
+/** Values of the codes 0 to 15, to be multiplied with the absmax of their block. */
 export const NF4_VALUES: Float32Array = Float32Array.of(
   ...[-1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334],
   ...[-0.09105003625154495, 0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224],
   ...[0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1],
 );
 
-/** A value has the code that counts the midpoints below it, so the lower code at a tie; the last ends a search. */
+/** A value's code is the number of midpoints below it, so a tie gets the lower code; Infinity ends a search. */
 const MIDPOINTS = Float32Array.of(
   ...[-0.8480964004993439, -0.6106329262256622, -0.4599952697753906, -0.33967943489551544, -0.23460740596055984],
   ...[-0.13791173323988914, -0.045525018125772476, 0.03979014977812767, 0.1202552504837513, 0.2035212516784668],
@@ -26,20 +27,20 @@ const MIDPOINTS = Float32Array.of(
 /** Values of absmax that share one of the second level, in double quantisation. */
 export const NESTED_BLOCK_SIZE = 256;
 
-/** By the upper 16 bits of a float32: the code of the smallest float32 with those bits. That of a NaN is 0. */
-let firstCodes: Uint8Array | undefined;
+/** See `firstCodes`; made on first use. */
+let codesByBits: Uint8Array | undefined;
 
 /** Of bitsandbytes' signed dynamic map, which double quantisation uses. */
 let nestedMap: DynamicMap | undefined;
 
-/** Quantises the values of one weight, which come in order, in pieces of any length. */
+/** Quantises the values of one weight, pushed in order, in pieces of any length. */
 export class Nf4Quantizer {
   /** Two codes a byte, the even element in the high half; the odd half of a last byte holds the code of 0. */
   readonly codes: Uint8Array;
   readonly absmax: Float32Array;
   readonly #name: string;
   readonly #size: number;
-  /** Values of the block that is being filled; then what is looked up. */
+  /** Values of the current block, then divided by its absmax. */
   readonly #block: BitView;
   #done = 0;
   #filled = 0;
@@ -77,22 +78,23 @@ export class Nf4Quantizer {
   #finishBlock(): void {
     const { floats, bits } = this.#block;
     const { codes } = this;
-    firstCodes ??= findFirstCodes();
+    codesByBits ??= firstCodes(MIDPOINTS);
     const count = this.#filled;
     // Magnitudes of floats compare as their bits do; infinities and NaNs are the largest.
     let top = 0;
+    let at = 0;
     for (let i = 0; i < count; i++) {
       const magnitude = bits[i]! & 0x7fffffff;
-      if (magnitude > top) top = magnitude;
+      if (magnitude > top) [top, at] = [magnitude, i];
     }
     if (top >= 0x7f800000) {
-      const at = this.#done + floats.subarray(0, count).findIndex((value) => !Number.isFinite(value));
-      throw new CheckpointError(`${this.#name}: value ${at} is not finite, so it cannot be quantised`, {
+      const bad = this.#done + floats.subarray(0, count).findIndex((value) => !Number.isFinite(value));
+      throw new CheckpointError(`${this.#name}: value ${bad} is not finite, so it cannot be quantised`, {
         hint: 'The checkpoint is damaged: download it again.',
         details: { name: this.#name },
       });
     }
-    const absmax = floatOf(top);
+    const absmax = Math.abs(floats[at]!);
     this.absmax[this.#done / floats.length] = absmax;
     // Infinity for a block of zeros: its products are NaN and its codes 0, as in bitsandbytes.
     const reciprocal = Math.fround(1 / absmax);
@@ -100,9 +102,9 @@ export class Nf4Quantizer {
     const padded = count + (count % 2);
     for (let i = 0; i < padded; i++) floats[i] = floats[i]! * reciprocal;
     for (let i = 0, byte = this.#done / 2; i < padded; i += 2, byte++) {
-      let high = firstCodes[bits[i]! >>> 16]!;
+      let high = codesByBits[bits[i]! >>> 16]!;
       while (floats[i]! > MIDPOINTS[high]!) high++;
-      let low = firstCodes[bits[i + 1]! >>> 16]!;
+      let low = codesByBits[bits[i + 1]! >>> 16]!;
       while (floats[i + 1]! > MIDPOINTS[low]!) low++;
       codes[byte] = (high << 4) | low;
     }
@@ -177,23 +179,4 @@ export function dequantizeNf4(
       values[i] = table[(at & 1) === 0 ? pair >>> 4 : pair & 15]!;
     }
   }
-}
-
-function floatOf(bits: number): number {
-  const view = new BitView(1);
-  view.bits[0] = bits;
-  return view.floats[0]!;
-}
-
-function findFirstCodes(): Uint8Array {
-  const codes = new Uint8Array(65536);
-  const view = new BitView(1);
-  for (let upper = 0; upper < codes.length; upper++) {
-    // The smallest value of a bucket: lower bits clear if positive, all set if negative.
-    view.bits[0] = upper < 0x8000 ? upper << 16 : ((upper << 16) | 0xffff) >>> 0;
-    let code = 0;
-    while (view.floats[0]! > MIDPOINTS[code]!) code++;
-    codes[upper] = code;
-  }
-  return codes;
 }

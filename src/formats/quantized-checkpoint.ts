@@ -53,7 +53,7 @@ export class QuantizedCheckpoint {
     this.#states = states;
   }
 
-  /** Reads what says how the weights are stored, but no weights. Faults of a weight show when it is asked for. */
+  /** Reads the quant states, but no weights. A faulty weight throws when its `source` is requested. */
   static async of(
     checkpoint: ShardedCheckpoint,
     quantization: StoredQuantization | undefined,
@@ -66,20 +66,20 @@ export class QuantizedCheckpoint {
     return [...this.#checkpoint.tensors.keys()].some((name) => this.formatOf(name) !== undefined);
   }
 
-  /** The quantised format that a tensor is stored in; undefined for all others, and for one that is not read. */
+  /** The quantised format that a tensor is stored in; undefined for other tensors, and for unsupported formats. */
   formatOf(name: string): 'nf4' | 'f8_e4m3' | undefined {
     if (this.#checkpoint.tensors.get(name)?.dtype === 'F8_E4M3') return 'f8_e4m3';
     return this.#states.has(name) ? 'nf4' : undefined;
   }
 
-  /** Bytes of a tensor with what belongs to it. */
+  /** Stored bytes of a tensor and its scales. */
   bytesOf(name: string): number {
     const { tensors } = this.#checkpoint;
     const parts = ['', '.absmax', '.nested_absmax', '_scale_inv'];
     return parts.reduce((sum, part) => sum + (tensors.get(`${name}${part}`)?.byteLength ?? 0), 0);
   }
 
-  /** Of the weight, where the stored one is that of its codes. */
+  /** Shape of the weight, where the file gives that of its packed codes. */
   shapeOf(name: string): readonly number[] {
     const state = this.#states.get(name);
     return state && 'shape' in state ? state.shape : this.#checkpoint.fileOf(name).info(name).shape;
@@ -89,7 +89,7 @@ export class QuantizedCheckpoint {
   isCompanion(name: string): boolean {
     const dtypeOf = (weight: string | undefined): string | undefined =>
       weight === undefined ? undefined : this.#checkpoint.tensors.get(weight)?.dtype;
-    // Beside a weight that is not quantised it says that the weight was converted without it.
+    // A scale beside a weight that is not quantised is a fault: the weight was converted without it.
     return dtypeOf(fp8WeightOf(name)) === 'F8_E4M3' || ['U8', 'I8'].includes(dtypeOf(bnbWeightOf(name)) ?? '');
   }
 

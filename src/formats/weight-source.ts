@@ -5,12 +5,12 @@ import { EngineError } from '../errors.js';
 export type DType = 'f32' | 'bf16' | 'f16';
 
 /**
- * Number formats of weights in files. 8-bit floats come with a scale, 4-bit ones with a state; unless they are held so,
- * they become bf16 while they are loaded.
+ * Number formats of weights in files. 8-bit floats come with scales, 4-bit codes with a quant state. Both become bf16
+ * while they are loaded, unless the engine holds them as they are.
  */
 export type StoredDType = DType | 'f8_e4m3' | 'nf4';
 
-/** Bytes of a value; two 4-bit values share one, the even one in the high half. */
+/** Bytes of a value. Two nf4 codes share a byte, the even element in the high half. */
 export const DTYPE_BYTES: Readonly<Record<StoredDType, number>> = { f32: 4, bf16: 2, f16: 2, f8_e4m3: 1, nf4: 0.5 };
 
 /** What `nf4` values are multiplied with: the largest magnitude of each block of `blockSize` values, row-major. */
@@ -33,7 +33,7 @@ export interface Nf4State {
   read(): Promise<Nf4Absmax>;
 }
 
-/** How an engine is to hold a matrix, if not as it is stored. */
+/** Format in which an engine holds a matrix, if not as it is stored. */
 export type HeldFormat =
   | { readonly format: 'nf4'; readonly blockSize: number; readonly doubleQuantization: boolean }
   /** With one scale for each row, or the stored scales of an e4m3 matrix. */
@@ -58,7 +58,7 @@ export interface StackPlace {
 }
 
 /**
- * How a weight is read: single rows of it alone, or as part of a decoder layer, of which the model uses one after the
+ * How a weight is used: `lookup` if only single rows are read, or as part of a decoder layer; layers run one after the
  * other.
  */
 export type WeightUsage = 'lookup' | { readonly layer: number };
@@ -84,7 +84,7 @@ export interface WeightSource {
   readonly hold?: HeldFormat | undefined;
   /** A hint that an engine may use or ignore. */
   readonly stack?: StackPlace | undefined;
-  /** A hint that an engine may use or ignore. Default: the weight may be wanted at any time, as a whole. */
+  /** A hint that an engine may use or ignore. Default: the whole weight may be needed at any time. */
   readonly usage?: WeightUsage | undefined;
   /** Fills `target` with the tensor's bytes from `offset` on (little-endian, row-major). */
   read(target: Uint8Array, offset?: number): Promise<void>;

@@ -23,7 +23,7 @@ export async function requireCheckpoint(directory: string): Promise<void> {
   });
 }
 
-/** Weights packed by another method than FP8 and bitsandbytes have no rows that an addition could reach. @throws CheckpointError */
+/** Only 16-bit, FP8 and bitsandbytes weights can be dequantised and merged. @throws CheckpointError for others */
 async function requireUnquantized(directory: string): Promise<void> {
   const path = join(directory, 'config.json');
   // Whether it can be read matters to those who need it.
@@ -31,7 +31,7 @@ async function requireUnquantized(directory: string): Promise<void> {
   const method = json?.quantization_config?.quant_method;
   if (method === undefined || method === 'fp8' || method === 'bitsandbytes') return;
   throw new CheckpointError(
-    `${path}: the weights are quantised (${showValue(method)}), and nothing is merged into these`,
+    `${path}: the weights are quantised (${showValue(method)}), a method that cannot be merged into`,
     {
       hint: 'Merge into the base model in 16 bits, FP8 or NF4: its shapes are the same, and the adapter fits it.',
       details: { path },

@@ -53,7 +53,7 @@ export class MergeOutput {
     for (const { name, dtype, shape, byteLength } of checkpoint.tensors.values()) {
       if (isQuantized && quantized.isCompanion(name)) continue;
       this.#shards.set(name, basename(checkpoint.fileOf(name).path));
-      // Of packed weights that are no readable NF4, `source` throws: they would be of no use without their parts.
+      // For packed weights that are not supported NF4, `source` throws: without their companions they are useless.
       if (quantized.formatOf(name) || (isQuantized && (dtype === 'U8' || dtype === 'I8'))) {
         const held = this.source(name);
         const { shape, byteLength, read } = held;
@@ -74,7 +74,7 @@ export class MergeOutput {
 
   /**
    * @param head whether the output head changes, which then is no longer that of the embedding
-   * @throws CheckpointError if 8-bit or 4-bit weights are stored in a way that is not known
+   * @throws CheckpointError if 8-bit or 4-bit weights are stored in an unsupported way
    */
   static async of(
     checkpoint: ShardedCheckpoint,

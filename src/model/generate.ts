@@ -26,7 +26,7 @@ export interface GenerateOptions extends GenerationOptions {
    * The memory is freed at once.
    */
   signal?: AbortSignal;
-  /** Compute tokens that prompts have in common before their first difference once. Default true. */
+  /** Compute the common prefixes of prompts only once. Default true. */
   sharePrefix?: boolean;
 }
 
@@ -60,7 +60,7 @@ export function generateTokens(
 
 type NewToken = Omit<GeneratedToken, 'logits'> & Partial<GeneratedToken>;
 
-/** @param withLogits else they are read from the engine only where the choice of the token needs them */
+/** @param withLogits reads all logits back; otherwise only where the choice of the token needs them */
 async function* tokensOf(
   model: VisionLanguageModel,
   prompts: VlmBatch,

@@ -22,9 +22,8 @@ import {
   parseQuantizationOption,
   type QuantizationMethod,
   type QuantizationOptions,
-  QuantizationPlan,
-  type StoredTensor,
 } from './quantization.js';
+import { QuantizationPlan, type StoredTensor } from './quantization-plan.js';
 import { indexByMemoryName, linearModuleName } from './tensor-names.js';
 
 /** Options of {@link loadModel}. */
@@ -35,9 +34,9 @@ export interface LoadOptions {
    */
   engine?: Engine | EngineChoice | undefined;
   /**
-   * Holds the linear layers of the decoder in 4 bits (`nf4`) or 8 (`fp8`), or all in 16 (`none`); an object says more,
-   * e.g. which modules are left out. From checkpoints in 16 bits or FP8 they are quantised while they are loaded.
-   * Default: 4-bit checkpoints of bitsandbytes as they are stored, FP8 ones widened to bfloat16.
+   * Keeps the linear layers of the decoder in 4 bits (`nf4`) or 8 bits (`fp8`), or all in 16 bits (`none`); an object sets
+   * details, e.g. `skipModules`. 16-bit and FP8 checkpoints are quantised while they are loaded.
+   * Default: 4-bit checkpoints of bitsandbytes stay in 4 bits, FP8 ones are dequantised to bfloat16.
    */
   quantization?: QuantizationMethod | QuantizationOptions | undefined;
   /** Receives what is worth knowing about the checkpoint, a line each. Default: a warning of the process. */
@@ -57,9 +56,10 @@ export interface ModelProcessor {
 /**
  * Loads a model: config.json, generation_config.json, and model.safetensors or its shards. Both naming schemes of
  * tensors are accepted; weights keep their stored number format (float32, bfloat16 or float16), those of an FP8
- * checkpoint become bfloat16, those of a 4-bit one of bitsandbytes stay in 4 bits; `quantization` says otherwise. Every tensor of the files must have its place in the model that config.json describes.
+ * checkpoint become bfloat16, those of a 4-bit one of bitsandbytes stay in 4 bits, unless `quantization` is given. Every
+ * tensor of the files must have its place in the model that config.json describes.
  * @throws ConfigError or CheckpointError naming every fault, EngineError if the model does not fit or the engine does not
- *   hold what `quantization` asks for
+ *   support the format that `quantization` names
  */
 export async function loadModel(dir: string, options: LoadOptions = {}): Promise<VisionLanguageModel> {
   checkNames(options, { engine: false, quantization: false, onNotice: false }, 'loadModel', LOAD_ALIASES);
@@ -101,7 +101,7 @@ async function loadInto(
     engine.requireRoom?.(shapesOf(tensors));
     const plan = new QuantizationPlan(engine, tensors, option, what);
     if (plan.notice !== undefined) {
-      // What was asked for is no reason for a warning.
+      // A quantisation that the caller chose is no reason for a process warning.
       const warn = (line: string): void => process.emitWarning(line, 'QuantizedCheckpoint');
       (onNotice ?? (option ? () => {} : warn))(`${dir}: ${plan.notice}`);
     }
@@ -118,7 +118,7 @@ async function loadInto(
   }
 }
 
-/** How a model is loaded, and who asks. */
+/** Options of a load, and the name of the public function for messages. */
 interface Loading extends Pick<LoadOptions, 'onNotice'> {
   readonly option: QuantizationOptions | undefined;
   readonly what: string;
@@ -140,7 +140,7 @@ export function requireEngine(engine: unknown, what: string): void {
 
 const ENGINE_CHOICES: readonly EngineChoice[] = ['auto', 'cpu', 'cuda', 'tfjs'];
 
-/** All but what belongs to quantised weights. */
+/** All tensors but the scales and quant states of others. */
 function tensorsOf(stored: ReadonlyMap<string, string>, quantized: QuantizedCheckpoint): StoredTensor[] {
   return [...stored].flatMap(([name, file]) => {
     if (quantized.isCompanion(file)) return [];

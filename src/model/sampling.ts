@@ -192,7 +192,7 @@ export function argmax(logits: Float32Array): number {
   let bestScore = -Infinity;
   const { length } = logits;
   for (let i = 0; i < length; i++) {
-    // Nearly all of a vocabulary is passed by eights, in a third of the time; NaN is not below anything.
+    // Skips nearly all of a vocabulary by eights, three times as fast; a NaN fails the comparison.
     while (i + 8 <= length && areAtMost(logits, i, bestScore)) i += 8;
     if (i === length) break;
     const score = logits[i]!;
@@ -208,7 +208,7 @@ export function argmax(logits: Float32Array): number {
 }
 
 /**
- * The index of the largest of so many scores, as it was found.
+ * Checks the largest of `length` scores, wherever it was found, and gives back its index.
  * @throws EngineError as `argmax`
  */
 export function requireLargest(index: number, score: number, length: number): number {

@@ -56,10 +56,10 @@ export interface FromPretrainedOptions extends HubDownloadOptions {
    */
   processor?: string | undefined;
   /**
-   * Holds the linear layers of the decoder in 4 bits (`nf4`) or 8 (`fp8`), or all in 16 (`none`); an object says more,
-   * e.g. which modules are left out. From checkpoints in 16 bits or FP8 they are quantised while they are loaded. For an
-   * adapter it goes for its base model. Default: 4-bit checkpoints of bitsandbytes as they are stored, FP8 ones widened
-   * to bfloat16.
+   * Keeps the linear layers of the decoder in 4 bits (`nf4`) or 8 bits (`fp8`), or all in 16 bits (`none`); an object sets
+   * details, e.g. `skipModules`. 16-bit and FP8 checkpoints are quantised while they are loaded. For an adapter it
+   * applies to the base model. Default: 4-bit checkpoints of bitsandbytes stay in 4 bits, FP8 ones are dequantised to
+   * bfloat16.
    */
   quantization?: QuantizationMethod | QuantizationOptions | undefined;
   /** Receives what is worth knowing about the checkpoint, a line each. Default: a warning of the process. */
@@ -106,7 +106,7 @@ export async function fromPretrained(idOrFolder: string, options: FromPretrained
   const parsed = parseOptions(schema, options, 'fromPretrained', LOAD_ALIASES);
   const { engine, quantization, onNotice, baseModel: _base, adapterName: _name, processor: from, ...download } = parsed;
   requireEngine(engine, 'fromPretrained');
-  // Before gigabytes are fetched.
+  // Before gigabytes are downloaded.
   parseQuantizationOption(quantization, 'fromPretrained');
   const { folder, commit } = await folderOrSnapshot(idOrFolder, download, selectionOf(from));
   const isAdapter = await exists(join(folder, ADAPTER_CONFIG_FILE));

@@ -30,7 +30,7 @@ export function runSettings(model: TrainableModel, collator: Collator): Settings
   };
 }
 
-/** Earlier versions acted by the defaults of options that they did not have, and shared no prefixes. */
+/** Earlier versions behaved as the defaults of options that they did not have; only prefixes were not shared. */
 const SETTINGS_BEFORE: SftConfig = { ...parseSftConfig(), ...{ sharePrefix: false } };
 
 /** Everything in which a saved run and the present one differ. */
@@ -75,7 +75,7 @@ function comparable({ warmupRatio, warmupSteps, ...others }: SftConfig): Setting
   return { ...others, warmupSteps: warmupRatio || warmupSteps };
 }
 
-/** @param added options that the version which saved the run did not have */
+/** @param added options that the version that saved the run did not have */
 function compareSettings(
   saved: Settings,
   now: Settings,
@@ -86,7 +86,7 @@ function compareSettings(
   for (const key of new Set([...Object.keys(saved), ...Object.keys(now)])) {
     if (mayChange.has(key) || JSON.stringify(saved[key]) === JSON.stringify(now[key])) continue;
     const [was, is] = [saved[key], now[key]].map((value) => (value === undefined ? 'not set' : showValue(value)));
-    const version = added.includes(key) ? ' (the version that began the run had no such option)' : '';
+    const version = added.includes(key) ? ' (the version that started the run did not have this option)' : '';
     differences.push({ of: 'setting', name: key, text: `\`${key}\` was ${was}, now ${is}${version}` });
   }
   return differences;

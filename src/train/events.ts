@@ -17,7 +17,7 @@ export interface LogEntry {
   readonly learningRate: number;
   /** Real tokens (padding left out, image tokens counted) a second, evaluation and saving left out. */
   readonly tokensPerSecond: number;
-  /** Share of those tokens that were computed together with the same ones of another sample. Missing if there are none. */
+  /** Share of those tokens that were reused from the common prefix of another sample. Missing if there are none. */
   readonly sharedTokenShare?: number;
   /** Seconds since the last log, evaluation and saving left out. */
   readonly seconds: number;
@@ -118,11 +118,11 @@ export type TrainingEvent =
       readonly learningRate: number;
       /** Real tokens of the step. */
       readonly tokens: number;
-      /** Those of them that were computed together with the same tokens of another sample: `sharePrefix`. */
+      /** Those of them that were reused from the common prefix of another sample: see `sharePrefix`. */
       readonly sharedTokens: number;
       /** Labelled tokens of the step. */
       readonly labels: number;
-      /** Of the first step: its passes, what they cost, and what would be next with less memory; for people. */
+      /** First step only, as text: its passes, what they cost, and the plan for less memory. */
       readonly plan?: string;
     }
   | ({

@@ -33,7 +33,7 @@ export interface PlanOptions {
   readonly gradientCheckpointing: boolean | 'auto';
   /** May more passes be made than there are micro-batches, where they do not fit? */
   readonly autoMicroBatch: boolean;
-  /** Whether what recomputed layers keep goes to host memory: where a pass does not fit without, or always. */
+  /** Offload the inputs of recomputed layers to host memory: where a pass would not fit otherwise, or always. */
   readonly offloadsInputs?: StorageCosts['offloadsInputs'];
   /** What a pass of these samples, in the order of the window, computes. Default: the sum of their sizes. */
   readonly sizeOf?: ((samples: readonly WindowSample[]) => PackedSize) | undefined;
@@ -132,14 +132,14 @@ function preferredPasses(
   return Math.min(samples.length, passes);
 }
 
-/** Time of what several passes compute and a single one would compute once, forward and backward. */
+/** Time of what several passes compute again and a single pass would share, forward and backward. */
 function repeatedTime(passes: readonly PlannedPass[], together: PackedSize, costs: Costs): number {
   const { tokens, patches } = sumOfSizes(passes.map(({ size }) => size));
   const repeated = { ...together, tokens: tokens - together.tokens, patches: patches - together.patches };
   return 2 * costs.recomputeTime(repeated, costs.layers);
 }
 
-/** Ways to deal the samples to `n` passes that are worth a look, the better one first. */
+/** Candidate partitions of the samples into `n` passes; at equal cost the first is taken. */
 function partitions(
   samples: readonly WindowSample[],
   n: number,
@@ -162,23 +162,23 @@ function partitions(
   return [[...byBatch.values()], ...even];
 }
 
-/** Samples in an order in which they share much with their neighbours. */
+/** Samples ordered so that neighbours have long prefixes in common. */
 type Chain = readonly WindowSample[];
 
-/** Each sample next to the one it shares most with, of those that are left. */
+/** Greedy: after each sample, the remaining one that shares most with it. */
 function chainBySharing(samples: readonly WindowSample[], sizeOf: SizeOf): Chain {
   const left = [...samples];
   const chain = left.splice(0, 1);
   while (left.length > 0) {
     const last = chain.at(-1)!;
-    // Fewest tokens beside the last one's, of those that it would have alone.
+    // Tokens saved in one pass with the last, up to a constant.
     const gain = left.map((sample) => sample.size.tokens - sizeOf([last, sample].sort(inWindow)).tokens);
     chain.push(...left.splice(gain.indexOf(Math.max(...gain)), 1));
   }
   return chain;
 }
 
-/** The chain in passes of about as many tokens. */
+/** Cuts the chain into passes of about equal numbers of tokens. */
 function cut(chain: Chain, n: number): WindowSample[][] {
   const all = sumOfSamples(chain).tokens;
   const passes: WindowSample[][] = Array.from({ length: n }, () => []);
@@ -208,13 +208,13 @@ function evenly(
 ): WindowSample[][] {
   const order = samples.map((sample, at) => ({ sample, at, weight: costs.weight(sample.size) }));
   order.sort((a, b) => b.weight - a.weight || a.at - b.at);
-  const deal = (members: Deal['members']): Deal => {
+  const deal = (members: readonly Member[]): Deal => {
     const size = sizeOf(inOrder(members));
     return { members, weight: costs.weight(size), time: costs.tileTime(size) };
   };
   const passes: Deal[] = Array.from({ length: n }, () => ({ members: [], weight: 0, time: 0 }));
   for (const entry of order) {
-    // With what it shares, a sample is light where others of its kind are.
+    // A sample adds least to a pass that holds its prefix already.
     const grown = passes.map(({ members }) => deal([...members, entry]));
     const lightest = grown.reduce((least, pass) => (pass.weight < least.weight ? pass : least));
     passes[grown.indexOf(lightest)] = lightest;
@@ -226,26 +226,29 @@ function evenly(
   return filled.map(({ members }) => inOrder(members));
 }
 
+interface Member {
+  readonly sample: WindowSample;
+  readonly at: number;
+}
+
 interface Deal {
   readonly weight: number;
   /** Lost to tiles of rows that are not full. */
   readonly time: number;
-  readonly members: readonly { readonly sample: WindowSample; readonly at: number }[];
+  readonly members: readonly Member[];
 }
 
-function inOrder(members: Deal['members']): WindowSample[] {
+function inOrder(members: readonly Member[]): WindowSample[] {
   return [...members].sort((a, b) => a.at - b.at).map(({ sample }) => sample);
 }
 
-type Member = Deal['members'][number];
-
-function exchange({ members }: Deal, goes: Member | undefined, comes: Member | undefined): Deal['members'] {
-  const stay = members.filter((member) => member !== goes);
-  return comes ? [...stay, comes] : stay;
+function exchange({ members }: Deal, removed: Member | undefined, added: Member | undefined): Member[] {
+  const others = members.filter((member) => member !== removed);
+  return added ? [...others, added] : others;
 }
 
 /** Exchanges samples between passes as long as that leaves fewer rows of tiles empty. */
-function fillTiles(passes: Deal[], deal: (members: Deal['members']) => Deal): void {
+function fillTiles(passes: Deal[], deal: (members: readonly Member[]) => Deal): void {
   const most = UNEVENNESS * Math.max(...passes.map(({ weight }) => weight));
   for (let i = 0; i < passes.length; i++) {
     for (let j = i + 1; j < passes.length; j++) {

@@ -56,7 +56,7 @@ export class PassPlanner {
     return result;
   }
 
-  /** In a line: what was chosen, what it costs, and what would be next. */
+  /** One line: the plan, what it costs, and the plan for less memory. */
   describe(plan: PassPlan, samples: readonly WindowSample[], costs: Costs, options: PlannerOptions): string {
     const { autoMicroBatch = false } = options;
     const { tokensPerPass, storage } = this.#engine;
@@ -115,7 +115,7 @@ export class PassPlanner {
         `${formatBytes(budget)}, weights and training state hold ${formatBytes(bytesInUse)}${beside}, and ` +
         `${formatBytes(reserveBytes)} are left alone because free memory lies in pieces`,
       {
-        hint: `Or raise memoryBudget: ${formatBytes(smallest)} is the smallest that can.`,
+        hint: `Or raise memoryBudget to at least ${formatBytes(smallest)}.`,
         neededBytes: Math.ceil(neededBytes),
         freeBytes: Math.floor(free),
         limitBytes: budget,

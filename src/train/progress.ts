@@ -58,9 +58,7 @@ export class Progress {
         if (event.sharedTokens > 0 && !this.#saidShared) {
           this.#saidShared = true;
           const [shared, all] = [event.sharedTokens, event.tokens].map((count) => count.toLocaleString('en-US'));
-          this.#line(
-            `sharePrefix: ${shared} of ${all} tokens of step ${event.step} were computed with those of another sample`,
-          );
+          this.#line(`sharePrefix: step ${event.step} reused ${shared} of its ${all} tokens from common prefixes`);
         }
         if (event.plan !== undefined) this.#line(`step ${event.step}: ${event.plan}`);
         this.#drawBar(event);

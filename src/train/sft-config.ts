@@ -140,19 +140,19 @@ export const sftConfigSchema = z.strictObject({
    */
   neftuneNoiseAlpha: z.number().nonnegative().default(0),
   /**
-   * Tokens that samples of a pass have in common before their first difference, such as the same instruction before
-   * different images, are computed once, in training and in evaluations; they are found in the data. Loss and gradients
-   * are those of samples computed apart, within rounding. With LoRA dropout the masks of such tokens are one draw for all
-   * samples of an optimizer step: right for each, but not independent. Not with NEFTune in training. Default: true.
+   * Compute the common prefix of a pass’s samples only once, such as the same instruction before different images, in
+   * training and evaluation. Prefixes are found in the data; loss and gradients equal those without sharing, within
+   * rounding. LoRA dropout draws one mask for a shared token, not one for each sample of the optimizer step. Has no effect
+   * on training with NEFTune. Default: true.
    */
   sharePrefix: z.boolean().default(true),
   /**
-   * Number format of the decoder’s products with frozen weights. `bf16`: as the weights are. `fp8-backward`: the gradients
-   * that go back through them in e4m3 with a scale for each token. `fp8`: forward too; a 14B model on an H200 trains a
-   * third faster than in bf16. Measured on two small trained nets: LoRA’s gradients were off by 0.3 and 1.0 % in bf16, 0.5
-   * and 1.1 % in `fp8-backward`, 4 and 9 % in `fp8`; 200 steps came to the same accuracy within half a point, with an
-   * evaluation loss up to 3 % (`fp8-backward`) and 5 % (`fp8`) above that of bf16. LoRA’s own products, the vision tower,
-   * the head, evaluations and generation stay in bf16. On `cuda` from compute capability 8.9 on. Default: `bf16`.
+   * Number format of the decoder’s products with frozen weights. `fp8-backward`: gradients of activations in
+   * e4m3, with a scale for each token. `fp8`: forward as well; a 14B model on an H200 then trains a third faster than in
+   * `bf16`. On two small trained models LoRA gradients were off by 0.3 and 1.0 % in bf16, 0.5 and 1.1 % in `fp8-backward`,
+   * 4 and 9 % in `fp8`; 200 steps reached the same accuracy within half a point, with an evaluation loss up to 3 %
+   * (`fp8-backward`) and 5 % (`fp8`) above that of bf16. LoRA’s own products, the vision tower, the head, evaluation and
+   * generation stay in bf16. Requires `cuda` and compute capability 8.9. Default: `bf16`.
    */
   precision: z.enum(['bf16', 'fp8-backward', 'fp8']).default('bf16'),
 
@@ -217,7 +217,7 @@ export const sftConfigSchema = z.strictObject({
   gradientCheckpointing: z.union([z.boolean(), z.literal('auto')]).default('auto'),
   /**
    * Most bytes that `auto` and the passes of a step are planned for, weights included; on `cuda` all that the process
-   * takes on the card. Default: the limit of the engine, which an own `memoryBudget` may set.
+   * uses on the card, as nvidia-smi shows it. Default: the limit of the engine, which an own `memoryBudget` may set.
    */
   memoryBudget: z.number().positive().optional(),
   /**

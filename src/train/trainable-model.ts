@@ -32,19 +32,19 @@ export interface AccumulateOptions {
    */
   readonly neftuneNoiseAlpha?: number | undefined;
   /**
-   * Compute tokens that samples of a pass have in common before their first difference once, where the model
-   * `sharesPrefixes`; see `SftConfig.sharePrefix`. Not with NEFTune, whose noise depends on the sample. Default true.
+   * Compute the common prefixes of a pass's samples only once, if the model `sharesPrefixes`; see
+   * `SftConfig.sharePrefix`. Has no effect with NEFTune, whose noise depends on the sample. Default true.
    */
   readonly sharePrefix?: boolean | undefined;
-  /** Of products with frozen weights. Default: `bf16`. */
+  /** Of products with frozen weights: see `SftConfig.precision`. Default: `bf16`. */
   readonly precision?: Precision | undefined;
   /** Looked at in pauses of the computation: its reason is thrown, with some gradients added already. */
   readonly signal?: AbortSignal | undefined;
   /** Receives what had to change for the window to fit. */
   readonly onWarning?: ((message: string) => void) | undefined;
   /**
-   * Receives the passes of the window, before each attempt. `describe` says in a line what was chosen, what it costs and
-   * what would be next with less memory.
+   * Receives the passes of the window, before each attempt. `describe` gives one line of text: the plan, what it costs,
+   * and the plan for less memory.
    */
   readonly onPlan?: ((passes: readonly PassSummary[], describe: () => string) => void) | undefined;
 }
@@ -53,7 +53,7 @@ export interface AccumulateOptions {
 export interface EvaluateLossOptions {
   /** As in training. Default 0. */
   readonly labelSmoothing?: number | undefined;
-  /** Compute what samples of the batch have in common before their first difference once. Default true. */
+  /** Compute the common prefixes of the batch's samples only once. Default true. */
   readonly sharePrefix?: boolean | undefined;
   /** Looked at in pauses of the computation: its reason is thrown. Default: none. */
   readonly signal?: AbortSignal | undefined;
@@ -65,9 +65,9 @@ export interface PassSummary {
   readonly samples: number;
   /** Real tokens: padding left out, image tokens counted. */
   readonly tokens: number;
-  /** Those of them that are computed together with the same tokens of another sample: `sharePrefix`. */
+  /** Those of them that are reused from the common prefix of another sample: see `sharePrefix`. */
   readonly sharedTokens: number;
-  /** Of the vision tower, before they are merged; those of shared images once. */
+  /** Of the vision tower, before they are merged; those of a shared image count once. */
   readonly patches: number;
   /** The first layers of each tower that are run again in backward. */
   readonly recomputedLayers: RecomputedLayers;
@@ -97,8 +97,8 @@ export interface TrainableModel {
   /** Of its checkpoint; asked only which tokens stop generation. */
   readonly config?: { readonly eosTokenIds?: readonly number[] | undefined } | undefined;
   /**
-   * Whether `lossSteps` takes batches whose samples share tokens: `sharedKeys` and `labelWeights` of a `PackedBatch`.
-   * Default: it is given none.
+   * Whether `lossSteps` accepts batches whose samples share tokens, with `sharedKeys` and `labelWeights` of a
+   * `PackedBatch`. Default: false.
    */
   readonly sharesPrefixes?: boolean | undefined;
   /** The batch without padding; `dropout` switches dropout on and says which masks the samples get. */
@@ -110,7 +110,7 @@ export interface TrainableModel {
   lossSteps(tape: Tape, packed: PackedBatch, scale: number, options: PassOptions): Steps<Tensor | undefined>;
   /** Bytes and time of passes, counted from their sizes: the same sizes give the same plan. */
   passCosts(precision?: Precision): Costs;
-  /** Asked before the first window of a run in another precision than before: `Engine.preparePrecision` of its weights. */
+  /** Called before the first window of a run in a new precision: calls `Engine.preparePrecision` with its weights. */
   preparePrecision?(precision: Precision): void;
   /** The adapter that is on now: `lossSteps` is given it back, whatever becomes of the model's meanwhile. */
   adapterView?(): AdapterView;

@@ -173,9 +173,9 @@ export interface TakenStep {
   readonly gradNorm: Deferred<number>;
   /** Operations that the model asks for; undefined if it does not count. */
   readonly flops: number | undefined;
-  /** Tokens that were computed together with those of another sample. */
+  /** Tokens that were reused from the common prefix of another sample. */
   readonly sharedTokens: number;
-  /** Of the first step: how it was run. */
+  /** Of the first step, as text. */
   readonly plan?: string;
 }
 
@@ -185,7 +185,7 @@ export class WindowStep {
   readonly #coverage = new GradientCoverage();
   /** Of the learning rates, where those of the parameters differ. */
   readonly #factors: readonly number[] | undefined;
-  /** Whether the plan of a step was reported. */
+  /** Whether a plan was reported: only the first is. */
   #hasPlan = false;
   /** What the engine is computing though nobody waits for it; settles with it, whatever the outcome. */
   unanswered: Promise<unknown> | undefined;

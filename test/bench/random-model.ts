@@ -4,7 +4,8 @@ import { sizeOf, type WeightSource } from '../../src/formats/weight-source.js';
 import type { ModelConfig } from '../../src/model/model-config.js';
 import { VisionLanguageModel } from '../../src/model/network/vision-language-model.js';
 import { parseModelConfig } from '../../src/model/parse-config.js';
-import { parseQuantizationOption, QuantizationPlan } from '../../src/model/quantization.js';
+import { parseQuantizationOption } from '../../src/model/quantization.js';
+import { QuantizationPlan } from '../../src/model/quantization-plan.js';
 
 export const SIZES = {
   '3B': { hidden_size: 3072, intermediate_size: 9216, num_hidden_layers: 26, theta: 1e6, tied: true },

@@ -100,7 +100,7 @@ describe('resumeFromCheckpoint', () => {
     const resume = (config: SftConfigInput) =>
       trainer(linearModel(), { maxSteps: 2, ...config }).train({ resumeFromCheckpoint: path });
     await expect(resume({}).result).rejects.toThrow(
-      /`sharePrefix` was false, now true \(the version that began the run had no such option\)/,
+      /`sharePrefix` was false, now true \(the version that started the run did not have this option\)/,
     );
     expect((await resume({ sharePrefix: false })).globalStep).toBe(2);
   });

@@ -25,8 +25,8 @@ describe('a plan in words', () => {
   it('says what was chosen, what it costs, and what would be next', () => {
     const described = { plan: planOf([300, 200], 4, 4), costs, storage: {}, freeBytes: 400 * MIB };
     expect(describePlan({ ...described, next: planOf([150, 100, 100], 0, 0) })).toBe(
-      '2 passes, up to 4 of 4 vision and 4 of 10 decoder layers recomputed (about 21 % more time), each within 300.00 MiB of the ' +
-        '400.00 MiB that are free; with 15 % less: 3 passes, nothing recomputed',
+      '2 passes, up to 4 of 4 vision and 4 of 10 decoder layers recomputed (about 21 % more time), ' +
+        'at most 300.00 MiB per pass of 400.00 MiB free; with 15 % less memory: 3 passes, nothing recomputed',
     );
   });
 
@@ -34,7 +34,7 @@ describe('a plan in words', () => {
     const plan = planOf([300], 0, 4);
     const described = { plan, costs: { ...costs, hostBytes: () => 10 * MIB }, storage: {}, freeBytes: 400 * MIB };
     expect(describePlan({ ...described, next: plan })).toContain(
-      '4 of 10 decoder layers recomputed, up to 10.00 MiB of their inputs in host memory (about 19 % more time)',
+      '4 of 10 decoder layers recomputed, up to 10.00 MiB of their inputs offloaded to host memory (about 19 % more time)',
     );
   });
 
@@ -46,8 +46,8 @@ describe('a plan in words', () => {
       next: { neededBytes: 1, size, samples: 1 },
     });
     expect(text).toBe(
-      '1 pass, nothing recomputed, each within 300.00 MiB; 1.00 GiB of layers come from host memory, forward and backward ' +
-        'of each pass; with 15 % less nothing that the options allow would fit',
+      '1 pass, nothing recomputed, at most 300.00 MiB per pass; 1.00 GiB of weights are streamed from host memory in each ' +
+        'forward and each backward; with 15 % less memory: no plan that the options allow',
     );
   });
 });

@@ -50,7 +50,7 @@ describe('Progress', () => {
     const sharing = { ...step, tokens: 4128, sharedTokens: 1127 };
     expect(shown([start, step, { ...sharing, step: 13 }, { ...sharing, step: 14 }], {})).toBe(
       'training: 989 samples, 124 steps, 67,567,616 trainable parameters\n' +
-        'sharePrefix: 1,127 of 4,128 tokens of step 13 were computed with those of another sample\n',
+        'sharePrefix: step 13 reused 1,127 of its 4,128 tokens from common prefixes\n',
     );
   });
 

@@ -1,7 +1,7 @@
 /**
  * Digests of a model's frozen weights, from pieces of each tensor while an engine reads it. They depend on the values
- * alone, not on dtype, files or engine, nor on how the engine holds them; what is stored in 8 or 4 bits counts as the
- * bf16 values that it becomes, so a 4-bit checkpoint is another base than the one it was made from.
+ * alone, not on dtype, files or engine, nor on how the engine holds them. What is stored in 8 or 4 bits counts as its
+ * bf16 values, so a 4-bit checkpoint is another base than the model it was made from.
  */
 import { createHash } from 'node:crypto';
 import { widen } from '../../formats/half-precision.js';

@@ -16,8 +16,8 @@ import type { ModelModules } from './modules.js';
 import { queryScale, textFrequencies, textRotary, visionRotary } from './rope.js';
 
 /**
- * Patches of the images that go through the tower together before tokens are generated: of some ten photographs. The host
- * writes the next ones meanwhile.
+ * Most patches that go through the tower together in a prefill, some ten photographs: the host writes those of the next
+ * group meanwhile.
  */
 const PATCHES_AT_ONCE = 16384;
 
@@ -57,7 +57,7 @@ export class Forward {
   ): (tape: Tape) => Steps<Tensor> {
     const forward = this;
     const ofHidden = Int32Array.from(rows.keys());
-    // While generating, every row is asked for.
+    // While generating, all rows are wanted.
     const isWhole = rows.length === packed.ids.length && rows.every((row, i) => row === i);
     return function* (tape) {
       const hidden = yield* forward.hidden(tape, packed, options, cache, isWhole ? undefined : rows);
@@ -204,10 +204,13 @@ function segmentsOf(queryStarts: Int32Array, keyStarts: Int32Array = queryStarts
   return { queryStarts, keyStarts: keyStarts.slice(0, -1), keyLengths };
 }
 
-/** Engines compute in bf16 what they do not know otherwise. */
+/** An engine would compute an unknown precision in bf16 without a word. */
 function requirePrecision({ name, precisions = [] }: Engine, { precision = 'bf16' }: PassOptions): void {
   if (precision === 'bf16' || precisions.includes(precision)) return;
-  throw new EngineError(`precision '${precision}': the ${name} engine has ${['bf16', ...precisions].join(', ')} here`, {
-    hint: "Leave precision out, or set it to 'bf16'.",
-  });
+  throw new EngineError(
+    `precision '${precision}': the ${name} engine supports ${['bf16', ...precisions].join(', ')} here`,
+    {
+      hint: "Leave precision out, or set it to 'bf16'.",
+    },
+  );
 }

@@ -32,7 +32,7 @@ export class KvCache implements KeyValueStore {
   /**
    * Makes room for the next tokens of each sequence (given as packed ranges, possibly empty) and gives the ranges
    * that they attend to. Called once before the layers run, which then fill the room one after the other.
-   * @param newStarts the same ranges with the tokens that a sequence shares with another one: each gets a copy of them
+   * @param newStarts the same ranges with the tokens shared between sequences, of which each sequence stores a copy
    */
   segments(queryStarts: Int32Array, newStarts: Int32Array = queryStarts): Segments {
     const rows = new Int32Array(newStarts[newStarts.length - 1]!);

@@ -17,7 +17,7 @@ export interface RecomputedLayers {
   readonly vision: number;
   /** Of the decoder. */
   readonly text: number;
-  /** What they keep lies in host memory from forward to backward, where the engine can. Default false. */
+  /** Their inputs are offloaded to host memory from forward to backward, if the engine supports it. Default false. */
   readonly offloadInputs?: boolean | undefined;
 }
 
@@ -33,8 +33,8 @@ export interface PassOptions {
    */
   readonly neftuneNoiseAlpha?: number | undefined;
   /**
-   * Of the decoder's products with frozen weights. The vision tower's are too narrow to gain, and it, projector and head
-   * keep bf16. Default: `bf16`.
+   * Of the decoder's products with frozen weights. The vision tower, whose matrices are too narrow to gain, the projector
+   * and the head stay in bf16. Default: `bf16`.
    */
   readonly precision?: Precision | undefined;
   /** The adapter to compute with, whatever becomes of the model's meanwhile. Default: the one that is on now. */
@@ -60,7 +60,7 @@ export interface LayerShape {
   readonly eps: number;
   readonly causal: boolean;
   readonly segments: Segments;
-  /** The rows of k and v that stand where the segments count keys, or that the cache gets. Default: each row once. */
+  /** Row of k and v for each key that the segments count, or that the cache stores. Default: each row once, in order. */
   readonly keyRows?: Int32Array | undefined;
   readonly cos: Tensor;
   readonly sin: Tensor;
@@ -105,12 +105,12 @@ interface LayerParts {
 
 interface PartOptions {
   readonly rowKeys: Int32Array | undefined;
-  /** Those of the rows behind attention. */
+  /** Those of the rows after attention, of which the last layer may compute only some. */
   readonly keys: Int32Array | undefined;
   readonly precision: Precision | undefined;
 }
 
-/** As at inference, of each adapter as it was: a generated token computes with the same objects as the one before. */
+/** For inference, by adapter view: making these objects again for each generated token would cost the host's time. */
 const knownParts = new WeakMap<AdapterView, Map<LayerModules, LayerParts>>();
 
 function partsOf(layer: LayerModules, adapter: AdapterView, { rowKeys, keys, precision }: PartOptions): LayerParts {

@@ -122,7 +122,7 @@ function checkedSources(provider: WeightProvider, wanted: readonly WantedWeight[
   return withoutMixedStacks(sources);
 }
 
-/** A stack is held in one format: where some of its weights are left out of a quantisation, each is held on its own. */
+/** A stack has one held format: if a quantisation leaves out some of its weights, all of them are held separately. */
 function withoutMixedStacks(sources: readonly WeightSource[]): WeightSource[] {
   const formats = new Map<string, Set<string>>();
   for (const source of sources) {
@@ -135,7 +135,7 @@ function withoutMixedStacks(sources: readonly WeightSource[]): WeightSource[] {
   );
 }
 
-/** As far as the weights of a stack must have it in common; what is held in 16 or 32 bits is all the same here. */
+/** What the weights of a stack must have in common; formats of 16 and 32 bits are alike here. */
 function heldFormatOf({ dtype, hold, quantState, scale, shape }: WeightSource): string {
   if (dtype === 'nf4') return `nf4 ${quantState?.blockSize}`;
   if (hold?.format === 'nf4') return `nf4 ${hold.blockSize} ${hold.doubleQuantization}`;
@@ -152,7 +152,7 @@ function inFileOrder(provider: WeightProvider, sources: readonly WeightSource[])
 
 /**
  * @param unread names of stored tensors that config.json has no place for
- * @param hint where all faults have the same
+ * @param hint that all faults have in common
  */
 function badCheckpoint(
   description: string,

@@ -75,7 +75,7 @@ type Take = (wanted: WantedWeight) => Weight;
 /** Puts modules together from the weights that `take` gives. */
 class Assembler {
   readonly linear: LinearModule[] = [];
-  /** Of the weights that are taken next. */
+  /** Of the weights that are taken from now on. */
   usage: WeightUsage | undefined;
   readonly #take: Take;
 
@@ -187,7 +187,7 @@ function assemble(config: ModelConfig, tied: boolean, take: Take): ModelModules 
   const linear1 = load.linearModule(`${projector}.linear_1`, text.hiddenSize, vision.hiddenSize, { bias });
   const linear2 = load.linearModule(`${projector}.linear_2`, text.hiddenSize, text.hiddenSize, { bias });
   const decoder = 'model.language_model';
-  // Tied, it is the head as well.
+  // A tied embedding is the output head as well.
   load.usage = tied ? undefined : 'lookup';
   const embedTokens = load.weight(`${decoder}.embed_tokens.weight`, [text.vocabSize, text.hiddenSize]);
   const norms = { attentionNorm: 'input_layernorm', mlpNorm: 'post_attention_layernorm' };

@@ -32,9 +32,9 @@ interface LayerCosts {
 const OPERATIONS_PER_SAVED_BYTE = 1000;
 /** A pass more costs about as much as this many tokens: weights are read and kernels launched once more. */
 const TOKENS_PER_PASS_START = 140;
-/** On cards from the smallest to the largest between 4000 and 12000 operations pass while a byte comes from the host. */
+/** Operations that a card computes while a byte arrives from the host: 4,000 on small cards to 12,000 on large ones. */
 const OPERATIONS_PER_STREAMED_BYTE = 8000;
-/** Inputs of layers that stay on the device though they are offloaded: of the layer that runs, and of the next one. */
+/** Offloaded inputs that are on the device at once: of the running layer, and of the next one. */
 const INPUTS_ON_DEVICE = 2;
 /** Ranks are padded to a multiple of this by engines that pad at all. */
 const RANK_MULTIPLE = 16;
@@ -129,7 +129,7 @@ export class PassCosts {
     return SLACK * Math.max(...moments) + scratchBytes + this.#adapterBytes;
   }
 
-  /** Bytes of k and v where segments share rows: in all layers that keep copies for backward, and in one that runs. */
+  /** Bytes of copies of k and v where segments share rows: kept for backward by all layers, and of a running one. */
   #keyCopies(keys: number, tokens: number, recomputed: number): { readonly kept: number; readonly running: number } {
     const { elementBytes, rematerializes } = this.#storage;
     const { kvHeads, headDim } = this.#config.text;
@@ -198,7 +198,7 @@ export function trainingFlops(
   );
 }
 
-/** With the e4m3 copies of a product's rows: the gated ones forward, the gradients of gate and up backward. */
+/** Adds the e4m3 copies of a product's input: gated rows in forward, gradients of gate and up in backward. */
 function withOperands(costs: LayerCosts, inner: number): LayerCosts {
   return { ...costs, forward: costs.forward + inner, backward: costs.backward + 2 * inner };
 }
@@ -213,7 +213,7 @@ function inputsOf(layers: readonly LayerCosts[]): number {
   return layers.reduce((sum, { saved, input }) => (saved > 0 ? sum + input : sum), 0);
 }
 
-/** Bytes for each row of a whole tower whose first layers are recomputed. @param most inputs of them on the device */
+/** Bytes for each row of a whole tower whose first layers are recomputed. @param most of their inputs that are on the device */
 function tower(layers: readonly LayerCosts[], recomputed: number, most = Number.POSITIVE_INFINITY) {
   let kept = 0;
   let inputs = 0;

@@ -58,7 +58,7 @@ export function textRotary(rope: RopeConfig, frequencies: Float32Array, position
   return { cos, sin };
 }
 
-/** A function of its own, as V8 compiles it once; the loop above it compiled anew for each generated token. */
+/** A function of its own, which V8 compiles once; inside the loop above it was compiled for each generated token. */
 function turnRow(
   cos: Float32Array,
   sin: Float32Array,

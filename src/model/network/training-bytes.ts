@@ -1,4 +1,4 @@
-/** What training will take beside the weights of a model, before there is an adapter: for engines that place weights. */
+/** Estimates what training takes beside the weights before there is an adapter, for engines that place weights. */
 import type { Engine } from '../../engine/engine.js';
 import type { Parameter } from '../../engine/tensor.js';
 import type { LinearModule } from '../linear-module.js';
@@ -11,14 +11,13 @@ const RANK = 16;
 const DROPOUT = 0.05;
 /** Value, gradient, two 8-bit moments, and a copy in the engine's format. */
 const PARAMETER_BYTES = 4 + 4 + 2.1 + 2;
-type Four = [LinearModule, LinearModule, LinearModule, LinearModule];
 
-/** Of the tokens of a usual sample: patches and features of its image, labelled ones. */
+/** For each token of a usual sample: patches and features of its image, labels. */
 const SHARES = { patches: 2.5, features: 0.625, labels: 0.1 } as const;
 
 /**
- * Bytes by the tokens of a pass, with every layer recomputed and a usual adapter, and what layers keep in host memory or not.
- * @param modules names and shapes count, the weights need not exist
+ * Bytes of a pass by its tokens, with a usual adapter and every layer recomputed, inputs of layers offloaded or not.
+ * @param modules only their shapes are read, the weights need not exist
  */
 export function trainingBytes(
   config: ModelConfig,
@@ -28,8 +27,14 @@ export function trainingBytes(
   const layers = (of: ModelModules['textLayers']) =>
     of.map((layer) => {
       const { attention, gate, up, down } = layer;
-      const [q, k, v, o] = [attention.q, attention.k, attention.v, attention.o].map(adapted) as Four;
-      return { ...layer, attention: { q, k, v, o }, gate: adapted(gate), up: adapted(up), down: adapted(down) };
+      const { q, k, v, o } = attention;
+      return {
+        ...layer,
+        attention: { q: adapted(q), k: adapted(k), v: adapted(v), o: adapted(o) },
+        gate: adapted(gate),
+        up: adapted(up),
+        down: adapted(down),
+      };
     });
   const all: ModelModules = {
     ...modules,

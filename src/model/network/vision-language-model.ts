@@ -33,14 +33,14 @@ export interface ModelOrigin {
   readonly revision?: string | undefined;
   /** Folder of the files: the one given, or a snapshot in the Hub's cache. */
   readonly folder?: string | undefined;
-  /** How matrices were quantised while they were loaded, in words; undefined if their values are those of the files. */
+  /** How weights were quantised while they were loaded, in words; undefined if the values are those of the files. */
   readonly quantization?: string | undefined;
   /** The engine was made for this model alone: `dispose` disposes of it too. Default false. */
   readonly ownsEngine?: boolean | undefined;
 }
 
-/** How the logits of rows are computed. */
-interface RowOptions {
+/** Options of `rowLogits` and `rowMaxima`. */
+export interface RowOptions {
   readonly cache?: KvCache | undefined;
   /** What is computed with, whatever becomes of the model's adapter meanwhile. Default: the one that is on. */
   readonly adapter?: AdapterView | undefined;
@@ -62,13 +62,13 @@ export class VisionLanguageModel {
   /** Branch, tag or commit on the Hub that was asked for; undefined for `main` and for a folder. */
   readonly revision: string | undefined;
   /**
-   * How matrices were quantised while they were loaded, in words; undefined if their values are those of the files. A
-   * weight says in `held` what it is held as.
+   * How weights were quantised while they were loaded, in words; undefined if the values are those of the files. `held`
+   * of a weight is the format in memory.
    */
   readonly quantization: string | undefined;
   /** Whether `dispose` disposes of the engine too: it was made from a name for this model. */
   readonly ownsEngine: boolean;
-  /** Its passes take samples that share tokens. */
+  /** Its passes accept samples that share tokens. */
   readonly sharesPrefixes = true;
   readonly #forward: Forward;
   /**
@@ -137,8 +137,8 @@ export class VisionLanguageModel {
   }
 
   /**
-   * Scale and dropout of the adapter: one number where all layers have the same, else all in the order of the layers. And
-   * the quantisation, where the model was quantised while it was loaded.
+   * Scale and dropout of the adapter: one number where all layers have the same, else all in the order of the layers; and
+   * `quantization`, if set.
    */
   get trainingSettings(): Readonly<Record<string, unknown>> {
     const adapted = this.linearModules.flatMap(({ lora }) => lora ?? []);
@@ -178,7 +178,7 @@ export class VisionLanguageModel {
     return new PassCosts(this.config, this.modules, this.engine.storage, precision);
   }
 
-  /** Makes what the decoder's products in this precision read beside its weights, as far as memory has room. */
+  /** Prepares copies of the decoder's weights for products in this precision, as far as there is memory. */
   preparePrecision(precision: Precision): void {
     this.#requireWeights();
     const linears = this.modules.textLayers.flatMap(modulesOf);
@@ -211,7 +211,7 @@ export class VisionLanguageModel {
   async lastLogits(
     batch: VlmBatch,
     options: {
-      /** Compute what samples have in common before their first difference once. Default true. */
+      /** Compute the common prefixes of samples only once. Default true. */
       readonly sharePrefix?: boolean | undefined;
       readonly signal?: AbortSignal | undefined;
     } = {},
@@ -234,8 +234,8 @@ export class VisionLanguageModel {
   }
 
   /**
-   * The likeliest token of rows of a packed batch and its logit, on engines that find it without reading all logits; else
-   * undefined.
+   * The largest logit of rows of a packed batch and its token, on engines that find it without reading all logits back;
+   * undefined on others.
    * @throws the signal's reason when aborted
    */
   rowMaxima(packed: PackedBatch, rows: Int32Array, options: RowOptions = {}): Promise<RowMaxima> | undefined {

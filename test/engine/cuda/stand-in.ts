@@ -11,7 +11,8 @@ import {
 import { sizeOf } from '../../../src/formats/weight-source.js';
 import type { WeightProvider } from '../../../src/model/network/load-weights.js';
 import { VisionLanguageModel } from '../../../src/model/network/vision-language-model.js';
-import { parseQuantizationOption, QuantizationPlan } from '../../../src/model/quantization.js';
+import { parseQuantizationOption } from '../../../src/model/quantization.js';
+import { QuantizationPlan } from '../../../src/model/quantization-plan.js';
 import { configOf, SIZES, type Size, shapesOf } from '../../bench/random-model.js';
 import { FakeMemory } from './fake-memory.js';
 
