@@ -1,9 +1,10 @@
 /**
- * Moves the inputs that recomputed layers save for backward to page-locked host memory in between. Copies run on the copy
- * stream while layers are computed; events order the streams, so the host never waits.
+ * Moves the inputs that recomputed layers save for backward to page-locked host memory in between. Copies run on the
+ * copy stream while layers are computed; events order the streams, so the host never waits.
  *
  * A tensor's device block is freed when the next tensor is moved out. By then its copy has usually completed during a
- * layer; the compute stream waits for it either way. The last tensor returns without a copy, as its block is still there.
+ * layer; the compute stream waits for it either way. The last tensor returns without a copy, as its block is still
+ * there.
  */
 import { OutOfMemoryError } from '../../errors.js';
 import type { CudaDriver } from './driver.js';

@@ -2,8 +2,8 @@
  * Products with frozen matrices in e4m3. Rows of x, dy and W have a scale each. In dx = dy·W the scales of W run along
  * the summed dimension, so dy is multiplied by them before it is quantised.
  *
- * Only compute capability 9.0 has row scales. Other cards scale a whole operand by its largest magnitude, and multiply y
- * by the weight's scales in a launch of its own.
+ * Only compute capability 9.0 has row scales. Other cards scale a whole operand by its largest magnitude, and multiply
+ * y by the weight's scales in a launch of its own.
  */
 import { EngineError, OutOfMemoryError } from '../../errors.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
@@ -102,8 +102,8 @@ export class E4m3Products {
   }
 
   /**
-   * The factors [rows] that `transposedProduct` multiplies dy's columns by, if known in advance: the kernel that makes dy
-   * can then reduce the largest magnitude of each row.
+   * The factors [rows] that `transposedProduct` multiplies dy's columns by, if known in advance: the kernel that makes
+   * dy can then reduce the largest magnitude of each row.
    */
   gradientFactors({ matrix, row }: MatrixRows): DevicePointer | undefined {
     return this.scales === 'rows' ? E4m3Copies.of(this.#store, matrix).transposedScales(row) : undefined;

@@ -112,8 +112,11 @@ export class HostRows extends FrozenMatrix {
   }
 
   #refusal(): EngineError {
-    return new EngineError(`a table [${this.rows}, ${this.columns}] in host memory supports row lookups only, not products`, {
-      hint: "It was loaded as an embedding table. createEngine('cuda', { cuda: { offload: 'none' } }) keeps all weights on the card.",
-    });
+    return new EngineError(
+      `a table [${this.rows}, ${this.columns}] in host memory supports row lookups only, not products`,
+      {
+        hint: "It was loaded as an embedding table. createEngine('cuda', { cuda: { offload: 'none' } }) keeps all weights on the card.",
+      },
+    );
   }
 }

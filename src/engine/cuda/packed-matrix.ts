@@ -1,7 +1,7 @@
 /**
- * Frozen matrices held in 4 or 8 bits. A product dequantises the rows it needs into a scratch block with the layout of a
- * Bf16Matrix, [W | scale·B], so base and adapter remain one product. All products share the scratch; scale·B has a bf16
- * block of its own.
+ * Frozen matrices held in 4 or 8 bits. A product dequantises the rows it needs into a scratch block with the layout of
+ * a Bf16Matrix, [W | scale·B], so base and adapter remain one product. All products share the scratch; scale·B has a
+ * bf16 block of its own.
  */
 import { EngineError, OutOfMemoryError } from '../../errors.js';
 import { MAX_PARTS } from './adapters.js';

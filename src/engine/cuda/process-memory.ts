@@ -22,8 +22,8 @@ interface ProcessEntry {
 }
 
 /**
- * The entry of this process. In a container NVML may list it by another pid; then it is the entry that appeared with the
- * context.
+ * The entry of this process. In a container NVML may list it by another pid; then it is the entry that appeared with
+ * the context.
  * @param before the processes listed before the context was created
  */
 export function ownEntry(

@@ -111,7 +111,9 @@ export class StreamedMatrix extends FrozenMatrix implements HostMatrix {
   }
 
   target(): WeightTarget {
-    throw new EngineError('a streamed matrix is loaded by `load` into host memory, it has no rows on the device to fill');
+    throw new EngineError(
+      'a streamed matrix is loaded by `load` into host memory, it has no rows on the device to fill',
+    );
   }
 
   reserveAdapter(columns: number): void {
