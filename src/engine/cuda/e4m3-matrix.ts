@@ -150,8 +150,9 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
 
   target(row: number, rows: number): WeightTarget {
     const scales = offset(this.#scales.address, 4 * row);
+    // biome-ignore format: a scale per row, until a stored scale says otherwise
     const part: E4m3Part = {
-      ...{ row, rows, factors: scales, blockRows: 1, blockColumns: this.columns, across: 1, block: undefined },
+      row, rows, factors: scales, blockRows: 1, blockColumns: this.columns, across: 1, block: undefined,
     };
     this.addPart(part);
     return {
@@ -171,14 +172,8 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
     const out = this.codesAt(row + stored.row);
     const flag = stored.flag!;
     if (stored.scale) {
-      kernels.launch(KERNELS.e4m3Copy, grid2(rows, columns), {
-        out,
-        x: stored.address,
-        rows,
-        columns,
-        ldo: this.ld,
-        flag,
-      });
+      const parameters = { out, x: stored.address, rows, columns, ldo: this.ld, flag };
+      kernels.launch(KERNELS.e4m3Copy, grid2(rows, columns), parameters);
       return;
     }
     const { x, kind } = storedSource(stored);

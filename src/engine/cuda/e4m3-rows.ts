@@ -20,9 +20,23 @@ export function quantizeShape(columns: number): { readonly threads: number; read
   return { threads: Math.min(MAX_THREADS, 32 * Math.ceil(columns / (256 * vectors))), vectors };
 }
 
-/** Writes the codes of x ⊙ factors and a scale per row. */
-export function quantizeRows(store: TensorStore, x: DeviceRows, to: E4m3Rows, factors?: DevicePointer): void {
-  launch(store, x, to, factors, undefined);
+/**
+ * Writes the codes of x ⊙ factors and a scale per row, or one scale for all rows.
+ * @param factors float32 [columns]. Default: 1
+ * @param most largest magnitude of all elements, for one scale
+ */
+export function quantizeRows(
+  store: TensorStore,
+  { address, ld, rows, columns }: DeviceRows,
+  to: E4m3Rows,
+  factors?: DevicePointer,
+  most?: DevicePointer,
+): void {
+  const { threads, vectors } = quantizeShape(columns);
+  // biome-ignore format: parameters by operand
+  store.kernels.launch(ofWidth(KERNELS.quantizeE4m3, vectors), [rows], {
+    codes: to.codes, scales: to.scales, x: address, factors, most, rows, columns, ldcodes: to.ld, ldx: ld,
+  }, threads);
 }
 
 /** Memory for codes [rows, columns], followed by a scale per row. The caller frees the block. */
@@ -51,19 +65,15 @@ export function withQuantized(
   const { rows, columns } = x;
   const operand = operandRoom(store, rows, columns);
   try {
-    if (scales === 'rows') quantizeRows(store, x, operand, factors);
-    else {
-      const most = offset(operand.scales, 4);
+    let most: DevicePointer | undefined;
+    if (scales === 'tensor') {
+      most = offset(operand.scales, 4);
       store.driver.fillBytes(most, 0, 4);
       const parameters = { most, x: x.address, factors, rows, columns, ldx: x.ld };
-      store.kernels.launch(
-        KERNELS.tensorAmax,
-        [rows],
-        parameters,
-        Math.min(MAX_THREADS, 32 * Math.ceil(columns / 512)),
-      );
-      launch(store, x, operand, factors, most);
+      const threads = Math.min(MAX_THREADS, 32 * Math.ceil(columns / 512));
+      store.kernels.launch(KERNELS.tensorAmax, [rows], parameters, threads);
     }
+    quantizeRows(store, x, operand, factors, most);
     body(operand);
   } finally {
     store.allocator.free(operand.block);
@@ -108,18 +118,4 @@ export function withQuantizedLowRank(
   } finally {
     store.allocator.free(operand.block);
   }
-}
-
-function launch(
-  store: TensorStore,
-  { address, ld, rows, columns }: DeviceRows,
-  to: E4m3Rows,
-  factors: DevicePointer | undefined,
-  most: DevicePointer | undefined,
-): void {
-  const { threads, vectors } = quantizeShape(columns);
-  // biome-ignore format: parameters by operand
-  store.kernels.launch(ofWidth(KERNELS.quantizeE4m3, vectors), [rows], {
-    codes: to.codes, scales: to.scales, x: address, factors, most, rows, columns, ldcodes: to.ld, ldx: ld,
-  }, threads);
 }

@@ -11,7 +11,7 @@ import type { WeightTarget } from './weight-stream.js';
 
 /** A low-rank addition to some rows of a matrix; scale·B lies with the matrix. */
 export interface MatrixAdapter {
-  /** Counts updates of scale·B; 0 before the first. */
+  /** Version of the parameter values that scale·B was computed from; 0 before the first. */
   readonly version: number;
   /** scale·B is lost or lies elsewhere. */
   invalidate(): void;

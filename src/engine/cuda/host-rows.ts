@@ -3,7 +3,7 @@ import { EngineError } from '../../errors.js';
 import type { WeightSource } from '../../formats/weight-source.js';
 import type { CudaDriver } from './driver.js';
 import { FrozenMatrix } from './frozen-matrix.js';
-import type { HostWeights } from './host-weight.js';
+import type { HostWeights } from './host-weights.js';
 import { offset } from './launch.js';
 import type { Staging } from './staging.js';
 import type { TensorStore } from './tensor-store.js';

@@ -21,8 +21,6 @@ export interface Nf4Format {
   readonly nestedBlockSize: number;
 }
 
-/** Blocks per nested absmax in a matrix that is quantised while it is loaded. */
-export const NESTED_BLOCK_SIZE = 256;
 /** A table is the dynamic map, then the offset; TABLE_SIZE floats with padding. */
 const MAP_SIZE = 256;
 const TABLE_SIZE = 260;

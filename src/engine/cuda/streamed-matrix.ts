@@ -9,7 +9,7 @@ import { formatBytes } from '../../messages/format-bytes.js';
 import { Bf16Matrix } from './bf16-matrix.js';
 import type { CudaDriver, PinnedBlock } from './driver.js';
 import { FrozenMatrix, type MatrixAdapter, type SmallProduct } from './frozen-matrix.js';
-import type { HostWeights } from './host-weight.js';
+import type { HostWeights } from './host-weights.js';
 import { grid2, offset } from './launch.js';
 import type { HostMatrix, LayerStream } from './layer-stream.js';
 import type { DeviceBlock } from './memory.js';

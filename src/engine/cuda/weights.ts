@@ -1,6 +1,7 @@
 /** Frozen weights on the device. Weights that share an input can lie in one stacked matrix; vectors are always bf16. */
 import { EngineError } from '../../errors.js';
 import { widen } from '../../formats/half-precision.js';
+import { NESTED_BLOCK_SIZE } from '../../formats/nf4.js';
 import {
   type DType,
   type HeldFormat,
@@ -18,10 +19,10 @@ import { Bf16Matrix } from './bf16-matrix.js';
 import { E4m3Matrix } from './e4m3-matrix.js';
 import type { FrozenMatrix } from './frozen-matrix.js';
 import { HostRows } from './host-rows.js';
-import { type HostDriver, HostWeights } from './host-weight.js';
+import { type HostDriver, HostWeights } from './host-weights.js';
 import type { DevicePointer } from './launch.js';
 import { LayerStream } from './layer-stream.js';
-import { NESTED_BLOCK_SIZE, type Nf4Format, Nf4Matrix } from './nf4-matrix.js';
+import { type Nf4Format, Nf4Matrix } from './nf4-matrix.js';
 import type { Staging } from './staging.js';
 import { StreamedMatrix } from './streamed-matrix.js';
 import type { TensorStore } from './tensor-store.js';
