@@ -208,7 +208,8 @@ GATED_BACKWARD_LORA(16)
 GATED_BACKWARD_LORA(32)
 
 /**
- * gated_backward_lora that also raises most[row], the bits of a non-negative float, to the largest magnitude of [dgate | dup] ⊙ factors. Launch: grid [ceil(columns/64), splits].
+ * gated_backward_lora that also raises most[row], the bits of a non-negative float, to the largest magnitude of
+ * [dgate | dup] ⊙ factors. Launch: grid [ceil(columns/64), splits].
  */
 #define GATED_BACKWARD_AMAX(RANK)                                                                                      \
   KERNEL __launch_bounds__(256, 2) gated_backward_amax_##RANK(                                                         \

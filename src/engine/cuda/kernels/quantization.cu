@@ -75,8 +75,8 @@ KERNEL __launch_bounds__(1024) absmax_mean(float* mean, const float* x, int n) {
 }
 
 /**
- * Quantises absmax - offset to 8 bits, in blocks with a nested absmax each. table: values of the map [256], then the offset;
- * midpoints as in optimizer.cu. A warp has a block.
+ * Quantises absmax - offset to 8 bits, in blocks with a nested absmax each. table: values of the map [256], then the
+ * offset; midpoints as in optimizer.cu. A warp has a block.
  * Launch: grid [ceil(blocks/8)].
  */
 KERNEL __launch_bounds__(256) absmax_quantize(u8* codes, float* nested, const float* absmax, const float* table,

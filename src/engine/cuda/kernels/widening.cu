@@ -79,8 +79,8 @@ KERNEL __launch_bounds__(256)
 }
 
 /**
- * codes [rows of the matrix, ldc], zeros after column K, ldc a multiple of 16. Element (r, c) of a part, r counted from its
- * first row, is multiplied by factor[r / block_height · width + c / block_width].
+ * codes [rows of the matrix, ldc], zeros after column K, ldc a multiple of 16. Element (r, c) of a part, r counted from
+ * its first row, is multiplied by factor[r / block_height · width + c / block_width].
  */
 KERNEL __launch_bounds__(256)
     widen_e4m3(bf16* out, const u8* codes, const float* NULLABLE factor0, const float* NULLABLE factor1,
