@@ -64,8 +64,8 @@ export async function runPass(
 }
 
 /**
- * What a pass without gradients gives, computed alone on the engine.
- * @param read takes what is wanted of the pass's result. Default: all values
+ * Runs a pass without gradients, alone on the engine.
+ * @param read reads from the result. Default: all values
  */
 export async function infer<T = Float32Array>(
   engine: Engine,

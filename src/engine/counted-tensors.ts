@@ -48,7 +48,7 @@ export abstract class CountedTensors<T extends CountedTensor> {
     return this.known(tensor, operation, what);
   }
 
-  /** The tensor, wherever its values lie. @throws EngineError as `use` */
+  /** The tensor, whether its values are on the device or not. @throws EngineError as `use` */
   protected known(tensor: Tensor | undefined, operation: string, what = 'the tensor'): T {
     if (!tensor) throw new EngineError(`${operation}: ${what} is missing`);
     if (!(tensor instanceof this.#kind)) throw new EngineError(`${operation}: ${what} belongs to another engine`);
@@ -82,7 +82,10 @@ export abstract class CountedTensors<T extends CountedTensor> {
     return tensor;
   }
 
-  /** One gradient of several inputs, counted once for each that needs it. @param counted references that it has already */
+  /**
+   * One gradient of several inputs, counted once for each that needs it.
+   * @param counted references that it has already
+   */
   shared(gradient: Tensor | undefined, needs: readonly boolean[], counted = 0): (T | undefined)[] {
     if (!gradient) return needs.map(() => undefined);
     const known = this.use(gradient, 'gradient');

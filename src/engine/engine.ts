@@ -7,20 +7,21 @@ import type { ParameterSet, ParameterSpec, Tensor, Weight } from './tensor.js';
 /** The engines: WebAssembly on the CPU, TensorFlow.js, one NVIDIA card. */
 export type EngineName = 'cpu' | 'tfjs' | 'cuda';
 
-/** An engine's own books, in bytes. */
+/** An engine's memory accounting, in bytes. */
 export interface EngineMemory {
   /** Bytes held by tensors, parameters and weights now. */
   readonly bytesInUse: number;
   /** The most that `bytesInUse` has been since `resetPeak`; on `cpu` weights count as they are now. */
   readonly peakBytes: number;
   /**
-   * The most that `bytesInUse` can come to. `cuda`: the budget less `overheadBytes`, or what the card had free when the
-   * engine was made; `cpu`: held weights and a heap of 4 GiB; `tfjs`: the budget, or the host's memory, on a GPU Infinity.
+   * The most that `bytesInUse` can reach. `cuda`: the budget less `overheadBytes`, or what the card had free when the
+   * engine was made; `cpu`: held weights and a heap of 4 GiB; `tfjs`: the budget, or the host's memory, on a GPU
+   * Infinity.
    */
   readonly limitBytes: number;
-  /** `cuda`: what is set aside of a budget for the process beside this: context, code, buffers of libraries. */
+  /** `cuda`: reserved from the budget for the rest of the process: context, code, library buffers. */
   readonly overheadBytes?: number | undefined;
-  /** `cuda`: what the process takes on the card, as nvidia-smi shows it; measured at most a second ago. */
+  /** `cuda`: device memory of the process, as nvidia-smi shows it; measured at most a second ago. */
   readonly deviceBytes?: number | undefined;
 }
 
@@ -41,14 +42,14 @@ export interface StorageCosts {
   };
   /** Arrays of its longest rows that an operation makes beside its results while it runs. */
   readonly temporaries: number;
-  /** Buffers whose size does not grow with the rows, in bytes; with the largest matrix that products widen. */
+  /** Bytes of buffers whose size does not depend on rows, including scratch of dequantised matrices. */
   readonly scratchBytes: number;
   /** Matrix products take as long for fewer rows as for the next multiple of this. 1 for engines without such steps. */
   readonly rowTile: number;
-  /** Bytes that the device fetches from host memory in each direction of a pass, because they have no room there. */
+  /** Bytes of weights in host memory that the device fetches in forward, and again in backward. */
   readonly streamedBytes?: number | undefined;
   /**
-   * Whether what recomputed layers keep, their input, goes to host memory between forward and backward: where a plan
+   * Whether the inputs that recomputed layers save are moved to host memory between forward and backward: where a plan
    * needs it, or always. Default: never.
    */
   readonly offloadsInputs?: 'auto' | 'always' | undefined;
@@ -90,11 +91,11 @@ export interface OptimizerState {
 /** Everything that a bit-equal resume of an optimizer needs, by name. */
 export type OptimizerArrays = Record<string, Float32Array | Uint8Array>;
 
-/** What `Engine.rowMaxima` finds. */
+/** Result of `Engine.rowMaxima`. */
 export interface RowMaxima {
-  /** [R] NaN where the row has any. */
+  /** [R] NaN where the row has one. */
   readonly values: Float32Array;
-  /** [R] Where it stands, the lowest of equal ones; that of the first NaN. */
+  /** [R] Its column: the lowest of equal values, or that of the first NaN. */
   readonly indices: Int32Array;
 }
 
@@ -121,17 +122,20 @@ export interface Engine {
   /** Forward and backward of each operation; a `Tape` calls them. */
   readonly operations: Operations;
   /**
-   * The window of an optimizer step runs in as few packed passes as keep to about so many tokens each, more where memory
-   * asks for it; 0 runs its micro-batches one by one, as written. Larger passes use a GPU better and take more memory.
+   * The window of an optimizer step runs in as few packed passes as keep to about so many tokens each, more where
+   * memory asks for it; 0 runs its micro-batches one by one, as written. Larger passes use a GPU better and take more
+   * memory.
    */
   readonly tokensPerPass: number;
-  /** Formats beside the stored ones in which it can hold frozen matrices. Default: none. */
+  /** Quantised formats in which it can hold frozen matrices. Default: none. */
   readonly heldFormats?: readonly HeldFormat['format'][] | undefined;
-  /** Precisions of products with frozen matrices beside `bf16`. Default: none. */
+  /** Precisions of products with frozen matrices other than `bf16`. Default: none. */
   readonly precisions?: readonly Precision[] | undefined;
-  /** For planning passes; constant while no weights come or go. */
+  /** For planning passes; constant while no weights are loaded or released. */
   readonly storage: StorageCosts;
-  /** Rate of large matrix products of this engine here, in 10^12 operations a second, where it knows. May measure once. */
+  /**
+   * Rate of large matrix products of this engine here, in 10^12 operations a second, where it knows. May measure once.
+   */
   matrixTflops?(): number | undefined;
 
   // Tensors are counted by reference; a new one has a count of 1.
@@ -141,7 +145,7 @@ export interface Engine {
   zeros(shape: readonly number[]): Tensor;
   /** A copy of the values, as float32. */
   read(tensor: Tensor): Promise<Float32Array>;
-  /** The largest value of each row [R, C], for engines where reading all values takes longer. */
+  /** The largest value of each row of [R, C]; present where reading back all values is slower. */
   rowMaxima?(matrix: Tensor): Promise<RowMaxima>;
   /** Counts one more reference. @throws EngineError if the tensor is freed */
   retain(tensor: Tensor): void;
@@ -155,11 +159,11 @@ export interface Engine {
   /** Frees every tensor made since the mark, whatever counts on it: what failed half-way leaves nothing behind. */
   releaseSince(mark: number): void;
   /**
-   * Says that a tensor is not used for a while: where the engine can, its values go to host memory, and their room on the
-   * device to others. Whatever uses it later gets them back, bit for bit.
+   * Hint that a tensor is not used for a while: its values may be moved to host memory to free device memory. A later
+   * use brings them back, bit for bit.
    */
   moveToHost?(tensor: Tensor): void;
-  /** Says that a tensor is used soon: values that went to host memory come back meanwhile. @throws OutOfMemoryError */
+  /** Hint that a tensor is used soon: starts copying its values back. @throws OutOfMemoryError */
   prefetch?(tensor: Tensor): void;
   /** target += source, same shape; for gradients that arrive from several consumers. */
   addInPlace(target: Tensor, source: Tensor): void;
@@ -172,10 +176,10 @@ export interface Engine {
    */
   requireRoom?(model: ModelShapes): void;
   /**
-   * Called with all weights of a model before the first of them is loaded: the engine decides which lie in host memory,
-   * where it can hold weights there.
-   * @param trainingBytes what training with a usual adapter takes beside the weights, in passes of so many tokens; with
-   *   what layers keep in host memory, or without
+   * Called with all weights of a model before the first is loaded: an engine that can keep weights in host memory
+   * decides which.
+   * @param trainingBytes bytes of training with a usual adapter, without the weights, in passes of so many tokens;
+   *   `offloadInputs`: with the inputs of recomputed layers in host memory
    * @throws OutOfMemoryError if the weights do not fit at all
    */
   placeWeights?(
@@ -193,8 +197,9 @@ export interface Engine {
   /** @throws EngineError if it is released already or belongs to another engine */
   releaseWeight(weight: Weight): void;
   /**
-   * Makes what products of these weights in this precision read beside them, as far as memory has room; `bf16` frees it.
-   * Without it products make it each time, with the same results. @throws EngineError if the engine lacks the precision
+   * Makes and keeps the copies that products of these weights read in this precision, as far as memory allows; `bf16`
+   * frees them. Without copies products convert each time, with the same results.
+   * @throws EngineError if the engine lacks the precision
    */
   preparePrecision?(weights: readonly Weight[], precision: Precision): void;
 
@@ -239,9 +244,9 @@ export interface Engine {
   areZero?(set: ParameterSet, of: 'values' | 'gradients'): Promise<readonly boolean[]>;
 
   /**
-   * Resolves when the device has only so much work left as keeps it busy for a while. Whoever calls it between stretches
-   * of work leaves the thread to others meanwhile: one that queues without end waits inside the driver. Engines that
-   * compute at once have none.
+   * Resolves when the device has only so much work left as keeps it busy for a while. Whoever calls it between
+   * stretches of work leaves the thread to others meanwhile: one that queues without end waits inside the driver.
+   * Engines that compute at once have none.
    */
   keepPace?(): Promise<void>;
 

@@ -33,8 +33,8 @@ export interface LoraPart {
 
 /**
  * Number format of the operands of a product with a frozen matrix. `fp8-backward`: e4m3 for the gradient of the input
- * alone; `fp8`: forward too. Low-rank parts, and all sums, are computed as with `bf16`. Products whose extents are no
- * multiples of 16 stay in bf16.
+ * only; `fp8`: in forward too, where sums keep fewer bits than float32. Low-rank parts, and products whose extents are
+ * not multiples of 16, stay in bf16.
  */
 export type Precision = 'bf16' | 'fp8-backward' | 'fp8';
 
@@ -46,7 +46,7 @@ export interface LinearPart {
   readonly bias?: Weight | undefined;
   /** Without one nothing here is trained. */
   readonly lora?: LoraPart | undefined;
-  /** All parts of an operation have the same. Only engines that list it take another than the default, `bf16`. */
+  /** Equal for all parts of an operation, and listed in `Engine.precisions`. Default `bf16`. */
   readonly precision?: Precision | undefined;
 }
 
@@ -101,7 +101,10 @@ export interface OperationAttributes {
     /** [T]; undefined for no scaling. */
     readonly queryScale?: Tensor | undefined;
   };
-  /** (q [Tq, H·D], k [Tk, K·D], v [Tk, K·D]) → [Tq, H·D]: softmax(scale · q·kᵀ)·v by segment; head h uses k/v head ⌊h·K/H⌋. */
+  /**
+   * (q [Tq, H·D], k [Tk, K·D], v [Tk, K·D]) → [Tq, H·D]: softmax(scale · q·kᵀ)·v by segment; head h uses k/v head
+   * ⌊h·K/H⌋.
+   */
   attention: {
     /** H, a multiple of kvHeads. */
     readonly heads: number;
@@ -163,7 +166,7 @@ export interface OperationAttributes {
     readonly scale: number;
     /** ε of label smoothing, 0 <= ε < 1. Default 0. */
     readonly smoothing?: number | undefined;
-    /** [T] How often each row counts in loss and gradient; rowLoss goes without. Default: once. */
+    /** [T] Weight of each row in loss and gradient; rowLoss is unweighted. Default: 1. */
     readonly weights?: Float32Array | undefined;
   };
 }
@@ -196,9 +199,9 @@ export interface BlockAttributes {
     /** Gets k and v of these rows, and all of it is attended to. At inference only. */
     readonly cache?: KeyValueRows | undefined;
     /**
-     * [Tk] The rows of k and v, after rotation, that stand where `attention.segments` counts keys, or that go to
-     * `cache.rows` one by one: rows that several segments share are named once for each. Default: each row once, in order. Layers share the
-     * array, and nobody changes it: `cuda` keeps tables by it.
+     * [Tk] Key j of `attention.segments`, or of `cache.rows`, is row keyRows[j] of the rotated k and v; a row that
+     * several segments share is listed once for each. Default: each row once, in order. Layers share the array, which
+     * must not change: `cuda` caches tables by it.
      */
     readonly keyRows?: Int32Array | undefined;
   };

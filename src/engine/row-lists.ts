@@ -21,16 +21,16 @@ export function checkDistinctRows(rows: Int32Array, count: number, operation: st
   }
 }
 
-/** The other way round of a list of rows: source row r stands at places[starts[r]] .. places[starts[r + 1] - 1] of it. */
+/** Inverse of a list of rows: row r is listed at places[starts[r]] .. places[starts[r + 1] - 1]. */
 export interface RowPlaces {
   /** [count + 1] */
   readonly starts: Int32Array;
-  /** [rows.length], rising for each row: sums in this order do not depend on timing. */
+  /** [rows.length], ascending for each row, which fixes the order of sums. */
   readonly places: Int32Array;
 }
 
 /**
- * Checks a list of rows, and gives the places of each where any row comes twice.
+ * Checks a list of rows. @returns its inverse if any row is repeated
  * @throws EngineError naming the first row outside 0..count-1
  */
 export function repeatedPlaces(rows: Int32Array, count: number, operation: string): RowPlaces | undefined {
@@ -38,12 +38,12 @@ export function repeatedPlaces(rows: Int32Array, count: number, operation: strin
   return times.some((own) => own > 1) ? placesFrom(rows, times) : undefined;
 }
 
-/** `repeatedPlaces`, also where every row comes once. */
+/** The inverse of a list of rows. @throws EngineError naming the first row outside 0..count-1 */
 export function rowPlaces(rows: Int32Array, count: number, operation: string): RowPlaces {
   return placesFrom(rows, timesOf(rows, count, operation));
 }
 
-/** [count] How often each row is listed. */
+/** [count] How often each row is listed. Checks the list. */
 function timesOf(rows: Int32Array, count: number, operation: string): Int32Array {
   checkRows(rows, count, operation);
   const times = new Int32Array(count);
@@ -60,7 +60,7 @@ function placesFrom(rows: Int32Array, times: Int32Array): RowPlaces {
   return { starts, places };
 }
 
-/** @throws EngineError if weights are not finite, or not for as many rows */
+/** @throws EngineError if weights are not finite or do not match the rows */
 export function checkRowWeights(weights: Float32Array | undefined, rows: number, operation: string): void {
   if (!weights) return;
   if (weights.length !== rows) throw new EngineError(`${operation}: ${weights.length} weights for ${rows} rows`);

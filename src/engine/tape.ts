@@ -26,7 +26,7 @@ interface TapeEntry {
   readonly needs: readonly boolean[];
   readonly outputs: readonly Tensor[];
   readonly saved: readonly Tensor[];
-  /** Of those, what went to host memory. */
+  /** Those of `saved` that were moved to host memory. */
   readonly offloaded?: readonly Tensor[] | undefined;
   backward(
     outputGradients: readonly (Tensor | undefined)[],
@@ -46,7 +46,9 @@ export interface RegionOptions {
   readonly offload?: readonly Tensor[];
 }
 
-/** Recorded operations between two pauses of a backward pass: some 40 launches on a GPU. A recomputed region is many. */
+/**
+ * Recorded operations between two pauses of a backward pass: some 40 launches on a GPU. A recomputed region is many.
+ */
 const STRETCH = 16;
 /** As how many operations a block counts: those of its composition. */
 const OPERATIONS: Readonly<Record<BlockName, number>> = { attentionBlock: 4, gatedBlock: 4 };
@@ -113,7 +115,7 @@ export class Tape {
     return outputs;
   }
 
-  /** Whether a gradient flows through it. @throws EngineError if one would have to flow through a cache */
+  /** Whether a gradient flows through the operation. @throws EngineError if it would flow through a cache */
   #isRecorded<K extends OperationName | BlockName>(
     name: K,
     inputs: readonly Tensor[],
@@ -297,7 +299,7 @@ export class Tape {
       while (this.#entries.length > 0) {
         const entry = this.#entries.pop()!;
         try {
-          // On its way while this entry is computed.
+          // Copied back while this entry is computed.
           for (const tensor of this.#entries.at(-1)?.offloaded ?? []) engine.prefetch?.(tensor);
           const incoming = entry.outputs.map((output) => gradients.get(output.id));
           if (incoming.some((gradient) => gradient !== undefined)) {

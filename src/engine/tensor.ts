@@ -28,7 +28,7 @@ export interface Weight {
   readonly shape: readonly number[];
   /** Storage dtype, as in the checkpoint; bf16 for f8_e4m3 and nf4. */
   readonly dtype: DType;
-  /** Where it is held in another format than `dtype`. */
+  /** Format in which the engine holds it, if other than `dtype`. */
   readonly held?: HeldFormat['format'] | undefined;
 }
 

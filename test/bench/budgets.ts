@@ -1,13 +1,12 @@
 /**
- * Does a budget hold? Training steps of a real-sized model with random weights in budgets of device memory: what was
- * planned for beside what nvidia-smi shows at most, and how fast it goes.
+ * Checks device memory budgets with training steps of a real-sized model with random weights: planned bytes, the peak
+ * that nvidia-smi shows, and samples per second.
  *
  *   npx tsx test/bench/budgets.ts --workload FILE [--size 14B] [--budgets 12,14,16,20,24,28,32,40,50,60]
  *                                 [--steps 6] [--micro 2] [--accumulation 4] [--quantization nf4|fp8] [--smallest]
  *
- * Each budget (GiB) is tried in a process of its own. The plan is what weights, training state and the largest pass take
- * by the estimates, and the process beside them. With --smallest: a budget that cannot work, the one that its error
- * calls the smallest, and a try at that.
+ * Each budget (GiB) runs in a process of its own. The plan is the estimate of weights, training state, largest pass and
+ * process overhead. With --smallest: a budget that is too small, then the smallest one that its error names.
  */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -34,12 +33,12 @@ const { values } = parseArgs({
     accumulation: { type: 'string', default: '4' },
     quantization: { type: 'string' },
     smallest: { type: 'boolean', default: false },
-    /** Of a process that tries one budget: its bytes. */
+    /** In a child process: its budget in bytes. */
     one: { type: 'string' },
   },
 });
 
-/** What a process found out about its budget. */
+/** Result of a child process. */
 interface Outcome {
   readonly planBytes?: number;
   readonly overheadBytes?: number;
@@ -107,7 +106,7 @@ async function train(memoryBudget: number): Promise<Outcome> {
     await loss();
     times.push((performance.now() - begin) / 1000);
   }
-  // What was measured last may be a second old.
+  // A measurement is reused for a second.
   await new Promise((resolve) => setTimeout(resolve, 1100));
   const { overheadBytes = 0, deviceBytes = 0 } = engine.memory();
   const { streamedBytes = 0 } = engine.storage;
@@ -116,7 +115,7 @@ async function train(memoryBudget: number): Promise<Outcome> {
   return { planBytes, overheadBytes, deviceBytes, streamedBytes, passes, samplesPerSecond, loadSeconds };
 }
 
-/** Largest figures of nvidia-smi while `body` runs: of the processes together, and of the card above the beginning. */
+/** Peaks of nvidia-smi while `body` runs: sum of the processes, and growth of the card's used memory. */
 async function watch<T>(body: () => Promise<T>): Promise<{ result: T; processes: number; card: number }> {
   const query = (what: string, onLine: (mebibytes: number) => void) => {
     const child = spawn('nvidia-smi', [`--query-${what}`, '--format=csv,noheader,nounits', '-lms', '50']);

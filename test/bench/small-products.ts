@@ -1,12 +1,12 @@
 /**
- * Time of the products with a few rows that decoding makes, at the shapes of a layer, by storage format.
+ * Times the products with a few rows that decoding runs, at the shapes of a layer, by storage format.
  *
  *   npx tsx test/bench/small-products.ts [--size 14B] [--layers 8] [--rows 1,2,8,16] [--formats bf16,f8_e4m3,nf4]
  *                                        [--rank 16] [--repeat 10]
  *
- * Layers have weights of their own, so that nothing comes from the second-level cache. Prints for each format, number of
- * rows and product µs and GB/s of weights, as the median of the repetitions, and the same for all products of a layer in
- * a row. Says FAILED where a product of a few rows differs from that of many by more than rounding.
+ * Each layer has its own weights, so that none are read from the L2 cache. Prints the median µs and GB/s of weights for
+ * each format, number of rows and product, and for all products of a layer in sequence. Prints FAILED where a product of
+ * a few rows differs from one of many by more than rounding.
  */
 import { parseArgs } from 'node:util';
 import type { LinearPart } from '../../src/engine/operations.js';

@@ -1,6 +1,5 @@
 /**
- * How fast matrices held in 4 and 8 bits become bf16 on the card, and how long they take to load: those of a 14B decoder
- * layer.
+ * Times dequantising to bf16 on the card, and loading, of matrices held in 4 and 8 bits: those of a 14B decoder layer.
  *
  *   npx tsx test/bench/widening.ts [--repeat 20]
  *

@@ -1,6 +1,6 @@
 /**
- * A frozen matrix in e4m3 with scales: those that it is stored with, or one a row, quantised while it is loaded. Its bytes
- * are a header, the codes, and the scales.
+ * A frozen matrix in e4m3, with the stored scales or, if quantised while it is loaded, one per row. Bytes: header,
+ * codes, scales.
  */
 import { quantizeRows, readScale, refuseNaN } from '../../formats/float8.js';
 import { widen } from '../../formats/half-precision.js';
@@ -61,7 +61,7 @@ export class E4m3Weight extends StoredWeight {
   }
 }
 
-/** Those that the source has; else one a row, to be found. */
+/** Scales of the source, or zeros, one per row, to be filled by quantising. */
 async function scalesOf(source: WeightSource): Promise<Scales> {
   if (source.dtype === 'f8_e4m3') return readScale(source);
   const columns = source.shape.at(-1)!;

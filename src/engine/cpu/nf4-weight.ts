@@ -1,6 +1,6 @@
 /**
- * A frozen matrix in 4 bits a value, stored so or quantised while it is loaded. Its bytes are a header, then the codes
- * and the absmax of the blocks as bitsandbytes has them: row-major, whatever the length of a row.
+ * A frozen matrix in NF4, as stored or quantised while it is loaded. Bytes: header, then codes and absmax of the blocks
+ * as in bitsandbytes, so blocks may cross rows.
  */
 import { EngineError } from '../../errors.js';
 import { widen } from '../../formats/half-precision.js';
@@ -23,13 +23,13 @@ const HEADER_BYTES = 4 * (8 + 16 + 256);
 
 interface Blocks {
   readonly blockSize: number;
-  /** Of double quantisation; 0 without. */
+  /** 0 without double quantisation. */
   readonly nestedBlockSize: number;
 }
 
 export class Nf4Weight extends StoredWeight {
   readonly #blocks: Blocks;
-  /** Given where the codes are stored. */
+  /** Set if the source is stored as nf4. */
   readonly #stored: Nf4Absmax | undefined;
 
   private constructor(runtime: CpuRuntime, source: WeightSource, blocks: Blocks, stored?: Nf4Absmax) {
@@ -38,7 +38,7 @@ export class Nf4Weight extends StoredWeight {
     super(runtime, name, shape, dtype === 'f32' || dtype === 'f16' ? dtype : 'bf16', {
       held: 'nf4',
       kernelFormat: KERNEL_FORMAT,
-      // Rows of odd length have none: the kernel finds each by itself.
+      // Unused for rows of odd length, which may start inside a byte: the kernel computes the offset.
       rowBytes: Math.floor(shape.at(-1)! / 2),
       byteLength: layoutOf(sizeOf(shape), blocks).byteLength,
     });
@@ -56,7 +56,7 @@ export class Nf4Weight extends StoredWeight {
     }
     requireBytes(source);
     const { name, shape, quantState } = source;
-    if (!quantState) throw new EngineError(`loadWeight: ${name} came without the quant state of its 4-bit values`);
+    if (!quantState) throw new EngineError(`loadWeight: ${name} has 4-bit values but no quant state`);
     const stored = await quantState.read();
     const nestedBlockSize = 'absmax' in stored ? 0 : stored.nestedBlockSize;
     const blocks = { blockSize: quantState.blockSize, nestedBlockSize };
@@ -104,7 +104,7 @@ export class Nf4Weight extends StoredWeight {
   }
 }
 
-/** The kernel divides by shifting. @throws EngineError for blocks of another size than a power of two */
+/** The kernel shifts instead of dividing. @throws EngineError for block sizes that are not powers of two */
 function requireBlocks(name: string, { blockSize, nestedBlockSize }: Blocks): void {
   const isPower = (size: number): boolean => Number.isInteger(Math.log2(size));
   if (blockSize >= 32 && blockSize <= 4096 && isPower(blockSize)) {
@@ -116,7 +116,7 @@ function requireBlocks(name: string, { blockSize, nestedBlockSize }: Blocks): vo
   );
 }
 
-/** Where things lie in the bytes of a weight of `size` values; `nestedAt` is 0 without double quantisation. */
+/** Byte offsets and lengths for a weight of `size` values; `nestedAt` is 0 without double quantisation. */
 function layoutOf(size: number, { blockSize, nestedBlockSize }: Blocks) {
   const count = Math.ceil(size / blockSize);
   const codesEnd = HEADER_BYTES + Math.ceil(size / 2);

@@ -19,7 +19,7 @@ interface RowLayout {
   readonly held: HeldFormat['format'];
   /** The kernels' number of the format. */
   readonly kernelFormat: number;
-  /** From one row to the next. */
+  /** Bytes from one row to the next. */
   readonly rowBytes: number;
   readonly byteLength: number;
 }
@@ -50,12 +50,12 @@ export class StoredWeight implements FrozenWeight, FrozenRows, WeightBytes {
   readonly rowBytes: number;
   readonly byteLength: number;
   readonly buffer: SharedArrayBuffer;
-  /** All of the buffer, little-endian; to be filled once, before the first use. */
+  /** The whole buffer, little-endian; filled once, before the first use. */
   readonly bytes: Uint8Array;
   widened: number | undefined;
   readonly #runtime: CpuRuntime;
 
-  /** @param layout default: the values as `dtype` has them; another format gives its own and overrides `read` */
+  /** @param layout default: values of `dtype`, row-major; other formats pass theirs and override `read` */
   constructor(runtime: CpuRuntime, name: string, shape: readonly number[], dtype: DType, layout?: RowLayout) {
     this.#runtime = runtime;
     this.name = name;
@@ -86,7 +86,7 @@ export class StoredWeight implements FrozenWeight, FrozenRows, WeightBytes {
     return new StoredWeight(runtime, source.name, source.shape, source.dtype).fill(source);
   }
 
-  /** Reads all values, and releases the weight if that fails. */
+  /** Reads all values; releases the weight on failure. */
   protected async fill(source: WeightSource): Promise<this> {
     const { rows, columns, shape } = this;
     try {
@@ -150,7 +150,7 @@ export class StoredWeight implements FrozenWeight, FrozenRows, WeightBytes {
   }
 }
 
-/** Reads a source in pieces of whole units. Each is valid during the call; offsets are in bytes. */
+/** Reads a source in pieces of whole units. A piece is valid during the call of `take`; offsets are in bytes. */
 export async function readPieces(
   source: WeightSource,
   unitBytes: number,

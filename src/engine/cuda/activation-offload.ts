@@ -1,9 +1,10 @@
 /**
- * Tensors that lie in page-locked host memory while nobody computes with them: what recomputed layers keep from forward
- * to backward. Copies run on the copy stream beside the layers; events order the streams, so the host never waits.
+ * Moves the inputs that recomputed layers save for backward to page-locked host memory in between. Copies run on the
+ * copy stream while layers are computed; events order the streams, so the host never waits.
  *
- * The block of a tensor that leaves is free for others when the next one leaves: its copy, which had a layer's time, has
- * passed by then as a rule, and the compute stream waits for it in any case. The last one comes back without a copy.
+ * A tensor's device block is freed when the next tensor is moved out. By then its copy has usually completed during a
+ * layer; the compute stream waits for it either way. The last tensor returns without a copy, as its block is still
+ * there.
  */
 import { OutOfMemoryError } from '../../errors.js';
 import type { CudaDriver } from './driver.js';
@@ -28,11 +29,11 @@ export class ActivationOffload {
   readonly #driver: OffloadDriver;
   readonly #allocator: Pick<DeviceAllocator, 'allocate' | 'free'>;
   readonly #host: PinnedArena;
-  /** Events that no copy needs. */
+  /** Events for reuse. */
   readonly #events: number[] = [];
-  /** Orders the streams; made with the first copy. */
+  /** Event that orders the streams; created with the first copy. */
   #order: number | undefined;
-  /** The last tensor that left, whose block is not free yet. */
+  /** The last tensor that was moved out; its block is not freed yet. */
   #leaving: HostCopy | undefined;
 
   /** @param slabBytes a test makes it small */
@@ -42,12 +43,12 @@ export class ActivationOffload {
     this.#host = new PinnedArena(driver, slabBytes);
   }
 
-  /** Page-locked bytes that hold values. */
+  /** Page-locked bytes in use. */
   get hostBytes(): number {
     return this.#host.bytesInUse;
   }
 
-  /** Queues the copy out. What lies in a block with others, or finds no room on the host, stays. */
+  /** Queues the copy to the host. A tensor that shares its block, or that the host has no memory for, stays. */
   moveToHost(tensor: CudaTensor): void {
     const { storage } = tensor;
     if (tensor.hostCopy || !storage || storage.users > 1 || tensor.address !== storage.block.address) return;
@@ -71,20 +72,20 @@ export class ActivationOffload {
     tensor.storage = undefined;
   }
 
-  /** Queues the copy back, if the tensor has left. @throws OutOfMemoryError */
+  /** Queues the copy back if the tensor was moved out. @throws OutOfMemoryError */
   prefetch({ hostCopy }: CudaTensor): void {
     if (!hostCopy || hostCopy.storage) return;
     const { copyStream } = this.#driver;
     const storage = new Storage(this.#allocator.allocate(hostCopy.piece.block.bytes));
     storage.users = 1;
     hostCopy.storage = storage;
-    // What had the block before is ahead on the compute stream.
+    // Earlier users of the block are ahead on the compute stream.
     this.#copyAfterCompute();
     this.#driver.upload(storage.block.address, hostCopy.piece.bytes, copyStream);
     this.#driver.recordEvent(hostCopy.event, copyStream);
   }
 
-  /** The tensor is on the device again, for work that is queued from now on. @throws OutOfMemoryError */
+  /** Makes the tensor available on the device to work queued from now on. @throws OutOfMemoryError */
   bringBack(tensor: CudaTensor): void {
     this.prefetch(tensor);
     const hostCopy = tensor.hostCopy!;
@@ -94,7 +95,7 @@ export class ActivationOffload {
     this.#forget(tensor, hostCopy);
   }
 
-  /** Nobody asks for the values any more. */
+  /** Frees the host copy of a tensor that is released. */
   drop(tensor: CudaTensor): void {
     const { hostCopy } = tensor;
     if (!hostCopy) return;
@@ -110,7 +111,7 @@ export class ActivationOffload {
     for (const event of this.#events.splice(0)) this.#driver.destroyEvent(event);
   }
 
-  /** Frees the block; whatever gets it is queued behind the copy. */
+  /** Frees the device block; work of its next owner is queued after the copy. */
   #leave(hostCopy: HostCopy): void {
     this.#driver.waitEvent(hostCopy.event);
     this.#allocator.free(hostCopy.storage!.block);
@@ -118,7 +119,7 @@ export class ActivationOffload {
     if (this.#leaving === hostCopy) this.#leaving = undefined;
   }
 
-  /** The host's piece is used again by copies on the same stream, so after those that are queued. */
+  /** The host piece may be reused at once: later copies run on the same stream, after those queued. */
   #forget(tensor: CudaTensor, hostCopy: HostCopy): void {
     if (this.#leaving === hostCopy) this.#leaving = undefined;
     tensor.hostCopy = undefined;

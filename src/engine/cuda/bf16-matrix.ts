@@ -9,7 +9,7 @@ import { type CudaTensor, type DeviceRows, ELEMENT_BYTES } from './tensors.js';
 import { convertRows, type WeightTarget } from './weight-stream.js';
 
 const BYTES = ELEMENT_BYTES.bf16;
-/** Rows that a block of small_linear has. */
+/** Rows per block of small_linear. */
 const BLOCK_ROWS = 8;
 
 export class Bf16Matrix extends FrozenMatrix {
@@ -145,7 +145,7 @@ export class Bf16Matrix extends FrozenMatrix {
     };
   }
 
-  /** Queues a copy of all rows, packed on the host. */
+  /** Queues a copy of all rows from `bytes`, where they are packed. */
   uploadAll(driver: Pick<CudaDriver, 'uploadRows'>, bytes: Uint8Array, stream: number): void {
     driver.uploadRows(this.#block.address, BYTES * this.#ld, bytes, BYTES * this.columns, this.rows, stream);
   }

@@ -12,8 +12,8 @@ import { type ForeignFunction, foreignFunctions, loadLibrary } from './library-s
 type AsyncCall = { async(...values: unknown[]): void };
 
 /**
- * What `compile` takes. `capability` is that of the card, e.g. 90; `isSpecific` code is for it alone, with what later ones
- * lack: sm_90a instead of sm_90.
+ * What `compile` takes. `capability` is that of the card, e.g. 90; `isSpecific` code is for it alone, with what later
+ * ones lack: sm_90a instead of sm_90.
  */
 type Request = [
   name: string,
@@ -72,8 +72,8 @@ export class KernelCompiler {
   }
 
   /**
-   * Whether this compiler knows sm_90a, the architecture of Hopper with its warpgroup products. With
-   * MINISTRAL_TUNE_WARPGROUPS=off the kernels for all cards are taken there as well.
+   * Whether this compiler knows sm_90a, Hopper with warpgroup products. MINISTRAL_TUNE_WARPGROUPS=off uses the kernels
+   * of other cards there as well.
    */
   get hasWarpgroups(): boolean {
     if (process.env.MINISTRAL_TUNE_WARPGROUPS === 'off') return false;

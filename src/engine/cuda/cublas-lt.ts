@@ -8,7 +8,7 @@ import { type ForeignFunction, foreignFunctions, loadLibrary, outHandle } from '
 /** cudaDataType */
 const DATA_TYPE = { f32: 0, bf16: 14, e4m3: 28 } as const;
 export type ProductType = 'f32' | 'bf16';
-/** A float32 scale for each row of an operand (a vector along its outer extent), or one for all of it. */
+/** float32 scales of an operand: one per row (a vector along its outer extent), or one for all of it. */
 export type E4m3Scales = 'rows' | 'tensor';
 
 const COMPUTE_32F = 68;
@@ -63,8 +63,8 @@ export class CublasLt {
   }
 
   /**
-   * Of a product of e4m3 operands, A transposed: the one order that Ada and Hopper have.
-   * @param isFast sums stay in the tensor cores, with fewer bits than float32
+   * For e4m3 operands with A transposed, the only order that Ada and Hopper support.
+   * @param isFast accumulates in the tensor cores, with fewer bits than float32
    */
   e4m3Descriptor(scales: E4m3Scales, isFast: boolean): number {
     return this.#known(`e4m3,${scales},${isFast}`, (descriptor) => {

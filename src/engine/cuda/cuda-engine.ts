@@ -52,8 +52,8 @@ export interface CudaEngineOptions {
   /** Which card, as nvidia-smi counts them. Default 0. */
   readonly device?: number;
   /**
-   * Most bytes of device memory that the process may take, as nvidia-smi shows it: weights, tensors, context, code and
-   * the buffers of libraries. Default: what the card has.
+   * Most bytes of device memory for the process, as nvidia-smi shows it: weights, tensors, context, code and library
+   * buffers. Default: all the card has.
    */
   readonly memoryBudget?: number;
   /**
@@ -62,16 +62,16 @@ export interface CudaEngineOptions {
    */
   readonly rematerialize?: boolean;
   /**
-   * An optimizer step runs in packed passes that compute up to about so many tokens; in smaller ones where memory asks.
-   * Larger passes are a few percent faster, and take more memory. Default 5120.
+   * An optimizer step runs in packed passes of up to about so many tokens, fewer where memory requires. Larger passes
+   * are a few percent faster and take more memory. Default 5120; 8192 where layers are streamed.
    */
   readonly tokensPerPass?: number;
   /**
-   * What may lie in host memory when the card, or the budget, does not hold all and a pass beside it: first the table of
-   * embeddings, of which used rows are uploaded, then decoder layers in bfloat16, which are streamed to the card each
-   * time they are used. What recomputed layers keep for backward may lie there too, where a pass does not fit without.
-   * `auto` moves as little as fits; `none` nothing. Or say what to move: the table, how many layers, and, always, what
-   * recomputed layers keep. Results are the same, bit for bit. Default `auto`.
+   * What is kept in host memory when weights and a pass do not fit the card or the budget: first the embedding table,
+   * of which used rows are uploaded; then decoder layers in bfloat16, which are streamed to the card each time they are
+   * used; and the inputs that recomputed layers save for backward. `auto` moves no more than needed, `none` moves
+   * nothing. An object says what to move: the table (default false), how many layers (default 0), and whether saved
+   * inputs always move (default false). Results are the same bit for bit. Default `auto`.
    */
   readonly offload?:
     | 'auto'
@@ -100,12 +100,12 @@ const optionsSchema = z.strictObject({
 } satisfies Record<keyof CudaEngineOptions, z.ZodType>);
 
 /**
- * One pass for eight samples of 500 tokens, where memory allows: a few percent faster than two, and what samples share is
- * computed once. Beyond, products gain nothing.
+ * One pass for eight samples of 500 tokens, where memory allows: a few percent faster than two, and shared prefixes are
+ * computed once. Larger products gain nothing.
  */
 const TOKENS_PER_PASS = 5120;
 
-/** Each pass more streams the layers again. */
+/** Larger, as each pass streams the layers again. */
 const STREAMED_TOKENS_PER_PASS = 8192;
 
 export type EngineDriver = StagingDriver &
@@ -123,9 +123,9 @@ export interface CudaParts {
   readonly kernels: KernelLauncher & { dispose(): void };
   readonly library: ProductLibrary & { readonly version: number };
   readonly compilerVersion: string;
-  /** Default: what card and library have. */
+  /** Default: what card and library support. */
   readonly e4m3Scales?: E4m3Scales;
-  /** What the process takes beside `memory`. Default: nothing. */
+  /** Device memory of the process outside `memory`. Default: none. */
   readonly overhead?: Overhead;
   /** Settles when the kernels are compiled; loading waits for it at its end. */
   readonly prepared?: Promise<void>;
@@ -138,7 +138,7 @@ export class CudaEngine extends CountingEngine implements Engine {
   tokensPerPass: number;
   readonly heldFormats = ['nf4', 'f8_e4m3'] as const;
   readonly precisions: readonly Precision[];
-  /** Of e4m3 operands that are made on the way. */
+  /** Scales of e4m3 operands; undefined without e4m3 products. */
   readonly e4m3Scales: E4m3Scales | undefined;
   readonly #storage: StorageCosts;
   readonly #e4m3: E4m3Products;
@@ -205,7 +205,7 @@ export class CudaEngine extends CountingEngine implements Engine {
       `NVRTC ${compilerVersion}, cuBLASLt ${library.version}`;
   }
 
-  /** As for the weights that are loaded now, and the precision that they were prepared for. */
+  /** For the weights that are loaded now and the precision they are prepared for. */
   get storage(): StorageCosts {
     const { streamedBytes } = this.#weights;
     const scratchBytes = this.#storage.scratchBytes + this.#weights.scratchBytes + this.#e4m3.scratchBytes;
@@ -410,7 +410,7 @@ export class CudaEngine extends CountingEngine implements Engine {
 }
 
 /**
- * @param parts instead of the usual ones, to test what other cards have
+ * @param parts overrides, to test what other cards support
  * @throws EngineError naming what is missing: a card, the driver, NVRTC or cuBLASLt
  */
 export function createCudaEngine(

@@ -54,7 +54,7 @@ export class CudaDriver {
   readonly stream: number;
   /** Uploads that run beside the compute stream. */
   readonly copyStream: number;
-  /** What the process takes on this card. */
+  /** Device memory of this process. */
   readonly process: NvmlProcess;
   /** Kernels and products queued so far. */
   launches = 0;
@@ -265,7 +265,7 @@ export class CudaDriver {
     this.call('cuMemcpy2DAsync_v2', ['void*', 'uint64'], this.#copyBlock, stream);
   }
 
-  /** The PCI address, e.g. 0000:1B:00.0. */
+  /** PCI address, e.g. 0000:1B:00.0 */
   #busId(device: number): string {
     const text = new Uint8Array(32);
     this.call('cuDeviceGetPCIBusId', ['void*', 'int', 'int'], text, text.length, device);

@@ -1,7 +1,7 @@
 /**
- * What e4m3 products need of a frozen matrix beside it: its codes with a scale for each row, unless it is stored so, and
- * their transposed bytes for the gradient of the input, as Hopper multiplies by the rows of both operands only. Either is
- * kept, or made anew for each product: results are the same.
+ * Copies of a frozen matrix that e4m3 products read: its codes with a scale per row, unless it is held so, and their
+ * transpose for the gradient of the input, since Hopper takes both operands with K contiguous only. Each copy is either
+ * kept or made anew for every product, with the same results.
  */
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import { roundUp } from './arena.js';
@@ -11,7 +11,7 @@ import { type DevicePointer, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import type { TensorStore } from './tensor-store.js';
 
-/** Extents of operands, and first rows of a weight in its matrix, are multiples of this. */
+/** Extents of operands, and the first row of a weight in its matrix, are multiples of this. */
 export const E4M3_MULTIPLE = 16;
 
 const HOLDER = 'e4m3 copies of weights';
@@ -24,7 +24,7 @@ export class E4m3Copies implements MatrixCopies {
   readonly #store: TensorStore;
   readonly #matrix: FrozenMatrix;
   #codes: KeptCodes | undefined;
-  /** Bytes [columns, rows], and the scales. */
+  /** Codes [columns, rows], scales [rows]. */
   #transposed: KeptCodes | undefined;
 
   constructor(store: TensorStore, matrix: FrozenMatrix) {
@@ -37,7 +37,7 @@ export class E4m3Copies implements MatrixCopies {
     return matrix.copies as E4m3Copies;
   }
 
-  /** Whether nothing has to be made for a product y = x·Wᵀ. */
+  /** Whether y = x·Wᵀ needs no copy made for it. */
   get hasCodes(): boolean {
     return this.#codes !== undefined || this.#matrix.e4m3Rows(0) !== undefined;
   }
@@ -46,18 +46,18 @@ export class E4m3Copies implements MatrixCopies {
     return this.#transposed !== undefined;
   }
 
-  /** The scales [rows] of the rows from `row` on, where nothing has to be made for dx = dy·W. */
+  /** The scales of the rows from `row` on, if the transposed copy is kept. */
   transposedScales(row: number): DevicePointer | undefined {
     return this.#transposed && offset(this.#transposed.scales, 4 * row);
   }
 
-  /** Bytes of either copy. */
+  /** Size of each of the two copies. */
   get copyBytes(): number {
     const { rows, columns } = this.#matrix;
     return roundUp(rows, E4M3_MULTIPLE) * columns + 4 * rows;
   }
 
-  /** Makes copies that stay. @throws OutOfMemoryError */
+  /** Makes and keeps the codes. @throws OutOfMemoryError */
   keepCodes(): void {
     if (this.hasCodes) return;
     const { rows, columns } = this.#matrix;
@@ -65,7 +65,7 @@ export class E4m3Copies implements MatrixCopies {
     this.#quantize(this.#codes, 0, rows);
   }
 
-  /** @throws OutOfMemoryError */
+  /** Makes and keeps the transposed codes. @throws OutOfMemoryError */
   keepTransposed(): void {
     if (this.#transposed) return;
     const { rows } = this.#matrix;
@@ -123,7 +123,7 @@ export class E4m3Copies implements MatrixCopies {
     this.#transposed = undefined;
   }
 
-  /** Room for the codes of so many rows, transposed or not, and their scales behind them. */
+  /** Memory for the codes of so many rows, transposed or not, followed by their scales. */
   #room(pool: 'weights' | 'tensors', rows: number, ld: number): KeptCodes {
     const bytes = roundUp(rows, E4M3_MULTIPLE) * this.#matrix.columns;
     const block = this.#store.allocator.allocate(bytes + 4 * rows, HOLDER, pool);

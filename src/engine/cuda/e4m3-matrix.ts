@@ -1,3 +1,4 @@
+/** Frozen rows in e4m3: codes with a float32 scale per row, or the checkpoint's 2-D block scales. */
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import { roundUp } from './arena.js';
 import type { E4m3Rows, SmallProduct } from './frozen-matrix.js';
@@ -7,26 +8,26 @@ import { PackedMatrix, type Part, type WideRows } from './packed-matrix.js';
 import type { TensorStore } from './tensor-store.js';
 import { type Scale, type StoredRows, storedSource, type WeightTarget } from './weight-stream.js';
 
-/** Row strides are multiples of this. */
+/** Row strides in bytes are multiples of this. */
 const ROW_MULTIPLE = 16;
 
-/** Element (r, c) of a part is multiplied with factors[⌊r / blockRows⌋ · across + ⌊c / blockColumns⌋]. */
+/** Element (r, c) of a part is code · factors[⌊r / blockRows⌋ · across + ⌊c / blockColumns⌋]. */
 interface E4m3Part extends Part {
   factors: DevicePointer;
   blockRows: number;
   blockColumns: number;
   across: number;
-  /** Of factors that are not one a row. */
+  /** Memory of 2-D block scales; undefined with a scale per row. */
   block: DeviceBlock | undefined;
 }
 
 export class E4m3Matrix extends PackedMatrix<E4m3Part> {
   override readonly held = 'f8_e4m3';
   protected override readonly smallBlocks = 3;
-  /** Row stride of the codes in bytes; zeros behind the columns. */
+  /** Row stride of the codes in bytes; padded with zeros. */
   readonly ld: number;
   readonly #codes: DeviceBlock;
-  /** float32, one for each row. */
+  /** float32 [rows] */
   readonly #scales: DeviceBlock;
 
   constructor(store: TensorStore, rows: number, columns: number, maxParts: number) {
@@ -43,17 +44,17 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
     driver.clearRows(offset(this.#codes.address, columns), this.ld, this.ld - columns, rows);
   }
 
-  /** Device address of a row's codes. */
+  /** Device address of the codes of a row. */
   codesAt(row: number): DevicePointer {
     return offset(this.#codes.address, row * this.ld);
   }
 
-  /** Device address of the scales [rows] from `row` on; undefined if a weight has those of blocks. */
+  /** Device address of the row scales from `row` on; undefined if a weight has block scales. */
   scalesAt(row: number): DevicePointer | undefined {
     return this.parts.some(({ block }) => block) ? undefined : offset(this.#scales.address, 4 * row);
   }
 
-  /** With a scale for each row, in rows that are whole vectors. */
+  /** The kernels for few rows take one scale per row, and rows of whole 16-byte vectors. */
   get smallRows(): number {
     return this.columns === this.ld && this.scalesAt(0) ? 16 : 0;
   }
@@ -149,8 +150,9 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
 
   target(row: number, rows: number): WeightTarget {
     const scales = offset(this.#scales.address, 4 * row);
+    // biome-ignore format: a scale per row, until a stored scale says otherwise
     const part: E4m3Part = {
-      ...{ row, rows, factors: scales, blockRows: 1, blockColumns: this.columns, across: 1, block: undefined },
+      row, rows, factors: scales, blockRows: 1, blockColumns: this.columns, across: 1, block: undefined,
     };
     this.addPart(part);
     return {
@@ -170,14 +172,8 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
     const out = this.codesAt(row + stored.row);
     const flag = stored.flag!;
     if (stored.scale) {
-      kernels.launch(KERNELS.e4m3Copy, grid2(rows, columns), {
-        out,
-        x: stored.address,
-        rows,
-        columns,
-        ldo: this.ld,
-        flag,
-      });
+      const parameters = { out, x: stored.address, rows, columns, ldo: this.ld, flag };
+      kernels.launch(KERNELS.e4m3Copy, grid2(rows, columns), parameters);
       return;
     }
     const { x, kind } = storedSource(stored);
@@ -185,7 +181,7 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
     kernels.launch(KERNELS.e4m3Quantize, [rows], { codes: out, scales, x, kind, columns, ldc: this.ld, flag });
   }
 
-  /** Keeps the stored factors: one for each row, or as they are where they differ within one. */
+  /** Expands stored factors to one per row, or copies them where they vary within a row. */
   #takeScale(part: E4m3Part, { factors, block: [blockRows, blockColumns], across }: Scale): void {
     const { allocator, driver, kernels } = this.store;
     if (across === 1) {

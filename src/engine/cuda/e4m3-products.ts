@@ -1,11 +1,10 @@
 /**
- * Products with frozen matrices in e4m3. Rows of x and dy are quantised with a scale each, weights with one for each of
- * theirs. The weight's scales lie along the sum of dx = dy·W: dy is multiplied by them before it is quantised.
+ * Products with frozen matrices in e4m3. Rows of x, dy and W have a scale each. In dx = dy·W the scales of W run along
+ * the summed dimension, so dy is multiplied by them before it is quantised.
  *
- * Cards whose library has one scale for an operand only (all but compute capability 9.0) take the largest magnitude of
- * the whole operand; y is then multiplied by the weight's scales in a launch of its own.
+ * Only compute capability 9.0 has row scales. Other cards scale a whole operand by its largest magnitude, and multiply
+ * y by the weight's scales in a launch of its own.
  */
-
 import { EngineError, OutOfMemoryError } from '../../errors.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import type { Precision } from '../operations.js';
@@ -19,24 +18,24 @@ import type { TensorStore } from './tensor-store.js';
 import type { DeviceRows } from './tensors.js';
 import type { DeviceWeight } from './weights.js';
 
-/** Compute capability from which there are e4m3 products, and the one with a scale for each row. */
+/** First compute capability with e4m3 products, and the one with row scales. */
 const LEAST_CAPABILITY = 89;
 const ROW_SCALES_CAPABILITY = 90;
-/** cuBLAS 12.9. */
+/** cuBLAS 12.9 */
 const ROW_SCALES_VERSION = 120900;
 
-/** Most of the free memory that kept copies take: what backward would keep is worth more there. */
+/** Share of the free memory that kept copies may take: activations kept for backward save more time. */
 const COPIES_SHARE = 1 / 3;
-/** What they leave free in any case: a pass of a few thousand tokens through a 14B model takes about 3 GiB. */
+/** Always left free: a pass of a few thousand tokens through a 14B model takes about 3 GiB. */
 const PASS_BYTES = 4 * 2 ** 30;
 
-/** The scales that card and library have for operands; undefined without e4m3 products. */
+/** The operand scales that card and library support; undefined without e4m3 products. */
 export function e4m3ScalesOf(capability: number, libraryVersion: number): E4m3Scales | undefined {
   if (capability < LEAST_CAPABILITY) return undefined;
   return capability === ROW_SCALES_CAPABILITY && libraryVersion >= ROW_SCALES_VERSION ? 'rows' : 'tensor';
 }
 
-/** Rows of a matrix that one product has. */
+/** The rows of a matrix that take part in one product. */
 interface MatrixRows {
   readonly matrix: FrozenMatrix;
   readonly row: number;
@@ -48,7 +47,7 @@ export class E4m3Products {
   readonly #store: TensorStore;
   readonly #capability: number;
   #ones: { readonly block: DeviceBlock; readonly count: number } | undefined;
-  /** Bytes of copies that are made for one product at a time. */
+  /** Bytes of the largest copies that are made anew for a product. */
   #scratchBytes = 0;
 
   constructor(store: TensorStore, scales: E4m3Scales | undefined, capability: number) {
@@ -57,13 +56,13 @@ export class E4m3Products {
     this.#capability = capability;
   }
 
-  /** What products take beside tensors while they run, since `prepare`. */
+  /** Most bytes that a product allocates for copies, as of the last `prepare`. */
   get scratchBytes(): number {
     return this.#scratchBytes;
   }
 
   /**
-   * Whether a product runs in e4m3: asked for, and of extents that the library takes.
+   * Whether a product runs in e4m3: `precision` says so and cuBLASLt supports its extents.
    * @throws EngineError on a card without such products
    */
   takes(precision: Precision, isBackward: boolean, { matrix, row, rows }: MatrixRows): boolean {
@@ -72,14 +71,14 @@ export class E4m3Products {
     return [matrix.columns, row, rows].every((extent) => extent % E4M3_MULTIPLE === 0);
   }
 
-  /** Whether `product` can add to what y holds. */
+  /** Whether `product` supports `beta`. */
   get accumulates(): boolean {
     return this.scales === 'rows';
   }
 
   /**
    * y = x·Wᵀ + beta·y
-   * @param operand the codes of x, with a scale for each row, where they were made with it
+   * @param operand codes of x with row scales, where the kernel that made x also quantised it
    */
   product({ matrix, row, rows }: MatrixRows, x: DeviceRows, y: DeviceRows, beta = 0, operand?: E4m3Rows): void {
     const { scales } = this;
@@ -103,8 +102,8 @@ export class E4m3Products {
   }
 
   /**
-   * The factors [rows] of dy's columns in `transposedProduct`, where they are known before it: who makes dy may then
-   * take the largest magnitude of each of its rows.
+   * The factors [rows] that `transposedProduct` multiplies dy's columns by, if known in advance: the kernel that makes
+   * dy can then reduce the largest magnitude of each row.
    */
   gradientFactors({ matrix, row }: MatrixRows): DevicePointer | undefined {
     return this.scales === 'rows' ? E4m3Copies.of(this.#store, matrix).transposedScales(row) : undefined;
@@ -112,7 +111,7 @@ export class E4m3Products {
 
   /**
    * dx = dy·W
-   * @param known the largest magnitudes of dy ⊙ `gradientFactors`, float32 [T], and du that is to be made on the way
+   * @param known largest magnitudes of the rows of dy ⊙ `gradientFactors`, float32 [T]; du is computed while quantising
    */
   transposedProduct(
     { matrix, row, rows }: MatrixRows,
@@ -139,9 +138,9 @@ export class E4m3Products {
   }
 
   /**
-   * Makes the copies of weights that products of this precision read, as far as they fit into a third of what is free
-   * and leave room for a pass: first those of forward, then those of backward, in order. The others are made for each
-   * product. `bf16` frees them.
+   * Makes and keeps the copies that products of this precision read, within COPIES_SHARE of the free memory and with
+   * room left for a pass: first those of forward, then those of backward, in order. The rest is made anew for each
+   * product. `bf16` frees all copies.
    */
   prepare(weights: readonly DeviceWeight[], precision: Precision): void {
     const store = this.#store;
@@ -165,7 +164,7 @@ export class E4m3Products {
         room -= copies.copyBytes;
       } catch (error) {
         if (!(error instanceof OutOfMemoryError)) throw error;
-        // The card has less than the books say.
+        // The card has less memory than was counted.
         room = 0;
       }
     };
@@ -184,7 +183,7 @@ export class E4m3Products {
     this.#ones = undefined;
   }
 
-  /** So many float32 ones. */
+  /** Device address of at least `count` float32 ones. */
   #one(count: number): DevicePointer {
     if (!this.#ones || this.#ones.count < count) {
       this.dispose();
@@ -198,10 +197,8 @@ export class E4m3Products {
   #require(precision: Precision): void {
     if (this.scales) return;
     throw new EngineError(
-      `precision '${precision}' needs compute capability 8.9, this card has ${this.#capability / 10}`,
-      {
-        hint: "Set precision to 'bf16'.",
-      },
+      `precision '${precision}' needs compute capability 8.9 or more, this card has ${(this.#capability / 10).toFixed(1)}`,
+      { hint: "Set precision to 'bf16'." },
     );
   }
 }

@@ -7,39 +7,53 @@ import type { DeviceBlock } from './memory.js';
 import type { TensorStore } from './tensor-store.js';
 import type { DeviceRows } from './tensors.js';
 
-/** Vectors of 8 elements that a thread of quantize_e4m3 holds. */
+/** Vectors of 8 elements that a thread of quantize_e4m3 may hold. */
 const VECTORS = [2, 4, 8] as const;
 const MAX_THREADS = 512;
 
-/** Most columns that a kernel keeps in registers. */
+/** Most columns that a row kept in registers may have. */
 export const MAX_HELD = 8 * MAX_THREADS * 8;
 
-/** Threads for a row of so many elements, and vectors of each. */
+/** Threads per row of so many columns, and vectors per thread. */
 export function quantizeShape(columns: number): { readonly threads: number; readonly vectors: number } {
   const vectors = VECTORS.find((count) => 8 * MAX_THREADS * count >= columns) ?? 8;
   return { threads: Math.min(MAX_THREADS, 32 * Math.ceil(columns / (256 * vectors))), vectors };
 }
 
-/** Writes the codes of x ⊙ factors, and a scale for each row. */
-export function quantizeRows(store: TensorStore, x: DeviceRows, to: E4m3Rows, factors?: DevicePointer): void {
-  launch(store, x, to, factors, undefined);
+/**
+ * Writes the codes of x ⊙ factors and a scale per row, or one scale for all rows.
+ * @param factors float32 [columns]. Default: 1
+ * @param most largest magnitude of all elements, for one scale
+ */
+export function quantizeRows(
+  store: TensorStore,
+  { address, ld, rows, columns }: DeviceRows,
+  to: E4m3Rows,
+  factors?: DevicePointer,
+  most?: DevicePointer,
+): void {
+  const { threads, vectors } = quantizeShape(columns);
+  // biome-ignore format: parameters by operand
+  store.kernels.launch(ofWidth(KERNELS.quantizeE4m3, vectors), [rows], {
+    codes: to.codes, scales: to.scales, x: address, factors, most, rows, columns, ldcodes: to.ld, ldx: ld,
+  }, threads);
 }
 
-/** Room for the codes of [rows, columns], with a scale for each row behind them. The caller frees the block. */
+/** Memory for codes [rows, columns], followed by a scale per row. The caller frees the block. */
 export function operandRoom(
   store: TensorStore,
   rows: number,
   columns: number,
 ): E4m3Rows & { readonly block: DeviceBlock } {
   const bytes = rows * columns;
-  // One scale for all comes with the amax that it is made of.
+  // At least two floats: a single scale, and the amax it is computed from.
   const block = store.allocator.allocate(bytes + 4 * Math.max(2, rows), 'e4m3 operands');
   return { block, codes: block.address, ld: columns, scales: offset(block.address, bytes) };
 }
 
 /**
- * Calls `body` with x ⊙ factors as the operand of a product; it is freed after that.
- * @param factors float32, by column; default 1
+ * Calls `body` with x ⊙ factors as the operand of a product, and frees it afterwards.
+ * @param factors float32 [columns]. Default: 1
  */
 export function withQuantized(
   store: TensorStore,
@@ -51,26 +65,22 @@ export function withQuantized(
   const { rows, columns } = x;
   const operand = operandRoom(store, rows, columns);
   try {
-    if (scales === 'rows') quantizeRows(store, x, operand, factors);
-    else {
-      const most = offset(operand.scales, 4);
+    let most: DevicePointer | undefined;
+    if (scales === 'tensor') {
+      most = offset(operand.scales, 4);
       store.driver.fillBytes(most, 0, 4);
       const parameters = { most, x: x.address, factors, rows, columns, ldx: x.ld };
-      store.kernels.launch(
-        KERNELS.tensorAmax,
-        [rows],
-        parameters,
-        Math.min(MAX_THREADS, 32 * Math.ceil(columns / 512)),
-      );
-      launch(store, x, operand, factors, most);
+      const threads = Math.min(MAX_THREADS, 32 * Math.ceil(columns / 512));
+      store.kernels.launch(KERNELS.tensorAmax, [rows], parameters, threads);
     }
+    quantizeRows(store, x, operand, factors, most);
     body(operand);
   } finally {
     store.allocator.free(operand.block);
   }
 }
 
-/** What the product of a gradient by a low-rank part takes: scale·B of two stacked parts of one padded rank, and du. */
+/** Operands of du = x·(scale·B): scale·B of two stacked parts of one padded rank, and du. */
 export interface LowRankProduct {
   readonly b: Pick<DeviceRows, 'address' | 'ld'>;
   readonly rank: number;
@@ -78,8 +88,8 @@ export interface LowRankProduct {
 }
 
 /**
- * As `withQuantized` with a scale for each row, for rows whose largest magnitudes are known; du = x·(scale·B) is made
- * on the way.
+ * As `withQuantized` with row scales, for rows whose largest magnitudes are known. The same launch computes
+ * du = x·(scale·B).
  * @param most float32 [T]: the largest magnitude of each row of x ⊙ factors
  */
 export function withQuantizedLowRank(
@@ -108,18 +118,4 @@ export function withQuantizedLowRank(
   } finally {
     store.allocator.free(operand.block);
   }
-}
-
-function launch(
-  store: TensorStore,
-  { address, ld, rows, columns }: DeviceRows,
-  to: E4m3Rows,
-  factors: DevicePointer | undefined,
-  most: DevicePointer | undefined,
-): void {
-  const { threads, vectors } = quantizeShape(columns);
-  // biome-ignore format: parameters by operand
-  store.kernels.launch(ofWidth(KERNELS.quantizeE4m3, vectors), [rows], {
-    codes: to.codes, scales: to.scales, x: address, factors, most, rows, columns, ldcodes: to.ld, ldx: ld,
-  }, threads);
 }

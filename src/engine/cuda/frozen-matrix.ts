@@ -1,6 +1,6 @@
 /**
- * What operations may ask of a frozen matrix on the device, whatever format it is stored in. A format is one subclass in
- * a file of its own, chosen in weights.ts; nothing else knows how its values lie.
+ * What operations may ask of a frozen matrix on the device, whatever format it is stored in. A format is one subclass
+ * in a file of its own, chosen in weights.ts; nothing else knows how its values lie.
  */
 import type { HeldFormat, Nf4Absmax } from '../../formats/weight-source.js';
 import { roundUp } from './arena.js';
@@ -11,7 +11,7 @@ import type { WeightTarget } from './weight-stream.js';
 
 /** A low-rank addition to some rows of a matrix; scale·B lies with the matrix. */
 export interface MatrixAdapter {
-  /** Of the values that scale·B was made of; 0 before that. */
+  /** Version of the parameter values that scale·B was computed from; 0 before the first. */
   readonly version: number;
   /** scale·B is lost or lies elsewhere. */
   invalidate(): void;
@@ -24,7 +24,7 @@ export interface SmallProduct {
   readonly x: DeviceRows;
   /** Columns of y; with an activation, 2·n rows of the matrix are read: gate above up. */
   readonly n: number;
-  /** Blocks of threads that make u, before those for y. */
+  /** Thread blocks that compute u; they come first in the grid. */
   readonly lowBlocks: number;
   /** Low-rank addition, if any: A and its row stride, columns of u, and where parts of u and their counter lie. */
   readonly a: DevicePointer | undefined;
@@ -47,7 +47,7 @@ export interface SmallProduct {
     | undefined;
 }
 
-/** e4m3 codes on the device, and the float32 scale of each row. */
+/** e4m3 codes on the device, and float32 scales [rows]. */
 export interface E4m3Rows {
   readonly codes: DevicePointer;
   /** Row stride in bytes, a multiple of 16. */
@@ -55,7 +55,7 @@ export interface E4m3Rows {
   readonly scales: DevicePointer;
 }
 
-/** What was made of a matrix beside it, for products in another format (e4m3-copies.ts). */
+/** Copies of a matrix in another format (e4m3-copies.ts). */
 export interface MatrixCopies {
   free(): void;
 }
@@ -78,16 +78,16 @@ export abstract class FrozenMatrix {
     this.paddedColumns = roundUp(columns, ROW_MULTIPLE);
   }
 
-  /** Where it is not bf16. */
+  /** Format, unless bf16. */
   readonly held: HeldFormat['format'] | undefined;
   abstract readonly bytes: number;
-  /** Most bytes that a product takes beside its operands while it runs. */
+  /** Most scratch bytes of a product. */
   get scratchBytes(): number {
     return 0;
   }
   /** Rows of x up to which `smallProduct` is the faster one; 0 for a format without it. */
   abstract readonly smallRows: number;
-  /** Columns up to which `smallProduct` takes a norm. */
+  /** Most columns for which `smallProduct` fuses a norm. */
   readonly smallNormColumns: number = 8192;
 
   /** y = x·Wᵀ; with `rank`, [x | u]·[W | scale·B]ᵀ, u of so many columns. */
@@ -102,22 +102,24 @@ export abstract class FrozenMatrix {
   /** `count` rows as a new tensor. */
   abstract readRows(row: number, count: number): CudaTensor;
 
-  /** The rows from `row` on as bf16, where they lie or widened for what is queued next; undefined if it gives no products. */
+  /** Rows as bf16: in place, or dequantised to scratch for work queued next; undefined if it has no products. */
   bf16Rows(_row: number, _count: number): DeviceRows | undefined {
     return undefined;
   }
-  /** The rows from `row` on where they lie, for a format that holds e4m3 with a scale for each row. */
+  /** Rows from `row` on in place, if held in e4m3 with a scale per row. */
   e4m3Rows(_row: number): E4m3Rows | undefined {
     return undefined;
   }
 
   /**
-   * Where `rows` stored rows go that are loaded.
-   * @param absmax of 4-bit values
+   * Destination of `rows` stored rows.
+   * @param absmax stored absmax of 4-bit values
    */
   abstract target(row: number, rows: number, absmax?: Nf4Absmax): WeightTarget;
 
-  /** Makes room for a scale·B of so many columns; adapters whose scale·B moves are invalidated. May run out of memory. */
+  /**
+   * Makes room for a scale·B of so many columns; adapters whose scale·B moves are invalidated. May run out of memory.
+   */
   abstract reserveAdapter(columns: number): void;
   /** Where the scale·B of the rows from `row` on lies, bf16. */
   abstract adapterAt(row: number): Pick<DeviceRows, 'address' | 'ld'>;

@@ -1,19 +1,18 @@
-/** A table in host memory of which rows are looked up: only those that are used travel to the device. */
+/** An embedding table in host memory: only the rows that are looked up are copied to the device. */
 import { EngineError } from '../../errors.js';
 import type { WeightSource } from '../../formats/weight-source.js';
 import type { CudaDriver } from './driver.js';
 import { FrozenMatrix } from './frozen-matrix.js';
-import type { HostWeights } from './host-weight.js';
+import type { HostWeights } from './host-weights.js';
 import { offset } from './launch.js';
 import type { Staging } from './staging.js';
 import type { TensorStore } from './tensor-store.js';
 import { type CudaTensor, type DeviceRows, ELEMENT_BYTES } from './tensors.js';
 import type { WeightTarget } from './weight-stream.js';
 
-/** Bytes of rows that are uploaded at a time. */
+/** Bytes of rows per upload. */
 const PIECE_BYTES = 16 << 20;
 
-/** What a table in host memory works with. */
 interface HostRowsParts {
   readonly store: TensorStore;
   readonly driver: Pick<CudaDriver, 'uploadRows'>;
@@ -44,7 +43,7 @@ export class HostRows extends FrozenMatrix {
   }
 
   gatherRows(row: number, ids: Int32Array): CudaTensor {
-    // Most tokens of an image have the same id.
+    // Each distinct row once: most tokens of an image have the same id.
     const places = new Map<number, number>();
     const index = ids.map((id) => {
       const place = places.get(id) ?? places.size;
@@ -113,8 +112,11 @@ export class HostRows extends FrozenMatrix {
   }
 
   #refusal(): EngineError {
-    return new EngineError(`a table [${this.rows}, ${this.columns}] in host memory gives rows, no products`, {
-      hint: "It was loaded as a table of rows. createEngine('cuda', { cuda: { offload: 'none' } }) keeps all weights on the card.",
-    });
+    return new EngineError(
+      `a table [${this.rows}, ${this.columns}] in host memory supports row lookups only, not products`,
+      {
+        hint: "It was loaded as an embedding table. createEngine('cuda', { cuda: { offload: 'none' } }) keeps all weights on the card.",
+      },
+    );
   }
 }

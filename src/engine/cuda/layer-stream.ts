@@ -1,9 +1,9 @@
 /**
- * Frozen layers that lie in page-locked host memory and are copied to the device as they are used. Two layers have room
- * there: one is used while the next one arrives on the copy stream. Events order the streams, so the host never waits.
+ * Streams frozen layers from page-locked host memory. The device has slots for two layers: one is used while the next
+ * is copied on the copy stream. Events order the streams, so the host never waits.
  *
- * Which layer is the next one is learned from the last time: after the layers before and after it came in this order. A
- * layer that was not foreseen is copied when it is used: slower, and right.
+ * The next layer is predicted from the previous traversal: what followed this layer after the same predecessor. A layer
+ * that was not predicted is copied when it is used, which is slower but gives the same results.
  */
 import type { Bf16Matrix } from './bf16-matrix.js';
 import type { CudaDriver } from './driver.js';
@@ -13,46 +13,46 @@ type StreamDriver = Pick<
   'stream' | 'copyStream' | 'createEvent' | 'recordEvent' | 'waitEvent' | 'synchronizeEvent' | 'destroyEvent'
 >;
 
-/** A matrix whose rows lie in host memory, as the stream sees it. */
+/** A matrix in host memory. */
 export interface HostMatrix {
   readonly layer: number;
-  /** Equal for matrices that can lie in each other's place on the device. */
+  /** Matrices of equal form can use the same slot memory. */
   readonly form: string;
   readonly bytes: number;
-  /** Queues a copy of all rows. */
+  /** Queues a copy of all rows on `stream`. */
   copyTo(slot: Bf16Matrix, stream: number): void;
-  /** An empty matrix of this form on the device. */
+  /** Allocates a matrix of this form on the device. @throws OutOfMemoryError */
   makeSlot(): Bf16Matrix;
 }
 
-/** Room on the device for one matrix. */
+/** Device memory for one matrix. */
 interface SlotPart {
   readonly matrix: Bf16Matrix;
-  /** Passed when its copy is there. */
+  /** Event: the copy is complete. */
   readonly arrived: number;
-  /** The compute stream does not wait for the copy yet. */
+  /** The compute stream has not been made to wait for the copy yet. */
   isPending: boolean;
 }
 
-/** Room on the device for the matrices of one layer, by form. */
+/** Device memory for the matrices of one layer, by form. */
 interface Slot {
   layer: number | undefined;
   readonly parts: Map<string, SlotPart>;
-  /** Passed when the compute stream has left it. */
+  /** Event: the compute stream no longer reads the slot. */
   readonly left: number;
 }
 
 export class LayerStream {
   readonly #driver: StreamDriver;
   readonly #slots: Slot[];
-  /** By layer: its matrices by form; the second one of a form has a place of its own. */
+  /** By layer: its matrices by place, which is the form, primed for further matrices of that form. */
   readonly #layers = new Map<number, Map<string, HostMatrix>>();
   readonly #places = new Map<HostMatrix, string>();
-  /** The layers in order. */
+  /** Layer numbers, ascending. */
   #order: number[] = [];
   #current: number | undefined;
   #previous: number | undefined;
-  /** What came after a layer and the one before it. */
+  /** By "previous,current": the layer that was used next. */
   readonly #next = new Map<string, number>();
   readonly #tail: number;
 
@@ -70,7 +70,7 @@ export class LayerStream {
     return this.#layers.size === 0;
   }
 
-  /** Bytes that are copied when all layers are used once. */
+  /** Bytes copied when each layer is used once. */
   get bytes(): number {
     let sum = 0;
     for (const { bytes } of this.#places.keys()) sum += bytes;
@@ -89,7 +89,7 @@ export class LayerStream {
         arrived: this.#driver.createEvent(),
         isPending: false,
       });
-      // What had this memory before is ahead on the compute stream.
+      // Earlier users of this memory are ahead on the compute stream.
       this.#driver.recordEvent(slot.left);
     }
     layer.set(place, matrix);
@@ -98,7 +98,7 @@ export class LayerStream {
     this.#order = [...this.#layers.keys()].sort((a, b) => a - b);
   }
 
-  /** The matrix on the device, for work that is queued on the compute stream before the next call. */
+  /** The matrix on the device, valid for work queued on the compute stream before the next call. */
   use(matrix: HostMatrix): Bf16Matrix {
     if (matrix.layer !== this.#current) this.#turnTo(matrix.layer);
     const part = this.#slotOf(matrix.layer)!.parts.get(this.#places.get(matrix)!)!;
@@ -107,7 +107,7 @@ export class LayerStream {
     return part.matrix;
   }
 
-  /** Changes what stands in for this matrix on the device; what lies there is copied anew. */
+  /** Changes the slot matrices of this matrix; their contents are copied again. */
   change(matrix: HostMatrix, change: (slot: Bf16Matrix) => void): void {
     const { stream, copyStream } = this.#driver;
     this.#driver.recordEvent(this.#tail, copyStream);
@@ -120,7 +120,7 @@ export class LayerStream {
     this.#current = undefined;
   }
 
-  /** Waits for the copies, as the memory that they read is about to go. */
+  /** Waits for copies under way, since the caller frees the memory they read. */
   remove(matrix: HostMatrix): void {
     this.#driver.recordEvent(this.#tail, this.#driver.copyStream);
     this.#driver.synchronizeEvent(this.#tail);
@@ -172,7 +172,7 @@ export class LayerStream {
     }
   }
 
-  /** As the last time; the first time on in the same direction. */
+  /** Predicted from the last traversal; on the first one, the neighbour in the same direction. */
   #foresee(from: number | undefined, at: number): number | undefined {
     const known = this.#next.get(`${from},${at}`);
     if (known !== undefined) return known;

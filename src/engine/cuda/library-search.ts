@@ -32,7 +32,7 @@ export function outHandle(body: (out: BigUint64Array) => void): number {
   return Number(out[0]);
 }
 
-/** The libraries: file names by falling preference, and what gives them to a machine that lacks them. */
+/** Library file names in order of preference, and how to install each. */
 const LIBRARIES = {
   driver: {
     names: ['libcuda.so.1'],

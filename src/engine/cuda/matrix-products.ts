@@ -10,12 +10,12 @@ import type { CudaDriver } from './driver.js';
 import type { DevicePointer } from './launch.js';
 import type { DeviceAllocator } from './memory.js';
 
-/** What turns the codes of e4m3 operands into values: a float32 for each row of A and of B as stored, or one for each. */
+/** Scales of e4m3 operands: float32 per row of A and of B as stored, or one for each operand. */
 interface E4m3Factors {
   readonly scales: E4m3Scales;
   readonly a: DevicePointer;
   readonly b: DevicePointer;
-  /** Sums stay in the tensor cores, with fewer bits than float32. */
+  /** Accumulates in the tensor cores, with fewer bits than float32. */
   readonly isFast: boolean;
 }
 
@@ -106,7 +106,7 @@ export class MatrixProducts {
     const alignment = alignmentOf(a) * 65536 + alignmentOf(b) * 256 + alignmentOf(d);
     const kind = e4m3 ? 16 + (e4m3.isFast ? 32 : 0) + (e4m3.scales === 'rows' ? 64 : 0) : 0;
     const flags = (transA ? 1 : 0) + (transB ? 2 : 0) + (type === 'f32' ? 4 : 0) + (beta !== 0 ? 8 : 0) + kind;
-    // Before a plan too: an algorithm is chosen for a complete description.
+    // Also before planning: the algorithm is chosen for a complete descriptor.
     if (e4m3) this.#library.setScales(this.#descriptor(product), e4m3.b, e4m3.a);
     const key = `${m},${n},${k},${lda},${ldb},${ldd},${flags},${alignment}`;
     let plan = this.#plans.get(key);

@@ -145,7 +145,7 @@ class Pool {
 /** Holder of small index lists that later calls use again; not counted as in use. */
 export const CACHE = 'cached index lists';
 
-/** Holder of the block in which products widen weights: plans count it by itself, so it is in use only in the peak. */
+/** Holder of the scratch of products. Plans count it separately, so `bytesInUse` excludes it and `peakBytes` has it. */
 export const SCRATCH = 'widened weights';
 
 /** A block and the pool that it goes back to. */
@@ -162,14 +162,14 @@ export class DeviceAllocator {
   readonly #pools: Readonly<Record<PoolName, Pool>>;
   readonly #budget: number;
   readonly #overhead: Overhead;
-  /** What the card had free for the engine at the start, less a margin. */
+  /** Free memory of the card at the start, less a margin. */
   readonly #cardBytes: number;
   readonly #byHolder = new Map<string, number>();
   #peak = 0;
 
   /**
-   * @param budget most bytes of device memory that the process may take; default what the card has
-   * @param overhead what it takes beside the pools
+   * @param budget most bytes of device memory for the process. Default: all the card has
+   * @param overhead device memory of the process outside the pools
    */
   constructor(memory: PhysicalMemory, budget = Number.POSITIVE_INFINITY, overhead = new Overhead()) {
     this.#memory = memory;
@@ -222,12 +222,12 @@ export class DeviceAllocator {
     this.#memory.dispose();
   }
 
-  /** What the pools may come to. */
+  /** Most bytes of all pools. */
   get #limit(): number {
     return Math.max(0, Math.min(this.#budget - this.#overhead.counted, this.#cardBytes));
   }
 
-  /** What the pools may still grow by. */
+  /** Bytes that the pools may still grow by. */
   #room(): number {
     if (!Number.isFinite(this.#budget)) return this.#budget;
     this.#overhead.measure(this.#capacity);

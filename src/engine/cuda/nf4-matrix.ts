@@ -1,6 +1,6 @@
 /**
- * Frozen rows in bitsandbytes' NF4: 4-bit codes of row-major blocks, with the largest magnitude of each block as float32
- * or once more quantised. A weight of a stack begins with blocks of its own.
+ * Frozen rows in bitsandbytes' NF4: 4-bit codes in row-major blocks, and the absmax of each block as float32 or, with
+ * double quantisation, in 8 bits. Each weight of a stack starts a new block.
  */
 import { EngineError } from '../../errors.js';
 import { DynamicMap } from '../../formats/dynamic-map.js';
@@ -14,20 +14,17 @@ import { PackedMatrix, type Part, type WideRows } from './packed-matrix.js';
 import type { TensorStore } from './tensor-store.js';
 import { type StoredRows, storedSource, type WeightTarget } from './weight-stream.js';
 
-/** How an NF4 matrix is laid out. */
 export interface Nf4Format {
-  /** Values of a block, a power of two. */
+  /** Values per block, a power of two. */
   readonly blockSize: number;
   /** Blocks that share a nested absmax, a power of two; 0 where absmax is float32. */
   readonly nestedBlockSize: number;
 }
 
-/** Blocks with one nested absmax in a matrix that is quantised while it is loaded. */
-export const NESTED_BLOCK_SIZE = 256;
-/** Values of the dynamic map, and the offset behind them; a table takes this many floats. */
+/** A table is the dynamic map, then the offset; TABLE_SIZE floats with padding. */
 const MAP_SIZE = 256;
 const TABLE_SIZE = 260;
-/** Blocks that nf4_quantize and absmax_quantize have a block of threads for. */
+/** Quantisation blocks per thread block of nf4_quantize and absmax_quantize. */
 const BLOCKS_A_LAUNCH = 8;
 const ALIGNMENT = 16;
 
@@ -38,18 +35,18 @@ interface Nf4Part extends Part {
   readonly table: DevicePointer | undefined;
 }
 
-/** Addresses and layout of all parts, as kernels take them. */
+/** Parameters of the kernels that read the matrix. */
 interface Nf4Layout {
   readonly codes: DevicePointer;
-  /** 8-bit codes of absmax, if it is quantised: `absmax` is then the nested one. */
+  /** 8-bit codes of absmax with double quantisation; `absmax` is then the nested one. */
   readonly absmaxCodes: DevicePointer | undefined;
   readonly absmax: DevicePointer;
   readonly tables: readonly (DevicePointer | undefined)[];
   /** First row of each part. */
   readonly partRows: readonly number[];
-  /** First block of each part: value (r, c) of the part lies at partBlock·blockSize + r·columns + c. */
+  /** First block of each part: value (r, c) of the part is value partBlock·blockSize + r·columns + c. */
   readonly partBlocks: readonly number[];
-  /** Base-2 logarithms of the sizes of blocks. */
+  /** log2 of the block sizes. */
   readonly blockShift: number;
   readonly nestedShift: number;
 }
@@ -62,9 +59,9 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
   readonly #absmaxCodes: DevicePointer | undefined;
   readonly #absmax: DevicePointer;
   readonly #tables: DevicePointer | undefined;
-  /** Of the parts so far. */
+  /** Cached until a part is added. */
   #layout: Nf4Layout | undefined;
-  /** Blocks that parts have taken. */
+  /** Blocks used by the parts so far. */
   #taken = 0;
   readonly #blocks: number;
 
@@ -77,7 +74,7 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
     super(store, rows, columns, maxParts);
     this.format = format;
     const { blockSize, nestedBlockSize } = format;
-    // Each part begins with a nested block.
+    // Each part starts a new nested block.
     const unit = Math.max(1, nestedBlockSize);
     const slack = maxParts > 1 ? maxParts : 0;
     this.#blocks = roundUp(Math.ceil((rows * columns) / blockSize), unit) + slack * unit;
@@ -107,7 +104,7 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
     return this.#layout;
   }
 
-  /** Blocks of 64 that begin with each row, as the kernels for few rows take them. */
+  /** The kernels for few rows take blocks of 64 that do not cross rows. */
   get smallRows(): number {
     return this.format.blockSize === 64 && this.columns % 64 === 0 ? 16 : 0;
   }
@@ -205,7 +202,7 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
     return stored ? this.#storedTarget(part, stored) : new QuantizedTarget(this, this.store, part);
   }
 
-  /** Device address of the codes from a value of a part on. */
+  /** Device address of the codes, from this value of the part on. */
   codesAt({ block }: Nf4Part, value: number): DevicePointer {
     return offset(this.#block.address, (block * this.format.blockSize + value) / 2);
   }
@@ -261,13 +258,13 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
 
 function requireLength({ length }: ArrayLike<number>, needed: number, what: string): void {
   if (length === needed) return;
-  throw new EngineError(`loadWeight: ${length} ${what}, the 4-bit values need ${needed}`);
+  throw new EngineError(`loadWeight: ${length} ${what} for 4-bit values, expected ${needed}`);
 }
 
-/** That of double quantisation, which takes a while to make. */
+/** The map of double quantisation; slow to build, so it is built once. */
 let nestedMap: DynamicMap | undefined;
 
-/** Quantises pieces as they come, and their absmax at the end. */
+/** Quantises pieces as they arrive, and their absmax once all have. */
 class QuantizedTarget implements WeightTarget {
   readonly rows: number;
   readonly columns: number;
@@ -276,7 +273,7 @@ class QuantizedTarget implements WeightTarget {
   readonly #matrix: Nf4Matrix;
   readonly #store: TensorStore;
   readonly #part: Nf4Part;
-  /** float32 absmax of all blocks, until it is quantised. */
+  /** float32 absmax of all blocks until `finish` quantises it. */
   #absmax: DeviceBlock | undefined;
 
   constructor(matrix: Nf4Matrix, store: TensorStore, part: Nf4Part) {
@@ -285,7 +282,7 @@ class QuantizedTarget implements WeightTarget {
     this.#matrix = matrix;
     this.#store = store;
     this.#part = part;
-    // A piece begins with a block.
+    // Pieces start at block boundaries.
     const { blockSize, nestedBlockSize } = matrix.format;
     this.rowMultiple = blockSize / powerOfTwoIn(this.columns, blockSize);
     if (nestedBlockSize > 0) this.#absmax = store.allocator.allocate(4 * this.#blocks, 'weight conversion');

@@ -1,7 +1,7 @@
 /**
- * Frozen matrices held in 4 or 8 bits. A product widens the rows that it needs into a bf16 block laid out as a
- * Bf16Matrix, [W | scale·B], and so is the same product; all products share the block. scale·B lies in a bf16 block of
- * its own.
+ * Frozen matrices held in 4 or 8 bits. A product dequantises the rows it needs into a scratch block with the layout of
+ * a Bf16Matrix, [W | scale·B], so base and adapter remain one product. All products share the scratch; scale·B has a
+ * bf16 block of its own.
  */
 import { EngineError, OutOfMemoryError } from '../../errors.js';
 import { MAX_PARTS } from './adapters.js';
@@ -13,15 +13,15 @@ import { ROW_MULTIPLE, type TensorStore } from './tensor-store.js';
 import { type CudaTensor, type DeviceRows, ELEMENT_BYTES } from './tensors.js';
 
 const BYTES = ELEMENT_BYTES.bf16;
-/** Columns that a thread of widening.cu makes, and threads of a block. */
+/** Columns per thread of widening.cu, and threads per block. */
 const UNIT = 16;
 const THREADS = 256;
-/** Rows that a block of generation-held.cu has. */
+/** Rows per block of generation-held.cu. */
 const SMALL_BLOCK_ROWS = 16;
-/** Fewest columns of a result that a product is cut into for want of memory. */
+/** A product that runs out of memory is split, down to so many columns of the result. */
 const FEWEST_COLUMNS = 512;
 
-/** Rows to widen. */
+/** Rows to dequantise. */
 export interface WideRows {
   readonly out: DevicePointer;
   /** Row stride of the result. */
@@ -29,13 +29,13 @@ export interface WideRows {
   /** First row of the matrix. */
   readonly first: number;
   readonly rows: number;
-  /** Rows counted from the first, int32 on the device; default all in order. */
+  /** Row numbers relative to `first`, int32 on the device. Default: all rows in order. */
   readonly index?: DevicePointer | undefined;
-  /** Columns of scale·B behind W. */
+  /** Columns of scale·B after those of W. */
   readonly rank: number;
 }
 
-/** A weight of a stack: its rows of the matrix. */
+/** The rows of one weight of a stack. */
 export interface Part {
   readonly row: number;
   readonly rows: number;
@@ -44,14 +44,14 @@ export interface Part {
 export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
   override readonly smallNormColumns: number = 5632;
   protected readonly store: TensorStore;
-  /** In the order of their rows; at most MAX_PARTS. */
+  /** Ordered by row; at most MAX_PARTS. */
   protected readonly parts: P[] = [];
   readonly #maxParts: number;
-  /** Columns for scale·B. */
+  /** Columns reserved for scale·B. */
   #spare = 0;
   #low: DeviceBlock | undefined;
 
-  /** @param maxParts weights that it may hold below each other */
+  /** @param maxParts how many weights may be stacked in it */
   constructor(store: TensorStore, rows: number, columns: number, maxParts: number) {
     super(rows, columns);
     this.store = store;
@@ -59,10 +59,10 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
   }
 
   protected abstract readonly packedBytes: number;
-  /** Blocks that a multiprocessor holds of a kernel of generation-held.cu for at most 8 rows. */
+  /** Resident blocks per multiprocessor of a kernel of generation-held.cu, for at most 8 rows. */
   protected abstract readonly smallBlocks: number;
   protected abstract freePacked(): void;
-  /** @param low where scale·B of the matrix's first row lies, if it is wanted */
+  /** @param low scale·B from the matrix's first row on, where it is wanted */
   protected abstract widen(rows: WideRows, grid: Grid, low: DevicePointer | undefined, ldb: number): void;
 
   get bytes(): number {
@@ -73,7 +73,7 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
     return BYTES * this.rows * this.#wideColumns;
   }
 
-  /** Row stride of widened rows: that of a Bf16Matrix. */
+  /** Row stride of dequantised rows, as in a Bf16Matrix. */
   get #wideColumns(): number {
     return this.paddedColumns + this.#spare;
   }
@@ -88,7 +88,7 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
         m: x.rows, n, k, a: x.address, lda: x.ld, ...wide, transB: true, d, ldd: y.ld, type: y.type,
       });
     };
-    // Halves where there is no room for all rows at once.
+    // Split in halves where there is no scratch for all rows at once.
     for (let [first, most] = [0, y.columns]; first < y.columns; ) {
       const n = Math.min(most, y.columns - first);
       try {
@@ -112,7 +112,7 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
     this.#transposed(address, ld, du.columns, dy, du, 0);
   }
 
-  /** Blocks of a kernel of generation-held.cu: as many as fit on the card, each with rows in turns. */
+  /** Grid of a kernel of generation-held.cu: as many blocks as are resident at once, each looping over rows. */
   protected smallGrid({ x, n, lowBlocks, activation }: SmallProduct): Grid {
     const most = this.store.kernels.multiprocessors * (x.rows <= 8 ? this.smallBlocks : 2);
     return [lowBlocks + Math.min(most, Math.ceil((activation < 0 ? n : 2 * n) / SMALL_BLOCK_ROWS))];
@@ -142,7 +142,7 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
     const { allocator, driver } = this.store;
     const bytes = BYTES * this.rows * columns;
     const block = allocator.allocate(bytes, 'weights', 'weights');
-    // Padding of ranks takes part in products: zeros.
+    // Products read the padding of ranks, so it must be zero.
     driver.fillBytes(block.address, 0, bytes);
     if (this.#low) allocator.free(this.#low);
     this.#low = block;
@@ -151,18 +151,18 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
   }
 
   adapterAt(row: number): Pick<DeviceRows, 'address' | 'ld'> {
-    if (!this.#low) throw new EngineError('no room was reserved for an adapter');
+    if (!this.#low) throw new EngineError('no columns are reserved for an adapter: call reserveAdapter first');
     return { address: offset(this.#low.address, BYTES * row * this.#spare), ld: this.#spare };
   }
 
   free(): void {
     if (this.#low) this.store.allocator.free(this.#low);
-    // Whoever still needs it takes it anew.
+    // Another matrix allocates it again when it needs it.
     this.store.freeScratch();
     this.freePacked();
   }
 
-  /** @throws EngineError for more weights than kernels take */
+  /** @throws EngineError for more weights than `maxParts` */
   protected addPart(part: P): void {
     if (this.parts.length >= this.#maxParts)
       throw new EngineError(`loadWeight: a stack of ${this.held} weights holds at most ${this.#maxParts}`);
@@ -170,12 +170,12 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
     this.parts.sort((a, b) => a.row - b.row);
   }
 
-  /** A value of each part, and one for those that are not there. */
+  /** MAX_PARTS values: one of each part, then `missing`. */
   protected ofParts<T>(value: (part: P) => T, missing: T): T[] {
     return Array.from({ length: MAX_PARTS }, (_, i) => (this.parts[i] ? value(this.parts[i]) : missing));
   }
 
-  /** The rows as bf16, for the product that is queued next. */
+  /** The rows as bf16 in scratch, valid for the product queued next. */
   #widened(row: number, rows: number, rank: number): { readonly b: DevicePointer; readonly ldb: number } {
     const ldb = this.#wideColumns;
     const b = this.store.scratch(BYTES * rows * ldb);

@@ -1,10 +1,10 @@
-/** Page-locked host memory for values that come and go: slabs of which pieces of any size are taken, kept until the end. */
+/** Arena of page-locked host memory: pieces of any size from slabs that are kept until `dispose`. */
 import { Arena, type Block, roundUp } from './arena.js';
 import type { CudaDriver, PinnedBlock } from './driver.js';
 
-/** Locking pages takes longer than copying them, so slabs are few and stay. */
+/** Locking pages takes longer than copying them, so slabs are large and kept. */
 const SLAB_BYTES = 128 << 20;
-/** Slabs lie this far apart in the arena's addresses. */
+/** Distance of slabs in the arena's address space, so that an address gives its slab. */
 const SLAB_STRIDE = 2 ** 40;
 
 export interface PinnedPiece {
@@ -28,7 +28,7 @@ export class PinnedArena {
     return this.#arena.bytesInUse;
   }
 
-  /** @throws OutOfMemoryError if the host has no more to lock */
+  /** @throws OutOfMemoryError if the host cannot page-lock more memory */
   take(bytes: number): PinnedPiece {
     const block = this.#arena.allocate(bytes) ?? this.#grow(bytes);
     const slab = this.#slabs[Math.floor(block.address / SLAB_STRIDE)]!;

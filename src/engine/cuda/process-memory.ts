@@ -1,13 +1,12 @@
 /**
- * What the process takes on the card as nvidia-smi shows it: beside the engine's pools the context, loaded code and what
- * libraries allocate. Read from NVML, which nvidia-smi reads as well.
+ * Memory of the process on the card as nvidia-smi shows it: the engine's pools, plus context, loaded code and library
+ * allocations. Read from NVML, as nvidia-smi does.
  */
 import type { ForeignFunction } from './library-search.js';
 import { foreignFunctions, loadLibrary } from './library-search.js';
 
-/** What the books of the card need to know about the process. */
 interface ProcessMemory {
-  /** Bytes of the card that the process takes now, its pools included; undefined if that cannot be told. */
+  /** Device memory that the process takes now, pools included; undefined if it cannot be measured. */
   usedBytes(): number | undefined;
 }
 
@@ -23,8 +22,9 @@ interface ProcessEntry {
 }
 
 /**
- * The entry of this process, which in a container may go by another id than its own: the one that came with the context.
- * @param before those that were listed without a context of this process
+ * The entry of this process. In a container NVML may list it by another pid; then it is the entry that appeared with
+ * the context.
+ * @param before the processes listed before the context was created
  */
 export function ownEntry(
   pid: number,
@@ -37,7 +37,7 @@ export function ownEntry(
   return added.length === 1 ? added[0] : undefined;
 }
 
-/** By card: the id that NVML knows this process by, once it is known. */
+/** By card: the pid under which NVML lists this process, once found. */
 const ownIds = new Map<string, number>();
 
 export class NvmlProcess implements ProcessMemory {
@@ -46,12 +46,12 @@ export class NvmlProcess implements ProcessMemory {
   #device = 0n;
   readonly #before: readonly ProcessEntry[];
   readonly #usedBefore: number | undefined;
-  /** Of the context alone, where NVML lists no process: what the card lost meanwhile. */
+  /** Bytes of the context: how much the card's used memory grew while it was created. */
   #context: number | undefined;
 
   /**
-   * To be made before the context, so that it can be told apart.
-   * @param busId the card's PCI address
+   * To be constructed before the context, to tell this process from others by what changes.
+   * @param busId PCI address of the card
    */
   constructor(busId: string) {
     this.#busId = busId;
@@ -69,13 +69,13 @@ export class NvmlProcess implements ProcessMemory {
     return own && own.bytes > 0 ? own.bytes : undefined;
   }
 
-  /** To be called once the context is made: what it took of the card, for drivers that list no processes. */
+  /** To be called once the context is created: measures it, for drivers that list no processes. */
   noteContext(): void {
     const [before, after] = [this.#usedBefore, this.#cardUsed()];
     if (before !== undefined && after !== undefined && after > before) this.#context = after - before;
   }
 
-  /** Bytes of the context, if other programs were quiet while it was made. */
+  /** Bytes of the context, if other programs allocated nothing meanwhile; undefined if not measured. */
   get contextBytes(): number | undefined {
     return this.#context;
   }
@@ -130,16 +130,16 @@ export class NvmlProcess implements ProcessMemory {
   }
 }
 
-/** Overhead where nothing can be measured: more than contexts take on any card so far. */
+/** Overhead where nothing can be measured: more than any context measured so far. */
 const ASSUMED_BYTES = 640 << 20;
-/** Code of kernels and libraries is loaded when it is first used: so much more than in the beginning is planned for. */
+/** Kernels and libraries load code on first use: reserved beyond the first measurement. */
 const LATER_BYTES = 128 << 20;
-/** Counted in steps of this, so that two runs on one machine count alike. */
+/** Rounded up to multiples of this, so that two runs on one machine plan alike. */
 const STEP_BYTES = 32 << 20;
-/** Milliseconds for which a measurement is good enough. */
+/** Milliseconds for which a measurement is reused. */
 const FRESH = 1000;
 
-/** What the process takes beside the engine's pools. */
+/** Device memory of the process outside the engine's pools. */
 export class Overhead {
   readonly #process: ProcessMemory | undefined;
   #measured: number;
@@ -147,8 +147,8 @@ export class Overhead {
   #at = Number.NEGATIVE_INFINITY;
 
   /**
-   * @param process undefined counts no overhead, as where nothing but the pools exists
-   * @param contextBytes what the context takes, where the process cannot be measured
+   * @param process undefined: no overhead is counted, as on an emulated card
+   * @param contextBytes bytes of the context, used where the process cannot be measured
    */
   constructor(process?: ProcessMemory, contextBytes = ASSUMED_BYTES) {
     this.#process = process;
@@ -156,17 +156,17 @@ export class Overhead {
     this.#counted = process ? stepped(this.#measured) + LATER_BYTES : 0;
   }
 
-  /** As measured last. */
+  /** The last measurement. */
   get bytes(): number {
     return this.#measured;
   }
 
-  /** What is set aside: constant, unless more was measured. */
+  /** Bytes set aside of a budget: constant unless a measurement exceeds it. */
   get counted(): number {
     return this.#counted;
   }
 
-  /** @param poolBytes what the pools take now */
+  /** @param poolBytes current size of the pools */
   measure(poolBytes: number, now = performance.now()): void {
     if (!this.#process || now - this.#at < FRESH) return;
     this.#at = now;

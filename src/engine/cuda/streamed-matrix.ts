@@ -1,6 +1,6 @@
 /**
- * A frozen matrix whose rows lie in page-locked host memory, with a copy on the device while its layer is used. scale·B
- * stays on the device and is put behind the columns of the copy: products are those of a matrix that lies there.
+ * A frozen matrix in page-locked host memory, copied to a slot on the device while its layer is used. scale·B stays on
+ * the device and is copied into the slot's spare columns, so products are those of a Bf16Matrix.
  */
 import { EngineError, OutOfMemoryError } from '../../errors.js';
 import type { WeightSource } from '../../formats/weight-source.js';
@@ -9,7 +9,7 @@ import { formatBytes } from '../../messages/format-bytes.js';
 import { Bf16Matrix } from './bf16-matrix.js';
 import type { CudaDriver, PinnedBlock } from './driver.js';
 import { FrozenMatrix, type MatrixAdapter, type SmallProduct } from './frozen-matrix.js';
-import type { HostWeights } from './host-weight.js';
+import type { HostWeights } from './host-weights.js';
 import { grid2, offset } from './launch.js';
 import type { HostMatrix, LayerStream } from './layer-stream.js';
 import type { DeviceBlock } from './memory.js';
@@ -21,7 +21,6 @@ const BYTES = ELEMENT_BYTES.bf16;
 
 type StreamedDriver = Pick<CudaDriver, 'allocatePinned' | 'uploadRows'>;
 
-/** What a streamed matrix works with. */
 interface StreamParts {
   readonly store: TensorStore;
   readonly driver: StreamedDriver;
@@ -35,14 +34,14 @@ export class StreamedMatrix extends FrozenMatrix implements HostMatrix {
   readonly form: string;
   readonly #parts: StreamParts;
   readonly #host: PinnedBlock;
-  /** Columns for scale·B behind those of the copy. */
+  /** Spare columns of the slot, for scale·B. */
   #spare: number;
-  /** scale·B [rows, spare]; made for the first adapter. */
+  /** scale·B [rows, spare], allocated for the first adapter. */
   #adapters: DeviceBlock | undefined;
-  /** By first row: the adapter whose scale·B lies in the copy, as it then was. */
+  /** By first row: adapter and version of the scale·B that the slot holds. */
   readonly #placed = new Map<number, { readonly adapter: MatrixAdapter; readonly version: number }>();
 
-  /** @throws OutOfMemoryError if the host or the device has no room for it */
+  /** @throws OutOfMemoryError if host or device memory is exhausted */
   constructor(parts: StreamParts, layer: number, rows: number, columns: number, spare: number) {
     super(rows, columns);
     this.#parts = parts;
@@ -112,7 +111,9 @@ export class StreamedMatrix extends FrozenMatrix implements HostMatrix {
   }
 
   target(): WeightTarget {
-    throw new EngineError('a streamed matrix is loaded into host memory, not into rows of the device');
+    throw new EngineError(
+      'a streamed matrix is loaded by `load` into host memory, it has no rows on the device to fill',
+    );
   }
 
   reserveAdapter(columns: number): void {
@@ -137,7 +138,7 @@ export class StreamedMatrix extends FrozenMatrix implements HostMatrix {
     this.#host.free();
   }
 
-  /** The rows on the device, with the scale·B of so many columns behind `rows` of them. */
+  /** The slot that holds the matrix, with `columns` columns of scale·B for the rows from `row` on up to date. */
   #copy(row: number, rows: number, columns: number): Bf16Matrix {
     const { store, stream } = this.#parts;
     const slot = stream.use(this);

@@ -96,7 +96,7 @@ export class TensorStore extends CountedTensors<CudaTensor> {
     return known;
   }
 
-  /** Its values may lie in host memory until it is used. */
+  /** Its values may stay in host memory until it is used. */
   moveToHost(tensor: Tensor): void {
     this.#activations?.moveToHost(this.known(tensor, 'moveToHost'));
   }
@@ -281,8 +281,8 @@ export class TensorStore extends CountedTensors<CudaTensor> {
   }
 
   /**
-   * Address of so many bytes for what is queued next. The block is kept: a large one that came and went with each product
-   * would leave holes among the tensors.
+   * Address of scratch for work queued next. The block is kept: allocating a large one for each product would fragment
+   * tensor memory.
    */
   scratch(bytes: number): DevicePointer {
     if (!this.#scratch || this.#scratch.bytes < bytes) {

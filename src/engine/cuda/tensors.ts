@@ -41,12 +41,12 @@ export class Storage {
   }
 }
 
-/** Where the values of a tensor are that has left the device, or is about to. */
+/** Host copy of a tensor that was moved out of the device, or is being moved. */
 export interface HostCopy {
   readonly piece: PinnedPiece;
-  /** Passed when the last copy is done, out or back. */
+  /** Event: the latest copy, in either direction, is complete. */
   readonly event: number;
-  /** On the device: until the copy out has passed, and from when the copy back was queued. */
+  /** Device memory: until the copy out is complete, and again once the copy back is queued. */
   storage: Storage | undefined;
 }
 
@@ -62,7 +62,7 @@ export class CudaTensor extends CountedTensor {
   ld: number;
   /** Columns behind its own (rounded up) that nobody else uses: a linear layer's scratch. */
   spare = 0;
-  /** While it lies in host memory; `storage` is undefined then, and `TensorStore.use` brings it back. */
+  /** Set while it is in host memory: `storage` is then undefined, and `TensorStore.use` brings it back. */
   hostCopy: HostCopy | undefined;
 
   constructor(

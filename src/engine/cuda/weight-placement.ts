@@ -1,6 +1,6 @@
 /**
- * Where the weights of a model are to lie: on the device, or in host memory, from which decoder layers are streamed to
- * the device as they are used and rows of a table are uploaded. Pure: sizes in, placement out.
+ * Decides which weights of a model stay on the device and which in host memory, from where decoder layers are streamed
+ * and rows of the embedding are uploaded. Pure: sizes in, placement out.
  */
 import { OutOfMemoryError } from '../../errors.js';
 import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
@@ -16,59 +16,59 @@ export type Offload =
   | { readonly embedding?: boolean; readonly layers?: number; readonly activations?: boolean };
 
 interface Placement {
-  /** Whether tables of which only rows are looked up lie in host memory. */
+  /** Whether lookup-only tables are in host memory. */
   readonly embedding: boolean;
   /** Decoder layers that are streamed. */
   readonly layers: ReadonlySet<number>;
 }
 
-/** Layers that have room on the device at a time: one is used while the next one arrives. */
+/** Streamed layers on the device at a time: one is used while the next is copied. */
 export const STREAM_SLOTS = 2;
 
-/** Tokens of a pass that should find room beside the weights, everything recomputed, before layers are streamed. */
+/** Layers are streamed only if a pass of so many tokens, fully recomputed, does not fit beside the weights. */
 const LEAST_TOKENS = 2560;
-/** The same before a table leaves the device, and once layers are streamed: each pass more streams them again. */
+/** The same for the embedding; also the pass that streaming makes room for, as further passes stream again. */
 const USUAL_TOKENS = 4096;
-/** Of a long sample. */
+/** Tokens of a long sample. */
 const SAMPLE_TOKENS = 1024;
 
 interface PlacementOptions {
   readonly offload: Offload;
-  /** Bytes for weights and all that training takes. */
+  /** Free bytes for weights and training. */
   readonly roomBytes: number;
-  /** What a budget has to hold beside that. */
+  /** Bytes of a budget that are taken already. */
   readonly overheadBytes: number;
-  /** Spare columns of a matrix for each adapted weight. */
+  /** Spare columns per adapted weight of a matrix. */
   readonly spareColumns: number;
   /**
-   * Bytes that training with a usual adapter takes beside the weights, in passes of so many tokens, with what recomputed
-   * layers keep in host memory or on the device.
+   * Bytes of training with a usual adapter, without the weights, in passes of so many tokens; with `offloadInputs` the
+   * inputs of recomputed layers are in host memory.
    */
   readonly trainingBytes: (tokens: number, offloadInputs?: boolean) => number;
 }
 
 interface Sizes {
-  /** Bytes of what stays on the device in any case. */
+  /** Bytes that always stay on the device. */
   fixed: number;
-  /** Bytes of tables of which only rows are looked up. */
+  /** Bytes of lookup-only tables. */
   lookup: number;
-  /** Bytes of each decoder layer that can be streamed. */
+  /** By decoder layer that can be streamed. */
   readonly layers: Map<number, LayerSizes>;
 }
 
 interface LayerSizes {
   readonly bytes: number;
-  /** What stays on the device of a streamed layer: scale·B. */
+  /** Bytes of scale·B, which stays on the device when the layer is streamed. */
   readonly adapters: number;
 }
 
-/** @throws OutOfMemoryError if the weights do not fit however they are placed */
+/** @throws OutOfMemoryError if no placement fits */
 export function placeWeights(sources: readonly WeightSource[], options: PlacementOptions): Placement {
   const { offload, roomBytes, overheadBytes, trainingBytes } = options;
   const { fixed, lookup, layers } = sizesOf(sources, options.spareColumns);
   const order = [...layers.keys()].sort((a, b) => a - b);
   const largest = Math.max(0, ...[...layers.values()].map(({ bytes }) => bytes));
-  /** Bytes on the device with so many layers streamed. */
+  /** Bytes on the device with `streamed` layers streamed. */
   const held = (isLookedUpOnHost: boolean, streamed: number): number => {
     const chosen = spread(order, streamed);
     let bytes = fixed + (isLookedUpOnHost ? 0 : lookup) + Math.min(streamed, STREAM_SLOTS) * largest;
@@ -83,7 +83,7 @@ export function placeWeights(sources: readonly WeightSource[], options: Placemen
   const embedding = held(false, 0) + trainingBytes(USUAL_TOKENS) > roomBytes;
   if (held(embedding, 0) + trainingBytes(LEAST_TOKENS) <= roomBytes) return { embedding, layers: new Set() };
   const usual = trainingBytes(USUAL_TOKENS);
-  // Fewer than there are slots for would save nothing.
+  // Streaming no more layers than there are slots saves nothing.
   for (let count = STREAM_SLOTS + 1; count <= order.length; count++) {
     if (held(true, count) + usual <= roomBytes) return { embedding: true, layers: spread(order, count) };
   }
@@ -91,9 +91,9 @@ export function placeWeights(sources: readonly WeightSource[], options: Placemen
   if (least > roomBytes) {
     const trains = Math.ceil(least + overheadBytes + trainingBytes(SAMPLE_TOKENS, true));
     throw new OutOfMemoryError(
-      `the weights do not fit: ${formatBytes(least)} of them have to lie on the card, with ` +
-        `${order.length === 0 ? 'no layer' : 'every decoder layer'} streamed from host memory; ` +
-        `${formatBytes(roomBytes)} are free for them`,
+      `the weights do not fit: they need ${formatBytes(least)} on the card with ` +
+        `${order.length === 0 ? 'no layer' : 'every decoder layer'} streamed from host memory, and ` +
+        `${formatBytes(roomBytes)} are free`,
       {
         hint:
           `The smallest memoryBudget that loads them is ${formatBytes(least + overheadBytes)}; to train on samples of ` +
@@ -108,13 +108,13 @@ export function placeWeights(sources: readonly WeightSource[], options: Placemen
   return { embedding: true, layers: spread(order, order.length > STREAM_SLOTS ? order.length : 0) };
 }
 
-/** `count` of them, as evenly as they can lie: so copies go on while others are used. */
+/** `count` layers, evenly spread, so that copies overlap with the layers between. */
 function spread(order: readonly number[], count: number): Set<number> {
   const share = (i: number): number => Math.floor((i * count) / Math.max(1, order.length));
   return new Set(order.filter((_, i) => share(i + 1) > share(i)));
 }
 
-/** Whether the weight may lie in host memory: matrices that are held as bf16. */
+/** Whether the weight may be placed in host memory: matrices held as bf16 only. */
 export function mayLeave({ shape, usage, dtype, hold }: WeightSource): boolean {
   return usage !== undefined && shape.length > 1 && !hold && dtype !== 'nf4';
 }
@@ -136,10 +136,10 @@ function sizesOf(sources: readonly WeightSource[], spareColumns: number): Sizes 
   return sizes;
 }
 
-/** Values of a block of 64 share a scale of a byte, with double quantisation. */
+/** Bytes per value; nf4 with double quantisation in blocks of 64, rounded up. */
 const HELD_BYTES = { nf4: 0.5 + 1.1 / 64, f8_e4m3: 1 } as const;
 
-/** Columns of scale·B: a stack has those of three weights. */
+/** Columns of scale·B; a stack reserves them for three weights. */
 function spareOf({ stack }: WeightSource, spareColumns: number): number {
   return spareColumns * (stack ? 3 : 1);
 }

@@ -1,7 +1,7 @@
 /**
- * Streams a stored weight into its rows on the device. What is held as it is stored is copied to where it belongs; other
- * formats are copied beside it and converted by a kernel. Large weights go in pieces through a ring of page-locked blocks, on the copy
- * stream; small ones at once, on the compute stream.
+ * Streams a stored weight into its rows on the device. A format that is held as stored is copied in place; others are
+ * copied to scratch and converted by a kernel. Large weights pass in pieces through a ring of page-locked blocks, on
+ * the copy stream; small ones at once, on the compute stream.
  */
 import { CheckpointError, EngineError } from '../../errors.js';
 import { readScale, refuseNaN } from '../../formats/float8.js';
@@ -21,22 +21,22 @@ const PIECE_BYTES = 32 << 20;
 /** Weights of up to this part of a piece would waste a block of the ring. */
 const SMALL_PART = 1 / 32;
 
-/** Where the rows of a weight go, in whatever format they are held. */
+/** Destination of the rows of a weight, in the format they are held in. */
 export interface WeightTarget {
   readonly rows: number;
   readonly columns: number;
-  /** Pieces begin at a multiple of this many rows. Default 1. */
+  /** Pieces start at multiples of this many rows. Default 1. */
   readonly rowMultiple?: number;
-  /** Values that are not finite are refused. */
+  /** Whether values are quantised: ones that are not finite are then refused. */
   readonly quantizes?: boolean;
-  /** Whether values that are stored so are held as they are, and go to `upload`. Others go to `convert`. */
+  /** Whether values stored as `dtype` are held unchanged, through `upload`; others are passed to `convert`. */
   holds(dtype: StoredDType): boolean;
   upload(driver: WeightDriver, row: number, rows: number, bytes: Uint8Array, stream?: number): void;
   /** Queues a conversion on the compute stream. */
   convert(stored: StoredRows): void;
-  /** Queues on the compute stream what all rows together need. */
+  /** Called after all rows; queues work on the compute stream. */
   finish?(scale: Scale | undefined): void;
-  /** Frees what loading took, also after a failure. */
+  /** Frees temporary memory, also after a failure. */
   release?(): void;
 }
 
@@ -48,13 +48,13 @@ export interface StoredRows {
   readonly rows: number;
   readonly columns: number;
   readonly dtype: StoredDType;
-  /** Of 8-bit floats. */
+  /** Scales of e4m3 values. */
   readonly scale: Scale | undefined;
-  /** One word that becomes 1 for a code that is NaN, or a value that cannot be quantised. */
+  /** One word, set to 1 by a NaN code or a value that cannot be quantised. */
   readonly flag: DevicePointer | undefined;
 }
 
-/** The tables of an 8-bit weight on the device. */
+/** Stored scales of an e4m3 weight on the device, as `readScale` gives them. */
 export interface Scale {
   readonly factors: DeviceBlock;
   readonly block: readonly [rows: number, columns: number];
@@ -80,7 +80,7 @@ export class WeightStream {
 
   /**
    * Resolves when everything is queued and the source is no longer needed.
-   * @param keep receives the stored bytes of a weight that comes in one piece
+   * @param keep receives the stored bytes, which are then read in one piece
    */
   async fill(target: WeightTarget, source: WeightSource, keep?: (bytes: Uint8Array) => void): Promise<void> {
     const filling = this.#fill(target, source, keep);
@@ -230,12 +230,12 @@ function refuse(name: string, dtype: StoredDType): never {
   });
 }
 
-/** Numbers of the stored formats in quantization.cu. */
+/** `kind` of stored values in quantization.cu. */
 const KINDS = { f32: 0, bf16: 1, f16: 2, f8_e4m3: 3 } as const;
 
-/** Stored rows as the kernels of quantization.cu take them. @throws EngineError for 4-bit values */
+/** Parameters of quantization.cu for stored rows. @throws EngineError for 4-bit values */
 export function storedSource({ address, row, columns, dtype, scale, flag }: StoredRows) {
-  if (dtype === 'nf4') throw new EngineError('loadWeight: 4-bit values are not quantised again');
+  if (dtype === 'nf4') throw new EngineError('loadWeight: expected 16- or 32-bit or e4m3 values to quantise, got nf4');
   const [blockRows, blockColumns] = scale?.block ?? [1, 1];
   return {
     ...{ x: address, kind: KINDS[dtype], first: row, columns, blockRows, blockColumns, across: scale?.across ?? 0 },

@@ -1,6 +1,7 @@
 /** Frozen weights on the device. Weights that share an input can lie in one stacked matrix; vectors are always bf16. */
 import { EngineError } from '../../errors.js';
 import { widen } from '../../formats/half-precision.js';
+import { NESTED_BLOCK_SIZE } from '../../formats/nf4.js';
 import {
   type DType,
   type HeldFormat,
@@ -18,10 +19,10 @@ import { Bf16Matrix } from './bf16-matrix.js';
 import { E4m3Matrix } from './e4m3-matrix.js';
 import type { FrozenMatrix } from './frozen-matrix.js';
 import { HostRows } from './host-rows.js';
-import { type HostDriver, HostWeights } from './host-weight.js';
+import { type HostDriver, HostWeights } from './host-weights.js';
 import type { DevicePointer } from './launch.js';
 import { LayerStream } from './layer-stream.js';
-import { NESTED_BLOCK_SIZE, type Nf4Format, Nf4Matrix } from './nf4-matrix.js';
+import { type Nf4Format, Nf4Matrix } from './nf4-matrix.js';
 import type { Staging } from './staging.js';
 import { StreamedMatrix } from './streamed-matrix.js';
 import type { TensorStore } from './tensor-store.js';
@@ -60,12 +61,12 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
   readonly #store: TensorStore;
   readonly #stream: WeightStream;
   readonly #stacks = new Map<string, FrozenMatrix>();
-  /** Spare columns that a matrix gets when it is loaded, for each weight in it. */
+  /** Spare columns that a matrix reserves for each weight in it when it is loaded. */
   readonly #spareColumns: number;
   readonly #driver: WeightDriver & HostDriver;
   readonly #staging: Staging;
   readonly #host: HostWeights;
-  /** Where weights that are still to be loaded are to lie, by name; others lie on the device. */
+  /** By name: placement of weights that are not loaded yet. Others are placed on the device. */
   readonly #places = new Map<string, 'host rows' | { readonly stream: LayerStream; readonly layer: number }>();
   readonly #streams = new Set<LayerStream>();
 
@@ -89,15 +90,15 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     this.#host = new HostWeights(store, driver, staging, this.#stream);
   }
 
-  /** Bytes that come from host memory each time all streamed layers are used. */
+  /** Bytes copied from host memory when each streamed layer is used once. */
   get streamedBytes(): number {
     return [...this.#streams].reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
   /**
-   * Decides where the weights of a model are to lie.
+   * Decides where the weights of a model are placed.
    * @returns whether layers are streamed
-   * @throws OutOfMemoryError if they do not fit however they are placed
+   * @throws OutOfMemoryError if no placement fits
    */
   place(
     sources: readonly WeightSource[],
@@ -192,7 +193,7 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     return this.#stream.dispose();
   }
 
-  /** Frees what lies in page-locked host memory. Nothing may be under way. */
+  /** Frees the page-locked host memory of streamed layers. No copy may be under way. */
   disposeHost(): void {
     const streamed = new Set([...this.held].map(({ matrix }) => matrix).filter((one) => one instanceof StreamedMatrix));
     for (const matrix of streamed) matrix.free();
@@ -205,7 +206,7 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     return (this.useVector(weight, length, operation).matrix as Bf16Matrix).address(0);
   }
 
-  /** @returns undefined for a weight that cannot lie with those that are in the stack, as it is held in another format */
+  /** @returns undefined for a weight that is held in another format than the stack */
   #stack(
     place: StackPlace,
     rows: number,
@@ -229,7 +230,7 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     return matrix;
   }
 
-  /** The most that a product with one of the matrices takes beside its operands. */
+  /** Most scratch bytes of a product with any of the matrices. */
   get scratchBytes(): number {
     let most = 0;
     for (const { matrix } of this.held) most = Math.max(most, matrix.scratchBytes);
@@ -237,8 +238,8 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
   }
 
   /**
-   * @param weights how many adapted weights the matrix may hold
-   * @param name of the first weight in it
+   * @param weights most weights in the matrix
+   * @param name name of the first weight in it
    */
   #matrix(rows: number, columns: number, weights: number, format: MatrixFormat, name: string): FrozenMatrix {
     const spare = weights * this.#spareColumns;
@@ -272,7 +273,7 @@ type MatrixFormat = 'bf16' | 'f8_e4m3' | Nf4Format;
 function formatOf({ name, shape, dtype, quantState, hold }: WeightSource, absmax: Nf4Absmax | undefined): MatrixFormat {
   if (shape.length < 2) return 'bf16';
   if (dtype === 'nf4') {
-    if (!quantState || !absmax) throw new EngineError(`loadWeight: ${name}: 4-bit values came without their state`);
+    if (!quantState || !absmax) throw new EngineError(`loadWeight: ${name}: 4-bit values without a quant state`);
     if (hold && hold.format !== 'nf4')
       throw new EngineError(`loadWeight: ${name} is stored as nf4 and cannot be held as ${hold.format}`);
     return nf4Format(name, quantState.blockSize, 'codes' in absmax ? absmax.nestedBlockSize : 0);

@@ -69,7 +69,8 @@ export class TensorStore extends CountedTensors<TfjsTensor> {
 
   /** Runs a part of a `run` and frees what it made but its results before the next part. */
   part(body: () => readonly TfTensor[]): readonly TfTensor[] {
-    // A kept tensor would outlive a failure of the whole: the results are handed to the outer scope by a copy-free reshape.
+    // A kept tensor would outlive a failure of the whole: the results are handed to the outer scope by a copy-free
+    // reshape.
     let results: readonly TfTensor[] = [];
     const { tf } = this;
     tf.tidy(() => {
@@ -127,10 +128,8 @@ export class TensorStore extends CountedTensors<TfjsTensor> {
     const { name, hold, shape } = stored;
     if (hold && shape.length > 1) {
       throw new EngineError(
-        `loadWeight: ${name} is to be held in ${hold.format}, but the tfjs engine holds float32 only`,
-        {
-          hint: 'Use the engine cuda or cpu, or leave the weight as it is stored.',
-        },
+        `loadWeight: ${name} should be held as ${hold.format}, but the tfjs engine holds float32 only`,
+        { hint: 'Use the engine cuda or cpu, or load the model without `quantization`.' },
       );
     }
     const source = dequantizedSource(stored);

@@ -1,4 +1,4 @@
-/** Matrices held in fewer bits: what loading makes of every kind of source, bit by bit. */
+/** Matrices held in 4 or 8 bits: the values after loading every kind of source, bit by bit. */
 import assert from 'node:assert/strict';
 import type { Engine } from '../../../src/engine/engine.js';
 import { CheckpointError } from '../../../src/errors.js';
@@ -54,7 +54,7 @@ async function roundTrip(engine: Engine, source: WeightSource, expected: ArrayLi
   assert.equal(engine.memory().bytesInUse, before, `${what}: bytes in use`);
 }
 
-/** Values of a dtype, in more places than bfloat16 has; one row in three of zeros. */
+/** Values of a dtype with more bits than bfloat16; every third row is zeros. */
 function stored(lab: Laboratory, shape: readonly number[], dtype: DType): { bytes: Uint8Array; values: number[] } {
   const columns = shape.at(-1)!;
   const numbers = lab.numbers(sizeOf(shape), 0.1).map((x, i) => (Math.floor(i / columns) % 3 === 1 ? 0 : x));
@@ -80,7 +80,7 @@ async function quantizes(engine: Engine, hold: HeldFormat): Promise<void> {
   assert.equal(engine.memory().bytesInUse, before);
 }
 
-/** All codes but NaN, with scales that make values which bfloat16 has to round. */
+/** All codes but NaN, with scales whose products bfloat16 must round. */
 function e4m3Of(shape: readonly [number, number], block: readonly [number, number]) {
   const codes = Uint8Array.from({ length: sizeOf(shape) }, (_, i) => ((i * 31) % 127) | ((i & 1) << 7));
   const across = Math.ceil(shape[1] / block[1]);

@@ -1,4 +1,4 @@
-/** What is not a finite number comes out of e4m3 products as none: whoever looks at the loss sees it. */
+/** Values that are not finite stay so in e4m3 products, so that the loss shows them. */
 import assert from 'node:assert/strict';
 import type { Engine } from '../../../src/engine/engine.js';
 import type { Tensor } from '../../../src/engine/tensor.js';

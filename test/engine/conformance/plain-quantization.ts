@@ -1,4 +1,4 @@
-/** What weights held in fewer bits stand for: the algorithms of bitsandbytes and of e4m3, value by value. */
+/** Values of weights held in 4 or 8 bits: the algorithms of bitsandbytes and e4m3, value by value. */
 import { DynamicMap } from '../../../src/formats/dynamic-map.js';
 import { e4m3ToNumber } from '../../../src/formats/float8.js';
 import type { HeldFormat, Nf4Absmax } from '../../../src/formats/weight-source.js';
@@ -21,7 +21,7 @@ const NF4_THRESHOLDS = [
 const MAP = new DynamicMap(true).values;
 const MAP_THRESHOLDS = Array.from({ length: 255 }, (_, i) => fround(fround(MAP[i]! + MAP[i + 1]!) / 2));
 
-/** How many thresholds x is above. */
+/** Number of thresholds below x. */
 function codeOf(x: number, thresholds: readonly number[]): number {
   let code = 0;
   for (const threshold of thresholds) if (x > threshold) code++;
@@ -83,7 +83,7 @@ function e4m3CodeOf(x: number): number {
   return x < 0 || Object.is(x, -0) ? best | 0x80 : best;
 }
 
-/** With a scale for each row. */
+/** e4m3 with a scale per row. */
 function plainE4m3Values(values: ArrayLike<number>, columns: number): Float64Array {
   const scales = Float32Array.from(
     { length: values.length / columns },
@@ -96,7 +96,7 @@ function plainE4m3Values(values: ArrayLike<number>, columns: number): Float64Arr
   return roundBfloat16(scaled);
 }
 
-/** What float32 values become in a matrix that is held so. */
+/** Values of a float32 matrix after quantising to the format. */
 export function plainHeldValues(values: ArrayLike<number>, columns: number, hold: HeldFormat): Float64Array {
   if (hold.format === 'f8_e4m3') return plainE4m3Values(values, columns);
   const { codes, absmax } = plainNf4(values, hold.blockSize, hold.doubleQuantization);

@@ -16,9 +16,9 @@ interface PrecisionCase extends Case<OperationAttributes['linear']> {
 
 interface Options {
   readonly isStacked?: boolean;
-  /** Copies of the weights are made before. */
+  /** Whether copies of the weights are made in advance. */
   readonly isPrepared?: boolean;
-  /** Extents that the library does not take: the product stays in bf16. */
+  /** Extents that the library does not support: the product stays in bf16. */
   readonly isPlain?: boolean;
 }
 
@@ -60,7 +60,7 @@ function linear(
 
 const bf16 = (out: number, more: Partial<LinearSpec> = {}): LinearSpec => ({ out, dtype: 'bf16', ...more });
 const TENTH = 6554 / 65536;
-/** Of values in bf16 whose float32 sums have another order: few are rounded the other way, by 2^-8. */
+/** For bf16 values whose float32 sums have another order: a few round the other way, by 2^-8. */
 const SUM_ORDER = 2e-3;
 const THREE = [bf16(64, { rank: 16 }), bf16(32, { rank: 8, dropout: TENTH }), bf16(16)];
 
@@ -80,7 +80,7 @@ export const HELD_PRECISION_CASES: readonly PrecisionCase[] = [
   linear('fp8-backward', 40, 128, [bf16(64, { rank: 16 })], { isPrepared: true }),
 ];
 
-/** A block that quantises on the way gives the bits of its operations one by one. */
+/** A block with fused quantising gives the same bits as its separate operations. */
 async function gatedBlock(engine: Engine, rows: number, columns: number, features: number): Promise<void> {
   await inLaboratory(engine, rows, async (lab) => {
     const specs = [bf16(features, { rank: 8 }), bf16(features, { rank: 8 })];
@@ -106,8 +106,8 @@ async function gatedBlock(engine: Engine, rows: number, columns: number, feature
 }
 
 /**
- * Backward where copies of the weights are kept: gate and up's gradient is quantised by row maxima that the block took,
- * and du is made on the way, a sum in another order.
+ * Backward with kept copies of the weights: the gradient of gate and up is quantised by row maxima that the block
+ * reduced, and du is computed in the same launch, summed in another order.
  */
 async function gatedBlockBackward(
   engine: Engine,

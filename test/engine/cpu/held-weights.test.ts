@@ -82,7 +82,7 @@ describe('weights held in fewer bits', () => {
     const source = sourceOf([40, 64], nf4(48, true));
     await expect(Nf4Weight.load(runtime, source)).rejects.toThrow(/w in blocks of 48 .* powers of two/);
     const codes: WeightSource = { ...source, dtype: 'nf4', byteLength: 1280, hold: undefined };
-    await expect(Nf4Weight.load(runtime, codes)).rejects.toThrow(/w came without the quant state/);
+    await expect(Nf4Weight.load(runtime, codes)).rejects.toThrow(/w has 4-bit values but no quant state/);
     const quantState = { blockSize: 64, read: async () => ({ absmax: new Float32Array(39) }) };
     await expect(Nf4Weight.load(runtime, { ...codes, quantState })).rejects.toThrow(/39 absmax .* expected 40/);
     expect(runtime.weightBytes).toBe(0);

@@ -243,8 +243,8 @@ describe('WeightStore with held formats', () => {
     const short = { blockSize: 64, read: async () => ({ absmax: new Float32Array(7) }) };
     const wrong: [WeightSource, string][] = [
       [{ ...source, hold: { ...NF4, blockSize: 48 } }, 'blocks of 48 values'],
-      [{ ...packed, quantState: undefined }, '4-bit values came without their state'],
-      [{ ...packed, quantState: short }, '7 absmax, the 4-bit values need 8'],
+      [{ ...packed, quantState: undefined }, '4-bit values without a quant state'],
+      [{ ...packed, quantState: short }, '7 absmax for 4-bit values, expected 8'],
       [{ ...packed, hold: E4M3 }, 'cannot be held as f8_e4m3'],
     ];
     for (const [bad, message] of wrong) {

@@ -66,7 +66,7 @@ describe('where weights lie', () => {
     expect(place(40).layers).toHaveLength(10);
     const refused = (): unknown => place(39);
     expect(refused).toThrow(OutOfMemoryError);
-    expect(refused).toThrow('40.00 MiB of them have to lie on the card, with every decoder layer streamed');
+    expect(refused).toThrow('they need 40.00 MiB on the card with every decoder layer streamed');
     expect(refused).toThrow(
       'The smallest memoryBudget that loads them is 45.00 MiB; to train on samples of up to 1024 tokens, 59.00 MiB.',
     );

@@ -1,4 +1,4 @@
-// What the thread's JavaScript does for the kernels.
+// Functions that the kernels import from JavaScript.
 
 /** kernel-instance.ts: bytes start..start+bytes of `rows` rows of a weight, one after the other, to `target`. */
 // @ts-ignore: decorator

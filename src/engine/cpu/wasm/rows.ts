@@ -1,4 +1,7 @@
-/** Moving whole rows: gather, scatter, sums of repeated rows, and the patch merger's blocks. Writes never meet. */
+/**
+ * Moving whole rows: gather, scatter, sums of repeated rows, and the patch merger's blocks. Threads never write the
+ * same row.
+ */
 import { address, integer } from './vector-math';
 
 /** [x, rows, out, columns]: out[i] = x[rows[i]]. */

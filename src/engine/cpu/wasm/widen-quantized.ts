@@ -1,14 +1,14 @@
-// Rows of quantised weights as float32 of their bf16 values. What lies where in a weight's bytes, and the fields of the
-// header in front of them, are those of ../nf4-weight.ts and ../e4m3-weight.ts.
+// Dequantises rows to float32 of their values rounded to bf16. Byte layout and header fields: ../nf4-weight.ts and
+// ../e4m3-weight.ts.
 import { copyRows } from './host';
 
-/** Bytes of the headers; that of nf4 ends with the 16 values and the 256 of double quantisation. */
+/** Header sizes and offsets; the nf4 header ends with the 16 values and the 256 of the dynamic map. */
 const NF4_VALUES: usize = 32;
 const NF4_MAP: usize = NF4_VALUES + 4 * 16;
 const NF4_HEADER: i32 = <i32>NF4_MAP + 4 * 256;
 const E4M3_HEADER: i32 = 16;
 
-/** Most factors that are copied in at once: rows go in groups. */
+/** Most factors copied in at once: rows are processed in groups. */
 const MAX_FACTORS: i32 = 12288;
 
 /** Four float32 rounded to bf16, to the nearest, ties to even. They must not be NaN. */

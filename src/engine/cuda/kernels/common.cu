@@ -47,14 +47,14 @@ DEVICE uint4 load_once(const void* p) {
   return v;
 }
 
-/** 8 bytes that are read once. */
+/** Loads 8 bytes that are read only once. */
 DEVICE uint2 load_once8(const void* p) {
   uint2 v;
   asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v2.u32 {%0,%1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(p));
   return v;
 }
 
-/** The bf16 values of a, each times that of b. */
+/** Elementwise product of two packed bf16 pairs. */
 DEVICE u32 multiply_bf16(u32 a, u32 b) {
   u32 r;
   asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(b), "r"(0x80008000u));
@@ -220,7 +220,7 @@ DEVICE float sum_of_splits(const float* partial, int splits, i64 stride) {
   return sum;
 }
 
-/** The code nearest to x, the lower at a tie: how many midpoints lie below x. */
+/** The code nearest to x, the lower at a tie: the number of midpoints below x. */
 DEVICE int nearest_code(const float* midpoints, float x) {
   int code = 0;
 #pragma unroll

@@ -67,7 +67,7 @@ KERNEL __launch_bounds__(512)
     chunk(row_max, row_sum, target_logit, (const bf16*)logits, targets, n, ld, first_column, is_first);
 }
 
-/** Whether a value comes before another one: the larger first, NaN before all, of equal ones the lower index. */
+/** Whether a value precedes another: NaN first, then the larger, then the lower index. */
 DEVICE bool comes_first(float value, int index, float other, int other_index) {
   const bool is_nan = (__float_as_uint(value) & 0x7fffffffu) > 0x7f800000u;
   const bool is_other_nan = (__float_as_uint(other) & 0x7fffffffu) > 0x7f800000u;
@@ -75,7 +75,7 @@ DEVICE bool comes_first(float value, int index, float other, int other_index) {
   return value > other || (value == other && index < other_index);
 }
 
-/** Rows that need not start at 16 bytes where they are fp32. */
+/** fp32 rows need not be 16-byte aligned. */
 DEVICE void load_row(const bf16* row, int c, int n, float (&v)[8]) { load_logits(row, c, n, v); }
 DEVICE void load_row(const float* row, int c, int n, float (&v)[8]) {
 #pragma unroll
@@ -160,7 +160,7 @@ KERNEL __launch_bounds__(512) cross_entropy_smooth(float* target_logit, const vo
 
 /**
  * One block: row_loss = max + log(sum) - target logit; loss = scale · Σ weight · row_loss, added in a fixed order in
- * double. Without weights each is 1. Launch: grid [1].
+ * double. Default weight: 1. Launch: grid [1].
  */
 KERNEL __launch_bounds__(1024)
     cross_entropy_finish(float* row_loss, float* loss, const float* row_max, const float* row_sum,

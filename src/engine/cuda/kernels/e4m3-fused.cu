@@ -1,8 +1,8 @@
 // Prepended: common.cu, e4m3-helpers.cuh
-// e4m3 operands that are made with what they are the codes of, or read for something else on the way. Codes, scales and
-// what comes beside them have the bits that the separate kernels give.
+// Kernels that quantise to e4m3 what they compute, or compute something else from what they quantise. Codes, scales and
+// other outputs have the same bits as those of the separate kernels.
 
-/** out = activation(gate) ⊙ up as gated_activation_forward has it, and its codes. columns <= 4096·VECTORS. */
+/** out = activation(gate) ⊙ up as in gated_activation_forward, and its codes. columns <= 4096·VECTORS. */
 template <int VECTORS>
 DEVICE void quantize_gated_row(bf16* out, u8* codes, float* scales, const bf16* gate, const bf16* up, int columns,
                                int kind) {
@@ -33,7 +33,7 @@ DEVICE void quantize_gated_row(bf16* out, u8* codes, float* scales, const bf16* 
 }
 
 /**
- * gated_activation_forward, with the codes of out and a scale for each row. columns <= 4096·W.
+ * gated_activation_forward with the codes of out and a scale per row. columns <= 4096·W.
  * Launch: grid [rows], block min(512, 32·ceil(columns/(256·W))).
  */
 #define GATED_ACTIVATION_E4M3(W)                                                                                       \
@@ -51,7 +51,7 @@ GATED_ACTIVATION_E4M3(8)
 #define NORM_VECTORS 4  // 8 elements each, by at most 512 threads: 16384 columns
 
 /**
- * rms_norm_forward with the codes of y and a scale for each row. columns: a multiple of 16.
+ * rms_norm_forward with the codes of y and a scale per row. columns: a multiple of 16.
  * Launch: grid [rows], block min(512, 32·ceil(columns/512)).
  */
 KERNEL __launch_bounds__(512)
@@ -220,8 +220,8 @@ DEVICE void quantize_low_rank(u8* codes, float* scales, bf16* du, const bf16* x,
 }
 
 /**
- * Of x [T, 2·n], the gradient of two stacked parts: codes of x ⊙ factors with a scale for each row, whose largest
- * magnitude `most` has (the bits), and du [T, 2·R] = x·b, b [R, 2·n] of transpose_low_rank.
+ * For x [T, 2·n], the gradient of two stacked parts: codes of x ⊙ factors with a scale per row, computed from `most`
+ * (bits of the largest magnitude of each row), and du [T, 2·R] = x·b, b [R, 2·n] of transpose_low_rank.
  * Launch: grid [ceil(rows/16), 2].
  */
 #define QUANTIZE_LOW_RANK(R)                                                                                          \

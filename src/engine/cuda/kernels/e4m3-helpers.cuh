@@ -1,11 +1,11 @@
-// What the kernels share that make e4m3 operands. Prepended as text after common.cu: NVRTC sees no #include.
+// Shared by kernels that make e4m3 operands. Prepended as text after common.cu: NVRTC sees no #include.
 
 #define E4M3_MAX 448.0f
-// Rows below this lose precision instead of overflowing: 448 / amax must be finite.
+// Lower bound of amax, as 448 / amax must be finite: rows below it lose precision instead of overflowing.
 #define LEAST_AMAX 1e-30f
 
 #if __CUDA_ARCH__ >= 890 && (__CUDACC_VER_MAJOR__ > 12 || (__CUDACC_VER_MAJOR__ == 12 && __CUDACC_VER_MINOR__ > 0))
-/** Two floats to e4m3, nearest even, saturating; NaN stays NaN. The first in the low byte. */
+/** Two floats to e4m3, the first in the low byte: nearest even, saturating, NaN stays NaN. */
 DEVICE u32 pack_e4m3(float low, float high) {
   unsigned short packed;
   asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(packed) : "f"(high), "f"(low));
@@ -23,7 +23,7 @@ DEVICE u32 to_e4m3(float x) {
 DEVICE u32 pack_e4m3(float low, float high) { return to_e4m3(low) | to_e4m3(high) << 8; }
 #endif
 
-/** Largest value over the block, in every thread; whole warps, at most 32. */
+/** Maximum over the block, returned to every thread; whole warps, at most 32. */
 DEVICE float block_max(float x) {
   __shared__ float partial[32];
   const int lane = threadIdx.x & 31;
@@ -34,7 +34,7 @@ DEVICE float block_max(float x) {
   return warp_max(lane < (int)(blockDim.x >> 5) ? partial[lane] : 0.0f);
 }
 
-/** Elements c .. c+7, times the factors of their columns. */
+/** Elements c .. c+7 times the factors of their columns. */
 DEVICE void factored8(uint4 packed, const float* factors, int c, float (&v)[8]) {
   unpack8(packed, v);
   if (!factors) return;

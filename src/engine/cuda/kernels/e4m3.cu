@@ -1,12 +1,12 @@
 // Prepended: common.cu, e4m3-helpers.cuh
-// Operands of e4m3 products: rows of bf16 to one byte each with a float32 scale, and what weights need beside.
+// Operands of e4m3 products: quantises bf16 rows, transposes codes of weights, scales results.
 // value = code · scale, scale = amax / 448; columns, rows of codes and their strides are multiples of 16.
 
-/** VECTORS of 8 elements of a row stay in a thread's registers between the passes; what is beyond is read again. */
+/** A thread keeps VECTORS vectors of 8 elements in registers between the two passes; further ones are read again. */
 template <int VECTORS>
 DEVICE void quantize_row(u8* codes, float* scales, const bf16* x, const float* factors, const u32* most, int columns) {
   const int row = blockIdx.x, step = blockDim.x * 8, first = threadIdx.x * 8;
-  // Rows are read past L1, where the factors of all rows stay.
+  // Rows bypass L1, which keeps the factors.
   uint4 held[VECTORS];
 #pragma unroll
   for (int i = 0; i < VECTORS; i++) {
@@ -41,7 +41,7 @@ DEVICE void quantize_row(u8* codes, float* scales, const bf16* x, const float* f
 }
 
 /**
- * codes [rows, columns] of x ⊙ factors, with a scale for each row; with `most` (the bits of the largest magnitude, of
+ * codes [rows, columns] of x ⊙ factors with a scale per row; with `most` (bits of the largest magnitude, from
  * tensor_amax) one scale for all. NaN and infinity become NaN. W vectors of 8 elements a thread.
  * Launch: grid [rows], block min(512, 32·ceil(columns/(256·W))).
  */
@@ -56,7 +56,7 @@ QUANTIZE_E4M3(4)
 QUANTIZE_E4M3(8)
 
 /**
- * Raises *most, the bits of a float that is not negative, to the largest magnitude of x ⊙ factors.
+ * Raises *most, the bits of a non-negative float, to the largest magnitude of x ⊙ factors.
  * Launch: grid [rows], block min(512, 32·ceil(columns/512)).
  */
 KERNEL __launch_bounds__(512)

@@ -141,7 +141,7 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* grad_a, float* pa
       }
       largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 1));
       largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 2));
-      // The largest is the same whoever comes first.
+      // A maximum does not depend on the order of the atomics.
       if ((threadIdx.x & 3) == 0 && r0 + local < end) atomicMax(most + r0 + local, __float_as_uint(largest));
     }
     const int depth = TILES == 1 ? (warp >> 2) * 32 : 0, tile = TILES == 1 ? 0 : (warp >> 2) * 16;
@@ -208,8 +208,8 @@ GATED_BACKWARD_LORA(16)
 GATED_BACKWARD_LORA(32)
 
 /**
- * gated_backward_lora, which also raises most[row], the bits of a float that is not negative, to the largest magnitude
- * of [dgate | dup] ⊙ factors. Launch: grid [ceil(columns/64), splits].
+ * gated_backward_lora that also raises most[row], the bits of a non-negative float, to the largest magnitude of
+ * [dgate | dup] ⊙ factors. Launch: grid [ceil(columns/64), splits].
  */
 #define GATED_BACKWARD_AMAX(RANK)                                                                                      \
   KERNEL __launch_bounds__(256, 2) gated_backward_amax_##RANK(                                                         \

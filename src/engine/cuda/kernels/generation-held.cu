@@ -1,28 +1,27 @@
 // Prepended: common.cu, generation-helpers.cuh
-// Decoding from weights that are held in 4 or 8 bits: products with a few rows of x, bound by reading the codes once.
+// Decoding from weights held in 4 or 8 bits: products with a few rows of x, bound by reading the codes once.
 //
-// A block has 16 rows of a matrix, the rows of the matrix instruction's left operand; its warps split K and take it in
-// chunks of 64 columns. Lane t of a row has columns 16t .. 16t+15 of a chunk, for both operands. So a chunk of NF4 is
-// one quantised block in all lanes of a row: its sums are multiplied by absmax, not the values.
-//   NF4: a byte is two values, bf16 neighbours in a register, which come from a table of the 256 bytes in shared
-//     memory. Each lane has a copy in a bank of its own. Three instructions for two values, one load among them, and a
-//     matrix instruction for eight.
-//   e4m3: sign, exponent and mantissa are moved to their places in a bf16 whose exponent is 120 too small, and made
-//     right by one exact multiplication of two values. The scale of a row multiplies its sum.
+// A thread block has 16 rows of a matrix, the rows of the left mma operand; its warps split K in chunks of 64 columns.
+// Lane t of a row holds columns 16t .. 16t+15 of a chunk, in both operands. A chunk of NF4 is then one quantised block,
+// so absmax multiplies its sums instead of its values.
+//   NF4: a byte gives two values, packed bf16, from a table of all 256 bytes in shared memory; each lane has a copy in
+//     its own bank. Three instructions for two values, one of them a load, and an mma for eight.
+//   e4m3: sign, exponent and mantissa are shifted into a bf16 whose exponent is 120 too small; one exact multiplication
+//     corrects two values. The scale of a row multiplies its sum.
 
 #define HELD_THREADS 256
 #define HELD_WARPS (HELD_THREADS / 32)
 #define HELD_ROWS 16
-#define HELD_NORM_COLUMNS 5632  // most columns of a row that is normalised on the way, beside the table of NF4
+#define HELD_NORM_COLUMNS 5632  // most columns with a fused norm: the row shares memory with the NF4 table
 #define CHUNK 64
 #define TABLE_SCALE 1.437006f
 #define PREFETCH_BYTES 2048u  // of each row, into the second-level cache
 
-/** bf16(value · TABLE_SCALE) of the codes: with this scale rounding changes them least. */
+/** bf16(value · TABLE_SCALE) by code; this scale minimises the rounding error. */
 __constant__ u32 NF4_TABLE[16] = {0xbfb8, 0xbf80, 0xbf41, 0xbf11, 0xbed1, 0xbe88, 0xbe06, 0x0000,
                                   0x3dea, 0x3e6d, 0x3eb5, 0x3ef9, 0x3f22, 0x3f4f, 0x3f85, 0x3fb8};
 
-/** What a product has beside the weight. */
+/** Parameters of a product other than the weight. */
 struct Around {
   bf16* y;
   const bf16* x;
@@ -34,7 +33,7 @@ struct Around {
   u32 target;
 };
 
-/** As widen_nf4 has it, in blocks of 64, K a multiple of 64; row 0 of the product is row `first` of the matrix. */
+/** Layout of widen_nf4, blocks of 64, K a multiple of 64. Row 0 of the product is row `first` of the matrix. */
 struct Nf4 {
   const u8* codes;
   const u8* absmax_codes;
@@ -61,15 +60,15 @@ struct Nf4 {
 };
 struct E4m3 {
   const u8* codes;
-  const float* scales;  // of the rows
+  const float* scales;  // [rows]
   int ld;
 };
 
 /** A lane's two rows in NF4. */
 struct Nf4Lane {
   typedef Nf4 Format;
-  typedef uint2 Piece;             // a lane's share of a chunk
-  static constexpr int batch = 4;  // chunks that a warp has under way
+  typedef uint2 Piece;             // the codes of a lane in a chunk
+  static constexpr int batch = 4;  // chunks in flight per warp
   static constexpr bool has_table = true;
   const Format& format;
   const u8* from[2];
@@ -93,7 +92,7 @@ struct Nf4Lane {
 #pragma unroll
     for (int j = 0; j < 2; j++) pieces[j] = load_once8(from[j] + chunk * (CHUNK / 2));
   }
-  /** Asks for absmax of the batch that begins with a chunk. */
+  /** Loads absmax of the batch that starts at `chunk`. */
   DEVICE void load_scales(int chunk, int last) {
 #pragma unroll
     for (int j = 0; j < 2; j++) {
@@ -106,7 +105,7 @@ struct Nf4Lane {
       }
     }
   }
-  /** What load_scales asked for is the batch's from now on. */
+  /** Decodes what load_scales loaded, for the current batch. */
   DEVICE void take_scales() {
 #pragma unroll
     for (int j = 0; j < 2; j++) {
@@ -115,7 +114,7 @@ struct Nf4Lane {
     }
   }
   static DEVICE u32 pair(const u32* pairs, u32 bytes) { return *(const u32*)((const u8*)pairs + bytes); }
-  /** Values 4i .. 4i+3 of a piece: the pairs have 128 bytes for each byte, a word for each lane. */
+  /** Values 4i .. 4i+3 of a piece. `pairs` has 128 bytes per code byte, one word per lane. */
   DEVICE void expand(const Piece& piece, int i, const u32* pairs, u32& first, u32& second) const {
     const u32 word = i < 2 ? piece.x : piece.y;
     const u32 left = i % 2 == 0 ? word << 7 : word >> 9, right = i % 2 == 0 ? word >> 1 : word >> 17;
@@ -182,7 +181,7 @@ struct E4m3Lane {
   }
 };
 
-/** Each byte's two values for each lane. */
+/** Fills the table: the two values of each byte, once per lane. */
 DEVICE void fill_table(uint4* pairs) {
   const int byte = threadIdx.x;
   const u32 both = NF4_TABLE[byte >> 4] | NF4_TABLE[byte & 15] << 16;
@@ -190,7 +189,7 @@ DEVICE void fill_table(uint4* pairs) {
   for (int i = 0; i < 8; i++) pairs[byte * 8 + (i + byte) % 8] = make_uint4(both, both, both, both);
 }
 
-/** A part of u = x·Aᵀ: 8 columns from K/LOW_SPLITS columns of x. `partial` [warps][8 · HALVES][8]. */
+/** Part of u = x·Aᵀ: 8 columns, over K/LOW_SPLITS columns of x. `partial` [warps][8 · HALVES][8]. */
 template <int HALVES>
 DEVICE void low_rank_part(const Around& p, const bf16* const (&from)[HALVES], float* partial) {
   constexpr int run_count = 4;
@@ -313,7 +312,7 @@ DEVICE void held_product(const typename Lane::Format& format, const Around& p, c
     }
 #pragma unroll
     for (int h = 0; h < HALVES; h++) weights.finish(sums[h]);
-    // The next rows arrive while these are summed up.
+    // The next rows are prefetched while these are reduced.
     const int own_first = first, own_rows[2] = {rows[0], rows[1]};
     first += ((int)gridDim.x - low_blocks) * own;
     const bool is_last = first >= p.N;

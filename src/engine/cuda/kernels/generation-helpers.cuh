@@ -1,8 +1,8 @@
-// What products with a few rows of x have in common, whatever format the weight has.
+// Shared by products with a few rows of x, for all weight formats.
 
-#define LOW_SPLITS 4  // parts of K that u = x·Aᵀ is made in, each by a block of its own
+#define LOW_SPLITS 4  // u = x·Aᵀ is split along K, a thread block per part
 
-/** A normalisation of the one row of x before the product. */
+/** RMS norm of the single row of x, fused before the product. */
 struct RowNorm {
   bf16* sum;
   const bf16* residual;

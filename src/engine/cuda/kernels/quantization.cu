@@ -1,13 +1,13 @@
 // Prepended: common.cu, stored-values.cuh
-// Rows of a file in the formats in which matrices are held, while they are loaded: NF4 with the roundings of
-// bitsandbytes, and e4m3 with a scale for each row. kind of stored values: 0 f32, 1 bf16, 2 half, 3 e4m3 with factors
+// Quantises stored rows while they are loaded: to NF4 with the roundings of bitsandbytes, and to e4m3 with a scale per
+// row. kind of stored values: 0 f32, 1 bf16, 2 half, 3 e4m3 with factors
 // as in convert.cu, rounded to bf16.
 
 #define F32 0
 #define BF16 1
 #define F16 2
 
-/** Stored values by their place in the piece, row-major. */
+/** Stored values by row-major index in the piece. */
 struct Stored {
   const void* x;
   int kind;
@@ -24,7 +24,7 @@ struct Stored {
 };
 DEVICE bool is_finite(float x) { return (__float_as_uint(x) & 0x7f800000u) != 0x7f800000u; }
 
-/** How many midpoints between neighbouring values lie below x. */
+/** Number of midpoints between neighbouring values below x. */
 DEVICE u32 nf4_code(float x) {
   return (x > -0.8480964004993439f) + (x > -0.6106329262256622f) + (x > -0.4599952697753906f) +
          (x > -0.33967943489551544f) + (x > -0.23460740596055984f) + (x > -0.13791173323988914f) +
@@ -34,7 +34,7 @@ DEVICE u32 nf4_code(float x) {
 }
 
 /**
- * n values that begin with a block: their codes, two a byte, the even one high, and the absmax of each block. flag
+ * Codes of n values, starting at a block boundary, two per byte, the even one high; and the absmax of each block. flag
  * becomes 1 where a value is not finite. A warp has a block.
  * Launch: grid [ceil(blocks/8)].
  */
@@ -75,8 +75,8 @@ KERNEL __launch_bounds__(1024) absmax_mean(float* mean, const float* x, int n) {
 }
 
 /**
- * absmax - offset in 8 bits, in blocks with an absmax of their own. table: values of the map [256], then the offset;
- * midpoints as in optimizer.cu. A warp has a block.
+ * Quantises absmax - offset to 8 bits, in blocks with a nested absmax each. table: values of the map [256], then the
+ * offset; midpoints as in optimizer.cu. A warp has a block.
  * Launch: grid [ceil(blocks/8)].
  */
 KERNEL __launch_bounds__(256) absmax_quantize(u8* codes, float* nested, const float* absmax, const float* table,
@@ -98,7 +98,7 @@ KERNEL __launch_bounds__(256) absmax_quantize(u8* codes, float* nested, const fl
   if (lane == 0) nested[block] = top;
 }
 
-/** Nearest even, subnormal below 2^-6; beyond the largest value, that one. */
+/** Rounds to nearest even, saturating; subnormal below 2^-6. */
 DEVICE u32 to_e4m3(float x) {
   const u32 bits = __float_as_uint(x), sign = bits >> 24 & 0x80u, magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return sign | 0x7fu;

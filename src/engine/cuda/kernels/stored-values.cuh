@@ -1,4 +1,4 @@
-// Values in the formats of files and of frozen matrices.
+// Values in the formats of checkpoints and frozen matrices.
 
 DEVICE float widen(bf16 x) { return from_bf16(x); }
 DEVICE float widen(float x) { return x; }
@@ -16,7 +16,7 @@ DEVICE float widen(E4M3 x) {
   return half_to_float((unsigned short)((sign << 8) | (magnitude << 7))) * 256.0f;
 }
 
-/** NF4: the values of the codes 0 to 15, of which a block's absmax is a multiple. */
+/** NF4: values of the codes 0 to 15, to be multiplied by the absmax of the block. */
 __constant__ float NF4_VALUES[16] = {
     -1.0f,
     -0.6961928009986877f,

@@ -1,9 +1,9 @@
 // Prepended: common.cu, stored-values.cuh
-// Frozen rows held in 4 or 8 bits, as bf16 rows with scale·B behind them: [W | zeros up to a multiple of 8 | scale·B].
-// Row i of the result is row first + i of the matrix, or first + index[i]. A thread makes 16 columns of a row.
+// Dequantises rows held in 4 or 8 bits to bf16 rows [W | zeros up to a multiple of 8 | scale·B]. Row i of the result is
+// row first + i of the matrix, or first + index[i]. A thread computes 16 columns of a row.
 // Launch: grid [ceil(rows·(ceil(K/16) + E/16)/256)].
 
-/** A thread's row of the result and its columns: 16·unit.. of W, or of scale·B. */
+/** The row of a thread, and its first column 16·unit, of W or of scale·B. */
 struct Unit {
   int row, unit;
   bool is_low;
@@ -25,7 +25,7 @@ DEVICE void store16(bf16* row, int c, int padded, const u32 (&words)[8]) {
   if (c + 8 < padded) to[1] = make_uint4(words[4], words[5], words[6], words[7]);
 }
 
-/** The parts of a matrix: weights below each other. Unused ones begin behind the last row. */
+/** The stacked weights of a matrix. Unused parts start after the last row. */
 #define PART_OF(row) (((row) >= part_row1) + ((row) >= part_row2) + ((row) >= part_row3))
 #define OF_PART(part, name) ((part) == 0 ? name##0 : (part) == 1 ? name##1 : (part) == 2 ? name##2 : name##3)
 
@@ -79,8 +79,8 @@ KERNEL __launch_bounds__(256)
 }
 
 /**
- * codes [rows of the matrix, ldc], zeros behind K, ldc a multiple of 16. Element (r, c) of a part, r counted from its
- * first row, is multiplied with factor[r / block_height · width + c / block_width].
+ * codes [rows of the matrix, ldc], zeros after column K, ldc a multiple of 16. Element (r, c) of a part, r counted from
+ * its first row, is multiplied by factor[r / block_height · width + c / block_width].
  */
 KERNEL __launch_bounds__(256)
     widen_e4m3(bf16* out, const u8* codes, const float* NULLABLE factor0, const float* NULLABLE factor1,
@@ -107,7 +107,7 @@ KERNEL __launch_bounds__(256)
   u32 words[8];
 #pragma unroll
   for (int i = 0; i < 8; i++) {
-    // Two bytes, each the upper half of 16 bits; as halves, their exponents are 8 too small.
+    // Two codes, each shifted into a half whose exponent is 8 too small.
     const u32 pair = permute_bytes(quads[i / 2], 0, i % 2 ? 0x3424 : 0x1404);
     const u32 halves = (pair & 0x80008000u) | ((pair & 0x7f007f00u) >> 1);
     float v[2] = {half_to_float((unsigned short)halves), half_to_float((unsigned short)(halves >> 16))};

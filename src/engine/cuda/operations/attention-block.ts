@@ -1,7 +1,7 @@
 /**
  * Norm, q, k and v, rotation and attention as one unit. What passes between them lies in variables here; the block of
  * q, k and v is freed when attention has read it, and backward writes their gradients side by side, as the product
- * behind them wants to read them. Keys and values that segments share exist in copies while attention reads them.
+ * behind them wants to read them. Shared keys and values are copied for each segment while attention reads them.
  */
 import { EngineError } from '../../../errors.js';
 import type { BlockAttributes, KeyValueRows, Operation } from '../../operations.js';
@@ -95,7 +95,7 @@ export class AttentionBlock implements Operation<Attributes> {
     return this.#attended([...rotated, v], attention, record);
   }
 
-  /** Consumes q, k and v: those rows of k and v are attended to. */
+  /** Consumes q, k and v; attends to rows `keyRows` of k and v. */
   #attendShared(
     q: CudaTensor,
     [k, v]: KeysAndValues,
@@ -110,7 +110,7 @@ export class AttentionBlock implements Operation<Attributes> {
       store.release(v);
       return this.#attended([q, ...copies], attention, record);
     }
-    // Backward copies them again.
+    // Backward makes the copies anew.
     const value = store.compact(v);
     store.release(v);
     const { outputs, saved } = this.#attention.forward([q, ...copies], attention, record);
@@ -119,12 +119,12 @@ export class AttentionBlock implements Operation<Attributes> {
     return { outputs, saved: [q, k, value, ...saved.slice(3)] };
   }
 
-  /** Whether k and v are kept once instead of once for each segment. Odd heads are kept as they were padded. */
+  /** Whether k and v are kept once rather than per segment. Other head sizes are kept with their padding. */
   #isShared({ headDim }: Attributes['attention']): boolean {
     return this.#store.rematerialize && headDim % 8 === 0;
   }
 
-  /** What attention saves, from what was kept of it. */
+  /** The tensors that attention saves, restored from what was kept. */
   #copied([q, k, v, ...rest]: readonly CudaTensor[], keyRows: Int32Array): readonly CudaTensor[] {
     return [q!, ...this.#keyRows.gather([k!, v!], keyRows), ...rest];
   }

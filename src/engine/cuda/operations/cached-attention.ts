@@ -1,6 +1,6 @@
 /**
- * Attention to a key/value cache by one kernel that turns q and k by their positions, appends k and v and attends: where
- * every sequence has one new row.
+ * Attention to a key/value cache by one kernel that turns q and k by their positions, appends k and v and attends:
+ * where every sequence has one new row.
  */
 import { EngineError } from '../../../errors.js';
 import type { KeyValueRows, OperationAttributes } from '../../operations.js';

@@ -50,7 +50,7 @@ export function gatedRows(store: TensorStore, gate: CudaTensor, up: CudaTensor, 
   return y;
 }
 
-/** As `gatedRows`, with the e4m3 codes of the result; the caller frees their block. */
+/** `gatedRows` with the e4m3 codes of the result; the caller frees their block. */
 export function gatedRowsE4m3(store: TensorStore, gate: CudaTensor, up: CudaTensor, kind: number) {
   const { rows, columns } = gate;
   const y = store.createInput(gate.shape);

@@ -33,7 +33,7 @@ interface OpenGroup extends FusedGroup {
   adapter: AdapterGroup | undefined;
 }
 
-/** Groups of lists of parts that come again with each generated token, and the input's columns. */
+/** Groups by list of parts and input columns: generation uses the same lists for each token. */
 const knownGroups = new WeakMap<readonly LinearPart[], { readonly columns: number; readonly groups: FusedGroup[] }>();
 
 /** @param columns of the input */
@@ -54,7 +54,7 @@ export function fusedGroups(
   return groups;
 }
 
-/** Whether nothing that the group is made of has been released or replaced. */
+/** Whether the weights and adapter of the group are still in place. */
 function isCurrent({ parts, weights: own, adapter }: FusedGroup, weights: WeightStore): boolean {
   for (const { weight } of parts) weights.use(weight, OPERATION);
   if (!adapter) return true;
@@ -98,7 +98,7 @@ function makeGroups(
   return groups;
 }
 
-/** The rows of the matrix that the group's product has. */
+/** The matrix rows of the group's product. */
 export function matrixRows({ weights, n }: FusedGroup): {
   readonly matrix: FrozenMatrix;
   readonly row: number;

@@ -1,7 +1,7 @@
 /**
  * The backward of act(gate)·up between adapted layers in one pass (kernels/gated-backward.cu): it gives the gradient of
- * the layer behind its low-rank part, takes that layer's dA on the way, and the sums that the layer before needs for its
- * dB.
+ * the layer behind its low-rank part, takes that layer's dA on the way, and the sums that the layer before needs for
+ * its dB.
  */
 import { KERNELS } from '../../../generated/kernel-launchers.js';
 import { type DevicePointer, ofWidth } from '../launch.js';
@@ -40,7 +40,7 @@ interface GatedBackward {
   readonly u: CudaTensor;
   /** The activation as activation.cu numbers it. */
   readonly kind: number;
-  /** float32 [2·columns]: the largest magnitude of each row of dy ⊙ factors is taken too. */
+  /** float32 [2·columns]: if given, the largest magnitude of each row of dy ⊙ factors is reduced as well. */
   readonly factors?: DevicePointer | undefined;
 }
 

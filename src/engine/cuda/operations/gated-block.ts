@@ -126,7 +126,7 @@ export class GatedBlock implements Operation<Attributes> {
     return this.#layers.groups([down], columns)[0]!;
   }
 
-  /** The gated rows, quantised on the way where down's product is in e4m3, and what comes of them. */
+  /** The gated rows, quantised in the same launch where down's product is in e4m3, and the output of down. */
   #gatedDown(gate: CudaTensor, up: CudaTensor, kind: number, down: LinearPart, record: boolean) {
     const store = this.#store;
     const group = this.#groupOf(down, gate);

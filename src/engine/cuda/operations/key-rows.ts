@@ -1,6 +1,6 @@
 /**
- * Keys and values of rows that several segments share: copied to each place where a segment counts them, and the gradients
- * of the copies summed. Tables are uploaded once for the layers that share a list.
+ * Keys and values of rows that several segments share: copied once for each segment, and the gradients of the copies
+ * summed. Index tables are uploaded once for all layers that share a list.
  */
 import { KERNELS } from '../../../generated/kernel-launchers.js';
 import { rowPlaces } from '../../row-lists.js';
@@ -11,13 +11,13 @@ import type { CudaTensor } from '../tensors.js';
 import { placeWords, sumRows } from './rows.js';
 
 const OPERATION = 'attentionBlock: keyRows';
-/** Lists whose tables are kept: of a pass, and of those before. */
+/** Lists whose tables are cached: of this pass and recent ones. */
 const KEPT_LISTS = 4;
 
 interface Tables {
-  /** The list itself, then its places. */
+  /** The list itself, then `placeWords`. */
   readonly block: DeviceBlock;
-  /** Rows that it points into. */
+  /** Rows that the list indexes. */
   readonly count: number;
 }
 
@@ -32,7 +32,7 @@ export class KeyRows {
     this.#store = store;
   }
 
-  /** New tensors with row rows[i] of k and v as row i. */
+  /** New tensors whose row i is row rows[i] of k and v. */
   gather([k, v]: KeysAndValues, rows: Int32Array): KeysAndValues {
     const copies = [
       this.#store.create([rows.length, k.columns]),
@@ -47,7 +47,7 @@ export class KeyRows {
     this.#store.withTable(to, (places) => this.#copy(cache, from, rows, places));
   }
 
-  /** Writes the sums of the copies' gradients; rows without a copy get zeros. */
+  /** Writes the sum of the gradients of each row's copies; zeros for rows without any. */
   sum(into: KeysAndValues, gradients: KeysAndValues, rows: Int32Array): void {
     const table = offset(this.#table(rows, into[0].rows), 4 * rows.length);
     sumRows(this.#store, into, gradients, table);

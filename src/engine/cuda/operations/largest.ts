@@ -1,4 +1,4 @@
-/** The largest value of each row, so that a likeliest token needs no read-back of all logits. */
+/** The largest value of each row: greedy decoding then reads back one value and index a row, not all logits. */
 import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { RowMaxima } from '../../engine.js';
 import type { Tensor } from '../../tensor.js';

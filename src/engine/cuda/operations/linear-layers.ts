@@ -7,7 +7,7 @@
  *   dA += duᵀ·(mask⊙x)/(1-p),  dB += scale·dyᵀ·u
  * Backward so needs x, u, and the dropout mask as bits.
  *
- * In e4m3 (e4m3-products.ts) the frozen matrix has a product of its own, and the low-rank part one in bf16:
+ * In e4m3 (e4m3-products.ts) the frozen matrix has a separate product, and the low-rank part one in bf16:
  *   y = u·(scale·B)ᵀ, y += x·Wᵀ;  dx = dy·W, du = dy·(scale·B)
  */
 import { KERNELS } from '../../../generated/kernel-launchers.js';
@@ -44,7 +44,7 @@ export interface ForwardOptions {
   /** [T]; they only count where a part has dropout. */
   readonly rowKeys: Int32Array | undefined;
   readonly record: boolean;
-  /** The e4m3 codes of x, where `takesOperand` says so and they were made with it. */
+  /** e4m3 codes of x, if `takesOperand` and the kernel that made x quantised it too. */
   readonly operand?: E4m3Rows | undefined;
 }
 
@@ -60,9 +60,11 @@ interface BackwardOptions {
   readonly needsInput: boolean;
   /** Whether each part has a gradient at all. Default: all have. */
   readonly isWanted?: readonly boolean[] | undefined;
-  /** float32 [splits, N, width]: the sums for dB by ranges of rows, as lora_gradient_b has them. Default: made of dy. */
+  /**
+   * float32 [splits, N, width]: the sums for dB by ranges of rows, as lora_gradient_b has them. Default: made of dy.
+   */
   readonly partialB?: CudaTensor | undefined;
-  /** float32 [T]: the largest magnitude of each row of dy ⊙ `gradientFactors`, which were known; of two parts alike. */
+  /** float32 [T]: largest magnitude of each row of dy ⊙ `gradientFactors`; for groups of two parts of equal width. */
   readonly most?: CudaTensor | undefined;
   /** What other groups gave so far: the gradient of x is added to it. */
   readonly addTo?: CudaTensor | undefined;
@@ -126,12 +128,12 @@ export class LinearLayers {
     return !group.adapter || !(record || (rowKeys && hasDropout(group)));
   }
 
-  /** Whether forward reads e4m3 codes of x with a scale for each row: who makes x may make them. */
+  /** Whether forward reads e4m3 codes of x with row scales, so that the kernel that makes x may quantise it. */
   takesOperand(group: FusedGroup): boolean {
     return this.#e4m3.accumulates && this.#e4m3.takes(group.precision, false, matrixRows(group));
   }
 
-  /** By what dy's columns are multiplied before it is quantised for dx: who makes it may take the rows' largest. */
+  /** Factors of dy's columns when it is quantised for dx, if known: see `E4m3Products.gradientFactors`. */
   gradientFactors(group: FusedGroup): DevicePointer | undefined {
     const all = matrixRows(group);
     return this.#e4m3.takes(group.precision, true, all) ? this.#e4m3.gradientFactors(all) : undefined;
@@ -227,12 +229,12 @@ export class LinearLayers {
     return undefined;
   }
 
-  /** y, still without biases, and what is saved of a low-rank part. */
+  /** Computes y without biases; returns what a low-rank part saves. */
   #product(x: CudaTensor, y: CudaTensor, group: FusedGroup, options: ForwardOptions): SavedLowRank | undefined {
     const { adapter } = group;
     const all = matrixRows(group);
     if (this.#e4m3.takes(group.precision, false, all)) {
-      // A product that adds has little more to do: the thin one, bound by writing y, goes first.
+      // Accumulating is nearly free for the large product, so the thin one, bound by writing y, runs first.
       const isFirst = adapter !== undefined && this.#e4m3.accumulates;
       const saved = isFirst ? this.#lowRank(x, y, group, adapter, options, 0) : undefined;
       this.#e4m3.product(all, x, y, isFirst ? 1 : 0, options.operand);
@@ -264,7 +266,7 @@ export class LinearLayers {
       m: x.rows, n, k: adapter.columns, a: u.address, lda: u.ld,
       b: b.address, ldb: b.ld, transB: true, d: y.address, ldd: y.ld, beta,
     });
-    // What is only saved starts with a count of 0.
+    // A tensor that is only saved starts with a reference count of 0.
     if (record) return { u: store.saved(u), bits: bits && store.saved(bits) };
     store.release(u);
     if (bits) store.release(bits);

@@ -42,7 +42,7 @@ interface SavedNormedLinear {
 export interface GroupGradient {
   readonly dy: CudaTensor;
   readonly partialB?: CudaTensor | undefined;
-  /** The largest magnitudes of its rows, as `LinearLayers.backward` takes them. */
+  /** Largest magnitudes of its rows; see `LinearLayers.backward`. */
   readonly most?: CudaTensor | undefined;
 }
 

@@ -62,7 +62,7 @@ export function normalize(store: TensorStore, { x, residual, sum, rstd, weight, 
   return y;
 }
 
-/** As `normalize`, with the e4m3 codes of y; the caller frees their block. */
+/** `normalize` with the e4m3 codes of y; the caller frees their block. */
 export function normalizeE4m3(store: TensorStore, { x, residual, sum, rstd, weight, eps }: Norm) {
   const y = store.createInput(x.shape);
   const { rows, columns } = x;

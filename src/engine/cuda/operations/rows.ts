@@ -41,12 +41,12 @@ function select(
   return out;
 }
 
-/** `places` on the device: starts [count + 1], then as many places as there are. */
+/** Table for `sumRows`: starts [count + 1], then places. */
 export function placeWords({ starts, places }: RowPlaces): Int32Array {
   return Int32Array.from([...starts, ...places]);
 }
 
-/** out[r] = the sum of its rows of x, by `placeWords`; of a second pair of matrices too. */
+/** out[r] = Σ x[place] over the places of r; optionally of a second pair of matrices. @param table `placeWords` */
 export function sumRows(
   store: TensorStore,
   [out, secondOut]: readonly [CudaTensor, CudaTensor?],

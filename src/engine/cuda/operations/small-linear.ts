@@ -10,7 +10,7 @@ import type { CudaTensor } from '../tensors.js';
 import type { DeviceWeight } from '../weights.js';
 import type { Norm } from './rms-norm.js';
 
-/** LOW_SPLITS of generation-helpers.cuh, and the columns of u that a block makes. */
+/** As in generation-helpers.cuh; LOW_COLUMNS of u per block. */
 const LOW_SPLITS = 4;
 const LOW_COLUMNS = 8;
 
@@ -63,7 +63,7 @@ export class SmallLinear {
       weight: norm.weight,
       eps: norm.eps,
     };
-    // Without spreads here and in the formats: they cost more than the launch.
+    // No object spreads here and in the formats: they would cost more than the launch.
     // biome-ignore format: parameters by operand
     weight.matrix.smallProduct(weight.row, {
       y, x, n, lowBlocks, a, lda, width, low: lowAddress, ready, target, activation, norm: normed,

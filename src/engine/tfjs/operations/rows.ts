@@ -23,7 +23,7 @@ export function replaceRows(tf: TfNamespace, base: TfTensor, source: TfTensor, r
   return takeRows(tf, tf.concat([base, source], 0), from);
 }
 
-/** Sums of the rows of x at the places of each row: as many gathers as the most repeated row has places. */
+/** y[r] = Σ x[place] over the places of r, with as many gathers as the most repeated row has places. */
 function sumRows(store: TensorStore, x: TfTensor, { starts, places }: RowPlaces): TfTensor {
   const { tf } = store;
   const [count, columns] = x.shape as [number, number];

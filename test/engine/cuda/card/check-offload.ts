@@ -1,7 +1,7 @@
 /**
- * Host memory: layers that are streamed, a table of which rows are looked up, and inputs of recomputed layers that leave
- * until backward give the bits of a model that lies on the card whole. Losses and gradients of windows with and without recomputation, a changed adapter, one of a
- * higher rank, evaluation, generation, and reading weights back.
+ * Host memory: layers that are streamed, a table of which rows are looked up, and inputs of recomputed layers that
+ * leave until backward give the bits of a model that lies on the card whole. Losses and gradients of windows with and
+ * without recomputation, a changed adapter, one of a higher rank, evaluation, generation, and reading weights back.
  *
  *   npx tsx test/engine/cuda/card/check-offload.ts [--emulated] [--width 1024] [--layers 7] [--offload JSON] [--dtype bf16|f32]
  */

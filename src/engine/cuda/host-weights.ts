@@ -1,4 +1,4 @@
-/** Stored weights brought into host memory as the device would hold them: packed bf16 rows. */
+/** Reads stored weights into host memory as packed bf16 rows. */
 import { DTYPE_BYTES, sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import { Bf16Matrix } from './bf16-matrix.js';
 import type { CudaDriver } from './driver.js';
@@ -7,7 +7,7 @@ import type { TensorStore } from './tensor-store.js';
 import { ELEMENT_BYTES } from './tensors.js';
 import type { WeightStream } from './weight-stream.js';
 
-/** Bytes of a read, and of rows that are converted on the device at a time. */
+/** Bytes per read, and of rows per conversion on the device. */
 const PIECE_BYTES = 32 << 20;
 
 export type HostDriver = Pick<CudaDriver, 'downloadAsync' | 'createEvent' | 'recordEvent' | 'destroyEvent'>;
@@ -17,7 +17,7 @@ export class HostWeights {
   readonly #driver: HostDriver;
   readonly #staging: Pick<Staging, 'passed'>;
   readonly #stream: WeightStream;
-  /** One is converted at a time: there may be little room on the device. */
+  /** One weight is converted at a time: device memory may be scarce. */
   #turn: Promise<void> = Promise.resolve();
 
   constructor(store: TensorStore, driver: HostDriver, staging: Pick<Staging, 'passed'>, stream: WeightStream) {
@@ -27,7 +27,7 @@ export class HostWeights {
     this.#stream = stream;
   }
 
-  /** Fills `target` with the rows of a matrix. Other formats than bf16 are converted on the device, and come back. */
+  /** Fills `target` with the rows of a matrix. Formats other than bf16 are converted on the device and copied back. */
   async read(source: WeightSource, target: Uint8Array): Promise<void> {
     if (source.dtype === 'bf16') {
       for (let at = 0; at < target.length; at += PIECE_BYTES) {
@@ -43,7 +43,7 @@ export class HostWeights {
   async #convert(source: WeightSource, target: Uint8Array): Promise<void> {
     const columns = source.shape.at(-1)!;
     const rows = sizeOf(source.shape.slice(0, -1));
-    // The blocks of a scale need not end where pieces do.
+    // Scale blocks may cross piece boundaries, so a scaled weight is one piece.
     const most = source.scale ? rows : Math.max(1, Math.floor(PIECE_BYTES / (DTYPE_BYTES[source.dtype] * columns)));
     for (let row = 0; row < rows; row += most) {
       const count = Math.min(most, rows - row);
