@@ -46,7 +46,7 @@ const DEFECTS: readonly Defect[] = [
   },
   {
     name: 'missing norm: a single row goes into its product as it is',
-    file: 'generation.cu',
+    file: 'generation-helpers.cuh',
     from: /const float scale = rsqrtf\([^;]*\);/,
     to: 'const float scale = 1.0f;',
     group: 'gatedBlock',

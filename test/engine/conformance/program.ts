@@ -104,7 +104,8 @@ if (isWhole) {
   const idle = new Set(
     plainKernels()
       .filter(({ name, program }) => {
-        if (name.startsWith('gated_backward_amax')) return hasRowScales;
+        const needsRowScales = name.startsWith('gated_backward_amax') || program.files.includes('e4m3-fused.cu');
+        if (needsRowScales) return hasRowScales;
         return hasPrecisions || !program.files.some((file) => file.startsWith('e4m3'));
       })
       .map(({ name }) => name)

@@ -26,7 +26,7 @@ import { KERNEL_SOURCES } from '../../../src/generated/cuda-kernels.js';
 const FOLDER = new URL('./card/emulation/', import.meta.url);
 const BUILD = join(tmpdir(), 'ministral-tune-emulated-card');
 const OPTIONS = ['-std=c++17', '-O2', '-w', '-shared', '-fPIC', '-ffp-contract=off', '-fno-gnu-unique'];
-const TOTAL_BYTES = 2 ** 32;
+const TOTAL_BYTES = 2 ** 34;
 
 type Function = (...values: unknown[]) => unknown;
 type Library = ReturnType<typeof koffi.load>;
