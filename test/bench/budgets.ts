@@ -19,6 +19,7 @@ import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { countLabels, type PassSummary } from '../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../src/train/window-step.js';
 import { median } from './median.js';
+import { OPTIMIZER_SETTINGS } from './optimizer-settings.js';
 import { randomModel, type Size } from './random-model.js';
 import { workloadBatches } from './workload.js';
 
@@ -91,15 +92,8 @@ async function train(memoryBudget: number): Promise<Outcome> {
       },
     });
     const norm = engine.optimizerStep(adapter.parameters, state, {
-      ...{
-        kind: 'adamw8bit',
-        learningRate: 1e-4,
-        beta1: 0.9,
-        beta2: 0.999,
-        eps: 1e-8,
-        weightDecay: 0,
-        maxGradNorm: 0.3,
-      },
+      kind: 'adamw8bit',
+      ...OPTIMIZER_SETTINGS,
     });
     engine.zeroGradients(adapter.parameters);
     await norm();

@@ -21,6 +21,7 @@ import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { countLabels } from '../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../src/train/window-step.js';
 import { openCuda } from './open-cuda.js';
+import { OPTIMIZER_SETTINGS } from './optimizer-settings.js';
 import { randomModel, type Size } from './random-model.js';
 import { workloadBatches } from './workload.js';
 
@@ -252,9 +253,9 @@ async function queue(window: readonly VlmBatch[]): Promise<() => Promise<number>
     precision: options.precision as Precision,
   });
   const norm = engine.optimizerStep(adapter.parameters, state, {
-    ...{ kind: 'adamw8bit', learningRate: 1e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0 },
-    maxGradNorm: 0.3,
-  } as const);
+    kind: 'adamw8bit',
+    ...OPTIMIZER_SETTINGS,
+  });
   engine.zeroGradients(adapter.parameters);
   return async () => {
     await norm();

@@ -23,6 +23,7 @@ import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { countLabels, type PassSummary } from '../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../src/train/window-step.js';
 import { median } from './median.js';
+import { OPTIMIZER_SETTINGS } from './optimizer-settings.js';
 import { PEER_OPTIONS, runPeer } from './peer.js';
 import { randomModel, type Size } from './random-model.js';
 import { workloadBatches } from './workload.js';
@@ -122,12 +123,7 @@ async function run(window: readonly VlmBatch[]): Promise<() => Promise<number>> 
   plans.set(plan, (plans.get(plan) ?? 0) + 1);
   const norm = engine.optimizerStep(adapter.parameters, state, {
     kind,
-    learningRate: 1e-4,
-    beta1: 0.9,
-    beta2: 0.999,
-    eps: 1e-8,
-    weightDecay: 0,
-    maxGradNorm: 0.3,
+    ...OPTIMIZER_SETTINGS,
   });
   engine.zeroGradients(adapter.parameters);
   if (step === 20 || step === 200) inUse[step] = Number((engine.memory().bytesInUse / 2 ** 30).toFixed(3));

@@ -1,7 +1,7 @@
 /** Frozen bf16 rows with spare columns after their own, where scale·B goes: base and adapter are one product. */
 import { KERNELS } from '../../generated/kernel-launchers.js';
 import type { CudaDriver } from './driver.js';
-import { FrozenMatrix, type SmallProduct } from './frozen-matrix.js';
+import { FrozenMatrix, multiplyRows, type SmallProduct } from './frozen-matrix.js';
 import { type DevicePointer, offset, ofWidth } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import type { TensorStore } from './tensor-store.js';
@@ -50,19 +50,11 @@ export class Bf16Matrix extends FrozenMatrix {
 
   transposedProduct(row: number, dy: DeviceRows, dx: DeviceRows, rank = 0, beta = 0): void {
     const n = rank > 0 ? this.paddedColumns + rank : this.columns;
-    this.#transposed(this.address(row), n, dy, dx, beta);
+    multiplyRows(this.#store, dy, { address: this.address(row), ld: this.#ld }, n, dx, beta);
   }
 
   adapterProduct(row: number, dy: DeviceRows, du: DeviceRows): void {
-    this.#transposed(this.adapterAt(row).address, du.columns, dy, du, 0);
-  }
-
-  #transposed(b: DevicePointer, n: number, dy: DeviceRows, d: DeviceRows, beta: number): void {
-    // biome-ignore format: parameters by operand
-    this.#store.products.run({
-      m: dy.rows, n, k: dy.columns, a: dy.address, lda: dy.ld,
-      b, ldb: this.#ld, d: d.address, ldd: d.ld, beta,
-    });
+    multiplyRows(this.#store, dy, this.adapterAt(row), du.columns, du, 0);
   }
 
   smallProduct(row: number, product: SmallProduct): void {

@@ -5,7 +5,7 @@
 import type { HeldFormat, Nf4Absmax } from '../../formats/weight-source.js';
 import { roundUp } from './arena.js';
 import type { DevicePointer } from './launch.js';
-import { ROW_MULTIPLE } from './tensor-store.js';
+import { ROW_MULTIPLE, type TensorStore } from './tensor-store.js';
 import type { CudaTensor, DeviceRows } from './tensors.js';
 import type { WeightTarget } from './weight-stream.js';
 
@@ -58,6 +58,21 @@ export interface E4m3Rows {
 /** Copies of a matrix in another format (e4m3-copies.ts). */
 export interface MatrixCopies {
   free(): void;
+}
+
+/** d = dy·B + beta·d, with the first `n` columns of rows B that lie as bf16. */
+export function multiplyRows(
+  { products }: Pick<TensorStore, 'products'>,
+  dy: DeviceRows,
+  { address, ld }: Pick<DeviceRows, 'address' | 'ld'>,
+  n: number,
+  d: DeviceRows,
+  beta: number,
+): void {
+  // biome-ignore format: parameters by operand
+  products.run({
+    m: dy.rows, n, k: dy.columns, a: dy.address, lda: dy.ld, b: address, ldb: ld, d: d.address, ldd: d.ld, beta,
+  });
 }
 
 /** W [rows, columns]. Rows of it are a weight: products take those from `row` on, as many as the other operand says. */

@@ -6,7 +6,7 @@
 import { EngineError, OutOfMemoryError } from '../../errors.js';
 import { MAX_PARTS } from './adapters.js';
 import { roundUp } from './arena.js';
-import { FrozenMatrix, type SmallProduct } from './frozen-matrix.js';
+import { FrozenMatrix, multiplyRows, type SmallProduct } from './frozen-matrix.js';
 import { type DevicePointer, type Grid, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import { ROW_MULTIPLE, type TensorStore } from './tensor-store.js';
@@ -104,12 +104,11 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
   transposedProduct(row: number, dy: DeviceRows, dx: DeviceRows, rank = 0, beta = 0): void {
     const n = rank > 0 ? this.paddedColumns + rank : this.columns;
     const { b, ldb } = this.#widened(row, dy.columns, rank);
-    this.#transposed(b, ldb, n, dy, dx, beta);
+    multiplyRows(this.store, dy, { address: b, ld: ldb }, n, dx, beta);
   }
 
   adapterProduct(row: number, dy: DeviceRows, du: DeviceRows): void {
-    const { address, ld } = this.adapterAt(row);
-    this.#transposed(address, ld, du.columns, dy, du, 0);
+    multiplyRows(this.store, dy, this.adapterAt(row), du.columns, du, 0);
   }
 
   /** Grid of a kernel of generation-held.cu: as many blocks as are resident at once, each looping over rows. */
@@ -187,12 +186,5 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
     const units = Math.ceil(this.columns / UNIT) + rows.rank / UNIT;
     const low = rows.rank > 0 ? this.adapterAt(0).address : undefined;
     this.widen(rows, [Math.ceil((rows.rows * units) / THREADS)], low, this.#spare);
-  }
-
-  #transposed(b: DevicePointer, ldb: number, n: number, dy: DeviceRows, d: DeviceRows, beta: number): void {
-    // biome-ignore format: parameters by operand
-    this.store.products.run({
-      m: dy.rows, n, k: dy.columns, a: dy.address, lda: dy.ld, b, ldb, d: d.address, ldd: d.ld, beta,
-    });
   }
 }
