@@ -98,6 +98,18 @@ const readmePath = join(source, 'engine/cuda/kernels/README.md');
 const readme = readFileSync(readmePath, 'utf8');
 if (withTables(readme, cudaTexts) !== readme) writeFileSync(readmePath, withTables(readme, cudaTexts));
 
+// Pages carry their charts' library with them: they need no network, and the package no dependency.
+const chartFiles = ['uPlot.iife.min.js', 'uPlot.min.css'].map((name) =>
+  join(scripts, '..', 'node_modules/uplot/dist', name),
+);
+const chartLicence = join(scripts, '..', 'node_modules/uplot/LICENSE');
+await generate('uplot.ts', [...chartFiles, chartLicence], () => {
+  const [script, styles] = chartFiles.map((file) => readFileSync(file, 'utf8'));
+  const licence = `/*!\n${readFileSync(chartLicence, 'utf8').trim()}\n*/\n`;
+  const text = (value) => JSON.stringify(value);
+  return `/** uPlot (MIT), for pages: defines the global \`uPlot\`. */\nexport const UPLOT_SCRIPT = ${text(licence + script)};\nexport const UPLOT_STYLES = ${text(styles)};\n`;
+});
+
 const sources = filesUnder(source, '.ts').filter((file) => !file.startsWith(target) && !file.endsWith('.d.ts'));
 for (const file of sources.filter((path) => path.endsWith('-worker.ts'))) {
   const name = basename(file);

@@ -47,12 +47,18 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   // Where a name becomes a folder of images, it meets what downloads.
   data: ['archive', 'async', 'files', 'hub', 'kaggle', 'messages', 'transfer'],
   chart: ['data', 'files', 'messages'],
+  page: ['data'],
+  audit: ['async', 'data', 'files', 'messages', 'page'],
   eval: ['async', 'chart', 'data', 'files', 'messages'],
   engine: ['async', 'formats', 'messages'],
   batch: ['data', 'messages'],
   model: ['async', 'batch', 'data', 'engine', 'files', 'formats', 'messages'],
   lora: ['async', 'data', 'engine', 'files', 'formats', 'hub', 'messages', 'model', 'ownership'],
   train: ['async', 'batch', 'data', 'engine', 'files', 'formats', 'messages', 'model', 'ownership'],
+  // From sizes alone to memory and time: what trains, without a card.
+  plan: ['async', 'batch', 'data', 'engine', 'files', 'formats', 'hub', 'kaggle', 'lora', 'messages', 'model', 'train'],
+  monitor: ['async', 'data', 'files', 'messages', 'page', 'train'],
+  report: ['async', 'audit', 'data', 'eval', 'files', 'messages', 'page', 'train'],
   publish: ['files', 'formats', 'hub', 'lora', 'messages', 'model'],
   // Where a name becomes a model with its processor and adapter, the two meet.
   pretrained: ['data', 'engine', 'files', 'formats', 'hub', 'lora', 'messages', 'model'],

@@ -1,0 +1,29 @@
+/** What listens to a training run, and may hold or end it. */
+import type { TrainingEvent } from './events.js';
+
+/** Handed to callbacks when a run begins. */
+export interface TrainingControl {
+  /** Whether the run is held. */
+  readonly isPaused: boolean;
+  /** Holds the run before its next optimizer step; the parameters stay as they are. */
+  pause(): void;
+  /** Lets a held run go on. */
+  resume(): void;
+  /** Ends the run as `TrainOptions.signal` does: a checkpoint of the last whole step is written. A held run ends too. */
+  stop(reason?: string): void;
+}
+
+/**
+ * Listens to a run. Calls come one after the other, in the order of the events, and the run waits for a promise. An error
+ * ends the run, except in `onClose`, after which it is a warning.
+ */
+export interface TrainerCallback {
+  /** For messages. Default: its place in the list. */
+  readonly name?: string | undefined;
+  /** Once, with the `start` event and before `onEvent` receives it. */
+  onStart?(event: Extract<TrainingEvent, { type: 'start' }>, control: TrainingControl): void | Promise<void>;
+  /** Every event. */
+  onEvent?(event: TrainingEvent): void | Promise<void>;
+  /** Once, when the run is over; `error` is what ended it, if something did. */
+  onClose?(error?: unknown): void | Promise<void>;
+}
