@@ -22,6 +22,14 @@ import { FakeMemory } from './fake-memory.js';
 
 function nothing(): void {}
 
+/** Nobody reads what lies in large parts of host memory: they all lie in one, and the largest have none. */
+const LARGE = new Uint8Array(64 << 20);
+
+function pinned(bytes: number): Uint8Array {
+  if (bytes <= 1 << 20) return new Uint8Array(bytes);
+  return LARGE.subarray(0, bytes > LARGE.length ? 0 : bytes);
+}
+
 function standInParts(memory: FakeMemory): CudaParts {
   let next = 1;
   const driver: EngineDriver = {
@@ -37,8 +45,7 @@ function standInParts(memory: FakeMemory): CudaParts {
     stream: 1,
     launches: 0,
     copyStream: 2,
-    // Nobody reads what lies in large ones.
-    allocatePinned: (bytes) => ({ bytes: new Uint8Array(bytes > 64 << 20 ? 0 : bytes), free: nothing }),
+    allocatePinned: (bytes) => ({ bytes: pinned(bytes), free: nothing }),
     upload: nothing,
     uploadRows: nothing,
     downloadAsync: (target) => new Uint8Array(target.buffer, target.byteOffset, target.byteLength).fill(0),
