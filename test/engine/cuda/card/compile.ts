@@ -2,18 +2,21 @@
  * Compiles every kernel in every variant that the engine uses, for cards of compute capability 8.0 to 12.0.
  * It needs no GPU: NVRTC where it is found, as the engine uses it, else nvcc.
  *
- *   npx tsx test/engine/cuda/card/compile.ts [--compiler nvrtc | nvcc]
+ *   npx tsx test/engine/cuda/card/compile.ts [--compiler nvrtc | nvcc] [--keep DIR]
  *
+ * With --keep, what nvcc makes is kept by compiler, options and source, so that only kernels that changed are compiled.
  * A program passes if it needs no headers, compiles, holds the kernels that the engine launches, fits the card's shared
  * memory and spills no registers. Prints the registers of each kernel and ends with `N passed, N failed`; the exit
  * status is 1 if any failed. Says so and exits with 0 where there is no compiler.
  */
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
+import { readCheckedFile, writeCheckedFile } from '../../../../src/engine/cuda/cache-file.js';
 import { KernelCompiler } from '../../../../src/engine/cuda/compiler.js';
 import { PLAIN_PROGRAMS, plainKernels } from '../../../../src/engine/cuda/kernels.js';
 import type { KernelProgram } from '../../../../src/engine/cuda/launch.js';
@@ -38,6 +41,7 @@ const HEADS = [
   [24, 1],
 ] as const;
 const TOWERS = 2;
+const NVCC_OPTIONS = ['-std=c++17', '--use_fast_math'];
 const CAP_OF_TWO_BLOCKS = 'two blocks of 256 threads on a multiprocessor leave 128 registers to each';
 const OUTSIDE_THE_LOOP = 'more blocks on a multiprocessor are worth a value that is put aside once for 16 rows';
 const AS_MEASURED = 'four blocks on a multiprocessor are what docs/performance.md measured; fewer were not';
@@ -101,7 +105,8 @@ function nvrtc(): Compiler {
   };
 }
 
-async function nvcc(): Promise<Compiler> {
+/** @param kept folder of what earlier runs made */
+async function nvcc(kept: string | undefined): Promise<Compiler> {
   const run = promisify(execFile);
   const roots = [process.env.CUDA_HOME, process.env.CUDA_PATH, '/usr/local/cuda'].filter((root) => root !== undefined);
   const path = roots.map((root) => join(root, 'bin/nvcc')).find(existsSync) ?? 'nvcc';
@@ -115,22 +120,35 @@ async function nvcc(): Promise<Compiler> {
   const intermediate = async (macros: readonly string[], architecture: string, source: string): Promise<string> => {
     const base = join(scratch, String(count++));
     writeFileSync(`${base}.cu`, source);
-    const options = ['-ptx', `-arch=compute_${architecture}`, '-std=c++17', '--use_fast_math', ...macros];
+    const options = ['-ptx', `-arch=compute_${architecture}`, ...NVCC_OPTIONS, ...macros];
     await call(`${base}.cu`, `${base}.ptx`, options);
     return `${base}.ptx`;
   };
+  const keptFile = (parts: readonly unknown[]): string | undefined =>
+    kept &&
+    join(
+      kept,
+      `${createHash('sha256')
+        .update(JSON.stringify([stdout, ...parts]))
+        .digest('hex')}.cubin`,
+    );
   return {
     name: `nvcc ${/release ([\d.]+)/.exec(stdout)?.[1]}`,
     width: availableParallelism(),
     compile: async ({ defines, capability, isSpecific }, source) => {
       const macros = Object.entries(defines).map(([key, value]) => `-D${key}=${value}`);
       const architecture = isSpecific ? `${capability}a` : String(leastWithSamePtx(capability, source));
+      const file = keptFile([source, NVCC_OPTIONS, macros, architecture, capability, isSpecific]);
+      const made = file && readCheckedFile(file);
+      if (made) return made;
       const key = JSON.stringify([source, macros, architecture]);
       const known = intermediates.get(key) ?? intermediate(macros, architecture, source);
       intermediates.set(key, known);
       const cubin = join(scratch, `${count++}.cubin`);
       await call(await known, cubin, ['-cubin', `-arch=sm_${capability}${isSpecific ? 'a' : ''}`]);
-      return readFileSync(cubin);
+      const code = readFileSync(cubin);
+      if (file) writeCheckedFile(file, code);
+      return code;
     },
   };
 }
@@ -144,9 +162,9 @@ function leastWithSamePtx(capability: number, source: string): number {
 }
 
 /** The compiler that is wanted or found, or the reasons why there is none. */
-async function findCompiler(wanted: string | undefined): Promise<Compiler | string> {
+async function findCompiler(wanted: string | undefined, kept: string | undefined): Promise<Compiler | string> {
   const reasons: string[] = [];
-  for (const [name, make] of Object.entries({ nvrtc, nvcc })) {
+  for (const [name, make] of Object.entries({ nvrtc, nvcc: () => nvcc(kept) })) {
     if (wanted && name !== wanted) continue;
     try {
       return await make();
@@ -227,8 +245,8 @@ function readTexts(programs: readonly Program[]): ReadonlyMap<string, string> {
   return texts;
 }
 
-const { values } = parseArgs({ options: { compiler: { type: 'string' } } });
-const compiler = await findCompiler(values.compiler);
+const { values } = parseArgs({ options: { compiler: { type: 'string' }, keep: { type: 'string' } } });
+const compiler = await findCompiler(values.compiler, values.keep);
 if (typeof compiler === 'string') {
   console.log(`The CUDA kernels were not compiled, no compiler is here. ${compiler}`);
   process.exitCode = values.compiler ? 1 : 0;
