@@ -7,8 +7,7 @@
 export type { DropoutStream } from './batch/dropout-keys.js';
 export type { PackedSize } from './batch/packed-window.js';
 export type { PackedBatch, SharedKeys } from './batch/packed-batch.js';
-export type { PackedImages } from './batch/packed-images.js';
-export type { ImagePatches, PackedImage } from './engine/image-patches.js';
+export type { PackedImage, PackedImages } from './batch/packed-images.js';
 export type { GeneratedToken } from './model/generate.js';
 export type { LinearModule, LoraWeights, WriteAdapter } from './model/linear-module.js';
 export type { Ministral3Config, Ministral3Modules, Ministral3Processor } from './model/old-names.js';

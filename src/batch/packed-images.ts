@@ -4,11 +4,16 @@
  */
 import { unpaddedImages } from '../data/pad-batch.js';
 import type { VlmBatch } from '../data/types.js';
-import type { ImagePatches, PackedImage } from '../engine/image-patches.js';
 import { DataError } from '../errors.js';
 
 /** N images of a packed batch, in the order of their tokens: P patches, merged to M features. */
-export interface PackedImages extends ImagePatches {
+export interface PackedImages {
+  /** Pixels of each image [N]. */
+  readonly images: readonly PackedImage[];
+  /** Pixels along the side of a patch. */
+  readonly patchSize: number;
+  /** [N, 2] rows and columns of patches. */
+  readonly grids: Int32Array;
   /** First patch of each image, and P at the end [N + 1]. */
   readonly starts: Int32Array;
   /** Tokens that the image features replace, in order [M]. */
@@ -17,6 +22,20 @@ export interface PackedImages extends ImagePatches {
   readonly rowKeys?: Int32Array | undefined;
   /** The same for the merged patches [M], as rows of the projector. */
   readonly mergedRowKeys?: Int32Array | undefined;
+}
+
+/** One image within pixels [channels, height, width] that may be padded at the right and the bottom. */
+export interface PackedImage {
+  /** Those of the batch, not a copy; may hold other images too. */
+  readonly pixels: Float32Array;
+  /** First pixel of its first channel. */
+  readonly offset: number;
+  /** 3; the model takes no other number. */
+  readonly channels: number;
+  /** Padding included. */
+  readonly height: number;
+  /** Padding included. */
+  readonly width: number;
 }
 
 interface PackImageOptions {

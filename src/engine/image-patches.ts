@@ -1,12 +1,12 @@
-/** Images whose pixels lie anywhere, as an engine makes patches of them. */
+/** Images as an engine cuts them into patches: their pixels stay where a batch has them. */
 
-/** One image within pixels [channels, height, width] that may be padded at the right and the bottom. */
-export interface PackedImage {
-  /** Those of the batch, not a copy; may hold other images too. */
+/** An image within pixels [channels, height, width] that may be padded at the right and the bottom. */
+export interface ImagePixels {
+  /** May hold other images too. */
   readonly pixels: Float32Array;
   /** First pixel of its first channel. */
   readonly offset: number;
-  /** 3; the model takes no other number. */
+  /** As many in all images. */
   readonly channels: number;
   /** Padding included. */
   readonly height: number;
@@ -14,10 +14,10 @@ export interface PackedImage {
   readonly width: number;
 }
 
-/** N images that are cut into patches: P of them in all. */
+/** N images that are cut into patches. */
 export interface ImagePatches {
   /** Pixels of each image [N]. */
-  readonly images: readonly PackedImage[];
+  readonly images: readonly ImagePixels[];
   /** Pixels along the side of a patch. */
   readonly patchSize: number;
   /** [N, 2] rows and columns of patches. */

@@ -323,10 +323,6 @@ for (const window of windows.slice(0, 2)) {
 }
 for (const { label, time } of slow.sort((a, b) => b.time - a.time).slice(0, 8)) print(`   ${ms(time)} ms ${label}`);
 
-const both = engine.imagePatches;
-for (const way of ['before', 'after', 'before', 'after']) {
-  print(`-- ${way}`);
-  engine.imagePatches = (way === 'before' ? undefined : both) as never;
 print('\n== 2. steps in a row as in training (host ms: pack = packBatch, queue = all of accumulateGradients)');
 {
   const all = [...windows, ...windows];
@@ -378,9 +374,6 @@ print('\n== 2. steps in a row as in training (host ms: pack = packBatch, queue =
     print(`${ms(time).padStart(8)} before ${label}`);
   }
 }
-
-}
-if (process.env['GAP_ONLY']) process.exit(0);
 
 /** A window alone, with events; gives the spans with device times relative to the start. */
 async function traced(window: readonly VlmBatch[], how: Mode): Promise<void> {

@@ -50,8 +50,8 @@ KERNEL __launch_bounds__(128) f32_to_bf16(bf16* out, const float* x, int rows, i
   to_bf16_rows(out, x, rows, columns, ldo, ldx);
 }
 /**
- * The patches of an image x [columns / size², rows / across * size, across * size], `across` of them side by side: row r
- * has the pixels of patch r by channel, row and column.
+ * Patches of an image x [columns / size^2, rows / across * size, across * size], `across` of them side by side: row r
+ * of out is patch r by channel, row and column.
  */
 KERNEL __launch_bounds__(128)
     image_patches(bf16* out, const float* x, int rows, int columns, int ldo, int size, int across) {
