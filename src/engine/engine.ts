@@ -1,6 +1,7 @@
 /** What an engine is: memory, frozen weights, trainable parameters, and the table of operations. */
 
 import type { HeldFormat, WeightSource } from '../formats/weight-source.js';
+import type { ImagePatches } from './image-patches.js';
 import type { Operations, Precision } from './operations.js';
 import type { ParameterSet, ParameterSpec, Tensor, Weight } from './tensor.js';
 
@@ -141,6 +142,11 @@ export interface Engine {
   // Tensors are counted by reference; a new one has a count of 1.
   /** The values are copied: `data` may be reused at once. */
   fromArray(data: Float32Array, shape: readonly number[]): Tensor;
+  /**
+   * The patches of images in order [P, channels · patchSize²], a row for each: its pixels by channel, row and column. The
+   * pixels are copied. Present where the device cuts patches faster than the host.
+   */
+  imagePatches?(images: ImagePatches): Tensor;
   /** A new tensor filled with zeros. */
   zeros(shape: readonly number[]): Tensor;
   /** A copy of the values, as float32. */

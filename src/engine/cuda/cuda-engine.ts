@@ -17,6 +17,7 @@ import type {
   RowMaxima,
   StorageCosts,
 } from '../engine.js';
+import type { ImagePatches } from '../image-patches.js';
 import { memoryBudgetSchema } from '../memory-budget.js';
 import type { Precision } from '../operations.js';
 import { requireOwnSet, requireValues } from '../parameter-layout.js';
@@ -35,6 +36,7 @@ import { matrixRate, type RateDriver } from './matrix-rate.js';
 import { DeviceAllocator, type PhysicalMemory } from './memory.js';
 import { usualAttentionPrograms } from './operations/attention-kernels.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
+import { imagePatches } from './operations/image-patches.js';
 import { rowMaxima } from './operations/largest.js';
 import { writeRows } from './operations/rows.js';
 import { type CudaOperations, cudaOperations } from './operations.js';
@@ -217,6 +219,10 @@ export class CudaEngine extends CountingEngine implements Engine {
     const tensor = this.#store.createF32(shape);
     this.#staging.upload(tensor.address, data);
     return tensor;
+  }
+
+  imagePatches(images: ImagePatches): Tensor {
+    return imagePatches(this.#store, images);
   }
 
   zeros(shape: readonly number[]): Tensor {
