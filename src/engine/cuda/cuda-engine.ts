@@ -187,7 +187,7 @@ export class CudaEngine extends CountingEngine implements Engine {
       temporaries: 0,
       scratchBytes: 24 << 20,
       rowTile: 256,
-      reserveBytes: 320 << 20,
+      reserveBytes: Number(process.env.RESERVE ?? 320) << 20,
       offloadsInputs: offload === 'auto' ? 'auto' : moves,
     };
     this.#weights = new WeightStore(store, driver, staging, options.adapterRank ?? 16);
