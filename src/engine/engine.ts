@@ -53,8 +53,10 @@ export interface StorageCosts {
    * needs it, or always. Default: never.
    */
   readonly offloadsInputs?: 'auto' | 'always' | undefined;
-  /** Bytes of the limit that a pass should leave alone, because free memory lies in pieces. */
+  /** Most bytes of the limit that a pass should leave alone, because free memory lies in pieces. */
   readonly reserveBytes: number;
+  /** Small passes leave less alone: so many bytes and this share of the pass. Default: `reserveBytes`. */
+  readonly smallReserve?: { readonly bytes: number; readonly share: number } | undefined;
 }
 
 /** Settings of one optimizer step. */

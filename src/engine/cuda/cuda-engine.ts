@@ -187,7 +187,9 @@ export class CudaEngine extends CountingEngine implements Engine {
       temporaries: 0,
       scratchBytes: 24 << 20,
       rowTile: 256,
-      reserveBytes: Number(process.env.RESERVE ?? 320) << 20,
+      // Free memory lies in holes about as large as the tensors of a pass.
+      reserveBytes: 320 << 20,
+      smallReserve: { bytes: 64 << 20, share: 0.1 },
       offloadsInputs: offload === 'auto' ? 'auto' : moves,
     };
     this.#weights = new WeightStore(store, driver, staging, options.adapterRank ?? 16);
