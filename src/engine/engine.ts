@@ -48,6 +48,8 @@ export interface StorageCosts {
   readonly rowTile: number;
   /** Bytes of weights in host memory that the device fetches in forward, and again in backward. */
   readonly streamedBytes?: number | undefined;
+  /** What `streamedBytes` would be with the share LESS_MEMORY of the memory; undefined where that is not known. */
+  readonly nextStreamedBytes?: number | undefined;
   /**
    * Whether the inputs that recomputed layers save are moved to host memory between forward and backward: where a plan
    * needs it, or always. Default: never.

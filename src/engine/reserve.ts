@@ -1,6 +1,9 @@
 /** What a pass leaves of the free memory, because that lies in pieces. */
 import type { StorageCosts } from './engine.js';
 
+/** Share of the memory for which the next smaller plan is described. */
+export const LESS_MEMORY = 0.85;
+
 type Reserves = Pick<StorageCosts, 'reserveBytes' | 'smallReserve'>;
 
 /** Bytes to leave alone beside a pass of so many. */

@@ -1,10 +1,10 @@
 /** Plans windows within the memory that is free, and remembers what turned out too large. */
 import type { WindowSample } from '../batch/packed-window.js';
 import type { Engine } from '../engine/engine.js';
-import { largestPass, reserveFor } from '../engine/reserve.js';
+import { LESS_MEMORY, largestPass, reserveFor } from '../engine/reserve.js';
 import { OutOfMemoryError, reasonOf } from '../errors.js';
 import { formatBytes } from '../messages/format-bytes.js';
-import { describePlan, LESS_MEMORY } from './describe-plan.js';
+import { describePlan } from './describe-plan.js';
 import { type Costs, isPlan, type Misfit, type PassPlan, type PlanOptions, planPasses } from './pass-plan.js';
 import type { AccumulateOptions } from './trainable-model.js';
 

@@ -5,6 +5,7 @@
 import { OutOfMemoryError } from '../../errors.js';
 import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import { formatBytes } from '../../messages/format-bytes.js';
+import { LESS_MEMORY } from '../reserve.js';
 import { roundUp } from './arena.js';
 import { ROW_MULTIPLE } from './tensor-store.js';
 import { ELEMENT_BYTES } from './tensors.js';
@@ -122,6 +123,20 @@ export function placeWeights(sources: readonly WeightSource[], options: Placemen
   }
   const all = order.length > FEWEST_SLOTS ? order.length : 0;
   return { embedding: true, layers: spread(order, all), slots: Math.min(FEWEST_SLOTS, all) };
+}
+
+/** Bytes that would be streamed with the share LESS_MEMORY of the room; undefined if the weights would not fit. */
+export function streamedWithLess(sources: readonly WeightSource[], options: PlacementOptions): number | undefined {
+  const { roomBytes, overheadBytes } = options;
+  const less = LESS_MEMORY * (roomBytes + overheadBytes) - overheadBytes;
+  try {
+    const { layers } = placeWeights(sources, { ...options, roomBytes: less });
+    const sizes = sizesOf(sources, options.spareColumns).layers;
+    return sum([...layers].map((layer) => sizes.get(layer)!.bytes - sizes.get(layer)!.adapters));
+  } catch (error) {
+    if (!(error instanceof OutOfMemoryError)) throw error;
+    return undefined;
+  }
 }
 
 /** `count` layers, evenly spread, so that copies overlap with the layers between. */

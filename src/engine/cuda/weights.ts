@@ -23,12 +23,12 @@ import { type HostDriver, HostWeights } from './host-weights.js';
 import type { DevicePointer } from './launch.js';
 import { LayerStream } from './layer-stream.js';
 import { type Nf4Format, Nf4Matrix } from './nf4-matrix.js';
-import type { Staging } from './staging.js';
 import { PackedMatrix } from './packed-matrix.js';
 import { type PackedMemory, StreamedMemory } from './packed-memory.js';
+import type { Staging } from './staging.js';
 import { StreamedMatrix } from './streamed-matrix.js';
 import type { TensorStore } from './tensor-store.js';
-import { mayLeave, type Offload, placeWeights } from './weight-placement.js';
+import { mayLeave, type Offload, placeWeights, streamedWithLess } from './weight-placement.js';
 import { type WeightDriver, WeightStream } from './weight-stream.js';
 
 export class DeviceWeight implements Weight {
@@ -71,6 +71,8 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
   /** By name: placement of weights that are not loaded yet. Others are placed on the device. */
   readonly #places = new Map<string, 'host rows' | { readonly stream: LayerStream; readonly layer: number }>();
   readonly #streams = new Set<LayerStream>();
+  /** Bytes that would be streamed if the last model that was placed had less memory. */
+  #nextStreamedBytes: number | undefined;
 
   /**
    * @param adapterRank rank for which spare columns are kept ready; a higher one costs a copy of the matrix
@@ -97,6 +99,10 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     return [...this.#streams].reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
+  get nextStreamedBytes(): number | undefined {
+    return this.#nextStreamedBytes;
+  }
+
   /**
    * Decides where the weights of a model are placed.
    * @returns whether layers are streamed
@@ -108,11 +114,12 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     trainingBytes: (tokens: number, offloadInputs?: boolean) => number,
   ): boolean {
     const { bytesInUse, limitBytes, overheadBytes = 0 } = this.#store.allocator.memory();
-    const placement = placeWeights(sources, {
+    const options = {
       ...{ offload, roomBytes: limitBytes - bytesInUse, overheadBytes: overheadBytes + bytesInUse },
       ...{ spareColumns: this.#spareColumns, trainingBytes },
-    });
-    const { embedding, layers, slots } = placement;
+    };
+    const { embedding, layers, slots } = placeWeights(sources, options);
+    this.#nextStreamedBytes = offload === 'auto' ? streamedWithLess(sources, options) : undefined;
     const stream = layers.size > 0 ? new LayerStream(this.#driver, slots) : undefined;
     if (stream) this.#streams.add(stream);
     for (const source of sources) {
