@@ -49,13 +49,17 @@ export interface StorageCosts {
   readonly rowTile: number;
   /** Bytes of weights in host memory that the device fetches in forward, and again in backward. */
   readonly streamedBytes?: number | undefined;
+  /** What `streamedBytes` would be with the share LESS_MEMORY of the memory; undefined where that is not known. */
+  readonly nextStreamedBytes?: number | undefined;
   /**
    * Whether the inputs that recomputed layers save are moved to host memory between forward and backward: where a plan
    * needs it, or always. Default: never.
    */
   readonly offloadsInputs?: 'auto' | 'always' | undefined;
-  /** Bytes of the limit that a pass should leave alone, because free memory lies in pieces. */
+  /** Most bytes of the limit that a pass should leave alone, because free memory lies in pieces. */
   readonly reserveBytes: number;
+  /** Small passes leave less alone: so many bytes and this share of the pass. Default: `reserveBytes`. */
+  readonly smallReserve?: { readonly bytes: number; readonly share: number } | undefined;
 }
 
 /** Settings of one optimizer step. */

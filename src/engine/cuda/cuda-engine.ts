@@ -189,7 +189,9 @@ export class CudaEngine extends CountingEngine implements Engine {
       temporaries: 0,
       scratchBytes: 24 << 20,
       rowTile: 256,
+      // Free memory lies in holes about as large as the tensors of a pass.
       reserveBytes: 320 << 20,
+      smallReserve: { bytes: 128 << 20, share: 0.1 },
       offloadsInputs: offload === 'auto' ? 'auto' : moves,
     };
     this.#weights = new WeightStore(store, driver, staging, options.adapterRank ?? 16);
@@ -209,9 +211,9 @@ export class CudaEngine extends CountingEngine implements Engine {
 
   /** For the weights that are loaded now and the precision they are prepared for. */
   get storage(): StorageCosts {
-    const { streamedBytes } = this.#weights;
+    const { streamedBytes, nextStreamedBytes } = this.#weights;
     const scratchBytes = this.#storage.scratchBytes + this.#weights.scratchBytes + this.#e4m3.scratchBytes;
-    return { ...this.#storage, scratchBytes, ...(streamedBytes > 0 ? { streamedBytes } : {}) };
+    return { ...this.#storage, scratchBytes, nextStreamedBytes, ...(streamedBytes > 0 ? { streamedBytes } : {}) };
   }
 
   fromArray(data: Float32Array, shape: readonly number[]): Tensor {

@@ -9,6 +9,7 @@ import { roundUp } from './arena.js';
 import { FrozenMatrix, multiplyRows, type SmallProduct } from './frozen-matrix.js';
 import { type DevicePointer, type Grid, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
+import type { PackedMemory } from './packed-memory.js';
 import { ROW_MULTIPLE, type TensorStore } from './tensor-store.js';
 import { type CudaTensor, type DeviceRows, ELEMENT_BYTES } from './tensors.js';
 
@@ -58,15 +59,17 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
     this.#maxParts = maxParts;
   }
 
-  protected abstract readonly packedBytes: number;
+  /** Memory of the packed values. */
+  abstract readonly memory: PackedMemory;
   /** Resident blocks per multiprocessor of a kernel of generation-held.cu, for at most 8 rows. */
   protected abstract readonly smallBlocks: number;
-  protected abstract freePacked(): void;
+  /** Frees what lies beside `memory`. */
+  protected freeParts(): void {}
   /** @param low scale·B from the matrix's first row on, where it is wanted */
   protected abstract widen(rows: WideRows, grid: Grid, low: DevicePointer | undefined, ldb: number): void;
 
   get bytes(): number {
-    return this.packedBytes + (this.#low?.bytes ?? 0);
+    return this.memory.bytes + (this.#low?.bytes ?? 0);
   }
 
   override get scratchBytes(): number {
@@ -158,7 +161,8 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
     if (this.#low) this.store.allocator.free(this.#low);
     // Another matrix allocates it again when it needs it.
     this.store.freeScratch();
-    this.freePacked();
+    this.freeParts();
+    this.memory.free();
   }
 
   /** @throws EngineError for more weights than `maxParts` */
