@@ -9,13 +9,29 @@
 //   e4m3: sign, exponent and mantissa are shifted into a bf16 whose exponent is 120 too small; one exact multiplication
 //     corrects two values. The scale of a row multiplies its sum.
 
+#ifndef HELD_THREADS
 #define HELD_THREADS 256
+#endif
 #define HELD_WARPS (HELD_THREADS / 32)
 #define HELD_ROWS 16
 #define HELD_NORM_COLUMNS 5632  // most columns with a fused norm: the row shares memory with the NF4 table
 #define CHUNK 64
 #define TABLE_SCALE 1.437006f
+#ifndef PREFETCH_BYTES
 #define PREFETCH_BYTES 2048u  // of each row, into the second-level cache
+#endif
+#ifndef E4M3_BATCH
+#define E4M3_BATCH 2
+#endif
+#ifndef E4M3_BLOCKS
+#define E4M3_BLOCKS 4
+#endif
+#ifndef WIDE_BATCH
+#define WIDE_BATCH 2
+#endif
+#ifndef WIDE_BLOCKS
+#define WIDE_BLOCKS 4
+#endif
 
 /** bf16(value · TABLE_SCALE) by code; this scale minimises the rounding error. */
 __constant__ u32 NF4_TABLE[16] = {0xbfb8, 0xbf80, 0xbf41, 0xbf11, 0xbed1, 0xbe88, 0xbe06, 0x0000,
@@ -67,8 +83,10 @@ struct E4m3 {
 /** A lane's two rows in NF4. */
 struct Nf4Lane {
   typedef Nf4 Format;
-  typedef uint2 Piece;             // the codes of a lane in a chunk
-  static constexpr int batch = 4;  // chunks in flight per warp
+  typedef uint2 Piece;              // the codes of a lane in a chunk
+  static constexpr int width = 64;  // columns of a chunk
+  static constexpr int batch = 4;   // chunks in flight per warp
+  static constexpr bool is_split = false;
   static constexpr bool has_table = true;
   const Format& format;
   const u8* from[2];
@@ -132,11 +150,97 @@ struct Nf4Lane {
   DEVICE void finish(float (&)[4]) const {}
 };
 
+/**
+ * A lane's two rows in NF4 for at most 4 rows of x. A chunk is two blocks: lanes 0 and 1 of a row have the first,
+ * 2 and 3 the second, 32 codes each. Columns 2m and 2m + 1 of the right operand are row m of x, the one with zeros in
+ * place of the second block, the other in place of the first, so that a sum belongs to one block.
+ */
+struct Nf4Wide {
+  typedef Nf4 Format;
+  typedef uint4 Piece;
+  static constexpr int width = 128;
+  static constexpr int batch = WIDE_BATCH;
+  static constexpr bool has_table = true;
+  static constexpr bool is_split = true;
+  const Format& format;
+  const u8* from[2];
+  // absmax of two chunks: lane 2r + i has both blocks of chunk i of row r of the 16.
+  int block, last_block, last_code;
+  const float* table;
+  u32 raw[2];
+  float nested[2], scales[2];
+  int lane;
+
+  DEVICE Nf4Wide(const Format& format) : format(format), lane(threadIdx.x & 31) {}
+  DEVICE void start(const int (&rows)[2], int K) {
+    last_block = K / 64 - 1;
+    last_code = K / 2 - 16;
+#pragma unroll
+    for (int i = 0; i < 2; i++) from[i] = format.codes + (u64)(u32)format.block(rows[i], K) * 32;
+    const int of = lane / 2 % 8 * 4;
+    const int upper = __shfl_sync(0xffffffffu, rows[0], of), lower = __shfl_sync(0xffffffffu, rows[1], of);
+    const int row = lane < 16 ? upper : lower;
+    block = format.block(row, K);
+    table = format.table(row);
+  }
+  static DEVICE u32 row_bytes(int K) { return K / 2; }
+  DEVICE const u8* row_codes(bool lower) const { return lower ? from[1] : from[0]; }
+  DEVICE void load(Piece (&pieces)[2], int chunk) const {
+    const int code = min(chunk * 64 + lane % 4 * 16, last_code);
+#pragma unroll
+    for (int j = 0; j < 2; j++) pieces[j] = load_once(from[j] + code);
+  }
+  /** Loads absmax of the two chunks from `chunk` on. */
+  DEVICE void load_scales(int chunk, int last) {
+    const int own = min(chunk + lane % 2, last) * 2;
+    const int first = block + own, second = block + min(own + 1, last_block);
+    if (format.absmax_codes) {
+      if (last_block % 2) {
+        const u32 both = *(const unsigned short*)(format.absmax_codes + first);
+        raw[0] = both & 0xffu;
+        raw[1] = both >> 8;
+      } else {
+        raw[0] = format.absmax_codes[first];
+        raw[1] = format.absmax_codes[second];
+      }
+      nested[0] = format.absmax[first >> format.nested_shift];
+      nested[1] = format.absmax[second >> format.nested_shift];
+    } else {
+      raw[0] = __float_as_uint(format.absmax[first]);
+      raw[1] = __float_as_uint(format.absmax[second]);
+    }
+  }
+  DEVICE void take_scales() {
+#pragma unroll
+    for (int j = 0; j < 2; j++) {
+      const float absmax = format.absmax_codes ? table[raw[j]] * nested[j] + table[256] : __uint_as_float(raw[j]);
+      scales[j] = absmax * (1.0f / TABLE_SCALE);
+    }
+  }
+  DEVICE void expand(const Piece& piece, int i, const u32* pairs, u32& first, u32& second) const {
+    const u32 word = i < 2 ? piece.x : i < 4 ? piece.y : i < 6 ? piece.z : piece.w;
+    const u32 left = i % 2 == 0 ? word << 7 : word >> 9, right = i % 2 == 0 ? word >> 1 : word >> 17;
+    first = Nf4Lane::pair(pairs, (left & 0x7f80u) | (u32)lane * 4);
+    second = Nf4Lane::pair(pairs, (right & 0x7f80u) | (u32)lane * 4);
+  }
+  DEVICE void add(float (&sums)[4], const float (&own)[4], int i) const {
+    const int of = lane / 4 * 2 + i % 2;
+#pragma unroll
+    for (int j = 0; j < 2; j++) {
+      sums[0] += own[j] * __shfl_sync(0xffffffffu, scales[j], of);
+      sums[2] += own[2 + j] * __shfl_sync(0xffffffffu, scales[j], of + 16);
+    }
+  }
+  DEVICE void finish(float (&)[4]) const {}
+};
+
 /** A lane's two rows in e4m3; K a multiple of 16. */
 struct E4m3Lane {
   typedef E4m3 Format;
   typedef uint4 Piece;
-  static constexpr int batch = 3;
+  static constexpr int width = 64;
+  static constexpr int batch = E4M3_BATCH;
+  static constexpr bool is_split = false;
   static constexpr bool has_table = false;
   const Format& format;
   const u8* from[2];
@@ -183,10 +287,29 @@ struct E4m3Lane {
 
 /** Fills the table: the two values of each byte, once per lane. */
 DEVICE void fill_table(uint4* pairs) {
-  const int byte = threadIdx.x;
-  const u32 both = NF4_TABLE[byte >> 4] | NF4_TABLE[byte & 15] << 16;
+  const u32 own = NF4_TABLE[threadIdx.x & 15];
 #pragma unroll
-  for (int i = 0; i < 8; i++) pairs[byte * 8 + (i + byte) % 8] = make_uint4(both, both, both, both);
+  for (int i = threadIdx.x; i < 2048; i += HELD_THREADS) {
+    const int byte = i / 8;
+    const u32 both = __shfl_sync(0xffffffffu, own, byte >> 4) | __shfl_sync(0xffffffffu, own, byte & 15) << 16;
+    pairs[i] = make_uint4(both, both, both, both);
+  }
+}
+
+/** Range of columns of x that a block takes for its part of u. */
+struct LowShare {
+  int begin, end;
+  DEVICE LowShare(int K) {
+    const int share = ((K + LOW_SPLITS - 1) / LOW_SPLITS + 31) & ~31;
+    begin = (int)blockIdx.x % LOW_SPLITS * share;
+    end = min(K, begin + share);
+  }
+};
+/** Brings what low_rank_part reads of row g of A into the second-level cache. */
+DEVICE void prefetch_low(const Around& p, int g) {
+  const LowShare share(p.K);
+  const bf16* row = row_of(p.a, blockIdx.x / LOW_SPLITS * 8 + g, p.lda);
+  if (share.begin < share.end) prefetch(row + share.begin, 2 * (share.end - share.begin) & ~15);
 }
 
 /** Part of u = x·Aᵀ: 8 columns, over K/LOW_SPLITS columns of x. `partial` [warps][8 · HALVES][8]. */
@@ -195,8 +318,8 @@ DEVICE void low_rank_part(const Around& p, const bf16* const (&from)[HALVES], fl
   constexpr int run_count = 4;
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const int split = blockIdx.x % LOW_SPLITS, first = blockIdx.x / LOW_SPLITS * 8;
-  const int share = ((p.K + LOW_SPLITS - 1) / LOW_SPLITS + 31) & ~31;
-  const int begin = split * share, end = min(p.K, begin + share), last = last8(end);
+  const LowShare share(p.K);
+  const int begin = share.begin, end = share.end, last = last8(end);
   const bf16* row = row_of(p.a, first + g, p.lda);
   float sums[4] = {};
   for (int c0 = begin + warp * 32; c0 < end; c0 += HELD_WARPS * run_count * 32) {
@@ -240,16 +363,16 @@ DEVICE void low_rank_part(const Around& p, const bf16* const (&from)[HALVES], fl
  */
 template <class Lane, int HALVES, bool NORM>
 DEVICE void held_product(const typename Lane::Format& format, const Around& p, const RowNorm& norm) {
-  constexpr int batch = Lane::batch;
+  constexpr int batch = Lane::batch, width = Lane::width;
   __shared__ uint4 table[Lane::has_table ? 2048 : 1];
   __shared__ uint4 normed[NORM ? HELD_NORM_COLUMNS / 8 : 1];
-  __shared__ float partial[HELD_WARPS * HALVES * 8 * HELD_ROWS];
+  __shared__ float partial[HELD_WARPS * HALVES * 8 / (Lane::is_split ? 2 : 1) * HELD_ROWS];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const int low_blocks = p.E / 8 * LOW_SPLITS;
   const bool is_low = (int)blockIdx.x < low_blocks, is_gated = p.activation >= 0;
   const int own = is_gated ? HELD_ROWS / 2 : HELD_ROWS;
   Lane weights(format);
-  const int chunks = (p.K + CHUNK - 1) / CHUNK, share = (chunks + HELD_WARPS - 1) / HELD_WARPS;
+  const int chunks = (p.K + width - 1) / width, share = (chunks + HELD_WARPS - 1) / HELD_WARPS;
   const int begin = warp * share, end = min(chunks, begin + share);
   typename Lane::Piece pieces[batch][2];
   int first = ((int)blockIdx.x - low_blocks) * own;
@@ -261,24 +384,63 @@ DEVICE void held_product(const typename Lane::Format& format, const Around& p, c
     weights.start(rows, p.K);
 #pragma unroll
     for (int i = 0; i < batch; i++) weights.load(pieces[i], min(begin + i, chunks - 1));
-    weights.load_scales(begin, chunks - 1);
+    weights.load_scales(min(begin, chunks - 1), chunks - 1);
     const u32 bytes = min(PREFETCH_BYTES, Lane::row_bytes(p.K)) & ~15u;
     if (warp == 0 && t < 2) prefetch(weights.row_codes(t == 1), bytes);
   };
   if (!is_low) {
     start();
     if (Lane::has_table) fill_table(table);
+  } else if (warp == 0 && t == 0) {
+    prefetch_low(p, g);
   }
-  const bf16* from[HALVES];
-#pragma unroll
-  for (int h = 0; h < HALVES; h++) from[h] = NORM ? (const bf16*)normed : row_of(p.x, min(g + 8 * h, p.M - 1), p.ldx);
   if (NORM)
     normalize_row<HELD_THREADS>((bf16*)normed, p.x, norm, p.K, norm.sum && (int)blockIdx.x == low_blocks);
   else if (Lane::has_table)
     __syncthreads();
-  if (is_low) return low_rank_part<HALVES>(p, from, partial);
+  if (is_low) {
+    const bf16* from[HALVES];
+#pragma unroll
+    for (int h = 0; h < HALVES; h++) from[h] = NORM ? (const bf16*)normed : row_of(p.x, min(g + 8 * h, p.M - 1), p.ldx);
+    return low_rank_part<HALVES>(p, from, partial);
+  }
+  // Row of x in column g of the right operand, and whether this lane has a part of it.
+  const bool has_x = !Lane::is_split || (g / 2 < p.M && g % 2 == t / 2);
+  const bf16* from[HALVES];
+#pragma unroll
+  for (int h = 0; h < HALVES; h++) {
+    const int row = min(Lane::is_split ? g / 2 : g + 8 * h, p.M - 1);
+    from[h] = (NORM ? (const bf16*)normed : row_of(p.x, row, p.ldx)) + t * (width / 4);
+  }
+  const bool has_low = warp * 16 < p.E;
+  uint2 low[HALVES];
+  // Depths e .. e+3 of u.
+  auto take_low = [&](int e) {
+#pragma unroll
+    for (int h = 0; h < HALVES; h++) {
+      const int row = Lane::is_split ? g / 2 : g + 8 * h;
+      const float* part = p.low + min(row, p.M - 1) * p.E + e;
+      float4 u = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+      for (int s = 0; s < LOW_SPLITS; s++, part += p.M * p.E) {
+        const float4 share_of_u = load_fresh(part);
+        u.x += share_of_u.x;
+        u.y += share_of_u.y;
+        u.z += share_of_u.z;
+        u.w += share_of_u.w;
+      }
+      low[h] = make_uint2(pack_bf16(u.x, u.y), pack_bf16(u.z, u.w));
+      if (Lane::is_split && g % 2) low[h] = make_uint2(0, 0);
+    }
+  };
 
   for (bool is_next = false;; is_next = true) {
+    // Lane t has depths 4t .. 4t+3 of 16 columns of u and B.
+    uint2 factors[2];
+    if (has_low) {
+#pragma unroll
+      for (int i = 0; i < 2; i++) factors[i] = load_once8(row_of(p.b, rows[i], p.ldb) + warp * 16 + t * 4);
+    }
     float sums[HALVES][4] = {};
     for (int c = begin; c < end; c += batch) {
       weights.take_scales();
@@ -286,16 +448,18 @@ DEVICE void held_product(const typename Lane::Format& format, const Around& p, c
 #pragma unroll
       for (int i = 0; i < batch; i++) {
         if (c + i >= end) continue;
-        const int column = (c + i) * CHUNK + t * 16;
-        uint4 v[HALVES][2];
+        const int column = (c + i) * width;
+        const bool is_inside = has_x && column + t * (width / 4) < p.K;
+        uint4 v[HALVES][width / 32];
 #pragma unroll
         for (int h = 0; h < HALVES; h++) {
 #pragma unroll
-          for (int j = 0; j < 2; j++) v[h][j] = column < p.K ? *(const uint4*)(from[h] + column + j * 8) : zero16();
+          for (int j = 0; j < width / 32; j++)
+            v[h][j] = is_inside ? *(const uint4*)(from[h] + column + j * 8) : zero16();
         }
         float own[HALVES][4] = {};
 #pragma unroll
-        for (int j = 0; j < 4; j++) {
+        for (int j = 0; j < width / 16; j++) {
           u32 left[2], right[2];
           weights.expand(pieces[i][0], j, (const u32*)table, left[0], left[1]);
           weights.expand(pieces[i][1], j, (const u32*)table, right[0], right[1]);
@@ -318,33 +482,18 @@ DEVICE void held_product(const typename Lane::Format& format, const Around& p, c
     const bool is_last = first >= p.N;
     if (!is_last) start();
 
-    // Lane t has depths 4t .. 4t+3 of 16 columns of u and B.
-    if (warp * 16 < p.E) {
-      uint2 factors[2];
-#pragma unroll
-      for (int i = 0; i < 2; i++) factors[i] = load_once8(row_of(p.b, own_rows[i], p.ldb) + warp * 16 + t * 4);
-      await_count(p.ready, p.target);
+    if (has_low) {
+      if (!is_next) await_count(p.ready, p.target);
 #pragma unroll 1
       for (int e = warp * 16 + t * 4; e < p.E; e += HELD_WARPS * 16) {
         if (e >= HELD_WARPS * 16) {
 #pragma unroll
           for (int i = 0; i < 2; i++) factors[i] = load_once8(row_of(p.b, own_rows[i], p.ldb) + e);
         }
+        if (!is_next || p.E > HELD_WARPS * 16) take_low(e);
 #pragma unroll
-        for (int h = 0; h < HALVES; h++) {
-          const float* part = p.low + min(g + 8 * h, p.M - 1) * p.E + e;
-          float4 u = {0.0f, 0.0f, 0.0f, 0.0f};
-#pragma unroll
-          for (int s = 0; s < LOW_SPLITS; s++, part += p.M * p.E) {
-            const float4 share_of_u = load_fresh(part);
-            u.x += share_of_u.x;
-            u.y += share_of_u.y;
-            u.z += share_of_u.z;
-            u.w += share_of_u.w;
-          }
-          multiply_add(sums[h], factors[0].x, factors[1].x, factors[0].y, factors[1].y, pack_bf16(u.x, u.y),
-                       pack_bf16(u.z, u.w));
-        }
+        for (int h = 0; h < HALVES; h++)
+          multiply_add(sums[h], factors[0].x, factors[1].x, factors[0].y, factors[1].y, low[h].x, low[h].y);
       }
     }
 
@@ -352,11 +501,17 @@ DEVICE void held_product(const typename Lane::Format& format, const Around& p, c
     if (is_next) __syncthreads();
 #pragma unroll
     for (int h = 0; h < HALVES; h++) {
-      float* to = partial + (warp * HALVES * 8 + h * 8 + t * 2) * HELD_ROWS + g;
-      to[0] = sums[h][0];
-      to[HELD_ROWS] = sums[h][1];
-      to[8] = sums[h][2];
-      to[HELD_ROWS + 8] = sums[h][3];
+      if (Lane::is_split) {
+        float* to = partial + (warp * 4 + t) * HELD_ROWS + g;
+        to[0] = sums[h][0];
+        to[8] = sums[h][2];
+      } else {
+        float* to = partial + (warp * HALVES * 8 + h * 8 + t * 2) * HELD_ROWS + g;
+        to[0] = sums[h][0];
+        to[HELD_ROWS] = sums[h][1];
+        to[8] = sums[h][2];
+        to[HELD_ROWS + 8] = sums[h][3];
+      }
     }
     __syncthreads();
     const int m = threadIdx.x / HELD_ROWS, n = threadIdx.x % HELD_ROWS;
@@ -364,7 +519,7 @@ DEVICE void held_product(const typename Lane::Format& format, const Around& p, c
       float sum = 0.0f, up = 0.0f;
 #pragma unroll
       for (int i = 0; i < HELD_WARPS; i++) {
-        const float* row = partial + (i * HALVES * 8 + m) * HELD_ROWS;
+        const float* row = partial + (i * (Lane::is_split ? 4 : HALVES * 8) + m) * HELD_ROWS;
         sum += row[n];
         up += row[n % 8 + 8];
       }
@@ -386,8 +541,8 @@ DEVICE void held_product(const typename Lane::Format& format, const Around& p, c
 }
 
 /** Launch: grid [4·E/8 + ceil(N/16)], N/8 in place of N/16 with an activation, or fewer: they take rows in turns. */
-#define SMALL_LINEAR_NF4(ROWS)                                                                                        \
-  KERNEL __launch_bounds__(HELD_THREADS, 6 - ROWS / 4) small_linear_nf4_##ROWS(                                       \
+#define SMALL_LINEAR_NF4(ROWS, LANE, BLOCKS)                                                                          \
+  KERNEL __launch_bounds__(HELD_THREADS, BLOCKS) small_linear_nf4_##ROWS(                                             \
       bf16* y, const bf16* x, const u8* codes, const u8* NULLABLE absmax_codes, const float* absmax,                  \
       const float* NULLABLE table0, const float* NULLABLE table1, const float* NULLABLE table2,                       \
       const float* NULLABLE table3, const bf16* NULLABLE a, const bf16* NULLABLE b, float* NULLABLE low,              \
@@ -398,12 +553,13 @@ DEVICE void held_product(const typename Lane::Format& format, const Around& p, c
                         table3,      first,        nested_shift, part_row1,  part_row2, part_row3,                    \
                         part_block0, part_block1,  part_block2,  part_block3};                                        \
     const Around p = {y, x, a, b, low, ready, M, N, K, E, ldy, ldx, lda, ldb, activation, target};                    \
-    held_product<Nf4Lane, ROWS / 8, false>(format, p, RowNorm());                                                     \
+    held_product<LANE, (ROWS + 7) / 8, false>(format, p, RowNorm());                                                  \
   }
-SMALL_LINEAR_NF4(8)
-SMALL_LINEAR_NF4(16)
+SMALL_LINEAR_NF4(4, Nf4Wide, WIDE_BLOCKS)
+SMALL_LINEAR_NF4(8, Nf4Lane, 4)
+SMALL_LINEAR_NF4(16, Nf4Lane, 2)
 /** x and residual are one row; sum may be null. Launch: as small_linear_nf4. */
-KERNEL __launch_bounds__(HELD_THREADS, 4)
+KERNEL __launch_bounds__(HELD_THREADS, WIDE_BLOCKS)
     small_linear_norm_nf4(bf16* y, const bf16* x, const u8* codes, const u8* NULLABLE absmax_codes, const float* absmax,
                           const float* NULLABLE table0, const float* NULLABLE table1, const float* NULLABLE table2,
                           const float* NULLABLE table3, const bf16* NULLABLE a, const bf16* NULLABLE b,
@@ -415,12 +571,12 @@ KERNEL __launch_bounds__(HELD_THREADS, 4)
                       table3,      first,        nested_shift, part_row1,  part_row2, part_row3,
                       part_block0, part_block1,  part_block2,  part_block3};
   const Around p = {y, x, a, b, low, ready, 1, N, K, E, N, K, lda, ldb, activation, target};
-  held_product<Nf4Lane, 1, true>(format, p, RowNorm{sum, residual, norm_weight, eps});
+  held_product<Nf4Wide, 1, true>(format, p, RowNorm{sum, residual, norm_weight, eps});
 }
 
 /** Launch: as small_linear_nf4. */
 #define SMALL_LINEAR_E4M3(ROWS)                                                                                       \
-  KERNEL __launch_bounds__(HELD_THREADS, 4 - ROWS / 8)                                                                \
+  KERNEL __launch_bounds__(HELD_THREADS, ROWS == 8 ? E4M3_BLOCKS : 2)                                                 \
       small_linear_e4m3_##ROWS(bf16* y, const bf16* x, const u8* codes, const float* scales, const bf16* NULLABLE a,  \
                                const bf16* NULLABLE b, float* NULLABLE low, u32* NULLABLE ready, int M, int N, int K, \
                                int E, int ldy, int ldx, int ldc, int lda, int ldb, int activation, u32 target) {      \
@@ -430,7 +586,7 @@ KERNEL __launch_bounds__(HELD_THREADS, 4)
 SMALL_LINEAR_E4M3(8)
 SMALL_LINEAR_E4M3(16)
 /** x and residual are one row; sum may be null. Launch: as small_linear_nf4. */
-KERNEL __launch_bounds__(HELD_THREADS, 3)
+KERNEL __launch_bounds__(HELD_THREADS, E4M3_BLOCKS)
     small_linear_norm_e4m3(bf16* y, const bf16* x, const u8* codes, const float* scales, const bf16* NULLABLE a,
                            const bf16* NULLABLE b, float* NULLABLE low, u32* NULLABLE ready, bf16* NULLABLE sum,
                            const bf16* NULLABLE residual, const bf16* norm_weight, int N, int K, int E, int ldc,
