@@ -23,7 +23,7 @@ interface E4m3Part extends Part {
 
 export class E4m3Matrix extends PackedMatrix<E4m3Part> {
   override readonly held = 'f8_e4m3';
-  protected override readonly smallBlocks = 3;
+  protected override readonly smallBlocks = 4;
   /** Row stride of the codes in bytes; padded with zeros. */
   readonly ld: number;
   readonly #codes: DeviceBlock;

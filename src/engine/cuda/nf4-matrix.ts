@@ -147,7 +147,7 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
         eps: norm.eps,
       });
     } else {
-      kernels.launch(ofWidth(KERNELS.smallLinearNf4, x.rows <= 8 ? 8 : 16), grid, {
+      kernels.launch(ofWidth(KERNELS.smallLinearNf4, x.rows <= 4 ? 4 : x.rows <= 8 ? 8 : 16), grid, {
         y: y.address,
         x: x.address,
         codes,

@@ -113,7 +113,8 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
 
   /** Grid of a kernel of generation-held.cu: as many blocks as are resident at once, each looping over rows. */
   protected smallGrid({ x, n, lowBlocks, activation }: SmallProduct): Grid {
-    const most = this.store.kernels.multiprocessors * (x.rows <= 8 ? this.smallBlocks : 2);
+    const resident = this.store.kernels.multiprocessors * (x.rows <= 8 ? this.smallBlocks : 2);
+    const most = Math.max(1, resident - lowBlocks);
     return [lowBlocks + Math.min(most, Math.ceil((activation < 0 ? n : 2 * n) / SMALL_BLOCK_ROWS))];
   }
 

@@ -540,9 +540,20 @@ DEVICE void held_product(const typename Lane::Format& format, const Around& p, c
   }
 }
 
+template <int ROWS>
+struct Nf4Choice {
+  typedef Nf4Lane Lane;
+};
+template <>
+struct Nf4Choice<4> {
+  typedef Nf4Wide Lane;
+};
+template <int ROWS>
+using Nf4For = typename Nf4Choice<ROWS>::Lane;
+
 /** Launch: grid [4·E/8 + ceil(N/16)], N/8 in place of N/16 with an activation, or fewer: they take rows in turns. */
-#define SMALL_LINEAR_NF4(ROWS, LANE, BLOCKS)                                                                          \
-  KERNEL __launch_bounds__(HELD_THREADS, BLOCKS) small_linear_nf4_##ROWS(                                             \
+#define SMALL_LINEAR_NF4(ROWS)                                                                                        \
+  KERNEL __launch_bounds__(HELD_THREADS, ROWS == 16 ? 2 : 4) small_linear_nf4_##ROWS(                                 \
       bf16* y, const bf16* x, const u8* codes, const u8* NULLABLE absmax_codes, const float* absmax,                  \
       const float* NULLABLE table0, const float* NULLABLE table1, const float* NULLABLE table2,                       \
       const float* NULLABLE table3, const bf16* NULLABLE a, const bf16* NULLABLE b, float* NULLABLE low,              \
@@ -553,11 +564,11 @@ DEVICE void held_product(const typename Lane::Format& format, const Around& p, c
                         table3,      first,        nested_shift, part_row1,  part_row2, part_row3,                    \
                         part_block0, part_block1,  part_block2,  part_block3};                                        \
     const Around p = {y, x, a, b, low, ready, M, N, K, E, ldy, ldx, lda, ldb, activation, target};                    \
-    held_product<LANE, (ROWS + 7) / 8, false>(format, p, RowNorm());                                                  \
+    held_product<Nf4For<ROWS>, (ROWS + 7) / 8, false>(format, p, RowNorm());                                          \
   }
-SMALL_LINEAR_NF4(4, Nf4Wide, WIDE_BLOCKS)
-SMALL_LINEAR_NF4(8, Nf4Lane, 4)
-SMALL_LINEAR_NF4(16, Nf4Lane, 2)
+SMALL_LINEAR_NF4(4)
+SMALL_LINEAR_NF4(8)
+SMALL_LINEAR_NF4(16)
 /** x and residual are one row; sum may be null. Launch: as small_linear_nf4. */
 KERNEL __launch_bounds__(HELD_THREADS, WIDE_BLOCKS)
     small_linear_norm_nf4(bf16* y, const bf16* x, const u8* codes, const u8* NULLABLE absmax_codes, const float* absmax,
