@@ -104,6 +104,15 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
     return this.#layout;
   }
 
+  /** Rows of x up to which a kernel takes two blocks of a row at once; it has the fused norm. */
+  get #pairRows(): number {
+    return this.columns % (2 * 64) === 0 && this.format.nestedBlockSize !== 1 ? 4 : 0;
+  }
+
+  override get smallNormColumns(): number {
+    return this.#pairRows > 0 ? super.smallNormColumns : 0;
+  }
+
   /** The kernels for few rows take blocks of 64 that do not cross rows. */
   get smallRows(): number {
     return this.format.blockSize === 64 && this.columns % 64 === 0 ? 16 : 0;
@@ -147,7 +156,7 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
         eps: norm.eps,
       });
     } else {
-      kernels.launch(ofWidth(KERNELS.smallLinearNf4, x.rows <= 4 ? 4 : x.rows <= 8 ? 8 : 16), grid, {
+      kernels.launch(ofWidth(KERNELS.smallLinearNf4, x.rows <= this.#pairRows ? 4 : x.rows <= 8 ? 8 : 16), grid, {
         y: y.address,
         x: x.address,
         codes,

@@ -42,7 +42,9 @@ export interface Part {
 }
 
 export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
-  override readonly smallNormColumns: number = 5632;
+  override get smallNormColumns(): number {
+    return 5632;
+  }
   protected readonly store: TensorStore;
   /** Ordered by row; at most MAX_PARTS. */
   protected readonly parts: P[] = [];
