@@ -53,7 +53,6 @@ interface Nf4Layout {
 
 export class Nf4Matrix extends PackedMatrix<Nf4Part> {
   override readonly held = 'nf4';
-  protected override readonly smallBlocks = 4;
   readonly format: Nf4Format;
   readonly #block: DeviceBlock;
   readonly #absmaxCodes: DevicePointer | undefined;
@@ -107,6 +106,10 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
   /** Rows of x up to which a kernel takes two blocks of a row at once; it has the fused norm. */
   get #pairRows(): number {
     return this.columns % (2 * 64) === 0 && this.format.nestedBlockSize !== 1 ? 4 : 0;
+  }
+
+  protected smallBlocks(rows: number): number {
+    return rows <= this.#pairRows ? 3 : rows <= 8 ? 4 : 2;
   }
 
   override get smallNormColumns(): number {

@@ -61,8 +61,8 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
   }
 
   protected abstract readonly packedBytes: number;
-  /** Resident blocks per multiprocessor of a kernel of generation-held.cu, for at most 8 rows. */
-  protected abstract readonly smallBlocks: number;
+  /** Resident blocks per multiprocessor of the kernel of generation-held.cu for so many rows of x. */
+  protected abstract smallBlocks(rows: number): number;
   protected abstract freePacked(): void;
   /** @param low scale·B from the matrix's first row on, where it is wanted */
   protected abstract widen(rows: WideRows, grid: Grid, low: DevicePointer | undefined, ldb: number): void;
@@ -115,7 +115,7 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
 
   /** Grid of a kernel of generation-held.cu: as many blocks as are resident at once, each looping over rows. */
   protected smallGrid({ x, n, lowBlocks, activation }: SmallProduct): Grid {
-    const resident = this.store.kernels.multiprocessors * (x.rows <= 8 ? this.smallBlocks : 2);
+    const resident = this.store.kernels.multiprocessors * this.smallBlocks(x.rows);
     const most = Math.max(1, resident - lowBlocks);
     return [lowBlocks + Math.min(most, Math.ceil((activation < 0 ? n : 2 * n) / SMALL_BLOCK_ROWS))];
   }

@@ -9,27 +9,10 @@
 //   e4m3: sign, exponent and mantissa are shifted into a bf16 whose exponent is 120 too small; one exact multiplication
 //     corrects two values. The scale of a row multiplies its sum.
 
-#ifndef HELD_THREADS
 #define HELD_THREADS 256
-#endif
 #define HELD_WARPS (HELD_THREADS / 32)
 #define HELD_ROWS 16
 #define HELD_NORM_COLUMNS 5632  // most columns with a fused norm: the row shares memory with the NF4 table
-#ifndef PREFETCH_BYTES
-#define PREFETCH_BYTES 2048u  // of each row, into the second-level cache
-#endif
-#ifndef E4M3_BATCH
-#define E4M3_BATCH 2
-#endif
-#ifndef E4M3_BLOCKS
-#define E4M3_BLOCKS 4
-#endif
-#ifndef WIDE_BATCH
-#define WIDE_BATCH 2
-#endif
-#ifndef WIDE_BLOCKS
-#define WIDE_BLOCKS 4
-#endif
 
 /** Parameters of a product other than the weight. */
 struct Around {
@@ -52,38 +35,37 @@ struct LowShare {
     end = min(K, begin + share);
   }
 };
-/** Brings what low_rank_part reads of row g of A into the second-level cache. */
-DEVICE void prefetch_low(const Around& p, int g) {
-  const LowShare share(p.K);
-  const bf16* row = row_of(p.a, blockIdx.x / LOW_SPLITS * 8 + g, p.lda);
-  if (share.begin < share.end) prefetch(row + share.begin, 2 * (share.end - share.begin) & ~15);
+#define LOW_RUNS 4  // 16-byte loads of A under way
+
+/** Columns of A from c0 on, for the 8 rows of a block; what lies after the share is to be dropped. */
+DEVICE void load_low(const Around& p, const LowShare& share, int c0, uint4 (&b)[LOW_RUNS]) {
+  const int lane = threadIdx.x & 31;
+  const bf16* row = row_of(p.a, blockIdx.x / LOW_SPLITS * 8 + lane / 4, p.lda);
+#pragma unroll
+  for (int i = 0; i < LOW_RUNS; i++)
+    b[i] = load_once(row + min(c0 + i * HELD_WARPS * 32 + lane % 4 * 8, last8(share.end)));
 }
 
-/** Part of u = x·Aᵀ: 8 columns, over K/LOW_SPLITS columns of x. `partial` [warps][8 · HALVES][8]. */
+/** Part of u = x·Aᵀ: 8 columns, over K/LOW_SPLITS columns of x. `partial` [warps][8 · HALVES][8]; `b` are the first. */
 template <int HALVES>
-DEVICE void low_rank_part(const Around& p, const bf16* const (&from)[HALVES], float* partial) {
-  constexpr int run_count = 4;
+DEVICE void low_rank_part(const Around& p, const LowShare& share, uint4 (&b)[LOW_RUNS],
+                          const bf16* const (&from)[HALVES], float* partial) {
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
-  const int split = blockIdx.x % LOW_SPLITS, first = blockIdx.x / LOW_SPLITS * 8;
-  const LowShare share(p.K);
-  const int begin = share.begin, end = share.end, last = last8(end);
-  const bf16* row = row_of(p.a, first + g, p.lda);
+  const int split = blockIdx.x % LOW_SPLITS, first = blockIdx.x / LOW_SPLITS * 8, last = last8(share.end);
   float sums[4] = {};
-  for (int c0 = begin + warp * 32; c0 < end; c0 += HELD_WARPS * run_count * 32) {
-    uint4 b[run_count], v[HALVES][run_count];
+  for (int c0 = share.begin + warp * 32; c0 < share.end;) {
 #pragma unroll
-    for (int i = 0; i < run_count; i++) {
+    for (int i = 0; i < LOW_RUNS; i++) {
       const int c = c0 + i * HELD_WARPS * 32 + t * 8;
-      b[i] = first8(load_once(row + min(c, last)), end - c);
+      const uint4 factors = first8(b[i], share.end - c);
+      uint4 v[2] = {zero16(), zero16()};
 #pragma unroll
-      for (int h = 0; h < HALVES; h++) v[h][i] = first8(*(const uint4*)(from[h] + min(c, last)), end - c);
+      for (int h = 0; h < HALVES; h++) v[h] = first8(*(const uint4*)(from[h] + min(c, last)), share.end - c);
+      multiply_add(sums, v[0].x, v[1].x, v[0].y, v[1].y, factors.x, factors.y);
+      multiply_add(sums, v[0].z, v[1].z, v[0].w, v[1].w, factors.z, factors.w);
     }
-#pragma unroll
-    for (int i = 0; i < run_count; i++) {
-      const uint4 lower = v[0][i], upper = HALVES == 2 ? v[HALVES - 1][i] : zero16();
-      multiply_add(sums, lower.x, upper.x, lower.y, upper.y, b[i].x, b[i].y);
-      multiply_add(sums, lower.z, upper.z, lower.w, upper.w, b[i].z, b[i].w);
-    }
+    c0 += HELD_WARPS * LOW_RUNS * 32;
+    if (c0 < share.end) load_low(p, share, c0, b);
   }
 #pragma unroll
   for (int h = 0; h < HALVES; h++) {
@@ -132,14 +114,14 @@ DEVICE void held_product(const typename Lane::Format& format, const Around& p, c
 #pragma unroll
     for (int i = 0; i < batch; i++) weights.load(pieces[i], min(begin + i, chunks - 1));
     weights.load_scales(min(begin, chunks - 1), chunks - 1);
-    const u32 bytes = min(PREFETCH_BYTES, Lane::row_bytes(p.K)) & ~15u;
-    if (warp == 0 && t < 2) prefetch(weights.row_codes(t == 1), bytes);
   };
+  const LowShare low_share(p.K);
+  uint4 low_rows[LOW_RUNS];
   if (!is_low) {
     start();
     if (Lane::has_table) fill_table<HELD_THREADS>(table);
-  } else if (warp == 0 && t == 0) {
-    prefetch_low(p, g);
+  } else {
+    load_low(p, low_share, low_share.begin + warp * 32, low_rows);
   }
   if (NORM)
     normalize_row<HELD_THREADS>((bf16*)normed, p.x, norm, p.K, norm.sum && (int)blockIdx.x == low_blocks);
@@ -149,7 +131,7 @@ DEVICE void held_product(const typename Lane::Format& format, const Around& p, c
     const bf16* from[HALVES];
 #pragma unroll
     for (int h = 0; h < HALVES; h++) from[h] = NORM ? (const bf16*)normed : row_of(p.x, min(g + 8 * h, p.M - 1), p.ldx);
-    return low_rank_part<HALVES>(p, from, partial);
+    return low_rank_part<HALVES>(p, low_share, low_rows, from, partial);
   }
   // Row of x in column g of the right operand, and whether this lane has a part of it.
   const bool has_x = !Lane::is_split || (g / 2 < p.M && g % 2 == t / 2);
@@ -300,13 +282,16 @@ using Nf4For = typename Nf4Choice<ROWS>::Lane;
 
 /** Launch: grid [4·E/8 + ceil(N/16)], N/8 in place of N/16 with an activation, or fewer: they take rows in turns. */
 #define SMALL_LINEAR_NF4(ROWS)                                                                                        \
-  KERNEL __launch_bounds__(HELD_THREADS, ROWS == 16 ? 2 : 4) small_linear_nf4_##ROWS(                                 \
-      bf16* y, const bf16* x, const u8* codes, const u8* NULLABLE absmax_codes, const float* absmax,                  \
-      const float* NULLABLE table0, const float* NULLABLE table1, const float* NULLABLE table2,                       \
-      const float* NULLABLE table3, const bf16* NULLABLE a, const bf16* NULLABLE b, float* NULLABLE low,              \
-      u32* NULLABLE ready, int first, int nested_shift, int part_row1, int part_row2, int part_row3, int part_block0, \
-      int part_block1, int part_block2, int part_block3, int M, int N, int K, int E, int ldy, int ldx, int lda,       \
-      int ldb, int activation, u32 target) {                                                                          \
+  KERNEL __launch_bounds__(HELD_THREADS, ROWS == 4   ? 3                                                              \
+                                         : ROWS == 8 ? 4                                                              \
+                                                     : 2)                                                             \
+      small_linear_nf4_##ROWS(bf16* y, const bf16* x, const u8* codes, const u8* NULLABLE absmax_codes,               \
+                              const float* absmax, const float* NULLABLE table0, const float* NULLABLE table1,        \
+                              const float* NULLABLE table2, const float* NULLABLE table3, const bf16* NULLABLE a,     \
+                              const bf16* NULLABLE b, float* NULLABLE low, u32* NULLABLE ready, int first,            \
+                              int nested_shift, int part_row1, int part_row2, int part_row3, int part_block0,         \
+                              int part_block1, int part_block2, int part_block3, int M, int N, int K, int E, int ldy, \
+                              int ldx, int lda, int ldb, int activation, u32 target) {                                \
     const Nf4 format = {codes,       absmax_codes, absmax,       table0,     table1,    table2,                       \
                         table3,      first,        nested_shift, part_row1,  part_row2, part_row3,                    \
                         part_block0, part_block1,  part_block2,  part_block3};                                        \
@@ -317,7 +302,7 @@ SMALL_LINEAR_NF4(4)
 SMALL_LINEAR_NF4(8)
 SMALL_LINEAR_NF4(16)
 /** x and residual are one row; sum may be null. Launch: as small_linear_nf4. */
-KERNEL __launch_bounds__(HELD_THREADS, WIDE_BLOCKS)
+KERNEL __launch_bounds__(HELD_THREADS, 3)
     small_linear_norm_nf4(bf16* y, const bf16* x, const u8* codes, const u8* NULLABLE absmax_codes, const float* absmax,
                           const float* NULLABLE table0, const float* NULLABLE table1, const float* NULLABLE table2,
                           const float* NULLABLE table3, const bf16* NULLABLE a, const bf16* NULLABLE b,
@@ -334,7 +319,7 @@ KERNEL __launch_bounds__(HELD_THREADS, WIDE_BLOCKS)
 
 /** Launch: as small_linear_nf4. */
 #define SMALL_LINEAR_E4M3(ROWS)                                                                                       \
-  KERNEL __launch_bounds__(HELD_THREADS, ROWS == 8 ? E4M3_BLOCKS : 2)                                                 \
+  KERNEL __launch_bounds__(HELD_THREADS, ROWS == 8 ? 4 : 2)                                                           \
       small_linear_e4m3_##ROWS(bf16* y, const bf16* x, const u8* codes, const float* scales, const bf16* NULLABLE a,  \
                                const bf16* NULLABLE b, float* NULLABLE low, u32* NULLABLE ready, int M, int N, int K, \
                                int E, int ldy, int ldx, int ldc, int lda, int ldb, int activation, u32 target) {      \
@@ -344,7 +329,7 @@ KERNEL __launch_bounds__(HELD_THREADS, WIDE_BLOCKS)
 SMALL_LINEAR_E4M3(8)
 SMALL_LINEAR_E4M3(16)
 /** x and residual are one row; sum may be null. Launch: as small_linear_nf4. */
-KERNEL __launch_bounds__(HELD_THREADS, E4M3_BLOCKS)
+KERNEL __launch_bounds__(HELD_THREADS, 4)
     small_linear_norm_e4m3(bf16* y, const bf16* x, const u8* codes, const float* scales, const bf16* NULLABLE a,
                            const bf16* NULLABLE b, float* NULLABLE low, u32* NULLABLE ready, bf16* NULLABLE sum,
                            const bf16* NULLABLE residual, const bf16* norm_weight, int N, int K, int E, int ldc,

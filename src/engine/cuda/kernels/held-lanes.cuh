@@ -1,11 +1,5 @@
 // What a lane does with codes of 4 or 8 bits, for products with a few rows of x: see generation-held.cu.
 
-#ifndef E4M3_BATCH
-#define E4M3_BATCH 2
-#endif
-#ifndef WIDE_BATCH
-#define WIDE_BATCH 2
-#endif
 #define CHUNK 64
 #define TABLE_SCALE 1.437006f
 
@@ -68,8 +62,6 @@ struct Nf4Lane {
     block = (lane % 4 < 2 ? blocks[0] : blocks[1]) + lane % 2 * 2;
     table = format.table(lane % 4 < 2 ? rows[0] : rows[1]);
   }
-  static DEVICE u32 row_bytes(int K) { return K / 2; }
-  DEVICE const u8* row_codes(bool lower) const { return (lower ? from[1] : from[0]) - lane % 4 * 8; }
   DEVICE void load(Piece (&pieces)[2], int chunk) const {
 #pragma unroll
     for (int j = 0; j < 2; j++) pieces[j] = load_once8(from[j] + chunk * (CHUNK / 2));
@@ -123,7 +115,7 @@ struct Nf4Wide {
   typedef Nf4 Format;
   typedef uint4 Piece;
   static constexpr int width = 128;
-  static constexpr int batch = WIDE_BATCH;
+  static constexpr int batch = 2;
   static constexpr bool has_table = true;
   static constexpr bool is_split = true;
   const Format& format;
@@ -145,8 +137,6 @@ struct Nf4Wide {
     block = format.block(row, K);
     table = format.table(row);
   }
-  static DEVICE u32 row_bytes(int K) { return K / 2; }
-  DEVICE const u8* row_codes(bool lower) const { return format.codes + (u64)(lower ? from[1] : from[0]) * 32; }
   DEVICE void load(Piece (&pieces)[2], int chunk) const {
     const int code = chunk * 64 + lane % 4 * 16;
 #pragma unroll
@@ -194,7 +184,7 @@ struct E4m3Lane {
   typedef E4m3 Format;
   typedef uint4 Piece;
   static constexpr int width = 64;
-  static constexpr int batch = E4M3_BATCH;
+  static constexpr int batch = 2;
   static constexpr bool is_split = false;
   static constexpr bool has_table = false;
   const Format& format;
@@ -211,8 +201,6 @@ struct E4m3Lane {
       scales[i] = format.scales[rows[i]];
     }
   }
-  static DEVICE u32 row_bytes(int K) { return K; }
-  DEVICE const u8* row_codes(bool lower) const { return lower ? from[1] : from[0]; }
   DEVICE void load(Piece (&pieces)[2], int chunk) const {
     const int c = chunk * CHUNK + column;
 #pragma unroll
