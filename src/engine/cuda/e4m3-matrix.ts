@@ -23,7 +23,6 @@ interface E4m3Part extends Part {
 
 export class E4m3Matrix extends PackedMatrix<E4m3Part> {
   override readonly held = 'f8_e4m3';
-  protected override readonly smallBlocks = 3;
   /** Row stride of the codes in bytes; padded with zeros. */
   readonly ld: number;
   /** Codes, then scales: float32 [rows]. */
@@ -54,6 +53,10 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
   /** The kernels for few rows take one scale per row, and rows of whole 16-byte vectors. */
   get smallRows(): number {
     return this.columns === this.ld && this.scalesAt(0) ? 16 : 0;
+  }
+
+  protected smallBlocks(rows: number): number {
+    return rows <= 8 ? 4 : 2;
   }
 
   smallProduct(row: number, product: SmallProduct): void {

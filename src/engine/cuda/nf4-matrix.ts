@@ -54,7 +54,6 @@ interface Nf4Layout {
 
 export class Nf4Matrix extends PackedMatrix<Nf4Part> {
   override readonly held = 'nf4';
-  protected override readonly smallBlocks = 4;
   readonly format: Nf4Format;
   readonly memory: PackedMemory;
   /** Bytes from the start of `memory`: codes come first, tables last. */
@@ -110,6 +109,19 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
     return layout;
   }
 
+  /** Rows of x up to which a kernel takes two blocks of a row at once; it has the fused norm. */
+  get #pairRows(): number {
+    return this.columns % (2 * 64) === 0 && this.format.nestedBlockSize !== 1 ? 4 : 0;
+  }
+
+  protected smallBlocks(rows: number): number {
+    return rows <= this.#pairRows ? 3 : rows <= 8 ? 4 : 2;
+  }
+
+  override get smallNormColumns(): number {
+    return this.#pairRows > 0 ? super.smallNormColumns : 0;
+  }
+
   /** The kernels for few rows take blocks of 64 that do not cross rows. */
   get smallRows(): number {
     return this.format.blockSize === 64 && this.columns % 64 === 0 ? 16 : 0;
@@ -153,7 +165,7 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
         eps: norm.eps,
       });
     } else {
-      kernels.launch(ofWidth(KERNELS.smallLinearNf4, x.rows <= 8 ? 8 : 16), grid, {
+      kernels.launch(ofWidth(KERNELS.smallLinearNf4, x.rows <= this.#pairRows ? 4 : x.rows <= 8 ? 8 : 16), grid, {
         y: y.address,
         x: x.address,
         codes,

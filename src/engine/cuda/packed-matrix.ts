@@ -43,7 +43,9 @@ export interface Part {
 }
 
 export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
-  override readonly smallNormColumns: number = 5632;
+  override get smallNormColumns(): number {
+    return 5632;
+  }
   protected readonly store: TensorStore;
   /** Ordered by row; at most MAX_PARTS. */
   protected readonly parts: P[] = [];
@@ -61,8 +63,8 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
 
   /** Memory of the packed values. */
   abstract readonly memory: PackedMemory;
-  /** Resident blocks per multiprocessor of a kernel of generation-held.cu, for at most 8 rows. */
-  protected abstract readonly smallBlocks: number;
+  /** Resident blocks per multiprocessor of the kernel of generation-held.cu for so many rows of x. */
+  protected abstract smallBlocks(rows: number): number;
   /** Frees what lies beside `memory`. */
   protected freeParts(): void {}
   /** @param low scale·B from the matrix's first row on, where it is wanted */
@@ -116,7 +118,8 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
 
   /** Grid of a kernel of generation-held.cu: as many blocks as are resident at once, each looping over rows. */
   protected smallGrid({ x, n, lowBlocks, activation }: SmallProduct): Grid {
-    const most = this.store.kernels.multiprocessors * (x.rows <= 8 ? this.smallBlocks : 2);
+    const resident = this.store.kernels.multiprocessors * this.smallBlocks(x.rows);
+    const most = Math.max(1, resident - lowBlocks);
     return [lowBlocks + Math.min(most, Math.ceil((activation < 0 ? n : 2 * n) / SMALL_BLOCK_ROWS))];
   }
 
