@@ -111,7 +111,10 @@ describe('products of a few rows from held weights', () => {
   };
 
   it.each([
-    ['nf4', 1, 128, 'small_linear_nf4_8'],
+    ['nf4', 1, 128, 'small_linear_nf4_4'],
+    ['nf4', 4, 256, 'small_linear_nf4_4'],
+    ['nf4', 5, 128, 'small_linear_nf4_8'],
+    ['nf4', 1, 192, 'small_linear_nf4_8'],
     ['nf4', 9, 128, 'small_linear_nf4_16'],
     ['f8_e4m3', 8, 80, 'small_linear_e4m3_8'],
     ['f8_e4m3', 16, 80, 'small_linear_e4m3_16'],
@@ -122,7 +125,7 @@ describe('products of a few rows from held weights', () => {
   it.each([
     ['nf4', 8, 4],
     ['nf4', 16, 2],
-    ['f8_e4m3', 1, 3],
+    ['f8_e4m3', 1, 4],
   ] as const)(
     '%s, %i rows: %i blocks a multiprocessor take the rows of a wide matrix in turns',
     async (format, rows, blocks) => {
