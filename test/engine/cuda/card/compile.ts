@@ -67,6 +67,7 @@ const KNOWN_STACKS: Readonly<Record<string, { bytes: number; reason: string }>> 
   'small_linear_e4m3_8 sm_90': { bytes: 24, reason: AS_MEASURED },
   'small_linear_e4m3_8 sm_100': { bytes: 16, reason: NEVER_RUN },
   'small_linear_e4m3_8 sm_120': { bytes: 8, reason: NEVER_RUN },
+  'small_linear_16 sm_120': { bytes: 8, reason: NEVER_RUN },
   'lora_down_64 sm_90': { bytes: 8, reason: 'its 512 threads leave 128 registers to each' },
   'gated_backward_lora_16 sm_100': { bytes: 16, reason: NEVER_RUN },
   'gated_backward_lora_32 sm_100': { bytes: 16, reason: NEVER_RUN },
