@@ -111,7 +111,8 @@ describe('products of a few rows from held weights', () => {
   };
 
   it.each([
-    ['nf4', 4, 128, 'small_linear_nf4_4'],
+    ['nf4', 1, 128, 'small_linear_nf4_4'],
+    ['nf4', 4, 256, 'small_linear_nf4_4'],
     ['nf4', 5, 128, 'small_linear_nf4_8'],
     ['nf4', 1, 192, 'small_linear_nf4_8'],
     ['nf4', 9, 128, 'small_linear_nf4_16'],

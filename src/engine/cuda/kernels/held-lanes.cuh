@@ -107,9 +107,9 @@ struct Nf4Lane {
 };
 
 /**
- * A lane's two rows in NF4 for at most 4 rows of x, K a multiple of 128. A chunk is two blocks: lanes 0 and 1 of a row
- * have the first, 2 and 3 the second, 32 codes each. Columns 2m and 2m + 1 of the right operand are row m of x, the one
- * with zeros in place of the second block, the other in place of the first, so that a sum belongs to one block.
+ * A lane's two rows in NF4 for at most 4 rows of x, K a multiple of 128. A chunk is two blocks: lanes 0 and 1 of a
+ * row have the first, 2 and 3 the second, 32 codes each. Columns 2m and 2m + 1 of the right operand are row m of x,
+ * the one with zeros in place of the second block, the other in place of the first, so that a sum belongs to one block.
  */
 struct Nf4Wide {
   typedef Nf4 Format;
