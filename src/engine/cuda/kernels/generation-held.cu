@@ -1,13 +1,15 @@
 // Prepended: common.cu, generation-helpers.cuh, held-lanes.cuh
 // Decoding from weights held in 4 or 8 bits: products with a few rows of x, bound by reading the codes once.
 //
-// A thread block has 16 rows of a matrix, the rows of the left mma operand; its warps split K in chunks of 64 columns.
-// Lane t of a row holds columns 16t .. 16t+15 of a chunk, in both operands. A chunk of NF4 is then one quantised block,
-// so absmax multiplies its sums instead of its values.
+// A thread block has 16 rows of a matrix, the rows of the left mma operand; its warps split K in chunks of 64
+// columns, of 128 for NF4 and at most 4 rows of x. Lane t of a row holds a quarter of a chunk, in both operands. What
+// a lane does with its codes is in held-lanes.cuh.
 //   NF4: a byte gives two values, packed bf16, from a table of all 256 bytes in shared memory; each lane has a copy in
-//     its own bank. Three instructions for two values, one of them a load, and an mma for eight.
+//     its own bank. Three instructions for two values, one of them a load, and an mma for eight. absmax multiplies the
+//     sums of a quantised block instead of its values. Bound by loads of all kinds: lookups, codes, absmax.
 //   e4m3: sign, exponent and mantissa are shifted into a bf16 whose exponent is 120 too small; one exact multiplication
 //     corrects two values. The scale of a row multiplies its sum.
+// Asking for codes ahead in the second-level cache was measured to be slower.
 
 #define HELD_THREADS 256
 #define HELD_WARPS (HELD_THREADS / 32)
@@ -35,6 +37,7 @@ struct LowShare {
     end = min(K, begin + share);
   }
 };
+
 #define LOW_RUNS 4  // 16-byte loads of A under way
 
 /** Columns of A from c0 on, for the 8 rows of a block; what lies after the share is to be dropped. */
@@ -142,6 +145,8 @@ DEVICE void held_product(const typename Lane::Format& format, const Around& p, c
     from[h] = (NORM ? (const bf16*)normed : row_of(p.x, row, p.ldx)) + t * (width / 4);
   }
   const bool has_low = warp * 16 < p.E;
+  // u stays in registers and B comes before the codes, where a lane has registers left.
+  constexpr bool keeps_low = Lane::is_split || !Lane::has_table;
   uint2 low[HALVES];
   // Depths e .. e+3 of u.
   auto take_low = [&](int e) {
@@ -166,7 +171,7 @@ DEVICE void held_product(const typename Lane::Format& format, const Around& p, c
   for (bool is_next = false;; is_next = true) {
     // Lane t has depths 4t .. 4t+3 of 16 columns of u and B.
     uint2 factors[2];
-    if (has_low) {
+    if (keeps_low && has_low) {
 #pragma unroll
       for (int i = 0; i < 2; i++) factors[i] = load_once8(row_of(p.b, rows[i], p.ldb) + warp * 16 + t * 4);
     }
@@ -215,11 +220,11 @@ DEVICE void held_product(const typename Lane::Format& format, const Around& p, c
       if (!is_next) await_count(p.ready, p.target);
 #pragma unroll 1
       for (int e = warp * 16 + t * 4; e < p.E; e += HELD_WARPS * 16) {
-        if (e >= HELD_WARPS * 16) {
+        if (!keeps_low || e >= HELD_WARPS * 16) {
 #pragma unroll
           for (int i = 0; i < 2; i++) factors[i] = load_once8(row_of(p.b, own_rows[i], p.ldb) + e);
         }
-        if (!is_next || p.E > HELD_WARPS * 16) take_low(e);
+        if (!keeps_low || !is_next || p.E > HELD_WARPS * 16) take_low(e);
 #pragma unroll
         for (int h = 0; h < HALVES; h++)
           multiply_add(sums[h], factors[0].x, factors[1].x, factors[0].y, factors[1].y, low[h].x, low[h].y);

@@ -3,9 +3,6 @@
 
 #define PRODUCT_THREADS 128
 #define PRODUCT_WARPS (PRODUCT_THREADS / 32)
-#ifndef PREFETCH_STEPS
-#define PREFETCH_STEPS 3
-#endif
 #define NORM_COLUMNS 8192  // most columns of a row that is normalised on the way
 
 /**
@@ -17,6 +14,9 @@
  * [LOW_SPLITS, M, E]) and counts itself in `ready`, which never goes back. The others stream W meanwhile and take u
  * at the end, when `ready` has come to `target`. Blocks start in the order of their indices, so those that are waited
  * for run already.
+ *
+ * Blocks take rows in turns: the next weights are on their way while sums are added up, and a row is normalised once a
+ * block. Nothing is prefetched into the second-level cache: that was measured to be slower.
  *
  * With an activation (>= 0), w has 2N rows, gate above up: a block has 4 of each, and y = bf16(act(gate)·up).
  * With NORM, M is 1 and x is normalised first, by every block for itself while its first weights arrive; one writes the
@@ -48,8 +48,6 @@ DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, 
     c0 = begin + warp * run_count * 32 + t * 8;
 #pragma unroll
     for (int i = 0; i < run_count; i++) b[i] = load_once(weight + min(c0 + i * 32, last));
-    if (warp == 0 && t == 0 && begin + step < end)
-      prefetch(weight + begin + step, 2 * (min(end, begin + PREFETCH_STEPS * step) - begin - step) & ~15);
   };
   start();
   if (NORM) normalize_row<PRODUCT_THREADS>((bf16*)normed, x, norm, K, norm.sum && (int)blockIdx.x == low_blocks);
@@ -163,7 +161,10 @@ DEVICE void small_product(bf16* y, const bf16* x, const bf16* w, const bf16* a, 
   if (threadIdx.x == 0) count_up(ready);
 }
 
-/** Launch: grid [4·E/8 + ceil(N/8)], N/4 in place of N/8 with an activation. */
+/**
+ * Launch: grid [4·E/8 + ceil(N/8)], N/4 in place of N/8 with an activation, or fewer after the first 4·E/8: they take
+ * rows in turns.
+ */
 #define SMALL_LINEAR(ROWS)                                                                                            \
   KERNEL __launch_bounds__(PRODUCT_THREADS, 6) small_linear_##ROWS(                                                   \
       bf16* y, const bf16* x, const bf16* w, const bf16* NULLABLE a, float* NULLABLE low, u32* NULLABLE ready, int M, \
