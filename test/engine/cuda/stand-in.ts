@@ -34,7 +34,7 @@ function standInParts(memory: FakeMemory): CudaParts {
     launches: 0,
     copyStream: 2,
     // Nobody reads what lies in large ones.
-    allocatePinned: (bytes) => ({ bytes: new Uint8Array(bytes > 16 << 20 ? 0 : bytes), free: nothing }),
+    allocatePinned: (bytes) => ({ bytes: new Uint8Array(bytes > 64 << 20 ? 0 : bytes), free: nothing }),
     upload: nothing,
     uploadRows: nothing,
     downloadAsync: (target) => new Uint8Array(target.buffer, target.byteOffset, target.byteLength).fill(0),
