@@ -70,10 +70,10 @@ export interface CudaEngineOptions {
   readonly tokensPerPass?: number;
   /**
    * What is kept in host memory when weights and a pass do not fit the card or the budget: first the embedding table,
-   * of which used rows are uploaded; then decoder layers in bfloat16, which are streamed to the card each time they are
-   * used; and the inputs that recomputed layers save for backward. `auto` moves no more than needed, `none` moves
-   * nothing. An object says what to move: the table (default false), how many layers (default 0), and whether saved
-   * inputs always move (default false). Results are the same bit for bit. Default `auto`.
+   * of which used rows are uploaded; then decoder layers, which are streamed to the card each time they are used, in the
+   * format that they are held in; and the inputs that recomputed layers save for backward. `auto` moves no more than
+   * needed, `none` moves nothing. An object says what to move: the table (default false), how many layers (default 0),
+   * and whether saved inputs always move (default false). Results are the same bit for bit. Default `auto`.
    */
   readonly offload?:
     | 'auto'

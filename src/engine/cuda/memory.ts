@@ -65,7 +65,8 @@ class Pool {
   constructor(memory: PhysicalMemory, growthBytes: number, pieceBytes = PIECE_BYTES) {
     this.#memory = memory;
     this.#growthBytes = roundUp(growthBytes, memory.granularity);
-    this.#pieceBytes = roundUp(pieceBytes, memory.granularity);
+    // Slabs do not move: small ones would only lie in more pieces.
+    this.#pieceBytes = roundUp(memory.isVirtual ? pieceBytes : PIECE_BYTES, memory.granularity);
     if (memory.isVirtual) this.#end = memory.reserve(RESERVED_TIMES * memory.memoryInfo().total);
   }
 

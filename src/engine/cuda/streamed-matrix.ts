@@ -1,5 +1,5 @@
 /**
- * A frozen matrix in page-locked host memory, copied to a slot on the device while its layer is used. scale·B stays on
+ * A frozen bf16 matrix in page-locked host memory, copied to a slot on the device while its layer is used. scale·B stays on
  * the device and is copied into the slot's spare columns, so products are those of a Bf16Matrix.
  */
 import { EngineError } from '../../errors.js';
