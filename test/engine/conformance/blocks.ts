@@ -311,13 +311,6 @@ export const BLOCK_CASES: readonly BlockCase[] = [
     residual: true,
     ranks: [4, 0, 4],
   }),
-  // Two blocks of 4 bits at once, from rows of a multiple of 128 values.
-  ...[1, 4, 5].map((rows) =>
-    gatedBlock({
-      ...{ about: `${rows} of whole vectors`, rows, columns: 384, features: 128, inference: true, residual: true },
-      ranks: [4, 4, 4],
-    }),
-  ),
   gatedBlock({ about: 'sixteen rows', rows: 16, columns: 48, features: 64, inference: true, ranks: [4, 4, 4] }),
   gatedBlock({ about: 'more than a few rows', rows: 17, columns: 48, features: 64, inference: true, ranks: [4, 4, 4] }),
   gatedBlock({ about: 'apart', rows: 1, columns: 64, features: 40, inference: true, stacked: false, ranks: [4, 4, 4] }),
