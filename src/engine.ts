@@ -18,6 +18,7 @@ export type {
   StorageCosts,
   RowMaxima,
 } from './engine/engine.js';
+export type { ImagePatches, ImagePixels } from './engine/image-patches.js';
 export type {
   Activation,
   BlockAttributes,

@@ -32,13 +32,13 @@ const MOST = Number.MAX_SAFE_INTEGER;
 
 /** MT19937 after Matsumoto and Nishimura (1998), seeded as torch's CPU generator is. */
 export class MersenneTwister {
-  readonly #state = new Uint32Array(624);
+  readonly #state = new Int32Array(624);
   #next = 624;
 
   constructor(seed: number) {
     requireInteger(seed, 'MersenneTwister: `seed`', -MOST, MOST);
     const state = this.#state;
-    state[0] = seed >>> 0;
+    state[0] = seed;
     for (let i = 1; i < 624; i++) {
       const mixed = state[i - 1]! ^ (state[i - 1]! >>> 30);
       state[i] = Math.imul(1812433253, mixed) + i;
@@ -47,25 +47,32 @@ export class MersenneTwister {
 
   /** Uniform over 0 .. 2³² - 1. */
   nextUint32(): number {
-    const state = this.#state;
     if (this.#next === 624) {
-      for (let i = 0; i < 624; i++) {
-        const mixed = (state[i]! & 0x80000000) | (state[(i + 1) % 624]! & 0x7fffffff);
-        state[i] = state[(i + 397) % 624]! ^ (mixed >>> 1) ^ (mixed & 1 ? 0x9908b0df : 0);
-      }
+      refill(this.#state);
       this.#next = 0;
     }
-    let y = state[this.#next++]!;
-    y ^= y >>> 11;
-    y ^= (y << 7) & 0x9d2c5680;
-    y ^= (y << 15) & 0xefc60000;
-    y ^= y >>> 18;
-    return y >>> 0;
+    return temper(this.#state[this.#next++]!) >>> 0;
   }
 
   /** Uniform in [0, 1), 24 bits: torch's float32 `rand`. */
   nextFloat(): number {
-    return (this.nextUint32() & 0xffffff) / 0x1000000;
+    return (this.nextUint32() & 0xffffff) * 2 ** -24;
+  }
+
+  /** Fills `target` with what as many calls of `nextFloat` give. */
+  fillFloats(target: Float32Array): void {
+    const state = this.#state;
+    for (let at = 0; at < target.length; ) {
+      if (this.#next === 624) {
+        refill(state);
+        this.#next = 0;
+      }
+      const from = this.#next;
+      const count = Math.min(624 - from, target.length - at);
+      for (let i = 0; i < count; i++) target[at + i] = (temper(state[from + i]!) & 0xffffff) * 2 ** -24;
+      this.#next += count;
+      at += count;
+    }
   }
 
   /** Standard normal by Box and Muller. */
@@ -73,6 +80,26 @@ export class MersenneTwister {
     const radius = Math.sqrt(-2 * Math.log(1 - this.nextFloat()));
     return radius * Math.cos(2 * Math.PI * this.nextFloat());
   }
+}
+
+/** The next 624 words of a Mersenne Twister in place of the last. */
+function refill(state: Int32Array): void {
+  for (let i = 0; i < 227; i++) state[i] = state[i + 397]! ^ twist(state[i]!, state[i + 1]!);
+  for (let i = 227; i < 623; i++) state[i] = state[i - 227]! ^ twist(state[i]!, state[i + 1]!);
+  state[623] = state[396]! ^ twist(state[623]!, state[0]!);
+}
+
+function twist(word: number, next: number): number {
+  return (((word & 0x80000000) | (next & 0x7fffffff)) >>> 1) ^ (-(next & 1) & 0x9908b0df);
+}
+
+/** Spreads the bits of a word. */
+function temper(word: number): number {
+  let y = word;
+  y ^= y >>> 11;
+  y ^= (y << 7) & 0x9d2c5680;
+  y ^= (y << 15) & 0xefc60000;
+  return y ^ (y >>> 18);
 }
 
 /** What `torch.randperm(n)` gives with a CPU generator seeded with `seed`. */

@@ -165,6 +165,13 @@ describe('the structure of the sources', () => {
     expect(unused).toEqual([]);
   });
 
+  it('has no hooks in modules that several test files import: a process loads these once for all files', () => {
+    const loose = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
+      .filter((path) => path.endsWith('.ts') && !path.endsWith('.test.ts'))
+      .filter((path) => /^(before|after)(All|Each)\(/m.test(readFileSync(join(root, 'test', path), 'utf8')));
+    expect(loose).toEqual([]);
+  });
+
   it('keeps files short, named in kebab-case, and none called utils', () => {
     expect(files.length).toBeGreaterThan(40);
     for (const { path, text } of files) {

@@ -1,6 +1,7 @@
 /** What an engine is: memory, frozen weights, trainable parameters, and the table of operations. */
 
 import type { HeldFormat, WeightSource } from '../formats/weight-source.js';
+import type { ImagePatches } from './image-patches.js';
 import type { Operations, Precision } from './operations.js';
 import type { ParameterSet, ParameterSpec, Tensor, Weight } from './tensor.js';
 
@@ -48,13 +49,17 @@ export interface StorageCosts {
   readonly rowTile: number;
   /** Bytes of weights in host memory that the device fetches in forward, and again in backward. */
   readonly streamedBytes?: number | undefined;
+  /** What `streamedBytes` would be with the share LESS_MEMORY of the memory; undefined where that is not known. */
+  readonly nextStreamedBytes?: number | undefined;
   /**
    * Whether the inputs that recomputed layers save are moved to host memory between forward and backward: where a plan
    * needs it, or always. Default: never.
    */
   readonly offloadsInputs?: 'auto' | 'always' | undefined;
-  /** Bytes of the limit that a pass should leave alone, because free memory lies in pieces. */
+  /** Most bytes of the limit that a pass should leave alone, because free memory lies in pieces. */
   readonly reserveBytes: number;
+  /** Small passes leave less alone: so many bytes and this share of the pass. Default: `reserveBytes`. */
+  readonly smallReserve?: { readonly bytes: number; readonly share: number } | undefined;
 }
 
 /** Settings of one optimizer step. */
@@ -141,6 +146,11 @@ export interface Engine {
   // Tensors are counted by reference; a new one has a count of 1.
   /** The values are copied: `data` may be reused at once. */
   fromArray(data: Float32Array, shape: readonly number[]): Tensor;
+  /**
+   * The patches of images in order [P, channels · patchSize²], a row for each: its pixels by channel, row and column. The
+   * pixels are copied. Present where the device cuts patches faster than the host.
+   */
+  imagePatches?(images: ImagePatches): Tensor;
   /** A new tensor filled with zeros. */
   zeros(shape: readonly number[]): Tensor;
   /** A copy of the values, as float32. */

@@ -96,7 +96,9 @@ export function widen({ buffer, byteOffset, byteLength }: Uint8Array, dtype: DTy
 
 /** Rounds each value in place to the nearest one that `dtype` can hold. */
 export function roundToDtype(values: Float32Array, dtype: DType): Float32Array {
-  if (dtype === 'bf16') bfloat16ToFloat32(float32ToBfloat16(values), values);
-  else if (dtype === 'f16') float16ToFloat32(float32ToFloat16(values), values);
+  if (dtype === 'bf16') {
+    const bits = bitsOf(values);
+    for (let i = 0; i < bits.length; i++) bits[i] = bfloat16Bits(bits[i]!) << 16;
+  } else if (dtype === 'f16') float16ToFloat32(float32ToFloat16(values), values);
   return values;
 }

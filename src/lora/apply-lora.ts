@@ -82,6 +82,9 @@ export function putOn(
   const slots = AdapterSlots.of(model);
   const name = freeName(model, slots, options.adapterName);
 
+  // One array for every B: those of a large model are hundreds of megabytes.
+  const outputs = chosen.map((module) => lora.forModule(module.name).r * module.weight.shape[0]!);
+  const zeros = new Float32Array(values ? 0 : Math.max(0, ...outputs));
   const specs = chosen.flatMap((module) => {
     const { r } = lora.forModule(module.name);
     const [out, inner] = module.weight.shape as readonly [number, number];
@@ -90,7 +93,7 @@ export function putOn(
     if (values) return [a, b].map((spec) => ({ ...spec, initial: givenValue(values, spec) }));
     return [
       { ...a, initial: initialA(module, r, lora.initLoraWeights, seed) },
-      { ...b, initial: new Float32Array(out * r) },
+      { ...b, initial: zeros.subarray(0, out * r) },
     ];
   });
   if (values && values.size !== specs.length) {
@@ -152,8 +155,11 @@ function initialA(module: LinearModule, r: number, init: LoraConfig['initLoraWei
   const generator = new MersenneTwister(counterHash(seed, hashName(module.name)));
   const values = new Float32Array(r * inner);
   const bound = 1 / Math.sqrt(inner);
-  for (let i = 0; i < values.length; i++) {
-    values[i] = init === 'gaussian' ? generator.nextNormal() / r : (2 * generator.nextFloat() - 1) * bound;
+  if (init === 'gaussian') {
+    for (let i = 0; i < values.length; i++) values[i] = generator.nextNormal() / r;
+  } else {
+    generator.fillFloats(values);
+    for (let i = 0; i < values.length; i++) values[i] = (2 * values[i]! - 1) * bound;
   }
   return roundToDtype(values, module.weight.dtype);
 }

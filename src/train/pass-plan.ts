@@ -2,7 +2,7 @@
  * Cuts the window of an optimizer step into packed passes and chooses the layers to recompute, so that every pass fits
  * into a number of bytes: as few passes and as little recomputation as fit, by estimated time. Pure: sizes in, plan out.
  */
-import { type PackedSize, sumOfSizes, type WindowSample } from '../batch/packed-window.js';
+import { type PackedSize, sumOfSizes, type WindowSample, windowParts } from '../batch/packed-window.js';
 import type { StorageCosts } from '../engine/engine.js';
 import type { RecomputedLayers } from '../model/network/layers.js';
 import type { PassCosts } from '../model/network/pass-costs.js';
@@ -56,19 +56,48 @@ const ON_HOST: Pick<RecomputedLayers, 'offloadInputs'> = { offloadInputs: true }
 /** How much heavier than the heaviest of an even deal a pass may be, to fill tiles of rows better. */
 const UNEVENNESS = 1.06;
 
-/** @returns a plan, or what was in the way of any */
+/**
+ * Plans a large window in parts, so that the work grows with its samples and not with their square.
+ * @returns a plan, or what was in the way of any
+ */
 export function planPasses(samples: readonly WindowSample[], costs: Costs, options: PlanOptions): PassPlan | Misfit {
   if (samples.length === 0) return { passes: [], microBatchSize: 0 };
+  const parts = windowParts(samples);
+  if (parts.length === 1) return planPart(samples, costs, options);
+  let microBatchSize = written(samples);
+  const passes: PlannedPass[] = [];
+  let misfit: Misfit | undefined;
+  for (const part of parts) {
+    const result = planPart(part, costs, options);
+    if (isPlan(result)) {
+      passes.push(...result.passes);
+      if (result.microBatchSize < written(part)) microBatchSize = Math.min(microBatchSize, result.microBatchSize);
+    } else if (!misfit || result.neededBytes > misfit.neededBytes) misfit = result;
+  }
+  return misfit ?? { passes, microBatchSize };
+}
+
+/** Samples of each micro-batch. */
+function rowsOf(samples: readonly WindowSample[]): Map<number, number> {
   const rows = new Map<number, number>();
   for (const { microBatch } of samples) rows.set(microBatch, (rows.get(microBatch) ?? 0) + 1);
-  const written = Math.max(...rows.values());
+  return rows;
+}
+
+/** Samples of the largest micro-batch. */
+function written(samples: readonly WindowSample[]): number {
+  return Math.max(...rowsOf(samples).values());
+}
+
+function planPart(samples: readonly WindowSample[], costs: Costs, options: PlanOptions): PassPlan | Misfit {
+  const rows = rowsOf(samples);
   const { sizeOf = sumOfSamples } = options;
   const together = sizeOf(samples);
   const chain = together.tokens < sumOfSamples(samples).tokens ? chainBySharing(samples, sizeOf) : undefined;
   const preferred = preferredPasses(samples, rows.size, chain, costs, options);
   let from = preferred;
   let misfit: Misfit | undefined;
-  for (let microBatchSize = written; microBatchSize >= 1; microBatchSize = Math.floor(microBatchSize / 2)) {
+  for (let microBatchSize = written(samples); microBatchSize >= 1; microBatchSize = Math.floor(microBatchSize / 2)) {
     // A pass holds a micro-batch at least: those of this size set how many passes there may be.
     const count = [...rows.values()].reduce((sum, size) => sum + Math.ceil(size / microBatchSize), 0);
     let best: { plan: PassPlan; time: number } | undefined;

@@ -1,9 +1,10 @@
 /** Plans windows within the memory that is free, and remembers what turned out too large. */
 import type { WindowSample } from '../batch/packed-window.js';
 import type { Engine } from '../engine/engine.js';
+import { LESS_MEMORY, largestPass, reserveFor } from '../engine/reserve.js';
 import { OutOfMemoryError, reasonOf } from '../errors.js';
 import { formatBytes } from '../messages/format-bytes.js';
-import { describePlan, LESS_MEMORY } from './describe-plan.js';
+import { describePlan } from './describe-plan.js';
 import { type Costs, isPlan, type Misfit, type PassPlan, type PlanOptions, planPasses } from './pass-plan.js';
 import type { AccumulateOptions } from './trainable-model.js';
 
@@ -98,7 +99,7 @@ export class PassPlanner {
   #freeBytes(memoryBudget = Number.POSITIVE_INFINITY): number {
     const { bytesInUse, limitBytes, overheadBytes = 0 } = this.#engine.memory();
     const limit = Math.min(limitBytes, memoryBudget - overheadBytes);
-    return Math.max(0, limit - bytesInUse - this.#engine.storage.reserveBytes);
+    return largestPass(this.#engine.storage, limit - bytesInUse);
   }
 
   #tooLarge({ neededBytes, size, samples }: Misfit, free: number, options: PlannerOptions): OutOfMemoryError {
@@ -106,7 +107,7 @@ export class PassPlanner {
     const recomputed = gradientCheckpointing === false ? 'without recomputation' : 'with every layer recomputed';
     const { bytesInUse, limitBytes, overheadBytes = 0 } = this.#engine.memory();
     const budget = Math.min(limitBytes + overheadBytes, memoryBudget ?? Number.POSITIVE_INFINITY);
-    const { reserveBytes } = this.#engine.storage;
+    const reserveBytes = reserveFor(this.#engine.storage, neededBytes);
     const smallest = Math.ceil(overheadBytes + bytesInUse + neededBytes + reserveBytes);
     const beside = overheadBytes > 0 ? `, code and context ${formatBytes(overheadBytes)}` : '';
     return new OutOfMemoryError(

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { joinPacked, packBatch } from '../../src/batch/packed-batch.js';
-import { sizeOfPacked, splitPacked } from '../../src/batch/packed-window.js';
+import { PackedWindow, sharePrefixes, sizeOfPacked, splitPacked, windowParts } from '../../src/batch/packed-window.js';
 import type { VlmBatch } from '../../src/data/types.js';
 
 const PATCH = 2;
@@ -82,5 +82,48 @@ describe('splitPacked', () => {
       }),
       { numRuns: 50 },
     );
+  });
+});
+
+describe('windowParts', () => {
+  const lengths = (microBatches: readonly number[]): number[] => {
+    const samples = microBatches.flatMap((rows, microBatch) => Array.from({ length: rows }, () => ({ microBatch })));
+    const parts = windowParts(samples);
+    expect(parts.flat()).toEqual(samples);
+    return parts.map(({ length }) => length);
+  };
+
+  it.each([
+    ['one of up to 64', [32, 32], [64]],
+    ['even ones of more', [33, 33, 33, 33], [33, 33, 33, 33]],
+    ['whole micro-batches', new Array<number>(40).fill(2), [40, 40]],
+    ['pieces of micro-batches that are larger', [130, 4], [45, 45, 44]],
+  ] as const)('are %s', (_, microBatches, expected) => {
+    expect(lengths(microBatches)).toEqual(expected);
+  });
+});
+
+describe('PackedWindow of more samples than are compared with each other', () => {
+  const samples = 130;
+  const columns = 24;
+  const ids = Int32Array.from({ length: samples * columns }, (_, i) => 10 + (i % columns < 20 ? i % columns : i % 31));
+  const shape = [samples, columns];
+  const packed = pack({
+    inputIds: { data: ids, shape },
+    attentionMask: { data: new Int32Array(ids.length).fill(1), shape },
+    labels: { data: ids, shape },
+  });
+
+  it('shares prefixes within each part, and refuses a pass of samples of two', () => {
+    const window = new PackedWindow([packed], { sharePrefix: true });
+    const [first, second] = windowParts(window.samples);
+    const { tokens } = window.sizeOf(second!);
+    expect(tokens).toBeLessThanOrEqual(20 + 4 * second!.length);
+    expect(window.join(second!).ids).toHaveLength(tokens);
+    expect(() => window.join([...first!, second![0]!])).toThrow('samples of several parts');
+  });
+
+  it('is shared as a whole where it is one pass', () => {
+    expect(sharePrefixes(packed).ids.length).toBeLessThanOrEqual(20 + 4 * samples);
   });
 });

@@ -5,8 +5,9 @@
  *                                 [--budget GIB] [--out FILE] [--quantization nf4|fp8]
  *                                 [--precision bf16|fp8-backward|fp8]
  *
- * Four parts: (1) the first steps, with what tuning of matrix products costs; (2) steps as they are, one line each;
- * (3) a step with an event around every operation of the table; (4) a step with an event around every launch.
+ * Parts: (1) the first steps, with what tuning of matrix products costs; (2) steps as they are, one line each, and where
+ * the card was idle; (3) a step with an event around every operation of the table; (4) a step with an event around every
+ * launch; (5) memory.
  * Rows are named T (tokens), P (patches), P/4 (merged patches), L (labelled rows).
  */
 import { writeFileSync } from 'node:fs';
@@ -84,6 +85,28 @@ function spanned<R>(label: () => string, flops: number, body: () => R): R {
   return result;
 }
 
+// --- the idle card: time between an event after what was queued last and one before what is queued next
+
+interface Gap {
+  readonly before: string;
+  readonly start: number;
+  readonly end: number;
+}
+let gaps: Gap[] = [];
+let findsGaps = false;
+let gapStart: number | undefined;
+/** To be called where the host may be about to do something else than queueing. */
+function openGap(): void {
+  if (findsGaps) gapStart ??= record();
+}
+function closeGap(before: () => string): void {
+  if (gapStart === undefined) return;
+  gaps.push({ before: before(), start: gapStart, end: record() });
+  gapStart = undefined;
+}
+/** Shorter ones are what two events take. */
+const SHORTEST_GAP_MS = 0.02;
+
 // --- what the host spends, always on
 
 const host = { pack: 0, upload: 0, launches: 0, launchMs: 0, products: 0, productMs: 0, operationMs: 0 };
@@ -94,6 +117,7 @@ let slow: { label: string; time: number }[] = [];
 
 const launch = driver.launch.bind(driver);
 driver.launch = (kernel, ...rest) => {
+  closeGap(() => `${kernel.name} ${side}`);
   const body = (): void => launch(kernel, ...rest);
   const start = performance.now();
   if (mode === 'launches') spanned(() => `${kernel.name} ${side}`, 0, body);
@@ -106,6 +130,7 @@ MatrixProducts.prototype.run = function (product: Product): void {
   const { m, n, k, transA, transB, e4m3, beta = 0 } = product;
   const kind = `${e4m3 ? 'e4m3 ' : ''}${beta ? 'added ' : ''}`;
   const label = (): string => `${kind}${transA ? 'T' : 'N'}${transB ? 'T' : 'N'} ${rowsName(m)}×${n}×${k}`;
+  closeGap(() => `product ${label()}`);
   const start = performance.now();
   if (mode === 'launches')
     spanned(
@@ -120,12 +145,28 @@ MatrixProducts.prototype.run = function (product: Product): void {
   if (time > 1) slow.push({ label: `${label()} (m=${m})`, time });
 };
 
-const fromArray = engine.fromArray.bind(engine);
-engine.fromArray = (data, shape) => {
-  const start = performance.now();
-  const tensor = fromArray(data, shape);
-  host.upload += performance.now() - start;
-  return tensor;
+const upload = driver.upload.bind(driver);
+driver.upload = (...values) => {
+  closeGap(() => 'upload');
+  upload(...values);
+  openGap();
+};
+function uploading<A extends unknown[], R>(body: (...values: A) => R): (...values: A) => R {
+  return (...values) => {
+    openGap();
+    const start = performance.now();
+    const result = body(...values);
+    host.upload += performance.now() - start;
+    openGap();
+    return result;
+  };
+}
+engine.fromArray = uploading(engine.fromArray.bind(engine));
+engine.imagePatches = uploading(engine.imagePatches.bind(engine));
+const keepPace = engine.keepPace.bind(engine);
+engine.keepPace = () => {
+  openGap();
+  return keepPace();
 };
 
 // --- the table of operations
@@ -288,9 +329,14 @@ print('\n== 2. steps in a row as in training (host ms: pack = packBatch, queue =
   let pending: (() => Promise<number>) | undefined;
   const marks: number[] = [record()];
   const rows: string[] = [];
+  const gapsOf: Gap[][] = [];
   let last = performance.now();
+  findsGaps = true;
   for (const window of all) {
     resetHost();
+    gaps = [];
+    gapsOf.push(gaps);
+    openGap();
     slow = [];
     const start = performance.now();
     const deferred = await queue(window);
@@ -306,12 +352,26 @@ print('\n== 2. steps in a row as in training (host ms: pack = packBatch, queue =
     );
     last = now;
   }
+  findsGaps = false;
+  closeGap(() => 'the end');
   await pending!();
   driver.synchronize();
+  const idleBefore = new Map<string, number>();
   for (const [i, row] of rows.entries()) {
-    print(
-      `${i < windows.length ? 'new  ' : 'again'} gpu ${ms(driver.elapsedMilliseconds(marks[i]!, marks[i + 1]!))} ${row}`,
-    );
+    let idle = 0;
+    for (const { before, start, end } of gapsOf[i]!) {
+      const time = driver.elapsedMilliseconds(start, end);
+      pool.push(start, end);
+      if (time < SHORTEST_GAP_MS) continue;
+      idle += time;
+      if (i >= windows.length) idleBefore.set(before, (idleBefore.get(before) ?? 0) + time);
+    }
+    const gpu = driver.elapsedMilliseconds(marks[i]!, marks[i + 1]!);
+    print(`${i < windows.length ? 'new  ' : 'again'} gpu ${ms(gpu)} idle ${ms(idle)} ${row}`);
+  }
+  print('device ms idle in the steps that came again, before:');
+  for (const [label, time] of [...idleBefore].sort((a, b) => b[1] - a[1]).slice(0, 8)) {
+    print(`${ms(time).padStart(8)} before ${label}`);
   }
 }
 

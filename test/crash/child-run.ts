@@ -23,6 +23,8 @@ export interface ChildOptions {
   readonly judge?: 'loss' | 'score' | undefined;
   /** Folder of the adapter at the end. Default `final` in `out`. */
   readonly final?: string | undefined;
+  /** train-child.ts as one file. Default: as it lies beside this one. */
+  readonly program?: string | undefined;
 }
 
 export interface ChildEnd {
@@ -52,7 +54,7 @@ export class ChildRun {
     ] as const) {
       if (value !== undefined) args.push(name, String(value));
     }
-    this.process = spawn(process.execPath, [...RUN, ...args], {
+    this.process = spawn(process.execPath, [...(options.program === undefined ? RUN : [options.program]), ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let errors = '';

@@ -19,6 +19,8 @@ export interface KillCourseOptions {
   readonly seed?: number;
   /** `score`: the best step is chosen by `computeMetrics`, and the run stops early. Default `loss`. */
   readonly judge?: 'loss' | 'score';
+  /** As of a ChildRun. */
+  readonly program?: string;
   readonly onLine?: (line: string) => void;
 }
 
@@ -47,7 +49,7 @@ export async function killCourse(options: KillCourseOptions): Promise<KillCourse
   const say = options.onLine ?? (() => {});
   const random = new MersenneTwister(options.seed ?? 1);
   const below = (limit: number) => (random.nextUint32() / 2 ** 32) * limit;
-  const common = { checkpoint, steps, engine, judge: options.judge };
+  const common = { checkpoint, steps, engine, judge: options.judge, program: options.program };
 
   const wholeDir = join(dir, 'whole');
   const began = performance.now();

@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ConversationDataset } from '../../src/data/conversations/conversation-dataset.js';
 import { answer, ask, FILES } from './conversation-cases.js';
-import { dir, learned, shownSample } from './conversation-harness.js';
+import { dir, learned, shownSample, useConversations } from './conversation-harness.js';
+
+useConversations();
 
 describe('conversation files', () => {
   it('are two at least of each form', () => {

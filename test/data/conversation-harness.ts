@@ -23,16 +23,19 @@ export let redPng: Buffer;
 export let redJpeg: Buffer;
 export const COLOURS = { '1.png': [255, 0, 0], '2.png': [0, 255, 0], '3.png': [0, 0, 255] } as const;
 
-beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'conversations-'));
-  for (const [name, [r, g, b]] of Object.entries(COLOURS)) {
-    await sharp({ create: { width: 4, height: 4, channels: 3, background: { r, g, b } } }).toFile(join(dir, name));
-  }
-  const red = sharp({ create: { width: 4, height: 4, channels: 3, background: { r: 255, g: 0, b: 0 } } });
-  redPng = await red.png().toBuffer();
-  redJpeg = await red.jpeg().toBuffer();
-});
-afterAll(() => rm(dir, { recursive: true }));
+/** To be called once in each test file: hooks belong to the file that sets them up. */
+export function useConversations(): void {
+  beforeAll(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'conversations-'));
+    for (const [name, [r, g, b]] of Object.entries(COLOURS)) {
+      await sharp({ create: { width: 4, height: 4, channels: 3, background: { r, g, b } } }).toFile(join(dir, name));
+    }
+    const red = sharp({ create: { width: 4, height: 4, channels: 3, background: { r: 255, g: 0, b: 0 } } });
+    redPng = await red.png().toBuffer();
+    redJpeg = await red.jpeg().toBuffer();
+  });
+  afterAll(() => rm(dir, { recursive: true }));
+}
 
 /** The file whose colour an image has. */
 export async function nameOf(image: ImageInput): Promise<string> {

@@ -19,25 +19,29 @@ export let base: Float32Array;
 export let dir: string;
 export let options: FromPretrainedOptions;
 export const silent = { onWarning: (): void => undefined };
-beforeAll(async () => {
-  world = await makeTinyWorld();
-  server = await HubServer.start();
-  batch = await world.collator.collatePrompts(makeExamples(2));
-  base = await world.model.lastLogits(batch);
-});
-afterAll(async () => {
-  await server.close();
-  await world.dispose();
-});
-beforeEach(() => {
-  dir = join(world.dir, `adapter-${Math.random().toString(36).slice(2)}`);
-  const cacheDir = join(world.dir, 'cache');
-  options = { engine: world.engine, endpoint: server.endpoint, cacheDir, token: false, retryDelayMs: 1, ...silent };
-});
-afterEach(() => {
-  server.reset();
-  for (const adapter of adaptersOf(world.model).values()) adapter.dispose();
-});
+
+/** To be called once in each test file: hooks belong to the file that sets them up. */
+export function useAdapterWorld(): void {
+  beforeAll(async () => {
+    world = await makeTinyWorld();
+    server = await HubServer.start();
+    batch = await world.collator.collatePrompts(makeExamples(2));
+    base = await world.model.lastLogits(batch);
+  });
+  afterAll(async () => {
+    await server.close();
+    await world.dispose();
+  });
+  beforeEach(() => {
+    dir = join(world.dir, `adapter-${Math.random().toString(36).slice(2)}`);
+    const cacheDir = join(world.dir, 'cache');
+    options = { engine: world.engine, endpoint: server.endpoint, cacheDir, token: false, retryDelayMs: 1, ...silent };
+  });
+  afterEach(() => {
+    server.reset();
+    for (const adapter of adaptersOf(world.model).values()) adapter.dispose();
+  });
+}
 
 export const logits = (model = world.model): Promise<Float32Array> => model.lastLogits(batch);
 

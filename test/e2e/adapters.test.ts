@@ -17,8 +17,21 @@ import { mergeAdapter } from '../../src/lora/merge-adapter.js';
 import { verifyAdapter } from '../../src/lora/verify-adapter.js';
 import { loadModel, loadProcessor } from '../../src/model/load.js';
 import { SftTrainer } from '../../src/train/sft-trainer.js';
-import { base, batch, dir, logits, OWN_TEMPLATE, readConfig, saved, silent, world } from './adapter-world.js';
+import {
+  base,
+  batch,
+  dir,
+  logits,
+  OWN_TEMPLATE,
+  readConfig,
+  saved,
+  silent,
+  useAdapterWorld,
+  world,
+} from './adapter-world.js';
 import { makeAdapter, makeDataset } from './tiny-model.js';
+
+useAdapterWorld();
 
 describe('an adapter switched off', () => {
   it('leaves exactly the base, and comes back as it was', async () => {

@@ -3,23 +3,29 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type ChildProgram, childProgram } from '../child-program.js';
 import { ChildRun } from '../crash/child-run.js';
 import { killCourse } from '../crash/kill-course.js';
 import { writeTinyModel } from './tiny-model.js';
 
 let dir: string;
 let checkpoint: string;
+let bundle: ChildProgram;
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'kill-resume-'));
   checkpoint = join(dir, 'model');
   await writeTinyModel(checkpoint);
+  bundle = await childProgram('test/crash/train-child.ts');
 });
-afterAll(() => rm(dir, { recursive: true, force: true }));
+afterAll(async () => {
+  await bundle.remove();
+  await rm(dir, { recursive: true, force: true });
+});
 
 describe('a run that is killed', () => {
   it('always leaves a checkpoint that loads, and ends with the same bytes', async () => {
     // `npx tsx test/crash/kill-resume.ts` does this fifty times.
-    const result = await killCourse({ dir, checkpoint, kills: 3, steps: 10, seed: 7 });
+    const result = await killCourse({ dir, checkpoint, kills: 3, steps: 10, seed: 7, program: bundle.path });
     expect(result).toMatchObject({ kills: 3, beforeFirst: expect.any(Number) });
     expect(result.finished).toBeGreaterThan(0);
     expect(result.compared).toBeGreaterThan(0);
@@ -33,7 +39,7 @@ describe.each([
 ] as const)('a run that gets %s', (name, code) => {
   it(`saves its last step, ends with ${code} and can be resumed`, async () => {
     const out = join(dir, name);
-    const options = { out, checkpoint, steps: 30, saveSteps: 100 };
+    const options = { out, checkpoint, steps: 30, saveSteps: 100, program: bundle.path };
     const child = new ChildRun({ ...options, stepMs: 20 });
     expect(await child.said(/^step 3$/)).toBe(true);
     const end = await child.kill(name);
@@ -56,7 +62,8 @@ describe.each([
 describe('a run that gets a second SIGINT', () => {
   it('ends at once, in the middle of its save, and leaves no half checkpoint', async () => {
     const out = join(dir, 'twice');
-    const child = new ChildRun({ out, checkpoint, steps: 30, saveSteps: 100, stepMs: 20, saveMs: 30_000 });
+    const options = { out, checkpoint, steps: 30, saveSteps: 100, program: bundle.path };
+    const child = new ChildRun({ ...options, stepMs: 20, saveMs: 30_000 });
     expect(await child.said(/^step 3$/)).toBe(true);
     child.process.kill('SIGINT');
     expect(await child.said(/^saving$/)).toBe(true);

@@ -16,9 +16,12 @@ import {
   readConfig,
   saved,
   server,
+  useAdapterWorld,
   world,
 } from './adapter-world.js';
 import { makeAdapter } from './tiny-model.js';
+
+useAdapterWorld();
 
 describe('fromPretrained of an adapter', () => {
   it('loads its base and puts it on, from folders', async () => {

@@ -8,8 +8,10 @@ import { loadAdapter, saveAdapter } from '../../src/lora/adapter-file.js';
 import type { LoraConfigOptions } from '../../src/lora/lora-config.js';
 import { isTarget, type PeftRules } from '../../src/lora/peft-rules.js';
 import { moduleNames } from '../../src/lora/peft-targets.js';
-import { folder, oldName, rewrite, rewriteConfig, trained } from './adapter-folder.js';
+import { folder, oldName, rewrite, rewriteConfig, trained, useAdapterFolder } from './adapter-folder.js';
 import { fakeModel, someNumbers } from './fake-engine.js';
+
+useAdapterFolder();
 
 describe('hostile adapters', () => {
   it.each([Number.NaN, Number.POSITIVE_INFINITY])(

@@ -9,12 +9,16 @@ import type { LoraConfigOptions } from '../../src/lora/lora-config.js';
 import { type FakeModel, fakeModel, someNumbers } from './fake-engine.js';
 
 export let folder: string;
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'adapter-'));
-});
-afterEach(async () => {
-  await rm(folder, { recursive: true, force: true });
-});
+
+/** To be called once in each test file: hooks belong to the file that sets them up. */
+export function useAdapterFolder(): void {
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'adapter-'));
+  });
+  afterEach(async () => {
+    await rm(folder, { recursive: true, force: true });
+  });
+}
 
 /** An adapter whose A and B all have values. */
 export function trained(options: LoraConfigOptions, model: FakeModel = fakeModel()): LoraAdapter {

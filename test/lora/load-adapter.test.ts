@@ -3,8 +3,10 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CheckpointError, ConfigError, TuneError } from '../../src/errors.js';
 import { loadAdapter, saveAdapter } from '../../src/lora/adapter-file.js';
-import { folder, rewrite, rewriteConfig, trained } from './adapter-folder.js';
+import { folder, rewrite, rewriteConfig, trained, useAdapterFolder } from './adapter-folder.js';
 import { fakeModel } from './fake-engine.js';
+
+useAdapterFolder();
 
 describe('loadAdapter', () => {
   it('lists missing, unexpected and misshapen tensors at once, and leaves the model alone', async () => {

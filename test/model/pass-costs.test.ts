@@ -1,13 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import type { VlmBatch } from '../../src/data/types.js';
 import type { CudaEngineOptions } from '../../src/engine/cuda/cuda-engine.js';
-import { applyLora } from '../../src/lora/apply-lora.js';
 import type { LoraConfigOptions } from '../../src/lora/lora-config.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { countLabels, type PassSummary } from '../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../src/train/window-step.js';
 import type { Size } from '../bench/random-model.js';
-import { standInEngine, standInModel } from '../engine/cuda/stand-in.js';
+import { standInAdapter, standInEngine, standInModel } from '../engine/cuda/stand-in.js';
 
 const GIB = 2 ** 30;
 const [IMAGE, BREAK] = [10, 12];
@@ -73,7 +72,13 @@ async function prepare({ lora, size = '14B', budget, tokensPerPass, quantization
     ...(offload ? { offload } : {}),
   });
   const model = await standInModel(engine, size, quantization);
-  const adapter = applyLora(model, { r: 4, alpha: 8, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS], ...lora });
+  const adapter = standInAdapter(model, {
+    r: 4,
+    alpha: 8,
+    dropout: 0.05,
+    targetModules: [...LAYER_PROJECTIONS],
+    ...lora,
+  });
   engine.createOptimizerState(adapter.parameters, 'adamw8bit');
   return { engine, model };
 }

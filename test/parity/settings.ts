@@ -3,7 +3,7 @@
  * prefixes that are not shared.
  *
  *   npm run settings -- [--engine cuda | cpu] [--emulated] [--only NAME,NAME] [--samples 8] [--steps 60]
- *                        [--train 240] [--test 50] [--seeds 3]
+ *                        [--train 240] [--test 50] [--seeds 3] [--first-seed 42]
  *
  * In each setting that the engine has, --samples are overfitted twice from one seed, which must give equal losses,
  * gradient norms and adapters; then the example's demonstration is trained, with --train images of each class (0: not
@@ -68,6 +68,7 @@ const { values: options } = parseArgs({
     train: { type: 'string', default: String(TRAIN_PER_CLASS) },
     test: { type: 'string', default: '50' },
     seeds: { type: 'string', default: '3' },
+    'first-seed': { type: 'string', default: String(SEED) },
   },
 });
 const [trainPerClass, testPerClass] = [Number(options.train), Number(options.test)];
@@ -193,7 +194,9 @@ try {
   const trained: Trained[] = [];
   const trainAll = async (setting: Setting): Promise<void> => {
     const accuracies: number[] = [];
-    for (let i = 0; images && i < Number(options.seeds); i++) accuracies.push(await train(setting, SEED + i));
+    for (let i = 0; images && i < Number(options.seeds); i++) {
+      accuracies.push(await train(setting, Number(options['first-seed']) + i));
+    }
     trained.push({ name: setting.name, accuracies });
   };
   await trainAll(SETTINGS[0]);

@@ -42,12 +42,19 @@ describe('a plan in words', () => {
     const size = { tokens: 1, patches: 0, features: 0, labels: 1 };
     const text = describePlan({
       plan: planOf([300], 0, 0),
-      ...{ costs, storage: { streamedBytes: 2 ** 30 }, freeBytes: Number.POSITIVE_INFINITY },
+      // Of forward as of backward: 8000 operations for each byte that is copied, twice.
+      costs: { ...costs, recomputeTime: (_, { text }) => (text === 10 ? 16_000 * 2 ** 30 : 0) },
+      ...{
+        storage: { streamedBytes: 2 ** 30, nextStreamedBytes: 3 * 2 ** 29 },
+        freeBytes: Number.POSITIVE_INFINITY,
+      },
       next: { neededBytes: 1, size, samples: 1 },
     });
     expect(text).toBe(
       '1 pass, nothing recomputed, at most 300.00 MiB per pass; 1.00 GiB of weights are streamed from host memory in each ' +
-        'forward and each backward; with 15 % less memory: no plan that the options allow',
+        'forward and each backward: copies that take about 50 % of the time of the computation, and overlap with it; ' +
+        'with 15 % less memory: no plan that the options allow; a model loaded with 15 % less memory would have 1.50 GiB ' +
+        'of weights streamed',
     );
   });
 });

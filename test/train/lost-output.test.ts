@@ -3,20 +3,23 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readHistory } from '../../src/train/history.js';
+import { type ChildProgram, childProgram } from '../child-program.js';
 
-const CHILD = fileURLToPath(new URL('./output-child.ts', import.meta.url));
-const ARGS = ['--import', 'tsx', CHILD];
 /** Whatever started the tests, these runs were not started to outlive a terminal. */
 const env = { ...process.env, _: '' };
 
 let root: string;
+let program: ChildProgram;
 beforeAll(async () => {
+  program = await childProgram('test/train/output-child.ts');
   root = await mkdtemp(join(tmpdir(), 'lost-output-'));
 });
-afterAll(() => rm(root, { recursive: true, force: true }));
+afterAll(async () => {
+  await program.remove();
+  await rm(root, { recursive: true, force: true });
+});
 
 class Child {
   readonly process: ChildProcess;
@@ -38,7 +41,7 @@ class Child {
 
   static async start(steps: number, ...ways: string[]): Promise<Child> {
     const dir = await mkdtemp(join(root, 'run-'));
-    return new Child(dir, process.execPath, [...ARGS, dir, String(steps), ...ways]);
+    return new Child(dir, process.execPath, [program.path, dir, String(steps), ...ways]);
   }
 
   async said(): Promise<string[]> {
@@ -137,7 +140,7 @@ describe.concurrent('a run whose output loses its reader', () => {
     'goes on after SIGHUP if its parent ignores that, as under nohup',
     async () => {
       const dir = await mkdtemp(join(root, 'run-'));
-      const node = [process.execPath, ...ARGS, dir, '25'].map((word) => `'${word}'`).join(' ');
+      const node = [process.execPath, program.path, dir, '25'].map((word) => `'${word}'`).join(' ');
       const script = `trap '' HUP; ${node} & child=$!; echo $child >${dir}/pid; wait $child; exit $?`;
       const child = new Child(dir, '/bin/sh', ['-c', script]);
       await child.until('step 3');

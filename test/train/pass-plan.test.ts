@@ -43,6 +43,47 @@ function plan(samples: readonly WindowSample[], options: Partial<PlanOptions>): 
 const tokensOf = ({ passes }: PassPlan): number[] => passes.map(({ size }) => size.tokens);
 const recomputed = ({ passes }: PassPlan) => passes.map(({ recompute }) => [recompute.vision, recompute.text]);
 
+describe('planPasses of large windows', () => {
+  /** Samples whose sizes are asked for, in all, while samples that share half of their tokens are planned. */
+  function work(count: number, tokensPerPass = 1000): { looked: number; plan: PassPlan; samples: WindowSample[] } {
+    const samples = windowOf(Array.from({ length: count / 2 }, (_, i) => [100 + (i % 7), 140 - (i % 11)]));
+    let looked = 0;
+    const sizeOf = (members: readonly WindowSample[]): PackedSize => {
+      looked += members.length;
+      const sum = { tokens: 0, patches: 0, features: 0, labels: 0 };
+      for (const [at, { size }] of members.entries()) sum.tokens += at === 0 ? size.tokens : size.tokens - 50;
+      return sum;
+    };
+    return { plan: plan(samples, { sizeOf, tokensPerPass }), looked, samples };
+  }
+
+  it('takes work that grows with their samples, not with the square', () => {
+    const [small, large] = [work(256).looked, work(2048).looked];
+    expect(large).toBeLessThan(9 * small);
+    expect(small).toBeLessThan(256 * 1000);
+  });
+
+  it('runs every sample once, in passes of the preferred size', () => {
+    const { plan: made, samples } = work(512);
+    const places = made.passes.flatMap((pass) => pass.samples.map((sample) => samples.indexOf(sample)));
+    expect(places.sort((a, b) => a - b)).toEqual([...samples.keys()]);
+    expect(made.microBatchSize).toBe(2);
+    const whole = samples.length * 70 + 50;
+    expect(made.passes.length).toBeLessThanOrEqual(Math.ceil((1.25 * whole) / 1000));
+  });
+
+  it('says what does not fit, and what micro-batches fit instead', () => {
+    // At least 20.6 bytes a token: 19 of the decoder with nine layers recomputed, 1.6 of its two patches.
+    const one = windowOf(Array.from({ length: 50 }, (_, i) => [100, i === 40 ? 500 : 100]));
+    const refused = planPasses(one, costs, { ...defaults, budgetBytes: 10_000, autoMicroBatch: true });
+    expect(refused).toEqual({ neededBytes: 10_300, size: one[81]!.size, samples: 1 });
+    const pairs = windowOf(Array.from({ length: 50 }, () => [100, 100]));
+    expect(planPasses(pairs, costs, { ...defaults, budgetBytes: 3000 })).toMatchObject({ samples: 2 });
+    const halves = plan(pairs, { budgetBytes: 3000, autoMicroBatch: true });
+    expect([halves.microBatchSize, halves.passes.length]).toEqual([1, 100]);
+  });
+});
+
 describe('planPasses', () => {
   const window = windowOf([
     [100, 300],

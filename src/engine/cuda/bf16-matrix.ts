@@ -11,6 +11,8 @@ import { convertRows, type WeightTarget } from './weight-stream.js';
 const BYTES = ELEMENT_BYTES.bf16;
 /** Rows per block of small_linear. */
 const BLOCK_ROWS = 8;
+/** Blocks of small_linear per multiprocessor. */
+const RESIDENT_BLOCKS = 6;
 
 export class Bf16Matrix extends FrozenMatrix {
   readonly smallRows = 16;
@@ -60,7 +62,9 @@ export class Bf16Matrix extends FrozenMatrix {
   smallProduct(row: number, product: SmallProduct): void {
     const { y, x, n, lowBlocks, a, lda, width, low, ready, target, activation, norm } = product;
     const { kernels } = this.#store;
-    const blocks = lowBlocks + Math.ceil((activation < 0 ? n : 2 * n) / BLOCK_ROWS);
+    // As many blocks as are resident at once, each looping over rows.
+    const most = Math.max(1, RESIDENT_BLOCKS * kernels.multiprocessors - lowBlocks);
+    const blocks = lowBlocks + Math.min(most, Math.ceil((activation < 0 ? n : 2 * n) / BLOCK_ROWS));
     const w = this.address(row);
     const ldw = this.#ld;
     // biome-ignore-start format: parameters by operand

@@ -17,6 +17,7 @@ import type {
   RowMaxima,
   StorageCosts,
 } from '../engine.js';
+import type { ImagePatches } from '../image-patches.js';
 import { memoryBudgetSchema } from '../memory-budget.js';
 import type { Precision } from '../operations.js';
 import { requireOwnSet, requireValues } from '../parameter-layout.js';
@@ -35,6 +36,7 @@ import { matrixRate, type RateDriver } from './matrix-rate.js';
 import { DeviceAllocator, type PhysicalMemory } from './memory.js';
 import { usualAttentionPrograms } from './operations/attention-kernels.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
+import { imagePatches } from './operations/image-patches.js';
 import { rowMaxima } from './operations/largest.js';
 import { writeRows } from './operations/rows.js';
 import { type CudaOperations, cudaOperations } from './operations.js';
@@ -68,10 +70,10 @@ export interface CudaEngineOptions {
   readonly tokensPerPass?: number;
   /**
    * What is kept in host memory when weights and a pass do not fit the card or the budget: first the embedding table,
-   * of which used rows are uploaded; then decoder layers in bfloat16, which are streamed to the card each time they are
-   * used; and the inputs that recomputed layers save for backward. `auto` moves no more than needed, `none` moves
-   * nothing. An object says what to move: the table (default false), how many layers (default 0), and whether saved
-   * inputs always move (default false). Results are the same bit for bit. Default `auto`.
+   * of which used rows are uploaded; then decoder layers, which are streamed to the card each time they are used, in the
+   * format that they are held in; and the inputs that recomputed layers save for backward. `auto` moves no more than
+   * needed, `none` moves nothing. An object says what to move: the table (default false), how many layers (default 0),
+   * and whether saved inputs always move (default false). Results are the same bit for bit. Default `auto`.
    */
   readonly offload?:
     | 'auto'
@@ -187,7 +189,9 @@ export class CudaEngine extends CountingEngine implements Engine {
       temporaries: 0,
       scratchBytes: 24 << 20,
       rowTile: 256,
+      // Free memory lies in holes about as large as the tensors of a pass.
       reserveBytes: 320 << 20,
+      smallReserve: { bytes: 128 << 20, share: 0.1 },
       offloadsInputs: offload === 'auto' ? 'auto' : moves,
     };
     this.#weights = new WeightStore(store, driver, staging, options.adapterRank ?? 16);
@@ -207,9 +211,9 @@ export class CudaEngine extends CountingEngine implements Engine {
 
   /** For the weights that are loaded now and the precision they are prepared for. */
   get storage(): StorageCosts {
-    const { streamedBytes } = this.#weights;
+    const { streamedBytes, nextStreamedBytes } = this.#weights;
     const scratchBytes = this.#storage.scratchBytes + this.#weights.scratchBytes + this.#e4m3.scratchBytes;
-    return { ...this.#storage, scratchBytes, ...(streamedBytes > 0 ? { streamedBytes } : {}) };
+    return { ...this.#storage, scratchBytes, nextStreamedBytes, ...(streamedBytes > 0 ? { streamedBytes } : {}) };
   }
 
   fromArray(data: Float32Array, shape: readonly number[]): Tensor {
@@ -217,6 +221,10 @@ export class CudaEngine extends CountingEngine implements Engine {
     const tensor = this.#store.createF32(shape);
     this.#staging.upload(tensor.address, data);
     return tensor;
+  }
+
+  imagePatches(images: ImagePatches): Tensor {
+    return imagePatches(this.#store, images);
   }
 
   zeros(shape: readonly number[]): Tensor {

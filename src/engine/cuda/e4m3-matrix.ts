@@ -5,6 +5,7 @@ import type { E4m3Rows, SmallProduct } from './frozen-matrix.js';
 import { type DevicePointer, type Grid, grid2, offset, ofWidth } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import { PackedMatrix, type Part, type WideRows } from './packed-matrix.js';
+import { type PackedMemory, ResidentMemory } from './packed-memory.js';
 import type { TensorStore } from './tensor-store.js';
 import { type Scale, type StoredRows, storedSource, type WeightTarget } from './weight-stream.js';
 
@@ -13,50 +14,49 @@ const ROW_MULTIPLE = 16;
 
 /** Element (r, c) of a part is code · factors[⌊r / blockRows⌋ · across + ⌊c / blockColumns⌋]. */
 interface E4m3Part extends Part {
-  factors: DevicePointer;
   blockRows: number;
   blockColumns: number;
   across: number;
-  /** Memory of 2-D block scales; undefined with a scale per row. */
+  /** 2-D block scales, which stay on the device; undefined with a scale per row. */
   block: DeviceBlock | undefined;
 }
 
 export class E4m3Matrix extends PackedMatrix<E4m3Part> {
   override readonly held = 'f8_e4m3';
-  protected override readonly smallBlocks = 3;
   /** Row stride of the codes in bytes; padded with zeros. */
   readonly ld: number;
-  readonly #codes: DeviceBlock;
-  /** float32 [rows] */
-  readonly #scales: DeviceBlock;
+  /** Codes, then scales: float32 [rows]. */
+  readonly memory: PackedMemory;
 
-  constructor(store: TensorStore, rows: number, columns: number, maxParts: number) {
+  constructor(
+    store: TensorStore,
+    rows: number,
+    columns: number,
+    maxParts: number,
+    makeMemory: (bytes: number) => PackedMemory = (bytes) => new ResidentMemory(store.allocator, bytes),
+  ) {
     super(store, rows, columns, maxParts);
-    const { allocator, driver } = store;
     this.ld = roundUp(columns, ROW_MULTIPLE);
-    this.#codes = allocator.allocate(rows * this.ld, 'weights', 'weights');
-    try {
-      this.#scales = allocator.allocate(4 * rows, 'weights', 'weights');
-    } catch (error) {
-      allocator.free(this.#codes);
-      throw error;
-    }
-    driver.clearRows(offset(this.#codes.address, columns), this.ld, this.ld - columns, rows);
+    this.memory = makeMemory((this.ld + 4) * rows);
   }
 
   /** Device address of the codes of a row. */
   codesAt(row: number): DevicePointer {
-    return offset(this.#codes.address, row * this.ld);
+    return offset(this.memory.address, row * this.ld);
   }
 
   /** Device address of the row scales from `row` on; undefined if a weight has block scales. */
   scalesAt(row: number): DevicePointer | undefined {
-    return this.parts.some(({ block }) => block) ? undefined : offset(this.#scales.address, 4 * row);
+    return this.parts.some(({ block }) => block) ? undefined : this.#scalesFrom(row);
   }
 
   /** The kernels for few rows take one scale per row, and rows of whole 16-byte vectors. */
   get smallRows(): number {
     return this.columns === this.ld && this.scalesAt(0) ? 16 : 0;
+  }
+
+  protected smallBlocks(rows: number): number {
+    return rows <= 8 ? 4 : 2;
   }
 
   smallProduct(row: number, product: SmallProduct): void {
@@ -121,13 +121,8 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
     return scales && { codes: this.codesAt(row), ld: this.ld, scales };
   }
 
-  protected get packedBytes(): number {
-    return this.parts.reduce((sum, { block }) => sum + (block?.bytes ?? 0), this.#codes.bytes + this.#scales.bytes);
-  }
-
-  protected freePacked(): void {
-    const blocks = this.parts.flatMap(({ block }) => block ?? []);
-    for (const block of [this.#codes, this.#scales, ...blocks]) this.store.allocator.free(block);
+  protected override freeParts(): void {
+    for (const { block } of this.parts) if (block) this.store.allocator.free(block);
   }
 
   protected widen(
@@ -136,11 +131,12 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
     b: DevicePointer | undefined,
     ldb: number,
   ) {
-    const factors = this.ofParts(({ factors }) => factors, undefined as DevicePointer | undefined);
+    const codes = this.codesAt(0);
+    const factors = this.ofParts((part) => this.#factorsOf(part), undefined as DevicePointer | undefined);
     // biome-ignore format: parameters by operand
     this.store.kernels.launch(KERNELS.widenE4m3, grid, {
       out, ldo, b, ldb, index, first, rows, K: this.columns, E: rank,
-      codes: this.#codes.address, ldc: this.ld, factors,
+      codes, ldc: this.ld, factors,
       partRows: this.ofParts(({ row }) => row, this.rows),
       blockHeights: this.ofParts(({ blockRows }) => blockRows, 1),
       blockWidths: this.ofParts(({ blockColumns }) => blockColumns, 1),
@@ -149,15 +145,14 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
   }
 
   target(row: number, rows: number): WeightTarget {
-    const scales = offset(this.#scales.address, 4 * row);
     // biome-ignore format: a scale per row, until a stored scale says otherwise
-    const part: E4m3Part = {
-      row, rows, factors: scales, blockRows: 1, blockColumns: this.columns, across: 1, block: undefined,
-    };
+    const part: E4m3Part = { row, rows, blockRows: 1, blockColumns: this.columns, across: 1, block: undefined };
     this.addPart(part);
+    const { ld, columns } = this;
+    this.store.driver.clearRows(offset(this.codesAt(row), columns), ld, ld - columns, rows);
     return {
       rows,
-      columns: this.columns,
+      columns,
       quantizes: true,
       holds: () => false,
       upload: () => undefined,
@@ -166,7 +161,7 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
     };
   }
 
-  #convert({ row, factors }: E4m3Part, stored: StoredRows): void {
+  #convert({ row }: E4m3Part, stored: StoredRows): void {
     const { kernels } = this.store;
     const { rows, columns } = stored;
     const out = this.codesAt(row + stored.row);
@@ -177,8 +172,16 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
       return;
     }
     const { x, kind } = storedSource(stored);
-    const scales = offset(factors, 4 * stored.row);
+    const scales = this.#scalesFrom(row + stored.row);
     kernels.launch(KERNELS.e4m3Quantize, [rows], { codes: out, scales, x, kind, columns, ldc: this.ld, flag });
+  }
+
+  #scalesFrom(row: number): DevicePointer {
+    return offset(this.memory.address, this.ld * this.rows + 4 * row);
+  }
+
+  #factorsOf({ block, row }: E4m3Part): DevicePointer {
+    return block?.address ?? this.#scalesFrom(row);
   }
 
   /** Expands stored factors to one per row, or copies them where they vary within a row. */
@@ -186,13 +189,13 @@ export class E4m3Matrix extends PackedMatrix<E4m3Part> {
     const { allocator, driver, kernels } = this.store;
     if (across === 1) {
       const { rows } = part;
-      const parameters = { scales: part.factors, factors: factors.address, rows, blockRows };
+      const parameters = { scales: this.#scalesFrom(part.row), factors: factors.address, rows, blockRows };
       kernels.launch(KERNELS.expandScales, [Math.ceil(rows / 256)], parameters);
       return;
     }
     const bytes = 4 * across * Math.ceil(part.rows / blockRows);
     part.block = allocator.allocate(bytes, 'weights', 'weights');
     driver.copy(part.block.address, factors.address, bytes);
-    Object.assign(part, { factors: part.block.address, blockRows, blockColumns, across });
+    Object.assign(part, { blockRows, blockColumns, across });
   }
 }

@@ -103,7 +103,9 @@ export abstract class FrozenMatrix {
   /** Rows of x up to which `smallProduct` is the faster one; 0 for a format without it. */
   abstract readonly smallRows: number;
   /** Most columns for which `smallProduct` fuses a norm. */
-  readonly smallNormColumns: number = 8192;
+  get smallNormColumns(): number {
+    return 8192;
+  }
 
   /** y = x·Wᵀ; with `rank`, [x | u]·[W | scale·B]ᵀ, u of so many columns. */
   abstract product(row: number, x: DeviceRows, y: DeviceRows, rank?: number): void;

@@ -2,6 +2,7 @@
 import { DTYPE_BYTES, sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import { Bf16Matrix } from './bf16-matrix.js';
 import type { CudaDriver } from './driver.js';
+import type { DevicePointer } from './launch.js';
 import type { Staging } from './staging.js';
 import type { TensorStore } from './tensor-store.js';
 import { ELEMENT_BYTES } from './tensors.js';
@@ -17,7 +18,7 @@ export class HostWeights {
   readonly #driver: HostDriver;
   readonly #staging: Pick<Staging, 'passed'>;
   readonly #stream: WeightStream;
-  /** One weight is converted at a time: device memory may be scarce. */
+  /** One matrix is filled at a time: device memory may be scarce. */
   #turn: Promise<void> = Promise.resolve();
 
   constructor(store: TensorStore, driver: HostDriver, staging: Pick<Staging, 'passed'>, stream: WeightStream) {
@@ -35,9 +36,26 @@ export class HostWeights {
       }
       return;
     }
-    const converted = this.#turn.then(() => this.#convert(source, target));
-    this.#turn = converted.catch(() => undefined);
-    await converted;
+    await this.inTurn(() => this.#convert(source, target));
+  }
+
+  /** Runs `body` when those before it are done. */
+  inTurn(body: () => Promise<void>): Promise<void> {
+    const done = this.#turn.then(body);
+    this.#turn = done.catch(() => undefined);
+    return done;
+  }
+
+  /** Copies what is queued so far at a device address; resolves when it has arrived. */
+  async download(target: Uint8Array, from: DevicePointer): Promise<void> {
+    const event = this.#driver.createEvent();
+    try {
+      this.#driver.downloadAsync(target, from);
+      this.#driver.recordEvent(event);
+      await this.#staging.passed(event);
+    } finally {
+      this.#driver.destroyEvent(event);
+    }
   }
 
   async #convert(source: WeightSource, target: Uint8Array): Promise<void> {

@@ -1,11 +1,10 @@
 /**
- * Streams frozen layers from page-locked host memory. The device has slots for two layers: one is used while the next
- * is copied on the copy stream. Events order the streams, so the host never waits.
+ * Streams frozen layers from page-locked host memory. The device has slots for two or three layers: one is used while
+ * the next ones are copied on the copy stream. Events order the streams, so the host never waits.
  *
  * The next layer is predicted from the previous traversal: what followed this layer after the same predecessor. A layer
  * that was not predicted is copied when it is used, which is slower but gives the same results.
  */
-import type { Bf16Matrix } from './bf16-matrix.js';
 import type { CudaDriver } from './driver.js';
 
 type StreamDriver = Pick<
@@ -13,21 +12,26 @@ type StreamDriver = Pick<
   'stream' | 'copyStream' | 'createEvent' | 'recordEvent' | 'waitEvent' | 'synchronizeEvent' | 'destroyEvent'
 >;
 
+/** Device memory that matrices of one form take turns in. */
+interface Slotted {
+  free(): void;
+}
+
 /** A matrix in host memory. */
-export interface HostMatrix {
+export interface HostMatrix<S extends Slotted = Slotted> {
   readonly layer: number;
   /** Matrices of equal form can use the same slot memory. */
   readonly form: string;
   readonly bytes: number;
-  /** Queues a copy of all rows on `stream`. */
-  copyTo(slot: Bf16Matrix, stream: number): void;
-  /** Allocates a matrix of this form on the device. @throws OutOfMemoryError */
-  makeSlot(): Bf16Matrix;
+  /** Queues a copy of the whole matrix on `stream`. */
+  copyTo(slot: S, stream: number): void;
+  /** Allocates a slot of this form on the device. @throws OutOfMemoryError */
+  makeSlot(): S;
 }
 
 /** Device memory for one matrix. */
 interface SlotPart {
-  readonly matrix: Bf16Matrix;
+  readonly matrix: Slotted;
   /** Event: the copy is complete. */
   readonly arrived: number;
   /** The compute stream has not been made to wait for the copy yet. */
@@ -99,21 +103,21 @@ export class LayerStream {
   }
 
   /** The matrix on the device, valid for work queued on the compute stream before the next call. */
-  use(matrix: HostMatrix): Bf16Matrix {
+  use<S extends Slotted>(matrix: HostMatrix<S>): S {
     if (matrix.layer !== this.#current) this.#turnTo(matrix.layer);
     const part = this.#slotOf(matrix.layer)!.parts.get(this.#places.get(matrix)!)!;
     if (part.isPending) this.#driver.waitEvent(part.arrived, this.#driver.stream);
     part.isPending = false;
-    return part.matrix;
+    return part.matrix as S;
   }
 
   /** Changes the slot matrices of this matrix; their contents are copied again. */
-  change(matrix: HostMatrix, change: (slot: Bf16Matrix) => void): void {
+  change<S extends Slotted>(matrix: HostMatrix<S>, change: (slot: S) => void): void {
     const { stream, copyStream } = this.#driver;
     this.#driver.recordEvent(this.#tail, copyStream);
     this.#driver.waitEvent(this.#tail, stream);
     for (const slot of this.#slots) {
-      change(slot.parts.get(this.#places.get(matrix)!)!.matrix);
+      change(slot.parts.get(this.#places.get(matrix)!)!.matrix as S);
       slot.layer = undefined;
       this.#driver.recordEvent(slot.left);
     }

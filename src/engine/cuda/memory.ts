@@ -37,6 +37,9 @@ type PoolName = 'weights' | 'tensors';
 
 /** Physical memory comes in pieces of this size at most: small enough to be found free and moved. */
 const PIECE_BYTES = 32 << 20;
+/** In a small budget smaller pieces, of which more lie wholly in holes: so many fill it. */
+const BUDGET_PIECES = 512;
+const SMALLEST_PIECE_BYTES = 4 << 20;
 /** A pool grows by multiples of this. Weights stay, so they get no more than they need. */
 const GROWTH_BYTES: Readonly<Record<PoolName, number>> = { weights: 2 << 20, tensors: 32 << 20 };
 /** A pool reserves this many times the card's memory in addresses, as moved pieces leave theirs unused. */
@@ -59,10 +62,11 @@ class Pool {
   readonly #pieces: Piece[] = [];
   #end = 0;
 
-  constructor(memory: PhysicalMemory, growthBytes: number) {
+  constructor(memory: PhysicalMemory, growthBytes: number, pieceBytes = PIECE_BYTES) {
     this.#memory = memory;
     this.#growthBytes = roundUp(growthBytes, memory.granularity);
-    this.#pieceBytes = roundUp(PIECE_BYTES, memory.granularity);
+    // Slabs do not move: small ones would only lie in more pieces.
+    this.#pieceBytes = roundUp(memory.isVirtual ? pieceBytes : PIECE_BYTES, memory.granularity);
     if (memory.isVirtual) this.#end = memory.reserve(RESERVED_TIMES * memory.memoryInfo().total);
   }
 
@@ -157,6 +161,10 @@ export interface DeviceBlock extends Block {
   readonly inner: Block;
 }
 
+function pieceBytesOf(budget: number): number {
+  return Math.max(SMALLEST_PIECE_BYTES, Math.min(PIECE_BYTES, Math.floor(budget / BUDGET_PIECES)));
+}
+
 export class DeviceAllocator {
   readonly #memory: PhysicalMemory;
   readonly #pools: Readonly<Record<PoolName, Pool>>;
@@ -179,7 +187,7 @@ export class DeviceAllocator {
     this.#cardBytes = Math.floor(free - MARGIN_SHARE * total);
     this.#pools = {
       weights: new Pool(memory, GROWTH_BYTES.weights),
-      tensors: new Pool(memory, GROWTH_BYTES.tensors),
+      tensors: new Pool(memory, GROWTH_BYTES.tensors, pieceBytesOf(budget)),
     };
   }
 

@@ -11,6 +11,7 @@ import type { SmallProduct } from './frozen-matrix.js';
 import { type DevicePointer, type Grid, offset, ofWidth } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import { PackedMatrix, type Part, type WideRows } from './packed-matrix.js';
+import { type PackedMemory, ResidentMemory } from './packed-memory.js';
 import type { TensorStore } from './tensor-store.js';
 import { type StoredRows, storedSource, type WeightTarget } from './weight-stream.js';
 
@@ -31,8 +32,8 @@ const ALIGNMENT = 16;
 interface Nf4Part extends Part {
   /** Its first block. */
   readonly block: number;
-  /** Device address of its map [256] and offset. */
-  readonly table: DevicePointer | undefined;
+  /** Number of its table, in the order of loading. */
+  readonly table: number;
 }
 
 /** Parameters of the kernels that read the matrix. */
@@ -53,14 +54,14 @@ interface Nf4Layout {
 
 export class Nf4Matrix extends PackedMatrix<Nf4Part> {
   override readonly held = 'nf4';
-  protected override readonly smallBlocks = 4;
   readonly format: Nf4Format;
-  readonly #block: DeviceBlock;
-  readonly #absmaxCodes: DevicePointer | undefined;
-  readonly #absmax: DevicePointer;
-  readonly #tables: DevicePointer | undefined;
-  /** Cached until a part is added. */
-  #layout: Nf4Layout | undefined;
+  readonly memory: PackedMemory;
+  /** Bytes from the start of `memory`: codes come first, tables last. */
+  readonly #absmaxCodes: number;
+  readonly #absmax: number;
+  readonly #tables: number;
+  /** By address of `memory`: cached until a part is added. */
+  readonly #layouts = new Map<DevicePointer, Nf4Layout>();
   /** Blocks used by the parts so far. */
   #taken = 0;
   readonly #blocks: number;
@@ -70,6 +71,7 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
     rows: number,
     columns: number,
     { maxParts, format }: { readonly maxParts: number; readonly format: Nf4Format },
+    makeMemory: (bytes: number) => PackedMemory = (bytes) => new ResidentMemory(store.allocator, bytes),
   ) {
     super(store, rows, columns, maxParts);
     this.format = format;
@@ -82,26 +84,42 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
     const absmaxCodeBytes = nestedBlockSize > 0 ? roundUp(this.#blocks, ALIGNMENT) : 0;
     const absmaxBytes = roundUp((4 * this.#blocks) / unit, ALIGNMENT);
     const tableBytes = nestedBlockSize > 0 ? maxParts * 4 * TABLE_SIZE : 0;
-    const bytes = codeBytes + absmaxCodeBytes + absmaxBytes + tableBytes;
-    this.#block = store.allocator.allocate(bytes, 'weights', 'weights');
-    const { address } = this.#block;
-    this.#absmaxCodes = nestedBlockSize > 0 ? offset(address, codeBytes) : undefined;
-    this.#absmax = offset(address, codeBytes + absmaxCodeBytes);
-    this.#tables = nestedBlockSize > 0 ? offset(this.#absmax, absmaxBytes) : undefined;
+    this.#absmaxCodes = codeBytes;
+    this.#absmax = codeBytes + absmaxCodeBytes;
+    this.#tables = this.#absmax + absmaxBytes;
+    this.memory = makeMemory(this.#tables + tableBytes);
   }
 
   get layout(): Nf4Layout {
-    this.#layout ??= {
-      codes: this.#block.address,
-      absmaxCodes: this.#absmaxCodes,
-      absmax: this.#absmax,
-      tables: this.ofParts(({ table }) => table, undefined),
+    const { address } = this.memory;
+    const known = this.#layouts.get(address);
+    if (known) return known;
+    const isNested = this.format.nestedBlockSize > 0;
+    const layout = {
+      codes: address,
+      absmaxCodes: isNested ? offset(address, this.#absmaxCodes) : undefined,
+      absmax: offset(address, this.#absmax),
+      tables: this.ofParts(({ table }) => (isNested ? this.#tableAt(address, table) : undefined), undefined),
       partRows: this.ofParts(({ row }) => row, this.rows),
       partBlocks: this.ofParts(({ block }) => block, 0),
       blockShift: Math.log2(this.format.blockSize),
       nestedShift: Math.log2(Math.max(1, this.format.nestedBlockSize)),
     };
-    return this.#layout;
+    this.#layouts.set(address, layout);
+    return layout;
+  }
+
+  /** Rows of x up to which a kernel takes two blocks of a row at once; it has the fused norm. */
+  get #pairRows(): number {
+    return this.columns % (2 * 64) === 0 && this.format.nestedBlockSize !== 1 ? 4 : 0;
+  }
+
+  protected smallBlocks(rows: number): number {
+    return rows <= this.#pairRows ? 3 : rows <= 8 ? 4 : 2;
+  }
+
+  override get smallNormColumns(): number {
+    return this.#pairRows > 0 ? super.smallNormColumns : 0;
   }
 
   /** The kernels for few rows take blocks of 64 that do not cross rows. */
@@ -147,7 +165,7 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
         eps: norm.eps,
       });
     } else {
-      kernels.launch(ofWidth(KERNELS.smallLinearNf4, x.rows <= 8 ? 8 : 16), grid, {
+      kernels.launch(ofWidth(KERNELS.smallLinearNf4, x.rows <= this.#pairRows ? 4 : x.rows <= 8 ? 8 : 16), grid, {
         y: y.address,
         x: x.address,
         codes,
@@ -177,14 +195,6 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
     // biome-ignore-end format: parameters by operand
   }
 
-  protected get packedBytes(): number {
-    return this.#block.bytes;
-  }
-
-  protected freePacked(): void {
-    this.store.allocator.free(this.#block);
-  }
-
   protected widen(
     { out, ldo, first, rows, index, rank }: WideRows,
     grid: Grid,
@@ -204,26 +214,35 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
 
   /** Device address of the codes, from this value of the part on. */
   codesAt({ block }: Nf4Part, value: number): DevicePointer {
-    return offset(this.#block.address, (block * this.format.blockSize + value) / 2);
+    return offset(this.memory.address, (block * this.format.blockSize + value) / 2);
   }
 
   absmaxAt({ block }: Nf4Part): DevicePointer {
     const { nestedBlockSize } = this.format;
-    return offset(this.#absmax, (4 * block) / Math.max(1, nestedBlockSize));
+    return offset(this.memory.address, this.#absmax + (4 * block) / Math.max(1, nestedBlockSize));
   }
 
   /** undefined where absmax is float32. */
   absmaxCodesAt({ block }: Nf4Part): DevicePointer | undefined {
-    return this.#absmaxCodes && offset(this.#absmaxCodes, block);
+    if (this.format.nestedBlockSize === 0) return undefined;
+    return offset(this.memory.address, this.#absmaxCodes + block);
+  }
+
+  /** Its map [256] and offset; undefined where absmax is float32. */
+  tableAt({ table }: Nf4Part): DevicePointer | undefined {
+    return this.format.nestedBlockSize > 0 ? this.#tableAt(this.memory.address, table) : undefined;
+  }
+
+  #tableAt(address: DevicePointer, table: number): DevicePointer {
+    return offset(address, this.#tables + 4 * TABLE_SIZE * table);
   }
 
   #addPart(row: number, rows: number): Nf4Part {
     const { blockSize, nestedBlockSize } = this.format;
     const count = roundUp(Math.ceil((rows * this.columns) / blockSize), Math.max(1, nestedBlockSize));
-    const table = this.#tables && offset(this.#tables, 4 * TABLE_SIZE * this.parts.length);
-    const part = { row, rows, block: this.#taken, table };
+    const part = { row, rows, block: this.#taken, table: this.parts.length };
     this.addPart(part);
-    this.#layout = undefined;
+    this.#layouts.clear();
     this.#taken += count;
     return part;
   }
@@ -242,7 +261,7 @@ export class Nf4Matrix extends PackedMatrix<Nf4Part> {
       requireLength(stored.map, MAP_SIZE, 'values of the map');
       staging.upload(this.absmaxCodesAt(part)!, stored.codes);
       staging.upload(this.absmaxAt(part), stored.nestedAbsmax);
-      staging.upload(part.table!, Float32Array.of(...stored.map, stored.offset));
+      staging.upload(this.tableAt(part)!, Float32Array.of(...stored.map, stored.offset));
     }
     return {
       rows,
@@ -314,7 +333,7 @@ class QuantizedTarget implements WeightTarget {
 
   finish(): void {
     const absmax = this.#absmax?.address;
-    const { table } = this.#part;
+    const table = this.#matrix.tableAt(this.#part);
     if (!absmax || !table) return;
     const { kernels } = this.#store;
     const n = this.#blocks;

@@ -9,6 +9,7 @@ import { roundUp } from './arena.js';
 import { FrozenMatrix, multiplyRows, type SmallProduct } from './frozen-matrix.js';
 import { type DevicePointer, type Grid, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
+import type { PackedMemory } from './packed-memory.js';
 import { ROW_MULTIPLE, type TensorStore } from './tensor-store.js';
 import { type CudaTensor, type DeviceRows, ELEMENT_BYTES } from './tensors.js';
 
@@ -42,7 +43,9 @@ export interface Part {
 }
 
 export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
-  override readonly smallNormColumns: number = 5632;
+  override get smallNormColumns(): number {
+    return 5632;
+  }
   protected readonly store: TensorStore;
   /** Ordered by row; at most MAX_PARTS. */
   protected readonly parts: P[] = [];
@@ -58,15 +61,17 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
     this.#maxParts = maxParts;
   }
 
-  protected abstract readonly packedBytes: number;
-  /** Resident blocks per multiprocessor of a kernel of generation-held.cu, for at most 8 rows. */
-  protected abstract readonly smallBlocks: number;
-  protected abstract freePacked(): void;
+  /** Memory of the packed values. */
+  abstract readonly memory: PackedMemory;
+  /** Resident blocks per multiprocessor of the kernel of generation-held.cu for so many rows of x. */
+  protected abstract smallBlocks(rows: number): number;
+  /** Frees what lies beside `memory`. */
+  protected freeParts(): void {}
   /** @param low scale·B from the matrix's first row on, where it is wanted */
   protected abstract widen(rows: WideRows, grid: Grid, low: DevicePointer | undefined, ldb: number): void;
 
   get bytes(): number {
-    return this.packedBytes + (this.#low?.bytes ?? 0);
+    return this.memory.bytes + (this.#low?.bytes ?? 0);
   }
 
   override get scratchBytes(): number {
@@ -113,7 +118,8 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
 
   /** Grid of a kernel of generation-held.cu: as many blocks as are resident at once, each looping over rows. */
   protected smallGrid({ x, n, lowBlocks, activation }: SmallProduct): Grid {
-    const most = this.store.kernels.multiprocessors * (x.rows <= 8 ? this.smallBlocks : 2);
+    const resident = this.store.kernels.multiprocessors * this.smallBlocks(x.rows);
+    const most = Math.max(1, resident - lowBlocks);
     return [lowBlocks + Math.min(most, Math.ceil((activation < 0 ? n : 2 * n) / SMALL_BLOCK_ROWS))];
   }
 
@@ -158,7 +164,8 @@ export abstract class PackedMatrix<P extends Part> extends FrozenMatrix {
     if (this.#low) this.store.allocator.free(this.#low);
     // Another matrix allocates it again when it needs it.
     this.store.freeScratch();
-    this.freePacked();
+    this.freeParts();
+    this.memory.free();
   }
 
   /** @throws EngineError for more weights than `maxParts` */

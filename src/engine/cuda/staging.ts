@@ -60,13 +60,29 @@ export class Staging {
 
   /** Queues a copy of the values as they are now. */
   upload(target: DevicePointer, source: ArrayBufferView): void {
-    const bytes = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
-    for (let at = 0; at < bytes.length; at += UPLOAD_PIECE) {
-      const piece = bytes.subarray(at, at + UPLOAD_PIECE);
-      const block = this.take(piece.length);
-      block.pinned.bytes.set(piece);
-      this.#driver.upload(offset(target, at), block.pinned.bytes.subarray(0, piece.length));
-      this.giveBack(block);
+    this.uploadJoined(target, source.byteLength, [source]);
+  }
+
+  /** Queues a copy of several arrays, one after the other. @param bytes of all of them */
+  uploadJoined(target: DevicePointer, bytes: number, sources: Iterable<ArrayBufferView>): void {
+    let block: StagingBlock | undefined;
+    /** Where the block goes, and what of it is filled. */
+    let [at, filled] = [0, 0];
+    for (const source of sources) {
+      const values = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
+      for (let from = 0; from < values.length; ) {
+        const most = Math.min(UPLOAD_PIECE, bytes - at);
+        block ??= this.take(most);
+        const part = values.subarray(from, from + most - filled);
+        block.pinned.bytes.set(part, filled);
+        from += part.length;
+        filled += part.length;
+        if (filled < most) continue;
+        this.#driver.upload(offset(target, at), block.pinned.bytes.subarray(0, filled));
+        this.giveBack(block);
+        block = undefined;
+        [at, filled] = [at + filled, 0];
+      }
     }
   }
 

@@ -1,34 +1,23 @@
 /**
- * A frozen matrix in page-locked host memory, copied to a slot on the device while its layer is used. scale·B stays on
+ * A frozen bf16 matrix in page-locked host memory, copied to a slot on the device while its layer is used. scale·B stays on
  * the device and is copied into the slot's spare columns, so products are those of a Bf16Matrix.
  */
-import { EngineError, OutOfMemoryError } from '../../errors.js';
+import { EngineError } from '../../errors.js';
 import type { WeightSource } from '../../formats/weight-source.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
-import { formatBytes } from '../../messages/format-bytes.js';
 import { Bf16Matrix } from './bf16-matrix.js';
-import type { CudaDriver, PinnedBlock } from './driver.js';
+import type { PinnedBlock } from './driver.js';
 import { FrozenMatrix, type MatrixAdapter, type SmallProduct } from './frozen-matrix.js';
-import type { HostWeights } from './host-weights.js';
+import { pinnedForLayer, type StreamParts } from './host-layers.js';
 import { grid2, offset } from './launch.js';
-import type { HostMatrix, LayerStream } from './layer-stream.js';
+import type { HostMatrix } from './layer-stream.js';
 import type { DeviceBlock } from './memory.js';
-import type { TensorStore } from './tensor-store.js';
 import { type CudaTensor, type DeviceRows, ELEMENT_BYTES } from './tensors.js';
 import type { WeightTarget } from './weight-stream.js';
 
 const BYTES = ELEMENT_BYTES.bf16;
 
-type StreamedDriver = Pick<CudaDriver, 'allocatePinned' | 'uploadRows'>;
-
-interface StreamParts {
-  readonly store: TensorStore;
-  readonly driver: StreamedDriver;
-  readonly stream: LayerStream;
-  readonly weights: HostWeights;
-}
-
-export class StreamedMatrix extends FrozenMatrix implements HostMatrix {
+export class StreamedMatrix extends FrozenMatrix implements HostMatrix<Bf16Matrix> {
   readonly smallRows = 16;
   readonly layer: number;
   readonly form: string;
@@ -48,7 +37,7 @@ export class StreamedMatrix extends FrozenMatrix implements HostMatrix {
     this.layer = layer;
     this.form = `${rows}×${columns}`;
     this.#spare = spare;
-    this.#host = allocateHost(parts.driver, BYTES * rows * columns);
+    this.#host = pinnedForLayer(parts.driver, BYTES * rows * columns);
     try {
       parts.stream.add(this);
     } catch (error) {
@@ -94,11 +83,11 @@ export class StreamedMatrix extends FrozenMatrix implements HostMatrix {
   }
 
   gatherRows(row: number, ids: Int32Array): CudaTensor {
-    return this.#parts.stream.use(this).gatherRows(row, ids);
+    return this.#parts.stream.use<Bf16Matrix>(this).gatherRows(row, ids);
   }
 
   override bf16Rows(row: number, count: number): DeviceRows | undefined {
-    return this.#parts.stream.use(this).bf16Rows(row, count);
+    return this.#parts.stream.use<Bf16Matrix>(this).bf16Rows(row, count);
   }
 
   readRows(row: number, count: number): CudaTensor {
@@ -121,7 +110,7 @@ export class StreamedMatrix extends FrozenMatrix implements HostMatrix {
     const { store, stream } = this.#parts;
     const spare = Math.max(this.#spare, columns);
     const block = store.allocator.allocate(BYTES * Math.max(1, this.rows * spare), 'weights', 'weights');
-    if (spare > this.#spare) stream.change(this, (slot) => slot.reserveAdapter(spare));
+    if (spare > this.#spare) stream.change<Bf16Matrix>(this, (slot) => slot.reserveAdapter(spare));
     if (this.#adapters) store.allocator.free(this.#adapters);
     this.#adapters = block;
     this.#spare = spare;
@@ -141,7 +130,7 @@ export class StreamedMatrix extends FrozenMatrix implements HostMatrix {
   /** The slot that holds the matrix, with `columns` columns of scale·B for the rows from `row` on up to date. */
   #copy(row: number, rows: number, columns: number): Bf16Matrix {
     const { store, stream } = this.#parts;
-    const slot = stream.use(this);
+    const slot = stream.use<Bf16Matrix>(this);
     if (columns === 0) return slot;
     const adapter = this.adapters.get(row);
     const placed = this.#placed.get(row);
@@ -153,18 +142,5 @@ export class StreamedMatrix extends FrozenMatrix implements HostMatrix {
     });
     this.#placed.set(row, { adapter, version: adapter.version });
     return slot;
-  }
-}
-
-function allocateHost(driver: StreamedDriver, bytes: number): PinnedBlock {
-  try {
-    return driver.allocatePinned(Math.max(1, bytes));
-  } catch (cause) {
-    if (!(cause instanceof OutOfMemoryError)) throw cause;
-    throw new OutOfMemoryError(`the host has no ${formatBytes(bytes)} that can be page-locked for a streamed layer`, {
-      hint: 'Streamed layers need as much host memory as they would take on the card: free some, raise the limit of the container, or raise memoryBudget.',
-      neededBytes: bytes,
-      cause,
-    });
   }
 }

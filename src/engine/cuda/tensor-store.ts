@@ -18,7 +18,7 @@ export interface DeviceContext {
   readonly kernels: KernelLauncher;
   readonly allocator: DeviceAllocator;
   readonly products: Pick<MatrixProducts, 'run'>;
-  readonly staging: Pick<Staging, 'upload' | 'download'>;
+  readonly staging: Pick<Staging, 'upload' | 'uploadJoined' | 'download'>;
   /** Default: tensors stay on the device. */
   readonly activations?: ActivationOffload | undefined;
 }

@@ -5,6 +5,7 @@
 import { OutOfMemoryError } from '../../errors.js';
 import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import { formatBytes } from '../../messages/format-bytes.js';
+import { LESS_MEMORY } from '../reserve.js';
 import { roundUp } from './arena.js';
 import { ROW_MULTIPLE } from './tensor-store.js';
 import { ELEMENT_BYTES } from './tensors.js';
@@ -20,10 +21,16 @@ interface Placement {
   readonly embedding: boolean;
   /** Decoder layers that are streamed. */
   readonly layers: ReadonlySet<number>;
+  /** Streamed layers on the device at a time: one is used while the next ones are copied. */
+  readonly slots: number;
 }
 
-/** Streamed layers on the device at a time: one is used while the next is copied. */
-export const STREAM_SLOTS = 2;
+/**
+ * Slots, the most wanted number first. A third one takes the room of a layer, and saves copying one: what it holds at
+ * the end of forward is used first in backward. It evens out layers that are unevenly far apart.
+ */
+const SLOTS = [3, 2] as const;
+const FEWEST_SLOTS = SLOTS.at(-1)!;
 
 /** Layers are streamed only if a pass of so many tokens, fully recomputed, does not fit beside the weights. */
 const LEAST_TOKENS = 2560;
@@ -52,44 +59,53 @@ interface Sizes {
   fixed: number;
   /** Bytes of lookup-only tables. */
   lookup: number;
+  /** Bytes that the largest quantised matrix takes when it is dequantised. */
+  scratch: number;
   /** By decoder layer that can be streamed. */
   readonly layers: Map<number, LayerSizes>;
 }
 
 interface LayerSizes {
-  readonly bytes: number;
+  bytes: number;
   /** Bytes of scale·B, which stays on the device when the layer is streamed. */
-  readonly adapters: number;
+  adapters: number;
+  /** Bytes by form of a matrix: matrices of one form use the same memory of a slot. */
+  readonly forms: Map<string, number>;
 }
 
 /** @throws OutOfMemoryError if no placement fits */
 export function placeWeights(sources: readonly WeightSource[], options: PlacementOptions): Placement {
   const { offload, roomBytes, overheadBytes, trainingBytes } = options;
-  const { fixed, lookup, layers } = sizesOf(sources, options.spareColumns);
+  const { fixed, lookup, scratch, layers } = sizesOf(sources, options.spareColumns);
   const order = [...layers.keys()].sort((a, b) => a - b);
-  const largest = Math.max(0, ...[...layers.values()].map(({ bytes }) => bytes));
+  const slot = sum(formsOf([...layers.values()]).values());
   /** Bytes on the device with `streamed` layers streamed. */
-  const held = (isLookedUpOnHost: boolean, streamed: number): number => {
+  const held = (isLookedUpOnHost: boolean, streamed: number, slots: number = FEWEST_SLOTS): number => {
     const chosen = spread(order, streamed);
-    let bytes = fixed + (isLookedUpOnHost ? 0 : lookup) + Math.min(streamed, STREAM_SLOTS) * largest;
+    let bytes = fixed + (isLookedUpOnHost ? 0 : lookup) + Math.min(streamed, slots) * slot;
     for (const [layer, size] of layers) bytes += chosen.has(layer) ? size.adapters : size.bytes;
     return bytes;
   };
-  if (offload === 'none') return { embedding: false, layers: new Set() };
+  const training = (tokens: number, offloadInputs?: boolean): number => scratch + trainingBytes(tokens, offloadInputs);
+  if (offload === 'none') return { embedding: false, layers: new Set(), slots: 0 };
   if (offload !== 'auto') {
     const { embedding = false, layers: count = 0 } = offload;
-    return { embedding, layers: spread(order, Math.min(count, order.length)) };
+    const streamed = Math.min(count, order.length);
+    return { embedding, layers: spread(order, streamed), slots: Math.min(SLOTS[0], streamed) };
   }
-  const embedding = held(false, 0) + trainingBytes(USUAL_TOKENS) > roomBytes;
-  if (held(embedding, 0) + trainingBytes(LEAST_TOKENS) <= roomBytes) return { embedding, layers: new Set() };
-  const usual = trainingBytes(USUAL_TOKENS);
-  // Streaming no more layers than there are slots saves nothing.
-  for (let count = STREAM_SLOTS + 1; count <= order.length; count++) {
-    if (held(true, count) + usual <= roomBytes) return { embedding: true, layers: spread(order, count) };
+  const usual = training(USUAL_TOKENS);
+  const embedding = held(false, 0) + usual > roomBytes;
+  if (held(embedding, 0) + training(LEAST_TOKENS) <= roomBytes) return { embedding, layers: new Set(), slots: 0 };
+  for (const slots of SLOTS) {
+    // Streaming no more layers than there are slots saves nothing.
+    for (let count = slots + 1; count <= order.length; count++) {
+      if (held(true, count, slots) + usual > roomBytes) continue;
+      return { embedding: true, layers: spread(order, count), slots };
+    }
   }
   const least = held(true, order.length);
   if (least > roomBytes) {
-    const trains = Math.ceil(least + overheadBytes + trainingBytes(SAMPLE_TOKENS, true));
+    const trains = Math.ceil(least + overheadBytes + training(SAMPLE_TOKENS, true));
     throw new OutOfMemoryError(
       `the weights do not fit: they need ${formatBytes(least)} on the card with ` +
         `${order.length === 0 ? 'no layer' : 'every decoder layer'} streamed from host memory, and ` +
@@ -105,7 +121,22 @@ export function placeWeights(sources: readonly WeightSource[], options: Placemen
       },
     );
   }
-  return { embedding: true, layers: spread(order, order.length > STREAM_SLOTS ? order.length : 0) };
+  const all = order.length > FEWEST_SLOTS ? order.length : 0;
+  return { embedding: true, layers: spread(order, all), slots: Math.min(FEWEST_SLOTS, all) };
+}
+
+/** Bytes that would be streamed with the share LESS_MEMORY of the room; undefined if the weights would not fit. */
+export function streamedWithLess(sources: readonly WeightSource[], options: PlacementOptions): number | undefined {
+  const { roomBytes, overheadBytes } = options;
+  const less = LESS_MEMORY * (roomBytes + overheadBytes) - overheadBytes;
+  try {
+    const { layers } = placeWeights(sources, { ...options, roomBytes: less });
+    const sizes = sizesOf(sources, options.spareColumns).layers;
+    return sum([...layers].map((layer) => sizes.get(layer)!.bytes - sizes.get(layer)!.adapters));
+  } catch (error) {
+    if (!(error instanceof OutOfMemoryError)) throw error;
+    return undefined;
+  }
 }
 
 /** `count` layers, evenly spread, so that copies overlap with the layers between. */
@@ -114,26 +145,52 @@ function spread(order: readonly number[], count: number): Set<number> {
   return new Set(order.filter((_, i) => share(i + 1) > share(i)));
 }
 
-/** Whether the weight may be placed in host memory: matrices held as bf16 only. */
-export function mayLeave({ shape, usage, dtype, hold }: WeightSource): boolean {
-  return usage !== undefined && shape.length > 1 && !hold && dtype !== 'nf4';
+/** Whether the weight may be placed in host memory: matrices of layers in any format, tables as bf16 only. */
+export function mayLeave(source: WeightSource): boolean {
+  const { shape, usage } = source;
+  return usage !== undefined && shape.length > 1 && (usage !== 'lookup' || formatOf(source) === 'bf16');
+}
+
+function formatOf({ dtype, hold }: WeightSource): 'bf16' | keyof typeof HELD_BYTES {
+  return hold?.format ?? (dtype === 'nf4' ? 'nf4' : 'bf16');
 }
 
 function sizesOf(sources: readonly WeightSource[], spareColumns: number): Sizes {
-  const sizes: Sizes = { fixed: 0, lookup: 0, layers: new Map() };
+  const sizes: Sizes = { fixed: 0, lookup: 0, scratch: 0, layers: new Map() };
   for (const source of sources) {
     const bytes = bytesOf(source, spareColumns);
-    const { usage } = source;
+    const { usage, shape, stack } = source;
+    const format = formatOf(source);
+    const rows = sizeOf(shape.slice(0, -1));
+    const spare = spareOf(source, spareColumns);
+    if (format !== 'bf16' && shape.length > 1) {
+      const columns = roundUp(shape.at(-1)!, ROW_MULTIPLE) + spare;
+      sizes.scratch = Math.max(sizes.scratch, ELEMENT_BYTES.bf16 * (stack?.rows ?? rows) * columns);
+    }
     if (usage === undefined || !mayLeave(source)) sizes.fixed += bytes;
     else if (usage === 'lookup') sizes.lookup += bytes;
     else {
-      const known = sizes.layers.get(usage.layer) ?? { bytes: 0, adapters: 0 };
-      const rows = sizeOf(source.shape.slice(0, -1));
-      const adapters = ELEMENT_BYTES.bf16 * rows * spareOf(source, spareColumns);
-      sizes.layers.set(usage.layer, { bytes: known.bytes + bytes, adapters: known.adapters + adapters });
+      const layer = sizes.layers.get(usage.layer) ?? { bytes: 0, adapters: 0, forms: new Map() };
+      sizes.layers.set(usage.layer, layer);
+      const adapters = ELEMENT_BYTES.bf16 * rows * spare;
+      layer.bytes += bytes;
+      layer.adapters += adapters;
+      let form = `${format} ${shape.join('×')}`;
+      while (layer.forms.has(form)) form += "'";
+      // The slot of a bf16 matrix has the columns of scale·B as well.
+      layer.forms.set(form, format === 'bf16' ? bytes : bytes - adapters);
     }
   }
   return sizes;
+}
+
+/** The forms of all layers together. */
+function formsOf(layers: readonly LayerSizes[]): Map<string, number> {
+  return new Map(layers.flatMap(({ forms }) => [...forms]));
+}
+
+function sum(values: Iterable<number>): number {
+  return [...values].reduce((total, value) => total + value, 0);
 }
 
 /** Bytes per value; nf4 with double quantisation in blocks of 64, rounded up. */
@@ -145,12 +202,12 @@ function spareOf({ stack }: WeightSource, spareColumns: number): number {
 }
 
 function bytesOf(source: WeightSource, spareColumns: number): number {
-  const { shape, dtype, hold } = source;
+  const { shape } = source;
   const columns = shape.at(-1) ?? 1;
   const rows = sizeOf(shape.slice(0, -1));
   if (shape.length < 2) return ELEMENT_BYTES.bf16 * columns;
   const spare = spareOf(source, spareColumns);
-  const held = hold?.format ?? (dtype === 'nf4' ? 'nf4' : undefined);
-  if (held) return HELD_BYTES[held] * rows * columns + ELEMENT_BYTES.bf16 * rows * (spare + 2);
-  return ELEMENT_BYTES.bf16 * rows * (roundUp(columns, ROW_MULTIPLE) + spare);
+  const format = formatOf(source);
+  if (format === 'bf16') return ELEMENT_BYTES.bf16 * rows * (roundUp(columns, ROW_MULTIPLE) + spare);
+  return HELD_BYTES[format] * rows * columns + ELEMENT_BYTES.bf16 * rows * (spare + 2);
 }

@@ -23,10 +23,12 @@ import { type HostDriver, HostWeights } from './host-weights.js';
 import type { DevicePointer } from './launch.js';
 import { LayerStream } from './layer-stream.js';
 import { type Nf4Format, Nf4Matrix } from './nf4-matrix.js';
+import { PackedMatrix } from './packed-matrix.js';
+import { type PackedMemory, StreamedMemory } from './packed-memory.js';
 import type { Staging } from './staging.js';
 import { StreamedMatrix } from './streamed-matrix.js';
 import type { TensorStore } from './tensor-store.js';
-import { mayLeave, type Offload, placeWeights, STREAM_SLOTS } from './weight-placement.js';
+import { mayLeave, type Offload, placeWeights, streamedWithLess } from './weight-placement.js';
 import { type WeightDriver, WeightStream } from './weight-stream.js';
 
 export class DeviceWeight implements Weight {
@@ -69,6 +71,8 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
   /** By name: placement of weights that are not loaded yet. Others are placed on the device. */
   readonly #places = new Map<string, 'host rows' | { readonly stream: LayerStream; readonly layer: number }>();
   readonly #streams = new Set<LayerStream>();
+  /** Bytes that would be streamed if the last model that was placed had less memory. */
+  #nextStreamedBytes: number | undefined;
 
   /**
    * @param adapterRank rank for which spare columns are kept ready; a higher one costs a copy of the matrix
@@ -95,6 +99,10 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     return [...this.#streams].reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
+  get nextStreamedBytes(): number | undefined {
+    return this.#nextStreamedBytes;
+  }
+
   /**
    * Decides where the weights of a model are placed.
    * @returns whether layers are streamed
@@ -106,12 +114,13 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     trainingBytes: (tokens: number, offloadInputs?: boolean) => number,
   ): boolean {
     const { bytesInUse, limitBytes, overheadBytes = 0 } = this.#store.allocator.memory();
-    const placement = placeWeights(sources, {
+    const options = {
       ...{ offload, roomBytes: limitBytes - bytesInUse, overheadBytes: overheadBytes + bytesInUse },
       ...{ spareColumns: this.#spareColumns, trainingBytes },
-    });
-    const { embedding, layers } = placement;
-    const stream = layers.size > 0 ? new LayerStream(this.#driver, Math.min(STREAM_SLOTS, layers.size)) : undefined;
+    };
+    const { embedding, layers, slots } = placeWeights(sources, options);
+    this.#nextStreamedBytes = offload === 'auto' ? streamedWithLess(sources, options) : undefined;
+    const stream = layers.size > 0 ? new LayerStream(this.#driver, slots) : undefined;
     if (stream) this.#streams.add(stream);
     for (const source of sources) {
       const { name, usage } = source;
@@ -148,7 +157,10 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     try {
       const kept = shape.length === 1 ? keep : undefined;
       if (matrix instanceof StreamedMatrix || matrix instanceof HostRows) await matrix.load(source, weight.row, rows);
-      else await this.#stream.fill(matrix.target(weight.row, rows, absmax), source, kept);
+      else {
+        const fill = () => this.#stream.fill(matrix.target(weight.row, rows, absmax), source, kept);
+        await (matrix instanceof PackedMatrix ? matrix.memory.fill(fill) : fill());
+      }
       return weight;
     } catch (error) {
       this.release(weight);
@@ -182,7 +194,7 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     for (const [name, stacked] of this.#stacks) if (stacked === matrix) this.#stacks.delete(name);
     matrix.copies?.free();
     matrix.free();
-    if (!(matrix instanceof StreamedMatrix)) return;
+    if (!isStreamed(matrix)) return;
     for (const stream of this.#streams) {
       if (stream.isEmpty && this.#streams.delete(stream)) stream.dispose();
     }
@@ -195,7 +207,7 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
 
   /** Frees the page-locked host memory of streamed layers. No copy may be under way. */
   disposeHost(): void {
-    const streamed = new Set([...this.held].map(({ matrix }) => matrix).filter((one) => one instanceof StreamedMatrix));
+    const streamed = new Set([...this.held].map(({ matrix }) => matrix).filter(isStreamed));
     for (const matrix of streamed) matrix.free();
     for (const stream of this.#streams) stream.dispose();
     this.#streams.clear();
@@ -245,10 +257,11 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     const spare = weights * this.#spareColumns;
     if (format === 'bf16') return this.#wholeMatrix(rows, columns, spare, name);
     const maxParts = weights === 1 ? 1 : MAX_PARTS;
+    const memory = this.#streamedMemory(name);
     const matrix =
       format === 'f8_e4m3'
-        ? new E4m3Matrix(this.#store, rows, columns, maxParts)
-        : new Nf4Matrix(this.#store, rows, columns, { maxParts, format });
+        ? new E4m3Matrix(this.#store, rows, columns, maxParts, memory)
+        : new Nf4Matrix(this.#store, rows, columns, { maxParts, format }, memory);
     try {
       matrix.reserveAdapter(spare);
       return matrix;
@@ -260,11 +273,28 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
 
   #wholeMatrix(rows: number, columns: number, spare: number, name: string): FrozenMatrix {
     const place = this.#places.get(name);
-    const shared = { store: this.#store, driver: this.#driver, staging: this.#staging, weights: this.#host };
+    const shared = this.#shared;
     if (place === 'host rows') return new HostRows(shared, rows, columns);
     if (!place) return new Bf16Matrix(this.#store, rows, columns, spare);
     return new StreamedMatrix({ ...shared, stream: place.stream }, place.layer, rows, columns, spare);
   }
+
+  /** undefined for a weight that is placed on the device. */
+  #streamedMemory(name: string): ((bytes: number) => PackedMemory) | undefined {
+    const place = this.#places.get(name);
+    if (typeof place !== 'object') return undefined;
+    return (bytes) => new StreamedMemory({ ...this.#shared, stream: place.stream }, place.layer, bytes);
+  }
+
+  get #shared() {
+    return { store: this.#store, driver: this.#driver, staging: this.#staging, weights: this.#host };
+  }
+}
+
+function isStreamed(matrix: FrozenMatrix): boolean {
+  return (
+    matrix instanceof StreamedMatrix || (matrix instanceof PackedMatrix && matrix.memory instanceof StreamedMemory)
+  );
 }
 
 type MatrixFormat = 'bf16' | 'f8_e4m3' | Nf4Format;

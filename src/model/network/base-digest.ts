@@ -33,7 +33,7 @@ export class BaseDigest {
     const { name, shape, dtype, byteLength } = source;
     const width = DTYPE_BYTES[dtype];
     const pieces = piecesOf(dtype === 'nf4' ? sizeOf(shape) : byteLength / width, width);
-    const seen = pieces.map(({ bytes }) => new Uint8Array(bytes.length));
+    const seen = blockOf(pieces.map(({ bytes }) => bytes.length));
     const read = async (target: Uint8Array, offset = 0): Promise<void> => {
       await source.read(target, offset);
       for (const [i, { from, bytes }] of pieces.entries()) {
@@ -46,7 +46,7 @@ export class BaseDigest {
     };
     const done = async (): Promise<void> => {
       // An engine that keeps no values reads none.
-      if (seen.some((bytes) => bytes.includes(0))) {
+      if (new Uint8Array(seen[0]!.buffer).includes(0)) {
         this.#isWhole = false;
         return;
       }
@@ -60,11 +60,9 @@ export class BaseDigest {
       const hash = createHash('sha256').update(JSON.stringify(shape));
       const stored = dequantizedSource({ ...source, read: (target, offset) => copy(pieces, target, offset) });
       const held = DTYPE_BYTES[stored.dtype];
-      for (const { element, count } of pieces) {
-        const values = new Uint8Array(count * held);
-        await stored.read(values, element * held);
-        hash.update(new Uint8Array(widen(values, stored.dtype).buffer));
-      }
+      const values = blockOf(pieces.map(({ count }) => count * held));
+      for (const [i, { element }] of pieces.entries()) await stored.read(values[i]!, element * held);
+      hash.update(new Uint8Array(widen(new Uint8Array(values[0]!.buffer), stored.dtype).buffer));
       return hash.digest('hex');
     };
     return { source: { ...source, read }, done };
@@ -98,15 +96,25 @@ export function configDigest(config: ModelConfig): string {
 }
 
 function piecesOf(elements: number, width: number): Piece[] {
-  const piece = (element: number, count: number): Piece => {
+  const isWhole = elements <= PIECES * PIECE_ELEMENTS;
+  const count = isWhole ? elements : PIECE_ELEMENTS;
+  const places = Array.from({ length: isWhole ? 1 : PIECES }, (_, i) => {
+    const element = isWhole ? 0 : Math.floor((i * (elements - count)) / (PIECES - 1));
     // Two elements of 4 bits share a byte.
-    const [from, end] = [Math.floor(element * width), Math.ceil((element + count) * width)];
-    return { element, count, from, bytes: new Uint8Array(end - from) };
-  };
-  if (elements <= PIECES * PIECE_ELEMENTS) return [piece(0, elements)];
-  return Array.from({ length: PIECES }, (_, i) =>
-    piece(Math.floor((i * (elements - PIECE_ELEMENTS)) / (PIECES - 1)), PIECE_ELEMENTS),
-  );
+    return { element, from: Math.floor(element * width), end: Math.ceil((element + count) * width) };
+  });
+  const bytes = blockOf(places.map(({ from, end }) => end - from));
+  return places.map(({ element, from }, i) => ({ element, count, from, bytes: bytes[i]! }));
+}
+
+/** Parts of one array: thousands of small ones keep the garbage collector busy. */
+function blockOf(lengths: readonly number[]): Uint8Array[] {
+  const block = new Uint8Array(lengths.reduce((sum, length) => sum + length, 0));
+  let end = 0;
+  return lengths.map((length) => {
+    end += length;
+    return block.subarray(end - length, end);
+  });
 }
 
 /** Fills `target` from the piece that holds it. */

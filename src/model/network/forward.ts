@@ -132,7 +132,9 @@ export class Forward {
     const engine = this.#engine;
     const adapter = options.adapter ?? this.adapter();
     const count = images.starts[images.starts.length - 1]!;
-    const upload = () => engine.fromArray(this.#patchesOf(images), [count, patchesLength(images) / count]);
+    const upload = () =>
+      engine.imagePatches?.(images) ??
+      engine.fromArray(this.#patchesOf(images), [count, patchesLength(images) / count]);
     const [result] = yield* tape.regionSteps([], function* (inner) {
       const pixels = inner.own(upload());
       const [patches] = inner.apply('linear', [pixels], { parts: [{ weight: modules.patchConv }] }) as [Tensor];

@@ -33,7 +33,7 @@ const OPERATIONS_PER_SAVED_BYTE = 1000;
 /** A pass more costs about as much as this many tokens: weights are read and kernels launched once more. */
 const TOKENS_PER_PASS_START = 140;
 /** Operations that a card computes while a byte arrives from the host: 4,000 on small cards to 12,000 on large ones. */
-const OPERATIONS_PER_STREAMED_BYTE = 8000;
+export const OPERATIONS_PER_STREAMED_BYTE = 8000;
 /** Offloaded inputs that are on the device at once: of the running layer, and of the next one. */
 const INPUTS_ON_DEVICE = 2;
 /** Ranks are padded to a multiple of this by engines that pad at all. */

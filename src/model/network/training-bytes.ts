@@ -1,5 +1,6 @@
 /** Estimates what training takes beside the weights before there is an adapter, for engines that place weights. */
 import type { Engine } from '../../engine/engine.js';
+import { reserveFor } from '../../engine/reserve.js';
 import type { Parameter } from '../../engine/tensor.js';
 import type { LinearModule } from '../linear-module.js';
 import type { ModelConfig } from '../model-config.js';
@@ -51,9 +52,8 @@ export function trainingBytes(
   return (tokens, offloadInputs = false) => {
     const { patches, features, labels } = SHARES;
     const size = { tokens, patches: patches * tokens, features: features * tokens, labels: Math.ceil(labels * tokens) };
-    return (
-      PARAMETER_BYTES * parameters + costs.peakBytes(size, { ...costs.layers, offloadInputs }) + storage.reserveBytes
-    );
+    const pass = costs.peakBytes(size, { ...costs.layers, offloadInputs });
+    return PARAMETER_BYTES * parameters + pass + reserveFor(storage, pass);
   };
 }
 

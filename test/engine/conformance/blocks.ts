@@ -447,3 +447,17 @@ export const BLOCK_CASES: readonly BlockCase[] = [
     ...{ residual: true, queryScale: true, ranks: [8, 8, 8], sharing: [{ prefix: 17, own: [3, 1, 5] }] },
   }),
 ];
+
+/** Of matrices in fewer bits: few rows take more than one of their blocks at once, and thread blocks many rows in turns. */
+export const HELD_BLOCK_CASES: readonly BlockCase[] = [
+  gatedBlock({
+    ...{ about: 'one row, wide', rows: 1, columns: 256, features: 384, inference: true, residual: true },
+    ranks: [8, 16, 4],
+  }),
+  gatedBlock({ about: 'one row, wide', rows: 1, columns: 1280, features: 128, inference: true }),
+  gatedBlock({ about: 'four rows, wide', rows: 4, columns: 384, features: 256, inference: true, ranks: [16, 0, 64] }),
+  attentionBlock({
+    ...{ about: 'one row, wide', rows: 1, columns: 128, heads: 4, kvHeads: 1, headDim: 16, inference: true },
+    ...{ residual: true, ranks: [64, 64, 64] },
+  }),
+];

@@ -1,9 +1,11 @@
 /** What an engine does beside its operations: memory as the tape and the model use it, weights, parameters, optimizers. */
 import assert from 'node:assert/strict';
+import { patchesLength, writePatches } from '../../../src/batch/packed-images.js';
 import type { Engine, OptimizerStep } from '../../../src/engine/engine.js';
+import type { Tensor } from '../../../src/engine/tensor.js';
 import { EngineError } from '../../../src/errors.js';
 import { e4m3ToNumber } from '../../../src/formats/float8.js';
-import { dropoutMask } from '../../../src/random.js';
+import { dropoutMask, MersenneTwister } from '../../../src/random.js';
 import { Laboratory } from './laboratory.js';
 import { expectSame, relativeError } from './measure.js';
 
@@ -34,6 +36,37 @@ async function copies(engine: Engine): Promise<void> {
   engine.release(zeros);
   engine.release(ones);
   lab.clear();
+  assert.equal(engine.memory().bytesInUse, before);
+}
+
+/** Those that the host writes, rounded as the engine rounds: without padding, padded at the right, and at the bottom. */
+async function patches(engine: Engine): Promise<void> {
+  if (!engine.imagePatches) return;
+  const before = engine.memory().bytesInUse;
+  const grids = Int32Array.of(2, 3, 4, 2, 1, 5, 3, 3);
+  const padding = [0, 0, 0, 3, 2, 0, 1, 5];
+  for (const patchSize of [2, 14]) {
+    const random = new MersenneTwister(patchSize);
+    const images = [0, 1, 2, 3].map((n) => {
+      const height = grids[2 * n]! * patchSize + padding[2 * n]!;
+      const width = grids[2 * n + 1]! * patchSize + padding[2 * n + 1]!;
+      const pixels = Float32Array.from({ length: 7 + 3 * height * width }, () => random.nextNormal());
+      return { pixels, offset: 7, channels: 3, height, width };
+    });
+    const starts = Int32Array.of(0, 6, 14, 19, 28);
+    const packed = { images, patchSize, grids, starts, tokenRows: new Int32Array(0) };
+    const expected = new Float32Array(patchesLength(packed));
+    writePatches(packed, expected);
+    const shape = [28, 3 * patchSize ** 2];
+    const cut: Tensor = engine.imagePatches(packed);
+    const written = engine.fromArray(expected, shape);
+    assert.deepEqual(cut.shape, shape);
+    // Addition takes both as the engine stores them.
+    const zeros = engine.zeros(shape);
+    engine.addInPlace(zeros, written);
+    expectSame(await engine.read(cut), await engine.read(zeros));
+    for (const tensor of [cut, written, zeros]) engine.release(tensor);
+  }
   assert.equal(engine.memory().bytesInUse, before);
 }
 
@@ -284,6 +317,7 @@ const KINDS = Object.keys({ adamw: true, adamw8bit: true } satisfies Record<Kind
 
 export const ENGINE_CHECKS: readonly EngineCheck[] = [
   { title: 'finds the largest value of each row', run: rowMaxima },
+  { title: 'cuts images into the patches that the host writes', run: patches },
   { title: 'copies rows, adds in place and counts references', run: copies },
   ...(['f32', 'bf16', 'f16'] as const).map((dtype) => ({
     title: `loads, widens and frees a weight of ${dtype}`,

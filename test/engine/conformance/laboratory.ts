@@ -8,9 +8,10 @@ import { MersenneTwister } from '../../../src/random.js';
 import { plainHeldValues } from './plain-quantization.js';
 import { roundBfloat16 } from './plain-reference.js';
 
+const view = new DataView(new ArrayBuffer(4));
+
 /** Cuts a float32 down to the stored format and gives its bits and its value. Normal numbers only. */
 function encode(value: number, dtype: DType): { bits: number; value: number } {
-  const view = new DataView(new ArrayBuffer(4));
   view.setFloat32(0, value);
   const whole = view.getUint32(0);
   if (dtype === 'f32') return { bits: whole, value: Math.fround(value) };
@@ -27,14 +28,16 @@ function encode(value: number, dtype: DType): { bits: number; value: number } {
 
 /** Stored bytes and what they stand for. */
 export function encodeAll(numbers: Float32Array | Float64Array, dtype: DType): { bytes: Uint8Array; values: number[] } {
-  const encoded = Array.from(numbers, (value) => encode(value, dtype));
-  const bytes = new Uint8Array(encoded.length * DTYPE_BYTES[dtype]);
-  const view = new DataView(bytes.buffer);
-  for (const [i, { bits }] of encoded.entries()) {
-    if (dtype === 'f32') view.setUint32(4 * i, bits, true);
-    else view.setUint16(2 * i, bits, true);
+  const bytes = new Uint8Array(numbers.length * DTYPE_BYTES[dtype]);
+  const stored = new DataView(bytes.buffer);
+  const values = new Array<number>(numbers.length);
+  for (let i = 0; i < numbers.length; i++) {
+    const { bits, value } = encode(numbers[i]!, dtype);
+    if (dtype === 'f32') stored.setUint32(4 * i, bits, true);
+    else stored.setUint16(2 * i, bits, true);
+    values[i] = value;
   }
-  return { bytes, values: encoded.map(({ value }) => value) };
+  return { bytes, values };
 }
 
 export class Laboratory {
@@ -56,7 +59,9 @@ export class Laboratory {
   }
 
   numbers(count: number, deviation = 1): Float32Array {
-    return Float32Array.from({ length: count }, () => deviation * this.random.nextNormal());
+    const values = new Float32Array(count);
+    for (let i = 0; i < count; i++) values[i] = deviation * this.random.nextNormal();
+    return values;
   }
 
   /** Random 32-bit keys of dropout rows. */

@@ -57,7 +57,8 @@ function product(a: Values, b: Values, [m, n, k]: readonly number[], transposed:
     for (let p = 0; p < k!; p++) {
       const left = transposed === 'a' ? a[p * m! + i]! : a[i * k! + p]!;
       if (left === 0) continue;
-      for (let j = 0; j < n!; j++) y[i * n! + j]! += left * (transposed === 'b' ? b[j * k! + p]! : b[p * n! + j]!);
+      const [first, step] = transposed === 'b' ? [p, k!] : [p * n!, 1];
+      for (let j = 0; j < n!; j++) y[i * n! + j]! += left * b[first + j * step]!;
     }
   }
   return y;

@@ -8,7 +8,7 @@ import type { Engine } from '../../../src/engine/engine.js';
 import type { Operation, OperationName, Precision } from '../../../src/engine/operations.js';
 import type { Tensor } from '../../../src/engine/tensor.js';
 import type { HeldFormat } from '../../../src/formats/weight-source.js';
-import { BLOCK_CASES, runBlock } from './blocks.js';
+import { BLOCK_CASES, HELD_BLOCK_CASES, runBlock } from './blocks.js';
 import { CACHE_CASES, runCache } from './cached-attention.js';
 import { CASES, type Case, HELD_LINEAR_CASES, type Trial } from './cases.js';
 import { ENGINE_CHECKS } from './engine-checks.js';
@@ -281,7 +281,7 @@ function blockChecks(tolerances: Tolerances, hold?: HeldFormat): Check[] {
     run: (engine, meter) => inLaboratory(engine, title.length, (lab) => body(lab, meter), hold),
   });
   return [
-    ...BLOCK_CASES.map((testCase) =>
+    ...[...BLOCK_CASES, ...(hold ? HELD_BLOCK_CASES : [])].map((testCase) =>
       check(testCase.block, testCase.title, (lab, meter) => runBlock(lab, meter, testCase, tolerances)),
     ),
     ...CACHE_CASES.map((testCase) =>

@@ -1,11 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { CudaEngineOptions } from '../../../src/engine/cuda/cuda-engine.js';
 import { OutOfMemoryError } from '../../../src/errors.js';
-import { applyLora } from '../../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../../src/lora/lora-config.js';
 import type { PassSummary } from '../../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../../src/train/window-step.js';
-import { standInEngine, standInModel } from './stand-in.js';
+import { standInAdapter, standInEngine, standInModel } from './stand-in.js';
 
 const GIB = 2 ** 30;
 const CARD = 80 * GIB;
@@ -26,7 +25,7 @@ async function train(memoryBudget: number, offload: CudaEngineOptions['offload']
   const { engine, memory } = standInEngine(CARD, { memoryBudget, offload });
   try {
     const model = await standInModel(engine, '8B');
-    const adapter = applyLora(model, { r: 16, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
+    const adapter = standInAdapter(model, { r: 16, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
     engine.createOptimizerState(adapter.parameters, 'adamw8bit');
     let planBytes = 0;
     let passes: readonly PassSummary[] = [];

@@ -111,7 +111,10 @@ describe('products of a few rows from held weights', () => {
   };
 
   it.each([
-    ['nf4', 1, 128, 'small_linear_nf4_8'],
+    ['nf4', 1, 128, 'small_linear_nf4_4'],
+    ['nf4', 4, 256, 'small_linear_nf4_4'],
+    ['nf4', 5, 128, 'small_linear_nf4_8'],
+    ['nf4', 1, 192, 'small_linear_nf4_8'],
     ['nf4', 9, 128, 'small_linear_nf4_16'],
     ['f8_e4m3', 8, 80, 'small_linear_e4m3_8'],
     ['f8_e4m3', 16, 80, 'small_linear_e4m3_16'],
@@ -120,14 +123,16 @@ describe('products of a few rows from held weights', () => {
   });
 
   it.each([
+    ['bf16', 1, 6],
+    ['nf4', 1, 3],
     ['nf4', 8, 4],
     ['nf4', 16, 2],
-    ['f8_e4m3', 1, 3],
+    ['f8_e4m3', 1, 4],
   ] as const)(
     '%s, %i rows: %i blocks a multiprocessor take the rows of a wide matrix in turns',
     async (format, rows, blocks) => {
       const { engine, launches } = recordingEngine();
-      const shape = [65536, 64];
+      const shape = [65536, 128];
       const weight = await engine.loadWeight({
         ...{
           name: 'w',
@@ -135,10 +140,10 @@ describe('products of a few rows from held weights', () => {
           dtype: 'bf16',
           byteLength: 2 * sizeOf(shape),
           read: async () => {},
-          hold: formats[format],
+          hold: format === 'bf16' ? undefined : formats[format],
         },
       });
-      const x = engine.fromArray(new Float32Array(rows * 64), [rows, 64]);
+      const x = engine.fromArray(new Float32Array(rows * 128), [rows, 128]);
       engine.operations.linear.forward([x], { parts: [{ weight }] }, false);
       expect(launches.at(-1)!.grid).toEqual([132 * blocks]);
       await engine.dispose();

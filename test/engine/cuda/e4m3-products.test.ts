@@ -2,13 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { e4m3ScalesOf } from '../../../src/engine/cuda/e4m3-products.js';
 import type { Precision } from '../../../src/engine/operations.js';
 import { EngineError } from '../../../src/errors.js';
-import { applyLora } from '../../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../../src/lora/lora-config.js';
 import type { PassSummary } from '../../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../../src/train/window-step.js';
 import { Laboratory } from '../conformance/laboratory.js';
 import { recordingEngine } from '../recording-engine.js';
-import { standInEngine, standInModel } from './stand-in.js';
+import { standInAdapter, standInEngine, standInModel } from './stand-in.js';
 
 const GIB = 2 ** 30;
 /** Values of the decoder's linear layers of the 3B model. */
@@ -56,7 +55,7 @@ describe('e4m3 copies of weights', () => {
   ])('are part of what is planned for (%s on %i GiB)', async (precision, gib) => {
     const { engine } = standInEngine(gib * GIB, { tokensPerPass: 8192 });
     const model = await standInModel(engine, '3B');
-    applyLora(model, { r: 16, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
+    standInAdapter(model, { r: 16, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
     const batch = {
       inputIds: { data: new Int32Array(3000).fill(1000), shape: [1, 3000] },
       attentionMask: { data: new Int32Array(3000).fill(1), shape: [1, 3000] },

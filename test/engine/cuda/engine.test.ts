@@ -113,7 +113,7 @@ describe('CudaEngine.dispose', () => {
 describe('an adapter that does not fit', () => {
   it('leaves no memory behind', async () => {
     // Room for the matrix and the workspace of products, not for the wider copy that the rank asks for.
-    const { engine } = recordingEngine({ memoryBudget: (64 + 32 + 32) << 20 });
+    const { engine } = recordingEngine({ memoryBudget: (64 + 32 + 16) << 20 });
     const shape = [2048, 4096];
     const weight = await engine.loadWeight(source('w', undefined, shape));
     const specs = [

@@ -197,6 +197,36 @@ describe('WeightStore with held formats', () => {
     },
   );
 
+  it.each([1, 2])('streams layers as they are packed (stream %i lags)', async (lazy) => {
+    card.lazy = lazy;
+    const held = (layer: number, name: string, rows: number, hold: HeldFormat, row?: number): WeightSource => {
+      const source = { ...stored(`${layer} ${name}`, [rows, 203], 'bf16', hold), usage: { layer } };
+      return row === undefined ? source : { ...source, stack: { name: `${layer} stack`, row, rows: 600 } };
+    };
+    // 203 columns: rows of e4m3 are padded, and blocks of NF4 go over rows.
+    const sources = [0, 1, 2, 3, 4].flatMap((layer) => [
+      // Parts of a stack come in another order in every other layer.
+      ...[held(layer, 'up', 250, NF4, 350), held(layer, 'gate', 350, NF4, 0)].sort(() => (layer % 2 === 0 ? 1 : -1)),
+      held(layer, 'down', 901, E4M3),
+    ]);
+    weights.place(sources, { layers: 5 }, () => 0);
+    const loaded = await Promise.all(sources.map((source) => weights.load(source)));
+    card.synchronize();
+    // The packed matrices of three layers, and scale·B of all.
+    const slot = 203 * (600 / 2 + 901);
+    expect(allocator.memory().bytesInUse).toBeLessThan(1.15 * (3 * slot + 5 * 2 * (3 * 16 * 600 + 16 * 901)));
+    expect(weights.streamedBytes).toBeGreaterThan(5 * slot);
+    for (const layer of [0, 1, 2, 3, 4, 3, 2, 1, 0]) {
+      for (const i of [0, 1, 2].map((part) => 3 * layer + part)) {
+        expect((loaded[i]!.matrix as Nf4Matrix).memory.address).toBeGreaterThan(0);
+        card.synchronize();
+        await compare(loaded[i]!, sources[i]!);
+      }
+    }
+    for (const weight of loaded) weights.release(weight);
+    expect([allocator.memory().bytesInUse, weights.streamedBytes]).toEqual([0, 0]);
+  });
+
   it.each([NF4, PLAIN_NF4, E4M3])('keeps what is stored so, in stacks too: $format', async (hold) => {
     const parts = [0, 1, 2].map((i) => stored(`part ${'x'.repeat(i)}`, [200 + i, 205], 'bf16', hold));
     let row = 0;

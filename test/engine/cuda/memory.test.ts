@@ -90,6 +90,18 @@ describe('DeviceAllocator', () => {
     expect(memory.memoryInfo().free).toBe(0);
   });
 
+  it('moves smaller holes in a smaller budget', () => {
+    const largest = (budget: number): unknown => {
+      const allocator = new DeviceAllocator(new FakeMemory(2 ** 35), budget);
+      const blocks = Array.from({ length: budget / (16 * MIB) }, () => allocator.allocate(16 * MIB));
+      for (let i = 0; i < 16; i += 2) allocator.free(blocks[i]!);
+      return allocator.allocate(128 * MIB);
+    };
+    // Pieces of 4 and of 32 MiB: eight holes of 16.
+    expect(largest(2 ** 30)).toMatchObject({ bytes: 128 * MIB });
+    expect(() => largest(2 ** 34)).toThrow("128.00 MiB of the engine's memory is free (largest hole 16.00 MiB)");
+  });
+
   it('keeps to the budget, and says what holds the memory and what to change', () => {
     const allocator = new DeviceAllocator(new FakeMemory(2 ** 34), 256 * MIB);
     allocator.allocate(100 * MIB, 'weights', 'weights');

@@ -1,11 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { CudaEngineOptions } from '../../../src/engine/cuda/cuda-engine.js';
 import type { Precision } from '../../../src/engine/operations.js';
-import { applyLora } from '../../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../../src/lora/lora-config.js';
 import type { PassSummary } from '../../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../../src/train/window-step.js';
-import { standInEngine, standInModel } from './stand-in.js';
+import { standInAdapter, standInEngine, standInModel } from './stand-in.js';
 
 const GIB = 2 ** 30;
 
@@ -33,7 +32,7 @@ async function prepare({ quantization, precision = 'bf16', offload = 'auto' }: S
   const model = await standInModel(engine, '3B', quantization);
   // Before the steps, so that it does not count as left behind by them.
   model.preparePrecision(precision);
-  applyLora(model, { r: 4, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
+  standInAdapter(model, { r: 4, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
   const window = [800, 700, 900, 600].map(textOf);
   const run = async (): Promise<{ plans: (readonly PassSummary[])[]; warnings: string[] }> => {
     const plans: (readonly PassSummary[])[] = [];

@@ -9,14 +9,26 @@ import {
   type EngineDriver,
 } from '../../../src/engine/cuda/cuda-engine.js';
 import { sizeOf } from '../../../src/formats/weight-source.js';
+import { applyLora, type LoraAdapter } from '../../../src/lora/apply-lora.js';
+import { LoraConfig, type LoraConfigOptions } from '../../../src/lora/lora-config.js';
+import { selectTargetModules } from '../../../src/lora/target-modules.js';
 import type { WeightProvider } from '../../../src/model/network/load-weights.js';
 import { VisionLanguageModel } from '../../../src/model/network/vision-language-model.js';
 import { parseQuantizationOption } from '../../../src/model/quantization.js';
 import { QuantizationPlan } from '../../../src/model/quantization-plan.js';
+import { adapterTensorName } from '../../../src/model/tensor-names.js';
 import { configOf, SIZES, type Size, shapesOf } from '../../bench/random-model.js';
 import { FakeMemory } from './fake-memory.js';
 
 function nothing(): void {}
+
+/** Nobody reads what lies in large parts of host memory: they all lie in one, and the largest have none. */
+const LARGE = new Uint8Array(64 << 20);
+
+function pinned(bytes: number): Uint8Array {
+  if (bytes <= 1 << 20) return new Uint8Array(bytes);
+  return LARGE.subarray(0, bytes > LARGE.length ? 0 : bytes);
+}
 
 function standInParts(memory: FakeMemory): CudaParts {
   let next = 1;
@@ -33,8 +45,7 @@ function standInParts(memory: FakeMemory): CudaParts {
     stream: 1,
     launches: 0,
     copyStream: 2,
-    // Nobody reads what lies in large ones.
-    allocatePinned: (bytes) => ({ bytes: new Uint8Array(bytes > 64 << 20 ? 0 : bytes), free: nothing }),
+    allocatePinned: (bytes) => ({ bytes: pinned(bytes), free: nothing }),
     upload: nothing,
     uploadRows: nothing,
     downloadAsync: (target) => new Uint8Array(target.buffer, target.byteOffset, target.byteLength).fill(0),
@@ -101,4 +112,20 @@ export function standInModel(engine: CudaEngine, size: Size, quantization?: stri
     description: `stand-in ${size}`,
   };
   return VisionLanguageModel.load(engine, config, provider);
+}
+
+/** An adapter whose values are all zero, which takes no time to draw: nothing computes with them. */
+export function standInAdapter(model: VisionLanguageModel, options: LoraConfigOptions): LoraAdapter {
+  const config = new LoraConfig(options);
+  const modules = new Map(model.linearModules.map((module) => [module.name, module]));
+  const sizes = selectTargetModules([...modules.keys()], config).matched.flatMap((name) => {
+    const [out, inner] = modules.get(name)!.weight.shape as readonly [number, number];
+    const { r } = config.forModule(name);
+    return [
+      { name: adapterTensorName(name, 'A'), size: r * inner },
+      { name: adapterTensorName(name, 'B'), size: out * r },
+    ];
+  });
+  const zeros = new Float32Array(Math.max(...sizes.map(({ size }) => size)));
+  return applyLora(model, config, { values: new Map(sizes.map(({ name, size }) => [name, zeros.subarray(0, size)])) });
 }

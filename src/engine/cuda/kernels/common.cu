@@ -82,14 +82,6 @@ DEVICE void multiply_add(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, 
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
-/** Asks for bytes, a multiple of 16, to be brought into the second-level cache. */
-DEVICE void prefetch(const void* p, u32 bytes) {
-#if __CUDA_ARCH__ >= 900
-  if (bytes)
-    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(__cvta_generic_to_global(p)), "r"(bytes)
-                 : "memory");
-#endif
-}
 /** Counts up by one after all that this block has written (the caller has synchronised it). */
 DEVICE void count_up(u32* count) {
   asm volatile("fence.acq_rel.gpu;" ::: "memory");

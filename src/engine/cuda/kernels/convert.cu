@@ -49,6 +49,31 @@ KERNEL __launch_bounds__(128) copy_bf16(bf16* out, const bf16* x, int rows, int 
 KERNEL __launch_bounds__(128) f32_to_bf16(bf16* out, const float* x, int rows, int columns, int ldo, int ldx) {
   to_bf16_rows(out, x, rows, columns, ldo, ldx);
 }
+/**
+ * Patches of an image x [columns / size^2, rows / across * size, across * size], `across` of them side by side: row r
+ * of out is patch r by channel, row and column.
+ */
+KERNEL __launch_bounds__(128)
+    image_patches(bf16* out, const float* x, int rows, int columns, int ldo, int size, int across) {
+  const int c = COLUMN;
+  if (c >= columns) return;
+  const int area = size * size;
+  const int width = across * size;
+  i64 places[8];
+#pragma unroll
+  for (int i = 0; i < 8; i++) {
+    const int channel = (c + i) / area;
+    const int y = (c + i) % area / size;
+    places[i] = (i64)channel * rows * area + y * width + (c + i) % size;
+  }
+  FOR_ROWS(row, rows) {
+    const float* corner = x + (i64)(row / across) * size * width + row % across * size;
+    float v[8];
+#pragma unroll
+    for (int i = 0; i < 8; i++) v[i] = c + i < columns ? corner[places[i]] : 0.0f;
+    store8(row_of(out, row, ldo), c, columns, v);
+  }
+}
 KERNEL __launch_bounds__(128) f16_to_bf16(bf16* out, const Half* x, int rows, int columns, int ldo, int ldx) {
   to_bf16_rows(out, x, rows, columns, ldo, ldx);
 }

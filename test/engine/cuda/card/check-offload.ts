@@ -3,7 +3,8 @@
  * leave until backward give the bits of a model that lies on the card whole. Losses and gradients of windows with and
  * without recomputation, a changed adapter, one of a higher rank, evaluation, generation, and reading weights back.
  *
- *   npx tsx test/engine/cuda/card/check-offload.ts [--emulated] [--width 1024] [--layers 7] [--offload JSON] [--dtype bf16|f32]
+ *   npx tsx test/engine/cuda/card/check-offload.ts [--emulated] [--width 1024] [--layers 7] [--offload JSON]
+ *                                                   [--format bf16|f32|nf4|fp8]
  */
 import { parseArgs } from 'node:util';
 import type { VlmBatch } from '../../../../src/data/types.js';
@@ -14,6 +15,8 @@ import { applyLora } from '../../../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../../../src/lora/lora-config.js';
 import { generate } from '../../../../src/model/generate.js';
 import { VisionLanguageModel } from '../../../../src/model/network/vision-language-model.js';
+import { parseQuantizationOption } from '../../../../src/model/quantization.js';
+import { QuantizationPlan } from '../../../../src/model/quantization-plan.js';
 import { MersenneTwister } from '../../../../src/random.js';
 import { accumulateGradients } from '../../../../src/train/window-step.js';
 import { configOf, shapesOf } from '../../../bench/random-model.js';
@@ -25,7 +28,7 @@ const { values: options } = parseArgs({
     layers: { type: 'string', default: '7' },
     /** One that is checked, instead of all. */
     offload: { type: 'string' },
-    dtype: { type: 'string' },
+    format: { type: 'string' },
   },
 });
 const width = Number(options.width ?? (options.emulated ? 64 : 1024));
@@ -47,7 +50,10 @@ function bytesOf(name: string, shape: readonly number[], dtype: DType): Uint8Arr
   return new Uint8Array(Uint16Array.from(new Uint32Array(values.buffer), (bits) => bits >>> 16).buffer);
 }
 
-async function makeModel(engine: CudaEngine, dtype: DType): Promise<VisionLanguageModel> {
+/** As the files store the weights, or how they are quantised. */
+type Format = 'bf16' | 'f32' | 'nf4' | 'fp8';
+
+async function makeModel(engine: CudaEngine, format: Format): Promise<VisionLanguageModel> {
   const base = configOf('8B', { text: layers, vision: 1 });
   const config = {
     ...base,
@@ -59,15 +65,19 @@ async function makeModel(engine: CudaEngine, dtype: DType): Promise<VisionLangua
     vision: { ...base.vision, hiddenSize: 64, intermediateSize: 64, heads: 4, headDim: 16 },
   };
   const shapes = shapesOf(config, false);
+  const dtype = format === 'f32' ? 'f32' : 'bf16';
+  const quantization = format === 'nf4' || format === 'fp8' ? format : 'none';
+  const stored = [...shapes].map(([name, shape]) => ({ name, shape, stored: undefined, bytes: 2 * sizeOf(shape) }));
+  const plan = new QuantizationPlan(engine, stored, parseQuantizationOption(quantization, 'check'), 'check');
   return VisionLanguageModel.load(engine, config, {
     has: (name) => shapes.has(name),
     source: (name) => {
       const shape = shapes.get(name)!;
       const bytes = bytesOf(name, shape, dtype);
-      return {
+      return plan.apply(name, {
         ...{ name, shape, dtype, byteLength: DTYPE_BYTES[dtype] * sizeOf(shape) },
         read: async (target, offset = 0) => target.set(bytes.subarray(offset, offset + target.length)),
-      };
+      });
     },
     description: 'random model',
   });
@@ -85,9 +95,9 @@ function batchOf(seed: number): VlmBatch {
 }
 
 /** All that a model computes, by name. */
-async function results(given: CudaEngineOptions, dtype: DType): Promise<Map<string, Float32Array>> {
+async function results(given: CudaEngineOptions, format: Format): Promise<Map<string, Float32Array>> {
   const engine = await openEngine(given);
-  const model = await makeModel(engine, dtype);
+  const model = await makeModel(engine, format);
   const found = new Map<string, Float32Array>();
   found.set('base logits', await model.lastLogits(batchOf(0)));
   for (const r of [16, 40]) {
@@ -134,11 +144,11 @@ const all: NonNullable<CudaEngineOptions['offload']>[] = [
   everything,
 ];
 const offloads = options.offload === undefined ? all : [JSON.parse(options.offload) as (typeof all)[number]];
-for (const dtype of ['bf16', 'f32'] as const) {
-  if (options.dtype !== undefined && dtype !== options.dtype) continue;
-  const expected = await results({ offload: 'none' }, dtype);
+for (const format of ['bf16', 'f32', 'nf4', 'fp8'] as const) {
+  if (options.format !== undefined && format !== options.format) continue;
+  const expected = await results({ offload: 'none' }, format);
   for (const offload of offloads) {
-    const found = await results({ offload }, dtype);
+    const found = await results({ offload }, format);
     for (const [name, values] of expected) {
       const other = found.get(name)!;
       const differences = values.reduce((sum, value, i) => sum + (Object.is(value, other[i]) ? 0 : 1), 0);
@@ -147,7 +157,7 @@ for (const dtype of ['bf16', 'f32'] as const) {
       const hasValues = values.every(Number.isFinite);
       if (!hasValues) failed++;
       console.log(
-        `${isSame && hasValues ? 'ok    ' : 'FAILED'} ${dtype}, ${JSON.stringify(offload)}: ${name}` +
+        `${isSame && hasValues ? 'ok    ' : 'FAILED'} ${format}, ${JSON.stringify(offload)}: ${name}` +
           `${isSame ? '' : `, ${differences} of ${values.length} differ`}${hasValues ? '' : ', not finite'}`,
       );
     }

@@ -64,7 +64,7 @@ def test_held(form, Mrows, N, K, E=0, activation=-1, norm=None):
         scale = torch.rsqrt(s.to(F64).square().mean(-1, keepdim=True) + 1e-5)
         given = (s.to(F64) * scale).to(B16) * weight.v
     else:
-        width = 8 if Mrows <= 8 else 16
+        width = 4 if kind == 'nf4' and Mrows <= 4 and K % 128 == 0 else 8 if Mrows <= 8 else 16
         name = {'nf4': f'small_linear_nf4_{width}', 'e4m3': f'small_linear_e4m3_{width}'}[kind]
         launch(name, (grid,), 256, y, x, *pointers, *adapter, *layout, Mrows, N, K, E, y.ld, x.ld, *ldc, a.ld, b.ld, activation, target)
         given = x.v

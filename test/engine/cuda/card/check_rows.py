@@ -109,6 +109,15 @@ def test_elementwise(rows, C):
             O = M(rows, C)
             launch(name, grid2(rows, C), 128, O, source, rows, C, O.ld, C)
             check(f'{name} {rows}x{C} +{shift}', torch.equal(O.v, source.reshape(rows, C).to(B16)) and O.whole())
+    # The patches of an image of one channel, then of three.
+    for channels, size in ((1, 1), (3, 2), (3, 14)):
+        across = max(1, min(rows, 5))
+        down, columns = cdiv(rows, across), channels * size * size
+        image = torch.randn(channels, down * size, across * size, device=DEVICE)
+        O = M(down * across, columns)
+        launch('image_patches', grid2(down * across, columns), 128, O, image, down * across, columns, O.ld, size, across)
+        patches = image.reshape(channels, down, size, across, size).permute(1, 3, 0, 2, 4).reshape(-1, columns)
+        check(f'image_patches {down}x{across} of {channels}x{size}x{size}', torch.equal(O.v, patches.to(B16)) and O.whole())
     out = torch.full((rows * C,), float('nan'), device=DEVICE)
     A = M(rows, C, a)
     launch('bf16_to_f32', grid2(rows, C), 128, out, A, rows, C, C, A.ld)

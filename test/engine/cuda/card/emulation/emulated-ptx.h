@@ -44,7 +44,6 @@ DEVICE void multiply_add(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, 
     c[i] += sum;
   }
 }
-DEVICE void prefetch(const void* p, u32 bytes) { if ((uintptr_t)p % 16 || bytes % 16) { printf("BAD prefetch\n"); abort(); } }
 DEVICE void count_up(u32* count) { ++*count; }
 DEVICE void await_count(const u32* count, u32 target) { if ((int)(*count - target) < 0) { printf("BAD order of blocks\n"); abort(); } }
 DEVICE float4 load_fresh(const float* p) { return *(const float4*)p; }
