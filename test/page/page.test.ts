@@ -39,7 +39,9 @@ describe('a page', () => {
     for (const colors of [light!, dark!]) {
       for (const background of [colors.page!, colors.card!, colors.mark!]) {
         for (const name of ['text', 'quiet', 'accent', 'good', 'bad', 'warn']) {
-          expect({ name, background, enough: contrast(colors[name]!, background) >= 4.5 }).toMatchObject({ enough: true });
+          expect({ name, background, enough: contrast(colors[name]!, background) >= 4.5 }).toMatchObject({
+            enough: true,
+          });
         }
         for (let i = 1; i <= 5; i++) expect(contrast(colors[`series-${i}`]!, background)).toBeGreaterThanOrEqual(3);
       }
