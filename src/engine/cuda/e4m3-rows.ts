@@ -80,16 +80,22 @@ export function withQuantized(
   }
 }
 
-/** Operands of du = x·(scale·B): scale·B of two stacked parts of one padded rank, and du. */
+/** Columns of du that quantize_adapted and low_rank_up have kernels for. */
+const WIDTHS = [16, 32, 48, 64];
+/** Ranges of the columns of each part for quantize_low_rank: three blocks for each multiprocessor. */
+const RANGES = 4;
+
+/** Operands of du = x·(scale·B). */
 export interface LowRankProduct {
   readonly b: Pick<DeviceRows, 'address' | 'ld'>;
+  /** The rank of a part, padded. */
   readonly rank: number;
-  readonly du: Pick<DeviceRows, 'address' | 'ld'>;
+  readonly du: Pick<DeviceRows, 'address' | 'ld' | 'columns'>;
 }
 
 /**
- * As `withQuantized` with row scales, for rows whose largest magnitudes are known. The same launch computes
- * du = x·(scale·B).
+ * As `withQuantized` with row scales, for rows whose largest magnitudes are known, of two stacked parts of one padded
+ * rank. The same launch computes du = x·(scale·B).
  * @param most float32 [T]: the largest magnitude of each row of x ⊙ factors
  */
 export function withQuantizedLowRank(
@@ -104,18 +110,57 @@ export function withQuantizedLowRank(
   const { rows, columns } = x;
   const n = columns / 2;
   const transposed = store.create([rank, columns]);
+  const partialDu = store.createF32([RANGES, rows, 2 * rank]);
+  const strips = Math.ceil(rows / 16);
   const operand = operandRoom(store, rows, columns);
   try {
     const parameters = { out: transposed.address, b: b.address, n, ldb: b.ld };
     kernels.launch(ofWidth(KERNELS.transposeLowRank, rank), [Math.ceil(columns / 256)], parameters);
     // biome-ignore format: parameters by operand
-    kernels.launch(ofWidth(KERNELS.quantizeLowRank, rank), [Math.ceil(rows / 16), 2], {
+    kernels.launch(ofWidth(KERNELS.quantizeLowRank, rank), [strips, 2 * RANGES], {
       codes: operand.codes, scales: operand.scales, du: du.address, x: x.address, factors, most, b: transposed.address,
+      partialDu: partialDu.address, counters: store.counters(2 * strips),
       rows, n, ldcodes: operand.ld, lddu: du.ld, ldx: x.ld,
     });
-    store.release(transposed);
+    for (const tensor of [transposed, partialDu]) store.release(tensor);
     body(operand);
   } finally {
     store.allocator.free(operand.block);
   }
+}
+
+/** Whether `withQuantizedAdapted` and `lowRankUp` take an adapter of so many columns. */
+export function takesWidth(columns: number): boolean {
+  return WIDTHS.includes(columns);
+}
+
+/** As `withQuantized` with row scales. The same launch computes du = x·(scale·B). */
+export function withQuantizedAdapted(
+  store: TensorStore,
+  x: DeviceRows,
+  factors: DevicePointer,
+  { b, du }: LowRankProduct,
+  body: (operand: E4m3Rows) => void,
+): void {
+  const { rows, columns } = x;
+  const operand = operandRoom(store, rows, columns);
+  try {
+    // biome-ignore format: parameters by operand
+    store.kernels.launch(ofWidth(KERNELS.quantizeAdapted, du.columns), [Math.ceil(rows / 8)], {
+      codes: operand.codes, scales: operand.scales, du: du.address, x: x.address, factors, b: b.address,
+      rows, columns, ldcodes: operand.ld, lddu: du.ld, ldx: x.ld, ldb: b.ld,
+    });
+    body(operand);
+  } finally {
+    store.allocator.free(operand.block);
+  }
+}
+
+/** y = u·(scale·B)ᵀ. y: of a multiple of 8 columns */
+export function lowRankUp(store: TensorStore, y: DeviceRows, u: DeviceRows, b: LowRankProduct['b']): void {
+  const { rows, columns } = y;
+  // biome-ignore format: parameters by operand
+  store.kernels.launch(ofWidth(KERNELS.lowRankUp, u.columns), [Math.ceil(columns / 256), Math.ceil(rows / 64)], {
+    y: y.address, u: u.address, b: b.address, rows, columns, ldy: y.ld, ldu: u.ld, ldb: b.ld,
+  });
 }
