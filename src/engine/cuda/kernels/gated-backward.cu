@@ -114,6 +114,16 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* grad_a, float* pa
         }
       }
 #pragma unroll
+      for (int i = 0; i < 2; i++) {  // before the rest, which needs the registers of `added`
+        float d[8];
+        unpack8(held_gradient[i], d);
+#pragma unroll
+        for (int j = 0; j < 8; j++) {
+          if ((kept[i] >> j) & 1) d[j] += __fmul_rn(added[j / 2][i * 2 + j % 2], keep);
+        }
+        held_gradient[i] = pack8(d);
+      }
+#pragma unroll
       for (int i = 0; i < 2; i++) {
         const int local = local_row + i * 8, r = r0 + local;
         const u32 mask = kept[i];
@@ -122,11 +132,6 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* grad_a, float* pa
         unpack8(held_up[i], v);
         unpack8(held_gradient[i], d);
         if (!is_last) fetch(i, r0 + 64);
-#pragma unroll
-        for (int j = 0; j < 8; j++) {
-          if ((mask >> j) & 1) d[j] += __fmul_rn(added[j / 2][i * 2 + j % 2], keep);
-        }
-        unpack8(pack8(d), d);
         activation(x, v, d);
         const uint4 d_gate = pack8(x), d_up = pack8(v);
         if (AMAX) {  // of the 32 columns of the warp; a maximum does not depend on the order of the atomics
