@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import type { E4m3Scales } from '../../../src/engine/cuda/cublas-lt.js';
 import { e4m3ScalesOf } from '../../../src/engine/cuda/e4m3-products.js';
-import type { Precision } from '../../../src/engine/operations.js';
+import type { LoraPart, Precision } from '../../../src/engine/operations.js';
 import { EngineError } from '../../../src/errors.js';
 import { applyLora } from '../../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../../src/lora/lora-config.js';
@@ -129,4 +130,41 @@ describe('precision', () => {
     const kept = ['tensor_amax', 'quantize_e4m3_2', 'product'];
     expect(run('fp8')).toEqual([...kept, 'scale_columns', ...kept]);
   });
+
+  it.each<[number, E4m3Scales, string[], string[]]>([
+    [8, 'rows', ['low_rank_up_16', 'quantize_e4m3_2', 'product'], ['quantize_adapted_16', 'product']],
+    [40, 'rows', ['low_rank_up_48', 'quantize_e4m3_2', 'product'], ['quantize_adapted_48', 'product']],
+    [72, 'rows', ['product', 'quantize_e4m3_2', 'product'], ['quantize_e4m3_2', 'product', 'product']],
+    [
+      8,
+      'tensor',
+      ['tensor_amax', 'quantize_e4m3_2', 'product', 'scale_columns', 'product'],
+      ['tensor_amax', 'quantize_e4m3_2', 'product', 'product'],
+    ],
+  ])(
+    'says what a linear layer with an adapter of rank %i launches, one scale for %s',
+    async (rank, scales, up, down) => {
+      const { engine, launches } = recordingEngine({}, {}, undefined, scales);
+      const lab = new Laboratory(engine, 1, false);
+      const { weight } = await lab.weight('weight', [48, 32], 'bf16');
+      const set = engine.createParameters([
+        { name: 'a', shape: [rank, 32], initial: new Float32Array(rank * 32) },
+        { name: 'b', shape: [48, rank], initial: new Float32Array(48 * rank) },
+      ]);
+      const [a, b] = set.parameters as [LoraPart['a'], LoraPart['b']];
+      engine.preparePrecision([weight], 'fp8');
+      const parts = [{ weight, precision: 'fp8' as const, lora: { a, b, scale: 2, dropout: 0, seed: 0 } }];
+      const names = (): string[] => launches.splice(0).map(({ name }) => name);
+      const x = engine.zeros([20, 32]);
+      const dy = engine.zeros([20, 48]);
+      // The first one brings adapters to the card's formats.
+      engine.operations.linear.forward([x], { parts }, false);
+      names();
+      const { saved } = engine.operations.linear.forward([x], { parts }, true);
+      // After the way down.
+      expect(names().slice(1)).toEqual(up);
+      engine.operations.linear.backward(saved, [dy], { parts }, [true]);
+      expect(names().slice(1, 1 + down.length)).toEqual(down);
+    },
+  );
 });
