@@ -11,8 +11,9 @@ import type { Precision } from '../operations.js';
 import type { E4m3Scales } from './cublas-lt.js';
 import { E4M3_MULTIPLE, E4m3Copies } from './e4m3-copies.js';
 import {
+  hasLowRankUp,
   type LowRankProduct,
-  takesWidth,
+  quantizesAdapted,
   withQuantized,
   withQuantizedAdapted,
   withQuantizedLowRank,
@@ -115,14 +116,19 @@ export class E4m3Products {
     return this.scales === 'rows' ? E4m3Copies.of(this.#store, matrix).transposedScales(row) : undefined;
   }
 
-  /** Whether kernels of the low-rank parts of a product take an adapter of so many columns. */
+  /** Whether a kernel makes u·(scale·B)ᵀ of so many columns of u, before the product that is added. */
+  hasLowRankUp(columns: number): boolean {
+    return this.scales === 'rows' && hasLowRankUp(columns);
+  }
+
+  /** Whether `transposedProduct` computes so many columns of du, though nobody knows the largest magnitudes. */
   takesLowRank(columns: number): boolean {
-    return this.scales === 'rows' && takesWidth(columns);
+    return this.scales === 'rows' && quantizesAdapted(columns);
   }
 
   /**
    * dx = dy·W
-   * @param low if `takesLowRank` says so: du is computed while quantising
+   * @param low if `takesLowRank` says so, or with `most`: du is computed while quantising
    * @param most largest magnitudes of the rows of dy ⊙ `gradientFactors`, float32 [T]; needs `low`
    */
   transposedProduct(

@@ -80,10 +80,10 @@ export function withQuantized(
   }
 }
 
-/** Columns of du that quantize_adapted and low_rank_up have kernels for. */
-const WIDTHS = [16, 32, 48, 64];
-/** Ranges of the columns of each part for quantize_low_rank: three blocks for each multiprocessor. */
-const RANGES = 4;
+/** Columns of u that low_rank_up has kernels for: with 48 a bf16 product is as fast. */
+const UP_WIDTHS = [16, 32, 64];
+/** Columns of du that quantize_adapted has kernels for: with more, reading B takes longer than reading x again. */
+const ADAPTED_WIDTHS = [16, 32];
 
 /** Operands of du = x·(scale·B). */
 export interface LowRankProduct {
@@ -110,28 +110,30 @@ export function withQuantizedLowRank(
   const { rows, columns } = x;
   const n = columns / 2;
   const transposed = store.create([rank, columns]);
-  const partialDu = store.createF32([RANGES, rows, 2 * rank]);
-  const strips = Math.ceil(rows / 16);
   const operand = operandRoom(store, rows, columns);
   try {
     const parameters = { out: transposed.address, b: b.address, n, ldb: b.ld };
     kernels.launch(ofWidth(KERNELS.transposeLowRank, rank), [Math.ceil(columns / 256)], parameters);
     // biome-ignore format: parameters by operand
-    kernels.launch(ofWidth(KERNELS.quantizeLowRank, rank), [strips, 2 * RANGES], {
+    kernels.launch(ofWidth(KERNELS.quantizeLowRank, rank), [Math.ceil(rows / 16), 2], {
       codes: operand.codes, scales: operand.scales, du: du.address, x: x.address, factors, most, b: transposed.address,
-      partialDu: partialDu.address, counters: store.counters(2 * strips),
       rows, n, ldcodes: operand.ld, lddu: du.ld, ldx: x.ld,
     });
-    for (const tensor of [transposed, partialDu]) store.release(tensor);
+    store.release(transposed);
     body(operand);
   } finally {
     store.allocator.free(operand.block);
   }
 }
 
-/** Whether `withQuantizedAdapted` and `lowRankUp` take an adapter of so many columns. */
-export function takesWidth(columns: number): boolean {
-  return WIDTHS.includes(columns);
+/** Whether `withQuantizedAdapted` takes an adapter of so many columns. */
+export function quantizesAdapted(columns: number): boolean {
+  return ADAPTED_WIDTHS.includes(columns);
+}
+
+/** Whether `lowRankUp` takes an adapter of so many columns. */
+export function hasLowRankUp(columns: number): boolean {
+  return UP_WIDTHS.includes(columns);
 }
 
 /** As `withQuantized` with row scales. The same launch computes du = x·(scale·B). */

@@ -24,13 +24,12 @@ TRANSPOSE_LOW_RANK(32)
 #define LOW_WARPS 8
 
 /**
- * A block has 16 rows and a range of the columns of one part; its warps take every 8th run of 64 columns. The order of the depths within a run
+ * A block has 16 rows of one part; its warps take every 8th run of 64 columns. The order of the depths within a run
  * does not matter as long as both operands agree: lane t takes columns 8t .. 8t+7 of either half, one wide load each.
  */
 template <int TILES>
-DEVICE void quantize_low_rank(u8* codes, float* scales, bf16* du, float* partial_du, u32* counters, const bf16* x,
-                              const float* factors, const u32* most, const bf16* b, int rows, int n, int ldcodes,
-                              int lddu, int ldx) {
+DEVICE void quantize_low_rank(u8* codes, float* scales, bf16* du, const bf16* x, const float* factors, const u32* most,
+                              const bf16* b, int rows, int n, int ldcodes, int lddu, int ldx) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 890  // cards with e4m3 products
   __shared__ float partial[LOW_WARPS][16][8 * TILES + 2];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
@@ -41,22 +40,21 @@ DEVICE void quantize_low_rank(u8* codes, float* scales, bf16* du, float* partial
     row[i] = min((int)blockIdx.x * 16 + i * 8 + g, rows - 1);
     inverse[i] = __fdiv_rn(E4M3_MAX, fmaxf(__uint_as_float(most[row[i]]), LEAST_AMAX));
   }
-  const int part = blockIdx.y & 1, range = blockIdx.y >> 1, ranges = gridDim.y >> 1;
-  const int depth = ((n + 63) / 64 + ranges - 1) / ranges * 64, begin = range * depth, end = min(n, begin + depth);
+  const int part = blockIdx.y;
   float sums[TILES][4] = {};
   uint4 ahead[2][2];
   const auto fetch = [&](int half, int run) {
-    const int c = begin + run * 64 + half * 32 + t * 8;
+    const int c = run * 64 + half * 32 + t * 8;
 #pragma unroll
-    for (int i = 0; i < 2; i++) ahead[half][i] = c < end ? load_once(row_of(x, row[i], ldx) + part * n + c) : zero16();
+    for (int i = 0; i < 2; i++) ahead[half][i] = c < n ? load_once(row_of(x, row[i], ldx) + part * n + c) : zero16();
   };
   fetch(0, warp);
   fetch(1, warp);
 #pragma unroll 1
-  for (int run = warp; begin + run * 64 < end; run += LOW_WARPS) {
+  for (int run = warp; run * 64 < n; run += LOW_WARPS) {
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-      const int c = begin + run * 64 + half * 32 + t * 8, column = part * n + c;
+      const int c = run * 64 + half * 32 + t * 8, column = part * n + c;
       const uint4 held[2] = {ahead[half][0], ahead[half][1]};
       uint4 v[TILES];
       const int from = g * 2 * n + part * n + min(c, n - 8);
@@ -72,7 +70,7 @@ DEVICE void quantize_low_rank(u8* codes, float* scales, bf16* du, float* partial
       }
 #pragma unroll
       for (int i = 0; i < 2; i++) {
-        if (c >= end) continue;
+        if (c >= n) continue;
         float scaled[8];
         unpack8(held[i], scaled);
         scaled[0] *= low.x, scaled[1] *= low.y, scaled[2] *= low.z, scaled[3] *= low.w;
@@ -88,63 +86,38 @@ DEVICE void quantize_low_rank(u8* codes, float* scales, bf16* du, float* partial
     for (int i = 0; i < 4; i++) partial[warp][g + i / 2 * 8][tile * 8 + t * 2 + i % 2] = sums[tile][i];
   }
   __syncthreads();
-  // In the order of the warps, then in that of the ranges.
-  constexpr int width = 16 * TILES;  // of both parts
+  // In the order of the warps.
   for (int i = threadIdx.x; i < 16 * 8 * TILES; i += 32 * LOW_WARPS) {
     const int local = i / (8 * TILES), e = i % (8 * TILES), r = blockIdx.x * 16 + local;
     float sum = 0.0f;
 #pragma unroll
     for (int w = 0; w < LOW_WARPS; w++) sum += partial[w][local][e];
-    if (r >= rows) continue;
-    if (ranges == 1)
-      row_of(du, r, lddu)[part * 8 * TILES + e] = to_bf16(sum);
-    else
-      partial_du[((i64)range * rows + r) * width + part * 8 * TILES + e] = sum;
+    if (r < rows) row_of(du, r, lddu)[part * 8 * TILES + e] = to_bf16(sum);
   }
   const int r = blockIdx.x * 16 + threadIdx.x;
-  if (blockIdx.y == 0 && threadIdx.x < 16 && r < rows)
+  if (part == 0 && threadIdx.x < 16 && r < rows)
     scales[r] = __fdiv_rn(fmaxf(__uint_as_float(most[r]), LEAST_AMAX), E4M3_MAX);
-  if (ranges == 1 || !is_last_block(counters + blockIdx.x * 2 + part, ranges)) return;
-  for (int i = threadIdx.x; i < 16 * 8 * TILES; i += 32 * LOW_WARPS) {
-    const int row = blockIdx.x * 16 + i / (8 * TILES), e = part * 8 * TILES + i % (8 * TILES);
-    if (row < rows)
-      row_of(du, row, lddu)[e] = to_bf16(sum_of_splits(partial_du + (i64)row * width + e, ranges, (i64)rows * width));
-  }
 #endif
 }
 
 /**
  * For x [T, 2·n], the gradient of two stacked parts: codes of x ⊙ factors with a scale per row, computed from `most`
  * (bits of the largest magnitude of each row), and du [T, 2·R] = x·b, b [R, 2·n] of transpose_low_rank.
- * Launch: grid [ceil(rows/16), 2·ranges], the columns of each part in so many ranges.
+ * Launch: grid [ceil(rows/16), 2].
  */
-#define QUANTIZE_LOW_RANK(R)                                                                                       \
-  KERNEL __launch_bounds__(256, 3) quantize_low_rank_##R(                                                          \
-      u8* codes, float* scales, bf16* du, float* partial_du, u32* counters, const bf16* x, const float* factors,   \
-      const u32* most, const bf16* b, int rows, int n, int ldcodes, int lddu, int ldx) {                           \
-    quantize_low_rank<R / 8>(codes, scales, du, partial_du, counters, x, factors, most, b, rows, n, ldcodes, lddu, \
-                             ldx);                                                                                 \
+#define QUANTIZE_LOW_RANK(R)                                                                                          \
+  KERNEL __launch_bounds__(256, 3)                                                                                    \
+      quantize_low_rank_##R(u8* codes, float* scales, bf16* du, const bf16* x, const float* factors, const u32* most, \
+                            const bf16* b, int rows, int n, int ldcodes, int lddu, int ldx) {                         \
+    quantize_low_rank<R / 8>(codes, scales, du, x, factors, most, b, rows, n, ldcodes, lddu, ldx);                    \
   }
 QUANTIZE_LOW_RANK(16)
 QUANTIZE_LOW_RANK(32)
 
-/** N words in one load where they are aligned to their size. */
-template <int N>
-DEVICE void load_words(u32 (&words)[N], const u32* from) {
-  if (N == 2) {
-    const uint2 v = *(const uint2*)from;
-    words[0] = v.x, words[N - 1] = v.y;
-  } else if (N == 4) {
-    const uint4 v = *(const uint4*)from;
-    words[0] = v.x, words[1 % N] = v.y, words[2 % N] = v.z, words[N - 1] = v.w;
-  } else {
-#pragma unroll
-    for (int i = 0; i < N; i++) words[i] = from[i];
-  }
-}
+#define ADAPTED_WARPS 16
 
 /**
- * A block has 8 rows, which are the columns of the products' right operand; a warp takes every 8th run of 32 columns,
+ * A block has 8 rows, which are the columns of the products' right operand; a warp takes every 16th run of 32 columns,
  * lane (g, t) columns 8t .. 8t+7 of row g. On the left is bᵀ: lane g has columns 2·TILES·g .. of b, of which the even
  * ones are rows g of its tiles and the odd ones rows g + 8. The second pass finds x in the caches.
  */
@@ -153,14 +126,14 @@ DEVICE void quantize_adapted(u8* codes, float* scales, bf16* du, const bf16* x, 
                              int rows, int columns, int ldcodes, int lddu, int ldx, int ldb) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 890
   constexpr int width = 16 * TILES;
-  __shared__ float partial[LOW_WARPS][8][width + 1];
-  __shared__ float largest[LOW_WARPS][8];
+  __shared__ float partial[ADAPTED_WARPS][8][width + 1];
+  __shared__ float largest[ADAPTED_WARPS][8];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const int first = blockIdx.x * 8;
   const bf16* own = row_of(x, min(first + g, rows - 1), ldx);
   float sums[TILES][4] = {}, amax = 0.0f;
 #pragma unroll 2
-  for (int run = warp * 32; run < columns; run += LOW_WARPS * 32) {
+  for (int run = warp * 32; run < columns; run += ADAPTED_WARPS * 32) {
     const int c = run + t * 8, from = min(c, columns - 8);
     const uint4 held = c < columns ? *(const uint4*)(own + from) : zero16();
     amax = largest8(held, factors, from, amax);
@@ -169,7 +142,15 @@ DEVICE void quantize_adapted(u8* codes, float* scales, bf16* du, const bf16* x, 
     for (int half = 0; half < 2; half++) {
       u32 v[4][TILES];
 #pragma unroll
-      for (int i = 0; i < 4; i++) load_words(v[i], (const u32*)row_of(b, from + half * 4 + i, ldb) + g * TILES);
+      for (int i = 0; i < 4; i++) {
+        const u32* at = (const u32*)row_of(b, from + half * 4 + i, ldb) + g * TILES;
+        if (TILES == 2) {
+          const uint2 words = *(const uint2*)at;
+          v[i][0] = words.x, v[i][TILES - 1] = words.y;
+        } else {
+          v[i][0] = *at;
+        }
+      }
 #pragma unroll
       for (int tile = 0; tile < TILES; tile++) {
         multiply_add(sums[tile], permute_bytes(v[0][tile], v[1][tile], 0x5410),
@@ -187,23 +168,24 @@ DEVICE void quantize_adapted(u8* codes, float* scales, bf16* du, const bf16* x, 
     for (int i = 0; i < 4; i++) partial[warp][t * 2 + i % 2][(g * TILES + tile) * 2 + i / 2] = sums[tile][i];
   }
   __syncthreads();
-  for (int i = threadIdx.x; i < 8 * width; i += 32 * LOW_WARPS) {
+  for (int i = threadIdx.x; i < 8 * width; i += 32 * ADAPTED_WARPS) {
     const int local = i / width, e = i % width;
     float sum = 0.0f;
 #pragma unroll
-    for (int w = 0; w < LOW_WARPS; w++) sum += partial[w][local][e];
+    for (int w = 0; w < ADAPTED_WARPS; w++) sum += partial[w][local][e];
     if (first + local < rows) row_of(du, first + local, lddu)[e] = to_bf16(sum);
   }
-  const int row = first + warp;
+  const int local = warp >> 1, row = first + local;
   if (row >= rows) return;
   amax = LEAST_AMAX;
 #pragma unroll
-  for (int w = 0; w < LOW_WARPS; w++) amax = fmaxf(amax, largest[w][warp]);
-  if (lane == 0) scales[row] = __fdiv_rn(amax, E4M3_MAX);
+  for (int w = 0; w < ADAPTED_WARPS; w++) amax = fmaxf(amax, largest[w][local]);
+  if ((threadIdx.x & 63) == 0) scales[row] = __fdiv_rn(amax, E4M3_MAX);
   const float inverse = __fdiv_rn(E4M3_MAX, amax);
   x = row_of(x, row, ldx), codes = row_of(codes, row, ldcodes);
 #pragma unroll 4
-  for (int c = lane * 8; c < columns; c += 256) quantize8(codes, *(const uint4*)(x + c), factors, c, inverse);
+  for (int c = (threadIdx.x & 63) * 8; c < columns; c += 512)
+    quantize8(codes, *(const uint4*)(x + c), factors, c, inverse);
 #endif
 }
 
@@ -212,15 +194,13 @@ DEVICE void quantize_adapted(u8* codes, float* scales, bf16* du, const bf16* x, 
  * Launch: grid [ceil(rows/8)].
  */
 #define QUANTIZE_ADAPTED(E)                                                                                  \
-  KERNEL __launch_bounds__(256, 3)                                                                           \
+  KERNEL __launch_bounds__(512, 2)                                                                           \
       quantize_adapted_##E(u8* codes, float* scales, bf16* du, const bf16* x, const float* NULLABLE factors, \
                            const bf16* b, int rows, int columns, int ldcodes, int lddu, int ldx, int ldb) {  \
     quantize_adapted<E / 16>(codes, scales, du, x, factors, b, rows, columns, ldcodes, lddu, ldx, ldb);      \
   }
 QUANTIZE_ADAPTED(16)
 QUANTIZE_ADAPTED(32)
-QUANTIZE_ADAPTED(48)
-QUANTIZE_ADAPTED(64)
 
 /**
  * A warp has 64 rows by 32 columns. The order of the depths does not matter as long as both operands agree; column n of
@@ -268,5 +248,4 @@ DEVICE void low_rank_up(bf16* y, const bf16* u, const bf16* b, int rows, int col
   }
 LOW_RANK_UP(16)
 LOW_RANK_UP(32)
-LOW_RANK_UP(48)
 LOW_RANK_UP(64)

@@ -263,7 +263,7 @@ export class LinearLayers {
     const u = store.create([x.rows, adapter.columns]);
     loraDown(store, { u: u.address, ldu: u.ld, saved: undefined, x, bits, group: adapter, parts });
     const b = matrix.adapterAt(row);
-    if (beta === 0 && this.#e4m3.takesLowRank(adapter.columns)) lowRankUp(store, y, u, b);
+    if (beta === 0 && this.#e4m3.hasLowRankUp(adapter.columns)) lowRankUp(store, y, u, b);
     else {
       // biome-ignore format: parameters by operand
       store.products.run({
