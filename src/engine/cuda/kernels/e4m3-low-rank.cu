@@ -114,10 +114,8 @@ DEVICE void quantize_low_rank(u8* codes, float* scales, bf16* du, const bf16* x,
 QUANTIZE_LOW_RANK(16)
 QUANTIZE_LOW_RANK(32)
 
-#define ADAPTED_WARPS 16
-
 /**
- * A block has 8 rows, which are the columns of the products' right operand; a warp takes every 16th run of 32 columns,
+ * A block has 8 rows, which are the columns of the products' right operand; a warp takes every 8th run of 32 columns,
  * lane (g, t) columns 8t .. 8t+7 of row g. On the left is bᵀ: lane g has columns 2·TILES·g .. of b, of which the even
  * ones are rows g of its tiles and the odd ones rows g + 8. The second pass finds x in the caches.
  */
@@ -126,14 +124,14 @@ DEVICE void quantize_adapted(u8* codes, float* scales, bf16* du, const bf16* x, 
                              int rows, int columns, int ldcodes, int lddu, int ldx, int ldb) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 890
   constexpr int width = 16 * TILES;
-  __shared__ float partial[ADAPTED_WARPS][8][width + 1];
-  __shared__ float largest[ADAPTED_WARPS][8];
+  __shared__ float partial[LOW_WARPS][8][width + 1];
+  __shared__ float largest[LOW_WARPS][8];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const int first = blockIdx.x * 8;
   const bf16* own = row_of(x, min(first + g, rows - 1), ldx);
   float sums[TILES][4] = {}, amax = 0.0f;
 #pragma unroll 2
-  for (int run = warp * 32; run < columns; run += ADAPTED_WARPS * 32) {
+  for (int run = warp * 32; run < columns; run += LOW_WARPS * 32) {
     const int c = run + t * 8, from = min(c, columns - 8);
     const uint4 held = c < columns ? *(const uint4*)(own + from) : zero16();
     amax = largest8(held, factors, from, amax);
@@ -168,24 +166,23 @@ DEVICE void quantize_adapted(u8* codes, float* scales, bf16* du, const bf16* x, 
     for (int i = 0; i < 4; i++) partial[warp][t * 2 + i % 2][(g * TILES + tile) * 2 + i / 2] = sums[tile][i];
   }
   __syncthreads();
-  for (int i = threadIdx.x; i < 8 * width; i += 32 * ADAPTED_WARPS) {
+  for (int i = threadIdx.x; i < 8 * width; i += 32 * LOW_WARPS) {
     const int local = i / width, e = i % width;
     float sum = 0.0f;
 #pragma unroll
-    for (int w = 0; w < ADAPTED_WARPS; w++) sum += partial[w][local][e];
+    for (int w = 0; w < LOW_WARPS; w++) sum += partial[w][local][e];
     if (first + local < rows) row_of(du, first + local, lddu)[e] = to_bf16(sum);
   }
-  const int local = warp >> 1, row = first + local;
+  const int row = first + warp;
   if (row >= rows) return;
   amax = LEAST_AMAX;
 #pragma unroll
-  for (int w = 0; w < ADAPTED_WARPS; w++) amax = fmaxf(amax, largest[w][local]);
-  if ((threadIdx.x & 63) == 0) scales[row] = __fdiv_rn(amax, E4M3_MAX);
+  for (int w = 0; w < LOW_WARPS; w++) amax = fmaxf(amax, largest[w][warp]);
+  if (lane == 0) scales[row] = __fdiv_rn(amax, E4M3_MAX);
   const float inverse = __fdiv_rn(E4M3_MAX, amax);
   x = row_of(x, row, ldx), codes = row_of(codes, row, ldcodes);
 #pragma unroll 4
-  for (int c = (threadIdx.x & 63) * 8; c < columns; c += 512)
-    quantize8(codes, *(const uint4*)(x + c), factors, c, inverse);
+  for (int c = lane * 8; c < columns; c += 256) quantize8(codes, *(const uint4*)(x + c), factors, c, inverse);
 #endif
 }
 
@@ -194,7 +191,7 @@ DEVICE void quantize_adapted(u8* codes, float* scales, bf16* du, const bf16* x, 
  * Launch: grid [ceil(rows/8)].
  */
 #define QUANTIZE_ADAPTED(E)                                                                                  \
-  KERNEL __launch_bounds__(512, 2)                                                                           \
+  KERNEL __launch_bounds__(256, 3)                                                                           \
       quantize_adapted_##E(u8* codes, float* scales, bf16* du, const bf16* x, const float* NULLABLE factors, \
                            const bf16* b, int rows, int columns, int ldcodes, int lddu, int ldx, int ldb) {  \
     quantize_adapted<E / 16>(codes, scales, du, x, factors, b, rows, columns, ldcodes, lddu, ldx, ldb);      \
@@ -208,6 +205,7 @@ QUANTIZE_ADAPTED(32)
  */
 template <int DEPTHS>
 DEVICE void low_rank_up(bf16* y, const bf16* u, const bf16* b, int rows, int columns, int ldy, int ldu, int ldb) {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900  // cards with row scales
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const int group = blockIdx.x * 256 + warp * 32, c = group + t * 8;
   if (group >= columns) return;
@@ -238,9 +236,13 @@ DEVICE void low_rank_up(bf16* y, const bf16* u, const bf16* b, int rows, int col
       if (row + i * 8 < rows && c < columns) *(uint4*)(row_of(y, row + i * 8, ldy) + c) = pack8(v);
     }
   }
+#endif
 }
 
-/** y [T, columns] = u·bᵀ, u [T, E], b [columns, E]. columns: a multiple of 8. Launch: grid [ceil(columns/256), ceil(rows/64)]. */
+/**
+ * y [T, columns] = u·bᵀ, u [T, E], b [columns, E]. columns: a multiple of 8.
+ * Launch: grid [ceil(columns/256), ceil(rows/64)].
+ */
 #define LOW_RANK_UP(E)                                                                                           \
   KERNEL __launch_bounds__(256)                                                                                  \
       low_rank_up_##E(bf16* y, const bf16* u, const bf16* b, int rows, int columns, int ldy, int ldu, int ldb) { \

@@ -87,100 +87,83 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* grad_a, float* pa
   fetch_left(begin);
   fetch(0, begin);
   fetch(1, begin);
-  // A loop of its own for silu: nothing is scheduled across a branch on the kind.
-  const auto add_rows = [&](auto activation) {
 #pragma unroll 1
-    for (int r0 = begin; r0 < end; r0 += 64) {
-      const bool is_last = r0 + 64 >= end;
-      if (warp < 4) {
-#pragma unroll
-        for (int k = 0; k < TILES; k++) {
-#pragma unroll
-          for (int i = 0; i < 4; i++) *(u32*)&left[local_row + (i & 1) * 8][k * 16 + (i >> 1) * 8 + t * 2] = low[k][i];
-        }
-      }
-#pragma unroll
-      for (int i = 0; i < TILES; i++) {
-        const int at = threadIdx.x + i * 256;
-        *(uint4*)&left[at / (4 * TILES)][padded_rank + at % (4 * TILES) * 8] = held_u[i];
-      }
-      float added[4][4] = {};
+  for (int r0 = begin; r0 < end; r0 += 64) {
+    const bool is_last = r0 + 64 >= end;
+    if (warp < 4) {
 #pragma unroll
       for (int k = 0; k < TILES; k++) {
 #pragma unroll
-        for (int j = 0; j < 4; j++) {
-          const uint2 b = matrix[(k * 4 + j) * 32];
-          multiply_add(added[j], low[k][0], low[k][1], low[k][2], low[k][3], b.x, b.y);
-        }
+        for (int i = 0; i < 4; i++) *(u32*)&left[local_row + (i & 1) * 8][k * 16 + (i >> 1) * 8 + t * 2] = low[k][i];
       }
-#pragma unroll
-      for (int i = 0; i < 2; i++) {  // before the rest, which needs the registers of `added`
-        float d[8];
-        unpack8(held_gradient[i], d);
-#pragma unroll
-        for (int j = 0; j < 8; j++) {
-          if ((kept[i] >> j) & 1) d[j] += __fmul_rn(added[j / 2][i * 2 + j % 2], keep);
-        }
-        held_gradient[i] = pack8(d);
-      }
-#pragma unroll
-      for (int i = 0; i < 2; i++) {
-        const int local = local_row + i * 8, r = r0 + local;
-        const u32 mask = kept[i];
-        float x[8], v[8], d[8];
-        unpack8(held_gate[i], x);
-        unpack8(held_up[i], v);
-        unpack8(held_gradient[i], d);
-        if (!is_last) fetch(i, r0 + 64);
-        activation(x, v, d);
-        const uint4 d_gate = pack8(x), d_up = pack8(v);
-        if (AMAX) {  // of the 32 columns of the warp; a maximum does not depend on the order of the atomics
-          float largest = largest_factored(d_gate, &factor[0][vector * 8], 0.0f);
-          largest = largest_factored(d_up, &factor[1][vector * 8], largest);
-          largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 1));
-          largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 2));
-          if (t == 0 && r < end) atomicMax(most + r, __float_as_uint(largest));
-        }
-        const int at = place_of(local, vector);
-        *(uint4*)&right[0][local][at] = keep8(pack8(d), mask);
-        *(uint4*)&right[1][local][at] = d_gate;
-        *(uint4*)&right[2][local][at] = d_up;
-        if (r < end && c < columns) {
-          *(uint4*)(row_of(dgate, r, lddgate) + c) = d_gate;
-          *(uint4*)(row_of(dup, r, lddup) + c) = d_up;
-        }
-      }
-      if (!is_last) fetch_left(r0 + 64);
-      __syncthreads();
-      const int depth = TILES == 1 ? (warp >> 2) * 32 : 0, tile = TILES == 1 ? 0 : (warp >> 2) * 16;
-#pragma unroll
-      for (int step = 0; step < depth_steps; step++) {
-        const int left_row = depth + step * 16 + (lane >> 4) * 8 + (lane & 7),
-                  right_row = depth + step * 16 + (lane & 15);
-        const int at = place_of(right_row, (warp & 3) * 2 + (lane >> 4));
-#pragma unroll
-        for (int which = 0; which < 3; which++) {
-          u32 p[4], q[4];
-          load_matrices_transposed(p, &left[left_row][which * padded_rank + tile + (lane & 8)]);
-          load_matrices_transposed(q, &right[which][right_row][at]);
-          multiply_add(sums[which][0], p[0], p[1], p[2], p[3], q[0], q[1]);
-          multiply_add(sums[which][1], p[0], p[1], p[2], p[3], q[2], q[3]);
-        }
-      }
-      __syncthreads();
     }
-  };
-  if (kind == SILU)
-    add_rows([](float(&x)[8], float(&v)[8], float(&d)[8]) { gated_backward<SILU>(x, v, d); });
-  else
-    add_rows([&](float(&x)[8], float(&v)[8], float(&d)[8]) {
-      if (kind == GELU)
-        gated_backward<GELU>(x, v, d);
-      else if (kind == GELU_TANH)
-        gated_backward<GELU_TANH>(x, v, d);
-      else
-        gated_backward<3>(x, v, d);
-    });
+#pragma unroll
+    for (int i = 0; i < TILES; i++) {
+      const int at = threadIdx.x + i * 256;
+      *(uint4*)&left[at / (4 * TILES)][padded_rank + at % (4 * TILES) * 8] = held_u[i];
+    }
+    float added[4][4] = {};
+#pragma unroll
+    for (int k = 0; k < TILES; k++) {
+#pragma unroll
+      for (int j = 0; j < 4; j++) {
+        const uint2 b = matrix[(k * 4 + j) * 32];
+        multiply_add(added[j], low[k][0], low[k][1], low[k][2], low[k][3], b.x, b.y);
+      }
+    }
+    if (!is_last) fetch_left(r0 + 64);
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      const int local = local_row + i * 8, r = r0 + local;
+      const u32 mask = kept[i];
+      float x[8], v[8], d[8];
+      unpack8(held_gate[i], x);
+      unpack8(held_up[i], v);
+      unpack8(held_gradient[i], d);
+      if (!is_last) fetch(i, r0 + 64);
+#pragma unroll
+      for (int j = 0; j < 8; j++) {
+        if ((mask >> j) & 1) d[j] += __fmul_rn(added[j / 2][i * 2 + j % 2], keep);
+      }
+      unpack8(pack8(d), d);
+#define CALL(KIND) gated_backward<KIND>(x, v, d)
+      BY_KIND(CALL)
+#undef CALL
+      const uint4 d_gate = pack8(x), d_up = pack8(v);
+      if (AMAX) {  // of the 32 columns of the warp; a maximum does not depend on the order of the atomics
+        float largest = largest_factored(d_gate, &factor[0][vector * 8], 0.0f);
+        largest = largest_factored(d_up, &factor[1][vector * 8], largest);
+        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 1));
+        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 2));
+        if (t == 0 && r < end) atomicMax(most + r, __float_as_uint(largest));
+      }
+      const int at = place_of(local, vector);
+      *(uint4*)&right[0][local][at] = keep8(pack8(d), mask);
+      *(uint4*)&right[1][local][at] = d_gate;
+      *(uint4*)&right[2][local][at] = d_up;
+      if (r < end && c < columns) {
+        *(uint4*)(row_of(dgate, r, lddgate) + c) = d_gate;
+        *(uint4*)(row_of(dup, r, lddup) + c) = d_up;
+      }
+    }
+    __syncthreads();
+    const int depth = TILES == 1 ? (warp >> 2) * 32 : 0, tile = TILES == 1 ? 0 : (warp >> 2) * 16;
+#pragma unroll
+    for (int step = 0; step < depth_steps; step++) {
+      const int left_row = depth + step * 16 + (lane >> 4) * 8 + (lane & 7),
+                right_row = depth + step * 16 + (lane & 15);
+      const int at = place_of(right_row, (warp & 3) * 2 + (lane >> 4));
+#pragma unroll
+      for (int which = 0; which < 3; which++) {
+        u32 p[4], q[4];
+        load_matrices_transposed(p, &left[left_row][which * padded_rank + tile + (lane & 8)]);
+        load_matrices_transposed(q, &right[which][right_row][at]);
+        multiply_add(sums[which][0], p[0], p[1], p[2], p[3], q[0], q[1]);
+        multiply_add(sums[which][1], p[0], p[1], p[2], p[3], q[2], q[3]);
+      }
+    }
+    __syncthreads();
+  }
 
   if (TILES == 1) {  // the halves of the rows
     float* exchange = (float*)right + (warp & 3) * 24 * 32 + lane;
