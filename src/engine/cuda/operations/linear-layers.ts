@@ -257,9 +257,9 @@ export class LinearLayers {
     const store = this.#store;
     const { parts, n } = group;
     const { matrix, row } = group.weights[0]!;
-    const bits = rowKeys && hasDropout(group) ? this.#masks.make(x, rowKeys, parts) : undefined;
+    const dropout = rowKeys && hasDropout(group) ? this.#masks.open(x, rowKeys, parts, record) : undefined;
     const u = store.create([x.rows, adapter.columns]);
-    loraDown(store, { u: u.address, ldu: u.ld, saved: undefined, x, bits, group: adapter, parts });
+    loraDown(store, { u: u.address, ldu: u.ld, saved: undefined, x, dropout, group: adapter, parts });
     const b = matrix.adapterAt(row);
     // biome-ignore format: parameters by operand
     store.products.run({
@@ -267,9 +267,8 @@ export class LinearLayers {
       b: b.address, ldb: b.ld, transB: true, d: y.address, ldd: y.ld, beta,
     });
     // A tensor that is only saved starts with a reference count of 0.
-    if (record) return { u: store.saved(u), bits: bits && store.saved(bits) };
+    if (record) return { u: store.saved(u), bits: dropout?.bits && store.saved(dropout.bits) };
     store.release(u);
-    if (bits) store.release(bits);
     return undefined;
   }
 
@@ -290,15 +289,13 @@ export class LinearLayers {
     const { parts } = group;
     const { matrix, row } = group.weights[0]!;
     const wide = this.#withSpare(x, matrix.paddedColumns, adapter.columns);
-    const bits = rowKeys && hasDropout(group) ? this.#masks.make(x, rowKeys, parts) : undefined;
+    const dropout = rowKeys && hasDropout(group) ? this.#masks.open(x, rowKeys, parts, record) : undefined;
     const low = offset(wide.address, 2 * matrix.paddedColumns);
     const u = record ? store.saved(store.create([x.rows, adapter.columns])) : undefined;
-    loraDown(store, { u: low, ldu: wide.ld, saved: u, x: wide, bits, group: adapter, parts });
+    loraDown(store, { u: low, ldu: wide.ld, saved: u, x: wide, dropout, group: adapter, parts });
     matrix.product(row, wide, y, adapter.columns);
     store.release(wide);
-    if (u) return { u, bits: bits && store.saved(bits) };
-    if (bits) store.release(bits);
-    return undefined;
+    return u && { u, bits: dropout?.bits && store.saved(dropout.bits) };
   }
 
   #output(rows: number, columns: number, { parts }: FusedGroup): CudaTensor {
