@@ -123,7 +123,8 @@ DEVICE void lora_down(bf16* u, bf16* saved, float* partial, u32* counters, const
     for (int i = 0; i < TILES * 2; i++) {  // column pairs of rows g, g+8
       const int r = first_row + local_row + i % 2 * 8, e = first_e + i / 2 * 8 + t * 2;
       if (r >= rows || e >= E) continue;
-      const float low = sums[i / 2][i % 2 * 2] + exchange[i * 64], high = sums[i / 2][i % 2 * 2 + 1] + exchange[i * 64 + 32];
+      const float low = sums[i / 2][i % 2 * 2] + exchange[i * 64],
+                  high = sums[i / 2][i % 2 * 2 + 1] + exchange[i * 64 + 32];
       if (is_whole) {
         const float keep = keep_of(e);
         const u32 pair = pack_bf16(low * keep, high * keep);
@@ -155,13 +156,12 @@ DEVICE void lora_down(bf16* u, bf16* saved, float* partial, u32* counters, const
 
 /** Launch: grid [ceil(rows/64), ceil(E/W), splits], W = min(E, 64). */
 #define LORA_DOWN(COLUMNS)                                                                                             \
-  KERNEL __launch_bounds__(256, 3)                                                                                     \
-      lora_down_##COLUMNS(bf16* u, bf16* NULLABLE saved, float* NULLABLE partial, u32* NULLABLE counters,              \
-                          const bf16* x, const bf16* a, u8* NULLABLE bits, const u32* NULLABLE row_keys, int rows,     \
-                          int K, int E, int ldu, int ldsaved, int ldx, int lda, int kb, int split_columns, int start1, \
-                          int start2, int start3, u32 seed0, u32 seed1, u32 seed2, u32 seed3, u32 threshold0,          \
-                          u32 threshold1, u32 threshold2, u32 threshold3, float keep0, float keep1, float keep2,       \
-                          float keep3) {                                                                               \
+  KERNEL __launch_bounds__(256, 3) lora_down_##COLUMNS(                                                                \
+      bf16* u, bf16* NULLABLE saved, float* NULLABLE partial, u32* NULLABLE counters, const bf16* x, const bf16* a,    \
+      u8* NULLABLE bits, const u32* NULLABLE row_keys, int rows, int K, int E, int ldu, int ldsaved, int ldx, int lda, \
+      int kb, int split_columns, int start1, int start2, int start3, u32 seed0, u32 seed1, u32 seed2, u32 seed3,       \
+      u32 threshold0, u32 threshold1, u32 threshold2, u32 threshold3, float keep0, float keep1, float keep2,           \
+      float keep3) {                                                                                                   \
     lora_down<COLUMNS / 8>(u, saved, partial, counters, x, a, bits, row_keys, rows, K, E, ldu, ldsaved, ldx, lda, kb,  \
                            split_columns, start1, start2, start3, seed0, seed1, seed2, seed3, threshold0, threshold1,  \
                            threshold2, threshold3, keep0, keep1, keep2, keep3);                                        \
