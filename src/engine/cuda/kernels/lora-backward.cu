@@ -107,16 +107,21 @@ DEVICE void lora_backward(float* grad0, float* grad1, float* grad2, float* grad3
         kept[i] |= ((__shfl_sync(0xffffffffu, words[i], (lane & 28) | slot) >> (8 * t)) & 0xffu) << (8 * slot);
       }
     }
-    float total[2][8] = {};
+    float total[2][8] = {}, added[4][4];
 #pragma unroll
     for (int k = 0; k < TILES; k++) {
-      float added[4][4] = {};
+      const int part = part_of(k * 16, start1, start2, start3);
+      // Zeros right before the first product cost nothing.
+      if (k == 0 || part_of(k * 16 - 16, start1, start2, start3) != part) {
+#pragma unroll
+        for (int j = 0; j < 16; j++) added[j / 4][j % 4] = 0.0f;
+      }
 #pragma unroll
       for (int j = 0; j < 4; j++) {
         const uint2 b = matrix[(k * 4 + j) * 32];
         multiply_add(added[j], low[k][0], low[k][1], low[k][2], low[k][3], b.x, b.y);
       }
-      const int part = part_of(k * 16, start1, start2, start3);
+      if (k + 1 < TILES && part_of(k * 16 + 16, start1, start2, start3) == part) continue;
       const float keep = pick(part, keep0, keep1, keep2, keep3);
       const int shift = 8 * ((slot_of >> (4 * k)) & 15);
 #pragma unroll

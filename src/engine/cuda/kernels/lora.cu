@@ -1,6 +1,6 @@
 // Prepended: common.cu, lora-helpers.cuh, dropout-helpers.cuh
 // The low-rank path's products with x: u = dropout(x)·Aᵀ, and dx += mask⊙(du·A). Parts of a stacked layer own column
-// ranges of u that start at 0, start1, start2, start3, multiples of 16. The way down makes the masks, one bit an element,
+// ranges of u that start at 0, start1, start2, start3, multiples of 16. The way down makes the masks, a bit an element,
 // [part][row][kb bytes], bit i of byte b for column 8b + i, 1 = kept; backward reads them.
 
 /**
