@@ -64,6 +64,7 @@ inline void __threadfence() {}
 template <class V> V __ldcg(const V* p) { return *p; }
 inline unsigned atomicAdd(unsigned* p, unsigned n) { const unsigned was = *p; *p += n; return was; }
 inline unsigned atomicMax(unsigned* p, unsigned n) { const unsigned was = *p; *p = max(was, n); return was; }
+inline int __clz(int x) { return x ? __builtin_clz(x) : 32; }
 inline unsigned __float_as_uint(float x) { unsigned b; memcpy(&b, &x, 4); return b; }
 inline float __uint_as_float(unsigned b) { float x; memcpy(&x, &b, 4); return x; }
 inline float __int_as_float(int b) { return __uint_as_float((unsigned)b); }
