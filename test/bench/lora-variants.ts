@@ -1,14 +1,21 @@
 /** Times variants of the low-rank kernels. */
 import { KernelCompiler } from '../../src/engine/cuda/compiler.js';
 import { CudaDriver } from '../../src/engine/cuda/driver.js';
-import { type DevicePointer, type Kernel, NULL_POINTER, offset } from '../../src/engine/cuda/launch.js';
+import { type DevicePointer, type Kernel, NULL_POINTER, offset, ParameterBlock } from '../../src/engine/cuda/launch.js';
 import { KERNEL_SOURCES } from '../../src/generated/cuda-kernels.js';
 import { KERNELS } from '../../src/generated/kernel-launchers.js';
-import { WARPS } from './lora-variant-text.js';
+import { BASE, FIRST } from './lora-variant-text.js';
 import { median } from './median.js';
 
-const driver = new CudaDriver();
-const compiler = new KernelCompiler();
+const isDry = process.argv.includes('--dry');
+const driver = isDry
+  ? ({
+      createEvent: () => 0, allocate: () => 2 ** 40, fillBytes: () => {}, recordEvent: () => {}, launch: () => {},
+      synchronize: () => {}, elapsedMilliseconds: () => 1, loadModule: () => 0, kernel: () => ({}),
+      parameters: new ParameterBlock(),
+    } as unknown as CudaDriver)
+  : new CudaDriver();
+const compiler = isDry ? ({ compile: () => new Uint8Array() } as unknown as KernelCompiler) : new KernelCompiler();
 const [start, end] = [driver.createEvent(true), driver.createEvent(true)];
 const room = driver.allocate(3 * 2 ** 30);
 driver.fillBytes(room, 0, 3 * 2 ** 30);
@@ -53,27 +60,23 @@ const SIZES = [
   ['T', 2723, 5120, 48, 3],
   ['T', 2723, 5120, 32, 2],
   ['T', 2723, 4096, 16, 1],
+  ['T', 2723, 5120, 64, 2],
   ['P', 9440, 1024, 48, 3],
+  ['P', 9440, 1024, 32, 2],
   ['P', 9440, 1024, 16, 1],
 ] as const;
 const counters = take(1 << 20);
 const same: Edit = (text) => text;
+const replaced = (by: string): Edit => (text) =>
+  text.slice(0, text.indexOf('// Prepended: common.cu, lora-helpers.cuh')) + by;
 const backward: Record<string, Edit> = {
-  base: same,
-  noDA: once(/for \(int step = 0; step < depth_steps; step\+\+\) \{/, 'for (int step = 0; step < 0; step++) {'),
-  noStore: once('*(uint4*)&right[slot][local][at] = keep8', 'if (own.x == 12345u) *(uint4*)&right[slot][local][at] = keep8'),
-  noMask: once('if ((byte >> j) & 1) total', 'total'),
-  // biome-ignore lint: a variant
-  three: (text) => text.replaceAll('__launch_bounds__(256, 2)', '__launch_bounds__(256, 3)'),
-  ...EXTRA(),
+  first: replaced(FIRST),
+  base: replaced(BASE),
+  warps: same,
+  warpsOne: (text) => text.replaceAll('__launch_bounds__(256, 2)', '__launch_bounds__(256, 1)'),
+  warpsThree: (text) => text.replaceAll('__launch_bounds__(256, 2)', '__launch_bounds__(256, 3)'),
+  noTranspose: once('asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(y) : "r"(x));', 'y = x;'),
 };
-function EXTRA(): Record<string, Edit> {
-  const warps: Edit = (text) => text.slice(0, text.indexOf('// Prepended: common.cu, lora-helpers.cuh')) + WARPS;
-  return {
-    warps,
-    warps3: (text) => warps(text).replaceAll('__launch_bounds__(256, 2)', '__launch_bounds__(256, 3)'),
-  };
-}
 for (const [name, rows, K, E, parts] of SIZES) {
   const kb = 4 * cdiv(K, 32);
   const ld = K + E;
@@ -84,7 +87,7 @@ for (const [name, rows, K, E, parts] of SIZES) {
   const partial = take(64 * Math.max(E * K, rows * E) * 4);
   const grads = [0, 1, 2, 3].map((i) => (i < parts ? take((E / parts) * K * 4) : undefined));
   const keys = take(rows * 4);
-  const starts = [1, 2, 3].map((i) => Math.min(E, (i * E) / parts));
+  const starts = [0, 1, 2, 3].map((i) => Math.min(E, (i * E) / parts));
   const ranks = [0, 1, 2, 3].map((i) => (i < parts ? E / parts : 0));
   const keeps = [1.05, 1.05, 1.05, 1.05];
   for (const [variant, edit] of Object.entries(backward)) {
@@ -104,12 +107,12 @@ for (const [name, rows, K, E, parts] of SIZES) {
         lddu: ld, a, lda: K, bits, kb, rows, K, starts, ranks, splitRows, keeps, ...over,
       }) as never);
     const strips = cdiv(K, 64);
-    for (const blocks of variant === 'base' ? [132, 264, 396, 528] : [264, 396]) {
+    for (const blocks of variant === 'warps' ? [132, 264, 396, 528] : variant === 'warpsThree' ? [396] : [264]) {
       const splits = Math.max(1, Math.floor(blocks / strips));
       const rowsOf = 64 * cdiv(cdiv(rows, 64), splits);
       line.push(`${splits} splits ${each(rowsOf)}`);
     }
-    if (variant === 'base') {
+    if (variant === 'warps') {
       const rowsOf = 64 * cdiv(cdiv(rows, 64), Math.max(1, Math.floor(264 / strips)));
       line.push(`no norm ${each(rowsOf, { rstd: undefined, weight: undefined })}`);
       line.push(`no bits ${each(rowsOf, { bits: undefined })}`);
