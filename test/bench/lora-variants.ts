@@ -10,8 +10,15 @@ import { median } from './median.js';
 const isDry = process.argv.includes('--dry');
 const driver = isDry
   ? ({
-      createEvent: () => 0, allocate: () => 2 ** 40, fillBytes: () => {}, recordEvent: () => {}, launch: () => {},
-      synchronize: () => {}, elapsedMilliseconds: () => 1, loadModule: () => 0, kernel: () => ({}),
+      createEvent: () => 0,
+      allocate: () => 2 ** 40,
+      fillBytes: () => {},
+      recordEvent: () => {},
+      launch: () => {},
+      synchronize: () => {},
+      elapsedMilliseconds: () => 1,
+      loadModule: () => 0,
+      kernel: () => ({}),
       parameters: new ParameterBlock(),
     } as unknown as CudaDriver)
   : new CudaDriver();
@@ -38,7 +45,8 @@ function once(from: string | RegExp, to: string): Edit {
 function timer<P>(kernel: Kernel<P>, edit: Edit) {
   const text = edit(source(kernel.program.files));
   let module = modules.get(text);
-  if (module === undefined) modules.set(text, (module = driver.loadModule(compiler.compile('variant', text, 90, {}, true))));
+  if (module === undefined)
+    modules.set(text, (module = driver.loadModule(compiler.compile('variant', text, 90, {}, true))));
   const f = driver.kernel(module, kernel.name, 0);
   return (grid: [number, number, number], block: number, parameters: (i: number) => P): string => {
     const times: number[] = [];
@@ -67,8 +75,10 @@ const SIZES = [
 ] as const;
 const counters = take(1 << 20);
 const same: Edit = (text) => text;
-const replaced = (by: string): Edit => (text) =>
-  text.slice(0, text.indexOf('// Prepended: common.cu, lora-helpers.cuh')) + by;
+const replaced =
+  (by: string): Edit =>
+  (text) =>
+    text.slice(0, text.indexOf('// Prepended: common.cu, lora-helpers.cuh')) + by;
 const backward: Record<string, Edit> = {
   first: replaced(FIRST),
   base: replaced(BASE),
@@ -101,11 +111,35 @@ for (const [name, rows, K, E, parts] of SIZES) {
     }
     const line: string[] = [];
     const each = (splitRows: number, over: object = {}): string =>
-      run([cdiv(K, 64), cdiv(rows, splitRows), 1], 256, (i) => ({
-        grads, partial, counters, dx: offset(dx, i * rows * ld * 2), lddx: ld, x: offset(x, i * rows * ld * 2), ldx: ld,
-        rstd: E > 16 ? rstd : undefined, weight: E > 16 ? weight : undefined, du: offset(dx, i * rows * ld * 2 + 2 * K),
-        lddu: ld, a, lda: K, bits, kb, rows, K, starts, ranks, splitRows, keeps, ...over,
-      }) as never);
+      run(
+        [cdiv(K, 64), cdiv(rows, splitRows), 1],
+        256,
+        (i) =>
+          ({
+            grads,
+            partial,
+            counters,
+            dx: offset(dx, i * rows * ld * 2),
+            lddx: ld,
+            x: offset(x, i * rows * ld * 2),
+            ldx: ld,
+            rstd: E > 16 ? rstd : undefined,
+            weight: E > 16 ? weight : undefined,
+            du: offset(dx, i * rows * ld * 2 + 2 * K),
+            lddu: ld,
+            a,
+            lda: K,
+            bits,
+            kb,
+            rows,
+            K,
+            starts,
+            ranks,
+            splitRows,
+            keeps,
+            ...over,
+          }) as never,
+      );
     const strips = cdiv(K, 64);
     for (const blocks of variant === 'warps' ? [132, 264, 396, 528] : variant === 'warpsThree' ? [396] : [264]) {
       const splits = Math.max(1, Math.floor(blocks / strips));
@@ -126,11 +160,34 @@ for (const [name, rows, K, E, parts] of SIZES) {
     const splits = Math.max(1, Math.floor(blocks / tiles));
     const splitColumns = 64 * cdiv(cdiv(K, 64), splits);
     const each = (rowKeys: DevicePointer | undefined): string =>
-      down([tiles, 1, cdiv(K, splitColumns)], 256, (i) => ({
-        u: offset(x, i * rows * ld * 2 + 2 * K), ldu: ld, saved: dx, ldsaved: E, partial, counters,
-        x: offset(x, i * rows * ld * 2), ldx: ld, a, lda: K, bits: rowKeys && bits, rowKeys, kb, rows, K, E,
-        splitColumns, starts, seeds: [1, 2, 3, 4], thresholds: [1 << 27, 1 << 27, 1 << 27, 1 << 27], keeps,
-      }) as never);
+      down(
+        [tiles, 1, cdiv(K, splitColumns)],
+        256,
+        (i) =>
+          ({
+            u: offset(x, i * rows * ld * 2 + 2 * K),
+            ldu: ld,
+            saved: dx,
+            ldsaved: E,
+            partial,
+            counters,
+            x: offset(x, i * rows * ld * 2),
+            ldx: ld,
+            a,
+            lda: K,
+            bits: rowKeys && bits,
+            rowKeys,
+            kb,
+            rows,
+            K,
+            E,
+            splitColumns,
+            starts,
+            seeds: [1, 2, 3, 4],
+            thresholds: [1 << 27, 1 << 27, 1 << 27, 1 << 27],
+            keeps,
+          }) as never,
+      );
     line.push(`${cdiv(K, splitColumns)} splits ${each(keys)} (no dropout ${each(undefined)})`);
   }
   console.log(`down_${E} ${name} ${rows}x${K}: ${line.join(', ')}`);

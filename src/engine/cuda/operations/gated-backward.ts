@@ -12,8 +12,8 @@ import type { FusedGroup } from './fused-group.js';
 import type { DeferredGradient } from './linear-layers.js';
 import { keepScales } from './low-rank.js';
 import { targets } from './low-rank-gradients.js';
-import { splitRows } from './row-splits.js';
 import type { GroupGradient } from './normed-linear.js';
+import { splitRows } from './row-splits.js';
 
 /** Padded ranks that there are kernels for. */
 const RANKS = [16, 32];

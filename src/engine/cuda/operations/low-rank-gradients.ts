@@ -125,13 +125,7 @@ export function loraGradientA(store: TensorStore, low: LoraInputSide, x: SavedIn
   const { rows, columns } = values;
   const { starts, ranks, columns: width } = group;
   const tiles = [Math.ceil(columns / TILE), Math.ceil(width / TILE)] as const;
-  const split = splitRows(
-    store,
-    rows,
-    tiles[0] * tiles[1],
-    BLOCKS_A,
-    (2 * 4 * Math.min(width, TILE)) / (TILE * 2),
-  );
+  const split = splitRows(store, rows, tiles[0] * tiles[1], BLOCKS_A, (2 * 4 * Math.min(width, TILE)) / (TILE * 2));
   const partial = store.createF32([split.splits, width, columns]);
   // biome-ignore format: parameters by operand
   store.kernels.launch(KERNELS.loraGradientA, [tiles[0], split.splits, tiles[1]], {
