@@ -12,7 +12,7 @@ DEVICE uint4 normalized(uint4 s, float scale, uint4 weight) {
 }
 
 /**
- * A block owns 64 columns and a range of rows, 64 at a time. A warp has 16 rows by 32 columns to itself: lane (g, t) has
+ * A block owns 64 columns and a range of rows, 64 at a time. A warp has 16 rows by 32 columns to itself: a lane has
  * rows g and g + 8, columns 8t .. 8t+7, and fetches the next ones as soon as it has used these. Operands of dA are
  * transposed between its lanes, so that warps wait for one another at the end only. At most 3 parts have ranks.
  */
