@@ -259,7 +259,8 @@ export class LinearLayers {
     const { matrix, row } = group.weights[0]!;
     const dropout = rowKeys && hasDropout(group) ? this.#masks.open(x, rowKeys, parts, record) : undefined;
     const u = store.create([x.rows, adapter.columns]);
-    loraDown(store, { u: u.address, ldu: u.ld, saved: undefined, x, dropout, group: adapter, parts });
+    const room = beta === 0 ? y : undefined;
+    loraDown(store, { u: u.address, ldu: u.ld, saved: undefined, x, dropout, room, group: adapter, parts });
     const b = matrix.adapterAt(row);
     // biome-ignore format: parameters by operand
     store.products.run({
@@ -292,7 +293,7 @@ export class LinearLayers {
     const dropout = rowKeys && hasDropout(group) ? this.#masks.open(x, rowKeys, parts, record) : undefined;
     const low = offset(wide.address, 2 * matrix.paddedColumns);
     const u = record ? store.saved(store.create([x.rows, adapter.columns])) : undefined;
-    loraDown(store, { u: low, ldu: wide.ld, saved: u, x: wide, dropout, group: adapter, parts });
+    loraDown(store, { u: low, ldu: wide.ld, saved: u, x: wide, dropout, room: y, group: adapter, parts });
     matrix.product(row, wide, y, adapter.columns);
     store.release(wide);
     return u && { u, bits: dropout?.bits && store.saved(dropout.bits) };

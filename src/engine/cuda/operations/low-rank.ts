@@ -31,12 +31,14 @@ interface LoraDown {
   readonly x: CudaTensor;
   /** Its masks are made, and written where there is room for them. */
   readonly dropout: Dropout | undefined;
+  /** A matrix that is written later: room for sums until then. */
+  readonly room: CudaTensor | undefined;
   readonly group: AdapterGroup;
   readonly parts: readonly LinearPart[];
 }
 
 /** u = dropout(x)·Aᵀ for all parts. */
-export function loraDown(store: TensorStore, { u, ldu, saved, x, dropout, group, parts }: LoraDown): void {
+export function loraDown(store: TensorStore, { u, ldu, saved, x, dropout, room, group, parts }: LoraDown): void {
   const { rows, columns, ld } = x;
   if (!dropout && rows <= FEW_ROWS) {
     const operands = { a: x.address, lda: ld, b: group.a, ldb: group.lda, transB: true, d: u, ldd: ldu };
@@ -52,7 +54,9 @@ export function loraDown(store: TensorStore, { u, ldu, saved, x, dropout, group,
   const count = tiles[0] * tiles[1];
   // A tile of x and A is read, sums are written and read.
   const split = splitRows(store, columns, count, BLOCKS, (2 * 4 * TILE * width) / (2 * TILE * (TILE + width)));
-  const partial = split.splits > 1 ? store.createF32([split.splits, rows, group.columns]) : undefined;
+  const hasRoom = room !== undefined && room.ld >= 2 * split.splits * group.columns;
+  const made = split.splits > 1 && !hasRoom ? store.createF32([split.splits, rows, group.columns]) : undefined;
+  const partial = split.splits > 1 ? (made ?? room) : undefined;
   // biome-ignore format: parameters by operand
   store.kernels.launch(ofWidth(KERNELS.loraDown, width), [...tiles, split.splits], {
     u, ldu, saved: saved?.address, ldsaved: saved?.ld ?? 0, partial: partial?.address,
@@ -63,5 +67,5 @@ export function loraDown(store: TensorStore, { u, ldu, saved, x, dropout, group,
     // Compared with the upper 16 bits of the hash.
     thresholds: byPart(parts, ({ dropout }) => dropoutThreshold(dropout) * 65536, 0), keeps: keepScales(parts),
   });
-  if (partial) store.release(partial);
+  if (made) store.release(made);
 }
