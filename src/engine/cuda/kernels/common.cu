@@ -89,13 +89,6 @@ DEVICE void load_matrices_transposed(u32 (&r)[4], const void* shared) {
                : "memory");
 }
 
-/** An 8 × 8 matrix of bf16 transposed: lane (g, t) gives (g, 2t), (g, 2t+1) and gets (2t, g), (2t+1, g). */
-DEVICE u32 transpose_matrix(u32 x) {
-  u32 y;
-  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(y) : "r"(x));
-  return y;
-}
-
 /** c [16 × 8] += a [16 × 16] · b [16 × 8], fp32 sums. */
 DEVICE void multiply_add(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"

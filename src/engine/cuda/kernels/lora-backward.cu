@@ -12,9 +12,9 @@ DEVICE uint4 normalized(uint4 s, float scale, uint4 weight) {
 }
 
 /**
- * A block owns 64 columns and a range of rows, 64 at a time. A warp has 16 rows by 32 columns to itself: a lane has
- * rows g and g + 8, columns 8t .. 8t+7, and fetches the next ones as soon as it has used these. Operands of dA are
- * transposed between its lanes, so that warps wait for one another at the end only. At most 3 parts have ranks.
+ * A block owns 64 columns and a range of rows, 64 at a time. A warp makes 16 rows by 32 columns of dx: lane (g, t) has
+ * rows g and g + 8, columns 8t .. 8t+7, and fetches the next ones as soon as it has used these. For dA, warps take 16
+ * columns each and half of the rows (16 columns of du) or every other 16 columns of du. At most 3 parts have ranks.
  */
 template <int TILES>
 DEVICE void lora_backward(float* grad0, float* grad1, float* grad2, float* grad3, float* partial, u32* counters,
@@ -22,8 +22,10 @@ DEVICE void lora_backward(float* grad0, float* grad1, float* grad2, float* grad3
                           const u8* bits, int rows, int K, int lddx, int ldx, int lddu, int lda, int kb, int start1,
                           int start2, int start3, int rank0, int rank1, int rank2, int rank3, int split_rows,
                           float keep0, float keep1, float keep2, float keep3) {
-  constexpr int E = 16 * TILES, max_slots = TILES < 3 ? TILES : 3;
-  __shared__ float exchange[2][E][32];
+  constexpr int E = 16 * TILES, max_slots = TILES < 3 ? TILES : 3, depth_steps = TILES == 1 ? 2 : 4,
+                own_tiles = (TILES + 1) / 2;
+  __shared__ __align__(16) bf16 right[max_slots][64][64];  // mask⊙x by part: [row][column]
+  __shared__ __align__(16) bf16 left[64][E + 8];           // du: [row][e]
   __shared__ uint2 fragments[2][4 * TILES][32];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const int begin = blockIdx.y * split_rows, end = min(rows, begin + split_rows);
@@ -83,13 +85,20 @@ DEVICE void lora_backward(float* grad0, float* grad1, float* grad2, float* grad3
     }
   };
 
-  float sums[TILES][4][4] = {};
+  float sums[own_tiles][2][4] = {};
   fetch_left(begin);
   fetch(0, begin);
   fetch(1, begin);
 #pragma unroll 1
   for (int first = begin; first < end; first += 64) {
     const bool is_last = first + 64 >= end;
+    if (warp < 4) {
+#pragma unroll
+      for (int k = 0; k < TILES; k++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) *(u32*)&left[local_row + (i & 1) * 8][k * 16 + (i >> 1) * 8 + t * 2] = low[k][i];
+      }
+    }
     u32 kept[2] = {0, 0};  // a byte for each slot
 #pragma unroll
     for (int i = 0; i < 2; i++) {
@@ -98,86 +107,89 @@ DEVICE void lora_backward(float* grad0, float* grad1, float* grad2, float* grad3
         kept[i] |= ((__shfl_sync(0xffffffffu, words[i], (lane & 28) | slot) >> (8 * t)) & 0xffu) << (8 * slot);
       }
     }
-    u32 own[2][4], result[2][4];
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-      const uint4 x8 = rstd ? normalized(held_x[i], held_scale[i], scales) : held_x[i];
-      own[i][0] = x8.x, own[i][1] = x8.y, own[i][2] = x8.z, own[i][3] = x8.w;
-      result[i][0] = held_gradient[i].x, result[i][1] = held_gradient[i].y;
-      result[i][2] = held_gradient[i].z, result[i][3] = held_gradient[i].w;
-    }
-#pragma unroll
-    for (int j = 0; j < 4; j++) {
-      float total[4] = {}, added[4];
-#pragma unroll
-      for (int k = 0; k < TILES; k++) {
-        const int part = part_of(k * 16, start1, start2, start3);
-        // Zeros right before the first product cost nothing.
-        if (k == 0 || part_of(k * 16 - 16, start1, start2, start3) != part)
-          added[0] = added[1] = added[2] = added[3] = 0.0f;
-        const uint2 b = matrix[(k * 4 + j) * 32];
-        multiply_add(added, low[k][0], low[k][1], low[k][2], low[k][3], b.x, b.y);
-        if (k + 1 < TILES && part_of(k * 16 + 16, start1, start2, start3) == part) continue;
-        const float keep = pick(part, keep0, keep1, keep2, keep3);
-        const int shift = 8 * ((slot_of >> (4 * k)) & 15) + 2 * j;
-#pragma unroll
-        for (int i = 0; i < 2; i++) {
-          const u32 pair = kept[i] >> shift;
-          if (pair & 1) total[i * 2] += added[i * 2] * keep;
-          if (pair & 2) total[i * 2 + 1] += added[i * 2 + 1] * keep;
-        }
-      }
-#pragma unroll
-      for (int i = 0; i < 2; i++)
-        result[i][j] = pack_bf16(bf16_low(result[i][j]) + total[i * 2], bf16_high(result[i][j]) + total[i * 2 + 1]);
-    }
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-      const int r = first + local_row + i * 8;
-      if (r < end && c < K)
-        store8(row_of(dx, r, lddx), c, K, make_uint4(result[i][0], result[i][1], result[i][2], result[i][3]));
-      if (!is_last) fetch(i, first + 64);
-    }
-    u32 right[4][2];
+    float total[2][8] = {}, added[4][4];
 #pragma unroll
     for (int k = 0; k < TILES; k++) {
-      const int slot = (slot_of >> (4 * k)) & 15;
-      if (k == 0 || (!is_one && slot != (int)((slot_of >> (4 * k - 4)) & 15))) {
+      const int part = part_of(k * 16, start1, start2, start3);
+      // Zeros right before the first product cost nothing.
+      if (k == 0 || part_of(k * 16 - 16, start1, start2, start3) != part) {
 #pragma unroll
-        for (int i = 0; i < 2; i++) {
-          const uint4 masked =
-              keep8(make_uint4(own[i][0], own[i][1], own[i][2], own[i][3]), (kept[i] >> (8 * slot)) & 0xffu);
-          right[0][i] = transpose_matrix(masked.x);
-          right[1][i] = transpose_matrix(masked.y);
-          right[2][i] = transpose_matrix(masked.z);
-          right[3][i] = transpose_matrix(masked.w);
+        for (int j = 0; j < 16; j++) added[j / 4][j % 4] = 0.0f;
+      }
+#pragma unroll
+      for (int j = 0; j < 4; j++) {
+        const uint2 b = matrix[(k * 4 + j) * 32];
+        multiply_add(added[j], low[k][0], low[k][1], low[k][2], low[k][3], b.x, b.y);
+      }
+      if (k + 1 < TILES && part_of(k * 16 + 16, start1, start2, start3) == part) continue;
+      const float keep = pick(part, keep0, keep1, keep2, keep3);
+      const int shift = 8 * ((slot_of >> (4 * k)) & 15);
+#pragma unroll
+      for (int i = 0; i < 2; i++) {
+        const u32 byte = kept[i] >> shift;
+#pragma unroll
+        for (int j = 0; j < 8; j++) {
+          if ((byte >> j) & 1) total[i][j] += added[j / 2][i * 2 + j % 2] * keep;
         }
       }
-      u32 left[4];
-#pragma unroll
-      for (int i = 0; i < 4; i++) left[i] = transpose_matrix(low[k][i]);
-#pragma unroll
-      for (int j = 0; j < 4; j++)
-        multiply_add(sums[k][j], left[0], left[2], left[1], left[3], right[j][0], right[j][1]);
     }
     if (!is_last) fetch_left(first + 64);
-  }
-
-  // The sums of the four warps of the same columns, in the order of their rows.
-#pragma unroll 1
-  for (int group = 0; group < 4; group++) {
-    if ((warp & 3) == group) {
 #pragma unroll
-      for (int i = 0; i < E; i++) {
-        float& place = exchange[warp >> 2][i][lane];
-        place = sums[i / 16][i / 4 % 4][i % 4] + (group > 0 ? place : 0.0f);
+    for (int i = 0; i < 2; i++) {
+      const int local = local_row + i * 8, r = first + local;
+      float v[8];
+      unpack8(held_gradient[i], v);
+      const uint4 own = rstd ? normalized(held_x[i], held_scale[i], scales) : held_x[i];
+      if (!is_last) fetch(i, first + 64);
+#pragma unroll
+      for (int j = 0; j < 8; j++) v[j] += total[i][j];
+      if (r < end && c < K) store8(row_of(dx, r, lddx), c, K, v);
+      const int at = place_of(local, vector);
+#pragma unroll
+      for (int slot = 0; slot < max_slots; slot++) {
+        if (slot == 0 || (slot < slots && !is_one)) {
+          *(uint4*)&right[slot][local][at] = keep8(own, (kept[i] >> (8 * slot)) & 0xffu);
+        }
+      }
+    }
+    __syncthreads();
+    const int depth = TILES == 1 ? (warp >> 2) * 32 : 0;
+#pragma unroll
+    for (int step = 0; step < depth_steps; step++) {
+      const int left_row = depth + step * 16 + (lane >> 4) * 8 + (lane & 7),
+                right_row = depth + step * 16 + (lane & 15);
+      const int at = place_of(right_row, (warp & 3) * 2 + (lane >> 4));
+#pragma unroll
+      for (int i = 0; i < own_tiles; i++) {
+        const int tile = TILES == 1 ? 0 : (warp >> 2) + i * 2;
+        if (tile >= TILES) break;
+        u32 p[4], q[4];
+        load_matrices_transposed(p, &left[left_row][tile * 16 + (lane & 8)]);
+        load_matrices_transposed(q, &right[is_one ? 0 : (slot_of >> (4 * tile)) & 15][right_row][at]);
+        multiply_add(sums[i][0], p[0], p[1], p[2], p[3], q[0], q[1]);
+        multiply_add(sums[i][1], p[0], p[1], p[2], p[3], q[2], q[3]);
       }
     }
     __syncthreads();
   }
-  for (int i = warp & 3; i < E; i += 4) {
-    const int e = i / 16 * 16 + i % 4 / 2 * 8 + g, column = first_column + vector * 8 + i / 4 % 4 * 2 + i % 2;
-    if (column < K) partial[((i64)blockIdx.y * E + e) * K + column] = exchange[warp >> 2][i][lane];
+
+  if (TILES == 1) {  // the halves of the rows
+    float* exchange = (float*)right + (warp & 3) * 8 * 32 + lane;
+    if (warp >= 4) {
+#pragma unroll
+      for (int i = 0; i < 8; i++) exchange[i * 32] = sums[0][i / 4][i % 4];
+    }
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < 8; i++) sums[0][i / 4][i % 4] += warp < 4 ? exchange[i * 32] : 0.0f;
+  }
+#pragma unroll
+  for (int i = 0; i < own_tiles * 8; i++) {
+    const int tile = TILES == 1 ? 0 : (warp >> 2) + i / 8 * 2;
+    const int e = tile * 16 + i % 4 / 2 * 8 + g,
+              column = first_column + (warp & 3) * 16 + i / 4 % 2 * 8 + t * 2 + i % 2;
+    if (e >= E || column >= K || (TILES == 1 && warp >= 4)) continue;
+    partial[((i64)blockIdx.y * E + e) * K + column] = sums[i / 8][i / 4 % 2][i % 4];
   }
   if (!is_last_block(counters + blockIdx.x, gridDim.y)) return;
   for (int i = threadIdx.x; i < E * 64; i += 256) {

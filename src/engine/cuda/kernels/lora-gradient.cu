@@ -82,65 +82,11 @@ DEVICE void product_of_rows(Tiles& tiles, float (&sums)[4][2][4], const bf16* le
   }
 }
 
-#define STREAM_STAGES 5
-#define STREAM_ROWS 32
-
-/** The same without masks, 32 rows at a time by way of a ring that fills in the background. */
-struct Stream {
-  uint4 right[STREAM_STAGES][STREAM_ROWS * 8], left[STREAM_STAGES][STREAM_ROWS * 8];
-};
-
-/** Shared place of vector v of a row: eight rows of one column, as ldmatrix reads them, meet no bank twice. */
-DEVICE int stream_place(int row, int vector) { return row * 8 + (vector ^ (row & 7)); }
-
-DEVICE void stream_of_rows(Stream& stream, float (&sums)[4][2][4], const bf16* left, const bf16* right, int begin,
-                           int end, int width, int ldleft, int ldright, int column, int column_end) {
-  const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
-  const int vector = threadIdx.x & 7, local_row = threadIdx.x >> 3;
-  const int c = min(column + vector * 8, (column_end - 1) & ~7), place = stream_place(local_row, vector);
-  // Columns past the end give results that are not written; rows past the end meet zeros on the left.
-  const auto fetch = [&](int stage, int first) {
-    const int r = first + local_row, from = min(r, end - 1);
-    copy_16_bytes(&stream.right[stage][place], row_of(right, from, ldright) + c, true);
-    if (vector * 8 < width) copy_16_bytes(&stream.left[stage][place], row_of(left, from, ldleft) + vector * 8, r < end);
-  };
-#pragma unroll
-  for (int i = 0; i < STREAM_STAGES - 1; i++) {
-    if (begin + i * STREAM_ROWS < end) fetch(i, begin + i * STREAM_ROWS);
-    close_copy_group();
-  }
-  const int depth = (warp >> 2) * 16;
-  const int right_place = stream_place(depth + (lane & 15), (warp & 3) * 2 + (lane >> 4));
-  const int left_row = depth + (lane >> 4) * 8 + (lane & 7);
-  int stage = 0;
-#pragma unroll 1
-  for (int first = begin; first < end; first += STREAM_ROWS) {
-    wait_copy_groups<STREAM_STAGES - 2>();
-    __syncthreads();
-    const int ahead = first + (STREAM_STAGES - 1) * STREAM_ROWS;
-    if (ahead < end) fetch(stage == 0 ? STREAM_STAGES - 1 : stage - 1, ahead);
-    close_copy_group();
-    u32 b[4];
-    load_matrices_transposed(b, &stream.right[stage][right_place]);
-#pragma unroll
-    for (int m = 0; m < 4; m++) {
-      if (m * 16 >= width) break;
-      u32 a[4];
-      load_matrices_transposed(a, &stream.left[stage][stream_place(left_row, m * 2 + ((lane >> 3) & 1))]);
-      multiply_add(sums[m][0], a[0], a[1], a[2], a[3], b[0], b[1]);
-      multiply_add(sums[m][1], a[0], a[1], a[2], a[3], b[2], b[3]);
-    }
-    stage = stage == STREAM_STAGES - 1 ? 0 : stage + 1;
-  }
-  wait_copy_groups<0>();
-  __syncthreads();
-}
-
 /** Adds the two halves of the block and writes its sums, element (e, column) at e·stride_e + column·stride_c. */
-DEVICE void write_partial(void* shared, float (&sums)[4][2][4], float* partial, int width, int column, int column_end,
+DEVICE void write_partial(Tiles& tiles, float (&sums)[4][2][4], float* partial, int width, int column, int column_end,
                           i64 stride_e, i64 stride_c) {
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
-  float* exchange = (float*)shared + (warp & 3) * 32 * 32 + lane;
+  float* exchange = (float*)tiles.right + (warp & 3) * 32 * 32 + lane;
   if (warp >= 4) {
 #pragma unroll
     for (int i = 0; i < 32; i++) exchange[i * 32] = sums[i / 8][i / 4 % 2][i % 4];
@@ -187,7 +133,7 @@ KERNEL __launch_bounds__(256, 3)
   } else {
     product_of_rows<0>(tiles, sums, du + first_e, x, bits, begin, end, width, lddu, ldx, column, K, rows, kb, 1, 0, 0);
   }
-  write_partial(tiles.right, sums, partial + ((i64)blockIdx.y * E + first_e) * K, width, column, K, K, 1);
+  write_partial(tiles, sums, partial + ((i64)blockIdx.y * E + first_e) * K, width, column, K, K, 1);
   if (!is_last_block(counters + blockIdx.z * gridDim.x + blockIdx.x, gridDim.y)) return;
   for (int i = threadIdx.x; i < width * 64; i += 256) {
     const int e = first_e + i / 64, k = column + i % 64;
@@ -204,13 +150,13 @@ KERNEL __launch_bounds__(256, 3)
  * [splits][N][width].
  * Launch: grid [Σ ceil(columns of a part/64), splits, ceil(width/64)].
  */
-KERNEL __launch_bounds__(256, 4)
+KERNEL __launch_bounds__(256, 3)
     lora_gradient_b(float* NULLABLE grad0, float* NULLABLE grad1, float* NULLABLE grad2, float* NULLABLE grad3,
                     float* partial, u32* counters, const bf16* u, const bf16* dy, int rows, int N, int width, int ldu,
                     int lddy, int first_column1, int first_column2, int first_column3, int start1, int start2,
                     int start3, int E, int rank0, int rank1, int rank2, int rank3, int split_rows, float factor0,
                     float factor1, float factor2, float factor3) {
-  __shared__ Stream stream;
+  __shared__ Tiles tiles;
   float sums[4][2][4] = {};
   int tile = blockIdx.x, part = 0;
   for (; part < 3; part++) {
@@ -227,8 +173,9 @@ KERNEL __launch_bounds__(256, 4)
   float* grad = pick(part, grad0, grad1, grad2, grad3);
   if (part_width <= 0 || !grad) return;
   const int begin = blockIdx.y * split_rows, end = min(rows, begin + split_rows);
-  stream_of_rows(stream, sums, u + first_e, dy, begin, end, part_width, ldu, lddy, column, column_end);
-  write_partial(&stream, sums, partial + (i64)blockIdx.y * N * width + first_local, part_width, column, column_end, 1,
+  product_of_rows<0>(tiles, sums, u + first_e, dy, 0, begin, end, part_width, ldu, lddy, column, column_end, rows, 0, 1,
+                     0, 0);
+  write_partial(tiles, sums, partial + (i64)blockIdx.y * N * width + first_local, part_width, column, column_end, 1,
                 width);
   if (!is_last_block(counters + blockIdx.z * gridDim.x + blockIdx.x, gridDim.y)) return;
   const int rank = pick(part, rank0, rank1, rank2, rank3);

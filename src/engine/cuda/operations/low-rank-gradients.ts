@@ -14,9 +14,8 @@ import { splitRows } from './row-splits.js';
 
 /** Rows and columns that a block has at a time. */
 const TILE = 64;
-/** Blocks of lora_gradient_a that fit on a multiprocessor, and of lora_gradient_b. */
-const BLOCKS_A = 3;
-const BLOCKS_B = 4;
+/** Blocks of lora_gradient_a and lora_gradient_b that fit on a multiprocessor; the others' registers allow for two. */
+const GRADIENT_BLOCKS = 3;
 /** Most columns of du, and parts with a rank, that lora_backward takes. */
 const MAX_COLUMNS = 64;
 const MAX_RANKED = 3;
@@ -125,7 +124,13 @@ export function loraGradientA(store: TensorStore, low: LoraInputSide, x: SavedIn
   const { rows, columns } = values;
   const { starts, ranks, columns: width } = group;
   const tiles = [Math.ceil(columns / TILE), Math.ceil(width / TILE)] as const;
-  const split = splitRows(store, rows, tiles[0] * tiles[1], BLOCKS_A, (2 * 4 * Math.min(width, TILE)) / (TILE * 2));
+  const split = splitRows(
+    store,
+    rows,
+    tiles[0] * tiles[1],
+    GRADIENT_BLOCKS,
+    (2 * 4 * Math.min(width, TILE)) / (TILE * 2),
+  );
   const partial = store.createF32([split.splits, width, columns]);
   // biome-ignore format: parameters by operand
   store.kernels.launch(KERNELS.loraGradientA, [tiles[0], split.splits, tiles[1]], {
@@ -146,7 +151,7 @@ export function loraGradientB(store: TensorStore, low: LoraOutputSide): void {
   const firsts = firstColumns(low, n);
   const tiles = parts.reduce((sum, _, i) => sum + Math.ceil((firsts[i + 1]! - firsts[i]!) / TILE), 0);
   const deep = Math.ceil(width / TILE);
-  const split = splitRows(store, rows, tiles * deep, BLOCKS_B, (2 * 4 * Math.min(width, TILE)) / (TILE * 2));
+  const split = splitRows(store, rows, tiles * deep, GRADIENT_BLOCKS, (2 * 4 * Math.min(width, TILE)) / (TILE * 2));
   const partial = store.createF32([split.splits, n, width]);
   // biome-ignore format: parameters by operand
   store.kernels.launch(KERNELS.loraGradientB, [tiles, split.splits, deep], {

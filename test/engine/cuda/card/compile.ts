@@ -63,7 +63,6 @@ const KNOWN_STACKS: Readonly<Record<string, { bytes: number; reason: string }>> 
   'gated_backward_lora_16 sm_100': { bytes: 16, reason: NEVER_RUN },
   'gated_backward_lora_32 sm_100': { bytes: 16, reason: NEVER_RUN },
   'gated_backward_amax_32 sm_100': { bytes: 8, reason: NEVER_RUN },
-  'lora_backward_48 sm_100': { bytes: 8, reason: NEVER_RUN },
   'rms_norm_backward_8192 sm_100': { bytes: 8, reason: NEVER_RUN },
   'lora_down_64 sm_100': { bytes: 32, reason: NEVER_RUN },
   'attention_forward HEAD_DIM 128 sm_100': { bytes: 24, reason: NEVER_RUN },
@@ -72,7 +71,6 @@ const KNOWN_STACKS: Readonly<Record<string, { bytes: number; reason: string }>> 
   'gated_backward_lora_16 sm_120': { bytes: 16, reason: NEVER_RUN },
   'gated_backward_lora_32 sm_120': { bytes: 24, reason: NEVER_RUN },
   'gated_backward_amax_32 sm_120': { bytes: 8, reason: NEVER_RUN },
-  'lora_backward_48 sm_120': { bytes: 8, reason: NEVER_RUN },
   'lora_down_64 sm_120': { bytes: 32, reason: NEVER_RUN },
 };
 

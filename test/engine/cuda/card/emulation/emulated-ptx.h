@@ -50,14 +50,6 @@ DEVICE void load_matrices_transposed(u32 (&r)[4], const void* p) {
     r[m] = e[0] | (u32)e[1] << 16;
   }
 }
-DEVICE u32 transpose_matrix(u32 x) {
-  Slot s{}; s.a[0] = x;
-  Slot* group = meet(s);
-  const int lane = current % 32, g = lane / 4, t = lane % 4;
-  // Element (row, g) is in lane row * 4 + g / 2.
-  const u32 low = group[2 * t * 4 + g / 2].a[0] >> (16 * (g % 2)), high = group[(2 * t + 1) * 4 + g / 2].a[0] >> (16 * (g % 2));
-  return (low & 0xffff) | high << 16;
-}
 DEVICE float half_of(u32 packed, int j) { return __uint_as_float(j ? packed & 0xffff0000u : packed << 16); }
 DEVICE void multiply_add(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
   Slot s{}; s.a[0] = a0; s.a[1] = a1; s.a[2] = a2; s.a[3] = a3; s.b[0] = b0; s.b[1] = b1;
