@@ -259,9 +259,10 @@ export class LinearLayers {
     const store = this.#store;
     const { parts, n } = group;
     const { matrix, row } = group.weights[0]!;
-    const bits = rowKeys && hasDropout(group) ? this.#masks.make(x, rowKeys, parts) : undefined;
+    const dropout = rowKeys && hasDropout(group) ? this.#masks.open(x, rowKeys, parts, record) : undefined;
     const u = store.create([x.rows, adapter.columns]);
-    loraDown(store, { u: u.address, ldu: u.ld, saved: undefined, x, bits, group: adapter, parts });
+    const room = beta === 0 ? y : undefined;
+    loraDown(store, { u: u.address, ldu: u.ld, saved: undefined, x, dropout, room, group: adapter, parts });
     const b = matrix.adapterAt(row);
     if (beta === 0 && this.#e4m3.hasLowRankUp(adapter.columns)) lowRankUp(store, y, u, b);
     else {
@@ -272,9 +273,8 @@ export class LinearLayers {
       });
     }
     // A tensor that is only saved starts with a reference count of 0.
-    if (record) return { u: store.saved(u), bits: bits && store.saved(bits) };
+    if (record) return { u: store.saved(u), bits: dropout?.bits && store.saved(dropout.bits) };
     store.release(u);
-    if (bits) store.release(bits);
     return undefined;
   }
 
@@ -295,15 +295,13 @@ export class LinearLayers {
     const { parts } = group;
     const { matrix, row } = group.weights[0]!;
     const wide = this.#withSpare(x, matrix.paddedColumns, adapter.columns);
-    const bits = rowKeys && hasDropout(group) ? this.#masks.make(x, rowKeys, parts) : undefined;
+    const dropout = rowKeys && hasDropout(group) ? this.#masks.open(x, rowKeys, parts, record) : undefined;
     const low = offset(wide.address, 2 * matrix.paddedColumns);
     const u = record ? store.saved(store.create([x.rows, adapter.columns])) : undefined;
-    loraDown(store, { u: low, ldu: wide.ld, saved: u, x: wide, bits, group: adapter, parts });
+    loraDown(store, { u: low, ldu: wide.ld, saved: u, x: wide, dropout, room: y, group: adapter, parts });
     matrix.product(row, wide, y, adapter.columns);
     store.release(wide);
-    if (u) return { u, bits: bits && store.saved(bits) };
-    if (bits) store.release(bits);
-    return undefined;
+    return u && { u, bits: dropout?.bits && store.saved(dropout.bits) };
   }
 
   #output(rows: number, columns: number, { parts }: FusedGroup): CudaTensor {

@@ -75,19 +75,18 @@ const KNOWN_STACKS: Readonly<Record<string, { bytes: number; reason: string }>> 
   'small_linear_e4m3_8 sm_100': { bytes: 16, reason: NEVER_RUN },
   'small_linear_e4m3_8 sm_120': { bytes: 8, reason: NEVER_RUN },
   'small_linear_16 sm_120': { bytes: 8, reason: NEVER_RUN },
-  'lora_down_64 sm_90': { bytes: 8, reason: 'its 512 threads leave 128 registers to each' },
   'gated_backward_lora_16 sm_100': { bytes: 16, reason: NEVER_RUN },
   'gated_backward_lora_32 sm_100': { bytes: 16, reason: NEVER_RUN },
   'gated_backward_amax_32 sm_100': { bytes: 8, reason: NEVER_RUN },
-  'lora_down_64 sm_100': { bytes: 80, reason: NEVER_RUN },
+  'rms_norm_backward_8192 sm_100': { bytes: 8, reason: NEVER_RUN },
+  'lora_down_64 sm_100': { bytes: 32, reason: NEVER_RUN },
   'attention_forward HEAD_DIM 128 sm_100': { bytes: 24, reason: NEVER_RUN },
   'attention_backward_query HEAD_DIM 128 sm_100': { bytes: 8, reason: NEVER_RUN },
   'attention_decode HEAD_DIM 128 sm_100': { bytes: 16, reason: NEVER_RUN },
   'gated_backward_lora_16 sm_120': { bytes: 16, reason: NEVER_RUN },
   'gated_backward_lora_32 sm_120': { bytes: 24, reason: NEVER_RUN },
   'gated_backward_amax_32 sm_120': { bytes: 8, reason: NEVER_RUN },
-  'lora_down_48 sm_120': { bytes: 8, reason: NEVER_RUN },
-  'lora_down_64 sm_120': { bytes: 80, reason: NEVER_RUN },
+  'lora_down_64 sm_120': { bytes: 32, reason: NEVER_RUN },
 };
 
 interface Program extends KernelProgram {
