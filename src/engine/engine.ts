@@ -203,6 +203,13 @@ export interface Engine {
    */
   preparePrecision?(weights: readonly Weight[], precision: Precision): void;
 
+  /**
+   * Called after a small pass, with nothing else under way: prepares what passes with up to `growth` times its rows run
+   * for the first time, such as choosing algorithms and loading kernels. Yields every few milliseconds. Results do not
+   * depend on it.
+   */
+  prepareLargerPasses?(growth: number): Iterable<void>;
+
   /** Values start at `initial` (float32, in order), gradients at zero. */
   createParameters(specs: readonly ParameterSpec[]): ParameterSet;
   /**

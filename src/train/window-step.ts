@@ -19,6 +19,7 @@ import { preparePrecision } from './precision.js';
 import { optimizerKind, type SftConfig } from './sft-config.js';
 import type { AccumulateOptions, PassSummary, TrainableModel } from './trainable-model.js';
 import type { TrainingWindow } from './training-window.js';
+import { warmUp } from './warm-up.js';
 
 /** Milliseconds that an engine's own end is waited for when the run is to stop. */
 export const MODEL_GRACE = 1_000;
@@ -70,6 +71,7 @@ function forwardBackward(
   planners.set(model, planner);
   return exclusively(engine, signal, async () => {
     preparePrecision(model, precision);
+    await warmUp(model, { precision, adapter, requireParts, signal });
     const costs = model.passCosts(precision);
     const planned = { ...options, sizeOf: (samples: readonly WindowSample[]) => window.sizeOf(samples) };
     let plan = planner.plan(window.samples, costs, planned);

@@ -28,6 +28,7 @@ import { KernelCompiler } from './compiler.js';
 import { CublasLt, type E4m3Scales } from './cublas-lt.js';
 import { CudaDriver } from './driver.js';
 import { E4m3Products, e4m3ScalesOf } from './e4m3-products.js';
+import { KernelLoader } from './kernel-loading.js';
 import { Kernels, PLAIN_PROGRAMS } from './kernels.js';
 import type { KernelLauncher } from './launch.js';
 import { MatrixProducts, type ProductDriver, type ProductLibrary } from './matrix-products.js';
@@ -127,6 +128,8 @@ export interface CudaParts {
   readonly e4m3Scales?: E4m3Scales;
   /** Device memory of the process outside `memory`. Default: none. */
   readonly overhead?: Overhead;
+  /** Loads kernels of cuBLASLt ahead of their first launch. Default: none are. */
+  readonly loader?: Pick<KernelLoader, 'load' | 'dispose'>;
   /** Settles when the kernels are compiled; loading waits for it at its end. */
   readonly prepared?: Promise<void>;
 }
@@ -138,6 +141,7 @@ export class CudaEngine extends CountingEngine implements Engine {
   tokensPerPass: number;
   readonly heldFormats = ['nf4', 'f8_e4m3'] as const;
   readonly precisions: readonly Precision[];
+  readonly prepareLargerPasses?: NonNullable<Engine['prepareLargerPasses']>;
   /** Scales of e4m3 operands; undefined without e4m3 products. */
   readonly e4m3Scales: E4m3Scales | undefined;
   readonly #storage: StorageCosts;
@@ -174,6 +178,8 @@ export class CudaEngine extends CountingEngine implements Engine {
     this.#activations = activations;
     this.#pace = new Pace(driver, staging);
     this.#products = products;
+    const { loader } = parts;
+    if (loader) this.prepareLargerPasses = (growth) => products.prepare(growth, (queue) => loader.load(queue));
     this.#store = store;
     const { name, capability, totalBytes, driverVersion } = driver.device;
     const { offload = 'auto' } = options;
@@ -391,6 +397,7 @@ export class CudaEngine extends CountingEngine implements Engine {
     this.#disposeOperations();
     this.#e4m3.dispose();
     this.#products.dispose();
+    this.#parts.loader?.dispose();
     this.#pace.dispose();
     this.#activations.dispose();
     this.#staging.dispose();
@@ -428,7 +435,9 @@ export function createCudaEngine(
     const memory = physicalMemory(driver);
     const overhead = new Overhead(driver.process, driver.process.contextBytes);
     const compilerVersion = compiler.version;
-    return new CudaEngine({ driver, memory, overhead, kernels, library, compilerVersion, prepared, ...parts }, options);
+    const loader = new KernelLoader(driver);
+    const made = { driver, memory, overhead, kernels, library, compilerVersion, loader, prepared };
+    return new CudaEngine({ ...made, ...parts }, options);
   } catch (error) {
     // Else the card's memory stays taken, though the process may go on with another engine.
     driver.dispose();

@@ -44,6 +44,13 @@ export interface Product {
   readonly beta?: number;
 }
 
+/** Products that differ in their number of tokens only. */
+interface Family {
+  /** The largest so far. */
+  readonly product: Product;
+  readonly alignment: number;
+}
+
 interface Plan {
   readonly handles: ProductHandles;
   readonly algorithm: Algorithm;
@@ -89,6 +96,7 @@ export class MatrixProducts {
   readonly #library: ProductLibrary;
   readonly #workspace: number;
   readonly #firsts = new Map<string, Algorithm>();
+  readonly #families = new Map<string, Family>();
   /** Least recently used first. */
   readonly #plans = new Map<string, Plan>();
 
@@ -151,21 +159,60 @@ export class MatrixProducts {
 
   #choose(product: Product, handles: ProductHandles, alignment: number, flags: number): Algorithm {
     const { m, n, k, lda, ldb, ldd, transA = false } = product;
-    // The number of tokens is m, or k where A is transposed (a sum over tokens); the other sizes are the model's.
-    const bucket = sizeBucket(transA ? k : m);
-    const key = [...(transA ? [m, n] : [n, k]), bucket, flags, alignment, lda, ldb, ldd].join();
-    const known = this.#firsts.get(key);
+    const key = [...(transA ? [m, n] : [n, k]), flags, alignment, lda, ldb, ldd].join();
+    const bucket = sizeBucket(tokensOf(product));
+    const family = this.#families.get(key);
+    if (!family || tokensOf(family.product) < tokensOf(product)) this.#families.set(key, { product, alignment });
+    const known = this.#firsts.get(`${key},${bucket}`);
     if (known && this.#runs(handles, known)) return known;
-    // Not this size but the bucket's: the order in which sizes come must not decide.
-    const largest = largestOf(bucket);
-    const whole = this.#handles({ ...product, ...(transA ? { k: largest } : { m: largest }) });
-    const first = known ? undefined : this.#first(whole, alignment);
-    this.#releaseLayouts(whole);
-    if (first) this.#firsts.set(key, first);
+    const first = known ? undefined : this.#bucketFirst(key, bucket, { product, alignment });
     if (first && this.#runs(handles, first)) return first;
     const own = this.#first(handles, alignment);
     if (!own) throw productError(product, 'no algorithm');
     return own;
+  }
+
+  /** Not the choice for a size but for its bucket: the order in which sizes come must not decide. */
+  #bucketFirst(key: string, bucket: number, { product, alignment }: Family): Algorithm | undefined {
+    const whole = this.#handles(ofTokens(product, largestOf(bucket)));
+    const first = this.#first(whole, alignment);
+    this.#releaseLayouts(whole);
+    if (first) this.#firsts.set(`${key},${bucket}`, first);
+    return first;
+  }
+
+  /**
+   * Chooses algorithms for all products so far with up to `growth` times their tokens, and at least an eighth of that.
+   * Yields after each family of them.
+   * @param load receives what queues such a product on a stream, to load its kernels: it must not run, as its operands
+   *   may be gone
+   */
+  *prepare(growth: number, load: (queue: (stream: number) => void) => void): Generator<void> {
+    for (const [key, family] of [...this.#families]) {
+      const { product, alignment } = family;
+      const most = growth * tokensOf(product);
+      let last = '';
+      for (let bucket = sizeBucket(most / 8); bucket <= sizeBucket(most); bucket++) {
+        if (product.e4m3) this.#library.setScales(this.#descriptor(product), product.e4m3.b, product.e4m3.a);
+        const algorithm =
+          this.#firsts.get(`${key},${bucket}`) ?? this.#bucketFirst(key, bucket, { product, alignment });
+        if (!algorithm || algorithm.join() === last) continue;
+        last = algorithm.join();
+        this.#load(ofTokens(product, largestOf(bucket)), algorithm, load);
+      }
+      yield;
+    }
+  }
+
+  #load(product: Product, algorithm: Algorithm, load: (queue: (stream: number) => void) => void): void {
+    const handles = this.#handles(product);
+    const { a, b, d, beta = 0 } = product;
+    if (this.#runs(handles, algorithm)) {
+      load((stream) => {
+        this.#library.matmul(handles, algorithm, 1, b, a, beta, d, this.#workspace, WORKSPACE_BYTES, stream);
+      });
+    }
+    this.#releaseLayouts(handles);
   }
 
   #first(handles: ProductHandles, alignment: number): Algorithm | undefined {
@@ -189,6 +236,15 @@ export class MatrixProducts {
     this.#plans.clear();
     this.#library.dispose();
   }
+}
+
+/** The number of tokens is m, or k where A is transposed (a sum over tokens); the other sizes are the model's. */
+function tokensOf({ m, k, transA }: Product): number {
+  return transA ? k : m;
+}
+
+function ofTokens(product: Product, tokens: number): Product {
+  return { ...product, ...(product.transA ? { k: tokens } : { m: tokens }) };
 }
 
 /** The largest power of two up to 128 that divides a number (of bytes, or of elements). */
