@@ -13,9 +13,10 @@ import type { AdapterView } from '../model/network/layers.js';
 import type { TrainableModel } from './trainable-model.js';
 
 interface WarmUpOptions {
+  readonly trainable: ParameterSet;
   readonly precision: Precision;
   readonly adapter: AdapterView | undefined;
-  readonly requireParts: () => void;
+  readonly requireParts: () => unknown;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -27,8 +28,8 @@ const prepared = new WeakMap<ParameterSet, Precision>();
  * Does nothing where there is nothing to gain, or no memory.
  */
 export async function warmUp(model: TrainableModel, options: WarmUpOptions): Promise<void> {
-  const { engine, trainable } = model;
-  const { precision, adapter, requireParts, signal } = options;
+  const { engine } = model;
+  const { trainable, precision, adapter, requireParts, signal } = options;
   // Streamed layers would be copied to the device once more.
   if (!engine.prepareLargerPasses || !model.sampleBatch || engine.storage.streamedBytes) return;
   if (prepared.get(trainable) === precision) return;
@@ -54,7 +55,9 @@ export async function warmUp(model: TrainableModel, options: WarmUpOptions): Pro
     });
   } catch (error) {
     engine.releaseSince(mark);
-    if (!(error instanceof OutOfMemoryError)) throw error;
+    if (error instanceof OutOfMemoryError) return;
+    prepared.delete(trainable);
+    throw error;
   } finally {
     engine.zeroGradients(trainable);
   }

@@ -71,7 +71,7 @@ function forwardBackward(
   planners.set(model, planner);
   return exclusively(engine, signal, async () => {
     preparePrecision(model, precision);
-    await warmUp(model, { precision, adapter, requireParts, signal });
+    await warmUp(model, { trainable, precision, adapter, requireParts, signal });
     const costs = model.passCosts(precision);
     const planned = { ...options, sizeOf: (samples: readonly WindowSample[]) => window.sizeOf(samples) };
     let plan = planner.plan(window.samples, costs, planned);
@@ -198,6 +198,33 @@ export class WindowStep {
   }
 
   /**
+   * Begins what the first step would have to do first; it waits for that. Nothing is reported: what fails here is tried
+   * again there.
+   */
+  prepare(): void {
+    const { model, trainable, config, signal } = this.#parts;
+    const { engine } = model;
+    if (!engine.prepareLargerPasses) return;
+    const { precision } = config;
+    const adapter = model.adapterView?.();
+    const requireParts = () => adapter && model.requireParts?.(adapter);
+    const work = exclusively(engine, signal, async () => {
+      preparePrecision(model, precision);
+      await warmUp(model, { trainable, precision, adapter, requireParts, signal });
+    });
+    this.#leave(work);
+  }
+
+  /** Keeps what is computed until it has ended. */
+  #leave(work: Promise<unknown>): void {
+    const answered = () => {
+      if (this.unanswered === left) this.unanswered = undefined;
+    };
+    const left: Promise<unknown> = work.then(answered, answered);
+    this.unanswered = left;
+  }
+
+  /**
    * @param meanwhile runs while the engine works on the gradients, before the update
    * @param onWarning receives what had to change for the window to fit, and parameters without a gradient
    * @throws the signal's reason; TrainingError if another adapter became active, or nothing gets a gradient
@@ -262,10 +289,7 @@ export class WindowStep {
       const options = { labelCount, dropoutSeeds, ...computed, ...memory, signal, onWarning, onPlan };
       const packed = packWindow(model, batches, options);
       const work = forwardBackward(model, packed, options);
-      const answered = () => {
-        this.unanswered = undefined;
-      };
-      this.unanswered = work.then(answered, answered);
+      this.#leave(work);
       const loss = await afterAbort(work, signal, MODEL_GRACE);
       const changes = changesOf(trainable);
       try {

@@ -2,7 +2,6 @@
  * Loads kernels of libraries before their first launch. The driver loads each kernel's code when it is first launched,
  * milliseconds in which the host queues nothing.
  */
-import { EngineError } from '../../errors.js';
 import type { CudaDriver } from './driver.js';
 
 /** CU_STREAM_CAPTURE_MODE_RELAXED: the library may allocate meanwhile. */
@@ -13,7 +12,7 @@ const MOST_NODES = 64;
 /** CUDA_KERNEL_NODE_PARAMS_v2, of which the first field is the function. */
 const PARAMETERS_BYTES = 72;
 
-export type LoadingDriver = Pick<CudaDriver, 'call' | 'createStream'>;
+type LoadingDriver = Pick<CudaDriver, 'call' | 'createStream'>;
 
 /** Handles of the kernels that `queue` would launch on the stream that it is given; nothing runs. */
 export function queuedKernels(driver: LoadingDriver, stream: number, queue: (stream: number) => void): number[] {
@@ -64,11 +63,9 @@ export class KernelLoader {
         this.#driver.call('cuFuncLoad', ['uint64'], kernel);
         this.#loaded.add(kernel);
       }
-    } catch (error) {
-      // Only the first launch is slower then.
+    } catch {
+      // Kernels are loaded when they are launched then, as ever.
       this.#isSupported = false;
-      if (error instanceof EngineError || error instanceof Error) return;
-      throw error;
     }
   }
 
