@@ -1,9 +1,13 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { CudaEngineOptions } from '../../src/engine/cuda/cuda-engine.js';
 import { OutOfMemoryError } from '../../src/errors.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { accumulateGradients } from '../../src/train/window-step.js';
 import { standInEngine, standInModel } from '../engine/cuda/stand-in.js';
+import { linearCollator, linearDataset, linearModel, linearTrainer } from './linear-model.js';
 
 const GIB = 2 ** 30;
 /** A 3B model on a card that keeps the books; what happens, in order. */
@@ -75,5 +79,45 @@ describe('what runs before the first window', () => {
     expect(engine.storage.streamedBytes).toBeGreaterThan(0);
     await run();
     expect(events).toEqual(['plans']);
+  });
+});
+
+describe('a run on an engine that prepares', () => {
+  const train = async (fails = false) => {
+    const model = linearModel();
+    const sample = await linearCollator.collate([await linearDataset(1).get(0)]);
+    let failures = fails ? 2 : 0;
+    model.sampleBatch = () => ({ ...sample, sampleIds: ['made up'] });
+    Object.assign(model.engine, {
+      // biome-ignore lint/correctness/useYield: it may have nothing to do
+      *prepareLargerPasses() {
+        if (failures-- > 0) throw new TypeError('broken');
+      },
+    });
+    const outputDir = await mkdtemp(join(tmpdir(), 'warm-up-'));
+    try {
+      await linearTrainer(model, { outputDir, maxSteps: 3, saveStrategy: 'no' }).train();
+    } finally {
+      await rm(outputDir, { recursive: true });
+    }
+    return model;
+  };
+
+  it('runs the made-up samples before all others, once', async () => {
+    const model = await train();
+    expect(model.seen[0]).toEqual(['made up']);
+    expect(model.seen.filter(([id]) => id === 'made up')).toHaveLength(1);
+  });
+
+  it('learns the same', async () => {
+    const other = linearModel();
+    const outputDir = await mkdtemp(join(tmpdir(), 'warm-up-'));
+    await linearTrainer(other, { outputDir, maxSteps: 3, saveStrategy: 'no' }).train();
+    await rm(outputDir, { recursive: true });
+    expect((await train()).values).toEqual(other.values);
+  });
+
+  it('fails with its error where preparing fails again in the first step', async () => {
+    await expect(train(true)).rejects.toThrow('broken');
   });
 });
