@@ -204,11 +204,10 @@ export interface Engine {
   preparePrecision?(weights: readonly Weight[], precision: Precision): void;
 
   /**
-   * Called after a small pass, with nothing else under way: prepares what passes with up to `growth` times its rows run
-   * for the first time, such as choosing algorithms and loading kernels. Yields every few milliseconds. Results do not
-   * depend on it.
+   * Called before a training of the set, with nothing under way: prepares what would else be done in its first steps,
+   * such as loading code. Yields every few milliseconds. Results do not depend on it.
    */
-  prepareLargerPasses?(growth: number): Iterable<void>;
+  prepareTraining?(set: ParameterSet): Iterable<void>;
 
   /** Values start at `initial` (float32, in order), gradients at zero. */
   createParameters(specs: readonly ParameterSpec[]): ParameterSet;

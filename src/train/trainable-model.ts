@@ -112,11 +112,6 @@ export interface TrainableModel {
   passCosts(precision?: Precision): Costs;
   /** Called before the first window of a run in a new precision: calls `Engine.preparePrecision` with its weights. */
   preparePrecision?(precision: Precision): void;
-  /**
-   * A small batch of made-up samples, with all that real ones have. Engines that `prepareLargerPasses` run it before the
-   * first window. Default: they prepare nothing.
-   */
-  sampleBatch?(): VlmBatch;
   /** The adapter that is on now: `lossSteps` is given it back, whatever becomes of the model's meanwhile. */
   adapterView?(): AdapterView;
   /** Asked after each pause. @throws if the weights or that adapter are gone */

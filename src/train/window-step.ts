@@ -3,6 +3,7 @@
  * window that runs out of memory is begun again in smaller passes.
  */
 
+import { eventLoopTurn } from '../async/event-loop.js';
 import { afterAbort } from '../async/or-aborted.js';
 import { PackedWindow, type WindowSample } from '../batch/packed-window.js';
 import type { VlmBatch } from '../data/types.js';
@@ -19,7 +20,6 @@ import { preparePrecision } from './precision.js';
 import { optimizerKind, type SftConfig } from './sft-config.js';
 import type { AccumulateOptions, PassSummary, TrainableModel } from './trainable-model.js';
 import type { TrainingWindow } from './training-window.js';
-import { warmUp } from './warm-up.js';
 
 /** Milliseconds that an engine's own end is waited for when the run is to stop. */
 export const MODEL_GRACE = 1_000;
@@ -71,7 +71,6 @@ function forwardBackward(
   planners.set(model, planner);
   return exclusively(engine, signal, async () => {
     preparePrecision(model, precision);
-    await warmUp(model, { trainable, precision, adapter, requireParts, signal });
     const costs = model.passCosts(precision);
     const planned = { ...options, sizeOf: (samples: readonly WindowSample[]) => window.sizeOf(samples) };
     let plan = planner.plan(window.samples, costs, planned);
@@ -197,25 +196,22 @@ export class WindowStep {
     this.#factors = learningRateFactors(parts.trainable, parts.config.loraplusLrRatio);
   }
 
-  /**
-   * Begins what the first step would have to do first; it waits for that. Nothing is reported: what fails here is tried
-   * again there.
-   */
+  /** Prepares the engine, and the model for its precision; the first step waits for it, and meets what fails here. */
   prepare(): void {
     const { model, trainable, config, signal } = this.#parts;
     const { engine } = model;
-    if (!engine.prepareLargerPasses) return;
-    const { precision } = config;
-    const adapter = model.adapterView?.();
-    const requireParts = () => adapter && model.requireParts?.(adapter);
+    if (!engine.prepareTraining) return;
     const work = exclusively(engine, signal, async () => {
-      preparePrecision(model, precision);
-      await warmUp(model, { trainable, precision, adapter, requireParts, signal });
+      preparePrecision(model, config.precision);
+      for (const _ of engine.prepareTraining!(trainable)) {
+        await eventLoopTurn();
+        signal.throwIfAborted();
+      }
     });
     this.#leave(work);
   }
 
-  /** Keeps what is computed until it has ended. */
+  /** What is computed though nobody waits for it. */
   #leave(work: Promise<unknown>): void {
     const answered = () => {
       if (this.unanswered === left) this.unanswered = undefined;

@@ -4,10 +4,9 @@
  *
  *   npx tsx test/bench/cold-products.ts
  */
-import koffi from 'koffi';
 import { type Algorithm, CublasLt, type ProductHandles } from '../../src/engine/cuda/cublas-lt.js';
 import { CudaDriver } from '../../src/engine/cuda/driver.js';
-import { queuedKernels } from '../../src/engine/cuda/kernel-loading.js';
+import { KernelLoader } from '../../src/engine/cuda/kernel-loading.js';
 import { largestOf, sizeBucket, WORKSPACE_BYTES } from '../../src/engine/cuda/matrix-products.js';
 
 const driver = new CudaDriver();
@@ -137,65 +136,49 @@ const run = ({ handles, algorithm, beta }: Cold, stream: number): void => {
   const status = library.matmul(handles, algorithm, 1, b, a, beta, d, workspace, WORKSPACE_BYTES, stream);
   if (status !== 0) throw new Error(`status ${status}`);
 };
-const side = driver.createStream();
-const isLoaded = (kernel: number): boolean => {
-  const state = new Int32Array(1);
-  driver.call('cuFuncIsLoaded', ['void*', 'uint64'], state, kernel);
-  return state[0] === 1;
-};
-const nameOf = (kernel: number): string => {
-  const name = new BigUint64Array(1);
-  driver.call('cuFuncGetName', ['void*', 'uint64'], name, kernel);
-  return koffi.decode(name, 'str');
-};
+const loader = new KernelLoader(driver);
 
-/** Queues some 60 ms of work. */
+/** Queues some 70 ms of work. */
 let busy: Cold | undefined;
 const occupy = (): number => {
-  for (let i = 0; i < 60; i++) run(busy!, driver.stream);
+  for (let i = 0; i < 600; i++) run(busy!, driver.stream);
   const event = driver.createEvent();
   driver.recordEvent(event);
   return event;
 };
 
-const seen = new Map<number, string>();
-const ways = ['idle, cuFuncLoad', 'busy, cuFuncLoad', 'idle, launched', 'busy, launched'] as const;
+const seen = new Set<string>();
+const ways = ['idle, captured', 'busy, captured', 'idle, launched', 'busy, launched'] as const;
 function cold(products: readonly Cold[]): void {
   const times = new Map<string, number[]>(ways.map((way) => [way, []]));
-  let [captured, waited, turn, already] = [0, 0, 0, 0];
+  const waited = new Map<string, number>(ways.map((way) => [way, 0]));
+  let turn = 0;
   const before = driver.memoryInfo().free;
   for (const product of products) {
-    const [kernels, duration] = spent(() => queuedKernels(driver, side, (stream) => run(product, stream)));
-    captured += duration;
-    const fresh = kernels.filter((kernel) => !seen.has(kernel));
-    for (const kernel of fresh) seen.set(kernel, nameOf(kernel));
-    const missing = kernels.filter((kernel) => !isLoaded(kernel));
-    if (fresh.length > 0 && missing.length === 0) already++;
-    if (missing.length === 0) continue;
+    const key = `${product.handles.descriptor} ${product.algorithm.join()}`;
+    if (seen.has(key)) continue;
+    seen.add(key);
     const way = ways[turn++ % ways.length]!;
     driver.synchronize();
     const event = way.startsWith('busy') ? occupy() : undefined;
     const [, time] = spent(() => {
       if (way.endsWith('launched')) run(product, driver.stream);
-      else for (const kernel of missing) driver.call('cuFuncLoad', ['uint64'], kernel);
+      else loader.load((stream) => run(product, stream));
     });
-    if (event !== undefined && driver.eventDone(event)) waited++;
+    // Recorded before the product: passed if the host waited for what was queued.
+    if (event !== undefined && driver.eventDone(event)) waited.set(way, waited.get(way)! + 1);
     times.get(way)!.push(time);
-    const still = missing.filter((kernel) => !isLoaded(kernel)).length;
-    if (still > 0) console.log(`   ${product.label}: ${still} of ${missing.length} kernels not loaded (${way})`);
     const [, again] = spent(() => run(product, driver.stream));
     if (again > 1) console.log(`   ${product.label}: the next launch took ${ms(again)} ms (${way})`);
-    driver.synchronize();
   }
-  console.log(
-    `captures ${products.length} in ${ms(captured)} ms; loaded by capturing ${already}; distinct kernels so far ${seen.size}; ` +
-      `waited for the queue ${waited} times; memory taken ${((before - driver.memoryInfo().free) / 2 ** 20).toFixed(0)} MiB`,
-  );
+  driver.synchronize();
+  console.log(`memory taken ${((before - driver.memoryInfo().free) / 2 ** 20).toFixed(0)} MiB`);
   for (const [way, list] of times) {
     const sorted = [...list].sort((x, y) => x - y);
     const sum = list.reduce((total, time) => total + time, 0);
     console.log(
-      `   ${way}: ${list.length} in ${ms(sum)} ms, median ${ms(sorted[sorted.length >> 1] ?? 0)}, most ${ms(sorted.at(-1) ?? 0)}`,
+      `   ${way}: ${list.length} in ${ms(sum)} ms, median ${ms(sorted[sorted.length >> 1] ?? 0)}, ` +
+        `most ${ms(sorted.at(-1) ?? 0)}; waited for the queue ${waited.get(way)} times`,
     );
   }
 }
@@ -215,5 +198,4 @@ console.log('bf16');
 cold(choose(bf16Only));
 console.log('e4m3');
 cold(choose(e4m3Only));
-for (const name of seen.values()) console.log(`   ${name.slice(0, 150)}`);
 process.exit(0);

@@ -43,6 +43,7 @@ import { CudaOptimizerState, zeroParameters } from './optimizer.js';
 import { Pace, type PaceDriver } from './pace.js';
 import { physicalMemory } from './physical-memory.js';
 import { Overhead } from './process-memory.js';
+import { SavedProducts } from './saved-products.js';
 import { Staging, type StagingDriver } from './staging.js';
 import { type DeviceContext, TensorStore } from './tensor-store.js';
 import type { WeightDriver } from './weight-stream.js';
@@ -128,7 +129,7 @@ export interface CudaParts {
   readonly e4m3Scales?: E4m3Scales;
   /** Device memory of the process outside `memory`. Default: none. */
   readonly overhead?: Overhead;
-  /** Loads kernels of cuBLASLt ahead of their first launch. Default: none are. */
+  /** Loads kernels of cuBLASLt before their first launch. Default: none are. */
   readonly loader?: Pick<KernelLoader, 'load' | 'dispose'>;
   /** Settles when the kernels are compiled; loading waits for it at its end. */
   readonly prepared?: Promise<void>;
@@ -141,7 +142,6 @@ export class CudaEngine extends CountingEngine implements Engine {
   tokensPerPass: number;
   readonly heldFormats = ['nf4', 'f8_e4m3'] as const;
   readonly precisions: readonly Precision[];
-  readonly prepareLargerPasses?: NonNullable<Engine['prepareLargerPasses']>;
   /** Scales of e4m3 operands; undefined without e4m3 products. */
   readonly e4m3Scales: E4m3Scales | undefined;
   readonly #storage: StorageCosts;
@@ -152,6 +152,7 @@ export class CudaEngine extends CountingEngine implements Engine {
   readonly #staging: Staging;
   readonly #activations: ActivationOffload;
   readonly #products: MatrixProducts;
+  readonly #saved: SavedProducts | undefined;
   readonly #store: TensorStore;
   readonly #weights: WeightStore;
   readonly #disposeOperations: () => void;
@@ -178,8 +179,8 @@ export class CudaEngine extends CountingEngine implements Engine {
     this.#activations = activations;
     this.#pace = new Pace(driver, staging);
     this.#products = products;
-    const { loader } = parts;
-    if (loader) this.prepareLargerPasses = (growth) => products.prepare(growth, (queue) => loader.load(queue));
+    const made = `${driver.device.name} ${library.version}`;
+    this.#saved = parts.loader && new SavedProducts(products, parts.loader, made);
     this.#store = store;
     const { name, capability, totalBytes, driverVersion } = driver.device;
     const { offload = 'auto' } = options;
@@ -344,8 +345,15 @@ export class CudaEngine extends CountingEngine implements Engine {
     return this.#state(set, state).step(options);
   }
 
-  releaseOptimizerState(_set: ParameterSet, state: OptimizerState): void {
-    if (state instanceof CudaOptimizerState) state.release();
+  releaseOptimizerState(set: ParameterSet, state: OptimizerState): void {
+    if (!(state instanceof CudaOptimizerState)) return;
+    state.release();
+    // A training has ended.
+    this.#saved?.save(set);
+  }
+
+  prepareTraining(set: ParameterSet): Iterable<void> {
+    return this.#saved?.load(set) ?? [];
   }
 
   readOptimizerState(set: ParameterSet, state: OptimizerState): Promise<OptimizerArrays> {

@@ -44,12 +44,15 @@ export interface Product {
   readonly beta?: number;
 }
 
-/** Products that differ in their number of tokens only. */
-interface Family {
-  /** The largest so far. */
-  readonly product: Product;
-  readonly alignment: number;
+/** A product without its operands. */
+export interface UsedProduct {
+  /** m, n, k, lda, ldb, ldd, flags */
+  readonly sizes: readonly [number, number, number, number, number, number, number];
+  readonly algorithm: Algorithm;
 }
+
+/** What makes a product another one beside its sizes; a beta other than 0 is one flag. */
+const FLAGS = { transA: 1, transB: 2, f32: 4, beta: 8, e4m3: 16, isFast: 32, rows: 64 } as const;
 
 interface Plan {
   readonly handles: ProductHandles;
@@ -96,7 +99,8 @@ export class MatrixProducts {
   readonly #library: ProductLibrary;
   readonly #workspace: number;
   readonly #firsts = new Map<string, Algorithm>();
-  readonly #families = new Map<string, Family>();
+  /** By flags and algorithm: one product for each kernel that was run. */
+  readonly used = new Map<string, UsedProduct>();
   /** Least recently used first. */
   readonly #plans = new Map<string, Plan>();
 
@@ -112,8 +116,10 @@ export class MatrixProducts {
     if (m === 0 || n === 0 || k === 0) return;
     // The three alignments in one number; 16 bytes and less make another plan.
     const alignment = alignmentOf(a) * 65536 + alignmentOf(b) * 256 + alignmentOf(d);
-    const kind = e4m3 ? 16 + (e4m3.isFast ? 32 : 0) + (e4m3.scales === 'rows' ? 64 : 0) : 0;
-    const flags = (transA ? 1 : 0) + (transB ? 2 : 0) + (type === 'f32' ? 4 : 0) + (beta !== 0 ? 8 : 0) + kind;
+    const scales = e4m3?.scales === 'rows' ? FLAGS.rows : 0;
+    const kind = e4m3 ? FLAGS.e4m3 + (e4m3.isFast ? FLAGS.isFast : 0) + scales : 0;
+    const order = (transA ? FLAGS.transA : 0) + (transB ? FLAGS.transB : 0);
+    const flags = order + (type === 'f32' ? FLAGS.f32 : 0) + (beta !== 0 ? FLAGS.beta : 0) + kind;
     // Also before planning: the algorithm is chosen for a complete descriptor.
     if (e4m3) this.#library.setScales(this.#descriptor(product), e4m3.b, e4m3.a);
     const key = `${m},${n},${k},${lda},${ldb},${ldd},${flags},${alignment}`;
@@ -138,7 +144,38 @@ export class MatrixProducts {
   #plan(product: Product, alignment: number, flags: number): Plan {
     if (this.#plans.size >= MAX_PLANS) this.#forgetOldest();
     const handles = this.#handles(product);
-    return { handles, algorithm: this.#choose(product, handles, alignment, flags) };
+    const algorithm = this.#choose(product, handles, alignment, flags);
+    const key = `${flags},${algorithm.join()}`;
+    const { m, n, k, lda, ldb, ldd } = product;
+    if (!this.used.has(key)) this.used.set(key, { sizes: [m, n, k, lda, ldb, ldd, flags], algorithm });
+    return { handles, algorithm };
+  }
+
+  /**
+   * Loads the kernel of a product, if the library has it.
+   * @param load receives what queues the product on a stream; it must not run, as it has no operands
+   */
+  load({ sizes, algorithm }: UsedProduct, load: (queue: (stream: number) => void) => void): void {
+    const [m, n, k, lda, ldb, ldd, flags] = sizes;
+    const has = (flag: number): boolean => (flags & flag) !== 0;
+    const operand = this.#workspace as DevicePointer;
+    const product: Product = {
+      ...{ m, n, k, lda, ldb, ldd, a: operand, b: operand, d: operand },
+      ...{ transA: has(FLAGS.transA), transB: has(FLAGS.transB), type: has(FLAGS.f32) ? 'f32' : 'bf16' },
+      ...(has(FLAGS.e4m3) && {
+        e4m3: { scales: has(FLAGS.rows) ? 'rows' : 'tensor', a: operand, b: operand, isFast: has(FLAGS.isFast) },
+      }),
+    };
+    const handles = this.#handles(product);
+    if (product.e4m3) this.#library.setScales(handles.descriptor, operand, operand);
+    if (this.#runs(handles, algorithm)) {
+      const beta = has(FLAGS.beta) ? 1 : 0;
+      load((stream) => {
+        const at = this.#workspace;
+        this.#library.matmul(handles, algorithm, 1, at, at, beta, at, at, WORKSPACE_BYTES, stream);
+      });
+    }
+    this.#releaseLayouts(handles);
   }
 
   #handles(product: Product): ProductHandles {
@@ -159,60 +196,21 @@ export class MatrixProducts {
 
   #choose(product: Product, handles: ProductHandles, alignment: number, flags: number): Algorithm {
     const { m, n, k, lda, ldb, ldd, transA = false } = product;
-    const key = [...(transA ? [m, n] : [n, k]), flags, alignment, lda, ldb, ldd].join();
-    const bucket = sizeBucket(tokensOf(product));
-    const family = this.#families.get(key);
-    if (!family || tokensOf(family.product) < tokensOf(product)) this.#families.set(key, { product, alignment });
-    const known = this.#firsts.get(`${key},${bucket}`);
+    // The number of tokens is m, or k where A is transposed (a sum over tokens); the other sizes are the model's.
+    const bucket = sizeBucket(transA ? k : m);
+    const key = [...(transA ? [m, n] : [n, k]), bucket, flags, alignment, lda, ldb, ldd].join();
+    const known = this.#firsts.get(key);
     if (known && this.#runs(handles, known)) return known;
-    const first = known ? undefined : this.#bucketFirst(key, bucket, { product, alignment });
+    // Not this size but the bucket's: the order in which sizes come must not decide.
+    const largest = largestOf(bucket);
+    const whole = this.#handles({ ...product, ...(transA ? { k: largest } : { m: largest }) });
+    const first = known ? undefined : this.#first(whole, alignment);
+    this.#releaseLayouts(whole);
+    if (first) this.#firsts.set(key, first);
     if (first && this.#runs(handles, first)) return first;
     const own = this.#first(handles, alignment);
     if (!own) throw productError(product, 'no algorithm');
     return own;
-  }
-
-  /** Not the choice for a size but for its bucket: the order in which sizes come must not decide. */
-  #bucketFirst(key: string, bucket: number, { product, alignment }: Family): Algorithm | undefined {
-    const whole = this.#handles(ofTokens(product, largestOf(bucket)));
-    const first = this.#first(whole, alignment);
-    this.#releaseLayouts(whole);
-    if (first) this.#firsts.set(`${key},${bucket}`, first);
-    return first;
-  }
-
-  /**
-   * Chooses algorithms for all products so far with up to `growth` times their tokens, and at least an eighth of that.
-   * Yields after each family of them.
-   * @param load receives what queues such a product on a stream, to load its kernels: it must not run, as its operands
-   *   may be gone
-   */
-  *prepare(growth: number, load: (queue: (stream: number) => void) => void): Generator<void> {
-    for (const [key, family] of [...this.#families]) {
-      const { product, alignment } = family;
-      const most = growth * tokensOf(product);
-      let last = '';
-      for (let bucket = sizeBucket(most / 8); bucket <= sizeBucket(most); bucket++) {
-        if (product.e4m3) this.#library.setScales(this.#descriptor(product), product.e4m3.b, product.e4m3.a);
-        const algorithm =
-          this.#firsts.get(`${key},${bucket}`) ?? this.#bucketFirst(key, bucket, { product, alignment });
-        if (!algorithm || algorithm.join() === last) continue;
-        last = algorithm.join();
-        this.#load(ofTokens(product, largestOf(bucket)), algorithm, load);
-      }
-      yield;
-    }
-  }
-
-  #load(product: Product, algorithm: Algorithm, load: (queue: (stream: number) => void) => void): void {
-    const handles = this.#handles(product);
-    const { a, b, d, beta = 0 } = product;
-    if (this.#runs(handles, algorithm)) {
-      load((stream) => {
-        this.#library.matmul(handles, algorithm, 1, b, a, beta, d, this.#workspace, WORKSPACE_BYTES, stream);
-      });
-    }
-    this.#releaseLayouts(handles);
   }
 
   #first(handles: ProductHandles, alignment: number): Algorithm | undefined {
@@ -236,15 +234,6 @@ export class MatrixProducts {
     this.#plans.clear();
     this.#library.dispose();
   }
-}
-
-/** The number of tokens is m, or k where A is transposed (a sum over tokens); the other sizes are the model's. */
-function tokensOf({ m, k, transA }: Product): number {
-  return transA ? k : m;
-}
-
-function ofTokens(product: Product, tokens: number): Product {
-  return { ...product, ...(product.transA ? { k: tokens } : { m: tokens }) };
 }
 
 /** The largest power of two up to 128 that divides a number (of bytes, or of elements). */

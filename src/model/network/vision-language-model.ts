@@ -23,7 +23,6 @@ import type { AdapterView, PassOptions } from './layers.js';
 import type { WeightProvider } from './load-weights.js';
 import { loadModules, type ModelModules, modulesOf } from './modules.js';
 import { PassCosts, trainingFlops } from './pass-costs.js';
-import { sampleBatch } from './sample-batch.js';
 import { trainingBytes } from './training-bytes.js';
 
 /** Where a model came from, and who disposes of its engine. */
@@ -187,11 +186,6 @@ export class VisionLanguageModel {
       linears.map(({ weight }) => weight),
       precision,
     );
-  }
-
-  /** Two short samples with an image and a prefix in common. */
-  sampleBatch(): VlmBatch {
-    return sampleBatch(this.config);
   }
 
   /** Operations that a training step of this size asks for: see `trainingFlops`. */

@@ -87,68 +87,6 @@ describe('MatrixProducts', () => {
   });
 });
 
-describe('MatrixProducts.prepare', () => {
-  /** The library's choice depends on the number of tokens: another one from `border` on. */
-  function choosing(device: FakeDevice, border: number): void {
-    const choose = device.library.firstChoice;
-    device.library.firstChoice = (handles, ...rest) => {
-      choose(handles, ...rest);
-      return algorithm(device.asked.at(-1)! < border ? 1 : 2);
-    };
-  }
-
-  it('asks for every bucket up to the larger size, and loads an algorithm where it changes', () => {
-    const device = new FakeDevice();
-    choosing(device, 1500);
-    const products = make(device);
-    products.run(product(100));
-    device.asked.length = 0;
-    const loaded: number[] = [];
-    device.library.matmul = (_handles, chosen) => {
-      loaded.push(Number(chosen[0]));
-      return 0;
-    };
-    expect([...products.prepare(20, (queue) => queue(7))]).toHaveLength(1);
-    const buckets = Array.from({ length: sizeBucket(2000) - sizeBucket(250) + 1 }, (_, i) => sizeBucket(250) + i);
-    expect(device.asked).toEqual(buckets.map(largestOf));
-    expect(loaded).toEqual([1, 2]);
-    expect(device.launches).toBe(1);
-  });
-
-  it('leaves the choice what it is without it', () => {
-    const choices = [false, true].map((isPrepared) => {
-      const device = new FakeDevice();
-      choosing(device, 1500);
-      const products = make(device);
-      const chosen: number[] = [];
-      products.run(product(100));
-      if (isPrepared) for (const _ of products.prepare(20, () => {}));
-      device.asked.length = 0;
-      device.library.matmul = (_handles, { 0: id }) => {
-        chosen.push(Number(id));
-        return 0;
-      };
-      for (const m of [1400, 2000, 3000, 700]) products.run(product(m));
-      return { chosen, asked: device.asked };
-    });
-    expect(choices[0]).toEqual({ chosen: [1, 2, 2, 1], asked: [1408, 2048, 3072, 724] });
-    expect(choices[1]).toEqual({ chosen: [1, 2, 2, 1], asked: [3072] });
-  });
-
-  it('queues with the sizes of the bucket, on the stream that it is given', () => {
-    const device = new FakeDevice();
-    const products = make(device);
-    products.run({ ...product(64), k: 100, transA: true, lda: 64, beta: 1 });
-    const queued: unknown[][] = [];
-    device.library.matmul = (handles, _algorithm, ...values) => {
-      queued.push([device.layouts[handles.b - 1], ...values]);
-      return 0;
-    };
-    for (const _ of products.prepare(1, (queue) => queue(7)));
-    expect(queued).toEqual([[[64, 13], 1, 512, 256, 1, 768, 0, WORKSPACE_BYTES, 7]]);
-  });
-});
-
 describe('sizeBucket', () => {
   it('holds sizes up to largestOf', () => {
     for (let size = 1; size <= 5000; size++) {
