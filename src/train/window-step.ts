@@ -196,7 +196,10 @@ export class WindowStep {
     this.#factors = learningRateFactors(parts.trainable, parts.config.loraplusLrRatio);
   }
 
-  /** Prepares the engine, and the model for its precision; the first step waits for it, and meets what fails here. */
+  /**
+   * Prepares the engine, and the model for its precision. The first step waits until it has ended, and does what failed
+   * here itself.
+   */
   prepare(): void {
     const { model, trainable, config, signal } = this.#parts;
     const { engine } = model;
