@@ -1,4 +1,4 @@
-/** Loads kernels of libraries before their first launch, which would take milliseconds in the midst of a step. */
+/** Loads kernels of libraries while nothing is queued: their first launch would wait for all that is. */
 import type { CudaDriver } from './driver.js';
 
 /** CU_STREAM_CAPTURE_MODE_RELAXED: loading code is allowed meanwhile. */
