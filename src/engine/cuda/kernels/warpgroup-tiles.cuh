@@ -17,12 +17,16 @@
 // right operand stored [column][depth] (depth along the row) and, transposed, as one stored [depth][column]. A tile of
 // R rows of D columns is D / 64 parts of R · 128 bytes.
 
+#ifndef ROW_TILES
+#define ROW_TILES 1
+#endif
+
 #if HEAD_DIM != 64 && HEAD_DIM != 128
 #error HEAD_DIM must be 64 or 128
 #endif
 
 constexpr int threads = 32 * WARPS;
-constexpr int own_tile = 16 * WARPS;
+constexpr int own_tile = 16 * WARPS * ROW_TILES;
 constexpr int stream_tile = STREAM_TILE;
 constexpr int row_units = HEAD_DIM / 8;
 constexpr int head_steps = HEAD_DIM / 16;

@@ -105,7 +105,7 @@ def compile_kernel(key):
     """key = (kernel, capability, head, config)"""
     kernel, capability, head, config = key
     if isinstance(config, Warpgroups):
-        text = PRODUCTS if kernel == 'products' else read((FILES[kernel].replace('attention-', 'attention-warpgroup-') + '.cu',))
+        text = PRODUCTS if kernel == 'products' else read(('attention-warpgroup-' + config.variant + '.cu' if config.variant else FILES[kernel].replace('attention-', 'attention-warpgroup-') + '.cu',))
         source, names, architecture = WARPGROUP_HELPERS + text, MACROS, 'sm_90a'
     else:
         source, names, architecture = HELPERS + read((FILES[kernel] + '.cu',)), ('WARPS', 'ROW_FRAGMENTS', 'STREAM_TILE', 'MIN_BLOCKS', 'HEAD_SPLIT'), f'sm_{capability}'
