@@ -15,7 +15,7 @@ TOWER = {
 }
 TEXT = {
     'forward': [W(8, 32, 2, 4, 0)],
-    'key': [W(4, 64, 1, 4, 0, 2, 3), W(4, 64, 1, 4, 0, 2, 3, 1, K), W(8, 64, 1, 4, 0, 1, 3, 1, K), W(4, 64, 2, 4, 0, 1, 3), W(4, 64, 2, 4, 0, 1, 2)],
+    'key': [W(4, 64, 1, 4, 0, 2, 3), W(8, 64, 1, 4, 0, 1, 3, 1, K), W(4, 64, 2, 4, 0, 1, 3), W(4, 64, 2, 4, 0, 1, 2)],
     'query': [W(8, 32, 2, 4, 0), W(8, 64, 1, 4, 0, 1, 3, 1, Q), W(8, 32, 2, 4, 0, 1, 2), W(12, 32, 1, 4, 0, 1, 3, 1, Q)],
 }
 keys = [(kernel, capability, 64, c) for kernel, cs in TOWER.items() for c in cs] + [(kernel, capability, 128, c) for kernel, cs in TEXT.items() for c in cs]
