@@ -107,6 +107,12 @@ def compile_kernel(key):
     if isinstance(config, Warpgroups):
         text = PRODUCTS if kernel == 'products' else read(('attention-warpgroup-' + config.variant + '.cu' if config.variant else FILES[kernel].replace('attention-', 'attention-warpgroup-') + '.cu',))
         source, names, architecture = WARPGROUP_HELPERS + text, MACROS, 'sm_90a'
+        for word in config.without.split():
+            old, new = {'exp': ('exp2_fast(score[n][j] * factor - offset)', '(score[n][j] * factor - offset)'), 'copies': ('if (step < steps)', 'if (step < 2)'),
+                        'sums': ('multiply_packed(sum, probability, values + (step & 1) * (stage_bytes / 16));', ''), 'max': ('for (int n = 0; n < stream_tile / 8; n++) {\n          even', 'for (int n = 0; n < 1; n++) {\n          even'),
+                        'total': ('total[half] += score[n][j];', '')}[word]
+            assert old in source, word
+            source = source.replace(old, new)
     else:
         source, names, architecture = HELPERS + read((FILES[kernel] + '.cu',)), ('WARPS', 'ROW_FRAGMENTS', 'STREAM_TILE', 'MIN_BLOCKS', 'HEAD_SPLIT'), f'sm_{capability}'
     options = [f'--gpu-architecture={architecture}', '--std=c++17', '--use_fast_math', '-default-device', f'-DHEAD_DIM={head}', *(f'-D{n}={v}' for n, v in zip(names, config))]

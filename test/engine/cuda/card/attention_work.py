@@ -14,6 +14,7 @@ class Warpgroups(NamedTuple):
     stages: int = 2
     rows: int = 1
     variant: str = ''
+    without: str = ''
 
 # Of the warpgroup kernels, in the order of the settings.
 MACROS = ('WARPS', 'STREAM_TILE', 'MIN_BLOCKS', 'GROUP', 'OWN_IN_REGISTERS', 'TEAMS', 'STAGES', 'ROW_TILES')
