@@ -20,8 +20,8 @@ def bench(head, heads, kv_heads, queries, lengths, causal, table, rounds):
     print(f'D{head} {heads}/{kv_heads} {"causal" if causal else "full"} {queries} of {lengths}:', flush=True)
     compile_all([('forward', capability, head, table['forward'][0])])
     p.forward(table['forward'][0])(); p.backward_delta()()
+    compile_all([(kernel, capability, head, c) for kernel, configs in table.items() for c in configs])
     for kernel, configs in table.items():
-        compile_all([(kernel, capability, head, c) for c in configs])
         print(f'  compiled at {time.time() - start_time:.0f} s', flush=True)
         flops = {'forward': 4, 'query': 6, 'key': 8}[kernel] * head * heads * pairs(p)
         results = {'forward': {'o': p.o[:, :heads * head], 'lse': p.lse}, 'query': {'dq': p.dq[:, :heads * head]}, 'key': {'dk': p.dk[:, :kv_heads * head], 'dv': p.dv[:, :kv_heads * head]}}[kernel]
