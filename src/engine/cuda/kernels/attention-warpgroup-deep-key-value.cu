@@ -1,24 +1,26 @@
-// Attention, backward, the key side, with warpgroup products: what attention-backward-key-value.cu does, for head sizes
-// 64 and 128 on sm_90a. The parameters and the formulas are the same; the order of the work is not:
+// Attention, backward, the key side, with warpgroup products, pipelined: what attention-warpgroup-backward-key-value.cu
+// does, where registers hold the scores of two steps (head size 64). All products of a step run behind the exponentials of
+// one:
 //
-//   step j:  dp = v·do_jᵀ in the background of  p = exp part of s_j;
-//            then  dv += p·do_j  in that of  ds = p ⊙ (dp - delta);
-//            then, one behind the other:  dk += ds·q_j,  s_(j+1) = k·q_(j+1)ᵀ
+//   step j:  dv += p_(j-1)·do_(j-1),  dk += ds_(j-1)·q_(j-1),  s_(j+1) = k·q_(j+1)ᵀ,  dp_(j+1) = v·do_(j+1)ᵀ  in the
+//            background of  p_j = exp part of s_j,  ds_j = p_j ⊙ (dp_j - delta)
 //
-// Query rows and their gradients pass through STAGES stages. TEAMS 2: two teams of WARPS warps, each with all key rows
-// of the tile and every other step, whose sums are added at the end: so the longest block is half as long. Teams do not
-// wait for each other before.
+// So a warpgroup waits once a step, for products that had the whole step to run. Query rows and their gradients pass
+// through STAGES stages: with 4 the warps meet at the end of a step, with 5 those that are early go on, up to a step.
 //
 // Launch: grid (K, work items), block 32 · WARPS · TEAMS, dynamic shared bytes
 // own_tile · 4 · D + TEAMS · STAGES · STREAM_TILE · (4 · D + 8). H/K must be a multiple of GROUP.
 // work: as in attention-backward-key-value.cu with own_tile key rows a tile. Macros: see warpgroup-tiles.cuh.
 
+static_assert(STAGES == 4 || STAGES == 5,
+              "rows of three steps in use, of one that are copied, and one for early warps");
 constexpr int stream_positions = stream_tile / GROUP;
 static_assert(TEAMS == 1 || TEAMS == 2, "the sums of two teams are exchanged");
 static_assert(TEAMS == 1 || own_tile * 4 * HEAD_DIM + TEAMS * STAGES * stream_tile * (4 * HEAD_DIM + 8) >=
                                 own_tile * 8 * HEAD_DIM,
               "a team's sums must fit where the tiles were");
 
+// Compile-time choices: whether a step is the first or the last one, and which of the two sets of scores it takes.
 struct Yes {
   static constexpr int value = 1;
 };
@@ -109,6 +111,7 @@ extern "C" __global__ void __launch_bounds__(threads* TEAMS, MIN_BLOCKS)
   u32 packed_p[stream_tile / 16][4], packed_ds[stream_tile / 16][4];
   clear(key_sum);
   clear(value_sum);
+  // Not read; without it the compiler would not leave products under way.
   clear(scores[0]);
   clear(scores[1]);
   clear(slopes[0]);

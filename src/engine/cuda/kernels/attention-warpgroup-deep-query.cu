@@ -1,17 +1,21 @@
-// Attention, backward, the query side, with warpgroup products: what attention-backward-query.cu does after the row
-// sums delta, for head sizes 64 and 128 on sm_90a. The parameters and the formulas are the same; the order of the work
-// is not:
+// Attention, backward, the query side, with warpgroup products, pipelined: what attention-warpgroup-backward-query.cu
+// does, where registers hold the scores of two steps (head size 64). All products of a step run behind the exponentials of
+// one:
 //
-//   step j:  dp = do·v_jᵀ in the background of  p = exp part of s_j;  ds = p ⊙ (dp - delta);
-//            then, one behind the other:  dq += ds·k_j,  s_(j+1) = q·k_(j+1)ᵀ
+//   step j:  dq += ds_(j-1)·k_(j-1),  s_(j+1) = q·k_(j+1)ᵀ,  dp_(j+1) = do·v_(j+1)ᵀ  in the background of
+//            ds_j = (exp part of s_j) ⊙ (dp_j - delta)
 //
-// Keys and values pass through STAGES stages, 2 or 3.
+// So a warpgroup waits once a step, for products that had the whole step to run. Keys and values pass through STAGES
+// stages: with 4 the warps meet at the end of a step, with 5 those that are early go on, up to a step.
 //
 // Launch: grid (H / GROUP, work items), block 32 · WARPS, dynamic shared bytes (own_tile + STAGES · STREAM_TILE) · 4 ·
 // D. work: as in attention-forward.cu with own_tile / GROUP query rows a tile. Macros: see warpgroup-tiles.cuh.
 
+static_assert(STAGES == 4 || STAGES == 5,
+              "rows of three steps in use, of one that are copied, and one for early warps");
 constexpr int own_positions = own_tile / GROUP;
 
+// Compile-time choices: whether a step is the first or the last one, and which of the two sets of scores it takes.
 struct Yes {
   static constexpr int value = 1;
 };
@@ -78,6 +82,7 @@ extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
   float sum[HEAD_DIM / 8][4], scores[2][stream_tile / 8][4], slopes[2][stream_tile / 8][4];
   u32 packed[stream_tile / 16][4];
   clear(sum);
+  // Not read; without it the compiler would not leave products under way.
   clear(scores[0]);
   clear(scores[1]);
   clear(slopes[0]);
