@@ -109,7 +109,7 @@ def compile_kernel(key):
         source, names, architecture = WARPGROUP_HELPERS + text, MACROS, 'sm_90a'
         for word in config.without.split():
             old, new = {'exp': ('exp2_fast(score[n][j] * factor - offset)', '(score[n][j] * factor - offset)'), 'copies': ('if (step < steps)', 'if (step < 2)'),
-                        'sums': ('multiply_packed(sum, probability, values + (step & 1) * (stage_bytes / 16));', ''), 'max': ('for (int n = 0; n < stream_tile / 8; n++) {\n          even', 'for (int n = 0; n < 1; n++) {\n          even'),
+                        'sums': ('multiply_packed(sum, probability, values + stage * (stage_bytes / 16));', ''), 'max': ('for (int n = 0; n < stream_tile / 8; n++) {\n          even', 'for (int n = 0; n < 1; n++) {\n          even'),
                         'total': ('total[half] += score[n][j];', '')}[word]
             assert old in source, word
             source = source.replace(old, new)
