@@ -145,7 +145,7 @@ extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
       await(arrivals, step - 1);
     }
     load_values(step, stage);
-    if (!last.value) load_keys(step + 2, preceding(stage));
+    if (!last.value) load_keys(step + 2, STAGES == 2 ? stage : preceding(stage));
     close_copy_group();
     hold(probability);
     hold(sum);

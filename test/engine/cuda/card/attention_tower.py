@@ -14,7 +14,13 @@ TOWER = {
     'forward': [W(4, 64, 4), W(8, 64, 2, 1, 1, 1, 3), W(8, 64, 2, 1, 1, 1, 4), W(16, 64, 1, 1, 1, 1, 3), W(16, 64, 1, 1, 1, 1, 4), W(12, 64, 1, 1, 1, 1, 4), W(8, 64, 2, 1, 1, 1, 3, 1, V), W(4, 64, 2, 1, 0, 1, 3, 2, P), W(12, 64, 1, 1, 1, 1, 3, 1, V), W(12, 128, 1, 1, 1, 1, 3, 1, V), W(4, 64, 2, 1, 0, 1, 2, 2, P), W(8, 64, 1, 1, 0, 1, 4, 2, P), W(4, 128, 2, 1, 1, 1, 2, 1, V), W(12, 96, 1, 1, 1, 1, 3, 1, V), W(4, 96, 3, 1, 1, 1, 2, 1, V),
         W(4, 64, 4, without='exp'), W(4, 64, 4, without='copies'), W(4, 64, 4, without='sums'), W(4, 64, 4, without='max'), W(4, 64, 4, without='exp copies'), W(4, 64, 4, without='exp max total'), W(4, 64, 4, without='copies sums')],
 }
-compile_all([k for k in standard(capability, (64,)) if k[0] == 'query'])
+DF = 'deep-forward'
+TEXT = {
+    'key': [W(4, 64, 1, 4, 0, 2, 3), W(8, 32, 1, 4, 0, 1, 5, 1, DK), W(8, 64, 1, 4, 0, 1, 4, 1, K), W(4, 32, 1, 4, 0, 2, 4, 1, DK), W(4, 32, 2, 4, 0, 1, 4, 1, DK)],
+    'query': [W(8, 32, 2, 4, 0), W(8, 32, 1, 4, 0, 1, 5, 1, DQ), W(4, 32, 3, 4, 0, 1, 4, 1, DQ), W(12, 32, 1, 4, 0, 1, 5, 1, DQ), W(4, 32, 4, 4, 0), W(8, 64, 1, 4, 0, 1, 3, 1, Q)],
+    'forward': [W(8, 32, 2, 4, 0), W(4, 32, 3, 4, 0, 1, 2, 1, DF), W(8, 64, 1, 4, 0, 1, 3, 1, DF), W(12, 32, 1, 4, 0, 1, 3, 1, DF), W(8, 32, 2, 4, 0, 1, 3), W(4, 32, 4, 4, 0), W(4, 64, 3, 4, 0)],
+}
+compile_all([k for k in standard(capability, (64, 128)) if k[0] == 'query'])
 def bench(head, heads, kv_heads, queries, lengths, causal, table, rounds):
     p = Problem(head, heads, kv_heads, queries, lengths, causal, seed=1)
     print(f'D{head} {heads}/{kv_heads} {"causal" if causal else "full"} {queries} of {lengths}:', flush=True)
@@ -50,4 +56,5 @@ def bench(head, heads, kv_heads, queries, lengths, causal, table, rounds):
         p.lse.copy_(lse)
 one = [1932, 760, 64, 2116, 1012, 736, 704, 2116]
 bench(64, 16, 16, one, one, False, TOWER, 5)
+bench(128, 32, 8, [n // 8 + 30 for n in one], [n // 4 + 190 for n in one], True, TEXT, 5)
 print(f'{time.time() - start_time:.0f} s', flush=True)
