@@ -80,9 +80,7 @@ extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
 #if OWN_IN_REGISTERS
   u32 query_left[head_steps][4];
   load_left<own_tile>(query_left, query_tile, warp * 16, lane);
-  auto multiply_keys = [&](int stage) {
-    multiply_transposed(score, query_left, keys + stage * (stage_bytes / 16));
-  };
+  auto multiply_keys = [&](int stage) { multiply_transposed(score, query_left, keys + stage * (stage_bytes / 16)); };
 #else
   const u64 query_left = describe_rows(query_tile + warp / 4 * (64 * 128), own_tile * 128);
   auto multiply_keys = [&](int stage) {

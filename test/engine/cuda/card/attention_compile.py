@@ -69,10 +69,10 @@ extern "C" __global__ void products(float* c0, float* c1, float* c2, const bf16*
 
 W = Warpgroups
 WARPGROUP_CANDIDATES = {
-    ('forward', 64): [W(8, 64, 2), W(4, 64, 4), W(4, 96, 3)],
-    ('forward', 128): [W(4, 32, 3, 4), W(8, 32, 2, 4, 0), W(8, 64, 1, 1)],
-    ('query', 64): [W(4, 64, 4, 1, 0), W(4, 64, 3, 1, 0, 1, 3), W(4, 96, 3, 1, 0), W(8, 64, 2, 1, 0), W(8, 64, 2, 1, 0, 1, 3), W(12, 64, 1, 1, 0, 1, 3), W(16, 64, 1, 1, 0)],
-    ('query', 128): [W(4, 64, 2, 4, 0), W(4, 32, 3, 4, 0), W(8, 32, 2, 4, 0), W(12, 64, 1, 4, 0), W(12, 32, 1, 4, 0, 1, 3), W(16, 32, 1, 4, 0), W(8, 64, 1, 4, 0, 1, 3), W(8, 32, 2, 1, 0)],
+    ('forward', 64): [W(16, 64, 1, 1, 1, 1, 3), W(8, 64, 2), W(4, 64, 4), W(4, 96, 3)],
+    ('forward', 128): [W(8, 32, 2, 4, 0, 1, 3), W(4, 32, 3, 4), W(8, 32, 2, 4, 0), W(8, 64, 1, 1)],
+    ('query', 64): [W(8, 64, 2, 1, 0, 1, 4), W(4, 64, 4, 1, 0), W(4, 64, 3, 1, 0, 1, 3), W(4, 96, 3, 1, 0), W(8, 64, 2, 1, 0), W(8, 64, 2, 1, 0, 1, 3), W(12, 64, 1, 1, 0, 1, 3), W(16, 64, 1, 1, 0)],
+    ('query', 128): [W(8, 64, 1, 4, 0, 1, 3), W(4, 64, 2, 4, 0), W(4, 32, 3, 4, 0), W(8, 32, 2, 4, 0), W(12, 64, 1, 4, 0), W(12, 32, 1, 4, 0, 1, 3), W(16, 32, 1, 4, 0), W(8, 32, 2, 1, 0)],
     ('key', 64): [W(4, 64, 3, 1, 0), W(4, 64, 3, 1, 0, 1, 3), W(4, 32, 4, 1, 0), W(8, 32, 2, 1, 0), W(8, 32, 2, 1, 0, 1, 3), W(12, 64, 1, 1, 0), W(12, 64, 1, 1, 0, 1, 3), W(16, 32, 1, 1, 0), W(8, 64, 1, 1, 0), W(4, 96, 2, 1, 0)],
     ('key', 128): [W(4, 64, 1, 4, 0, 2, 3), W(4, 64, 1, 4, 0, 2, 2), W(4, 64, 2, 4, 0), W(4, 32, 1, 4, 0, 2, 3), W(4, 32, 2, 4, 0), W(4, 32, 2, 4, 0, 1, 3), W(8, 64, 1, 4, 0, 1, 3), W(4, 64, 1, 2, 0, 2, 3), W(4, 64, 1, 1, 0, 2, 3)],
 }
@@ -105,14 +105,8 @@ def compile_kernel(key):
     """key = (kernel, capability, head, config)"""
     kernel, capability, head, config = key
     if isinstance(config, Warpgroups):
-        text = PRODUCTS if kernel == 'products' else read(('attention-warpgroup-' + config.variant + '.cu' if config.variant else FILES[kernel].replace('attention-', 'attention-warpgroup-') + '.cu',))
+        text = PRODUCTS if kernel == 'products' else read((FILES[kernel].replace('attention-', 'attention-warpgroup-') + '.cu',))
         source, names, architecture = WARPGROUP_HELPERS + text, MACROS, 'sm_90a'
-        for word in config.without.split():
-            old, new = {'exp': ('exp2_fast(score[n][j] * factor - offset)', '(score[n][j] * factor - offset)'), 'copies': ('if (step < steps)', 'if (step < 2)'),
-                        'sums': ('multiply_packed(sum, probability, values + stage * (stage_bytes / 16));', ''), 'max': ('for (int n = 0; n < stream_tile / 8; n++) {\n          even', 'for (int n = 0; n < 1; n++) {\n          even'),
-                        'total': ('total[half] += score[n][j];', '')}[word]
-            assert old in source, word
-            source = source.replace(old, new)
     else:
         source, names, architecture = HELPERS + read((FILES[kernel] + '.cu',)), ('WARPS', 'ROW_FRAGMENTS', 'STREAM_TILE', 'MIN_BLOCKS', 'HEAD_SPLIT'), f'sm_{capability}'
     options = [f'--gpu-architecture={architecture}', '--std=c++17', '--use_fast_math', '-default-device', f'-DHEAD_DIM={head}', *(f'-D{n}={v}' for n, v in zip(names, config))]

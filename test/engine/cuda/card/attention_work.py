@@ -12,17 +12,14 @@ class Warpgroups(NamedTuple):
     registers: int = 1
     teams: int = 1
     stages: int = 2
-    rows: int = 1
-    variant: str = ''
-    without: str = ''
 
 # Of the warpgroup kernels, in the order of the settings.
-MACROS = ('WARPS', 'STREAM_TILE', 'MIN_BLOCKS', 'GROUP', 'OWN_IN_REGISTERS', 'TEAMS', 'STAGES', 'ROW_TILES')
+MACROS = ('WARPS', 'STREAM_TILE', 'MIN_BLOCKS', 'GROUP', 'OWN_IN_REGISTERS', 'TEAMS', 'STAGES')
 
 def tile_rows(config, kernel):
     """Query or key positions that a block owns."""
     if isinstance(config, Warpgroups):
-        return 16 * config.warps * config.rows // (1 if kernel == 'key' else config.group)
+        return 16 * config.warps // (1 if kernel == 'key' else config.group)
     return 16 * config[0] * config[1]
 
 def head_split(config):
@@ -34,7 +31,7 @@ def row_bytes(head):
 
 def shared_bytes(kernel, config, head):
     if isinstance(config, Warpgroups):
-        own, stream = 16 * config.warps * config.rows, config.stream
+        own, stream = 16 * config.warps, config.stream
         return {'forward': (own + 2 * config.stages * stream) * 2 * head, 'query': (own + config.stages * stream) * 4 * head,
                 'key': own * 4 * head + config.teams * config.stages * stream * (4 * head + 8)}[kernel]
     own, stream, row = tile_rows(config, kernel), config[2], row_bytes(head)

@@ -18,9 +18,7 @@ def text(name):
     return open(os.path.join(HERE if name.startswith('emulation/') else KERNELS, name)).read()
 
 def build(kernel, head, config):
-    file = FILES[kernel]
-    if config.variant: file = 'attention-warpgroup-' + config.variant
-    source = text(file + '.cu')
+    source = text(FILES[kernel] + '.cu')
     name, parameters = re.search(r'extern "C" __global__ void __launch_bounds__\([^)]*\)\s*(\w+)\(([^)]*)\) {', source).groups()
     types = [re.sub(r'\s*(__restrict__)?\s*\w+$', '', p.strip()) for p in parameters.split(',')]
     arguments = ', '.join(f'*({t}*)a[{i}]' for i, t in enumerate(types))
@@ -138,9 +136,9 @@ def check(kernel, head, config, heads, kv_heads, query_lengths, key_lengths, cau
 W = Warpgroups
 # Of every kernel: configurations for D 64, and those with grouped heads for D 128.
 CONFIGS = {
-    'forward': ([W(8, 64, 1, 1, 1, 1, 3, 1, 'vision-forward'), W(16, 64, 1, 1, 1, 1, 3, 1, 'vision-forward'), W(8, 64, 1, 1, 1, 1, 4, 1, 'vision-forward'), W(4, 64, 1, 1, 0, 1, 3, 2, 'pair-forward'), W(8, 64, 1, 1, 1), W(4, 64, 1, 1, 0), W(12, 96, 1), W(8, 128, 1)], [W(8, 64, 1, 1), W(8, 64, 1, 4), W(4, 128, 1, 1, 0), W(4, 128, 1, 4, 0)]),
-    'query': ([W(8, 64, 1, 1, 0, 1, 5, 1, 'deep-query'), W(4, 64, 1, 1, 0, 1, 4, 1, 'deep-query'), W(8, 64, 1, 1, 0, 1, 3, 1, 'split-query'), W(12, 64, 1, 1, 1, 1, 4, 1, 'split-query'), W(4, 64, 1, 1, 0), W(8, 64, 1, 1, 0)], [W(4, 64, 1, 4, 0), W(8, 32, 1, 4, 0)]),
-    'key': ([W(8, 64, 1, 1, 0, 1, 5, 1, 'deep-key-value'), W(4, 64, 1, 1, 0, 1, 4, 1, 'deep-key-value'), W(8, 64, 1, 1, 1, 1, 4, 1, 'split-key-value'), W(12, 64, 1, 1, 0, 1, 3, 1, 'split-key-value'), W(4, 64, 1, 1, 0), W(8, 32, 1, 1, 0, 1, 3), W(4, 96, 1, 1, 0)], [W(4, 64, 1, 4, 0, 2, 3), W(4, 32, 1, 2, 0, 2, 2), W(4, 64, 1, 4, 0, 1, 2), W(8, 64, 1, 1, 0)]),
+    'forward': ([W(16, 64, 1, 1, 1, 1, 3), W(8, 64, 1, 1, 1, 1, 4), W(8, 64, 1), W(4, 64, 1, 1, 0), W(12, 96, 1), W(8, 128, 1)], [W(8, 32, 1, 4, 0, 1, 3), W(8, 64, 1, 1), W(8, 64, 1, 4), W(4, 128, 1, 1, 0), W(4, 128, 1, 4, 0)]),
+    'query': ([W(8, 64, 1, 1, 0, 1, 4), W(8, 64, 1, 1, 0, 1, 3), W(4, 64, 1, 1, 0), W(8, 64, 1, 1, 0)], [W(8, 64, 1, 4, 0, 1, 3), W(4, 64, 1, 4, 0), W(8, 32, 1, 4, 0)]),
+    'key': ([W(4, 64, 1, 1, 0), W(8, 32, 1, 1, 0, 1, 3), W(4, 96, 1, 1, 0)], [W(4, 64, 1, 4, 0, 2, 3), W(4, 32, 1, 2, 0, 2, 2), W(4, 64, 1, 4, 0, 1, 2), W(8, 64, 1, 1, 0)]),
 }
 
 if __name__ == '__main__':
