@@ -5,8 +5,8 @@
 //   step j:  dp = do·v_jᵀ in the background of  p = exp part of s_j;  ds = p ⊙ (dp - delta);
 //            then, one behind the other:  dq += ds·k_j,  s_(j+1) = q·k_(j+1)ᵀ
 //
-// Keys and values pass through STAGES stages. With 2 the warps meet twice a step; with more they report at its start what
-// they have read and copied, and early ones go on until the products that need it.
+// Keys and values pass through STAGES stages. With 2 the warps meet twice a step; with more they report at its start
+// what they have read and copied, and early ones go on until the products that need it.
 //
 // Launch: grid (H / GROUP, work items), block 32 · WARPS, dynamic shared bytes (own_tile + STAGES · STREAM_TILE) · 4 ·
 // D. work: as in attention-forward.cu with own_tile / GROUP query rows a tile. Macros: see warpgroup-tiles.cuh.

@@ -4,11 +4,13 @@
 //   step j:  p = softmax part of s_j;  then in the background, one behind the other:  o += p·v_j,  s_(j+1) = q·k_(j+1)ᵀ
 //
 // so a warpgroup waits once a step, and the tensor cores are fed by the warpgroups that are not in their exponentials.
-// Keys run one step ahead of values, each through STAGES stages of its own. With 2 stages warps meet before the products;
-// with more they report at the start of a step what they have read and copied, and early ones go on for half a step.
+// Keys run one step ahead of values, each through STAGES stages of its own. With 2 stages warps meet before the
+// products; with more they report at the start of a step what they have read and copied, and early ones go on for
+// half a step.
 //
 // Launch: grid (H / GROUP, work items), block 32 · WARPS, dynamic shared bytes
-// (own_tile + 2 · STAGES · STREAM_TILE) · 2 · D. work: as in attention-forward.cu with own_tile / GROUP query rows a tile. Macros: see warpgroup-tiles.cuh.
+// (own_tile + 2 · STAGES · STREAM_TILE) · 2 · D. work: as in attention-forward.cu with own_tile / GROUP query rows a
+// tile. Macros: see warpgroup-tiles.cuh.
 
 constexpr float rescale_threshold = 8.0f;
 constexpr int own_positions = own_tile / GROUP;
