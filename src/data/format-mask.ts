@@ -3,11 +3,10 @@ import { styleText } from 'node:util';
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { displayWidth } from '../messages/display-width.js';
-import { oneLine } from '../messages/one-line.js';
 import { usesColor } from '../messages/terminal-color.js';
 import { splitText, wrapText } from '../messages/wrap-text.js';
-import { maskSummary, maskWarnings, viewSummary } from './mask-notes.js';
-import type { MaskedSample, MaskImage, MaskToken, MaskView } from './mask-view.js';
+import { maskSummary, maskTitle, maskWarnings, viewSummary } from './mask-notes.js';
+import { type MaskedSample, type MaskImage, type MaskToken, type MaskView, requireMaskView } from './mask-view.js';
 
 const formatMaskSchema = z.strictObject({
   /** Columns of the terminal. Default: those of the standard output, at most 100; 80 where it is no terminal. */
@@ -37,12 +36,13 @@ const LEARNED: Style = ['bold', 'green'];
  * @throws ConfigError
  */
 export function formatMask(view: MaskView, options: FormatMaskOptions = {}): string {
+  requireMaskView(view, 'formatMask');
   const { width, color, layout } = parseOptions(formatMaskSchema, options, 'formatMask');
   const columns = width ?? Math.min(100, Math.max(40, process.stdout.columns ?? 80));
   const form = new MaskForm(columns, color ?? usesColor(process.stdout));
   const lines = wrapText(viewSummary(view), columns);
   for (const [i, sample] of view.samples.entries()) {
-    lines.push('', ...form.heading(`Sample ${i + 1} of ${view.samples.length}: ${oneLine(sample.id)}`));
+    lines.push('', ...form.heading(maskTitle(view, i)));
     lines.push(...form.indented(maskSummary(sample)));
     for (const warning of maskWarnings(sample)) lines.push(...form.indented(`! ${warning}`, 'yellow'));
     lines.push(...(layout === 'table' ? form.table(sample) : form.text(sample)));

@@ -1,8 +1,27 @@
 /** The images of a mask view: where their cells are, and what the processor made of the pixels. */
 import { imageDataUri } from './image-data-uri.js';
-import type { MaskImage } from './mask-view.js';
 import type { ProcessedImage } from './process-pixels.js';
 import type { RgbImage } from './types.js';
+
+/** An image of a `MaskedSample`, as the processor gives it. */
+export interface MaskImage {
+  /** Pixels after resizing. */
+  readonly width: number;
+  /** Pixels after resizing. */
+  readonly height: number;
+  /** Cells from top to bottom. */
+  readonly rows: number;
+  /** Cells from left to right. */
+  readonly columns: number;
+  /** Side of a cell in pixels. */
+  readonly cellSize: number;
+  /** Position of its first token in the row of the batch. */
+  readonly position: number;
+  /** [rows, columns] mean brightness of the cells, 0 (black) to 255. */
+  readonly brightness: readonly number[];
+  /** The resized image as a data URI, made smaller to `imageEdge` pixels; absent if that is 0. */
+  readonly uri?: string;
+}
 
 /** How the collator's images were made: `settings` of a `VlmCollator`. */
 type Settings = Readonly<Record<string, unknown>>;

@@ -5,6 +5,11 @@ import type { MaskedSample, MaskView } from './mask-view.js';
 /** Of user text that was cut off, so many characters are shown. */
 const SHOWN_CUT = 60;
 
+/** Which sample it is, on one line. */
+export function maskTitle({ samples }: MaskView, index: number): string {
+  return `Sample ${index + 1} of ${samples.length}: ${oneLine(samples[index]!.id)}`;
+}
+
 /** How much of a sample is learned, and what else its tokens are. */
 export function maskSummary(sample: MaskedSample): string {
   const { length, labels, images, sharedPrefix, tokens } = sample;

@@ -1,10 +1,10 @@
 /** What of a sample is learned, token by token, with the cells of its images in place: as plain data. */
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
-import { DataError, TuneError } from '../errors.js';
-import { describeGiven, isKind } from '../messages/given-kind.js';
+import { ConfigError, DataError, TuneError } from '../errors.js';
+import { describeGiven, isKind, isObject, isPromise } from '../messages/given-kind.js';
 import { requireKind, requireSignal } from '../require-given.js';
-import { maskImage } from './mask-images.js';
+import { type MaskImage, maskImage } from './mask-images.js';
 import type { EncodedSample, PaddingSide } from './pad-batch.js';
 import type { SampleInspection } from './sample-inspection.js';
 import { type ImageSpan, sharedPrefixLength } from './shared-prefix.js';
@@ -12,6 +12,8 @@ import { type TokenText, tokenTexts } from './token-texts.js';
 import type { MinistralTokenizer } from './tokenizer.js';
 import { type Dataset, IGNORE_INDEX, type TrainingExample } from './types.js';
 import type { VlmCollator } from './vlm-collator.js';
+
+export type { MaskImage } from './mask-images.js';
 
 /** A batch of samples, as training sees them. Plain data: it survives JSON. */
 export interface MaskView {
@@ -87,26 +89,6 @@ export interface MaskToken {
     /** From the left, beginning with 0; of `break` and `end` the number of cells of the row. */
     readonly column: number;
   };
-}
-
-/** An image of a `MaskedSample`, as the processor gives it. */
-export interface MaskImage {
-  /** Pixels after resizing. */
-  readonly width: number;
-  /** Pixels after resizing. */
-  readonly height: number;
-  /** Cells from top to bottom. */
-  readonly rows: number;
-  /** Cells from left to right. */
-  readonly columns: number;
-  /** Side of a cell in pixels. */
-  readonly cellSize: number;
-  /** Position of its first token in the row of the batch. */
-  readonly position: number;
-  /** [rows, columns] mean brightness of the cells, 0 (black) to 255. */
-  readonly brightness: readonly number[];
-  /** The resized image as a data URI, made smaller to `imageEdge` pixels; absent if that is 0. */
-  readonly uri?: string;
 }
 
 const maskViewSchema = z.strictObject({
@@ -290,4 +272,12 @@ function rowOf(
   const pads = new Array<typeof pad>(padding).fill(pad);
   const own = placed.map((token, i) => ({ ...token, isShared: i < shared }));
   return (side === 'left' ? [...pads, ...own] : [...own, ...pads]).map((token, position) => ({ position, ...token }));
+}
+
+/** @throws ConfigError for what is no mask view */
+export function requireMaskView(view: unknown, what: string): void {
+  if (isObject(view) && Array.isArray(view.samples) && 'paddingSide' in view) return;
+  throw new ConfigError(`${what}: expected a mask view, got ${describeGiven(view)}`, {
+    hint: isPromise(view) ? 'Await it.' : 'await maskView(samples, collator) gives one.',
+  });
 }
