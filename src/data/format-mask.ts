@@ -5,7 +5,7 @@ import { parseOptions } from '../config.js';
 import { displayWidth } from '../messages/display-width.js';
 import { usesColor } from '../messages/terminal-color.js';
 import { splitText, wrapText } from '../messages/wrap-text.js';
-import { maskSummary, maskTitle, maskWarnings, viewSummary } from './mask-notes.js';
+import { beginsTurn, maskSummary, maskTitle, maskWarnings, viewSummary } from './mask-notes.js';
 import { type MaskedSample, type MaskImage, type MaskToken, type MaskView, requireMaskView } from './mask-view.js';
 
 const formatMaskSchema = z.strictObject({
@@ -15,6 +15,8 @@ const formatMaskSchema = z.strictObject({
   color: z.boolean().optional(),
   /** `text` (default): as a text, with the cells of images in place. `table`: a line for each token, with its id. */
   layout: z.enum(['text', 'table']).default('text'),
+  /** All lines of long texts of which nothing is learned; else of more than 24 the first 12 and the last 6. Default false. */
+  full: z.boolean().default(false),
 });
 
 /** Options of `formatMask`. @useDeclaredType */
@@ -37,7 +39,7 @@ const LEARNED: Style = ['bold', 'green'];
  */
 export function formatMask(view: MaskView, options: FormatMaskOptions = {}): string {
   requireMaskView(view, 'formatMask');
-  const { width, color, layout } = parseOptions(formatMaskSchema, options, 'formatMask');
+  const { width, color, layout, full } = parseOptions(formatMaskSchema, options, 'formatMask');
   const columns = width ?? Math.min(100, Math.max(40, process.stdout.columns ?? 80));
   const form = new MaskForm(columns, color ?? usesColor(process.stdout));
   const lines = wrapText(viewSummary(view), columns);
@@ -45,7 +47,7 @@ export function formatMask(view: MaskView, options: FormatMaskOptions = {}): str
     lines.push('', ...form.heading(maskTitle(view, i)));
     lines.push(...form.indented(maskSummary(sample)));
     for (const warning of maskWarnings(sample)) lines.push(...form.indented(`! ${warning}`, 'yellow'));
-    lines.push(...(layout === 'table' ? form.table(sample) : form.text(sample)));
+    lines.push(...(layout === 'table' ? form.table(sample) : form.text(sample, full)));
   }
   if (layout === 'text') lines.push('', ...form.legend(view));
   return lines.join('\n');
@@ -53,6 +55,11 @@ export function formatMask(view: MaskView, options: FormatMaskOptions = {}): str
 
 /** Position of the first token of a line, and a space. */
 const GUTTER = 7;
+
+/** Lines of which nothing is learned: of more than `LONGEST` in a row these at the beginning and the end are shown. */
+const LONGEST = 24;
+const HEAD = 12;
+const TAIL = 6;
 
 class MaskForm {
   readonly #width: number;
@@ -71,14 +78,28 @@ class MaskForm {
     return wrapText(text, this.#width - 2).map((line) => `  ${style ? this.#styled(style, line) : line}`);
   }
 
-  text({ tokens, images }: MaskedSample): string[] {
+  text({ tokens, images }: MaskedSample, full: boolean): string[] {
     const lines: string[] = [];
+    // Lines since the last in which something is learned.
+    let quiet: string[] = [];
+    const settle = () => {
+      const left = quiet.length - HEAD - TAIL;
+      if (full || quiet.length <= LONGEST) lines.push(...quiet);
+      else {
+        const note = `${left} more lines, nothing of them learned`;
+        lines.push(...quiet.slice(0, HEAD), `${' '.repeat(GUTTER)}${this.#styled('dim', note)}`, ...quiet.slice(-TAIL));
+      }
+      quiet = [];
+    };
     let line: Piece[] = [];
     let used = 0;
     let start = 0;
     const room = this.#width - GUTTER;
     const flush = (position?: number) => {
-      if (line.length > 0) lines.push(...this.#line(line, position));
+      if (line.some(({ isLearned }) => isLearned)) {
+        settle();
+        lines.push(...this.#line(line, position));
+      } else if (line.length > 0) quiet.push(...this.#line(line, position));
       line = [];
       used = 0;
     };
@@ -86,12 +107,14 @@ class MaskForm {
       const token = tokens[i]!;
       if (token.cell) {
         flush(start);
+        settle();
         const image = images[token.cell.image]!;
         const count = image.rows * (image.columns + 1);
         lines.push(...this.#cells(tokens.slice(i, i + count), image, token.cell.image));
         i += count;
         continue;
       }
+      if (beginsTurn(token, tokens[i - 1])) flush(start);
       const count = token.kind === 'padding' ? runLength(tokens, i) : 1;
       const shown = count > 1 ? `${token.text} × ${count}` : shownText(token);
       for (const [n, text] of splitText(shown, room).entries()) {
@@ -105,6 +128,7 @@ class MaskForm {
       i += count;
     }
     flush(start);
+    settle();
     return lines;
   }
 

@@ -1,6 +1,6 @@
 /** What one should know of a sample in a mask view, in sentences. */
 import { oneLine, warningLine } from '../messages/one-line.js';
-import type { MaskedSample, MaskView } from './mask-view.js';
+import type { MaskedSample, MaskToken, MaskView } from './mask-view.js';
 
 /** Of user text that was cut off, so many characters are shown. */
 const SHOWN_CUT = 60;
@@ -16,7 +16,7 @@ export function maskSummary(sample: MaskedSample): string {
   if (length === 0) return 'no tokens';
   const parts = [`${labels} of ${counted(length, 'token')} learned (${share(labels, length)})`];
   const ofImages = tokens.filter(({ cell }) => cell).length;
-  if (ofImages > 0) parts.push(`${ofImages} of ${counted(images.length, 'image')}`);
+  if (ofImages > 0) parts.push(`${ofImages} for ${counted(images.length, 'image')}`);
   if (sharedPrefix > 0) parts.push(`the first ${sharedPrefix} shared with an earlier sample`);
   const padding = tokens.length - length;
   if (padding > 0) parts.push(`${padding} padding`);
@@ -45,6 +45,11 @@ export function maskWarnings({ status, reason = '', truncated, length, inspectio
     if (leftOut.length > 0) lines.push(`the chat template does not show ${leftOut.join(', ')}`);
   }
   return lines.map(warningLine);
+}
+
+/** Whether a turn begins, as two control tokens meet there, such as `</s>[INST]`. It begins a line. */
+export function beginsTurn(token: MaskToken, before: MaskToken | undefined): boolean {
+  return token.kind === 'control' && before?.kind === 'control' && before.position > 0;
 }
 
 /** Over all samples of a view. */

@@ -16,7 +16,7 @@ export function imageCells(tokens: readonly MaskToken[], image: MaskImage, index
   const name = `Image ${index + 1}: ${size}, tokens ${first} to ${last}`;
   const lines = Array.from({ length: rows }, (_, row) => cellRow(tokens, image, row));
   // The counters of the style sheet number tokens, rows and columns: a cell needs no text of its own.
-  const style = `--width: ${columns * side}px; --ratio: ${columns} / ${rows}; counter-reset: mask-token ${first - 1} mask-row -1`;
+  const style = `--id: "${tokens[0]!.id}"; --width: ${columns * side}px; --ratio: ${columns} / ${rows}; counter-reset: mask-token ${first - 1} mask-row -1`;
   return html`<figure class="mask-image"><figcaption>${name}</figcaption>
 <div class="mask-cells" style="${style}">${uri !== undefined && html`<img src="${uri}" alt="" loading="lazy">`}<div class="mask-grid">${lines}</div></div></figure>`;
 }

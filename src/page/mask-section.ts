@@ -1,5 +1,5 @@
 /** The mask view as a section of a page, and as a page of its own. It needs no script: hover and focus show a token. */
-import { maskSummary, maskTitle, maskWarnings, viewSummary } from '../data/mask-notes.js';
+import { beginsTurn, maskSummary, maskTitle, maskWarnings, viewSummary } from '../data/mask-notes.js';
 import { type MaskedSample, type MaskToken, type MaskView, requireMaskView } from '../data/mask-view.js';
 import { type Html, html } from './html.js';
 import { imageCells } from './mask-cells.js';
@@ -83,10 +83,13 @@ function textBlocks(tokens: readonly MaskToken[]): Html[] {
   };
   for (let i = 0; i < tokens.length; ) {
     let end = i + 1;
-    while (end < tokens.length && tokens[end]!.isLearned === tokens[i]!.isLearned) end++;
+    const { isLearned, kind } = tokens[i]!;
+    const isPadding = kind === 'padding';
+    while (tokens[end]?.isLearned === isLearned && (tokens[end]!.kind === 'padding') === isPadding) end++;
     const stretch = tokens.slice(i, end);
     const folded = stretch.length - HEAD - TAIL;
-    if (tokens[i]!.isLearned || folded <= FOLDED) open.push(...marks(stretch));
+    if (isPadding) open.push(mark(tokens[i]!, stretch.length));
+    else if (isLearned || folded <= FOLDED) open.push(...marks(stretch));
     else {
       open.push(...marks(stretch.slice(0, HEAD)));
       close();
@@ -103,25 +106,18 @@ function textBlocks(tokens: readonly MaskToken[]): Html[] {
 }
 
 function marks(tokens: readonly MaskToken[]): Html[] {
-  const found: Html[] = [];
-  for (let i = 0; i < tokens.length; ) {
-    const token = tokens[i]!;
-    let end = i + 1;
-    while (token.kind === 'padding' && tokens[end]?.kind === 'padding') end++;
-    found.push(mark(token, end - i));
-    i = end;
-  }
-  return found;
+  return tokens.map((token, i) => html`${beginsTurn(token, tokens[i - 1]) && html`<br>`}${mark(token, 1)}`);
 }
 
 function mark(token: MaskToken, count: number): Html {
-  const { text, position, isLearned, isShared, kind } = token;
+  const { text, partOf, position, isLearned, isShared, kind } = token;
   const name = ['token', isLearned && 'learned', isShared && 'shared', kind !== 'text' && kind]
     .filter(Boolean)
     .join(' ');
   const places = count > 1 ? `tokens ${position} to ${position + count - 1}` : `token ${position}`;
   const about = `${places}: ${facts(token).join(', ')}`;
-  const shown = count > 1 ? `${text} × ${count}` : text;
+  const shown =
+    count > 1 ? `${text} × ${count}` : html`${text}${partOf !== undefined && html`<small>${partOf}</small>`}`;
   const lineEnd = text.endsWith('↵') && kind === 'text' && html`<br>`;
   return isLearned
     ? html`<mark class="${name}" tabindex="0" data-about="${about}">${shown}</mark>${lineEnd}`

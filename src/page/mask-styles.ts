@@ -9,7 +9,9 @@ export const MASK_STYLES = `
 .tokens { margin: 0.5rem 0; line-height: 1.9; }
 .token { unicode-bidi: isolate; padding: 0.1em 0.15em; border: 1px solid var(--line); border-radius: 0.2em;
   background: var(--page); color: var(--text); font: 0.875rem/1.2 ui-monospace, monospace; margin-right: 1px;
-  -webkit-box-decoration-break: clone; box-decoration-break: clone; }
+  display: inline-block; max-width: 100%; }
+.token small { margin-left: 0.3em; color: var(--quiet); }
+.token.learned small { color: var(--text); }
 .token.control { border: 1px dashed var(--quiet); color: var(--quiet); }
 .token.padding { color: var(--quiet); }
 .token.shared { border-bottom: 2px dotted var(--quiet); }
@@ -33,9 +35,9 @@ export const MASK_STYLES = `
   background: rgb(var(--level, 0) var(--level, 0) var(--level, 0) / var(--shown, 0));
   box-shadow: inset 0 0 0 0.5px rgb(255 255 255 / 0.5), inset 0 0 0 1px rgb(0 0 0 / 0.4); }
 .mask-row i[style] { --shown: 1; }
-.mask-row b { flex: 0 0 0.75rem; margin: 1px 0 1px 2px; counter-increment: mask-token; border: 1px dashed var(--quiet); }
+.mask-row b { flex: 0 0 calc(0.75rem - 2px); margin: 1px 0 1px 2px; counter-increment: mask-token; border: 1px dashed var(--quiet); }
 .mask-row b.learned { border: 1px solid var(--accent); background: var(--accent); }
-.mask-row i:hover::after { content: "token " counter(mask-token) ": row " counter(mask-row) ", column " counter(mask-column) ", not learned"; }
+.mask-row i:hover::after { content: "token " counter(mask-token) ": id " var(--id) ", row " counter(mask-row) ", column " counter(mask-column) ", not learned"; }
 .mask-row i:hover, .mask-row b:hover { position: relative; z-index: 1; outline: 2px solid #fff; box-shadow: 0 0 0 4px #000; }
 .mask-row:focus-visible { position: relative; z-index: 1; outline: 3px solid var(--accent); box-shadow: 0 0 0 5px #fff; }
 .mask-sample details summary { cursor: pointer; padding: 0.25rem 0; }
