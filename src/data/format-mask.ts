@@ -119,9 +119,9 @@ class MaskForm {
       const shown = count > 1 ? `${token.text} × ${count}` : shownText(token);
       for (const [n, text] of splitText(shown, room).entries()) {
         const length = displayWidth(text);
-        if (used > 0 && used + 1 + length > room) flush(start);
-        if (used === 0) start = n === 0 ? token.position : Number.NaN;
-        used += length + (used > 0 ? 1 : 0);
+        if (line.length > 0 && used + 1 + length > room) flush(start);
+        if (line.length === 0) start = n === 0 ? token.position : Number.NaN;
+        used += length + (line.length > 0 ? 1 : 0);
         line.push({ text, isLearned: token.isLearned, ...styleOf(token) });
       }
       if (token.kind === 'text' && token.text.endsWith('↵')) flush(start);
@@ -137,13 +137,13 @@ class MaskForm {
     const rows: Piece[][] = [];
     const row = (token: MaskToken, position: string, id: string, text: string) => {
       const label = token.isLearned ? 'learned' : token.label === token.id ? 'first' : '-';
-      const front = `${position.padStart(13)}  ${id.padStart(13)}  ${label.padEnd(7)}  `;
+      const front = `${position.padStart(11)}  ${id.padStart(7)}  ${label.padEnd(7)}  `;
       for (const [n, chunk] of splitText(text, this.#width - front.length).entries()) {
         const piece = { text: chunk, isLearned: token.isLearned, ...styleOf(token) };
         rows.push([{ text: n === 0 ? front : ' '.repeat(front.length), isLearned: false }, piece]);
       }
     };
-    rows.push([{ text: `${'position'.padStart(13)}  ${'id'.padStart(13)}  label    token`, isLearned: false }]);
+    rows.push([{ text: `${'position'.padStart(11)}  ${'id'.padStart(7)}  label    token`, isLearned: false }]);
     for (let i = 0; i < tokens.length; ) {
       const token = tokens[i]!;
       const count = runLength(tokens, i);
