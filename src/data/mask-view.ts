@@ -8,7 +8,7 @@ import { type MaskImage, maskImage } from './mask-images.js';
 import { type MaskToken, type PlacedSample, placeTokens, rowOf } from './mask-tokens.js';
 import type { PaddingSide } from './pad-batch.js';
 import type { SampleInspection, SampleTrace } from './sample-inspection.js';
-import { type ImageSpan, imageDigest, type PrefixSample, sharedPrefixLength } from './shared-prefix.js';
+import { imageDigest, type PrefixSample, sharedPrefixLength } from './shared-prefix.js';
 import type { Dataset, TrainingExample } from './types.js';
 import type { VlmCollator } from './vlm-collator.js';
 
