@@ -20,12 +20,12 @@ export interface SampleTrace {
   readonly cut?: { readonly length: number; readonly text: string };
 }
 
-/** A sample that is encoded but for the limit of its length. */
-export interface PreparedSample {
+/** A sample that is encoded but for the limit of its length. `I` is what is known of an image. */
+export interface PreparedSample<I = ProcessedImage> {
   readonly messages: readonly Message[];
   readonly row: TrainingRow;
   readonly conversation: EncodedConversation;
-  readonly images: readonly ProcessedImage[];
+  readonly images: readonly I[];
   /** Tokens of each image. */
   readonly blocks: readonly number[][];
 }
