@@ -19,14 +19,15 @@ export function argmax(scores: readonly number[]): number {
 
 /**
  * Share of samples whose true class is among the k with the highest scores. Of equal scores the later class goes before,
- * as in scikit-learn, so that with ties `k = 1` may differ from the accuracy of `argmax`.
+ * of two classes the first, as in scikit-learn: with ties `k = 1` may differ from the accuracy.
  * @throws DataError for lengths or classes that do not match
  */
 export function topKAccuracyScore(expected: readonly number[], scores: ClassScores, k: number): number {
   return mean(expected, scores, (truth, row) => {
     const own = row[truth]!;
     let before = 0;
-    for (let i = 0; i < row.length; i++) if (row[i]! > own || (row[i] === own && i > truth)) before++;
+    for (let i = 0; i < row.length; i++)
+      if (row[i]! > own || (row[i] === own && (row.length === 2 ? i < truth : i > truth))) before++;
     return before < k ? 1 : 0;
   });
 }
