@@ -84,83 +84,84 @@ export async function bootstrapIntervals(
 
 type Intervals = Record<keyof typeof METRICS, Interval>;
 
-/** The samples as indices of cells of the confusion matrix, sorted by true class, and tallies of what was drawn last. */
+/** The samples by kind (true and answered class), and tallies of what was drawn last. */
 class Cells {
   readonly count: number;
-  readonly #classes: number;
-  /** [N] True class × (K + 1) + answered class; K for none. */
-  readonly #cells: Int32Array;
-  /** [K + 1] Where the samples of each true class begin. */
-  readonly #starts: Int32Array;
   readonly tallies: {
     readonly right: Float64Array;
     readonly answered: Float64Array;
     readonly support: Float64Array;
     count: number;
   };
+  /** Kinds that occur, in the order of the true classes; answer undefined: no class. */
+  readonly #kinds: { readonly truth: number; readonly answer: number | undefined; readonly times: number }[];
+  /** [N] Kind of each sample. */
+  readonly #kindOf: Int32Array;
+  /** [K + 1] Where the samples of each true class begin. */
+  readonly #starts: number[];
 
   constructor(matrix: ConfusionMatrix) {
     const { right, answered, support, count } = talliesOf(matrix);
     this.count = count;
-    this.#classes = matrix.counts.length;
-    this.#cells = new Int32Array(count);
-    this.#starts = new Int32Array(this.#classes + 1);
-    let at = 0;
-    for (const [truth, row] of matrix.counts.entries()) {
-      for (const [answer, samples] of [...row, matrix.unparsed[truth]!].entries()) {
-        this.#cells.fill(truth * (this.#classes + 1) + answer, at, at + samples);
-        at += samples;
-      }
-      this.#starts[truth + 1] = at;
-    }
     this.tallies = {
       right: Float64Array.from(right),
       answered: Float64Array.from(answered),
       support: Float64Array.from(support),
       count,
     };
+    this.#kinds = matrix.counts.flatMap((row, truth) =>
+      [...row, matrix.unparsed[truth]!].flatMap((times, answer) =>
+        times === 0 ? [] : [{ truth, answer: answer < row.length ? answer : undefined, times }],
+      ),
+    );
+    this.#kindOf = new Int32Array(count);
+    let at = 0;
+    for (const [kind, { times }] of this.#kinds.entries()) {
+      this.#kindOf.fill(kind, at, at + times);
+      at += times;
+    }
+    this.#starts = [0];
+    for (const [truth, samples] of Array.from(support).entries()) this.#starts.push(this.#starts[truth]! + samples);
   }
 
   draw(generator: MersenneTwister, stratified: boolean): void {
-    const { right, answered, support } = this.tallies;
-    right.fill(0);
-    answered.fill(0);
-    support.fill(0);
-    if (!stratified) this.#drawFrom(0, this.count, generator);
-    else for (let k = 0; k < this.#classes; k++) this.#drawFrom(this.#starts[k]!, this.#starts[k + 1]!, generator);
-  }
-
-  #drawFrom(start: number, end: number, generator: MersenneTwister): void {
-    for (let i = start; i < end; i++) {
-      const place = start + Math.floor((generator.nextUint32() / 2 ** 32) * (end - start));
-      this.#add(this.#cells[place]!, 1);
+    const drawn = new Int32Array(this.#kinds.length);
+    const kindOf = this.#kindOf;
+    const starts = stratified ? this.#starts : [0, this.count];
+    for (let part = 1; part < starts.length; part++) {
+      const [start, end] = [starts[part - 1]!, starts[part]!];
+      const scale = (end - start) / 2 ** 32;
+      for (let i = start; i < end; i++) drawn[kindOf[start + Math.floor(generator.nextUint32() * scale)]!]!++;
     }
+    this.#clear();
+    for (let kind = 0; kind < drawn.length; kind++) this.#add(kind, drawn[kind]!);
   }
 
-  #add(cell: number, times: number): void {
+  #clear(): void {
     const { right, answered, support } = this.tallies;
-    const width = this.#classes + 1;
-    const truth = Math.floor(cell / width);
-    const answer = cell % width;
+    for (const array of [right, answered, support]) array.fill(0);
+  }
+
+  #add(kind: number, times: number): void {
+    const { truth, answer } = this.#kinds[kind]!;
+    const { right, answered, support } = this.tallies;
     support[truth]! += times;
     if (answer === truth) right[truth]! += times;
-    if (answer < this.#classes) answered[answer]! += times;
+    if (answer !== undefined) answered[answer]! += times;
   }
 
   /** Of each metric: how its standard error changes with its value, from the metrics without one sample each. */
   async accelerations(): Promise<number[]> {
-    const kinds = new Map<number, number>();
-    for (const cell of this.#cells) kinds.set(cell, (kinds.get(cell) ?? 0) + 1);
     const { tallies } = this;
-    for (const array of [tallies.right, tallies.answered, tallies.support]) array.fill(0);
-    for (const [cell, times] of kinds) this.#add(cell, times);
+    this.#clear();
+    for (const [kind, { times }] of this.#kinds.entries()) this.#add(kind, times);
     tallies.count = this.count - 1;
     const without: { readonly times: number; readonly values: number[] }[] = [];
-    for (const [cell, times] of kinds) {
+    for (const [kind, { times }] of this.#kinds.entries()) {
       if (isTurnDue()) await eventLoopTurn();
-      this.#add(cell, -1);
+      this.#add(kind, -1);
       without.push({ times, values: NAMES.map((name) => METRICS[name](tallies)) });
-      this.#add(cell, 1);
+      this.#add(kind, 1);
     }
     tallies.count = this.count;
     return NAMES.map((_, m) => {

@@ -60,7 +60,7 @@ export interface EvaluateOptions<T> {
   readonly signal?: AbortSignal | undefined;
   /**
    * Bootstrap intervals of accuracy, balanced accuracy and F1 in the report of `evaluate`; false: none. Default: those of
-   * {@link BootstrapOptions} for at most 20,000 samples, beyond which none, as they would take seconds.
+   * {@link BootstrapOptions} for at most 10,000 samples, beyond which none, as they would take seconds.
    */
   readonly intervals?: BootstrapOptions | false | undefined;
 }

@@ -37,7 +37,7 @@ import { type AnswerMode, type AnswerParser, createAnswerParser } from './parse-
 import { argmax, softmax } from './probabilities.js';
 
 /** Samples of an evaluation up to which intervals are made without being asked for: they take at most half a second. */
-const MOST_RESAMPLED = 20_000;
+const MOST_RESAMPLED = 10_000;
 const METRICS_OPTIONS = {
   toExample: true,
   limit: false,

@@ -4,8 +4,11 @@ import { DataError } from '../../src/errors.js';
 import {
   accuracyScore,
   averageMetrics,
+  balancedAccuracyScore,
+  cohenKappaScore,
   confusionMatrix,
   correctCount,
+  matthewsCorrcoef,
   normalizeConfusion,
   occurringClasses,
   precisionRecallFscoreSupport,
@@ -94,6 +97,35 @@ describe('classification metrics', () => {
 
   it('keeps classes without samples in the mean, as 0', () => {
     expect(averageMetrics(precisionRecallFscoreSupport(confusionMatrix([0], [0], 4)), 'macro').f1).toBe(0.25);
+  });
+
+  it('gives shares of each true class, with or without answers that are no class', () => {
+    const matrix = confusionMatrix([0, 0, 0, 0, 2], [0, 1, null, undefined, null], 3);
+    expect(normalizeConfusion(matrix)).toEqual({
+      counts: [
+        [0.25, 0.25, 0],
+        [0, 0, 0],
+        [0, 0, 0],
+      ],
+      unparsed: [0.5, 0, 1],
+    });
+    expect(normalizeConfusion(matrix, 'left out')).toEqual({
+      counts: [
+        [0.5, 0.5, 0],
+        [0, 0, 0],
+        [0, 0, 0],
+      ],
+      unparsed: [0, 0, 0],
+    });
+  });
+
+  it('has 0 and NaN where nothing can be said, as scikit-learn', () => {
+    const empty = confusionMatrix([], [], 2);
+    expect([accuracyScore(empty), balancedAccuracyScore(empty), matthewsCorrcoef(empty)]).toEqual([0, 0, 0]);
+    expect(averageMetrics(precisionRecallFscoreSupport(empty), 'weighted')).toEqual({ precision: 0, recall: 0, f1: 0 });
+    expect(cohenKappaScore(empty)).toBeNaN();
+    expect(cohenKappaScore(confusionMatrix([1, 1], [1, 1], 2))).toBeNaN();
+    expect(matthewsCorrcoef(confusionMatrix([1, 1], [0, 1], 2))).toBe(0);
   });
 
   it('refuses classes out of range and unequal lengths', () => {

@@ -51,6 +51,62 @@ describe('mcnemarExact', () => {
   });
 });
 
+// statsmodels.stats.contingency_tables.mcnemar([[50, lost], [gained, 20]], exact=False, correction=…) of statsmodels 0.15.
+const REFERENCE = [
+  { gained: 15, lost: 5, corrected: [4.05, 0.04417134490844271], plain: [5, 0.025347318677468325] },
+  {
+    gained: 22,
+    lost: 40,
+    corrected: [4.661290322580645, 0.03084999943692499],
+    plain: [5.225806451612903, 0.022254124823099214],
+  },
+  { gained: 3, lost: 0, corrected: [1.3333333333333333, 0.24821307898992026], plain: [3, 0.08326451666355042] },
+  { gained: 7, lost: 6, corrected: [0, 1], plain: [0.07692307692307693, 0.7815112949987134] },
+];
+
+describe('mcnemarChiSquare', () => {
+  it.each(REFERENCE)(
+    'of $gained gained and $lost lost is that of statsmodels',
+    ({ gained, lost, corrected, plain }) => {
+      for (const [correction, [statistic, pValue]] of [
+        [true, corrected],
+        [false, plain],
+      ] as const) {
+        const test = mcnemarChiSquare(gained, lost, correction);
+        expect(test.statistic).toBeCloseTo(statistic!, 13);
+        expect(test.pValue).toBeCloseTo(pValue!, 13);
+        expect(mcnemarChiSquare(lost, gained, correction)).toEqual(test);
+      }
+    },
+  );
+
+  it('finds no difference where as many were gained as lost, or none', () => {
+    expect(mcnemarChiSquare(6, 6)).toEqual({ statistic: 0, pValue: 1 });
+    expect(mcnemarChiSquare(0, 0)).toEqual({ statistic: 0, pValue: 1 });
+  });
+
+  it('comes near the exact test for many samples', () => {
+    expect(mcnemarChiSquare(5200, 4800).pValue / mcnemarExact(5200, 4800)).toBeCloseTo(1, 1);
+  });
+});
+
+describe('pairedDifferenceInterval', () => {
+  it("is Wald's with half a sample more in each cell", () => {
+    // 4 gained, 1 lost of 10: 3/12 ± 1.96 · √((6/12 - (3/12)²) / 12).
+    const { low, high } = pairedDifferenceInterval(4, 1, 10);
+    expect(low).toBeCloseTo(0.25 - 1.959963984540054 * Math.sqrt(0.4375 / 12), 14);
+    expect(high).toBeCloseTo(0.25 + 1.959963984540054 * Math.sqrt(0.4375 / 12), 14);
+    expect(pairedDifferenceInterval(1, 4, 10)).toEqual({ low: -high, high: -low });
+  });
+
+  it('keeps a width where no sample changed', () => {
+    const { low, high } = pairedDifferenceInterval(0, 0, 140);
+    expect([low, high]).toEqual([-high, high]);
+    expect(high).toBeGreaterThan(0.01);
+    expect(high).toBeLessThan(0.02);
+  });
+});
+
 function binomial(n: number, k: number): number {
   let value = 1;
   for (let i = 1; i <= k; i++) value = (value * (n - k + i)) / i;
