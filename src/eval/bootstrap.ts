@@ -35,7 +35,7 @@ export const bootstrapSchema = z.strictObject({
   stratified: z.boolean().default(false),
 });
 
-/** Options of {@link bootstrapIntervals}. */
+/** Options of `bootstrapIntervals`. @useDeclaredType */
 export type BootstrapOptions = z.input<typeof bootstrapSchema>;
 
 const METRICS = {

@@ -13,6 +13,10 @@ import type { EvaluatorOptions } from './evaluator-options.js';
 export const GENERATE_HINT =
   'generate: async (examples) => generateText(model, tokenizer, await collator.collatePrompts(examples)).';
 
+/** How `score` is written. */
+export const SCORE_HINT =
+  'score: async (examples, classNames, signal) => scoreLabels(model, tokenizer, await collator.collatePrompts(examples), classNames, { signal }).';
+
 const EVALUATE_OPTIONS = { toExample: true, limit: false, onProgress: false, signal: false, intervals: false } as const;
 const MODES: readonly string[] = ['free', 'constrained', 'scored'] satisfies EvaluationMode[];
 
@@ -161,7 +165,7 @@ export function requireChoices(samples: readonly EvaluatedSample[]): void {
 /** @throws DataError for scores that are none, or not one for each prompt and class */
 export function requireScores(scores: unknown, ids: readonly string[], classCount: number): number[][] {
   const what = 'evaluation: expected from `score`';
-  const hint = 'score: async (examples, classNames) => a list of log-probabilities, one a class, for each example.';
+  const hint = `It gives a list of log-probabilities, one a class, for each example. ${SCORE_HINT}`;
   if (!Array.isArray(scores) || scores.length !== ids.length) {
     const came = Array.isArray(scores) ? String(scores.length) : describeGiven(scores);
     throw new DataError(`${what} ${ids.length} lists of scores, got ${came}`, { hint });

@@ -20,6 +20,7 @@ import {
   requireItem,
   requireModeOptions,
   requireScores,
+  SCORE_HINT,
 } from './check-evaluation.js';
 import { requireClasses, requireSamples } from './check-report.js';
 import type { EvaluatedSample, EvaluationMode, EvaluationReport } from './evaluation-report.js';
@@ -72,7 +73,7 @@ export class Evaluator {
     this.mode = requireModeOptions(options);
     requireClassNames(options.classNames);
     if (this.mode === 'scored') {
-      requireCallback(options.score, 'Evaluator: `score`', 'It gives the log-probabilities of the classes.');
+      requireCallback(options.score, 'Evaluator: `score`', SCORE_HINT);
     } else requireCallback(options.generate, 'Evaluator: `generate`', GENERATE_HINT);
     requireCallback(options.toPrompt, 'Evaluator: `toPrompt`', 'It takes an example and gives the prompt.', true);
     this.classNames = [...options.classNames];

@@ -5,11 +5,11 @@ import {
   accuracyScore,
   averageMetrics,
   type ConfusionMatrix,
-  confusionMatrix,
   precisionRecallFscoreSupport,
 } from '../../src/eval/metrics.js';
 import { wilsonInterval } from '../../src/eval/significance.js';
 import { MersenneTwister } from '../../src/random.js';
+import { drawSamples } from './draw-samples.js';
 
 const NAMES = ['accuracy', 'balancedAccuracy', 'macroF1', 'weightedF1'] as const;
 
@@ -104,7 +104,7 @@ describe('bootstrapIntervals', () => {
     const generator = new MersenneTwister(5);
     const held = [0, 0];
     for (let s = 0; s < 250; s++) {
-      const drawn = draw(shares, 140, generator);
+      const drawn = drawSamples(shares, 140, generator);
       const intervals = await bootstrapIntervals(drawn, { resamples: 250, seed: s });
       for (const [i, { low, high }] of [intervals.accuracy, intervals.macroF1].entries()) {
         if (low <= truth[i]! && truth[i]! <= high) held[i]!++;
@@ -116,21 +116,3 @@ describe('bootstrapIntervals', () => {
     }
   });
 });
-
-function draw(shares: readonly (readonly number[])[], count: number, generator: MersenneTwister): ConfusionMatrix {
-  const width = shares[0]!.length;
-  const cells = shares.flat();
-  const drawn = Array.from({ length: count }, () => {
-    let left = generator.nextUint32() / 2 ** 32;
-    const cell = cells.findIndex((share) => {
-      left -= share;
-      return left < 0;
-    });
-    return cell < 0 ? cells.findLastIndex((share) => share > 0) : cell;
-  });
-  return confusionMatrix(
-    drawn.map((cell) => Math.floor(cell / width)),
-    drawn.map((cell) => (cell % width === width - 1 ? undefined : cell % width)),
-    shares.length,
-  );
-}
