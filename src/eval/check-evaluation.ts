@@ -4,7 +4,14 @@ import type { SftExample } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
 import { describeGiven, isKind, isObject } from '../messages/given-kind.js';
 import { oneLine } from '../messages/one-line.js';
-import { requireCallback, requireKind, requireList, requireSignal, requireText } from '../require-given.js';
+import {
+  requireCallback,
+  requireInteger,
+  requireKind,
+  requireList,
+  requireSignal,
+  requireText,
+} from '../require-given.js';
 import { bootstrapSchema } from './bootstrap.js';
 import type { EvaluatedSample, EvaluationMode } from './evaluation-report.js';
 import type { EvaluatorOptions } from './evaluator-options.js';
@@ -77,10 +84,11 @@ export function requireEvaluation(dataset: unknown, options: unknown, what = 'ev
     throw new ConfigError(`${what}: expected an object of options, got a function`, { hint: `Write ${call}.` });
   }
   checkNames(options as object, EVALUATE_OPTIONS, what);
-  const { toExample, onProgress, signal, intervals } = options as Readonly<Record<string, unknown>>;
+  const { toExample, onProgress, signal, intervals, limit } = options as Readonly<Record<string, unknown>>;
   requireCallback(toExample, `${what}: \`toExample\``, 'It takes an item and gives { messages }.');
   requireCallback(onProgress, `${what}: \`onProgress\``, undefined, true);
   requireSignal(signal, what);
+  if (limit !== undefined) requireInteger(limit, `${what}: \`limit\``, 1);
   // Before hours of answers, not after.
   if (intervals !== undefined && intervals !== false) {
     parseOptions(bootstrapSchema, intervals, `${what}: \`intervals\``);

@@ -24,6 +24,15 @@ const matrix: ConfusionMatrix = {
   unparsed: [2, 1, 2, 1],
 };
 
+/** One wrong answer of twelve: as skewed as it gets. */
+const confusionOfOne: ConfusionMatrix = {
+  counts: [
+    [11, 1],
+    [0, 0],
+  ],
+  unparsed: [0, 0],
+};
+
 describe('bootstrapIntervals', () => {
   it('depend on nothing but the counts and the seed', async () => {
     const once = await bootstrapIntervals(matrix);
@@ -89,6 +98,8 @@ describe('bootstrapIntervals', () => {
   });
 
   it('refuse what is no option, and end with an abort', async () => {
+    const extreme = await bootstrapIntervals(confusionOfOne, { confidenceLevel: 1 - 1e-9 });
+    for (const name of NAMES) expect(extreme[name].low).toBeLessThanOrEqual(extreme[name].high);
     await expect(bootstrapIntervals(matrix, { method: 'basic' as 'bca' })).rejects.toThrow(
       /one of "bca", "percentile"/,
     );
