@@ -5,7 +5,6 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ConfigError, DataError, TrainingError } from '../../src/errors.js';
 import type { TrainerCallback, TrainingControl } from '../../src/train/callbacks.js';
 import type { TrainingEvent } from '../../src/train/events.js';
-import type { SftConfigInput } from '../../src/train/sft-config.js';
 import type { SftTrainer } from '../../src/train/sft-trainer.js';
 import { follow } from './follow.js';
 import { type LinearModel, linearDataset, linearModel, linearTrainer } from './linear-model.js';
@@ -17,9 +16,13 @@ beforeEach(async () => {
 afterEach(() => rm(outputDir, { recursive: true }));
 
 /** Six optimizer steps in three epochs. */
-const SETTINGS: SftConfigInput = { saveStrategy: 'epoch', loggingSteps: 2, seed: 11, maxGradNorm: 0.3 };
+const SETTINGS = { saveStrategy: 'epoch', loggingSteps: 2, seed: 11, maxGradNorm: 0.3 } as const;
 
-function trainer(model: LinearModel, callbacks: readonly TrainerCallback[], config: SftConfigInput = {}): SftTrainer {
+function trainer(
+  model: LinearModel,
+  callbacks: readonly TrainerCallback[],
+  config: { readonly outputDir?: string } = {},
+): SftTrainer {
   return linearTrainer(model, { outputDir, ...SETTINGS, ...config }, { callbacks });
 }
 
@@ -361,7 +364,13 @@ describe('TrainingControl', () => {
 
   it('is heard while a loop is at work', async () => {
     let control!: TrainingControl;
-    const run = trainer(linearModel(), [controller((_, given) => void (control = given))]).train();
+    const run = trainer(linearModel(), [
+      {
+        onStart: (_, given) => {
+          control = given;
+        },
+      },
+    ]).train();
     let steps = 0;
     const read = async (): Promise<void> => {
       for await (const { type } of run) {
@@ -377,7 +386,13 @@ describe('TrainingControl', () => {
 
   it('does nothing when the run is over', async () => {
     let control!: TrainingControl;
-    const output = await trainer(linearModel(), [controller((_, given) => void (control = given))]).train();
+    const output = await trainer(linearModel(), [
+      {
+        onStart: (_, given) => {
+          control = given;
+        },
+      },
+    ]).train();
     control.stop();
     control.pause();
     control.resume();
