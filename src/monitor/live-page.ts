@@ -78,6 +78,8 @@ class RunPage implements LivePage {
   #flushTimer: NodeJS.Timeout | undefined;
   #timers: readonly NodeJS.Timeout[] = [];
   #isStopped = false;
+  /** Runs that it did not take, and whose end it will hear of all the same. */
+  #refused = 0;
 
   constructor(options: z.output<typeof optionsSchema>) {
     const isLocal = options.host === 'localhost' || isLoopback(options.host);
@@ -102,6 +104,7 @@ class RunPage implements LivePage {
 
   async onStart(event: Extract<TrainingEvent, { type: 'start' }>, control: TrainingControl): Promise<void> {
     if (this.#control) {
+      this.#refused++;
       throw new ConfigError('livePage: this page follows another run already', { hint: 'Make one page for each run.' });
     }
     this.#control = control;
@@ -118,6 +121,10 @@ class RunPage implements LivePage {
   }
 
   async onClose(error?: unknown): Promise<void> {
+    if (this.#refused > 0) {
+      this.#refused--;
+      return;
+    }
     this.#control = undefined;
     this.#history.finish(error, this.#isStopped);
     this.#flush();
@@ -182,7 +189,7 @@ class RunPage implements LivePage {
     else if (action === 'resume') control.resume();
     else {
       this.#isStopped = true;
-      control.stop('stopped on the live page');
+      control.stop('its button');
       this.#history.setStopping();
     }
     this.#look();

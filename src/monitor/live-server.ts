@@ -145,7 +145,8 @@ export class LiveServer {
     const { streams } = this.#options;
     if (streams.size >= MAX_STREAMS) {
       response.setHeader('Retry-After', '10');
-      return refuse(response, 503, `${MAX_STREAMS} pages follow this run already. Close one of them.`);
+      refuse(response, 503, `${MAX_STREAMS} pages follow this run already. Close one of them.`);
+      return;
     }
     // Many small messages, each of them now.
     request.socket.setNoDelay(true);
@@ -155,10 +156,9 @@ export class LiveServer {
 
   #image(path: string, response: ServerResponse): void {
     const uri = this.#options.image(Number(path.slice(path.lastIndexOf('/') + 1)));
-    if (uri === undefined) return refuse(response, 404, 'That image is no longer kept.');
     // As text: an image element could not send the token.
-    response.writeHead(200, { 'Content-Type': 'text/plain' });
-    response.end(uri);
+    if (uri !== undefined) response.writeHead(200, { 'Content-Type': 'text/plain' }).end(uri);
+    else refuse(response, 404, 'That image is no longer kept.');
   }
 
   async #control(request: IncomingMessage, response: ServerResponse): Promise<void> {
