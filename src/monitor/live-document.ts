@@ -46,6 +46,8 @@ ul.cards, #notes { padding: 0; list-style: none; }
 .cards p, .cards dl { margin: 0.25rem 0; }
 .cards dt { color: var(--quiet); font-size: 0.875rem; }
 .cards dd { margin: 0 0 0.25rem; white-space: pre-wrap; }
+#evaluations { white-space: nowrap; }
+#evaluations th { max-width: 16rem; overflow: hidden; text-overflow: ellipsis; }
 .note-text { white-space: pre-wrap; }
 #notes { max-height: 20rem; overflow-y: auto; }
 dialog { max-width: 32rem; border: 1px solid var(--line); border-radius: 0.5rem; background: var(--page); color: var(--text); }

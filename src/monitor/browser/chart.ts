@@ -23,7 +23,6 @@ export interface ChartSeries {
 export interface ChartOptions {
   readonly title: string;
   readonly series: readonly ChartSeries[];
-  readonly format?: (value: Cell | undefined) => string;
   /** Indices in `series` of the upper and the lower edge of a shaded band. */
   readonly band?: readonly [upper: number, lower: number];
   /** Said aloud when the keyboard moves the cursor. */
@@ -99,7 +98,6 @@ export class Chart {
     if (this.#data[0]!.length === 0 || this.#plot.clientWidth === 0) return;
     const theme = getComputedStyle(document.documentElement);
     const color = (name: string): string => theme.getPropertyValue(name).trim();
-    const format = this.#options.format ?? formatNumber;
     const axis = {
       stroke: color('--quiet'),
       font: FONT,
@@ -117,7 +115,11 @@ export class Chart {
           ...axis,
           values: (_, splits) => splits.map((step) => (Number.isInteger(step) ? step.toLocaleString('en-US') : '')),
         },
-        { ...axis, size: 68, values: (_, splits) => splits.map((value) => (value === null ? '' : format(value))) },
+        {
+          ...axis,
+          size: (_, labels) => axisWidth(labels),
+          values: (_, splits) => splits.map((value) => (value === null ? '' : formatNumber(value))),
+        },
       ],
       series: [
         {},
@@ -148,10 +150,9 @@ export class Chart {
 
   /** Values at an index, or the last of each series. */
   #showValues(index: number | null): void {
-    const format = this.#options.format ?? formatNumber;
     for (const [i, element] of this.#values.entries()) {
       const column = this.#data[i + 1]!;
-      setText(element, format(index === null ? lastOf(column) : valueAt(column, index)));
+      setText(element, formatNumber(index === null ? lastOf(column) : valueAt(column, index)));
     }
   }
 
@@ -176,11 +177,10 @@ export class Chart {
   }
 
   #spoken(pick: (column: Column) => Cell | undefined): string {
-    const format = this.#options.format ?? formatNumber;
     return this.#options.series
       .flatMap(({ label, isEdge }, i) => {
         const value = pick(this.#data[i + 1]!);
-        return isEdge || typeof value !== 'number' ? [] : [`${label} ${format(value)}`];
+        return isEdge || typeof value !== 'number' ? [] : [`${label} ${formatNumber(value)}`];
       })
       .join(', ');
   }
@@ -195,4 +195,9 @@ function valueAt(column: Column, index: number): Cell | undefined {
   let i = index;
   while (i > 0 && column[i] === undefined) i--;
   return column[i];
+}
+
+/** Room for labels of about 7 pixels a character. */
+function axisWidth(labels: readonly string[] | null): number {
+  return 22 + 7 * Math.max(3, ...(labels ?? []).map((label) => label.length));
 }

@@ -13,7 +13,7 @@ import {
 import { type Cell, ThinnedTable } from '../thinned-table.js';
 import { Chart, type ChartData, type ChartSeries } from './chart.js';
 import { byId } from './dom.js';
-import { formatMemory, formatNumber } from './format.js';
+import { memoryUnit } from './format.js';
 
 const COLORS = ['--series-2', '--series-3', '--series-4', '--series-5', '--series-1'];
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 5]];
@@ -50,14 +50,10 @@ export class Curves {
     this.#learningRate = this.#add('Learning rate', [{ label: 'learning rate', color: '--series-1' }]);
     this.#gradNorm = this.#add('Gradient norm', [{ label: 'before clipping', color: '--series-4' }]);
     this.#throughput = this.#add('Throughput', [{ label: 'tokens a second', color: '--series-3' }]);
-    this.#memory = this.#add(
-      'Memory of the engine',
-      [
-        { label: 'now', color: '--series-1' },
-        { label: 'most so far', color: '--series-2', dash: [8, 4] },
-      ],
-      formatMemory,
-    );
+    this.#memory = this.#add('Memory of the engine', [
+      { label: 'now', color: '--series-1' },
+      { label: 'most so far', color: '--series-2', dash: [8, 4] },
+    ]);
   }
 
   set isLog(isLog: boolean) {
@@ -97,7 +93,11 @@ export class Curves {
     this.#gradNorm.show(this.#part([steps, rows.column(STEP.gradNorm)]));
     const logged = this.logs.column(LOG.step);
     this.#throughput.show(this.#part([logged, this.logs.column(LOG.tokensPerSecond)]));
-    this.#memory.show(this.#part([logged, this.logs.column(LOG.memoryBytes), this.logs.column(LOG.peakMemoryBytes)]));
+    const [now, peak] = [this.logs.column(LOG.memoryBytes), this.logs.column(LOG.peakMemoryBytes)];
+    // In one unit, whose labels are round.
+    const unit = memoryUnit(peak.at(-1));
+    const inUnit = (column: Cell[]): Cell[] => column.map((bytes) => bytes && bytes / unit.bytes);
+    this.#memory.show(this.#part([logged, inUnit(now), inUnit(peak)]), logged.length > 0 ? `In ${unit.name}.` : '');
     this.#drawMetrics();
   }
 
@@ -117,9 +117,9 @@ export class Curves {
     this.#metrics?.show(this.#part([this.evaluations.map(({ step }) => step), ...columns]), note);
   }
 
-  #add(title: string, series: readonly ChartSeries[], format = formatNumber): Chart {
+  #add(title: string, series: readonly ChartSeries[]): Chart {
     const band = series[LOSS_MAX]?.isEdge ? ([LOSS_MAX, LOSS_MIN] as const) : undefined;
-    const chart = new Chart({ title, series, format, announce: this.#announce, ...(band ? { band } : {}) });
+    const chart = new Chart({ title, series, announce: this.#announce, ...(band ? { band } : {}) });
     byId('charts').append(chart.element);
     return chart;
   }

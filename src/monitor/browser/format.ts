@@ -19,9 +19,15 @@ export function formatCount(value: number): string {
 
 export function formatMemory(bytes: Cell | undefined): string {
   if (bytes === null || bytes === undefined) return NO_VALUE;
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-  const power = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), units.length - 1);
-  return `${Number((bytes / 1024 ** power).toPrecision(4))} ${units[power]}`;
+  const unit = memoryUnit(bytes);
+  return `${Number((bytes / unit.bytes).toPrecision(4))} ${unit.name}`;
+}
+
+/** The largest unit that the value has at least one of. */
+export function memoryUnit(bytes: Cell | undefined): { readonly name: string; readonly bytes: number } {
+  const names = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const power = Math.min(Math.floor(Math.log2(Math.max(bytes ?? 1, 1)) / 10), names.length - 1);
+  return { name: names[power]!, bytes: 1024 ** power };
 }
 
 export function formatPercent(share: Cell | undefined): string {

@@ -19,7 +19,7 @@ let canControl = false;
 let savesAtStop = true;
 let connectionState: ConnectionState = 'connecting';
 let lostAt = 0;
-let drawTimer: ReturnType<typeof setTimeout> | undefined;
+let isDrawDue = false;
 
 function onMessage({ name, data }: { readonly name: string; readonly data: string }): void {
   if (name === 'closed') return;
@@ -54,8 +54,10 @@ function onState(state: ConnectionState): void {
 }
 
 function drawSoon(): void {
-  drawTimer ??= setTimeout(() => {
-    drawTimer = undefined;
+  if (isDrawDue) return;
+  isDrawDue = true;
+  setTimeout(() => {
+    isDrawDue = false;
     // A hidden page is drawn when it is seen again.
     if (!document.hidden) draw();
   }, DRAW_MS);
