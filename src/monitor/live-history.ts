@@ -201,12 +201,12 @@ export class RunHistory {
   }
 
   /** The run is over; `error` is what ended it, if something did. */
-  finish(error: unknown, isStopped: boolean): void {
+  finish(error: unknown): void {
     const now = this.#now();
     this.#endPause(now);
     this.#endTime = now;
     const isAbort = error instanceof Error && error.name === 'AbortError';
-    this.#state = isStopped || isAbort ? 'stopped' : error === undefined ? 'finished' : 'failed';
+    this.#state = error === undefined ? 'finished' : isAbort ? 'stopped' : 'failed';
     if (error !== undefined) this.#reason = printable(redact(reasonOf(error))).slice(0, MAX_NOTE);
     this.#isChanged = true;
   }
@@ -274,7 +274,7 @@ export class RunHistory {
   }
 
   #note(kind: Note['kind'], step: number, text: string): void {
-    const note = { kind, step, text: printable(text.slice(0, MAX_NOTE)), time: Date.now() };
+    const note = { kind, step, text: printable(redact(text.slice(0, MAX_NOTE))), time: Date.now() };
     addBounded(this.#notes, [note], MAX_NOTES);
     addBounded(this.#pending.notes, [note], MAX_NOTES);
   }

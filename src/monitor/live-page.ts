@@ -4,6 +4,7 @@ import { callback, checkNames, parseOptions } from '../config.js';
 import type { RgbImage } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
 import { oneLine, printable } from '../messages/one-line.js';
+import { keepSecret } from '../messages/secrets.js';
 import { imageDataUri } from '../page/data-uri.js';
 import { requireList, requireText } from '../require-given.js';
 import type { TrainingControl } from '../train/callbacks.js';
@@ -91,6 +92,7 @@ class RunPage implements LivePage {
     }
     this.#options = options;
     this.#token = token === true ? randomToken() : token || undefined;
+    if (this.#token !== undefined) keepSecret(this.#token);
   }
 
   get address(): string | undefined {
@@ -109,6 +111,7 @@ class RunPage implements LivePage {
     }
     this.#control = control;
     this.#isStopped = false;
+    this.#heedSignals(false);
     this.#history.begin(event, { title: this.#options.title, controls: this.#options.controls });
     await this.open();
     (await this.#server)?.hold(true);
@@ -126,10 +129,10 @@ class RunPage implements LivePage {
       return;
     }
     this.#control = undefined;
-    this.#history.finish(error, this.#isStopped);
+    this.#history.finish(error);
     this.#flush();
     if (!this.#options.keepOpen || !this.#server) return this.close();
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, this.#onSignal);
+    this.#heedSignals(true);
   }
 
   async showSamples(samples: readonly LiveSample[]): Promise<void> {
@@ -143,7 +146,7 @@ class RunPage implements LivePage {
   }
 
   async close(): Promise<void> {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, this.#onSignal);
+    this.#heedSignals(false);
     const opening = this.#server;
     this.#server = undefined;
     this.#address = undefined;
@@ -156,6 +159,13 @@ class RunPage implements LivePage {
   }
 
   readonly #onSignal = (): void => void this.close();
+
+  #heedSignals(heeds: boolean): void {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.off(signal, this.#onSignal);
+      if (heeds) process.on(signal, this.#onSignal);
+    }
+  }
 
   async #listen(): Promise<LiveServer> {
     const { port, host, allowedHosts, onOpen } = this.#options;
