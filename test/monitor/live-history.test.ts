@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { RunHistory } from '../../src/monitor/live-history.js';
-import { LOG_COLUMNS, MAX_EVALUATIONS, MAX_ROWS, STEP_COLUMNS } from '../../src/monitor/live-protocol.js';
+import { type LiveUpdate, LOG_COLUMNS, MAX_EVALUATIONS, MAX_ROWS, STEP_COLUMNS } from '../../src/monitor/live-protocol.js';
 import { ThinnedTable } from '../../src/monitor/thinned-table.js';
 import { evaluateEvent, logEvent, startEvent, stepEvent } from './scripted-run.js';
 
@@ -64,9 +64,9 @@ describe('the history of a live page', () => {
       for (const row of message.data.steps ?? []) steps.add(row);
       for (const row of message.data.logs ?? []) logs.add(row);
     }
-    const last = history.take()!.data as { steps: number[][]; logs: number[][] };
-    for (const row of last.steps) steps.add(row);
-    for (const row of last.logs) logs.add(row);
+    const last = history.take()!.data as LiveUpdate;
+    for (const row of last.steps ?? []) steps.add(row);
+    for (const row of last.logs ?? []) logs.add(row);
     const snapshot = history.snapshot();
     expect(steps.state()).toEqual(snapshot.steps);
     expect(logs.state()).toEqual(snapshot.logs);
