@@ -1,0 +1,7 @@
+/** `ministral-tune/monitor`: callbacks that show or keep what a run does. */
+
+export type { JsonLinesOptions } from './monitor/json-lines.js';
+export { jsonLines } from './monitor/json-lines.js';
+export type { TensorBoardOptions } from './monitor/tensorboard.js';
+export { tensorBoard } from './monitor/tensorboard.js';
+export type { TrainerCallback, TrainingControl } from './train/callbacks.js';
