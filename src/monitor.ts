@@ -2,6 +2,8 @@
 
 export type { JsonLinesOptions } from './monitor/json-lines.js';
 export { jsonLines } from './monitor/json-lines.js';
+export type { LivePage, LivePageOptions, LiveSample } from './monitor/live-options.js';
+export { livePage } from './monitor/live-page.js';
 export type { TensorBoardOptions } from './monitor/tensorboard.js';
 export { tensorBoard } from './monitor/tensorboard.js';
 export type { TrainerCallback, TrainingControl } from './train/callbacks.js';
