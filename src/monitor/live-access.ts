@@ -23,7 +23,7 @@ export function randomToken(): string {
 }
 
 /** A request that is refused. */
-export interface Refusal {
+interface Refusal {
   readonly status: number;
   readonly message: string;
 }

@@ -24,10 +24,12 @@ button:hover { background: var(--mark); }
 button.danger { border-color: var(--bad); color: var(--bad); }
 button[aria-disabled=true] { color: var(--quiet); border-color: var(--line); cursor: not-allowed; background: var(--card); }
 .row { display: flex; flex-wrap: wrap; gap: 0.5rem 1.25rem; align-items: center; }
+.row output { white-space: nowrap; }
+#curves-title + .row { margin-bottom: 0.75rem; }
 .row label { display: inline-flex; gap: 0.5rem; align-items: center; min-height: 2.75rem; }
 input[type=checkbox] { width: 1.25rem; height: 1.25rem; accent-color: var(--accent); }
 input[type=range] { accent-color: var(--accent); width: 10rem; max-width: 45vw; }
-.values { display: grid; gap: 0.5rem; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); margin: 1rem 0; }
+.values { display: grid; gap: 0.5rem; grid-template-columns: repeat(auto-fill, minmax(8.25rem, 1fr)); margin: 1rem 0; }
 .values div { padding: 0.5rem 0.75rem; border: 1px solid var(--line); border-radius: 0.5rem; background: var(--card); }
 .values dt { color: var(--quiet); font-size: 0.875rem; }
 .values dd { margin: 0; font-weight: 600; font-variant-numeric: tabular-nums; }
@@ -39,6 +41,8 @@ input[type=range] { accent-color: var(--accent); width: 10rem; max-width: 45vw; 
 .plot { min-height: 12.5rem; overflow: hidden; }
 .legend { display: flex; flex-wrap: wrap; gap: 0 1rem; margin: 0.25rem 0; padding: 0; list-style: none; font-size: 0.875rem; }
 .swatch { display: inline-block; width: 1.5rem; border-top: 3px solid; vertical-align: middle; }
+.swatch { margin-right: 0.35rem; }
+.swatch.shade { height: 0.7rem; border: 0; background: var(--quiet); opacity: 0.4; }
 .swatch.dashed { border-top-style: dashed; }
 .legend .value { font-weight: 600; font-variant-numeric: tabular-nums; }
 ul.cards, #notes { padding: 0; list-style: none; }
@@ -96,8 +100,8 @@ ${VALUES.map(([id, name]) => html`<div><dt>${name}</dt><dd id="value-${id}">–<
 <section aria-labelledby="curves-title">
 <h2 id="curves-title">Curves</h2>
 <div class="row">
-<label>Smoothing of the loss <input id="smoothing" type="range" min="0" max="0.99" step="0.01" value="0.9">
-<output id="smoothing-value" for="smoothing">0.90</output></label>
+<label>Smoothing of the loss <input id="smoothing" type="range" min="0" max="10" value="4"
+aria-valuetext="16 steps"> <output id="smoothing-value" for="smoothing">16 steps</output></label>
 <label><input id="log-scale" type="checkbox"> Logarithmic loss</label>
 <label>Show <select id="share"><option value="1">all steps</option><option value="0.5">the last half</option>
 <option value="0.1">the last tenth</option></select></label>
@@ -133,7 +137,7 @@ learned since the last one is lost.</p>
 }
 
 /** The document, and the policy for its header: nothing but its own scripts and styles, and this server. */
-export interface LiveDocument {
+interface LiveDocument {
   readonly text: string;
   readonly policy: string;
 }

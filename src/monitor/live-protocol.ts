@@ -88,9 +88,6 @@ export interface LiveUpdate {
   readonly samples?: readonly ShownSample[];
 }
 
-/** Names of the messages. `closed`: the server ends, and the page does not ask again. */
-export type MessageName = 'snapshot' | 'update' | 'closed';
-
 /** Columns of `steps`: step, epoch, mean, least and greatest loss, gradient norm, learning rate. */
 export const STEP_COLUMNS = ['last', 'last', 'mean', 'min', 'max', 'mean', 'last'] as const satisfies Merging[];
 export const STEP = { step: 0, epoch: 1, loss: 2, lossMin: 3, lossMax: 4, gradNorm: 5, learningRate: 6 } as const;

@@ -26,7 +26,7 @@ const HEADERS: Readonly<Record<string, string>> = {
   'X-Frame-Options': 'DENY',
 };
 
-export interface LiveServerOptions {
+interface LiveServerOptions {
   readonly port: number | undefined;
   readonly host: string;
   readonly token: string | undefined;

@@ -26,7 +26,7 @@ interface Sent {
 }
 
 /** What is streamed. */
-export interface StreamSource {
+interface StreamSource {
   /** Publishes what has not been yet, so that it does not come once more after a snapshot. */
   flush(): void;
   snapshot(): LiveSnapshot;

@@ -1,6 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { RunHistory } from '../../src/monitor/live-history.js';
-import { type LiveUpdate, LOG_COLUMNS, MAX_EVALUATIONS, MAX_ROWS, STEP_COLUMNS } from '../../src/monitor/live-protocol.js';
+import {
+  type LiveUpdate,
+  LOG_COLUMNS,
+  MAX_EVALUATIONS,
+  MAX_ROWS,
+  STEP_COLUMNS,
+} from '../../src/monitor/live-protocol.js';
 import { ThinnedTable } from '../../src/monitor/thinned-table.js';
 import { evaluateEvent, logEvent, startEvent, stepEvent } from './scripted-run.js';
 

@@ -2,7 +2,7 @@
 import type UPlot from 'uplot';
 import type { Cell } from '../thinned-table.js';
 import { make, setText } from './dom.js';
-import { formatNumber } from './format.js';
+import { axisLabels, formatNumber } from './format.js';
 
 /** Defined by the script before this one. */
 declare const uPlot: typeof UPlot;
@@ -16,11 +16,11 @@ export interface ChartSeries {
   readonly dash?: readonly number[];
   /** Marks at each value, for those that are few. */
   readonly points?: boolean;
-  /** Part of the band: drawn as an edge that is not seen, and not in the legend. */
+  /** An edge of the band: not drawn as a line, and not in the legend as long as it has no values. */
   readonly isEdge?: boolean;
 }
 
-export interface ChartOptions {
+interface ChartOptions {
   readonly title: string;
   readonly series: readonly ChartSeries[];
   /** Indices in `series` of the upper and the lower edge of a shaded band. */
@@ -35,6 +35,8 @@ type Column = readonly (Cell | undefined)[];
 
 const HEIGHT = 240;
 const NARROW_HEIGHT = 200;
+/** More of them would hide the line. */
+const MAX_MARKS = 40;
 const FONT = '12px system-ui, sans-serif';
 
 export class Chart {
@@ -42,6 +44,7 @@ export class Chart {
   readonly #options: ChartOptions;
   readonly #plot = make('div', { class: 'plot', tabindex: '0', role: 'img' });
   readonly #note = make('p', { class: 'quiet' });
+  readonly #items: HTMLElement[] = [];
   readonly #values: HTMLElement[] = [];
   #data: ChartData;
   #uplot: UPlot | undefined;
@@ -54,10 +57,12 @@ export class Chart {
     for (const { label, color, dash, isEdge } of options.series) {
       const value = make('span', { class: 'value' });
       this.#values.push(value);
-      if (isEdge) continue;
-      const swatch = make('span', { class: `swatch${dash ? ' dashed' : ''}`, 'aria-hidden': 'true' });
-      swatch.style.borderColor = `var(${color})`;
-      legend.append(make('li', {}, swatch, `${label} `, value));
+      const kind = isEdge ? ' shade' : dash?.length ? ' dashed' : '';
+      const swatch = make('span', { class: `swatch${kind}`, 'aria-hidden': 'true' });
+      if (!isEdge) swatch.style.borderColor = `var(${color})`;
+      const item = make('li', {}, swatch, `${label} `, value);
+      this.#items.push(item);
+      legend.append(item);
     }
     const caption = make('figcaption', {}, make('h3', {}, options.title), legend, this.#note);
     this.element = make('figure', { class: 'card chart' }, caption, this.#plot);
@@ -113,12 +118,13 @@ export class Chart {
       axes: [
         {
           ...axis,
+          size: 34,
           values: (_, splits) => splits.map((step) => (Number.isInteger(step) ? step.toLocaleString('en-US') : '')),
         },
         {
           ...axis,
           size: (_, labels) => axisWidth(labels),
-          values: (_, splits) => splits.map((value) => (value === null ? '' : formatNumber(value))),
+          values: (_, splits) => axisLabels(splits, this.#isLog),
         },
       ],
       series: [
@@ -128,11 +134,15 @@ export class Chart {
           stroke: series.isEdge ? 'transparent' : color(series.color),
           width: series.width ?? 2,
           ...(series.dash ? { dash: [...series.dash] } : {}),
-          points: series.points ? { show: true, size: 7, fill: color(series.color) } : { show: false },
+          points: {
+            show: series.points ? (_, i) => countOf(this.#data[i]!) <= MAX_MARKS : false,
+            size: 7,
+            fill: color(series.color),
+          },
           spanGaps: false,
         })),
       ],
-      ...(band ? { bands: [{ series: [band[0] + 1, band[1] + 1], fill: color('--mark') }] } : {}),
+      ...(band ? { bands: [{ series: [band[0] + 1, band[1] + 1], fill: `${color('--quiet')}55` }] } : {}),
       hooks: { setCursor: [(plot) => this.#showValues(plot.cursor.idx ?? null)] },
     };
     this.#uplot = new uPlot(options, this.#drawable(), this.#plot);
@@ -152,6 +162,7 @@ export class Chart {
   #showValues(index: number | null): void {
     for (const [i, element] of this.#values.entries()) {
       const column = this.#data[i + 1]!;
+      if (this.#options.series[i]!.isEdge) this.#items[i]!.hidden = lastOf(column) === undefined;
       setText(element, formatNumber(index === null ? lastOf(column) : valueAt(column, index)));
     }
   }
@@ -178,12 +189,16 @@ export class Chart {
 
   #spoken(pick: (column: Column) => Cell | undefined): string {
     return this.#options.series
-      .flatMap(({ label, isEdge }, i) => {
+      .flatMap(({ label }, i) => {
         const value = pick(this.#data[i + 1]!);
-        return isEdge || typeof value !== 'number' ? [] : [`${label} ${formatNumber(value)}`];
+        return typeof value !== 'number' ? [] : [`${label} ${formatNumber(value)}`];
       })
       .join(', ');
   }
+}
+
+function countOf(column: Column): number {
+  return column.filter((value) => typeof value === 'number').length;
 }
 
 function lastOf(column: Column): Cell | undefined {

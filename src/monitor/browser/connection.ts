@@ -13,7 +13,7 @@ const SILENCE_MS = 25_000;
 const FIRST_DELAY_MS = 500;
 const LAST_DELAY_MS = 8000;
 
-export interface ConnectionListener {
+interface ConnectionListener {
   onMessage(message: StreamMessage): void;
   onState(state: ConnectionState): void;
 }

@@ -24,8 +24,8 @@ export class Curves {
   readonly steps = new ThinnedTable(STEP_COLUMNS, MAX_ROWS);
   readonly logs = new ThinnedTable(LOG_COLUMNS, MAX_ROWS);
   readonly evaluations: EvaluationPoint[] = [];
-  /** Weight of what came before in the smoothed loss, 0 to 1. */
-  smoothing = 0.9;
+  /** Steps that the smoothed loss is a mean of, about. */
+  window = 16;
   /** Share of the steps that is shown, from the last one back. */
   share = 1;
   readonly #announce: (text: string) => void;
@@ -42,7 +42,7 @@ export class Curves {
     this.#loss = this.#add('Loss', [
       { label: 'greatest', color: '--mark', isEdge: true },
       { label: 'least', color: '--mark', isEdge: true },
-      { label: 'each step', color: '--quiet', width: 1 },
+      { label: 'not smoothed', color: '--quiet', width: 1 },
       { label: 'smoothed', color: '--series-1', width: 3 },
       { label: 'evaluation', color: '--series-2', dash: [8, 4], points: true },
     ]);
@@ -74,7 +74,7 @@ export class Curves {
 
   /** The newest smoothed loss. */
   get smoothedLoss(): Cell {
-    return smoothed(this.steps.column(STEP.loss), this.smoothing).at(-1) ?? null;
+    return this.#smoothed().at(-1) ?? null;
   }
 
   draw(): void {
@@ -86,7 +86,7 @@ export class Curves {
     const note = isThinned
       ? `Each value is the mean of ${rows.stride} steps; the shade reaches from the least to the greatest of them.`
       : '';
-    const train = [steps, edge(STEP.lossMax), edge(STEP.lossMin), loss, smoothed(loss, this.smoothing)];
+    const train = [steps, edge(STEP.lossMax), edge(STEP.lossMin), loss, this.#smoothed()];
     const evaluated = [this.evaluations.map(({ step }) => step), this.evaluations.map(({ evalLoss }) => evalLoss)];
     this.#loss.show(this.#part(joined(train, evaluated)), note);
     this.#learningRate.show(this.#part([steps, rows.column(STEP.learningRate)]));
@@ -99,6 +99,11 @@ export class Curves {
     const inUnit = (column: Cell[]): Cell[] => column.map((bytes) => bytes && bytes / unit.bytes);
     this.#memory.show(this.#part([logged, inUnit(now), inUnit(peak)]), logged.length > 0 ? `In ${unit.name}.` : '');
     this.#drawMetrics();
+  }
+
+  #smoothed(): Cell[] {
+    // A row may be of several steps.
+    return smoothed(this.steps.column(STEP.loss), (1 - 1 / this.window) ** this.steps.stride);
   }
 
   /** The chart is made when the first metric comes: a run may have none. */

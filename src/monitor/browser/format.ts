@@ -13,6 +13,28 @@ export function formatNumber(value: Cell | undefined): string {
   return String(Number(value.toPrecision(4)));
 }
 
+/**
+ * Labels of an axis: as many digits as tell neighbours apart.
+ * @param values null for a line without a label
+ */
+export function axisLabels(values: readonly Cell[], isLog: boolean): string[] {
+  const known = values.filter((value) => value !== null);
+  const most = Math.max(...known.map(Math.abs), 0);
+  const gap = known.length > 1 ? Math.abs(known[1]! - known[0]!) : most;
+  if (isLog || gap === 0) return values.map((value) => (value === null ? '' : formatNumber(value)));
+  // The tolerance is for gaps as 0.1 · 3, whose logarithm falls just below that of 0.3.
+  const digits = -Math.floor(Math.log10(gap) + 1e-9);
+  const isSmall = most < 1e-3 || most >= 1e7;
+  const order = Math.floor(Math.log10(most));
+  const label = (value: number): string => {
+    if (value === 0) return '0';
+    if (isSmall) return `${(value / 10 ** order).toFixed(Math.max(0, digits + order))}e${order}`;
+    const places = Math.min(Math.max(0, digits), 20);
+    return value.toLocaleString('en-US', { minimumFractionDigits: places, maximumFractionDigits: places });
+  };
+  return values.map((value) => (value === null ? '' : label(value)));
+}
+
 export function formatCount(value: number): string {
   return value.toLocaleString('en-US');
 }

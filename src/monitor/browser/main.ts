@@ -183,8 +183,11 @@ byId('log-scale').addEventListener('change', (event) => {
   curves.isLog = (event.target as HTMLInputElement).checked;
 });
 byId('smoothing').addEventListener('input', (event) => {
-  curves.smoothing = Number((event.target as HTMLInputElement).value);
-  setText(byId('smoothing-value'), curves.smoothing.toFixed(2));
+  const slider = event.target as HTMLInputElement;
+  curves.window = 2 ** Number(slider.value);
+  const text = curves.window === 1 ? 'none' : `${curves.window} steps`;
+  slider.setAttribute('aria-valuetext', text);
+  setText(byId('smoothing-value'), text);
   draw();
 });
 byId('share').addEventListener('change', (event) => {
