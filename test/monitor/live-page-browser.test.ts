@@ -81,7 +81,7 @@ describe.skipIf(program === undefined)('the live page in Chromium', () => {
     expect(await browser.evaluate(`document.querySelectorAll('main img').length`)).toBe(0);
     allowed = 1000;
     await browser.until(`${text('state')}.startsWith('The run is finished')`);
-    await browser.until(`${text('connection')} === 'This page receives nothing more. What is shown stays.'`);
+    await browser.until(`${text('connection')}.startsWith('This page receives nothing more; what is shown stays.')`);
     await browser.until(`${text('value-step')} === '40 of 40'`);
     await expect(fetch(browser.requests[0]!)).rejects.toThrow();
     const origin = new URL(browser.requests[0]!).origin;
@@ -137,7 +137,7 @@ describe.skipIf(program === undefined)('the live page in Chromium', () => {
     await browser.until(`${text('value-step')} === '12 of 40'`);
     proxy.close();
     for (const socket of sockets) socket.destroy();
-    await browser.until(`${text('connection')}.startsWith('The connection is lost')`);
+    await browser.until(`${text('connection')}.startsWith('No connection since')`);
     expect(await browser.evaluate(text('value-step'))).toBe('12 of 40');
     expect(await browser.evaluate(`document.getElementById('hold').getAttribute('aria-disabled')`)).toBe('true');
     allowed = 30;
@@ -170,4 +170,91 @@ describe.skipIf(program === undefined)('the live page in Chromium', () => {
     await browser.until(`${text('value-step')} === '12 of 40'`);
     expect(await browser.evaluate(`document.getElementById('token-form').hidden`)).toBe(true);
   });
+
+  it.each(SIZES)('can be read and used at $width pixels, $scheme', async (size) => {
+    await browser.resize(size);
+    await browser.open(await start());
+    await browser.until(`${text('value-step')} === '12 of 40'`);
+    const image = { width: 40, height: 30, data: new Uint8Array(3600).fill(90) };
+    await page.showSamples([
+      { id: '粉碎性骨折'.repeat(9), answer: '<b>a</b>'.repeat(30), expected: 'b', correct: false, image },
+      { id: 'right', answer: 'a', expected: 'a', correct: true, prompt: 'Which?' },
+    ]);
+    page.onEvent?.({ type: 'warning', step: 12, message: `an image of a long name ${'x'.repeat(300)} is missing` });
+    await browser.until(`document.querySelector('#samples img')?.complete && document.querySelector('#notes li')`);
+    expect(await browser.evaluate(`document.querySelector('#samples').textContent`)).toContain('<b>a</b>');
+    await browser.evaluate(`document.querySelector('details').open = true`);
+    expect(await browser.evaluate(FAINT_TEXTS)).toEqual([]);
+    expect(await browser.evaluate(`document.documentElement.scrollWidth - document.documentElement.clientWidth`)).toBe(
+      0,
+    );
+    const { nodes } = await browser.call('Accessibility.getFullAXTree');
+    const nameless = (nodes as readonly AxNode[]).filter(({ name, properties, ignored, role }) => {
+      const focusable = properties?.some((property) => property.name === 'focusable' && property.value.value === true);
+      // The target of the link that skips to the content has none.
+      return !ignored && focusable && !name?.value && role?.value !== 'main';
+    });
+    expect(nameless.map(({ role }) => role?.value)).toEqual([]);
+    // Round by the keyboard: everything that can be used is reached, and is seen to have the focus.
+    await browser.evaluate('document.activeElement.blur()');
+    const reached = new Set<string>();
+    for (let i = 0; i < 24; i++) {
+      await browser.press('Tab');
+      const [name, isOutlined] = await browser.evaluate<[string, boolean]>(FOCUSED);
+      if (name === 'body') continue;
+      expect([name, isOutlined]).toEqual([name, true]);
+      reached.add(name);
+    }
+    for (const id of ['skip', 'hold', 'stop', 'plot', 'smoothing', 'log-scale', 'share', 'notes'])
+      expect(reached).toContain(id);
+  });
 });
+
+const SIZES = [
+  { width: 1280, scheme: 'light' },
+  { width: 390, scheme: 'light' },
+  { width: 1280, scheme: 'dark' },
+  { width: 390, scheme: 'dark' },
+] as const;
+
+interface AxNode {
+  readonly ignored: boolean;
+  readonly role?: { readonly value: string };
+  readonly name?: { readonly value: string };
+  readonly properties?: readonly { readonly name: string; readonly value: { readonly value: unknown } }[];
+}
+
+/** What has the focus, and whether that is seen. */
+const FOCUSED = `(() => {
+  const element = document.activeElement;
+  const { outlineStyle, outlineWidth } = getComputedStyle(element);
+  const name = element === document.body ? 'body' : element.id || element.className || element.tagName;
+  return [name, outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2];
+})()`;
+
+/** Texts with less contrast than WCAG AA asks of small ones, with what they have. */
+const FAINT_TEXTS = `(() => {
+  const rgb = (color) => (color.match(/[\\d.]+/g) ?? []).map(Number);
+  const luminance = (color) => {
+    const [r, g, b] = rgb(color).map((v) => v / 255).map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    for (let one = element; one; one = one.parentElement) {
+      const color = getComputedStyle(one).backgroundColor;
+      if ((rgb(color)[3] ?? 1) > 0) return color;
+    }
+  };
+  const walker = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
+  const faint = [];
+  let seen = 0;
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !element.checkVisibility()) continue;
+    seen++;
+    const [a, b] = [luminance(getComputedStyle(element).color), luminance(behind(element))].sort((x, y) => y - x);
+    const contrast = (a + 0.05) / (b + 0.05);
+    if (contrast < 4.5) faint.push(contrast.toFixed(2) + ' ' + walker.currentNode.data.trim());
+  }
+  return seen > 60 ? faint : ['only ' + seen + ' texts were seen'];
+})()`;

@@ -135,7 +135,7 @@ export class Chart {
           width: series.width ?? 2,
           ...(series.dash ? { dash: [...series.dash] } : {}),
           points: {
-            show: series.points ? (_, i) => countOf(this.#data[i]!) <= MAX_MARKS : false,
+            show: series.points ? (_: UPlot, i: number) => countOf(this.#data[i]!) <= MAX_MARKS : false,
             size: 7,
             fill: color(series.color),
           },

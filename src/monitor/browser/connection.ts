@@ -54,7 +54,7 @@ export class Connection {
   async act(action: Action): Promise<string | undefined> {
     try {
       const headers = { ...this.#headers(), 'Content-Type': 'application/json' };
-      const response = await fetch('/control', { method: 'POST', headers, body: JSON.stringify({ action }) });
+      const response = await fetch('control', { method: 'POST', headers, body: JSON.stringify({ action }) });
       if (response.ok) return undefined;
       const { message } = (await response.json()) as { readonly message?: unknown };
       return typeof message === 'string' ? message : `The run answered ${response.status}.`;
@@ -66,7 +66,7 @@ export class Connection {
   /** The image of a sample as a data URI; undefined if it cannot be had. */
   async image(index: number): Promise<string | undefined> {
     try {
-      const response = await fetch(`/images/${index}`, { headers: this.#headers() });
+      const response = await fetch(`images/${index}`, { headers: this.#headers() });
       const uri = response.ok ? await response.text() : '';
       return uri.startsWith('data:image/') ? uri : undefined;
     } catch {
@@ -84,7 +84,7 @@ export class Connection {
     let timer = setTimeout(() => aborter.abort(), SILENCE_MS);
     try {
       const headers = { ...this.#headers(), ...(this.#lastId ? { 'Last-Event-ID': this.#lastId } : {}) };
-      const response = await fetch('/events', { headers, cache: 'no-store', signal: aborter.signal });
+      const response = await fetch('events', { headers, cache: 'no-store', signal: aborter.signal });
       if (response.status === 401) return 'unauthorized';
       if (response.status === 503) return 'full';
       if (!response.ok || !response.body) return 'lost';

@@ -18,7 +18,8 @@ let status: RunStatus | undefined;
 let canControl = false;
 let savesAtStop = true;
 let connectionState: ConnectionState = 'connecting';
-let lostAt = 0;
+/** Time of day. */
+let lostAt = '';
 let isDrawDue = false;
 
 function onMessage({ name, data }: { readonly name: string; readonly data: string }): void {
@@ -41,7 +42,9 @@ function onMessage({ name, data }: { readonly name: string; readonly data: strin
 }
 
 function onState(state: ConnectionState): void {
-  if ((state === 'lost' || state === 'full') && connectionState !== state) lostAt = Date.now();
+  if ((state === 'lost' || state === 'full') && connectionState !== state) {
+    lostAt = new Date().toLocaleTimeString('en-GB');
+  }
   connectionState = state;
   byId('token-form').hidden = state !== 'unauthorized';
   if (state === 'unauthorized') {
@@ -115,22 +118,21 @@ function stateText(): string {
 }
 
 function connectionText(): string {
-  const since = Math.round((Date.now() - lostAt) / 1000);
   switch (connectionState) {
     case 'connecting':
       return 'Connecting to the run…';
     case 'open':
       return '';
     case 'lost':
-      return `The connection is lost since ${since} s: the run has ended, or the network is down. What is shown is the last that was known. Trying again…`;
+      return `No connection since ${lostAt}: the run has ended, or the network is down. What is shown is from before. Trying again…`;
     case 'full':
       return 'Too many pages follow this run. Trying again…';
     case 'unauthorized':
       return 'This page needs the token of the run.';
     case 'closed':
       return ['finished', 'stopped', 'failed'].includes(status?.state ?? '')
-        ? 'This page receives nothing more. What is shown stays.'
-        : 'The page was closed by its program, and receives nothing more; the run goes on.';
+        ? 'This page receives nothing more; what is shown stays. Reload it to follow a later run.'
+        : 'The program has closed this page, which receives nothing more; the run goes on.';
   }
 }
 
@@ -175,7 +177,10 @@ onClick('confirm-stop', () => {
 onClick('confirm-cancel', () => dialog.close());
 byId('token-form').addEventListener('submit', (event) => {
   event.preventDefault();
-  const token = byId<HTMLInputElement>('token').value.trim();
+  // The whole address may be pasted.
+  const token = byId<HTMLInputElement>('token')
+    .value.trim()
+    .replace(/^.*#token=/, '');
   sessionStorage.setItem(TOKEN_KEY, token);
   follow(token);
 });
@@ -200,8 +205,4 @@ document.addEventListener('visibilitychange', () => {
   connection.hurry();
   draw();
 });
-// How long a connection is lost.
-setInterval(() => {
-  if (connectionState === 'lost') showState();
-}, 10_000);
 follow(givenToken());
