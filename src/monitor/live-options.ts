@@ -53,9 +53,10 @@ export interface LivePage extends TrainerCallback {
   open(): Promise<string>;
   /**
    * Shows answers of the model, the newest first; the last 24 are kept. Call it from `computeMetrics`, for instance with
-   * what an `Evaluator` reports. Settles when the images are made smaller, without waiting for browsers.
+   * what an `Evaluator` reports. Images are made smaller in the background: nothing is waited for.
+   * @throws ConfigError, DataError for what is no sample
    */
-  showSamples(samples: readonly LiveSample[]): Promise<void>;
+  showSamples(samples: readonly LiveSample[]): void;
   /** Ends the page; the run goes on. Calling it again does nothing. */
   close(): Promise<void>;
 }

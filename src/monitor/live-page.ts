@@ -73,6 +73,8 @@ class RunPage implements LivePage {
   readonly #streams = new LiveStreams({ flush: () => this.#flush(), snapshot: () => this.#history.snapshot() });
   readonly #images = new Map<number, string>();
   #samples = 0;
+  /** Settles when all samples so far have their images. */
+  #samplesShown: Promise<unknown> = Promise.resolve();
   #control: TrainingControl | undefined;
   #server: Promise<LiveServer> | undefined;
   #address: string | undefined;
@@ -129,20 +131,24 @@ class RunPage implements LivePage {
       return;
     }
     this.#control = undefined;
+    await this.#samplesShown;
     this.#history.finish(error);
     this.#flush();
     if (!this.#options.keepOpen || !this.#server) return this.close();
     this.#heedSignals(true);
   }
 
-  async showSamples(samples: readonly LiveSample[]): Promise<void> {
+  showSamples(samples: readonly LiveSample[]): void {
     requireList(samples, 'showSamples: `samples`', 'samples');
+    for (const sample of samples) checkSample(sample);
     // Those beyond would be dropped at once.
     const shown = samples.slice(-MAX_SAMPLES);
-    for (const sample of shown) checkSample(sample);
-    const images = await Promise.all(shown.map(({ image }) => image && imageDataUri(image, IMAGE_EDGE)));
-    for (const [i, sample] of shown.entries()) this.#showSample(sample, images[i]);
-    this.#flushSoon();
+    // A sample without its image is better than none.
+    const images = shown.map(({ image }) => image && imageDataUri(image, IMAGE_EDGE).catch(() => undefined));
+    this.#samplesShown = Promise.all([this.#samplesShown, ...images]).then(([, ...uris]) => {
+      for (const [i, sample] of shown.entries()) this.#showSample(sample, uris[i]);
+      this.#flushSoon();
+    });
   }
 
   async close(): Promise<void> {
@@ -222,7 +228,7 @@ class RunPage implements LivePage {
       ...{ index, id: oneLine(id), answer: shortened(answer), correct },
       expected: expected === undefined ? undefined : shortened(expected),
       prompt: prompt === undefined ? undefined : shortened(prompt),
-      image: sample.image && shownSize(sample.image),
+      image: sample.image && image !== undefined ? shownSize(sample.image) : undefined,
     };
     this.#history.addSample(shown);
   }
@@ -245,8 +251,8 @@ function checkSample(sample: LiveSample): void {
   for (const name of ['id', 'answer', 'expected', 'prompt'] as const) {
     if (sample[name] !== undefined) requireText(sample[name], `showSamples: \`${name}\``);
   }
-  const { image } = sample;
-  if (image !== undefined && image.data?.length !== image.width * image.height * 3) {
+  const image: Partial<RgbImage> = sample.image ?? {};
+  if (sample.image !== undefined && image.data?.length !== image.width! * image.height! * 3) {
     throw new DataError(`showSamples: the image of ${oneLine(sample.id)} is no RGB image`, {
       hint: 'An image has `width`, `height`, and `data` of width * height * 3 bytes, as decodeImage gives it.',
     });

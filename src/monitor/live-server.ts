@@ -73,6 +73,8 @@ export class LiveServer {
         maxHeaderSize: 8192,
       });
       server.maxConnections = MAX_CONNECTIONS;
+      // Node's other limits begin with the first byte: whoever sends none would keep a connection for good.
+      server.setTimeout(5000);
       try {
         await new Promise<void>((resolve, reject) => {
           server.once('error', reject).listen(candidate, host, () => {
@@ -148,8 +150,8 @@ export class LiveServer {
       refuse(response, 503, `${MAX_STREAMS} pages follow this run already. Close one of them.`);
       return;
     }
-    // Many small messages, each of them now.
-    request.socket.setNoDelay(true);
+    // Many small messages, each of them now; `LiveStreams` says how long a silent browser is kept.
+    request.socket.setNoDelay(true).setTimeout(0).setKeepAlive(true, 30_000);
     const lastId = request.headers['last-event-id'];
     streams.add(response, typeof lastId === 'string' ? lastId : undefined);
   }

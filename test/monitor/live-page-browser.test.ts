@@ -176,7 +176,7 @@ describe.skipIf(program === undefined)('the live page in Chromium', () => {
     await browser.open(await start());
     await browser.until(`${text('value-step')} === '12 of 40'`);
     const image = { width: 40, height: 30, data: new Uint8Array(3600).fill(90) };
-    await page.showSamples([
+    page.showSamples([
       { id: '粉碎性骨折'.repeat(9), answer: '<b>a</b>'.repeat(30), expected: 'b', correct: false, image },
       { id: 'right', answer: 'a', expected: 'a', correct: true, prompt: 'Which?' },
     ]);

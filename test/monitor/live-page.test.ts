@@ -27,6 +27,10 @@ async function follow(address: string, headers: Readonly<Record<string, string>>
   return follower;
 }
 
+/** Of the newest message. */
+const samplesOf = ({ messages }: Follower) =>
+  (JSON.parse(messages.at(-1)?.data ?? '{}').samples ?? []) as { index: number; id: string; answer: string }[];
+
 const TOKEN = 'a-token-of-sixteen-or-more';
 
 describe('what a live page is given', () => {
@@ -143,7 +147,7 @@ describe('who may talk to a live page', () => {
   it('with a token only those who know it, and the document tells nothing', async () => {
     const page = made({ token: TOKEN });
     const control = await begin(page, { trainableParameters: 987_654_321 });
-    await page.showSamples([{ id: 'a', answer: 'b', image: { width: 1, height: 1, data: new Uint8Array(3) } }]);
+    page.showSamples([{ id: 'a', answer: 'b', image: { width: 1, height: 1, data: new Uint8Array(3) } }]);
     const address = new URL(page.address!).origin;
     const wrong = ['', 'Bearer', 'Bearer ', `Bearer ${TOKEN}x`, `Bearer ${TOKEN.slice(1)}`, `Basic ${TOKEN}`, TOKEN];
     for (const authorization of wrong) {
@@ -161,6 +165,9 @@ describe('who may talk to a live page', () => {
     expect(document.text).not.toContain(TOKEN);
     expect(document.headers['set-cookie']).toBeUndefined();
     const headers = { Authorization: `Bearer ${TOKEN}` };
+    // An image is made smaller in the background.
+    const own = await follow(address, headers);
+    await own.until((one) => samplesOf(one).length > 0);
     expect((await ask(address, { path: '/images/1', headers })).text).toMatch(/^data:image\/webp;base64,/);
     expect((await act(address, 'pause', headers)).status).toBe(202);
     expect(control.isPaused).toBe(true);
@@ -376,21 +383,22 @@ describe('the stream of a live page', () => {
       answer: 'a'.repeat(9000),
       image,
     }));
-    await page.showSamples(samples);
+    page.showSamples(samples);
     const follower = await follow(page.address!);
-    await follower.until(({ messages }) => messages.length >= 1);
-    const shown = follower.last['samples'] as { index: number; id: string; answer: string; image: object }[];
+    await follower.until((one) => samplesOf(one).length > 0);
+    const shown = samplesOf(follower);
     expect(shown.length).toBe(24);
     expect(shown.at(-1)).toMatchObject({ id: '骨折 29\\u202e\\n', image: { width: 320, height: 1 } });
     expect(shown.at(-1)!.answer.length).toBe(4001);
     expect((await ask(page.address!, { path: `/images/${shown.at(-1)!.index}` })).status).toBe(200);
-    await page.showSamples([{ id: 'x', answer: 'y' }]);
+    page.showSamples([{ id: 'x', answer: 'y' }]);
+    await follower.until((one) => samplesOf(one).at(-1)?.id === 'x');
     expect((await ask(page.address!, { path: `/images/${shown[0]!.index}` })).status).toBe(404);
-    await expect(page.showSamples([{ id: 'x', answer: 'y', image: { ...image, width: 7 } }])).rejects.toThrow(
-      'is no RGB image',
-    );
-    await expect(page.showSamples([{ id: 'x', answer: 7 } as never])).rejects.toThrow('`answer`: expected a string');
-    await expect(page.showSamples([{ id: 'x', answr: 'y' } as never])).rejects.toThrow('did you mean `answer`');
-    await expect(page.showSamples({} as never)).rejects.toThrow('expected a list of samples');
+    const sample = { id: 'x', answer: 'y' };
+    expect(() => page.showSamples([{ ...sample, image: { ...image, width: 7 } }])).toThrow('is no RGB image');
+    expect(() => page.showSamples([{ ...sample, image: null } as never])).toThrow('is no RGB image');
+    expect(() => page.showSamples([{ ...sample, answer: 7 } as never])).toThrow('`answer`: expected a string');
+    expect(() => page.showSamples([{ id: 'x', answr: 'y' } as never])).toThrow('did you mean `answer`');
+    expect(() => page.showSamples({} as never)).toThrow('expected a list of samples');
   });
 });
