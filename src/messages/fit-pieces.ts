@@ -6,7 +6,7 @@ import { splitText } from './wrap-text.js';
 /** Part of a line. */
 export interface LinePiece {
   readonly text: string;
-  /** The lower, the longer it stays. */
+  /** The lower, the longer it stays; up to 1, longer than a bar. */
   readonly rank: number;
   readonly style?: TextStyle | undefined;
 }
@@ -26,11 +26,11 @@ export function fitPieces(
 ): string {
   const widthOf = (kept: readonly LinePiece[]): number =>
     kept.reduce((sum, { text }) => sum + displayWidth(text) + GAP.length, -GAP.length);
-  // A bar tells more than the least important pieces do.
+  // A bar tells more than all but the most important pieces do.
   const room = share === undefined ? columns : Math.max(columns - BAR_LEAST - 1, 0);
   const byRank = [...pieces].sort((a, b) => a.rank - b.rank);
   let count = pieces.length;
-  const essential = byRank.filter(({ rank }) => rank === 0).length || 1;
+  const essential = byRank.filter(({ rank }) => rank <= 1).length || 1;
   while (count > essential && widthOf(byRank.slice(0, count)) > room) count--;
   while (count > 1 && widthOf(byRank.slice(0, count)) > columns) count--;
   const kept = new Set(byRank.slice(0, count));
