@@ -85,6 +85,14 @@ export interface TrainOptions {
   readonly resumeFromCheckpoint?: string | boolean | undefined;
 }
 
+/** Who follows an evaluation. */
+interface EvaluationWatch {
+  readonly signal: AbortSignal | undefined;
+  readonly warn?: ((message: string) => void) | undefined;
+  readonly onBatch?: (() => void) | undefined;
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
 const TRAINER_OPTIONS = {
   model: true,
   config: false,
@@ -247,7 +255,11 @@ export class SftTrainer {
         evalDataset: this.#options.evalDataset,
         loader: this.#loader(this.#options.trainDataset),
         checkData: (aborted) => this.#checkData(aborted),
-        evaluate: (aborted, warn, onBatch) => this.#evaluate(this.#options.evalDataset, aborted, warn, onBatch),
+        evaluate: (aborted, warn, onBatch) =>
+          this.#evaluate(this.#options.evalDataset, {
+            ...{ signal: aborted, warn, onBatch },
+            onProgress: (done, total) => progress.evaluating(done, total),
+          }),
         saveAdapter: this.#options.saveAdapter,
         collator: this.#options.collator,
         signal,
@@ -282,7 +294,7 @@ export class SftTrainer {
   ): Promise<EvalResult> {
     requireSignal(signal, 'evaluate');
     const isOwn = dataset === this.#givenEvalDataset;
-    return this.#evaluate(isOwn ? this.#options.evalDataset : asDataset(dataset, 'evaluate'), signal);
+    return this.#evaluate(isOwn ? this.#options.evalDataset : asDataset(dataset, 'evaluate'), { signal });
   }
 
   async #checkData(signal: AbortSignal | undefined): Promise<readonly string[]> {
@@ -295,9 +307,7 @@ export class SftTrainer {
 
   async #evaluate(
     dataset: Dataset<TrainingExample> | undefined,
-    signal: AbortSignal | undefined,
-    warn?: (message: string) => void,
-    onBatch?: () => void,
+    { signal, warn, onBatch, onProgress }: EvaluationWatch,
   ): Promise<EvalResult> {
     if (!dataset?.length) throw new DataError('there is no evaluation set, or it is empty');
     const { model, evalDataset, computeMetrics } = this.#options;
@@ -305,7 +315,7 @@ export class SftTrainer {
     const onSkipped = (samples: readonly SkippedSample[]) => warn?.(`evaluation: ${describeSkipped(samples)}`);
     const loader = this.#loader(dataset);
     const settings = { batchSize, labelSmoothing, sharePrefix, signal };
-    const parts = { loader, length: dataset.length, ...settings, onSkipped, onBatch };
+    const parts = { loader, length: dataset.length, ...settings, onSkipped, onBatch, onProgress };
     const loss = evaluateDataset(model, parts);
     const result = await (signal ? afterAbort(loss, signal, MODEL_GRACE) : loss);
     if (!computeMetrics || dataset !== evalDataset) return result;
