@@ -6,14 +6,15 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { LivePage, LivePageOptions } from '../../src/monitor/live-options.js';
 import { livePage } from '../../src/monitor/live-page.js';
 import type { TrainingRun } from '../../src/train/training-run.js';
+import { type BrowserPage, Chromium, findChromium, type PageOptions } from '../chromium.js';
 import { linearDataset, linearModel, linearTrainer } from '../train/linear-model.js';
-import { ChromiumPage, findChromium } from './chromium-page.js';
 
 const program = findChromium();
 const text = (id: string) => `document.getElementById('${id}').textContent`;
 
 describe.skipIf(program === undefined)('the live page in Chromium', () => {
-  let browser: ChromiumPage;
+  let chromium: Chromium;
+  let tab: BrowserPage;
   let folder: string;
   let page: LivePage;
   let run: TrainingRun;
@@ -23,21 +24,20 @@ describe.skipIf(program === undefined)('the live page in Chromium', () => {
   let expected: RegExp | undefined;
 
   beforeAll(async () => {
-    browser = await ChromiumPage.launch(program!);
+    chromium = new Chromium(program!);
   });
-  afterAll(() => browser?.close());
+  afterAll(() => chromium?.close());
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), 'live-'));
     expected = undefined;
-    browser.errors.length = 0;
-    browser.requests.length = 0;
   });
   afterEach(async () => {
     allowed = Number.POSITIVE_INFINITY;
     await Promise.allSettled([run]);
     await page.close();
     await rm(folder, { recursive: true });
-    expect(browser.errors.filter((error) => !expected?.test(error))).toEqual([]);
+    expect(tab.faults.filter((fault) => !expected?.test(fault))).toEqual([]);
+    await tab.close();
   });
 
   /** Trains the model of three parameters. It waits before each step until that is allowed. */
@@ -63,58 +63,79 @@ describe.skipIf(program === undefined)('the live page in Chromium', () => {
     return address;
   }
 
+  async function open(url: string, options: PageOptions = { width: 1280 }): Promise<void> {
+    tab = await chromium.open(url, options);
+    await tab.send('Accessibility.enable');
+  }
+
+  async function reload(): Promise<void> {
+    const loaded = tab.next('Page.loadEventFired');
+    await tab.send('Page.reload');
+    await loaded;
+  }
+
+  async function until(expression: string): Promise<void> {
+    const end = performance.now() + 20_000;
+    while (!(await tab.evaluate<boolean>(`Boolean(${expression})`))) {
+      if (performance.now() > end) throw new Error(`never true: ${expression}; faults: ${tab.faults.join('; ')}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  async function pressEscape(): Promise<void> {
+    for (const type of ['rawKeyDown', 'keyUp']) {
+      await tab.send('Input.dispatchKeyEvent', { type, key: 'Escape', code: 'Escape', windowsVirtualKeyCode: 27 });
+    }
+  }
+
   it('draws the curves of a run, and stays when the run is finished', async () => {
-    await browser.resize({ width: 1280 });
-    await browser.open(await start());
-    await browser.until(
-      `${text('value-step')} >= '10 of 40' && document.querySelectorAll('.chart canvas').length >= 5`,
-    );
-    expect(await browser.evaluate(text('state'))).toBe('Training.');
-    expect(await browser.evaluate(text('title'))).toBe('run <b>');
+    await open(await start(), { width: 1280 });
+    await until(`${text('value-step')} >= '10 of 40' && document.querySelectorAll('.chart canvas').length >= 5`);
+    expect(await tab.evaluate(text('state'))).toBe('Training.');
+    expect(await tab.evaluate(text('title'))).toBe('run <b>');
     // Something other than an empty canvas was drawn.
     const painted = `[...document.querySelectorAll('.chart canvas')].map((canvas) => new Set(
       canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data).size > 20)`;
-    await browser.until(`${painted}.every(Boolean)`);
-    expect(
-      await browser.evaluate(`[...document.querySelectorAll('#evaluations th')].map((th) => th.textContent)`),
-    ).toEqual(expect.arrayContaining(['accuracy', '<img src=x onerror="document.title=1">']));
-    expect(await browser.evaluate(`document.querySelectorAll('main img').length`)).toBe(0);
+    await until(`${painted}.every(Boolean)`);
+    expect(await tab.evaluate(`[...document.querySelectorAll('#evaluations th')].map((th) => th.textContent)`)).toEqual(
+      expect.arrayContaining(['accuracy', '<img src=x onerror="document.title=1">']),
+    );
+    expect(await tab.evaluate(`document.querySelectorAll('main img').length`)).toBe(0);
     allowed = 1000;
-    await browser.until(`${text('state')}.startsWith('The run is finished')`);
-    await browser.until(`${text('connection')}.startsWith('This page receives nothing more; what is shown stays.')`);
-    await browser.until(`${text('value-step')} === '40 of 40'`);
-    await expect(fetch(browser.requests[0]!)).rejects.toThrow();
-    const origin = new URL(browser.requests[0]!).origin;
-    expect(browser.requests.filter((url) => !url.startsWith(origin))).toEqual([]);
+    await until(`${text('state')}.startsWith('The run is finished')`);
+    await until(`${text('connection')}.startsWith('This page receives nothing more; what is shown stays.')`);
+    await until(`${text('value-step')} === '40 of 40'`);
+    await expect(fetch(tab.requests[0]!)).rejects.toThrow();
+    const origin = new URL(tab.requests[0]!).origin;
+    expect(tab.requests.filter((url) => !url.startsWith(origin))).toEqual([]);
   });
 
   it('pauses, resumes, and stops after asking, by the keyboard alone', async () => {
-    await browser.resize({ width: 390 });
-    await browser.open(await start());
-    await browser.until(`${text('value-step')} === '12 of 40'`);
-    await browser.evaluate(`document.getElementById('hold').focus()`);
-    await browser.press('Enter');
-    await browser.until(`${text('state')}.startsWith('Paused')`);
-    expect(await browser.evaluate(text('hold'))).toBe('Resume');
+    await open(await start(), { width: 390 });
+    await until(`${text('value-step')} === '12 of 40'`);
+    await tab.evaluate(`document.getElementById('hold').focus()`);
+    await tab.press('Enter');
+    await until(`${text('state')}.startsWith('Paused')`);
+    expect(await tab.evaluate(text('hold'))).toBe('Resume');
     allowed = 20;
     // Its gradients are computed, the step is not taken.
     await new Promise((resolve) => setTimeout(resolve, 300));
-    expect(await browser.evaluate(text('value-step'))).toBe('12 of 40');
-    await browser.press(' ');
-    await browser.until(`${text('value-step')} === '20 of 40'`);
-    await browser.press('Tab');
-    await browser.press('Enter');
-    await browser.until(`document.getElementById('confirm').open`);
-    expect(await browser.evaluate('document.activeElement.id')).toBe('confirm-cancel');
-    await browser.press('Escape');
-    await browser.until(`!document.getElementById('confirm').open`);
-    expect(await browser.evaluate('document.activeElement.id')).toBe('stop');
-    await browser.press('Enter');
-    await browser.press('Tab');
-    expect(await browser.evaluate('document.activeElement.id')).toBe('confirm-stop');
-    await browser.press('Enter');
-    await browser.until(`${text('state')}.startsWith('The run was stopped')`);
-    expect(await browser.evaluate(text('state'))).toContain('checkpoint-20');
+    expect(await tab.evaluate(text('value-step'))).toBe('12 of 40');
+    await tab.press(' ');
+    await until(`${text('value-step')} === '20 of 40'`);
+    await tab.press('Tab');
+    await tab.press('Enter');
+    await until(`document.getElementById('confirm').open`);
+    expect(await tab.evaluate('document.activeElement.id')).toBe('confirm-cancel');
+    await pressEscape();
+    await until(`!document.getElementById('confirm').open`);
+    expect(await tab.evaluate('document.activeElement.id')).toBe('stop');
+    await tab.press('Enter');
+    await tab.press('Tab');
+    expect(await tab.evaluate('document.activeElement.id')).toBe('confirm-stop');
+    await tab.press('Enter');
+    await until(`${text('state')}.startsWith('The run was stopped')`);
+    expect(await tab.evaluate(text('state'))).toContain('checkpoint-20');
     await expect(run.result).rejects.toThrow('stopped by the callback "livePage"');
     expect(await readdir(join(folder, 'run <b>'))).toContain('checkpoint-20');
   });
@@ -133,16 +154,16 @@ describe.skipIf(program === undefined)('the live page in Chromium', () => {
     const listen = (port: number) => new Promise<void>((resolve) => proxy.listen(port, '127.0.0.1', resolve));
     await listen(0);
     const { port } = proxy.address() as AddressInfo;
-    await browser.open(`http://localhost:${port}/`);
-    await browser.until(`${text('value-step')} === '12 of 40'`);
+    await open(`http://localhost:${port}/`);
+    await until(`${text('value-step')} === '12 of 40'`);
     proxy.close();
     for (const socket of sockets) socket.destroy();
-    await browser.until(`${text('connection')}.startsWith('No connection since')`);
-    expect(await browser.evaluate(text('value-step'))).toBe('12 of 40');
-    expect(await browser.evaluate(`document.getElementById('hold').getAttribute('aria-disabled')`)).toBe('true');
+    await until(`${text('connection')}.startsWith('No connection since')`);
+    expect(await tab.evaluate(text('value-step'))).toBe('12 of 40');
+    expect(await tab.evaluate(`document.getElementById('hold').getAttribute('aria-disabled')`)).toBe('true');
     allowed = 30;
     await listen(port);
-    await browser.until(`${text('value-step')} === '30 of 40' && ${text('connection')} === ''`);
+    await until(`${text('value-step')} === '30 of 40' && ${text('connection')} === ''`);
     expect(asked.at(-1)).toMatch(/^last-event-id: [0-9a-f]+\.\d+/im);
     for (const socket of sockets) socket.destroy();
     proxy.close();
@@ -152,43 +173,40 @@ describe.skipIf(program === undefined)('the live page in Chromium', () => {
     expected = /status of 401/;
     const address = await start({ token: true });
     const { origin } = new URL(address);
-    await browser.open(address);
-    await browser.until(`${text('value-step')} === '12 of 40'`);
-    expect(await browser.evaluate('location.href')).toBe(`${origin}/`);
-    await browser.reload();
-    await browser.until(`${text('value-step')} === '12 of 40'`);
+    await open(address);
+    await until(`${text('value-step')} === '12 of 40'`);
+    expect(await tab.evaluate('location.href')).toBe(`${origin}/`);
+    await reload();
+    await until(`${text('value-step')} === '12 of 40'`);
     const token = new URL(address).hash.slice('#token='.length);
-    expect(browser.requests.filter((url) => url.includes(token))).toEqual([]);
-    await browser.evaluate('sessionStorage.clear()');
-    await browser.reload();
-    await browser.until(`!document.getElementById('token-form').hidden`);
-    await browser.evaluate(`document.getElementById('token').value = 'not the right token'`);
-    await browser.evaluate(`document.querySelector('#token-form button').click()`);
-    await browser.until(`${text('token-message')} === 'That token is not the right one.'`);
-    await browser.evaluate(`document.getElementById('token').value = ${JSON.stringify(token)}`);
-    await browser.evaluate(`document.querySelector('#token-form button').click()`);
-    await browser.until(`${text('value-step')} === '12 of 40'`);
-    expect(await browser.evaluate(`document.getElementById('token-form').hidden`)).toBe(true);
+    expect(tab.requests.filter((url) => url.includes(token))).toEqual([]);
+    await tab.evaluate('sessionStorage.clear()');
+    await reload();
+    await until(`!document.getElementById('token-form').hidden`);
+    await tab.evaluate(`document.getElementById('token').value = 'not the right token'`);
+    await tab.evaluate(`document.querySelector('#token-form button').click()`);
+    await until(`${text('token-message')} === 'That token is not the right one.'`);
+    await tab.evaluate(`document.getElementById('token').value = ${JSON.stringify(token)}`);
+    await tab.evaluate(`document.querySelector('#token-form button').click()`);
+    await until(`${text('value-step')} === '12 of 40'`);
+    expect(await tab.evaluate(`document.getElementById('token-form').hidden`)).toBe(true);
   });
 
-  it.each(SIZES)('can be read and used at $width pixels, $scheme', async (size) => {
-    await browser.resize(size);
-    await browser.open(await start());
-    await browser.until(`${text('value-step')} === '12 of 40'`);
+  it.each(SIZES)('can be read and used at $width pixels, dark: $isDark', async (size) => {
+    await open(await start(), size);
+    await until(`${text('value-step')} === '12 of 40'`);
     const image = { width: 40, height: 30, data: new Uint8Array(3600).fill(90) };
     page.showSamples([
       { id: '粉碎性骨折'.repeat(9), answer: '<b>a</b>'.repeat(30), expected: 'b', correct: false, image },
       { id: 'right', answer: 'a', expected: 'a', correct: true, prompt: 'Which?' },
     ]);
     page.onEvent?.({ type: 'warning', step: 12, message: `an image of a long name ${'x'.repeat(300)} is missing` });
-    await browser.until(`document.querySelector('#samples img')?.complete && document.querySelector('#notes li')`);
-    expect(await browser.evaluate(`document.querySelector('#samples').textContent`)).toContain('<b>a</b>');
-    await browser.evaluate(`document.querySelector('details').open = true`);
-    expect(await browser.evaluate(FAINT_TEXTS)).toEqual([]);
-    expect(await browser.evaluate(`document.documentElement.scrollWidth - document.documentElement.clientWidth`)).toBe(
-      0,
-    );
-    const { nodes } = await browser.call('Accessibility.getFullAXTree');
+    await until(`document.querySelector('#samples img')?.complete && document.querySelector('#notes li')`);
+    expect(await tab.evaluate(`document.querySelector('#samples').textContent`)).toContain('<b>a</b>');
+    await tab.evaluate(`document.querySelector('details').open = true`);
+    expect(await tab.evaluate(FAINT_TEXTS)).toEqual([]);
+    expect(await tab.evaluate(`document.documentElement.scrollWidth - document.documentElement.clientWidth`)).toBe(0);
+    const { nodes } = await tab.send('Accessibility.getFullAXTree');
     const nameless = (nodes as readonly AxNode[]).filter(({ name, properties, ignored, role }) => {
       const focusable = properties?.some((property) => property.name === 'focusable' && property.value.value === true);
       // The target of the link that skips to the content has none.
@@ -196,11 +214,11 @@ describe.skipIf(program === undefined)('the live page in Chromium', () => {
     });
     expect(nameless.map(({ role }) => role?.value)).toEqual([]);
     // Round by the keyboard: everything that can be used is reached, and is seen to have the focus.
-    await browser.evaluate('document.activeElement.blur()');
+    await tab.evaluate('document.activeElement.blur()');
     const reached = new Set<string>();
     for (let i = 0; i < 24; i++) {
-      await browser.press('Tab');
-      const [name, isOutlined] = await browser.evaluate<[string, boolean]>(FOCUSED);
+      await tab.press('Tab');
+      const [name, isOutlined] = await tab.evaluate<[string, boolean]>(FOCUSED);
       if (name === 'body') continue;
       expect([name, isOutlined]).toEqual([name, true]);
       reached.add(name);
@@ -211,10 +229,10 @@ describe.skipIf(program === undefined)('the live page in Chromium', () => {
 });
 
 const SIZES = [
-  { width: 1280, scheme: 'light' },
-  { width: 390, scheme: 'light' },
-  { width: 1280, scheme: 'dark' },
-  { width: 390, scheme: 'dark' },
+  { width: 1280, isDark: false },
+  { width: 390, isDark: false },
+  { width: 1280, isDark: true },
+  { width: 390, isDark: true },
 ] as const;
 
 interface AxNode {
