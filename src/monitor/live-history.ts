@@ -57,6 +57,8 @@ export class RunHistory {
   #pausedSince: number | undefined;
   #pausedMs = 0;
   #endTime: number | undefined;
+  /** A reader of the run's events has left: it ends early, without an error. */
+  #isLeft = false;
   #steps = new ThinnedTable(STEP_COLUMNS, MAX_ROWS);
   #logs = new ThinnedTable(LOG_COLUMNS, MAX_ROWS);
   #evaluations: EvaluationPoint[] = [];
@@ -102,6 +104,7 @@ export class RunHistory {
     this.#pausedSince = undefined;
     this.#pausedMs = 0;
     this.#endTime = undefined;
+    this.#isLeft = false;
     this.#steps = new ThinnedTable(STEP_COLUMNS, MAX_ROWS);
     this.#logs = new ThinnedTable(LOG_COLUMNS, MAX_ROWS);
     this.#evaluations = [];
@@ -171,6 +174,7 @@ export class RunHistory {
         break;
       case 'end':
         this.#step = event.step;
+        this.#isLeft = event.output.stopped === true;
         break;
     }
   }
@@ -207,6 +211,10 @@ export class RunHistory {
     this.#endTime = now;
     const isAbort = error instanceof Error && error.name === 'AbortError';
     this.#state = error === undefined ? 'finished' : isAbort ? 'stopped' : 'failed';
+    if (error === undefined && this.#isLeft) {
+      this.#state = 'stopped';
+      this.#reason = 'its program left the loop over its events';
+    }
     if (error !== undefined) this.#reason = printable(redact(reasonOf(error))).slice(0, MAX_NOTE);
     this.#isChanged = true;
   }

@@ -155,9 +155,9 @@ class RunPage implements LivePage {
     this.#heedSignals(false);
     const opening = this.#server;
     this.#server = undefined;
-    this.#address = undefined;
     if (!opening) return;
     const server = await opening.catch(() => undefined);
+    this.#address = undefined;
     for (const timer of this.#timers) clearInterval(timer);
     this.#timers = [];
     this.#flush();
@@ -175,25 +175,28 @@ class RunPage implements LivePage {
 
   async #listen(): Promise<LiveServer> {
     const { port, host, allowedHosts, onOpen } = this.#options;
+    let server: LiveServer | undefined;
     try {
-      const server = await LiveServer.listen({
+      server = await LiveServer.listen({
         ...{ port, host, allowedHosts, token: this.#token, streams: this.#streams },
         image: (index) => this.#images.get(index),
         act: (action) => this.#act(action),
       });
       server.hold(false);
-      this.#address = server.address;
-      this.#timers = [
-        setInterval(() => this.#streams.beat(), BEAT_MS).unref(),
-        setInterval(() => this.#look(), LOOK_MS).unref(),
-      ];
       if (onOpen) onOpen(server.address);
       else guardedOutput(process.stderr).write(`live page: ${server.address}\n`);
-      return server;
     } catch (error) {
+      // It may be tried again.
       this.#server = undefined;
+      await server?.close();
       throw error;
     }
+    this.#timers = [
+      setInterval(() => this.#streams.beat(), BEAT_MS).unref(),
+      setInterval(() => this.#look(), LOOK_MS).unref(),
+    ];
+    this.#address = server.address;
+    return server;
   }
 
   #act(action: Action): string | undefined {

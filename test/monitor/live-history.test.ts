@@ -8,6 +8,7 @@ import {
   STEP_COLUMNS,
 } from '../../src/monitor/live-protocol.js';
 import { ThinnedTable } from '../../src/monitor/thinned-table.js';
+import type { TrainOutput } from '../../src/train/events.js';
 import { evaluateEvent, logEvent, startEvent, stepEvent } from './scripted-run.js';
 
 function begun(changes: Parameters<typeof startEvent>[0] = {}): { history: RunHistory; clock: { now: number } } {
@@ -52,6 +53,14 @@ describe('the history of a live page', () => {
     expect(history.status()).toMatchObject(status);
     history.setPaused(true);
     expect(history.status()).toMatchObject(status);
+  });
+
+  it('tells a run that its reader has left from one that is finished', () => {
+    const { history } = begun();
+    history.add(stepEvent(3));
+    history.add({ type: 'end', step: 3, output: { stopped: true } as TrainOutput });
+    history.finish(undefined);
+    expect(history.status()).toMatchObject({ state: 'stopped', step: 3 });
   });
 
   it('gives in updates what a snapshot has, however long the run', () => {

@@ -67,6 +67,19 @@ describe('what a live page is given', () => {
     expect(ports[1]).toBeLessThanOrEqual(7089);
   });
 
+  it('is closed again where its program cannot take the address', async () => {
+    let address = '';
+    const page = made({
+      onOpen: (given) => {
+        address = given;
+        throw new Error('a mistake');
+      },
+    });
+    await expect(page.open()).rejects.toThrow('a mistake');
+    expect(page.address).toBeUndefined();
+    await expect(ask(address)).rejects.toThrow('ECONNREFUSED');
+  });
+
   it('reports an address that this machine has not', async () => {
     await expect(made({ host: '192.0.2.1', token: TOKEN }).open()).rejects.toThrow('is no address of this machine');
   });
