@@ -27,7 +27,6 @@ const LOOK_MS = 1000;
 const IMAGE_EDGE = 320;
 /** Characters of an answer or a prompt. */
 const MAX_TEXT = 4000;
-const MIN_TOKEN = 16;
 
 const optionsSchema = z.strictObject({
   port: z.int().min(0).max(65_535).optional(),
@@ -35,10 +34,10 @@ const optionsSchema = z.strictObject({
   token: z
     .union([
       z.boolean(),
+      // The message does not show what came: it may be a secret with a mistake in it.
       z
         .string()
-        .regex(/^[\x21-\x7e]+$/, 'expected characters of ASCII, without spaces')
-        .min(MIN_TOKEN),
+        .regex(/^[\x21-\x7e]{16,}$/, 'expected at least 16 characters of ASCII without spaces, got another text'),
     ])
     .optional(),
   allowedHosts: z.array(z.string().regex(/^[a-z0-9._-]+$/i, 'expected a name without scheme and port')).default([]),
