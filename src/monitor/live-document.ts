@@ -46,6 +46,7 @@ input[type=range] { accent-color: var(--accent); width: 10rem; max-width: 45vw; 
 .swatch.dashed { border-top-style: dashed; }
 .legend .value { font-weight: 600; font-variant-numeric: tabular-nums; }
 ul.cards, #notes { padding: 0; list-style: none; }
+#samples { grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); }
 .cards h3 { margin: 0; font-size: 1rem; }
 .cards p, .cards dl { margin: 0.25rem 0; }
 .cards dt { color: var(--quiet); font-size: 0.875rem; }

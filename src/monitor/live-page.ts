@@ -224,7 +224,8 @@ class RunPage implements LivePage {
   #showSample(sample: LiveSample, image: string | undefined): void {
     const index = ++this.#samples;
     if (image !== undefined) this.#images.set(index, image);
-    this.#images.delete(index - MAX_SAMPLES);
+    // Pages that have not heard of it yet still ask for older ones.
+    this.#images.delete(index - 2 * MAX_SAMPLES);
     const { id, answer, expected, correct, prompt } = sample;
     const shown: Omit<ShownSample, 'step'> = {
       ...{ index, id: oneLine(id), answer: shortened(answer), correct },

@@ -160,7 +160,8 @@ export class LiveServer {
     const uri = this.#options.image(Number(path.slice(path.lastIndexOf('/') + 1)));
     // As text: an image element could not send the token.
     if (uri !== undefined) response.writeHead(200, { 'Content-Type': 'text/plain' }).end(uri);
-    else refuse(response, 404, 'That image is no longer kept.');
+    // Newer ones have come since the page was sent: no fault, which browsers would log.
+    else response.writeHead(204).end();
   }
 
   async #control(request: IncomingMessage, response: ServerResponse): Promise<void> {
