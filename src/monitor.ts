@@ -2,6 +2,8 @@
 
 export type { JsonLinesOptions } from './monitor/json-lines.js';
 export { jsonLines } from './monitor/json-lines.js';
+export type { ShownProgress, ShowProgressOptions } from './monitor/show-progress.js';
+export { showProgress } from './monitor/show-progress.js';
 export type { TensorBoardOptions } from './monitor/tensorboard.js';
 export { tensorBoard } from './monitor/tensorboard.js';
 export type { TrainerCallback, TrainingControl } from './train/callbacks.js';

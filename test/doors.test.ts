@@ -84,7 +84,7 @@ describe('the doors of the package', () => {
         'reportMarkdown',
         'writeContactSheet',
       ],
-      monitor: ['jsonLines', 'tensorBoard'],
+      monitor: ['jsonLines', 'showProgress', 'tensorBoard'],
       types: [],
     });
   });
