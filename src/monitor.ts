@@ -1,5 +1,6 @@
 /** `ministral-tune/monitor`: callbacks that show or keep what a run does. */
 
+export { scalarsOf } from './monitor/event-scalars.js';
 export type { JsonLinesOptions } from './monitor/json-lines.js';
 export { jsonLines } from './monitor/json-lines.js';
 export type { ShownProgress, ShowProgressOptions } from './monitor/show-progress.js';

@@ -84,7 +84,7 @@ describe('the doors of the package', () => {
         'reportMarkdown',
         'writeContactSheet',
       ],
-      monitor: ['jsonLines', 'showProgress', 'tensorBoard'],
+      monitor: ['jsonLines', 'scalarsOf', 'showProgress', 'tensorBoard'],
       types: [],
     });
   });
