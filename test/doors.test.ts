@@ -84,7 +84,7 @@ describe('the doors of the package', () => {
         'reportMarkdown',
         'writeContactSheet',
       ],
-      monitor: ['jsonLines', 'livePage', 'tensorBoard'],
+      monitor: ['jsonLines', 'livePage', 'scalarsOf', 'showProgress', 'tensorBoard'],
       types: [],
     });
   });

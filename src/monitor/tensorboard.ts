@@ -8,9 +8,9 @@ import { ConfigError } from '../errors.js';
 import { writing } from '../files/disk-errors.js';
 import { showValue } from '../messages/show-value.js';
 import type { TrainerCallback } from '../train/callbacks.js';
-import type { TrainingEvent } from '../train/events.js';
 import { AppendedFile } from './appended-file.js';
-import { purgeRecord, type Scalars, scalarsRecord, textRecord, versionRecord } from './event-record.js';
+import { purgeRecord, scalarsRecord, textRecord, versionRecord } from './event-record.js';
+import { scalarsOf } from './event-scalars.js';
 
 /** Options of {@link tensorBoard}. */
 export interface TensorBoardOptions {
@@ -24,11 +24,8 @@ export interface TensorBoardOptions {
 }
 
 /**
- * Writes what `tensorboard --logdir FOLDER` shows, under the tags of transformers: `train/loss`, `train/grad_norm`,
- * `train/learning_rate`, `train/epoch`, `eval/loss`, `eval/runtime`, `eval/samples_per_second`, `eval/` and the name of each
- * metric, at the end `train/train_loss` and `train/train_runtime` (s); besides `train/tokens_per_second` and
- * `train/peak_memory_gib`, and as text the configuration (`config`) and warnings. Values are 32-bit floats, as everywhere
- * in TensorBoard.
+ * Writes what `tensorboard --logdir FOLDER` shows: the values of {@link scalarsOf}, and as text the configuration
+ * (`config`) and warnings. Values are 32-bit floats, as everywhere in TensorBoard.
  *
  * ```ts
  * new SftTrainer({ model, trainDataset, collator, callbacks: [tensorBoard({ folder: 'runs/first' })] });
@@ -66,7 +63,7 @@ export function tensorBoard(options: TensorBoardOptions = {}): TrainerCallback {
       if (event.type === 'warning') {
         await file?.append(textRecord(now(), event.step, 'warnings', asCode(event.message)));
       }
-      const scalars = scalarsOf(event, every);
+      const scalars = Object.entries(scalarsOf(event, every));
       if (scalars.length > 0) await file?.append(scalarsRecord(now(), event.step, scalars));
     },
     async onClose() {
@@ -77,45 +74,6 @@ export function tensorBoard(options: TensorBoardOptions = {}): TrainerCallback {
 }
 
 const now = (): number => Date.now() / 1000;
-
-/** The values of an event by their tags; none for most kinds of events. */
-function scalarsOf(event: TrainingEvent, every: 'log' | 'step'): Scalars {
-  switch (event.type) {
-    case 'step':
-      return every === 'step' ? learningOf(event) : [];
-    case 'log':
-      return [
-        ...(every === 'log' ? learningOf(event) : []),
-        ['train/tokens_per_second', event.tokensPerSecond],
-        ['train/peak_memory_gib', event.peakMemoryBytes / 2 ** 30],
-      ];
-    case 'evaluate':
-      return [
-        ['eval/loss', event.evalLoss],
-        ['eval/runtime', event.evalRuntime],
-        ['eval/samples_per_second', event.evalSamplesPerSecond],
-        ...Object.entries(event.metrics ?? {}).map(([name, value]) => [`eval/${name}`, value] as const),
-      ];
-    case 'end': {
-      const { trainLoss, trainRuntime } = event.output.metrics;
-      return [
-        ['train/train_loss', trainLoss],
-        ['train/train_runtime', trainRuntime],
-      ];
-    }
-    default:
-      return [];
-  }
-}
-
-function learningOf(event: Extract<TrainingEvent, { type: 'log' | 'step' }>): Scalars {
-  return [
-    ['train/loss', event.loss],
-    ['train/grad_norm', event.gradNorm],
-    ['train/learning_rate', event.learningRate],
-    ['train/epoch', event.epoch],
-  ];
-}
 
 const EVENT_FILE = /^events\.out\.tfevents\.(\d{10})\./;
 

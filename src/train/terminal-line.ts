@@ -9,6 +9,8 @@ import { type GuardedOutput, guardedOutput, guardStandardOutput, type ProgressSt
 const CLEAR = '\r\x1b[2K';
 /** The line is drawn at most this often, in milliseconds. */
 const REDRAW_MS = 100;
+/** What was not drawn anew for so long is not brought back after other output: its work may have failed. */
+const STALE_MS = 10_000;
 /** Where the terminal does not say. */
 const USUAL_COLUMNS = 80;
 
@@ -45,6 +47,7 @@ export class TerminalLine {
   #isOwn = false;
   #redraw: NodeJS.Immediate | undefined;
   #lastDraw = Number.NEGATIVE_INFINITY;
+  #drawnAt = 0;
 
   /** @param beside what prints on the same terminal. Default: the standard streams, if it is one of them */
   constructor(stream: ProgressStream, beside?: readonly WatchedStream[]) {
@@ -67,7 +70,13 @@ export class TerminalLine {
     if (this.#holders++ > 0) return;
     this.#output.hold();
     this.#guards = [this.#output, ...guardStandardOutput()];
+    process.once('exit', this.#onExit);
   }
+
+  /** Whatever ended the process in the middle: the shell's prompt begins a line of its own. */
+  readonly #onExit = (): void => {
+    if (this.#isDrawn) this.#write('\n');
+  };
 
   /** Leaves the terminal with a fresh line, when the last one lets go. */
   async release(): Promise<void> {
@@ -77,6 +86,7 @@ export class TerminalLine {
     this.#isDrawn = false;
     this.#unwatch?.();
     this.#unwatch = undefined;
+    process.off('exit', this.#onExit);
     await Promise.all(this.#guards.splice(0).map((guard) => guard.release()));
   }
 
@@ -89,6 +99,7 @@ export class TerminalLine {
     if (now - this.#lastDraw < REDRAW_MS && !isDue) return;
     this.#lastDraw = now;
     this.#text = text;
+    this.#drawnAt = performance.now();
     if (this.#holders > 0) this.#unwatch ??= this.#watch();
     if (this.#isBroken) return;
     this.#write(`${CLEAR}${text}`);
@@ -120,11 +131,14 @@ export class TerminalLine {
   /** Listens to what others print on the same terminal. @returns what ends that */
   #watch(): () => void {
     const ends = this.#beside.map((stream) => this.#watchStream(stream));
-    // Node prints warnings past its streams.
+    // Node prints warnings and what nobody catches past its streams.
     const onWarning = (): void => this.#beforeOthers();
+    const onError = (): void => this.clear();
     process.prependListener('warning', onWarning);
+    process.prependListener('uncaughtExceptionMonitor', onError);
     return () => {
       process.off('warning', onWarning);
+      process.off('uncaughtExceptionMonitor', onError);
       for (const end of ends) end();
     };
   }
@@ -156,6 +170,7 @@ export class TerminalLine {
     this.#isDrawn = false;
     this.#redraw ??= setImmediate(() => {
       this.#redraw = undefined;
+      if (performance.now() - this.#drawnAt > STALE_MS) this.#text = undefined;
       if (this.#text === undefined || this.#isBroken || this.#isDrawn) return;
       this.#write(`${CLEAR}${this.#text}`);
       this.#isDrawn = true;
