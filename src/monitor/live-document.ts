@@ -13,7 +13,7 @@ header h1 { margin: 0; font-size: 1.5rem; }
 .state[data-state=paused], .state[data-state=stopping], .state[data-state=unknown] { border-color: var(--warn); }
 .state[data-state=finished], .state[data-state=stopped] { border-color: var(--good); }
 .state[data-state=failed] { border-color: var(--bad); }
-#connection:empty, #control-message:empty, #token-message:empty, .chart p:empty { display: none; }
+#evaluations-note:empty, #connection:empty, #control-message:empty, #token-message:empty, .chart p:empty { display: none; }
 #connection { font-weight: 600; }
 progress { display: block; width: 100%; height: 1.25rem; accent-color: var(--accent); }
 #progress-text { margin: 0.25rem 0 0.75rem; font-variant-numeric: tabular-nums; }
@@ -117,6 +117,7 @@ aria-valuetext="16 steps"> <output id="smoothing-value" for="smoothing">16 steps
 <section id="evaluations-section" aria-labelledby="evaluations-title" hidden>
 <h2 id="evaluations-title">Evaluations</h2>
 <div class="scroll" tabindex="0" role="region" aria-labelledby="evaluations-title"><table id="evaluations"></table></div>
+<p id="evaluations-note" class="quiet"></p>
 </section>
 <section id="notes-section" aria-labelledby="notes-title" hidden>
 <h2 id="notes-title">Messages</h2>

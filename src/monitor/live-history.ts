@@ -138,12 +138,14 @@ export class RunHistory {
         break;
       }
       case 'evaluate': {
-        const metrics = Object.entries(event.metrics ?? {}).slice(0, MAX_METRICS);
+        const all = Object.entries(event.metrics ?? {});
+        const metrics = all.slice(0, MAX_METRICS);
         const point: EvaluationPoint = {
           step: event.step,
           epoch: event.epoch,
           evalLoss: cell(event.evalLoss),
           metrics: Object.fromEntries(metrics.map(([name, value]) => [oneLine(name), cell(value)])),
+          moreMetrics: all.length - metrics.length,
         };
         addEvaluation(this.#evaluations, point);
         this.#pending.evaluations.push(point);

@@ -42,6 +42,8 @@ export interface EvaluationPoint {
   readonly epoch: number;
   readonly evalLoss: number | null;
   readonly metrics: Readonly<Record<string, number | null>>;
+  /** Metrics beyond those that a page can show. */
+  readonly moreMetrics: number;
 }
 
 /** A warning or a checkpoint. */

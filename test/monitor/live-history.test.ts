@@ -108,6 +108,7 @@ describe('the history of a live page', () => {
     expect(notes[0]!.text).toMatch(/^\\u001b\[31mx/);
     expect(notes[0]!.text.length).toBeLessThan(2100);
     expect(Object.keys(evaluations[0]!.metrics).length).toBe(24);
+    expect(evaluations[0]!.moreMetrics).toBe(76);
     expect(Object.keys(evaluations[0]!.metrics)[0]).toBe('metric\\n0');
     for (let i = 0; i < 300; i++) history.add({ type: 'warning', step: 1, message: `${i}` });
     expect(history.snapshot().notes.map(({ text }) => text)).toEqual(

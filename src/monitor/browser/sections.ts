@@ -162,6 +162,12 @@ export class Sections {
         const cells = values.map((value) => make('td', { class: 'number' }, value));
         return make('tr', {}, make('th', { scope: 'row', class: 'number' }, formatCount(step)), ...cells);
       });
+    const hidden = evaluations.at(-1)?.moreMetrics ?? 0;
+    const notes = [
+      ...(hidden > 0 ? [`${hidden} more metrics are not shown.`] : []),
+      ...(evaluations.length > SHOWN_EVALUATIONS ? [`The newest ${SHOWN_EVALUATIONS} evaluations.`] : []),
+    ];
+    setText(byId('evaluations-note'), notes.join(' '));
     byId('evaluations').replaceChildren(make('thead', {}, make('tr', {}, ...head)), make('tbody', {}, ...rows));
   }
 }
