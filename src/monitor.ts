@@ -10,3 +10,4 @@ export { showProgress } from './monitor/show-progress.js';
 export type { TensorBoardOptions } from './monitor/tensorboard.js';
 export { tensorBoard } from './monitor/tensorboard.js';
 export type { TrainerCallback, TrainingControl } from './train/callbacks.js';
+export type { ProgressStream } from './train/guarded-output.js';

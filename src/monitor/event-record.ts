@@ -13,7 +13,7 @@ const SESSION_START = 1;
 const STRING_TYPE = 7;
 
 /** A value by its tag. */
-export type Scalars = readonly (readonly [tag: string, value: number])[];
+type Scalars = readonly (readonly [tag: string, value: number])[];
 
 /** The first record of a file. @param time in seconds since 1970, as for the others */
 export function versionRecord(time: number): Buffer {

@@ -128,7 +128,7 @@ export class CallbackRunner {
     }
   }
 
-  #fail({ name }: Listed, where: string, error: unknown): void {
+  #fail({ callback, name }: Listed, where: string, error: unknown): void {
     const message = `the callback ${name} failed in ${where}: ${reasonOf(error)}`;
     if (this.#isOver || this.#run.signal.aborted) {
       process.emitWarning(printable(message), 'TrainerCallbackWarning');
@@ -137,7 +137,7 @@ export class CallbackRunner {
     const own = error instanceof TuneError ? error.hint : undefined;
     this.#failure = new TrainingError(message, {
       hint: own ?? 'Mend it or leave it out of `callbacks`; `resumeFromCheckpoint` goes on from the last whole step.',
-      details: { callback: name, where },
+      details: { callback: callback.name ?? name, where },
       cause: error,
     });
     this.#run.stop(this.#failure);

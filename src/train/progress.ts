@@ -2,7 +2,7 @@
 import { fitPieces, type LinePiece } from '../messages/fit-pieces.js';
 import { formatBytes } from '../messages/format-bytes.js';
 import { formatDuration } from '../messages/format-duration.js';
-import { printable } from '../messages/one-line.js';
+import { oneLine, printable } from '../messages/one-line.js';
 import { styled, type TextStyle } from '../messages/terminal-style.js';
 import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
 import type { ProgressStream } from './guarded-output.js';
@@ -64,7 +64,7 @@ export class Progress {
         this.#printPieces(logPieces(event, this.#totalSteps, this.#secondsLeft(event.step), usePieces(event)));
         break;
       case 'evaluate':
-        this.#printPieces(evalPieces(event, this.#totalSteps));
+        this.#line.print(evalLine(event, this.#totalSteps, this.#line.usesColor));
         break;
       case 'save':
         this.#print(`saved ${event.path}`, 'green');
@@ -196,17 +196,18 @@ function formatRate(tera: number): string {
   return tera >= 1 ? `${tera.toFixed(0)} T` : `${(1000 * tera).toPrecision(3)} G`;
 }
 
-function evalPieces(entry: EvalEntry, totalSteps: number): LinePiece[] {
-  const metrics = Object.entries(entry.metrics ?? {}).map(([name, value], i): LinePiece => {
-    return { text: printable(`${name} ${value.toPrecision(4)}`), rank: 2 + i };
-  });
+/** Whole in any terminal, on two rows if need be: there may be many metrics, and each is what it was made for. */
+function evalLine(entry: EvalEntry, totalSteps: number, usesColor: boolean): string {
+  const metrics = Object.entries(entry.metrics ?? {}).map(
+    ([name, value]) => `${oneLine(name)} ${value.toPrecision(4)}`,
+  );
   return [
-    positionPiece(entry.step, totalSteps),
-    { text: `epoch ${entry.epoch.toFixed(2)}`, rank: 100 },
-    { text: `eval loss ${entry.evalLoss.toFixed(4)}`, rank: 0, style: 'bold' },
+    positionPiece(entry.step, totalSteps).text,
+    `epoch ${entry.epoch.toFixed(2)}`,
+    styled('bold', `eval loss ${entry.evalLoss.toFixed(4)}`, usesColor),
     ...metrics,
-    { text: formatDuration(entry.evalRuntime), rank: 99 },
-  ];
+    formatDuration(entry.evalRuntime),
+  ].join('  ');
 }
 
 function positionPiece(step: number, totalSteps: number): LinePiece {

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { saveAdapter } from '../../src/lora/adapter-file.js';
 import { jsonLines } from '../../src/monitor/json-lines.js';
 import { tensorBoard } from '../../src/monitor/tensorboard.js';
+import { fromPretrained } from '../../src/pretrained/from-pretrained.js';
 import type { TrainerCallback, TrainingControl } from '../../src/train/callbacks.js';
 import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { makeAdapter, makeDataset, makeTinyWorld, type TinyWorld } from './tiny-model.js';
@@ -93,4 +94,18 @@ it('a run that a callback stops while it is held, and that is resumed, comes to 
     await make([]).train({ resumeFromCheckpoint: true });
   });
   expect(files).toEqual(alone);
+});
+
+it('loading says how far it is, quantised or not', async () => {
+  for (const quantization of [undefined, 'nf4'] as const) {
+    const seen: { bytesDone: number; bytesTotal: number }[] = [];
+    const { model } = await fromPretrained(world.checkpoint, {
+      ...{ engine: world.engine, quantization },
+      onLoadProgress: ({ bytesDone, bytesTotal }) => void seen.push({ bytesDone, bytesTotal }),
+    });
+    await model.dispose();
+    const { bytesTotal } = seen[0]!;
+    expect(seen.length).toBeGreaterThan(10);
+    expect(seen.at(-1)).toEqual({ bytesDone: bytesTotal, bytesTotal });
+  }
 });

@@ -122,7 +122,7 @@ describe('callbacks of a run', () => {
     expect(error).toBeInstanceOf(TrainingError);
     expect(error).toMatchObject({
       summary: 'the callback "board\\u001b[31m" failed in the event `step` of step 3: no room',
-      details: { where: 'the event `step` of step 3' },
+      details: { callback: expect.stringMatching(/^board/), where: 'the event `step` of step 3' },
     });
     expect((error as Error).cause).toMatchObject({ constructor: RangeError });
     expect(seen.at(-1)).toBe(error);
