@@ -6,7 +6,7 @@ import manifest from '../package.json' with { type: 'json' };
 import build from '../tsup.config.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const DOORS = ['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'eval', 'types'];
+const DOORS = ['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'eval', 'monitor', 'types'];
 
 interface Door {
   /** Called or constructed. */
@@ -121,6 +121,7 @@ describe('the doors of the package', () => {
         'wilsonInterval',
         'writePredictions',
       ],
+      monitor: ['jsonLines', 'livePage', 'scalarsOf', 'showProgress', 'tensorBoard'],
       types: [],
     });
   });
