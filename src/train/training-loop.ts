@@ -132,6 +132,8 @@ export class TrainingLoop {
       start = performance.now();
       this.#metrics.startClock();
       batches = loader.batches(sampler.microBatches(this.#firstStep), { signal });
+      // Beside the making of the first batches.
+      this.#steps.prepare();
       if (config.evalOnStart && this.#globalStep === 0) await this.#evaluate(false);
       if (this.#evaluationDue) await this.#afterStep();
       while (!this.#isAtEnd) {
