@@ -10,7 +10,7 @@ export interface AuditedImage {
   readonly position: number;
   /** Path of its file, below the folder that all files share; where it has none, the sample's `id` or index. Untrusted. */
   readonly name: string;
-  /** Class of the sample, or its answer in a conversation. Null: none is known. Untrusted. */
+  /** Class of the sample, or the beginning of its answer in a conversation. Null: none is known. Untrusted. */
   readonly label: string | null;
   /** Pixels, as the image is meant to be seen. 0 where the header cannot be read. */
   readonly width: number;
@@ -72,7 +72,7 @@ export interface AuditedSample {
   readonly index: number;
   /** Name of its first image. Untrusted. */
   readonly name: string;
-  /** As of its images. */
+  /** Class, or all of its answer. Null: none is known. Untrusted. */
   readonly label: string | null;
 }
 
@@ -104,6 +104,8 @@ export interface SplitLeak {
   readonly other: string;
   /** Indices of samples in `split`, rising. */
   readonly samples: readonly number[];
+  /** For each of `samples` the position in `duplicates` of a group that has the copy. */
+  readonly groups: readonly number[];
 }
 
 /** What may be wrong with a single image. */

@@ -49,10 +49,11 @@ export function findCopies(
   const rootOf = (image: number): number => sets.rootOf(classes[image]!);
   const groups = [...groupedBy(data.images.keys(), rootOf)].filter(([, members]) => members.length > 1);
   const { duplicateSamples, conflicts } = groupSamples(data, splitNames, classes, rootOf, nearOf);
-  const duplicates = groups.map(([root, members]) => {
+  const duplicates = groups.map(([root, members]): DuplicateGroup & { readonly root: number } => {
     const own = members.map((image) => classes[image]!);
     const pairs = pairsWithin(own, (one) => nearOf.get(one) ?? []).map(shownPair);
     return {
+      root,
       images: members.map((image) => shown[image]!),
       pairs,
       isExact: pairs.every(({ kind }) => kind === 'exact'),
@@ -62,10 +63,12 @@ export function findCopies(
     };
   });
   const urgency = (group: DuplicateGroup): number => (group.isConflict ? 2 : 0) + (group.splits.length > 1 ? 1 : 0);
+  duplicates.sort((a, b) => urgency(b) - urgency(a));
+  const placeOf = new Map(duplicates.map(({ root }, place) => [root, place]));
   return {
-    duplicates: duplicates.sort((a, b) => urgency(b) - urgency(a)),
+    duplicates: duplicates.map(({ root: _, ...group }) => group),
     duplicateSamples,
-    leaks: findLeaks(data, new Map(groups), rootOf, splitNames),
+    leaks: findLeaks(data, (image) => placeOf.get(rootOf(image)), duplicates, splitNames),
   };
 }
 
@@ -123,19 +126,21 @@ function samplePairs(
 }
 
 function findLeaks(
-  { samples, images }: CollectedData,
-  groups: ReadonlyMap<number, readonly number[]>,
-  rootOf: (image: number) => number,
+  { samples }: CollectedData,
+  groupOf: (image: number) => number | undefined,
+  duplicates: readonly DuplicateGroup[],
   splitNames: readonly string[],
 ): SplitLeak[] {
-  const splitsOf = new Map([...groups].map(([root, members]) => [root, new Set(members.map((i) => images[i]!.split))]));
+  const bySplit = groupedBy(samples, (sample) => sample.split);
   return splitNames.flatMap((split, s) =>
-    splitNames.flatMap((other, o) => {
-      if (s === o) return [];
-      const leaking = samples.filter(
-        (sample) => sample.split === s && sample.images.some((image) => splitsOf.get(rootOf(image))?.has(o)),
-      );
-      return leaking.length > 0 ? [{ split, other, samples: leaking.map(({ index }) => index) }] : [];
+    splitNames.flatMap((other): SplitLeak[] => {
+      if (split === other) return [];
+      const found = (bySplit.get(s) ?? []).flatMap(({ index, images }) => {
+        const group = images.map(groupOf).find((one) => one !== undefined && duplicates[one]!.splits.includes(other));
+        return group === undefined ? [] : [{ index, group }];
+      });
+      if (found.length === 0) return [];
+      return [{ split, other, samples: found.map(({ index }) => index), groups: found.map(({ group }) => group) }];
     }),
   );
 }
