@@ -8,11 +8,13 @@
 export const THUMB_EDGE = 64;
 /** Shapes broader than this many pixels to each side are no details. */
 const DETAIL_RADIUS = 3;
+/** Local contrast, in levels squared, that is as likely to be noise as detail. */
+const NOISE_VARIANCE = 64;
 /** Steps at each edge length, and the correlation below which there is no copy. */
 const LEVELS = [
-  { edge: 16, steps: 8, least: 0.92 },
-  { edge: 32, steps: 5, least: 0.92 },
-  { edge: 64, steps: 4, least: 0.92 },
+  { edge: 16, steps: 8, least: 0.9 },
+  { edge: 32, steps: 5, least: 0.9 },
+  { edge: 64, steps: 4, least: 0.88 },
 ] as const;
 /** At the coarsest edge, a correlation below the first after so many steps ends the search. */
 const EARLY = { steps: 3, least: 0.8 } as const;
@@ -293,25 +295,29 @@ function solved(): Float64Array | undefined {
 const detailA = new Float32Array(THUMB_EDGE ** 2);
 const detailB = new Float32Array(THUMB_EDGE ** 2);
 const SUMS = THUMB_EDGE + 1;
-const sums = new Float64Array(SUMS ** 2);
 const counts = new Float64Array(SUMS ** 2);
+const sums = new Float64Array(SUMS ** 2);
+const squares = new Float64Array(SUMS ** 2);
 
-/** Correlation of `a` with `warped`, each without its local means, where both have values. */
+/** Correlation of `a` with `warped`, where both have values, each without its local means and by its local contrast. */
 function detailCorrelation(a: Float32Array): number {
-  withoutLocalMean(a, detailA);
-  withoutLocalMean(warped, detailB);
+  normaliseLocally(a, detailA);
+  normaliseLocally(warped, detailB);
   return fitOf(detailA, detailB, THUMB_EDGE ** 2).correlation;
 }
 
-function withoutLocalMean(image: Float32Array, out: Float32Array): void {
+/** So every part of an image counts alike: neither a frame nor a label in it decides. */
+function normaliseLocally(image: Float32Array, out: Float32Array): void {
   const edge = THUMB_EDGE;
   for (let y = 0; y < edge; y++) {
     for (let x = 0; x < edge; x++) {
       const at = y * edge + x;
       const to = (y + 1) * SUMS + x + 1;
       const above = to - SUMS;
-      sums[to] = sums[to - 1]! + sums[above]! - sums[above - 1]! + (mask[at] ? image[at]! : 0);
+      const value = mask[at] ? image[at]! : 0;
       counts[to] = counts[to - 1]! + counts[above]! - counts[above - 1]! + mask[at]!;
+      sums[to] = sums[to - 1]! + sums[above]! - sums[above - 1]! + value;
+      squares[to] = squares[to - 1]! + squares[above]! - squares[above - 1]! + value * value;
     }
   }
   for (let y = 0; y < edge; y++) {
@@ -322,9 +328,12 @@ function withoutLocalMean(image: Float32Array, out: Float32Array): void {
       if (mask[at] === 0) continue;
       const left = Math.max(0, x - DETAIL_RADIUS);
       const right = Math.min(edge, x + DETAIL_RADIUS + 1);
-      const sum = sums[bottom + right]! - sums[top + right]! - sums[bottom + left]! + sums[top + left]!;
       const count = counts[bottom + right]! - counts[top + right]! - counts[bottom + left]! + counts[top + left]!;
-      out[at] = image[at]! - sum / count;
+      const sum = sums[bottom + right]! - sums[top + right]! - sums[bottom + left]! + sums[top + left]!;
+      const square = squares[bottom + right]! - squares[top + right]! - squares[bottom + left]! + squares[top + left]!;
+      const mean = sum / count;
+      const variance = Math.max(0, square / count - mean * mean);
+      out[at] = (image[at]! - mean) / Math.sqrt(variance + NOISE_VARIANCE);
     }
   }
 }

@@ -41,7 +41,7 @@ export interface AuditOptions<T = unknown> extends Partial<AuditSettings> {
 const auditSchema = z.strictObject({
   nearDuplicates: z.boolean().default(true),
   transforms: z.boolean().default(true),
-  minCorrelation: z.number().min(0.5).max(1).default(0.9),
+  minCorrelation: z.number().min(0.3).max(1).default(0.85),
   tinyEdge: z.number().nonnegative().default(64),
   maxAspectRatio: z.number().min(1).default(5),
   maxSizeFactor: z.number().min(1).default(16),

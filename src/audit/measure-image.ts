@@ -36,7 +36,7 @@ export interface MeasuredImage {
 
 /** What the pixels of an image say. Luminance goes from 0 to 255. */
 export interface ImageContent {
-  /** [THUMB_EDGE, THUMB_EDGE] Luminance, stretched to a square. */
+  /** [THUMB_EDGE, THUMB_EDGE] Luminance without borders, stretched to a square. */
   readonly thumb: Uint8Array;
   /** Luminance below which 1 % of the pixels are. */
   readonly low: number;
@@ -175,7 +175,7 @@ function contentOf({ width, height, data }: RgbImage): ImageContent {
     difference += Math.abs(r - g) + Math.abs(g - b);
   }
   return {
-    thumb: squareThumb(luminance, width, height),
+    thumb: squareThumb(luminance, width, withoutBorders(luminance, width, height)),
     low: quantile(histogram, 0.01 * pixels),
     high: quantile(histogram, 0.99 * pixels),
     blur: blurEffect(luminance, width, height),
@@ -192,16 +192,63 @@ function quantile(histogram: Uint32Array, rank: number): number {
   return 255;
 }
 
+/** A part of an image, in pixels. */
+interface Section {
+  readonly left: number;
+  readonly top: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** Rows and columns at the edges with no more contrast than this, in levels, are borders, not content. */
+const BORDER_RANGE = 16;
+/** Share of each side that borders may take. */
+const MAX_BORDER = 0.35;
+
+/** Without borders of one level a side: frames, bars beside the image, empty background. */
+function withoutBorders(luminance: Uint8Array, width: number, height: number): Section {
+  const top = borderOf(luminance, height, width, width, 1, false);
+  const bottom = borderOf(luminance, height, width, width, 1, true);
+  const left = borderOf(luminance, width, height, 1, width, false);
+  const right = borderOf(luminance, width, height, 1, width, true);
+  return { left, top, width: width - left - right, height: height - top - bottom };
+}
+
+/** Lines of a border. @param line from a line to the next @param step along a line */
+function borderOf(
+  luminance: Uint8Array,
+  lines: number,
+  length: number,
+  line: number,
+  step: number,
+  isFar: boolean,
+): number {
+  const most = Math.floor(lines * MAX_BORDER);
+  for (let count = 0; count < most; count++) {
+    const start = (isFar ? lines - 1 - count : count) * line;
+    let low = 255;
+    let high = 0;
+    for (let i = 0, at = start; i < length; i++, at += step) {
+      const level = luminance[at]!;
+      if (level < low) low = level;
+      if (level > high) high = level;
+      if (high - low > BORDER_RANGE) return count;
+    }
+  }
+  return most;
+}
+
 /** By areas: a pixel of the thumb is the mean of what it covers. */
-function squareThumb(luminance: Uint8Array, width: number, height: number): Uint8Array {
+function squareThumb(luminance: Uint8Array, rowLength: number, { left, top, width, height }: Section): Uint8Array {
   const edge = THUMB_EDGE;
   const columns = spans(width);
   const narrow = new Float32Array(edge * height);
   for (let y = 0; y < height; y++) {
+    const row = (top + y) * rowLength + left;
     for (let x = 0; x < edge; x++) {
       const { from, weights } = columns[x]!;
       let sum = 0;
-      for (let i = 0; i < weights.length; i++) sum += luminance[y * width + from + i]! * weights[i]!;
+      for (let i = 0; i < weights.length; i++) sum += luminance[row + from + i]! * weights[i]!;
       narrow[y * edge + x] = sum;
     }
   }
