@@ -10,11 +10,11 @@ export const THUMB_EDGE = 64;
 const DETAIL_RADIUS = 3;
 /** Local contrast, in levels squared, that is as likely to be noise as detail. */
 const NOISE_VARIANCE = 64;
-/** Steps at each edge length, and the correlation below which there is no copy. */
+/** Steps at each edge length, and correlations of luminance and of details below which there is no copy. */
 const LEVELS = [
-  { edge: 16, steps: 8, least: 0.9 },
-  { edge: 32, steps: 5, least: 0.9 },
-  { edge: 64, steps: 4, least: 0.88 },
+  { edge: 16, steps: 8, least: 0.85, leastDetail: 0.65 },
+  { edge: 32, steps: 5, least: 0.85, leastDetail: 0.55 },
+  { edge: 64, steps: 4, least: 0.8, leastDetail: 0 },
 ] as const;
 /** At the coarsest edge, a correlation below the first after so many steps ends the search. */
 const EARLY = { steps: 3, least: 0.8 } as const;
@@ -57,17 +57,18 @@ function halved(image: Float32Array, edge: number): Float32Array {
 /** Undefined where the images do not even agree coarsely. */
 export function alignImages(a: Pyramid, b: Pyramid): Alignment | undefined {
   let map: AffineMap = [1, 0, 0, 0, 1, 0];
-  for (const [i, { edge, steps, least }] of LEVELS.entries()) {
+  let [correlation, covered] = [0, 0];
+  for (const [i, { edge, steps, least, leastDetail }] of LEVELS.entries()) {
     const found = refine(a.levels[i]!, b.levels[i]!, edge, map, steps, i === 0);
     if (!found || found.correlation < least) return undefined;
     map = found.map;
+    covered = warp(b.levels[i]!, edge, map) / edge ** 2;
+    correlation = detailCorrelation(a.levels[i]!, edge);
+    if (correlation < leastDetail) return undefined;
   }
   if (Math.abs(map[1]) > MAX_SLANT || Math.abs(map[3]) > MAX_SLANT) return undefined;
-  const fine = LEVELS.length - 1;
-  const covered = warp(b.levels[fine]!, THUMB_EDGE, map) / THUMB_EDGE ** 2;
   const overlap = Math.min(covered, covered * Math.abs(map[0] * map[4] - map[1] * map[3]), 1);
-  if (overlap < LEAST_OVERLAP) return undefined;
-  return { correlation: detailCorrelation(a.levels[fine]!), overlap };
+  return overlap < LEAST_OVERLAP ? undefined : { correlation, overlap };
 }
 
 /**
@@ -300,15 +301,14 @@ const sums = new Float64Array(SUMS ** 2);
 const squares = new Float64Array(SUMS ** 2);
 
 /** Correlation of `a` with `warped`, where both have values, each without its local means and by its local contrast. */
-function detailCorrelation(a: Float32Array): number {
-  normaliseLocally(a, detailA);
-  normaliseLocally(warped, detailB);
-  return fitOf(detailA, detailB, THUMB_EDGE ** 2).correlation;
+function detailCorrelation(a: Float32Array, edge: number): number {
+  normaliseLocally(a, edge, detailA);
+  normaliseLocally(warped, edge, detailB);
+  return fitOf(detailA, detailB, edge * edge).correlation;
 }
 
 /** So every part of an image counts alike: neither a frame nor a label in it decides. */
-function normaliseLocally(image: Float32Array, out: Float32Array): void {
-  const edge = THUMB_EDGE;
+function normaliseLocally(image: Float32Array, edge: number, out: Float32Array): void {
   for (let y = 0; y < edge; y++) {
     for (let x = 0; x < edge; x++) {
       const at = y * edge + x;

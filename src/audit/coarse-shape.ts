@@ -77,7 +77,7 @@ export interface Candidate {
 }
 
 /** Least cosine of shapes of images that are looked at more closely. */
-const LEAST_LIKENESS = 0.8;
+const LEAST_LIKENESS = 0.82;
 /** Candidates of an image, the most alike first; a pair stays that is among those of one of its two. */
 const PER_IMAGE = 32;
 const TURNS = 8;

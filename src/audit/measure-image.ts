@@ -36,8 +36,10 @@ export interface MeasuredImage {
 
 /** What the pixels of an image say. Luminance goes from 0 to 255. */
 export interface ImageContent {
-  /** [THUMB_EDGE, THUMB_EDGE] Luminance without borders, stretched to a square. */
+  /** [THUMB_EDGE, THUMB_EDGE] Luminance, stretched to a square. */
   readonly thumb: Uint8Array;
+  /** The same without borders; `thumb` itself where there are none. */
+  readonly inner: Uint8Array;
   /** Luminance below which 1 % of the pixels are. */
   readonly low: number;
   /** Luminance below which 99 % of the pixels are. */
@@ -174,8 +176,12 @@ function contentOf({ width, height, data }: RgbImage): ImageContent {
     histogram[level]!++;
     difference += Math.abs(r - g) + Math.abs(g - b);
   }
+  const inner = withoutBorders(luminance, width, height);
+  const isWhole = inner.width === width && inner.height === height;
+  const thumb = squareThumb(luminance, width, { left: 0, top: 0, width, height });
   return {
-    thumb: squareThumb(luminance, width, withoutBorders(luminance, width, height)),
+    thumb,
+    inner: isWhole ? thumb : squareThumb(luminance, width, inner),
     low: quantile(histogram, 0.01 * pixels),
     high: quantile(histogram, 0.99 * pixels),
     blur: blurEffect(luminance, width, height),
