@@ -131,7 +131,12 @@ async function decodeSmall(header: ImageHeader): Promise<Decoded | undefined> {
     failOn: 'error',
     limitInputPixels: DEFAULT_MAX_PIXELS,
   });
-  return { image: await small(pipeline.timeout({ seconds: MAX_SECONDS })), digest: undefined, width, height };
+  try {
+    return { image: await small(pipeline.timeout({ seconds: MAX_SECONDS })), digest: undefined, width, height };
+  } catch (cause) {
+    const reason = `the image does not decode: ${reasonOf(cause)}`;
+    throw new ImageError(reason, { reason, cause });
+  }
 }
 
 async function decodeWhole(input: ImageInput, signal: AbortSignal | undefined): Promise<Decoded> {
