@@ -93,7 +93,7 @@ export interface CandidateSearch {
 }
 
 /**
- * Compares each image with each: some 20 ns a pair, so 50,000 images take half a minute. Yields after every image, so
+ * Compares each image with each: 10,000 images take a few seconds, 50,000 a few minutes. Yields after every image, so
  * that the caller may let others have a turn.
  */
 export function* candidates({ shapes, turns, limit }: CandidateSearch): Generator<void, Candidate[]> {
