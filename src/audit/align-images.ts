@@ -18,6 +18,8 @@ const LEVELS = [
 ] as const;
 /** At the coarsest edge, a correlation below the first after so many steps ends the search. */
 const EARLY = { steps: 3, least: 0.8 } as const;
+/** Least mean square of details that says something: slopes of grey and noise have less. */
+const LEAST_DETAIL = 0.05;
 /** Most turning and shearing, as offsets of the map, and the least share of each image that the other one shows. */
 const MAX_SLANT = 0.25;
 const LEAST_OVERLAP = 0.4;
@@ -28,11 +30,13 @@ export interface Pyramid {
 }
 
 /** How well two images agree. */
-export interface Alignment {
+interface Alignment {
   /** Normalised correlation of details after the best map, at most 1. */
   readonly correlation: number;
   /** Share of the image that the other shows, of the two the smaller. */
   readonly overlap: number;
+  /** Mean square of the details that both have, by local contrast: 0 none, 0.5 much, as of text. */
+  readonly detail: number;
 }
 
 /** @param thumb [THUMB_EDGE, THUMB_EDGE] luminance */
@@ -68,7 +72,8 @@ export function alignImages(a: Pyramid, b: Pyramid): Alignment | undefined {
   }
   if (Math.abs(map[1]) > MAX_SLANT || Math.abs(map[3]) > MAX_SLANT) return undefined;
   const overlap = Math.min(covered, covered * Math.abs(map[0] * map[4] - map[1] * map[3]), 1);
-  return overlap < LEAST_OVERLAP ? undefined : { correlation, overlap };
+  const detail = sharedDetail();
+  return overlap < LEAST_OVERLAP || detail < LEAST_DETAIL ? undefined : { correlation, overlap, detail };
 }
 
 /**
@@ -299,6 +304,18 @@ const SUMS = THUMB_EDGE + 1;
 const counts = new Float64Array(SUMS ** 2);
 const sums = new Float64Array(SUMS ** 2);
 const squares = new Float64Array(SUMS ** 2);
+
+/** Mean square of the details that both images have, 0 to 1: of those that `detailCorrelation` left. */
+function sharedDetail(): number {
+  let [sumA, sumB, count] = [0, 0, 0];
+  for (let i = 0; i < detailA.length; i++) {
+    if (mask[i] === 0) continue;
+    sumA += detailA[i]! ** 2;
+    sumB += detailB[i]! ** 2;
+    count++;
+  }
+  return Math.min(sumA, sumB) / count;
+}
 
 /** Correlation of `a` with `warped`, where both have values, each without its local means and by its local contrast. */
 function detailCorrelation(a: Float32Array, edge: number): number {

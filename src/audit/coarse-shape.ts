@@ -83,7 +83,7 @@ const PER_IMAGE = 32;
 const TURNS = 8;
 
 /** How candidates are searched for. */
-export interface CandidateSearch {
+interface CandidateSearch {
   /** [count, SHAPE_LENGTH] Unit vectors; zero vectors have no candidates. */
   readonly shapes: Float32Array;
   /** Whether mirrored and turned images count. */

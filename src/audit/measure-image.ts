@@ -11,6 +11,7 @@ import { blurEffect } from './blur-effect.js';
 
 /** Longest edge at which pixels are measured, in pixels. */
 const MEASURED_EDGE = 512;
+const SMALL_EDGE = 40;
 /** Larger images wait for their share of the memory for decoding. */
 const MAX_FAST_PIXELS = 50_000_000;
 const MAX_SECONDS = 30;
@@ -35,11 +36,13 @@ export interface MeasuredImage {
 }
 
 /** What the pixels of an image say. Luminance goes from 0 to 255. */
-export interface ImageContent {
+interface ImageContent {
   /** [THUMB_EDGE, THUMB_EDGE] Luminance, stretched to a square. */
   readonly thumb: Uint8Array;
   /** The same without borders; `thumb` itself where there are none. */
   readonly inner: Uint8Array;
+  /** Whether its shorter edge has fewer than 40 of the measured pixels. */
+  readonly isSmall: boolean;
   /** Luminance below which 1 % of the pixels are. */
   readonly low: number;
   /** Luminance below which 99 % of the pixels are. */
@@ -187,6 +190,7 @@ function contentOf({ width, height, data }: RgbImage): ImageContent {
   return {
     thumb,
     inner: isWhole ? thumb : squareThumb(luminance, width, inner),
+    isSmall: Math.min(width, height) < SMALL_EDGE,
     low: quantile(histogram, 0.01 * pixels),
     high: quantile(histogram, 0.99 * pixels),
     blur: blurEffect(luminance, width, height),

@@ -33,10 +33,12 @@ export interface NearPair {
 }
 
 /** Two views of an image, each [THUMB_EDGE, THUMB_EDGE]. */
-export interface ImageViews {
+interface ImageViews {
   readonly thumb: Uint8Array;
   /** Without borders; `thumb` itself where there are none. */
   readonly inner: Uint8Array;
+  /** Whether it has fewer pixels than are compared. */
+  readonly isSmall: boolean;
 }
 
 interface NearSearch {
@@ -80,11 +82,14 @@ export async function findNearDuplicates(search: NearSearch): Promise<{ pairs: N
     const pyramids = new PyramidCache((place) => thumbOf(views[compared[place]!]!));
     for (const { a, b, turn: bits } of found) {
       const alignment = alignImages(pyramids.of(a), pyramids.of(b, bits));
-      if (alignment && alignment.correlation >= minCorrelation) {
+      const isSmall = views[compared[a]!]!.isSmall || views[compared[b]!]!.isSmall;
+      if (alignment && alignment.correlation >= requiredCorrelation(minCorrelation, alignment.detail, isSmall)) {
         const before = best.get(`${a} ${b}`);
         // An image that is its own mirror image is a copy as it is.
         if (!before || alignment.correlation > before.correlation + 1e-3) {
-          best.set(`${a} ${b}`, { a: compared[a]!, b: compared[b]!, ...alignment, transform: TRANSFORMS[bits]! });
+          const { correlation, overlap } = alignment;
+          const transform = TRANSFORMS[bits]!;
+          best.set(`${a} ${b}`, { a: compared[a]!, b: compared[b]!, correlation, overlap, transform });
         }
       }
       if (++done % 64 > 0) continue;
@@ -96,6 +101,19 @@ export async function findNearDuplicates(search: NearSearch): Promise<{ pairs: N
   await compare(inner, (one) => one.inner);
   const pairs = [...best.values()].sort((x, y) => x.a - y.a || x.b - y.b);
   return { pairs, isCut: whole.length === MAX_CANDIDATES || inner.length === MAX_CANDIDATES };
+}
+
+/** Correlation that is asked of small images: those of one class have little that tells them apart. */
+const SMALL_CORRELATION = 0.97;
+/** Correlation that is asked of images full of details, from `MUCH_DETAIL` on: pages of one form have most in common. */
+const FULL_CORRELATION = 0.95;
+const SOME_DETAIL = 0.45;
+const MUCH_DETAIL = 0.6;
+
+function requiredCorrelation(least: number, detail: number, isSmall: boolean): number {
+  const fullness = Math.min(1, Math.max(0, (detail - SOME_DETAIL) / (MUCH_DETAIL - SOME_DETAIL)));
+  const required = least + Math.max(0, FULL_CORRELATION - least) * fullness;
+  return isSmall ? Math.max(required, SMALL_CORRELATION) : required;
 }
 
 /** Pyramids of images as they are; turned ones are made each time. */

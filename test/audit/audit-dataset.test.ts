@@ -95,6 +95,34 @@ describe('copies', () => {
     expect(report.duplicates[1]!.isConflict).toBe(false);
   });
 
+  it('are not what looks alike for want of details, or for a form that all share', async () => {
+    const draw = (shapes: string): Promise<Buffer> => {
+      const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="240" height="160"><rect width="100%" height="100%" fill="#fff"/>${shapes}</svg>`;
+      return changed(Buffer.from(svg), (image) => image.png());
+    };
+    const form = (seed: number) => {
+      const lines = Array.from(
+        { length: 9 },
+        (_, i) => `<rect x="8" y="${10 + i * 16}" width="${70 + (i % 3) * 8}" height="7"/>`,
+      );
+      const words = Array.from({ length: 9 }, (_, i) =>
+        Array.from({ length: 6 }, (_, j) => {
+          const shift = (seed * 7 + i * 5 + j * 3) % 9;
+          return `<rect x="${110 + j * 20 + shift}" y="${10 + i * 16}" width="${4 + ((seed + i * j) % 7)}" height="7"/>`;
+        }).join(''),
+      );
+      return draw(`<rect width="240" height="5" fill="#247"/>${lines.join('')}${words.join('')}`);
+    };
+    const slope = (end: string) =>
+      draw(`<defs><linearGradient id="s"><stop stop-color="#111"/><stop offset="1" stop-color="${end}"/></linearGradient></defs>
+<rect width="240" height="160" fill="url(#s)"/>`);
+    const images = [await form(1), await form(2), await form(3), await slope('#ddd'), await slope('#bbb')];
+    expect((await auditDataset(IndexedDataset.from(images))).duplicates).toEqual([]);
+    const again = await Promise.all(images.slice(0, 3).map((image) => changed(image, (one) => one.jpeg())));
+    const report = await auditDataset({ train: IndexedDataset.from(images), test: IndexedDataset.from(again) });
+    expect(report.duplicates.map(places)).toEqual([0, 1, 2].map((i) => [`train ${i}`, `test ${i}`]));
+  });
+
   it('of blank images count only when they are exact', async () => {
     const report = await auditDataset(
       set([
