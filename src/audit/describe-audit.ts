@@ -54,7 +54,7 @@ export function groupLine(group: DuplicateGroup, clean: (name: string) => string
   if (group.splits.length > 1) parts.push(`across ${group.splits.map(clean).join(' and ')}`);
   if (group.isExact) return [...parts, 'exact copies'].join('; ');
   const near = group.pairs.filter(({ kind }) => kind === 'near');
-  const least = Math.min(...near.map(({ correlation }) => correlation));
+  const least = near.reduce((low, { correlation }) => Math.min(low, correlation), 1);
   const transforms = new Set(near.map(({ transform }) => transform).filter((one) => one !== 'none'));
   const isCropped = near.some(({ overlap }) => overlap < CROPPED);
   const changes = [...transforms, ...(isCropped ? ['cropped'] : [])];
