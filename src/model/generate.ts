@@ -28,6 +28,25 @@ export interface GenerateOptions extends GenerationOptions {
   signal?: AbortSignal;
   /** Compute the common prefixes of prompts only once. Default true. */
   sharePrefix?: boolean;
+  /** For `generate` and `generateTokens` with `stopStrings`, `choices` or `onToken`; the others are given one anyway. */
+  tokenizer?: MinistralTokenizer;
+  /** Called with each new token of each sequence, in order, and waited for: text as it comes, of a whole batch. */
+  onToken?: (token: StreamedToken) => void | Promise<void>;
+}
+
+/** One new token of one sequence, with the text that it completes. */
+export interface StreamedToken {
+  /** Row of the prompt batch. */
+  readonly sequence: number;
+  /** Token id, an end-of-sequence token's included. */
+  readonly id: number;
+  /**
+   * Text that can be shown now: whole characters, nothing of control tokens and stop strings. Empty while a character, or
+   * what may become a stop string, is incomplete. The pieces of a sequence, joined, are what `generateText` gives.
+   */
+  readonly text: string;
+  /** Whether this token ended the sequence. */
+  readonly last: boolean;
 }
 
 /** One new token of one sequence. */
