@@ -8,7 +8,7 @@ export type { DropoutStream } from './batch/dropout-keys.js';
 export type { PackedSize } from './batch/packed-window.js';
 export type { PackedBatch, SharedKeys } from './batch/packed-batch.js';
 export type { PackedImage, PackedImages } from './batch/packed-images.js';
-export type { GeneratedToken, StreamedToken } from './model/generate.js';
+export type { GeneratedToken, GenerateOptions, StreamedToken } from './model/generate.js';
 export type { LinearModule, LoraWeights, WriteAdapter } from './model/linear-module.js';
 export type { Ministral3Config, Ministral3Modules, Ministral3Processor } from './model/old-names.js';
 export type { ScoreLabelsOptions } from './model/score-labels.js';

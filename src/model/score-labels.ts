@@ -1,8 +1,16 @@
 /** The log-probability of each of a set of answers to each prompt: rows of a prompt are computed once for all answers. */
 
+import { z } from 'zod';
+import { type AnswersOfPrompt, withAnswers } from '../batch/answer-branches.js';
+import { PackedWindow, type WindowSample, windowParts } from '../batch/packed-window.js';
+import { parseOptions } from '../config.js';
 import type { MinistralTokenizer } from '../data/tokenizer.js';
 import type { VlmBatch } from '../data/types.js';
-import { EngineError } from '../errors.js';
+import { DataError, EngineError } from '../errors.js';
+import { oneLine } from '../messages/one-line.js';
+import { isOptions, requireSignal } from '../require-given.js';
+import { promptAnswers, requireTexts } from './answer-tokens.js';
+import { requirePrompts } from './check-prompts.js';
 import type { VisionLanguageModel } from './network/vision-language-model.js';
 
 /** Options of `scoreLabels`. */
@@ -20,21 +28,124 @@ export interface ScoreLabelsOptions {
   signal?: AbortSignal;
 }
 
+const optionsSchema = z.strictObject({
+  normalizeLength: z.boolean().default(false),
+  eosTokenId: z.int().min(0).optional(),
+  sharePrefix: z.boolean().default(true),
+});
+
+/** Names of other libraries. */
+const OTHER_NAMES: Readonly<Record<string, string>> = {
+  lengthnormalization: 'normalizeLength',
+  normalize: 'normalizeLength',
+  eostokenids: 'eosTokenId',
+};
+
+/** Of engines that do not say how much is a pass: large enough that prompts share their instruction. */
+const TOKENS_PER_PASS = 2048;
+/** Keys and values are copied for each answer while a layer attends: so many of them for each token of a pass. */
+const KEYS_PER_TOKEN = 16;
+
 /**
  * ln p(label, end token | prompt) for each prompt and label: what greedy answers hide, how sure the model is of each class.
- * Labels are tokenised behind each prompt as the chat template places answers there.
+ * Labels are tokenised behind each prompt as the chat template places answers there. A prompt is computed once for all
+ * labels, and their common beginnings once, in passes of about `engine.tokensPerPass` tokens.
  * @param prompts a batch from `VlmCollator.collatePrompts`, padded on either side
  * @param labels distinct answers, e.g. class names
  * @returns [B][labels.length] natural logarithms, in the order of the labels
- * @throws ConfigError for labels that are equal, empty or the same tokens; EngineError if a value is not finite; the
- *   signal's reason when aborted
+ * @throws ConfigError for labels that are equal, empty or the same tokens; DataError for a prompt that is too long with
+ *   them; EngineError if a value is not finite; the signal's reason when aborted
  */
 export async function scoreLabels(
-  _model: VisionLanguageModel,
-  _tokenizer: MinistralTokenizer,
-  _prompts: VlmBatch,
-  _labels: readonly string[],
-  _options: ScoreLabelsOptions = {},
+  model: VisionLanguageModel,
+  tokenizer: MinistralTokenizer,
+  prompts: VlmBatch,
+  labels: readonly string[],
+  options: ScoreLabelsOptions = {},
 ): Promise<number[][]> {
-  throw new EngineError('scoreLabels: not there yet');
+  const call = 'scoreLabels(model, tokenizer, await collator.collatePrompts(examples), classNames)';
+  requirePrompts('scoreLabels', call, { model, prompts, tokenizer });
+  requireTexts(labels, 'scoreLabels: `labels`');
+  const { signal, ...rest } = isOptions(options) ? options : {};
+  requireSignal(signal, 'scoreLabels');
+  const parsed = parseOptions(optionsSchema, isOptions(options) ? rest : options, 'scoreLabels options', OTHER_NAMES);
+  const fallback = model.config.eosTokenIds[0] ?? tokenizer.eosTokenId;
+  const end = { given: parsed.eosTokenId, fallback };
+  const answers = promptAnswers(tokenizer, prompts, labels, end, 'scoreLabels: `labels`').map(({ ids, ...answer }) => {
+    const lengths = ids.map(({ length }) => length);
+    const tokens = lengths.reduce((sum, length) => sum + length, 0);
+    return { ...answer, count: ids.length, tokens, longest: Math.max(...lengths) };
+  });
+  const window = new PackedWindow([model.pack(prompts)], { sharePrefix: parsed.sharePrefix });
+  requirePositions(model, window, answers, prompts);
+  const adapter = model.adapterView();
+  const scores: number[][] = [];
+  for (const pass of passesOf(window, answers, Math.max(model.engine.tokensPerPass, TOKENS_PER_PASS))) {
+    const { packed, labels: ofPass } = withAnswers(
+      window.join(pass),
+      pass.map(({ row }) => answers[row]!),
+    );
+    const losses = await model.labelLosses(packed, { signal, adapter });
+    requireFinite(losses);
+    for (const ofPrompt of ofPass) {
+      scores.push(
+        ofPrompt.map((ofLabel) => {
+          const sum = ofLabel.reduce((total, at) => total - losses[at]!, 0);
+          return parsed.normalizeLength ? sum / ofLabel.length : sum;
+        }),
+      );
+    }
+  }
+  return scores;
+}
+
+type SizedAnswers = AnswersOfPrompt & {
+  /** Of all, as if nothing were shared. */
+  readonly tokens: number;
+  readonly longest: number;
+};
+
+/** Prompts by pass, in order: as many as keep to `most` tokens, at least one. */
+function passesOf(window: PackedWindow, answers: readonly SizedAnswers[], most: number): WindowSample[][] {
+  const fits = (pass: readonly WindowSample[]): boolean => {
+    const { tokens, keys = tokens } = window.sizeOf(pass);
+    const added = pass.reduce((sum, { row }) => sum + answers[row]!.tokens, 0);
+    const copies = pass.reduce((sum, { row, size }) => sum + (answers[row]!.count - 1) * size.tokens, 0);
+    return tokens + added <= most && keys + copies + added <= KEYS_PER_TOKEN * most;
+  };
+  const passes: WindowSample[][] = [];
+  for (const part of windowParts(window.samples)) {
+    passes.push([]);
+    for (const sample of part) {
+      const pass = passes.at(-1)!;
+      if (pass.length === 0 || fits([...pass, sample])) pass.push(sample);
+      else passes.push([sample]);
+    }
+  }
+  return passes;
+}
+
+function requirePositions(
+  { config }: VisionLanguageModel,
+  { samples }: PackedWindow,
+  answers: readonly SizedAnswers[],
+  { sampleIds }: VlmBatch,
+): void {
+  const { maxPositions } = config.text;
+  for (const { row, size } of samples) {
+    const length = size.tokens + answers[row]!.longest;
+    if (length <= maxPositions) continue;
+    const name = oneLine(sampleIds?.[row] ?? String(row));
+    throw new DataError(
+      `scoreLabels: sample ${name} has ${length} tokens with its longest label, more than the model's ${maxPositions} positions`,
+    );
+  }
+}
+
+function requireFinite(losses: Float32Array): void {
+  const at = losses.findIndex((loss) => !Number.isFinite(loss));
+  if (at < 0) return;
+  throw new EngineError(`scoreLabels: expected finite log-probabilities, found ${-losses[at]!}`, {
+    hint: 'The weights or the adapter may be damaged, or activations overflowed.',
+  });
 }
