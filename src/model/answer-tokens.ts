@@ -20,8 +20,7 @@ const NO_FRAME: AnswerFrame = { before: '', after: '' };
 
 /**
  * The answers behind each prompt; prompts that end alike share them.
- * @param ends closes an answer where a prompt's template does not say: the first of them
- * @param isEndGiven it does so whatever the template says
+ * @param end closes an answer: the one that is given, else the template's, else the fallback
  * @throws ConfigError for answers that are the same tokens, or that a control token would end
  */
 export function promptAnswers(
@@ -43,8 +42,9 @@ export function promptAnswers(
     let answers = known.get(key);
     if (!answers) {
       const found = texts.map((text) => tokensBehind(tokenizer, tail, `${frame.before}${text}${frame.after}`));
-      requireDistinct(found, texts, what);
-      answers = { ids: found, tree: answerTree(found), end: end.given ?? frame.end ?? end.fallback };
+      const close = end.given ?? frame.end ?? end.fallback;
+      requireDistinct(found, texts, close, what);
+      answers = { ids: found, tree: answerTree(found), end: close };
       known.set(key, answers);
     }
     return answers;
@@ -86,9 +86,19 @@ function tokensBehind(tokenizer: MinistralTokenizer, tail: readonly number[], te
   return tokenizer.encode(text);
 }
 
-function requireDistinct(answers: readonly (readonly number[])[], texts: readonly string[], what: string): void {
+function requireDistinct(
+  answers: readonly (readonly number[])[],
+  texts: readonly string[],
+  end: number,
+  what: string,
+): void {
   const seen = new Map<string, number>();
   for (const [i, ids] of answers.entries()) {
+    if (ids.includes(end)) {
+      throw new ConfigError(`${what}: ${showValue(texts[i])} contains token ${end}, which closes an answer`, {
+        hint: 'Set the token that closes answers (`eosTokenId`, `eosTokenIds`) to one that none of them contains.',
+      });
+    }
     const key = ids.join();
     const first = seen.get(key);
     if (first !== undefined) {
