@@ -40,6 +40,23 @@ interface Segment {
   own: number;
 }
 
+/** The labels up to a place, last first. */
+interface Path {
+  readonly label: number;
+  readonly before: Path | undefined;
+}
+
+interface Place {
+  readonly node: Branches;
+  readonly segment: Segment;
+  readonly path: Path | undefined;
+}
+
+/** A place whose row is not there yet. */
+interface Waiting extends Place {
+  readonly id: number;
+}
+
 class AnswerRows {
   readonly #ids: number[] = [];
   readonly #positions: number[] = [];
@@ -58,7 +75,22 @@ class AnswerRows {
     const segment = { keys: Array.from(before, (row) => this.#rowOf[row]!), own: stop - first };
     this.#segments.push(segment);
     const labels: number[][] = Array.from({ length: count }, () => []);
-    this.#descend(tree, segment, [], end, labels);
+    // The first branch of a place goes on in its segment, one row after the other; the others have segments of their own.
+    const waiting: Waiting[] = [];
+    for (let place: Place | undefined = { node: tree, segment, path: undefined }; place; ) {
+      const { node, path } = place;
+      const { keys } = place.segment;
+      const row = keys.at(-1)!;
+      if (node.answer !== undefined) labels[node.answer] = labelsOf(this.#label(row, end, path));
+      const branches = Array.from(node.next, ([id, next], i): Waiting => {
+        const own = i === 0 ? place!.segment : { keys: [...keys], own: 0 };
+        return { id, node: next, segment: own, path: this.#label(row, id, path) };
+      });
+      waiting.push(...branches.reverse());
+      const next = waiting.pop();
+      if (next) this.#extend(next);
+      place = next;
+    }
     return labels;
   }
 
@@ -79,36 +111,28 @@ class AnswerRows {
     };
   }
 
-  /**
-   * Labels what may follow on a place, and goes on with each token that does: the first in the segment, which is written
-   * one row after the other, the others in segments of their own.
-   * @param path labels up to here
-   */
-  #descend(node: Branches, segment: Segment, path: readonly number[], end: number, labels: number[][]): void {
-    const row = segment.keys.at(-1)!;
-    const keys = node.next.size > 1 ? [...segment.keys] : [];
-    const position = this.#positions[row]! + 1;
-    const label = (target: number): number[] => {
-      this.#labelRows.push(row);
-      return [...path, this.#labelTargets.push(target) - 1];
-    };
-    if (node.answer !== undefined) labels[node.answer] = label(end);
-    const paths = new Map([...node.next.keys()].map((id) => [id, label(id)]));
-    let isFirst = true;
-    for (const [id, next] of node.next) {
-      const own = isFirst ? segment : { keys: [...keys], own: 0 };
-      if (!isFirst) this.#segments.push(own);
-      isFirst = false;
-      own.keys.push(this.#push(id, position));
-      own.own++;
-      this.#descend(next, own, paths.get(id)!, end, labels);
-    }
+  #label(row: number, target: number, before: Path | undefined): Path {
+    this.#labelRows.push(row);
+    return { label: this.#labelTargets.push(target) - 1, before };
+  }
+
+  /** The branch's token becomes the last row of its segment. */
+  #extend({ id, segment }: Waiting): void {
+    if (segment.own === 0) this.#segments.push(segment);
+    segment.keys.push(this.#push(id, this.#positions[segment.keys.at(-1)!]! + 1));
+    segment.own++;
   }
 
   #push(id: number, position: number): number {
     this.#positions.push(position);
     return this.#ids.push(id) - 1;
   }
+}
+
+function labelsOf(path: Path): number[] {
+  const labels: number[] = [];
+  for (let at: Path | undefined = path; at; at = at.before) labels.push(at.label);
+  return labels.reverse();
 }
 
 function range(from: number, to: number): number[] {

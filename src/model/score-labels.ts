@@ -9,7 +9,8 @@ import type { VlmBatch } from '../data/types.js';
 import { DataError, EngineError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import { isOptions, requireSignal } from '../require-given.js';
-import { promptAnswers, requireTexts } from './answer-tokens.js';
+import { type PromptAnswers, promptAnswers, requireTexts } from './answer-tokens.js';
+import { answerTree } from './answer-tree.js';
 import { requirePrompts } from './check-prompts.js';
 import type { VisionLanguageModel } from './network/vision-language-model.js';
 
@@ -44,7 +45,7 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
 /** Of engines that do not say how much is a pass: large enough that prompts share their instruction. */
 const TOKENS_PER_PASS = 2048;
 /** Keys and values are copied for each answer while a layer attends: so many of them for each token of a pass. */
-const KEYS_PER_TOKEN = 16;
+const KEYS_PER_TOKEN = 32;
 
 /**
  * ln p(label, end token | prompt) for each prompt and label: what greedy answers hide, how sure the model is of each class.
@@ -71,29 +72,27 @@ export async function scoreLabels(
   const parsed = parseOptions(optionsSchema, isOptions(options) ? rest : options, 'scoreLabels options', OTHER_NAMES);
   const fallback = model.config.eosTokenIds[0] ?? tokenizer.eosTokenId;
   const end = { given: parsed.eosTokenId, fallback };
-  const answers = promptAnswers(tokenizer, prompts, labels, end, 'scoreLabels: `labels`').map(({ ids, ...answer }) => {
-    const lengths = ids.map(({ length }) => length);
-    const tokens = lengths.reduce((sum, length) => sum + length, 0);
-    return { ...answer, count: ids.length, tokens, longest: Math.max(...lengths) };
-  });
+  const answers = promptAnswers(tokenizer, prompts, labels, end, 'scoreLabels: `labels`');
   const window = new PackedWindow([model.pack(prompts)], { sharePrefix: parsed.sharePrefix });
   requirePositions(model, window, answers, prompts);
+  const most = Math.max(model.engine.tokensPerPass, TOKENS_PER_PASS);
   const adapter = model.adapterView();
-  const scores: number[][] = [];
-  for (const pass of passesOf(window, answers, Math.max(model.engine.tokensPerPass, TOKENS_PER_PASS))) {
-    const { packed, labels: ofPass } = withAnswers(
-      window.join(pass),
-      pass.map(({ row }) => answers[row]!),
-    );
-    const losses = await model.labelLosses(packed, { signal, adapter });
-    requireFinite(losses);
-    for (const ofPrompt of ofPass) {
-      scores.push(
-        ofPrompt.map((ofLabel) => {
-          const sum = ofLabel.reduce((total, at) => total - losses[at]!, 0);
-          return parsed.normalizeLength ? sum / ofLabel.length : sum;
-        }),
+  const scores: number[][] = answers.map(() => []);
+  for (const [from, to] of labelGroups(window, answers, most)) {
+    const ofGroup = answers.map(({ ids, end: close }) => sizedAnswers(ids.slice(from, to), close));
+    for (const pass of passesOf(window, ofGroup, most)) {
+      const answered = withAnswers(
+        window.join(pass),
+        pass.map(({ row }) => ofGroup[row]!),
       );
+      const losses = await model.labelLosses(answered.packed, { signal, adapter });
+      requireFinite(losses);
+      for (const [i, { row }] of pass.entries()) {
+        for (const ofLabel of answered.labels[i]!) {
+          const sum = ofLabel.reduce((total, at) => total - losses[at]!, 0);
+          scores[row]!.push(parsed.normalizeLength ? sum / ofLabel.length : sum);
+        }
+      }
     }
   }
   return scores;
@@ -102,8 +101,35 @@ export async function scoreLabels(
 type SizedAnswers = AnswersOfPrompt & {
   /** Of all, as if nothing were shared. */
   readonly tokens: number;
-  readonly longest: number;
 };
+
+function sizedAnswers(ids: readonly (readonly number[])[], end: number): SizedAnswers {
+  const tokens = ids.reduce((sum, { length }) => sum + length, 0);
+  return { tree: answerTree(ids), count: ids.length, end, tokens };
+}
+
+/** Ranges of labels: all at once, unless they are hundreds, for which each prompt is computed several times. */
+function labelGroups(
+  { samples }: PackedWindow,
+  answers: readonly PromptAnswers[],
+  most: number,
+): (readonly [from: number, to: number])[] {
+  const { length } = answers[0]?.ids ?? [];
+  const longest = Math.max(...answers.map(longestOf));
+  const prompt = Math.max(...samples.map(({ size }) => size.tokens));
+  const atOnce = Math.max(
+    1,
+    Math.min(Math.floor(most / longest), Math.floor((KEYS_PER_TOKEN * most) / (prompt + longest))),
+  );
+  const groups = Math.ceil(length / atOnce);
+  return Array.from({ length: groups }, (_, i) => {
+    return [Math.floor((i * length) / groups), Math.floor(((i + 1) * length) / groups)] as const;
+  });
+}
+
+function longestOf({ ids }: PromptAnswers): number {
+  return ids.reduce((most, { length }) => Math.max(most, length), 0);
+}
 
 /** Prompts by pass, in order: as many as keep to `most` tokens, at least one. */
 function passesOf(window: PackedWindow, answers: readonly SizedAnswers[], most: number): WindowSample[][] {
@@ -113,27 +139,30 @@ function passesOf(window: PackedWindow, answers: readonly SizedAnswers[], most: 
     const copies = pass.reduce((sum, { row, size }) => sum + (answers[row]!.count - 1) * size.tokens, 0);
     return tokens + added <= most && keys + copies + added <= KEYS_PER_TOKEN * most;
   };
-  const passes: WindowSample[][] = [];
-  for (const part of windowParts(window.samples)) {
-    passes.push([]);
+  const cut = (part: readonly WindowSample[], atMost: number): WindowSample[][] => {
+    const passes: WindowSample[][] = [[]];
     for (const sample of part) {
       const pass = passes.at(-1)!;
-      if (pass.length === 0 || fits([...pass, sample])) pass.push(sample);
+      if (pass.length === 0 || (pass.length < atMost && fits([...pass, sample]))) pass.push(sample);
       else passes.push([sample]);
     }
-  }
-  return passes;
+    return passes;
+  };
+  // As even as can be: a small pass uses a GPU badly.
+  return windowParts(window.samples).flatMap((part) => {
+    return cut(part, Math.ceil(part.length / cut(part, part.length).length));
+  });
 }
 
 function requirePositions(
   { config }: VisionLanguageModel,
   { samples }: PackedWindow,
-  answers: readonly SizedAnswers[],
+  answers: readonly PromptAnswers[],
   { sampleIds }: VlmBatch,
 ): void {
   const { maxPositions } = config.text;
   for (const { row, size } of samples) {
-    const length = size.tokens + answers[row]!.longest;
+    const length = size.tokens + longestOf(answers[row]!);
     if (length <= maxPositions) continue;
     const name = oneLine(sampleIds?.[row] ?? String(row));
     throw new DataError(
