@@ -5,7 +5,7 @@
 import type { PackedBatch } from './packed-batch.js';
 
 /** A place in a tree of answers. */
-export interface Branches {
+interface Branches {
   /** By token. */
   readonly next: ReadonlyMap<number, Branches>;
   /** Index of the answer that ends here; others may go on. */
@@ -21,7 +21,7 @@ export interface AnswersOfPrompt {
 }
 
 /** A batch with answers in it, all of whose tokens are labels. */
-export interface AnsweredBatch {
+interface AnsweredBatch {
   readonly packed: PackedBatch;
   /** Indices of an answer's labels in `packed.labelTargets`, its end's last; by sample and answer. */
   readonly labels: readonly (readonly (readonly number[])[])[];

@@ -10,12 +10,15 @@ import type { GenerationConfig } from './sampling.js';
 
 /** How far an answer has come. */
 export class ChoiceState {
+  /** Tokens of the longest answer, its end included. */
+  readonly longest: number;
   readonly #texts: readonly string[];
   readonly #end: number;
   #node: AnswerNode;
   #allowed: readonly number[];
 
-  constructor({ tree, end }: PromptAnswers, texts: readonly string[]) {
+  constructor({ ids, tree, end }: PromptAnswers, texts: readonly string[]) {
+    this.longest = Math.max(...ids.map(({ length }) => length)) + 1;
     this.#texts = texts;
     this.#end = end;
     this.#node = tree;
@@ -61,13 +64,14 @@ export function choiceStates(
   if (!choices || !tokenizer) return undefined;
   const end = { given: eosTokenIds?.[0], fallback: model.config.eosTokenIds[0] ?? tokenizer.eosTokenId };
   return promptAnswers(tokenizer, prompts, choices, end, 'generation: `choices`').map((answers) => {
-    const longest = Math.max(...answers.ids.map(({ length }) => length)) + 1;
+    const state = new ChoiceState(answers, choices);
+    const { longest } = state;
     if (longest > maxNewTokens) {
       throw new ConfigError(
         `generation: \`choices\`: the longest takes ${longest} tokens with its end, more than \`maxNewTokens\` ${maxNewTokens}`,
         { hint: 'Raise `maxNewTokens`: an answer that is cut is none of them.' },
       );
     }
-    return new ChoiceState(answers, choices);
+    return state;
   });
 }

@@ -59,7 +59,10 @@ export interface GeneratedToken {
   readonly sequence: number;
   /** Token id, an end-of-sequence token's included. */
   readonly id: number;
-  /** Whether this token ended the sequence: an end-of-sequence token, or the last of `maxNewTokens`. */
+  /**
+   * Whether this token ended the sequence: an end-of-sequence token, one that completes a stop string, or the last of
+   * `maxNewTokens`.
+   */
   readonly last: boolean;
   /** Scores before any processing [V]. */
   readonly logits: Float32Array;
@@ -118,7 +121,9 @@ async function* tokensOf(
       text: tokenizer && !choices ? new AnswerText(tokenizer, config.stopStrings) : undefined,
     };
   });
-  const capacities = sequences.map(({ promptLength }) => promptLength + config.maxNewTokens);
+  const capacities = sequences.map(
+    ({ promptLength, choice }) => promptLength + (choice?.longest ?? config.maxNewTokens),
+  );
   const adapter = model.adapterView();
   const cache = await exclusively(model.engine, signal, () => model.createCache(capacities));
   let isComputing = false;

@@ -41,8 +41,8 @@ const generationFields = z.strictObject({
   /** Any of these ends the answer. Default: those of the model's generation_config.json and the prompts' `stopTokenIds`. */
   eosTokenIds: z.array(tokenId).optional(),
   /**
-   * The answer ends with the token that completes one of these. Texts end before it; ids have all tokens, as in
-   * transformers. One that names a control token (`</s>`) ends at that token. Default: none.
+   * The answer ends with the token that completes one of these in its text, the prompt aside. Texts end before it; ids
+   * have all tokens, as in transformers. One that names a control token (`</s>`) ends at that token. Default: none.
    */
   stopStrings: z.array(z.string().min(1)).optional(),
   /**
@@ -147,7 +147,7 @@ export function suppressTokens(logits: Float32Array, tokens: readonly number[]):
 }
 
 /** Removes all but the given tokens. */
-export function keepTokens(logits: Float32Array, tokens: readonly number[]): Float32Array {
+function keepTokens(logits: Float32Array, tokens: readonly number[]): Float32Array {
   const scores = new Float32Array(logits.length).fill(-Infinity);
   for (const token of tokens) {
     const score = logits[token];
