@@ -124,16 +124,18 @@ function frameOf(tokenizer: MinistralTokenizer, template: ChatTemplate, { ends, 
   };
 }
 
+/** A text that no template has. */
+const PROBE = '\uf8ff';
+
 /** White space between the end of a prompt and an answer; other text there is a fault that runs warn of. */
 function leadOf(template: ChatTemplate): string {
   const question: Message = { role: 'user', content: 'a' };
   try {
     const prompt = template.render([question], { addGenerationPrompt: true });
-    const segments = template.segments([question, { role: 'assistant', content: 'b' }]);
-    const answer = segments.findIndex(({ isAssistantText }) => isAssistantText);
-    const head = segments.slice(0, Math.max(0, answer)).map(({ text }) => text);
-    const lead = head.join('').slice(prompt.length);
-    return head.join('').startsWith(prompt) && lead.trim() === '' ? lead : '';
+    const answered = template.render([question, { role: 'assistant', content: PROBE }]);
+    const end = answered.startsWith(prompt) ? answered.indexOf(PROBE, prompt.length) : -1;
+    const lead = answered.slice(prompt.length, Math.max(prompt.length, end));
+    return lead.trim() === '' ? lead : '';
   } catch (error) {
     if (error instanceof TextError) return '';
     throw error;

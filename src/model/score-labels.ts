@@ -6,7 +6,7 @@ import { PackedWindow, type WindowSample, windowParts } from '../batch/packed-wi
 import { parseOptions } from '../config.js';
 import type { MinistralTokenizer } from '../data/tokenizer.js';
 import type { VlmBatch } from '../data/types.js';
-import { DataError, EngineError } from '../errors.js';
+import { DataError, EngineError, OutOfMemoryError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import { isOptions, requireSignal } from '../require-given.js';
 import { type PromptAnswers, promptAnswers, requireTexts } from './answer-tokens.js';
@@ -44,13 +44,17 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
 
 /** Of engines that do not say how much is a pass: large enough that prompts share their instruction. */
 const TOKENS_PER_PASS = 2048;
+/** Passes are larger than those of training where there is room: nothing is kept for backward. */
+const LARGEST_FACTOR = 4;
+/** Share of the free memory that a larger pass may take, as the estimate is rough and memory lies in pieces. */
+const SHARE_OF_FREE = 0.5;
 /** Keys and values are copied for each answer while a layer attends: so many of them for each token of a pass. */
 const KEYS_PER_TOKEN = 32;
 
 /**
  * ln p(label, end token | prompt) for each prompt and label: what greedy answers hide, how sure the model is of each class.
  * Labels are tokenised behind each prompt as the chat template places answers there. A prompt is computed once for all
- * labels, and their common beginnings once, in passes of about `engine.tokensPerPass` tokens.
+ * labels, and their common beginnings once, in passes that fit the free memory.
  * @param prompts a batch from `VlmCollator.collatePrompts`, padded on either side
  * @param labels distinct answers, e.g. class names
  * @returns [B][labels.length] natural logarithms, in the order of the labels
@@ -75,22 +79,31 @@ export async function scoreLabels(
   const answers = promptAnswers(tokenizer, prompts, labels, end, 'scoreLabels: `labels`');
   const window = new PackedWindow([model.pack(prompts)], { sharePrefix: parsed.sharePrefix });
   requirePositions(model, window, answers, prompts);
-  const most = Math.max(model.engine.tokensPerPass, TOKENS_PER_PASS);
+  const most = tokensOfPass(model);
   const adapter = model.adapterView();
   const scores: number[][] = answers.map(() => []);
   for (const [from, to] of labelGroups(window, answers, most)) {
     const ofGroup = answers.map(({ ids, end: close }) => sizedAnswers(ids.slice(from, to), close));
-    for (const pass of passesOf(window, ofGroup, most)) {
+    const waiting = passesOf(window, ofGroup, most);
+    for (let pass = waiting.shift(); pass; pass = waiting.shift()) {
+      const rows = pass.map(({ row }) => row);
       const answered = withAnswers(
         window.join(pass),
-        pass.map(({ row }) => ofGroup[row]!),
+        rows.map((row) => ofGroup[row]!),
       );
-      const losses = await model.labelLosses(answered.packed, { signal, adapter });
+      const losses = await model.labelLosses(answered.packed, { signal, adapter }).catch((error: unknown) => {
+        if (!(error instanceof OutOfMemoryError) || pass!.length === 1) throw error;
+      });
+      if (!losses) {
+        const half = Math.ceil(pass.length / 2);
+        waiting.unshift(pass.slice(0, half), pass.slice(half));
+        continue;
+      }
       requireFinite(losses);
-      for (const [i, { row }] of pass.entries()) {
-        for (const ofLabel of answered.labels[i]!) {
+      for (const [i, ofPrompt] of answered.labels.entries()) {
+        for (const ofLabel of ofPrompt) {
           const sum = ofLabel.reduce((total, at) => total - losses[at]!, 0);
-          scores[row]!.push(parsed.normalizeLength ? sum / ofLabel.length : sum);
+          scores[rows[i]!]!.push(parsed.normalizeLength ? sum / ofLabel.length : sum);
         }
       }
     }
@@ -106,6 +119,21 @@ type SizedAnswers = AnswersOfPrompt & {
 function sizedAnswers(ids: readonly (readonly number[])[], end: number): SizedAnswers {
   const tokens = ids.reduce((sum, { length }) => sum + length, 0);
   return { tree: answerTree(ids), count: ids.length, end, tokens };
+}
+
+/** Most tokens of a pass: larger ones spread better what each pass costs, such as widening quantised weights. */
+function tokensOfPass({ engine, config }: VisionLanguageModel): number {
+  const { tokensPerPass, storage } = engine;
+  if (tokensPerPass === 0) return TOKENS_PER_PASS;
+  const { bytesInUse, limitBytes } = engine.memory();
+  const { text, vision, spatialMergeSize } = config;
+  const row = (hidden: number, inner: number, heads: number): number =>
+    storage.elementBytes * (8 * hidden + (3 + storage.temporaries) * inner + 4 * heads);
+  const ofImage = spatialMergeSize ** 2 * row(vision.hiddenSize, vision.intermediateSize, vision.hiddenSize);
+  const ofKeys = KEYS_PER_TOKEN * 2 * storage.elementBytes * text.kvHeads * text.headDim;
+  const ofToken = row(text.hiddenSize, text.intermediateSize, text.heads * text.headDim) + ofImage + ofKeys;
+  const fitting = Math.floor((SHARE_OF_FREE * (limitBytes - bytesInUse)) / ofToken);
+  return Math.max(tokensPerPass, TOKENS_PER_PASS, Math.min(LARGEST_FACTOR * tokensPerPass, fitting));
 }
 
 /** Ranges of labels: all at once, unless they are hundreds, for which each prompt is computed several times. */

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { VlmBatch } from '../../src/data/types.js';
 import { Tape } from '../../src/engine/tape.js';
-import { ConfigError, DataError } from '../../src/errors.js';
+import { ConfigError, DataError, OutOfMemoryError } from '../../src/errors.js';
 import type { LoraAdapter } from '../../src/lora/apply-lora.js';
 import { scoreLabels } from '../../src/model/score-labels.js';
 import { makeAdapter, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';
@@ -111,6 +111,33 @@ describe('scoreLabels', () => {
     }
     const [others] = await scoreLabels(model, tokenizer, prompts, ['class 3'], { eosTokenId: tokenizer.bosTokenId });
     expect(others![0]).not.toBe(scores[0]![3]);
+  });
+
+  it('halves a pass that runs out of memory, down to single prompts', async () => {
+    const { model, collator, processor } = world;
+    const { tokenizer } = processor;
+    const prompts = await collator.collatePrompts(makeExamples(3));
+    const labelLosses = model.labelLosses.bind(model);
+    let [most, largest, failures] = [Infinity, 0, 0];
+    model.labelLosses = async (packed, options) => {
+      largest = Math.max(largest, packed.ids.length);
+      if (packed.ids.length <= most) return labelLosses(packed, options);
+      failures++;
+      throw new OutOfMemoryError('too large');
+    };
+    try {
+      const expected = await scoreLabels(model, tokenizer, prompts, LABELS);
+      most = largest - 1;
+      const scores = await scoreLabels(model, tokenizer, prompts, LABELS);
+      expect(failures).toBeGreaterThan(0);
+      for (const [b, row] of expected.entries()) {
+        for (const [i, score] of row.entries()) expect(Math.abs(scores[b]![i]! - score)).toBeLessThan(1e-4);
+      }
+      most = 0;
+      await expect(scoreLabels(model, tokenizer, prompts, LABELS)).rejects.toThrow('too large');
+    } finally {
+      Reflect.deleteProperty(model, 'labelLosses');
+    }
   });
 
   it('refuses labels that cannot be told apart, and calls that are wrong', async () => {
