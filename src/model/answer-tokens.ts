@@ -16,6 +16,9 @@ export interface PromptAnswers {
   readonly end: number;
 }
 
+/** Tokens of a prompt's last text that an answer is tokenised with. */
+const NEAR = 64;
+
 const NO_FRAME: AnswerFrame = { before: '', after: '' };
 
 /**
@@ -79,9 +82,10 @@ export function requireTexts(texts: unknown, what: string): asserts texts is rea
  * of the prompt with the first of the answer, the prompt has its tokens already, and the answer is split alone.
  */
 function tokensBehind(tokenizer: MinistralTokenizer, tail: readonly number[], text: string): number[] {
-  if (tail.length > 0) {
-    const ids = tokenizer.encode(tokenizer.decode(tail) + text);
-    if (ids.length > tail.length && tail.every((id, i) => id === ids[i])) return ids.slice(tail.length);
+  // As a rule the last few tokens are as good as a long text.
+  for (const end of tail.length > NEAR ? [tail.slice(-NEAR), tail] : [tail]) {
+    const ids = tokenizer.encode(tokenizer.decode(end) + text);
+    if (ids.length > end.length && end.every((id, i) => id === ids[i])) return ids.slice(end.length);
   }
   return tokenizer.encode(text);
 }

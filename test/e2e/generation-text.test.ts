@@ -27,7 +27,7 @@ const NEVER = [99_999];
 const prompts = (count: number) => world.collator.collatePrompts(makeExamples(count));
 
 describe('answers held to choices', () => {
-  const CHOICES = ['left hand', 'left', 'left foot', 'right foot', 'skull of a whale', '手'];
+  const CHOICES = ['left hand', 'left', 'left foot', 'right foot', 'skull of a whale', 'skull of a cat', '手'];
 
   it('take the likeliest allowed token at each step, batched and alone, with the logits read or not', async () => {
     const { model, processor } = world;
@@ -68,6 +68,17 @@ describe('answers held to choices', () => {
     }
     expect(seen.size).toBeGreaterThan(2);
     for (const text of seen) expect(CHOICES).toContain(text);
+  });
+
+  it('may branch again behind tokens without an alternative', async () => {
+    const { model, processor } = world;
+    const { tokenizer } = processor;
+    const choices = ['the skull of a whale', 'the skull of a hand', 'the skull of a right foot'];
+    const batch = await prompts(3);
+    const steps: number[][] = [[], [], []];
+    for await (const { sequence, id } of generateTokens(model, batch, { choices, tokenizer }))
+      steps[sequence]!.push(id);
+    expect(await generate(model, batch, { choices, tokenizer })).toEqual(steps);
   });
 
   it('need passes for their branches only', async () => {
