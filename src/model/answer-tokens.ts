@@ -2,7 +2,7 @@
 
 import type { MinistralTokenizer } from '../data/tokenizer.js';
 import type { AnswerFrame, VlmBatch } from '../data/types.js';
-import { ConfigError } from '../errors.js';
+import { ConfigError, DataError } from '../errors.js';
 import { describeGiven } from '../messages/given-kind.js';
 import { showValue } from '../messages/show-value.js';
 import { type AnswerNode, answerTree } from './answer-tree.js';
@@ -16,6 +16,13 @@ export interface PromptAnswers {
   readonly end: number;
 }
 
+interface AnswerSettings {
+  /** Of the model. */
+  readonly config: { readonly eosTokenIds: readonly number[]; readonly text: { readonly vocabSize: number } };
+  /** Closes an answer. Default: the token that the prompts' template writes, else the model's. */
+  readonly eosTokenId?: number | undefined;
+}
+
 /** Tokens of a prompt's last text that an answer is tokenised with. */
 const NEAR = 64;
 
@@ -23,14 +30,14 @@ const NO_FRAME: AnswerFrame = { before: '', after: '' };
 
 /**
  * The answers behind each prompt; prompts that end alike share them.
- * @param end closes an answer: the one that is given, else the template's, else the fallback
- * @throws ConfigError for answers that are the same tokens, or that a control token would end
+ * @throws ConfigError for answers that are the same tokens, or that contain the token that closes them; DataError for
+ *   tokens that the model does not have
  */
 export function promptAnswers(
   tokenizer: MinistralTokenizer,
   prompts: VlmBatch,
   texts: readonly string[],
-  end: { readonly given?: number | undefined; readonly fallback: number },
+  { config, eosTokenId }: AnswerSettings,
   what: string,
 ): PromptAnswers[] {
   const known = new Map<string, PromptAnswers>();
@@ -45,7 +52,8 @@ export function promptAnswers(
     let answers = known.get(key);
     if (!answers) {
       const found = texts.map((text) => tokensBehind(tokenizer, tail, `${frame.before}${text}${frame.after}`));
-      const close = end.given ?? frame.end ?? end.fallback;
+      const close = eosTokenId ?? frame.end ?? config.eosTokenIds[0] ?? tokenizer.eosTokenId;
+      requireKnown([...found.flat(), close], config.text.vocabSize, what);
       requireDistinct(found, texts, close, what);
       answers = { ids: found, tree: answerTree(found), end: close };
       known.set(key, answers);
@@ -88,6 +96,14 @@ function tokensBehind(tokenizer: MinistralTokenizer, tail: readonly number[], te
     if (ids.length > end.length && end.every((id, i) => id === ids[i])) return ids.slice(end.length);
   }
   return tokenizer.encode(text);
+}
+
+function requireKnown(ids: readonly number[], vocabSize: number, what: string): void {
+  const wrong = ids.find((id) => id >= vocabSize);
+  if (wrong === undefined) return;
+  throw new DataError(`${what}: token id ${wrong} is outside the model's vocabulary of ${vocabSize}`, {
+    hint: 'Use the tokenizer of the same checkpoint.',
+  });
 }
 
 function requireDistinct(

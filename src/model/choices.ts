@@ -62,8 +62,8 @@ export function choiceStates(
   eosTokenIds: readonly number[] | undefined,
 ): ChoiceState[] | undefined {
   if (!choices || !tokenizer) return undefined;
-  const end = { given: eosTokenIds?.[0], fallback: model.config.eosTokenIds[0] ?? tokenizer.eosTokenId };
-  return promptAnswers(tokenizer, prompts, choices, end, 'generation: `choices`').map((answers) => {
+  const settings = { config: model.config, eosTokenId: eosTokenIds?.[0] };
+  return promptAnswers(tokenizer, prompts, choices, settings, 'generation: `choices`').map((answers) => {
     const state = new ChoiceState(answers, choices);
     const { longest } = state;
     if (longest > maxNewTokens) {

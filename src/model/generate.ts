@@ -29,13 +29,13 @@ export interface GenerateOptions extends GenerationOptions {
    * Stops with the signal's reason: while a token is computed, between its layers, and while the caller looks at one.
    * The memory is freed at once.
    */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Compute the common prefixes of prompts only once. Default true. */
-  sharePrefix?: boolean;
+  sharePrefix?: boolean | undefined;
   /** For `generate` and `generateTokens` with `stopStrings`, `choices` or `onToken`; the others are given one anyway. */
-  tokenizer?: MinistralTokenizer;
+  tokenizer?: MinistralTokenizer | undefined;
   /** Called with each new token of each sequence, in order, and waited for: text as it comes, of a whole batch. */
-  onToken?: (token: StreamedToken) => void | Promise<void>;
+  onToken?: ((token: StreamedToken) => void | Promise<void>) | undefined;
 }
 
 /** One new token of one sequence, with the text that it completes. */

@@ -20,13 +20,13 @@ export interface ScoreLabelsOptions {
    * Divide each sum by its number of tokens, the end token included: labels of many tokens are then not at a
    * disadvantage, and the values are no longer the probabilities of answers. Default false.
    */
-  normalizeLength?: boolean;
+  normalizeLength?: boolean | undefined;
   /** The token that closes an answer. Default: the one that the prompts' chat template writes, else the model's own. */
-  eosTokenId?: number;
+  eosTokenId?: number | undefined;
   /** Compute the common prefixes of prompts only once. Default true. */
-  sharePrefix?: boolean;
+  sharePrefix?: boolean | undefined;
   /** Stops with the signal's reason, between layers. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 const optionsSchema = z.strictObject({
@@ -74,9 +74,8 @@ export async function scoreLabels(
   const { signal, ...rest } = isOptions(options) ? options : {};
   requireSignal(signal, 'scoreLabels');
   const parsed = parseOptions(optionsSchema, isOptions(options) ? rest : options, 'scoreLabels options', OTHER_NAMES);
-  const fallback = model.config.eosTokenIds[0] ?? tokenizer.eosTokenId;
-  const end = { given: parsed.eosTokenId, fallback };
-  const answers = promptAnswers(tokenizer, prompts, labels, end, 'scoreLabels: `labels`');
+  const settings = { config: model.config, eosTokenId: parsed.eosTokenId };
+  const answers = promptAnswers(tokenizer, prompts, labels, settings, 'scoreLabels: `labels`');
   const window = new PackedWindow([model.pack(prompts)], { sharePrefix: parsed.sharePrefix });
   requirePositions(model, window, answers, prompts);
   const most = tokensOfPass(model);

@@ -20,6 +20,7 @@ beforeAll(async () => {
 afterAll(() => rm(dir, { recursive: true, force: true }));
 
 const LABELS = ['left hand', 'right foot', 'skull', 'é手'];
+const CONFIG = { eosTokenIds: [0], text: { vocabSize: 1e6 } };
 const loop = (turn: string): string => `{{ bos_token }}{% for m in messages %}${turn}{% endfor %}`;
 const TEMPLATES: Readonly<Record<string, string>> = {
   tutorial: TUTORIAL_TEMPLATE,
@@ -36,7 +37,7 @@ const TEMPLATES: Readonly<Record<string, string>> = {
 
 async function tokensOf(collator: VlmCollator, example: TrainingExample, labels = LABELS) {
   const prompts = await collator.collatePrompts([example]);
-  return promptAnswers(processor.tokenizer, prompts, labels, { fallback: 0 }, 'test')[0]!;
+  return promptAnswers(processor.tokenizer, prompts, labels, { config: CONFIG }, 'test')[0]!;
 }
 
 describe('tokens of answers', () => {
@@ -84,8 +85,12 @@ describe('tokens of answers', () => {
     const collator = new VlmCollator({ ...processor, chatTemplate: processor.chatTemplate! });
     const messages = [{ role: 'user', content: 'What is it?' }] as const;
     const prompts = await collator.collatePrompts([{ messages }, { messages }]);
-    const [first, second] = promptAnswers(processor.tokenizer, prompts, LABELS, { fallback: 0 }, 'test');
+    const [first, second] = promptAnswers(processor.tokenizer, prompts, LABELS, { config: CONFIG }, 'test');
     expect(second).toBe(first);
-    expect(() => promptAnswers(processor.tokenizer, prompts, ['a', 'a'], { fallback: 0 }, 'test')).toThrow(ConfigError);
+    expect(() => promptAnswers(processor.tokenizer, prompts, ['a', 'a'], { config: CONFIG }, 'test')).toThrow(
+      ConfigError,
+    );
+    const small = { config: { ...CONFIG, text: { vocabSize: 100 } } };
+    expect(() => promptAnswers(processor.tokenizer, prompts, LABELS, small, 'test')).toThrow(/outside the model's/);
   });
 });
